@@ -1,0 +1,284 @@
+//! Bytes to send: two bounded lanes, written as one stream (semantics A7).
+//!
+//! The machine owns the write cursor. Whoever writes takes a look ([`Buf::chunks_vectored`]), writes what the
+//! socket takes and says how much that was ([`Buf::advance`]); a partial or abandoned write harms nothing.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Slices up to this many bytes are copied next to their header: an `IoSlice` costs more than the copy.
+const INLINE_MAX: usize = 512;
+
+/// Where the open buffer of a lane starts; it is reused when everything cut from it was written.
+const OPEN_CAPACITY: usize = 4 << 10;
+
+/// What a state machine has to send, as a [`Buf`].
+///
+/// Frames of the control lane leave at the next frame boundary, before what waits in the stream lane; a frame
+/// that is partly written is finished first.
+#[derive(Debug, Default)]
+pub struct Outbound {
+    stream: Lane,
+    control: Lane,
+    /// Bytes left of the stream frame whose first part was already taken.
+    stream_partial: usize,
+    /// Bytes ever taken; tells whether a write made progress.
+    taken: u64,
+}
+
+/// Which lane a frame travels in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LaneKind {
+    /// Subscribed, Delivery, Gap, Fenced, Unsubscribed.
+    Stream,
+    /// Everything else.
+    Control,
+}
+
+impl Outbound {
+    /// Appends a frame that `write` encodes.
+    pub(crate) fn frame(&mut self, lane: LaneKind, write: impl FnOnce(&mut BytesMut)) {
+        let is_stream = lane == LaneKind::Stream;
+        let lane = self.lane(lane);
+        lane.reserve_open();
+        let before = lane.open.len();
+        write(&mut lane.open);
+        let len = lane.open.len().saturating_sub(before);
+        lane.len = lane.len.saturating_add(len);
+        if is_stream {
+            lane.frames.push_back(len);
+        }
+    }
+
+    /// Appends a stream frame: a head that `write` encodes, and a body that is shared, not copied, if it is large.
+    pub(crate) fn stream_frame_with(&mut self, body: &Bytes, write: impl FnOnce(&mut BytesMut)) {
+        let lane = &mut self.stream;
+        lane.reserve_open();
+        let before = lane.open.len();
+        write(&mut lane.open);
+        let mut len = lane.open.len().saturating_sub(before);
+        len = len.saturating_add(body.len());
+        if body.len() <= INLINE_MAX {
+            lane.open.extend_from_slice(body);
+        } else {
+            lane.seal();
+            lane.pieces.push_back(body.clone());
+        }
+        lane.len = lane.len.saturating_add(len);
+        lane.frames.push_back(len);
+    }
+
+    /// Drops what was not sent yet, but finishes the frame that was partly sent.
+    pub(crate) fn clear_stream(&mut self) {
+        let keep = self.stream_partial;
+        self.stream.truncate(keep);
+    }
+
+    /// Drops everything: the connection is gone.
+    pub(crate) fn clear(&mut self) {
+        let taken = self.taken;
+        *self = Self {
+            taken,
+            ..Self::default()
+        };
+    }
+
+    /// Gives memory back when there is nothing to send.
+    pub(crate) fn shrink(&mut self) {
+        if !self.has_remaining() {
+            self.clear();
+        }
+    }
+
+    /// Bytes waiting in the stream lane.
+    #[must_use]
+    pub const fn stream_len(&self) -> usize {
+        self.stream.len
+    }
+
+    /// Bytes waiting in the control lane.
+    #[must_use]
+    pub const fn control_len(&self) -> usize {
+        self.control.len
+    }
+
+    /// Bytes ever taken by [`Buf::advance`].
+    #[must_use]
+    pub const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    const fn lane(&mut self, lane: LaneKind) -> &mut Lane {
+        match lane {
+            LaneKind::Stream => &mut self.stream,
+            LaneKind::Control => &mut self.control,
+        }
+    }
+}
+
+impl Buf for Outbound {
+    fn remaining(&self) -> usize {
+        self.stream.len.saturating_add(self.control.len)
+    }
+
+    fn chunk(&self) -> &[u8] {
+        if self.stream_partial > 0 {
+            let chunk = self.stream.chunk();
+            return chunk.get(..self.stream_partial).unwrap_or(chunk);
+        }
+        let control = self.control.chunk();
+        if control.is_empty() {
+            self.stream.chunk()
+        } else {
+            control
+        }
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut filler = Filler { slices, filled: 0 };
+        filler.add(self.stream.chunks(0), self.stream_partial);
+        filler.add(self.control.chunks(0), self.control.len);
+        filler.add(self.stream.chunks(self.stream_partial), self.stream.len);
+        filler.filled
+    }
+
+    fn advance(&mut self, count: usize) {
+        assert!(
+            count <= self.remaining(),
+            "advanced past the end of the outbound bytes"
+        );
+        self.taken = self.taken.saturating_add(count as u64);
+        let mut left = count;
+        let partial = left.min(self.stream_partial);
+        self.stream_partial = self.stream_partial.saturating_sub(partial);
+        self.stream.take(partial);
+        left = left.saturating_sub(partial);
+        let control = left.min(self.control.len);
+        self.control.take(control);
+        left = left.saturating_sub(control);
+        if left > 0 {
+            self.stream_partial = self.stream.take(left);
+        }
+    }
+}
+
+/// Frames in order: pieces that are finished, then an open buffer that small frames are written to.
+#[derive(Debug, Default)]
+struct Lane {
+    pieces: VecDeque<Bytes>,
+    open: BytesMut,
+    /// Bytes in `pieces` and `open`.
+    len: usize,
+    /// Bytes left of each frame, in order; kept for the stream lane only.
+    frames: VecDeque<usize>,
+}
+
+impl Lane {
+    fn reserve_open(&mut self) {
+        if self.open.capacity().saturating_sub(self.open.len()) < 64 {
+            self.open.reserve(OPEN_CAPACITY);
+        }
+    }
+
+    fn seal(&mut self) {
+        if !self.open.is_empty() {
+            self.pieces.push_back(self.open.split().freeze());
+        }
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.pieces.front().map_or(&self.open, |piece| piece)
+    }
+
+    /// The chunks in order, after `skip` bytes.
+    fn chunks(&self, skip: usize) -> impl Iterator<Item = &[u8]> {
+        let chunks = self
+            .pieces
+            .iter()
+            .map(|piece| &piece[..])
+            .chain(core::iter::once(&self.open[..]));
+        chunks.scan(skip, |skip, chunk| {
+            let skipped = chunk.len().min(*skip);
+            *skip = skip.saturating_sub(skipped);
+            Some(chunk.get(skipped..).unwrap_or_default())
+        })
+    }
+
+    /// Drops `count` bytes off the front; returns what is left of the frame that this cut, 0 if it cut none.
+    fn take(&mut self, count: usize) -> usize {
+        self.len = self.len.saturating_sub(count);
+        let mut left = count;
+        while left > 0 {
+            let Some(piece) = self.pieces.front_mut() else {
+                self.open.advance(left.min(self.open.len()));
+                break;
+            };
+            if piece.len() > left {
+                piece.advance(left);
+                break;
+            }
+            left = left.saturating_sub(piece.len());
+            self.pieces.pop_front();
+        }
+        self.take_frames(count)
+    }
+
+    fn take_frames(&mut self, count: usize) -> usize {
+        let mut left = count;
+        while left > 0 {
+            let Some(frame) = self.frames.front_mut() else {
+                return 0;
+            };
+            if *frame > left {
+                *frame = frame.saturating_sub(left);
+                return *frame;
+            }
+            left = left.saturating_sub(*frame);
+            self.frames.pop_front();
+        }
+        0
+    }
+
+    /// Keeps the first `keep` bytes, which are the rest of the first frame.
+    fn truncate(&mut self, keep: usize) {
+        self.seal();
+        let mut left = keep;
+        for piece in &mut self.pieces {
+            let part = piece.len().min(left);
+            piece.truncate(part);
+            left = left.saturating_sub(part);
+        }
+        self.pieces.retain(|piece| !piece.is_empty());
+        self.frames.truncate(usize::from(keep > 0));
+        self.len = keep;
+    }
+}
+
+/// Fills `IoSlice`s until there is no room.
+struct Filler<'s, 'a> {
+    slices: &'s mut [IoSlice<'a>],
+    filled: usize,
+}
+
+impl<'a> Filler<'_, 'a> {
+    fn add(&mut self, chunks: impl Iterator<Item = &'a [u8]>, limit: usize) {
+        let mut left = limit;
+        for chunk in chunks {
+            let chunk = chunk.get(..left.min(chunk.len())).unwrap_or_default();
+            if chunk.is_empty() {
+                if left == 0 {
+                    return;
+                }
+                continue;
+            }
+            let Some(slot) = self.slices.get_mut(self.filled) else {
+                return;
+            };
+            *slot = IoSlice::new(chunk);
+            self.filled = self.filled.saturating_add(1);
+            left = left.saturating_sub(chunk.len());
+        }
+    }
+}

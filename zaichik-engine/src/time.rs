@@ -1,0 +1,59 @@
+//! Time as a number: whoever drives a state machine tells it what time it is.
+
+use core::time::Duration;
+
+use zaichik_proto::micros;
+
+/// A moment, in microseconds since the Unix epoch.
+///
+/// The state machines never read a clock. Within one of them time does not go back: a smaller `now` is taken
+/// as the largest seen. Arithmetic saturates, so [`Timestamp::MAX`] means "never".
+///
+/// ```
+/// use std::time::Duration;
+/// use zaichik_engine::Timestamp;
+/// let now = Timestamp::from_micros(1_000_000);
+/// assert_eq!((now + Duration::from_secs(2)).as_micros(), 3_000_000);
+/// assert_eq!(Timestamp::MAX + Duration::from_secs(1), Timestamp::MAX);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The Unix epoch.
+    pub const ZERO: Self = Self(0);
+    /// Never.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// A moment that many microseconds after the Unix epoch.
+    #[must_use]
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// The moment `micros` microseconds later.
+    #[must_use]
+    pub const fn plus_micros(self, micros: u64) -> Self {
+        Self(self.0.saturating_add(micros))
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl core::ops::Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        self.plus_micros(micros(duration))
+    }
+}

@@ -1,0 +1,376 @@
+//! The broker's frames as bytes (docs/protocol.md §7).
+
+use bytes::{BufMut, BytesMut};
+
+use super::{NO_OFFSET, framed, put_long, put_short, server_kind as kind};
+use crate::error::{FaultCode, ProtocolFault};
+use crate::frame::server::{
+    Acks, Batched, Delivery, DeliveryHead, Done, Fatal, Fenced, Gap, GapReason, Goodbye, GoodbyeReason,
+    Published, Refused, ServerFrame, Subscribed, TopicReady, TopicStatus, Unsubscribed, Welcome,
+};
+use crate::header::{FrameHeader, HEADER_LEN};
+use crate::limits::Limits;
+use crate::list::{Entry, List};
+use crate::read::Reader;
+use crate::record::{Origin, Records};
+use crate::refusal::{Refusal, RefusalCode};
+
+impl<'a> ServerFrame<'a> {
+    /// The frame's kind byte.
+    #[must_use]
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::Welcome(_) => kind::WELCOME,
+            Self::TopicReady(_) => kind::TOPIC_READY,
+            Self::Acks(_) => kind::ACKS,
+            Self::Published(_) => kind::PUBLISHED,
+            Self::Batched(_) => kind::BATCHED,
+            Self::Refused(_) => kind::REFUSED,
+            Self::Done(_) => kind::DONE,
+            Self::Subscribed(_) => kind::SUBSCRIBED,
+            Self::Delivery(_) => kind::DELIVERY,
+            Self::Gap(_) => kind::GAP,
+            Self::Fenced(_) => kind::FENCED,
+            Self::Unsubscribed(_) => kind::UNSUBSCRIBED,
+            Self::Ping { .. } => kind::PING,
+            Self::Pong { .. } => kind::PONG,
+            Self::Goodbye(_) => kind::GOODBYE,
+            Self::Fatal(_) => kind::FATAL,
+            Self::Extension { kind, .. } => *kind,
+        }
+    }
+
+    /// Appends the frame, header included. Text that is longer than its length prefix can tell is cut off.
+    pub fn encode(&self, out: &mut BytesMut) {
+        framed(out, self.kind(), |out| self.write(out));
+    }
+
+    fn write(&self, out: &mut BytesMut) {
+        match self {
+            Self::Welcome(welcome) => {
+                out.put_u16_le(welcome.version);
+                out.put_u128_le(welcome.instance);
+                for limit in limit_fields(&welcome.limits) {
+                    out.put_u32_le(limit);
+                }
+                put_short(out, welcome.server.as_bytes());
+            }
+            Self::TopicReady(TopicReady { request, status }) => {
+                out.put_u32_le(*request);
+                out.put_u8(match status {
+                    TopicStatus::Unchanged => 0,
+                    TopicStatus::Created => 1,
+                    TopicStatus::Adopted => 2,
+                });
+            }
+            Self::Acks(Acks { runs }) => put_list(out, runs),
+            Self::Published(published) => {
+                out.put_u32_le(published.request);
+                out.put_u8(u8::from(published.created));
+                out.put_u64_le(published.first_offset.unwrap_or(NO_OFFSET));
+                put_list(out, &published.duplicates);
+            }
+            Self::Batched(batched) => {
+                out.put_u32_le(batched.request);
+                put_list(out, &batched.results);
+                put_list(out, &batched.duplicates);
+            }
+            Self::Refused(Refused {
+                request,
+                count,
+                refusal,
+            }) => {
+                out.put_u32_le(*request);
+                out.put_u32_le(*count);
+                out.put_u16_le(refusal.code.code());
+                out.put_u32_le(refusal.operation);
+                out.put_u64_le(refusal.value);
+            }
+            Self::Done(Done { request, value }) => {
+                out.put_u32_le(*request);
+                out.put_u64_le(*value);
+            }
+            Self::Subscribed(subscribed) => {
+                out.put_u32_le(subscribed.request);
+                out.put_u32_le(subscribed.subscription);
+                out.put_u32_le(subscribed.epoch);
+                out.put_u32_le(subscribed.rewind);
+                out.put_u8(u8::from(subscribed.created));
+                out.put_u64_le(subscribed.start);
+                out.put_u64_le(subscribed.end);
+            }
+            Self::Delivery(delivery) => {
+                delivery.head().write(out);
+                out.put_slice(delivery.records.as_bytes());
+            }
+            Self::Gap(gap) => {
+                out.put_u32_le(gap.subscription);
+                out.put_u32_le(gap.rewind);
+                out.put_u8(match gap.reason {
+                    GapReason::Expired => 0,
+                    GapReason::Limit => 1,
+                });
+                out.put_u64_le(gap.from);
+                out.put_u64_le(gap.to);
+            }
+            Self::Fenced(Fenced { subscription, epoch }) => {
+                out.put_u32_le(*subscription);
+                out.put_u32_le(*epoch);
+            }
+            Self::Unsubscribed(Unsubscribed {
+                request,
+                subscription,
+                last_offset,
+            }) => {
+                out.put_u32_le(*request);
+                out.put_u32_le(*subscription);
+                out.put_u64_le(last_offset.unwrap_or(NO_OFFSET));
+            }
+            Self::Ping { nonce } | Self::Pong { nonce } => out.put_u64_le(*nonce),
+            Self::Goodbye(Goodbye { reason, grace_millis }) => {
+                out.put_u8(match reason {
+                    GoodbyeReason::Closed => 0,
+                    GoodbyeReason::Draining => 1,
+                });
+                out.put_u32_le(*grace_millis);
+            }
+            Self::Fatal(Fatal { code, offset, text }) => {
+                out.put_u16_le(code.code());
+                out.put_u64_le(*offset);
+                put_long(out, text.as_bytes());
+            }
+            Self::Extension { body, .. } => out.put_slice(body),
+        }
+    }
+
+    /// Reads the body of a frame whose kind the broker may send.
+    pub(crate) fn parse(frame_kind: u8, body: &'a [u8]) -> Result<Self, ProtocolFault> {
+        let mut reader = Reader::new(body);
+        let r = &mut reader;
+        let frame = match frame_kind {
+            kind::WELCOME => Self::Welcome(read_welcome(r)?),
+            kind::TOPIC_READY => {
+                let request = r.u32()?;
+                let status = match r.u8()? {
+                    0 => TopicStatus::Unchanged,
+                    1 => TopicStatus::Created,
+                    2 => TopicStatus::Adopted,
+                    got => {
+                        return Err(ProtocolFault::BadValue {
+                            field: "topic status",
+                            got: u64::from(got),
+                        });
+                    }
+                };
+                Self::TopicReady(TopicReady { request, status })
+            }
+            kind::ACKS => Self::Acks(Acks {
+                runs: List::read(r, "acknowledgement runs")?,
+            }),
+            kind::PUBLISHED => Self::Published(Published {
+                request: r.u32()?,
+                created: r.bool("created")?,
+                first_offset: optional_offset(r)?,
+                duplicates: List::read(r, "duplicates")?,
+            }),
+            kind::BATCHED => Self::Batched(Batched {
+                request: r.u32()?,
+                results: List::read(r, "batch results")?,
+                duplicates: List::read(r, "batch duplicates")?,
+            }),
+            kind::REFUSED => {
+                let (request, count) = (r.u32()?, r.u32()?);
+                let code = RefusalCode::from_code(r.u16()?);
+                let refusal = Refusal {
+                    code,
+                    operation: r.u32()?,
+                    value: r.u64()?,
+                };
+                Self::Refused(Refused {
+                    request,
+                    count,
+                    refusal,
+                })
+            }
+            kind::DONE => Self::Done(Done {
+                request: r.u32()?,
+                value: r.u64()?,
+            }),
+            kind::SUBSCRIBED => Self::Subscribed(Subscribed {
+                request: r.u32()?,
+                subscription: r.u32()?,
+                epoch: r.u32()?,
+                rewind: r.u32()?,
+                created: r.bool("created")?,
+                start: r.u64()?,
+                end: r.u64()?,
+            }),
+            kind::DELIVERY => Self::Delivery(Delivery::read(r)?),
+            kind::GAP => Self::Gap(read_gap(r)?),
+            kind::FENCED => Self::Fenced(Fenced {
+                subscription: r.u32()?,
+                epoch: r.u32()?,
+            }),
+            kind::UNSUBSCRIBED => Self::Unsubscribed(Unsubscribed {
+                request: r.u32()?,
+                subscription: r.u32()?,
+                last_offset: optional_offset(r)?,
+            }),
+            kind::PING => Self::Ping { nonce: r.u64()? },
+            kind::PONG => Self::Pong { nonce: r.u64()? },
+            kind::GOODBYE => {
+                let reason = match r.u8()? {
+                    0 => GoodbyeReason::Closed,
+                    1 => GoodbyeReason::Draining,
+                    got => {
+                        return Err(ProtocolFault::BadValue {
+                            field: "goodbye reason",
+                            got: u64::from(got),
+                        });
+                    }
+                };
+                Self::Goodbye(Goodbye {
+                    reason,
+                    grace_millis: r.u32()?,
+                })
+            }
+            kind::FATAL => {
+                let (code, offset) = (FaultCode::from_code(r.u16()?), r.u64()?);
+                Self::Fatal(Fatal {
+                    code,
+                    offset,
+                    text: r.long_text("text")?,
+                })
+            }
+            kind => Self::Extension { kind, body: r.rest() },
+        };
+        reader.finish()?;
+        Ok(frame)
+    }
+}
+
+impl<'a> Delivery<'a> {
+    /// What stands before the records.
+    #[must_use]
+    pub const fn head(&self) -> DeliveryHead {
+        DeliveryHead {
+            subscription: self.subscription,
+            rewind: self.rewind,
+            attempt: self.attempt,
+            count: self.records.len(),
+            first_offset: self.first_offset,
+        }
+    }
+
+    fn read(r: &mut Reader<'a>) -> Result<Self, ProtocolFault> {
+        let (subscription, rewind, attempt, count) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
+        let first_offset = r.u64()?;
+        let records = Records::read(r, count, u32::MAX, Origin::Delivery)?;
+        if first_offset.checked_add(u64::from(count)).is_none() {
+            return Err(ProtocolFault::BadValue {
+                field: "first offset",
+                got: first_offset,
+            });
+        }
+        Ok(Self {
+            subscription,
+            rewind,
+            attempt,
+            first_offset,
+            records,
+        })
+    }
+}
+
+impl DeliveryHead {
+    /// Bytes of a Delivery frame before its records, the frame header included.
+    pub const LEN: usize = HEADER_LEN + Self::BODY_LEN as usize;
+    const BODY_LEN: u32 = 24;
+
+    /// Appends the frame header and the fixed fields of a Delivery whose records have `records_len` bytes
+    /// and are appended by the caller.
+    pub fn encode(&self, records_len: u32, out: &mut BytesMut) {
+        let header = FrameHeader {
+            body_len: Self::BODY_LEN.saturating_add(records_len),
+            kind: kind::DELIVERY,
+        };
+        out.put_slice(&header.to_bytes());
+        self.write(out);
+    }
+
+    fn write(&self, out: &mut BytesMut) {
+        out.put_u32_le(self.subscription);
+        out.put_u32_le(self.rewind);
+        out.put_u32_le(self.attempt);
+        out.put_u32_le(self.count);
+        out.put_u64_le(self.first_offset);
+    }
+}
+
+fn put_list<T: Entry>(out: &mut BytesMut, list: &List<'_, T>) {
+    out.put_u32_le(u32::try_from(list.len()).unwrap_or(u32::MAX));
+    out.put_slice(list.as_bytes());
+}
+
+fn optional_offset(r: &mut Reader<'_>) -> Result<Option<u64>, ProtocolFault> {
+    Ok(Some(r.u64()?).filter(|offset| *offset != NO_OFFSET))
+}
+
+const fn limit_fields(limits: &Limits) -> [u32; 7] {
+    [
+        limits.max_message,
+        limits.max_frame,
+        limits.max_records,
+        limits.max_window,
+        limits.max_window_bytes,
+        limits.max_subscriptions,
+        limits.heartbeat_millis,
+    ]
+}
+
+fn read_welcome<'a>(r: &mut Reader<'a>) -> Result<Welcome<'a>, ProtocolFault> {
+    let (version, instance) = (r.u16()?, r.u128()?);
+    let limits = Limits {
+        max_message: r.u32()?,
+        max_frame: r.u32()?,
+        max_records: r.u32()?,
+        max_window: r.u32()?,
+        max_window_bytes: r.u32()?,
+        max_subscriptions: r.u32()?,
+        heartbeat_millis: r.u32()?,
+    };
+    Ok(Welcome {
+        version,
+        instance,
+        limits,
+        server: r.short_text("server")?,
+    })
+}
+
+fn read_gap(r: &mut Reader<'_>) -> Result<Gap, ProtocolFault> {
+    let (subscription, rewind) = (r.u32()?, r.u32()?);
+    let reason = match r.u8()? {
+        0 => GapReason::Expired,
+        1 => GapReason::Limit,
+        got => {
+            return Err(ProtocolFault::BadValue {
+                field: "gap reason",
+                got: u64::from(got),
+            });
+        }
+    };
+    let (from, to) = (r.u64()?, r.u64()?);
+    if from >= to {
+        return Err(ProtocolFault::BadValue {
+            field: "end of a gap",
+            got: to,
+        });
+    }
+    Ok(Gap {
+        subscription,
+        rewind,
+        reason,
+        from,
+        to,
+    })
+}

@@ -1,0 +1,243 @@
+//! From a stream of bytes to frames, however the stream was cut.
+
+use core::marker::PhantomData;
+
+use crate::codec::{FIRST_EXTENSION, client_kind, server_kind};
+use crate::error::{ProtocolError, ProtocolFault};
+use crate::frame::client::ClientFrame;
+use crate::frame::server::ServerFrame;
+use crate::header::{FrameHeader, HEADER_LEN, MAGIC};
+use crate::limits::Limits;
+
+/// Decodes what clients send: the broker's decoder.
+pub type ClientDecoder = Decoder<FromClient>;
+
+/// Decodes what the broker sends: the client's decoder.
+pub type ServerDecoder = Decoder<FromServer>;
+
+/// An incremental decoder for one direction of one connection.
+///
+/// It holds no bytes: the caller keeps them and drops what was taken. Whether the stream arrives whole or a
+/// byte at a time, the same frames come out. Memory: none beyond the struct, whatever the input says.
+#[derive(Debug, Clone)]
+pub struct Decoder<S> {
+    limits: Limits,
+    phase: Phase,
+    position: u64,
+    poison: Option<ProtocolError>,
+    side: PhantomData<S>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The magic comes first.
+    Magic,
+    /// Only the handshake's frame may come, and a small one.
+    Handshake,
+    /// Every frame but the handshake's may come.
+    Open,
+}
+
+/// One of the two directions; [`FromClient`] and [`FromServer`] are all there are.
+pub trait Side: sealed::Sealed {
+    /// The frames of this direction.
+    type Frame<'a>;
+}
+
+/// The direction from a client to the broker.
+#[derive(Debug, Clone, Copy)]
+pub enum FromClient {}
+
+/// The direction from the broker to a client.
+#[derive(Debug, Clone, Copy)]
+pub enum FromServer {}
+
+impl Side for FromClient {
+    type Frame<'a> = ClientFrame<'a>;
+}
+
+impl Side for FromServer {
+    type Frame<'a> = ServerFrame<'a>;
+}
+
+impl<S: Side> Decoder<S> {
+    /// A decoder for a connection whose handshake is done.
+    #[must_use]
+    pub const fn new(limits: &Limits) -> Self {
+        Self {
+            limits: *limits,
+            phase: Phase::Open,
+            position: 0,
+            poison: None,
+            side: PhantomData,
+        }
+    }
+
+    /// A decoder for a new connection: only the handshake decodes, in frames of at most
+    /// [`Limits::MAX_HANDSHAKE_FRAME`] bytes, until [`open`](Self::open) is called.
+    #[must_use]
+    pub const fn handshake(limits: &Limits) -> Self {
+        let phase = if S::HAS_MAGIC {
+            Phase::Magic
+        } else {
+            Phase::Handshake
+        };
+        Self {
+            limits: *limits,
+            phase,
+            position: 0,
+            poison: None,
+            side: PhantomData,
+        }
+    }
+
+    /// The handshake is done: from here on every other frame decodes, within `limits`.
+    pub const fn open(&mut self, limits: &Limits) {
+        self.limits = *limits;
+        self.phase = Phase::Open;
+    }
+
+    /// Takes the next frame off the front of `input`; `None` if it is not all there.
+    ///
+    /// Returns the frame and how many bytes it took; the next call must start after them. A frame above the
+    /// limit is refused as soon as its header is there.
+    ///
+    /// # Errors
+    /// [`ProtocolError`] if the peer broke the protocol; every later call returns the same error.
+    pub fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Option<(S::Frame<'a>, usize)>, ProtocolError> {
+        if let Some(error) = self.poison {
+            return Err(error);
+        }
+        match self.next(input) {
+            Ok(Some((frame, taken))) => {
+                self.position = self.position.saturating_add(taken as u64);
+                if self.phase == Phase::Magic {
+                    self.phase = Phase::Handshake;
+                }
+                Ok(Some((frame, taken)))
+            }
+            Ok(None) => Ok(None),
+            Err(fault) => {
+                let error = ProtocolError {
+                    offset: self.position,
+                    fault,
+                };
+                self.poison = Some(error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Bytes of the stream that frames were taken from so far.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn next<'a>(&self, input: &'a [u8]) -> Result<Option<(S::Frame<'a>, usize)>, ProtocolFault> {
+        let mut rest = input;
+        if self.phase == Phase::Magic {
+            // A wrong byte is refused at once, not only when four have come.
+            if input.iter().zip(MAGIC).any(|(got, wanted)| *got != wanted) {
+                return Err(ProtocolFault::BadMagic);
+            }
+            let Some(after) = input.get(MAGIC.len()..) else {
+                return Ok(None);
+            };
+            rest = after;
+        }
+        let Some((header, rest)) = rest.split_first_chunk::<HEADER_LEN>() else {
+            return Ok(None);
+        };
+        let header = FrameHeader::from_bytes(*header)?;
+        self.check_header(header)?;
+        let Some(body) = rest.get(..header.body_len as usize) else {
+            return Ok(None);
+        };
+        let frame = S::parse(header.kind, body, &self.limits)?;
+        let magic = if self.phase == Phase::Magic {
+            MAGIC.len()
+        } else {
+            0
+        };
+        let taken = magic.saturating_add(HEADER_LEN).saturating_add(body.len());
+        Ok(Some((frame, taken)))
+    }
+
+    /// Everything that the header alone can tell.
+    fn check_header(&self, FrameHeader { body_len, kind }: FrameHeader) -> Result<(), ProtocolFault> {
+        if kind < FIRST_EXTENSION && !S::KINDS.contains(&kind) {
+            let fault = if S::OTHER_KINDS.contains(&kind) {
+                ProtocolFault::WrongDirection { kind }
+            } else {
+                ProtocolFault::UnknownKind { kind }
+            };
+            return Err(fault);
+        }
+        let open = self.phase == Phase::Open;
+        if S::is_handshake(kind, open) == open {
+            return Err(ProtocolFault::OutOfPhase { kind });
+        }
+        let limit = if open {
+            self.limits.max_frame
+        } else {
+            Limits::MAX_HANDSHAKE_FRAME
+        };
+        if body_len > limit {
+            return Err(ProtocolFault::FrameTooLarge { limit, got: body_len });
+        }
+        Ok(())
+    }
+}
+
+mod sealed {
+    use core::ops::RangeInclusive;
+
+    use super::{
+        ClientFrame, FromClient, FromServer, Limits, ProtocolFault, ServerFrame, client_kind, server_kind,
+    };
+
+    /// What only this crate needs to know of a direction.
+    pub trait Sealed {
+        /// Whether the direction starts with the magic.
+        const HAS_MAGIC: bool;
+        /// Kinds of this direction.
+        const KINDS: RangeInclusive<u8>;
+        /// Kinds of the other direction.
+        const OTHER_KINDS: RangeInclusive<u8>;
+        /// Whether a kind belongs to the handshake; a Fatal may come in every phase.
+        fn is_handshake(kind: u8, open: bool) -> bool;
+        /// Reads the body of a frame whose kind is of this direction or an extension.
+        fn parse<'a>(kind: u8, body: &'a [u8], limits: &Limits) -> Result<Self::Frame<'a>, ProtocolFault>
+        where
+            Self: super::Side;
+    }
+
+    impl Sealed for FromClient {
+        const HAS_MAGIC: bool = true;
+        const KINDS: RangeInclusive<u8> = client_kind::HELLO..=client_kind::LAST;
+        const OTHER_KINDS: RangeInclusive<u8> = server_kind::WELCOME..=server_kind::LAST;
+
+        fn is_handshake(kind: u8, _open: bool) -> bool {
+            kind == client_kind::HELLO
+        }
+
+        fn parse<'a>(kind: u8, body: &'a [u8], limits: &Limits) -> Result<ClientFrame<'a>, ProtocolFault> {
+            ClientFrame::parse(kind, body, limits)
+        }
+    }
+
+    impl Sealed for FromServer {
+        const HAS_MAGIC: bool = false;
+        const KINDS: RangeInclusive<u8> = server_kind::WELCOME..=server_kind::LAST;
+        const OTHER_KINDS: RangeInclusive<u8> = client_kind::HELLO..=client_kind::LAST;
+
+        fn is_handshake(kind: u8, open: bool) -> bool {
+            kind == server_kind::WELCOME || (kind == server_kind::FATAL && !open)
+        }
+
+        fn parse<'a>(kind: u8, body: &'a [u8], _limits: &Limits) -> Result<ServerFrame<'a>, ProtocolFault> {
+            ServerFrame::parse(kind, body)
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The numbers both ends agree on: the broker announces them in its Welcome.
+
+/// What a connection may carry (docs/protocol.md §3.3); the broker's configuration decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest key, headers and body of one message together, in bytes. Default 1 MiB.
+    pub max_message: u32,
+    /// Largest body of a frame once the handshake is done, in bytes. Default 1 MiB and 4 KiB, so that the
+    /// largest message fits with its topic.
+    pub max_frame: u32,
+    /// Most records in one publish. Default and upper bound 65,536.
+    pub max_records: u32,
+    /// Largest window of a subscription, in messages. Default 1,024.
+    pub max_window: u32,
+    /// Largest window of a subscription, in bytes of records. Default 1 MiB.
+    pub max_window_bytes: u32,
+    /// Most subscriptions of one connection. Default 100,000.
+    pub max_subscriptions: u32,
+    /// Silence after which an end sends a Ping, in milliseconds. Default 30,000.
+    pub heartbeat_millis: u32,
+}
+
+impl Limits {
+    /// Largest body before the handshake is done, in bytes.
+    pub const MAX_HANDSHAKE_FRAME: u32 = 4_096;
+    /// Room that a frame needs beside the largest message: the fixed fields, the topic and the record header.
+    pub const FRAME_ROOM: u32 = 4_096;
+    /// Most records of a frame, and of any list with an entry for each of them.
+    pub const MAX_RECORDS: u32 = 65_536;
+    /// Most elements of any other counted list.
+    pub const MAX_ELEMENTS: u32 = 1_024;
+    /// Most operations of a batch (semantics X6).
+    pub const MAX_OPERATIONS: u32 = 1_000;
+    /// Longest key, in bytes.
+    pub const MAX_KEY: usize = 1_024;
+    /// Longest token, in bytes.
+    pub const MAX_TOKEN: usize = 1_024;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message: 1 << 20,
+            max_frame: (1 << 20) + Self::FRAME_ROOM,
+            max_records: Self::MAX_RECORDS,
+            max_window: 1_024,
+            max_window_bytes: 1 << 20,
+            max_subscriptions: 100_000,
+            heartbeat_millis: 30_000,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! A topic's settings as a client asks for them: each one may be left to the broker's default.
+
+use core::fmt;
+use core::time::Duration;
+
+use alloc::vec::Vec;
+
+use crate::error::ProtocolFault;
+use crate::read::Reader;
+
+/// Settings of a topic; what is `None` is the broker's default for topics (docs/protocol.md §6.2).
+///
+/// Times are microseconds. `u64::MAX` stands for "for ever" and "without limit".
+///
+/// ```
+/// use std::time::Duration;
+/// use zaichik_proto::TopicOptions;
+/// let options = TopicOptions::new().retention_ttl(Duration::from_secs(10)).max_messages(1_000);
+/// assert_eq!(options.retention_ttl_micros, Some(10_000_000));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TopicOptions {
+    /// How long a record lives (semantics R1); 0 keeps records for existing subscriptions only (R2).
+    pub retention_ttl_micros: Option<u64>,
+    /// How long a key is remembered (C1); 0 turns compaction off.
+    pub compaction_window_micros: Option<u64>,
+    /// Which record of a key stays.
+    pub compaction: Option<CompactionMode>,
+    /// Most records retained; at least 1.
+    pub max_messages: Option<u64>,
+    /// Most bytes retained, records' overhead included; at least 1.
+    pub max_bytes: Option<u64>,
+    /// What happens at those limits.
+    pub overflow: Option<Overflow>,
+    /// Most keys remembered; at least 1.
+    pub max_keys: Option<u64>,
+    /// How long a tombstone is live (C7).
+    pub tombstone_ttl_micros: Option<u64>,
+}
+
+/// Which record of a key stays (semantics C).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CompactionMode {
+    /// The first record within the window; later ones are duplicates.
+    #[default]
+    First,
+    /// The newest record; it supersedes the older ones.
+    Latest,
+}
+
+/// What a topic does at its limits (semantics R5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overflow {
+    /// The oldest record goes, and readers behind it get a Gap.
+    #[default]
+    DropOldest,
+    /// The publish is refused unless every subscription has committed the oldest record.
+    Reject,
+}
+
+/// A duration in microseconds; `u64::MAX`, which stands for ever, from one that is longer than that.
+#[must_use]
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl TopicOptions {
+    /// Everything left to the broker's defaults.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            retention_ttl_micros: None,
+            compaction_window_micros: None,
+            compaction: None,
+            max_messages: None,
+            max_bytes: None,
+            overflow: None,
+            max_keys: None,
+            tombstone_ttl_micros: None,
+        }
+    }
+
+    /// Records live this long; zero keeps them for existing subscriptions only.
+    #[must_use]
+    pub fn retention_ttl(mut self, ttl: Duration) -> Self {
+        self.retention_ttl_micros = Some(micros(ttl));
+        self
+    }
+
+    /// Records live until a limit evicts them.
+    #[must_use]
+    pub const fn retain_forever(mut self) -> Self {
+        self.retention_ttl_micros = Some(u64::MAX);
+        self
+    }
+
+    /// Keys are remembered this long; zero turns compaction off.
+    #[must_use]
+    pub fn compaction_window(mut self, window: Duration) -> Self {
+        self.compaction_window_micros = Some(micros(window));
+        self
+    }
+
+    /// Which record of a key stays.
+    #[must_use]
+    pub const fn compaction(mut self, mode: CompactionMode) -> Self {
+        self.compaction = Some(mode);
+        self
+    }
+
+    /// Most records retained; `u64::MAX` for no limit.
+    #[must_use]
+    pub const fn max_messages(mut self, count: u64) -> Self {
+        self.max_messages = Some(count);
+        self
+    }
+
+    /// Most bytes retained; `u64::MAX` for no limit.
+    #[must_use]
+    pub const fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = Some(bytes);
+        self
+    }
+
+    /// What happens at the limits.
+    #[must_use]
+    pub const fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = Some(overflow);
+        self
+    }
+
+    /// Most keys remembered.
+    #[must_use]
+    pub const fn max_keys(mut self, count: u64) -> Self {
+        self.max_keys = Some(count);
+        self
+    }
+
+    pub(crate) fn write(&self, out: &mut impl bytes::BufMut) {
+        let fields = self.fields();
+        let mask = fields.iter().zip(0..).fold(0u16, |mask, (field, bit)| {
+            mask | (u16::from(field.is_some()) << bit)
+        });
+        out.put_u16_le(mask);
+        for value in fields.into_iter().flatten() {
+            out.put_u64_le(value);
+        }
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ProtocolFault> {
+        let mask = reader.u16()?;
+        if mask >> NAMES.len() != 0 {
+            return Err(ProtocolFault::ReservedBits {
+                field: "settings mask",
+            });
+        }
+        let mut values = [None; NAMES.len()];
+        for (value, bit) in values.iter_mut().zip(0..) {
+            if (mask >> bit) & 1 == 1 {
+                *value = Some(reader.u64()?);
+            }
+        }
+        let [
+            retention,
+            window,
+            mode,
+            messages,
+            bytes,
+            overflow,
+            keys,
+            tombstone,
+        ] = values;
+        Ok(Self {
+            retention_ttl_micros: retention,
+            compaction_window_micros: window,
+            compaction: match mode {
+                None => None,
+                Some(0) => Some(CompactionMode::First),
+                Some(1) => Some(CompactionMode::Latest),
+                Some(got) => {
+                    return Err(ProtocolFault::BadValue {
+                        field: "compaction",
+                        got,
+                    });
+                }
+            },
+            max_messages: messages,
+            max_bytes: bytes,
+            overflow: match overflow {
+                None => None,
+                Some(0) => Some(Overflow::DropOldest),
+                Some(1) => Some(Overflow::Reject),
+                Some(got) => {
+                    return Err(ProtocolFault::BadValue {
+                        field: "overflow",
+                        got,
+                    });
+                }
+            },
+            max_keys: keys,
+            tombstone_ttl_micros: tombstone,
+        })
+    }
+
+    /// The settings in the order of their mask bits.
+    fn fields(&self) -> [Option<u64>; NAMES.len()] {
+        [
+            self.retention_ttl_micros,
+            self.compaction_window_micros,
+            self.compaction.map(|mode| match mode {
+                CompactionMode::First => 0,
+                CompactionMode::Latest => 1,
+            }),
+            self.max_messages,
+            self.max_bytes,
+            self.overflow.map(|overflow| match overflow {
+                Overflow::DropOldest => 0,
+                Overflow::Reject => 1,
+            }),
+            self.max_keys,
+            self.tombstone_ttl_micros,
+        ]
+    }
+
+    /// A mask with a bit for each setting in which two fully given sets differ, in the order of §6.2.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> u64 {
+        let pairs = self.fields().into_iter().zip(other.fields());
+        pairs.zip(0..).fold(0, |mask, ((ours, theirs), bit)| {
+            mask | (u64::from(ours != theirs) << bit)
+        })
+    }
+}
+
+/// Names of the settings in the order of their mask bits.
+const NAMES: [&str; 8] = [
+    "retention_ttl",
+    "compaction_window",
+    "compaction",
+    "max_messages",
+    "max_bytes",
+    "overflow",
+    "max_keys",
+    "tombstone_ttl",
+];
+
+/// Writes the names of a mask's settings.
+pub(crate) fn write_mask(f: &mut fmt::Formatter<'_>, mask: u64) -> fmt::Result {
+    let names = NAMES
+        .iter()
+        .zip(0u32..)
+        .filter(|(_, bit)| (mask >> bit) & 1 == 1)
+        .map(|(name, _)| *name);
+    f.write_str(&names.collect::<Vec<_>>().join(", "))
+}
