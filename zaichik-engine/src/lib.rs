@@ -29,6 +29,7 @@
 //! ```
 
 mod broker;
+mod client;
 mod config;
 mod effects;
 mod error;
@@ -43,6 +44,11 @@ mod topic;
 mod window;
 
 pub use broker::{Broker, Inconsistent, Ledger};
+pub use client::{
+    Answer, Client, ClientConfig, ClientError, ErrorClass, Incoming, Link, Message, MessageHeaders,
+    PublishOptions, PublishReceipt, RequestError, RequestId, SubscribeOptions, SubscriptionId, SubscriptionStart,
+    Violation,
+};
 pub use config::{BrokerConfig, ConfigError, TopicSettings};
 pub use effects::{Effects, Note, NoteEvent, Turn};
 pub use error::CloseReason;
