@@ -46,8 +46,8 @@ mod window;
 pub use broker::{Broker, Inconsistent, Ledger};
 pub use client::{
     Answer, Client, ClientConfig, ClientError, ErrorClass, Incoming, Link, Message, MessageHeaders,
-    PublishOptions, PublishReceipt, RequestError, RequestId, SubscribeOptions, SubscriptionId, SubscriptionStart,
-    Violation,
+    PublishOptions, PublishReceipt, RequestError, RequestId, SubscribeOptions, SubscriptionId,
+    SubscriptionStart, Violation,
 };
 pub use config::{BrokerConfig, ConfigError, TopicSettings};
 pub use effects::{Effects, Note, NoteEvent, Turn};
