@@ -66,13 +66,7 @@ impl<S: Side> Decoder<S> {
     /// A decoder for a connection whose handshake is done.
     #[must_use]
     pub const fn new(limits: &Limits) -> Self {
-        Self {
-            limits: *limits,
-            phase: Phase::Open,
-            position: 0,
-            poison: None,
-            side: PhantomData,
-        }
+        Self { limits: *limits, phase: Phase::Open, position: 0, poison: None, side: PhantomData }
     }
 
     /// A decoder for a new connection: one frame of the handshake decodes, of at most
@@ -80,11 +74,7 @@ impl<S: Side> Decoder<S> {
     #[must_use]
     pub const fn handshake(limits: &Limits) -> Self {
         let mut decoder = Self::new(limits);
-        decoder.phase = if S::HAS_MAGIC {
-            Phase::Magic
-        } else {
-            Phase::Handshake
-        };
+        decoder.phase = if S::HAS_MAGIC { Phase::Magic } else { Phase::Handshake };
         decoder
     }
 
@@ -115,11 +105,7 @@ impl<S: Side> Decoder<S> {
             }
             Ok(None) => Ok(None),
             Err(fault) => {
-                let before = if fault == ProtocolFault::BadMagic {
-                    0
-                } else {
-                    self.magic_len()
-                };
+                let before = if fault == ProtocolFault::BadMagic { 0 } else { self.magic_len() };
                 let offset = self.position.saturating_add(before as u64);
                 let error = ProtocolError { offset, fault };
                 self.poison = Some(error);
@@ -141,9 +127,7 @@ impl<S: Side> Decoder<S> {
         if magic.into_iter().any(|(got, wanted)| *got != wanted) {
             return Err(ProtocolFault::BadMagic);
         }
-        let frame = input
-            .get(magic_len..)
-            .and_then(<[u8]>::split_first_chunk::<HEADER_LEN>);
+        let frame = input.get(magic_len..).and_then(<[u8]>::split_first_chunk::<HEADER_LEN>);
         let Some((header, rest)) = frame else {
             return Ok(None);
         };
@@ -178,10 +162,7 @@ impl<S: Side> Decoder<S> {
         let (allowed, limit) = match self.phase {
             Phase::Magic | Phase::Handshake => (S::in_handshake(kind), Limits::MAX_HANDSHAKE_FRAME),
             Phase::Greeted => (false, 0),
-            Phase::Open => (
-                S::when_open(kind),
-                self.limits.max_frame.saturating_add(S::FRAME_ROOM),
-            ),
+            Phase::Open => (S::when_open(kind), self.limits.max_frame.saturating_add(S::FRAME_ROOM)),
         };
         if !allowed {
             return Err(ProtocolFault::OutOfPhase { kind });
@@ -201,10 +182,7 @@ mod sealed {
     };
 
     /// What only this crate needs to know of a direction.
-    #[expect(
-        unnameable_types,
-        reason = "a trait that cannot be named cannot be implemented elsewhere"
-    )]
+    #[expect(unnameable_types, reason = "a trait that cannot be named cannot be implemented elsewhere")]
     pub trait Sealed {
         /// Whether the direction starts with the magic.
         const HAS_MAGIC: bool;

@@ -37,9 +37,6 @@ impl FrameHeader {
         if !matches!(reserved, [0, 0, 0]) {
             return Err(ProtocolFault::ReservedBits { field: "header" });
         }
-        Ok(Self {
-            body_len: u32::from_le_bytes([l0, l1, l2, l3]),
-            kind,
-        })
+        Ok(Self { body_len: u32::from_le_bytes([l0, l1, l2, l3]), kind })
     }
 }

@@ -32,11 +32,7 @@ impl<'a> Operations<'a> {
         let limit = possible.min(Limits::MAX_ELEMENTS as usize);
         if count as usize > limit {
             let (limit, got) = (limit as u64, u64::from(count));
-            return Err(ProtocolFault::CountTooLarge {
-                field: "operations",
-                limit,
-                got,
-            });
+            return Err(ProtocolFault::CountTooLarge { field: "operations", limit, got });
         }
         let bytes = r.rest();
         let mut check = Reader::new(bytes);
@@ -75,19 +71,14 @@ impl OperationsBuilder {
     /// The operations collected.
     #[must_use]
     pub fn operations(&self) -> Operations<'_> {
-        Operations {
-            count: self.count,
-            bytes: &self.bytes,
-        }
+        Operations { count: self.count, bytes: &self.bytes }
     }
 }
 
 impl<'a> FromIterator<Operation<'a>> for OperationsBuilder {
     fn from_iter<I: IntoIterator<Item = Operation<'a>>>(operations: I) -> Self {
         let mut builder = Self::default();
-        operations
-            .into_iter()
-            .for_each(|operation| builder.push(operation));
+        operations.into_iter().for_each(|operation| builder.push(operation));
         builder
     }
 }
@@ -101,14 +92,8 @@ impl<'a> Operation<'a> {
                 let records = Records::read(&mut records, count, max_records, Origin::Publish)?;
                 Ok(Self::Publish { topic, records })
             }
-            OPERATION_COMMIT => Ok(Self::Commit {
-                subscription: r.u32()?,
-                offset: r.u64()?,
-            }),
-            got => Err(ProtocolFault::BadValue {
-                field: "operation",
-                got: u64::from(got),
-            }),
+            OPERATION_COMMIT => Ok(Self::Commit { subscription: r.u32()?, offset: r.u64()? }),
+            got => Err(ProtocolFault::BadValue { field: "operation", got: u64::from(got) }),
         }
     }
 }

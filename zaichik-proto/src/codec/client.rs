@@ -51,16 +51,8 @@ impl<'a> ClientFrame<'a> {
                 put_label(out, hello.name);
                 put_long(out, hello.token);
             }
-            Self::CreateTopic(CreateTopic {
-                request,
-                topic,
-                options,
-            })
-            | Self::AlterTopic(AlterTopic {
-                request,
-                topic,
-                options,
-            }) => {
+            Self::CreateTopic(CreateTopic { request, topic, options })
+            | Self::AlterTopic(AlterTopic { request, topic, options }) => {
                 out.put_u32_le(*request);
                 put_topic(out, topic);
                 options.write(out);
@@ -74,10 +66,7 @@ impl<'a> ClientFrame<'a> {
                 out.put_slice(publish.records.as_bytes());
             }
             Self::Subscribe(subscribe) => write_subscribe(out, subscribe),
-            Self::Unsubscribe(Unsubscribe {
-                request,
-                subscription,
-            }) => {
+            Self::Unsubscribe(Unsubscribe { request, subscription }) => {
                 out.put_u32_le(*request);
                 out.put_u32_le(*subscription);
             }
@@ -129,35 +118,23 @@ impl<'a> ClientFrame<'a> {
             kind::HELLO => {
                 let (version, name, token) = (r.u16()?, r.short_text("client name")?, r.long_bytes()?);
                 if token.len() > Limits::MAX_TOKEN {
-                    return Err(ProtocolFault::BadValue {
-                        field: "token length",
-                        got: token.len() as u64,
-                    });
+                    return Err(ProtocolFault::BadValue { field: "token length", got: token.len() as u64 });
                 }
                 Self::Hello(Hello { version, name, token })
             }
             kind::CREATE_TOPIC => {
                 let (request, topic, options) = (r.request()?, r.short_bytes()?, TopicOptions::read(r)?);
-                Self::CreateTopic(CreateTopic {
-                    request,
-                    topic,
-                    options,
-                })
+                Self::CreateTopic(CreateTopic { request, topic, options })
             }
             kind::ALTER_TOPIC => {
                 let (request, topic, options) = (r.request()?, r.short_bytes()?, TopicOptions::read(r)?);
-                Self::AlterTopic(AlterTopic {
-                    request,
-                    topic,
-                    options,
-                })
+                Self::AlterTopic(AlterTopic { request, topic, options })
             }
             kind::PUBLISH => Self::Publish(read_publish(r, limits)?),
             kind::SUBSCRIBE => Self::Subscribe(read_subscribe(r)?),
-            kind::UNSUBSCRIBE => Self::Unsubscribe(Unsubscribe {
-                request: r.request()?,
-                subscription: r.u32()?,
-            }),
+            kind::UNSUBSCRIBE => {
+                Self::Unsubscribe(Unsubscribe { request: r.request()?, subscription: r.u32()? })
+            }
             kind::COMMIT => Self::Commit(Commit {
                 request: r.request()?,
                 subscription: r.u32()?,
@@ -174,15 +151,9 @@ impl<'a> ClientFrame<'a> {
                 let (request, to) = (r.request()?, read_start(r)?);
                 let target = match r.u8()? {
                     0 => SeekTarget::Subscription(r.u32()?),
-                    1 => SeekTarget::Durable {
-                        topic: r.short_bytes()?,
-                        name: durable_name(r)?,
-                    },
+                    1 => SeekTarget::Durable { topic: r.short_bytes()?, name: durable_name(r)? },
                     got => {
-                        return Err(ProtocolFault::BadValue {
-                            field: "seek target",
-                            got: u64::from(got),
-                        });
+                        return Err(ProtocolFault::BadValue { field: "seek target", got: u64::from(got) });
                     }
                 };
                 Self::Seek(Seek { request, target, to })
@@ -191,18 +162,10 @@ impl<'a> ClientFrame<'a> {
                 let (request, count) = (r.request()?, r.u32()?);
                 let (ack, producer) = (read_ack(r)?, read_producer(r)?);
                 if ack == AckLevel::None {
-                    return Err(ProtocolFault::BadValue {
-                        field: "acknowledgement of a batch",
-                        got: 0,
-                    });
+                    return Err(ProtocolFault::BadValue { field: "acknowledgement of a batch", got: 0 });
                 }
                 let operations = Operations::read(r, count, limits)?;
-                Self::Batch(Batch {
-                    request,
-                    ack,
-                    producer,
-                    operations,
-                })
+                Self::Batch(Batch { request, ack, producer, operations })
             }
             kind::PING => Self::Ping { nonce: r.u64()? },
             kind::PONG => Self::Pong { nonce: r.u64()? },
@@ -216,10 +179,7 @@ impl<'a> ClientFrame<'a> {
 
 fn durable_name<'a>(r: &mut Reader<'a>) -> Result<&'a str, ProtocolFault> {
     match r.short_text("durable name")? {
-        "" => Err(ProtocolFault::BadValue {
-            field: "durable name length",
-            got: 0,
-        }),
+        "" => Err(ProtocolFault::BadValue { field: "durable name length", got: 0 }),
         name => Ok(name),
     }
 }
@@ -237,10 +197,7 @@ fn read_ack(r: &mut Reader<'_>) -> Result<AckLevel, ProtocolFault> {
         0 => Ok(AckLevel::None),
         1 => Ok(AckLevel::Accepted),
         2 => Ok(AckLevel::Durable),
-        got => Err(ProtocolFault::BadValue {
-            field: "acknowledgement level",
-            got: u64::from(got),
-        }),
+        got => Err(ProtocolFault::BadValue { field: "acknowledgement level", got: u64::from(got) }),
     }
 }
 
@@ -257,36 +214,18 @@ fn read_producer(r: &mut Reader<'_>) -> Result<Option<Producer>, ProtocolFault> 
     if !r.bool("has producer")? {
         return Ok(None);
     }
-    Ok(Some(Producer {
-        id: r.u128()?,
-        epoch: r.u32()?,
-        sequence: r.u64()?,
-    }))
+    Ok(Some(Producer { id: r.u128()?, epoch: r.u32()?, sequence: r.u64()? }))
 }
 
 fn read_publish<'a>(r: &mut Reader<'a>, limits: &Limits) -> Result<Publish<'a>, ProtocolFault> {
     let (request, count) = (r.u32()?, r.u32()?);
     let ack = read_ack(r)?;
     if request == 0 && ack != AckLevel::None {
-        return Err(ProtocolFault::BadValue {
-            field: "request id",
-            got: 0,
-        });
+        return Err(ProtocolFault::BadValue { field: "request id", got: 0 });
     }
     let (producer, topic) = (read_producer(r)?, r.short_bytes()?);
-    let records = Records::read(
-        r,
-        count,
-        limits.max_records.min(Limits::MAX_RECORDS),
-        Origin::Publish,
-    )?;
-    Ok(Publish {
-        request,
-        ack,
-        producer,
-        topic,
-        records,
-    })
+    let records = Records::read(r, count, limits.max_records.min(Limits::MAX_RECORDS), Origin::Publish)?;
+    Ok(Publish { request, ack, producer, topic, records })
 }
 
 fn write_start(out: &mut BytesMut, start: Start) {
@@ -304,16 +243,10 @@ fn read_start(r: &mut Reader<'_>) -> Result<Start, ProtocolFault> {
     match (r.u8()?, r.u64()?) {
         (0, 0) => Ok(Start::Earliest),
         (1, 0) => Ok(Start::Latest),
-        (0 | 1, got) => Err(ProtocolFault::BadValue {
-            field: "value of a start without one",
-            got,
-        }),
+        (0 | 1, got) => Err(ProtocolFault::BadValue { field: "value of a start without one", got }),
         (2, offset) => Ok(Start::Offset(offset)),
         (3, time) => Ok(Start::Time(time)),
-        (got, _) => Err(ProtocolFault::BadValue {
-            field: "start",
-            got: u64::from(got),
-        }),
+        (got, _) => Err(ProtocolFault::BadValue { field: "start", got: u64::from(got) }),
     }
 }
 
@@ -348,18 +281,10 @@ fn read_subscribe<'a>(r: &mut Reader<'a>) -> Result<Subscribe<'a>, ProtocolFault
             0 => OnConflict::TakeOver,
             1 => OnConflict::Reject,
             got => {
-                return Err(ProtocolFault::BadValue {
-                    field: "on conflict",
-                    got: u64::from(got),
-                });
+                return Err(ProtocolFault::BadValue { field: "on conflict", got: u64::from(got) });
             }
         };
-        Some(Durable {
-            name,
-            on_conflict,
-            epoch: r.u32()?,
-            inactive_ttl_micros: r.u64()?,
-        })
+        Some(Durable { name, on_conflict, epoch: r.u32()?, inactive_ttl_micros: r.u64()? })
     } else {
         None
     };

@@ -61,14 +61,8 @@ fn framed(out: &mut BytesMut, kind: u8, write: impl FnOnce(&mut BytesMut)) {
     write(out);
     let body_len = out.len().saturating_sub(start).saturating_sub(HEADER_LEN);
     // A body above 4 GiB can't be told: its length saturates, which every decoder refuses.
-    let header = FrameHeader {
-        body_len: u32::try_from(body_len).unwrap_or(u32::MAX),
-        kind,
-    };
-    if let Some(place) = out
-        .get_mut(start..)
-        .and_then(|frame| frame.first_chunk_mut::<HEADER_LEN>())
-    {
+    let header = FrameHeader { body_len: u32::try_from(body_len).unwrap_or(u32::MAX), kind };
+    if let Some(place) = out.get_mut(start..).and_then(|frame| frame.first_chunk_mut::<HEADER_LEN>()) {
         *place = header.to_bytes();
     }
 }
@@ -82,11 +76,7 @@ fn put_topic(out: &mut impl BufMut, name: &[u8]) {
 
 /// Appends bytes behind a one-byte length; `otherwise` if they are too long for it.
 fn put_short(out: &mut impl BufMut, bytes: &[u8], otherwise: &[u8]) {
-    let bytes = if bytes.len() > MAX_NAME_LEN {
-        otherwise
-    } else {
-        bytes
-    };
+    let bytes = if bytes.len() > MAX_NAME_LEN { otherwise } else { bytes };
     out.put_u8(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
     out.put_slice(bytes);
 }

@@ -75,11 +75,7 @@ impl<'a> ServerFrame<'a> {
                 put_list(out, &batched.results);
                 put_list(out, &batched.duplicates);
             }
-            Self::Refused(Refused {
-                request,
-                count,
-                refusal,
-            }) => {
+            Self::Refused(Refused { request, count, refusal }) => {
                 out.put_u32_le(*request);
                 out.put_u32_le(*count);
                 out.put_u16_le(refusal.code.code());
@@ -117,11 +113,7 @@ impl<'a> ServerFrame<'a> {
                 out.put_u32_le(*subscription);
                 out.put_u32_le(*epoch);
             }
-            Self::Unsubscribed(Unsubscribed {
-                request,
-                subscription,
-                last_offset,
-            }) => {
+            Self::Unsubscribed(Unsubscribed { request, subscription, last_offset }) => {
                 out.put_u32_le(*request);
                 out.put_u32_le(*subscription);
                 out.put_u64_le(last_offset.unwrap_or(NO_OFFSET));
@@ -149,10 +141,9 @@ impl<'a> ServerFrame<'a> {
         let r = &mut reader;
         let frame = match frame_kind {
             kind::WELCOME => Self::Welcome(read_welcome(r)?),
-            kind::TOPIC_READY => Self::TopicReady(TopicReady {
-                request: r.request()?,
-                status: read_topic_status(r)?,
-            }),
+            kind::TOPIC_READY => {
+                Self::TopicReady(TopicReady { request: r.request()?, status: read_topic_status(r)? })
+            }
             kind::ACKS => Self::Acks(read_acks(r)?),
             kind::PUBLISHED => Self::Published(Published {
                 request: r.request()?,
@@ -166,10 +157,7 @@ impl<'a> ServerFrame<'a> {
                 duplicates: List::read(r, "batch duplicates")?,
             }),
             kind::REFUSED => Self::Refused(read_refused(r)?),
-            kind::DONE => Self::Done(Done {
-                request: r.request()?,
-                value: r.u64()?,
-            }),
+            kind::DONE => Self::Done(Done { request: r.request()?, value: r.u64()? }),
             kind::SUBSCRIBED => Self::Subscribed(Subscribed {
                 request: r.request()?,
                 subscription: r.u32()?,
@@ -181,10 +169,7 @@ impl<'a> ServerFrame<'a> {
             }),
             kind::DELIVERY => Self::Delivery(Delivery::read(r)?),
             kind::GAP => Self::Gap(read_gap(r)?),
-            kind::FENCED => Self::Fenced(Fenced {
-                subscription: r.u32()?,
-                epoch: r.u32()?,
-            }),
+            kind::FENCED => Self::Fenced(Fenced { subscription: r.u32()?, epoch: r.u32()? }),
             kind::UNSUBSCRIBED => Self::Unsubscribed(Unsubscribed {
                 request: r.u32()?,
                 subscription: r.u32()?,
@@ -192,10 +177,9 @@ impl<'a> ServerFrame<'a> {
             }),
             kind::PING => Self::Ping { nonce: r.u64()? },
             kind::PONG => Self::Pong { nonce: r.u64()? },
-            kind::GOODBYE => Self::Goodbye(Goodbye {
-                reason: read_goodbye_reason(r)?,
-                grace_millis: r.u32()?,
-            }),
+            kind::GOODBYE => {
+                Self::Goodbye(Goodbye { reason: read_goodbye_reason(r)?, grace_millis: r.u32()? })
+            }
             kind::FATAL => Self::Fatal(read_fatal(r)?),
             kind => Self::Extension { kind, body: r.rest() },
         };
@@ -222,18 +206,9 @@ impl<'a> Delivery<'a> {
         let first_offset = r.u64()?;
         let records = Records::read(r, count, u32::MAX, Origin::Delivery)?;
         if first_offset.checked_add(u64::from(count)).is_none() {
-            return Err(ProtocolFault::BadValue {
-                field: "first offset",
-                got: first_offset,
-            });
+            return Err(ProtocolFault::BadValue { field: "first offset", got: first_offset });
         }
-        Ok(Self {
-            subscription,
-            rewind,
-            attempt,
-            first_offset,
-            records,
-        })
+        Ok(Self { subscription, rewind, attempt, first_offset, records })
     }
 }
 
@@ -245,10 +220,8 @@ impl DeliveryHead {
     /// Appends the frame header and the fixed fields of a Delivery whose records have `records_len` bytes
     /// and are appended by the caller.
     pub fn encode(&self, records_len: u32, out: &mut BytesMut) {
-        let header = FrameHeader {
-            body_len: Self::BODY_LEN.saturating_add(records_len),
-            kind: kind::DELIVERY,
-        };
+        let header =
+            FrameHeader { body_len: Self::BODY_LEN.saturating_add(records_len), kind: kind::DELIVERY };
         out.put_slice(&header.to_bytes());
         self.write(out);
     }
@@ -295,17 +268,9 @@ fn read_welcome<'a>(r: &mut Reader<'a>) -> Result<Welcome<'a>, ProtocolFault> {
         heartbeat_millis: r.u32()?,
     };
     if limit_fields(&limits).contains(&0) {
-        return Err(ProtocolFault::BadValue {
-            field: "a limit",
-            got: 0,
-        });
+        return Err(ProtocolFault::BadValue { field: "a limit", got: 0 });
     }
-    Ok(Welcome {
-        version,
-        instance,
-        limits,
-        server: r.short_text("server")?,
-    })
+    Ok(Welcome { version, instance, limits, server: r.short_text("server")? })
 }
 
 fn read_topic_status(r: &mut Reader<'_>) -> Result<TopicStatus, ProtocolFault> {
@@ -313,20 +278,14 @@ fn read_topic_status(r: &mut Reader<'_>) -> Result<TopicStatus, ProtocolFault> {
         0 => Ok(TopicStatus::Unchanged),
         1 => Ok(TopicStatus::Created),
         2 => Ok(TopicStatus::Adopted),
-        got => Err(ProtocolFault::BadValue {
-            field: "topic status",
-            got: u64::from(got),
-        }),
+        got => Err(ProtocolFault::BadValue { field: "topic status", got: u64::from(got) }),
     }
 }
 
 fn read_acks<'a>(r: &mut Reader<'a>) -> Result<Acks<'a>, ProtocolFault> {
     let runs = List::read(r, "acknowledgement runs")?;
     if runs.is_empty() {
-        return Err(ProtocolFault::BadValue {
-            field: "count of acknowledgement runs",
-            got: 0,
-        });
+        return Err(ProtocolFault::BadValue { field: "count of acknowledgement runs", got: 0 });
     }
     Ok(Acks { runs })
 }
@@ -334,41 +293,24 @@ fn read_acks<'a>(r: &mut Reader<'a>) -> Result<Acks<'a>, ProtocolFault> {
 fn read_refused(r: &mut Reader<'_>) -> Result<Refused, ProtocolFault> {
     let (request, count) = (r.u32()?, r.u32()?);
     if count == 0 || (request != 0 && count != 1) {
-        return Err(ProtocolFault::BadValue {
-            field: "count of refused requests",
-            got: u64::from(count),
-        });
+        return Err(ProtocolFault::BadValue { field: "count of refused requests", got: u64::from(count) });
     }
-    let refusal = Refusal {
-        code: RefusalCode::from_code(r.u16()?),
-        operation: r.u32()?,
-        value: r.u64()?,
-    };
-    Ok(Refused {
-        request,
-        count,
-        refusal,
-    })
+    let refusal = Refusal { code: RefusalCode::from_code(r.u16()?), operation: r.u32()?, value: r.u64()? };
+    Ok(Refused { request, count, refusal })
 }
 
 fn read_goodbye_reason(r: &mut Reader<'_>) -> Result<GoodbyeReason, ProtocolFault> {
     match r.u8()? {
         0 => Ok(GoodbyeReason::Closed),
         1 => Ok(GoodbyeReason::Draining),
-        got => Err(ProtocolFault::BadValue {
-            field: "goodbye reason",
-            got: u64::from(got),
-        }),
+        got => Err(ProtocolFault::BadValue { field: "goodbye reason", got: u64::from(got) }),
     }
 }
 
 fn read_fatal<'a>(r: &mut Reader<'a>) -> Result<Fatal<'a>, ProtocolFault> {
     let (code, offset, text) = (FaultCode::from_code(r.u16()?), r.u64()?, r.long_text("text")?);
     if text.len() > Limits::MAX_TEXT {
-        return Err(ProtocolFault::BadValue {
-            field: "text length",
-            got: text.len() as u64,
-        });
+        return Err(ProtocolFault::BadValue { field: "text length", got: text.len() as u64 });
     }
     Ok(Fatal { code, offset, text })
 }
@@ -379,24 +321,12 @@ fn read_gap(r: &mut Reader<'_>) -> Result<Gap, ProtocolFault> {
         0 => GapReason::Expired,
         1 => GapReason::Limit,
         got => {
-            return Err(ProtocolFault::BadValue {
-                field: "gap reason",
-                got: u64::from(got),
-            });
+            return Err(ProtocolFault::BadValue { field: "gap reason", got: u64::from(got) });
         }
     };
     let (from, to) = (r.u64()?, r.u64()?);
     if from >= to {
-        return Err(ProtocolFault::BadValue {
-            field: "end of a gap",
-            got: to,
-        });
+        return Err(ProtocolFault::BadValue { field: "end of a gap", got: to });
     }
-    Ok(Gap {
-        subscription,
-        rewind,
-        reason,
-        from,
-        to,
-    })
+    Ok(Gap { subscription, rewind, reason, from, to })
 }

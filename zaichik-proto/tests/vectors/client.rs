@@ -20,45 +20,21 @@ pub(crate) fn frames() -> BTreeMap<&'static str, ClientFrame<'static>> {
 }
 
 fn connection() -> BTreeMap<&'static str, ClientFrame<'static>> {
-    let hello = Hello {
-        version: 1,
-        name: "probe",
-        token: b"",
-    };
+    let hello = Hello { version: 1, name: "probe", token: b"" };
     BTreeMap::from([
         ("hello", ClientFrame::Hello(hello)),
-        (
-            "hello_token",
-            ClientFrame::Hello(Hello {
-                token: b"open sesame",
-                ..hello
-            }),
-        ),
+        ("hello_token", ClientFrame::Hello(Hello { token: b"open sesame", ..hello })),
         ("ping", ClientFrame::Ping { nonce: 22 }),
-        (
-            "pong",
-            ClientFrame::Pong {
-                nonce: 0xfedc_ba98_7654_3210,
-            },
-        ),
+        ("pong", ClientFrame::Pong { nonce: 0xfedc_ba98_7654_3210 }),
         ("close", ClientFrame::Close),
-        (
-            "extension",
-            ClientFrame::Extension {
-                kind: 0x80,
-                body: b"\x01\x02\x03",
-            },
-        ),
+        ("extension", ClientFrame::Extension { kind: 0x80, body: b"\x01\x02\x03" }),
     ])
 }
 
 fn topics() -> BTreeMap<&'static str, ClientFrame<'static>> {
     BTreeMap::from([
         ("create_topic_defaults", create(2, TopicOptions::new())),
-        (
-            "create_topic_retention",
-            create(3, TopicOptions::new().retain_forever().max_messages(1_000)),
-        ),
+        ("create_topic_retention", create(3, TopicOptions::new().retain_forever().max_messages(1_000))),
         (
             "create_topic_all",
             create(
@@ -80,10 +56,7 @@ fn topics() -> BTreeMap<&'static str, ClientFrame<'static>> {
             ClientFrame::AlterTopic(AlterTopic {
                 request: 4,
                 topic: "café".as_bytes(),
-                options: TopicOptions {
-                    overflow: Some(Overflow::DropOldest),
-                    ..TopicOptions::new()
-                },
+                options: TopicOptions { overflow: Some(Overflow::DropOldest), ..TopicOptions::new() },
             }),
         ),
     ])
@@ -185,37 +158,14 @@ fn subscribes() -> BTreeMap<&'static str, ClientFrame<'static>> {
 }
 
 fn on_subscriptions() -> BTreeMap<&'static str, ClientFrame<'static>> {
-    let commit = Commit {
-        request: 15,
-        subscription: 1,
-        offset: 41,
-        quiet: false,
-    };
+    let commit = Commit { request: 15, subscription: 1, offset: 41, quiet: false };
     BTreeMap::from([
-        (
-            "unsubscribe",
-            ClientFrame::Unsubscribe(Unsubscribe {
-                request: 14,
-                subscription: 1,
-            }),
-        ),
+        ("unsubscribe", ClientFrame::Unsubscribe(Unsubscribe { request: 14, subscription: 1 })),
         ("commit", ClientFrame::Commit(commit)),
-        (
-            "commit_quiet",
-            ClientFrame::Commit(Commit {
-                request: 16,
-                quiet: true,
-                ..commit
-            }),
-        ),
+        ("commit_quiet", ClientFrame::Commit(Commit { request: 16, quiet: true, ..commit })),
         (
             "nack",
-            ClientFrame::Nack(Nack {
-                request: 17,
-                subscription: 1,
-                offset: 40,
-                delay_micros: 1_500_000,
-            }),
+            ClientFrame::Nack(Nack { request: 17, subscription: 1, offset: 40, delay_micros: 1_500_000 }),
         ),
         (
             "seek_subscription",
@@ -229,10 +179,7 @@ fn on_subscriptions() -> BTreeMap<&'static str, ClientFrame<'static>> {
             "seek_durable",
             ClientFrame::Seek(Seek {
                 request: 19,
-                target: SeekTarget::Durable {
-                    topic: b"orders",
-                    name: "billing",
-                },
+                target: SeekTarget::Durable { topic: b"orders", name: "billing" },
                 to: Start::Latest,
             }),
         ),
@@ -248,14 +195,8 @@ fn batches() -> BTreeMap<&'static str, ClientFrame<'static>> {
                 ack: AckLevel::Accepted,
                 producer: Some(producer()),
                 operations: operations(&[
-                    Operation::Publish {
-                        topic: b"paid",
-                        records: records(&[body(b"a"), body(b"b")]),
-                    },
-                    Operation::Commit {
-                        subscription: 1,
-                        offset: 41,
-                    },
+                    Operation::Publish { topic: b"paid", records: records(&[body(b"a"), body(b"b")]) },
+                    Operation::Commit { subscription: 1, offset: 41 },
                 ]),
             }),
         ),
@@ -282,16 +223,8 @@ fn publish_records(publish: Publish<'static>) -> Publish<'static> {
                 ttl_micros: Some(1_000_000),
                 ..Record::default()
             },
-            Record {
-                key: Some(b""),
-                body: b"the empty key is a key",
-                ..Record::default()
-            },
-            Record {
-                key: Some(b"user-8"),
-                tombstone: true,
-                ..Record::default()
-            },
+            Record { key: Some(b""), body: b"the empty key is a key", ..Record::default() },
+            Record { key: Some(b"user-8"), tombstone: true, ..Record::default() },
         ]),
         ..publish
     }

@@ -13,18 +13,8 @@ use crate::build::{MINUTE, body, create, list, records, stamped};
 pub(crate) fn halves() -> (BytesMut, BytesMut) {
     let mut client = BytesMut::from(&MAGIC[..]);
     for frame in [
-        ClientFrame::Hello(Hello {
-            version: 1,
-            name: "doc",
-            token: b"",
-        }),
-        create(
-            1,
-            TopicOptions {
-                retention_ttl_micros: Some(MINUTE),
-                ..TopicOptions::new()
-            },
-        ),
+        ClientFrame::Hello(Hello { version: 1, name: "doc", token: b"" }),
+        create(1, TopicOptions { retention_ttl_micros: Some(MINUTE), ..TopicOptions::new() }),
         ClientFrame::Subscribe(Subscribe {
             request: 2,
             subscription: 1,
@@ -41,17 +31,9 @@ pub(crate) fn halves() -> (BytesMut, BytesMut) {
             ack: AckLevel::Accepted,
             producer: None,
             topic: b"orders",
-            records: records(&[Record {
-                key: Some(b"k1"),
-                ..body(b"hello")
-            }]),
+            records: records(&[Record { key: Some(b"k1"), ..body(b"hello") }]),
         }),
-        ClientFrame::Commit(Commit {
-            request: 4,
-            subscription: 1,
-            offset: 0,
-            quiet: false,
-        }),
+        ClientFrame::Commit(Commit { request: 4, subscription: 1, offset: 0, quiet: false }),
         ClientFrame::Close,
     ] {
         frame.encode(&mut client);
@@ -64,10 +46,7 @@ pub(crate) fn halves() -> (BytesMut, BytesMut) {
             limits: Limits::default(),
             server: "zaichik",
         }),
-        ServerFrame::TopicReady(TopicReady {
-            request: 1,
-            status: TopicStatus::Created,
-        }),
+        ServerFrame::TopicReady(TopicReady { request: 1, status: TopicStatus::Created }),
         ServerFrame::Subscribed(Subscribed {
             request: 2,
             subscription: 1,
@@ -77,28 +56,16 @@ pub(crate) fn halves() -> (BytesMut, BytesMut) {
             start: 0,
             end: 0,
         }),
-        ServerFrame::Acks(Acks {
-            runs: list([AckRun {
-                request: 3,
-                requests: 1,
-                first_offset: 0,
-            }]),
-        }),
+        ServerFrame::Acks(Acks { runs: list([AckRun { request: 3, requests: 1, first_offset: 0 }]) }),
         ServerFrame::Delivery(Delivery {
             subscription: 1,
             rewind: 0,
             attempt: 1,
             first_offset: 0,
-            records: records(&[Record {
-                key: Some(b"k1"),
-                ..stamped(0, b"hello")
-            }]),
+            records: records(&[Record { key: Some(b"k1"), ..stamped(0, b"hello") }]),
         }),
         ServerFrame::Done(Done { request: 4, value: 1 }),
-        ServerFrame::Goodbye(Goodbye {
-            reason: GoodbyeReason::Closed,
-            grace_millis: 0,
-        }),
+        ServerFrame::Goodbye(Goodbye { reason: GoodbyeReason::Closed, grace_millis: 0 }),
     ] {
         frame.encode(&mut broker);
     }

@@ -14,10 +14,7 @@ pub(crate) fn vectors(end: &str) -> BTreeMap<&'static str, Vec<u8>> {
         if let Some((of, name)) = info.split_once(' ')
             && of == end
         {
-            assert!(
-                found.insert(name, bytes).is_none(),
-                "two vectors are called {name}"
-            );
+            assert!(found.insert(name, bytes).is_none(), "two vectors are called {name}");
         }
     }
     found

@@ -49,11 +49,7 @@ fn every_broker_vector_encodes_and_decodes() {
         } else {
             ServerDecoder::new(&Limits::default())
         };
-        assert_eq!(
-            decoder.decode(wire),
-            Ok(Some((frame, wire.len()))),
-            "decode {name}"
-        );
+        assert_eq!(decoder.decode(wire), Ok(Some((frame, wire.len()))), "decode {name}");
     }
 }
 
@@ -96,22 +92,13 @@ fn the_tables_of_codes_are_complete() {
         };
         section.lines().filter_map(row).collect()
     };
-    let refusals: Vec<_> = RefusalCode::ALL
-        .iter()
-        .map(|code| (code.code(), code.to_string()))
-        .collect();
+    let refusals: Vec<_> = RefusalCode::ALL.iter().map(|code| (code.code(), code.to_string())).collect();
     assert_eq!(rows(section("\n## 8. ", "\n## 9. ")), refusals);
-    let faults: Vec<_> = FaultCode::ALL
-        .iter()
-        .map(|code| (code.code(), code.to_string()))
-        .collect();
+    let faults: Vec<_> = FaultCode::ALL.iter().map(|code| (code.code(), code.to_string())).collect();
     assert_eq!(rows(section("\n## 9. ", "\n## 10. ")), faults);
     for code in RefusalCode::ALL {
         let row = format!("| {} | `{code}` |", code.code());
-        let line = doc::TEXT
-            .lines()
-            .find(|line| line.starts_with(&row))
-            .expect("a row for each code");
+        let line = doc::TEXT.lines().find(|line| line.starts_with(&row)).expect("a row for each code");
         let retryable = line.split('|').nth(4).map(str::trim);
         let expected = if code.is_retryable() { "yes" } else { "no" };
         assert_eq!(retryable, Some(expected), "{code}");

@@ -24,26 +24,12 @@ pub(crate) fn frames() -> BTreeMap<&'static str, ServerFrame<'static>> {
                 server: "zaichik 0.1.0",
             }),
         ),
-        (
-            "ping",
-            ServerFrame::Ping {
-                nonce: 0xfedc_ba98_7654_3210,
-            },
-        ),
+        ("ping", ServerFrame::Ping { nonce: 0xfedc_ba98_7654_3210 }),
         ("pong", ServerFrame::Pong { nonce: 22 }),
-        (
-            "goodbye_closed",
-            ServerFrame::Goodbye(Goodbye {
-                reason: GoodbyeReason::Closed,
-                grace_millis: 0,
-            }),
-        ),
+        ("goodbye_closed", ServerFrame::Goodbye(Goodbye { reason: GoodbyeReason::Closed, grace_millis: 0 })),
         (
             "goodbye_draining",
-            ServerFrame::Goodbye(Goodbye {
-                reason: GoodbyeReason::Draining,
-                grace_millis: 10_000,
-            }),
+            ServerFrame::Goodbye(Goodbye { reason: GoodbyeReason::Draining, grace_millis: 10_000 }),
         ),
         (
             "fatal",
@@ -53,13 +39,7 @@ pub(crate) fn frames() -> BTreeMap<&'static str, ServerFrame<'static>> {
                 text: "frame kind 0x3f is unknown",
             }),
         ),
-        (
-            "extension",
-            ServerFrame::Extension {
-                kind: 0xff,
-                body: b"",
-            },
-        ),
+        ("extension", ServerFrame::Extension { kind: 0xff, body: b"" }),
     ]);
     frames
 }
@@ -72,28 +52,14 @@ fn answers() -> BTreeMap<&'static str, ServerFrame<'static>> {
         ("topic_ready_adopted", ready(4, TopicStatus::Adopted)),
         (
             "acks",
-            ServerFrame::Acks(Acks {
-                runs: list([AckRun {
-                    request: 5,
-                    requests: 1,
-                    first_offset: 0,
-                }]),
-            }),
+            ServerFrame::Acks(Acks { runs: list([AckRun { request: 5, requests: 1, first_offset: 0 }]) }),
         ),
         (
             "acks_runs",
             ServerFrame::Acks(Acks {
                 runs: list([
-                    AckRun {
-                        request: 5,
-                        requests: 3,
-                        first_offset: 40,
-                    },
-                    AckRun {
-                        request: 30,
-                        requests: 1,
-                        first_offset: 7,
-                    },
+                    AckRun { request: 5, requests: 3, first_offset: 40 },
+                    AckRun { request: 30, requests: 1, first_offset: 7 },
                 ]),
             }),
         ),
@@ -112,10 +78,7 @@ fn answers() -> BTreeMap<&'static str, ServerFrame<'static>> {
                 request: 6,
                 created: false,
                 first_offset: Some(43),
-                duplicates: list([Duplicate {
-                    record: 1,
-                    offset: 40,
-                }]),
+                duplicates: list([Duplicate { record: 1, offset: 40 }]),
             }),
         ),
         (
@@ -124,78 +87,38 @@ fn answers() -> BTreeMap<&'static str, ServerFrame<'static>> {
                 request: 7,
                 created: false,
                 first_offset: None,
-                duplicates: list([
-                    Duplicate {
-                        record: 0,
-                        offset: 41,
-                    },
-                    Duplicate {
-                        record: 1,
-                        offset: 40,
-                    },
-                ]),
+                duplicates: list([Duplicate { record: 0, offset: 41 }, Duplicate { record: 1, offset: 40 }]),
             }),
         ),
         (
             "batched",
             ServerFrame::Batched(Batched {
                 request: 20,
-                results: list([BatchResult {
-                    operation: 0,
-                    created: true,
-                    first_offset: 0,
-                }]),
+                results: list([BatchResult { operation: 0, created: true, first_offset: 0 }]),
                 duplicates: list([BatchDuplicate {
                     operation: 0,
                     duplicate: Duplicate { record: 1, offset: 0 },
                 }]),
             }),
         ),
-        (
-            "done",
-            ServerFrame::Done(Done {
-                request: 15,
-                value: 42,
-            }),
-        ),
+        ("done", ServerFrame::Done(Done { request: 15, value: 42 })),
     ])
 }
 
 fn refusals() -> BTreeMap<&'static str, ServerFrame<'static>> {
     BTreeMap::from([
-        (
-            "refused",
-            refused(3, 1, Refusal::with_value(RefusalCode::SettingsDiffer, 0b1001)),
-        ),
+        ("refused", refused(3, 1, Refusal::with_value(RefusalCode::SettingsDiffer, 0b1001))),
         (
             "refused_operation",
-            refused(
-                20,
-                1,
-                Refusal {
-                    code: RefusalCode::TooLarge,
-                    operation: 3,
-                    value: 1 << 20,
-                },
-            ),
+            refused(20, 1, Refusal { code: RefusalCode::TooLarge, operation: 3, value: 1 << 20 }),
         ),
-        (
-            "refused_unacknowledged",
-            refused(0, 17, Refusal::with_value(RefusalCode::Busy, 50_000)),
-        ),
+        ("refused_unacknowledged", refused(0, 17, Refusal::with_value(RefusalCode::Busy, 50_000))),
     ])
 }
 
 fn stream_frames() -> BTreeMap<&'static str, ServerFrame<'static>> {
-    let subscribed = Subscribed {
-        request: 9,
-        subscription: 1,
-        epoch: 0,
-        rewind: 0,
-        created: false,
-        start: 40,
-        end: 43,
-    };
+    let subscribed =
+        Subscribed { request: 9, subscription: 1, epoch: 0, rewind: 0, created: false, start: 40, end: 43 };
     let delivery = Delivery {
         subscription: 1,
         rewind: 0,
@@ -203,18 +126,8 @@ fn stream_frames() -> BTreeMap<&'static str, ServerFrame<'static>> {
         first_offset: 40,
         records: records(&[stamped(0, b"hello")]),
     };
-    let gap = Gap {
-        subscription: 1,
-        rewind: 0,
-        reason: GapReason::Expired,
-        from: 41,
-        to: 43,
-    };
-    let ended = Unsubscribed {
-        request: 14,
-        subscription: 1,
-        last_offset: Some(41),
-    };
+    let gap = Gap { subscription: 1, rewind: 0, reason: GapReason::Expired, from: 41, to: 43 };
+    let ended = Unsubscribed { request: 14, subscription: 1, last_offset: Some(41) };
     BTreeMap::from([
         ("subscribed", ServerFrame::Subscribed(subscribed)),
         (
@@ -248,31 +161,12 @@ fn stream_frames() -> BTreeMap<&'static str, ServerFrame<'static>> {
             }),
         ),
         ("gap_expired", ServerFrame::Gap(gap)),
-        (
-            "gap_limit",
-            ServerFrame::Gap(Gap {
-                rewind: 2,
-                reason: GapReason::Limit,
-                from: 0,
-                to: 40,
-                ..gap
-            }),
-        ),
-        (
-            "fenced",
-            ServerFrame::Fenced(Fenced {
-                subscription: 5,
-                epoch: 4,
-            }),
-        ),
+        ("gap_limit", ServerFrame::Gap(Gap { rewind: 2, reason: GapReason::Limit, from: 0, to: 40, ..gap })),
+        ("fenced", ServerFrame::Fenced(Fenced { subscription: 5, epoch: 4 })),
         ("unsubscribed", ServerFrame::Unsubscribed(ended)),
         (
             "unsubscribed_by_broker",
-            ServerFrame::Unsubscribed(Unsubscribed {
-                request: 0,
-                last_offset: None,
-                ..ended
-            }),
+            ServerFrame::Unsubscribed(Unsubscribed { request: 0, last_offset: None, ..ended }),
         ),
     ])
 }
