@@ -1,0 +1,125 @@
+//! What a request comes back with.
+
+use core::fmt;
+
+use zaichik_proto::{Duplicate, TopicStatus};
+
+/// Names a request of one client; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub(super) u64);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "request {}", self.0)
+    }
+}
+
+/// Names a subscription of one client, over all of its connections; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriptionId(pub(super) u32);
+
+impl fmt::Display for SubscriptionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "subscription {}", self.0)
+    }
+}
+
+/// A request succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// Answers `create_topic`.
+    Topic(TopicStatus),
+    /// Answers `alter_topic`.
+    Altered,
+    /// Answers a publish that asked for an answer.
+    Published(PublishReceipt),
+    /// A publish with [`AckLevel::None`](zaichik_proto::AckLevel::None) is on its way; nothing more will be heard.
+    Queued,
+    /// Answers `subscribe`.
+    Subscribed(SubscriptionStart),
+    /// Answers `unsubscribe`.
+    Unsubscribed {
+        /// The last offset that the broker delivered; `None` if none was.
+        last_offset: Option<u64>,
+    },
+    /// Answers `commit`.
+    Committed {
+        /// The first offset that is not committed.
+        cursor: u64,
+    },
+    /// Answers `ping`.
+    Pong,
+}
+
+/// Where the records of a publish are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PublishReceipt {
+    /// Offset of the first record appended, the others follow it; `None` if all were duplicates.
+    pub first_offset: Option<u64>,
+    /// How many records the publish had.
+    pub count: u32,
+    /// The records that were not appended because of their key (semantics C1), in order.
+    pub duplicates: Vec<Duplicate>,
+    /// Whether the publish created its topic.
+    pub created: bool,
+}
+
+impl PublishReceipt {
+    /// The offset of a record of the publish, counted from 0: its own, or its original's if it was a duplicate.
+    ///
+    /// `None` if the publish had no such record.
+    #[must_use]
+    pub fn offset(&self, record: u32) -> Option<u64> {
+        if record >= self.count {
+            return None;
+        }
+        match self
+            .duplicates
+            .binary_search_by_key(&record, |duplicate| duplicate.record)
+        {
+            Ok(place) => self.duplicates.get(place).map(|duplicate| duplicate.offset),
+            Err(before) => {
+                let appended = u64::from(record).saturating_sub(before as u64);
+                self.first_offset?.checked_add(appended)
+            }
+        }
+    }
+
+    /// Whether a record of the publish, counted from 0, was a duplicate.
+    #[must_use]
+    pub fn is_duplicate(&self, record: u32) -> bool {
+        let found = self
+            .duplicates
+            .binary_search_by_key(&record, |duplicate| duplicate.record);
+        found.is_ok()
+    }
+
+    /// Whether this can be the answer to `count` records.
+    pub(super) fn is_consistent(&self) -> bool {
+        let ascending = self.duplicates.is_sorted_by(|a, b| a.record < b.record);
+        let within = self.duplicates.last().is_none_or(|last| last.record < self.count);
+        let appended = u64::from(self.count).checked_sub(self.duplicates.len() as u64);
+        let offsets = match (self.first_offset, appended) {
+            (None, Some(0)) => true,
+            (Some(first), Some(appended)) if appended > 0 => first.checked_add(appended).is_some(),
+            _ => false,
+        };
+        ascending && within && offsets
+    }
+}
+
+/// Where a subscription began (semantics R3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscriptionStart {
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// Whether the topic was created by the request.
+    pub created: bool,
+    /// The first offset that can be delivered.
+    pub start: u64,
+    /// The offset of the next record to be accepted.
+    pub end: u64,
+}

@@ -1,0 +1,258 @@
+//! What can go wrong at a client: with one request, or with the client as a whole.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use zaichik_proto::{FaultCode, NameError, ProtocolError, RecordError, Refusal};
+
+use super::answer::SubscriptionId;
+
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorClass {
+    /// Nothing happened, or trying again does no harm: try again later.
+    Retryable,
+    /// The request will never succeed as it is: change it.
+    Refused,
+    /// It may have happened: look, or accept that trying again may do it twice.
+    Unknown,
+    /// This client is over: make a new one.
+    Fatal,
+}
+
+/// Why one request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// As much is unanswered or unwritten as the configuration allows. Nothing was sent.
+    #[error("too many requests or bytes are in flight; try again after an answer came or bytes were written")]
+    Full,
+    /// The client is closing or closed. Nothing was sent.
+    #[error("the client is closed; open a new one")]
+    Closed,
+    /// The topic's name breaks a rule. Nothing was sent.
+    #[error("the topic's name is invalid: {0}")]
+    InvalidTopic(#[source] NameError),
+    /// A publish without records. Nothing was sent.
+    #[error("a publish needs at least one record")]
+    NoRecords,
+    /// A record breaks a rule. Nothing was sent.
+    #[error("record {index} of the publish is invalid: {error}")]
+    BadRecord {
+        /// Which record, from 0.
+        index: usize,
+        /// What is wrong with it.
+        #[source]
+        error: RecordError,
+    },
+    /// A message, or the frame of all of them, is above the broker's limit. Nothing was sent.
+    #[error("{got} bytes are above the broker's limit of {limit}; send less at once")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+        /// What the request has.
+        got: usize,
+    },
+    /// More records than the broker takes in one publish. Nothing was sent.
+    #[error("{got} records in one publish are above the broker's limit of {limit}; split them")]
+    TooManyRecords {
+        /// The limit.
+        limit: u32,
+        /// What the request has.
+        got: usize,
+    },
+    /// The window of a subscription, in messages or in bytes, is above the broker's limit. Nothing was sent.
+    #[error("a window of {got} is above the broker's limit of {limit}; ask for less")]
+    WindowTooLarge {
+        /// The limit.
+        limit: u32,
+        /// What the request has.
+        got: u32,
+    },
+    /// The client has as many subscriptions as the broker allows, ended ones whose end was not taken included.
+    #[error("there are already {limit} subscriptions, the limit; unsubscribe from some first")]
+    TooManySubscriptions {
+        /// The limit.
+        limit: u32,
+    },
+    /// The client has no such subscription, or it ended. Nothing was sent.
+    #[error("{0} does not exist or has ended; subscribe again")]
+    NoSubscription(SubscriptionId),
+    /// No message of a subscription with a window was taken yet. Nothing was sent.
+    #[error("no message was taken yet, so there is nothing to commit")]
+    NothingToCommit,
+    /// The broker refused the request, or would have to; the connection lives on.
+    #[error("topic {topic:?}: {refusal}")]
+    Refused {
+        /// The topic that the request was about.
+        topic: Arc<str>,
+        /// Why.
+        #[source]
+        refusal: Refusal,
+    },
+    /// No answer came in time, or the connection broke: the request may have taken effect, or not.
+    #[error("topic {topic:?}: the broker did not answer, so whether it took the request is unknown")]
+    Unknown {
+        /// The topic that the request was about.
+        topic: Arc<str>,
+    },
+    /// The deadline passed while there was no connection to send the request on. Nothing was sent.
+    #[error("topic {topic:?}: there was no connection until the deadline, so nothing was sent; try again")]
+    NotSent {
+        /// The topic that the request was about; empty for a ping.
+        topic: Arc<str>,
+    },
+    /// The connection broke before the answer came. Asking again does no harm.
+    #[error("topic {topic:?}: the connection broke before the answer came; ask again")]
+    Disconnected {
+        /// The topic that the request was about; empty for a ping.
+        topic: Arc<str>,
+    },
+}
+
+impl RequestError {
+    /// What to do about it.
+    #[must_use]
+    pub const fn class(&self) -> ErrorClass {
+        match self {
+            Self::Full | Self::NotSent { .. } | Self::Disconnected { .. } => ErrorClass::Retryable,
+            Self::Refused { refusal, .. } if refusal.code.is_retryable() => ErrorClass::Retryable,
+            Self::InvalidTopic(_)
+            | Self::NoRecords
+            | Self::BadRecord { .. }
+            | Self::TooLarge { .. }
+            | Self::TooManyRecords { .. }
+            | Self::WindowTooLarge { .. }
+            | Self::TooManySubscriptions { .. }
+            | Self::NoSubscription(_)
+            | Self::NothingToCommit
+            | Self::Refused { .. } => ErrorClass::Refused,
+            Self::Unknown { .. } => ErrorClass::Unknown,
+            Self::Closed => ErrorClass::Fatal,
+        }
+    }
+}
+
+/// Why a connection, or the client, ended.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// No connection could be made.
+    #[error("no connection to the broker could be made; check the address and that the broker runs")]
+    ConnectFailed,
+    /// The connection broke.
+    #[error("the connection to the broker broke")]
+    Disconnected,
+    /// The broker did not finish the handshake in time.
+    #[error("the broker did not answer the handshake in time; check that the address is a Zaichik broker's")]
+    HandshakeTimeout,
+    /// Nothing was heard from the broker for three heartbeats.
+    #[error("nothing was heard from the broker for three heartbeats")]
+    HeartbeatMissed,
+    /// The broker ended the connection and said why.
+    #[error("the broker ended the connection: {code}: {text}")]
+    Fatal {
+        /// Why.
+        code: FaultCode,
+        /// The same for people, in the broker's words.
+        text: Arc<str>,
+    },
+    /// The broker's bytes are not the protocol.
+    #[error("the broker broke the protocol: {0}; check that the address is a Zaichik broker's")]
+    Protocol(#[from] ProtocolError),
+    /// The broker's frames are well formed, and wrong.
+    #[error("the broker broke the protocol: {0}")]
+    Violation(#[from] Violation),
+    /// The token is longer than 1,024 bytes. Nothing was sent.
+    #[error("the token has {got} bytes; at most 1024 are possible")]
+    TokenTooLong {
+        /// Its length in bytes.
+        got: usize,
+    },
+    /// The client was closed, and requests were unanswered when its drain deadline passed.
+    #[error("the client was closed with {unanswered} requests unanswered at the drain deadline")]
+    DrainTimeout {
+        /// How many.
+        unanswered: usize,
+    },
+}
+
+impl ClientError {
+    /// Whether connecting again can't help.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        match self {
+            Self::ConnectFailed | Self::Disconnected | Self::HandshakeTimeout | Self::HeartbeatMissed => {
+                false
+            }
+            Self::Fatal { code, .. } => match code {
+                FaultCode::HandshakeTimeout
+                | FaultCode::ServerFull
+                | FaultCode::HeartbeatMissed
+                | FaultCode::SlowConsumer
+                | FaultCode::Stopped
+                | FaultCode::Internal => false,
+                // Codes below 32 say that this client broke the protocol; it would do so again.
+                code => code.code() < 32 || matches!(code, FaultCode::Unauthorized),
+            },
+            Self::Protocol(_)
+            | Self::Violation(_)
+            | Self::TokenTooLong { .. }
+            | Self::DrainTimeout { .. } => true,
+        }
+    }
+}
+
+/// A frame of the broker that does not fit what was said before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// The Welcome names a version that was not offered.
+    #[error("it chose protocol version {got}, which was not offered")]
+    Version {
+        /// The version chosen.
+        got: u16,
+    },
+    /// An answer that no request waits for, of the wrong kind, or out of order.
+    #[error("it answered request {request}, which does not wait for such an answer")]
+    Answer {
+        /// The request's id on the wire.
+        request: u32,
+    },
+    /// A publish's answer whose offsets or duplicates contradict the publish.
+    #[error("its answer to publish {request} does not fit the records sent")]
+    Offsets {
+        /// The request's id on the wire.
+        request: u32,
+    },
+    /// A frame for a subscription that does not exist, has not begun or has ended.
+    #[error("it sent a frame for subscription {subscription}, which is not active")]
+    Subscription {
+        /// The subscription's number.
+        subscription: u32,
+    },
+    /// Offsets of one subscription went back without a rewind.
+    #[error("it delivered offset {got} to subscription {subscription} after offset {after}")]
+    OffsetBack {
+        /// The subscription's number.
+        subscription: u32,
+        /// The first offset that was still to come.
+        after: u64,
+        /// The offset that came.
+        got: u64,
+    },
+    /// More was delivered than the window allows.
+    #[error("it delivered more to subscription {subscription} than the window of {window}")]
+    Window {
+        /// The subscription's number.
+        subscription: u32,
+        /// The window.
+        window: u32,
+    },
+    /// A frame that answers nothing this client can ask.
+    #[error("it sent frame kind {kind:#04x}, which answers nothing that was asked")]
+    Unexpected {
+        /// The frame's kind byte.
+        kind: u8,
+    },
+}

@@ -1,0 +1,410 @@
+//! The connection: handshake, heartbeats, what happens when it breaks, and the orderly end.
+
+use std::sync::Arc;
+
+use zaichik_proto::{
+    ClientFrame, Hello, Limits, MAGIC, PROTOCOL_VERSION, Refusal, RefusalCode, ServerDecoder, Welcome,
+};
+
+use super::answer::{Answer, SubscriptionId};
+use super::backoff::Backoff;
+use super::error::{ClientError, RequestError, Violation};
+use super::incoming::Incoming;
+use super::inflight::{Kind, Phase};
+use super::request::encode_subscribe;
+use super::{Client, subscription};
+use crate::outbound::LaneKind;
+use crate::time::Timestamp;
+
+/// What the client needs of its driver: the state of the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// There is no connection, and one is wanted from `at` on.
+    ///
+    /// A driver that still holds an old one drops it. The moment is not part of
+    /// [`next_timeout`](Client::next_timeout).
+    Connect {
+        /// When to connect; [`Timestamp::ZERO`] for at once.
+        at: Timestamp,
+    },
+    /// Bytes flow, and the handshake is not done.
+    Handshake,
+    /// Requests are answered.
+    Open,
+    /// Everything is answered: the broker was told to close.
+    Closing,
+    /// The client is over, with an error unless it was closed: drop the connection.
+    Closed(Option<ClientError>),
+}
+
+/// When something was heard from the broker, and what was done about silence.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Heartbeat {
+    /// Zero turns heartbeats off.
+    interval_micros: u64,
+    heard_at: Timestamp,
+    pings: u64,
+    /// Reading is paused, so silence means nothing.
+    is_paused: bool,
+}
+
+impl Heartbeat {
+    /// Silence after which the connection counts as broken, in intervals.
+    const MAX_SILENCE: u64 = 3;
+
+    fn new(limits: &Limits, now: Timestamp) -> Self {
+        Self {
+            interval_micros: u64::from(limits.heartbeat_millis).saturating_mul(1_000),
+            heard_at: now,
+            pings: 0,
+            is_paused: false,
+        }
+    }
+
+    pub(super) const fn heard(&mut self, now: Timestamp) {
+        (self.heard_at, self.pings, self.is_paused) = (now, 0, false);
+    }
+
+    /// From here on silence means nothing, until reading goes on and the clock starts anew.
+    pub(super) const fn pause(&mut self) {
+        self.is_paused = true;
+    }
+
+    const fn next_timeout(&self) -> Option<Timestamp> {
+        if self.interval_micros == 0 {
+            return None;
+        }
+        let intervals = self.pings.saturating_add(1);
+        Some(
+            self.heard_at
+                .plus_micros(self.interval_micros.saturating_mul(intervals)),
+        )
+    }
+}
+
+impl Client {
+    /// A fresh byte stream to the broker exists: queues the magic and the Hello.
+    ///
+    /// A stream that the client still had counts as broken. Has no effect on a client that is closed.
+    pub fn handle_connected(&mut self, now: Timestamp) {
+        let now = self.tick(now);
+        if matches!(self.link, Link::Handshake | Link::Open | Link::Closing) {
+            self.link_broken(now, ClientError::Disconnected);
+        }
+        if matches!(self.link, Link::Closed(_)) {
+            return;
+        }
+        self.outbound.clear();
+        self.inbound.clear();
+        self.parsed_len = 0;
+        self.decoder = ServerDecoder::handshake(&Limits::default());
+        let hello = ClientFrame::Hello(Hello {
+            version: PROTOCOL_VERSION,
+            name: &self.config.name,
+            token: &self.config.token,
+        });
+        self.outbound.frame(LaneKind::Control, |out| {
+            out.extend_from_slice(&MAGIC);
+            hello.encode(out);
+        });
+        self.link = Link::Handshake;
+        self.handshake_deadline = now + self.config.handshake_timeout;
+    }
+
+    /// The byte stream ended or broke, or connecting failed: the client says in [`link`](Self::link) what it wants.
+    ///
+    /// Hand in the bytes that were received before with [`handle_read`](Self::handle_read) first. Before the
+    /// moment that [`Link::Connect`] names nothing can have failed, so the call has no effect then.
+    pub fn handle_disconnected(&mut self, now: Timestamp) {
+        let now = self.tick(now);
+        match self.link {
+            Link::Connect { at } if now < at => {}
+            Link::Connect { .. } => self.link_broken(now, ClientError::ConnectFailed),
+            Link::Handshake | Link::Open | Link::Closing => self.link_broken(now, ClientError::Disconnected),
+            Link::Closed(_) => {}
+        }
+        self.settle();
+    }
+
+    /// Takes no more requests, waits for the answers to those it has, says goodbye and closes.
+    ///
+    /// The connection is opened again for requests that still need it. When the drain deadline passes first, the
+    /// client closes with [`ClientError::DrainTimeout`].
+    pub fn close(&mut self, now: Timestamp) {
+        let now = self.tick(now);
+        if self.drain_deadline.is_none() && !matches!(self.link, Link::Closed(_)) {
+            self.drain_deadline = Some(now + self.config.drain_timeout);
+        }
+        self.settle();
+    }
+
+    /// The broker said Welcome.
+    pub(super) fn welcomed(&mut self, welcome: &Welcome<'_>) -> Result<(), ClientError> {
+        if welcome.version != PROTOCOL_VERSION {
+            return Err(Violation::Version { got: welcome.version }.into());
+        }
+        let now = self.now;
+        let same_instance = self.instance.replace(welcome.instance) == Some(welcome.instance);
+        self.limits = welcome.limits;
+        self.decoder.open(&self.limits);
+        self.heartbeat = Heartbeat::new(&self.limits, now);
+        self.opened_at = now;
+        self.link = Link::Open;
+        if !same_instance {
+            self.subscriptions.forget_taken();
+        }
+        let mut requests = Vec::new();
+        for id in self.subscriptions.ids() {
+            requests.extend(self.resubscribe(id, same_instance));
+        }
+        self.inflight.send_first(&requests);
+        Ok(())
+    }
+
+    /// The link can't be used any more, and `cause` says why.
+    pub(super) fn link_broken(&mut self, now: Timestamp, cause: ClientError) {
+        if self.link == Link::Closing {
+            // Everything was answered: how the connection ends makes no difference.
+            self.closed(None);
+            return;
+        }
+        let is_first = self.instance.is_none() && !self.config.retry_first_connect;
+        if cause.is_final() || is_first || !self.config.reconnect {
+            self.closed(Some(cause));
+            return;
+        }
+        if self.link == Link::Open && now.since(self.opened_at) >= self.config.reconnect_max {
+            // A link that breaks as soon as it is open is no reason to come back faster.
+            self.backoff.reset();
+        }
+        self.last_error = Some(cause);
+        self.requests_lost(false);
+        self.drop_buffers();
+        let at = now.plus_micros(self.backoff.next(&mut self.jitter));
+        self.link = Link::Connect { at };
+    }
+
+    /// The client is over.
+    pub(super) fn closed(&mut self, error: Option<ClientError>) {
+        self.requests_lost(true);
+        self.drop_buffers();
+        self.last_error.clone_from(&error);
+        self.link = Link::Closed(error);
+        self.subscriptions.wake_all();
+    }
+
+    /// Moves on what can move: requests to the output, a closing client to its end.
+    pub(super) fn settle(&mut self) {
+        self.pump();
+        if self.drain_deadline.is_none() || self.inflight.awaited() > 0 || self.inflight.has_unsent() {
+            return;
+        }
+        match self.link {
+            Link::Connect { .. } | Link::Handshake => self.closed(None),
+            Link::Open => {
+                self.outbound
+                    .frame(LaneKind::Control, |out| ClientFrame::Close.encode(out));
+                self.link = Link::Closing;
+            }
+            Link::Closing | Link::Closed(_) => {}
+        }
+    }
+
+    /// Writes requests to the output while there is room in it.
+    pub(super) fn pump(&mut self) {
+        while self.link == Link::Open && self.outbound.control_len() < self.config.max_outbound_bytes {
+            let Some(request) = self.inflight.first_unsent() else {
+                return;
+            };
+            let wire = request.wire;
+            let allowed = match &request.kind {
+                Kind::Publish(publish) => publish.size.check(&self.limits),
+                Kind::PublishQuiet(size) => size.check(&self.limits),
+                Kind::CreateTopic
+                | Kind::AlterTopic
+                | Kind::Subscribe(_)
+                | Kind::Resubscribe(..)
+                | Kind::Unsubscribe(_)
+                | Kind::Commit(..)
+                | Kind::Ping => Ok(()),
+            };
+            if let Err(error) = allowed {
+                // It was made before this broker's limits were known.
+                if matches!(request.kind, Kind::PublishQuiet(_)) {
+                    let limit = u64::from(self.limits.max_message);
+                    self.count_refused(1, Refusal::with_value(RefusalCode::TooLarge, limit));
+                }
+                self.inflight.answer(wire, Err(error));
+                continue;
+            }
+            let frame = request.frame().clone();
+            self.outbound
+                .frame(LaneKind::Control, |out| out.extend_from_slice(&frame));
+            let end = self
+                .outbound
+                .taken()
+                .saturating_add(self.outbound.control_len() as u64);
+            self.inflight.sent(wire, end);
+        }
+    }
+
+    /// The deadlines of the connection; whether the client is still to be told of the others.
+    pub(super) fn link_timeout(&mut self, now: Timestamp) {
+        if self.drain_deadline.is_some_and(|deadline| deadline <= now) {
+            let unanswered = self.inflight.awaited();
+            let error = (unanswered > 0).then_some(ClientError::DrainTimeout { unanswered });
+            self.closed(error);
+        }
+        match self.link {
+            Link::Handshake if self.handshake_deadline <= now => {
+                self.link_broken(now, ClientError::HandshakeTimeout);
+            }
+            Link::Open | Link::Closing if self.wants_read() => self.check_heartbeat(now),
+            Link::Connect { .. } | Link::Handshake | Link::Open | Link::Closing | Link::Closed(_) => {}
+        }
+    }
+
+    pub(super) fn next_link_timeout(&self) -> Option<Timestamp> {
+        let own = match self.link {
+            Link::Handshake => Some(self.handshake_deadline),
+            Link::Open | Link::Closing if self.wants_read() => self.heartbeat.next_timeout(),
+            Link::Connect { .. } | Link::Open | Link::Closing | Link::Closed(_) => None,
+        };
+        let drain = self
+            .drain_deadline
+            .filter(|_| !matches!(self.link, Link::Closed(_)));
+        own.into_iter().chain(drain).min()
+    }
+
+    fn check_heartbeat(&mut self, now: Timestamp) {
+        if self.heartbeat.is_paused {
+            self.heartbeat.heard(now);
+            return;
+        }
+        if self.heartbeat.next_timeout().is_none_or(|at| now < at) {
+            return;
+        }
+        self.heartbeat.pings = self.heartbeat.pings.saturating_add(1);
+        if self.heartbeat.pings >= Heartbeat::MAX_SILENCE {
+            self.link_broken(now, ClientError::HeartbeatMissed);
+            return;
+        }
+        let ping = ClientFrame::Ping {
+            nonce: HEARTBEAT_NONCE,
+        };
+        self.outbound.frame(LaneKind::Control, |out| ping.encode(out));
+    }
+
+    /// Asks for a subscription again on a new connection.
+    fn resubscribe(&mut self, id: SubscriptionId, same_instance: bool) -> Option<u32> {
+        let subscription = self.subscriptions.get(id)?;
+        if subscription.phase != subscription::Phase::Detached {
+            return None;
+        }
+        let (topic, options) = (Arc::clone(&subscription.topic), subscription.options);
+        let start = self
+            .subscriptions
+            .update(id, |subscription| subscription.resume(same_instance))?;
+        let kind = Kind::Resubscribe(id, Backoff::PUBLISH);
+        let name = Arc::clone(&topic);
+        let (wire, _) = self.inflight.insert(topic, kind, Timestamp::MAX, |wire| {
+            encode_subscribe(wire, id, &name, &options, start)
+        });
+        Some(wire)
+    }
+
+    /// The connection is gone, for good if `is_over`: decides about each request what its outcome can be.
+    fn requests_lost(&mut self, is_over: bool) {
+        let taken = self.outbound.taken();
+        for (wire, phase) in self.inflight.link_lost() {
+            // A frame that was not written to its last byte can't have taken effect.
+            let may_have_effect = matches!(phase, Phase::Sent { end } if end <= taken);
+            self.request_lost(wire, phase, may_have_effect, is_over);
+        }
+        for id in self.subscriptions.ids() {
+            self.subscriptions.update(id, |subscription| {
+                if matches!(
+                    subscription.phase,
+                    subscription::Phase::Active | subscription::Phase::Resubscribing
+                ) {
+                    subscription.phase = subscription::Phase::Detached;
+                }
+            });
+        }
+    }
+
+    fn request_lost(&mut self, wire: u32, phase: Phase, may_have_effect: bool, is_over: bool) {
+        let Some(request) = self.inflight.get(wire) else {
+            return;
+        };
+        let (topic, kind) = (Arc::clone(&request.topic), request.kind);
+        let is_awaited = request.id.is_some();
+        let result = match kind {
+            Kind::Resubscribe(..) => {
+                self.inflight.remove(wire);
+                return;
+            }
+            Kind::PublishQuiet(_) => None,
+            _ if !is_awaited => {
+                self.inflight.remove(wire);
+                return;
+            }
+            Kind::Publish(_) if may_have_effect => Some(Err(RequestError::Unknown { topic })),
+            Kind::Publish(publish) => match publish.refusal {
+                Some(refusal) if is_over => Some(Err(RequestError::Refused { topic, refusal })),
+                _ => None,
+            },
+            // The client goes on after this offset, whatever the broker saw of the commit.
+            Kind::Commit(_, offset) if !is_over => Some(Ok(Answer::Committed {
+                cursor: offset.saturating_add(1),
+            })),
+            Kind::CreateTopic | Kind::AlterTopic | Kind::Commit(..) | Kind::Ping if may_have_effect => {
+                Some(Err(RequestError::Disconnected { topic }))
+            }
+            // A subscription lives on one connection: asking again on the next does no harm.
+            Kind::CreateTopic | Kind::AlterTopic | Kind::Commit(..) | Kind::Ping | Kind::Subscribe(_) => None,
+            // The connection took the subscription with it.
+            Kind::Unsubscribe(id) => Some(Ok(self.end_locally(id))),
+        };
+        match result {
+            Some(result) => self.inflight.answer(wire, result),
+            None if is_over => {
+                if let Kind::Subscribe(id) = kind {
+                    self.subscriptions.remove(id);
+                }
+                self.inflight.answer(wire, Err(RequestError::Closed));
+            }
+            None if phase == Phase::Retry => {}
+            None => self.inflight.requeue(wire),
+        }
+    }
+
+    /// Ends a subscription without the broker: there is no connection on which it could go on.
+    pub(super) fn end_locally(&mut self, id: SubscriptionId) -> Answer {
+        let pending = self.subscriptions.get(id).map(|subscription| subscription.phase);
+        if let Some(subscription::Phase::Subscribing(wire)) = pending {
+            let topic = self.inflight.get(wire).map(|request| Arc::clone(&request.topic));
+            let topic = topic.unwrap_or_default();
+            self.inflight
+                .answer(wire, Err(RequestError::Disconnected { topic }));
+        }
+        let last_offset = self.subscriptions.update(id, |subscription| {
+            subscription.is_ending = true;
+            let last_offset = subscription.last_delivered();
+            subscription.end(Incoming::Ended(last_offset));
+            last_offset
+        });
+        Answer::Unsubscribed {
+            last_offset: last_offset.flatten(),
+        }
+    }
+
+    fn drop_buffers(&mut self) {
+        self.outbound.clear();
+        self.inbound.clear();
+        self.parsed_len = 0;
+    }
+}
+
+/// The nonce of the client's own pings; those of the application are request ids, which are not zero.
+pub(super) const HEARTBEAT_NONCE: u64 = 0;
