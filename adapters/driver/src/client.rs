@@ -18,7 +18,7 @@ use std::task::Poll;
 use zaichik_engine::{
     Answer, Client as Machine, PublishOptions, PublishReceipt, RequestError, RequestId, Timestamp,
 };
-use zaichik_proto::{AckLevel, TopicOptions, TopicStatus};
+use zaichik_proto::{AckLevel, Refusal, TopicOptions, TopicStatus};
 
 pub use builder::ClientBuilder;
 pub use error::ClientError;
@@ -156,10 +156,7 @@ impl<R: Runtime> Client<R> {
     /// # Errors
     /// [`ClientError::Request`] if no message was taken yet, and as for [`Delivery::commit`].
     pub async fn commit(&self) -> Result<(), ClientError> {
-        let core = self.owner.core();
-        let taken = core.look(|state, _| state.last_taken());
-        let (id, offset) = taken.ok_or(RequestError::NothingToCommit)?;
-        self.ask(|machine, now| machine.commit(now, id, offset)).await?;
+        self.ask(|machine, now| machine.commit_last(now)).await?;
         Ok(())
     }
 
@@ -176,6 +173,13 @@ impl<R: Runtime> Client<R> {
     #[must_use]
     pub fn instance(&self) -> Option<u128> {
         self.owner.core().look(|state, _| state.machine.instance())
+    }
+
+    /// Refusals of messages that were published without an acknowledgement, since the last call: how many, and
+    /// the latest.
+    #[must_use]
+    pub fn take_refused(&self) -> Option<(u64, Refusal)> {
+        self.owner.core().look(|state, _| state.machine.poll_refused())
     }
 
     /// Closes all clones of this client: waits for answers that are outstanding, within the drain timeout.

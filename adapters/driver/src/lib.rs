@@ -27,7 +27,7 @@ pub use runtime::{Io, Listener, Runtime, Timer};
 pub use server::Server;
 
 pub use zaichik_engine::{
-    BrokerConfig, ClientConfig, ConfigError, ErrorClass, Message, MessageHeaders, PublishOptions, PublishReceipt,
+    BrokerConfig, ClientConfig, ClientError as EndReason, ConfigError, ErrorClass, Message, MessageHeaders, PublishOptions, PublishReceipt,
     RequestError, Timestamp,
 };
 pub use zaichik_proto::{

@@ -53,7 +53,7 @@ pub type Client = zaichik_driver::Client<Tokio>;
 /// How to connect.
 pub type ClientBuilder = zaichik_driver::ClientBuilder<Tokio>;
 
-impl zaichik_driver::Runtime for Tokio {
+impl Runtime for Tokio {
     type Io = TokioIo;
     type Listener = TokioListener;
     type Timer = TokioTimer;

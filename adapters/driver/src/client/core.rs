@@ -1,6 +1,6 @@
 //! What a client's handles and its background task share: the state machine, and who waits for what.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -41,10 +41,8 @@ pub(crate) struct State {
     /// How many of them are to be called: each answer and each write makes room.
     room_calls: usize,
     readers: HashMap<SubscriptionId, Option<Waker>>,
-    /// Subscriptions that were dropped and not yet ended.
-    leaving: Vec<SubscriptionId>,
-    /// The message taken last, of any subscription.
-    last_taken: Option<(SubscriptionId, u64)>,
+    /// Subscriptions that were dropped and have not ended yet.
+    leaving: BTreeSet<SubscriptionId>,
     /// Who waits for the link to open or close.
     watchers: Vec<Waker>,
     seen: Phase,
@@ -109,7 +107,7 @@ impl Core {
             let mut state = self.lock();
             state.abandoned = true;
             let mut wakes = Wakes::default();
-            state.dispatch(self.clock.now(), &mut wakes);
+            state.dispatch(&mut wakes);
             state.wake_all(&mut wakes);
             wakes
         };
@@ -126,7 +124,7 @@ impl Core {
         let now = self.clock.now();
         let read = state.machine.wants_read();
         let value = step(&mut state, now);
-        state.dispatch(now, &mut wakes);
+        state.dispatch(&mut wakes);
         // Taking a message may make room for the next one.
         if wake_task || (!read && state.machine.wants_read()) {
             wakes.extend(state.task.take());
@@ -176,8 +174,7 @@ impl State {
             next_ticket: 0,
             room_calls: 0,
             readers: HashMap::new(),
-            leaving: Vec::new(),
-            last_taken: None,
+            leaving: BTreeSet::new(),
             watchers: Vec::new(),
             seen: Phase::Opening,
         }
@@ -187,9 +184,19 @@ impl State {
     pub(crate) fn over(&self) -> Option<Option<ClientError>> {
         match self.machine.link() {
             Link::Closed(reason) => Some(reason.map(|reason| self.explain(reason))),
-            _ if self.abandoned => Some(Some(ClientError::Abandoned)),
+            _ if self.abandoned => Some(Some(self.abandonment())),
             Link::Connect { .. } | Link::Handshake | Link::Open | Link::Closing => None,
         }
+    }
+
+    /// There is no broker to connect to any more, and there never will be.
+    pub(crate) const fn give_up(&mut self) {
+        self.abandoned = true;
+    }
+
+    /// Whether there is anything left for the background task to do.
+    pub(crate) fn is_over(&self) -> bool {
+        self.abandoned || matches!(self.machine.link(), Link::Closed(_))
     }
 
     /// Whether requests reach the broker right now.
@@ -249,7 +256,7 @@ impl State {
         }
         match self.replies.remove(&id) {
             Some(Reply::Arrived(answer)) => Some(answer.map_err(ClientError::from)),
-            _ => Some(Err(ClientError::Abandoned)),
+            _ => Some(Err(self.abandonment())),
         }
     }
 
@@ -285,28 +292,27 @@ impl State {
         keep(self.readers.entry(id).or_default(), waker);
     }
 
-    /// The next thing that a subscription has to tell.
-    pub(crate) fn take_incoming(&mut self, id: SubscriptionId) -> Option<Incoming> {
-        let incoming = self.machine.poll_incoming(id);
-        if let Some(Incoming::Message(message)) = &incoming {
-            self.last_taken = Some((id, message.offset));
-        }
-        incoming
-    }
-
-    /// The message taken last, of any subscription.
-    pub(crate) const fn last_taken(&self) -> Option<(SubscriptionId, u64)> {
-        self.last_taken
-    }
-
-    /// Nobody takes a subscription's messages any more: it ends as soon as there is room for the request.
-    pub(crate) fn leave(&mut self, id: SubscriptionId) {
-        self.forget_subscription(id);
-        self.leaving.push(id);
-    }
-
-    pub(crate) fn forget_subscription(&mut self, id: SubscriptionId) {
+    /// Nobody takes a subscription's messages any more.
+    pub(crate) fn leave(&mut self, now: Timestamp, id: SubscriptionId) {
         self.readers.remove(&id);
+        // Refused only if there is no such subscription any more, or the client is over.
+        let _ = self.machine.unsubscribe(now, id);
+        self.leaving.insert(id);
+        self.discard(id);
+    }
+
+    /// Takes what is left of a subscription that nobody listens to.
+    fn discard(&mut self, id: SubscriptionId) {
+        while let Some(incoming) = self.machine.poll_incoming(id) {
+            if matches!(incoming, Incoming::Ended(_) | Incoming::Fenced | Incoming::Refused(_)) {
+                self.leaving.remove(&id);
+            }
+        }
+    }
+
+    fn abandonment(&self) -> ClientError {
+        let source = self.connect_error.as_ref();
+        source.map_or(ClientError::Abandoned, |source| ClientError::Connect(Arc::clone(source)))
     }
 
     /// The machine's own words, or what the operating system said about connecting.
@@ -318,13 +324,7 @@ impl State {
     }
 
     /// Brings what the machine has for its users to them.
-    fn dispatch(&mut self, now: Timestamp, wakes: &mut Wakes) {
-        while let Some(id) = self.leaving.pop() {
-            if self.machine.unsubscribe(now, id) == Err(RequestError::Full) {
-                self.leaving.push(id);
-                break;
-            }
-        }
+    fn dispatch(&mut self, wakes: &mut Wakes) {
         while let Some((id, answer)) = self.machine.poll_answer() {
             self.dispatch_answer(id, answer, wakes);
             self.call_room();
@@ -333,6 +333,9 @@ impl State {
             wakes.extend(self.room.pop_first().map(|(_, waker)| waker));
         }
         while let Some(id) = self.machine.poll_ready() {
+            if self.leaving.contains(&id) {
+                self.discard(id);
+            }
             wakes.extend(self.readers.get_mut(&id).and_then(Option::take));
         }
         let phase = match self.machine.link() {

@@ -118,8 +118,11 @@ impl Subscribe {
             membership.id = Some(subscription);
             Ok(request)
         })
-        .await?;
-        match answer {
+        .await;
+        if answer.is_err() {
+            membership.id = None;
+        }
+        match answer? {
             Answer::Subscribed(begun) => Ok(Subscription {
                 membership,
                 id: begun.subscription,
@@ -217,12 +220,10 @@ impl Subscription {
     ///
     /// # Errors
     /// [`ClientError::Request`] if it has ended already, or the connection breaks meanwhile.
-    pub async fn unsubscribe(mut self) -> Result<Option<u64>, ClientError> {
+    pub async fn unsubscribe(self) -> Result<Option<u64>, ClientError> {
         let id = self.id;
         let core = Arc::clone(self.membership.owner.core());
         let answer = Request::new(&core, |machine, now| machine.unsubscribe(now, id)).await?;
-        self.membership.id = None;
-        core.look(|state, _| state.forget_subscription(id));
         match answer {
             Answer::Unsubscribed { last_offset } => Ok(last_offset),
             other => Err(super::mismatch(&other)),
@@ -236,7 +237,7 @@ impl Subscription {
         let id = self.id;
         let core = self.membership.owner.core();
         let taken = core.look(|state, _| {
-            if let Some(incoming) = state.take_incoming(id) {
+            if let Some(incoming) = state.machine.poll_incoming(id) {
                 return Poll::Ready(Some(Ok(incoming)));
             }
             match state.over() {
@@ -255,6 +256,7 @@ impl Subscription {
                 Some(Ok(Incoming::Gap { .. } | Incoming::Reconnected { .. })) => {}
                 None | Some(Err(_) | Ok(Incoming::Refused(_) | Incoming::Fenced | Incoming::Ended(_))) => {
                     self.over = true;
+                    self.membership.id = None;
                 }
             }
             taken
@@ -351,7 +353,7 @@ struct Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            self.owner.core().change(|state, _| state.leave(id));
+            self.owner.core().change(|state, now| state.leave(now, id));
         }
     }
 }

@@ -88,6 +88,9 @@ impl<R: Runtime> Task<R> {
         let outlook = core.look(|state, now| {
             state.watch_task(cx.waker());
             state.machine.handle_timeout(now);
+            if state.is_over() {
+                return Outlook::Over;
+            }
             match state.machine.link() {
                 Link::Closed(_) => Outlook::Over,
                 Link::Connect { .. } if is_connecting => Outlook::Idle(state.machine.next_timeout()),
@@ -115,7 +118,7 @@ impl<R: Runtime> Task<R> {
     }
 
     fn connected(&mut self, connected: io::Result<Stream<R::Io>>) {
-        let Self { core, stream, .. } = self;
+        let Self { core, stream, target, .. } = self;
         core.look(|state, now| match connected {
             Ok(connected) => {
                 *stream = Some(connected);
@@ -125,6 +128,10 @@ impl<R: Runtime> Task<R> {
             Err(error) => {
                 tracing::debug!(%error, "connecting failed");
                 state.connect_error = Some(Arc::new(error));
+                if matches!(target, Target::Local(_)) {
+                    // A broker in this program does not come back.
+                    state.give_up();
+                }
                 state.machine.handle_disconnected(now);
             }
         });
@@ -175,7 +182,10 @@ fn pump<I: Io>(
     };
     match moved {
         Ok(true) => Outlook::Busy,
-        Ok(false) => Outlook::Idle(state.machine.next_timeout()),
+        Ok(false) => {
+            state.machine.shrink();
+            Outlook::Idle(state.machine.next_timeout())
+        }
         Err(error) => {
             tracing::debug!(%error, "connection broke");
             *stream = None;
