@@ -17,10 +17,10 @@ async fn main() -> Outcome {
 
     let mut jobs = consumer.subscribe("jobs").window(8).await?;
     let working = tokio::spawn(async move {
-        let mut sum = 0;
+        let mut sum = 0u64;
         for _ in 1..=100 {
             let job = jobs.next_message().await?.ok_or("the subscription ended")?;
-            sum += str::from_utf8(&job.body)?.parse::<u64>()?;
+            sum = sum.saturating_add(str::from_utf8(&job.body)?.parse()?);
             job.commit().await?;
         }
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(sum)

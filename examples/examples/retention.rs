@@ -11,6 +11,9 @@ use zaichik_tokio::{Client, ClientError, Outgoing, Subscription, TopicOptions};
 /// How long a message lives.
 const TTL: Duration = Duration::from_secs(2);
 
+/// A bit longer.
+const PAST_TTL: Duration = Duration::from_millis(2_100);
+
 #[tokio::main]
 async fn main() -> Outcome {
     let client = Client::builder(&address()).name("retention").connect().await?;
@@ -36,7 +39,7 @@ async fn main() -> Outcome {
     println!("a slow subscriber takes offset {}, and does not commit it for a while", first.offset);
 
     println!("{TTL:?} pass ...");
-    tokio::time::sleep(TTL + Duration::from_millis(100)).await;
+    tokio::time::sleep(PAST_TTL).await;
 
     let late = client.subscribe(&topic).await?;
     println!("a late newcomer begins at offset {}: nothing older is alive", late.start());

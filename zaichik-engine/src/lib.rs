@@ -1,14 +1,59 @@
-//! The Zaichik broker and client as pure state machines.
+//! The Zaichik broker and client as pure state machines: frames and time in, effects out.
+//!
+//! Nothing in this crate knows a socket, a task, a thread, a clock, a file or a random number; all of them come
+//! in as arguments. A [`Session`] is everything that belongs to one connection, a [`Broker`] everything that
+//! connections share; they meet in [`Session::exchange`], and what is to be done outside comes out in
+//! [`Effects`]. A test can therefore run a broker for a simulated year in a second:
+//!
+//! ```
+//! use bytes::{Buf, BytesMut};
+//! use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
+//! use zaichik_proto::{ClientFrame, Hello, Limits, MAGIC, ServerDecoder, ServerFrame};
+//!
+//! let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+//! let (mut effects, now) = (Effects::new(), Timestamp::from_micros(0));
+//! let mut session = broker.accept(now, &mut effects);
+//!
+//! let mut hello = BytesMut::from(&MAGIC[..]);
+//! ClientFrame::Hello(Hello { version: 1, name: "doc", token: b"" }).encode(&mut hello);
+//! session.inbound().extend_from_slice(&hello);
+//! session.handle_read(now);
+//! let _ = session.exchange(now, &mut broker, &mut effects);
+//!
+//! let outbound = session.outbound();
+//! let bytes = outbound.copy_to_bytes(outbound.remaining());
+//! let mut decoder = ServerDecoder::handshake(&Limits::default());
+//! let (frame, _) = decoder.decode(&bytes)?.expect("a whole frame");
+//! assert!(matches!(frame, ServerFrame::Welcome(welcome) if welcome.instance == 7));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod broker;
 mod client;
-#[allow(dead_code, reason = "used by the machines")]
+mod config;
+mod effects;
+mod error;
+mod id;
 mod outbound;
+mod ring;
+mod session;
+mod stats;
+mod subscription;
 mod time;
+mod topic;
+mod window;
 
+pub use broker::{Broker, Inconsistent, Ledger};
 pub use client::{
     Answer, Client, ClientConfig, ClientError, ErrorClass, Incoming, Link, Message, MessageHeaders,
     PublishOptions, PublishReceipt, RequestError, RequestId, SubscribeOptions, SubscriptionId,
     SubscriptionStart, Violation,
 };
+pub use config::{BrokerConfig, ConfigError, TopicSettings};
+pub use effects::{Effects, Note, NoteEvent, Turn};
+pub use error::CloseReason;
+pub use id::SessionId;
 pub use outbound::Outbound;
+pub use session::{Session, Status};
+pub use stats::Stats;
 pub use time::Timestamp;

@@ -79,10 +79,7 @@ impl Outbound {
     /// Drops everything: the connection is gone.
     pub(crate) fn clear(&mut self) {
         let taken = self.taken;
-        *self = Self {
-            taken,
-            ..Self::default()
-        };
+        *self = Self { taken, ..Self::default() };
     }
 
     /// Gives memory back when there is nothing to send.
@@ -129,11 +126,7 @@ impl Buf for Outbound {
             return chunk.get(..self.stream_partial).unwrap_or(chunk);
         }
         let control = self.control.chunk();
-        if control.is_empty() {
-            self.stream.chunk()
-        } else {
-            control
-        }
+        if control.is_empty() { self.stream.chunk() } else { control }
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
@@ -145,10 +138,7 @@ impl Buf for Outbound {
     }
 
     fn advance(&mut self, count: usize) {
-        assert!(
-            count <= self.remaining(),
-            "advanced past the end of the outbound bytes"
-        );
+        assert!(count <= self.remaining(), "advanced past the end of the outbound bytes");
         self.taken = self.taken.saturating_add(count as u64);
         let mut left = count;
         let partial = left.min(self.stream_partial);
@@ -194,11 +184,7 @@ impl Lane {
 
     /// The chunks in order, after `skip` bytes.
     fn chunks(&self, skip: usize) -> impl Iterator<Item = &[u8]> {
-        let chunks = self
-            .pieces
-            .iter()
-            .map(|piece| &piece[..])
-            .chain(core::iter::once(&self.open[..]));
+        let chunks = self.pieces.iter().map(|piece| &piece[..]).chain(core::iter::once(&self.open[..]));
         chunks.scan(skip, |skip, chunk| {
             let skipped = chunk.len().min(*skip);
             *skip = skip.saturating_sub(skipped);

@@ -64,31 +64,15 @@ impl<S: Side> Decoder<S> {
     /// A decoder for a connection whose handshake is done.
     #[must_use]
     pub const fn new(limits: &Limits) -> Self {
-        Self {
-            limits: *limits,
-            phase: Phase::Open,
-            position: 0,
-            poison: None,
-            side: PhantomData,
-        }
+        Self { limits: *limits, phase: Phase::Open, position: 0, poison: None, side: PhantomData }
     }
 
     /// A decoder for a new connection: only the handshake decodes, in frames of at most
     /// [`Limits::MAX_HANDSHAKE_FRAME`] bytes, until [`open`](Self::open) is called.
     #[must_use]
     pub const fn handshake(limits: &Limits) -> Self {
-        let phase = if S::HAS_MAGIC {
-            Phase::Magic
-        } else {
-            Phase::Handshake
-        };
-        Self {
-            limits: *limits,
-            phase,
-            position: 0,
-            poison: None,
-            side: PhantomData,
-        }
+        let phase = if S::HAS_MAGIC { Phase::Magic } else { Phase::Handshake };
+        Self { limits: *limits, phase, position: 0, poison: None, side: PhantomData }
     }
 
     /// The handshake is done: from here on every other frame decodes, within `limits`.
@@ -118,10 +102,7 @@ impl<S: Side> Decoder<S> {
             }
             Ok(None) => Ok(None),
             Err(fault) => {
-                let error = ProtocolError {
-                    offset: self.position,
-                    fault,
-                };
+                let error = ProtocolError { offset: self.position, fault };
                 self.poison = Some(error);
                 Err(error)
             }
@@ -155,11 +136,7 @@ impl<S: Side> Decoder<S> {
             return Ok(None);
         };
         let frame = S::parse(header.kind, body, &self.limits)?;
-        let magic = if self.phase == Phase::Magic {
-            MAGIC.len()
-        } else {
-            0
-        };
+        let magic = if self.phase == Phase::Magic { MAGIC.len() } else { 0 };
         let taken = magic.saturating_add(HEADER_LEN).saturating_add(body.len());
         Ok(Some((frame, taken)))
     }
@@ -178,11 +155,7 @@ impl<S: Side> Decoder<S> {
         if S::is_handshake(kind, open) == open {
             return Err(ProtocolFault::OutOfPhase { kind });
         }
-        let limit = if open {
-            self.limits.max_frame
-        } else {
-            Limits::MAX_HANDSHAKE_FRAME
-        };
+        let limit = if open { self.limits.max_frame } else { Limits::MAX_HANDSHAKE_FRAME };
         if body_len > limit {
             return Err(ProtocolFault::FrameTooLarge { limit, got: body_len });
         }

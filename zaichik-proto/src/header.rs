@@ -37,9 +37,6 @@ impl FrameHeader {
         if x | y | z != 0 {
             return Err(ProtocolFault::ReservedBits { field: "header" });
         }
-        Ok(Self {
-            body_len: u32::from_le_bytes([a, b, c, d]),
-            kind,
-        })
+        Ok(Self { body_len: u32::from_le_bytes([a, b, c, d]), kind })
     }
 }

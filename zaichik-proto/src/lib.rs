@@ -32,6 +32,7 @@ mod limits;
 mod list;
 mod name;
 mod options;
+mod peek;
 mod read;
 mod record;
 mod refusal;
@@ -52,6 +53,7 @@ pub use limits::Limits;
 pub use list::{AckRun, BatchDuplicate, BatchResult, Duplicate, Entry, List};
 pub use name::{MAX_NAME_LEN, NameError, TopicName};
 pub use options::{CompactionMode, Overflow, TopicOptions, micros};
+pub use peek::RecordHead;
 pub use record::{
     Headers, MAX_HEADERS, RECORD_OVERHEAD, RECORD_TIMESTAMP_AT, Record, RecordError, RecordRef, Records,
 };

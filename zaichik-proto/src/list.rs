@@ -35,10 +35,7 @@ pub struct List<'a, T> {
 
 impl<'a, T: Entry> List<'a, T> {
     /// The list without entries.
-    pub const EMPTY: Self = List {
-        bytes: &[],
-        entry: PhantomData,
-    };
+    pub const EMPTY: Self = List { bytes: &[], entry: PhantomData };
 
     /// Encodes entries into `bytes`, replacing what it held, and borrows them as a list.
     pub fn encode_into(bytes: &'a mut Vec<u8>, entries: impl IntoIterator<Item = T>) -> Self {
@@ -46,10 +43,7 @@ impl<'a, T: Entry> List<'a, T> {
         for entry in entries {
             entry.write(bytes);
         }
-        Self {
-            bytes,
-            entry: PhantomData,
-        }
+        Self { bytes, entry: PhantomData }
     }
 
     /// The entries, in order.
@@ -80,20 +74,13 @@ impl<'a, T: Entry> List<'a, T> {
         let possible = reader.remaining().checked_div(T::SIZE).unwrap_or(0);
         let limit = possible.min(T::MAX_ELEMENTS as usize);
         if count as usize > limit {
-            return Err(ProtocolFault::CountTooLarge {
-                field,
-                limit: limit as u64,
-                got: u64::from(count),
-            });
+            return Err(ProtocolFault::CountTooLarge { field, limit: limit as u64, got: u64::from(count) });
         }
         let bytes = reader.take((count as usize).saturating_mul(T::SIZE))?;
         for chunk in bytes.chunks_exact(T::SIZE) {
             T::read(chunk).ok_or(ProtocolFault::BadValue { field, got: 0 })?;
         }
-        Ok(Self {
-            bytes,
-            entry: PhantomData,
-        })
+        Ok(Self { bytes, entry: PhantomData })
     }
 }
 
@@ -148,10 +135,7 @@ impl Entry for Duplicate {
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
-        Some(Self {
-            record: reader.u32().ok()?,
-            offset: reader.u64().ok()?,
-        })
+        Some(Self { record: reader.u32().ok()?, offset: reader.u64().ok()? })
     }
 }
 
@@ -205,9 +189,6 @@ impl Entry for BatchDuplicate {
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
-        Some(Self {
-            operation: reader.u32().ok()?,
-            duplicate: Duplicate::read(reader.rest())?,
-        })
+        Some(Self { operation: reader.u32().ok()?, duplicate: Duplicate::read(reader.rest())? })
     }
 }

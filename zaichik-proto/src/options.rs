@@ -138,9 +138,10 @@ impl TopicOptions {
 
     pub(crate) fn write(&self, out: &mut impl bytes::BufMut) {
         let fields = self.fields();
-        let mask = fields.iter().zip(0..).fold(0u16, |mask, (field, bit)| {
-            mask | (u16::from(field.is_some()) << bit)
-        });
+        let mask = fields
+            .iter()
+            .zip(0..)
+            .fold(0u16, |mask, (field, bit)| mask | (u16::from(field.is_some()) << bit));
         out.put_u16_le(mask);
         for value in fields.into_iter().flatten() {
             out.put_u64_le(value);
@@ -150,9 +151,7 @@ impl TopicOptions {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, ProtocolFault> {
         let mask = reader.u16()?;
         if mask >> NAMES.len() != 0 {
-            return Err(ProtocolFault::ReservedBits {
-                field: "settings mask",
-            });
+            return Err(ProtocolFault::ReservedBits { field: "settings mask" });
         }
         let mut values = [None; NAMES.len()];
         for (value, bit) in values.iter_mut().zip(0..) {
@@ -160,16 +159,7 @@ impl TopicOptions {
                 *value = Some(reader.u64()?);
             }
         }
-        let [
-            retention,
-            window,
-            mode,
-            messages,
-            bytes,
-            overflow,
-            keys,
-            tombstone,
-        ] = values;
+        let [retention, window, mode, messages, bytes, overflow, keys, tombstone] = values;
         Ok(Self {
             retention_ttl_micros: retention,
             compaction_window_micros: window,
@@ -178,10 +168,7 @@ impl TopicOptions {
                 Some(0) => Some(CompactionMode::First),
                 Some(1) => Some(CompactionMode::Latest),
                 Some(got) => {
-                    return Err(ProtocolFault::BadValue {
-                        field: "compaction",
-                        got,
-                    });
+                    return Err(ProtocolFault::BadValue { field: "compaction", got });
                 }
             },
             max_messages: messages,
@@ -191,10 +178,7 @@ impl TopicOptions {
                 Some(0) => Some(Overflow::DropOldest),
                 Some(1) => Some(Overflow::Reject),
                 Some(got) => {
-                    return Err(ProtocolFault::BadValue {
-                        field: "overflow",
-                        got,
-                    });
+                    return Err(ProtocolFault::BadValue { field: "overflow", got });
                 }
             },
             max_keys: keys,
@@ -226,9 +210,7 @@ impl TopicOptions {
     #[must_use]
     pub fn difference(&self, other: &Self) -> u64 {
         let pairs = self.fields().into_iter().zip(other.fields());
-        pairs.zip(0..).fold(0, |mask, ((ours, theirs), bit)| {
-            mask | (u64::from(ours != theirs) << bit)
-        })
+        pairs.zip(0..).fold(0, |mask, ((ours, theirs), bit)| mask | (u64::from(ours != theirs) << bit))
     }
 }
 
@@ -246,10 +228,6 @@ const NAMES: [&str; 8] = [
 
 /// Writes the names of a mask's settings.
 pub(crate) fn write_mask(f: &mut fmt::Formatter<'_>, mask: u64) -> fmt::Result {
-    let names = NAMES
-        .iter()
-        .zip(0u32..)
-        .filter(|(_, bit)| (mask >> bit) & 1 == 1)
-        .map(|(name, _)| *name);
+    let names = NAMES.iter().zip(0u32..).filter(|(_, bit)| (mask >> bit) & 1 == 1).map(|(name, _)| *name);
     f.write_str(&names.collect::<Vec<_>>().join(", "))
 }

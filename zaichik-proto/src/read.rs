@@ -20,10 +20,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], ProtocolFault> {
-        let (head, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(ProtocolFault::Truncated)?;
+        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(ProtocolFault::Truncated)?;
         self.rest = rest;
         Ok(*head)
     }
@@ -53,10 +50,7 @@ impl<'a> Reader<'a> {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),
-            got => Err(ProtocolFault::BadValue {
-                field,
-                got: u64::from(got),
-            }),
+            got => Err(ProtocolFault::BadValue { field, got: u64::from(got) }),
         }
     }
 
@@ -96,9 +90,7 @@ impl<'a> Reader<'a> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(ProtocolFault::TrailingBytes {
-                count: self.rest.len(),
-            })
+            Err(ProtocolFault::TrailingBytes { count: self.rest.len() })
         }
     }
 }

@@ -27,7 +27,7 @@ pub const MAX_HEADERS: usize = Limits::MAX_ELEMENTS as usize;
 
 const KEY: u8 = 1;
 const HEADERS: u8 = 2;
-const TTL: u8 = 4;
+pub(crate) const TTL: u8 = 4;
 const TOMBSTONE: u8 = 8;
 
 /// A record about to be written.
@@ -58,11 +58,7 @@ impl Record<'_> {
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         let ttl = if self.ttl_micros.is_some() { 8 } else { 0 };
-        let headers = if self.headers.is_empty() {
-            0
-        } else {
-            self.headers_len().saturating_add(4)
-        };
+        let headers = if self.headers.is_empty() { 0 } else { self.headers_len().saturating_add(4) };
         RECORD_OVERHEAD
             .saturating_add(ttl)
             .saturating_add(headers)
@@ -186,20 +182,14 @@ impl<'a> RecordRef<'a> {
     /// # Errors
     /// [`RecordError`] says what is wrong with the record.
     pub fn split_first(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), RecordError> {
-        let size = bytes
-            .first_chunk()
-            .copied()
-            .map(u32::from_le_bytes)
-            .ok_or(RecordError::BadSize)?;
+        let size = bytes.first_chunk().copied().map(u32::from_le_bytes).ok_or(RecordError::BadSize)?;
         let len = (size as usize).checked_add(4).ok_or(RecordError::BadSize)?;
         let (raw, rest) = bytes.split_at_checked(len).ok_or(RecordError::BadSize)?;
         Self::parse(raw).map(|record| (record, rest))
     }
 
     fn parse(raw: &'a [u8]) -> Result<Self, RecordError> {
-        let (fixed, rest) = raw
-            .split_first_chunk::<RECORD_OVERHEAD>()
-            .ok_or(RecordError::BadSize)?;
+        let (fixed, rest) = raw.split_first_chunk::<RECORD_OVERHEAD>().ok_or(RecordError::BadSize)?;
         let [_, _, _, _, flags, zero, key_low, key_high, timestamp @ ..] = *fixed;
         if flags > (KEY | HEADERS | TTL | TOMBSTONE) || zero != 0 {
             return Err(RecordError::ReservedBits);
@@ -236,15 +226,7 @@ impl<'a> RecordRef<'a> {
         if tombstone && (key.is_none() || !body.is_empty()) {
             return Err(RecordError::BadTombstone);
         }
-        Ok(Self {
-            raw,
-            timestamp: u64::from_le_bytes(timestamp),
-            ttl_micros,
-            tombstone,
-            headers,
-            key,
-            body,
-        })
+        Ok(Self { raw, timestamp: u64::from_le_bytes(timestamp), ttl_micros, tombstone, headers, key, body })
     }
 
     /// The record's bytes, its size field included.
@@ -293,8 +275,7 @@ impl<'a> RecordRef<'a> {
     #[must_use]
     pub fn message_len(&self) -> usize {
         let key = self.key.map_or(0, <[u8]>::len);
-        key.saturating_add(self.headers.bytes.len())
-            .saturating_add(self.body.len())
+        key.saturating_add(self.headers.bytes.len()).saturating_add(self.body.len())
     }
 }
 
@@ -408,21 +389,14 @@ impl<'a> Records<'a> {
         let limit = possible.min(max_records as usize);
         if count == 0 || count as usize > limit {
             let (limit, got) = (limit as u64, u64::from(count));
-            return Err(ProtocolFault::CountTooLarge {
-                field: "records",
-                limit,
-                got,
-            });
+            return Err(ProtocolFault::CountTooLarge { field: "records", limit, got });
         }
         let mut rest = bytes;
         for index in 0..count {
             let (record, tail) =
                 RecordRef::split_first(rest).map_err(|error| ProtocolFault::BadRecord { index, error })?;
             if origin == Origin::Publish && record.timestamp != 0 {
-                return Err(ProtocolFault::BadRecord {
-                    index,
-                    error: RecordError::TimestampSet,
-                });
+                return Err(ProtocolFault::BadRecord { index, error: RecordError::TimestampSet });
             }
             rest = tail;
         }

@@ -97,21 +97,13 @@ impl Refusal {
     /// A refusal without a number.
     #[must_use]
     pub const fn new(code: RefusalCode) -> Self {
-        Self {
-            code,
-            operation: 0,
-            value: 0,
-        }
+        Self { code, operation: 0, value: 0 }
     }
 
     /// A refusal with the number that [`RefusalCode`] describes.
     #[must_use]
     pub const fn with_value(code: RefusalCode, value: u64) -> Self {
-        Self {
-            code,
-            operation: 0,
-            value,
-        }
+        Self { code, operation: 0, value }
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn run(options: &Serve) -> ExitCode {
 async fn serve(options: &Serve, clock: Clock) -> Result<(), ServerError> {
     let started = clock.now();
     let mut config = default_config()?;
-    config.server_name = concat!("zaichik ", env!("CARGO_PKG_VERSION")).to_owned();
+    config.server_name = format!("zaichik {}", env!("CARGO_PKG_VERSION"));
     config.memory_budget = memory::budget();
     let megabytes = config.memory_budget >> 20;
     let server = Server::bind(&format!("127.0.0.1:{}", options.port), config).await?;

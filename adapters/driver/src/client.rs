@@ -68,10 +68,10 @@ impl<R: Runtime> Client<R> {
     /// [`ClientError::Request`] if it exists with other settings, or for the reasons that any request has.
     pub async fn create_topic(&self, topic: &str, options: TopicOptions) -> Result<TopicStatus, ClientError> {
         let answer = self.ask(|machine, now| machine.create_topic(now, topic, &options)).await?;
-        match answer {
-            Answer::Topic(status) => Ok(status),
-            other => Err(mismatch(&other)),
-        }
+        let Answer::Topic(status) = answer else {
+            return Err(mismatch(&answer));
+        };
+        Ok(status)
     }
 
     /// Changes settings of a topic in place (semantics T7).
@@ -117,10 +117,10 @@ impl<R: Runtime> Client<R> {
         options: PublishOptions,
     ) -> Result<PublishReceipt, ClientError> {
         let answer = self.ask(|machine, now| publish(machine, now, topic, messages, options)).await?;
-        match answer {
-            Answer::Published(receipt) => Ok(receipt),
-            other => Err(mismatch(&other)),
-        }
+        let Answer::Published(receipt) = answer else {
+            return Err(mismatch(&answer));
+        };
+        Ok(receipt)
     }
 
     /// Publishes a message without asking what becomes of it; ready when it is queued for sending.
@@ -145,7 +145,6 @@ impl<R: Runtime> Client<R> {
     }
 
     /// Subscribes to a topic; to be configured and then awaited.
-    #[must_use]
     pub fn subscribe(&self, topic: &str) -> Subscribe {
         Subscribe::new(Arc::clone(&self.owner), topic)
     }
@@ -156,7 +155,7 @@ impl<R: Runtime> Client<R> {
     /// # Errors
     /// [`ClientError::Request`] if no message was taken yet, and as for [`Delivery::commit`].
     pub async fn commit(&self) -> Result<(), ClientError> {
-        self.ask(|machine, now| machine.commit_last(now)).await?;
+        self.ask(Machine::commit_last).await?;
         Ok(())
     }
 
@@ -165,7 +164,7 @@ impl<R: Runtime> Client<R> {
     /// # Errors
     /// [`ClientError::Request`] if the connection breaks meanwhile.
     pub async fn ping(&self) -> Result<(), ClientError> {
-        self.ask(|machine, now| machine.ping(now)).await?;
+        self.ask(Machine::ping).await?;
         Ok(())
     }
 
@@ -190,13 +189,12 @@ impl<R: Runtime> Client<R> {
         let core = self.owner.core();
         core.change(|state, now| state.machine.close(now));
         poll_fn(|cx| {
-            core.look(|state, _| match state.over() {
-                Some(None) => Poll::Ready(Ok(())),
-                Some(Some(reason)) => Poll::Ready(Err(reason)),
-                None => {
-                    state.watch_link(cx.waker());
-                    Poll::Pending
+            core.look(|state, _| {
+                if let Some(over) = state.over() {
+                    return Poll::Ready(over);
                 }
+                state.watch_link(cx.waker());
+                Poll::Pending
             })
         })
         .await
@@ -206,13 +204,13 @@ impl<R: Runtime> Client<R> {
     async fn opened(&self) -> Result<(), ClientError> {
         let core = self.owner.core();
         poll_fn(|cx| {
-            core.look(|state, _| match state.over() {
-                Some(reason) => Poll::Ready(Err(reason.unwrap_or(RequestError::Closed.into()))),
-                None if state.is_open() => Poll::Ready(Ok(())),
-                None => {
-                    state.watch_link(cx.waker());
-                    Poll::Pending
+            core.look(|state, _| {
+                state.check()?;
+                if state.is_open() {
+                    return Poll::Ready(Ok(()));
                 }
+                state.watch_link(cx.waker());
+                Poll::Pending
             })
         })
         .await

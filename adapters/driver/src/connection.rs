@@ -15,8 +15,8 @@ use zaichik_engine::{CloseReason, Session, SessionId, Status, Turn};
 
 use crate::alarm::Alarm;
 use crate::runtime::{Io, Timer};
-use crate::shared::{Exchanged, Phase, Poisoned, Shared};
-use crate::tasks::{Presence, Role};
+use crate::shared::{Poisoned, Shared};
+use crate::tasks::Presence;
 
 /// Most bytes read in a turn.
 const READ_PER_TURN: usize = 256 << 10;
@@ -40,9 +40,11 @@ pub(crate) struct Connection<I, T> {
     session: Session,
     alarm: Alarm<T>,
     stage: Stage,
+    /// The peer is gone: nothing can be told to it any more.
+    gone: bool,
     lease: Lease,
     /// Dropped last: whoever waits for the connection's end finds the socket closed.
-    _presence: Presence,
+    presence: Presence,
 }
 
 /// What is left to do.
@@ -87,12 +89,16 @@ impl<I: Io, T: Timer> Connection<I, T> {
             session,
             alarm: Alarm::new(timer),
             stage: Stage::Serving,
+            gone: false,
             lease,
-            _presence: shared.tasks().enter(Role::Connection),
+            presence: shared.tasks().enter(),
         }
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Outlook {
+        if self.presence.is_aborted() {
+            return self.abort(cx);
+        }
         match self.stage {
             Stage::Serving => self.serve(cx),
             Stage::Ending(ending) => self.end(cx, ending),
@@ -101,13 +107,12 @@ impl<I: Io, T: Timer> Connection<I, T> {
 
     fn serve(&mut self, cx: &mut Context<'_>) -> Outlook {
         let read = self.read(cx);
-        let (turn, phase) = self.exchange(cx);
+        let turn = self.exchange(cx);
         let written = self.write(cx);
         tracing::trace!(connection = %self.lease.id, ?read, ?turn, ?written, "turn");
         match self.session.status() {
-            _ if phase == Phase::Aborted => return Outlook::Over,
-            Status::Closed => return Outlook::Over,
-            Status::Closing if !self.session.outbound().has_remaining() => return self.start_ending(),
+            Status::Closing | Status::Closed if self.gone => return Outlook::Over,
+            Status::Closed => return self.start_ending(),
             Status::Closing | Status::Handshake | Status::Open => {}
         }
         // What was written may have made room for more.
@@ -118,6 +123,13 @@ impl<I: Io, T: Timer> Connection<I, T> {
         self.wait(cx)
     }
 
+    /// Ends at once: the peer is told if its socket takes it.
+    fn abort(&mut self, cx: &mut Context<'_>) -> Outlook {
+        self.session.close(self.lease.shared.clock().now(), CloseReason::Stopped);
+        self.write(cx);
+        Outlook::Over
+    }
+
     /// Reads what has arrived, up to the turn's limit.
     fn read(&mut self, cx: &mut Context<'_>) -> Moved {
         let mut moved = Moved::Nothing;
@@ -126,7 +138,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
             if left == 0 {
                 return Moved::ToTheLimit;
             }
-            let limit = left.min(READ_AT_ONCE);
+            let limit = left.min(READ_AT_ONCE).min(self.session.read_limit());
             match self.io.poll_read(cx, self.session.inbound(), limit) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => {
@@ -147,20 +159,12 @@ impl<I: Io, T: Timer> Connection<I, T> {
         moved
     }
 
-    fn exchange(&mut self, cx: &Context<'_>) -> (Turn, Phase) {
+    fn exchange(&mut self, cx: &Context<'_>) -> Turn {
         let shared = &self.lease.shared;
-        match shared.exchange(&mut self.session, cx.waker()) {
-            Ok(Exchanged { turn, phase }) => {
-                if phase == Phase::Aborted {
-                    self.session.close(shared.clock().now(), CloseReason::Stopped);
-                }
-                (turn, phase)
-            }
-            Err(Poisoned) => {
-                self.session.close(shared.clock().now(), CloseReason::Internal);
-                (Turn::Done, Phase::Running)
-            }
-        }
+        shared.exchange(&mut self.session, cx.waker()).unwrap_or_else(|Poisoned| {
+            self.session.close(shared.clock().now(), CloseReason::Internal);
+            Turn::Done
+        })
     }
 
     /// Writes what the socket takes.
@@ -239,7 +243,8 @@ impl<I: Io, T: Timer> Connection<I, T> {
     /// The stream is broken: nothing can be told to the peer any more.
     fn broke(&mut self, error: &io::Error) {
         tracing::debug!(connection = %self.lease.id, %error, "connection broke");
-        self.session.close(self.lease.shared.clock().now(), CloseReason::Disconnected);
+        self.gone = true;
+        self.session.close(self.lease.shared.clock().now(), CloseReason::PeerGone);
     }
 }
 
@@ -247,6 +252,7 @@ impl<I: Io, T: Timer> Future for Connection<I, T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.presence.watch(cx.waker());
         for _ in 0..TURNS_PER_POLL {
             match self.turn(cx) {
                 Outlook::Busy => {}
@@ -262,9 +268,10 @@ impl<I: Io, T: Timer> Future for Connection<I, T> {
 impl<I, T> Drop for Connection<I, T> {
     fn drop(&mut self) {
         let connection = self.lease.id;
-        match self.session.close_reason() {
-            Some(reason) => tracing::debug!(%connection, %reason, "connection closed"),
-            None => tracing::debug!(%connection, "connection dropped"),
+        if let Some(reason) = self.session.close_reason() {
+            tracing::debug!(%connection, %reason, "connection closed");
+        } else {
+            tracing::debug!(%connection, "connection dropped");
         }
     }
 }

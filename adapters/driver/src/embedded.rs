@@ -89,7 +89,6 @@ impl<R: Runtime> Embedded<R> {
     }
 
     /// A client of this broker, to be configured.
-    #[must_use]
     pub fn client_builder(&self) -> ClientBuilder<R> {
         ClientBuilder::local(Arc::downgrade(&self.shared))
     }
@@ -108,7 +107,7 @@ impl<R: Runtime> Embedded<R> {
     /// [`ServerError::Failed`] after the broker failed.
     pub fn stats(&self) -> Result<Stats, ServerError> {
         self.shared
-            .inspect(|broker| broker.stats().clone())
+            .inspect(|broker| *broker.stats())
             .map_err(ServerError::from)
     }
 
@@ -123,12 +122,9 @@ impl<R: Runtime> Embedded<R> {
 
     /// Ready when the broker was stopped and nothing of it is left.
     pub(crate) async fn stopped(&self) -> Result<(), ServerError> {
-        poll_fn(|cx| match self.shared.tasks().none(cx.waker()) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        })
-        .await;
-        self.shared.phase().map(drop).map_err(ServerError::from)
+        let tasks = self.shared.tasks();
+        poll_fn(|cx| if tasks.none(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
+        self.shared.is_stopping().map(drop).map_err(ServerError::from)
     }
 
     pub(crate) const fn shared(&self) -> &Arc<Shared> {

@@ -9,8 +9,8 @@ use zaichik_engine::Turn;
 
 use crate::alarm::Alarm;
 use crate::runtime::Timer;
-use crate::shared::{Phase, Poisoned, Shared};
-use crate::tasks::{Presence, Role};
+use crate::shared::{Poisoned, Shared};
+use crate::tasks::HousekeeperPresence;
 
 /// Rounds before other tasks of the thread get theirs.
 const ROUNDS_PER_POLL: usize = 4;
@@ -19,7 +19,7 @@ const ROUNDS_PER_POLL: usize = 4;
 pub(crate) struct Housekeeping<T> {
     alarm: Alarm<T>,
     shared: Arc<Shared>,
-    _presence: Presence,
+    _presence: HousekeeperPresence,
 }
 
 impl<T: Timer> Housekeeping<T> {
@@ -27,7 +27,7 @@ impl<T: Timer> Housekeeping<T> {
         Self {
             alarm: Alarm::new(timer),
             shared: Arc::clone(shared),
-            _presence: shared.tasks().enter(Role::Housekeeper),
+            _presence: shared.tasks().enter_housekeeper(),
         }
     }
 }
@@ -42,7 +42,7 @@ impl<T: Timer> Future for Housekeeping<T> {
                 Ok(round) => round,
                 Err(Poisoned) => return Poll::Ready(()),
             };
-            if round.phase > Phase::Running && this.shared.tasks().no_connections(cx.waker()) {
+            if round.is_stopping && this.shared.tasks().no_connections(cx.waker()) {
                 return Poll::Ready(());
             }
             if round.turn == Turn::More {

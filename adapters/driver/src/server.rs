@@ -13,7 +13,7 @@ use crate::client::{Client, ClientBuilder};
 use crate::connection::Connection;
 use crate::embedded::{Embedded, ServerError, ServerHandle};
 use crate::runtime::{Listener, Runtime};
-use crate::shared::{Phase, Poisoned};
+use crate::shared::Poisoned;
 use crate::spare::{Spare, out_of_descriptors};
 
 /// Connections accepted before other tasks of the thread get their turn.
@@ -76,7 +76,6 @@ impl<R: Runtime> Server<R> {
     }
 
     /// The same, to be configured.
-    #[must_use]
     pub fn local_client_builder(&self) -> ClientBuilder<R> {
         self.broker.client_builder()
     }
@@ -134,7 +133,7 @@ impl<R: Runtime> Acceptor<'_, R> {
         let shared = self.broker.shared();
         for _ in 0..ACCEPTS_PER_POLL {
             let idle = shared.tasks().none(cx.waker());
-            if idle || shared.phase() != Ok(Phase::Running) {
+            if idle || shared.is_stopping() != Ok(false) {
                 return Poll::Ready(());
             }
             if self.until.is_some() {

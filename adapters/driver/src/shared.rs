@@ -26,24 +26,6 @@ pub(crate) struct Shared {
 #[error("the broker failed; what it holds can't be trusted any more")]
 pub(crate) struct Poisoned;
 
-/// How far the end has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
-    /// Connections are welcome.
-    Running,
-    /// Connections finish what they owe.
-    Draining,
-    /// Connections end at once.
-    Aborted,
-}
-
-/// What a connection learns from an exchange.
-#[derive(Debug)]
-pub(crate) struct Exchanged {
-    pub(crate) turn: Turn,
-    pub(crate) phase: Phase,
-}
-
 /// What the housekeeping task learns from a round.
 #[derive(Debug)]
 pub(crate) struct Housekeeping {
@@ -51,7 +33,8 @@ pub(crate) struct Housekeeping {
     pub(crate) turn: Turn,
     /// When the next round is due.
     pub(crate) next: Option<Timestamp>,
-    pub(crate) phase: Phase,
+    /// Whether the broker is on its way to its end.
+    pub(crate) is_stopping: bool,
 }
 
 impl Shared {
@@ -66,18 +49,16 @@ impl Shared {
     /// A session for a new connection; `None` once the broker is stopping.
     pub(crate) fn accept(&self) -> Result<Option<Session>, Poisoned> {
         self.locked(|state, now| {
-            let running = state.phase == Phase::Running;
+            let running = !state.is_stopping();
             running.then(|| state.broker.accept(now, &mut state.effects))
         })
     }
 
     /// Lets a session and the broker meet; `waker` is told when the session has something to pull.
-    pub(crate) fn exchange(&self, session: &mut Session, waker: &Waker) -> Result<Exchanged, Poisoned> {
+    pub(crate) fn exchange(&self, session: &mut Session, waker: &Waker) -> Result<Turn, Poisoned> {
         self.locked(|state, now| {
             state.watch(session.id(), waker);
-            let turn = session.exchange(now, &mut state.broker, &mut state.effects);
-            let phase = state.phase;
-            Exchanged { turn, phase }
+            session.exchange(now, &mut state.broker, &mut state.effects)
         })
     }
 
@@ -96,17 +77,16 @@ impl Shared {
     pub(crate) fn housekeep(&self, waker: &Waker) -> Result<Housekeeping, Poisoned> {
         let (abort, round) = self.locked(|state, now| {
             state.housekeeper = Some(waker.clone());
-            let abort = state.abort_at.is_some_and(|at| at <= now);
+            let abort = state.stop_at.is_some_and(|at| at <= now);
             if abort {
-                state.abort();
+                state.stop_at = Some(Timestamp::MAX);
             }
             let turn = state.broker.handle_timeout(now, &mut state.effects);
-            let next = state.broker.next_timeout().into_iter().chain(state.abort_at).min();
-            let phase = state.phase;
-            (abort, Housekeeping { turn, next, phase })
+            let next = state.broker.next_timeout().into_iter().chain(state.stop_at).min();
+            (abort, Housekeeping { turn, next, is_stopping: state.is_stopping() })
         })?;
         if abort {
-            self.wake_all();
+            self.tasks.abort();
         }
         Ok(round)
     }
@@ -117,29 +97,29 @@ impl Shared {
     pub(crate) fn drain(&self, grace: Duration) {
         let drained = self.locked(|state, now| {
             let at = now + grace;
-            if state.abort_at.is_some_and(|earlier| earlier <= at) || state.phase == Phase::Aborted {
+            if state.stop_at.is_some_and(|earlier| earlier <= at) {
                 return;
             }
-            state.abort_at = Some(at);
-            state.phase = Phase::Draining;
+            state.stop_at = Some(at);
             state.broker.drain(now, grace, &mut state.effects);
             state.wake_housekeeper = true;
         });
         if drained.is_err() {
             self.wake_all();
         }
-        self.tasks.wake();
+        self.tasks.wake_waiting();
     }
 
     /// Ends every connection at once.
     pub(crate) fn abort(&self) {
-        self.lock_even_if_poisoned().abort();
+        self.lock_even_if_poisoned().stop_at = Some(Timestamp::MAX);
+        self.tasks.abort();
         self.wake_all();
     }
 
-    /// How far the end has come.
-    pub(crate) fn phase(&self) -> Result<Phase, Poisoned> {
-        self.state.lock().map(|state| state.phase).map_err(|_| Poisoned)
+    /// Whether the broker is on its way to its end.
+    pub(crate) fn is_stopping(&self) -> Result<bool, Poisoned> {
+        self.state.lock().map(|state| state.is_stopping()).map_err(|_| Poisoned)
     }
 
     /// Looks at the broker.
@@ -169,13 +149,9 @@ impl Shared {
 
     /// Wakes every task, also after a panic: the wakers are right even where the broker is not.
     fn wake_all(&self) {
-        let mut state = self.lock_even_if_poisoned();
-        let sessions = std::mem::take(&mut state.sessions);
-        let housekeeper = state.housekeeper.take();
-        drop(state);
-        let wakers = sessions.into_iter().flatten().filter_map(|(_, waker)| waker);
-        wakers.chain(housekeeper).for_each(Waker::wake);
-        self.tasks.wake();
+        let housekeeper = self.lock_even_if_poisoned().housekeeper.take();
+        housekeeper.into_iter().for_each(Waker::wake);
+        self.tasks.wake_all();
     }
 
     fn lock_even_if_poisoned(&self) -> MutexGuard<'_, State> {
@@ -188,8 +164,8 @@ impl Shared {
 struct State {
     broker: Broker,
     effects: Effects,
-    phase: Phase,
-    abort_at: Option<Timestamp>,
+    /// When connections end at once, if the broker is stopping; never again once they were told.
+    stop_at: Option<Timestamp>,
     /// By slot: who is there, and its waker unless it was woken since its last exchange.
     sessions: Vec<Option<(SessionId, Option<Waker>)>>,
     housekeeper: Option<Waker>,
@@ -201,12 +177,15 @@ impl State {
         Self {
             broker,
             effects: Effects::new(),
-            phase: Phase::Running,
-            abort_at: None,
+            stop_at: None,
             sessions: Vec::new(),
             housekeeper: None,
             wake_housekeeper: false,
         }
+    }
+
+    const fn is_stopping(&self) -> bool {
+        self.stop_at.is_some()
     }
 
     fn watch(&mut self, id: SessionId, waker: &Waker) {
@@ -214,12 +193,12 @@ impl State {
         if slot >= self.sessions.len() {
             self.sessions.resize_with(slot.saturating_add(1), || None);
         }
-        let Some(entry) = self.sessions.get_mut(slot) else {
-            return;
-        };
-        let known = matches!(entry, Some((owner, Some(known))) if *owner == id && known.will_wake(waker));
-        if !known {
-            *entry = Some((id, Some(waker.clone())));
+        match self.sessions.get_mut(slot) {
+            Some(Some((owner, Some(known)))) if *owner == id && known.will_wake(waker) => {}
+            // A session that is over, or was refused, may share its slot with a newer one.
+            Some(Some((owner, _))) if *owner > id => {}
+            Some(entry) => *entry = Some((id, Some(waker.clone()))),
+            None => {}
         }
     }
 
@@ -234,11 +213,6 @@ impl State {
     fn take_waker(&mut self, id: SessionId) -> Option<Waker> {
         let (owner, waker) = self.sessions.get_mut(id.slot())?.as_mut()?;
         if *owner == id { waker.take() } else { None }
-    }
-
-    const fn abort(&mut self) {
-        self.phase = Phase::Aborted;
-        self.abort_at = None;
     }
 
     /// Takes over what is to be done without the lock.
@@ -311,8 +285,9 @@ impl Aftermath {
 
 fn log(note: &Note) {
     let Note { session, topic, event } = note;
-    match topic {
-        Some(topic) => tracing::debug!(connection = %session, topic = &**topic, "{event}"),
-        None => tracing::debug!(connection = %session, "{event}"),
+    if let Some(topic) = topic {
+        tracing::debug!(connection = %session, topic = &**topic, "{event}");
+    } else {
+        tracing::debug!(connection = %session, "{event}");
     }
 }

@@ -53,16 +53,8 @@ impl<'a> ClientFrame<'a> {
                 put_short(out, hello.name.as_bytes());
                 put_long(out, hello.token);
             }
-            Self::CreateTopic(CreateTopic {
-                request,
-                topic,
-                options,
-            })
-            | Self::AlterTopic(AlterTopic {
-                request,
-                topic,
-                options,
-            }) => {
+            Self::CreateTopic(CreateTopic { request, topic, options })
+            | Self::AlterTopic(AlterTopic { request, topic, options }) => {
                 out.put_u32_le(*request);
                 put_short(out, topic);
                 options.write(out);
@@ -76,10 +68,7 @@ impl<'a> ClientFrame<'a> {
                 out.put_slice(publish.records.as_bytes());
             }
             Self::Subscribe(subscribe) => write_subscribe(out, subscribe),
-            Self::Unsubscribe(Unsubscribe {
-                request,
-                subscription,
-            }) => {
+            Self::Unsubscribe(Unsubscribe { request, subscription }) => {
                 out.put_u32_le(*request);
                 out.put_u32_le(*subscription);
             }
@@ -131,35 +120,23 @@ impl<'a> ClientFrame<'a> {
             kind::HELLO => {
                 let (version, name, token) = (r.u16()?, r.short_text("client name")?, r.long_bytes()?);
                 if token.len() > Limits::MAX_TOKEN {
-                    return Err(ProtocolFault::BadValue {
-                        field: "token length",
-                        got: token.len() as u64,
-                    });
+                    return Err(ProtocolFault::BadValue { field: "token length", got: token.len() as u64 });
                 }
                 Self::Hello(Hello { version, name, token })
             }
             kind::CREATE_TOPIC => {
                 let (request, topic, options) = (request(r)?, r.short_bytes()?, TopicOptions::read(r)?);
-                Self::CreateTopic(CreateTopic {
-                    request,
-                    topic,
-                    options,
-                })
+                Self::CreateTopic(CreateTopic { request, topic, options })
             }
             kind::ALTER_TOPIC => {
                 let (request, topic, options) = (request(r)?, r.short_bytes()?, TopicOptions::read(r)?);
-                Self::AlterTopic(AlterTopic {
-                    request,
-                    topic,
-                    options,
-                })
+                Self::AlterTopic(AlterTopic { request, topic, options })
             }
             kind::PUBLISH => Self::Publish(read_publish(r, limits)?),
             kind::SUBSCRIBE => Self::Subscribe(read_subscribe(r)?),
-            kind::UNSUBSCRIBE => Self::Unsubscribe(Unsubscribe {
-                request: request(r)?,
-                subscription: r.u32()?,
-            }),
+            kind::UNSUBSCRIBE => {
+                Self::Unsubscribe(Unsubscribe { request: request(r)?, subscription: r.u32()? })
+            }
             kind::COMMIT => Self::Commit(Commit {
                 request: request(r)?,
                 subscription: r.u32()?,
@@ -176,15 +153,9 @@ impl<'a> ClientFrame<'a> {
                 let (request, to) = (request(r)?, read_start(r)?);
                 let target = match r.u8()? {
                     0 => SeekTarget::Subscription(r.u32()?),
-                    1 => SeekTarget::Durable {
-                        topic: r.short_bytes()?,
-                        name: durable_name(r)?,
-                    },
+                    1 => SeekTarget::Durable { topic: r.short_bytes()?, name: durable_name(r)? },
                     got => {
-                        return Err(ProtocolFault::BadValue {
-                            field: "seek target",
-                            got: u64::from(got),
-                        });
+                        return Err(ProtocolFault::BadValue { field: "seek target", got: u64::from(got) });
                     }
                 };
                 Self::Seek(Seek { request, target, to })
@@ -193,18 +164,10 @@ impl<'a> ClientFrame<'a> {
                 let (request, count) = (request(r)?, r.u32()?);
                 let (ack, producer) = (read_ack(r)?, read_producer(r)?);
                 if ack == AckLevel::None {
-                    return Err(ProtocolFault::BadValue {
-                        field: "acknowledgement of a batch",
-                        got: 0,
-                    });
+                    return Err(ProtocolFault::BadValue { field: "acknowledgement of a batch", got: 0 });
                 }
                 let operations = Operations::read(r, count, limits)?;
-                Self::Batch(Batch {
-                    request,
-                    ack,
-                    producer,
-                    operations,
-                })
+                Self::Batch(Batch { request, ack, producer, operations })
             }
             kind::PING => Self::Ping { nonce: r.u64()? },
             kind::PONG => Self::Pong { nonce: r.u64()? },
@@ -218,20 +181,14 @@ impl<'a> ClientFrame<'a> {
 
 fn request(r: &mut Reader<'_>) -> Result<u32, ProtocolFault> {
     match r.u32()? {
-        0 => Err(ProtocolFault::BadValue {
-            field: "request id",
-            got: 0,
-        }),
+        0 => Err(ProtocolFault::BadValue { field: "request id", got: 0 }),
         request => Ok(request),
     }
 }
 
 fn durable_name<'a>(r: &mut Reader<'a>) -> Result<&'a str, ProtocolFault> {
     match r.short_text("durable name")? {
-        "" => Err(ProtocolFault::BadValue {
-            field: "durable name length",
-            got: 0,
-        }),
+        "" => Err(ProtocolFault::BadValue { field: "durable name length", got: 0 }),
         name => Ok(name),
     }
 }
@@ -249,10 +206,7 @@ fn read_ack(r: &mut Reader<'_>) -> Result<AckLevel, ProtocolFault> {
         0 => Ok(AckLevel::None),
         1 => Ok(AckLevel::Accepted),
         2 => Ok(AckLevel::Durable),
-        got => Err(ProtocolFault::BadValue {
-            field: "acknowledgement level",
-            got: u64::from(got),
-        }),
+        got => Err(ProtocolFault::BadValue { field: "acknowledgement level", got: u64::from(got) }),
     }
 }
 
@@ -269,36 +223,18 @@ fn read_producer(r: &mut Reader<'_>) -> Result<Option<Producer>, ProtocolFault> 
     if !r.bool("has producer")? {
         return Ok(None);
     }
-    Ok(Some(Producer {
-        id: r.u128()?,
-        epoch: r.u32()?,
-        sequence: r.u64()?,
-    }))
+    Ok(Some(Producer { id: r.u128()?, epoch: r.u32()?, sequence: r.u64()? }))
 }
 
 fn read_publish<'a>(r: &mut Reader<'a>, limits: &Limits) -> Result<Publish<'a>, ProtocolFault> {
     let (request, count) = (r.u32()?, r.u32()?);
     let ack = read_ack(r)?;
     if request == 0 && ack != AckLevel::None {
-        return Err(ProtocolFault::BadValue {
-            field: "request id",
-            got: 0,
-        });
+        return Err(ProtocolFault::BadValue { field: "request id", got: 0 });
     }
     let (producer, topic) = (read_producer(r)?, r.short_bytes()?);
-    let records = Records::read(
-        r,
-        count,
-        limits.max_records.min(Limits::MAX_RECORDS),
-        Origin::Publish,
-    )?;
-    Ok(Publish {
-        request,
-        ack,
-        producer,
-        topic,
-        records,
-    })
+    let records = Records::read(r, count, limits.max_records.min(Limits::MAX_RECORDS), Origin::Publish)?;
+    Ok(Publish { request, ack, producer, topic, records })
 }
 
 fn write_start(out: &mut BytesMut, start: Start) {
@@ -316,16 +252,10 @@ fn read_start(r: &mut Reader<'_>) -> Result<Start, ProtocolFault> {
     match (r.u8()?, r.u64()?) {
         (0, 0) => Ok(Start::Earliest),
         (1, 0) => Ok(Start::Latest),
-        (0 | 1, got) => Err(ProtocolFault::BadValue {
-            field: "value of a start without one",
-            got,
-        }),
+        (0 | 1, got) => Err(ProtocolFault::BadValue { field: "value of a start without one", got }),
         (2, offset) => Ok(Start::Offset(offset)),
         (3, time) => Ok(Start::Time(time)),
-        (got, _) => Err(ProtocolFault::BadValue {
-            field: "start",
-            got: u64::from(got),
-        }),
+        (got, _) => Err(ProtocolFault::BadValue { field: "start", got: u64::from(got) }),
     }
 }
 
@@ -360,18 +290,10 @@ fn read_subscribe<'a>(r: &mut Reader<'a>) -> Result<Subscribe<'a>, ProtocolFault
             0 => OnConflict::TakeOver,
             1 => OnConflict::Reject,
             got => {
-                return Err(ProtocolFault::BadValue {
-                    field: "on conflict",
-                    got: u64::from(got),
-                });
+                return Err(ProtocolFault::BadValue { field: "on conflict", got: u64::from(got) });
             }
         };
-        Some(Durable {
-            name,
-            on_conflict,
-            epoch: r.u32()?,
-            inactive_ttl_micros: r.u64()?,
-        })
+        Some(Durable { name, on_conflict, epoch: r.u32()?, inactive_ttl_micros: r.u64()? })
     } else {
         None
     };
@@ -418,11 +340,7 @@ impl<'a> Operations<'a> {
         let limit = possible.min(Limits::MAX_ELEMENTS as usize);
         if count as usize > limit {
             let (limit, got) = (limit as u64, u64::from(count));
-            return Err(ProtocolFault::CountTooLarge {
-                field: "operations",
-                limit,
-                got,
-            });
+            return Err(ProtocolFault::CountTooLarge { field: "operations", limit, got });
         }
         let bytes = r.rest();
         let mut check = Reader::new(bytes);
@@ -443,14 +361,8 @@ impl<'a> Operation<'a> {
                 let records = Records::read(&mut records, count, max_records, Origin::Publish)?;
                 Ok(Self::Publish { topic, records })
             }
-            OPERATION_COMMIT => Ok(Self::Commit {
-                subscription: r.u32()?,
-                offset: r.u64()?,
-            }),
-            got => Err(ProtocolFault::BadValue {
-                field: "operation",
-                got: u64::from(got),
-            }),
+            OPERATION_COMMIT => Ok(Self::Commit { subscription: r.u32()?, offset: r.u64()? }),
+            got => Err(ProtocolFault::BadValue { field: "operation", got: u64::from(got) }),
         }
     }
 }
@@ -467,8 +379,7 @@ impl OperationsBuilder {
                 self.bytes.extend_from_slice(&len.to_le_bytes());
                 let name_len = u8::try_from(topic.len()).unwrap_or(u8::MAX);
                 self.bytes.push(name_len);
-                self.bytes
-                    .extend_from_slice(topic.get(..usize::from(name_len)).unwrap_or_default());
+                self.bytes.extend_from_slice(topic.get(..usize::from(name_len)).unwrap_or_default());
                 self.bytes.extend_from_slice(records.as_bytes());
             }
             Operation::Commit { subscription, offset } => {
@@ -482,22 +393,14 @@ impl OperationsBuilder {
     /// The operations collected.
     #[must_use]
     pub fn operations(&self) -> Operations<'_> {
-        Operations {
-            count: self.count,
-            bytes: &self.bytes,
-        }
+        Operations { count: self.count, bytes: &self.bytes }
     }
 }
 
 impl FromIterator<Operation<'static>> for OperationsBuilder {
     fn from_iter<I: IntoIterator<Item = Operation<'static>>>(operations: I) -> Self {
-        let mut builder = Self {
-            count: 0,
-            bytes: Vec::new(),
-        };
-        operations
-            .into_iter()
-            .for_each(|operation| builder.push(operation));
+        let mut builder = Self { count: 0, bytes: Vec::new() };
+        operations.into_iter().for_each(|operation| builder.push(operation));
         builder
     }
 }

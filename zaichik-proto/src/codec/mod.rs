@@ -59,14 +59,8 @@ fn framed(out: &mut BytesMut, kind: u8, write: impl FnOnce(&mut BytesMut)) {
     write(out);
     let body_len = out.len().saturating_sub(start).saturating_sub(HEADER_LEN);
     // A body above 4 GiB can't be told: its length saturates, which every decoder refuses.
-    let header = FrameHeader {
-        body_len: u32::try_from(body_len).unwrap_or(u32::MAX),
-        kind,
-    };
-    if let Some(place) = out
-        .get_mut(start..)
-        .and_then(|frame| frame.first_chunk_mut::<HEADER_LEN>())
-    {
+    let header = FrameHeader { body_len: u32::try_from(body_len).unwrap_or(u32::MAX), kind };
+    if let Some(place) = out.get_mut(start..).and_then(|frame| frame.first_chunk_mut::<HEADER_LEN>()) {
         *place = header.to_bytes();
     }
 }

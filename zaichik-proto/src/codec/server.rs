@@ -75,11 +75,7 @@ impl<'a> ServerFrame<'a> {
                 put_list(out, &batched.results);
                 put_list(out, &batched.duplicates);
             }
-            Self::Refused(Refused {
-                request,
-                count,
-                refusal,
-            }) => {
+            Self::Refused(Refused { request, count, refusal }) => {
                 out.put_u32_le(*request);
                 out.put_u32_le(*count);
                 out.put_u16_le(refusal.code.code());
@@ -117,11 +113,7 @@ impl<'a> ServerFrame<'a> {
                 out.put_u32_le(*subscription);
                 out.put_u32_le(*epoch);
             }
-            Self::Unsubscribed(Unsubscribed {
-                request,
-                subscription,
-                last_offset,
-            }) => {
+            Self::Unsubscribed(Unsubscribed { request, subscription, last_offset }) => {
                 out.put_u32_le(*request);
                 out.put_u32_le(*subscription);
                 out.put_u64_le(last_offset.unwrap_or(NO_OFFSET));
@@ -156,17 +148,12 @@ impl<'a> ServerFrame<'a> {
                     1 => TopicStatus::Created,
                     2 => TopicStatus::Adopted,
                     got => {
-                        return Err(ProtocolFault::BadValue {
-                            field: "topic status",
-                            got: u64::from(got),
-                        });
+                        return Err(ProtocolFault::BadValue { field: "topic status", got: u64::from(got) });
                     }
                 };
                 Self::TopicReady(TopicReady { request, status })
             }
-            kind::ACKS => Self::Acks(Acks {
-                runs: List::read(r, "acknowledgement runs")?,
-            }),
+            kind::ACKS => Self::Acks(Acks { runs: List::read(r, "acknowledgement runs")? }),
             kind::PUBLISHED => Self::Published(Published {
                 request: r.u32()?,
                 created: r.bool("created")?,
@@ -181,21 +168,10 @@ impl<'a> ServerFrame<'a> {
             kind::REFUSED => {
                 let (request, count) = (r.u32()?, r.u32()?);
                 let code = RefusalCode::from_code(r.u16()?);
-                let refusal = Refusal {
-                    code,
-                    operation: r.u32()?,
-                    value: r.u64()?,
-                };
-                Self::Refused(Refused {
-                    request,
-                    count,
-                    refusal,
-                })
+                let refusal = Refusal { code, operation: r.u32()?, value: r.u64()? };
+                Self::Refused(Refused { request, count, refusal })
             }
-            kind::DONE => Self::Done(Done {
-                request: r.u32()?,
-                value: r.u64()?,
-            }),
+            kind::DONE => Self::Done(Done { request: r.u32()?, value: r.u64()? }),
             kind::SUBSCRIBED => Self::Subscribed(Subscribed {
                 request: r.u32()?,
                 subscription: r.u32()?,
@@ -207,10 +183,7 @@ impl<'a> ServerFrame<'a> {
             }),
             kind::DELIVERY => Self::Delivery(Delivery::read(r)?),
             kind::GAP => Self::Gap(read_gap(r)?),
-            kind::FENCED => Self::Fenced(Fenced {
-                subscription: r.u32()?,
-                epoch: r.u32()?,
-            }),
+            kind::FENCED => Self::Fenced(Fenced { subscription: r.u32()?, epoch: r.u32()? }),
             kind::UNSUBSCRIBED => Self::Unsubscribed(Unsubscribed {
                 request: r.u32()?,
                 subscription: r.u32()?,
@@ -223,24 +196,14 @@ impl<'a> ServerFrame<'a> {
                     0 => GoodbyeReason::Closed,
                     1 => GoodbyeReason::Draining,
                     got => {
-                        return Err(ProtocolFault::BadValue {
-                            field: "goodbye reason",
-                            got: u64::from(got),
-                        });
+                        return Err(ProtocolFault::BadValue { field: "goodbye reason", got: u64::from(got) });
                     }
                 };
-                Self::Goodbye(Goodbye {
-                    reason,
-                    grace_millis: r.u32()?,
-                })
+                Self::Goodbye(Goodbye { reason, grace_millis: r.u32()? })
             }
             kind::FATAL => {
                 let (code, offset) = (FaultCode::from_code(r.u16()?), r.u64()?);
-                Self::Fatal(Fatal {
-                    code,
-                    offset,
-                    text: r.long_text("text")?,
-                })
+                Self::Fatal(Fatal { code, offset, text: r.long_text("text")? })
             }
             kind => Self::Extension { kind, body: r.rest() },
         };
@@ -267,18 +230,9 @@ impl<'a> Delivery<'a> {
         let first_offset = r.u64()?;
         let records = Records::read(r, count, u32::MAX, Origin::Delivery)?;
         if first_offset.checked_add(u64::from(count)).is_none() {
-            return Err(ProtocolFault::BadValue {
-                field: "first offset",
-                got: first_offset,
-            });
+            return Err(ProtocolFault::BadValue { field: "first offset", got: first_offset });
         }
-        Ok(Self {
-            subscription,
-            rewind,
-            attempt,
-            first_offset,
-            records,
-        })
+        Ok(Self { subscription, rewind, attempt, first_offset, records })
     }
 }
 
@@ -290,10 +244,8 @@ impl DeliveryHead {
     /// Appends the frame header and the fixed fields of a Delivery whose records have `records_len` bytes
     /// and are appended by the caller.
     pub fn encode(&self, records_len: u32, out: &mut BytesMut) {
-        let header = FrameHeader {
-            body_len: Self::BODY_LEN.saturating_add(records_len),
-            kind: kind::DELIVERY,
-        };
+        let header =
+            FrameHeader { body_len: Self::BODY_LEN.saturating_add(records_len), kind: kind::DELIVERY };
         out.put_slice(&header.to_bytes());
         self.write(out);
     }
@@ -339,12 +291,7 @@ fn read_welcome<'a>(r: &mut Reader<'a>) -> Result<Welcome<'a>, ProtocolFault> {
         max_subscriptions: r.u32()?,
         heartbeat_millis: r.u32()?,
     };
-    Ok(Welcome {
-        version,
-        instance,
-        limits,
-        server: r.short_text("server")?,
-    })
+    Ok(Welcome { version, instance, limits, server: r.short_text("server")? })
 }
 
 fn read_gap(r: &mut Reader<'_>) -> Result<Gap, ProtocolFault> {
@@ -353,24 +300,12 @@ fn read_gap(r: &mut Reader<'_>) -> Result<Gap, ProtocolFault> {
         0 => GapReason::Expired,
         1 => GapReason::Limit,
         got => {
-            return Err(ProtocolFault::BadValue {
-                field: "gap reason",
-                got: u64::from(got),
-            });
+            return Err(ProtocolFault::BadValue { field: "gap reason", got: u64::from(got) });
         }
     };
     let (from, to) = (r.u64()?, r.u64()?);
     if from >= to {
-        return Err(ProtocolFault::BadValue {
-            field: "end of a gap",
-            got: to,
-        });
+        return Err(ProtocolFault::BadValue { field: "end of a gap", got: to });
     }
-    Ok(Gap {
-        subscription,
-        rewind,
-        reason,
-        from,
-        to,
-    })
+    Ok(Gap { subscription, rewind, reason, from, to })
 }

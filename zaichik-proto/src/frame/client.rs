@@ -63,11 +63,7 @@ impl core::fmt::Debug for Hello<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self { version, name, token } = self;
         let token = if token.is_empty() { "none" } else { "redacted" };
-        f.debug_struct("Hello")
-            .field("version", version)
-            .field("name", name)
-            .field("token", &token)
-            .finish()
+        f.debug_struct("Hello").field("version", version).field("name", name).field("token", &token).finish()
     }
 }
 

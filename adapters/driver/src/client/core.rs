@@ -180,12 +180,21 @@ impl State {
         }
     }
 
-    /// Whether the client is over, and why unless it was asked to close.
-    pub(crate) fn over(&self) -> Option<Option<ClientError>> {
+    /// Whether the client is over: as it was asked to be, or for another reason.
+    pub(crate) fn over(&self) -> Option<Result<(), ClientError>> {
         match self.machine.link() {
-            Link::Closed(reason) => Some(reason.map(|reason| self.explain(reason))),
-            _ if self.abandoned => Some(Some(self.abandonment())),
+            Link::Closed(None) => Some(Ok(())),
+            Link::Closed(Some(reason)) => Some(Err(self.explain(reason))),
+            _ if self.abandoned => Some(Err(self.abandonment())),
             Link::Connect { .. } | Link::Handshake | Link::Open | Link::Closing => None,
+        }
+    }
+
+    /// Why nothing can be asked any more.
+    pub(crate) fn check(&self) -> Result<(), ClientError> {
+        match self.over() {
+            None => Ok(()),
+            Some(over) => Err(over.err().unwrap_or_else(|| RequestError::Closed.into())),
         }
     }
 
@@ -311,8 +320,7 @@ impl State {
     }
 
     fn abandonment(&self) -> ClientError {
-        let source = self.connect_error.as_ref();
-        source.map_or(ClientError::Abandoned, |source| ClientError::Connect(Arc::clone(source)))
+        self.connect_error.clone().map_or(ClientError::Abandoned, ClientError::Connect)
     }
 
     /// The machine's own words, or what the operating system said about connecting.

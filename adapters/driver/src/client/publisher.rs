@@ -99,9 +99,7 @@ impl Publisher {
         let Self { owner, topic, id, options, limit, batch, ticket, .. } = self;
         let messages = batch.get(..step).unwrap_or_default();
         let sent = owner.core().change(|state, now| {
-            if let Some(reason) = state.over() {
-                return Poll::Ready(Err(reason.unwrap_or(RequestError::Closed.into())));
-            }
+            state.check()?;
             let in_flight = state.publisher(*id);
             if in_flight.requests >= *limit {
                 keep(&mut in_flight.waker, cx.waker());
@@ -133,7 +131,7 @@ impl Publisher {
     /// Ready when every answer is here.
     fn poll_answered(&self, cx: &Context<'_>) -> Poll<Result<(), ClientError>> {
         self.owner.core().look(|state, _| {
-            let over = state.over();
+            let checked = state.check();
             let in_flight = state.publisher(self.id);
             if let Some(error) = in_flight.error.take() {
                 return Poll::Ready(Err(error));
@@ -141,9 +139,9 @@ impl Publisher {
             if in_flight.requests == 0 {
                 return Poll::Ready(Ok(()));
             }
-            if let Some(reason) = over {
+            if checked.is_err() {
                 in_flight.requests = 0;
-                return Poll::Ready(Err(reason.unwrap_or(RequestError::Closed.into())));
+                return Poll::Ready(checked);
             }
             keep(&mut in_flight.waker, cx.waker());
             Poll::Pending

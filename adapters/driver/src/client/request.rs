@@ -36,9 +36,7 @@ where
     fn ask(&mut self, cx: &Context<'_>) -> Poll<Result<Answer, ClientError>> {
         let Self { core, ask, ticket, id } = self;
         core.change(|state, now| {
-            if let Some(reason) = state.over() {
-                return Poll::Ready(Err(reason.unwrap_or(RequestError::Closed.into())));
-            }
+            state.check()?;
             match ask(&mut state.machine, now) {
                 Err(RequestError::Full) => {
                     *ticket = Some(state.wait_for_room(*ticket, cx.waker()));

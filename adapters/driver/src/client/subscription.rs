@@ -122,18 +122,19 @@ impl Subscribe {
         if answer.is_err() {
             membership.id = None;
         }
-        match answer? {
-            Answer::Subscribed(begun) => Ok(Subscription {
-                membership,
-                id: begun.subscription,
-                topic,
-                start: begun.start,
-                end: begun.end,
-                taken: None,
-                over: false,
-            }),
-            other => Err(super::mismatch(&other)),
-        }
+        let answer = answer?;
+        let Answer::Subscribed(begun) = answer else {
+            return Err(super::mismatch(&answer));
+        };
+        Ok(Subscription {
+            membership,
+            id: begun.subscription,
+            topic,
+            start: begun.start,
+            end: begun.end,
+            taken: None,
+            over: false,
+        })
     }
 }
 
@@ -224,10 +225,10 @@ impl Subscription {
         let id = self.id;
         let core = Arc::clone(self.membership.owner.core());
         let answer = Request::new(&core, |machine, now| machine.unsubscribe(now, id)).await?;
-        match answer {
-            Answer::Unsubscribed { last_offset } => Ok(last_offset),
-            other => Err(super::mismatch(&other)),
-        }
+        let Answer::Unsubscribed { last_offset } = answer else {
+            return Err(super::mismatch(&answer));
+        };
+        Ok(last_offset)
     }
 
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Incoming, ClientError>>> {
@@ -240,13 +241,11 @@ impl Subscription {
             if let Some(incoming) = state.machine.poll_incoming(id) {
                 return Poll::Ready(Some(Ok(incoming)));
             }
-            match state.over() {
-                Some(reason) => Poll::Ready(reason.map(Err)),
-                None => {
-                    state.watch_subscription(id, cx.waker());
-                    Poll::Pending
-                }
+            if let Some(over) = state.over() {
+                return Poll::Ready(over.err().map(Err));
             }
+            state.watch_subscription(id, cx.waker());
+            Poll::Pending
         });
         taken.map(|taken| {
             let taken = taken.map(|taken| taken.map(|incoming| Incoming::new(incoming, id, core)));

@@ -1,0 +1,379 @@
+//! Everything that connections share: topics, cursors, limits, and who has something to do.
+
+mod attachment;
+mod deliver;
+mod housekeeping;
+mod ledger;
+mod publish;
+mod subscriptions;
+mod topics;
+mod verify;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashTable;
+use slab::Slab;
+use zaichik_proto::Duplicate;
+
+use self::attachment::Attachment;
+use self::housekeeping::Agenda;
+pub use self::ledger::Ledger;
+use self::ledger::recharge;
+pub use self::verify::Inconsistent;
+use crate::config::{BrokerConfig, ConfigError};
+use crate::effects::{Effects, Note, NoteEvent};
+use crate::error::CloseReason;
+use crate::id::{SessionId, SubKey};
+use crate::ring::{Node, Rings};
+use crate::session::{Session, SessionConfig};
+use crate::stats::Stats;
+use crate::subscription::Subscription;
+use crate::time::Timestamp;
+use crate::topic::{Retired, Topic};
+
+/// Woken subscriptions that one call hands to their sessions at most.
+const WAKES_PER_CALL: usize = 256;
+
+/// Youngest age at which a connection without a handshake may be dropped for a newer one.
+const EVICT_AFTER: Duration = Duration::from_millis(200);
+
+/// A message broker as a state machine.
+///
+/// It has no socket, clock, thread or lock: every call says what time it is, and what is to be done outside
+/// comes out in [`Effects`]. Connections meet it through [`Session::exchange`]. The same calls with the same
+/// times give the same results, bit for bit.
+///
+/// ```
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Turn};
+/// let mut broker = Broker::new(BrokerConfig::new(1, 2))?;
+/// let mut effects = Effects::new();
+/// let now = Timestamp::from_micros(0);
+/// let mut session = broker.accept(now, &mut effects);
+/// session.inbound().extend_from_slice(b"GET / HTTP/1.1\r\n");
+/// session.handle_read(now);
+/// assert_eq!(session.exchange(now, &mut broker, &mut effects), Turn::Done);
+/// assert!(session.status().is_closed(), "not a Zaichik client");
+/// # Ok::<(), zaichik_engine::ConfigError>(())
+/// ```
+#[derive(Debug)]
+pub struct Broker {
+    config: BrokerConfig,
+    session_config: Arc<SessionConfig>,
+    now: Timestamp,
+    topics: Vec<Topic>,
+    names: HashTable<u32>,
+    subscriptions: Slab<Subscription>,
+    sessions: Slab<Attachment>,
+    next_session: u64,
+    /// Connections that have not shaken hands, in the order in which they came.
+    handshakes: VecDeque<SessionId>,
+    rings: Rings,
+    /// Subscriptions whose topic got something while they waited.
+    woken: Node,
+    /// Sessions that are not read until memory is freed.
+    throttled: Node,
+    agenda: Agenda,
+    retired: Retired,
+    ledger: Ledger,
+    stats: Stats,
+    /// Duplicates of the publish at hand.
+    duplicates: Vec<Duplicate>,
+    /// When the broker stops, if it does.
+    stops_at: Option<Timestamp>,
+}
+
+impl Broker {
+    /// A broker without topics or connections.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the configuration contradicts itself.
+    pub fn new(config: BrokerConfig) -> Result<Self, ConfigError> {
+        config.check()?;
+        let mut rings = Rings::default();
+        let (woken, throttled) = (rings.insert(0), rings.insert(0));
+        Ok(Self {
+            session_config: Arc::new(SessionConfig::new(&config)),
+            config,
+            now: Timestamp::ZERO,
+            topics: Vec::new(),
+            names: HashTable::new(),
+            subscriptions: Slab::new(),
+            sessions: Slab::new(),
+            next_session: 0,
+            handshakes: VecDeque::new(),
+            rings,
+            woken,
+            throttled,
+            agenda: Agenda::default(),
+            retired: Retired::default(),
+            ledger: Ledger::default(),
+            stats: Stats::default(),
+            duplicates: Vec::new(),
+            stops_at: None,
+        })
+    }
+
+    /// A new connection. Above the limits it is a session that tells its peer so and closes.
+    ///
+    /// When too many connections have not shaken hands, the one that sent least, and of those the oldest, is
+    /// closed for the new one, unless all are younger than 200 ms.
+    pub fn accept(&mut self, now: Timestamp, effects: &mut Effects) -> Session {
+        let now = self.tick(now);
+        let full = self.sessions.len() >= self.config.max_connections as usize
+            || (self.handshakes.len() >= self.config.max_handshakes as usize
+                && !self.evict_handshake(now, effects));
+        let serial = self.next_session;
+        self.next_session = self.next_session.saturating_add(1);
+        let entry = self.sessions.vacant_entry();
+        let id = SessionId::new(serial, u32::try_from(entry.key()).unwrap_or(u32::MAX));
+        if full || self.stops_at.is_some() {
+            let reason = if full { CloseReason::ServerFull } else { CloseReason::Stopped };
+            return Session::refused(id, Arc::clone(&self.session_config), now, reason);
+        }
+        let (ready, throttle) = (self.rings.insert(0), self.rings.insert(id.slot));
+        let mut attachment = Attachment::new(id, ready, throttle, now);
+        recharge(&mut self.ledger.sessions, &mut attachment.charged, Attachment::footprint(0));
+        entry.insert(attachment);
+        self.handshakes.push_back(id);
+        self.stats.connections = self.stats.connections.saturating_add(1);
+        Session::new(id, Arc::clone(&self.session_config), now)
+    }
+
+    /// A connection is gone: its subscriptions end. An id that is not known, or no longer, changes nothing.
+    pub fn detach(&mut self, now: Timestamp, id: SessionId, effects: &mut Effects) {
+        self.tick(now);
+        if self.attachment(id).is_none() {
+            return;
+        }
+        let Some(mut attachment) = self.sessions.try_remove(id.slot()) else {
+            return;
+        };
+        for key in attachment.subscriptions.values() {
+            self.end_subscription(*key);
+        }
+        self.rings.remove(attachment.ready);
+        self.rings.remove(attachment.throttle);
+        self.handshakes.retain(|waiting| *waiting != id);
+        recharge(&mut self.ledger.sessions, &mut attachment.charged, 0);
+        // Whoever was to hand out the wakes may be gone with it.
+        if self.hand_out_wakes(id, effects) || self.release_throttled(effects) {
+            effects.rearm();
+        }
+        self.agenda.rearm(effects);
+    }
+
+    /// Starts to stop: every connection is told, publishes are refused, and what is left after `grace` is closed.
+    pub fn drain(&mut self, now: Timestamp, grace: Duration, effects: &mut Effects) {
+        let now = self.tick(now);
+        self.stops_at = Some(now.plus_micros(zaichik_proto::micros(grace)));
+        self.agenda.announce_stop();
+        effects.rearm();
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many topics there are.
+    #[must_use]
+    pub const fn topic_count(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// What the broker has done so far.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The memory that the broker holds.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        Ledger { retired: self.retired.charged() as u64, ..self.ledger }
+    }
+
+    /// The configuration it was made with.
+    #[must_use]
+    pub const fn config(&self) -> &BrokerConfig {
+        &self.config
+    }
+
+    /// Time does not go back: the latest time told (semantics O5).
+    pub(crate) const fn tick(&mut self, now: Timestamp) -> Timestamp {
+        if now.as_micros() < self.now.as_micros() {
+            self.stats.clock_steps_back = self.stats.clock_steps_back.saturating_add(1);
+        } else {
+            self.now = now;
+        }
+        self.now
+    }
+
+    /// A session begins an exchange; tells it what the broker wants of it.
+    pub(crate) fn begin_exchange(&mut self, id: SessionId) -> Orders {
+        let stops_at = self.stops_at;
+        match self.attachment(id) {
+            Some(attachment) => {
+                attachment.woken = false;
+                Orders { close: attachment.evicted, stops_at }
+            }
+            None => Orders { close: Some(CloseReason::Internal), stops_at },
+        }
+    }
+
+    /// A session's handshake is done.
+    pub(crate) fn open(&mut self, id: SessionId, effects: &mut Effects) {
+        if let Some(attachment) = self.attachment(id) {
+            attachment.open = true;
+        }
+        self.handshakes.retain(|waiting| *waiting != id);
+        effects.note(|| Note { session: id, topic: None, event: NoteEvent::Opened });
+    }
+
+    /// A session refused a request in the broker's name.
+    pub(crate) const fn count_refusal(&mut self) {
+        self.stats.refused = self.stats.refused.saturating_add(1);
+    }
+
+    /// Whether a session has records to deliver, or has delivered some that are not committed.
+    pub(crate) fn owes(&self, id: SessionId) -> bool {
+        let Some(attachment) = self.sessions.get(id.slot()).filter(|attachment| attachment.id == id) else {
+            return false;
+        };
+        let mut subscriptions =
+            attachment.subscriptions.values().filter_map(|key| self.subscriptions.get(key.index()));
+        !self.rings.is_empty(attachment.ready) || subscriptions.any(Subscription::has_uncommitted)
+    }
+
+    /// A session ends an exchange: what it holds is charged, and whoever was woken is told. Says whether the
+    /// session is to be read, and whether wakes are left to hand out.
+    pub(crate) fn end_exchange(&mut self, id: SessionId, held: Held, effects: &mut Effects) -> Verdict {
+        let pressed = self.is_pressed();
+        let (throttled_ring, mut throttled) = (self.throttled, false);
+        if let Some(attachment) = self.sessions.get_mut(id.slot()).filter(|attachment| attachment.id == id) {
+            attachment.buffers = held.buffers;
+            let footprint = Attachment::footprint(held.buffers);
+            recharge(&mut self.ledger.sessions, &mut attachment.charged, footprint);
+            attachment.received = held.received;
+            throttled = pressed && attachment.open && attachment.subscriptions.is_empty();
+            if throttled {
+                self.rings.push(throttled_ring, attachment.throttle);
+            } else {
+                self.rings.unlink(attachment.throttle);
+            }
+        }
+        self.retired.sweep();
+        let more = self.hand_out_wakes(id, effects) | self.release_throttled(effects);
+        self.agenda.rearm(effects);
+        Verdict { throttled, more }
+    }
+
+    /// Hands woken subscriptions to their sessions; says whether some are left.
+    fn hand_out_wakes(&mut self, own: SessionId, effects: &mut Effects) -> bool {
+        for _ in 0..WAKES_PER_CALL {
+            let Some(key) = self.rings.pop(self.woken) else {
+                return false;
+            };
+            self.make_ready(SubKey(key), own, effects);
+        }
+        !self.rings.is_empty(self.woken)
+    }
+
+    /// A subscription may have something to deliver: its session is told, unless it is the one that asks.
+    fn make_ready(&mut self, key: SubKey, own: SessionId, effects: &mut Effects) {
+        let Some(subscription) = self.subscriptions.get(key.index()) else {
+            return;
+        };
+        let (node, session) = (subscription.node, subscription.session);
+        let Some(attachment) =
+            self.sessions.get_mut(session.slot()).filter(|attachment| attachment.id == session)
+        else {
+            return;
+        };
+        self.rings.push(attachment.ready, node);
+        if session != own && !attachment.woken {
+            attachment.woken = true;
+            effects.wake(session);
+        }
+    }
+
+    /// Memory was freed: sessions that were not read are read again. Says whether some are left.
+    fn release_throttled(&mut self, effects: &mut Effects) -> bool {
+        if self.is_pressed() {
+            return false;
+        }
+        for _ in 0..WAKES_PER_CALL {
+            let Some(slot) = self.rings.pop(self.throttled) else {
+                return false;
+            };
+            self.wake_slot(slot as usize, effects);
+        }
+        !self.rings.is_empty(self.throttled)
+    }
+
+    fn wake_slot(&mut self, slot: usize, effects: &mut Effects) {
+        if let Some(attachment) = self.sessions.get_mut(slot)
+            && !attachment.woken
+        {
+            attachment.woken = true;
+            effects.wake(attachment.id);
+        }
+    }
+
+    /// Nine tenths of the memory budget are in use.
+    fn is_pressed(&self) -> bool {
+        let budget = self.config.memory_budget;
+        self.ledger().total() >= budget.saturating_sub(budget / 10)
+    }
+
+    /// Makes room for a connection that has not shaken hands; says whether it could.
+    fn evict_handshake(&mut self, now: Timestamp, effects: &mut Effects) -> bool {
+        let oldest_first = self.handshakes.iter().filter_map(|id| self.sessions.get(id.slot()));
+        let old_enough = oldest_first.filter(|attachment| now.since(attachment.since) >= EVICT_AFTER);
+        let Some(id) =
+            old_enough.min_by_key(|attachment| attachment.received).map(|attachment| attachment.id)
+        else {
+            return false;
+        };
+        if let Some(attachment) = self.attachment(id) {
+            attachment.evicted = Some(CloseReason::ServerFull);
+        }
+        self.handshakes.retain(|waiting| *waiting != id);
+        self.wake_slot(id.slot(), effects);
+        true
+    }
+
+    fn attachment(&mut self, id: SessionId) -> Option<&mut Attachment> {
+        self.sessions.get_mut(id.slot()).filter(|attachment| attachment.id == id)
+    }
+}
+
+/// What a broker wants of a session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Orders {
+    /// To close.
+    pub(crate) close: Option<CloseReason>,
+    /// To stop by then.
+    pub(crate) stops_at: Option<Timestamp>,
+}
+
+/// What a session holds after an exchange.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    /// Bytes of its buffers and lanes.
+    pub(crate) buffers: usize,
+    /// Bytes received before its handshake was done.
+    pub(crate) received: usize,
+}
+
+/// What a session is told after an exchange.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Verdict {
+    /// It is not to be read until it is woken.
+    pub(crate) throttled: bool,
+    /// The broker has more wakes to hand out.
+    pub(crate) more: bool,
+}

@@ -1,0 +1,93 @@
+//! Handing due records to a session, while its stream lane has room (semantics A7, R9).
+
+use zaichik_proto::{DeliveryHead, Gap, RecordHead, ServerFrame};
+
+use super::Broker;
+use super::ledger::recharge;
+use crate::id::{SessionId, SubKey};
+use crate::outbound::{LaneKind, Outbound};
+use crate::subscription::MAX_DELIVERY;
+use crate::time::Timestamp;
+use crate::topic::Pull;
+
+/// Bytes that one exchange delivers at most, and one frame more.
+const BYTES_PER_EXCHANGE: usize = 256 << 10;
+
+impl Broker {
+    /// Moves what is due into the stream lane; says whether more is due that would fit.
+    pub(crate) fn deliver(&mut self, now: Timestamp, session: SessionId, out: &mut Outbound) -> bool {
+        let lane = self.config.lane_bytes;
+        let Some(ready) = self.attachment(session).map(|attachment| attachment.ready) else {
+            return false;
+        };
+        let before = out.stream_len();
+        while out.stream_len() < lane {
+            if out.stream_len().saturating_sub(before) >= BYTES_PER_EXCHANGE {
+                return !self.rings.is_empty(ready);
+            }
+            let Some(key) = self.rings.pop(ready) else {
+                return false;
+            };
+            self.serve(now, SubKey(key), out);
+        }
+        false
+    }
+
+    /// Serves one subscription its share; it ends up waiting, ready again, or alone with a full window.
+    fn serve(&mut self, now: Timestamp, key: SubKey, out: &mut Outbound) {
+        let Some(subscription) = self.subscriptions.get_mut(key.index()) else {
+            return;
+        };
+        let Some(topic) = self.topics.get_mut(subscription.topic.index()) else {
+            return;
+        };
+        let (number, node, topic_id) = (subscription.number, subscription.node, subscription.topic);
+        let mut share = MAX_DELIVERY;
+        let ring = loop {
+            let Some(want) = subscription.wants() else {
+                break None;
+            };
+            let from = subscription.next();
+            match topic.pull(now, from, want) {
+                Pull::End => break Some(topic.waiting),
+                Pull::NoRoom => break None,
+                Pull::Gap { to } => {
+                    let reason = topic.gap_reason(from.offset);
+                    let gap = Gap { subscription: number, rewind: 0, reason, from: from.offset, to };
+                    out.frame(LaneKind::Stream, |out| ServerFrame::Gap(gap).encode(out));
+                    subscription.passed_gap(to);
+                    self.stats.gaps = self.stats.gaps.saturating_add(1);
+                }
+                Pull::Records { data, count, next } => {
+                    let first_offset = from.offset;
+                    let head =
+                        DeliveryHead { subscription: number, rewind: 0, attempt: 1, count, first_offset };
+                    let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
+                    out.stream_frame_with(&data, |out| head.encode(len, out));
+                    let mut rest = &data[..];
+                    let sizes = core::iter::from_fn(|| {
+                        let head = RecordHead::peek(rest)?;
+                        rest = rest.get(head.len..).unwrap_or_default();
+                        Some(head.len)
+                    });
+                    subscription.delivered(sizes, next);
+                    self.stats.records_delivered =
+                        self.stats.records_delivered.saturating_add(u64::from(count));
+                    share = share.saturating_sub(data.len());
+                }
+            }
+            topic.cursors.raise(subscription.cursor_id, subscription.cursor());
+            if share == 0 || out.stream_len() >= self.config.lane_bytes {
+                let attachment = self.sessions.get(subscription.session.slot());
+                break attachment.map(|attachment| attachment.ready);
+            }
+        };
+        if let Some(ring) = ring {
+            self.rings.push(ring, node);
+        }
+        let footprint = subscription.footprint();
+        recharge(&mut self.ledger.subscriptions, &mut subscription.charged, footprint);
+        self.settle_topic(topic_id);
+        self.reclaim_if_pressed(now, topic_id);
+    }
+}

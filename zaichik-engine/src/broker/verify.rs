@@ -1,0 +1,82 @@
+//! The broker checked against itself.
+
+use thiserror::Error;
+
+use super::attachment::Attachment;
+use super::{Broker, Ledger, topics};
+
+impl Broker {
+    /// Counts everything again and compares it with what the broker kept count of; for tests and fuzzing,
+    /// after any call. Cost: proportional to everything that the broker holds.
+    ///
+    /// # Errors
+    /// [`Inconsistent`] names the first thing that does not agree. It is always a defect of the broker.
+    pub fn verify(&self) -> Result<(), Inconsistent> {
+        if let Some(topic) = self.topics.iter().find(|topic| !topic.is_consistent()) {
+            return Err(Inconsistent::Topic { name: topic.name.to_string() });
+        }
+        if let Some((_, subscription)) = self.subscriptions.iter().find(|(_, one)| !one.is_consistent()) {
+            return Err(Inconsistent::Subscription { number: subscription.number });
+        }
+        let attached = self.sessions.iter().map(|(_, attachment)| attachment.subscriptions.len()).sum();
+        let cursors = self.topics.iter().map(|topic| topic.cursors.len()).sum();
+        for (name, found) in [("attachments", attached), ("cursors", cursors)] {
+            if found != self.subscriptions.len() {
+                return Err(Inconsistent::Count { name, found, expected: self.subscriptions.len() });
+            }
+        }
+        let recounted = Ledger {
+            topics: sum(self.topics.iter().map(topics::footprint)),
+            retired: self.retired.charged() as u64,
+            subscriptions: sum(self.subscriptions.iter().map(|(_, subscription)| subscription.footprint())),
+            sessions: sum(self
+                .sessions
+                .iter()
+                .map(|(_, attachment)| Attachment::footprint(attachment.buffers))),
+        };
+        if recounted != self.ledger() {
+            return Err(Inconsistent::Ledger { kept: self.ledger(), recounted });
+        }
+        Ok(())
+    }
+}
+
+fn sum(parts: impl Iterator<Item = usize>) -> u64 {
+    parts.fold(0, |sum, part| sum.saturating_add(part as u64))
+}
+
+/// What does not agree in a broker.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Inconsistent {
+    /// A topic's log.
+    #[error("the log of topic {name} contradicts itself")]
+    Topic {
+        /// The topic's name.
+        name: String,
+    },
+    /// A subscription's cursor, window or position.
+    #[error("subscription {number} contradicts itself")]
+    Subscription {
+        /// Its client's number for it.
+        number: u32,
+    },
+    /// Two tables that hold the same things hold different numbers of them.
+    #[error("{found} in {name}, but {expected} subscriptions")]
+    Count {
+        /// The table.
+        name: &'static str,
+        /// How many it holds.
+        found: usize,
+        /// How many it should hold.
+        expected: usize,
+    },
+    /// The ledger.
+    #[error("the ledger says {kept:?}, a recount {recounted:?}")]
+    Ledger {
+        /// What was kept.
+        kept: Ledger,
+        /// What was counted.
+        recounted: Ledger,
+    },
+}

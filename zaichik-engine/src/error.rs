@@ -1,0 +1,67 @@
+//! Why a connection ended.
+
+use core::fmt;
+
+use zaichik_proto::{FaultCode, ProtocolError};
+
+/// Why a session is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The client asked for it.
+    Requested,
+    /// The peer closed or lost the connection.
+    PeerGone,
+    /// The peer broke the protocol.
+    Protocol(ProtocolError),
+    /// The handshake did not arrive in time.
+    HandshakeTimeout,
+    /// The token is missing or wrong.
+    Unauthorized,
+    /// The broker has as many connections as it may, or as many that have not shaken hands.
+    ServerFull,
+    /// Nothing was heard from the peer for three heartbeats.
+    HeartbeatMissed,
+    /// The peer took nothing of what waits for it for the whole write timeout.
+    SlowConsumer,
+    /// The broker stops.
+    Stopped,
+    /// The broker failed.
+    Internal,
+}
+
+impl CloseReason {
+    /// The code that the peer is told; `None` if it is told nothing, or that all is well.
+    pub(crate) const fn fault_code(&self) -> Option<FaultCode> {
+        match self {
+            Self::Requested | Self::PeerGone => None,
+            Self::Protocol(error) => Some(error.fault.code()),
+            Self::HandshakeTimeout => Some(FaultCode::HandshakeTimeout),
+            Self::Unauthorized => Some(FaultCode::Unauthorized),
+            Self::ServerFull => Some(FaultCode::ServerFull),
+            Self::HeartbeatMissed => Some(FaultCode::HeartbeatMissed),
+            Self::SlowConsumer => Some(FaultCode::SlowConsumer),
+            Self::Stopped => Some(FaultCode::Stopped),
+            Self::Internal => Some(FaultCode::Internal),
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Requested => f.write_str("the client closed the connection"),
+            Self::PeerGone => f.write_str("the peer is gone"),
+            Self::Protocol(error) => write!(f, "the peer broke the protocol: {error}"),
+            Self::HandshakeTimeout => f.write_str("the handshake did not arrive in time"),
+            Self::Unauthorized => f.write_str("the token is missing or wrong"),
+            Self::ServerFull => f.write_str("the broker has as many connections as it may; try again later"),
+            Self::HeartbeatMissed => f.write_str("nothing was heard from the peer for three heartbeats"),
+            Self::SlowConsumer => {
+                f.write_str("the peer took nothing of what waits for it for the write timeout")
+            }
+            Self::Stopped => f.write_str("the broker stops; connect again later"),
+            Self::Internal => f.write_str("the broker failed; its log tells more"),
+        }
+    }
+}

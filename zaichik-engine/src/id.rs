@@ -1,0 +1,48 @@
+//! Names for the things that a broker holds.
+
+use core::fmt;
+
+/// A connection, for as long as its broker lives; never used for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId {
+    serial: u64,
+    pub(crate) slot: u32,
+}
+
+impl SessionId {
+    pub(crate) const fn new(serial: u64, slot: u32) -> Self {
+        Self { serial, slot }
+    }
+
+    /// A small number that no other living connection has; used again when this one is gone.
+    #[must_use]
+    pub const fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.serial)
+    }
+}
+
+/// A topic's place in its broker; topics are never deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TopicId(pub(crate) u32);
+
+impl TopicId {
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A subscription's place in its broker; reused after it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SubKey(pub(crate) u32);
+
+impl SubKey {
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}

@@ -1,0 +1,417 @@
+//! The broker's end of one connection: bytes in, bytes out, and one place where it meets the broker.
+
+mod answers;
+mod requests;
+mod timers;
+
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use subtle::ConstantTimeEq;
+use zaichik_proto::{
+    ClientDecoder, ClientFrame, Fatal, Goodbye, GoodbyeReason, Hello, Limits, PROTOCOL_VERSION,
+    ProtocolError, ProtocolFault, ServerFrame, Welcome,
+};
+
+use self::answers::Answers;
+use self::timers::Timers;
+use crate::broker::{Broker, Held};
+use crate::config::BrokerConfig;
+use crate::effects::{Effects, Turn};
+use crate::error::CloseReason;
+use crate::id::{SessionId, TopicId};
+use crate::outbound::{LaneKind, Outbound};
+use crate::time::Timestamp;
+
+/// Bytes received and not applied that a connection may hold beyond one frame.
+const INBOUND_ROOM: usize = 64 << 10;
+
+const MICROS_PER_MILLI: u64 = 1_000;
+
+/// The broker's end of one connection.
+///
+/// Four steps drive it, in any order and as often as one likes: *read* (append to [`inbound`](Self::inbound),
+/// then [`handle_read`](Self::handle_read)), *exchange* with the broker, *write* (from
+/// [`outbound`](Self::outbound)) and *time* ([`handle_timeout`](Self::handle_timeout)). Leaving one out delays
+/// progress and harms nothing. No call fails: what a peer does wrong ends up in [`status`](Self::status).
+///
+/// Memory: bounded by one frame and 64 KiB in, two lanes and one frame out; about half a kibibyte when idle.
+#[derive(Debug)]
+pub struct Session {
+    id: SessionId,
+    config: Arc<SessionConfig>,
+    decoder: ClientDecoder,
+    inbound: BytesMut,
+    outbound: Outbound,
+    answers: Answers,
+    timers: Timers,
+    /// The topic that was published to last.
+    recent: Option<TopicId>,
+    state: State,
+    /// Bytes of answers in the stream lane since it was empty last.
+    stream_answers: usize,
+    /// Nothing more will be received.
+    eof: bool,
+    /// The broker has no memory for what this connection would publish.
+    throttled: bool,
+    /// By when a stopping broker wants it gone, once the peer was told.
+    stops_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Handshake,
+    /// The handshake is done, and the broker does not know yet.
+    Welcomed,
+    Open,
+    /// Over; the broker does not know yet.
+    Ending(CloseReason),
+    /// Over, and the broker knows.
+    Ended(CloseReason),
+}
+
+/// Where a connection is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// The handshake is not done.
+    Handshake,
+    /// Requests are served.
+    Open,
+    /// Over, but something is still to be sent: write it, then close.
+    Closing,
+    /// Over: close the byte stream and detach.
+    Closed,
+}
+
+impl Status {
+    /// Whether the byte stream is to be closed now.
+    #[must_use]
+    pub const fn is_closed(self) -> bool {
+        matches!(self, Self::Closed)
+    }
+}
+
+impl Session {
+    /// The connection's name.
+    #[must_use]
+    pub const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Where received bytes are appended; at most [`read_limit`](Self::read_limit) of them.
+    pub const fn inbound(&mut self) -> &mut BytesMut {
+        &mut self.inbound
+    }
+
+    /// Bytes were appended to [`inbound`](Self::inbound).
+    pub fn handle_read(&mut self, now: Timestamp) {
+        self.timers.heard(now);
+        if self.state == State::Handshake {
+            match self.decoder.decode(&self.inbound) {
+                Ok(Some((ClientFrame::Hello(hello), taken))) => {
+                    let checked = self.config.check(&hello);
+                    self.inbound.advance(taken);
+                    match checked {
+                        Ok(()) => self.welcome(),
+                        Err(reason) => self.finish(now, reason),
+                    }
+                }
+                Ok(Some((_, taken))) => self.inbound.advance(taken),
+                Ok(None) => {}
+                Err(error) => self.finish(now, CloseReason::Protocol(error)),
+            }
+        }
+    }
+
+    /// The peer will send nothing more. What it sent is still applied, and answered if it still reads.
+    pub const fn handle_eof(&mut self, _now: Timestamp) {
+        self.eof = true;
+    }
+
+    /// Whether more bytes are wanted now.
+    #[must_use]
+    pub fn wants_read(&self) -> bool {
+        self.read_limit() > 0
+    }
+
+    /// How many more bytes [`inbound`](Self::inbound) may be given now.
+    #[must_use]
+    pub fn read_limit(&self) -> usize {
+        let limit = match self.state {
+            State::Handshake => Limits::MAX_HANDSHAKE_FRAME as usize,
+            State::Welcomed | State::Open => {
+                (self.config.wire.max_frame as usize).saturating_add(INBOUND_ROOM)
+            }
+            State::Ending(_) | State::Ended(_) => 0,
+        };
+        if self.eof || self.throttled { 0 } else { limit.saturating_sub(self.inbound.len()) }
+    }
+
+    /// What is to be sent.
+    pub const fn outbound(&mut self) -> &mut Outbound {
+        &mut self.outbound
+    }
+
+    /// Hands requests to the broker, and takes answers and due records; a bounded amount of each.
+    pub fn exchange(&mut self, now: Timestamp, broker: &mut Broker, effects: &mut Effects) -> Turn {
+        let now = broker.tick(now);
+        self.timers.observe(now, &self.outbound);
+        let orders = broker.begin_exchange(self.id);
+        if let Some(reason) = orders.close {
+            self.finish(now, reason);
+        }
+        if self.state == State::Welcomed {
+            broker.open(self.id, effects);
+            self.state = State::Open;
+        }
+        let mut more = false;
+        if self.state == State::Open {
+            more |= self.apply(now, broker, effects);
+        }
+        if let Some(stops_at) = orders.stops_at {
+            self.stop(now, stops_at, broker);
+        }
+        if self.eof && !more && !matches!(self.state, State::Ending(_) | State::Ended(_)) {
+            self.finish(now, CloseReason::PeerGone);
+        }
+        if self.state == State::Open {
+            more |= broker.deliver(now, self.id, &mut self.outbound);
+        }
+        if let State::Ending(reason) = self.state {
+            broker.detach(now, self.id, effects);
+            self.state = State::Ended(reason);
+            return Turn::Done;
+        }
+        if matches!(self.state, State::Ended(_)) {
+            return Turn::Done;
+        }
+        let verdict = broker.end_exchange(self.id, self.held(), effects);
+        if self.throttled && !verdict.throttled {
+            // While it was not read, it could not be heard.
+            self.timers.heard(now);
+        }
+        self.throttled = verdict.throttled;
+        if more || verdict.more { Turn::More } else { Turn::Done }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do, if nothing else happens before. O(1).
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        let write = self.timers.write_deadline(&self.outbound, self.config.write_micros);
+        let rest = match self.state {
+            State::Ending(_) | State::Ended(_) => None,
+            State::Handshake => Some(self.timers.handshake_by),
+            State::Welcomed | State::Open => {
+                let heartbeat =
+                    (!self.throttled).then(|| self.timers.heartbeat(self.config.heartbeat_micros));
+                let report = self.answers.report_due();
+                heartbeat.into_iter().chain(report).chain(self.stops_at).min()
+            }
+        };
+        write.into_iter().chain(rest).min()
+    }
+
+    /// Does what is due. An early or repeated call changes nothing.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.timers.observe(now, &self.outbound);
+        let write = self.timers.write_deadline(&self.outbound, self.config.write_micros);
+        if write.is_some_and(|deadline| deadline <= now) {
+            self.finish(now, CloseReason::SlowConsumer);
+            // The peer does not read, so there is no point in waiting for it.
+            self.outbound.clear();
+            return;
+        }
+        match self.state {
+            State::Handshake if self.timers.handshake_by <= now => {
+                self.finish(now, CloseReason::HandshakeTimeout);
+            }
+            State::Welcomed | State::Open => {
+                if self.stops_at.is_some_and(|by| by <= now) {
+                    self.finish(now, CloseReason::Stopped);
+                    return;
+                }
+                self.answers.report(now, &mut self.outbound);
+                if !self.throttled && self.timers.heartbeat(self.config.heartbeat_micros) <= now {
+                    match self.timers.ping(now, self.config.heartbeat_micros) {
+                        Some(nonce) => self.answers.control(&mut self.outbound, ServerFrame::Ping { nonce }),
+                        None => self.finish(now, CloseReason::HeartbeatMissed),
+                    }
+                }
+            }
+            State::Handshake | State::Ending(_) | State::Ended(_) => {}
+        }
+    }
+
+    /// Ends the connection; the peer is told why. The first reason given stays.
+    pub fn close(&mut self, now: Timestamp, reason: CloseReason) {
+        self.finish(now, reason);
+    }
+
+    /// Where the connection is in its life.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.state {
+            State::Handshake => Status::Handshake,
+            State::Welcomed | State::Open => Status::Open,
+            State::Ending(_) | State::Ended(_) if self.outbound.has_remaining() => Status::Closing,
+            State::Ending(_) | State::Ended(_) => Status::Closed,
+        }
+    }
+
+    /// Why the connection is over, once it is.
+    #[must_use]
+    pub const fn close_reason(&self) -> Option<CloseReason> {
+        match self.state {
+            State::Ending(reason) | State::Ended(reason) => Some(reason),
+            State::Handshake | State::Welcomed | State::Open => None,
+        }
+    }
+
+    /// Gives back the memory of empty buffers: the connection goes idle.
+    pub fn shrink(&mut self) {
+        if self.inbound.is_empty() {
+            self.inbound = BytesMut::new();
+        }
+        self.outbound.shrink();
+        self.answers.shrink();
+    }
+
+    pub(crate) fn new(id: SessionId, config: Arc<SessionConfig>, now: Timestamp) -> Self {
+        let handshake_by = now.plus_micros(config.handshake_micros);
+        Self {
+            id,
+            decoder: ClientDecoder::handshake(&config.wire),
+            config,
+            inbound: BytesMut::new(),
+            outbound: Outbound::default(),
+            answers: Answers::default(),
+            timers: Timers::new(now, handshake_by),
+            recent: None,
+            state: State::Handshake,
+            stream_answers: 0,
+            eof: false,
+            throttled: false,
+            stops_at: None,
+        }
+    }
+
+    /// A session that is over before it began.
+    pub(crate) fn refused(
+        id: SessionId,
+        config: Arc<SessionConfig>,
+        now: Timestamp,
+        reason: CloseReason,
+    ) -> Self {
+        let mut session = Self::new(id, config, now);
+        session.finish(now, reason);
+        session.state = State::Ended(reason);
+        session
+    }
+
+    fn welcome(&mut self) {
+        self.state = State::Welcomed;
+        self.decoder.open(&self.config.wire);
+        let config = &self.config;
+        let (instance, limits, server) = (config.instance, config.wire, config.server_name.as_str());
+        let welcome = Welcome { version: PROTOCOL_VERSION, instance, limits, server };
+        self.answers.control(&mut self.outbound, ServerFrame::Welcome(welcome));
+    }
+
+    /// The broker stops: the peer is told, and when neither owes the other anything it is over.
+    fn stop(&mut self, now: Timestamp, stops_at: Timestamp, broker: &Broker) {
+        if self.state != State::Open {
+            return;
+        }
+        if self.stops_at.is_none() {
+            self.stops_at = Some(stops_at);
+            let grace = stops_at.as_micros().saturating_sub(now.as_micros()) / MICROS_PER_MILLI;
+            let grace_millis = u32::try_from(grace).unwrap_or(u32::MAX);
+            let goodbye = Goodbye { reason: GoodbyeReason::Draining, grace_millis };
+            self.answers.control(&mut self.outbound, ServerFrame::Goodbye(goodbye));
+        } else if self.inbound.is_empty() && !self.outbound.has_remaining() && !broker.owes(self.id) {
+            // The goodbye was sent: nothing more is to be said.
+            self.state = State::Ending(CloseReason::Stopped);
+        }
+    }
+
+    fn finish(&mut self, now: Timestamp, reason: CloseReason) {
+        if matches!(self.state, State::Ending(_) | State::Ended(_)) {
+            return;
+        }
+        self.timers.observe(now, &self.outbound);
+        self.state = State::Ending(reason);
+        self.inbound = BytesMut::new();
+        // A peer that does not speak the protocol at all gets no answer.
+        let stranger =
+            matches!(reason, CloseReason::Protocol(ProtocolError { fault: ProtocolFault::BadMagic, .. }));
+        if stranger {
+            self.outbound.clear();
+        } else if let Some(code) = reason.fault_code() {
+            self.outbound.clear_stream();
+            let offset = if let CloseReason::Protocol(error) = reason { error.offset } else { 0 };
+            let text = reason.to_string();
+            let fatal = Fatal { code, offset, text: &text };
+            self.answers.control(&mut self.outbound, ServerFrame::Fatal(fatal));
+        } else if reason == CloseReason::Requested {
+            self.outbound.clear_stream();
+            let goodbye = Goodbye { reason: GoodbyeReason::Closed, grace_millis: 0 };
+            self.answers.control(&mut self.outbound, ServerFrame::Goodbye(goodbye));
+        }
+    }
+
+    fn held(&self) -> Held {
+        let lanes = self.outbound.stream_len().saturating_add(self.outbound.control_len());
+        Held { buffers: self.inbound.capacity().saturating_add(lanes), received: self.inbound.len() }
+    }
+
+    /// Whether the control lane has no room: only then does decoding pause (semantics A7).
+    fn lane_is_full(&self) -> bool {
+        self.outbound.control_len() >= self.config.lane_bytes
+    }
+}
+
+/// What all sessions of a broker share.
+#[derive(Debug)]
+pub(crate) struct SessionConfig {
+    instance: u128,
+    server_name: String,
+    token: Option<Vec<u8>>,
+    wire: Limits,
+    handshake_micros: u64,
+    write_micros: u64,
+    heartbeat_micros: u64,
+    lane_bytes: usize,
+}
+
+impl SessionConfig {
+    pub(crate) fn new(config: &BrokerConfig) -> Self {
+        Self {
+            instance: config.instance,
+            server_name: config.server_name.clone(),
+            token: config.token.clone(),
+            wire: config.wire,
+            handshake_micros: zaichik_proto::micros(config.handshake_timeout),
+            write_micros: zaichik_proto::micros(config.write_timeout),
+            heartbeat_micros: u64::from(config.wire.heartbeat_millis).saturating_mul(MICROS_PER_MILLI),
+            lane_bytes: config.lane_bytes,
+        }
+    }
+
+    /// Whether a peer may come in.
+    fn check(&self, hello: &Hello<'_>) -> Result<(), CloseReason> {
+        if hello.version < PROTOCOL_VERSION {
+            let fault = ProtocolFault::UnsupportedVersion { got: hello.version };
+            return Err(CloseReason::Protocol(ProtocolError { offset: 0, fault }));
+        }
+        match &self.token {
+            // In constant time, so that nobody can guess it byte by byte.
+            Some(token) if !bool::from(token.as_slice().ct_eq(hello.token)) => Err(CloseReason::Unauthorized),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Frames that are not part of an answer's order go straight to the lane.
+fn control(outbound: &mut Outbound, frame: &ServerFrame<'_>) {
+    outbound.frame(LaneKind::Control, |out| frame.encode(out));
+}

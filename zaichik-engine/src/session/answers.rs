@@ -1,0 +1,122 @@
+//! Answers to publishes, as few frames as order allows (semantics P1).
+
+use zaichik_proto::{
+    AckRun, Acks, Duplicate, Entry, List, Published, Refusal, RefusalCode, Refused, ServerFrame,
+};
+
+use super::control;
+use crate::outbound::Outbound;
+use crate::time::Timestamp;
+
+/// Shortest time between two reports of publishes that wanted no answer and were refused, in microseconds.
+const REPORT_EVERY: u64 = 1_000_000;
+
+/// Answers on their way into the control lane.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// Runs of plain successes that are not in the lane yet.
+    runs: Vec<AckRun>,
+    /// The offset that would continue the last run.
+    continues_at: u64,
+    /// Refused publishes that wanted no answer, by code, since the last report of that code.
+    unreported: Vec<Refused>,
+    /// No report before this.
+    report_after: Timestamp,
+    scratch: Vec<u8>,
+}
+
+impl Answers {
+    /// A publish was accepted and nothing is special about it.
+    pub(super) fn accepted(
+        &mut self,
+        outbound: &mut Outbound,
+        request: u32,
+        first_offset: u64,
+        records: u32,
+    ) {
+        let next = first_offset.saturating_add(u64::from(records));
+        let continued = self.continues_at == first_offset;
+        self.continues_at = next;
+        match self.runs.last_mut() {
+            Some(run) if continued && run.requests < u32::MAX => {
+                run.requests = run.requests.saturating_add(1);
+            }
+            _ => {
+                self.runs.push(AckRun { request, requests: 1, first_offset });
+                if self.runs.len() >= AckRun::MAX_ELEMENTS as usize {
+                    self.flush(outbound);
+                }
+            }
+        }
+    }
+
+    /// A publish was accepted, and there is more to say.
+    pub(super) fn accepted_in_full(
+        &mut self,
+        outbound: &mut Outbound,
+        request: u32,
+        created: bool,
+        first_offset: Option<u64>,
+        duplicates: &[Duplicate],
+    ) {
+        self.flush(outbound);
+        let duplicates = List::encode_into(&mut self.scratch, duplicates.iter().copied());
+        control(outbound, &ServerFrame::Published(Published { request, created, first_offset, duplicates }));
+    }
+
+    /// A request was refused.
+    pub(super) fn refused(&mut self, outbound: &mut Outbound, request: u32, refusal: Refusal) {
+        self.control(outbound, ServerFrame::Refused(Refused { request, count: 1, refusal }));
+    }
+
+    /// A publish that wanted no answer was refused.
+    pub(super) fn refused_silently(&mut self, refusal: Refusal) {
+        match self.unreported.iter_mut().find(|refused| refused.refusal.code == refusal.code) {
+            Some(refused) => {
+                refused.count = refused.count.saturating_add(1);
+                refused.refusal = refusal;
+            }
+            None => self.unreported.push(Refused { request: 0, count: 1, refusal }),
+        }
+    }
+
+    /// Reports such publishes of one code, at most once a second.
+    pub(super) fn report(&mut self, now: Timestamp, outbound: &mut Outbound) {
+        if self.unreported.is_empty() || now < self.report_after {
+            return;
+        }
+        let refused = self.unreported.remove(0);
+        self.report_after = now.plus_micros(REPORT_EVERY);
+        self.control(outbound, ServerFrame::Refused(refused));
+    }
+
+    /// When there is something to report.
+    pub(super) fn report_due(&self) -> Option<Timestamp> {
+        (!self.unreported.is_empty()).then_some(self.report_after)
+    }
+
+    /// Any other frame of the control lane; what was answered before goes first.
+    pub(super) fn control(&mut self, outbound: &mut Outbound, frame: ServerFrame<'_>) {
+        self.flush(outbound);
+        control(outbound, &frame);
+    }
+
+    /// Puts the runs into the lane.
+    pub(super) fn flush(&mut self, outbound: &mut Outbound) {
+        if !self.runs.is_empty() {
+            let runs = List::encode_into(&mut self.scratch, self.runs.drain(..));
+            control(outbound, &ServerFrame::Acks(Acks { runs }));
+        }
+    }
+
+    /// Gives back the memory of empty buffers.
+    pub(super) fn shrink(&mut self) {
+        if self.runs.is_empty() {
+            self.runs = Vec::new();
+            self.scratch = Vec::new();
+        }
+    }
+}
+
+/// Codes have a list of their own that is never longer than there are codes.
+const _: () = assert!(RefusalCode::ALL.len() < 64, "a linear search is fast enough");

@@ -1,0 +1,210 @@
+//! From frames to calls of the broker, in the order received (semantics O3).
+
+use bytes::{Buf, BytesMut};
+use zaichik_proto::{
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Done, Nack, Publish, Refusal, RefusalCode,
+    Seek, ServerFrame, TopicReady,
+};
+
+use super::{Session, State};
+use crate::broker::Broker;
+use crate::effects::{Effects, Note, NoteEvent};
+use crate::error::CloseReason;
+use crate::outbound::LaneKind;
+use crate::time::Timestamp;
+
+/// Bytes of requests that one exchange applies at most, and one frame more.
+const BYTES_PER_EXCHANGE: usize = 256 << 10;
+
+/// Bytes of answers in the stream lane at which decoding pauses, so that subscribing and unsubscribing in a
+/// loop can't fill memory when the peer does not read.
+const MAX_STREAM_ANSWERS: usize = 64 << 10;
+
+/// Bytes of one such answer.
+const STREAM_ANSWER: usize = 48;
+
+impl Session {
+    /// Applies what was received; says whether more of it could be applied at once.
+    pub(super) fn apply(&mut self, now: Timestamp, broker: &mut Broker, effects: &mut Effects) -> bool {
+        let mut inbound = core::mem::take(&mut self.inbound);
+        let before = inbound.len();
+        let more = self.apply_all(now, &mut inbound, broker, effects);
+        self.answers.report(now, &mut self.outbound);
+        self.answers.flush(&mut self.outbound);
+        if self.state == State::Open {
+            self.inbound = inbound;
+        }
+        // At the end of its input a connection is not throttled: what it sent last is still answered.
+        more || (self.eof && self.inbound.len() < before && !self.lane_is_full())
+    }
+
+    fn apply_all(
+        &mut self,
+        now: Timestamp,
+        inbound: &mut BytesMut,
+        broker: &mut Broker,
+        effects: &mut Effects,
+    ) -> bool {
+        if self.throttled && !self.eof {
+            return false;
+        }
+        if self.outbound.stream_len() == 0 {
+            self.stream_answers = 0;
+        }
+        let mut taken = 0usize;
+        let more = loop {
+            if self.lane_is_full() || self.stream_answers >= MAX_STREAM_ANSWERS {
+                break false;
+            }
+            if taken >= BYTES_PER_EXCHANGE {
+                break true;
+            }
+            match self.decoder.decode(inbound.get(taken..).unwrap_or_default()) {
+                Ok(Some((frame, len))) => {
+                    taken = taken.saturating_add(len);
+                    self.request(now, &frame, broker, effects);
+                    if self.state != State::Open {
+                        break false;
+                    }
+                }
+                Ok(None) => break false,
+                Err(error) => {
+                    self.answers.flush(&mut self.outbound);
+                    self.finish(now, CloseReason::Protocol(error));
+                    break false;
+                }
+            }
+        };
+        inbound.advance(taken);
+        more
+    }
+
+    fn request(
+        &mut self,
+        now: Timestamp,
+        frame: &ClientFrame<'_>,
+        broker: &mut Broker,
+        effects: &mut Effects,
+    ) {
+        match frame {
+            ClientFrame::Publish(publish) => self.publish(now, publish, broker, effects),
+            ClientFrame::Commit(commit) => self.commit(now, commit, broker, effects),
+            ClientFrame::CreateTopic(CreateTopic { request, topic, options }) => {
+                let result = broker.create_topic(now, self.id, topic, options, effects);
+                let ready = |status| ServerFrame::TopicReady(TopicReady { request: *request, status });
+                self.answer(*request, result.map(ready), broker, effects);
+            }
+            ClientFrame::AlterTopic(AlterTopic { request, topic, options }) => {
+                let result = broker.alter_topic(now, self.id, topic, options, effects);
+                let done = |()| ServerFrame::Done(Done { request: *request, value: 0 });
+                self.answer(*request, result.map(done), broker, effects);
+            }
+            ClientFrame::Subscribe(subscribe) => {
+                let result = broker.subscribe(now, self.id, subscribe, effects);
+                self.stream_answer(subscribe.request, result.map(ServerFrame::Subscribed), broker, effects);
+            }
+            ClientFrame::Unsubscribe(unsubscribe) => {
+                let result = broker.unsubscribe(self.id, *unsubscribe, effects);
+                self.stream_answer(
+                    unsubscribe.request,
+                    result.map(ServerFrame::Unsubscribed),
+                    broker,
+                    effects,
+                );
+            }
+            ClientFrame::Ping { nonce } => {
+                self.answers.control(&mut self.outbound, ServerFrame::Pong { nonce: *nonce });
+            }
+            ClientFrame::Close => {
+                self.answers.flush(&mut self.outbound);
+                self.finish(now, CloseReason::Requested);
+            }
+            ClientFrame::Nack(Nack { request, .. })
+            | ClientFrame::Seek(Seek { request, .. })
+            | ClientFrame::Batch(Batch { request, .. }) => {
+                self.answer(*request, Err(Refusal::new(RefusalCode::Unsupported)), broker, effects);
+            }
+            // The decoder lets no second Hello through, and what it does not know is to be skipped.
+            ClientFrame::Hello(_) | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => {}
+        }
+    }
+
+    fn publish(&mut self, now: Timestamp, publish: &Publish<'_>, broker: &mut Broker, effects: &mut Effects) {
+        let wants_answer = publish.ack != AckLevel::None;
+        match broker.publish(now, self.id, &mut self.recent, publish, effects) {
+            Ok(_) if !wants_answer => {}
+            Ok(published) => match published.first_offset {
+                Some(first) if published.duplicates.is_empty() && !published.created => {
+                    self.answers.accepted(&mut self.outbound, publish.request, first, publish.records.len());
+                }
+                first => {
+                    let (created, duplicates) = (published.created, published.duplicates);
+                    self.answers.accepted_in_full(
+                        &mut self.outbound,
+                        publish.request,
+                        created,
+                        first,
+                        duplicates,
+                    );
+                }
+            },
+            Err(refusal) if wants_answer => self.answer(publish.request, Err(refusal), broker, effects),
+            Err(refusal) => {
+                self.answers.refused_silently(refusal);
+                self.note_refusal(refusal, broker, effects);
+            }
+        }
+    }
+
+    fn commit(&mut self, now: Timestamp, commit: &Commit, broker: &mut Broker, effects: &mut Effects) {
+        match broker.commit(now, self.id, commit) {
+            Ok(_) if commit.quiet => {}
+            Ok(value) => self.answer(
+                commit.request,
+                Ok(ServerFrame::Done(Done { request: commit.request, value })),
+                broker,
+                effects,
+            ),
+            Err(refusal) => self.answer(commit.request, Err(refusal), broker, effects),
+        }
+    }
+
+    fn answer(
+        &mut self,
+        request: u32,
+        result: Result<ServerFrame<'_>, Refusal>,
+        broker: &mut Broker,
+        effects: &mut Effects,
+    ) {
+        match result {
+            Ok(frame) => self.answers.control(&mut self.outbound, frame),
+            Err(refusal) => {
+                self.answers.refused(&mut self.outbound, request, refusal);
+                self.note_refusal(refusal, broker, effects);
+            }
+        }
+    }
+
+    /// Answers that must not overtake deliveries, or be overtaken by them (semantics A7).
+    fn stream_answer(
+        &mut self,
+        request: u32,
+        result: Result<ServerFrame<'_>, Refusal>,
+        broker: &mut Broker,
+        effects: &mut Effects,
+    ) {
+        match result {
+            Ok(frame) => {
+                self.outbound.frame(LaneKind::Stream, |out| frame.encode(out));
+                self.stream_answers = self.stream_answers.saturating_add(STREAM_ANSWER);
+            }
+            Err(refusal) => self.answer(request, Err(refusal), broker, effects),
+        }
+    }
+
+    fn note_refusal(&self, refusal: Refusal, broker: &mut Broker, effects: &mut Effects) {
+        broker.count_refusal();
+        let session = self.id;
+        effects.note(|| Note { session, topic: None, event: NoteEvent::Refused(refusal) });
+    }
+}

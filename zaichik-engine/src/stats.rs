@@ -1,0 +1,21 @@
+//! What a broker has done so far.
+
+/// Counters since the broker was made; none ever falls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections accepted, those refused for the limit not counted.
+    pub connections: u64,
+    /// Records appended, or given an offset because nobody would read them.
+    pub records_accepted: u64,
+    /// Records that were duplicates.
+    pub duplicates: u64,
+    /// Records put into the output of a connection.
+    pub records_delivered: u64,
+    /// Gaps put into the output of a connection.
+    pub gaps: u64,
+    /// Requests refused.
+    pub refused: u64,
+    /// Calls with a time before one that was told earlier.
+    pub clock_steps_back: u64,
+}

@@ -1,0 +1,329 @@
+//! One topic: its settings, its log, its keys, and who waits for its next record.
+
+mod cursors;
+mod keys;
+mod log;
+mod retired;
+
+use std::sync::Arc;
+
+use zaichik_proto::{CompactionMode, Duplicate, GapReason, Overflow, Records, Refusal, RefusalCode, Start};
+
+pub(crate) use self::cursors::{CursorId, Cursors};
+use self::keys::{Keys, Verdict};
+use self::log::Log;
+pub(crate) use self::log::{Position, Pull, Want};
+pub(crate) use self::retired::Retired;
+use crate::config::TopicSettings;
+use crate::ring::Node;
+use crate::time::Timestamp;
+
+/// Idle time after which a topic's allocations are cut to size, in microseconds.
+const SEAL_AFTER: u64 = 1_000_000;
+
+/// Chunks, and keys, that one step of housekeeping frees at most.
+const FREE_PER_STEP: usize = 64;
+
+/// A topic. Nothing in it refers to another one.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) name: Arc<str>,
+    pub(crate) settings: TopicSettings,
+    /// Whether `CreateTopic` has given it its settings (semantics T1 to T4).
+    pub(crate) explicit: bool,
+    /// Ring of the subscriptions that are caught up.
+    pub(crate) waiting: Node,
+    /// Cursors of its subscriptions.
+    pub(crate) cursors: Cursors,
+    log: Log,
+    keys: Option<Box<Keys>>,
+    /// Newcomers see nothing below this offset (R7).
+    hidden_below: u64,
+    /// The offset after the highest one that a limit removed (R9).
+    limit_end: u64,
+    last_append: Timestamp,
+    /// When housekeeping looks at it next; `Timestamp::MAX` if it needs not.
+    pub(crate) due: Timestamp,
+    /// What the ledger was told last.
+    pub(crate) charged: usize,
+}
+
+/// What became of the records of one publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    /// Offset of the first record appended; `None` if all were duplicates.
+    pub(crate) first_offset: Option<u64>,
+    /// How many were appended.
+    pub(crate) count: u64,
+}
+
+/// What a topic needs from its broker to accept records.
+#[derive(Debug)]
+pub(crate) struct Intake<'a> {
+    /// Largest message, in bytes.
+    pub(crate) max_message: u32,
+    /// Key of the hashes of keys.
+    pub(crate) hash_key: u128,
+    /// Takes the duplicates found.
+    pub(crate) duplicates: &'a mut Vec<Duplicate>,
+    /// Takes allocations that are still being sent from.
+    pub(crate) retired: &'a mut Retired,
+}
+
+impl Topic {
+    pub(crate) fn new(name: Arc<str>, settings: TopicSettings, waiting: Node, first_offset: u64) -> Self {
+        Self {
+            name,
+            settings,
+            explicit: false,
+            waiting,
+            cursors: Cursors::default(),
+            log: Log::starting_at(first_offset),
+            keys: None,
+            hidden_below: 0,
+            limit_end: 0,
+            last_append: Timestamp::ZERO,
+            due: Timestamp::MAX,
+            charged: 0,
+        }
+    }
+
+    /// Accepts all records of a publish in one step, or refuses it and changes nothing (semantics C, R5).
+    pub(crate) fn publish(
+        &mut self,
+        now: Timestamp,
+        records: Records<'_>,
+        intake: &mut Intake<'_>,
+    ) -> Result<Accepted, Refusal> {
+        intake.duplicates.clear();
+        let at = now.as_micros();
+        self.log.expire(at, self.settings.retention_ttl_micros);
+        let keys_before = self.keys.as_ref().map_or(0, |keys| keys.next_number());
+        let plan = self.plan(at, records, intake).and_then(|plan| self.make_way(at, plan));
+        let Plan { count, .. } = plan.inspect_err(|_| {
+            if let Some(keys) = &mut self.keys {
+                keys.undo_to(keys_before);
+            }
+        })?;
+        if count == 0 {
+            return Ok(Accepted { first_offset: None, count: 0 });
+        }
+        let first_offset = self.log.end();
+        self.append(now, records, intake);
+        Ok(Accepted { first_offset: Some(first_offset), count })
+    }
+
+    /// Where a new subscription begins (R3).
+    pub(crate) fn start(&mut self, now: Timestamp, start: Start) -> u64 {
+        let at = now.as_micros();
+        self.log.expire(at, self.settings.retention_ttl_micros);
+        let end = self.log.end();
+        let asked = match start {
+            Start::Earliest => 0,
+            Start::Latest => end,
+            Start::Offset(offset) => offset,
+            Start::Time(time) => self.log.first_since(time),
+        };
+        if asked >= end || self.settings.is_live_only() {
+            return asked.max(end);
+        }
+        self.log.first_live(Position::at(asked.max(self.hidden_below)), at).offset.min(end)
+    }
+
+    /// What a subscription at `from` gets.
+    pub(crate) fn pull(&mut self, now: Timestamp, from: Position, want: Want) -> Pull {
+        self.log.expire(now.as_micros(), self.settings.retention_ttl_micros);
+        self.log.pull(from, want, now.as_micros())
+    }
+
+    /// Why the offsets from `from` on are missing (R9).
+    pub(crate) const fn gap_reason(&self, from: u64) -> GapReason {
+        if from < self.limit_end { GapReason::Limit } else { GapReason::Expired }
+    }
+
+    /// The topic has other settings from here on; what was dead stays dead (R7).
+    pub(crate) fn change_settings(&mut self, now: Timestamp, settings: TopicSettings) {
+        let at = now.as_micros();
+        let live = self.start(now, Start::Earliest);
+        self.hidden_below = self.hidden_below.max(live);
+        if let Some(keys) = &mut self.keys {
+            keys.set_window(settings.compaction_window_micros);
+        }
+        self.settings = settings;
+        self.log.expire(at, settings.retention_ttl_micros);
+        if settings.overflow == Overflow::DropOldest {
+            self.drop_oldest();
+        }
+    }
+
+    /// The offset of the next record.
+    pub(crate) const fn end(&self) -> u64 {
+        self.log.end()
+    }
+
+    /// One bounded step of housekeeping; afterwards [`due`](Self::due_at) is right again.
+    pub(crate) fn housekeep(&mut self, now: Timestamp, retired: &mut Retired) {
+        let at = now.as_micros();
+        self.log.expire(at, self.settings.retention_ttl_micros);
+        self.trim_committed();
+        self.log.free(at, FREE_PER_STEP, retired);
+        if let Some(keys) = &mut self.keys {
+            keys.forget(at, FREE_PER_STEP);
+            keys.shrink();
+            if keys.next_forget() == u64::MAX && self.settings.compaction_window_micros == 0 {
+                self.keys = None;
+            }
+        }
+        if self.seal_at() <= now {
+            self.log.seal(retired);
+        }
+    }
+
+    /// When housekeeping has something to do next.
+    pub(crate) fn due_at(&self) -> Timestamp {
+        let log = Timestamp::from_micros(self.log.next_death(self.settings.retention_ttl_micros));
+        let keys = self.keys.as_ref().map_or(u64::MAX, |keys| keys.next_forget());
+        log.min(Timestamp::from_micros(keys)).min(self.seal_at())
+    }
+
+    /// Bytes allocated for records and keys, and for the cursors.
+    pub(crate) fn footprint(&self) -> usize {
+        let keys = self.keys.as_ref().map_or(0, |keys| keys.footprint().saturating_add(size_of::<Keys>()));
+        self.log.footprint().saturating_add(keys).saturating_add(self.cursors.footprint())
+    }
+
+    /// Whether its parts agree with each other.
+    pub(crate) fn is_consistent(&self) -> bool {
+        self.log.is_consistent()
+    }
+
+    /// A topic of which nothing was ever accepted may still change its compaction mode (T3).
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.log.is_empty()
+    }
+
+    fn seal_at(&self) -> Timestamp {
+        if self.log.is_sealed() { Timestamp::MAX } else { self.last_append.plus_micros(SEAL_AFTER) }
+    }
+
+    /// Looks each record up and counts what is to be appended.
+    fn plan(&mut self, at: u64, records: Records<'_>, intake: &mut Intake<'_>) -> Result<Plan, Refusal> {
+        let window = self.settings.compaction_window_micros;
+        let first_mode = self.settings.compaction == CompactionMode::First;
+        let mut plan = Plan { count: 0, bytes: 0 };
+        for (record, index) in records.iter().zip(0u32..) {
+            if record.message_len() > intake.max_message as usize {
+                return Err(Refusal::with_value(RefusalCode::TooLarge, u64::from(intake.max_message)));
+            }
+            let len = record.as_bytes().len() as u64;
+            if len > self.settings.max_bytes {
+                return Err(Refusal::with_value(RefusalCode::TooLarge, self.settings.max_bytes));
+            }
+            if window > 0
+                && first_mode
+                && let Some(key) = record.key()
+            {
+                let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(intake.hash_key, window)));
+                let offset = self.log.end().saturating_add(plan.count);
+                match keys.accept(key, at, offset, self.settings.max_keys) {
+                    Verdict::New => {}
+                    Verdict::Duplicate(offset) => {
+                        intake.duplicates.push(Duplicate { record: index, offset });
+                        continue;
+                    }
+                    Verdict::Full => {
+                        return Err(Refusal::with_value(RefusalCode::KeysFull, self.settings.max_keys));
+                    }
+                }
+            }
+            plan.count = plan.count.saturating_add(1);
+            plan.bytes = plan.bytes.saturating_add(len);
+        }
+        Ok(plan)
+    }
+
+    /// Checks that the plan fits, and with `overflow = reject` removes as much as it needs and may (R5).
+    fn make_way(&mut self, at: u64, plan: Plan) -> Result<Plan, Refusal> {
+        // The last offset is never given out, so that "the offset after" always exists.
+        if self.log.end().checked_add(plan.count).is_none_or(|end| end == u64::MAX) {
+            return Err(Refusal::new(RefusalCode::OffsetsExhausted));
+        }
+        if self.settings.overflow == Overflow::DropOldest || plan.count == 0 {
+            return Ok(plan);
+        }
+        let TopicSettings { max_messages, max_bytes, .. } = self.settings;
+        if plan.count > max_messages || plan.bytes > max_bytes {
+            let limit = if plan.count > max_messages { max_messages } else { max_bytes };
+            return Err(Refusal::with_value(RefusalCode::TooLarge, limit));
+        }
+        let (mut messages, mut bytes) = (self.log.len(), self.log.bytes());
+        let over = |messages: u64, bytes: u64| {
+            messages.saturating_add(plan.count) > max_messages || bytes.saturating_add(plan.bytes) > max_bytes
+        };
+        if !over(messages, bytes) {
+            return Ok(plan);
+        }
+        let committed_below = self.cursors.lowest().unwrap_or(0);
+        let mut keep = self.log.first();
+        for (offset, head) in self.log.heads() {
+            let expired = head.ttl_micros.is_some_and(|ttl| head.timestamp.saturating_add(ttl) <= at);
+            if !over(messages, bytes) || (offset >= committed_below && !expired) {
+                break;
+            }
+            messages = messages.saturating_sub(1);
+            bytes = bytes.saturating_sub(head.len as u64);
+            keep = offset.saturating_add(1);
+        }
+        if over(messages, bytes) {
+            return Err(Refusal::new(RefusalCode::TopicFull));
+        }
+        self.log.raise_first(keep);
+        Ok(plan)
+    }
+
+    fn append(&mut self, now: Timestamp, records: Records<'_>, intake: &mut Intake<'_>) {
+        let at = now.as_micros();
+        self.last_append = now;
+        if self.settings.is_live_only() && self.cursors.is_empty() {
+            // Nobody will ever read them (R2).
+            let count = u64::from(records.len()).saturating_sub(intake.duplicates.len() as u64);
+            self.log.raise_first(self.log.end());
+            self.log.skip(count, at);
+            return;
+        }
+        let mut duplicates = intake.duplicates.iter().peekable();
+        for (record, index) in records.iter().zip(0u32..) {
+            if duplicates.next_if(|duplicate| duplicate.record == index).is_none() {
+                self.log.append(record.as_bytes(), record.ttl_micros(), at, intake.retired);
+            }
+        }
+        self.trim_committed();
+        if self.settings.overflow == Overflow::DropOldest {
+            self.drop_oldest();
+        }
+        self.log.free(at, 2, intake.retired);
+    }
+
+    /// With `retention_ttl = 0`, what every subscription has committed need not be kept (R2).
+    fn trim_committed(&mut self) {
+        if self.settings.is_live_only() {
+            let lowest = self.cursors.lowest().unwrap_or_else(|| self.log.end());
+            self.log.raise_first(lowest);
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let first = self.log.first_within(self.settings.max_messages, self.settings.max_bytes);
+        if first > self.log.first() {
+            self.log.raise_first(first);
+            self.limit_end = self.limit_end.max(first);
+        }
+    }
+}
+
+/// What a publish would append.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    count: u64,
+    bytes: u64,
+}

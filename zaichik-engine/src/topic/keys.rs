@@ -1,0 +1,237 @@
+//! Compaction in `first` mode: which keys a topic still remembers (semantics C1 to C5, C9).
+//!
+//! Keys leave in the order in which they came, because the window is anchored at the accepted record: a queue
+//! holds them, and a hash table finds them in it. Nothing is ever scanned.
+
+use std::collections::VecDeque;
+use std::hash::Hasher;
+
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+
+/// Forgotten keys dropped per publish; more than come in, so that the queue shrinks.
+const FORGET_PER_CALL: usize = 4;
+
+/// The keys of one topic. Memory: the key's bytes and about 60 bytes a key.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    entries: VecDeque<Entry>,
+    /// The keys' bytes, one after the other, in the order of `entries`.
+    bytes: VecDeque<u8>,
+    /// Bytes ever dropped off the front of `bytes`.
+    bytes_gone: u64,
+    /// Number of the first entry; numbers rise by one and are what the table holds.
+    first: u64,
+    table: HashTable<u64>,
+    eras: VecDeque<Era>,
+    hash_key: u128,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    hash: u64,
+    accepted: u64,
+    offset: u64,
+    /// Where its key starts, counted from the first byte ever.
+    start: u64,
+}
+
+/// From an entry on: the smallest window in force since it was accepted (semantics R7).
+#[derive(Debug, Clone, Copy)]
+struct Era {
+    from: u64,
+    window: u64,
+}
+
+/// What a key turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Not remembered; it is from here on.
+    New,
+    /// Remembered with the record at this offset.
+    Duplicate(u64),
+    /// Not remembered, and there is no room for it.
+    Full,
+}
+
+impl Keys {
+    pub(crate) fn new(hash_key: u128, window: u64) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            bytes: VecDeque::new(),
+            bytes_gone: 0,
+            first: 0,
+            table: HashTable::new(),
+            eras: VecDeque::from([Era { from: 0, window }]),
+            hash_key,
+        }
+    }
+
+    /// Looks a key up at `now` and remembers it for `offset` if it is new.
+    pub(crate) fn accept(&mut self, key: &[u8], now: u64, offset: u64, max_keys: u64) -> Verdict {
+        let mut hasher = SipHasher13::new_with_key(&self.hash_key.to_le_bytes());
+        hasher.write(key);
+        let hash = hasher.finish();
+        let found = self.table.find(hash, |number| self.is_key(*number, key)).copied();
+        if let Some(entry) = found.and_then(|number| self.entry(number))
+            && now < self.forgets_at(found.unwrap_or_default(), entry)
+        {
+            return Verdict::Duplicate(entry.offset);
+        }
+        self.forget(now, FORGET_PER_CALL);
+        if self.remembered(now) >= max_keys {
+            return Verdict::Full;
+        }
+        let number = self.next_number();
+        let start = self.bytes_gone.saturating_add(self.bytes.len() as u64);
+        self.entries.push_back(Entry { hash, accepted: now, offset, start });
+        self.bytes.extend(key);
+        self.unindex(hash, found);
+        let (entries, first) = (&self.entries, self.first);
+        self.table.insert_unique(hash, number, |number| {
+            let index = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
+            entries.get(index).map_or(0, |entry| entry.hash)
+        });
+        Verdict::New
+    }
+
+    /// How many entries there are now, for [`undo_to`](Self::undo_to).
+    pub(crate) fn next_number(&self) -> u64 {
+        self.first.saturating_add(self.entries.len() as u64)
+    }
+
+    /// Forgets the entries from `number` on: their publish was refused.
+    pub(crate) fn undo_to(&mut self, number: u64) {
+        while self.next_number() > number {
+            let Some(entry) = self.entries.pop_back() else {
+                return;
+            };
+            let gone = self.next_number();
+            self.unindex(entry.hash, Some(gone));
+            let keep = usize::try_from(entry.start.saturating_sub(self.bytes_gone)).unwrap_or(usize::MAX);
+            self.bytes.truncate(keep);
+        }
+    }
+
+    /// The window is another one from here on.
+    pub(crate) fn set_window(&mut self, window: u64) {
+        let mut from = self.next_number();
+        // What was remembered under a longer window is now remembered for this one.
+        while let Some(era) = self.eras.back().filter(|era| era.window >= window || era.from == from) {
+            from = if era.window >= window { era.from } else { from };
+            self.eras.pop_back();
+        }
+        self.eras.push_back(Era { from, window });
+    }
+
+    /// Drops up to `budget` keys that left the window; says whether more may have.
+    pub(crate) fn forget(&mut self, now: u64, budget: usize) -> bool {
+        for _ in 0..budget {
+            let Some(entry) = self.entries.front().copied() else {
+                return false;
+            };
+            if now < self.forgets_at(self.first, entry) {
+                return false;
+            }
+            self.unindex(entry.hash, Some(self.first));
+            self.entries.pop_front();
+            let end = self.entries.front().map(|next| next.start);
+            let len = end.map_or(self.bytes.len() as u64, |end| end.saturating_sub(self.bytes_gone));
+            self.bytes.drain(..usize::try_from(len).unwrap_or(usize::MAX).min(self.bytes.len()));
+            self.bytes_gone = self.bytes_gone.saturating_add(len);
+            self.first = self.first.saturating_add(1);
+            if self.eras.get(1).is_some_and(|next| next.from <= self.first) {
+                self.eras.pop_front();
+            }
+        }
+        true
+    }
+
+    /// When the next key leaves the window; `u64::MAX` if none ever does.
+    pub(crate) fn next_forget(&self) -> u64 {
+        self.entries.front().map_or(u64::MAX, |entry| self.forgets_at(self.first, *entry))
+    }
+
+    /// Gives memory back that the keys which left no longer need.
+    pub(crate) fn shrink(&mut self) {
+        let entries = self.entries.len();
+        if self.entries.capacity() > entries.saturating_mul(4).max(16) {
+            self.entries.shrink_to(entries.saturating_mul(2));
+            self.bytes.shrink_to(self.bytes.len().saturating_mul(2));
+            let (queue, first) = (&self.entries, self.first);
+            self.table.shrink_to(entries.saturating_mul(2), |number| {
+                let index = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
+                queue.get(index).map_or(0, |entry| entry.hash)
+            });
+        }
+    }
+
+    /// Bytes allocated.
+    pub(crate) fn footprint(&self) -> usize {
+        let entries = self.entries.capacity().saturating_mul(size_of::<Entry>());
+        let eras = self.eras.capacity().saturating_mul(size_of::<Era>());
+        let table = self.table.allocation_size();
+        entries.saturating_add(self.bytes.capacity()).saturating_add(eras).saturating_add(table)
+    }
+
+    /// Keys still in the window. They are the last ones, so a binary search counts them.
+    fn remembered(&self, now: u64) -> u64 {
+        let gone = {
+            let (mut low, mut high) = (0usize, self.entries.len());
+            // The usual case first: nothing at the front has left.
+            if self.entries.front().is_none_or(|entry| now < self.forgets_at(self.first, *entry)) {
+                high = 0;
+            }
+            while low < high {
+                let middle = low.midpoint(high);
+                let number = self.first.saturating_add(middle as u64);
+                let left =
+                    self.entries.get(middle).is_some_and(|entry| self.forgets_at(number, *entry) <= now);
+                if left { low = middle.saturating_add(1) } else { high = middle }
+            }
+            low
+        };
+        self.entries.len().saturating_sub(gone) as u64
+    }
+
+    fn entry(&self, number: u64) -> Option<Entry> {
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.entries.get(index).copied()
+    }
+
+    /// When an entry leaves the window: exclusive, at this instant it has left.
+    fn forgets_at(&self, number: u64, entry: Entry) -> u64 {
+        let era = self.eras.partition_point(|era| era.from <= number);
+        let window = self.eras.get(era.saturating_sub(1)).map_or(0, |era| era.window);
+        entry.accepted.saturating_add(window)
+    }
+
+    fn is_key(&self, number: u64, key: &[u8]) -> bool {
+        let Some(entry) = self.entry(number) else {
+            return false;
+        };
+        let total = self.bytes_gone.saturating_add(self.bytes.len() as u64);
+        let end = self.entry(number.saturating_add(1)).map_or(total, |next| next.start);
+        let place = |at: u64| usize::try_from(at.saturating_sub(self.bytes_gone)).unwrap_or(usize::MAX);
+        let (start, end) = (place(entry.start), place(end));
+        if end.saturating_sub(start) != key.len() {
+            return false;
+        }
+        let (front, back) = self.bytes.as_slices();
+        if let Some(stored) = front.get(start..end) {
+            return stored == key;
+        }
+        if let Some(start) = start.checked_sub(front.len()) {
+            return back.get(start..end.saturating_sub(front.len())) == Some(key);
+        }
+        let (left, right) = key.split_at(front.len().saturating_sub(start));
+        front.get(start..) == Some(left) && back.get(..right.len()) == Some(right)
+    }
+
+    fn unindex(&mut self, hash: u64, number: Option<u64>) {
+        let Some(number) = number else { return };
+        if let Ok(found) = self.table.find_entry(hash, |other| *other == number) {
+            found.remove();
+        }
+    }
+}

@@ -1,0 +1,616 @@
+//! A topic's records, in wire form and in offset order, from the first that exists to the end.
+//!
+//! ```text
+//!   chunk      chunk      chunk   tail
+//! [.......]  [..x....]  [......] [....        ]
+//!             ^ first                 ^ end
+//! ```
+//! Records are copied once, into the tail. When a reader needs the tail, what it holds is frozen into a chunk
+//! that shares the tail's allocation; when the allocation is full, a new one begins. A delivery is a slice of a
+//! chunk, so a batch costs one reference count however many subscribers take it. What lies below `first` does
+//! not exist for anybody; its memory follows in [`Log::free`].
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use bytes::{Bytes, BytesMut};
+use zaichik_proto::{RECORD_TIMESTAMP_AT, RecordHead};
+
+use super::retired::Retired;
+
+/// Bytes that an allocation of the log grows to; a larger record has one of its own.
+const CHUNK: usize = 64 << 10;
+
+/// Pieces of one allocation that stay apart; more are merged when it is full.
+const MAX_PIECES: u32 = 4;
+
+/// The records of one topic.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    chunks: VecDeque<Chunk>,
+    tail: BytesMut,
+    /// Span of the records in `tail`; meaningless while that is empty.
+    tail_span: Span,
+    /// Number of the allocation behind `tail`.
+    allocation: u32,
+    /// Bytes of that allocation.
+    tail_charge: usize,
+    /// Chunks that share that allocation; they are the last ones.
+    pieces: u32,
+    /// Bytes of all other allocations.
+    chunk_charges: usize,
+    /// When the chunks die whose records all have a time to live of their own, by chunk start.
+    own_deaths: BinaryHeap<Reverse<(u64, u64)>>,
+    first: Position,
+    /// Timestamp of the first record; meaningless while there is none.
+    first_timestamp: u64,
+    /// Bytes that the topic had accepted before the first record.
+    first_bytes: u64,
+    end: u64,
+    end_bytes: u64,
+    last_timestamp: u64,
+}
+
+/// What all records of a chunk have in common.
+#[derive(Debug, Clone, Copy, Default)]
+struct Span {
+    /// Offset of the first record.
+    start: u64,
+    /// Bytes that the topic had accepted before it.
+    base: u64,
+    /// Timestamp of the last record.
+    last_timestamp: u64,
+    /// When the last of them dies by its own time to live; `u64::MAX` if one has none.
+    own_death: u64,
+    /// Whether any of them has a time to live of its own.
+    has_own: bool,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    span: Span,
+    /// Offset after the last record.
+    end: u64,
+    /// The records; empty when all died by their own time to live and the memory was freed.
+    data: Bytes,
+    allocation: u32,
+    /// Bytes charged to this chunk: its whole allocation for the last chunk of one, else 0.
+    charge: usize,
+}
+
+/// An offset, and where a record at or before it was seen last: record `index` of the chunk that starts at
+/// offset `chunk` begins at `byte`. What was seen may be stale; the offset alone decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Position {
+    pub(crate) offset: u64,
+    chunk: u64,
+    index: u32,
+    byte: u32,
+}
+
+impl Position {
+    /// An offset of which nothing was seen.
+    pub(crate) const fn at(offset: u64) -> Self {
+        Self { offset, chunk: u64::MAX, index: 0, byte: 0 }
+    }
+
+    /// Another offset, with the same knowledge.
+    const fn moved_to(self, offset: u64) -> Self {
+        Self { offset, ..self }
+    }
+}
+
+/// How much a reader takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Want {
+    pub(crate) records: u32,
+    pub(crate) bytes: usize,
+    /// Bytes that one record alone may have, above `bytes`.
+    pub(crate) single: usize,
+}
+
+/// What a reader gets.
+#[derive(Debug)]
+pub(crate) enum Pull {
+    /// Records with consecutive offsets from the reader's position on.
+    Records { data: Bytes, count: u32, next: Position },
+    /// Nothing between the reader's position and `to` is live.
+    Gap { to: u64 },
+    /// The next record does not fit what the reader wants.
+    NoRoom,
+    /// The reader is at the end, or beyond it.
+    End,
+}
+
+impl Log {
+    /// A log whose first record will have this offset.
+    pub(crate) fn starting_at(offset: u64) -> Self {
+        Self { first: Position::at(offset), end: offset, ..Self::default() }
+    }
+
+    /// Appends a record that was checked. The caller made sure that an offset is left.
+    pub(crate) fn append(
+        &mut self,
+        record: &[u8],
+        own_ttl: Option<u64>,
+        timestamp: u64,
+        retired: &mut Retired,
+    ) {
+        if self.tail.capacity().saturating_sub(self.tail.len()) < record.len() {
+            self.make_room(record.len(), retired);
+        }
+        let timestamp = timestamp.max(self.last_timestamp);
+        let own_death = own_ttl.map_or(u64::MAX, |ttl| timestamp.saturating_add(ttl));
+        if self.tail.is_empty() {
+            let (start, base) = (self.end, self.end_bytes);
+            self.tail_span = Span { start, base, last_timestamp: timestamp, own_death, has_own: false };
+        }
+        let at = self.tail.len();
+        self.tail.extend_from_slice(record);
+        let stamp = self.tail.get_mut(at.saturating_add(RECORD_TIMESTAMP_AT)..);
+        if let Some(place) = stamp.and_then(|rest| rest.first_chunk_mut()) {
+            *place = timestamp.to_le_bytes();
+        }
+        self.tail_span.last_timestamp = timestamp;
+        self.tail_span.own_death = self.tail_span.own_death.max(own_death);
+        self.tail_span.has_own |= own_ttl.is_some();
+        if self.is_empty() {
+            self.first_timestamp = timestamp;
+            self.first_bytes = self.end_bytes;
+        }
+        self.last_timestamp = timestamp;
+        self.end = self.end.saturating_add(1);
+        self.end_bytes = self.end_bytes.saturating_add(record.len() as u64);
+    }
+
+    /// Accepts `count` records that nobody will ever read: they get offsets and nothing else. The log is empty.
+    pub(crate) fn skip(&mut self, count: u64, timestamp: u64) {
+        if !self.tail.is_empty() {
+            self.freeze_tail();
+        }
+        self.end = self.end.saturating_add(count);
+        self.last_timestamp = self.last_timestamp.max(timestamp);
+        self.first = Position::at(self.end);
+    }
+
+    /// The first offset that exists.
+    pub(crate) const fn first(&self) -> u64 {
+        self.first.offset
+    }
+
+    /// The offset of the next record.
+    pub(crate) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Records between the first and the end.
+    pub(crate) const fn len(&self) -> u64 {
+        self.end.saturating_sub(self.first.offset)
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of the records between the first and the end.
+    pub(crate) const fn bytes(&self) -> u64 {
+        if self.is_empty() { 0 } else { self.end_bytes.saturating_sub(self.first_bytes) }
+    }
+
+    /// Raises the first offset over the records that the topic's time to live has ended.
+    pub(crate) fn expire(&mut self, now: u64, ttl: u64) {
+        let dead = |timestamp: u64| timestamp.saturating_add(ttl) <= now;
+        if ttl == 0 || ttl == u64::MAX || self.is_empty() || !dead(self.first_timestamp) {
+            return;
+        }
+        let index = self.chunks.partition_point(|chunk| dead(chunk.span.last_timestamp));
+        let (Some(span), data) = self.part(index) else {
+            return self.raise_first(self.end);
+        };
+        let mut offset = span.start;
+        let mut rest = data;
+        while let Some(head) = RecordHead::peek(rest).filter(|head| dead(head.timestamp)) {
+            offset = offset.saturating_add(1);
+            rest = rest.get(head.len..).unwrap_or_default();
+        }
+        self.raise_first(offset);
+    }
+
+    /// Nothing below `offset` exists from here on; an offset that is not above the first changes nothing.
+    pub(crate) fn raise_first(&mut self, offset: u64) {
+        let offset = offset.min(self.end);
+        if offset <= self.first.offset {
+            return;
+        }
+        self.first = self.locate(self.first.moved_to(offset));
+        let byte = self.first.byte as usize;
+        let (span, data) = self.part(self.index_of(offset));
+        let head = data.get(byte..).and_then(RecordHead::peek);
+        let bytes = span.map_or(self.end_bytes, |span| span.base.saturating_add(byte as u64));
+        // A hole has no heads left; the last record of it is as good, because time only goes on.
+        let timestamp =
+            head.map(|head| head.timestamp).or_else(|| span.map(|span| span.last_timestamp)).unwrap_or(0);
+        (self.first_bytes, self.first_timestamp) = (bytes, timestamp);
+    }
+
+    /// The first offset from which on the records fit both limits.
+    pub(crate) fn first_within(&self, max_messages: u64, max_bytes: u64) -> u64 {
+        let by_count = self.first.offset.max(self.end.saturating_sub(max_messages));
+        let below = self.end_bytes.saturating_sub(max_bytes);
+        if self.bytes() <= max_bytes {
+            return by_count;
+        }
+        let tail_begins_below = !self.tail.is_empty() && self.tail_span.base < below;
+        let index = match self.chunks.partition_point(|chunk| chunk.span.base < below) {
+            after if after == self.chunks.len() && tail_begins_below => after,
+            after => after.saturating_sub(1),
+        };
+        let (Some(span), data) = self.part(index) else {
+            return by_count;
+        };
+        let (mut offset, mut base, mut rest) = (span.start, span.base, data);
+        while base < below {
+            let Some(head) = RecordHead::peek(rest) else {
+                offset = self.part_end(index);
+                break;
+            };
+            offset = offset.saturating_add(1);
+            base = base.saturating_add(head.len as u64);
+            rest = rest.get(head.len..).unwrap_or_default();
+        }
+        by_count.max(offset)
+    }
+
+    /// The records from the first on, with their offsets, for as long as the caller asks.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = (u64, RecordHead)> {
+        let mut at = self.first;
+        core::iter::from_fn(move || {
+            let head = self.head_at(at)?;
+            let offset = at.offset;
+            at = self.locate(at.moved_to(offset.saturating_add(1)));
+            Some((offset, head))
+        })
+    }
+
+    /// The first offset at or after `from` whose record lives by its own time to live; the end if none does.
+    /// [`expire`](Self::expire) was called with the same `now`.
+    pub(crate) fn first_live(&self, from: Position, now: u64) -> Position {
+        let mut at = self.locate(from.moved_to(from.offset.max(self.first.offset)));
+        while at.offset < self.end {
+            let (Some(span), data) = self.part(self.index_of(at.offset)) else {
+                break;
+            };
+            if !span.has_own && !data.is_empty() {
+                return at;
+            }
+            let part_end = self.part_end(self.index_of(at.offset));
+            if data.is_empty() || span.own_death <= now {
+                at = self.locate(Position::at(part_end));
+                continue;
+            }
+            let Some(head) = self.head_at(at) else { break };
+            let lives = |ttl: u64| head.timestamp.saturating_add(ttl) > now;
+            if head.ttl_micros.is_none_or(lives) {
+                return at;
+            }
+            at = self.locate(at.moved_to(at.offset.saturating_add(1)));
+        }
+        Position::at(self.end.max(from.offset))
+    }
+
+    /// The first offset whose record was accepted at or after a time; the end if none was.
+    pub(crate) fn first_since(&self, time: u64) -> u64 {
+        let index = self.chunks.partition_point(|chunk| chunk.span.last_timestamp < time);
+        let (Some(span), data) = self.part(index) else {
+            return self.end;
+        };
+        let (mut offset, mut rest) = (span.start, data);
+        while let Some(head) = RecordHead::peek(rest).filter(|head| head.timestamp < time) {
+            offset = offset.saturating_add(1);
+            rest = rest.get(head.len..).unwrap_or_default();
+        }
+        offset.max(self.first.offset)
+    }
+
+    /// What a reader at `from` gets. [`expire`](Self::expire) was called with the same `now`.
+    pub(crate) fn pull(&mut self, from: Position, want: Want, now: u64) -> Pull {
+        if from.offset >= self.end {
+            return Pull::End;
+        }
+        let at = self.first_live(from, now);
+        if at.offset > from.offset {
+            return Pull::Gap { to: at.offset };
+        }
+        if self.index_of(at.offset) == self.chunks.len() {
+            self.freeze_tail();
+        }
+        let at = self.locate(at);
+        let Some(chunk) = self.chunks.get(self.index_of(at.offset)) else {
+            return Pull::End;
+        };
+        let begin = at.byte as usize;
+        let left = chunk.end.saturating_sub(at.offset);
+        let rest = chunk.data.get(begin..).unwrap_or_default();
+        let (count, len) =
+            if !chunk.span.has_own && left <= u64::from(want.records) && rest.len() <= want.bytes {
+                (u32::try_from(left).unwrap_or(u32::MAX), rest.len())
+            } else {
+                run(rest, left, want, now)
+            };
+        if count == 0 {
+            return Pull::NoRoom;
+        }
+        let stop = begin.saturating_add(len);
+        let offset = at.offset.saturating_add(u64::from(count));
+        let next = seen(chunk.span.start, offset, stop);
+        Pull::Records { data: chunk.data.slice(begin..stop), count, next }
+    }
+
+    /// Frees up to `budget` chunks that hold nothing live; says whether more may be free.
+    pub(crate) fn free(&mut self, now: u64, budget: usize, retired: &mut Retired) -> bool {
+        let mut left = budget;
+        while left > 0 && self.chunks.front().is_some_and(|chunk| chunk.end <= self.first.offset) {
+            let Some(chunk) = self.chunks.pop_front() else {
+                break;
+            };
+            self.release(chunk, retired);
+            left = left.saturating_sub(1);
+        }
+        while left > 0 && self.own_deaths.peek().is_some_and(|Reverse((death, _))| *death <= now) {
+            let Some(Reverse((_, start))) = self.own_deaths.pop() else {
+                break;
+            };
+            self.free_hole(start, retired);
+            left = left.saturating_sub(1);
+        }
+        if self.is_empty() && !self.tail.is_empty() {
+            self.tail.clear();
+        }
+        left == 0
+    }
+
+    /// When memory can be freed next, if nothing else happens.
+    pub(crate) fn next_death(&self, ttl: u64) -> u64 {
+        let own = self.own_deaths.peek().map_or(u64::MAX, |Reverse((death, _))| *death);
+        let by_topic = match self.chunks.front() {
+            Some(chunk) if chunk.end <= self.first.offset => 0,
+            _ if ttl == 0 || ttl == u64::MAX => u64::MAX,
+            Some(chunk) => chunk.span.last_timestamp.saturating_add(ttl),
+            None if self.tail.is_empty() => u64::MAX,
+            None => self.tail_span.last_timestamp.saturating_add(ttl),
+        };
+        own.min(by_topic)
+    }
+
+    /// Nothing was appended for a while: give back what the tail's allocation has too much.
+    pub(crate) fn seal(&mut self, retired: &mut Retired) {
+        if self.is_empty() {
+            self.free(0, usize::MAX, retired);
+        }
+        let live = self.chunks.iter().rev().take(self.pieces as usize).map(|chunk| chunk.data.len());
+        let live = live.fold(self.tail.len(), usize::saturating_add);
+        let wasteful = self.tail_charge > live.saturating_add(live / 4);
+        self.roll(wasteful, retired);
+        self.tail = BytesMut::new();
+        self.tail_charge = 0;
+        self.chunks.shrink_to(self.chunks.len());
+        self.own_deaths.shrink_to(self.own_deaths.len());
+    }
+
+    /// Whether [`seal`](Self::seal) would give anything back.
+    pub(crate) const fn is_sealed(&self) -> bool {
+        self.tail_charge == 0
+    }
+
+    /// Bytes allocated.
+    pub(crate) fn footprint(&self) -> usize {
+        let chunks = self.chunks.capacity().saturating_mul(size_of::<Chunk>());
+        let deaths = self.own_deaths.capacity().saturating_mul(16);
+        self.tail_charge.saturating_add(self.chunk_charges).saturating_add(chunks).saturating_add(deaths)
+    }
+
+    /// Whether the parts agree with each other and with what is kept about them.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let charges = self.chunks.iter().map(|chunk| chunk.charge).fold(0, usize::saturating_add);
+        let pieces = self.chunks.iter().filter(|chunk| chunk.allocation == self.allocation).count();
+        let spans = self.chunks.iter().map(|chunk| (chunk.span.start, chunk.end));
+        let tail = (!self.tail.is_empty()).then_some((self.tail_span.start, self.end));
+        let mut last = 0;
+        let ordered = spans.chain(tail).all(|(start, end)| {
+            let fits = last <= start && start < end && end <= self.end;
+            last = end;
+            fits
+        });
+        ordered
+            && charges == self.chunk_charges
+            && pieces == self.pieces as usize
+            && self.first.offset <= self.end
+            && self.tail.len() <= self.tail_charge
+    }
+
+    /// Makes the tail able to take `need` bytes.
+    fn make_room(&mut self, need: usize, retired: &mut Retired) {
+        let wanted = self.tail.len().saturating_add(need);
+        let doubled = self.tail_charge.saturating_mul(2).min(CHUNK);
+        if self.pieces == 0 && !self.tail.is_empty() && wanted <= CHUNK {
+            let more = doubled.max(wanted).saturating_sub(self.tail.len());
+            self.tail.reserve(more);
+            self.tail_charge = self.tail.capacity();
+            return;
+        }
+        self.roll(false, retired);
+        self.tail.reserve(doubled.max(need));
+        self.tail_charge = self.tail.capacity();
+    }
+
+    /// Ends the tail's allocation: its chunks keep it, or it is used again, or it is freed.
+    fn roll(&mut self, merge: bool, retired: &mut Retired) {
+        if !self.tail.is_empty() {
+            self.freeze_tail();
+        }
+        let rest = core::mem::take(&mut self.tail);
+        let charge = core::mem::take(&mut self.tail_charge);
+        let pieces = core::mem::take(&mut self.pieces);
+        self.allocation = self.allocation.wrapping_add(1);
+        if pieces == 0 {
+            if charge > 0 {
+                match rest.freeze().try_into_mut() {
+                    Ok(mut again) => {
+                        again.clear();
+                        self.tail = again;
+                    }
+                    Err(handle) => retired.push(handle, charge),
+                }
+            }
+            return;
+        }
+        drop(rest);
+        let own = || self.chunks.iter().rev().take(pieces as usize).any(|chunk| chunk.span.has_own);
+        if merge || pieces > MAX_PIECES || (pieces > 1 && own()) {
+            self.merge(pieces, charge, retired);
+        } else if let Some(last) = self.chunks.back_mut() {
+            last.charge = charge;
+            self.chunk_charges = self.chunk_charges.saturating_add(charge);
+        }
+        if let Some(Chunk { span, .. }) = self.chunks.back()
+            && span.own_death < u64::MAX
+        {
+            self.own_deaths.push(Reverse((span.own_death, span.start)));
+        }
+    }
+
+    /// Copies the last `pieces` chunks, which share an allocation, into one of exactly their size.
+    fn merge(&mut self, pieces: u32, charge: usize, retired: &mut Retired) {
+        let at = self.chunks.len().saturating_sub(pieces as usize);
+        let parts = self.chunks.split_off(at);
+        let len = parts.iter().map(|chunk| chunk.data.len()).fold(0, usize::saturating_add);
+        let mut data = Vec::with_capacity(len);
+        let (Some(head), Some(end)) =
+            (parts.front().map(|part| part.span), parts.back().map(|part| part.end))
+        else {
+            return;
+        };
+        let mut span = head;
+        let mut handle = Bytes::new();
+        for part in parts {
+            data.extend_from_slice(&part.data);
+            span.last_timestamp = span.last_timestamp.max(part.span.last_timestamp);
+            span.own_death = span.own_death.max(part.span.own_death);
+            span.has_own |= part.span.has_own;
+            handle = part.data;
+        }
+        retired.push(handle, charge);
+        self.chunk_charges = self.chunk_charges.saturating_add(data.capacity());
+        let charge = data.capacity();
+        self.chunks.push_back(Chunk {
+            span,
+            end,
+            data: data.into(),
+            allocation: self.allocation.wrapping_sub(1),
+            charge,
+        });
+    }
+
+    fn freeze_tail(&mut self) {
+        let data = self.tail.split().freeze();
+        let (span, end, allocation) = (self.tail_span, self.end, self.allocation);
+        self.chunks.push_back(Chunk { span, end, data, allocation, charge: 0 });
+        self.pieces = self.pieces.saturating_add(1);
+    }
+
+    /// Lets go of a chunk that was taken out.
+    fn release(&mut self, chunk: Chunk, retired: &mut Retired) {
+        if chunk.allocation == self.allocation {
+            self.pieces = self.pieces.saturating_sub(1);
+        } else if chunk.charge > 0 {
+            self.chunk_charges = self.chunk_charges.saturating_sub(chunk.charge);
+            retired.push(chunk.data, chunk.charge);
+        }
+    }
+
+    /// Frees the bytes of a chunk whose records all died by their own time to live; its offsets stay a hole.
+    fn free_hole(&mut self, start: u64, retired: &mut Retired) {
+        let index = self.chunks.partition_point(|chunk| chunk.span.start < start);
+        let Some(chunk) = self.chunks.get_mut(index).filter(|chunk| chunk.span.start == start) else {
+            return;
+        };
+        let data = core::mem::take(&mut chunk.data);
+        let charge = core::mem::take(&mut chunk.charge);
+        self.chunk_charges = self.chunk_charges.saturating_sub(charge);
+        retired.push(data, charge);
+    }
+
+    /// Which chunk holds an offset that exists; the number of chunks stands for the tail.
+    fn index_of(&self, offset: u64) -> usize {
+        self.chunks.partition_point(|chunk| chunk.end <= offset)
+    }
+
+    /// A chunk's span and bytes, or the tail's.
+    fn part(&self, index: usize) -> (Option<Span>, &[u8]) {
+        match self.chunks.get(index) {
+            Some(chunk) => (Some(chunk.span), &chunk.data),
+            None if self.tail.is_empty() => (None, &[]),
+            None => (Some(self.tail_span), &self.tail),
+        }
+    }
+
+    fn part_end(&self, index: usize) -> u64 {
+        self.chunks.get(index).map_or(self.end, |chunk| chunk.end)
+    }
+
+    /// The same offset with its place: found from what was seen, if that still holds, else by a walk from the
+    /// start of its chunk.
+    fn locate(&self, at: Position) -> Position {
+        let (Some(span), data) = self.part(self.index_of(at.offset)) else {
+            return Position::at(at.offset);
+        };
+        let (mut offset, mut byte) = (span.start, 0);
+        let last_seen = at.chunk.saturating_add(u64::from(at.index));
+        if at.chunk == span.start && last_seen <= at.offset {
+            (offset, byte) = (last_seen, at.byte as usize);
+        }
+        while offset < at.offset {
+            let Some(head) = data.get(byte..).and_then(RecordHead::peek) else {
+                break;
+            };
+            byte = byte.saturating_add(head.len);
+            offset = offset.saturating_add(1);
+        }
+        seen(span.start, offset, byte).moved_to(at.offset)
+    }
+
+    fn head_at(&self, at: Position) -> Option<RecordHead> {
+        if at.offset >= self.end {
+            return None;
+        }
+        let at = self.locate(at);
+        let (_, data) = self.part(self.index_of(at.offset));
+        data.get(at.byte as usize..).and_then(RecordHead::peek)
+    }
+}
+
+/// The position of a record that begins at `byte` of the chunk that starts at offset `chunk`.
+fn seen(chunk: u64, offset: u64, byte: usize) -> Position {
+    let index = u32::try_from(offset.saturating_sub(chunk)).unwrap_or(u32::MAX);
+    Position { offset, chunk, index, byte: u32::try_from(byte).unwrap_or(u32::MAX) }
+}
+
+/// How many records at the front of `rest` a reader takes, and their bytes.
+fn run(rest: &[u8], left: u64, want: Want, now: u64) -> (u32, usize) {
+    let (mut count, mut len) = (0u32, 0usize);
+    while u64::from(count) < left && count < want.records && len <= want.bytes {
+        let Some(head) = rest.get(len..).and_then(RecordHead::peek) else {
+            break;
+        };
+        if head.ttl_micros.is_some_and(|ttl| head.timestamp.saturating_add(ttl) <= now) {
+            break;
+        }
+        let total = len.saturating_add(head.len);
+        if total > want.bytes && (count > 0 || total > want.single) {
+            break;
+        }
+        count = count.saturating_add(1);
+        len = total;
+    }
+    (count, len)
+}

@@ -1,0 +1,72 @@
+//! What was delivered to a subscription and is not committed yet (semantics A1 to A3).
+
+use std::collections::VecDeque;
+
+/// The delivered, uncommitted records of one subscription, in order. Memory: 16 bytes a record.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    records: VecDeque<Delivered>,
+    bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Delivered {
+    offset: u64,
+    bytes: u32,
+}
+
+impl Window {
+    /// A record was delivered.
+    pub(crate) fn push(&mut self, offset: u64, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.records.push_back(Delivered { offset, bytes });
+        self.bytes = self.bytes.saturating_add(u64::from(bytes));
+    }
+
+    /// Everything up to and including `offset` is done. Returns the first record that is not.
+    pub(crate) fn commit(&mut self, offset: u64) -> Option<u64> {
+        while let Some(record) = self.records.front().filter(|record| record.offset <= offset) {
+            self.bytes = self.bytes.saturating_sub(u64::from(record.bytes));
+            self.records.pop_front();
+        }
+        self.records.front().map(|record| record.offset)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Bytes of the records.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes allocated.
+    pub(crate) fn footprint(&self) -> usize {
+        self.records.capacity().saturating_mul(size_of::<Delivered>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a2_a_commit_is_cumulative_and_frees_bytes() {
+        let mut window = Window::default();
+        for (offset, bytes) in [(3, 10), (4, 20), (7, 30)] {
+            window.push(offset, bytes);
+        }
+        assert_eq!(window.commit(2), Some(3));
+        assert_eq!((window.len(), window.bytes()), (3, 60));
+        assert_eq!(window.commit(5), Some(7), "offsets of a gap between records count as done");
+        assert_eq!((window.len(), window.bytes()), (1, 30));
+        assert_eq!(window.commit(7), None);
+        assert!(window.is_empty());
+        assert_eq!(window.bytes(), 0);
+    }
+}
