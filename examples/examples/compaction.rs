@@ -27,8 +27,9 @@ async fn main() -> Outcome {
         let receipt = publish(&client, key, "from some run").await?;
         let offset = receipt.offset(0).ok_or("a receipt without an offset")?;
         if receipt.is_duplicate(0) {
-            println!("  {key}: a duplicate of offset {offset}, which an earlier run published less than {WINDOW:?} ago");
-            expect(offset < subscription.start(), "an original that is older than this run")?;
+            println!(
+                "  {key}: a duplicate of offset {offset}, which another run published less than {WINDOW:?} ago"
+            );
         } else {
             println!("  {key}: accepted at offset {offset}: no run published it within the last {WINDOW:?}");
         }
@@ -68,6 +69,10 @@ async fn main() -> Outcome {
     Ok(())
 }
 
-async fn publish(client: &Client, key: &str, text: &str) -> Result<PublishReceipt, zaichik_tokio::ClientError> {
+async fn publish(
+    client: &Client,
+    key: &str,
+    text: &str,
+) -> Result<PublishReceipt, zaichik_tokio::ClientError> {
     client.publish(TOPIC, Outgoing::new(text.to_owned()).key(key.to_owned())).await
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use futures::SinkExt;
-use zaichik_examples::{Outcome, expect};
+use zaichik_examples::{Failure, Outcome, expect};
 use zaichik_tokio::{Embedded, Outgoing, default_config};
 
 #[tokio::main]
@@ -23,7 +23,7 @@ async fn main() -> Outcome {
             sum = sum.saturating_add(str::from_utf8(&job.body)?.parse()?);
             job.commit().await?;
         }
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(sum)
+        Ok::<_, Failure>(sum)
     });
 
     let mut publisher = producer.publisher("jobs");
@@ -33,7 +33,7 @@ async fn main() -> Outcome {
     publisher.close().await?;
     println!("one client published the numbers from 1 to 100");
 
-    let sum = working.await?.map_err(|error| error.to_string())?;
+    let sum = working.await??;
     println!("the other client's sum of them is {sum}");
     expect(sum == 5050, "5050")?;
 

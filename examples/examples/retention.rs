@@ -16,7 +16,7 @@ const PAST_TTL: Duration = Duration::from_millis(2_100);
 
 #[tokio::main]
 async fn main() -> Outcome {
-    let client = Client::builder(&address()).name("retention").connect().await?;
+    let client = connect("publisher").await?;
     let topic = unique("examples/retention")?;
     client.create_topic(&topic, TopicOptions::new().retention_ttl(TTL)).await?;
     println!("created {topic}: messages live for {TTL:?}");
@@ -25,7 +25,7 @@ async fn main() -> Outcome {
     client.publish_all(&topic, &messages).await?;
     println!("published three messages; nobody was listening");
 
-    let mut newcomer = client.subscribe(&topic).window(16).await?;
+    let mut newcomer = connect("newcomer").await?.subscribe(&topic).window(16).await?;
     println!("a newcomer subscribes, and gets what was published before:");
     for text in ["one", "two", "three"] {
         let message = newcomer.next_message().await?.ok_or("the subscription ended")?;
@@ -34,14 +34,14 @@ async fn main() -> Outcome {
     }
     newcomer.commit().await?;
 
-    let mut slow = client.subscribe(&topic).await?;
+    let mut slow = connect("slow").await?.subscribe(&topic).await?;
     let first = slow.next_message().await?.ok_or("the subscription ended")?;
     println!("a slow subscriber takes offset {}, and does not commit it for a while", first.offset);
 
     println!("{TTL:?} pass ...");
     tokio::time::sleep(PAST_TTL).await;
 
-    let late = client.subscribe(&topic).await?;
+    let late = connect("late").await?.subscribe(&topic).await?;
     println!("a late newcomer begins at offset {}: nothing older is alive", late.start());
     expect(late.start() == 3 && late.end() == 3, "a topic with three messages, all expired")?;
 
@@ -54,6 +54,10 @@ async fn main() -> Outcome {
     client.close().await?;
     println!("closed; nothing was lost without being told");
     Ok(())
+}
+
+async fn connect(name: &str) -> Result<Client, ClientError> {
+    Client::builder(&address()).name(name).connect().await
 }
 
 /// The slow subscriber is told what it missed, in its place, and goes on.

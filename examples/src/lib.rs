@@ -1,9 +1,12 @@
 //! What the examples share: where the broker is, and how they say what they expect.
 
-use std::error::Error;
+use std::fmt;
 
-/// What an example ends with; an error makes the process exit with a code other than 0.
-pub type Outcome = Result<(), Box<dyn Error>>;
+/// What an example ends with; a failure makes the process exit with a code other than 0.
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+/// Why an example failed, for people.
+pub struct Failure(String);
 
 /// The broker's address: on this machine, at `PORT`, or at 8889 without it.
 #[must_use]
@@ -16,7 +19,7 @@ pub fn address() -> String {
 ///
 /// # Errors
 /// The operating system has no random numbers.
-pub fn unique(name: &str) -> Result<String, Box<dyn Error>> {
+pub fn unique(name: &str) -> Outcome<String> {
     Ok(format!("{name}/{:016x}", getrandom::u64()?))
 }
 
@@ -25,9 +28,18 @@ pub fn unique(name: &str) -> Result<String, Box<dyn Error>> {
 /// # Errors
 /// With `expectation`, if it does not hold.
 pub fn expect(holds: bool, expectation: &str) -> Outcome {
-    if holds {
-        Ok(())
-    } else {
-        Err(format!("expected: {expectation}").into())
+    if holds { Ok(()) } else { Err(Failure(format!("expected {expectation}"))) }
+}
+
+impl<T: fmt::Display> From<T> for Failure {
+    fn from(why: T) -> Self {
+        Self(why.to_string())
+    }
+}
+
+impl fmt::Debug for Failure {
+    /// What `main` prints when it returns one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }

@@ -37,7 +37,9 @@ pub(crate) fn run(options: &Serve) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ ServerError::Bind { .. }) => fail(
             CANNOT_BIND,
-            &format!("{error}; is another broker running? Choose a port with --port or PORT, 0 for any free one"),
+            &format!(
+                "{error}; is another broker running? Choose a port with --port or PORT, 0 for any free one"
+            ),
         ),
         Err(error) => fail(1, &error.to_string()),
     }

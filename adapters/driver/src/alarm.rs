@@ -63,10 +63,7 @@ mod tests {
         let start = crate::clock::Clock::start().instant(zaichik_engine::Timestamp::ZERO).expect("near");
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let mut alarm = Alarm::new(Fake {
-            now: start,
-            set: Vec::new(),
-        });
+        let mut alarm = Alarm::new(Fake { now: start, set: Vec::new() });
         assert_eq!(alarm.poll(&mut cx, None), Poll::Pending);
         for seconds in 10..15 {
             assert_eq!(alarm.poll(&mut cx, Some(after(seconds))), Poll::Pending);

@@ -42,10 +42,7 @@ pub struct Client<R: Runtime> {
 
 impl<R: Runtime> Client<R> {
     pub(crate) const fn new(owner: Arc<Owner>) -> Self {
-        Self {
-            owner,
-            runtime: PhantomData,
-        }
+        Self { owner, runtime: PhantomData }
     }
 
     /// Connects to the broker at `address` (`host:port`, or `zaichik://host:port`) with defaults for everything.
@@ -102,7 +99,11 @@ impl<R: Runtime> Client<R> {
     ///
     /// # Errors
     /// As for [`publish`](Self::publish).
-    pub async fn publish_all(&self, topic: &str, messages: &[Outgoing]) -> Result<PublishReceipt, ClientError> {
+    pub async fn publish_all(
+        &self,
+        topic: &str,
+        messages: &[Outgoing],
+    ) -> Result<PublishReceipt, ClientError> {
         self.publish_with(topic, messages, PublishOptions::new()).await
     }
 

@@ -22,13 +22,8 @@ impl Clock {
         reason = "the adapters' one clock: everything else is told the time"
     )]
     pub fn start() -> Self {
-        let unix = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
-        Self {
-            start: Instant::now(),
-            unix_at_start: Timestamp::ZERO + unix,
-        }
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Self { start: Instant::now(), unix_at_start: Timestamp::ZERO + unix }
     }
 
     /// What time it is.

@@ -79,11 +79,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
     pub(crate) fn new(io: I, peer: &str, timer: T, session: Session, shared: &Arc<Shared>) -> Self {
         let id = session.id();
         tracing::debug!(connection = %id, peer, "connection opened");
-        let lease = Lease {
-            shared: Arc::clone(shared),
-            id,
-            released: false,
-        };
+        let lease = Lease { shared: Arc::clone(shared), id, released: false };
         Self {
             io,
             session,

@@ -76,10 +76,7 @@ impl<R: Runtime> Embedded<R> {
     pub fn start(config: BrokerConfig) -> Result<Self, ServerError> {
         let shared = Shared::new(Broker::new(config)?);
         R::spawn(Housekeeping::new(R::timer(), &shared));
-        Ok(Self {
-            shared,
-            runtime: PhantomData,
-        })
+        Ok(Self { shared, runtime: PhantomData })
     }
 
     /// A client of this broker, with defaults for everything.
@@ -96,9 +93,7 @@ impl<R: Runtime> Embedded<R> {
     /// Something that stops this broker from elsewhere.
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
-        ServerHandle {
-            shared: Arc::clone(&self.shared),
-        }
+        ServerHandle { shared: Arc::clone(&self.shared) }
     }
 
     /// What the broker counted so far.
@@ -106,9 +101,7 @@ impl<R: Runtime> Embedded<R> {
     /// # Errors
     /// [`ServerError::Failed`] after the broker failed.
     pub fn stats(&self) -> Result<Stats, ServerError> {
-        self.shared
-            .inspect(|broker| *broker.stats())
-            .map_err(ServerError::from)
+        self.shared.inspect(|broker| *broker.stats()).map_err(ServerError::from)
     }
 
     /// Stops: connections finish what they owe and are closed when `grace` is over; ready when nothing is left.
@@ -157,7 +150,8 @@ impl From<Poisoned> for ServerError {
 /// # Errors
 /// The broker is gone or stopping.
 pub(crate) fn connect<R: Runtime>(broker: &Weak<Shared>) -> io::Result<LocalIo> {
-    let refused = || io::Error::new(io::ErrorKind::ConnectionRefused, "the broker in this program has stopped");
+    let refused =
+        || io::Error::new(io::ErrorKind::ConnectionRefused, "the broker in this program has stopped");
     let shared = broker.upgrade().ok_or_else(refused)?;
     let session = shared.accept().map_err(io::Error::other)?.ok_or_else(refused)?;
     let (here, there) = LocalIo::pair();

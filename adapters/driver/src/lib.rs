@@ -27,8 +27,8 @@ pub use runtime::{Io, Listener, Runtime, Timer};
 pub use server::Server;
 
 pub use zaichik_engine::{
-    BrokerConfig, ClientConfig, ClientError as EndReason, ConfigError, ErrorClass, Message, MessageHeaders, PublishOptions, PublishReceipt,
-    RequestError, Timestamp,
+    BrokerConfig, ClientConfig, ClientError as EndReason, ConfigError, ErrorClass, Message, MessageHeaders,
+    PublishOptions, PublishReceipt, RequestError, Timestamp,
 };
 pub use zaichik_proto::{
     AckLevel, CompactionMode, GapReason, Overflow, Refusal, RefusalCode, Start, TopicOptions, TopicStatus,

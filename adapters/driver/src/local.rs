@@ -26,14 +26,8 @@ impl LocalIo {
     #[must_use]
     pub fn pair() -> (Self, Self) {
         let (here, there) = (Arc::default(), Arc::default());
-        let one = Self {
-            reads: Arc::clone(&here),
-            writes: Arc::clone(&there),
-        };
-        let other = Self {
-            reads: there,
-            writes: here,
-        };
+        let one = Self { reads: Arc::clone(&here), writes: Arc::clone(&there) };
+        let other = Self { reads: there, writes: here };
         (one, other)
     }
 }

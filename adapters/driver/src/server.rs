@@ -43,18 +43,11 @@ impl<R: Runtime> Server<R> {
     /// can't be listened on.
     pub async fn bind(address: &str, config: BrokerConfig) -> Result<Self, ServerError> {
         let broker = Embedded::start(config)?;
-        let failed = |source| ServerError::Bind {
-            address: address.to_owned(),
-            source,
-        };
+        let failed = |source| ServerError::Bind { address: address.to_owned(), source };
         let listener = R::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         tracing::debug!("listening zaichik://{address}");
-        Ok(Self {
-            broker,
-            listener,
-            address,
-        })
+        Ok(Self { broker, listener, address })
     }
 
     /// The address bound, with the real port.
@@ -95,11 +88,7 @@ impl<R: Runtime> Server<R> {
     /// # Errors
     /// [`ServerError::Failed`] if the broker failed; every connection was told and closed.
     pub async fn serve(self) -> Result<(), ServerError> {
-        let Self {
-            broker,
-            listener,
-            address,
-        } = self;
+        let Self { broker, listener, address } = self;
         let mut acceptor = Acceptor::<R> {
             broker: &broker,
             listener,
@@ -144,7 +133,9 @@ impl<R: Runtime> Acceptor<'_, R> {
                 Ok((io, peer)) => {
                     self.backoff = Duration::ZERO;
                     match shared.accept() {
-                        Ok(Some(session)) => R::spawn(Connection::new(io, &peer, R::timer(), session, shared)),
+                        Ok(Some(session)) => {
+                            R::spawn(Connection::new(io, &peer, R::timer(), session, shared))
+                        }
                         Ok(None) | Err(Poisoned) => return Poll::Ready(()),
                     }
                 }

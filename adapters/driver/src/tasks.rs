@@ -68,7 +68,8 @@ impl Tasks {
 
     /// Wakes everybody: each connection, and who waits.
     pub(crate) fn wake_all(&self) {
-        let connections: Vec<Waker> = self.lock().connections.iter().filter_map(|(_, waker)| waker.clone()).collect();
+        let connections: Vec<Waker> =
+            self.lock().connections.iter().filter_map(|(_, waker)| waker.clone()).collect();
         connections.into_iter().for_each(Waker::wake);
         self.wake_waiting();
     }

@@ -1,9 +1,9 @@
 //! TCP on tokio, without a buffer for connections that have nothing to read.
 
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -40,10 +40,7 @@ impl TokioIo {
     /// Small frames leave at once: they are gathered before they are written.
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            read_room: *READ_ROOM.start(),
-        })
+        Ok(Self { stream, read_room: *READ_ROOM.start() })
     }
 }
 

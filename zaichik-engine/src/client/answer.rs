@@ -75,10 +75,7 @@ impl PublishReceipt {
         if record >= self.count {
             return None;
         }
-        match self
-            .duplicates
-            .binary_search_by_key(&record, |duplicate| duplicate.record)
-        {
+        match self.duplicates.binary_search_by_key(&record, |duplicate| duplicate.record) {
             Ok(place) => self.duplicates.get(place).map(|duplicate| duplicate.offset),
             Err(before) => {
                 let appended = u64::from(record).saturating_sub(before as u64);
@@ -90,9 +87,7 @@ impl PublishReceipt {
     /// Whether a record of the publish, counted from 0, was a duplicate.
     #[must_use]
     pub fn is_duplicate(&self, record: u32) -> bool {
-        let found = self
-            .duplicates
-            .binary_search_by_key(&record, |duplicate| duplicate.record);
+        let found = self.duplicates.binary_search_by_key(&record, |duplicate| duplicate.record);
         found.is_ok()
     }
 

@@ -35,18 +35,10 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Between two publishes of the same records: 10 ms doubling to 1 s.
-    pub(super) const PUBLISH: Self = Self {
-        min_micros: 10_000,
-        max_micros: 1_000_000,
-        failures: 0,
-    };
+    pub(super) const PUBLISH: Self = Self { min_micros: 10_000, max_micros: 1_000_000, failures: 0 };
 
     pub(super) fn new(min: Duration, max: Duration) -> Self {
-        Self {
-            min_micros: micros(min).max(1),
-            max_micros: micros(max),
-            failures: 0,
-        }
+        Self { min_micros: micros(min).max(1), max_micros: micros(max), failures: 0 }
     }
 
     /// The next delay in microseconds, with up to half of it added as jitter; never above the cap by more.
@@ -73,10 +65,8 @@ mod tests {
             (0..100).map(|_| backoff.next(&mut jitter)).collect::<Vec<_>>()
         };
         for (failures, delay) in delays(7).into_iter().enumerate() {
-            let base = 10_000u64.saturating_mul(
-                1u64.checked_shl(u32::try_from(failures).unwrap())
-                    .unwrap_or(u64::MAX),
-            );
+            let base = 10_000u64
+                .saturating_mul(1u64.checked_shl(u32::try_from(failures).unwrap()).unwrap_or(u64::MAX));
             let base = base.min(1_000_000);
             assert!((base..=base + base / 2).contains(&delay), "{failures}: {delay}");
         }

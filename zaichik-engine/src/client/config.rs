@@ -98,10 +98,7 @@ impl PublishOptions {
     /// The defaults.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            ack: AckLevel::Accepted,
-            deadline: Duration::from_secs(30),
-        }
+        Self { ack: AckLevel::Accepted, deadline: Duration::from_secs(30) }
     }
 
     /// Which answer is wanted.
@@ -141,11 +138,7 @@ impl SubscribeOptions {
     /// The defaults.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            start: Start::Earliest,
-            window: 1,
-            window_bytes: 0,
-        }
+        Self { start: Start::Earliest, window: 1, window_bytes: 0 }
     }
 
     /// Where it begins.

@@ -86,11 +86,7 @@ impl Message {
         attempt: u32,
     ) -> Self {
         let cut = |part: &[u8]| {
-            if part.is_empty() {
-                Bytes::new()
-            } else {
-                frame.slice_ref(part)
-            }
+            if part.is_empty() { Bytes::new() } else { frame.slice_ref(part) }
         };
         Self {
             topic,
@@ -119,8 +115,7 @@ impl MessageHeaders {
     /// The value of the first header of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.iter()
-            .find_map(|(found, value)| (found == name).then_some(value))
+        self.iter().find_map(|(found, value)| (found == name).then_some(value))
     }
 
     /// Whether there are none.

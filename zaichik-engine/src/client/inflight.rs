@@ -113,16 +113,10 @@ impl Size {
             });
         }
         if self.message > limits.max_message as usize {
-            return Err(RequestError::TooLarge {
-                limit: limits.max_message as usize,
-                got: self.message,
-            });
+            return Err(RequestError::TooLarge { limit: limits.max_message as usize, got: self.message });
         }
         if self.frame > limits.max_frame as usize {
-            return Err(RequestError::TooLarge {
-                limit: limits.max_frame as usize,
-                got: self.frame,
-            });
+            return Err(RequestError::TooLarge { limit: limits.max_frame as usize, got: self.frame });
         }
         Ok(())
     }
@@ -246,10 +240,7 @@ impl Inflight {
     /// The request to send next.
     pub(super) fn first_unsent(&mut self) -> Option<&Request> {
         while let Some(wire) = self.unsent.front().copied() {
-            if self
-                .get(wire)
-                .is_some_and(|request| request.phase == Phase::Unsent)
-            {
+            if self.get(wire).is_some_and(|request| request.phase == Phase::Unsent) {
                 return self.get(wire);
             }
             self.unsent.pop_front();

@@ -75,10 +75,7 @@ impl Heartbeat {
             return None;
         }
         let intervals = self.pings.saturating_add(1);
-        Some(
-            self.heard_at
-                .plus_micros(self.interval_micros.saturating_mul(intervals)),
-        )
+        Some(self.heard_at.plus_micros(self.interval_micros.saturating_mul(intervals)))
     }
 }
 
@@ -202,8 +199,7 @@ impl Client {
         match self.link {
             Link::Connect { .. } | Link::Handshake => self.closed(None),
             Link::Open => {
-                self.outbound
-                    .frame(LaneKind::Control, |out| ClientFrame::Close.encode(out));
+                self.outbound.frame(LaneKind::Control, |out| ClientFrame::Close.encode(out));
                 self.link = Link::Closing;
             }
             Link::Closing | Link::Closed(_) => {}
@@ -238,12 +234,8 @@ impl Client {
                 continue;
             }
             let frame = request.frame().clone();
-            self.outbound
-                .frame(LaneKind::Control, |out| out.extend_from_slice(&frame));
-            let end = self
-                .outbound
-                .taken()
-                .saturating_add(self.outbound.control_len() as u64);
+            self.outbound.frame(LaneKind::Control, |out| out.extend_from_slice(&frame));
+            let end = self.outbound.taken().saturating_add(self.outbound.control_len() as u64);
             self.inflight.sent(wire, end);
         }
     }
@@ -270,9 +262,7 @@ impl Client {
             Link::Open | Link::Closing if self.wants_read() => self.heartbeat.next_timeout(),
             Link::Connect { .. } | Link::Open | Link::Closing | Link::Closed(_) => None,
         };
-        let drain = self
-            .drain_deadline
-            .filter(|_| !matches!(self.link, Link::Closed(_)));
+        let drain = self.drain_deadline.filter(|_| !matches!(self.link, Link::Closed(_)));
         own.into_iter().chain(drain).min()
     }
 
@@ -289,9 +279,7 @@ impl Client {
             self.link_broken(now, ClientError::HeartbeatMissed);
             return;
         }
-        let ping = ClientFrame::Ping {
-            nonce: HEARTBEAT_NONCE,
-        };
+        let ping = ClientFrame::Ping { nonce: HEARTBEAT_NONCE };
         self.outbound.frame(LaneKind::Control, |out| ping.encode(out));
     }
 
@@ -302,14 +290,12 @@ impl Client {
             return None;
         }
         let (topic, options) = (Arc::clone(&subscription.topic), subscription.options);
-        let start = self
-            .subscriptions
-            .update(id, |subscription| subscription.resume(same_instance))?;
+        let start = self.subscriptions.update(id, |subscription| subscription.resume(same_instance))?;
         let kind = Kind::Resubscribe(id, Backoff::PUBLISH);
         let name = Arc::clone(&topic);
-        let (wire, _) = self.inflight.insert(topic, kind, Timestamp::MAX, |wire| {
-            encode_subscribe(wire, id, &name, &options, start)
-        });
+        let (wire, _) = self
+            .inflight
+            .insert(topic, kind, Timestamp::MAX, |wire| encode_subscribe(wire, id, &name, &options, start));
         Some(wire)
     }
 
@@ -355,9 +341,9 @@ impl Client {
                 _ => None,
             },
             // The client goes on after this offset, whatever the broker saw of the commit.
-            Kind::Commit(_, offset) if !is_over => Some(Ok(Answer::Committed {
-                cursor: offset.saturating_add(1),
-            })),
+            Kind::Commit(_, offset) if !is_over => {
+                Some(Ok(Answer::Committed { cursor: offset.saturating_add(1) }))
+            }
             Kind::CreateTopic | Kind::AlterTopic | Kind::Commit(..) | Kind::Ping if may_have_effect => {
                 Some(Err(RequestError::Disconnected { topic }))
             }
@@ -385,8 +371,7 @@ impl Client {
         if let Some(subscription::Phase::Subscribing(wire)) = pending {
             let topic = self.inflight.get(wire).map(|request| Arc::clone(&request.topic));
             let topic = topic.unwrap_or_default();
-            self.inflight
-                .answer(wire, Err(RequestError::Disconnected { topic }));
+            self.inflight.answer(wire, Err(RequestError::Disconnected { topic }));
         }
         let last_offset = self.subscriptions.update(id, |subscription| {
             subscription.is_ending = true;
@@ -394,9 +379,7 @@ impl Client {
             subscription.end(Incoming::Ended(last_offset));
             last_offset
         });
-        Answer::Unsubscribed {
-            last_offset: last_offset.flatten(),
-        }
+        Answer::Unsubscribed { last_offset: last_offset.flatten() }
     }
 
     fn drop_buffers(&mut self) {

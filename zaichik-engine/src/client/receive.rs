@@ -87,10 +87,7 @@ impl Client {
             // The broker drains: it goes on answering, and the end of the stream tells when it is gone.
             ServerFrame::Goodbye(_) | ServerFrame::Extension { .. } => {}
             ServerFrame::Fatal(fatal) => {
-                return Err(ClientError::Fatal {
-                    code: fatal.code,
-                    text: Arc::from(fatal.text),
-                });
+                return Err(ClientError::Fatal { code: fatal.code, text: Arc::from(fatal.text) });
             }
             // Deliveries are taken in where their frame is at hand; batches can't be asked for.
             ServerFrame::Delivery(_) | ServerFrame::Batched(_) => {
@@ -118,9 +115,7 @@ impl Client {
     fn done(&mut self, wire: u32, value: u64) -> Result<(), Violation> {
         match self.sent_kind(wire)? {
             Kind::AlterTopic => self.inflight.answer(wire, Ok(Answer::Altered)),
-            Kind::Commit(..) => self
-                .inflight
-                .answer(wire, Ok(Answer::Committed { cursor: value })),
+            Kind::Commit(..) => self.inflight.answer(wire, Ok(Answer::Committed { cursor: value })),
             Kind::CreateTopic
             | Kind::Publish(_)
             | Kind::PublishQuiet(_)
@@ -147,10 +142,7 @@ impl Client {
             self.publish_accepted(wire, receipt)?;
             first_offset = first_offset.saturating_add(u64::from(count));
             if left > 0 {
-                wire = self
-                    .inflight
-                    .first_publish()
-                    .ok_or(Violation::Answer { request: wire })?;
+                wire = self.inflight.first_publish().ok_or(Violation::Answer { request: wire })?;
             }
         }
         Ok(())
@@ -216,8 +208,7 @@ impl Client {
         }
         let topic = self.inflight.get(wire).map(|request| Arc::clone(&request.topic));
         let topic = topic.unwrap_or_default();
-        self.inflight
-            .answer(wire, Err(RequestError::Refused { topic, refusal }));
+        self.inflight.answer(wire, Err(RequestError::Refused { topic, refusal }));
         Ok(())
     }
 
@@ -251,8 +242,7 @@ impl Client {
             return Err(Violation::Answer { request: wire });
         }
         let (rewind, start) = (subscribed.rewind, subscribed.start);
-        self.subscriptions
-            .update(id, |subscription| subscription.begin(rewind, start));
+        self.subscriptions.update(id, |subscription| subscription.begin(rewind, start));
         let answer = Answer::Subscribed(SubscriptionStart {
             subscription: id,
             created: subscribed.created,
@@ -264,17 +254,12 @@ impl Client {
     }
 
     fn unsubscribed(&mut self, unsubscribed: &Unsubscribed) -> Result<(), Violation> {
-        let &Unsubscribed {
-            request,
-            subscription,
-            last_offset,
-        } = unsubscribed;
+        let &Unsubscribed { request, subscription, last_offset } = unsubscribed;
         if request != 0 {
             if self.sent_kind(request)? != Kind::Unsubscribe(SubscriptionId(subscription)) {
                 return Err(Violation::Answer { request });
             }
-            self.inflight
-                .answer(request, Ok(Answer::Unsubscribed { last_offset }));
+            self.inflight.answer(request, Ok(Answer::Unsubscribed { last_offset }));
         }
         self.ended(subscription, Incoming::Ended(last_offset))
     }
@@ -331,8 +316,7 @@ impl Client {
     fn sent_kind(&self, wire: u32) -> Result<Kind, Violation> {
         let request = self.inflight.get(wire);
         let sent = request.filter(|request| matches!(request.phase, Phase::Sent { .. }));
-        sent.map(|request| request.kind)
-            .ok_or(Violation::Answer { request: wire })
+        sent.map(|request| request.kind).ok_or(Violation::Answer { request: wire })
     }
 }
 
@@ -346,10 +330,6 @@ fn whole_delivery(inbound: &BytesMut) -> Option<usize> {
 /// How long a busy broker asks to wait, in microseconds.
 fn busy_micros(refusal: Refusal) -> u64 {
     // A day is more than any deadline; the cap keeps a wrong number from stopping a subscription for ever.
-    let wait = if refusal.code == zaichik_proto::RefusalCode::Busy {
-        refusal.value
-    } else {
-        0
-    };
+    let wait = if refusal.code == zaichik_proto::RefusalCode::Busy { refusal.value } else { 0 };
     wait.min(86_400_000_000)
 }

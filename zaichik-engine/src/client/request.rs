@@ -37,11 +37,7 @@ impl Client {
         options: &TopicOptions,
     ) -> Result<RequestId, RequestError> {
         self.topic_request(now, topic, Kind::CreateTopic, |request, topic| {
-            ClientFrame::CreateTopic(CreateTopic {
-                request,
-                topic,
-                options: *options,
-            })
+            ClientFrame::CreateTopic(CreateTopic { request, topic, options: *options })
         })
     }
 
@@ -56,11 +52,7 @@ impl Client {
         options: &TopicOptions,
     ) -> Result<RequestId, RequestError> {
         self.topic_request(now, topic, Kind::AlterTopic, |request, topic| {
-            ClientFrame::AlterTopic(AlterTopic {
-                request,
-                topic,
-                options: *options,
-            })
+            ClientFrame::AlterTopic(AlterTopic { request, topic, options: *options })
         })
     }
 
@@ -103,11 +95,7 @@ impl Client {
         let (kind, deadline) = if options.ack == AckLevel::None {
             (Kind::PublishQuiet(size), Timestamp::MAX)
         } else {
-            let state = PublishState {
-                size,
-                backoff: Backoff::PUBLISH,
-                refusal: None,
-            };
+            let state = PublishState { size, backoff: Backoff::PUBLISH, refusal: None };
             (Kind::Publish(state), now + options.deadline)
         };
         let (_, id) = self.inflight.insert(topic, kind, deadline, publish);
@@ -133,10 +121,8 @@ impl Client {
     ) -> Result<(RequestId, SubscriptionId), RequestError> {
         self.tick(now);
         let name = TopicName::parse(topic.as_bytes()).map_err(RequestError::InvalidTopic)?;
-        let windows = [
-            (self.limits.max_window, options.window),
-            (self.limits.max_window_bytes, options.window_bytes),
-        ];
+        let windows =
+            [(self.limits.max_window, options.window), (self.limits.max_window_bytes, options.window_bytes)];
         if let Some((limit, got)) = windows.into_iter().find(|(limit, got)| got > limit) {
             return Err(RequestError::WindowTooLarge { limit, got });
         }
@@ -148,13 +134,10 @@ impl Client {
         };
         let topic = self.shared_topic(name);
         let kind = Kind::Subscribe(subscription);
-        let (wire, id) = self
-            .inflight
-            .insert(Arc::clone(&topic), kind, Timestamp::MAX, |wire| {
-                encode_subscribe(wire, subscription, &topic, &options, options.start)
-            });
-        self.subscriptions
-            .insert(Subscription::new(subscription, topic, options, wire));
+        let (wire, id) = self.inflight.insert(Arc::clone(&topic), kind, Timestamp::MAX, |wire| {
+            encode_subscribe(wire, subscription, &topic, &options, options.start)
+        });
+        self.subscriptions.insert(Subscription::new(subscription, topic, options, wire));
         self.settle();
         Ok((id, subscription))
     }
@@ -179,14 +162,10 @@ impl Client {
             return Ok(self.inflight.answer_at_once(Ok(answer)));
         }
         let topic = Arc::clone(&state.topic);
-        self.subscriptions
-            .update(subscription, |state| state.is_ending = true);
+        self.subscriptions.update(subscription, |state| state.is_ending = true);
         let kind = Kind::Unsubscribe(subscription);
         let (_, id) = self.inflight.insert(topic, kind, Timestamp::MAX, |request| {
-            let frame = ClientFrame::Unsubscribe(Unsubscribe {
-                request,
-                subscription: subscription.0,
-            });
+            let frame = ClientFrame::Unsubscribe(Unsubscribe { request, subscription: subscription.0 });
             encode(&mut self.arena, &frame)
         });
         self.settle();
@@ -211,23 +190,15 @@ impl Client {
         let now = self.tick(now);
         self.admit()?;
         let topic = self.check_commit(subscription, offset)?;
-        let is_news = self
-            .subscriptions
-            .update(subscription, |state| state.commit(offset));
+        let is_news = self.subscriptions.update(subscription, |state| state.commit(offset));
         if is_news != Some(true) {
-            let cursor = self
-                .subscriptions
-                .get(subscription)
-                .map_or(0, Subscription::cursor);
+            let cursor = self.subscriptions.get(subscription).map_or(0, Subscription::cursor);
             return Ok(self.inflight.answer_at_once(Ok(Answer::Committed { cursor })));
         }
         let deadline = now + self.config.request_timeout;
         let kind = Kind::Commit(subscription, offset);
         let (_, id) = self.inflight.insert(topic, kind, deadline, |request| {
-            encode(
-                &mut self.arena,
-                &commit_frame(request, subscription, offset, false),
-            )
+            encode(&mut self.arena, &commit_frame(request, subscription, offset, false))
         });
         self.settle();
         Ok(id)
@@ -246,9 +217,7 @@ impl Client {
         self.tick(now);
         self.check_open()?;
         self.check_commit(subscription, offset)?;
-        let is_news = self
-            .subscriptions
-            .update(subscription, |state| state.commit(offset));
+        let is_news = self.subscriptions.update(subscription, |state| state.commit(offset));
         if is_news == Some(true) {
             self.send_quiet_commit(subscription, offset);
         }
@@ -280,14 +249,10 @@ impl Client {
         let now = self.tick(now);
         self.admit()?;
         let deadline = now + self.config.request_timeout;
-        let (_, id) = self
-            .inflight
-            .insert(Arc::default(), Kind::Ping, deadline, |wire| {
-                let frame = ClientFrame::Ping {
-                    nonce: u64::from(wire),
-                };
-                encode(&mut self.arena, &frame)
-            });
+        let (_, id) = self.inflight.insert(Arc::default(), Kind::Ping, deadline, |wire| {
+            let frame = ClientFrame::Ping { nonce: u64::from(wire) };
+            encode(&mut self.arena, &frame)
+        });
         self.settle();
         Ok(id)
     }
@@ -328,10 +293,7 @@ impl Client {
     /// Whether one more request may be made.
     fn admit(&self) -> Result<(), RequestError> {
         self.check_open()?;
-        let unwritten = self
-            .inflight
-            .unsent_bytes()
-            .saturating_add(self.outbound.control_len());
+        let unwritten = self.inflight.unsent_bytes().saturating_add(self.outbound.control_len());
         if self.inflight.len() >= self.config.max_in_flight.clamp(1, ClientConfig::MAX_IN_FLIGHT)
             || self.inflight.kept_bytes() >= self.config.max_in_flight_bytes.max(1)
             || unwritten >= self.config.max_outbound_bytes.max(1)
@@ -400,12 +362,7 @@ fn commit_frame(
     offset: u64,
     quiet: bool,
 ) -> ClientFrame<'static> {
-    ClientFrame::Commit(Commit {
-        request,
-        subscription: subscription.0,
-        offset,
-        quiet,
-    })
+    ClientFrame::Commit(Commit { request, subscription: subscription.0, offset, quiet })
 }
 
 /// A frame cut from a buffer that many frames share.

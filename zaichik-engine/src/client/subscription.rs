@@ -123,10 +123,8 @@ impl Subscription {
     /// A new connection is open: forgets what was not taken and says where to begin.
     pub(super) fn resume(&mut self, same_instance: bool) -> Start {
         self.phase = Phase::Resubscribing;
-        let restart_untold = self
-            .pieces
-            .iter()
-            .any(|piece| matches!(piece, Piece::Event(Incoming::Restarted { .. })));
+        let restart_untold =
+            self.pieces.iter().any(|piece| matches!(piece, Piece::Event(Incoming::Restarted { .. })));
         self.clear();
         if !same_instance {
             self.notice = Some(Notice::Restarted);
@@ -155,10 +153,7 @@ impl Subscription {
         let window = self.options.window;
         let messages = self.buffered.messages.saturating_add(count);
         if window > 0 && messages > window {
-            return Err(Violation::Window {
-                subscription: self.id.0,
-                window,
-            });
+            return Err(Violation::Window { subscription: self.id.0, window });
         }
         // The decoder checked that first + count does not overflow.
         self.next = first.saturating_add(u64::from(count));
@@ -179,11 +174,7 @@ impl Subscription {
     pub(super) fn skip(&mut self, gap: &Gap) -> Result<(), Violation> {
         if self.admit(gap.rewind, gap.from)? {
             self.next = gap.to;
-            self.push(Incoming::Gap {
-                from: gap.from,
-                to: gap.to,
-                reason: gap.reason,
-            });
+            self.push(Incoming::Gap { from: gap.from, to: gap.to, reason: gap.reason });
         }
         Ok(())
     }
@@ -206,10 +197,7 @@ impl Subscription {
             let after = message.offset.saturating_add(1);
             self.taken_to = self.taken_to.max(after);
             // Committed on an earlier connection, or before it came again: the application has seen it.
-            if self
-                .committed_to
-                .is_none_or(|committed| message.offset >= committed)
-            {
+            if self.committed_to.is_none_or(|committed| message.offset >= committed) {
                 return Some(Incoming::Message(message));
             }
         }
@@ -226,11 +214,7 @@ impl Subscription {
     pub(super) fn push(&mut self, event: Incoming) {
         if let (
             Some(Piece::Event(Incoming::Gap { to, reason, .. })),
-            Incoming::Gap {
-                to: new_to,
-                reason: new_reason,
-                ..
-            },
+            Incoming::Gap { to: new_to, reason: new_reason, .. },
         ) = (self.pieces.back_mut(), &event)
         {
             // Merging keeps the queue as short as the window is: gaps take no place in it. Limit is the graver reason.
@@ -319,11 +303,7 @@ impl Subscription {
             self.rewind = rewind;
             self.clear();
         } else if first < self.next {
-            return Err(Violation::OffsetBack {
-                subscription,
-                after: self.next,
-                got: first,
-            });
+            return Err(Violation::OffsetBack { subscription, after: self.next, got: first });
         }
         Ok(true)
     }
@@ -334,13 +314,8 @@ impl Chunk {
     fn split_first(&mut self, topic: &Arc<str>) -> Option<(Message, usize)> {
         // The decoder has checked every record, so this fails only when there is none.
         let (record, _) = RecordRef::split_first(&self.records).ok()?;
-        let message = Message::cut(
-            &self.records,
-            &record,
-            Arc::clone(topic),
-            self.first_offset,
-            self.attempt,
-        );
+        let message =
+            Message::cut(&self.records, &record, Arc::clone(topic), self.first_offset, self.attempt);
         let len = record.as_bytes().len();
         self.records.advance(len);
         self.first_offset = self.first_offset.saturating_add(1);

@@ -36,11 +36,7 @@ impl<R: Runtime> ClientBuilder<R> {
     fn to(target: Target) -> Self {
         // Jitter spreads clients that lost the same broker; without randomness they only come back closer together.
         let seed = getrandom::u64().unwrap_or(0);
-        Self {
-            config: ClientConfig::new(seed),
-            target,
-            runtime: PhantomData,
-        }
+        Self { config: ClientConfig::new(seed), target, runtime: PhantomData }
     }
 
     /// What the client calls itself in the broker's log; cut to 255 bytes. Default: nothing.
@@ -107,11 +103,6 @@ impl<R: Runtime> ClientBuilder<R> {
 
 impl<R: Runtime> Clone for ClientBuilder<R> {
     fn clone(&self) -> Self {
-        Self {
-            config: self.config.clone(),
-            target: self.target.clone(),
-            runtime: PhantomData,
-        }
+        Self { config: self.config.clone(), target: self.target.clone(), runtime: PhantomData }
     }
 }
-

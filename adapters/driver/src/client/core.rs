@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use zaichik_engine::{
-    Answer, Client as Machine, ClientConfig, Incoming, Link, RequestError, RequestId, SubscriptionId, Timestamp,
+    Answer, Client as Machine, ClientConfig, Incoming, Link, RequestError, RequestId, SubscriptionId,
+    Timestamp,
 };
 
 use super::error::ClientError;
@@ -85,10 +86,7 @@ enum Phase {
 
 impl Core {
     pub(crate) fn new(config: ClientConfig) -> Arc<Self> {
-        Arc::new(Self {
-            clock: Clock::start(),
-            state: Mutex::new(State::new(Machine::new(config))),
-        })
+        Arc::new(Self { clock: Clock::start(), state: Mutex::new(State::new(Machine::new(config))) })
     }
 
     /// Looks at the state, or takes something out of it that leaves nothing for the background task to do.
@@ -326,7 +324,9 @@ impl State {
     /// The machine's own words, or what the operating system said about connecting.
     fn explain(&self, reason: zaichik_engine::ClientError) -> ClientError {
         match (&reason, &self.connect_error) {
-            (zaichik_engine::ClientError::ConnectFailed, Some(source)) => ClientError::Connect(Arc::clone(source)),
+            (zaichik_engine::ClientError::ConnectFailed, Some(source)) => {
+                ClientError::Connect(Arc::clone(source))
+            }
             _ => ClientError::Ended(reason),
         }
     }

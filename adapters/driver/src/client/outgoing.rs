@@ -28,20 +28,13 @@ impl Outgoing {
     /// A message with a body and nothing else.
     #[must_use]
     pub fn new(body: impl Into<Bytes>) -> Self {
-        Self {
-            body: body.into(),
-            ..Self::default()
-        }
+        Self { body: body.into(), ..Self::default() }
     }
 
     /// A message that deletes a key from a topic that keeps the latest value of each (semantics C7).
     #[must_use]
     pub fn tombstone(key: impl Into<Bytes>) -> Self {
-        Self {
-            key: Some(key.into()),
-            tombstone: true,
-            ..Self::default()
-        }
+        Self { key: Some(key.into()), tombstone: true, ..Self::default() }
     }
 
     /// The key for compaction, at most 1,024 bytes; the empty key is a key.

@@ -105,8 +105,9 @@ impl Publisher {
                 keep(&mut in_flight.waker, cx.waker());
                 return Poll::Pending;
             }
-            let asked =
-                Outgoing::with_records(messages, |records| state.machine.publish(now, topic, records, *options));
+            let asked = Outgoing::with_records(messages, |records| {
+                state.machine.publish(now, topic, records, *options)
+            });
             if asked == Err(RequestError::Full) {
                 *ticket = Some(state.wait_for_room(*ticket, cx.waker()));
                 return Poll::Pending;

@@ -24,12 +24,7 @@ where
     F: FnMut(&mut Machine, Timestamp) -> Result<RequestId, RequestError> + Unpin,
 {
     pub(crate) fn new(core: &Arc<Core>, ask: F) -> Self {
-        Self {
-            core: Arc::clone(core),
-            ask,
-            ticket: None,
-            id: None,
-        }
+        Self { core: Arc::clone(core), ask, ticket: None, id: None }
     }
 
     /// Makes the request if there is room for it.

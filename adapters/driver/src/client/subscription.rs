@@ -83,11 +83,7 @@ pub struct Delivery {
 
 impl Subscribe {
     pub(super) fn new(owner: Arc<Owner>, topic: &str) -> Self {
-        Self {
-            owner,
-            topic: topic.into(),
-            options: SubscribeOptions::new(),
-        }
+        Self { owner, topic: topic.into(), options: SubscribeOptions::new() }
     }
 
     /// Where it begins (semantics R3). Default: [`Start::Earliest`].
@@ -293,11 +289,9 @@ impl Incoming {
     fn new(incoming: zaichik_engine::Incoming, subscription: SubscriptionId, core: &Arc<Core>) -> Self {
         use zaichik_engine::Incoming as Engine;
         match incoming {
-            Engine::Message(message) => Self::Message(Delivery {
-                message,
-                subscription,
-                core: Arc::clone(core),
-            }),
+            Engine::Message(message) => {
+                Self::Message(Delivery { message, subscription, core: Arc::clone(core) })
+            }
             Engine::Gap { from, to, reason } => Self::Gap { from, to, reason },
             Engine::Reconnected { from, start } => Self::Reconnected { from, start },
             Engine::Restarted { start } => Self::Restarted { start },

@@ -67,13 +67,7 @@ enum Outlook {
 
 impl<R: Runtime> Task<R> {
     pub(crate) fn new(core: &Arc<Core>, target: Target) -> Self {
-        Self {
-            core: Arc::clone(core),
-            target,
-            connecting: None,
-            stream: None,
-            alarm: Alarm::new(R::timer()),
-        }
+        Self { core: Arc::clone(core), target, connecting: None, stream: None, alarm: Alarm::new(R::timer()) }
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Outlook> {
