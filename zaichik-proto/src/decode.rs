@@ -34,6 +34,8 @@ enum Phase {
     Magic,
     /// Only the handshake's frame may come, and a small one.
     Handshake,
+    /// The handshake's frame came; nothing else may before [`Decoder::open`].
+    Greeted,
     /// Every frame but the handshake's may come.
     Open,
 }
@@ -67,12 +69,13 @@ impl<S: Side> Decoder<S> {
         Self { limits: *limits, phase: Phase::Open, position: 0, poison: None, side: PhantomData }
     }
 
-    /// A decoder for a new connection: only the handshake decodes, in frames of at most
-    /// [`Limits::MAX_HANDSHAKE_FRAME`] bytes, until [`open`](Self::open) is called.
+    /// A decoder for a new connection: one frame of the handshake decodes, of at most
+    /// [`Limits::MAX_HANDSHAKE_FRAME`] bytes, and nothing after it until [`open`](Self::open) is called.
     #[must_use]
     pub const fn handshake(limits: &Limits) -> Self {
-        let phase = if S::HAS_MAGIC { Phase::Magic } else { Phase::Handshake };
-        Self { limits: *limits, phase, position: 0, poison: None, side: PhantomData }
+        let mut decoder = Self::new(limits);
+        decoder.phase = if S::HAS_MAGIC { Phase::Magic } else { Phase::Handshake };
+        decoder
     }
 
     /// The handshake is done: from here on every other frame decodes, within `limits`.
@@ -95,14 +98,16 @@ impl<S: Side> Decoder<S> {
         match self.next(input) {
             Ok(Some((frame, taken))) => {
                 self.position = self.position.saturating_add(taken as u64);
-                if self.phase == Phase::Magic {
-                    self.phase = Phase::Handshake;
+                if self.phase != Phase::Open {
+                    self.phase = Phase::Greeted;
                 }
                 Ok(Some((frame, taken)))
             }
             Ok(None) => Ok(None),
             Err(fault) => {
-                let error = ProtocolError { offset: self.position, fault };
+                let before = if fault == ProtocolFault::BadMagic { 0 } else { self.magic_len() };
+                let offset = self.position.saturating_add(before as u64);
+                let error = ProtocolError { offset, fault };
                 self.poison = Some(error);
                 Err(error)
             }
@@ -116,18 +121,14 @@ impl<S: Side> Decoder<S> {
     }
 
     fn next<'a>(&self, input: &'a [u8]) -> Result<Option<(S::Frame<'a>, usize)>, ProtocolFault> {
-        let mut rest = input;
-        if self.phase == Phase::Magic {
-            // A wrong byte is refused at once, not only when four have come.
-            if input.iter().zip(MAGIC).any(|(got, wanted)| *got != wanted) {
-                return Err(ProtocolFault::BadMagic);
-            }
-            let Some(after) = input.get(MAGIC.len()..) else {
-                return Ok(None);
-            };
-            rest = after;
+        let magic_len = self.magic_len();
+        // A wrong byte is refused at once, not only when four have come.
+        let magic = input.iter().zip(MAGIC).take(magic_len);
+        if magic.into_iter().any(|(got, wanted)| *got != wanted) {
+            return Err(ProtocolFault::BadMagic);
         }
-        let Some((header, rest)) = rest.split_first_chunk::<HEADER_LEN>() else {
+        let frame = input.get(magic_len..).and_then(<[u8]>::split_first_chunk::<HEADER_LEN>);
+        let Some((header, rest)) = frame else {
             return Ok(None);
         };
         let header = FrameHeader::from_bytes(*header)?;
@@ -136,9 +137,16 @@ impl<S: Side> Decoder<S> {
             return Ok(None);
         };
         let frame = S::parse(header.kind, body, &self.limits)?;
-        let magic = if self.phase == Phase::Magic { MAGIC.len() } else { 0 };
-        let taken = magic.saturating_add(HEADER_LEN).saturating_add(body.len());
+        let taken = magic_len.saturating_add(HEADER_LEN).saturating_add(body.len());
         Ok(Some((frame, taken)))
+    }
+
+    /// Bytes that stand before the next frame.
+    const fn magic_len(&self) -> usize {
+        match self.phase {
+            Phase::Magic => MAGIC.len(),
+            Phase::Handshake | Phase::Greeted | Phase::Open => 0,
+        }
     }
 
     /// Everything that the header alone can tell.
@@ -151,11 +159,14 @@ impl<S: Side> Decoder<S> {
             };
             return Err(fault);
         }
-        let open = self.phase == Phase::Open;
-        if S::is_handshake(kind, open) == open {
+        let (allowed, limit) = match self.phase {
+            Phase::Magic | Phase::Handshake => (S::in_handshake(kind), Limits::MAX_HANDSHAKE_FRAME),
+            Phase::Greeted => (false, 0),
+            Phase::Open => (S::when_open(kind), self.limits.max_frame.saturating_add(S::FRAME_ROOM)),
+        };
+        if !allowed {
             return Err(ProtocolFault::OutOfPhase { kind });
         }
-        let limit = if open { self.limits.max_frame } else { Limits::MAX_HANDSHAKE_FRAME };
         if body_len > limit {
             return Err(ProtocolFault::FrameTooLarge { limit, got: body_len });
         }
@@ -171,6 +182,7 @@ mod sealed {
     };
 
     /// What only this crate needs to know of a direction.
+    #[expect(unnameable_types, reason = "a trait that cannot be named cannot be implemented elsewhere")]
     pub trait Sealed {
         /// Whether the direction starts with the magic.
         const HAS_MAGIC: bool;
@@ -178,8 +190,12 @@ mod sealed {
         const KINDS: RangeInclusive<u8>;
         /// Kinds of the other direction.
         const OTHER_KINDS: RangeInclusive<u8>;
-        /// Whether a kind belongs to the handshake; a Fatal may come in every phase.
-        fn is_handshake(kind: u8, open: bool) -> bool;
+        /// What the largest body may have above [`Limits::max_frame`].
+        const FRAME_ROOM: u32;
+        /// Whether a frame of this kind may be the first one.
+        fn in_handshake(kind: u8) -> bool;
+        /// Whether a frame of this kind may come after the handshake.
+        fn when_open(kind: u8) -> bool;
         /// Reads the body of a frame whose kind is of this direction or an extension.
         fn parse<'a>(kind: u8, body: &'a [u8], limits: &Limits) -> Result<Self::Frame<'a>, ProtocolFault>
         where
@@ -190,9 +206,14 @@ mod sealed {
         const HAS_MAGIC: bool = true;
         const KINDS: RangeInclusive<u8> = client_kind::HELLO..=client_kind::LAST;
         const OTHER_KINDS: RangeInclusive<u8> = server_kind::WELCOME..=server_kind::LAST;
+        const FRAME_ROOM: u32 = 0;
 
-        fn is_handshake(kind: u8, _open: bool) -> bool {
+        fn in_handshake(kind: u8) -> bool {
             kind == client_kind::HELLO
+        }
+
+        fn when_open(kind: u8) -> bool {
+            kind != client_kind::HELLO
         }
 
         fn parse<'a>(kind: u8, body: &'a [u8], limits: &Limits) -> Result<ClientFrame<'a>, ProtocolFault> {
@@ -204,9 +225,15 @@ mod sealed {
         const HAS_MAGIC: bool = false;
         const KINDS: RangeInclusive<u8> = server_kind::WELCOME..=server_kind::LAST;
         const OTHER_KINDS: RangeInclusive<u8> = client_kind::HELLO..=client_kind::LAST;
+        // An answer to a batch can be a little longer than the batch (protocol.md §3.3).
+        const FRAME_ROOM: u32 = Limits::FRAME_ROOM;
 
-        fn is_handshake(kind: u8, open: bool) -> bool {
-            kind == server_kind::WELCOME || (kind == server_kind::FATAL && !open)
+        fn in_handshake(kind: u8) -> bool {
+            kind == server_kind::WELCOME || kind == server_kind::FATAL
+        }
+
+        fn when_open(kind: u8) -> bool {
+            kind != server_kind::WELCOME
         }
 
         fn parse<'a>(kind: u8, body: &'a [u8], _limits: &Limits) -> Result<ServerFrame<'a>, ProtocolFault> {

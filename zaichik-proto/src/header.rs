@@ -33,10 +33,10 @@ impl FrameHeader {
     /// # Errors
     /// [`ProtocolFault::ReservedBits`] if one of the last three bytes is not zero.
     pub const fn from_bytes(bytes: [u8; HEADER_LEN]) -> Result<Self, ProtocolFault> {
-        let [a, b, c, d, kind, x, y, z] = bytes;
-        if x | y | z != 0 {
+        let [l0, l1, l2, l3, kind, reserved @ ..] = bytes;
+        if !matches!(reserved, [0, 0, 0]) {
             return Err(ProtocolFault::ReservedBits { field: "header" });
         }
-        Ok(Self { body_len: u32::from_le_bytes([a, b, c, d]), kind })
+        Ok(Self { body_len: u32::from_le_bytes([l0, l1, l2, l3]), kind })
     }
 }

@@ -5,10 +5,11 @@
 pub struct Limits {
     /// Largest key, headers and body of one message together, in bytes. Default 1 MiB.
     pub max_message: u32,
-    /// Largest body of a frame once the handshake is done, in bytes. Default 1 MiB and 4 KiB, so that the
-    /// largest message fits with its topic.
+    /// Largest body of a client's frame once the handshake is done, in bytes; the broker's may have
+    /// [`FRAME_ROOM`](Self::FRAME_ROOM) more. Default 1 MiB and 4 KiB, so that the largest message fits with
+    /// its topic.
     pub max_frame: u32,
-    /// Most records in one publish. Default and upper bound 65,536.
+    /// Most records in one publish, and in all of one batch. Default and upper bound 65,536.
     pub max_records: u32,
     /// Largest window of a subscription, in messages. Default 1,024.
     pub max_window: u32,
@@ -35,6 +36,8 @@ impl Limits {
     pub const MAX_KEY: usize = 1_024;
     /// Longest token, in bytes.
     pub const MAX_TOKEN: usize = 1_024;
+    /// Longest text of a [`Fatal`](crate::Fatal) frame, in bytes; a longer one is cut off.
+    pub const MAX_TEXT: usize = 1_024;
 }
 
 impl Default for Limits {

@@ -107,7 +107,7 @@ impl Entry for AckRun {
     fn read(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
         let entry = Self {
-            request: reader.u32().ok()?,
+            request: reader.request().ok()?,
             requests: reader.u32().ok()?,
             first_offset: reader.u64().ok()?,
         };

@@ -136,6 +136,13 @@ impl TopicOptions {
         self
     }
 
+    /// Tombstones are live this long.
+    #[must_use]
+    pub fn tombstone_ttl(mut self, ttl: Duration) -> Self {
+        self.tombstone_ttl_micros = Some(micros(ttl));
+        self
+    }
+
     pub(crate) fn write(&self, out: &mut impl bytes::BufMut) {
         let fields = self.fields();
         let mask = fields

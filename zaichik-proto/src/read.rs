@@ -54,6 +54,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The id of a request, which is never 0.
+    pub(crate) fn request(&mut self) -> Result<u32, ProtocolFault> {
+        match self.u32()? {
+            0 => Err(ProtocolFault::BadValue { field: "request id", got: 0 }),
+            request => Ok(request),
+        }
+    }
+
     /// Bytes behind a one-byte length.
     pub(crate) fn short_bytes(&mut self) -> Result<&'a [u8], ProtocolFault> {
         let len = self.u8()?;

@@ -115,9 +115,12 @@ impl Record<'_> {
             out.put_u32_le(u32::try_from(self.headers_len()).unwrap_or(u32::MAX));
             out.put_u16_le(u16::try_from(self.headers.len()).unwrap_or(u16::MAX));
             for (name, value) in self.headers {
-                out.put_u8(u8::try_from(name.len()).unwrap_or(u8::MAX));
+                let lens = u8::try_from(name.len()).ok().zip(u16::try_from(value.len()).ok());
+                // A name without bytes is what every peer refuses, so a length that does not fit can't mislead.
+                let (name_len, value_len) = lens.unwrap_or_default();
+                out.put_u8(name_len);
                 out.put_slice(name.as_bytes());
-                out.put_u16_le(u16::try_from(value.len()).unwrap_or(u16::MAX));
+                out.put_u16_le(value_len);
                 out.put_slice(value);
             }
         }

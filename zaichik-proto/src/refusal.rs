@@ -142,13 +142,10 @@ impl fmt::Display for Refusal {
                 write!(f, "this connection already has {value} subscriptions, its limit")
             }
             RefusalCode::WindowTooLarge => write!(f, "the window is above the limit of {value} messages"),
-            RefusalCode::CommitAhead => {
+            RefusalCode::CommitAhead | RefusalCode::NackAhead => {
                 write!(f, "the offset was not delivered yet; the first undelivered one is {value}")
             }
             RefusalCode::CommitsOff => f.write_str("the subscription has window 0, so there is nothing to commit"),
-            RefusalCode::NackAhead => {
-                write!(f, "the offset was not delivered yet; the first undelivered one is {value}")
-            }
             RefusalCode::SubscriptionHeld => f.write_str("another connection holds that durable subscription"),
             RefusalCode::SubscriptionFenced => {
                 write!(f, "a newer attachment of the subscription exists, epoch {value}")

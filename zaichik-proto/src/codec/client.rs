@@ -1,15 +1,12 @@
 //! The client's frames as bytes (docs/protocol.md §6).
 
-use alloc::vec::Vec;
-
 use bytes::{BufMut, BytesMut};
 
-use super::{client_kind as kind, framed, put_long, put_short};
+use super::{client_kind as kind, framed, put_label, put_long, put_short, put_topic};
 use crate::error::ProtocolFault;
 use crate::frame::client::{
     AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Durable, Hello, Nack, OnConflict,
-    Operation, Operations, OperationsBuilder, Producer, Publish, Seek, SeekTarget, Start, Subscribe,
-    Unsubscribe,
+    Operations, Producer, Publish, Seek, SeekTarget, Start, Subscribe, Unsubscribe,
 };
 use crate::limits::Limits;
 use crate::options::TopicOptions;
@@ -40,8 +37,9 @@ impl<'a> ClientFrame<'a> {
 
     /// Appends the frame, header included.
     ///
-    /// A field that is longer than its length prefix can tell is cut off: check names with
-    /// [`TopicName`](crate::TopicName) and records with [`Record::check`](crate::Record::check) first.
+    /// What the layout can't hold is written so that the broker refuses it: check names with
+    /// [`TopicName`](crate::TopicName) and records with [`Record::check`](crate::Record::check) first. Only the
+    /// client's own name is cut off where it is too long.
     pub fn encode(&self, out: &mut BytesMut) {
         framed(out, self.kind(), |out| self.write(out));
     }
@@ -50,13 +48,13 @@ impl<'a> ClientFrame<'a> {
         match self {
             Self::Hello(hello) => {
                 out.put_u16_le(hello.version);
-                put_short(out, hello.name.as_bytes());
+                put_label(out, hello.name);
                 put_long(out, hello.token);
             }
             Self::CreateTopic(CreateTopic { request, topic, options })
             | Self::AlterTopic(AlterTopic { request, topic, options }) => {
                 out.put_u32_le(*request);
-                put_short(out, topic);
+                put_topic(out, topic);
                 options.write(out);
             }
             Self::Publish(publish) => {
@@ -64,7 +62,7 @@ impl<'a> ClientFrame<'a> {
                 out.put_u32_le(publish.records.len());
                 out.put_u8(ack_byte(publish.ack));
                 write_producer(out, publish.producer);
-                put_short(out, publish.topic);
+                put_topic(out, publish.topic);
                 out.put_slice(publish.records.as_bytes());
             }
             Self::Subscribe(subscribe) => write_subscribe(out, subscribe),
@@ -94,8 +92,8 @@ impl<'a> ClientFrame<'a> {
                     }
                     SeekTarget::Durable { topic, name } => {
                         out.put_u8(1);
-                        put_short(out, topic);
-                        put_short(out, name.as_bytes());
+                        put_topic(out, topic);
+                        put_short(out, name.as_bytes(), b"");
                     }
                 }
             }
@@ -125,32 +123,32 @@ impl<'a> ClientFrame<'a> {
                 Self::Hello(Hello { version, name, token })
             }
             kind::CREATE_TOPIC => {
-                let (request, topic, options) = (request(r)?, r.short_bytes()?, TopicOptions::read(r)?);
+                let (request, topic, options) = (r.request()?, r.short_bytes()?, TopicOptions::read(r)?);
                 Self::CreateTopic(CreateTopic { request, topic, options })
             }
             kind::ALTER_TOPIC => {
-                let (request, topic, options) = (request(r)?, r.short_bytes()?, TopicOptions::read(r)?);
+                let (request, topic, options) = (r.request()?, r.short_bytes()?, TopicOptions::read(r)?);
                 Self::AlterTopic(AlterTopic { request, topic, options })
             }
             kind::PUBLISH => Self::Publish(read_publish(r, limits)?),
             kind::SUBSCRIBE => Self::Subscribe(read_subscribe(r)?),
             kind::UNSUBSCRIBE => {
-                Self::Unsubscribe(Unsubscribe { request: request(r)?, subscription: r.u32()? })
+                Self::Unsubscribe(Unsubscribe { request: r.request()?, subscription: r.u32()? })
             }
             kind::COMMIT => Self::Commit(Commit {
-                request: request(r)?,
+                request: r.request()?,
                 subscription: r.u32()?,
                 offset: r.u64()?,
                 quiet: r.bool("quiet")?,
             }),
             kind::NACK => Self::Nack(Nack {
-                request: request(r)?,
+                request: r.request()?,
                 subscription: r.u32()?,
                 offset: r.u64()?,
                 delay_micros: r.u64()?,
             }),
             kind::SEEK => {
-                let (request, to) = (request(r)?, read_start(r)?);
+                let (request, to) = (r.request()?, read_start(r)?);
                 let target = match r.u8()? {
                     0 => SeekTarget::Subscription(r.u32()?),
                     1 => SeekTarget::Durable { topic: r.short_bytes()?, name: durable_name(r)? },
@@ -161,7 +159,7 @@ impl<'a> ClientFrame<'a> {
                 Self::Seek(Seek { request, target, to })
             }
             kind::BATCH => {
-                let (request, count) = (request(r)?, r.u32()?);
+                let (request, count) = (r.request()?, r.u32()?);
                 let (ack, producer) = (read_ack(r)?, read_producer(r)?);
                 if ack == AckLevel::None {
                     return Err(ProtocolFault::BadValue { field: "acknowledgement of a batch", got: 0 });
@@ -176,13 +174,6 @@ impl<'a> ClientFrame<'a> {
         };
         reader.finish()?;
         Ok(frame)
-    }
-}
-
-fn request(r: &mut Reader<'_>) -> Result<u32, ProtocolFault> {
-    match r.u32()? {
-        0 => Err(ProtocolFault::BadValue { field: "request id", got: 0 }),
-        request => Ok(request),
     }
 }
 
@@ -266,11 +257,11 @@ fn write_subscribe(out: &mut BytesMut, subscribe: &Subscribe<'_>) {
     out.put_u32_le(subscribe.window);
     out.put_u32_le(subscribe.window_bytes);
     out.put_u32_le(subscribe.max_attempts);
-    put_short(out, subscribe.topic);
-    put_short(out, subscribe.dead_letter);
+    put_topic(out, subscribe.topic);
+    put_topic(out, subscribe.dead_letter);
     out.put_u8(u8::from(subscribe.durable.is_some()));
     if let Some(durable) = subscribe.durable {
-        put_short(out, durable.name.as_bytes());
+        put_short(out, durable.name.as_bytes(), b"");
         out.put_u8(match durable.on_conflict {
             OnConflict::TakeOver => 0,
             OnConflict::Reject => 1,
@@ -281,7 +272,7 @@ fn write_subscribe(out: &mut BytesMut, subscribe: &Subscribe<'_>) {
 }
 
 fn read_subscribe<'a>(r: &mut Reader<'a>) -> Result<Subscribe<'a>, ProtocolFault> {
-    let (request, subscription, start) = (request(r)?, r.u32()?, read_start(r)?);
+    let (request, subscription, start) = (r.request()?, r.u32()?, read_start(r)?);
     let (window, window_bytes, max_attempts) = (r.u32()?, r.u32()?, r.u32()?);
     let (topic, dead_letter) = (r.short_bytes()?, r.short_bytes()?);
     let durable = if r.bool("durable")? {
@@ -308,99 +299,4 @@ fn read_subscribe<'a>(r: &mut Reader<'a>) -> Result<Subscribe<'a>, ProtocolFault
         dead_letter,
         durable,
     })
-}
-
-const OPERATION_PUBLISH: u8 = 0;
-const OPERATION_COMMIT: u8 = 1;
-/// The shortest operation is a commit: a kind byte, a number and an offset.
-const MIN_OPERATION: usize = 13;
-
-impl<'a> Operations<'a> {
-    /// How many operations.
-    #[must_use]
-    pub const fn len(&self) -> u32 {
-        self.count
-    }
-
-    /// Whether there are none; an empty batch is legal (semantics X-11).
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// The operations, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Operation<'a>> + Clone + use<'a> {
-        let mut reader = Reader::new(self.bytes);
-        core::iter::from_fn(move || Operation::read(&mut reader, u32::MAX).ok())
-    }
-
-    fn read(r: &mut Reader<'a>, count: u32, limits: &Limits) -> Result<Self, ProtocolFault> {
-        // One more than the semantics allow still decodes, so that it is refused and the connection lives.
-        let possible = r.remaining().checked_div(MIN_OPERATION).unwrap_or(0);
-        let limit = possible.min(Limits::MAX_ELEMENTS as usize);
-        if count as usize > limit {
-            let (limit, got) = (limit as u64, u64::from(count));
-            return Err(ProtocolFault::CountTooLarge { field: "operations", limit, got });
-        }
-        let bytes = r.rest();
-        let mut check = Reader::new(bytes);
-        for _ in 0..count {
-            Operation::read(&mut check, limits.max_records)?;
-        }
-        check.finish()?;
-        Ok(Self { count, bytes })
-    }
-}
-
-impl<'a> Operation<'a> {
-    fn read(r: &mut Reader<'a>, max_records: u32) -> Result<Self, ProtocolFault> {
-        match r.u8()? {
-            OPERATION_PUBLISH => {
-                let (count, len, topic) = (r.u32()?, r.u32()?, r.short_bytes()?);
-                let mut records = Reader::new(r.take(len as usize)?);
-                let records = Records::read(&mut records, count, max_records, Origin::Publish)?;
-                Ok(Self::Publish { topic, records })
-            }
-            OPERATION_COMMIT => Ok(Self::Commit { subscription: r.u32()?, offset: r.u64()? }),
-            got => Err(ProtocolFault::BadValue { field: "operation", got: u64::from(got) }),
-        }
-    }
-}
-
-impl OperationsBuilder {
-    /// Appends an operation.
-    pub fn push(&mut self, operation: Operation<'_>) {
-        self.count = self.count.saturating_add(1);
-        match operation {
-            Operation::Publish { topic, records } => {
-                let len = u32::try_from(records.as_bytes().len()).unwrap_or(u32::MAX);
-                self.bytes.push(OPERATION_PUBLISH);
-                self.bytes.extend_from_slice(&records.len().to_le_bytes());
-                self.bytes.extend_from_slice(&len.to_le_bytes());
-                let name_len = u8::try_from(topic.len()).unwrap_or(u8::MAX);
-                self.bytes.push(name_len);
-                self.bytes.extend_from_slice(topic.get(..usize::from(name_len)).unwrap_or_default());
-                self.bytes.extend_from_slice(records.as_bytes());
-            }
-            Operation::Commit { subscription, offset } => {
-                self.bytes.push(OPERATION_COMMIT);
-                self.bytes.extend_from_slice(&subscription.to_le_bytes());
-                self.bytes.extend_from_slice(&offset.to_le_bytes());
-            }
-        }
-    }
-
-    /// The operations collected.
-    #[must_use]
-    pub fn operations(&self) -> Operations<'_> {
-        Operations { count: self.count, bytes: &self.bytes }
-    }
-}
-
-impl FromIterator<Operation<'static>> for OperationsBuilder {
-    fn from_iter<I: IntoIterator<Item = Operation<'static>>>(operations: I) -> Self {
-        let mut builder = Self { count: 0, bytes: Vec::new() };
-        operations.into_iter().for_each(|operation| builder.push(operation));
-        builder
-    }
 }

@@ -1,11 +1,13 @@
 //! How each frame looks on the wire: kind numbers, and one parse and one write per direction.
 
+mod batch;
 mod client;
 mod server;
 
 use bytes::{BufMut, BytesMut};
 
 use crate::header::{FrameHeader, HEADER_LEN};
+use crate::name::MAX_NAME_LEN;
 
 /// Kinds that a client sends.
 pub(crate) mod client_kind {
@@ -65,11 +67,28 @@ fn framed(out: &mut BytesMut, kind: u8, write: impl FnOnce(&mut BytesMut)) {
     }
 }
 
-/// Appends bytes behind a one-byte length; what does not fit is cut off.
-fn put_short(out: &mut BytesMut, bytes: &[u8]) {
-    let len = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
-    out.put_u8(len);
-    out.put_slice(bytes.get(..usize::from(len)).unwrap_or_default());
+/// Appends a topic's name behind a one-byte length.
+///
+/// A name that does not fit becomes `$`, which every broker refuses: cut off, it would be another topic's.
+fn put_topic(out: &mut impl BufMut, name: &[u8]) {
+    put_short(out, name, b"$");
+}
+
+/// Appends bytes behind a one-byte length; `otherwise` if they are too long for it.
+fn put_short(out: &mut impl BufMut, bytes: &[u8], otherwise: &[u8]) {
+    let bytes = if bytes.len() > MAX_NAME_LEN { otherwise } else { bytes };
+    out.put_u8(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
+    out.put_slice(bytes);
+}
+
+/// Appends text that nothing depends on behind a one-byte length; what does not fit is cut off.
+fn put_label(out: &mut BytesMut, text: &str) {
+    put_short(out, cut(text, MAX_NAME_LEN).as_bytes(), b"");
+}
+
+/// The longest start of a text that has at most `max` bytes.
+fn cut(text: &str, max: usize) -> &str {
+    text.get(..text.floor_char_boundary(max)).unwrap_or_default()
 }
 
 /// Appends bytes behind a two-byte length; what does not fit is cut off.

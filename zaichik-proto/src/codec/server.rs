@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::{NO_OFFSET, framed, put_long, put_short, server_kind as kind};
+use super::{NO_OFFSET, cut, framed, put_label, put_long, server_kind as kind};
 use crate::error::{FaultCode, ProtocolFault};
 use crate::frame::server::{
     Acks, Batched, Delivery, DeliveryHead, Done, Fatal, Fenced, Gap, GapReason, Goodbye, GoodbyeReason,
@@ -40,7 +40,7 @@ impl<'a> ServerFrame<'a> {
         }
     }
 
-    /// Appends the frame, header included. Text that is longer than its length prefix can tell is cut off.
+    /// Appends the frame, header included. Text that is too long is cut off.
     pub fn encode(&self, out: &mut BytesMut) {
         framed(out, self.kind(), |out| self.write(out));
     }
@@ -53,7 +53,7 @@ impl<'a> ServerFrame<'a> {
                 for limit in limit_fields(&welcome.limits) {
                     out.put_u32_le(limit);
                 }
-                put_short(out, welcome.server.as_bytes());
+                put_label(out, welcome.server);
             }
             Self::TopicReady(TopicReady { request, status }) => {
                 out.put_u32_le(*request);
@@ -129,7 +129,7 @@ impl<'a> ServerFrame<'a> {
             Self::Fatal(Fatal { code, offset, text }) => {
                 out.put_u16_le(code.code());
                 out.put_u64_le(*offset);
-                put_long(out, text.as_bytes());
+                put_long(out, cut(text, Limits::MAX_TEXT).as_bytes());
             }
             Self::Extension { body, .. } => out.put_slice(body),
         }
@@ -142,38 +142,24 @@ impl<'a> ServerFrame<'a> {
         let frame = match frame_kind {
             kind::WELCOME => Self::Welcome(read_welcome(r)?),
             kind::TOPIC_READY => {
-                let request = r.u32()?;
-                let status = match r.u8()? {
-                    0 => TopicStatus::Unchanged,
-                    1 => TopicStatus::Created,
-                    2 => TopicStatus::Adopted,
-                    got => {
-                        return Err(ProtocolFault::BadValue { field: "topic status", got: u64::from(got) });
-                    }
-                };
-                Self::TopicReady(TopicReady { request, status })
+                Self::TopicReady(TopicReady { request: r.request()?, status: read_topic_status(r)? })
             }
-            kind::ACKS => Self::Acks(Acks { runs: List::read(r, "acknowledgement runs")? }),
+            kind::ACKS => Self::Acks(read_acks(r)?),
             kind::PUBLISHED => Self::Published(Published {
-                request: r.u32()?,
+                request: r.request()?,
                 created: r.bool("created")?,
                 first_offset: optional_offset(r)?,
                 duplicates: List::read(r, "duplicates")?,
             }),
             kind::BATCHED => Self::Batched(Batched {
-                request: r.u32()?,
+                request: r.request()?,
                 results: List::read(r, "batch results")?,
                 duplicates: List::read(r, "batch duplicates")?,
             }),
-            kind::REFUSED => {
-                let (request, count) = (r.u32()?, r.u32()?);
-                let code = RefusalCode::from_code(r.u16()?);
-                let refusal = Refusal { code, operation: r.u32()?, value: r.u64()? };
-                Self::Refused(Refused { request, count, refusal })
-            }
-            kind::DONE => Self::Done(Done { request: r.u32()?, value: r.u64()? }),
+            kind::REFUSED => Self::Refused(read_refused(r)?),
+            kind::DONE => Self::Done(Done { request: r.request()?, value: r.u64()? }),
             kind::SUBSCRIBED => Self::Subscribed(Subscribed {
-                request: r.u32()?,
+                request: r.request()?,
                 subscription: r.u32()?,
                 epoch: r.u32()?,
                 rewind: r.u32()?,
@@ -192,19 +178,9 @@ impl<'a> ServerFrame<'a> {
             kind::PING => Self::Ping { nonce: r.u64()? },
             kind::PONG => Self::Pong { nonce: r.u64()? },
             kind::GOODBYE => {
-                let reason = match r.u8()? {
-                    0 => GoodbyeReason::Closed,
-                    1 => GoodbyeReason::Draining,
-                    got => {
-                        return Err(ProtocolFault::BadValue { field: "goodbye reason", got: u64::from(got) });
-                    }
-                };
-                Self::Goodbye(Goodbye { reason, grace_millis: r.u32()? })
+                Self::Goodbye(Goodbye { reason: read_goodbye_reason(r)?, grace_millis: r.u32()? })
             }
-            kind::FATAL => {
-                let (code, offset) = (FaultCode::from_code(r.u16()?), r.u64()?);
-                Self::Fatal(Fatal { code, offset, text: r.long_text("text")? })
-            }
+            kind::FATAL => Self::Fatal(read_fatal(r)?),
             kind => Self::Extension { kind, body: r.rest() },
         };
         reader.finish()?;
@@ -291,7 +267,52 @@ fn read_welcome<'a>(r: &mut Reader<'a>) -> Result<Welcome<'a>, ProtocolFault> {
         max_subscriptions: r.u32()?,
         heartbeat_millis: r.u32()?,
     };
+    if limit_fields(&limits).contains(&0) {
+        return Err(ProtocolFault::BadValue { field: "a limit", got: 0 });
+    }
     Ok(Welcome { version, instance, limits, server: r.short_text("server")? })
+}
+
+fn read_topic_status(r: &mut Reader<'_>) -> Result<TopicStatus, ProtocolFault> {
+    match r.u8()? {
+        0 => Ok(TopicStatus::Unchanged),
+        1 => Ok(TopicStatus::Created),
+        2 => Ok(TopicStatus::Adopted),
+        got => Err(ProtocolFault::BadValue { field: "topic status", got: u64::from(got) }),
+    }
+}
+
+fn read_acks<'a>(r: &mut Reader<'a>) -> Result<Acks<'a>, ProtocolFault> {
+    let runs = List::read(r, "acknowledgement runs")?;
+    if runs.is_empty() {
+        return Err(ProtocolFault::BadValue { field: "count of acknowledgement runs", got: 0 });
+    }
+    Ok(Acks { runs })
+}
+
+fn read_refused(r: &mut Reader<'_>) -> Result<Refused, ProtocolFault> {
+    let (request, count) = (r.u32()?, r.u32()?);
+    if count == 0 || (request != 0 && count != 1) {
+        return Err(ProtocolFault::BadValue { field: "count of refused requests", got: u64::from(count) });
+    }
+    let refusal = Refusal { code: RefusalCode::from_code(r.u16()?), operation: r.u32()?, value: r.u64()? };
+    Ok(Refused { request, count, refusal })
+}
+
+fn read_goodbye_reason(r: &mut Reader<'_>) -> Result<GoodbyeReason, ProtocolFault> {
+    match r.u8()? {
+        0 => Ok(GoodbyeReason::Closed),
+        1 => Ok(GoodbyeReason::Draining),
+        got => Err(ProtocolFault::BadValue { field: "goodbye reason", got: u64::from(got) }),
+    }
+}
+
+fn read_fatal<'a>(r: &mut Reader<'a>) -> Result<Fatal<'a>, ProtocolFault> {
+    let (code, offset, text) = (FaultCode::from_code(r.u16()?), r.u64()?, r.long_text("text")?);
+    if text.len() > Limits::MAX_TEXT {
+        return Err(ProtocolFault::BadValue { field: "text length", got: text.len() as u64 });
+    }
+    Ok(Fatal { code, offset, text })
 }
 
 fn read_gap(r: &mut Reader<'_>) -> Result<Gap, ProtocolFault> {

@@ -14,7 +14,7 @@ use crate::refusal::Refusal;
 pub enum ServerFrame<'a> {
     /// The first frame of a connection.
     Welcome(Welcome<'a>),
-    /// Answers CreateTopic.
+    /// Answers `CreateTopic`.
     TopicReady(TopicReady),
     /// Answers a run of publishes that were plainly accepted.
     Acks(Acks<'a>),
@@ -24,7 +24,7 @@ pub enum ServerFrame<'a> {
     Batched(Batched<'a>),
     /// Answers any request that was refused, or counts refused publishes that wanted no answer.
     Refused(Refused),
-    /// Answers AlterTopic, Commit, Nack and Seek.
+    /// Answers `AlterTopic`, Commit, Nack and Seek.
     Done(Done),
     /// Answers Subscribe.
     Subscribed(Subscribed),
@@ -72,7 +72,7 @@ pub struct Welcome<'a> {
     pub server: &'a str,
 }
 
-/// What CreateTopic found.
+/// What `CreateTopic` found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TopicStatus {
     /// The topic existed with the same settings.
@@ -83,7 +83,7 @@ pub enum TopicStatus {
     Adopted,
 }
 
-/// Answers CreateTopic (semantics T2 to T4).
+/// Answers `CreateTopic` (semantics T2 to T4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicReady {
     /// The request's id.
@@ -139,7 +139,7 @@ pub struct Refused {
 pub struct Done {
     /// The request's id.
     pub request: u32,
-    /// Commit and Seek: the cursor. Nack: the subscription's rewind number. AlterTopic: 0.
+    /// Commit and Seek: the cursor. Nack: the subscription's rewind number. `AlterTopic`: 0.
     pub value: u64,
 }
 
@@ -261,6 +261,6 @@ pub struct Fatal<'a> {
     pub code: FaultCode,
     /// Where in the client's stream the offending frame starts, in bytes; 0 if it is not about a frame.
     pub offset: u64,
-    /// The same for people.
+    /// The same for people; at most [`Limits::MAX_TEXT`] bytes.
     pub text: &'a str,
 }
