@@ -185,16 +185,8 @@ impl ClientError {
             Self::ConnectFailed | Self::Disconnected | Self::HandshakeTimeout | Self::HeartbeatMissed => {
                 false
             }
-            Self::Fatal { code, .. } => match code {
-                FaultCode::HandshakeTimeout
-                | FaultCode::ServerFull
-                | FaultCode::HeartbeatMissed
-                | FaultCode::SlowConsumer
-                | FaultCode::Stopped
-                | FaultCode::Internal => false,
-                // Codes below 32 say that this client broke the protocol; it would do so again.
-                code => code.code() < 32 || matches!(code, FaultCode::Unauthorized),
-            },
+            // Codes below 32 say that this client broke the protocol; it would do so again.
+            Self::Fatal { code, .. } => code.code() < 32 || matches!(code, FaultCode::Unauthorized),
             Self::Protocol(_)
             | Self::Violation(_)
             | Self::TokenTooLong { .. }

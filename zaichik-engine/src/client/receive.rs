@@ -170,10 +170,13 @@ impl Client {
 
     /// How many records the publish has whose answer must come next, which is to be `wire`.
     fn first_publish(&self, wire: u32) -> Result<u32, Violation> {
-        match self.sent_kind(wire)? {
-            Kind::Publish(publish) if self.inflight.first_publish() == Some(wire) => Ok(publish.size.records),
-            _ => Err(Violation::Answer { request: wire }),
+        let Kind::Publish(publish) = self.sent_kind(wire)? else {
+            return Err(Violation::Answer { request: wire });
+        };
+        if self.inflight.first_publish() != Some(wire) {
+            return Err(Violation::Answer { request: wire });
         }
+        Ok(publish.size.records)
     }
 
     fn request_refused(&mut self, wire: u32, refusal: Refusal) -> Result<(), Violation> {
@@ -187,6 +190,11 @@ impl Client {
                 }
             }
             Kind::Resubscribe(id, mut backoff) => {
+                if self.subscriptions.get(id).is_some_and(|state| state.is_ending) {
+                    // The Unsubscribe that follows it on the wire will be refused, and ends it.
+                    self.inflight.remove(wire);
+                    return Ok(());
+                }
                 if refusal.code.is_retryable() {
                     let delay = backoff.next(&mut self.jitter).max(busy_micros(refusal));
                     if let Some(kind) = self.inflight.kind_mut(wire) {
