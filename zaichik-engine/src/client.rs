@@ -141,7 +141,10 @@ impl Client {
     pub fn wants_read(&self) -> bool {
         match self.link {
             Link::Handshake | Link::Closing => true,
-            Link::Open => self.subscriptions.unwindowed_bytes() <= self.config.buffer_bytes,
+            Link::Open => {
+                let unwindowed = self.subscriptions.unwindowed_bytes();
+                unwindowed <= self.config.buffer_bytes || self.drain_deadline.is_some()
+            }
             Link::Connect { .. } | Link::Closed(_) => false,
         }
     }

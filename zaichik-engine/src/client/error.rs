@@ -91,7 +91,9 @@ pub enum RequestError {
         refusal: Refusal,
     },
     /// No answer came in time, or the connection broke: the request may have taken effect, or not.
-    #[error("topic {topic:?}: the broker did not answer, so whether it took the request is unknown")]
+    #[error(
+        "topic {topic:?}: no answer came, so whether the broker took the request is unknown; look before asking again"
+    )]
     Unknown {
         /// The topic that the request was about.
         topic: Arc<str>,

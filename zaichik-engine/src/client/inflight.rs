@@ -351,6 +351,13 @@ impl Inflight {
         self.awaited
     }
 
+    /// The same, with those that want no answer and were not sent.
+    pub(super) fn owed(&self) -> usize {
+        let is_quiet = |request: &&Request| matches!(request.kind, Kind::PublishQuiet(_));
+        let quiet = self.slots.iter().map(|(_, request)| request).filter(is_quiet);
+        self.awaited.saturating_add(quiet.count())
+    }
+
     pub(super) const fn kept_bytes(&self) -> usize {
         self.kept_bytes
     }

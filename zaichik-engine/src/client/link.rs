@@ -37,6 +37,7 @@ pub(super) struct Heartbeat {
     /// Zero turns heartbeats off.
     interval_micros: u64,
     heard_at: Timestamp,
+    /// Whole intervals of silence, each of which had its ping.
     pings: u64,
     /// Reading is paused, so silence means nothing.
     is_paused: bool,
@@ -119,7 +120,8 @@ impl Client {
 
     /// Takes no more requests, waits for the answers to those it has, says goodbye and closes.
     ///
-    /// The connection is opened again for requests that still need it. When the drain deadline passes first, the
+    /// The connection is opened again for requests that still need it. Subscriptions with a window go on until
+    /// everything is answered, those without get nothing new. When the drain deadline passes first, the
     /// client closes with [`ClientError::DrainTimeout`].
     pub fn close(&mut self, now: Timestamp) {
         self.tick(now);
@@ -198,7 +200,7 @@ impl Client {
 
     /// Writes requests to the output while there is room in it.
     pub(super) fn pump(&mut self) {
-        while self.link == Link::Open && self.outbound.control_len() < self.config.max_outbound_bytes {
+        while self.link == Link::Open && self.outbound.control_len() < self.config.max_outbound_bytes.max(1) {
             let Some(request) = self.inflight.first_unsent() else {
                 return;
             };
@@ -234,7 +236,7 @@ impl Client {
     pub(super) fn link_timeout(&mut self, now: Timestamp) {
         let is_over = matches!(self.link, Link::Closed(_));
         if !is_over && self.drain_deadline.is_some_and(|deadline| deadline <= now) {
-            let unanswered = self.inflight.awaited();
+            let unanswered = self.inflight.owed();
             let error = (unanswered > 0).then_some(ClientError::DrainTimeout { unanswered });
             self.closed(error);
         }
@@ -262,10 +264,15 @@ impl Client {
             self.heartbeat.heard(now);
             return;
         }
-        if self.heartbeat.next_timeout().is_none_or(|at| now < at) {
+        let before = self.heartbeat.pings;
+        while self.heartbeat.pings < Heartbeat::MAX_SILENCE
+            && self.heartbeat.next_timeout().is_some_and(|at| at <= now)
+        {
+            self.heartbeat.pings = self.heartbeat.pings.saturating_add(1);
+        }
+        if self.heartbeat.pings == before {
             return;
         }
-        self.heartbeat.pings = self.heartbeat.pings.saturating_add(1);
         if self.heartbeat.pings >= Heartbeat::MAX_SILENCE {
             self.link_broken(now, ClientError::HeartbeatMissed);
             return;

@@ -275,6 +275,11 @@ impl Client {
     fn delivered(&mut self, frame: &Bytes, delivery: &Delivery<'_>) -> Result<(), Violation> {
         let subscription = delivery.subscription;
         let id = SubscriptionId(subscription);
+        let window = self.subscriptions.get(id).map(|state| state.options.window);
+        if self.link == Link::Closing || (self.drain_deadline.is_some() && window == Some(0)) {
+            // Who closes takes nothing more, and what nobody takes may not keep answers from being read.
+            return Ok(());
+        }
         let done = self
             .subscriptions
             .update(id, |state| state.deliver(frame, delivery))
@@ -305,7 +310,7 @@ impl Client {
 
     fn pinged(&mut self, nonce: u64) {
         // A broker whose pings pile up unread gets its sign of life by what is in the output already.
-        if self.outbound.control_len() < self.config.max_outbound_bytes {
+        if self.outbound.control_len() < self.config.max_outbound_bytes.max(1) {
             let pong = ClientFrame::Pong { nonce };
             self.outbound.frame(LaneKind::Control, |out| pong.encode(out));
         }

@@ -97,3 +97,40 @@ fn a_draining_broker_goes_on_answering_and_is_come_back_to() {
     peer.disconnect();
     assert!(matches!(peer.client.link(), Link::Connect { .. }));
 }
+
+#[test]
+fn messages_that_nobody_takes_do_not_keep_close_from_its_answers() {
+    let mut config = ClientConfig::new(1);
+    config.buffer_bytes = 100;
+    let mut peer = Peer::open_with(config);
+    let (free, windowed) = (peer.subscribe("t", 0, 0), peer.subscribe("t", 1, 0));
+    let id = peer.publish("t", b"owed").unwrap();
+    let request = peer.sent_one().request();
+    peer.deliver(free, 0, &[&[0; 200]]);
+    assert!(!peer.client.wants_read());
+    peer.client.close(peer.now);
+    assert!(peer.client.wants_read());
+    peer.deliver(free, 1, &[&[0; 200]]);
+    peer.deliver(windowed, 0, &[b"last"]);
+    peer.ack(&[(request, 1, 0)]);
+    assert!(peer.answer_to(id).is_ok());
+    assert_eq!(peer.sent(), [Sent::Close]);
+    peer.deliver(free, 2, &[&[0; 200]]);
+    goodbye(&mut peer, GoodbyeReason::Closed);
+    assert_eq!(peer.client.link(), Link::Closed(None));
+    assert_eq!(peer.message(free).offset, 0);
+    assert_eq!(peer.incoming(free), None);
+    assert_eq!(peer.message(windowed).offset, 0);
+}
+
+#[test]
+fn publishes_without_answer_that_never_left_count_as_owed() {
+    let mut peer = Peer::new(ClientConfig::new(1));
+    let quiet = PublishOptions::new().ack(AckLevel::None);
+    let record = Record::default();
+    assert!(peer.client.publish(peer.now, "t", &[record], quiet).is_ok());
+    peer.client.close(peer.now);
+    peer.advance(Duration::from_secs(10));
+    let error = ClientError::DrainTimeout { unanswered: 1 };
+    assert_eq!(peer.client.link(), Link::Closed(Some(error)));
+}

@@ -185,6 +185,33 @@ fn w9_a_broker_that_falls_silent_is_pinged_and_given_up_after_three_heartbeats()
 }
 
 #[test]
+fn one_late_look_at_the_clock_counts_all_of_the_silence() {
+    for (seconds, pings) in [(31, 1), (61, 1), (89, 1)] {
+        let mut peer = Peer::open();
+        peer.now = peer.now + Duration::from_secs(seconds);
+        peer.client.handle_timeout(peer.now);
+        peer.client.handle_timeout(peer.now);
+        assert_eq!(peer.sent().len(), pings, "{seconds}");
+    }
+    let mut peer = Peer::open();
+    peer.now = peer.now + Duration::from_secs(90);
+    peer.client.handle_timeout(peer.now);
+    assert_eq!(peer.client.last_error(), Some(&ClientError::HeartbeatMissed));
+}
+
+#[test]
+fn time_does_not_go_back() {
+    let mut peer = Peer::open();
+    let due = peer.client.next_timeout();
+    peer.client.handle_timeout(Timestamp::ZERO);
+    peer.send(&ServerFrame::Ping { nonce: 1 });
+    let before = core::mem::replace(&mut peer.now, Timestamp::ZERO);
+    peer.send(&ServerFrame::Ping { nonce: 1 });
+    assert_eq!(peer.client.next_timeout(), due);
+    assert_eq!(peer.client.next_timeout(), Some(before + Duration::from_secs(30)));
+}
+
+#[test]
 fn a_ping_is_answered() {
     let mut peer = Peer::open();
     peer.send(&ServerFrame::Ping { nonce: 3 });

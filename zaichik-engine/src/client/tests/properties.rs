@@ -45,7 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Break),
         3 => (1..3u128).prop_map(|instance| Step::Connect { instance }),
         1 => Just(Step::Fatal),
-        2 => (0..40_000_000u64).prop_map(Step::Wait),
+        2 => (0..100_000_000u64).prop_map(Step::Wait),
         4 => Just(Step::Deadline),
         1 => Just(Step::Close),
     ]
