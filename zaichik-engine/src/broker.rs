@@ -266,13 +266,14 @@ impl Broker {
             }
         }
         self.retired.sweep();
-        let more = self.hand_out_wakes(id, effects) | self.release_throttled(effects);
+        let more = self.release_throttled(effects);
         self.agenda.rearm(effects);
         Verdict { throttled, more }
     }
 
-    /// Hands woken subscriptions to their sessions; says whether some are left.
-    fn hand_out_wakes(&mut self, own: SessionId, effects: &mut Effects) -> bool {
+    /// Hands woken subscriptions to their sessions, a bounded number; says whether some are left. The session
+    /// that asks is not woken: it delivers next.
+    pub(crate) fn hand_out_wakes(&mut self, own: SessionId, effects: &mut Effects) -> bool {
         for _ in 0..WAKES_PER_CALL {
             let Some(key) = self.rings.pop(self.woken) else {
                 return false;

@@ -14,6 +14,7 @@ use zaichik_proto::{
 };
 
 use self::answers::Answers;
+use self::requests::Applied;
 use self::timers::Timers;
 use crate::broker::{Broker, Held};
 use crate::config::BrokerConfig;
@@ -164,17 +165,19 @@ impl Session {
             broker.open(self.id, effects);
             self.state = State::Open;
         }
-        let mut more = false;
+        let mut applied = Applied::All;
         if self.state == State::Open {
-            more |= self.apply(now, broker, effects);
+            applied = self.apply(now, broker, effects);
         }
         if let Some(stops_at) = orders.stops_at {
             self.stop(now, stops_at, broker);
         }
-        if self.eof && !more && !matches!(self.state, State::Ending(_) | State::Ended(_)) {
+        if self.eof && applied == Applied::All {
             self.finish(now, CloseReason::PeerGone);
         }
+        let mut more = applied == Applied::More;
         if self.state == State::Open {
+            more |= broker.hand_out_wakes(self.id, effects);
             more |= broker.deliver(now, self.id, &mut self.outbound);
         }
         if let State::Ending(reason) = self.state {
@@ -319,8 +322,10 @@ impl Session {
 
     /// The broker stops: the peer is told, and when neither owes the other anything it is over.
     fn stop(&mut self, now: Timestamp, stops_at: Timestamp, broker: &Broker) {
-        if self.state != State::Open {
-            return;
+        match self.state {
+            State::Open => {}
+            State::Handshake => return self.finish(now, CloseReason::Stopped),
+            State::Welcomed | State::Ending(_) | State::Ended(_) => return,
         }
         if self.stops_at.is_none() {
             self.stops_at = Some(stops_at);

@@ -166,7 +166,7 @@ impl Topic {
         let at = now.as_micros();
         self.log.expire(at, self.settings.retention_ttl_micros);
         self.trim_committed();
-        self.log.free(at, FREE_PER_STEP, retired);
+        let more = self.log.free(at, FREE_PER_STEP, retired);
         if let Some(keys) = &mut self.keys {
             keys.forget(at, FREE_PER_STEP);
             keys.shrink();
@@ -174,7 +174,7 @@ impl Topic {
                 self.keys = None;
             }
         }
-        if self.seal_at() <= now {
+        if !more && self.seal_at() <= now {
             self.log.seal(retired);
         }
     }

@@ -1,6 +1,6 @@
 //! From frames to calls of the broker, in the order received (semantics O3).
 
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use zaichik_proto::{
     AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Done, Nack, Publish, Refusal, RefusalCode,
     Seek, ServerFrame, TopicReady,
@@ -23,60 +23,54 @@ const MAX_STREAM_ANSWERS: usize = 64 << 10;
 /// Bytes of one such answer.
 const STREAM_ANSWER: usize = 48;
 
-impl Session {
-    /// Applies what was received; says whether more of it could be applied at once.
-    pub(super) fn apply(&mut self, now: Timestamp, broker: &mut Broker, effects: &mut Effects) -> bool {
-        let mut inbound = core::mem::take(&mut self.inbound);
-        let before = inbound.len();
-        let more = self.apply_all(now, &mut inbound, broker, effects);
-        self.answers.report(now, &mut self.outbound);
-        self.answers.flush(&mut self.outbound);
-        if self.state == State::Open {
-            self.inbound = inbound;
-        }
-        // At the end of its input a connection is not throttled: what it sent last is still answered.
-        more || (self.eof && self.inbound.len() < before && !self.lane_is_full())
-    }
+/// How much of what was received has been applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// Every whole frame.
+    All,
+    /// The share of one exchange; there may be more.
+    More,
+    /// As much as the lanes have room to answer.
+    Paused,
+}
 
-    fn apply_all(
-        &mut self,
-        now: Timestamp,
-        inbound: &mut BytesMut,
-        broker: &mut Broker,
-        effects: &mut Effects,
-    ) -> bool {
-        if self.throttled && !self.eof {
-            return false;
-        }
+impl Session {
+    /// Applies what was received, a bounded amount of it.
+    pub(super) fn apply(&mut self, now: Timestamp, broker: &mut Broker, effects: &mut Effects) -> Applied {
         if self.outbound.stream_len() == 0 {
             self.stream_answers = 0;
         }
+        let mut inbound = core::mem::take(&mut self.inbound);
         let mut taken = 0usize;
-        let more = loop {
+        let applied = loop {
             if self.lane_is_full() || self.stream_answers >= MAX_STREAM_ANSWERS {
-                break false;
+                break Applied::Paused;
             }
             if taken >= BYTES_PER_EXCHANGE {
-                break true;
+                break Applied::More;
             }
             match self.decoder.decode(inbound.get(taken..).unwrap_or_default()) {
                 Ok(Some((frame, len))) => {
                     taken = taken.saturating_add(len);
                     self.request(now, &frame, broker, effects);
                     if self.state != State::Open {
-                        break false;
+                        break Applied::All;
                     }
                 }
-                Ok(None) => break false,
+                Ok(None) => break Applied::All,
                 Err(error) => {
-                    self.answers.flush(&mut self.outbound);
                     self.finish(now, CloseReason::Protocol(error));
-                    break false;
+                    break Applied::All;
                 }
             }
         };
-        inbound.advance(taken);
-        more
+        self.answers.report(now, &mut self.outbound);
+        self.answers.flush(&mut self.outbound);
+        if self.state == State::Open {
+            inbound.advance(taken);
+            self.inbound = inbound;
+        }
+        applied
     }
 
     fn request(
@@ -115,10 +109,7 @@ impl Session {
             ClientFrame::Ping { nonce } => {
                 self.answers.control(&mut self.outbound, ServerFrame::Pong { nonce: *nonce });
             }
-            ClientFrame::Close => {
-                self.answers.flush(&mut self.outbound);
-                self.finish(now, CloseReason::Requested);
-            }
+            ClientFrame::Close => self.finish(now, CloseReason::Requested),
             ClientFrame::Nack(Nack { request, .. })
             | ClientFrame::Seek(Seek { request, .. })
             | ClientFrame::Batch(Batch { request, .. }) => {

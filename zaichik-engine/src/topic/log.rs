@@ -384,9 +384,6 @@ impl Log {
 
     /// Nothing was appended for a while: give back what the tail's allocation has too much.
     pub(crate) fn seal(&mut self, retired: &mut Retired) {
-        if self.is_empty() {
-            self.free(0, usize::MAX, retired);
-        }
         let live = self.chunks.iter().rev().take(self.pieces as usize).map(|chunk| chunk.data.len());
         let live = live.fold(self.tail.len(), usize::saturating_add);
         let wasteful = self.tail_charge > live.saturating_add(live / 4);
@@ -476,6 +473,13 @@ impl Log {
             && span.own_death < u64::MAX
         {
             self.own_deaths.push(Reverse((span.own_death, span.start)));
+            // Limits may have removed chunks before their time; their entries are not to pile up.
+            if self.own_deaths.len() > self.chunks.len().saturating_mul(2).saturating_add(16) {
+                let mortal =
+                    self.chunks.iter().filter(|chunk| chunk.charge > 0 && chunk.span.own_death < u64::MAX);
+                self.own_deaths =
+                    mortal.map(|chunk| Reverse((chunk.span.own_death, chunk.span.start))).collect();
+            }
         }
     }
 

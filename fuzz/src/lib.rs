@@ -1,0 +1,26 @@
+//! What the fuzzer runs: one function for each target, from arbitrary bytes to a panic or none.
+//!
+//! A function here is the whole of a target: `fuzz_targets/` has the fuzzer's entry, `corpus/` what is known to be
+//! interesting, and `tests/replay.rs` runs every function over its corpus on a stable toolchain. To find more:
+//!
+//! ```text
+//! cargo +nightly fuzz run decode_client --fuzz-dir fuzz --features libfuzzer
+//! ```
+//!
+//! A new target is a module with its function, a line in [`TARGETS`], a file in `fuzz_targets/` and its `[[bin]]`
+//! in `Cargo.toml`, and a directory in `corpus/`.
+
+#![forbid(unsafe_code)]
+
+mod decode;
+mod handshake;
+
+pub use decode::{decode_client, decode_server};
+pub use handshake::handshake;
+
+/// Runs one target on one input.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name, which is that of its binary and of its corpus.
+pub const TARGETS: &[(&str, Target)] =
+    &[("decode_client", decode_client), ("decode_server", decode_server), ("handshake", handshake)];

@@ -1,0 +1,95 @@
+//! Codes and masks mean the same in both directions, and their texts tell what to do.
+
+use std::time::Duration;
+
+use zaichik_proto::{
+    CompactionMode, FaultCode, Overflow, ProtocolFault, RecordError, Refusal, RefusalCode, TopicOptions,
+    micros,
+};
+
+#[test]
+fn every_code_has_one_meaning() {
+    for code in 0..=u16::MAX {
+        assert_eq!(RefusalCode::from_code(code).code(), code);
+        assert_eq!(FaultCode::from_code(code).code(), code);
+    }
+    assert!(RefusalCode::ALL.is_sorted() && FaultCode::ALL.is_sorted());
+    assert_eq!(RefusalCode::from_code(9), RefusalCode::Busy);
+    assert_eq!(RefusalCode::from_code(999), RefusalCode::Unknown(999));
+    assert!(!RefusalCode::Unknown(999).is_retryable());
+}
+
+#[test]
+fn every_fault_of_a_peer_has_the_code_of_the_document() {
+    for (fault, code) in [
+        (ProtocolFault::BadMagic, 1),
+        (ProtocolFault::UnsupportedVersion { got: 9 }, 2),
+        (ProtocolFault::OutOfPhase { kind: 1 }, 3),
+        (ProtocolFault::FrameTooLarge { limit: 1, got: 2 }, 4),
+        (ProtocolFault::UnknownKind { kind: 1 }, 5),
+        (ProtocolFault::WrongDirection { kind: 1 }, 6),
+        (ProtocolFault::ReservedBits { field: "header" }, 7),
+        (ProtocolFault::Truncated, 8),
+        (ProtocolFault::TrailingBytes { count: 1 }, 8),
+        (ProtocolFault::BadValue { field: "start", got: 4 }, 9),
+        (ProtocolFault::CountTooLarge { field: "records", limit: 1, got: 2 }, 10),
+        (ProtocolFault::NotUtf8 { field: "text" }, 11),
+        (ProtocolFault::BadRecord { index: 3, error: RecordError::ZeroTtl }, 12),
+    ] {
+        assert_eq!(fault.code().code(), code, "{fault}");
+    }
+}
+
+#[test]
+fn t_04_a_refusal_names_the_settings_that_differ() {
+    let ours = TopicOptions::new().retention_ttl(Duration::from_secs(10)).max_messages(1_000);
+    let theirs = TopicOptions::new().max_messages(1_000);
+    assert_eq!(ours.difference(&ours), 0);
+    let mask = ours.difference(&theirs.overflow(Overflow::Reject));
+    assert_eq!(mask, 0b10_0001);
+    assert_eq!(
+        Refusal::with_value(RefusalCode::SettingsDiffer, mask).to_string(),
+        "the topic exists with other settings; these differ: retention_ttl, overflow"
+    );
+}
+
+#[test]
+fn the_mask_has_the_order_of_the_document() {
+    let second = Duration::from_secs(1);
+    let settings = [
+        TopicOptions::new().retention_ttl(second),
+        TopicOptions::new().compaction_window(second),
+        TopicOptions::new().compaction(CompactionMode::Latest),
+        TopicOptions::new().max_messages(1),
+        TopicOptions::new().max_bytes(1),
+        TopicOptions::new().overflow(Overflow::Reject),
+        TopicOptions::new().max_keys(1),
+        TopicOptions::new().tombstone_ttl(second),
+    ];
+    for (bit, setting) in settings.iter().enumerate() {
+        assert_eq!(setting.difference(&TopicOptions::new()), 1 << bit);
+    }
+}
+
+#[test]
+fn a_mask_of_a_newer_broker_is_read_as_far_as_it_is_known() {
+    let refusal = Refusal::with_value(RefusalCode::InvalidSettings, u64::MAX);
+    assert_eq!(
+        refusal.to_string(),
+        "the topic's settings are invalid; look at: retention_ttl, compaction_window, compaction, \
+         max_messages, max_bytes, overflow, max_keys, tombstone_ttl"
+    );
+}
+
+#[test]
+fn a_duration_longer_than_the_wire_holds_is_for_ever() {
+    assert_eq!(micros(Duration::from_micros(7)), 7);
+    assert_eq!(micros(Duration::MAX), u64::MAX);
+}
+
+#[test]
+fn every_refusal_says_what_is_wrong() {
+    for code in RefusalCode::ALL {
+        assert!(Refusal::with_value(*code, 7).to_string().len() > 20, "{code}");
+    }
+}

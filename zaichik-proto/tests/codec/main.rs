@@ -1,0 +1,116 @@
+//! The codec against whatever a peer may send: arbitrary frames, any cut of the stream, any damage to it.
+
+mod bodies;
+mod client_frames;
+mod codes;
+mod encode;
+mod handshake;
+mod header;
+mod mutation;
+mod records;
+mod round_trip;
+mod server_frames;
+mod split;
+
+use bytes::BytesMut;
+use proptest::prelude::*;
+use zaichik_proto::{ClientDecoder, ClientFrame, Limits, ProtocolError, ServerDecoder, ServerFrame};
+
+/// What one step of a decoder gave: the frame, encoded again, and the bytes that it took.
+type Step = Result<Option<(Vec<u8>, usize)>, ProtocolError>;
+
+/// A decoder of the client's frames after the handshake, as a function from input to a step.
+fn client_steps() -> impl FnMut(&[u8]) -> Step {
+    let mut decoder = ClientDecoder::new(&Limits::default());
+    move |input| {
+        let step = decoder.decode(input)?;
+        Ok(step.map(|(frame, taken)| (client_bytes(&frame), taken)))
+    }
+}
+
+/// A decoder of the broker's frames after the handshake, as a function from input to a step.
+fn server_steps() -> impl FnMut(&[u8]) -> Step {
+    let mut decoder = ServerDecoder::new(&Limits::default());
+    move |input| {
+        let step = decoder.decode(input)?;
+        Ok(step.map(|(frame, taken)| (server_bytes(&frame), taken)))
+    }
+}
+
+fn client_bytes(frame: &ClientFrame<'_>) -> Vec<u8> {
+    let mut bytes = BytesMut::new();
+    frame.encode(&mut bytes);
+    bytes.into()
+}
+
+fn server_bytes(frame: &ServerFrame<'_>) -> Vec<u8> {
+    let mut bytes = BytesMut::new();
+    frame.encode(&mut bytes);
+    bytes.into()
+}
+
+/// A frame of any body, header included.
+fn raw_frame(kind: u8, body: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    [&len.to_le_bytes()[..], &[kind, 0, 0, 0], body].concat()
+}
+
+/// Feeds a stream in pieces that end at `cuts`; returns the frames and the error that ended it, if one did.
+fn feed(
+    stream: &[u8],
+    cuts: impl IntoIterator<Item = usize>,
+    mut step: impl FnMut(&[u8]) -> Step,
+) -> (Vec<Vec<u8>>, Option<ProtocolError>) {
+    let mut frames = Vec::new();
+    let mut start: usize = 0;
+    for end in cuts.into_iter().chain([stream.len()]) {
+        loop {
+            match step(stream.get(start..end).unwrap_or_default()) {
+                Ok(Some((frame, taken))) => {
+                    frames.push(frame);
+                    start = start.saturating_add(taken);
+                }
+                Ok(None) => break,
+                Err(error) => return (frames, Some(error)),
+            }
+        }
+    }
+    (frames, None)
+}
+
+/// Keeps what a generated frame borrows; a test ends soon.
+fn keep<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
+}
+
+fn keep_bytes(bytes: Vec<u8>) -> &'static [u8] {
+    bytes.leak()
+}
+
+/// Any number, with the ends of its range much more often than chance gives them.
+fn edgy_u32() -> impl Strategy<Value = u32> {
+    prop_oneof![Just(0), Just(1), Just(u32::MAX), 0..1_000u32, any::<u32>()]
+}
+
+/// Any number, with the ends of its range much more often than chance gives them.
+fn edgy_u64() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), Just(1), Just(u64::MAX), Just(u64::MAX - 1), 0..1_000u64, any::<u64>()]
+}
+
+/// The id of a request: not 0.
+fn request() -> impl Strategy<Value = u32> {
+    prop_oneof![Just(1), Just(u32::MAX), 1..=u32::MAX]
+}
+
+/// Bytes behind a one-byte length.
+fn short_bytes() -> impl Strategy<Value = &'static [u8]> {
+    let len = prop_oneof![8 => 0..20usize, 1 => Just(255)];
+    len.prop_flat_map(|len| prop::collection::vec(any::<u8>(), len)).prop_map(keep_bytes)
+}
+
+/// Text of `min` to 255 bytes.
+fn label(min: usize) -> impl Strategy<Value = &'static str> {
+    let len = prop_oneof![8 => min..12, 1 => Just(63)];
+    len.prop_flat_map(|len| prop::collection::vec(any::<char>(), len))
+        .prop_map(|chars| keep(chars.into_iter().collect::<String>()).as_str())
+}
