@@ -112,5 +112,5 @@ pub(crate) fn encoded(frame: &ClientFrame<'_>) -> BytesMut {
 
 /// Fails instead of hanging for ever.
 pub(crate) async fn within<T>(test: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), test).await.expect("it hangs")
+    tokio::time::timeout(Duration::from_mins(1), test).await.expect("it hangs")
 }

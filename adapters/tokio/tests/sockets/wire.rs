@@ -9,7 +9,7 @@ use zaichik_proto::{
 };
 use zaichik_tokio::{Client, ClientError, TopicOptions};
 
-fn publish<'a>(request: u32, records: &'a [u8]) -> ClientFrame<'a> {
+fn publish(request: u32, records: &[u8]) -> ClientFrame<'_> {
     let records = Records::from_encoded(1, records);
     ClientFrame::Publish(Publish {
         request,
@@ -58,7 +58,7 @@ async fn w5_a_frame_split_across_two_segments_is_one_frame() {
             peer.next(|frame| match frame {
                 ServerFrame::Published(published) => assert_eq!(published.request, 7),
                 ServerFrame::Acks(acks) => {
-                    assert_eq!(acks.runs.iter().next().map(|run| run.request), Some(7))
+                    assert_eq!(acks.runs.iter().next().map(|run| run.request), Some(7));
                 }
                 other => panic!("expected an answer, got {other:?}"),
             })
