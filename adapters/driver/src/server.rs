@@ -134,7 +134,7 @@ impl<R: Runtime> Acceptor<'_, R> {
                     self.backoff = Duration::ZERO;
                     match shared.accept() {
                         Ok(Some(session)) => {
-                            R::spawn(Connection::new(io, &peer, R::timer(), session, shared))
+                            R::spawn(Connection::new(io, &peer, R::timer(), session, shared));
                         }
                         Ok(None) | Err(Poisoned) => return Poll::Ready(()),
                     }

@@ -176,6 +176,8 @@ fn pump<I: Io>(
     };
     match moved {
         Ok(true) => Outlook::Busy,
+        // What was read may have ended the connection.
+        Ok(false) if matches!(state.machine.link(), Link::Connect { .. } | Link::Closed(_)) => Outlook::Busy,
         Ok(false) => {
             state.machine.shrink();
             Outlook::Idle(state.machine.next_timeout())
