@@ -261,7 +261,7 @@ impl Client {
                 self.inflight.answer_early(wire, Err(RequestError::Unknown { topic }));
             }
             (Phase::Unsent | Phase::Retry, Kind::Publish(PublishState { refusal: Some(refusal), .. })) => {
-                self.inflight.answer(wire, Err(RequestError::Refused { topic, refusal }))
+                self.inflight.answer(wire, Err(RequestError::Refused { topic, refusal }));
             }
             (Phase::Unsent | Phase::Retry, _) => {
                 self.inflight.answer(wire, Err(RequestError::NotSent { topic }));
