@@ -98,6 +98,8 @@ impl Topic {
         intake.duplicates.clear();
         let at = now.as_micros();
         self.log.expire(at, self.settings.retention_ttl_micros);
+        // What nobody waits for any more takes no room, whether housekeeping came by or not.
+        self.trim_committed();
         let keys_before = self.keys.as_ref().map_or(0, |keys| keys.next_number());
         let plan = self.plan(at, records, intake).and_then(|plan| self.make_way(at, plan));
         let Plan { count, .. } = plan.inspect_err(|_| {
@@ -287,7 +289,6 @@ impl Topic {
         if self.settings.is_live_only() && self.cursors.is_empty() {
             // Nobody will ever read them (R2).
             let count = u64::from(records.len()).saturating_sub(intake.duplicates.len() as u64);
-            self.log.raise_first(self.log.end());
             self.log.skip(count, at);
             return;
         }
@@ -297,7 +298,6 @@ impl Topic {
                 self.log.append(record.as_bytes(), record.ttl_micros(), at, intake.retired);
             }
         }
-        self.trim_committed();
         if self.settings.overflow == Overflow::DropOldest {
             self.drop_oldest();
         }

@@ -75,3 +75,8 @@ impl Runtime for Tokio {
         drop(tokio::spawn(future));
     }
 }
+
+/// The README's programs, compiled and run with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -66,6 +66,9 @@ impl Broker {
             Err(refusal) => {
                 if created {
                     self.remove_last_topic();
+                } else {
+                    // The keys that were looked up may have taken memory.
+                    self.settle_topic(id);
                 }
                 return Err(refusal);
             }
