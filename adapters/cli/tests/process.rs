@@ -5,6 +5,8 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
+use zaichik_tokio::Client;
+
 /// A broker that runs, and what it said since it was ready.
 struct Broker {
     process: Child,
@@ -15,7 +17,10 @@ struct Broker {
 }
 
 fn command(port: u16) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_zaichik"));
+    piped(Command::new(env!("CARGO_BIN_EXE_zaichik")), port)
+}
+
+fn piped(mut command: Command, port: u16) -> Command {
     command
         .env("PORT", port.to_string())
         .env_remove("RUST_LOG")
@@ -26,17 +31,21 @@ fn command(port: u16) -> Command {
 
 impl Broker {
     fn start(port: u16) -> Self {
-        let mut process = command(port).spawn().expect("the broker starts");
+        Self::run(&mut command(port))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let mut process = command.spawn().expect("the broker starts");
         let mut stderr = BufReader::new(process.stderr.take().expect("a pipe"));
-        let mut start = Vec::new();
-        while !start.last().is_some_and(|line: &String| line.contains("ready in ")) {
-            let mut line = String::new();
-            assert_ne!(stderr.read_line(&mut line).expect("text"), 0, "it ended: {start:?}");
-            start.push(line);
-        }
+        let start = until(&mut stderr, "ready in ");
         let address = start.iter().find_map(|line| line.trim().split_once("listening zaichik://127.0.0.1:"));
         let port = address.expect("its address").1.parse().expect("a port");
         Self { process, stderr, start, port }
+    }
+
+    /// Waits until it says something.
+    fn says(&mut self, what: &str) {
+        until(&mut self.stderr, what);
     }
 
     fn signal(&self, name: &str) {
@@ -51,6 +60,17 @@ impl Broker {
         self.stderr.read_to_string(&mut said).expect("text");
         (self.process.wait().expect("it ends").code(), said)
     }
+}
+
+/// The lines up to the one that contains `what`.
+fn until(stderr: &mut impl BufRead, what: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    while !lines.last().is_some_and(|line: &String| line.contains(what)) {
+        let mut line = String::new();
+        assert_ne!(stderr.read_line(&mut line).expect("text"), 0, "it ended: {lines:?}");
+        lines.push(line);
+    }
+    lines
 }
 
 #[test]
@@ -90,6 +110,30 @@ fn sigint_and_sigterm_drain_and_end_with_0() {
         assert!(said.contains(&format!("SIG{signal}: draining")), "{said}");
         assert!(said.contains("stopped"), "{said}");
     }
+}
+
+#[tokio::test]
+async fn w12_a_flood_of_connections_above_the_descriptors_ends_nobody() {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 48; exec \"$0\"", env!("CARGO_BIN_EXE_zaichik")]);
+    let mut broker = Broker::run(&mut piped(limited, 0));
+    let address = format!("127.0.0.1:{}", broker.port);
+    let honest = Client::connect(&address).await.expect("the broker listens");
+    let mut flood = Vec::new();
+    for _ in 0..150 {
+        flood.push(tokio::net::TcpStream::connect(&address).await.expect("the kernel accepts"));
+    }
+    broker.says("accept failed");
+    for _ in 0..20 {
+        honest.publish("flood", "still served").await.expect("accepted");
+    }
+    drop(flood);
+    let late =
+        Client::builder(&address).retry_first_connect(true).connect().await.expect("there is room again");
+    late.publish("flood", "served again").await.expect("accepted");
+    broker.signal("TERM");
+    let (code, said) = broker.end();
+    assert_eq!(code, Some(0), "{said}");
 }
 
 #[test]

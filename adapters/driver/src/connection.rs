@@ -121,7 +121,12 @@ impl<I: Io, T: Timer> Connection<I, T> {
 
     /// Ends at once: the peer is told if its socket takes it.
     fn abort(&mut self, cx: &mut Context<'_>) -> Outlook {
-        self.session.close(self.lease.shared.clock().now(), CloseReason::Stopped);
+        let shared = &self.lease.shared;
+        let reason = match shared.is_stopping() {
+            Ok(_) => CloseReason::Stopped,
+            Err(Poisoned) => CloseReason::Internal,
+        };
+        self.session.close(shared.clock().now(), reason);
         self.write(cx);
         Outlook::Over
     }
@@ -301,3 +306,6 @@ impl Drop for Lease {
         self.release();
     }
 }
+
+#[cfg(test)]
+mod tests;
