@@ -3,6 +3,10 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
 
 #[cfg(test)]
+mod gaps;
+#[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod topics;
 #[cfg(test)]
 mod world;

@@ -66,6 +66,8 @@ impl World {
     /// A world whose broker has another configuration.
     pub(crate) fn with(change: impl FnOnce(&mut BrokerConfig)) -> Self {
         let mut config = BrokerConfig::new(INSTANCE, 7);
+        // Weeks, so that silent peers may live as long as a test needs them.
+        config.wire.heartbeat_millis = u32::MAX;
         change(&mut config);
         Self {
             broker: Broker::new(config).unwrap(),
