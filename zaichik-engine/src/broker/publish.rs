@@ -66,6 +66,8 @@ impl Broker {
             Err(refusal) => {
                 if created {
                     self.remove_last_topic();
+                } else {
+                    self.settle_topic(id);
                 }
                 return Err(refusal);
             }
