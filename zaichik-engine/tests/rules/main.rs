@@ -3,6 +3,10 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
 
 #[cfg(test)]
+mod compaction;
+#[cfg(test)]
+mod delivery;
+#[cfg(test)]
 mod gaps;
 #[cfg(test)]
 mod retention;
