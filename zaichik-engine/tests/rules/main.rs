@@ -9,6 +9,10 @@ mod delivery;
 #[cfg(test)]
 mod gaps;
 #[cfg(test)]
+mod order;
+#[cfg(test)]
+mod publishing;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod topics;
