@@ -258,28 +258,26 @@ impl Topic {
             let limit = if plan.count > max_messages { max_messages } else { max_bytes };
             return Err(Refusal::with_value(RefusalCode::TooLarge, limit));
         }
-        let (mut messages, mut bytes) = (self.log.len(), self.log.bytes());
-        let over = |messages: u64, bytes: u64| {
-            messages.saturating_add(plan.count) > max_messages || bytes.saturating_add(plan.bytes) > max_bytes
+        let (end, first) = (self.log.end(), self.log.first());
+        let is_over = |log: &Log, from: Position| {
+            let messages = end.saturating_sub(from.offset).saturating_add(plan.count);
+            let bytes = || log.bytes_from(from).saturating_add(plan.bytes);
+            messages > max_messages || bytes() > max_bytes
         };
-        if !over(messages, bytes) {
+        let mut keep = first;
+        if !is_over(&self.log, keep) {
             return Ok(plan);
         }
-        let committed_below = self.cursors.lowest().unwrap_or(0);
-        let mut keep = self.log.first();
-        for (offset, head) in self.log.heads() {
-            let expired = head.ttl_micros.is_some_and(|ttl| head.timestamp.saturating_add(ttl) <= at);
-            if !over(messages, bytes) || (offset >= committed_below && !expired) {
-                break;
-            }
-            messages = messages.saturating_sub(1);
-            bytes = bytes.saturating_sub(head.len as u64);
-            keep = offset.saturating_add(1);
-        }
-        if over(messages, bytes) {
+        // The first one that has neither expired nor been committed by all, if there is anybody to commit.
+        let committed = self.cursors.lowest().unwrap_or(0);
+        let stays = self.log.first_live(Position::at(first.offset.max(committed)), at);
+        if is_over(&self.log, stays) {
             return Err(Refusal::new(RefusalCode::TopicFull));
         }
-        self.log.raise_first(keep);
+        while is_over(&self.log, keep) {
+            keep = self.log.first_live(keep.moved_to(keep.offset.saturating_add(1)), at);
+        }
+        self.log.raise_first(keep.offset);
         Ok(plan)
     }
 
@@ -314,7 +312,7 @@ impl Topic {
 
     fn drop_oldest(&mut self) {
         let first = self.log.first_within(self.settings.max_messages, self.settings.max_bytes);
-        if first > self.log.first() {
+        if first > self.log.first().offset {
             self.log.raise_first(first);
             self.limit_end = self.limit_end.max(first);
         }

@@ -44,6 +44,8 @@ pub(crate) struct Log {
     first: Position,
     /// Timestamp of the first record; meaningless while there is none.
     first_timestamp: u64,
+    /// When the first record dies by its own time to live; `u64::MAX` if it has none.
+    first_own_death: u64,
     /// Bytes that the topic had accepted before the first record.
     first_bytes: u64,
     end: u64,
@@ -95,7 +97,7 @@ impl Position {
     }
 
     /// Another offset, with the same knowledge.
-    const fn moved_to(self, offset: u64) -> Self {
+    pub(crate) const fn moved_to(self, offset: u64) -> Self {
         Self { offset, ..self }
     }
 }
@@ -156,6 +158,7 @@ impl Log {
         self.tail_span.has_own |= own_ttl.is_some();
         if self.is_empty() {
             self.first_timestamp = timestamp;
+            self.first_own_death = own_death;
             self.first_bytes = self.end_bytes;
         }
         self.last_timestamp = timestamp;
@@ -174,8 +177,8 @@ impl Log {
     }
 
     /// The first offset that exists.
-    pub(crate) const fn first(&self) -> u64 {
-        self.first.offset
+    pub(crate) const fn first(&self) -> Position {
+        self.first
     }
 
     /// The offset of the next record.
@@ -197,23 +200,17 @@ impl Log {
         if self.is_empty() { 0 } else { self.end_bytes.saturating_sub(self.first_bytes) }
     }
 
-    /// Raises the first offset over the records that the topic's time to live has ended.
+    /// Raises the first offset over the records that the topic's time to live, or their own, has ended.
     pub(crate) fn expire(&mut self, now: u64, ttl: u64) {
-        let dead = |timestamp: u64| timestamp.saturating_add(ttl) <= now;
-        if ttl == 0 || ttl == u64::MAX || self.is_empty() || !dead(self.first_timestamp) {
+        if self.is_empty() {
             return;
         }
-        let index = self.chunks.partition_point(|chunk| dead(chunk.span.last_timestamp));
-        let (Some(span), data) = self.part(index) else {
-            return self.raise_first(self.end);
-        };
-        let mut offset = span.start;
-        let mut rest = data;
-        while let Some(head) = RecordHead::peek(rest).filter(|head| dead(head.timestamp)) {
-            offset = offset.saturating_add(1);
-            rest = rest.get(head.len..).unwrap_or_default();
+        if ttl > 0 && ttl < u64::MAX && self.first_timestamp.saturating_add(ttl) <= now {
+            self.raise_first(self.end_of_expired(now, ttl));
         }
-        self.raise_first(offset);
+        if self.first_own_death <= now && !self.is_empty() {
+            self.raise_first(self.first_live(self.first, now).offset);
+        }
     }
 
     /// Nothing below `offset` exists from here on; an offset that is not above the first changes nothing.
@@ -228,9 +225,10 @@ impl Log {
         let head = data.get(byte..).and_then(RecordHead::peek);
         let bytes = span.map_or(self.end_bytes, |span| span.base.saturating_add(byte as u64));
         // A hole has no heads left; the last record of it is as good, because time only goes on.
-        let timestamp =
-            head.map(|head| head.timestamp).or_else(|| span.map(|span| span.last_timestamp)).unwrap_or(0);
-        (self.first_bytes, self.first_timestamp) = (bytes, timestamp);
+        let hole = span.map_or((0, u64::MAX), |span| (span.last_timestamp, span.own_death));
+        self.first_bytes = bytes;
+        (self.first_timestamp, self.first_own_death) =
+            head.map_or(hole, |head| (head.timestamp, own_death(head)));
     }
 
     /// The first offset from which on the records fit both limits.
@@ -261,15 +259,12 @@ impl Log {
         by_count.max(offset)
     }
 
-    /// The records from the first on, with their offsets, for as long as the caller asks.
-    pub(crate) fn heads(&self) -> impl Iterator<Item = (u64, RecordHead)> {
-        let mut at = self.first;
-        core::iter::from_fn(move || {
-            let head = self.head_at(at)?;
-            let offset = at.offset;
-            at = self.locate(at.moved_to(offset.saturating_add(1)));
-            Some((offset, head))
-        })
+    /// Bytes of the records from a position on.
+    pub(crate) fn bytes_from(&self, at: Position) -> u64 {
+        let at = self.locate(at);
+        let (span, _) = self.part(self.index_of(at.offset));
+        let begin = span.map_or(self.end_bytes, |span| span.base.saturating_add(u64::from(at.byte)));
+        self.end_bytes.saturating_sub(begin)
     }
 
     /// The first offset at or after `from` whose record lives by its own time to live; the end if none does.
@@ -289,8 +284,7 @@ impl Log {
                 continue;
             }
             let Some(head) = self.head_at(at) else { break };
-            let lives = |ttl: u64| head.timestamp.saturating_add(ttl) > now;
-            if head.ttl_micros.is_none_or(lives) {
+            if own_death(head) > now {
                 return at;
             }
             at = self.locate(at.moved_to(at.offset.saturating_add(1)));
@@ -544,6 +538,21 @@ impl Log {
         retired.push(data, charge);
     }
 
+    /// The offset after the last record that the topic's time to live has ended; the first record is one.
+    fn end_of_expired(&self, now: u64, ttl: u64) -> u64 {
+        let dead = |timestamp: u64| timestamp.saturating_add(ttl) <= now;
+        let index = self.chunks.partition_point(|chunk| dead(chunk.span.last_timestamp));
+        let (Some(span), data) = self.part(index) else {
+            return self.end;
+        };
+        let (mut offset, mut rest) = (span.start, data);
+        while let Some(head) = RecordHead::peek(rest).filter(|head| dead(head.timestamp)) {
+            offset = offset.saturating_add(1);
+            rest = rest.get(head.len..).unwrap_or_default();
+        }
+        offset
+    }
+
     /// Which chunk holds an offset that exists; the number of chunks stands for the tail.
     fn index_of(&self, offset: u64) -> usize {
         self.chunks.partition_point(|chunk| chunk.end <= offset)
@@ -593,6 +602,11 @@ impl Log {
     }
 }
 
+/// When a record dies by its own time to live; `u64::MAX` if it has none.
+fn own_death(head: RecordHead) -> u64 {
+    head.ttl_micros.map_or(u64::MAX, |ttl| head.timestamp.saturating_add(ttl))
+}
+
 /// The position of a record that begins at `byte` of the chunk that starts at offset `chunk`.
 fn seen(chunk: u64, offset: u64, byte: usize) -> Position {
     let index = u32::try_from(offset.saturating_sub(chunk)).unwrap_or(u32::MAX);
@@ -606,7 +620,7 @@ fn run(rest: &[u8], left: u64, want: Want, now: u64) -> (u32, usize) {
         let Some(head) = rest.get(len..).and_then(RecordHead::peek) else {
             break;
         };
-        if head.ttl_micros.is_some_and(|ttl| head.timestamp.saturating_add(ttl) <= now) {
+        if own_death(head) <= now {
             break;
         }
         let total = len.saturating_add(head.len);
