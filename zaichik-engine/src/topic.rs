@@ -147,6 +147,8 @@ impl Topic {
     pub(crate) fn change_settings(&mut self, now: Timestamp, settings: TopicSettings) {
         let at = now.as_micros();
         let live = self.start(now, Start::Earliest);
+        // What nobody waited for until here does not come back under a longer life.
+        self.trim_committed();
         self.hidden_below = self.hidden_below.max(live);
         if let Some(keys) = &mut self.keys {
             keys.set_window(settings.compaction_window_micros);
