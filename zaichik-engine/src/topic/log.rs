@@ -477,36 +477,31 @@ impl Log {
         }
     }
 
-    /// Copies the last `pieces` chunks, which share an allocation, into one of exactly their size.
+    /// Copies what lives of the last `pieces` chunks, which share an allocation, into one of exactly that size.
+    /// Records that were skipped lie between dead ones only, so the rest has consecutive offsets.
     fn merge(&mut self, pieces: u32, charge: usize, retired: &mut Retired) {
-        let at = self.chunks.len().saturating_sub(pieces as usize);
-        let parts = self.chunks.split_off(at);
-        let len = parts.iter().map(|chunk| chunk.data.len()).fold(0, usize::saturating_add);
+        let parts = self.chunks.split_off(self.chunks.len().saturating_sub(pieces as usize));
+        let first = self.first.offset;
+        let live = || parts.iter().filter(|part| part.end > first);
+        let len = live().map(|part| part.data.len()).fold(0, usize::saturating_add);
+        let mut merged: Option<(Span, u64)> = None;
         let mut data = Vec::with_capacity(len);
-        let (Some(head), Some(end)) =
-            (parts.front().map(|part| part.span), parts.back().map(|part| part.end))
-        else {
-            return;
-        };
-        let mut span = head;
-        let mut handle = Bytes::new();
-        for part in parts {
-            data.extend_from_slice(&part.data);
-            span.last_timestamp = span.last_timestamp.max(part.span.last_timestamp);
-            span.own_death = span.own_death.max(part.span.own_death);
-            span.has_own |= part.span.has_own;
-            handle = part.data;
+        for Chunk { span: part, end, data: bytes, .. } in live() {
+            data.extend_from_slice(bytes);
+            let (span, last) = merged.get_or_insert((*part, *end));
+            span.last_timestamp = span.last_timestamp.max(part.last_timestamp);
+            span.own_death = span.own_death.max(part.own_death);
+            span.has_own |= part.has_own;
+            *last = *end;
         }
-        retired.push(handle, charge);
-        self.chunk_charges = self.chunk_charges.saturating_add(data.capacity());
+        if let Some(part) = parts.into_iter().next_back() {
+            retired.push(part.data, charge);
+        }
+        let Some((span, end)) = merged else { return };
         let charge = data.capacity();
-        self.chunks.push_back(Chunk {
-            span,
-            end,
-            data: data.into(),
-            allocation: self.allocation.wrapping_sub(1),
-            charge,
-        });
+        self.chunk_charges = self.chunk_charges.saturating_add(charge);
+        let allocation = self.allocation.wrapping_sub(1);
+        self.chunks.push_back(Chunk { span, end, data: data.into(), allocation, charge });
     }
 
     fn freeze_tail(&mut self) {
@@ -535,7 +530,9 @@ impl Log {
         let data = core::mem::take(&mut chunk.data);
         let charge = core::mem::take(&mut chunk.charge);
         self.chunk_charges = self.chunk_charges.saturating_sub(charge);
-        retired.push(data, charge);
+        if charge > 0 {
+            retired.push(data, charge);
+        }
     }
 
     /// The offset after the last record that the topic's time to live has ended; the first record is one.
