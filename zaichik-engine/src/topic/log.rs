@@ -37,6 +37,8 @@ pub(crate) struct Log {
     tail_charge: usize,
     /// Chunks that share that allocation; they are the last ones.
     pieces: u32,
+    /// Whether slices of that allocation were given out, perhaps of chunks that are gone.
+    is_shared: bool,
     /// Bytes of all other allocations.
     chunk_charges: usize,
     /// When the chunks die whose records all have a time to live of their own, by chunk start.
@@ -423,7 +425,7 @@ impl Log {
     fn make_room(&mut self, need: usize, retired: &mut Retired) {
         let wanted = self.tail.len().saturating_add(need);
         let doubled = self.tail_charge.saturating_mul(2).min(CHUNK);
-        if self.pieces == 0 && !self.tail.is_empty() && wanted <= CHUNK {
+        if !self.is_shared && !self.tail.is_empty() && wanted <= CHUNK {
             let more = doubled.max(wanted).saturating_sub(self.tail.len());
             self.tail.reserve(more);
             self.tail_charge = self.tail.capacity();
@@ -442,6 +444,7 @@ impl Log {
         let rest = core::mem::take(&mut self.tail);
         let charge = core::mem::take(&mut self.tail_charge);
         let pieces = core::mem::take(&mut self.pieces);
+        self.is_shared = false;
         self.allocation = self.allocation.wrapping_add(1);
         if pieces == 0 {
             if charge > 0 {
@@ -509,6 +512,7 @@ impl Log {
         let (span, end, allocation) = (self.tail_span, self.end, self.allocation);
         self.chunks.push_back(Chunk { span, end, data, allocation, charge: 0 });
         self.pieces = self.pieces.saturating_add(1);
+        self.is_shared = true;
     }
 
     /// Lets go of a chunk that was taken out.
@@ -629,3 +633,4 @@ fn run(rest: &[u8], left: u64, want: Want, now: u64) -> (u32, usize) {
     }
     (count, len)
 }
+
