@@ -268,3 +268,6 @@ impl<'a> Filler<'_, 'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -634,3 +634,5 @@ fn run(rest: &[u8], left: u64, want: Want, now: u64) -> (u32, usize) {
     (count, len)
 }
 
+#[cfg(test)]
+mod tests;
