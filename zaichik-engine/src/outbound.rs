@@ -280,3 +280,6 @@ impl<'a> Filler<'_, 'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
