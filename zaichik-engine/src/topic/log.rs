@@ -109,6 +109,16 @@ pub(crate) struct Want {
     pub(crate) single: usize,
 }
 
+/// One record of the log, or a hole where several were.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Piece {
+    /// The offset after it.
+    pub(crate) end: u64,
+    pub(crate) bytes: u64,
+    /// When it dies by its own time to live; `u64::MAX` if it has none.
+    pub(crate) own_death: u64,
+}
+
 /// What a reader gets.
 #[derive(Debug)]
 pub(crate) enum Pull {
@@ -261,14 +271,25 @@ impl Log {
         by_count.max(offset)
     }
 
-    /// The records from the first on, with their offsets, for as long as the caller asks.
-    pub(crate) fn heads(&self) -> impl Iterator<Item = (u64, RecordHead)> {
+    /// What the log is made of from the first record on, for as long as the caller asks.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece> {
         let mut at = self.first;
         core::iter::from_fn(move || {
-            let head = self.head_at(at)?;
-            let offset = at.offset;
-            at = self.locate(at.moved_to(offset.saturating_add(1)));
-            Some((offset, head))
+            if at.offset >= self.end {
+                return None;
+            }
+            let index = self.index_of(at.offset);
+            let piece = if let Some(head) = self.head_at(at) {
+                let own_death = head.ttl_micros.map_or(u64::MAX, |ttl| head.timestamp.saturating_add(ttl));
+                Piece { end: at.offset.saturating_add(1), bytes: head.len as u64, own_death }
+            } else {
+                // A hole: its records died and are freed, but it still counts.
+                let base = |index| self.part(index).0.map_or(self.end_bytes, |span| span.base);
+                let bytes = base(index.saturating_add(1)).saturating_sub(base(index));
+                Piece { end: self.part_end(index), bytes, own_death: 0 }
+            };
+            at = self.locate(at.moved_to(piece.end));
+            Some(piece)
         })
     }
 
@@ -349,19 +370,29 @@ impl Log {
     /// Frees up to `budget` chunks that hold nothing live; says whether more may be free.
     pub(crate) fn free(&mut self, now: u64, budget: usize, retired: &mut Retired) -> bool {
         let mut left = budget;
-        while left > 0 && self.chunks.front().is_some_and(|chunk| chunk.end <= self.first.offset) {
-            let Some(chunk) = self.chunks.pop_front() else {
-                break;
-            };
-            self.release(chunk, retired);
-            left = left.saturating_sub(1);
-        }
         while left > 0 && self.own_deaths.peek().is_some_and(|Reverse((death, _))| *death <= now) {
             let Some(Reverse((_, start))) = self.own_deaths.pop() else {
                 break;
             };
             self.free_hole(start, retired);
             left = left.saturating_sub(1);
+        }
+        while left > 0
+            && let Some(chunk) = self.chunks.front()
+            && (chunk.end <= self.first.offset || chunk.data.is_empty())
+        {
+            // Nothing stands before a hole here, so its offsets need not exist any more.
+            self.raise_first(chunk.end);
+            if let Some(chunk) = self.chunks.pop_front() {
+                self.release(chunk, retired);
+            }
+            left = left.saturating_sub(1);
+        }
+        if self.chunks.capacity() > self.chunks.len().saturating_mul(4).max(16) {
+            self.chunks.shrink_to(self.chunks.len().saturating_mul(2));
+        }
+        if self.own_deaths.capacity() > self.own_deaths.len().saturating_mul(4).max(16) {
+            self.own_deaths.shrink_to(self.own_deaths.len().saturating_mul(2));
         }
         if self.is_empty() && !self.tail.is_empty() {
             self.tail.clear();
