@@ -1,5 +1,6 @@
 //! A client's background task: connects, moves bytes, keeps the deadlines, connects again.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -36,6 +37,15 @@ pub(crate) enum Target {
     Remote(Arc<str>),
     /// In this program.
     Local(Weak<Shared>),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remote(address) => f.write_str(address),
+            Self::Local(_) => f.write_str("local"),
+        }
+    }
 }
 
 /// A stream to a broker.
@@ -140,7 +150,7 @@ impl<R: Runtime> Task<R> {
                 state.machine.handle_connected(now);
             }
             Err(error) => {
-                tracing::debug!(%error, "connecting failed");
+                tracing::debug!(broker = %target, %error, "connecting failed");
                 state.connect_error = Some(Arc::new(error));
                 if matches!(target, Target::Local(_)) {
                     // A broker in this program does not come back.
