@@ -370,7 +370,11 @@ impl Session {
 
     fn held(&self) -> Held {
         let lanes = self.outbound.stream_len().saturating_add(self.outbound.control_len());
-        Held { buffers: self.inbound.capacity().saturating_add(lanes), received: self.inbound.len() }
+        Held {
+            buffers: self.inbound.capacity().saturating_add(lanes),
+            received: self.inbound.len(),
+            takes_more: self.outbound.stream_len() < self.config.lane_bytes,
+        }
     }
 
     /// Whether the control lane has no room: only then does decoding pause (semantics A7).

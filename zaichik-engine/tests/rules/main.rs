@@ -3,7 +3,15 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
 
 #[cfg(test)]
+mod compaction;
+#[cfg(test)]
+mod delivery;
+#[cfg(test)]
 mod gaps;
+#[cfg(test)]
+mod order;
+#[cfg(test)]
+mod publishing;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
