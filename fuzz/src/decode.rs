@@ -61,15 +61,8 @@ fn check<F: FnMut(&[u8]) -> Step>(data: &[u8], decoder: impl Fn() -> F) {
     let piece = usize::from(*cut).saturating_add(1);
     let mut whole = decoder();
     let (frames, error) = feed(stream, stream.len().max(1), &mut whole);
-    assert!(
-        stream.starts_with(&frames),
-        "what decodes encodes to the same bytes"
-    );
-    assert_eq!(
-        feed(stream, piece, decoder()),
-        (frames, error),
-        "the cut changes nothing"
-    );
+    assert!(stream.starts_with(&frames), "what decodes encodes to the same bytes");
+    assert_eq!(feed(stream, piece, decoder()), (frames, error), "the cut changes nothing");
     if let Some(error) = error {
         assert_eq!(whole(stream), Err(error), "an error stays");
         assert_eq!(whole(&[]), Err(error), "an error stays");
@@ -96,11 +89,7 @@ fn feed(
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    assert_eq!(
-                        error.offset,
-                        frames.len() as u64,
-                        "the error names the frame that broke"
-                    );
+                    assert_eq!(error.offset, frames.len() as u64, "the error names the frame that broke");
                     return (frames, Some(error));
                 }
             }

@@ -31,10 +31,7 @@ fn hello(data: &[u8]) {
     let again = [&MAGIC[..], &encoded(|out| frame.encode(out))].concat();
     assert_eq!(again, data[..taken], "what decodes encodes to the same bytes");
     let rest = &data[taken..];
-    assert!(
-        !matches!(decoder.decode(rest), Ok(Some(_))),
-        "nothing comes before the broker opens"
-    );
+    assert!(!matches!(decoder.decode(rest), Ok(Some(_))), "nothing comes before the broker opens");
 }
 
 fn welcome(data: &[u8]) {
@@ -48,16 +45,10 @@ fn welcome(data: &[u8]) {
     let Ok(Some((frame, taken))) = outcome else {
         return;
     };
-    assert!(
-        matches!(frame, ServerFrame::Welcome(_) | ServerFrame::Fatal(_)),
-        "{frame:?} comes first"
-    );
+    assert!(matches!(frame, ServerFrame::Welcome(_) | ServerFrame::Fatal(_)), "{frame:?} comes first");
     assert!(taken <= HEADER_LEN + Limits::MAX_HANDSHAKE_FRAME as usize);
     let again = encoded(|out| frame.encode(out));
     assert_eq!(again, data[..taken], "what decodes encodes to the same bytes");
     let rest = &data[taken..];
-    assert!(
-        !matches!(decoder.decode(rest), Ok(Some(_))),
-        "nothing comes before the client opens"
-    );
+    assert!(!matches!(decoder.decode(rest), Ok(Some(_))), "nothing comes before the client opens");
 }

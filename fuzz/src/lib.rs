@@ -22,8 +22,5 @@ pub use handshake::handshake;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its binary and of its corpus.
-pub const TARGETS: &[(&str, Target)] = &[
-    ("decode_client", decode_client),
-    ("decode_server", decode_server),
-    ("handshake", handshake),
-];
+pub const TARGETS: &[(&str, Target)] =
+    &[("decode_client", decode_client), ("decode_server", decode_server), ("handshake", handshake)];

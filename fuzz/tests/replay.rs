@@ -37,16 +37,10 @@ fn every_target_survives_every_prefix_and_every_flipped_byte_of_its_corpus() {
 
 #[test]
 fn every_corpus_and_every_binary_has_a_target() {
-    let targets: BTreeSet<_> = zaichik_fuzz::TARGETS
-        .iter()
-        .map(|(name, _)| String::from(*name))
-        .collect();
+    let targets: BTreeSet<_> = zaichik_fuzz::TARGETS.iter().map(|(name, _)| String::from(*name)).collect();
     let names = |directory: &Path| -> BTreeSet<_> {
         let stem = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
-        fs::read_dir(directory)
-            .unwrap()
-            .map(|entry| stem(entry.unwrap().path()))
-            .collect()
+        fs::read_dir(directory).unwrap().map(|entry| stem(entry.unwrap().path())).collect()
     };
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     assert_eq!(names(&here.join("corpus")), targets);
@@ -60,7 +54,5 @@ fn corpus() -> PathBuf {
 /// The files of a directory, in the order of their names.
 fn inputs(directory: &Path) -> BTreeSet<PathBuf> {
     let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-    entries
-        .map(|entry| entry.map(|entry| entry.path()).unwrap())
-        .collect()
+    entries.map(|entry| entry.map(|entry| entry.path()).unwrap()).collect()
 }

@@ -268,7 +268,10 @@ impl Broker {
         self.retired.sweep();
         let more = self.release_throttled(effects);
         self.agenda.rearm(effects);
-        Verdict { throttled, more }
+        // What the session published to its own subscriptions became ready just now.
+        let ready = self.attachment(id).map(|attachment| attachment.ready);
+        let is_ready = ready.is_some_and(|ready| !self.rings.is_empty(ready));
+        Verdict { throttled, more: more || (held.takes_more && is_ready) }
     }
 
     /// Hands woken subscriptions to their sessions, a bounded number; says whether some are left. The session
@@ -368,6 +371,8 @@ pub(crate) struct Held {
     pub(crate) buffers: usize,
     /// Bytes received before its handshake was done.
     pub(crate) received: usize,
+    /// Whether its stream lane has room.
+    pub(crate) takes_more: bool,
 }
 
 /// What a session is told after an exchange.
@@ -375,6 +380,6 @@ pub(crate) struct Held {
 pub(crate) struct Verdict {
     /// It is not to be read until it is woken.
     pub(crate) throttled: bool,
-    /// The broker has more wakes to hand out.
+    /// There is more to do at once: wakes to hand out, or records that became due.
     pub(crate) more: bool,
 }

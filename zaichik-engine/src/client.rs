@@ -8,14 +8,17 @@ mod incoming;
 mod inflight;
 mod link;
 mod receive;
+mod reconnect;
 mod request;
 mod subscription;
 mod subscriptions;
 
+use core::fmt;
+use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use zaichik_proto::{Limits, Refusal, ServerDecoder};
+use zaichik_proto::{Limits, Refusal, ServerDecoder, micros};
 
 pub use self::answer::{Answer, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart};
 pub use self::config::{ClientConfig, PublishOptions, SubscribeOptions};
@@ -40,7 +43,6 @@ use crate::time::Timestamp;
 ///
 /// Requests may be made before the connection is open; they are sent in order when it is. Every queue is bounded
 /// by [`ClientConfig`], by the windows and by the number of subscriptions.
-#[derive(Debug)]
 pub struct Client {
     config: ClientConfig,
     /// The largest moment told so far.
@@ -122,7 +124,7 @@ impl Client {
             self.heartbeat.heard(now);
         }
         self.read_frames();
-        if !self.wants_read() {
+        if self.link == Link::Open && !self.wants_read() {
             self.heartbeat.pause();
         }
         self.settle();
@@ -139,7 +141,10 @@ impl Client {
     pub fn wants_read(&self) -> bool {
         match self.link {
             Link::Handshake | Link::Closing => true,
-            Link::Open => self.subscriptions.unwindowed_bytes() <= self.config.buffer_bytes,
+            Link::Open => {
+                let unwindowed = self.subscriptions.unwindowed_bytes();
+                unwindowed <= self.config.buffer_bytes || self.drain_deadline.is_some()
+            }
             Link::Connect { .. } | Link::Closed(_) => false,
         }
     }
@@ -235,6 +240,10 @@ impl Client {
         self.now
     }
 
+    fn after(&self, duration: Duration) -> Timestamp {
+        self.now.plus_micros(micros(duration))
+    }
+
     /// A request's timer has run out: it is time to send it again, or to stop waiting.
     fn request_due(&mut self, wire: u32, now: Timestamp) {
         let Some(request) = self.inflight.get(wire) else {
@@ -252,7 +261,7 @@ impl Client {
                 self.inflight.answer_early(wire, Err(RequestError::Unknown { topic }));
             }
             (Phase::Unsent | Phase::Retry, Kind::Publish(PublishState { refusal: Some(refusal), .. })) => {
-                self.inflight.answer(wire, Err(RequestError::Refused { topic, refusal }))
+                self.inflight.answer(wire, Err(RequestError::Refused { topic, refusal }));
             }
             (Phase::Unsent | Phase::Retry, _) => {
                 self.inflight.answer(wire, Err(RequestError::NotSent { topic }));
@@ -260,3 +269,34 @@ impl Client {
         }
     }
 }
+
+impl fmt::Debug for Client {
+    /// Leaves out what was received and is to be sent: the token may be among it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("link", &self.link)
+            .field("instance", &self.instance)
+            .field("requests", &self.inflight.len())
+            .field("subscriptions", &self.subscriptions.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+impl Client {
+    /// Everything that a call can change.
+    fn state(&self) -> String {
+        let link = (&self.link, self.heartbeat, self.backoff, &self.last_error, self.drain_deadline);
+        let bytes = (&self.inbound, self.parsed_len, &self.outbound, &self.decoder);
+        let rest = (&self.inflight, &self.subscriptions, &self.jitter, self.refused);
+        format!("{link:?} {bytes:?} {rest:?}")
+    }
+
+    fn check_invariants(&self) {
+        self.inflight.check_invariants();
+        self.subscriptions.check_invariants();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,9 @@ use crate::time::Timestamp;
 /// Bytes received and not applied that a connection may hold beyond one frame.
 const INBOUND_ROOM: usize = 64 << 10;
 
+/// Where the Hello starts in the client's stream: after the magic.
+const HELLO_AT: u64 = 4;
+
 const MICROS_PER_MILLI: u64 = 1_000;
 
 /// The broker's end of one connection.
@@ -358,15 +361,20 @@ impl Session {
             let fatal = Fatal { code, offset, text: &text };
             self.answers.control(&mut self.outbound, ServerFrame::Fatal(fatal));
         } else if reason == CloseReason::Requested {
-            self.outbound.clear_stream();
+            // Behind everything that waits, the last answers included.
+            self.answers.flush(&mut self.outbound);
             let goodbye = Goodbye { reason: GoodbyeReason::Closed, grace_millis: 0 };
-            self.answers.control(&mut self.outbound, ServerFrame::Goodbye(goodbye));
+            self.outbound.frame(LaneKind::Stream, |out| ServerFrame::Goodbye(goodbye).encode(out));
         }
     }
 
     fn held(&self) -> Held {
         let lanes = self.outbound.stream_len().saturating_add(self.outbound.control_len());
-        Held { buffers: self.inbound.capacity().saturating_add(lanes), received: self.inbound.len() }
+        Held {
+            buffers: self.inbound.capacity().saturating_add(lanes),
+            received: self.inbound.len(),
+            takes_more: self.outbound.stream_len() < self.config.lane_bytes,
+        }
     }
 
     /// Whether the control lane has no room: only then does decoding pause (semantics A7).
@@ -406,7 +414,7 @@ impl SessionConfig {
     fn check(&self, hello: &Hello<'_>) -> Result<(), CloseReason> {
         if hello.version < PROTOCOL_VERSION {
             let fault = ProtocolFault::UnsupportedVersion { got: hello.version };
-            return Err(CloseReason::Protocol(ProtocolError { offset: 0, fault }));
+            return Err(CloseReason::Protocol(ProtocolError { offset: HELLO_AT, fault }));
         }
         match &self.token {
             // In constant time, so that nobody can guess it byte by byte.

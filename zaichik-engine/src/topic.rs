@@ -24,6 +24,9 @@ const SEAL_AFTER: u64 = 1_000_000;
 /// Chunks, and keys, that one step of housekeeping frees at most.
 const FREE_PER_STEP: usize = 64;
 
+/// Chunks that a publish or a commit frees at most; more than it can add.
+const FREE_PER_COMMIT: usize = 2;
+
 /// A topic. Nothing in it refers to another one.
 #[derive(Debug)]
 pub(crate) struct Topic {
@@ -155,6 +158,7 @@ impl Topic {
         }
         self.settings = settings;
         self.log.expire(at, settings.retention_ttl_micros);
+        self.trim_committed();
         if settings.overflow == Overflow::DropOldest {
             self.drop_oldest();
         }
@@ -180,6 +184,14 @@ impl Topic {
         }
         if !more && self.seal_at() <= now {
             self.log.seal(retired);
+        }
+    }
+
+    /// A cursor moved or went away: frees some of what nobody needs any more (R2).
+    pub(crate) fn release_committed(&mut self, now: Timestamp, retired: &mut Retired) {
+        if self.settings.is_live_only() {
+            self.trim_committed();
+            self.log.free(now.as_micros(), FREE_PER_COMMIT, retired);
         }
     }
 
@@ -252,13 +264,14 @@ impl Topic {
         if self.log.end().checked_add(plan.count).is_none_or(|end| end == u64::MAX) {
             return Err(Refusal::new(RefusalCode::OffsetsExhausted));
         }
-        if self.settings.overflow == Overflow::DropOldest || plan.count == 0 {
-            return Ok(plan);
-        }
+        // A publish never evicts its own records.
         let TopicSettings { max_messages, max_bytes, .. } = self.settings;
         if plan.count > max_messages || plan.bytes > max_bytes {
             let limit = if plan.count > max_messages { max_messages } else { max_bytes };
             return Err(Refusal::with_value(RefusalCode::TooLarge, limit));
+        }
+        if self.settings.overflow == Overflow::DropOldest || plan.count == 0 {
+            return Ok(plan);
         }
         let (end, first) = (self.log.end(), self.log.first());
         let is_over = |log: &Log, from: Position| {
@@ -301,7 +314,7 @@ impl Topic {
         if self.settings.overflow == Overflow::DropOldest {
             self.drop_oldest();
         }
-        self.log.free(at, 2, intake.retired);
+        self.log.free(at, FREE_PER_COMMIT, intake.retired);
     }
 
     /// With `retention_ttl = 0`, what every subscription has committed need not be kept (R2).

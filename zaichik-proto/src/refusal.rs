@@ -21,7 +21,7 @@ wire_codes! {
         TopicFull = 6,
         /// The topic remembers as many keys as it may; `value` is the limit.
         KeysFull = 7,
-        /// A message is above a limit; `value` is the limit in bytes.
+        /// A message, or what the topic would have to hold for the request, is above a limit; `value` is the limit.
         TooLarge = 8,
         /// The broker is at its memory budget; `value` is how many microseconds to wait before trying again.
         Busy = 9,
@@ -61,7 +61,8 @@ wire_codes! {
         BatchTooLong = 36,
         /// This broker has no storage, so it can't acknowledge durably.
         NotDurable = 48,
-        /// The broker knows the request but does not implement it.
+        /// The broker knows the request but does not implement it; `value` is the mask of the settings if they
+        /// are the reason.
         Unsupported = 49,
     }
 }
@@ -130,7 +131,7 @@ impl fmt::Display for Refusal {
             RefusalCode::KeysFull => {
                 write!(f, "the topic already remembers {value} keys, its limit; try again when some have left the window")
             }
-            RefusalCode::TooLarge => write!(f, "a message is above the limit of {value} bytes; send a smaller one"),
+            RefusalCode::TooLarge => write!(f, "the request is above the limit of {value}; send less at once"),
             RefusalCode::Busy => write!(f, "the broker is at its memory budget; try again in {value} us"),
             RefusalCode::Draining => f.write_str("the broker is stopping; connect again later"),
             RefusalCode::OffsetsExhausted => f.write_str("the topic has used all of its offsets"),

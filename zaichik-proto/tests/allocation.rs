@@ -46,12 +46,8 @@ fn a_frame_that_decodes_allocates_nothing() {
     record.encode(&mut bytes);
     record.encode(&mut bytes);
     let records = Records::from_encoded(2, &bytes);
-    let operations: OperationsBuilder = [Operation::Publish {
-        topic: b"orders",
-        records,
-    }]
-    .into_iter()
-    .collect();
+    let operations: OperationsBuilder =
+        [Operation::Publish { topic: b"orders", records }].into_iter().collect();
     for frame in [
         ClientFrame::Publish(Publish {
             request: 1,
@@ -69,10 +65,7 @@ fn a_frame_that_decodes_allocates_nothing() {
     ] {
         let mut wire = BytesMut::new();
         frame.encode(&mut wire);
-        assert_eq!(
-            ClientDecoder::new(&Limits::default()).decode(&wire),
-            Ok(Some((frame, wire.len())))
-        );
+        assert_eq!(ClientDecoder::new(&Limits::default()).decode(&wire), Ok(Some((frame, wire.len()))));
         assert_eq!(allocations(&wire), 0);
     }
 }

@@ -85,6 +85,7 @@ impl Broker {
         if let Some(ring) = ring {
             self.rings.push(ring, node);
         }
+        topic.release_committed(now, &mut self.retired);
         let footprint = subscription.footprint();
         recharge(&mut self.ledger.subscriptions, &mut subscription.charged, footprint);
         self.settle_topic(topic_id);

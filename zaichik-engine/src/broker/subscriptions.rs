@@ -127,7 +127,9 @@ impl Broker {
         let (node, topic_id, cursor_id) = (subscription.node, subscription.topic, subscription.cursor_id);
         if let Some(topic) = self.topics.get_mut(topic_id.index()) {
             topic.cursors.raise(cursor_id, cursor);
+            topic.release_committed(now, &mut self.retired);
         }
+        self.settle_topic(topic_id);
         // In no ring: its window was full. It may deliver again.
         if self.rings.is_alone(node)
             && let Some(attachment) = self.attachment(session)
@@ -147,7 +149,9 @@ impl Broker {
         self.rings.remove(subscription.node);
         if let Some(topic) = self.topics.get_mut(subscription.topic.index()) {
             topic.cursors.remove(subscription.cursor_id);
+            topic.release_committed(self.now, &mut self.retired);
         }
+        self.settle_topic(subscription.topic);
         recharge(&mut self.ledger.subscriptions, &mut subscription.charged, 0);
         self.reclaim_if_pressed(self.now, subscription.topic);
     }

@@ -91,7 +91,9 @@ pub enum RequestError {
         refusal: Refusal,
     },
     /// No answer came in time, or the connection broke: the request may have taken effect, or not.
-    #[error("topic {topic:?}: the broker did not answer, so whether it took the request is unknown")]
+    #[error(
+        "topic {topic:?}: no answer came, so whether the broker took the request is unknown; look before asking again"
+    )]
     Unknown {
         /// The topic that the request was about.
         topic: Arc<str>,
@@ -185,16 +187,8 @@ impl ClientError {
             Self::ConnectFailed | Self::Disconnected | Self::HandshakeTimeout | Self::HeartbeatMissed => {
                 false
             }
-            Self::Fatal { code, .. } => match code {
-                FaultCode::HandshakeTimeout
-                | FaultCode::ServerFull
-                | FaultCode::HeartbeatMissed
-                | FaultCode::SlowConsumer
-                | FaultCode::Stopped
-                | FaultCode::Internal => false,
-                // Codes below 32 say that this client broke the protocol; it would do so again.
-                code => code.code() < 32 || matches!(code, FaultCode::Unauthorized),
-            },
+            // Codes below 32 say that this client broke the protocol; it would do so again.
+            Self::Fatal { code, .. } => code.code() < 32 || matches!(code, FaultCode::Unauthorized),
             Self::Protocol(_)
             | Self::Violation(_)
             | Self::TokenTooLong { .. }

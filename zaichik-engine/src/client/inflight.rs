@@ -174,6 +174,12 @@ impl Inflight {
         (request.wire == wire).then_some(request)
     }
 
+    /// Whether a request is on its way or with the broker.
+    pub(super) fn is_sent(&self, wire: u32) -> bool {
+        let request = self.get(wire);
+        request.is_some_and(|request| matches!(request.phase, Phase::Sent { .. }))
+    }
+
     pub(super) fn kind_mut(&mut self, wire: u32) -> Option<&mut Kind> {
         self.get_mut(wire).map(|request| &mut request.kind)
     }
@@ -345,6 +351,13 @@ impl Inflight {
         self.awaited
     }
 
+    /// The same, with those that want no answer and were not sent.
+    pub(super) fn owed(&self) -> usize {
+        let is_quiet = |request: &&Request| matches!(request.kind, Kind::PublishQuiet(_));
+        let quiet = self.slots.iter().map(|(_, request)| request).filter(is_quiet);
+        self.awaited.saturating_add(quiet.count())
+    }
+
     pub(super) const fn kept_bytes(&self) -> usize {
         self.kept_bytes
     }
@@ -389,4 +402,28 @@ impl Request {
 /// The slot that an id on the wire names.
 fn slot(wire: u32) -> Option<usize> {
     (wire & SLOT_MASK).checked_sub(1).map(|slot| slot as usize)
+}
+
+#[cfg(test)]
+impl Inflight {
+    /// Counts everything again.
+    pub(super) fn check_invariants(&self) {
+        let all = || self.slots.iter().map(|(_, request)| request);
+        let unsent = || all().filter(|request| request.phase == Phase::Unsent);
+        assert_eq!(self.awaited, all().filter(|request| request.id.is_some()).count());
+        assert_eq!(self.kept_bytes, all().map(|request| request.frame.len()).sum());
+        assert_eq!(self.unsent_count, unsent().count());
+        assert_eq!(self.unsent_bytes, unsent().map(|request| request.frame.len()).sum());
+        assert!(unsent().all(|request| self.unsent.contains(&request.wire)));
+        assert!(self.unsent.len() <= self.unsent_count.saturating_mul(2).saturating_add(64));
+        let timers = all().filter(|request| request.timer < Timestamp::MAX);
+        let timers: BTreeSet<_> = timers.map(|request| (request.timer, request.wire)).collect();
+        assert_eq!(self.timers, timers);
+        let is_internal = |request: &&Request| matches!(request.kind, Kind::Resubscribe(..));
+        assert_eq!(self.internal, all().filter(is_internal).count());
+        let is_sent = |request: &&Request| {
+            matches!((request.kind, request.phase), (Kind::Publish(_), Phase::Sent { .. }))
+        };
+        assert_eq!(self.publishes.len(), all().filter(is_sent).count());
+    }
 }

@@ -1,18 +1,12 @@
 //! The connection: handshake, heartbeats, what happens when it breaks, and the orderly end.
 
-use std::sync::Arc;
-
 use zaichik_proto::{
     ClientFrame, Hello, Limits, MAGIC, PROTOCOL_VERSION, Refusal, RefusalCode, ServerDecoder, Welcome,
 };
 
-use super::answer::{Answer, SubscriptionId};
-use super::backoff::Backoff;
-use super::error::{ClientError, RequestError, Violation};
-use super::incoming::Incoming;
-use super::inflight::{Kind, Phase};
-use super::request::encode_subscribe;
-use super::{Client, subscription};
+use super::Client;
+use super::error::{ClientError, Violation};
+use super::inflight::Kind;
 use crate::outbound::LaneKind;
 use crate::time::Timestamp;
 
@@ -43,6 +37,7 @@ pub(super) struct Heartbeat {
     /// Zero turns heartbeats off.
     interval_micros: u64,
     heard_at: Timestamp,
+    /// Whole intervals of silence, each of which had its ping.
     pings: u64,
     /// Reading is paused, so silence means nothing.
     is_paused: bool,
@@ -105,7 +100,7 @@ impl Client {
             hello.encode(out);
         });
         self.link = Link::Handshake;
-        self.handshake_deadline = now + self.config.handshake_timeout;
+        self.handshake_deadline = self.after(self.config.handshake_timeout);
     }
 
     /// The byte stream ended or broke, or connecting failed: the client says in [`link`](Self::link) what it wants.
@@ -125,12 +120,13 @@ impl Client {
 
     /// Takes no more requests, waits for the answers to those it has, says goodbye and closes.
     ///
-    /// The connection is opened again for requests that still need it. When the drain deadline passes first, the
+    /// The connection is opened again for requests that still need it. Subscriptions with a window go on until
+    /// everything is answered, those without get nothing new. When the drain deadline passes first, the
     /// client closes with [`ClientError::DrainTimeout`].
     pub fn close(&mut self, now: Timestamp) {
-        let now = self.tick(now);
+        self.tick(now);
         if self.drain_deadline.is_none() && !matches!(self.link, Link::Closed(_)) {
-            self.drain_deadline = Some(now + self.config.drain_timeout);
+            self.drain_deadline = Some(self.after(self.config.drain_timeout));
         }
         self.settle();
     }
@@ -150,11 +146,7 @@ impl Client {
         if !same_instance {
             self.subscriptions.forget_taken();
         }
-        let mut requests = Vec::new();
-        for id in self.subscriptions.ids() {
-            requests.extend(self.resubscribe(id, same_instance));
-        }
-        self.inflight.send_first(&requests);
+        self.resubscribe_all(same_instance);
         Ok(())
     }
 
@@ -208,7 +200,7 @@ impl Client {
 
     /// Writes requests to the output while there is room in it.
     pub(super) fn pump(&mut self) {
-        while self.link == Link::Open && self.outbound.control_len() < self.config.max_outbound_bytes {
+        while self.link == Link::Open && self.outbound.control_len() < self.config.max_outbound_bytes.max(1) {
             let Some(request) = self.inflight.first_unsent() else {
                 return;
             };
@@ -240,10 +232,11 @@ impl Client {
         }
     }
 
-    /// The deadlines of the connection; whether the client is still to be told of the others.
+    /// Does what is due on the connection.
     pub(super) fn link_timeout(&mut self, now: Timestamp) {
-        if self.drain_deadline.is_some_and(|deadline| deadline <= now) {
-            let unanswered = self.inflight.awaited();
+        let is_over = matches!(self.link, Link::Closed(_));
+        if !is_over && self.drain_deadline.is_some_and(|deadline| deadline <= now) {
+            let unanswered = self.inflight.owed();
             let error = (unanswered > 0).then_some(ClientError::DrainTimeout { unanswered });
             self.closed(error);
         }
@@ -271,115 +264,21 @@ impl Client {
             self.heartbeat.heard(now);
             return;
         }
-        if self.heartbeat.next_timeout().is_none_or(|at| now < at) {
+        let before = self.heartbeat.pings;
+        while self.heartbeat.pings < Heartbeat::MAX_SILENCE
+            && self.heartbeat.next_timeout().is_some_and(|at| at <= now)
+        {
+            self.heartbeat.pings = self.heartbeat.pings.saturating_add(1);
+        }
+        if self.heartbeat.pings == before {
             return;
         }
-        self.heartbeat.pings = self.heartbeat.pings.saturating_add(1);
         if self.heartbeat.pings >= Heartbeat::MAX_SILENCE {
             self.link_broken(now, ClientError::HeartbeatMissed);
             return;
         }
         let ping = ClientFrame::Ping { nonce: HEARTBEAT_NONCE };
         self.outbound.frame(LaneKind::Control, |out| ping.encode(out));
-    }
-
-    /// Asks for a subscription again on a new connection.
-    fn resubscribe(&mut self, id: SubscriptionId, same_instance: bool) -> Option<u32> {
-        let subscription = self.subscriptions.get(id)?;
-        if subscription.phase != subscription::Phase::Detached {
-            return None;
-        }
-        let (topic, options) = (Arc::clone(&subscription.topic), subscription.options);
-        let start = self.subscriptions.update(id, |subscription| subscription.resume(same_instance))?;
-        let kind = Kind::Resubscribe(id, Backoff::PUBLISH);
-        let name = Arc::clone(&topic);
-        let (wire, _) = self
-            .inflight
-            .insert(topic, kind, Timestamp::MAX, |wire| encode_subscribe(wire, id, &name, &options, start));
-        Some(wire)
-    }
-
-    /// The connection is gone, for good if `is_over`: decides about each request what its outcome can be.
-    fn requests_lost(&mut self, is_over: bool) {
-        let taken = self.outbound.taken();
-        for (wire, phase) in self.inflight.link_lost() {
-            // A frame that was not written to its last byte can't have taken effect.
-            let may_have_effect = matches!(phase, Phase::Sent { end } if end <= taken);
-            self.request_lost(wire, phase, may_have_effect, is_over);
-        }
-        for id in self.subscriptions.ids() {
-            self.subscriptions.update(id, |subscription| {
-                if matches!(
-                    subscription.phase,
-                    subscription::Phase::Active | subscription::Phase::Resubscribing
-                ) {
-                    subscription.phase = subscription::Phase::Detached;
-                }
-            });
-        }
-    }
-
-    fn request_lost(&mut self, wire: u32, phase: Phase, may_have_effect: bool, is_over: bool) {
-        let Some(request) = self.inflight.get(wire) else {
-            return;
-        };
-        let (topic, kind) = (Arc::clone(&request.topic), request.kind);
-        let is_awaited = request.id.is_some();
-        let result = match kind {
-            Kind::Resubscribe(..) => {
-                self.inflight.remove(wire);
-                return;
-            }
-            Kind::PublishQuiet(_) => None,
-            _ if !is_awaited => {
-                self.inflight.remove(wire);
-                return;
-            }
-            Kind::Publish(_) if may_have_effect => Some(Err(RequestError::Unknown { topic })),
-            Kind::Publish(publish) => match publish.refusal {
-                Some(refusal) if is_over => Some(Err(RequestError::Refused { topic, refusal })),
-                _ => None,
-            },
-            // The client goes on after this offset, whatever the broker saw of the commit.
-            Kind::Commit(_, offset) if !is_over => {
-                Some(Ok(Answer::Committed { cursor: offset.saturating_add(1) }))
-            }
-            Kind::CreateTopic | Kind::AlterTopic | Kind::Commit(..) | Kind::Ping if may_have_effect => {
-                Some(Err(RequestError::Disconnected { topic }))
-            }
-            // A subscription lives on one connection: asking again on the next does no harm.
-            Kind::CreateTopic | Kind::AlterTopic | Kind::Commit(..) | Kind::Ping | Kind::Subscribe(_) => None,
-            // The connection took the subscription with it.
-            Kind::Unsubscribe(id) => Some(Ok(self.end_locally(id))),
-        };
-        match result {
-            Some(result) => self.inflight.answer(wire, result),
-            None if is_over => {
-                if let Kind::Subscribe(id) = kind {
-                    self.subscriptions.remove(id);
-                }
-                self.inflight.answer(wire, Err(RequestError::Closed));
-            }
-            None if phase == Phase::Retry => {}
-            None => self.inflight.requeue(wire),
-        }
-    }
-
-    /// Ends a subscription without the broker: there is no connection on which it could go on.
-    pub(super) fn end_locally(&mut self, id: SubscriptionId) -> Answer {
-        let pending = self.subscriptions.get(id).map(|subscription| subscription.phase);
-        if let Some(subscription::Phase::Subscribing(wire)) = pending {
-            let topic = self.inflight.get(wire).map(|request| Arc::clone(&request.topic));
-            let topic = topic.unwrap_or_default();
-            self.inflight.answer(wire, Err(RequestError::Disconnected { topic }));
-        }
-        let last_offset = self.subscriptions.update(id, |subscription| {
-            subscription.is_ending = true;
-            let last_offset = subscription.last_delivered();
-            subscription.end(Incoming::Ended(last_offset));
-            last_offset
-        });
-        Answer::Unsubscribed { last_offset: last_offset.flatten() }
     }
 
     fn drop_buffers(&mut self) {

@@ -170,10 +170,13 @@ impl Client {
 
     /// How many records the publish has whose answer must come next, which is to be `wire`.
     fn first_publish(&self, wire: u32) -> Result<u32, Violation> {
-        match self.sent_kind(wire)? {
-            Kind::Publish(publish) if self.inflight.first_publish() == Some(wire) => Ok(publish.size.records),
-            _ => Err(Violation::Answer { request: wire }),
+        let Kind::Publish(publish) = self.sent_kind(wire)? else {
+            return Err(Violation::Answer { request: wire });
+        };
+        if self.inflight.first_publish() != Some(wire) {
+            return Err(Violation::Answer { request: wire });
         }
+        Ok(publish.size.records)
     }
 
     fn request_refused(&mut self, wire: u32, refusal: Refusal) -> Result<(), Violation> {
@@ -187,6 +190,11 @@ impl Client {
                 }
             }
             Kind::Resubscribe(id, mut backoff) => {
+                if self.subscriptions.get(id).is_some_and(|state| state.is_ending) {
+                    // The Unsubscribe that follows it on the wire will be refused, and ends it.
+                    self.inflight.remove(wire);
+                    return Ok(());
+                }
                 if refusal.code.is_retryable() {
                     let delay = backoff.next(&mut self.jitter).max(busy_micros(refusal));
                     if let Some(kind) = self.inflight.kind_mut(wire) {
@@ -267,6 +275,11 @@ impl Client {
     fn delivered(&mut self, frame: &Bytes, delivery: &Delivery<'_>) -> Result<(), Violation> {
         let subscription = delivery.subscription;
         let id = SubscriptionId(subscription);
+        let window = self.subscriptions.get(id).map(|state| state.options.window);
+        if self.link == Link::Closing || (self.drain_deadline.is_some() && window == Some(0)) {
+            // Who closes takes nothing more, and what nobody takes may not keep answers from being read.
+            return Ok(());
+        }
         let done = self
             .subscriptions
             .update(id, |state| state.deliver(frame, delivery))
@@ -297,7 +310,7 @@ impl Client {
 
     fn pinged(&mut self, nonce: u64) {
         // A broker whose pings pile up unread gets its sign of life by what is in the output already.
-        if self.outbound.control_len() < self.config.max_outbound_bytes {
+        if self.outbound.control_len() < self.config.max_outbound_bytes.max(1) {
             let pong = ClientFrame::Pong { nonce };
             self.outbound.frame(LaneKind::Control, |out| pong.encode(out));
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use zaichik_proto::{
-    AckLevel, AlterTopic, ClientFrame, Commit, CreateTopic, Publish, RECORD_OVERHEAD, Record, RecordError,
-    Records, Refusal, RefusalCode, Start, Subscribe, TopicName, TopicOptions, Unsubscribe,
+    AckLevel, AlterTopic, ClientFrame, Commit, CreateTopic, HEADER_LEN, Publish, RECORD_OVERHEAD, Record,
+    RecordError, Records, Refusal, RefusalCode, Start, Subscribe, TopicName, TopicOptions, Unsubscribe,
 };
 
 use super::answer::{Answer, RequestId, SubscriptionId};
@@ -23,6 +23,15 @@ const PUBLISH_FIXED: usize = 4 + 4 + 1 + 1 + 1;
 
 /// Above this the buffer that records are encoded in is given back after use, in bytes.
 const SCRATCH_KEPT: usize = 64 << 10;
+
+/// The buffer that small frames are cut from, in bytes; one frame that stays unanswered keeps all of it.
+const ARENA: usize = 16 << 10;
+
+/// Above this a frame gets a buffer of its own, in bytes.
+const ARENA_FRAME: usize = ARENA / 4;
+
+/// More than any frame but a publish needs, in bytes: a topic, its options and the fixed fields.
+const SMALL_FRAME: usize = 512;
 
 impl Client {
     /// Creates a topic, or gives an implicit one its settings; answered by [`Answer::Topic`] (semantics T2 to T4).
@@ -72,16 +81,18 @@ impl Client {
         records: &[Record<'_>],
         options: PublishOptions,
     ) -> Result<RequestId, RequestError> {
-        let now = self.tick(now);
+        self.tick(now);
         let name = TopicName::parse(topic.as_bytes()).map_err(RequestError::InvalidTopic)?;
         let size = measure(name, records)?;
         size.check(&self.limits)?;
         self.admit()?;
         let topic = self.shared_topic(name);
+        let deadline = self.after(options.deadline);
         self.scratch.clear();
         for record in records {
             record.encode(&mut self.scratch);
         }
+        let len = size.frame.saturating_add(HEADER_LEN);
         let publish = |request| {
             let frame = ClientFrame::Publish(Publish {
                 request,
@@ -90,13 +101,13 @@ impl Client {
                 topic: name.as_str().as_bytes(),
                 records: Records::from_encoded(size.records, &self.scratch),
             });
-            encode(&mut self.arena, &frame)
+            encode(&mut self.arena, len, &frame)
         };
         let (kind, deadline) = if options.ack == AckLevel::None {
             (Kind::PublishQuiet(size), Timestamp::MAX)
         } else {
             let state = PublishState { size, backoff: Backoff::PUBLISH, refusal: None };
-            (Kind::Publish(state), now + options.deadline)
+            (Kind::Publish(state), deadline)
         };
         let (_, id) = self.inflight.insert(topic, kind, deadline, publish);
         if self.scratch.capacity() > SCRATCH_KEPT {
@@ -157,7 +168,12 @@ impl Client {
         self.tick(now);
         self.check_open()?;
         let state = self.active(subscription)?;
-        if state.phase == Phase::Detached {
+        let is_at_broker = match state.phase {
+            Phase::Detached | Phase::Over => false,
+            Phase::Resubscribing(wire) => self.inflight.is_sent(wire),
+            Phase::Subscribing(_) | Phase::Active => true,
+        };
+        if !is_at_broker {
             let answer = self.end_locally(subscription);
             return Ok(self.inflight.answer_at_once(Ok(answer)));
         }
@@ -166,7 +182,7 @@ impl Client {
         let kind = Kind::Unsubscribe(subscription);
         let (_, id) = self.inflight.insert(topic, kind, Timestamp::MAX, |request| {
             let frame = ClientFrame::Unsubscribe(Unsubscribe { request, subscription: subscription.0 });
-            encode(&mut self.arena, &frame)
+            encode(&mut self.arena, SMALL_FRAME, &frame)
         });
         self.settle();
         Ok(id)
@@ -187,7 +203,7 @@ impl Client {
         subscription: SubscriptionId,
         offset: u64,
     ) -> Result<RequestId, RequestError> {
-        let now = self.tick(now);
+        self.tick(now);
         self.admit()?;
         let topic = self.check_commit(subscription, offset)?;
         let is_news = self.subscriptions.update(subscription, |state| state.commit(offset));
@@ -195,10 +211,10 @@ impl Client {
             let cursor = self.subscriptions.get(subscription).map_or(0, Subscription::cursor);
             return Ok(self.inflight.answer_at_once(Ok(Answer::Committed { cursor })));
         }
-        let deadline = now + self.config.request_timeout;
+        let deadline = self.after(self.config.request_timeout);
         let kind = Kind::Commit(subscription, offset);
         let (_, id) = self.inflight.insert(topic, kind, deadline, |request| {
-            encode(&mut self.arena, &commit_frame(request, subscription, offset, false))
+            encode(&mut self.arena, SMALL_FRAME, &commit_frame(request, subscription, offset, false))
         });
         self.settle();
         Ok(id)
@@ -246,12 +262,12 @@ impl Client {
     /// # Errors
     /// [`RequestError::Full`], [`RequestError::Closed`].
     pub fn ping(&mut self, now: Timestamp) -> Result<RequestId, RequestError> {
-        let now = self.tick(now);
+        self.tick(now);
         self.admit()?;
-        let deadline = now + self.config.request_timeout;
+        let deadline = self.after(self.config.request_timeout);
         let (_, id) = self.inflight.insert(Arc::default(), Kind::Ping, deadline, |wire| {
             let frame = ClientFrame::Ping { nonce: u64::from(wire) };
-            encode(&mut self.arena, &frame)
+            encode(&mut self.arena, SMALL_FRAME, &frame)
         });
         self.settle();
         Ok(id)
@@ -271,13 +287,13 @@ impl Client {
         kind: Kind,
         frame: impl FnOnce(u32, &'f [u8]) -> ClientFrame<'f>,
     ) -> Result<RequestId, RequestError> {
-        let now = self.tick(now);
+        self.tick(now);
         let name = TopicName::parse(topic.as_bytes()).map_err(RequestError::InvalidTopic)?;
         self.admit()?;
-        let deadline = now + self.config.request_timeout;
+        let deadline = self.after(self.config.request_timeout);
         let shared = self.shared_topic(name);
         let (_, id) = self.inflight.insert(shared, kind, deadline, |request| {
-            encode(&mut self.arena, &frame(request, topic.as_bytes()))
+            encode(&mut self.arena, SMALL_FRAME, &frame(request, topic.as_bytes()))
         });
         self.settle();
         Ok(id)
@@ -365,8 +381,17 @@ fn commit_frame(
     ClientFrame::Commit(Commit { request, subscription: subscription.0, offset, quiet })
 }
 
-/// A frame cut from a buffer that many frames share.
-fn encode(arena: &mut BytesMut, frame: &ClientFrame<'_>) -> Bytes {
+/// A frame of at most `len` bytes, cut from a buffer that small frames share: few allocations for many of them.
+fn encode(arena: &mut BytesMut, len: usize, frame: &ClientFrame<'_>) -> Bytes {
+    if len > ARENA_FRAME {
+        let mut own = BytesMut::with_capacity(len);
+        frame.encode(&mut own);
+        return own.freeze();
+    }
+    if arena.capacity() < len {
+        // Takes the same memory again when every frame cut from it is gone.
+        arena.reserve(ARENA);
+    }
     frame.encode(arena);
     arena.split().freeze()
 }

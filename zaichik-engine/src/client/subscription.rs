@@ -45,8 +45,8 @@ pub(super) enum Phase {
     Subscribing(u32),
     /// The connection that it was active on is gone.
     Detached,
-    /// A Subscribe after a reconnect is unanswered.
-    Resubscribing,
+    /// The Subscribe after a reconnect, by its id on the wire, is unanswered or waits to be tried again.
+    Resubscribing(u32),
     /// Deliveries may come.
     Active,
     /// Nothing more will come.
@@ -122,7 +122,6 @@ impl Subscription {
 
     /// A new connection is open: forgets what was not taken and says where to begin.
     pub(super) fn resume(&mut self, same_instance: bool) -> Start {
-        self.phase = Phase::Resubscribing;
         let restart_untold =
             self.pieces.iter().any(|piece| matches!(piece, Piece::Event(Incoming::Restarted { .. })));
         self.clear();
@@ -167,6 +166,9 @@ impl Subscription {
             attempt: delivery.attempt,
         }));
         let done = self.committed_to.filter(|committed| *committed > first);
+        if done.is_some() {
+            self.drop_committed();
+        }
         Ok(done.map(|committed| committed.min(self.next).saturating_sub(1)))
     }
 
@@ -181,10 +183,7 @@ impl Subscription {
 
     /// The next thing for the application.
     pub(super) fn take(&mut self) -> Option<Incoming> {
-        loop {
-            let Piece::Records(chunk) = self.pieces.front_mut()? else {
-                break;
-            };
+        while let Piece::Records(chunk) = self.pieces.front_mut()? {
             let Some((message, len)) = chunk.split_first(&self.topic) else {
                 self.pieces.pop_front();
                 continue;
@@ -196,10 +195,7 @@ impl Subscription {
             }
             let after = message.offset.saturating_add(1);
             self.taken_to = self.taken_to.max(after);
-            // Committed on an earlier connection, or before it came again: the application has seen it.
-            if self.committed_to.is_none_or(|committed| message.offset >= committed) {
-                return Some(Incoming::Message(message));
-            }
+            return Some(Incoming::Message(message));
         }
         let Some(Piece::Event(event)) = self.pieces.pop_front() else {
             return None;
@@ -252,6 +248,7 @@ impl Subscription {
             return false;
         }
         self.committed_to = Some(after);
+        self.drop_committed();
         self.phase == Phase::Active && offset < self.next
     }
 
@@ -279,6 +276,26 @@ impl Subscription {
 
     pub(super) fn has_pieces(&self) -> bool {
         !self.pieces.is_empty()
+    }
+
+    /// Drops records that came again after a reconnect and are committed: the application has seen them.
+    fn drop_committed(&mut self) {
+        let committed = self.committed_to.unwrap_or(0);
+        for piece in &mut self.pieces {
+            let Piece::Records(chunk) = piece else {
+                continue;
+            };
+            if chunk.first_offset >= committed {
+                return;
+            }
+            while chunk.first_offset < committed {
+                let Some((_, len)) = chunk.split_first(&self.topic) else {
+                    break;
+                };
+                self.buffered.messages = self.buffered.messages.saturating_sub(1);
+                self.buffered.bytes = self.buffered.bytes.saturating_sub(len);
+            }
+        }
     }
 
     /// Where a new connection is to go on; with `window = 0`, where nothing is committed, after what was taken.

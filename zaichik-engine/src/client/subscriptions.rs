@@ -123,3 +123,16 @@ impl Subscriptions {
         }
     }
 }
+
+#[cfg(test)]
+impl Subscriptions {
+    /// Counts everything again.
+    pub(super) fn check_invariants(&self) {
+        let all = || self.table.values();
+        let unwindowed = all().filter(|subscription| subscription.options.window == 0);
+        let bytes: usize = unwindowed.map(|subscription| subscription.buffered().bytes).sum();
+        assert_eq!(self.unwindowed_bytes, bytes);
+        let ready = all().filter(|subscription| subscription.is_ready).count();
+        assert_eq!(self.ready.len(), ready, "each stands in the queue once, and nothing else does");
+    }
+}

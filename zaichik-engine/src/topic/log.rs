@@ -241,19 +241,29 @@ impl Log {
     /// Frees up to `budget` chunks that hold nothing live; says whether more may be free.
     pub(crate) fn free(&mut self, now: u64, budget: usize, retired: &mut Retired) -> bool {
         let mut left = budget;
-        while left > 0 && self.chunks.front().is_some_and(|chunk| chunk.end <= self.first.offset) {
-            let Some(chunk) = self.chunks.pop_front() else {
-                break;
-            };
-            self.release(chunk, retired);
-            left = left.saturating_sub(1);
-        }
         while left > 0 && self.own_deaths.peek().is_some_and(|Reverse((death, _))| *death <= now) {
             let Some(Reverse((_, start))) = self.own_deaths.pop() else {
                 break;
             };
             self.free_hole(start, retired);
             left = left.saturating_sub(1);
+        }
+        while left > 0
+            && let Some(chunk) = self.chunks.front()
+            && (chunk.end <= self.first.offset || chunk.data.is_empty())
+        {
+            // Nothing stands before a hole here, so its offsets need not exist any more.
+            self.raise_first(chunk.end);
+            if let Some(chunk) = self.chunks.pop_front() {
+                self.release(chunk, retired);
+            }
+            left = left.saturating_sub(1);
+        }
+        if self.chunks.capacity() > self.chunks.len().saturating_mul(4).max(16) {
+            self.chunks.shrink_to(self.chunks.len().saturating_mul(2));
+        }
+        if self.own_deaths.capacity() > self.own_deaths.len().saturating_mul(4).max(16) {
+            self.own_deaths.shrink_to(self.own_deaths.len().saturating_mul(2));
         }
         if self.is_empty() && !self.tail.is_empty() {
             self.tail.clear();

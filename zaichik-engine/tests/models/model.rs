@@ -247,13 +247,14 @@ impl Model {
         }
         let first = (count > 0).then_some(topic.end());
         if count > 0 {
+            // A publish never evicts its own records.
+            if count > settings.max_messages {
+                return Err((RefusalCode::TooLarge, settings.max_messages));
+            }
+            if bytes > settings.max_bytes {
+                return Err((RefusalCode::TooLarge, settings.max_bytes));
+            }
             if settings.reject {
-                if count > settings.max_messages {
-                    return Err((RefusalCode::TooLarge, settings.max_messages));
-                }
-                if bytes > settings.max_bytes {
-                    return Err((RefusalCode::TooLarge, settings.max_bytes));
-                }
                 topic.make_way((count, bytes), &cursors, self.now)?;
             }
             for record in accepted {

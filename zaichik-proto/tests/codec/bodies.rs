@@ -36,18 +36,10 @@ fn resized<F: FnMut(&[u8]) -> Step>(
     }
     let shorter = &body[..body.len().saturating_sub(less)];
     if shorter.len() < body.len() {
-        prop_assert!(
-            decoder()(&raw_frame(kind, shorter)).is_err(),
-            "cut to {:?}",
-            shorter
-        );
+        prop_assert!(decoder()(&raw_frame(kind, shorter)).is_err(), "cut to {:?}", shorter);
     }
     let longer = [body, &vec![0; more]].concat();
-    prop_assert!(
-        decoder()(&raw_frame(kind, &longer)).is_err(),
-        "{} bytes too many",
-        more
-    );
+    prop_assert!(decoder()(&raw_frame(kind, &longer)).is_err(), "{} bytes too many", more);
     Ok(())
 }
 
@@ -65,10 +57,7 @@ fn w6_undefined_values_from_a_client_are_refused() {
         (0x0a, "batch"),
     ] {
         client_value(kind, &client_body(kind), 0, &[0, 0, 0, 0], "request id");
-        assert!(
-            client_steps()(&raw_frame(kind, &client_body(kind))).is_ok(),
-            "{name}"
-        );
+        assert!(client_steps()(&raw_frame(kind, &client_body(kind))).is_ok(), "{name}");
     }
     let publish = client_body(0x04);
     client_value(0x04, &publish, 8, &[3], "acknowledgement level");
@@ -76,13 +65,7 @@ fn w6_undefined_values_from_a_client_are_refused() {
     let subscribe = client_body(0x05);
     client_value(0x05, &subscribe, 8, &[4], "start");
     client_value(0x05, &subscribe, 9, &[1], "value of a start without one");
-    client_value(
-        0x05,
-        &subscribe,
-        8,
-        &[1, 0, 0, 0, 0, 0, 0, 0, 1],
-        "value of a start without one",
-    );
+    client_value(0x05, &subscribe, 8, &[1, 0, 0, 0, 0, 0, 0, 0, 1], "value of a start without one");
     client_value(0x05, &subscribe, 32, &[2], "durable");
     client_value(0x05, &subscribe, 33, &[0, 0], "durable name length");
     client_value(0x05, &subscribe, 35, &[2], "on conflict");
@@ -144,46 +127,22 @@ fn w3_counts_above_their_limit_are_refused_even_if_they_fit() {
     let commit = [1; 13];
     let batch = |count: u32| {
         let operations = commit.repeat(count as usize);
-        [
-            &1u32.to_le_bytes()[..],
-            &count.to_le_bytes(),
-            &[1, 0],
-            &operations,
-        ]
-        .concat()
+        [&1u32.to_le_bytes()[..], &count.to_le_bytes(), &[1, 0], &operations].concat()
     };
-    assert!(
-        client_steps()(&raw_frame(0x0a, &batch(1_024))).is_ok(),
-        "refused later, by the broker (X-09)"
-    );
-    assert_eq!(
-        code(client_steps()(&raw_frame(0x0a, &batch(1_025)))),
-        FaultCode::CountTooLarge
-    );
+    assert!(client_steps()(&raw_frame(0x0a, &batch(1_024))).is_ok(), "refused later, by the broker (X-09)");
+    assert_eq!(code(client_steps()(&raw_frame(0x0a, &batch(1_025)))), FaultCode::CountTooLarge);
 
     let acks = |count: u32| [&count.to_le_bytes()[..], &[1; 16].repeat(count as usize)].concat();
     assert!(server_steps()(&raw_frame(0x43, &acks(1_024))).is_ok());
-    assert_eq!(
-        code(server_steps()(&raw_frame(0x43, &acks(1_025)))),
-        FaultCode::CountTooLarge
-    );
+    assert_eq!(code(server_steps()(&raw_frame(0x43, &acks(1_025)))), FaultCode::CountTooLarge);
 
     let record = [12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let publish = |count: u32| {
         let records = record.repeat(count as usize);
-        [
-            &1u32.to_le_bytes()[..],
-            &count.to_le_bytes(),
-            &[1, 0, 1, b't'],
-            &records,
-        ]
-        .concat()
+        [&1u32.to_le_bytes()[..], &count.to_le_bytes(), &[1, 0, 1, b't'], &records].concat()
     };
     assert!(client_steps()(&raw_frame(0x04, &publish(65_536))).is_ok());
-    assert_eq!(
-        code(client_steps()(&raw_frame(0x04, &publish(65_537)))),
-        FaultCode::CountTooLarge
-    );
+    assert_eq!(code(client_steps()(&raw_frame(0x04, &publish(65_537)))), FaultCode::CountTooLarge);
 }
 
 #[test]
@@ -192,31 +151,15 @@ fn w3_the_records_of_a_batch_are_counted_together() {
     let operation = |count: u32| {
         let records = record.repeat(count as usize);
         let len = u32::try_from(records.len()).unwrap_or(u32::MAX);
-        [
-            &[0][..],
-            &count.to_le_bytes(),
-            &len.to_le_bytes(),
-            &[1, b't'],
-            &records,
-        ]
-        .concat()
+        [&[0][..], &count.to_le_bytes(), &len.to_le_bytes(), &[1, b't'], &records].concat()
     };
     let batch = |last: u32| {
         let operations = [operation(65_000), operation(536), operation(last)].concat();
         [&1u32.to_le_bytes()[..], &[3, 0, 0, 0, 1, 0], &operations].concat()
     };
-    let whole = [
-        &1u32.to_le_bytes()[..],
-        &[2, 0, 0, 0, 1, 0],
-        &operation(65_000),
-        &operation(536),
-    ]
-    .concat();
+    let whole = [&1u32.to_le_bytes()[..], &[2, 0, 0, 0, 1, 0], &operation(65_000), &operation(536)].concat();
     assert!(client_steps()(&raw_frame(0x0a, &whole)).is_ok());
-    assert_eq!(
-        code(client_steps()(&raw_frame(0x0a, &batch(1)))),
-        FaultCode::CountTooLarge
-    );
+    assert_eq!(code(client_steps()(&raw_frame(0x0a, &batch(1)))), FaultCode::CountTooLarge);
 }
 
 #[test]
@@ -225,10 +168,7 @@ fn w6_reserved_bits_of_a_settings_mask_are_refused() {
         let mask = (1u16 << bit).to_le_bytes();
         let body = [&[1, 0, 0, 0, 1, b't'][..], &mask].concat();
         for kind in [0x02, 0x03] {
-            assert_eq!(
-                code(client_steps()(&raw_frame(kind, &body))),
-                FaultCode::ReservedBits
-            );
+            assert_eq!(code(client_steps()(&raw_frame(kind, &body))), FaultCode::ReservedBits);
         }
     }
 }
@@ -236,16 +176,10 @@ fn w6_reserved_bits_of_a_settings_mask_are_refused() {
 #[test]
 fn w7_text_that_is_not_utf_8_is_refused_and_topics_are_not_the_codecs_business() {
     let body = [&[1, 0, 0, 0, 3][..], b"\xff\xfe\0", &[0, 0]].concat();
-    assert!(
-        client_steps()(&raw_frame(0x02, &body)).is_ok(),
-        "the broker refuses the topic's name"
-    );
+    assert!(client_steps()(&raw_frame(0x02, &body)).is_ok(), "the broker refuses the topic's name");
     let mut subscribe = client_body(0x05);
     subscribe[34] = 0xff;
-    assert_eq!(
-        code(client_steps()(&raw_frame(0x05, &subscribe))),
-        FaultCode::NotUtf8
-    );
+    assert_eq!(code(client_steps()(&raw_frame(0x05, &subscribe))), FaultCode::NotUtf8);
     let fatal = [&[0; 10][..], &[1, 0, 0xff]].concat();
     assert_eq!(code(server_steps()(&raw_frame(0x50, &fatal))), FaultCode::NotUtf8);
 }
@@ -255,17 +189,11 @@ fn s_04_a_client_sets_no_timestamp() {
     let mut publish = client_body(0x04);
     let at = publish.len() - 8;
     publish[at] = 1;
-    assert_eq!(
-        code(client_steps()(&raw_frame(0x04, &publish))),
-        FaultCode::BadRecord
-    );
+    assert_eq!(code(client_steps()(&raw_frame(0x04, &publish))), FaultCode::BadRecord);
     let mut batch = client_body(0x0a);
     let at = batch.len() - 8;
     batch[at] = 1;
-    assert_eq!(
-        code(client_steps()(&raw_frame(0x0a, &batch))),
-        FaultCode::BadRecord
-    );
+    assert_eq!(code(client_steps()(&raw_frame(0x0a, &batch))), FaultCode::BadRecord);
 }
 
 /// A legal body of a client's frame.
@@ -309,19 +237,11 @@ fn server_body(kind: u8) -> Vec<u8> {
 }
 
 fn client_value(kind: u8, body: &[u8], at: usize, bytes: &[u8], field: &str) {
-    assert_eq!(
-        bad_value(client_steps()(&patched(kind, body, at, bytes))),
-        field,
-        "{kind:#x} at {at}"
-    );
+    assert_eq!(bad_value(client_steps()(&patched(kind, body, at, bytes))), field, "{kind:#x} at {at}");
 }
 
 fn server_value(kind: u8, body: &[u8], at: usize, bytes: &[u8], field: &str) {
-    assert_eq!(
-        bad_value(server_steps()(&patched(kind, body, at, bytes))),
-        field,
-        "{kind:#x} at {at}"
-    );
+    assert_eq!(bad_value(server_steps()(&patched(kind, body, at, bytes))), field, "{kind:#x} at {at}");
 }
 
 fn client_count(kind: u8, at: usize, count: &[u8], list: &str) {
@@ -342,20 +262,14 @@ fn patched(kind: u8, body: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
 
 fn bad_value(step: Step) -> String {
     match step {
-        Err(ProtocolError {
-            fault: ProtocolFault::BadValue { field, .. },
-            ..
-        }) => field.to_owned(),
+        Err(ProtocolError { fault: ProtocolFault::BadValue { field, .. }, .. }) => field.to_owned(),
         other => format!("{other:?}"),
     }
 }
 
 fn count_too_large(step: Step) -> String {
     match step {
-        Err(ProtocolError {
-            fault: ProtocolFault::CountTooLarge { field, .. },
-            ..
-        }) => field.to_owned(),
+        Err(ProtocolError { fault: ProtocolFault::CountTooLarge { field, .. }, .. }) => field.to_owned(),
         other => format!("{other:?}"),
     }
 }

@@ -14,45 +14,22 @@ use crate::{edgy_u32, edgy_u64, keep, keep_bytes, label, request, short_bytes};
 pub(crate) fn client_frame() -> BoxedStrategy<ClientFrame<'static>> {
     prop_oneof![
         topic_request().prop_map(ClientFrame::CreateTopic),
-        topic_request().prop_map(
-            |CreateTopic {
-                 request,
-                 topic,
-                 options,
-             }| {
-                ClientFrame::AlterTopic(AlterTopic {
-                    request,
-                    topic,
-                    options,
-                })
-            }
-        ),
+        topic_request().prop_map(|CreateTopic { request, topic, options }| {
+            ClientFrame::AlterTopic(AlterTopic { request, topic, options })
+        }),
         publish().prop_map(ClientFrame::Publish),
         subscribe().prop_map(ClientFrame::Subscribe),
         (request(), edgy_u32()).prop_map(|(request, subscription)| {
-            ClientFrame::Unsubscribe(Unsubscribe {
-                request,
-                subscription,
-            })
+            ClientFrame::Unsubscribe(Unsubscribe { request, subscription })
         }),
         (request(), edgy_u32(), edgy_u64(), any::<bool>()).prop_map(
             |(request, subscription, offset, quiet)| {
-                ClientFrame::Commit(Commit {
-                    request,
-                    subscription,
-                    offset,
-                    quiet,
-                })
+                ClientFrame::Commit(Commit { request, subscription, offset, quiet })
             }
         ),
         (request(), edgy_u32(), edgy_u64(), edgy_u64()).prop_map(
             |(request, subscription, offset, delay_micros)| {
-                ClientFrame::Nack(Nack {
-                    request,
-                    subscription,
-                    offset,
-                    delay_micros,
-                })
+                ClientFrame::Nack(Nack { request, subscription, offset, delay_micros })
             }
         ),
         seek().prop_map(ClientFrame::Seek),
@@ -60,12 +37,8 @@ pub(crate) fn client_frame() -> BoxedStrategy<ClientFrame<'static>> {
         edgy_u64().prop_map(|nonce| ClientFrame::Ping { nonce }),
         edgy_u64().prop_map(|nonce| ClientFrame::Pong { nonce }),
         Just(ClientFrame::Close),
-        (0x80u8.., prop::collection::vec(any::<u8>(), 0..20)).prop_map(|(kind, body)| {
-            ClientFrame::Extension {
-                kind,
-                body: keep_bytes(body),
-            }
-        }),
+        (0x80u8.., prop::collection::vec(any::<u8>(), 0..20))
+            .prop_map(|(kind, body)| { ClientFrame::Extension { kind, body: keep_bytes(body) } }),
     ]
     .boxed()
 }
@@ -116,30 +89,16 @@ fn producer() -> impl Strategy<Value = Option<Producer>> {
 }
 
 fn publish() -> impl Strategy<Value = Publish<'static>> {
-    let ack = prop_oneof![
-        Just(AckLevel::None),
-        Just(AckLevel::Accepted),
-        Just(AckLevel::Durable)
-    ];
-    (
-        request(),
-        ack,
-        any::<bool>(),
-        producer(),
-        short_bytes(),
-        records(false),
-    )
-        .prop_map(|(request, ack, no_id, producer, topic, records)| Publish {
-            request: if no_id && ack == AckLevel::None {
-                0
-            } else {
-                request
-            },
+    let ack = prop_oneof![Just(AckLevel::None), Just(AckLevel::Accepted), Just(AckLevel::Durable)];
+    (request(), ack, any::<bool>(), producer(), short_bytes(), records(false)).prop_map(
+        |(request, ack, no_id, producer, topic, records)| Publish {
+            request: if no_id && ack == AckLevel::None { 0 } else { request },
             ack,
             producer,
             topic,
             records,
-        })
+        },
+    )
 }
 
 fn start() -> impl Strategy<Value = Start> {

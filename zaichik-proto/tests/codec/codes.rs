@@ -31,29 +31,10 @@ fn every_fault_of_a_peer_has_the_code_of_the_document() {
         (ProtocolFault::ReservedBits { field: "header" }, 7),
         (ProtocolFault::Truncated, 8),
         (ProtocolFault::TrailingBytes { count: 1 }, 8),
-        (
-            ProtocolFault::BadValue {
-                field: "start",
-                got: 4,
-            },
-            9,
-        ),
-        (
-            ProtocolFault::CountTooLarge {
-                field: "records",
-                limit: 1,
-                got: 2,
-            },
-            10,
-        ),
+        (ProtocolFault::BadValue { field: "start", got: 4 }, 9),
+        (ProtocolFault::CountTooLarge { field: "records", limit: 1, got: 2 }, 10),
         (ProtocolFault::NotUtf8 { field: "text" }, 11),
-        (
-            ProtocolFault::BadRecord {
-                index: 3,
-                error: RecordError::ZeroTtl,
-            },
-            12,
-        ),
+        (ProtocolFault::BadRecord { index: 3, error: RecordError::ZeroTtl }, 12),
     ] {
         assert_eq!(fault.code().code(), code, "{fault}");
     }
@@ -61,9 +42,7 @@ fn every_fault_of_a_peer_has_the_code_of_the_document() {
 
 #[test]
 fn t_04_a_refusal_names_the_settings_that_differ() {
-    let ours = TopicOptions::new()
-        .retention_ttl(Duration::from_secs(10))
-        .max_messages(1_000);
+    let ours = TopicOptions::new().retention_ttl(Duration::from_secs(10)).max_messages(1_000);
     let theirs = TopicOptions::new().max_messages(1_000);
     assert_eq!(ours.difference(&ours), 0);
     let mask = ours.difference(&theirs.overflow(Overflow::Reject));

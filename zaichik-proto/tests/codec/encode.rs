@@ -15,23 +15,10 @@ fn t_06_a_topic_that_is_too_long_becomes_no_other_topic() {
     let mut record = bytes::BytesMut::new();
     Record::default().encode(&mut record);
     let records = Records::from_encoded(1, &record);
-    let operations: OperationsBuilder = [Operation::Publish {
-        topic: &long,
-        records,
-    }]
-    .into_iter()
-    .collect();
+    let operations: OperationsBuilder = [Operation::Publish { topic: &long, records }].into_iter().collect();
     let frames = [
-        ClientFrame::CreateTopic(CreateTopic {
-            request: 1,
-            topic: &long,
-            options: TopicOptions::new(),
-        }),
-        ClientFrame::AlterTopic(AlterTopic {
-            request: 1,
-            topic: &long,
-            options: TopicOptions::new(),
-        }),
+        ClientFrame::CreateTopic(CreateTopic { request: 1, topic: &long, options: TopicOptions::new() }),
+        ClientFrame::AlterTopic(AlterTopic { request: 1, topic: &long, options: TopicOptions::new() }),
         ClientFrame::Publish(Publish {
             request: 1,
             ack: AckLevel::Accepted,
@@ -41,10 +28,7 @@ fn t_06_a_topic_that_is_too_long_becomes_no_other_topic() {
         }),
         ClientFrame::Seek(Seek {
             request: 1,
-            target: SeekTarget::Durable {
-                topic: &long,
-                name: "name",
-            },
+            target: SeekTarget::Durable { topic: &long, name: "name" },
             to: Start::Earliest,
         }),
         ClientFrame::Subscribe(subscribe(&long, b"", None)),
@@ -57,23 +41,14 @@ fn t_06_a_topic_that_is_too_long_becomes_no_other_topic() {
     ];
     for frame in frames {
         let bytes = client_bytes(&frame);
-        let (read, _) = ClientDecoder::new(&Limits::default())
-            .decode(&bytes)
-            .unwrap()
-            .unwrap();
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "only frames with a topic are listed"
-        )]
+        let (read, _) = ClientDecoder::new(&Limits::default()).decode(&bytes).unwrap().unwrap();
+        #[expect(clippy::wildcard_enum_match_arm, reason = "only frames with a topic are listed")]
         let topic = match read {
             ClientFrame::CreateTopic(create) => create.topic,
             ClientFrame::AlterTopic(alter) => alter.topic,
             ClientFrame::Publish(publish) => publish.topic,
             ClientFrame::Subscribe(subscribe) => subscribe.topic,
-            ClientFrame::Seek(Seek {
-                target: SeekTarget::Durable { topic, .. },
-                ..
-            }) => topic,
+            ClientFrame::Seek(Seek { target: SeekTarget::Durable { topic, .. }, .. }) => topic,
             ClientFrame::Batch(batch) => match batch.operations.iter().next() {
                 Some(Operation::Publish { topic, .. }) => topic,
                 other => panic!("{other:?}"),
@@ -98,18 +73,11 @@ fn a_dead_letter_topic_that_is_too_long_is_not_forgotten() {
 #[test]
 fn a_durable_name_that_is_too_long_becomes_no_other_subscription() {
     let long = "n".repeat(256);
-    let durable = Durable {
-        name: &long,
-        on_conflict: OnConflict::TakeOver,
-        epoch: 0,
-        inactive_ttl_micros: 0,
-    };
+    let durable =
+        Durable { name: &long, on_conflict: OnConflict::TakeOver, epoch: 0, inactive_ttl_micros: 0 };
     let bytes = client_bytes(&ClientFrame::Subscribe(subscribe(b"orders", b"", Some(durable))));
     let error = ClientDecoder::new(&Limits::default()).decode(&bytes).unwrap_err();
-    let fault = ProtocolFault::BadValue {
-        field: "durable name length",
-        got: 0,
-    };
+    let fault = ProtocolFault::BadValue { field: "durable name length", got: 0 };
     assert_eq!(error.fault, fault);
 }
 
@@ -117,41 +85,27 @@ fn a_durable_name_that_is_too_long_becomes_no_other_subscription() {
 fn labels_are_cut_between_characters() {
     // 254 bytes, and a character of three bytes across the end of what fits.
     let label = format!("{}€", "n".repeat(254));
-    let hello = ClientFrame::Hello(Hello {
-        version: 1,
-        name: &label,
-        token: b"",
-    });
+    let hello = ClientFrame::Hello(Hello { version: 1, name: &label, token: b"" });
     let stream = [&MAGIC[..], &client_bytes(&hello)].concat();
-    let read = ClientDecoder::handshake(&Limits::default())
-        .decode(&stream)
-        .map(|step| step.map(|(frame, _)| frame));
+    let read =
+        ClientDecoder::handshake(&Limits::default()).decode(&stream).map(|step| step.map(|(frame, _)| frame));
     assert!(matches!(read, Ok(Some(ClientFrame::Hello(hello))) if hello.name == &label[..254]));
 
-    let welcome = ServerFrame::Welcome(Welcome {
-        version: 1,
-        instance: 0,
-        limits: Limits::default(),
-        server: &label,
-    });
+    let welcome =
+        ServerFrame::Welcome(Welcome { version: 1, instance: 0, limits: Limits::default(), server: &label });
     let stream = server_bytes(&welcome);
-    let read = ServerDecoder::handshake(&Limits::default())
-        .decode(&stream)
-        .map(|step| step.map(|(frame, _)| frame));
+    let read =
+        ServerDecoder::handshake(&Limits::default()).decode(&stream).map(|step| step.map(|(frame, _)| frame));
     assert!(matches!(read, Ok(Some(ServerFrame::Welcome(welcome))) if welcome.server == &label[..254]));
 }
 
 #[test]
 fn the_text_of_a_fatal_frame_fits_the_handshake() {
     let text = "€".repeat(40_000);
-    let stream = server_bytes(&ServerFrame::Fatal(Fatal {
-        code: FaultCode::Internal,
-        offset: 0,
-        text: &text,
-    }));
-    let read = ServerDecoder::handshake(&Limits::default())
-        .decode(&stream)
-        .map(|step| step.map(|(frame, _)| frame));
+    let stream =
+        server_bytes(&ServerFrame::Fatal(Fatal { code: FaultCode::Internal, offset: 0, text: &text }));
+    let read =
+        ServerDecoder::handshake(&Limits::default()).decode(&stream).map(|step| step.map(|(frame, _)| frame));
     assert!(matches!(read, Ok(Some(ServerFrame::Fatal(fatal))) if fatal.text == &text[..1_023]));
 }
 
@@ -162,14 +116,8 @@ fn x_06_the_answer_to_the_longest_batch_fits() {
     let limits = Limits::default();
     let operations = 1_000;
     let records = (limits.max_frame - 10 - operations * 11) / 16;
-    let answer = FrameHeader {
-        body_len: 4 + 4 + operations * 13 + 4 + records * 16,
-        kind: 0x45,
-    };
-    assert!(
-        answer.body_len > limits.max_frame,
-        "the answer is longer than the batch may be"
-    );
+    let answer = FrameHeader { body_len: 4 + 4 + operations * 13 + 4 + records * 16, kind: 0x45 };
+    assert!(answer.body_len > limits.max_frame, "the answer is longer than the batch may be");
     assert_eq!(ServerDecoder::new(&limits).decode(&answer.to_bytes()), Ok(None));
 }
 

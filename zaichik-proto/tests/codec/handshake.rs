@@ -18,10 +18,7 @@ fn a1_no_other_frame_of_the_client_comes_first() {
 #[test]
 fn a1_no_other_frame_of_the_broker_comes_first() {
     for kind in (0x42..=0x4f).chain(0x80..=0xff) {
-        assert_eq!(
-            broker(&header(0, kind)),
-            Err(at(0, ProtocolFault::OutOfPhase { kind }))
-        );
+        assert_eq!(broker(&header(0, kind)), Err(at(0, ProtocolFault::OutOfPhase { kind })));
     }
 }
 
@@ -30,17 +27,10 @@ fn a1_hello_comes_once() {
     let stream = hello();
     let again = &stream[MAGIC.len()..];
     let mut decoder = ClientDecoder::handshake(&Limits::default());
-    assert!(matches!(
-        decoder.decode(&stream),
-        Ok(Some((ClientFrame::Hello(_), _)))
-    ));
+    assert!(matches!(decoder.decode(&stream), Ok(Some((ClientFrame::Hello(_), _)))));
     let mut opened = decoder.clone();
     let refused = Err(at(stream.len(), ProtocolFault::OutOfPhase { kind: 0x01 }));
-    assert_eq!(
-        decoder.decode(again),
-        refused,
-        "before the broker has opened the connection"
-    );
+    assert_eq!(decoder.decode(again), refused, "before the broker has opened the connection");
     opened.open(&Limits::default());
     assert_eq!(opened.decode(again), refused, "after it has");
 }
@@ -61,10 +51,7 @@ fn a1_nothing_follows_hello_before_the_broker_has_opened_the_connection() {
 fn a1_welcome_comes_once() {
     let stream = welcome(Limits::default());
     let mut decoder = ServerDecoder::handshake(&Limits::default());
-    assert!(matches!(
-        decoder.decode(&stream),
-        Ok(Some((ServerFrame::Welcome(_), _)))
-    ));
+    assert!(matches!(decoder.decode(&stream), Ok(Some((ServerFrame::Welcome(_), _)))));
     decoder.open(&Limits::default());
     let refused = at(stream.len(), ProtocolFault::OutOfPhase { kind: 0x41 });
     assert_eq!(decoder.decode(&stream), Err(refused));
@@ -75,10 +62,7 @@ fn a1_fatal_may_come_first_and_later() {
     let fatal = raw_frame(0x50, &[34, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(broker(&fatal), Ok(Some(fatal.len())));
     let mut decoder = ServerDecoder::new(&Limits::default());
-    assert!(matches!(
-        decoder.decode(&fatal),
-        Ok(Some((ServerFrame::Fatal(_), _)))
-    ));
+    assert!(matches!(decoder.decode(&fatal), Ok(Some((ServerFrame::Fatal(_), _)))));
 }
 
 #[test]
@@ -98,40 +82,21 @@ fn w8_a_handshake_has_at_most_4_kib() {
 #[test]
 fn the_longest_hello_and_welcome_fit() {
     let name = "n".repeat(255);
-    let hello = ClientFrame::Hello(Hello {
-        version: 1,
-        name: &name,
-        token: &[7; Limits::MAX_TOKEN],
-    });
+    let hello = ClientFrame::Hello(Hello { version: 1, name: &name, token: &[7; Limits::MAX_TOKEN] });
     let stream = [&MAGIC[..], &client_bytes(&hello)].concat();
     assert_eq!(client(&stream), Ok(Some(stream.len())));
-    let hello = ClientFrame::Hello(Hello {
-        version: 1,
-        name: &name,
-        token: &[7; Limits::MAX_TOKEN + 1],
-    });
+    let hello = ClientFrame::Hello(Hello { version: 1, name: &name, token: &[7; Limits::MAX_TOKEN + 1] });
     let stream = [&MAGIC[..], &client_bytes(&hello)].concat();
-    let fault = ProtocolFault::BadValue {
-        field: "token length",
-        got: 1_025,
-    };
+    let fault = ProtocolFault::BadValue { field: "token length", got: 1_025 };
     assert_eq!(client(&stream), Err(at(4, fault)));
 }
 
 #[test]
 fn a_hello_of_a_later_version_decodes() {
     for version in [0, 1, 2, u16::MAX] {
-        let hello = ClientFrame::Hello(Hello {
-            version,
-            name: "",
-            token: b"",
-        });
+        let hello = ClientFrame::Hello(Hello { version, name: "", token: b"" });
         let stream = [&MAGIC[..], &client_bytes(&hello)].concat();
-        assert_eq!(
-            client(&stream),
-            Ok(Some(stream.len())),
-            "the broker decides, not the codec"
-        );
+        assert_eq!(client(&stream), Ok(Some(stream.len())), "the broker decides, not the codec");
     }
 }
 
@@ -143,25 +108,15 @@ fn a_welcome_announces_no_limit_of_zero() {
         let mut stream = whole.clone();
         let place = HEADER_LEN + 2 + 16 + 4 * limit;
         stream[place..place + 4].fill(0);
-        let fault = ProtocolFault::BadValue {
-            field: "a limit",
-            got: 0,
-        };
+        let fault = ProtocolFault::BadValue { field: "a limit", got: 0 };
         assert_eq!(broker(&stream), Err(at(0, fault)));
     }
 }
 
 #[test]
 fn a_hello_keeps_its_token_out_of_logs() {
-    let hello = Hello {
-        version: 1,
-        name: "probe",
-        token: b"open sesame",
-    };
-    assert_eq!(
-        format!("{hello:?}"),
-        r#"Hello { version: 1, name: "probe", token: "redacted" }"#
-    );
+    let hello = Hello { version: 1, name: "probe", token: b"open sesame" };
+    assert_eq!(format!("{hello:?}"), r#"Hello { version: 1, name: "probe", token: "redacted" }"#);
 }
 
 #[test]
@@ -175,35 +130,20 @@ fn w13_the_start_of_the_magic_waits_for_the_rest() {
 fn w13_other_protocols_are_refused_by_the_first_byte_that_differs() {
     let packets: [(&str, &[u8]); 18] = [
         ("HTTP/1.1 GET", b"GET / HTTP/1.1\r\nHost: localhost:8889\r\n\r\n"),
-        (
-            "HTTP/1.1 POST",
-            b"POST /topics HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
-        ),
+        ("HTTP/1.1 POST", b"POST /topics HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"),
         ("HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-        (
-            "TLS 1.3 client hello",
-            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        ),
+        ("TLS 1.3 client hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
         ("TLS alert", b"\x15\x03\x01\x00\x02\x02\x28"),
         ("SSH", b"SSH-2.0-OpenSSH_9.6\r\n"),
         ("Redis PING, RESP", b"*1\r\n$4\r\nPING\r\n"),
         ("Redis PING, inline", b"PING\r\n"),
-        (
-            "MQTT 3.1.1 CONNECT",
-            b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02c1",
-        ),
-        (
-            "Kafka ApiVersions",
-            b"\x00\x00\x00\x14\x00\x12\x00\x03\x00\x00\x00\x01\x00\x03rdk\x00",
-        ),
+        ("MQTT 3.1.1 CONNECT", b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x02c1"),
+        ("Kafka ApiVersions", b"\x00\x00\x00\x14\x00\x12\x00\x03\x00\x00\x00\x01\x00\x03rdk\x00"),
         ("NATS CONNECT", b"CONNECT {\"verbose\":false}\r\nPING\r\n"),
         ("AMQP 0-9-1", b"AMQP\x00\x00\x09\x01"),
         ("PostgreSQL SSLRequest", b"\x00\x00\x00\x08\x04\xd2\x16\x2f"),
         ("ZooKeeper four-letter word", b"ruok"),
-        (
-            "PROXY protocol, version 2",
-            b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c",
-        ),
+        ("PROXY protocol, version 2", b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c"),
         ("memcached", b"stats\r\n"),
         ("another major version", b"ZAI\x02\x0a\x00\x00\x00"),
         ("nearly the magic", b"ZAP!"),
@@ -216,11 +156,7 @@ fn w13_other_protocols_are_refused_by_the_first_byte_that_differs() {
         let refused = Err(at(0, ProtocolFault::BadMagic));
         assert_eq!(decoder.decode(&packet[..=differs]), refused, "{name}");
         assert_eq!(decoder.decode(&hello()), refused, "{name}: and it stays refused");
-        assert_eq!(
-            client(packet),
-            Err(at(0, ProtocolFault::BadMagic)),
-            "{name}: in one piece"
-        );
+        assert_eq!(client(packet), Err(at(0, ProtocolFault::BadMagic)), "{name}: in one piece");
     }
 }
 
@@ -237,21 +173,12 @@ fn broker(stream: &[u8]) -> Result<Option<usize>, ProtocolError> {
 }
 
 fn hello() -> Vec<u8> {
-    let hello = ClientFrame::Hello(Hello {
-        version: 1,
-        name: "probe",
-        token: b"",
-    });
+    let hello = ClientFrame::Hello(Hello { version: 1, name: "probe", token: b"" });
     [&MAGIC[..], &client_bytes(&hello)].concat()
 }
 
 fn welcome(limits: Limits) -> Vec<u8> {
-    server_bytes(&ServerFrame::Welcome(Welcome {
-        version: 1,
-        instance: 7,
-        limits,
-        server: "zaichik",
-    }))
+    server_bytes(&ServerFrame::Welcome(Welcome { version: 1, instance: 7, limits, server: "zaichik" }))
 }
 
 fn header(body_len: u32, kind: u8) -> [u8; HEADER_LEN] {
@@ -259,8 +186,5 @@ fn header(body_len: u32, kind: u8) -> [u8; HEADER_LEN] {
 }
 
 const fn at(offset: usize, fault: ProtocolFault) -> ProtocolError {
-    ProtocolError {
-        offset: offset as u64,
-        fault,
-    }
+    ProtocolError { offset: offset as u64, fault }
 }

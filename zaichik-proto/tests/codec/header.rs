@@ -13,17 +13,8 @@ const SERVER_KINDS: std::ops::RangeInclusive<u8> = 0x41..=0x50;
 #[test]
 fn w2_a_length_bomb_is_refused_by_its_header() {
     for max_frame in [1, 100, Limits::default().max_frame, 1 << 31] {
-        let limits = Limits {
-            max_frame,
-            ..Limits::default()
-        };
-        for got in [
-            max_frame + 1,
-            max_frame + 4_097,
-            (1 << 31) + 4_097,
-            u32::MAX - 1,
-            u32::MAX,
-        ] {
+        let limits = Limits { max_frame, ..Limits::default() };
+        for got in [max_frame + 1, max_frame + 4_097, (1 << 31) + 4_097, u32::MAX - 1, u32::MAX] {
             for kind in CLIENT_KINDS.skip(1).chain(0x80..=0xff) {
                 let outcome = ClientDecoder::new(&limits).decode(&header(got, kind)).map(|_| ());
                 assert_eq!(outcome, too_large(max_frame, got), "{kind:#x}");
@@ -56,37 +47,20 @@ fn w2_a_length_up_to_the_limit_waits_for_the_body() {
 
 #[test]
 fn w2_without_a_limit_nothing_overflows() {
-    let limits = Limits {
-        max_frame: u32::MAX,
-        ..Limits::default()
-    };
-    assert_eq!(
-        ClientDecoder::new(&limits).decode(&header(u32::MAX, 0x04)),
-        Ok(None)
-    );
-    assert_eq!(
-        ServerDecoder::new(&limits).decode(&header(u32::MAX, 0x49)),
-        Ok(None)
-    );
+    let limits = Limits { max_frame: u32::MAX, ..Limits::default() };
+    assert_eq!(ClientDecoder::new(&limits).decode(&header(u32::MAX, 0x04)), Ok(None));
+    assert_eq!(ServerDecoder::new(&limits).decode(&header(u32::MAX, 0x49)), Ok(None));
 }
 
 #[test]
 fn w2_a_length_of_zero_is_a_frame_or_an_error() {
     for kind in CLIENT_KINDS.skip(1) {
-        let outcome = ClientDecoder::new(&Limits::default())
-            .decode(&header(0, kind))
-            .map(|_| ());
-        let expected = if kind == 0x0d {
-            Ok(())
-        } else {
-            fault(ProtocolFault::Truncated)
-        };
+        let outcome = ClientDecoder::new(&Limits::default()).decode(&header(0, kind)).map(|_| ());
+        let expected = if kind == 0x0d { Ok(()) } else { fault(ProtocolFault::Truncated) };
         assert_eq!(outcome, expected, "{kind:#x}");
     }
     for kind in SERVER_KINDS.skip(1) {
-        let outcome = ServerDecoder::new(&Limits::default())
-            .decode(&header(0, kind))
-            .map(|_| ());
+        let outcome = ServerDecoder::new(&Limits::default()).decode(&header(0, kind)).map(|_| ());
         assert_eq!(outcome, fault(ProtocolFault::Truncated), "{kind:#x}");
     }
 }
@@ -94,16 +68,10 @@ fn w2_a_length_of_zero_is_a_frame_or_an_error() {
 #[test]
 fn s_04_every_kind_of_the_other_direction_is_refused() {
     for kind in SERVER_KINDS {
-        assert_eq!(
-            client_steps()(&header(9, kind)),
-            fault(ProtocolFault::WrongDirection { kind })
-        );
+        assert_eq!(client_steps()(&header(9, kind)), fault(ProtocolFault::WrongDirection { kind }));
     }
     for kind in CLIENT_KINDS {
-        assert_eq!(
-            server_steps()(&header(9, kind)),
-            fault(ProtocolFault::WrongDirection { kind })
-        );
+        assert_eq!(server_steps()(&header(9, kind)), fault(ProtocolFault::WrongDirection { kind }));
     }
 }
 
@@ -111,14 +79,8 @@ fn s_04_every_kind_of_the_other_direction_is_refused() {
 fn w6_unknown_kinds_are_refused() {
     let unknown = (0x00..0x80).filter(|kind| !CLIENT_KINDS.contains(kind) && !SERVER_KINDS.contains(kind));
     for kind in unknown {
-        assert_eq!(
-            client_steps()(&header(9, kind)),
-            fault(ProtocolFault::UnknownKind { kind })
-        );
-        assert_eq!(
-            server_steps()(&header(9, kind)),
-            fault(ProtocolFault::UnknownKind { kind })
-        );
+        assert_eq!(client_steps()(&header(9, kind)), fault(ProtocolFault::UnknownKind { kind }));
+        assert_eq!(server_steps()(&header(9, kind)), fault(ProtocolFault::UnknownKind { kind }));
     }
 }
 
@@ -136,10 +98,7 @@ fn w6_extensions_are_skipped_by_their_length() {
         let stream = [raw_frame(kind, body), raw_frame(0x4d, &[0; 8])].concat();
         let extension = ServerFrame::Extension { kind, body };
         assert_eq!(decoder.decode(&stream), Ok(Some((extension, 16))));
-        assert_eq!(
-            decoder.decode(&stream[16..]),
-            Ok(Some((ServerFrame::Ping { nonce: 0 }, 16)))
-        );
+        assert_eq!(decoder.decode(&stream[16..]), Ok(Some((ServerFrame::Ping { nonce: 0 }, 16))));
     }
 }
 
@@ -168,10 +127,7 @@ fn w1_the_error_names_the_frame_that_broke() {
     let error = step(&header(0, 0x3f)).unwrap_err();
     assert_eq!(error.offset, 48);
     assert_eq!(error.fault.code(), FaultCode::UnknownKind);
-    assert_eq!(
-        error.to_string(),
-        "frame kind 0x3f is unknown (in the frame at byte 48 of the stream)"
-    );
+    assert_eq!(error.to_string(), "frame kind 0x3f is unknown (in the frame at byte 48 of the stream)");
     assert_eq!(step(&good), Err(error));
 }
 

@@ -94,14 +94,7 @@ fn edgy_u32() -> impl Strategy<Value = u32> {
 
 /// Any number, with the ends of its range much more often than chance gives them.
 fn edgy_u64() -> impl Strategy<Value = u64> {
-    prop_oneof![
-        Just(0),
-        Just(1),
-        Just(u64::MAX),
-        Just(u64::MAX - 1),
-        0..1_000u64,
-        any::<u64>()
-    ]
+    prop_oneof![Just(0), Just(1), Just(u64::MAX), Just(u64::MAX - 1), 0..1_000u64, any::<u64>()]
 }
 
 /// The id of a request: not 0.
@@ -112,8 +105,7 @@ fn request() -> impl Strategy<Value = u32> {
 /// Bytes behind a one-byte length.
 fn short_bytes() -> impl Strategy<Value = &'static [u8]> {
     let len = prop_oneof![8 => 0..20usize, 1 => Just(255)];
-    len.prop_flat_map(|len| prop::collection::vec(any::<u8>(), len))
-        .prop_map(keep_bytes)
+    len.prop_flat_map(|len| prop::collection::vec(any::<u8>(), len)).prop_map(keep_bytes)
 }
 
 /// Text of `min` to 255 bytes.

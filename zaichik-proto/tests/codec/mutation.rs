@@ -69,10 +69,7 @@ fn check<F: FnMut(&[u8]) -> Step>(stream: &[u8], decoder: fn() -> F) -> Result<(
     let mut step = decoder();
     let (frames, error) = feed(stream, [], &mut step);
     let whole = frames.concat();
-    prop_assert!(
-        stream.starts_with(&whole),
-        "what decodes encodes to the same bytes"
-    );
+    prop_assert!(stream.starts_with(&whole), "what decodes encodes to the same bytes");
     if let Some(error) = error {
         check_poisoned(error, whole.len(), stream, &mut step)?;
     }
@@ -87,11 +84,7 @@ fn check_poisoned(
     stream: &[u8],
     step: &mut impl FnMut(&[u8]) -> Step,
 ) -> Result<(), TestCaseError> {
-    prop_assert_eq!(
-        error.offset,
-        decoded as u64,
-        "the error names the frame that broke"
-    );
+    prop_assert_eq!(error.offset, decoded as u64, "the error names the frame that broke");
     prop_assert!(!error.to_string().is_empty());
     let close = crate::raw_frame(0x0d, b"");
     for input in [b"", stream, &close] {

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use proptest::prelude::*;
-use zaichik_proto::{Record, RecordError, RecordRef, Records};
+use zaichik_proto::{Record, RecordError, RecordHead, RecordRef, Records};
 
 use crate::{edgy_u64, keep, keep_bytes, label};
 
@@ -58,12 +58,7 @@ fn body() -> impl Strategy<Value = &'static [u8]> {
 
 /// A record that breaks rules here and there.
 fn careless_record() -> impl Strategy<Value = Record<'static>> {
-    let key = prop::option::of(prop_oneof![
-        0..4usize,
-        1_023..1_026usize,
-        Just(65_536),
-        Just(65_540)
-    ]);
+    let key = prop::option::of(prop_oneof![0..4usize, 1_023..1_026usize, Just(65_536), Just(65_540)]);
     let name = prop_oneof![Just(0), 1..4usize, 254..258usize, Just(600)];
     let value = prop_oneof![0..4usize, 65_534..65_538usize];
     let headers = prop_oneof![
@@ -102,6 +97,19 @@ proptest! {
         prop_assert_eq!(read.is_tombstone(), record.tombstone);
         prop_assert_eq!(read.timestamp(), record.timestamp);
         prop_assert_eq!(read.headers().iter().collect::<Vec<_>>(), record.headers);
+    }
+
+    #[test]
+    fn a_peek_sees_what_a_whole_read_sees(record in record(true)) {
+        let mut bytes = BytesMut::new();
+        record.encode(&mut bytes);
+        let head = RecordHead {
+            len: record.encoded_len(),
+            timestamp: record.timestamp,
+            ttl_micros: record.ttl_micros,
+        };
+        prop_assert_eq!(RecordHead::peek(&bytes), Some(head));
+        prop_assert_eq!(RecordHead::peek(&bytes[..15]), None);
     }
 
     #[test]
@@ -159,16 +167,8 @@ fn s_04_malformed_records_are_named() {
     assert_eq!(with(&|bytes| bytes.truncate(3)), RecordError::BadSize);
     assert_eq!(with(&|bytes| bytes[0] += 1), RecordError::BadSize, "past the end");
     assert_eq!(with(&|bytes| bytes[..4].fill(0xff)), RecordError::BadSize);
-    assert_eq!(
-        with(&|bytes| bytes[0] = 11),
-        RecordError::BadSize,
-        "too small for its fields"
-    );
-    assert_eq!(
-        with(&|bytes| bytes[0] = 12),
-        RecordError::BadSize,
-        "no room for what its flags tell"
-    );
+    assert_eq!(with(&|bytes| bytes[0] = 11), RecordError::BadSize, "too small for its fields");
+    assert_eq!(with(&|bytes| bytes[0] = 12), RecordError::BadSize, "no room for what its flags tell");
     for bit in 4..8 {
         assert_eq!(with(&|bytes| bytes[4] |= 1 << bit), RecordError::ReservedBits);
     }
@@ -178,35 +178,11 @@ fn s_04_malformed_records_are_named() {
     assert_eq!(with(&|bytes| bytes[7] = 5), RecordError::KeyTooLong);
     assert_eq!(with(&|bytes| bytes[4] &= !1), RecordError::KeyWithoutFlag);
     assert_eq!(with(&|bytes| bytes[16] = 0), RecordError::ZeroTtl);
-    assert_eq!(
-        with(&|bytes| bytes[24] += 1),
-        RecordError::BadHeaders,
-        "the section is too long"
-    );
-    assert_eq!(
-        with(&|bytes| bytes[28] = 0),
-        RecordError::BadHeaders,
-        "a section without headers"
-    );
-    assert_eq!(
-        with(&|bytes| bytes[28] = 2),
-        RecordError::BadHeaders,
-        "a header is missing"
-    );
+    assert_eq!(with(&|bytes| bytes[24] += 1), RecordError::BadHeaders, "the section is too long");
+    assert_eq!(with(&|bytes| bytes[28] = 0), RecordError::BadHeaders, "a section without headers");
+    assert_eq!(with(&|bytes| bytes[28] = 2), RecordError::BadHeaders, "a header is missing");
     assert_eq!(with(&|bytes| bytes[29] = 5), RecordError::TooManyHeaders);
-    assert_eq!(
-        with(&|bytes| bytes[30] = 0),
-        RecordError::BadHeaders,
-        "a header without a name"
-    );
-    assert_eq!(
-        with(&|bytes| bytes[31] = 0xff),
-        RecordError::BadHeaders,
-        "a name that is not UTF-8"
-    );
-    assert_eq!(
-        with(&|bytes| bytes[4] |= 8),
-        RecordError::BadTombstone,
-        "with a body"
-    );
+    assert_eq!(with(&|bytes| bytes[30] = 0), RecordError::BadHeaders, "a header without a name");
+    assert_eq!(with(&|bytes| bytes[31] = 0xff), RecordError::BadHeaders, "a name that is not UTF-8");
+    assert_eq!(with(&|bytes| bytes[4] |= 8), RecordError::BadTombstone, "with a body");
 }

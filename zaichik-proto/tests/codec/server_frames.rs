@@ -51,23 +51,16 @@ pub(crate) fn fatal() -> impl Strategy<Value = ServerFrame<'static>> {
 }
 
 fn answer() -> BoxedStrategy<ServerFrame<'static>> {
-    let status = prop_oneof![
-        Just(TopicStatus::Unchanged),
-        Just(TopicStatus::Created),
-        Just(TopicStatus::Adopted)
-    ];
+    let status =
+        prop_oneof![Just(TopicStatus::Unchanged), Just(TopicStatus::Created), Just(TopicStatus::Adopted)];
     let run = (request(), request(), edgy_u64()).prop_map(|(request, requests, first_offset)| AckRun {
         request,
         requests,
         first_offset,
     });
     let duplicate = || (edgy_u32(), edgy_u64()).prop_map(|(record, offset)| Duplicate { record, offset });
-    let result =
-        (edgy_u32(), any::<bool>(), edgy_u64()).prop_map(|(operation, created, first_offset)| BatchResult {
-            operation,
-            created,
-            first_offset,
-        });
+    let result = (edgy_u32(), any::<bool>(), edgy_u64())
+        .prop_map(|(operation, created, first_offset)| BatchResult { operation, created, first_offset });
     let batch_duplicate =
         (edgy_u32(), duplicate()).prop_map(|(operation, duplicate)| BatchDuplicate { operation, duplicate });
     let published = (request(), any::<bool>(), offset(), list(duplicate(), 0));
@@ -76,19 +69,10 @@ fn answer() -> BoxedStrategy<ServerFrame<'static>> {
             .prop_map(|(request, status)| ServerFrame::TopicReady(TopicReady { request, status })),
         list(run, 1).prop_map(|runs| ServerFrame::Acks(Acks { runs })),
         published.prop_map(|(request, created, first_offset, duplicates)| {
-            ServerFrame::Published(Published {
-                request,
-                created,
-                first_offset,
-                duplicates,
-            })
+            ServerFrame::Published(Published { request, created, first_offset, duplicates })
         }),
         (request(), list(result, 0), list(batch_duplicate, 0)).prop_map(|(request, results, duplicates)| {
-            ServerFrame::Batched(Batched {
-                request,
-                results,
-                duplicates,
-            })
+            ServerFrame::Batched(Batched { request, results, duplicates })
         }),
         refused(),
         (request(), edgy_u64()).prop_map(|(request, value)| ServerFrame::Done(Done { request, value })),
@@ -98,21 +82,10 @@ fn answer() -> BoxedStrategy<ServerFrame<'static>> {
 
 fn refused() -> impl Strategy<Value = ServerFrame<'static>> {
     let code = any::<u16>().prop_map(|code| RefusalCode::from_code(code % 60));
-    let who = prop_oneof![
-        request().prop_map(|id| (id, 1)),
-        request().prop_map(|count| (0, count))
-    ];
+    let who = prop_oneof![request().prop_map(|id| (id, 1)), request().prop_map(|count| (0, count))];
     (who, code, edgy_u32(), edgy_u64()).prop_map(|((request, count), code, operation, value)| {
-        let refusal = Refusal {
-            code,
-            operation,
-            value,
-        };
-        ServerFrame::Refused(Refused {
-            request,
-            count,
-            refusal,
-        })
+        let refusal = Refusal { code, operation, value };
+        ServerFrame::Refused(Refused { request, count, refusal })
     })
 }
 
@@ -120,53 +93,24 @@ fn on_subscription() -> BoxedStrategy<ServerFrame<'static>> {
     let reason = prop_oneof![Just(GapReason::Expired), Just(GapReason::Limit)];
     let range = (edgy_u64(), edgy_u64())
         .prop_filter_map("an empty gap", |(a, b)| (a != b).then(|| (a.min(b), a.max(b))));
-    let subscribed = (
-        (request(), edgy_u32(), edgy_u32(), edgy_u32()),
-        any::<bool>(),
-        edgy_u64(),
-        edgy_u64(),
-    );
+    let subscribed = ((request(), edgy_u32(), edgy_u32(), edgy_u32()), any::<bool>(), edgy_u64(), edgy_u64());
     // Few enough that the offsets of a delivery do not end.
     let first_offset = edgy_u64().prop_map(|offset| offset.min(u64::MAX - 4));
     let delivery = (edgy_u32(), edgy_u32(), edgy_u32(), first_offset, records(true));
     prop_oneof![
         subscribed.prop_map(|((request, subscription, epoch, rewind), created, start, end)| {
-            ServerFrame::Subscribed(Subscribed {
-                request,
-                subscription,
-                epoch,
-                rewind,
-                created,
-                start,
-                end,
-            })
+            ServerFrame::Subscribed(Subscribed { request, subscription, epoch, rewind, created, start, end })
         }),
         delivery.prop_map(|(subscription, rewind, attempt, first_offset, records)| {
-            ServerFrame::Delivery(Delivery {
-                subscription,
-                rewind,
-                attempt,
-                first_offset,
-                records,
-            })
+            ServerFrame::Delivery(Delivery { subscription, rewind, attempt, first_offset, records })
         }),
         (edgy_u32(), edgy_u32(), reason, range).prop_map(|(subscription, rewind, reason, (from, to))| {
-            ServerFrame::Gap(Gap {
-                subscription,
-                rewind,
-                reason,
-                from,
-                to,
-            })
+            ServerFrame::Gap(Gap { subscription, rewind, reason, from, to })
         }),
         (edgy_u32(), edgy_u32())
             .prop_map(|(subscription, epoch)| ServerFrame::Fenced(Fenced { subscription, epoch })),
         (edgy_u32(), edgy_u32(), offset()).prop_map(|(request, subscription, last_offset)| {
-            ServerFrame::Unsubscribed(Unsubscribed {
-                request,
-                subscription,
-                last_offset,
-            })
+            ServerFrame::Unsubscribed(Unsubscribed { request, subscription, last_offset })
         }),
     ]
     .boxed()
@@ -180,12 +124,8 @@ fn on_connection() -> BoxedStrategy<ServerFrame<'static>> {
         (reason, edgy_u32())
             .prop_map(|(reason, grace_millis)| { ServerFrame::Goodbye(Goodbye { reason, grace_millis }) }),
         fatal(),
-        (0x80u8.., prop::collection::vec(any::<u8>(), 0..20)).prop_map(|(kind, body)| {
-            ServerFrame::Extension {
-                kind,
-                body: keep_bytes(body),
-            }
-        }),
+        (0x80u8.., prop::collection::vec(any::<u8>(), 0..20))
+            .prop_map(|(kind, body)| { ServerFrame::Extension { kind, body: keep_bytes(body) } }),
     ]
     .boxed()
 }

@@ -1,0 +1,108 @@
+//! How a client is made.
+
+use std::marker::PhantomData;
+use std::sync::Weak;
+use std::time::Duration;
+
+use zaichik_engine::ClientConfig;
+
+use super::Client;
+use super::core::{Core, Owner};
+use super::error::ClientError;
+use super::task::{Target, Task};
+use crate::runtime::Runtime;
+use crate::shared::Shared;
+
+/// How a client behaves and where its broker is.
+#[derive(Debug)]
+#[must_use = "nothing happens before connect or start"]
+pub struct ClientBuilder<R: Runtime> {
+    config: ClientConfig,
+    target: Target,
+    runtime: PhantomData<fn() -> R>,
+}
+
+impl<R: Runtime> ClientBuilder<R> {
+    /// A client of the broker at `address` (`host:port`, or `zaichik://host:port`).
+    pub fn new(address: &str) -> Self {
+        let address = address.strip_prefix("zaichik://").unwrap_or(address);
+        Self::to(Target::Remote(address.into()))
+    }
+
+    pub(crate) fn local(broker: Weak<Shared>) -> Self {
+        Self::to(Target::Local(broker))
+    }
+
+    fn to(target: Target) -> Self {
+        // Jitter spreads clients that lost the same broker; without randomness they only come back closer together.
+        let seed = getrandom::u64().unwrap_or(0);
+        Self { config: ClientConfig::new(seed), target, runtime: PhantomData }
+    }
+
+    /// What the client calls itself in the broker's log; cut to 255 bytes. Default: nothing.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.config.name = name.into();
+        self
+    }
+
+    /// The token that the broker asks for, at most 1,024 bytes. Default: none.
+    pub fn token(mut self, token: impl Into<Vec<u8>>) -> Self {
+        self.config.token = token.into();
+        self
+    }
+
+    /// Whether a connection that breaks is opened again. Default: yes.
+    pub const fn reconnect(mut self, reconnect: bool) -> Self {
+        self.config.reconnect = reconnect;
+        self
+    }
+
+    /// Whether the first connection is tried again and again too. Default: no, a wrong address is an error.
+    pub const fn retry_first_connect(mut self, retry: bool) -> Self {
+        self.config.retry_first_connect = retry;
+        self
+    }
+
+    /// How long closing waits for answers that are outstanding. Default 10 s.
+    pub const fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.config.drain_timeout = timeout;
+        self
+    }
+
+    /// Most requests unanswered; further ones wait. Default 1,024, at most 65,536.
+    pub const fn max_in_flight(mut self, count: usize) -> Self {
+        self.config.max_in_flight = count;
+        self
+    }
+
+    /// Changes anything else of the client's configuration.
+    pub fn configure(mut self, change: impl FnOnce(&mut ClientConfig)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// A client at once; it connects in the background, and requests wait until it is connected.
+    #[must_use]
+    pub fn start(self) -> Client<R> {
+        let core = Core::new(self.config);
+        R::spawn(Task::<R>::new(&core, self.target));
+        Client::new(Owner::new(&core))
+    }
+
+    /// A client that is connected.
+    ///
+    /// # Errors
+    /// [`ClientError::Connect`] or [`ClientError::Ended`]: the broker can't be reached, or did not let the
+    /// client in.
+    pub async fn connect(self) -> Result<Client<R>, ClientError> {
+        let client = self.start();
+        client.opened().await?;
+        Ok(client)
+    }
+}
+
+impl<R: Runtime> Clone for ClientBuilder<R> {
+    fn clone(&self) -> Self {
+        Self { config: self.config.clone(), target: self.target.clone(), runtime: PhantomData }
+    }
+}

@@ -1,0 +1,204 @@
+//! Publishing as a sink, with many messages under way.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures::Sink;
+use zaichik_engine::{PublishOptions, RequestError};
+
+use super::core::{Owner, PublisherId, keep};
+use super::error::ClientError;
+use super::outgoing::Outgoing;
+use super::room::Ticket;
+
+/// Messages that wait for each other before they leave in one step, at most.
+const BATCH_MESSAGES: usize = 256;
+
+/// Their bytes, at most; a larger message leaves alone.
+const BATCH_BYTES: usize = 32 << 10;
+
+/// Default of [`Publisher::max_in_flight`].
+const MAX_IN_FLIGHT: usize = 64;
+
+/// Publishes to one topic: a [`Sink`] with a bounded number of steps under way.
+///
+/// Messages that are [fed](futures::SinkExt::feed) without a flush leave together: up to 256 of them and 32 KiB
+/// are one step, which the broker accepts or refuses as a whole. A flush is done when everything has its answer.
+/// An error is reported once, by the next call; it tells that some of the messages before it were not accepted.
+pub struct Publisher {
+    owner: Arc<Owner>,
+    topic: Arc<str>,
+    id: PublisherId,
+    options: PublishOptions,
+    limit: usize,
+    batch: Vec<Outgoing>,
+    batch_bytes: usize,
+    ticket: Option<Ticket>,
+}
+
+impl Publisher {
+    pub(super) fn new(owner: Arc<Owner>, topic: &str) -> Self {
+        let id = owner.core().look(|state, _| state.add_publisher());
+        Self {
+            owner,
+            topic: topic.into(),
+            id,
+            options: PublishOptions::new(),
+            limit: MAX_IN_FLIGHT,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            ticket: None,
+        }
+    }
+
+    /// Most steps without an answer. Default 64; 0 counts as 1.
+    #[must_use]
+    pub fn max_in_flight(mut self, steps: usize) -> Self {
+        self.limit = steps.max(1);
+        self
+    }
+
+    /// Deadline and acknowledgement level of what is published from here on.
+    #[must_use]
+    pub const fn options(mut self, options: PublishOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The topic's name.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    fn is_full(&self) -> bool {
+        self.batch.len() >= BATCH_MESSAGES || self.batch_bytes >= BATCH_BYTES
+    }
+
+    /// How many of the waiting messages leave together; at least one.
+    fn step(&self) -> usize {
+        let mut bytes = 0usize;
+        let fits = |message: &&Outgoing| {
+            bytes = bytes.saturating_add(message.len());
+            bytes <= BATCH_BYTES
+        };
+        self.batch.iter().take_while(fits).count().max(1)
+    }
+
+    /// Sends everything that waits, as far as the limits allow.
+    fn poll_send(&mut self, cx: &Context<'_>) -> Poll<Result<(), ClientError>> {
+        while !self.batch.is_empty() {
+            ready!(self.poll_send_step(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_send_step(&mut self, cx: &Context<'_>) -> Poll<Result<(), ClientError>> {
+        let step = self.step();
+        let Self { owner, topic, id, options, limit, batch, ticket, .. } = self;
+        let messages = batch.get(..step).unwrap_or_default();
+        let sent = owner.core().change(|state, now| {
+            state.check()?;
+            let in_flight = state.publisher(*id);
+            if in_flight.requests >= *limit {
+                keep(&mut in_flight.waker, cx.waker());
+                return Poll::Pending;
+            }
+            let asked = Outgoing::with_records(messages, |records| {
+                state.machine.publish(now, topic, records, *options)
+            });
+            if asked == Err(RequestError::Full) {
+                *ticket = Some(state.room.wait(*ticket, cx.waker()));
+                return Poll::Pending;
+            }
+            if let Some(ticket) = ticket.take() {
+                state.room.found(ticket);
+            }
+            Poll::Ready(match asked {
+                Ok(request) => {
+                    state.count_reply(request, *id);
+                    Ok(())
+                }
+                Err(error) => Err(error.into()),
+            })
+        });
+        let sent = ready!(sent);
+        self.batch.drain(..step);
+        self.batch_bytes = self.batch.iter().map(Outgoing::len).fold(0, usize::saturating_add);
+        Poll::Ready(sent)
+    }
+
+    /// Ready when every answer is here.
+    fn poll_answered(&self, cx: &Context<'_>) -> Poll<Result<(), ClientError>> {
+        self.owner.core().look(|state, _| {
+            let checked = state.check();
+            let in_flight = state.publisher(self.id);
+            if let Some(error) = in_flight.error.take() {
+                return Poll::Ready(Err(error));
+            }
+            if in_flight.requests == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if checked.is_err() {
+                in_flight.requests = 0;
+                return Poll::Ready(checked);
+            }
+            keep(&mut in_flight.waker, cx.waker());
+            Poll::Pending
+        })
+    }
+
+    /// An error of an earlier step.
+    fn take_error(&self) -> Result<(), ClientError> {
+        let error = self.owner.core().look(|state, _| state.publisher(self.id).error.take());
+        error.map_or(Ok(()), Err)
+    }
+}
+
+impl Sink<Outgoing> for Publisher {
+    type Error = ClientError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        self.take_error()?;
+        if self.is_full() { self.poll_send(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Outgoing) -> Result<(), ClientError> {
+        self.batch_bytes = self.batch_bytes.saturating_add(message.len());
+        self.batch.push(message);
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        self.take_error()?;
+        ready!(self.poll_send(cx))?;
+        self.poll_answered(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        self.poll_flush(cx)
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        let Self { owner, id, ticket, .. } = self;
+        owner.core().look(|state, _| {
+            if let Some(ticket) = ticket.take() {
+                state.room.leave(ticket);
+            }
+            state.remove_publisher(*id);
+        });
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher")
+            .field("topic", &self.topic)
+            .field("waiting", &self.batch.len())
+            .finish_non_exhaustive()
+    }
+}

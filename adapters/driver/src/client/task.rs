@@ -1,0 +1,287 @@
+//! A client's background task: connects, moves bytes, keeps the deadlines, connects again.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use zaichik_engine::{Link, Timestamp};
+
+use super::core::{Core, State};
+use crate::alarm::Alarm;
+use crate::embedded;
+use crate::local::LocalIo;
+use crate::runtime::{Io, Runtime};
+use crate::shared::Shared;
+
+/// Most bytes read in a turn.
+const READ_PER_TURN: usize = 256 << 10;
+
+/// Most bytes of one read.
+const READ_AT_ONCE: usize = 64 << 10;
+
+/// How long opening a byte stream may take; some systems would try for minutes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Turns before other tasks of the thread get theirs.
+const TURNS_PER_POLL: usize = 8;
+
+/// Where the broker is.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    /// At an address of the network.
+    Remote(Arc<str>),
+    /// In this program.
+    Local(Weak<Shared>),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remote(address) => f.write_str(address),
+            Self::Local(_) => f.write_str("local"),
+        }
+    }
+}
+
+/// A stream to a broker.
+#[derive(Debug)]
+enum Stream<I> {
+    Remote(I),
+    Local(LocalIo),
+}
+
+/// The background task of one client, as a future that ends when the client is over.
+pub(crate) struct Task<R: Runtime> {
+    core: Arc<Core>,
+    target: Target,
+    connecting: Option<Connecting<R>>,
+    stream: Option<Stream<R::Io>>,
+    alarm: Alarm<R::Timer>,
+}
+
+/// A stream that is being opened.
+struct Connecting<R: Runtime> {
+    stream: Opening<R>,
+    /// When it counts as failed.
+    by: Timestamp,
+}
+
+type Opening<R> = Pin<Box<dyn Future<Output = io::Result<Stream<<R as Runtime>::Io>>> + Send>>;
+
+/// What a turn leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outlook {
+    /// There is more to do at once.
+    Busy,
+    /// Nothing to do before a waker is called or this moment comes.
+    Idle(Option<Timestamp>),
+    /// It is time to connect.
+    Connect,
+    /// The client is over.
+    Over,
+}
+
+impl<R: Runtime> Task<R> {
+    pub(crate) fn new(core: &Arc<Core>, target: Target) -> Self {
+        Self { core: Arc::clone(core), target, connecting: None, stream: None, alarm: Alarm::new(R::timer()) }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Outlook> {
+        self.poll_connecting(cx);
+        let connect_by = self.connecting.as_ref().map(|connecting| connecting.by);
+        let Self { core, stream, .. } = self;
+        let outlook = core.look(|state, now| {
+            state.watch_task(cx.waker());
+            state.machine.handle_timeout(now);
+            if state.is_over() {
+                return Outlook::Over;
+            }
+            match state.machine.link() {
+                Link::Closed(_) => Outlook::Over,
+                Link::Connect { at } if at <= now && connect_by.is_none() => Outlook::Connect,
+                Link::Connect { at } => {
+                    *stream = None;
+                    let next = connect_by.unwrap_or(at);
+                    Outlook::Idle(state.machine.next_timeout().into_iter().chain([next]).min())
+                }
+                Link::Handshake | Link::Open | Link::Closing => pump(cx, state, now, stream),
+            }
+        });
+        match outlook {
+            Outlook::Over => Poll::Ready(Outlook::Over),
+            Outlook::Busy => Poll::Ready(Outlook::Busy),
+            Outlook::Connect => {
+                self.stream = None;
+                let by = self.core.clock().now() + CONNECT_TIMEOUT;
+                self.connecting = Some(Connecting { stream: connect::<R>(self.target.clone()), by });
+                Poll::Ready(Outlook::Busy)
+            }
+            Outlook::Idle(deadline) => {
+                let deadline = deadline.and_then(|at| self.core.clock().instant(at));
+                self.alarm.poll(cx, deadline).map(|()| Outlook::Busy)
+            }
+        }
+    }
+
+    fn poll_connecting(&mut self, cx: &mut Context<'_>) {
+        let Some(Connecting { stream, by }) = &mut self.connecting else {
+            return;
+        };
+        let connected = match stream.as_mut().poll(cx) {
+            Poll::Ready(connected) => connected,
+            Poll::Pending if self.core.clock().now() < *by => return,
+            Poll::Pending => Err(io::ErrorKind::TimedOut.into()),
+        };
+        self.connecting = None;
+        self.connected(connected);
+    }
+
+    fn connected(&mut self, connected: io::Result<Stream<R::Io>>) {
+        let Self { core, stream, target, .. } = self;
+        core.look(|state, now| match connected {
+            Ok(connected) => {
+                *stream = Some(connected);
+                state.connect_error = None;
+                state.machine.handle_connected(now);
+            }
+            Err(error) => {
+                tracing::debug!(broker = %target, %error, "connecting failed");
+                state.connect_error = Some(Arc::new(error));
+                if matches!(target, Target::Local(_)) {
+                    // A broker in this program does not come back.
+                    state.give_up();
+                }
+                state.machine.handle_disconnected(now);
+            }
+        });
+    }
+}
+
+impl<R: Runtime> Future for Task<R> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURNS_PER_POLL {
+            match self.turn(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Outlook::Over) => return Poll::Ready(()),
+                Poll::Ready(_) => {}
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<R: Runtime> Drop for Task<R> {
+    fn drop(&mut self) {
+        self.core.abandon();
+    }
+}
+
+fn connect<R: Runtime>(target: Target) -> Opening<R> {
+    Box::pin(async move {
+        match target {
+            Target::Remote(address) => R::connect(&address).await.map(Stream::Remote),
+            Target::Local(broker) => embedded::connect::<R>(&broker).map(Stream::Local),
+        }
+    })
+}
+
+/// Reads and writes what is possible now.
+fn pump<I: Io>(
+    cx: &mut Context<'_>,
+    state: &mut State,
+    now: Timestamp,
+    stream: &mut Option<Stream<I>>,
+) -> Outlook {
+    let moved = match stream {
+        Some(stream) => read(cx, state, now, stream).and_then(|read| Ok(read | write(cx, state, stream)?)),
+        None => Err(io::ErrorKind::NotConnected.into()),
+    };
+    match moved {
+        Ok(true) => Outlook::Busy,
+        // What was read may have ended the connection.
+        Ok(false) if matches!(state.machine.link(), Link::Connect { .. } | Link::Closed(_)) => Outlook::Busy,
+        Ok(false) => {
+            state.machine.shrink();
+            Outlook::Idle(state.machine.next_timeout())
+        }
+        Err(error) => {
+            tracing::debug!(%error, "connection broke");
+            *stream = None;
+            state.machine.handle_disconnected(now);
+            Outlook::Busy
+        }
+    }
+}
+
+/// Reads what has arrived, up to a limit; says whether there may be more.
+fn read(cx: &mut Context<'_>, state: &mut State, now: Timestamp, stream: &mut impl Io) -> io::Result<bool> {
+    let mut left = READ_PER_TURN;
+    while state.machine.wants_read() {
+        if left == 0 {
+            return Ok(true);
+        }
+        match stream.poll_read(cx, state.machine.inbound(), left.min(READ_AT_ONCE)) {
+            Poll::Pending => break,
+            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Poll::Ready(Ok(count)) => {
+                left = left.saturating_sub(count);
+                state.machine.handle_read(now);
+            }
+            Poll::Ready(Err(error)) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+/// Writes what the stream takes; says whether that was anything, which makes room for requests.
+fn write(cx: &mut Context<'_>, state: &mut State, stream: &mut impl Io) -> io::Result<bool> {
+    let mut wrote = false;
+    while state.machine.outbound().has_remaining() {
+        match stream.poll_write(cx, state.machine.outbound()) {
+            Poll::Pending => break,
+            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(_)) => {
+                wrote = true;
+                state.room.call();
+            }
+            Poll::Ready(Err(error)) => return Err(error),
+        }
+    }
+    Ok(wrote)
+}
+
+impl<I: Io> Io for Stream<I> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut BytesMut,
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Remote(io) => io.poll_read(cx, into, limit),
+            Self::Local(io) => io.poll_read(cx, into, limit),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, from: &mut impl Buf) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Remote(io) => io.poll_write(cx, from),
+            Self::Local(io) => io.poll_write(cx, from),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Remote(io) => io.poll_shutdown(cx),
+            Self::Local(io) => io.poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The loop between one session and its byte stream: a single future without branches that race.
+//!
+//! Each turn reads, lets the session meet the broker, and writes, in that order; what could not be done now has
+//! left its waker behind. The timer is armed only when there is nothing else to do.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use zaichik_engine::{CloseReason, Session, SessionId, Status, Turn};
+
+use crate::alarm::Alarm;
+use crate::runtime::{Io, Timer};
+use crate::shared::{Poisoned, Shared};
+use crate::tasks::Presence;
+
+/// Most bytes read in a turn.
+const READ_PER_TURN: usize = 256 << 10;
+
+/// Most bytes of one read.
+const READ_AT_ONCE: usize = 64 << 10;
+
+/// Turns before other tasks of the thread get theirs.
+const TURNS_PER_POLL: usize = 8;
+
+/// How long what a peer still sends is read and dropped after the last byte was written: closing a socket with
+/// unread bytes resets it, and the reset can overtake the answer or the error written last.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Most bytes dropped meanwhile.
+const LINGER_BYTES: usize = 4 << 20;
+
+/// One connection of a broker, as a future that ends with it.
+pub(crate) struct Connection<I, T> {
+    io: I,
+    session: Session,
+    alarm: Alarm<T>,
+    stage: Stage,
+    /// The peer is gone: nothing can be told to it any more.
+    gone: bool,
+    lease: Lease,
+    /// Dropped last: whoever waits for the connection's end finds the socket closed.
+    presence: Presence,
+}
+
+/// What is left to do.
+enum Stage {
+    /// Read, exchange, write.
+    Serving,
+    /// The session is over and its bytes are written: tell the peer, and give it time to read them.
+    Ending(Ending),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    /// Whether the peer was told.
+    shut_down: bool,
+    until: Option<Instant>,
+    /// How many bytes may still be dropped.
+    left: usize,
+}
+
+/// What a turn leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outlook {
+    /// There is more to do at once.
+    Busy,
+    /// Nothing to do before a waker is called.
+    Idle,
+    /// The connection is over.
+    Over,
+}
+
+impl<I: Io, T: Timer> Connection<I, T> {
+    pub(crate) fn new(io: I, peer: &str, timer: T, session: Session, shared: &Arc<Shared>) -> Self {
+        let id = session.id();
+        tracing::debug!(connection = %id, peer, "connection opened");
+        let lease = Lease { shared: Arc::clone(shared), id, released: false };
+        Self {
+            io,
+            session,
+            alarm: Alarm::new(timer),
+            stage: Stage::Serving,
+            gone: false,
+            lease,
+            presence: shared.tasks().enter(),
+        }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Outlook {
+        if self.presence.is_aborted() {
+            return self.abort(cx);
+        }
+        match self.stage {
+            Stage::Serving => self.serve(cx),
+            Stage::Ending(ending) => self.end(cx, ending),
+        }
+    }
+
+    fn serve(&mut self, cx: &mut Context<'_>) -> Outlook {
+        let read = self.read(cx);
+        let turn = self.exchange(cx);
+        let written = self.write(cx);
+        tracing::trace!(connection = %self.lease.id, ?read, ?turn, ?written, "turn");
+        match self.session.status() {
+            Status::Closing | Status::Closed if self.gone => return Outlook::Over,
+            Status::Closed => return self.start_ending(),
+            Status::Closing | Status::Handshake | Status::Open => {}
+        }
+        // What was written may have made room for more.
+        if turn == Turn::More || read == Moved::ToTheLimit || written == Moved::Some {
+            return Outlook::Busy;
+        }
+        self.session.shrink();
+        self.wait(cx)
+    }
+
+    /// Ends at once: the peer is told if its socket takes it.
+    fn abort(&mut self, cx: &mut Context<'_>) -> Outlook {
+        let shared = &self.lease.shared;
+        let reason = match shared.is_stopping() {
+            Ok(_) => CloseReason::Stopped,
+            Err(Poisoned) => CloseReason::Internal,
+        };
+        self.session.close(shared.clock().now(), reason);
+        self.write(cx);
+        Outlook::Over
+    }
+
+    /// Reads what has arrived, up to the turn's limit.
+    fn read(&mut self, cx: &mut Context<'_>) -> Moved {
+        let mut moved = Moved::Nothing;
+        let mut left = READ_PER_TURN;
+        while self.session.wants_read() {
+            if left == 0 {
+                return Moved::ToTheLimit;
+            }
+            let limit = left.min(READ_AT_ONCE).min(self.session.read_limit());
+            match self.io.poll_read(cx, self.session.inbound(), limit) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => {
+                    self.session.handle_eof(self.lease.shared.clock().now());
+                    return Moved::Some;
+                }
+                Poll::Ready(Ok(count)) => {
+                    left = left.saturating_sub(count);
+                    moved = Moved::Some;
+                    self.session.handle_read(self.lease.shared.clock().now());
+                }
+                Poll::Ready(Err(error)) => {
+                    self.broke(&error);
+                    break;
+                }
+            }
+        }
+        moved
+    }
+
+    fn exchange(&mut self, cx: &Context<'_>) -> Turn {
+        let shared = &self.lease.shared;
+        shared.exchange(&mut self.session, cx.waker()).unwrap_or_else(|Poisoned| {
+            self.session.close(shared.clock().now(), CloseReason::Internal);
+            Turn::Done
+        })
+    }
+
+    /// Writes what the socket takes.
+    fn write(&mut self, cx: &mut Context<'_>) -> Moved {
+        let mut moved = Moved::Nothing;
+        while self.session.outbound().has_remaining() {
+            match self.io.poll_write(cx, self.session.outbound()) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => {
+                    self.broke(&io::ErrorKind::WriteZero.into());
+                    break;
+                }
+                Poll::Ready(Ok(_)) => moved = Moved::Some,
+                Poll::Ready(Err(error)) => {
+                    self.broke(&error);
+                    break;
+                }
+            }
+        }
+        moved
+    }
+
+    /// Goes to sleep until a waker is called or the session's next deadline.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Outlook {
+        let clock = self.lease.shared.clock();
+        let deadline = self.session.next_timeout().and_then(|at| clock.instant(at));
+        match self.alarm.poll(cx, deadline) {
+            Poll::Pending => Outlook::Idle,
+            Poll::Ready(()) => {
+                self.session.handle_timeout(clock.now());
+                Outlook::Busy
+            }
+        }
+    }
+
+    /// The session is over: its place in the broker is free.
+    fn start_ending(&mut self) -> Outlook {
+        self.lease.release();
+        let clock = self.lease.shared.clock();
+        self.stage = Stage::Ending(Ending {
+            shut_down: false,
+            until: clock.instant(clock.now() + LINGER),
+            left: LINGER_BYTES,
+        });
+        Outlook::Busy
+    }
+
+    fn end(&mut self, cx: &mut Context<'_>, mut ending: Ending) -> Outlook {
+        if !ending.shut_down {
+            match self.io.poll_shutdown(cx) {
+                Poll::Ready(Err(_)) => return Outlook::Over,
+                Poll::Ready(Ok(())) => ending.shut_down = true,
+                Poll::Pending => {}
+            }
+        }
+        let mut dropped = BytesMut::new();
+        match self.io.poll_read(cx, &mut dropped, READ_AT_ONCE) {
+            Poll::Ready(Err(_)) => return Outlook::Over,
+            Poll::Ready(Ok(0)) if ending.shut_down => return Outlook::Over,
+            Poll::Ready(Ok(count)) if count > 0 => {
+                let Some(left) = ending.left.checked_sub(count) else {
+                    return Outlook::Over;
+                };
+                self.stage = Stage::Ending(Ending { left, ..ending });
+                return Outlook::Busy;
+            }
+            Poll::Ready(Ok(_)) | Poll::Pending => {}
+        }
+        self.stage = Stage::Ending(ending);
+        match self.alarm.poll(cx, ending.until) {
+            Poll::Ready(()) => Outlook::Over,
+            Poll::Pending => Outlook::Idle,
+        }
+    }
+
+    /// The stream is broken: nothing can be told to the peer any more.
+    fn broke(&mut self, error: &io::Error) {
+        tracing::debug!(connection = %self.lease.id, %error, "connection broke");
+        self.gone = true;
+        self.session.close(self.lease.shared.clock().now(), CloseReason::PeerGone);
+    }
+}
+
+impl<I: Io, T: Timer> Future for Connection<I, T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.presence.watch(cx.waker());
+        for _ in 0..TURNS_PER_POLL {
+            match self.turn(cx) {
+                Outlook::Busy => {}
+                Outlook::Idle => return Poll::Pending,
+                Outlook::Over => return Poll::Ready(()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<I, T> Drop for Connection<I, T> {
+    fn drop(&mut self) {
+        let connection = self.lease.id;
+        if let Some(reason) = self.session.close_reason() {
+            tracing::debug!(%connection, %reason, "connection closed");
+        } else {
+            tracing::debug!(%connection, "connection dropped");
+        }
+    }
+}
+
+/// How much a read or a write moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    Nothing,
+    Some,
+    ToTheLimit,
+}
+
+/// A session's place in the broker, given back when it is dropped.
+struct Lease {
+    shared: Arc<Shared>,
+    id: SessionId,
+    released: bool,
+}
+
+impl Lease {
+    fn release(&mut self) {
+        if !self.released {
+            self.released = true;
+            self.shared.detach(self.id);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! A broker inside a program, without a socket.
+
+use std::future::poll_fn;
+use std::io;
+use std::marker::PhantomData;
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use thiserror::Error;
+use zaichik_engine::{Broker, BrokerConfig, ConfigError, Stats};
+
+use crate::client::{Client, ClientBuilder};
+use crate::connection::Connection;
+use crate::housekeeping::Housekeeping;
+use crate::local::LocalIo;
+use crate::runtime::Runtime;
+use crate::shared::{Poisoned, Shared};
+
+/// A broker that runs inside the program: its clients talk to it through memory.
+///
+/// It owns no thread and no global state, so a program may have any number of them. Dropping it ends every
+/// connection at once; [`shutdown`](Self::shutdown) lets them finish what they owe.
+#[derive(Debug)]
+pub struct Embedded<R: Runtime> {
+    shared: Arc<Shared>,
+    runtime: PhantomData<fn() -> R>,
+}
+
+/// Stops a broker from anywhere; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ServerHandle {
+    shared: Arc<Shared>,
+}
+
+/// Why a broker does not run, or no longer does.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The configuration contradicts itself.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The operating system has no random numbers.
+    #[error("no random numbers: {0}")]
+    Random(#[from] getrandom::Error),
+    /// The address can't be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address asked for.
+        address: String,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The broker failed; every connection was closed. What it did before is in the log.
+    #[error("the broker failed and closed every connection")]
+    Failed,
+}
+
+/// A broker's defaults, with an instance and a hash key drawn at random.
+///
+/// # Errors
+/// [`ServerError::Random`] if the operating system has no random numbers.
+pub fn default_config() -> Result<BrokerConfig, ServerError> {
+    let random = || {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map(|()| u128::from_ne_bytes(bytes))
+    };
+    Ok(BrokerConfig::new(random()?, random()?))
+}
+
+impl<R: Runtime> Embedded<R> {
+    /// Starts a broker; call it where the runtime can spawn.
+    ///
+    /// # Errors
+    /// [`ServerError::Config`] if the configuration contradicts itself.
+    pub fn start(config: BrokerConfig) -> Result<Self, ServerError> {
+        let shared = Shared::new(Broker::new(config)?);
+        R::spawn(Housekeeping::new(R::timer(), &shared));
+        Ok(Self { shared, runtime: PhantomData })
+    }
+
+    /// A client of this broker, with defaults for everything.
+    #[must_use]
+    pub fn client(&self) -> Client<R> {
+        self.client_builder().start()
+    }
+
+    /// A client of this broker, to be configured.
+    pub fn client_builder(&self) -> ClientBuilder<R> {
+        ClientBuilder::local(Arc::downgrade(&self.shared))
+    }
+
+    /// Something that stops this broker from elsewhere.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle { shared: Arc::clone(&self.shared) }
+    }
+
+    /// What the broker counted so far.
+    ///
+    /// # Errors
+    /// [`ServerError::Failed`] after the broker failed.
+    pub fn stats(&self) -> Result<Stats, ServerError> {
+        self.shared.inspect(|broker| *broker.stats()).map_err(ServerError::from)
+    }
+
+    /// Stops: connections finish what they owe and are closed when `grace` is over; ready when nothing is left.
+    ///
+    /// # Errors
+    /// [`ServerError::Failed`] if the broker failed before.
+    pub async fn shutdown(self, grace: Duration) -> Result<(), ServerError> {
+        self.shared.drain(grace);
+        self.stopped().await
+    }
+
+    /// Ready when the broker was stopped and nothing of it is left.
+    pub(crate) async fn stopped(&self) -> Result<(), ServerError> {
+        let tasks = self.shared.tasks();
+        poll_fn(|cx| if tasks.none(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
+        self.shared.is_stopping().map(drop).map_err(ServerError::from)
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl<R: Runtime> Drop for Embedded<R> {
+    fn drop(&mut self) {
+        self.shared.abort();
+    }
+}
+
+impl ServerHandle {
+    /// Asks the broker to stop: no new connections, the others finish what they owe and are closed when `grace`
+    /// is over. A later call can shorten the grace, not lengthen it.
+    pub fn shutdown(&self, grace: Duration) {
+        self.shared.drain(grace);
+    }
+}
+
+impl From<Poisoned> for ServerError {
+    fn from(_: Poisoned) -> Self {
+        Self::Failed
+    }
+}
+
+/// A new connection to a broker in this program.
+///
+/// # Errors
+/// The broker is gone or stopping.
+pub(crate) fn connect<R: Runtime>(broker: &Weak<Shared>) -> io::Result<LocalIo> {
+    let refused =
+        || io::Error::new(io::ErrorKind::ConnectionRefused, "the broker in this program has stopped");
+    let shared = broker.upgrade().ok_or_else(refused)?;
+    let session = shared.accept().map_err(io::Error::other)?.ok_or_else(refused)?;
+    let (here, there) = LocalIo::pair();
+    R::spawn(Connection::new(there, "local", R::timer(), session, &shared));
+    Ok(here)
+}

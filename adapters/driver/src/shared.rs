@@ -1,0 +1,288 @@
+//! The broker behind its lock, and the wakers of everybody who may have to be woken.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Waker;
+use std::time::Duration;
+
+use thiserror::Error;
+use zaichik_engine::{Broker, Effects, Note, Session, SessionId, Timestamp, Turn};
+
+use crate::clock::Clock;
+use crate::tasks::Tasks;
+
+/// Sessions woken after one turn; the others wait for the housekeeping task, which yields in between.
+const WAKES_PER_TURN: usize = 64;
+
+/// One broker, shared by its connections.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    clock: Clock,
+    state: Mutex<State>,
+    tasks: Arc<Tasks>,
+}
+
+/// The broker failed while it was locked; its state can't be trusted any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the broker failed; what it holds can't be trusted any more")]
+pub(crate) struct Poisoned;
+
+/// What the housekeeping task learns from a round.
+#[derive(Debug)]
+pub(crate) struct Housekeeping {
+    /// Whether another round is due at once.
+    pub(crate) turn: Turn,
+    /// When the next round is due.
+    pub(crate) next: Option<Timestamp>,
+    /// Whether the broker is on its way to its end.
+    pub(crate) is_stopping: bool,
+}
+
+impl Shared {
+    pub(crate) fn new(broker: Broker) -> Arc<Self> {
+        Arc::new(Self {
+            clock: Clock::start(),
+            state: Mutex::new(State::new(broker)),
+            tasks: Arc::new(Tasks::default()),
+        })
+    }
+
+    /// A session for a new connection; `None` once the broker is stopping.
+    pub(crate) fn accept(&self) -> Result<Option<Session>, Poisoned> {
+        self.locked(|state, now| {
+            let running = !state.is_stopping();
+            running.then(|| state.broker.accept(now, &mut state.effects))
+        })
+    }
+
+    /// Lets a session and the broker meet; `waker` is told when the session has something to pull.
+    pub(crate) fn exchange(&self, session: &mut Session, waker: &Waker) -> Result<Turn, Poisoned> {
+        self.locked(|state, now| {
+            state.watch(session.id(), waker);
+            session.exchange(now, &mut state.broker, &mut state.effects)
+        })
+    }
+
+    /// Forgets a session. After a panic in the broker it wakes everybody instead, so that they hear of it.
+    pub(crate) fn detach(&self, id: SessionId) {
+        let detached = self.locked(|state, now| {
+            state.forget(id);
+            state.broker.detach(now, id, &mut state.effects);
+        });
+        if detached.is_err() {
+            self.wake_all();
+        }
+    }
+
+    /// Runs what is due in the broker; `waker` is told when something is due earlier than expected.
+    pub(crate) fn housekeep(&self, waker: &Waker) -> Result<Housekeeping, Poisoned> {
+        let (abort, round) = self.locked(|state, now| {
+            state.housekeeper = Some(waker.clone());
+            let abort = state.stop_at.is_some_and(|at| at <= now);
+            if abort {
+                state.stop_at = Some(Timestamp::MAX);
+            }
+            let turn = state.broker.handle_timeout(now, &mut state.effects);
+            let next = state.broker.next_timeout().into_iter().chain(state.stop_at).min();
+            (abort, Housekeeping { turn, next, is_stopping: state.is_stopping() })
+        })?;
+        if abort {
+            self.tasks.abort();
+        }
+        Ok(round)
+    }
+
+    /// Stops: connections finish what they owe, and end at once when `grace` is over.
+    ///
+    /// A later call can shorten the grace, never lengthen it.
+    pub(crate) fn drain(&self, grace: Duration) {
+        let drained = self.locked(|state, now| {
+            let at = now + grace;
+            if state.stop_at.is_some_and(|earlier| earlier <= at) {
+                return;
+            }
+            state.stop_at = Some(at);
+            state.broker.drain(now, grace, &mut state.effects);
+            state.wake_housekeeper = true;
+        });
+        if drained.is_err() {
+            self.wake_all();
+        }
+        self.tasks.wake_waiting();
+    }
+
+    /// Ends every connection at once.
+    pub(crate) fn abort(&self) {
+        self.lock_even_if_poisoned().stop_at = Some(Timestamp::MAX);
+        self.tasks.abort();
+        self.wake_all();
+    }
+
+    /// Whether the broker is on its way to its end.
+    pub(crate) fn is_stopping(&self) -> Result<bool, Poisoned> {
+        self.state.lock().map(|state| state.is_stopping()).map_err(|_| Poisoned)
+    }
+
+    /// Looks at the broker.
+    pub(crate) fn inspect<T>(&self, look: impl FnOnce(&Broker) -> T) -> Result<T, Poisoned> {
+        self.state.lock().map(|state| look(&state.broker)).map_err(|_| Poisoned)
+    }
+
+    pub(crate) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) const fn tasks(&self) -> &Arc<Tasks> {
+        &self.tasks
+    }
+
+    /// The one way to the broker: reads the clock under the lock, and does what follows from it after unlocking.
+    fn locked<T>(&self, step: impl FnOnce(&mut State, Timestamp) -> T) -> Result<T, Poisoned> {
+        let mut aftermath = Aftermath::new();
+        let mut state = self.state.lock().map_err(|_| Poisoned)?;
+        state.effects.set_notes(tracing::enabled!(tracing::Level::DEBUG));
+        let value = step(&mut state, self.clock.now());
+        state.collect(&mut aftermath);
+        drop(state);
+        aftermath.run();
+        Ok(value)
+    }
+
+    /// Wakes every task, also after a panic: the wakers are right even where the broker is not.
+    fn wake_all(&self) {
+        let housekeeper = self.lock_even_if_poisoned().housekeeper.take();
+        housekeeper.into_iter().for_each(Waker::wake);
+        self.tasks.wake_all();
+    }
+
+    fn lock_even_if_poisoned(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What the lock guards.
+#[derive(Debug)]
+struct State {
+    broker: Broker,
+    effects: Effects,
+    /// When connections end at once, if the broker is stopping; never again once they were told.
+    stop_at: Option<Timestamp>,
+    /// By slot: who is there, and its waker unless it was woken since its last exchange.
+    sessions: Vec<Option<(SessionId, Option<Waker>)>>,
+    housekeeper: Option<Waker>,
+    wake_housekeeper: bool,
+}
+
+impl State {
+    fn new(broker: Broker) -> Self {
+        Self {
+            broker,
+            effects: Effects::new(),
+            stop_at: None,
+            sessions: Vec::new(),
+            housekeeper: None,
+            wake_housekeeper: false,
+        }
+    }
+
+    const fn is_stopping(&self) -> bool {
+        self.stop_at.is_some()
+    }
+
+    fn watch(&mut self, id: SessionId, waker: &Waker) {
+        let slot = id.slot();
+        if slot >= self.sessions.len() {
+            self.sessions.resize_with(slot.saturating_add(1), || None);
+        }
+        match self.sessions.get_mut(slot) {
+            Some(Some((owner, Some(known)))) if *owner == id && known.will_wake(waker) => {}
+            // A session that is over, or was refused, may share its slot with a newer one.
+            Some(Some((owner, _))) if *owner > id => {}
+            Some(entry) => *entry = Some((id, Some(waker.clone()))),
+            None => {}
+        }
+    }
+
+    fn forget(&mut self, id: SessionId) {
+        if let Some(entry) = self.sessions.get_mut(id.slot())
+            && entry.as_ref().is_some_and(|(owner, _)| *owner == id)
+        {
+            *entry = None;
+        }
+    }
+
+    fn take_waker(&mut self, id: SessionId) -> Option<Waker> {
+        let (owner, waker) = self.sessions.get_mut(id.slot())?.as_mut()?;
+        if *owner == id { waker.take() } else { None }
+    }
+
+    /// Takes over what is to be done without the lock.
+    fn collect(&mut self, aftermath: &mut Aftermath) {
+        while !aftermath.is_full() {
+            let Some(id) = self.effects.pop_wake() else {
+                break;
+            };
+            if let Some(waker) = self.take_waker(id) {
+                aftermath.push(waker);
+            }
+        }
+        while let Some(note) = self.effects.pop_note() {
+            aftermath.notes.push(note);
+        }
+        let rest = aftermath.is_full();
+        if self.effects.take_rearm() || self.wake_housekeeper || rest {
+            self.wake_housekeeper = false;
+            aftermath.housekeeper = self.housekeeper.take();
+        }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // Nobody is left to be woken: each connection holds the state.
+        self.effects.clear();
+    }
+}
+
+/// What follows from a step, done after unlocking.
+struct Aftermath {
+    wakers: [Option<Waker>; WAKES_PER_TURN],
+    woken: usize,
+    housekeeper: Option<Waker>,
+    notes: Vec<Note>,
+}
+
+impl Aftermath {
+    const fn new() -> Self {
+        Self { wakers: [const { None }; WAKES_PER_TURN], woken: 0, housekeeper: None, notes: Vec::new() }
+    }
+
+    const fn is_full(&self) -> bool {
+        self.woken >= WAKES_PER_TURN
+    }
+
+    fn push(&mut self, waker: Waker) {
+        if let Some(place) = self.wakers.get_mut(self.woken) {
+            *place = Some(waker);
+            self.woken = self.woken.saturating_add(1);
+        }
+    }
+
+    fn run(self) {
+        self.wakers.into_iter().take(self.woken).flatten().for_each(Waker::wake);
+        if let Some(housekeeper) = self.housekeeper {
+            housekeeper.wake();
+        }
+        for note in &self.notes {
+            log(note);
+        }
+    }
+}
+
+fn log(note: &Note) {
+    let Note { session, topic, event } = note;
+    if let Some(topic) = topic {
+        tracing::debug!(connection = %session, topic = &**topic, "{event}");
+    } else {
+        tracing::debug!(connection = %session, "{event}");
+    }
+}

@@ -1,0 +1,180 @@
+//! The background tasks of one broker: how many there are, who waits for their end, and how all end at once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use slab::Slab;
+
+/// The background tasks of one broker.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    state: Mutex<State>,
+    aborted: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// A connection's task, and how to wake it once it runs.
+    connections: Slab<Option<Waker>>,
+    housekeepers: usize,
+    /// Who wants to hear when a task ends: housekeeping and whoever waits for the broker's end. A few.
+    waiting: Vec<Waker>,
+}
+
+/// A connection's task; to be dropped as the last thing that the task owns.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    tasks: Arc<Tasks>,
+    key: usize,
+    /// The waker that the tasks know.
+    waker: Option<Waker>,
+}
+
+/// A housekeeping task; to be dropped as the last thing that the task owns.
+#[derive(Debug)]
+pub(crate) struct HousekeeperPresence(Arc<Tasks>);
+
+impl Tasks {
+    /// Counts a connection's task until the presence is dropped.
+    pub(crate) fn enter(self: &Arc<Self>) -> Presence {
+        let key = self.lock().connections.insert(None);
+        Presence { tasks: Arc::clone(self), key, waker: None }
+    }
+
+    /// Counts a housekeeping task until the presence is dropped.
+    pub(crate) fn enter_housekeeper(self: &Arc<Self>) -> HousekeeperPresence {
+        let mut state = self.lock();
+        state.housekeepers = state.housekeepers.saturating_add(1);
+        drop(state);
+        HousekeeperPresence(Arc::clone(self))
+    }
+
+    /// Whether no connection is left. If one is, `waker` is told when that may have changed.
+    pub(crate) fn no_connections(&self, waker: &Waker) -> bool {
+        self.check(waker, |state| state.connections.is_empty())
+    }
+
+    /// Whether nothing is left. If something is, `waker` is told when that may have changed.
+    pub(crate) fn none(&self, waker: &Waker) -> bool {
+        self.check(waker, |state| state.connections.is_empty() && state.housekeepers == 0)
+    }
+
+    /// Wakes everybody who waits, for another reason than a task's end.
+    pub(crate) fn wake_waiting(&self) {
+        let waiting = std::mem::take(&mut self.lock().waiting);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes everybody: each connection, and who waits.
+    pub(crate) fn wake_all(&self) {
+        let connections: Vec<Waker> =
+            self.lock().connections.iter().filter_map(|(_, waker)| waker.clone()).collect();
+        connections.into_iter().for_each(Waker::wake);
+        self.wake_waiting();
+    }
+
+    /// Every connection is to end at once.
+    pub(crate) fn abort(&self) {
+        self.aborted.store(true, Ordering::Release);
+        self.wake_all();
+    }
+
+    fn check(&self, waker: &Waker, holds: impl FnOnce(&State) -> bool) -> bool {
+        let mut state = self.lock();
+        let holds = holds(&state);
+        if !holds && !state.waiting.iter().any(|known| known.will_wake(waker)) {
+            state.waiting.push(waker.clone());
+        }
+        holds
+    }
+
+    /// The counts are right after a panic as well: each change is a single step.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Presence {
+    /// Tells how to wake the task; to be called whenever it runs.
+    pub(crate) fn watch(&mut self, waker: &Waker) {
+        if self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return;
+        }
+        self.waker = Some(waker.clone());
+        if let Some(known) = self.tasks.lock().connections.get_mut(self.key) {
+            *known = Some(waker.clone());
+        }
+    }
+
+    /// Whether the connection is to end at once.
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.tasks.aborted.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let mut state = self.tasks.lock();
+        state.connections.try_remove(self.key);
+        let last = state.connections.is_empty();
+        drop(state);
+        if last {
+            self.tasks.wake_waiting();
+        }
+    }
+}
+
+impl Drop for HousekeeperPresence {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.housekeepers = state.housekeepers.saturating_sub(1);
+        drop(state);
+        self.0.wake_waiting();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_last_one_out_wakes_who_waits() {
+        let tasks = Arc::new(Tasks::default());
+        let counter = Arc::new(Counter::default());
+        let waker = Waker::from(Arc::clone(&counter));
+        let (first, second) = (tasks.enter(), tasks.enter());
+        assert!(!tasks.none(&waker));
+        drop(first);
+        assert_eq!(counter.0.load(Ordering::Relaxed), 0);
+        drop(second);
+        assert_eq!(counter.0.load(Ordering::Relaxed), 1);
+        assert!(tasks.none(&waker));
+    }
+
+    #[test]
+    fn an_abort_reaches_every_connection() {
+        let tasks = Arc::new(Tasks::default());
+        let counter = Arc::new(Counter::default());
+        let waker = Waker::from(Arc::clone(&counter));
+        let mut presences = [tasks.enter(), tasks.enter()];
+        for presence in &mut presences {
+            presence.watch(&waker);
+        }
+        tasks.abort();
+        assert_eq!(counter.0.load(Ordering::Relaxed), 2);
+        assert!(presences.iter().all(Presence::is_aborted));
+    }
+}

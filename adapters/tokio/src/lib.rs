@@ -1,0 +1,82 @@
+//! The Zaichik broker and client on tokio.
+//!
+//! A broker and a client in one program:
+//!
+//! ```
+//! use std::time::Duration;
+//! use zaichik_tokio::{Client, Server, default_config};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::bind("127.0.0.1:0", default_config()?).await?;
+//! let (address, handle) = (server.local_addr().to_string(), server.handle());
+//! let serving = tokio::spawn(server.serve());
+//!
+//! let client = Client::connect(&address).await?;
+//! let mut subscription = client.subscribe("greetings").await?;
+//! client.publish("greetings", "hello").await?;
+//! let message = subscription.next_message().await?.expect("the subscription goes on");
+//! assert_eq!(message.body, "hello");
+//! message.commit().await?;
+//! client.close().await?;
+//!
+//! handle.shutdown(Duration::from_secs(1));
+//! serving.await??;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Without a socket the same is [`Embedded::start`] and [`client`](zaichik_driver::Embedded::client).
+
+mod io;
+
+use std::future::Future;
+
+use tokio::net::{TcpListener, TcpStream};
+
+pub use io::{TokioIo, TokioListener, TokioTimer};
+pub use zaichik_driver::*;
+
+/// The tokio runtime; what it starts runs in the runtime that it is called in.
+#[derive(Debug, Clone, Copy)]
+pub struct Tokio;
+
+/// A broker that listens on a TCP socket.
+pub type Server = zaichik_driver::Server<Tokio>;
+
+/// A broker inside the program.
+pub type Embedded = zaichik_driver::Embedded<Tokio>;
+
+/// A connection to a broker, which mends itself.
+pub type Client = zaichik_driver::Client<Tokio>;
+
+/// How to connect.
+pub type ClientBuilder = zaichik_driver::ClientBuilder<Tokio>;
+
+impl Runtime for Tokio {
+    type Io = TokioIo;
+    type Listener = TokioListener;
+    type Timer = TokioTimer;
+
+    async fn connect(address: &str) -> std::io::Result<TokioIo> {
+        TokioIo::new(TcpStream::connect(address).await?)
+    }
+
+    async fn bind(address: &str) -> std::io::Result<TokioListener> {
+        TcpListener::bind(address).await.map(TokioListener)
+    }
+
+    fn timer() -> TokioTimer {
+        TokioTimer::default()
+    }
+
+    fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+        // The handle is not needed: tasks end by themselves, and are counted where their end matters.
+        drop(tokio::spawn(future));
+    }
+}
+
+/// The README's programs, compiled and run with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,0 +1,13 @@
+//! The client against a scripted broker, in simulated time.
+
+#![expect(clippy::arithmetic_side_effects, reason = "numbers of a test are small, and an overflow fails it")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects and fails on all else")]
+
+mod close;
+mod handshake;
+mod peer;
+mod properties;
+mod reconnect;
+mod requests;
+mod retry;
+mod subscriptions;

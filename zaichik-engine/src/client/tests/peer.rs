@@ -1,0 +1,330 @@
+//! The broker's end of a client's connection, played by the test.
+
+use core::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use zaichik_proto::{
+    AckRun, Acks, ClientDecoder, ClientFrame, Delivery, Done, Duplicate, Fatal, FaultCode, Limits, List,
+    Published, Record, Records, Refusal, RefusalCode, Refused, ServerFrame, Start, Subscribed, Unsubscribed,
+    Welcome,
+};
+
+use crate::client::{
+    Answer, Client, ClientConfig, Incoming, Link, Message, RequestError, RequestId, SubscribeOptions,
+    SubscriptionId,
+};
+use crate::time::Timestamp;
+
+/// A frame that the client sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Sent {
+    Hello { name: String, token: Vec<u8> },
+    CreateTopic { request: u32, topic: String },
+    AlterTopic { request: u32 },
+    Publish { request: u32, topic: String, bodies: Vec<Vec<u8>> },
+    Subscribe { request: u32, subscription: u32, topic: String, start: Start, window: u32 },
+    Unsubscribe { request: u32, subscription: u32 },
+    Commit { request: u32, subscription: u32, offset: u64, quiet: bool },
+    Ping(u64),
+    Pong(u64),
+    Close,
+}
+
+impl Sent {
+    /// The request's id.
+    pub(super) fn request(&self) -> u32 {
+        match self {
+            Self::CreateTopic { request, .. }
+            | Self::AlterTopic { request }
+            | Self::Publish { request, .. }
+            | Self::Subscribe { request, .. }
+            | Self::Unsubscribe { request, .. }
+            | Self::Commit { request, .. } => *request,
+            Self::Hello { .. } | Self::Ping(_) | Self::Pong(_) | Self::Close => {
+                panic!("{self:?} is no request")
+            }
+        }
+    }
+}
+
+/// A client, its broker's end and the time.
+pub(super) struct Peer {
+    pub(super) client: Client,
+    pub(super) now: Timestamp,
+    pub(super) limits: Limits,
+    decoder: ClientDecoder,
+    received: BytesMut,
+}
+
+impl Peer {
+    pub(super) fn new(config: ClientConfig) -> Self {
+        Self {
+            client: Client::new(config),
+            now: Timestamp::from_micros(1_000_000),
+            limits: Limits::default(),
+            decoder: ClientDecoder::handshake(&Limits::default()),
+            received: BytesMut::new(),
+        }
+    }
+
+    /// A client whose handshake with instance 1 is done.
+    pub(super) fn open() -> Self {
+        Self::open_with(ClientConfig::new(7))
+    }
+
+    pub(super) fn open_with(config: ClientConfig) -> Self {
+        let mut peer = Self::new(config);
+        peer.connect(1);
+        peer
+    }
+
+    /// Opens a connection and does the handshake; waits until the client wants one.
+    pub(super) fn connect(&mut self, instance: u128) {
+        self.connect_only();
+        let hello = self.sent();
+        assert!(matches!(hello.as_slice(), [Sent::Hello { .. }]), "{hello:?}");
+        self.welcome(instance);
+        assert_eq!(self.client.link(), Link::Open);
+    }
+
+    pub(super) fn connect_only(&mut self) {
+        let Link::Connect { at } = self.client.link() else {
+            panic!("no connection is wanted: {:?}", self.client.link());
+        };
+        self.now = self.now.max(at);
+        self.decoder = ClientDecoder::handshake(&self.limits);
+        self.received.clear();
+        self.client.handle_connected(self.now);
+    }
+
+    pub(super) fn welcome(&mut self, instance: u128) {
+        let welcome = Welcome { version: 1, instance, limits: self.limits, server: "scripted" };
+        self.send(&ServerFrame::Welcome(welcome));
+    }
+
+    pub(super) fn disconnect(&mut self) {
+        self.client.handle_disconnected(self.now);
+    }
+
+    /// The client takes in a frame.
+    pub(super) fn send(&mut self, frame: &ServerFrame<'_>) {
+        frame.encode(self.client.inbound());
+        self.client.handle_read(self.now);
+    }
+
+    /// The network takes so many bytes, or what there is.
+    pub(super) fn write(&mut self, count: usize) {
+        let outbound = self.client.outbound();
+        let bytes = outbound.copy_to_bytes(count.min(outbound.remaining()));
+        self.received.extend_from_slice(&bytes);
+    }
+
+    /// The frames that the client has written since the last call.
+    pub(super) fn sent(&mut self) -> Vec<Sent> {
+        while self.client.outbound().has_remaining() {
+            self.write(usize::MAX);
+        }
+        let mut sent = Vec::new();
+        while let Some((frame, taken)) = self.decoder.decode(&self.received).unwrap() {
+            let frame = owned(&frame);
+            if matches!(frame, Sent::Hello { .. }) {
+                self.decoder.open(&self.limits);
+            }
+            sent.push(frame);
+            self.received.advance(taken);
+        }
+        sent
+    }
+
+    /// The one frame that the client has written since the last call.
+    pub(super) fn sent_one(&mut self) -> Sent {
+        let mut sent = self.sent();
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        sent.remove(0)
+    }
+
+    /// Lets time pass to `at`, with every deadline on the way.
+    pub(super) fn advance(&mut self, by: Duration) {
+        let end = self.now + by;
+        while let Some(at) = self.client.next_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.client.handle_timeout(self.now);
+        }
+        self.now = end;
+        self.client.handle_timeout(self.now);
+    }
+
+    pub(super) fn answer(&mut self) -> Option<(RequestId, Result<Answer, RequestError>)> {
+        self.client.poll_answer()
+    }
+
+    /// The answer to that request, which must be the next one.
+    pub(super) fn answer_to(&mut self, id: RequestId) -> Result<Answer, RequestError> {
+        let (answered, result) = self.client.poll_answer().expect("an answer");
+        assert_eq!(answered, id);
+        result
+    }
+
+    /// Publishes one body, with the default options.
+    pub(super) fn publish(&mut self, topic: &str, body: &[u8]) -> Result<RequestId, RequestError> {
+        let record = Record { body, ..Record::default() };
+        self.client.publish(self.now, topic, &[record], crate::client::PublishOptions::new())
+    }
+
+    /// Subscribes, and answers that it begins at `start`.
+    pub(super) fn subscribe(&mut self, topic: &str, window: u32, start: u64) -> SubscriptionId {
+        let options = SubscribeOptions::new().window(window);
+        let (id, subscription) = self.client.subscribe(self.now, topic, options).unwrap();
+        let sent = self.sent_one();
+        self.subscribed(&sent, start);
+        assert!(matches!(self.answer_to(id), Ok(Answer::Subscribed(_))));
+        subscription
+    }
+
+    /// Answers a Subscribe.
+    pub(super) fn subscribed(&mut self, sent: &Sent, start: u64) {
+        let Sent::Subscribe { request, subscription, .. } = *sent else {
+            panic!("{sent:?}");
+        };
+        self.send(&ServerFrame::Subscribed(Subscribed {
+            request,
+            subscription,
+            epoch: 0,
+            rewind: 0,
+            created: false,
+            start,
+            end: start,
+        }));
+    }
+
+    /// Answers an Unsubscribe.
+    pub(super) fn unsubscribed(&mut self, sent: &Sent, last_offset: Option<u64>) {
+        let Sent::Unsubscribe { request, subscription } = *sent else {
+            panic!("{sent:?}");
+        };
+        self.send(&ServerFrame::Unsubscribed(Unsubscribed { request, subscription, last_offset }));
+    }
+
+    /// Delivers bodies with consecutive offsets.
+    pub(super) fn deliver(&mut self, subscription: SubscriptionId, first_offset: u64, bodies: &[&[u8]]) {
+        self.deliver_rewound(subscription, 0, first_offset, bodies);
+    }
+
+    pub(super) fn deliver_rewound(
+        &mut self,
+        subscription: SubscriptionId,
+        rewind: u32,
+        first_offset: u64,
+        bodies: &[&[u8]],
+    ) {
+        let records: Vec<_> =
+            bodies.iter().map(|body| Record { body, timestamp: 5, ..Record::default() }).collect();
+        self.deliver_records(subscription, rewind, first_offset, &records);
+    }
+
+    pub(super) fn deliver_records(
+        &mut self,
+        subscription: SubscriptionId,
+        rewind: u32,
+        first_offset: u64,
+        records: &[Record<'_>],
+    ) {
+        let mut bytes = Vec::new();
+        for record in records {
+            record.encode(&mut bytes);
+        }
+        self.send(&ServerFrame::Delivery(Delivery {
+            subscription: subscription.0,
+            rewind,
+            attempt: 1,
+            first_offset,
+            records: Records::from_encoded(u32::try_from(records.len()).unwrap(), &bytes),
+        }));
+    }
+
+    pub(super) fn ack(&mut self, runs: &[(u32, u32, u64)]) {
+        let mut bytes = Vec::new();
+        let runs = runs.iter().map(|(request, requests, first_offset)| AckRun {
+            request: *request,
+            requests: *requests,
+            first_offset: *first_offset,
+        });
+        let runs = List::encode_into(&mut bytes, runs);
+        self.send(&ServerFrame::Acks(Acks { runs }));
+    }
+
+    pub(super) fn published(&mut self, request: u32, first_offset: Option<u64>, duplicates: &[(u32, u64)]) {
+        let mut bytes = Vec::new();
+        let entries =
+            duplicates.iter().map(|(record, offset)| Duplicate { record: *record, offset: *offset });
+        let duplicates = List::encode_into(&mut bytes, entries);
+        self.send(&ServerFrame::Published(Published { request, created: false, first_offset, duplicates }));
+    }
+
+    pub(super) fn refuse(&mut self, request: u32, code: RefusalCode, value: u64) {
+        self.send(&ServerFrame::Refused(Refused {
+            request,
+            count: 1,
+            refusal: Refusal::with_value(code, value),
+        }));
+    }
+
+    pub(super) fn done(&mut self, request: u32, value: u64) {
+        self.send(&ServerFrame::Done(Done { request, value }));
+    }
+
+    pub(super) fn fatal(&mut self, code: FaultCode) {
+        self.send(&ServerFrame::Fatal(Fatal { code, offset: 0, text: "scripted" }));
+    }
+
+    pub(super) fn incoming(&mut self, subscription: SubscriptionId) -> Option<Incoming> {
+        self.client.poll_incoming(subscription)
+    }
+
+    /// The message that the subscription must have next.
+    pub(super) fn message(&mut self, subscription: SubscriptionId) -> Message {
+        match self.client.poll_incoming(subscription) {
+            Some(Incoming::Message(message)) => message,
+            other => panic!("no message but {other:?}"),
+        }
+    }
+}
+
+fn owned(frame: &ClientFrame<'_>) -> Sent {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    match frame {
+        ClientFrame::Hello(hello) => Sent::Hello { name: hello.name.to_owned(), token: hello.token.to_vec() },
+        ClientFrame::CreateTopic(create) => {
+            Sent::CreateTopic { request: create.request, topic: text(create.topic) }
+        }
+        ClientFrame::AlterTopic(alter) => Sent::AlterTopic { request: alter.request },
+        ClientFrame::Publish(publish) => Sent::Publish {
+            request: publish.request,
+            topic: text(publish.topic),
+            bodies: publish.records.iter().map(|record| record.body().to_vec()).collect(),
+        },
+        ClientFrame::Subscribe(subscribe) => Sent::Subscribe {
+            request: subscribe.request,
+            subscription: subscribe.subscription,
+            topic: text(subscribe.topic),
+            start: subscribe.start,
+            window: subscribe.window,
+        },
+        ClientFrame::Unsubscribe(unsubscribe) => {
+            Sent::Unsubscribe { request: unsubscribe.request, subscription: unsubscribe.subscription }
+        }
+        ClientFrame::Commit(commit) => Sent::Commit {
+            request: commit.request,
+            subscription: commit.subscription,
+            offset: commit.offset,
+            quiet: commit.quiet,
+        },
+        ClientFrame::Ping { nonce } => Sent::Ping(*nonce),
+        ClientFrame::Pong { nonce } => Sent::Pong(*nonce),
+        ClientFrame::Close => Sent::Close,
+        ClientFrame::Nack(_)
+        | ClientFrame::Seek(_)
+        | ClientFrame::Batch(_)
+        | ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
+    }
+}

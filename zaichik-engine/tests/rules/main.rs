@@ -1,0 +1,20 @@
+//! The rules of the broker, each proved over bytes in simulated time: a test is named after the rule it proves.
+
+#![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
+
+#[cfg(test)]
+mod compaction;
+#[cfg(test)]
+mod delivery;
+#[cfg(test)]
+mod gaps;
+#[cfg(test)]
+mod order;
+#[cfg(test)]
+mod publishing;
+#[cfg(test)]
+mod retention;
+#[cfg(test)]
+mod topics;
+#[cfg(test)]
+mod world;

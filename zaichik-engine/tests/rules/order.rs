@@ -1,0 +1,220 @@
+//! O: order and offsets.
+
+use zaichik_proto::{AckLevel, TopicOptions};
+
+use crate::world::{Sub, World, record, secs, us};
+
+#[test]
+fn o_01_everybody_sees_the_same_order() {
+    let mut world = World::new();
+    let (one, two) = (world.connect(), world.connect());
+    let readers: Vec<_> = (0..3).map(|_| world.connect()).collect();
+    world.ask(&one, one.create("t", TopicOptions::new().retain_forever()));
+    world.ask(&readers[0], readers[0].subscribe_to(Sub::new(1, "t").window(0)));
+    world.ask(&readers[1], readers[1].subscribe_to(Sub::new(1, "t").window(1_000)));
+    for round in 0..50 {
+        one.publish("t", &format!("a{round}"));
+        two.publish("t", &format!("b{round}"));
+        // Who is read first changes with how much a read takes.
+        one.split_reads(1 + round % 70);
+        two.split_reads(1 + round * 3 % 70);
+        world.step();
+    }
+    world.ask(&readers[2], readers[2].subscribe_to(Sub::new(1, "t").window(0)));
+    let seen: Vec<_> = readers.iter().map(crate::world::Peer::stream).collect();
+    assert_eq!(seen[0].len(), 100);
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[0], seen[2]);
+    let own: Vec<_> = seen[0].iter().filter(|one| one.contains("=a")).collect();
+    let ascends = own.iter().enumerate().all(|(round, one)| one.ends_with(&format!("=a{round}")));
+    assert!(ascends, "O3: what one connection sent stays in its order: {own:?}");
+}
+
+#[test]
+fn o_02_what_was_published_before_subscribing_is_not_seen_when_live_only() {
+    let mut world = World::new();
+    let peer = world.connect();
+    peer.publish("t", "a");
+    peer.subscribe(1, "t");
+    peer.publish("t", "b");
+    world.settle();
+    assert_eq!(peer.stream(), ["1/1=b"]);
+}
+
+#[test]
+fn o_03_what_was_published_before_subscribing_is_seen_when_retained() {
+    let mut world = World::new();
+    let peer = world.connect();
+    peer.create("t", TopicOptions::new().retain_forever());
+    peer.publish("t", "a");
+    peer.subscribe_to(Sub::new(1, "t").window(2));
+    peer.publish("t", "b");
+    world.settle();
+    assert_eq!(peer.stream(), ["1/0=a", "1/1=b"]);
+}
+
+#[test]
+fn o_04_a_clock_that_goes_back_neither_reorders_nor_expires() {
+    let mut world = World::new();
+    let peer = world.connect();
+    let begin = world.now();
+    world.ask(&peer, peer.create("t", TopicOptions::new().retention_ttl(secs(60))));
+    world.advance(secs(20));
+    world.ask(&peer, peer.publish("t", "a"));
+    world.jump(begin + secs(10));
+    world.ask(&peer, peer.publish("t", "b"));
+    world.jump(begin + secs(30));
+    world.ask(&peer, peer.publish("t", "c"));
+    let reader = world.connect();
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(9)));
+    let stamps: Vec<_> = reader.records().iter().map(|one| one.timestamp).collect();
+    let at = |seconds| (begin + secs(seconds)).as_micros();
+    assert_eq!(stamps, [at(20), at(20), at(30)]);
+    assert!(world.broker.stats().clock_steps_back > 0);
+    // The record that was accepted while the clock was back lives to its own timestamp's end.
+    for (now, start) in [(80 * 1_000_000 - 1, "0..3"), (80_000_000, "2..3"), (90_000_000, "3..3")] {
+        world.jump(begin + us(now));
+        let reader = world.connect();
+        assert_eq!(world.ask(&reader, reader.subscribe(1, "t")), start);
+    }
+    // Dead is dead: going back resurrects nothing.
+    world.jump(begin);
+    let reader = world.connect();
+    assert_eq!(world.ask(&reader, reader.subscribe(1, "t")), "3..3");
+}
+
+#[test]
+fn o_05_the_last_offsets_are_refused_cleanly() {
+    let mut world = World::with(|config| config.first_offset = u64::MAX - 3);
+    let peer = world.connect();
+    world.ask(&peer, peer.create("t", TopicOptions::new().retain_forever()));
+    world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").window(9)));
+    assert_eq!(world.ask(&peer, peer.publish("t", "a")), format!("@{}", u64::MAX - 3));
+    let two = [record(b"b"), record(b"c")];
+    assert_eq!(world.ask(&peer, peer.publish_all("t", &two)), "refused OffsetsExhausted");
+    assert_eq!(world.ask(&peer, peer.publish("t", "b")), format!("@{}", u64::MAX - 2));
+    for _ in 0..3 {
+        assert_eq!(world.ask(&peer, peer.publish("t", "c")), "refused OffsetsExhausted");
+    }
+    let (first, second) = (u64::MAX - 3, u64::MAX - 2);
+    assert_eq!(peer.stream(), [format!("1/{first}=a"), format!("1/{second}=b")]);
+    assert_eq!(world.ask(&peer, peer.commit(1, second)), format!("done {}", u64::MAX - 1));
+    assert_eq!(
+        world.ask(&peer, peer.commit(1, u64::MAX - 1)),
+        format!("refused CommitAhead {}", u64::MAX - 1)
+    );
+}
+
+#[test]
+fn o_05_a_live_only_topic_without_readers_ends_as_well() {
+    let mut world = World::with(|config| config.first_offset = u64::MAX - 2);
+    let peer = world.connect();
+    assert_eq!(world.ask(&peer, peer.publish("t", "a")), format!("@{} new", u64::MAX - 2));
+    assert_eq!(world.ask(&peer, peer.publish("t", "b")), "refused OffsetsExhausted");
+}
+
+#[test]
+fn o_06_control_frames_leave_at_the_next_frame_boundary() {
+    for cut in [1, 7, 1_000, 70_000] {
+        let mut world = World::new();
+        let (reader, writer) = (world.connect(), world.connect());
+        world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
+        reader.stop_reading();
+        let body = "x".repeat(60_000);
+        for _ in 0..10 {
+            writer.publish("t", &body);
+        }
+        world.settle();
+        reader.log();
+        // A part of the first delivery leaves, and then there is an answer.
+        reader.split_writes(cut);
+        reader.go_on_reading();
+        world.step();
+        reader.stop_reading();
+        let (first, second) = (reader.publish("u", "x"), reader.publish("u", "y"));
+        world.settle();
+        reader.split_writes(usize::MAX);
+        reader.go_on_reading();
+        world.settle();
+        let log = reader.log();
+        let place = |text: &str| log.iter().position(|one| one.starts_with(text));
+        // The frame that was begun is finished first, and that is all.
+        let boundary = cut / 60_000 + 1;
+        assert_eq!(place(&format!("#{first} ")), Some(boundary), "{log:?}");
+        assert_eq!(place(&format!("#{second} ")), Some(boundary + 1), "{log:?}");
+        let stream: Vec<_> = (0..10).map(|offset| format!("1/{offset}=<60000>")).collect();
+        assert_eq!(reader.stream(), stream, "order holds within the lane");
+    }
+}
+
+#[test]
+fn o3_frames_of_one_connection_take_effect_in_order() {
+    let mut world = World::new();
+    let peer = world.connect();
+    let requests = [
+        peer.publish("t", "before"),
+        peer.create("t", TopicOptions::new().retain_forever()),
+        peer.publish("t", "a"),
+        peer.subscribe_to(Sub::new(1, "t").window(9)),
+        peer.publish("t", "b"),
+        peer.commit(1, 1),
+        peer.unsubscribe(1),
+        peer.commit(1, 1),
+        peer.publish("t", "c"),
+    ];
+    world.settle();
+    let answers = requests.map(|request| peer.answer(request));
+    let expected = [
+        "@0 new",
+        "adopted",
+        "@1",
+        "1..2",
+        "@2",
+        "refused CommitAhead 1",
+        "ended",
+        "refused NotSubscribed",
+        "@3",
+    ];
+    assert_eq!(answers, expected);
+}
+
+/// The seed's echo.
+#[test]
+fn o4_a_publisher_gets_its_own_messages() {
+    let mut world = World::new();
+    let peer = world.connect();
+    world.ask(&peer, peer.subscribe(1, "t"));
+    world.ask(&peer, peer.publish("t", "a"));
+    assert_eq!(peer.stream(), ["1/0=a"]);
+}
+
+#[test]
+fn o4_a_publisher_that_wants_no_answer_gets_its_own_messages_too() {
+    let mut world = World::new();
+    let peer = world.connect();
+    world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").window(9)));
+    for body in [b"a", b"b"] {
+        peer.publish_with("t", AckLevel::None, &[record(body)]);
+        world.settle();
+    }
+    assert_eq!(peer.stream(), ["1/0=a", "1/1=b"]);
+}
+
+#[test]
+fn o1_offsets_are_never_used_again() {
+    let mut world = World::new();
+    let peer = world.connect();
+    world.ask(&peer, peer.create("t", TopicOptions::new().retention_ttl(secs(1)).max_messages(2)));
+    for offset in 0..10 {
+        assert_eq!(world.ask(&peer, peer.publish("t", "x")), format!("@{offset}"));
+        if offset % 3 == 0 {
+            world.advance(secs(5));
+        }
+    }
+    // Also not of what nobody ever read.
+    for offset in 0..3 {
+        let answer = world.ask(&peer, peer.publish("live", "x"));
+        assert!(answer.starts_with(&format!("@{offset}")));
+    }
+    assert_eq!(world.ask(&peer, peer.subscribe(1, "live")), "3..3");
+}

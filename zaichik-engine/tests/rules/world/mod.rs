@@ -1,0 +1,287 @@
+//! A broker, its connections and the time, all in one thread: what the rules are tested in.
+//!
+//! Peers speak frames over bytes through real sessions. After every call the broker is checked against itself, and
+//! when nothing moves any more, nobody may be found to have been forgotten.
+
+mod peer;
+mod pipe;
+mod show;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Buf;
+use zaichik_engine::{
+    Broker, BrokerConfig, CloseReason, Effects, Session, SessionId, Status, Timestamp, Turn,
+};
+
+pub(crate) use self::peer::{Peer, Sub, keyed, record};
+use self::pipe::Pipe;
+
+/// Steps after which something that should come to rest counts as never doing so.
+const MAX_STEPS: usize = 200_000;
+
+/// The broker's instance in these tests.
+pub(crate) const INSTANCE: u128 = 0x5eed;
+
+pub(crate) const fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+pub(crate) const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+pub(crate) const fn us(count: u64) -> Duration {
+    Duration::from_micros(count)
+}
+
+pub(crate) struct World {
+    pub(crate) broker: Broker,
+    effects: Effects,
+    now: Timestamp,
+    ends: Vec<End>,
+    by_id: BTreeMap<SessionId, usize>,
+    /// When housekeeping sleeps until: it is woken only by what the broker tells.
+    armed: Option<Timestamp>,
+}
+
+/// The broker's end of a connection.
+struct End {
+    session: Option<Session>,
+    pipe: Rc<RefCell<Pipe>>,
+    /// Something happened since the last exchange.
+    is_due: bool,
+    knows_eof: bool,
+    reason: Option<CloseReason>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// A world whose broker has another configuration.
+    pub(crate) fn with(change: impl FnOnce(&mut BrokerConfig)) -> Self {
+        let mut config = BrokerConfig::new(INSTANCE, 7);
+        // Weeks, so that silent peers may live as long as a test needs them.
+        config.wire.heartbeat_millis = u32::MAX;
+        change(&mut config);
+        Self {
+            broker: Broker::new(config).unwrap(),
+            effects: Effects::new(),
+            // Not zero, so that clocks can go back.
+            now: Timestamp::from_micros(1_000_000_000),
+            ends: Vec::new(),
+            by_id: BTreeMap::new(),
+            armed: None,
+        }
+    }
+
+    pub(crate) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// A connection whose handshake is done.
+    pub(crate) fn connect(&mut self) -> Peer {
+        let peer = self.dial();
+        peer.hello(b"");
+        self.settle();
+        assert_eq!(peer.control(), ["welcome"]);
+        peer
+    }
+
+    /// A connection on which nothing was said yet.
+    pub(crate) fn dial(&mut self) -> Peer {
+        let session = self.broker.accept(self.now, &mut self.effects);
+        let pipe = Rc::new(RefCell::new(Pipe::new(self.ends.len())));
+        self.by_id.insert(session.id(), self.ends.len());
+        let session = Some(session);
+        self.ends.push(End { session, pipe: Rc::clone(&pipe), is_due: true, knows_eof: false, reason: None });
+        self.collect(false);
+        Peer::new(pipe)
+    }
+
+    /// The answer to a request, once everything has come to rest; "-" if there is none.
+    pub(crate) fn ask(&mut self, peer: &Peer, request: u32) -> String {
+        self.settle();
+        peer.answer(request)
+    }
+
+    /// Everything that can happen now, once: reads, deadlines, exchanges, writes. Says whether anything did.
+    pub(crate) fn step(&mut self) -> bool {
+        let mut moved = self.keep_house();
+        for index in 0..self.ends.len() {
+            moved |= self.step_end(index);
+        }
+        moved
+    }
+
+    /// Steps until nothing moves any more.
+    pub(crate) fn settle(&mut self) {
+        self.run();
+        self.assert_nobody_is_stranded();
+    }
+
+    /// Time goes on, and every deadline on the way is met exactly.
+    pub(crate) fn advance(&mut self, by: Duration) {
+        let target = self.now + by;
+        self.settle();
+        for _ in 0..MAX_STEPS {
+            let Some(next) = self.next_timeout().filter(|next| *next <= target) else {
+                self.now = self.now.max(target);
+                self.settle();
+                return;
+            };
+            assert!(next > self.now, "the deadline {next:?} was met and stands again");
+            self.now = next;
+            self.settle();
+        }
+        panic!("deadlines never end");
+    }
+
+    /// The clock jumps, also back; no deadline on the way is met.
+    pub(crate) fn jump(&mut self, to: Timestamp) {
+        self.now = to;
+    }
+
+    /// The next deadline of anybody.
+    pub(crate) fn next_timeout(&self) -> Option<Timestamp> {
+        let sessions = self.ends.iter().filter_map(|end| end.session.as_ref()?.next_timeout());
+        sessions.chain(self.armed).min()
+    }
+
+    /// The broker's end of a peer's connection, while there is one.
+    pub(crate) fn session(&mut self, peer: &Peer) -> Option<&mut Session> {
+        self.ends[peer.index()].session.as_mut()
+    }
+
+    pub(crate) fn status(&mut self, peer: &Peer) -> Status {
+        self.session(peer).map_or(Status::Closed, |session| session.status())
+    }
+
+    /// Why a peer's connection ended.
+    pub(crate) fn reason(&self, peer: &Peer) -> Option<CloseReason> {
+        let end = &self.ends[peer.index()];
+        end.reason.or_else(|| end.session.as_ref()?.close_reason())
+    }
+
+    pub(crate) fn drain(&mut self, grace: Duration) {
+        self.broker.drain(self.now, grace, &mut self.effects);
+        self.collect(false);
+    }
+
+    fn run(&mut self) {
+        for _ in 0..MAX_STEPS {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("the world never comes to rest");
+    }
+
+    fn keep_house(&mut self) -> bool {
+        if self.armed.is_none_or(|at| at > self.now) {
+            return false;
+        }
+        let turn = self.broker.handle_timeout(self.now, &mut self.effects);
+        self.armed = self.broker.next_timeout();
+        let is_due = self.armed.is_some_and(|at| at <= self.now);
+        assert_eq!(turn == Turn::More, is_due, "housekeeping says what it has left to do");
+        self.collect(false);
+        true
+    }
+
+    fn step_end(&mut self, index: usize) -> bool {
+        let (now, end) = (self.now, &mut self.ends[index]);
+        let Some(session) = &mut end.session else {
+            return false;
+        };
+        let pipe = Rc::clone(&end.pipe);
+        let mut pipe = pipe.borrow_mut();
+        if pipe.is_cut {
+            let id = session.id();
+            end.session = None;
+            pipe.is_closed = true;
+            self.broker.detach(now, id, &mut self.effects);
+            self.collect(false);
+            return true;
+        }
+        let mut moved = false;
+        let count = session.read_limit().min(pipe.read_at_once).min(pipe.to_broker.len());
+        if count > 0 {
+            session.inbound().extend_from_slice(&pipe.to_broker.split_to(count));
+            session.handle_read(now);
+            (end.is_due, moved) = (true, true);
+        } else if pipe.is_finished && !end.knows_eof && pipe.to_broker.is_empty() && session.wants_read() {
+            end.knows_eof = true;
+            session.handle_eof(now);
+            (end.is_due, moved) = (true, true);
+        }
+        if session.next_timeout().is_some_and(|at| at <= now) {
+            session.handle_timeout(now);
+            (end.is_due, moved) = (true, true);
+        }
+        let mut more = false;
+        if end.is_due {
+            more = session.exchange(now, &mut self.broker, &mut self.effects) == Turn::More;
+            (end.is_due, moved) = (more, true);
+        }
+        let outbound = session.outbound();
+        if pipe.is_reading && outbound.has_remaining() {
+            let count = outbound.remaining().min(pipe.write_at_once);
+            pipe.from_broker.extend_from_slice(&outbound.copy_to_bytes(count));
+            (end.is_due, moved) = (true, true);
+        }
+        if session.status().is_closed() {
+            (end.reason, pipe.is_closed) = (session.close_reason(), true);
+            let id = session.id();
+            end.session = None;
+            self.broker.detach(now, id, &mut self.effects);
+            moved = true;
+        }
+        if moved {
+            self.collect(more);
+        }
+        moved
+    }
+
+    /// Takes out of the effects what is in them, and checks that the broker agrees with itself.
+    fn collect(&mut self, more: bool) {
+        while let Some(id) = self.effects.pop_wake() {
+            if let Some(end) = self.by_id.get(&id).map(|index| &mut self.ends[*index]) {
+                end.is_due = true;
+            }
+        }
+        let next = self.broker.next_timeout();
+        if self.effects.take_rearm() {
+            self.armed = next;
+        }
+        let is_told = next.is_none_or(|next| self.armed.is_some_and(|armed| armed <= next));
+        assert!(is_told || more, "the deadline moved to {next:?}, and nobody was told: {:?}", self.armed);
+        if let Err(error) = self.broker.verify() {
+            panic!("the broker contradicts itself: {error}");
+        }
+    }
+
+    /// Everything came to rest, so an exchange more changes nothing: else somebody was not woken.
+    fn assert_nobody_is_stranded(&mut self) {
+        for (index, end) in self.ends.iter_mut().enumerate() {
+            let Some(session) = &mut end.session else {
+                continue;
+            };
+            let look = |session: &mut Session| {
+                let status = session.status();
+                (session.outbound().stream_len(), session.outbound().control_len(), status)
+            };
+            let before = look(session);
+            let turn = session.exchange(self.now, &mut self.broker, &mut self.effects);
+            assert_eq!(before, look(session), "session {index} was stranded");
+            assert_eq!(turn, Turn::Done, "session {index} was stranded");
+        }
+        assert_eq!(self.effects.pop_wake(), None, "somebody was stranded");
+        self.collect(false);
+    }
+}

@@ -1,0 +1,38 @@
+//! A byte stream in both directions between a peer and its session, with faults.
+
+use bytes::BytesMut;
+
+#[derive(Debug)]
+pub(super) struct Pipe {
+    pub(super) index: usize,
+    pub(super) to_broker: BytesMut,
+    pub(super) from_broker: BytesMut,
+    /// Bytes that one read of the broker gets at most.
+    pub(super) read_at_once: usize,
+    /// Bytes that one write of the broker is taken of at most.
+    pub(super) write_at_once: usize,
+    /// Whether the peer takes anything at all.
+    pub(super) is_reading: bool,
+    /// The peer will send nothing more.
+    pub(super) is_finished: bool,
+    /// The connection is gone, with everything in it.
+    pub(super) is_cut: bool,
+    /// The broker has closed its end.
+    pub(super) is_closed: bool,
+}
+
+impl Pipe {
+    pub(super) fn new(index: usize) -> Self {
+        Self {
+            index,
+            to_broker: BytesMut::new(),
+            from_broker: BytesMut::new(),
+            read_at_once: usize::MAX,
+            write_at_once: usize::MAX,
+            is_reading: true,
+            is_finished: false,
+            is_cut: false,
+            is_closed: false,
+        }
+    }
+}
