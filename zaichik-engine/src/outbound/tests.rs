@@ -1,3 +1,5 @@
+#![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
+
 use proptest::collection::vec as vec_of;
 use proptest::prelude::*;
 use proptest::sample::select;

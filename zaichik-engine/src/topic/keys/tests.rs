@@ -1,3 +1,5 @@
+#![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
+
 use proptest::collection::vec as vec_of;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -68,7 +70,9 @@ fn check(first_window: u64, actions: &[Action]) {
             Action::Window(to) => {
                 keys.set_window(*to);
                 window = *to;
-                all.iter_mut().for_each(|one| one.window = one.window.min(*to));
+                for one in &mut all {
+                    one.window = one.window.min(*to);
+                }
             }
             Action::Forget(budget) => {
                 if !keys.forget(now, *budget) {
