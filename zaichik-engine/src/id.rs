@@ -14,7 +14,8 @@ impl SessionId {
         Self { serial, slot }
     }
 
-    /// A small number that no other living connection has; used again when this one is gone.
+    /// A small number that no other connection has which the broker serves; used again when this one is over. One
+    /// that was refused, or is over and still writes, may share it with a newer one.
     #[must_use]
     pub const fn slot(self) -> usize {
         self.slot as usize

@@ -27,6 +27,8 @@ pub struct Outbound {
     stream_partial: usize,
     /// Bytes ever taken; tells whether a write made progress.
     taken: u64,
+    /// Bytes ever put into the stream lane.
+    stream_put: u64,
 }
 
 /// Which lane a frame travels in.
@@ -50,6 +52,7 @@ impl Outbound {
         lane.len = lane.len.saturating_add(len);
         if is_stream {
             lane.frames.push_back(len);
+            self.stream_put = self.stream_put.saturating_add(len as u64);
         }
     }
 
@@ -69,6 +72,7 @@ impl Outbound {
         }
         lane.len = lane.len.saturating_add(len);
         lane.frames.push_back(len);
+        self.stream_put = self.stream_put.saturating_add(len as u64);
     }
 
     /// Drops what was not sent yet, but finishes the frame that was partly sent.
@@ -79,8 +83,8 @@ impl Outbound {
 
     /// Drops everything: the connection is gone.
     pub(crate) fn clear(&mut self) {
-        let taken = self.taken;
-        *self = Self { taken, ..Self::default() };
+        let Self { taken, stream_put, .. } = *self;
+        *self = Self { taken, stream_put, ..Self::default() };
     }
 
     /// Gives memory back when there is nothing to send.
@@ -100,6 +104,11 @@ impl Outbound {
     #[must_use]
     pub const fn control_len(&self) -> usize {
         self.control.len
+    }
+
+    /// Bytes ever put into the stream lane, and how many of those are not waiting any more.
+    pub(crate) const fn stream_progress(&self) -> (u64, u64) {
+        (self.stream_put, self.stream_put.saturating_sub(self.stream.len as u64))
     }
 
     /// Bytes ever taken by [`Buf::advance`].

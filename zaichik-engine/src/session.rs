@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::{Buf, BytesMut};
 use subtle::ConstantTimeEq;
 use zaichik_proto::{
-    ClientDecoder, ClientFrame, Fatal, Goodbye, GoodbyeReason, Hello, Limits, PROTOCOL_VERSION,
-    ProtocolError, ProtocolFault, ServerFrame, Welcome,
+    ClientDecoder, ClientFrame, Fatal, Goodbye, GoodbyeReason, HEADER_LEN, Hello, Limits, MAGIC,
+    PROTOCOL_VERSION, ProtocolError, ProtocolFault, ServerFrame, Welcome,
 };
 
 use self::answers::Answers;
@@ -28,7 +28,10 @@ use crate::time::Timestamp;
 const INBOUND_ROOM: usize = 64 << 10;
 
 /// Where the Hello starts in the client's stream: after the magic.
-const HELLO_AT: u64 = 4;
+const HELLO_AT: u64 = MAGIC.len() as u64;
+
+/// Bytes that a connection may send before its handshake is done.
+const HANDSHAKE_ROOM: usize = MAGIC.len() + HEADER_LEN + Limits::MAX_HANDSHAKE_FRAME as usize;
 
 const MICROS_PER_MILLI: u64 = 1_000;
 
@@ -46,14 +49,18 @@ pub struct Session {
     config: Arc<SessionConfig>,
     decoder: ClientDecoder,
     inbound: BytesMut,
+    /// How much of `inbound` counted as a sign of life already.
+    heard_len: usize,
     outbound: Outbound,
     answers: Answers,
     timers: Timers,
     /// The topic that was published to last.
     recent: Option<TopicId>,
     state: State,
-    /// Bytes of answers in the stream lane since it was empty last.
+    /// Bytes of answers in the stream lane, those that left before the last of them came included.
     stream_answers: usize,
+    /// Where the last of them ends, in bytes ever put into the stream lane.
+    stream_answers_end: u64,
     /// Nothing more will be received.
     eof: bool,
     /// The broker has no memory for what this connection would publish.
@@ -107,9 +114,13 @@ impl Session {
         &mut self.inbound
     }
 
-    /// Bytes were appended to [`inbound`](Self::inbound).
+    /// Bytes were appended to [`inbound`](Self::inbound); a call without new ones changes nothing.
     pub fn handle_read(&mut self, now: Timestamp) {
-        self.timers.heard(now);
+        let now = self.timers.tick(now);
+        self.timers.observe(now, &self.outbound);
+        if self.inbound.len() > self.heard_len {
+            self.timers.heard(now);
+        }
         if self.state == State::Handshake {
             match self.decoder.decode(&self.inbound) {
                 Ok(Some((ClientFrame::Hello(hello), taken))) => {
@@ -125,6 +136,7 @@ impl Session {
                 Err(error) => self.finish(now, CloseReason::Protocol(error)),
             }
         }
+        self.heard_len = self.inbound.len();
     }
 
     /// The peer will send nothing more. What it sent is still applied, and answered if it still reads.
@@ -142,7 +154,7 @@ impl Session {
     #[must_use]
     pub fn read_limit(&self) -> usize {
         let limit = match self.state {
-            State::Handshake => Limits::MAX_HANDSHAKE_FRAME as usize,
+            State::Handshake => HANDSHAKE_ROOM,
             State::Welcomed | State::Open => {
                 (self.config.wire.max_frame as usize).saturating_add(INBOUND_ROOM)
             }
@@ -158,7 +170,7 @@ impl Session {
 
     /// Hands requests to the broker, and takes answers and due records; a bounded amount of each.
     pub fn exchange(&mut self, now: Timestamp, broker: &mut Broker, effects: &mut Effects) -> Turn {
-        let now = broker.tick(now);
+        let now = self.timers.tick(broker.tick(now));
         self.timers.observe(now, &self.outbound);
         let orders = broker.begin_exchange(self.id);
         if let Some(reason) = orders.close {
@@ -208,8 +220,8 @@ impl Session {
             State::Ending(_) | State::Ended(_) => None,
             State::Handshake => Some(self.timers.handshake_by),
             State::Welcomed | State::Open => {
-                let heartbeat =
-                    (!self.throttled).then(|| self.timers.heartbeat(self.config.heartbeat_micros));
+                // After the end of its stream a peer can't be heard; the write deadline is what is left.
+                let heartbeat = (!self.eof).then(|| self.timers.heartbeat(self.config.heartbeat_micros));
                 let report = self.answers.report_due();
                 heartbeat.into_iter().chain(report).chain(self.stops_at).min()
             }
@@ -219,6 +231,7 @@ impl Session {
 
     /// Does what is due. An early or repeated call changes nothing.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        let now = self.timers.tick(now);
         self.timers.observe(now, &self.outbound);
         let write = self.timers.write_deadline(&self.outbound, self.config.write_micros);
         if write.is_some_and(|deadline| deadline <= now) {
@@ -237,8 +250,8 @@ impl Session {
                     return;
                 }
                 self.answers.report(now, &mut self.outbound);
-                if !self.throttled && self.timers.heartbeat(self.config.heartbeat_micros) <= now {
-                    match self.timers.ping(now, self.config.heartbeat_micros) {
+                if !self.eof && self.timers.heartbeat(self.config.heartbeat_micros) <= now {
+                    match self.timers.ping(now, self.config.heartbeat_micros, !self.throttled) {
                         Some(nonce) => self.answers.control(&mut self.outbound, ServerFrame::Ping { nonce }),
                         None => self.finish(now, CloseReason::HeartbeatMissed),
                     }
@@ -250,6 +263,7 @@ impl Session {
 
     /// Ends the connection; the peer is told why. The first reason given stays.
     pub fn close(&mut self, now: Timestamp, reason: CloseReason) {
+        let now = self.timers.tick(now);
         self.finish(now, reason);
     }
 
@@ -289,12 +303,14 @@ impl Session {
             decoder: ClientDecoder::handshake(&config.wire),
             config,
             inbound: BytesMut::new(),
+            heard_len: 0,
             outbound: Outbound::default(),
             answers: Answers::default(),
             timers: Timers::new(now, handshake_by),
             recent: None,
             state: State::Handshake,
             stream_answers: 0,
+            stream_answers_end: 0,
             eof: false,
             throttled: false,
             stops_at: None,
@@ -354,18 +370,34 @@ impl Session {
             matches!(reason, CloseReason::Protocol(ProtocolError { fault: ProtocolFault::BadMagic, .. }));
         if stranger {
             self.outbound.clear();
-        } else if let Some(code) = reason.fault_code() {
-            self.outbound.clear_stream();
-            let offset = if let CloseReason::Protocol(error) = reason { error.offset } else { 0 };
-            let text = reason.to_string();
-            let fatal = Fatal { code, offset, text: &text };
-            self.answers.control(&mut self.outbound, ServerFrame::Fatal(fatal));
-        } else if reason == CloseReason::Requested {
-            // Behind everything that waits, the last answers included.
-            self.answers.flush(&mut self.outbound);
-            let goodbye = Goodbye { reason: GoodbyeReason::Closed, grace_millis: 0 };
-            self.outbound.frame(LaneKind::Stream, |out| ServerFrame::Goodbye(goodbye).encode(out));
+            return;
         }
+        let text = reason.to_string();
+        let last = match (reason, reason.fault_code()) {
+            (CloseReason::Requested, _) => {
+                ServerFrame::Goodbye(Goodbye { reason: GoodbyeReason::Closed, grace_millis: 0 })
+            }
+            (_, Some(code)) => {
+                let offset = if let CloseReason::Protocol(error) = reason { error.offset } else { 0 };
+                ServerFrame::Fatal(Fatal { code, offset, text: &text })
+            }
+            (_, None) => return,
+        };
+        self.answers.flush(&mut self.outbound);
+        let is_told_all = matches!(reason, CloseReason::Requested | CloseReason::Protocol(_));
+        if is_told_all && self.owes_stream_answers() {
+            // Behind the answers that are owed.
+            self.outbound.frame(LaneKind::Stream, |out| last.encode(out));
+        } else {
+            self.outbound.clear_stream();
+            control(&mut self.outbound, &last);
+        }
+    }
+
+    /// Whether answers wait in the stream lane.
+    const fn owes_stream_answers(&self) -> bool {
+        let (_, taken) = self.outbound.stream_progress();
+        taken < self.stream_answers_end
     }
 
     fn held(&self) -> Held {

@@ -37,7 +37,7 @@ pub(super) enum Applied {
 impl Session {
     /// Applies what was received, a bounded amount of it.
     pub(super) fn apply(&mut self, now: Timestamp, broker: &mut Broker, effects: &mut Effects) -> Applied {
-        if self.outbound.stream_len() == 0 {
+        if !self.owes_stream_answers() {
             self.stream_answers = 0;
         }
         let mut inbound = core::mem::take(&mut self.inbound);
@@ -68,6 +68,7 @@ impl Session {
         self.answers.flush(&mut self.outbound);
         if self.state == State::Open {
             inbound.advance(taken);
+            self.heard_len = self.heard_len.saturating_sub(taken);
             self.inbound = inbound;
         }
         applied
@@ -188,6 +189,7 @@ impl Session {
             Ok(frame) => {
                 self.outbound.frame(LaneKind::Stream, |out| frame.encode(out));
                 self.stream_answers = self.stream_answers.saturating_add(STREAM_ANSWER);
+                (self.stream_answers_end, _) = self.outbound.stream_progress();
             }
             Err(refusal) => self.answer(request, Err(refusal), broker, effects),
         }

@@ -11,6 +11,8 @@ const MISSED: u64 = 3;
 /// When a connection has to have done what.
 #[derive(Debug)]
 pub(super) struct Timers {
+    /// The latest moment told.
+    now: Timestamp,
     /// The handshake, in total.
     pub(super) handshake_by: Timestamp,
     /// When the peer was heard last.
@@ -27,7 +29,13 @@ pub(super) struct Timers {
 
 impl Timers {
     pub(super) const fn new(now: Timestamp, handshake_by: Timestamp) -> Self {
-        Self { handshake_by, heard: now, pings: 0, nonce: 0, taken: 0, write_since: now }
+        Self { now, handshake_by, heard: now, pings: 0, nonce: 0, taken: 0, write_since: now }
+    }
+
+    /// Time does not go back: the latest moment told.
+    pub(super) fn tick(&mut self, now: Timestamp) -> Timestamp {
+        self.now = self.now.max(now);
+        self.now
     }
 
     /// Bytes came from the peer.
@@ -54,9 +62,10 @@ impl Timers {
         self.heard.plus_micros(every.saturating_mul(self.pings.saturating_add(1)))
     }
 
-    /// A heartbeat is due: the nonce of the ping to send, or `None` if the peer missed too many.
-    pub(super) const fn ping(&mut self, now: Timestamp, every: u64) -> Option<u64> {
-        if now.as_micros() >= self.heard.plus_micros(every.saturating_mul(MISSED)).as_micros() {
+    /// A heartbeat is due: the nonce of the ping to send, or `None` if the peer missed too many. A peer that is
+    /// not read can't miss any.
+    pub(super) fn ping(&mut self, now: Timestamp, every: u64, is_read: bool) -> Option<u64> {
+        if is_read && now >= self.heard.plus_micros(every.saturating_mul(MISSED)) {
             return None;
         }
         self.pings = self.pings.saturating_add(1);

@@ -15,6 +15,8 @@ mod publishing;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
+mod session;
+#[cfg(test)]
 mod topics;
 #[cfg(test)]
 mod world;

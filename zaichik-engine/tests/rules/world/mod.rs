@@ -173,6 +173,12 @@ impl World {
         self.collect(false);
     }
 
+    /// What an adapter does when it drops a connection.
+    pub(crate) fn detach(&mut self, id: SessionId) {
+        self.broker.detach(self.now, id, &mut self.effects);
+        self.collect(false);
+    }
+
     fn run(&mut self) {
         for _ in 0..MAX_STEPS {
             if !self.step() {

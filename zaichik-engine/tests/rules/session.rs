@@ -1,0 +1,478 @@
+//! S: handshake, heartbeat, write deadline, and how a connection ends.
+
+use zaichik_engine::{CloseReason, Status};
+use zaichik_proto::{ClientFrame, FrameHeader, Hello, MAGIC, TopicOptions};
+
+use crate::world::{Peer, Sub, World, record, secs, us};
+
+fn with_heartbeat() -> World {
+    World::with(|config| config.wire.heartbeat_millis = 30_000)
+}
+
+#[test]
+fn handshake_is_done_by_magic_and_hello_in_any_pieces() {
+    for piece in [1, 3, 4, 5, 1_000] {
+        let mut world = World::new();
+        let peer = world.dial();
+        peer.split_reads(piece);
+        peer.hello(b"");
+        world.settle();
+        assert_eq!(peer.control(), ["welcome"]);
+        assert_eq!(world.status(&peer), Status::Open);
+    }
+}
+
+#[test]
+fn handshake_must_be_done_in_five_seconds_in_total() {
+    let mut world = World::new();
+    let peer = world.dial();
+    let hello = [&MAGIC[..], &[10, 0, 0, 0, 1, 0, 0, 0, 1, 0]].concat();
+    for byte in hello.iter().take(4) {
+        world.advance(secs(1));
+        peer.send_bytes(&[*byte]);
+    }
+    world.advance(us(999_999));
+    assert_eq!(world.status(&peer), Status::Handshake);
+    world.advance(us(1));
+    assert_eq!(peer.control(), ["fatal HandshakeTimeout"]);
+    assert!(peer.is_closed());
+    assert_eq!(world.reason(&peer), Some(CloseReason::HandshakeTimeout));
+    assert_eq!(world.broker.session_count(), 0);
+}
+
+#[test]
+fn handshake_just_in_time() {
+    let mut world = World::new();
+    let peer = world.dial();
+    world.advance(us(4_999_999));
+    peer.hello(b"");
+    world.settle();
+    assert_eq!(peer.control(), ["welcome"]);
+    world.advance(secs(60));
+    assert_eq!(world.status(&peer), Status::Open);
+}
+
+#[test]
+fn handshake_with_another_magic_gets_no_answer() {
+    for bytes in [&b"G"[..], b"GET / HTTP/1.1\r\n\r\n", b"ZAI\x02", b"\x00", &[0xff; 5_000]] {
+        let mut world = World::new();
+        let peer = world.dial();
+        peer.send_bytes(bytes);
+        world.settle();
+        assert!(peer.log().is_empty());
+        assert!(peer.is_closed(), "{bytes:?}");
+    }
+}
+
+#[test]
+fn handshake_speaks_the_smaller_version() {
+    for (version, answer) in
+        [(0, "fatal UnsupportedVersion"), (1, "welcome"), (2, "welcome"), (999, "welcome")]
+    {
+        let mut world = World::new();
+        let peer = world.dial();
+        peer.send_bytes(&MAGIC);
+        peer.send(&ClientFrame::Hello(Hello { version, name: "", token: b"" }));
+        world.settle();
+        // The peer's decoder takes no other version than 1 in a Welcome.
+        assert_eq!(peer.control(), [answer]);
+        assert_eq!(peer.is_closed(), version == 0);
+    }
+}
+
+#[test]
+fn handshake_asks_for_the_token_if_there_is_one() {
+    let secret = b"open sesame".to_vec();
+    for (token, is_right) in
+        [(&b"open sesame"[..], true), (b"open sesamf", false), (b"", false), (b"open", false)]
+    {
+        let mut world = World::with(|config| config.token = Some(secret.clone()));
+        let peer = world.dial();
+        peer.hello(token);
+        world.settle();
+        assert_eq!(peer.control(), [if is_right { "welcome" } else { "fatal Unauthorized" }]);
+        assert_eq!(peer.is_closed(), !is_right);
+    }
+    let mut world = World::new();
+    let peer = world.dial();
+    peer.hello(b"whatever");
+    world.settle();
+    assert_eq!(peer.control(), ["welcome"], "a broker that asks for none ignores it");
+}
+
+#[test]
+fn handshake_keeps_at_most_its_limit_of_bytes() {
+    let mut world = World::new();
+    let peer = world.dial();
+    // A Hello of the largest body, which never becomes whole.
+    peer.send_bytes(&MAGIC);
+    peer.send_bytes(&FrameHeader { body_len: 4_096, kind: 1 }.to_bytes());
+    peer.send_bytes(&[0; 4_095]);
+    world.settle();
+    assert_eq!(peer.unread(), 0);
+    let session = world.session(&peer).unwrap();
+    assert_eq!(session.status(), Status::Handshake);
+    assert!(session.inbound().len() <= 4_096 + 12);
+    peer.send_bytes(&[0; 1]);
+    world.settle();
+    assert!(peer.is_closed(), "it is whole now, and it is not a Hello");
+}
+
+#[test]
+fn handshake_frames_above_their_limit_are_refused_by_their_header() {
+    let mut world = World::new();
+    let peer = world.dial();
+    peer.send_bytes(&MAGIC);
+    peer.send_bytes(&FrameHeader { body_len: 4_097, kind: 1 }.to_bytes());
+    world.settle();
+    assert_eq!(peer.control(), ["fatal FrameTooLarge"]);
+    assert!(peer.is_closed());
+}
+
+#[test]
+fn handshake_comes_first_and_once() {
+    let early = [
+        ClientFrame::Ping { nonce: 1 },
+        ClientFrame::Close,
+        ClientFrame::Extension { kind: 0x80, body: b"" },
+    ];
+    for frame in early {
+        let mut world = World::new();
+        let peer = world.dial();
+        peer.send_bytes(&MAGIC);
+        peer.send(&frame);
+        world.settle();
+        assert_eq!(peer.control(), ["fatal OutOfPhase"]);
+        assert!(peer.is_closed());
+    }
+    let mut world = World::new();
+    let peer = world.connect();
+    peer.send(&ClientFrame::Hello(Hello { version: 1, name: "", token: b"" }));
+    world.settle();
+    assert_eq!(peer.control(), ["fatal OutOfPhase"]);
+    assert!(peer.is_closed());
+}
+
+#[test]
+fn requests_right_behind_hello_are_served() {
+    let mut world = World::new();
+    let peer = world.dial();
+    peer.hello(b"");
+    assert_eq!(world.ask(&peer, peer.publish("t", "a")), "@0 new");
+}
+
+#[test]
+fn extensions_are_skipped() {
+    let mut world = World::new();
+    let peer = world.connect();
+    peer.send(&ClientFrame::Extension { kind: 0x80, body: b"from the future" });
+    peer.send(&ClientFrame::Extension { kind: 0xff, body: b"" });
+    assert_eq!(world.ask(&peer, peer.publish("t", "a")), "@0 new");
+}
+
+#[test]
+fn heartbeat_asks_twice_and_gives_up_after_three() {
+    let mut world = with_heartbeat();
+    let peer = world.connect();
+    world.advance(us(29_999_999));
+    assert!(peer.control().is_empty());
+    world.advance(us(1));
+    assert_eq!(peer.control(), ["ping 1"]);
+    world.advance(us(29_999_999));
+    assert!(peer.control().is_empty());
+    world.advance(us(1));
+    assert_eq!(peer.control(), ["ping 2"]);
+    world.advance(us(29_999_999));
+    assert_eq!(world.status(&peer), Status::Open);
+    world.advance(us(1));
+    assert_eq!(peer.control(), ["fatal HeartbeatMissed"]);
+    assert!(peer.is_closed());
+    assert_eq!(world.reason(&peer), Some(CloseReason::HeartbeatMissed));
+}
+
+#[test]
+fn heartbeat_every_byte_is_a_sign_of_life() {
+    let mut world = with_heartbeat();
+    let peer = world.connect();
+    // One frame, a byte every 25 s.
+    let mut frame = bytes::BytesMut::new();
+    ClientFrame::Ping { nonce: 7 }.encode(&mut frame);
+    for byte in &frame {
+        world.advance(secs(25));
+        peer.send_bytes(&[*byte]);
+    }
+    world.settle();
+    assert_eq!(peer.control(), ["pong 7"]);
+    world.advance(secs(30));
+    assert_eq!(peer.control(), ["ping 1"]);
+    peer.send(&ClientFrame::Pong { nonce: 1 });
+    world.advance(us(29_999_999));
+    assert!(peer.control().is_empty());
+}
+
+#[test]
+fn heartbeat_what_the_broker_sends_is_no_sign_of_life() {
+    let mut world = with_heartbeat();
+    let (reader, writer) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
+    for _ in 0..9 {
+        world.advance(secs(10));
+        writer.publish("t", "x");
+    }
+    world.settle();
+    assert!(reader.is_closed());
+    assert!(!writer.is_closed());
+}
+
+#[test]
+fn heartbeat_that_comes_late_catches_up() {
+    let mut world = with_heartbeat();
+    let peer = world.connect();
+    let later = world.now() + secs(65);
+    world.jump(later);
+    world.settle();
+    assert!(!peer.is_closed());
+    let later = later + secs(25);
+    world.jump(later);
+    world.settle();
+    assert!(peer.is_closed());
+}
+
+#[test]
+fn heartbeat_is_not_hastened_by_a_clock_that_went_back() {
+    let mut world = with_heartbeat();
+    let peer = world.connect();
+    let begin = world.now();
+    world.advance(secs(20));
+    world.jump(begin);
+    // It is heard while the clock is back, and the clock was at 20 s already.
+    peer.ping(1);
+    world.settle();
+    peer.control();
+    world.jump(begin + us(49_999_999));
+    world.settle();
+    assert!(peer.control().is_empty());
+    world.jump(begin + secs(50));
+    world.settle();
+    assert_eq!(peer.control(), ["ping 1"]);
+}
+
+#[test]
+fn a_ping_is_answered_with_its_nonce() {
+    let mut world = World::new();
+    let peer = world.connect();
+    for nonce in [0, 7, u64::MAX] {
+        peer.ping(nonce);
+        world.settle();
+        assert_eq!(peer.control(), [format!("pong {nonce}")]);
+    }
+}
+
+#[test]
+fn write_deadline_is_met_exactly() {
+    let mut world = World::new();
+    let (reader, writer) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe(1, "t"));
+    reader.stop_reading();
+    world.advance(secs(100));
+    world.ask(&writer, writer.publish("t", "x"));
+    world.advance(us(9_999_999));
+    assert_eq!(world.status(&reader), Status::Open);
+    world.advance(us(1));
+    assert_eq!(world.status(&reader), Status::Closed);
+    assert_eq!(world.reason(&reader), Some(CloseReason::SlowConsumer));
+    assert_eq!(world.broker.session_count(), 1);
+}
+
+#[test]
+fn write_deadline_each_byte_taken_moves_it() {
+    let mut world = World::new();
+    let (reader, writer) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe(1, "t"));
+    reader.stop_reading();
+    reader.split_writes(1);
+    world.ask(&writer, writer.publish("t", "x"));
+    for _ in 0..20 {
+        world.advance(us(9_999_999));
+        reader.go_on_reading();
+        world.step();
+        reader.stop_reading();
+        world.settle();
+    }
+    assert_eq!(world.status(&reader), Status::Open);
+    world.advance(secs(10));
+    assert_eq!(world.status(&reader), Status::Closed);
+}
+
+#[test]
+fn write_deadline_begins_when_there_is_something_to_write() {
+    let mut world = World::new();
+    let peer = world.dial();
+    peer.stop_reading();
+    // Nobody looked in between.
+    let later = world.now() + secs(4);
+    world.jump(later);
+    peer.hello(b"");
+    world.settle();
+    world.advance(us(9_999_999));
+    assert_eq!(world.status(&peer), Status::Open);
+    world.advance(us(1));
+    assert_eq!(world.status(&peer), Status::Closed);
+}
+
+#[test]
+fn write_deadline_holds_for_the_last_words_too() {
+    let mut world = World::new();
+    let peer = world.connect();
+    peer.stop_reading();
+    world.advance(secs(3));
+    peer.close();
+    world.settle();
+    assert_eq!(world.status(&peer), Status::Closing);
+    assert_eq!(world.broker.session_count(), 0, "the broker has let go of it already");
+    world.advance(us(9_999_999));
+    assert_eq!(world.status(&peer), Status::Closing);
+    world.advance(us(1));
+    assert_eq!(world.status(&peer), Status::Closed);
+}
+
+#[test]
+fn close_answers_what_came_before_and_reads_nothing_after() {
+    let mut world = World::new();
+    let peer = world.connect();
+    peer.log();
+    let requests =
+        [peer.publish("t", "a"), peer.subscribe(1, "t"), peer.unsubscribe(1), peer.publish("t", "b")];
+    peer.close();
+    let late = peer.publish("t", "c");
+    world.settle();
+    assert_eq!(requests.map(|request| peer.answer(request)), ["@0 new", "1..1", "ended", "@1"]);
+    assert_eq!(peer.answer(late), "-");
+    assert_eq!(peer.log().last().map(String::as_str), Some("goodbye closed 0"));
+    assert!(peer.is_closed());
+    assert_eq!(world.reason(&peer), Some(CloseReason::Requested));
+    assert_eq!(world.broker.stats().records_accepted, 2);
+}
+
+#[test]
+fn close_waits_for_a_peer_that_reads_slowly() {
+    let mut world = World::new();
+    let peer = world.connect();
+    peer.stop_reading();
+    let requests = [peer.subscribe(1, "t"), peer.publish("t", "a"), peer.unsubscribe(1)];
+    peer.close();
+    world.settle();
+    peer.split_writes(3);
+    peer.go_on_reading();
+    world.settle();
+    assert_eq!(requests.map(|request| peer.answer(request)), ["0..0 new", "@0", "ended"]);
+    assert_eq!(peer.control(), ["goodbye closed 0"]);
+}
+
+#[test]
+fn end_of_stream_what_arrived_whole_takes_effect() {
+    let mut world = World::new();
+    let peer = world.connect();
+    let requests: Vec<_> = (0..10).map(|_| peer.publish("t", "x")).collect();
+    // Half a frame more.
+    peer.send_bytes(&[20, 0, 0, 0, 4, 0, 0, 0, 1]);
+    peer.finish();
+    world.settle();
+    for request in requests {
+        assert!(peer.answer(request).starts_with('@'));
+    }
+    assert!(peer.control().is_empty(), "a frame that was cut off is no breach");
+    assert!(peer.is_closed());
+    assert_eq!(world.reason(&peer), Some(CloseReason::PeerGone));
+    assert_eq!(world.broker.stats().records_accepted, 10);
+}
+
+#[test]
+fn end_of_stream_even_if_the_answers_fill_their_lane() {
+    let mut world = World::new();
+    let peer = world.connect();
+    peer.stop_reading();
+    for nonce in 0..40_000 {
+        peer.ping(nonce);
+    }
+    let last = peer.publish("t", "x");
+    peer.finish();
+    world.settle();
+    assert!(world.session(&peer).unwrap().outbound().control_len() <= (256 << 10) + 64);
+    peer.go_on_reading();
+    world.settle();
+    assert_eq!(peer.control().len(), 40_000);
+    assert_eq!(peer.answer(last), "@0 new");
+    assert!(peer.is_closed());
+}
+
+#[test]
+fn a_broken_connection_takes_its_subscriptions_with_it() {
+    let mut world = World::new();
+    let (reader, writer) = (world.connect(), world.connect());
+    for number in 0..50 {
+        world.ask(&reader, reader.subscribe(number, &format!("t{number}")));
+    }
+    world.ask(&writer, writer.publish("t7", "x"));
+    let with = world.broker.ledger().subscriptions;
+    assert!(with > 0);
+    reader.cut();
+    world.settle();
+    assert_eq!(world.broker.ledger().subscriptions, 0);
+    assert_eq!(world.broker.session_count(), 1);
+    assert_eq!(world.ask(&writer, writer.publish("t7", "y")), "@1");
+}
+
+#[test]
+fn detaching_twice_or_a_stranger_changes_nothing() {
+    let mut world = World::new();
+    let (one, two) = (world.connect(), world.connect());
+    let id = world.session(&one).unwrap().id();
+    one.cut();
+    world.settle();
+    let three = world.connect();
+    world.ask(&three, three.subscribe(1, "t"));
+    // The place is in use again; the old name is not.
+    assert_eq!(world.session(&three).unwrap().id().slot(), id.slot());
+    world.detach(id);
+    world.detach(id);
+    assert_eq!(world.broker.session_count(), 2);
+    world.ask(&two, two.publish("t", "x"));
+    assert_eq!(three.stream(), ["1/0=x"]);
+}
+
+#[test]
+fn a_session_s_slot_is_its_own_while_it_is_served() {
+    let mut world = World::with(|config| config.max_connections = 3);
+    let mut peers: Vec<Peer> = Vec::new();
+    for round in 0..12 {
+        let peer = world.dial();
+        // Nobody reads, so those that were refused stay until their deadline.
+        peer.stop_reading();
+        peers.push(peer);
+        if round % 3 == 2 {
+            peers[round].cut();
+            peers[round / 2].cut();
+            world.settle();
+        }
+        let served = |peer: &Peer| {
+            let session = world.session(peer)?;
+            (session.status() == Status::Handshake).then(|| session.id().slot())
+        };
+        let mut slots: Vec<_> = peers.iter().filter_map(served).collect();
+        slots.sort_unstable();
+        let count = slots.len();
+        slots.dedup();
+        assert_eq!(slots.len(), count, "two connections share a place");
+        assert!(slots.iter().all(|slot| *slot < 3), "places are used again");
+    }
+}
+
+#[test]
+fn alter_and_create_are_answered_on_a_connection_that_only_asks() {
+    let mut world = World::new();
+    let peer = world.connect();
+    assert_eq!(world.ask(&peer, peer.create("t", TopicOptions::new())), "created");
+    assert_eq!(world.ask(&peer, peer.alter("t", TopicOptions::new().retain_forever())), "done 0");
+    assert_eq!(world.ask(&peer, peer.publish_all("t", &[record(b"x")])), "@0");
+}
