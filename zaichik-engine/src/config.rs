@@ -94,7 +94,8 @@ impl BrokerConfig {
         {
             return Err(ConfigError::Token { got: token.len() });
         }
-        match self.topic_defaults.check() {
+        let unsupported = u64::from(self.topic_defaults.compaction == CompactionMode::Latest) << 2;
+        match self.topic_defaults.check() | unsupported {
             0 => Ok(()),
             mask => Err(ConfigError::TopicDefaults { mask }),
         }
@@ -153,7 +154,9 @@ pub enum ConfigError {
         got: usize,
     },
     /// The topic defaults are not valid settings.
-    #[error("the topic defaults are invalid (settings mask {mask:#x}): limits must be at least 1")]
+    #[error(
+        "the topic defaults are invalid (settings mask {mask:#x}): limits must be at least 1, and compaction must be first"
+    )]
     TopicDefaults {
         /// A bit for each offending setting, as in docs/protocol.md §6.2.
         mask: u64,
