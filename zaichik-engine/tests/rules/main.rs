@@ -19,4 +19,6 @@ mod session;
 #[cfg(test)]
 mod topics;
 #[cfg(test)]
+mod wire;
+#[cfg(test)]
 mod world;

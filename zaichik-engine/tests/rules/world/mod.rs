@@ -3,6 +3,7 @@
 //! Peers speak frames over bytes through real sessions. After every call the broker is checked against itself, and
 //! when nothing moves any more, nobody may be found to have been forgotten.
 
+mod dice;
 mod peer;
 mod pipe;
 mod show;
@@ -17,6 +18,7 @@ use zaichik_engine::{
     Broker, BrokerConfig, CloseReason, Effects, Session, SessionId, Status, Timestamp, Turn,
 };
 
+pub(crate) use self::dice::Dice;
 pub(crate) use self::peer::{Peer, Sub, keyed, record};
 use self::pipe::Pipe;
 
