@@ -12,9 +12,11 @@
 
 #![forbid(unsafe_code)]
 
+mod compaction;
 mod decode;
 mod handshake;
 
+pub use compaction::compaction;
 pub use decode::{decode_client, decode_server};
 pub use handshake::handshake;
 
@@ -22,5 +24,9 @@ pub use handshake::handshake;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its binary and of its corpus.
-pub const TARGETS: &[(&str, Target)] =
-    &[("decode_client", decode_client), ("decode_server", decode_server), ("handshake", handshake)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("compaction", compaction),
+    ("decode_client", decode_client),
+    ("decode_server", decode_server),
+    ("handshake", handshake),
+];

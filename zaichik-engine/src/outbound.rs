@@ -289,3 +289,6 @@ impl<'a> Filler<'_, 'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,14 @@
 //! One subscription: a cursor, a window, and where it reads next.
 
+use zaichik_proto::{DeliveryHead, Limits};
+
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::ring::Node;
 use crate::topic::{CursorId, Position, Want};
 use crate::window::Window;
 
 /// Bytes of records in one Delivery frame, unless it holds a single larger record (semantics A7).
-pub(crate) const MAX_DELIVERY: usize = (64 << 10) - zaichik_proto::DeliveryHead::LEN;
+pub(crate) const MAX_DELIVERY: usize = Limits::MAX_DELIVERY_FRAME as usize - DeliveryHead::LEN;
 
 /// A subscription; its topic's log is its only queue.
 #[derive(Debug)]
@@ -25,7 +27,7 @@ pub(crate) struct Subscription {
     next: Position,
     /// The first offset that could be delivered.
     start: u64,
-    /// The last offset delivered.
+    /// The highest offset delivered.
     last_delivered: Option<u64>,
     limit: u32,
     limit_bytes: u32,
@@ -140,7 +142,7 @@ impl Subscription {
         self.cursor
     }
 
-    /// The last offset delivered.
+    /// The highest offset delivered.
     pub(crate) const fn last_delivered(&self) -> Option<u64> {
         self.last_delivered
     }

@@ -150,6 +150,8 @@ impl Topic {
     pub(crate) fn change_settings(&mut self, now: Timestamp, settings: TopicSettings) {
         let at = now.as_micros();
         let live = self.start(now, Start::Earliest);
+        // What nobody waited for until here does not come back under a longer life.
+        self.trim_committed();
         self.hidden_below = self.hidden_below.max(live);
         if let Some(keys) = &mut self.keys {
             keys.set_window(settings.compaction_window_micros);
@@ -271,28 +273,26 @@ impl Topic {
         if self.settings.overflow == Overflow::DropOldest || plan.count == 0 {
             return Ok(plan);
         }
-        let (mut messages, mut bytes) = (self.log.len(), self.log.bytes());
-        let over = |messages: u64, bytes: u64| {
-            messages.saturating_add(plan.count) > max_messages || bytes.saturating_add(plan.bytes) > max_bytes
+        let (end, first) = (self.log.end(), self.log.first());
+        let is_over = |log: &Log, from: Position| {
+            let messages = end.saturating_sub(from.offset).saturating_add(plan.count);
+            let bytes = || log.bytes_from(from).saturating_add(plan.bytes);
+            messages > max_messages || bytes() > max_bytes
         };
-        if !over(messages, bytes) {
+        let mut keep = first;
+        if !is_over(&self.log, keep) {
             return Ok(plan);
         }
-        let committed_below = self.cursors.lowest().unwrap_or(0);
-        let mut keep = self.log.first();
-        for piece in self.log.pieces() {
-            let may_go = piece.own_death <= at || piece.end <= committed_below;
-            if !over(messages, bytes) || !may_go {
-                break;
-            }
-            messages = messages.saturating_sub(piece.end.saturating_sub(keep));
-            bytes = bytes.saturating_sub(piece.bytes);
-            keep = piece.end;
-        }
-        if over(messages, bytes) {
+        // The first one that has neither expired nor been committed by all, if there is anybody to commit.
+        let committed = self.cursors.lowest().unwrap_or(0);
+        let stays = self.log.first_live(Position::at(first.offset.max(committed)), at);
+        if is_over(&self.log, stays) {
             return Err(Refusal::new(RefusalCode::TopicFull));
         }
-        self.log.raise_first(keep);
+        while is_over(&self.log, keep) {
+            keep = self.log.first_live(keep.moved_to(keep.offset.saturating_add(1)), at);
+        }
+        self.log.raise_first(keep.offset);
         Ok(plan)
     }
 
@@ -327,7 +327,7 @@ impl Topic {
 
     fn drop_oldest(&mut self) {
         let first = self.log.first_within(self.settings.max_messages, self.settings.max_bytes);
-        if first > self.log.first() {
+        if first > self.log.first().offset {
             self.log.raise_first(first);
             self.limit_end = self.limit_end.max(first);
         }

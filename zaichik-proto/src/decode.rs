@@ -162,7 +162,7 @@ impl<S: Side> Decoder<S> {
         let (allowed, limit) = match self.phase {
             Phase::Magic | Phase::Handshake => (S::in_handshake(kind), Limits::MAX_HANDSHAKE_FRAME),
             Phase::Greeted => (false, 0),
-            Phase::Open => (S::when_open(kind), self.limits.max_frame.saturating_add(S::FRAME_ROOM)),
+            Phase::Open => (S::when_open(kind), S::max_frame(&self.limits)),
         };
         if !allowed {
             return Err(ProtocolFault::OutOfPhase { kind });
@@ -190,8 +190,8 @@ mod sealed {
         const KINDS: RangeInclusive<u8>;
         /// Kinds of the other direction.
         const OTHER_KINDS: RangeInclusive<u8>;
-        /// What the largest body may have above [`Limits::max_frame`].
-        const FRAME_ROOM: u32;
+        /// The largest body after the handshake.
+        fn max_frame(limits: &Limits) -> u32;
         /// Whether a frame of this kind may be the first one.
         fn in_handshake(kind: u8) -> bool;
         /// Whether a frame of this kind may come after the handshake.
@@ -206,7 +206,10 @@ mod sealed {
         const HAS_MAGIC: bool = true;
         const KINDS: RangeInclusive<u8> = client_kind::HELLO..=client_kind::LAST;
         const OTHER_KINDS: RangeInclusive<u8> = server_kind::WELCOME..=server_kind::LAST;
-        const FRAME_ROOM: u32 = 0;
+
+        fn max_frame(limits: &Limits) -> u32 {
+            limits.max_frame
+        }
 
         fn in_handshake(kind: u8) -> bool {
             kind == client_kind::HELLO
@@ -225,8 +228,11 @@ mod sealed {
         const HAS_MAGIC: bool = false;
         const KINDS: RangeInclusive<u8> = server_kind::WELCOME..=server_kind::LAST;
         const OTHER_KINDS: RangeInclusive<u8> = client_kind::HELLO..=client_kind::LAST;
-        // An answer to a batch can be a little longer than the batch (protocol.md §3.3).
-        const FRAME_ROOM: u32 = Limits::FRAME_ROOM;
+
+        fn max_frame(limits: &Limits) -> u32 {
+            // An answer to a batch can be a little longer than the batch (protocol.md §3.3).
+            limits.max_frame.max(Limits::MAX_DELIVERY_FRAME).saturating_add(Limits::FRAME_ROOM)
+        }
 
         fn in_handshake(kind: u8) -> bool {
             kind == server_kind::WELCOME || kind == server_kind::FATAL

@@ -5,9 +5,9 @@
 pub struct Limits {
     /// Largest key, headers and body of one message together, in bytes. Default 1 MiB.
     pub max_message: u32,
-    /// Largest body of a client's frame once the handshake is done, in bytes; the broker's may have
-    /// [`FRAME_ROOM`](Self::FRAME_ROOM) more. Default 1 MiB and 4 KiB, so that the largest message fits with
-    /// its topic.
+    /// Largest body of a client's frame once the handshake is done, in bytes. The broker's may have
+    /// [`FRAME_ROOM`](Self::FRAME_ROOM) more than this or [`MAX_DELIVERY_FRAME`](Self::MAX_DELIVERY_FRAME),
+    /// whichever is larger. Default 1 MiB and 4 KiB, so that the largest message fits with its topic.
     pub max_frame: u32,
     /// Most records in one publish, and in all of one batch. Default and upper bound 65,536.
     pub max_records: u32,
@@ -26,6 +26,8 @@ impl Limits {
     pub const MAX_HANDSHAKE_FRAME: u32 = 4_096;
     /// Room that a frame needs beside the largest message: the fixed fields, the topic and the record header.
     pub const FRAME_ROOM: u32 = 4_096;
+    /// Largest frame in which the broker delivers several records, header included, in bytes.
+    pub const MAX_DELIVERY_FRAME: u32 = 65_536;
     /// Most records of a frame, and of any list with an entry for each of them.
     pub const MAX_RECORDS: u32 = 65_536;
     /// Most elements of any other counted list.

@@ -32,7 +32,7 @@ pub struct TopicOptions {
     pub max_bytes: Option<u64>,
     /// What happens at those limits.
     pub overflow: Option<Overflow>,
-    /// Most keys remembered; at least 1.
+    /// Most keys remembered; at least 1, `u64::MAX` for no limit.
     pub max_keys: Option<u64>,
     /// How long a tombstone is live (C7).
     pub tombstone_ttl_micros: Option<u64>,
@@ -129,7 +129,7 @@ impl TopicOptions {
         self
     }
 
-    /// Most keys remembered.
+    /// Most keys remembered; `u64::MAX` for no limit.
     #[must_use]
     pub const fn max_keys(mut self, count: u64) -> Self {
         self.max_keys = Some(count);

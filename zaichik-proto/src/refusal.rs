@@ -11,7 +11,7 @@ wire_codes! {
         InvalidTopic = 1,
         /// The topic exists with other settings; `value` is the mask of the settings that differ.
         SettingsDiffer = 2,
-        /// The settings contradict each other or a limit; `value` is the mask of the offending ones.
+        /// A limit is 0, or `compaction` would change under records; `value` is the mask of the offending settings.
         InvalidSettings = 3,
         /// The topic does not exist, and the request does not create it.
         UnknownTopic = 4,
@@ -29,7 +29,7 @@ wire_codes! {
         Draining = 10,
         /// The topic has used all of its offsets.
         OffsetsExhausted = 11,
-        /// The connection has no subscription of that number.
+        /// The connection has no subscription of that number, or the topic no durable one of that name.
         NotSubscribed = 16,
         /// The number is in use, or this connection already subscribes to that topic under that name.
         AlreadySubscribed = 17,

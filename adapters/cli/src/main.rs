@@ -1,5 +1,6 @@
 //! The command `zaichik`: runs a broker.
 
+mod descriptors;
 mod memory;
 mod serve;
 mod signals;

@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 use zaichik_tokio::{Clock, Server, ServerError, default_config};
 
 use crate::Serve;
-use crate::{memory, signals};
+use crate::{descriptors, memory, signals};
 
 /// How long connections may take to finish what they owe after the first signal.
 const GRACE: Duration = Duration::from_secs(10);
@@ -50,10 +50,14 @@ async fn serve(options: &Serve, clock: Clock) -> Result<(), ServerError> {
     let mut config = default_config()?;
     config.server_name = format!("zaichik {}", env!("CARGO_PKG_VERSION"));
     config.memory_budget = memory::budget();
-    let megabytes = config.memory_budget >> 20;
+    config.max_connections = descriptors::connections(config.max_connections);
+    let (connections, mebibytes) = (config.max_connections, config.memory_budget >> 20);
     let server = Server::bind(&format!("127.0.0.1:{}", options.port), config).await?;
     let workers = tokio::runtime::Handle::current().metrics().num_workers();
-    tracing::info!("zaichik {} (tokio, {workers} workers, {megabytes} MiB)", env!("CARGO_PKG_VERSION"));
+    tracing::info!(
+        "zaichik {} (tokio, {workers} workers, at most {connections} connections and {mebibytes} MiB)",
+        env!("CARGO_PKG_VERSION")
+    );
     tracing::warn!("storage: memory only; messages are lost when this process exits");
     tracing::warn!("auth: none; listening on loopback only");
     tracing::info!("listening zaichik://{}", server.local_addr());

@@ -113,6 +113,21 @@ fn sigint_and_sigterm_drain_and_end_with_0() {
 }
 
 #[tokio::test]
+async fn b17_a_second_signal_ends_a_drain_at_once() {
+    let mut broker = Broker::start(0);
+    let client = Client::connect(&format!("127.0.0.1:{}", broker.port)).await.expect("the broker listens");
+    let mut subscription = client.subscribe("unfinished").await.expect("subscribed");
+    client.publish("unfinished", "business").await.expect("accepted");
+    // Taken and not committed: the drain waits for it.
+    let message = subscription.next_message().await.expect("no gap").expect("a message");
+    broker.signal("TERM");
+    broker.says("draining");
+    broker.signal("TERM");
+    assert_eq!(broker.end().0, Some(143));
+    drop(message);
+}
+
+#[tokio::test]
 async fn w12_a_flood_of_connections_above_the_descriptors_ends_nobody() {
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -n 48; exec \"$0\"", env!("CARGO_BIN_EXE_zaichik")]);

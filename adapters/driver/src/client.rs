@@ -6,6 +6,7 @@ mod error;
 mod outgoing;
 mod publisher;
 mod request;
+mod room;
 mod subscription;
 mod task;
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use zaichik_engine::{CloseReason, Session, SessionId, Status, Turn};
+use zaichik_engine::{CloseReason, Session, SessionId, Status, Timestamp, Turn};
 
 use crate::alarm::Alarm;
 use crate::runtime::{Io, Timer};
@@ -34,6 +34,10 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Most bytes dropped meanwhile.
 const LINGER_BYTES: usize = 4 << 20;
 
+/// How long nothing moves before a connection's buffers are given back: an idle connection is not to hold any,
+/// and one that exchanges a message now and then is not to allocate for each.
+const SHRINK_AFTER: Duration = Duration::from_secs(1);
+
 /// One connection of a broker, as a future that ends with it.
 pub(crate) struct Connection<I, T> {
     io: I,
@@ -42,6 +46,10 @@ pub(crate) struct Connection<I, T> {
     stage: Stage,
     /// The peer is gone: nothing can be told to it any more.
     gone: bool,
+    /// Whether bytes moved since the connection last went to sleep.
+    moved: bool,
+    /// When its buffers are given back, unless bytes move before.
+    shrink_at: Option<Timestamp>,
     lease: Lease,
     /// Dropped last: whoever waits for the connection's end finds the socket closed.
     presence: Presence,
@@ -86,6 +94,8 @@ impl<I: Io, T: Timer> Connection<I, T> {
             alarm: Alarm::new(timer),
             stage: Stage::Serving,
             gone: false,
+            moved: false,
+            shrink_at: None,
             lease,
             presence: shared.tasks().enter(),
         }
@@ -112,10 +122,10 @@ impl<I: Io, T: Timer> Connection<I, T> {
             Status::Closing | Status::Handshake | Status::Open => {}
         }
         // What was written may have made room for more.
+        self.moved |= read != Moved::Nothing || written != Moved::Nothing;
         if turn == Turn::More || read == Moved::ToTheLimit || written == Moved::Some {
             return Outlook::Busy;
         }
-        self.session.shrink();
         self.wait(cx)
     }
 
@@ -191,11 +201,19 @@ impl<I: Io, T: Timer> Connection<I, T> {
     /// Goes to sleep until a waker is called or the session's next deadline.
     fn wait(&mut self, cx: &mut Context<'_>) -> Outlook {
         let clock = self.lease.shared.clock();
-        let deadline = self.session.next_timeout().and_then(|at| clock.instant(at));
-        match self.alarm.poll(cx, deadline) {
+        if std::mem::take(&mut self.moved) {
+            self.shrink_at = Some(clock.now() + SHRINK_AFTER);
+        }
+        let deadline = self.session.next_timeout().into_iter().chain(self.shrink_at).min();
+        match self.alarm.poll(cx, deadline.and_then(|at| clock.instant(at))) {
             Poll::Pending => Outlook::Idle,
             Poll::Ready(()) => {
-                self.session.handle_timeout(clock.now());
+                let now = clock.now();
+                if self.shrink_at.is_some_and(|at| at <= now) {
+                    self.session.shrink();
+                    self.shrink_at = None;
+                }
+                self.session.handle_timeout(now);
                 Outlook::Busy
             }
         }

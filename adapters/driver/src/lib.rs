@@ -28,8 +28,9 @@ pub use server::Server;
 
 pub use zaichik_engine::{
     BrokerConfig, ClientConfig, ClientError as EndReason, ConfigError, ErrorClass, Message, MessageHeaders,
-    PublishOptions, PublishReceipt, RequestError, Timestamp,
+    PublishOptions, PublishReceipt, RequestError, Stats, Timestamp, TopicSettings, Violation,
 };
 pub use zaichik_proto::{
-    AckLevel, CompactionMode, GapReason, Overflow, Refusal, RefusalCode, Start, TopicOptions, TopicStatus,
+    AckLevel, CompactionMode, Duplicate, FaultCode, GapReason, Limits, NameError, Overflow, ProtocolError,
+    RecordError, Refusal, RefusalCode, Start, TopicOptions, TopicStatus,
 };

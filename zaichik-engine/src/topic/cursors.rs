@@ -72,3 +72,58 @@ impl Cursors {
         self.cursors.capacity().saturating_mul(16).saturating_add(self.heap.capacity().saturating_mul(16))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec as vec_of;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Action {
+        Insert(u64),
+        Raise(usize, u64),
+        Remove(usize),
+        Lowest,
+    }
+
+    fn action() -> impl Strategy<Value = Action> {
+        prop_oneof![
+            3 => (0..20u64).prop_map(Action::Insert),
+            8 => (0..8usize, 0..20u64).prop_map(|(which, by)| Action::Raise(which, by)),
+            2 => (0..8usize).prop_map(Action::Remove),
+            4 => Just(Action::Lowest),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_lowest_cursor_is_that_of_a_scan(actions in vec_of(action(), 1..200)) {
+            let mut cursors = Cursors::default();
+            let mut all: Vec<(CursorId, u64)> = Vec::new();
+            for action in actions {
+                match action {
+                    Action::Insert(at) => all.push((cursors.insert(at), at)),
+                    Action::Raise(which, to) => {
+                        if let Some((id, cursor)) = all.get_mut(which) {
+                            *cursor = (*cursor).max(to);
+                            cursors.raise(*id, to);
+                        }
+                    }
+                    Action::Remove(which) if which < all.len() => cursors.remove(all.swap_remove(which).0),
+                    Action::Remove(_) => {}
+                    Action::Lowest => {
+                        let lowest = all.iter().map(|(_, cursor)| *cursor).min();
+                        prop_assert_eq!(cursors.lowest(), lowest);
+                    }
+                }
+                prop_assert_eq!(cursors.len(), all.len());
+                let bound = all.len().saturating_mul(2).saturating_add(17);
+                prop_assert!(cursors.heap.len() <= bound, "entries of removed ones do not pile up");
+            }
+        }
+    }
+}

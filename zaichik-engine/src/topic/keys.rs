@@ -235,3 +235,6 @@ impl Keys {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,12 +10,17 @@
 //! chunk, so a batch costs one reference count however many subscribers take it. What lies below `first` does
 //! not exist for anybody; its memory follows in [`Log::free`].
 
+mod read;
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use zaichik_proto::{RECORD_TIMESTAMP_AT, RecordHead};
 
+use self::read::{count_records, own_death};
 use super::retired::Retired;
 
 /// Bytes that an allocation of the log grows to; a larger record has one of its own.
@@ -37,6 +42,8 @@ pub(crate) struct Log {
     tail_charge: usize,
     /// Chunks that share that allocation; they are the last ones.
     pieces: u32,
+    /// Whether slices of that allocation were given out, perhaps of chunks that are gone.
+    is_shared: bool,
     /// Bytes of all other allocations.
     chunk_charges: usize,
     /// When the chunks die whose records all have a time to live of their own, by chunk start.
@@ -44,6 +51,8 @@ pub(crate) struct Log {
     first: Position,
     /// Timestamp of the first record; meaningless while there is none.
     first_timestamp: u64,
+    /// When the first record dies by its own time to live; `u64::MAX` if it has none.
+    first_own_death: u64,
     /// Bytes that the topic had accepted before the first record.
     first_bytes: u64,
     end: u64,
@@ -95,7 +104,7 @@ impl Position {
     }
 
     /// Another offset, with the same knowledge.
-    const fn moved_to(self, offset: u64) -> Self {
+    pub(crate) const fn moved_to(self, offset: u64) -> Self {
         Self { offset, ..self }
     }
 }
@@ -107,16 +116,6 @@ pub(crate) struct Want {
     pub(crate) bytes: usize,
     /// Bytes that one record alone may have, above `bytes`.
     pub(crate) single: usize,
-}
-
-/// One record of the log, or a hole where several were.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Piece {
-    /// The offset after it.
-    pub(crate) end: u64,
-    pub(crate) bytes: u64,
-    /// When it dies by its own time to live; `u64::MAX` if it has none.
-    pub(crate) own_death: u64,
 }
 
 /// What a reader gets.
@@ -166,6 +165,7 @@ impl Log {
         self.tail_span.has_own |= own_ttl.is_some();
         if self.is_empty() {
             self.first_timestamp = timestamp;
+            self.first_own_death = own_death;
             self.first_bytes = self.end_bytes;
         }
         self.last_timestamp = timestamp;
@@ -184,8 +184,8 @@ impl Log {
     }
 
     /// The first offset that exists.
-    pub(crate) const fn first(&self) -> u64 {
-        self.first.offset
+    pub(crate) const fn first(&self) -> Position {
+        self.first
     }
 
     /// The offset of the next record.
@@ -207,23 +207,17 @@ impl Log {
         if self.is_empty() { 0 } else { self.end_bytes.saturating_sub(self.first_bytes) }
     }
 
-    /// Raises the first offset over the records that the topic's time to live has ended.
+    /// Raises the first offset over the records that the topic's time to live, or their own, has ended.
     pub(crate) fn expire(&mut self, now: u64, ttl: u64) {
-        let dead = |timestamp: u64| timestamp.saturating_add(ttl) <= now;
-        if ttl == 0 || ttl == u64::MAX || self.is_empty() || !dead(self.first_timestamp) {
+        if self.is_empty() {
             return;
         }
-        let index = self.chunks.partition_point(|chunk| dead(chunk.span.last_timestamp));
-        let (Some(span), data) = self.part(index) else {
-            return self.raise_first(self.end);
-        };
-        let mut offset = span.start;
-        let mut rest = data;
-        while let Some(head) = RecordHead::peek(rest).filter(|head| dead(head.timestamp)) {
-            offset = offset.saturating_add(1);
-            rest = rest.get(head.len..).unwrap_or_default();
+        if ttl > 0 && ttl < u64::MAX && self.first_timestamp.saturating_add(ttl) <= now {
+            self.raise_first(self.end_of_expired(now, ttl));
         }
-        self.raise_first(offset);
+        if self.first_own_death <= now && !self.is_empty() {
+            self.raise_first(self.first_live(self.first, now).offset);
+        }
     }
 
     /// Nothing below `offset` exists from here on; an offset that is not above the first changes nothing.
@@ -238,133 +232,10 @@ impl Log {
         let head = data.get(byte..).and_then(RecordHead::peek);
         let bytes = span.map_or(self.end_bytes, |span| span.base.saturating_add(byte as u64));
         // A hole has no heads left; the last record of it is as good, because time only goes on.
-        let timestamp =
-            head.map(|head| head.timestamp).or_else(|| span.map(|span| span.last_timestamp)).unwrap_or(0);
-        (self.first_bytes, self.first_timestamp) = (bytes, timestamp);
-    }
-
-    /// The first offset from which on the records fit both limits.
-    pub(crate) fn first_within(&self, max_messages: u64, max_bytes: u64) -> u64 {
-        let by_count = self.first.offset.max(self.end.saturating_sub(max_messages));
-        let below = self.end_bytes.saturating_sub(max_bytes);
-        if self.bytes() <= max_bytes {
-            return by_count;
-        }
-        let tail_begins_below = !self.tail.is_empty() && self.tail_span.base < below;
-        let index = match self.chunks.partition_point(|chunk| chunk.span.base < below) {
-            after if after == self.chunks.len() && tail_begins_below => after,
-            after => after.saturating_sub(1),
-        };
-        let (Some(span), data) = self.part(index) else {
-            return by_count;
-        };
-        let (mut offset, mut base, mut rest) = (span.start, span.base, data);
-        while base < below {
-            let Some(head) = RecordHead::peek(rest) else {
-                offset = self.part_end(index);
-                break;
-            };
-            offset = offset.saturating_add(1);
-            base = base.saturating_add(head.len as u64);
-            rest = rest.get(head.len..).unwrap_or_default();
-        }
-        by_count.max(offset)
-    }
-
-    /// What the log is made of from the first record on, for as long as the caller asks.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece> {
-        let mut at = self.first;
-        core::iter::from_fn(move || {
-            if at.offset >= self.end {
-                return None;
-            }
-            let index = self.index_of(at.offset);
-            let piece = if let Some(head) = self.head_at(at) {
-                let own_death = head.ttl_micros.map_or(u64::MAX, |ttl| head.timestamp.saturating_add(ttl));
-                Piece { end: at.offset.saturating_add(1), bytes: head.len as u64, own_death }
-            } else {
-                // A hole: its records died and are freed, but it still counts.
-                let base = |index| self.part(index).0.map_or(self.end_bytes, |span| span.base);
-                let bytes = base(index.saturating_add(1)).saturating_sub(base(index));
-                Piece { end: self.part_end(index), bytes, own_death: 0 }
-            };
-            at = self.locate(at.moved_to(piece.end));
-            Some(piece)
-        })
-    }
-
-    /// The first offset at or after `from` whose record lives by its own time to live; the end if none does.
-    /// [`expire`](Self::expire) was called with the same `now`.
-    pub(crate) fn first_live(&self, from: Position, now: u64) -> Position {
-        let mut at = self.locate(from.moved_to(from.offset.max(self.first.offset)));
-        while at.offset < self.end {
-            let (Some(span), data) = self.part(self.index_of(at.offset)) else {
-                break;
-            };
-            if !span.has_own && !data.is_empty() {
-                return at;
-            }
-            let part_end = self.part_end(self.index_of(at.offset));
-            if data.is_empty() || span.own_death <= now {
-                at = self.locate(Position::at(part_end));
-                continue;
-            }
-            let Some(head) = self.head_at(at) else { break };
-            let lives = |ttl: u64| head.timestamp.saturating_add(ttl) > now;
-            if head.ttl_micros.is_none_or(lives) {
-                return at;
-            }
-            at = self.locate(at.moved_to(at.offset.saturating_add(1)));
-        }
-        Position::at(self.end.max(from.offset))
-    }
-
-    /// The first offset whose record was accepted at or after a time; the end if none was.
-    pub(crate) fn first_since(&self, time: u64) -> u64 {
-        let index = self.chunks.partition_point(|chunk| chunk.span.last_timestamp < time);
-        let (Some(span), data) = self.part(index) else {
-            return self.end;
-        };
-        let (mut offset, mut rest) = (span.start, data);
-        while let Some(head) = RecordHead::peek(rest).filter(|head| head.timestamp < time) {
-            offset = offset.saturating_add(1);
-            rest = rest.get(head.len..).unwrap_or_default();
-        }
-        offset.max(self.first.offset)
-    }
-
-    /// What a reader at `from` gets. [`expire`](Self::expire) was called with the same `now`.
-    pub(crate) fn pull(&mut self, from: Position, want: Want, now: u64) -> Pull {
-        if from.offset >= self.end {
-            return Pull::End;
-        }
-        let at = self.first_live(from, now);
-        if at.offset > from.offset {
-            return Pull::Gap { to: at.offset };
-        }
-        if self.index_of(at.offset) == self.chunks.len() {
-            self.freeze_tail();
-        }
-        let at = self.locate(at);
-        let Some(chunk) = self.chunks.get(self.index_of(at.offset)) else {
-            return Pull::End;
-        };
-        let begin = at.byte as usize;
-        let left = chunk.end.saturating_sub(at.offset);
-        let rest = chunk.data.get(begin..).unwrap_or_default();
-        let (count, len) =
-            if !chunk.span.has_own && left <= u64::from(want.records) && rest.len() <= want.bytes {
-                (u32::try_from(left).unwrap_or(u32::MAX), rest.len())
-            } else {
-                run(rest, left, want, now)
-            };
-        if count == 0 {
-            return Pull::NoRoom;
-        }
-        let stop = begin.saturating_add(len);
-        let offset = at.offset.saturating_add(u64::from(count));
-        let next = seen(chunk.span.start, offset, stop);
-        Pull::Records { data: chunk.data.slice(begin..stop), count, next }
+        let hole = span.map_or((0, u64::MAX), |span| (span.last_timestamp, span.own_death));
+        self.first_bytes = bytes;
+        (self.first_timestamp, self.first_own_death) =
+            head.map_or(hole, |head| (head.timestamp, own_death(head)));
     }
 
     /// Frees up to `budget` chunks that hold nothing live; says whether more may be free.
@@ -449,7 +320,13 @@ impl Log {
             last = end;
             fits
         });
+        let whole = self
+            .chunks
+            .iter()
+            .filter(|chunk| !chunk.data.is_empty())
+            .all(|chunk| count_records(&chunk.data) == chunk.end.saturating_sub(chunk.span.start));
         ordered
+            && whole
             && charges == self.chunk_charges
             && pieces == self.pieces as usize
             && self.first.offset <= self.end
@@ -460,7 +337,7 @@ impl Log {
     fn make_room(&mut self, need: usize, retired: &mut Retired) {
         let wanted = self.tail.len().saturating_add(need);
         let doubled = self.tail_charge.saturating_mul(2).min(CHUNK);
-        if self.pieces == 0 && !self.tail.is_empty() && wanted <= CHUNK {
+        if !self.is_shared && !self.tail.is_empty() && wanted <= CHUNK {
             let more = doubled.max(wanted).saturating_sub(self.tail.len());
             self.tail.reserve(more);
             self.tail_charge = self.tail.capacity();
@@ -479,6 +356,7 @@ impl Log {
         let rest = core::mem::take(&mut self.tail);
         let charge = core::mem::take(&mut self.tail_charge);
         let pieces = core::mem::take(&mut self.pieces);
+        self.is_shared = false;
         self.allocation = self.allocation.wrapping_add(1);
         if pieces == 0 {
             if charge > 0 {
@@ -514,36 +392,31 @@ impl Log {
         }
     }
 
-    /// Copies the last `pieces` chunks, which share an allocation, into one of exactly their size.
+    /// Copies what lives of the last `pieces` chunks, which share an allocation, into one of exactly that size.
+    /// Records that were skipped lie between dead ones only, so the rest has consecutive offsets.
     fn merge(&mut self, pieces: u32, charge: usize, retired: &mut Retired) {
-        let at = self.chunks.len().saturating_sub(pieces as usize);
-        let parts = self.chunks.split_off(at);
-        let len = parts.iter().map(|chunk| chunk.data.len()).fold(0, usize::saturating_add);
+        let parts = self.chunks.split_off(self.chunks.len().saturating_sub(pieces as usize));
+        let first = self.first.offset;
+        let live = || parts.iter().filter(|part| part.end > first);
+        let len = live().map(|part| part.data.len()).fold(0, usize::saturating_add);
+        let mut merged: Option<(Span, u64)> = None;
         let mut data = Vec::with_capacity(len);
-        let (Some(head), Some(end)) =
-            (parts.front().map(|part| part.span), parts.back().map(|part| part.end))
-        else {
-            return;
-        };
-        let mut span = head;
-        let mut handle = Bytes::new();
-        for part in parts {
-            data.extend_from_slice(&part.data);
-            span.last_timestamp = span.last_timestamp.max(part.span.last_timestamp);
-            span.own_death = span.own_death.max(part.span.own_death);
-            span.has_own |= part.span.has_own;
-            handle = part.data;
+        for Chunk { span: part, end, data: bytes, .. } in live() {
+            data.extend_from_slice(bytes);
+            let (span, last) = merged.get_or_insert((*part, *end));
+            span.last_timestamp = span.last_timestamp.max(part.last_timestamp);
+            span.own_death = span.own_death.max(part.own_death);
+            span.has_own |= part.has_own;
+            *last = *end;
         }
-        retired.push(handle, charge);
-        self.chunk_charges = self.chunk_charges.saturating_add(data.capacity());
+        if let Some(part) = parts.into_iter().next_back() {
+            retired.push(part.data, charge);
+        }
+        let Some((span, end)) = merged else { return };
         let charge = data.capacity();
-        self.chunks.push_back(Chunk {
-            span,
-            end,
-            data: data.into(),
-            allocation: self.allocation.wrapping_sub(1),
-            charge,
-        });
+        self.chunk_charges = self.chunk_charges.saturating_add(charge);
+        let allocation = self.allocation.wrapping_sub(1);
+        self.chunks.push_back(Chunk { span, end, data: data.into(), allocation, charge });
     }
 
     fn freeze_tail(&mut self) {
@@ -551,6 +424,7 @@ impl Log {
         let (span, end, allocation) = (self.tail_span, self.end, self.allocation);
         self.chunks.push_back(Chunk { span, end, data, allocation, charge: 0 });
         self.pieces = self.pieces.saturating_add(1);
+        self.is_shared = true;
     }
 
     /// Lets go of a chunk that was taken out.
@@ -572,80 +446,8 @@ impl Log {
         let data = core::mem::take(&mut chunk.data);
         let charge = core::mem::take(&mut chunk.charge);
         self.chunk_charges = self.chunk_charges.saturating_sub(charge);
-        retired.push(data, charge);
-    }
-
-    /// Which chunk holds an offset that exists; the number of chunks stands for the tail.
-    fn index_of(&self, offset: u64) -> usize {
-        self.chunks.partition_point(|chunk| chunk.end <= offset)
-    }
-
-    /// A chunk's span and bytes, or the tail's.
-    fn part(&self, index: usize) -> (Option<Span>, &[u8]) {
-        match self.chunks.get(index) {
-            Some(chunk) => (Some(chunk.span), &chunk.data),
-            None if self.tail.is_empty() => (None, &[]),
-            None => (Some(self.tail_span), &self.tail),
+        if charge > 0 {
+            retired.push(data, charge);
         }
     }
-
-    fn part_end(&self, index: usize) -> u64 {
-        self.chunks.get(index).map_or(self.end, |chunk| chunk.end)
-    }
-
-    /// The same offset with its place: found from what was seen, if that still holds, else by a walk from the
-    /// start of its chunk.
-    fn locate(&self, at: Position) -> Position {
-        let (Some(span), data) = self.part(self.index_of(at.offset)) else {
-            return Position::at(at.offset);
-        };
-        let (mut offset, mut byte) = (span.start, 0);
-        let last_seen = at.chunk.saturating_add(u64::from(at.index));
-        if at.chunk == span.start && last_seen <= at.offset {
-            (offset, byte) = (last_seen, at.byte as usize);
-        }
-        while offset < at.offset {
-            let Some(head) = data.get(byte..).and_then(RecordHead::peek) else {
-                break;
-            };
-            byte = byte.saturating_add(head.len);
-            offset = offset.saturating_add(1);
-        }
-        seen(span.start, offset, byte).moved_to(at.offset)
-    }
-
-    fn head_at(&self, at: Position) -> Option<RecordHead> {
-        if at.offset >= self.end {
-            return None;
-        }
-        let at = self.locate(at);
-        let (_, data) = self.part(self.index_of(at.offset));
-        data.get(at.byte as usize..).and_then(RecordHead::peek)
-    }
-}
-
-/// The position of a record that begins at `byte` of the chunk that starts at offset `chunk`.
-fn seen(chunk: u64, offset: u64, byte: usize) -> Position {
-    let index = u32::try_from(offset.saturating_sub(chunk)).unwrap_or(u32::MAX);
-    Position { offset, chunk, index, byte: u32::try_from(byte).unwrap_or(u32::MAX) }
-}
-
-/// How many records at the front of `rest` a reader takes, and their bytes.
-fn run(rest: &[u8], left: u64, want: Want, now: u64) -> (u32, usize) {
-    let (mut count, mut len) = (0u32, 0usize);
-    while u64::from(count) < left && count < want.records && len <= want.bytes {
-        let Some(head) = rest.get(len..).and_then(RecordHead::peek) else {
-            break;
-        };
-        if head.ttl_micros.is_some_and(|ttl| head.timestamp.saturating_add(ttl) <= now) {
-            break;
-        }
-        let total = len.saturating_add(head.len);
-        if total > want.bytes && (count > 0 || total > want.single) {
-            break;
-        }
-        count = count.saturating_add(1);
-        len = total;
-    }
-    (count, len)
 }

@@ -204,7 +204,7 @@ impl<'a> Delivery<'a> {
     fn read(r: &mut Reader<'a>) -> Result<Self, ProtocolFault> {
         let (subscription, rewind, attempt, count) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
         let first_offset = r.u64()?;
-        let records = Records::read(r, count, u32::MAX, Origin::Delivery)?;
+        let records = Records::read(r, count, Limits::MAX_RECORDS, Origin::Delivery)?;
         if first_offset.checked_add(u64::from(count)).is_none() {
             return Err(ProtocolFault::BadValue { field: "first offset", got: first_offset });
         }

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 /// A frame from the broker to a client (docs/protocol.md §7).
 ///
 /// Subscribed, Delivery, Gap, Fenced and Unsubscribed travel in the *stream lane*, all others in the *control
-/// lane*; order holds within a lane (semantics A7).
+/// lane*; order holds within a lane (semantics A7). The Goodbye that answers Close ends the stream lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerFrame<'a> {
     /// The first frame of a connection.
@@ -139,7 +139,7 @@ pub struct Refused {
 pub struct Done {
     /// The request's id.
     pub request: u32,
-    /// Commit and Seek: the cursor. Nack: the subscription's rewind number. `AlterTopic`: 0.
+    /// Commit: the cursor. Nack and Seek: the subscription's rewind number, now. `AlterTopic`: 0.
     pub value: u64,
 }
 
@@ -232,7 +232,7 @@ pub struct Unsubscribed {
     pub request: u32,
     /// The subscription's number.
     pub subscription: u32,
-    /// The last offset delivered; `None` if none was.
+    /// The highest offset delivered on this connection; `None` if none was.
     pub last_offset: Option<u64>,
 }
 
@@ -250,7 +250,7 @@ pub enum GoodbyeReason {
 pub struct Goodbye {
     /// Why.
     pub reason: GoodbyeReason,
-    /// How long it stays open at most, in milliseconds; 0 if it closes at once.
+    /// How long it stays open at most, in milliseconds; 0 with [`GoodbyeReason::Closed`].
     pub grace_millis: u32,
 }
 

@@ -143,6 +143,13 @@ fn w3_counts_above_their_limit_are_refused_even_if_they_fit() {
     };
     assert!(client_steps()(&raw_frame(0x04, &publish(65_536))).is_ok());
     assert_eq!(code(client_steps()(&raw_frame(0x04, &publish(65_537)))), FaultCode::CountTooLarge);
+
+    let delivery = |count: u32| {
+        let records = record.repeat(count as usize);
+        [&[0; 12][..], &count.to_le_bytes(), &[0; 8], &records].concat()
+    };
+    assert!(server_steps()(&raw_frame(0x49, &delivery(65_536))).is_ok());
+    assert_eq!(code(server_steps()(&raw_frame(0x49, &delivery(65_537)))), FaultCode::CountTooLarge);
 }
 
 #[test]

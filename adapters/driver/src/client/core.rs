@@ -1,6 +1,6 @@
 //! What a client's handles and its background task share: the state machine, and who waits for what.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -11,6 +11,7 @@ use zaichik_engine::{
 };
 
 use super::error::ClientError;
+use super::room::Room;
 use crate::clock::Clock;
 
 /// One client, shared by its handles, its subscriptions and its background task.
@@ -36,11 +37,8 @@ pub(crate) struct State {
     replies: HashMap<RequestId, Reply>,
     publishers: HashMap<PublisherId, InFlight>,
     next_publisher: u64,
-    /// Who waits for room for a request, first come, first served.
-    room: BTreeMap<Ticket, Waker>,
-    next_ticket: u64,
-    /// How many of them are to be called: each answer and each write makes room.
-    room_calls: usize,
+    /// Who waits for room for a request: each answer and each write makes some.
+    pub(crate) room: Room,
     readers: HashMap<SubscriptionId, Option<Waker>>,
     /// Subscriptions that were dropped and have not ended yet.
     leaving: BTreeSet<SubscriptionId>,
@@ -59,10 +57,6 @@ enum Reply {
     /// To a publisher's count.
     Counted(PublisherId),
 }
-
-/// A place in the queue for room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket(u64);
 
 /// A publisher of this client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -168,9 +162,7 @@ impl State {
             replies: HashMap::new(),
             publishers: HashMap::new(),
             next_publisher: 0,
-            room: BTreeMap::new(),
-            next_ticket: 0,
-            room_calls: 0,
+            room: Room::default(),
             readers: HashMap::new(),
             leaving: BTreeSet::new(),
             watchers: Vec::new(),
@@ -221,29 +213,6 @@ impl State {
         if !self.watchers.iter().any(|known| known.will_wake(waker)) {
             self.watchers.push(waker.clone());
         }
-    }
-
-    /// Tells `waker` when there may be room for a request; `ticket` is its place in the queue, if it has one.
-    pub(crate) fn wait_for_room(&mut self, ticket: Option<Ticket>, waker: &Waker) -> Ticket {
-        let ticket = ticket.unwrap_or_else(|| {
-            self.next_ticket = self.next_ticket.wrapping_add(1);
-            Ticket(self.next_ticket)
-        });
-        self.room.insert(ticket, waker.clone());
-        ticket
-    }
-
-    /// Leaves the queue for room. Who was called and did not take the room passes the call on.
-    pub(crate) fn leave_room(&mut self, ticket: Ticket, wakes_next: bool) {
-        let was_waiting = self.room.remove(&ticket).is_some();
-        if wakes_next || !was_waiting {
-            self.call_room();
-        }
-    }
-
-    /// There may be room for one more request.
-    pub(crate) const fn call_room(&mut self) {
-        self.room_calls = self.room_calls.saturating_add(1);
     }
 
     /// A future waits for this answer.
@@ -335,10 +304,10 @@ impl State {
     fn dispatch(&mut self, wakes: &mut Wakes) {
         while let Some((id, answer)) = self.machine.poll_answer() {
             self.dispatch_answer(id, answer, wakes);
-            self.call_room();
+            self.room.call();
         }
-        for _ in 0..std::mem::take(&mut self.room_calls).min(self.room.len()) {
-            wakes.extend(self.room.pop_first().map(|(_, waker)| waker));
+        while let Some(waker) = self.room.pop_called() {
+            wakes.push(waker);
         }
         while let Some(id) = self.machine.poll_ready() {
             if self.leaving.contains(&id) {
@@ -386,7 +355,7 @@ impl State {
     #[expect(clippy::iter_over_hash_type, reason = "who is woken first makes no difference: all are")]
     fn wake_all(&mut self, wakes: &mut Wakes) {
         self.watchers.drain(..).for_each(|waker| wakes.push(waker));
-        while let Some((_, waker)) = self.room.pop_first() {
+        while let Some(waker) = self.room.pop() {
             wakes.push(waker);
         }
         for reply in self.replies.values_mut() {

@@ -8,9 +8,10 @@ use std::task::{Context, Poll, ready};
 use futures::Sink;
 use zaichik_engine::{PublishOptions, RequestError};
 
-use super::core::{Owner, PublisherId, Ticket, keep};
+use super::core::{Owner, PublisherId, keep};
 use super::error::ClientError;
 use super::outgoing::Outgoing;
+use super::room::Ticket;
 
 /// Messages that wait for each other before they leave in one step, at most.
 const BATCH_MESSAGES: usize = 256;
@@ -109,11 +110,11 @@ impl Publisher {
                 state.machine.publish(now, topic, records, *options)
             });
             if asked == Err(RequestError::Full) {
-                *ticket = Some(state.wait_for_room(*ticket, cx.waker()));
+                *ticket = Some(state.room.wait(*ticket, cx.waker()));
                 return Poll::Pending;
             }
             if let Some(ticket) = ticket.take() {
-                state.leave_room(ticket, true);
+                state.room.found(ticket);
             }
             Poll::Ready(match asked {
                 Ok(request) => {
@@ -186,7 +187,7 @@ impl Drop for Publisher {
         let Self { owner, id, ticket, .. } = self;
         owner.core().look(|state, _| {
             if let Some(ticket) = ticket.take() {
-                state.leave_room(ticket, false);
+                state.room.leave(ticket);
             }
             state.remove_publisher(*id);
         });

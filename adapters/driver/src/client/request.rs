@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 
 use zaichik_engine::{Answer, Client as Machine, RequestError, RequestId, Timestamp};
 
-use super::core::{Core, Ticket};
+use super::core::Core;
 use super::error::ClientError;
+use super::room::Ticket;
 
 /// A request; nothing happens before it is polled. Dropping it after it was made changes nothing but that
 /// nobody hears the answer.
@@ -34,7 +35,7 @@ where
             state.check()?;
             match ask(&mut state.machine, now) {
                 Err(RequestError::Full) => {
-                    *ticket = Some(state.wait_for_room(*ticket, cx.waker()));
+                    *ticket = Some(state.room.wait(*ticket, cx.waker()));
                     return Poll::Pending;
                 }
                 Err(error) => return Poll::Ready(Err(error.into())),
@@ -44,7 +45,7 @@ where
                 }
             }
             if let Some(ticket) = ticket.take() {
-                state.leave_room(ticket, true);
+                state.room.found(ticket);
             }
             Poll::Pending
         })
@@ -80,7 +81,7 @@ impl<F> Drop for Request<F> {
         let Self { core, ticket, id, .. } = self;
         core.look(|state, _| {
             if let Some(ticket) = ticket.take() {
-                state.leave_room(ticket, false);
+                state.room.leave(ticket);
             }
             if let Some(id) = id.take() {
                 state.forget_reply(id);

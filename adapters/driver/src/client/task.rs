@@ -1,10 +1,12 @@
 //! A client's background task: connects, moves bytes, keeps the deadlines, connects again.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use zaichik_engine::{Link, Timestamp};
@@ -22,6 +24,9 @@ const READ_PER_TURN: usize = 256 << 10;
 /// Most bytes of one read.
 const READ_AT_ONCE: usize = 64 << 10;
 
+/// How long opening a byte stream may take; some systems would try for minutes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Turns before other tasks of the thread get theirs.
 const TURNS_PER_POLL: usize = 8;
 
@@ -32,6 +37,15 @@ pub(crate) enum Target {
     Remote(Arc<str>),
     /// In this program.
     Local(Weak<Shared>),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remote(address) => f.write_str(address),
+            Self::Local(_) => f.write_str("local"),
+        }
+    }
 }
 
 /// A stream to a broker.
@@ -50,7 +64,14 @@ pub(crate) struct Task<R: Runtime> {
     alarm: Alarm<R::Timer>,
 }
 
-type Connecting<R> = Pin<Box<dyn Future<Output = io::Result<Stream<<R as Runtime>::Io>>> + Send>>;
+/// A stream that is being opened.
+struct Connecting<R: Runtime> {
+    stream: Opening<R>,
+    /// When it counts as failed.
+    by: Timestamp,
+}
+
+type Opening<R> = Pin<Box<dyn Future<Output = io::Result<Stream<<R as Runtime>::Io>>> + Send>>;
 
 /// What a turn leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,14 +92,9 @@ impl<R: Runtime> Task<R> {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Outlook> {
-        if let Some(connecting) = &mut self.connecting
-            && let Poll::Ready(connected) = connecting.as_mut().poll(cx)
-        {
-            self.connecting = None;
-            self.connected(connected);
-        }
+        self.poll_connecting(cx);
+        let connect_by = self.connecting.as_ref().map(|connecting| connecting.by);
         let Self { core, stream, .. } = self;
-        let is_connecting = self.connecting.is_some();
         let outlook = core.look(|state, now| {
             state.watch_task(cx.waker());
             state.machine.handle_timeout(now);
@@ -87,11 +103,11 @@ impl<R: Runtime> Task<R> {
             }
             match state.machine.link() {
                 Link::Closed(_) => Outlook::Over,
-                Link::Connect { .. } if is_connecting => Outlook::Idle(state.machine.next_timeout()),
-                Link::Connect { at } if at <= now => Outlook::Connect,
+                Link::Connect { at } if at <= now && connect_by.is_none() => Outlook::Connect,
                 Link::Connect { at } => {
                     *stream = None;
-                    Outlook::Idle(state.machine.next_timeout().into_iter().chain([at]).min())
+                    let next = connect_by.unwrap_or(at);
+                    Outlook::Idle(state.machine.next_timeout().into_iter().chain([next]).min())
                 }
                 Link::Handshake | Link::Open | Link::Closing => pump(cx, state, now, stream),
             }
@@ -101,7 +117,8 @@ impl<R: Runtime> Task<R> {
             Outlook::Busy => Poll::Ready(Outlook::Busy),
             Outlook::Connect => {
                 self.stream = None;
-                self.connecting = Some(connect::<R>(self.target.clone()));
+                let by = self.core.clock().now() + CONNECT_TIMEOUT;
+                self.connecting = Some(Connecting { stream: connect::<R>(self.target.clone()), by });
                 Poll::Ready(Outlook::Busy)
             }
             Outlook::Idle(deadline) => {
@@ -109,6 +126,19 @@ impl<R: Runtime> Task<R> {
                 self.alarm.poll(cx, deadline).map(|()| Outlook::Busy)
             }
         }
+    }
+
+    fn poll_connecting(&mut self, cx: &mut Context<'_>) {
+        let Some(Connecting { stream, by }) = &mut self.connecting else {
+            return;
+        };
+        let connected = match stream.as_mut().poll(cx) {
+            Poll::Ready(connected) => connected,
+            Poll::Pending if self.core.clock().now() < *by => return,
+            Poll::Pending => Err(io::ErrorKind::TimedOut.into()),
+        };
+        self.connecting = None;
+        self.connected(connected);
     }
 
     fn connected(&mut self, connected: io::Result<Stream<R::Io>>) {
@@ -120,7 +150,7 @@ impl<R: Runtime> Task<R> {
                 state.machine.handle_connected(now);
             }
             Err(error) => {
-                tracing::debug!(%error, "connecting failed");
+                tracing::debug!(broker = %target, %error, "connecting failed");
                 state.connect_error = Some(Arc::new(error));
                 if matches!(target, Target::Local(_)) {
                     // A broker in this program does not come back.
@@ -154,7 +184,7 @@ impl<R: Runtime> Drop for Task<R> {
     }
 }
 
-fn connect<R: Runtime>(target: Target) -> Connecting<R> {
+fn connect<R: Runtime>(target: Target) -> Opening<R> {
     Box::pin(async move {
         match target {
             Target::Remote(address) => R::connect(&address).await.map(Stream::Remote),
@@ -220,7 +250,7 @@ fn write(cx: &mut Context<'_>, state: &mut State, stream: &mut impl Io) -> io::R
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(Ok(_)) => {
                 wrote = true;
-                state.call_room();
+                state.room.call();
             }
             Poll::Ready(Err(error)) => return Err(error),
         }
