@@ -157,7 +157,7 @@ fn flood_of_subscribes_and_unsubscribes() {
     let mut world = World::new();
     let peer = world.connect();
     peer.stop_reading();
-    let requests: Vec<_> = (0..20_000).map(|_| [peer.subscribe(1, "t"), peer.unsubscribe(1)]).collect();
+    let requests: Vec<_> = (0..40_000).map(|_| [peer.subscribe(1, "t"), peer.unsubscribe(1)]).collect();
     world.settle();
     let (stream, control) = lanes(&mut world, &peer);
     assert!(stream <= LANE && control <= LANE, "{stream} {control}");
@@ -219,7 +219,7 @@ fn flood_of_publishes() {
     let mut world = World::new();
     let peer = world.connect();
     peer.stop_reading();
-    let requests: Vec<_> = (0..30_000).map(|n| peer.publish(["t", "u", "$bad"][n % 3], "x")).collect();
+    let requests: Vec<_> = (0..60_000).map(|n| peer.publish(["t", "u", "$bad"][n % 3], "x")).collect();
     world.settle();
     let (_, control) = lanes(&mut world, &peer);
     assert!(control <= LANE + 64, "{control}");

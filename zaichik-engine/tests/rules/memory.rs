@@ -8,7 +8,7 @@ use crate::world::{Peer, Sub, World, ms, record, secs};
 const BUDGET: u64 = 4 << 20;
 
 fn small() -> World {
-    World::with(|config| config.memory_budget = BUDGET)
+    World::with(|config| config.memory_budget = BUDGET).checked_at_rest()
 }
 
 /// Publishes until the broker stops reading, or refuses.
@@ -103,7 +103,8 @@ fn memory_that_is_not_read_has_no_heartbeat_to_miss_but_is_kept_alive() {
     let mut world = World::with(|config| {
         config.memory_budget = BUDGET;
         config.wire.heartbeat_millis = 30_000;
-    });
+    })
+    .checked_at_rest();
     let (reader, writer) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe(1, "t"));
     fill(&mut world, &writer, "t");
