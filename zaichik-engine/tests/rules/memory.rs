@@ -218,10 +218,27 @@ fn memory_that_was_retired_is_let_go_of_though_nobody_calls() {
         writer.publish_all("t", &[record(&body)]);
         world.settle();
     }
+    assert!(world.broker.ledger().retired >= 200_000);
     reader.cut();
-    world.settle();
-    world.advance(ms(200));
+    world.step();
+    world.sleep(ms(200));
     assert_eq!(world.broker.ledger().retired, 0);
+}
+
+#[test]
+fn memory_pressure_that_ends_in_silence_wakes_who_was_not_read() {
+    let mut world = small();
+    let (stuck, writer) = (world.connect(), world.connect());
+    world.ask(&stuck, stuck.subscribe_to(Sub::new(1, "t").window(1)));
+    fill(&mut world, &writer, "t");
+    assert!(writer.unread() > 0);
+    // The connection goes away without a last exchange, and housekeeping is all that is left to notice.
+    stuck.cut();
+    world.step();
+    world.sleep(secs(1));
+    assert!(world.broker.ledger().total() < BUDGET / 2, "{:?}", world.broker.ledger());
+    world.settle();
+    assert_eq!(writer.unread(), 0);
 }
 
 #[test]

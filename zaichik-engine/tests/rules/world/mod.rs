@@ -154,6 +154,20 @@ impl World {
         panic!("deadlines never end");
     }
 
+    /// Time goes on while no connection does anything: only housekeeping runs, when it was told to.
+    pub(crate) fn sleep(&mut self, by: Duration) {
+        let target = self.now + by;
+        for _ in 0..MAX_STEPS {
+            let Some(next) = self.armed.filter(|next| *next <= target) else {
+                self.now = target;
+                return;
+            };
+            self.now = self.now.max(next);
+            self.keep_house();
+        }
+        panic!("housekeeping never ends");
+    }
+
     /// The clock jumps, also back; no deadline on the way is met.
     pub(crate) fn jump(&mut self, to: Timestamp) {
         self.now = to;
