@@ -161,7 +161,7 @@ impl Broker {
         if self.hand_out_wakes(id, effects) || self.release_throttled(effects) {
             effects.rearm();
         }
-        self.agenda.rearm(effects);
+        self.rearm(effects);
     }
 
     /// Starts to stop: every connection is told, publishes are refused, and what is left after `grace` is closed.
@@ -269,7 +269,7 @@ impl Broker {
         }
         self.retired.sweep();
         let more = self.release_throttled(effects);
-        self.agenda.rearm(effects);
+        self.rearm(effects);
         // What the session published to its own subscriptions became ready just now.
         let ready = self.attachment(id).map(|attachment| attachment.ready);
         let is_ready = ready.is_some_and(|ready| !self.rings.is_empty(ready));
@@ -327,6 +327,14 @@ impl Broker {
             attachment.woken = true;
             effects.wake(attachment.id);
         }
+    }
+
+    /// Tells the caller if the next deadline moved nearer.
+    fn rearm(&mut self, effects: &mut Effects) {
+        if !self.retired.is_empty() {
+            self.agenda.schedule_sweep(self.now);
+        }
+        self.agenda.rearm(effects);
     }
 
     /// Nine tenths of the memory budget are in use.

@@ -402,9 +402,8 @@ impl Session {
     }
 
     fn held(&self) -> Held {
-        let lanes = self.outbound.stream_len().saturating_add(self.outbound.control_len());
         Held {
-            buffers: self.inbound.capacity().saturating_add(lanes),
+            buffers: self.inbound.capacity().saturating_add(self.outbound.own_len()),
             received: self.inbound.len(),
             takes_more: self.outbound.stream_len() < self.config.lane_bytes,
         }

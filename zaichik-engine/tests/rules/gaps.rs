@@ -142,7 +142,7 @@ fn r7_from_a_ttl_to_live_only_without_subscriptions_frees_memory() {
 
 #[test]
 fn r7_a_lowered_ttl_frees_memory_in_bounded_steps() {
-    let mut world = World::new();
+    let mut world = World::new().checked_at_rest();
     let peer = topic(&mut world, TopicOptions::new().retain_forever());
     let before = world.broker.ledger().topics;
     let records = vec![record(b"0123456789"); 10_000];

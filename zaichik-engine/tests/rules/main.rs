@@ -7,7 +7,13 @@ mod compaction;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
+mod drain;
+#[cfg(test)]
 mod gaps;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 mod order;
 #[cfg(test)]
@@ -18,5 +24,7 @@ mod retention;
 mod session;
 #[cfg(test)]
 mod topics;
+#[cfg(test)]
+mod wire;
 #[cfg(test)]
 mod world;

@@ -449,7 +449,7 @@ fn r_10_a_publish_that_alone_exceeds_a_limit_is_refused() {
 
 #[test]
 fn r_12_a_million_records_expire_at_one_instant() {
-    let mut world = World::new();
+    let mut world = World::new().checked_at_rest();
     let peer = topic(&mut world, TopicOptions::new().retention_ttl(secs(10)));
     let before = world.broker.ledger().topics;
     let records = vec![record(b"x"); 50_000];

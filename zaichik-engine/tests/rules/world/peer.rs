@@ -121,6 +121,11 @@ impl Peer {
         self.0.borrow().pipe.borrow_mut().to_broker.extend_from_slice(bytes);
     }
 
+    /// Takes back what the broker has not read yet.
+    pub(crate) fn unsent(&self) -> BytesMut {
+        self.0.borrow().pipe.borrow_mut().to_broker.split()
+    }
+
     /// A new request id.
     pub(crate) fn request(&self) -> u32 {
         let mut inner = self.0.borrow_mut();

@@ -27,7 +27,8 @@ impl Pipe {
             index,
             to_broker: BytesMut::new(),
             from_broker: BytesMut::new(),
-            read_at_once: usize::MAX,
+            // As much as a usual adapter reads.
+            read_at_once: 64 << 10,
             write_at_once: usize::MAX,
             is_reading: true,
             is_finished: false,
