@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod compaction;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod delivery;
 #[cfg(test)]
 mod drain;

@@ -7,6 +7,7 @@ mod dice;
 mod peer;
 mod pipe;
 mod show;
+mod stir;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
