@@ -3,6 +3,8 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
 
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod compaction;
 #[cfg(test)]
 mod contract;

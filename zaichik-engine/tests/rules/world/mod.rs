@@ -6,6 +6,7 @@
 mod dice;
 mod peer;
 mod pipe;
+mod remote;
 mod show;
 mod stir;
 
@@ -22,6 +23,8 @@ use zaichik_engine::{
 pub(crate) use self::dice::Dice;
 pub(crate) use self::peer::{Peer, Sub, keyed, record};
 use self::pipe::Pipe;
+use self::remote::Remote;
+pub(crate) use self::remote::RemoteId;
 
 /// Steps after which something that should come to rest counts as never doing so.
 const MAX_STEPS: usize = 200_000;
@@ -46,6 +49,7 @@ pub(crate) struct World {
     effects: Effects,
     now: Timestamp,
     ends: Vec<End>,
+    remotes: Vec<Remote>,
     by_id: BTreeMap<SessionId, usize>,
     /// When housekeeping sleeps until: it is woken only by what the broker tells.
     armed: Option<Timestamp>,
@@ -80,6 +84,7 @@ impl World {
             // Not zero, so that clocks can go back.
             now: Timestamp::from_micros(1_000_000_000),
             ends: Vec::new(),
+            remotes: Vec::new(),
             by_id: BTreeMap::new(),
             armed: None,
             is_thorough: true,
@@ -107,13 +112,18 @@ impl World {
 
     /// A connection on which nothing was said yet.
     pub(crate) fn dial(&mut self) -> Peer {
+        Peer::new(self.open())
+    }
+
+    /// A new byte stream to the broker.
+    fn open(&mut self) -> Rc<RefCell<Pipe>> {
         let session = self.broker.accept(self.now, &mut self.effects);
         let pipe = Rc::new(RefCell::new(Pipe::new(self.ends.len())));
         self.by_id.insert(session.id(), self.ends.len());
         let session = Some(session);
         self.ends.push(End { session, pipe: Rc::clone(&pipe), is_due: true, knows_eof: false, reason: None });
         self.collect(false);
-        Peer::new(pipe)
+        pipe
     }
 
     /// The answer to a request, once everything has come to rest; "-" if there is none.
@@ -127,6 +137,9 @@ impl World {
         let mut moved = self.keep_house();
         for index in 0..self.ends.len() {
             moved |= self.step_end(index);
+        }
+        for index in 0..self.remotes.len() {
+            moved |= self.step_remote(index);
         }
         moved
     }
@@ -177,7 +190,7 @@ impl World {
     /// The next deadline of anybody.
     pub(crate) fn next_timeout(&self) -> Option<Timestamp> {
         let sessions = self.ends.iter().filter_map(|end| end.session.as_ref()?.next_timeout());
-        sessions.chain(self.armed).min()
+        sessions.chain(self.armed).chain(self.remote_timeouts()).min()
     }
 
     /// The broker's end of a peer's connection, while there is one.
