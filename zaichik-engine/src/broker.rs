@@ -245,7 +245,9 @@ impl Broker {
         };
         let mut subscriptions =
             attachment.subscriptions.values().filter_map(|key| self.subscriptions.get(key.index()));
-        !self.rings.is_empty(attachment.ready) || subscriptions.any(Subscription::has_uncommitted)
+        // Among those that were woken and not yet handed out may be some of its own.
+        let may_be_due = !self.rings.is_empty(attachment.ready) || !self.rings.is_empty(self.woken);
+        may_be_due || subscriptions.any(Subscription::has_uncommitted)
     }
 
     /// A session ends an exchange: what it holds is charged, and whoever was woken is told. Says whether the
