@@ -212,6 +212,7 @@ fn p4_after_a_reconnect_what_is_gone_is_told() {
 
 #[test]
 fn p_06_a_link_that_breaks_at_each_byte_stores_each_publish_at_most_once() {
+    let (mut known, mut unknown, mut unknown_and_stored) = (0, 0, 0);
     for (there, back) in (0..400).map(|at| (at, usize::MAX)).chain((1..120).map(|at| (usize::MAX, at))) {
         let mut world = World::new();
         let client = world.client();
@@ -231,18 +232,27 @@ fn p_06_a_link_that_breaks_at_each_byte_stores_each_publish_at_most_once() {
         for request in requests {
             match world.answer(client, request).expect("each publish is answered") {
                 Ok(_) => sure += 1,
-                Err(error) => assert_eq!(error.class(), ErrorClass::Unknown, "{error}"),
+                Err(error) => {
+                    assert_eq!(error.class(), ErrorClass::Unknown, "{error}");
+                    unknown += 1;
+                }
             }
         }
+        known += sure;
         let reader = world.connect();
         world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
         let mut bodies: Vec<_> = reader.records().into_iter().map(|one| one.body).collect();
         assert_eq!(bodies.len() as u64, world.broker.stats().records_accepted - before);
         assert!(bodies.len() >= sure, "cut at {there}/{back}: what was acknowledged is there");
+        unknown_and_stored += bodies.len() - sure;
         bodies.sort_unstable();
         bodies.dedup();
         assert_eq!(bodies.len() as u64, world.broker.stats().records_accepted - before, "none twice");
     }
+    assert!(
+        known > 1_000 && unknown > 100 && unknown_and_stored > 10,
+        "{known} {unknown} {unknown_and_stored}"
+    );
 }
 
 #[test]

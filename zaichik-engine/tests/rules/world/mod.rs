@@ -19,10 +19,11 @@ use bytes::Buf;
 use zaichik_engine::{
     Broker, BrokerConfig, CloseReason, Effects, Session, SessionId, Status, Timestamp, Turn,
 };
+use zaichik_proto::TopicOptions;
 
 pub(crate) use self::dice::Dice;
-pub(crate) use self::peer::{Peer, Sub, keyed, record};
-use self::pipe::Pipe;
+pub(crate) use self::peer::{Peer, Sub, keyed, mortal, record};
+use self::pipe::{Flow, Pipe};
 use self::remote::Remote;
 pub(crate) use self::remote::RemoteId;
 
@@ -108,6 +109,31 @@ impl World {
         self.settle();
         assert_eq!(peer.control(), ["welcome"]);
         peer
+    }
+
+    /// The topic "t" with these settings, and a connection.
+    pub(crate) fn topic(&mut self, options: TopicOptions) -> Peer {
+        let peer = self.connect();
+        assert_eq!(self.ask(&peer, peer.create("t", options)), "created");
+        peer
+    }
+
+    /// Publishes to the topic "t", which accepts it.
+    pub(crate) fn publish(&mut self, peer: &Peer, bodies: &[&str]) {
+        for body in bodies {
+            let answer = self.ask(peer, peer.publish("t", body));
+            assert!(answer.starts_with('@'), "{answer}");
+        }
+    }
+
+    /// What a newcomer to the topic "t" gets that takes everything.
+    pub(crate) fn everything(&mut self) -> Vec<String> {
+        let newcomer = self.connect();
+        self.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "t").window(0)));
+        let stream = newcomer.stream();
+        newcomer.close();
+        self.settle();
+        stream
     }
 
     /// A connection on which nothing was said yet.
@@ -247,7 +273,7 @@ impl World {
         };
         let pipe = Rc::clone(&end.pipe);
         let mut pipe = pipe.borrow_mut();
-        if pipe.is_cut {
+        if pipe.flow == Flow::Cut {
             let id = session.id();
             end.session = None;
             pipe.is_closed = true;
@@ -261,7 +287,11 @@ impl World {
             session.inbound().extend_from_slice(&pipe.to_broker.split_to(count));
             session.handle_read(now);
             (end.is_due, moved) = (true, true);
-        } else if pipe.is_finished && !end.knows_eof && pipe.to_broker.is_empty() && session.wants_read() {
+        } else if pipe.flow == Flow::Finished
+            && !end.knows_eof
+            && pipe.to_broker.is_empty()
+            && session.wants_read()
+        {
             end.knows_eof = true;
             session.handle_eof(now);
             (end.is_due, moved) = (true, true);

@@ -11,7 +11,7 @@ use zaichik_engine::{
 };
 
 use super::World;
-use super::pipe::Pipe;
+use super::pipe::{Flow, Pipe};
 
 /// A client and its connection, if it has one.
 pub(super) struct Remote {
@@ -101,7 +101,7 @@ impl World {
         let remote = &mut self.remotes[id.0];
         remote.is_reachable = is_reachable;
         if let Some(pipe) = &remote.pipe {
-            pipe.borrow_mut().is_cut = true;
+            pipe.borrow_mut().flow = Flow::Cut;
         }
     }
 
@@ -173,7 +173,7 @@ impl Remote {
         };
         let mut pipe = shared.borrow_mut();
         if matches!(self.client.link(), Link::Connect { .. } | Link::Closed(_)) {
-            pipe.is_cut = true;
+            pipe.flow = Flow::Cut;
             self.pipe = None;
             return true;
         }
@@ -197,10 +197,10 @@ impl Remote {
             *to_broker -= count;
             *from_broker -= back;
             if (*to_broker == 0 && pipe.to_broker.is_empty()) || *from_broker == 0 {
-                pipe.is_cut = true;
+                pipe.flow = Flow::Cut;
             }
         }
-        if pipe.is_closed && (pipe.is_cut || pipe.from_broker.is_empty()) {
+        if pipe.is_closed && (pipe.flow == Flow::Cut || pipe.from_broker.is_empty()) {
             self.breaks_after = None;
             self.pipe = None;
             self.client.handle_disconnected(now);
@@ -216,6 +216,6 @@ fn show(incoming: &Incoming) -> String {
         Incoming::Gap { from, to, reason } => format!("{from}..{to} {}", super::show::reason(*reason)),
         Incoming::Reconnected { from, start } => format!("reconnected {from} {start}"),
         Incoming::Restarted { start } => format!("restarted {start}"),
-        other => format!("{other:?}"),
+        Incoming::Refused(_) | Incoming::Fenced | Incoming::Ended(_) | _ => format!("{incoming:?}"),
     }
 }
