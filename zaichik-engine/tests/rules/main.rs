@@ -3,6 +3,8 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
 
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod compaction;
 #[cfg(test)]
 mod contract;
@@ -13,17 +15,23 @@ mod drain;
 #[cfg(test)]
 mod gaps;
 #[cfg(test)]
+mod handshake;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod order;
 #[cfg(test)]
+mod overflow;
+#[cfg(test)]
 mod publishing;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod session;
+#[cfg(test)]
+mod start;
 #[cfg(test)]
 mod topics;
 #[cfg(test)]

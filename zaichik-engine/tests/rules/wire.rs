@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use zaichik_engine::{CloseReason, Status};
-use zaichik_proto::{ClientFrame, Commit, FrameHeader, Limits, MAGIC, TopicOptions};
+use zaichik_proto::{ClientFrame, Commit, FrameHeader, Limits, MAGIC, ServerFrame, TopicOptions};
 
 use crate::world::{Dice, Peer, Sub, World, keyed, record, secs};
 
@@ -212,10 +212,10 @@ fn s_04_fatal_says_where_the_offending_frame_starts() {
     let mut at = 0;
     let mut offset = None;
     while let Some((frame, taken)) = decoder.decode(&bytes[at..]).unwrap() {
-        match frame {
-            zaichik_proto::ServerFrame::Welcome(welcome) => decoder.open(&welcome.limits),
-            zaichik_proto::ServerFrame::Fatal(fatal) => offset = Some(fatal.offset),
-            _ => {}
+        if let ServerFrame::Welcome(welcome) = frame {
+            decoder.open(&welcome.limits);
+        } else if let ServerFrame::Fatal(fatal) = frame {
+            offset = Some(fatal.offset);
         }
         at += taken;
     }

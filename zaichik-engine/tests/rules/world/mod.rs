@@ -6,6 +6,7 @@
 mod dice;
 mod peer;
 mod pipe;
+mod remote;
 mod show;
 mod stir;
 
@@ -18,10 +19,13 @@ use bytes::Buf;
 use zaichik_engine::{
     Broker, BrokerConfig, CloseReason, Effects, Session, SessionId, Status, Timestamp, Turn,
 };
+use zaichik_proto::TopicOptions;
 
 pub(crate) use self::dice::Dice;
-pub(crate) use self::peer::{Peer, Sub, keyed, record};
-use self::pipe::Pipe;
+pub(crate) use self::peer::{Peer, Sub, keyed, mortal, record};
+use self::pipe::{Flow, Pipe};
+use self::remote::Remote;
+pub(crate) use self::remote::RemoteId;
 
 /// Steps after which something that should come to rest counts as never doing so.
 const MAX_STEPS: usize = 200_000;
@@ -46,6 +50,7 @@ pub(crate) struct World {
     effects: Effects,
     now: Timestamp,
     ends: Vec<End>,
+    remotes: Vec<Remote>,
     by_id: BTreeMap<SessionId, usize>,
     /// When housekeeping sleeps until: it is woken only by what the broker tells.
     armed: Option<Timestamp>,
@@ -80,6 +85,7 @@ impl World {
             // Not zero, so that clocks can go back.
             now: Timestamp::from_micros(1_000_000_000),
             ends: Vec::new(),
+            remotes: Vec::new(),
             by_id: BTreeMap::new(),
             armed: None,
             is_thorough: true,
@@ -105,15 +111,45 @@ impl World {
         peer
     }
 
+    /// The topic "t" with these settings, and a connection.
+    pub(crate) fn topic(&mut self, options: TopicOptions) -> Peer {
+        let peer = self.connect();
+        assert_eq!(self.ask(&peer, peer.create("t", options)), "created");
+        peer
+    }
+
+    /// Publishes to the topic "t", which accepts it.
+    pub(crate) fn publish(&mut self, peer: &Peer, bodies: &[&str]) {
+        for body in bodies {
+            let answer = self.ask(peer, peer.publish("t", body));
+            assert!(answer.starts_with('@'), "{answer}");
+        }
+    }
+
+    /// What a newcomer to the topic "t" gets that takes everything.
+    pub(crate) fn everything(&mut self) -> Vec<String> {
+        let newcomer = self.connect();
+        self.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "t").window(0)));
+        let stream = newcomer.stream();
+        newcomer.close();
+        self.settle();
+        stream
+    }
+
     /// A connection on which nothing was said yet.
     pub(crate) fn dial(&mut self) -> Peer {
+        Peer::new(self.open())
+    }
+
+    /// A new byte stream to the broker.
+    fn open(&mut self) -> Rc<RefCell<Pipe>> {
         let session = self.broker.accept(self.now, &mut self.effects);
         let pipe = Rc::new(RefCell::new(Pipe::new(self.ends.len())));
         self.by_id.insert(session.id(), self.ends.len());
         let session = Some(session);
         self.ends.push(End { session, pipe: Rc::clone(&pipe), is_due: true, knows_eof: false, reason: None });
         self.collect(false);
-        Peer::new(pipe)
+        pipe
     }
 
     /// The answer to a request, once everything has come to rest; "-" if there is none.
@@ -127,6 +163,9 @@ impl World {
         let mut moved = self.keep_house();
         for index in 0..self.ends.len() {
             moved |= self.step_end(index);
+        }
+        for index in 0..self.remotes.len() {
+            moved |= self.step_remote(index);
         }
         moved
     }
@@ -177,7 +216,7 @@ impl World {
     /// The next deadline of anybody.
     pub(crate) fn next_timeout(&self) -> Option<Timestamp> {
         let sessions = self.ends.iter().filter_map(|end| end.session.as_ref()?.next_timeout());
-        sessions.chain(self.armed).min()
+        sessions.chain(self.armed).chain(self.remote_timeouts()).min()
     }
 
     /// The broker's end of a peer's connection, while there is one.
@@ -234,7 +273,7 @@ impl World {
         };
         let pipe = Rc::clone(&end.pipe);
         let mut pipe = pipe.borrow_mut();
-        if pipe.is_cut {
+        if pipe.flow == Flow::Cut {
             let id = session.id();
             end.session = None;
             pipe.is_closed = true;
@@ -248,7 +287,11 @@ impl World {
             session.inbound().extend_from_slice(&pipe.to_broker.split_to(count));
             session.handle_read(now);
             (end.is_due, moved) = (true, true);
-        } else if pipe.is_finished && !end.knows_eof && pipe.to_broker.is_empty() && session.wants_read() {
+        } else if pipe.flow == Flow::Finished
+            && !end.knows_eof
+            && pipe.to_broker.is_empty()
+            && session.wants_read()
+        {
             end.knows_eof = true;
             session.handle_eof(now);
             (end.is_due, moved) = (true, true);
