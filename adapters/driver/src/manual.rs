@@ -59,12 +59,6 @@ impl Manual {
         panic!("the tasks never come to rest");
     }
 
-    /// Polls the tasks until none is woken.
-    #[track_caller]
-    pub(crate) fn run() {
-        assert!((0..MOST_POLLS).any(|_| !Self::step()), "the tasks never come to rest");
-    }
-
     /// Polls one task that was woken; says whether there was one.
     fn step() -> bool {
         let due = SPAWNED.with_borrow_mut(|tasks| {
@@ -89,10 +83,6 @@ impl Task {
 
     pub(crate) fn is_due(&self) -> bool {
         self.future.is_some() && self.woken.0.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn wake(&self) {
-        self.woken.0.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn poll(&mut self) {

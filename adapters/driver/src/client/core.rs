@@ -34,10 +34,12 @@ pub(crate) struct State {
     /// The background task is gone: nothing will be sent or received any more.
     abandoned: bool,
     task: Option<Waker>,
+    /// The background task stopped reading because there is no room for what comes.
+    pub(crate) is_paused: bool,
     replies: HashMap<RequestId, Reply>,
     publishers: HashMap<PublisherId, InFlight>,
     next_publisher: u64,
-    /// Who waits for room for a request: each answer and each write makes some.
+    /// Who waits for room for a request: each answer, read and write may make some.
     pub(crate) room: Room,
     readers: HashMap<SubscriptionId, Option<Waker>>,
     /// Subscriptions that were dropped and have not ended yet.
@@ -114,11 +116,12 @@ impl Core {
         let mut wakes = Wakes::default();
         let mut state = self.lock();
         let now = self.clock.now();
-        let read = state.machine.wants_read();
         let value = step(&mut state, now);
         state.dispatch(&mut wakes);
-        // Taking a message may make room for the next one.
-        if wake_task || (!read && state.machine.wants_read()) {
+        // Taking a message may have made room for the next one, and the stream was not asked for that.
+        let is_unasked = state.is_paused && state.machine.wants_read();
+        if wake_task || is_unasked {
+            state.is_paused = false;
             wakes.extend(state.task.take());
         }
         drop(state);
@@ -159,6 +162,7 @@ impl State {
             connect_error: None,
             abandoned: false,
             task: None,
+            is_paused: false,
             replies: HashMap::new(),
             publishers: HashMap::new(),
             next_publisher: 0,

@@ -216,6 +216,7 @@ fn pump<I: Io>(
             tracing::debug!(%error, "connection broke");
             *stream = None;
             state.machine.handle_disconnected(now);
+            state.room.call();
             Outlook::Busy
         }
     }
@@ -234,10 +235,13 @@ fn read(cx: &mut Context<'_>, state: &mut State, now: Timestamp, stream: &mut im
             Poll::Ready(Ok(count)) => {
                 left = left.saturating_sub(count);
                 state.machine.handle_read(now);
+                // An answer to a request that was given up is told to nobody, but makes room.
+                state.room.call();
             }
             Poll::Ready(Err(error)) => return Err(error),
         }
     }
+    state.is_paused = !state.machine.wants_read();
     Ok(false)
 }
 
