@@ -202,8 +202,6 @@ fn b_18_a_broker_that_failed_tells_every_connection() {
     let shared = Arc::clone(&world.shared);
     let failed = catch_unwind(AssertUnwindSafe(|| shared.inspect(|_| panic!("the broker fails"))));
     assert!(failed.is_err());
-    // Some connection hears of it first, and its end wakes the others.
-    world.tasks[peers[0] + 1].wake();
     world.run();
     for peer in peers {
         let code = world.peers[peer].frame(|frame| match frame {
