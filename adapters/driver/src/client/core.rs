@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use zaichik_engine::{
-    Answer, Client as Machine, ClientConfig, Incoming, Link, RequestError, RequestId, SubscriptionId,
-    Timestamp,
+    Answer, Client as Machine, ClientConfig, Link, RequestError, RequestId, SubscriptionId, Timestamp,
 };
 
 use super::error::ClientError;
@@ -42,7 +41,7 @@ pub(crate) struct State {
     /// Who waits for room for a request: each answer, read and write may make some.
     pub(crate) room: Room,
     readers: HashMap<SubscriptionId, Option<Waker>>,
-    /// Subscriptions that were dropped and have not ended yet.
+    /// Subscriptions that were dropped and may still get something.
     leaving: BTreeSet<SubscriptionId>,
     /// Who waits for the link to open or close.
     watchers: Vec<Waker>,
@@ -58,6 +57,8 @@ enum Reply {
     Arrived(Result<Answer, RequestError>),
     /// To a publisher's count.
     Counted(PublisherId),
+    /// To nobody: it tells that nothing more comes of a subscription that was dropped.
+    Left(SubscriptionId),
 }
 
 /// A publisher of this client.
@@ -231,7 +232,7 @@ impl State {
                 keep(kept, waker);
                 return None;
             }
-            Some(Reply::Counted(_)) => return None,
+            Some(Reply::Counted(_) | Reply::Left(_)) => return None,
             Some(Reply::Arrived(_) | Reply::Awaited(_)) | None => {}
         }
         match self.replies.remove(&id) {
@@ -274,20 +275,23 @@ impl State {
 
     /// Nobody takes a subscription's messages any more.
     pub(crate) fn leave(&mut self, now: Timestamp, id: SubscriptionId) {
-        self.readers.remove(&id);
-        // Refused only if there is no such subscription any more, or the client is over.
-        let _ = self.machine.unsubscribe(now, id);
-        self.leaving.insert(id);
+        self.forget_reader(id);
+        // Refused only if the subscription has ended already, or the client is about to.
+        if let Ok(request) = self.machine.unsubscribe(now, id) {
+            self.leaving.insert(id);
+            self.replies.insert(request, Reply::Left(id));
+        }
         self.discard(id);
+    }
+
+    /// A subscription has ended, and its end was taken.
+    pub(crate) fn forget_reader(&mut self, id: SubscriptionId) {
+        self.readers.remove(&id);
     }
 
     /// Takes what is left of a subscription that nobody listens to.
     fn discard(&mut self, id: SubscriptionId) {
-        while let Some(incoming) = self.machine.poll_incoming(id) {
-            if matches!(incoming, Incoming::Ended(_) | Incoming::Fenced | Incoming::Refused(_)) {
-                self.leaving.remove(&id);
-            }
-        }
+        while self.machine.poll_incoming(id).is_some() {}
     }
 
     fn abandonment(&self) -> ClientError {
@@ -341,6 +345,12 @@ impl State {
                     wakes.extend(waker);
                 }
             }
+            Some(Reply::Left(subscription)) => {
+                let subscription = *subscription;
+                self.replies.remove(&id);
+                self.leaving.remove(&subscription);
+                self.discard(subscription);
+            }
             Some(Reply::Counted(publisher)) => {
                 let publisher = *publisher;
                 self.replies.remove(&id);
@@ -373,6 +383,18 @@ impl State {
         for reader in self.readers.values_mut() {
             wakes.extend(reader.take());
         }
+    }
+}
+
+#[cfg(test)]
+impl State {
+    /// Whether nobody waits for anything.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.replies.is_empty()
+            && self.publishers.is_empty()
+            && self.readers.is_empty()
+            && self.leaving.is_empty()
+            && self.room.is_empty()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join;
+use futures::{FutureExt, SinkExt};
 use zaichik_engine::BrokerConfig;
 
 use super::*;
@@ -53,5 +54,27 @@ fn an_answer_that_comes_too_late_makes_room_all_the_same() {
         let late = late.expect_err("its deadline has passed");
         assert!(matches!(late, ClientError::Request(RequestError::Unknown { .. })), "{late:?}");
         waiting.expect("accepted");
+    });
+}
+
+#[test]
+fn nothing_is_kept_of_what_is_over() {
+    let mut config = BrokerConfig::new(1, 2);
+    config.max_topics = 1;
+    let broker = Broker::start(config).expect("a valid configuration");
+    let client = broker.client();
+    Manual::block_on(async {
+        client.publish("t", "x").await.expect("accepted");
+        drop(client.subscribe("t").window(0).await.expect("subscribed"));
+        client.subscribe("one topic too many").await.expect_err("refused");
+        // Given up before the answers, of which one is a refusal.
+        for topic in ["t", "one topic too many"] {
+            assert!(client.subscribe(topic).into_future().now_or_never().is_none());
+        }
+        assert!(client.publish("t", "x").now_or_never().is_none());
+        assert!(client.publisher("t").send("x".into()).now_or_never().is_none());
+        let last = client.subscribe("t").await.expect("subscribed");
+        last.unsubscribe().await.expect("ended, and everything before it is answered");
+        assert!(client.owner.core().look(|state, _| state.is_at_rest()));
     });
 }

@@ -156,7 +156,8 @@ fn quiet_publish(bodies: &[&[u8]]) -> BytesMut {
     for body in bodies {
         Record { body, ..Record::default() }.encode(&mut records);
     }
-    let records = Records::from_encoded(bodies.len() as u32, &records);
+    let count = u32::try_from(bodies.len()).expect("a few");
+    let records = Records::from_encoded(count, &records);
     let publish = Publish { request: 9, ack: AckLevel::None, producer: None, topic: b"t", records };
     let mut bytes = BytesMut::new();
     ClientFrame::Publish(publish).encode(&mut bytes);
@@ -247,9 +248,10 @@ fn a_connection_that_is_dropped_is_forgotten() {
 fn a_connection_whose_buffer_was_full_is_read_again() {
     let mut config = BrokerConfig::new(1, 2);
     (config.wire.max_message, config.wire.max_frame) = (60 << 10, 64 << 10);
-    let (first, rest) = ([7; 40 << 10], [7; 20 << 10]);
-    let fixed = quiet_publish(&[&first, &rest]).len() - rest.len();
-    let frame = quiet_publish(&[&first, &[7; 64 << 10][..(64 << 10) + HEADER_LEN - fixed]]);
+    let body = vec![7; 64 << 10];
+    let (first, rest) = (&body[..40 << 10], &body[..20 << 10]);
+    let fixed = quiet_publish(&[first, rest]).len() - rest.len();
+    let frame = quiet_publish(&[first, &body[..body.len() + HEADER_LEN - fixed]]);
     assert_eq!(frame.len(), (64 << 10) + HEADER_LEN, "the largest there is");
     let mut world = World::with(config);
     let writer = world.connect();
@@ -270,8 +272,9 @@ fn b_06_a_publisher_is_read_again_when_memory_was_freed() {
     let (reader, writer) = (world.connect(), world.connect());
     world.subscribe(reader, 1);
     // Kept until the reader commits it, which it never does.
+    let message = quiet_publish(&[&vec![7; 60 << 10]]);
     for _ in 0..16 {
-        world.peers[writer].try_send(&quiet_publish(&[&[7; 60 << 10]]));
+        world.peers[writer].try_send(&message);
         world.run();
     }
     let mut ping = BytesMut::new();
