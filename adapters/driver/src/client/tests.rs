@@ -78,3 +78,10 @@ fn nothing_is_kept_of_what_is_over() {
         assert!(client.owner.core().look(|state, _| state.is_at_rest()));
     });
 }
+
+#[test]
+fn an_address_that_nobody_listens_on_is_named() {
+    let refused = Manual::block_on(Client::<Manual>::connect("zaichik://nowhere:8889"));
+    let said = refused.expect_err("there is no network").to_string();
+    assert_eq!(said, "cannot connect to the broker: nowhere:8889: connection refused");
+}
