@@ -101,6 +101,18 @@ fn a_port_that_is_taken_is_one_line_and_code_3() {
 }
 
 #[test]
+fn a_filter_that_is_empty_or_wrong_hides_nothing() {
+    for (filter, warning) in [("", None), ("zaichik=loud", Some("RUST_LOG=\"zaichik=loud\" is ignored"))] {
+        let broker = Broker::run(command(0).env("RUST_LOG", filter));
+        let warned = broker.start.iter().find(|line| line.contains("RUST_LOG"));
+        assert_eq!(warned.is_some(), warning.is_some(), "{warned:?}");
+        assert!(warned.is_none_or(|line| warning.is_some_and(|warning| line.contains(warning))), "{warned:?}");
+        broker.signal("TERM");
+        assert_eq!(broker.end().0, Some(0));
+    }
+}
+
+#[test]
 fn sigint_and_sigterm_drain_and_end_with_0() {
     for signal in ["INT", "TERM"] {
         let broker = Broker::start(0);
@@ -155,6 +167,10 @@ async fn w12_a_flood_of_connections_above_the_descriptors_ends_nobody() {
 fn wrong_usage_is_code_2() {
     let output = command(0).arg("--no-such-flag").output().expect("it runs");
     assert_eq!(output.status.code(), Some(2));
-    let output = command(0).env("PORT", "many").output().expect("it runs");
-    assert_eq!(output.status.code(), Some(2));
+    for port in ["many", "65536", "-1", ""] {
+        let output = command(0).env("PORT", port).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert!(said.contains(&format!("invalid value '{port}' for '--port <PORT>'")), "{said}");
+    }
 }

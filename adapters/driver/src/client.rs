@@ -253,3 +253,6 @@ fn mismatch(answer: &Answer) -> ClientError {
     debug_assert!(false, "{answer:?} does not answer the request");
     ClientError::Abandoned
 }
+
+#[cfg(test)]
+mod tests;
