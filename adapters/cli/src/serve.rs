@@ -1,6 +1,6 @@
 //! Runs the broker until a signal stops it.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ fn start_log() {
         .with_target(false)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // A line that can't be written is lost, and nothing else: telling stderr about it would panic.
+        .log_internal_errors(false)
         .init();
     if let Some(mistake) = mistake {
         tracing::warn!("RUST_LOG={wanted:?} is ignored: {mistake}");
@@ -81,6 +83,7 @@ async fn serve(options: &Serve, clock: Clock) -> Result<(), ServerError> {
 }
 
 fn fail(code: u8, why: &str) -> ExitCode {
-    eprintln!("zaichik: {why}");
+    // Whoever closed stderr still gets the code.
+    let _ = writeln!(std::io::stderr(), "zaichik: {why}");
     ExitCode::from(code)
 }

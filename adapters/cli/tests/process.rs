@@ -106,7 +106,10 @@ fn a_filter_that_is_empty_or_wrong_hides_nothing() {
         let broker = Broker::run(command(0).env("RUST_LOG", filter));
         let warned = broker.start.iter().find(|line| line.contains("RUST_LOG"));
         assert_eq!(warned.is_some(), warning.is_some(), "{warned:?}");
-        assert!(warned.is_none_or(|line| warning.is_some_and(|warning| line.contains(warning))), "{warned:?}");
+        assert!(
+            warned.is_none_or(|line| warning.is_some_and(|warning| line.contains(warning))),
+            "{warned:?}"
+        );
         broker.signal("TERM");
         assert_eq!(broker.end().0, Some(0));
     }
@@ -122,6 +125,15 @@ fn sigint_and_sigterm_drain_and_end_with_0() {
         assert!(said.contains(&format!("SIG{signal}: draining")), "{said}");
         assert!(said.contains("stopped"), "{said}");
     }
+}
+
+#[test]
+fn a_closed_stderr_ends_nothing_and_holds_up_nothing() {
+    let Broker { mut process, stderr, port: _, start: _ } = Broker::start(0);
+    drop(stderr);
+    let kill = format!("kill -TERM {}", process.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
+    assert_eq!(process.wait().expect("it ends").code(), Some(0));
 }
 
 #[tokio::test]
