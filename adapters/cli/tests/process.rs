@@ -106,7 +106,10 @@ fn a_filter_that_is_empty_or_wrong_hides_nothing() {
         let broker = Broker::run(command(0).env("RUST_LOG", filter));
         let warned = broker.start.iter().find(|line| line.contains("RUST_LOG"));
         assert_eq!(warned.is_some(), warning.is_some(), "{warned:?}");
-        assert!(warned.is_none_or(|line| warning.is_some_and(|warning| line.contains(warning))), "{warned:?}");
+        assert!(
+            warned.is_none_or(|line| warning.is_some_and(|warning| line.contains(warning))),
+            "{warned:?}"
+        );
         broker.signal("TERM");
         assert_eq!(broker.end().0, Some(0));
     }
