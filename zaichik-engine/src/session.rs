@@ -251,7 +251,7 @@ impl Session {
                 }
                 self.answers.report(now, &mut self.outbound);
                 if !self.eof && self.timers.heartbeat(self.config.heartbeat_micros) <= now {
-                    match self.timers.ping(now, self.config.heartbeat_micros, !self.throttled) {
+                    match self.timers.ping(now, self.config.heartbeat_micros, self.wants_read()) {
                         Some(nonce) => self.answers.control(&mut self.outbound, ServerFrame::Ping { nonce }),
                         None => self.finish(now, CloseReason::HeartbeatMissed),
                     }
@@ -383,6 +383,7 @@ impl Session {
             }
             (_, None) => return,
         };
+        self.answers.report(now, &mut self.outbound);
         self.answers.flush(&mut self.outbound);
         let is_told_all = matches!(reason, CloseReason::Requested | CloseReason::Protocol(_));
         if is_told_all && self.owes_stream_answers() {
@@ -401,9 +402,8 @@ impl Session {
     }
 
     fn held(&self) -> Held {
-        let lanes = self.outbound.stream_len().saturating_add(self.outbound.control_len());
         Held {
-            buffers: self.inbound.capacity().saturating_add(lanes),
+            buffers: self.inbound.capacity().saturating_add(self.outbound.own_len()),
             received: self.inbound.len(),
             takes_more: self.outbound.stream_len() < self.config.lane_bytes,
         }
@@ -460,3 +460,6 @@ impl SessionConfig {
 fn control(outbound: &mut Outbound, frame: &ServerFrame<'_>) {
     outbound.frame(LaneKind::Control, |out| frame.encode(out));
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,9 +64,9 @@ impl Session {
                 }
             }
         };
-        self.answers.report(now, &mut self.outbound);
-        self.answers.flush(&mut self.outbound);
         if self.state == State::Open {
+            self.answers.report(now, &mut self.outbound);
+            self.answers.flush(&mut self.outbound);
             inbound.advance(taken);
             self.heard_len = self.heard_len.saturating_sub(taken);
             self.inbound = inbound;
