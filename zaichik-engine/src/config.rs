@@ -80,7 +80,8 @@ impl BrokerConfig {
         if wire.max_records == 0 || wire.max_records > Limits::MAX_RECORDS {
             return Err(ConfigError::MaxRecords { got: wire.max_records });
         }
-        if [wire.max_message, wire.max_window, wire.max_window_bytes, wire.max_subscriptions].contains(&0) {
+        let limits = [wire.max_message, wire.max_window, wire.max_window_bytes, wire.max_subscriptions];
+        if limits.contains(&0) || self.lane_bytes == 0 {
             return Err(ConfigError::ZeroLimit);
         }
         if wire.heartbeat_millis == 0 || self.handshake_timeout.is_zero() || self.write_timeout.is_zero() {
@@ -135,8 +136,8 @@ pub enum ConfigError {
         /// The value given.
         got: u32,
     },
-    /// No client takes a Welcome with a limit of zero.
-    #[error("max_message, max_window, max_window_bytes and max_subscriptions must be above zero")]
+    /// No client takes a Welcome with a limit of zero, and lanes of zero bytes let nothing through.
+    #[error("max_message, max_window, max_window_bytes, max_subscriptions and lane_bytes must be above zero")]
     ZeroLimit,
     /// A heartbeat or deadline of zero would close every connection.
     #[error("heartbeat, handshake and write timeouts must be above zero")]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{
-    AckLevel, ClientFrame, CreateTopic, Goodbye, Hello, Limits, MAGIC, PROTOCOL_VERSION, Publish, Record,
-    Records, ServerDecoder, ServerFrame, Start, Subscribe, TopicOptions, Unsubscribe,
+    AckLevel, ClientFrame, CreateTopic, Goodbye, GoodbyeReason, Hello, Limits, MAGIC, PROTOCOL_VERSION,
+    Publish, Record, Records, ServerDecoder, ServerFrame, Start, Subscribe, TopicOptions, Unsubscribe,
 };
 
 use super::*;

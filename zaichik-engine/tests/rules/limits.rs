@@ -125,7 +125,7 @@ fn limit_settings_that_contradict_each_other_are_caught() {
         change(&mut config);
         Broker::new(config).map(|_| ())
     };
-    let wrong: [Change; 9] = [
+    let wrong: [Change; 14] = [
         |config| config.wire.max_frame = config.wire.max_message,
         |config| config.wire.max_records = 0,
         |config| config.wire.max_records = 65_537,
@@ -135,6 +135,11 @@ fn limit_settings_that_contradict_each_other_are_caught() {
         |config| config.server_name = "x".repeat(256),
         |config| config.token = Some(Vec::new()),
         |config| config.topic_defaults.max_keys = 0,
+        |config| config.wire.max_message = 0,
+        |config| config.wire.max_window = 0,
+        |config| config.wire.max_window_bytes = 0,
+        |config| config.wire.max_subscriptions = 0,
+        |config| config.lane_bytes = 0,
     ];
     for (index, change) in wrong.into_iter().enumerate() {
         assert!(with(change).is_err(), "change {index}");

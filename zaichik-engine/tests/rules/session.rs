@@ -315,3 +315,39 @@ fn alter_and_create_are_answered_on_a_connection_that_only_asks() {
     assert_eq!(world.ask(&peer, peer.alter("t", TopicOptions::new().retain_forever())), "done 0");
     assert_eq!(world.ask(&peer, peer.publish_all("t", &[record(b"x")])), "@0");
 }
+
+#[test]
+fn notes_tell_what_happened_to_whom() {
+    let mut world = World::new();
+    world.take_notes();
+    let peer = world.connect();
+    let id = world.session(&peer).unwrap().id();
+    world.ask(&peer, peer.publish("implicit", "x"));
+    world.ask(&peer, peer.create("t", TopicOptions::new()));
+    world.ask(&peer, peer.alter("t", TopicOptions::new().max_keys(5)));
+    world.ask(&peer, peer.subscribe(7, "t"));
+    world.ask(&peer, peer.publish("$bad", "x"));
+    world.ask(&peer, peer.unsubscribe(7));
+    let notes = world.take_notes();
+    assert!(notes.iter().all(|note| note.session == id));
+    let lines: Vec<_> = notes
+        .iter()
+        .map(|note| format!("{}: {}", note.topic.as_deref().unwrap_or("-"), note.event))
+        .collect();
+    let expected = [
+        "-: handshake done",
+        "implicit: topic created on first use",
+        "t: topic created",
+        "t: topic altered",
+        "t: subscription 7 begins at 0, the topic ends at 0",
+        "-: refused: the topic's name is invalid: use 1 to 255 bytes of UTF-8 without control characters and without a leading $",
+        "t: subscription 7 ended",
+    ];
+    assert_eq!(lines, expected);
+    // Without anybody who takes them they do not pile up.
+    for _ in 0..1_000 {
+        peer.publish("$bad", "x");
+    }
+    world.settle();
+    assert_eq!(world.take_notes().len(), 256);
+}

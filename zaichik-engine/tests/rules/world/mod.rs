@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Buf;
 use zaichik_engine::{
-    Broker, BrokerConfig, CloseReason, Effects, Session, SessionId, Status, Timestamp, Turn,
+    Broker, BrokerConfig, CloseReason, Effects, Note, Session, SessionId, Status, Timestamp, Turn,
 };
 use zaichik_proto::TopicOptions;
 
@@ -243,6 +243,13 @@ impl World {
     pub(crate) fn detach(&mut self, id: SessionId) {
         self.broker.detach(self.now, id, &mut self.effects);
         self.collect(false);
+    }
+
+    /// The notes for a log since the last call; the first call asks for them.
+    pub(crate) fn take_notes(&mut self) -> Vec<Note> {
+        let notes = std::iter::from_fn(|| self.effects.pop_note()).collect();
+        self.effects.set_notes(true);
+        notes
     }
 
     fn run(&mut self) {
