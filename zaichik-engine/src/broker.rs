@@ -224,13 +224,13 @@ impl Broker {
         }
     }
 
-    /// A session's handshake is done.
-    pub(crate) fn open(&mut self, id: SessionId, effects: &mut Effects) {
+    /// A session's handshake is done; `name` is what its peer calls itself.
+    pub(crate) fn open(&mut self, id: SessionId, name: Box<str>, effects: &mut Effects) {
         if let Some(attachment) = self.attachment(id) {
             attachment.open = true;
         }
         self.handshakes.retain(|waiting| *waiting != id);
-        effects.note(|| Note { session: id, topic: None, event: NoteEvent::Opened });
+        effects.note(|| Note { session: id, topic: None, event: NoteEvent::Opened { name } });
     }
 
     /// A session refused a request in the broker's name.

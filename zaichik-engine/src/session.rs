@@ -58,6 +58,8 @@ pub struct Session {
     /// The topic that was published to last.
     recent: Option<TopicId>,
     state: State,
+    /// What the peer calls itself, until the broker knows.
+    name: Box<str>,
     /// Bytes of answers in the stream lane, those that left before the last of them came included.
     stream_answers: usize,
     /// Where the last of them ends, in bytes ever put into the stream lane.
@@ -126,6 +128,7 @@ impl Session {
             match self.decoder.decode(&self.inbound) {
                 Ok(Some((ClientFrame::Hello(hello), taken))) => {
                     let checked = self.config.check(&hello);
+                    self.name = Box::from(hello.name);
                     self.inbound.advance(taken);
                     match checked {
                         Ok(()) => self.welcome(),
@@ -178,7 +181,7 @@ impl Session {
             self.finish(now, reason);
         }
         if self.state == State::Welcomed {
-            broker.open(self.id, effects);
+            broker.open(self.id, core::mem::take(&mut self.name), effects);
             self.state = State::Open;
         }
         let mut applied = Applied::All;
@@ -310,6 +313,7 @@ impl Session {
             timers: Timers::new(now, handshake_by),
             recent: None,
             state: State::Handshake,
+            name: Box::default(),
             stream_answers: 0,
             stream_answers_end: 0,
             eof: false,

@@ -4,8 +4,10 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
 
-use zaichik_tokio::Client;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use zaichik_tokio::{Client, TopicOptions};
 
 /// A broker that runs, and what it said since it was ready.
 struct Broker {
@@ -59,6 +61,16 @@ impl Broker {
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).expect("text");
         (self.process.wait().expect("it ends").code(), said)
+    }
+}
+
+impl Drop for Broker {
+    /// A test that fails leaves no broker behind.
+    fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(None)) {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
     }
 }
 
@@ -173,6 +185,53 @@ async fn w12_a_flood_of_connections_above_the_descriptors_ends_nobody() {
     broker.signal("TERM");
     let (code, said) = broker.end();
     assert_eq!(code, Some(0), "{said}");
+}
+
+/// A conversation with a refusal, and a peer that speaks HTTP.
+async fn talk(broker: &Broker) {
+    let address = format!("127.0.0.1:{}", broker.port);
+    let client = Client::builder(&address).name("tester\n").connect().await.expect("the broker listens");
+    let settings = |seconds| TopicOptions::new().retention_ttl(Duration::from_secs(seconds));
+    client.create_topic("talk", settings(8)).await.expect("created");
+    client.create_topic("talk", settings(9)).await.expect_err("other settings");
+    client.publish("talk", "x").await.expect("accepted");
+    client.close().await.expect("closed");
+    let mut browser = tokio::net::TcpStream::connect(&address).await.expect("the broker listens");
+    browser.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    let mut answer = Vec::new();
+    browser.read_to_end(&mut answer).await.expect("closed in an orderly way");
+    assert!(answer.is_empty(), "a stranger gets no answer");
+}
+
+#[tokio::test]
+async fn the_debug_log_tells_what_each_connection_did() {
+    let broker = Broker::run(command(0).env("RUST_LOG", "debug"));
+    talk(&broker).await;
+    broker.signal("INT");
+    let (code, said) = broker.end();
+    assert_eq!(code, Some(0));
+    for expected in [
+        "connection opened connection=0 peer=\"127.0.0.1:",
+        "handshake done, the client is \"tester\\n\" connection=0",
+        "topic created connection=0 topic=\"talk\"",
+        "refused: ",
+        "connection closed connection=0 reason=the client closed the connection",
+        "connection closed connection=1 reason=the peer broke the protocol: the peer does not speak Zaichik",
+    ] {
+        assert_eq!(said.lines().filter(|line| line.contains(expected)).count(), 1, "{expected}: {said}");
+    }
+    let refused = said.lines().find(|line| line.contains("refused: "));
+    assert!(refused.is_some_and(|line| line.ends_with("connection=0 topic=\"talk\"")), "{said}");
+}
+
+#[tokio::test]
+async fn the_log_says_nothing_about_connections_by_default() {
+    let broker = Broker::start(0);
+    talk(&broker).await;
+    broker.signal("INT");
+    let (code, said) = broker.end();
+    assert_eq!(code, Some(0));
+    assert_eq!(said.lines().count(), 2, "draining, stopped: {said}");
 }
 
 #[test]
