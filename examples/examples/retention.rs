@@ -26,6 +26,7 @@ async fn main() -> Outcome {
     println!("published three messages; nobody was listening");
 
     let mut newcomer = connect("newcomer").await?.subscribe(&topic).window(16).await?;
+    expect(newcomer.start() == 0, "a machine that gets here while the messages live")?;
     println!("a newcomer subscribes, and gets what was published before:");
     for text in ["one", "two", "three"] {
         let message = newcomer.next_message().await?.ok_or("the subscription ended")?;
@@ -35,6 +36,7 @@ async fn main() -> Outcome {
     newcomer.commit().await?;
 
     let mut slow = connect("slow").await?.subscribe(&topic).await?;
+    expect(slow.start() == 0, "a machine that gets here while the messages live")?;
     let first = slow.next_message().await?.ok_or("the subscription ended")?;
     println!("a slow subscriber takes offset {}, and does not commit it for a while", first.offset);
 

@@ -161,7 +161,7 @@ impl Broker {
         if self.hand_out_wakes(id, effects) || self.release_throttled(effects) {
             effects.rearm();
         }
-        self.agenda.rearm(effects);
+        self.rearm(effects);
     }
 
     /// Starts to stop: every connection is told, publishes are refused, and what is left after `grace` is closed.
@@ -224,13 +224,13 @@ impl Broker {
         }
     }
 
-    /// A session's handshake is done.
-    pub(crate) fn open(&mut self, id: SessionId, effects: &mut Effects) {
+    /// A session's handshake is done; `name` is what its peer calls itself.
+    pub(crate) fn open(&mut self, id: SessionId, name: Box<str>, effects: &mut Effects) {
         if let Some(attachment) = self.attachment(id) {
             attachment.open = true;
         }
         self.handshakes.retain(|waiting| *waiting != id);
-        effects.note(|| Note { session: id, topic: None, event: NoteEvent::Opened });
+        effects.note(|| Note { session: id, topic: None, event: NoteEvent::Opened { name } });
     }
 
     /// A session refused a request in the broker's name.
@@ -245,7 +245,9 @@ impl Broker {
         };
         let mut subscriptions =
             attachment.subscriptions.values().filter_map(|key| self.subscriptions.get(key.index()));
-        !self.rings.is_empty(attachment.ready) || subscriptions.any(Subscription::has_uncommitted)
+        // Among those that were woken and not yet handed out may be some of its own.
+        let may_be_due = !self.rings.is_empty(attachment.ready) || !self.rings.is_empty(self.woken);
+        may_be_due || subscriptions.any(Subscription::has_uncommitted)
     }
 
     /// A session ends an exchange: what it holds is charged, and whoever was woken is told. Says whether the
@@ -267,7 +269,7 @@ impl Broker {
         }
         self.retired.sweep();
         let more = self.release_throttled(effects);
-        self.agenda.rearm(effects);
+        self.rearm(effects);
         // What the session published to its own subscriptions became ready just now.
         let ready = self.attachment(id).map(|attachment| attachment.ready);
         let is_ready = ready.is_some_and(|ready| !self.rings.is_empty(ready));
@@ -325,6 +327,14 @@ impl Broker {
             attachment.woken = true;
             effects.wake(attachment.id);
         }
+    }
+
+    /// Tells the caller if the next deadline moved nearer.
+    fn rearm(&mut self, effects: &mut Effects) {
+        if !self.retired.is_empty() {
+            self.agenda.schedule_sweep(self.now);
+        }
+        self.agenda.rearm(effects);
     }
 
     /// Nine tenths of the memory budget are in use.

@@ -80,6 +80,10 @@ impl BrokerConfig {
         if wire.max_records == 0 || wire.max_records > Limits::MAX_RECORDS {
             return Err(ConfigError::MaxRecords { got: wire.max_records });
         }
+        let limits = [wire.max_message, wire.max_window, wire.max_window_bytes, wire.max_subscriptions];
+        if limits.contains(&0) || self.lane_bytes == 0 {
+            return Err(ConfigError::ZeroLimit);
+        }
         if wire.heartbeat_millis == 0 || self.handshake_timeout.is_zero() || self.write_timeout.is_zero() {
             return Err(ConfigError::ZeroTimeout);
         }
@@ -91,7 +95,8 @@ impl BrokerConfig {
         {
             return Err(ConfigError::Token { got: token.len() });
         }
-        match self.topic_defaults.check() {
+        let unsupported = u64::from(self.topic_defaults.compaction == CompactionMode::Latest) << 2;
+        match self.topic_defaults.check() | unsupported {
             0 => Ok(()),
             mask => Err(ConfigError::TopicDefaults { mask }),
         }
@@ -131,6 +136,9 @@ pub enum ConfigError {
         /// The value given.
         got: u32,
     },
+    /// No client takes a Welcome with a limit of zero, and lanes of zero bytes let nothing through.
+    #[error("max_message, max_window, max_window_bytes, max_subscriptions and lane_bytes must be above zero")]
+    ZeroLimit,
     /// A heartbeat or deadline of zero would close every connection.
     #[error("heartbeat, handshake and write timeouts must be above zero")]
     ZeroTimeout,
@@ -147,7 +155,9 @@ pub enum ConfigError {
         got: usize,
     },
     /// The topic defaults are not valid settings.
-    #[error("the topic defaults are invalid (settings mask {mask:#x}): limits must be at least 1")]
+    #[error(
+        "the topic defaults are invalid (settings mask {mask:#x}): limits must be at least 1, and compaction must be first"
+    )]
     TopicDefaults {
         /// A bit for each offending setting, as in docs/protocol.md §6.2.
         mask: u64,

@@ -110,11 +110,14 @@ pub struct Note {
 }
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoteEvent {
     /// The handshake is done.
-    Opened,
+    Opened {
+        /// What the client calls itself; may be empty.
+        name: Box<str>,
+    },
     /// A topic came into being on first use.
     TopicCreatedImplicitly,
     /// `CreateTopic` was answered.
@@ -142,7 +145,8 @@ pub enum NoteEvent {
 impl fmt::Display for NoteEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Opened => f.write_str("handshake done"),
+            // Escaped: it may hold anything.
+            Self::Opened { name } => write!(f, "handshake done, the client is {name:?}"),
             Self::TopicCreatedImplicitly => f.write_str("topic created on first use"),
             Self::TopicReady(TopicStatus::Created) => f.write_str("topic created"),
             Self::TopicReady(TopicStatus::Adopted) => f.write_str("topic adopted"),

@@ -68,7 +68,8 @@ impl Outbound {
             lane.open.extend_from_slice(body);
         } else {
             lane.seal();
-            lane.pieces.push_back(body.clone());
+            lane.pieces.push_back(Piece { bytes: body.clone(), is_shared: true });
+            lane.shared_len = lane.shared_len.saturating_add(body.len());
         }
         lane.len = lane.len.saturating_add(len);
         lane.frames.push_back(len);
@@ -98,6 +99,11 @@ impl Outbound {
     #[must_use]
     pub const fn stream_len(&self) -> usize {
         self.stream.len
+    }
+
+    /// Bytes waiting in both lanes that nobody else holds: bodies that are shared belong to whoever lent them.
+    pub(crate) const fn own_len(&self) -> usize {
+        self.stream.len.saturating_add(self.control.len).saturating_sub(self.stream.shared_len)
     }
 
     /// Bytes waiting in the control lane.
@@ -178,12 +184,21 @@ impl fmt::Debug for Outbound {
 /// Frames in order: pieces that are finished, then an open buffer that small frames are written to.
 #[derive(Default)]
 struct Lane {
-    pieces: VecDeque<Bytes>,
+    pieces: VecDeque<Piece>,
     open: BytesMut,
     /// Bytes in `pieces` and `open`.
     len: usize,
+    /// Bytes in those of the pieces that are shared.
+    shared_len: usize,
     /// Bytes left of each frame, in order; kept for the stream lane only.
     frames: VecDeque<usize>,
+}
+
+/// A part of a lane that is finished.
+struct Piece {
+    bytes: Bytes,
+    /// Whether somebody else holds the bytes as well, and answers for their memory.
+    is_shared: bool,
 }
 
 impl Lane {
@@ -195,17 +210,17 @@ impl Lane {
 
     fn seal(&mut self) {
         if !self.open.is_empty() {
-            self.pieces.push_back(self.open.split().freeze());
+            self.pieces.push_back(Piece { bytes: self.open.split().freeze(), is_shared: false });
         }
     }
 
     fn chunk(&self) -> &[u8] {
-        self.pieces.front().map_or(&self.open, |piece| piece)
+        self.pieces.front().map_or(&self.open, |piece| &piece.bytes)
     }
 
     /// The chunks in order, after `skip` bytes.
     fn chunks(&self, skip: usize) -> impl Iterator<Item = &[u8]> {
-        let chunks = self.pieces.iter().map(|piece| &piece[..]).chain(core::iter::once(&self.open[..]));
+        let chunks = self.pieces.iter().map(|piece| &piece.bytes[..]).chain(core::iter::once(&self.open[..]));
         chunks.scan(skip, |skip, chunk| {
             let skipped = chunk.len().min(*skip);
             *skip = skip.saturating_sub(skipped);
@@ -222,12 +237,15 @@ impl Lane {
                 self.open.advance(left.min(self.open.len()));
                 break;
             };
-            if piece.len() > left {
-                piece.advance(left);
-                break;
+            let part = piece.bytes.len().min(left);
+            piece.bytes.advance(part);
+            if piece.is_shared {
+                self.shared_len = self.shared_len.saturating_sub(part);
             }
-            left = left.saturating_sub(piece.len());
-            self.pieces.pop_front();
+            if piece.bytes.is_empty() {
+                self.pieces.pop_front();
+            }
+            left = left.saturating_sub(part);
         }
         self.take_frames(count)
     }
@@ -252,12 +270,16 @@ impl Lane {
     fn truncate(&mut self, keep: usize) {
         self.seal();
         let mut left = keep;
+        self.shared_len = 0;
         for piece in &mut self.pieces {
-            let part = piece.len().min(left);
-            piece.truncate(part);
+            let part = piece.bytes.len().min(left);
+            piece.bytes.truncate(part);
             left = left.saturating_sub(part);
+            if piece.is_shared {
+                self.shared_len = self.shared_len.saturating_add(part);
+            }
         }
-        self.pieces.retain(|piece| !piece.is_empty());
+        self.pieces.retain(|piece| !piece.bytes.is_empty());
         self.frames.truncate(usize::from(keep > 0));
         self.len = keep;
     }

@@ -1,6 +1,7 @@
 //! The broker's end of one connection: bytes in, bytes out, and one place where it meets the broker.
 
 mod answers;
+mod ending;
 mod requests;
 mod timers;
 
@@ -9,8 +10,8 @@ use std::sync::Arc;
 use bytes::{Buf, BytesMut};
 use subtle::ConstantTimeEq;
 use zaichik_proto::{
-    ClientDecoder, ClientFrame, Fatal, Goodbye, GoodbyeReason, HEADER_LEN, Hello, Limits, MAGIC,
-    PROTOCOL_VERSION, ProtocolError, ProtocolFault, ServerFrame, Welcome,
+    ClientDecoder, ClientFrame, HEADER_LEN, Hello, Limits, MAGIC, PROTOCOL_VERSION, ProtocolError,
+    ProtocolFault, ServerFrame, Welcome,
 };
 
 use self::answers::Answers;
@@ -57,6 +58,8 @@ pub struct Session {
     /// The topic that was published to last.
     recent: Option<TopicId>,
     state: State,
+    /// What the peer calls itself, until the broker knows.
+    name: Box<str>,
     /// Bytes of answers in the stream lane, those that left before the last of them came included.
     stream_answers: usize,
     /// Where the last of them ends, in bytes ever put into the stream lane.
@@ -125,6 +128,7 @@ impl Session {
             match self.decoder.decode(&self.inbound) {
                 Ok(Some((ClientFrame::Hello(hello), taken))) => {
                     let checked = self.config.check(&hello);
+                    self.name = Box::from(hello.name);
                     self.inbound.advance(taken);
                     match checked {
                         Ok(()) => self.welcome(),
@@ -177,7 +181,7 @@ impl Session {
             self.finish(now, reason);
         }
         if self.state == State::Welcomed {
-            broker.open(self.id, effects);
+            broker.open(self.id, core::mem::take(&mut self.name), effects);
             self.state = State::Open;
         }
         let mut applied = Applied::All;
@@ -251,7 +255,7 @@ impl Session {
                 }
                 self.answers.report(now, &mut self.outbound);
                 if !self.eof && self.timers.heartbeat(self.config.heartbeat_micros) <= now {
-                    match self.timers.ping(now, self.config.heartbeat_micros, !self.throttled) {
+                    match self.timers.ping(now, self.config.heartbeat_micros, self.wants_read()) {
                         Some(nonce) => self.answers.control(&mut self.outbound, ServerFrame::Ping { nonce }),
                         None => self.finish(now, CloseReason::HeartbeatMissed),
                     }
@@ -309,6 +313,7 @@ impl Session {
             timers: Timers::new(now, handshake_by),
             recent: None,
             state: State::Handshake,
+            name: Box::default(),
             stream_answers: 0,
             stream_answers_end: 0,
             eof: false,
@@ -339,71 +344,9 @@ impl Session {
         self.answers.control(&mut self.outbound, ServerFrame::Welcome(welcome));
     }
 
-    /// The broker stops: the peer is told, and when neither owes the other anything it is over.
-    fn stop(&mut self, now: Timestamp, stops_at: Timestamp, broker: &Broker) {
-        match self.state {
-            State::Open => {}
-            State::Handshake => return self.finish(now, CloseReason::Stopped),
-            State::Welcomed | State::Ending(_) | State::Ended(_) => return,
-        }
-        if self.stops_at.is_none() {
-            self.stops_at = Some(stops_at);
-            let grace = stops_at.as_micros().saturating_sub(now.as_micros()) / MICROS_PER_MILLI;
-            let grace_millis = u32::try_from(grace).unwrap_or(u32::MAX);
-            let goodbye = Goodbye { reason: GoodbyeReason::Draining, grace_millis };
-            self.answers.control(&mut self.outbound, ServerFrame::Goodbye(goodbye));
-        } else if self.inbound.is_empty() && !self.outbound.has_remaining() && !broker.owes(self.id) {
-            // The goodbye was sent: nothing more is to be said.
-            self.state = State::Ending(CloseReason::Stopped);
-        }
-    }
-
-    fn finish(&mut self, now: Timestamp, reason: CloseReason) {
-        if matches!(self.state, State::Ending(_) | State::Ended(_)) {
-            return;
-        }
-        self.timers.observe(now, &self.outbound);
-        self.state = State::Ending(reason);
-        self.inbound = BytesMut::new();
-        // A peer that does not speak the protocol at all gets no answer.
-        let stranger =
-            matches!(reason, CloseReason::Protocol(ProtocolError { fault: ProtocolFault::BadMagic, .. }));
-        if stranger {
-            self.outbound.clear();
-            return;
-        }
-        let text = reason.to_string();
-        let last = match (reason, reason.fault_code()) {
-            (CloseReason::Requested, _) => {
-                ServerFrame::Goodbye(Goodbye { reason: GoodbyeReason::Closed, grace_millis: 0 })
-            }
-            (_, Some(code)) => {
-                let offset = if let CloseReason::Protocol(error) = reason { error.offset } else { 0 };
-                ServerFrame::Fatal(Fatal { code, offset, text: &text })
-            }
-            (_, None) => return,
-        };
-        self.answers.flush(&mut self.outbound);
-        let is_told_all = matches!(reason, CloseReason::Requested | CloseReason::Protocol(_));
-        if is_told_all && self.owes_stream_answers() {
-            // Behind the answers that are owed.
-            self.outbound.frame(LaneKind::Stream, |out| last.encode(out));
-        } else {
-            self.outbound.clear_stream();
-            control(&mut self.outbound, &last);
-        }
-    }
-
-    /// Whether answers wait in the stream lane.
-    const fn owes_stream_answers(&self) -> bool {
-        let (_, taken) = self.outbound.stream_progress();
-        taken < self.stream_answers_end
-    }
-
     fn held(&self) -> Held {
-        let lanes = self.outbound.stream_len().saturating_add(self.outbound.control_len());
         Held {
-            buffers: self.inbound.capacity().saturating_add(lanes),
+            buffers: self.inbound.capacity().saturating_add(self.outbound.own_len()),
             received: self.inbound.len(),
             takes_more: self.outbound.stream_len() < self.config.lane_bytes,
         }
@@ -460,3 +403,6 @@ impl SessionConfig {
 fn control(outbound: &mut Outbound, frame: &ServerFrame<'_>) {
     outbound.frame(LaneKind::Control, |out| frame.encode(out));
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Runs the broker until a signal stops it.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,13 +22,7 @@ const CANNOT_BIND: u8 = 3;
 /// Runs the broker and says with which code the process ends.
 pub(crate) fn run(options: &Serve) -> ExitCode {
     let clock = Clock::start();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    start_log();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("cannot start the runtime: {error}")),
@@ -37,11 +31,31 @@ pub(crate) fn run(options: &Serve) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ ServerError::Bind { .. }) => fail(
             CANNOT_BIND,
-            &format!(
-                "{error}; is another broker running? Choose a port with --port or PORT, 0 for any free one"
-            ),
+            &format!("{error}; choose another port with --port or PORT, 0 for any free one"),
         ),
         Err(error) => fail(1, &error.to_string()),
+    }
+}
+
+/// Logs to stderr what `RUST_LOG` asks for.
+fn start_log() {
+    let wanted = std::env::var_os(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let wanted = wanted.to_string_lossy();
+    let (filter, mistake) = match EnvFilter::try_new(&wanted) {
+        Ok(filter) if !wanted.is_empty() => (filter, None),
+        Ok(_) => (EnvFilter::new(DEFAULT_FILTER), None),
+        Err(mistake) => (EnvFilter::new(DEFAULT_FILTER), Some(mistake)),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        // A line that can't be written is lost, and nothing else: telling stderr about it would panic.
+        .log_internal_errors(false)
+        .init();
+    if let Some(mistake) = mistake {
+        tracing::warn!("RUST_LOG={wanted:?} is ignored: {mistake}");
     }
 }
 
@@ -69,6 +83,7 @@ async fn serve(options: &Serve, clock: Clock) -> Result<(), ServerError> {
 }
 
 fn fail(code: u8, why: &str) -> ExitCode {
-    eprintln!("zaichik: {why}");
+    // Whoever closed stderr still gets the code.
+    let _ = writeln!(std::io::stderr(), "zaichik: {why}");
     ExitCode::from(code)
 }

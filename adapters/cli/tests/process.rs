@@ -4,8 +4,10 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
 
-use zaichik_tokio::Client;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use zaichik_tokio::{Client, TopicOptions};
 
 /// A broker that runs, and what it said since it was ready.
 struct Broker {
@@ -62,6 +64,16 @@ impl Broker {
     }
 }
 
+impl Drop for Broker {
+    /// A test that fails leaves no broker behind.
+    fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(None)) {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+    }
+}
+
 /// The lines up to the one that contains `what`.
 fn until(stderr: &mut impl BufRead, what: &str) -> Vec<String> {
     let mut lines = Vec::new();
@@ -101,6 +113,21 @@ fn a_port_that_is_taken_is_one_line_and_code_3() {
 }
 
 #[test]
+fn a_filter_that_is_empty_or_wrong_hides_nothing() {
+    for (filter, warning) in [("", None), ("zaichik=loud", Some("RUST_LOG=\"zaichik=loud\" is ignored"))] {
+        let broker = Broker::run(command(0).env("RUST_LOG", filter));
+        let warned = broker.start.iter().find(|line| line.contains("RUST_LOG"));
+        assert_eq!(warned.is_some(), warning.is_some(), "{warned:?}");
+        assert!(
+            warned.is_none_or(|line| warning.is_some_and(|warning| line.contains(warning))),
+            "{warned:?}"
+        );
+        broker.signal("TERM");
+        assert_eq!(broker.end().0, Some(0));
+    }
+}
+
+#[test]
 fn sigint_and_sigterm_drain_and_end_with_0() {
     for signal in ["INT", "TERM"] {
         let broker = Broker::start(0);
@@ -110,6 +137,15 @@ fn sigint_and_sigterm_drain_and_end_with_0() {
         assert!(said.contains(&format!("SIG{signal}: draining")), "{said}");
         assert!(said.contains("stopped"), "{said}");
     }
+}
+
+#[test]
+fn a_closed_stderr_ends_nothing_and_holds_up_nothing() {
+    let Broker { mut process, stderr, port: _, start: _ } = Broker::start(0);
+    drop(stderr);
+    let kill = format!("kill -TERM {}", process.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
+    assert_eq!(process.wait().expect("it ends").code(), Some(0));
 }
 
 #[tokio::test]
@@ -151,10 +187,61 @@ async fn w12_a_flood_of_connections_above_the_descriptors_ends_nobody() {
     assert_eq!(code, Some(0), "{said}");
 }
 
+/// A conversation with a refusal, and a peer that speaks HTTP.
+async fn talk(broker: &Broker) {
+    let address = format!("127.0.0.1:{}", broker.port);
+    let client = Client::builder(&address).name("tester\n").connect().await.expect("the broker listens");
+    let settings = |seconds| TopicOptions::new().retention_ttl(Duration::from_secs(seconds));
+    client.create_topic("talk", settings(8)).await.expect("created");
+    client.create_topic("talk", settings(9)).await.expect_err("other settings");
+    client.publish("talk", "x").await.expect("accepted");
+    client.close().await.expect("closed");
+    let mut browser = tokio::net::TcpStream::connect(&address).await.expect("the broker listens");
+    browser.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    let mut answer = Vec::new();
+    browser.read_to_end(&mut answer).await.expect("closed in an orderly way");
+    assert!(answer.is_empty(), "a stranger gets no answer");
+}
+
+#[tokio::test]
+async fn the_debug_log_tells_what_each_connection_did() {
+    let broker = Broker::run(command(0).env("RUST_LOG", "debug"));
+    talk(&broker).await;
+    broker.signal("INT");
+    let (code, said) = broker.end();
+    assert_eq!(code, Some(0));
+    for expected in [
+        "connection opened connection=0 peer=\"127.0.0.1:",
+        "handshake done, the client is \"tester\\n\" connection=0",
+        "topic created connection=0 topic=\"talk\"",
+        "refused: ",
+        "connection closed connection=0 reason=the client closed the connection",
+        "connection closed connection=1 reason=the peer broke the protocol: the peer does not speak Zaichik",
+    ] {
+        assert_eq!(said.lines().filter(|line| line.contains(expected)).count(), 1, "{expected}: {said}");
+    }
+    let refused = said.lines().find(|line| line.contains("refused: "));
+    assert!(refused.is_some_and(|line| line.ends_with("connection=0 topic=\"talk\"")), "{said}");
+}
+
+#[tokio::test]
+async fn the_log_says_nothing_about_connections_by_default() {
+    let broker = Broker::start(0);
+    talk(&broker).await;
+    broker.signal("INT");
+    let (code, said) = broker.end();
+    assert_eq!(code, Some(0));
+    assert_eq!(said.lines().count(), 2, "draining, stopped: {said}");
+}
+
 #[test]
 fn wrong_usage_is_code_2() {
     let output = command(0).arg("--no-such-flag").output().expect("it runs");
     assert_eq!(output.status.code(), Some(2));
-    let output = command(0).env("PORT", "many").output().expect("it runs");
-    assert_eq!(output.status.code(), Some(2));
+    for port in ["many", "65536", "-1", ""] {
+        let output = command(0).env("PORT", port).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert!(said.contains(&format!("invalid value '{port}' for '--port <PORT>'")), "{said}");
+    }
 }

@@ -83,7 +83,8 @@ impl<R: Runtime> Client<R> {
 
     /// Publishes a message; ready when the broker has it in its log, or says no.
     ///
-    /// What the broker refuses for the moment is tried again until a deadline of 30 s.
+    /// What the broker refuses for the moment is tried again until a deadline of 30 s. A future that is dropped
+    /// before it is ready takes nothing back: a message that is on its way is published once, and nobody is told.
     ///
     /// # Errors
     /// [`ClientError::class`] says whether the message is refused, or its fate is unknown.
@@ -253,3 +254,6 @@ fn mismatch(answer: &Answer) -> ClientError {
     debug_assert!(false, "{answer:?} does not answer the request");
     ClientError::Abandoned
 }
+
+#[cfg(test)]
+mod tests;

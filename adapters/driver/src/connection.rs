@@ -113,6 +113,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
 
     fn serve(&mut self, cx: &mut Context<'_>) -> Outlook {
         let read = self.read(cx);
+        let was_paused = !self.session.wants_read();
         let turn = self.exchange(cx);
         let written = self.write(cx);
         tracing::trace!(connection = %self.lease.id, ?read, ?turn, ?written, "turn");
@@ -121,9 +122,11 @@ impl<I: Io, T: Timer> Connection<I, T> {
             Status::Closed => return self.start_ending(),
             Status::Closing | Status::Handshake | Status::Open => {}
         }
-        // What was written may have made room for more.
         self.moved |= read != Moved::Nothing || written != Moved::Nothing;
-        if turn == Turn::More || read == Moved::ToTheLimit || written == Moved::Some {
+        // The stream was not asked, so nothing says when it has bytes.
+        let is_unasked = was_paused && self.session.wants_read();
+        // What was written may have made room for more.
+        if turn == Turn::More || read == Moved::ToTheLimit || written == Moved::Some || is_unasked {
             return Outlook::Busy;
         }
         self.wait(cx)

@@ -11,6 +11,8 @@ mod connection;
 mod embedded;
 mod housekeeping;
 mod local;
+#[cfg(test)]
+mod manual;
 mod runtime;
 mod server;
 mod shared;

@@ -124,6 +124,7 @@ impl Shared {
 
     /// Looks at the broker.
     pub(crate) fn inspect<T>(&self, look: impl FnOnce(&Broker) -> T) -> Result<T, Poisoned> {
+        let _alarm = PanicAlarm(self);
         self.state.lock().map(|state| look(&state.broker)).map_err(|_| Poisoned)
     }
 
@@ -138,6 +139,7 @@ impl Shared {
     /// The one way to the broker: reads the clock under the lock, and does what follows from it after unlocking.
     fn locked<T>(&self, step: impl FnOnce(&mut State, Timestamp) -> T) -> Result<T, Poisoned> {
         let mut aftermath = Aftermath::new();
+        let _alarm = PanicAlarm(self);
         let mut state = self.state.lock().map_err(|_| Poisoned)?;
         state.effects.set_notes(tracing::enabled!(tracing::Level::DEBUG));
         let value = step(&mut state, self.clock.now());
@@ -240,6 +242,17 @@ impl Drop for State {
     fn drop(&mut self) {
         // Nobody is left to be woken: each connection holds the state.
         self.effects.clear();
+    }
+}
+
+/// Tells everybody when the broker fails, whoever called it; to be dropped after the lock.
+struct PanicAlarm<'a>(&'a Shared);
+
+impl Drop for PanicAlarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.wake_all();
+        }
     }
 }
 

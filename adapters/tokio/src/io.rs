@@ -38,9 +38,10 @@ pub struct TokioTimer(Option<Pin<Box<Sleep>>>);
 
 impl TokioIo {
     /// Small frames leave at once: they are gathered before they are written.
-    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, read_room: *READ_ROOM.start() })
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        // Some systems refuse it for a peer that is gone already, which the first read tells as well.
+        let _ = stream.set_nodelay(true);
+        Self { stream, read_room: *READ_ROOM.start() }
     }
 }
 
@@ -100,7 +101,7 @@ impl Listener for TokioListener {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TokioIo, String)>> {
         let (stream, peer) = ready!(self.0.poll_accept(cx))?;
-        Poll::Ready(TokioIo::new(stream).map(|io| (io, peer.to_string())))
+        Poll::Ready(Ok((TokioIo::new(stream), peer.to_string())))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

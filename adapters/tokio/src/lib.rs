@@ -59,7 +59,7 @@ impl Runtime for Tokio {
     type Timer = TokioTimer;
 
     async fn connect(address: &str) -> std::io::Result<TokioIo> {
-        TokioIo::new(TcpStream::connect(address).await?)
+        TcpStream::connect(address).await.map(TokioIo::new)
     }
 
     async fn bind(address: &str) -> std::io::Result<TokioListener> {

@@ -44,6 +44,14 @@ impl Agenda {
         self.topics = due.filter(|(due, _)| *due < Timestamp::MAX).map(Reverse).collect();
     }
 
+    /// Allocations were retired: somebody has to look when they are free, also if nobody calls any more.
+    pub(super) const fn schedule_sweep(&mut self, now: Timestamp) {
+        if self.sweep_at.is_none() {
+            self.sweep_at = Some(now.plus_micros(SWEEP_EVERY));
+            self.moved_nearer = true;
+        }
+    }
+
     /// Tells the caller if the next deadline moved nearer.
     pub(super) fn rearm(&mut self, effects: &mut Effects) {
         if core::mem::take(&mut self.moved_nearer) {

@@ -1,5 +1,7 @@
 //! From frames to calls of the broker, in the order received (semantics O3).
 
+use std::sync::Arc;
+
 use bytes::Buf;
 use zaichik_proto::{
     AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Done, Nack, Publish, Refusal, RefusalCode,
@@ -22,6 +24,9 @@ const MAX_STREAM_ANSWERS: usize = 64 << 10;
 
 /// Bytes of one such answer.
 const STREAM_ANSWER: usize = 48;
+
+/// Of requests that name a subscription, or nothing.
+const NO_TOPIC: &[u8] = b"";
 
 /// How much of what was received has been applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,9 +69,9 @@ impl Session {
                 }
             }
         };
-        self.answers.report(now, &mut self.outbound);
-        self.answers.flush(&mut self.outbound);
         if self.state == State::Open {
+            self.answers.report(now, &mut self.outbound);
+            self.answers.flush(&mut self.outbound);
             inbound.advance(taken);
             self.heard_len = self.heard_len.saturating_sub(taken);
             self.inbound = inbound;
@@ -87,25 +92,22 @@ impl Session {
             ClientFrame::CreateTopic(CreateTopic { request, topic, options }) => {
                 let result = broker.create_topic(now, self.id, topic, options, effects);
                 let ready = |status| ServerFrame::TopicReady(TopicReady { request: *request, status });
-                self.answer(*request, result.map(ready), broker, effects);
+                self.answer(*request, topic, result.map(ready), broker, effects);
             }
             ClientFrame::AlterTopic(AlterTopic { request, topic, options }) => {
                 let result = broker.alter_topic(now, self.id, topic, options, effects);
                 let done = |()| ServerFrame::Done(Done { request: *request, value: 0 });
-                self.answer(*request, result.map(done), broker, effects);
+                self.answer(*request, topic, result.map(done), broker, effects);
             }
             ClientFrame::Subscribe(subscribe) => {
                 let result = broker.subscribe(now, self.id, subscribe, effects);
-                self.stream_answer(subscribe.request, result.map(ServerFrame::Subscribed), broker, effects);
+                let answer = result.map(ServerFrame::Subscribed);
+                self.stream_answer(subscribe.request, subscribe.topic, answer, broker, effects);
             }
             ClientFrame::Unsubscribe(unsubscribe) => {
                 let result = broker.unsubscribe(self.id, *unsubscribe, effects);
-                self.stream_answer(
-                    unsubscribe.request,
-                    result.map(ServerFrame::Unsubscribed),
-                    broker,
-                    effects,
-                );
+                let answer = result.map(ServerFrame::Unsubscribed);
+                self.stream_answer(unsubscribe.request, NO_TOPIC, answer, broker, effects);
             }
             ClientFrame::Ping { nonce } => {
                 self.answers.control(&mut self.outbound, ServerFrame::Pong { nonce: *nonce });
@@ -114,7 +116,8 @@ impl Session {
             ClientFrame::Nack(Nack { request, .. })
             | ClientFrame::Seek(Seek { request, .. })
             | ClientFrame::Batch(Batch { request, .. }) => {
-                self.answer(*request, Err(Refusal::new(RefusalCode::Unsupported)), broker, effects);
+                let unsupported = Refusal::new(RefusalCode::Unsupported);
+                self.answer(*request, NO_TOPIC, Err(unsupported), broker, effects);
             }
             // The decoder lets no second Hello through, and what it does not know is to be skipped.
             ClientFrame::Hello(_) | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => {}
@@ -140,10 +143,12 @@ impl Session {
                     );
                 }
             },
-            Err(refusal) if wants_answer => self.answer(publish.request, Err(refusal), broker, effects),
+            Err(refusal) if wants_answer => {
+                self.answer(publish.request, publish.topic, Err(refusal), broker, effects);
+            }
             Err(refusal) => {
                 self.answers.refused_silently(refusal);
-                self.note_refusal(refusal, broker, effects);
+                self.note_refusal(publish.topic, refusal, broker, effects);
             }
         }
     }
@@ -151,19 +156,18 @@ impl Session {
     fn commit(&mut self, now: Timestamp, commit: &Commit, broker: &mut Broker, effects: &mut Effects) {
         match broker.commit(now, self.id, commit) {
             Ok(_) if commit.quiet => {}
-            Ok(value) => self.answer(
-                commit.request,
-                Ok(ServerFrame::Done(Done { request: commit.request, value })),
-                broker,
-                effects,
-            ),
-            Err(refusal) => self.answer(commit.request, Err(refusal), broker, effects),
+            Ok(value) => {
+                let done = ServerFrame::Done(Done { request: commit.request, value });
+                self.answer(commit.request, NO_TOPIC, Ok(done), broker, effects);
+            }
+            Err(refusal) => self.answer(commit.request, NO_TOPIC, Err(refusal), broker, effects),
         }
     }
 
     fn answer(
         &mut self,
         request: u32,
+        topic: &[u8],
         result: Result<ServerFrame<'_>, Refusal>,
         broker: &mut Broker,
         effects: &mut Effects,
@@ -172,7 +176,7 @@ impl Session {
             Ok(frame) => self.answers.control(&mut self.outbound, frame),
             Err(refusal) => {
                 self.answers.refused(&mut self.outbound, request, refusal);
-                self.note_refusal(refusal, broker, effects);
+                self.note_refusal(topic, refusal, broker, effects);
             }
         }
     }
@@ -181,6 +185,7 @@ impl Session {
     fn stream_answer(
         &mut self,
         request: u32,
+        topic: &[u8],
         result: Result<ServerFrame<'_>, Refusal>,
         broker: &mut Broker,
         effects: &mut Effects,
@@ -191,13 +196,16 @@ impl Session {
                 self.stream_answers = self.stream_answers.saturating_add(STREAM_ANSWER);
                 (self.stream_answers_end, _) = self.outbound.stream_progress();
             }
-            Err(refusal) => self.answer(request, Err(refusal), broker, effects),
+            Err(refusal) => self.answer(request, topic, Err(refusal), broker, effects),
         }
     }
 
-    fn note_refusal(&self, refusal: Refusal, broker: &mut Broker, effects: &mut Effects) {
+    fn note_refusal(&self, topic: &[u8], refusal: Refusal, broker: &mut Broker, effects: &mut Effects) {
         broker.count_refusal();
         let session = self.id;
-        effects.note(|| Note { session, topic: None, event: NoteEvent::Refused(refusal) });
+        effects.note(|| {
+            let topic = (!topic.is_empty()).then(|| Arc::from(String::from_utf8_lossy(topic)));
+            Note { session, topic, event: NoteEvent::Refused(refusal) }
+        });
     }
 }

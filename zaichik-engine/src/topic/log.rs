@@ -26,8 +26,11 @@ use super::retired::Retired;
 /// Bytes that an allocation of the log grows to; a larger record has one of its own.
 const CHUNK: usize = 64 << 10;
 
-/// Pieces of one allocation that stay apart; more are merged when it is full.
-const MAX_PIECES: u32 = 4;
+/// Pieces of one allocation that stay apart; more are merged when it is full. A piece costs about 100 bytes.
+const MAX_PIECES: u32 = 16;
+
+/// Entries of a table that stay allocated while the log is in use, so that it does not shrink and grow all the time.
+const SPARE_ENTRIES: usize = 128;
 
 /// The records of one topic.
 #[derive(Debug, Default)]
@@ -259,10 +262,10 @@ impl Log {
             }
             left = left.saturating_sub(1);
         }
-        if self.chunks.capacity() > self.chunks.len().saturating_mul(4).max(16) {
+        if self.chunks.capacity() > self.chunks.len().saturating_mul(4).max(SPARE_ENTRIES) {
             self.chunks.shrink_to(self.chunks.len().saturating_mul(2));
         }
-        if self.own_deaths.capacity() > self.own_deaths.len().saturating_mul(4).max(16) {
+        if self.own_deaths.capacity() > self.own_deaths.len().saturating_mul(4).max(SPARE_ENTRIES) {
             self.own_deaths.shrink_to(self.own_deaths.len().saturating_mul(2));
         }
         if self.is_empty() && !self.tail.is_empty() {
@@ -360,20 +363,16 @@ impl Log {
         self.allocation = self.allocation.wrapping_add(1);
         if pieces == 0 {
             if charge > 0 {
-                match rest.freeze().try_into_mut() {
-                    Ok(mut again) => {
-                        again.clear();
-                        self.tail = again;
-                    }
-                    Err(handle) => retired.push(handle, charge),
-                }
+                self.reuse(rest.freeze(), charge, retired);
             }
             return;
         }
         drop(rest);
         let own = || self.chunks.iter().rev().take(pieces as usize).any(|chunk| chunk.span.has_own);
         if merge || pieces > MAX_PIECES || (pieces > 1 && own()) {
-            self.merge(pieces, charge, retired);
+            if let Some(handle) = self.merge(pieces) {
+                self.reuse(handle, charge, retired);
+            }
         } else if let Some(last) = self.chunks.back_mut() {
             last.charge = charge;
             self.chunk_charges = self.chunk_charges.saturating_add(charge);
@@ -393,11 +392,12 @@ impl Log {
     }
 
     /// Copies what lives of the last `pieces` chunks, which share an allocation, into one of exactly that size.
-    /// Records that were skipped lie between dead ones only, so the rest has consecutive offsets.
-    fn merge(&mut self, pieces: u32, charge: usize, retired: &mut Retired) {
-        let parts = self.chunks.split_off(self.chunks.len().saturating_sub(pieces as usize));
+    /// Records that were skipped lie between dead ones only, so the rest has consecutive offsets. Returns a handle to
+    /// the shared allocation.
+    fn merge(&mut self, pieces: u32) -> Option<Bytes> {
+        let at = self.chunks.len().saturating_sub(pieces as usize);
         let first = self.first.offset;
-        let live = || parts.iter().filter(|part| part.end > first);
+        let live = || self.chunks.range(at..).filter(|part| part.end > first);
         let len = live().map(|part| part.data.len()).fold(0, usize::saturating_add);
         let mut merged: Option<(Span, u64)> = None;
         let mut data = Vec::with_capacity(len);
@@ -409,14 +409,26 @@ impl Log {
             span.has_own |= part.has_own;
             *last = *end;
         }
-        if let Some(part) = parts.into_iter().next_back() {
-            retired.push(part.data, charge);
+        let handle = self.chunks.pop_back().map(|part| part.data);
+        self.chunks.truncate(at);
+        if let Some((span, end)) = merged {
+            let charge = data.capacity();
+            self.chunk_charges = self.chunk_charges.saturating_add(charge);
+            let allocation = self.allocation.wrapping_sub(1);
+            self.chunks.push_back(Chunk { span, end, data: data.into(), allocation, charge });
         }
-        let Some((span, end)) = merged else { return };
-        let charge = data.capacity();
-        self.chunk_charges = self.chunk_charges.saturating_add(charge);
-        let allocation = self.allocation.wrapping_sub(1);
-        self.chunks.push_back(Chunk { span, end, data: data.into(), allocation, charge });
+        handle
+    }
+
+    /// An allocation that no chunk needs any more is the next tail, unless readers still have slices of it.
+    fn reuse(&mut self, handle: Bytes, charge: usize, retired: &mut Retired) {
+        match handle.try_into_mut() {
+            Ok(mut again) => {
+                again.clear();
+                self.tail = again;
+            }
+            Err(handle) => retired.push(handle, charge),
+        }
     }
 
     fn freeze_tail(&mut self) {

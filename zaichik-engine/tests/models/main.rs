@@ -8,6 +8,8 @@ mod model;
 mod peers;
 #[cfg(test)]
 mod script;
+#[cfg(test)]
+mod topic;
 
 use proptest::prelude::*;
 

@@ -4,12 +4,6 @@ use zaichik_proto::{AckLevel, CompactionMode, TopicOptions};
 
 use crate::world::{Peer, Sub, World, keyed, ms, record, secs, us};
 
-fn topic(world: &mut World, options: TopicOptions) -> Peer {
-    let peer = world.connect();
-    assert_eq!(world.ask(&peer, peer.create("t", options)), "created");
-    peer
-}
-
 fn window(seconds: u64) -> TopicOptions {
     TopicOptions::new().retain_forever().compaction_window(secs(seconds))
 }
@@ -22,7 +16,7 @@ fn put(world: &mut World, peer: &Peer, key: &str) -> String {
 #[test]
 fn c_01_a_duplicate_just_inside_the_window() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10));
+    let peer = world.topic(window(10));
     world.ask(&peer, peer.publish("t", "other"));
     assert_eq!(put(&mut world, &peer, "k"), "@1");
     world.advance(us(9_999_999));
@@ -32,7 +26,7 @@ fn c_01_a_duplicate_just_inside_the_window() {
 #[test]
 fn c_02_not_a_duplicate_at_the_end_of_the_window() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10));
+    let peer = world.topic(window(10));
     assert_eq!(put(&mut world, &peer, "k"), "@0");
     world.advance(secs(10));
     assert_eq!(put(&mut world, &peer, "k"), "@1");
@@ -41,7 +35,7 @@ fn c_02_not_a_duplicate_at_the_end_of_the_window() {
 #[test]
 fn c_03_the_window_is_anchored_at_the_accepted_record() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10));
+    let peer = world.topic(window(10));
     assert_eq!(put(&mut world, &peer, "k"), "@0");
     world.advance(secs(6));
     assert_eq!(put(&mut world, &peer, "k"), "none 0=@0");
@@ -54,7 +48,7 @@ fn c_03_the_window_is_anchored_at_the_accepted_record() {
 #[test]
 fn c_05_the_first_body_wins() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10));
+    let peer = world.topic(window(10));
     world.ask(&peer, peer.publish_keyed("t", "k", "first"));
     assert_eq!(world.ask(&peer, peer.publish_keyed("t", "k", "second")), "none 0=@0");
     world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").window(9)));
@@ -64,7 +58,7 @@ fn c_05_the_first_body_wins() {
 #[test]
 fn c_06_without_a_key_nothing_is_a_duplicate() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10));
+    let peer = world.topic(window(10));
     assert_eq!(world.ask(&peer, peer.publish("t", "same")), "@0");
     assert_eq!(world.ask(&peer, peer.publish("t", "same")), "@1");
 }
@@ -72,7 +66,7 @@ fn c_06_without_a_key_nothing_is_a_duplicate() {
 #[test]
 fn c_07_the_empty_key_is_a_key() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10));
+    let peer = world.topic(window(10));
     assert_eq!(put(&mut world, &peer, ""), "@0");
     assert_eq!(put(&mut world, &peer, ""), "none 0=@0");
     assert_eq!(world.ask(&peer, peer.publish("t", "no key")), "@1");
@@ -81,7 +75,7 @@ fn c_07_the_empty_key_is_a_key() {
 #[test]
 fn c_08_the_scope_is_the_topic() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10));
+    let peer = world.topic(window(10));
     world.ask(&peer, peer.create("u", window(10)));
     assert_eq!(put(&mut world, &peer, "k"), "@0");
     assert_eq!(world.ask(&peer, peer.publish_keyed("u", "k", "body")), "@0");
@@ -90,7 +84,7 @@ fn c_08_the_scope_is_the_topic() {
 #[test]
 fn c5_the_scope_is_all_publishers() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10));
+    let peer = world.topic(window(10));
     let other = world.connect();
     assert_eq!(put(&mut world, &peer, "k"), "@0");
     assert_eq!(put(&mut world, &other, "k"), "none 0=@0");
@@ -102,7 +96,7 @@ fn c5_the_scope_is_all_publishers() {
 #[test]
 fn c_09_a_key_outlives_its_expired_record() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10).retention_ttl(secs(1)));
+    let peer = world.topic(window(10).retention_ttl(secs(1)));
     assert_eq!(put(&mut world, &peer, "k"), "@0");
     world.advance(secs(5));
     assert_eq!(put(&mut world, &peer, "k"), "none 0=@0");
@@ -113,7 +107,7 @@ fn c_09_a_key_outlives_its_expired_record() {
 #[test]
 fn c_10_a_key_outlives_its_committed_record() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10).retention_ttl(secs(0)));
+    let peer = world.topic(window(10).retention_ttl(secs(0)));
     world.ask(&peer, peer.subscribe(1, "t"));
     assert_eq!(put(&mut world, &peer, "k"), "@0");
     world.ask(&peer, peer.commit(1, 0));
@@ -124,7 +118,7 @@ fn c_10_a_key_outlives_its_committed_record() {
 #[test]
 fn c_11_a_key_outlives_its_record_that_a_limit_removed() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10).max_messages(1));
+    let peer = world.topic(window(10).max_messages(1));
     assert_eq!(put(&mut world, &peer, "k"), "@0");
     assert_eq!(put(&mut world, &peer, "l"), "@1");
     assert_eq!(put(&mut world, &peer, "k"), "none 0=@0");
@@ -133,7 +127,7 @@ fn c_11_a_key_outlives_its_record_that_a_limit_removed() {
 #[test]
 fn c3_a_key_is_remembered_though_nobody_ever_read_its_record() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().compaction_window(secs(10)));
+    let peer = world.topic(TopicOptions::new().compaction_window(secs(10)));
     assert_eq!(put(&mut world, &peer, "k"), "@0");
     assert_eq!(put(&mut world, &peer, "k"), "none 0=@0");
     assert_eq!(put(&mut world, &peer, "l"), "@1");
@@ -142,7 +136,7 @@ fn c3_a_key_is_remembered_though_nobody_ever_read_its_record() {
 #[test]
 fn c_12_max_keys_refuses_new_keys_until_some_leave_the_window() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10).max_keys(2));
+    let peer = world.topic(window(10).max_keys(2));
     assert_eq!(put(&mut world, &peer, "a"), "@0");
     world.advance(secs(1));
     assert_eq!(put(&mut world, &peer, "b"), "@1");
@@ -160,7 +154,7 @@ fn c_12_max_keys_refuses_new_keys_until_some_leave_the_window() {
 #[test]
 fn c_12_max_keys_does_not_depend_on_housekeeping() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10).max_keys(20));
+    let peer = world.topic(window(10).max_keys(20));
     for key in 0..20 {
         put(&mut world, &peer, &key.to_string());
     }
@@ -175,7 +169,7 @@ fn c_12_max_keys_does_not_depend_on_housekeeping() {
 #[test]
 fn c_12_a_refused_publish_leaves_no_key_behind() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10).max_keys(2));
+    let peer = world.topic(window(10).max_keys(2));
     let three = [keyed("a", b"1"), keyed("b", b"2"), keyed("c", b"3")];
     assert_eq!(world.ask(&peer, peer.publish_all("t", &three)), "refused KeysFull 2");
     assert_eq!(world.ask(&peer, peer.publish_all("t", &three[1..])), "@0");
@@ -199,7 +193,7 @@ fn c_12_a_refused_publish_leaves_no_topic_behind() {
 #[test]
 fn c_13_window_zero_remembers_nothing() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(0));
+    let peer = world.topic(window(0));
     assert_eq!(put(&mut world, &peer, "k"), "@0");
     assert_eq!(put(&mut world, &peer, "k"), "@1");
 }
@@ -220,7 +214,7 @@ fn c_14_a_window_changed_by_adoption_applies_to_the_next_publish() {
 #[test]
 fn c_15_a_duplicate_reaches_no_subscriber_and_takes_no_offset() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10));
+    let peer = world.topic(window(10));
     let reader = world.connect();
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(9)));
     put(&mut world, &peer, "k");
@@ -232,7 +226,7 @@ fn c_15_a_duplicate_reaches_no_subscriber_and_takes_no_offset() {
 #[test]
 fn c1_duplicates_within_one_publish() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10));
+    let peer = world.topic(window(10));
     world.ask(&peer, peer.publish("t", "x"));
     let records = [keyed("a", b"1"), keyed("b", b"2"), keyed("a", b"3"), record(b"4"), keyed("b", b"5")];
     assert_eq!(world.ask(&peer, peer.publish_all("t", &records)), "@1 2=@1 4=@2");
@@ -243,7 +237,7 @@ fn c1_duplicates_within_one_publish() {
 #[test]
 fn c1_duplicates_of_an_unacknowledged_publish_are_not_told() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10));
+    let peer = world.topic(window(10));
     for _ in 0..3 {
         peer.publish_with("t", AckLevel::None, &[keyed("k", b"x")]);
     }
@@ -256,7 +250,7 @@ fn c1_duplicates_of_an_unacknowledged_publish_are_not_told() {
 #[test]
 fn c1_a_refused_publish_changes_nothing_for_its_duplicates() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10).max_bytes(100));
+    let peer = world.topic(window(10).max_bytes(100));
     let large = [b'x'; 100];
     let records = [keyed("k", b"1"), record(&large)];
     assert_eq!(world.ask(&peer, peer.publish_all("t", &records)), "refused TooLarge 100");
@@ -266,7 +260,7 @@ fn c1_a_refused_publish_changes_nothing_for_its_duplicates() {
 #[test]
 fn r7_keys_obey_the_smallest_window_in_force_since_they_were_accepted() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10));
+    let peer = world.topic(window(10));
     assert_eq!(put(&mut world, &peer, "old"), "@0");
     world.advance(secs(2));
     assert_eq!(world.ask(&peer, peer.alter("t", window(5))), "done 0");
@@ -288,7 +282,7 @@ fn r7_keys_obey_the_smallest_window_in_force_since_they_were_accepted() {
 #[test]
 fn r7_a_window_of_zero_forgets_and_a_later_one_brings_nothing_back() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10));
+    let peer = world.topic(window(10));
     assert_eq!(put(&mut world, &peer, "k"), "@0");
     world.ask(&peer, peer.alter("t", window(0)));
     assert_eq!(put(&mut world, &peer, "k"), "@1");
@@ -300,7 +294,7 @@ fn r7_a_window_of_zero_forgets_and_a_later_one_brings_nothing_back() {
 #[test]
 fn r7_many_changes_of_the_window() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(50));
+    let peer = world.topic(window(50));
     let mut accepted: Vec<(String, u64, u64)> = Vec::new();
     for round in 0..60_u64 {
         let seconds = [50, 7, 31, 2, 90, 12][usize::try_from(round % 6).unwrap()];
@@ -323,7 +317,7 @@ fn r7_many_changes_of_the_window() {
 #[test]
 fn c4_memory_of_keys_is_bounded_and_given_back() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().compaction_window(secs(10)).max_keys(1_000));
+    let peer = world.topic(TopicOptions::new().compaction_window(secs(10)).max_keys(1_000));
     let before = world.broker.ledger().topics;
     for batch in 0..20_u32 {
         let keys: Vec<_> = (0..100).map(|key| format!("{:0>100}", batch * 100 + key)).collect();
@@ -354,7 +348,7 @@ fn c6_latest_is_not_implemented_yet_and_says_so() {
 #[test]
 fn t3_the_compaction_mode_changes_only_while_the_topic_is_empty() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10));
+    let peer = world.topic(window(10));
     put(&mut world, &peer, "k");
     let latest = TopicOptions::new().compaction(CompactionMode::Latest);
     assert_eq!(world.ask(&peer, peer.alter("t", latest)), "refused InvalidSettings 4");
@@ -365,7 +359,7 @@ fn t3_the_compaction_mode_changes_only_while_the_topic_is_empty() {
 #[test]
 fn c7_a_tombstone_in_first_mode_is_an_ordinary_record() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10));
+    let peer = world.topic(window(10));
     let tombstone = zaichik_proto::Record { tombstone: true, ..keyed("k", b"") };
     assert_eq!(world.ask(&peer, peer.publish_all("t", &[tombstone])), "@0");
     assert_eq!(put(&mut world, &peer, "k"), "none 0=@0");
@@ -375,7 +369,7 @@ fn c7_a_tombstone_in_first_mode_is_an_ordinary_record() {
 #[test]
 fn c1_the_clock_going_back_does_not_stretch_a_window() {
     let mut world = World::new();
-    let peer = topic(&mut world, window(10));
+    let peer = world.topic(window(10));
     let begin = world.now();
     put(&mut world, &peer, "k");
     world.advance(secs(9));

@@ -4,13 +4,6 @@ use zaichik_proto::{ClientFrame, Commit, Record, Start, TopicOptions};
 
 use crate::world::{Peer, Sub, World, record, secs};
 
-fn publish(world: &mut World, peer: &Peer, bodies: &[&str]) {
-    for body in bodies {
-        let answer = world.ask(peer, peer.publish("t", body));
-        assert!(answer.starts_with('@'), "{answer}");
-    }
-}
-
 /// A reader with a window of `window` records, and a writer.
 fn pair(world: &mut World, window: u32) -> (Peer, Peer) {
     let (reader, writer) = (world.connect(), world.connect());
@@ -23,7 +16,7 @@ fn pair(world: &mut World, window: u32) -> (Peer, Peer) {
 fn a_01_window_1_delivers_exactly_one() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 1);
-    publish(&mut world, &writer, &["a", "b", "c"]);
+    world.publish(&writer, &["a", "b", "c"]);
     world.advance(secs(3_600));
     assert_eq!(reader.stream(), ["1/0=a"]);
 }
@@ -32,7 +25,7 @@ fn a_01_window_1_delivers_exactly_one() {
 fn a_02_the_next_follows_each_commit() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 1);
-    publish(&mut world, &writer, &["a", "b", "c"]);
+    world.publish(&writer, &["a", "b", "c"]);
     assert_eq!(reader.stream(), ["1/0=a"]);
     assert_eq!(world.ask(&reader, reader.commit(1, 0)), "done 1");
     assert_eq!(reader.stream(), ["1/1=b"]);
@@ -40,7 +33,7 @@ fn a_02_the_next_follows_each_commit() {
     assert_eq!(reader.stream(), ["1/2=c"]);
     assert_eq!(world.ask(&reader, reader.commit(1, 2)), "done 3");
     assert!(reader.stream().is_empty());
-    publish(&mut world, &writer, &["d"]);
+    world.publish(&writer, &["d"]);
     assert_eq!(reader.stream(), ["1/3=d"]);
 }
 
@@ -48,7 +41,7 @@ fn a_02_the_next_follows_each_commit() {
 fn a_03_a_commit_in_the_middle_slides_the_window() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 3);
-    publish(&mut world, &writer, &["a", "b", "c", "d", "e", "f"]);
+    world.publish(&writer, &["a", "b", "c", "d", "e", "f"]);
     assert_eq!(reader.stream(), ["1/0=a", "1/1=b", "1/2=c"]);
     assert_eq!(world.ask(&reader, reader.commit(1, 1)), "done 2");
     assert_eq!(reader.stream(), ["1/3=d", "1/4=e"]);
@@ -58,7 +51,7 @@ fn a_03_a_commit_in_the_middle_slides_the_window() {
 fn a_04_committing_twice_gives_no_extra_credit() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 1);
-    publish(&mut world, &writer, &["a", "b", "c"]);
+    world.publish(&writer, &["a", "b", "c"]);
     assert_eq!(world.ask(&reader, reader.commit(1, 0)), "done 1");
     assert_eq!(world.ask(&reader, reader.commit(1, 0)), "done 1");
     assert_eq!(world.ask(&reader, reader.commit(1, 0)), "done 1");
@@ -69,7 +62,7 @@ fn a_04_committing_twice_gives_no_extra_credit() {
 fn a_05_committing_ahead_is_refused_and_changes_nothing() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 2);
-    publish(&mut world, &writer, &["a", "b", "c", "d"]);
+    world.publish(&writer, &["a", "b", "c", "d"]);
     assert_eq!(reader.stream(), ["1/0=a", "1/1=b"]);
     assert_eq!(world.ask(&reader, reader.commit(1, 2)), "refused CommitAhead 2");
     assert_eq!(world.ask(&reader, reader.commit(1, u64::MAX)), "refused CommitAhead 2");
@@ -82,7 +75,7 @@ fn a_05_committing_ahead_is_refused_and_changes_nothing() {
 fn a_06_committing_a_subscription_of_nobody_or_of_another_connection() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 1);
-    publish(&mut world, &writer, &["a", "b"]);
+    world.publish(&writer, &["a", "b"]);
     assert_eq!(world.ask(&writer, writer.commit(1, 0)), "refused NotSubscribed");
     assert_eq!(world.ask(&reader, reader.commit(2, 0)), "refused NotSubscribed");
     assert_eq!(reader.stream(), ["1/0=a"]);
@@ -92,7 +85,7 @@ fn a_06_committing_a_subscription_of_nobody_or_of_another_connection() {
 fn a2_a_quiet_commit_is_answered_only_when_refused() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 1);
-    publish(&mut world, &writer, &["a", "b"]);
+    world.publish(&writer, &["a", "b"]);
     let quiet = |offset| {
         let request = reader.request();
         reader.send(&ClientFrame::Commit(Commit { request, subscription: 1, offset, quiet: true }));
@@ -107,7 +100,7 @@ fn a2_a_quiet_commit_is_answered_only_when_refused() {
 fn a1_window_0_has_no_commits() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 0);
-    publish(&mut world, &writer, &["a", "b", "c"]);
+    world.publish(&writer, &["a", "b", "c"]);
     assert_eq!(reader.stream(), ["1/0=a", "1/1=b", "1/2=c"]);
     assert_eq!(world.ask(&reader, reader.commit(1, 0)), "refused CommitsOff");
 }
@@ -120,7 +113,7 @@ fn a1_the_window_is_bounded_by_the_limit() {
     assert_eq!(world.ask(&reader, reader.subscribe_to(sub)), "refused WindowTooLarge 4");
     assert_eq!(world.broker.topic_count(), 0);
     assert_eq!(world.ask(&reader, reader.subscribe_to(sub.window(4))), "0..0 new");
-    publish(&mut world, &reader, &["a", "b", "c", "d", "e"]);
+    world.publish(&reader, &["a", "b", "c", "d", "e"]);
     assert_eq!(reader.stream().len(), 4);
 }
 
@@ -131,7 +124,7 @@ fn a1_the_window_is_bounded_in_bytes() {
     // A record is 16 bytes and its body: three of them fit, and five bytes are left.
     let sub = Sub::new(1, "t").window(100).window_bytes(56);
     world.ask(&reader, reader.subscribe_to(sub));
-    publish(&mut world, &writer, &["a", "b", "c", "d", "e"]);
+    world.publish(&writer, &["a", "b", "c", "d", "e"]);
     assert_eq!(reader.stream(), ["1/0=a", "1/1=b", "1/2=c"]);
     world.ask(&reader, reader.commit(1, 0));
     assert_eq!(reader.stream(), ["1/3=d"]);
@@ -146,7 +139,7 @@ fn a1_window_bytes_0_and_too_many_mean_the_limit() {
         let reader = world.connect();
         let sub = Sub::new(1, "t").window(100).window_bytes(asked);
         assert_eq!(world.ask(&reader, reader.subscribe_to(sub)), "0..0 new");
-        publish(&mut world, &reader, &["a", "b", "c"]);
+        world.publish(&reader, &["a", "b", "c"]);
         assert_eq!(reader.stream(), ["1/0=a", "1/1=b"]);
     }
 }
@@ -158,7 +151,7 @@ fn a_21_a_message_larger_than_the_window_in_bytes_is_delivered_alone() {
     let sub = Sub::new(1, "t").window(100).window_bytes(40);
     world.ask(&reader, reader.subscribe_to(sub));
     let large = "x".repeat(1_000);
-    publish(&mut world, &writer, &["a", &large, "b", "c"]);
+    world.publish(&writer, &["a", &large, "b", "c"]);
     assert_eq!(reader.stream(), ["1/0=a"]);
     world.ask(&reader, reader.commit(1, 0));
     assert_eq!(reader.stream(), ["1/1=<1000>"]);
@@ -171,7 +164,7 @@ fn a_21_a_message_larger_than_a_delivery_frame_comes_whole_and_alone() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 100);
     let large = "x".repeat(200_000);
-    publish(&mut world, &writer, &["a", &large, "b"]);
+    world.publish(&writer, &["a", &large, "b"]);
     assert_eq!(reader.stream(), ["1/0=a", "1/1=<200000>", "1/2=b"]);
 }
 
@@ -213,7 +206,7 @@ fn a7_a_delivery_frame_is_at_most_64_kib() {
 fn a_15_subscribing_again_after_unsubscribe_starts_by_its_start() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 2);
-    publish(&mut world, &writer, &["a", "b", "c"]);
+    world.publish(&writer, &["a", "b", "c"]);
     assert_eq!(reader.stream(), ["1/0=a", "1/1=b"]);
     assert_eq!(world.ask(&reader, reader.unsubscribe(1)), "ended 1");
     assert_eq!(world.ask(&reader, reader.subscribe(1, "t")), "0..3");
@@ -231,9 +224,9 @@ fn a_16_what_was_on_its_way_when_the_connection_ended_is_not_committed() {
         world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(3)));
         let other = world.connect();
         world.ask(&other, other.subscribe_to(Sub::new(1, "t").window(3)));
-        publish(&mut world, &writer, &["a", "b"]);
+        world.publish(&writer, &["a", "b"]);
         reader.stop_reading();
-        publish(&mut world, &writer, &["c"]);
+        world.publish(&writer, &["c"]);
         end(&reader);
         world.settle();
         // A limit that may only remove what every subscription has committed shows who has: nobody.
@@ -256,7 +249,7 @@ fn a_17_who_does_not_read_disturbs_nobody_and_is_dropped() {
     stuck.stop_reading();
     let body = "x".repeat(50_000);
     for offset in 0..40 {
-        publish(&mut world, &writer, &[&body]);
+        world.publish(&writer, &[&body]);
         assert_eq!(reader.stream(), [format!("1/{offset}=<50000>")]);
     }
     let lane = world.session(&stuck).unwrap().outbound().stream_len();
@@ -273,7 +266,7 @@ fn a_17_who_does_not_read_disturbs_nobody_and_is_dropped() {
     assert_eq!(stuck.stream().len(), 40);
     // The next time it does not.
     stuck.stop_reading();
-    publish(&mut world, &writer, &["late"]);
+    world.publish(&writer, &["late"]);
     world.advance(secs(10));
     assert!(stuck.is_closed());
     assert_eq!(world.reason(&stuck), Some(zaichik_engine::CloseReason::SlowConsumer));
@@ -289,7 +282,7 @@ fn a_19_who_is_overtaken_by_a_limit_is_told_once_in_the_right_place() {
     world.ask(&writer, writer.create("t", options));
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(5)));
     for body in 0..100 {
-        publish(&mut world, &writer, &[&body.to_string()]);
+        world.publish(&writer, &[&body.to_string()]);
     }
     world.ask(&reader, reader.commit(1, 2));
     assert_eq!(
@@ -310,7 +303,7 @@ fn a_19_a_full_lane_is_overtaken_too_and_the_sum_is_right() {
     reader.stop_reading();
     let body = "x".repeat(9_984);
     for _ in 0..200 {
-        publish(&mut world, &writer, &[&body]);
+        world.publish(&writer, &[&body]);
     }
     reader.go_on_reading();
     world.settle();
@@ -329,7 +322,7 @@ fn a_22_unsubscribing_twice_and_subscribing_twice() {
     assert_eq!(world.ask(&reader, reader.subscribe(1, "u")), "refused AlreadySubscribed");
     assert_eq!(world.ask(&reader, reader.subscribe(2, "t")), "refused AlreadySubscribed");
     assert_eq!(world.broker.topic_count(), 1);
-    publish(&mut world, &writer, &["a"]);
+    world.publish(&writer, &["a"]);
     assert_eq!(reader.stream(), ["1/0=a"], "one stream");
     assert_eq!(world.ask(&reader, reader.unsubscribe(1)), "ended 0");
     assert_eq!(world.ask(&reader, reader.unsubscribe(1)), "refused NotSubscribed");
@@ -341,9 +334,9 @@ fn a9_after_unsubscribed_nothing_follows() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 100);
     reader.stop_reading();
-    publish(&mut world, &writer, &["a", "b", "c"]);
+    world.publish(&writer, &["a", "b", "c"]);
     reader.unsubscribe(1);
-    publish(&mut world, &writer, &["d"]);
+    world.publish(&writer, &["d"]);
     // The number is free at once, and its next use is told apart by the order of the lane.
     reader.subscribe_to(Sub::new(1, "t").from(Start::Offset(2)).window(9));
     world.settle();
@@ -361,7 +354,7 @@ fn a9_unsubscribed_says_the_last_offset_delivered_if_any() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 2);
     assert_eq!(world.ask(&reader, reader.unsubscribe(1)), "ended");
-    publish(&mut world, &writer, &["a", "b", "c"]);
+    world.publish(&writer, &["a", "b", "c"]);
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(2)));
     assert_eq!(world.ask(&reader, reader.unsubscribe(1)), "ended 1");
 }

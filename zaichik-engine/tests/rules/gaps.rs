@@ -1,21 +1,8 @@
 //! R7 and R9: what happens when settings change, and gaps.
 
-use zaichik_proto::{Overflow, Record, Start, TopicOptions};
+use zaichik_proto::{Overflow, Start, TopicOptions};
 
-use crate::world::{Peer, Sub, World, ms, record, secs, us};
-
-fn topic(world: &mut World, options: TopicOptions) -> Peer {
-    let peer = world.connect();
-    assert_eq!(world.ask(&peer, peer.create("t", options)), "created");
-    peer
-}
-
-fn publish(world: &mut World, peer: &Peer, bodies: &[&str]) {
-    for body in bodies {
-        let answer = world.ask(peer, peer.publish("t", body));
-        assert!(answer.starts_with('@'), "{answer}");
-    }
-}
+use crate::world::{Peer, Sub, World, mortal, ms, record, secs, us};
 
 fn alter(world: &mut World, peer: &Peer, options: TopicOptions) {
     assert_eq!(world.ask(peer, peer.alter("t", options)), "done 0");
@@ -30,18 +17,14 @@ fn start(world: &mut World, start: Start) -> String {
     answer
 }
 
-fn mortal(body: &str, micros: u64) -> Record<'_> {
-    Record { ttl_micros: Some(micros), ..record(body.as_bytes()) }
-}
-
 #[test]
 fn r_11_a_lowered_ttl_applies_at_once() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retention_ttl(secs(100)));
+    let peer = world.topic(TopicOptions::new().retention_ttl(secs(100)));
     let reader = world.connect();
     world.ask(&reader, reader.subscribe(1, "t"));
     for body in ["0", "1", "2"] {
-        publish(&mut world, &peer, &[body]);
+        world.publish(&peer, &[body]);
         world.advance(secs(10));
     }
     alter(&mut world, &peer, TopicOptions::new().retention_ttl(secs(20)));
@@ -53,9 +36,9 @@ fn r_11_a_lowered_ttl_applies_at_once() {
 #[test]
 fn r_11_a_raised_ttl_resurrects_nothing() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retention_ttl(secs(15)));
+    let peer = world.topic(TopicOptions::new().retention_ttl(secs(15)));
     for body in ["0", "1"] {
-        publish(&mut world, &peer, &[body]);
+        world.publish(&peer, &[body]);
         world.advance(secs(10));
     }
     alter(&mut world, &peer, TopicOptions::new().retention_ttl(secs(1_000)));
@@ -72,10 +55,10 @@ fn r_11_a_raised_ttl_resurrects_nothing() {
 #[test]
 fn r7_lowered_and_raised_again_resurrects_nothing() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retention_ttl(secs(100)));
-    publish(&mut world, &peer, &["0"]);
+    let peer = world.topic(TopicOptions::new().retention_ttl(secs(100)));
+    world.publish(&peer, &["0"]);
     world.advance(secs(10));
-    publish(&mut world, &peer, &["1"]);
+    world.publish(&peer, &["1"]);
     alter(&mut world, &peer, TopicOptions::new().retention_ttl(secs(5)));
     alter(&mut world, &peer, TopicOptions::new().retention_ttl(secs(100)));
     assert_eq!(start(&mut world, Start::Earliest), "1..2");
@@ -87,7 +70,7 @@ fn r7_from_live_only_to_a_ttl_newcomers_see_nothing_old() {
     let peer = world.connect();
     let reader = world.connect();
     world.ask(&reader, reader.subscribe(1, "t"));
-    publish(&mut world, &peer, &["0", "1", "2"]);
+    world.publish(&peer, &["0", "1", "2"]);
     alter(&mut world, &peer, TopicOptions::new().retain_forever());
     for asked in [Start::Earliest, Start::Offset(0), Start::Offset(1), Start::Time(0)] {
         assert_eq!(start(&mut world, asked), "3..3");
@@ -96,7 +79,7 @@ fn r7_from_live_only_to_a_ttl_newcomers_see_nothing_old() {
     world.ask(&reader, reader.commit(1, 0));
     world.ask(&reader, reader.commit(1, 1));
     assert_eq!(reader.stream(), ["1/0=0", "1/1=1", "1/2=2"]);
-    publish(&mut world, &peer, &["3"]);
+    world.publish(&peer, &["3"]);
     assert_eq!(start(&mut world, Start::Earliest), "3..4");
     assert_eq!(start(&mut world, Start::Offset(1)), "3..4");
 }
@@ -104,11 +87,11 @@ fn r7_from_live_only_to_a_ttl_newcomers_see_nothing_old() {
 #[test]
 fn r7_from_a_ttl_to_live_only_nothing_is_kept_for_newcomers_and_memory_follows() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retain_forever());
+    let peer = world.topic(TopicOptions::new().retain_forever());
     let before = world.broker.ledger().topics;
     let body = "x".repeat(10_000);
     for _ in 0..50 {
-        publish(&mut world, &peer, &[&body]);
+        world.publish(&peer, &[&body]);
     }
     world.advance(secs(5));
     let reader = world.connect();
@@ -127,11 +110,11 @@ fn r7_from_a_ttl_to_live_only_nothing_is_kept_for_newcomers_and_memory_follows()
 #[test]
 fn r7_from_a_ttl_to_live_only_without_subscriptions_frees_memory() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retain_forever());
+    let peer = world.topic(TopicOptions::new().retain_forever());
     let before = world.broker.ledger().topics;
     let body = "x".repeat(10_000);
     for _ in 0..50 {
-        publish(&mut world, &peer, &[&body]);
+        world.publish(&peer, &[&body]);
     }
     world.advance(secs(5));
     alter(&mut world, &peer, TopicOptions::new().retention_ttl(secs(0)));
@@ -142,8 +125,8 @@ fn r7_from_a_ttl_to_live_only_without_subscriptions_frees_memory() {
 
 #[test]
 fn r7_a_lowered_ttl_frees_memory_in_bounded_steps() {
-    let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retain_forever());
+    let mut world = World::new().checked_at_rest();
+    let peer = world.topic(TopicOptions::new().retain_forever());
     let before = world.broker.ledger().topics;
     let records = vec![record(b"0123456789"); 10_000];
     for _ in 0..50 {
@@ -161,10 +144,10 @@ fn r7_a_lowered_ttl_frees_memory_in_bounded_steps() {
 fn r7_lower_limits_with_drop_oldest_apply_at_once() {
     for lower in [TopicOptions::new().max_messages(2), TopicOptions::new().max_bytes(40)] {
         let mut world = World::new();
-        let peer = topic(&mut world, TopicOptions::new().retain_forever());
+        let peer = world.topic(TopicOptions::new().retain_forever());
         let reader = world.connect();
         world.ask(&reader, reader.subscribe(1, "t"));
-        publish(&mut world, &peer, &["0", "1", "2", "3", "4"]);
+        world.publish(&peer, &["0", "1", "2", "3", "4"]);
         alter(&mut world, &peer, lower);
         assert_eq!(start(&mut world, Start::Earliest), "3..5");
         world.ask(&reader, reader.commit(1, 0));
@@ -178,8 +161,8 @@ fn r7_lower_limits_with_drop_oldest_apply_at_once() {
 #[test]
 fn r7_lower_limits_with_reject_remove_nothing() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retain_forever().overflow(Overflow::Reject));
-    publish(&mut world, &peer, &["0", "1", "2", "3", "4"]);
+    let peer = world.topic(TopicOptions::new().retain_forever().overflow(Overflow::Reject));
+    world.publish(&peer, &["0", "1", "2", "3", "4"]);
     alter(&mut world, &peer, TopicOptions::new().max_messages(2));
     assert_eq!(start(&mut world, Start::Earliest), "0..5");
     assert_eq!(world.ask(&peer, peer.publish("t", "5")), "refused TopicFull");
@@ -194,8 +177,8 @@ fn r7_lower_limits_with_reject_remove_nothing() {
 #[test]
 fn r7_from_reject_to_drop_oldest() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retain_forever().overflow(Overflow::Reject));
-    publish(&mut world, &peer, &["0", "1", "2", "3", "4"]);
+    let peer = world.topic(TopicOptions::new().retain_forever().overflow(Overflow::Reject));
+    world.publish(&peer, &["0", "1", "2", "3", "4"]);
     alter(&mut world, &peer, TopicOptions::new().max_messages(2));
     alter(&mut world, &peer, TopicOptions::new().overflow(Overflow::DropOldest));
     assert_eq!(start(&mut world, Start::Earliest), "3..5");
@@ -204,10 +187,10 @@ fn r7_from_reject_to_drop_oldest() {
 #[test]
 fn r7_whoever_waits_with_a_full_window_hears_of_it_at_its_turn() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retain_forever());
+    let peer = world.topic(TopicOptions::new().retain_forever());
     let reader = world.connect();
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(2)));
-    publish(&mut world, &peer, &["0", "1", "2", "3", "4"]);
+    world.publish(&peer, &["0", "1", "2", "3", "4"]);
     assert_eq!(reader.stream(), ["1/0=0", "1/1=1"]);
     alter(&mut world, &peer, TopicOptions::new().max_messages(1));
     assert!(reader.stream().is_empty());
@@ -219,14 +202,14 @@ fn r7_whoever_waits_with_a_full_window_hears_of_it_at_its_turn() {
 #[test]
 fn r9_what_expired_and_what_a_limit_removed_is_one_gap() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retain_forever().max_messages(4));
+    let peer = world.topic(TopicOptions::new().retain_forever().max_messages(4));
     let reader = world.connect();
     world.ask(&reader, reader.subscribe(1, "t"));
-    publish(&mut world, &peer, &["0", "1", "2", "3"]);
+    world.publish(&peer, &["0", "1", "2", "3"]);
     world.ask(&peer, peer.publish_all("t", &[mortal("4", 1_000), mortal("5", 1_000)]));
-    publish(&mut world, &peer, &["6"]);
+    world.publish(&peer, &["6"]);
     world.advance(ms(1));
-    publish(&mut world, &peer, &["7", "8"]);
+    world.publish(&peer, &["7", "8"]);
     // 1, 2 and 3 fell to the limit, 4 and 5 expired: what begins below what a limit removed says limit.
     world.ask(&reader, reader.commit(1, 0));
     assert_eq!(reader.stream(), ["1/0=0", "1/1..6 limit", "1/6=6"]);
@@ -235,16 +218,16 @@ fn r9_what_expired_and_what_a_limit_removed_is_one_gap() {
 #[test]
 fn r9_the_reason_is_expired_above_what_a_limit_removed() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retain_forever().max_messages(4));
+    let peer = world.topic(TopicOptions::new().retain_forever().max_messages(4));
     let reader = world.connect();
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(9)));
-    publish(&mut world, &peer, &["0", "1", "2", "3", "4"]);
+    world.publish(&peer, &["0", "1", "2", "3", "4"]);
     let late = world.connect();
     world.ask(&late, late.subscribe(1, "t"));
     world.ask(&peer, peer.publish_all("t", &[mortal("5", 1_000)]));
     alter(&mut world, &peer, TopicOptions::new().max_messages(100));
     world.advance(ms(1));
-    publish(&mut world, &peer, &["6"]);
+    world.publish(&peer, &["6"]);
     for offset in [1, 2, 3, 4] {
         world.ask(&late, late.commit(1, offset));
     }
@@ -254,7 +237,7 @@ fn r9_the_reason_is_expired_above_what_a_limit_removed() {
 #[test]
 fn r9_a_gap_takes_no_place_in_the_window() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retain_forever());
+    let peer = world.topic(TopicOptions::new().retain_forever());
     world.ask(&peer, peer.publish_all("t", &[record(b"0"), mortal("1", 1_000), record(b"2"), record(b"3")]));
     world.advance(ms(1));
     let reader = world.connect();
@@ -265,7 +248,7 @@ fn r9_a_gap_takes_no_place_in_the_window() {
 #[test]
 fn r9_the_cursor_moves_past_a_gap_by_itself() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retain_forever());
+    let peer = world.topic(TopicOptions::new().retain_forever());
     let records = [record(b"0"), mortal("1", 1_000), mortal("2", 1_000), record(b"3")];
     world.ask(&peer, peer.publish_all("t", &records));
     world.advance(ms(1));
@@ -277,10 +260,10 @@ fn r9_the_cursor_moves_past_a_gap_by_itself() {
 #[test]
 fn r9_a_gap_at_the_front_moves_the_cursor_at_once() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retain_forever());
+    let peer = world.topic(TopicOptions::new().retain_forever());
     let reader = world.connect();
     world.ask(&reader, reader.subscribe(1, "t"));
-    publish(&mut world, &peer, &["0"]);
+    world.publish(&peer, &["0"]);
     world.ask(&reader, reader.commit(1, 0));
     reader.stop_reading();
     // The lane is full of another subscription's deliveries, so this one can't be served at once.
@@ -303,7 +286,7 @@ fn r9_a_gap_at_the_front_moves_the_cursor_at_once() {
 #[test]
 fn r9_a_commit_inside_a_gap_commits_what_was_before_it() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retain_forever());
+    let peer = world.topic(TopicOptions::new().retain_forever());
     let records = [record(b"0"), mortal("1", 1_000), mortal("2", 1_000), record(b"3"), record(b"4")];
     world.ask(&peer, peer.publish_all("t", &records));
     world.advance(ms(1));
@@ -318,24 +301,24 @@ fn r9_a_commit_inside_a_gap_commits_what_was_before_it() {
 #[test]
 fn r9_a_gap_at_the_end_is_told_and_the_reader_goes_on() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retention_ttl(secs(1)));
+    let peer = world.topic(TopicOptions::new().retention_ttl(secs(1)));
     let reader = world.connect();
     world.ask(&reader, reader.subscribe(1, "t"));
-    publish(&mut world, &peer, &["0", "1", "2"]);
+    world.publish(&peer, &["0", "1", "2"]);
     world.advance(secs(2));
     assert_eq!(world.ask(&reader, reader.commit(1, 0)), "done 1");
     assert_eq!(reader.stream(), ["1/0=0", "1/1..3 expired"]);
-    publish(&mut world, &peer, &["3"]);
+    world.publish(&peer, &["3"]);
     assert_eq!(reader.stream(), ["1/3=3"]);
 }
 
 #[test]
 fn r9_a_gap_is_sent_once() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retention_ttl(secs(1)));
+    let peer = world.topic(TopicOptions::new().retention_ttl(secs(1)));
     let reader = world.connect();
     world.ask(&reader, reader.subscribe(1, "t"));
-    publish(&mut world, &peer, &["0", "1"]);
+    world.publish(&peer, &["0", "1"]);
     world.advance(secs(2));
     world.ask(&reader, reader.commit(1, 0));
     assert_eq!(reader.stream(), ["1/0=0", "1/1..2 expired"]);
@@ -347,7 +330,7 @@ fn r9_a_gap_is_sent_once() {
 #[test]
 fn r9_many_mortal_records_make_one_gap_each_run() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retain_forever());
+    let peer = world.topic(TopicOptions::new().retain_forever());
     let mut expected = Vec::new();
     for run in 0..20_u64 {
         let mortals = vec![mortal("m", 1_000_000); 50];
@@ -367,11 +350,11 @@ fn r9_many_mortal_records_make_one_gap_each_run() {
 #[test]
 fn r9_two_subscriptions_get_their_own_gaps() {
     let mut world = World::new();
-    let peer = topic(&mut world, TopicOptions::new().retain_forever().max_messages(2));
+    let peer = world.topic(TopicOptions::new().retain_forever().max_messages(2));
     let (one, two) = (world.connect(), world.connect());
     world.ask(&one, one.subscribe(1, "t"));
     world.ask(&two, two.subscribe_to(Sub::new(1, "t").window(2)));
-    publish(&mut world, &peer, &["0", "1", "2", "3", "4"]);
+    world.publish(&peer, &["0", "1", "2", "3", "4"]);
     world.advance(us(1));
     world.ask(&one, one.commit(1, 0));
     world.ask(&two, two.commit(1, 1));

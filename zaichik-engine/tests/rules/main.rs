@@ -3,13 +3,27 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
 
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod compaction;
+#[cfg(test)]
+mod contract;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
+mod drain;
+#[cfg(test)]
 mod gaps;
 #[cfg(test)]
+mod handshake;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod order;
+#[cfg(test)]
+mod overflow;
 #[cfg(test)]
 mod publishing;
 #[cfg(test)]
@@ -17,6 +31,10 @@ mod retention;
 #[cfg(test)]
 mod session;
 #[cfg(test)]
+mod start;
+#[cfg(test)]
 mod topics;
+#[cfg(test)]
+mod wire;
 #[cfg(test)]
 mod world;

@@ -9,7 +9,8 @@ use crate::refusal::Refusal;
 /// A frame from the broker to a client (docs/protocol.md §7).
 ///
 /// Subscribed, Delivery, Gap, Fenced and Unsubscribed travel in the *stream lane*, all others in the *control
-/// lane*; order holds within a lane (semantics A7). The Goodbye that answers Close ends the stream lane.
+/// lane*; order holds within a lane (semantics A7). The Goodbye that answers Close, and Fatal, come last of
+/// all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerFrame<'a> {
     /// The first frame of a connection.

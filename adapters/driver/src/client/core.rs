@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use zaichik_engine::{
-    Answer, Client as Machine, ClientConfig, Incoming, Link, RequestError, RequestId, SubscriptionId,
-    Timestamp,
+    Answer, Client as Machine, ClientConfig, Link, RequestError, RequestId, SubscriptionId, Timestamp,
 };
 
 use super::error::ClientError;
@@ -34,13 +33,15 @@ pub(crate) struct State {
     /// The background task is gone: nothing will be sent or received any more.
     abandoned: bool,
     task: Option<Waker>,
+    /// The background task stopped reading because there is no room for what comes.
+    pub(crate) is_paused: bool,
     replies: HashMap<RequestId, Reply>,
     publishers: HashMap<PublisherId, InFlight>,
     next_publisher: u64,
-    /// Who waits for room for a request: each answer and each write makes some.
+    /// Who waits for room for a request: each answer, read and write may make some.
     pub(crate) room: Room,
     readers: HashMap<SubscriptionId, Option<Waker>>,
-    /// Subscriptions that were dropped and have not ended yet.
+    /// Subscriptions that were dropped and may still get something.
     leaving: BTreeSet<SubscriptionId>,
     /// Who waits for the link to open or close.
     watchers: Vec<Waker>,
@@ -56,6 +57,8 @@ enum Reply {
     Arrived(Result<Answer, RequestError>),
     /// To a publisher's count.
     Counted(PublisherId),
+    /// To nobody: it tells that nothing more comes of a subscription that was dropped.
+    Left(SubscriptionId),
 }
 
 /// A publisher of this client.
@@ -114,11 +117,12 @@ impl Core {
         let mut wakes = Wakes::default();
         let mut state = self.lock();
         let now = self.clock.now();
-        let read = state.machine.wants_read();
         let value = step(&mut state, now);
         state.dispatch(&mut wakes);
-        // Taking a message may make room for the next one.
-        if wake_task || (!read && state.machine.wants_read()) {
+        // Taking a message may have made room for the next one, and the stream was not asked for that.
+        let is_unasked = state.is_paused && state.machine.wants_read();
+        if wake_task || is_unasked {
+            state.is_paused = false;
             wakes.extend(state.task.take());
         }
         drop(state);
@@ -159,6 +163,7 @@ impl State {
             connect_error: None,
             abandoned: false,
             task: None,
+            is_paused: false,
             replies: HashMap::new(),
             publishers: HashMap::new(),
             next_publisher: 0,
@@ -227,7 +232,7 @@ impl State {
                 keep(kept, waker);
                 return None;
             }
-            Some(Reply::Counted(_)) => return None,
+            Some(Reply::Counted(_) | Reply::Left(_)) => return None,
             Some(Reply::Arrived(_) | Reply::Awaited(_)) | None => {}
         }
         match self.replies.remove(&id) {
@@ -270,20 +275,23 @@ impl State {
 
     /// Nobody takes a subscription's messages any more.
     pub(crate) fn leave(&mut self, now: Timestamp, id: SubscriptionId) {
-        self.readers.remove(&id);
-        // Refused only if there is no such subscription any more, or the client is over.
-        let _ = self.machine.unsubscribe(now, id);
-        self.leaving.insert(id);
+        self.forget_reader(id);
+        // Refused only if the subscription has ended already, or the client is about to.
+        if let Ok(request) = self.machine.unsubscribe(now, id) {
+            self.leaving.insert(id);
+            self.replies.insert(request, Reply::Left(id));
+        }
         self.discard(id);
+    }
+
+    /// A subscription has ended, and its end was taken.
+    pub(crate) fn forget_reader(&mut self, id: SubscriptionId) {
+        self.readers.remove(&id);
     }
 
     /// Takes what is left of a subscription that nobody listens to.
     fn discard(&mut self, id: SubscriptionId) {
-        while let Some(incoming) = self.machine.poll_incoming(id) {
-            if matches!(incoming, Incoming::Ended(_) | Incoming::Fenced | Incoming::Refused(_)) {
-                self.leaving.remove(&id);
-            }
-        }
+        while self.machine.poll_incoming(id).is_some() {}
     }
 
     fn abandonment(&self) -> ClientError {
@@ -337,6 +345,12 @@ impl State {
                     wakes.extend(waker);
                 }
             }
+            Some(Reply::Left(subscription)) => {
+                let subscription = *subscription;
+                self.replies.remove(&id);
+                self.leaving.remove(&subscription);
+                self.discard(subscription);
+            }
             Some(Reply::Counted(publisher)) => {
                 let publisher = *publisher;
                 self.replies.remove(&id);
@@ -369,6 +383,18 @@ impl State {
         for reader in self.readers.values_mut() {
             wakes.extend(reader.take());
         }
+    }
+}
+
+#[cfg(test)]
+impl State {
+    /// Whether nobody waits for anything.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.replies.is_empty()
+            && self.publishers.is_empty()
+            && self.readers.is_empty()
+            && self.leaving.is_empty()
+            && self.room.is_empty()
     }
 }
 

@@ -16,7 +16,7 @@ pub enum ClientError {
     /// One request failed; the client goes on.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The first connection could not be made.
+    /// The first connection could not be made; the error names the address.
     #[error("cannot connect to the broker: {0}")]
     Connect(#[source] Arc<io::Error>),
     /// The client is over.

@@ -27,6 +27,7 @@ const MAX_IN_FLIGHT: usize = 64;
 /// Messages that are [fed](futures::SinkExt::feed) without a flush leave together: up to 256 of them and 32 KiB
 /// are one step, which the broker accepts or refuses as a whole. A flush is done when everything has its answer.
 /// An error is reported once, by the next call; it tells that some of the messages before it were not accepted.
+/// Dropping it loses what was fed and never flushed; what had left is published, and nobody is told.
 pub struct Publisher {
     owner: Arc<Owner>,
     topic: Arc<str>,

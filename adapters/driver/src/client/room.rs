@@ -61,6 +61,13 @@ impl Room {
 }
 
 #[cfg(test)]
+impl Room {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

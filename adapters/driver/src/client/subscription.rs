@@ -250,6 +250,7 @@ impl Subscription {
                 Some(Ok(Incoming::Restarted { .. })) => self.taken = None,
                 Some(Ok(Incoming::Gap { .. } | Incoming::Reconnected { .. })) => {}
                 None | Some(Err(_) | Ok(Incoming::Refused(_) | Incoming::Fenced | Incoming::Ended(_))) => {
+                    core.look(|state, _| state.forget_reader(id));
                     self.over = true;
                     self.membership.id = None;
                 }

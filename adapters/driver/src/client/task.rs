@@ -94,7 +94,7 @@ impl<R: Runtime> Task<R> {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Outlook> {
         self.poll_connecting(cx);
         let connect_by = self.connecting.as_ref().map(|connecting| connecting.by);
-        let Self { core, stream, .. } = self;
+        let Self { core, stream, target, .. } = self;
         let outlook = core.look(|state, now| {
             state.watch_task(cx.waker());
             state.machine.handle_timeout(now);
@@ -109,7 +109,7 @@ impl<R: Runtime> Task<R> {
                     let next = connect_by.unwrap_or(at);
                     Outlook::Idle(state.machine.next_timeout().into_iter().chain([next]).min())
                 }
-                Link::Handshake | Link::Open | Link::Closing => pump(cx, state, now, stream),
+                Link::Handshake | Link::Open | Link::Closing => pump(cx, state, now, stream, target),
             }
         });
         match outlook {
@@ -145,17 +145,22 @@ impl<R: Runtime> Task<R> {
         let Self { core, stream, target, .. } = self;
         core.look(|state, now| match connected {
             Ok(connected) => {
+                tracing::debug!(broker = %target, "connected");
                 *stream = Some(connected);
                 state.connect_error = None;
                 state.machine.handle_connected(now);
             }
             Err(error) => {
                 tracing::debug!(broker = %target, %error, "connecting failed");
+                let error = match target {
+                    Target::Remote(address) => io::Error::new(error.kind(), format!("{address}: {error}")),
+                    Target::Local(_) => {
+                        // A broker in this program does not come back.
+                        state.give_up();
+                        error
+                    }
+                };
                 state.connect_error = Some(Arc::new(error));
-                if matches!(target, Target::Local(_)) {
-                    // A broker in this program does not come back.
-                    state.give_up();
-                }
                 state.machine.handle_disconnected(now);
             }
         });
@@ -199,6 +204,7 @@ fn pump<I: Io>(
     state: &mut State,
     now: Timestamp,
     stream: &mut Option<Stream<I>>,
+    target: &Target,
 ) -> Outlook {
     let moved = match stream {
         Some(stream) => read(cx, state, now, stream).and_then(|read| Ok(read | write(cx, state, stream)?)),
@@ -213,9 +219,10 @@ fn pump<I: Io>(
             Outlook::Idle(state.machine.next_timeout())
         }
         Err(error) => {
-            tracing::debug!(%error, "connection broke");
+            tracing::debug!(broker = %target, %error, "connection broke");
             *stream = None;
             state.machine.handle_disconnected(now);
+            state.room.call();
             Outlook::Busy
         }
     }
@@ -234,10 +241,13 @@ fn read(cx: &mut Context<'_>, state: &mut State, now: Timestamp, stream: &mut im
             Poll::Ready(Ok(count)) => {
                 left = left.saturating_sub(count);
                 state.machine.handle_read(now);
+                // An answer to a request that was given up is told to nobody, but makes room.
+                state.room.call();
             }
             Poll::Ready(Err(error)) => return Err(error),
         }
     }
+    state.is_paused = !state.machine.wants_read();
     Ok(false)
 }
 

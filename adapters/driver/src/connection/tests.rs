@@ -4,41 +4,18 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "whatever else comes fails the test")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Wake, Waker};
+use std::task::Waker;
 
 use zaichik_engine::{Broker, BrokerConfig};
 use zaichik_proto::{
-    AckLevel, ClientFrame, FaultCode, Hello, Limits, MAGIC, PROTOCOL_VERSION, Publish, Record, Records,
-    ServerDecoder, ServerFrame, Start, Subscribe,
+    AckLevel, ClientFrame, FaultCode, HEADER_LEN, Hello, Limits, MAGIC, PROTOCOL_VERSION, Publish, Record,
+    Records, ServerDecoder, ServerFrame, Start, Subscribe,
 };
 
 use super::*;
 use crate::housekeeping::Housekeeping;
 use crate::local::LocalIo;
-
-/// Never rings.
-struct Silent;
-
-impl Timer for Silent {
-    fn poll_until(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
-        Poll::Pending
-    }
-}
-
-/// A task that is polled only when it was woken.
-struct Task {
-    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    woken: Arc<Flag>,
-}
-
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
+use crate::manual::{Silent, Task};
 
 /// A broker, the tasks of its connections, and the other ends of those.
 struct World {
@@ -55,7 +32,11 @@ struct Peer {
 
 impl World {
     fn new() -> Self {
-        let broker = Broker::new(BrokerConfig::new(1, 2)).expect("the defaults are valid");
+        Self::with(BrokerConfig::new(1, 2))
+    }
+
+    fn with(config: BrokerConfig) -> Self {
+        let broker = Broker::new(config).expect("a valid configuration");
         let shared = Shared::new(broker);
         let mut world = Self { shared, tasks: Vec::new(), peers: Vec::new() };
         let housekeeping = Housekeeping::new(Silent, &world.shared);
@@ -64,8 +45,7 @@ impl World {
     }
 
     fn spawn(&mut self, future: impl Future<Output = ()> + 'static) {
-        let woken = Arc::new(Flag(AtomicBool::new(true)));
-        self.tasks.push(Task { future: Some(Box::pin(future)), woken });
+        self.tasks.push(Task::new(future));
     }
 
     /// A connection whose handshake is done; its task's index is one more than its peer's.
@@ -89,13 +69,13 @@ impl World {
         peer
     }
 
-    fn subscribe(&mut self, peer: usize) {
+    fn subscribe(&mut self, peer: usize, window: u32) {
         let subscribe = Subscribe {
             request: 1,
             subscription: 1,
             topic: b"t",
             start: Start::Earliest,
-            window: 0,
+            window,
             window_bytes: 0,
             max_attempts: 0,
             dead_letter: b"",
@@ -108,8 +88,17 @@ impl World {
     fn send(&mut self, peer: usize, frame: &ClientFrame<'_>) {
         let mut bytes = BytesMut::new();
         frame.encode(&mut bytes);
-        self.peers[peer].send(&bytes);
-        self.run();
+        self.send_bytes(peer, &bytes);
+    }
+
+    /// Sends as much at a time as the stream takes.
+    fn send_bytes(&mut self, peer: usize, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let sent = self.peers[peer].try_send(bytes);
+            assert_ne!(sent, 0, "the broker does not read");
+            bytes = &bytes[sent..];
+            self.run();
+        }
     }
 
     /// Polls what was woken until nothing is.
@@ -128,26 +117,22 @@ impl World {
     }
 }
 
-impl Task {
-    fn is_due(&self) -> bool {
-        self.future.is_some() && self.woken.0.load(Ordering::Relaxed)
+impl Peer {
+    fn send(&mut self, bytes: &[u8]) {
+        assert_eq!(self.try_send(bytes), bytes.len());
     }
 
-    fn poll(&mut self) {
-        self.woken.0.store(false, Ordering::Relaxed);
-        let waker = Waker::from(Arc::clone(&self.woken));
-        if let Some(future) = &mut self.future
-            && future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready()
-        {
-            self.future = None;
+    fn try_send(&mut self, mut bytes: &[u8]) -> usize {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.io.poll_write(&mut cx, &mut bytes) {
+            Poll::Ready(sent) => sent.expect("open"),
+            Poll::Pending => 0,
         }
     }
-}
 
-impl Peer {
-    fn send(&mut self, mut bytes: &[u8]) {
+    fn is_silent(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(self.io.poll_write(&mut cx, &mut bytes).is_ready());
+        self.received.is_empty() && self.io.poll_read(&mut cx, &mut self.received, usize::MAX).is_pending()
     }
 
     fn frame<T>(&mut self, look: impl FnOnce(ServerFrame<'_>) -> T) -> T {
@@ -162,11 +147,21 @@ impl Peer {
 }
 
 fn publish(world: &mut World, peer: usize) {
-    let mut record = Vec::new();
-    Record { body: b"x", ..Record::default() }.encode(&mut record);
-    let records = Records::from_encoded(1, &record);
+    world.send_bytes(peer, &quiet_publish(&[b"x"]));
+}
+
+/// A publish that wants no answer.
+fn quiet_publish(bodies: &[&[u8]]) -> BytesMut {
+    let mut records = Vec::new();
+    for body in bodies {
+        Record { body, ..Record::default() }.encode(&mut records);
+    }
+    let count = u32::try_from(bodies.len()).expect("a few");
+    let records = Records::from_encoded(count, &records);
     let publish = Publish { request: 9, ack: AckLevel::None, producer: None, topic: b"t", records };
-    world.send(peer, &ClientFrame::Publish(publish));
+    let mut bytes = BytesMut::new();
+    ClientFrame::Publish(publish).encode(&mut bytes);
+    bytes
 }
 
 #[test]
@@ -174,7 +169,7 @@ fn nobody_is_stranded_however_many_there_are() {
     let mut world = World::new();
     let readers: Vec<usize> = (0..700).map(|_| world.connect()).collect();
     for reader in &readers {
-        world.subscribe(*reader);
+        world.subscribe(*reader, 0);
     }
     let writer = world.connect();
     publish(&mut world, writer);
@@ -188,16 +183,10 @@ fn wakes_survive_a_publisher_that_is_gone_at_once() {
     let mut world = World::new();
     let readers: Vec<usize> = (0..300).map(|_| world.connect()).collect();
     for reader in &readers {
-        world.subscribe(*reader);
+        world.subscribe(*reader, 0);
     }
     let writer = world.connect();
-    let mut record = Vec::new();
-    Record { body: b"x", ..Record::default() }.encode(&mut record);
-    let mut bytes = BytesMut::new();
-    let records = Records::from_encoded(1, &record);
-    ClientFrame::Publish(Publish { request: 9, ack: AckLevel::None, producer: None, topic: b"t", records })
-        .encode(&mut bytes);
-    world.peers[writer].send(&bytes);
+    world.peers[writer].send(&quiet_publish(&[b"x"]));
     // One poll of the publisher, and its task is dropped.
     world.tasks[writer + 1].poll();
     world.tasks[writer + 1].future = None;
@@ -214,8 +203,6 @@ fn b_18_a_broker_that_failed_tells_every_connection() {
     let shared = Arc::clone(&world.shared);
     let failed = catch_unwind(AssertUnwindSafe(|| shared.inspect(|_| panic!("the broker fails"))));
     assert!(failed.is_err());
-    // Some connection hears of it first, and its end wakes the others.
-    world.tasks[peers[0] + 1].woken.0.store(true, Ordering::Relaxed);
     world.run();
     for peer in peers {
         let code = world.peers[peer].frame(|frame| match frame {
@@ -255,4 +242,47 @@ fn a_connection_that_is_dropped_is_forgotten() {
     world.tasks[peer + 1].future = None;
     assert_eq!(world.shared.inspect(Broker::session_count), Ok(0));
     assert!(world.shared.tasks().no_connections(Waker::noop()));
+}
+
+#[test]
+fn a_connection_whose_buffer_was_full_is_read_again() {
+    let mut config = BrokerConfig::new(1, 2);
+    (config.wire.max_message, config.wire.max_frame) = (60 << 10, 64 << 10);
+    let body = vec![7; 64 << 10];
+    let (first, rest) = (&body[..40 << 10], &body[..20 << 10]);
+    let fixed = quiet_publish(&[first, rest]).len() - rest.len();
+    let frame = quiet_publish(&[first, &body[..body.len() + HEADER_LEN - fixed]]);
+    assert_eq!(frame.len(), (64 << 10) + HEADER_LEN, "the largest there is");
+    let mut world = World::with(config);
+    let writer = world.connect();
+    // All but a byte of the first one, so that the buffer is full before the second one is whole.
+    let mut bytes = frame.repeat(4);
+    let last = bytes.split_off(frame.len() - 1);
+    world.send_bytes(writer, &bytes);
+    world.send_bytes(writer, &last);
+    world.send(writer, &ClientFrame::Ping { nonce: 5 });
+    world.peers[writer].frame(|frame| assert_eq!(frame, ServerFrame::Pong { nonce: 5 }));
+}
+
+#[test]
+fn b_06_a_publisher_is_read_again_when_memory_was_freed() {
+    let mut config = BrokerConfig::new(1, 2);
+    config.memory_budget = 1 << 20;
+    let mut world = World::with(config);
+    let (reader, writer) = (world.connect(), world.connect());
+    world.subscribe(reader, 1);
+    // Kept until the reader commits it, which it never does.
+    let message = quiet_publish(&[&vec![7; 60 << 10]]);
+    for _ in 0..16 {
+        world.peers[writer].try_send(&message);
+        world.run();
+    }
+    let mut ping = BytesMut::new();
+    ClientFrame::Ping { nonce: 5 }.encode(&mut ping);
+    world.peers[writer].send(&ping);
+    world.run();
+    assert!(world.peers[writer].is_silent(), "it is not read while memory is short");
+    world.tasks[reader + 1].future = None;
+    world.run();
+    world.peers[writer].frame(|frame| assert_eq!(frame, ServerFrame::Pong { nonce: 5 }));
 }

@@ -90,10 +90,9 @@ impl Log {
             after if after == self.chunks.len() && tail_begins_below => after,
             after => after.saturating_sub(1),
         };
-        let (Some(span), data) = self.part(index) else {
+        let Some((mut offset, mut base, mut rest)) = self.existing(index) else {
             return by_count;
         };
-        let (mut offset, mut base, mut rest) = (span.start, span.base, data);
         while base < below {
             let Some(head) = RecordHead::peek(rest) else {
                 offset = self.part_end(index);
@@ -118,15 +117,27 @@ impl Log {
     pub(super) fn end_of_expired(&self, now: u64, ttl: u64) -> u64 {
         let dead = |timestamp: u64| timestamp.saturating_add(ttl) <= now;
         let index = self.chunks.partition_point(|chunk| dead(chunk.span.last_timestamp));
-        let (Some(span), data) = self.part(index) else {
+        let Some((mut offset, _, mut rest)) = self.existing(index) else {
             return self.end;
         };
-        let (mut offset, mut rest) = (span.start, data);
         while let Some(head) = RecordHead::peek(rest).filter(|head| dead(head.timestamp)) {
             offset = offset.saturating_add(1);
             rest = rest.get(head.len..).unwrap_or_default();
         }
         offset
+    }
+
+    /// The records of a chunk, or of the tail, that exist: the offset of the first one, the bytes accepted before it,
+    /// and the bytes from it on. Nothing is walked through twice as the first record of the log rises.
+    fn existing(&self, index: usize) -> Option<(u64, u64, &[u8])> {
+        let (span, data) = self.part(index);
+        let span = span?;
+        if self.first.offset <= span.start || self.first.offset >= self.part_end(index) {
+            return Some((span.start, span.base, data));
+        }
+        let first = self.locate(self.first);
+        let rest = data.get(first.byte as usize..).unwrap_or_default();
+        Some((first.offset, span.base.saturating_add(u64::from(first.byte)), rest))
     }
 
     /// The same offset with its place: found from what was seen, if that still holds, else by a walk from the

@@ -3,9 +3,12 @@
 //! Peers speak frames over bytes through real sessions. After every call the broker is checked against itself, and
 //! when nothing moves any more, nobody may be found to have been forgotten.
 
+mod dice;
 mod peer;
 mod pipe;
+mod remote;
 mod show;
+mod stir;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,11 +17,15 @@ use std::time::Duration;
 
 use bytes::Buf;
 use zaichik_engine::{
-    Broker, BrokerConfig, CloseReason, Effects, Session, SessionId, Status, Timestamp, Turn,
+    Broker, BrokerConfig, CloseReason, Effects, Note, Session, SessionId, Status, Timestamp, Turn,
 };
+use zaichik_proto::TopicOptions;
 
-pub(crate) use self::peer::{Peer, Sub, keyed, record};
-use self::pipe::Pipe;
+pub(crate) use self::dice::Dice;
+pub(crate) use self::peer::{Peer, Sub, keyed, mortal, record};
+use self::pipe::{Flow, Pipe};
+use self::remote::Remote;
+pub(crate) use self::remote::RemoteId;
 
 /// Steps after which something that should come to rest counts as never doing so.
 const MAX_STEPS: usize = 200_000;
@@ -43,9 +50,12 @@ pub(crate) struct World {
     effects: Effects,
     now: Timestamp,
     ends: Vec<End>,
+    remotes: Vec<Remote>,
     by_id: BTreeMap<SessionId, usize>,
     /// When housekeeping sleeps until: it is woken only by what the broker tells.
     armed: Option<Timestamp>,
+    /// Whether the broker is checked against itself after every call, or only when all is at rest.
+    is_thorough: bool,
 }
 
 /// The broker's end of a connection.
@@ -75,9 +85,17 @@ impl World {
             // Not zero, so that clocks can go back.
             now: Timestamp::from_micros(1_000_000_000),
             ends: Vec::new(),
+            remotes: Vec::new(),
             by_id: BTreeMap::new(),
             armed: None,
+            is_thorough: true,
         }
+    }
+
+    /// For worlds so large that checking all of it after every call takes too long.
+    pub(crate) fn checked_at_rest(mut self) -> Self {
+        self.is_thorough = false;
+        self
     }
 
     pub(crate) const fn now(&self) -> Timestamp {
@@ -93,15 +111,45 @@ impl World {
         peer
     }
 
+    /// The topic "t" with these settings, and a connection.
+    pub(crate) fn topic(&mut self, options: TopicOptions) -> Peer {
+        let peer = self.connect();
+        assert_eq!(self.ask(&peer, peer.create("t", options)), "created");
+        peer
+    }
+
+    /// Publishes to the topic "t", which accepts it.
+    pub(crate) fn publish(&mut self, peer: &Peer, bodies: &[&str]) {
+        for body in bodies {
+            let answer = self.ask(peer, peer.publish("t", body));
+            assert!(answer.starts_with('@'), "{answer}");
+        }
+    }
+
+    /// What a newcomer to the topic "t" gets that takes everything.
+    pub(crate) fn everything(&mut self) -> Vec<String> {
+        let newcomer = self.connect();
+        self.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "t").window(0)));
+        let stream = newcomer.stream();
+        newcomer.close();
+        self.settle();
+        stream
+    }
+
     /// A connection on which nothing was said yet.
     pub(crate) fn dial(&mut self) -> Peer {
+        Peer::new(self.open())
+    }
+
+    /// A new byte stream to the broker.
+    fn open(&mut self) -> Rc<RefCell<Pipe>> {
         let session = self.broker.accept(self.now, &mut self.effects);
         let pipe = Rc::new(RefCell::new(Pipe::new(self.ends.len())));
         self.by_id.insert(session.id(), self.ends.len());
         let session = Some(session);
         self.ends.push(End { session, pipe: Rc::clone(&pipe), is_due: true, knows_eof: false, reason: None });
         self.collect(false);
-        Peer::new(pipe)
+        pipe
     }
 
     /// The answer to a request, once everything has come to rest; "-" if there is none.
@@ -116,6 +164,9 @@ impl World {
         for index in 0..self.ends.len() {
             moved |= self.step_end(index);
         }
+        for index in 0..self.remotes.len() {
+            moved |= self.step_remote(index);
+        }
         moved
     }
 
@@ -123,6 +174,7 @@ impl World {
     pub(crate) fn settle(&mut self) {
         self.run();
         self.assert_nobody_is_stranded();
+        self.verify();
     }
 
     /// Time goes on, and every deadline on the way is met exactly.
@@ -142,6 +194,20 @@ impl World {
         panic!("deadlines never end");
     }
 
+    /// Time goes on while no connection does anything: only housekeeping runs, when it was told to.
+    pub(crate) fn sleep(&mut self, by: Duration) {
+        let target = self.now + by;
+        for _ in 0..MAX_STEPS {
+            let Some(next) = self.armed.filter(|next| *next <= target) else {
+                self.now = target;
+                return;
+            };
+            self.now = self.now.max(next);
+            self.keep_house();
+        }
+        panic!("housekeeping never ends");
+    }
+
     /// The clock jumps, also back; no deadline on the way is met.
     pub(crate) fn jump(&mut self, to: Timestamp) {
         self.now = to;
@@ -150,7 +216,7 @@ impl World {
     /// The next deadline of anybody.
     pub(crate) fn next_timeout(&self) -> Option<Timestamp> {
         let sessions = self.ends.iter().filter_map(|end| end.session.as_ref()?.next_timeout());
-        sessions.chain(self.armed).min()
+        sessions.chain(self.armed).chain(self.remote_timeouts()).min()
     }
 
     /// The broker's end of a peer's connection, while there is one.
@@ -177,6 +243,13 @@ impl World {
     pub(crate) fn detach(&mut self, id: SessionId) {
         self.broker.detach(self.now, id, &mut self.effects);
         self.collect(false);
+    }
+
+    /// The notes for a log since the last call; the first call asks for them.
+    pub(crate) fn take_notes(&mut self) -> Vec<Note> {
+        let notes = std::iter::from_fn(|| self.effects.pop_note()).collect();
+        self.effects.set_notes(true);
+        notes
     }
 
     fn run(&mut self) {
@@ -207,7 +280,7 @@ impl World {
         };
         let pipe = Rc::clone(&end.pipe);
         let mut pipe = pipe.borrow_mut();
-        if pipe.is_cut {
+        if pipe.flow == Flow::Cut {
             let id = session.id();
             end.session = None;
             pipe.is_closed = true;
@@ -221,7 +294,11 @@ impl World {
             session.inbound().extend_from_slice(&pipe.to_broker.split_to(count));
             session.handle_read(now);
             (end.is_due, moved) = (true, true);
-        } else if pipe.is_finished && !end.knows_eof && pipe.to_broker.is_empty() && session.wants_read() {
+        } else if pipe.flow == Flow::Finished
+            && !end.knows_eof
+            && pipe.to_broker.is_empty()
+            && session.wants_read()
+        {
             end.knows_eof = true;
             session.handle_eof(now);
             (end.is_due, moved) = (true, true);
@@ -267,6 +344,12 @@ impl World {
         }
         let is_told = next.is_none_or(|next| self.armed.is_some_and(|armed| armed <= next));
         assert!(is_told || more, "the deadline moved to {next:?}, and nobody was told: {:?}", self.armed);
+        if self.is_thorough {
+            self.verify();
+        }
+    }
+
+    fn verify(&self) {
         if let Err(error) = self.broker.verify() {
             panic!("the broker contradicts itself: {error}");
         }

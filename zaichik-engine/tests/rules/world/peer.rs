@@ -11,7 +11,7 @@ use zaichik_proto::{
     TopicStatus, Unsubscribe, Welcome,
 };
 
-use super::pipe::Pipe;
+use super::pipe::{Flow, Pipe};
 use super::show;
 
 /// A message as it was received.
@@ -55,6 +55,11 @@ impl<'a> Sub<'a> {
 
 pub(crate) const fn record(body: &[u8]) -> Record<'_> {
     keyed_or_not(None, body)
+}
+
+/// A record with a time to live of its own.
+pub(crate) const fn mortal(body: &str, micros: u64) -> Record<'_> {
+    Record { ttl_micros: Some(micros), ..record(body.as_bytes()) }
 }
 
 pub(crate) const fn keyed<'a>(key: &'a str, body: &'a [u8]) -> Record<'a> {
@@ -119,6 +124,11 @@ impl Peer {
 
     pub(crate) fn send_bytes(&self, bytes: &[u8]) {
         self.0.borrow().pipe.borrow_mut().to_broker.extend_from_slice(bytes);
+    }
+
+    /// Takes back what the broker has not read yet.
+    pub(crate) fn unsent(&self) -> BytesMut {
+        self.0.borrow().pipe.borrow_mut().to_broker.split()
     }
 
     /// A new request id.
@@ -211,12 +221,12 @@ impl Peer {
 
     /// Sends nothing more, but still reads.
     pub(crate) fn finish(&self) {
-        self.0.borrow().pipe.borrow_mut().is_finished = true;
+        self.0.borrow().pipe.borrow_mut().flow = Flow::Finished;
     }
 
     /// The connection breaks; what is in it is lost.
     pub(crate) fn cut(&self) {
-        self.0.borrow().pipe.borrow_mut().is_cut = true;
+        self.0.borrow().pipe.borrow_mut().flow = Flow::Cut;
     }
 
     pub(crate) fn stop_reading(&self) {

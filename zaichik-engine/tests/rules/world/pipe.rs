@@ -13,12 +13,19 @@ pub(super) struct Pipe {
     pub(super) write_at_once: usize,
     /// Whether the peer takes anything at all.
     pub(super) is_reading: bool,
-    /// The peer will send nothing more.
-    pub(super) is_finished: bool,
-    /// The connection is gone, with everything in it.
-    pub(super) is_cut: bool,
+    pub(super) flow: Flow,
     /// The broker has closed its end.
     pub(super) is_closed: bool,
+}
+
+/// What still goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    Open,
+    /// The peer will send nothing more.
+    Finished,
+    /// The connection is gone, with everything in it.
+    Cut,
 }
 
 impl Pipe {
@@ -27,11 +34,11 @@ impl Pipe {
             index,
             to_broker: BytesMut::new(),
             from_broker: BytesMut::new(),
-            read_at_once: usize::MAX,
+            // As much as a usual adapter reads.
+            read_at_once: 64 << 10,
             write_at_once: usize::MAX,
             is_reading: true,
-            is_finished: false,
-            is_cut: false,
+            flow: Flow::Open,
             is_closed: false,
         }
     }

@@ -1,5 +1,7 @@
 //! Frames from the broker as short text, so that a test reads like a conversation.
 
+use std::fmt::Write;
+
 use zaichik_proto::{FaultCode, GapReason, RefusalCode, Refused, Subscribed, Unsubscribed};
 
 pub(super) fn refused(refused: &Refused) -> String {
@@ -13,7 +15,7 @@ pub(super) fn refused(refused: &Refused) -> String {
 pub(super) fn published(created: bool, first_offset: Option<u64>, duplicates: &[(u32, u64)]) -> String {
     let mut text = first_offset.map_or_else(|| "none".to_owned(), |offset| format!("@{offset}"));
     for (record, offset) in duplicates {
-        text += &format!(" {record}=@{offset}");
+        write!(text, " {record}=@{offset}").unwrap();
     }
     text + if created { " new" } else { "" }
 }

@@ -1,0 +1,125 @@
+//! What a publish of 128 bytes costs, from the bytes of its frame to the log.
+//!
+//! ```text
+//! cargo bench -p zaichik-engine --bench publish
+//! ```
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a benchmark"
+)]
+
+mod connection;
+
+use core::time::Duration;
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use zaichik_proto::{AckLevel, ClientDecoder, Limits, TopicOptions};
+
+use crate::connection::{Connections, publish};
+
+/// Records in each iteration.
+const RECORDS: u32 = 256;
+
+fn main() {
+    divan::main();
+}
+
+/// Frames of so many records each, into a log that nobody reads.
+#[divan::bench(args = [1, 64], sample_count = 2_000)]
+fn records_per_frame(bencher: Bencher<'_, '_>, per_frame: u32) {
+    run(bencher, steady(), AckLevel::None, per_frame);
+}
+
+/// One record in each frame, each with an answer.
+#[divan::bench(sample_count = 2_000)]
+fn acknowledged(bencher: Bencher<'_, '_>) {
+    run(bencher, steady(), AckLevel::Accepted, 1);
+}
+
+/// Each record comes alone and goes to a subscriber before the next one comes.
+#[divan::bench(sample_count = 2_000)]
+fn delivered_one_at_a_time(bencher: Bencher<'_, '_>) {
+    let (mut connections, publisher) = prepare(TopicOptions::new());
+    let subscriber = connections.connect();
+    connections.subscribe(subscriber, "topic", 0);
+    let bytes = publish("topic", AckLevel::None, 1, None);
+    bencher.counter(ItemsCount::new(1u32)).bench_local(|| connections.send(publisher, &bytes));
+}
+
+/// As many frames of one record as one exchange applies, each with an answer: how long the broker is locked at most.
+#[divan::bench(sample_count = 500)]
+fn a_whole_exchange(bencher: Bencher<'_, '_>) {
+    let (mut connections, publisher) = prepare(steady());
+    let one = publish("topic", AckLevel::Accepted, 1, None);
+    let frames = (256 << 10) / one.len();
+    let bytes = one.repeat(frames);
+    bencher.counter(ItemsCount::new(frames)).bench_local(|| connections.send(publisher, &bytes));
+}
+
+/// The part of it that is decoding: frames of one record, and nothing done with them.
+#[divan::bench(sample_count = 500)]
+fn decoding_alone(bencher: Bencher<'_, '_>) {
+    let one = publish("topic", AckLevel::Accepted, 1, None);
+    let frames = (256 << 10) / one.len();
+    let bytes = one.repeat(frames);
+    let mut decoder = ClientDecoder::new(&Limits::default());
+    bencher.counter(ItemsCount::new(frames)).bench_local(|| {
+        let mut rest = &bytes[..];
+        while let Some((frame, taken)) = decoder.decode(rest).expect("they are valid") {
+            divan::black_box(&frame);
+            rest = &rest[taken..];
+        }
+    });
+}
+
+/// A log at its limit: each record evicts one.
+#[divan::bench(sample_count = 2_000)]
+fn full_log_that_drops_the_oldest(bencher: Bencher<'_, '_>) {
+    run(bencher, TopicOptions::new().retain_forever().max_messages(10_000), AckLevel::None, 1);
+}
+
+/// Records live ten milliseconds, and a millisecond passes in each iteration.
+#[divan::bench(sample_count = 2_000)]
+fn expiring(bencher: Bencher<'_, '_>) {
+    run(bencher, TopicOptions::new().retention_ttl(Duration::from_millis(10)), AckLevel::None, 1);
+}
+
+/// A key that is new each time; each is remembered for ten milliseconds.
+#[divan::bench(sample_count = 2_000)]
+fn keyed_with_a_window(bencher: Bencher<'_, '_>) {
+    let options = steady().compaction_window(Duration::from_millis(10));
+    let (mut connections, publisher) = prepare(options);
+    let frames: Vec<_> =
+        (0..RECORDS * 16).map(|key| publish("topic", AckLevel::None, 1, Some(&key.to_le_bytes()))).collect();
+    let mut rounds =
+        frames.chunks(RECORDS as usize).map(<[_]>::concat).collect::<Vec<_>>().into_iter().cycle();
+    bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
+        connections.now = connections.now + Duration::from_millis(1);
+        connections.send(publisher, &rounds.next().expect("it repeats"))
+    });
+}
+
+/// Kept for ever, in so little memory that all of it was used before.
+fn steady() -> TopicOptions {
+    TopicOptions::new().retain_forever().max_bytes(2 << 20)
+}
+
+fn run(bencher: Bencher<'_, '_>, options: TopicOptions, ack: AckLevel, per_frame: u32) {
+    let (mut connections, publisher) = prepare(options);
+    let bytes = publish("topic", ack, per_frame, None).repeat((RECORDS / per_frame) as usize);
+    bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
+        connections.now = connections.now + Duration::from_millis(1);
+        connections.send(publisher, &bytes)
+    });
+}
+
+fn prepare(options: TopicOptions) -> (Connections, usize) {
+    let mut connections = Connections::new();
+    let publisher = connections.connect();
+    connections.create(publisher, "topic", options);
+    (connections, publisher)
+}

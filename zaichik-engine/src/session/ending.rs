@@ -1,0 +1,73 @@
+//! How a connection ends, and what its peer is told last.
+
+use bytes::{Buf, BytesMut};
+use zaichik_proto::{Fatal, Goodbye, GoodbyeReason, ProtocolError, ProtocolFault, ServerFrame};
+
+use super::{MICROS_PER_MILLI, Session, State, control};
+use crate::broker::Broker;
+use crate::error::CloseReason;
+use crate::outbound::LaneKind;
+use crate::time::Timestamp;
+
+impl Session {
+    /// The broker stops: the peer is told, and when neither owes the other anything it is over.
+    pub(super) fn stop(&mut self, now: Timestamp, stops_at: Timestamp, broker: &Broker) {
+        match self.state {
+            State::Open => {}
+            State::Handshake => return self.finish(now, CloseReason::Stopped),
+            State::Welcomed | State::Ending(_) | State::Ended(_) => return,
+        }
+        if self.stops_at.is_none() {
+            self.stops_at = Some(stops_at);
+            let grace = stops_at.as_micros().saturating_sub(now.as_micros()) / MICROS_PER_MILLI;
+            let grace_millis = u32::try_from(grace).unwrap_or(u32::MAX);
+            let goodbye = Goodbye { reason: GoodbyeReason::Draining, grace_millis };
+            self.answers.control(&mut self.outbound, ServerFrame::Goodbye(goodbye));
+        } else if self.inbound.is_empty() && !self.outbound.has_remaining() && !broker.owes(self.id) {
+            // The goodbye was sent: nothing more is to be said.
+            self.state = State::Ending(CloseReason::Stopped);
+        }
+    }
+
+    pub(super) fn finish(&mut self, now: Timestamp, reason: CloseReason) {
+        if matches!(self.state, State::Ending(_) | State::Ended(_)) {
+            return;
+        }
+        self.timers.observe(now, &self.outbound);
+        self.state = State::Ending(reason);
+        self.inbound = BytesMut::new();
+        // A peer that does not speak the protocol at all gets no answer.
+        let stranger =
+            matches!(reason, CloseReason::Protocol(ProtocolError { fault: ProtocolFault::BadMagic, .. }));
+        if stranger {
+            self.outbound.clear();
+            return;
+        }
+        let text = reason.to_string();
+        let last = match (reason, reason.fault_code()) {
+            (CloseReason::Requested, _) => {
+                ServerFrame::Goodbye(Goodbye { reason: GoodbyeReason::Closed, grace_millis: 0 })
+            }
+            (_, Some(code)) => {
+                let offset = if let CloseReason::Protocol(error) = reason { error.offset } else { 0 };
+                ServerFrame::Fatal(Fatal { code, offset, text: &text })
+            }
+            (_, None) => return,
+        };
+        self.answers.report(now, &mut self.outbound);
+        self.answers.flush(&mut self.outbound);
+        if self.owes_stream_answers() {
+            // Behind the answers that are owed: it is the last frame.
+            self.outbound.frame(LaneKind::Stream, |out| last.encode(out));
+        } else {
+            self.outbound.clear_stream();
+            control(&mut self.outbound, &last);
+        }
+    }
+
+    /// Whether answers wait in the stream lane.
+    pub(super) const fn owes_stream_answers(&self) -> bool {
+        let (_, taken) = self.outbound.stream_progress();
+        taken < self.stream_answers_end
+    }
+}

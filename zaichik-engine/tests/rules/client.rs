@@ -1,0 +1,444 @@
+//! The real client against the real broker: end to end in simulated time.
+
+use zaichik_engine::{
+    Answer, ClientError, ErrorClass, Incoming, Link, PublishOptions, RequestError, SubscribeOptions,
+    SubscriptionId,
+};
+use zaichik_proto::{AckLevel, GapReason, Overflow, Record, RefusalCode, TopicOptions, TopicStatus};
+
+use crate::world::{RemoteId, Sub, World, ms, record, secs};
+
+fn publish(world: &mut World, client: RemoteId, topic: &str, body: &str) -> Result<u64, RequestError> {
+    let answer = world.done(client, |client, now| {
+        client.publish(now, topic, &[record(body.as_bytes())], PublishOptions::new())
+    })?;
+    let Answer::Published(receipt) = answer else { panic!("{answer:?}") };
+    Ok(receipt.offset(0).unwrap())
+}
+
+fn subscribe(world: &mut World, client: RemoteId, topic: &str, options: SubscribeOptions) -> SubscriptionId {
+    let (request, id) = world.call(client, |client, now| client.subscribe(now, topic, options)).unwrap();
+    let answer = world.answer(client, request);
+    assert!(matches!(answer, Some(Ok(Answer::Subscribed(start))) if start.subscription == id), "{answer:?}");
+    id
+}
+
+fn create(world: &mut World, client: RemoteId, topic: &str, options: TopicOptions) {
+    let answer = world.done(client, |client, now| client.create_topic(now, topic, &options));
+    assert_eq!(answer, Ok(Answer::Topic(TopicStatus::Created)));
+}
+
+#[test]
+fn end_to_end_a_conversation() {
+    let mut world = World::new();
+    let client = world.client();
+    create(&mut world, client, "t", TopicOptions::new().retention_ttl(secs(60)));
+    let sub = subscribe(&mut world, client, "t", SubscribeOptions::new());
+    assert_eq!(publish(&mut world, client, "t", "a"), Ok(0));
+    assert_eq!(publish(&mut world, client, "t", "b"), Ok(1));
+    assert_eq!(world.take(client, sub), ["0=a"]);
+    let cursor = world.done(client, zaichik_engine::Client::commit_last);
+    assert_eq!(cursor, Ok(Answer::Committed { cursor: 1 }));
+    assert_eq!(world.take(client, sub), ["1=b"]);
+    let ended = world.done(client, |client, now| client.unsubscribe(now, sub));
+    assert_eq!(ended, Ok(Answer::Unsubscribed { last_offset: Some(1) }));
+    assert_eq!(world.take(client, sub), ["Ended(Some(1))"]);
+    assert_eq!(world.done(client, zaichik_engine::Client::ping), Ok(Answer::Pong));
+    world.call(client, zaichik_engine::Client::close);
+    world.settle();
+    assert_eq!(world.link(client), Link::Closed(None));
+    assert_eq!(world.broker.session_count(), 0);
+}
+
+#[test]
+fn end_to_end_everything_of_a_message_arrives() {
+    let mut world = World::new();
+    let client = world.client();
+    let sub = subscribe(&mut world, client, "t", SubscribeOptions::new());
+    let headers: [(&str, &[u8]); 2] = [("trace", &[1, 2]), ("empty", b"")];
+    let full = Record { key: Some(b"k"), headers: &headers, ..record(b"body") };
+    world.done(client, |client, now| client.publish(now, "t", &[full], PublishOptions::new())).unwrap();
+    let at = world.now();
+    let incoming = world.call(client, |client, _| client.poll_incoming(sub));
+    let Some(Incoming::Message(message)) = incoming else { panic!("{incoming:?}") };
+    assert_eq!((message.offset, message.attempt, message.timestamp), (0, 1, at));
+    assert_eq!((message.key.as_deref(), &message.body[..]), (Some(&b"k"[..]), &b"body"[..]));
+    assert!(message.headers.iter().eq(headers));
+}
+
+#[test]
+fn a_07_a_bare_commit_commits_the_last_message_read() {
+    let mut world = World::new();
+    let client = world.client();
+    let one = subscribe(&mut world, client, "one", SubscribeOptions::new());
+    let two = subscribe(&mut world, client, "two", SubscribeOptions::new());
+    for topic in ["one", "two"] {
+        for body in ["a", "b"] {
+            publish(&mut world, client, topic, body).unwrap();
+        }
+    }
+    assert_eq!(world.take(client, two), ["0=a"]);
+    assert_eq!(world.take(client, one), ["0=a"]);
+    world.done(client, zaichik_engine::Client::commit_last).unwrap();
+    assert_eq!(world.take(client, one), ["1=b"]);
+    assert!(world.take(client, two).is_empty());
+    let request = world.call(client, |client, now| client.commit(now, two, 0)).unwrap();
+    assert_eq!(world.answer(client, request), Some(Ok(Answer::Committed { cursor: 1 })));
+    assert_eq!(world.take(client, two), ["1=b"]);
+    world.done(client, zaichik_engine::Client::commit_last).unwrap();
+    assert_eq!(world.take(client, two), Vec::<String>::new());
+}
+
+#[test]
+fn a_18_publishing_from_a_handler_with_the_smallest_buffers() {
+    let mut world = World::with(|config| config.lane_bytes = 1);
+    let client = world.client_with(|config| {
+        config.max_in_flight = 1;
+        config.max_in_flight_bytes = 1;
+        config.max_outbound_bytes = 1;
+        config.buffer_bytes = 1;
+    });
+    let sub = subscribe(&mut world, client, "t", SubscribeOptions::new());
+    publish(&mut world, client, "t", "0").unwrap();
+    for offset in 0..100_u64 {
+        assert_eq!(world.take(client, sub), [format!("{offset}={offset}")]);
+        // The handler: it publishes on the same connection, and commits when that is answered.
+        assert_eq!(publish(&mut world, client, "t", &(offset + 1).to_string()), Ok(offset + 1));
+        world.done(client, zaichik_engine::Client::commit_last).unwrap();
+    }
+}
+
+#[test]
+fn a5_a_gap_reaches_the_application() {
+    let mut world = World::new();
+    let client = world.client();
+    create(&mut world, client, "t", TopicOptions::new().retain_forever().max_messages(2));
+    let sub = subscribe(&mut world, client, "t", SubscribeOptions::new());
+    for body in ["0", "1", "2", "3"] {
+        publish(&mut world, client, "t", body).unwrap();
+    }
+    assert_eq!(world.take(client, sub), ["0=0"]);
+    world.done(client, zaichik_engine::Client::commit_last).unwrap();
+    assert_eq!(world.take(client, sub), ["1..2 limit", "2=2"]);
+    assert!(GapReason::Limit > GapReason::Expired);
+}
+
+#[test]
+fn p_09_an_oversized_message_is_a_local_error_and_no_byte_is_sent() {
+    let mut world = World::with(|config| config.wire.max_message = 1_000);
+    let client = world.client();
+    publish(&mut world, client, "t", "first").unwrap();
+    let before = world.bytes_sent(client);
+    let large = vec![b'x'; 1_001];
+    let result =
+        world.call(client, |client, now| client.publish(now, "t", &[record(&large)], PublishOptions::new()));
+    assert_eq!(result, Err(RequestError::TooLarge { limit: 1_000, got: 1_001 }));
+    world.settle();
+    assert_eq!(world.bytes_sent(client), before);
+    assert_eq!(publish(&mut world, client, "t", &"x".repeat(1_000)), Ok(1));
+}
+
+#[test]
+fn p_12_another_instance_ends_pending_publishes_as_unknown_and_restarts_subscriptions() {
+    let mut world = World::new();
+    let client = world.client();
+    create(&mut world, client, "t", TopicOptions::new().retain_forever());
+    let sub = subscribe(&mut world, client, "t", SubscribeOptions::new().window(9));
+    for body in ["a", "b", "c"] {
+        publish(&mut world, client, "t", body).unwrap();
+    }
+    assert_eq!(world.take(client, sub), ["0=a", "1=b", "2=c"]);
+    world.call(client, |client, now| client.commit_quiet(now, sub, 1)).unwrap();
+    // A publish is on its way when the broker goes away.
+    let pending = world
+        .call(client, |client, now| client.publish(now, "t", &[record(b"pending")], PublishOptions::new()));
+    world.break_after(client, 1_000_000, 0);
+    world.step();
+    world.break_link(client, false);
+    world.settle();
+    world.restart(77);
+    world.break_link(client, true);
+    world.advance(secs(10));
+    let answer = world.answer(client, pending.unwrap());
+    let Some(Err(error)) = answer else { panic!("{answer:?}") };
+    assert_eq!(error.class(), ErrorClass::Unknown, "{error}");
+    assert_eq!(world.take(client, sub), ["restarted 0"]);
+    assert_eq!(publish(&mut world, client, "t", "new"), Ok(0));
+    assert_eq!(world.take(client, sub), ["0=new"]);
+    assert_eq!(world.call(client, |client, _| client.instance()), Some(77));
+}
+
+#[test]
+fn p4_after_a_reconnect_subscriptions_go_on_after_what_they_committed() {
+    let mut world = World::new();
+    let (client, other) = (world.client(), world.client());
+    create(&mut world, client, "t", TopicOptions::new().retain_forever());
+    let sub = subscribe(&mut world, client, "t", SubscribeOptions::new().window(3));
+    for body in ["0", "1", "2", "3", "4"] {
+        publish(&mut world, other, "t", body).unwrap();
+    }
+    assert_eq!(world.take(client, sub), ["0=0", "1=1", "2=2"]);
+    world.done(client, |client, now| client.commit(now, sub, 0)).unwrap();
+    world.break_link(client, false);
+    world.settle();
+    publish(&mut world, other, "t", "5").unwrap();
+    world.break_link(client, true);
+    world.advance(secs(10));
+    assert_eq!(world.connects(client), 2);
+    // What was read and not committed comes again, in order; what waited unread as well.
+    assert_eq!(world.take(client, sub), ["reconnected 1 1", "1=1", "2=2", "3=3"]);
+    world.done(client, zaichik_engine::Client::commit_last).unwrap();
+    assert_eq!(world.take(client, sub), ["4=4", "5=5"]);
+}
+
+#[test]
+fn p4_after_a_reconnect_what_is_gone_is_told() {
+    let mut world = World::new();
+    let (client, other) = (world.client(), world.client());
+    create(&mut world, client, "t", TopicOptions::new().retain_forever().max_messages(2));
+    let sub = subscribe(&mut world, client, "t", SubscribeOptions::new());
+    publish(&mut world, other, "t", "0").unwrap();
+    assert_eq!(world.take(client, sub), ["0=0"]);
+    world.done(client, zaichik_engine::Client::commit_last).unwrap();
+    world.break_link(client, false);
+    world.settle();
+    for body in ["1", "2", "3", "4"] {
+        publish(&mut world, other, "t", body).unwrap();
+    }
+    world.break_link(client, true);
+    world.advance(secs(10));
+    assert_eq!(world.take(client, sub), ["reconnected 1 3", "3=3"]);
+}
+
+#[test]
+fn p_06_a_link_that_breaks_at_each_byte_stores_each_publish_at_most_once() {
+    let (mut known, mut unknown, mut unknown_and_stored) = (0, 0, 0);
+    for (there, back) in (0..400).map(|at| (at, usize::MAX)).chain((1..120).map(|at| (usize::MAX, at))) {
+        let mut world = World::new();
+        let client = world.client();
+        create(&mut world, client, "t", TopicOptions::new().retain_forever());
+        let before = world.broker.stats().records_accepted;
+        world.break_after(client, there, back);
+        let requests: Vec<_> = ["a", "b", "c", "d"]
+            .map(|body| {
+                let records = [record(body.as_bytes())];
+                world.call(client, |client, now| client.publish(now, "t", &records, PublishOptions::new()))
+            })
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        world.advance(secs(60));
+        let mut sure = 0;
+        for request in requests {
+            match world.answer(client, request).expect("each publish is answered") {
+                Ok(_) => sure += 1,
+                Err(error) => {
+                    assert_eq!(error.class(), ErrorClass::Unknown, "{error}");
+                    unknown += 1;
+                }
+            }
+        }
+        known += sure;
+        let reader = world.connect();
+        world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
+        let mut bodies: Vec<_> = reader.records().into_iter().map(|one| one.body).collect();
+        assert_eq!(bodies.len() as u64, world.broker.stats().records_accepted - before);
+        assert!(bodies.len() >= sure, "cut at {there}/{back}: what was acknowledged is there");
+        unknown_and_stored += bodies.len() - sure;
+        bodies.sort_unstable();
+        bodies.dedup();
+        assert_eq!(bodies.len() as u64, world.broker.stats().records_accepted - before, "none twice");
+    }
+    assert!(
+        known > 1_000 && unknown > 100 && unknown_and_stored > 10,
+        "{known} {unknown} {unknown_and_stored}"
+    );
+}
+
+#[test]
+fn p4_a_publish_that_was_never_sent_is_sent_after_the_reconnect() {
+    let mut world = World::new();
+    let client = world.client();
+    publish(&mut world, client, "t", "a").unwrap();
+    world.break_link(client, false);
+    world.settle();
+    let request = world
+        .call(client, |client, now| client.publish(now, "t", &[record(b"b")], PublishOptions::new()))
+        .unwrap();
+    assert_eq!(world.answer(client, request), None);
+    world.advance(secs(3));
+    world.break_link(client, true);
+    world.advance(secs(10));
+    assert!(matches!(world.answer(client, request), Some(Ok(Answer::Published(_)))));
+    assert_eq!(world.broker.stats().records_accepted, 2);
+}
+
+#[test]
+fn p4_a_deadline_without_a_connection_says_that_nothing_was_sent() {
+    let mut world = World::new();
+    let client = world.client();
+    publish(&mut world, client, "t", "a").unwrap();
+    world.break_link(client, false);
+    world.settle();
+    let options = PublishOptions::new().deadline(secs(5));
+    let request =
+        world.call(client, |client, now| client.publish(now, "t", &[record(b"b")], options)).unwrap();
+    world.advance(ms(4_999));
+    assert_eq!(world.answer(client, request), None);
+    world.advance(ms(1));
+    let answer = world.answer(client, request);
+    assert!(matches!(answer, Some(Err(RequestError::NotSent { .. }))), "{answer:?}");
+    world.break_link(client, true);
+    world.advance(secs(60));
+    assert_eq!(world.broker.stats().records_accepted, 1);
+}
+
+#[test]
+fn r5_a_publish_that_is_refused_for_the_moment_is_tried_again() {
+    let mut world = World::new();
+    let (client, consumer) = (world.client(), world.client());
+    let options = TopicOptions::new().retain_forever().max_messages(1).overflow(Overflow::Reject);
+    create(&mut world, client, "t", options);
+    let sub = subscribe(&mut world, consumer, "t", SubscribeOptions::new());
+    publish(&mut world, client, "t", "a").unwrap();
+    let send = |world: &mut World, body: &'static str| {
+        let options = PublishOptions::new().deadline(secs(20));
+        world
+            .call(client, |client, now| client.publish(now, "t", &[record(body.as_bytes())], options))
+            .unwrap()
+    };
+    let request = send(&mut world, "b");
+    world.advance(secs(10));
+    assert_eq!(world.answer(client, request), None);
+    assert_eq!(world.take(consumer, sub), ["0=a"]);
+    world.done(consumer, zaichik_engine::Client::commit_last).unwrap();
+    world.advance(secs(2));
+    assert!(matches!(world.answer(client, request), Some(Ok(Answer::Published(_)))));
+    // Nobody commits any more: when the deadline is over the refusal is the answer.
+    let request = send(&mut world, "c");
+    world.advance(secs(20));
+    let Some(Err(RequestError::Refused { refusal, .. })) = world.answer(client, request) else { panic!() };
+    assert_eq!(refusal.code, RefusalCode::TopicFull);
+}
+
+#[test]
+fn close_waits_for_what_is_unanswered() {
+    let mut world = World::new();
+    let client = world.client();
+    let requests: Vec<_> = (0..50)
+        .map(|_| {
+            world.call(client, |client, now| client.publish(now, "t", &[record(b"x")], PublishOptions::new()))
+        })
+        .map(Result::unwrap)
+        .collect();
+    // It was not even connected when it was told to close.
+    world.call(client, zaichik_engine::Client::close);
+    let refused = world.call(client, zaichik_engine::Client::ping);
+    assert_eq!(refused, Err(RequestError::Closed));
+    world.settle();
+    assert_eq!(world.link(client), Link::Closed(None));
+    for request in requests {
+        assert!(matches!(world.answer(client, request), Some(Ok(Answer::Published(_)))));
+    }
+    assert_eq!(world.broker.stats().records_accepted, 50);
+}
+
+#[test]
+fn close_gives_up_at_its_deadline() {
+    let mut world = World::new();
+    let client = world.client_with(|config| config.drain_timeout = secs(4));
+    publish(&mut world, client, "t", "a").unwrap();
+    world.break_link(client, false);
+    world.settle();
+    let request = world
+        .call(client, |client, now| client.publish(now, "t", &[record(b"b")], PublishOptions::new()))
+        .unwrap();
+    world.call(client, zaichik_engine::Client::close);
+    world.advance(ms(3_999));
+    assert!(matches!(world.link(client), Link::Connect { .. }));
+    world.advance(ms(1));
+    assert_eq!(world.link(client), Link::Closed(Some(ClientError::DrainTimeout { unanswered: 1 })));
+    assert!(matches!(world.answer(client, request), Some(Err(_))));
+}
+
+#[test]
+fn a_wrong_address_is_told_at_once() {
+    let mut world = World::new();
+    let client = world.client();
+    world.break_link(client, false);
+    world.settle();
+    assert_eq!(world.link(client), Link::Closed(Some(ClientError::ConnectFailed)));
+}
+
+#[test]
+fn heartbeats_keep_an_idle_connection_alive() {
+    let mut world = World::with(|config| config.wire.heartbeat_millis = 30_000);
+    let client = world.client();
+    let sub = subscribe(&mut world, client, "t", SubscribeOptions::new());
+    world.advance(secs(3_600));
+    assert_eq!(world.connects(client), 1);
+    publish(&mut world, client, "t", "still here").unwrap();
+    assert_eq!(world.take(client, sub), ["0=still here"]);
+}
+
+#[test]
+fn s_05_a_client_survives_a_broker_that_drains() {
+    let mut world = World::new();
+    let client = world.client();
+    let sub = subscribe(&mut world, client, "t", SubscribeOptions::new());
+    publish(&mut world, client, "t", "a").unwrap();
+    assert_eq!(world.take(client, sub), ["0=a"]);
+    world.drain(secs(10));
+    world.settle();
+    let request = world
+        .call(client, |client, now| client.publish(now, "t", &[record(b"b")], PublishOptions::new()))
+        .unwrap();
+    world.advance(secs(1));
+    assert_eq!(world.answer(client, request), None, "it is refused for the moment, and tried again");
+    world.done(client, zaichik_engine::Client::commit_last).unwrap();
+    world.settle();
+    assert_eq!(world.broker.session_count(), 0, "nothing is owed any more");
+    world.restart(78);
+    world.advance(secs(10));
+    assert!(matches!(world.answer(client, request), Some(Ok(Answer::Published(_)))));
+    assert_eq!(world.take(client, sub)[0], "restarted 0");
+}
+
+#[test]
+fn window_0_is_never_more_than_the_buffer_and_loses_nothing() {
+    let mut world = World::new();
+    let client = world.client_with(|config| config.buffer_bytes = 10_000);
+    let writer = world.client();
+    create(&mut world, client, "t", TopicOptions::new().retain_forever());
+    let sub = subscribe(&mut world, client, "t", SubscribeOptions::new().window(0));
+    let body = "x".repeat(1_000);
+    for _ in 0..600 {
+        publish(&mut world, writer, "t", &body).unwrap();
+    }
+    assert!(!world.call(client, |client, _| client.wants_read()));
+    let mut seen = 0;
+    for _ in 0..1_000 {
+        let taken = world.take(client, sub).len();
+        if taken == 0 {
+            break;
+        }
+        seen += taken;
+    }
+    assert_eq!(seen, 600);
+}
+
+#[test]
+fn a_publish_without_an_answer_is_queued_and_its_refusals_are_counted() {
+    let mut world = World::new();
+    let client = world.client();
+    create(&mut world, client, "t", TopicOptions::new().retain_forever().max_bytes(20));
+    for body in [&b"ok"[..], b"too long for the topic", b"this one as well"] {
+        let options = PublishOptions::new().ack(AckLevel::None);
+        let answer = world.done(client, |client, now| client.publish(now, "t", &[record(body)], options));
+        assert_eq!(answer, Ok(Answer::Queued));
+    }
+    world.advance(secs(2));
+    let (count, refusal) = world.call(client, |client, _| client.poll_refused()).unwrap();
+    assert_eq!((count, refusal.code, refusal.value), (2, RefusalCode::TooLarge, 20));
+    assert_eq!(world.broker.stats().records_accepted, 1);
+}

@@ -1,0 +1,146 @@
+//! S-05: a broker that stops.
+
+use zaichik_engine::{CloseReason, Status};
+use zaichik_proto::TopicOptions;
+
+use crate::world::{Sub, World, ms, record, secs, us};
+
+#[test]
+fn s_05_publishes_in_flight_are_answered_or_refused() {
+    let mut world = World::new();
+    let peer = world.connect();
+    world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").window(9)));
+    let before: Vec<_> = (0..5).map(|_| peer.publish("t", "x")).collect();
+    world.step();
+    world.drain(secs(10));
+    let after: Vec<_> = (0..5).map(|_| peer.publish("t", "y")).collect();
+    world.settle();
+    let answers: Vec<_> = before.iter().chain(&after).map(|request| peer.answer(*request)).collect();
+    let accepted = answers.iter().filter(|answer| answer.starts_with('@')).count() as u64;
+    assert_eq!(accepted, world.broker.stats().records_accepted, "none accepted and unanswered");
+    assert!(answers[5..].iter().all(|answer| answer == "refused Draining"), "{answers:?}");
+    assert!(answers.iter().all(|answer| answer != "-"));
+    assert_eq!(peer.control(), ["goodbye draining 10000"]);
+}
+
+#[test]
+fn s_05_a_connection_to_which_nothing_is_owed_is_closed() {
+    let mut world = World::new();
+    let idle: Vec<_> = (0..200).map(|_| world.connect()).collect();
+    world.drain(secs(10));
+    world.settle();
+    for peer in idle {
+        assert_eq!(peer.control(), ["goodbye draining 10000"]);
+        assert!(peer.is_closed());
+        assert_eq!(world.reason(&peer), Some(CloseReason::Stopped));
+    }
+    assert_eq!(world.broker.session_count(), 0);
+}
+
+#[test]
+fn s_05_who_has_something_to_commit_gets_time_for_it() {
+    let mut world = World::new();
+    let (reader, writer) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe(1, "t"));
+    for body in ["a", "b"] {
+        world.ask(&writer, writer.publish("t", body));
+    }
+    world.drain(secs(10));
+    world.settle();
+    assert!(writer.is_closed());
+    assert_eq!(reader.control(), ["goodbye draining 10000"]);
+    assert_eq!(world.status(&reader), Status::Open);
+    // All but publishes are served as before.
+    assert_eq!(world.ask(&reader, reader.create("u", TopicOptions::new())), "created");
+    assert_eq!(world.ask(&reader, reader.publish("u", "x")), "refused Draining");
+    assert_eq!(world.ask(&reader, reader.commit(1, 0)), "done 1");
+    assert_eq!(reader.stream(), ["1/0=a", "1/1=b"]);
+    world.advance(secs(5));
+    assert_eq!(world.ask(&reader, reader.commit(1, 1)), "done 2");
+    assert!(reader.is_closed());
+    assert!(reader.control().is_empty(), "it was told already");
+    assert_eq!(world.broker.session_count(), 0);
+}
+
+#[test]
+fn s_05_when_the_grace_time_is_over_it_ends() {
+    let mut world = World::new();
+    let (reader, writer) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe(1, "t"));
+    world.ask(&writer, writer.publish("t", "a"));
+    world.drain(secs(10));
+    world.advance(us(9_999_999));
+    assert_eq!(world.status(&reader), Status::Open);
+    world.advance(us(1));
+    assert!(reader.is_closed());
+    assert_eq!(reader.control(), ["goodbye draining 10000", "fatal Stopped"]);
+    assert_eq!(world.reason(&reader), Some(CloseReason::Stopped));
+}
+
+#[test]
+fn s_05_who_does_not_read_ends_with_the_grace_time_or_the_write_deadline() {
+    let mut world = World::new();
+    let (reader, writer) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe(1, "t"));
+    reader.stop_reading();
+    world.ask(&writer, writer.publish("t", "a"));
+    world.drain(secs(3));
+    world.advance(secs(3));
+    assert_eq!(world.status(&reader), Status::Closing);
+    assert_eq!(world.broker.session_count(), 0);
+    world.advance(secs(7));
+    assert_eq!(world.status(&reader), Status::Closed);
+}
+
+#[test]
+fn s_05_new_connections_are_told_to_come_back_later() {
+    let mut world = World::new();
+    let reader = world.connect();
+    world.ask(&reader, reader.subscribe(1, "t"));
+    world.ask(&reader, reader.publish("t", "x"));
+    let shaking = world.dial();
+    world.drain(secs(10));
+    world.settle();
+    assert_eq!(shaking.log(), ["fatal Stopped"]);
+    let late = world.dial();
+    late.hello(b"");
+    world.settle();
+    assert_eq!(late.log(), ["fatal Stopped"]);
+    assert!(late.is_closed() && shaking.is_closed());
+}
+
+#[test]
+fn s_05_what_waits_to_be_written_is_written_first() {
+    let mut world = World::new();
+    let (reader, writer) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
+    reader.stop_reading();
+    let body = vec![b'x'; 50_000];
+    for _ in 0..20 {
+        writer.publish_all("t", &[record(&body)]);
+    }
+    world.settle();
+    world.drain(secs(30));
+    world.settle();
+    reader.split_writes(10_000);
+    reader.go_on_reading();
+    world.settle();
+    assert_eq!(reader.stream().len(), 20);
+    assert!(reader.is_closed());
+}
+
+#[test]
+fn s_05_half_a_frame_is_waited_for() {
+    let mut world = World::new();
+    let peer = world.connect();
+    let request = peer.publish("t", "x");
+    let bytes = peer.unsent();
+    peer.send_bytes(&bytes[..10]);
+    world.settle();
+    world.drain(secs(10));
+    world.advance(ms(100));
+    assert_eq!(world.status(&peer), Status::Open);
+    peer.send_bytes(&bytes[10..]);
+    assert_eq!(world.ask(&peer, request), "refused Draining");
+    assert!(peer.is_closed());
+}

@@ -1,0 +1,167 @@
+//! S: the handshake.
+
+use zaichik_engine::{CloseReason, Status};
+use zaichik_proto::{ClientFrame, FrameHeader, Hello, MAGIC};
+
+use crate::world::{World, secs, us};
+
+#[test]
+fn handshake_is_done_by_magic_and_hello_in_any_pieces() {
+    for piece in [1, 3, 4, 5, 1_000] {
+        let mut world = World::new();
+        let peer = world.dial();
+        peer.split_reads(piece);
+        peer.hello(b"");
+        world.settle();
+        assert_eq!(peer.control(), ["welcome"]);
+        assert_eq!(world.status(&peer), Status::Open);
+    }
+}
+
+#[test]
+fn handshake_must_be_done_in_five_seconds_in_total() {
+    let mut world = World::new();
+    let peer = world.dial();
+    let hello = [&MAGIC[..], &[10, 0, 0, 0, 1, 0, 0, 0, 1, 0]].concat();
+    for byte in hello.iter().take(4) {
+        world.advance(secs(1));
+        peer.send_bytes(&[*byte]);
+    }
+    world.advance(us(999_999));
+    assert_eq!(world.status(&peer), Status::Handshake);
+    world.advance(us(1));
+    assert_eq!(peer.control(), ["fatal HandshakeTimeout"]);
+    assert!(peer.is_closed());
+    assert_eq!(world.reason(&peer), Some(CloseReason::HandshakeTimeout));
+    assert_eq!(world.broker.session_count(), 0);
+}
+
+#[test]
+fn handshake_just_in_time() {
+    let mut world = World::new();
+    let peer = world.dial();
+    world.advance(us(4_999_999));
+    peer.hello(b"");
+    world.settle();
+    assert_eq!(peer.control(), ["welcome"]);
+    world.advance(secs(60));
+    assert_eq!(world.status(&peer), Status::Open);
+}
+
+#[test]
+fn handshake_with_another_magic_gets_no_answer() {
+    for bytes in [&b"G"[..], b"GET / HTTP/1.1\r\n\r\n", b"ZAI\x02", b"\x00", &[0xff; 5_000]] {
+        let mut world = World::new();
+        let peer = world.dial();
+        peer.send_bytes(bytes);
+        world.settle();
+        assert!(peer.log().is_empty());
+        assert!(peer.is_closed(), "{bytes:?}");
+    }
+}
+
+#[test]
+fn handshake_speaks_the_smaller_version() {
+    for (version, answer) in
+        [(0, "fatal UnsupportedVersion"), (1, "welcome"), (2, "welcome"), (999, "welcome")]
+    {
+        let mut world = World::new();
+        let peer = world.dial();
+        peer.send_bytes(&MAGIC);
+        peer.send(&ClientFrame::Hello(Hello { version, name: "", token: b"" }));
+        world.settle();
+        // The peer's decoder takes no other version than 1 in a Welcome.
+        assert_eq!(peer.control(), [answer]);
+        assert_eq!(peer.is_closed(), version == 0);
+    }
+}
+
+#[test]
+fn handshake_asks_for_the_token_if_there_is_one() {
+    let secret = b"open sesame".to_vec();
+    for (token, is_right) in
+        [(&b"open sesame"[..], true), (b"open sesamf", false), (b"", false), (b"open", false)]
+    {
+        let mut world = World::with(|config| config.token = Some(secret.clone()));
+        let peer = world.dial();
+        peer.hello(token);
+        world.settle();
+        assert_eq!(peer.control(), [if is_right { "welcome" } else { "fatal Unauthorized" }]);
+        assert_eq!(peer.is_closed(), !is_right);
+    }
+    let mut world = World::new();
+    let peer = world.dial();
+    peer.hello(b"whatever");
+    world.settle();
+    assert_eq!(peer.control(), ["welcome"], "a broker that asks for none ignores it");
+}
+
+#[test]
+fn handshake_keeps_at_most_its_limit_of_bytes() {
+    let mut world = World::new();
+    let peer = world.dial();
+    // A Hello of the largest body, which never becomes whole.
+    peer.send_bytes(&MAGIC);
+    peer.send_bytes(&FrameHeader { body_len: 4_096, kind: 1 }.to_bytes());
+    peer.send_bytes(&[0; 4_095]);
+    world.settle();
+    assert_eq!(peer.unread(), 0);
+    let session = world.session(&peer).unwrap();
+    assert_eq!(session.status(), Status::Handshake);
+    assert!(session.inbound().len() <= 4_096 + 12);
+    peer.send_bytes(&[0; 1]);
+    world.settle();
+    assert!(peer.is_closed(), "it is whole now, and it is not a Hello");
+}
+
+#[test]
+fn handshake_frames_above_their_limit_are_refused_by_their_header() {
+    let mut world = World::new();
+    let peer = world.dial();
+    peer.send_bytes(&MAGIC);
+    peer.send_bytes(&FrameHeader { body_len: 4_097, kind: 1 }.to_bytes());
+    world.settle();
+    assert_eq!(peer.control(), ["fatal FrameTooLarge"]);
+    assert!(peer.is_closed());
+}
+
+#[test]
+fn handshake_comes_first_and_once() {
+    let early = [
+        ClientFrame::Ping { nonce: 1 },
+        ClientFrame::Close,
+        ClientFrame::Extension { kind: 0x80, body: b"" },
+    ];
+    for frame in early {
+        let mut world = World::new();
+        let peer = world.dial();
+        peer.send_bytes(&MAGIC);
+        peer.send(&frame);
+        world.settle();
+        assert_eq!(peer.control(), ["fatal OutOfPhase"]);
+        assert!(peer.is_closed());
+    }
+    let mut world = World::new();
+    let peer = world.connect();
+    peer.send(&ClientFrame::Hello(Hello { version: 1, name: "", token: b"" }));
+    world.settle();
+    assert_eq!(peer.control(), ["fatal OutOfPhase"]);
+    assert!(peer.is_closed());
+}
+
+#[test]
+fn requests_right_behind_hello_are_served() {
+    let mut world = World::new();
+    let peer = world.dial();
+    peer.hello(b"");
+    assert_eq!(world.ask(&peer, peer.publish("t", "a")), "@0 new");
+}
+
+#[test]
+fn extensions_are_skipped() {
+    let mut world = World::new();
+    let peer = world.connect();
+    peer.send(&ClientFrame::Extension { kind: 0x80, body: b"from the future" });
+    peer.send(&ClientFrame::Extension { kind: 0xff, body: b"" });
+    assert_eq!(world.ask(&peer, peer.publish("t", "a")), "@0 new");
+}

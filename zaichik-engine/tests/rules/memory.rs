@@ -1,0 +1,263 @@
+//! The memory budget: who is slowed down, who is served, and how it recovers.
+
+use zaichik_engine::Status;
+use zaichik_proto::{AckLevel, TopicOptions};
+
+use crate::world::{Peer, Sub, World, ms, record, secs};
+
+const BUDGET: u64 = 4 << 20;
+
+fn small() -> World {
+    World::with(|config| config.memory_budget = BUDGET).checked_at_rest()
+}
+
+/// Publishes until the broker stops reading, or refuses.
+fn fill(world: &mut World, writer: &Peer, topic: &str) -> Vec<u32> {
+    let body = vec![b'x'; 20_000];
+    let requests: Vec<_> = (0..300).map(|_| writer.publish_all(topic, &[record(&body)])).collect();
+    world.settle();
+    requests
+}
+
+#[test]
+fn memory_stays_within_its_budget() {
+    let mut world = small();
+    let (reader, writer) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe(1, "t"));
+    let body = vec![b'x'; 20_000];
+    for _ in 0..300 {
+        writer.publish_with("t", AckLevel::None, &[record(&body)]);
+        world.settle();
+        assert!(world.broker.ledger().total() <= BUDGET, "{:?}", world.broker.ledger());
+    }
+}
+
+#[test]
+fn memory_at_nine_tenths_connections_without_subscriptions_are_not_read() {
+    let mut world = small();
+    let (reader, writer) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe(1, "t"));
+    let requests = fill(&mut world, &writer, "t");
+    assert!(world.broker.ledger().total() >= BUDGET / 10 * 9);
+    assert!(world.broker.ledger().total() <= BUDGET);
+    assert!(!world.session(&writer).unwrap().wants_read());
+    assert!(world.session(&reader).unwrap().wants_read(), "commits come through it");
+    assert!(writer.unread() > 0, "TCP tells the publisher");
+    let answered = requests.iter().filter(|request| writer.answer(**request) != "-").count();
+    assert!((150..300).contains(&answered), "{answered}");
+    // A newcomer may still come in and subscribe; then it is read.
+    let late = world.connect();
+    world.settle();
+    assert_eq!(world.status(&late), Status::Open);
+}
+
+#[test]
+fn memory_everything_goes_on_when_consumers_have_committed() {
+    let mut world = small();
+    let (reader, writer) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(1_000)));
+    let requests = fill(&mut world, &writer, "t");
+    assert!(writer.unread() > 0);
+    for _ in 0..40 {
+        let Some(last) = reader.records().last().map(|one| one.offset) else {
+            break;
+        };
+        assert_eq!(world.ask(&reader, reader.commit(1, last)), format!("done {}", last + 1));
+    }
+    world.advance(secs(1));
+    assert_eq!(writer.unread(), 0);
+    for (offset, request) in requests.into_iter().enumerate() {
+        assert_eq!(writer.answer(request), format!("@{offset}"));
+    }
+    assert_eq!(world.ask(&writer, writer.publish("t", "x")), "@300");
+    world.advance(secs(2));
+    assert!(world.broker.ledger().total() < BUDGET / 10, "{:?}", world.broker.ledger());
+}
+
+#[test]
+fn memory_at_its_budget_publishes_of_subscribers_are_refused_busy_and_commits_served() {
+    let mut world = small();
+    let peer = world.connect();
+    world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").window(1_000)));
+    let requests = fill(&mut world, &peer, "t");
+    let answers: Vec<_> = requests.iter().map(|request| peer.answer(*request)).collect();
+    let accepted = answers.iter().take_while(|answer| answer.starts_with('@')).count();
+    assert!((150..300).contains(&accepted), "{accepted}");
+    assert_eq!(answers[accepted], "refused Busy 10000");
+    assert!(world.broker.ledger().total() <= BUDGET);
+    // Commits are what frees memory: they are always served.
+    let mut last = peer.records().last().unwrap().offset;
+    loop {
+        assert_eq!(world.ask(&peer, peer.commit(1, last)), format!("done {}", last + 1));
+        let Some(next) = peer.records().last().map(|one| one.offset) else {
+            break;
+        };
+        last = next;
+    }
+    world.advance(secs(1));
+    assert_eq!(world.ask(&peer, peer.publish("t", "x")), format!("@{accepted}"));
+}
+
+#[test]
+fn memory_that_is_not_read_has_no_heartbeat_to_miss_but_is_kept_alive() {
+    let mut world = World::with(|config| {
+        config.memory_budget = BUDGET;
+        config.wire.heartbeat_millis = 30_000;
+    })
+    .checked_at_rest();
+    let (reader, writer) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe(1, "t"));
+    fill(&mut world, &writer, "t");
+    assert!(!world.session(&writer).unwrap().wants_read());
+    writer.log();
+    for _ in 0..10 {
+        world.advance(secs(25));
+        reader.ping(1);
+        world.settle();
+    }
+    assert_eq!(world.status(&writer), Status::Open, "it may not be heard, so silence means nothing");
+    let pings = writer.control().len();
+    assert!((7..=8).contains(&pings), "the broker goes on sending its own pings: {pings}");
+    // When it is read again it has all of its time.
+    reader.cut();
+    world.settle();
+    assert!(world.session(&writer).unwrap().wants_read());
+    assert_eq!(writer.unread(), 0);
+    world.advance(secs(89));
+    assert_eq!(world.status(&writer), Status::Open);
+    world.advance(secs(2));
+    assert_eq!(world.status(&writer), Status::Closed);
+}
+
+#[test]
+fn memory_is_freed_when_a_stuck_consumer_goes_away() {
+    let mut world = small();
+    let (stuck, writer) = (world.connect(), world.connect());
+    world.ask(&stuck, stuck.subscribe_to(Sub::new(1, "t").window(0)));
+    stuck.stop_reading();
+    let requests = fill(&mut world, &writer, "t");
+    assert!(writer.unread() > 0);
+    // The write deadline ends it, and the publisher goes on without anybody else's help.
+    world.advance(secs(11));
+    assert!(stuck.is_closed());
+    assert_eq!(writer.unread(), 0);
+    assert!(requests.into_iter().all(|request| writer.answer(request).starts_with('@')));
+    world.advance(secs(2));
+    assert!(world.broker.ledger().total() < BUDGET / 10, "{:?}", world.broker.ledger());
+}
+
+#[test]
+fn memory_is_freed_when_retained_records_expire() {
+    let mut world = small();
+    let writer = world.connect();
+    let options = TopicOptions::new().retention_ttl(secs(60));
+    world.ask(&writer, writer.create("t", options));
+    let requests = fill(&mut world, &writer, "t");
+    assert!(writer.unread() > 0);
+    world.advance(secs(61));
+    assert_eq!(writer.unread(), 0);
+    assert!(requests.into_iter().all(|request| writer.answer(request).starts_with('@')));
+}
+
+#[test]
+fn memory_of_one_record_is_charged_once_however_many_read_it() {
+    let mut world = World::new();
+    let writer = world.connect();
+    let readers: Vec<_> = (0..50).map(|_| world.connect()).collect();
+    for reader in &readers {
+        world.ask(reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
+        reader.stop_reading();
+    }
+    let body = vec![b'x'; 50_000];
+    for _ in 0..20 {
+        writer.publish_all("t", &[record(&body)]);
+    }
+    world.settle();
+    let total = world.broker.ledger().total();
+    assert!(total > 1_000_000, "{total}");
+    assert!(total < 3_000_000, "{:?}", world.broker.ledger());
+    for reader in &readers {
+        reader.go_on_reading();
+    }
+    world.settle();
+    assert!(readers.iter().all(|reader| reader.stream().len() == 20));
+}
+
+#[test]
+fn memory_that_is_still_being_sent_stays_charged_until_it_is_gone() {
+    let mut world = World::new();
+    let (reader, writer) = (world.connect(), world.connect());
+    let options = TopicOptions::new().retain_forever().max_messages(1);
+    world.ask(&writer, writer.create("t", options));
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
+    reader.stop_reading();
+    let body = vec![b'x'; 100_000];
+    for _ in 0..3 {
+        writer.publish_all("t", &[record(&body)]);
+        world.settle();
+    }
+    // Only one record is left in the topic, but the lane holds on to all of them.
+    assert!(world.broker.ledger().retired >= 200_000, "{:?}", world.broker.ledger());
+    reader.go_on_reading();
+    world.settle();
+    world.advance(ms(200));
+    assert_eq!(world.broker.ledger().retired, 0);
+    assert_eq!(reader.stream().len(), 3);
+}
+
+#[test]
+fn memory_that_was_retired_is_let_go_of_though_nobody_calls() {
+    let mut world = World::new();
+    let (reader, writer) = (world.connect(), world.connect());
+    let options = TopicOptions::new().retain_forever().max_messages(1);
+    world.ask(&writer, writer.create("t", options));
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
+    reader.stop_reading();
+    let body = vec![b'x'; 100_000];
+    for _ in 0..3 {
+        writer.publish_all("t", &[record(&body)]);
+        world.settle();
+    }
+    assert!(world.broker.ledger().retired >= 200_000);
+    reader.cut();
+    world.step();
+    world.sleep(ms(200));
+    assert_eq!(world.broker.ledger().retired, 0);
+}
+
+#[test]
+fn memory_pressure_that_ends_in_silence_wakes_who_was_not_read() {
+    let mut world = small();
+    let (stuck, writer) = (world.connect(), world.connect());
+    world.ask(&stuck, stuck.subscribe_to(Sub::new(1, "t").window(1)));
+    fill(&mut world, &writer, "t");
+    assert!(writer.unread() > 0);
+    // The connection goes away without a last exchange, and housekeeping is all that is left to notice.
+    stuck.cut();
+    world.step();
+    world.sleep(secs(1));
+    assert!(world.broker.ledger().total() < BUDGET / 2, "{:?}", world.broker.ledger());
+    world.settle();
+    assert_eq!(writer.unread(), 0);
+}
+
+#[test]
+fn memory_of_an_idle_connection_is_small() {
+    let mut world = World::new();
+    let peers: Vec<_> = (0..100).map(|_| world.connect()).collect();
+    for peer in &peers {
+        world.ask(peer, peer.subscribe(1, "t"));
+        world.ask(peer, peer.publish("t", "x"));
+        world.ask(peer, peer.unsubscribe(1));
+        world.ask(peer, peer.subscribe_to(Sub::new(1, "t")));
+    }
+    world.advance(secs(2));
+    for peer in &peers {
+        world.session(peer).unwrap().shrink();
+    }
+    let writer = world.connect();
+    world.ask(&writer, writer.publish("u", "x"));
+    world.advance(secs(2));
+    let ledger = world.broker.ledger();
+    assert!(ledger.total() / 101 < 1_024, "{ledger:?}");
+}

@@ -1,0 +1,221 @@
+//! Real clients in the world: they connect, break and come back over the same pipes as raw peers.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use bytes::Buf;
+use zaichik_engine::{
+    Answer, Broker, BrokerConfig, Client, ClientConfig, Incoming, Link, RequestError, RequestId,
+    SubscriptionId, Timestamp,
+};
+
+use super::World;
+use super::pipe::{Flow, Pipe};
+
+/// A client and its connection, if it has one.
+pub(super) struct Remote {
+    client: Client,
+    pipe: Option<Rc<RefCell<Pipe>>>,
+    answers: BTreeMap<RequestId, Result<Answer, RequestError>>,
+    /// Whether connections can be made.
+    is_reachable: bool,
+    /// Bytes that the next connection carries to the broker before it breaks, and bytes back.
+    breaks_after: Option<(usize, usize)>,
+    bytes_sent: u64,
+    connects: usize,
+}
+
+/// Names a client of the world.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RemoteId(usize);
+
+impl World {
+    pub(crate) fn client(&mut self) -> RemoteId {
+        self.client_with(|_| {})
+    }
+
+    pub(crate) fn client_with(&mut self, change: impl FnOnce(&mut ClientConfig)) -> RemoteId {
+        let mut config = ClientConfig::new(1);
+        change(&mut config);
+        self.remotes.push(Remote {
+            client: Client::new(config),
+            pipe: None,
+            answers: BTreeMap::new(),
+            is_reachable: true,
+            breaks_after: None,
+            bytes_sent: 0,
+            connects: 0,
+        });
+        RemoteId(self.remotes.len() - 1)
+    }
+
+    /// Calls the client, with the time.
+    pub(crate) fn call<T>(&mut self, id: RemoteId, call: impl FnOnce(&mut Client, Timestamp) -> T) -> T {
+        call(&mut self.remotes[id.0].client, self.now)
+    }
+
+    /// The answer to a request, once everything has come to rest.
+    pub(crate) fn answer(
+        &mut self,
+        id: RemoteId,
+        request: RequestId,
+    ) -> Option<Result<Answer, RequestError>> {
+        self.settle();
+        self.remotes[id.0].answers.remove(&request)
+    }
+
+    /// Makes a request and waits for its answer.
+    pub(crate) fn done(
+        &mut self,
+        id: RemoteId,
+        call: impl FnOnce(&mut Client, Timestamp) -> Result<RequestId, RequestError>,
+    ) -> Result<Answer, RequestError> {
+        let request = self.call(id, call)?;
+        self.answer(id, request).expect("an answer")
+    }
+
+    /// What a subscription has to tell, as short text.
+    pub(crate) fn take(&mut self, id: RemoteId, subscription: SubscriptionId) -> Vec<String> {
+        self.settle();
+        let client = &mut self.remotes[id.0].client;
+        std::iter::from_fn(|| client.poll_incoming(subscription)).map(|incoming| show(&incoming)).collect()
+    }
+
+    pub(crate) fn link(&self, id: RemoteId) -> Link {
+        self.remotes[id.0].client.link()
+    }
+
+    /// Bytes that the client ever sent.
+    pub(crate) fn bytes_sent(&self, id: RemoteId) -> u64 {
+        self.remotes[id.0].bytes_sent
+    }
+
+    /// How often it was connected.
+    pub(crate) fn connects(&self, id: RemoteId) -> usize {
+        self.remotes[id.0].connects
+    }
+
+    /// The client's connection breaks, if it has one, and from here on it can or can't make another one.
+    pub(crate) fn break_link(&mut self, id: RemoteId, is_reachable: bool) {
+        let remote = &mut self.remotes[id.0];
+        remote.is_reachable = is_reachable;
+        if let Some(pipe) = &remote.pipe {
+            pipe.borrow_mut().flow = Flow::Cut;
+        }
+    }
+
+    /// The connection breaks after so many bytes from here on.
+    pub(crate) fn break_after(&mut self, id: RemoteId, to_broker: usize, from_broker: usize) {
+        self.remotes[id.0].breaks_after = Some((to_broker, from_broker));
+    }
+
+    /// The broker is replaced by another instance, which knows nothing.
+    pub(crate) fn restart(&mut self, instance: u128) {
+        for end in &mut self.ends {
+            end.session = None;
+            let mut pipe = end.pipe.borrow_mut();
+            pipe.is_closed = true;
+            pipe.from_broker.clear();
+        }
+        let config = BrokerConfig { instance, ..self.broker.config().clone() };
+        self.broker = Broker::new(config).unwrap();
+        self.by_id.clear();
+        self.armed = None;
+    }
+
+    pub(super) fn remote_timeouts(&self) -> impl Iterator<Item = Timestamp> {
+        self.remotes.iter().flat_map(|remote| {
+            let connect = match remote.client.link() {
+                Link::Connect { at } => Some(at),
+                Link::Handshake | Link::Open | Link::Closing | Link::Closed(_) => None,
+            };
+            remote.client.next_timeout().into_iter().chain(connect)
+        })
+    }
+
+    pub(super) fn step_remote(&mut self, index: usize) -> bool {
+        let now = self.now;
+        if let Link::Connect { at } = self.remotes[index].client.link()
+            && at <= now
+        {
+            if self.remotes[index].is_reachable {
+                let pipe = self.open();
+                let remote = &mut self.remotes[index];
+                remote.pipe = Some(pipe);
+                remote.connects += 1;
+                remote.client.handle_connected(now);
+            } else {
+                self.remotes[index].client.handle_disconnected(now);
+            }
+            return true;
+        }
+        let remote = &mut self.remotes[index];
+        let mut moved = false;
+        if remote.client.next_timeout().is_some_and(|at| at <= now) {
+            remote.client.handle_timeout(now);
+            moved = true;
+        }
+        moved |= remote.carry(now);
+        while let Some((request, result)) = remote.client.poll_answer() {
+            remote.answers.insert(request, result);
+            moved = true;
+        }
+        moved
+    }
+}
+
+impl Remote {
+    /// Moves bytes in both directions.
+    fn carry(&mut self, now: Timestamp) -> bool {
+        let Some(shared) = self.pipe.clone() else {
+            return false;
+        };
+        let mut pipe = shared.borrow_mut();
+        if matches!(self.client.link(), Link::Connect { .. } | Link::Closed(_)) {
+            pipe.flow = Flow::Cut;
+            self.pipe = None;
+            return true;
+        }
+        let mut moved = false;
+        let outbound = self.client.outbound();
+        let room = self.breaks_after.map_or(usize::MAX, |(to_broker, _)| to_broker);
+        let count = outbound.remaining().min(room);
+        if count > 0 {
+            pipe.to_broker.extend_from_slice(&outbound.copy_to_bytes(count));
+            self.bytes_sent += count as u64;
+            moved = true;
+        }
+        let room = self.breaks_after.map_or(usize::MAX, |(_, from_broker)| from_broker);
+        let back = pipe.from_broker.len().min(room);
+        if back > 0 && self.client.wants_read() {
+            self.client.inbound().extend_from_slice(&pipe.from_broker.split_to(back));
+            self.client.handle_read(now);
+            moved = true;
+        }
+        if let Some((to_broker, from_broker)) = &mut self.breaks_after {
+            *to_broker -= count;
+            *from_broker -= back;
+            if (*to_broker == 0 && pipe.to_broker.is_empty()) || *from_broker == 0 {
+                pipe.flow = Flow::Cut;
+            }
+        }
+        if pipe.is_closed && (pipe.flow == Flow::Cut || pipe.from_broker.is_empty()) {
+            self.breaks_after = None;
+            self.pipe = None;
+            self.client.handle_disconnected(now);
+            moved = true;
+        }
+        moved
+    }
+}
+
+fn show(incoming: &Incoming) -> String {
+    match incoming {
+        Incoming::Message(message) => format!("{}={}", message.offset, super::show::body(&message.body)),
+        Incoming::Gap { from, to, reason } => format!("{from}..{to} {}", super::show::reason(*reason)),
+        Incoming::Reconnected { from, start } => format!("reconnected {from} {start}"),
+        Incoming::Restarted { start } => format!("restarted {start}"),
+        Incoming::Refused(_) | Incoming::Fenced | Incoming::Ended(_) | _ => format!("{incoming:?}"),
+    }
+}

@@ -1,0 +1,83 @@
+//! Steps in no order at all, and steps that are repeated.
+
+use bytes::Buf;
+use zaichik_engine::{Session, Timestamp, Turn};
+
+use super::{Dice, World};
+
+impl World {
+    /// Does one of the steps of one of the connections, whether it is due or not.
+    pub(crate) fn stir(&mut self, dice: &mut Dice) {
+        let now = self.now;
+        let index = dice.below(self.ends.len());
+        let end = &mut self.ends[index];
+        let Some(session) = &mut end.session else {
+            return;
+        };
+        let mut pipe = end.pipe.borrow_mut();
+        match dice.below(7) {
+            0 | 1 => {
+                let count = (dice.below(200) + 1).min(session.read_limit()).min(pipe.to_broker.len());
+                session.inbound().extend_from_slice(&pipe.to_broker.split_to(count));
+                session.handle_read(now);
+                end.is_due = true;
+            }
+            2 => session.handle_read(now),
+            3 => {
+                end.is_due = session.exchange(now, &mut self.broker, &mut self.effects) == Turn::More;
+            }
+            4 => {
+                let outbound = session.outbound();
+                let count = (dice.below(200) + 1).min(outbound.remaining());
+                pipe.from_broker.extend_from_slice(&outbound.copy_to_bytes(count));
+                end.is_due = true;
+            }
+            5 => {
+                session.handle_timeout(now);
+                session.shrink();
+            }
+            _ => {
+                drop(pipe);
+                self.keep_house_at(now);
+                return;
+            }
+        }
+        drop(pipe);
+        self.collect(true);
+    }
+
+    /// Runs housekeeping at a moment, due or not, until it has nothing left to do.
+    pub(crate) fn keep_house_at(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        while self.broker.handle_timeout(now, &mut self.effects) == Turn::More {}
+        self.armed = self.broker.next_timeout();
+        self.collect(false);
+    }
+
+    /// Does each step of each connection again where nothing new came: nothing changes.
+    pub(crate) fn assert_steps_are_idempotent(&mut self) {
+        let now = self.now;
+        for end in &mut self.ends {
+            let Some(session) = &mut end.session else {
+                continue;
+            };
+            let twice = |session: &mut Session, step: &mut dyn FnMut(&mut Session)| {
+                step(session);
+                let before = format!("{session:?}");
+                step(session);
+                assert_eq!(before, format!("{session:?}"));
+            };
+            twice(session, &mut |session| session.handle_read(now));
+            twice(session, &mut |session| session.handle_timeout(now));
+            while session.exchange(now, &mut self.broker, &mut self.effects) == Turn::More {}
+            let before = format!("{session:?} {:?}", self.broker);
+            assert_eq!(session.exchange(now, &mut self.broker, &mut self.effects), Turn::Done);
+            assert_eq!(before, format!("{session:?} {:?}", self.broker));
+        }
+        self.collect(false);
+        self.keep_house_at(now);
+        let before = format!("{:?}", self.broker);
+        self.keep_house_at(now);
+        assert_eq!(before, format!("{:?}", self.broker));
+    }
+}
