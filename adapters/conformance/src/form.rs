@@ -42,7 +42,7 @@ pub trait Form: Sized + Send + Sync + 'static {
 pub struct Sockets<R> {
     address: String,
     handle: ServerHandle,
-    served: oneshot::Receiver<Result<(), ServerError>>,
+    outcome: oneshot::Receiver<Result<(), ServerError>>,
     runtime: std::marker::PhantomData<fn() -> R>,
 }
 
@@ -61,12 +61,12 @@ impl<R: Runtime> Form for Sockets<R> {
     async fn start(address: &str, config: BrokerConfig) -> Result<Self, ServerError> {
         let server = Server::<R>::bind(address, config).await?;
         let (address, handle) = (server.local_addr().to_string(), server.handle());
-        let (tell, served) = oneshot::channel();
+        let (tell, outcome) = oneshot::channel();
         R::spawn(async move {
             // Nobody may be interested any more.
             drop(tell.send(server.serve().await));
         });
-        Ok(Self { address, handle, served, runtime: std::marker::PhantomData })
+        Ok(Self { address, handle, outcome, runtime: std::marker::PhantomData })
     }
 
     fn address(&self) -> &str {
@@ -82,7 +82,7 @@ impl<R: Runtime> Form for Sockets<R> {
     }
 
     async fn stopped(self) -> Result<(), ServerError> {
-        self.served.await.unwrap_or(Err(ServerError::Failed))
+        self.outcome.await.unwrap_or(Err(ServerError::Failed))
     }
 }
 
