@@ -90,6 +90,14 @@ impl<R: Runtime> Embedded<R> {
         ClientBuilder::local(Arc::downgrade(&self.shared))
     }
 
+    /// A byte stream to this broker, for who speaks the protocol without this crate's client.
+    ///
+    /// # Errors
+    /// The broker is stopping, or failed.
+    pub fn stream(&self) -> io::Result<LocalIo> {
+        connect::<R>(&Arc::downgrade(&self.shared))
+    }
+
     /// Something that stops this broker from elsewhere.
     #[must_use]
     pub fn handle(&self) -> ServerHandle {

@@ -1,0 +1,194 @@
+//! The broker of a case, and what the cases do with its clients.
+
+use std::fmt::Debug;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use futures::{FutureExt, StreamExt};
+use zaichik_driver::{
+    BrokerConfig, Client, ClientBuilder, ClientError, Clock, Incoming, Outgoing, RefusalCode, RequestError,
+    Runtime, ServerHandle, Subscription, Timer, TopicOptions, default_config,
+};
+
+use crate::form::Form;
+use crate::peer::{Peer, show};
+
+/// A case that takes longer hangs.
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// Longer than any test runs.
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+
+/// As good as nothing, but not zero: what is waited for comes by itself.
+pub(crate) const SOON: Duration = Duration::from_millis(20);
+
+/// The clients that a form has.
+pub(crate) type ClientOf<F> = Client<<F as Form>::Runtime>;
+
+/// The raw peers that a form has.
+pub(crate) type PeerOf<F> = Peer<<F as Form>::Runtime>;
+
+/// A running broker.
+pub(crate) struct Broker<F: Form>(F);
+
+impl<F: Form> Broker<F> {
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With another configuration than the default one.
+    pub(crate) async fn with(change: impl FnOnce(&mut BrokerConfig)) -> Self {
+        Self::at("127.0.0.1:0", change).await
+    }
+
+    pub(crate) async fn at(address: &str, change: impl FnOnce(&mut BrokerConfig)) -> Self {
+        let mut config = default_config().expect("random numbers");
+        change(&mut config);
+        Self(F::start(address, config).await.expect("a free address"))
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.0.address().to_owned()
+    }
+
+    pub(crate) fn handle(&self) -> ServerHandle {
+        self.0.handle()
+    }
+
+    pub(crate) fn client_builder(&self) -> ClientBuilder<F::Runtime> {
+        self.0.client_builder()
+    }
+
+    pub(crate) async fn client(&self) -> ClientOf<F> {
+        self.client_builder().connect().await.expect("the broker listens")
+    }
+
+    /// A connection on which nothing was said yet.
+    pub(crate) async fn dial(&self) -> PeerOf<F> {
+        Peer::dial(self.0.address()).await.expect("the broker listens")
+    }
+
+    /// A connection whose handshake is done.
+    pub(crate) async fn peer(&self) -> PeerOf<F> {
+        let peer = self.dial().await;
+        peer.shake_hands().await;
+        peer
+    }
+
+    /// A topic `t` with these settings, and a connection to it.
+    pub(crate) async fn topic(&self, options: TopicOptions) -> PeerOf<F> {
+        let peer = self.peer().await;
+        assert_eq!(peer.answer(peer.create("t", options)).await, "created");
+        peer
+    }
+
+    /// Stops the broker at once; ready when nothing of it is left.
+    pub(crate) async fn stop(self) {
+        self.0.handle().shutdown(Duration::ZERO);
+        self.stopped().await;
+    }
+
+    /// Ready when nothing is left of a broker that was stopped.
+    pub(crate) async fn stopped(self) {
+        self.0.stopped().await.expect("an orderly end");
+    }
+}
+
+/// Fails instead of hanging for ever.
+pub(crate) async fn within<R: Runtime, T>(test: impl Future<Output = T>) -> T {
+    let clock = Clock::start();
+    let end = clock.instant(clock.now() + LONGEST).expect("a near moment");
+    let (mut test, mut timer) = (pin!(test), R::timer());
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = test.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        assert!(timer.poll_until(cx, end).is_pending(), "it hangs");
+        Poll::Pending
+    })
+    .await
+}
+
+/// Runs a future in the background; what is returned is ready with what it gives.
+pub(crate) fn spawn<R: Runtime, T: Send + 'static>(
+    future: impl Future<Output = T> + Send + 'static,
+) -> impl Future<Output = T> + Send {
+    let (tell, told) = oneshot::channel();
+    R::spawn(async move {
+        // Nobody may be interested any more.
+        drop(tell.send(future.await));
+    });
+    told.map(|told| told.expect("no panic"))
+}
+
+/// Publishes and says where: "@3" for a message that was accepted, "=@1" for a duplicate of offset 1.
+pub(crate) async fn put<R: Runtime>(client: &Client<R>, topic: &str, message: impl Into<Outgoing>) -> String {
+    let message: Outgoing = message.into();
+    let receipt = client.publish(topic, message).await.expect("accepted");
+    let offset = receipt.offset(0).expect("one message");
+    let duplicate = if receipt.is_duplicate(0) { "=" } else { "" };
+    let created = if receipt.created { " new" } else { "" };
+    format!("{duplicate}@{offset}{created}")
+}
+
+/// The same under a key.
+pub(crate) async fn put_keyed<R: Runtime>(
+    client: &Client<R>,
+    topic: &str,
+    key: &'static str,
+    body: &'static str,
+) -> String {
+    put(client, topic, Outgoing::new(body).key(key)).await
+}
+
+/// The next thing that a subscription has to tell: "0=body", "1..3 expired".
+pub(crate) async fn next(subscription: &mut Subscription) -> String {
+    told(subscription.next().await)
+}
+
+/// The next message, committed; "0=body".
+pub(crate) async fn next_committed(subscription: &mut Subscription) -> String {
+    let told = next(subscription).await;
+    if told.contains('=') {
+        subscription.commit().await.expect("committed");
+    }
+    told
+}
+
+/// What a subscription has to tell now, without a commit, once everything has come to rest.
+pub(crate) async fn settled<R: Runtime>(client: &Client<R>, subscription: &mut Subscription) -> Vec<String> {
+    let mut all = Vec::new();
+    // The first answer shows that the broker has looked, the second that what it found has arrived.
+    for _ in 0..2 {
+        client.ping().await.expect("connected");
+    }
+    while let Some(one) = subscription.next().now_or_never() {
+        all.push(told(one));
+    }
+    all
+}
+
+/// What a request was refused for: "`TopicsFull` 2".
+pub(crate) fn refused<T: Debug>(result: Result<T, ClientError>) -> String {
+    match result {
+        Err(ClientError::Request(RequestError::Refused { refusal, .. })) => {
+            let code: RefusalCode = refusal.code;
+            show::number(&code.to_string(), refusal.value)
+        }
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+fn told(incoming: Option<Result<Incoming, ClientError>>) -> String {
+    match incoming {
+        Some(Ok(Incoming::Message(message))) => show::message(message.offset, &message.body),
+        Some(Ok(Incoming::Gap { from, to, reason })) => show::gap(from, to, reason),
+        Some(Ok(Incoming::Reconnected { from, start })) => format!("reconnected {from} {start}"),
+        Some(Ok(Incoming::Restarted { start })) => format!("restarted {start}"),
+        Some(Ok(Incoming::Ended(_))) | None => "ended".to_owned(),
+        Some(other) => format!("{other:?}"),
+    }
+}

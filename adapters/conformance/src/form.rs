@@ -1,0 +1,130 @@
+//! The forms in which a broker runs: behind sockets, or inside the program.
+
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use zaichik_driver::{BrokerConfig, ClientBuilder, Embedded, Runtime, Server, ServerError, ServerHandle};
+
+use crate::memory::{InMemory, Place};
+
+/// A running broker, in one of the forms that the suite runs over.
+pub trait Form: Sized + Send + Sync + 'static {
+    /// What its clients and its peers run on.
+    type Runtime: Runtime;
+
+    /// Starts a broker at `address` (port 0 for any free one).
+    ///
+    /// # Errors
+    /// The configuration contradicts itself, or the address is taken.
+    fn start(address: &str, config: BrokerConfig) -> impl Future<Output = Result<Self, ServerError>> + Send;
+
+    /// Where raw streams connect to.
+    fn address(&self) -> &str;
+
+    /// A client, connected as is usual in this form.
+    fn client_builder(&self) -> ClientBuilder<Self::Runtime>;
+
+    /// Something that stops the broker.
+    fn handle(&self) -> ServerHandle;
+
+    /// Ready when the broker was stopped and nothing of it is left.
+    ///
+    /// # Errors
+    /// The broker failed.
+    fn stopped(self) -> impl Future<Output = Result<(), ServerError>> + Send;
+}
+
+/// A broker behind a listener of its runtime.
+#[derive(Debug)]
+pub struct Sockets<R> {
+    address: String,
+    handle: ServerHandle,
+    outcome: oneshot::Receiver<Result<(), ServerError>>,
+    runtime: std::marker::PhantomData<fn() -> R>,
+}
+
+/// A broker inside the program.
+#[derive(Debug)]
+pub struct InProcess<R: Runtime> {
+    address: String,
+    handle: ServerHandle,
+    broker: Arc<Mutex<Option<Embedded<InMemory<R>>>>>,
+    place: Place,
+}
+
+impl<R: Runtime> Form for Sockets<R> {
+    type Runtime = R;
+
+    async fn start(address: &str, config: BrokerConfig) -> Result<Self, ServerError> {
+        let server = Server::<R>::bind(address, config).await?;
+        let (address, handle) = (server.local_addr().to_string(), server.handle());
+        let (tell, outcome) = oneshot::channel();
+        R::spawn(async move {
+            // Nobody may be interested any more.
+            drop(tell.send(server.serve().await));
+        });
+        Ok(Self { address, handle, outcome, runtime: std::marker::PhantomData })
+    }
+
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn client_builder(&self) -> ClientBuilder<R> {
+        ClientBuilder::new(&self.address)
+    }
+
+    fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    async fn stopped(self) -> Result<(), ServerError> {
+        self.outcome.await.unwrap_or(Err(ServerError::Failed))
+    }
+}
+
+impl<R: Runtime> Form for InProcess<R> {
+    type Runtime = InMemory<R>;
+
+    async fn start(address: &str, config: BrokerConfig) -> Result<Self, ServerError> {
+        let broker = Embedded::start(config)?;
+        let handle = broker.handle();
+        let broker = Arc::new(Mutex::new(Some(broker)));
+        let stream = {
+            let broker = Arc::clone(&broker);
+            move || {
+                let broker = broker.lock().unwrap_or_else(PoisonError::into_inner);
+                broker.as_ref().ok_or(io::ErrorKind::ConnectionRefused)?.stream()
+            }
+        };
+        let place = Place::take(address, stream)
+            .map_err(|source| ServerError::Bind { address: address.to_owned(), source })?;
+        Ok(Self { address: place.0.to_string(), handle, broker, place })
+    }
+
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn client_builder(&self) -> ClientBuilder<InMemory<R>> {
+        let broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
+        broker.as_ref().map_or_else(|| ClientBuilder::new(&self.address), Embedded::client_builder)
+    }
+
+    fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    async fn stopped(self) -> Result<(), ServerError> {
+        let broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(self.place);
+        match broker {
+            // The grace that was given before can only become shorter.
+            Some(broker) => broker.shutdown(Duration::MAX).await,
+            None => Ok(()),
+        }
+    }
+}

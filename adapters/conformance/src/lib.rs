@@ -1,0 +1,174 @@
+//! What every adapter must do, written once and run over each of them.
+//!
+//! A case is a function named after the row of the rules that it proves, generic over the [`Form`] in which a
+//! broker runs. [`suite!`] makes a test of each case for one form, from the one list below: a case that is added
+//! to it is added for every form, and one that is forgotten is a warning about dead code.
+//!
+//! Peers are clients of the adapter, or speak frames themselves where a client would hide what is to be seen;
+//! those check with each delivery that nothing is missing and nothing comes twice. Faults come from a proxy that
+//! splits, delays, cuts and freezes by seed. The broker's clock is real: no case sleeps or looks at a clock, each
+//! waits for something that can be seen, within a minute.
+
+#![expect(clippy::expect_used, reason = "a case that does not find what it expects fails, as it should")]
+#![expect(clippy::indexing_slicing, reason = "as above")]
+#![expect(clippy::arithmetic_side_effects, reason = "a case that overflows fails, as it should")]
+
+mod broker;
+mod compaction;
+mod delivery;
+mod faults;
+mod form;
+mod memory;
+mod order;
+mod peer;
+mod proxy;
+mod publishing;
+mod retention;
+mod session;
+mod state;
+mod topics;
+mod wire;
+
+pub use form::{Form, InProcess, Sockets};
+pub use memory::{InMemory, MemoryListener};
+
+/// Names each case once; everything else follows from it.
+macro_rules! cases {
+    ($dollar:tt $($group:ident { $($case:ident)+ })+) => {
+        /// The cases, each ready to be run in any form.
+        #[doc(hidden)]
+        pub mod cases {
+            $($(
+                pub async fn $case<F: crate::Form>() {
+                    crate::broker::within::<F::Runtime, _>(crate::$group::$case::<F>()).await;
+                }
+            )+)+
+        }
+
+        /// Makes a test of each case, for one [`Form`], run to its end by a function such as a runtime's `block_on`.
+        #[macro_export]
+        macro_rules! suite {
+            ($dollar form:ty, $dollar run:path) => {
+                $($(
+                    #[test]
+                    fn $case() {
+                        $dollar run($dollar crate::cases::$case::<$dollar form>());
+                    }
+                )+)+
+            };
+        }
+    };
+}
+
+cases! { $
+    order {
+        o_01_interleaved_publishers_are_seen_in_one_order
+        o_02_live_only_does_not_show_what_was_before
+        o_03_a_retaining_topic_shows_what_was_before
+        o_04_timestamps_never_fall
+        o_05_the_last_offsets_are_refused_cleanly
+        o_06_answers_leave_while_the_stream_lane_is_full
+        o4_a_publisher_gets_its_own_messages
+    }
+    topics {
+        t_01_subscribing_to_an_unknown_topic_creates_it
+        t_02_adoption_keeps_offsets_and_resurrects_nothing
+        t_03_the_same_settings_twice_change_nothing
+        t_04_other_settings_are_refused_with_what_differs
+        t_05_two_clients_create_one_topic_at_once
+        t_06_names
+        t_07_the_limit_of_topics_refuses_and_the_connection_survives
+        t7_alter_changes_only_what_is_given
+    }
+    retention {
+        r_01_delivered_before_it_expires
+        r_02_not_delivered_when_it_has_expired
+        r_03_live_only_delivers_to_whoever_is_there
+        r_04_what_expires_before_its_turn_is_one_gap
+        r_06_between_replay_and_live_there_is_no_seam
+        r_07_the_messages_own_time_to_live_counts_if_it_is_smaller
+        r_08_a_newcomer_gets_the_last_ones_within_the_limit
+        r_09_reject_refuses_and_loses_nothing
+        r_09_reject_drops_what_every_subscription_has_committed
+        r5_a_client_waits_for_room
+        r_10_one_message_larger_than_the_topic_is_refused_and_the_log_is_intact
+        r_11_a_lowered_ttl_applies_at_once_and_a_raised_one_resurrects_nothing
+        r_12_many_records_expire_at_one_instant
+        r_16_a_delivered_record_that_expires_stays_committable
+    }
+    compaction {
+        c_01_a_duplicate_inside_the_window
+        c_02_not_a_duplicate_when_the_window_is_over
+        c_03_the_window_is_anchored_at_the_accepted_record
+        c_05_the_first_body_wins
+        c_06_without_a_key_nothing_is_a_duplicate
+        c_07_the_empty_key_is_a_key
+        c_08_the_scope_is_the_topic
+        c5_the_scope_is_all_publishers
+        c_09_a_key_outlives_its_expired_record
+        c_10_a_key_outlives_its_committed_record
+        c_11_a_key_outlives_its_record_that_a_limit_removed
+        c_12_max_keys_refuses_new_keys_until_some_leave_the_window
+        c_13_window_zero_remembers_nothing
+        c_14_a_window_changed_by_adoption_applies_to_the_next_publish
+        c_15_a_duplicate_reaches_no_subscriber_and_takes_no_offset
+        c1_duplicates_within_one_publish
+    }
+    delivery {
+        a_01_window_1_delivers_exactly_one
+        a_02_the_next_follows_each_commit
+        a_03_a_commit_in_the_middle_slides_the_window
+        a_04_committing_twice_gives_no_extra_credit
+        a_05_committing_ahead_is_refused_and_changes_nothing
+        a_06_committing_a_subscription_of_nobody_or_of_another_connection
+        a_07_a_bare_commit_is_for_the_message_taken_last
+        a_15_subscribing_again_after_unsubscribe_starts_by_its_start
+        a_16_what_was_on_its_way_when_the_connection_ended_is_not_committed
+        a_17_a_peer_that_stops_reading_hurts_nobody
+        a_18_a_handler_publishes_on_its_own_connection_at_window_one
+        a_19_who_is_overtaken_by_a_limit_is_told_once_in_the_right_place
+        a_21_a_message_larger_than_the_window_in_bytes_is_delivered_alone
+        a_22_unsubscribing_twice_and_subscribing_twice
+        a1_window_0_has_no_commits
+        a5_a_delivery_carries_everything_of_the_message
+        a7_large_and_small_messages_arrive_whole
+    }
+    publishing {
+        p1_exactly_one_answer_per_request_in_request_order
+        p1_a_refusal_without_an_answer_is_counted
+        p4_a_client_that_is_dropped_still_sends_what_it_took
+        p4_more_requests_than_fit_wait_for_their_turn
+        p4_a_publisher_reports_a_refusal_once_and_goes_on
+        p_08_durable_is_refused_by_a_broker_without_storage
+        p_09_what_is_too_large_is_refused_before_a_byte_is_sent
+        p_10_answers_come_while_deliveries_saturate
+        p_12_another_broker_behind_the_address_is_told
+        p_12_pending_publishes_end_as_unknown
+    }
+    session {
+        s_03_a_stream_split_at_every_byte_means_the_same
+        s_05_a_shutdown_answers_what_it_accepted_and_leaves_nothing
+        s5_a_shutdown_waits_for_what_is_being_worked_on
+        s5_a_hundred_brokers_come_and_go
+        p4_an_address_without_a_broker_is_an_error_at_once
+    }
+    wire {
+        s_04_garbage_is_told_and_closed_and_nobody_else_minds
+        w2_a_length_above_the_limit_is_refused_by_its_header
+        w6_what_a_later_version_sends_is_skipped
+        w5_w10_split_and_late_bytes_change_nothing
+        w10_a_slow_reader_gets_the_bytes_that_were_sent
+        w8_handshakes_that_never_end_keep_nobody_out
+        w9_a_frozen_connection_is_given_up_at_both_ends
+        w13_strangers_are_closed_without_an_answer
+        w11_a_session_cut_at_every_byte_is_applied_frame_by_frame
+        w11_a_client_mends_a_connection_that_breaks_at_any_byte
+    }
+    state {
+        b1_a_peer_that_takes_nothing_is_dropped
+        b9_other_connections_subscriptions_are_out_of_reach
+        b10_unsubscribe_while_deliveries_are_under_way
+        b12_subscribing_races_with_publishing
+        b17_a_drain_under_load_answers_what_it_accepts
+    }
+}

@@ -1,0 +1,200 @@
+//! A proxy between a broker and its peers on which connections fail as a case wants it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use zaichik_driver::{Listener, Runtime};
+
+use crate::faults::{Direction, Fault, Half, Step};
+
+/// Connections that a proxy accepts in its life.
+const MOST_CONNECTIONS: usize = 4_096;
+
+/// Steps of a connection before other tasks of the thread get their turn.
+const STEPS_PER_POLL: usize = 64;
+
+/// A running proxy; it and its connections end when this is dropped.
+pub(crate) struct Proxy {
+    address: String,
+    control: Arc<Mutex<Control>>,
+}
+
+impl Proxy {
+    /// Starts one before the broker at `address`. `plan` tells what goes wrong on the first, second … connection.
+    pub(crate) async fn start<R: Runtime>(
+        address: &str,
+        plan: impl Fn(usize) -> Vec<Fault> + Send + Unpin + 'static,
+    ) -> Self {
+        let listener = R::bind("127.0.0.1:0").await.expect("a free address");
+        let here: SocketAddr = listener.local_addr().expect("an address");
+        let control = Arc::<Mutex<Control>>::default();
+        R::spawn(Acceptor::<R, _> {
+            listener,
+            broker: address.to_owned(),
+            plan,
+            accepted: 0,
+            control: Arc::clone(&control),
+        });
+        Self { address: here.to_string(), control }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Bytes that have left in a direction, of all connections.
+    pub(crate) fn forwarded(&self, direction: Direction) -> u64 {
+        lock(&self.control).forwarded[direction as usize]
+    }
+
+    /// Nothing moves any more in a direction, on any connection; nobody is told.
+    pub(crate) fn freeze(&self, direction: Direction) {
+        lock(&self.control).frozen[direction as usize] = true;
+    }
+
+    /// Breaks every connection; what comes after it moves again.
+    pub(crate) fn cut(&self) {
+        change(&self.control, |control| {
+            control.frozen = [false; 2];
+            control.era += 1;
+        });
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        change(&self.control, |control| control.over = true);
+    }
+}
+
+/// What the proxy's tasks are told.
+#[derive(Default)]
+struct Control {
+    forwarded: [u64; 2],
+    frozen: [bool; 2],
+    /// Connections of an earlier era are to break.
+    era: u64,
+    over: bool,
+    /// By the number of the connection; the acceptor has the last number.
+    wakers: BTreeMap<usize, Waker>,
+}
+
+struct Acceptor<R: Runtime, P> {
+    listener: R::Listener,
+    broker: String,
+    plan: P,
+    accepted: usize,
+    control: Arc<Mutex<Control>>,
+}
+
+impl<R: Runtime, P: Fn(usize) -> Vec<Fault> + Unpin> Future for Acceptor<R, P> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        while self.accepted < MOST_CONNECTIONS {
+            {
+                let mut control = lock(&self.control);
+                if control.over {
+                    return Poll::Ready(());
+                }
+                control.wakers.insert(usize::MAX, cx.waker().clone());
+            }
+            let Poll::Ready(accepted) = self.listener.poll_accept(cx) else {
+                return Poll::Pending;
+            };
+            let (client, _) = accepted.expect("the listener works");
+            let number = self.accepted;
+            self.accepted += 1;
+            let (faults, broker, control) =
+                ((self.plan)(number), self.broker.clone(), Arc::clone(&self.control));
+            let era = lock(&control).era;
+            R::spawn(async move {
+                // Without a broker the client's connection ends at once.
+                if let Ok(broker) = R::connect(&broker).await {
+                    let to_broker = Half::new(Direction::ToBroker, &faults, R::timer());
+                    let from_broker = Half::new(Direction::FromBroker, &faults, R::timer());
+                    Pump::<R> { number, era, client, broker, to_broker, from_broker, control }.await;
+                }
+            });
+        }
+        Poll::Ready(())
+    }
+}
+
+/// One connection.
+struct Pump<R: Runtime> {
+    number: usize,
+    era: u64,
+    client: R::Io,
+    broker: R::Io,
+    to_broker: Half<R::Timer>,
+    from_broker: Half<R::Timer>,
+    control: Arc<Mutex<Control>>,
+}
+
+impl<R: Runtime> Pump<R> {
+    /// Whether the connection is over.
+    fn poll_half(&mut self, cx: &mut Context<'_>, direction: Direction) -> Poll<Step> {
+        if lock(&self.control).frozen[direction as usize] {
+            return Poll::Pending;
+        }
+        let Self { client, broker, to_broker, from_broker, .. } = self;
+        let step = match direction {
+            Direction::ToBroker => to_broker.poll(cx, client, broker),
+            Direction::FromBroker => from_broker.poll(cx, broker, client),
+        };
+        if let Poll::Ready(Step::Moved(count)) = step {
+            lock(&self.control).forwarded[direction as usize] += count;
+        }
+        step
+    }
+}
+
+impl<R: Runtime> Future for Pump<R> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..STEPS_PER_POLL {
+            {
+                let mut control = lock(&self.control);
+                if control.over || control.era != self.era {
+                    return Poll::Ready(());
+                }
+                control.wakers.insert(self.number, cx.waker().clone());
+            }
+            let steps = [Direction::ToBroker, Direction::FromBroker].map(|way| self.poll_half(cx, way));
+            match steps {
+                [Poll::Ready(Step::Cut), _]
+                | [_, Poll::Ready(Step::Cut)]
+                | [Poll::Ready(Step::Over), Poll::Ready(Step::Over)] => return Poll::Ready(()),
+                [Poll::Ready(Step::Moved(_)), _] | [_, Poll::Ready(Step::Moved(_))] => {}
+                _ => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<R: Runtime> Drop for Pump<R> {
+    fn drop(&mut self) {
+        let waker = lock(&self.control).wakers.remove(&self.number);
+        drop(waker);
+    }
+}
+
+fn change(control: &Mutex<Control>, change: impl FnOnce(&mut Control)) {
+    let mut control = lock(control);
+    change(&mut control);
+    let wakers: Vec<_> = control.wakers.values().cloned().collect();
+    drop(control);
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+fn lock(control: &Mutex<Control>) -> MutexGuard<'_, Control> {
+    control.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,146 @@
+//! B: what a broker does when its peers do what they should not, or everything at once.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use zaichik_driver::{Overflow, Start, TopicOptions};
+
+use crate::broker::{Broker, next, put, spawn};
+use crate::form::Form;
+use crate::peer::{Peer, Sub, record};
+
+/// A reader that takes nothing is dropped, and until then and after it nobody else notices.
+pub(crate) async fn b1_a_peer_that_takes_nothing_is_dropped<F: Form>() {
+    let broker = Broker::<F>::with(|config| config.write_timeout = Duration::from_millis(300)).await;
+    let (reader, writer) = (broker.client().await, broker.client().await);
+    let flood = TopicOptions::new().retain_forever().max_bytes(1 << 20);
+    writer.create_topic("flood", flood).await.expect("created");
+    let gate = TopicOptions::new().max_messages(1).overflow(Overflow::Reject);
+    writer.create_topic("gate", gate).await.expect("created");
+    let stuck = broker.peer().await;
+    stuck.answer(stuck.subscribe_to(Sub::new(1, "flood").window(0))).await;
+    stuck.answer(stuck.subscribe(2, "gate")).await;
+    // This record is kept for the one that is about to be stuck, and it fills its topic.
+    put(&writer, "gate", "0").await;
+    stuck.stream_of(1).await;
+    let mut subscription = reader.subscribe("flood").window(64).await.expect("subscribed");
+    let body = vec![7; 64 << 10];
+    for offset in 0..512 {
+        assert_eq!(put(&writer, "flood", body.clone()).await, format!("@{offset}"));
+        assert_eq!(next(&mut subscription).await, format!("{offset}=<65536>"));
+        subscription.commit().await.expect("committed");
+    }
+    // Retried until the record is kept for nobody any more: the stuck one is gone.
+    assert_eq!(put(&writer, "gate", "1").await, "@1");
+    assert!(!stuck.end().await.iter().any(|one| one.starts_with("1/511=")), "it was dropped on the way");
+    assert_eq!(put(&writer, "flood", "still served").await, "@512");
+    assert_eq!(next(&mut subscription).await, "512=still served");
+    broker.stop().await;
+}
+
+pub(crate) async fn b9_other_connections_subscriptions_are_out_of_reach<F: Form>() {
+    let broker = Broker::<F>::start().await;
+    let (owner, other) = (broker.topic(TopicOptions::new().retain_forever()).await, broker.peer().await);
+    owner.answer(owner.subscribe(7, "t")).await;
+    owner.answer(owner.publish_all("t", &[record(b"a"), record(b"b")])).await;
+    assert_eq!(owner.stream().await, ["7/0=a"]);
+    for subscription in [7, 8] {
+        // The same answer whether somebody else has it or nobody.
+        assert_eq!(other.answer(other.commit(subscription, 0)).await, "refused NotSubscribed");
+        assert_eq!(other.answer(other.unsubscribe(subscription)).await, "refused NotSubscribed");
+    }
+    assert!(owner.stream().await.is_empty());
+    assert_eq!(owner.answer(owner.commit(7, 0)).await, "done 1");
+    assert_eq!(owner.stream().await, ["7/1=b"]);
+    broker.stop().await;
+}
+
+/// Until it is told that nothing follows, messages may come; after that none does.
+pub(crate) async fn b10_unsubscribe_while_deliveries_are_under_way<F: Form>() {
+    let broker = Broker::<F>::start().await;
+    let writer = broker.topic(TopicOptions::new().retain_forever()).await;
+    for position in 0..40 {
+        let reader = broker.peer().await;
+        reader.answer(reader.subscribe_to(Sub::new(1, "t").from(Start::Latest).window(100))).await;
+        let mut ended = 0;
+        for number in 0..40 {
+            writer.publish_all("t", &[record(b"x")]);
+            writer.flush().await;
+            if number == position {
+                ended = reader.unsubscribe(1);
+                reader.flush().await;
+            }
+        }
+        writer.settle().await;
+        // The peer refuses deliveries of a subscription that has ended.
+        let log = reader.log().await;
+        let place = log.iter().position(|one| one.starts_with(&format!("#{ended} ended")));
+        let last = log.iter().rposition(|one| one.starts_with("1/"));
+        assert!(place.is_some() && last < place, "{log:?}");
+        if let Some(last) = last {
+            let offset = log[last].trim_start_matches("1/").trim_end_matches("=x");
+            assert_eq!(log[log.len() - 1], format!("#{ended} ended {offset}"));
+        }
+    }
+    broker.stop().await;
+}
+
+/// Readers that come while messages do get all of them, once: the peer checks that there is no hole.
+pub(crate) async fn b12_subscribing_races_with_publishing<F: Form>() {
+    const MESSAGES: usize = 2_000;
+    let broker = Broker::<F>::start().await;
+    let writer = broker.topic(TopicOptions::new().retain_forever()).await;
+    let mut tasks = Vec::new();
+    for number in 0..16_u32 {
+        let reader = broker.peer().await;
+        tasks.push(spawn::<F::Runtime, _>(async move {
+            // Each waits for a little more before it comes.
+            for _ in 0..number * 5 {
+                reader.settle().await;
+            }
+            let start = reader.answer(reader.subscribe_to(Sub::new(1, "t").window(0))).await;
+            assert!(start.starts_with("0.."), "{start}");
+            let mut seen = 0;
+            while seen < MESSAGES {
+                seen += reader.stream_of(1).await.len();
+            }
+            assert_eq!(seen, MESSAGES);
+        }));
+    }
+    for _ in 0..MESSAGES {
+        writer.publish_all("t", &[record(b"x")]);
+        writer.flush().await;
+    }
+    writer.settle().await;
+    join_all(tasks).await;
+    broker.stop().await;
+}
+
+/// Every publish that is answered was accepted and read before the end, and none was accepted without an answer.
+pub(crate) async fn b17_a_drain_under_load_answers_what_it_accepts<F: Form>() {
+    let broker = Broker::<F>::start().await;
+    let (reader, silent, stranger) = (broker.peer().await, broker.peer().await, broker.dial().await);
+    reader.answer(reader.subscribe_to(Sub::new(1, "t").window(0))).await;
+    let writers = join_all((0..4).map(|_| broker.peer())).await;
+    for writer in &writers {
+        for _ in 0..1_000 {
+            writer.publish_all("t", &[record(b"x")]);
+        }
+    }
+    let writing = join_all(writers.iter().map(Peer::end));
+    let reading = async {
+        reader.stream_of(10).await;
+        broker.handle().shutdown(Duration::from_secs(30));
+        reader.end().await
+    };
+    let (written, seen) = futures::join!(writing, reading);
+    broker.stopped().await;
+    assert_eq!(silent.end().await, ["goodbye draining"]);
+    assert_eq!(stranger.end().await, ["fatal Stopped"]);
+    let answers: Vec<_> = written.into_iter().flatten().filter(|one| one.starts_with('#')).collect();
+    let accepted = answers.iter().filter(|one| one.contains('@')).count();
+    assert!(answers.iter().all(|one| one.contains('@') || one.contains("refused Draining")), "{answers:?}");
+    assert!(accepted >= 10);
+    let seen = seen.iter().filter(|one| one.starts_with("1/")).count();
+    assert_eq!(seen, accepted, "as many as were answered, and no more");
+}
