@@ -9,6 +9,7 @@ mod client;
 mod clock;
 mod connection;
 mod embedded;
+mod futures_io;
 mod housekeeping;
 mod local;
 mod runtime;
@@ -22,6 +23,7 @@ pub use client::{
 };
 pub use clock::Clock;
 pub use embedded::{Embedded, ServerError, ServerHandle, default_config};
+pub use futures_io::FuturesIo;
 pub use local::LocalIo;
 pub use runtime::{Io, Listener, Runtime, Timer};
 pub use server::Server;
