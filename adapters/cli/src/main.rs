@@ -36,7 +36,6 @@ fn main() -> ExitCode {
         Err(error) => return process.without_runtime(&error),
     };
     let workers = runtime.metrics().num_workers();
-    runtime.block_on(async {
-        process.serve::<Tokio>(&options, ("tokio", workers), signals::arriving()).await
-    })
+    runtime
+        .block_on(async { process.serve::<Tokio>(&options, ("tokio", workers), signals::arriving()).await })
 }

@@ -129,7 +129,7 @@ mod tests {
             _: &mut Context<'_>,
             slices: &[IoSlice<'_>],
         ) -> Poll<io::Result<usize>> {
-            self.writes += 1;
+            self.writes = self.writes.saturating_add(1);
             let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).take(3).collect();
             self.taken.extend_from_slice(&bytes);
             Poll::Ready(Ok(bytes.len()))
