@@ -1,7 +1,7 @@
 //! Runs a broker until a signal stops it.
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ impl Process {
             .with_target(false)
             .with_writer(io::stderr)
             .with_ansi(io::stderr().is_terminal())
+            // It would be reported to stderr, with a panic: who closes the log's reader is not to end the broker.
+            .log_internal_errors(false)
             .init();
         Self { command, clock, started }
     }
@@ -106,7 +108,8 @@ impl Process {
     }
 
     fn fail(&self, code: u8, why: impl Display) -> ExitCode {
-        eprintln!("{}: {why}", self.command);
+        // Nobody can be told that it can't be told.
+        drop(writeln!(io::stderr(), "{}: {why}", self.command));
         ExitCode::from(code)
     }
 }
