@@ -1,13 +1,12 @@
-//! The command `zaichik`: runs a broker.
+//! The command `zaichik`: runs a broker, on tokio.
 
-mod descriptors;
-mod memory;
-mod serve;
 mod signals;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+use zaichik_serve::{Options, Process};
+use zaichik_tokio::Tokio;
 
 /// A small message broker.
 #[derive(Debug, Parser)]
@@ -16,20 +15,13 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    serve: Serve,
+    serve: Options,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a broker; what happens without a command.
-    Serve(Serve),
-}
-
-#[derive(Debug, Args)]
-struct Serve {
-    /// The port to listen on, on 127.0.0.1; 0 takes any free one.
-    #[arg(short, long, env = "PORT", default_value_t = 8889)]
-    port: u16,
+    Serve(Options),
 }
 
 fn main() -> ExitCode {
@@ -38,5 +30,12 @@ fn main() -> ExitCode {
         Some(Command::Serve(options)) => options,
         None => cli.serve,
     };
-    serve::run(&options)
+    let process = Process::start("zaichik");
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return process.without_runtime(&error),
+    };
+    let workers = runtime.metrics().num_workers();
+    runtime
+        .block_on(async { process.serve::<Tokio>(&options, ("tokio", workers), signals::arriving()).await })
 }

@@ -9,6 +9,8 @@ mod client;
 mod clock;
 mod connection;
 mod embedded;
+mod futures_io;
+mod futures_listener;
 mod housekeeping;
 mod local;
 #[cfg(test)]
@@ -24,6 +26,8 @@ pub use client::{
 };
 pub use clock::Clock;
 pub use embedded::{Embedded, ServerError, ServerHandle, default_config};
+pub use futures_io::FuturesIo;
+pub use futures_listener::FuturesListener;
 pub use local::LocalIo;
 pub use runtime::{Io, Listener, Runtime, Timer};
 pub use server::Server;

@@ -1,0 +1,86 @@
+//! The Zaichik broker and client on async-std.
+//!
+//! async-std is discontinued ([RUSTSEC-2025-0052](https://rustsec.org/advisories/RUSTSEC-2025-0052)): this crate
+//! is for programs that still run on it. On smol, the same code needs the few lines that `examples/smol` has.
+//!
+//! A broker and a client in one program:
+//!
+//! ```
+//! use std::time::Duration;
+//! use zaichik_async_std::{Client, Server, default_config};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # async_std::task::block_on(async {
+//! let server = Server::bind("127.0.0.1:0", default_config()?).await?;
+//! let (address, handle) = (server.local_addr().to_string(), server.handle());
+//! let serving = async_std::task::spawn(server.serve());
+//!
+//! let client = Client::connect(&address).await?;
+//! let mut subscription = client.subscribe("greetings").await?;
+//! client.publish("greetings", "hello").await?;
+//! let message = subscription.next_message().await?.expect("the subscription goes on");
+//! assert_eq!(message.body, "hello");
+//! message.commit().await?;
+//! client.close().await?;
+//!
+//! handle.shutdown(Duration::from_secs(1));
+//! serving.await?;
+//! # Ok(())
+//! # })
+//! # }
+//! ```
+//!
+//! Without a socket the same is [`Embedded::start`] and [`client`](zaichik_driver::Embedded::client).
+
+mod io;
+
+use std::future::Future;
+
+use async_std::net::{TcpListener, TcpStream};
+
+pub use io::{AsyncStdIo, AsyncStdListener, AsyncStdTimer};
+pub use zaichik_driver::*;
+
+/// The async-std runtime: one for the whole process, started when it is first needed.
+#[derive(Debug, Clone, Copy)]
+pub struct AsyncStd;
+
+/// A broker that listens on a TCP socket.
+pub type Server = zaichik_driver::Server<AsyncStd>;
+
+/// A broker inside the program.
+pub type Embedded = zaichik_driver::Embedded<AsyncStd>;
+
+/// A connection to a broker, which mends itself.
+pub type Client = zaichik_driver::Client<AsyncStd>;
+
+/// How to connect.
+pub type ClientBuilder = zaichik_driver::ClientBuilder<AsyncStd>;
+
+impl Runtime for AsyncStd {
+    type Io = AsyncStdIo;
+    type Listener = AsyncStdListener;
+    type Timer = AsyncStdTimer;
+
+    async fn connect(address: &str) -> std::io::Result<AsyncStdIo> {
+        io::connected(TcpStream::connect(address).await?)
+    }
+
+    async fn bind(address: &str) -> std::io::Result<AsyncStdListener> {
+        io::listening(TcpListener::bind(address).await?)
+    }
+
+    fn timer() -> AsyncStdTimer {
+        AsyncStdTimer::default()
+    }
+
+    fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+        // The handle is not needed: tasks end by themselves, and are counted where their end matters.
+        drop(async_std::task::spawn(future));
+    }
+}
+
+/// The README's program, compiled and run with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

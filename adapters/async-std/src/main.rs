@@ -1,0 +1,41 @@
+//! The command `zaichik-async-std`: runs a broker, on async-std.
+
+use std::io;
+use std::num::NonZero;
+use std::process::ExitCode;
+
+use async_signal::Signals;
+use clap::Parser;
+use futures::{Stream, StreamExt};
+use zaichik_async_std::AsyncStd;
+use zaichik_serve::{Options, Process, Signal};
+
+/// A small message broker, on async-std.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(flatten)]
+    serve: Options,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let process = Process::start("zaichik-async-std");
+    async_std::task::block_on(process.serve::<AsyncStd>(&cli.serve, ("async-std", workers()), signals()))
+}
+
+/// SIGINT and SIGTERM as they arrive.
+fn signals() -> io::Result<impl Stream<Item = Signal> + Send> {
+    use async_signal::Signal::{Int, Term};
+    let ending: &[_] = if cfg!(unix) { &[Int, Term] } else { &[Int] };
+    let signals = Signals::new(ending)?;
+    Ok(signals.filter_map(async |signal| {
+        Some(if signal.ok()? == Int { Signal::Interrupt } else { Signal::Terminate })
+    }))
+}
+
+/// How many threads async-std starts.
+fn workers() -> usize {
+    let wanted = std::env::var("ASYNC_STD_THREAD_COUNT").ok().and_then(|count| count.parse().ok());
+    wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get)).max(1)
+}

@@ -1,0 +1,183 @@
+//! Byte streams with the traits of the `futures` crate, as async-std's, smol's and others' are.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use futures::io::{AsyncRead, AsyncWrite};
+
+use crate::runtime::Io;
+
+/// Most chunks of one vectored write.
+const SLICES: usize = 64;
+
+/// Most bytes of one read; each thread that reads owns as many.
+const SCRATCH: usize = 64 << 10;
+
+thread_local! {
+    /// Where bytes arrive before anybody knows how many they are.
+    ///
+    /// `AsyncRead` wants a buffer before there is something to read. One per connection would be what an idle
+    /// connection costs; one per thread costs a copy, from memory that the read just brought into the cache.
+    static ARRIVALS: Cell<Box<[u8]>> = Cell::default();
+}
+
+/// A byte stream with the `futures` traits, as brokers and clients want it.
+///
+/// Whatever is written has to leave by itself: nobody flushes a stream that gathers bytes, as `BufWriter` does.
+#[derive(Debug)]
+pub struct FuturesIo<S> {
+    stream: S,
+    shutdown: Option<fn(&S) -> io::Result<()>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> FuturesIo<S> {
+    /// A stream whose [`poll_close`](AsyncWrite::poll_close) tells the peer that nothing more will be written.
+    #[must_use]
+    pub const fn new(stream: S) -> Self {
+        Self { stream, shutdown: None }
+    }
+
+    /// A stream whose `poll_close` does not tell its peer, and what does.
+    #[must_use]
+    pub const fn with_shutdown(stream: S, shutdown: fn(&S) -> io::Result<()>) -> Self {
+        Self { stream, shutdown: Some(shutdown) }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for FuturesIo<S> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut BytesMut,
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
+        // Taken rather than borrowed: a stream may be made of others that read on the same thread.
+        let mut scratch = ARRIVALS.take();
+        if scratch.is_empty() {
+            scratch = vec![0; SCRATCH].into_boxed_slice();
+        }
+        let room = scratch.len().min(limit);
+        let buffer = scratch.get_mut(..room).unwrap_or_default();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if let Poll::Ready(Ok(count)) = polled {
+            into.extend_from_slice(scratch.get(..count).unwrap_or_default());
+        }
+        ARRIVALS.set(scratch);
+        polled
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, from: &mut impl Buf) -> Poll<io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let filled = from.chunks_vectored(&mut slices);
+        let slices = slices.get(..filled).unwrap_or_default();
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
+        from.advance(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.shutdown {
+            Some(shutdown) => Poll::Ready(shutdown(&self.stream)),
+            None => Pin::new(&mut self.stream).poll_close(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Gives what it was given, at most five bytes at once; takes at most three.
+    #[derive(Default)]
+    struct Slow {
+        given: VecDeque<u8>,
+        taken: Vec<u8>,
+        writes: usize,
+        closed: bool,
+    }
+
+    impl AsyncRead for Slow {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            let count = self.given.len().min(buffer.len()).min(5);
+            if count == 0 {
+                return Poll::Pending;
+            }
+            for (place, byte) in buffer.iter_mut().zip(self.given.drain(..count)) {
+                *place = byte;
+            }
+            Poll::Ready(Ok(count))
+        }
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            self.writes = self.writes.saturating_add(1);
+            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).take(3).collect();
+            self.taken.extend_from_slice(&bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.closed = true;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn an_idle_stream_costs_no_memory_and_a_read_appends_up_to_the_limit() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut io = FuturesIo::new(Slow::default());
+        let mut into = BytesMut::new();
+        assert!(io.poll_read(&mut cx, &mut into, 100).is_pending());
+        assert_eq!(into.capacity(), 0);
+        io.stream.given.extend(b"abcdefg");
+        assert!(matches!(io.poll_read(&mut cx, &mut into, 4), Poll::Ready(Ok(4))));
+        assert!(matches!(io.poll_read(&mut cx, &mut into, 4), Poll::Ready(Ok(3))));
+        assert_eq!(into, "abcdefg");
+    }
+
+    #[test]
+    fn a_write_offers_every_chunk_and_advances_by_what_was_taken() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut io = FuturesIo::new(Slow::default());
+        let mut from = (&b"ab"[..]).chain(&b"cd"[..]);
+        while from.has_remaining() {
+            assert!(matches!(io.poll_write(&mut cx, &mut from), Poll::Ready(Ok(1..=3))));
+        }
+        assert_eq!(io.stream.taken, b"abcd");
+        assert_eq!(io.stream.writes, 2);
+    }
+
+    #[test]
+    fn a_stream_is_closed_in_its_own_way() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut io = FuturesIo::new(Slow::default());
+        assert!(matches!(io.poll_shutdown(&mut cx), Poll::Ready(Ok(()))));
+        assert!(io.stream.closed);
+        let mut io = FuturesIo::with_shutdown(Slow::default(), |_| Err(io::ErrorKind::Other.into()));
+        assert!(matches!(io.poll_shutdown(&mut cx), Poll::Ready(Err(_))));
+        assert!(!io.stream.closed);
+    }
+}

@@ -1,0 +1,43 @@
+//! What Zaichik's brokers must have in common as processes, whatever runtime they run on.
+//!
+//! Written once: [`command_tests`] makes the tests of a command, [`lifecycle`] is run by each runtime's package.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::missing_panics_doc, reason = "a test fails by panicking")]
+
+#[cfg(unix)]
+pub mod commands;
+#[cfg(target_os = "linux")]
+pub mod lifecycle;
+#[cfg(unix)]
+mod process;
+mod script;
+
+/// The tests of a broker command: what it prints, how it ends, which bytes it sends.
+#[macro_export]
+macro_rules! command_tests {
+    ($command:expr) => {
+        $crate::command_tests!($command;
+            port_0_is_any_free_port_and_the_real_one_is_printed
+            a_port_that_is_taken_is_one_line_and_code_3
+            a_filter_that_is_empty_or_wrong_hides_nothing
+            the_debug_log_tells_what_each_connection_did
+            the_log_says_nothing_about_connections_by_default
+            sigint_and_sigterm_drain_and_end_with_0
+            a_broker_that_nobody_listens_to_drains_all_the_same
+            b17_a_second_signal_ends_a_drain_at_once
+            w12_a_flood_of_connections_above_the_descriptors_ends_nobody
+            wrong_usage_is_code_2
+            the_same_script_gives_the_same_bytes
+        );
+    };
+    ($command:expr; $($name:ident)*) => {
+        $(
+            #[cfg(unix)]
+            #[test]
+            fn $name() {
+                $crate::commands::$name($command);
+            }
+        )*
+    };
+}

@@ -1,0 +1,108 @@
+//! A broker command as a process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+/// A broker that runs, and what it said since it was ready.
+pub(crate) struct Broker {
+    process: Running,
+    stderr: BufReader<ChildStderr>,
+    /// What it said until it was ready.
+    pub(crate) start: Vec<String>,
+    pub(crate) port: u16,
+}
+
+/// The command, with pipes and without what the environment says about brokers.
+pub(crate) fn command(path: &str, port: u16) -> Command {
+    piped(Command::new(path), port)
+}
+
+/// The same for a command that starts it.
+pub(crate) fn piped(mut command: Command, port: u16) -> Command {
+    command
+        .env("PORT", port.to_string())
+        .env_remove("RUST_LOG")
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped());
+    command
+}
+
+impl Broker {
+    /// Starts it on any free port.
+    pub(crate) fn start(path: &str) -> Self {
+        Self::run(&mut command(path, 0))
+    }
+
+    /// Starts it with a command of its own.
+    pub(crate) fn run(command: &mut Command) -> Self {
+        let mut process = Running(command.spawn().expect("the broker starts"));
+        let mut stderr = BufReader::new(process.0.stderr.take().expect("a pipe"));
+        let start = until(&mut stderr, "ready in ");
+        let address = start.iter().find_map(|line| line.trim().split_once("listening zaichik://127.0.0.1:"));
+        let port = address.expect("its address").1.parse().expect("a port");
+        Self { process, stderr, start, port }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Waits until it says something.
+    pub(crate) fn says(&mut self, what: &str) {
+        until(&mut self.stderr, what);
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    /// Its exit code, and what it said meanwhile.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let mut said = String::new();
+        self.stderr.read_to_string(&mut said).expect("text");
+        (self.process.wait(), said)
+    }
+
+    /// Closes the pipe that it talks into, asks it to end, and says its exit code.
+    pub(crate) fn end_unheard(self, signal: &str) -> Option<i32> {
+        let Self { process, stderr, .. } = self;
+        drop(stderr);
+        process.signal(signal);
+        process.wait()
+    }
+}
+
+/// A process that a test which fails does not leave behind.
+struct Running(Child);
+
+impl Running {
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.0.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().expect("a shell");
+        assert!(status.success());
+    }
+
+    fn wait(mut self) -> Option<i32> {
+        self.0.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// The lines up to the one that contains `what`.
+fn until(stderr: &mut impl BufRead, what: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    while !lines.last().is_some_and(|line: &String| line.contains(what)) {
+        let mut line = String::new();
+        assert_ne!(stderr.read_line(&mut line).expect("text"), 0, "it ended: {lines:?}");
+        lines.push(line);
+    }
+    lines
+}

@@ -1,0 +1,136 @@
+//! A recorded client, and what it gets.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use zaichik_proto::{HEADER_LEN, RECORD_TIMESTAMP_AT};
+
+/// What it sends, and how many frames it waits for in between, one step a line.
+const SCRIPT: &str = include_str!("script.txt");
+
+/// The kinds of frames with a field that differs from one run to the next.
+const WELCOME: u8 = 0x41;
+const DELIVERY: u8 = 0x49;
+
+/// Where a Delivery's records begin in its body.
+const RECORDS_AT: usize = 24;
+
+/// What each connection got: frames, the broker's instance and the times in them masked.
+pub(crate) type Received = BTreeMap<String, Vec<Vec<u8>>>;
+
+/// Runs on this thread; fails instead of hanging for ever.
+pub(crate) fn block_on<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async { tokio::time::timeout(Duration::from_mins(1), test).await.expect("it hangs") })
+}
+
+/// Plays the script against a broker.
+pub(crate) async fn play(address: &str) -> Received {
+    let mut peers: BTreeMap<&str, Peer> = BTreeMap::new();
+    for (number, line) in (1..).zip(SCRIPT.lines()) {
+        let line = line.split('#').next().unwrap_or_default();
+        let mut words = line.split_whitespace();
+        let Some(name) = words.next() else { continue };
+        if !peers.contains_key(name) {
+            peers.insert(name, Peer::connect(address).await);
+        }
+        let peer = peers.get_mut(name).expect("just connected");
+        let step = peer.step(words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let done = tokio::time::timeout(Duration::from_secs(30), step).await;
+        assert!(done.is_ok(), "line {number} hangs: {line}");
+    }
+    peers.into_iter().map(|(name, peer)| (name.to_owned(), peer.masked())).collect()
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).expect("hexadecimal");
+    let byte = |pair: &[u8]| pair.iter().fold(0, |byte, next| byte << 4 | digit(*next)).to_le_bytes()[0];
+    hex.as_bytes().chunks(2).map(byte).collect()
+}
+
+/// One connection of the script.
+struct Peer {
+    stream: TcpStream,
+    received: Vec<u8>,
+    /// How many of the bytes belong to frames that were waited for.
+    seen: usize,
+}
+
+impl Peer {
+    async fn connect(address: &str) -> Self {
+        let stream = TcpStream::connect(address).await.expect("the broker listens");
+        stream.set_nodelay(true).expect("it is connected");
+        Self { stream, received: Vec::new(), seen: 0 }
+    }
+
+    async fn step(&mut self, direction: &str, what: &str) {
+        match (direction, what) {
+            (">", hex) => self.send(&bytes(hex)).await,
+            ("<", "end") => self.receive_rest().await,
+            ("<", frames) => self.receive(frames.parse().expect("a number")).await,
+            _ => panic!("no such step: {direction} {what}"),
+        }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("the connection is open");
+    }
+
+    /// Waits for so many frames more.
+    async fn receive(&mut self, frames: usize) {
+        for _ in 0..frames {
+            let frame = loop {
+                if let Some(frame) = frame_at(&self.received, self.seen) {
+                    break frame.len();
+                }
+                let count = self.stream.read_buf(&mut self.received).await.expect("the connection is open");
+                assert_ne!(count, 0, "the broker closed the connection");
+            };
+            self.seen = self.seen.saturating_add(frame);
+        }
+    }
+
+    /// Waits for the broker to close the connection.
+    async fn receive_rest(&mut self) {
+        self.stream.read_to_end(&mut self.received).await.expect("an orderly end");
+    }
+
+    fn masked(self) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        let mut at = 0_usize;
+        while let Some(frame) = frame_at(&self.received, at) {
+            frames.push(masked(frame.to_vec()));
+            at = at.saturating_add(frame.len());
+        }
+        assert_eq!(at, self.received.len(), "whole frames");
+        frames
+    }
+}
+
+/// The frame that begins there, if it is whole.
+fn frame_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
+    let rest = bytes.get(at..)?;
+    let length = u32::from_le_bytes(*rest.first_chunk()?);
+    rest.get(..HEADER_LEN.saturating_add(usize::try_from(length).ok()?))
+}
+
+fn masked(mut frame: Vec<u8>) -> Vec<u8> {
+    let kind = frame.get(4).copied();
+    let body = frame.get_mut(HEADER_LEN..).expect("a header");
+    match kind {
+        Some(WELCOME) => body.get_mut(2..18).expect("the instance").fill(0),
+        Some(DELIVERY) => {
+            let mut records = body.get_mut(RECORDS_AT..).expect("records");
+            while let Some(size) = records.first_chunk() {
+                let size = usize::try_from(u32::from_le_bytes(*size)).expect("32 bits fit");
+                let (record, rest) = records.split_at_mut(size.saturating_add(4));
+                record.get_mut(RECORD_TIMESTAMP_AT..).and_then(|at| at.get_mut(..8)).expect("a time").fill(0);
+                records = rest;
+            }
+        }
+        _ => {}
+    }
+    frame
+}

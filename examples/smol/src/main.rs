@@ -1,0 +1,53 @@
+//! A client on smol publishes and subscribes: what it publishes comes back, in order.
+//!
+//! `PORT=8889 cargo run -p zaichik-example-smol` uses the broker there; without `PORT` the program runs one of
+//! its own, on smol as well.
+#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
+mod runtime;
+
+use std::error::Error;
+use std::time::Duration;
+
+use runtime::Smol;
+use zaichik_driver::{Client, ClientBuilder, Start, default_config};
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const TOPIC: &str = "examples/smol";
+
+fn main() -> Outcome {
+    smol::block_on(async {
+        if let Ok(port) = std::env::var("PORT") {
+            return echo(&format!("127.0.0.1:{port}")).await;
+        }
+        let server = zaichik_driver::Server::<Smol>::bind("127.0.0.1:0", default_config()?).await?;
+        let (address, handle) = (server.local_addr().to_string(), server.handle());
+        let serving = smol::spawn(server.serve());
+        echo(&address).await?;
+        handle.shutdown(Duration::from_secs(1));
+        serving.await?;
+        println!("the broker has stopped, and nothing of it is left");
+        Ok(())
+    })
+}
+
+async fn echo(address: &str) -> Outcome {
+    let client: Client<Smol> = ClientBuilder::new(address).name("smol").connect().await?;
+    println!("connected to {address}, on smol");
+    let mut subscription = client.subscribe(TOPIC).from(Start::Latest).window(16).await?;
+    for text in ["one", "two", "three"] {
+        let receipt = client.publish(TOPIC, text).await?;
+        loop {
+            let message = subscription.next_message().await?.ok_or("the subscription ended")?;
+            message.commit().await?;
+            if Some(message.offset) == receipt.offset(0) {
+                println!("{text:?} came back as {:?} at offset {}", message.body, message.offset);
+                break;
+            }
+        }
+    }
+    client.close().await?;
+    println!("closed");
+    Ok(())
+}
