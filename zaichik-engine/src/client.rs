@@ -22,7 +22,7 @@ use zaichik_proto::{Limits, Refusal, ServerDecoder, micros};
 
 pub use self::answer::{Answer, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart};
 pub use self::config::{ClientConfig, PublishOptions, SubscribeOptions};
-pub use self::error::{ClientError, ErrorClass, RequestError, Violation};
+pub use self::error::{ErrorClass, LinkError, RequestError, Violation};
 pub use self::incoming::{Incoming, Message, MessageHeaders};
 pub use self::link::Link;
 
@@ -54,7 +54,7 @@ pub struct Client {
     heartbeat: Heartbeat,
     backoff: Backoff,
     jitter: Jitter,
-    last_error: Option<ClientError>,
+    last_error: Option<LinkError>,
     /// The broker's, once it said Welcome.
     instance: Option<u128>,
     limits: Limits,
@@ -82,7 +82,7 @@ impl Client {
         config.name.truncate(name_len);
         let token_len = config.token.len();
         let link = if token_len > Limits::MAX_TOKEN {
-            Link::Closed(Some(ClientError::TokenTooLong { got: token_len }))
+            Link::Closed(Some(LinkError::TokenTooLong { got: token_len }))
         } else {
             Link::Connect { at: Timestamp::ZERO }
         };
@@ -218,7 +218,7 @@ impl Client {
 
     /// Why the last connection broke, or why the client closed.
     #[must_use]
-    pub const fn last_error(&self) -> Option<&ClientError> {
+    pub const fn last_error(&self) -> Option<&LinkError> {
         self.last_error.as_ref()
     }
 

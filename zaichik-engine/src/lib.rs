@@ -45,7 +45,7 @@ mod window;
 
 pub use broker::{Broker, Inconsistent, Ledger};
 pub use client::{
-    Answer, Client, ClientConfig, ClientError, ErrorClass, Incoming, Link, Message, MessageHeaders,
+    Answer, Client, ClientConfig, ErrorClass, Incoming, Link, LinkError, Message, MessageHeaders,
     PublishOptions, PublishReceipt, RequestError, RequestId, SubscribeOptions, SubscriptionId,
     SubscriptionStart, Violation,
 };

@@ -29,8 +29,8 @@ pub use runtime::{Io, Listener, Runtime, Timer};
 pub use server::Server;
 
 pub use zaichik_engine::{
-    BrokerConfig, ClientConfig, ClientError as EndReason, ConfigError, ErrorClass, Message, MessageHeaders,
-    PublishOptions, PublishReceipt, RequestError, Stats, Timestamp, TopicSettings, Violation,
+    BrokerConfig, ClientConfig, ConfigError, ErrorClass, LinkError, Message, MessageHeaders, PublishOptions,
+    PublishReceipt, RequestError, Stats, Timestamp, TopicSettings, Violation,
 };
 pub use zaichik_proto::{
     AckLevel, CompactionMode, Duplicate, FaultCode, GapReason, Limits, NameError, Overflow, ProtocolError,

@@ -138,7 +138,7 @@ impl RequestError {
 /// Why a connection, or the client, ended.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum ClientError {
+pub enum LinkError {
     /// No connection could be made.
     #[error("no connection to the broker could be made; check the address and that the broker runs")]
     ConnectFailed,
@@ -179,7 +179,7 @@ pub enum ClientError {
     },
 }
 
-impl ClientError {
+impl LinkError {
     /// Whether connecting again can't help.
     #[must_use]
     pub const fn is_final(&self) -> bool {

@@ -5,7 +5,7 @@ use zaichik_proto::{
 };
 
 use super::Client;
-use super::error::{ClientError, Violation};
+use super::error::{LinkError, Violation};
 use super::inflight::Kind;
 use crate::outbound::LaneKind;
 use crate::time::Timestamp;
@@ -28,7 +28,7 @@ pub enum Link {
     /// Everything is answered: the broker was told to close.
     Closing,
     /// The client is over, with an error unless it was closed: drop the connection.
-    Closed(Option<ClientError>),
+    Closed(Option<LinkError>),
 }
 
 /// When something was heard from the broker, and what was done about silence.
@@ -81,7 +81,7 @@ impl Client {
     pub fn handle_connected(&mut self, now: Timestamp) {
         let now = self.tick(now);
         if matches!(self.link, Link::Handshake | Link::Open | Link::Closing) {
-            self.link_broken(now, ClientError::Disconnected);
+            self.link_broken(now, LinkError::Disconnected);
         }
         if matches!(self.link, Link::Closed(_)) {
             return;
@@ -111,8 +111,8 @@ impl Client {
         let now = self.tick(now);
         match self.link {
             Link::Connect { at } if now < at => {}
-            Link::Connect { .. } => self.link_broken(now, ClientError::ConnectFailed),
-            Link::Handshake | Link::Open | Link::Closing => self.link_broken(now, ClientError::Disconnected),
+            Link::Connect { .. } => self.link_broken(now, LinkError::ConnectFailed),
+            Link::Handshake | Link::Open | Link::Closing => self.link_broken(now, LinkError::Disconnected),
             Link::Closed(_) => {}
         }
         self.settle();
@@ -122,7 +122,7 @@ impl Client {
     ///
     /// The connection is opened again for requests that still need it. Subscriptions with a window go on until
     /// everything is answered, those without get nothing new. When the drain deadline passes first, the
-    /// client closes with [`ClientError::DrainTimeout`].
+    /// client closes with [`LinkError::DrainTimeout`].
     pub fn close(&mut self, now: Timestamp) {
         self.tick(now);
         if self.drain_deadline.is_none() && !matches!(self.link, Link::Closed(_)) {
@@ -132,7 +132,7 @@ impl Client {
     }
 
     /// The broker said Welcome.
-    pub(super) fn welcomed(&mut self, welcome: &Welcome<'_>) -> Result<(), ClientError> {
+    pub(super) fn welcomed(&mut self, welcome: &Welcome<'_>) -> Result<(), LinkError> {
         if welcome.version != PROTOCOL_VERSION {
             return Err(Violation::Version { got: welcome.version }.into());
         }
@@ -151,7 +151,7 @@ impl Client {
     }
 
     /// The link can't be used any more, and `cause` says why.
-    pub(super) fn link_broken(&mut self, now: Timestamp, cause: ClientError) {
+    pub(super) fn link_broken(&mut self, now: Timestamp, cause: LinkError) {
         if self.link == Link::Closing {
             // Everything was answered: how the connection ends makes no difference.
             self.closed(None);
@@ -174,7 +174,7 @@ impl Client {
     }
 
     /// The client is over.
-    pub(super) fn closed(&mut self, error: Option<ClientError>) {
+    pub(super) fn closed(&mut self, error: Option<LinkError>) {
         self.requests_lost(true);
         self.drop_buffers();
         self.last_error.clone_from(&error);
@@ -237,12 +237,12 @@ impl Client {
         let is_over = matches!(self.link, Link::Closed(_));
         if !is_over && self.drain_deadline.is_some_and(|deadline| deadline <= now) {
             let unanswered = self.inflight.owed();
-            let error = (unanswered > 0).then_some(ClientError::DrainTimeout { unanswered });
+            let error = (unanswered > 0).then_some(LinkError::DrainTimeout { unanswered });
             self.closed(error);
         }
         match self.link {
             Link::Handshake if self.handshake_deadline <= now => {
-                self.link_broken(now, ClientError::HandshakeTimeout);
+                self.link_broken(now, LinkError::HandshakeTimeout);
             }
             Link::Open | Link::Closing if self.wants_read() => self.check_heartbeat(now),
             Link::Connect { .. } | Link::Handshake | Link::Open | Link::Closing | Link::Closed(_) => {}
@@ -274,7 +274,7 @@ impl Client {
             return;
         }
         if self.heartbeat.pings >= Heartbeat::MAX_SILENCE {
-            self.link_broken(now, ClientError::HeartbeatMissed);
+            self.link_broken(now, LinkError::HeartbeatMissed);
             return;
         }
         let ping = ClientFrame::Ping { nonce: HEARTBEAT_NONCE };

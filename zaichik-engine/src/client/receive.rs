@@ -9,7 +9,7 @@ use zaichik_proto::{
 };
 
 use super::answer::{Answer, PublishReceipt, SubscriptionId, SubscriptionStart};
-use super::error::{ClientError, RequestError, Violation};
+use super::error::{LinkError, RequestError, Violation};
 use super::incoming::Incoming;
 use super::inflight::{Kind, Phase, QUIET};
 use super::{Client, Link, subscription};
@@ -44,7 +44,7 @@ impl Client {
     }
 
     /// Takes in one frame, if it is all there.
-    fn read_frame(&mut self, inbound: &mut BytesMut) -> Result<bool, ClientError> {
+    fn read_frame(&mut self, inbound: &mut BytesMut) -> Result<bool, LinkError> {
         if let Some(len) = whole_delivery(inbound) {
             let frame = inbound.split_to(len).freeze();
             if let Some((ServerFrame::Delivery(delivery), _)) = self.decoder.decode(&frame)? {
@@ -60,7 +60,7 @@ impl Client {
         Ok(true)
     }
 
-    fn receive(&mut self, frame: &ServerFrame<'_>) -> Result<(), ClientError> {
+    fn receive(&mut self, frame: &ServerFrame<'_>) -> Result<(), LinkError> {
         match frame {
             ServerFrame::Welcome(welcome) => self.welcomed(welcome)?,
             ServerFrame::TopicReady(ready) => {
@@ -87,7 +87,7 @@ impl Client {
             // The broker drains: it goes on answering, and the end of the stream tells when it is gone.
             ServerFrame::Goodbye(_) | ServerFrame::Extension { .. } => {}
             ServerFrame::Fatal(fatal) => {
-                return Err(ClientError::Fatal { code: fatal.code, text: Arc::from(fatal.text) });
+                return Err(LinkError::Fatal { code: fatal.code, text: Arc::from(fatal.text) });
             }
             // Deliveries are taken in where their frame is at hand; batches can't be asked for.
             ServerFrame::Delivery(_) | ServerFrame::Batched(_) => {

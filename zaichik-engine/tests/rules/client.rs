@@ -1,7 +1,7 @@
 //! The real client against the real broker: end to end in simulated time.
 
 use zaichik_engine::{
-    Answer, ClientError, ErrorClass, Incoming, Link, PublishOptions, RequestError, SubscribeOptions,
+    Answer, ErrorClass, Incoming, Link, LinkError, PublishOptions, RequestError, SubscribeOptions,
     SubscriptionId,
 };
 use zaichik_proto::{AckLevel, GapReason, Overflow, Record, RefusalCode, TopicOptions, TopicStatus};
@@ -357,7 +357,7 @@ fn close_gives_up_at_its_deadline() {
     world.advance(ms(3_999));
     assert!(matches!(world.link(client), Link::Connect { .. }));
     world.advance(ms(1));
-    assert_eq!(world.link(client), Link::Closed(Some(ClientError::DrainTimeout { unanswered: 1 })));
+    assert_eq!(world.link(client), Link::Closed(Some(LinkError::DrainTimeout { unanswered: 1 })));
     assert!(matches!(world.answer(client, request), Some(Err(_))));
 }
 
@@ -367,7 +367,7 @@ fn a_wrong_address_is_told_at_once() {
     let client = world.client();
     world.break_link(client, false);
     world.settle();
-    assert_eq!(world.link(client), Link::Closed(Some(ClientError::ConnectFailed)));
+    assert_eq!(world.link(client), Link::Closed(Some(LinkError::ConnectFailed)));
 }
 
 #[test]

@@ -335,12 +335,12 @@ fn notes_tell_what_happened_to_whom() {
         .map(|note| format!("{}: {}", note.topic.as_deref().unwrap_or("-"), note.event))
         .collect();
     let expected = [
-        "-: handshake done",
+        "-: handshake done, the client is \"peer\"",
         "implicit: topic created on first use",
         "t: topic created",
         "t: topic altered",
         "t: subscription 7 begins at 0, the topic ends at 0",
-        "-: refused: the topic's name is invalid: use 1 to 255 bytes of UTF-8 without control characters and without a leading $",
+        "$bad: refused: the topic's name is invalid: use 1 to 255 bytes of UTF-8 without control characters and without a leading $",
         "t: subscription 7 ended",
     ];
     assert_eq!(lines, expected);

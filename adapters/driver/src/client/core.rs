@@ -299,9 +299,9 @@ impl State {
     }
 
     /// The machine's own words, or what the operating system said about connecting.
-    fn explain(&self, reason: zaichik_engine::ClientError) -> ClientError {
+    fn explain(&self, reason: zaichik_engine::LinkError) -> ClientError {
         match (&reason, &self.connect_error) {
-            (zaichik_engine::ClientError::ConnectFailed, Some(source)) => {
+            (zaichik_engine::LinkError::ConnectFailed, Some(source)) => {
                 ClientError::Connect(Arc::clone(source))
             }
             _ => ClientError::Ended(reason),

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use thiserror::Error;
-use zaichik_engine::{ErrorClass, RequestError};
+use zaichik_engine::{ErrorClass, LinkError, RequestError};
 use zaichik_proto::GapReason;
 
 /// Why something that a client was asked to do failed.
@@ -21,7 +21,7 @@ pub enum ClientError {
     Connect(#[source] Arc<io::Error>),
     /// The client is over.
     #[error(transparent)]
-    Ended(#[from] zaichik_engine::ClientError),
+    Ended(#[from] LinkError),
     /// The runtime dropped the client's background task.
     #[error("the client's background task is gone: its runtime was shut down")]
     Abandoned,

@@ -5,7 +5,7 @@ use core::time::Duration;
 use zaichik_proto::{AckLevel, Goodbye, GoodbyeReason, Record, ServerFrame, TopicOptions};
 
 use super::peer::{Peer, Sent};
-use crate::client::{ClientConfig, ClientError, ErrorClass, Link, PublishOptions, RequestError};
+use crate::client::{ClientConfig, ErrorClass, Link, LinkError, PublishOptions, RequestError};
 
 fn goodbye(peer: &mut Peer, reason: GoodbyeReason) {
     peer.send(&ServerFrame::Goodbye(Goodbye { reason, grace_millis: 0 }));
@@ -72,7 +72,7 @@ fn the_drain_deadline_ends_the_wait() {
     peer.client.close(peer.now);
     peer.client.close(peer.now + Duration::from_secs(5));
     peer.advance(Duration::from_secs(10));
-    assert_eq!(peer.client.link(), Link::Closed(Some(ClientError::DrainTimeout { unanswered: 2 })));
+    assert_eq!(peer.client.link(), Link::Closed(Some(LinkError::DrainTimeout { unanswered: 2 })));
     assert!(matches!(peer.answer_to(publish), Err(RequestError::Unknown { .. })));
     assert!(matches!(peer.answer_to(create), Err(RequestError::Disconnected { .. })));
 }
@@ -131,6 +131,6 @@ fn publishes_without_answer_that_never_left_count_as_owed() {
     assert!(peer.client.publish(peer.now, "t", &[record], quiet).is_ok());
     peer.client.close(peer.now);
     peer.advance(Duration::from_secs(10));
-    let error = ClientError::DrainTimeout { unanswered: 1 };
+    let error = LinkError::DrainTimeout { unanswered: 1 };
     assert_eq!(peer.client.link(), Link::Closed(Some(error)));
 }

@@ -6,7 +6,7 @@ use bytes::{Buf, BytesMut};
 use zaichik_proto::{ClientFrame, FaultCode, Limits, ProtocolFault, ServerFrame, Welcome};
 
 use super::peer::{Peer, Sent};
-use crate::client::{Client, ClientConfig, ClientError, ErrorClass, Link, RequestError, Violation};
+use crate::client::{Client, ClientConfig, ErrorClass, Link, LinkError, RequestError, Violation};
 use crate::time::Timestamp;
 
 #[test]
@@ -59,7 +59,7 @@ fn a_silent_broker_misses_the_handshake_deadline() {
     peer.client.handle_timeout(Timestamp::from_micros(deadline.as_micros() - 1));
     assert_eq!(peer.client.link(), Link::Handshake);
     peer.client.handle_timeout(deadline);
-    assert_eq!(peer.client.link(), Link::Closed(Some(ClientError::HandshakeTimeout)));
+    assert_eq!(peer.client.link(), Link::Closed(Some(LinkError::HandshakeTimeout)));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_refused_token_is_final_and_requests_are_told() {
     let id = peer.publish("t", b"never sent").unwrap();
     peer.connect_only();
     peer.fatal(FaultCode::Unauthorized);
-    let Link::Closed(Some(error @ ClientError::Fatal { .. })) = peer.client.link() else {
+    let Link::Closed(Some(error @ LinkError::Fatal { .. })) = peer.client.link() else {
         panic!("{:?}", peer.client.link());
     };
     assert_eq!(error.to_string(), "the broker ended the connection: Unauthorized: scripted");
@@ -107,7 +107,7 @@ fn fatal_codes_are_final_or_a_reason_to_come_back() {
 fn the_first_connection_fails_at_once_unless_told_otherwise() {
     let mut peer = Peer::new(ClientConfig::new(1));
     peer.disconnect();
-    assert_eq!(peer.client.link(), Link::Closed(Some(ClientError::ConnectFailed)));
+    assert_eq!(peer.client.link(), Link::Closed(Some(LinkError::ConnectFailed)));
 
     let mut config = ClientConfig::new(1);
     config.retry_first_connect = true;
@@ -126,7 +126,7 @@ fn the_first_connection_fails_at_once_unless_told_otherwise() {
         peer.now = at;
     }
     assert!(last >= Duration::from_secs(5));
-    assert_eq!(peer.client.last_error(), Some(&ClientError::ConnectFailed));
+    assert_eq!(peer.client.last_error(), Some(&LinkError::ConnectFailed));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_version_that_was_not_offered_is_a_violation() {
     peer.connect_only();
     let welcome = Welcome { version: 2, instance: 5, limits: Limits::default(), server: "newer" };
     peer.send(&ServerFrame::Welcome(welcome));
-    let error = ClientError::Violation(Violation::Version { got: 2 });
+    let error = LinkError::Violation(Violation::Version { got: 2 });
     assert_eq!(peer.client.link(), Link::Closed(Some(error)));
 }
 
@@ -158,7 +158,7 @@ fn s_04_garbage_and_wrong_direction_end_the_client_with_a_typed_error() {
         peer.client.inbound().extend_from_slice(bytes);
         peer.client.handle_read(peer.now);
         match peer.client.link() {
-            Link::Closed(Some(ClientError::Protocol(error))) => assert!(expected(&error.fault), "{error}"),
+            Link::Closed(Some(LinkError::Protocol(error))) => assert!(expected(&error.fault), "{error}"),
             other => panic!("{other:?}"),
         }
         assert!(!peer.client.outbound().has_remaining());
@@ -180,7 +180,7 @@ fn w9_a_broker_that_falls_silent_is_pinged_and_given_up_after_three_heartbeats()
     assert_eq!(peer.sent(), [Sent::Ping(0), Sent::Ping(0)]);
     peer.advance(Duration::from_millis(1));
     assert!(matches!(peer.client.link(), Link::Connect { .. }));
-    assert_eq!(peer.client.last_error(), Some(&ClientError::HeartbeatMissed));
+    assert_eq!(peer.client.last_error(), Some(&LinkError::HeartbeatMissed));
     assert!(heard > opened);
 }
 
@@ -196,7 +196,7 @@ fn one_late_look_at_the_clock_counts_all_of_the_silence() {
     let mut peer = Peer::open();
     peer.now = peer.now + Duration::from_secs(90);
     peer.client.handle_timeout(peer.now);
-    assert_eq!(peer.client.last_error(), Some(&ClientError::HeartbeatMissed));
+    assert_eq!(peer.client.last_error(), Some(&LinkError::HeartbeatMissed));
 }
 
 #[test]
@@ -232,5 +232,5 @@ fn names_and_tokens_that_do_not_fit_never_reach_the_wire() {
     let mut config = ClientConfig::new(1);
     config.token = vec![0; 1_025];
     let client = Client::new(config);
-    assert_eq!(client.link(), Link::Closed(Some(ClientError::TokenTooLong { got: 1_025 })));
+    assert_eq!(client.link(), Link::Closed(Some(LinkError::TokenTooLong { got: 1_025 })));
 }

@@ -271,7 +271,7 @@ proptest! {
             let now = world.peer.now;
             let client = &mut world.peer.client;
             if let Link::Closed(Some(error)) = client.link() {
-                prop_assert!(matches!(error, crate::client::ClientError::DrainTimeout { .. }), "{error}");
+                prop_assert!(matches!(error, crate::client::LinkError::DrainTimeout { .. }), "{error}");
             }
             let _ = client.outbound();
             client.handle_timeout(now);

@@ -6,7 +6,7 @@ use zaichik_proto::{Fenced, RefusalCode, ServerFrame, Start};
 
 use super::peer::{Peer, Sent};
 use crate::client::{
-    Answer, ClientConfig, ClientError, Incoming, Link, RequestError, SubscribeOptions, SubscriptionId,
+    Answer, ClientConfig, Incoming, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId,
 };
 
 /// Reconnects to that instance; returns where each subscription was asked to go on.
@@ -281,7 +281,7 @@ fn without_reconnect_a_broken_connection_closes_the_client() {
     peer.sent();
     let unsent = peer.publish("a", b"unsent").unwrap();
     peer.disconnect();
-    assert_eq!(peer.client.link(), Link::Closed(Some(ClientError::Disconnected)));
+    assert_eq!(peer.client.link(), Link::Closed(Some(LinkError::Disconnected)));
     assert!(matches!(peer.answer_to(unknown), Err(RequestError::Unknown { .. })));
     assert_eq!(peer.answer_to(unsent), Err(RequestError::Closed));
     assert_eq!(peer.client.poll_ready(), Some(sub), "to learn that it is over");

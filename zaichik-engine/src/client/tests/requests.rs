@@ -8,7 +8,7 @@ use zaichik_proto::{
 
 use super::peer::{Peer, Sent};
 use crate::client::{
-    Answer, ClientConfig, ClientError, ErrorClass, Link, PublishOptions, RequestError, SubscribeOptions,
+    Answer, ClientConfig, ErrorClass, Link, LinkError, PublishOptions, RequestError, SubscribeOptions,
     Violation,
 };
 
@@ -18,7 +18,7 @@ fn body(body: &[u8]) -> Record<'_> {
 
 fn violation(peer: &Peer) -> Violation {
     match peer.client.link() {
-        Link::Closed(Some(ClientError::Violation(violation))) => violation,
+        Link::Closed(Some(LinkError::Violation(violation))) => violation,
         other => panic!("{other:?}"),
     }
 }

@@ -6,7 +6,7 @@ use zaichik_proto::{Gap, GapReason, Record, RefusalCode, ServerFrame, Unsubscrib
 
 use super::peer::{Peer, Sent};
 use crate::client::{
-    Answer, ClientConfig, ClientError, Incoming, Link, RequestError, SubscribeOptions, SubscriptionId,
+    Answer, ClientConfig, Incoming, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId,
     Violation,
 };
 use crate::time::Timestamp;
@@ -17,7 +17,7 @@ fn gap(peer: &mut Peer, subscription: SubscriptionId, from: u64, to: u64, reason
 
 fn violation(peer: &Peer) -> Violation {
     match peer.client.link() {
-        Link::Closed(Some(ClientError::Violation(violation))) => violation,
+        Link::Closed(Some(LinkError::Violation(violation))) => violation,
         other => panic!("{other:?}"),
     }
 }
