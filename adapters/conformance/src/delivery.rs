@@ -1,8 +1,10 @@
 //! A: delivery and commit.
 
+use std::time::Duration;
+
 use futures::SinkExt;
 use futures::future::join_all;
-use zaichik_driver::{ClientError, Outgoing, Overflow, RequestError, Start, TopicOptions};
+use zaichik_driver::{ClientError, Outgoing, Overflow, PublishOptions, RequestError, Start, TopicOptions};
 
 use crate::broker::{Broker, ClientOf, PeerOf, next, next_committed, put, refused, settled};
 use crate::form::Form;
@@ -301,6 +303,34 @@ pub(crate) async fn a5_a_delivery_carries_everything_of_the_message<F: Form>() {
     assert_eq!((&messages[0].body[..], &messages[1].body[..]), (&b"body"[..], &b"plain"[..]));
     assert_eq!((messages[1].key.as_deref(), messages[1].headers.is_empty()), (None, true));
     assert_eq!(messages[2].key.as_deref(), Some(&b""[..]));
+    broker.stop().await;
+}
+
+/// A driver looks at an idle connection only when it is woken, and nothing but the publish does that here.
+pub(crate) async fn a7_idle_connections_are_woken_by_what_comes_for_them<F: Form>() {
+    let broker = Broker::<F>::with(|config| config.wire.heartbeat_millis = u32::MAX).await;
+    let writer = broker.client().await;
+    let (clients, peers) = (join_all((0..4).map(|_| broker.client())).await, [broker.peer().await]);
+    let mut subscriptions = Vec::new();
+    for client in &clients {
+        subscriptions.push(client.subscribe("t").await.expect("subscribed"));
+    }
+    for peer in &peers {
+        peer.answer(peer.subscribe(1, "t")).await;
+    }
+    // A publish that is refused until its deadline takes longer than connections need to go idle.
+    let full = TopicOptions::new().retain_forever().max_messages(1).overflow(Overflow::Reject);
+    writer.create_topic("full", full).await.expect("created");
+    put(&writer, "full", "x").await;
+    let options = PublishOptions::new().deadline(Duration::from_millis(1_500));
+    assert_eq!(refused(writer.publish_with("full", &["y".into()], options).await), "TopicFull");
+    put(&writer, "t", "a").await;
+    for subscription in &mut subscriptions {
+        assert_eq!(next(subscription).await, "0=a");
+    }
+    for peer in &peers {
+        assert_eq!(peer.stream_of(1).await, ["1/0=a"]);
+    }
     broker.stop().await;
 }
 

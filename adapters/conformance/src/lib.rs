@@ -131,6 +131,7 @@ cases! { $
         a_22_unsubscribing_twice_and_subscribing_twice
         a1_window_0_has_no_commits
         a5_a_delivery_carries_everything_of_the_message
+        a7_idle_connections_are_woken_by_what_comes_for_them
         a7_large_and_small_messages_arrive_whole
     }
     publishing {
@@ -159,6 +160,8 @@ cases! { $
         w5_w10_split_and_late_bytes_change_nothing
         w10_a_slow_reader_gets_the_bytes_that_were_sent
         w8_handshakes_that_never_end_keep_nobody_out
+        w8_a_peer_that_says_nothing_is_told_and_closed
+        w9_a_peer_that_answers_no_ping_is_given_up
         w9_a_frozen_connection_is_given_up_at_both_ends
         w13_strangers_are_closed_without_an_answer
         w11_a_session_cut_at_every_byte_is_applied_frame_by_frame

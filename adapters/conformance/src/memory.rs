@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -90,8 +91,8 @@ impl Place {
         let mut address = parse(address)?;
         let mut places = lock(&PLACES);
         if address.port() == 0 {
-            let is_free = |port: &u16| !places.contains_key(&SocketAddr::from((Ipv4Addr::LOCALHOST, *port)));
-            address.set_port((1..u16::MAX).find(is_free).ok_or(io::ErrorKind::AddrInUse)?);
+            // Never one that was in use before: who knows a place that is gone is to find nobody there.
+            address.set_port(NEXT_PORT.fetch_add(1, Ordering::Relaxed));
         }
         if places.contains_key(&address) {
             return Err(io::ErrorKind::AddrInUse.into());
@@ -112,6 +113,8 @@ impl Drop for Place {
 type Opener = dyn Fn() -> io::Result<LocalIo> + Send + Sync;
 
 static PLACES: Mutex<BTreeMap<SocketAddr, Arc<Opener>>> = Mutex::new(BTreeMap::new());
+
+static NEXT_PORT: AtomicU16 = AtomicU16::new(1);
 
 /// Streams that wait to be accepted, at most.
 const BACKLOG: usize = 1_024;

@@ -89,6 +89,12 @@ pub(crate) async fn s_04_garbage_is_told_and_closed_and_nobody_else_minds<F: For
         assert_eq!(next(&mut subscription).await, format!("{round}=still here"));
         subscription.commit().await.expect("committed");
     }
+    // The last words arrive even if far more is on its way to the broker than it will ever read.
+    let (code, mut bytes) = garbage().swap_remove(1);
+    bytes.resize(1 << 20, 0);
+    for _ in 0..8 {
+        assert_eq!(told(&broker, &bytes).await, [format!("fatal {code}")]);
+    }
     // A frame that was cut off is no breach: it is as if it had never begun.
     let peer = broker.peer().await;
     peer.queue_bytes(&frame(ClientFrame::Close.kind(), b"")[..7]);
@@ -206,6 +212,23 @@ pub(crate) async fn w8_handshakes_that_never_end_keep_nobody_out<F: Form>() {
         assert!(ended == ["fatal HandshakeTimeout"] || ended == ["fatal ServerFull"], "{ended:?}");
     }
     put(&honest, "t", "still served").await;
+    broker.stop().await;
+}
+
+pub(crate) async fn w8_a_peer_that_says_nothing_is_told_and_closed<F: Form>() {
+    let broker = Broker::<F>::with(|config| config.handshake_timeout = Duration::from_millis(50)).await;
+    let (silent, half) = (broker.dial().await, broker.dial().await);
+    half.queue_bytes(&MAGIC[..2]);
+    for peer in [silent, half] {
+        assert_eq!(peer.end().await, ["fatal HandshakeTimeout"]);
+    }
+    broker.stop().await;
+}
+
+pub(crate) async fn w9_a_peer_that_answers_no_ping_is_given_up<F: Form>() {
+    let broker = Broker::<F>::with(|config| config.wire.heartbeat_millis = 100).await;
+    let peer = broker.peer().await;
+    assert_eq!(peer.end().await, ["ping 1", "ping 2", "fatal HeartbeatMissed"]);
     broker.stop().await;
 }
 
