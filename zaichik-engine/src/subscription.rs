@@ -1,6 +1,6 @@
 //! One subscription: a cursor, a window, and where it reads next.
 
-use zaichik_proto::{DeliveryHead, Limits};
+use zaichik_proto::{DeliveryHead, Limits, Refusal, RefusalCode};
 
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::ring::Node;
@@ -34,17 +34,6 @@ pub(crate) struct Subscription {
     window: Window,
     /// What the ledger was told last.
     pub(crate) charged: usize,
-}
-
-/// What a commit did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Committed {
-    /// The cursor is here now.
-    Cursor(u64),
-    /// The offset was not delivered yet; this is the first one that was not.
-    Ahead(u64),
-    /// The subscription has no commits.
-    Off,
 }
 
 /// Where a subscription begins and how much it takes at once.
@@ -82,19 +71,29 @@ impl Subscription {
         }
     }
 
-    /// Everything up to and including `offset` is done (semantics A2, A3).
-    pub(crate) fn commit(&mut self, offset: u64) -> Committed {
+    /// Whether everything up to and including `offset` can be committed, and where the cursor would be then
+    /// (semantics A2, A3).
+    pub(crate) fn check_commit(&self, offset: u64) -> Result<u64, Refusal> {
         if self.limit == 0 {
-            return Committed::Off;
+            return Err(Refusal::new(RefusalCode::CommitsOff));
         }
-        if offset >= self.next.offset {
-            return Committed::Ahead(self.next.offset);
+        let next = self.next.offset;
+        if offset >= next {
+            return Err(Refusal::with_value(RefusalCode::CommitAhead, next));
         }
-        if offset >= self.cursor {
-            // Past a gap the cursor moves by itself: the next record that is not done is where it stands (R9).
-            self.cursor = self.window.commit(offset).unwrap_or(self.next.offset);
+        if offset < self.cursor {
+            return Ok(self.cursor);
         }
-        Committed::Cursor(self.cursor)
+        // Past a gap the cursor moves by itself: the next record that is not done is where it stands (R9).
+        Ok(self.window.first_above(offset).unwrap_or(next))
+    }
+
+    /// Everything below `cursor`, which [`check_commit`](Self::check_commit) gave, is done.
+    pub(crate) fn commit(&mut self, cursor: u64) {
+        self.cursor = cursor;
+        if let Some(last) = cursor.checked_sub(1) {
+            self.window.commit(last);
+        }
     }
 
     /// Records with these offsets and sizes were put into the output; reading goes on at `next`.

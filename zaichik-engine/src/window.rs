@@ -23,13 +23,18 @@ impl Window {
         self.bytes = self.bytes.saturating_add(u64::from(bytes));
     }
 
-    /// Everything up to and including `offset` is done. Returns the first record that is not.
-    pub(crate) fn commit(&mut self, offset: u64) -> Option<u64> {
+    /// Everything up to and including `offset` is done.
+    pub(crate) fn commit(&mut self, offset: u64) {
         while let Some(record) = self.records.front().filter(|record| record.offset <= offset) {
             self.bytes = self.bytes.saturating_sub(u64::from(record.bytes));
             self.records.pop_front();
         }
-        self.records.front().map(|record| record.offset)
+    }
+
+    /// The first record above `offset`.
+    pub(crate) fn first_above(&self, offset: u64) -> Option<u64> {
+        let index = self.records.partition_point(|record| record.offset <= offset);
+        self.records.get(index).map(|record| record.offset)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -61,11 +66,14 @@ mod tests {
         for (offset, bytes) in [(3, 10), (4, 20), (7, 30)] {
             window.push(offset, bytes);
         }
-        assert_eq!(window.commit(2), Some(3));
+        assert_eq!(window.first_above(2), Some(3));
+        window.commit(2);
         assert_eq!((window.len(), window.bytes()), (3, 60));
-        assert_eq!(window.commit(5), Some(7), "offsets of a gap between records count as done");
+        assert_eq!(window.first_above(5), Some(7), "offsets of a gap between records count as done");
+        window.commit(5);
         assert_eq!((window.len(), window.bytes()), (1, 30));
-        assert_eq!(window.commit(7), None);
+        assert_eq!(window.first_above(7), None);
+        window.commit(7);
         assert!(window.is_empty());
         assert_eq!(window.bytes(), 0);
     }

@@ -76,7 +76,7 @@ impl Broker {
                     share = share.saturating_sub(data.len());
                 }
             }
-            topic.cursors.raise(subscription.cursor_id, subscription.cursor());
+            topic.cursors.set(subscription.cursor_id, subscription.cursor());
             if share == 0 || out.stream_len() >= self.config.lane_bytes {
                 let attachment = self.sessions.get(subscription.session.slot());
                 break attachment.map(|attachment| attachment.ready);

@@ -8,7 +8,7 @@ use super::Broker;
 use super::ledger::recharge;
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, SubKey};
-use crate::subscription::{Committed, Subscription, Terms};
+use crate::subscription::{Subscription, Terms};
 use crate::time::Timestamp;
 
 impl Broker {
@@ -115,18 +115,33 @@ impl Broker {
         session: SessionId,
         request: &Commit,
     ) -> Result<u64, Refusal> {
-        let key = self.subscription_key(session, request.subscription)?;
+        let (key, cursor) = self.check_commit(session, request.subscription, request.offset)?;
+        self.apply_commit(now, key, cursor);
+        Ok(cursor)
+    }
+
+    /// Whether a session may commit, which subscription that is, and where its cursor would be then.
+    pub(super) fn check_commit(
+        &mut self,
+        session: SessionId,
+        number: u32,
+        offset: u64,
+    ) -> Result<(SubKey, u64), Refusal> {
+        let key = self.subscription_key(session, number)?;
+        let subscription = self.subscriptions.get(key.index());
+        let subscription = subscription.ok_or(Refusal::new(RefusalCode::NotSubscribed))?;
+        Ok((key, subscription.check_commit(offset)?))
+    }
+
+    /// Moves a cursor to where [`check_commit`](Self::check_commit) said.
+    pub(super) fn apply_commit(&mut self, now: Timestamp, key: SubKey, cursor: u64) {
         let Some(subscription) = self.subscriptions.get_mut(key.index()) else {
-            return Err(Refusal::new(RefusalCode::NotSubscribed));
+            return;
         };
-        let cursor = match subscription.commit(request.offset) {
-            Committed::Cursor(cursor) => cursor,
-            Committed::Ahead(next) => return Err(Refusal::with_value(RefusalCode::CommitAhead, next)),
-            Committed::Off => return Err(Refusal::new(RefusalCode::CommitsOff)),
-        };
-        let (node, topic_id, cursor_id) = (subscription.node, subscription.topic, subscription.cursor_id);
+        subscription.commit(cursor);
+        let Subscription { node, topic: topic_id, cursor_id, session, .. } = *subscription;
         if let Some(topic) = self.topics.get_mut(topic_id.index()) {
-            topic.cursors.raise(cursor_id, cursor);
+            topic.cursors.set(cursor_id, cursor);
             topic.release_committed(now, &mut self.retired);
         }
         self.settle_topic(topic_id);
@@ -138,7 +153,6 @@ impl Broker {
             self.rings.push(ready, node);
         }
         self.reclaim_if_pressed(now, topic_id);
-        Ok(cursor)
     }
 
     /// Takes a subscription out of everything but its session's tables.
