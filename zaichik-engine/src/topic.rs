@@ -7,6 +7,7 @@ mod retired;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use zaichik_proto::{CompactionMode, Duplicate, GapReason, Overflow, Records, Refusal, RefusalCode, Start};
 
 pub(crate) use self::cursors::{CursorId, Cursors};
@@ -203,6 +204,34 @@ impl Topic {
             return asked.max(end);
         }
         self.log.first_live(Position::at(asked.max(self.hidden_below)), at).offset.min(end)
+    }
+
+    /// Where a subscription that stands at `cursor` goes on after a seek (D6): as if it began there. A live-only
+    /// topic still has what it keeps for the subscription, and nothing below its cursor.
+    pub(crate) fn seek(&mut self, now: Timestamp, to: Start, cursor: u64) -> u64 {
+        if !self.settings.is_live_only() {
+            return self.start(now, to);
+        }
+        let end = self.log.end();
+        let asked = match to {
+            Start::Earliest => cursor,
+            Start::Latest => end,
+            Start::Offset(offset) => offset.max(cursor),
+            Start::Time(time) => self.log.first_since(time).max(cursor),
+        };
+        if asked >= end {
+            return asked;
+        }
+        self.log.first_live(Position::at(asked), now.as_micros()).offset.min(end)
+    }
+
+    /// The record at an offset, while it is live.
+    pub(crate) fn record(&mut self, now: Timestamp, offset: u64) -> Option<Bytes> {
+        let want = Want { records: 1, bytes: 0, single: usize::MAX };
+        match self.pull(now, Position::at(offset), want) {
+            Pull::Records { data, .. } => Some(data),
+            Pull::Gap { .. } | Pull::NoRoom | Pull::End => None,
+        }
     }
 
     /// What a subscription at `from` gets.
