@@ -88,20 +88,20 @@ impl Subscribe {
 
     /// Where it begins (semantics R3). Default: [`Start::Earliest`].
     pub const fn from(mut self, start: Start) -> Self {
-        self.options = self.options.start(start);
+        self.options.start = start;
         self
     }
 
     /// Most messages delivered and not committed. Default 1: the next message comes after the last one was
     /// committed. 0 turns commits off: at most once, as fast as they can be taken.
     pub const fn window(mut self, messages: u32) -> Self {
-        self.options = self.options.window(messages);
+        self.options.window = messages;
         self
     }
 
     /// The same in bytes; one larger message still comes alone. Default: the broker's limit.
     pub const fn window_bytes(mut self, bytes: u32) -> Self {
-        self.options = self.options.window_bytes(bytes);
+        self.options.window_bytes = bytes;
         self
     }
 
@@ -110,7 +110,7 @@ impl Subscribe {
         let core = Arc::clone(owner.core());
         let mut membership = Membership { owner, id: None };
         let answer = Request::new(&core, |machine, now| {
-            let (request, subscription) = machine.subscribe(now, &topic, options)?;
+            let (request, subscription) = machine.subscribe(now, &topic, options.clone())?;
             membership.id = Some(subscription);
             Ok(request)
         })
