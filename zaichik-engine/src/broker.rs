@@ -1,9 +1,11 @@
 //! Everything that connections share: topics, cursors, limits, and who has something to do.
 
 mod attachment;
+mod batch;
 mod deliver;
 mod housekeeping;
 mod ledger;
+mod producers;
 mod publish;
 mod subscriptions;
 mod topics;
@@ -21,6 +23,7 @@ use self::attachment::Attachment;
 use self::housekeeping::Agenda;
 pub use self::ledger::Ledger;
 use self::ledger::recharge;
+use self::producers::Producers;
 pub use self::verify::Inconsistent;
 use crate::config::{BrokerConfig, ConfigError};
 use crate::effects::{Effects, Note, NoteEvent};
@@ -77,9 +80,12 @@ pub struct Broker {
     agenda: Agenda,
     retired: Retired,
     ledger: Ledger,
+    producers: Producers,
     stats: Stats,
     /// Duplicates of the publish at hand.
     duplicates: Vec<Duplicate>,
+    /// The batch at hand.
+    batch: batch::Scratch,
     /// When the broker stops, if it does.
     stops_at: Option<Timestamp>,
 }
@@ -95,6 +101,7 @@ impl Broker {
         let (woken, throttled) = (rings.insert(0), rings.insert(0));
         Ok(Self {
             session_config: Arc::new(SessionConfig::new(&config)),
+            producers: Producers::new(&config),
             config,
             now: Timestamp::ZERO,
             topics: Vec::new(),
@@ -111,6 +118,7 @@ impl Broker {
             ledger: Ledger::default(),
             stats: Stats::default(),
             duplicates: Vec::new(),
+            batch: batch::Scratch::default(),
             stops_at: None,
         })
     }
@@ -193,7 +201,8 @@ impl Broker {
     /// The memory that the broker holds.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
-        Ledger { retired: self.retired.charged() as u64, ..self.ledger }
+        let (retired, producers) = (self.retired.charged() as u64, self.producers.footprint() as u64);
+        Ledger { retired, producers, ..self.ledger }
     }
 
     /// The configuration it was made with.

@@ -1,4 +1,5 @@
-//! What happens when nobody asks: memory of dead records and keys is freed, and a stopping broker says so.
+//! What happens when nobody asks: memory of dead records, keys and silent producers is freed, and a stopping broker
+//! says so.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,7 +9,7 @@ use crate::effects::{Effects, Turn};
 use crate::id::TopicId;
 use crate::time::Timestamp;
 
-/// Topics that one call looks at, and sessions that it tells of a stop, at most.
+/// Topics that one call looks at, producers that it forgets, and sessions that it tells of a stop, at most.
 const STEPS_PER_CALL: usize = 64;
 
 /// When retired allocations are looked at again, in microseconds.
@@ -52,6 +53,11 @@ impl Agenda {
         }
     }
 
+    /// Something else than a topic or a sweep became due before everything else.
+    pub(super) const fn expect_nearer(&mut self) {
+        self.moved_nearer = true;
+    }
+
     /// Tells the caller if the next deadline moved nearer.
     pub(super) fn rearm(&mut self, effects: &mut Effects) {
         if core::mem::take(&mut self.moved_nearer) {
@@ -75,7 +81,7 @@ impl Broker {
             return Some(self.now);
         }
         let topic = self.agenda.topics.peek().map(|Reverse((due, _))| *due);
-        topic.into_iter().chain(self.agenda.sweep_at).min()
+        topic.into_iter().chain(self.agenda.sweep_at).chain(self.producers.next_forget()).min()
     }
 
     /// Does what is due, in bounded steps. An early or repeated call changes nothing.
@@ -96,6 +102,7 @@ impl Broker {
             topic.housekeep(now, &mut self.retired);
             self.settle_topic(id);
         }
+        self.producers.forget_silent(now, STEPS_PER_CALL);
         self.retired.sweep();
         self.agenda.sweep_at = (!self.retired.is_empty()).then(|| now.plus_micros(SWEEP_EVERY));
         let _ = self.release_throttled(effects);

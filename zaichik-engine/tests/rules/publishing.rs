@@ -1,8 +1,8 @@
 //! P: publishing and its answers.
 
 use zaichik_proto::{
-    AckLevel, Batch, ClientFrame, Durable, Nack, OnConflict, Operation, OperationsBuilder, Producer, Publish,
-    Records, Seek, SeekTarget, Start, Subscribe, TopicOptions,
+    AckLevel, ClientFrame, Durable, Nack, OnConflict, Publish, Records, Seek, SeekTarget, Start, Subscribe,
+    TopicOptions,
 };
 
 use crate::world::{Peer, Sub, World, keyed, ms, record, secs};
@@ -281,24 +281,6 @@ fn unsupported_requests_say_so_and_have_no_effect() {
             encode(ClientFrame::Seek(Seek { request, target, to: Start::Earliest }))
         });
     }
-    let mut operations = OperationsBuilder::default();
-    let mut bytes = Vec::new();
-    record(b"x").encode(&mut bytes);
-    let records = Records::from_encoded(1, &bytes);
-    operations.push(Operation::Publish { topic: b"batch", records });
-    unsupported(&mut world, &peer, &|request| {
-        let operations = operations.operations();
-        encode(ClientFrame::Batch(Batch { request, ack: AckLevel::Accepted, producer: None, operations }))
-    });
-    let producer = Some(Producer { id: 7, epoch: 0, sequence: 1 });
-    peer.send(&ClientFrame::Publish(Publish {
-        request: 900,
-        ack: AckLevel::Accepted,
-        producer,
-        topic: b"producer",
-        records,
-    }));
-    assert_eq!(world.ask(&peer, 900), "refused Unsupported");
     let sub = Subscribe {
         request: 0,
         subscription: 2,
