@@ -278,3 +278,9 @@ impl DurableOptions {
         self
     }
 }
+
+impl<T: Into<String>> From<T> for DurableOptions {
+    fn from(name: T) -> Self {
+        Self::new(name)
+    }
+}
