@@ -509,6 +509,28 @@ fn x6_a_batch_needs_memory_for_all_of_its_records() {
     assert!(ask(&mut world, &peer, &operations).starts_with("batched 0@"));
 }
 
+/// A small record may cost much: the allocation that it is appended to doubles.
+#[test]
+fn x6_a_batch_needs_memory_for_what_its_topics_grow() {
+    const BUDGET: u64 = 4 << 20;
+    let mut world = World::with(|config| config.memory_budget = BUDGET).checked_at_rest();
+    let peer = world.topic(TopicOptions::new());
+    world.ask(&peer, peer.subscribe(1, "t"));
+    let (names, body) = ((0..40).map(|index| format!("t{index}")).collect::<Vec<_>>(), vec![b'x'; 33_000]);
+    for name in &names {
+        world.ask(&peer, peer.create(name, TopicOptions::new().retain_forever()));
+        world.ask(&peer, peer.publish_all(name, &[record(&body)]));
+    }
+    while world.broker.ledger().total() < BUDGET - (1 << 20) {
+        world.ask(&peer, peer.publish_all("t", &[record(&body)]));
+    }
+    let operations: Vec<_> = names.iter().map(|name| put(name, "x")).collect();
+    let answer = ask(&mut world, &peer, &operations);
+    assert!(answer.starts_with("refused Busy 10000 at "), "{answer}");
+    assert!(ask(&mut world, &peer, &operations[..20]).starts_with("batched 0@1 1@1 "));
+    assert!(world.broker.ledger().total() <= BUDGET, "{:?}", world.broker.ledger());
+}
+
 #[test]
 fn x1_a_batch_wakes_the_readers_of_all_its_topics() {
     let mut world = World::new();

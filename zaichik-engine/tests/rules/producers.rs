@@ -297,11 +297,20 @@ fn p_05_the_instant_is_exact_whether_housekeeping_came_by_or_not() {
     // Requests in the name of an epoch that is over are none of its own.
     world.jump(start + us(9_999_999));
     assert_eq!(publish(&mut world, &peer, seq(6), "b"), "refused ProducerFenced 3");
-    let late = peer.publish_as(Some(seq(6)), "t", AckLevel::Accepted, &[record(b"b")]);
-    world.jump(start + secs(10));
-    let session = world.session(&peer).unwrap();
-    assert!(session.next_timeout() > Some(start + secs(10)));
-    assert_eq!(world.ask(&peer, late), "@1");
+    // So many others that housekeeping has not come to all of them when the request is there.
+    let id = |id| Producer { id, ..seq(5) };
+    for other in 100..300 {
+        peer.publish_as(Some(id(other)), "t", AckLevel::None, &[record(b"x")]);
+    }
+    world.settle();
+    let late = [299, 298].map(|other| {
+        let producer = Producer { sequence: 1_000, ..id(other) };
+        peer.publish_as(Some(producer), "t", AckLevel::Accepted, &[record(b"b")])
+    });
+    world.jump(start + us(19_999_999));
+    world.step();
+    assert_eq!(late.map(|request| peer.answer(request)), ["@201", "@202"]);
+    world.settle();
 }
 
 #[test]
@@ -483,6 +492,8 @@ fn memory_at_its_budget_retries_are_answered_and_new_requests_refused() {
         assert_eq!(world.ask(&peer, peer.batch_as(seq(2), &[put("t", "b")])), "refused Busy 10000");
         assert_eq!(publish(&mut world, &peer, Producer { id: 8, ..seq(1) }, "b"), "refused Busy 10000");
         // Not even a refusal is remembered for which there is no memory.
+        let durable = peer.publish_as(Some(seq(2)), "t", AckLevel::Durable, &[record(b"b")]);
+        assert_eq!(world.ask(&peer, durable), "refused Busy 10000");
         assert_eq!(publish_to(&mut world, &peer, seq(2), "$bad", &[record(b"")]), "refused Busy 10000");
     }
     peer.stream();
