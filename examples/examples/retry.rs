@@ -80,7 +80,7 @@ async fn unreliable_network(cuts: Arc<AtomicU32>) -> Outcome<String> {
     let here = listener.local_addr()?.to_string();
     tokio::spawn(async move {
         // Enough at first that a handshake gets through.
-        let mut allowed = 100;
+        let mut allowed = 100u64;
         while let Ok((mut client, _)) = listener.accept().await {
             let Ok(mut broker) = TcpStream::connect(address()).await else { return };
             allowed = if allowed > 900 { 100 } else { allowed.saturating_add(37) };

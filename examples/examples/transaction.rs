@@ -2,6 +2,7 @@
 //!
 //! `PORT=8889 cargo run --example transaction`
 #![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![expect(clippy::arithmetic_side_effects, reason = "small numbers")]
 
 use zaichik_examples::{Outcome, address, expect, unique};
 use zaichik_tokio::{Client, TopicOptions};
