@@ -1,10 +1,13 @@
 //! Everything that connections share: topics, cursors, limits, and who has something to do.
 
 mod attachment;
+mod dead_letter;
 mod deliver;
+mod durables;
 mod housekeeping;
 mod ledger;
 mod publish;
+mod rewind;
 mod subscriptions;
 mod topics;
 mod verify;
@@ -18,6 +21,7 @@ use slab::Slab;
 use zaichik_proto::Duplicate;
 
 use self::attachment::Attachment;
+use self::durables::Durables;
 use self::housekeeping::Agenda;
 pub use self::ledger::Ledger;
 use self::ledger::recharge;
@@ -65,6 +69,7 @@ pub struct Broker {
     topics: Vec<Topic>,
     names: HashTable<u32>,
     subscriptions: Slab<Subscription>,
+    durables: Durables,
     sessions: Slab<Attachment>,
     next_session: u64,
     /// Connections that have not shaken hands, in the order in which they came.
@@ -100,6 +105,7 @@ impl Broker {
             topics: Vec::new(),
             names: HashTable::new(),
             subscriptions: Slab::new(),
+            durables: Durables::default(),
             sessions: Slab::new(),
             next_session: 0,
             handshakes: VecDeque::new(),
@@ -134,16 +140,18 @@ impl Broker {
         }
         let (ready, throttle) = (self.rings.insert(0), self.rings.insert(id.slot));
         let mut attachment = Attachment::new(id, ready, throttle, now);
-        recharge(&mut self.ledger.sessions, &mut attachment.charged, Attachment::footprint(0));
+        let footprint = attachment.footprint();
+        recharge(&mut self.ledger.sessions, &mut attachment.charged, footprint);
         entry.insert(attachment);
         self.handshakes.push_back(id);
         self.stats.connections = self.stats.connections.saturating_add(1);
         Session::new(id, Arc::clone(&self.session_config), now)
     }
 
-    /// A connection is gone: its subscriptions end. An id that is not known, or no longer, changes nothing.
+    /// A connection is gone: its subscriptions end, the durable ones wait for another connection. An id that is not
+    /// known, or no longer, changes nothing.
     pub fn detach(&mut self, now: Timestamp, id: SessionId, effects: &mut Effects) {
-        self.tick(now);
+        let now = self.tick(now);
         if self.attachment(id).is_none() {
             return;
         }
@@ -151,7 +159,7 @@ impl Broker {
             return;
         };
         for key in attachment.subscriptions.values() {
-            self.end_subscription(*key);
+            self.lose_subscription(now, *key);
         }
         self.rings.remove(attachment.ready);
         self.rings.remove(attachment.throttle);
@@ -247,7 +255,7 @@ impl Broker {
             attachment.subscriptions.values().filter_map(|key| self.subscriptions.get(key.index()));
         // Among those that were woken and not yet handed out may be some of its own.
         let may_be_due = !self.rings.is_empty(attachment.ready) || !self.rings.is_empty(self.woken);
-        may_be_due || subscriptions.any(Subscription::has_uncommitted)
+        may_be_due || !attachment.knows_fences() || subscriptions.any(Subscription::has_uncommitted)
     }
 
     /// A session ends an exchange: what it holds is charged, and whoever was woken is told. Says whether the
@@ -257,7 +265,7 @@ impl Broker {
         let (throttled_ring, mut throttled) = (self.throttled, false);
         if let Some(attachment) = self.sessions.get_mut(id.slot()).filter(|attachment| attachment.id == id) {
             attachment.buffers = held.buffers;
-            let footprint = Attachment::footprint(held.buffers);
+            let footprint = attachment.footprint();
             recharge(&mut self.ledger.sessions, &mut attachment.charged, footprint);
             attachment.received = held.received;
             throttled = pressed && attachment.open && attachment.subscriptions.is_empty();
@@ -272,7 +280,8 @@ impl Broker {
         self.rearm(effects);
         // What the session published to its own subscriptions became ready just now.
         let ready = self.attachment(id).map(|attachment| attachment.ready);
-        let is_ready = ready.is_some_and(|ready| !self.rings.is_empty(ready));
+        let is_ready = ready.is_some_and(|ready| !self.rings.is_empty(ready))
+            || self.attachment(id).is_some_and(|attachment| !attachment.knows_fences());
         Verdict { throttled, more: more || (held.takes_more && is_ready) }
     }
 
@@ -293,16 +302,32 @@ impl Broker {
         let Some(subscription) = self.subscriptions.get(key.index()) else {
             return;
         };
-        let (node, session) = (subscription.node, subscription.session);
-        let Some(attachment) =
-            self.sessions.get_mut(session.slot()).filter(|attachment| attachment.id == session)
-        else {
+        let Some(session) = subscription.session else {
             return;
         };
-        self.rings.push(attachment.ready, node);
-        if session != own && !attachment.woken {
+        let node = subscription.node;
+        if let Some(ready) = self.attachment(session).map(|attachment| attachment.ready) {
+            self.rings.push(ready, node);
+            self.wake(session, own, effects);
+        }
+    }
+
+    /// A session has something to exchange: it is told, unless it is the one that asks.
+    fn wake(&mut self, session: SessionId, own: SessionId, effects: &mut Effects) {
+        if let Some(attachment) = self.attachment(session)
+            && session != own
+            && !attachment.woken
+        {
             attachment.woken = true;
             effects.wake(session);
+        }
+    }
+
+    /// What a session's attachment holds is charged.
+    fn settle_session(&mut self, id: SessionId) {
+        if let Some(attachment) = self.sessions.get_mut(id.slot()).filter(|attachment| attachment.id == id) {
+            let footprint = attachment.footprint();
+            recharge(&mut self.ledger.sessions, &mut attachment.charged, footprint);
         }
     }
 

@@ -32,6 +32,10 @@ pub struct BrokerConfig {
     pub first_offset: u64,
     /// Most topics; they can't be deleted. Default 100,000.
     pub max_topics: u32,
+    /// Most durable subscriptions, attached or not. Default 100,000.
+    pub max_durables: u32,
+    /// How long a durable subscription is kept while no connection has it, if it was not told itself. Default 24 h.
+    pub inactive_ttl: Duration,
     /// Most connections. Default 65,536.
     pub max_connections: u32,
     /// Most connections whose handshake is not done. Default 1,024.
@@ -59,6 +63,8 @@ impl BrokerConfig {
             topic_defaults: TopicSettings::default(),
             first_offset: 0,
             max_topics: 100_000,
+            max_durables: 100_000,
+            inactive_ttl: Duration::from_hours(24),
             max_connections: 65_536,
             max_handshakes: 1_024,
             memory_budget: 256 << 20,

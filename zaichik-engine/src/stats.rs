@@ -14,6 +14,14 @@ pub struct Stats {
     pub records_delivered: u64,
     /// Gaps put into the output of a connection.
     pub gaps: u64,
+    /// Times that a subscription's position was moved: by Nack, Seek and reattaching.
+    pub rewinds: u64,
+    /// Records copied to a dead-letter topic.
+    pub dead_letters: u64,
+    /// Times that a dead-letter topic refused one, so that the record stayed.
+    pub dead_letters_refused: u64,
+    /// Durable subscriptions that one connection took from another.
+    pub takeovers: u64,
     /// Requests refused.
     pub refused: u64,
     /// Calls with a time before one that was told earlier.

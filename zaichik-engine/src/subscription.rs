@@ -1,9 +1,17 @@
 //! One subscription: a cursor, a window, and where it reads next.
 
-use zaichik_proto::{DeliveryHead, Limits};
+mod durable;
+mod past;
 
+use core::num::NonZeroU32;
+
+use zaichik_proto::{DeliveryHead, Limits, Refusal, RefusalCode};
+
+pub(crate) use self::durable::Durable;
+use self::past::Past;
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::ring::Node;
+use crate::time::Timestamp;
 use crate::topic::{CursorId, Position, Want};
 use crate::window::Window;
 
@@ -13,123 +21,241 @@ pub(crate) const MAX_DELIVERY: usize = Limits::MAX_DELIVERY_FRAME as usize - Del
 /// A subscription; its topic's log is its only queue.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    pub(crate) session: SessionId,
-    /// The number by which its client names it.
-    pub(crate) number: u32,
+    /// The connection that it is attached to; only a durable one may have none.
+    pub(crate) session: Option<SessionId>,
     pub(crate) topic: TopicId,
-    /// Its place in the ring of waiting, woken or ready subscriptions; alone while its window is full.
+    /// Its place in the ring of waiting, woken or ready subscriptions; alone while it has to wait for its client, for
+    /// a delay to pass, or for a connection.
     pub(crate) node: Node,
     /// Its cursor's place in the topic.
     pub(crate) cursor_id: CursorId,
-    /// The first offset that is not committed.
-    cursor: u64,
-    /// The first offset that was not delivered.
-    next: Position,
-    /// The first offset that could be delivered.
-    start: u64,
-    /// The highest offset delivered.
-    last_delivered: Option<u64>,
-    limit: u32,
-    limit_bytes: u32,
-    window: Window,
+    pub(crate) terms: Terms,
+    pub(crate) durable: Option<Box<Durable>>,
+    /// When the broker looks at it next; `Timestamp::MAX` if it needs not.
+    pub(crate) due: Timestamp,
     /// What the ledger was told last.
     pub(crate) charged: usize,
+    /// The first offset that is not committed.
+    cursor: u64,
+    /// The first offset that was not delivered, or was taken back; never one that is done.
+    next: Position,
+    /// Where the position was chosen last: by Subscribe or Seek.
+    start: u64,
+    /// Where the pass of deliveries at hand began.
+    pass_start: u64,
+    /// How often the position was moved (semantics A4).
+    rewind: u32,
+    /// Nothing is delivered before.
+    paused_until: Timestamp,
+    /// The highest offset delivered on this connection.
+    last_delivered: Option<u64>,
+    window: Window,
+    /// Of offsets that were delivered before the pass at hand.
+    past: Option<Box<Past>>,
 }
 
-/// What a commit did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Committed {
-    /// The cursor is here now.
-    Cursor(u64),
-    /// The offset was not delivered yet; this is the first one that was not.
-    Ahead(u64),
-    /// The subscription has no commits.
-    Off,
-}
-
-/// Where a subscription begins and how much it takes at once.
+/// What a client asks of a subscription each time it attaches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
+    /// The number by which the client names it.
     pub(crate) number: u32,
-    pub(crate) start: u64,
     /// Most records delivered and not committed; 0 turns commits off.
     pub(crate) window: u32,
     pub(crate) window_bytes: u32,
+    /// Where a record goes that failed too often.
+    pub(crate) dead_letter: Option<DeadLetter>,
+}
+
+/// When a record has failed too often, and where it goes then (semantics A6).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DeadLetter {
+    pub(crate) topic: TopicId,
+    pub(crate) max_attempts: NonZeroU32,
 }
 
 impl Subscription {
-    pub(crate) fn new(
-        session: SessionId,
+    pub(crate) const fn new(
         topic: TopicId,
         node: Node,
         cursor_id: CursorId,
+        start: u64,
         terms: Terms,
+        durable: Option<Box<Durable>>,
     ) -> Self {
         Self {
-            session,
-            number: terms.number,
+            session: None,
             topic,
             node,
             cursor_id,
-            cursor: terms.start,
-            next: Position::at(terms.start),
-            start: terms.start,
-            last_delivered: None,
-            limit: terms.window,
-            limit_bytes: terms.window_bytes,
-            window: Window::default(),
+            terms,
+            durable,
+            due: Timestamp::MAX,
             charged: 0,
+            cursor: start,
+            next: Position::at(start),
+            start,
+            pass_start: start,
+            rewind: 0,
+            paused_until: Timestamp::ZERO,
+            last_delivered: None,
+            window: Window::EMPTY,
+            past: None,
         }
     }
 
-    /// Everything up to and including `offset` is done (semantics A2, A3).
-    pub(crate) fn commit(&mut self, offset: u64) -> Committed {
-        if self.limit == 0 {
-            return Committed::Off;
+    /// A connection has it from here on.
+    pub(crate) const fn attach(&mut self, session: SessionId, terms: Terms) {
+        self.session = Some(session);
+        self.terms = terms;
+        self.last_delivered = None;
+    }
+
+    /// Its connection has it no longer: what is uncommitted is to be delivered again.
+    pub(crate) fn detach(&mut self, expires_at: Timestamp) {
+        self.session = None;
+        self.take_back(self.cursor);
+        self.resume();
+        if let Some(durable) = &mut self.durable {
+            durable.expires_at = expires_at;
         }
-        if offset >= self.next.offset {
-            return Committed::Ahead(self.next.offset);
+    }
+
+    /// Whether everything up to and including `offset` can be committed, and where the cursor would be then
+    /// (semantics A2, A3).
+    pub(crate) fn check_commit(&self, offset: u64) -> Result<u64, Refusal> {
+        let next = self.next.offset;
+        if self.terms.window == 0 {
+            return Err(Refusal::new(RefusalCode::CommitsOff));
         }
-        if offset >= self.cursor {
-            // Past a gap the cursor moves by itself: the next record that is not done is where it stands (R9).
-            self.cursor = self.window.commit(offset).unwrap_or(self.next.offset);
+        if offset >= next {
+            return Err(Refusal::with_value(RefusalCode::CommitAhead, next));
         }
-        Committed::Cursor(self.cursor)
+        if offset < self.cursor {
+            return Ok(self.cursor);
+        }
+        // Past a gap the cursor moves by itself: the next record that is not done is where it stands (R9).
+        Ok(self.window.first_above(offset).unwrap_or(next))
+    }
+
+    /// Everything below `cursor`, which [`check_commit`](Self::check_commit) gave, is done.
+    pub(crate) fn commit(&mut self, cursor: u64) {
+        if let Some(last) = cursor.checked_sub(1) {
+            self.window.commit(last);
+        }
+        self.move_cursor(cursor);
+    }
+
+    /// Whether delivery can go back to `offset`; not below the cursor, where that has no effect (semantics A4).
+    pub(crate) const fn check_nack(&self, offset: u64) -> Result<bool, Refusal> {
+        let next = self.next.offset;
+        if self.terms.window == 0 {
+            return Err(Refusal::new(RefusalCode::CommitsOff));
+        }
+        if offset >= next {
+            return Err(Refusal::with_value(RefusalCode::NackAhead, next));
+        }
+        Ok(offset >= self.cursor)
+    }
+
+    /// Delivery goes back to `offset`, which is between the cursor and what was delivered.
+    pub(crate) fn nack(&mut self, offset: u64) {
+        self.raise_rewind();
+        self.take_back(offset);
+    }
+
+    /// The cursor is moved, and all that happened to the window is forgotten but the attempts (semantics D6).
+    pub(crate) fn seek(&mut self, to: u64) {
+        self.raise_rewind();
+        self.take_back(self.cursor);
+        self.resume();
+        if let Some(past) = &mut self.past {
+            past.start_over();
+        }
+        (self.start, self.pass_start, self.next) = (to, to, Position::at(to));
+        self.move_cursor(to);
+    }
+
+    /// The position was moved once more.
+    pub(crate) const fn raise_rewind(&mut self) {
+        self.rewind = self.rewind.saturating_add(1);
+    }
+
+    /// A delivered record failed; how often it has by now.
+    pub(crate) fn fail(&mut self, offset: u64) -> u32 {
+        self.past.get_or_insert_default().failed(offset)
+    }
+
+    /// A delivered record went to the dead-letter topic: it is not delivered again, and the cursor passes it.
+    pub(crate) fn skip(&mut self, offset: u64) {
+        self.past.get_or_insert_default().done(offset);
+        self.take_back(offset);
+        if self.cursor == offset {
+            self.move_cursor(self.next.offset);
+        }
+    }
+
+    /// Nothing is delivered before `until`.
+    pub(crate) const fn pause(&mut self, until: Timestamp) {
+        self.paused_until = until;
+    }
+
+    /// Deliveries may go on.
+    pub(crate) const fn resume(&mut self) {
+        self.paused_until = Timestamp::ZERO;
     }
 
     /// Records with these offsets and sizes were put into the output; reading goes on at `next`.
     pub(crate) fn delivered(&mut self, sizes: impl Iterator<Item = usize>, next: Position) {
-        if self.limit == 0 {
-            self.cursor = next.offset;
-        } else {
-            for (size, offset) in sizes.zip(self.next.offset..) {
+        let from = self.next.offset;
+        let last = next.offset.checked_sub(1);
+        self.last_delivered = self.last_delivered.max(last);
+        if self.terms.window > 0 {
+            for (size, offset) in sizes.zip(from..) {
                 self.window.push(offset, size);
             }
         }
-        self.last_delivered = next.offset.checked_sub(1);
-        self.next = next;
-    }
-
-    /// A gap was put into the output; its offsets count as delivered (R9).
-    pub(crate) fn passed_gap(&mut self, to: u64) {
-        self.next = Position::at(to);
-        if self.window.is_empty() {
-            self.cursor = to;
+        self.read_on(next);
+        if self.terms.window == 0 {
+            self.move_cursor(self.next.offset);
         }
     }
 
-    /// How much it takes now; `None` if its window is full.
-    pub(crate) fn wants(&self) -> Option<Want> {
-        if self.limit == 0 {
-            return Some(Want { records: u32::MAX, bytes: MAX_DELIVERY, single: usize::MAX });
+    /// The offsets up to `to` are gone; they count as delivered (R9).
+    pub(crate) fn passed(&mut self, to: u64) {
+        let from = self.next.offset;
+        if let Some(past) = &mut self.past {
+            past.forget(from, to);
+        }
+        self.read_on(Position::at(to));
+        if self.window.is_empty() {
+            self.move_cursor(self.next.offset);
+        }
+    }
+
+    /// How much it takes now; `None` if its window is full or it is paused.
+    pub(crate) fn wants(&self, now: Timestamp) -> Option<Want> {
+        if self.paused_until > now {
+            return None;
+        }
+        // A delivery tells one attempt for all of its records.
+        let same = self.past.as_ref().map_or(u64::MAX, |past| past.attempts(self.next.offset).1);
+        let same = u32::try_from(same.saturating_sub(self.next.offset)).unwrap_or(u32::MAX);
+        if self.terms.window == 0 {
+            return Some(Want { records: same, bytes: MAX_DELIVERY, single: usize::MAX });
         }
         let used = u32::try_from(self.window.len()).unwrap_or(u32::MAX);
-        let records = self.limit.checked_sub(used).filter(|records| *records > 0)?;
-        let bytes = u64::from(self.limit_bytes).saturating_sub(self.window.bytes());
+        let records = self.terms.window.checked_sub(used).filter(|records| *records > 0)?;
+        let bytes = u64::from(self.terms.window_bytes).saturating_sub(self.window.bytes());
         let left = usize::try_from(bytes).unwrap_or(usize::MAX);
         // A record larger than the whole window is still delivered, alone.
         let single = if self.window.is_empty() { usize::MAX } else { left };
-        Some(Want { records, bytes: left.min(MAX_DELIVERY), single })
+        Some(Want { records: records.min(same), bytes: left.min(MAX_DELIVERY), single })
+    }
+
+    /// How often the next record will have been delivered, this time included.
+    pub(crate) fn attempt(&self) -> u32 {
+        let before = self.past.as_ref().map_or(0, |past| past.attempts(self.next.offset).0);
+        before.saturating_add(1)
     }
 
     /// The first offset that was not delivered.
@@ -142,9 +268,24 @@ impl Subscription {
         self.cursor
     }
 
-    /// The highest offset delivered.
+    /// How often the position was moved.
+    pub(crate) const fn rewind(&self) -> u32 {
+        self.rewind
+    }
+
+    /// The highest offset delivered on this connection.
     pub(crate) const fn last_delivered(&self) -> Option<u64> {
         self.last_delivered
+    }
+
+    /// Whether a record was delivered and is not committed.
+    pub(crate) fn is_delivered(&self, offset: u64) -> bool {
+        self.window.contains(offset)
+    }
+
+    /// The delivered record that is not committed, if it is the only one.
+    pub(crate) fn only_uncommitted(&self) -> Option<u64> {
+        self.window.only()
     }
 
     /// Whether records were delivered that are not committed.
@@ -152,16 +293,58 @@ impl Subscription {
         !self.window.is_empty()
     }
 
+    /// When the broker has to look at it although nothing happens: a delay passes, or nobody came back.
+    pub(crate) fn due_at(&self) -> Timestamp {
+        match (&self.durable, self.session) {
+            (Some(durable), None) => durable.expires_at,
+            _ if self.paused_until > Timestamp::ZERO => self.paused_until,
+            _ => Timestamp::MAX,
+        }
+    }
+
     /// Bytes allocated, its places in tables and rings included.
     pub(crate) fn footprint(&self) -> usize {
         const TABLES: usize = 2 * (size_of::<(u32, SubKey)>() + size_of::<usize>()) + 16;
-        size_of::<Self>().saturating_add(TABLES).saturating_add(self.window.footprint())
+        let past = self.past.as_ref().map_or(0, |past| past.footprint());
+        let durable = self.durable.as_ref().map_or(0, |durable| durable.footprint());
+        let own = size_of::<Self>().saturating_add(TABLES).saturating_add(self.window.footprint());
+        own.saturating_add(past).saturating_add(durable)
     }
 
     /// Whether cursor, window and reading position agree.
     pub(crate) fn is_consistent(&self) -> bool {
         let ordered = self.start <= self.cursor && self.cursor <= self.next.offset;
-        let follows = self.limit > 0 || self.cursor == self.next.offset;
-        ordered && follows && self.window.len() <= self.limit as usize
+        let follows = self.terms.window > 0 || self.cursor == self.next.offset;
+        let fits = self.window.len() <= self.terms.window as usize || self.session.is_none();
+        let within = self.window.is_between(self.cursor, self.next.offset);
+        let is_done = |past: &Past| past.skip_done(self.next.offset) != self.next.offset;
+        ordered && follows && fits && within && !self.past.as_deref().is_some_and(is_done)
+    }
+
+    /// What was delivered from `offset` on is to be delivered again.
+    fn take_back(&mut self, offset: u64) {
+        let (from, to) = (self.pass_start.max(self.cursor), self.next.offset);
+        if from < to {
+            self.past.get_or_insert_default().delivered(from, to);
+        }
+        self.window.take_back(offset);
+        self.pass_start = offset;
+        // What was seen of a place may still hold; the offset decides.
+        self.read_on(self.next.moved_to(offset));
+    }
+
+    fn read_on(&mut self, next: Position) {
+        let offset = self.past.as_ref().map_or(next.offset, |past| past.skip_done(next.offset));
+        self.next = next.moved_to(offset);
+    }
+
+    fn move_cursor(&mut self, cursor: u64) {
+        self.cursor = cursor;
+        if let Some(past) = &mut self.past {
+            past.forget_below(cursor);
+            if past.is_empty() {
+                self.past = None;
+            }
+        }
     }
 }

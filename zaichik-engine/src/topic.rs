@@ -7,6 +7,7 @@ mod retired;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use zaichik_proto::{CompactionMode, Duplicate, GapReason, Overflow, Records, Refusal, RefusalCode, Start};
 
 pub(crate) use self::cursors::{CursorId, Cursors};
@@ -60,6 +61,19 @@ pub(crate) struct Accepted {
     pub(crate) count: u64,
 }
 
+/// What publishes that are checked together would append.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Draft {
+    /// Records, duplicates left out.
+    count: u64,
+    /// Their bytes.
+    bytes: u64,
+    /// Number of the first key that is remembered for them.
+    keys_from: u64,
+    /// The first offset that stays: with `overflow = reject`, what is below makes room.
+    keep_from: u64,
+}
+
 /// What a topic needs from its broker to accept records.
 #[derive(Debug)]
 pub(crate) struct Intake<'a> {
@@ -99,23 +113,80 @@ impl Topic {
         intake: &mut Intake<'_>,
     ) -> Result<Accepted, Refusal> {
         intake.duplicates.clear();
-        let at = now.as_micros();
-        self.log.expire(at, self.settings.retention_ttl_micros);
+        let mut draft = self.draft(now);
+        let accepted = self.check(now, records, &mut draft, intake);
+        match accepted {
+            Ok(_) => self.append(now, records, &draft, intake.duplicates, intake.retired),
+            Err(_) => self.abandon(&draft),
+        }
+        accepted
+    }
+
+    /// Begins to check publishes that are to be accepted together, or not at all.
+    pub(crate) fn draft(&mut self, now: Timestamp) -> Draft {
+        self.log.expire(now.as_micros(), self.settings.retention_ttl_micros);
         // What nobody waits for any more takes no room, whether housekeeping came by or not.
         self.trim_committed();
-        let keys_before = self.keys.as_ref().map_or(0, |keys| keys.next_number());
-        let plan = self.plan(at, records, intake).and_then(|plan| self.make_way(at, plan));
-        let Plan { count, .. } = plan.inspect_err(|_| {
-            if let Some(keys) = &mut self.keys {
-                keys.undo_to(keys_before);
-            }
-        })?;
-        if count == 0 {
-            return Ok(Accepted { first_offset: None, count: 0 });
+        let keys_from = self.keys.as_ref().map_or(0, |keys| keys.next_number());
+        Draft { count: 0, bytes: 0, keys_from, keep_from: self.log.first().offset }
+    }
+
+    /// Checks a publish that follows those in the draft. Nothing changes but the draft and the keys that it
+    /// remembers; then either every publish of the draft is [appended](Self::append), in order, or the draft is
+    /// [abandoned](Self::abandon).
+    pub(crate) fn check(
+        &mut self,
+        now: Timestamp,
+        records: Records<'_>,
+        draft: &mut Draft,
+        intake: &mut Intake<'_>,
+    ) -> Result<Accepted, Refusal> {
+        let before = *draft;
+        self.plan(now.as_micros(), records, draft, intake)?;
+        self.make_way(now.as_micros(), draft)?;
+        let count = draft.count.saturating_sub(before.count);
+        let first_offset = (count > 0).then(|| self.log.end().saturating_add(before.count));
+        Ok(Accepted { first_offset, count })
+    }
+
+    /// The publishes of a draft are refused: forgets the keys that it remembers.
+    pub(crate) fn abandon(&mut self, draft: &Draft) {
+        if let Some(keys) = &mut self.keys {
+            keys.undo_to(draft.keys_from);
         }
-        let first_offset = self.log.end();
-        self.append(now, records, intake);
-        Ok(Accepted { first_offset: Some(first_offset), count })
+    }
+
+    /// Appends what was checked: all records but the duplicates.
+    pub(crate) fn append(
+        &mut self,
+        now: Timestamp,
+        records: Records<'_>,
+        draft: &Draft,
+        duplicates: &[Duplicate],
+        retired: &mut Retired,
+    ) {
+        let count = u64::from(records.len()).saturating_sub(duplicates.len() as u64);
+        if count == 0 {
+            return;
+        }
+        let at = now.as_micros();
+        self.last_append = now;
+        self.log.raise_first(draft.keep_from);
+        if self.settings.is_live_only() && self.cursors.is_empty() {
+            // Nobody will ever read them (R2).
+            self.log.skip(count, at);
+            return;
+        }
+        let mut duplicates = duplicates.iter().peekable();
+        for (record, index) in records.iter().zip(0u32..) {
+            if duplicates.next_if(|duplicate| duplicate.record == index).is_none() {
+                self.log.append(record.as_bytes(), record.ttl_micros(), at, retired);
+            }
+        }
+        if self.settings.overflow == Overflow::DropOldest {
+            self.drop_oldest();
+        }
+        self.log.free(at, FREE_PER_COMMIT, retired);
     }
 
     /// Where a new subscription begins (R3).
@@ -133,6 +204,34 @@ impl Topic {
             return asked.max(end);
         }
         self.log.first_live(Position::at(asked.max(self.hidden_below)), at).offset.min(end)
+    }
+
+    /// Where a subscription that stands at `cursor` goes on after a seek (D6): as if it began there. A live-only
+    /// topic still has what it keeps for the subscription, and nothing below its cursor.
+    pub(crate) fn seek(&mut self, now: Timestamp, to: Start, cursor: u64) -> u64 {
+        if !self.settings.is_live_only() {
+            return self.start(now, to);
+        }
+        let end = self.log.end();
+        let asked = match to {
+            Start::Earliest => cursor,
+            Start::Latest => end,
+            Start::Offset(offset) => offset.max(cursor),
+            Start::Time(time) => self.log.first_since(time).max(cursor),
+        };
+        if asked >= end {
+            return asked;
+        }
+        self.log.first_live(Position::at(asked), now.as_micros()).offset.min(end)
+    }
+
+    /// The record at an offset, while it is live.
+    pub(crate) fn record(&mut self, now: Timestamp, offset: u64) -> Option<Bytes> {
+        let want = Want { records: 1, bytes: 0, single: usize::MAX };
+        match self.pull(now, Position::at(offset), want) {
+            Pull::Records { data, .. } => Some(data),
+            Pull::Gap { .. } | Pull::NoRoom | Pull::End => None,
+        }
     }
 
     /// What a subscription at `from` gets.
@@ -223,10 +322,15 @@ impl Topic {
     }
 
     /// Looks each record up and counts what is to be appended.
-    fn plan(&mut self, at: u64, records: Records<'_>, intake: &mut Intake<'_>) -> Result<Plan, Refusal> {
+    fn plan(
+        &mut self,
+        at: u64,
+        records: Records<'_>,
+        draft: &mut Draft,
+        intake: &mut Intake<'_>,
+    ) -> Result<(), Refusal> {
         let window = self.settings.compaction_window_micros;
         let first_mode = self.settings.compaction == CompactionMode::First;
-        let mut plan = Plan { count: 0, bytes: 0 };
         for (record, index) in records.iter().zip(0u32..) {
             if record.message_len() > intake.max_message as usize {
                 return Err(Refusal::with_value(RefusalCode::TooLarge, u64::from(intake.max_message)));
@@ -240,7 +344,7 @@ impl Topic {
                 && let Some(key) = record.key()
             {
                 let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(intake.hash_key, window)));
-                let offset = self.log.end().saturating_add(plan.count);
+                let offset = self.log.end().saturating_add(draft.count);
                 match keys.accept(key, at, offset, self.settings.max_keys) {
                     Verdict::New => {}
                     Verdict::Duplicate(offset) => {
@@ -252,36 +356,37 @@ impl Topic {
                     }
                 }
             }
-            plan.count = plan.count.saturating_add(1);
-            plan.bytes = plan.bytes.saturating_add(len);
+            draft.count = draft.count.saturating_add(1);
+            draft.bytes = draft.bytes.saturating_add(len);
         }
-        Ok(plan)
+        Ok(())
     }
 
-    /// Checks that the plan fits, and with `overflow = reject` removes as much as it needs and may (R5).
-    fn make_way(&mut self, at: u64, plan: Plan) -> Result<Plan, Refusal> {
+    /// Checks that the draft fits, and with `overflow = reject` how much it needs removed and may (R5).
+    fn make_way(&mut self, at: u64, draft: &mut Draft) -> Result<(), Refusal> {
+        let &mut Draft { count, bytes, .. } = draft;
         // The last offset is never given out, so that "the offset after" always exists.
-        if self.log.end().checked_add(plan.count).is_none_or(|end| end == u64::MAX) {
+        if self.log.end().checked_add(count).is_none_or(|end| end == u64::MAX) {
             return Err(Refusal::new(RefusalCode::OffsetsExhausted));
         }
         // A publish never evicts its own records.
         let TopicSettings { max_messages, max_bytes, .. } = self.settings;
-        if plan.count > max_messages || plan.bytes > max_bytes {
-            let limit = if plan.count > max_messages { max_messages } else { max_bytes };
+        if count > max_messages || bytes > max_bytes {
+            let limit = if count > max_messages { max_messages } else { max_bytes };
             return Err(Refusal::with_value(RefusalCode::TooLarge, limit));
         }
-        if self.settings.overflow == Overflow::DropOldest || plan.count == 0 {
-            return Ok(plan);
+        if self.settings.overflow == Overflow::DropOldest || count == 0 {
+            return Ok(());
         }
         let (end, first) = (self.log.end(), self.log.first());
         let is_over = |log: &Log, from: Position| {
-            let messages = end.saturating_sub(from.offset).saturating_add(plan.count);
-            let bytes = || log.bytes_from(from).saturating_add(plan.bytes);
+            let messages = end.saturating_sub(from.offset).saturating_add(count);
+            let bytes = || log.bytes_from(from).saturating_add(bytes);
             messages > max_messages || bytes() > max_bytes
         };
         let mut keep = first;
         if !is_over(&self.log, keep) {
-            return Ok(plan);
+            return Ok(());
         }
         // The first one that has neither expired nor been committed by all, if there is anybody to commit.
         let committed = self.cursors.lowest().unwrap_or(0);
@@ -292,29 +397,8 @@ impl Topic {
         while is_over(&self.log, keep) {
             keep = self.log.first_live(keep.moved_to(keep.offset.saturating_add(1)), at);
         }
-        self.log.raise_first(keep.offset);
-        Ok(plan)
-    }
-
-    fn append(&mut self, now: Timestamp, records: Records<'_>, intake: &mut Intake<'_>) {
-        let at = now.as_micros();
-        self.last_append = now;
-        if self.settings.is_live_only() && self.cursors.is_empty() {
-            // Nobody will ever read them (R2).
-            let count = u64::from(records.len()).saturating_sub(intake.duplicates.len() as u64);
-            self.log.skip(count, at);
-            return;
-        }
-        let mut duplicates = intake.duplicates.iter().peekable();
-        for (record, index) in records.iter().zip(0u32..) {
-            if duplicates.next_if(|duplicate| duplicate.record == index).is_none() {
-                self.log.append(record.as_bytes(), record.ttl_micros(), at, intake.retired);
-            }
-        }
-        if self.settings.overflow == Overflow::DropOldest {
-            self.drop_oldest();
-        }
-        self.log.free(at, FREE_PER_COMMIT, intake.retired);
+        draft.keep_from = keep.offset;
+        Ok(())
     }
 
     /// With `retention_ttl = 0`, what every subscription has committed need not be kept (R2).
@@ -332,11 +416,4 @@ impl Topic {
             self.limit_end = self.limit_end.max(first);
         }
     }
-}
-
-/// What a publish would append.
-#[derive(Debug, Clone, Copy)]
-struct Plan {
-    count: u64,
-    bytes: u64,
 }

@@ -33,7 +33,7 @@ wire_codes! {
         NotSubscribed = 16,
         /// The number is in use, or this connection already subscribes to that topic under that name.
         AlreadySubscribed = 17,
-        /// The connection has as many subscriptions as it may; `value` is the limit.
+        /// The connection has as many subscriptions as it may, or the broker as many durable ones; `value` is the limit.
         SubscriptionsFull = 18,
         /// The window is above the limit; `value` is the limit in messages.
         WindowTooLarge = 19,
@@ -140,7 +140,7 @@ impl fmt::Display for Refusal {
                 f.write_str("this connection already has that subscription; unsubscribe first")
             }
             RefusalCode::SubscriptionsFull => {
-                write!(f, "this connection already has {value} subscriptions, its limit")
+                write!(f, "there are already {value} subscriptions, the limit of this connection or of durable ones; end some")
             }
             RefusalCode::WindowTooLarge => write!(f, "the window is above the limit of {value} messages"),
             RefusalCode::CommitAhead | RefusalCode::NackAhead => {
@@ -152,7 +152,7 @@ impl fmt::Display for Refusal {
                 write!(f, "a newer attachment of the subscription exists, epoch {value}")
             }
             RefusalCode::InvalidDeadLetter => {
-                f.write_str("the dead-letter topic is the topic itself or retains nothing; choose another")
+                f.write_str("the dead-letter topic's name is invalid, or it is the topic itself or retains nothing; choose another")
             }
             RefusalCode::SequenceGap => write!(f, "the producer skipped a sequence; expected {value}"),
             RefusalCode::SequenceTooOld => f.write_str("the sequence is older than what the broker remembers"),

@@ -1,9 +1,9 @@
 //! Handing due records to a session, while its stream lane has room (semantics A7, R9).
 
-use zaichik_proto::{DeliveryHead, Gap, RecordHead, ServerFrame};
+use zaichik_proto::{DeliveryHead, Fenced, Gap, RecordHead, ServerFrame};
 
 use super::Broker;
-use super::ledger::recharge;
+use super::attachment::Attachment;
 use crate::id::{SessionId, SubKey};
 use crate::outbound::{LaneKind, Outbound};
 use crate::subscription::MAX_DELIVERY;
@@ -22,6 +22,11 @@ impl Broker {
         };
         let before = out.stream_len();
         while out.stream_len() < lane {
+            if let Some((subscription, epoch)) = self.attachment(session).and_then(Attachment::next_fence) {
+                let fenced = Fenced { subscription, epoch };
+                out.frame(LaneKind::Stream, |out| ServerFrame::Fenced(fenced).encode(out));
+                continue;
+            }
             if out.stream_len().saturating_sub(before) >= BYTES_PER_EXCHANGE {
                 return !self.rings.is_empty(ready);
             }
@@ -41,10 +46,13 @@ impl Broker {
         let Some(topic) = self.topics.get_mut(subscription.topic.index()) else {
             return;
         };
-        let (number, node, topic_id) = (subscription.number, subscription.node, subscription.topic);
-        let mut share = MAX_DELIVERY;
+        let Some(session) = subscription.session else {
+            return;
+        };
+        let (number, node, topic_id) = (subscription.terms.number, subscription.node, subscription.topic);
+        let (rewind, mut share) = (subscription.rewind(), MAX_DELIVERY);
         let ring = loop {
-            let Some(want) = subscription.wants() else {
+            let Some(want) = subscription.wants(now) else {
                 break None;
             };
             let from = subscription.next();
@@ -53,15 +61,15 @@ impl Broker {
                 Pull::NoRoom => break None,
                 Pull::Gap { to } => {
                     let reason = topic.gap_reason(from.offset);
-                    let gap = Gap { subscription: number, rewind: 0, reason, from: from.offset, to };
+                    let gap = Gap { subscription: number, rewind, reason, from: from.offset, to };
                     out.frame(LaneKind::Stream, |out| ServerFrame::Gap(gap).encode(out));
-                    subscription.passed_gap(to);
+                    subscription.passed(to);
                     self.stats.gaps = self.stats.gaps.saturating_add(1);
                 }
                 Pull::Records { data, count, next } => {
                     let first_offset = from.offset;
-                    let head =
-                        DeliveryHead { subscription: number, rewind: 0, attempt: 1, count, first_offset };
+                    let attempt = subscription.attempt();
+                    let head = DeliveryHead { subscription: number, rewind, attempt, count, first_offset };
                     let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
                     out.stream_frame_with(&data, |out| head.encode(len, out));
                     let mut rest = &data[..];
@@ -76,9 +84,9 @@ impl Broker {
                     share = share.saturating_sub(data.len());
                 }
             }
-            topic.cursors.raise(subscription.cursor_id, subscription.cursor());
+            topic.cursors.set(subscription.cursor_id, subscription.cursor());
             if share == 0 || out.stream_len() >= self.config.lane_bytes {
-                let attachment = self.sessions.get(subscription.session.slot());
+                let attachment = self.sessions.get(session.slot());
                 break attachment.map(|attachment| attachment.ready);
             }
         };
@@ -86,8 +94,7 @@ impl Broker {
             self.rings.push(ring, node);
         }
         topic.release_committed(now, &mut self.retired);
-        let footprint = subscription.footprint();
-        recharge(&mut self.ledger.subscriptions, &mut subscription.charged, footprint);
+        self.settle_subscription(key);
         self.settle_topic(topic_id);
         self.reclaim_if_pressed(now, topic_id);
     }

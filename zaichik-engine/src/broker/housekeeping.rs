@@ -2,14 +2,18 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
 use super::Broker;
 use crate::effects::{Effects, Turn};
-use crate::id::TopicId;
+use crate::id::{SessionId, SubKey, TopicId};
 use crate::time::Timestamp;
 
-/// Topics that one call looks at, and sessions that it tells of a stop, at most.
+/// Topics and subscriptions that one call looks at, and sessions that it tells of a stop, at most of each.
 const STEPS_PER_CALL: usize = 64;
+
+/// Nobody asks, so nobody is exempt from being woken: an id that no session has.
+const NOBODY: SessionId = SessionId::new(u64::MAX, u32::MAX);
 
 /// When retired allocations are looked at again, in microseconds.
 const SWEEP_EVERY: u64 = 100_000;
@@ -17,50 +21,75 @@ const SWEEP_EVERY: u64 = 100_000;
 /// What is to be done, and when.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
-    /// An entry for each topic that is due some time; one that the topic does not agree with is stale.
-    topics: BinaryHeap<Reverse<(Timestamp, TopicId)>>,
+    pub(super) topics: Deadlines<TopicId>,
+    pub(super) subscriptions: Deadlines<SubKey>,
     /// The next session slot to be told that the broker stops.
     announce: Option<usize>,
     /// When retired allocations are looked at.
     sweep_at: Option<Timestamp>,
-    /// Whether something became due before everything else since the caller was told.
-    moved_nearer: bool,
+    /// The deadline that the caller knows of.
+    told: Option<Timestamp>,
+}
+
+/// When things of one kind are due: an entry for each that is some time. One that the thing itself does not agree with
+/// is stale.
+#[derive(Debug)]
+pub(super) struct Deadlines<K>(BinaryHeap<Reverse<(Timestamp, K)>>);
+
+impl<K: Ord + Copy> Deadlines<K> {
+    pub(super) fn schedule(&mut self, due: Timestamp, key: K) {
+        self.0.push(Reverse((due, key)));
+    }
+
+    /// Whether so many entries are stale that the queue is to be made anew for `count` things.
+    pub(super) fn is_stale(&self, count: usize) -> bool {
+        self.0.len() > count.saturating_mul(2).saturating_add(64)
+    }
+
+    /// Makes the queue anew from what the things say.
+    pub(super) fn rebuild(&mut self, due: impl Iterator<Item = (Timestamp, K)>) {
+        self.0 = due.filter(|(due, _)| *due < Timestamp::MAX).map(Reverse).collect();
+    }
+
+    fn first(&self) -> Option<Timestamp> {
+        self.0.peek().map(|Reverse((due, _))| *due)
+    }
+
+    fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, K)> {
+        let first = self.0.peek_mut().filter(|first| first.0.0 <= now)?;
+        Some(PeekMut::pop(first).0)
+    }
+}
+
+impl<K: Ord> Default for Deadlines<K> {
+    fn default() -> Self {
+        Self(BinaryHeap::new())
+    }
 }
 
 impl Agenda {
-    /// A topic is due.
-    pub(super) fn schedule(&mut self, due: Timestamp, topic: TopicId) {
-        self.moved_nearer |= self.topics.peek().is_none_or(|Reverse((first, _))| due < *first);
-        self.topics.push(Reverse((due, topic)));
-    }
-
-    /// Whether so many entries are stale that the queue is to be made anew.
-    pub(super) fn is_stale(&self, topics: usize) -> bool {
-        self.topics.len() > topics.saturating_mul(2).saturating_add(64)
-    }
-
-    /// Makes the queue anew from what the topics say.
-    pub(super) fn rebuild(&mut self, due: impl Iterator<Item = (Timestamp, TopicId)>) {
-        self.topics = due.filter(|(due, _)| *due < Timestamp::MAX).map(Reverse).collect();
-    }
-
     /// Allocations were retired: somebody has to look when they are free, also if nobody calls any more.
     pub(super) const fn schedule_sweep(&mut self, now: Timestamp) {
         if self.sweep_at.is_none() {
             self.sweep_at = Some(now.plus_micros(SWEEP_EVERY));
-            self.moved_nearer = true;
         }
     }
 
     /// Tells the caller if the next deadline moved nearer.
     pub(super) fn rearm(&mut self, effects: &mut Effects) {
-        if core::mem::take(&mut self.moved_nearer) {
+        let next = self.next();
+        if next.is_some_and(|next| self.told.is_none_or(|told| next < told)) {
             effects.rearm();
+            self.told = next;
         }
     }
 
     pub(super) const fn announce_stop(&mut self) {
         self.announce = Some(0);
+    }
+
+    fn next(&self) -> Option<Timestamp> {
+        self.topics.first().into_iter().chain(self.subscriptions.first()).chain(self.sweep_at).min()
     }
 }
 
@@ -74,8 +103,7 @@ impl Broker {
         if self.agenda.announce.is_some() || released || !self.rings.is_empty(self.woken) {
             return Some(self.now);
         }
-        let topic = self.agenda.topics.peek().map(|Reverse((due, _))| *due);
-        topic.into_iter().chain(self.agenda.sweep_at).min()
+        self.agenda.next()
     }
 
     /// Does what is due, in bounded steps. An early or repeated call changes nothing.
@@ -83,12 +111,9 @@ impl Broker {
         let now = self.tick(now);
         self.announce_stop(effects);
         for _ in 0..STEPS_PER_CALL {
-            let Some(Reverse((due, id))) =
-                self.agenda.topics.peek().copied().filter(|Reverse((due, _))| *due <= now)
-            else {
+            let Some((due, id)) = self.agenda.topics.pop_due(now) else {
                 break;
             };
-            self.agenda.topics.pop();
             let Some(topic) = self.topics.get_mut(id.index()).filter(|topic| topic.due == due) else {
                 continue;
             };
@@ -96,17 +121,38 @@ impl Broker {
             topic.housekeep(now, &mut self.retired);
             self.settle_topic(id);
         }
+        for _ in 0..STEPS_PER_CALL {
+            let Some((due, key)) = self.agenda.subscriptions.pop_due(now) else {
+                break;
+            };
+            self.subscription_due(now, key, due, effects);
+        }
         self.retired.sweep();
         self.agenda.sweep_at = (!self.retired.is_empty()).then(|| now.plus_micros(SWEEP_EVERY));
         let _ = self.release_throttled(effects);
-        // Nobody asks, so nobody is exempt from being woken: an id that no session has.
-        let nobody = crate::id::SessionId::new(u64::MAX, u32::MAX);
-        let _ = self.hand_out_wakes(nobody, effects);
+        let _ = self.hand_out_wakes(NOBODY, effects);
         // The caller asks for the next deadline anyway.
-        self.agenda.moved_nearer = false;
+        self.agenda.told = self.agenda.next();
         match self.next_timeout() {
             Some(next) if next <= now => Turn::More,
             _ => Turn::Done,
+        }
+    }
+
+    /// A delay of a subscription has passed, or nobody came back for it.
+    fn subscription_due(&mut self, now: Timestamp, key: SubKey, due: Timestamp, effects: &mut Effects) {
+        let found = self.subscriptions.get_mut(key.index());
+        let Some(subscription) = found.filter(|subscription| subscription.due == due) else {
+            return;
+        };
+        subscription.due = Timestamp::MAX;
+        if subscription.due_at() > now {
+            self.settle_subscription(key);
+        } else if subscription.session.is_none() {
+            self.remove_durable(now, key);
+        } else {
+            subscription.resume();
+            self.make_ready(key, NOBODY, effects);
         }
     }
 

@@ -1,18 +1,21 @@
-//! Subscribing, committing, unsubscribing (semantics R3, A1 to A3, A9).
+//! Subscribing, committing, unsubscribing (semantics R3, A1 to A3, A9, D1).
 
 use std::sync::Arc;
 
-use zaichik_proto::{Commit, Refusal, RefusalCode, Subscribe, Subscribed, Unsubscribe, Unsubscribed};
+use zaichik_proto::{
+    Commit, Refusal, RefusalCode, Subscribe, Subscribed, TopicName, Unsubscribe, Unsubscribed,
+};
 
 use super::Broker;
 use super::ledger::recharge;
+use super::topics::topic_name;
 use crate::effects::{Effects, Note, NoteEvent};
-use crate::id::{SessionId, SubKey};
-use crate::subscription::{Committed, Subscription, Terms};
+use crate::id::{SessionId, SubKey, TopicId};
+use crate::subscription::{Durable, Subscription, Terms};
 use crate::time::Timestamp;
 
 impl Broker {
-    /// Begins a subscription.
+    /// Begins a subscription, or goes on with a durable one.
     pub(crate) fn subscribe(
         &mut self,
         now: Timestamp,
@@ -20,91 +23,71 @@ impl Broker {
         request: &Subscribe<'_>,
         effects: &mut Effects,
     ) -> Result<Subscribed, Refusal> {
-        let number = request.subscription;
-        if request.durable.is_some() || request.max_attempts > 0 || !request.dead_letter.is_empty() {
-            return Err(Refusal::new(RefusalCode::Unsupported));
-        }
-        let limits = self.config.wire;
-        if request.window > limits.max_window {
-            return Err(Refusal::with_value(RefusalCode::WindowTooLarge, u64::from(limits.max_window)));
-        }
-        let Some(attachment) = self.attachment(session) else {
-            return Err(Refusal::new(RefusalCode::NotSubscribed));
-        };
-        if attachment.subscriptions.contains_key(&number) {
-            return Err(Refusal::new(RefusalCode::AlreadySubscribed));
-        }
-        if attachment.subscriptions.len() >= limits.max_subscriptions as usize {
-            let limit = u64::from(limits.max_subscriptions);
-            return Err(Refusal::with_value(RefusalCode::SubscriptionsFull, limit));
-        }
+        let name = topic_name(request.topic)?;
+        self.check_subscribe(session, request)?;
+        let known = self.check_twice(now, session, name, request)?;
+        self.check_dead_letter(name, request)?;
         self.check_memory(size_of::<Subscription>())?;
         let (topic_id, created) = self.topic_or_new(session, request.topic, effects)?;
-        let attachment = self.attachment(session);
-        if attachment.is_some_and(|attachment| !attachment.topics.insert(topic_id)) {
-            return Err(Refusal::new(RefusalCode::AlreadySubscribed));
-        }
-        let Some(topic) = self.topics.get_mut(topic_id.index()) else {
-            return Err(Refusal::new(RefusalCode::UnknownTopic));
+        let dead_letter = self.dead_letter_topic(session, request, effects).inspect_err(|_| {
+            if created {
+                self.remove_last_topic();
+            }
+        })?;
+        let limit_bytes = self.config.wire.max_window_bytes;
+        let terms = Terms {
+            number: request.subscription,
+            window: request.window,
+            window_bytes: if request.window_bytes == 0 {
+                limit_bytes
+            } else {
+                request.window_bytes.min(limit_bytes)
+            },
+            dead_letter,
         };
-        let (start, end) = (topic.start(now, request.start), topic.end());
-        let cursor_id = topic.cursors.insert(start);
-        let window_bytes = match request.window_bytes {
-            0 => limits.max_window_bytes,
-            bytes => bytes.min(limits.max_window_bytes),
+        let key = match known {
+            Some(key) => key,
+            None => self.add_subscription(now, topic_id, request, terms),
         };
-        let terms = Terms { number, start, window: request.window, window_bytes };
-        let entry = self.subscriptions.vacant_entry();
-        let key = SubKey(u32::try_from(entry.key()).unwrap_or(u32::MAX));
-        let node = self.rings.insert(key.0);
-        let mut subscription = Subscription::new(session, topic_id, node, cursor_id, terms);
-        let footprint = subscription.footprint();
-        recharge(&mut self.ledger.subscriptions, &mut subscription.charged, footprint);
-        entry.insert(subscription);
-        let name = Arc::clone(&topic.name);
-        if let Some(attachment) = self.attachment(session) {
-            attachment.subscriptions.insert(number, key);
-            let ready = attachment.ready;
-            self.rings.push(ready, node);
+        if let Some(durable) = &request.durable {
+            self.take_over(key, session, durable, known.is_some(), effects);
+        } else if let Some(attachment) = self.attachment(session) {
+            attachment.topics.insert(topic_id);
         }
+        self.attach(key, session, terms);
         self.settle_topic(topic_id);
-        let event = NoteEvent::Subscribed { subscription: number, start, end };
-        effects.note(|| Note { session, topic: Some(name), event });
-        Ok(Subscribed {
-            request: request.request,
-            subscription: number,
-            epoch: 0,
-            rewind: 0,
-            created,
-            start,
-            end,
-        })
+        Ok(self.subscribed(key, request.request, created, effects))
     }
 
-    /// Ends a subscription; nothing of it is delivered any more.
+    /// Ends a subscription; nothing of it is delivered any more. A durable one waits for another connection.
     pub(crate) fn unsubscribe(
         &mut self,
+        now: Timestamp,
         session: SessionId,
         request: Unsubscribe,
         effects: &mut Effects,
     ) -> Result<Unsubscribed, Refusal> {
         let Unsubscribe { request, subscription: number } = request;
         let key = self.subscription_key(session, number)?;
-        let last_offset = self.subscriptions.get(key.index()).and_then(Subscription::last_delivered);
-        let topic = self.subscriptions.get(key.index()).map(|subscription| subscription.topic);
+        let Some(subscription) = self.subscriptions.get(key.index()) else {
+            return Err(Refusal::new(RefusalCode::NotSubscribed));
+        };
+        let (last_offset, topic) = (subscription.last_delivered(), subscription.topic);
+        let is_durable = subscription.durable.is_some();
         if let Some(attachment) = self.attachment(session) {
             attachment.subscriptions.remove(&number);
-            if let Some(topic) = topic {
+            if !is_durable {
                 attachment.topics.remove(&topic);
             }
         }
-        let name = topic.and_then(|id| self.topics.get(id.index())).map(|topic| Arc::clone(&topic.name));
-        effects.note(|| Note {
-            session,
-            topic: name,
-            event: NoteEvent::Unsubscribed { subscription: number },
-        });
-        self.end_subscription(key);
+        let name = self.topics.get(topic.index()).map(|topic| Arc::clone(&topic.name));
+        let event = NoteEvent::Unsubscribed { subscription: number };
+        effects.note(|| Note { session, topic: name, event });
+        if is_durable {
+            self.detach_durable(now, key);
+        } else {
+            self.end_subscription(key);
+        }
         Ok(Unsubscribed { request, subscription: number, last_offset })
     }
 
@@ -115,30 +98,55 @@ impl Broker {
         session: SessionId,
         request: &Commit,
     ) -> Result<u64, Refusal> {
-        let key = self.subscription_key(session, request.subscription)?;
+        let (key, cursor) = self.check_commit(session, request.subscription, request.offset)?;
+        self.apply_commit(now, key, cursor);
+        Ok(cursor)
+    }
+
+    /// Whether a session may commit, which subscription that is, and where its cursor would be then.
+    pub(super) fn check_commit(
+        &mut self,
+        session: SessionId,
+        number: u32,
+        offset: u64,
+    ) -> Result<(SubKey, u64), Refusal> {
+        let key = self.subscription_key(session, number)?;
+        let subscription = self.subscriptions.get(key.index());
+        let subscription = subscription.ok_or(Refusal::new(RefusalCode::NotSubscribed))?;
+        Ok((key, subscription.check_commit(offset)?))
+    }
+
+    /// Moves a cursor to where [`check_commit`](Self::check_commit) said.
+    pub(super) fn apply_commit(&mut self, now: Timestamp, key: SubKey, cursor: u64) {
         let Some(subscription) = self.subscriptions.get_mut(key.index()) else {
-            return Err(Refusal::new(RefusalCode::NotSubscribed));
+            return;
         };
-        let cursor = match subscription.commit(request.offset) {
-            Committed::Cursor(cursor) => cursor,
-            Committed::Ahead(next) => return Err(Refusal::with_value(RefusalCode::CommitAhead, next)),
-            Committed::Off => return Err(Refusal::new(RefusalCode::CommitsOff)),
-        };
-        let (node, topic_id, cursor_id) = (subscription.node, subscription.topic, subscription.cursor_id);
-        if let Some(topic) = self.topics.get_mut(topic_id.index()) {
-            topic.cursors.raise(cursor_id, cursor);
-            topic.release_committed(now, &mut self.retired);
-        }
-        self.settle_topic(topic_id);
+        subscription.commit(cursor);
+        let (node, session) = (subscription.node, subscription.session);
+        self.settle_subscription(key);
+        self.cursor_moved(now, key);
         // In no ring: its window was full. It may deliver again.
         if self.rings.is_alone(node)
-            && let Some(attachment) = self.attachment(session)
+            && let Some(attachment) = session.and_then(|session| self.attachment(session))
         {
             let ready = attachment.ready;
             self.rings.push(ready, node);
         }
+    }
+
+    /// A cursor is elsewhere: its topic is told, and frees what nobody needs any more.
+    pub(super) fn cursor_moved(&mut self, now: Timestamp, key: SubKey) {
+        let Some(subscription) = self.subscriptions.get(key.index()) else {
+            return;
+        };
+        let (topic_id, cursor_id, cursor) =
+            (subscription.topic, subscription.cursor_id, subscription.cursor());
+        if let Some(topic) = self.topics.get_mut(topic_id.index()) {
+            topic.cursors.set(cursor_id, cursor);
+            topic.release_committed(now, &mut self.retired);
+        }
+        self.settle_topic(topic_id);
         self.reclaim_if_pressed(now, topic_id);
-        Ok(cursor)
     }
 
     /// Takes a subscription out of everything but its session's tables.
@@ -156,8 +164,152 @@ impl Broker {
         self.reclaim_if_pressed(self.now, subscription.topic);
     }
 
-    fn subscription_key(&mut self, session: SessionId, number: u32) -> Result<SubKey, Refusal> {
+    /// What the subscription holds is charged, and housekeeping knows when to look at it.
+    pub(super) fn settle_subscription(&mut self, key: SubKey) {
+        let Some(subscription) = self.subscriptions.get_mut(key.index()) else {
+            return;
+        };
+        let footprint = subscription.footprint();
+        recharge(&mut self.ledger.subscriptions, &mut subscription.charged, footprint);
+        let due = subscription.due_at();
+        if due < subscription.due {
+            subscription.due = due;
+            self.agenda.subscriptions.schedule(due, key);
+            if self.agenda.subscriptions.is_stale(self.subscriptions.len()) {
+                let key = |index: usize| SubKey(u32::try_from(index).unwrap_or(u32::MAX));
+                let due = self.subscriptions.iter().map(|(index, one)| (one.due, key(index)));
+                self.agenda.subscriptions.rebuild(due);
+            }
+        }
+    }
+
+    /// The subscription that a session has under a number.
+    pub(super) fn subscription_key(&mut self, session: SessionId, number: u32) -> Result<SubKey, Refusal> {
         let attachment = self.attachment(session).ok_or(Refusal::new(RefusalCode::NotSubscribed))?;
-        attachment.subscriptions.get(&number).copied().ok_or(Refusal::new(RefusalCode::NotSubscribed))
+        if let Some(key) = attachment.subscriptions.get(&number) {
+            return Ok(*key);
+        }
+        Err(match attachment.fenced_by(number) {
+            Some(epoch) => Refusal::with_value(RefusalCode::SubscriptionFenced, u64::from(epoch)),
+            None => Refusal::new(RefusalCode::NotSubscribed),
+        })
+    }
+
+    /// What the limits and the connection say to a Subscribe.
+    fn check_subscribe(&mut self, session: SessionId, request: &Subscribe<'_>) -> Result<(), Refusal> {
+        let (number, limits) = (request.subscription, self.config.wire);
+        if request.window > limits.max_window {
+            return Err(Refusal::with_value(RefusalCode::WindowTooLarge, u64::from(limits.max_window)));
+        }
+        if request.window == 0 && request.max_attempts > 0 {
+            return Err(Refusal::new(RefusalCode::CommitsOff));
+        }
+        let Some(attachment) = self.attachment(session) else {
+            return Err(Refusal::new(RefusalCode::NotSubscribed));
+        };
+        // A number that is fenced is free again once the client knows.
+        if attachment.subscriptions.contains_key(&number) || attachment.is_news(number) {
+            return Err(Refusal::new(RefusalCode::AlreadySubscribed));
+        }
+        let is_new = attachment.fenced_by(number).is_none();
+        if is_new && attachment.numbers() >= limits.max_subscriptions as usize {
+            let limit = u64::from(limits.max_subscriptions);
+            return Err(Refusal::with_value(RefusalCode::SubscriptionsFull, limit));
+        }
+        Ok(())
+    }
+
+    /// Whether the connection subscribes to the same thing already, and whether it may have the durable subscription
+    /// that it asks for; that one, if there is one.
+    fn check_twice(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        name: TopicName<'_>,
+        request: &Subscribe<'_>,
+    ) -> Result<Option<SubKey>, Refusal> {
+        let topic = self.find_topic(name.as_str());
+        let Some(durable) = &request.durable else {
+            let attachment = self.attachment(session);
+            return match topic.zip(attachment) {
+                Some((topic, attachment)) if attachment.topics.contains(&topic) => {
+                    Err(Refusal::new(RefusalCode::AlreadySubscribed))
+                }
+                _ => Ok(None),
+            };
+        };
+        let known = topic.and_then(|topic| self.find_durable(now, topic, durable.name));
+        match known {
+            Some(key) => self.check_take_over(key, session, durable)?,
+            None => self.check_durables_full()?,
+        }
+        Ok(known)
+    }
+
+    /// A subscription that has no connection yet.
+    fn add_subscription(
+        &mut self,
+        now: Timestamp,
+        topic_id: TopicId,
+        request: &Subscribe<'_>,
+        terms: Terms,
+    ) -> SubKey {
+        let entry = self.subscriptions.vacant_entry();
+        let key = SubKey(u32::try_from(entry.key()).unwrap_or(u32::MAX));
+        let node = self.rings.insert(key.0);
+        let durable = request.durable.map(|durable| {
+            let (epoch, inactive_micros, expires_at) = (0, 0, Timestamp::MAX);
+            Box::new(Durable { name: Box::from(durable.name), epoch, inactive_micros, expires_at })
+        });
+        let Some(topic) = self.topics.get_mut(topic_id.index()) else {
+            return key;
+        };
+        let start = topic.start(now, request.start);
+        let cursor_id = topic.cursors.insert(start);
+        entry.insert(Subscription::new(topic_id, node, cursor_id, start, terms, durable));
+        if let Some(durable) = &request.durable {
+            self.name_durable(key, topic_id, durable.name);
+        }
+        key
+    }
+
+    /// A connection has a subscription from here on.
+    fn attach(&mut self, key: SubKey, session: SessionId, terms: Terms) {
+        let Some(subscription) = self.subscriptions.get_mut(key.index()) else {
+            return;
+        };
+        subscription.attach(session, terms);
+        let node = subscription.node;
+        if let Some(attachment) = self.attachment(session) {
+            attachment.unfence(terms.number);
+            attachment.subscriptions.insert(terms.number, key);
+            let ready = attachment.ready;
+            self.rings.push(ready, node);
+        }
+        self.settle_session(session);
+        self.settle_subscription(key);
+    }
+
+    /// The answer to a Subscribe.
+    fn subscribed(&self, key: SubKey, request: u32, created: bool, effects: &mut Effects) -> Subscribed {
+        let subscription = self.subscriptions.get(key.index());
+        let topic = subscription.and_then(|subscription| self.topics.get(subscription.topic.index()));
+        let (start, end) =
+            (subscription.map_or(0, Subscription::cursor), topic.map_or(0, crate::topic::Topic::end));
+        let number = subscription.map_or(0, |subscription| subscription.terms.number);
+        if let Some(session) = subscription.and_then(|subscription| subscription.session) {
+            let event = NoteEvent::Subscribed { subscription: number, start, end };
+            effects.note(|| Note { session, topic: topic.map(|topic| Arc::clone(&topic.name)), event });
+        }
+        let durable = subscription.and_then(|subscription| subscription.durable.as_ref());
+        Subscribed {
+            request,
+            subscription: number,
+            epoch: durable.map_or(0, |durable| durable.epoch),
+            rewind: subscription.map_or(0, Subscription::rewind),
+            created,
+            start,
+            end,
+        }
     }
 }

@@ -128,10 +128,10 @@ impl Broker {
         let due = topic.due_at();
         if due < topic.due {
             topic.due = due;
-            self.agenda.schedule(due, id);
-            if self.agenda.is_stale(self.topics.len()) {
+            self.agenda.topics.schedule(due, id);
+            if self.agenda.topics.is_stale(self.topics.len()) {
                 let due = self.topics.iter().zip(0..).map(|(topic, index)| (topic.due, TopicId(index)));
-                self.agenda.rebuild(due);
+                self.agenda.topics.rebuild(due);
             }
         }
     }
@@ -149,7 +149,7 @@ impl Broker {
         found.copied().map(TopicId)
     }
 
-    fn add_topic(&mut self, name: &str, settings: TopicSettings) -> Result<TopicId, Refusal> {
+    pub(super) fn add_topic(&mut self, name: &str, settings: TopicSettings) -> Result<TopicId, Refusal> {
         let limit = self.config.max_topics;
         let index = u32::try_from(self.topics.len()).unwrap_or(u32::MAX);
         if index >= limit {
@@ -170,7 +170,7 @@ impl Broker {
         self.topics.get(index as usize).map(|topic| &*topic.name)
     }
 
-    fn hash(&self, name: &str) -> u64 {
+    pub(super) fn hash(&self, name: &str) -> u64 {
         hash_of(self.config.hash_key, name)
     }
 }
@@ -190,7 +190,7 @@ fn hash_of(hash_key: u128, name: &str) -> u64 {
     hasher.finish()
 }
 
-fn topic_name(name: &[u8]) -> Result<TopicName<'_>, Refusal> {
+pub(super) fn topic_name(name: &[u8]) -> Result<TopicName<'_>, Refusal> {
     TopicName::parse(name).map_err(|_| Refusal::new(RefusalCode::InvalidTopic))
 }
 

@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
-use super::attachment::Attachment;
 use super::{Broker, Ledger, topics};
+use crate::subscription::Subscription;
 
 impl Broker {
     /// Counts everything again and compares it with what the broker kept count of; for tests and fuzzing,
@@ -16,23 +16,31 @@ impl Broker {
             return Err(Inconsistent::Topic { name: topic.name.to_string() });
         }
         if let Some((_, subscription)) = self.subscriptions.iter().find(|(_, one)| !one.is_consistent()) {
-            return Err(Inconsistent::Subscription { number: subscription.number });
+            return Err(Inconsistent::Subscription { number: subscription.terms.number });
         }
-        let attached = self.sessions.iter().map(|(_, attachment)| attachment.subscriptions.len()).sum();
+        let attached: usize =
+            self.sessions.iter().map(|(_, attachment)| attachment.subscriptions.len()).sum();
+        let of = |select: fn(&Subscription) -> bool| {
+            self.subscriptions.iter().filter(|(_, subscription)| select(subscription)).count()
+        };
+        let detached = of(|subscription| subscription.session.is_none());
         let cursors = self.topics.iter().map(|topic| topic.cursors.len()).sum();
-        for (name, found) in [("attachments", attached), ("cursors", cursors)] {
-            if found != self.subscriptions.len() {
-                return Err(Inconsistent::Count { name, found, expected: self.subscriptions.len() });
-            }
+        let all = self.subscriptions.len();
+        let counts = [
+            ("attachments and the detached", attached.saturating_add(detached), all),
+            ("cursors", cursors, all),
+            ("durable names", self.durables.len(), of(|subscription| subscription.durable.is_some())),
+        ];
+        if let Some((name, found, expected)) =
+            counts.into_iter().find(|(_, found, expected)| found != expected)
+        {
+            return Err(Inconsistent::Count { name, found, expected });
         }
         let recounted = Ledger {
             topics: sum(self.topics.iter().map(topics::footprint)),
             retired: self.retired.charged() as u64,
             subscriptions: sum(self.subscriptions.iter().map(|(_, subscription)| subscription.footprint())),
-            sessions: sum(self
-                .sessions
-                .iter()
-                .map(|(_, attachment)| Attachment::footprint(attachment.buffers))),
+            sessions: sum(self.sessions.iter().map(|(_, attachment)| attachment.footprint())),
         };
         if recounted != self.ledger() {
             return Err(Inconsistent::Ledger { kept: self.ledger(), recounted });

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Buf;
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Done, Nack, Publish, Refusal, RefusalCode,
-    Seek, ServerFrame, TopicReady,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Done, Publish, Refusal, RefusalCode,
+    ServerFrame, TopicReady,
 };
 
 use super::{Session, State};
@@ -105,7 +105,7 @@ impl Session {
                 self.stream_answer(subscribe.request, subscribe.topic, answer, broker, effects);
             }
             ClientFrame::Unsubscribe(unsubscribe) => {
-                let result = broker.unsubscribe(self.id, *unsubscribe, effects);
+                let result = broker.unsubscribe(now, self.id, *unsubscribe, effects);
                 let answer = result.map(ServerFrame::Unsubscribed);
                 self.stream_answer(unsubscribe.request, NO_TOPIC, answer, broker, effects);
             }
@@ -113,9 +113,17 @@ impl Session {
                 self.answers.control(&mut self.outbound, ServerFrame::Pong { nonce: *nonce });
             }
             ClientFrame::Close => self.finish(now, CloseReason::Requested),
-            ClientFrame::Nack(Nack { request, .. })
-            | ClientFrame::Seek(Seek { request, .. })
-            | ClientFrame::Batch(Batch { request, .. }) => {
+            ClientFrame::Nack(nack) => {
+                let result = broker.nack(now, self.id, *nack, effects);
+                let done = |value| ServerFrame::Done(Done { request: nack.request, value });
+                self.answer(nack.request, NO_TOPIC, result.map(done), broker, effects);
+            }
+            ClientFrame::Seek(seek) => {
+                let result = broker.seek(now, self.id, seek, effects);
+                let done = |value| ServerFrame::Done(Done { request: seek.request, value });
+                self.answer(seek.request, NO_TOPIC, result.map(done), broker, effects);
+            }
+            ClientFrame::Batch(Batch { request, .. }) => {
                 let unsupported = Refusal::new(RefusalCode::Unsupported);
                 self.answer(*request, NO_TOPIC, Err(unsupported), broker, effects);
             }

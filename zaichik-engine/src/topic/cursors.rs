@@ -1,8 +1,8 @@
 //! The lowest cursor of a topic's subscriptions, without looking at all of them.
 //!
 //! Cursors rise with every commit, but only the lowest matters, and only now and then. So each subscription
-//! has one entry in a heap that may be too low; it is brought up to date when it comes to the top. A commit
-//! costs O(1), a question O(log n) amortised over the commits before it.
+//! has an entry in a heap that may be too low; it is brought up to date when it comes to the top. A commit
+//! costs O(1), a question O(log n) amortised over the commits before it. A cursor that falls gets one more entry.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,7 +13,7 @@ use slab::Slab;
 #[derive(Debug, Default)]
 pub(crate) struct Cursors {
     cursors: Slab<u64>,
-    /// An entry for each cursor, never above it; and for removed ones until they come to the top.
+    /// An entry for each cursor, never above it; others, of removed ones too, until they come to the top.
     heap: BinaryHeap<Reverse<(u64, u32)>>,
 }
 
@@ -28,19 +28,21 @@ impl Cursors {
         CursorId(id)
     }
 
-    /// The cursor has risen.
-    pub(crate) fn raise(&mut self, CursorId(id): CursorId, to: u64) {
-        if let Some(cursor) = self.cursors.get_mut(id as usize) {
-            *cursor = (*cursor).max(to);
+    /// The cursor is here now.
+    pub(crate) fn set(&mut self, CursorId(id): CursorId, to: u64) {
+        let Some(cursor) = self.cursors.get_mut(id as usize) else {
+            return;
+        };
+        // Its entry may be too low, but never too high.
+        if to < core::mem::replace(cursor, to) {
+            self.heap.push(Reverse((to, id)));
+            self.rebuild_if_stale();
         }
     }
 
     pub(crate) fn remove(&mut self, CursorId(id): CursorId) {
         self.cursors.try_remove(id as usize);
-        if self.heap.len() > self.cursors.len().saturating_mul(2).saturating_add(16) {
-            let entry = |(id, cursor): (usize, &u64)| Some(Reverse((*cursor, u32::try_from(id).ok()?)));
-            self.heap = self.cursors.iter().filter_map(entry).collect();
-        }
+        self.rebuild_if_stale();
     }
 
     /// The lowest cursor; `None` without subscriptions.
@@ -67,6 +69,13 @@ impl Cursors {
         self.cursors.is_empty()
     }
 
+    fn rebuild_if_stale(&mut self) {
+        if self.heap.len() > self.cursors.len().saturating_mul(2).saturating_add(16) {
+            let entry = |(id, cursor): (usize, &u64)| Some(Reverse((*cursor, u32::try_from(id).ok()?)));
+            self.heap = self.cursors.iter().filter_map(entry).collect();
+        }
+    }
+
     /// Bytes allocated.
     pub(crate) fn footprint(&self) -> usize {
         self.cursors.capacity().saturating_mul(16).saturating_add(self.heap.capacity().saturating_mul(16))
@@ -83,7 +92,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Action {
         Insert(u64),
-        Raise(usize, u64),
+        Set(usize, u64),
         Remove(usize),
         Lowest,
     }
@@ -91,7 +100,7 @@ mod tests {
     fn action() -> impl Strategy<Value = Action> {
         prop_oneof![
             3 => (0..20u64).prop_map(Action::Insert),
-            8 => (0..8usize, 0..20u64).prop_map(|(which, by)| Action::Raise(which, by)),
+            8 => (0..8usize, 0..20u64).prop_map(|(which, to)| Action::Set(which, to)),
             2 => (0..8usize).prop_map(Action::Remove),
             4 => Just(Action::Lowest),
         ]
@@ -107,10 +116,10 @@ mod tests {
             for action in actions {
                 match action {
                     Action::Insert(at) => all.push((cursors.insert(at), at)),
-                    Action::Raise(which, to) => {
+                    Action::Set(which, to) => {
                         if let Some((id, cursor)) = all.get_mut(which) {
-                            *cursor = (*cursor).max(to);
-                            cursors.raise(*id, to);
+                            *cursor = to;
+                            cursors.set(*id, to);
                         }
                     }
                     Action::Remove(which) if which < all.len() => cursors.remove(all.swap_remove(which).0),
@@ -122,7 +131,7 @@ mod tests {
                 }
                 prop_assert_eq!(cursors.len(), all.len());
                 let bound = all.len().saturating_mul(2).saturating_add(17);
-                prop_assert!(cursors.heap.len() <= bound, "entries of removed ones do not pile up");
+                prop_assert!(cursors.heap.len() <= bound, "old entries do not pile up");
             }
         }
     }

@@ -9,9 +9,13 @@ mod compaction;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod dead_letter;
+#[cfg(test)]
 mod delivery;
 #[cfg(test)]
 mod drain;
+#[cfg(test)]
+mod durable;
 #[cfg(test)]
 mod gaps;
 #[cfg(test)]
@@ -28,6 +32,8 @@ mod overflow;
 mod publishing;
 #[cfg(test)]
 mod retention;
+#[cfg(test)]
+mod rewind;
 #[cfg(test)]
 mod session;
 #[cfg(test)]

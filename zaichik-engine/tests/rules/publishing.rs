@@ -1,8 +1,7 @@
 //! P: publishing and its answers.
 
 use zaichik_proto::{
-    AckLevel, Batch, ClientFrame, Durable, Nack, OnConflict, Operation, OperationsBuilder, Producer, Publish,
-    Records, Seek, SeekTarget, Start, Subscribe, TopicOptions,
+    AckLevel, Batch, ClientFrame, Operation, OperationsBuilder, Producer, Publish, Records, TopicOptions,
 };
 
 use crate::world::{Peer, Sub, World, keyed, ms, record, secs};
@@ -273,14 +272,6 @@ fn unsupported_requests_say_so_and_have_no_effect() {
         frame.encode(&mut bytes);
         bytes.to_vec()
     };
-    unsupported(&mut world, &peer, &|request| {
-        encode(ClientFrame::Nack(Nack { request, subscription: 1, offset: 0, delay_micros: 0 }))
-    });
-    for target in [SeekTarget::Subscription(1), SeekTarget::Durable { topic: b"t", name: "n" }] {
-        unsupported(&mut world, &peer, &|request| {
-            encode(ClientFrame::Seek(Seek { request, target, to: Start::Earliest }))
-        });
-    }
     let mut operations = OperationsBuilder::default();
     let mut bytes = Vec::new();
     record(b"x").encode(&mut bytes);
@@ -299,27 +290,6 @@ fn unsupported_requests_say_so_and_have_no_effect() {
         records,
     }));
     assert_eq!(world.ask(&peer, 900), "refused Unsupported");
-    let sub = Subscribe {
-        request: 0,
-        subscription: 2,
-        topic: b"durable",
-        start: Start::Earliest,
-        window: 1,
-        window_bytes: 0,
-        max_attempts: 0,
-        dead_letter: b"",
-        durable: None,
-    };
-    let durable = Durable { name: "n", on_conflict: OnConflict::TakeOver, epoch: 0, inactive_ttl_micros: 0 };
-    for sub in [
-        Subscribe { durable: Some(durable), ..sub },
-        Subscribe { max_attempts: 3, ..sub },
-        Subscribe { dead_letter: b"dead", ..sub },
-    ] {
-        unsupported(&mut world, &peer, &|request| {
-            encode(ClientFrame::Subscribe(Subscribe { request, ..sub }))
-        });
-    }
     assert_eq!(world.broker.topic_count(), 1, "no topic came into being");
     assert_eq!(world.ask(&peer, peer.commit(1, 0)), "done 1");
     assert_eq!(peer.stream(), ["1/0=a"]);

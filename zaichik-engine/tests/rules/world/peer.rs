@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{
-    AckLevel, AlterTopic, ClientFrame, Commit, CreateTopic, Delivery, Gap, GoodbyeReason, Hello, Limits,
-    MAGIC, Publish, Record, Records, ServerDecoder, ServerFrame, Start, Subscribe, Subscribed, TopicOptions,
-    TopicStatus, Unsubscribe, Welcome,
+    AckLevel, AlterTopic, ClientFrame, Commit, CreateTopic, Delivery, Durable, Gap, GoodbyeReason, Hello,
+    Limits, MAGIC, Nack, OnConflict, Publish, Record, Records, Seek, SeekTarget, ServerDecoder, ServerFrame,
+    Start, Subscribe, Subscribed, TopicOptions, TopicStatus, Unsubscribe, Welcome,
 };
 
 use super::pipe::{Flow, Pipe};
@@ -23,6 +23,7 @@ pub(crate) struct Received {
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     pub(crate) body: Vec<u8>,
+    pub(crate) tombstone: bool,
 }
 
 /// What to subscribe to, and how.
@@ -33,11 +34,23 @@ pub(crate) struct Sub<'a> {
     pub(crate) start: Start,
     pub(crate) window: u32,
     pub(crate) window_bytes: u32,
+    pub(crate) durable: Option<Durable<'a>>,
+    pub(crate) max_attempts: u32,
+    pub(crate) dead_letter: &'a str,
 }
 
 impl<'a> Sub<'a> {
     pub(crate) const fn new(number: u32, topic: &'a str) -> Self {
-        Self { number, topic, start: Start::Earliest, window: 1, window_bytes: 0 }
+        Self {
+            number,
+            topic,
+            start: Start::Earliest,
+            window: 1,
+            window_bytes: 0,
+            durable: None,
+            max_attempts: 0,
+            dead_letter: "",
+        }
     }
 
     pub(crate) const fn from(self, start: Start) -> Self {
@@ -50,6 +63,31 @@ impl<'a> Sub<'a> {
 
     pub(crate) const fn window_bytes(self, window_bytes: u32) -> Self {
         Self { window_bytes, ..self }
+    }
+
+    /// With a cursor of that name, which is taken from whoever has it.
+    pub(crate) const fn durable(self, name: &'a str) -> Self {
+        let on_conflict = OnConflict::TakeOver;
+        Self { durable: Some(Durable { name, on_conflict, epoch: 0, inactive_ttl_micros: 0 }), ..self }
+    }
+
+    /// Refused if somebody has it.
+    pub(crate) fn reject(self) -> Self {
+        Self { durable: self.durable.map(|it| Durable { on_conflict: OnConflict::Reject, ..it }), ..self }
+    }
+
+    /// As who had it under that epoch.
+    pub(crate) fn epoch(self, epoch: u32) -> Self {
+        Self { durable: self.durable.map(|it| Durable { epoch, ..it }), ..self }
+    }
+
+    /// Kept so long without a connection, in microseconds.
+    pub(crate) fn inactive(self, inactive_ttl_micros: u64) -> Self {
+        Self { durable: self.durable.map(|it| Durable { inactive_ttl_micros, ..it }), ..self }
+    }
+
+    pub(crate) const fn dead_letter(self, max_attempts: u32, dead_letter: &'a str) -> Self {
+        Self { max_attempts, dead_letter, ..self }
     }
 }
 
@@ -73,14 +111,24 @@ const fn keyed_or_not<'a>(key: Option<&'a [u8]>, body: &'a [u8]) -> Record<'a> {
 #[derive(Clone)]
 pub(crate) struct Peer(Rc<RefCell<Inner>>);
 
+/// Where a subscription stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    rewind: u32,
+    /// Where its next delivery or gap must begin; `None` after a rewind.
+    next: Option<u64>,
+}
+
 struct Inner {
     pipe: Rc<RefCell<Pipe>>,
     decoder: ServerDecoder,
     last_request: u32,
     /// Acknowledged publishes without an answer: their ids and how many records they have.
     publishes: VecDeque<(u32, u32)>,
-    /// Where the next delivery or gap of each subscription must begin.
-    next: BTreeMap<u32, u64>,
+    /// What each subscription was told last.
+    places: BTreeMap<u32, Place>,
+    /// Open requests that rewind a subscription.
+    rewinding: BTreeMap<u32, u32>,
     answers: BTreeMap<u32, String>,
     stream: Vec<String>,
     control: Vec<String>,
@@ -96,7 +144,8 @@ impl Peer {
             decoder: ServerDecoder::handshake(&Limits::default()),
             last_request: 0,
             publishes: VecDeque::new(),
-            next: BTreeMap::new(),
+            places: BTreeMap::new(),
+            rewinding: BTreeMap::new(),
             answers: BTreeMap::new(),
             stream: Vec::new(),
             control: Vec::new(),
@@ -192,9 +241,9 @@ impl Peer {
             start: sub.start,
             window: sub.window,
             window_bytes: sub.window_bytes,
-            max_attempts: 0,
-            dead_letter: b"",
-            durable: None,
+            max_attempts: sub.max_attempts,
+            dead_letter: sub.dead_letter.as_bytes(),
+            durable: sub.durable,
         }));
         request
     }
@@ -208,6 +257,29 @@ impl Peer {
     pub(crate) fn commit(&self, subscription: u32, offset: u64) -> u32 {
         let request = self.request();
         self.send(&ClientFrame::Commit(Commit { request, subscription, offset, quiet: false }));
+        request
+    }
+
+    /// Goes back to an offset, after so many microseconds.
+    pub(crate) fn nack(&self, subscription: u32, offset: u64, delay_micros: u64) -> u32 {
+        let request = self.request();
+        self.send(&ClientFrame::Nack(Nack { request, subscription, offset, delay_micros }));
+        self.0.borrow_mut().rewinding.insert(request, subscription);
+        request
+    }
+
+    pub(crate) fn seek(&self, subscription: u32, to: Start) -> u32 {
+        let request = self.request();
+        self.send(&ClientFrame::Seek(Seek { request, target: SeekTarget::Subscription(subscription), to }));
+        self.0.borrow_mut().rewinding.insert(request, subscription);
+        request
+    }
+
+    /// Moves the cursor of a durable subscription, whoever has it.
+    pub(crate) fn seek_durable(&self, topic: &str, name: &str, to: Start) -> u32 {
+        let request = self.request();
+        let target = SeekTarget::Durable { topic: topic.as_bytes(), name };
+        self.send(&ClientFrame::Seek(Seek { request, target, to }));
         request
     }
 
@@ -263,7 +335,7 @@ impl Peer {
         self.0.borrow_mut().answers.remove(&request).unwrap_or_else(|| "-".to_owned())
     }
 
-    /// The deliveries and gaps since the last call: "1/7=body", "1/0..3 expired".
+    /// The deliveries and gaps since the last call: "1/7=body", "1/7=body #2" the second time, "1/0..3 expired".
     pub(crate) fn stream(&self) -> Vec<String> {
         self.pump();
         core::mem::take(&mut self.0.borrow_mut().stream)
@@ -364,12 +436,23 @@ impl Inner {
                 }
                 self.answer(refused.request, show::refused(refused));
             }
-            ServerFrame::Done(done) => self.answer(done.request, format!("done {}", done.value)),
+            ServerFrame::Done(done) => {
+                if let Some(subscription) = self.rewinding.remove(&done.request) {
+                    self.rewound(subscription, u32::try_from(done.value).unwrap());
+                }
+                self.answer(done.request, format!("done {}", done.value));
+            }
+            ServerFrame::Fenced(fenced) => {
+                self.places.remove(&fenced.subscription).expect("it was subscribed");
+                let text = format!("{} fenced by {}", fenced.subscription, fenced.epoch);
+                self.log.push(text.clone());
+                self.stream.push(text);
+            }
             ServerFrame::Subscribed(subscribed) => self.subscribed(subscribed),
             ServerFrame::Delivery(delivery) => self.delivered(delivery),
             ServerFrame::Gap(gap) => self.skipped(gap),
             ServerFrame::Unsubscribed(unsubscribed) => {
-                self.next.remove(&unsubscribed.subscription).expect("it was subscribed");
+                self.places.remove(&unsubscribed.subscription).expect("it was subscribed");
                 self.answer(unsubscribed.request, show::unsubscribed(unsubscribed));
             }
             ServerFrame::Ping { nonce } => self.tell(format!("ping {nonce}")),
@@ -379,28 +462,28 @@ impl Inner {
                 self.tell(format!("goodbye {reason} {}", goodbye.grace_millis));
             }
             ServerFrame::Fatal(fatal) => self.tell(show::fatal(fatal.code)),
-            ServerFrame::Batched(_) | ServerFrame::Fenced(_) | ServerFrame::Extension { .. } => {
+            ServerFrame::Batched(_) | ServerFrame::Extension { .. } => {
                 panic!("not expected: {frame:?}");
             }
         }
     }
 
     fn subscribed(&mut self, subscribed: &Subscribed) {
-        let before = self.next.insert(subscribed.subscription, subscribed.start);
+        let place = Place { rewind: subscribed.rewind, next: Some(subscribed.start) };
+        let before = self.places.insert(subscribed.subscription, place);
         assert_eq!(before, None, "it was not subscribed");
-        assert_eq!((subscribed.epoch, subscribed.rewind), (0, 0));
         self.answer(subscribed.request, show::subscribed(subscribed));
     }
 
     /// From `start` on every offset is accounted for, in order (S-02).
     fn delivered(&mut self, delivery: &Delivery<'_>) {
-        let subscription = delivery.subscription;
-        let next = self.next.get_mut(&subscription).expect("deliveries of a living subscription");
-        assert_eq!(*next, delivery.first_offset, "no hole, no repetition");
-        assert_eq!((delivery.rewind, delivery.attempt), (0, 1));
-        *next += u64::from(delivery.records.len());
+        let (subscription, first) = (delivery.subscription, delivery.first_offset);
+        if !self.goes_on(subscription, delivery.rewind, first, first + u64::from(delivery.records.len())) {
+            return;
+        }
+        let attempt = if delivery.attempt > 1 { format!(" #{}", delivery.attempt) } else { String::new() };
         for (record, offset) in delivery.records.iter().zip(delivery.first_offset..) {
-            let text = format!("{subscription}/{offset}={}", show::body(record.body()));
+            let text = format!("{subscription}/{offset}={}{attempt}", show::body(record.body()));
             self.log.push(text.clone());
             self.stream.push(text);
             let headers = record.headers().iter();
@@ -411,17 +494,41 @@ impl Inner {
                 key: record.key().map(<[u8]>::to_vec),
                 headers: headers.map(|(name, value)| (name.to_owned(), value.to_vec())).collect(),
                 body: record.body().to_vec(),
+                tombstone: record.is_tombstone(),
             });
         }
     }
 
     fn skipped(&mut self, gap: &Gap) {
-        let next = self.next.get_mut(&gap.subscription).expect("gaps of a living subscription");
-        assert!(gap.from == *next && gap.to > gap.from, "gaps stand in their place: {gap:?}, next {next}");
-        *next = gap.to;
+        assert!(gap.to > gap.from, "{gap:?}");
+        if !self.goes_on(gap.subscription, gap.rewind, gap.from, gap.to) {
+            return;
+        }
         let text = format!("{}/{}..{} {}", gap.subscription, gap.from, gap.to, show::reason(gap.reason));
         self.log.push(text.clone());
         self.stream.push(text);
+    }
+
+    /// Whether offsets `from..to` are news of a subscription: what was sent before a rewind is to be dropped (A4).
+    fn goes_on(&mut self, subscription: u32, rewind: u32, from: u64, to: u64) -> bool {
+        self.rewound(subscription, rewind);
+        let place = self.places.get_mut(&subscription).expect("frames of a living subscription");
+        if rewind < place.rewind {
+            return false;
+        }
+        if let Some(next) = place.next {
+            assert_eq!(from, next, "no hole, no repetition, gaps in their place");
+        }
+        place.next = Some(to);
+        true
+    }
+
+    /// A subscription's position was moved as often as this.
+    fn rewound(&mut self, subscription: u32, rewind: u32) {
+        let place = self.places.get_mut(&subscription).expect("a living subscription");
+        if rewind > place.rewind {
+            *place = Place { rewind, next: None };
+        }
     }
 
     fn pop_publish(&mut self, request: u32) {

@@ -21,8 +21,9 @@ pub(super) fn published(created: bool, first_offset: Option<u64>, duplicates: &[
 }
 
 pub(super) fn subscribed(subscribed: &Subscribed) -> String {
-    let Subscribed { start, end, created, .. } = subscribed;
-    format!("{start}..{end}{}", if *created { " new" } else { "" })
+    let Subscribed { start, end, created, epoch, rewind, .. } = subscribed;
+    let durable = if *epoch > 0 { format!(" epoch {epoch} rewind {rewind}") } else { String::new() };
+    format!("{start}..{end}{durable}{}", if *created { " new" } else { "" })
 }
 
 pub(super) fn unsubscribed(unsubscribed: &Unsubscribed) -> String {

@@ -1,0 +1,283 @@
+//! A6: records that fail too often.
+
+use std::time::Duration;
+
+use zaichik_proto::{Record, TopicOptions};
+
+use crate::world::{Peer, Sub, World, keyed, mortal, ms, record, secs, us};
+
+const SECOND: u64 = 1_000_000;
+
+/// The topic "t" with these bodies, a reader whose records go to "dead" after `max_attempts` failures, a writer.
+fn pair(world: &mut World, window: u32, max_attempts: u32, bodies: &[&str]) -> (Peer, Peer) {
+    let writer = world.topic(TopicOptions::new().retain_forever());
+    world.publish(&writer, bodies);
+    let reader = world.connect();
+    let sub = Sub::new(1, "t").window(window).dead_letter(max_attempts, "dead");
+    assert!(!world.ask(&reader, reader.subscribe_to(sub)).starts_with("refused"));
+    (reader, writer)
+}
+
+/// Bodies and headers of the topic "dead".
+fn dead(world: &mut World) -> Vec<(String, Vec<(String, String)>)> {
+    let newcomer = world.connect();
+    world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "dead").window(0)));
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let records = newcomer.records();
+    newcomer.close();
+    world.settle();
+    records
+        .iter()
+        .map(|one| {
+            (text(&one.body), one.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect())
+        })
+        .collect()
+}
+
+fn bodies(world: &mut World) -> Vec<String> {
+    dead(world).into_iter().map(|(body, _)| body).collect()
+}
+
+#[test]
+fn a_13_only_the_record_that_failed_too_often_goes_and_the_cursor_passes_it() {
+    let mut world = World::new();
+    let (reader, _) = pair(&mut world, 3, 2, &["a", "b", "c", "d"]);
+    reader.stream();
+    assert_eq!(world.ask(&reader, reader.nack(1, 0, 0)), "done 1");
+    assert_eq!(reader.stream(), ["1/0=a #2", "1/1=b #2", "1/2=c #2"]);
+    assert!(bodies(&mut world).is_empty(), "it failed once");
+    assert_eq!(world.ask(&reader, reader.nack(1, 0, 0)), "done 2");
+    assert_eq!(reader.stream(), ["1/1=b #3", "1/2=c #3", "1/3=d"]);
+    let expected = [
+        ("zaichik-topic", "t"),
+        ("zaichik-offset", "0"),
+        ("zaichik-subscription", ""),
+        ("zaichik-failures", "2"),
+        ("zaichik-reason", "nack"),
+    ];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(dead(&mut world), [("a".to_owned(), expected.to_vec())]);
+    assert_eq!(world.ask(&reader, reader.commit(1, 0)), "done 1", "the cursor is behind it");
+    assert_eq!(world.broker.stats().dead_letters, 1);
+}
+
+#[test]
+fn a_13_a_record_in_the_middle_is_left_out_from_then_on() {
+    let mut world = World::new();
+    let (reader, _) = pair(&mut world, 3, 1, &["a", "b", "c", "d"]);
+    assert_eq!(reader.stream(), ["1/0=a", "1/1=b", "1/2=c"]);
+    assert_eq!(world.ask(&reader, reader.nack(1, 1, 0)), "done 1");
+    assert_eq!(reader.stream(), ["1/2=c #2", "1/3=d"]);
+    assert_eq!(bodies(&mut world), ["b"]);
+    assert_eq!(world.ask(&reader, reader.nack(1, 2, 0)), "done 2");
+    assert_eq!(reader.stream(), ["1/3=d #2"]);
+    assert_eq!(world.ask(&reader, reader.commit(1, 0)), "done 3", "the cursor passes both");
+    assert_eq!(bodies(&mut world), ["b", "c"]);
+}
+
+#[test]
+fn a_13_the_end_of_a_connection_is_a_failure_of_the_only_uncommitted_record() {
+    let mut world = World::new();
+    let (_, writer) = pair(&mut world, 1, 9, &["a", "b"]);
+    let sub = Sub::new(7, "t").durable("d").dead_letter(2, "dead");
+    for (attempt, end) in [Peer::close, Peer::cut, Peer::finish].iter().enumerate() {
+        let reader = world.connect();
+        world.ask(&reader, reader.subscribe_to(sub));
+        let expected = ["7/0=a", "7/0=a #2", "7/1=b"][attempt];
+        assert_eq!(reader.stream(), [expected]);
+        end(&reader);
+        world.settle();
+    }
+    let reasons: Vec<_> = dead(&mut world)
+        .into_iter()
+        .map(|(body, headers)| (body, headers[4].1.clone(), headers[2].1.clone()))
+        .collect();
+    assert_eq!(reasons, [("a".to_owned(), "disconnected".to_owned(), "d".to_owned())]);
+    // With two uncommitted ones nobody can say which of them it was.
+    for _ in 0..3 {
+        let reader = world.connect();
+        world.ask(&reader, reader.subscribe_to(sub.window(2)));
+        world.publish(&writer, &["c"]);
+        reader.cut();
+        world.settle();
+    }
+    assert_eq!(bodies(&mut world), ["a"]);
+}
+
+#[test]
+fn a_13_what_was_taken_back_is_not_what_a_connection_ended_with() {
+    let mut world = World::new();
+    pair(&mut world, 1, 9, &["a", "b"]);
+    let reader = world.connect();
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").durable("d").window(2).dead_letter(1, "dead")));
+    // Nobody asks for b, so a is the only delivered one.
+    world.ask(&reader, reader.subscribe_to(Sub::new(2, "t").durable("e").window(2).dead_letter(2, "dead")));
+    world.ask(&reader, reader.nack(2, 1, 3_600 * SECOND));
+    reader.cut();
+    world.settle();
+    let again = world.connect();
+    world.ask(&again, again.subscribe_to(Sub::new(2, "t").durable("e").window(2).dead_letter(2, "dead")));
+    assert_eq!(again.stream(), ["2/0=a #2", "2/1=b #2"]);
+    assert_eq!(world.ask(&again, again.nack(2, 0, 0)), "done 3", "its second failure");
+    assert_eq!(again.stream(), ["2/1=b #3"]);
+    assert_eq!(bodies(&mut world), ["a"]);
+}
+
+#[test]
+fn a_13_everything_of_the_record_is_kept_but_its_time_to_live() {
+    let mut world = World::new();
+    let (reader, writer) = pair(&mut world, 1, 1, &[]);
+    let headers: [(&str, &[u8]); 1] = [("trace", b"1")];
+    let full = Record { headers: &headers, ttl_micros: Some(SECOND), ..keyed("k", b"a") };
+    world.ask(&writer, writer.publish_all("t", &[full]));
+    world.ask(&reader, reader.nack(1, 0, 0));
+    world.advance(secs(2));
+    let newcomer = world.connect();
+    world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "dead").window(0)));
+    let [copy] = newcomer.records().try_into().unwrap();
+    assert_eq!((copy.key.as_deref(), copy.body.as_slice()), (Some(&b"k"[..]), &b"a"[..]));
+    assert_eq!(copy.headers.last(), Some(&("trace".to_owned(), b"1".to_vec())));
+    assert_eq!(copy.headers.len(), 6);
+}
+
+#[test]
+fn a_13_the_largest_message_and_the_most_headers_have_room_for_where_they_come_from() {
+    let mut world = World::new();
+    let (reader, writer) = pair(&mut world, 1, 1, &[]);
+    let limit = world.broker.config().wire.max_message as usize;
+    let large = vec![7; limit];
+    world.ask(&writer, writer.publish_all("t", &[record(&large)]));
+    let names: Vec<String> = (0..1_024).map(|index| format!("h{index}")).collect();
+    let headers: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+    world.ask(&writer, writer.publish_all("t", &[Record { headers: &headers, ..record(b"b") }]));
+    for offset in 0..2 {
+        assert_eq!(world.ask(&reader, reader.nack(1, offset, 0)), format!("done {}", offset + 1));
+    }
+    let newcomer = world.connect();
+    world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "dead").window(0)));
+    let [first, second] = newcomer.records().try_into().unwrap();
+    assert_eq!((first.body.len(), first.headers.len()), (limit, 5));
+    assert_eq!(second.headers.len(), 1_024, "the last of its own had no room");
+    assert_eq!((second.headers[0].0.as_str(), second.headers[5].0.as_str()), ("zaichik-topic", "h0"));
+}
+
+#[test]
+fn a_13_without_a_dead_letter_a_record_comes_again_for_ever() {
+    let mut world = World::new();
+    let writer = world.topic(TopicOptions::new().retain_forever());
+    world.publish(&writer, &["a"]);
+    let reader = world.connect();
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").dead_letter(1, "")));
+    for attempt in 2..50 {
+        world.ask(&reader, reader.nack(1, 0, 0));
+        assert_eq!(reader.stream().last(), Some(&format!("1/0=a #{attempt}")));
+    }
+    assert_eq!(world.ask(&reader, reader.subscribe_to(Sub::new(2, "u").dead_letter(0, "dead"))), "0..0 new");
+    assert_eq!(world.broker.topic_count(), 2, "a dead letter without max_attempts is not used");
+}
+
+#[test]
+fn a_14_a_dead_letter_topic_that_can_not_be_used_is_refused() {
+    let mut world = World::new();
+    let peer = world.connect();
+    world.ask(&peer, peer.create("live", TopicOptions::new()));
+    for name in ["t", "live", "$x", "a\u{1}"] {
+        let request = peer.subscribe_to(Sub::new(1, "t").dead_letter(1, name));
+        assert_eq!(world.ask(&peer, request), "refused InvalidDeadLetter", "{name}");
+    }
+    let request = peer.subscribe_to(Sub::new(1, "t").window(0).dead_letter(1, "dead"));
+    assert_eq!(world.ask(&peer, request), "refused CommitsOff");
+    assert_eq!(world.broker.topic_count(), 1, "nothing came into being");
+}
+
+#[test]
+fn a_14_a_subscribe_whose_dead_letter_finds_no_room_leaves_no_topic_behind() {
+    let mut world = World::with(|config| config.max_topics = 1);
+    let peer = world.connect();
+    let request = peer.subscribe_to(Sub::new(1, "t").dead_letter(1, "dead"));
+    assert_eq!(world.ask(&peer, request), "refused TopicsFull 1");
+    assert_eq!(world.broker.topic_count(), 0);
+}
+
+#[test]
+fn a_14_a_full_dead_letter_topic_leaves_the_record_where_it_is() {
+    let mut world = World::new();
+    let (reader, writer) = pair(&mut world, 1, 1, &["a", "b"]);
+    let full = TopicOptions::new().max_messages(1);
+    assert_eq!(world.ask(&writer, writer.alter("dead", full)), "done 0");
+    assert_eq!(world.ask(&writer, writer.publish("dead", "in the way")), "@0");
+    reader.stream();
+    assert_eq!(world.ask(&reader, reader.nack(1, 0, 0)), "done 1");
+    world.advance(ms(999));
+    assert!(reader.stream().is_empty(), "at least a second");
+    world.advance(ms(1));
+    assert_eq!(reader.stream(), ["1/0=a #2"]);
+    assert_eq!(world.broker.stats().dead_letters_refused, 1);
+    world.ask(&reader, reader.nack(1, 0, 5 * SECOND));
+    world.advance(us(4_999_999));
+    assert!(reader.stream().is_empty(), "or as long as was asked for");
+    world.ask(&writer, writer.alter("dead", TopicOptions::new().max_messages(9)));
+    world.advance(ms(1));
+    assert_eq!(reader.stream(), ["1/0=a #3"]);
+    world.ask(&reader, reader.nack(1, 0, 0));
+    assert_eq!(reader.stream(), ["1/1=b"]);
+    assert_eq!(bodies(&mut world), ["in the way", "a"]);
+}
+
+#[test]
+fn a_14_at_the_end_of_a_connection_too() {
+    let mut world = World::new();
+    let (_, writer) = pair(&mut world, 1, 1, &["a"]);
+    let sub = Sub::new(1, "t").durable("d").dead_letter(1, "dead");
+    let reader = world.connect();
+    world.ask(&reader, reader.subscribe_to(sub));
+    // It would be lost there: nothing is kept for nobody.
+    world.ask(&writer, writer.alter("dead", TopicOptions::new().retention_ttl(Duration::ZERO)));
+    reader.cut();
+    world.settle();
+    let reader = world.connect();
+    world.ask(&reader, reader.subscribe_to(sub.dead_letter(1, "other")));
+    assert!(reader.stream().is_empty());
+    world.advance(secs(1));
+    assert_eq!(reader.stream(), ["1/0=a #2"]);
+    world.ask(&reader, reader.nack(1, 0, 0));
+    assert_eq!(world.ask(&writer, writer.publish("other", "next")), "@1", "the record is before it");
+}
+
+#[test]
+fn a6_a_record_that_expired_becomes_a_gap_and_no_dead_letter() {
+    let mut world = World::new();
+    let (reader, writer) = pair(&mut world, 1, 1, &[]);
+    world.ask(&writer, writer.publish_all("t", &[mortal("a", SECOND)]));
+    world.publish(&writer, &["b"]);
+    assert_eq!(reader.stream(), ["1/0=a"]);
+    world.advance(secs(1));
+    world.ask(&reader, reader.nack(1, 0, 0));
+    assert_eq!(reader.stream(), ["1/0..1 expired", "1/1=b"]);
+    assert!(bodies(&mut world).is_empty());
+}
+
+#[test]
+fn a6_a_seek_forgets_failures_and_brings_dead_letters_back() {
+    let mut world = World::new();
+    let (reader, _) = pair(&mut world, 2, 2, &["a", "b"]);
+    world.ask(&reader, reader.nack(1, 0, 0));
+    world.ask(&reader, reader.seek(1, zaichik_proto::Start::Earliest));
+    world.ask(&reader, reader.nack(1, 0, 0));
+    assert!(bodies(&mut world).is_empty(), "one failure since the seek");
+    world.ask(&reader, reader.nack(1, 0, 0));
+    assert_eq!(bodies(&mut world), ["a"]);
+    reader.stream();
+    world.ask(&reader, reader.seek(1, zaichik_proto::Start::Earliest));
+    assert_eq!(reader.stream(), ["1/0=a", "1/1=b #6"]);
+}
+
+#[test]
+fn a6_readers_of_the_dead_letter_topic_are_woken() {
+    let mut world = World::new();
+    let (reader, _) = pair(&mut world, 1, 1, &["a"]);
+    let watcher = world.connect();
+    world.ask(&watcher, watcher.subscribe(1, "dead"));
+    world.ask(&reader, reader.nack(1, 0, 0));
+    assert_eq!(watcher.stream(), ["1/0=a"]);
+}

@@ -1,0 +1,373 @@
+//! D: subscriptions that outlive their connection.
+
+use zaichik_proto::{Overflow, Start, TopicOptions};
+
+use crate::world::{Peer, Sub, World, mortal, secs};
+
+const SECOND: u64 = 1_000_000;
+
+/// The topic "t", which holds these, and a writer.
+fn topic(world: &mut World, bodies: &[&str]) -> Peer {
+    let writer = world.topic(TopicOptions::new().retain_forever());
+    world.publish(&writer, bodies);
+    writer
+}
+
+/// A new connection with the durable subscription "d" of the topic "t" under number 1.
+fn attach(world: &mut World, window: u32) -> (Peer, String) {
+    let peer = world.connect();
+    let answer = world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").window(window).durable("d")));
+    (peer, answer)
+}
+
+fn leave(world: &mut World, peer: &Peer) {
+    peer.cut();
+    world.settle();
+}
+
+#[test]
+fn d_01_a_durable_subscription_goes_on_where_it_committed() {
+    let mut world = World::new();
+    topic(&mut world, &["a", "b", "c", "d", "e", "f", "g", "h"]);
+    let (peer, answer) = attach(&mut world, 8);
+    assert_eq!(answer, "0..8 epoch 1 rewind 0");
+    world.ask(&peer, peer.commit(1, 5));
+    leave(&mut world, &peer);
+    let (peer, answer) = attach(&mut world, 8);
+    assert_eq!(answer, "6..8 epoch 2 rewind 1", "whatever start says");
+    assert_eq!(peer.stream(), ["1/6=g #2", "1/7=h #2"]);
+}
+
+#[test]
+fn d_02_what_was_uncommitted_comes_again_in_order_with_another_attempt() {
+    let mut world = World::new();
+    let writer = topic(&mut world, &["a", "b", "c"]);
+    let (peer, _) = attach(&mut world, 2);
+    assert_eq!(peer.stream(), ["1/0=a", "1/1=b"]);
+    leave(&mut world, &peer);
+    world.publish(&writer, &["d"]);
+    let (peer, _) = attach(&mut world, 3);
+    assert_eq!(peer.stream(), ["1/0=a #2", "1/1=b #2", "1/2=c"], "with the new window");
+    world.ask(&peer, peer.commit(1, 0));
+    assert_eq!(world.ask(&peer, peer.unsubscribe(1)), "ended 3");
+    assert_eq!(
+        world.ask(&peer, peer.subscribe_to(Sub::new(4, "t").window(9).durable("d"))),
+        "1..4 epoch 3 rewind 2"
+    );
+    assert_eq!(peer.stream(), ["1/3=d", "4/1=b #3", "4/2=c #2", "4/3=d #2"]);
+}
+
+#[test]
+fn d_03_a_second_attach_takes_over_and_the_old_one_has_no_effect() {
+    let mut world = World::new();
+    let writer = topic(&mut world, &["a", "b"]);
+    let (old, _) = attach(&mut world, 1);
+    assert_eq!(old.stream(), ["1/0=a"]);
+    let (new, answer) = attach(&mut world, 1);
+    assert_eq!(answer, "0..2 epoch 2 rewind 1");
+    assert_eq!(old.stream(), ["1 fenced by 2"]);
+    assert_eq!(new.stream(), ["1/0=a #2"]);
+    for request in [old.commit(1, 0), old.nack(1, 0, 0), old.unsubscribe(1), old.seek(1, Start::Latest)] {
+        assert_eq!(world.ask(&old, request), "refused SubscriptionFenced 2");
+    }
+    assert_eq!(world.ask(&new, new.commit(1, 0)), "done 1", "nothing of that had an effect");
+    assert_eq!(new.stream(), ["1/1=b"]);
+    leave(&mut world, &old);
+    world.publish(&writer, &["c"]);
+    assert_eq!(world.ask(&new, new.commit(1, 1)), "done 2", "nor has the end of the old connection");
+    assert_eq!(new.stream(), ["1/2=c"]);
+    assert_eq!(world.broker.stats().takeovers, 1);
+}
+
+#[test]
+fn d_03_nothing_of_the_subscription_follows_fenced() {
+    let mut world = World::new();
+    let writer = topic(&mut world, &[]);
+    let (old, _) = attach(&mut world, 9);
+    old.stop_reading();
+    world.publish(&writer, &["a", "b"]);
+    let (new, _) = attach(&mut world, 9);
+    world.publish(&writer, &["c"]);
+    old.go_on_reading();
+    world.settle();
+    assert_eq!(old.stream(), ["1/0=a", "1/1=b", "1 fenced by 2"]);
+    assert_eq!(new.stream(), ["1/0=a #2", "1/1=b #2", "1/2=c"]);
+}
+
+#[test]
+fn d_03_a_fenced_number_can_be_used_again() {
+    let mut world = World::with(|config| config.wire.max_subscriptions = 2);
+    topic(&mut world, &["a"]);
+    let (old, _) = attach(&mut world, 1);
+    let (new, _) = attach(&mut world, 1);
+    assert_eq!(old.stream(), ["1/0=a", "1 fenced by 2"]);
+    assert_eq!(world.ask(&old, old.subscribe(2, "t")), "0..1");
+    assert_eq!(
+        world.ask(&old, old.subscribe(3, "u")),
+        "refused SubscriptionsFull 2",
+        "a fenced number counts"
+    );
+    assert_eq!(world.ask(&old, old.subscribe(1, "u")), "0..0 new");
+    assert_eq!(world.ask(&old, old.commit(1, 0)), "refused CommitAhead");
+    assert_eq!(world.ask(&new, new.commit(1, 0)), "done 1");
+}
+
+#[test]
+fn d_04_an_attach_that_asks_not_to_take_over_is_refused() {
+    let mut world = World::new();
+    topic(&mut world, &["a", "b"]);
+    let (first, _) = attach(&mut world, 1);
+    let second = world.connect();
+    let polite = Sub::new(1, "t").durable("d").reject();
+    assert_eq!(world.ask(&second, second.subscribe_to(polite)), "refused SubscriptionHeld");
+    assert_eq!(world.ask(&first, first.commit(1, 0)), "done 1");
+    assert_eq!(first.stream(), ["1/0=a", "1/1=b"]);
+    leave(&mut world, &first);
+    assert_eq!(world.ask(&second, second.subscribe_to(polite)), "1..2 epoch 2 rewind 1");
+}
+
+#[test]
+fn d_04_a_cursor_before_the_first_record_gets_a_gap_and_goes_on() {
+    let mut world = World::new();
+    let writer = topic(&mut world, &["a"]);
+    let (peer, _) = attach(&mut world, 1);
+    leave(&mut world, &peer);
+    world.ask(&writer, writer.alter("t", TopicOptions::new().max_messages(2)));
+    world.publish(&writer, &["b", "c", "d"]);
+    let (peer, answer) = attach(&mut world, 1);
+    assert_eq!(answer, "0..4 epoch 2 rewind 1");
+    assert_eq!(peer.stream(), ["1/0..2 limit", "1/2=c"]);
+}
+
+#[test]
+fn d_05_a_detached_one_is_gone_at_the_instant_and_not_before() {
+    for (waited, expected) in [(9_999_999, "1..2 epoch 2 rewind 1"), (10_000_000, "0..2 epoch 1 rewind 0")] {
+        for keeps_house in [true, false] {
+            let mut world = World::new();
+            topic(&mut world, &["a", "b"]);
+            let peer = world.connect();
+            let sub = Sub::new(1, "t").durable("d").inactive(10 * SECOND);
+            world.ask(&peer, peer.subscribe_to(sub));
+            world.advance(secs(3_600));
+            world.ask(&peer, peer.commit(1, 0));
+            leave(&mut world, &peer);
+            let waited = std::time::Duration::from_micros(waited);
+            if keeps_house {
+                world.advance(waited);
+            } else {
+                world.jump(world.now() + waited);
+            }
+            let peer = world.connect();
+            assert_eq!(world.ask(&peer, peer.subscribe_to(sub)), expected, "{waited:?} {keeps_house}");
+        }
+    }
+}
+
+#[test]
+fn d_05_the_broker_s_default_counts_and_for_ever_is_for_ever() {
+    let mut world = World::with(|config| config.inactive_ttl = secs(60));
+    topic(&mut world, &["a"]);
+    for (name, inactive) in [("default", 0), ("ever", u64::MAX)] {
+        let peer = world.connect();
+        world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").durable(name).inactive(inactive)));
+        leave(&mut world, &peer);
+    }
+    world.advance(secs(60));
+    let peer = world.connect();
+    assert_eq!(world.ask(&peer, peer.seek_durable("t", "default", Start::Latest)), "refused NotSubscribed");
+    world.advance(secs(1_000_000));
+    assert_eq!(world.ask(&peer, peer.seek_durable("t", "ever", Start::Latest)), "done 1");
+    assert_eq!(world.broker.ledger().subscriptions, {
+        let ledger = world.broker.ledger();
+        world.broker.verify().unwrap();
+        ledger.subscriptions
+    });
+}
+
+#[test]
+fn d_06_anybody_may_seek_a_durable_subscription() {
+    let mut world = World::new();
+    topic(&mut world, &["a", "b", "c"]);
+    let (peer, _) = attach(&mut world, 1);
+    let other = world.connect();
+    assert_eq!(world.ask(&other, other.seek_durable("t", "d", Start::Offset(2))), "done 1");
+    assert_eq!(peer.stream(), ["1/0=a", "1/2=c"]);
+    leave(&mut world, &peer);
+    assert_eq!(
+        world.ask(&other, other.seek_durable("t", "d", Start::Earliest)),
+        "done 2",
+        "also a detached one"
+    );
+    let (peer, answer) = attach(&mut world, 1);
+    assert_eq!(answer, "0..3 epoch 2 rewind 3");
+    assert_eq!(peer.stream(), ["1/0=a"]);
+    assert_eq!(world.ask(&other, other.seek_durable("t", "e", Start::Earliest)), "refused NotSubscribed");
+    assert_eq!(world.ask(&other, other.seek_durable("none", "d", Start::Earliest)), "refused UnknownTopic");
+    assert_eq!(world.ask(&other, other.seek_durable("$", "d", Start::Earliest)), "refused InvalidTopic");
+}
+
+#[test]
+fn d_07_one_name_on_two_topics_and_two_names_on_one() {
+    let mut world = World::new();
+    let writer = topic(&mut world, &["a", "b"]);
+    world.ask(&writer, writer.create("u", TopicOptions::new().retain_forever()));
+    world.ask(&writer, writer.publish("u", "x"));
+    let peer = world.connect();
+    assert_eq!(world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").durable("d"))), "0..2 epoch 1 rewind 0");
+    assert_eq!(world.ask(&peer, peer.subscribe_to(Sub::new(2, "u").durable("d"))), "0..1 epoch 1 rewind 0");
+    assert_eq!(world.ask(&peer, peer.subscribe_to(Sub::new(3, "t").durable("e"))), "0..2 epoch 1 rewind 0");
+    assert_eq!(world.ask(&peer, peer.subscribe(4, "t")), "0..2", "and one without a name");
+    assert_eq!(
+        world.ask(&peer, peer.subscribe_to(Sub::new(5, "t").durable("d"))),
+        "refused AlreadySubscribed"
+    );
+    assert_eq!(
+        world.ask(&peer, peer.subscribe_to(Sub::new(3, "t").durable("f"))),
+        "refused AlreadySubscribed"
+    );
+    world.ask(&peer, peer.commit(1, 0));
+    assert_eq!(peer.stream(), ["1/0=a", "2/0=x", "3/0=a", "4/0=a", "1/1=b"]);
+}
+
+#[test]
+fn d_08_who_was_fenced_stays_fenced() {
+    let mut world = World::new();
+    topic(&mut world, &["a"]);
+    let (old, _) = attach(&mut world, 1);
+    let (new, _) = attach(&mut world, 1);
+    leave(&mut world, &old);
+    let again = world.connect();
+    let sub = Sub::new(1, "t").durable("d").epoch(1);
+    for _ in 0..3 {
+        assert_eq!(world.ask(&again, again.subscribe_to(sub)), "refused SubscriptionFenced 2");
+    }
+    assert_eq!(new.stream(), ["1/0=a #2"], "no ping-pong");
+    leave(&mut world, &new);
+    assert_eq!(
+        world.ask(&again, again.subscribe_to(sub)),
+        "refused SubscriptionFenced 2",
+        "also when it is free"
+    );
+    assert_eq!(world.ask(&again, again.subscribe_to(sub.epoch(2))), "0..1 epoch 3 rewind 2");
+}
+
+#[test]
+fn d3_the_holder_itself_comes_back_before_its_old_connection_is_gone() {
+    let mut world = World::new();
+    topic(&mut world, &["a"]);
+    let (old, _) = attach(&mut world, 1);
+    let back = world.connect();
+    let sub = Sub::new(1, "t").durable("d").reject().epoch(1);
+    assert_eq!(world.ask(&back, back.subscribe_to(sub)), "0..1 epoch 2 rewind 1");
+    assert_eq!(old.stream(), ["1/0=a", "1 fenced by 2"]);
+}
+
+#[test]
+fn d3_epochs_never_fall() {
+    let mut world = World::new();
+    topic(&mut world, &["a"]);
+    let peer = world.connect();
+    // The broker had dropped it meanwhile.
+    assert_eq!(
+        world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").durable("d").epoch(7))),
+        "0..1 epoch 8 rewind 0"
+    );
+    let other = world.connect();
+    let last = Sub::new(1, "t").durable("d").epoch(u32::MAX);
+    assert_eq!(world.ask(&other, other.subscribe_to(last)), format!("0..1 epoch {} rewind 1", u32::MAX));
+}
+
+#[test]
+fn r_13_a_record_that_expires_while_detached_is_a_gap() {
+    let mut world = World::new();
+    let writer = topic(&mut world, &["a"]);
+    world.ask(&writer, writer.publish_all("t", &[mortal("b", SECOND)]));
+    world.publish(&writer, &["c"]);
+    let (peer, _) = attach(&mut world, 1);
+    world.ask(&peer, peer.commit(1, 0));
+    leave(&mut world, &peer);
+    world.advance(secs(1));
+    let (peer, answer) = attach(&mut world, 1);
+    assert_eq!(answer, "1..3 epoch 2 rewind 1");
+    assert_eq!(peer.stream(), ["1/1..2 expired", "1/2=c"]);
+}
+
+#[test]
+fn r_14_a_live_only_topic_keeps_records_for_a_detached_subscription() {
+    let mut world = World::new();
+    let writer = world.connect();
+    let (peer, _) = attach(&mut world, 9);
+    leave(&mut world, &peer);
+    world.publish(&writer, &["a", "b", "c"]);
+    let (peer, answer) = attach(&mut world, 9);
+    assert_eq!(answer, "0..3 epoch 2 rewind 1");
+    assert_eq!(peer.stream(), ["1/0=a", "1/1=b", "1/2=c"]);
+    assert!(world.everything().is_empty(), "a newcomer gets nothing");
+}
+
+#[test]
+fn r5_a_detached_subscription_holds_what_it_has_not_committed() {
+    let mut world = World::new();
+    let options = TopicOptions::new().retain_forever().max_messages(2).overflow(Overflow::Reject);
+    let writer = world.topic(options);
+    let (peer, _) = attach(&mut world, 9);
+    world.publish(&writer, &["a", "b"]);
+    leave(&mut world, &peer);
+    assert_eq!(world.ask(&writer, writer.publish("t", "c")), "refused TopicFull");
+    let (peer, _) = attach(&mut world, 9);
+    world.ask(&peer, peer.commit(1, 0));
+    leave(&mut world, &peer);
+    assert_eq!(world.ask(&writer, writer.publish("t", "c")), "@2");
+    assert_eq!(world.ask(&writer, writer.publish("t", "d")), "refused TopicFull");
+}
+
+#[test]
+fn d2_window_0_goes_on_after_what_was_put_into_the_output() {
+    let mut world = World::new();
+    let writer = topic(&mut world, &["a"]);
+    let (peer, _) = attach(&mut world, 0);
+    assert_eq!(peer.stream(), ["1/0=a"]);
+    leave(&mut world, &peer);
+    world.publish(&writer, &["b"]);
+    let (peer, answer) = attach(&mut world, 0);
+    assert_eq!(answer, "1..2 epoch 2 rewind 1");
+    assert_eq!(peer.stream(), ["1/1=b"]);
+}
+
+#[test]
+fn limit_of_durable_subscriptions() {
+    let mut world = World::with(|config| config.max_durables = 2);
+    topic(&mut world, &["a"]);
+    let peer = world.connect();
+    for number in 1..=2 {
+        let name = format!("d{number}");
+        assert!(
+            !world.ask(&peer, peer.subscribe_to(Sub::new(number, "t").durable(&name))).starts_with("refused")
+        );
+    }
+    let third = Sub::new(3, "t").durable("d3").inactive(SECOND);
+    assert_eq!(world.ask(&peer, peer.subscribe_to(third)), "refused SubscriptionsFull 2");
+    assert_eq!(world.ask(&peer, peer.subscribe(3, "t")), "0..1", "others are not counted");
+    leave(&mut world, &peer);
+    let peer = world.connect();
+    assert_eq!(
+        world.ask(&peer, peer.subscribe_to(third)),
+        "refused SubscriptionsFull 2",
+        "detached ones are"
+    );
+    world.advance(secs(24 * 3_600));
+    assert_eq!(world.ask(&peer, peer.subscribe_to(third)), "0..1 epoch 1 rewind 0");
+}
+
+#[test]
+fn s5_a_fenced_client_is_told_before_a_draining_broker_closes() {
+    let mut world = World::new();
+    topic(&mut world, &["a"]);
+    let (old, _) = attach(&mut world, 1);
+    let (new, _) = attach(&mut world, 1);
+    world.drain(secs(10));
+    world.ask(&new, new.commit(1, 0));
+    world.settle();
+    assert_eq!(old.stream(), ["1/0=a", "1 fenced by 2"]);
+    assert!(old.is_closed() && new.is_closed());
+}
