@@ -192,8 +192,10 @@ impl Subscription {
 
     /// A delivered record went to the dead-letter topic: it is not delivered again, and the cursor passes it.
     pub(crate) fn skip(&mut self, offset: u64) {
+        // Its last delivery counts as one, unlike the passes that leave it out.
+        self.end_pass();
         self.past.get_or_insert_default().done(offset);
-        self.take_back(offset);
+        self.begin_pass(offset);
         if self.cursor == offset {
             self.move_cursor(self.next.offset);
         }
@@ -336,10 +338,19 @@ impl Subscription {
 
     /// What was delivered from `offset` on is to be delivered again.
     fn take_back(&mut self, offset: u64) {
+        self.end_pass();
+        self.begin_pass(offset);
+    }
+
+    /// What the pass at hand delivered becomes past.
+    fn end_pass(&mut self) {
         let (from, to) = (self.pass_start.max(self.cursor), self.next.offset);
         if from < to {
             self.past.get_or_insert_default().delivered(from, to);
         }
+    }
+
+    fn begin_pass(&mut self, offset: u64) {
         self.window.take_back(offset);
         self.pass_start = offset;
         // What was seen of a place may still hold; the offset decides.

@@ -299,6 +299,17 @@ fn a6_a_seek_forgets_failures_and_brings_dead_letters_back() {
 }
 
 #[test]
+fn a5_a_dead_letter_that_a_seek_brings_back_has_the_attempts_that_it_had() {
+    let mut world = World::new();
+    let (reader, _) = pair(&mut world, 3, 1, &["a", "b", "c"]);
+    world.ask(&reader, reader.nack(1, 1, 0));
+    world.ask(&reader, reader.nack(1, 2, 0));
+    reader.stream();
+    world.ask(&reader, reader.seek(1, zaichik_proto::Start::Earliest));
+    assert_eq!(reader.stream(), ["1/0=a #2", "1/1=b #2", "1/2=c #3"]);
+}
+
+#[test]
 fn a6_readers_of_the_dead_letter_topic_are_woken() {
     let mut world = World::new();
     let (reader, _) = pair(&mut world, 1, 1, &["a"]);
