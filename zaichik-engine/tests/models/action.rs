@@ -11,10 +11,11 @@ pub(crate) enum Action {
     Publish { topic: u8, ack: AckLevel, claim: Option<Claim>, records: Vec<Record> },
     Batch { ack: AckLevel, claim: Option<Claim>, parts: Vec<Part> },
     Subscribe { terms: Subscribe, from: From, epoch: Epoch },
-    Unsubscribe { number: u32 },
-    Commit { number: u32, ahead: i64 },
-    Nack { number: u32, ahead: i64, delay: u64 },
-    Seek { target: Target, to: From },
+    Unsubscribe { which: Which },
+    Commit { which: Which, ahead: i64 },
+    Nack { which: Which, ahead: i64, delay: u64 },
+    Seek { which: Which, to: From },
+    SeekByName { topic: u8, name: u8, to: From },
     Create { topic: u8, options: Options },
     Alter { topic: u8, options: Options },
 }
@@ -28,9 +29,18 @@ pub(crate) enum Part {
     },
     /// Commits so many offsets after the cursor.
     Commit {
-        number: u32,
+        which: Which,
         ahead: i64,
     },
+}
+
+/// A subscription of the connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Which {
+    /// One of those that it has, or had until it was fenced.
+    Own(usize),
+    /// Whatever has this number.
+    Number(u32),
 }
 
 /// A producer whose epoch and sequence are so far from what is expected of it.
@@ -74,7 +84,8 @@ impl Action {
                 let producer = claim.map(|claim| claim.resolve(model));
                 let operations = parts.into_iter().map(|part| match part {
                     Part::Publish { topic, records } => Operation::Publish { topic, records },
-                    Part::Commit { number, ahead } => {
+                    Part::Commit { which, ahead } => {
+                        let number = which.resolve(model, peer);
                         Operation::Commit { number, offset: ahead_of_cursor(model, peer, number, ahead) }
                     }
                 });
@@ -93,19 +104,22 @@ impl Action {
                 });
                 Request::Subscribe(Subscribe { start, durable, ..terms })
             }
-            Self::Unsubscribe { number } => Request::Unsubscribe { number },
-            Self::Commit { number, ahead } => {
+            Self::Unsubscribe { which } => Request::Unsubscribe { number: which.resolve(model, peer) },
+            Self::Commit { which, ahead } => {
+                let number = which.resolve(model, peer);
                 Request::Commit { number, offset: ahead_of_cursor(model, peer, number, ahead) }
             }
-            Self::Nack { number, ahead, delay } => {
+            Self::Nack { which, ahead, delay } => {
+                let number = which.resolve(model, peer);
                 Request::Nack { number, offset: ahead_of_cursor(model, peer, number, ahead), delay }
             }
-            Self::Seek { target, to } => {
-                let topic = match target {
-                    Target::Number(number) => held(model, peer, number).map_or(0, |one| one.topic),
-                    Target::Name { topic, .. } => topic,
-                };
-                Request::Seek { target, to: to.resolve(model, topic) }
+            Self::Seek { which, to } => {
+                let number = which.resolve(model, peer);
+                let topic = held(model, peer, number).map_or(0, |one| one.topic);
+                Request::Seek { target: Target::Number(number), to: to.resolve(model, topic) }
+            }
+            Self::SeekByName { topic, name, to } => {
+                Request::Seek { target: Target::Name { topic, name }, to: to.resolve(model, topic) }
             }
             Self::Create { topic, options } => Request::Create { topic, options },
             Self::Alter { topic, options } => Request::Alter { topic, options },
@@ -116,6 +130,20 @@ impl Action {
 impl Request {
     pub(crate) const fn wants_answer(&self) -> bool {
         !matches!(self, Self::Publish { ack: AckLevel::None, .. })
+    }
+}
+
+impl Which {
+    fn resolve(self, model: &Model, peer: usize) -> u32 {
+        let index = match self {
+            Self::Own(index) => index,
+            Self::Number(number) => return number,
+        };
+        let held = model.subscriptions.iter().filter_map(|one| one.holder);
+        let all = held.chain(model.fenced.iter().map(|(session, number, _)| (*session, *number)));
+        let mut own: Vec<_> = all.filter(|(session, _)| *session == peer).map(|(_, number)| number).collect();
+        own.sort_unstable();
+        own.get(index % own.len().max(1)).copied().unwrap_or(1)
     }
 }
 

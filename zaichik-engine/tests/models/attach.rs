@@ -4,7 +4,7 @@ use zaichik_proto::RefusalCode;
 
 use crate::broker::Model;
 use crate::subscription::{Subscription, Terms};
-use crate::topic::Topic;
+use crate::topic::{Fate, Topic};
 use crate::words::{Answer, Event, FOREVER, INVALID, Refusal, Settings, Start, Subscribe, Target};
 
 impl Model {
@@ -160,19 +160,10 @@ impl Model {
         self.age(self.subscriptions[index].topic);
         let one = &self.subscriptions[index];
         let topic = self.topic(one.topic).expect("it was subscribed to");
-        let (own, end) = (one.cursor(), topic.end());
-        let to = match to {
-            _ if topic.settings.ttl > 0 => start(topic, to, self.now),
-            Start::Earliest => own,
-            Start::Latest => end,
-            Start::Offset(offset) => offset.max(own),
-            Start::Time(time) => {
-                let mut offsets = own..end;
-                let since = |offset: &u64| {
-                    topic.entry(*offset, self.now).is_some_and(|(entry, _)| entry.timestamp >= time)
-                };
-                offsets.find(since).unwrap_or(end)
-            }
+        let to = if topic.settings.ttl > 0 {
+            start(topic, to, self.now)
+        } else {
+            start_again(topic, to, self.now, one.cursor())
         };
         let one = &mut self.subscriptions[index];
         one.seek(to);
@@ -212,4 +203,20 @@ fn start(topic: &Topic, start: Start, now: u64) -> u64 {
         Start::Offset(from) => topic.first_live(now, |offset, _| offset >= from),
         Start::Time(time) => topic.first_live(now, |_, entry| entry.timestamp >= time),
     }
+}
+
+/// D6, live-only: as [`start`] among what is kept for the subscription, of which nothing is hidden.
+fn start_again(topic: &Topic, start: Start, now: u64, own: u64) -> u64 {
+    let end = topic.end();
+    let (from, time) = match start {
+        Start::Earliest => (own, 0),
+        Start::Latest => (end, 0),
+        Start::Offset(offset) => (offset.max(own), 0),
+        Start::Time(time) => (own, time),
+    };
+    let is_meant = |offset: &u64| {
+        let found = topic.entry(*offset, now);
+        found.is_some_and(|(entry, fate)| fate == Fate::Live && entry.timestamp >= time)
+    };
+    (from..end).find(is_meant).unwrap_or_else(|| from.max(end))
 }

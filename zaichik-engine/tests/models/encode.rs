@@ -1,5 +1,7 @@
 //! The model's words as frames and as configuration.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use zaichik_engine::{BrokerConfig, TopicSettings};
 use zaichik_proto::{
@@ -21,6 +23,8 @@ pub(crate) fn config(defaults: Settings, bounds: &Bounds, lane_bytes: usize) -> 
     config.wire.max_frame = bounds.max_message + Limits::FRAME_ROOM;
     config.wire.max_subscriptions = bounds.max_subscriptions;
     config.max_topics = bounds.max_topics;
+    config.max_durables = bounds.max_durables;
+    config.inactive_ttl = Duration::from_micros(bounds.inactive_ttl);
     config
 }
 

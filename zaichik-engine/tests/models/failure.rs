@@ -55,8 +55,7 @@ impl Model {
         let one = self.held(session, number).expect("it holds it");
         match outcome {
             Outcome::Stays => {}
-            // As if it were committed.
-            Outcome::Buried => one.uncommitted.clear(),
+            Outcome::Buried => one.bury_all(),
             Outcome::Refused => one.pause = Some(Pause { until, outlives_attachment: true }),
         }
     }

@@ -37,9 +37,12 @@ mod words;
 
 use proptest::prelude::*;
 
+#[cfg(test)]
+use self::generate::Kind;
+
 /// What the engine can do beyond publish, subscribe and commit.
 #[cfg(test)]
-const KINDS: &[generate::Kind] = &[];
+const KINDS: &[Kind] = &[Kind::Nack, Kind::Seek, Kind::Durable, Kind::DeadLetter];
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]

@@ -154,6 +154,7 @@ impl Subscription {
 
     fn start_again_at(&mut self, offset: u64) {
         self.next = offset;
+        self.pass_done();
         self.rewind += 1;
         (self.ready, self.waiting) = (true, false);
     }
@@ -166,10 +167,21 @@ impl Subscription {
     /// The record that a nack named, and to which delivery went back, is in the dead-letter topic.
     pub(crate) fn bury(&mut self, offset: u64) {
         self.done.push(offset);
-        while self.uncommitted.is_empty() && self.done.contains(&self.next) {
+        self.pass_done();
+        self.forget_what_is_done();
+    }
+
+    /// The only uncommitted record is in the dead-letter topic: as if it were committed.
+    pub(crate) fn bury_all(&mut self) {
+        self.uncommitted.clear();
+        self.forget_what_is_done();
+    }
+
+    /// What went to the dead-letter topic counts as delivered when everything before it is.
+    fn pass_done(&mut self) {
+        while self.done.contains(&self.next) {
             self.next += 1;
         }
-        self.forget_what_is_done();
     }
 
     fn forget_what_is_done(&mut self) {
@@ -186,10 +198,6 @@ impl Subscription {
         (self.ready, self.waiting) = (false, false);
         while self.terms.window == 0 || self.uncommitted.len() < self.terms.window as usize {
             let offset = self.next;
-            if self.done.contains(&offset) {
-                self.next += 1;
-                continue;
-            }
             let Some((entry, fate)) = topic.entry(offset, now) else {
                 self.waiting = true;
                 break;
@@ -221,6 +229,7 @@ impl Subscription {
                     self.next += 1;
                 }
             }
+            self.pass_done();
         }
         self.forget_what_is_done();
         (events, superseded)

@@ -75,8 +75,9 @@ impl Topic {
         cursors: &[u64],
         earlier: (u64, u64),
     ) -> Result<Accepted, Refusal> {
-        self.age(now);
+        // What has gone from the front makes what expired behind it go too.
         self.trim(cursors);
+        self.age(now);
         let settings = self.settings;
         let live_keys = if settings.latest { keys::live(&self.log, &settings, now) } else { Vec::new() };
         let (mut accepted, mut duplicates): (Vec<&Record>, _) = (Vec::new(), Vec::new());
@@ -165,8 +166,8 @@ impl Topic {
     /// T3: whether `compaction` may change.
     pub(crate) fn is_empty(&self, now: u64, cursors: &[u64]) -> bool {
         let mut after = self.clone();
-        after.age(now);
         after.trim(cursors);
+        after.age(now);
         after.log.iter().all(|entry| entry.removed)
     }
 
