@@ -17,9 +17,12 @@ use core::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use zaichik_proto::{AckLevel, ClientDecoder, Limits, TopicOptions};
+use zaichik_proto::{
+    AckLevel, Batch, ClientDecoder, ClientFrame, HEADER_LEN, Limits, Operation, OperationsBuilder, Producer,
+    Publish, Record, Records, TopicOptions,
+};
 
-use crate::connection::{Connections, publish};
+use crate::connection::{BODY, Connections, encoded, publish};
 
 /// Records in each iteration.
 const RECORDS: u32 = 256;
@@ -38,6 +41,37 @@ fn records_per_frame(bencher: Bencher<'_, '_>, per_frame: u32) {
 #[divan::bench(sample_count = 2_000)]
 fn acknowledged(bencher: Bencher<'_, '_>) {
     run(bencher, steady(), AckLevel::Accepted, 1);
+}
+
+/// The same of a producer, so that each answer is remembered. Writing the sequences into the frames is part of it.
+#[divan::bench(sample_count = 2_000)]
+fn acknowledged_to_a_producer(bencher: Bencher<'_, '_>) {
+    let frame = of_producer(&publish("topic", AckLevel::Accepted, 1, None));
+    run_numbered(bencher, &frame, RECORDS, 1);
+}
+
+/// The same with two topics in turn, so that each answer is remembered on its own.
+#[divan::bench(sample_count = 2_000)]
+fn acknowledged_to_a_producer_in_two_topics(bencher: Bencher<'_, '_>) {
+    let frames = ["topic", "other"].map(|topic| of_producer(&publish(topic, AckLevel::Accepted, 1, None)));
+    run_numbered(bencher, &frames.concat(), RECORDS / 2, 2);
+}
+
+/// Batches of so many publishes of one record each, each with an answer.
+#[divan::bench(args = [1, 8, 64], sample_count = 2_000)]
+fn operations_per_batch(bencher: Bencher<'_, '_>, operations: u32) {
+    let bytes = batch(None, operations).repeat((RECORDS / operations) as usize);
+    let (mut connections, publisher) = prepare(steady());
+    bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
+        connections.now = connections.now + Duration::from_millis(1);
+        connections.send(publisher, &bytes)
+    });
+}
+
+/// The same of a producer.
+#[divan::bench(args = [1, 8, 64], sample_count = 2_000)]
+fn operations_per_batch_of_a_producer(bencher: Bencher<'_, '_>, operations: u32) {
+    run_numbered(bencher, &batch(PRODUCER, operations), RECORDS / operations, 1);
 }
 
 /// Each record comes alone and goes to a subscriber before the next one comes.
@@ -115,6 +149,48 @@ fn run(bencher: Bencher<'_, '_>, options: TopicOptions, ack: AckLevel, per_frame
         connections.now = connections.now + Duration::from_millis(1);
         connections.send(publisher, &bytes)
     });
+}
+
+/// Sends `repeat` times a piece that holds so many requests of one size, each with the next sequence.
+fn run_numbered(bencher: Bencher<'_, '_>, piece: &[u8], repeat: u32, requests: usize) {
+    let (mut connections, publisher) = prepare(steady());
+    connections.create(publisher, "other", steady());
+    let mut bytes = piece.repeat(repeat as usize);
+    let len = piece.len() / requests;
+    let mut sequence = 0u64;
+    bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
+        connections.now = connections.now + Duration::from_millis(1);
+        for frame in bytes.chunks_exact_mut(len) {
+            frame[SEQUENCE_AT..SEQUENCE_AT + 8].copy_from_slice(&sequence.to_le_bytes());
+            sequence += 1;
+        }
+        connections.send(publisher, &bytes)
+    });
+    assert_eq!(connections.broker.stats().refused, 0);
+}
+
+/// Where the sequence of a Publish or Batch stands: behind the header, request, count, ack, a bool, id and epoch.
+const SEQUENCE_AT: usize = HEADER_LEN + 4 + 4 + 1 + 1 + 16 + 4;
+
+const PRODUCER: Option<Producer> = Some(Producer { id: 7, epoch: 0, sequence: 0 });
+
+/// The same Publish, with a producer.
+fn of_producer(frame: &[u8]) -> Vec<u8> {
+    let (frame, _) =
+        ClientDecoder::new(&Limits::default()).decode(frame).expect("it is valid").expect("it is whole");
+    let ClientFrame::Publish(publish) = frame else { unreachable!("it is a Publish") };
+    encoded(&ClientFrame::Publish(Publish { producer: PRODUCER, ..publish })).to_vec()
+}
+
+/// A Batch of so many publishes of one record each.
+fn batch(producer: Option<Producer>, operations: u32) -> Vec<u8> {
+    let mut record = Vec::new();
+    Record { body: &[7; BODY], ..Record::default() }.encode(&mut record);
+    let records = Records::from_encoded(1, &record);
+    let operations: OperationsBuilder =
+        (0..operations).map(|_| Operation::Publish { topic: b"topic", records }).collect();
+    let (ack, operations) = (AckLevel::Accepted, operations.operations());
+    encoded(&ClientFrame::Batch(Batch { request: 1, ack, producer, operations })).to_vec()
 }
 
 fn prepare(options: TopicOptions) -> (Connections, usize) {

@@ -1,11 +1,13 @@
 //! Everything that connections share: topics, cursors, limits, and who has something to do.
 
 mod attachment;
+mod batch;
 mod dead_letter;
 mod deliver;
 mod durables;
 mod housekeeping;
 mod ledger;
+mod producers;
 mod publish;
 mod rewind;
 mod subscriptions;
@@ -25,6 +27,7 @@ use self::durables::Durables;
 use self::housekeeping::Agenda;
 pub use self::ledger::Ledger;
 use self::ledger::recharge;
+use self::producers::Producers;
 pub use self::verify::Inconsistent;
 use crate::config::{BrokerConfig, ConfigError};
 use crate::effects::{Effects, Note, NoteEvent};
@@ -82,9 +85,12 @@ pub struct Broker {
     agenda: Agenda,
     retired: Retired,
     ledger: Ledger,
+    producers: Producers,
     stats: Stats,
     /// Duplicates of the publish at hand.
     duplicates: Vec<Duplicate>,
+    /// The batch at hand.
+    batch: batch::Scratch,
     /// When the broker stops, if it does.
     stops_at: Option<Timestamp>,
 }
@@ -100,6 +106,7 @@ impl Broker {
         let (woken, throttled) = (rings.insert(0), rings.insert(0));
         Ok(Self {
             session_config: Arc::new(SessionConfig::new(&config)),
+            producers: Producers::new(&config),
             config,
             now: Timestamp::ZERO,
             topics: Vec::new(),
@@ -117,6 +124,7 @@ impl Broker {
             ledger: Ledger::default(),
             stats: Stats::default(),
             duplicates: Vec::new(),
+            batch: batch::Scratch::default(),
             stops_at: None,
         })
     }
@@ -201,7 +209,8 @@ impl Broker {
     /// The memory that the broker holds.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
-        Ledger { retired: self.retired.charged() as u64, ..self.ledger }
+        let (retired, producers) = (self.retired.charged() as u64, self.producers.footprint() as u64);
+        Ledger { retired, producers, ..self.ledger }
     }
 
     /// The configuration it was made with.
@@ -352,14 +361,6 @@ impl Broker {
             attachment.woken = true;
             effects.wake(attachment.id);
         }
-    }
-
-    /// Tells the caller if the next deadline moved nearer.
-    fn rearm(&mut self, effects: &mut Effects) {
-        if !self.retired.is_empty() {
-            self.agenda.schedule_sweep(self.now);
-        }
-        self.agenda.rearm(effects);
     }
 
     /// Nine tenths of the memory budget are in use.

@@ -2,14 +2,20 @@
 
 mod answer;
 mod backoff;
+mod batch;
 mod config;
 mod error;
 mod incoming;
 mod inflight;
 mod link;
+mod producer;
 mod receive;
 mod reconnect;
+mod refused;
 mod request;
+mod rewind;
+mod size;
+mod subscribe;
 mod subscription;
 mod subscriptions;
 
@@ -20,8 +26,9 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use zaichik_proto::{Limits, Refusal, ServerDecoder, micros};
 
-pub use self::answer::{Answer, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart};
-pub use self::config::{ClientConfig, PublishOptions, SubscribeOptions};
+pub use self::answer::{Answer, BatchReceipt, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart};
+pub use self::batch::Batch;
+pub use self::config::{ClientConfig, DurableOptions, ProducerIdentity, PublishOptions, SubscribeOptions};
 pub use self::error::{ErrorClass, LinkError, RequestError, Violation};
 pub use self::incoming::{Incoming, Message, MessageHeaders};
 pub use self::link::Link;
@@ -29,6 +36,7 @@ pub use self::link::Link;
 use self::backoff::{Backoff, Jitter};
 use self::inflight::{Inflight, Kind, Phase, PublishState};
 use self::link::Heartbeat;
+use self::producer::Producer;
 use self::subscriptions::Subscriptions;
 use crate::outbound::Outbound;
 use crate::time::Timestamp;
@@ -102,7 +110,7 @@ impl Client {
             inbound: BytesMut::new(),
             parsed_len: 0,
             outbound: Outbound::default(),
-            inflight: Inflight::default(),
+            inflight: Inflight::new(Producer::new(config.producer, config.resend_timeout)),
             subscriptions: Subscriptions::default(),
             refused: None,
             scratch: Vec::new(),
@@ -162,7 +170,8 @@ impl Client {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let requests = self.inflight.next_timeout();
-        self.next_link_timeout().into_iter().chain(requests).min()
+        let held = self.inflight.producer.next_timeout();
+        self.next_link_timeout().into_iter().chain(requests).chain(held).min()
     }
 
     /// Does what is due; an early or repeated call does nothing.
@@ -190,7 +199,8 @@ impl Client {
     /// The next thing that a subscription has to tell; `None` if there is nothing now, or no such subscription.
     ///
     /// Taking a message is what [`commit`](Self::commit) goes by. After [`Incoming::Ended`],
-    /// [`Incoming::Fenced`] and [`Incoming::Refused`] the subscription is gone.
+    /// [`Incoming::Fenced`] and [`Incoming::Refused`] the subscription is gone. While a nack or a seek is unanswered
+    /// there is nothing, since what was received may be stale.
     pub fn poll_incoming(&mut self, subscription: SubscriptionId) -> Option<Incoming> {
         self.subscriptions.take(subscription)
     }
@@ -251,19 +261,31 @@ impl Client {
         };
         let topic = Arc::clone(&request.topic);
         let (phase, kind, deadline) = (request.phase, request.kind, request.deadline);
+        let may_be_applied = request.may_be_applied;
         if now < deadline && phase == Phase::Retry {
             self.inflight.set_timer(wire, deadline);
             self.inflight.requeue(wire);
             return;
         }
-        match (phase, kind) {
-            (Phase::Sent { .. }, _) => {
+        // Behind a publish that came back nothing is applied, so what is sent comes back as well.
+        let held_by = self.inflight.producer.held_by().filter(|_| self.inflight.is_numbered(wire));
+        match (phase, kind, held_by) {
+            (Phase::Sent { .. }, _, Some(refusal)) => {
+                self.inflight.answer_early(wire, Err(RequestError::HeldBack { topic, refusal }));
+            }
+            (Phase::Sent { .. }, ..) => {
                 self.inflight.answer_early(wire, Err(RequestError::Unknown { topic }));
             }
-            (Phase::Unsent | Phase::Retry, Kind::Publish(PublishState { refusal: Some(refusal), .. })) => {
-                self.inflight.answer(wire, Err(RequestError::Refused { topic, refusal }));
+            _ if may_be_applied => self.inflight.answer_early(wire, Err(RequestError::Unknown { topic })),
+            (
+                _,
+                Kind::Publish(PublishState { refusal, .. }) | Kind::Batch(PublishState { refusal, .. }),
+                _,
+            ) => {
+                self.finish_held(wire, refusal);
             }
-            (Phase::Unsent | Phase::Retry, _) => {
+            _ => {
+                self.rewind_failed(kind);
                 self.inflight.answer(wire, Err(RequestError::NotSent { topic }));
             }
         }

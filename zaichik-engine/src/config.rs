@@ -40,6 +40,10 @@ pub struct BrokerConfig {
     pub max_connections: u32,
     /// Most connections whose handshake is not done. Default 1,024.
     pub max_handshakes: u32,
+    /// Most producers whose answers are remembered for their retries. Default 4,096.
+    pub max_producers: u32,
+    /// Silence after which a producer is forgotten: at this instant it is a new one (semantics P3). Default 10 min.
+    pub producer_ttl: Duration,
     /// Most memory for everything a broker holds, in bytes, counted by the broker. Default 256 MiB.
     pub memory_budget: u64,
     /// How long a handshake may take, in total. Default 5 s.
@@ -67,6 +71,8 @@ impl BrokerConfig {
             inactive_ttl: Duration::from_hours(24),
             max_connections: 65_536,
             max_handshakes: 1_024,
+            max_producers: 4_096,
+            producer_ttl: Duration::from_mins(10),
             memory_budget: 256 << 20,
             handshake_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(10),
@@ -87,10 +93,11 @@ impl BrokerConfig {
             return Err(ConfigError::MaxRecords { got: wire.max_records });
         }
         let limits = [wire.max_message, wire.max_window, wire.max_window_bytes, wire.max_subscriptions];
-        if limits.contains(&0) || self.lane_bytes == 0 {
+        if limits.contains(&0) || self.lane_bytes == 0 || self.max_producers == 0 {
             return Err(ConfigError::ZeroLimit);
         }
-        if wire.heartbeat_millis == 0 || self.handshake_timeout.is_zero() || self.write_timeout.is_zero() {
+        let timeouts = [self.handshake_timeout, self.write_timeout, self.producer_ttl];
+        if wire.heartbeat_millis == 0 || timeouts.iter().any(|timeout| zaichik_proto::micros(*timeout) == 0) {
             return Err(ConfigError::ZeroTimeout);
         }
         if self.server_name.len() > usize::from(u8::MAX) {
@@ -119,6 +126,7 @@ impl core::fmt::Debug for BrokerConfig {
             .field("topic_defaults", &self.topic_defaults)
             .field("max_topics", &self.max_topics)
             .field("max_connections", &self.max_connections)
+            .field("max_producers", &self.max_producers)
             .field("memory_budget", &self.memory_budget)
             .finish_non_exhaustive()
     }
@@ -142,11 +150,14 @@ pub enum ConfigError {
         /// The value given.
         got: u32,
     },
-    /// No client takes a Welcome with a limit of zero, and lanes of zero bytes let nothing through.
-    #[error("max_message, max_window, max_window_bytes, max_subscriptions and lane_bytes must be above zero")]
+    /// No client takes a Welcome with a limit of zero, lanes of zero bytes let nothing through, and a broker without
+    /// producers could say so to each of them only.
+    #[error(
+        "max_message, max_window, max_window_bytes, max_subscriptions, max_producers and lane_bytes must be above zero"
+    )]
     ZeroLimit,
-    /// A heartbeat or deadline of zero would close every connection.
-    #[error("heartbeat, handshake and write timeouts must be above zero")]
+    /// A heartbeat or deadline of zero would close every connection, and producers would be forgotten at once.
+    #[error("heartbeat, handshake and write timeouts and producer_ttl must be above zero")]
     ZeroTimeout,
     /// The server name does not fit the Welcome.
     #[error("server_name has {got} bytes; at most 255 fit")]

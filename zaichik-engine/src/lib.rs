@@ -45,9 +45,9 @@ mod window;
 
 pub use broker::{Broker, Inconsistent, Ledger};
 pub use client::{
-    Answer, Client, ClientConfig, ErrorClass, Incoming, Link, LinkError, Message, MessageHeaders,
-    PublishOptions, PublishReceipt, RequestError, RequestId, SubscribeOptions, SubscriptionId,
-    SubscriptionStart, Violation,
+    Answer, Batch, BatchReceipt, Client, ClientConfig, DurableOptions, ErrorClass, Incoming, Link, LinkError,
+    Message, MessageHeaders, ProducerIdentity, PublishOptions, PublishReceipt, RequestError, RequestId,
+    SubscribeOptions, SubscriptionId, SubscriptionStart, Violation,
 };
 pub use config::{BrokerConfig, ConfigError, TopicSettings};
 pub use effects::{Effects, Note, NoteEvent, Turn};

@@ -92,6 +92,19 @@ impl Rings {
         self.is_empty(node)
     }
 
+    /// Whose members the ring of `head` has, in order.
+    pub(crate) fn members(&self, Node(head): Node) -> impl Iterator<Item = u32> {
+        let follow = move |index: u32| self.get(index).map(|links| links.next).filter(|next| *next != head);
+        core::iter::successors(follow(head), move |index| follow(*index))
+            .filter_map(|index| self.get(index).map(|links| links.owner))
+    }
+
+    /// Bytes allocated.
+    pub(crate) fn footprint(&self) -> usize {
+        let links = self.links.capacity().saturating_mul(size_of::<Links>());
+        links.saturating_add(self.free.capacity().saturating_mul(size_of::<u32>()))
+    }
+
     fn get(&self, index: u32) -> Option<Links> {
         self.links.get(index as usize).copied()
     }
@@ -134,6 +147,7 @@ mod tests {
         assert!(rings.is_empty(waiting));
         rings.push(waiting, members[4]);
         rings.remove(members[1]);
+        assert!(rings.members(woken).eq([4, 1, 3]));
         assert_eq!(drain(&mut rings, woken), [4, 1, 3]);
         assert_eq!(drain(&mut rings, waiting), [5]);
         assert!(rings.is_alone(members[0]));

@@ -10,6 +10,8 @@ pub struct Stats {
     pub records_accepted: u64,
     /// Records that were duplicates.
     pub duplicates: u64,
+    /// Requests of producers that were answered from memory.
+    pub repeated: u64,
     /// Records put into the output of a connection.
     pub records_delivered: u64,
     /// Gaps put into the output of a connection.

@@ -7,12 +7,12 @@
     reason = "a panic fails the test"
 )]
 
-use allocation_counter::measure;
+use allocation_counter::{measure, opt_out};
 use bytes::{Buf, BytesMut};
 use zaichik_engine::{Broker, BrokerConfig, Effects, Session, Timestamp, Turn};
 use zaichik_proto::{
-    AckLevel, ClientFrame, Commit, CreateTopic, Hello, MAGIC, Publish, Record, Records, Start, Subscribe,
-    TopicOptions,
+    AckLevel, Batch, ClientFrame, Commit, CreateTopic, Hello, MAGIC, Operation, OperationsBuilder, Producer,
+    Publish, Record, Records, Start, Subscribe, TopicOptions,
 };
 
 /// Publishes that warm up, and publishes that are measured.
@@ -76,6 +76,68 @@ fn many_messages_at_once_to_both_kinds_of_subscribers_allocate_nothing() {
             world.send(subscriber, &commits);
         }
     });
+}
+
+#[test]
+fn publishes_of_a_producer_allocate_nothing() {
+    let mut world = World::new(TopicOptions::new());
+    let publisher = world.connect();
+    let (record, mut bytes) = (record(), BytesMut::new());
+    let records = Records::from_encoded(1, &record);
+    assert_few(|sequence| {
+        bytes.clear();
+        // Two topics in turn, so that each answer is remembered on its own.
+        let topic = if sequence % 2 == 0 { b"topic" } else { b"other" };
+        let (ack, producer) = (AckLevel::Accepted, Some(Producer { id: 1, epoch: 0, sequence }));
+        ClientFrame::Publish(Publish { request: 1, ack, producer, topic, records }).encode(&mut bytes);
+        world.send(publisher, &bytes);
+    });
+}
+
+#[test]
+fn duplicates_and_refusals_of_a_producer_and_their_repeats_allocate_nothing() {
+    let mut world = World::new(TopicOptions::new().compaction_window(core::time::Duration::from_hours(1)));
+    let publisher = world.connect();
+    let mut record = Vec::new();
+    Record { key: Some(b"key"), ..Record::default() }.encode(&mut record);
+    let records = Records::from_encoded(1, &record);
+    let mut bytes = BytesMut::new();
+    assert_few(|index| {
+        bytes.clear();
+        let producer = Some(Producer { id: 1, epoch: 0, sequence: index / 2 });
+        let topic: &[u8] = if index % 4 < 2 { b"topic" } else { b"$refused" };
+        let ack = AckLevel::Accepted;
+        ClientFrame::Publish(Publish { request: 1, ack, producer, topic, records }).encode(&mut bytes);
+        world.send(publisher, &bytes);
+    });
+}
+
+#[test]
+fn batches_of_publishes_and_commits_allocate_nothing() {
+    let mut world = World::new(TopicOptions::new());
+    let publisher = world.subscribe(64);
+    let record = record();
+    let records = Records::from_encoded(1, &record);
+    let mut bytes = BytesMut::new();
+    assert_few(|sequence| {
+        // Writing it is the peer's affair.
+        opt_out(|| {
+            let mut operations = OperationsBuilder::default();
+            for topic in [b"topic", b"other", b"third"] {
+                operations.push(Operation::Publish { topic, records });
+            }
+            if let Some(offset) = sequence.checked_sub(1) {
+                operations.push(Operation::Commit { subscription: 1, offset });
+            }
+            bytes.clear();
+            let (ack, operations) = (AckLevel::Accepted, operations.operations());
+            let producer = Some(Producer { id: 1, epoch: 0, sequence });
+            ClientFrame::Batch(Batch { request: 1, ack, producer, operations }).encode(&mut bytes);
+        });
+        world.send(publisher, &bytes);
+    });
+    assert_eq!(world.broker.stats().refused, 0);
+    assert_eq!(world.broker.stats().records_delivered, PUBLISHES * 2);
 }
 
 /// Runs `publish` with 0, 1, 2 …: to warm up, and then to be measured.
@@ -156,10 +218,15 @@ impl World {
 }
 
 fn publish(ack: AckLevel) -> BytesMut {
+    let record = record();
+    let records = Records::from_encoded(1, &record);
+    encoded(&ClientFrame::Publish(Publish { request: 1, ack, producer: None, topic: b"topic", records }))
+}
+
+fn record() -> Vec<u8> {
     let mut bytes = Vec::new();
     Record { body: &[7; 128], ..Record::default() }.encode(&mut bytes);
-    let records = Records::from_encoded(1, &bytes);
-    encoded(&ClientFrame::Publish(Publish { request: 1, ack, producer: None, topic: b"topic", records }))
+    bytes
 }
 
 const fn commit(offset: u64) -> ClientFrame<'static> {

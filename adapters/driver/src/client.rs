@@ -5,10 +5,13 @@ pub(crate) mod core;
 mod error;
 mod outgoing;
 mod publisher;
+mod publishing;
 mod request;
 mod room;
+mod subscribe;
 mod subscription;
 mod task;
+mod transaction;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -19,17 +22,20 @@ use std::task::Poll;
 use zaichik_engine::{
     Answer, Client as Machine, PublishOptions, PublishReceipt, RequestError, RequestId, Timestamp,
 };
-use zaichik_proto::{AckLevel, Refusal, TopicOptions, TopicStatus};
+use zaichik_proto::{AckLevel, Refusal, Start, TopicOptions, TopicStatus};
 
 pub use builder::ClientBuilder;
 pub use error::ClientError;
 pub use outgoing::Outgoing;
 pub use publisher::Publisher;
-pub use subscription::{Delivery, Incoming, Subscribe, Subscription};
+pub use publishing::Publishing;
+pub use subscribe::Subscribe;
+pub use subscription::{Delivery, Incoming, Subscription};
+pub use transaction::Transaction;
 
 use self::core::Owner;
 use crate::runtime::Runtime;
-use request::Request;
+use request::{Reply, Request};
 
 /// A client of a broker; cheap to clone, every clone is the same client.
 ///
@@ -83,7 +89,8 @@ impl<R: Runtime> Client<R> {
 
     /// Publishes a message; ready when the broker has it in its log, or says no.
     ///
-    /// What the broker refuses for the moment is tried again until a deadline of 30 s. A future that is dropped
+    /// What the broker refuses for the moment is tried again until a deadline of 30 s, and what a broken connection
+    /// left unanswered is sent again on the next one: it is stored once (semantics P3, P4). A future that is dropped
     /// before it is ready takes nothing back: a message that is on its way is published once, and nobody is told.
     ///
     /// # Errors
@@ -126,6 +133,31 @@ impl<R: Runtime> Client<R> {
         Ok(receipt)
     }
 
+    /// Publishes a message at once and gives a handle that tells what becomes of it.
+    ///
+    /// Messages of one client are stored in the order in which they were published, whether or not their handles are
+    /// awaited.
+    ///
+    /// # Errors
+    /// [`RequestError::Full`] if as much is under way as the client allows: await some handles first. Otherwise as
+    /// for [`publish`](Self::publish), when nothing can be sent at all.
+    pub fn publish_nowait(
+        &self,
+        topic: &str,
+        message: impl Into<Outgoing>,
+    ) -> Result<Publishing, ClientError> {
+        let messages = [message.into()];
+        let reply = Reply::now(self.owner.core(), |machine, now| {
+            publish(machine, now, topic, &messages, PublishOptions::new())
+        })?;
+        Ok(Publishing::new(reply))
+    }
+
+    /// Several publishes and commits that happen together or not at all, to be put together and sent.
+    pub fn transaction(&self) -> Transaction {
+        Transaction::new(Arc::clone(&self.owner))
+    }
+
     /// Publishes a message without asking what becomes of it; ready when it is queued for sending.
     ///
     /// # Errors
@@ -150,6 +182,15 @@ impl<R: Runtime> Client<R> {
     /// Subscribes to a topic; to be configured and then awaited.
     pub fn subscribe(&self, topic: &str) -> Subscribe {
         Subscribe::new(Arc::clone(&self.owner), topic)
+    }
+
+    /// Moves the cursor of a durable subscription, whoever has it and whether or not anybody does (semantics D6).
+    ///
+    /// # Errors
+    /// [`ClientError::Request`] if there is no such topic or subscription, or for the reasons that any request has.
+    pub async fn seek(&self, topic: &str, name: &str, to: Start) -> Result<(), ClientError> {
+        self.ask(|machine, now| machine.seek_durable(now, topic, name, to)).await?;
+        Ok(())
     }
 
     /// Everything up to the message taken last is done, of whichever subscription it was (semantics A2); ready

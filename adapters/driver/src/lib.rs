@@ -22,7 +22,8 @@ mod spare;
 mod tasks;
 
 pub use client::{
-    Client, ClientBuilder, ClientError, Delivery, Incoming, Outgoing, Publisher, Subscribe, Subscription,
+    Client, ClientBuilder, ClientError, Delivery, Incoming, Outgoing, Publisher, Publishing, Subscribe,
+    Subscription, Transaction,
 };
 pub use clock::Clock;
 pub use embedded::{Embedded, ServerError, ServerHandle, default_config};
@@ -33,10 +34,11 @@ pub use runtime::{Io, Listener, Runtime, Timer};
 pub use server::Server;
 
 pub use zaichik_engine::{
-    BrokerConfig, ClientConfig, ConfigError, ErrorClass, LinkError, Message, MessageHeaders, PublishOptions,
-    PublishReceipt, RequestError, Stats, Timestamp, TopicSettings, Violation,
+    BatchReceipt, BrokerConfig, ClientConfig, ConfigError, DurableOptions, ErrorClass, LinkError, Message,
+    MessageHeaders, ProducerIdentity, PublishOptions, PublishReceipt, RequestError, Stats, Timestamp,
+    TopicSettings, Violation,
 };
 pub use zaichik_proto::{
-    AckLevel, CompactionMode, Duplicate, FaultCode, GapReason, Limits, NameError, Overflow, ProtocolError,
-    RecordError, Refusal, RefusalCode, Start, TopicOptions, TopicStatus,
+    AckLevel, CompactionMode, Duplicate, FaultCode, GapReason, Limits, NameError, OnConflict, Overflow,
+    ProtocolError, RecordError, Refusal, RefusalCode, Start, TopicOptions, TopicStatus,
 };

@@ -1,4 +1,5 @@
-//! What happens when nobody asks: memory of dead records and keys is freed, and a stopping broker says so.
+//! What happens when nobody asks: memory of dead records, keys and silent producers is freed, and a stopping broker
+//! says so.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,7 +10,7 @@ use crate::effects::{Effects, Turn};
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::time::Timestamp;
 
-/// Topics and subscriptions that one call looks at, and sessions that it tells of a stop, at most of each.
+/// Topics, subscriptions and producers that one call looks at, and sessions that it tells of a stop, at most of each.
 const STEPS_PER_CALL: usize = 64;
 
 /// Nobody asks, so nobody is exempt from being woken: an id that no session has.
@@ -76,8 +77,7 @@ impl Agenda {
     }
 
     /// Tells the caller if the next deadline moved nearer.
-    pub(super) fn rearm(&mut self, effects: &mut Effects) {
-        let next = self.next();
+    pub(super) fn rearm(&mut self, next: Option<Timestamp>, effects: &mut Effects) {
         if next.is_some_and(|next| self.told.is_none_or(|told| next < told)) {
             effects.rearm();
             self.told = next;
@@ -103,7 +103,7 @@ impl Broker {
         if self.agenda.announce.is_some() || released || !self.rings.is_empty(self.woken) {
             return Some(self.now);
         }
-        self.agenda.next()
+        self.next_deadline()
     }
 
     /// Does what is due, in bounded steps. An early or repeated call changes nothing.
@@ -127,12 +127,13 @@ impl Broker {
             };
             self.subscription_due(now, key, due, effects);
         }
+        self.producers.forget_silent(now, STEPS_PER_CALL);
         self.retired.sweep();
         self.agenda.sweep_at = (!self.retired.is_empty()).then(|| now.plus_micros(SWEEP_EVERY));
         let _ = self.release_throttled(effects);
         let _ = self.hand_out_wakes(NOBODY, effects);
         // The caller asks for the next deadline anyway.
-        self.agenda.told = self.agenda.next();
+        self.agenda.told = self.next_deadline();
         match self.next_timeout() {
             Some(next) if next <= now => Turn::More,
             _ => Turn::Done,
@@ -154,6 +155,20 @@ impl Broker {
             subscription.resume();
             self.make_ready(key, NOBODY, effects);
         }
+    }
+
+    /// Tells the caller if the next deadline moved nearer.
+    pub(super) fn rearm(&mut self, effects: &mut Effects) {
+        if !self.retired.is_empty() {
+            self.agenda.schedule_sweep(self.now);
+        }
+        let next = self.next_deadline();
+        self.agenda.rearm(next, effects);
+    }
+
+    /// When something is due by its time.
+    fn next_deadline(&self) -> Option<Timestamp> {
+        self.agenda.next().into_iter().chain(self.producers.next_forget()).min()
     }
 
     /// Memory is short: what this topic's subscriptions have committed is freed now rather than later.

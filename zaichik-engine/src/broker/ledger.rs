@@ -9,6 +9,8 @@ pub struct Ledger {
     pub retired: u64,
     /// Subscriptions and their windows.
     pub subscriptions: u64,
+    /// Producers and the answers remembered for them.
+    pub producers: u64,
     /// Connections: what was received and not applied, and what waits to be sent.
     pub sessions: u64,
 }
@@ -20,6 +22,7 @@ impl Ledger {
         self.topics
             .saturating_add(self.retired)
             .saturating_add(self.subscriptions)
+            .saturating_add(self.producers)
             .saturating_add(self.sessions)
     }
 }

@@ -1,15 +1,16 @@
-//! Publishing (semantics P1, P2, T1).
+//! Publishing (semantics P1 to P3, T1).
 
-use zaichik_proto::{AckLevel, Duplicate, Publish, Refusal, RefusalCode};
+use zaichik_proto::{AckLevel, Duplicate, Producer, Publish, Refusal, RefusalCode};
 
 use super::Broker;
-use crate::effects::Effects;
+use super::producers::{Admission, Lists, Outcome, Stored};
+use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, TopicId};
 use crate::time::Timestamp;
 use crate::topic::{Accepted, Intake};
 
 /// Memory that a publish may cost beyond its records: the tail of the log may double.
-const APPEND_ROOM: usize = 64 << 10;
+pub(super) const APPEND_ROOM: usize = 64 << 10;
 
 /// When a publisher that found no memory should try again, in microseconds.
 const BUSY_RETRY_MICROS: u64 = 10_000;
@@ -23,10 +24,20 @@ pub(crate) struct Published<'a> {
     pub(crate) first_offset: Option<u64>,
     /// The records that were not appended.
     pub(crate) duplicates: &'a [Duplicate],
+    /// Whether it was answered from memory, because its producer sent it before.
+    pub(crate) is_repeat: bool,
+}
+
+impl Published<'_> {
+    /// Whether there is nothing to say but the offset.
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.first_offset.is_some() && self.duplicates.is_empty() && !self.created && !self.is_repeat
+    }
 }
 
 impl Broker {
-    /// Accepts all records of a publish in one step, or refuses it without effect.
+    /// Accepts all records of a publish in one step, or refuses it without effect; a producer's retry gets the
+    /// answer that was given before.
     ///
     /// `recent` is the topic that the connection published to last: it is most often the same.
     pub(crate) fn publish(
@@ -37,19 +48,99 @@ impl Broker {
         publish: &Publish<'_>,
         effects: &mut Effects,
     ) -> Result<Published<'_>, Refusal> {
-        if publish.producer.is_some() {
-            return Err(Refusal::new(RefusalCode::Unsupported));
+        let accepted = match &publish.producer {
+            None => self.accept_publish(now, session, recent, publish, 0, effects),
+            Some(producer) => match self.admit(now, producer)? {
+                Admission::Fresh => {
+                    let room = self.producer_room()?;
+                    let accepted = self.accept_publish(now, session, recent, publish, room, effects);
+                    self.remember_publish(now, producer, publish.records.len(), accepted);
+                    accepted
+                }
+                Admission::Repeat(stored) => return self.repeat_publish(stored),
+            },
+        };
+        let (created, first_offset) = accepted?;
+        Ok(Published { created, first_offset, duplicates: &self.duplicates, is_repeat: false })
+    }
+
+    /// What a producer's request is; the lists of a stored answer stand where new ones would.
+    pub(super) fn admit(&mut self, now: Timestamp, producer: &Producer) -> Result<Admission, Refusal> {
+        let lists = Lists {
+            duplicates: &mut self.duplicates,
+            results: &mut self.batch.results,
+            batch_duplicates: &mut self.batch.answered,
+        };
+        let admission = self.producers.admit(now, producer, lists)?;
+        if matches!(admission, Admission::Repeat(_)) {
+            self.stats.repeated = self.stats.repeated.saturating_add(1);
         }
+        Ok(admission)
+    }
+
+    /// Bytes that remembering an answer may cost, if there is memory for them.
+    pub(super) fn producer_room(&self) -> Result<usize, Refusal> {
+        let room = self.producers.room();
+        self.check_memory(room)?;
+        Ok(room)
+    }
+
+    /// A producer's request was handled: what is answered from here on when it comes again.
+    pub(super) fn remember(
+        &mut self,
+        now: Timestamp,
+        producer: &Producer,
+        outcome: Result<Outcome<'_>, Refusal>,
+    ) {
+        let outcome = match outcome {
+            Ok(outcome) => Some(outcome),
+            Err(refusal) if refusal.code.is_retryable() => None,
+            Err(refusal) => Some(Outcome::Refused(refusal)),
+        };
+        self.producers.remember(now, producer, outcome);
+    }
+
+    /// Refuses what the memory budget has no room for.
+    pub(super) fn check_memory(&self, more: usize) -> Result<(), Refusal> {
+        if self.ledger().total().saturating_add(more as u64) > self.config.memory_budget {
+            return Err(Refusal::with_value(RefusalCode::Busy, BUSY_RETRY_MICROS));
+        }
+        Ok(())
+    }
+
+    /// Whether that is the topic of this name.
+    pub(super) fn is_named(&self, id: TopicId, name: &[u8]) -> bool {
+        self.topics.get(id.index()).is_some_and(|topic| topic.name.as_bytes() == name)
+    }
+
+    /// A publish created its topic.
+    pub(super) fn note_created(&self, session: SessionId, id: TopicId, effects: &mut Effects) {
+        let name = self.topics.get(id.index()).map(|topic| &topic.name);
+        effects.note(|| Note { session, topic: name.cloned(), event: NoteEvent::TopicCreatedImplicitly });
+    }
+
+    /// Accepts a publish: whether it created its topic, and the offset of the first record appended. The duplicates
+    /// stand in `duplicates`. `room` is what the answer may cost.
+    fn accept_publish(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        recent: &mut Option<TopicId>,
+        publish: &Publish<'_>,
+        room: usize,
+        effects: &mut Effects,
+    ) -> Result<(bool, Option<u64>), Refusal> {
         if publish.ack == AckLevel::Durable {
             return Err(Refusal::new(RefusalCode::NotDurable));
         }
         if self.stops_at.is_some() {
             return Err(Refusal::new(RefusalCode::Draining));
         }
-        self.check_memory(publish.records.as_bytes().len().saturating_add(APPEND_ROOM))?;
+        let records = publish.records.as_bytes().len();
+        self.check_memory(records.saturating_add(APPEND_ROOM).saturating_add(room))?;
         let (id, created) = match recent.filter(|id| self.is_named(*id, publish.topic)) {
             Some(id) => (id, false),
-            None => self.topic_or_new(session, publish.topic, effects)?,
+            None => self.find_or_add_topic(publish.topic)?,
         };
         let Some(topic) = self.topics.get_mut(id.index()) else {
             return Err(Refusal::new(RefusalCode::UnknownTopic));
@@ -81,18 +172,37 @@ impl Broker {
         self.settle_topic(id);
         self.stats.records_accepted = self.stats.records_accepted.saturating_add(count);
         self.stats.duplicates = self.stats.duplicates.saturating_add(self.duplicates.len() as u64);
-        Ok(Published { created, first_offset, duplicates: &self.duplicates })
-    }
-
-    /// Refuses what the memory budget has no room for.
-    pub(super) fn check_memory(&self, more: usize) -> Result<(), Refusal> {
-        if self.ledger().total().saturating_add(more as u64) > self.config.memory_budget {
-            return Err(Refusal::with_value(RefusalCode::Busy, BUSY_RETRY_MICROS));
+        if created {
+            self.note_created(session, id, effects);
         }
-        Ok(())
+        Ok((created, first_offset))
     }
 
-    fn is_named(&self, id: TopicId, name: &[u8]) -> bool {
-        self.topics.get(id.index()).is_some_and(|topic| topic.name.as_bytes() == name)
+    fn remember_publish(
+        &mut self,
+        now: Timestamp,
+        producer: &Producer,
+        records: u32,
+        accepted: Result<(bool, Option<u64>), Refusal>,
+    ) {
+        let duplicates = core::mem::take(&mut self.duplicates);
+        let outcome = accepted.map(|(created, first_offset)| {
+            let duplicates = &duplicates[..];
+            Outcome::Published { created, first_offset, records, duplicates }
+        });
+        self.remember(now, producer, outcome);
+        self.duplicates = duplicates;
+    }
+
+    fn repeat_publish(&self, stored: Stored) -> Result<Published<'_>, Refusal> {
+        match stored {
+            Stored::Published { created, first_offset } => {
+                Ok(Published { created, first_offset, duplicates: &self.duplicates, is_repeat: true })
+            }
+            // It may have been an operation of a batch.
+            Stored::Refused(refusal) => Err(Refusal { operation: 0, ..refusal }),
+            // A batch's answer would not answer a publish.
+            Stored::Batched | Stored::Lost => Err(Refusal::new(RefusalCode::SequenceTooOld)),
+        }
     }
 }

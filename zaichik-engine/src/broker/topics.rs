@@ -94,15 +94,20 @@ impl Broker {
         name: &[u8],
         effects: &mut Effects,
     ) -> Result<(TopicId, bool), Refusal> {
-        let name = topic_name(name)?;
-        if let Some(id) = self.find_topic(name.as_str()) {
-            return Ok((id, false));
+        let (id, created) = self.find_or_add_topic(name)?;
+        if created {
+            self.note_created(session, id, effects);
         }
-        let id = self.add_topic(name.as_str(), self.config.topic_defaults)?;
-        let topic = name.as_str();
-        let event = NoteEvent::TopicCreatedImplicitly;
-        effects.note(|| Note { session, topic: Some(Arc::from(topic)), event });
-        Ok((id, true))
+        Ok((id, created))
+    }
+
+    /// The same, but nobody is told: what created the topic may still be refused.
+    pub(super) fn find_or_add_topic(&mut self, name: &[u8]) -> Result<(TopicId, bool), Refusal> {
+        let name = topic_name(name)?;
+        match self.find_topic(name.as_str()) {
+            Some(id) => Ok((id, false)),
+            None => Ok((self.add_topic(name.as_str(), self.config.topic_defaults)?, true)),
+        }
     }
 
     /// Takes back the topic that was created last: the request that created it was refused.

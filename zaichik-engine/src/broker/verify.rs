@@ -36,10 +36,12 @@ impl Broker {
         {
             return Err(Inconsistent::Count { name, found, expected });
         }
+        let producers = self.producers.recount().ok_or(Inconsistent::Producers)?;
         let recounted = Ledger {
             topics: sum(self.topics.iter().map(topics::footprint)),
             retired: self.retired.charged() as u64,
             subscriptions: sum(self.subscriptions.iter().map(|(_, subscription)| subscription.footprint())),
+            producers: producers as u64,
             sessions: sum(self.sessions.iter().map(|(_, attachment)| attachment.footprint())),
         };
         if recounted != self.ledger() {
@@ -69,6 +71,9 @@ pub enum Inconsistent {
         /// Its client's number for it.
         number: u32,
     },
+    /// The producers: their order, their table, or what is remembered for one of them.
+    #[error("the producers contradict themselves")]
+    Producers,
     /// Two tables that hold the same things hold different numbers of them.
     #[error("{found} in {name}, but {expected} subscriptions")]
     Count {

@@ -34,6 +34,8 @@ pub enum Answer {
     Altered,
     /// Answers a publish that asked for an answer.
     Published(PublishReceipt),
+    /// Answers a batch: all of its operations took effect.
+    Batched(BatchReceipt),
     /// A publish with [`AckLevel::None`](zaichik_proto::AckLevel::None) is on its way; nothing more will be heard.
     Queued,
     /// Answers `subscribe`.
@@ -47,6 +49,11 @@ pub enum Answer {
     Committed {
         /// The first offset that is not committed.
         cursor: u64,
+    },
+    /// Answers `nack`, `seek` and `seek_durable`.
+    Rewound {
+        /// How often deliveries of the subscription were set back; as the client knows it if the connection broke.
+        rewind: u32,
     },
     /// Answers `ping`.
     Pong,
@@ -103,6 +110,14 @@ impl PublishReceipt {
         };
         ascending && within && offsets
     }
+}
+
+/// Where the records of a batch are (semantics X).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BatchReceipt {
+    /// One receipt for each publish of the batch, in order; commits have none.
+    pub publishes: Vec<PublishReceipt>,
 }
 
 /// Where a subscription began (semantics R3).

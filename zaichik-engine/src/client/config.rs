@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use zaichik_proto::{AckLevel, Start};
+use zaichik_proto::{AckLevel, OnConflict, Start};
 
 /// How a [`Client`](super::Client) behaves.
 ///
@@ -17,6 +17,9 @@ pub struct ClientConfig {
     pub token: Vec<u8>,
     /// Where the jitter of delays starts; any number, best a random one for each client.
     pub jitter_seed: u64,
+    /// Who publishes: with it what is sent again after a broken connection is stored once (semantics P3, P4).
+    /// Default `None`: then publishes whose answer a broken connection took are reported as unknown.
+    pub producer: Option<ProducerIdentity>,
     /// Whether a broken connection is opened again. Default true.
     pub reconnect: bool,
     /// Whether the first connection is retried too, as if it had been open before. Default false: a wrong address
@@ -28,8 +31,12 @@ pub struct ClientConfig {
     pub reconnect_max: Duration,
     /// How long the broker may take to say Welcome. Default 5 s.
     pub handshake_timeout: Duration,
-    /// How long topic requests, answered commits and pings may take. Default 30 s.
+    /// How long topic requests, answered commits, nacks, seeks and pings may take. Default 30 s.
     pub request_timeout: Duration,
+    /// How long after the broker was last heard publishes and batches that it may have applied are still sent again;
+    /// then they are reported as unknown. Keep it below the time that the broker remembers a producer (10 min).
+    /// Default 9 min.
+    pub resend_timeout: Duration,
     /// How long [`Client::close`](super::Client::close) waits for what is unanswered. Default 10 s.
     pub drain_timeout: Duration,
     /// Most requests unanswered, with the answers that were not polled yet; at least 1, at most 65,536.
@@ -56,12 +63,14 @@ impl ClientConfig {
             name: String::new(),
             token: Vec::new(),
             jitter_seed,
+            producer: None,
             reconnect: true,
             retry_first_connect: false,
             reconnect_min: Duration::from_millis(50),
             reconnect_max: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),
+            resend_timeout: Duration::from_mins(9),
             drain_timeout: Duration::from_secs(10),
             max_in_flight: 1_024,
             max_in_flight_bytes: 8 << 20,
@@ -84,7 +93,44 @@ impl fmt::Debug for ClientConfig {
     }
 }
 
-/// How a publish is to be answered.
+/// Under which name a client numbers its publishes and batches (semantics P3).
+///
+/// Whoever else uses the same id and epoch at the same time breaks the promise that it gives: draw a random id for
+/// each client, or keep one and raise the epoch with each new owner, which fences the older ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProducerIdentity {
+    /// Unique among the producers of the broker.
+    pub id: u128,
+    /// Which owner of the id this is; a higher one fences the lower. Default 1.
+    pub epoch: u32,
+    /// The number of the first request. Default 0.
+    pub first_sequence: u64,
+}
+
+impl ProducerIdentity {
+    /// The first owner of an id.
+    #[must_use]
+    pub const fn new(id: u128) -> Self {
+        Self { id, epoch: 1, first_sequence: 0 }
+    }
+
+    /// Which owner of the id this is.
+    #[must_use]
+    pub const fn epoch(mut self, epoch: u32) -> Self {
+        self.epoch = epoch;
+        self
+    }
+
+    /// The number of the first request.
+    #[must_use]
+    pub const fn first_sequence(mut self, sequence: u64) -> Self {
+        self.first_sequence = sequence;
+        self
+    }
+}
+
+/// How a publish or a batch is to be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PublishOptions {
@@ -122,23 +168,36 @@ impl Default for PublishOptions {
     }
 }
 
-/// Where a subscription begins and how much of it may be uncommitted (semantics R3, A1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a subscription begins, how much of it may be uncommitted, and what outlives it (semantics R3, A1, A6, D).
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscribeOptions {
-    /// Where it begins. Default [`Start::Earliest`].
+    /// Where it begins; a durable one that exists goes on at its cursor instead. Default [`Start::Earliest`].
     pub start: Start,
     /// Most messages delivered and not committed; 0 turns commits off. Default 1.
     pub window: u32,
     /// The same in bytes; 0 for the broker's limit, the default.
     pub window_bytes: u32,
+    /// Makes the cursor outlive the client. Default `None`.
+    pub durable: Option<DurableOptions>,
+    /// Failures of one message after which it goes to the dead-letter topic; 0 for no limit, the default.
+    pub max_attempts: u32,
+    /// The topic that such a message goes to; empty for none, the default: it is delivered again for ever.
+    pub dead_letter: String,
 }
 
 impl SubscribeOptions {
     /// The defaults.
     #[must_use]
     pub const fn new() -> Self {
-        Self { start: Start::Earliest, window: 1, window_bytes: 0 }
+        Self {
+            start: Start::Earliest,
+            window: 1,
+            window_bytes: 0,
+            durable: None,
+            max_attempts: 0,
+            dead_letter: String::new(),
+        }
     }
 
     /// Where it begins.
@@ -161,10 +220,67 @@ impl SubscribeOptions {
         self.window_bytes = bytes;
         self
     }
+
+    /// Makes the cursor outlive the client.
+    #[must_use]
+    pub fn durable(mut self, durable: DurableOptions) -> Self {
+        self.durable = Some(durable);
+        self
+    }
+
+    /// Sends a message there that failed so often, above 0 times.
+    #[must_use]
+    pub fn dead_letter(mut self, max_attempts: u32, topic: impl Into<String>) -> Self {
+        (self.max_attempts, self.dead_letter) = (max_attempts, topic.into());
+        self
+    }
 }
 
 impl Default for SubscribeOptions {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// A cursor that outlives its client, named within its topic (semantics D).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DurableOptions {
+    /// Its name, 1 to 255 bytes.
+    pub name: String,
+    /// What to do when another connection holds it. Default [`OnConflict::TakeOver`].
+    ///
+    /// A client that comes back after its own broken connection never asks: it held it last, or is fenced.
+    pub on_conflict: OnConflict,
+    /// How long it is kept while nobody holds it; [`Duration::MAX`] for ever, zero for the broker's default (24 h),
+    /// which is the default.
+    pub inactive_ttl: Duration,
+}
+
+impl DurableOptions {
+    /// The defaults, under that name.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), on_conflict: OnConflict::TakeOver, inactive_ttl: Duration::ZERO }
+    }
+
+    /// What to do when another connection holds it.
+    #[must_use]
+    pub fn on_conflict(mut self, on_conflict: OnConflict) -> Self {
+        self.on_conflict = on_conflict;
+        self
+    }
+
+    /// How long it is kept while nobody holds it.
+    #[must_use]
+    pub fn inactive_ttl(mut self, ttl: Duration) -> Self {
+        self.inactive_ttl = ttl;
+        self
+    }
+}
+
+impl<T: Into<String>> From<T> for DurableOptions {
+    fn from(name: T) -> Self {
+        Self::new(name)
     }
 }

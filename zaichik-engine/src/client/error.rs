@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use thiserror::Error;
-use zaichik_proto::{FaultCode, NameError, ProtocolError, RecordError, Refusal};
+use zaichik_proto::{FaultCode, NameError, ProtocolError, RecordError, Refusal, RefusalCode};
 
 use super::answer::SubscriptionId;
 
@@ -33,6 +33,15 @@ pub enum RequestError {
     /// The topic's name breaks a rule. Nothing was sent.
     #[error("the topic's name is invalid: {0}")]
     InvalidTopic(#[source] NameError),
+    /// The dead-letter topic's name breaks a rule. Nothing was sent.
+    #[error("the dead-letter topic's name is invalid: {0}")]
+    InvalidDeadLetter(#[source] NameError),
+    /// The name of a durable subscription is empty or longer than 255 bytes. Nothing was sent.
+    #[error("a durable subscription's name of {got} bytes is invalid; use 1 to 255")]
+    InvalidDurableName {
+        /// Its length in bytes.
+        got: usize,
+    },
     /// A publish without records. Nothing was sent.
     #[error("a publish needs at least one record")]
     NoRecords,
@@ -61,6 +70,24 @@ pub enum RequestError {
         /// What the request has.
         got: usize,
     },
+    /// More operations in one batch than [`Batch::MAX_OPERATIONS`](super::Batch::MAX_OPERATIONS). Nothing was sent.
+    #[error("a batch takes at most {limit} operations; split it")]
+    BatchTooLong {
+        /// The limit.
+        limit: usize,
+    },
+    /// A batch that asked for no answer. Nothing was sent.
+    #[error("a batch is always answered; ask for the acknowledgement level accepted or durable")]
+    BatchUnanswered,
+    /// One operation of a batch can't be done as it is. Nothing was sent.
+    #[error("operation {operation} of the batch: {error}")]
+    InBatch {
+        /// Which operation, from 0.
+        operation: usize,
+        /// What is wrong with it.
+        #[source]
+        error: Box<Self>,
+    },
     /// The window of a subscription, in messages or in bytes, is above the broker's limit. Nothing was sent.
     #[error("a window of {got} is above the broker's limit of {limit}; ask for less")]
     WindowTooLarge {
@@ -81,16 +108,40 @@ pub enum RequestError {
     /// No message of a subscription with a window was taken yet. Nothing was sent.
     #[error("no message was taken yet, so there is nothing to commit")]
     NothingToCommit,
-    /// The broker refused the request, or would have to; the connection lives on.
-    #[error("topic {topic:?}: {refusal}")]
+    /// The broker refused the request, or would have to: it had no effect, and the connection lives on.
+    #[error("{}topic {topic:?}: {refusal}", operation_of(refusal))]
     Refused {
-        /// The topic that the request was about.
+        /// The topic that the request, or the operation of a batch that `refusal` names, was about.
         topic: Arc<str>,
         /// Why.
         #[source]
         refusal: Refusal,
     },
-    /// No answer came in time, or the connection broke: the request may have taken effect, or not.
+    /// A publish or batch waited behind an earlier one that the broker refused for the moment, until its own deadline.
+    /// It had no effect.
+    #[error(
+        "topic {topic:?}: nothing was published, because an earlier publish of this client was refused until the deadline ({refusal}); try again"
+    )]
+    HeldBack {
+        /// The topic that the request was about.
+        topic: Arc<str>,
+        /// Why the earlier one was refused.
+        #[source]
+        refusal: Refusal,
+    },
+    /// The connection broke before the batch took effect: nothing of it happened, and what it would have committed
+    /// is delivered again.
+    #[error(
+        "topic {topic:?}: the connection broke before the transaction was applied, so nothing of it happened; its messages come again"
+    )]
+    NotApplied {
+        /// The topic of the batch's first operation, or of the one that can't be done any more.
+        topic: Arc<str>,
+    },
+    /// The producer has used every sequence number. Nothing was sent.
+    #[error("the producer's sequence numbers are used up; open a client with a higher epoch")]
+    SequencesExhausted,
+    /// No answer came in time, or the connection broke: the request may have taken effect, once, or not.
     #[error(
         "topic {topic:?}: no answer came, so whether the broker took the request is unknown; look before asking again"
     )]
@@ -98,7 +149,7 @@ pub enum RequestError {
         /// The topic that the request was about.
         topic: Arc<str>,
     },
-    /// The deadline passed while there was no connection to send the request on. Nothing was sent.
+    /// The deadline passed while there was no connection to send the request on, or no room in it. Nothing was sent.
     #[error("topic {topic:?}: there was no connection until the deadline, so nothing was sent; try again")]
     NotSent {
         /// The topic that the request was about; empty for a ping.
@@ -117,21 +168,41 @@ impl RequestError {
     #[must_use]
     pub const fn class(&self) -> ErrorClass {
         match self {
-            Self::Full | Self::NotSent { .. } | Self::Disconnected { .. } => ErrorClass::Retryable,
+            Self::Full
+            | Self::NotSent { .. }
+            | Self::Disconnected { .. }
+            | Self::HeldBack { .. }
+            | Self::NotApplied { .. } => ErrorClass::Retryable,
             Self::Refused { refusal, .. } if refusal.code.is_retryable() => ErrorClass::Retryable,
+            Self::Refused { refusal, .. } if matches!(refusal.code, RefusalCode::ProducerFenced) => {
+                ErrorClass::Fatal
+            }
             Self::InvalidTopic(_)
+            | Self::InvalidDeadLetter(_)
+            | Self::InvalidDurableName { .. }
             | Self::NoRecords
             | Self::BadRecord { .. }
             | Self::TooLarge { .. }
             | Self::TooManyRecords { .. }
+            | Self::BatchTooLong { .. }
+            | Self::BatchUnanswered
+            | Self::InBatch { .. }
             | Self::WindowTooLarge { .. }
             | Self::TooManySubscriptions { .. }
             | Self::NoSubscription(_)
             | Self::NothingToCommit
             | Self::Refused { .. } => ErrorClass::Refused,
             Self::Unknown { .. } => ErrorClass::Unknown,
-            Self::Closed => ErrorClass::Fatal,
+            Self::Closed | Self::SequencesExhausted => ErrorClass::Fatal,
         }
+    }
+}
+
+/// Names the operation of a batch that was refused; the first one goes without, as all other requests do.
+fn operation_of(refusal: &Refusal) -> String {
+    match refusal.operation {
+        0 => String::new(),
+        operation => format!("operation {operation} of the batch, "),
     }
 }
 
@@ -213,7 +284,7 @@ pub enum Violation {
         /// The request's id on the wire.
         request: u32,
     },
-    /// A publish's answer whose offsets or duplicates contradict the publish.
+    /// The answer to a publish or batch whose offsets or duplicates contradict the request.
     #[error("its answer to publish {request} does not fit the records sent")]
     Offsets {
         /// The request's id on the wire.

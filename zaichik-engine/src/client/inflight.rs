@@ -1,15 +1,19 @@
 //! Requests between the application's call and the answer to it, bounded in number and bytes.
 
+use core::mem;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use slab::Slab;
-use zaichik_proto::{Limits, Refusal};
+use zaichik_proto::{HEADER_LEN, Refusal, Start};
 
 use super::answer::{Answer, RequestId, SubscriptionId};
 use super::backoff::Backoff;
+use super::batch::Entry;
 use super::error::RequestError;
+use super::producer::Producer;
+use super::size::Size;
 use crate::time::Timestamp;
 
 /// How many low bits of a request's id on the wire name its slot, counted from 1; the others tell a slot's uses apart.
@@ -22,6 +26,15 @@ pub(super) const QUIET: u32 = u32::MAX;
 /// Most subscriptions, so that they and [`ClientConfig::MAX_IN_FLIGHT`](super::ClientConfig::MAX_IN_FLIGHT) fit the slots.
 pub(super) const MAX_SUBSCRIPTIONS: u32 = 1 << 18;
 
+/// Where a producer's number stands in a Publish or Batch frame: behind request, count, ack, the flag, id and epoch.
+const SEQUENCE_AT: usize = HEADER_LEN + 4 + 4 + 1 + 1 + 16 + 4;
+const SEQUENCE_LEN: usize = 8;
+
+/// The place of requests that go out before all others.
+const FIRST: u64 = 0;
+/// The place of numbered requests that go out again: before all that were never sent.
+const AGAIN: u64 = 1;
+
 /// A request whose answer is not known yet.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -30,11 +43,19 @@ pub(super) struct Request {
     pub(super) id: Option<RequestId>,
     /// In which order requests were made.
     order: u64,
+    /// Where it stands among those that wait for the connection.
+    place: u64,
     pub(super) topic: Arc<str>,
     pub(super) kind: Kind,
     pub(super) phase: Phase,
     /// The whole frame, kept until it can't be sent any more.
     frame: Bytes,
+    /// Its producer's number, while the broker has it or may have it (semantics P3).
+    sequence: Option<u64>,
+    /// Whether it left on a connection that is gone, and nothing told since that it was not applied.
+    pub(super) may_be_applied: bool,
+    /// What a batch consists of.
+    entries: Option<Arc<[Entry]>>,
     /// When the request is to be looked at; [`Timestamp::MAX`] for never.
     timer: Timestamp,
     /// When the application stops waiting.
@@ -48,11 +69,15 @@ pub(super) enum Kind {
     Publish(PublishState),
     /// A publish that wants no answer; it is forgotten when it is written.
     PublishQuiet(Size),
+    Batch(PublishState),
     Subscribe(SubscriptionId),
     /// After a reconnect, for a subscription that was active.
     Resubscribe(SubscriptionId, Backoff),
     Unsubscribe(SubscriptionId),
     Commit(SubscriptionId, u64),
+    Nack(SubscriptionId, u64),
+    Seek(SubscriptionId, Start),
+    SeekDurable,
     Ping,
 }
 
@@ -64,19 +89,9 @@ pub(super) struct PublishState {
     pub(super) refusal: Option<Refusal>,
 }
 
-/// What the broker's limits bound in a publish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size {
-    pub(super) records: u32,
-    /// Bytes of the largest message.
-    pub(super) message: usize,
-    /// Bytes of the frame's body.
-    pub(super) frame: usize,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Waits for the connection.
+    /// Waits for the connection, or for its producer's turn.
     Unsent,
     /// Written to the output; the frame's last byte is the one before `end` of all bytes ever sent.
     Sent { end: u64 },
@@ -84,15 +99,24 @@ pub(super) enum Phase {
     Retry,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Inflight {
     slots: Slab<Request>,
     uses: u32,
     made: u64,
-    /// In the order to send; may name requests that are gone.
+    /// Places given out to those that wait for the connection.
+    places: u64,
+    /// Requests without a number, in the order to send; may name requests that are gone.
     unsent: VecDeque<u32>,
+    /// The same for numbered requests that were never sent.
+    unnumbered: VecDeque<u32>,
     unsent_count: usize,
     unsent_bytes: usize,
+    /// Unsent ones that nobody waits for, and that are kept for their number's sake.
+    abandoned: usize,
+    /// Requests that may have been applied on a connection that is gone.
+    uncertain: usize,
+    pub(super) producer: Producer,
     /// Acknowledged publishes in the order sent, which is the order of their answers (semantics P1).
     publishes: VecDeque<u32>,
     timers: BTreeSet<(Timestamp, u32)>,
@@ -104,25 +128,29 @@ pub(super) struct Inflight {
     answers: VecDeque<(RequestId, Result<Answer, RequestError>)>,
 }
 
-impl Size {
-    pub(super) const fn check(&self, limits: &Limits) -> Result<(), RequestError> {
-        if self.records > limits.max_records {
-            return Err(RequestError::TooManyRecords {
-                limit: limits.max_records,
-                got: self.records as usize,
-            });
-        }
-        if self.message > limits.max_message as usize {
-            return Err(RequestError::TooLarge { limit: limits.max_message as usize, got: self.message });
-        }
-        if self.frame > limits.max_frame as usize {
-            return Err(RequestError::TooLarge { limit: limits.max_frame as usize, got: self.frame });
-        }
-        Ok(())
-    }
-}
-
 impl Inflight {
+    pub(super) fn new(producer: Producer) -> Self {
+        Self {
+            slots: Slab::new(),
+            uses: 0,
+            made: 0,
+            places: AGAIN,
+            unsent: VecDeque::new(),
+            unnumbered: VecDeque::new(),
+            unsent_count: 0,
+            unsent_bytes: 0,
+            abandoned: 0,
+            uncertain: 0,
+            producer,
+            publishes: VecDeque::new(),
+            timers: BTreeSet::new(),
+            kept_bytes: 0,
+            awaited: 0,
+            internal: 0,
+            answers: VecDeque::new(),
+        }
+    }
+
     /// Queues a request; `encode` gets its id on the wire and makes the frame.
     pub(super) fn insert(
         &mut self,
@@ -146,10 +174,14 @@ impl Inflight {
             wire,
             id: is_awaited.then_some(id),
             order: self.made,
+            place: FIRST,
             topic,
             kind,
             phase: Phase::Retry,
             frame,
+            sequence: None,
+            may_be_applied: false,
+            entries: None,
             timer: Timestamp::MAX,
             deadline,
         });
@@ -170,8 +202,7 @@ impl Inflight {
     }
 
     pub(super) fn get(&self, wire: u32) -> Option<&Request> {
-        let request = self.slots.get(slot(wire)?)?;
-        (request.wire == wire).then_some(request)
+        get(&self.slots, wire)
     }
 
     /// Whether a request is on its way or with the broker.
@@ -192,18 +223,22 @@ impl Inflight {
         self.remove(wire);
     }
 
-    /// Gives the application its answer, but remembers that the broker's is still to come.
+    /// Gives the application its answer, but remembers that the broker's is still to come; a request that may have to
+    /// be sent again keeps its frame for that.
     pub(super) fn answer_early(&mut self, wire: u32, result: Result<Answer, RequestError>) {
         self.set_timer(wire, Timestamp::MAX);
+        let is_numbered = self.is_numbered(wire);
         let Some(request) = self.get_mut(wire) else {
             return;
         };
-        let frame = core::mem::take(&mut request.frame);
+        let is_unsent = request.phase == Phase::Unsent;
+        let dropped = if is_numbered { Bytes::new() } else { mem::take(&mut request.frame) };
         if let Some(id) = request.id.take() {
             self.awaited = self.awaited.saturating_sub(1);
+            self.abandoned = self.abandoned.saturating_add(usize::from(is_unsent));
             self.answers.push_back((id, result));
         }
-        self.kept_bytes = self.kept_bytes.saturating_sub(frame.len());
+        self.kept_bytes = self.kept_bytes.saturating_sub(dropped.len());
     }
 
     pub(super) fn remove(&mut self, wire: u32) {
@@ -215,6 +250,7 @@ impl Inflight {
         if let Some(request) = self.slots.try_remove(slot) {
             self.kept_bytes = self.kept_bytes.saturating_sub(request.frame.len());
             self.awaited = self.awaited.saturating_sub(usize::from(request.id.is_some()));
+            self.uncertain = self.uncertain.saturating_sub(usize::from(request.may_be_applied));
             let is_internal = matches!(request.kind, Kind::Resubscribe(..));
             self.internal = self.internal.saturating_sub(usize::from(is_internal));
         }
@@ -222,56 +258,141 @@ impl Inflight {
 
     /// Puts a request behind all others that wait for the connection.
     pub(super) fn requeue(&mut self, wire: u32) {
-        let Some(request) = self.get_mut(wire) else {
-            return;
-        };
-        if request.phase == Phase::Unsent {
-            return;
+        let is_numbered = self.is_numbered(wire);
+        let place = self.places.saturating_add(1);
+        if self.wait(wire, place).is_some() {
+            self.places = place;
+            let queue = if is_numbered { &mut self.unnumbered } else { &mut self.unsent };
+            queue.push_back(wire);
         }
-        request.phase = Phase::Unsent;
-        let len = request.frame.len();
-        self.unsent_count = self.unsent_count.saturating_add(1);
-        self.unsent_bytes = self.unsent_bytes.saturating_add(len);
-        self.unsent.push_back(wire);
+    }
+
+    /// Puts a numbered request that was sent before among those that go out again, in the order made.
+    pub(super) fn put_back(&mut self, wire: u32) {
+        if let Some(order) = self.wait(wire, AGAIN) {
+            self.producer.put_back(order, wire);
+        }
     }
 
     /// Puts requests before all others that wait for the connection.
     pub(super) fn send_first(&mut self, wires: &[u32]) {
         for wire in wires.iter().rev() {
-            self.unsent.push_front(*wire);
+            if let Some(request) = self.get_mut(*wire) {
+                request.place = FIRST;
+                self.unsent.push_front(*wire);
+            }
         }
         // Each of them stands further back too, where it will be skipped: its phase is no longer Unsent then.
     }
 
     /// The request to send next.
-    pub(super) fn first_unsent(&mut self) -> Option<&Request> {
-        while let Some(wire) = self.unsent.front().copied() {
-            if self.get(wire).is_some_and(|request| request.phase == Phase::Unsent) {
-                return self.get(wire);
+    pub(super) fn first_unsent(&mut self, now: Timestamp) -> Option<&Request> {
+        let slots = &self.slots;
+        let is_waiting = |wire: &u32| get(slots, *wire).is_some_and(|request| request.phase == Phase::Unsent);
+        for queue in [&mut self.unsent, &mut self.unnumbered] {
+            while queue.front().is_some_and(|wire| !is_waiting(wire)) {
+                queue.pop_front();
             }
-            self.unsent.pop_front();
         }
-        None
+        let numbered = self.producer.first_returned().or_else(|| self.unnumbered.front().copied());
+        let numbered = numbered.filter(|_| self.producer.may_send(now));
+        let place = |wire: &u32| self.get(*wire).map(|request| request.place);
+        let first = self.unsent.front().copied().into_iter().chain(numbered).min_by_key(place)?;
+        self.get(first)
+    }
+
+    /// Gives a request that is about to be written its number, if it is to have one.
+    pub(super) fn assign(&mut self, wire: u32) -> Result<(), RequestError> {
+        let needs_one =
+            self.is_numbered(wire) && self.get(wire).is_some_and(|request| request.sequence.is_none());
+        if needs_one {
+            let sequence = self.producer.assign().ok_or(RequestError::SequencesExhausted)?;
+            if let Some(request) = self.get_mut(wire) {
+                request.sequence = Some(sequence);
+            }
+        }
+        Ok(())
     }
 
     /// The request was written, up to byte `end` of all bytes ever sent.
     pub(super) fn sent(&mut self, wire: u32, end: u64) {
         self.leave_unsent(wire);
+        let is_numbered = self.is_numbered(wire);
         let Some(request) = self.get_mut(wire) else {
             return;
         };
         request.phase = Phase::Sent { end };
-        match request.kind {
+        let kind = request.kind;
+        if is_numbered {
+            self.producer.sent(wire);
+        }
+        match kind {
             Kind::Publish(_) => self.publishes.push_back(wire),
             Kind::PublishQuiet(_) => self.remove(wire),
             Kind::CreateTopic
             | Kind::AlterTopic
+            | Kind::Batch(_)
             | Kind::Subscribe(_)
             | Kind::Resubscribe(..)
             | Kind::Unsubscribe(_)
             | Kind::Commit(..)
+            | Kind::Nack(..)
+            | Kind::Seek(..)
+            | Kind::SeekDurable
             | Kind::Ping => {}
         }
+    }
+
+    /// Whether the request is one that its producer numbers.
+    pub(super) fn is_numbered(&self, wire: u32) -> bool {
+        let kind = self.get(wire).map(|request| request.kind);
+        self.producer.identity().is_some() && matches!(kind, Some(Kind::Publish(_) | Kind::Batch(_)))
+    }
+
+    /// The number of a request that the broker has or may have.
+    pub(super) fn sequence(&self, wire: u32) -> Option<u64> {
+        self.get(wire)?.sequence
+    }
+
+    /// The broker did not apply the request, and will not: its number is free.
+    pub(super) fn not_applied(&mut self, wire: u32) {
+        if let Some(request) = self.get_mut(wire) {
+            request.sequence = None;
+            let was_uncertain = mem::take(&mut request.may_be_applied);
+            self.uncertain = self.uncertain.saturating_sub(usize::from(was_uncertain));
+        }
+    }
+
+    /// Requests that may have been applied on a connection that is gone, in the order made.
+    pub(super) fn uncertain(&self) -> Vec<u32> {
+        if self.uncertain == 0 {
+            return Vec::new();
+        }
+        let uncertain =
+            self.slots.iter().map(|(_, request)| request).filter(|request| request.may_be_applied);
+        let mut uncertain: Vec<_> = uncertain.map(|request| (request.order, request.wire)).collect();
+        uncertain.sort_unstable();
+        uncertain.into_iter().map(|(_, wire)| wire).collect()
+    }
+
+    pub(super) const fn has_uncertain(&self) -> bool {
+        self.uncertain > 0
+    }
+
+    pub(super) fn set_entries(&mut self, wire: u32, entries: Arc<[Entry]>) {
+        if let Some(request) = self.get_mut(wire) {
+            request.entries = Some(entries);
+        }
+    }
+
+    /// What a batch consists of.
+    pub(super) fn entries(&self, wire: u32) -> Option<Arc<[Entry]>> {
+        self.get(wire)?.entries.clone()
+    }
+
+    /// The same, if the batch commits what was delivered on a connection that is gone.
+    pub(super) fn lost_entries(&self, wire: u32) -> Option<Arc<[Entry]>> {
+        self.entries(wire).filter(|_| self.get(wire).is_some_and(|request| request.may_be_applied))
     }
 
     /// The publish whose answer must come next.
@@ -309,7 +430,7 @@ impl Inflight {
         let Some(request) = self.get_mut(wire) else {
             return;
         };
-        let before = core::mem::replace(&mut request.timer, at);
+        let before = mem::replace(&mut request.timer, at);
         if before < Timestamp::MAX {
             self.timers.remove(&(before, wire));
         }
@@ -318,20 +439,35 @@ impl Inflight {
         }
     }
 
-    /// The connection is gone: takes every request out of the queues, and returns them in the order made with
-    /// the phase that each was in. Each is then to be answered, removed, queued again or left to its timer.
-    pub(super) fn link_lost(&mut self) -> Vec<(u32, Phase)> {
+    /// The connection is gone, and of its bytes only those before `taken` left: takes every request out of the queues.
+    ///
+    /// Returns them in the order made, with the phase that each was in. Each is then to be answered, removed, queued
+    /// again or left to its timer.
+    pub(super) fn link_lost(&mut self, taken: u64) -> Vec<(u32, Phase)> {
         self.publishes.clear();
         self.unsent.clear();
-        (self.unsent_count, self.unsent_bytes) = (0, 0);
-        let mut all: Vec<_> = self
-            .slots
-            .iter_mut()
-            .map(|(_, request)| {
-                let phase = core::mem::replace(&mut request.phase, Phase::Retry);
-                (request.order, request.wire, phase)
-            })
-            .collect();
+        self.unnumbered.clear();
+        (self.unsent_count, self.unsent_bytes, self.abandoned, self.uncertain) = (0, 0, 0, 0);
+        // Behind one that came back unapplied nothing is applied.
+        let is_holding = self.producer.held_by().is_some();
+        let mut given_back = None;
+        let mut all = Vec::with_capacity(self.slots.len());
+        for (_, request) in &mut self.slots {
+            let phase = mem::replace(&mut request.phase, Phase::Retry);
+            all.push((request.order, request.wire, phase));
+            let Some(sequence) = request.sequence else {
+                continue;
+            };
+            let has_left = matches!(phase, Phase::Sent { end } if end <= taken);
+            request.may_be_applied = (request.may_be_applied || has_left) && !is_holding;
+            if request.may_be_applied {
+                self.uncertain = self.uncertain.saturating_add(1);
+            } else {
+                request.sequence = None;
+                given_back = Some(given_back.map_or(sequence, |least: u64| least.min(sequence)));
+            }
+        }
+        self.producer.link_lost(given_back);
         all.sort_unstable_by_key(|(order, ..)| *order);
         all.into_iter().map(|(_, wire, phase)| (wire, phase)).collect()
     }
@@ -366,8 +502,9 @@ impl Inflight {
         self.unsent_bytes
     }
 
+    /// Whether something waits for the connection that the application wants to be sent.
     pub(super) const fn has_unsent(&self) -> bool {
-        self.unsent_count > 0
+        self.unsent_count > self.abandoned
     }
 
     fn get_mut(&mut self, wire: u32) -> Option<&mut Request> {
@@ -375,28 +512,80 @@ impl Inflight {
         (request.wire == wire).then_some(request)
     }
 
+    /// Counts a request among those that wait for the connection, unless it is; returns when it was made.
+    fn wait(&mut self, wire: u32, place: u64) -> Option<u64> {
+        let request = self.get_mut(wire).filter(|request| request.phase != Phase::Unsent)?;
+        (request.phase, request.place) = (Phase::Unsent, place);
+        let (order, len, is_abandoned) = (request.order, request.frame.len(), request.is_abandoned());
+        self.unsent_count = self.unsent_count.saturating_add(1);
+        self.unsent_bytes = self.unsent_bytes.saturating_add(len);
+        self.abandoned = self.abandoned.saturating_add(usize::from(is_abandoned));
+        Some(order)
+    }
+
     fn leave_unsent(&mut self, wire: u32) {
         let Some(request) = self.get(wire).filter(|request| request.phase == Phase::Unsent) else {
             return;
         };
-        let len = request.frame.len();
+        let (order, len, is_abandoned) = (request.order, request.frame.len(), request.is_abandoned());
+        self.producer.take_back(order);
         self.unsent_count = self.unsent_count.saturating_sub(1);
         self.unsent_bytes = self.unsent_bytes.saturating_sub(len);
+        self.abandoned = self.abandoned.saturating_sub(usize::from(is_abandoned));
         // What was removed while it waited stays named in the queue; the names may not outnumber the requests.
-        if self.unsent.len() > self.unsent_count.saturating_mul(2).saturating_add(64) {
-            let slots = &self.slots;
-            self.unsent.retain(|wire| {
-                let request = slot(*wire).and_then(|slot| slots.get(slot));
-                request.is_some_and(|request| request.wire == *wire && request.phase == Phase::Unsent)
-            });
+        let names = self.unsent_count.saturating_mul(2).saturating_add(64);
+        let slots = &self.slots;
+        for queue in [&mut self.unsent, &mut self.unnumbered] {
+            if queue.len() > names {
+                queue.retain(|wire| get(slots, *wire).is_some_and(|request| request.phase == Phase::Unsent));
+            }
         }
     }
 }
 
 impl Request {
-    pub(super) const fn frame(&self) -> &Bytes {
-        &self.frame
+    /// Appends the frame to the output.
+    pub(super) fn write(&self, out: &mut BytesMut) {
+        let numbered = self.sequence.and_then(|sequence| {
+            let (head, rest) = self.frame.split_at_checked(SEQUENCE_AT)?;
+            Some((head, sequence.to_le_bytes(), rest.get(SEQUENCE_LEN..)?))
+        });
+        let Some((head, sequence, rest)) = numbered else {
+            out.extend_from_slice(&self.frame);
+            return;
+        };
+        out.extend_from_slice(head);
+        out.extend_from_slice(&sequence);
+        out.extend_from_slice(rest);
     }
+
+    /// What the broker's limits bound in it.
+    pub(super) const fn size(&self) -> Option<Size> {
+        match self.kind {
+            Kind::Publish(PublishState { size, .. })
+            | Kind::Batch(PublishState { size, .. })
+            | Kind::PublishQuiet(size) => Some(size),
+            Kind::CreateTopic
+            | Kind::AlterTopic
+            | Kind::Subscribe(_)
+            | Kind::Resubscribe(..)
+            | Kind::Unsubscribe(_)
+            | Kind::Commit(..)
+            | Kind::Nack(..)
+            | Kind::Seek(..)
+            | Kind::SeekDurable
+            | Kind::Ping => None,
+        }
+    }
+
+    /// Whether nobody waits for it and only its number keeps it.
+    const fn is_abandoned(&self) -> bool {
+        self.id.is_none() && matches!(self.kind, Kind::Publish(_) | Kind::Batch(_))
+    }
+}
+
+fn get(slots: &Slab<Request>, wire: u32) -> Option<&Request> {
+    slots.get(slot(wire)?).filter(|request| request.wire == wire)
 }
 
 /// The slot that an id on the wire names.
@@ -414,8 +603,10 @@ impl Inflight {
         assert_eq!(self.kept_bytes, all().map(|request| request.frame.len()).sum());
         assert_eq!(self.unsent_count, unsent().count());
         assert_eq!(self.unsent_bytes, unsent().map(|request| request.frame.len()).sum());
-        assert!(unsent().all(|request| self.unsent.contains(&request.wire)));
+        assert_eq!(self.abandoned, unsent().filter(|request| request.is_abandoned()).count());
+        assert_eq!(self.uncertain, all().filter(|request| request.may_be_applied).count());
         assert!(self.unsent.len() <= self.unsent_count.saturating_mul(2).saturating_add(64));
+        assert!(self.unnumbered.len() <= self.unsent_count.saturating_mul(2).saturating_add(64));
         let timers = all().filter(|request| request.timer < Timestamp::MAX);
         let timers: BTreeSet<_> = timers.map(|request| (request.timer, request.wire)).collect();
         assert_eq!(self.timers, timers);
@@ -425,5 +616,43 @@ impl Inflight {
             matches!((request.kind, request.phase), (Kind::Publish(_), Phase::Sent { .. }))
         };
         assert_eq!(self.publishes.len(), all().filter(is_sent).count());
+        self.check_queues();
+        self.check_numbers();
+    }
+
+    /// Every unsent request stands in the one queue that it belongs to.
+    fn check_queues(&self) {
+        let returned = self.producer.waiting();
+        for (_, request) in &self.slots {
+            let is_unsent = request.phase == Phase::Unsent;
+            let is_returned = returned.get(&request.order) == Some(&request.wire);
+            let is_named = |queue: &VecDeque<u32>| queue.contains(&request.wire);
+            assert!(is_unsent || !is_returned, "{request:?}");
+            if is_unsent && self.is_numbered(request.wire) {
+                assert!(is_returned || is_named(&self.unnumbered), "{request:?}");
+            } else if is_unsent {
+                assert!(is_named(&self.unsent), "{request:?}");
+            }
+        }
+        assert!(returned.values().all(|wire| self.get(*wire).is_some()));
+    }
+
+    /// Numbers rise in the order in which requests were made, without holes, and the next one follows.
+    fn check_numbers(&self) {
+        let mut numbered: Vec<_> = self.slots.iter().map(|(_, request)| request).collect();
+        numbered.sort_unstable_by_key(|request| request.order);
+        numbered.retain(|request| request.sequence.is_some());
+        let in_flight = self.producer.in_flight();
+        let is_sent = |request: &&&Request| matches!(request.phase, Phase::Sent { .. });
+        let sent: Vec<_> = numbered.iter().filter(is_sent).map(|request| request.wire).collect();
+        assert_eq!(sent, in_flight.iter().copied().collect::<Vec<_>>());
+        for pair in numbered.windows(2) {
+            let after = pair[0].sequence.unwrap().checked_add(1);
+            assert_eq!(after, pair[1].sequence, "{pair:?}");
+        }
+        if let Some(last) = numbered.last().filter(|_| !self.producer.is_holding()) {
+            let after = last.sequence.unwrap().checked_add(1);
+            assert_eq!(after, Some(self.producer.next_sequence()), "{last:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use zaichik_proto::{
 };
 
 use super::Client;
-use super::error::{LinkError, Violation};
+use super::error::{LinkError, RequestError, Violation};
 use super::inflight::Kind;
 use crate::outbound::LaneKind;
 use crate::time::Timestamp;
@@ -142,10 +142,14 @@ impl Client {
         self.decoder.open(&self.limits);
         self.heartbeat = Heartbeat::new(&self.limits, now);
         self.opened_at = now;
-        self.link = Link::Open;
         if !same_instance {
             self.subscriptions.forget_taken();
+            self.inflight.producer.forget();
         }
+        if !same_instance || self.inflight.producer.resend_until() <= now {
+            self.give_up_uncertain();
+        }
+        self.link = Link::Open;
         self.resubscribe_all(same_instance);
         Ok(())
     }
@@ -162,6 +166,9 @@ impl Client {
             self.closed(Some(cause));
             return;
         }
+        if self.link == Link::Open {
+            self.inflight.producer.last_heard(self.heartbeat.heard_at);
+        }
         if self.link == Link::Open && now.since(self.opened_at) >= self.config.reconnect_max {
             // A link that breaks as soon as it is open is no reason to come back faster.
             self.backoff.reset();
@@ -176,6 +183,7 @@ impl Client {
     /// The client is over.
     pub(super) fn closed(&mut self, error: Option<LinkError>) {
         self.requests_lost(true);
+        self.inflight.producer.close();
         self.drop_buffers();
         self.last_error.clone_from(&error);
         self.link = Link::Closed(error);
@@ -200,36 +208,40 @@ impl Client {
 
     /// Writes requests to the output while there is room in it.
     pub(super) fn pump(&mut self) {
+        self.inflight.producer.release(self.now);
         while self.link == Link::Open && self.outbound.control_len() < self.config.max_outbound_bytes.max(1) {
-            let Some(request) = self.inflight.first_unsent() else {
+            let Some(request) = self.inflight.first_unsent(self.now) else {
                 return;
             };
-            let wire = request.wire;
-            let allowed = match &request.kind {
-                Kind::Publish(publish) => publish.size.check(&self.limits),
-                Kind::PublishQuiet(size) => size.check(&self.limits),
-                Kind::CreateTopic
-                | Kind::AlterTopic
-                | Kind::Subscribe(_)
-                | Kind::Resubscribe(..)
-                | Kind::Unsubscribe(_)
-                | Kind::Commit(..)
-                | Kind::Ping => Ok(()),
-            };
-            if let Err(error) = allowed {
-                // It was made before this broker's limits were known.
-                if matches!(request.kind, Kind::PublishQuiet(_)) {
-                    let limit = u64::from(self.limits.max_message);
-                    self.count_refused(1, Refusal::with_value(RefusalCode::TooLarge, limit));
+            let (wire, size) = (request.wire, request.size());
+            let may_be_applied = request.may_be_applied;
+            // It may have been made before this broker's limits were known.
+            let fits = size.map_or(Ok(()), |size| size.check(&self.limits));
+            match fits.and_then(|()| self.inflight.assign(wire)) {
+                Ok(()) => self.write_request(wire),
+                Err(_) if may_be_applied => {
+                    let topic = self.topic_of(wire);
+                    self.finish(wire, Err(RequestError::Unknown { topic }));
                 }
-                self.inflight.answer(wire, Err(error));
-                continue;
+                Err(error) => self.unsendable(wire, error),
             }
-            let frame = request.frame().clone();
-            self.outbound.frame(LaneKind::Control, |out| out.extend_from_slice(&frame));
-            let end = self.outbound.taken().saturating_add(self.outbound.control_len() as u64);
-            self.inflight.sent(wire, end);
         }
+    }
+
+    fn write_request(&mut self, wire: u32) {
+        if let Some(request) = self.inflight.get(wire) {
+            self.outbound.frame(LaneKind::Control, |out| request.write(out));
+        }
+        let end = self.outbound.taken().saturating_add(self.outbound.control_len() as u64);
+        self.inflight.sent(wire, end);
+    }
+
+    fn unsendable(&mut self, wire: u32, error: RequestError) {
+        if let Some(Kind::PublishQuiet(_)) = self.inflight.get(wire).map(|request| request.kind) {
+            let limit = u64::from(self.limits.max_message);
+            self.count_refused(1, Refusal::with_value(RefusalCode::TooLarge, limit));
+        }
+        self.finish(wire, Err(error));
     }
 
     /// Does what is due on the connection.
@@ -239,6 +251,9 @@ impl Client {
             let unanswered = self.inflight.owed();
             let error = (unanswered > 0).then_some(LinkError::DrainTimeout { unanswered });
             self.closed(error);
+        }
+        if !matches!(self.link, Link::Open | Link::Closing) && self.inflight.producer.resend_until() <= now {
+            self.give_up_uncertain();
         }
         match self.link {
             Link::Handshake if self.handshake_deadline <= now => {
@@ -256,7 +271,10 @@ impl Client {
             Link::Connect { .. } | Link::Open | Link::Closing | Link::Closed(_) => None,
         };
         let drain = self.drain_deadline.filter(|_| !matches!(self.link, Link::Closed(_)));
-        own.into_iter().chain(drain).min()
+        let is_down = matches!(self.link, Link::Connect { .. } | Link::Handshake);
+        let resend = self.inflight.producer.resend_until();
+        let resend = Some(resend).filter(|_| is_down && self.inflight.has_uncertain());
+        own.into_iter().chain(drain).chain(resend).min()
     }
 
     fn check_heartbeat(&mut self, now: Timestamp) {

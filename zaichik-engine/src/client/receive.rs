@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use zaichik_proto::{
-    AckRun, ClientFrame, Delivery, FrameHeader, Gap, HEADER_LEN, Published, Records, Refusal, ServerFrame,
-    Subscribed, Unsubscribed,
+    AckRun, ClientFrame, Delivery, FrameHeader, Gap, HEADER_LEN, Published, Records, ServerFrame, Subscribed,
+    Unsubscribed,
 };
 
 use super::answer::{Answer, PublishReceipt, SubscriptionId, SubscriptionStart};
-use super::error::{LinkError, RequestError, Violation};
+use super::error::{LinkError, Violation};
 use super::incoming::Incoming;
 use super::inflight::{Kind, Phase, QUIET};
 use super::{Client, Link, subscription};
@@ -76,6 +76,7 @@ impl Client {
                 self.count_refused(refused.count, refused.refusal);
             }
             ServerFrame::Refused(refused) => self.request_refused(refused.request, refused.refusal)?,
+            ServerFrame::Batched(batched) => self.batched(batched)?,
             ServerFrame::Done(done) => self.done(done.request, done.value)?,
             ServerFrame::Subscribed(subscribed) => self.subscribed(subscribed)?,
             ServerFrame::Gap(gap) => self.skipped(gap)?,
@@ -89,18 +90,12 @@ impl Client {
             ServerFrame::Fatal(fatal) => {
                 return Err(LinkError::Fatal { code: fatal.code, text: Arc::from(fatal.text) });
             }
-            // Deliveries are taken in where their frame is at hand; batches can't be asked for.
-            ServerFrame::Delivery(_) | ServerFrame::Batched(_) => {
+            // Deliveries are taken in where their frame is at hand.
+            ServerFrame::Delivery(_) => {
                 return Err(Violation::Unexpected { kind: frame.kind() }.into());
             }
         }
         Ok(())
-    }
-
-    /// Keeps account of refusals that no request waits for.
-    pub(super) fn count_refused(&mut self, count: u32, refusal: Refusal) {
-        let before = self.refused.map_or(0, |(count, _)| count);
-        self.refused = Some((before.saturating_add(u64::from(count)), refusal));
     }
 
     /// A plain success, for a request of that kind.
@@ -113,12 +108,15 @@ impl Client {
     }
 
     fn done(&mut self, wire: u32, value: u64) -> Result<(), Violation> {
-        match self.sent_kind(wire)? {
+        let kind = self.sent_kind(wire)?;
+        match kind {
             Kind::AlterTopic => self.inflight.answer(wire, Ok(Answer::Altered)),
             Kind::Commit(..) => self.inflight.answer(wire, Ok(Answer::Committed { cursor: value })),
+            Kind::Nack(..) | Kind::Seek(..) | Kind::SeekDurable => return self.rewound(wire, kind, value),
             Kind::CreateTopic
             | Kind::Publish(_)
             | Kind::PublishQuiet(_)
+            | Kind::Batch(_)
             | Kind::Subscribe(_)
             | Kind::Resubscribe(..)
             | Kind::Unsubscribe(_)
@@ -163,13 +161,14 @@ impl Client {
         if !receipt.is_consistent() {
             return Err(Violation::Offsets { request: wire });
         }
+        self.number_used(wire)?;
         self.inflight.pop_publish();
         self.inflight.answer(wire, Ok(Answer::Published(receipt)));
         Ok(())
     }
 
     /// How many records the publish has whose answer must come next, which is to be `wire`.
-    fn first_publish(&self, wire: u32) -> Result<u32, Violation> {
+    pub(super) fn first_publish(&self, wire: u32) -> Result<u32, Violation> {
         let Kind::Publish(publish) = self.sent_kind(wire)? else {
             return Err(Violation::Answer { request: wire });
         };
@@ -177,68 +176,6 @@ impl Client {
             return Err(Violation::Answer { request: wire });
         }
         Ok(publish.size.records)
-    }
-
-    fn request_refused(&mut self, wire: u32, refusal: Refusal) -> Result<(), Violation> {
-        let kind = self.sent_kind(wire)?;
-        match kind {
-            Kind::Publish(_) => {
-                self.first_publish(wire)?;
-                self.inflight.pop_publish();
-                if refusal.code.is_retryable() && self.retry_publish(wire, refusal) {
-                    return Ok(());
-                }
-            }
-            Kind::Resubscribe(id, mut backoff) => {
-                if self.subscriptions.get(id).is_some_and(|state| state.is_ending) {
-                    // The Unsubscribe that follows it on the wire will be refused, and ends it.
-                    self.inflight.remove(wire);
-                    return Ok(());
-                }
-                if refusal.code.is_retryable() {
-                    let delay = backoff.next(&mut self.jitter).max(busy_micros(refusal));
-                    if let Some(kind) = self.inflight.kind_mut(wire) {
-                        *kind = Kind::Resubscribe(id, backoff);
-                    }
-                    self.inflight.retry_at(wire, self.now.plus_micros(delay));
-                    return Ok(());
-                }
-                self.ended(id.0, Incoming::Refused(refusal))?;
-            }
-            Kind::Subscribe(id) => self.subscriptions.remove(id),
-            // The broker ended it first, or refused to begin it: it is over all the same.
-            Kind::Unsubscribe(id) => {
-                let answer = self.end_locally(id);
-                self.inflight.answer(wire, Ok(answer));
-                return Ok(());
-            }
-            Kind::CreateTopic | Kind::AlterTopic | Kind::PublishQuiet(_) | Kind::Commit(..) | Kind::Ping => {}
-        }
-        let topic = self.inflight.get(wire).map(|request| Arc::clone(&request.topic));
-        let topic = topic.unwrap_or_default();
-        self.inflight.answer(wire, Err(RequestError::Refused { topic, refusal }));
-        Ok(())
-    }
-
-    /// Schedules a refused publish again, if its deadline leaves time for that.
-    fn retry_publish(&mut self, wire: u32, refusal: Refusal) -> bool {
-        let Some(request) = self.inflight.get(wire).filter(|request| request.id.is_some()) else {
-            return false;
-        };
-        let (deadline, Kind::Publish(mut publish)) = (request.deadline, request.kind) else {
-            return false;
-        };
-        let delay = publish.backoff.next(&mut self.jitter).max(busy_micros(refusal));
-        let at = self.now.plus_micros(delay);
-        if at >= deadline {
-            return false;
-        }
-        publish.refusal = Some(refusal);
-        if let Some(kind) = self.inflight.kind_mut(wire) {
-            *kind = Kind::Publish(publish);
-        }
-        self.inflight.retry_at(wire, at);
-        true
     }
 
     fn subscribed(&mut self, subscribed: &Subscribed) -> Result<(), Violation> {
@@ -249,8 +186,8 @@ impl Client {
         if id.0 != subscribed.subscription {
             return Err(Violation::Answer { request: wire });
         }
-        let (rewind, start) = (subscribed.rewind, subscribed.start);
-        self.subscriptions.update(id, |subscription| subscription.begin(rewind, start));
+        let Subscribed { epoch, rewind, start, .. } = *subscribed;
+        self.subscriptions.update(id, |subscription| subscription.begin(epoch, rewind, start));
         let answer = Answer::Subscribed(SubscriptionStart {
             subscription: id,
             created: subscribed.created,
@@ -298,7 +235,7 @@ impl Client {
     }
 
     /// A subscription is over; `event` tells the application how.
-    fn ended(&mut self, subscription: u32, event: Incoming) -> Result<(), Violation> {
+    pub(super) fn ended(&mut self, subscription: u32, event: Incoming) -> Result<(), Violation> {
         let id = SubscriptionId(subscription);
         let is_live = |state: &subscription::Subscription| state.phase != subscription::Phase::Over;
         if !self.subscriptions.get(id).is_some_and(is_live) {
@@ -326,7 +263,7 @@ impl Client {
     }
 
     /// The kind of a request that was sent on this connection and waits for the broker's answer.
-    fn sent_kind(&self, wire: u32) -> Result<Kind, Violation> {
+    pub(super) fn sent_kind(&self, wire: u32) -> Result<Kind, Violation> {
         let request = self.inflight.get(wire);
         let sent = request.filter(|request| matches!(request.phase, Phase::Sent { .. }));
         sent.map(|request| request.kind).ok_or(Violation::Answer { request: wire })
@@ -338,11 +275,4 @@ fn whole_delivery(inbound: &BytesMut) -> Option<usize> {
     let header = FrameHeader::from_bytes(*inbound.first_chunk::<HEADER_LEN>()?).ok()?;
     let len = HEADER_LEN.checked_add(header.body_len as usize)?;
     (header.kind == DELIVERY && len <= inbound.len()).then_some(len)
-}
-
-/// How long a busy broker asks to wait, in microseconds.
-fn busy_micros(refusal: Refusal) -> u64 {
-    // A day is more than any deadline; the cap keeps a wrong number from stopping a subscription for ever.
-    let wait = if refusal.code == zaichik_proto::RefusalCode::Busy { refusal.value } else { 0 };
-    wait.min(86_400_000_000)
 }

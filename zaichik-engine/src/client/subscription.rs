@@ -11,7 +11,8 @@ use super::config::SubscribeOptions;
 use super::error::Violation;
 use super::incoming::{Incoming, Message};
 
-/// Offsets: `committed_to <= taken_to`, and what lies between `taken_to` and `next` is in `pieces`.
+/// Offsets: `committed_to <= taken_to`, and what lies between `taken_to` and `next` is in `pieces`, unless a nack or a seek
+/// set deliveries back.
 #[derive(Debug)]
 pub(super) struct Subscription {
     pub(super) id: SubscriptionId,
@@ -22,21 +23,43 @@ pub(super) struct Subscription {
     pub(super) is_ending: bool,
     /// Whether it stands in the queue of subscriptions that got something.
     pub(super) is_ready: bool,
+    /// The number of a durable subscription's attachment; 0 before the first one.
+    pub(super) epoch: u32,
     /// Deliveries with a smaller number are stale (semantics A4).
     rewind: u32,
+    /// Nacks and seeks without an answer; nothing is handed out meanwhile, because it may be stale.
+    rewinding: u32,
+    /// How many of those are seeks.
+    seeking: u32,
+    /// What holds if none of them has an effect.
+    saved: Option<Marks>,
+    marks: Marks,
+    /// How often it was moved elsewhere; commits of before mean nothing.
+    generation: u32,
+    /// Whether the first frame under this rewind number may still begin anywhere.
+    is_fresh: bool,
+    /// Operations of unanswered batches that commit what came on a connection that is gone.
+    batches: u32,
     pieces: VecDeque<Piece>,
     buffered: Buffered,
     /// The first offset that was not received on this connection.
     next: u64,
+    /// What the next Subscribed is to tell the application.
+    notice: Option<Notice>,
+    last_delivered: Option<u64>,
+}
+
+/// Where a subscription stands.
+#[derive(Debug, Clone, Copy)]
+struct Marks {
+    /// Where it was asked to begin.
+    start: Start,
+    /// Where it began in this instance of the broker, or since it was moved.
+    started_at: Option<u64>,
     /// The first offset that the application has not taken.
     taken_to: u64,
     /// The first offset that is not committed, once one was.
     committed_to: Option<u64>,
-    /// Where it began in this instance of the broker.
-    started_at: Option<u64>,
-    /// What the next Subscribed is to tell the application.
-    notice: Option<Notice>,
-    last_delivered: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,42 +105,54 @@ struct Chunk {
 }
 
 impl Subscription {
-    pub(super) fn new(id: SubscriptionId, topic: Arc<str>, options: SubscribeOptions, request: u32) -> Self {
+    pub(super) fn new(id: SubscriptionId, topic: Arc<str>, options: SubscribeOptions) -> Self {
         Self {
             id,
             topic,
+            marks: Marks::new(options.start),
             options,
-            phase: Phase::Subscribing(request),
+            phase: Phase::Detached,
             is_ending: false,
             is_ready: false,
+            epoch: 0,
             rewind: 0,
+            rewinding: 0,
+            seeking: 0,
+            saved: None,
+            generation: 0,
+            is_fresh: false,
+            batches: 0,
             pieces: VecDeque::new(),
             buffered: Buffered::default(),
             next: 0,
-            taken_to: 0,
-            committed_to: None,
-            started_at: None,
             notice: None,
             last_delivered: None,
         }
     }
 
     /// A Subscribed came.
-    pub(super) fn begin(&mut self, rewind: u32, start: u64) {
+    pub(super) fn begin(&mut self, epoch: u32, rewind: u32, start: u64) {
+        // Attaching raises the number by one. By more, and somebody has moved the cursor meanwhile: it counts then.
+        let goes_on = epoch == 0 || rewind == self.rewind.wrapping_add(1);
         self.phase = Phase::Active;
-        self.rewind = rewind;
-        self.next = start;
-        match self.notice.take() {
-            Some(Notice::Reconnected) => {
-                let from = self.resume_offset().unwrap_or(start);
-                self.push(Incoming::Reconnected { from, start });
-                return;
+        (self.epoch, self.rewind, self.next, self.is_fresh) = (epoch, rewind, start, false);
+        let notice = self.notice.take();
+        if notice != Some(Notice::Reconnected) {
+            if notice == Some(Notice::Restarted) {
+                self.push(Incoming::Restarted { start });
             }
-            Some(Notice::Restarted) => self.push(Incoming::Restarted { start }),
-            None => {}
+            self.settled_marks().begin_at(start);
+            return;
         }
-        self.started_at = Some(start);
-        self.taken_to = start;
+        if !goes_on {
+            self.generation = self.generation.wrapping_add(1);
+            self.settled_marks().begin_at(start);
+        } else if self.settled_marks().started_at.is_none() {
+            self.settled_marks().begin_at(start);
+        }
+        let from = self.resume_offset().unwrap_or(start);
+        // A durable cursor may be behind what was committed without a connection; that does not come again.
+        self.push(Incoming::Reconnected { from, start: start.max(from) });
     }
 
     /// A new connection is open: forgets what was not taken and says where to begin.
@@ -127,14 +162,28 @@ impl Subscription {
         self.clear();
         if !same_instance {
             self.notice = Some(Notice::Restarted);
-            (self.next, self.taken_to) = (0, 0);
-            (self.committed_to, self.started_at, self.last_delivered) = (None, None, None);
+            self.marks = Marks::new(self.options.start);
+            self.generation = self.generation.wrapping_add(1);
+            (self.epoch, self.next, self.last_delivered) = (0, 0, None);
         } else if restart_untold {
             self.notice = Some(Notice::Restarted);
         } else {
             self.notice.get_or_insert(Notice::Reconnected);
         }
-        self.resume_offset().map_or(self.options.start, Start::Offset)
+        self.resume_offset().map_or(self.marks.start, Start::Offset)
+    }
+
+    /// The connection is gone; what was not taken can still be, unless it may have been set back.
+    pub(super) fn detach(&mut self) {
+        self.batches = 0;
+        if matches!(self.phase, Phase::Subscribing(_)) {
+            // A seek behind its Subscribe is sent again with it.
+            return;
+        }
+        if matches!(self.phase, Phase::Active | Phase::Resubscribing(_)) {
+            self.phase = Phase::Detached;
+        }
+        self.stop_rewinding();
     }
 
     /// Takes in the records of a delivery, which borrows from `frame`; stale ones are dropped.
@@ -165,7 +214,7 @@ impl Subscription {
             first_offset: first,
             attempt: delivery.attempt,
         }));
-        let done = self.committed_to.filter(|committed| *committed > first);
+        let done = self.marks.committed_to.filter(|committed| *committed > first);
         if done.is_some() {
             self.drop_committed();
         }
@@ -183,6 +232,9 @@ impl Subscription {
 
     /// The next thing for the application.
     pub(super) fn take(&mut self) -> Option<Incoming> {
+        if self.rewinding > 0 {
+            return None;
+        }
         while let Piece::Records(chunk) = self.pieces.front_mut()? {
             let Some((message, len)) = chunk.split_first(&self.topic) else {
                 self.pieces.pop_front();
@@ -194,14 +246,14 @@ impl Subscription {
                 self.pieces.pop_front();
             }
             let after = message.offset.saturating_add(1);
-            self.taken_to = self.taken_to.max(after);
+            self.marks.taken_to = self.marks.taken_to.max(after);
             return Some(Incoming::Message(message));
         }
         let Some(Piece::Event(event)) = self.pieces.pop_front() else {
             return None;
         };
         if let Incoming::Gap { to, .. } | Incoming::Reconnected { start: to, .. } = &event {
-            self.taken_to = self.taken_to.max(*to);
+            self.marks.taken_to = self.marks.taken_to.max(*to);
         }
         Some(event)
     }
@@ -229,6 +281,7 @@ impl Subscription {
         if self.is_ending {
             self.clear();
         }
+        self.stop_rewinding();
         self.phase = Phase::Over;
         self.push(event);
     }
@@ -244,21 +297,101 @@ impl Subscription {
     /// Returns whether that is news that the broker can be told on this connection.
     pub(super) fn commit(&mut self, offset: u64) -> bool {
         let after = offset.saturating_add(1);
-        if self.committed_to.is_some_and(|committed| committed >= after) {
+        if self.marks.committed_to.is_some_and(|committed| committed >= after) {
             return false;
         }
-        self.committed_to = Some(after);
+        self.marks.committed_to = Some(after);
         self.drop_committed();
-        self.phase == Phase::Active && offset < self.next
+        self.phase == Phase::Active && self.was_delivered(offset)
+    }
+
+    /// Whether an offset below the taken mark was delivered on this connection.
+    pub(super) const fn was_delivered(&self, offset: u64) -> bool {
+        offset < self.next
     }
 
     /// The first offset that is not committed.
     pub(super) fn cursor(&self) -> u64 {
-        self.committed_to.or(self.started_at).unwrap_or(0)
+        self.marks.committed_to.or(self.marks.started_at).unwrap_or(0)
+    }
+
+    /// A Nack is on its way.
+    pub(super) fn nack_sent(&mut self, offset: u64) {
+        self.saved.get_or_insert(self.marks);
+        self.marks.taken_to = self.marks.taken_to.min(offset);
+        self.rewinding = self.rewinding.saturating_add(1);
+    }
+
+    /// Goes back to `offset` where the broker need not be told: it delivers again from there anyway.
+    pub(super) fn go_back(&mut self, offset: u64) {
+        if self.phase != Phase::Active {
+            self.drop_stale(false);
+        }
+        self.marks.taken_to = self.marks.taken_to.min(offset);
+    }
+
+    /// A Seek is on its way.
+    pub(super) fn seek_sent(&mut self, to: Start) {
+        self.saved.get_or_insert(self.marks);
+        self.rewinding = self.rewinding.saturating_add(1);
+        self.seeking = self.seeking.saturating_add(1);
+        self.move_to(to);
+    }
+
+    /// Moves to where the next Subscribe will ask to begin.
+    pub(super) fn seek_locally(&mut self, to: Start) {
+        self.drop_stale(true);
+        self.move_to(to);
+    }
+
+    /// The answer to a Nack from `offset` on, or to a Seek: the rewind number is `rewind` now.
+    pub(super) fn rewound(&mut self, rewind: u32, nack: Option<u64>) {
+        if rewind > self.rewind {
+            self.turn(rewind, nack.is_none());
+            self.is_fresh = true;
+            self.next = nack.unwrap_or(0);
+            if nack.is_none() {
+                self.marks = Marks::new(self.marks.start);
+            }
+        }
+        self.rewind_answered(nack.is_none());
+    }
+
+    /// A Nack or Seek was refused or not sent, or its answer is in: what was held back is handed out if it still counts.
+    pub(super) fn rewind_answered(&mut self, is_seek: bool) {
+        self.rewinding = self.rewinding.saturating_sub(1);
+        self.seeking = self.seeking.saturating_sub(u32::from(is_seek));
+        if self.rewinding > 0 {
+            return;
+        }
+        if let Some(saved) = self.saved.take() {
+            // None had an effect. What was committed meanwhile stays so.
+            let committed_to = saved.committed_to.max(self.marks.committed_to);
+            self.marks = Marks { committed_to, ..saved };
+        }
+    }
+
+    /// An unanswered batch commits what came on the connection that is gone, or one less does.
+    pub(super) const fn waits_for_batch(&mut self, one_more: bool) {
+        let batches = self.batches;
+        self.batches = if one_more { batches.saturating_add(1) } else { batches.saturating_sub(1) };
+    }
+
+    /// Whether it may be asked for again: what its unanswered batches committed decides where it goes on.
+    pub(super) fn may_resume(&self) -> bool {
+        self.phase == Phase::Detached && self.batches == 0
+    }
+
+    pub(super) const fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    pub(super) const fn rewind(&self) -> u32 {
+        self.rewind
     }
 
     pub(super) const fn taken_to(&self) -> u64 {
-        self.taken_to
+        self.marks.taken_to
     }
 
     pub(super) const fn last_delivered(&self) -> Option<u64> {
@@ -274,13 +407,14 @@ impl Subscription {
         self.phase == Phase::Over && self.pieces.is_empty()
     }
 
+    /// Whether there is something to take.
     pub(super) fn has_pieces(&self) -> bool {
-        !self.pieces.is_empty()
+        self.rewinding == 0 && !self.pieces.is_empty()
     }
 
     /// Drops records that came again after a reconnect and are committed: the application has seen them.
     fn drop_committed(&mut self) {
-        let committed = self.committed_to.unwrap_or(0);
+        let committed = self.marks.committed_to.unwrap_or(0);
         for piece in &mut self.pieces {
             let Piece::Records(chunk) = piece else {
                 continue;
@@ -300,11 +434,11 @@ impl Subscription {
 
     /// Where a new connection is to go on; with `window = 0`, where nothing is committed, after what was taken.
     fn resume_offset(&self) -> Option<u64> {
-        let started_at = self.started_at?;
+        let started_at = self.marks.started_at?;
         if self.options.window == 0 {
-            return Some(self.taken_to);
+            return Some(self.marks.taken_to);
         }
-        Some(self.committed_to.unwrap_or(started_at))
+        Some(self.marks.committed_to.unwrap_or(started_at))
     }
 
     /// Whether a frame with that rewind number, about offsets from `first` on, is to be taken in.
@@ -317,12 +451,71 @@ impl Subscription {
             return Ok(false);
         }
         if rewind > self.rewind {
-            self.rewind = rewind;
-            self.clear();
-        } else if first < self.next {
+            // No nack of this client: a seek, its own or somebody else's by the subscription's name.
+            let is_moved = self.rewinding == 0 || self.seeking > 0;
+            self.turn(rewind, is_moved);
+            if is_moved {
+                self.generation = self.generation.wrapping_add(1);
+                self.marks.begin_at(first);
+            }
+        } else if !self.is_fresh && first < self.next {
             return Err(Violation::OffsetBack { subscription, after: self.next, got: first });
         }
+        if self.marks.started_at.is_none() {
+            self.marks.begin_at(first);
+        }
+        self.is_fresh = false;
         Ok(true)
+    }
+
+    /// Deliveries have a higher number from here on: what has an old one is stale.
+    fn turn(&mut self, rewind: u32, is_moved: bool) {
+        self.rewind = rewind;
+        self.saved = None;
+        self.drop_stale(is_moved);
+    }
+
+    /// Drops what was received and not taken, but not what the application still has to learn about the connection.
+    fn drop_stale(&mut self, is_moved: bool) {
+        self.pieces.retain(|piece| match piece {
+            Piece::Event(Incoming::Restarted { .. }) => true,
+            // Where it went on means nothing once it was moved elsewhere.
+            Piece::Event(Incoming::Reconnected { .. }) => !is_moved,
+            Piece::Event(_) | Piece::Records(_) => false,
+        });
+        self.buffered = Buffered::default();
+    }
+
+    fn move_to(&mut self, to: Start) {
+        self.marks = Marks::new(to);
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// No answer to a Nack or Seek will come any more.
+    fn stop_rewinding(&mut self) {
+        if self.rewinding > 0 {
+            self.drop_stale(self.seeking > 0);
+        }
+        (self.rewinding, self.seeking, self.saved) = (0, 0, None);
+    }
+
+    /// The marks that count unless a nack or a seek that is on its way has an effect.
+    const fn settled_marks(&mut self) -> &mut Marks {
+        match &mut self.saved {
+            Some(saved) => saved,
+            None => &mut self.marks,
+        }
+    }
+}
+
+impl Marks {
+    const fn new(start: Start) -> Self {
+        Self { start, started_at: None, taken_to: 0, committed_to: None }
+    }
+
+    /// The first offset is known, and nothing of what comes from there on was taken.
+    const fn begin_at(&mut self, offset: u64) {
+        (self.started_at, self.taken_to, self.committed_to) = (Some(offset), offset, None);
     }
 }
 

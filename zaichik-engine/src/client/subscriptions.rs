@@ -55,6 +55,9 @@ impl Subscriptions {
             subscription.is_ready = true;
             self.ready.push_back(id);
         }
+        // What was taken back can't be committed before it was taken again.
+        let taken_to = subscription.taken_to();
+        self.last_taken = self.last_taken.filter(|(of, offset)| *of != id || *offset < taken_to);
         Some(result)
     }
 

@@ -1,7 +1,8 @@
-//! Answers to publishes, as few frames as order allows (semantics P1).
+//! Answers to publishes and batches, as few frames as order allows (semantics P1).
 
 use zaichik_proto::{
-    AckRun, Acks, Duplicate, Entry, List, Published, Refusal, RefusalCode, Refused, ServerFrame,
+    AckRun, Acks, BatchDuplicate, BatchResult, Batched, Duplicate, Entry, List, Published, Refusal,
+    RefusalCode, Refused, ServerFrame,
 };
 
 use super::control;
@@ -23,6 +24,8 @@ pub(super) struct Answers {
     /// No report before this.
     report_after: Timestamp,
     scratch: Vec<u8>,
+    /// For a second list in one frame.
+    more_scratch: Vec<u8>,
 }
 
 impl Answers {
@@ -62,6 +65,20 @@ impl Answers {
         self.flush(outbound);
         let duplicates = List::encode_into(&mut self.scratch, duplicates.iter().copied());
         control(outbound, &ServerFrame::Published(Published { request, created, first_offset, duplicates }));
+    }
+
+    /// A batch was accepted.
+    pub(super) fn batched(
+        &mut self,
+        outbound: &mut Outbound,
+        request: u32,
+        results: &[BatchResult],
+        duplicates: &[BatchDuplicate],
+    ) {
+        self.flush(outbound);
+        let results = List::encode_into(&mut self.scratch, results.iter().copied());
+        let duplicates = List::encode_into(&mut self.more_scratch, duplicates.iter().copied());
+        control(outbound, &ServerFrame::Batched(Batched { request, results, duplicates }));
     }
 
     /// A request was refused.
@@ -114,6 +131,7 @@ impl Answers {
         if self.runs.is_empty() {
             self.runs = Vec::new();
             self.scratch = Vec::new();
+            self.more_scratch = Vec::new();
         }
     }
 }

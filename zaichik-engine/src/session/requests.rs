@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Buf;
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Done, Publish, Refusal, RefusalCode,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Done, Operation, Publish, Refusal,
     ServerFrame, TopicReady,
 };
 
@@ -89,6 +89,7 @@ impl Session {
         match frame {
             ClientFrame::Publish(publish) => self.publish(now, publish, broker, effects),
             ClientFrame::Commit(commit) => self.commit(now, commit, broker, effects),
+            ClientFrame::Batch(batch) => self.batch(now, batch, broker, effects),
             ClientFrame::CreateTopic(CreateTopic { request, topic, options }) => {
                 let result = broker.create_topic(now, self.id, topic, options, effects);
                 let ready = |status| ServerFrame::TopicReady(TopicReady { request: *request, status });
@@ -123,10 +124,6 @@ impl Session {
                 let done = |value| ServerFrame::Done(Done { request: seek.request, value });
                 self.answer(seek.request, NO_TOPIC, result.map(done), broker, effects);
             }
-            ClientFrame::Batch(Batch { request, .. }) => {
-                let unsupported = Refusal::new(RefusalCode::Unsupported);
-                self.answer(*request, NO_TOPIC, Err(unsupported), broker, effects);
-            }
             // The decoder lets no second Hello through, and what it does not know is to be skipped.
             ClientFrame::Hello(_) | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => {}
         }
@@ -137,7 +134,7 @@ impl Session {
         match broker.publish(now, self.id, &mut self.recent, publish, effects) {
             Ok(_) if !wants_answer => {}
             Ok(published) => match published.first_offset {
-                Some(first) if published.duplicates.is_empty() && !published.created => {
+                Some(first) if published.is_plain() => {
                     self.answers.accepted(&mut self.outbound, publish.request, first, publish.records.len());
                 }
                 first => {
@@ -157,6 +154,23 @@ impl Session {
             Err(refusal) => {
                 self.answers.refused_silently(refusal);
                 self.note_refusal(publish.topic, refusal, broker, effects);
+            }
+        }
+    }
+
+    fn batch(&mut self, now: Timestamp, batch: &Batch<'_>, broker: &mut Broker, effects: &mut Effects) {
+        match broker.batch(now, self.id, &mut self.recent, batch, effects) {
+            Ok(batched) => {
+                let (results, duplicates) = (batched.results, batched.duplicates);
+                self.answers.batched(&mut self.outbound, batch.request, results, duplicates);
+            }
+            Err(refusal) => {
+                let failed = batch.operations.iter().nth(refusal.operation as usize);
+                let topic = match failed {
+                    Some(Operation::Publish { topic, .. }) => topic,
+                    Some(Operation::Commit { .. }) | None => NO_TOPIC,
+                };
+                self.answer(batch.request, topic, Err(refusal), broker, effects);
             }
         }
     }

@@ -125,7 +125,7 @@ fn limit_settings_that_contradict_each_other_are_caught() {
         change(&mut config);
         Broker::new(config).map(|_| ())
     };
-    let wrong: [Change; 14] = [
+    let wrong: [Change; 16] = [
         |config| config.wire.max_frame = config.wire.max_message,
         |config| config.wire.max_records = 0,
         |config| config.wire.max_records = 65_537,
@@ -140,6 +140,8 @@ fn limit_settings_that_contradict_each_other_are_caught() {
         |config| config.wire.max_window_bytes = 0,
         |config| config.wire.max_subscriptions = 0,
         |config| config.lane_bytes = 0,
+        |config| config.max_producers = 0,
+        |config| config.producer_ttl = ms(0),
     ];
     for (index, change) in wrong.into_iter().enumerate() {
         assert!(with(change).is_err(), "change {index}");

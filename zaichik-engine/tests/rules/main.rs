@@ -3,6 +3,8 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
 
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod compaction;
@@ -28,6 +30,8 @@ mod memory;
 mod order;
 #[cfg(test)]
 mod overflow;
+#[cfg(test)]
+mod producers;
 #[cfg(test)]
 mod publishing;
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! P: publishing and its answers.
 
-use zaichik_proto::{
-    AckLevel, Batch, ClientFrame, Operation, OperationsBuilder, Producer, Publish, Records, TopicOptions,
-};
+use zaichik_proto::{AckLevel, ClientFrame, Publish, Records, TopicOptions};
 
-use crate::world::{Peer, Sub, World, keyed, ms, record, secs};
+use crate::world::{Sub, World, keyed, ms, record, secs};
 
 const ACKS: u8 = 0x43;
 
@@ -253,44 +251,4 @@ fn p5_the_welcome_names_the_instance() {
     assert_eq!((welcome.version, welcome.instance, welcome.server), (1, crate::world::INSTANCE, "test"));
     assert_eq!(welcome.limits, world.broker.config().wire);
     assert_eq!(taken, bytes.len());
-}
-
-/// What the format has a place for and the engine learns later is answered, and nothing happens.
-#[test]
-fn unsupported_requests_say_so_and_have_no_effect() {
-    let mut world = World::new();
-    let peer = world.connect();
-    world.ask(&peer, peer.subscribe(1, "t"));
-    world.ask(&peer, peer.publish("t", "a"));
-    let unsupported = |world: &mut World, peer: &Peer, frame: &dyn Fn(u32) -> Vec<u8>| {
-        let request = peer.request();
-        peer.send_bytes(&frame(request));
-        assert_eq!(world.ask(peer, request), "refused Unsupported");
-    };
-    let encode = |frame: ClientFrame<'_>| {
-        let mut bytes = bytes::BytesMut::new();
-        frame.encode(&mut bytes);
-        bytes.to_vec()
-    };
-    let mut operations = OperationsBuilder::default();
-    let mut bytes = Vec::new();
-    record(b"x").encode(&mut bytes);
-    let records = Records::from_encoded(1, &bytes);
-    operations.push(Operation::Publish { topic: b"batch", records });
-    unsupported(&mut world, &peer, &|request| {
-        let operations = operations.operations();
-        encode(ClientFrame::Batch(Batch { request, ack: AckLevel::Accepted, producer: None, operations }))
-    });
-    let producer = Some(Producer { id: 7, epoch: 0, sequence: 1 });
-    peer.send(&ClientFrame::Publish(Publish {
-        request: 900,
-        ack: AckLevel::Accepted,
-        producer,
-        topic: b"producer",
-        records,
-    }));
-    assert_eq!(world.ask(&peer, 900), "refused Unsupported");
-    assert_eq!(world.broker.topic_count(), 1, "no topic came into being");
-    assert_eq!(world.ask(&peer, peer.commit(1, 0)), "done 1");
-    assert_eq!(peer.stream(), ["1/0=a"]);
 }

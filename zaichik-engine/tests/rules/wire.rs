@@ -2,9 +2,11 @@
 
 use bytes::BytesMut;
 use zaichik_engine::{CloseReason, Status};
-use zaichik_proto::{ClientFrame, Commit, FrameHeader, Limits, MAGIC, ServerFrame, TopicOptions};
+use zaichik_proto::{
+    AckLevel, ClientFrame, Commit, FrameHeader, Limits, MAGIC, Producer, ServerFrame, TopicOptions,
+};
 
-use crate::world::{Dice, Peer, Sub, World, keyed, record, secs};
+use crate::world::{Dice, Peer, Sub, World, done, keyed, put, put_all, record, secs};
 
 /// Says everything that a client can say, and hands back its bytes instead of sending them.
 fn conversation(peer: &Peer) -> BytesMut {
@@ -14,6 +16,12 @@ fn conversation(peer: &Peer) -> BytesMut {
     peer.publish_all("t", &[keyed("k", b"b"), record(b"c"), keyed("k", b"d")]);
     peer.subscribe_to(Sub::new(1, "t").window(2));
     peer.publish("u", "x");
+    let producer = |sequence| Producer { id: 1, epoch: 2, sequence };
+    for sequence in [5, 5, 7] {
+        peer.publish_as(Some(producer(sequence)), "u", AckLevel::Accepted, &[record(b"y")]);
+    }
+    peer.batch_as(producer(6), &[put("u", "z"), put_all("new", &[keyed("k", b"1")]), put("u", "z")]);
+    peer.batch(&[put("other", "x"), done(9, 0)]);
     peer.commit(1, 0);
     peer.ping(7);
     peer.send(&ClientFrame::Extension { kind: 0x90, body: b"skip" });
@@ -325,14 +333,19 @@ fn noise(dice: &mut Dice, peer: &Peer) {
     let topic = ["a", "b", "$x", ""][dice.below(4)];
     let number = u32::try_from(dice.below(3)).unwrap();
     let offset = dice.below(6) as u64;
-    match dice.below(9) {
+    let sequence = dice.below(4) as u64;
+    let producer = Producer { id: dice.below(2) as u128, epoch: number, sequence };
+    match dice.below(11) {
         0 => peer.publish(topic, "noise"),
         1 => peer.publish_keyed(topic, "k", "noise"),
         2 => peer.subscribe_to(Sub::new(number, topic).window(u32::try_from(dice.below(4)).unwrap())),
         3 => peer.unsubscribe(number),
         4 => peer.commit(number, offset),
         5 => peer.create(topic, TopicOptions::new().retention_ttl(secs(offset)).max_messages(offset)),
-        6 => peer.alter(topic, TopicOptions::new().compaction_window(secs(offset)).max_bytes(offset * 20)),
+        6 => peer.publish_as(Some(producer), topic, AckLevel::Accepted, &[record(b"noise")]),
+        7 => peer.batch_as(producer, &[put("a", "noise"), done(number, offset), put(topic, "noise")]),
+        8 => peer.batch(&[done(number, offset), put("b", "noise"), done(number, offset + 1)]),
+        9 => peer.alter(topic, TopicOptions::new().compaction_window(secs(offset)).max_bytes(offset * 20)),
         _ => {
             peer.ping(offset);
             0

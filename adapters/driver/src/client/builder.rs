@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Weak;
 use std::time::Duration;
 
-use zaichik_engine::ClientConfig;
+use zaichik_engine::{ClientConfig, ProducerIdentity};
 
 use super::Client;
 use super::core::{Core, Owner};
@@ -36,7 +36,12 @@ impl<R: Runtime> ClientBuilder<R> {
     fn to(target: Target) -> Self {
         // Jitter spreads clients that lost the same broker; without randomness they only come back closer together.
         let seed = getrandom::u64().unwrap_or(0);
-        Self { config: ClientConfig::new(seed), target, runtime: PhantomData }
+        let mut config = ClientConfig::new(seed);
+        let mut id = [0; 16];
+        // Without randomness nothing is sent twice, so that a broken connection leaves outcomes unknown.
+        config.producer =
+            getrandom::fill(&mut id).ok().map(|()| ProducerIdentity::new(u128::from_ne_bytes(id)));
+        Self { config, target, runtime: PhantomData }
     }
 
     /// What the client calls itself in the broker's log; cut to 255 bytes. Default: nothing.
@@ -48,6 +53,14 @@ impl<R: Runtime> ClientBuilder<R> {
     /// The token that the broker asks for, at most 1,024 bytes. Default: none.
     pub fn token(mut self, token: impl Into<Vec<u8>>) -> Self {
         self.config.token = token.into();
+        self
+    }
+
+    /// Under which identity messages are published, so that what is sent again is stored once (semantics P3).
+    /// Default: a random one of this client's own. A program that numbers its work itself gives its own, with the
+    /// number to go on with; `None` leaves the fate of unanswered messages unknown when a connection breaks.
+    pub const fn producer(mut self, producer: Option<ProducerIdentity>) -> Self {
+        self.config.producer = producer;
         self
     }
 

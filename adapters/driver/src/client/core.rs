@@ -220,9 +220,9 @@ impl State {
         }
     }
 
-    /// A future waits for this answer.
-    pub(crate) fn await_reply(&mut self, id: RequestId, waker: &Waker) {
-        self.replies.insert(id, Reply::Awaited(Some(waker.clone())));
+    /// A future waits for this answer, or will.
+    pub(crate) fn await_reply(&mut self, id: RequestId, waker: Option<&Waker>) {
+        self.replies.insert(id, Reply::Awaited(waker.cloned()));
     }
 
     /// The answer, once; `None` while it is not here.

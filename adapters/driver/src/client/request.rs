@@ -17,6 +17,13 @@ pub(crate) struct Request<F> {
     core: Arc<Core>,
     ask: F,
     ticket: Option<Ticket>,
+    reply: Option<Reply>,
+}
+
+/// The answer to a request that was made. Dropping it changes nothing but that nobody hears the answer.
+pub(crate) struct Reply {
+    core: Arc<Core>,
+    /// `None` once it was taken.
     id: Option<RequestId>,
 }
 
@@ -25,30 +32,36 @@ where
     F: FnMut(&mut Machine, Timestamp) -> Result<RequestId, RequestError> + Unpin,
 {
     pub(crate) fn new(core: &Arc<Core>, ask: F) -> Self {
-        Self { core: Arc::clone(core), ask, ticket: None, id: None }
+        Self { core: Arc::clone(core), ask, ticket: None, reply: None }
     }
 
     /// Makes the request if there is room for it.
     fn ask(&mut self, cx: &Context<'_>) -> Poll<Result<Answer, ClientError>> {
-        let Self { core, ask, ticket, id } = self;
-        core.change(|state, now| {
+        let Self { core, ask, ticket, reply } = self;
+        let made = core.change(|state, now| {
             state.check()?;
             match ask(&mut state.machine, now) {
                 Err(RequestError::Full) => {
                     *ticket = Some(state.room.wait(*ticket, cx.waker()));
-                    return Poll::Pending;
+                    Ok(None)
                 }
-                Err(error) => return Poll::Ready(Err(error.into())),
+                Err(error) => Err(ClientError::from(error)),
                 Ok(request) => {
-                    *id = Some(request);
-                    state.await_reply(request, cx.waker());
+                    if let Some(ticket) = ticket.take() {
+                        state.room.found(ticket);
+                    }
+                    state.await_reply(request, Some(cx.waker()));
+                    Ok(Some(request))
                 }
             }
-            if let Some(ticket) = ticket.take() {
-                state.room.found(ticket);
+        });
+        match made {
+            Ok(made) => {
+                *reply = made.map(|id| Reply { core: Arc::clone(core), id: Some(id) });
+                Poll::Pending
             }
-            Poll::Pending
-        })
+            Err(error) => Poll::Ready(Err(error)),
+        }
     }
 }
 
@@ -59,33 +72,57 @@ where
     type Output = Result<Answer, ClientError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(id) = self.id else {
-            return self.ask(cx);
-        };
-        let reply = self.core.look(|state, _| state.take_reply(id, cx.waker()));
-        match reply {
-            None => Poll::Pending,
-            Some(reply) => {
-                self.id = None;
-                Poll::Ready(reply)
-            }
+        match &mut self.reply {
+            Some(reply) => Pin::new(reply).poll(cx),
+            None => self.ask(cx),
         }
     }
 }
 
 impl<F> Drop for Request<F> {
     fn drop(&mut self) {
-        if self.ticket.is_none() && self.id.is_none() {
-            return;
+        if let Some(ticket) = self.ticket.take() {
+            self.core.look(|state, _| state.room.leave(ticket));
         }
-        let Self { core, ticket, id, .. } = self;
-        core.look(|state, _| {
-            if let Some(ticket) = ticket.take() {
-                state.room.leave(ticket);
-            }
-            if let Some(id) = id.take() {
-                state.forget_reply(id);
-            }
-        });
+    }
+}
+
+impl Reply {
+    /// Makes a request at once, whoever waits for room.
+    pub(crate) fn now(
+        core: &Arc<Core>,
+        ask: impl FnOnce(&mut Machine, Timestamp) -> Result<RequestId, RequestError>,
+    ) -> Result<Self, ClientError> {
+        let id = core.change(|state, now| {
+            state.check()?;
+            let id = ask(&mut state.machine, now)?;
+            state.await_reply(id, None);
+            Ok::<_, ClientError>(id)
+        })?;
+        Ok(Self { core: Arc::clone(core), id: Some(id) })
+    }
+}
+
+impl Future for Reply {
+    type Output = Result<Answer, ClientError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(id) = self.id else {
+            // Polled after it was ready: there is nothing to hear any more.
+            return Poll::Ready(Err(ClientError::Abandoned));
+        };
+        let reply = self.core.look(|state, _| state.take_reply(id, cx.waker()));
+        reply.map_or(Poll::Pending, |reply| {
+            self.id = None;
+            Poll::Ready(reply)
+        })
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.core.look(|state, _| state.forget_reply(id));
+        }
     }
 }

@@ -1,27 +1,22 @@
 //! Messages of a topic, as a stream.
 
 use std::fmt;
-use std::future::{Future, IntoFuture, poll_fn};
+use std::future::poll_fn;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::Stream;
-use zaichik_engine::{Answer, Message, RequestError, SubscribeOptions, SubscriptionId};
+use zaichik_engine::{Answer, Message, RequestError, SubscriptionId, SubscriptionStart};
 use zaichik_proto::{GapReason, Refusal, Start};
 
 use super::core::{Core, Owner};
 use super::error::ClientError;
 use super::request::Request;
-
-/// A subscription that is about to begin: configure it, then await it.
-#[must_use = "nothing happens before it is awaited"]
-pub struct Subscribe {
-    owner: Arc<Owner>,
-    topic: Arc<str>,
-    options: SubscribeOptions,
-}
+#[cfg(doc)]
+use super::subscribe::Subscribe;
 
 /// The messages of a topic, in order, and what stands in their place.
 ///
@@ -81,69 +76,13 @@ pub struct Delivery {
     core: Arc<Core>,
 }
 
-impl Subscribe {
-    pub(super) fn new(owner: Arc<Owner>, topic: &str) -> Self {
-        Self { owner, topic: topic.into(), options: SubscribeOptions::new() }
-    }
-
-    /// Where it begins (semantics R3). Default: [`Start::Earliest`].
-    pub const fn from(mut self, start: Start) -> Self {
-        self.options = self.options.start(start);
-        self
-    }
-
-    /// Most messages delivered and not committed. Default 1: the next message comes after the last one was
-    /// committed. 0 turns commits off: at most once, as fast as they can be taken.
-    pub const fn window(mut self, messages: u32) -> Self {
-        self.options = self.options.window(messages);
-        self
-    }
-
-    /// The same in bytes; one larger message still comes alone. Default: the broker's limit.
-    pub const fn window_bytes(mut self, bytes: u32) -> Self {
-        self.options = self.options.window_bytes(bytes);
-        self
-    }
-
-    async fn subscribe(self) -> Result<Subscription, ClientError> {
-        let Self { owner, topic, options } = self;
-        let core = Arc::clone(owner.core());
-        let mut membership = Membership { owner, id: None };
-        let answer = Request::new(&core, |machine, now| {
-            let (request, subscription) = machine.subscribe(now, &topic, options)?;
-            membership.id = Some(subscription);
-            Ok(request)
-        })
-        .await;
-        if answer.is_err() {
-            membership.id = None;
-        }
-        let answer = answer?;
-        let Answer::Subscribed(begun) = answer else {
-            return Err(super::mismatch(&answer));
-        };
-        Ok(Subscription {
-            membership,
-            id: begun.subscription,
-            topic,
-            start: begun.start,
-            end: begun.end,
-            taken: None,
-            over: false,
-        })
-    }
-}
-
-impl IntoFuture for Subscribe {
-    type Output = Result<Subscription, ClientError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.subscribe())
-    }
-}
-
 impl Subscription {
+    /// A subscription has begun; `membership` has its place.
+    pub(super) const fn new(membership: Membership, topic: Arc<str>, begun: &SubscriptionStart) -> Self {
+        let (id, start, end) = (begun.subscription, begun.start, begun.end);
+        Self { membership, id, topic, start, end, taken: None, over: false }
+    }
+
     /// The topic's name.
     #[must_use]
     pub fn topic(&self) -> &str {
@@ -211,9 +150,33 @@ impl Subscription {
         Ok(())
     }
 
+    /// Delivery goes back to the last message taken, after `delay` (semantics A4): it and what comes after it is
+    /// delivered again, in order, and nothing overtakes it.
+    ///
+    /// # Errors
+    /// As for [`commit`](Self::commit).
+    pub async fn nack(&mut self, delay: Duration) -> Result<(), ClientError> {
+        let offset = self.taken.ok_or(RequestError::NothingToCommit)?;
+        let (id, core) = (self.id, self.membership.owner.core());
+        Request::new(core, |machine, now| machine.nack(now, id, offset, delay)).await?;
+        self.taken = None;
+        Ok(())
+    }
+
+    /// Delivery goes on at another position (semantics D6).
+    ///
+    /// # Errors
+    /// [`ClientError::Request`] if the subscription has ended, or the connection broke meanwhile.
+    pub async fn seek(&mut self, to: Start) -> Result<(), ClientError> {
+        let (id, core) = (self.id, self.membership.owner.core());
+        Request::new(core, |machine, now| machine.seek(now, id, to)).await?;
+        self.taken = None;
+        Ok(())
+    }
+
     /// Ends the subscription; ready when no message of it can come any more (semantics A9).
     ///
-    /// Gives the last offset delivered, if any.
+    /// A durable one keeps its cursor, for whoever subscribes under its name. Gives the last offset delivered, if any.
     ///
     /// # Errors
     /// [`ClientError::Request`] if it has ended already, or the connection breaks meanwhile.
@@ -225,6 +188,14 @@ impl Subscription {
             return Err(super::mismatch(&answer));
         };
         Ok(last_offset)
+    }
+
+    pub(super) const fn id(&self) -> SubscriptionId {
+        self.id
+    }
+
+    pub(super) fn is_of(&self, owner: &Owner) -> bool {
+        Arc::ptr_eq(self.membership.owner.core(), owner.core())
     }
 
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Incoming, ClientError>>> {
@@ -277,15 +248,6 @@ impl fmt::Debug for Subscription {
     }
 }
 
-impl fmt::Debug for Subscribe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscribe")
-            .field("topic", &self.topic)
-            .field("options", &self.options)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Incoming {
     fn new(incoming: zaichik_engine::Incoming, subscription: SubscriptionId, core: &Arc<Core>) -> Self {
         use zaichik_engine::Incoming as Engine;
@@ -320,6 +282,28 @@ impl Delivery {
         Ok(())
     }
 
+    /// Delivery goes back to this message, after `delay` (semantics A4): it and all after it is delivered again, in
+    /// order, with [`attempt`](Message::attempt) raised. Nothing overtakes it: the whole subscription waits.
+    ///
+    /// Ready when the broker knows. A message that is committed already stays so. With a
+    /// [dead-letter topic](Subscribe::dead_letter) it counts as a failure.
+    ///
+    /// # Errors
+    /// As for [`commit`](Self::commit).
+    pub async fn nack(&self, delay: Duration) -> Result<(), ClientError> {
+        let (id, offset) = (self.subscription, self.message.offset);
+        Request::new(&self.core, |machine, now| machine.nack(now, id, offset, delay)).await?;
+        Ok(())
+    }
+
+    pub(super) const fn subscription(&self) -> SubscriptionId {
+        self.subscription
+    }
+
+    pub(super) fn is_of(&self, owner: &Owner) -> bool {
+        Arc::ptr_eq(&self.core, owner.core())
+    }
+
     /// The message alone.
     #[must_use]
     pub fn into_message(self) -> Message {
@@ -342,10 +326,10 @@ impl fmt::Debug for Delivery {
 }
 
 /// A subscription's place in the client, given back when it is dropped.
-struct Membership {
-    owner: Arc<Owner>,
+pub(super) struct Membership {
+    pub(super) owner: Arc<Owner>,
     /// Set from the request on.
-    id: Option<SubscriptionId>,
+    pub(super) id: Option<SubscriptionId>,
 }
 
 impl Drop for Membership {

@@ -5,8 +5,8 @@ use core::time::Duration;
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{
     AckRun, Acks, ClientDecoder, ClientFrame, Delivery, Done, Duplicate, Fatal, FaultCode, Limits, List,
-    Published, Record, Records, Refusal, RefusalCode, Refused, ServerFrame, Start, Subscribed, Unsubscribed,
-    Welcome,
+    OnConflict, Operation, Producer, Published, Record, Records, Refusal, RefusalCode, Refused, SeekTarget,
+    ServerFrame, Start, Subscribed, Unsubscribed, Welcome,
 };
 
 use crate::client::{
@@ -18,16 +18,84 @@ use crate::time::Timestamp;
 /// A frame that the client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Sent {
-    Hello { name: String, token: Vec<u8> },
-    CreateTopic { request: u32, topic: String },
-    AlterTopic { request: u32 },
-    Publish { request: u32, topic: String, bodies: Vec<Vec<u8>> },
-    Subscribe { request: u32, subscription: u32, topic: String, start: Start, window: u32 },
-    Unsubscribe { request: u32, subscription: u32 },
-    Commit { request: u32, subscription: u32, offset: u64, quiet: bool },
+    Hello {
+        name: String,
+        token: Vec<u8>,
+    },
+    CreateTopic {
+        request: u32,
+        topic: String,
+    },
+    AlterTopic {
+        request: u32,
+    },
+    Publish {
+        request: u32,
+        producer: Option<Producer>,
+        topic: String,
+        bodies: Vec<Vec<u8>>,
+    },
+    Batch {
+        request: u32,
+        producer: Option<Producer>,
+        operations: Vec<Op>,
+    },
+    Subscribe {
+        request: u32,
+        subscription: u32,
+        topic: String,
+        start: Start,
+        window: u32,
+        durable: Option<Attach>,
+        dead_letter: (u32, String),
+    },
+    Unsubscribe {
+        request: u32,
+        subscription: u32,
+    },
+    Commit {
+        request: u32,
+        subscription: u32,
+        offset: u64,
+        quiet: bool,
+    },
+    Nack {
+        request: u32,
+        subscription: u32,
+        offset: u64,
+        delay_micros: u64,
+    },
+    Seek {
+        request: u32,
+        target: Target,
+        to: Start,
+    },
     Ping(u64),
     Pong(u64),
     Close,
+}
+
+/// An operation of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Op {
+    Publish { topic: String, bodies: Vec<Vec<u8>> },
+    Commit { subscription: u32, offset: u64 },
+}
+
+/// How a durable subscription is attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attach {
+    pub(super) name: String,
+    pub(super) on_conflict: OnConflict,
+    pub(super) epoch: u32,
+    pub(super) inactive_ttl_micros: u64,
+}
+
+/// What is sought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    Number(u32),
+    Name { topic: String, name: String },
 }
 
 impl Sent {
@@ -37,6 +105,9 @@ impl Sent {
             Self::CreateTopic { request, .. }
             | Self::AlterTopic { request }
             | Self::Publish { request, .. }
+            | Self::Batch { request, .. }
+            | Self::Nack { request, .. }
+            | Self::Seek { request, .. }
             | Self::Subscribe { request, .. }
             | Self::Unsubscribe { request, .. }
             | Self::Commit { request, .. } => *request,
@@ -183,14 +254,19 @@ impl Peer {
 
     /// Answers a Subscribe.
     pub(super) fn subscribed(&mut self, sent: &Sent, start: u64) {
+        self.attached(sent, start, 0, 0);
+    }
+
+    /// Answers a Subscribe with an epoch and a rewind number.
+    pub(super) fn attached(&mut self, sent: &Sent, start: u64, epoch: u32, rewind: u32) {
         let Sent::Subscribe { request, subscription, .. } = *sent else {
             panic!("{sent:?}");
         };
         self.send(&ServerFrame::Subscribed(Subscribed {
             request,
             subscription,
-            epoch: 0,
-            rewind: 0,
+            epoch,
+            rewind,
             created: false,
             start,
             end: start,
@@ -291,7 +367,6 @@ impl Peer {
 }
 
 fn owned(frame: &ClientFrame<'_>) -> Sent {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     match frame {
         ClientFrame::Hello(hello) => Sent::Hello { name: hello.name.to_owned(), token: hello.token.to_vec() },
         ClientFrame::CreateTopic(create) => {
@@ -300,8 +375,14 @@ fn owned(frame: &ClientFrame<'_>) -> Sent {
         ClientFrame::AlterTopic(alter) => Sent::AlterTopic { request: alter.request },
         ClientFrame::Publish(publish) => Sent::Publish {
             request: publish.request,
+            producer: publish.producer,
             topic: text(publish.topic),
-            bodies: publish.records.iter().map(|record| record.body().to_vec()).collect(),
+            bodies: bodies(&publish.records),
+        },
+        ClientFrame::Batch(batch) => Sent::Batch {
+            request: batch.request,
+            producer: batch.producer,
+            operations: batch.operations.iter().map(operation).collect(),
         },
         ClientFrame::Subscribe(subscribe) => Sent::Subscribe {
             request: subscribe.request,
@@ -309,6 +390,13 @@ fn owned(frame: &ClientFrame<'_>) -> Sent {
             topic: text(subscribe.topic),
             start: subscribe.start,
             window: subscribe.window,
+            durable: subscribe.durable.map(|durable| Attach {
+                name: durable.name.to_owned(),
+                on_conflict: durable.on_conflict,
+                epoch: durable.epoch,
+                inactive_ttl_micros: durable.inactive_ttl_micros,
+            }),
+            dead_letter: (subscribe.max_attempts, text(subscribe.dead_letter)),
         },
         ClientFrame::Unsubscribe(unsubscribe) => {
             Sent::Unsubscribe { request: unsubscribe.request, subscription: unsubscribe.subscription }
@@ -319,12 +407,39 @@ fn owned(frame: &ClientFrame<'_>) -> Sent {
             offset: commit.offset,
             quiet: commit.quiet,
         },
+        ClientFrame::Nack(nack) => Sent::Nack {
+            request: nack.request,
+            subscription: nack.subscription,
+            offset: nack.offset,
+            delay_micros: nack.delay_micros,
+        },
+        ClientFrame::Seek(seek) => {
+            let target = match seek.target {
+                SeekTarget::Subscription(number) => Target::Number(number),
+                SeekTarget::Durable { topic, name } => {
+                    Target::Name { topic: text(topic), name: name.to_owned() }
+                }
+            };
+            Sent::Seek { request: seek.request, target, to: seek.to }
+        }
         ClientFrame::Ping { nonce } => Sent::Ping(*nonce),
         ClientFrame::Pong { nonce } => Sent::Pong(*nonce),
         ClientFrame::Close => Sent::Close,
-        ClientFrame::Nack(_)
-        | ClientFrame::Seek(_)
-        | ClientFrame::Batch(_)
-        | ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
+        ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
     }
+}
+
+fn operation(operation: Operation<'_>) -> Op {
+    match operation {
+        Operation::Publish { topic, records } => Op::Publish { topic: text(topic), bodies: bodies(&records) },
+        Operation::Commit { subscription, offset } => Op::Commit { subscription, offset },
+    }
+}
+
+fn bodies(records: &Records<'_>) -> Vec<Vec<u8>> {
+    records.iter().map(|record| record.body().to_vec()).collect()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
 }

@@ -138,14 +138,7 @@ impl World {
             Sent::Subscribe { subscription, window, start, .. } => {
                 let start = if let zaichik_proto::Start::Offset(offset) = start { offset } else { 0 };
                 self.broker.active.push((subscription, window, start, start));
-                let again = Sent::Subscribe {
-                    request,
-                    subscription,
-                    topic: String::new(),
-                    start: zaichik_proto::Start::Earliest,
-                    window,
-                };
-                self.peer.subscribed(&again, start);
+                self.peer.subscribed(&sent, start);
             }
             Sent::Unsubscribe { subscription, .. } => {
                 let before = self.broker.active.len();

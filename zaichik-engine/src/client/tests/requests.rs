@@ -256,14 +256,3 @@ fn a_ping_of_the_application_is_answered() {
     peer.send(&ServerFrame::Pong { nonce });
     assert_eq!(peer.answer_to(id), Ok(Answer::Pong));
 }
-
-#[test]
-fn the_broker_may_not_answer_a_batch_that_can_not_be_asked_for() {
-    let mut peer = Peer::open();
-    peer.send(&ServerFrame::Batched(zaichik_proto::Batched {
-        request: 1,
-        results: zaichik_proto::List::EMPTY,
-        duplicates: zaichik_proto::List::EMPTY,
-    }));
-    assert!(matches!(violation(&peer), Violation::Unexpected { .. }));
-}

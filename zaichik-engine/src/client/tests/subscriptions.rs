@@ -254,11 +254,11 @@ fn subscriptions_are_counted_until_their_end_was_taken() {
     let sub = peer.subscribe("t", 1, 0);
     let full = RequestError::TooManySubscriptions { limit: 1 };
     let options = SubscribeOptions::new();
-    assert_eq!(peer.client.subscribe(peer.now, "u", options), Err(full.clone()));
+    assert_eq!(peer.client.subscribe(peer.now, "u", options.clone()), Err(full.clone()));
     peer.client.unsubscribe(peer.now, sub).unwrap();
     let sent = peer.sent_one();
     peer.unsubscribed(&sent, None);
-    assert_eq!(peer.client.subscribe(peer.now, "u", options), Err(full));
+    assert_eq!(peer.client.subscribe(peer.now, "u", options.clone()), Err(full));
     assert_eq!(peer.incoming(sub), Some(Incoming::Ended(None)));
     assert!(peer.client.subscribe(peer.now, "u", options).is_ok());
 }

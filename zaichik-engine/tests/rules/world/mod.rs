@@ -3,6 +3,7 @@
 //! Peers speak frames over bytes through real sessions. After every call the broker is checked against itself, and
 //! when nothing moves any more, nobody may be found to have been forgotten.
 
+mod batch;
 mod dice;
 mod peer;
 mod pipe;
@@ -21,6 +22,7 @@ use zaichik_engine::{
 };
 use zaichik_proto::TopicOptions;
 
+pub(crate) use self::batch::{Op, done, put, put_all};
 pub(crate) use self::dice::Dice;
 pub(crate) use self::peer::{Peer, Sub, keyed, mortal, record};
 use self::pipe::{Flow, Pipe};

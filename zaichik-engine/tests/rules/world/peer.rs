@@ -7,8 +7,8 @@ use std::rc::Rc;
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{
     AckLevel, AlterTopic, ClientFrame, Commit, CreateTopic, Delivery, Durable, Gap, GoodbyeReason, Hello,
-    Limits, MAGIC, Nack, OnConflict, Publish, Record, Records, Seek, SeekTarget, ServerDecoder, ServerFrame,
-    Start, Subscribe, Subscribed, TopicOptions, TopicStatus, Unsubscribe, Welcome,
+    Limits, MAGIC, Nack, OnConflict, Producer, Publish, Record, Records, Seek, SeekTarget, ServerDecoder,
+    ServerFrame, Start, Subscribe, Subscribed, TopicOptions, TopicStatus, Unsubscribe, Welcome,
 };
 
 use super::pipe::{Flow, Pipe};
@@ -212,6 +212,16 @@ impl Peer {
     }
 
     pub(crate) fn publish_with(&self, topic: &str, ack: AckLevel, records: &[Record<'_>]) -> u32 {
+        self.publish_as(None, topic, ack, records)
+    }
+
+    pub(crate) fn publish_as(
+        &self,
+        producer: Option<Producer>,
+        topic: &str,
+        ack: AckLevel,
+        records: &[Record<'_>],
+    ) -> u32 {
         let request = self.request();
         let mut bytes = Vec::new();
         for record in records {
@@ -220,7 +230,7 @@ impl Peer {
         let count = u32::try_from(records.len()).unwrap();
         let records = Records::from_encoded(count, &bytes);
         let topic = topic.as_bytes();
-        self.send(&ClientFrame::Publish(Publish { request, ack, producer: None, topic, records }));
+        self.send(&ClientFrame::Publish(Publish { request, ack, producer, topic, records }));
         if ack != AckLevel::None {
             self.0.borrow_mut().publishes.push_back((request, count));
         }
@@ -462,7 +472,8 @@ impl Inner {
                 self.tell(format!("goodbye {reason} {}", goodbye.grace_millis));
             }
             ServerFrame::Fatal(fatal) => self.tell(show::fatal(fatal.code)),
-            ServerFrame::Batched(_) | ServerFrame::Extension { .. } => {
+            ServerFrame::Batched(batched) => self.answer(batched.request, show::batched(batched)),
+            ServerFrame::Extension { .. } => {
                 panic!("not expected: {frame:?}");
             }
         }

@@ -2,14 +2,34 @@
 
 use std::fmt::Write;
 
-use zaichik_proto::{FaultCode, GapReason, RefusalCode, Refused, Subscribed, Unsubscribed};
+use zaichik_proto::{Batched, FaultCode, GapReason, RefusalCode, Refused, Subscribed, Unsubscribed};
 
 pub(super) fn refused(refused: &Refused) -> String {
     let code: RefusalCode = refused.refusal.code;
-    match refused.refusal.value {
-        0 => format!("refused {code}"),
-        value => format!("refused {code} {value}"),
+    let mut text = format!("refused {code}");
+    if refused.refusal.value > 0 {
+        write!(text, " {}", refused.refusal.value).unwrap();
     }
+    if refused.refusal.operation > 0 {
+        write!(text, " at {}", refused.refusal.operation).unwrap();
+    }
+    text
+}
+
+/// The publish operations by their number, then the duplicates: "batched 0@7 2@0new 3none 3.0=@5".
+pub(super) fn batched(batched: &Batched<'_>) -> String {
+    let mut text = "batched".to_owned();
+    for result in batched.results.iter() {
+        match result.first_offset {
+            u64::MAX => write!(text, " {}none", result.operation).unwrap(),
+            offset => write!(text, " {}@{offset}", result.operation).unwrap(),
+        }
+        text += if result.created { "new" } else { "" };
+    }
+    for one in batched.duplicates.iter() {
+        write!(text, " {}.{}=@{}", one.operation, one.duplicate.record, one.duplicate.offset).unwrap();
+    }
+    text
 }
 
 pub(super) fn published(created: bool, first_offset: Option<u64>, duplicates: &[(u32, u64)]) -> String {

@@ -1,0 +1,108 @@
+//! A subscription that is about to begin.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use zaichik_engine::{Answer, DurableOptions, SubscribeOptions};
+use zaichik_proto::Start;
+
+use super::core::Owner;
+use super::error::ClientError;
+use super::request::Request;
+use super::subscription::{Membership, Subscription};
+
+/// A subscription that is about to begin: configure it, then await it.
+///
+/// ```
+/// # use zaichik_driver::{Client, ClientError, Runtime, Start};
+/// # async fn example<R: Runtime>(client: Client<R>) -> Result<(), ClientError> {
+/// let jobs = client.subscribe("jobs").durable("workers").window(256).from(Start::Earliest).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing happens before it is awaited"]
+pub struct Subscribe {
+    owner: Arc<Owner>,
+    topic: Arc<str>,
+    options: SubscribeOptions,
+}
+
+impl Subscribe {
+    pub(super) fn new(owner: Arc<Owner>, topic: &str) -> Self {
+        Self { owner, topic: topic.into(), options: SubscribeOptions::new() }
+    }
+
+    /// Where it begins (semantics R3); a durable one that exists goes on at its cursor instead. Default:
+    /// [`Start::Earliest`].
+    pub const fn from(mut self, start: Start) -> Self {
+        self.options.start = start;
+        self
+    }
+
+    /// Most messages delivered and not committed. Default 1: the next message comes after the last one was
+    /// committed. 0 turns commits off: at most once, as fast as they can be taken.
+    pub const fn window(mut self, messages: u32) -> Self {
+        self.options.window = messages;
+        self
+    }
+
+    /// The same in bytes; one larger message still comes alone. Default: the broker's limit.
+    pub const fn window_bytes(mut self, bytes: u32) -> Self {
+        self.options.window_bytes = bytes;
+        self
+    }
+
+    /// Gives the cursor a name under which it outlives this client: whoever subscribes under it again goes on after
+    /// what was committed (semantics D). One client holds it at a time; the newest, unless the options say otherwise.
+    pub fn durable(mut self, durable: impl Into<DurableOptions>) -> Self {
+        self.options.durable = Some(durable.into());
+        self
+    }
+
+    /// Where a message goes that failed `max_attempts` times: that was nacked, or was the only uncommitted one when a
+    /// durable subscription's connection ended (semantics A6). Default: it is delivered again for ever.
+    pub fn dead_letter(mut self, max_attempts: u32, topic: impl Into<String>) -> Self {
+        self.options = self.options.dead_letter(max_attempts, topic);
+        self
+    }
+
+    async fn subscribe(self) -> Result<Subscription, ClientError> {
+        let Self { owner, topic, options } = self;
+        let core = Arc::clone(owner.core());
+        let mut membership = Membership { owner, id: None };
+        let answer = Request::new(&core, |machine, now| {
+            let (request, subscription) = machine.subscribe(now, &topic, options.clone())?;
+            membership.id = Some(subscription);
+            Ok(request)
+        })
+        .await;
+        if answer.is_err() {
+            membership.id = None;
+        }
+        let answer = answer?;
+        let Answer::Subscribed(begun) = answer else {
+            return Err(super::mismatch(&answer));
+        };
+        Ok(Subscription::new(membership, topic, &begun))
+    }
+}
+
+impl IntoFuture for Subscribe {
+    type Output = Result<Subscription, ClientError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.subscribe())
+    }
+}
+
+impl fmt::Debug for Subscribe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscribe")
+            .field("topic", &self.topic)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

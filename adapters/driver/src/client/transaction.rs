@@ -1,0 +1,108 @@
+//! Several publishes and commits that happen together or not at all.
+
+use std::fmt;
+use std::sync::Arc;
+
+use zaichik_engine::{Answer, Batch, BatchReceipt, PublishOptions, RequestError, SubscriptionId};
+
+use super::core::Owner;
+use super::error::ClientError;
+use super::outgoing::Outgoing;
+use super::request::Request;
+use super::subscription::{Delivery, Subscription};
+
+/// A transaction that is being put together; nothing is sent before [`send`](Self::send) (semantics X).
+///
+/// At most 1,000 operations, and as many bytes as one frame may have. What can't be done is reported by `send`.
+/// With a durable subscription, consuming, transforming and producing in one transaction gives exactly one output
+/// for each input, whatever breaks in between.
+///
+/// ```
+/// # use zaichik_driver::{Client, ClientError, Runtime};
+/// # async fn example<R: Runtime>(client: Client<R>) -> Result<(), ClientError> {
+/// let mut orders = client.subscribe("orders").durable("billing").await?;
+/// while let Some(order) = orders.next_message().await? {
+///     let mut transaction = client.transaction();
+///     transaction.publish("invoices", format!("invoice for {:?}", order.body)).commit(&order);
+///     transaction.send().await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing is sent before send"]
+pub struct Transaction {
+    owner: Arc<Owner>,
+    batch: Batch,
+    options: PublishOptions,
+    /// A subscription of another client was named.
+    foreign: Option<SubscriptionId>,
+}
+
+impl Transaction {
+    pub(super) fn new(owner: Arc<Owner>) -> Self {
+        Self { owner, batch: Batch::new(), options: PublishOptions::new(), foreign: None }
+    }
+
+    /// How long to wait for the answer, and to retry what the broker refuses for the moment. Default 30 s.
+    pub const fn options(mut self, options: PublishOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Publishes a message, together with all else.
+    pub fn publish(&mut self, topic: &str, message: impl Into<Outgoing>) -> &mut Self {
+        self.publish_all(topic, &[message.into()])
+    }
+
+    /// Publishes messages to one topic, together with all else.
+    pub fn publish_all(&mut self, topic: &str, messages: &[Outgoing]) -> &mut Self {
+        Outgoing::with_records(messages, |records| {
+            self.batch.publish(topic, records);
+        });
+        self
+    }
+
+    /// This message and all before it are done, together with all else.
+    pub fn commit(&mut self, delivery: &Delivery) -> &mut Self {
+        let is_own = delivery.is_of(&self.owner);
+        self.commit_offset(delivery.subscription(), is_own, delivery.offset)
+    }
+
+    /// Everything up to and including `offset` is done, together with all else.
+    pub fn commit_to(&mut self, subscription: &Subscription, offset: u64) -> &mut Self {
+        self.commit_offset(subscription.id(), subscription.is_of(&self.owner), offset)
+    }
+
+    /// Does all of it in one step, or nothing; ready when the broker has.
+    ///
+    /// # Errors
+    /// [`ClientError::class`] says whether nothing happened and trying again helps, or whether its fate is unknown.
+    /// [`RequestError::NotApplied`]: the connection broke, nothing happened, and the messages come again.
+    pub async fn send(self) -> Result<BatchReceipt, ClientError> {
+        let Self { owner, batch, options, foreign } = self;
+        if let Some(subscription) = foreign {
+            return Err(RequestError::NoSubscription(subscription).into());
+        }
+        let ask = Request::new(owner.core(), |machine, now| machine.send_batch(now, &batch, options));
+        let answer = ask.await?;
+        let Answer::Batched(receipt) = answer else {
+            return Err(super::mismatch(&answer));
+        };
+        Ok(receipt)
+    }
+
+    fn commit_offset(&mut self, subscription: SubscriptionId, is_own: bool, offset: u64) -> &mut Self {
+        if is_own {
+            self.batch.commit(subscription, offset);
+        } else {
+            self.foreign = Some(subscription);
+        }
+        self
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("operations", &self.batch.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,51 @@
+//! A message that nobody can handle goes to another topic, and those behind it go on.
+//!
+//! `PORT=8889 cargo run --example dead_letter`
+#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
+use std::time::Duration;
+
+use zaichik_examples::{Outcome, address, expect, unique};
+use zaichik_tokio::{Client, TopicOptions};
+
+/// Failures of one message before it goes.
+const MAX_ATTEMPTS: u32 = 3;
+
+/// How long to wait before a message comes again.
+const DELAY: Duration = Duration::from_millis(50);
+
+#[tokio::main]
+async fn main() -> Outcome {
+    let client = Client::builder(&address()).name("worker").connect().await?;
+    let (jobs, dead) = (unique("examples/jobs")?, unique("examples/dead")?);
+    client.create_topic(&jobs, TopicOptions::new().retain_forever()).await?;
+    for job in ["sweep", "poison", "mow"] {
+        client.publish(&jobs, job).await?;
+    }
+
+    let mut work = client.subscribe(&jobs).dead_letter(MAX_ATTEMPTS, &dead).await?;
+    let mut done = Vec::new();
+    while done.len() < 2 {
+        let job = work.next_message().await?.ok_or("the subscription ended")?;
+        if job.body == "poison" {
+            println!("attempt {} at {:?} fails; again in {DELAY:?}", job.attempt, job.body);
+            job.nack(DELAY).await?;
+            continue;
+        }
+        println!("{:?} is done", job.body);
+        job.commit().await?;
+        done.push(job.body.clone());
+    }
+    expect(done == ["sweep", "mow"], "the jobs that can be done")?;
+
+    let mut buried = client.subscribe(&dead).await?;
+    let letter = buried.next_message().await?.ok_or("the subscription ended")?;
+    println!("in {dead}: {:?}", letter.body);
+    for (name, value) in letter.headers.iter() {
+        println!("  {name}: {}", String::from_utf8_lossy(value));
+    }
+    expect(letter.body == "poison", "the job that can't be done")?;
+    expect(letter.headers.get("zaichik-failures") == Some(b"3"), "how often it failed")?;
+    client.close().await?;
+    Ok(())
+}
