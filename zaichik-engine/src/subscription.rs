@@ -47,6 +47,8 @@ pub(crate) struct Subscription {
     rewind: u32,
     /// Nothing is delivered before.
     paused_until: Timestamp,
+    /// Whether that outlives the connection: a dead-letter topic did not take a record when one ended (semantics A6).
+    holds_off: bool,
     /// The highest offset delivered on this connection.
     last_delivered: Option<u64>,
     window: Window,
@@ -97,6 +99,7 @@ impl Subscription {
             pass_start: start,
             rewind: 0,
             paused_until: Timestamp::ZERO,
+            holds_off: false,
             last_delivered: None,
             window: Window::EMPTY,
             past: None,
@@ -114,7 +117,9 @@ impl Subscription {
     pub(crate) fn detach(&mut self, expires_at: Timestamp) {
         self.session = None;
         self.take_back(self.cursor);
-        self.resume();
+        if !self.holds_off {
+            self.resume();
+        }
         if let Some(durable) = &mut self.durable {
             durable.expires_at = expires_at;
         }
@@ -187,21 +192,31 @@ impl Subscription {
 
     /// A delivered record went to the dead-letter topic: it is not delivered again, and the cursor passes it.
     pub(crate) fn skip(&mut self, offset: u64) {
+        // Its last delivery counts as one, unlike the passes that leave it out.
+        self.end_pass();
         self.past.get_or_insert_default().done(offset);
-        self.take_back(offset);
+        self.begin_pass(offset);
         if self.cursor == offset {
             self.move_cursor(self.next.offset);
         }
     }
 
-    /// Nothing is delivered before `until`.
+    /// Nothing is delivered before `until`, as long as the connection lives.
     pub(crate) const fn pause(&mut self, until: Timestamp) {
         self.paused_until = until;
+        self.holds_off = false;
+    }
+
+    /// Nothing is delivered before `until`, whoever attaches.
+    pub(crate) const fn hold_off(&mut self, until: Timestamp) {
+        self.paused_until = until;
+        self.holds_off = true;
     }
 
     /// Deliveries may go on.
     pub(crate) const fn resume(&mut self) {
         self.paused_until = Timestamp::ZERO;
+        self.holds_off = false;
     }
 
     /// Records with these offsets and sizes were put into the output; reading goes on at `next`.
@@ -323,10 +338,19 @@ impl Subscription {
 
     /// What was delivered from `offset` on is to be delivered again.
     fn take_back(&mut self, offset: u64) {
+        self.end_pass();
+        self.begin_pass(offset);
+    }
+
+    /// What the pass at hand delivered becomes past.
+    fn end_pass(&mut self) {
         let (from, to) = (self.pass_start.max(self.cursor), self.next.offset);
         if from < to {
             self.past.get_or_insert_default().delivered(from, to);
         }
+    }
+
+    fn begin_pass(&mut self, offset: u64) {
         self.window.take_back(offset);
         self.pass_start = offset;
         // What was seen of a place may still hold; the offset decides.

@@ -68,7 +68,7 @@ impl Broker {
             return Err(Refusal::with_value(RefusalCode::SubscriptionFenced, u64::from(durable.epoch)));
         }
         // Who knows the epoch at hand is the holder, on another connection.
-        let is_holder = request.epoch > 0;
+        let is_holder = request.epoch == durable.epoch;
         if subscription.session.is_some() && request.on_conflict == OnConflict::Reject && !is_holder {
             return Err(Refusal::new(RefusalCode::SubscriptionHeld));
         }

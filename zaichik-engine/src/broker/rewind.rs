@@ -100,7 +100,7 @@ impl Broker {
         if let Some(subscription) = self.subscriptions.get_mut(key.index())
             && fate == Fate::Refused
         {
-            subscription.pause(now.plus_micros(REFUSED_PAUSE));
+            subscription.hold_off(now.plus_micros(REFUSED_PAUSE));
         }
     }
 

@@ -50,9 +50,12 @@ impl Past {
         at
     }
 
-    /// The offsets `from..to` were delivered once more.
+    /// The offsets `from..to` were delivered once more, but for those that are done.
     pub(crate) fn delivered(&mut self, from: u64, to: u64) {
-        self.rewrite(from, to, |run| Run { attempts: run.attempts.saturating_add(1), ..run });
+        self.rewrite(from, to, |run| {
+            let more = u32::from(!run.is_done);
+            Run { attempts: run.attempts.saturating_add(more), ..run }
+        });
     }
 
     /// An offset is done, and not to be delivered any more.
@@ -199,7 +202,10 @@ mod tests {
                 for action in actions {
                     match action {
                         Action::Delivered(from, to) => {
-                            (from..to).for_each(|offset| table.entry(offset).or_default().0 += 1);
+                            for offset in from..to {
+                                let (attempts, is_done) = table.entry(offset).or_default();
+                                *attempts += u32::from(!*is_done);
+                            }
                             past.delivered(from, to);
                         }
                         Action::Done(offset) => {

@@ -1,23 +1,54 @@
-//! The engine against a naive model of retention, compaction, windows and limits (semantics O, T, R, C, A).
+//! The engine against a naive model of everything that a broker does (semantics O, T, R, C, A, D, P, X).
 
 #![expect(clippy::arithmetic_side_effects, reason = "a model that overflows fails its test")]
 
 #[cfg(test)]
-mod model;
+mod action;
+#[cfg(test)]
+mod attach;
+#[cfg(test)]
+mod batch;
+#[cfg(test)]
+mod broker;
+#[cfg(test)]
+mod encode;
+#[cfg(test)]
+mod failure;
+#[cfg(test)]
+mod generate;
+#[cfg(test)]
+mod keys;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]
+mod producer;
+#[cfg(test)]
+mod receive;
+#[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod script;
 #[cfg(test)]
+mod subscription;
+#[cfg(test)]
 mod topic;
+#[cfg(test)]
+mod words;
 
 use proptest::prelude::*;
+
+#[cfg(test)]
+use self::generate::Kind;
+
+/// What the engine can do beyond publish, subscribe and commit.
+#[cfg(test)]
+const KINDS: &[Kind] = &[Kind::Nack, Kind::Seek, Kind::Durable, Kind::DeadLetter];
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_engine_does_what_the_model_does(script in script::scripts()) {
+    fn the_engine_does_what_the_model_does(script in generate::scripts(KINDS)) {
         script::check(&script);
     }
 }

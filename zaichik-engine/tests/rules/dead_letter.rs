@@ -245,6 +245,32 @@ fn a_14_at_the_end_of_a_connection_too() {
 }
 
 #[test]
+fn a_14_another_attach_does_not_shorten_that_second() {
+    let mut world = World::new();
+    let (_, writer) = pair(&mut world, 1, 1, &["a"]);
+    let sub = Sub::new(1, "t").durable("d").dead_letter(1, "dead");
+    let reader = world.connect();
+    world.ask(&reader, reader.subscribe_to(sub));
+    world.ask(&writer, writer.alter("dead", TopicOptions::new().retention_ttl(Duration::ZERO)));
+    reader.cut();
+    world.settle();
+    let sub = sub.dead_letter(1, "other");
+    let first = world.connect();
+    world.ask(&first, first.subscribe_to(sub));
+    let second = world.connect();
+    world.ask(&second, second.subscribe_to(sub));
+    assert_eq!((first.stream(), second.stream()), (vec!["1 fenced by 3".to_owned()], vec![]));
+    second.cut();
+    world.settle();
+    let third = world.connect();
+    world.ask(&third, third.subscribe_to(sub));
+    world.advance(us(999_999));
+    assert!(third.stream().is_empty());
+    world.advance(us(1));
+    assert_eq!(third.stream(), ["1/0=a #2"]);
+}
+
+#[test]
 fn a6_a_record_that_expired_becomes_a_gap_and_no_dead_letter() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 1, 1, &[]);
@@ -270,6 +296,17 @@ fn a6_a_seek_forgets_failures_and_brings_dead_letters_back() {
     reader.stream();
     world.ask(&reader, reader.seek(1, zaichik_proto::Start::Earliest));
     assert_eq!(reader.stream(), ["1/0=a", "1/1=b #6"]);
+}
+
+#[test]
+fn a5_a_dead_letter_that_a_seek_brings_back_has_the_attempts_that_it_had() {
+    let mut world = World::new();
+    let (reader, _) = pair(&mut world, 3, 1, &["a", "b", "c"]);
+    world.ask(&reader, reader.nack(1, 1, 0));
+    world.ask(&reader, reader.nack(1, 2, 0));
+    reader.stream();
+    world.ask(&reader, reader.seek(1, zaichik_proto::Start::Earliest));
+    assert_eq!(reader.stream(), ["1/0=a #2", "1/1=b #2", "1/2=c #3"]);
 }
 
 #[test]

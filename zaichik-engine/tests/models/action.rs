@@ -1,0 +1,180 @@
+//! Requests whose numbers are relative to what the model knows when they are sent.
+
+use zaichik_proto::{AckLevel, Producer};
+
+use crate::broker::Model;
+use crate::subscription::Subscription;
+use crate::words::{Durable, Operation, Options, Record, Request, Start, Subscribe, Target};
+
+#[derive(Debug, Clone)]
+pub(crate) enum Action {
+    Publish { topic: u8, ack: AckLevel, claim: Option<Claim>, records: Vec<Record> },
+    Batch { ack: AckLevel, claim: Option<Claim>, parts: Vec<Part> },
+    Subscribe { terms: Subscribe, from: From, epoch: Epoch },
+    Unsubscribe { which: Which },
+    Commit { which: Which, ahead: i64 },
+    Nack { which: Which, ahead: i64, delay: u64 },
+    Seek { which: Which, to: From },
+    SeekByName { topic: u8, name: u8, to: From },
+    Create { topic: u8, options: Options },
+    Alter { topic: u8, options: Options },
+}
+
+/// An operation of a batch.
+#[derive(Debug, Clone)]
+pub(crate) enum Part {
+    Publish {
+        topic: u8,
+        records: Vec<Record>,
+    },
+    /// Commits so many offsets after the cursor.
+    Commit {
+        which: Which,
+        ahead: i64,
+    },
+}
+
+/// A subscription of the connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Which {
+    /// One of those that it has, or had until it was fenced.
+    Own(usize),
+    /// Whatever has this number.
+    Number(u32),
+}
+
+/// A producer whose epoch and sequence are so far from what is expected of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim {
+    pub(crate) id: u128,
+    pub(crate) epoch: i32,
+    pub(crate) sequence: i64,
+}
+
+/// Under which epoch a durable subscription was held.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Epoch {
+    /// It was not.
+    First,
+    /// So far from the current one.
+    Current(i32),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum From {
+    Earliest,
+    Latest,
+    /// So many offsets before the end.
+    BeforeEnd(i64),
+    /// So long before now.
+    Ago(i64),
+}
+
+/// First sequence of a producer that is not known.
+const FIRST_SEQUENCE: u64 = 10;
+
+impl Action {
+    pub(crate) fn resolve(&self, model: &Model, peer: usize) -> Request {
+        match self.clone() {
+            Self::Publish { topic, ack, claim, records } => {
+                let producer = claim.map(|claim| claim.resolve(model));
+                Request::Publish { ack, producer, topic, records }
+            }
+            Self::Batch { ack, claim, parts } => {
+                let producer = claim.map(|claim| claim.resolve(model));
+                let operations = parts.into_iter().map(|part| match part {
+                    Part::Publish { topic, records } => Operation::Publish { topic, records },
+                    Part::Commit { which, ahead } => {
+                        let number = which.resolve(model, peer);
+                        Operation::Commit { number, offset: ahead_of_cursor(model, peer, number, ahead) }
+                    }
+                });
+                Request::Batch { ack, producer, operations: operations.collect() }
+            }
+            Self::Subscribe { terms, from, epoch } => {
+                let start = from.resolve(model, terms.topic);
+                let durable = terms.durable.map(|durable| {
+                    let known = model.durable(terms.topic, durable.name);
+                    let current = known.map_or(0, |index| model.subscriptions[index].epoch);
+                    let epoch = match epoch {
+                        Epoch::First => 0,
+                        Epoch::Current(by) => current.saturating_add_signed(by),
+                    };
+                    Durable { epoch, ..durable }
+                });
+                Request::Subscribe(Subscribe { start, durable, ..terms })
+            }
+            Self::Unsubscribe { which } => Request::Unsubscribe { number: which.resolve(model, peer) },
+            Self::Commit { which, ahead } => {
+                let number = which.resolve(model, peer);
+                Request::Commit { number, offset: ahead_of_cursor(model, peer, number, ahead) }
+            }
+            Self::Nack { which, ahead, delay } => {
+                let number = which.resolve(model, peer);
+                Request::Nack { number, offset: ahead_of_cursor(model, peer, number, ahead), delay }
+            }
+            Self::Seek { which, to } => {
+                let number = which.resolve(model, peer);
+                let topic = held(model, peer, number).map_or(0, |one| one.topic);
+                Request::Seek { target: Target::Number(number), to: to.resolve(model, topic) }
+            }
+            Self::SeekByName { topic, name, to } => {
+                Request::Seek { target: Target::Name { topic, name }, to: to.resolve(model, topic) }
+            }
+            Self::Create { topic, options } => Request::Create { topic, options },
+            Self::Alter { topic, options } => Request::Alter { topic, options },
+        }
+    }
+}
+
+impl Request {
+    pub(crate) const fn wants_answer(&self) -> bool {
+        !matches!(self, Self::Publish { ack: AckLevel::None, .. })
+    }
+}
+
+impl Which {
+    fn resolve(self, model: &Model, peer: usize) -> u32 {
+        let index = match self {
+            Self::Own(index) => index,
+            Self::Number(number) => return number,
+        };
+        let held = model.subscriptions.iter().filter_map(|one| one.holder);
+        let all = held.chain(model.fenced.iter().map(|(session, number, _)| (*session, *number)));
+        let mut own: Vec<_> = all.filter(|(session, _)| *session == peer).map(|(_, number)| number).collect();
+        own.sort_unstable();
+        own.get(index % own.len().max(1)).copied().unwrap_or(1)
+    }
+}
+
+impl Claim {
+    fn resolve(self, model: &Model) -> Producer {
+        let (epoch, expected) = model.producers.expected(self.id).unwrap_or((1, None));
+        Producer {
+            id: self.id,
+            epoch: epoch.saturating_add_signed(self.epoch),
+            sequence: expected.unwrap_or(FIRST_SEQUENCE).saturating_add_signed(self.sequence),
+        }
+    }
+}
+
+impl From {
+    fn resolve(self, model: &Model, topic: u8) -> Start {
+        let end = model.topic(topic).map_or(model.bounds.first_offset, crate::topic::Topic::end);
+        match self {
+            Self::Earliest => Start::Earliest,
+            Self::Latest => Start::Latest,
+            Self::BeforeEnd(by) => Start::Offset(end.saturating_sub_signed(by)),
+            Self::Ago(by) => Start::Time(model.now.saturating_sub_signed(by)),
+        }
+    }
+}
+
+/// So many offsets after the first uncommitted one.
+fn ahead_of_cursor(model: &Model, peer: usize, number: u32, ahead: i64) -> u64 {
+    held(model, peer, number).map_or(0, Subscription::cursor).saturating_add_signed(ahead)
+}
+
+fn held(model: &Model, peer: usize, number: u32) -> Option<&Subscription> {
+    model.subscriptions.iter().find(|one| one.is_held_by(peer, number))
+}

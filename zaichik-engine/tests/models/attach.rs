@@ -1,0 +1,222 @@
+//! How subscriptions of the naive model come, go and move (R3, D).
+
+use zaichik_proto::RefusalCode;
+
+use crate::broker::Model;
+use crate::subscription::{Subscription, Terms};
+use crate::topic::{Fate, Topic};
+use crate::words::{Answer, Event, FOREVER, INVALID, Refusal, Settings, Start, Subscribe, Target};
+
+impl Model {
+    pub(crate) fn subscribe(&mut self, session: usize, request: &Subscribe) -> Answer {
+        let reasons = self.reasons_against(session, request);
+        if !reasons.is_empty() {
+            return Answer::RefusedFor(reasons);
+        }
+        let (id, number) = (request.topic, request.number);
+        let created = self.topic(id).is_none();
+        if created {
+            self.put(id, Topic::new(self.defaults, self.bounds.first_offset));
+        }
+        if let Some((_, dead_letter)) = dead_letter(request)
+            && self.topic(dead_letter).is_none()
+        {
+            let settings = Settings { ttl: FOREVER, reject: true, ..self.defaults };
+            let mut topic = Topic::new(settings, self.bounds.first_offset);
+            topic.explicit = true;
+            self.put(dead_letter, topic);
+        }
+        self.age(id);
+        self.fenced.retain(|(holder, fenced, _)| (*holder, *fenced) != (session, number));
+        let terms = self.terms(request);
+        let durable = request.durable.and_then(|durable| self.durable(id, durable.name));
+        let mut one = if let Some(index) = durable {
+            let mut one = self.subscriptions.remove(index);
+            one.reattach(terms, self.now);
+            one
+        } else {
+            let start = start(self.topic(id).expect("it exists by now"), request.start, self.now);
+            // One that was detached for too long makes way.
+            let name = request.durable.map(|durable| durable.name);
+            self.subscriptions.retain(|one| name.is_none() || (one.topic, one.name) != (id, name));
+            Subscription::new(id, name, start, terms)
+        };
+        if let Some(durable) = request.durable {
+            one.epoch = one.epoch.max(durable.epoch) + 1;
+        }
+        if let Some((session, number)) = one.holder {
+            self.fenced.push((session, number, one.epoch));
+            self.notices.push((session, number, Event::Fenced { epoch: one.epoch }));
+        }
+        one.holder = Some((session, number));
+        let (epoch, rewind, start) = (one.epoch, one.rewind, one.next);
+        self.subscriptions.push(one);
+        let end = self.topic(id).expect("it exists by now").end();
+        Answer::Subscribed { epoch, rewind, created, start, end }
+    }
+
+    /// Everything for which a Subscribe may be refused.
+    fn reasons_against(&self, session: usize, request: &Subscribe) -> Vec<Refusal> {
+        let (id, number) = (request.topic, request.number);
+        let mut reasons = Vec::new();
+        let own = || self.subscriptions.iter().filter(|one| one.holder.is_some_and(|(by, _)| by == session));
+        let fenced = self.fenced.iter().filter(|(by, other, _)| *by == session && *other != number).count();
+        if own().count() + fenced >= self.bounds.max_subscriptions as usize {
+            reasons.push((RefusalCode::SubscriptionsFull, u64::from(self.bounds.max_subscriptions)));
+        }
+        let name = request.durable.map(|durable| durable.name);
+        if own().any(|one| one.is_held_by(session, number) || (one.topic, one.name) == (id, name)) {
+            reasons.push((RefusalCode::AlreadySubscribed, 0));
+        }
+        if request.window == 0 && request.max_attempts > 0 {
+            reasons.push((RefusalCode::CommitsOff, 0));
+        }
+        reasons.extend(self.reason_against_attaching(session, request));
+        let mut needed = self.needs_topic(id);
+        if let Some((_, dead_letter)) = dead_letter(request) {
+            let is_live_only = self.topic(dead_letter).is_some_and(|topic| topic.settings.ttl == 0);
+            if dead_letter == id || dead_letter == INVALID || is_live_only {
+                reasons.push((RefusalCode::InvalidDeadLetter, 0));
+            } else if self.topic(dead_letter).is_none() && needed == Ok(true) {
+                let full = self.topics.len() + 2 > self.bounds.max_topics as usize;
+                needed =
+                    if full { Err((RefusalCode::TopicsFull, self.bounds.max_topics.into())) } else { needed };
+            } else if let Err(refusal) = self.needs_topic(dead_letter) {
+                reasons.push(refusal);
+            }
+        }
+        reasons.extend(needed.err());
+        reasons
+    }
+
+    fn reason_against_attaching(&self, session: usize, request: &Subscribe) -> Option<Refusal> {
+        let durable = request.durable?;
+        let Some(index) = self.durable(request.topic, durable.name) else {
+            let durables = self.subscriptions.iter().filter(|one| one.name.is_some());
+            let count = durables.filter(|one| !one.is_forgotten(self.now)).count();
+            let limit = self.bounds.max_durables;
+            return (count >= limit as usize).then(|| (RefusalCode::SubscriptionsFull, u64::from(limit)));
+        };
+        let one = &self.subscriptions[index];
+        let is_held = one.holder.is_some_and(|(holder, _)| holder != session);
+        match durable.epoch {
+            epoch if epoch > 0 && epoch < one.epoch => {
+                Some((RefusalCode::SubscriptionFenced, u64::from(one.epoch)))
+            }
+            epoch if epoch != one.epoch && durable.reject && is_held => {
+                Some((RefusalCode::SubscriptionHeld, 0))
+            }
+            _ => None,
+        }
+    }
+
+    fn terms(&self, request: &Subscribe) -> Terms {
+        let ttl = request.durable.map(|durable| durable.inactive_ttl).filter(|ttl| *ttl > 0);
+        Terms {
+            window: request.window,
+            window_bytes: u64::from(request.window_bytes),
+            dead_letter: dead_letter(request),
+            inactive_ttl: ttl.unwrap_or(self.bounds.inactive_ttl),
+        }
+    }
+
+    pub(crate) fn unsubscribe(&mut self, session: usize, number: u32) -> Result<Answer, Refusal> {
+        let now = self.now;
+        let one = self.held(session, number)?;
+        let last = one.last_delivered;
+        one.detach(now);
+        self.subscriptions.retain(|one| one.holder.is_some() || one.name.is_some());
+        Ok(Answer::Unsubscribed { last })
+    }
+
+    /// The connection ends.
+    pub(crate) fn disconnect(&mut self, session: usize) {
+        let mut numbers: Vec<_> = self.subscriptions.iter().filter_map(|one| one.holder).collect();
+        numbers.retain(|(holder, _)| *holder == session);
+        numbers.sort_unstable();
+        for (_, number) in numbers {
+            self.fail_at_end(session, number);
+            let now = self.now;
+            self.held(session, number).expect("it holds it").detach(now);
+        }
+        self.subscriptions.retain(|one| one.holder.is_some() || one.name.is_some());
+        self.fenced.retain(|(holder, ..)| *holder != session);
+    }
+
+    /// D6; the answer is the rewind.
+    pub(crate) fn seek(&mut self, session: usize, target: Target, to: Start) -> Result<u64, Refusal> {
+        let index = match target {
+            Target::Number(number) => {
+                self.held(session, number)?;
+                self.subscriptions.iter().position(|one| one.is_held_by(session, number))
+            }
+            Target::Name { topic: INVALID, .. } => return Err((RefusalCode::InvalidTopic, 0)),
+            Target::Name { topic, .. } if self.topic(topic).is_none() => {
+                return Err((RefusalCode::UnknownTopic, 0));
+            }
+            Target::Name { topic, name } => self.durable(topic, name),
+        };
+        let index = index.ok_or((RefusalCode::NotSubscribed, 0))?;
+        self.age(self.subscriptions[index].topic);
+        let one = &self.subscriptions[index];
+        let topic = self.topic(one.topic).expect("it was subscribed to");
+        let to = if topic.settings.ttl > 0 {
+            start(topic, to, self.now)
+        } else {
+            start_again(topic, to, self.now, one.cursor())
+        };
+        let one = &mut self.subscriptions[index];
+        one.seek(to);
+        Ok(u64::from(one.rewind))
+    }
+
+    /// A connection's subscription of this number.
+    pub(crate) fn held(&mut self, session: usize, number: u32) -> Result<&mut Subscription, Refusal> {
+        let fenced = self.fenced.iter().find(|(by, other, _)| (*by, *other) == (session, number));
+        if let Some((.., epoch)) = fenced {
+            return Err((RefusalCode::SubscriptionFenced, u64::from(*epoch)));
+        }
+        let found = self.subscriptions.iter_mut().find(|one| one.is_held_by(session, number));
+        found.ok_or((RefusalCode::NotSubscribed, 0))
+    }
+
+    /// Where in the list a durable subscription is that was not detached for too long.
+    pub(crate) fn durable(&self, topic: u8, name: u8) -> Option<usize> {
+        let is = |one: &Subscription| (one.topic, one.name) == (topic, Some(name));
+        self.subscriptions.iter().position(|one| is(one) && !one.is_forgotten(self.now))
+    }
+}
+
+/// After how many failures a record goes where, if both are given.
+fn dead_letter(request: &Subscribe) -> Option<(u32, u8)> {
+    request.dead_letter.filter(|_| request.max_attempts > 0).map(|topic| (request.max_attempts, topic))
+}
+
+/// R3.
+fn start(topic: &Topic, start: Start, now: u64) -> u64 {
+    let end = topic.end();
+    match start {
+        Start::Offset(offset) if offset >= end => offset,
+        _ if topic.settings.ttl == 0 => end,
+        Start::Latest => end,
+        Start::Earliest => topic.first_live(now, |_, _| true),
+        Start::Offset(from) => topic.first_live(now, |offset, _| offset >= from),
+        Start::Time(time) => topic.first_live(now, |_, entry| entry.timestamp >= time),
+    }
+}
+
+/// D6, live-only: as [`start`] among what is kept for the subscription, of which nothing is hidden.
+fn start_again(topic: &Topic, start: Start, now: u64, own: u64) -> u64 {
+    let end = topic.end();
+    let (from, time) = match start {
+        Start::Earliest => (own, 0),
+        Start::Latest => (end, 0),
+        Start::Offset(offset) => (offset.max(own), 0),
+        Start::Time(time) => (own, time),
+    };
+    let is_meant = |offset: &u64| {
+        let found = topic.entry(*offset, now);
+        found.is_some_and(|(entry, fate)| fate == Fate::Live && entry.timestamp >= time)
+    };
+    (from..end).find(is_meant).unwrap_or_else(|| from.max(end))
+}

@@ -1,0 +1,62 @@
+//! Batches in the naive model (X): one operation after the other on a copy of everything.
+
+use zaichik_proto::{AckLevel, RefusalCode};
+
+use crate::broker::Model;
+use crate::words::{Answer, Operation, Refusal};
+
+/// Most operations of a batch.
+pub(crate) const MAX_OPERATIONS: usize = 1_000;
+
+impl Model {
+    pub(crate) fn batch(&mut self, session: usize, ack: AckLevel, operations: &[Operation]) -> Answer {
+        if ack == AckLevel::Durable {
+            return Answer::refused((RefusalCode::NotDurable, 0));
+        }
+        if operations.len() > MAX_OPERATIONS {
+            let operation = u32::try_from(MAX_OPERATIONS).unwrap();
+            return Answer::Refused {
+                code: RefusalCode::BatchTooLong,
+                value: u64::from(operation),
+                operation,
+            };
+        }
+        let mut trial =
+            Trial { after: self.clone(), results: Vec::new(), duplicates: Vec::new(), sums: Vec::new() };
+        for (what, operation) in operations.iter().zip(0..) {
+            if let Err((code, value)) = trial.apply(session, operation, what) {
+                return Answer::Refused { code, value, operation };
+            }
+        }
+        *self = trial.after;
+        Answer::Batched { results: trial.results, duplicates: trial.duplicates }
+    }
+}
+
+struct Trial {
+    after: Model,
+    results: Vec<(u32, bool, Option<u64>)>,
+    duplicates: Vec<(u32, u32, u64)>,
+    /// Count and bytes of what each operation appended to its topic.
+    sums: Vec<(u8, u64, u64)>,
+}
+
+impl Trial {
+    fn apply(&mut self, session: usize, operation: u32, what: &Operation) -> Result<(), Refusal> {
+        match what {
+            Operation::Publish { topic, records } => {
+                let earlier = self.sums.iter().filter(|(other, ..)| other == topic);
+                let earlier = earlier.fold((0, 0), |sum, (_, count, bytes)| (sum.0 + count, sum.1 + bytes));
+                let (created, accepted) = self.after.append(*topic, records, earlier)?;
+                self.sums.push((*topic, accepted.count, accepted.bytes));
+                self.results.push((operation, created, accepted.first));
+                let duplicates = accepted.duplicates.into_iter();
+                self.duplicates.extend(duplicates.map(|(record, offset)| (operation, record, offset)));
+                Ok(())
+            }
+            Operation::Commit { number, offset } => {
+                self.after.held(session, *number)?.commit(*offset).map(|_| ())
+            }
+        }
+    }
+}

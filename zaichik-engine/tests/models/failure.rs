@@ -1,0 +1,100 @@
+//! Nacks, failures and dead letters in the naive model (A4, A6).
+
+use crate::broker::Model;
+use crate::subscription::Pause;
+use crate::topic::Fate;
+use crate::words::{FOREVER, Record, Refusal, durable_name, topic_name};
+
+/// How long a record waits at least that its dead-letter topic had no room for.
+const RETRY: u64 = 1_000_000;
+
+/// Most headers of a record.
+const MAX_HEADERS: usize = 1_024;
+
+/// What a failure led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It is to be delivered again.
+    Stays,
+    /// It is in the dead-letter topic.
+    Buried,
+    /// It should be, and there was no room.
+    Refused,
+}
+
+impl Model {
+    /// The answer is the rewind.
+    pub(crate) fn nack(
+        &mut self,
+        session: usize,
+        number: u32,
+        offset: u64,
+        delay: u64,
+    ) -> Result<u64, Refusal> {
+        let one = self.held(session, number)?;
+        if one.check_nack(offset)? {
+            let is_named = one.uncommitted.iter().any(|(delivered, _)| *delivered == offset);
+            let outcome = if is_named { self.fail(session, number, offset, "nack") } else { Outcome::Stays };
+            let now = self.now;
+            let one = self.held(session, number)?;
+            one.go_back(offset, if outcome == Outcome::Refused { delay.max(RETRY) } else { delay }, now);
+            if outcome == Outcome::Buried {
+                one.bury(offset);
+            }
+        }
+        self.held(session, number).map(|one| u64::from(one.rewind))
+    }
+
+    /// A connection ends that holds this subscription.
+    pub(crate) fn fail_at_end(&mut self, session: usize, number: u32) {
+        let one = self.held(session, number).expect("it holds it");
+        let (Some(_), [(offset, _)]) = (one.name, &one.uncommitted[..]) else { return };
+        let offset = *offset;
+        let outcome = self.fail(session, number, offset, "disconnected");
+        let until = self.now + RETRY;
+        let one = self.held(session, number).expect("it holds it");
+        match outcome {
+            Outcome::Stays => {}
+            Outcome::Buried => one.bury_all(),
+            Outcome::Refused => one.pause = Some(Pause { until, outlives_attachment: true }),
+        }
+    }
+
+    fn fail(&mut self, session: usize, number: u32, offset: u64, reason: &str) -> Outcome {
+        let one = self.held(session, number).expect("the caller found it");
+        let Some((max_attempts, dead_letter)) = one.terms.dead_letter else { return Outcome::Stays };
+        let failures = one.fail(offset);
+        if failures < max_attempts {
+            return Outcome::Stays;
+        }
+        let (id, name) = (one.topic, one.name);
+        self.age(id);
+        let entry = self.topic(id).and_then(|topic| topic.entry(offset, self.now));
+        // What is not live any more can't come back as a copy.
+        let Some((entry, Fate::Live)) = entry else { return Outcome::Stays };
+        let copy = copy(&entry.record, id, offset, name, failures, reason);
+        let mut topic = self.topic(dead_letter).expect("it was created").clone();
+        let accepted = topic.publish(self.now, &[copy], FOREVER, &self.cursors(dead_letter), (0, 0));
+        if accepted.is_err() || topic.settings.ttl == 0 {
+            self.dead_letters_refused += 1;
+            return Outcome::Refused;
+        }
+        self.put(dead_letter, topic);
+        self.wake(dead_letter);
+        Outcome::Buried
+    }
+}
+
+/// What the dead-letter topic gets.
+fn copy(record: &Record, topic: u8, offset: u64, name: Option<u8>, failures: u32, reason: &str) -> Record {
+    let told = [
+        ("zaichik-topic", topic_name(topic)),
+        ("zaichik-offset", offset.to_string()),
+        ("zaichik-subscription", name.map_or_else(String::new, durable_name)),
+        ("zaichik-failures", failures.to_string()),
+        ("zaichik-reason", reason.to_owned()),
+    ];
+    let told = told.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes()));
+    let headers = told.chain(record.headers.iter().cloned()).take(MAX_HEADERS).collect();
+    Record { headers, ttl: None, ..record.clone() }
+}

@@ -1,0 +1,248 @@
+//! One subscription of the naive model: cursor, window, attempts, failures.
+
+use zaichik_proto::RefusalCode;
+
+use crate::topic::{Fate, Topic};
+use crate::words::{Event, FOREVER, Refusal};
+
+/// A cursor over one topic, held by a connection or durable.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscription {
+    pub(crate) topic: u8,
+    /// Makes it durable.
+    pub(crate) name: Option<u8>,
+    /// The connection, and the number by which it names the subscription.
+    pub(crate) holder: Option<(usize, u32)>,
+    pub(crate) terms: Terms,
+    pub(crate) epoch: u32,
+    pub(crate) rewind: u32,
+    pub(crate) last_delivered: Option<u64>,
+    /// The first offset not delivered.
+    pub(crate) next: u64,
+    /// Offsets and sizes of what is delivered and not committed.
+    pub(crate) uncommitted: Vec<(u64, u64)>,
+    /// Something happened after which it could deliver.
+    pub(crate) ready: bool,
+    /// It waits at the end of its topic; otherwise its window stops it.
+    pub(crate) waiting: bool,
+    pub(crate) pause: Option<Pause>,
+    /// How often offsets from the cursor on were delivered.
+    attempts: Vec<(u64, u32)>,
+    /// How often offsets from the cursor on failed.
+    failures: Vec<(u64, u32)>,
+    /// Offsets from the cursor on that went to the dead-letter topic.
+    done: Vec<u64>,
+    detached_at: u64,
+}
+
+/// What its Subscribe asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) window: u32,
+    pub(crate) window_bytes: u64,
+    /// After how many failures a record goes to which topic.
+    pub(crate) dead_letter: Option<(u32, u8)>,
+    pub(crate) inactive_ttl: u64,
+}
+
+/// Nothing is delivered until then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pause {
+    pub(crate) until: u64,
+    /// It was set when a connection ended, so that a reattach does not end it.
+    pub(crate) outlives_attachment: bool,
+}
+
+impl Subscription {
+    pub(crate) const fn new(topic: u8, name: Option<u8>, start: u64, terms: Terms) -> Self {
+        Self {
+            topic,
+            name,
+            holder: None,
+            terms,
+            epoch: 0,
+            rewind: 0,
+            last_delivered: None,
+            next: start,
+            uncommitted: Vec::new(),
+            ready: true,
+            waiting: false,
+            pause: None,
+            attempts: Vec::new(),
+            failures: Vec::new(),
+            done: Vec::new(),
+            detached_at: 0,
+        }
+    }
+
+    pub(crate) fn is_held_by(&self, session: usize, number: u32) -> bool {
+        self.holder == Some((session, number))
+    }
+
+    /// The first offset not committed; past a gap at the front it moves by itself (R9).
+    pub(crate) fn cursor(&self) -> u64 {
+        self.uncommitted.first().map_or(self.next, |(offset, _)| *offset)
+    }
+
+    /// D5: whether it was detached for too long.
+    pub(crate) fn is_forgotten(&self, now: u64) -> bool {
+        let ttl = self.terms.inactive_ttl;
+        self.holder.is_none() && ttl != FOREVER && self.detached_at.saturating_add(ttl) <= now
+    }
+
+    /// A2, A3.
+    pub(crate) fn commit(&mut self, offset: u64) -> Result<u64, Refusal> {
+        if self.terms.window == 0 {
+            return Err((RefusalCode::CommitsOff, 0));
+        }
+        if offset >= self.next {
+            return Err((RefusalCode::CommitAhead, self.next));
+        }
+        self.uncommitted.retain(|(delivered, _)| *delivered > offset);
+        self.ready = true;
+        self.forget_what_is_done();
+        Ok(self.cursor())
+    }
+
+    /// A4: whether a nack of this offset has an effect.
+    pub(crate) fn check_nack(&self, offset: u64) -> Result<bool, Refusal> {
+        match () {
+            () if self.terms.window == 0 => Err((RefusalCode::CommitsOff, 0)),
+            () if offset >= self.next => Err((RefusalCode::NackAhead, self.next)),
+            () => Ok(offset >= self.cursor()),
+        }
+    }
+
+    /// A4: delivery restarts at this offset, perhaps later.
+    pub(crate) fn go_back(&mut self, offset: u64, delay: u64, now: u64) {
+        self.uncommitted.retain(|(delivered, _)| *delivered < offset);
+        let pause = Pause { until: now.saturating_add(delay), outlives_attachment: false };
+        self.pause = (delay > 0).then_some(pause);
+        self.start_again_at(offset);
+    }
+
+    /// D6: everything delivered and failed is forgotten.
+    pub(crate) fn seek(&mut self, to: u64) {
+        self.uncommitted.clear();
+        self.failures.clear();
+        self.done.clear();
+        self.pause = None;
+        self.start_again_at(to);
+        self.forget_what_is_done();
+    }
+
+    /// D3: another connection, or the same one again, goes on at the cursor.
+    pub(crate) fn reattach(&mut self, terms: Terms, now: u64) {
+        self.terms = terms;
+        if terms.dead_letter.is_none() {
+            self.failures.clear();
+        }
+        self.pause = self.pause.filter(|pause| pause.outlives_attachment && pause.until > now);
+        self.last_delivered = None;
+        let cursor = self.cursor();
+        self.uncommitted.clear();
+        self.start_again_at(cursor);
+    }
+
+    /// D2: nobody holds it any more.
+    pub(crate) fn detach(&mut self, now: u64) {
+        self.next = self.cursor();
+        self.uncommitted.clear();
+        self.holder = None;
+        self.detached_at = now;
+    }
+
+    fn start_again_at(&mut self, offset: u64) {
+        self.next = offset;
+        self.pass_done();
+        self.rewind += 1;
+        (self.ready, self.waiting) = (true, false);
+    }
+
+    /// A record failed once more; says how often it has.
+    pub(crate) fn fail(&mut self, offset: u64) -> u32 {
+        raise(&mut self.failures, offset)
+    }
+
+    /// The record that a nack named, and to which delivery went back, is in the dead-letter topic.
+    pub(crate) fn bury(&mut self, offset: u64) {
+        self.done.push(offset);
+        self.pass_done();
+        self.forget_what_is_done();
+    }
+
+    /// The only uncommitted record is in the dead-letter topic: as if it were committed.
+    pub(crate) fn bury_all(&mut self) {
+        self.uncommitted.clear();
+        self.forget_what_is_done();
+    }
+
+    /// What went to the dead-letter topic counts as delivered when everything before it is.
+    fn pass_done(&mut self) {
+        while self.done.contains(&self.next) {
+            self.next += 1;
+        }
+    }
+
+    fn forget_what_is_done(&mut self) {
+        let cursor = self.cursor();
+        self.attempts.retain(|(offset, _)| *offset >= cursor);
+        self.failures.retain(|(offset, _)| *offset >= cursor);
+        self.done.retain(|offset| *offset >= cursor);
+    }
+
+    /// What it gets now, and how many superseded records it passed.
+    pub(crate) fn deliver(&mut self, topic: &Topic, now: u64) -> (Vec<Event>, u64) {
+        let (mut events, mut superseded) = (Vec::new(), 0);
+        let rewind = self.rewind;
+        (self.ready, self.waiting) = (false, false);
+        while self.terms.window == 0 || self.uncommitted.len() < self.terms.window as usize {
+            let offset = self.next;
+            let Some((entry, fate)) = topic.entry(offset, now) else {
+                self.waiting = true;
+                break;
+            };
+            match fate {
+                Fate::Quiet => {
+                    self.next += 1;
+                    superseded += 1;
+                }
+                Fate::Gone => {
+                    while topic.entry(self.next, now).is_some_and(|(_, fate)| fate == Fate::Gone) {
+                        self.next += 1;
+                    }
+                    let limit = offset < topic.limit_end;
+                    events.push(Event::Gap { rewind, from: offset, to: self.next, limit });
+                }
+                Fate::Live => {
+                    let used: u64 = self.uncommitted.iter().map(|(_, len)| len).sum();
+                    if !self.uncommitted.is_empty() && used + entry.record.len() > self.terms.window_bytes {
+                        break;
+                    }
+                    if self.terms.window > 0 {
+                        self.uncommitted.push((offset, entry.record.len()));
+                    }
+                    let (timestamp, record) = (entry.timestamp, entry.record.clone());
+                    let attempt = raise(&mut self.attempts, offset);
+                    events.push(Event::Record { rewind, attempt, offset, timestamp, record });
+                    self.last_delivered = self.last_delivered.max(Some(offset));
+                    self.next += 1;
+                }
+            }
+            self.pass_done();
+        }
+        self.forget_what_is_done();
+        (events, superseded)
+    }
+}
+
+/// One more for this offset.
+fn raise(counts: &mut Vec<(u64, u32)>, offset: u64) -> u32 {
+    if !counts.iter().any(|(other, _)| *other == offset) {
+        counts.push((offset, 0));
+    }
+    let found = counts.iter_mut().find(|(other, _)| *other == offset);
+    let (_, count) = found.expect("it is there by now");
+    *count += 1;
+    *count
+}
