@@ -14,6 +14,8 @@ pub struct Stats {
     pub records_delivered: u64,
     /// Gaps put into the output of a connection.
     pub gaps: u64,
+    /// Offsets that subscriptions passed without a word, because a newer record of their key was there.
+    pub superseded: u64,
     /// Requests refused.
     pub refused: u64,
     /// Calls with a time before one that was told earlier.

@@ -81,6 +81,8 @@ struct Inner {
     publishes: VecDeque<(u32, u32)>,
     /// Where the next delivery or gap of each subscription must begin.
     next: BTreeMap<u32, u64>,
+    /// Offsets passed without a word; `None` if there may be none.
+    silent: Option<u64>,
     answers: BTreeMap<u32, String>,
     stream: Vec<String>,
     control: Vec<String>,
@@ -97,6 +99,7 @@ impl Peer {
             last_request: 0,
             publishes: VecDeque::new(),
             next: BTreeMap::new(),
+            silent: None,
             answers: BTreeMap::new(),
             stream: Vec::new(),
             control: Vec::new(),
@@ -245,6 +248,17 @@ impl Peer {
     /// The broker's reads are cut into pieces of this many bytes.
     pub(crate) fn split_reads(&self, bytes: usize) {
         self.0.borrow().pipe.borrow_mut().read_at_once = bytes;
+    }
+
+    /// From here on offsets may be passed without a word, as in topics with `latest` compaction.
+    pub(crate) fn expect_silence(&self) {
+        self.0.borrow_mut().silent = Some(0);
+    }
+
+    /// How many offsets were passed without a word.
+    pub(crate) fn silent(&self) -> u64 {
+        self.pump();
+        self.0.borrow().silent.unwrap_or_default()
     }
 
     /// Whether the broker has closed the connection.
@@ -396,6 +410,10 @@ impl Inner {
     fn delivered(&mut self, delivery: &Delivery<'_>) {
         let subscription = delivery.subscription;
         let next = self.next.get_mut(&subscription).expect("deliveries of a living subscription");
+        if let Some(silent) = &mut self.silent {
+            *silent += delivery.first_offset - *next;
+            *next = delivery.first_offset;
+        }
         assert_eq!(*next, delivery.first_offset, "no hole, no repetition");
         assert_eq!((delivery.rewind, delivery.attempt), (0, 1));
         *next += u64::from(delivery.records.len());
@@ -417,6 +435,10 @@ impl Inner {
 
     fn skipped(&mut self, gap: &Gap) {
         let next = self.next.get_mut(&gap.subscription).expect("gaps of a living subscription");
+        if let Some(silent) = &mut self.silent {
+            *silent += gap.from - *next;
+            *next = gap.from;
+        }
         assert!(gap.from == *next && gap.to > gap.from, "gaps stand in their place: {gap:?}, next {next}");
         *next = gap.to;
         let text = format!("{}/{}..{} {}", gap.subscription, gap.from, gap.to, show::reason(gap.reason));
