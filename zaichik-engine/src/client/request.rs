@@ -12,7 +12,7 @@ use super::answer::RequestId;
 use super::backoff::Backoff;
 use super::config::{ClientConfig, PublishOptions};
 use super::error::RequestError;
-use super::inflight::{Kind, PublishState};
+use super::pending::{Kind, PublishState};
 use super::size::Size;
 use super::{Client, Link};
 use crate::time::Timestamp;
