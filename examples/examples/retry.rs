@@ -84,7 +84,7 @@ async fn unreliable_network(cuts: Arc<AtomicU32>) -> Outcome<String> {
         while let Ok((mut client, _)) = listener.accept().await {
             let Ok(mut broker) = TcpStream::connect(address()).await else { return };
             allowed = if allowed > 900 { 100 } else { allowed.saturating_add(37) };
-            let limits = if allowed % 2 == 0 { (allowed, u64::MAX) } else { (u64::MAX, allowed) };
+            let limits = if allowed.is_multiple_of(2) { (allowed, u64::MAX) } else { (u64::MAX, allowed) };
             let (from_client, mut into_client) = client.split();
             let (from_broker, mut into_broker) = broker.split();
             let (mut from_client, mut from_broker) = (from_client.take(limits.0), from_broker.take(limits.1));

@@ -58,13 +58,13 @@ async fn work(input: &str, output: &str, crash: u64) -> Outcome<bool> {
         let value: u64 = String::from_utf8_lossy(&number.body).parse()?;
         let mut transaction = client.transaction();
         transaction.publish(output, (value * value).to_string()).commit(&number);
-        if handled == 3 && crash % 2 == 0 {
+        if handled == 3 && crash.is_multiple_of(2) {
             println!("  worker {crash} crashes with {value} squared and nothing sent");
             return Ok(false);
         }
         transaction.send().await?;
         handled += 1;
-        if handled == 5 && crash % 2 == 1 {
+        if handled == 5 && !crash.is_multiple_of(2) {
             println!("  worker {crash} crashes when the square of {value} is stored");
             return Ok(false);
         }

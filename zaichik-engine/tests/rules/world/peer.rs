@@ -129,6 +129,8 @@ struct Inner {
     places: BTreeMap<u32, Place>,
     /// Open requests that rewind a subscription.
     rewinding: BTreeMap<u32, u32>,
+    /// Offsets passed without a word; `None` if there may be none.
+    silent: Option<u64>,
     answers: BTreeMap<u32, String>,
     stream: Vec<String>,
     control: Vec<String>,
@@ -146,6 +148,7 @@ impl Peer {
             publishes: VecDeque::new(),
             places: BTreeMap::new(),
             rewinding: BTreeMap::new(),
+            silent: None,
             answers: BTreeMap::new(),
             stream: Vec::new(),
             control: Vec::new(),
@@ -327,6 +330,17 @@ impl Peer {
     /// The broker's reads are cut into pieces of this many bytes.
     pub(crate) fn split_reads(&self, bytes: usize) {
         self.0.borrow().pipe.borrow_mut().read_at_once = bytes;
+    }
+
+    /// From here on offsets may be passed without a word, as in topics with `latest` compaction.
+    pub(crate) fn expect_silence(&self) {
+        self.0.borrow_mut().silent = Some(0);
+    }
+
+    /// How many offsets were passed without a word.
+    pub(crate) fn silent(&self) -> u64 {
+        self.pump();
+        self.0.borrow().silent.unwrap_or_default()
     }
 
     /// Whether the broker has closed the connection.
@@ -527,7 +541,9 @@ impl Inner {
         if rewind < place.rewind {
             return false;
         }
-        if let Some(next) = place.next {
+        if let (Some(next), Some(silent)) = (place.next, &mut self.silent) {
+            *silent += from.checked_sub(next).expect("no repetition");
+        } else if let Some(next) = place.next {
             assert_eq!(from, next, "no hole, no repetition, gaps in their place");
         }
         place.next = Some(to);
