@@ -134,12 +134,11 @@ impl Model {
         let mut numbers: Vec<_> = self.subscriptions.iter().filter_map(|one| one.holder).collect();
         numbers.retain(|(holder, _)| *holder == session);
         numbers.sort_unstable();
+        // One after the other: what holds a dead-letter topic back may have ended before.
         for (_, number) in numbers {
             self.fail_at_end(session, number);
-            let now = self.now;
-            self.held(session, number).expect("it holds it").detach(now);
+            self.unsubscribe(session, number).expect("it holds it");
         }
-        self.subscriptions.retain(|one| one.holder.is_some() || one.name.is_some());
         self.fenced.retain(|(holder, ..)| *holder != session);
     }
 

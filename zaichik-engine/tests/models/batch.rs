@@ -28,6 +28,11 @@ impl Model {
                 return Answer::Refused { code, value, operation };
             }
         }
+        for (topic, count, _) in &trial.sums {
+            if *count > 0 {
+                trial.after.settle(*topic);
+            }
+        }
         *self = trial.after;
         Answer::Batched { results: trial.results, duplicates: trial.duplicates }
     }

@@ -64,7 +64,8 @@ impl Topic {
         self.base + self.log.len() as u64
     }
 
-    /// Accepts all records, or says why it can't; what it looks like after a refusal means nothing.
+    /// Accepts all records, or says why it can't; what it looks like after a refusal means nothing. At the end of the
+    /// step comes [`settle`](Self::settle).
     ///
     /// `earlier` is what the same batch has appended already: count and bytes.
     pub(crate) fn publish(
@@ -121,10 +122,14 @@ impl Topic {
             for record in accepted {
                 self.append(now, record.clone());
             }
-            self.trim(cursors);
-            self.drop_oldest();
         }
         Ok(Accepted { first, duplicates, count, bytes })
+    }
+
+    /// Records were appended: what nobody waits for, and what is too much, goes.
+    pub(crate) fn settle(&mut self, cursors: &[u64]) {
+        self.trim(cursors);
+        self.drop_oldest();
     }
 
     fn append(&mut self, now: u64, record: Record) {
@@ -159,8 +164,7 @@ impl Topic {
         self.settings = settings;
         self.explicit = true;
         self.age(now);
-        self.trim(cursors);
-        self.drop_oldest();
+        self.settle(cursors);
     }
 
     /// T3: whether `compaction` may change.

@@ -299,6 +299,25 @@ fn a6_a_seek_forgets_failures_and_brings_dead_letters_back() {
 }
 
 #[test]
+fn r9_the_cursor_moves_past_a_gap_behind_a_dead_letter() {
+    let mut world = World::new();
+    let (_, writer) = pair(&mut world, 1, 1, &[]);
+    let sub = Sub::new(1, "t").window(2).durable("d").dead_letter(1, "dead");
+    let reader = world.connect();
+    world.publish(&writer, &["a"]);
+    world.ask(&writer, writer.publish_all("t", &[mortal("b", SECOND)]));
+    world.advance(secs(1));
+    world.ask(&reader, reader.subscribe_to(sub));
+    assert_eq!(reader.stream(), ["1/0=a", "1/1..2 expired"]);
+    reader.cut();
+    world.settle();
+    assert_eq!(bodies(&mut world), ["a"]);
+    let reader = world.connect();
+    assert_eq!(world.ask(&reader, reader.subscribe_to(sub)), "2..2 epoch 2 rewind 1");
+    assert!(reader.stream().is_empty(), "the gap was told once");
+}
+
+#[test]
 fn a5_a_dead_letter_that_a_seek_brings_back_has_the_attempts_that_it_had() {
     let mut world = World::new();
     let (reader, _) = pair(&mut world, 3, 1, &["a", "b", "c"]);
