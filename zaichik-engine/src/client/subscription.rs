@@ -36,8 +36,6 @@ pub(super) struct Subscription {
     marks: Marks,
     /// How often it was moved elsewhere; commits of before mean nothing.
     generation: u32,
-    /// Whether the first frame under this rewind number may still begin anywhere.
-    is_fresh: bool,
     /// Operations of unanswered batches that commit what came on a connection that is gone.
     batches: u32,
     pieces: VecDeque<Piece>,
@@ -120,7 +118,6 @@ impl Subscription {
             seeking: 0,
             saved: None,
             generation: 0,
-            is_fresh: false,
             batches: 0,
             pieces: VecDeque::new(),
             buffered: Buffered::default(),
@@ -135,7 +132,7 @@ impl Subscription {
         // Attaching raises the number by one. By more, and somebody has moved the cursor meanwhile: it counts then.
         let goes_on = epoch == 0 || rewind == self.rewind.wrapping_add(1);
         self.phase = Phase::Active;
-        (self.epoch, self.rewind, self.next, self.is_fresh) = (epoch, rewind, start, false);
+        (self.epoch, self.rewind, self.next) = (epoch, rewind, start);
         let notice = self.notice.take();
         if notice != Some(Notice::Reconnected) {
             if notice == Some(Notice::Restarted) {
@@ -348,7 +345,7 @@ impl Subscription {
     pub(super) fn rewound(&mut self, rewind: u32, nack: Option<u64>) {
         if rewind > self.rewind {
             self.turn(rewind, nack.is_none());
-            self.is_fresh = true;
+            // What comes next is not before the offset of a nack, with or without effect.
             self.next = nack.unwrap_or(0);
             if nack.is_none() {
                 self.marks = Marks::new(self.marks.start);
@@ -458,13 +455,12 @@ impl Subscription {
                 self.generation = self.generation.wrapping_add(1);
                 self.marks.begin_at(first);
             }
-        } else if !self.is_fresh && first < self.next {
+        } else if first < self.next {
             return Err(Violation::OffsetBack { subscription, after: self.next, got: first });
         }
         if self.marks.started_at.is_none() {
             self.marks.begin_at(first);
         }
-        self.is_fresh = false;
         Ok(true)
     }
 

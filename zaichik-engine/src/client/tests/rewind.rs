@@ -162,9 +162,9 @@ fn a_11_a_nack_without_effect_at_the_broker_takes_nothing_back() {
         } else {
             peer.done(request, 0);
         }
+        assert!(peer.client.commit(peer.now, sub, 2).is_ok(), "it was taken");
         assert_eq!(peer.client.poll_ready(), Some(sub));
         assert_eq!((peer.message(sub).offset, peer.message(sub).offset), (3, 4));
-        assert!(peer.client.commit(peer.now, sub, 2).is_ok(), "it was taken");
     }
 }
 
