@@ -384,9 +384,9 @@ fn a_batch_of_before_a_seek_commits_nothing_after_it() {
     let request = peer.sent_one().request();
     peer.client.seek(peer.now, sub, Start::Offset(0)).unwrap();
     let seek = peer.sent_one().request();
+    peer.deliver_rewound(sub, 1, 0, &[b"0"]);
     peer.batched(request, &[(0, 0)], &[]);
     peer.done(seek, 1);
-    peer.deliver_rewound(sub, 1, 0, &[b"0"]);
     assert_eq!(peer.message(sub).offset, 0);
 }
 

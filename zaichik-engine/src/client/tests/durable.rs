@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use zaichik_proto::{Fenced, NameError, OnConflict, RefusalCode, ServerFrame, Start};
+use zaichik_proto::{Fenced, Gap, GapReason, NameError, OnConflict, RefusalCode, ServerFrame, Start};
 
 use super::peer::{Attach, Peer, Sent};
 use crate::client::{
@@ -111,6 +111,24 @@ fn d2_what_was_committed_without_a_connection_is_not_handed_out_again_and_the_br
     assert!(matches!(peer.sent_one(), Sent::Commit { offset: 1, quiet: true, .. }));
     assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 2, start: 2 }));
     assert_eq!(peer.message(sub).offset, 2);
+}
+
+#[test]
+fn d4_what_expired_before_the_cursor_moved_is_told_as_far_as_it_is_not_committed() {
+    let mut peer = Peer::open();
+    let sub = attach(&mut peer, 0, 1, 0);
+    peer.deliver(sub, 0, &[b"0", b"1"]);
+    peer.sent();
+    peer.disconnect();
+    peer.message(sub);
+    peer.client.commit_quiet(peer.now, sub, 0).unwrap();
+    peer.connect(1);
+    let sent = peer.sent_one();
+    peer.attached(&sent, 0, 2, 1);
+    let gap = Gap { subscription: sub.0, rewind: 1, reason: GapReason::Expired, from: 0, to: 2 };
+    peer.send(&ServerFrame::Gap(gap));
+    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 1, start: 1 }));
+    assert_eq!(peer.incoming(sub), Some(Incoming::Gap { from: 1, to: 2, reason: GapReason::Expired }));
 }
 
 #[test]

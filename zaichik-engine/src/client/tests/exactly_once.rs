@@ -375,7 +375,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Each publish that ends well is stored once and in the order of the calls, each unknown one at most once, each
     /// refused one not at all (semantics P3, P4, P5).

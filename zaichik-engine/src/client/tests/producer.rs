@@ -371,7 +371,7 @@ fn p3_what_nobody_waits_for_is_not_retried_when_it_is_refused() {
 }
 
 #[test]
-fn p4_what_was_sent_again_and_refused_for_the_moment_comes_back_with_all_behind_it() {
+fn p4_what_was_to_be_sent_again_behind_a_refusal_was_not_applied_either() {
     let mut config = config();
     config.max_outbound_bytes = 150;
     let mut peer = Peer::open_with(config);
@@ -379,25 +379,27 @@ fn p4_what_was_sent_again_and_refused_for_the_moment_comes_back_with_all_behind_
     let request = peer.sent_one().request();
     peer.ack(&[(request, 1, 0)]);
     assert!(peer.answer_to(first).is_ok());
+    let short = publish_for(&mut peer, b"a", Duration::from_secs(1));
+    peer.sent();
     let mut ids = Vec::new();
-    for body in [b"a", b"b", b"c"] {
+    for body in [b"b", b"c", b"d"] {
         ids.push(peer.publish("t", body).unwrap());
         peer.sent();
     }
     peer.disconnect();
     peer.connect(1);
-    // Room for two: the third waits behind them, and is not applied either.
-    let before = peer.client.outbound().remaining();
-    peer.write(before);
-    peer.disconnect();
-    peer.connect(1);
+    // There is room for three: the fourth still waits when the first one comes back, for good.
+    let frame = 65;
+    peer.write(frame);
+    let sent = peer.received_one().unwrap();
+    assert_eq!((sent.sequence(), sent.body()), (101, &b"a"[..]));
+    peer.refuse(sent.request(), RefusalCode::Busy, 2_000_000);
+    assert!(matches!(peer.answer_to(short), Err(RequestError::Refused { .. })));
     let again = peer.sent();
-    assert_eq!(numbered(&again).len(), 3);
-    peer.refuse(again[0].request(), RefusalCode::Draining, 0);
-    gaps(&mut peer, &again[1..], 101);
-    sleep_until_due(&mut peer);
+    assert_eq!(numbered(&again), [(102, &b"b"[..]), (103, b"c")]);
+    gaps(&mut peer, &again, 101);
     let last = peer.sent();
-    assert_eq!(numbered(&last), numbered(&again));
+    assert_eq!(numbered(&last), [(101, &b"b"[..]), (102, b"c"), (103, b"d")]);
     peer.ack(&[(last[0].request(), 3, 1)]);
     for id in ids {
         assert!(peer.answer_to(id).is_ok());

@@ -6,8 +6,8 @@ use zaichik_proto::{Gap, GapReason, RefusalCode, ServerFrame, Start};
 
 use super::peer::{Peer, Sent, Target};
 use crate::client::{
-    Answer, DurableOptions, ErrorClass, Incoming, Link, RequestError, RequestId, SubscribeOptions,
-    SubscriptionId,
+    Answer, ClientConfig, DurableOptions, ErrorClass, Incoming, Link, RequestError, RequestId,
+    SubscribeOptions, SubscriptionId,
 };
 
 const NOW: Duration = Duration::ZERO;
@@ -162,9 +162,9 @@ fn a_11_a_nack_without_effect_at_the_broker_takes_nothing_back() {
         } else {
             peer.done(request, 0);
         }
+        assert!(peer.client.commit(peer.now, sub, 2).is_ok(), "it was taken");
         assert_eq!(peer.client.poll_ready(), Some(sub));
         assert_eq!((peer.message(sub).offset, peer.message(sub).offset), (3, 4));
-        assert!(peer.client.commit(peer.now, sub, 2).is_ok(), "it was taken");
     }
 }
 
@@ -278,6 +278,35 @@ fn d_06_a_seek_moves_the_subscription_and_forgets_what_was_committed() {
         assert!(matches!(peer.sent_one(), Sent::Commit { offset: 1, .. }));
         assert_eq!(peer.message(sub).offset, 2);
     }
+}
+
+#[test]
+fn d6_without_a_window_a_seek_neither_keeps_what_is_stale_nor_stops_reading() {
+    let mut config = ClientConfig::new(7);
+    config.buffer_bytes = 100;
+    let mut peer = Peer::open_with(config);
+    let sub = peer.subscribe("t", 0, 0);
+    peer.deliver(sub, 0, &[&[0; 200]]);
+    assert!(!peer.client.wants_read());
+    let first = peer.client.seek(peer.now, sub, Start::Offset(4)).unwrap();
+    let second = peer.client.seek(peer.now, sub, Start::Offset(9)).unwrap();
+    let sent = peer.sent();
+    for offset in 1..4 {
+        assert!(peer.client.wants_read());
+        peer.deliver(sub, offset, &[&[0; 200]]);
+    }
+    peer.deliver_rewound(sub, 1, 4, &[&[0; 200]]);
+    assert!(peer.client.wants_read());
+    assert_eq!(peer.incoming(sub), None);
+    // What the last seek brings is handed out, since its answer may wait behind more than the client may keep.
+    peer.deliver_rewound(sub, 2, 9, &[&[0; 200]]);
+    assert!(!peer.client.wants_read());
+    assert_eq!(peer.message(sub).offset, 9);
+    peer.done(sent[0].request(), 1);
+    peer.done(sent[1].request(), 2);
+    assert!(peer.answer_to(first).is_ok() && peer.answer_to(second).is_ok());
+    peer.deliver_rewound(sub, 2, 10, &[b"10"]);
+    assert_eq!(peer.message(sub).offset, 10);
 }
 
 #[test]
