@@ -5,6 +5,8 @@ mod keys;
 mod latest;
 mod log;
 mod retired;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -168,6 +168,12 @@ impl Newest {
         *self = smaller;
     }
 
+    /// How many keys count against the limit.
+    #[cfg(test)]
+    pub(crate) const fn live(&self) -> u64 {
+        self.live
+    }
+
     /// Whether nothing is there.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -23,6 +23,8 @@ mod gaps;
 #[cfg(test)]
 mod handshake;
 #[cfg(test)]
+mod latest;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod memory;

@@ -258,6 +258,12 @@ impl Log {
 }
 
 impl Log {
+    /// Whether some chunk was rewritten.
+    #[cfg(test)]
+    pub(crate) fn is_thin(&self) -> bool {
+        self.chunks.iter().any(|chunk| chunk.losses.as_ref().is_some_and(|losses| losses.thin().is_some()))
+    }
+
     /// Whether what is kept about losses agrees with the chunks.
     pub(super) fn are_losses_consistent(&self) -> bool {
         let Some(compaction) = &self.compaction else {
