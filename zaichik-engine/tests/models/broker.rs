@@ -135,18 +135,28 @@ impl Model {
         if ack == AckLevel::Durable {
             return Err((RefusalCode::NotDurable, 0));
         }
-        let (created, Accepted { first, duplicates, count, .. }) = self.append(id, records, (0, 0))?;
-        if count > 0 {
-            self.settle(id);
-        }
+        let (created, Accepted { first, duplicates, .. }) = self.append(id, records, (0, 0))?;
+        self.settle(id);
         Ok(Answer::Published { created, first, duplicates })
+    }
+
+    pub(crate) fn ids(&self) -> Vec<u8> {
+        self.topics.iter().map(|(id, _)| *id).collect()
+    }
+
+    /// A step begins in which a topic may get records.
+    pub(crate) fn begin(&mut self, id: u8) {
+        let (now, cursors) = (self.now, self.cursors(id));
+        for (_, topic) in self.topics.iter_mut().filter(|(other, _)| *other == id) {
+            topic.begin(now, &cursors);
+        }
     }
 
     /// The step is over in which a topic got records.
     pub(crate) fn settle(&mut self, id: u8) {
-        let cursors = self.cursors(id);
+        let (now, cursors) = (self.now, self.cursors(id));
         for (_, topic) in self.topics.iter_mut().filter(|(other, _)| *other == id) {
-            topic.settle(&cursors);
+            topic.settle(now, &cursors);
         }
     }
 
@@ -206,7 +216,9 @@ impl Model {
         let (now, cursors) = (self.now, self.cursors(id));
         let mut topic = self.topic(id).expect("the caller found it").clone();
         let changes_mode = settings.latest != topic.settings.latest && !topic.is_empty(now, &cursors);
-        check_settings(settings.invalid() | (u64::from(changes_mode) << 2))?;
+        // Of several reasons any one is told, and limits that are 0 are found first.
+        check_settings(settings.invalid())?;
+        check_settings(u64::from(changes_mode) << 2)?;
         topic.change(settings, &cursors, now);
         self.put(id, topic);
         self.wake(id);
