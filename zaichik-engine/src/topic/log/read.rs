@@ -3,7 +3,7 @@
 use zaichik_proto::RecordHead;
 
 use super::losses::{Losses, Run};
-use super::{Log, Position, Pull, Span, Want};
+use super::{Chunk, Log, Position, Pull, Span, Want};
 
 /// What became of an offset that is not below the first one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +22,6 @@ pub(super) struct Part<'a> {
     pub(super) end: u64,
     pub(super) data: &'a [u8],
     losses: Option<&'a Losses>,
-    /// Bytes that the topic had accepted before its end.
-    end_base: u64,
 }
 
 impl Log {
@@ -35,16 +33,18 @@ impl Log {
         if from.offset < self.first.offset {
             return Pull::Gap { to: self.end_of(Fate::Expired, self.first, now) };
         }
-        match self.fate(from, now).0 {
-            Fate::Live => {}
-            Fate::Expired => return Pull::Gap { to: self.end_of(Fate::Expired, from, now) },
-            Fate::Superseded => return Pull::Skip { to: self.end_of(Fate::Superseded, from, now) },
+        let (at, index) = (self.locate(from), self.index_of(from.offset));
+        if self.part(index).is_none_or(|part| part.is_mortal()) {
+            match self.fate(at, now).0 {
+                Fate::Live => {}
+                Fate::Expired => return Pull::Gap { to: self.end_of(Fate::Expired, at, now) },
+                Fate::Superseded => return Pull::Skip { to: self.end_of(Fate::Superseded, at, now) },
+            }
         }
-        if self.index_of(from.offset) == self.chunks.len() {
+        if index == self.chunks.len() {
             self.freeze_tail();
         }
-        let at = self.locate(from);
-        let Some(chunk) = self.chunks.get(self.index_of(at.offset)) else {
+        let Some(chunk) = self.chunks.get(index) else {
             return Pull::End;
         };
         let begin = at.byte as usize;
@@ -105,7 +105,7 @@ impl Log {
         let Some(part) = self.part(self.index_of(at.offset)) else {
             return (Fate::Expired, Position::at(self.end));
         };
-        if !part.span.has_own && !part.data.is_empty() {
+        if !part.is_mortal() {
             return (Fate::Live, Position::at(part.end));
         }
         let ordinal = match part.losses {
@@ -182,6 +182,7 @@ impl Log {
 
     /// A chunk, or the tail, and where its records begin that exist. Nothing is walked through twice as the first
     /// record of the log rises.
+    #[inline]
     fn existing(&self, index: usize) -> Option<(Part<'_>, Position)> {
         let part = self.part(index)?;
         if self.first.offset <= part.span.start || self.first.offset >= part.end {
@@ -224,15 +225,21 @@ impl Log {
 
     /// A chunk, or the tail if it is not empty.
     pub(super) fn part(&self, index: usize) -> Option<Part<'_>> {
-        if let Some(chunk) = self.chunks.get(index) {
-            let end_base = self.chunks.get(index.saturating_add(1)).map(|next| next.span.base);
-            let tail = || if self.tail.is_empty() { self.end_bytes } else { self.tail_span.base };
-            let (losses, end_base) = (chunk.losses.as_deref(), end_base.unwrap_or_else(tail));
-            return Some(Part { span: chunk.span, end: chunk.end, data: &chunk.data, losses, end_base });
+        if let Some(Chunk { span, end, data, losses, .. }) = self.chunks.get(index) {
+            return Some(Part { span: *span, end: *end, data, losses: losses.as_deref() });
+        }
+        if self.tail.is_empty() {
+            return None;
         }
         let losses = self.compaction.as_ref().and_then(|compaction| compaction.tail.as_deref());
-        let (span, end, data, end_base) = (self.tail_span, self.end, &self.tail[..], self.end_bytes);
-        (!data.is_empty()).then_some(Part { span, end, data, losses, end_base })
+        Some(Part { span: self.tail_span, end: self.end, data: &self.tail, losses })
+    }
+
+    /// Bytes that the topic had accepted before the end of a chunk.
+    pub(super) fn base_after(&self, index: usize) -> u64 {
+        let next = self.chunks.get(index.saturating_add(1)).map(|next| next.span.base);
+        let tail = || if self.tail.is_empty() { self.end_bytes } else { self.tail_span.base };
+        next.unwrap_or_else(tail)
     }
 }
 
@@ -245,6 +252,11 @@ struct Found {
 }
 
 impl<'a> Part<'a> {
+    /// Whether anything in it may be dead that the log's first offset has not passed.
+    const fn is_mortal(&self) -> bool {
+        self.span.has_own || self.data.is_empty()
+    }
+
     /// What became of an offset whose record is gone from this part; `None` if it is there, or was in a hole of all.
     pub(super) fn gone(&self, offset: u64) -> Option<Fate> {
         let thin = self.losses.and_then(Losses::thin)?;
@@ -272,38 +284,51 @@ impl<'a> Part<'a> {
                 base.saturating_add(u64::from(stop.saturating_sub(*byte)))
             }
             None if at.offset <= self.span.start => self.span.base,
-            _ => run.map_or(self.end_base, |run| run.base),
+            _ => run.map_or_else(|| thin.end_base(), |run| run.base),
         }
     }
 
     /// The records from a place on that are there, in order.
-    fn records(&self, at: Position) -> impl Iterator<Item = Found> + use<'a> {
-        let thin = self.losses.and_then(Losses::thin);
-        let mut runs =
-            thin.map(|thin| thin.runs().get(thin.run_from(at.offset)..).unwrap_or_default().iter());
-        let data = self.data;
-        let (mut offset, mut byte, mut base) = (at.offset, at.byte as usize, self.base_of(at));
-        // Where the run ends in which the place is; a part that is not thin is one run.
-        let mut end = if runs.is_some() { offset } else { u64::MAX };
-        if let Some(run) = runs.as_mut().and_then(|runs| {
-            let first = runs.as_slice().first().filter(|run| run.start <= offset)?;
-            runs.next();
-            Some(first)
-        }) {
-            end = run.end;
+    fn records(&self, at: Position) -> Records<'a> {
+        let (data, offset, byte, base) = (self.data, at.offset, at.byte as usize, self.base_of(at));
+        let Some(thin) = self.losses.and_then(Losses::thin) else {
+            return Records { data, runs: &[], offset, byte, base, end: u64::MAX };
+        };
+        let runs = thin.runs().get(thin.run_from(offset)..).unwrap_or_default();
+        match runs.split_first().filter(|(run, _)| run.start <= offset) {
+            Some((run, runs)) => Records { data, runs, offset, byte, base, end: run.end },
+            None => Records { data, runs, offset, byte, base, end: offset },
         }
-        core::iter::from_fn(move || {
-            if offset >= end {
-                let run = runs.as_mut()?.next()?;
-                (offset, byte, base, end) = (run.start, run.byte as usize, run.base, run.end);
-            }
-            let head = data.get(byte..).and_then(RecordHead::peek)?;
-            let found = Found { offset, base, head };
-            offset = offset.saturating_add(1);
-            byte = byte.saturating_add(head.len);
-            base = base.saturating_add(head.len as u64);
-            Some(found)
-        })
+    }
+}
+
+/// An iterator over records of a part.
+struct Records<'a> {
+    data: &'a [u8],
+    /// The runs behind the one at hand.
+    runs: &'a [Run],
+    offset: u64,
+    byte: usize,
+    base: u64,
+    /// Where the run at hand ends; a part that is not thin is one run.
+    end: u64,
+}
+
+impl Iterator for Records<'_> {
+    type Item = Found;
+
+    fn next(&mut self) -> Option<Found> {
+        if self.offset >= self.end {
+            let (run, runs) = self.runs.split_first()?;
+            (self.offset, self.byte, self.base) = (run.start, run.byte as usize, run.base);
+            (self.end, self.runs) = (run.end, runs);
+        }
+        let head = self.data.get(self.byte..).and_then(RecordHead::peek)?;
+        let found = Found { offset: self.offset, base: self.base, head };
+        self.offset = self.offset.saturating_add(1);
+        self.byte = self.byte.saturating_add(head.len);
+        self.base = self.base.saturating_add(head.len as u64);
+        Some(found)
     }
 }
 

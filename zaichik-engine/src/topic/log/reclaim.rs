@@ -28,6 +28,7 @@ pub(super) struct Compaction {
 
 impl Compaction {
     /// Bytes allocated.
+    #[inline(never)]
     pub(super) fn footprint(&self) -> usize {
         let queue = self.queue.capacity().saturating_mul(8);
         let own = size_of::<Self>().saturating_add(queue).saturating_add(self.losses_bytes);
@@ -126,6 +127,7 @@ impl Log {
     }
 
     /// An allocation was closed; its only chunk is the last one.
+    #[inline(never)]
     pub(super) fn closed(&mut self) {
         if let Some(compaction) = &mut self.compaction
             && let Some(Chunk { span, data, losses: Some(losses), .. }) = self.chunks.back_mut()
@@ -178,7 +180,7 @@ impl Log {
         else {
             return;
         };
-        let (mut thin, mut data) = (Thin::default(), Vec::with_capacity(bytes));
+        let (mut thin, mut data) = (Thin::new(self.base_after(to)), Vec::with_capacity(bytes));
         let mut at = Position::at(span.start.max(self.first.offset));
         while at.offset < end {
             at = self.locate(at);
