@@ -80,7 +80,7 @@ fn a_13_the_end_of_a_connection_is_a_failure_of_the_only_uncommitted_record() {
     let mut world = World::new();
     let (_, writer) = pair(&mut world, 1, 9, &["a", "b"]);
     let sub = Sub::new(7, "t").durable("d").dead_letter(2, "dead");
-    for (attempt, end) in [Peer::close, Peer::cut, Peer::finish].iter().enumerate() {
+    for (attempt, end) in [|peer: &Peer| peer.close(), Peer::cut, Peer::finish].iter().enumerate() {
         let reader = world.connect();
         world.ask(&reader, reader.subscribe_to(sub));
         let expected = ["7/0=a", "7/0=a #2", "7/1=b"][attempt];
