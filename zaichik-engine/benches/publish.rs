@@ -17,9 +17,10 @@ use core::time::Duration;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use zaichik_engine::Effects;
 use zaichik_proto::{
-    AckLevel, Batch, ClientDecoder, ClientFrame, HEADER_LEN, Limits, Operation, OperationsBuilder, Producer,
-    Publish, Record, Records, TopicOptions,
+    AckLevel, Batch, ClientDecoder, ClientFrame, CompactionMode, HEADER_LEN, Limits, Operation,
+    OperationsBuilder, Producer, Publish, Record, Records, TopicOptions,
 };
 
 use crate::connection::{BODY, Connections, encoded, publish};
@@ -135,6 +136,48 @@ fn keyed_with_a_window(bencher: Bencher<'_, '_>) {
         connections.now = connections.now + Duration::from_millis(1);
         connections.send(publisher, &rounds.next().expect("it repeats"))
     });
+}
+
+/// A thousand keys in turn, each one forgotten when it comes again, so that every record is accepted; housekeeping included.
+#[divan::bench(sample_count = 2_000)]
+fn thousand_keys_first(bencher: Bencher<'_, '_>) {
+    thousand_keys(bencher, steady().compaction_window(Duration::from_millis(1)));
+}
+
+/// The same where each record supersedes the older one of its key.
+#[divan::bench(sample_count = 2_000)]
+fn thousand_keys_latest(bencher: Bencher<'_, '_>) {
+    thousand_keys(bencher, steady().compaction(CompactionMode::Latest));
+}
+
+/// The same without a limit: what is superseded is freed by housekeeping alone.
+#[divan::bench(sample_count = 2_000)]
+fn thousand_keys_latest_without_limit(bencher: Bencher<'_, '_>) {
+    let options = TopicOptions::new().retain_forever().max_messages(u64::MAX).max_bytes(u64::MAX);
+    thousand_keys(bencher, options.compaction(CompactionMode::Latest));
+}
+
+fn thousand_keys(bencher: Bencher<'_, '_>, options: TopicOptions) {
+    let (mut connections, publisher) = prepare(options);
+    let frames: Vec<_> =
+        (0..1_000u32).map(|key| publish("topic", AckLevel::None, 1, Some(&key.to_le_bytes()))).collect();
+    let all = (0..RECORDS * 125).map(|at| &frames[at as usize % 1_000]).collect::<Vec<_>>();
+    let rounds: Vec<Vec<u8>> = all
+        .chunks(RECORDS as usize)
+        .map(|round| round.iter().flat_map(|frame| frame.iter().copied()).collect())
+        .collect();
+    let mut rounds = rounds.iter().cycle();
+    let (mut accepted, mut effects) = (0, Effects::new());
+    bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
+        connections.now = connections.now + Duration::from_millis(1);
+        accepted += u64::from(RECORDS);
+        connections.send(publisher, rounds.next().expect("it repeats"));
+        while connections.broker.next_timeout().is_some_and(|at| at <= connections.now) {
+            let _ = connections.broker.handle_timeout(connections.now, &mut effects);
+        }
+        effects.clear();
+    });
+    assert_eq!(connections.broker.stats().records_accepted, accepted, "nothing is a duplicate");
 }
 
 /// Kept for ever, in so little memory that all of it was used before.

@@ -8,6 +8,7 @@ mod error;
 mod incoming;
 mod inflight;
 mod link;
+mod pending;
 mod producer;
 mod receive;
 mod reconnect;
@@ -34,8 +35,9 @@ pub use self::incoming::{Incoming, Message, MessageHeaders};
 pub use self::link::Link;
 
 use self::backoff::{Backoff, Jitter};
-use self::inflight::{Inflight, Kind, Phase, PublishState};
+use self::inflight::Inflight;
 use self::link::Heartbeat;
+use self::pending::{Kind, Phase, PublishState};
 use self::producer::Producer;
 use self::subscriptions::Subscriptions;
 use crate::outbound::Outbound;

@@ -108,8 +108,7 @@ impl BrokerConfig {
         {
             return Err(ConfigError::Token { got: token.len() });
         }
-        let unsupported = u64::from(self.topic_defaults.compaction == CompactionMode::Latest) << 2;
-        match self.topic_defaults.check() | unsupported {
+        match self.topic_defaults.check() {
             0 => Ok(()),
             mask => Err(ConfigError::TopicDefaults { mask }),
         }
@@ -172,9 +171,7 @@ pub enum ConfigError {
         got: usize,
     },
     /// The topic defaults are not valid settings.
-    #[error(
-        "the topic defaults are invalid (settings mask {mask:#x}): limits must be at least 1, and compaction must be first"
-    )]
+    #[error("the topic defaults are invalid (settings mask {mask:#x}): limits must be at least 1")]
     TopicDefaults {
         /// A bit for each offending setting, as in docs/protocol.md §6.2.
         mask: u64,
@@ -186,7 +183,8 @@ pub enum ConfigError {
 pub struct TopicSettings {
     /// How long a record lives (semantics R1); 0, the default, keeps records for existing subscriptions (R2).
     pub retention_ttl_micros: u64,
-    /// How long a key is remembered (C1); 0, the default, turns compaction off.
+    /// How long a key is remembered (C1), and 0, the default, turns that off; with `latest`, how long a record that was
+    /// superseded stays live from its own acceptance on (C6), and 0 is not at all.
     pub compaction_window_micros: u64,
     /// Which record of a key stays. Default: the first.
     pub compaction: CompactionMode,
@@ -196,7 +194,7 @@ pub struct TopicSettings {
     pub max_bytes: u64,
     /// What happens at those limits. Default: the oldest record goes.
     pub overflow: Overflow,
-    /// Most keys remembered. Default 1,000,000.
+    /// Most keys remembered; with `latest`, most keys whose newest record is live (C4). Default 1,000,000.
     pub max_keys: u64,
     /// How long a tombstone is live (C7). Default 24 h.
     pub tombstone_ttl_micros: u64,

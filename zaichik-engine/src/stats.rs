@@ -24,6 +24,8 @@ pub struct Stats {
     pub dead_letters_refused: u64,
     /// Durable subscriptions that one connection took from another.
     pub takeovers: u64,
+    /// Offsets that subscriptions passed without a word, because a newer record of their key was there.
+    pub superseded: u64,
     /// Requests refused.
     pub refused: u64,
     /// Calls with a time before one that was told earlier.

@@ -2,8 +2,11 @@
 
 mod cursors;
 mod keys;
+mod latest;
 mod log;
 mod retired;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -12,6 +15,7 @@ use zaichik_proto::{CompactionMode, Duplicate, GapReason, Overflow, Records, Ref
 
 pub(crate) use self::cursors::{CursorId, Cursors};
 use self::keys::{Keys, Verdict};
+use self::latest::{Horizon, Newest};
 use self::log::Log;
 pub(crate) use self::log::{Position, Pull, Want};
 pub(crate) use self::retired::Retired;
@@ -22,7 +26,7 @@ use crate::time::Timestamp;
 /// Idle time after which a topic's allocations are cut to size, in microseconds.
 const SEAL_AFTER: u64 = 1_000_000;
 
-/// Chunks, and keys, that one step of housekeeping frees at most.
+/// Chunks, keys, and deaths of records that one step of housekeeping deals with at most.
 const FREE_PER_STEP: usize = 64;
 
 /// Chunks that a publish or a commit frees at most; more than it can add.
@@ -40,7 +44,10 @@ pub(crate) struct Topic {
     /// Cursors of its subscriptions.
     pub(crate) cursors: Cursors,
     log: Log,
+    /// With `first` compaction: what is a duplicate.
     keys: Option<Box<Keys>>,
+    /// With `latest` compaction: what is superseded.
+    newest: Option<Box<Newest>>,
     /// Newcomers see nothing below this offset (R7).
     hidden_below: u64,
     /// The offset after the highest one that a limit removed (R9).
@@ -89,14 +96,17 @@ pub(crate) struct Intake<'a> {
 
 impl Topic {
     pub(crate) fn new(name: Arc<str>, settings: TopicSettings, waiting: Node, first_offset: u64) -> Self {
+        let mut log = Log::starting_at(first_offset);
+        log.set_latest(latest_times(&settings), 0);
         Self {
             name,
             settings,
             explicit: false,
             waiting,
             cursors: Cursors::default(),
-            log: Log::starting_at(first_offset),
+            log,
             keys: None,
+            newest: None,
             hidden_below: 0,
             limit_end: 0,
             last_append: Timestamp::ZERO,
@@ -127,6 +137,9 @@ impl Topic {
         self.log.expire(now.as_micros(), self.settings.retention_ttl_micros);
         // What nobody waits for any more takes no room, whether housekeeping came by or not.
         self.trim_committed();
+        if let Some(newest) = &mut self.newest {
+            newest.abandon();
+        }
         let keys_from = self.keys.as_ref().map_or(0, |keys| keys.next_number());
         Draft { count: 0, bytes: 0, keys_from, keep_from: self.log.first().offset }
     }
@@ -154,6 +167,9 @@ impl Topic {
         if let Some(keys) = &mut self.keys {
             keys.undo_to(draft.keys_from);
         }
+        if let Some(newest) = &mut self.newest {
+            newest.abandon();
+        }
     }
 
     /// Appends what was checked: all records but the duplicates.
@@ -172,15 +188,21 @@ impl Topic {
         let at = now.as_micros();
         self.last_append = now;
         self.log.raise_first(draft.keep_from);
-        if self.settings.is_live_only() && self.cursors.is_empty() {
-            // Nobody will ever read them (R2).
+        if self.is_unread() {
+            if let Some(newest) = &mut self.newest {
+                newest.abandon();
+            }
             self.log.skip(count, at);
             return;
         }
-        let mut duplicates = duplicates.iter().peekable();
-        for (record, index) in records.iter().zip(0u32..) {
-            if duplicates.next_if(|duplicate| duplicate.record == index).is_none() {
-                self.log.append(record.as_bytes(), record.ttl_micros(), at, retired);
+        if self.is_latest() {
+            self.append_latest(records, at, retired);
+        } else {
+            let mut duplicates = duplicates.iter().peekable();
+            for (record, index) in records.iter().zip(0u32..) {
+                if duplicates.next_if(|duplicate| duplicate.record == index).is_none() {
+                    self.log.append(record.as_bytes(), record.ttl_micros(), at, retired);
+                }
             }
         }
         if self.settings.overflow == Overflow::DropOldest {
@@ -230,7 +252,7 @@ impl Topic {
         let want = Want { records: 1, bytes: 0, single: usize::MAX };
         match self.pull(now, Position::at(offset), want) {
             Pull::Records { data, .. } => Some(data),
-            Pull::Gap { .. } | Pull::NoRoom | Pull::End => None,
+            Pull::Gap { .. } | Pull::Skip { .. } | Pull::NoRoom | Pull::End => None,
         }
     }
 
@@ -255,6 +277,16 @@ impl Topic {
         if let Some(keys) = &mut self.keys {
             keys.set_window(settings.compaction_window_micros);
         }
+        let horizon = self.horizon(at);
+        if let Some(newest) = &mut self.newest {
+            // Those whose newest record died do not come back under a longer life of tombstones.
+            while newest.forget(horizon, FREE_PER_STEP) {}
+        }
+        if settings.compaction != self.settings.compaction {
+            // There are no records, so there is nothing to remember.
+            (self.keys, self.newest) = (None, None);
+        }
+        self.log.set_latest(latest_times(&settings), at);
         self.settings = settings;
         self.log.expire(at, settings.retention_ttl_micros);
         self.trim_committed();
@@ -274,6 +306,9 @@ impl Topic {
         self.log.expire(at, self.settings.retention_ttl_micros);
         self.trim_committed();
         let more = self.log.free(at, FREE_PER_STEP, retired);
+        if self.is_latest() {
+            self.housekeep_latest(at, retired);
+        }
         if let Some(keys) = &mut self.keys {
             keys.forget(at, FREE_PER_STEP);
             keys.shrink();
@@ -298,22 +333,29 @@ impl Topic {
     pub(crate) fn due_at(&self) -> Timestamp {
         let log = Timestamp::from_micros(self.log.next_death(self.settings.retention_ttl_micros));
         let keys = self.keys.as_ref().map_or(u64::MAX, |keys| keys.next_forget());
-        log.min(Timestamp::from_micros(keys)).min(self.seal_at())
+        let newest = self.newest.as_ref().map_or(u64::MAX, |newest| {
+            newest.next_forget(self.horizon(0), self.settings.retention_ttl_micros)
+        });
+        log.min(Timestamp::from_micros(keys.min(newest))).min(self.seal_at())
     }
 
     /// Bytes allocated for records and keys, and for the cursors.
     pub(crate) fn footprint(&self) -> usize {
         let keys = self.keys.as_ref().map_or(0, |keys| keys.footprint().saturating_add(size_of::<Keys>()));
+        let newest = self.newest.as_ref().map_or(0, |newest| newest.footprint());
+        let keys = keys.saturating_add(newest);
         self.log.footprint().saturating_add(keys).saturating_add(self.cursors.footprint())
     }
 
     /// Whether its parts agree with each other.
     pub(crate) fn is_consistent(&self) -> bool {
-        self.log.is_consistent()
+        self.log.is_consistent() && self.newest.as_ref().is_none_or(|newest| newest.is_consistent())
     }
 
-    /// A topic of which nothing was ever accepted may still change its compaction mode (T3).
-    pub(crate) const fn is_empty(&self) -> bool {
+    /// A topic may change its compaction mode while there are no records between the first offset and the end (T3).
+    pub(crate) fn is_empty(&mut self, now: Timestamp) -> bool {
+        self.log.expire(now.as_micros(), self.settings.retention_ttl_micros);
+        self.trim_committed();
         self.log.is_empty()
     }
 
@@ -331,6 +373,7 @@ impl Topic {
     ) -> Result<(), Refusal> {
         let window = self.settings.compaction_window_micros;
         let first_mode = self.settings.compaction == CompactionMode::First;
+        let latest_mode = self.is_latest() && !self.is_unread();
         for (record, index) in records.iter().zip(0u32..) {
             if record.message_len() > intake.max_message as usize {
                 return Err(Refusal::with_value(RefusalCode::TooLarge, u64::from(intake.max_message)));
@@ -356,6 +399,9 @@ impl Topic {
                     }
                 }
             }
+            if latest_mode && let Some(key) = record.key() {
+                self.plan_latest(at, key, record.is_tombstone(), intake.hash_key)?;
+            }
             draft.count = draft.count.saturating_add(1);
             draft.bytes = draft.bytes.saturating_add(len);
         }
@@ -378,26 +424,18 @@ impl Topic {
         if self.settings.overflow == Overflow::DropOldest || count == 0 {
             return Ok(());
         }
-        let (end, first) = (self.log.end(), self.log.first());
-        let is_over = |log: &Log, from: Position| {
-            let messages = end.saturating_sub(from.offset).saturating_add(count);
-            let bytes = || log.bytes_from(from).saturating_add(bytes);
-            messages > max_messages || bytes() > max_bytes
-        };
-        let mut keep = first;
-        if !is_over(&self.log, keep) {
-            return Ok(());
-        }
-        // The first one that has neither expired nor been committed by all, if there is anybody to commit.
+        // What may stay with the draft; from there on everything fits.
+        let (messages, all_bytes) = (max_messages.saturating_sub(count), max_bytes.saturating_sub(bytes));
+        let keep = self.log.first_within(messages, all_bytes);
+        // The first one that is neither dead nor committed by all, if there is anybody to commit.
         let committed = self.cursors.lowest().unwrap_or(0);
-        let stays = self.log.first_live(Position::at(first.offset.max(committed)), at);
-        if is_over(&self.log, stays) {
+        let first = self.log.first();
+        if keep > first.offset
+            && keep > self.log.first_live(Position::at(first.offset.max(committed)), at).offset
+        {
             return Err(Refusal::new(RefusalCode::TopicFull));
         }
-        while is_over(&self.log, keep) {
-            keep = self.log.first_live(keep.moved_to(keep.offset.saturating_add(1)), at);
-        }
-        draft.keep_from = keep.offset;
+        draft.keep_from = keep;
         Ok(())
     }
 
@@ -416,4 +454,74 @@ impl Topic {
             self.limit_end = self.limit_end.max(first);
         }
     }
+
+    /// Whether nobody will ever read what is accepted now (R2).
+    fn is_unread(&self) -> bool {
+        self.settings.is_live_only() && self.cursors.is_empty()
+    }
+}
+
+/// Compaction in `latest` mode (semantics C6 to C8). None of it is inlined, so that other topics do not pay for it.
+impl Topic {
+    fn is_latest(&self) -> bool {
+        self.settings.compaction == CompactionMode::Latest
+    }
+
+    /// Looks for the key of a record, or for room for it.
+    #[inline(never)]
+    fn plan_latest(
+        &mut self,
+        at: u64,
+        key: &[u8],
+        is_tombstone: bool,
+        hash_key: u128,
+    ) -> Result<(), Refusal> {
+        let (horizon, max_keys) = (self.horizon(at), self.settings.max_keys);
+        let newest = self.newest.get_or_insert_with(|| Box::new(Newest::new(hash_key)));
+        if newest.check(key, is_tombstone, horizon, max_keys) {
+            return Ok(());
+        }
+        Err(Refusal::with_value(RefusalCode::KeysFull, max_keys))
+    }
+
+    /// Appends records; each one with a key supersedes the older one of that key.
+    #[inline(never)]
+    fn append_latest(&mut self, records: Records<'_>, at: u64, retired: &mut Retired) {
+        for record in records.iter() {
+            self.log.append(record.as_bytes(), record.ttl_micros(), at, retired);
+            let known = self.log.watch(&record);
+            if record.key().is_some()
+                && let Some(older) = self.newest.as_mut().and_then(|newest| newest.append(known))
+            {
+                self.log.supersede(older, at);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn housekeep_latest(&mut self, at: u64, retired: &mut Retired) {
+        if self.log.bury(at, FREE_PER_STEP) {
+            return;
+        }
+        self.log.reclaim(at, retired);
+        let horizon = self.horizon(at);
+        if let Some(newest) = &mut self.newest {
+            newest.forget(horizon, FREE_PER_STEP);
+            newest.shrink();
+            if newest.is_empty() {
+                self.newest = None;
+            }
+        }
+    }
+
+    const fn horizon(&self, now: u64) -> Horizon {
+        let tombstone_ttl = self.settings.tombstone_ttl_micros;
+        Horizon { now, first: self.log.first().offset, tombstone_ttl }
+    }
+}
+
+/// The window and the time to live of tombstones, if newer records supersede older ones.
+fn latest_times(settings: &TopicSettings) -> Option<(u64, u64)> {
+    let times = (settings.compaction_window_micros, settings.tombstone_ttl_micros);
+    (settings.compaction == CompactionMode::Latest).then_some(times)
 }

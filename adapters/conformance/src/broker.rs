@@ -12,9 +12,10 @@ use zaichik_driver::{
     BrokerConfig, Client, ClientBuilder, ClientError, Clock, Incoming, Outgoing, RefusalCode, RequestError,
     Runtime, ServerHandle, Subscription, Timer, TopicOptions, default_config,
 };
+use zaichik_testkit::show;
 
 use crate::form::Form;
-use crate::peer::{Peer, show};
+use crate::peer::Peer;
 
 /// A case that takes longer hangs.
 const LONGEST: Duration = Duration::from_mins(1);

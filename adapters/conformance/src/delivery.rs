@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures::SinkExt;
 use futures::future::join_all;
 use zaichik_driver::{ClientError, Outgoing, Overflow, PublishOptions, RequestError, Start, TopicOptions};
+use zaichik_testkit::Sub;
 
 use crate::broker::{Broker, ClientOf, PeerOf, next, next_committed, put, refused, settled};
 use crate::form::Form;
-use crate::peer::Sub;
 
 /// A broker with a topic `t` that keeps everything, a reader and a writer.
 async fn pair<F: Form>() -> (Broker<F>, ClientOf<F>, ClientOf<F>) {

@@ -36,7 +36,6 @@ impl Proxy {
             listener,
             broker: address.to_owned(),
             plan,
-            accepted: 0,
             control: Arc::clone(&control),
         });
         Self { address: here.to_string(), control }
@@ -44,6 +43,11 @@ impl Proxy {
 
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Connections that were ever made through it.
+    pub(crate) fn connections(&self) -> usize {
+        lock(&self.control).accepted
     }
 
     /// Bytes that have left in a direction, of all connections.
@@ -74,6 +78,7 @@ impl Drop for Proxy {
 /// What the proxy's tasks are told.
 #[derive(Default)]
 struct Control {
+    accepted: usize,
     forwarded: [u64; 2],
     frozen: [bool; 2],
     /// Connections of an earlier era are to break.
@@ -87,7 +92,6 @@ struct Acceptor<R: Runtime, P> {
     listener: R::Listener,
     broker: String,
     plan: P,
-    accepted: usize,
     control: Arc<Mutex<Control>>,
 }
 
@@ -95,10 +99,10 @@ impl<R: Runtime, P: Fn(usize) -> Vec<Fault> + Unpin> Future for Acceptor<R, P> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        while self.accepted < MOST_CONNECTIONS {
+        loop {
             {
                 let mut control = lock(&self.control);
-                if control.over {
+                if control.over || control.accepted == MOST_CONNECTIONS {
                     return Poll::Ready(());
                 }
                 control.wakers.insert(usize::MAX, cx.waker().clone());
@@ -107,11 +111,13 @@ impl<R: Runtime, P: Fn(usize) -> Vec<Fault> + Unpin> Future for Acceptor<R, P> {
                 return Poll::Pending;
             };
             let (client, _) = accepted.expect("the listener works");
-            let number = self.accepted;
-            self.accepted += 1;
-            let (faults, broker, control) =
-                ((self.plan)(number), self.broker.clone(), Arc::clone(&self.control));
-            let era = lock(&control).era;
+            let control = Arc::clone(&self.control);
+            let (number, era) = {
+                let mut control = lock(&control);
+                control.accepted += 1;
+                (control.accepted - 1, control.era)
+            };
+            let (faults, broker) = ((self.plan)(number), self.broker.clone());
             R::spawn(async move {
                 // Without a broker the client's connection ends at once.
                 if let Ok(broker) = R::connect(&broker).await {
@@ -121,7 +127,6 @@ impl<R: Runtime, P: Fn(usize) -> Vec<Fault> + Unpin> Future for Acceptor<R, P> {
                 }
             });
         }
-        Poll::Ready(())
     }
 }
 

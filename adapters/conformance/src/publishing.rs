@@ -8,11 +8,11 @@ use zaichik_driver::{
     AckLevel, Client, ClientError, ErrorClass, Outgoing, PublishOptions, RequestError, TopicOptions,
 };
 use zaichik_proto::FrameHeader;
+use zaichik_testkit::{Sub, keyed, record};
 
 use crate::broker::{Broker, next, next_committed, put, refused, spawn};
 use crate::faults::Direction;
 use crate::form::Form;
-use crate::peer::{Sub, keyed, record};
 use crate::proxy::Proxy;
 
 /// The kind byte of a Publish (docs/protocol.md §6.3).
@@ -137,7 +137,7 @@ pub(crate) async fn p_09_what_is_too_large_is_refused_before_a_byte_is_sent<F: F
     assert_eq!(peer.answer(peer.publish_all("u", &both)).await, "refused TooLarge 1000");
     assert_eq!(peer.answer(peer.publish_all("u", &[keyed("k", &largest)])).await, "@0 new");
     let body_len = zaichik_proto::Limits::default().max_frame + 1;
-    peer.queue_bytes(&FrameHeader { body_len, kind: PUBLISH }.to_bytes());
+    peer.send_bytes(&FrameHeader { body_len, kind: PUBLISH }.to_bytes());
     assert_eq!(peer.end().await.pop().as_deref(), Some("fatal FrameTooLarge"));
     put(&client, "t", "others are served").await;
     broker.stop().await;

@@ -4,10 +4,11 @@
 //! newcomer, where the topic begins.
 
 use zaichik_driver::{Overflow, Start, TopicOptions, TopicStatus};
+use zaichik_proto::micros;
+use zaichik_testkit::{Sub, mortal, record};
 
 use crate::broker::{Broker, HOUR, SOON, next, next_committed, put, refused, settled};
 use crate::form::Form;
-use crate::peer::{Sub, mortal, record};
 
 /// Waits until a newcomer to `t` would begin at `offset`.
 pub(crate) async fn newcomer_starts_at<F: Form>(broker: &Broker<F>, offset: u64) {
@@ -127,7 +128,7 @@ pub(crate) async fn r_07_the_messages_own_time_to_live_counts_if_it_is_smaller<F
     assert_eq!(peer.answer(peer.publish("t", "a")).await, "@0");
     assert_eq!(peer.stream_of(1).await, ["1/0=a"]);
     // The subscriber is busy with the first one while the second one expires.
-    peer.answer(peer.publish_all("t", &[mortal(b"b", SOON), record(b"c")])).await;
+    peer.answer(peer.publish_all("t", &[mortal("b", micros(SOON)), record(b"c")])).await;
     let newcomer = broker.peer().await;
     let sub = Sub::new(1, "t").from(Start::Offset(1));
     while newcomer.answer(newcomer.subscribe_to(sub)).await != "2..3" {
@@ -210,7 +211,7 @@ pub(crate) async fn r_10_one_message_larger_than_the_topic_is_refused_and_the_lo
 }
 
 pub(crate) async fn r_11_a_lowered_ttl_applies_at_once_and_a_raised_one_resurrects_nothing<F: Form>() {
-    let hour = zaichik_proto::micros(HOUR);
+    let hour = micros(HOUR);
     let broker = Broker::<F>::with(|config| config.topic_defaults.retention_ttl_micros = hour).await;
     let client = broker.client().await;
     let mut slow = client.subscribe("t").await.expect("subscribed");
@@ -237,7 +238,7 @@ pub(crate) async fn r_12_many_records_expire_at_one_instant<F: Form>() {
     let peer = broker.topic(TopicOptions::new().retain_forever()).await;
     peer.answer(peer.subscribe(1, "t")).await;
     assert_eq!(peer.answer(peer.publish("t", "a")).await, "@0");
-    let records = vec![mortal(b"", SOON); 40_000];
+    let records = vec![mortal("", micros(SOON)); 40_000];
     for _ in 0..3 {
         peer.publish_all("t", &records);
     }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use zaichik_driver::{Client, ClientError, ErrorClass, PublishOptions, TopicOptions};
 use zaichik_proto::{HEADER_LEN, Start};
+use zaichik_testkit::{Sub, record};
 
 use crate::broker::{Broker, PeerOf, next, put, spawn};
 use crate::form::Form;
-use crate::peer::{Peer, Sub, record};
+use crate::peer::Peer;
 
 /// A short session on a topic of its own, queued: everything that a client says, with answers in both lanes.
 pub(crate) fn converse<F: Form>(peer: &PeerOf<F>, topic: &str) {
@@ -55,7 +56,7 @@ pub(crate) async fn s_03_a_stream_split_at_every_byte_means_the_same<F: Form>() 
     let bytes = broker.peer().await;
     converse::<F>(&bytes, "bytes");
     for byte in bytes.take_queued() {
-        bytes.queue_bytes(&[byte]);
+        bytes.send_bytes(&[byte]);
         bytes.flush().await;
     }
     check(&answers::<F>(&bytes).await, "a byte at a time");
@@ -70,7 +71,7 @@ pub(crate) async fn s_03_a_stream_split_at_every_byte_means_the_same<F: Form>() 
         let (head, tail) = conversation.split_at(cut);
         // The answer to the ping shows that the head was received without the tail.
         peer.ping_before(head).await;
-        peer.queue_bytes(tail);
+        peer.send_bytes(tail);
         check(&answers::<F>(&peer).await, &format!("cut at {cut}"));
     }
     broker.stop().await;

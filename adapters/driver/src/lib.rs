@@ -11,6 +11,8 @@ mod connection;
 mod embedded;
 mod futures_io;
 mod futures_listener;
+#[cfg(all(test, feature = "shuttle"))]
+mod hand_off;
 mod housekeeping;
 mod local;
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod runtime;
 mod server;
 mod shared;
 mod spare;
+mod sync;
 mod tasks;
 
 pub use client::{

@@ -1,12 +1,13 @@
 //! A byte stream inside the program: what one end writes, the other reads.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, BufMut, BytesMut};
 
 use crate::runtime::Io;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Bytes on their way in one direction, at most.
 const CAPACITY: usize = 64 << 10;

@@ -1,6 +1,6 @@
 //! The broker behind its lock, and the wakers of everybody who may have to be woken.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use thiserror::Error;
 use zaichik_engine::{Broker, Effects, Note, Session, SessionId, Timestamp, Turn};
 
 use crate::clock::Clock;
+use crate::sync::{Mutex, MutexGuard};
 use crate::tasks::Tasks;
 
 /// Sessions woken after one turn; the others wait for the housekeeping task, which yields in between.

@@ -1,10 +1,12 @@
 //! The background tasks of one broker: how many there are, who waits for their end, and how all end at once.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use slab::Slab;
+
+use crate::sync::{AtomicBool, Mutex, MutexGuard};
 
 /// The background tasks of one broker.
 #[derive(Debug, Default)]

@@ -7,6 +7,10 @@
 
 #[cfg(unix)]
 pub mod commands;
+#[cfg(unix)]
+pub mod faults;
+#[cfg(target_os = "linux")]
+pub mod frozen;
 #[cfg(target_os = "linux")]
 pub mod lifecycle;
 #[cfg(unix)]
@@ -30,13 +34,20 @@ macro_rules! command_tests {
             wrong_usage_is_code_2
             the_same_script_gives_the_same_bytes
         );
+        $crate::command_tests!($command, faults;
+            w8_five_hundred_slow_handshakes_keep_nobody_out
+            b17_sigterm_under_load_accounts_for_every_publish
+        );
     };
     ($command:expr; $($name:ident)*) => {
+        $crate::command_tests!($command, commands; $($name)*);
+    };
+    ($command:expr, $module:ident; $($name:ident)*) => {
         $(
             #[cfg(unix)]
             #[test]
             fn $name() {
-                $crate::commands::$name($command);
+                $crate::$module::$name($command);
             }
         )*
     };

@@ -66,6 +66,11 @@ impl Broker {
                     subscription.passed(to);
                     self.stats.gaps = self.stats.gaps.saturating_add(1);
                 }
+                Pull::Skip { to } => {
+                    let skipped = to.saturating_sub(from.offset);
+                    subscription.passed(to);
+                    self.stats.superseded = self.stats.superseded.saturating_add(skipped);
+                }
                 Pull::Records { data, count, next } => {
                     let first_offset = from.offset;
                     let attempt = subscription.attempt();

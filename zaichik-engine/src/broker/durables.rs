@@ -64,11 +64,10 @@ impl Broker {
         if subscription.session == Some(session) {
             return Err(Refusal::new(RefusalCode::AlreadySubscribed));
         }
-        if request.epoch > 0 && request.epoch < durable.epoch {
+        let is_holder = durable.is_held_under(request.epoch);
+        if request.epoch > 0 && request.epoch < durable.epoch && !is_holder {
             return Err(Refusal::with_value(RefusalCode::SubscriptionFenced, u64::from(durable.epoch)));
         }
-        // Who knows the epoch at hand is the holder, on another connection.
-        let is_holder = request.epoch == durable.epoch;
         if subscription.session.is_some() && request.on_conflict == OnConflict::Reject && !is_holder {
             return Err(Refusal::new(RefusalCode::SubscriptionHeld));
         }
@@ -99,7 +98,7 @@ impl Broker {
         let Some(durable) = &mut subscription.durable else {
             return;
         };
-        durable.epoch = durable.epoch.max(request.epoch).saturating_add(1);
+        durable.take(request.epoch);
         durable.expires_at = Timestamp::MAX;
         durable.inactive_micros =
             if request.inactive_ttl_micros == 0 { default_ttl } else { request.inactive_ttl_micros };

@@ -7,7 +7,6 @@ use super::dead_letter::{Failure, Fate, REFUSED_PAUSE};
 use super::topics::topic_name;
 use crate::effects::Effects;
 use crate::id::{SessionId, SubKey};
-use crate::subscription::Subscription;
 use crate::time::Timestamp;
 
 impl Broker {
@@ -89,11 +88,11 @@ impl Broker {
             Some(offset) => self.record_failed(now, key, offset, Failure::Disconnected),
             None => Fate::Stays,
         };
-        let only = self.subscriptions.get(key.index()).and_then(Subscription::only_uncommitted);
         if let Some(subscription) = self.subscriptions.get_mut(key.index())
-            && let Some(offset) = only.filter(|_| fate == Fate::Moved)
+            && fate == Fate::Moved
         {
-            subscription.skip(offset);
+            // Nothing else is uncommitted, so the cursor moves past gaps behind the record as well (R9).
+            subscription.commit(subscription.next().offset);
             self.cursor_moved(now, key);
         }
         self.detach_durable(now, key);

@@ -258,8 +258,9 @@ impl Broker {
         let key = SubKey(u32::try_from(entry.key()).unwrap_or(u32::MAX));
         let node = self.rings.insert(key.0);
         let durable = request.durable.map(|durable| {
-            let (epoch, inactive_micros, expires_at) = (0, 0, Timestamp::MAX);
-            Box::new(Durable { name: Box::from(durable.name), epoch, inactive_micros, expires_at })
+            let (epoch, held_since, inactive_micros, expires_at) = (0, 0, 0, Timestamp::MAX);
+            let name = Box::from(durable.name);
+            Box::new(Durable { name, epoch, held_since, inactive_micros, expires_at })
         });
         let Some(topic) = self.topics.get_mut(topic_id.index()) else {
             return key;

@@ -4,7 +4,7 @@ use std::hash::Hasher;
 use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
-use zaichik_proto::{CompactionMode, Refusal, RefusalCode, TopicName, TopicOptions, TopicStatus};
+use zaichik_proto::{Refusal, RefusalCode, TopicName, TopicOptions, TopicStatus};
 
 use super::Broker;
 use super::ledger::recharge;
@@ -48,6 +48,7 @@ impl Broker {
                         mask => return Err(Refusal::with_value(RefusalCode::SettingsDiffer, mask)),
                     }
                 } else {
+                    check_compaction(now, topic, &settings)?;
                     topic.change_settings(now, settings);
                     topic.explicit = true;
                     self.after_settings_change(id);
@@ -75,10 +76,8 @@ impl Broker {
             return Ok(());
         };
         let settings = topic.settings.with(options);
-        if settings.compaction != topic.settings.compaction && !topic.is_empty() {
-            return Err(Refusal::with_value(RefusalCode::InvalidSettings, COMPACTION));
-        }
         check_settings(&settings)?;
+        check_compaction(now, topic, &settings)?;
         topic.change_settings(now, settings);
         topic.explicit = true;
         let name = Arc::clone(&topic.name);
@@ -200,11 +199,16 @@ pub(super) fn topic_name(name: &[u8]) -> Result<TopicName<'_>, Refusal> {
 }
 
 fn check_settings(settings: &TopicSettings) -> Result<(), Refusal> {
-    if settings.compaction == CompactionMode::Latest {
-        return Err(Refusal::with_value(RefusalCode::Unsupported, COMPACTION));
-    }
     match settings.check() {
         0 => Ok(()),
         mask => Err(Refusal::with_value(RefusalCode::InvalidSettings, mask)),
     }
+}
+
+/// The compaction mode changes only while there are no records (T3).
+fn check_compaction(now: Timestamp, topic: &mut Topic, settings: &TopicSettings) -> Result<(), Refusal> {
+    if settings.compaction != topic.settings.compaction && !topic.is_empty(now) {
+        return Err(Refusal::with_value(RefusalCode::InvalidSettings, COMPACTION));
+    }
+    Ok(())
 }

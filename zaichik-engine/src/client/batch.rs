@@ -13,7 +13,7 @@ use super::answer::{Answer, BatchReceipt, PublishReceipt, RequestId, Subscriptio
 use super::backoff::Backoff;
 use super::config::PublishOptions;
 use super::error::{RequestError, Violation};
-use super::inflight::{Kind, PublishState};
+use super::pending::{Kind, PublishState};
 use super::request::encode;
 use super::size::Size;
 use super::subscription::Phase;

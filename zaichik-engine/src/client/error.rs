@@ -149,8 +149,10 @@ pub enum RequestError {
         /// The topic that the request was about.
         topic: Arc<str>,
     },
-    /// The deadline passed while there was no connection to send the request on, or no room in it. Nothing was sent.
-    #[error("topic {topic:?}: there was no connection until the deadline, so nothing was sent; try again")]
+    /// The deadline passed before there was a connection, room in it, or the request's turn. Nothing was sent.
+    #[error(
+        "topic {topic:?}: the request could not be sent before its deadline, so nothing happened; try again"
+    )]
     NotSent {
         /// The topic that the request was about; empty for a ping.
         topic: Arc<str>,
@@ -285,7 +287,7 @@ pub enum Violation {
         request: u32,
     },
     /// The answer to a publish or batch whose offsets or duplicates contradict the request.
-    #[error("its answer to publish {request} does not fit the records sent")]
+    #[error("its answer to request {request} does not fit the records sent")]
     Offsets {
         /// The request's id on the wire.
         request: u32,

@@ -29,8 +29,8 @@ pub enum Incoming {
     ///
     /// What had been received and not taken was dropped; it comes again as well.
     Reconnected {
-        /// The first offset asked for: after the last one committed, or where the subscription began; with
-        /// `window = 0` after the last one taken.
+        /// The first offset that is not committed, or where the subscription began or was moved to; with `window = 0` the
+        /// one after the last one taken. For a durable subscription that somebody else has moved meanwhile, `start`.
         from: u64,
         /// The first offset that will come. Offsets in `from..start` are gone: they expired, a limit removed them
         /// or newer records of their keys superseded them while there was no connection.
@@ -45,7 +45,8 @@ pub enum Incoming {
     },
     /// After a reconnect the broker refused the subscription: it has ended.
     Refused(Refusal),
-    /// Another connection took the durable subscription over: it has ended (semantics D3).
+    /// Another connection took the durable subscription over: it has ended, and this client does not attach again by
+    /// itself (semantics D3).
     Fenced,
     /// The subscription has ended; the last offset that the broker delivered, if any (semantics A9).
     Ended(Option<u64>),

@@ -4,16 +4,14 @@ use core::mem;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use slab::Slab;
-use zaichik_proto::{HEADER_LEN, Refusal, Start};
 
-use super::answer::{Answer, RequestId, SubscriptionId};
-use super::backoff::Backoff;
+use super::answer::{Answer, RequestId};
 use super::batch::Entry;
 use super::error::RequestError;
+use super::pending::{Kind, Phase, Request};
 use super::producer::Producer;
-use super::size::Size;
 use crate::time::Timestamp;
 
 /// How many low bits of a request's id on the wire name its slot, counted from 1; the others tell a slot's uses apart.
@@ -26,78 +24,10 @@ pub(super) const QUIET: u32 = u32::MAX;
 /// Most subscriptions, so that they and [`ClientConfig::MAX_IN_FLIGHT`](super::ClientConfig::MAX_IN_FLIGHT) fit the slots.
 pub(super) const MAX_SUBSCRIPTIONS: u32 = 1 << 18;
 
-/// Where a producer's number stands in a Publish or Batch frame: behind request, count, ack, the flag, id and epoch.
-const SEQUENCE_AT: usize = HEADER_LEN + 4 + 4 + 1 + 1 + 16 + 4;
-const SEQUENCE_LEN: usize = 8;
-
 /// The place of requests that go out before all others.
 const FIRST: u64 = 0;
 /// The place of numbered requests that go out again: before all that were never sent.
 const AGAIN: u64 = 1;
-
-/// A request whose answer is not known yet.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) wire: u32,
-    /// The application's name for it; `None` when it asks nothing of it any more, or never did.
-    pub(super) id: Option<RequestId>,
-    /// In which order requests were made.
-    order: u64,
-    /// Where it stands among those that wait for the connection.
-    place: u64,
-    pub(super) topic: Arc<str>,
-    pub(super) kind: Kind,
-    pub(super) phase: Phase,
-    /// The whole frame, kept until it can't be sent any more.
-    frame: Bytes,
-    /// Its producer's number, while the broker has it or may have it (semantics P3).
-    sequence: Option<u64>,
-    /// Whether it left on a connection that is gone, and nothing told since that it was not applied.
-    pub(super) may_be_applied: bool,
-    /// What a batch consists of.
-    entries: Option<Arc<[Entry]>>,
-    /// When the request is to be looked at; [`Timestamp::MAX`] for never.
-    timer: Timestamp,
-    /// When the application stops waiting.
-    pub(super) deadline: Timestamp,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    CreateTopic,
-    AlterTopic,
-    Publish(PublishState),
-    /// A publish that wants no answer; it is forgotten when it is written.
-    PublishQuiet(Size),
-    Batch(PublishState),
-    Subscribe(SubscriptionId),
-    /// After a reconnect, for a subscription that was active.
-    Resubscribe(SubscriptionId, Backoff),
-    Unsubscribe(SubscriptionId),
-    Commit(SubscriptionId, u64),
-    Nack(SubscriptionId, u64),
-    Seek(SubscriptionId, Start),
-    SeekDurable,
-    Ping,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PublishState {
-    pub(super) size: Size,
-    pub(super) backoff: Backoff,
-    /// Why the broker refused it last.
-    pub(super) refusal: Option<Refusal>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Waits for the connection, or for its producer's turn.
-    Unsent,
-    /// Written to the output; the frame's last byte is the one before `end` of all bytes ever sent.
-    Sent { end: u64 },
-    /// Refused for the moment: waits for its timer.
-    Retry,
-}
 
 #[derive(Debug)]
 pub(super) struct Inflight {
@@ -116,6 +46,8 @@ pub(super) struct Inflight {
     abandoned: usize,
     /// Requests that may have been applied on a connection that is gone.
     uncertain: usize,
+    /// Where the last of them that was written again ends, as in [`Phase::Sent`].
+    resent_end: u64,
     pub(super) producer: Producer,
     /// Acknowledged publishes in the order sent, which is the order of their answers (semantics P1).
     publishes: VecDeque<u32>,
@@ -141,6 +73,7 @@ impl Inflight {
             unsent_bytes: 0,
             abandoned: 0,
             uncertain: 0,
+            resent_end: 0,
             producer,
             publishes: VecDeque::new(),
             timers: BTreeSet::new(),
@@ -315,7 +248,7 @@ impl Inflight {
     }
 
     /// The request was written, up to byte `end` of all bytes ever sent.
-    pub(super) fn sent(&mut self, wire: u32, end: u64) {
+    pub(super) fn sent(&mut self, wire: u32, end: u64, now: Timestamp) {
         self.leave_unsent(wire);
         let is_numbered = self.is_numbered(wire);
         let Some(request) = self.get_mut(wire) else {
@@ -323,8 +256,11 @@ impl Inflight {
         };
         request.phase = Phase::Sent { end };
         let kind = request.kind;
+        if request.may_be_applied {
+            self.resent_end = end;
+        }
         if is_numbered {
-            self.producer.sent(wire);
+            self.producer.sent(wire, now);
         }
         match kind {
             Kind::Publish(_) => self.publishes.push_back(wire),
@@ -377,6 +313,11 @@ impl Inflight {
 
     pub(super) const fn has_uncertain(&self) -> bool {
         self.uncertain > 0
+    }
+
+    /// Whether some of those have not left again, with all bytes before `taken`.
+    pub(super) fn has_unresent(&self, taken: u64) -> bool {
+        self.uncertain > 0 && (self.producer.first_returned().is_some() || self.resent_end > taken)
     }
 
     pub(super) fn set_entries(&mut self, wire: u32, entries: Arc<[Entry]>) {
@@ -543,47 +484,6 @@ impl Inflight {
     }
 }
 
-impl Request {
-    /// Appends the frame to the output.
-    pub(super) fn write(&self, out: &mut BytesMut) {
-        let numbered = self.sequence.and_then(|sequence| {
-            let (head, rest) = self.frame.split_at_checked(SEQUENCE_AT)?;
-            Some((head, sequence.to_le_bytes(), rest.get(SEQUENCE_LEN..)?))
-        });
-        let Some((head, sequence, rest)) = numbered else {
-            out.extend_from_slice(&self.frame);
-            return;
-        };
-        out.extend_from_slice(head);
-        out.extend_from_slice(&sequence);
-        out.extend_from_slice(rest);
-    }
-
-    /// What the broker's limits bound in it.
-    pub(super) const fn size(&self) -> Option<Size> {
-        match self.kind {
-            Kind::Publish(PublishState { size, .. })
-            | Kind::Batch(PublishState { size, .. })
-            | Kind::PublishQuiet(size) => Some(size),
-            Kind::CreateTopic
-            | Kind::AlterTopic
-            | Kind::Subscribe(_)
-            | Kind::Resubscribe(..)
-            | Kind::Unsubscribe(_)
-            | Kind::Commit(..)
-            | Kind::Nack(..)
-            | Kind::Seek(..)
-            | Kind::SeekDurable
-            | Kind::Ping => None,
-        }
-    }
-
-    /// Whether nobody waits for it and only its number keeps it.
-    const fn is_abandoned(&self) -> bool {
-        self.id.is_none() && matches!(self.kind, Kind::Publish(_) | Kind::Batch(_))
-    }
-}
-
 fn get(slots: &Slab<Request>, wire: u32) -> Option<&Request> {
     slots.get(slot(wire)?).filter(|request| request.wire == wire)
 }
@@ -645,7 +545,7 @@ impl Inflight {
         let in_flight = self.producer.in_flight();
         let is_sent = |request: &&&Request| matches!(request.phase, Phase::Sent { .. });
         let sent: Vec<_> = numbered.iter().filter(is_sent).map(|request| request.wire).collect();
-        assert_eq!(sent, in_flight.iter().copied().collect::<Vec<_>>());
+        assert_eq!(sent, in_flight);
         for pair in numbered.windows(2) {
             let after = pair[0].sequence.unwrap().checked_add(1);
             assert_eq!(after, pair[1].sequence, "{pair:?}");

@@ -6,7 +6,7 @@ use zaichik_proto::{
 
 use super::Client;
 use super::error::{LinkError, RequestError, Violation};
-use super::inflight::Kind;
+use super::pending::Kind;
 use crate::outbound::LaneKind;
 use crate::time::Timestamp;
 
@@ -166,7 +166,7 @@ impl Client {
             self.closed(Some(cause));
             return;
         }
-        if self.link == Link::Open {
+        if self.link == Link::Open && !self.inflight.has_uncertain() {
             self.inflight.producer.last_heard(self.heartbeat.heard_at);
         }
         if self.link == Link::Open && now.since(self.opened_at) >= self.config.reconnect_max {
@@ -233,7 +233,7 @@ impl Client {
             self.outbound.frame(LaneKind::Control, |out| request.write(out));
         }
         let end = self.outbound.taken().saturating_add(self.outbound.control_len() as u64);
-        self.inflight.sent(wire, end);
+        self.inflight.sent(wire, end, self.now);
     }
 
     fn unsendable(&mut self, wire: u32, error: RequestError) {
@@ -252,15 +252,19 @@ impl Client {
             let error = (unanswered > 0).then_some(LinkError::DrainTimeout { unanswered });
             self.closed(error);
         }
-        if !matches!(self.link, Link::Open | Link::Closing) && self.inflight.producer.resend_until() <= now {
-            self.give_up_uncertain();
-        }
         match self.link {
             Link::Handshake if self.handshake_deadline <= now => {
                 self.link_broken(now, LinkError::HandshakeTimeout);
             }
             Link::Open | Link::Closing if self.wants_read() => self.check_heartbeat(now),
             Link::Connect { .. } | Link::Handshake | Link::Open | Link::Closing | Link::Closed(_) => {}
+        }
+        if self.resend_deadline().is_some_and(|deadline| deadline <= now) {
+            if self.link == Link::Open {
+                // What is in the output may not leave any more: the broker could take it for new.
+                self.link_broken(now, LinkError::Disconnected);
+            }
+            self.give_up_uncertain();
         }
     }
 
@@ -271,10 +275,13 @@ impl Client {
             Link::Connect { .. } | Link::Open | Link::Closing | Link::Closed(_) => None,
         };
         let drain = self.drain_deadline.filter(|_| !matches!(self.link, Link::Closed(_)));
-        let is_down = matches!(self.link, Link::Connect { .. } | Link::Handshake);
-        let resend = self.inflight.producer.resend_until();
-        let resend = Some(resend).filter(|_| is_down && self.inflight.has_uncertain());
-        own.into_iter().chain(drain).chain(resend).min()
+        own.into_iter().chain(drain).chain(self.resend_deadline()).min()
+    }
+
+    /// Until when everything must have left again that may have been applied on a connection that is gone.
+    fn resend_deadline(&self) -> Option<Timestamp> {
+        let has_unresent = self.inflight.has_unresent(self.outbound.taken());
+        has_unresent.then(|| self.inflight.producer.resend_until())
     }
 
     fn check_heartbeat(&mut self, now: Timestamp) {

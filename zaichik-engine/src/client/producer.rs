@@ -17,12 +17,12 @@ pub(super) struct Producer {
     identity: Option<ProducerIdentity>,
     /// The number that the next request gets which has none.
     next_sequence: u64,
-    /// Requests that the broker has to answer next, in the order of their numbers.
-    in_flight: VecDeque<u32>,
+    /// Requests that the broker has to answer next, in the order of their numbers, and when each was written.
+    in_flight: VecDeque<(u32, Timestamp)>,
     /// Requests that were sent before and go out again, by the order in which they were made.
     returned: BTreeMap<u64, u32>,
     hold: Option<Hold>,
-    /// When the broker last used up a number: since then it knows this producer.
+    /// When a request was written whose number the broker used up: it knows this producer since then at the latest.
     known_at: Option<Timestamp>,
     /// How long the broker is sure to know it, in microseconds.
     memory_micros: u64,
@@ -62,7 +62,8 @@ impl Producer {
     /// refuses that for the moment. Then the next one in flight would be taken as the first one, before its turn: so
     /// only one is sent until the broker knows the producer.
     pub(super) fn may_send(&self, now: Timestamp) -> bool {
-        let is_known = self.known_at.is_some_and(|at| now < at.plus_micros(self.memory_micros));
+        // Half of the time, since what is written now may take a while.
+        let is_known = self.known_at.is_some_and(|at| now < at.plus_micros(self.memory_micros >> 1));
         self.hold.is_none() && (is_known || self.in_flight.is_empty())
     }
 
@@ -74,22 +75,19 @@ impl Producer {
     }
 
     /// The request was written.
-    pub(super) fn sent(&mut self, wire: u32) {
-        self.in_flight.push_back(wire);
+    pub(super) fn sent(&mut self, wire: u32, now: Timestamp) {
+        self.in_flight.push_back((wire, now));
     }
 
-    /// The request was answered. Returns whether it was its turn.
-    pub(super) fn answered(&mut self, wire: u32) -> bool {
-        let is_first = self.in_flight.front() == Some(&wire);
-        if is_first {
-            self.in_flight.pop_front();
-        }
-        is_first
+    /// The request was answered. Returns when it was written; `None` if it was not its turn.
+    pub(super) fn answered(&mut self, wire: u32) -> Option<Timestamp> {
+        let (_, written_at) = self.in_flight.pop_front_if(|(first, _)| *first == wire)?;
+        Some(written_at)
     }
 
-    /// The broker's answer used a number up.
-    pub(super) fn used(&mut self, sequence: u64, now: Timestamp) {
-        self.known_at = Some(now);
+    /// A number is used up, by a request that was written first at that moment, if that is known.
+    pub(super) fn used(&mut self, sequence: u64, written_at: Option<Timestamp>) {
+        self.known_at = written_at.or(self.known_at);
         if self.hold.is_some() {
             // Against the rule: what came back behind a refusal was applied all the same.
             self.next_sequence = sequence.saturating_add(1);
@@ -168,7 +166,7 @@ impl Producer {
         self.returned.values().copied().collect()
     }
 
-    /// The broker was heard for the last time on a connection that is gone now.
+    /// The broker was heard for the last time on a connection that is gone, and nothing is left of one before it.
     pub(super) fn last_heard(&mut self, at: Timestamp) {
         self.resend_until = at.plus_micros(self.memory_micros);
     }
@@ -180,8 +178,8 @@ impl Producer {
 
 #[cfg(test)]
 impl Producer {
-    pub(super) const fn in_flight(&self) -> &VecDeque<u32> {
-        &self.in_flight
+    pub(super) fn in_flight(&self) -> Vec<u32> {
+        self.in_flight.iter().map(|(wire, _)| *wire).collect()
     }
 
     pub(super) const fn waiting(&self) -> &BTreeMap<u64, u32> {

@@ -11,7 +11,8 @@ use zaichik_proto::{
 use super::answer::{Answer, PublishReceipt, SubscriptionId, SubscriptionStart};
 use super::error::{LinkError, Violation};
 use super::incoming::Incoming;
-use super::inflight::{Kind, Phase, QUIET};
+use super::inflight::QUIET;
+use super::pending::{Kind, Phase};
 use super::{Client, Link, subscription};
 use crate::outbound::LaneKind;
 

@@ -7,7 +7,7 @@ use super::backoff::Backoff;
 use super::batch::Entry;
 use super::error::RequestError;
 use super::incoming::Incoming;
-use super::inflight::{Kind, Phase, PublishState};
+use super::pending::{Kind, Phase, PublishState};
 use super::subscribe::encode_subscribe;
 use super::{Client, Link, subscription};
 use crate::time::Timestamp;

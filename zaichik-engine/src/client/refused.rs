@@ -9,7 +9,8 @@ use super::answer::SubscriptionId;
 use super::backoff::Backoff;
 use super::error::{RequestError, Violation};
 use super::incoming::Incoming;
-use super::inflight::{Kind, PublishState};
+use super::pending::{Kind, PublishState};
+use crate::time::Timestamp;
 
 impl Client {
     /// Keeps account of refusals that no request waits for.
@@ -204,19 +205,18 @@ impl Client {
         self.finish(wire, Err(error));
     }
 
-    /// The broker's answer to a request came, whose turn it must be if it has a number.
-    fn number_answered(&mut self, wire: u32) -> Result<Option<u64>, Violation> {
-        let sequence = self.inflight.sequence(wire);
-        if sequence.is_some() && !self.inflight.producer.answered(wire) {
-            return Err(Violation::Answer { request: wire });
-        }
-        Ok(sequence)
+    /// The broker's answer to a numbered request came, whose turn it must be; returns when it was written.
+    fn number_answered(&mut self, wire: u32) -> Result<Timestamp, Violation> {
+        self.inflight.producer.answered(wire).ok_or(Violation::Answer { request: wire })
     }
 
-    /// The same, and the number is used up.
+    /// The answer to a request came, and used up its number if it has one.
     pub(super) fn number_used(&mut self, wire: u32) -> Result<(), Violation> {
-        if let Some(sequence) = self.number_answered(wire)? {
-            self.inflight.producer.used(sequence, self.now);
+        if let Some(sequence) = self.inflight.sequence(wire) {
+            let written_at = self.number_answered(wire)?;
+            // A stored answer tells nothing about how long the broker will still know the producer.
+            let is_first = self.inflight.get(wire).is_some_and(|request| !request.may_be_applied);
+            self.inflight.producer.used(sequence, is_first.then_some(written_at));
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::answer::RequestId;
 use super::backoff::Backoff;
 use super::config::{ClientConfig, PublishOptions};
 use super::error::RequestError;
-use super::inflight::{Kind, PublishState};
+use super::pending::{Kind, PublishState};
 use super::size::Size;
 use super::{Client, Link};
 use crate::time::Timestamp;
@@ -36,7 +36,8 @@ const ARENA_FRAME: usize = ARENA / 4;
 pub(super) const SMALL_FRAME: usize = 512;
 
 impl Client {
-    /// Creates a topic, or gives an implicit one its settings; answered by [`Answer::Topic`] (semantics T2 to T4).
+    /// Creates a topic, or gives an implicit one its settings; answered by [`Answer::Topic`](super::Answer::Topic)
+    /// (semantics T2 to T4).
     ///
     /// # Errors
     /// [`RequestError::InvalidTopic`], [`Full`](RequestError::Full), [`Closed`](RequestError::Closed): nothing was
@@ -52,7 +53,8 @@ impl Client {
         })
     }
 
-    /// Changes an explicit topic's settings in place; answered by [`Answer::Altered`] (semantics T7).
+    /// Changes an explicit topic's settings in place; answered by [`Answer::Altered`](super::Answer::Altered)
+    /// (semantics T7).
     ///
     /// # Errors
     /// As [`create_topic`](Self::create_topic).
@@ -67,8 +69,9 @@ impl Client {
         })
     }
 
-    /// Appends records to a topic, all of them in one step; answered by [`Answer::Published`], or at once by
-    /// [`Answer::Queued`] with [`AckLevel::None`].
+    /// Appends records to a topic, all of them in one step; answered by
+    /// [`Answer::Published`](super::Answer::Published), or at once by [`Answer::Queued`](super::Answer::Queued) with
+    /// [`AckLevel::None`].
     ///
     /// What the broker refuses only for the moment is sent again until the deadline, and so is what had no answer when
     /// its connection broke. With a [`producer`](ClientConfig::producer) both happen in the order of the calls, which is
@@ -127,7 +130,7 @@ impl Client {
         Ok(id)
     }
 
-    /// Asks the broker for a sign of life; answered by [`Answer::Pong`].
+    /// Asks the broker for a sign of life; answered by [`Answer::Pong`](super::Answer::Pong).
     ///
     /// # Errors
     /// [`RequestError::Full`], [`RequestError::Closed`].

@@ -8,7 +8,7 @@ use zaichik_proto::{ClientFrame, Nack, Refusal, RefusalCode, Seek, SeekTarget, S
 use super::Client;
 use super::answer::{Answer, RequestId, SubscriptionId};
 use super::error::{RequestError, Violation};
-use super::inflight::Kind;
+use super::pending::Kind;
 use super::request::{SMALL_FRAME, encode};
 use super::subscribe::check_durable_name;
 use super::subscription::{Phase, Subscription};

@@ -31,13 +31,13 @@ pub(super) struct Subscription {
     rewinding: u32,
     /// How many of those are seeks.
     seeking: u32,
+    /// The rewind number that the seeks on their way lead to.
+    sought: u32,
     /// What holds if none of them has an effect.
     saved: Option<Marks>,
     marks: Marks,
     /// How often it was moved elsewhere; commits of before mean nothing.
     generation: u32,
-    /// Whether the first frame under this rewind number may still begin anywhere.
-    is_fresh: bool,
     /// Operations of unanswered batches that commit what came on a connection that is gone.
     batches: u32,
     pieces: VecDeque<Piece>,
@@ -118,9 +118,9 @@ impl Subscription {
             rewind: 0,
             rewinding: 0,
             seeking: 0,
+            sought: 0,
             saved: None,
             generation: 0,
-            is_fresh: false,
             batches: 0,
             pieces: VecDeque::new(),
             buffered: Buffered::default(),
@@ -135,7 +135,7 @@ impl Subscription {
         // Attaching raises the number by one. By more, and somebody has moved the cursor meanwhile: it counts then.
         let goes_on = epoch == 0 || rewind == self.rewind.wrapping_add(1);
         self.phase = Phase::Active;
-        (self.epoch, self.rewind, self.next, self.is_fresh) = (epoch, rewind, start, false);
+        (self.epoch, self.rewind, self.next) = (epoch, rewind, start);
         let notice = self.notice.take();
         if notice != Some(Notice::Reconnected) {
             if notice == Some(Notice::Restarted) {
@@ -206,6 +206,10 @@ impl Subscription {
         // The decoder checked that first + count does not overflow.
         self.next = first.saturating_add(u64::from(count));
         self.last_delivered = Some(self.next.saturating_sub(1));
+        if window == 0 && self.is_held() {
+            // Nothing bounds what comes until the answer, and it would keep the answer from being read.
+            return Ok(None);
+        }
         let records = frame.slice_ref(delivery.records.as_bytes());
         self.buffered.messages = messages;
         self.buffered.bytes = self.buffered.bytes.saturating_add(records.len());
@@ -225,14 +229,18 @@ impl Subscription {
     pub(super) fn skip(&mut self, gap: &Gap) -> Result<(), Violation> {
         if self.admit(gap.rewind, gap.from)? {
             self.next = gap.to;
-            self.push(Incoming::Gap { from: gap.from, to: gap.to, reason: gap.reason });
+            // A durable cursor may be behind what was committed without a connection.
+            let from = gap.from.max(self.marks.committed_to.unwrap_or(0));
+            if from < gap.to {
+                self.push(Incoming::Gap { from, to: gap.to, reason: gap.reason });
+            }
         }
         Ok(())
     }
 
     /// The next thing for the application.
     pub(super) fn take(&mut self) -> Option<Incoming> {
-        if self.rewinding > 0 {
+        if self.is_held() {
             return None;
         }
         while let Piece::Records(chunk) = self.pieces.front_mut()? {
@@ -334,7 +342,11 @@ impl Subscription {
     pub(super) fn seek_sent(&mut self, to: Start) {
         self.saved.get_or_insert(self.marks);
         self.rewinding = self.rewinding.saturating_add(1);
+        self.sought = if self.seeking == 0 { self.rewind } else { self.sought }.wrapping_add(1);
         self.seeking = self.seeking.saturating_add(1);
+        if self.options.window == 0 {
+            self.drop_stale(true);
+        }
         self.move_to(to);
     }
 
@@ -348,7 +360,7 @@ impl Subscription {
     pub(super) fn rewound(&mut self, rewind: u32, nack: Option<u64>) {
         if rewind > self.rewind {
             self.turn(rewind, nack.is_none());
-            self.is_fresh = true;
+            // What comes next is not before the offset of a nack, with or without effect.
             self.next = nack.unwrap_or(0);
             if nack.is_none() {
                 self.marks = Marks::new(self.marks.start);
@@ -409,7 +421,7 @@ impl Subscription {
 
     /// Whether there is something to take.
     pub(super) fn has_pieces(&self) -> bool {
-        self.rewinding == 0 && !self.pieces.is_empty()
+        !self.is_held() && !self.pieces.is_empty()
     }
 
     /// Drops records that came again after a reconnect and are committed: the application has seen them.
@@ -458,13 +470,12 @@ impl Subscription {
                 self.generation = self.generation.wrapping_add(1);
                 self.marks.begin_at(first);
             }
-        } else if !self.is_fresh && first < self.next {
+        } else if first < self.next {
             return Err(Violation::OffsetBack { subscription, after: self.next, got: first });
         }
         if self.marks.started_at.is_none() {
             self.marks.begin_at(first);
         }
-        self.is_fresh = false;
         Ok(true)
     }
 
@@ -484,6 +495,14 @@ impl Subscription {
             Piece::Event(_) | Piece::Records(_) => false,
         });
         self.buffered = Buffered::default();
+    }
+
+    /// Whether what was received may be stale, because a nack or a seek is on its way.
+    ///
+    /// With `window = 0` there are only seeks, and each of them raises the number by one: the first delivery behind
+    /// the last of them tells as much as its answer.
+    const fn is_held(&self) -> bool {
+        self.rewinding > 0 && (self.options.window > 0 || self.rewind < self.sought)
     }
 
     fn move_to(&mut self, to: Start) {

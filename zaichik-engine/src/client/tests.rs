@@ -3,11 +3,16 @@
 #![expect(clippy::arithmetic_side_effects, reason = "numbers of a test are small, and an overflow fails it")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects and fails on all else")]
 
+mod batch;
 mod close;
+mod durable;
+mod exactly_once;
 mod handshake;
 mod peer;
+mod producer;
 mod properties;
 mod reconnect;
 mod requests;
 mod retry;
+mod rewind;
 mod subscriptions;

@@ -10,7 +10,10 @@
 //! chunk, so a batch costs one reference count however many subscribers take it. What lies below `first` does
 //! not exist for anybody; its memory follows in [`Log::free`].
 
+mod deaths;
+mod losses;
 mod read;
+mod reclaim;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +23,10 @@ use std::collections::{BinaryHeap, VecDeque};
 use bytes::{Bytes, BytesMut};
 use zaichik_proto::{RECORD_TIMESTAMP_AT, RecordHead};
 
-use self::read::{count_records, own_death};
+pub(crate) use self::deaths::Known;
+use self::losses::{Losses, Thin};
+use self::read::{Fate, count_records, own_death};
+use self::reclaim::Compaction;
 use super::retired::Retired;
 
 /// Bytes that an allocation of the log grows to; a larger record has one of its own.
@@ -51,6 +57,10 @@ pub(crate) struct Log {
     chunk_charges: usize,
     /// When the chunks die whose records all have a time to live of their own, by chunk start.
     own_deaths: BinaryHeap<Reverse<(u64, u64)>>,
+    /// Whether a newer record of a key supersedes the older ones.
+    is_latest: bool,
+    /// What that takes; there since it was asked for first.
+    compaction: Option<Box<Compaction>>,
     first: Position,
     /// Timestamp of the first record; meaningless while there is none.
     first_timestamp: u64,
@@ -72,9 +82,9 @@ struct Span {
     base: u64,
     /// Timestamp of the last record.
     last_timestamp: u64,
-    /// When the last of them dies by its own time to live; `u64::MAX` if one has none.
+    /// When the last of them dies by its own time to live; `u64::MAX` if one has none, or may die otherwise.
     own_death: u64,
-    /// Whether any of them has a time to live of its own.
+    /// Whether any of them may die before the topic's time to live ends it.
     has_own: bool,
 }
 
@@ -88,6 +98,8 @@ struct Chunk {
     allocation: u32,
     /// Bytes charged to this chunk: its whole allocation for the last chunk of one, else 0.
     charge: usize,
+    /// What it lost to `latest` compaction.
+    losses: Option<Box<Losses>>,
 }
 
 /// An offset, and where a record at or before it was seen last: record `index` of the chunk that starts at
@@ -128,6 +140,8 @@ pub(crate) enum Pull {
     Records { data: Bytes, count: u32, next: Position },
     /// Nothing between the reader's position and `to` is live.
     Gap { to: u64 },
+    /// Everything between the reader's position and `to` was superseded; nobody is told (semantics C6).
+    Skip { to: u64 },
     /// The next record does not fit what the reader wants.
     NoRoom,
     /// The reader is at the end, or beyond it.
@@ -141,6 +155,7 @@ impl Log {
     }
 
     /// Appends a record that was checked. The caller made sure that an offset is left.
+    #[inline]
     pub(crate) fn append(
         &mut self,
         record: &[u8],
@@ -153,8 +168,10 @@ impl Log {
         }
         let timestamp = timestamp.max(self.last_timestamp);
         let own_death = own_ttl.map_or(u64::MAX, |ttl| timestamp.saturating_add(ttl));
+        // With `latest` compaction chunks do not die as a whole.
+        let span_death = if self.is_latest { u64::MAX } else { own_death };
         if self.tail.is_empty() {
-            let (start, base) = (self.end, self.end_bytes);
+            let (start, base, own_death) = (self.end, self.end_bytes, span_death);
             self.tail_span = Span { start, base, last_timestamp: timestamp, own_death, has_own: false };
         }
         let at = self.tail.len();
@@ -164,8 +181,8 @@ impl Log {
             *place = timestamp.to_le_bytes();
         }
         self.tail_span.last_timestamp = timestamp;
-        self.tail_span.own_death = self.tail_span.own_death.max(own_death);
-        self.tail_span.has_own |= own_ttl.is_some();
+        self.tail_span.own_death = self.tail_span.own_death.max(span_death);
+        self.tail_span.has_own |= own_ttl.is_some() || self.is_latest;
         if self.is_empty() {
             self.first_timestamp = timestamp;
             self.first_own_death = own_death;
@@ -219,7 +236,7 @@ impl Log {
             self.raise_first(self.end_of_expired(now, ttl));
         }
         if self.first_own_death <= now && !self.is_empty() {
-            self.raise_first(self.first_live(self.first, now).offset);
+            self.raise_first(self.end_of(Fate::Expired, self.first, now));
         }
     }
 
@@ -230,15 +247,20 @@ impl Log {
             return;
         }
         self.first = self.locate(self.first.moved_to(offset));
-        let byte = self.first.byte as usize;
-        let (span, data) = self.part(self.index_of(offset));
-        let head = data.get(byte..).and_then(RecordHead::peek);
-        let bytes = span.map_or(self.end_bytes, |span| span.base.saturating_add(byte as u64));
+        let Some(part) = self.part(self.index_of(offset)) else {
+            self.first_bytes = self.end_bytes;
+            return;
+        };
+        let bytes = part.base_of(self.first);
+        let head = part.data.get(self.first.byte as usize..).and_then(RecordHead::peek);
         // A hole has no heads left; the last record of it is as good, because time only goes on.
-        let hole = span.map_or((0, u64::MAX), |span| (span.last_timestamp, span.own_death));
-        self.first_bytes = bytes;
-        (self.first_timestamp, self.first_own_death) =
-            head.map_or(hole, |head| (head.timestamp, own_death(head)));
+        let timestamp = head.map_or(part.span.last_timestamp, |head| head.timestamp);
+        let death = match part.gone(offset) {
+            Some(Fate::Expired) => 0,
+            Some(_) => u64::MAX,
+            None => head.map_or(part.span.own_death, own_death),
+        };
+        (self.first_bytes, self.first_timestamp, self.first_own_death) = (bytes, timestamp, death);
     }
 
     /// Frees up to `budget` chunks that hold nothing live; says whether more may be free.
@@ -253,7 +275,7 @@ impl Log {
         }
         while left > 0
             && let Some(chunk) = self.chunks.front()
-            && (chunk.end <= self.first.offset || chunk.data.is_empty())
+            && (chunk.end <= self.first.offset || (chunk.data.is_empty() && chunk.losses.is_none()))
         {
             // Nothing stands before a hole here, so its offsets need not exist any more.
             self.raise_first(chunk.end);
@@ -270,6 +292,10 @@ impl Log {
         }
         if self.is_empty() && !self.tail.is_empty() {
             self.tail.clear();
+            if let Some(compaction) = &mut self.compaction {
+                let losses = compaction.tail.take();
+                compaction.let_go(losses.as_deref());
+            }
         }
         left == 0
     }
@@ -284,7 +310,12 @@ impl Log {
             None if self.tail.is_empty() => u64::MAX,
             None => self.tail_span.last_timestamp.saturating_add(ttl),
         };
-        own.min(by_topic)
+        let other = match &self.compaction {
+            Some(_) if self.is_reclaimable() => 0,
+            Some(compaction) => compaction.deaths.next(self.first.offset),
+            None => u64::MAX,
+        };
+        own.min(by_topic).min(other)
     }
 
     /// Nothing was appended for a while: give back what the tail's allocation has too much.
@@ -308,7 +339,9 @@ impl Log {
     pub(crate) fn footprint(&self) -> usize {
         let chunks = self.chunks.capacity().saturating_mul(size_of::<Chunk>());
         let deaths = self.own_deaths.capacity().saturating_mul(16);
-        self.tail_charge.saturating_add(self.chunk_charges).saturating_add(chunks).saturating_add(deaths)
+        let compaction = self.compaction.as_ref().map_or(0, |compaction| compaction.footprint());
+        let tables = chunks.saturating_add(deaths).saturating_add(compaction);
+        self.tail_charge.saturating_add(self.chunk_charges).saturating_add(tables)
     }
 
     /// Whether the parts agree with each other and with what is kept about them.
@@ -323,17 +356,18 @@ impl Log {
             last = end;
             fits
         });
-        let whole = self
-            .chunks
-            .iter()
-            .filter(|chunk| !chunk.data.is_empty())
-            .all(|chunk| count_records(&chunk.data) == chunk.end.saturating_sub(chunk.span.start));
+        let whole = self.chunks.iter().filter(|chunk| !chunk.data.is_empty()).all(|chunk| {
+            let thin = chunk.losses.as_ref().and_then(|losses| losses.thin());
+            let all = chunk.end.saturating_sub(chunk.span.start);
+            count_records(&chunk.data) == thin.map_or(all, Thin::len)
+        });
         ordered
             && whole
             && charges == self.chunk_charges
             && pieces == self.pieces as usize
             && self.first.offset <= self.end
             && self.tail.len() <= self.tail_charge
+            && self.are_losses_consistent()
     }
 
     /// Makes the tail able to take `need` bytes.
@@ -377,6 +411,7 @@ impl Log {
             last.charge = charge;
             self.chunk_charges = self.chunk_charges.saturating_add(charge);
         }
+        self.closed();
         if let Some(Chunk { span, .. }) = self.chunks.back()
             && span.own_death < u64::MAX
         {
@@ -400,14 +435,25 @@ impl Log {
         let live = || self.chunks.range(at..).filter(|part| part.end > first);
         let len = live().map(|part| part.data.len()).fold(0, usize::saturating_add);
         let mut merged: Option<(Span, u64)> = None;
+        let mut losses: Option<Box<Losses>> = None;
         let mut data = Vec::with_capacity(len);
-        for Chunk { span: part, end, data: bytes, .. } in live() {
+        for Chunk { span: part, end, data: bytes, losses: lost, .. } in live() {
             data.extend_from_slice(bytes);
             let (span, last) = merged.get_or_insert((*part, *end));
+            if let Some(lost) = lost {
+                let records = end.saturating_sub(part.start);
+                let ordinal = part.start.saturating_sub(span.start);
+                losses.get_or_insert_default().absorb(lost, records, ordinal);
+            }
             span.last_timestamp = span.last_timestamp.max(part.last_timestamp);
             span.own_death = span.own_death.max(part.own_death);
             span.has_own |= part.has_own;
             *last = *end;
+        }
+        if let Some(compaction) = &mut self.compaction {
+            self.chunks.range(at..).for_each(|part| compaction.let_go(part.losses.as_deref()));
+            let footprint = losses.as_ref().map_or(0, |losses| losses.footprint());
+            compaction.losses_bytes = compaction.losses_bytes.saturating_add(footprint);
         }
         let handle = self.chunks.pop_back().map(|part| part.data);
         self.chunks.truncate(at);
@@ -415,7 +461,7 @@ impl Log {
             let charge = data.capacity();
             self.chunk_charges = self.chunk_charges.saturating_add(charge);
             let allocation = self.allocation.wrapping_sub(1);
-            self.chunks.push_back(Chunk { span, end, data: data.into(), allocation, charge });
+            self.chunks.push_back(Chunk { span, end, data: data.into(), allocation, charge, losses });
         }
         handle
     }
@@ -434,13 +480,17 @@ impl Log {
     fn freeze_tail(&mut self) {
         let data = self.tail.split().freeze();
         let (span, end, allocation) = (self.tail_span, self.end, self.allocation);
-        self.chunks.push_back(Chunk { span, end, data, allocation, charge: 0 });
+        let losses = self.compaction.as_mut().and_then(|compaction| compaction.tail.take());
+        self.chunks.push_back(Chunk { span, end, data, allocation, charge: 0, losses });
         self.pieces = self.pieces.saturating_add(1);
         self.is_shared = true;
     }
 
     /// Lets go of a chunk that was taken out.
     fn release(&mut self, chunk: Chunk, retired: &mut Retired) {
+        if let Some(compaction) = &mut self.compaction {
+            compaction.let_go(chunk.losses.as_deref());
+        }
         if chunk.allocation == self.allocation {
             self.pieces = self.pieces.saturating_sub(1);
         } else if chunk.charge > 0 {

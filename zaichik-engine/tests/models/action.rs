@@ -149,11 +149,11 @@ impl Which {
 
 impl Claim {
     fn resolve(self, model: &Model) -> Producer {
-        let (epoch, expected) = model.producers.expected(self.id).unwrap_or((1, None));
+        let (epoch, expected) = model.producers.expected(self.id).unwrap_or((1, FIRST_SEQUENCE));
         Producer {
             id: self.id,
             epoch: epoch.saturating_add_signed(self.epoch),
-            sequence: expected.unwrap_or(FIRST_SEQUENCE).saturating_add_signed(self.sequence),
+            sequence: expected.saturating_add_signed(self.sequence),
         }
     }
 }

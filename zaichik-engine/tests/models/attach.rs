@@ -42,7 +42,11 @@ impl Model {
             Subscription::new(id, name, start, terms)
         };
         if let Some(durable) = request.durable {
+            let is_own = one.is_held_under(durable.epoch);
             one.epoch = one.epoch.max(durable.epoch) + 1;
+            if !is_own {
+                one.held_since = if durable.epoch == 0 { one.epoch } else { durable.epoch };
+            }
         }
         if let Some((session, number)) = one.holder {
             self.fenced.push((session, number, one.epoch));
@@ -100,12 +104,11 @@ impl Model {
         let one = &self.subscriptions[index];
         let is_held = one.holder.is_some_and(|(holder, _)| holder != session);
         match durable.epoch {
+            epoch if one.is_held_under(epoch) => None,
             epoch if epoch > 0 && epoch < one.epoch => {
                 Some((RefusalCode::SubscriptionFenced, u64::from(one.epoch)))
             }
-            epoch if epoch != one.epoch && durable.reject && is_held => {
-                Some((RefusalCode::SubscriptionHeld, 0))
-            }
+            _ if durable.reject && is_held => Some((RefusalCode::SubscriptionHeld, 0)),
             _ => None,
         }
     }
@@ -134,12 +137,11 @@ impl Model {
         let mut numbers: Vec<_> = self.subscriptions.iter().filter_map(|one| one.holder).collect();
         numbers.retain(|(holder, _)| *holder == session);
         numbers.sort_unstable();
+        // One after the other: what holds a dead-letter topic back may have ended before.
         for (_, number) in numbers {
             self.fail_at_end(session, number);
-            let now = self.now;
-            self.held(session, number).expect("it holds it").detach(now);
+            self.unsubscribe(session, number).expect("it holds it");
         }
-        self.subscriptions.retain(|one| one.holder.is_some() || one.name.is_some());
         self.fenced.retain(|(holder, ..)| *holder != session);
     }
 

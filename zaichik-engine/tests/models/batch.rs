@@ -23,10 +23,16 @@ impl Model {
         }
         let mut trial =
             Trial { after: self.clone(), results: Vec::new(), duplicates: Vec::new(), sums: Vec::new() };
+        for id in self.ids() {
+            trial.after.begin(id);
+        }
         for (what, operation) in operations.iter().zip(0..) {
             if let Err((code, value)) = trial.apply(session, operation, what) {
                 return Answer::Refused { code, value, operation };
             }
+        }
+        for id in trial.after.ids() {
+            trial.after.settle(id);
         }
         *self = trial.after;
         Answer::Batched { results: trial.results, duplicates: trial.duplicates }

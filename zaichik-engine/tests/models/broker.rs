@@ -71,10 +71,13 @@ impl Model {
     pub(crate) fn request(&mut self, session: usize, request: &Request) -> Answer {
         let refused = |refusal| Answer::refused(refusal);
         match request {
-            Request::Publish { ack, producer, topic, records } => self
-                .as_producer(*producer, |model| model.publish(*ack, *topic, records).unwrap_or_else(refused)),
+            Request::Publish { ack, producer, topic, records } => {
+                self.as_producer(*producer, false, |model| {
+                    model.publish(*ack, *topic, records).unwrap_or_else(refused)
+                })
+            }
             Request::Batch { ack, producer, operations } => {
-                self.as_producer(*producer, |model| model.batch(session, *ack, operations))
+                self.as_producer(*producer, true, |model| model.batch(session, *ack, operations))
             }
             Request::Subscribe(subscribe) => self.subscribe(session, subscribe),
             Request::Unsubscribe { number } => self.unsubscribe(session, *number).unwrap_or_else(refused),
@@ -113,9 +116,14 @@ impl Model {
         all
     }
 
-    fn as_producer(&mut self, claim: Option<Producer>, run: impl FnOnce(&mut Self) -> Answer) -> Answer {
+    fn as_producer(
+        &mut self,
+        claim: Option<Producer>,
+        is_batch: bool,
+        run: impl FnOnce(&mut Self) -> Answer,
+    ) -> Answer {
         let Some(claim) = claim else { return run(self) };
-        if let Err(answer) = self.producers.judge(claim, self.now, &self.bounds) {
+        if let Err(answer) = self.producers.judge(claim, is_batch, self.now, &self.bounds) {
             return answer;
         }
         let answer = run(self);
@@ -128,7 +136,28 @@ impl Model {
             return Err((RefusalCode::NotDurable, 0));
         }
         let (created, Accepted { first, duplicates, .. }) = self.append(id, records, (0, 0))?;
+        self.settle(id);
         Ok(Answer::Published { created, first, duplicates })
+    }
+
+    pub(crate) fn ids(&self) -> Vec<u8> {
+        self.topics.iter().map(|(id, _)| *id).collect()
+    }
+
+    /// A step begins in which a topic may get records.
+    pub(crate) fn begin(&mut self, id: u8) {
+        let (now, cursors) = (self.now, self.cursors(id));
+        for (_, topic) in self.topics.iter_mut().filter(|(other, _)| *other == id) {
+            topic.begin(now, &cursors);
+        }
+    }
+
+    /// The step is over in which a topic got records.
+    pub(crate) fn settle(&mut self, id: u8) {
+        let (now, cursors) = (self.now, self.cursors(id));
+        for (_, topic) in self.topics.iter_mut().filter(|(other, _)| *other == id) {
+            topic.settle(now, &cursors);
+        }
     }
 
     /// All records or none; says whether the topic was created. `earlier` is what the same batch appended before.
@@ -187,7 +216,9 @@ impl Model {
         let (now, cursors) = (self.now, self.cursors(id));
         let mut topic = self.topic(id).expect("the caller found it").clone();
         let changes_mode = settings.latest != topic.settings.latest && !topic.is_empty(now, &cursors);
-        check_settings(settings.invalid() | (u64::from(changes_mode) << 2))?;
+        // Of several reasons any one is told, and limits that are 0 are found first.
+        check_settings(settings.invalid())?;
+        check_settings(u64::from(changes_mode) << 2)?;
         topic.change(settings, &cursors, now);
         self.put(id, topic);
         self.wake(id);

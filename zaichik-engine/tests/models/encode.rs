@@ -24,6 +24,8 @@ pub(crate) fn config(defaults: Settings, bounds: &Bounds, lane_bytes: usize) -> 
     config.wire.max_subscriptions = bounds.max_subscriptions;
     config.max_topics = bounds.max_topics;
     config.max_durables = bounds.max_durables;
+    config.max_producers = bounds.max_producers;
+    config.producer_ttl = Duration::from_micros(bounds.producer_ttl);
     config.inactive_ttl = Duration::from_micros(bounds.inactive_ttl);
     config
 }

@@ -80,6 +80,7 @@ impl Model {
             return Outcome::Refused;
         }
         self.put(dead_letter, topic);
+        self.settle(dead_letter);
         self.wake(dead_letter);
         Outcome::Buried
     }

@@ -1,5 +1,7 @@
 //! What the naive model knows of a topic's keys: the first records of them, or the latest ones.
 
+use std::collections::BTreeSet;
+
 use zaichik_proto::RefusalCode;
 
 use crate::topic::{Entry, Fate};
@@ -45,29 +47,37 @@ pub(crate) fn change(keys: &mut Vec<Key>, old: &Settings, new: &Settings) {
 }
 
 /// `latest`: the keys whose newest record is live.
-pub(crate) fn live(log: &[Entry], settings: &Settings, now: u64) -> Vec<Vec<u8>> {
+pub(crate) fn live(log: &[Entry], settings: &Settings, now: u64) -> BTreeSet<Vec<u8>> {
     let newest = log.iter().filter(|entry| entry.superseded.is_none());
     let live = newest.filter(|entry| entry.fate(settings, now) == Fate::Live);
     live.filter_map(|entry| entry.record.key.clone()).collect()
 }
 
-/// C4, `latest`: whether a record of this key has room beside these keys, in which some may be repeated.
-pub(crate) fn check<'a>(
-    key: &Vec<u8>,
-    others: impl Iterator<Item = &'a Vec<u8>>,
+/// C4, `latest`: a record of this key joins these; one that does not stay needs no room: a tombstone that
+/// dies at once, or what nobody waits for.
+pub(crate) fn take(
+    live: &mut BTreeSet<Vec<u8>>,
+    key: &[u8],
+    stays: bool,
     max_keys: u64,
 ) -> Result<(), Refusal> {
-    let others: std::collections::BTreeSet<_> = others.collect();
-    if others.contains(key) || (others.len() as u64) < max_keys {
-        return Ok(());
+    if !stays {
+        live.remove(key);
+    } else if !live.contains(key) {
+        if live.len() as u64 >= max_keys {
+            return Err((RefusalCode::KeysFull, max_keys));
+        }
+        live.insert(key.to_vec());
     }
-    Err((RefusalCode::KeysFull, max_keys))
+    Ok(())
 }
 
-/// C6: a record of this key comes.
-pub(crate) fn supersede(log: &mut [Entry], key: Option<&Vec<u8>>, now: u64) {
-    let older = log.iter_mut().filter(|entry| entry.superseded.is_none() && entry.record.key.is_some());
-    for entry in older.filter(|entry| entry.record.key.as_ref() == key) {
+/// C6: a record came and supersedes the older ones of its key.
+pub(crate) fn supersede(log: &mut [Entry], index: usize, now: u64) {
+    let (older, newer) = log.split_at_mut(index);
+    let Some(key) = &newer[0].record.key else { return };
+    let older = older.iter_mut().filter(|entry| entry.superseded.is_none());
+    for entry in older.filter(|entry| entry.record.key.as_ref() == Some(key)) {
         entry.superseded = Some(now);
     }
 }

@@ -42,7 +42,8 @@ use self::generate::Kind;
 
 /// What the engine can do beyond publish, subscribe and commit.
 #[cfg(test)]
-const KINDS: &[Kind] = &[Kind::Nack, Kind::Seek, Kind::Durable, Kind::DeadLetter];
+const KINDS: &[Kind] =
+    &[Kind::Nack, Kind::Seek, Kind::Durable, Kind::DeadLetter, Kind::Producer, Kind::Batch, Kind::Latest];
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]

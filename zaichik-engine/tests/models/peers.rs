@@ -91,6 +91,12 @@ impl Peers {
         std::mem::take(&mut self.all[peer].received)
     }
 
+    /// Superseded records that subscriptions passed, and records that a dead-letter topic had no room for.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let stats = self.broker.stats();
+        (stats.superseded, stats.dead_letters_refused)
+    }
+
     pub(crate) fn verify(&self) {
         self.broker.verify().unwrap();
     }

@@ -17,31 +17,34 @@ pub(crate) struct Producers {
 struct Known {
     id: u128,
     epoch: u32,
-    /// The next sequence; `None` if any will do.
-    expected: Option<u64>,
+    /// The next sequence.
+    expected: u64,
     answers: Vec<(u64, Answer)>,
     used: u64,
-    /// It was not known before the request at hand.
-    is_new: bool,
 }
 
 impl Producers {
     /// A producer's epoch and the sequence expected.
-    pub(crate) fn expected(&self, id: u128) -> Option<(u32, Option<u64>)> {
+    pub(crate) fn expected(&self, id: u128) -> Option<(u32, u64)> {
         self.known.iter().find(|known| known.id == id).map(|known| (known.epoch, known.expected))
     }
 
-    /// Whether a request is to be run; otherwise its answer is this one.
-    pub(crate) fn judge(&mut self, claim: Producer, now: u64, bounds: &Bounds) -> Result<(), Answer> {
+    /// Whether a request is to be run, a batch or a publish; otherwise its answer is this one.
+    pub(crate) fn judge(
+        &mut self,
+        claim: Producer,
+        is_batch: bool,
+        now: u64,
+        bounds: &Bounds,
+    ) -> Result<(), Answer> {
         let refused = |code, value| Err(Answer::refused((code, value)));
         self.known.retain(|known| now < known.used.saturating_add(bounds.producer_ttl));
         let Some(known) = self.known.iter_mut().find(|known| known.id == claim.id) else {
             if self.known.len() >= bounds.max_producers as usize {
                 return refused(RefusalCode::ProducersFull, u64::from(bounds.max_producers));
             }
-            let (id, epoch) = (claim.id, claim.epoch);
-            let (answers, used) = (Vec::new(), now);
-            self.known.push(Known { id, epoch, expected: None, answers, used, is_new: true });
+            let Producer { id, epoch, sequence } = claim;
+            self.known.push(Known { id, epoch, expected: sequence, answers: Vec::new(), used: now });
             return Ok(());
         };
         if claim.epoch < known.epoch {
@@ -49,19 +52,22 @@ impl Producers {
         }
         known.used = now;
         if claim.epoch > known.epoch {
-            (known.epoch, known.expected) = (claim.epoch, None);
+            (known.epoch, known.expected) = (claim.epoch, claim.sequence);
             known.answers.clear();
         }
-        match known.expected {
-            Some(expected) if claim.sequence > expected => refused(RefusalCode::SequenceGap, expected),
-            Some(expected) if claim.sequence < expected => {
-                let stored = known.answers.iter().find(|(sequence, _)| *sequence == claim.sequence);
-                stored.map_or_else(
-                    || refused(RefusalCode::SequenceTooOld, 0),
-                    |(_, answer)| Err(answer.clone()),
-                )
-            }
-            _ => Ok(()),
+        if claim.sequence > known.expected {
+            return refused(RefusalCode::SequenceGap, known.expected);
+        }
+        if claim.sequence == known.expected {
+            return Ok(());
+        }
+        match known.answers.iter().find(|(sequence, _)| *sequence == claim.sequence) {
+            Some((_, Answer::Published { .. })) if is_batch => refused(RefusalCode::SequenceTooOld, 0),
+            Some((_, Answer::Batched { .. })) if !is_batch => refused(RefusalCode::SequenceTooOld, 0),
+            // Only the answer to a batch names an operation.
+            Some((_, Answer::Refused { code, value, .. })) if !is_batch => refused(*code, *value),
+            Some((_, answer)) => Err(answer.clone()),
+            None => refused(RefusalCode::SequenceTooOld, 0),
         }
     }
 
@@ -70,12 +76,10 @@ impl Producers {
         if let Answer::Refused { code, .. } = answer
             && is_retryable(*code)
         {
-            self.known.retain(|known| !known.is_new);
             return;
         }
         if let Some(known) = self.known.iter_mut().find(|known| known.id == claim.id) {
-            known.is_new = false;
-            known.expected = Some(claim.sequence + 1);
+            known.expected = claim.sequence + 1;
             known.answers.push((claim.sequence, answer.clone()));
             let surplus = known.answers.len().saturating_sub(MAX_ANSWERS);
             known.answers.drain(..surplus);

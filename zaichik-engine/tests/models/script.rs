@@ -115,6 +115,8 @@ impl Both {
             assert!(self.refused_silently[peer] >= 0, "more refusals reported than there were {}", what());
             compare(received, expected, due, &what);
         }
+        let counts = (self.model.superseded, self.model.dead_letters_refused);
+        assert_eq!(self.peers.counts(), counts, "superseded and refused dead letters, in step {index}");
         self.peers.verify();
     }
 

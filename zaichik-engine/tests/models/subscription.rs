@@ -15,6 +15,8 @@ pub(crate) struct Subscription {
     pub(crate) holder: Option<(usize, u32)>,
     pub(crate) terms: Terms,
     pub(crate) epoch: u32,
+    /// The epoch with which the client came that holds it.
+    pub(crate) held_since: u32,
     pub(crate) rewind: u32,
     pub(crate) last_delivered: Option<u64>,
     /// The first offset not delivered.
@@ -54,6 +56,11 @@ pub(crate) struct Pause {
 }
 
 impl Subscription {
+    /// Whether the client that holds it was given this epoch, or came with it.
+    pub(crate) const fn is_held_under(&self, epoch: u32) -> bool {
+        epoch > 0 && epoch >= self.held_since && epoch <= self.epoch
+    }
+
     pub(crate) const fn new(topic: u8, name: Option<u8>, start: u64, terms: Terms) -> Self {
         Self {
             topic,
@@ -61,6 +68,7 @@ impl Subscription {
             holder: None,
             terms,
             epoch: 0,
+            held_since: 0,
             rewind: 0,
             last_delivered: None,
             next: start,

@@ -1,5 +1,7 @@
 //! One topic of the naive model: its records, all of them, and which of them are still there.
 
+use std::collections::BTreeSet;
+
 use zaichik_proto::RefusalCode;
 
 use crate::keys::{self, Key};
@@ -15,8 +17,19 @@ pub(crate) struct Topic {
     pub(crate) log: Vec<Entry>,
     /// Every key ever accepted while the first record of a key counted.
     pub(crate) keys: Vec<Key>,
+    /// The step at hand; nothing is superseded or too much before its end.
+    step: Option<Pending>,
     /// The offset after the highest one that a limit removed.
     pub(crate) limit_end: u64,
+}
+
+/// A step in which records come.
+#[derive(Debug, Clone)]
+struct Pending {
+    /// The length of the log before it.
+    from: usize,
+    /// `latest`: the keys that count.
+    live_keys: BTreeSet<Vec<u8>>,
 }
 
 #[derive(Debug, Clone)]
@@ -57,14 +70,15 @@ pub(crate) struct Accepted {
 
 impl Topic {
     pub(crate) const fn new(settings: Settings, base: u64) -> Self {
-        Self { settings, explicit: false, base, log: Vec::new(), keys: Vec::new(), limit_end: 0 }
+        Self { settings, explicit: false, base, log: Vec::new(), keys: Vec::new(), step: None, limit_end: 0 }
     }
 
     pub(crate) fn end(&self) -> u64 {
         self.base + self.log.len() as u64
     }
 
-    /// Accepts all records, or says why it can't; what it looks like after a refusal means nothing.
+    /// Accepts all records, or says why it can't; what it looks like after a refusal means nothing. At the end of the
+    /// step comes [`settle`](Self::settle).
     ///
     /// `earlier` is what the same batch has appended already: count and bytes.
     pub(crate) fn publish(
@@ -75,11 +89,8 @@ impl Topic {
         cursors: &[u64],
         earlier: (u64, u64),
     ) -> Result<Accepted, Refusal> {
-        // What has gone from the front makes what expired behind it go too.
-        self.trim(cursors);
-        self.age(now);
+        self.begin(now, cursors);
         let settings = self.settings;
-        let live_keys = if settings.latest { keys::live(&self.log, &settings, now) } else { Vec::new() };
         let (mut accepted, mut duplicates): (Vec<&Record>, _) = (Vec::new(), Vec::new());
         for (record, index) in records.iter().zip(0..) {
             if record.message_len() > max_message {
@@ -91,8 +102,10 @@ impl Topic {
             let offset = self.end().saturating_add(accepted.len() as u64);
             if let Some(key) = &record.key {
                 if settings.latest {
-                    let new = accepted.iter().filter_map(|record| record.key.as_ref());
-                    keys::check(key, live_keys.iter().chain(new), settings.max_keys)?;
+                    let is_kept = settings.ttl > 0 || !cursors.is_empty();
+                    let stays = is_kept && (!record.tombstone || settings.tombstone_ttl > 0);
+                    let step = self.step.as_mut().expect("it has begun");
+                    keys::take(&mut step.live_keys, key, stays, settings.max_keys)?;
                 } else if settings.window > 0
                     && let Some(original) = keys::accept(&mut self.keys, key, now, offset, &settings)?
                 {
@@ -121,16 +134,33 @@ impl Topic {
             for record in accepted {
                 self.append(now, record.clone());
             }
-            self.trim(cursors);
-            self.drop_oldest();
         }
         Ok(Accepted { first, duplicates, count, bytes })
     }
 
-    fn append(&mut self, now: u64, record: Record) {
-        if self.settings.latest {
-            keys::supersede(&mut self.log, record.key.as_ref(), now);
+    /// A step begins, or goes on, in which records may come.
+    pub(crate) fn begin(&mut self, now: u64, cursors: &[u64]) {
+        // What has gone from the front makes what expired behind it go too.
+        self.trim(cursors);
+        self.age(now);
+        if self.step.is_none() {
+            let live_keys = keys::live(&self.log, &self.settings, now);
+            self.step = Some(Pending { from: self.log.len(), live_keys });
         }
+    }
+
+    /// The step ends: what nobody waits for, and what is too much, goes.
+    pub(crate) fn settle(&mut self, now: u64, cursors: &[u64]) {
+        if let Some(step) = self.step.take().filter(|_| self.settings.latest) {
+            for index in step.from..self.log.len() {
+                keys::supersede(&mut self.log, index, now);
+            }
+        }
+        self.trim(cursors);
+        self.drop_oldest();
+    }
+
+    fn append(&mut self, now: u64, record: Record) {
         self.log.push(Entry {
             timestamp: now,
             record,
@@ -159,8 +189,7 @@ impl Topic {
         self.settings = settings;
         self.explicit = true;
         self.age(now);
-        self.trim(cursors);
-        self.drop_oldest();
+        self.settle(now, cursors);
     }
 
     /// T3: whether `compaction` may change.

@@ -532,6 +532,24 @@ fn x6_a_batch_needs_memory_for_what_its_topics_grow() {
 }
 
 #[test]
+fn x_04_a_commit_of_who_was_fenced_refuses_the_whole_batch() {
+    let mut world = World::new();
+    let writer = world.topic(TopicOptions::new().retain_forever());
+    world.publish(&writer, &["0", "1"]);
+    let (old, new) = (world.connect(), world.connect());
+    let sub = Sub::new(1, "t").durable("d");
+    world.ask(&old, old.subscribe_to(sub));
+    world.ask(&new, new.subscribe_to(sub));
+    assert_eq!(old.stream(), ["1/0=0", "1 fenced by 2"]);
+    let before = fingerprint(&world);
+    let operations = [put("out", "x"), done(1, 0)];
+    assert_eq!(ask(&mut world, &old, &operations), "refused SubscriptionFenced 2 at 1");
+    assert_eq!(fingerprint(&world), before, "no topic, no record, no cursor");
+    assert_eq!(ask(&mut world, &new, &operations), "batched 0@0new");
+    assert_eq!(new.stream(), ["1/0=0 #2", "1/1=1"], "its commit made room");
+}
+
+#[test]
 fn x1_a_batch_wakes_the_readers_of_all_its_topics() {
     let mut world = World::new();
     let writer = world.connect();

@@ -333,19 +333,6 @@ fn c4_memory_of_keys_is_bounded_and_given_back() {
 }
 
 #[test]
-fn c6_latest_is_not_implemented_yet_and_says_so() {
-    let mut world = World::new();
-    let peer = world.connect();
-    let latest = TopicOptions::new().compaction(CompactionMode::Latest);
-    // Bit 2 is the compaction mode.
-    assert_eq!(world.ask(&peer, peer.create("t", latest)), "refused Unsupported 4");
-    assert_eq!(world.broker.topic_count(), 0);
-    world.ask(&peer, peer.create("t", TopicOptions::new()));
-    assert_eq!(world.ask(&peer, peer.alter("t", latest)), "refused Unsupported 4");
-    assert_eq!(world.ask(&peer, peer.create("t", TopicOptions::new())), "unchanged");
-}
-
-#[test]
 fn t3_the_compaction_mode_changes_only_while_the_topic_is_empty() {
     let mut world = World::new();
     let peer = world.topic(window(10));

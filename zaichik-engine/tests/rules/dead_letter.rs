@@ -80,7 +80,7 @@ fn a_13_the_end_of_a_connection_is_a_failure_of_the_only_uncommitted_record() {
     let mut world = World::new();
     let (_, writer) = pair(&mut world, 1, 9, &["a", "b"]);
     let sub = Sub::new(7, "t").durable("d").dead_letter(2, "dead");
-    for (attempt, end) in [Peer::close, Peer::cut, Peer::finish].iter().enumerate() {
+    for (attempt, end) in [|peer: &Peer| peer.close(), Peer::cut, Peer::finish].iter().enumerate() {
         let reader = world.connect();
         world.ask(&reader, reader.subscribe_to(sub));
         let expected = ["7/0=a", "7/0=a #2", "7/1=b"][attempt];
@@ -296,6 +296,25 @@ fn a6_a_seek_forgets_failures_and_brings_dead_letters_back() {
     reader.stream();
     world.ask(&reader, reader.seek(1, zaichik_proto::Start::Earliest));
     assert_eq!(reader.stream(), ["1/0=a", "1/1=b #6"]);
+}
+
+#[test]
+fn r9_the_cursor_moves_past_a_gap_behind_a_dead_letter() {
+    let mut world = World::new();
+    let (_, writer) = pair(&mut world, 1, 1, &[]);
+    let sub = Sub::new(1, "t").window(2).durable("d").dead_letter(1, "dead");
+    let reader = world.connect();
+    world.publish(&writer, &["a"]);
+    world.ask(&writer, writer.publish_all("t", &[mortal("b", SECOND)]));
+    world.advance(secs(1));
+    world.ask(&reader, reader.subscribe_to(sub));
+    assert_eq!(reader.stream(), ["1/0=a", "1/1..2 expired"]);
+    reader.cut();
+    world.settle();
+    assert_eq!(bodies(&mut world), ["a"]);
+    let reader = world.connect();
+    assert_eq!(world.ask(&reader, reader.subscribe_to(sub)), "2..2 epoch 2 rewind 1");
+    assert!(reader.stream().is_empty(), "the gap was told once");
 }
 
 #[test]

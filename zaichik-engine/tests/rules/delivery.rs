@@ -87,9 +87,8 @@ fn a2_a_quiet_commit_is_answered_only_when_refused() {
     let (reader, writer) = pair(&mut world, 1);
     world.publish(&writer, &["a", "b"]);
     let quiet = |offset| {
-        let request = reader.request();
-        reader.send(&ClientFrame::Commit(Commit { request, subscription: 1, offset, quiet: true }));
-        request
+        let commit = |request| Commit { request, subscription: 1, offset, quiet: true };
+        reader.request(|request| ClientFrame::Commit(commit(request)))
     };
     assert_eq!(world.ask(&reader, quiet(0)), "-");
     assert_eq!(reader.stream(), ["1/0=a", "1/1=b"]);
@@ -218,7 +217,7 @@ fn a_15_subscribing_again_after_unsubscribe_starts_by_its_start() {
 
 #[test]
 fn a_16_what_was_on_its_way_when_the_connection_ended_is_not_committed() {
-    for end in [Peer::close, Peer::cut, Peer::finish] {
+    for end in [|peer: &Peer| peer.close(), Peer::cut, Peer::finish] {
         let mut world = World::new();
         let (reader, writer) = (world.connect(), world.connect());
         world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(3)));

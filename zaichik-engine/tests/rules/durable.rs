@@ -267,6 +267,38 @@ fn d3_the_holder_itself_comes_back_before_its_old_connection_is_gone() {
 }
 
 #[test]
+fn d3_the_holder_may_come_back_although_the_answer_to_its_last_attach_was_lost() {
+    let mut world = World::new();
+    topic(&mut world, &["a", "b"]);
+    let (first, _) = attach(&mut world, 1);
+    leave(&mut world, &first);
+    let own = Sub::new(1, "t").durable("d").reject().epoch(1);
+    for epoch in 2..5 {
+        // Each time the connection breaks before the client hears that it has another epoch now.
+        let again = world.connect();
+        let expected = format!("0..2 epoch {epoch} rewind {}", epoch - 1);
+        assert_eq!(world.ask(&again, again.subscribe_to(own)), expected);
+        leave(&mut world, &again);
+    }
+    let (other, answer) = attach(&mut world, 1);
+    assert_eq!(answer, "0..2 epoch 5 rewind 4");
+    for epoch in 1..5 {
+        let again = world.connect();
+        let late = again.subscribe_to(own.epoch(epoch));
+        assert_eq!(world.ask(&again, late), "refused SubscriptionFenced 5", "epoch {epoch}");
+    }
+    assert_eq!(world.ask(&other, other.commit(1, 0)), "done 1");
+    let mut unheard = own.epoch(9);
+    for epoch in [10, 11] {
+        // The broker had forgotten that the client once had this epoch; it goes on from there, twice.
+        let again = world.connect();
+        unheard = unheard.durable("new").reject().epoch(9);
+        let answer = world.ask(&again, again.subscribe_to(unheard));
+        assert_eq!(answer, format!("0..2 epoch {epoch} rewind {}", epoch - 10));
+    }
+}
+
+#[test]
 fn d3_epochs_never_fall() {
     let mut world = World::new();
     topic(&mut world, &["a"]);

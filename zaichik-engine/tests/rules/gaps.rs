@@ -1,8 +1,8 @@
 //! R7 and R9: what happens when settings change, and gaps.
 
-use zaichik_proto::{Overflow, Start, TopicOptions};
+use zaichik_proto::{CompactionMode, Overflow, Start, TopicOptions};
 
-use crate::world::{Peer, Sub, World, mortal, ms, record, secs, us};
+use crate::world::{Dice, Peer, Sub, World, keyed, mortal, ms, record, secs, us};
 
 fn alter(world: &mut World, peer: &Peer, options: TopicOptions) {
     assert_eq!(world.ask(peer, peer.alter("t", options)), "done 0");
@@ -15,6 +15,61 @@ fn start(world: &mut World, start: Start) -> String {
     newcomer.close();
     world.settle();
     answer
+}
+
+/// What was delivered, what the gaps say and what newer values superseded is everything, whatever happened (S-02).
+#[test]
+fn s_02_every_offset_is_delivered_or_in_a_gap_or_superseded() {
+    for seed in 0..60 {
+        let mut dice = Dice::new(seed);
+        let mut world = World::new();
+        let (reader, writer) = (world.connect(), world.connect());
+        let mode = [CompactionMode::First, CompactionMode::Latest][dice.below(2)];
+        let options = TopicOptions::new().retention_ttl(secs(1 + dice.below(5) as u64)).compaction(mode);
+        let options = options.max_messages(1 + dice.below(6) as u64);
+        assert_eq!(world.ask(&writer, writer.create("t", options)), "created");
+        if mode == CompactionMode::Latest {
+            reader.expect_silence();
+        }
+        let window = [0, 1, 4][dice.below(3)];
+        world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(window)));
+        let (mut delivered, mut missing, mut told) = (0u64, 0u64, 0u64);
+        let mut take = |world: &mut World| {
+            for one in reader.stream() {
+                if let Some((range, _)) = one[2..].split_once(' ').filter(|(range, _)| range.contains("..")) {
+                    let (from, to) = range.split_once("..").unwrap();
+                    missing += to.parse::<u64>().unwrap() - from.parse::<u64>().unwrap();
+                } else {
+                    delivered += 1;
+                    told = one[2..].split('=').next().unwrap().parse().unwrap();
+                }
+            }
+            if window > 0 && delivered > 0 {
+                world.ask(&reader, reader.commit(1, told));
+            }
+            delivered + missing
+        };
+        let mut published = 0;
+        for _ in 0..60 {
+            let key = ["k", "l", "m"][dice.below(3)];
+            world.ask(&writer, writer.publish_all("t", &[keyed(key, b"x")]));
+            published += 1;
+            world.advance(ms(dice.below(1_500) as u64));
+            if dice.below(4) == 0 {
+                take(&mut world);
+            }
+        }
+        // One more that lives, so that the reader gets to the end.
+        world.ask(&writer, writer.publish_all("t", &[keyed("last", b"x")]));
+        published += 1;
+        let mut accounted = 0;
+        for _ in 0..70 {
+            accounted = take(&mut world);
+        }
+        let silent = if mode == CompactionMode::Latest { reader.silent() } else { 0 };
+        assert_eq!(silent, world.broker.stats().superseded, "seed {seed}");
+        assert_eq!(accounted + silent, published, "seed {seed}");
+    }
 }
 
 #[test]

@@ -23,6 +23,10 @@ mod gaps;
 #[cfg(test)]
 mod handshake;
 #[cfg(test)]
+mod latest;
+#[cfg(test)]
+mod latest_limits;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod memory;

@@ -187,7 +187,7 @@ fn close_answers_what_came_before_and_reads_nothing_after() {
     world.settle();
     assert_eq!(requests.map(|request| peer.answer(request)), ["@0 new", "1..1", "ended", "@1"]);
     assert_eq!(peer.answer(late), "-");
-    assert_eq!(peer.log().last().map(String::as_str), Some("goodbye closed 0"));
+    assert_eq!(peer.log().last().map(String::as_str), Some("goodbye closed"));
     assert!(peer.is_closed());
     assert_eq!(world.reason(&peer), Some(CloseReason::Requested));
     assert_eq!(world.broker.stats().records_accepted, 2);
@@ -205,7 +205,7 @@ fn close_waits_for_a_peer_that_reads_slowly() {
     peer.go_on_reading();
     world.settle();
     assert_eq!(requests.map(|request| peer.answer(request)), ["0..0 new", "@0", "ended"]);
-    assert_eq!(peer.control(), ["goodbye closed 0"]);
+    assert_eq!(peer.control(), ["goodbye closed"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! T: topics.
 
-use zaichik_proto::{ClientFrame, CreateTopic, TopicOptions};
+use zaichik_proto::{AlterTopic, ClientFrame, CreateTopic, TopicOptions};
 
 use crate::world::{Sub, World, secs};
 
@@ -107,21 +107,18 @@ fn t_05_two_clients_create_one_topic_at_once() {
 fn t_06_names() {
     let mut world = World::new();
     let peer = world.connect();
+    let options = TopicOptions::new();
+    let create =
+        |topic| peer.request(|request| ClientFrame::CreateTopic(CreateTopic { request, topic, options }));
     let longest = "n".repeat(255);
     for name in [longest.as_bytes(), b"a", "caf\u{e9}/\u{1f407} x.y".as_bytes(), b"a$"] {
-        let request = peer.request();
-        let options = TopicOptions::new();
-        peer.send(&ClientFrame::CreateTopic(CreateTopic { request, topic: name, options }));
-        assert_eq!(world.ask(&peer, request), "created", "{name:?}");
+        assert_eq!(world.ask(&peer, create(name)), "created", "{name:?}");
     }
     let nel = "a\u{85}b";
     for name in [&b""[..], b"$x", b"$", b"a\nb", b"a\0", b"\x7f", nel.as_bytes(), b"\xff\xfe", b"caf\xe9"] {
-        let request = peer.request();
-        let options = TopicOptions::new();
-        peer.send(&ClientFrame::CreateTopic(CreateTopic { request, topic: name, options }));
-        assert_eq!(world.ask(&peer, request), "refused InvalidTopic", "{name:?}");
-        peer.send(&ClientFrame::AlterTopic(zaichik_proto::AlterTopic { request, topic: name, options }));
-        assert_eq!(world.ask(&peer, request), "refused InvalidTopic", "{name:?}");
+        assert_eq!(world.ask(&peer, create(name)), "refused InvalidTopic", "{name:?}");
+        let alter = |request| ClientFrame::AlterTopic(AlterTopic { request, topic: name, options });
+        assert_eq!(world.ask(&peer, peer.request(alter)), "refused InvalidTopic", "{name:?}");
     }
     for name in ["", "$sys", "a\tb"] {
         assert_eq!(world.ask(&peer, peer.publish(name, "a")), "refused InvalidTopic");

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use zaichik_engine::{
@@ -12,6 +12,7 @@ use zaichik_engine::{
 use super::error::ClientError;
 use super::room::Room;
 use crate::clock::Clock;
+use crate::sync::{Mutex, MutexGuard};
 
 /// One client, shared by its handles, its subscriptions and its background task.
 #[derive(Debug)]

@@ -1,29 +1,50 @@
 //! What holds after any sequence of calls.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
-use zaichik_proto::{FaultCode, RefusalCode, ServerFrame, TopicOptions};
+use zaichik_proto::{FaultCode, Record, RefusalCode, ServerFrame, Start, TopicOptions};
 
-use super::peer::{Peer, Sent};
+use super::peer::{Op, Peer, Sent, Target};
 use crate::client::{
-    ClientConfig, Incoming, Link, RequestError, RequestId, SubscribeOptions, SubscriptionId,
+    Answer, Batch, ClientConfig, DurableOptions, Incoming, Link, LinkError, ProducerIdentity, PublishOptions,
+    RequestError, RequestId, SubscribeOptions, SubscriptionId,
 };
 
 #[derive(Debug, Clone)]
 enum Step {
     Publish,
     Create,
-    Subscribe { window: u32 },
+    Subscribe {
+        window: u32,
+        durable: bool,
+    },
     Unsubscribe(prop::sample::Index),
     Deliver(prop::sample::Index),
     Take(prop::sample::Index),
     Commit,
+    /// Publishes, and commits the last message taken with it.
+    Batch,
+    Nack {
+        sub: prop::sample::Index,
+        offset: u64,
+    },
+    Seek {
+        sub: prop::sample::Index,
+        offset: u64,
+    },
     Write(usize),
-    Answer { refuse: bool },
-    Break,
-    Connect { instance: u128 },
+    Answer {
+        refuse: bool,
+    },
+    /// The connection breaks, maybe after the broker has done what it read next.
+    Break {
+        after: bool,
+    },
+    Connect {
+        replaced: bool,
+    },
     Fatal,
     Wait(u64),
     Deadline,
@@ -35,15 +56,18 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => Just(Step::Publish),
         1 => Just(Step::Create),
-        2 => (0..3u32).prop_map(|window| Step::Subscribe { window }),
+        2 => (0..3u32, any::<bool>()).prop_map(|(window, durable)| Step::Subscribe { window, durable }),
         1 => index().prop_map(Step::Unsubscribe),
-        4 => index().prop_map(Step::Deliver),
-        4 => index().prop_map(Step::Take),
+        6 => index().prop_map(Step::Deliver),
+        6 => index().prop_map(Step::Take),
         3 => Just(Step::Commit),
+        3 => Just(Step::Batch),
+        2 => (index(), 0..4u64).prop_map(|(sub, offset)| Step::Nack { sub, offset }),
+        1 => (index(), 0..4u64).prop_map(|(sub, offset)| Step::Seek { sub, offset }),
         2 => (0..200usize).prop_map(Step::Write),
-        6 => any::<bool>().prop_map(|refuse| Step::Answer { refuse }),
-        1 => Just(Step::Break),
-        3 => (1..3u128).prop_map(|instance| Step::Connect { instance }),
+        12 => any::<bool>().prop_map(|refuse| Step::Answer { refuse }),
+        2 => any::<bool>().prop_map(|after| Step::Break { after }),
+        4 => prop::bool::weighted(0.2).prop_map(|replaced| Step::Connect { replaced }),
         1 => Just(Step::Fatal),
         2 => (0..100_000_000u64).prop_map(Step::Wait),
         4 => Just(Step::Deadline),
@@ -51,12 +75,94 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// An honest broker's memory of one connection.
+/// One subscription as the broker has it.
+#[derive(Debug, Clone, Default)]
+struct Cursor {
+    number: u32,
+    window: u32,
+    /// The first offset that was not delivered.
+    next: u64,
+    /// The first offset that is not committed.
+    done_to: u64,
+    rewind: u32,
+    epoch: u32,
+    name: Option<String>,
+}
+
+/// An honest broker: what outlives a connection, and what does not.
 #[derive(Default)]
 struct Broker {
-    unanswered: Vec<Sent>,
-    /// Number, window, next offset, first uncommitted offset.
-    active: Vec<(u32, u32, u64, u64)>,
+    instance: u128,
+    /// The number that the producer's next request must have, and how the others were answered.
+    expected: Option<u64>,
+    answers: BTreeMap<u64, Option<RefusalCode>>,
+    durables: BTreeMap<String, Cursor>,
+    unanswered: VecDeque<Sent>,
+    active: Vec<Cursor>,
+}
+
+impl Broker {
+    fn disconnect(&mut self) {
+        self.unanswered.clear();
+        for cursor in self.active.drain(..) {
+            if let Some(name) = cursor.name.clone() {
+                self.durables.insert(name, cursor);
+            }
+        }
+    }
+
+    fn replace(&mut self) {
+        *self = Self { instance: self.instance + 1, ..Self::default() };
+    }
+
+    fn find(&mut self, number: u32) -> Option<&mut Cursor> {
+        self.active.iter_mut().find(|cursor| cursor.number == number)
+    }
+
+    /// Does what a Publish or Batch asks for, once for each of its numbers.
+    fn apply(&mut self, sent: &Sent, refuse: bool) -> Result<(), (RefusalCode, u64)> {
+        let (Sent::Publish { producer, .. } | Sent::Batch { producer, .. }) = sent else {
+            panic!("{sent:?}");
+        };
+        let sequence = producer.map(|producer| producer.sequence);
+        match (sequence, self.expected) {
+            (Some(sequence), Some(expected)) if sequence > expected => {
+                return Err((RefusalCode::SequenceGap, expected));
+            }
+            (Some(sequence), Some(expected)) if sequence < expected => {
+                return match self.answers.get(&sequence) {
+                    Some(Some(code)) => Err((*code, 0)),
+                    Some(None) => Ok(()),
+                    None => Err((RefusalCode::SequenceTooOld, 0)),
+                };
+            }
+            _ if refuse => return Err((RefusalCode::TopicFull, 0)),
+            _ => {}
+        }
+        let refusal = self.commits(sent).err();
+        if let Some(sequence) = sequence {
+            self.expected = Some(sequence + 1);
+            self.answers.insert(sequence, refusal);
+        }
+        refusal.map_or(Ok(()), |code| Err((code, 0)))
+    }
+
+    /// All of a batch's commits, or none.
+    fn commits(&mut self, sent: &Sent) -> Result<(), RefusalCode> {
+        let Sent::Batch { operations, .. } = sent else {
+            return Ok(());
+        };
+        for operation in operations {
+            if let Op::Commit { subscription, offset } = operation {
+                let cursor = self.find(*subscription).ok_or(RefusalCode::NotSubscribed)?;
+                if *offset >= cursor.next {
+                    return Err(RefusalCode::CommitAhead);
+                }
+                cursor.done_to = cursor.done_to.max(offset + 1);
+            }
+        }
+        Ok(())
+    }
 }
 
 struct World {
@@ -65,32 +171,69 @@ struct World {
     subscriptions: Vec<SubscriptionId>,
     /// Requests without an answer.
     pending: BTreeSet<RequestId>,
+    /// What batches commit that are among them; and how often the subscription had been moved before.
+    batches: BTreeMap<RequestId, (SubscriptionId, u64, u32)>,
+    moved: BTreeMap<SubscriptionId, u32>,
     /// The first offset of each subscription that is not committed.
     committed: BTreeMap<SubscriptionId, u64>,
+    names: u32,
 }
 
 impl World {
+    fn new(with_producer: bool, outbound_bytes: usize) -> Self {
+        let mut config = ClientConfig::new(3);
+        (config.retry_first_connect, config.max_in_flight) = (true, 8);
+        config.max_outbound_bytes = outbound_bytes;
+        config.producer = with_producer.then(|| ProducerIdentity::new(5));
+        Self {
+            peer: Peer::new(config),
+            broker: Broker::default(),
+            subscriptions: Vec::new(),
+            pending: BTreeSet::new(),
+            batches: BTreeMap::new(),
+            moved: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            names: 0,
+        }
+    }
+
     fn asked(&mut self, request: &Result<RequestId, RequestError>) {
         if let Ok(id) = request {
             assert!(self.pending.insert(*id), "{id} was given out before");
         }
     }
 
+    fn has_committed(&mut self, id: SubscriptionId, offset: u64) {
+        let committed = self.committed.entry(id).or_default();
+        *committed = (*committed).max(offset + 1);
+    }
+
     fn poll_answers(&mut self) {
-        while let Some((id, _)) = self.peer.answer() {
+        while let Some((id, result)) = self.peer.answer() {
             assert!(self.pending.remove(&id), "{id} was answered before, or never asked");
+            let batch = self.batches.remove(&id);
+            if let (Some((of, offset, moved)), Ok(Answer::Batched(_))) = (batch, result)
+                && self.moved.get(&of).copied().unwrap_or(0) == moved
+            {
+                self.has_committed(of, offset);
+            }
         }
     }
 
+    /// What was committed means nothing any more.
+    fn forget(&mut self, id: SubscriptionId) {
+        self.committed.remove(&id);
+        *self.moved.entry(id).or_default() += 1;
+    }
+
     fn take(&mut self, id: SubscriptionId) {
+        self.poll_answers();
         match self.peer.incoming(id) {
             Some(Incoming::Message(message)) => {
                 let committed = self.committed.get(&id).copied().unwrap_or(0);
                 assert!(message.offset >= committed, "{id}: {} again", message.offset);
             }
-            Some(Incoming::Restarted { .. }) => {
-                self.committed.remove(&id);
-            }
+            Some(Incoming::Restarted { .. }) => self.forget(id),
             Some(Incoming::Ended(_) | Incoming::Refused(_) | Incoming::Fenced) => {
                 assert_eq!(self.peer.incoming(id), None);
             }
@@ -104,58 +247,201 @@ impl World {
         }
         for sent in self.peer.sent() {
             match sent {
-                Sent::Commit { subscription, offset, quiet, request } => {
-                    let found = self.broker.active.iter_mut().find(|(number, ..)| *number == subscription);
-                    if let Some((_, _, next, cursor)) = found {
-                        assert!(offset < *next, "committed {offset} before {next} was delivered");
-                        *cursor = (*cursor).max(offset + 1);
-                        let cursor = *cursor;
-                        if !quiet {
-                            self.peer.done(request, cursor);
-                        }
-                    } else {
-                        self.peer.refuse(request, RefusalCode::NotSubscribed, 0);
-                    }
-                }
                 Sent::Ping(nonce) => self.peer.send(&ServerFrame::Pong { nonce }),
                 Sent::Pong(_) | Sent::Close | Sent::Hello { .. } => {}
-                request => self.broker.unanswered.push(request),
+                request => self.broker.unanswered.push_back(request),
             }
         }
     }
 
     fn answer_client(&mut self, refuse: bool) {
-        if self.broker.unanswered.is_empty() {
+        let Some(sent) = self.broker.unanswered.pop_front() else {
             return;
-        }
-        let sent = self.broker.unanswered.remove(0);
+        };
         let request = sent.request();
         match sent {
-            Sent::Publish { .. } if refuse => self.peer.refuse(request, RefusalCode::TopicFull, 0),
-            Sent::Publish { .. } => self.peer.ack(&[(request, 1, 7)]),
+            Sent::Publish { .. } => match self.broker.apply(&sent, refuse) {
+                Ok(()) => self.peer.ack(&[(request, 1, 7)]),
+                Err((code, value)) => self.peer.refuse(request, code, value),
+            },
+            Sent::Batch { .. } => match self.broker.apply(&sent, refuse) {
+                Ok(()) => self.peer.batched(request, &[(0, 7)], &[]),
+                Err((code, value)) => self.peer.refuse(request, code, value),
+            },
             Sent::CreateTopic { .. } => self.peer.refuse(request, RefusalCode::SettingsDiffer, 1),
             Sent::Subscribe { .. } if refuse => self.peer.refuse(request, RefusalCode::TopicsFull, 1),
-            Sent::Subscribe { subscription, window, start, .. } => {
-                let start = if let zaichik_proto::Start::Offset(offset) = start { offset } else { 0 };
-                self.broker.active.push((subscription, window, start, start));
-                self.peer.subscribed(&sent, start);
-            }
+            Sent::Subscribe { .. } => self.attach(&sent),
             Sent::Unsubscribe { subscription, .. } => {
-                let before = self.broker.active.len();
-                self.broker.active.retain(|(number, ..)| *number != subscription);
-                if self.broker.active.len() == before {
-                    self.peer.refuse(request, RefusalCode::NotSubscribed, 0);
-                } else {
+                let place = self.broker.active.iter().position(|cursor| cursor.number == subscription);
+                if let Some(place) = place {
+                    let cursor = self.broker.active.remove(place);
+                    self.broker.durables.extend(cursor.name.clone().map(|name| (name, cursor)));
                     self.peer.unsubscribed(&sent, None);
+                } else {
+                    self.peer.refuse(request, RefusalCode::NotSubscribed, 0);
                 }
             }
+            Sent::Commit { .. } | Sent::Nack { .. } | Sent::Seek { .. } => self.move_cursor(&sent),
             other => panic!("{other:?}"),
+        }
+    }
+
+    fn attach(&mut self, sent: &Sent) {
+        let Sent::Subscribe { subscription, window, start, durable, .. } = sent else {
+            panic!("{sent:?}");
+        };
+        let start = if let Start::Offset(offset) = start { *offset } else { 0 };
+        let known = durable.as_ref().and_then(|durable| self.broker.durables.remove(&durable.name));
+        let mut cursor = Cursor {
+            number: *subscription,
+            window: *window,
+            next: start,
+            done_to: start,
+            ..Cursor::default()
+        };
+        if let Some(durable) = durable {
+            cursor.name = Some(durable.name.clone());
+            cursor.epoch = durable.epoch + 1;
+            if let Some(known) = known {
+                assert_eq!(durable.epoch, known.epoch, "attached last under another epoch");
+                (cursor.next, cursor.done_to) = (known.done_to, known.done_to);
+                cursor.rewind = known.rewind + 1;
+            }
+        }
+        let Cursor { next, epoch, rewind, .. } = cursor;
+        self.broker.active.push(cursor);
+        self.peer.attached(sent, next, epoch, rewind);
+    }
+
+    fn move_cursor(&mut self, sent: &Sent) {
+        let request = sent.request();
+        let (Sent::Commit { subscription, .. }
+        | Sent::Nack { subscription, .. }
+        | Sent::Seek { target: Target::Number(subscription), .. }) = sent
+        else {
+            panic!("{sent:?}");
+        };
+        let Some(cursor) = self.broker.find(*subscription) else {
+            self.peer.refuse(request, RefusalCode::NotSubscribed, 0);
+            return;
+        };
+        match *sent {
+            Sent::Commit { offset, quiet, .. } => {
+                assert!(offset < cursor.next, "committed {offset} of {cursor:?}");
+                cursor.done_to = cursor.done_to.max(offset + 1);
+                let value = cursor.done_to;
+                if !quiet {
+                    self.peer.done(request, value);
+                }
+            }
+            Sent::Nack { offset, .. } => {
+                assert!(offset < cursor.next, "took {offset} of {cursor:?} back");
+                if offset >= cursor.done_to {
+                    (cursor.next, cursor.rewind) = (offset, cursor.rewind + 1);
+                }
+                let value = u64::from(cursor.rewind);
+                self.peer.done(request, value);
+            }
+            Sent::Seek { to: Start::Offset(offset), .. } => {
+                (cursor.next, cursor.done_to, cursor.rewind) = (offset, offset, cursor.rewind + 1);
+                let value = u64::from(cursor.rewind);
+                self.peer.done(request, value);
+            }
+            _ => panic!("{sent:?}"),
+        }
+    }
+
+    fn deliver(&mut self, place: usize) {
+        let cursor = &mut self.broker.active[place];
+        if cursor.window == 0 || cursor.next - cursor.done_to < u64::from(cursor.window) {
+            let Cursor { number, next, rewind, .. } = *cursor;
+            cursor.next += 1;
+            if cursor.window == 0 {
+                cursor.done_to = cursor.next;
+            }
+            self.peer.deliver_rewound(SubscriptionId(number), rewind, next, &[b"body"]);
+        }
+    }
+
+    fn batch(&mut self) {
+        self.poll_answers();
+        let (now, last) = (self.peer.now, self.peer.client.last_taken());
+        let mut batch = Batch::new();
+        batch.publish("out", &[Record::default()]);
+        if let Some((id, offset)) = last {
+            batch.commit(id, offset);
+        }
+        let request = self.peer.client.send_batch(now, &batch, PublishOptions::new());
+        if let (Ok(request), Some((id, offset))) = (&request, last) {
+            let moved = self.moved.get(&id).copied().unwrap_or(0);
+            self.batches.insert(*request, (id, offset, moved));
+        }
+        self.asked(&request);
+    }
+
+    fn subscribe(&mut self, window: u32, durable: bool) {
+        let mut options = SubscribeOptions::new().window(window);
+        if durable {
+            self.names += 1;
+            options = options.durable(DurableOptions::new(self.names.to_string()));
+        }
+        if let Ok((request, id)) = self.peer.client.subscribe(self.peer.now, "t", options) {
+            self.asked(&Ok(request));
+            self.subscriptions.push(id);
+        }
+    }
+
+    fn commit(&mut self) {
+        let last = self.peer.client.last_taken();
+        let request = self.peer.client.commit_last(self.peer.now);
+        if let (Ok(_), Some((id, offset))) = (&request, last) {
+            self.has_committed(id, offset);
+        }
+        self.asked(&request);
+    }
+
+    fn run_network(&mut self, step: &Step) {
+        let is_up = matches!(self.peer.client.link(), Link::Open | Link::Closing);
+        match *step {
+            Step::Deliver(ref index) if is_up && !self.broker.active.is_empty() => {
+                self.read_client();
+                let place = index.index(self.broker.active.len());
+                self.deliver(place);
+            }
+            Step::Write(count) if is_up => self.peer.write(count),
+            Step::Answer { refuse } if is_up => {
+                self.read_client();
+                self.answer_client(refuse);
+                self.poll_answers();
+            }
+            Step::Break { after } => {
+                if after && is_up {
+                    self.read_client();
+                    let first = self.broker.unanswered.front().cloned();
+                    if let Some(sent @ (Sent::Publish { .. } | Sent::Batch { .. })) = first {
+                        let _ = self.broker.apply(&sent, false);
+                    }
+                }
+                self.peer.disconnect();
+                self.broker.disconnect();
+            }
+            Step::Connect { replaced } if matches!(self.peer.client.link(), Link::Connect { .. }) => {
+                self.broker.disconnect();
+                if replaced {
+                    self.broker.replace();
+                }
+                self.peer.connect(self.broker.instance);
+            }
+            Step::Fatal if is_up => {
+                self.peer.fatal(FaultCode::Stopped);
+                self.broker.disconnect();
+            }
+            _ => {}
         }
     }
 
     fn run(&mut self, step: &Step) {
         let now = self.peer.now;
-        let is_up = matches!(self.peer.client.link(), Link::Open | Link::Closing);
         match *step {
             Step::Publish => {
                 let request = self.peer.publish("t", b"body");
@@ -165,59 +451,30 @@ impl World {
                 let request = self.peer.client.create_topic(now, "t", &TopicOptions::new());
                 self.asked(&request);
             }
-            Step::Subscribe { window } => {
-                let options = SubscribeOptions::new().window(window);
-                if let Ok((request, id)) = self.peer.client.subscribe(now, "t", options) {
-                    self.asked(&Ok(request));
-                    self.subscriptions.push(id);
-                }
-            }
+            Step::Subscribe { window, durable } => self.subscribe(window, durable),
             Step::Unsubscribe(ref index) if !self.subscriptions.is_empty() => {
                 let id = *index.get(&self.subscriptions);
                 let request = self.peer.client.unsubscribe(now, id);
                 self.asked(&request);
             }
-            Step::Deliver(ref index) if is_up && !self.broker.active.is_empty() => {
-                self.read_client();
-                let place = index.index(self.broker.active.len());
-                let (number, window, next, cursor) = self.broker.active[place];
-                if window == 0 || next - cursor < u64::from(window) {
-                    self.broker.active[place].2 += 1;
-                    self.peer.deliver(SubscriptionId(number), next, &[b"body"]);
-                }
-            }
             Step::Take(ref index) if !self.subscriptions.is_empty() => {
                 let id = *index.get(&self.subscriptions);
                 self.take(id);
             }
-            Step::Commit => {
-                let last = self.peer.client.last_taken();
-                let request = self.peer.client.commit_last(now);
-                if let (Ok(_), Some((id, offset))) = (&request, last) {
-                    let committed = self.committed.entry(id).or_default();
-                    *committed = (*committed).max(offset + 1);
-                }
+            Step::Commit => self.commit(),
+            Step::Batch => self.batch(),
+            Step::Nack { ref sub, offset } if !self.subscriptions.is_empty() => {
+                let id = *sub.get(&self.subscriptions);
+                let request = self.peer.client.nack(now, id, offset, Duration::ZERO);
                 self.asked(&request);
             }
-            Step::Write(count) if is_up => {
-                self.peer.write(count);
-            }
-            Step::Answer { refuse } if is_up => {
-                self.read_client();
-                self.answer_client(refuse);
-                self.poll_answers();
-            }
-            Step::Break => {
-                self.peer.disconnect();
-                self.broker = Broker::default();
-            }
-            Step::Connect { instance } if matches!(self.peer.client.link(), Link::Connect { .. }) => {
-                self.broker = Broker::default();
-                self.peer.connect(instance);
-            }
-            Step::Fatal if is_up => {
-                self.peer.fatal(FaultCode::Stopped);
-                self.broker = Broker::default();
+            Step::Seek { ref sub, offset } if !self.subscriptions.is_empty() => {
+                let id = *sub.get(&self.subscriptions);
+                let request = self.peer.client.seek(now, id, Start::Offset(offset));
+                if request.is_ok() {
+                    self.forget(id);
+                }
+                self.asked(&request);
             }
             Step::Wait(micros) => {
                 self.peer.now = now + Duration::from_micros(micros);
@@ -232,13 +489,7 @@ impl World {
                     assert!(next.is_none_or(|next| next > self.peer.now), "{at:?} then {next:?}");
                 }
             }
-            Step::Unsubscribe(_)
-            | Step::Deliver(_)
-            | Step::Take(_)
-            | Step::Write(_)
-            | Step::Answer { .. }
-            | Step::Connect { .. }
-            | Step::Fatal => {}
+            _ => self.run_network(step),
         }
     }
 }
@@ -246,25 +497,21 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// An honest broker never meets a complaint, deadlines mean something, and repeating a step changes nothing.
+    /// An honest broker never meets a complaint, what is committed does not come again, deadlines mean something, and
+    /// repeating a step changes nothing.
     #[test]
-    fn any_sequence_of_steps_keeps_the_contract(steps in prop::collection::vec(step(), 1..120), outbound_bytes in 1..300usize) {
-        let mut config = ClientConfig::new(3);
-        (config.retry_first_connect, config.max_in_flight) = (true, 8);
-        config.max_outbound_bytes = outbound_bytes;
-        let mut world = World {
-            peer: Peer::new(config),
-            broker: Broker::default(),
-            subscriptions: Vec::new(),
-            pending: BTreeSet::new(),
-            committed: BTreeMap::new(),
-        };
+    fn any_sequence_of_steps_keeps_the_contract(
+        steps in prop::collection::vec(step(), 1..160),
+        with_producer in any::<bool>(),
+        outbound_bytes in 1..300usize,
+    ) {
+        let mut world = World::new(with_producer, outbound_bytes);
         for step in steps {
             world.run(&step);
             let now = world.peer.now;
             let client = &mut world.peer.client;
             if let Link::Closed(Some(error)) = client.link() {
-                prop_assert!(matches!(error, crate::client::LinkError::DrainTimeout { .. }), "{error}");
+                prop_assert!(matches!(error, LinkError::DrainTimeout { .. }), "{error}");
             }
             let _ = client.outbound();
             client.handle_timeout(now);

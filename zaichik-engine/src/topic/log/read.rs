@@ -2,7 +2,27 @@
 
 use zaichik_proto::RecordHead;
 
-use super::{Log, Position, Pull, Span, Want};
+use super::losses::{Losses, Run};
+use super::{Chunk, Log, Position, Pull, Span, Want};
+
+/// What became of an offset that is not below the first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Live,
+    /// Its own time to live ended it.
+    Expired,
+    /// A newer record of its key did, or it was a tombstone and had its time.
+    Superseded,
+}
+
+/// A chunk, or the tail.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub(super) span: Span,
+    pub(super) end: u64,
+    pub(super) data: &'a [u8],
+    losses: Option<&'a Losses>,
+}
 
 impl Log {
     /// What a reader at `from` gets. [`expire`](Self::expire) was called with the same `now`.
@@ -10,25 +30,40 @@ impl Log {
         if from.offset >= self.end {
             return Pull::End;
         }
-        let at = self.first_live(from, now);
-        if at.offset > from.offset {
-            return Pull::Gap { to: at.offset };
+        if from.offset < self.first.offset {
+            return Pull::Gap { to: self.end_of(Fate::Expired, self.first, now) };
         }
-        if self.index_of(at.offset) == self.chunks.len() {
+        let (at, index) = (self.locate(from), self.index_of(from.offset));
+        if self.part(index).is_none_or(|part| part.is_mortal()) {
+            match self.fate(at, now).0 {
+                Fate::Live => {}
+                Fate::Expired => return Pull::Gap { to: self.end_of(Fate::Expired, at, now) },
+                Fate::Superseded => return Pull::Skip { to: self.end_of(Fate::Superseded, at, now) },
+            }
+        }
+        if index == self.chunks.len() {
             self.freeze_tail();
         }
-        let at = self.locate(at);
-        let Some(chunk) = self.chunks.get(self.index_of(at.offset)) else {
+        let Some(chunk) = self.chunks.get(index) else {
             return Pull::End;
         };
         let begin = at.byte as usize;
-        let left = chunk.end.saturating_sub(at.offset);
+        let losses = chunk.losses.as_deref();
+        let row = losses.and_then(Losses::thin).map_or(chunk.end, |thin| thin.end_of_row(at.offset));
+        let left = row.saturating_sub(at.offset);
         let rest = chunk.data.get(begin..).unwrap_or_default();
         let (count, len) =
             if !chunk.span.has_own && left <= u64::from(want.records) && rest.len() <= want.bytes {
                 (u32::try_from(left).unwrap_or(u32::MAX), rest.len())
+            } else if self.compaction.is_some() {
+                let ordinal = losses.and_then(|losses| losses.ordinal(chunk.span.start, at.offset));
+                let ordinal = ordinal.unwrap_or_else(|| at.offset.saturating_sub(chunk.span.start));
+                run(rest, left, want, |nth, head| {
+                    let offset = at.offset.saturating_add(nth);
+                    self.fate_of(losses, ordinal.saturating_add(nth), offset, head, now) == Fate::Live
+                })
             } else {
-                run(rest, left, want, now)
+                run(rest, left, want, |_, head| own_death(head) > now)
             };
         if count == 0 {
             return Pull::NoRoom;
@@ -39,42 +74,65 @@ impl Log {
         Pull::Records { data: chunk.data.slice(begin..stop), count, next }
     }
 
-    /// The first offset at or after `from` whose record lives by its own time to live; the end if none does.
-    /// [`expire`](Self::expire) was called with the same `now`.
+    /// The first offset at or after `from` whose record lives; the end if none does. [`expire`](Self::expire) was
+    /// called with the same `now`.
     pub(crate) fn first_live(&self, from: Position, now: u64) -> Position {
         let mut at = self.locate(from.moved_to(from.offset.max(self.first.offset)));
         while at.offset < self.end {
-            let (Some(span), data) = self.part(self.index_of(at.offset)) else {
-                break;
-            };
-            if !span.has_own && !data.is_empty() {
-                return at;
+            match self.fate(at, now) {
+                (Fate::Live, _) => return at,
+                (_, next) => at = self.locate(next),
             }
-            let part_end = self.part_end(self.index_of(at.offset));
-            if data.is_empty() || span.own_death <= now {
-                at = self.locate(Position::at(part_end));
-                continue;
-            }
-            let Some(head) = self.head_at(at) else { break };
-            if own_death(head) > now {
-                return at;
-            }
-            at = self.locate(at.moved_to(at.offset.saturating_add(1)));
         }
         Position::at(self.end.max(from.offset))
+    }
+
+    /// The first offset from `from` on that has another fate.
+    pub(super) fn end_of(&self, fate: Fate, from: Position, now: u64) -> u64 {
+        let mut at = from;
+        while at.offset < self.end {
+            match self.fate(at, now) {
+                (other, next) if other == fate => at = next,
+                _ => break,
+            }
+        }
+        at.offset
+    }
+
+    /// What became of an offset, and from where on that may be something else.
+    pub(super) fn fate(&self, at: Position, now: u64) -> (Fate, Position) {
+        let at = self.locate(at);
+        let Some(part) = self.part(self.index_of(at.offset)) else {
+            return (Fate::Expired, Position::at(self.end));
+        };
+        if !part.is_mortal() {
+            return (Fate::Live, Position::at(part.end));
+        }
+        let ordinal = match part.losses {
+            Some(losses) => losses.ordinal(part.span.start, at.offset),
+            None if part.data.is_empty() || part.span.own_death <= now => {
+                return (Fate::Expired, Position::at(part.end));
+            }
+            None => at.offset.checked_sub(part.span.start),
+        };
+        let head = part.data.get(at.byte as usize..).and_then(RecordHead::peek);
+        if let Some((ordinal, head)) = ordinal.zip(head) {
+            let next = at.moved_to(at.offset.saturating_add(1));
+            return (self.fate_of(part.losses, ordinal, at.offset, head, now), next);
+        }
+        let thin = part.losses.and_then(Losses::thin);
+        let (expired, end) = thin.map_or((true, part.end), |thin| thin.gone(at.offset, part.end));
+        (if expired { Fate::Expired } else { Fate::Superseded }, Position::at(end))
     }
 
     /// The first offset whose record was accepted at or after a time; the end if none was.
     pub(crate) fn first_since(&self, time: u64) -> u64 {
         let index = self.chunks.partition_point(|chunk| chunk.span.last_timestamp < time);
-        let (Some(span), data) = self.part(index) else {
+        let Some(part) = self.part(index) else {
             return self.end;
         };
-        let (mut offset, mut rest) = (span.start, data);
-        while let Some(head) = RecordHead::peek(rest).filter(|head| head.timestamp < time) {
-            offset = offset.saturating_add(1);
-            rest = rest.get(head.len..).unwrap_or_default();
-        }
+        let earlier = part.records(Position::at(part.span.start)).take_while(|one| one.head.timestamp < time);
+        let offset = earlier.last().map_or(part.span.start, |one| one.offset.saturating_add(1));
         offset.max(self.first.offset)
     }
 
@@ -90,66 +148,65 @@ impl Log {
             after if after == self.chunks.len() && tail_begins_below => after,
             after => after.saturating_sub(1),
         };
-        let Some((mut offset, mut base, mut rest)) = self.existing(index) else {
+        let Some((part, at)) = self.existing(index) else {
             return by_count;
         };
+        let (mut offset, mut base) = (at.offset, part.base_of(at));
+        let mut records = part.records(at);
         while base < below {
-            let Some(head) = RecordHead::peek(rest) else {
-                offset = self.part_end(index);
+            // What is gone from a chunk has no size any more; it goes as a whole.
+            let Some(one) = records.next() else {
+                offset = part.end;
                 break;
             };
-            offset = offset.saturating_add(1);
-            base = base.saturating_add(head.len as u64);
-            rest = rest.get(head.len..).unwrap_or_default();
+            if one.base >= below {
+                offset = one.offset;
+                break;
+            }
+            offset = one.offset.saturating_add(1);
+            base = one.base.saturating_add(one.head.len as u64);
         }
         by_count.max(offset)
-    }
-
-    /// Bytes of the records from a position on.
-    pub(crate) fn bytes_from(&self, at: Position) -> u64 {
-        let at = self.locate(at);
-        let (span, _) = self.part(self.index_of(at.offset));
-        let begin = span.map_or(self.end_bytes, |span| span.base.saturating_add(u64::from(at.byte)));
-        self.end_bytes.saturating_sub(begin)
     }
 
     /// The offset after the last record that the topic's time to live has ended; the first record is one.
     pub(super) fn end_of_expired(&self, now: u64, ttl: u64) -> u64 {
         let dead = |timestamp: u64| timestamp.saturating_add(ttl) <= now;
         let index = self.chunks.partition_point(|chunk| dead(chunk.span.last_timestamp));
-        let Some((mut offset, _, mut rest)) = self.existing(index) else {
+        let Some((part, at)) = self.existing(index) else {
             return self.end;
         };
-        while let Some(head) = RecordHead::peek(rest).filter(|head| dead(head.timestamp)) {
-            offset = offset.saturating_add(1);
-            rest = rest.get(head.len..).unwrap_or_default();
-        }
-        offset
+        let expired = part.records(at).take_while(|one| dead(one.head.timestamp));
+        expired.last().map_or(at.offset, |one| one.offset.saturating_add(1))
     }
 
-    /// The records of a chunk, or of the tail, that exist: the offset of the first one, the bytes accepted before it,
-    /// and the bytes from it on. Nothing is walked through twice as the first record of the log rises.
-    fn existing(&self, index: usize) -> Option<(u64, u64, &[u8])> {
-        let (span, data) = self.part(index);
-        let span = span?;
-        if self.first.offset <= span.start || self.first.offset >= self.part_end(index) {
-            return Some((span.start, span.base, data));
+    /// A chunk, or the tail, and where its records begin that exist. Nothing is walked through twice as the first
+    /// record of the log rises.
+    #[inline]
+    fn existing(&self, index: usize) -> Option<(Part<'_>, Position)> {
+        let part = self.part(index)?;
+        if self.first.offset <= part.span.start || self.first.offset >= part.end {
+            return Some((part, Position::at(part.span.start)));
         }
-        let first = self.locate(self.first);
-        let rest = data.get(first.byte as usize..).unwrap_or_default();
-        Some((first.offset, span.base.saturating_add(u64::from(first.byte)), rest))
+        Some((part, self.locate(self.first)))
     }
 
     /// The same offset with its place: found from what was seen, if that still holds, else by a walk from the
-    /// start of its chunk.
+    /// start of its chunk. An offset that is gone from its chunk has the place of the next one.
     pub(super) fn locate(&self, at: Position) -> Position {
-        let (Some(span), data) = self.part(self.index_of(at.offset)) else {
+        let Some(Part { span, data, losses, .. }) = self.part(self.index_of(at.offset)) else {
             return Position::at(at.offset);
         };
         let (mut offset, mut byte) = (span.start, 0);
-        let last_seen = at.chunk.saturating_add(u64::from(at.index));
-        if at.chunk == span.start && last_seen <= at.offset {
-            (offset, byte) = (last_seen, at.byte as usize);
+        if let Some(thin) = losses.and_then(Losses::thin) {
+            // What was seen before it became thin does not hold.
+            let run = thin.runs().get(thin.run_from(at.offset));
+            (offset, byte) = run.map_or((at.offset, data.len()), |run| (run.start, run.byte as usize));
+        } else {
+            let last_seen = at.chunk.saturating_add(u64::from(at.index));
+            if at.chunk == span.start && last_seen <= at.offset {
+                (offset, byte) = (last_seen, at.byte as usize);
+            }
         }
         while offset < at.offset {
             let Some(head) = data.get(byte..).and_then(RecordHead::peek) else {
@@ -161,31 +218,117 @@ impl Log {
         seen(span.start, offset, byte).moved_to(at.offset)
     }
 
-    fn head_at(&self, at: Position) -> Option<RecordHead> {
-        if at.offset >= self.end {
-            return None;
-        }
-        let at = self.locate(at);
-        let (_, data) = self.part(self.index_of(at.offset));
-        data.get(at.byte as usize..).and_then(RecordHead::peek)
-    }
-
     /// Which chunk holds an offset that exists; the number of chunks stands for the tail.
     pub(super) fn index_of(&self, offset: u64) -> usize {
         self.chunks.partition_point(|chunk| chunk.end <= offset)
     }
 
-    /// A chunk's span and bytes, or the tail's.
-    pub(super) fn part(&self, index: usize) -> (Option<Span>, &[u8]) {
-        match self.chunks.get(index) {
-            Some(chunk) => (Some(chunk.span), &chunk.data),
-            None if self.tail.is_empty() => (None, &[]),
-            None => (Some(self.tail_span), &self.tail),
+    /// A chunk, or the tail if it is not empty.
+    pub(super) fn part(&self, index: usize) -> Option<Part<'_>> {
+        if let Some(Chunk { span, end, data, losses, .. }) = self.chunks.get(index) {
+            return Some(Part { span: *span, end: *end, data, losses: losses.as_deref() });
+        }
+        if self.tail.is_empty() {
+            return None;
+        }
+        let losses = self.compaction.as_ref().and_then(|compaction| compaction.tail.as_deref());
+        Some(Part { span: self.tail_span, end: self.end, data: &self.tail, losses })
+    }
+
+    /// Bytes that the topic had accepted before the end of a chunk.
+    pub(super) fn base_after(&self, index: usize) -> u64 {
+        let next = self.chunks.get(index.saturating_add(1)).map(|next| next.span.base);
+        let tail = || if self.tail.is_empty() { self.end_bytes } else { self.tail_span.base };
+        next.unwrap_or_else(tail)
+    }
+}
+
+/// A record on the way through a part.
+struct Found {
+    offset: u64,
+    /// Bytes that the topic had accepted before it.
+    base: u64,
+    head: RecordHead,
+}
+
+impl<'a> Part<'a> {
+    /// Whether anything in it may be dead that the log's first offset has not passed.
+    const fn is_mortal(&self) -> bool {
+        self.span.has_own || self.data.is_empty()
+    }
+
+    /// What became of an offset whose record is gone from this part; `None` if it is there, or was in a hole of all.
+    pub(super) fn gone(&self, offset: u64) -> Option<Fate> {
+        let thin = self.losses.and_then(Losses::thin)?;
+        if thin.runs().get(thin.run_from(offset)).is_some_and(|run| run.start <= offset) {
+            return None;
+        }
+        let (is_expired, _) = thin.gone(offset, self.end);
+        Some(if is_expired { Fate::Expired } else { Fate::Superseded })
+    }
+
+    /// Bytes that the topic had accepted before a place in this part; of an offset that is gone, before the next one.
+    pub(super) fn base_of(&self, at: Position) -> u64 {
+        let Some(thin) = self.losses.and_then(Losses::thin) else {
+            return self.span.base.saturating_add(u64::from(at.byte));
+        };
+        let index = thin.run_from(at.offset);
+        let run = thin.runs().get(index);
+        if let Some(run) = run.filter(|run| run.start <= at.offset) {
+            return run.base.saturating_add(u64::from(at.byte.saturating_sub(run.byte)));
+        }
+        // Where a hole begins is known, what the records in it were like is not.
+        let before = index.checked_sub(1).and_then(|index| thin.runs().get(index));
+        match before {
+            Some(Run { end, base, byte, stop, .. }) if *end == at.offset => {
+                base.saturating_add(u64::from(stop.saturating_sub(*byte)))
+            }
+            None if at.offset <= self.span.start => self.span.base,
+            _ => run.map_or_else(|| thin.end_base(), |run| run.base),
         }
     }
 
-    fn part_end(&self, index: usize) -> u64 {
-        self.chunks.get(index).map_or(self.end, |chunk| chunk.end)
+    /// The records from a place on that are there, in order.
+    fn records(&self, at: Position) -> Records<'a> {
+        let (data, offset, byte, base) = (self.data, at.offset, at.byte as usize, self.base_of(at));
+        let Some(thin) = self.losses.and_then(Losses::thin) else {
+            return Records { data, runs: &[], offset, byte, base, end: u64::MAX };
+        };
+        let runs = thin.runs().get(thin.run_from(offset)..).unwrap_or_default();
+        match runs.split_first().filter(|(run, _)| run.start <= offset) {
+            Some((run, runs)) => Records { data, runs, offset, byte, base, end: run.end },
+            None => Records { data, runs, offset, byte, base, end: offset },
+        }
+    }
+}
+
+/// An iterator over records of a part.
+struct Records<'a> {
+    data: &'a [u8],
+    /// The runs behind the one at hand.
+    runs: &'a [Run],
+    offset: u64,
+    byte: usize,
+    base: u64,
+    /// Where the run at hand ends; a part that is not thin is one run.
+    end: u64,
+}
+
+impl Iterator for Records<'_> {
+    type Item = Found;
+
+    fn next(&mut self) -> Option<Found> {
+        if self.offset >= self.end {
+            let (run, runs) = self.runs.split_first()?;
+            (self.offset, self.byte, self.base) = (run.start, run.byte as usize, run.base);
+            (self.end, self.runs) = (run.end, runs);
+        }
+        let head = self.data.get(self.byte..).and_then(RecordHead::peek)?;
+        let found = Found { offset: self.offset, base: self.base, head };
+        self.offset = self.offset.saturating_add(1);
+        self.byte = self.byte.saturating_add(head.len);
+        self.base = self.base.saturating_add(head.len as u64);
+        Some(found)
     }
 }
 
@@ -200,14 +343,14 @@ fn seen(chunk: u64, offset: u64, byte: usize) -> Position {
     Position { offset, chunk, index, byte: u32::try_from(byte).unwrap_or(u32::MAX) }
 }
 
-/// How many records at the front of `rest` a reader takes, and their bytes.
-fn run(rest: &[u8], left: u64, want: Want, now: u64) -> (u32, usize) {
+/// How many records at the front of `rest` a reader takes, and their bytes: as long as they live.
+fn run(rest: &[u8], left: u64, want: Want, lives: impl Fn(u64, RecordHead) -> bool) -> (u32, usize) {
     let (mut count, mut len) = (0u32, 0usize);
     while u64::from(count) < left && count < want.records && len <= want.bytes {
         let Some(head) = rest.get(len..).and_then(RecordHead::peek) else {
             break;
         };
-        if own_death(head) <= now {
+        if !lives(u64::from(count), head) {
             break;
         }
         let total = len.saturating_add(head.len);

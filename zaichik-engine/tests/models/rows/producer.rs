@@ -66,7 +66,7 @@ fn p_05_an_idle_producer_is_new_again() {
     assert_eq!(world.publish_as((1, 1, 5), 0, one("a")), published(1));
     world.model.tick(199);
     assert_eq!(world.publish_as((1, 1, 2), 0, one("a")), refused(RefusalCode::TopicFull, 0));
-    assert_eq!(world.model.producers.expected(1), None, "a new one is not remembered for that");
+    assert_eq!(world.publish_as((1, 1, 3), 0, one("b")), refused(RefusalCode::SequenceGap, 2));
 }
 
 #[test]
@@ -95,6 +95,7 @@ fn p3_a_full_table_refuses_a_new_producer() {
     world.publish_as((1, 1, 5), 1, one("a"));
     world.publish_as((2, 1, 5), 1, one("b"));
     assert_eq!(world.publish_as((3, 1, 5), 0, one("c")), refused(RefusalCode::ProducersFull, 2));
+    assert_eq!(world.model.producers.expected(3), None);
     world.model.tick(100);
     assert_eq!(world.publish_as((3, 1, 5), 0, one("c")), published(1));
 }
@@ -108,5 +109,6 @@ fn x_03_a_batch_is_stored_like_a_publish() {
     let answer = Answer::Batched { results: vec![(0, false, Some(1))], duplicates: Vec::new() };
     assert_eq!(world.ask(1, &request), answer);
     assert_eq!(world.ask(2, &request), answer);
+    assert_eq!(world.publish_as((1, 1, 5), 0, one("a")), refused(RefusalCode::SequenceTooOld, 0));
     assert_eq!(world.model.topic(0).unwrap().log.len(), 2);
 }

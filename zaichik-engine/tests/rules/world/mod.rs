@@ -3,12 +3,10 @@
 //! Peers speak frames over bytes through real sessions. After every call the broker is checked against itself, and
 //! when nothing moves any more, nobody may be found to have been forgotten.
 
-mod batch;
 mod dice;
 mod peer;
 mod pipe;
 mod remote;
-mod show;
 mod stir;
 
 use std::cell::RefCell;
@@ -22,9 +20,10 @@ use zaichik_engine::{
 };
 use zaichik_proto::TopicOptions;
 
-pub(crate) use self::batch::{Op, done, put, put_all};
+pub(crate) use zaichik_testkit::{Op, Sub, done, keyed, mortal, put, put_all, record};
+
 pub(crate) use self::dice::Dice;
-pub(crate) use self::peer::{Peer, Sub, keyed, mortal, record};
+pub(crate) use self::peer::Peer;
 use self::pipe::{Flow, Pipe};
 use self::remote::Remote;
 pub(crate) use self::remote::RemoteId;
@@ -282,6 +281,7 @@ impl World {
         };
         let pipe = Rc::clone(&end.pipe);
         let mut pipe = pipe.borrow_mut();
+        pipe.fill();
         if pipe.flow == Flow::Cut {
             let id = session.id();
             end.session = None;

@@ -1,10 +1,15 @@
 //! A byte stream in both directions between a peer and its session, with faults.
 
+use std::rc::Rc;
+
 use bytes::BytesMut;
+use zaichik_testkit::RawClient;
 
 #[derive(Debug)]
 pub(super) struct Pipe {
     pub(super) index: usize,
+    /// Who sends into it, unless that is a real client.
+    pub(super) raw: Option<Rc<RawClient>>,
     pub(super) to_broker: BytesMut,
     pub(super) from_broker: BytesMut,
     /// Bytes that one read of the broker gets at most.
@@ -32,6 +37,7 @@ impl Pipe {
     pub(super) fn new(index: usize) -> Self {
         Self {
             index,
+            raw: None,
             to_broker: BytesMut::new(),
             from_broker: BytesMut::new(),
             // As much as a usual adapter reads.
@@ -40,6 +46,13 @@ impl Pipe {
             is_reading: true,
             flow: Flow::Open,
             is_closed: false,
+        }
+    }
+
+    /// Takes what the raw client has to send.
+    pub(super) fn fill(&mut self) {
+        if let Some(raw) = &self.raw {
+            self.to_broker.unsplit(raw.take_queued());
         }
     }
 }

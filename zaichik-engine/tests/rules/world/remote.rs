@@ -9,6 +9,7 @@ use zaichik_engine::{
     Answer, Broker, BrokerConfig, Client, ClientConfig, Incoming, Link, RequestError, RequestId,
     SubscriptionId, Timestamp,
 };
+use zaichik_testkit::show;
 
 use super::World;
 use super::pipe::{Flow, Pipe};
@@ -79,7 +80,7 @@ impl World {
     pub(crate) fn take(&mut self, id: RemoteId, subscription: SubscriptionId) -> Vec<String> {
         self.settle();
         let client = &mut self.remotes[id.0].client;
-        std::iter::from_fn(|| client.poll_incoming(subscription)).map(|incoming| show(&incoming)).collect()
+        std::iter::from_fn(|| client.poll_incoming(subscription)).map(|incoming| told(&incoming)).collect()
     }
 
     pub(crate) fn link(&self, id: RemoteId) -> Link {
@@ -210,10 +211,10 @@ impl Remote {
     }
 }
 
-fn show(incoming: &Incoming) -> String {
+fn told(incoming: &Incoming) -> String {
     match incoming {
-        Incoming::Message(message) => format!("{}={}", message.offset, super::show::body(&message.body)),
-        Incoming::Gap { from, to, reason } => format!("{from}..{to} {}", super::show::reason(*reason)),
+        Incoming::Message(message) => show::message(message.offset, &message.body),
+        Incoming::Gap { from, to, reason } => show::gap(*from, *to, *reason),
         Incoming::Reconnected { from, start } => format!("reconnected {from} {start}"),
         Incoming::Restarted { start } => format!("restarted {start}"),
         Incoming::Refused(_) | Incoming::Fenced | Incoming::Ended(_) | _ => format!("{incoming:?}"),

@@ -15,6 +15,7 @@ impl World {
             return;
         };
         let mut pipe = end.pipe.borrow_mut();
+        pipe.fill();
         match dice.below(7) {
             0 | 1 => {
                 let count = (dice.below(200) + 1).min(session.read_limit()).min(pipe.to_broker.len());

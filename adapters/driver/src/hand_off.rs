@@ -1,0 +1,176 @@
+//! The hand-off between connections and the broker, however threads interleave.
+//!
+//! Clients, connections and housekeeping run as threads of a scheduler that decides at every lock who goes on. Timers
+//! never ring, so that whoever is stranded stays so, and the scheduler sees that nobody can go on:
+//!
+//! `cargo test -p zaichik-driver --features shuttle hand_off`
+
+#![expect(clippy::expect_used, reason = "as in any test")]
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use shuttle::future as threads;
+use zaichik_engine::{BrokerConfig, DurableOptions};
+use zaichik_proto::{OnConflict, TopicOptions};
+
+use crate::client::{Client, ClientError, Subscription};
+use crate::embedded::Embedded;
+use crate::local::LocalIo;
+use crate::manual::{NoListener, Silent};
+use crate::runtime::Runtime;
+
+/// Schedules that each test tries of each kind.
+const SCHEDULES: usize = 200;
+
+/// Tasks are threads of the scheduler.
+struct Woven;
+
+impl Runtime for Woven {
+    type Io = LocalIo;
+    type Listener = NoListener;
+    type Timer = Silent;
+
+    async fn connect(_: &str) -> io::Result<LocalIo> {
+        Err(io::ErrorKind::ConnectionRefused.into())
+    }
+
+    async fn bind(_: &str) -> io::Result<NoListener> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn timer() -> Silent {
+        Silent
+    }
+
+    fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+        // The handle is not needed: tasks end by themselves.
+        drop(threads::spawn(future));
+    }
+}
+
+/// Tries schedules: evenly at random, and with few changes of turn at surprising places.
+fn weave<T: Future<Output = ()> + 'static>(program: fn() -> T) {
+    let run = move || threads::block_on(program());
+    shuttle::check_random(run, SCHEDULES);
+    shuttle::check_pct(run, SCHEDULES, 3);
+}
+
+fn broker() -> Embedded<Woven> {
+    Embedded::start(BrokerConfig::new(1, 2)).expect("the defaults are valid")
+}
+
+async fn stop(broker: Embedded<Woven>, clients: impl IntoIterator<Item = Client<Woven>>) {
+    for client in clients {
+        client.close().await.expect("nothing is owed");
+    }
+    broker.shutdown(Duration::from_secs(1)).await.expect("an orderly end");
+}
+
+/// Takes and commits so many messages.
+async fn consume(mut subscription: Subscription, count: usize) -> Result<(), ClientError> {
+    for number in 0..count {
+        let message = subscription.next_message().await?.expect("the subscription goes on");
+        assert_eq!(message.offset, number as u64, "in order");
+        message.commit().await?;
+    }
+    Ok(())
+}
+
+#[test]
+fn hand_off_whoever_can_pull_something_is_woken() {
+    weave(|| async {
+        let broker = broker();
+        let (writer, reader) = (broker.client(), broker.client());
+        let subscription = reader.subscribe("t").await.expect("subscribed");
+        let reading = threads::spawn(consume(subscription, 3));
+        for body in ["a", "b", "c"] {
+            writer.publish("t", body).await.expect("accepted");
+        }
+        reading.await.expect("no panic").expect("three messages");
+        stop(broker, [writer, reader]).await;
+    });
+}
+
+#[test]
+fn hand_off_commits_of_one_connection_make_room_for_another() {
+    weave(|| async {
+        let broker = broker();
+        let (writer, reader) = (broker.client(), broker.client());
+        let options = TopicOptions::new().max_messages(1).overflow(zaichik_proto::Overflow::Reject);
+        writer.create_topic("t", options).await.expect("created");
+        let subscription = reader.subscribe("t").window(2).await.expect("subscribed");
+        writer.publish("t", "a").await.expect("accepted");
+        consume(subscription, 1).await.expect("one message");
+        writer.publish("t", "b").await.expect("there is room again");
+        stop(broker, [writer, reader]).await;
+    });
+}
+
+#[test]
+fn hand_off_a_transaction_wakes_readers_of_all_its_topics() {
+    weave(|| async {
+        let broker = broker();
+        let (worker, reader) = (broker.client(), broker.client());
+        let mut input = worker.subscribe("in").durable("d").await.expect("subscribed");
+        let output = reader.subscribe("out").await.expect("subscribed");
+        let reading = threads::spawn(consume(output, 2));
+        for body in ["a", "b"] {
+            reader.publish("in", body).await.expect("accepted");
+        }
+        for _ in 0..2 {
+            let message = input.next_message().await.expect("no gap").expect("a message");
+            let mut transaction = worker.transaction();
+            transaction.publish("out", message.body.clone()).commit(&message);
+            transaction.send().await.expect("applied");
+        }
+        reading.await.expect("no panic").expect("two messages");
+        drop(input);
+        stop(broker, [worker, reader]).await;
+    });
+}
+
+#[test]
+fn hand_off_who_loses_a_durable_subscription_is_told() {
+    weave(|| async {
+        let broker = broker();
+        let (old, new) = (broker.client(), broker.client());
+        let mut lost = old.subscribe("t").durable("d").await.expect("subscribed");
+        let waiting = threads::spawn(async move { lost.next_message().await });
+        let held = new.subscribe("t").durable(DurableOptions::new("d").on_conflict(OnConflict::Reject)).await;
+        assert!(held.is_err(), "somebody has it");
+        let mut taken = new.subscribe("t").durable("d").await.expect("subscribed");
+        let told = waiting.await.expect("no panic");
+        assert!(matches!(told, Err(ClientError::Fenced { .. })), "{told:?}");
+        old.publish("t", "a").await.expect("accepted");
+        assert_eq!(taken.next_message().await.expect("no gap").expect("a message").body, "a");
+        drop(taken);
+        stop(broker, [old, new]).await;
+    });
+}
+
+#[test]
+fn hand_off_a_broker_that_stops_leaves_nobody_behind() {
+    weave(|| async {
+        let broker = broker();
+        // Connecting again would wait for a timer.
+        let client = || broker.client_builder().reconnect(false).start();
+        let (writer, reader) = (client(), client());
+        let mut subscription = reader.subscribe("t").window(0).await.expect("subscribed");
+        let reading =
+            threads::spawn(async move { while let Ok(Some(_)) = subscription.next_message().await {} });
+        let writing = threads::spawn(async move {
+            // Not for ever: some schedules let the others wait that long.
+            for _ in 0..5 {
+                if writer.publish("t", "x").await.is_err() {
+                    break;
+                }
+            }
+        });
+        broker.shutdown(Duration::ZERO).await.expect("an orderly end");
+        reading.await.expect("no panic");
+        writing.await.expect("no panic");
+        drop(reader);
+    });
+}

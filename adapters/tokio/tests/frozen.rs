@@ -1,0 +1,16 @@
+//! Subscribers that read nothing, with a broker on tokio.
+#![cfg(target_os = "linux")]
+
+use std::alloc::System;
+
+use cap::Cap;
+use zaichik_parity::frozen::b1_a_thousand_frozen_subscribers_stay_within_the_budget;
+use zaichik_tokio::Tokio;
+
+#[global_allocator]
+static HEAP: Cap<System> = Cap::new(System, usize::MAX);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b1_a_thousand_frozen_subscribers_on_tokio_stay_within_the_budget() {
+    b1_a_thousand_frozen_subscribers_stay_within_the_budget::<Tokio>(|| HEAP.allocated()).await;
+}

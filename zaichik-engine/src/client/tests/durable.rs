@@ -1,0 +1,220 @@
+//! Durable subscriptions and dead letters, as the client asks for them.
+
+use core::time::Duration;
+
+use zaichik_proto::{Fenced, Gap, GapReason, NameError, OnConflict, RefusalCode, ServerFrame, Start};
+
+use super::peer::{Attach, Peer, Sent};
+use crate::client::{
+    Answer, DurableOptions, ErrorClass, Incoming, RequestError, SubscribeOptions, SubscriptionId,
+};
+
+fn options(name: &str) -> SubscribeOptions {
+    SubscribeOptions::new().window(8).durable(DurableOptions::new(name))
+}
+
+/// A durable subscription that was attached with that epoch and rewind number.
+fn attach(peer: &mut Peer, start: u64, epoch: u32, rewind: u32) -> SubscriptionId {
+    let (id, sub) = peer.client.subscribe(peer.now, "t", options("worker")).unwrap();
+    let sent = peer.sent_one();
+    peer.attached(&sent, start, epoch, rewind);
+    assert!(matches!(peer.answer_to(id), Ok(Answer::Subscribed(_))));
+    sub
+}
+
+/// Epoch and start of the Subscribe after a reconnect.
+fn reattached(sent: &Sent) -> (u32, Start) {
+    match sent {
+        Sent::Subscribe { durable: Some(durable), start, .. } => (durable.epoch, *start),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn reconnect(peer: &mut Peer, instance: u128) -> Sent {
+    peer.disconnect();
+    peer.connect(instance);
+    peer.sent_one()
+}
+
+#[test]
+fn d1_everything_about_it_is_asked_for() {
+    let mut peer = Peer::open();
+    let durable =
+        DurableOptions::new("worker").on_conflict(OnConflict::Reject).inactive_ttl(Duration::from_secs(5));
+    let options = SubscribeOptions::new().durable(durable).dead_letter(3, "dead");
+    peer.client.subscribe(peer.now, "t", options).unwrap();
+    let Sent::Subscribe { durable, dead_letter, .. } = peer.sent_one() else {
+        panic!("no Subscribe");
+    };
+    let expected = Attach {
+        name: "worker".into(),
+        on_conflict: OnConflict::Reject,
+        epoch: 0,
+        inactive_ttl_micros: 5_000_000,
+    };
+    assert_eq!((durable, dead_letter), (Some(expected), (3, "dead".into())));
+}
+
+#[test]
+fn d1_names_are_checked_before_a_byte_is_sent() {
+    let mut peer = Peer::open();
+    let long = "x".repeat(256);
+    for (name, got) in [("", 0), (&*long, 256)] {
+        let error = peer.client.subscribe(peer.now, "t", options(name)).unwrap_err();
+        assert_eq!(error, RequestError::InvalidDurableName { got });
+        assert_eq!(error.class(), ErrorClass::Refused);
+    }
+    let dead = SubscribeOptions::new().dead_letter(1, "$dead");
+    let error = peer.client.subscribe(peer.now, "t", dead).unwrap_err();
+    assert_eq!(error, RequestError::InvalidDeadLetter(NameError::Reserved));
+    assert!(peer.sent().is_empty());
+    // Several names on one topic, the longest one among them.
+    for name in ["a", "b", &long[1..]] {
+        peer.client.subscribe(peer.now, "t", options(name)).unwrap();
+    }
+    assert_eq!(peer.sent().len(), 3);
+}
+
+#[test]
+fn d_01_a_reconnect_attaches_with_the_last_epoch_and_goes_on_behind_what_was_committed() {
+    let mut peer = Peer::open();
+    let sub = attach(&mut peer, 4, 3, 7);
+    peer.deliver_rewound(sub, 7, 4, &[b"4", b"5", b"6"]);
+    peer.message(sub);
+    peer.message(sub);
+    peer.client.commit_quiet(peer.now, sub, 4).unwrap();
+    peer.sent();
+    let sent = reconnect(&mut peer, 1);
+    assert_eq!(reattached(&sent), (3, Start::Offset(5)));
+    peer.attached(&sent, 5, 4, 8);
+    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 5, start: 5 }));
+    peer.deliver_rewound(sub, 8, 5, &[b"5"]);
+    assert_eq!(peer.message(sub).offset, 5);
+    let sent = reconnect(&mut peer, 1);
+    assert_eq!(reattached(&sent), (4, Start::Offset(5)));
+}
+
+#[test]
+fn d2_what_was_committed_without_a_connection_is_not_handed_out_again_and_the_broker_is_told() {
+    let mut peer = Peer::open();
+    let sub = attach(&mut peer, 0, 1, 0);
+    peer.deliver(sub, 0, &[b"0", b"1"]);
+    peer.message(sub);
+    peer.sent();
+    peer.disconnect();
+    peer.message(sub);
+    peer.client.commit_quiet(peer.now, sub, 1).unwrap();
+    peer.connect(1);
+    let sent = peer.sent_one();
+    peer.attached(&sent, 0, 2, 1);
+    peer.deliver_rewound(sub, 1, 0, &[b"0", b"1", b"2"]);
+    assert!(matches!(peer.sent_one(), Sent::Commit { offset: 1, quiet: true, .. }));
+    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 2, start: 2 }));
+    assert_eq!(peer.message(sub).offset, 2);
+}
+
+#[test]
+fn d4_what_expired_before_the_cursor_moved_is_told_as_far_as_it_is_not_committed() {
+    let mut peer = Peer::open();
+    let sub = attach(&mut peer, 0, 1, 0);
+    peer.deliver(sub, 0, &[b"0", b"1"]);
+    peer.sent();
+    peer.disconnect();
+    peer.message(sub);
+    peer.client.commit_quiet(peer.now, sub, 0).unwrap();
+    peer.connect(1);
+    let sent = peer.sent_one();
+    peer.attached(&sent, 0, 2, 1);
+    let gap = Gap { subscription: sub.0, rewind: 1, reason: GapReason::Expired, from: 0, to: 2 };
+    peer.send(&ServerFrame::Gap(gap));
+    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 1, start: 1 }));
+    assert_eq!(peer.incoming(sub), Some(Incoming::Gap { from: 1, to: 2, reason: GapReason::Expired }));
+}
+
+#[test]
+fn d6_a_cursor_that_somebody_moved_meanwhile_counts_more_than_what_was_committed() {
+    let mut peer = Peer::open();
+    let sub = attach(&mut peer, 0, 1, 0);
+    peer.deliver(sub, 0, &[b"0", b"1"]);
+    peer.message(sub);
+    peer.message(sub);
+    peer.client.commit_quiet(peer.now, sub, 1).unwrap();
+    peer.sent();
+    let sent = reconnect(&mut peer, 1);
+    // Raised by the attach and by a seek.
+    peer.attached(&sent, 0, 2, 2);
+    peer.deliver_rewound(sub, 2, 0, &[b"0"]);
+    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 0, start: 0 }));
+    assert!(peer.client.commit(peer.now, sub, 0).is_err(), "it was not taken since");
+    assert_eq!(peer.message(sub).offset, 0);
+}
+
+#[test]
+fn d_08_fenced_at_the_reconnect_is_final() {
+    let mut peer = Peer::open();
+    let sub = attach(&mut peer, 0, 1, 0);
+    let sent = reconnect(&mut peer, 1);
+    peer.refuse(sent.request(), RefusalCode::SubscriptionFenced, 2);
+    assert_eq!(peer.incoming(sub), Some(Incoming::Fenced));
+    assert_eq!(peer.incoming(sub), None);
+    peer.disconnect();
+    peer.connect(1);
+    assert!(peer.sent().is_empty());
+    assert_eq!(peer.client.commit(peer.now, sub, 0), Err(RequestError::NoSubscription(sub)));
+}
+
+#[test]
+fn d_03_a_fenced_subscription_tells_it_and_frames_on_their_way_are_refused() {
+    let mut peer = Peer::open();
+    let sub = attach(&mut peer, 0, 1, 0);
+    peer.deliver(sub, 0, &[b"0", b"1", b"2"]);
+    for _ in 0..3 {
+        peer.message(sub);
+    }
+    let commit = peer.client.commit(peer.now, sub, 0).unwrap();
+    let nack = peer.client.nack(peer.now, sub, 1, Duration::ZERO).unwrap();
+    let seek = peer.client.seek(peer.now, sub, Start::Latest).unwrap();
+    let sent = peer.sent();
+    peer.send(&ServerFrame::Fenced(Fenced { subscription: sub.0, epoch: 2 }));
+    for (sent, id) in sent.iter().zip([commit, nack, seek]) {
+        peer.refuse(sent.request(), RefusalCode::SubscriptionFenced, 2);
+        match peer.answer_to(id) {
+            Err(RequestError::Refused { refusal, .. }) => {
+                assert_eq!(refusal.code, RefusalCode::SubscriptionFenced);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(peer.incoming(sub), Some(Incoming::Fenced));
+    assert_eq!(peer.incoming(sub), None);
+}
+
+#[test]
+fn d_04_a_held_subscription_is_an_error_of_the_first_subscribe() {
+    let mut peer = Peer::open();
+    let (id, sub) = peer.client.subscribe(peer.now, "t", options("worker")).unwrap();
+    let sent = peer.sent_one();
+    peer.refuse(sent.request(), RefusalCode::SubscriptionHeld, 0);
+    match peer.answer_to(id) {
+        Err(RequestError::Refused { refusal, .. }) => {
+            assert_eq!(refusal.code, RefusalCode::SubscriptionHeld);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(peer.incoming(sub), None);
+}
+
+#[test]
+fn p5_on_another_instance_it_begins_at_its_original_position_under_no_epoch() {
+    let mut peer = Peer::open();
+    let sub = attach(&mut peer, 4, 3, 7);
+    peer.deliver_rewound(sub, 7, 4, &[b"4"]);
+    peer.message(sub);
+    peer.client.commit_quiet(peer.now, sub, 4).unwrap();
+    let sent = reconnect(&mut peer, 2);
+    assert_eq!(reattached(&sent), (0, Start::Earliest));
+    peer.attached(&sent, 0, 1, 0);
+    peer.deliver(sub, 0, &[b"0"]);
+    assert_eq!(peer.incoming(sub), Some(Incoming::Restarted { start: 0 }));
+    assert_eq!(peer.message(sub).offset, 0);
+}

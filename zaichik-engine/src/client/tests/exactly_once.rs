@@ -1,0 +1,394 @@
+//! Publishes against a broker that keeps exactly the rules of P3, over connections that break anywhere.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::BytesMut;
+use proptest::prelude::*;
+use zaichik_proto::{
+    BatchResult, Batched, List, Producer, Published, Record, Refusal, RefusalCode, Refused, ServerFrame,
+};
+
+use super::peer::{Op, Peer, Sent};
+use super::producer::config;
+use crate::client::{Answer, Batch, Link, PublishOptions, RequestError, RequestId};
+use crate::time::Timestamp;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Publish {
+        deadline: u64,
+    },
+    Batch {
+        records: u8,
+        deadline: u64,
+    },
+    /// The network takes so many bytes of the client's.
+    Write(usize),
+    /// The broker handles the next frame that it has whole; the number chooses how.
+    Handle(u8),
+    /// The client receives so many bytes of the broker's.
+    Read(usize),
+    /// The connection breaks, after the broker has handled so many of the frames that it has whole.
+    Cut(usize),
+    Connect,
+    /// Another instance of the broker takes over.
+    Replace,
+    Wait(u64),
+    Due,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let deadline = || prop_oneof![3 => Just(3_600_000_000), 1 => 1..2_000_000u64];
+    prop_oneof![
+        6 => deadline().prop_map(|deadline| Step::Publish { deadline }),
+        1 => (0..4u8, deadline()).prop_map(|(records, deadline)| Step::Batch { records, deadline }),
+        6 => prop_oneof![0..400usize, Just(10_000)].prop_map(Step::Write),
+        10 => any::<u8>().prop_map(Step::Handle),
+        8 => prop_oneof![0..100usize, Just(10_000)].prop_map(Step::Read),
+        2 => (0..4usize).prop_map(Step::Cut),
+        5 => Just(Step::Connect),
+        1 => Just(Step::Replace),
+        2 => prop_oneof![4 => 0..100_000u64, 1 => 0..700_000_000u64].prop_map(Step::Wait),
+        4 => Just(Step::Due),
+    ]
+}
+
+/// How the broker answered a number.
+#[derive(Debug, Clone)]
+enum Stored {
+    /// The offset of the first record of each publish, and whether it was a batch.
+    Accepted(Vec<u64>, bool),
+    Refused(RefusalCode),
+}
+
+/// One instance of a broker, with one topic and one producer.
+#[derive(Default)]
+struct Broker {
+    log: Vec<u32>,
+    expected: Option<u64>,
+    answers: BTreeMap<u64, Stored>,
+    used_at: Timestamp,
+}
+
+impl Broker {
+    const REMEMBERED: Duration = Duration::from_mins(10);
+    const RETRYABLE: [RefusalCode; 5] = [
+        RefusalCode::Busy,
+        RefusalCode::TopicFull,
+        RefusalCode::KeysFull,
+        RefusalCode::TopicsFull,
+        RefusalCode::Draining,
+    ];
+
+    /// Handles a request; `choice` says what the broker thinks of it apart from its number.
+    fn handle(&mut self, now: Timestamp, sent: &Sent, choice: u8) -> BytesMut {
+        let (producer, publishes, is_batch) = match sent {
+            Sent::Publish { producer, bodies, .. } => (*producer, vec![bodies.clone()], false),
+            Sent::Batch { producer, operations, .. } => {
+                let bodies = operations.iter().map(|operation| match operation {
+                    Op::Publish { bodies, .. } => bodies.clone(),
+                    Op::Commit { .. } => panic!("{operation:?}"),
+                });
+                (*producer, bodies.collect(), true)
+            }
+            other => panic!("{other:?}"),
+        };
+        let Producer { sequence, .. } = producer.unwrap();
+        if now >= self.used_at + Self::REMEMBERED {
+            self.expected = None;
+            self.answers.clear();
+        }
+        let request = sent.request();
+        match self.expected {
+            Some(expected) if sequence > expected => {
+                return refused(request, RefusalCode::SequenceGap, expected);
+            }
+            Some(expected) if sequence < expected => {
+                let Some(stored) = self.answers.get(&sequence) else {
+                    return refused(request, RefusalCode::SequenceTooOld, 0);
+                };
+                return stored.encode(request);
+            }
+            _ => {}
+        }
+        if let Some(code) = Self::RETRYABLE.get(usize::from(choice / 8)).filter(|_| choice < 40) {
+            // A new producer that is refused for the moment is not remembered.
+            return refused(request, *code, u64::from(choice) * 1_000);
+        }
+        let stored = if choice > 240 {
+            Stored::Refused(RefusalCode::TooLarge)
+        } else {
+            let mut append = |bodies: &Vec<Vec<u8>>| {
+                let first = self.log.len() as u64;
+                self.log.extend(bodies.iter().map(|body| u32::from_le_bytes(body[..4].try_into().unwrap())));
+                first
+            };
+            Stored::Accepted(publishes.iter().map(&mut append).collect(), is_batch)
+        };
+        self.expected = Some(sequence + 1);
+        self.used_at = now;
+        self.answers.insert(sequence, stored.clone());
+        stored.encode(request)
+    }
+}
+
+fn refused(request: u32, code: RefusalCode, value: u64) -> BytesMut {
+    let mut out = BytesMut::new();
+    let refusal = Refusal::with_value(code, value);
+    ServerFrame::Refused(Refused { request, count: 1, refusal }).encode(&mut out);
+    out
+}
+
+impl Stored {
+    fn encode(&self, request: u32) -> BytesMut {
+        let (mut out, mut bytes) = (BytesMut::new(), Vec::new());
+        let frame = match self {
+            Self::Refused(code) => return refused(request, *code, 0),
+            Self::Accepted(offsets, false) => ServerFrame::Published(Published {
+                request,
+                created: false,
+                first_offset: offsets.first().copied(),
+                duplicates: List::EMPTY,
+            }),
+            Self::Accepted(offsets, true) => {
+                let results = (0..).zip(offsets).map(|(operation, first_offset)| BatchResult {
+                    operation,
+                    created: false,
+                    first_offset: *first_offset,
+                });
+                let results = List::encode_into(&mut bytes, results);
+                ServerFrame::Batched(Batched { request, results, duplicates: List::EMPTY })
+            }
+        };
+        frame.encode(&mut out);
+        out
+    }
+}
+
+struct World {
+    peer: Peer,
+    /// Every instance that there was; the last one answers.
+    brokers: Vec<Broker>,
+    /// What the broker has sent and the client has not received.
+    answers: VecDeque<u8>,
+    /// The numbers of the records of each request.
+    records: BTreeMap<RequestId, Vec<u32>>,
+    made: u32,
+    results: BTreeMap<RequestId, Result<Answer, RequestError>>,
+}
+
+impl World {
+    fn new(outbound_bytes: usize) -> Self {
+        let mut config = config();
+        (config.retry_first_connect, config.max_in_flight) = (true, 16);
+        config.max_outbound_bytes = outbound_bytes;
+        Self {
+            peer: Peer::new(config),
+            brokers: vec![Broker::default()],
+            answers: VecDeque::new(),
+            records: BTreeMap::new(),
+            made: 0,
+            results: BTreeMap::new(),
+        }
+    }
+
+    fn body(&mut self) -> [u8; 4] {
+        self.made += 1;
+        self.made.to_le_bytes()
+    }
+
+    fn publish(&mut self, batch: Option<u8>, deadline: u64) {
+        let options = PublishOptions::new().deadline(Duration::from_micros(deadline));
+        let bodies: Vec<_> = (0..batch.unwrap_or(1)).map(|_| self.body()).collect();
+        let records = bodies.iter().map(|body| Record { body, ..Record::default() });
+        let (client, now) = (&mut self.peer.client, self.peer.now);
+        let made = if batch.is_none() {
+            client.publish(now, "t", &records.collect::<Vec<_>>(), options)
+        } else {
+            let mut batch = Batch::new();
+            for record in records {
+                batch.publish("t", &[record]);
+            }
+            client.send_batch(now, &batch, options)
+        };
+        match made {
+            Ok(id) => {
+                let numbers = bodies.into_iter().map(u32::from_le_bytes).collect();
+                self.records.insert(id, numbers);
+            }
+            Err(error) => assert_eq!(error, RequestError::Full),
+        }
+    }
+
+    /// The broker handles one frame. Returns whether there was one.
+    fn handle(&mut self, choice: u8) -> bool {
+        let Some(sent) = self.peer.received_one() else {
+            return false;
+        };
+        let mut out = BytesMut::new();
+        match sent {
+            Sent::Ping(nonce) => ServerFrame::Pong { nonce }.encode(&mut out),
+            Sent::Close | Sent::Pong(_) => {}
+            request => out = self.brokers.last_mut().unwrap().handle(self.peer.now, &request, choice),
+        }
+        self.answers.extend(out);
+        true
+    }
+
+    fn read(&mut self, count: usize) {
+        let bytes: Vec<_> = self.answers.drain(..count.min(self.answers.len())).collect();
+        self.peer.client.inbound().extend_from_slice(&bytes);
+        self.peer.client.handle_read(self.peer.now);
+    }
+
+    /// The connection breaks; of the whole frames that had arrived the broker still handles some.
+    fn cut(&mut self, handled: usize) {
+        for _ in 0..handled {
+            self.handle(100);
+        }
+        self.answers.clear();
+        self.peer.disconnect();
+    }
+
+    fn connect(&mut self) {
+        if let Link::Connect { .. } = self.peer.client.link() {
+            self.answers.clear();
+            self.peer.connect_only();
+            let hello = self.peer.sent();
+            assert!(matches!(hello.as_slice(), [Sent::Hello { .. }]), "{hello:?}");
+            self.peer.welcome(self.brokers.len() as u128);
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(self.peer.client.link(), Link::Open | Link::Closing)
+    }
+
+    fn run(&mut self, step: &Step) {
+        match *step {
+            Step::Publish { deadline } => self.publish(None, deadline),
+            Step::Batch { records, deadline } => self.publish(Some(records), deadline),
+            Step::Write(count) if self.is_up() => self.peer.write(count),
+            Step::Handle(choice) if self.is_up() => {
+                self.handle(choice);
+            }
+            Step::Read(count) if self.is_up() => self.read(count),
+            Step::Cut(handled) if self.is_up() => self.cut(handled),
+            Step::Connect => self.connect(),
+            Step::Replace => {
+                if self.is_up() {
+                    self.cut(0);
+                }
+                self.brokers.push(Broker::default());
+            }
+            Step::Wait(micros) => {
+                // The broker remembers a producer for 1 min longer than the client sends again: so long it may take
+                // for what has left.
+                while micros > 50_000_000 && self.is_up() && self.handle(100) {}
+                self.peer.now = self.peer.now + Duration::from_micros(micros);
+                self.peer.client.handle_timeout(self.peer.now);
+            }
+            Step::Due => self.due(),
+            Step::Write(_) | Step::Handle(_) | Step::Read(_) | Step::Cut(_) => {}
+        }
+        self.peer.client.handle_timeout(self.peer.now);
+        let _ = self.peer.client.outbound();
+        while let Some((id, result)) = self.peer.answer() {
+            assert!(self.records.contains_key(&id), "{id} was never made");
+            assert!(self.results.insert(id, result).is_none(), "{id} was answered before");
+        }
+        let before = self.peer.client.state();
+        self.peer.client.handle_timeout(self.peer.now);
+        let _ = self.peer.client.outbound();
+        assert_eq!(before, self.peer.client.state());
+        self.peer.client.check_invariants();
+        self.check_orders();
+    }
+
+    fn due(&mut self) {
+        if let Some(at) = self.peer.client.next_timeout() {
+            self.peer.now = self.peer.now.max(at);
+            self.peer.client.handle_timeout(self.peer.now);
+            let next = self.peer.client.next_timeout();
+            assert!(next.is_none_or(|next| next > self.peer.now), "{at:?} then {next:?}");
+        }
+    }
+
+    /// Nothing overtakes, and nothing is stored twice.
+    fn check_orders(&self) {
+        for broker in &self.brokers {
+            assert!(broker.log.is_sorted_by(|a, b| a < b), "{:?}", broker.log);
+        }
+        if let Link::Closed(error) = self.peer.client.link() {
+            panic!("closed: {error:?}");
+        }
+    }
+
+    /// The connection is good from here on: everything gets its answer.
+    fn finish(&mut self) {
+        for _ in 0..10_000 {
+            if self.results.len() == self.records.len() {
+                return;
+            }
+            self.run(&Step::Connect);
+            self.run(&Step::Write(10_000));
+            while self.handle(100) {}
+            self.run(&Step::Read(10_000));
+            if self.answers.is_empty() && self.peer.client.outbound().control_len() == 0 {
+                self.run(&Step::Due);
+            }
+        }
+        panic!("unanswered: {:?}", self.peer.client);
+    }
+
+    /// What each answer says about the logs.
+    fn check_results(&self) {
+        let mut stored: BTreeMap<u32, u64> = BTreeMap::new();
+        for broker in &self.brokers {
+            for (offset, number) in broker.log.iter().enumerate() {
+                assert!(stored.insert(*number, offset as u64).is_none(), "{number} is stored twice");
+            }
+        }
+        for (id, result) in &self.results {
+            let numbers = &self.records[id];
+            let offsets = match result {
+                Ok(Answer::Published(receipt)) => vec![receipt.offset(0)],
+                Ok(Answer::Batched(receipt)) => receipt.publishes.iter().map(|one| one.offset(0)).collect(),
+                Ok(other) => panic!("{other:?}"),
+                Err(RequestError::Unknown { .. }) => {
+                    let found = numbers.iter().filter(|number| stored.contains_key(number)).count();
+                    assert!(found == 0 || found == numbers.len(), "{id}: a part of it is stored");
+                    continue;
+                }
+                Err(
+                    RequestError::Refused { .. }
+                    | RequestError::HeldBack { .. }
+                    | RequestError::NotSent { .. },
+                ) => vec![None; numbers.len()],
+                Err(other) => panic!("{other}"),
+            };
+            let found: Vec<_> = numbers.iter().map(|number| stored.get(number).copied()).collect();
+            assert_eq!(found, offsets, "{id}: {result:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Each publish that ends well is stored once and in the order of the calls, each unknown one at most once, each
+    /// refused one not at all (semantics P3, P4, P5).
+    #[test]
+    fn p_06_every_publish_is_stored_as_often_as_its_answer_says(
+        steps in prop::collection::vec(step(), 1..250),
+        outbound_bytes in prop_oneof![1..400usize, Just(1 << 20)],
+    ) {
+        let mut world = World::new(outbound_bytes);
+        for step in &steps {
+            world.run(step);
+        }
+        world.finish();
+        world.check_results();
+    }
+}

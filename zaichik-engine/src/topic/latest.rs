@@ -1,0 +1,331 @@
+//! Compaction in `latest` mode: which record of each key is the newest one (semantics C4, C6).
+//!
+//! A key is there while its newest record is live. The entries form a list in the order of those records, so that
+//! what a limit or the topic's time to live ends is found at its front; the other deaths have tables of their own.
+//! Checking a publish only adds keys; which record is the newest changes when it is appended.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::hash::Hasher;
+
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+use slab::Slab;
+
+use super::log::Known;
+
+/// Keys that left dropped for one new key at most. More than one has to go only after `max_keys` was lowered.
+const DROP_PER_KEY: usize = 256;
+
+/// Places for records that are checked which stay allocated.
+const SPARE_CHECKED: usize = 128;
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+
+/// The newest record of each key of one topic. Memory: the key's bytes and about 120 bytes a key.
+#[derive(Debug)]
+pub(crate) struct Newest {
+    entries: Slab<Entry>,
+    table: HashTable<u32>,
+    hash_key: u128,
+    /// The ends of the list.
+    oldest: u32,
+    youngest: u32,
+    /// By time of death: entries whose newest record has a time to live of its own.
+    own_deaths: BTreeSet<(u64, u32)>,
+    /// By offset: entries whose newest record is a tombstone.
+    tombstones: BTreeSet<(u64, u32)>,
+    /// Keys of the records that were checked and not appended, in order.
+    checked: VecDeque<Checked>,
+    /// Keys that count against the limit.
+    live: u64,
+    /// Bytes of all keys.
+    key_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    hash: u64,
+    key: Box<[u8]>,
+    /// `None` while the first record of the key is checked and not appended.
+    newest: Option<Known>,
+    /// Whether it counts: not if its newest record is, or will be, a tombstone that dies at once.
+    counts: bool,
+    older: u32,
+    younger: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Checked {
+    entry: u32,
+    is_new: bool,
+    counted: bool,
+}
+
+/// What decides whether a record lives.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Horizon {
+    pub(crate) now: u64,
+    /// The log's first offset.
+    pub(crate) first: u64,
+    pub(crate) tombstone_ttl: u64,
+}
+
+impl Horizon {
+    fn is_dead(&self, known: &Known) -> bool {
+        let deleted = known.is_tombstone && known.timestamp.saturating_add(self.tombstone_ttl) <= self.now;
+        deleted || known.own_death <= self.now || known.offset < self.first
+    }
+}
+
+impl Newest {
+    pub(crate) fn new(hash_key: u128) -> Self {
+        Self {
+            entries: Slab::new(),
+            table: HashTable::new(),
+            hash_key,
+            oldest: NONE,
+            youngest: NONE,
+            own_deaths: BTreeSet::new(),
+            tombstones: BTreeSet::new(),
+            checked: VecDeque::new(),
+            live: 0,
+            key_bytes: 0,
+        }
+    }
+
+    /// Checks a record with a key; `false` if there is no room for the key.
+    pub(crate) fn check(&mut self, key: &[u8], is_tombstone: bool, horizon: Horizon, max_keys: u64) -> bool {
+        let dies_at_once = is_tombstone && horizon.tombstone_ttl == 0;
+        let hash = self.hash(key);
+        let entries = &self.entries;
+        let is_key = |slot: &u32| entries.get(*slot as usize).is_some_and(|entry| *entry.key == *key);
+        let mut found = self.table.find(hash, is_key).copied();
+        let newest = |slot: u32| self.entries.get(slot as usize)?.newest;
+        if let Some(slot) = found.filter(|slot| newest(*slot).is_some_and(|known| horizon.is_dead(&known))) {
+            self.drop_entry(slot);
+            found = None;
+        }
+        let counted =
+            found.and_then(|slot| self.entries.get(slot as usize)).is_some_and(|entry| entry.counts);
+        if !counted && !dies_at_once && !self.has_room(horizon, max_keys) {
+            return false;
+        }
+        let entry = found.unwrap_or_else(|| self.insert(hash, key.into()));
+        self.checked.push_back(Checked { entry, is_new: found.is_none(), counted });
+        self.count(entry, !dies_at_once);
+        true
+    }
+
+    /// Nothing that was checked is appended.
+    #[inline(never)]
+    pub(crate) fn abandon(&mut self) {
+        while let Some(Checked { entry, is_new, counted }) = self.checked.pop_back() {
+            self.count(entry, counted);
+            if is_new {
+                self.drop_entry(entry);
+            }
+        }
+    }
+
+    /// The next record that was checked was appended; returns the one that it supersedes.
+    pub(crate) fn append(&mut self, known: Known) -> Option<Known> {
+        let slot = self.checked.pop_front()?.entry;
+        self.unlink(slot);
+        let entry = self.entries.get_mut(slot as usize)?;
+        let before = entry.newest.replace(known);
+        self.link(slot);
+        if known.own_death < u64::MAX {
+            self.own_deaths.insert((known.own_death, slot));
+        }
+        if known.is_tombstone {
+            self.tombstones.insert((known.offset, slot));
+        }
+        before
+    }
+
+    /// Drops up to `budget` keys whose newest record is dead; says whether there may be more.
+    pub(crate) fn forget(&mut self, horizon: Horizon, budget: usize) -> bool {
+        (0..budget).all(|_| self.drop_dead(horizon))
+    }
+
+    /// Gives memory back that the keys which left no longer need.
+    pub(crate) fn shrink(&mut self) {
+        if self.checked.is_empty() && self.checked.capacity() > SPARE_CHECKED {
+            self.checked = VecDeque::new();
+        }
+        let len = self.entries.len();
+        if self.entries.capacity() <= len.saturating_mul(4).max(16) || !self.checked.is_empty() {
+            return;
+        }
+        let mut smaller = Self::new(self.hash_key);
+        smaller.entries.reserve_exact(len.saturating_mul(2));
+        let mut next = self.oldest;
+        while let Some(mut entry) = self.entries.try_remove(next as usize) {
+            next = entry.younger;
+            let (hash, key, counts) = (entry.hash, core::mem::take(&mut entry.key), entry.counts);
+            let slot = smaller.insert(hash, key);
+            smaller.count(slot, counts);
+            smaller.checked.push_back(Checked { entry: slot, is_new: true, counted: false });
+            if let Some(known) = entry.newest {
+                smaller.append(known);
+            }
+        }
+        smaller.checked = VecDeque::new();
+        *self = smaller;
+    }
+
+    /// How many keys count against the limit.
+    #[cfg(test)]
+    pub(crate) const fn live(&self) -> u64 {
+        self.live
+    }
+
+    /// Whether nothing is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// When the next key leaves, if the topic's records live for `ttl`; `u64::MAX` if none ever does.
+    #[inline(never)]
+    pub(crate) fn next_forget(&self, horizon: Horizon, ttl: u64) -> u64 {
+        let newest = |slot: u32| self.entries.get(slot as usize)?.newest;
+        let tombstone = self.tombstones.first().and_then(|(_, slot)| newest(*slot));
+        let deleted = tombstone.map(|known| known.timestamp.saturating_add(horizon.tombstone_ttl));
+        let own = self.own_deaths.first().map(|(death, _)| *death);
+        let removed = newest(self.oldest).and_then(|known| match ttl {
+            _ if known.offset < horizon.first => Some(0),
+            0 | u64::MAX => None,
+            ttl => Some(known.timestamp.saturating_add(ttl)),
+        });
+        own.into_iter().chain(deleted).chain(removed).min().unwrap_or(u64::MAX)
+    }
+
+    /// Bytes allocated, about.
+    #[inline(never)]
+    pub(crate) fn footprint(&self) -> usize {
+        let entries = self.entries.capacity().saturating_mul(size_of::<Entry>().saturating_add(8));
+        let checked = self.checked.capacity().saturating_mul(size_of::<Checked>());
+        let deaths = self.own_deaths.len().saturating_add(self.tombstones.len()).saturating_mul(32);
+        let keys = self.entries.len().saturating_mul(16).saturating_add(self.key_bytes);
+        let tables = self.table.allocation_size().saturating_add(deaths).saturating_add(checked);
+        size_of::<Self>().saturating_add(entries).saturating_add(keys).saturating_add(tables)
+    }
+
+    /// Whether list, tables and counts agree.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let (mut listed, mut at, mut last) = (0usize, self.oldest, None);
+        while let Some((entry, known)) =
+            self.entries.get(at as usize).and_then(|entry| Some((entry, entry.newest?)))
+        {
+            if last.is_some_and(|last| last >= known.offset) || listed > self.entries.len() {
+                return false;
+            }
+            (listed, at, last) = (listed.saturating_add(1), entry.younger, Some(known.offset));
+        }
+        let all = || self.entries.iter().map(|(_, entry)| entry);
+        let bytes = all().map(|entry| entry.key.len()).fold(0, usize::saturating_add);
+        let known = || all().filter_map(|entry| entry.newest);
+        listed == known().count()
+            && self.table.len() == self.entries.len()
+            && self.live == all().filter(|entry| entry.counts).count() as u64
+            && self.key_bytes == bytes
+            && self.own_deaths.len() == known().filter(|known| known.own_death < u64::MAX).count()
+            && self.tombstones.len() == known().filter(|known| known.is_tombstone).count()
+    }
+
+    /// Whether one more key may count; keys that are no longer live make room.
+    fn has_room(&mut self, horizon: Horizon, max_keys: u64) -> bool {
+        for _ in 0..DROP_PER_KEY {
+            if self.live < max_keys {
+                return true;
+            }
+            if !self.drop_dead(horizon) {
+                return false;
+            }
+        }
+        self.live < max_keys
+    }
+
+    fn drop_dead(&mut self, horizon: Horizon) -> bool {
+        let is_dead = |slot: &u32| {
+            let known = self.entries.get(*slot as usize).and_then(|entry| entry.newest);
+            known.is_some_and(|known| horizon.is_dead(&known))
+        };
+        let own = self.own_deaths.first().map(|(_, slot)| *slot);
+        let tombstone = self.tombstones.first().map(|(_, slot)| *slot);
+        let dead = [Some(self.oldest), own, tombstone].into_iter().flatten().find(is_dead);
+        dead.inspect(|slot| self.drop_entry(*slot)).is_some()
+    }
+
+    fn insert(&mut self, hash: u64, key: Box<[u8]>) -> u32 {
+        self.key_bytes = self.key_bytes.saturating_add(key.len());
+        let entry = Entry { hash, key, newest: None, counts: false, older: NONE, younger: NONE };
+        // More keys than u32 can tell would need more memory than any budget allows.
+        let slot = u32::try_from(self.entries.insert(entry)).unwrap_or(NONE);
+        let entries = &self.entries;
+        let hash_of = |slot: &u32| entries.get(*slot as usize).map_or(0, |entry| entry.hash);
+        self.table.insert_unique(hash, slot, hash_of);
+        slot
+    }
+
+    fn drop_entry(&mut self, slot: u32) {
+        self.count(slot, false);
+        self.unlink(slot);
+        if let Some(entry) = self.entries.try_remove(slot as usize) {
+            self.key_bytes = self.key_bytes.saturating_sub(entry.key.len());
+            if let Ok(found) = self.table.find_entry(entry.hash, |other| *other == slot) {
+                found.remove();
+            }
+        }
+    }
+
+    fn count(&mut self, slot: u32, counts: bool) {
+        if let Some(entry) = self.entries.get_mut(slot as usize) {
+            let before = core::mem::replace(&mut entry.counts, counts);
+            self.live = self.live.saturating_sub(u64::from(before)).saturating_add(u64::from(counts));
+        }
+    }
+
+    /// Takes an entry out of the list and the tables of deaths, if it is in them.
+    fn unlink(&mut self, slot: u32) {
+        let Some(entry) = self.entries.get_mut(slot as usize) else {
+            return;
+        };
+        let Some(known) = entry.newest else { return };
+        let (older, younger) = (entry.older, entry.younger);
+        (entry.older, entry.younger) = (NONE, NONE);
+        match self.entries.get_mut(older as usize) {
+            Some(entry) => entry.younger = younger,
+            None => self.oldest = younger,
+        }
+        match self.entries.get_mut(younger as usize) {
+            Some(entry) => entry.older = older,
+            None => self.youngest = older,
+        }
+        if known.own_death < u64::MAX {
+            self.own_deaths.remove(&(known.own_death, slot));
+        }
+        if known.is_tombstone {
+            self.tombstones.remove(&(known.offset, slot));
+        }
+    }
+
+    /// Puts an entry at the young end of the list.
+    fn link(&mut self, slot: u32) {
+        let older = core::mem::replace(&mut self.youngest, slot);
+        match self.entries.get_mut(older as usize) {
+            Some(entry) => entry.younger = slot,
+            None => self.oldest = slot,
+        }
+        if let Some(entry) = self.entries.get_mut(slot as usize) {
+            entry.older = older;
+        }
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        let mut hasher = SipHasher13::new_with_key(&self.hash_key.to_le_bytes());
+        hasher.write(key);
+        hasher.finish()
+    }
+}

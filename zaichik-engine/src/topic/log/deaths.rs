@@ -1,0 +1,155 @@
+//! When the records of a topic with `latest` compaction die (semantics C6, C7, R8).
+//!
+//! A record that was superseded within its window, a tombstone, and a record with a time to live of its own wait
+//! here for their moment, each kind in the order of its deaths. Readers ask by offset, so that a death counts at its
+//! moment, whether housekeeping came by or not.
+
+use std::collections::BTreeMap;
+
+/// What is known of a record without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) offset: u64,
+    pub(crate) timestamp: u64,
+    /// When it dies by its own time to live; `u64::MAX` if it has none.
+    pub(crate) own_death: u64,
+    /// Its bytes.
+    pub(crate) len: u32,
+    pub(crate) is_tombstone: bool,
+}
+
+/// A record that died.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dead {
+    pub(super) offset: u64,
+    pub(super) len: u32,
+    /// Whether readers skip it without a gap.
+    pub(super) is_silent: bool,
+}
+
+/// The deaths to come. Memory: about 100 bytes for each record that waits here, in each of the three tables.
+#[derive(Debug, Default)]
+pub(super) struct Deaths {
+    window: u64,
+    tombstone_ttl: u64,
+    /// When these two were set; nobody dies of them before.
+    changed_at: u64,
+    /// Superseded records within the window. Timestamps rise with offsets, so they die in this order.
+    lagging: BTreeMap<u64, Known>,
+    /// Tombstones; they die in this order, too.
+    tombstones: BTreeMap<u64, Known>,
+    /// By time of death and offset: records with a time to live of their own, and their bytes.
+    own: BTreeMap<(u64, u64), u32>,
+    /// Entries of `own` that were left when it was swept last.
+    own_swept: usize,
+}
+
+/// Entries of `own` for which a sweep does not pay.
+const SWEEP_FROM: usize = 64;
+
+impl Deaths {
+    /// Other settings hold from `now` on. Whoever was due [was taken out](Self::pop) before.
+    pub(super) fn set(&mut self, window: u64, tombstone_ttl: u64, now: u64) {
+        if (window, tombstone_ttl) != (self.window, self.tombstone_ttl) {
+            (self.window, self.tombstone_ttl, self.changed_at) = (window, tombstone_ttl, now);
+        }
+    }
+
+    /// A record was appended to a log that begins at `first`.
+    pub(super) fn watch(&mut self, known: Known, first: u64) {
+        if known.is_tombstone {
+            self.tombstones.insert(known.offset, known);
+        }
+        if known.own_death < u64::MAX {
+            self.own.insert((known.own_death, known.offset), known.len);
+            // Limits may have removed records before their time; their entries are not to pile up.
+            if self.own.len() > self.own_swept.saturating_mul(2).saturating_add(SWEEP_FROM) {
+                self.own.retain(|(_, offset), _| *offset >= first);
+                self.own_swept = self.own.len();
+            }
+        }
+    }
+
+    /// A record was superseded; returns it if it is dead now, and not by its own time to live.
+    pub(super) fn supersede(&mut self, known: Known, now: u64) -> Option<Dead> {
+        let ends_at = known.timestamp.saturating_add(self.window);
+        if ends_at > now {
+            self.lagging.insert(known.offset, known);
+            return None;
+        }
+        let moment = self.moment(known.offset, now).unwrap_or(now);
+        (moment < known.own_death).then(|| self.bury(known))
+    }
+
+    /// Takes out a record that died, if there is one. One that a limit removed counts as well.
+    pub(super) fn pop(&mut self, now: u64, first: u64) -> Option<Dead> {
+        while let Some(known) = self.next_silent(now, first) {
+            let moment = self.moment(known.offset, now).unwrap_or(now);
+            if known.offset < first || moment < known.own_death {
+                return Some(self.bury(known));
+            }
+            // It died by its own time to live before.
+            self.lagging.remove(&known.offset);
+            self.tombstones.remove(&known.offset);
+        }
+        // Last, because whoever died silently before has left this table.
+        let entry = self.own.first_entry().filter(|entry| entry.key().0 <= now)?;
+        let ((_, offset), len) = entry.remove_entry();
+        Some(Dead { offset, len, is_silent: false })
+    }
+
+    /// When a record that is still in these tables was superseded for good, or had its time as a tombstone; `None` if
+    /// it was neither by `now`.
+    pub(super) fn moment(&self, offset: u64, now: u64) -> Option<u64> {
+        let superseded = self.lagging.get(&offset).map(|known| self.window_end(known));
+        let deleted = self.tombstones.get(&offset).map(|known| self.tombstone_end(known));
+        superseded.into_iter().chain(deleted).min().filter(|moment| *moment <= now)
+    }
+
+    /// Whether a silent death happened that was not taken out.
+    pub(super) fn is_behind(&self, now: u64) -> bool {
+        self.next_silent(now, 0).is_some()
+    }
+
+    /// When somebody dies next, or sooner if there is somebody whom a limit removed.
+    #[inline(never)]
+    pub(super) fn next(&self, first: u64) -> u64 {
+        let moment = |known: &Known, end: u64| if known.offset < first { 0 } else { end };
+        let lagging = self.lagging.values().next().map(|known| moment(known, self.window_end(known)));
+        let deleted = self.tombstones.values().next().map(|known| moment(known, self.tombstone_end(known)));
+        let own = self.own.keys().next().map(|(death, _)| *death);
+        lagging.into_iter().chain(deleted).chain(own).min().unwrap_or(u64::MAX)
+    }
+
+    /// Bytes allocated, about.
+    pub(super) fn footprint(&self) -> usize {
+        let known = self.lagging.len().saturating_add(self.tombstones.len()).saturating_mul(80);
+        known.saturating_add(self.own.len().saturating_mul(40))
+    }
+
+    /// The next one that died silently by `now`, or stood below `first`.
+    fn next_silent(&self, now: u64, first: u64) -> Option<Known> {
+        let is_due = |known: &&Known, end: u64| end <= now || known.offset < first;
+        let lagging = self.lagging.values().next().filter(|known| is_due(known, self.window_end(known)));
+        let next =
+            || self.tombstones.values().next().filter(|known| is_due(known, self.tombstone_end(known)));
+        lagging.or_else(next).copied()
+    }
+
+    fn bury(&mut self, known: Known) -> Dead {
+        self.lagging.remove(&known.offset);
+        self.tombstones.remove(&known.offset);
+        self.own.remove(&(known.own_death, known.offset));
+        Dead { offset: known.offset, len: known.len, is_silent: true }
+    }
+
+    fn window_end(&self, known: &Known) -> u64 {
+        known.timestamp.saturating_add(self.window).max(self.changed_at)
+    }
+
+    fn tombstone_end(&self, known: &Known) -> u64 {
+        let end = known.timestamp.saturating_add(self.tombstone_ttl);
+        // One that came after the change lives as long as it says.
+        if known.timestamp < self.changed_at { end.max(self.changed_at) } else { end }
+    }
+}

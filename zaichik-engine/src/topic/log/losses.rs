@@ -1,0 +1,194 @@
+//! What a chunk of a topic with `latest` compaction has lost: records that are dead, and records that are gone.
+
+/// The losses of one chunk.
+///
+/// Records are marked when they die. When more than half of the chunk's bytes are dead, it is
+/// [rewritten](super::Log::reclaim): then it is *thin*, and holds only some of the offsets that it stands for.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    /// A bit for each record in the chunk, in order: whether it died silently, superseded or as a tombstone.
+    silent: Vec<u64>,
+    /// Bytes of the dead records that are still in the chunk.
+    pub(super) dead: usize,
+    /// Whether the chunk waits to be rewritten.
+    pub(super) is_queued: bool,
+    thin: Option<Thin>,
+}
+
+/// What a thin chunk holds, and what it does not hold any more. What is in neither list died silently.
+#[derive(Debug, Default)]
+pub(super) struct Thin {
+    /// The records that are there, by offset.
+    runs: Vec<Run>,
+    /// Offsets, from and to, whose records died by their own time to live.
+    gaps: Vec<(u64, u64)>,
+    /// Bytes that the topic had accepted before the end of the chunk.
+    end_base: u64,
+}
+
+/// Records with consecutive offsets, one behind the other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    /// Bytes that the topic had accepted before the first one.
+    pub(super) base: u64,
+    /// Where the first one begins in the chunk, and where the last one ends.
+    pub(super) byte: u32,
+    pub(super) stop: u32,
+    /// How many records of the chunk stand before the first one.
+    ordinal: u32,
+}
+
+/// Records in a run at most, so that finding one is a short walk.
+const MAX_RUN: u64 = 64;
+
+impl Losses {
+    /// Marks a record as dead, silently or by its own time to live; `false` if it is gone or was marked before.
+    pub(super) fn mark(&mut self, chunk: u64, offset: u64, len: u32, is_silent: bool) -> bool {
+        let Some(ordinal) = self.ordinal(chunk, offset) else {
+            return false;
+        };
+        let (word, bit) = place(ordinal);
+        if self.silent.get(word).is_some_and(|bits| bits & bit != 0) {
+            return false;
+        }
+        if is_silent {
+            self.set(ordinal);
+        }
+        self.dead = self.dead.saturating_add(len as usize);
+        true
+    }
+
+    /// Whether the record that is number `ordinal` in the chunk died silently.
+    pub(super) fn is_silent(&self, ordinal: u64) -> bool {
+        let (word, bit) = place(ordinal);
+        self.silent.get(word).is_some_and(|bits| bits & bit != 0)
+    }
+
+    /// The number in the chunk that starts at offset `chunk` of the record at an offset; `None` if it is gone.
+    pub(super) fn ordinal(&self, chunk: u64, offset: u64) -> Option<u64> {
+        let Some(thin) = &self.thin else {
+            return offset.checked_sub(chunk);
+        };
+        let run = thin.runs.get(thin.run_from(offset)).filter(|run| run.start <= offset)?;
+        Some(u64::from(run.ordinal).saturating_add(offset.saturating_sub(run.start)))
+    }
+
+    /// Takes over the marks of a chunk that is appended, whose first record gets the number `ordinal`.
+    pub(super) fn absorb(&mut self, other: &Self, records: u64, ordinal: u64) {
+        for at in (0..records).filter(|at| other.is_silent(*at)) {
+            self.set(ordinal.saturating_add(at));
+        }
+        self.dead = self.dead.saturating_add(other.dead);
+    }
+
+    pub(super) const fn thin(&self) -> Option<&Thin> {
+        self.thin.as_ref()
+    }
+
+    /// Bytes allocated.
+    pub(super) fn footprint(&self) -> usize {
+        let bits = self.silent.capacity().saturating_mul(8);
+        let thin = self.thin.as_ref().map_or(0, |thin| {
+            let runs = thin.runs.capacity().saturating_mul(size_of::<Run>());
+            runs.saturating_add(thin.gaps.capacity().saturating_mul(16))
+        });
+        size_of::<Self>().saturating_add(bits).saturating_add(thin)
+    }
+
+    fn set(&mut self, ordinal: u64) {
+        let (word, bit) = place(ordinal);
+        if word >= self.silent.len() {
+            self.silent.resize(word.saturating_add(1), 0);
+        }
+        if let Some(bits) = self.silent.get_mut(word) {
+            *bits |= bit;
+        }
+    }
+}
+
+impl From<Thin> for Losses {
+    fn from(mut thin: Thin) -> Self {
+        thin.runs.shrink_to_fit();
+        thin.gaps.shrink_to_fit();
+        Self { thin: Some(thin), ..Self::default() }
+    }
+}
+
+impl Thin {
+    /// An empty one, for a chunk before whose end the topic had accepted that many bytes.
+    pub(super) fn new(end_base: u64) -> Self {
+        Self { end_base, ..Self::default() }
+    }
+
+    pub(super) const fn end_base(&self) -> u64 {
+        self.end_base
+    }
+
+    /// A record stays: `byte` to `stop` of the new chunk. Records are kept in order.
+    pub(super) fn keep(&mut self, offset: u64, base: u64, byte: u32, stop: u32) {
+        let end = offset.saturating_add(1);
+        let ordinal = match self.runs.last_mut() {
+            None => 0,
+            Some(run) if run.end == offset && end.saturating_sub(run.start) <= MAX_RUN => {
+                (run.end, run.stop) = (end, stop);
+                return;
+            }
+            Some(run) => {
+                let records = run.end.saturating_sub(run.start);
+                run.ordinal.saturating_add(u32::try_from(records).unwrap_or(u32::MAX))
+            }
+        };
+        self.runs.push(Run { start: offset, end, base, byte, stop, ordinal });
+    }
+
+    /// Records died by their own time to live.
+    pub(super) fn lose(&mut self, from: u64, to: u64) {
+        match self.gaps.last_mut() {
+            Some(last) if last.1 == from => last.1 = to,
+            _ => self.gaps.push((from, to)),
+        }
+    }
+
+    /// How many records are there.
+    pub(super) fn len(&self) -> u64 {
+        self.runs.iter().map(|run| run.end.saturating_sub(run.start)).fold(0, u64::saturating_add)
+    }
+
+    pub(super) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// The first run that ends above an offset.
+    pub(super) fn run_from(&self, offset: u64) -> usize {
+        self.runs.partition_point(|run| run.end <= offset)
+    }
+
+    /// The end of the records that stand behind one without a hole.
+    pub(super) fn end_of_row(&self, offset: u64) -> u64 {
+        let mut end = offset;
+        for run in self.runs.get(self.run_from(offset)..).unwrap_or_default() {
+            if run.start > end {
+                break;
+            }
+            end = run.end;
+        }
+        end
+    }
+
+    /// For an offset that is gone: whether it died by its own time to live, and where that may change.
+    pub(super) fn gone(&self, offset: u64, chunk_end: u64) -> (bool, u64) {
+        let held = self.runs.get(self.run_from(offset)).map_or(chunk_end, |run| run.start);
+        let gap = self.gaps.get(self.gaps.partition_point(|gap| gap.1 <= offset));
+        match gap {
+            Some((from, to)) if *from <= offset => (true, held.min(*to)),
+            Some((from, _)) => (false, held.min(*from)),
+            None => (false, held),
+        }
+    }
+}
+
+fn place(ordinal: u64) -> (usize, u64) {
+    (usize::try_from(ordinal / 64).unwrap_or(usize::MAX), 1 << (ordinal % 64))
+}

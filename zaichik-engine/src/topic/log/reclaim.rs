@@ -1,0 +1,309 @@
+//! What becomes of dead records in a topic with `latest` compaction: they are marked, and their space is used again.
+
+use std::collections::VecDeque;
+
+use zaichik_proto::{RecordHead, RecordRef};
+
+use super::deaths::{Dead, Deaths, Known};
+use super::losses::{Losses, Thin};
+use super::read::own_death;
+use super::{CHUNK, Chunk, Fate, Log, Position, Retired};
+
+/// Dead bytes in chunks that can be rewritten below which it is not done.
+const RECLAIM_FROM: usize = 1_024;
+
+/// What a log keeps for `latest` compaction.
+#[derive(Debug, Default)]
+pub(super) struct Compaction {
+    pub(super) deaths: Deaths,
+    /// Losses of the tail.
+    pub(super) tail: Option<Box<Losses>>,
+    /// Bytes of all losses.
+    pub(super) losses_bytes: usize,
+    /// Starts of the chunks that wait to be rewritten; one that is not marked so is stale.
+    queue: VecDeque<u64>,
+    /// Dead bytes of those chunks.
+    queued_bytes: usize,
+}
+
+impl Compaction {
+    /// Bytes allocated.
+    #[inline(never)]
+    pub(super) fn footprint(&self) -> usize {
+        let queue = self.queue.capacity().saturating_mul(8);
+        let own = size_of::<Self>().saturating_add(queue).saturating_add(self.losses_bytes);
+        own.saturating_add(self.deaths.footprint())
+    }
+
+    /// These losses are no longer those of any chunk.
+    pub(super) fn let_go(&mut self, losses: Option<&Losses>) {
+        let Some(losses) = losses else { return };
+        self.losses_bytes = self.losses_bytes.saturating_sub(losses.footprint());
+        if losses.is_queued {
+            self.queued_bytes = self.queued_bytes.saturating_sub(losses.dead);
+        }
+    }
+
+    const fn is_ready(&self) -> bool {
+        self.queued_bytes >= RECLAIM_FROM
+    }
+
+    /// Dead records were marked in a chunk: it waits to be rewritten once more than half of it is dead.
+    fn enqueue(&mut self, losses: &mut Losses, start: u64, bytes: usize) {
+        if !losses.is_queued && losses.dead > bytes / 2 {
+            losses.is_queued = true;
+            self.queue.push_back(start);
+            self.queued_bytes = self.queued_bytes.saturating_add(losses.dead);
+        }
+    }
+}
+
+impl Log {
+    /// From `now` on a newer record of a key supersedes the older ones (semantics C6), within these times; or, if there
+    /// are none, no longer. The log is empty when this begins or ends.
+    pub(crate) fn set_latest(&mut self, times: Option<(u64, u64)>, now: u64) {
+        self.is_latest = times.is_some();
+        let Some((window, tombstone_ttl)) = times else {
+            if let Some(compaction) = &mut self.compaction {
+                compaction.deaths = Deaths::default();
+            }
+            return;
+        };
+        // The dead stay dead whatever the new times are. Each dies once, so this is paid for by its publish.
+        while self.bury_next(now) {}
+        self.compaction.get_or_insert_default().deaths.set(window, tombstone_ttl, now);
+    }
+
+    /// What is known of the record that was appended last.
+    pub(crate) fn watch(&mut self, record: &RecordRef<'_>) -> Known {
+        let timestamp = self.last_timestamp;
+        let known = Known {
+            offset: self.end.saturating_sub(1),
+            timestamp,
+            own_death: record.ttl_micros().map_or(u64::MAX, |ttl| timestamp.saturating_add(ttl)),
+            len: u32::try_from(record.as_bytes().len()).unwrap_or(u32::MAX),
+            is_tombstone: record.is_tombstone(),
+        };
+        if let Some(compaction) = &mut self.compaction {
+            compaction.deaths.watch(known, self.first.offset);
+        }
+        known
+    }
+
+    /// A newer record of its key was appended.
+    pub(crate) fn supersede(&mut self, known: Known, now: u64) {
+        if known.offset < self.first.offset {
+            return;
+        }
+        if let Some(dead) = self.compaction.as_mut().and_then(|one| one.deaths.supersede(known, now)) {
+            self.mark(dead);
+        }
+    }
+
+    /// Marks up to `budget` records that died; says whether there may be more.
+    pub(crate) fn bury(&mut self, now: u64, budget: usize) -> bool {
+        (0..budget).all(|_| self.bury_next(now))
+    }
+
+    /// Rewrites one chunk, if one is more than half dead; says whether another one is.
+    pub(crate) fn reclaim(&mut self, now: u64, retired: &mut Retired) -> bool {
+        let Some(compaction) = self.compaction.as_mut().filter(|compaction| compaction.is_ready()) else {
+            return false;
+        };
+        while let Some(start) = compaction.queue.pop_front() {
+            let index = self.chunks.partition_point(|chunk| chunk.span.start < start);
+            let chunk = self.chunks.get(index).filter(|chunk| chunk.span.start == start);
+            if chunk.is_some_and(|chunk| chunk.losses.as_ref().is_some_and(|losses| losses.is_queued)) {
+                self.rewrite(index, now, retired);
+                break;
+            }
+        }
+        self.is_reclaimable()
+    }
+
+    /// Whether [`reclaim`](Self::reclaim) has something to do.
+    pub(crate) fn is_reclaimable(&self) -> bool {
+        self.compaction.as_ref().is_some_and(|compaction| compaction.is_ready())
+    }
+
+    /// An allocation was closed; its only chunk is the last one.
+    #[inline(never)]
+    pub(super) fn closed(&mut self) {
+        if let Some(compaction) = &mut self.compaction
+            && let Some(Chunk { span, data, losses: Some(losses), .. }) = self.chunks.back_mut()
+        {
+            compaction.enqueue(losses, span.start, data.len());
+        }
+    }
+
+    fn bury_next(&mut self, now: u64) -> bool {
+        let first = self.first.offset;
+        let dead = self.compaction.as_mut().and_then(|compaction| compaction.deaths.pop(now, first));
+        if let Some(dead) = dead {
+            self.mark(dead);
+        }
+        dead.is_some()
+    }
+
+    fn mark(&mut self, Dead { offset, len, is_silent }: Dead) {
+        let index = self.index_of(offset);
+        let Some(compaction) = self.compaction.as_mut().filter(|_| offset >= self.first.offset) else {
+            return;
+        };
+        let (chunk, mut losses) = match self.chunks.get_mut(index) {
+            Some(chunk) => (chunk.span.start, chunk.losses.take()),
+            None => (self.tail_span.start, compaction.tail.take()),
+        };
+        let before = losses.as_ref().map_or(0, |losses| losses.footprint());
+        let marked = losses.get_or_insert_default();
+        let is_new = marked.mark(chunk, offset, len, is_silent);
+        let after = marked.footprint();
+        compaction.losses_bytes = compaction.losses_bytes.saturating_sub(before).saturating_add(after);
+        let Some(Chunk { data, charge, losses: place, .. }) = self.chunks.get_mut(index) else {
+            compaction.tail = losses;
+            return;
+        };
+        if is_new && marked.is_queued {
+            compaction.queued_bytes = compaction.queued_bytes.saturating_add(len as usize);
+        } else if *charge > 0 {
+            compaction.enqueue(marked, chunk, data.len());
+        }
+        *place = losses;
+    }
+
+    /// Makes one thin chunk of what lives in a chunk, and in its neighbours that are thin already, as long as they are
+    /// not much larger: so every byte is copied few times, and holes without records between them become one.
+    fn rewrite(&mut self, index: usize, now: u64, retired: &mut Retired) {
+        let (from, to, bytes) = self.neighbours(index);
+        let Some((mut span, end)) =
+            self.chunks.get(from).zip(self.chunks.get(to)).map(|(first, last)| (first.span, last.end))
+        else {
+            return;
+        };
+        let (mut thin, mut data) = (Thin::new(self.base_after(to)), Vec::with_capacity(bytes));
+        let mut at = Position::at(span.start.max(self.first.offset));
+        while at.offset < end {
+            at = self.locate(at);
+            let (fate, next) = self.fate(at, now);
+            match fate {
+                Fate::Live => self.copy(at, &mut data, &mut thin),
+                Fate::Expired => thin.lose(at.offset, next.offset),
+                Fate::Superseded => {}
+            }
+            at = next;
+        }
+        // A chunk of a record that is live now may hold fewer than it was marked to.
+        data.shrink_to_fit();
+        let mut allocation = 0;
+        for chunk in self.chunks.range_mut(from..=to) {
+            span.last_timestamp = span.last_timestamp.max(chunk.span.last_timestamp);
+            allocation = chunk.allocation;
+            let (data, charge) = (core::mem::take(&mut chunk.data), core::mem::take(&mut chunk.charge));
+            self.chunk_charges = self.chunk_charges.saturating_sub(charge);
+            if charge > 0 {
+                retired.push(data, charge);
+            }
+            if let Some(compaction) = &mut self.compaction {
+                compaction.let_go(chunk.losses.take().as_deref());
+            }
+        }
+        let losses = Box::new(Losses::from(thin));
+        if let Some(compaction) = &mut self.compaction {
+            compaction.losses_bytes = compaction.losses_bytes.saturating_add(losses.footprint());
+        }
+        let charge = data.capacity();
+        self.chunk_charges = self.chunk_charges.saturating_add(charge);
+        let losses = Some(losses);
+        let chunk = Chunk { span, end, data: data.into(), allocation, charge, losses };
+        self.chunks.drain(from.saturating_add(1)..=to);
+        if let Some(place) = self.chunks.get_mut(from) {
+            *place = chunk;
+        }
+    }
+
+    /// The first and the last chunk to be rewritten together with one, and about how many bytes live in them.
+    fn neighbours(&self, index: usize) -> (usize, usize, usize) {
+        let live = |index: usize| {
+            let chunk = self.chunks.get(index)?;
+            let dead = chunk.losses.as_ref().map_or(0, |losses| losses.dead);
+            Some(chunk.data.len().saturating_sub(dead))
+        };
+        let is_thin = |chunk: &Chunk| chunk.losses.as_ref().is_some_and(|losses| losses.thin().is_some());
+        let (mut from, mut to, mut bytes) = (index, index, live(index).unwrap_or_default());
+        let fits = |at: usize, bytes: usize| {
+            self.chunks.get(at).filter(|chunk| is_thin(chunk))?;
+            let more = live(at)?;
+            let is_small = more <= bytes.saturating_mul(2) && bytes.saturating_add(more) <= CHUNK;
+            is_small.then_some(more)
+        };
+        while let Some((at, more)) = from.checked_sub(1).and_then(|at| Some((at, fits(at, bytes)?))) {
+            (from, bytes) = (at, bytes.saturating_add(more));
+        }
+        while let Some((at, more)) = to.checked_add(1).and_then(|at| Some((at, fits(at, bytes)?))) {
+            (to, bytes) = (at, bytes.saturating_add(more));
+        }
+        (from, to, bytes)
+    }
+
+    fn copy(&self, at: Position, data: &mut Vec<u8>, thin: &mut Thin) {
+        let Some(part) = self.part(self.index_of(at.offset)) else {
+            return;
+        };
+        let begin = at.byte as usize;
+        let rest = part.data.get(begin..).unwrap_or_default();
+        let record = RecordHead::peek(rest).and_then(|head| rest.get(..head.len)).unwrap_or_default();
+        let at_byte = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let begin = data.len();
+        data.extend_from_slice(record);
+        thin.keep(at.offset, part.base_of(at), at_byte(begin), at_byte(data.len()));
+    }
+}
+
+impl Log {
+    /// Whether some chunk was rewritten.
+    #[cfg(test)]
+    pub(crate) fn is_thin(&self) -> bool {
+        self.chunks.iter().any(|chunk| chunk.losses.as_ref().is_some_and(|losses| losses.thin().is_some()))
+    }
+
+    /// Whether what is kept about losses agrees with the chunks.
+    pub(super) fn are_losses_consistent(&self) -> bool {
+        let Some(compaction) = &self.compaction else {
+            return self.chunks.iter().all(|chunk| chunk.losses.is_none());
+        };
+        let all = || self.chunks.iter().filter_map(|chunk| chunk.losses.as_ref());
+        let bytes = all().chain(&compaction.tail).map(|losses| losses.footprint());
+        let queued = all().filter(|losses| losses.is_queued).map(|losses| losses.dead);
+        let sizes = self
+            .chunks
+            .iter()
+            .all(|chunk| chunk.losses.as_ref().is_none_or(|losses| losses.dead <= chunk.data.len()));
+        sizes
+            && bytes.fold(0, usize::saturating_add) == compaction.losses_bytes
+            && queued.fold(0, usize::saturating_add) == compaction.queued_bytes
+    }
+
+    /// What becomes of a record that is there: number `ordinal` of a part with losses or without.
+    pub(super) fn fate_of(
+        &self,
+        losses: Option<&Losses>,
+        ordinal: u64,
+        offset: u64,
+        head: RecordHead,
+        now: u64,
+    ) -> Fate {
+        let own = own_death(head);
+        if let Some(compaction) = &self.compaction {
+            if losses.is_some_and(|losses| losses.is_silent(ordinal)) {
+                return Fate::Superseded;
+            }
+            // What died since the last housekeeping is not marked yet.
+            if compaction.deaths.is_behind(now)
+                && compaction.deaths.moment(offset, now).is_some_and(|moment| moment < own)
+            {
+                return Fate::Superseded;
+            }
+        }
+        if own <= now { Fate::Expired } else { Fate::Live }
+    }
+}

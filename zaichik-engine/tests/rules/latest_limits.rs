@@ -1,0 +1,248 @@
+//! C4, C6, R5, R7: what bounds a topic in `latest` mode, and what changes when its settings do.
+
+use zaichik_proto::{CompactionMode, Overflow, Record, TopicOptions};
+
+use crate::latest::{connect, delete, lag, latest, newcomer, put, tombstone, topic};
+use crate::world::{World, keyed, record, secs, us};
+
+#[test]
+fn c8_holes_count_as_messages_and_bytes() {
+    let mut world = World::new();
+    let peer = topic(&mut world, latest().max_messages(3));
+    for (key, body) in [("a", "0"), ("b", "1"), ("b", "2")] {
+        put(&mut world, &peer, key, body);
+    }
+    assert_eq!(newcomer(&mut world), ["0..3", "1/0=0", "1/2=2"]);
+    put(&mut world, &peer, "b", "3");
+    assert_eq!(newcomer(&mut world), ["3..4", "1/3=3"]);
+    // 18 bytes each.
+    world.ask(&peer, peer.alter("t", TopicOptions::new().max_messages(100).max_bytes(18 * 3)));
+    for body in ["4", "5"] {
+        put(&mut world, &peer, "b", body);
+    }
+    put(&mut world, &peer, "c", "6");
+    assert_eq!(newcomer(&mut world), ["5..7", "1/5=5", "1/6=6"]);
+    put(&mut world, &peer, "d", "7");
+    put(&mut world, &peer, "d", "8");
+    assert_eq!(newcomer(&mut world), ["6..9", "1/6=6", "1/8=8"], "5 had to go for 7, which is dead");
+}
+
+#[test]
+fn r5_reject_makes_way_over_superseded_records_only_as_far_as_needed() {
+    let mut world = World::new();
+    let peer = topic(&mut world, latest().max_messages(4).overflow(Overflow::Reject));
+    let reader = connect(&mut world);
+    world.ask(&reader, reader.subscribe(1, "t"));
+    for body in ["0", "1", "2", "3"] {
+        put(&mut world, &peer, "k", body);
+    }
+    assert_eq!(put(&mut world, &peer, "k", "4"), "@4", "0 is dead for everybody");
+    world.ask(&reader, reader.commit(1, 0));
+    assert_eq!(reader.stream(), ["1/0=0", "1/4=4"], "1 to 3 were skipped, not removed");
+    for body in ["5", "6", "7"] {
+        put(&mut world, &peer, "l", body);
+    }
+    // 4 lives now and nobody has committed it.
+    assert_eq!(put(&mut world, &peer, "m", "8"), "refused TopicFull");
+    assert_eq!(world.ask(&reader, reader.commit(1, 4)), "done 5");
+    assert_eq!(put(&mut world, &peer, "m", "8"), "@8");
+}
+
+#[test]
+fn r2_a_live_only_topic_keeps_the_newest_for_those_who_wait() {
+    let mut world = World::new();
+    let peer = topic(&mut world, latest().retention_ttl(secs(0)).max_keys(2));
+    let reader = connect(&mut world);
+    world.ask(&reader, reader.subscribe(1, "t"));
+    for (key, body) in [("a", "0"), ("b", "1"), ("b", "2"), ("a", "3")] {
+        put(&mut world, &peer, key, body);
+    }
+    assert_eq!(newcomer(&mut world), ["4..4"]);
+    assert_eq!(put(&mut world, &peer, "c", "x"), "refused KeysFull 2");
+    world.ask(&reader, reader.commit(1, 0));
+    world.ask(&reader, reader.commit(1, 2));
+    assert_eq!(reader.stream(), ["1/0=0", "1/2=2", "1/3=3"]);
+    assert_eq!(put(&mut world, &peer, "c", "4"), "@4", "b was committed by all, so it is no longer live");
+    assert_eq!(put(&mut world, &peer, "b", "5"), "refused KeysFull 2");
+    world.ask(&reader, reader.unsubscribe(1));
+    world.advance(secs(5));
+    for key in ["p", "q", "r"] {
+        assert!(put(&mut world, &peer, key, "x").starts_with('@'), "nobody reads, so no key is live");
+    }
+}
+
+#[test]
+fn c_12_max_keys_counts_keys_whose_newest_record_is_live() {
+    let mut world = World::new();
+    let peer = topic(&mut world, latest().max_keys(2).tombstone_ttl(secs(10)));
+    put(&mut world, &peer, "a", "0");
+    put(&mut world, &peer, "b", "1");
+    assert_eq!(put(&mut world, &peer, "c", "x"), "refused KeysFull 2");
+    assert_eq!(put(&mut world, &peer, "a", "2"), "@2", "a key that is there may be replaced at any time");
+    assert_eq!(world.ask(&peer, peer.publish("t", "no key")), "@3");
+    assert_eq!(delete(&mut world, &peer, "a"), "@4");
+    assert_eq!(put(&mut world, &peer, "c", "x"), "refused KeysFull 2", "the tombstone is live");
+    world.advance(us(9_999_999));
+    assert_eq!(put(&mut world, &peer, "c", "x"), "refused KeysFull 2");
+    world.advance(us(1));
+    assert_eq!(put(&mut world, &peer, "c", "5"), "@5");
+    assert_eq!(put(&mut world, &peer, "a", "x"), "refused KeysFull 2");
+}
+
+#[test]
+fn c_12_max_keys_is_exact_without_housekeeping() {
+    let mut world = World::new();
+    let options = latest().max_keys(3).tombstone_ttl(secs(10)).retention_ttl(secs(100));
+    let peer = topic(&mut world, options);
+    let begin = world.now();
+    put(&mut world, &peer, "retained", "0");
+    world.jump(begin + secs(50));
+    delete(&mut world, &peer, "deleted");
+    let mortal = Record { ttl_micros: Some(20_000_000), ..keyed("mortal", b"2") };
+    world.ask(&peer, peer.publish_all("t", &[mortal]));
+    for (at, key) in [(60, "x"), (70, "y"), (100, "z")] {
+        world.jump(begin + us(at * 1_000_000 - 1));
+        assert_eq!(put(&mut world, &peer, key, ""), "refused KeysFull 3", "before {at} s");
+        world.jump(begin + secs(at));
+        assert!(put(&mut world, &peer, key, "").starts_with('@'), "at {at} s");
+        assert_eq!(put(&mut world, &peer, "more", ""), "refused KeysFull 3");
+    }
+}
+
+#[test]
+fn c_12_a_limit_lets_keys_go() {
+    let mut world = World::new();
+    let peer = topic(&mut world, latest().max_keys(2).max_messages(2));
+    put(&mut world, &peer, "a", "0");
+    put(&mut world, &peer, "b", "1");
+    assert_eq!(put(&mut world, &peer, "c", "x"), "refused KeysFull 2");
+    put(&mut world, &peer, "b", "2");
+    assert_eq!(put(&mut world, &peer, "c", "3"), "@3", "a was evicted");
+    assert_eq!(put(&mut world, &peer, "a", "x"), "refused KeysFull 2");
+}
+
+#[test]
+fn c_12_a_refused_publish_leaves_the_keys_as_they_were() {
+    let mut world = World::new();
+    let peer = topic(&mut world, latest().max_keys(2).max_bytes(1_000));
+    put(&mut world, &peer, "a", "0");
+    let large = [b'x'; 1_000];
+    let bad = [keyed("a", b"no"), keyed("b", b"no"), tombstone("a"), record(&large)];
+    assert_eq!(world.ask(&peer, peer.publish_all("t", &bad)), "refused TooLarge 1000");
+    let full = [keyed("a", b"no"), keyed("b", b"no"), keyed("c", b"no")];
+    assert_eq!(world.ask(&peer, peer.publish_all("t", &full)), "refused KeysFull 2");
+    assert_eq!(newcomer(&mut world), ["0..1", "1/0=0"]);
+    assert_eq!(put(&mut world, &peer, "b", "1"), "@1", "b took no place");
+    assert_eq!(put(&mut world, &peer, "a", "2"), "@2");
+    assert_eq!(newcomer(&mut world), ["1..3", "1/1=1", "1/2=2"], "the old newest record was superseded");
+}
+
+#[test]
+fn t3_the_mode_changes_only_while_there_are_no_records() {
+    let mut world = World::new();
+    let peer = topic(&mut world, latest());
+    put(&mut world, &peer, "k", "0");
+    let first = TopicOptions::new().compaction(CompactionMode::First);
+    assert_eq!(world.ask(&peer, peer.alter("t", first)), "refused InvalidSettings 4");
+    world.ask(&peer, peer.alter("t", latest().retention_ttl(secs(5))));
+    world.advance(us(4_999_999));
+    assert_eq!(world.ask(&peer, peer.alter("t", first)), "refused InvalidSettings 4");
+    let now = world.now();
+    world.jump(now + us(1));
+    assert_eq!(world.ask(&peer, peer.alter("t", first)), "done 0");
+    assert_eq!(put(&mut world, &peer, "k", "1"), "@1");
+    assert_eq!(put(&mut world, &peer, "k", "2"), "@2", "the window is 0");
+    assert_eq!(newcomer(&mut world), ["1..3", "1/1=1", "1/2=2"]);
+    world.advance(secs(9));
+    assert_eq!(world.ask(&peer, peer.alter("t", latest())), "done 0");
+    put(&mut world, &peer, "k", "3");
+    put(&mut world, &peer, "k", "4");
+    assert_eq!(newcomer(&mut world), ["4..5", "1/4=4"]);
+}
+
+#[test]
+fn t3_adoption_may_not_change_the_mode_under_records_either() {
+    let mut world = World::with(|config| config.topic_defaults.retention_ttl_micros = u64::MAX);
+    let peer = world.connect();
+    world.ask(&peer, peer.publish("t", "0"));
+    assert_eq!(world.ask(&peer, peer.create("t", latest())), "refused InvalidSettings 4");
+    assert_eq!(
+        world.ask(&peer, peer.create("t", TopicOptions::new())),
+        "adopted",
+        "it was not adopted before"
+    );
+    world.ask(&peer, peer.subscribe(1, "u"));
+    assert_eq!(world.ask(&peer, peer.create("u", latest())), "adopted");
+}
+
+#[test]
+fn t4_the_mode_is_compared_like_every_setting() {
+    let mut world = World::new();
+    let peer = topic(&mut world, latest());
+    assert_eq!(world.ask(&peer, peer.create("t", latest())), "unchanged");
+    assert_eq!(
+        world.ask(&peer, peer.create("t", TopicOptions::new().retain_forever())),
+        "refused SettingsDiffer 4"
+    );
+}
+
+#[test]
+fn t1_latest_may_be_the_default_of_a_broker() {
+    let mut world = World::with(|config| {
+        config.topic_defaults.compaction = CompactionMode::Latest;
+        config.topic_defaults.retention_ttl_micros = u64::MAX;
+    });
+    let peer = connect(&mut world);
+    put(&mut world, &peer, "k", "0");
+    put(&mut world, &peer, "k", "1");
+    assert_eq!(newcomer(&mut world), ["1..2", "1/1=1"]);
+}
+
+#[test]
+fn r7_a_lowered_window_applies_at_once_and_a_raised_one_brings_nothing_back() {
+    let mut world = World::new();
+    let peer = topic(&mut world, lag(10));
+    put(&mut world, &peer, "k", "0");
+    world.advance(secs(5));
+    put(&mut world, &peer, "k", "1");
+    world.advance(secs(1));
+    put(&mut world, &peer, "k", "2");
+    let window = |seconds| TopicOptions::new().compaction_window(secs(seconds));
+    world.ask(&peer, peer.alter("t", window(5)));
+    assert_eq!(newcomer(&mut world), ["1..3", "1/1=1", "1/2=2"]);
+    world.ask(&peer, peer.alter("t", window(100)));
+    assert_eq!(
+        newcomer(&mut world),
+        ["1..3", "1/1=1", "1/2=2"],
+        "0 stays dead, and 1 lives by the new window"
+    );
+    world.advance(us(98_999_999));
+    assert_eq!(newcomer(&mut world), ["1..3", "1/1=1", "1/2=2"]);
+    world.advance(us(1));
+    assert_eq!(newcomer(&mut world), ["2..3", "1/2=2"]);
+}
+
+#[test]
+fn r7_a_raised_tombstone_ttl_brings_no_tombstone_and_no_key_back() {
+    let mut world = World::new();
+    let peer = topic(&mut world, latest().tombstone_ttl(secs(1)).max_keys(1));
+    delete(&mut world, &peer, "k");
+    let now = world.now();
+    world.jump(now + secs(1));
+    world.ask(&peer, peer.alter("t", TopicOptions::new().tombstone_ttl(secs(100))));
+    assert_eq!(newcomer(&mut world), ["1..1"]);
+    assert_eq!(put(&mut world, &peer, "l", "1"), "@1");
+}
+
+#[test]
+fn c7_a_tombstone_ttl_of_zero_lets_a_key_go_at_once() {
+    let mut world = World::new();
+    let peer = topic(&mut world, latest().tombstone_ttl(secs(0)).max_keys(1));
+    put(&mut world, &peer, "k", "0");
+    assert_eq!(world.ask(&peer, peer.publish_all("t", &[tombstone("k"), keyed("l", b"2")])), "@1");
+    assert_eq!(newcomer(&mut world), ["2..3", "1/2=2"]);
+    assert_eq!(
+        world.ask(&peer, peer.publish_all("t", &[tombstone("k"), keyed("k", b"")])),
+        "refused KeysFull 1"
+    );
+}

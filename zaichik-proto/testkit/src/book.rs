@@ -1,0 +1,355 @@
+//! What a raw client knows: what it asked, what was answered, and what every client may count on.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use zaichik_proto::{
+    AckLevel, Acks, ClientFrame, Delivery, Done, Gap, Refused, SeekTarget, ServerFrame, Subscribe,
+    Subscribed, TopicStatus, Unsubscribe, Unsubscribed,
+};
+
+use crate::show;
+
+/// The client's own pings have nonces from here on, which a test is unlikely to choose.
+const OWN_NONCES: u64 = 1 << 63;
+
+/// A message as it was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// The number of its subscription.
+    pub subscription: u32,
+    /// Its place in the topic.
+    pub offset: u64,
+    /// When it was accepted, in microseconds since the epoch.
+    pub timestamp: u64,
+    /// How often it was delivered to the subscription.
+    pub attempt: u32,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its headers, in order.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// Whether it deletes its key.
+    pub tombstone: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    last_request: u32,
+    last_nonce: u64,
+    /// Requests so far that may be answered.
+    asked: u64,
+    /// Those that are still to be answered in the control lane, in the order sent.
+    control_open: VecDeque<Open>,
+    /// Those that are still to be answered in the stream lane or refused in the control lane: which one it was.
+    stream_open: BTreeMap<u32, u64>,
+    /// Commits that are answered only if they are refused, in the order sent: which one it was, and its id.
+    quiet_open: VecDeque<(u64, u32)>,
+    /// What each subscription was told last.
+    places: BTreeMap<u32, Place>,
+    pub(crate) answers: BTreeMap<u32, String>,
+    /// Nonces of its own pings without a pong.
+    probes: BTreeSet<u64>,
+    pub(crate) pongs: BTreeSet<u64>,
+    pub(crate) stream: Vec<String>,
+    pub(crate) control: Vec<String>,
+    pub(crate) log: Vec<String>,
+    pub(crate) records: Vec<Received>,
+    pub(crate) frames: Vec<(u8, usize)>,
+    pub(crate) instance: Option<u128>,
+    /// Offsets passed without a word; `None` if there may be none.
+    pub(crate) silent: Option<u64>,
+}
+
+/// A request that is to be answered in the control lane.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    request: u32,
+    /// Which one it was.
+    number: u64,
+    expects: Expects,
+}
+
+/// What the answer to a request means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expects {
+    /// So many records are acknowledged.
+    Acknowledgement(u32),
+    /// This subscription was rewound.
+    Rewind(u32),
+    /// Only what it says.
+    Nothing,
+}
+
+/// Where a subscription stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    rewind: u32,
+    /// Where its next delivery or gap must begin; `None` after a rewind.
+    next: Option<u64>,
+}
+
+impl Book {
+    pub(crate) fn next_request(&mut self) -> u32 {
+        self.last_request = self.last_request.checked_add(1).expect("not as many");
+        self.last_request
+    }
+
+    pub(crate) fn next_nonce(&mut self) -> u64 {
+        self.last_nonce = self.last_nonce.wrapping_add(1);
+        let nonce = OWN_NONCES | self.last_nonce;
+        self.probes.insert(nonce);
+        nonce
+    }
+
+    /// A frame was sent.
+    pub(crate) fn asked(&mut self, frame: &ClientFrame<'_>) {
+        self.asked = self.asked.saturating_add(1);
+        let number = self.asked;
+        let (request, expects) = match frame {
+            ClientFrame::Publish(publish) if publish.ack == AckLevel::None => return,
+            ClientFrame::Publish(publish) => {
+                (publish.request, Expects::Acknowledgement(publish.records.len()))
+            }
+            ClientFrame::CreateTopic(create) => (create.request, Expects::Nothing),
+            ClientFrame::AlterTopic(alter) => (alter.request, Expects::Nothing),
+            ClientFrame::Batch(batch) => (batch.request, Expects::Nothing),
+            ClientFrame::Commit(commit) if commit.quiet => {
+                return self.quiet_open.push_back((number, commit.request));
+            }
+            ClientFrame::Commit(commit) => (commit.request, Expects::Nothing),
+            ClientFrame::Nack(nack) => (nack.request, Expects::Rewind(nack.subscription)),
+            ClientFrame::Seek(seek) => match seek.target {
+                SeekTarget::Subscription(subscription) => (seek.request, Expects::Rewind(subscription)),
+                SeekTarget::Durable { .. } => (seek.request, Expects::Nothing),
+            },
+            ClientFrame::Subscribe(Subscribe { request, .. })
+            | ClientFrame::Unsubscribe(Unsubscribe { request, .. }) => {
+                self.stream_open.insert(*request, number);
+                return;
+            }
+            ClientFrame::Hello(_)
+            | ClientFrame::Ping { .. }
+            | ClientFrame::Pong { .. }
+            | ClientFrame::Close
+            | ClientFrame::Extension { .. } => return,
+        };
+        self.control_open.push_back(Open { request, number, expects });
+    }
+
+    pub(crate) fn receive(&mut self, frame: &ServerFrame<'_>, body_len: usize) {
+        self.frames.push((frame.kind(), body_len));
+        match frame {
+            ServerFrame::Welcome(welcome) => {
+                self.instance = Some(welcome.instance);
+                self.tell("welcome".to_owned());
+            }
+            ServerFrame::TopicReady(ready) => {
+                let text = match ready.status {
+                    TopicStatus::Unchanged => "unchanged",
+                    TopicStatus::Created => "created",
+                    TopicStatus::Adopted => "adopted",
+                };
+                self.answered(ready.request, text.to_owned());
+            }
+            ServerFrame::Acks(acks) => self.acknowledged(acks),
+            ServerFrame::Published(published) => {
+                self.answered(published.request, show::published(published));
+            }
+            ServerFrame::Batched(batched) => {
+                self.answered(batched.request, show::batched(batched));
+            }
+            ServerFrame::Refused(refused) => self.refused(refused),
+            ServerFrame::Done(done) => self.done(done),
+            ServerFrame::Subscribed(subscribed) => self.subscribed(subscribed),
+            ServerFrame::Delivery(delivery) => self.delivered(delivery),
+            ServerFrame::Gap(gap) => self.skipped(gap),
+            ServerFrame::Fenced(fenced) => {
+                self.ended(fenced.subscription);
+                self.stream(format!("{} fenced by {}", fenced.subscription, fenced.epoch));
+            }
+            ServerFrame::Unsubscribed(unsubscribed) => self.unsubscribed(unsubscribed),
+            ServerFrame::Ping { nonce } => self.tell(format!("ping {nonce}")),
+            ServerFrame::Pong { nonce } if self.probes.remove(nonce) => {
+                self.pongs.insert(*nonce);
+            }
+            ServerFrame::Pong { nonce } => self.tell(format!("pong {nonce}")),
+            ServerFrame::Goodbye(goodbye) => self.tell(show::goodbye(*goodbye)),
+            ServerFrame::Fatal(fatal) => self.tell(format!("fatal {}", fatal.code)),
+            ServerFrame::Extension { .. } => panic!("not expected: {frame:?}"),
+        }
+    }
+
+    fn acknowledged(&mut self, acks: &Acks<'_>) {
+        for run in acks.runs.iter() {
+            let mut offset = run.first_offset;
+            for index in 0..run.requests {
+                let next = self.control_open.front();
+                let Some(&Open { request, expects: Expects::Acknowledgement(records), .. }) = next else {
+                    panic!("{next:?} is the next to be answered, not by {run:?}");
+                };
+                assert!(index > 0 || request == run.request, "acknowledgements come in request order");
+                self.answered(request, show::first(Some(offset)));
+                offset = offset.checked_add(records.into()).expect("offsets do not wrap");
+            }
+        }
+    }
+
+    fn refused(&mut self, refused: &Refused) {
+        let text = show::refused(refused);
+        if refused.request == 0 {
+            self.tell(format!("{} times {text}", refused.count));
+        } else {
+            self.answered(refused.request, text);
+        }
+    }
+
+    fn done(&mut self, done: &Done) {
+        if let Expects::Rewind(subscription) = self.answered(done.request, format!("done {}", done.value)) {
+            let rewind = u32::try_from(done.value).expect("a count of rewinds");
+            // Between lanes there is no order: the subscription may have ended meanwhile.
+            if let Some(place) = self.places.get_mut(&subscription) {
+                place.rewound(rewind);
+            }
+        }
+    }
+
+    fn subscribed(&mut self, subscribed: &Subscribed) {
+        let place = Place { rewind: subscribed.rewind, next: Some(subscribed.start) };
+        let before = self.places.insert(subscribed.subscription, place);
+        assert_eq!(before, None, "it was not subscribed");
+        self.answered_in_stream(subscribed.request, show::subscribed(subscribed));
+    }
+
+    fn unsubscribed(&mut self, unsubscribed: &Unsubscribed) {
+        self.ended(unsubscribed.subscription);
+        let text = show::unsubscribed(unsubscribed);
+        if unsubscribed.request == 0 {
+            self.stream(format!("{} {text}", unsubscribed.subscription));
+        } else {
+            self.answered_in_stream(unsubscribed.request, text);
+        }
+    }
+
+    /// Nothing of a subscription may come any more.
+    fn ended(&mut self, subscription: u32) {
+        self.places.remove(&subscription).expect("it was subscribed");
+        for open in &mut self.control_open {
+            if open.expects == Expects::Rewind(subscription) {
+                open.expects = Expects::Nothing;
+            }
+        }
+    }
+
+    /// From `start` on every offset is accounted for, in order.
+    fn delivered(&mut self, delivery: &Delivery<'_>) {
+        let (subscription, first) = (delivery.subscription, delivery.first_offset);
+        let end = first.checked_add(delivery.records.len().into()).expect("offsets do not wrap");
+        if !self.goes_on(subscription, delivery.rewind, first, end) {
+            return;
+        }
+        let attempt = if delivery.attempt > 1 { format!(" #{}", delivery.attempt) } else { String::new() };
+        for (record, offset) in delivery.records.iter().zip(first..) {
+            self.stream(format!("{subscription}/{}{attempt}", show::message(offset, record.body())));
+            let headers = record.headers().iter();
+            self.records.push(Received {
+                subscription,
+                offset,
+                timestamp: record.timestamp(),
+                attempt: delivery.attempt,
+                key: record.key().map(<[u8]>::to_vec),
+                headers: headers.map(|(name, value)| (name.to_owned(), value.to_vec())).collect(),
+                body: record.body().to_vec(),
+                tombstone: record.is_tombstone(),
+            });
+        }
+    }
+
+    fn skipped(&mut self, gap: &Gap) {
+        assert!(gap.to > gap.from, "{gap:?}");
+        if self.goes_on(gap.subscription, gap.rewind, gap.from, gap.to) {
+            self.stream(format!("{}/{}", gap.subscription, show::gap(gap.from, gap.to, gap.reason)));
+        }
+    }
+
+    /// Whether offsets `from..to` are news of a subscription: what was sent before a rewind is to be dropped.
+    fn goes_on(&mut self, subscription: u32, rewind: u32, from: u64, to: u64) -> bool {
+        let place = self.places.get_mut(&subscription).expect("frames of a living subscription");
+        place.rewound(rewind);
+        if rewind < place.rewind {
+            return false;
+        }
+        match (place.next, &mut self.silent) {
+            (Some(next), Some(silent)) => {
+                let passed = from.checked_sub(next).expect("no repetition");
+                *silent = silent.saturating_add(passed);
+            }
+            (Some(next), None) => assert_eq!(from, next, "no hole, no repetition, gaps in their place"),
+            (None, _) => {}
+        }
+        place.next = Some(to);
+        true
+    }
+
+    /// An answer in the control lane: they come in the order of their requests.
+    fn answered(&mut self, request: u32, text: String) -> Expects {
+        let open = self.close(request);
+        let next = self.control_open.front();
+        assert!(
+            next.is_none_or(|next| next.number > open.number),
+            "{next:?} was to be answered before {open:?}"
+        );
+        // A quiet commit before this one was not refused.
+        while self.quiet_open.front().is_some_and(|(number, _)| *number < open.number) {
+            self.quiet_open.pop_front();
+        }
+        self.answer(request, text);
+        open.expects
+    }
+
+    /// An answer in the stream lane.
+    fn answered_in_stream(&mut self, request: u32, text: String) {
+        let number = self.stream_open.remove(&request);
+        assert!(number.is_some(), "nobody waits for an answer to request {request} in the stream lane");
+        self.answer(request, text);
+    }
+
+    /// A request is answered in the control lane.
+    fn close(&mut self, request: u32) -> Open {
+        if let Some(at) = self.control_open.iter().position(|open| open.request == request) {
+            return self.control_open.remove(at).expect("it is there");
+        }
+        let is_it = |(_, quiet): &(u64, u32)| *quiet == request;
+        let number = self.stream_open.remove(&request).or_else(|| {
+            let at = self.quiet_open.iter().position(is_it);
+            at.and_then(|at| self.quiet_open.remove(at)).map(|(number, _)| number)
+        });
+        let number = number.unwrap_or_else(|| panic!("nobody waits for an answer to request {request}"));
+        Open { request, number, expects: Expects::Nothing }
+    }
+
+    fn answer(&mut self, request: u32, text: String) {
+        self.log.push(format!("#{request} {text}"));
+        let before = self.answers.insert(request, text);
+        assert_eq!(before, None, "one answer for request {request}");
+    }
+
+    fn stream(&mut self, text: String) {
+        self.log.push(text.clone());
+        self.stream.push(text);
+    }
+
+    fn tell(&mut self, text: String) {
+        self.log.push(text.clone());
+        self.control.push(text);
+    }
+}
+
+impl Place {
+    /// The position was moved as often as this.
+    const fn rewound(&mut self, rewind: u32) {
+        if rewind > self.rewind {
+            *self = Self { rewind, next: None };
+        }
+    }
+}

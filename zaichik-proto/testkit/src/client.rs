@@ -1,0 +1,151 @@
+//! The raw client: bytes to send, bytes received, and what came of it.
+
+use std::mem::take;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::{Buf, BytesMut};
+use zaichik_proto::{ClientFrame, HEADER_LEN, Limits, ServerDecoder, ServerFrame};
+
+use crate::book::{Book, Received};
+
+/// One end of a connection, without the connection.
+///
+/// Every call takes `&self`, so that a test can hold one while it asks for the next; a transport keeps one inside and
+/// derefs to it.
+#[derive(Debug)]
+pub struct RawClient(Mutex<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    outgoing: BytesMut,
+    decoder: ServerDecoder,
+    book: Book,
+}
+
+impl RawClient {
+    /// A client that has said nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        let decoder = ServerDecoder::handshake(&Limits::default());
+        Self(Mutex::new(Inner { outgoing: BytesMut::new(), decoder, book: Book::default() }))
+    }
+
+    /// Sends a frame; if it is a request, its answer is expected.
+    pub fn send(&self, frame: &ClientFrame<'_>) {
+        let mut inner = self.lock();
+        frame.encode(&mut inner.outgoing);
+        inner.book.asked(frame);
+    }
+
+    /// Sends bytes as they are. Whatever they ask for is not expected to be answered.
+    pub fn send_bytes(&self, bytes: &[u8]) {
+        self.lock().outgoing.extend_from_slice(bytes);
+    }
+
+    /// Sends a frame with a new request id, which it gives.
+    pub fn request<'a>(&self, frame: impl FnOnce(u32) -> ClientFrame<'a>) -> u32 {
+        let request = self.lock().book.next_request();
+        self.send(&frame(request));
+        request
+    }
+
+    /// Sends a ping of the client's own, whose pong is for [`take_pong`](Self::take_pong) only.
+    pub fn probe(&self) -> u64 {
+        let nonce = self.lock().book.next_nonce();
+        self.send(&ClientFrame::Ping { nonce });
+        nonce
+    }
+
+    /// What is to be sent: the transport takes off the front what it has sent.
+    pub fn outgoing<T>(&self, send: impl FnOnce(&mut BytesMut) -> T) -> T {
+        send(&mut self.lock().outgoing)
+    }
+
+    /// Bytes to be sent.
+    pub fn queued(&self) -> usize {
+        self.lock().outgoing.len()
+    }
+
+    /// Takes back what is to be sent; the answers to what is in it stay expected.
+    pub fn take_queued(&self) -> BytesMut {
+        take(&mut self.lock().outgoing)
+    }
+
+    /// Takes whole frames off the front of what was received.
+    pub fn receive(&self, bytes: &mut BytesMut) {
+        let Inner { decoder, book, .. } = &mut *self.lock();
+        while let Some((frame, taken)) = decoder.decode(bytes).expect("the broker keeps to the protocol") {
+            if let ServerFrame::Welcome(welcome) = &frame {
+                decoder.open(&welcome.limits);
+            }
+            book.receive(&frame, taken.saturating_sub(HEADER_LEN));
+            bytes.advance(taken);
+        }
+    }
+
+    /// The broker's instance, once it is known.
+    pub fn instance(&self) -> Option<u128> {
+        self.lock().book.instance
+    }
+
+    /// The answer to a request, which is forgotten.
+    pub fn take_answer(&self, request: u32) -> Option<String> {
+        self.lock().book.answers.remove(&request)
+    }
+
+    /// Whether the pong to a [`probe`](Self::probe) is here, which is forgotten.
+    pub fn take_pong(&self, nonce: u64) -> bool {
+        self.lock().book.pongs.remove(&nonce)
+    }
+
+    /// How much [`take_stream`](Self::take_stream) would give.
+    pub fn stream_len(&self) -> usize {
+        self.lock().book.stream.len()
+    }
+
+    /// Deliveries and gaps since the last call: "1/7=body", "1/7=body #2" the second time, "1/0..3 expired"; and
+    /// "1 fenced by 3".
+    pub fn take_stream(&self) -> Vec<String> {
+        take(&mut self.lock().book.stream)
+    }
+
+    /// Frames of the control lane that answer no request by its id, since the last call.
+    pub fn take_control(&self) -> Vec<String> {
+        take(&mut self.lock().book.control)
+    }
+
+    /// Everything since the last call, in the order in which it came; answers as "#5 created".
+    pub fn take_log(&self) -> Vec<String> {
+        take(&mut self.lock().book.log)
+    }
+
+    /// From here on offsets may be passed without a word, as in topics that keep the newest message of a key.
+    pub fn expect_silence(&self) {
+        self.lock().book.silent = Some(0);
+    }
+
+    /// How many offsets were passed without a word.
+    pub fn passed_silently(&self) -> u64 {
+        self.lock().book.silent.unwrap_or_default()
+    }
+
+    /// The messages since the last call.
+    pub fn take_records(&self) -> Vec<Received> {
+        take(&mut self.lock().book.records)
+    }
+
+    /// Kinds of the frames since the last call, with the lengths of their bodies.
+    pub fn take_frames(&self) -> Vec<(u8, usize)> {
+        take(&mut self.lock().book.frames)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for RawClient {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,81 @@
+//! Frames from the broker as short text.
+
+use zaichik_proto::{
+    Batched, Duplicate, GapReason, Goodbye, GoodbyeReason, Published, Refused, Subscribed, Unsubscribed,
+};
+
+/// "7=body"; a body of more than 24 bytes is only measured: "7=<100>".
+#[must_use]
+pub fn message(offset: u64, body: &[u8]) -> String {
+    if body.len() > 24 {
+        format!("{offset}=<{}>", body.len())
+    } else {
+        format!("{offset}={}", String::from_utf8_lossy(body))
+    }
+}
+
+/// "0..3 expired".
+#[must_use]
+pub fn gap(from: u64, to: u64, reason: GapReason) -> String {
+    let reason = match reason {
+        GapReason::Expired => "expired",
+        GapReason::Limit => "limit",
+    };
+    format!("{from}..{to} {reason}")
+}
+
+/// A word and its number, unless that is 0.
+#[must_use]
+pub fn number(word: &str, value: u64) -> String {
+    if value == 0 { word.to_owned() } else { format!("{word} {value}") }
+}
+
+/// "refused `TooLarge` 1000 at 3": the code, the value and the operation, unless they are 0.
+pub(crate) fn refused(refused: &Refused) -> String {
+    let value = number(&format!("refused {}", refused.refusal.code), refused.refusal.value);
+    number(&format!("{value} at"), refused.refusal.operation.into()).trim_end_matches(" at").to_owned()
+}
+
+/// "@7", with duplicates "@7 1=@3", "none 0=@3" without anything new, and " new" if the topic is.
+pub(crate) fn published(published: &Published<'_>) -> String {
+    let first = first(published.first_offset);
+    let duplicates = published.duplicates.iter().map(|one| format!("{}=@{}", one.record, one.offset));
+    let new = published.created.then(|| "new".to_owned());
+    [first].into_iter().chain(duplicates).chain(new).collect::<Vec<_>>().join(" ")
+}
+
+/// The publish operations by their number, then the duplicates: "batched 0@7 2@0new 3none 3.0=@5".
+pub(crate) fn batched(batched: &Batched<'_>) -> String {
+    let results = batched.results.iter().map(|result| {
+        let offset = Some(result.first_offset).filter(|offset| *offset != u64::MAX);
+        format!("{}{}{}", result.operation, first(offset), if result.created { "new" } else { "" })
+    });
+    let duplicates = batched.duplicates.iter().map(|one| {
+        let Duplicate { record, offset } = one.duplicate;
+        format!("{}.{record}=@{offset}", one.operation)
+    });
+    ["batched".to_owned()].into_iter().chain(results).chain(duplicates).collect::<Vec<_>>().join(" ")
+}
+
+/// "3..9", a durable one's "3..9 epoch 2 rewind 1", and " new" if the topic is.
+pub(crate) fn subscribed(subscribed: &Subscribed) -> String {
+    let Subscribed { start, end, created, epoch, rewind, .. } = subscribed;
+    let durable = if *epoch > 0 { format!(" epoch {epoch} rewind {rewind}") } else { String::new() };
+    format!("{start}..{end}{durable}{}", if *created { " new" } else { "" })
+}
+
+/// "ended 7", with the last offset delivered; "ended" without one.
+pub(crate) fn unsubscribed(unsubscribed: &Unsubscribed) -> String {
+    unsubscribed.last_offset.map_or_else(|| "ended".to_owned(), |offset| format!("ended {offset}"))
+}
+
+/// "goodbye closed", "goodbye draining 10000".
+pub(crate) fn goodbye(goodbye: Goodbye) -> String {
+    let reason = if goodbye.reason == GoodbyeReason::Closed { "closed" } else { "draining" };
+    number(&format!("goodbye {reason}"), goodbye.grace_millis.into())
+}
+
+/// "@7", or "none".
+pub(crate) fn first(offset: Option<u64>) -> String {
+    offset.map_or_else(|| "none".to_owned(), |offset| format!("@{offset}"))
+}
