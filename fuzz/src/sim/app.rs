@@ -174,11 +174,6 @@ impl App {
         self.publish(now, topic, &publishes, checker).is_ok()
     }
 
-    /// Whether that last record was acknowledged, or refused for want of room.
-    pub(crate) fn is_answered(&self) -> bool {
-        self.asked.is_empty()
-    }
-
     fn step_of(&mut self, now: u64, plan: &Plan, checker: &mut Checker) -> Verdict {
         (self.answers, self.messages) = (0, 0);
         while let Some((id, result)) = self.client.poll_answer() {
@@ -338,7 +333,7 @@ impl App {
                 if let Some((due, _)) = reader.work.front_mut() {
                     *due = now + 100 * MILLI;
                 }
-                if class == ErrorClass::Unknown || class == ErrorClass::Refused {
+                if class == ErrorClass::Unknown || class == ErrorClass::Refused || self.is_calm {
                     // It can't be told, or never will be possible: the message is done all the same.
                     reader.work.retain(|(_, waiting)| *waiting > offset);
                     if let Some(subscription) = reader.id {

@@ -91,6 +91,8 @@ pub(crate) struct Checker {
 struct Durable {
     sub: Sub,
     holder: Option<(u64, u32)>,
+    /// The epoch with which its holder came; those since are the holder's own.
+    held_since: u32,
     inactive: u64,
     detached_at: u64,
 }

@@ -52,6 +52,7 @@ impl Checker {
 
     fn step_of(&mut self, tap: &mut Tap, step: Step<'_>, now: u64) -> Verdict {
         let mut replies = Replies::parse(&self.limits, step.control, step.stream)?;
+        if std::env::var("SIM_DEBUG").is_ok() { eprintln!("{now} {:#x} -> {:?} {:?}", step.link, replies.control, replies.stream); }
         let mut taken = tap.waiting.split_to(step.taken.unwrap_or(tap.waiting.len()).min(tap.waiting.len()));
         while !taken.is_empty() && tap.is_open && !tap.is_over {
             let mut decoder = tap.decoder.clone();
@@ -59,6 +60,7 @@ impl Checker {
                 break;
             };
             self.requests += 1;
+            if std::env::var("SIM_DEBUG").is_ok() { eprintln!("{now} {:#x} <- {frame:?}", step.link); }
             let is_answered = self.request(tap, step.link, &frame, &mut replies, now, step.taken.is_none())?;
             let is_last = matches!(frame, ClientFrame::Close) || !is_answered;
             tap.decoder = decoder;
@@ -290,6 +292,7 @@ impl Checker {
             None => Ok(()),
         };
         self.topics.insert(key, topic);
+        self.note_left_out(tap, number);
         checked.map_err(|broken| broken.at(format!("subscription {number}")))
     }
 
@@ -456,7 +459,7 @@ impl Checker {
         let inactive = if durable.inactive_ttl_micros == 0 { self.inactive_ttl } else { durable.inactive_ttl_micros };
         let is_gone = |known: &Durable| known.holder.is_none() && now >= known.detached_at.saturating_add(known.inactive);
         let known = self.durables.remove(&key).filter(|known| !is_gone(known));
-        let sub = match known {
+        let (sub, held_since) = match known {
             Some(known) => self.taken_over(tap, link, known, terms, told, durable.epoch)?,
             None => {
                 self.apps.may_copy_again = true;
@@ -464,11 +467,12 @@ impl Checker {
                 if told.epoch != durable.epoch.saturating_add(1) || told.rewind != 0 {
                     return Broken::because("D3", format!("{told:?} is a new one, asked for with epoch {}", durable.epoch));
                 }
-                terms
+                (terms, if durable.epoch == 0 { told.epoch } else { durable.epoch })
             }
         };
         tap.subs.insert(number, Attached::Durable(key.0.clone(), key.1.clone()));
-        self.durables.insert(key, Durable { sub, holder: Some((link, number)), inactive, detached_at: 0 });
+        self.durables.insert(key, Durable { sub, holder: Some((link, number)), held_since, inactive, detached_at: 0 });
+        self.note_left_out(tap, number);
         Ok(())
     }
 
@@ -481,7 +485,7 @@ impl Checker {
         terms: Sub,
         told: &Subscribed,
         asked: u32,
-    ) -> Result<Sub, Broken> {
+    ) -> Result<(Sub, u32), Broken> {
         if let Some((holder, number)) = known.holder {
             known.sub.detached(false);
             let other = if holder == link { Some(&mut *tap) } else { self.taps.get_mut(&holder) };
@@ -493,9 +497,15 @@ impl Checker {
         if told.epoch != known.sub.epoch.max(asked).saturating_add(1) {
             return Broken::because("D3", format!("epoch {} follows {}", told.epoch, known.sub.epoch));
         }
-        if asked > 0 && asked < known.sub.epoch {
+        let is_own = asked > 0 && known.held_since <= asked && asked <= known.sub.epoch;
+        if asked > 0 && asked < known.sub.epoch && !is_own {
             return Broken::because("D-08", format!("epoch {asked} was let in, {} is known", known.sub.epoch));
         }
+        let held_since = match (is_own, asked) {
+            (true, _) => known.held_since,
+            (false, 0) => told.epoch,
+            (false, asked) => asked,
+        };
         if told.rewind != known.sub.rewind + 1 {
             return Broken::because("A4", format!("rewind {} follows {}", told.rewind, known.sub.rewind));
         }
@@ -507,15 +517,11 @@ impl Checker {
             if told.start < cursor || !(cursor..told.start).all(may_pass) {
                 return Broken::because("D2", format!("it goes on at {}, the cursor is {cursor}", told.start));
             }
-            for offset in cursor..told.start {
-                if known.sub.maybe_dead.remove(&offset) {
-                    known.sub.left_out.push(offset);
-                }
-            }
+            known.sub.pass(cursor, told.start, topic);
         }
         let Sub { window, window_bytes, dead_letter, epoch, next, cursor, .. } = terms;
         let sub = Sub { window, window_bytes, dead_letter, epoch, next, cursor, rewind: told.rewind, is_vague: false, ..known.sub };
-        Ok(sub)
+        Ok((sub, held_since))
     }
 
     /// R2, R3: a new subscription begins at the first live record that it asked for.
@@ -610,11 +616,7 @@ impl Checker {
             self.deliveries += u64::from(delivery.records.len());
             self.seen(&key, delivery)?;
         }
-        let Some(sub) = self.attached(tap, number).filter(|sub| !sub.left_out.is_empty()) else {
-            return Ok(());
-        };
-        let (left_out, durable) = (std::mem::take(&mut sub.left_out), sub.durable.clone().unwrap_or_default());
-        self.note_left_out(&key, &left_out, &durable);
+        self.note_left_out(tap, number);
         Ok(())
     }
 
@@ -699,8 +701,14 @@ impl Checker {
         }
     }
 
-    fn note_left_out(&mut self, topic: &[u8], offsets: &[u64], durable: &str) {
-        self.left_out.extend(offsets.iter().map(|offset| (topic.to_vec(), *offset, durable.to_owned())));
+    /// A dead-letter topic must have copies of what a subscription left out.
+    fn note_left_out(&mut self, tap: &Tap, number: u32) {
+        let Some(sub) = self.attached(tap, number).filter(|sub| !sub.left_out.is_empty()) else {
+            return;
+        };
+        let (left_out, name) = (std::mem::take(&mut sub.left_out), sub.durable.clone().unwrap_or_default());
+        let topic = sub.topic.clone();
+        self.left_out.extend(left_out.into_iter().map(|offset| (topic.clone(), offset, name.clone())));
     }
 }
 

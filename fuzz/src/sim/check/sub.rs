@@ -131,10 +131,23 @@ impl Sub {
             if !skipped {
                 return Broken::because("A2", format!("after a commit of {offset} the cursor is told as {told}, not {cursor}"));
             }
+            self.pass(cursor, told, Some(topic));
             self.cursor = Some(told);
+            self.next = self.next.max(Some(told));
         }
         self.forget();
         Ok(())
+    }
+
+    /// Offsets were left out of which a dead-letter topic may have copies: it must have them.
+    pub(crate) fn pass(&mut self, from: u64, to: u64, topic: Option<&Topic>) {
+        for offset in from..to {
+            // What is superseded is not copied.
+            if !topic.is_some_and(|topic| topic.may_be_silent(offset)) && self.maybe_dead.remove(&offset) {
+                self.surely_dead.insert(offset);
+                self.left_out.push(offset);
+            }
+        }
     }
 
     /// A3: a commit was refused as ahead.
@@ -245,11 +258,8 @@ impl Sub {
             if !self.may_skip(offset, topic) {
                 return Broken::because("I2", format!("offset {offset} is missing without a gap: {what} at {to}"));
             }
-            if self.maybe_dead.remove(&offset) {
-                self.surely_dead.insert(offset);
-                self.left_out.push(offset);
-            }
         }
+        self.pass(next, to, Some(topic));
         self.next = Some(to);
         self.follow_gaps();
         Ok(())
