@@ -92,7 +92,8 @@ impl App {
         if work.has_producer {
             // The next life of a client takes its number over, or takes another one.
             let is_heir = mix(plan.seed ^ index as u64) & 1 == 0;
-            let id = u128::from(mix(plan.seed ^ if is_heir { index as u64 } else { who })) + 1;
+            let owner = if is_heir { who | 0xffff } else { who };
+            let id = u128::from(mix(plan.seed ^ mix(owner))) + 1;
             config.producer = Some(ProducerIdentity::new(id).epoch(if is_heir { life + 1 } else { 1 }));
         }
         config.request_timeout = Duration::from_micros(work.request_timeout);

@@ -162,7 +162,11 @@ impl Sub {
 
     /// A4: the answer to a nack.
     pub(crate) fn nacked(&mut self, offset: u64, rewind: u64, until: u64) -> Verdict {
-        let is_below = self.cursor.is_some_and(|cursor| offset < cursor);
+        // Where the cursor is not known, the answer tells whether there was an effect.
+        let is_below = match self.cursor {
+            Some(cursor) => offset < cursor,
+            None => rewind == u64::from(self.rewind),
+        };
         let expected = u64::from(self.rewind) + u64::from(!is_below);
         if self.is_vague || self.cursor.is_none() {
             self.rewind = u32::try_from(rewind).unwrap_or(0);
