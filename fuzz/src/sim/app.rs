@@ -330,6 +330,10 @@ impl App {
             }
             Err(error) => {
                 let class = error.class();
+                if self.is_calm {
+                    // The other topic may be full for ever.
+                    reader.into = None;
+                }
                 denied([id].iter(), &error, checker)?;
                 if let Some((due, _)) = reader.work.front_mut() {
                     *due = now + 100 * MILLI;

@@ -258,6 +258,11 @@ impl Checker {
         }
     }
 
+    /// Whether somebody asked for a durable subscription to be kept longer than a day.
+    pub(crate) fn keeps_for_ages(&self) -> bool {
+        self.durables.values().any(|durable| durable.inactive > 24 * 3_600 * crate::sim::SECOND)
+    }
+
     pub(crate) fn topic_names(&self) -> Vec<Vec<u8>> {
         self.topics.keys().cloned().collect()
     }

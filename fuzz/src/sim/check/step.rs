@@ -173,23 +173,43 @@ impl Checker {
             Reply::Frame(frame) => return Broken::because("P1", format!("a publish was answered by {frame:?}")),
         };
         let answer = answer_hash(created, first, &duplicates);
-        if let Some(producer) = &publish.producer {
-            if let Turn::Repeat(before) = self.producers.succeeded(producer, now)? {
-                self.producers.heard(producer, now);
-                return match before {
-                    Some(before) if before != answer => {
-                        Broken::because("P-01", format!("{producer:?} is answered {first:?} this time, and was not before"))
-                    }
-                    _ => Ok(true),
-                };
-            }
-            self.producers.used(producer, answer, now);
+        if let Some(producer) = &publish.producer
+            && self.is_repeat(producer, answer, (publish.topic, first), now)?
+        {
+            return Ok(true);
         }
         if created {
             self.topics.remove(publish.topic);
         }
         self.append(publish.topic, &publish.records, first, &duplicates, now)?;
         Ok(true)
+    }
+
+    /// I6: whether a producer's success was told before, in the same words.
+    fn is_repeat(
+        &mut self,
+        producer: &Producer,
+        answer: u64,
+        (topic, first): (&[u8], Option<u64>),
+        now: u64,
+    ) -> Result<bool, Broken> {
+        let before = match self.producers.succeeded(producer, now)? {
+            Turn::Fresh => {
+                self.producers.used(producer, answer, now);
+                return Ok(false);
+            }
+            // Then the offset tells.
+            Turn::Unknown => {
+                let end = self.topics.get(topic).map_or(0, |topic| topic.end);
+                return Ok(first.is_none_or(|first| first < end));
+            }
+            Turn::Repeat(before) => before,
+        };
+        self.producers.heard(producer, now);
+        match before.filter(|before| *before != answer) {
+            Some(_) => Broken::because("P-01", format!("{producer:?} is answered {first:?}, and was answered otherwise before")),
+            None => Ok(true),
+        }
     }
 
     /// A publish without an answer may have happened, or not.
@@ -354,15 +374,12 @@ impl Checker {
             trail.number(result.first_offset);
         }
         if let Some(producer) = &batch.producer {
-            match self.producers.succeeded(producer, now)? {
-                Turn::Repeat(before) => {
-                    self.producers.heard(producer, now);
-                    return match before.filter(|before| *before != trail.value()) {
-                        Some(_) => Broken::because("P-01", format!("{producer:?} is answered otherwise than before")),
-                        None => Ok(()),
-                    };
-                }
-                Turn::Fresh => self.producers.used(producer, trail.value(), now),
+            let first = batch.operations.iter().zip(batched.results.iter()).find_map(|(operation, result)| match operation {
+                Operation::Publish { topic, .. } if result.operation == 0 => Some((topic, Some(result.first_offset))),
+                _ => None,
+            });
+            if self.is_repeat(producer, trail.value(), first.unwrap_or_default(), now)? {
+                return Ok(());
             }
         }
         let mut results = batched.results.iter();
