@@ -242,7 +242,7 @@ impl Checker {
 
     /// At the end: whatever was left out is in the dead-letter topic.
     pub(crate) fn check_dead_letters(&self) -> Verdict {
-        let Some(dead) = self.topics.get(b"dead".as_slice()) else {
+        let Some(dead) = self.topics.get(DEAD) else {
             return match self.left_out.first() {
                 None => Ok(()),
                 Some(lost) => Broken::because("A6", format!("{lost:?} was left out, and there is no dead-letter topic")),
@@ -276,6 +276,9 @@ impl Checker {
         }
     }
 }
+
+/// The dead-letter topic of honest clients.
+const DEAD: &[u8] = b"dead";
 
 /// Marks the bodies of records that applications number.
 const MARK: &[u8] = b"ZS";

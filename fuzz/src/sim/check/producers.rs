@@ -91,8 +91,8 @@ impl Producers {
             Some(known) if producer.epoch == known.epoch => known.heard = now,
             // A higher epoch begins anew, also if its first request is refused.
             Some(known) if producer.epoch > known.epoch => {
-                self.known.remove(&producer.id);
-                self.vague.push(producer.id);
+                let (epoch, expected) = (producer.epoch, producer.sequence);
+                *known = Known { epoch, expected, heard: now, answers: BTreeMap::new() };
             }
             _ => {}
         }

@@ -374,10 +374,12 @@ impl Checker {
             trail.number(result.first_offset);
         }
         if let Some(producer) = &batch.producer {
-            let first = batch.operations.iter().zip(batched.results.iter()).find_map(|(operation, result)| match operation {
-                Operation::Publish { topic, .. } if result.operation == 0 => Some((topic, Some(result.first_offset))),
-                _ => None,
+            let publishes = batch.operations.iter().filter_map(|operation| match operation {
+                Operation::Publish { topic, .. } => Some(topic),
+                Operation::Commit { .. } => None,
             });
+            let told = publishes.zip(batched.results.iter()).map(|(topic, result)| (topic, Some(result.first_offset)));
+            let first = told.into_iter().find(|(_, first)| *first != Some(u64::MAX));
             if self.is_repeat(producer, trail.value(), first.unwrap_or_default(), now)? {
                 return Ok(());
             }

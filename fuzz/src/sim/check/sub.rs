@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use zaichik_proto::{Delivery, Gap};
 
 use super::log::{Topic, content};
-use super::{Broken, Verdict};
+use super::{Broken, DEAD, Verdict};
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sub {
@@ -24,8 +24,8 @@ pub(crate) struct Sub {
     pub(crate) out: BTreeMap<u64, u64>,
     pub(crate) attempts: BTreeMap<u64, u32>,
     pub(crate) failures: BTreeMap<u64, u32>,
-    /// Failed so often that the dead-letter topic may have them.
-    pub(crate) maybe_dead: BTreeSet<u64>,
+    /// Failed so often that the dead-letter topic may have them, and whether that is the one which is read at the end.
+    pub(crate) maybe_dead: BTreeMap<u64, bool>,
     /// Skipped because the dead-letter topic has them: a copy must be there.
     pub(crate) surely_dead: BTreeSet<u64>,
     /// A quiet commit may or may not have taken effect.
@@ -143,9 +143,12 @@ impl Sub {
     pub(crate) fn pass(&mut self, from: u64, to: u64, topic: Option<&Topic>) {
         for offset in from..to {
             // What is superseded is not copied.
-            if !topic.is_some_and(|topic| topic.may_be_silent(offset)) && self.maybe_dead.remove(&offset) {
+            if topic.is_some_and(|topic| topic.may_be_silent(offset)) {
+                continue;
+            }
+            if let Some(is_read) = self.maybe_dead.remove(&offset) {
                 self.surely_dead.insert(offset);
-                self.left_out.push(offset);
+                self.left_out.extend(is_read.then_some(offset));
             }
         }
     }
@@ -218,17 +221,18 @@ impl Sub {
 
     /// Whether an offset may be left out without a word.
     pub(crate) fn may_skip(&self, offset: u64, topic: &Topic) -> bool {
-        self.maybe_dead.contains(&offset) || self.surely_dead.contains(&offset) || topic.may_be_silent(offset)
+        self.maybe_dead.contains_key(&offset) || self.surely_dead.contains(&offset) || topic.may_be_silent(offset)
     }
 
     fn failed(&mut self, offset: u64) {
-        let Some((most, _)) = self.dead_letter else {
+        let Some((most, topic)) = &self.dead_letter else {
             return;
         };
+        let is_read = topic == DEAD;
         let failures = self.failures.entry(offset).or_insert(0);
         *failures += 1;
-        if *failures >= most {
-            self.maybe_dead.insert(offset);
+        if *failures >= *most {
+            self.maybe_dead.insert(offset, is_read);
             self.copies += 1;
         }
     }
