@@ -155,7 +155,6 @@ impl Log {
     }
 
     /// Appends a record that was checked. The caller made sure that an offset is left.
-    #[inline]
     pub(crate) fn append(
         &mut self,
         record: &[u8],
