@@ -15,6 +15,7 @@
 mod compaction;
 mod decode;
 mod handshake;
+pub mod sim;
 
 pub use compaction::compaction;
 pub use decode::{decode_client, decode_server};

@@ -1,0 +1,137 @@
+//! Runs seeds of the simulator: one, a range, or as many as fit into a time.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use zaichik_fuzz::sim::{Report, Setup, run, tell_panics};
+
+const USAGE: &str = "simulate --seed S | --seeds A..B | --for SECONDSs
+  --events N       events of the first phase, instead of what the seed draws
+  --without CLASS  leaves a class of faults out; may be given more than once
+  --all            goes on after a failure, and tells each in a line
+  --trace          prints each event";
+
+fn main() -> ExitCode {
+    match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => simulate(&options),
+        Err(error) => {
+            eprintln!("{error}\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[derive(Default)]
+struct Options {
+    first: u64,
+    end: u64,
+    seconds: Option<u64>,
+    all: bool,
+    setup: Setup,
+}
+
+impl Options {
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self { end: u64::MAX, ..Self::default() };
+        let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text}: {error}"));
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or(format!("{arg} needs a value"));
+            match arg.as_str() {
+                "--seed" => {
+                    options.first = number(&value()?)?;
+                    options.end = options.first.saturating_add(1);
+                }
+                "--seeds" => {
+                    let range = value()?;
+                    let (first, end) = range.split_once("..").ok_or("--seeds wants A..B")?;
+                    (options.first, options.end) = (number(first)?, number(end)?);
+                }
+                "--for" => options.seconds = Some(number(value()?.trim_end_matches('s'))?),
+                "--events" => options.setup.events = usize::try_from(number(&value()?)?).ok(),
+                "--without" => options.setup.without.push(value()?),
+                "--all" => options.all = true,
+                "--trace" => options.setup.is_loud = true,
+                _ => return Err(format!("{arg} is not known")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn simulate(options: &Options) -> ExitCode {
+    tell_panics();
+    let begun = now();
+    let (mut totals, mut failed) = (Totals::default(), false);
+    for seed in options.first..options.end {
+        if options.seconds.is_some_and(|seconds| begun.elapsed_secs() >= seconds) {
+            break;
+        }
+        match run(&Setup { seed, ..options.setup.clone() }) {
+            Ok(report) => totals.add(&report),
+            Err(failure) if options.all => {
+                failed = true;
+                eprintln!("seed {seed}: {}", failure.broken);
+            }
+            Err(failure) => {
+                eprintln!("{failure}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    totals.tell(begun.0.elapsed());
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+struct Begun(Instant);
+
+#[expect(clippy::disallowed_methods, reason = "how long a run takes; nothing in it depends on that")]
+fn now() -> Begun {
+    Begun(Instant::now())
+}
+
+impl Begun {
+    #[expect(clippy::disallowed_methods, reason = "as above")]
+    fn elapsed_secs(&self) -> u64 {
+        self.0.elapsed().as_secs()
+    }
+}
+
+#[derive(Default)]
+struct Totals {
+    seeds: u64,
+    elapsed: u64,
+    requests: u64,
+    deliveries: u64,
+    acknowledged: u64,
+    counts: zaichik_fuzz::sim::Counts,
+    hash: u64,
+}
+
+impl Totals {
+    fn add(&mut self, report: &Report) {
+        self.seeds += 1;
+        self.elapsed += report.elapsed;
+        self.requests += report.requests;
+        self.deliveries += report.deliveries;
+        self.acknowledged += report.acknowledged;
+        self.counts.add(&report.counts);
+        self.hash = report.hash;
+    }
+
+    #[expect(clippy::print_stdout, reason = "the command's output")]
+    fn tell(&self, took: Duration) {
+        let seconds = took.as_secs_f64().max(0.001);
+        let counts = &self.counts;
+        let per_second = counts.events * 1_000 / u64::try_from(took.as_millis()).unwrap_or(1).max(1);
+        println!("{} seeds, {} events in {seconds:.1} s: {per_second} events/s", self.seeds, counts.events);
+        println!("{} simulated hours, {} connections", self.elapsed / 3_600_000_000, counts.connections);
+        println!("{} requests, {} records delivered, {} acknowledged", self.requests, self.deliveries, self.acknowledged);
+        println!(
+            "faults: {} resets, {} freezes, {} half-open, {} crashes, {} clock steps, {} brokers replaced",
+            counts.resets, counts.freezes, counts.half_opens, counts.crashes, counts.clock_steps, counts.restarts
+        );
+        println!("hash of the last seed: {:016x}", self.hash);
+    }
+}

@@ -1,0 +1,619 @@
+//! Honest applications on real clients: they publish, consume, change their minds, and note what they were told.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use zaichik_engine::{
+    Answer, Batch, Client, ClientConfig, DurableOptions, ErrorClass, Incoming, ProducerIdentity, PublishOptions, RequestError,
+    RequestId, SubscribeOptions, SubscriptionId, Timestamp,
+};
+use zaichik_proto::{AckLevel, OnConflict, Record, Start, TopicOptions};
+
+use super::check::{Broken, Checker, Fate, Sent, Verdict, hash, numbered};
+use super::plan::{Consumes, Plan, Publishes, Work};
+use super::random::{Concern, Rng, mix};
+use super::trace::{self, Event};
+use super::{MILLI, SECOND};
+
+/// Messages that an application takes at a time.
+const TAKEN_AT_ONCE: usize = 16;
+
+/// An application and its client.
+pub(crate) struct App {
+    pub(crate) index: usize,
+    pub(crate) client: Client,
+    /// How often it died.
+    pub(crate) life: u32,
+    work: Work,
+    rng: Rng,
+    asked: BTreeMap<RequestId, Ask>,
+    readers: Vec<Reader>,
+    next_publish: u64,
+    next_id: u64,
+    next_question: u64,
+    /// Nothing goes wrong any more: it finishes what it has, and begins nothing.
+    pub(crate) is_calm: bool,
+    pub(crate) answers: usize,
+    pub(crate) messages: usize,
+}
+
+/// A request that is unanswered.
+#[derive(Debug, Clone)]
+struct Ask {
+    at: u64,
+    what: What,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    Publish(Vec<u64>),
+    /// The numbers of the records of each publish.
+    Batch(Vec<Vec<u64>>),
+    /// A reader's message went through it: the record it made, and the message's offset.
+    Transform { reader: usize, id: u64, offset: u64 },
+    Subscribe(usize),
+    Unsubscribe,
+    Commit { reader: usize, offset: u64, started: u32 },
+    Nack,
+    Seek,
+    Other,
+}
+
+/// A subscription that an application wants to have.
+#[derive(Debug)]
+struct Reader {
+    plan: Consumes,
+    topic: String,
+    into: Option<String>,
+    id: Option<SubscriptionId>,
+    is_asking: bool,
+    /// When it subscribes again.
+    again_at: u64,
+    /// The offset that comes next, if nothing was set back.
+    next: Option<u64>,
+    /// Nothing below was to come again.
+    committed: u64,
+    /// How often it began or was moved: what was asked before means nothing.
+    started: u32,
+    /// Messages that are worked on: when each is done.
+    work: VecDeque<(u64, u64)>,
+    uncommitted: usize,
+    /// A transaction is under way.
+    is_busy: bool,
+}
+
+impl App {
+    pub(crate) fn new(plan: &Plan, index: usize, work: &Work, life: u32) -> Self {
+        let who = (index as u64) << 16 | u64::from(life);
+        let mut rng = Rng::new(plan.seed, Concern::Work, who);
+        let mut config = ClientConfig::new(rng.next());
+        config.name = format!("app {index}");
+        config.retry_first_connect = true;
+        if work.has_producer {
+            // The next life of a client takes its number over, or takes another one.
+            let is_heir = mix(plan.seed ^ index as u64) & 1 == 0;
+            let id = u128::from(mix(plan.seed ^ if is_heir { index as u64 } else { who })) + 1;
+            config.producer = Some(ProducerIdentity::new(id).epoch(if is_heir { life + 1 } else { 1 }));
+        }
+        config.request_timeout = Duration::from_micros(work.request_timeout);
+        config.resend_timeout = Duration::from_micros(plan.limits.resend_timeout);
+        config.max_in_flight = work.max_in_flight;
+        config.max_outbound_bytes = work.max_outbound;
+        config.buffer_bytes = work.buffer_bytes;
+        let name = |index: usize| plan.topics[index].name.clone();
+        let readers = work.consumes.iter().map(|consumes| Reader {
+            topic: name(consumes.topic),
+            into: consumes.into.map(name),
+            plan: consumes.clone(),
+            id: None,
+            is_asking: false,
+            again_at: 0,
+            next: None,
+            committed: 0,
+            started: 0,
+            work: VecDeque::new(),
+            uncommitted: 0,
+            is_busy: false,
+        });
+        Self {
+            index,
+            client: Client::new(config),
+            life,
+            readers: readers.collect(),
+            work: work.clone(),
+            rng,
+            asked: BTreeMap::new(),
+            next_publish: 0,
+            next_id: (index as u64) << 48 | u64::from(life) << 32 | 1,
+            next_question: 0,
+            is_calm: false,
+            answers: 0,
+            messages: 0,
+        }
+    }
+
+    /// The application does what it can now.
+    pub(crate) fn step(&mut self, now: u64, plan: &Plan, checker: &mut Checker) -> Verdict {
+        self.step_of(now, plan, checker).map_err(|broken| Broken {
+            text: format!("client {}, life {}: {}", self.index, self.life, broken.text),
+            ..broken
+        })
+    }
+
+    /// When it has something to do by itself.
+    pub(crate) fn next_time(&self) -> u64 {
+        let work = self.readers.iter().filter_map(|reader| reader.work.front().filter(|_| !reader.is_busy).map(|(at, _)| *at));
+        let again = self.readers.iter().filter(|reader| reader.id.is_none() && !reader.is_asking).map(|reader| reader.again_at);
+        let publish = (self.work.publishes.is_some() && !self.is_calm).then_some(self.next_publish);
+        let question = (self.work.is_curious && !self.is_calm).then_some(self.next_question);
+        work.chain(again).chain(publish).chain(question).min().unwrap_or(u64::MAX)
+    }
+
+    /// What is unanswered since before `since`, and what its subscriptions have not got.
+    pub(crate) fn unfinished(&self, since: u64) -> Vec<String> {
+        let asked = self.asked.values().filter(|ask| ask.at < since).map(|ask| format!("{ask:?}"));
+        let busy = self.readers.iter().filter(|reader| !reader.work.is_empty()).map(|reader| format!("{} has work", reader.topic));
+        asked.chain(busy).collect()
+    }
+
+    /// A record more, in the last phase.
+    pub(crate) fn publish_one(&mut self, now: u64, topic: &str, checker: &mut Checker) -> bool {
+        let publishes = Publishes {
+            topics: Vec::new(),
+            every: SECOND,
+            pipeline: 1,
+            records: 1,
+            body: 10,
+            keys: 0,
+            quiet: 0,
+            batch: 0,
+            mortal: 0,
+            tombstone: 0,
+            deadline: 30 * SECOND,
+        };
+        self.publish(now, topic, &publishes, checker).is_ok()
+    }
+
+    /// Whether that last record was acknowledged, or refused for want of room.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.asked.is_empty()
+    }
+
+    fn step_of(&mut self, now: u64, plan: &Plan, checker: &mut Checker) -> Verdict {
+        (self.answers, self.messages) = (0, 0);
+        while let Some((id, result)) = self.client.poll_answer() {
+            self.answers += 1;
+            if let Some(ask) = self.asked.remove(&id) {
+                self.answered(now, ask, result, checker)?;
+            }
+        }
+        let _ = self.client.poll_refused();
+        while self.client.poll_ready().is_some() {}
+        for reader in 0..self.readers.len() {
+            self.take(now, reader, checker)?;
+            self.work(now, reader, checker);
+            self.subscribe(now, reader);
+        }
+        self.ask_around(now, plan);
+        if let Some(publishes) = self.work.publishes.clone().filter(|_| !self.is_calm) {
+            while self.next_publish <= now && self.asked.len() < publishes.pipeline {
+                let topic = plan.topics[publishes.topics[self.rng.index(publishes.topics.len())]].name.clone();
+                self.next_publish = now + self.rng.between(1, publishes.every * 2);
+                if self.publish(now, &topic, &publishes, checker).is_err() {
+                    break;
+                }
+            }
+            self.next_publish = self.next_publish.max(now + 1);
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, now: u64, topic: &str, publishes: &Publishes, checker: &mut Checker) -> Result<(), RequestError> {
+        let is_batch = self.rng.once_in(publishes.batch);
+        let is_quiet = !is_batch && self.rng.once_in(publishes.quiet);
+        let parts = if is_batch { self.rng.between(1, 3) } else { 1 };
+        let options = PublishOptions::new().deadline(Duration::from_micros(publishes.deadline));
+        let options = if is_quiet { options.ack(AckLevel::None) } else { options };
+        let mut batch = Batch::new();
+        let mut numbers = Vec::new();
+        for _ in 0..parts {
+            let drawn: Vec<_> = (0..self.rng.between(1, publishes.records)).map(|_| self.draw(publishes)).collect();
+            let records: Vec<_> = drawn.iter().map(Drawn::record).collect();
+            let ids: Vec<_> = drawn.iter().filter_map(|drawn| drawn.id).collect();
+            for id in &ids {
+                checker.apps.sends(*id, Sent {
+                    owner: (self.index, self.life),
+                    is_ordered: self.work.has_producer && !is_quiet,
+                    may_repeat: false,
+                    fate: Fate::Open,
+                });
+            }
+            trace::event(now, Event::Asked { client: self.index, what: "publish", number: ids.first().copied().unwrap_or(0) });
+            let drawn_ids = drawn.iter().map(|drawn| drawn.id.unwrap_or(0)).collect();
+            if is_batch {
+                batch.publish(topic, &records);
+                numbers.push(drawn_ids);
+                continue;
+            }
+            let id = self.client.publish(at(now), topic, &records, options)?;
+            if !is_quiet {
+                self.asked.insert(id, Ask { at: now, what: What::Publish(drawn_ids) });
+            }
+        }
+        if is_batch {
+            let id = self.client.send_batch(at(now), &batch, options)?;
+            self.asked.insert(id, Ask { at: now, what: What::Batch(numbers) });
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self, publishes: &Publishes) -> Drawn {
+        let key = (publishes.keys > 0 && !self.rng.once_in(4)).then(|| format!("k{}", self.rng.below(publishes.keys)).into_bytes());
+        let is_tombstone = key.is_some() && self.rng.once_in(publishes.tombstone);
+        let pad = usize::try_from(self.rng.below(publishes.body + 1)).unwrap_or(0);
+        let ttl = self.rng.once_in(publishes.mortal).then(|| self.rng.pick(&[MILLI, 100 * MILLI, SECOND]));
+        // A tombstone has no body, so it has no number either.
+        let id = (!is_tombstone).then(|| {
+            self.next_id += 1;
+            self.next_id
+        });
+        let body = id.map(|id| numbered(id, pad)).unwrap_or_default();
+        Drawn { id, key, body, ttl, has_header: self.rng.once_in(8) }
+    }
+
+    fn answered(
+        &mut self,
+        now: u64,
+        ask: Ask,
+        result: Result<Answer, RequestError>,
+        checker: &mut Checker,
+    ) -> Verdict {
+        let what = match &result {
+            Ok(_) => "yes",
+            Err(_) => "no",
+        };
+        trace::event(now, Event::Told { client: self.index, what, number: ask.at });
+        match (ask.what, result) {
+            (What::Publish(ids), Ok(Answer::Published(receipt))) => placed(&ids, &receipt, checker),
+            (What::Batch(parts), Ok(Answer::Batched(receipt))) => {
+                if parts.len() != receipt.publishes.len() {
+                    return Broken::because("X5", "a batch is answered with another number of publishes".into());
+                }
+                parts.iter().zip(&receipt.publishes).try_for_each(|(ids, receipt)| placed(ids, receipt, checker))
+            }
+            (What::Publish(ids), Err(error)) => denied(ids.iter(), &error, checker),
+            (What::Batch(parts), Err(error)) => denied(parts.iter().flatten(), &error, checker),
+            (What::Transform { reader, id, offset }, result) => self.transformed(now, reader, (id, offset), result, checker),
+            (What::Subscribe(reader), Ok(Answer::Subscribed(started))) => {
+                let reader = &mut self.readers[reader];
+                (reader.is_asking, reader.next) = (false, Some(started.start));
+                (reader.committed, reader.started) = (0, reader.started + 1);
+                reader.work.clear();
+                Ok(())
+            }
+            (What::Subscribe(reader), _) => {
+                let reader = &mut self.readers[reader];
+                (reader.is_asking, reader.id, reader.again_at) = (false, None, now + SECOND);
+                Ok(())
+            }
+            (What::Commit { reader, offset, started }, Ok(Answer::Committed { cursor })) => {
+                let reader = &mut self.readers[reader];
+                if reader.started == started {
+                    if cursor <= offset {
+                        return Broken::because("A2", format!("after a commit of {offset} the cursor is told as {cursor}"));
+                    }
+                    reader.committed = reader.committed.max(offset + 1);
+                }
+                Ok(())
+            }
+            (What::Commit { offset, .. }, Err(RequestError::Refused { refusal, .. }))
+                if refusal.code == zaichik_proto::RefusalCode::CommitAhead && !self.work.crashes =>
+            {
+                let _ = offset;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn transformed(
+        &mut self,
+        now: u64,
+        index: usize,
+        (id, offset): (u64, u64),
+        result: Result<Answer, RequestError>,
+        checker: &mut Checker,
+    ) -> Verdict {
+        let reader = &mut self.readers[index];
+        reader.is_busy = false;
+        match result {
+            Ok(Answer::Batched(receipt)) => {
+                reader.committed = reader.committed.max(offset + 1);
+                reader.work.retain(|(_, waiting)| *waiting > offset);
+                receipt.publishes.first().map_or(Ok(()), |receipt| placed(&[id], receipt, checker))
+            }
+            Err(error) => {
+                let class = error.class();
+                denied([id].iter(), &error, checker)?;
+                if let Some((due, _)) = reader.work.front_mut() {
+                    *due = now + 100 * MILLI;
+                }
+                if class == ErrorClass::Unknown || class == ErrorClass::Refused {
+                    // It can't be told, or never will be possible: the message is done all the same.
+                    reader.work.retain(|(_, waiting)| *waiting > offset);
+                    if let Some(subscription) = reader.id {
+                        let _ = self.client.commit_quiet(at(now), subscription, offset);
+                    }
+                }
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Takes what its subscription has.
+    fn take(&mut self, now: u64, index: usize, checker: &mut Checker) -> Verdict {
+        let reader = &mut self.readers[index];
+        let Some(subscription) = reader.id else {
+            return Ok(());
+        };
+        if reader.is_asking {
+            return Ok(());
+        }
+        for _ in 0..TAKEN_AT_ONCE {
+            let Some(incoming) = self.client.poll_incoming(subscription) else {
+                break;
+            };
+            self.messages += 1;
+            match incoming {
+                Incoming::Message(message) => {
+                    let durable = reader.plan.durable.as_deref();
+                    reader.check_next(message.offset, durable, checker)?;
+                    checker.given(&message.topic, message.offset, &message.body, message.timestamp.as_micros())?;
+                    reader.next = Some(message.offset + 1);
+                    if reader.plan.window > 0 {
+                        let work = if self.is_calm { 0 } else { self.rng.below(reader.plan.work + 1) };
+                        let due = reader.work.back().map_or(now, |(due, _)| now.max(*due)) + work;
+                        reader.work.push_back((due, message.offset));
+                    }
+                }
+                Incoming::Gap { from, to, .. } => {
+                    let durable = reader.plan.durable.as_deref();
+                    reader.check_next(from, durable, checker)?;
+                    reader.next = Some(to);
+                }
+                Incoming::Reconnected { start, .. } => reader.go_on(start),
+                Incoming::Restarted { start } => {
+                    reader.go_on(start);
+                    (reader.committed, reader.started) = (0, reader.started + 1);
+                }
+                Incoming::Refused(_) | Incoming::Fenced | Incoming::Ended(_) => {
+                    (reader.id, reader.again_at) = (None, now + SECOND);
+                    (reader.next, reader.committed, reader.started) = (None, 0, reader.started + 1);
+                    reader.work.clear();
+                    break;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what is done, goes back, or goes elsewhere.
+    fn work(&mut self, now: u64, index: usize, checker: &mut Checker) {
+        loop {
+            let reader = &mut self.readers[index];
+            let Some(subscription) = reader.id.filter(|_| !reader.is_asking && !reader.is_busy) else {
+                return;
+            };
+            let Some((_, offset)) = reader.work.front().copied().filter(|(due, _)| *due <= now) else {
+                return;
+            };
+            let is_calm = self.is_calm;
+            if !is_calm && self.rng.once_in(reader.plan.nack) {
+                let delay = self.rng.pick(&[0, 0, 10 * MILLI, 2 * SECOND]);
+                if let Ok(id) = self.client.nack(at(now), subscription, offset, Duration::from_micros(delay)) {
+                    trace::event(now, Event::Asked { client: self.index, what: "nack", number: offset });
+                    reader.work.clear();
+                    (reader.next, reader.uncommitted) = (None, 0);
+                    self.asked.insert(id, Ask { at: now, what: What::Nack });
+                }
+                return;
+            }
+            if !is_calm && self.rng.once_in(reader.plan.seek) {
+                let to = self.rng.pick(&[Start::Earliest, Start::Latest, Start::Offset(offset.saturating_sub(2)), Start::Time(now)]);
+                if let Ok(id) = self.client.seek(at(now), subscription, to) {
+                    trace::event(now, Event::Asked { client: self.index, what: "seek", number: offset });
+                    reader.work.clear();
+                    (reader.next, reader.committed, reader.started, reader.uncommitted) = (None, 0, reader.started + 1, 0);
+                    self.asked.insert(id, Ask { at: now, what: What::Seek });
+                }
+                return;
+            }
+            if !is_calm && self.rng.once_in(reader.plan.leave) {
+                if let Ok(id) = self.client.unsubscribe(at(now), subscription) {
+                    trace::event(now, Event::Asked { client: self.index, what: "unsubscribe", number: offset });
+                    reader.work.clear();
+                    reader.next = None;
+                    self.asked.insert(id, Ask { at: now, what: What::Unsubscribe });
+                }
+                return;
+            }
+            if reader.into.is_some() {
+                self.transform(now, index, subscription, offset, checker);
+                return;
+            }
+            reader.work.pop_front();
+            reader.uncommitted += 1;
+            if reader.uncommitted < reader.plan.commit_every && !reader.work.is_empty() {
+                continue;
+            }
+            reader.uncommitted = 0;
+            self.commit(now, index, subscription, offset);
+        }
+    }
+
+    fn commit(&mut self, now: u64, index: usize, subscription: SubscriptionId, offset: u64) {
+        let reader = &mut self.readers[index];
+        trace::event(now, Event::Asked { client: self.index, what: "commit", number: offset });
+        if !reader.plan.quiet {
+            if let Ok(id) = self.client.commit(at(now), subscription, offset) {
+                let what = What::Commit { reader: index, offset, started: reader.started };
+                self.asked.insert(id, Ask { at: now, what });
+                return;
+            }
+        }
+        let _ = self.client.commit_quiet(at(now), subscription, offset);
+    }
+
+    /// What a message is made into and the message's commit, in one step.
+    fn transform(&mut self, now: u64, index: usize, subscription: SubscriptionId, offset: u64, checker: &mut Checker) {
+        let reader = &mut self.readers[index];
+        let into = reader.into.clone().unwrap_or_default();
+        let name = reader.plan.durable.clone().unwrap_or_default();
+        let id = 1 << 63 | hash(format!("{} {offset} {name} {}", reader.topic, self.index).as_bytes()) >> 1;
+        let body = numbered(id, 0);
+        let mut batch = Batch::new();
+        batch.publish(&into, &[Record { body: &body, ..Record::default() }]);
+        batch.commit(subscription, offset);
+        // Only a durable cursor that nobody moves makes it once for each message.
+        let is_exact = reader.plan.durable.as_deref().is_some_and(|name| name != "shared") && reader.plan.seek == 0;
+        let may_repeat = !is_exact || !self.work.has_producer || self.work.crashes;
+        checker.apps.sends(id, Sent { owner: (self.index, self.life), is_ordered: false, may_repeat, fate: Fate::Open });
+        match self.client.send_batch(at(now), &batch, PublishOptions::new().deadline(Duration::from_secs(5))) {
+            Ok(request) => {
+                trace::event(now, Event::Asked { client: self.index, what: "transform", number: offset });
+                reader.is_busy = true;
+                self.asked.insert(request, Ask { at: now, what: What::Transform { reader: index, id, offset } });
+            }
+            Err(RequestError::Full) => {
+                if let Some((due, _)) = reader.work.front_mut() {
+                    *due = now + 10 * MILLI;
+                }
+            }
+            Err(error) if error.class() == ErrorClass::Retryable || matches!(error, RequestError::InBatch { .. }) => {
+                // Its connection is gone: the message comes again.
+                reader.work.clear();
+            }
+            Err(_) => {
+                reader.work.pop_front();
+                let _ = self.client.commit_quiet(at(now), subscription, offset);
+            }
+        }
+    }
+
+    fn subscribe(&mut self, now: u64, index: usize) {
+        let reader = &mut self.readers[index];
+        if reader.id.is_some() || reader.is_asking || reader.again_at > now {
+            return;
+        }
+        let plan = &reader.plan;
+        let start = match plan.start {
+            0 => Start::Earliest,
+            1 => Start::Latest,
+            _ => Start::Offset(2),
+        };
+        let mut options = SubscribeOptions::new().start(start).window(plan.window).window_bytes(plan.window_bytes);
+        if let Some(name) = &plan.durable {
+            options = options.durable(DurableOptions::new(name.as_str()).on_conflict(OnConflict::TakeOver));
+        }
+        if let Some((attempts, topic)) = &plan.dead_letter {
+            options = options.dead_letter(*attempts, topic.as_str());
+        }
+        match self.client.subscribe(at(now), &reader.topic, options) {
+            Ok((request, id)) => {
+                trace::event(now, Event::Asked { client: self.index, what: "subscribe", number: index as u64 });
+                (reader.id, reader.is_asking) = (Some(id), true);
+                self.asked.insert(request, Ask { at: now, what: What::Subscribe(index) });
+            }
+            Err(_) => reader.again_at = now + SECOND,
+        }
+    }
+
+    /// Pings, and settings of topics.
+    fn ask_around(&mut self, now: u64, plan: &Plan) {
+        if !self.work.is_curious || self.is_calm || self.next_question > now {
+            return;
+        }
+        self.next_question = now + self.rng.between(1, 4 * SECOND);
+        let topic = &plan.topics[self.rng.index(plan.topics.len())];
+        let options = topic.options.unwrap_or_else(|| TopicOptions::new().retain_forever());
+        let asked = match self.rng.below(6) {
+            0 => self.client.alter_topic(at(now), &topic.name, &options),
+            1 | 2 => self.client.create_topic(at(now), &topic.name, &options),
+            _ => self.client.ping(at(now)),
+        };
+        if let Ok(id) = asked {
+            self.asked.insert(id, Ask { at: now, what: What::Other });
+        }
+    }
+}
+
+impl Reader {
+    /// I2, I4, as the application sees it.
+    fn check_next(&self, offset: u64, durable: Option<&str>, checker: &Checker) -> Verdict {
+        if offset < self.committed {
+            return Broken::because("I4", format!("{} {offset} came again, committed up to {}", self.topic, self.committed));
+        }
+        let Some(next) = self.next else {
+            return Ok(());
+        };
+        let is_expected = offset == next || (offset > next && self.plan.dead_letter.is_some() && durable.is_none());
+        if is_expected || (offset > next && checker.may_pass(&self.topic, durable, next, offset)) {
+            return Ok(());
+        }
+        Broken::because("I2", format!("{}: a client was told of offset {offset}, {next} comes next", self.topic))
+    }
+
+    /// What was not committed comes again.
+    fn go_on(&mut self, start: u64) {
+        self.next = Some(start);
+        self.work.clear();
+        self.uncommitted = 0;
+    }
+}
+
+/// A record that an application made up.
+struct Drawn {
+    id: Option<u64>,
+    key: Option<Vec<u8>>,
+    body: Vec<u8>,
+    ttl: Option<u64>,
+    has_header: bool,
+}
+
+impl Drawn {
+    fn record(&self) -> Record<'_> {
+        Record {
+            key: self.key.as_deref(),
+            headers: if self.has_header { &[("h", b"v")] } else { &[] },
+            body: &self.body,
+            ttl_micros: self.ttl,
+            tombstone: self.id.is_none(),
+            timestamp: 0,
+        }
+    }
+}
+
+fn placed(ids: &[u64], receipt: &zaichik_engine::PublishReceipt, checker: &mut Checker) -> Verdict {
+    for (record, id) in (0u32..).zip(ids).filter(|(_, id)| **id != 0) {
+        checker.apps.acknowledged(*id, receipt.offset(record), receipt.is_duplicate(record))?;
+    }
+    Ok(())
+}
+
+/// Errors that say that nothing happened are held against the log.
+fn denied<'a>(ids: impl Iterator<Item = &'a u64>, error: &RequestError, checker: &mut Checker) -> Verdict {
+    let is_certain = match error {
+        RequestError::Refused { .. } | RequestError::HeldBack { .. } | RequestError::NotSent { .. } | RequestError::NotApplied { .. } => true,
+        _ => false,
+    };
+    if !is_certain {
+        return Ok(());
+    }
+    ids.filter(|id| **id != 0).try_for_each(|id| checker.apps.denied(*id))
+}
+
+pub(crate) const fn at(now: u64) -> Timestamp {
+    Timestamp::from_micros(now)
+}

@@ -1,0 +1,216 @@
+//! Peers that speak bytes and mean no good: requests that are wrong, and bytes that are none.
+
+use bytes::BytesMut;
+use zaichik_proto::{
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Durable, Hello, MAGIC, Nack, OnConflict, Operation,
+    OperationsBuilder, PROTOCOL_VERSION, Producer, Publish, Record, Records, Seek, SeekTarget, Start, Subscribe, TopicOptions,
+    Unsubscribe,
+};
+
+use super::plan::{Attack, Plan, Role};
+use super::random::{Concern, Rng};
+use super::{MILLI, SECOND};
+
+/// Bytes that wait to be written at most.
+const MOST_WAITING: usize = 64 << 10;
+
+pub(crate) struct Raw {
+    attack: Option<Attack>,
+    rng: Rng,
+    /// What is still to be written on this connection.
+    pub(crate) outbound: BytesMut,
+    pub(crate) next: u64,
+    request: u32,
+    /// Whether it is to stay within topics of its own.
+    keeps_apart: bool,
+    /// Its own number, which its names are made of.
+    index: usize,
+    sequence: u64,
+    /// Whether it reads what it is sent.
+    pub(crate) is_reading: bool,
+}
+
+impl Raw {
+    pub(crate) fn new(plan: &Plan, index: usize, role: &Role) -> Self {
+        let mut rng = Rng::new(plan.seed, Concern::Work, index as u64);
+        let is_reading = !rng.once_in(4);
+        Self {
+            attack: if let Role::Attacker(attack) = role { Some(*attack) } else { None },
+            rng,
+            outbound: BytesMut::new(),
+            next: 0,
+            request: 0,
+            keeps_apart: !plan.limits.are_shared,
+            index,
+            sequence: 0,
+            is_reading,
+        }
+    }
+
+    /// A new connection is there.
+    pub(crate) fn connected(&mut self) {
+        self.outbound.clear();
+        if matches!(self.attack, Some(Attack::Garbage)) && self.rng.once_in(2) {
+            return;
+        }
+        self.outbound.extend_from_slice(&MAGIC);
+        let hello = Hello { version: PROTOCOL_VERSION, name: "raw", token: b"" };
+        ClientFrame::Hello(hello).encode(&mut self.outbound);
+    }
+
+    /// How much it writes at a time.
+    pub(crate) fn pace(&self) -> usize {
+        if matches!(self.attack, Some(Attack::Loris)) { 1 } else { usize::MAX }
+    }
+
+    /// More bytes, if it is time.
+    pub(crate) fn step(&mut self, now: u64, plan: &Plan) {
+        if now < self.next {
+            return;
+        }
+        self.next = now + self.rng.between(1, 400 * MILLI);
+        if self.outbound.len() > MOST_WAITING {
+            return;
+        }
+        match self.attack {
+            Some(Attack::Loris) => self.next = now + SECOND,
+            Some(Attack::Garbage) => {
+                let garbage: Vec<u8> = (0..self.rng.between(1, 200)).map(|_| self.rng.next().to_le_bytes()[0]).collect();
+                self.outbound.extend_from_slice(&garbage);
+            }
+            Some(Attack::Flood) => {
+                for _ in 0..self.rng.between(1, 8) {
+                    let (topic, key) = (format!("x{}-{}", self.index, self.rng.below(1 << 20)), self.rng.next().to_le_bytes());
+                    let topic = if self.rng.once_in(2) { topic } else { self.topic(plan) };
+                    self.publish(&topic, Some(&key), false);
+                }
+            }
+            None | Some(Attack::Mutate) => {
+                let before = self.outbound.len();
+                for _ in 0..self.rng.between(1, 3) {
+                    self.request(plan);
+                }
+                if matches!(self.attack, Some(Attack::Mutate)) && self.rng.once_in(3) {
+                    let place = before + self.rng.index(self.outbound.len() - before);
+                    if let Some(byte) = self.outbound.get_mut(place) {
+                        *byte ^= 1 << self.rng.below(8);
+                    }
+                }
+            }
+        }
+    }
+
+    fn topic(&mut self, plan: &Plan) -> String {
+        if self.keeps_apart { format!("x{}-{}", self.index, self.rng.below(3)) } else { plan.topics[self.rng.index(plan.topics.len())].name.clone() }
+    }
+
+    /// A well-formed request that makes no sense, or little.
+    fn request(&mut self, plan: &Plan) {
+        self.request += 1;
+        let request = self.request;
+        let subscription = u32::try_from(self.rng.below(4)).unwrap_or(0);
+        let offset = plan.limits.first_offset + self.rng.below(40);
+        let offset = if self.rng.once_in(10) { self.rng.next() } else { offset };
+        let topic = self.topic(plan);
+        let time = self.rng.next() >> 20;
+        let start = self.rng.pick(&[Start::Earliest, Start::Latest, Start::Offset(offset), Start::Time(time)]);
+        match self.rng.below(12) {
+            0 | 1 => {
+                let names = ["shared", "d0-0", "d1-0", "d2-0", "x"];
+                let name = if self.keeps_apart { "x" } else { self.rng.pick(&names) };
+                let durable = Durable {
+                    name,
+                    on_conflict: self.rng.pick(&[OnConflict::TakeOver, OnConflict::Reject]),
+                    epoch: u32::try_from(self.rng.below(4)).unwrap_or(0),
+                    inactive_ttl_micros: self.rng.pick(&[0, SECOND]),
+                };
+                let durable = self.rng.once_in(2).then_some(durable);
+                let window = u32::try_from(self.rng.pick(&[0, 1, 2, 5_000])).unwrap_or(0);
+                let dead = if self.keeps_apart { "x-dead" } else { "dead" };
+                let dead_letter = if self.rng.once_in(4) { dead } else { "" };
+                self.send(&ClientFrame::Subscribe(Subscribe {
+                    request,
+                    subscription,
+                    topic: topic.as_bytes(),
+                    start,
+                    window,
+                    window_bytes: 0,
+                    max_attempts: if window == 0 { 0 } else { 1 },
+                    dead_letter: dead_letter.as_bytes(),
+                    durable,
+                }));
+            }
+            2 => self.send(&ClientFrame::Unsubscribe(Unsubscribe { request, subscription })),
+            3..=5 => {
+                let quiet = self.rng.once_in(2);
+                self.send(&ClientFrame::Commit(Commit { request, subscription, offset, quiet }));
+            }
+            6 => {
+                let delay_micros = self.rng.pick(&[0, SECOND, u64::MAX]);
+                self.send(&ClientFrame::Nack(Nack { request, subscription, offset, delay_micros }));
+            }
+            7 => {
+                let target = SeekTarget::Subscription(subscription);
+                self.send(&ClientFrame::Seek(Seek { request, target, to: start }));
+            }
+            8 => self.batch(&topic, subscription, offset),
+            9 => {
+                let options = TopicOptions::new().retain_forever();
+                let frame = match self.rng.below(2) {
+                    0 => ClientFrame::CreateTopic(CreateTopic { request, topic: topic.as_bytes(), options }),
+                    _ => ClientFrame::AlterTopic(AlterTopic { request, topic: b"x-none", options }),
+                };
+                self.send(&frame);
+            }
+            _ => {
+                let has_producer = self.rng.once_in(2);
+                self.publish(&topic, None, has_producer);
+            }
+        }
+    }
+
+    fn publish(&mut self, topic: &str, key: Option<&[u8]>, has_producer: bool) {
+        self.request += 1;
+        let mut encoded = Vec::new();
+        Record { key, body: b"raw", ..Record::default() }.encode(&mut encoded);
+        let producer = has_producer.then(|| self.producer());
+        let ack = self.rng.pick(&[AckLevel::Accepted, AckLevel::Accepted, AckLevel::Durable, AckLevel::None]);
+        let frame = ClientFrame::Publish(Publish {
+            request: self.request,
+            ack,
+            producer,
+            topic: topic.as_bytes(),
+            records: Records::from_encoded(1, &encoded),
+        });
+        self.send(&frame);
+    }
+
+    fn batch(&mut self, topic: &str, subscription: u32, offset: u64) {
+        let mut encoded = Vec::new();
+        Record { body: b"raw", ..Record::default() }.encode(&mut encoded);
+        let mut operations = OperationsBuilder::default();
+        operations.push(Operation::Publish { topic: topic.as_bytes(), records: Records::from_encoded(1, &encoded) });
+        if self.rng.once_in(2) {
+            operations.push(Operation::Commit { subscription, offset });
+        }
+        let producer = self.rng.once_in(2).then(|| self.producer());
+        let (request, ack) = (self.request, AckLevel::Accepted);
+        let batch = Batch { request, ack, producer, operations: operations.operations() };
+        self.send(&ClientFrame::Batch(batch));
+    }
+
+    /// A producer of the raw peers', whose sequences are often right, and whose epochs are stolen.
+    fn producer(&mut self) -> Producer {
+        self.sequence = match self.rng.below(6) {
+            0 => self.sequence,
+            1 => self.sequence + 2,
+            _ => self.sequence + 1,
+        };
+        let epoch = u32::try_from(self.rng.pick(&[1, 1, 1, 1, 2])).unwrap_or(1);
+        Producer { id: 7 + u128::from(self.rng.below(2)), epoch, sequence: self.sequence }
+    }
+
+    fn send(&mut self, frame: &ClientFrame<'_>) {
+        frame.encode(&mut self.outbound);
+    }
+}
