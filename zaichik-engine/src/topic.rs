@@ -16,7 +16,7 @@ use zaichik_proto::{CompactionMode, Duplicate, GapReason, Overflow, Records, Ref
 pub(crate) use self::cursors::{CursorId, Cursors};
 use self::keys::{Keys, Verdict};
 use self::latest::{Horizon, Newest};
-use self::log::Log;
+use self::log::{Known, Log};
 pub(crate) use self::log::{Position, Pull, Want};
 pub(crate) use self::retired::Retired;
 use crate::config::TopicSettings;
@@ -195,13 +195,15 @@ impl Topic {
             self.log.skip(count, at);
             return;
         }
-        if self.is_latest() {
-            self.append_latest(records, at, retired);
-        } else {
-            let mut duplicates = duplicates.iter().peekable();
-            for (record, index) in records.iter().zip(0u32..) {
-                if duplicates.next_if(|duplicate| duplicate.record == index).is_none() {
-                    self.log.append(record.as_bytes(), record.ttl_micros(), at, retired);
+        let is_latest = self.is_latest();
+        let mut duplicates = duplicates.iter().peekable();
+        for (record, index) in records.iter().zip(0u32..) {
+            if duplicates.next_if(|duplicate| duplicate.record == index).is_none() {
+                self.log.append(record.as_bytes(), record.ttl_micros(), at, retired);
+                if is_latest {
+                    let len = record.as_bytes().len();
+                    let known = self.log.last(len, record.ttl_micros(), record.is_tombstone());
+                    self.supersede(known, record.key().is_some(), at);
                 }
             }
         }
@@ -484,17 +486,12 @@ impl Topic {
         Err(Refusal::with_value(RefusalCode::KeysFull, max_keys))
     }
 
-    /// Appends records; each one with a key supersedes the older one of that key.
+    /// A record was appended; with a key it supersedes the older one of that key.
     #[inline(never)]
-    fn append_latest(&mut self, records: Records<'_>, at: u64, retired: &mut Retired) {
-        for record in records.iter() {
-            self.log.append(record.as_bytes(), record.ttl_micros(), at, retired);
-            let known = self.log.watch(&record);
-            if record.key().is_some()
-                && let Some(older) = self.newest.as_mut().and_then(|newest| newest.append(known))
-            {
-                self.log.supersede(older, at);
-            }
+    fn supersede(&mut self, known: Known, has_key: bool, at: u64) {
+        self.log.watch(known);
+        if has_key && let Some(older) = self.newest.as_mut().and_then(|newest| newest.append(known)) {
+            self.log.supersede(older, at);
         }
     }
 

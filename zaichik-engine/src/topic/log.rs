@@ -155,7 +155,6 @@ impl Log {
     }
 
     /// Appends a record that was checked. The caller made sure that an offset is left.
-    #[inline]
     pub(crate) fn append(
         &mut self,
         record: &[u8],
@@ -228,15 +227,11 @@ impl Log {
     }
 
     /// Raises the first offset over the records that the topic's time to live, or their own, has ended.
+    #[inline]
     pub(crate) fn expire(&mut self, now: u64, ttl: u64) {
-        if self.is_empty() {
-            return;
-        }
-        if ttl > 0 && ttl < u64::MAX && self.first_timestamp.saturating_add(ttl) <= now {
-            self.raise_first(self.end_of_expired(now, ttl));
-        }
-        if self.first_own_death <= now && !self.is_empty() {
-            self.raise_first(self.end_of(Fate::Expired, self.first, now));
+        let by_topic = ttl > 0 && ttl < u64::MAX && self.first_timestamp.saturating_add(ttl) <= now;
+        if !self.is_empty() && (by_topic || self.first_own_death <= now) {
+            self.expire_front(now, by_topic.then_some(ttl));
         }
     }
 
@@ -368,6 +363,16 @@ impl Log {
             && self.first.offset <= self.end
             && self.tail.len() <= self.tail_charge
             && self.are_losses_consistent()
+    }
+
+    #[inline(never)]
+    fn expire_front(&mut self, now: u64, ttl: Option<u64>) {
+        if let Some(ttl) = ttl {
+            self.raise_first(self.end_of_expired(now, ttl));
+        }
+        if self.first_own_death <= now && !self.is_empty() {
+            self.raise_first(self.end_of(Fate::Expired, self.first, now));
+        }
     }
 
     /// Makes the tail able to take `need` bytes.

@@ -142,9 +142,6 @@ impl Subscription {
     /// D3: another connection, or the same one again, goes on at the cursor.
     pub(crate) fn reattach(&mut self, terms: Terms, now: u64) {
         self.terms = terms;
-        if terms.dead_letter.is_none() {
-            self.failures.clear();
-        }
         self.pause = self.pause.filter(|pause| pause.outlives_attachment && pause.until > now);
         self.last_delivered = None;
         let cursor = self.cursor();

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use zaichik_proto::{RecordHead, RecordRef};
+use zaichik_proto::RecordHead;
 
 use super::deaths::{Dead, Deaths, Known};
 use super::losses::{Losses, Thin};
@@ -75,19 +75,18 @@ impl Log {
     }
 
     /// What is known of the record that was appended last.
-    pub(crate) fn watch(&mut self, record: &RecordRef<'_>) -> Known {
+    pub(crate) fn last(&self, len: usize, own_ttl: Option<u64>, is_tombstone: bool) -> Known {
         let timestamp = self.last_timestamp;
-        let known = Known {
-            offset: self.end.saturating_sub(1),
-            timestamp,
-            own_death: record.ttl_micros().map_or(u64::MAX, |ttl| timestamp.saturating_add(ttl)),
-            len: u32::try_from(record.as_bytes().len()).unwrap_or(u32::MAX),
-            is_tombstone: record.is_tombstone(),
-        };
+        let own_death = own_ttl.map_or(u64::MAX, |ttl| timestamp.saturating_add(ttl));
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        Known { offset: self.end.saturating_sub(1), timestamp, own_death, len, is_tombstone }
+    }
+
+    /// A record was appended that may die before the topic's time to live ends it.
+    pub(crate) fn watch(&mut self, known: Known) {
         if let Some(compaction) = &mut self.compaction {
             compaction.deaths.watch(known, self.first.offset);
         }
-        known
     }
 
     /// A newer record of its key was appended.

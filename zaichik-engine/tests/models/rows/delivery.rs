@@ -117,6 +117,19 @@ fn a_13_the_only_uncommitted_record_fails_when_the_connection_ends() {
 }
 
 #[test]
+fn a6_failures_outlast_a_holder_without_a_dead_letter() {
+    let mut world = World::new(KEEP);
+    world.publish(0, &["a"]);
+    let subscribe = Subscribe { max_attempts: 2, dead_letter: Some(7), ..DURABLE };
+    world.subscribe(1, subscribe);
+    world.nack(1, 0, 0);
+    world.subscribe(2, DURABLE);
+    world.subscribe(3, subscribe);
+    world.nack(3, 0, 0);
+    assert_eq!(world.model.topic(7).unwrap().log.len(), 1, "only a Seek forgets them");
+}
+
+#[test]
 fn a_14_a_dead_letter_topic_that_can_not_be() {
     let mut world = World::new(Settings { ttl: 0, ..KEEP });
     world.publish(3, &["x"]);
