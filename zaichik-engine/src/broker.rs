@@ -33,6 +33,7 @@ use crate::config::{BrokerConfig, ConfigError};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
 use crate::id::{SessionId, SubKey};
+use crate::planted::{Defect, is_planted};
 use crate::ring::{Node, Rings};
 use crate::session::{Session, SessionConfig};
 use crate::stats::Stats;
@@ -328,6 +329,9 @@ impl Broker {
             && !attachment.woken
         {
             attachment.woken = true;
+            if is_planted(Defect::LostWake) && self.stats.records_accepted % 16 == 7 {
+                return;
+            }
             effects.wake(session);
         }
     }

@@ -35,6 +35,7 @@ mod effects;
 mod error;
 mod id;
 mod outbound;
+mod planted;
 mod ring;
 mod session;
 mod stats;
@@ -54,6 +55,8 @@ pub use effects::{Effects, Note, NoteEvent, Turn};
 pub use error::CloseReason;
 pub use id::SessionId;
 pub use outbound::Outbound;
+#[cfg(feature = "planted")]
+pub use planted::{Defect, plant};
 pub use session::{Session, Status};
 pub use stats::Stats;
 pub use time::Timestamp;

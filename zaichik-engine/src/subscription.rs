@@ -10,6 +10,7 @@ use zaichik_proto::{DeliveryHead, Limits, Refusal, RefusalCode};
 pub(crate) use self::durable::Durable;
 use self::past::Past;
 use crate::id::{SessionId, SubKey, TopicId};
+use crate::planted::{Defect, is_planted};
 use crate::ring::Node;
 use crate::time::Timestamp;
 use crate::topic::{CursorId, Position, Want};
@@ -116,6 +117,9 @@ impl Subscription {
     /// Its connection has it no longer: what is uncommitted is to be delivered again.
     pub(crate) fn detach(&mut self, expires_at: Timestamp) {
         self.session = None;
+        if is_planted(Defect::NoRedelivery) {
+            self.commit(self.next.offset);
+        }
         self.take_back(self.cursor);
         if !self.holds_off {
             self.resume();
@@ -132,12 +136,13 @@ impl Subscription {
         if self.terms.window == 0 {
             return Err(Refusal::new(RefusalCode::CommitsOff));
         }
-        if offset >= next {
+        if offset >= next && !is_planted(Defect::CommitAhead) {
             return Err(Refusal::with_value(RefusalCode::CommitAhead, next));
         }
         if offset < self.cursor {
             return Ok(self.cursor);
         }
+        let offset = offset.saturating_add(u64::from(is_planted(Defect::CommitTwo)));
         // Past a gap the cursor moves by itself: the next record that is not done is where it stands (R9).
         Ok(self.window.first_above(offset).unwrap_or(next))
     }
@@ -164,7 +169,9 @@ impl Subscription {
 
     /// Delivery goes back to `offset`, which is between the cursor and what was delivered.
     pub(crate) fn nack(&mut self, offset: u64) {
-        self.raise_rewind();
+        if !is_planted(Defect::SameRewind) {
+            self.raise_rewind();
+        }
         self.take_back(offset);
     }
 
@@ -259,7 +266,8 @@ impl Subscription {
             return Some(Want { records: same, bytes: MAX_DELIVERY, single: usize::MAX });
         }
         let used = u32::try_from(self.window.len()).unwrap_or(u32::MAX);
-        let records = self.terms.window.checked_sub(used).filter(|records| *records > 0)?;
+        let window = self.terms.window.saturating_add(u32::from(is_planted(Defect::WideWindow)));
+        let records = window.checked_sub(used).filter(|records| *records > 0)?;
         let bytes = u64::from(self.terms.window_bytes).saturating_sub(self.window.bytes());
         let left = usize::try_from(bytes).unwrap_or(usize::MAX);
         // A record larger than the whole window is still delivered, alone.

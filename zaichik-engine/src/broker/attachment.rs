@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::error::CloseReason;
 use crate::id::{SessionId, SubKey, TopicId};
+use crate::planted::{Defect, is_planted};
 use crate::ring::Node;
 use crate::time::Timestamp;
 
@@ -86,7 +87,9 @@ impl Attachment {
 
     /// The subscription of that number was taken over under a newer epoch.
     pub(super) fn fence(&mut self, number: u32, epoch: u32) {
-        self.subscriptions.remove(&number);
+        if !is_planted(Defect::FencedCommit) {
+            self.subscriptions.remove(&number);
+        }
         let fenced = self.fenced.get_or_insert_default();
         fenced.epochs.insert(number, epoch);
         fenced.news.push_back(number);

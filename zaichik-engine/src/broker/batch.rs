@@ -13,6 +13,7 @@ use super::producers::{Admission, Outcome, Stored};
 use super::publish::APPEND_ROOM;
 use crate::effects::Effects;
 use crate::id::{SessionId, SubKey, TopicId};
+use crate::planted::{Defect, is_planted};
 use crate::time::Timestamp;
 use crate::topic::{Draft, Intake};
 
@@ -133,6 +134,9 @@ impl Broker {
         match checked {
             Ok(()) => {
                 *recent = latest;
+                self.apply_batch(now, session, batch, &mut scratch, effects);
+            }
+            Err(_) if is_planted(Defect::PartialBatch) => {
                 self.apply_batch(now, session, batch, &mut scratch, effects);
             }
             Err(_) => self.take_back(&scratch),

@@ -9,6 +9,7 @@ use super::topics::topic_name;
 use crate::config::TopicSettings;
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, SubKey, TopicId};
+use crate::planted::{Defect, is_planted};
 use crate::subscription::DeadLetter;
 use crate::time::Timestamp;
 use crate::topic::Intake;
@@ -126,6 +127,9 @@ impl Broker {
 
     /// Appends a record that the broker itself made.
     fn append_copy(&mut self, now: Timestamp, id: TopicId, record: &[u8]) -> Result<(), Refusal> {
+        if is_planted(Defect::DeadLetterLost) {
+            return Ok(());
+        }
         self.check_memory(record.len())?;
         let topic = self.topics.get_mut(id.index()).ok_or(Refusal::new(RefusalCode::UnknownTopic))?;
         if topic.settings.is_live_only() {

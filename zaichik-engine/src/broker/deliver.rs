@@ -1,11 +1,12 @@
 //! Handing due records to a session, while its stream lane has room (semantics A7, R9).
 
-use zaichik_proto::{DeliveryHead, Fenced, Gap, RecordHead, ServerFrame};
+use zaichik_proto::{DeliveryHead, Fenced, Gap, GapReason, RecordHead, ServerFrame};
 
 use super::Broker;
 use super::attachment::Attachment;
 use crate::id::{SessionId, SubKey};
 use crate::outbound::{LaneKind, Outbound};
+use crate::planted::{Defect, is_planted};
 use crate::subscription::MAX_DELIVERY;
 use crate::time::Timestamp;
 use crate::topic::Pull;
@@ -62,7 +63,9 @@ impl Broker {
                 Pull::Gap { to } => {
                     let reason = topic.gap_reason(from.offset);
                     let gap = Gap { subscription: number, rewind, reason, from: from.offset, to };
-                    out.frame(LaneKind::Stream, |out| ServerFrame::Gap(gap).encode(out));
+                    if !(is_planted(Defect::SilentLimit) && reason == GapReason::Limit) {
+                        out.frame(LaneKind::Stream, |out| ServerFrame::Gap(gap).encode(out));
+                    }
                     subscription.passed(to);
                     self.stats.gaps = self.stats.gaps.saturating_add(1);
                 }

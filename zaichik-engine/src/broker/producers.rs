@@ -12,6 +12,7 @@ use zaichik_proto::{Producer, Refusal, RefusalCode};
 use self::history::{History, MAX_GROWTH, Standing};
 pub(super) use self::history::{Lists, Outcome, Stored};
 use crate::config::BrokerConfig;
+use crate::planted::{Defect, is_planted};
 use crate::ring::{Node, Rings};
 use crate::time::Timestamp;
 
@@ -99,6 +100,8 @@ impl Producers {
         }
         match known.history.standing(producer.sequence) {
             Standing::Next => Ok(Admission::Fresh),
+            Standing::Remembered(_) if is_planted(Defect::RetryTwice) => Ok(Admission::Fresh),
+            Standing::Gap { .. } if is_planted(Defect::HoleAccepted) => Ok(Admission::Fresh),
             Standing::Remembered(place) => {
                 Ok(Admission::Repeat(known.history.read(producer.sequence, place, lists)))
             }

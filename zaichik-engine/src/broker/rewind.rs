@@ -7,6 +7,7 @@ use super::dead_letter::{Failure, Fate, REFUSED_PAUSE};
 use super::topics::topic_name;
 use crate::effects::Effects;
 use crate::id::{SessionId, SubKey};
+use crate::planted::{Defect, is_planted};
 use crate::time::Timestamp;
 
 impl Broker {
@@ -35,7 +36,7 @@ impl Broker {
         let Some(subscription) = self.subscriptions.get_mut(key.index()) else {
             return Err(Refusal::new(RefusalCode::NotSubscribed));
         };
-        if fate == Fate::Moved {
+        if fate == Fate::Moved && !is_planted(Defect::DeadLetterStays) {
             subscription.raise_rewind();
             subscription.skip(offset);
         } else {

@@ -11,6 +11,7 @@ use super::ledger::recharge;
 use crate::config::TopicSettings;
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, TopicId};
+use crate::planted::{Defect, is_planted};
 use crate::time::Timestamp;
 use crate::topic::Topic;
 
@@ -127,7 +128,7 @@ impl Broker {
         let Some(topic) = self.topics.get_mut(id.index()) else {
             return;
         };
-        let footprint = footprint(topic);
+        let footprint = if is_planted(Defect::Uncharged) { topic.charged.max(1) } else { footprint(topic) };
         recharge(&mut self.ledger.topics, &mut topic.charged, footprint);
         let due = topic.due_at();
         if due < topic.due {

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use zaichik_proto::{Refusal, micros};
 
 use super::config::ProducerIdentity;
+use crate::planted::{Defect, is_planted};
 use crate::time::Timestamp;
 
 #[derive(Debug)]
@@ -158,6 +159,9 @@ impl Producer {
     }
 
     pub(super) fn first_returned(&self) -> Option<u32> {
+        if is_planted(Defect::ResendReversed) {
+            return self.returned.last_key_value().map(|(_, wire)| *wire);
+        }
         self.returned.first_key_value().map(|(_, wire)| *wire)
     }
 

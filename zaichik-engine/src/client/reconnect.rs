@@ -10,6 +10,7 @@ use super::incoming::Incoming;
 use super::pending::{Kind, Phase, PublishState};
 use super::subscribe::encode_subscribe;
 use super::{Client, Link, subscription};
+use crate::planted::{Defect, is_planted};
 use crate::time::Timestamp;
 
 impl Client {
@@ -89,7 +90,9 @@ impl Client {
         let (is_awaited, may_be_applied) = (request.id.is_some(), request.may_be_applied);
         let result = match (may_be_applied, state.refusal) {
             (true, _) if !is_over => {
-                self.inflight.put_back(wire);
+                if !is_planted(Defect::ResendForgotten) {
+                    self.inflight.put_back(wire);
+                }
                 return;
             }
             (true, _) => RequestError::Unknown { topic },

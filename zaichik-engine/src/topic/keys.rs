@@ -8,6 +8,7 @@ use std::hash::Hasher;
 
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
+use crate::planted::{Defect, is_planted};
 
 /// Forgotten keys dropped per publish; more than come in, so that the queue shrinks.
 const FORGET_PER_CALL: usize = 4;
@@ -76,6 +77,12 @@ impl Keys {
         if let Some(entry) = found.and_then(|number| self.entry(number))
             && now < self.forgets_at(found.unwrap_or_default(), entry)
         {
+            let index = found.and_then(|number| usize::try_from(number.saturating_sub(self.first)).ok());
+            if is_planted(Defect::WindowRefreshed)
+                && let Some(entry) = index.and_then(|index| self.entries.get_mut(index))
+            {
+                entry.accepted = now;
+            }
             return Verdict::Duplicate(entry.offset);
         }
         self.forget(now, FORGET_PER_CALL);

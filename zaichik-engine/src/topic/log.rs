@@ -28,6 +28,7 @@ use self::losses::{Losses, Thin};
 use self::read::{Fate, count_records, own_death};
 use self::reclaim::Compaction;
 use super::retired::Retired;
+use crate::planted::{Defect, is_planted};
 
 /// Bytes that an allocation of the log grows to; a larger record has one of its own.
 const CHUNK: usize = 64 << 10;
@@ -229,6 +230,7 @@ impl Log {
     /// Raises the first offset over the records that the topic's time to live, or their own, has ended.
     #[inline]
     pub(crate) fn expire(&mut self, now: u64, ttl: u64) {
+        let now = now.saturating_sub(u64::from(is_planted(Defect::LateExpiry)));
         let by_topic = ttl > 0 && ttl < u64::MAX && self.first_timestamp.saturating_add(ttl) <= now;
         if !self.is_empty() && (by_topic || self.first_own_death <= now) {
             self.expire_front(now, by_topic.then_some(ttl));

@@ -1,0 +1,93 @@
+//! Defects that are planted on purpose, to see whether the simulator finds them.
+//!
+//! They exist only with the feature `planted`, which nothing but the simulator's own tests turns on. Without it every
+//! question is answered by a constant, and the compiler leaves the defects out.
+
+/// A defect, by the rule of `docs/protocol.md` or of the semantics that it breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "planted"), expect(unreachable_pub, reason = "public with the feature only"))]
+pub enum Defect {
+    /// R1: a record is delivered at the instant at which it expires.
+    LateExpiry,
+    /// R4: what a limit removed is skipped without a Gap.
+    SilentLimit,
+    /// D2: what was uncommitted when a connection ended is not delivered again.
+    NoRedelivery,
+    /// A2: a commit moves the cursor one record too far.
+    CommitTwo,
+    /// C1: a duplicate extends its key's window.
+    WindowRefreshed,
+    /// A3: a commit of what was not delivered is accepted.
+    CommitAhead,
+    /// A4: a Nack does not raise the rewind number.
+    SameRewind,
+    /// D3: a commit under a number that is fenced is accepted.
+    FencedCommit,
+    /// P3: a producer's retry is appended once more.
+    RetryTwice,
+    /// P3: a request behind a hole in the sequence is accepted.
+    HoleAccepted,
+    /// X1: the operations before the refused one take effect.
+    PartialBatch,
+    /// A connection that has something to deliver is not woken, now and then.
+    LostWake,
+    /// Memory of records is not charged.
+    Uncharged,
+    /// A1: one record more than the window is delivered.
+    WideWindow,
+    /// A6: a record is copied to the dead-letter topic and delivered all the same.
+    DeadLetterStays,
+    /// A6: a record is skipped as a dead letter, and no copy of it is made.
+    DeadLetterLost,
+    /// P4: a client sends what it has to send again in another order.
+    ResendReversed,
+    /// P4: a client forgets to send again what had no answer.
+    ResendForgotten,
+}
+
+#[cfg(feature = "planted")]
+impl Defect {
+    /// Every one.
+    pub const ALL: &[Self] = &[
+        Self::LateExpiry,
+        Self::SilentLimit,
+        Self::NoRedelivery,
+        Self::CommitTwo,
+        Self::WindowRefreshed,
+        Self::CommitAhead,
+        Self::SameRewind,
+        Self::FencedCommit,
+        Self::RetryTwice,
+        Self::HoleAccepted,
+        Self::PartialBatch,
+        Self::LostWake,
+        Self::Uncharged,
+        Self::WideWindow,
+        Self::DeadLetterStays,
+        Self::DeadLetterLost,
+        Self::ResendReversed,
+        Self::ResendForgotten,
+    ];
+}
+
+#[cfg(feature = "planted")]
+thread_local! {
+    static PLANTED: core::cell::Cell<Option<Defect>> = const { core::cell::Cell::new(None) };
+}
+
+/// From here on every broker and client of this thread has that defect, or none.
+#[cfg(feature = "planted")]
+pub fn plant(defect: Option<Defect>) {
+    PLANTED.set(defect);
+}
+
+#[cfg(feature = "planted")]
+pub(crate) fn is_planted(defect: Defect) -> bool {
+    PLANTED.get() == Some(defect)
+}
+
+#[cfg(not(feature = "planted"))]
+#[inline]
+pub(crate) const fn is_planted(_: Defect) -> bool {
+    false
+}
