@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use zaichik_engine::{
     Answer, Batch, Client, ClientConfig, DurableOptions, ErrorClass, Incoming, ProducerIdentity, PublishOptions, RequestError,
-    RequestId, SubscribeOptions, SubscriptionId, Timestamp,
+    Link, RequestId, SubscribeOptions, SubscriptionId, Timestamp,
 };
 use zaichik_proto::{AckLevel, OnConflict, Record, Start, TopicOptions};
 
@@ -33,6 +33,8 @@ pub(crate) struct App {
     next_question: u64,
     /// Nothing goes wrong any more: it finishes what it has, and begins nothing.
     pub(crate) is_calm: bool,
+    /// Since when its connection is open.
+    open_since: Option<u64>,
     pub(crate) answers: usize,
     pub(crate) messages: usize,
 }
@@ -128,6 +130,7 @@ impl App {
             next_id: (index as u64) << 48 | u64::from(life) << 32 | 1,
             next_question: 0,
             is_calm: false,
+            open_since: None,
             answers: 0,
             messages: 0,
         }
@@ -177,9 +180,12 @@ impl App {
 
     fn step_of(&mut self, now: u64, plan: &Plan, checker: &mut Checker) -> Verdict {
         (self.answers, self.messages) = (0, 0);
+        let is_open = self.client.link() == Link::Open;
+        self.open_since = self.open_since.filter(|_| is_open).or(is_open.then_some(now));
         while let Some((id, result)) = self.client.poll_answer() {
             self.answers += 1;
             if let Some(ask) = self.asked.remove(&id) {
+                self.check_unknown(now, &ask, &result, plan)?;
                 self.answered(now, ask, result, checker)?;
             }
         }
@@ -255,6 +261,18 @@ impl App {
         });
         let body = id.map(|id| numbered(id, pad)).unwrap_or_default();
         Drawn { id, key, body, ttl, has_header: self.rng.once_in(8) }
+    }
+
+    /// P4: a producer's publish is unknown only if it could not be sent again.
+    fn check_unknown(&self, now: u64, ask: &Ask, result: &Result<Answer, RequestError>, plan: &Plan) -> Verdict {
+        let is_unknown = matches!(result, Err(RequestError::Unknown { .. })) && matches!(ask.what, What::Publish(_) | What::Batch(_));
+        let could_be_sent = self.is_calm && self.open_since.is_some_and(|since| since + 15 * SECOND <= now);
+        // Without memory the broker does not read it, and another instance knows nothing of it.
+        let could_be_answered = plan.limits.memory_budget > 1 << 20 && plan.faults.restart == 0;
+        if self.work.has_producer && is_unknown && could_be_sent && could_be_answered {
+            return Broken::because("P4", format!("{ask:?} is unknown, although the connection is open since {:?}", self.open_since));
+        }
+        Ok(())
     }
 
     fn answered(

@@ -1,6 +1,6 @@
 //! What honest applications sent and were told, held against the log.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use zaichik_proto::RecordRef;
 
@@ -41,8 +41,8 @@ pub(crate) struct Apps {
     /// Dead letters that were looked at: topic and offset.
     seen: HashSet<(u64, u64)>,
     pub(crate) acknowledged: u64,
-    /// Whether a subscription was sought or removed, so that one record may fail for it anew.
-    pub(crate) may_copy_again: bool,
+    /// The same, and when.
+    copied_at: BTreeSet<(Vec<u8>, u64, String, u64)>,
 }
 
 impl Apps {
@@ -51,6 +51,7 @@ impl Apps {
         self.last.clear();
         self.copies.clear();
         self.seen.clear();
+        self.copied_at.clear();
         // What an old broker did is told to nobody any more.
         for sent in self.sent.values_mut() {
             sent.fate = Fate::Open;
@@ -85,21 +86,21 @@ impl Apps {
     }
 
     /// A dead letter was seen.
-    pub(crate) fn copied(&mut self, record: &RecordRef<'_>) -> Verdict {
+    pub(crate) fn copied(&mut self, record: &RecordRef<'_>) {
         let header = |wanted: &str| {
             let found = record.headers().iter().find(|(name, _)| *name == wanted);
             found.map(|(_, value)| value.to_vec()).unwrap_or_default()
         };
         let offset = String::from_utf8_lossy(&header("zaichik-offset")).parse().unwrap_or(u64::MAX);
         let name = String::from_utf8_lossy(&header("zaichik-subscription")).into_owned();
-        let is_durable = !name.is_empty();
         let place = (header("zaichik-topic"), offset, name);
-        let count = self.copies.entry(place.clone()).or_insert(0);
-        *count += 1;
-        if *count > 1 && is_durable && !self.may_copy_again {
-            return Broken::because("A6", format!("{place:?} went to the dead-letter topic {count} times"));
-        }
-        Ok(())
+        self.copied_at.insert((place.0.clone(), place.1, place.2.clone(), record.timestamp()));
+        *self.copies.entry(place).or_insert(0) += 1;
+    }
+
+    /// Whether there is a dead letter of this topic, offset and durable name, made at this time.
+    pub(crate) fn was_copied(&self, what: &(Vec<u8>, u64, String, u64)) -> bool {
+        self.copied_at.contains(what)
     }
 
     /// Whether a dead letter is seen for the first time.

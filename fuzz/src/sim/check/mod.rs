@@ -82,6 +82,8 @@ pub(crate) struct Checker {
     pub(crate) now: u64,
     /// Records that were left out because a dead-letter topic has them: topic, offset, durable name.
     left_out: BTreeSet<(Vec<u8>, u64, String)>,
+    /// Records that failed too often and were delivered again: the same, and when they failed.
+    stayed: BTreeSet<(Vec<u8>, u64, String, u64)>,
     pub(crate) requests: u64,
     pub(crate) deliveries: u64,
 }
@@ -144,6 +146,7 @@ impl Checker {
             apps: apps::Apps::default(),
             now: 0,
             left_out: BTreeSet::new(),
+            stayed: BTreeSet::new(),
             requests: 0,
             deliveries: 0,
         }
@@ -156,6 +159,7 @@ impl Checker {
         self.own.clear();
         self.taps.clear();
         self.left_out.clear();
+        self.stayed.clear();
         self.producers.clear();
         self.apps.restart();
         self.now = 0;
@@ -251,6 +255,9 @@ impl Checker {
         let copies = self.apps.copies();
         if dead.was_altered || !dead.settings().rejects || dead.settings().ttl != u64::MAX {
             return Ok(());
+        }
+        if let Some(stayed) = self.stayed.iter().find(|stayed| self.apps.was_copied(stayed)) {
+            return Broken::because("A6", format!("{stayed:?} was delivered again, and the dead-letter topic has it too"));
         }
         match self.left_out.iter().find(|lost| !copies.contains_key(lost)) {
             Some(lost) => Broken::because("A6", format!("{lost:?} was left out, and no copy of it is there")),

@@ -336,7 +336,7 @@ impl Checker {
                     return Broken::because("A-06", format!("{nack:?} was accepted, and is not subscribed"));
                 };
                 let until = if nack.delay_micros == 0 { 0 } else { now.saturating_add(nack.delay_micros) };
-                sub.nacked(nack.offset, done.value, until)?;
+                sub.nacked(nack.offset, done.value, until, now)?;
                 self.dead_letters_of(tap, nack.subscription);
                 Ok(())
             }
@@ -348,7 +348,6 @@ impl Checker {
     }
 
     fn seek(&mut self, tap: &Tap, seek: &Seek<'_>, rewind: u64) {
-        self.apps.may_copy_again = true;
         let sub = match seek.target {
             SeekTarget::Subscription(number) => self.attached(tap, number),
             SeekTarget::Durable { topic, name } => {
@@ -479,10 +478,9 @@ impl Checker {
         let is_gone = |known: &Durable| known.holder.is_none() && now >= known.detached_at.saturating_add(known.inactive);
         let known = self.durables.remove(&key).filter(|known| !is_gone(known));
         let (sub, held_since) = match known {
-            Some(known) => self.taken_over(tap, link, known, terms, told, durable.epoch)?,
+            Some(known) => self.taken_over(tap, link, known, terms, (told, durable.epoch), now)?,
             None => {
-                self.apps.may_copy_again = true;
-                self.check_start(request, told, now)?;
+                        self.check_start(request, told, now)?;
                 if told.epoch != durable.epoch.saturating_add(1) || told.rewind != 0 {
                     return Broken::because("D3", format!("{told:?} is a new one, asked for with epoch {}", durable.epoch));
                 }
@@ -502,11 +500,11 @@ impl Checker {
         link: u64,
         mut known: Durable,
         terms: Sub,
-        told: &Subscribed,
-        asked: u32,
+        (told, asked): (&Subscribed, u32),
+        now: u64,
     ) -> Result<(Sub, u32), Broken> {
         if let Some((holder, number)) = known.holder {
-            known.sub.detached(false);
+            known.sub.detached(false, now);
             let other = if holder == link { Some(&mut *tap) } else { self.taps.get_mut(&holder) };
             if let Some(other) = other {
                 other.subs.remove(&number);
@@ -582,7 +580,7 @@ impl Checker {
             Some(Attached::Durable(topic, name)) => {
                 let key = (topic, name);
                 if let Some(durable) = self.durables.get_mut(&key) {
-                    durable.sub.detached(is_failure);
+                    durable.sub.detached(is_failure, now);
                     (durable.holder, durable.detached_at) = (None, now);
                     let (copies, dead) = (durable.sub.copies, durable.sub.dead_letter.clone());
                     durable.sub.copies = 0;
@@ -644,7 +642,7 @@ impl Checker {
         for (offset, record) in (delivery.first_offset..).zip(delivery.records.iter()) {
             if is_copy(&record) {
                 if self.apps.sees(hash(topic), offset) {
-                    self.apps.copied(&record)?;
+                    self.apps.copied(&record);
                 }
             } else if let Some(id) = record_id(record.body())
                 && !self.apps.is_placed(id)
@@ -722,11 +720,17 @@ impl Checker {
 
     /// A dead-letter topic must have copies of what a subscription left out.
     fn note_left_out(&mut self, tap: &Tap, number: u32) {
-        let Some(sub) = self.attached(tap, number).filter(|sub| !sub.left_out.is_empty()) else {
+        let Some(sub) = self.attached(tap, number) else {
             return;
         };
+        if sub.left_out.is_empty() && sub.stayed.is_empty() {
+            return;
+        }
         let (left_out, name) = (std::mem::take(&mut sub.left_out), sub.durable.clone().unwrap_or_default());
-        let topic = sub.topic.clone();
+        let (topic, stayed) = (sub.topic.clone(), std::mem::take(&mut sub.stayed));
+        let is_durable = !name.is_empty();
+        let stayed = stayed.into_iter().filter(|_| is_durable);
+        self.stayed.extend(stayed.map(|(offset, at)| (topic.clone(), offset, name.clone(), at)));
         self.left_out.extend(left_out.into_iter().map(|offset| (topic.clone(), offset, name.clone())));
     }
 }

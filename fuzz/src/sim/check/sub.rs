@@ -26,6 +26,10 @@ pub(crate) struct Sub {
     pub(crate) failures: BTreeMap<u64, u32>,
     /// Failed so often that the dead-letter topic may have them, and whether that is the one which is read at the end.
     pub(crate) maybe_dead: BTreeMap<u64, bool>,
+    /// When each of those failed for the last time.
+    pub(crate) died: BTreeMap<u64, u64>,
+    /// Those that were delivered again since this was asked last: no copy may be there.
+    pub(crate) stayed: Vec<(u64, u64)>,
     /// Skipped because the dead-letter topic has them: a copy must be there.
     pub(crate) surely_dead: BTreeSet<u64>,
     /// A quiet commit may or may not have taken effect.
@@ -80,7 +84,11 @@ impl Sub {
             if self.window > 0 {
                 self.out.insert(offset, record.as_bytes().len() as u64);
             }
-            self.maybe_dead.remove(&offset);
+            if self.maybe_dead.remove(&offset).is_some()
+                && let Some(at) = self.died.remove(&offset)
+            {
+                self.stayed.push((offset, at));
+            }
         }
         self.next = Some(first + u64::from(delivery.records.len()));
         if self.window == 0 {
@@ -164,7 +172,7 @@ impl Sub {
     }
 
     /// A4: the answer to a nack.
-    pub(crate) fn nacked(&mut self, offset: u64, rewind: u64, until: u64) -> Verdict {
+    pub(crate) fn nacked(&mut self, offset: u64, rewind: u64, until: u64, now: u64) -> Verdict {
         // Where the cursor is not known, the answer tells whether there was an effect.
         let is_below = match self.cursor {
             Some(cursor) => offset < cursor,
@@ -184,7 +192,7 @@ impl Sub {
         }
         self.rewind = u32::try_from(rewind).unwrap_or(0);
         if self.out.contains_key(&offset) {
-            self.failed(offset);
+            self.failed(offset, now);
         }
         self.paused_until = until;
         self.go_back(offset);
@@ -198,6 +206,7 @@ impl Sub {
         self.out.clear();
         self.failures.clear();
         self.maybe_dead.clear();
+        self.died.clear();
         self.surely_dead.clear();
         self.attempts.clear();
         self.counts_anew = true;
@@ -205,10 +214,10 @@ impl Sub {
     }
 
     /// D2: nobody has it any more.
-    pub(crate) fn detached(&mut self, is_failure: bool) {
+    pub(crate) fn detached(&mut self, is_failure: bool, now: u64) {
         if is_failure && self.out.len() == 1 {
             let only = self.out.first_key_value().map_or(0, |(offset, _)| *offset);
-            self.failed(only);
+            self.failed(only, now);
         }
         self.paused_until = 0;
         if let Some(cursor) = self.cursor {
@@ -224,7 +233,7 @@ impl Sub {
         self.maybe_dead.contains_key(&offset) || self.surely_dead.contains(&offset) || topic.may_be_silent(offset)
     }
 
-    fn failed(&mut self, offset: u64) {
+    fn failed(&mut self, offset: u64, now: u64) {
         let Some((most, topic)) = &self.dead_letter else {
             return;
         };
@@ -233,6 +242,7 @@ impl Sub {
         *failures += 1;
         if *failures >= *most {
             self.maybe_dead.insert(offset, is_read);
+            self.died.insert(offset, now);
             self.copies += 1;
         }
     }
@@ -298,6 +308,7 @@ impl Sub {
             self.attempts = self.attempts.split_off(&cursor);
             self.failures = self.failures.split_off(&cursor);
             self.maybe_dead = self.maybe_dead.split_off(&cursor);
+            self.died = self.died.split_off(&cursor);
         }
     }
 }
