@@ -5,9 +5,10 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use zaichik_fuzz::sim::{Report, Setup, run, tell_panics};
+use zaichik_fuzz::sim::{Report, Setup, run, shrink, tell_panics, twin};
 
-const USAGE: &str = "simulate --seed S | --seeds A..B | --for SECONDSs
+const USAGE: &str = "simulate --seed S | --seeds A..B | --for SECONDSs | --shrink S
+  --twins          compares each seed's world with and without its attackers instead
   --events N       events of the first phase, instead of what the seed draws
   --without CLASS  leaves a class of faults out; may be given more than once
   --all            goes on after a failure, and tells each in a line
@@ -29,6 +30,8 @@ struct Options {
     end: u64,
     seconds: Option<u64>,
     all: bool,
+    twins: bool,
+    shrinks: bool,
     setup: Setup,
 }
 
@@ -39,7 +42,9 @@ impl Options {
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or(format!("{arg} needs a value"));
             match arg.as_str() {
-                "--seed" => {
+                "--twins" => options.twins = true,
+                "--seed" | "--shrink" => {
+                    options.shrinks = arg == "--shrink";
                     options.first = number(&value()?)?;
                     options.end = options.first.saturating_add(1);
                 }
@@ -62,11 +67,30 @@ impl Options {
 
 fn simulate(options: &Options) -> ExitCode {
     tell_panics();
+    if options.shrinks {
+        return match shrink(&Setup { seed: options.first, ..options.setup.clone() }) {
+            Some(failure) => {
+                eprintln!("{failure}");
+                ExitCode::FAILURE
+            }
+            None => ExitCode::SUCCESS,
+        };
+    }
     let begun = now();
     let (mut totals, mut failed) = (Totals::default(), false);
     for seed in options.first..options.end {
         if options.seconds.is_some_and(|seconds| begun.elapsed_secs() >= seconds) {
             break;
+        }
+        if options.twins {
+            match twin(seed) {
+                Ok(is_compared) => totals.twins += u64::from(is_compared),
+                Err(failure) => {
+                    failed = true;
+                    eprintln!("seed {seed}: {}", failure.broken);
+                }
+            }
+            continue;
         }
         match run(&Setup { seed, ..options.setup.clone() }) {
             Ok(report) => totals.add(&report),
@@ -101,6 +125,7 @@ impl Begun {
 #[derive(Default)]
 struct Totals {
     seeds: u64,
+    twins: u64,
     elapsed: u64,
     requests: u64,
     deliveries: u64,
@@ -132,6 +157,9 @@ impl Totals {
             "faults: {} resets, {} freezes, {} half-open, {} crashes, {} clock steps, {} brokers replaced",
             counts.resets, counts.freezes, counts.half_opens, counts.crashes, counts.clock_steps, counts.restarts
         );
+        if self.twins > 0 {
+            println!("{} pairs of twins were sent the same", self.twins);
+        }
         println!("hash of the last seed: {:016x}", self.hash);
     }
 }

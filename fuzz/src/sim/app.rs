@@ -185,7 +185,10 @@ impl App {
         while let Some((id, result)) = self.client.poll_answer() {
             self.answers += 1;
             if let Some(ask) = self.asked.remove(&id) {
-                self.check_unknown(now, &ask, &result, plan)?;
+                // One that is refused again and again may be under way when its deadline passes.
+                if checker.refused_at + 4 * SECOND < now {
+                    self.check_unknown(now, &ask, &result, plan)?;
+                }
                 self.answered(now, ask, result, checker)?;
             }
         }

@@ -16,7 +16,9 @@ mod pipe;
 mod plan;
 mod random;
 mod raw;
+mod shrink;
 mod trace;
+mod twin;
 mod world;
 
 use std::fmt;
@@ -24,7 +26,9 @@ use std::fmt;
 pub use self::check::Broken;
 use self::plan::Plan;
 pub use self::plan::FAULT_CLASSES;
+pub use self::shrink::shrink;
 pub use self::trace::tell_panics;
+pub use self::twin::twin;
 pub use self::world::Counts;
 use self::world::World;
 
@@ -40,7 +44,8 @@ pub struct Setup {
     pub seed: u64,
     /// Events of the first phase, instead of what the seed draws.
     pub events: Option<usize>,
-    /// Classes of faults, from [`FAULT_CLASSES`], that do not happen although the seed draws them.
+    /// Classes of faults, from [`FAULT_CLASSES`], that do not happen although the seed draws them, and clients, as
+    /// `client-3`, that are not there.
     pub without: Vec<String>,
     /// Whether each event is printed when it happens.
     pub is_loud: bool,

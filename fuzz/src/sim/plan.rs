@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// Events of the first phase.
     pub(crate) events: usize,
+    /// Clients that are left out.
+    pub(crate) absent: Vec<usize>,
     /// All moments are multiples of this, so that many coincide; in microseconds.
     pub(crate) grain: u64,
     pub(crate) limits: Limits,
@@ -184,10 +186,11 @@ impl Plan {
                 roles.push(draw_attacker(&mut Rng::new(setup.seed, Concern::Plan, 64 + who)));
             }
         }
+        let absent = setup.without.iter().filter_map(|name| name.strip_prefix("client-")?.parse().ok()).collect();
         for class in &setup.without {
             without(class, &mut faults, &mut roles);
         }
-        Self { seed: setup.seed, events: setup.events.unwrap_or(events), grain, limits, topics, faults, roles }
+        Self { seed: setup.seed, events: setup.events.unwrap_or(events), absent, grain, limits, topics, faults, roles }
     }
 
     /// The broker's configuration, in its `instance`-th life.

@@ -175,7 +175,13 @@ impl World {
         let checker = Checker::new(&config);
         let broker = Broker::new(config).expect("the plan's configuration is valid");
         let roles = plan.roles.clone();
-        let clients = roles.iter().enumerate().map(|(index, role)| Client::new(&plan, index, role)).collect();
+        let mut clients: Vec<_> =
+            roles.iter().enumerate().map(|(index, role)| Client::new(&plan, index, role)).collect();
+        for index in &plan.absent {
+            if let Some(client) = clients.get_mut(*index) {
+                client.peer = Peer::Gone;
+            }
+        }
         let mut world = Self {
             checker,
             broker,
@@ -218,6 +224,12 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// As much of the first phase as fits into a time.
+    pub(crate) fn run_for(&mut self, time: u64) -> Verdict {
+        self.create_topics()?;
+        self.run_until(BEGINNING + time)
     }
 
     /// Events until a moment, or until there are none.

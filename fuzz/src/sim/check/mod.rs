@@ -84,6 +84,8 @@ pub(crate) struct Checker {
     left_out: BTreeSet<(Vec<u8>, u64, String)>,
     /// Records that failed too often and were delivered again: the same, and when they failed.
     stayed: BTreeSet<(Vec<u8>, u64, String, u64)>,
+    /// When a producer's request was last refused for the moment.
+    pub(crate) refused_at: u64,
     pub(crate) requests: u64,
     pub(crate) deliveries: u64,
 }
@@ -147,6 +149,7 @@ impl Checker {
             now: 0,
             left_out: BTreeSet::new(),
             stayed: BTreeSet::new(),
+            refused_at: 0,
             requests: 0,
             deliveries: 0,
         }

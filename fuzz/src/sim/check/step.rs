@@ -52,7 +52,6 @@ impl Checker {
 
     fn step_of(&mut self, tap: &mut Tap, step: Step<'_>, now: u64) -> Verdict {
         let mut replies = Replies::parse(&self.limits, step.control, step.stream)?;
-        if std::env::var("SIM_DEBUG").is_ok() { eprintln!("{now} {:#x} -> {:?} {:?}", step.link, replies.control, replies.stream); }
         let mut taken = tap.waiting.split_to(step.taken.unwrap_or(tap.waiting.len()).min(tap.waiting.len()));
         while !taken.is_empty() && tap.is_open && !tap.is_over {
             let mut decoder = tap.decoder.clone();
@@ -60,7 +59,6 @@ impl Checker {
                 break;
             };
             self.requests += 1;
-            if std::env::var("SIM_DEBUG").is_ok() { eprintln!("{now} {:#x} <- {frame:?}", step.link); }
             let is_answered = self.request(tap, step.link, &frame, &mut replies, now, step.taken.is_none())?;
             let is_last = matches!(frame, ClientFrame::Close) || !is_answered;
             tap.decoder = decoder;
@@ -231,6 +229,9 @@ impl Checker {
         let Some(producer) = producer else {
             return Ok(());
         };
+        if refusal.code.is_retryable() {
+            self.refused_at = now;
+        }
         let is_kept = refusal.code.is_retryable() || matches!(refusal.code.code(), 32..=35);
         if refusal.code == RefusalCode::SequenceGap {
             self.producers.refused_as_gap(producer, refusal.value, now)?;
