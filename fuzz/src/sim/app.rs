@@ -148,7 +148,8 @@ impl App {
     pub(crate) fn next_time(&self) -> u64 {
         let work = self.readers.iter().filter_map(|reader| reader.work.front().filter(|_| !reader.is_busy).map(|(at, _)| *at));
         let again = self.readers.iter().filter(|reader| reader.id.is_none() && !reader.is_asking).map(|reader| reader.again_at);
-        let publish = (self.work.publishes.is_some() && !self.is_calm).then_some(self.next_publish);
+        let publishes = self.work.publishes.as_ref().filter(|publishes| !self.is_calm && self.asked.len() < publishes.pipeline);
+        let publish = publishes.map(|_| self.next_publish);
         let question = (self.work.is_curious && !self.is_calm).then_some(self.next_question);
         work.chain(again).chain(publish).chain(question).min().unwrap_or(u64::MAX)
     }
@@ -205,10 +206,9 @@ impl App {
                 let topic = plan.topics[publishes.topics[self.rng.index(publishes.topics.len())]].name.clone();
                 self.next_publish = now + self.rng.between(1, publishes.every * 2);
                 if self.publish(now, &topic, &publishes, checker).is_err() {
-                    break;
+                    self.next_publish = now + 10 * MILLI;
                 }
             }
-            self.next_publish = self.next_publish.max(now + 1);
         }
         Ok(())
     }

@@ -637,7 +637,8 @@ impl World {
             }
         }
         let client = open.client;
-        if let Some(first) = open.to_client.next_arrival().or(arrives) {
+        if let Some(last) = arrives {
+            let first = open.to_client.next_arrival().unwrap_or(last);
             self.wake_client(client, first);
         }
         if self.links.get(&link).is_some_and(|open| open.reset_at.is_some()) {
@@ -838,9 +839,11 @@ impl World {
         let Peer::Raw(raw) = &mut client.peer else { return };
         raw.step(now, &self.plan);
         let mut wrote = 0;
-        let mut is_over = true;
+        let (mut is_over, mut has_moved) = (true, false);
         if let Some(open) = client.link.and_then(|link| self.links.get_mut(&link)) {
-            while raw.is_reading && open.to_client.read(now, READ_AT_ONCE).is_some() {}
+            while raw.is_reading && open.to_client.read(now, READ_AT_ONCE).is_some() {
+                has_moved = true;
+            }
             is_over = open.session.is_none() || open.reset_at.is_some_and(|time| time <= now);
             let room = open.to_broker.room(&faults).min(raw.outbound.len()).min(raw.pace());
             if room > 0 && !is_over {
@@ -850,7 +853,7 @@ impl World {
             }
         }
         let next = raw.next.max(now + 1);
-        if let Some(link) = client.link {
+        if let Some(link) = client.link.filter(|_| has_moved || wrote > 0) {
             self.want(Who::Link(link), now);
             if let Some(arrival) = self.links.get(&link).and_then(|open| open.to_broker.next_arrival()) {
                 self.want(Who::Link(link), arrival);
