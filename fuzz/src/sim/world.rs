@@ -46,14 +46,15 @@ pub(crate) struct World {
     queue: BinaryHeap<Reverse<(u64, u64, Who)>>,
     /// The first moment at which each is to act.
     wanted: BTreeMap<Who, u64>,
-    /// How often each was scheduled, for ties.
-    turns: BTreeMap<Who, u64>,
+    /// The latest moment that each was scheduled for, and how often, for ties.
+    turns: BTreeMap<Who, (u64, u64)>,
     links: BTreeMap<u64, Link>,
     by_session: BTreeMap<SessionId, u64>,
     clients: Vec<Client>,
     /// When housekeeping was last told to come, in the broker's time.
     armed: Option<u64>,
     clock: Rng,
+    lateness: Rng,
     instance: u64,
     /// Connections of the observer so far.
     speakers: u64,
@@ -106,7 +107,23 @@ struct Client {
     /// A raw peer does not connect before.
     again_at: u64,
     /// What the broker sent it, and when: for twins.
-    heard: Trail,
+    heard: Heard,
+}
+
+/// A hash of bytes and of when they came; how they were cut does not count.
+struct Heard {
+    trail: Trail,
+    at: u64,
+}
+
+impl Heard {
+    fn hears(&mut self, now: u64, bytes: &[u8]) {
+        if self.at != now {
+            self.at = now;
+            self.trail.number(now);
+        }
+        bytes.iter().for_each(|byte| self.trail.number(u64::from(*byte)));
+    }
 }
 
 enum Peer {
@@ -196,6 +213,7 @@ impl World {
             clients,
             armed: None,
             clock: Rng::new(plan.seed, Concern::Clock, 0),
+            lateness: Rng::new(plan.seed, Concern::Clock, 1),
             instance: 0,
             speakers: 0,
             is_healing: false,
@@ -226,10 +244,16 @@ impl World {
         Ok(())
     }
 
-    /// As much of the first phase as fits into a time.
-    pub(crate) fn run_for(&mut self, time: u64) -> Verdict {
+    /// As much of the first phase as fits into a time; says whether that was done within a number of events.
+    pub(crate) fn run_for(&mut self, time: u64, events: usize) -> Result<bool, Broken> {
         self.create_topics()?;
-        self.run_until(BEGINNING + time)
+        for _ in 0..events {
+            match self.queue.peek() {
+                Some(Reverse((at, ..))) if *at <= BEGINNING + time => self.event()?,
+                _ => return Ok(true),
+            };
+        }
+        Ok(false)
     }
 
     /// Events until a moment, or until there are none.
@@ -422,8 +446,10 @@ impl World {
             return;
         }
         self.wanted.insert(who, time);
-        let turn = self.turns.entry(who).or_insert(0);
-        *turn += 1;
+        let turn = self.turns.entry(who).or_insert((time, 0));
+        // Only what happened at this moment counts, and for housekeeping, which is for everybody, not even that: so what
+        // one client does moves no other one's events.
+        *turn = if turn.0 == time && who != Who::House { (time, turn.1 + 1) } else { (time, 0) };
         let number = match who {
             Who::House => 1,
             Who::Link(link) => mix(link) | 2,
@@ -432,7 +458,7 @@ impl World {
             Who::Clock => 3,
             Who::Restart => 5,
         };
-        let tie = mix(mix(self.plan.seed ^ Concern::Order as u64) ^ number ^ (*turn << 40));
+        let tie = mix(mix(self.plan.seed ^ time ^ (Concern::Order as u64) << 56) ^ number ^ (turn.1 << 40));
         self.queue.push(Reverse((time, tie, who)));
     }
 
@@ -449,7 +475,7 @@ impl World {
         self.armed = self.broker.next_timeout().map(zaichik_engine::Timestamp::as_micros);
         if let Some(armed) = self.armed {
             let late = if self.is_healing { 0 } else { self.plan.faults.late };
-            let late = if turn == Turn::More { 0 } else { self.clock.below(late + 1) };
+            let late = if turn == Turn::More { 0 } else { self.lateness.below(late + 1) };
             self.want(Who::House, self.when(armed).max(self.now) + late);
         }
         self.collect(false)
@@ -778,8 +804,7 @@ impl World {
             let limit = usize::try_from(open.rng.between(1, 4_096)).unwrap_or(1);
             if let Some(bytes) = open.to_client.read(now, limit) {
                 read += bytes.len();
-                client.heard.number(now);
-                client.heard.bytes(&bytes);
+                client.heard.hears(now, &bytes);
                 app.client.inbound().extend_from_slice(&bytes);
                 app.client.handle_read(at(now));
             } else {
@@ -1076,7 +1101,7 @@ impl World {
 
     /// What each client was sent, and when.
     pub(crate) fn heard(&self) -> Vec<u64> {
-        self.clients.iter().map(|client| client.heard.value()).collect()
+        self.clients.iter().map(|client| client.heard.trail.value()).collect()
     }
 
     pub(crate) fn hash(&self) -> u64 {
@@ -1141,7 +1166,7 @@ impl Client {
             Role::Liar | Role::Attacker(_) => Peer::Raw(Box::new(Raw::new(plan, index, role))),
         };
         let faults = Rng::new(plan.seed, Concern::Fault, index as u64);
-        Self { peer, link: None, connections: 0, faults, again_at: 0, heard: Trail::new() }
+        Self { peer, link: None, connections: 0, faults, again_at: 0, heard: Heard { trail: Trail::new(), at: 0 } }
     }
 }
 
