@@ -20,7 +20,9 @@ fn every_planted_defect_is_found() {
     let only = std::env::var("PLANTED_DEFECT").ok();
     let mut missed = Vec::new();
     std::panic::set_hook(Box::new(|_| {}));
-    for defect in Defect::ALL.iter().filter(|defect| only.as_ref().is_none_or(|only| format!("{defect:?}") == *only)) {
+    for defect in
+        Defect::ALL.iter().filter(|defect| only.as_ref().is_none_or(|only| format!("{defect:?}") == *only))
+    {
         match (0..seeds).find_map(|seed| found(*defect, seed).map(|how| (seed, how))) {
             Some((seed, how)) => println!("{defect:?}: after {} seeds: {how}", seed + 1),
             None => missed.push(defect),

@@ -40,7 +40,7 @@ impl Options {
         let mut options = Self { end: u64::MAX, ..Self::default() };
         let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text}: {error}"));
         while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or(format!("{arg} needs a value"));
+            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {
                 "--twins" => options.twins = true,
                 "--seed" | "--shrink" => {
@@ -79,7 +79,7 @@ fn simulate(options: &Options) -> ExitCode {
     let begun = now();
     let (mut totals, mut failed) = (Totals::default(), false);
     for seed in options.first..options.end {
-        if options.seconds.is_some_and(|seconds| begun.elapsed_secs() >= seconds) {
+        if options.seconds.is_some_and(|seconds| begun.elapsed().as_secs() >= seconds) {
             break;
         }
         if options.twins {
@@ -104,7 +104,7 @@ fn simulate(options: &Options) -> ExitCode {
             }
         }
     }
-    totals.tell(begun.0.elapsed());
+    totals.tell(begun.elapsed());
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
@@ -117,8 +117,8 @@ fn now() -> Begun {
 
 impl Begun {
     #[expect(clippy::disallowed_methods, reason = "as above")]
-    fn elapsed_secs(&self) -> u64 {
-        self.0.elapsed().as_secs()
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
     }
 }
 
@@ -152,10 +152,18 @@ impl Totals {
         let per_second = counts.events * 1_000 / u64::try_from(took.as_millis()).unwrap_or(1).max(1);
         println!("{} seeds, {} events in {seconds:.1} s: {per_second} events/s", self.seeds, counts.events);
         println!("{} simulated hours, {} connections", self.elapsed / 3_600_000_000, counts.connections);
-        println!("{} requests, {} records delivered, {} acknowledged", self.requests, self.deliveries, self.acknowledged);
+        println!(
+            "{} requests, {} records delivered, {} acknowledged",
+            self.requests, self.deliveries, self.acknowledged
+        );
         println!(
             "faults: {} resets, {} freezes, {} half-open, {} crashes, {} clock steps, {} brokers replaced",
-            counts.resets, counts.freezes, counts.half_opens, counts.crashes, counts.clock_steps, counts.restarts
+            counts.resets,
+            counts.freezes,
+            counts.half_opens,
+            counts.crashes,
+            counts.clock_steps,
+            counts.restarts
         );
         if self.twins > 0 {
             println!("{} pairs of twins were sent the same", self.twins);

@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 use std::hash::Hasher;
 
+use crate::planted::{Defect, is_planted};
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
-use crate::planted::{Defect, is_planted};
 
 /// Forgotten keys dropped per publish; more than come in, so that the queue shrinks.
 const FORGET_PER_CALL: usize = 4;

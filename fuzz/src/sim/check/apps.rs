@@ -31,7 +31,7 @@ pub(crate) struct Sent {
 
 #[derive(Debug, Default)]
 pub(crate) struct Apps {
-    sent: HashMap<u64, Sent>,
+    sent: BTreeMap<u64, Sent>,
     /// By number: topic and offset.
     placed: HashMap<u64, (u64, u64)>,
     /// The last number in the log of each owner that is ordered.
@@ -68,12 +68,18 @@ impl Apps {
             return Ok(());
         };
         if sent.fate == Fate::Denied {
-            return Broken::because("P4", format!("record {id:#x} is at offset {offset}, and its owner was told that it is not"));
+            return Broken::because(
+                "P4",
+                format!("record {id:#x} is at offset {offset}, and its owner was told that it is not"),
+            );
         }
         if let Some(before) = self.placed.insert(id, (topic, offset))
             && !sent.may_repeat
         {
-            return Broken::because("I6", format!("record {id:#x} is at offset {offset}, and at {before:?} as well"));
+            return Broken::because(
+                "I6",
+                format!("record {id:#x} is at offset {offset}, and at {before:?} as well"),
+            );
         }
         if sent.is_ordered {
             let last = self.last.entry(sent.owner).or_insert(0);
@@ -124,7 +130,10 @@ impl Apps {
             sent.fate = Fate::Done;
         }
         if !is_duplicate && placed != offset {
-            return Broken::because("I6", format!("record {id:#x} is acknowledged at {offset:?}, and is at {placed:?}"));
+            return Broken::because(
+                "I6",
+                format!("record {id:#x} is acknowledged at {offset:?}, and is at {placed:?}"),
+            );
         }
         Ok(())
     }
@@ -135,7 +144,10 @@ impl Apps {
             return Ok(());
         }
         if let Some((_, offset)) = self.placed.get(&id) {
-            return Broken::because("P4", format!("record {id:#x} is at offset {offset}, and its owner is told that it is not"));
+            return Broken::because(
+                "P4",
+                format!("record {id:#x} is at offset {offset}, and its owner is told that it is not"),
+            );
         }
         if let Some(sent) = self.sent.get_mut(&id) {
             sent.fate = Fate::Denied;

@@ -241,7 +241,11 @@ impl Checker {
             let is_behind = (next..topic.end).any(|offset| !sub.may_skip(offset, topic));
             let is_uncommitted = !sub.out.is_empty();
             (is_behind || is_uncommitted).then(|| {
-                format!("subscription {number} stands at {next} of {}, {} uncommitted", topic.end, sub.out.len())
+                format!(
+                    "subscription {number} stands at {next} of {}, {} uncommitted",
+                    topic.end,
+                    sub.out.len()
+                )
             })
         });
         subs.collect()
@@ -252,7 +256,9 @@ impl Checker {
         let Some(dead) = self.topics.get(DEAD) else {
             return match self.left_out.first() {
                 None => Ok(()),
-                Some(lost) => Broken::because("A6", format!("{lost:?} was left out, and there is no dead-letter topic")),
+                Some(lost) => {
+                    Broken::because("A6", format!("{lost:?} was left out, and there is no dead-letter topic"))
+                }
             };
         };
         let copies = self.apps.copies();
@@ -260,7 +266,10 @@ impl Checker {
             return Ok(());
         }
         if let Some(stayed) = self.stayed.iter().find(|stayed| self.apps.was_copied(stayed)) {
-            return Broken::because("A6", format!("{stayed:?} was delivered again, and the dead-letter topic has it too"));
+            return Broken::because(
+                "A6",
+                format!("{stayed:?} was delivered again, and the dead-letter topic has it too"),
+            );
         }
         match self.left_out.iter().find(|lost| !copies.contains_key(lost)) {
             Some(lost) => Broken::because("A6", format!("{lost:?} was left out, and no copy of it is there")),
@@ -315,10 +324,16 @@ impl Checker {
     /// What an application was given is what is in the log there.
     pub(crate) fn given(&self, topic: &str, offset: u64, body: &[u8], at: u64) -> Verdict {
         let Some(rec) = self.topics.get(topic.as_bytes()).and_then(|topic| topic.records.get(&offset)) else {
-            return Broken::because("I3", format!("{topic} has no offset {offset}, and a client was given it"));
+            return Broken::because(
+                "I3",
+                format!("{topic} has no offset {offset}, and a client was given it"),
+            );
         };
         if rec.body != hash(body) || rec.at != at {
-            return Broken::because("I1", format!("{topic}: a client was given something else at offset {offset}"));
+            return Broken::because(
+                "I1",
+                format!("{topic}: a client was given something else at offset {offset}"),
+            );
         }
         Ok(())
     }
