@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use zaichik_fuzz::sim::{Report, Setup, run, shrink, tell_panics, twin};
 
-const USAGE: &str = "simulate --seed S | --seeds A..B | --for SECONDSs | --shrink S
+const USAGE: &str = "simulate --seed S | --seeds A..[B] | --for SECONDSs | --shrink S
   --twins          compares each seed's world with and without its attackers instead
   --events N       events of the first phase, instead of what the seed draws
   --without CLASS  leaves a class of faults out; may be given more than once
@@ -51,7 +51,8 @@ impl Options {
                 "--seeds" => {
                     let range = value()?;
                     let (first, end) = range.split_once("..").ok_or("--seeds wants A..B")?;
-                    (options.first, options.end) = (number(first)?, number(end)?);
+                    options.first = number(first)?;
+                    options.end = if end.is_empty() { u64::MAX } else { number(end)? };
                 }
                 "--for" => options.seconds = Some(number(value()?.trim_end_matches('s'))?),
                 "--events" => options.setup.events = usize::try_from(number(&value()?)?).ok(),

@@ -192,6 +192,28 @@ fn p4_after_a_reconnect_subscriptions_go_on_after_what_they_committed() {
 }
 
 #[test]
+fn r9_no_gap_is_told_of_what_was_committed_without_a_connection() {
+    let mut world = World::new();
+    let (client, other) = (world.client(), world.client());
+    create(&mut world, client, "t", TopicOptions::new().retention_ttl(secs(2)));
+    let options = SubscribeOptions::new().durable(zaichik_engine::DurableOptions::new("d"));
+    let sub = subscribe(&mut world, client, "t", options);
+    for body in ["0", "1"] {
+        publish(&mut world, other, "t", body).unwrap();
+    }
+    assert_eq!(world.take(client, sub), ["0=0"]);
+    world.break_link(client, false);
+    world.settle();
+    let committed = world.done(client, |client, now| client.commit(now, sub, 0));
+    assert_eq!(committed, Ok(Answer::Committed { cursor: 1 }));
+    world.advance(secs(3));
+    world.break_link(client, true);
+    world.advance(secs(10));
+    // The broker's cursor is at 0 still, and both have expired: only the second one was lost on the way.
+    assert_eq!(world.take(client, sub), ["reconnected 1 1", "1..2 expired"]);
+}
+
+#[test]
 fn p4_after_a_reconnect_what_is_gone_is_told() {
     let mut world = World::new();
     let (client, other) = (world.client(), world.client());
