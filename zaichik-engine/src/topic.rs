@@ -126,7 +126,10 @@ impl Topic {
         let mut draft = self.draft(now);
         let accepted = self.check(now, records, &mut draft, intake);
         match accepted {
-            Ok(_) => self.append(now, records, &draft, intake.duplicates, intake.retired),
+            Ok(_) => {
+                self.append(now, records, &draft, intake.duplicates, intake.retired);
+                self.appended(now, intake.retired);
+            }
             Err(_) => self.abandon(&draft),
         }
         accepted
@@ -137,6 +140,9 @@ impl Topic {
         self.log.expire(now.as_micros(), self.settings.retention_ttl_micros);
         // What nobody waits for any more takes no room, whether housekeeping came by or not.
         self.trim_committed();
+        if self.is_latest() {
+            self.log.bury_all(now.as_micros());
+        }
         if let Some(newest) = &mut self.newest {
             newest.abandon();
         }
@@ -145,8 +151,8 @@ impl Topic {
     }
 
     /// Checks a publish that follows those in the draft. Nothing changes but the draft and the keys that it
-    /// remembers; then either every publish of the draft is [appended](Self::append), in order, or the draft is
-    /// [abandoned](Self::abandon).
+    /// remembers; then either every publish of the draft is [appended](Self::append), in order, and
+    /// [that is all](Self::appended), or the draft is [abandoned](Self::abandon).
     pub(crate) fn check(
         &mut self,
         now: Timestamp,
@@ -206,6 +212,15 @@ impl Topic {
                     self.supersede(known, record.key().is_some(), at);
                 }
             }
+        }
+    }
+
+    /// Everything of a draft was appended: what is too much goes.
+    pub(crate) fn appended(&mut self, now: Timestamp, retired: &mut Retired) {
+        let at = now.as_micros();
+        if self.is_latest() {
+            // A tombstone may die at once.
+            self.log.bury_all(at);
         }
         if self.settings.overflow == Overflow::DropOldest {
             self.drop_oldest();

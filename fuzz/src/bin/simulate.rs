@@ -127,10 +127,18 @@ impl Totals {
         let per_second = counts.events * 1_000 / u64::try_from(took.as_millis()).unwrap_or(1).max(1);
         println!("{} seeds, {} events in {seconds:.1} s: {per_second} events/s", self.seeds, counts.events);
         println!("{} simulated hours, {} connections", self.elapsed / 3_600_000_000, counts.connections);
-        println!("{} requests, {} records delivered, {} acknowledged", self.requests, self.deliveries, self.acknowledged);
+        println!(
+            "{} requests, {} records delivered, {} acknowledged",
+            self.requests, self.deliveries, self.acknowledged
+        );
         println!(
             "faults: {} resets, {} freezes, {} half-open, {} crashes, {} clock steps, {} brokers replaced",
-            counts.resets, counts.freezes, counts.half_opens, counts.crashes, counts.clock_steps, counts.restarts
+            counts.resets,
+            counts.freezes,
+            counts.half_opens,
+            counts.crashes,
+            counts.clock_steps,
+            counts.restarts
         );
         println!("hash of the last seed: {:016x}", self.hash);
     }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use zaichik_engine::{
-    Answer, Batch, Client, ClientConfig, DurableOptions, ErrorClass, Incoming, ProducerIdentity, PublishOptions, RequestError,
-    RequestId, SubscribeOptions, SubscriptionId, Timestamp,
+    Answer, Batch, Client, ClientConfig, DurableOptions, ErrorClass, Incoming, ProducerIdentity,
+    PublishOptions, RequestError, RequestId, SubscribeOptions, SubscriptionId, Timestamp,
 };
 use zaichik_proto::{AckLevel, OnConflict, Record, Start, TopicOptions};
 
@@ -50,10 +50,18 @@ enum What {
     /// The numbers of the records of each publish.
     Batch(Vec<Vec<u64>>),
     /// A reader's message went through it: the record it made, and the message's offset.
-    Transform { reader: usize, id: u64, offset: u64 },
+    Transform {
+        reader: usize,
+        id: u64,
+        offset: u64,
+    },
     Subscribe(usize),
     Unsubscribe,
-    Commit { reader: usize, offset: u64, started: u32 },
+    Commit {
+        reader: usize,
+        offset: u64,
+        started: u32,
+    },
     Nack,
     Seek,
     Other,
@@ -142,8 +150,15 @@ impl App {
 
     /// When it has something to do by itself.
     pub(crate) fn next_time(&self) -> u64 {
-        let work = self.readers.iter().filter_map(|reader| reader.work.front().filter(|_| !reader.is_busy).map(|(at, _)| *at));
-        let again = self.readers.iter().filter(|reader| reader.id.is_none() && !reader.is_asking).map(|reader| reader.again_at);
+        let work = self
+            .readers
+            .iter()
+            .filter_map(|reader| reader.work.front().filter(|_| !reader.is_busy).map(|(at, _)| *at));
+        let again = self
+            .readers
+            .iter()
+            .filter(|reader| reader.id.is_none() && !reader.is_asking)
+            .map(|reader| reader.again_at);
         let publish = (self.work.publishes.is_some() && !self.is_calm).then_some(self.next_publish);
         let question = (self.work.is_curious && !self.is_calm).then_some(self.next_question);
         work.chain(again).chain(publish).chain(question).min().unwrap_or(u64::MAX)
@@ -152,7 +167,11 @@ impl App {
     /// What is unanswered since before `since`, and what its subscriptions have not got.
     pub(crate) fn unfinished(&self, since: u64) -> Vec<String> {
         let asked = self.asked.values().filter(|ask| ask.at < since).map(|ask| format!("{ask:?}"));
-        let busy = self.readers.iter().filter(|reader| !reader.work.is_empty()).map(|reader| format!("{} has work", reader.topic));
+        let busy = self
+            .readers
+            .iter()
+            .filter(|reader| !reader.work.is_empty())
+            .map(|reader| format!("{} has work", reader.topic));
         asked.chain(busy).collect()
     }
 
@@ -197,7 +216,8 @@ impl App {
         self.ask_around(now, plan);
         if let Some(publishes) = self.work.publishes.clone().filter(|_| !self.is_calm) {
             while self.next_publish <= now && self.asked.len() < publishes.pipeline {
-                let topic = plan.topics[publishes.topics[self.rng.index(publishes.topics.len())]].name.clone();
+                let topic =
+                    plan.topics[publishes.topics[self.rng.index(publishes.topics.len())]].name.clone();
                 self.next_publish = now + self.rng.between(1, publishes.every * 2);
                 if self.publish(now, &topic, &publishes, checker).is_err() {
                     break;
@@ -208,7 +228,13 @@ impl App {
         Ok(())
     }
 
-    fn publish(&mut self, now: u64, topic: &str, publishes: &Publishes, checker: &mut Checker) -> Result<(), RequestError> {
+    fn publish(
+        &mut self,
+        now: u64,
+        topic: &str,
+        publishes: &Publishes,
+        checker: &mut Checker,
+    ) -> Result<(), RequestError> {
         let is_batch = self.rng.once_in(publishes.batch);
         let is_quiet = !is_batch && self.rng.once_in(publishes.quiet);
         let parts = if is_batch { self.rng.between(1, 3) } else { 1 };
@@ -217,18 +243,29 @@ impl App {
         let mut batch = Batch::new();
         let mut numbers = Vec::new();
         for _ in 0..parts {
-            let drawn: Vec<_> = (0..self.rng.between(1, publishes.records)).map(|_| self.draw(publishes)).collect();
+            let drawn: Vec<_> =
+                (0..self.rng.between(1, publishes.records)).map(|_| self.draw(publishes)).collect();
             let records: Vec<_> = drawn.iter().map(Drawn::record).collect();
             let ids: Vec<_> = drawn.iter().filter_map(|drawn| drawn.id).collect();
             for id in &ids {
-                checker.apps.sends(*id, Sent {
-                    owner: (self.index, self.life),
-                    is_ordered: self.work.has_producer && !is_quiet,
-                    may_repeat: false,
-                    fate: Fate::Open,
-                });
+                checker.apps.sends(
+                    *id,
+                    Sent {
+                        owner: (self.index, self.life),
+                        is_ordered: self.work.has_producer && !is_quiet,
+                        may_repeat: false,
+                        fate: Fate::Open,
+                    },
+                );
             }
-            trace::event(now, Event::Asked { client: self.index, what: "publish", number: ids.first().copied().unwrap_or(0) });
+            trace::event(
+                now,
+                Event::Asked {
+                    client: self.index,
+                    what: "publish",
+                    number: ids.first().copied().unwrap_or(0),
+                },
+            );
             let drawn_ids = drawn.iter().map(|drawn| drawn.id.unwrap_or(0)).collect();
             if is_batch {
                 batch.publish(topic, &records);
@@ -248,7 +285,8 @@ impl App {
     }
 
     fn draw(&mut self, publishes: &Publishes) -> Drawn {
-        let key = (publishes.keys > 0 && !self.rng.once_in(4)).then(|| format!("k{}", self.rng.below(publishes.keys)).into_bytes());
+        let key = (publishes.keys > 0 && !self.rng.once_in(4))
+            .then(|| format!("k{}", self.rng.below(publishes.keys)).into_bytes());
         let is_tombstone = key.is_some() && self.rng.once_in(publishes.tombstone);
         let pad = usize::try_from(self.rng.below(publishes.body + 1)).unwrap_or(0);
         let ttl = self.rng.once_in(publishes.mortal).then(|| self.rng.pick(&[MILLI, 100 * MILLI, SECOND]));
@@ -277,13 +315,21 @@ impl App {
             (What::Publish(ids), Ok(Answer::Published(receipt))) => placed(&ids, &receipt, checker),
             (What::Batch(parts), Ok(Answer::Batched(receipt))) => {
                 if parts.len() != receipt.publishes.len() {
-                    return Broken::because("X5", "a batch is answered with another number of publishes".into());
+                    return Broken::because(
+                        "X5",
+                        "a batch is answered with another number of publishes".into(),
+                    );
                 }
-                parts.iter().zip(&receipt.publishes).try_for_each(|(ids, receipt)| placed(ids, receipt, checker))
+                parts
+                    .iter()
+                    .zip(&receipt.publishes)
+                    .try_for_each(|(ids, receipt)| placed(ids, receipt, checker))
             }
             (What::Publish(ids), Err(error)) => denied(ids.iter(), &error, checker),
             (What::Batch(parts), Err(error)) => denied(parts.iter().flatten(), &error, checker),
-            (What::Transform { reader, id, offset }, result) => self.transformed(now, reader, (id, offset), result, checker),
+            (What::Transform { reader, id, offset }, result) => {
+                self.transformed(now, reader, (id, offset), result, checker)
+            }
             (What::Subscribe(reader), Ok(Answer::Subscribed(started))) => {
                 let reader = &mut self.readers[reader];
                 (reader.is_asking, reader.next) = (false, Some(started.start));
@@ -300,7 +346,10 @@ impl App {
                 let reader = &mut self.readers[reader];
                 if reader.started == started {
                     if cursor <= offset {
-                        return Broken::because("A2", format!("after a commit of {offset} the cursor is told as {cursor}"));
+                        return Broken::because(
+                            "A2",
+                            format!("after a commit of {offset} the cursor is told as {cursor}"),
+                        );
                     }
                     reader.committed = reader.committed.max(offset + 1);
                 }
@@ -369,7 +418,12 @@ impl App {
                 Incoming::Message(message) => {
                     let durable = reader.plan.durable.as_deref();
                     reader.check_next(message.offset, durable, checker)?;
-                    checker.given(&message.topic, message.offset, &message.body, message.timestamp.as_micros())?;
+                    checker.given(
+                        &message.topic,
+                        message.offset,
+                        &message.body,
+                        message.timestamp.as_micros(),
+                    )?;
                     reader.next = Some(message.offset + 1);
                     if reader.plan.window > 0 {
                         let work = if self.is_calm { 0 } else { self.rng.below(reader.plan.work + 1) };
@@ -412,7 +466,8 @@ impl App {
             let is_calm = self.is_calm;
             if !is_calm && self.rng.once_in(reader.plan.nack) {
                 let delay = self.rng.pick(&[0, 0, 10 * MILLI, 2 * SECOND]);
-                if let Ok(id) = self.client.nack(at(now), subscription, offset, Duration::from_micros(delay)) {
+                if let Ok(id) = self.client.nack(at(now), subscription, offset, Duration::from_micros(delay))
+                {
                     trace::event(now, Event::Asked { client: self.index, what: "nack", number: offset });
                     reader.work.clear();
                     (reader.next, reader.uncommitted) = (None, 0);
@@ -421,18 +476,27 @@ impl App {
                 return;
             }
             if !is_calm && self.rng.once_in(reader.plan.seek) {
-                let to = self.rng.pick(&[Start::Earliest, Start::Latest, Start::Offset(offset.saturating_sub(2)), Start::Time(now)]);
+                let to = self.rng.pick(&[
+                    Start::Earliest,
+                    Start::Latest,
+                    Start::Offset(offset.saturating_sub(2)),
+                    Start::Time(now),
+                ]);
                 if let Ok(id) = self.client.seek(at(now), subscription, to) {
                     trace::event(now, Event::Asked { client: self.index, what: "seek", number: offset });
                     reader.work.clear();
-                    (reader.next, reader.committed, reader.started, reader.uncommitted) = (None, 0, reader.started + 1, 0);
+                    (reader.next, reader.committed, reader.started, reader.uncommitted) =
+                        (None, 0, reader.started + 1, 0);
                     self.asked.insert(id, Ask { at: now, what: What::Seek });
                 }
                 return;
             }
             if !is_calm && self.rng.once_in(reader.plan.leave) {
                 if let Ok(id) = self.client.unsubscribe(at(now), subscription) {
-                    trace::event(now, Event::Asked { client: self.index, what: "unsubscribe", number: offset });
+                    trace::event(
+                        now,
+                        Event::Asked { client: self.index, what: "unsubscribe", number: offset },
+                    );
                     reader.work.clear();
                     reader.next = None;
                     self.asked.insert(id, Ask { at: now, what: What::Unsubscribe });
@@ -467,7 +531,14 @@ impl App {
     }
 
     /// What a message is made into and the message's commit, in one step.
-    fn transform(&mut self, now: u64, index: usize, subscription: SubscriptionId, offset: u64, checker: &mut Checker) {
+    fn transform(
+        &mut self,
+        now: u64,
+        index: usize,
+        subscription: SubscriptionId,
+        offset: u64,
+        checker: &mut Checker,
+    ) {
         let reader = &mut self.readers[index];
         let into = reader.into.clone().unwrap_or_default();
         let name = reader.plan.durable.clone().unwrap_or_default();
@@ -477,21 +548,30 @@ impl App {
         batch.publish(&into, &[Record { body: &body, ..Record::default() }]);
         batch.commit(subscription, offset);
         // Only a durable cursor that nobody moves makes it once for each message.
-        let is_exact = reader.plan.durable.as_deref().is_some_and(|name| name != "shared") && reader.plan.seek == 0;
+        let is_exact =
+            reader.plan.durable.as_deref().is_some_and(|name| name != "shared") && reader.plan.seek == 0;
         let may_repeat = !is_exact || !self.work.has_producer || self.work.crashes;
-        checker.apps.sends(id, Sent { owner: (self.index, self.life), is_ordered: false, may_repeat, fate: Fate::Open });
-        match self.client.send_batch(at(now), &batch, PublishOptions::new().deadline(Duration::from_secs(5))) {
+        checker.apps.sends(
+            id,
+            Sent { owner: (self.index, self.life), is_ordered: false, may_repeat, fate: Fate::Open },
+        );
+        match self.client.send_batch(at(now), &batch, PublishOptions::new().deadline(Duration::from_secs(5)))
+        {
             Ok(request) => {
                 trace::event(now, Event::Asked { client: self.index, what: "transform", number: offset });
                 reader.is_busy = true;
-                self.asked.insert(request, Ask { at: now, what: What::Transform { reader: index, id, offset } });
+                self.asked
+                    .insert(request, Ask { at: now, what: What::Transform { reader: index, id, offset } });
             }
             Err(RequestError::Full) => {
                 if let Some((due, _)) = reader.work.front_mut() {
                     *due = now + 10 * MILLI;
                 }
             }
-            Err(error) if error.class() == ErrorClass::Retryable || matches!(error, RequestError::InBatch { .. }) => {
+            Err(error)
+                if error.class() == ErrorClass::Retryable
+                    || matches!(error, RequestError::InBatch { .. }) =>
+            {
                 // Its connection is gone: the message comes again.
                 reader.work.clear();
             }
@@ -513,7 +593,8 @@ impl App {
             1 => Start::Latest,
             _ => Start::Offset(2),
         };
-        let mut options = SubscribeOptions::new().start(start).window(plan.window).window_bytes(plan.window_bytes);
+        let mut options =
+            SubscribeOptions::new().start(start).window(plan.window).window_bytes(plan.window_bytes);
         if let Some(name) = &plan.durable {
             options = options.durable(DurableOptions::new(name.as_str()).on_conflict(OnConflict::TakeOver));
         }
@@ -522,7 +603,10 @@ impl App {
         }
         match self.client.subscribe(at(now), &reader.topic, options) {
             Ok((request, id)) => {
-                trace::event(now, Event::Asked { client: self.index, what: "subscribe", number: index as u64 });
+                trace::event(
+                    now,
+                    Event::Asked { client: self.index, what: "subscribe", number: index as u64 },
+                );
                 (reader.id, reader.is_asking) = (Some(id), true);
                 self.asked.insert(request, Ask { at: now, what: What::Subscribe(index) });
             }
@@ -553,16 +637,23 @@ impl Reader {
     /// I2, I4, as the application sees it.
     fn check_next(&self, offset: u64, durable: Option<&str>, checker: &Checker) -> Verdict {
         if offset < self.committed {
-            return Broken::because("I4", format!("{} {offset} came again, committed up to {}", self.topic, self.committed));
+            return Broken::because(
+                "I4",
+                format!("{} {offset} came again, committed up to {}", self.topic, self.committed),
+            );
         }
         let Some(next) = self.next else {
             return Ok(());
         };
-        let is_expected = offset == next || (offset > next && self.plan.dead_letter.is_some() && durable.is_none());
+        let is_expected =
+            offset == next || (offset > next && self.plan.dead_letter.is_some() && durable.is_none());
         if is_expected || (offset > next && checker.may_pass(&self.topic, durable, next, offset)) {
             return Ok(());
         }
-        Broken::because("I2", format!("{}: a client was told of offset {offset}, {next} comes next", self.topic))
+        Broken::because(
+            "I2",
+            format!("{}: a client was told of offset {offset}, {next} comes next", self.topic),
+        )
     }
 
     /// What was not committed comes again.
@@ -605,7 +696,10 @@ fn placed(ids: &[u64], receipt: &zaichik_engine::PublishReceipt, checker: &mut C
 /// Errors that say that nothing happened are held against the log.
 fn denied<'a>(ids: impl Iterator<Item = &'a u64>, error: &RequestError, checker: &mut Checker) -> Verdict {
     let is_certain = match error {
-        RequestError::Refused { .. } | RequestError::HeldBack { .. } | RequestError::NotSent { .. } | RequestError::NotApplied { .. } => true,
+        RequestError::Refused { .. }
+        | RequestError::HeldBack { .. }
+        | RequestError::NotSent { .. }
+        | RequestError::NotApplied { .. } => true,
         _ => false,
     };
     if !is_certain {

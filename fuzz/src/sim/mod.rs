@@ -22,8 +22,8 @@ mod world;
 use std::fmt;
 
 pub use self::check::Broken;
-use self::plan::Plan;
 pub use self::plan::FAULT_CLASSES;
+use self::plan::Plan;
 pub use self::trace::tell_panics;
 pub use self::world::Counts;
 use self::world::World;

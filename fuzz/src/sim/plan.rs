@@ -85,8 +85,19 @@ pub(crate) struct Faults {
 
 /// Names of the classes of faults, as `--without` takes them.
 pub const FAULT_CLASSES: &[&str] = &[
-    "latency", "segments", "partial", "freeze", "reset", "half-open", "refuse", "crash", "clock-back", "clock-jump", "late",
-    "restart", "attackers",
+    "latency",
+    "segments",
+    "partial",
+    "freeze",
+    "reset",
+    "half-open",
+    "refuse",
+    "crash",
+    "clock-back",
+    "clock-jump",
+    "late",
+    "restart",
+    "attackers",
 ];
 
 /// What somebody does.
@@ -175,7 +186,14 @@ impl Plan {
         let honest = rng.between(2, 8);
         limits.max_topics = limits.max_topics.max(u32::try_from(topics.len()).unwrap_or(8));
         let mut roles: Vec<_> = (0..honest)
-            .map(|who| Role::Honest(draw_work(&mut Rng::new(setup.seed, Concern::Plan, 16 + who), &limits, topics.len(), who)))
+            .map(|who| {
+                Role::Honest(draw_work(
+                    &mut Rng::new(setup.seed, Concern::Plan, 16 + who),
+                    &limits,
+                    topics.len(),
+                    who,
+                ))
+            })
             .collect();
         let has_attackers = rng.once_in(2);
         if has_attackers {
@@ -186,7 +204,15 @@ impl Plan {
         for class in &setup.without {
             without(class, &mut faults, &mut roles);
         }
-        Self { seed: setup.seed, events: setup.events.unwrap_or(events), grain, limits, topics, faults, roles }
+        Self {
+            seed: setup.seed,
+            events: setup.events.unwrap_or(events),
+            grain,
+            limits,
+            topics,
+            faults,
+            roles,
+        }
     }
 
     /// The broker's configuration, in its `instance`-th life.
@@ -315,7 +341,10 @@ fn draw_work(rng: &mut Rng, limits: &Limits, topics: usize, who: u64) -> Work {
     let (publishes, consumes) = match kind {
         0..=2 => (Some(draw_publishes(rng, topics)), Vec::new()),
         3 => (Some(draw_publishes(rng, topics)), vec![draw_consumes(rng, limits, topics, who, 0)]),
-        _ => (None, (0..rng.between(1, 2)).map(|index| draw_consumes(rng, limits, topics, who, index)).collect()),
+        _ => (
+            None,
+            (0..rng.between(1, 2)).map(|index| draw_consumes(rng, limits, topics, who, index)).collect(),
+        ),
     };
     Work {
         publishes,

@@ -2,9 +2,9 @@
 
 use bytes::BytesMut;
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Durable, Hello, MAGIC, Nack, OnConflict, Operation,
-    OperationsBuilder, PROTOCOL_VERSION, Producer, Publish, Record, Records, Seek, SeekTarget, Start, Subscribe, TopicOptions,
-    Unsubscribe,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Durable, Hello, MAGIC, Nack, OnConflict,
+    Operation, OperationsBuilder, PROTOCOL_VERSION, Producer, Publish, Record, Records, Seek, SeekTarget,
+    Start, Subscribe, TopicOptions, Unsubscribe,
 };
 
 use super::plan::{Attack, Plan, Role};
@@ -75,12 +75,16 @@ impl Raw {
         match self.attack {
             Some(Attack::Loris) => self.next = now + SECOND,
             Some(Attack::Garbage) => {
-                let garbage: Vec<u8> = (0..self.rng.between(1, 200)).map(|_| self.rng.next().to_le_bytes()[0]).collect();
+                let garbage: Vec<u8> =
+                    (0..self.rng.between(1, 200)).map(|_| self.rng.next().to_le_bytes()[0]).collect();
                 self.outbound.extend_from_slice(&garbage);
             }
             Some(Attack::Flood) => {
                 for _ in 0..self.rng.between(1, 8) {
-                    let (topic, key) = (format!("x{}-{}", self.index, self.rng.below(1 << 20)), self.rng.next().to_le_bytes());
+                    let (topic, key) = (
+                        format!("x{}-{}", self.index, self.rng.below(1 << 20)),
+                        self.rng.next().to_le_bytes(),
+                    );
                     let topic = if self.rng.once_in(2) { topic } else { self.topic(plan) };
                     self.publish(&topic, Some(&key), false);
                 }
@@ -101,7 +105,11 @@ impl Raw {
     }
 
     fn topic(&mut self, plan: &Plan) -> String {
-        if self.keeps_apart { format!("x{}-{}", self.index, self.rng.below(3)) } else { plan.topics[self.rng.index(plan.topics.len())].name.clone() }
+        if self.keeps_apart {
+            format!("x{}-{}", self.index, self.rng.below(3))
+        } else {
+            plan.topics[self.rng.index(plan.topics.len())].name.clone()
+        }
     }
 
     /// A well-formed request that makes no sense, or little.
@@ -113,7 +121,8 @@ impl Raw {
         let offset = if self.rng.once_in(10) { self.rng.next() } else { offset };
         let topic = self.topic(plan);
         let time = self.rng.next() >> 20;
-        let start = self.rng.pick(&[Start::Earliest, Start::Latest, Start::Offset(offset), Start::Time(time)]);
+        let start =
+            self.rng.pick(&[Start::Earliest, Start::Latest, Start::Offset(offset), Start::Time(time)]);
         match self.rng.below(12) {
             0 | 1 => {
                 let names = ["shared", "d0-0", "d1-0", "d2-0", "x"];
@@ -189,7 +198,10 @@ impl Raw {
         let mut encoded = Vec::new();
         Record { body: b"raw", ..Record::default() }.encode(&mut encoded);
         let mut operations = OperationsBuilder::default();
-        operations.push(Operation::Publish { topic: topic.as_bytes(), records: Records::from_encoded(1, &encoded) });
+        operations.push(Operation::Publish {
+            topic: topic.as_bytes(),
+            records: Records::from_encoded(1, &encoded),
+        });
         if self.rng.once_in(2) {
             operations.push(Operation::Commit { subscription, offset });
         }

@@ -12,18 +12,53 @@ const SHOWN: usize = 200;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Event {
     /// An exchange of a connection: bytes of requests applied, of answers and of deliveries.
-    Served { link: u64, requests: usize, control: usize, stream: usize },
-    Accepted { link: u64 },
-    Ended { link: u64, client: usize },
+    Served {
+        link: u64,
+        requests: usize,
+        control: usize,
+        stream: usize,
+    },
+    Accepted {
+        link: u64,
+    },
+    Ended {
+        link: u64,
+        client: usize,
+    },
     /// A client: bytes read and written, answers and messages taken.
-    Client { client: usize, read: usize, wrote: usize, answers: usize, messages: usize },
-    Connecting { client: usize, works: bool },
-    Asked { client: usize, what: &'static str, number: u64 },
-    Told { client: usize, what: &'static str, number: u64 },
-    Raw { client: usize, wrote: usize },
+    Client {
+        client: usize,
+        read: usize,
+        wrote: usize,
+        answers: usize,
+        messages: usize,
+    },
+    Connecting {
+        client: usize,
+        works: bool,
+    },
+    Asked {
+        client: usize,
+        what: &'static str,
+        number: u64,
+    },
+    Told {
+        client: usize,
+        what: &'static str,
+        number: u64,
+    },
+    Raw {
+        client: usize,
+        wrote: usize,
+    },
     House,
-    Fault { client: usize, what: &'static str },
-    Clock { shift: i64 },
+    Fault {
+        client: usize,
+        what: &'static str,
+    },
+    Clock {
+        shift: i64,
+    },
     Restart,
     Healing,
 }
@@ -103,7 +138,9 @@ fn show_line(at: u64, event: Event) {
 
 fn numbers(event: Event) -> [u64; 4] {
     match event {
-        Event::Served { link, requests, control, stream } => [link, requests as u64, control as u64, stream as u64],
+        Event::Served { link, requests, control, stream } => {
+            [link, requests as u64, control as u64, stream as u64]
+        }
         Event::Accepted { link } => [1, link, 0, 0],
         Event::Ended { link, client } => [2, link, client as u64, 0],
         Event::Client { client, read, wrote, answers, messages } => {

@@ -275,7 +275,8 @@ impl World {
         let faults = std::mem::take(&mut self.plan.faults);
         (self.plan.faults.capacity, self.plan.faults.segment) = (1 << 30, 1_460);
         let mut bytes = BytesMut::from(&MAGIC[..]);
-        ClientFrame::Hello(Hello { version: PROTOCOL_VERSION, name: "observer", token: b"" }).encode(&mut bytes);
+        ClientFrame::Hello(Hello { version: PROTOCOL_VERSION, name: "observer", token: b"" })
+            .encode(&mut bytes);
         self.speakers += 1;
         let link = u64::MAX - self.speakers;
         self.open(link, usize::MAX);
@@ -352,7 +353,10 @@ impl World {
         let frame = u64::from(self.plan.limits.max_message) * 2 + (128 << 10);
         let room = (self.links.len() as u64 + 2) * (frame + self.plan.limits.lane_bytes as u64 * 2);
         if ledger.total() > self.plan.limits.memory_budget + room {
-            return Broken::because("I10", format!("{ledger:?} is above the budget of {}", self.plan.limits.memory_budget));
+            return Broken::because(
+                "I10",
+                format!("{ledger:?} is above the budget of {}", self.plan.limits.memory_budget),
+            );
         }
         if !is_thorough {
             return Ok(());
@@ -362,7 +366,10 @@ impl World {
         }
         let retained = self.checker.retained_bytes();
         if ledger.topics < retained {
-            return Broken::because("I10", format!("{} bytes are charged for topics, {retained} are live", ledger.topics));
+            return Broken::because(
+                "I10",
+                format!("{} bytes are charged for topics, {retained} are live", ledger.topics),
+            );
         }
         self.check_stranded()
     }
@@ -380,12 +387,18 @@ impl World {
             }
             let Some(open) = self.links.get_mut(&link) else { continue };
             let Some(session) = &mut open.session else { continue };
-            let before = (session.outbound().stream_len(), session.outbound().control_len(), session.status());
+            let before =
+                (session.outbound().stream_len(), session.outbound().control_len(), session.status());
             let turn = self.exchange(link)?;
-            let Some(session) = self.links.get_mut(&link).and_then(|open| open.session.as_mut()) else { continue };
+            let Some(session) = self.links.get_mut(&link).and_then(|open| open.session.as_mut()) else {
+                continue;
+            };
             let after = (session.outbound().stream_len(), session.outbound().control_len(), session.status());
             if before != after || turn == Turn::More {
-                return Broken::because("I16", format!("connection {link:#x} was not woken: {before:?}, {after:?}, {turn:?}"));
+                return Broken::because(
+                    "I16",
+                    format!("connection {link:#x} was not woken: {before:?}, {after:?}, {turn:?}"),
+                );
             }
         }
         Ok(())
@@ -459,7 +472,10 @@ impl World {
         }
         let is_told = next.is_none_or(|next| self.armed.is_some_and(|armed| armed <= next));
         if !is_told && !more {
-            return Broken::because("I16", format!("the deadline moved to {next:?}, and nobody was told: {:?}", self.armed));
+            return Broken::because(
+                "I16",
+                format!("the deadline moved to {next:?}, and nobody was told: {:?}", self.armed),
+            );
         }
         Ok(())
     }
@@ -547,7 +563,8 @@ impl World {
             self.checker.broker_told(told);
             self.broker.detach(at(told), id, &mut self.effects);
             self.collect(false)?;
-            let arrival = self.links.get(&link).and_then(|open| open.to_client.next_arrival()).unwrap_or(self.now);
+            let arrival =
+                self.links.get(&link).and_then(|open| open.to_client.next_arrival()).unwrap_or(self.now);
             self.wake_client(client, arrival);
             return Ok(());
         }
@@ -672,7 +689,10 @@ impl World {
         app.step(now, &self.plan, &mut self.checker)?;
         let (answers, messages) = (app.answers, app.messages);
         let (again, sent) = self.pump(index);
-        trace::event(now, Event::Client { client: index, read: read + again, wrote: wrote + sent, answers, messages });
+        trace::event(
+            now,
+            Event::Client { client: index, read: read + again, wrote: wrote + sent, answers, messages },
+        );
         let client = &self.clients[index];
         let Peer::App(app) = &client.peer else { return Ok(()) };
         let wish = match app.client.link() {
@@ -868,7 +888,12 @@ impl World {
         }
         let (now, faults) = (self.now, self.plan.faults);
         let rng = &mut self.clients[index].faults;
-        let kinds = [("freeze", faults.freeze), ("reset", faults.reset), ("half-open", faults.half_open), ("crash", faults.crash)];
+        let kinds = [
+            ("freeze", faults.freeze),
+            ("reset", faults.reset),
+            ("half-open", faults.half_open),
+            ("crash", faults.crash),
+        ];
         let kinds: Vec<_> = kinds.into_iter().filter(|(_, mean)| *mean > 0).collect();
         let (what, mean) = kinds[rng.index(kinds.len())];
         let least = kinds.iter().map(|(_, mean)| *mean).min().unwrap_or(mean);
@@ -937,7 +962,10 @@ impl World {
 
     fn step_clock(&mut self) {
         let faults = self.plan.faults;
-        let kinds: Vec<_> = [(-1, faults.clock_back), (1, faults.clock_jump)].into_iter().filter(|(_, mean)| *mean > 0).collect();
+        let kinds: Vec<_> = [(-1, faults.clock_back), (1, faults.clock_jump)]
+            .into_iter()
+            .filter(|(_, mean)| *mean > 0)
+            .collect();
         let (sign, _) = kinds[self.clock.index(kinds.len())];
         let by = self.clock.pick(&[1, MILLI, 100 * MILLI, 3 * SECOND]);
         let shift = self.shift + sign * by.cast_signed();

@@ -67,12 +67,18 @@ impl Apps {
             return Ok(());
         };
         if sent.fate == Fate::Denied {
-            return Broken::because("P4", format!("record {id:#x} is at offset {offset}, and its owner was told that it is not"));
+            return Broken::because(
+                "P4",
+                format!("record {id:#x} is at offset {offset}, and its owner was told that it is not"),
+            );
         }
         if let Some(before) = self.placed.insert(id, (topic, offset))
             && !sent.may_repeat
         {
-            return Broken::because("I6", format!("record {id:#x} is at offset {offset}, and at {before:?} as well"));
+            return Broken::because(
+                "I6",
+                format!("record {id:#x} is at offset {offset}, and at {before:?} as well"),
+            );
         }
         if sent.is_ordered {
             let last = self.last.entry(sent.owner).or_insert(0);
@@ -123,7 +129,10 @@ impl Apps {
             sent.fate = Fate::Done;
         }
         if !is_duplicate && placed != offset {
-            return Broken::because("I6", format!("record {id:#x} is acknowledged at {offset:?}, and is at {placed:?}"));
+            return Broken::because(
+                "I6",
+                format!("record {id:#x} is acknowledged at {offset:?}, and is at {placed:?}"),
+            );
         }
         Ok(())
     }
@@ -131,7 +140,10 @@ impl Apps {
     /// P4: a publish has certainly not happened.
     pub(crate) fn denied(&mut self, id: u64) -> Verdict {
         if let Some((_, offset)) = self.placed.get(&id) {
-            return Broken::because("P4", format!("record {id:#x} is at offset {offset}, and its owner is told that it is not"));
+            return Broken::because(
+                "P4",
+                format!("record {id:#x} is at offset {offset}, and its owner is told that it is not"),
+            );
         }
         if let Some(sent) = self.sent.get_mut(&id) {
             sent.fate = Fate::Denied;

@@ -132,7 +132,8 @@ impl Topic {
             return false;
         }
         if settings.is_latest {
-            let is_superseded = rec.key.is_some() && self.keys.get(&rec.key.unwrap_or(0)).is_none_or(|last| last.0 != offset);
+            let is_superseded =
+                rec.key.is_some() && self.keys.get(&rec.key.unwrap_or(0)).is_none_or(|last| last.0 != offset);
             let is_buried = rec.is_tombstone && rec.at.saturating_add(settings.tombstone_ttl) <= now;
             if is_superseded || is_buried || !self.loose_keys.is_empty() {
                 return false;
@@ -170,7 +171,8 @@ impl Topic {
             None => true,
             Some(rec) => {
                 let key = rec.key.unwrap_or(0);
-                let is_superseded = self.keys.get(&key).is_some_and(|last| last.0 > offset) || self.loose_keys.contains(&key);
+                let is_superseded =
+                    self.keys.get(&key).is_some_and(|last| last.0 > offset) || self.loose_keys.contains(&key);
                 rec.key.is_some() && (is_superseded || rec.is_tombstone)
             }
         }

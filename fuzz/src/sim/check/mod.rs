@@ -232,7 +232,11 @@ impl Checker {
             let is_behind = (next..topic.end).any(|offset| !sub.may_skip(offset, topic));
             let is_uncommitted = !sub.out.is_empty();
             (is_behind || is_uncommitted).then(|| {
-                format!("subscription {number} stands at {next} of {}, {} uncommitted", topic.end, sub.out.len())
+                format!(
+                    "subscription {number} stands at {next} of {}, {} uncommitted",
+                    topic.end,
+                    sub.out.len()
+                )
             })
         });
         subs.collect()
@@ -243,7 +247,9 @@ impl Checker {
         let Some(dead) = self.topics.get(b"dead".as_slice()) else {
             return match self.left_out.first() {
                 None => Ok(()),
-                Some(lost) => Broken::because("A6", format!("{lost:?} was left out, and there is no dead-letter topic")),
+                Some(lost) => {
+                    Broken::because("A6", format!("{lost:?} was left out, and there is no dead-letter topic"))
+                }
             };
         };
         let copies = self.apps.copies();
@@ -295,10 +301,16 @@ impl Checker {
     /// What an application was given is what is in the log there.
     pub(crate) fn given(&self, topic: &str, offset: u64, body: &[u8], at: u64) -> Verdict {
         let Some(rec) = self.topics.get(topic.as_bytes()).and_then(|topic| topic.records.get(&offset)) else {
-            return Broken::because("I3", format!("{topic} has no offset {offset}, and a client was given it"));
+            return Broken::because(
+                "I3",
+                format!("{topic} has no offset {offset}, and a client was given it"),
+            );
         };
         if rec.body != hash(body) || rec.at != at {
-            return Broken::because("I1", format!("{topic}: a client was given something else at offset {offset}"));
+            return Broken::because(
+                "I1",
+                format!("{topic}: a client was given something else at offset {offset}"),
+            );
         }
         Ok(())
     }

@@ -46,13 +46,19 @@ impl Producers {
             return Ok(Turn::Fresh);
         };
         if producer.epoch < known.epoch {
-            return Broken::because("P-07", format!("{producer:?} was accepted, the epoch is {}", known.epoch));
+            return Broken::because(
+                "P-07",
+                format!("{producer:?} was accepted, the epoch is {}", known.epoch),
+            );
         }
         if producer.epoch > known.epoch {
             return Ok(Turn::Fresh);
         }
         if producer.sequence > known.expected {
-            return Broken::because("P-02", format!("{producer:?} was accepted, {} is expected", known.expected));
+            return Broken::because(
+                "P-02",
+                format!("{producer:?} was accepted, {} is expected", known.expected),
+            );
         }
         if producer.sequence == known.expected {
             return Ok(Turn::Fresh);
@@ -102,9 +108,10 @@ impl Producers {
     /// A sequence may be refused as a gap only if it is one.
     pub(crate) fn refused_as_gap(&mut self, producer: &Producer, expected: u64, now: u64) -> Verdict {
         match self.lookup(producer, now) {
-            Some(known) if known.epoch == producer.epoch && known.expected != expected => {
-                Broken::because("P-02", format!("{producer:?}: {expected} is told as expected, not {}", known.expected))
-            }
+            Some(known) if known.epoch == producer.epoch && known.expected != expected => Broken::because(
+                "P-02",
+                format!("{producer:?}: {expected} is told as expected, not {}", known.expected),
+            ),
             _ => Ok(()),
         }
     }

@@ -56,10 +56,16 @@ impl Sub {
             match topic.records.get(&offset) {
                 Some(known) => {
                     if known.content != content(&record) {
-                        return Broken::because("I1", format!("offset {offset} has other bytes than it was published with"));
+                        return Broken::because(
+                            "I1",
+                            format!("offset {offset} has other bytes than it was published with"),
+                        );
                     }
                     if known.at != record.timestamp() {
-                        return Broken::because("O5", format!("offset {offset}: {} is told, {} expected", record.timestamp(), known.at));
+                        return Broken::because(
+                            "O5",
+                            format!("offset {offset}: {} is told, {} expected", record.timestamp(), known.at),
+                        );
                     }
                 }
                 None if topic.candidates.contains(&content(&record)) || super::is_copy(&record) => {
@@ -69,13 +75,19 @@ impl Sub {
             }
             let known = topic.records[&offset];
             if topic.is_expired(&known, now) {
-                return Broken::because("I9", format!("offset {offset} of {} was delivered at {now}", known.at));
+                return Broken::because(
+                    "I9",
+                    format!("offset {offset} of {} was delivered at {now}", known.at),
+                );
             }
             let before = if self.counts_anew { delivery.attempt.saturating_sub(1) } else { 0 };
             let attempts = self.attempts.entry(offset).or_insert(before);
             *attempts += 1;
             if *attempts != delivery.attempt {
-                return Broken::because("A5", format!("offset {offset}: attempt {} is told, {attempts} counted", delivery.attempt));
+                return Broken::because(
+                    "A5",
+                    format!("offset {offset}: attempt {} is told, {attempts} counted", delivery.attempt),
+                );
             }
             if self.window > 0 {
                 self.out.insert(offset, record.as_bytes().len() as u64);
@@ -95,11 +107,17 @@ impl Sub {
         self.turn(gap.rewind)?;
         self.jump_to(gap.from, topic, "gap")?;
         if gap.to <= gap.from || gap.to > topic.end + topic.loose {
-            return Broken::because("R9", format!("a gap from {} to {}, the end is {}", gap.from, gap.to, topic.end));
+            return Broken::because(
+                "R9",
+                format!("a gap from {} to {}, the end is {}", gap.from, gap.to, topic.end),
+            );
         }
         for (offset, _) in topic.records.range(gap.from..gap.to) {
             if topic.is_surely_live(*offset, now) {
-                return Broken::because("R9", format!("offset {offset} is live and was told as a gap at {now}"));
+                return Broken::because(
+                    "R9",
+                    format!("offset {offset} is live and was told as a gap at {now}"),
+                );
             }
         }
         self.next = Some(gap.to);
@@ -129,7 +147,10 @@ impl Sub {
         {
             let skipped = cursor < told && (cursor..told).all(|offset| self.may_skip(offset, topic));
             if !skipped {
-                return Broken::because("A2", format!("after a commit of {offset} the cursor is told as {told}, not {cursor}"));
+                return Broken::because(
+                    "A2",
+                    format!("after a commit of {offset} the cursor is told as {told}, not {cursor}"),
+                );
             }
             self.cursor = Some(told);
         }
@@ -154,7 +175,10 @@ impl Sub {
         if self.is_vague || self.cursor.is_none() {
             self.rewind = u32::try_from(rewind).unwrap_or(0);
         } else if rewind != expected {
-            return Broken::because("A4", format!("rewind is told as {rewind} after a nack of {offset}, not {expected}"));
+            return Broken::because(
+                "A4",
+                format!("rewind is told as {rewind} after a nack of {offset}, not {expected}"),
+            );
         }
         if is_below {
             return Ok(());
@@ -243,7 +267,10 @@ impl Sub {
         }
         for offset in next..to {
             if !self.may_skip(offset, topic) {
-                return Broken::because("I2", format!("offset {offset} is missing without a gap: {what} at {to}"));
+                return Broken::because(
+                    "I2",
+                    format!("offset {offset} is missing without a gap: {what} at {to}"),
+                );
             }
             if self.maybe_dead.remove(&offset) {
                 self.surely_dead.insert(offset);
@@ -269,7 +296,12 @@ impl Sub {
         }
         let bytes: u64 = self.out.values().sum();
         if self.out.len() > self.window as usize || (self.out.len() > 1 && bytes > self.window_bytes) {
-            let text = format!("{} records, {bytes} bytes uncommitted; the window is {}, {} bytes", self.out.len(), self.window, self.window_bytes);
+            let text = format!(
+                "{} records, {bytes} bytes uncommitted; the window is {}, {} bytes",
+                self.out.len(),
+                self.window,
+                self.window_bytes
+            );
             return Broken::because("I12", text);
         }
         Ok(())
