@@ -218,12 +218,8 @@ impl Topic {
     /// Everything of a draft was appended: what is too much goes.
     pub(crate) fn appended(&mut self, now: Timestamp, retired: &mut Retired) {
         let at = now.as_micros();
-        if self.is_latest() {
-            // A tombstone may die at once.
-            self.log.bury_all(at);
-        }
         if self.settings.overflow == Overflow::DropOldest {
-            self.drop_oldest();
+            self.drop_oldest(at);
         }
         self.log.free(at, FREE_PER_COMMIT, retired);
     }
@@ -308,7 +304,7 @@ impl Topic {
         self.log.expire(at, settings.retention_ttl_micros);
         self.trim_committed();
         if settings.overflow == Overflow::DropOldest {
-            self.drop_oldest();
+            self.drop_oldest(at);
         }
     }
 
@@ -464,7 +460,11 @@ impl Topic {
         }
     }
 
-    fn drop_oldest(&mut self) {
+    fn drop_oldest(&mut self, at: u64) {
+        if self.is_latest() {
+            // The dead do not count: tombstones may die at once, and others under a new window.
+            self.log.bury_all(at);
+        }
         let first = self.log.first_within(self.settings.max_messages, self.settings.max_bytes);
         if first > self.log.first().offset {
             self.log.raise_first(first);

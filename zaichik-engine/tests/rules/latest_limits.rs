@@ -49,6 +49,19 @@ fn c8_a_reader_that_a_limit_overtook_is_told_of_everything_that_it_removed() {
 }
 
 #[test]
+fn r7_a_limit_that_comes_with_a_shorter_window_counts_what_that_leaves() {
+    let mut world = World::new();
+    let peer = topic(&mut world, lag(10));
+    for (key, body) in [("a", "0"), ("b", "1"), ("b", "2")] {
+        put(&mut world, &peer, key, body);
+    }
+    assert_eq!(newcomer(&mut world), ["0..3", "1/0=0", "1/1=1", "1/2=2"]);
+    let options = TopicOptions::new().compaction_window(secs(0)).max_messages(2);
+    assert_eq!(world.ask(&peer, peer.alter("t", options)), "done 0");
+    assert_eq!(newcomer(&mut world), ["0..3", "1/0=0", "1/2=2"], "1 is dead and does not count");
+}
+
+#[test]
 fn r5_reject_counts_what_lives_and_makes_way_only_as_far_as_needed() {
     let mut world = World::new();
     let peer = topic(&mut world, latest().max_messages(3).overflow(Overflow::Reject));
