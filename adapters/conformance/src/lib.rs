@@ -18,6 +18,7 @@ mod broker;
 mod compaction;
 mod delivery;
 mod durable;
+mod exactly_once;
 mod faults;
 mod form;
 mod memory;
@@ -130,6 +131,7 @@ cases! { $
         a_16_what_was_on_its_way_when_the_connection_ended_is_not_committed
         a_17_a_peer_that_stops_reading_hurts_nobody
         a_18_a_handler_publishes_on_its_own_connection_at_window_one
+        a_18_a_handler_publishes_under_load_and_always_progresses
         a_19_who_is_overtaken_by_a_limit_is_told_once_in_the_right_place
         a_21_a_message_larger_than_the_window_in_bytes_is_delivered_alone
         a_22_unsubscribing_twice_and_subscribing_twice
@@ -201,6 +203,14 @@ cases! { $
         x_10_records_are_contiguous_whoever_else_publishes
         x_11_an_empty_one_is_a_success
         x4_a_client_waits_for_room
+    }
+    exactly_once {
+        p_06_a_publish_cut_at_each_byte_is_stored_once
+        p_06_several_in_flight_cut_at_many_bytes_keep_their_order
+        x_03_a_transaction_cut_at_many_bytes_has_one_effect
+        x_03_consume_transform_produce_cut_at_many_bytes
+        x_03_consume_transform_produce_by_workers_that_die_at_many_bytes
+        x_03_consume_transform_produce_by_workers_that_die_between_any_steps
     }
     session {
         s_03_a_stream_split_at_every_byte_means_the_same
