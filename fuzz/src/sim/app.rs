@@ -100,7 +100,8 @@ impl App {
         if work.has_producer {
             // The next life of a client takes its number over, or takes another one.
             let is_heir = mix(plan.seed ^ index as u64) & 1 == 0;
-            let id = u128::from(mix(plan.seed ^ if is_heir { index as u64 } else { who })) + 1;
+            let owner = if is_heir { who | 0xffff } else { who };
+            let id = u128::from(mix(plan.seed ^ mix(owner))) + 1;
             config.producer = Some(ProducerIdentity::new(id).epoch(if is_heir { life + 1 } else { 1 }));
         }
         config.request_timeout = Duration::from_micros(work.request_timeout);
@@ -191,11 +192,6 @@ impl App {
             deadline: 30 * SECOND,
         };
         self.publish(now, topic, &publishes, checker).is_ok()
-    }
-
-    /// Whether that last record was acknowledged, or refused for want of room.
-    pub(crate) fn is_answered(&self) -> bool {
-        self.asked.is_empty()
     }
 
     fn step_of(&mut self, now: u64, plan: &Plan, checker: &mut Checker) -> Verdict {
@@ -383,11 +379,15 @@ impl App {
             }
             Err(error) => {
                 let class = error.class();
+                if self.is_calm {
+                    // The other topic may be full for ever.
+                    reader.into = None;
+                }
                 denied([id].iter(), &error, checker)?;
                 if let Some((due, _)) = reader.work.front_mut() {
                     *due = now + 100 * MILLI;
                 }
-                if class == ErrorClass::Unknown || class == ErrorClass::Refused {
+                if class == ErrorClass::Unknown || class == ErrorClass::Refused || self.is_calm {
                     // It can't be told, or never will be possible: the message is done all the same.
                     reader.work.retain(|(_, waiting)| *waiting > offset);
                     if let Some(subscription) = reader.id {

@@ -184,6 +184,7 @@ impl Plan {
         let events = usize::try_from(rng.pick(&[2_000, 2_000, 3_000, 5_000, 20_000])).unwrap_or(2_000);
         let topics = draw_topics(&mut Rng::new(setup.seed, Concern::Plan, 3));
         let honest = rng.between(2, 8);
+        limits.max_connections = limits.max_connections.max(u32::try_from(honest).unwrap_or(8) + 2);
         limits.max_topics = limits.max_topics.max(u32::try_from(topics.len()).unwrap_or(8));
         let mut roles: Vec<_> = (0..honest)
             .map(|who| {
@@ -389,7 +390,7 @@ fn draw_consumes(rng: &mut Rng, limits: &Limits, topics: usize, who: u64, index:
     let (nack, seek, leave) = (often(4), often(40), often(60));
     let has_dead_letter = window > 0 && rng.once_in(3);
     let attempts = u32::try_from(rng.between(1, 3)).unwrap_or(1);
-    let into = (window > 0 && rng.once_in(3)).then(|| rng.index(topics)).filter(|into| *into != topic);
+    let into = (window > 0 && rng.once_in(3)).then(|| rng.index(topics)).filter(|into| *into > topic);
     Consumes {
         topic,
         window,

@@ -183,7 +183,9 @@ impl Raw {
         let mut encoded = Vec::new();
         Record { key, body: b"raw", ..Record::default() }.encode(&mut encoded);
         let producer = has_producer.then(|| self.producer());
-        let ack = self.rng.pick(&[AckLevel::Accepted, AckLevel::Accepted, AckLevel::Durable, AckLevel::None]);
+        // Without an answer nobody would know what became of a sequence.
+        let none = if has_producer { AckLevel::Accepted } else { AckLevel::None };
+        let ack = self.rng.pick(&[AckLevel::Accepted, AckLevel::Accepted, AckLevel::Durable, none]);
         let frame = ClientFrame::Publish(Publish {
             request: self.request,
             ack,

@@ -1078,7 +1078,9 @@ impl World {
             return Broken::because("I10", format!("the broker contradicts itself at the end: {error}"));
         }
         let ledger = self.broker.ledger();
-        let left = ledger.retired + ledger.subscriptions + ledger.sessions;
+        // A mutated frame may ask for a cursor that is kept for ages.
+        let subscriptions = if self.checker.keeps_for_ages() { 0 } else { ledger.subscriptions };
+        let left = ledger.retired + subscriptions + ledger.sessions;
         if left > 0 {
             return Broken::because("I10", format!("{ledger:?} is left when everything is over"));
         }
@@ -1141,15 +1143,7 @@ impl World {
         if self.is_short_of_memory() {
             return Ok(());
         }
-        self.check_settled(now + 1)?;
-        for (index, client) in self.clients.iter().enumerate() {
-            if let Peer::App(app) = &client.peer
-                && !app.is_answered()
-            {
-                return Broken::because("I16", format!("a fresh publish of client {index} was not answered"));
-            }
-        }
-        Ok(())
+        self.check_settled(now + 1)
     }
 }
 

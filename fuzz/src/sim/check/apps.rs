@@ -139,6 +139,9 @@ impl Apps {
 
     /// P4: a publish has certainly not happened.
     pub(crate) fn denied(&mut self, id: u64) -> Verdict {
+        if self.sent.get(&id).is_some_and(|sent| sent.may_repeat) {
+            return Ok(());
+        }
         if let Some((_, offset)) = self.placed.get(&id) {
             return Broken::because(
                 "P4",

@@ -91,6 +91,8 @@ pub(crate) struct Checker {
 struct Durable {
     sub: Sub,
     holder: Option<(u64, u32)>,
+    /// The epoch with which its holder came; those since are the holder's own.
+    held_since: u32,
     inactive: u64,
     detached_at: u64,
 }
@@ -244,7 +246,7 @@ impl Checker {
 
     /// At the end: whatever was left out is in the dead-letter topic.
     pub(crate) fn check_dead_letters(&self) -> Verdict {
-        let Some(dead) = self.topics.get(b"dead".as_slice()) else {
+        let Some(dead) = self.topics.get(DEAD) else {
             return match self.left_out.first() {
                 None => Ok(()),
                 Some(lost) => {
@@ -262,6 +264,11 @@ impl Checker {
         }
     }
 
+    /// Whether somebody asked for a durable subscription to be kept longer than a day.
+    pub(crate) fn keeps_for_ages(&self) -> bool {
+        self.durables.values().any(|durable| durable.inactive > 24 * 3_600 * crate::sim::SECOND)
+    }
+
     pub(crate) fn topic_names(&self) -> Vec<Vec<u8>> {
         self.topics.keys().cloned().collect()
     }
@@ -275,6 +282,9 @@ impl Checker {
         }
     }
 }
+
+/// The dead-letter topic of honest clients.
+const DEAD: &[u8] = b"dead";
 
 /// Marks the bodies of records that applications number.
 const MARK: &[u8] = b"ZS";

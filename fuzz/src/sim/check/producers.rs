@@ -28,6 +28,8 @@ pub(crate) enum Turn {
     Fresh,
     /// Answered before; a hash of that answer, if it is known.
     Repeat(Option<u64>),
+    /// Not every answer to this producer is known.
+    Unknown,
 }
 
 impl Producers {
@@ -42,6 +44,9 @@ impl Producers {
 
     /// I6: which of its requests a producer's success answers.
     pub(crate) fn succeeded(&mut self, producer: &Producer, now: u64) -> Result<Turn, Broken> {
+        if self.vague.contains(&producer.id) {
+            return Ok(Turn::Unknown);
+        }
         let Some(known) = self.lookup(producer, now) else {
             return Ok(Turn::Fresh);
         };
@@ -92,8 +97,8 @@ impl Producers {
             Some(known) if producer.epoch == known.epoch => known.heard = now,
             // A higher epoch begins anew, also if its first request is refused.
             Some(known) if producer.epoch > known.epoch => {
-                self.known.remove(&producer.id);
-                self.vague.push(producer.id);
+                let (epoch, expected) = (producer.epoch, producer.sequence);
+                *known = Known { epoch, expected, heard: now, answers: BTreeMap::new() };
             }
             _ => {}
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use zaichik_proto::{Delivery, Gap};
 
 use super::log::{Topic, content};
-use super::{Broken, Verdict};
+use super::{Broken, DEAD, Verdict};
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sub {
@@ -24,8 +24,8 @@ pub(crate) struct Sub {
     pub(crate) out: BTreeMap<u64, u64>,
     pub(crate) attempts: BTreeMap<u64, u32>,
     pub(crate) failures: BTreeMap<u64, u32>,
-    /// Failed so often that the dead-letter topic may have them.
-    pub(crate) maybe_dead: BTreeSet<u64>,
+    /// Failed so often that the dead-letter topic may have them, and whether that is the one which is read at the end.
+    pub(crate) maybe_dead: BTreeMap<u64, bool>,
     /// Skipped because the dead-letter topic has them: a copy must be there.
     pub(crate) surely_dead: BTreeSet<u64>,
     /// A quiet commit may or may not have taken effect.
@@ -152,10 +152,26 @@ impl Sub {
                     format!("after a commit of {offset} the cursor is told as {told}, not {cursor}"),
                 );
             }
+            self.pass(cursor, told, Some(topic));
             self.cursor = Some(told);
+            self.next = self.next.max(Some(told));
         }
         self.forget();
         Ok(())
+    }
+
+    /// Offsets were left out of which a dead-letter topic may have copies: it must have them.
+    pub(crate) fn pass(&mut self, from: u64, to: u64, topic: Option<&Topic>) {
+        for offset in from..to {
+            // What is superseded is not copied.
+            if topic.is_some_and(|topic| topic.may_be_silent(offset)) {
+                continue;
+            }
+            if let Some(is_read) = self.maybe_dead.remove(&offset) {
+                self.surely_dead.insert(offset);
+                self.left_out.extend(is_read.then_some(offset));
+            }
+        }
     }
 
     /// A3: a commit was refused as ahead.
@@ -170,7 +186,11 @@ impl Sub {
 
     /// A4: the answer to a nack.
     pub(crate) fn nacked(&mut self, offset: u64, rewind: u64, until: u64) -> Verdict {
-        let is_below = self.cursor.is_some_and(|cursor| offset < cursor);
+        // Where the cursor is not known, the answer tells whether there was an effect.
+        let is_below = match self.cursor {
+            Some(cursor) => offset < cursor,
+            None => rewind == u64::from(self.rewind),
+        };
         let expected = u64::from(self.rewind) + u64::from(!is_below);
         if self.is_vague || self.cursor.is_none() {
             self.rewind = u32::try_from(rewind).unwrap_or(0);
@@ -225,17 +245,18 @@ impl Sub {
 
     /// Whether an offset may be left out without a word.
     pub(crate) fn may_skip(&self, offset: u64, topic: &Topic) -> bool {
-        self.maybe_dead.contains(&offset) || self.surely_dead.contains(&offset) || topic.may_be_silent(offset)
+        self.maybe_dead.contains_key(&offset) || self.surely_dead.contains(&offset) || topic.may_be_silent(offset)
     }
 
     fn failed(&mut self, offset: u64) {
-        let Some((most, _)) = self.dead_letter else {
+        let Some((most, topic)) = &self.dead_letter else {
             return;
         };
+        let is_read = topic == DEAD;
         let failures = self.failures.entry(offset).or_insert(0);
         *failures += 1;
-        if *failures >= most {
-            self.maybe_dead.insert(offset);
+        if *failures >= *most {
+            self.maybe_dead.insert(offset, is_read);
             self.copies += 1;
         }
     }
@@ -272,11 +293,8 @@ impl Sub {
                     format!("offset {offset} is missing without a gap: {what} at {to}"),
                 );
             }
-            if self.maybe_dead.remove(&offset) {
-                self.surely_dead.insert(offset);
-                self.left_out.push(offset);
-            }
         }
+        self.pass(next, to, Some(topic));
         self.next = Some(to);
         self.follow_gaps();
         Ok(())
