@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{
-    AckLevel, AckRun, Batch, ClientFrame, Commit, Duplicate, Nack, Operation, Producer, Publish, Records, Refusal,
-    RefusalCode, Seek, SeekTarget, ServerDecoder, ServerFrame, Start, Subscribe, Subscribed, TopicStatus,
+    AckLevel, AckRun, Batch, ClientFrame, Commit, Duplicate, Nack, Operation, Producer, Publish, Records,
+    Refusal, RefusalCode, Seek, SeekTarget, ServerDecoder, ServerFrame, Start, Subscribe, Subscribed,
+    TopicStatus,
 };
 
 use super::log::{Topic, content, hash};
@@ -52,7 +53,9 @@ impl Checker {
 
     fn step_of(&mut self, tap: &mut Tap, step: Step<'_>, now: u64) -> Verdict {
         let mut replies = Replies::parse(&self.limits, step.control, step.stream)?;
-        if std::env::var("SIM_DEBUG").is_ok() { eprintln!("{now} {:#x} -> {:?} {:?}", step.link, replies.control, replies.stream); }
+        if std::env::var("SIM_DEBUG").is_ok() {
+            eprintln!("{now} {:#x} -> {:?} {:?}", step.link, replies.control, replies.stream);
+        }
         let mut taken = tap.waiting.split_to(step.taken.unwrap_or(tap.waiting.len()).min(tap.waiting.len()));
         while !taken.is_empty() && tap.is_open && !tap.is_over {
             let mut decoder = tap.decoder.clone();
@@ -60,8 +63,11 @@ impl Checker {
                 break;
             };
             self.requests += 1;
-            if std::env::var("SIM_DEBUG").is_ok() { eprintln!("{now} {:#x} <- {frame:?}", step.link); }
-            let is_answered = self.request(tap, step.link, &frame, &mut replies, now, step.taken.is_none())?;
+            if std::env::var("SIM_DEBUG").is_ok() {
+                eprintln!("{now} {:#x} <- {frame:?}", step.link);
+            }
+            let is_answered =
+                self.request(tap, step.link, &frame, &mut replies, now, step.taken.is_none())?;
             let is_last = matches!(frame, ClientFrame::Close) || !is_answered;
             tap.decoder = decoder;
             taken.advance(len);
@@ -73,7 +79,10 @@ impl Checker {
             return Ok(());
         }
         if !taken.is_empty() && tap.is_open {
-            return Broken::because("W5", format!("{} bytes were taken that are no whole frame", taken.len()));
+            return Broken::because(
+                "W5",
+                format!("{} bytes were taken that are no whole frame", taken.len()),
+            );
         }
         if replies.run.is_some() || !replies.runs.is_empty() || replies.has_answers() {
             return Broken::because("P1", "an answer came that nothing was asked for".into());
@@ -96,7 +105,9 @@ impl Checker {
     ) -> Result<bool, Broken> {
         let request = match frame {
             ClientFrame::Publish(publish) => {
-                return self.published(publish, replies, now, is_end).map_err(|broken| broken.at(name(publish.topic)));
+                return self
+                    .published(publish, replies, now, is_end)
+                    .map_err(|broken| broken.at(name(publish.topic)));
             }
             ClientFrame::Commit(commit) => return self.commit(tap, commit, replies, is_end),
             ClientFrame::CreateTopic(create) => create.request,
@@ -110,13 +121,20 @@ impl Checker {
                 // Pongs may overtake: they were taken out of the answers.
                 return Ok(true);
             }
-            ClientFrame::Hello(_) | ClientFrame::Pong { .. } | ClientFrame::Close | ClientFrame::Extension { .. } => {
+            ClientFrame::Hello(_)
+            | ClientFrame::Pong { .. }
+            | ClientFrame::Close
+            | ClientFrame::Extension { .. } => {
                 return Ok(true);
             }
         };
         let is_stream = matches!(frame, ClientFrame::Subscribe(_) | ClientFrame::Unsubscribe(_));
         let Some(reply) = replies.take(request, is_stream) else {
-            return if is_end { Ok(false) } else { Broken::because("P1", format!("{frame:?} was not answered")) };
+            return if is_end {
+                Ok(false)
+            } else {
+                Broken::because("P1", format!("{frame:?} was not answered"))
+            };
         };
         let refusal = if let Reply::Refused(refusal) = reply { Some(refusal) } else { None };
         match (frame, &reply) {
@@ -125,7 +143,8 @@ impl Checker {
             }
             (ClientFrame::AlterTopic(alter), Reply::Frame(_)) => self.altered(alter.topic, &alter.options),
             (ClientFrame::Subscribe(subscribe), Reply::Frame(ServerFrame::Subscribed(subscribed))) => {
-                self.subscribed(tap, link, subscribe, subscribed, now).map_err(|broken| broken.at(name(subscribe.topic)))?;
+                self.subscribed(tap, link, subscribe, subscribed, now)
+                    .map_err(|broken| broken.at(name(subscribe.topic)))?;
             }
             (ClientFrame::Unsubscribe(unsubscribe), Reply::Frame(_)) => {
                 if !tap.subs.contains_key(&unsubscribe.subscription) {
@@ -134,7 +153,9 @@ impl Checker {
                 self.unsubscribed(tap, unsubscribe.subscription, now, false);
             }
             (ClientFrame::Nack(nack), _) => self.nack(tap, nack, &reply, now)?,
-            (ClientFrame::Seek(seek), Reply::Frame(ServerFrame::Done(done))) => self.seek(tap, seek, done.value),
+            (ClientFrame::Seek(seek), Reply::Frame(ServerFrame::Done(done))) => {
+                self.seek(tap, seek, done.value)
+            }
             (ClientFrame::Batch(batch), _) => self.batch(tap, batch, &reply, now)?,
             (_, Reply::Refused(_)) => {}
             _ => return Broken::because("P1", format!("{frame:?} was answered by {reply:?}")),
@@ -158,7 +179,11 @@ impl Checker {
         }
         let Some(reply) = replies.publish(publish.request, publish.records.len()) else {
             // Every request that took effect before the end is answered: this one did not.
-            return if is_end { Ok(false) } else { Broken::because("P1", format!("publish {} was not answered", publish.request)) };
+            return if is_end {
+                Ok(false)
+            } else {
+                Broken::because("P1", format!("publish {} was not answered", publish.request))
+            };
         };
         let (created, first, duplicates) = match reply {
             Reply::At(first) => (false, Some(first), Vec::new()),
@@ -170,7 +195,9 @@ impl Checker {
                 self.plausible(publish.topic, &publish.records, refusal, now)?;
                 return Ok(true);
             }
-            Reply::Frame(frame) => return Broken::because("P1", format!("a publish was answered by {frame:?}")),
+            Reply::Frame(frame) => {
+                return Broken::because("P1", format!("a publish was answered by {frame:?}"));
+            }
         };
         let answer = answer_hash(created, first, &duplicates);
         if let Some(producer) = &publish.producer
@@ -207,7 +234,10 @@ impl Checker {
         };
         self.producers.heard(producer, now);
         match before.filter(|before| *before != answer) {
-            Some(_) => Broken::because("P-01", format!("{producer:?} is answered {first:?}, and was answered otherwise before")),
+            Some(_) => Broken::because(
+                "P-01",
+                format!("{producer:?} is answered {first:?}, and was answered otherwise before"),
+            ),
             None => Ok(true),
         }
     }
@@ -260,7 +290,10 @@ impl Checker {
         if let Some(first) = first
             && !topic.end_is(first)
         {
-            let text = format!("records are told at {first}, the end is {} and {} loose (known: {is_known})", topic.end, topic.loose);
+            let text = format!(
+                "records are told at {first}, the end is {} and {} loose (known: {is_known})",
+                topic.end, topic.loose
+            );
             return Broken::because("O1", text);
         }
         let mut duplicates = duplicates.iter().peekable();
@@ -275,13 +308,21 @@ impl Checker {
         Ok(())
     }
 
-    fn commit(&mut self, tap: &mut Tap, commit: &Commit, replies: &mut Replies<'_>, is_end: bool) -> Result<bool, Broken> {
+    fn commit(
+        &mut self,
+        tap: &mut Tap,
+        commit: &Commit,
+        replies: &mut Replies<'_>,
+        is_end: bool,
+    ) -> Result<bool, Broken> {
         let reply = replies.take(commit.request, false);
         match reply {
             Some(Reply::Frame(ServerFrame::Done(done))) => {
                 self.commits(tap, commit.subscription, commit.offset, Some(done.value))?;
             }
-            Some(Reply::Refused(refusal)) => self.commit_refused(tap, commit.subscription, commit.offset, refusal)?,
+            Some(Reply::Refused(refusal)) => {
+                self.commit_refused(tap, commit.subscription, commit.offset, refusal)?
+            }
             None if commit.quiet && !is_end => self.commits(tap, commit.subscription, commit.offset, None)?,
             None if commit.quiet => {
                 // The connection ended in this step: it may have been too late.
@@ -298,10 +339,16 @@ impl Checker {
 
     fn commits(&mut self, tap: &Tap, number: u32, offset: u64, told: Option<u64>) -> Verdict {
         if let Some(epoch) = tap.fenced.get(&number) {
-            return Broken::because("D3", format!("a commit of {offset} was accepted, subscription {number} is fenced by {epoch}"));
+            return Broken::because(
+                "D3",
+                format!("a commit of {offset} was accepted, subscription {number} is fenced by {epoch}"),
+            );
         }
         let Some(attached) = tap.subs.get(&number) else {
-            return Broken::because("A-06", format!("a commit of {offset} was accepted, {number} is not subscribed"));
+            return Broken::because(
+                "A-06",
+                format!("a commit of {offset} was accepted, {number} is not subscribed"),
+            );
         };
         let key = self.sub(attached).map(|sub| sub.topic.clone()).unwrap_or_default();
         let Some(topic) = self.topics.remove(&key) else {
@@ -340,9 +387,9 @@ impl Checker {
                 self.dead_letters_of(tap, nack.subscription);
                 Ok(())
             }
-            Reply::Refused(refusal) if refusal.code == RefusalCode::NackAhead => {
-                self.attached(tap, nack.subscription).map_or(Ok(()), |sub| sub.refused_as_ahead(nack.offset, "A4"))
-            }
+            Reply::Refused(refusal) if refusal.code == RefusalCode::NackAhead => self
+                .attached(tap, nack.subscription)
+                .map_or(Ok(()), |sub| sub.refused_as_ahead(nack.offset, "A4")),
             _ => Ok(()),
         }
     }
@@ -378,7 +425,9 @@ impl Checker {
                 Operation::Publish { topic, .. } => Some(topic),
                 Operation::Commit { .. } => None,
             });
-            let told = publishes.zip(batched.results.iter()).map(|(topic, result)| (topic, Some(result.first_offset)));
+            let told = publishes
+                .zip(batched.results.iter())
+                .map(|(topic, result)| (topic, Some(result.first_offset)));
             let first = told.into_iter().find(|(_, first)| *first != Some(u64::MAX));
             if self.is_repeat(producer, trail.value(), first.unwrap_or_default(), now)? {
                 return Ok(());
@@ -389,16 +438,19 @@ impl Checker {
             match operation {
                 Operation::Publish { topic, records } => {
                     let of = |found: &zaichik_proto::BatchDuplicate| found.operation == index;
-                    let duplicates: Vec<_> = batched.duplicates.iter().filter(of).map(|found| found.duplicate).collect();
+                    let duplicates: Vec<_> =
+                        batched.duplicates.iter().filter(of).map(|found| found.duplicate).collect();
                     let result = results.next();
                     if result.is_some_and(|result| result.created) {
                         self.topics.remove(topic);
                     }
                     let first = result.map(|result| result.first_offset).filter(|first| *first != u64::MAX);
-                    self.append(topic, &records, first, &duplicates, now).map_err(|broken| broken.at("in a batch"))?;
+                    self.append(topic, &records, first, &duplicates, now)
+                        .map_err(|broken| broken.at("in a batch"))?;
                 }
                 Operation::Commit { subscription, offset } => {
-                    self.commits(tap, subscription, offset, None).map_err(|broken| broken.at("in a batch"))?;
+                    self.commits(tap, subscription, offset, None)
+                        .map_err(|broken| broken.at("in a batch"))?;
                 }
             }
         }
@@ -442,7 +494,10 @@ impl Checker {
         let (defaults, first) = (self.defaults, self.first_offset);
         let topic = self.topics.entry(request.topic.to_vec()).or_insert_with(|| Topic::new(defaults, first));
         if !topic.end_is(told.end) {
-            return Broken::because("O1", format!("the end is told as {}, it is {} and {} loose", told.end, topic.end, topic.loose));
+            return Broken::because(
+                "O1",
+                format!("the end is told as {}, it is {} and {} loose", told.end, topic.end, topic.loose),
+            );
         }
         let window_bytes = match request.window_bytes {
             0 => self.limits.max_window_bytes,
@@ -472,11 +527,18 @@ impl Checker {
             self.next_own += 1;
             self.own.insert(key, terms);
             tap.subs.insert(number, Attached::Own(key));
-            return if told.rewind == 0 { Ok(()) } else { Broken::because("A4", format!("{told:?} begins with a rewind")) };
+            return if told.rewind == 0 {
+                Ok(())
+            } else {
+                Broken::because("A4", format!("{told:?} begins with a rewind"))
+            };
         };
         let key = (request.topic.to_vec(), durable.name.to_owned());
-        let inactive = if durable.inactive_ttl_micros == 0 { self.inactive_ttl } else { durable.inactive_ttl_micros };
-        let is_gone = |known: &Durable| known.holder.is_none() && now >= known.detached_at.saturating_add(known.inactive);
+        let inactive =
+            if durable.inactive_ttl_micros == 0 { self.inactive_ttl } else { durable.inactive_ttl_micros };
+        let is_gone = |known: &Durable| {
+            known.holder.is_none() && now >= known.detached_at.saturating_add(known.inactive)
+        };
         let known = self.durables.remove(&key).filter(|known| !is_gone(known));
         let (sub, held_since) = match known {
             Some(known) => self.taken_over(tap, link, known, terms, told, durable.epoch)?,
@@ -484,13 +546,17 @@ impl Checker {
                 self.apps.may_copy_again = true;
                 self.check_start(request, told, now)?;
                 if told.epoch != durable.epoch.saturating_add(1) || told.rewind != 0 {
-                    return Broken::because("D3", format!("{told:?} is a new one, asked for with epoch {}", durable.epoch));
+                    return Broken::because(
+                        "D3",
+                        format!("{told:?} is a new one, asked for with epoch {}", durable.epoch),
+                    );
                 }
                 (terms, if durable.epoch == 0 { told.epoch } else { durable.epoch })
             }
         };
         tap.subs.insert(number, Attached::Durable(key.0.clone(), key.1.clone()));
-        self.durables.insert(key, Durable { sub, holder: Some((link, number)), held_since, inactive, detached_at: 0 });
+        self.durables
+            .insert(key, Durable { sub, holder: Some((link, number)), held_since, inactive, detached_at: 0 });
         self.note_left_out(tap, number);
         Ok(())
     }
@@ -518,7 +584,10 @@ impl Checker {
         }
         let is_own = asked > 0 && known.held_since <= asked && asked <= known.sub.epoch;
         if asked > 0 && asked < known.sub.epoch && !is_own {
-            return Broken::because("D-08", format!("epoch {asked} was let in, {} is known", known.sub.epoch));
+            return Broken::because(
+                "D-08",
+                format!("epoch {asked} was let in, {} is known", known.sub.epoch),
+            );
         }
         let held_since = match (is_own, asked) {
             (true, _) => known.held_since,
@@ -534,12 +603,25 @@ impl Checker {
             let topic = self.topics.get(&known.sub.topic);
             let may_pass = |offset| topic.is_none_or(|topic| known.sub.may_skip(offset, topic));
             if told.start < cursor || !(cursor..told.start).all(may_pass) {
-                return Broken::because("D2", format!("it goes on at {}, the cursor is {cursor}", told.start));
+                return Broken::because(
+                    "D2",
+                    format!("it goes on at {}, the cursor is {cursor}", told.start),
+                );
             }
             known.sub.pass(cursor, told.start, topic);
         }
         let Sub { window, window_bytes, dead_letter, epoch, next, cursor, .. } = terms;
-        let sub = Sub { window, window_bytes, dead_letter, epoch, next, cursor, rewind: told.rewind, is_vague: false, ..known.sub };
+        let sub = Sub {
+            window,
+            window_bytes,
+            dead_letter,
+            epoch,
+            next,
+            cursor,
+            rewind: told.rewind,
+            is_vague: false,
+            ..known.sub
+        };
         Ok((sub, held_since))
     }
 
@@ -567,12 +649,18 @@ impl Checker {
             return Ok(());
         }
         if told.start < asked || told.start > topic.end {
-            return Broken::because("R3", format!("it begins at {}, asked for {asked}, the end is {}", told.start, topic.end));
+            return Broken::because(
+                "R3",
+                format!("it begins at {}, asked for {asked}, the end is {}", told.start, topic.end),
+            );
         }
         // With `reject` a committed front may have made room.
-        let live = topic.records.range(asked..told.start).find(|(offset, _)| topic.is_surely_live(**offset, now));
+        let live =
+            topic.records.range(asked..told.start).find(|(offset, _)| topic.is_surely_live(**offset, now));
         match live.filter(|_| !topic.settings().rejects) {
-            Some((offset, _)) => Broken::because("R3", format!("it begins at {}, and {offset} is live", told.start)),
+            Some((offset, _)) => {
+                Broken::because("R3", format!("it begins at {}, and {offset} is live", told.start))
+            }
             None => Ok(()),
         }
     }
@@ -679,7 +767,8 @@ impl Checker {
             RefusalCode::TopicFull => !settings.rejects,
             RefusalCode::KeysFull => {
                 let recent = |at: u64| now < at.saturating_add(settings.window);
-                let remembered = topic.keys.values().filter(|(_, at)| settings.is_latest || recent(*at)).count() as u64;
+                let remembered =
+                    topic.keys.values().filter(|(_, at)| settings.is_latest || recent(*at)).count() as u64;
                 let most = remembered + topic.loose_keys.len() as u64 + u64::from(records.len());
                 !topic.was_altered && most <= settings.max_keys
             }
@@ -734,7 +823,10 @@ impl Checker {
 impl<'a> Replies<'a> {
     fn parse(limits: &zaichik_proto::Limits, control: &'a [u8], stream: &'a [u8]) -> Result<Self, Broken> {
         let control = frames(limits, control)?.into_iter().filter(|frame| match frame {
-            ServerFrame::Ping { .. } | ServerFrame::Pong { .. } | ServerFrame::Goodbye(_) | ServerFrame::Fatal(_) => false,
+            ServerFrame::Ping { .. }
+            | ServerFrame::Pong { .. }
+            | ServerFrame::Goodbye(_)
+            | ServerFrame::Fatal(_) => false,
             ServerFrame::Refused(refused) => refused.request != 0,
             _ => true,
         });
@@ -762,7 +854,11 @@ impl<'a> Replies<'a> {
             _ => false,
         };
         let frame = self.control.pop_front_if(|_| is_it && self.run.is_none() && self.runs.is_empty())?;
-        Some(if let ServerFrame::Refused(refused) = frame { Reply::Refused(refused.refusal) } else { Reply::Frame(frame) })
+        Some(if let ServerFrame::Refused(refused) = frame {
+            Reply::Refused(refused.refusal)
+        } else {
+            Reply::Frame(frame)
+        })
     }
 
     fn publish(&mut self, request: u32, records: u32) -> Option<Reply<'a>> {
@@ -790,7 +886,8 @@ impl<'a> Replies<'a> {
     /// Whether answers are left; deliveries are none.
     fn has_answers(&self) -> bool {
         let is_answer = |frame: &ServerFrame<'_>| {
-            matches!(frame, ServerFrame::Subscribed(_)) || matches!(frame, ServerFrame::Unsubscribed(one) if one.request != 0)
+            matches!(frame, ServerFrame::Subscribed(_))
+                || matches!(frame, ServerFrame::Unsubscribed(one) if one.request != 0)
         };
         let is_welcome = |frame: &ServerFrame<'_>| matches!(frame, ServerFrame::Welcome(_));
         !self.control.iter().all(is_welcome) || self.stream.iter().any(is_answer)
@@ -812,7 +909,9 @@ fn frames<'a>(limits: &zaichik_proto::Limits, mut bytes: &'a [u8]) -> Result<Vec
                 frames.push(frame);
                 bytes = &bytes[len..];
             }
-            other => return Broken::because("I18", format!("the broker's output does not decode: {other:?}")),
+            other => {
+                return Broken::because("I18", format!("the broker's output does not decode: {other:?}"));
+            }
         }
     }
     Ok(frames)
@@ -827,14 +926,20 @@ fn check_key(topic: &mut Topic, key: Option<u64>, duplicate: Option<u64>, now: u
             None => Ok(()),
         };
     };
-    let known = topic.keys.get(&key).copied().filter(|_| !topic.was_altered && !topic.loose_keys.contains(&key));
+    let known =
+        topic.keys.get(&key).copied().filter(|_| !topic.was_altered && !topic.loose_keys.contains(&key));
     match (known, duplicate) {
         (Some((offset, at)), Some(told)) => {
             if told != offset || now >= at.saturating_add(settings.window) || settings.is_latest {
-                return Broken::because("C1", format!("a duplicate of {told} at {now}; {offset} was accepted at {at}, {settings:?}"));
+                return Broken::because(
+                    "C1",
+                    format!("a duplicate of {told} at {now}; {offset} was accepted at {at}, {settings:?}"),
+                );
             }
         }
-        (Some((offset, at)), None) if !settings.is_latest && settings.window > 0 && now < at.saturating_add(settings.window) => {
+        (Some((offset, at)), None)
+            if !settings.is_latest && settings.window > 0 && now < at.saturating_add(settings.window) =>
+        {
             return Broken::because("C1", format!("accepted at {now} within the window of {offset} at {at}"));
         }
         (None, Some(told)) if !topic.was_altered && !topic.loose_keys.contains(&key) => {

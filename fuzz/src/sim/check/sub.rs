@@ -245,7 +245,9 @@ impl Sub {
 
     /// Whether an offset may be left out without a word.
     pub(crate) fn may_skip(&self, offset: u64, topic: &Topic) -> bool {
-        self.maybe_dead.contains_key(&offset) || self.surely_dead.contains(&offset) || topic.may_be_silent(offset)
+        self.maybe_dead.contains_key(&offset)
+            || self.surely_dead.contains(&offset)
+            || topic.may_be_silent(offset)
     }
 
     fn failed(&mut self, offset: u64) {
