@@ -21,6 +21,7 @@ mod durable;
 mod exactly_once;
 mod faults;
 mod form;
+mod latest;
 mod memory;
 mod order;
 mod peer;
@@ -118,6 +119,16 @@ cases! { $
         c_14_a_window_changed_by_adoption_applies_to_the_next_publish
         c_15_a_duplicate_reaches_no_subscriber_and_takes_no_offset
         c1_duplicates_within_one_publish
+    }
+    latest {
+        c_16_a_newcomer_gets_the_newest_value
+        c_17_a_slow_subscriber_gets_only_the_newest_and_no_gap
+        c_18_inside_the_window_both_are_there
+        c_19_a_tombstone_is_seen_until_its_time_is_over
+        c_20_a_tombstone_for_an_unknown_key_is_accepted
+        c_21_when_the_newest_value_expires_the_key_is_gone
+        c_22_a_start_at_what_was_compacted_away_begins_at_the_next_existing
+        c_23_survivors_keep_their_order
     }
     delivery {
         a_01_window_1_delivers_exactly_one
