@@ -137,9 +137,8 @@ impl Topic {
 
     /// Begins to check publishes that are to be accepted together, or not at all.
     pub(crate) fn draft(&mut self, now: Timestamp) -> Draft {
-        self.log.expire(now.as_micros(), self.settings.retention_ttl_micros);
         // What nobody waits for any more takes no room, whether housekeeping came by or not.
-        self.trim_committed();
+        self.age(now.as_micros());
         if self.is_latest() {
             self.log.bury_all(now.as_micros());
         }
@@ -301,8 +300,7 @@ impl Topic {
         }
         self.log.set_latest(latest_times(&settings), at);
         self.settings = settings;
-        self.log.expire(at, settings.retention_ttl_micros);
-        self.trim_committed();
+        self.age(at);
         if settings.overflow == Overflow::DropOldest {
             self.drop_oldest(at);
         }
@@ -316,8 +314,7 @@ impl Topic {
     /// One bounded step of housekeeping; afterwards [`due`](Self::due_at) is right again.
     pub(crate) fn housekeep(&mut self, now: Timestamp, retired: &mut Retired) {
         let at = now.as_micros();
-        self.log.expire(at, self.settings.retention_ttl_micros);
-        self.trim_committed();
+        self.age(at);
         let more = self.log.free(at, FREE_PER_STEP, retired);
         if self.is_latest() {
             self.housekeep_latest(at, retired);
@@ -367,9 +364,14 @@ impl Topic {
 
     /// A topic may change its compaction mode while there are no records between the first offset and the end (T3).
     pub(crate) fn is_empty(&mut self, now: Timestamp) -> bool {
-        self.log.expire(now.as_micros(), self.settings.retention_ttl_micros);
-        self.trim_committed();
+        self.age(now.as_micros());
         self.log.is_empty()
+    }
+
+    /// Gives up what is committed, and then what a time to live has ended: some may be behind the committed.
+    fn age(&mut self, at: u64) {
+        self.trim_committed();
+        self.log.expire(at, self.settings.retention_ttl_micros);
     }
 
     fn seal_at(&self) -> Timestamp {

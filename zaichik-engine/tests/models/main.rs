@@ -25,6 +25,8 @@ mod producer;
 #[cfg(test)]
 mod receive;
 #[cfg(test)]
+mod regressions;
+#[cfg(test)]
 mod rows;
 #[cfg(test)]
 mod script;
