@@ -284,26 +284,6 @@ pub(crate) async fn a_18_a_handler_publishes_under_load_and_always_progresses<F:
     broker.stop().await;
 }
 
-pub(crate) async fn a_19_who_is_overtaken_by_a_limit_is_told_once_in_the_right_place<F: Form>() {
-    let broker = Broker::<F>::start().await;
-    let (reader, writer) = (broker.client().await, broker.client().await);
-    let options = TopicOptions::new().retain_forever().max_messages(10);
-    writer.create_topic("t", options).await.expect("created");
-    let mut slow = reader.subscribe("t").window(5).await.expect("subscribed");
-    for body in 0..5_u32 {
-        put(&writer, "t", body.to_string()).await;
-    }
-    for expected in ["0=0", "1=1", "2=2", "3=3", "4=4"] {
-        assert_eq!(next(&mut slow).await, expected);
-    }
-    join_all((5..100_u32).map(|body| writer.publish("t", body.to_string()))).await;
-    slow.commit_to(2).await.expect("committed");
-    assert_eq!(settled(&reader, &mut slow).await, ["5..90 limit", "90=90", "91=91", "92=92"]);
-    slow.commit_to(4).await.expect("committed");
-    assert_eq!(settled(&reader, &mut slow).await, ["93=93", "94=94"]);
-    broker.stop().await;
-}
-
 pub(crate) async fn a_21_a_message_larger_than_the_window_in_bytes_is_delivered_alone<F: Form>() {
     let (broker, _, writer) = pair::<F>().await;
     let reader = broker.peer().await;

@@ -21,6 +21,7 @@ mod durable;
 mod exactly_once;
 mod faults;
 mod form;
+mod gaps;
 mod latest;
 mod memory;
 mod order;
@@ -143,13 +144,16 @@ cases! { $
         a_17_a_peer_that_stops_reading_hurts_nobody
         a_18_a_handler_publishes_on_its_own_connection_at_window_one
         a_18_a_handler_publishes_under_load_and_always_progresses
-        a_19_who_is_overtaken_by_a_limit_is_told_once_in_the_right_place
         a_21_a_message_larger_than_the_window_in_bytes_is_delivered_alone
         a_22_unsubscribing_twice_and_subscribing_twice
         a1_window_0_has_no_commits
         a5_a_delivery_carries_everything_of_the_message
         a7_idle_connections_are_woken_by_what_comes_for_them
         a7_large_and_small_messages_arrive_whole
+    }
+    gaps {
+        a_19_who_is_overtaken_by_a_limit_is_told_once_in_the_right_place
+        s_02_every_offset_is_delivered_or_in_a_gap
     }
     rewind {
         a_08_nack_of_the_first_brings_all_of_them_again_in_order
