@@ -319,6 +319,8 @@ impl Log {
             None => self.tail_span.last_timestamp.saturating_add(ttl),
         };
         let other = match &self.compaction {
+            // What an earlier mode left goes with its chunk.
+            _ if !self.is_latest => u64::MAX,
             Some(_) if self.is_reclaimable() => 0,
             Some(compaction) => compaction.deaths.next(self.first.offset),
             None => u64::MAX,

@@ -29,6 +29,18 @@ const BOUNDS: Bounds = Bounds {
     producer_ttl: 3,
 };
 
+/// Options that change nothing.
+const NOTHING: Options = Options {
+    ttl: None,
+    window: None,
+    latest: None,
+    max_messages: None,
+    max_bytes: None,
+    reject: None,
+    max_keys: None,
+    tombstone_ttl: None,
+};
+
 /// A durable subscription that is kept for ever.
 fn subscribe(topic: u8, window: u32, from: From) -> Action {
     let durable = Durable { name: 0, reject: false, epoch: 0, inactive_ttl: u64::MAX };
@@ -51,16 +63,7 @@ fn a_record_that_expired_behind_a_committed_one_does_not_keep_the_mode() {
     let subscribe = subscribe(2, 1, From::BeforeEnd(-1));
     let publish = |ttl| Part::Publish { topic: 2, records: vec![Record { ttl, ..Record::default() }] };
     let parts = vec![publish(None), publish(Some(1))];
-    let first = Options {
-        ttl: None,
-        window: None,
-        latest: Some(false),
-        max_messages: None,
-        max_bytes: None,
-        reject: None,
-        max_keys: None,
-        tombstone_ttl: None,
-    };
+    let first = Options { latest: Some(false), ..NOTHING };
     let steps = vec![
         Step::Send(0, vec![subscribe]),
         Step::Reconnect(0),
@@ -97,4 +100,26 @@ fn a_pause_that_is_over_when_a_connection_attaches_is_forgotten() {
     let defaults = Settings { ttl: 1, latest: false, ..SETTINGS };
     let bounds = Bounds { max_producers: 1, ..BOUNDS };
     check(&Script { defaults, bounds, lane_bytes: 4_096, steps });
+}
+
+/// C4: memory that compaction could reclaim when the mode changed is no work of the new mode's housekeeping.
+#[test]
+fn what_compaction_left_to_reclaim_does_not_keep_housekeeping_busy() {
+    let publish = |key: Option<&str>, len| {
+        let key = key.map(|key| key.as_bytes().to_vec());
+        let record = Record { key, body: vec![0; len], ..Record::default() };
+        Action::Publish { topic: 0, ack: AckLevel::Accepted, claim: None, records: vec![record] }
+    };
+    let first = Options { ttl: Some(2_000_000), latest: Some(false), ..NOTHING };
+    let steps = vec![
+        Step::Send(0, vec![subscribe(0, 1, From::Earliest)]),
+        Step::Send(0, vec![publish(None, 30_000)]),
+        Step::Send(0, vec![publish(Some(""), 30_000)]),
+        Step::Send(0, vec![publish(Some(""), 0)]),
+        Step::Time(1),
+        Step::Send(0, vec![Action::Create { topic: 0, options: first }]),
+        Step::Send(0, vec![publish(None, 0)]),
+    ];
+    let defaults = Settings { ttl: 1, max_bytes: u64::MAX, max_keys: 2, ..SETTINGS };
+    check(&Script { defaults, bounds: BOUNDS, lane_bytes: 4_096, steps });
 }
