@@ -108,10 +108,13 @@ impl Subscription {
     }
 
     /// A connection has it from here on.
-    pub(crate) const fn attach(&mut self, session: SessionId, terms: Terms) {
+    pub(crate) fn attach(&mut self, session: SessionId, terms: Terms, now: Timestamp) {
         self.session = Some(session);
         self.terms = terms;
         self.last_delivered = None;
+        if self.paused_until <= now {
+            self.resume();
+        }
     }
 
     /// Its connection has it no longer: what is uncommitted is to be delivered again.

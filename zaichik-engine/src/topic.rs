@@ -126,7 +126,10 @@ impl Topic {
         let mut draft = self.draft(now);
         let accepted = self.check(now, records, &mut draft, intake);
         match accepted {
-            Ok(_) => self.append(now, records, &draft, intake.duplicates, intake.retired),
+            Ok(_) => {
+                self.append(now, records, &draft, intake.duplicates, intake.retired);
+                self.appended(now, intake.retired);
+            }
             Err(_) => self.abandon(&draft),
         }
         accepted
@@ -134,9 +137,11 @@ impl Topic {
 
     /// Begins to check publishes that are to be accepted together, or not at all.
     pub(crate) fn draft(&mut self, now: Timestamp) -> Draft {
-        self.log.expire(now.as_micros(), self.settings.retention_ttl_micros);
         // What nobody waits for any more takes no room, whether housekeeping came by or not.
-        self.trim_committed();
+        self.age(now.as_micros());
+        if self.is_latest() {
+            self.log.bury_all(now.as_micros());
+        }
         if let Some(newest) = &mut self.newest {
             newest.abandon();
         }
@@ -145,8 +150,8 @@ impl Topic {
     }
 
     /// Checks a publish that follows those in the draft. Nothing changes but the draft and the keys that it
-    /// remembers; then either every publish of the draft is [appended](Self::append), in order, or the draft is
-    /// [abandoned](Self::abandon).
+    /// remembers; then either every publish of the draft is [appended](Self::append), in order, and
+    /// [that is all](Self::appended), or the draft is [abandoned](Self::abandon).
     pub(crate) fn check(
         &mut self,
         now: Timestamp,
@@ -207,8 +212,13 @@ impl Topic {
                 }
             }
         }
+    }
+
+    /// Everything of a draft was appended: what is too much goes.
+    pub(crate) fn appended(&mut self, now: Timestamp, retired: &mut Retired) {
+        let at = now.as_micros();
         if self.settings.overflow == Overflow::DropOldest {
-            self.drop_oldest();
+            self.drop_oldest(at);
         }
         self.log.free(at, FREE_PER_COMMIT, retired);
     }
@@ -290,10 +300,9 @@ impl Topic {
         }
         self.log.set_latest(latest_times(&settings), at);
         self.settings = settings;
-        self.log.expire(at, settings.retention_ttl_micros);
-        self.trim_committed();
+        self.age(at);
         if settings.overflow == Overflow::DropOldest {
-            self.drop_oldest();
+            self.drop_oldest(at);
         }
     }
 
@@ -305,8 +314,7 @@ impl Topic {
     /// One bounded step of housekeeping; afterwards [`due`](Self::due_at) is right again.
     pub(crate) fn housekeep(&mut self, now: Timestamp, retired: &mut Retired) {
         let at = now.as_micros();
-        self.log.expire(at, self.settings.retention_ttl_micros);
-        self.trim_committed();
+        self.age(at);
         let more = self.log.free(at, FREE_PER_STEP, retired);
         if self.is_latest() {
             self.housekeep_latest(at, retired);
@@ -356,9 +364,14 @@ impl Topic {
 
     /// A topic may change its compaction mode while there are no records between the first offset and the end (T3).
     pub(crate) fn is_empty(&mut self, now: Timestamp) -> bool {
-        self.log.expire(now.as_micros(), self.settings.retention_ttl_micros);
-        self.trim_committed();
+        self.age(now.as_micros());
         self.log.is_empty()
+    }
+
+    /// Gives up what is committed, and then what a time to live has ended: some may be behind the committed.
+    fn age(&mut self, at: u64) {
+        self.trim_committed();
+        self.log.expire(at, self.settings.retention_ttl_micros);
     }
 
     fn seal_at(&self) -> Timestamp {
@@ -449,7 +462,11 @@ impl Topic {
         }
     }
 
-    fn drop_oldest(&mut self) {
+    fn drop_oldest(&mut self, at: u64) {
+        if self.is_latest() {
+            // The dead do not count: tombstones may die at once, and others under a new window.
+            self.log.bury_all(at);
+        }
         let first = self.log.first_within(self.settings.max_messages, self.settings.max_bytes);
         if first > self.log.first().offset {
             self.log.raise_first(first);

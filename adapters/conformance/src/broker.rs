@@ -145,7 +145,7 @@ pub(crate) async fn put_keyed<R: Runtime>(
     put(client, topic, Outgoing::new(body).key(key)).await
 }
 
-/// The next thing that a subscription has to tell: "0=body", "1..3 expired".
+/// The next thing that a subscription has to tell: "0=body", "0=body #2" the second time, "1..3 expired".
 pub(crate) async fn next(subscription: &mut Subscription) -> String {
     told(subscription.next().await)
 }
@@ -185,10 +185,14 @@ pub(crate) fn refused<T: Debug>(result: Result<T, ClientError>) -> String {
 
 fn told(incoming: Option<Result<Incoming, ClientError>>) -> String {
     match incoming {
-        Some(Ok(Incoming::Message(message))) => show::message(message.offset, &message.body),
+        Some(Ok(Incoming::Message(message))) => {
+            let text = show::message(message.offset, &message.body);
+            if message.attempt > 1 { format!("{text} #{}", message.attempt) } else { text }
+        }
         Some(Ok(Incoming::Gap { from, to, reason })) => show::gap(from, to, reason),
         Some(Ok(Incoming::Reconnected { from, start })) => format!("reconnected {from} {start}"),
         Some(Ok(Incoming::Restarted { start })) => format!("restarted {start}"),
+        Some(Ok(Incoming::Fenced)) => "fenced".to_owned(),
         Some(Ok(Incoming::Ended(_))) | None => "ended".to_owned(),
         Some(other) => format!("{other:?}"),
     }

@@ -15,6 +15,10 @@ pub trait Form: Sized + Send + Sync + 'static {
     /// What its clients and its peers run on.
     type Runtime: Runtime;
 
+    /// A case that breaks connections at each byte of a long program leaves out all but every so manieth: a socket
+    /// leaves a port behind that can't be used for a minute, and there are only so many.
+    const STRIDE: usize;
+
     /// Starts a broker at `address` (port 0 for any free one).
     ///
     /// # Errors
@@ -57,6 +61,7 @@ pub struct InProcess<R: Runtime> {
 
 impl<R: Runtime> Form for Sockets<R> {
     type Runtime = R;
+    const STRIDE: usize = 11;
 
     async fn start(address: &str, config: BrokerConfig) -> Result<Self, ServerError> {
         let server = Server::<R>::bind(address, config).await?;
@@ -88,6 +93,7 @@ impl<R: Runtime> Form for Sockets<R> {
 
 impl<R: Runtime> Form for InProcess<R> {
     type Runtime = InMemory<R>;
+    const STRIDE: usize = 1;
 
     async fn start(address: &str, config: BrokerConfig) -> Result<Self, ServerError> {
         let broker = Embedded::start(config)?;

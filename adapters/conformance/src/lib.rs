@@ -13,17 +13,24 @@
 #![expect(clippy::indexing_slicing, reason = "as above")]
 #![expect(clippy::arithmetic_side_effects, reason = "a case that overflows fails, as it should")]
 
+mod batches;
 mod broker;
 mod compaction;
 mod delivery;
+mod durable;
+mod exactly_once;
 mod faults;
 mod form;
+mod gaps;
+mod latest;
 mod memory;
 mod order;
 mod peer;
+mod producers;
 mod proxy;
 mod publishing;
 mod retention;
+mod rewind;
 mod session;
 mod state;
 mod topics;
@@ -114,6 +121,16 @@ cases! { $
         c_15_a_duplicate_reaches_no_subscriber_and_takes_no_offset
         c1_duplicates_within_one_publish
     }
+    latest {
+        c_16_a_newcomer_gets_the_newest_value
+        c_17_a_slow_subscriber_gets_only_the_newest_and_no_gap
+        c_18_inside_the_window_both_are_there
+        c_19_a_tombstone_is_seen_until_its_time_is_over
+        c_20_a_tombstone_for_an_unknown_key_is_accepted
+        c_21_when_the_newest_value_expires_the_key_is_gone
+        c_22_a_start_at_what_was_compacted_away_begins_at_the_next_existing
+        c_23_survivors_keep_their_order
+    }
     delivery {
         a_01_window_1_delivers_exactly_one
         a_02_the_next_follows_each_commit
@@ -126,13 +143,44 @@ cases! { $
         a_16_what_was_on_its_way_when_the_connection_ended_is_not_committed
         a_17_a_peer_that_stops_reading_hurts_nobody
         a_18_a_handler_publishes_on_its_own_connection_at_window_one
-        a_19_who_is_overtaken_by_a_limit_is_told_once_in_the_right_place
+        a_18_a_handler_publishes_under_load_and_always_progresses
         a_21_a_message_larger_than_the_window_in_bytes_is_delivered_alone
         a_22_unsubscribing_twice_and_subscribing_twice
         a1_window_0_has_no_commits
         a5_a_delivery_carries_everything_of_the_message
         a7_idle_connections_are_woken_by_what_comes_for_them
         a7_large_and_small_messages_arrive_whole
+    }
+    gaps {
+        a_19_who_is_overtaken_by_a_limit_is_told_once_in_the_right_place
+        s_02_every_offset_is_delivered_or_in_a_gap
+    }
+    rewind {
+        a_08_nack_of_the_first_brings_all_of_them_again_in_order
+        a_09_nack_of_the_second_after_a_commit_of_the_first
+        a_10_nothing_overtakes_a_delayed_message
+        a_11_nack_of_what_is_committed_has_no_effect
+        a_12_a_commit_of_what_was_taken_back_is_ahead
+        a_13_only_what_failed_too_often_goes_to_the_dead_letters
+        a_13_the_end_of_a_connection_is_a_failure_of_its_only_message
+        a_14_a_dead_letter_topic_that_can_not_be_used_is_refused
+        a_14_a_full_dead_letter_topic_leaves_the_message_where_it_is
+        r_15_a_live_only_message_comes_again_after_a_nack
+        r_16_a_delivered_message_that_expires_is_a_gap_when_it_is_nacked
+        d_06_a_seek_goes_back_and_on
+        d_06_anybody_may_seek_a_durable_subscription
+    }
+    durable {
+        d_01_it_goes_on_where_it_committed
+        d_02_what_was_uncommitted_comes_again_in_order
+        d_03_a_second_attach_takes_over
+        d_04_an_attach_that_does_not_take_over_is_refused
+        d_04_a_cursor_before_the_first_message_gets_a_gap_and_goes_on
+        d_05_who_stays_away_too_long_is_forgotten
+        d_07_one_name_on_two_topics_and_two_names_on_one
+        d_08_a_fenced_client_stays_fenced
+        r_13_what_expires_meanwhile_is_a_gap
+        r_14_a_live_only_topic_keeps_what_it_has_not_seen
     }
     publishing {
         p1_exactly_one_answer_per_request_in_request_order
@@ -145,6 +193,39 @@ cases! { $
         p_10_answers_come_while_deliveries_saturate
         p_12_another_broker_behind_the_address_is_told
         p_12_pending_publishes_end_as_unknown
+    }
+    producers {
+        p_01_the_same_sequence_again_gets_the_stored_answer
+        p_02_a_hole_is_refused_and_nothing_is_appended
+        p_03_a_sequence_older_than_what_is_remembered_is_too_old
+        p_04_a_final_refusal_uses_the_sequence_up
+        p_04_a_retryable_refusal_does_not_use_it_up
+        p_04_a_client_resends_from_the_first_that_was_refused
+        p_05_a_producer_that_was_idle_too_long_is_a_new_one
+        p_07_a_higher_epoch_fences_the_lower_one
+        p_11_a_retry_gets_its_answer_and_not_that_of_the_key
+        p4_a_deadline_holds_nothing_back_for_ever
+    }
+    batches {
+        x1_publishes_and_commits_happen_in_one_step
+        x_01_an_operation_that_is_too_large_undoes_all
+        x_02_no_reader_ever_sees_a_part
+        x_03_a_retry_gets_the_stored_answer
+        x_04_a_fenced_commit_refuses_the_whole
+        x_05_the_first_of_two_operations_with_one_key_wins
+        x_06_topics_of_a_refused_one_are_not_created
+        x_09_more_than_a_thousand_operations_are_refused
+        x_10_records_are_contiguous_whoever_else_publishes
+        x_11_an_empty_one_is_a_success
+        x4_a_client_waits_for_room
+    }
+    exactly_once {
+        p_06_a_publish_cut_at_each_byte_is_stored_once
+        p_06_several_in_flight_cut_at_many_bytes_keep_their_order
+        x_03_a_transaction_cut_at_many_bytes_has_one_effect
+        x_03_consume_transform_produce_cut_at_many_bytes
+        x_03_consume_transform_produce_by_workers_that_die_at_many_bytes
+        x_03_consume_transform_produce_by_workers_that_die_between_any_steps
     }
     session {
         s_03_a_stream_split_at_every_byte_means_the_same

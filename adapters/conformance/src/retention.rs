@@ -253,7 +253,6 @@ pub(crate) async fn r_12_many_records_expire_at_one_instant<F: Form>() {
     broker.stop().await;
 }
 
-/// The half of the row without Nack, which is not implemented yet.
 pub(crate) async fn r_16_a_delivered_record_that_expires_stays_committable<F: Form>() {
     let broker = Broker::<F>::start().await;
     let peer = broker.topic(TopicOptions::new().retain_forever()).await;

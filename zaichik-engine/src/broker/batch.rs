@@ -310,10 +310,13 @@ impl Broker {
         }
         let duplicates = scratch.duplicates.len() as u64;
         self.stats.duplicates = self.stats.duplicates.saturating_add(duplicates);
-        for TopicDraft { topic, created, .. } in &scratch.drafts {
-            self.settle_topic(*topic);
+        for TopicDraft { topic: id, created, .. } in &scratch.drafts {
+            if let Some(topic) = self.topics.get_mut(id.index()) {
+                topic.appended(now, &mut self.retired);
+            }
+            self.settle_topic(*id);
             if *created {
-                self.note_created(session, *topic, effects);
+                self.note_created(session, *id, effects);
             }
         }
     }

@@ -279,7 +279,7 @@ impl Broker {
         let Some(subscription) = self.subscriptions.get_mut(key.index()) else {
             return;
         };
-        subscription.attach(session, terms);
+        subscription.attach(session, terms, self.now);
         let node = subscription.node;
         if let Some(attachment) = self.attachment(session) {
             attachment.unfence(terms.number);

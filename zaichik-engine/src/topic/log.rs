@@ -10,6 +10,7 @@
 //! chunk, so a batch costs one reference count however many subscribers take it. What lies below `first` does
 //! not exist for anybody; its memory follows in [`Log::free`].
 
+mod alive;
 mod deaths;
 mod losses;
 mod read;
@@ -23,6 +24,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use bytes::{Bytes, BytesMut};
 use zaichik_proto::{RECORD_TIMESTAMP_AT, RecordHead};
 
+use self::alive::Amount;
 pub(crate) use self::deaths::Known;
 use self::losses::{Losses, Thin};
 use self::read::{Fate, count_records, own_death};
@@ -188,6 +190,11 @@ impl Log {
             self.first_own_death = own_death;
             self.first_bytes = self.end_bytes;
         }
+        if self.is_latest
+            && let Some(compaction) = &mut self.compaction
+        {
+            compaction.alive.add(Amount::one(record.len() as u64));
+        }
         self.last_timestamp = timestamp;
         self.end = self.end.saturating_add(1);
         self.end_bytes = self.end_bytes.saturating_add(record.len() as u64);
@@ -242,6 +249,12 @@ impl Log {
         let offset = offset.min(self.end);
         if offset <= self.first.offset {
             return;
+        }
+        if self.is_latest {
+            let gone = self.alive_below(offset);
+            if let Some(compaction) = &mut self.compaction {
+                compaction.alive.subtract(gone);
+            }
         }
         self.first = self.locate(self.first.moved_to(offset));
         let Some(part) = self.part(self.index_of(offset)) else {
@@ -308,6 +321,8 @@ impl Log {
             None => self.tail_span.last_timestamp.saturating_add(ttl),
         };
         let other = match &self.compaction {
+            // What an earlier mode left goes with its chunk.
+            _ if !self.is_latest => u64::MAX,
             Some(_) if self.is_reclaimable() => 0,
             Some(compaction) => compaction.deaths.next(self.first.offset),
             None => u64::MAX,

@@ -225,7 +225,8 @@ impl Pair {
             assert_eq!(code.map(|accepted| accepted.first_offset), Ok(Some(self.end())));
             self.all = all;
             let fits = |from: u64| {
-                let kept = &self.all[usize::try_from(from).unwrap()..];
+                let kept = self.all[usize::try_from(from).unwrap()..].iter();
+                let kept: Vec<_> = kept.filter(|entry| fate(entry, now) == Fate::Live).collect();
                 let bytes: u64 = kept.iter().map(|entry| entry.bytes.len() as u64).sum();
                 kept.len() as u64 <= settings.max_messages && bytes <= settings.max_bytes
             };

@@ -3,6 +3,8 @@
 //! Obvious rather than fast: nothing is indexed, nothing is freed, a publish works on a copy of its topic. It shares
 //! no code with the engine; what they have in common is semantics.md.
 
+use std::collections::BTreeSet;
+
 use zaichik_proto::{AckLevel, Producer, RefusalCode};
 
 use crate::producer::Producers;
@@ -22,6 +24,9 @@ pub(crate) struct Model {
     pub(crate) fenced: Vec<(usize, u32, u32)>,
     /// What connections are told besides what their subscriptions read.
     pub(crate) notices: Vec<(usize, u32, Event)>,
+    /// Offsets of which a subscription may or may not be told: superseded, and then ended by their topic's time to live.
+    /// The broker does not know when they were accepted, once their memory was used again (protocol §11.13).
+    pub(crate) unsure: BTreeSet<(usize, u32, u64)>,
     pub(crate) producers: Producers,
     /// Superseded records that subscriptions passed.
     pub(crate) superseded: u64,
@@ -39,6 +44,7 @@ impl Model {
             subscriptions: Vec::new(),
             fenced: Vec::new(),
             notices: Vec::new(),
+            unsure: BTreeSet::new(),
             producers: Producers::default(),
             superseded: 0,
             dead_letters_refused: 0,
@@ -98,6 +104,7 @@ impl Model {
 
     /// What every subscription gets now: session, number, events.
     pub(crate) fn deliver(&mut self) -> Vec<(usize, u32, Vec<Event>)> {
+        self.unsure.clear();
         let notices = std::mem::take(&mut self.notices).into_iter();
         let mut all: Vec<_> =
             notices.map(|(session, number, event)| (session, number, vec![event])).collect();
@@ -107,8 +114,12 @@ impl Model {
             let id = one.topic;
             self.age(id);
             let topic = self.topic(id).expect("it was subscribed to").clone();
+            let before = self.subscriptions[index].next;
             let (events, superseded) = self.subscriptions[index].deliver(&topic, self.now);
             self.superseded += superseded;
+            let passed = before..self.subscriptions[index].next;
+            let unsure = passed.filter(|offset| topic.is_unsure(*offset, self.now));
+            self.unsure.extend(unsure.map(|offset| (session, number, offset)));
             if !events.is_empty() {
                 all.push((session, number, events));
             }

@@ -25,6 +25,8 @@ mod producer;
 #[cfg(test)]
 mod receive;
 #[cfg(test)]
+mod regressions;
+#[cfg(test)]
 mod rows;
 #[cfg(test)]
 mod script;
@@ -45,8 +47,14 @@ use self::generate::Kind;
 const KINDS: &[Kind] =
     &[Kind::Nack, Kind::Seek, Kind::Durable, Kind::DeadLetter, Kind::Producer, Kind::Batch, Kind::Latest];
 
+/// How many scripts: `PROPTEST_CASES=1000000 cargo test --release -p zaichik-engine --test models the_engine`.
+#[cfg(test)]
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(2_000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_engine_does_what_the_model_does(script in generate::scripts(KINDS)) {

@@ -157,7 +157,7 @@ impl Topic {
             }
         }
         self.trim(cursors);
-        self.drop_oldest();
+        self.drop_oldest(now);
     }
 
     fn append(&mut self, now: u64, record: Record) {
@@ -227,7 +227,7 @@ impl Topic {
 
     /// R5, `reject`: removes from the oldest on, only as far as needed.
     fn make_way(&mut self, need: (u64, u64), cursors: &[u64], now: u64) -> Result<(), Refusal> {
-        while self.is_over(need) {
+        while self.is_over(need, now) {
             let (base, settings) = (self.base, self.settings);
             let oldest = self.log.iter_mut().zip(base..).find(|(entry, _)| !entry.removed);
             let (entry, offset) = oldest.ok_or((RefusalCode::TopicFull, 0))?;
@@ -241,8 +241,8 @@ impl Topic {
     }
 
     /// R5, `drop_oldest`.
-    fn drop_oldest(&mut self) {
-        while !self.settings.reject && self.is_over((0, 0)) {
+    fn drop_oldest(&mut self, now: u64) {
+        while !self.settings.reject && self.is_over((0, 0), now) {
             let oldest = self.log.iter_mut().zip(self.base..).find(|(entry, _)| !entry.removed);
             let (entry, offset) = oldest.expect("nothing is not too much");
             entry.removed = true;
@@ -250,8 +250,15 @@ impl Topic {
         }
     }
 
-    fn is_over(&self, (count, bytes): (u64, u64)) -> bool {
-        let kept: Vec<_> = self.log.iter().filter(|entry| !entry.removed).collect();
+    /// With `latest` the dead do not count; what the step at hand brings does, whatever becomes of it.
+    fn is_over(&self, (count, bytes): (u64, u64), now: u64) -> bool {
+        let from = self.step.as_ref().map_or(self.log.len(), |step| step.from);
+        let counts = |index: usize, entry: &Entry| {
+            !self.settings.latest || index >= from || entry.fate(&self.settings, now) == Fate::Live
+        };
+        let kept = self.log.iter().enumerate().filter(|(_, entry)| !entry.removed);
+        let kept: Vec<_> =
+            kept.filter(|(index, entry)| counts(*index, entry)).map(|(_, entry)| entry).collect();
         let kept_bytes: u64 = kept.iter().map(|entry| entry.record.len()).sum();
         kept.len() as u64 + count > self.settings.max_messages || kept_bytes + bytes > self.settings.max_bytes
     }
@@ -263,6 +270,17 @@ impl Topic {
             entry.fate(&self.settings, now) == Fate::Live && !entry.hidden && accepts(*offset, entry)
         });
         found.map_or_else(|| self.end(), |(_, offset)| offset)
+    }
+
+    /// Whether an offset died silently, and was then ended by the topic's time to live.
+    pub(crate) fn is_unsure(&self, offset: u64, now: u64) -> bool {
+        let index = offset.checked_sub(self.base).and_then(|index| usize::try_from(index).ok());
+        let entry = index.and_then(|index| self.log.get(index));
+        let ttl = self.settings.ttl;
+        entry.is_some_and(|entry| {
+            let is_over = ttl > 0 && ttl != FOREVER && entry.timestamp.saturating_add(ttl) <= now;
+            is_over && entry.quiet_death(&self.settings) <= now
+        })
     }
 
     /// A record that was accepted, and what became of it.

@@ -377,11 +377,13 @@ fn c8_what_retention_or_a_limit_removed_is_a_gap_though_it_was_superseded() {
     world.ask(&reader, reader.commit(1, 0));
     assert_eq!(reader.stream(), ["1/0=0", "1/1..3 expired", "1/3=3"]);
     world.ask(&peer, peer.alter("t", TopicOptions::new().max_messages(2)));
-    for body in ["4", "5", "6", "7"] {
-        put(&mut world, &peer, "k", body);
+    for (key, body) in [("k", "4"), ("k", "5"), ("l", "6"), ("m", "7"), ("m", "8")] {
+        put(&mut world, &peer, key, body);
     }
     world.ask(&reader, reader.commit(1, 3));
-    assert_eq!(reader.stream(), ["1/4..6 limit", "1/7=7"], "6 is not below the first offset");
+    assert_eq!(reader.stream(), ["1/4..6 limit", "1/6=6"]);
+    world.ask(&reader, reader.commit(1, 6));
+    assert_eq!(reader.stream(), ["1/8=8"], "7 is not below the first offset");
     assert_eq!(reader.silent(), 1);
 }
 

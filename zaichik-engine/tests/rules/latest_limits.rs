@@ -6,46 +6,87 @@ use crate::latest::{connect, delete, lag, latest, newcomer, put, tombstone, topi
 use crate::world::{World, keyed, record, secs, us};
 
 #[test]
-fn c8_holes_count_as_messages_and_bytes() {
+fn c8_what_was_superseded_does_not_count_against_limits() {
     let mut world = World::new();
     let peer = topic(&mut world, latest().max_messages(3));
-    for (key, body) in [("a", "0"), ("b", "1"), ("b", "2")] {
-        put(&mut world, &peer, key, body);
+    put(&mut world, &peer, "a", "0");
+    for _ in 0..50 {
+        put(&mut world, &peer, "b", "x");
     }
-    assert_eq!(newcomer(&mut world), ["0..3", "1/0=0", "1/2=2"]);
-    put(&mut world, &peer, "b", "3");
-    assert_eq!(newcomer(&mut world), ["3..4", "1/3=3"]);
-    // 18 bytes each.
-    world.ask(&peer, peer.alter("t", TopicOptions::new().max_messages(100).max_bytes(18 * 3)));
-    for body in ["4", "5"] {
-        put(&mut world, &peer, "b", body);
+    assert_eq!(newcomer(&mut world), ["0..51", "1/0=0", "1/50=x"], "a is never written again, and stays");
+    put(&mut world, &peer, "c", "51");
+    put(&mut world, &peer, "d", "52");
+    assert_eq!(
+        newcomer(&mut world),
+        ["50..53", "1/50=x", "1/51=51", "1/52=52"],
+        "the oldest that counts goes"
+    );
+    // 18 bytes with one byte of body, 19 with two.
+    world.ask(&peer, peer.alter("t", TopicOptions::new().max_messages(100).max_bytes(19 * 3)));
+    for _ in 0..50 {
+        put(&mut world, &peer, "c", "yy");
     }
-    put(&mut world, &peer, "c", "6");
-    assert_eq!(newcomer(&mut world), ["5..7", "1/5=5", "1/6=6"]);
-    put(&mut world, &peer, "d", "7");
-    put(&mut world, &peer, "d", "8");
-    assert_eq!(newcomer(&mut world), ["6..9", "1/6=6", "1/8=8"], "5 had to go for 7, which is dead");
+    assert_eq!(newcomer(&mut world), ["50..103", "1/50=x", "1/52=52", "1/102=yy"]);
+    put(&mut world, &peer, "e", "zz");
+    assert_eq!(newcomer(&mut world), ["52..104", "1/52=52", "1/102=yy", "1/103=zz"]);
 }
 
 #[test]
-fn r5_reject_makes_way_over_superseded_records_only_as_far_as_needed() {
+fn c8_a_reader_that_a_limit_overtook_is_told_of_everything_that_it_removed() {
     let mut world = World::new();
-    let peer = topic(&mut world, latest().max_messages(4).overflow(Overflow::Reject));
+    let peer = topic(&mut world, latest().max_messages(2));
     let reader = connect(&mut world);
     world.ask(&reader, reader.subscribe(1, "t"));
-    for body in ["0", "1", "2", "3"] {
-        put(&mut world, &peer, "k", body);
+    for (key, body) in [("a", "0"), ("b", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("d", "5")] {
+        put(&mut world, &peer, key, body);
     }
-    assert_eq!(put(&mut world, &peer, "k", "4"), "@4", "0 is dead for everybody");
     world.ask(&reader, reader.commit(1, 0));
-    assert_eq!(reader.stream(), ["1/0=0", "1/4=4"], "1 to 3 were skipped, not removed");
-    for body in ["5", "6", "7"] {
-        put(&mut world, &peer, "l", body);
+    // b at 2 was removed, and what was superseded before it went with it; 4 was passed without a word.
+    assert_eq!(reader.stream(), ["1/0=0", "1/1..3 limit", "1/3=3"]);
+    world.ask(&reader, reader.commit(1, 3));
+    assert_eq!(reader.stream(), ["1/5=5"]);
+    assert_eq!(world.broker.stats().superseded, 1);
+}
+
+#[test]
+fn r7_a_limit_that_comes_with_a_shorter_window_counts_what_that_leaves() {
+    let mut world = World::new();
+    let peer = topic(&mut world, lag(10));
+    for (key, body) in [("a", "0"), ("b", "1"), ("b", "2")] {
+        put(&mut world, &peer, key, body);
     }
-    // 4 lives now and nobody has committed it.
-    assert_eq!(put(&mut world, &peer, "m", "8"), "refused TopicFull");
-    assert_eq!(world.ask(&reader, reader.commit(1, 4)), "done 5");
-    assert_eq!(put(&mut world, &peer, "m", "8"), "@8");
+    assert_eq!(newcomer(&mut world), ["0..3", "1/0=0", "1/1=1", "1/2=2"]);
+    let options = TopicOptions::new().compaction_window(secs(0)).max_messages(2);
+    assert_eq!(world.ask(&peer, peer.alter("t", options)), "done 0");
+    assert_eq!(newcomer(&mut world), ["0..3", "1/0=0", "1/2=2"], "1 is dead and does not count");
+}
+
+#[test]
+fn r5_reject_counts_what_lives_and_makes_way_only_as_far_as_needed() {
+    let mut world = World::new();
+    let peer = topic(&mut world, latest().max_messages(3).overflow(Overflow::Reject));
+    let reader = connect(&mut world);
+    world.ask(&reader, reader.subscribe(1, "t"));
+    for _ in 0..20 {
+        put(&mut world, &peer, "k", "x");
+    }
+    for body in ["20", "21"] {
+        assert!(put(&mut world, &peer, body, body).starts_with('@'));
+    }
+    assert_eq!(
+        put(&mut world, &peer, "m", "22"),
+        "refused TopicFull",
+        "three live, and nobody has committed them"
+    );
+    assert_eq!(
+        put(&mut world, &peer, "k", "22"),
+        "refused TopicFull",
+        "there is no room for both, not for a moment"
+    );
+    world.ask(&reader, reader.commit(1, 0));
+    assert_eq!(reader.stream(), ["1/0=x", "1/19=x"]);
+    assert_eq!(world.ask(&reader, reader.commit(1, 19)), "done 20");
+    assert_eq!(put(&mut world, &peer, "m", "22"), "@22");
 }
 
 #[test]
@@ -116,9 +157,10 @@ fn c_12_a_limit_lets_keys_go() {
     put(&mut world, &peer, "a", "0");
     put(&mut world, &peer, "b", "1");
     assert_eq!(put(&mut world, &peer, "c", "x"), "refused KeysFull 2");
-    put(&mut world, &peer, "b", "2");
+    world.publish(&peer, &["without a key"]);
     assert_eq!(put(&mut world, &peer, "c", "3"), "@3", "a was evicted");
-    assert_eq!(put(&mut world, &peer, "a", "x"), "refused KeysFull 2");
+    assert_eq!(put(&mut world, &peer, "a", "4"), "@4", "and b, for c");
+    assert_eq!(put(&mut world, &peer, "d", "x"), "refused KeysFull 2");
 }
 
 #[test]

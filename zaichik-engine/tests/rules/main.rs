@@ -19,6 +19,8 @@ mod drain;
 #[cfg(test)]
 mod durable;
 #[cfg(test)]
+mod exactly_once;
+#[cfg(test)]
 mod gaps;
 #[cfg(test)]
 mod handshake;

@@ -42,7 +42,8 @@ impl Subscribe {
     }
 
     /// Most messages delivered and not committed. Default 1: the next message comes after the last one was
-    /// committed. 0 turns commits off: at most once, as fast as they can be taken.
+    /// committed. 0 turns commits off: at most once, as fast as they can be taken. Those that are not taken fill
+    /// [`buffer_bytes`](crate::ClientConfig::buffer_bytes), and then the client reads nothing more, answers included.
     pub const fn window(mut self, messages: u32) -> Self {
         self.options.window = messages;
         self

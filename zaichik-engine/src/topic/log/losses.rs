@@ -8,8 +8,11 @@
 pub(super) struct Losses {
     /// A bit for each record in the chunk, in order: whether it died silently, superseded or as a tombstone.
     silent: Vec<u64>,
-    /// Bytes of the dead records that are still in the chunk.
+    /// The same for those that died by their own time to live.
+    expired: Vec<u64>,
+    /// Bytes of the dead records that are still in the chunk, and how many those are.
     pub(super) dead: usize,
+    pub(super) dead_records: u64,
     /// Whether the chunk waits to be rewritten.
     pub(super) is_queued: bool,
     thin: Option<Thin>,
@@ -49,21 +52,23 @@ impl Losses {
         let Some(ordinal) = self.ordinal(chunk, offset) else {
             return false;
         };
-        let (word, bit) = place(ordinal);
-        if self.silent.get(word).is_some_and(|bits| bits & bit != 0) {
+        if self.is_dead(ordinal) {
             return false;
         }
-        if is_silent {
-            self.set(ordinal);
-        }
+        set(if is_silent { &mut self.silent } else { &mut self.expired }, ordinal);
         self.dead = self.dead.saturating_add(len as usize);
+        self.dead_records = self.dead_records.saturating_add(1);
         true
     }
 
     /// Whether the record that is number `ordinal` in the chunk died silently.
     pub(super) fn is_silent(&self, ordinal: u64) -> bool {
-        let (word, bit) = place(ordinal);
-        self.silent.get(word).is_some_and(|bits| bits & bit != 0)
+        is_set(&self.silent, ordinal)
+    }
+
+    /// Whether it was marked as dead, for whatever reason.
+    pub(super) fn is_dead(&self, ordinal: u64) -> bool {
+        self.is_silent(ordinal) || is_set(&self.expired, ordinal)
     }
 
     /// The number in the chunk that starts at offset `chunk` of the record at an offset; `None` if it is gone.
@@ -77,10 +82,16 @@ impl Losses {
 
     /// Takes over the marks of a chunk that is appended, whose first record gets the number `ordinal`.
     pub(super) fn absorb(&mut self, other: &Self, records: u64, ordinal: u64) {
-        for at in (0..records).filter(|at| other.is_silent(*at)) {
-            self.set(ordinal.saturating_add(at));
+        for at in 0..records {
+            if other.is_silent(at) {
+                set(&mut self.silent, ordinal.saturating_add(at));
+            }
+            if is_set(&other.expired, at) {
+                set(&mut self.expired, ordinal.saturating_add(at));
+            }
         }
         self.dead = self.dead.saturating_add(other.dead);
+        self.dead_records = self.dead_records.saturating_add(other.dead_records);
     }
 
     pub(super) const fn thin(&self) -> Option<&Thin> {
@@ -89,22 +100,12 @@ impl Losses {
 
     /// Bytes allocated.
     pub(super) fn footprint(&self) -> usize {
-        let bits = self.silent.capacity().saturating_mul(8);
+        let bits = self.silent.capacity().saturating_add(self.expired.capacity()).saturating_mul(8);
         let thin = self.thin.as_ref().map_or(0, |thin| {
             let runs = thin.runs.capacity().saturating_mul(size_of::<Run>());
             runs.saturating_add(thin.gaps.capacity().saturating_mul(16))
         });
         size_of::<Self>().saturating_add(bits).saturating_add(thin)
-    }
-
-    fn set(&mut self, ordinal: u64) {
-        let (word, bit) = place(ordinal);
-        if word >= self.silent.len() {
-            self.silent.resize(word.saturating_add(1), 0);
-        }
-        if let Some(bits) = self.silent.get_mut(word) {
-            *bits |= bit;
-        }
     }
 }
 
@@ -187,6 +188,21 @@ impl Thin {
             None => (false, held),
         }
     }
+}
+
+fn set(bits: &mut Vec<u64>, ordinal: u64) {
+    let (word, bit) = place(ordinal);
+    if word >= bits.len() {
+        bits.resize(word.saturating_add(1), 0);
+    }
+    if let Some(bits) = bits.get_mut(word) {
+        *bits |= bit;
+    }
+}
+
+fn is_set(bits: &[u64], ordinal: u64) -> bool {
+    let (word, bit) = place(ordinal);
+    bits.get(word).is_some_and(|bits| bits & bit != 0)
 }
 
 fn place(ordinal: u64) -> (usize, u64) {

@@ -21,7 +21,7 @@ pub(super) struct Part<'a> {
     pub(super) span: Span,
     pub(super) end: u64,
     pub(super) data: &'a [u8],
-    losses: Option<&'a Losses>,
+    pub(super) losses: Option<&'a Losses>,
 }
 
 impl Log {
@@ -138,6 +138,9 @@ impl Log {
 
     /// The first offset from which on the records fit both limits.
     pub(crate) fn first_within(&self, max_messages: u64, max_bytes: u64) -> u64 {
+        if self.is_latest {
+            return self.first_within_alive(max_messages, max_bytes);
+        }
         let by_count = self.first.offset.max(self.end.saturating_sub(max_messages));
         let below = self.end_bytes.saturating_sub(max_bytes);
         if self.bytes() <= max_bytes {
@@ -244,11 +247,11 @@ impl Log {
 }
 
 /// A record on the way through a part.
-struct Found {
-    offset: u64,
+pub(super) struct Found {
+    pub(super) offset: u64,
     /// Bytes that the topic had accepted before it.
     base: u64,
-    head: RecordHead,
+    pub(super) head: RecordHead,
 }
 
 impl<'a> Part<'a> {
@@ -289,7 +292,7 @@ impl<'a> Part<'a> {
     }
 
     /// The records from a place on that are there, in order.
-    fn records(&self, at: Position) -> Records<'a> {
+    pub(super) fn records(&self, at: Position) -> Records<'a> {
         let (data, offset, byte, base) = (self.data, at.offset, at.byte as usize, self.base_of(at));
         let Some(thin) = self.losses.and_then(Losses::thin) else {
             return Records { data, runs: &[], offset, byte, base, end: u64::MAX };
@@ -303,7 +306,7 @@ impl<'a> Part<'a> {
 }
 
 /// An iterator over records of a part.
-struct Records<'a> {
+pub(super) struct Records<'a> {
     data: &'a [u8],
     /// The runs behind the one at hand.
     runs: &'a [Run],

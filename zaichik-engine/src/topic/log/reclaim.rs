@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use zaichik_proto::RecordHead;
 
+use super::alive::Amount;
 use super::deaths::{Dead, Deaths, Known};
 use super::losses::{Losses, Thin};
 use super::read::own_death;
@@ -20,6 +21,8 @@ pub(super) struct Compaction {
     pub(super) tail: Option<Box<Losses>>,
     /// Bytes of all losses.
     pub(super) losses_bytes: usize,
+    /// Records that are not dead, from the first offset on.
+    pub(super) alive: Amount,
     /// Starts of the chunks that wait to be rewritten; one that is not marked so is stale.
     queue: VecDeque<u64>,
     /// Dead bytes of those chunks.
@@ -70,7 +73,7 @@ impl Log {
             return;
         };
         // The dead stay dead whatever the new times are. Each dies once, so this is paid for by its publish.
-        while self.bury_next(now) {}
+        self.bury_all(now);
         self.compaction.get_or_insert_default().deaths.set(window, tombstone_ttl, now);
     }
 
@@ -144,6 +147,11 @@ impl Log {
         dead.is_some()
     }
 
+    /// Marks all records that died; each dies once.
+    pub(crate) fn bury_all(&mut self, now: u64) {
+        while self.bury_next(now) {}
+    }
+
     fn mark(&mut self, Dead { offset, len, is_silent }: Dead) {
         let index = self.index_of(offset);
         let Some(compaction) = self.compaction.as_mut().filter(|_| offset >= self.first.offset) else {
@@ -158,6 +166,9 @@ impl Log {
         let is_new = marked.mark(chunk, offset, len, is_silent);
         let after = marked.footprint();
         compaction.losses_bytes = compaction.losses_bytes.saturating_sub(before).saturating_add(after);
+        if is_new {
+            compaction.alive.subtract(Amount::one(u64::from(len)));
+        }
         let Some(Chunk { data, charge, losses: place, .. }) = self.chunks.get_mut(index) else {
             compaction.tail = losses;
             return;
@@ -173,6 +184,8 @@ impl Log {
     /// Makes one thin chunk of what lives in a chunk, and in its neighbours that are thin already, as long as they are
     /// not much larger: so every byte is copied few times, and holes without records between them become one.
     fn rewrite(&mut self, index: usize, now: u64, retired: &mut Retired) {
+        // What is left out was counted as dead.
+        self.bury_all(now);
         let (from, to, bytes) = self.neighbours(index);
         let Some((mut span, end)) =
             self.chunks.get(from).zip(self.chunks.get(to)).map(|(first, last)| (first.span, last.end))
@@ -280,6 +293,7 @@ impl Log {
         sizes
             && bytes.fold(0, usize::saturating_add) == compaction.losses_bytes
             && queued.fold(0, usize::saturating_add) == compaction.queued_bytes
+            && self.is_alive_consistent()
     }
 
     /// What becomes of a record that is there: number `ordinal` of a part with losses or without.

@@ -23,6 +23,8 @@ pub(super) struct Remote {
     is_reachable: bool,
     /// Bytes that the next connection carries to the broker before it breaks, and bytes back.
     breaks_after: Option<(usize, usize)>,
+    /// Bytes to the broker after which nothing more leaves, though nothing is broken.
+    holds_after: Option<usize>,
     bytes_sent: u64,
     connects: usize,
 }
@@ -45,6 +47,7 @@ impl World {
             answers: BTreeMap::new(),
             is_reachable: true,
             breaks_after: None,
+            holds_after: None,
             bytes_sent: 0,
             connects: 0,
         });
@@ -63,6 +66,15 @@ impl World {
         request: RequestId,
     ) -> Option<Result<Answer, RequestError>> {
         self.settle();
+        self.answer_so_far(id, request)
+    }
+
+    /// The answer to a request, if it is there at this moment.
+    pub(crate) fn answer_so_far(
+        &mut self,
+        id: RemoteId,
+        request: RequestId,
+    ) -> Option<Result<Answer, RequestError>> {
         self.remotes[id.0].answers.remove(&request)
     }
 
@@ -109,6 +121,16 @@ impl World {
     /// The connection breaks after so many bytes from here on.
     pub(crate) fn break_after(&mut self, id: RemoteId, to_broker: usize, from_broker: usize) {
         self.remotes[id.0].breaks_after = Some((to_broker, from_broker));
+    }
+
+    /// After so many bytes from here on nothing leaves for the broker any more.
+    pub(crate) fn hold_after(&mut self, id: RemoteId, to_broker: usize) {
+        self.remotes[id.0].holds_after = Some(to_broker);
+    }
+
+    /// What is held leaves.
+    pub(crate) fn release(&mut self, id: RemoteId) {
+        self.remotes[id.0].holds_after = None;
     }
 
     /// The broker is replaced by another instance, which knows nothing.
@@ -181,7 +203,10 @@ impl Remote {
         let mut moved = false;
         let outbound = self.client.outbound();
         let room = self.breaks_after.map_or(usize::MAX, |(to_broker, _)| to_broker);
-        let count = outbound.remaining().min(room);
+        let count = outbound.remaining().min(room).min(self.holds_after.unwrap_or(usize::MAX));
+        if let Some(left) = &mut self.holds_after {
+            *left -= count;
+        }
         if count > 0 {
             pipe.to_broker.extend_from_slice(&outbound.copy_to_bytes(count));
             self.bytes_sent += count as u64;

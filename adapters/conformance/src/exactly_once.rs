@@ -1,0 +1,351 @@
+//! P-06, X-03: whatever breaks wherever, what was asked for happens once.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures::future::join_all;
+use futures::poll;
+use zaichik_driver::{
+    BatchReceipt, Client, ClientBuilder, ClientError, Delivery, RefusalCode, RequestError, Runtime,
+    Subscription,
+};
+use zaichik_testkit::Sub;
+
+use crate::broker::{Broker, ClientOf, put};
+use crate::faults::{Direction, Fault};
+use crate::form::Form;
+use crate::proxy::Proxy;
+
+/// Programs that run at the same time.
+const AT_ONCE: usize = 12;
+
+/// A broker whose topics keep everything, so that they need not be created.
+async fn keeping<F: Form>() -> Broker<F> {
+    Broker::with(|config| config.topic_defaults.retention_ttl_micros = u64::MAX).await
+}
+
+/// What topics are to hold in the end. They are looked at together, by one connection: each one leaves a port behind
+/// that can't be used for a minute, and there are only so many.
+#[derive(Default)]
+struct Expected(RefCell<Vec<(String, Vec<String>)>>);
+
+impl Expected {
+    fn in_topic(&self, topic: &str, bodies: impl IntoIterator<Item = impl ToString>) {
+        let bodies = bodies.into_iter().map(|body| body.to_string()).collect();
+        self.0.borrow_mut().push((topic.to_owned(), bodies));
+    }
+
+    /// Each topic holds exactly that, in that order.
+    async fn check<F: Form>(self, broker: &Broker<F>) {
+        let peer = broker.peer().await;
+        for (topic, expected) in self.0.into_inner() {
+            peer.answer(peer.subscribe_to(Sub::new(1, &topic).window(0))).await;
+            let expected: Vec<_> =
+                (0..).zip(expected).map(|(offset, body): (u64, _)| format!("1/{offset}={body}")).collect();
+            assert_eq!(peer.stream().await, expected, "{topic}");
+            peer.answer(peer.unsubscribe(1)).await;
+        }
+    }
+}
+
+/// A client at a proxy, which comes back quickly.
+fn behind<R: Runtime>(proxy: &Proxy) -> ClientBuilder<R> {
+    Client::builder(proxy.address()).retry_first_connect(true).configure(|config| {
+        config.reconnect_min = Duration::from_millis(1);
+        config.reconnect_max = Duration::from_millis(20);
+    })
+}
+
+/// Runs a program for each byte after which its first connection can break, in each direction: from the first byte
+/// of all to the first one that it does not need any more. It gets the proxy to connect to and a name of its own, and
+/// says whether the connection broke.
+async fn at_each_byte<F: Form>(broker: &Broker<F>, program: impl AsyncFn(&Proxy, &str) -> bool) {
+    at_bytes(broker, 1, program).await;
+}
+
+/// The same for as many bytes as the form can stand.
+async fn at_many_bytes<F: Form>(broker: &Broker<F>, program: impl AsyncFn(&Proxy, &str) -> bool) {
+    at_bytes(broker, F::STRIDE, program).await;
+}
+
+async fn at_bytes<F: Form>(broker: &Broker<F>, stride: usize, program: impl AsyncFn(&Proxy, &str) -> bool) {
+    for direction in [Direction::ToBroker, Direction::FromBroker] {
+        for first in (0..).step_by(AT_ONCE * stride) {
+            let runs = (first..).step_by(stride).take(AT_ONCE).map(|cut| {
+                let program = &program;
+                async move {
+                    let plan =
+                        move |number| if number == 0 { vec![Fault::Cut(direction, cut)] } else { Vec::new() };
+                    let proxy = Proxy::start::<F::Runtime>(&broker.address(), plan).await;
+                    program(&proxy, &format!("{direction:?}/{cut}")).await
+                }
+            });
+            let broke = join_all(runs).await;
+            assert!(first > 0 || broke.contains(&true), "it never broke");
+            if broke.contains(&false) {
+                break;
+            }
+        }
+    }
+}
+
+pub(crate) async fn p_06_a_publish_cut_at_each_byte_is_stored_once<F: Form>() {
+    let broker = keeping::<F>().await;
+    let expected = Expected::default();
+    let program = async |proxy: &Proxy, topic: &str| {
+        let client = behind::<F::Runtime>(proxy).start();
+        let receipt = client.publish(topic, "x").await.expect("accepted, in the end");
+        assert_eq!(receipt.offset(0), Some(0), "{topic}");
+        expected.in_topic(topic, ["x"]);
+        proxy.connections() > 1
+    };
+    at_each_byte(&broker, program).await;
+    expected.check(&broker).await;
+    broker.stop().await;
+}
+
+pub(crate) async fn p_06_several_in_flight_cut_at_many_bytes_keep_their_order<F: Form>() {
+    let broker = keeping::<F>().await;
+    let expected = Expected::default();
+    let program = async |proxy: &Proxy, topic: &str| {
+        let client = behind::<F::Runtime>(proxy).start();
+        let handles = ["a", "b", "c"].map(|body| client.publish_nowait(topic, body).expect("room"));
+        for (offset, handle) in (0..).zip(handles) {
+            assert_eq!(handle.await.expect("accepted, in the end").offset(0), Some(offset), "{topic}");
+        }
+        expected.in_topic(topic, ["a", "b", "c"]);
+        proxy.connections() > 1
+    };
+    at_many_bytes(&broker, program).await;
+    expected.check(&broker).await;
+    broker.stop().await;
+}
+
+pub(crate) async fn x_03_a_transaction_cut_at_many_bytes_has_one_effect<F: Form>() {
+    let broker = keeping::<F>().await;
+    let expected = Expected::default();
+    let program = async |proxy: &Proxy, topic: &str| {
+        let client = behind::<F::Runtime>(proxy).start();
+        let other = format!("{topic}/other");
+        let before = client.publish_nowait(topic, "before").expect("room");
+        let mut transaction = client.transaction();
+        transaction.publish(topic, "a").publish(&other, "b").publish(topic, "c");
+        let sending = transaction.send();
+        let (before, receipt) = futures::join!(before, sending);
+        assert_eq!(before.expect("accepted, in the end").offset(0), Some(0), "{topic}");
+        let receipt = receipt.expect("applied, in the end");
+        let offsets: Vec<_> = receipt.publishes.iter().map(|one| one.offset(0)).collect();
+        assert_eq!(offsets, [Some(1), Some(0), Some(2)], "{topic}");
+        expected.in_topic(topic, ["before", "a", "c"]);
+        expected.in_topic(&other, ["b"]);
+        proxy.connections() > 1
+    };
+    at_many_bytes(&broker, program).await;
+    expected.check(&broker).await;
+    broker.stop().await;
+}
+
+/// What a worker does with the messages of `name/in`: for each one, an output in `name/out`, in one transaction with
+/// the message's commit.
+struct Work<'a> {
+    name: &'a str,
+    inputs: u64,
+}
+
+impl Work<'_> {
+    async fn prepare<R: Runtime>(&self, client: &Client<R>) {
+        for number in 0..self.inputs {
+            put(client, &format!("{}/in", self.name), number.to_string()).await;
+        }
+    }
+
+    async fn subscribe<R: Runtime>(&self, client: &Client<R>) -> Result<Subscription, ClientError> {
+        client.subscribe(&format!("{}/in", self.name)).durable("worker").await
+    }
+
+    async fn process<R: Runtime>(
+        &self,
+        client: &Client<R>,
+        message: &Delivery,
+    ) -> Result<BatchReceipt, ClientError> {
+        let mut transaction = client.transaction();
+        let body = String::from_utf8_lossy(&message.body);
+        transaction.publish(&format!("{}/out", self.name), format!("f({body})")).commit(message);
+        transaction.send().await
+    }
+
+    /// Works until nothing is left.
+    async fn finish<R: Runtime>(&self, client: &Client<R>) -> Result<(), ClientError> {
+        let mut subscription = self.subscribe(client).await?;
+        let mut done = subscription.start();
+        while done < self.inputs {
+            let message = subscription.next_message().await?.expect("more to do");
+            match self.process(client, &message).await {
+                Ok(_) => done = message.offset + 1,
+                // Nothing of it happened, and the message comes again.
+                Err(ClientError::Request(RequestError::NotApplied { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The same by new workers, on connections that do not break.
+    ///
+    /// What a dead one had sent may arrive late and take over from its successor; then another one is needed.
+    async fn take_over<F: Form>(&self, broker: &Broker<F>) {
+        while let Err(error) = self.finish(&broker.client().await).await {
+            let is_fenced = if let ClientError::Request(RequestError::Refused { refusal, .. }) = &error {
+                refusal.code == RefusalCode::SubscriptionFenced
+            } else {
+                matches!(error, ClientError::Fenced { .. })
+            };
+            assert!(is_fenced, "{}: {error}", self.name);
+        }
+    }
+
+    /// Exactly one output for each input, in order.
+    fn is_done(&self, expected: &Expected) {
+        expected
+            .in_topic(&format!("{}/out", self.name), (0..self.inputs).map(|number| format!("f({number})")));
+    }
+}
+
+/// One worker whose connection breaks goes on by itself.
+pub(crate) async fn x_03_consume_transform_produce_cut_at_many_bytes<F: Form>() {
+    let broker = keeping::<F>().await;
+    let steady = broker.client().await;
+    let expected = Expected::default();
+    let program = async |proxy: &Proxy, name: &str| {
+        let work = Work { name, inputs: 2 };
+        work.prepare(&steady).await;
+        let client = behind::<F::Runtime>(proxy).start();
+        work.finish(&client).await.expect("a broken connection is mended");
+        work.is_done(&expected);
+        proxy.connections() > 1
+    };
+    at_many_bytes(&broker, program).await;
+    expected.check(&broker).await;
+    broker.stop().await;
+}
+
+/// One worker ends with its connection, and another one takes its place.
+pub(crate) async fn x_03_consume_transform_produce_by_workers_that_die_at_many_bytes<F: Form>() {
+    let broker = keeping::<F>().await;
+    let steady = broker.client().await;
+    let expected = Expected::default();
+    let program = async |proxy: &Proxy, name: &str| {
+        let work = Work { name, inputs: 2 };
+        work.prepare(&steady).await;
+        let client = behind::<F::Runtime>(proxy).reconnect(false).start();
+        let died = work.finish(&client).await.is_err();
+        drop(client);
+        work.take_over(&broker).await;
+        work.is_done(&expected);
+        died
+    };
+    at_many_bytes(&broker, program).await;
+    expected.check(&broker).await;
+    broker.stop().await;
+}
+
+/// How a worker ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// With its connection, at once.
+    Cut,
+    /// It is dropped, and the client still sends what it owes.
+    Dropped,
+    /// Not at all: it is only slow, and goes on when another one has taken its place.
+    Late,
+}
+
+type Sending<'a> = Pin<Box<dyn Future<Output = Result<BatchReceipt, ClientError>> + 'a>>;
+
+/// What a worker has when it stops.
+#[derive(Default)]
+struct Left<'a> {
+    subscription: Option<Subscription>,
+    sending: Option<Sending<'a>>,
+}
+
+/// Does so many steps of the work and stops there: subscribe, then for each message take, send, and answer.
+async fn stop_after<'a, R: Runtime>(work: &'a Work<'_>, client: &'a Client<R>, steps: usize) -> Left<'a> {
+    let mut left = Left::default();
+    let mut done = 0..steps;
+    if done.next().is_none() {
+        return left;
+    }
+    let subscription = left.subscription.insert(work.subscribe(client).await.expect("subscribed"));
+    for _ in 0..work.inputs {
+        if done.next().is_none() {
+            return left;
+        }
+        let message = subscription.next_message().await.expect("no gap").expect("a message");
+        if done.next().is_none() {
+            return left;
+        }
+        let mut sending = Box::pin(async move { work.process(client, &message).await });
+        assert!(poll!(&mut sending).is_pending());
+        if done.next().is_none() {
+            left.sending = Some(sending);
+            return left;
+        }
+        sending.await.expect("nothing breaks");
+    }
+    left
+}
+
+async fn dies<F: Form>(
+    broker: &Broker<F>,
+    steady: &ClientOf<F>,
+    expected: &Expected,
+    steps: usize,
+    end: End,
+) {
+    let name = format!("{steps}/{end:?}");
+    let work = Work { name: &name, inputs: 3 };
+    work.prepare(steady).await;
+    let proxy = Proxy::start::<F::Runtime>(&broker.address(), |_| Vec::new()).await;
+    let client = behind::<F::Runtime>(&proxy).reconnect(false).start();
+    let left = stop_after(&work, &client, steps).await;
+    match end {
+        End::Cut => {
+            proxy.cut();
+            drop(left);
+            work.take_over(broker).await;
+        }
+        End::Dropped => {
+            drop(left);
+            drop(client);
+            work.take_over(broker).await;
+        }
+        End::Late => {
+            work.take_over(broker).await;
+            if let Some(sending) = left.sending {
+                // It was in time or it was not; either way there is one output.
+                drop(sending.await);
+            }
+            if let Some(mut subscription) = left.subscription {
+                while let Ok(Some(message)) = subscription.next_message().await {
+                    work.process(&client, &message).await.expect_err("another one has done it");
+                }
+            }
+        }
+    }
+    work.is_done(expected);
+}
+
+pub(crate) async fn x_03_consume_transform_produce_by_workers_that_die_between_any_steps<F: Form>() {
+    let broker = keeping::<F>().await;
+    let steady = broker.client().await;
+    let expected = Expected::default();
+    for steps in 0..=10 {
+        let ends = [End::Cut, End::Dropped, End::Late];
+        join_all(ends.map(|end| dies(&broker, &steady, &expected, steps, end))).await;
+    }
+    expected.check(&broker).await;
+    broker.stop().await;
+}

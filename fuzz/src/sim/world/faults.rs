@@ -1,0 +1,154 @@
+//! What goes wrong, and when.
+
+use zaichik_engine::Broker;
+
+use super::{Peer, Who, World};
+use crate::sim::app::App;
+use crate::sim::plan::Role;
+use crate::sim::trace::{self, Event};
+use crate::sim::{MILLI, SECOND};
+
+impl World {
+    pub(super) fn want_fault(&mut self, index: usize) {
+        let faults = self.plan.faults;
+        let means = [faults.freeze, faults.reset, faults.half_open, faults.crash];
+        let least = means.into_iter().filter(|mean| *mean > 0).min();
+        if let Some(mean) = least {
+            let after = self.clients[index].faults.between(1, mean * 2);
+            self.want(Who::Fault(index), self.now + after);
+        }
+    }
+
+    /// Something happens to a client or its connection.
+    pub(super) fn fault(&mut self, index: usize) {
+        if self.is_healing {
+            return;
+        }
+        let (now, faults) = (self.now, self.plan.faults);
+        let rng = &mut self.clients[index].faults;
+        let kinds = [
+            ("freeze", faults.freeze),
+            ("reset", faults.reset),
+            ("half-open", faults.half_open),
+            ("crash", faults.crash),
+        ];
+        let kinds: Vec<_> = kinds.into_iter().filter(|(_, mean)| *mean > 0).collect();
+        let (what, mean) = kinds[rng.index(kinds.len())];
+        let least = kinds.iter().map(|(_, mean)| *mean).min().unwrap_or(mean);
+        // The rarer kinds happen less often than something happens.
+        let happens = rng.below(mean) < least;
+        let (long, bytes) = (rng.pick(&[10 * MILLI, SECOND, 15 * SECOND]), rng.pick(&[0, 1, 10, 100, 1_000]));
+        let (direction, is_orderly) = (rng.index(2), rng.once_in(2));
+        self.want_fault(index);
+        let link = self.clients[index].link;
+        if !happens || (link.is_none() && what != "crash") {
+            return;
+        }
+        trace::event(now, Event::Fault { client: index, what });
+        if what == "crash" {
+            self.crash(index, is_orderly);
+            return;
+        }
+        let Some(open) = link.and_then(|link| self.links.get_mut(&link)) else { return };
+        match what {
+            "freeze" => {
+                self.counts.freezes += 1;
+                open.frozen_until = now + long;
+            }
+            "reset" => {
+                self.counts.resets += 1;
+                if bytes == 0 {
+                    open.reset_at = Some(now);
+                } else {
+                    open.cut[direction] = Some(usize::try_from(bytes).unwrap_or(1));
+                }
+            }
+            _ => {
+                self.counts.half_opens += 1;
+                (open.to_broker.is_silent, open.to_client.is_silent) = (true, true);
+            }
+        }
+        if let Some(link) = link {
+            self.want(Who::Link(link), now);
+        }
+        self.want(Who::Client(index), now);
+    }
+
+    /// A client dies; another one takes its place.
+    pub(super) fn crash(&mut self, index: usize, is_orderly: bool) {
+        let Peer::App(app) = &self.clients[index].peer else { return };
+        let Role::Honest(work) = self.plan.roles[index].clone() else { return };
+        if !work.crashes {
+            return;
+        }
+        let life = app.life + 1;
+        self.counts.crashes += 1;
+        self.drop_link(index, is_orderly);
+        self.clients[index].peer = Peer::App(Box::new(App::new(&self.plan, index, &work, life)));
+        let after = self.clients[index].faults.below(2 * SECOND);
+        self.want(Who::Client(index), self.now + after);
+    }
+
+    pub(super) fn want_clock(&mut self) {
+        let faults = self.plan.faults;
+        let mean = [faults.clock_back, faults.clock_jump].into_iter().filter(|mean| *mean > 0).min();
+        if let Some(mean) = mean {
+            let after = self.clock.between(1, mean * 2);
+            self.want(Who::Clock, self.now + after);
+        }
+    }
+
+    pub(super) fn step_clock(&mut self) {
+        let faults = self.plan.faults;
+        let kinds: Vec<_> = [(-1, faults.clock_back), (1, faults.clock_jump)]
+            .into_iter()
+            .filter(|(_, mean)| *mean > 0)
+            .collect();
+        let (sign, _) = kinds[self.clock.index(kinds.len())];
+        let by = self.clock.pick(&[1, MILLI, 100 * MILLI, 3 * SECOND]);
+        let shift = self.shift + sign * by.cast_signed();
+        self.want_clock();
+        // All jumps together stay below what clients allow for.
+        if self.is_healing || shift.unsigned_abs() > 20 * SECOND {
+            return;
+        }
+        self.shift = shift;
+        self.counts.clock_steps += 1;
+        trace::event(self.now, Event::Clock { shift });
+        self.everybody_looks();
+    }
+
+    /// Deadlines of the broker's are at other moments now.
+    pub(super) fn everybody_looks(&mut self) {
+        if let Some(armed) = self.armed {
+            self.want(Who::House, self.when(armed));
+        }
+        let links: Vec<_> = self.links.keys().copied().collect();
+        for link in links {
+            self.want(Who::Link(link), self.now);
+        }
+    }
+
+    pub(super) fn restart(&mut self) {
+        if self.is_healing {
+            return;
+        }
+        let after = self.clock.between(1, self.plan.faults.restart * 2);
+        self.want(Who::Restart, self.now + after);
+        self.instance += 1;
+        self.counts.restarts += 1;
+        trace::event(self.now, Event::Restart);
+        self.effects.clear();
+        self.broker = Broker::new(self.plan.broker(self.instance)).expect("the same configuration");
+        self.checker.restart();
+        self.armed = None;
+        self.by_session.clear();
+        for open in self.links.values_mut() {
+            open.session = None;
+            open.reset_at = Some(self.now);
+        }
+        for index in 0..self.clients.len() {
+            self.want(Who::Client(index), self.now);
+        }
+    }
+}

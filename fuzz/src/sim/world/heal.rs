@@ -1,0 +1,119 @@
+//! The second phase: nothing goes wrong any more, and everybody gets what they are owed.
+
+use super::{Peer, Who, World};
+use crate::sim::app::at;
+use crate::sim::check::{Broken, Verdict};
+use crate::sim::trace::{self, Event};
+use crate::sim::{MILLI, SECOND};
+
+impl World {
+    /// The second phase: nothing goes wrong any more, and everybody gets what they are owed.
+    pub(crate) fn heal(&mut self) -> Verdict {
+        trace::event(self.now, Event::Healing);
+        self.is_healing = true;
+        self.plan.faults.latency = self.plan.faults.latency.min(10 * MILLI);
+        self.plan.faults.capacity = self.plan.faults.capacity.max(1_024);
+        for index in 0..self.clients.len() {
+            let link = self.clients[index].link;
+            match &mut self.clients[index].peer {
+                Peer::App(app) => app.is_calm = true,
+                Peer::Raw(_) => {
+                    self.drop_link(index, false);
+                    self.clients[index].peer = Peer::Gone;
+                }
+                Peer::Gone => {}
+            }
+            // Everything restarts: what was frozen or silent is dropped.
+            if let Some(open) = link.and_then(|link| self.links.get_mut(&link)) {
+                open.reset_at = Some(self.now);
+                open.frozen_until = 0;
+            }
+            self.want(Who::Client(index), self.now);
+        }
+        for open in self.links.values_mut() {
+            open.frozen_until = 0;
+            open.reset_at.get_or_insert(self.now);
+        }
+        self.everybody_looks();
+        let begun = self.now;
+        self.run_until(begun + 120 * SECOND)?;
+        if self.is_short_of_memory() {
+            return Ok(());
+        }
+        self.check_settled(begun + 30 * SECOND)?;
+        self.check_fresh()?;
+        self.audit()
+    }
+
+    /// Everybody closes, and nothing is left of them.
+    pub(crate) fn close(&mut self) -> Verdict {
+        for index in 0..self.clients.len() {
+            if let Peer::App(app) = &mut self.clients[index].peer {
+                app.client.close(at(self.now));
+                self.want(Who::Client(index), self.now);
+            }
+        }
+        self.run_until(self.now + 60 * SECOND)?;
+        for index in 0..self.clients.len() {
+            self.drop_link(index, false);
+            self.clients[index].peer = Peer::Gone;
+        }
+        self.run_until(self.now + 60 * SECOND)?;
+        let sessions = self.broker.session_count();
+        if sessions > 0 {
+            return Broken::because("I10", format!("{sessions} sessions are left when everybody is gone"));
+        }
+        // Long enough for every memory but that of topics to be over.
+        self.run_until(self.now + 25 * 3_600 * SECOND)?;
+        if let Err(error) = self.broker.verify() {
+            return Broken::because("I10", format!("the broker contradicts itself at the end: {error}"));
+        }
+        let ledger = self.broker.ledger();
+        // A mutated frame may ask for a cursor that is kept for ages.
+        let subscriptions = if self.checker.keeps_for_ages() { 0 } else { ledger.subscriptions };
+        let left = ledger.retired + subscriptions + ledger.sessions;
+        if left > 0 {
+            return Broken::because("I10", format!("{ledger:?} is left when everything is over"));
+        }
+        self.checker.check_dead_letters()
+    }
+
+    /// At nine tenths of the budget connections without a subscription are not read: nobody is owed anything then.
+    pub(super) fn is_short_of_memory(&self) -> bool {
+        let budget = self.plan.limits.memory_budget;
+        self.broker.ledger().total() + (16 << 10) >= budget - budget / 10
+    }
+
+    /// I5, I16: whatever was asked is answered, and whatever is there was delivered.
+    pub(super) fn check_settled(&self, since: u64) -> Verdict {
+        for (index, client) in self.clients.iter().enumerate() {
+            let Peer::App(app) = &client.peer else { continue };
+            let unfinished = app.unfinished(since);
+            if !unfinished.is_empty() {
+                return Broken::because("I16", format!("client {index} still waits: {unfinished:?}"));
+            }
+            let behind = client.link.map(|link| self.checker.behind(link)).unwrap_or_default();
+            if !behind.is_empty() {
+                return Broken::because("I5", format!("client {index} did not get everything: {behind:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A fresh publish is answered, and what was accepted is delivered.
+    pub(super) fn check_fresh(&mut self) -> Verdict {
+        let now = self.now;
+        let topic = self.plan.topics[0].name.clone();
+        for index in 0..self.clients.len() {
+            if let Peer::App(app) = &mut self.clients[index].peer {
+                app.publish_one(now, &topic, &mut self.checker);
+                self.want(Who::Client(index), now);
+            }
+        }
+        self.run_until(now + 40 * SECOND)?;
+        if self.is_short_of_memory() {
+            return Ok(());
+        }
+        self.check_settled(now + 1)
+    }
+}

@@ -1,0 +1,114 @@
+//! What a topic with `latest` compaction counts against its limits: the records that are not dead (semantics R5, C6).
+//!
+//! A topic whose few keys are written over and over keeps one record for each of them for ever, so its limits must not
+//! count what was superseded. The count is kept as records come, die and fall off the front; the dead count as such
+//! from the moment on at which they are marked.
+
+use super::Log;
+use super::losses::{Losses, Thin};
+use super::read::Part;
+
+/// How many records, and their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Amount {
+    records: u64,
+    bytes: u64,
+}
+
+impl Amount {
+    /// One record.
+    pub(super) const fn one(bytes: u64) -> Self {
+        Self { records: 1, bytes }
+    }
+
+    pub(super) const fn add(&mut self, more: Self) {
+        self.records = self.records.saturating_add(more.records);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+    }
+
+    pub(super) const fn subtract(&mut self, less: Self) {
+        self.records = self.records.saturating_sub(less.records);
+        self.bytes = self.bytes.saturating_sub(less.bytes);
+    }
+}
+
+impl Log {
+    /// The first offset from which on the records that are not dead fit both limits.
+    pub(super) fn first_within_alive(&self, max_messages: u64, max_bytes: u64) -> u64 {
+        let fits = |amount: &Amount| amount.records <= max_messages && amount.bytes <= max_bytes;
+        let mut left = self.alive();
+        let mut offset = self.first.offset;
+        while !fits(&left) {
+            let Some(part) = self.part(self.index_of(offset)) else {
+                break;
+            };
+            let mut rest = left;
+            rest.subtract(part.alive());
+            if offset <= part.span.start && !fits(&rest) {
+                (left, offset) = (rest, part.end);
+                continue;
+            }
+            for (at, amount) in self.alive_from(part, offset) {
+                left.subtract(amount);
+                offset = at.saturating_add(1);
+                if fits(&left) {
+                    return offset;
+                }
+            }
+            offset = part.end;
+        }
+        offset
+    }
+
+    /// What is not dead between the first offset and `to`.
+    pub(super) fn alive_below(&self, to: u64) -> Amount {
+        let mut sum = Amount::default();
+        let mut offset = self.first.offset;
+        while offset < to {
+            let Some(part) = self.part(self.index_of(offset)) else {
+                break;
+            };
+            if offset <= part.span.start && part.end <= to {
+                sum.add(part.alive());
+            } else {
+                let below = self.alive_from(part, offset).take_while(|(at, _)| *at < to);
+                below.for_each(|(_, amount)| sum.add(amount));
+            }
+            offset = part.end;
+        }
+        sum
+    }
+
+    /// Whether the count agrees with the records.
+    pub(super) fn is_alive_consistent(&self) -> bool {
+        !self.is_latest || self.alive_below(self.end) == self.alive()
+    }
+
+    fn alive(&self) -> Amount {
+        self.compaction.as_ref().map_or_else(Amount::default, |compaction| compaction.alive)
+    }
+
+    /// The records of a part from an offset on that are not dead.
+    fn alive_from<'a>(&self, part: Part<'a>, offset: u64) -> impl Iterator<Item = (u64, Amount)> + use<'a> {
+        let from = self.locate(self.first.moved_to(offset));
+        part.records(from).filter_map(move |found| {
+            let ordinal = part.losses.and_then(|losses| losses.ordinal(part.span.start, found.offset));
+            let is_dead = part.losses.zip(ordinal).is_some_and(|(losses, ordinal)| losses.is_dead(ordinal));
+            (!is_dead).then_some((found.offset, Amount::one(found.head.len as u64)))
+        })
+    }
+}
+
+impl Part<'_> {
+    /// What is in it and not dead.
+    fn alive(&self) -> Amount {
+        let (dead, dead_records) = self.losses.map_or((0, 0), |losses| (losses.dead, losses.dead_records));
+        let thin = self.losses.and_then(Losses::thin);
+        let all = self.end.saturating_sub(self.span.start);
+        let records = thin.map_or(if self.data.is_empty() { 0 } else { all }, Thin::len);
+        Amount {
+            records: records.saturating_sub(dead_records),
+            bytes: (self.data.len().saturating_sub(dead)) as u64,
+        }
+    }
+}
