@@ -15,6 +15,7 @@
 mod compaction;
 mod decode;
 mod handshake;
+pub mod model;
 pub mod sim;
 
 pub use compaction::compaction;

@@ -1,9 +1,9 @@
 //! Nacks, failures and dead letters in the naive model (A4, A6).
 
-use crate::broker::Model;
-use crate::subscription::Pause;
-use crate::topic::Fate;
-use crate::words::{FOREVER, Record, Refusal, durable_name, topic_name};
+use crate::model::broker::Model;
+use crate::model::subscription::Pause;
+use crate::model::topic::Fate;
+use crate::model::words::{FOREVER, Record, Refusal, durable_name, topic_name};
 
 /// How long a record waits at least that its dead-letter topic had no room for.
 const RETRY: u64 = 1_000_000;

@@ -3,7 +3,7 @@
 use zaichik_proto::RefusalCode;
 
 use super::{DURABLE, KEEP, PLAIN, World, published, record, refused, refused_for, subscribed};
-use crate::words::{Answer, Record, Settings, Subscribe};
+use crate::model::words::{Answer, Record, Settings, Subscribe};
 
 const THREE: Subscribe = Subscribe { window: 3, ..PLAIN };
 

@@ -2,7 +2,7 @@
 
 use zaichik_proto::{Producer, RefusalCode};
 
-use crate::words::{Answer, Bounds};
+use crate::model::words::{Answer, Bounds};
 
 /// Answers remembered of one producer; the bound in bytes is out of reach here.
 const MAX_ANSWERS: usize = 1_024;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use zaichik_proto::{Batched, Delivery, GapReason, ServerFrame, TopicStatus};
 
-use crate::words::{Answer, Event, Ready, Record};
+use crate::model::words::{Answer, Event, Ready, Record};
 
 /// What one connection received.
 #[derive(Debug, Default)]

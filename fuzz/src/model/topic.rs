@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use zaichik_proto::RefusalCode;
 
-use crate::keys::{self, Key};
-use crate::words::{FOREVER, Record, Refusal, Settings};
+use crate::model::keys::{self, Key};
+use crate::model::words::{FOREVER, Record, Refusal, Settings};
 
 /// A topic; every question is a scan.
 #[derive(Debug, Clone)]

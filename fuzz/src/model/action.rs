@@ -2,9 +2,9 @@
 
 use zaichik_proto::{AckLevel, Producer};
 
-use crate::broker::Model;
-use crate::subscription::Subscription;
-use crate::words::{Durable, Operation, Options, Record, Request, Start, Subscribe, Target};
+use crate::model::broker::Model;
+use crate::model::subscription::Subscription;
+use crate::model::words::{Durable, Operation, Options, Record, Request, Start, Subscribe, Target};
 
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
@@ -160,7 +160,7 @@ impl Claim {
 
 impl From {
     fn resolve(self, model: &Model, topic: u8) -> Start {
-        let end = model.topic(topic).map_or(model.bounds.first_offset, crate::topic::Topic::end);
+        let end = model.topic(topic).map_or(model.bounds.first_offset, crate::model::topic::Topic::end);
         match self {
             Self::Earliest => Start::Earliest,
             Self::Latest => Start::Latest,

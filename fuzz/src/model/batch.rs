@@ -2,8 +2,8 @@
 
 use zaichik_proto::{AckLevel, RefusalCode};
 
-use crate::broker::Model;
-use crate::words::{Answer, Operation, Refusal};
+use crate::model::broker::Model;
+use crate::model::words::{Answer, Operation, Refusal};
 
 /// Most operations of a batch.
 pub(crate) const MAX_OPERATIONS: usize = 1_000;

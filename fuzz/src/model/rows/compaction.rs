@@ -3,7 +3,7 @@
 use zaichik_proto::RefusalCode;
 
 use super::{KEEP, PLAIN, World, published, record, refused, subscribed, tombstone};
-use crate::words::{Answer, Options, Record, Settings, Start, Subscribe};
+use crate::model::words::{Answer, Options, Record, Settings, Start, Subscribe};
 
 const LATEST: Settings = Settings { latest: true, ..KEEP };
 

@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 
 use zaichik_proto::{AckLevel, Producer, RefusalCode};
 
-use crate::producer::Producers;
-use crate::subscription::Subscription;
-use crate::topic::{Accepted, Topic};
-use crate::words::{Answer, Bounds, Event, INVALID, Options, Ready, Record, Refusal, Request, Settings};
+use crate::model::producer::Producers;
+use crate::model::subscription::Subscription;
+use crate::model::topic::{Accepted, Topic};
+use crate::model::words::{
+    Answer, Bounds, Event, INVALID, Options, Ready, Record, Refusal, Request, Settings,
+};
 
 /// A broker with a few connections.
 #[derive(Debug, Clone)]

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use zaichik_proto::{AckLevel, Producer, RefusalCode};
 
-use crate::broker::Model;
-use crate::words::{
+use crate::model::broker::Model;
+use crate::model::words::{
     Answer, Bounds, Durable, Event, FOREVER, Operation, Options, Record, Request, Settings, Start, Subscribe,
     Target,
 };

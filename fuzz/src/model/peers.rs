@@ -4,9 +4,9 @@ use bytes::{Buf, BufMut, BytesMut};
 use zaichik_engine::{Broker, BrokerConfig, Effects, Session, Timestamp, Turn};
 use zaichik_proto::{AckLevel, ClientFrame, Hello, Limits, MAGIC, ServerDecoder, ServerFrame};
 
-use crate::encode::encode;
-use crate::receive::{Open, Received};
-use crate::words::Request;
+use crate::model::encode::encode;
+use crate::model::receive::{Open, Received};
+use crate::model::words::Request;
 
 /// The engine's side of the comparison.
 pub(crate) struct Peers {

@@ -9,7 +9,7 @@ use zaichik_proto::{
     OperationsBuilder, Overflow, Publish, Records, Seek, SeekTarget, TopicOptions, Unsubscribe,
 };
 
-use crate::words::{
+use crate::model::words::{
     Bounds, Operation, Options, Record, Request, Settings, Start, Subscribe, Target, durable_name, topic_name,
 };
 

@@ -2,8 +2,8 @@
 
 use zaichik_proto::RefusalCode;
 
-use crate::topic::{Fate, Topic};
-use crate::words::{Event, FOREVER, Refusal};
+use crate::model::topic::{Fate, Topic};
+use crate::model::words::{Event, FOREVER, Refusal};
 
 /// A cursor over one topic, held by a connection or durable.
 #[derive(Debug, Clone)]

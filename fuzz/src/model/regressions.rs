@@ -2,9 +2,9 @@
 
 use zaichik_proto::AckLevel;
 
-use crate::action::{Action, Epoch, From, Part};
-use crate::script::{Script, Step, check};
-use crate::words::{Bounds, Durable, Options, Record, Settings, Start, Subscribe};
+use crate::model::action::{Action, Epoch, From, Part};
+use crate::model::script::{Script, Step, check};
+use crate::model::words::{Bounds, Durable, Options, Record, Settings, Start, Subscribe};
 
 /// Live-only, with compaction by the newest.
 const SETTINGS: Settings = Settings {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use zaichik_proto::RefusalCode;
 
-use crate::topic::{Entry, Fate};
-use crate::words::{Refusal, Settings};
+use crate::model::topic::{Entry, Fate};
+use crate::model::words::{Refusal, Settings};
 
 /// A key that was accepted while the first record of a key counted.
 #[derive(Debug, Clone)]

@@ -3,8 +3,8 @@
 use zaichik_proto::RefusalCode;
 
 use super::{DURABLE, KEEP, PLAIN, World, record};
-use crate::batch::MAX_OPERATIONS;
-use crate::words::{Answer, Operation, Record, Settings};
+use crate::model::batch::MAX_OPERATIONS;
+use crate::model::words::{Answer, Operation, Record, Settings};
 
 fn publish(topic: u8, records: Vec<Record>) -> Operation {
     Operation::Publish { topic, records }

@@ -3,9 +3,9 @@
 use zaichik_proto::{AckLevel, Producer, RefusalCode};
 
 use super::{KEEP, World, published, record, refused};
-use crate::words::{Answer, Operation, Request, Settings};
+use crate::model::words::{Answer, Operation, Request, Settings};
 
-fn one(body: &str) -> Vec<crate::words::Record> {
+fn one(body: &str) -> Vec<crate::model::words::Record> {
     vec![record(None, body)]
 }
 

@@ -2,10 +2,10 @@
 
 use zaichik_proto::RefusalCode;
 
-use crate::broker::Model;
-use crate::subscription::{Subscription, Terms};
-use crate::topic::{Fate, Topic};
-use crate::words::{Answer, Event, FOREVER, INVALID, Refusal, Settings, Start, Subscribe, Target};
+use crate::model::broker::Model;
+use crate::model::subscription::{Subscription, Terms};
+use crate::model::topic::{Fate, Topic};
+use crate::model::words::{Answer, Event, FOREVER, INVALID, Refusal, Settings, Start, Subscribe, Target};
 
 impl Model {
     pub(crate) fn subscribe(&mut self, session: usize, request: &Subscribe) -> Answer {

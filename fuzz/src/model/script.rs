@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::action::Action;
-use crate::broker::Model;
-use crate::encode::config;
-use crate::peers::Peers;
-use crate::receive::Received;
-use crate::words::{Answer, Bounds, Event, Settings};
+use crate::model::action::Action;
+use crate::model::broker::Model;
+use crate::model::encode::config;
+use crate::model::peers::Peers;
+use crate::model::receive::Received;
+use crate::model::words::{Answer, Bounds, Event, Settings};
 
 /// Connections of every script.
 pub(crate) const PEERS: usize = 3;
@@ -17,7 +17,7 @@ const BEGIN: u64 = 1_000;
 
 /// A broker's beginning and everything that happens to it.
 #[derive(Clone)]
-pub(crate) struct Script {
+pub struct Script {
     pub(crate) defaults: Settings,
     pub(crate) bounds: Bounds,
     pub(crate) lane_bytes: usize,
@@ -45,7 +45,10 @@ impl std::fmt::Debug for Script {
 }
 
 /// Runs a script on both sides and compares them step by step.
-pub(crate) fn check(script: &Script) {
+///
+/// # Panics
+/// If they say different things, or the engine contradicts itself.
+pub fn check(script: &Script) {
     let mut model = Model::new(script.defaults, script.bounds);
     model.tick(BEGIN);
     let peers = Peers::new(config(script.defaults, &script.bounds, script.lane_bytes), PEERS, BEGIN);

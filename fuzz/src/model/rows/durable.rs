@@ -3,7 +3,7 @@
 use zaichik_proto::RefusalCode;
 
 use super::{DURABLE, KEEP, PLAIN, World, refused, refused_for, subscribed};
-use crate::words::{Answer, Durable, Settings, Start, Subscribe, Target};
+use crate::model::words::{Answer, Durable, Settings, Start, Subscribe, Target};
 
 /// A durable subscription whose client held it under this epoch.
 fn held_under(epoch: u32, reject: bool) -> Subscribe {

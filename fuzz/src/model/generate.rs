@@ -4,36 +4,23 @@ use proptest::collection::vec as vec_of;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest::strategy::Union;
 use zaichik_proto::AckLevel;
 
-use crate::action::{Action, Claim, Epoch, From, Part, Which};
-use crate::script::{PEERS, Script, Step};
-use crate::words::{Bounds, Durable, FOREVER, INVALID, Options, Record, Settings, Subscribe};
+use crate::model::action::{Action, Claim, Epoch, From, Part, Which};
+use crate::model::script::{PEERS, Script, Step};
+use crate::model::words::{Bounds, Durable, FOREVER, INVALID, Options, Record, Settings, Start, Subscribe};
 
 /// Largest message of these brokers.
 const MAX_MESSAGE: u32 = 100_000;
 
-/// What scripts may ask for beyond publish, subscribe and commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Nack,
-    Seek,
-    Durable,
-    DeadLetter,
-    Producer,
-    Batch,
-    Latest,
-}
-
 /// Scripts about everything, all at once.
-pub(crate) fn scripts(kinds: &'static [Kind]) -> impl Strategy<Value = Script> {
+pub fn scripts() -> impl Strategy<Value = Script> {
     let lane_bytes = select(vec![4 << 10, 256 << 10]);
     // Without subscriptions most requests would only be refused.
-    let opening = (peer(), vec_of(subscribe(kinds), 1..3)).prop_map(|(peer, all)| Step::Send(peer, all));
+    let opening = (peer(), vec_of(subscribe(), 1..3)).prop_map(|(peer, all)| Step::Send(peer, all));
     let steps =
-        (vec_of(opening, 0..4), vec_of(step(kinds), 1..60)).prop_map(|(first, then)| [first, then].concat());
-    (settings(kinds), bounds(), lane_bytes, steps).prop_map(|(defaults, bounds, lane_bytes, steps)| Script {
+        (vec_of(opening, 0..4), vec_of(step(), 1..60)).prop_map(|(first, then)| [first, then].concat());
+    (settings(), bounds(), lane_bytes, steps).prop_map(|(defaults, bounds, lane_bytes, steps)| Script {
         defaults,
         bounds,
         lane_bytes,
@@ -61,11 +48,11 @@ fn bounds() -> impl Strategy<Value = Bounds> {
     )
 }
 
-fn step(kinds: &'static [Kind]) -> impl Strategy<Value = Step> {
-    let large = record(kinds, select(vec![30_000, 70_000, 100_001]));
+fn step() -> impl Strategy<Value = Step> {
+    let large = record(select(vec![30_000, 70_000, 100_001]));
     prop_oneof![
         6 => select(vec![0, 1, 1, 2, 3, 3, 5, 10, -4, 999_998, 1_000_000]).prop_map(Step::Time),
-        14 => (peer(), vec_of(action(kinds), 1..4)).prop_map(|(peer, actions)| Step::Send(peer, actions)),
+        14 => (peer(), vec_of(action(), 1..4)).prop_map(|(peer, actions)| Step::Send(peer, actions)),
         1 => (peer(), large).prop_map(|(peer, record)| {
             // Alone: one exchange applies a bounded number of bytes, and delivers in between.
             let (ack, records) = (AckLevel::Accepted, vec![record]);
@@ -82,13 +69,13 @@ fn peer() -> impl Strategy<Value = usize> {
     select(vec![0, 0, 0, 1, 1, PEERS - 1])
 }
 
-fn action(kinds: &'static [Kind]) -> impl Strategy<Value = Action> {
+fn action() -> impl Strategy<Value = Action> {
     let ack = prop_oneof![
         16 => Just(AckLevel::Accepted),
         4 => Just(AckLevel::None),
         1 => Just(AckLevel::Durable),
     ];
-    let publish = (published(), ack.clone(), claim(kinds), records(kinds))
+    let publish = (published(), ack.clone(), claim(), records())
         .prop_map(|(topic, ack, claim, records)| Action::Publish { topic, ack, claim, records });
     let commit = (which(), -1..4i64).prop_map(|(which, ahead)| Action::Commit { which, ahead });
     let delay = select(vec![0, 0, 0, 0, 0, 1, 3, 10, FOREVER]);
@@ -99,36 +86,32 @@ fn action(kinds: &'static [Kind]) -> impl Strategy<Value = Action> {
         1 => (topic(), 0..2u8, from()).prop_map(|(topic, name, to)| Action::SeekByName { topic, name, to }),
     ];
     let ack = ack.prop_map(|ack| if ack == AckLevel::None { AckLevel::Accepted } else { ack });
-    let batch = (ack, claim(kinds), vec_of(part(kinds), 0..5))
-        .prop_map(|(ack, claim, parts)| Action::Batch { ack, claim, parts });
-    let mut all: Vec<(u32, BoxedStrategy<Action>)> = vec![
-        (10, publish.boxed()),
-        (5, subscribe(kinds).boxed()),
-        (1, which().prop_map(|which| Action::Unsubscribe { which }).boxed()),
-        (7, commit.boxed()),
-        (1, (topic(), options(kinds)).prop_map(|(topic, options)| Action::Create { topic, options }).boxed()),
-        (2, (topic(), options(kinds)).prop_map(|(topic, options)| Action::Alter { topic, options }).boxed()),
-    ];
-    if kinds.contains(&Kind::Nack) {
-        all.push((4, nack.boxed()));
-    }
-    if kinds.contains(&Kind::Seek) {
-        all.push((2, seek.boxed()));
-    }
-    if kinds.contains(&Kind::Batch) {
-        all.push((4, batch.boxed()));
-    }
-    Union::new_weighted(all)
+    let batch = (ack, claim(), vec_of(part(), 0..5)).prop_map(|(ack, claim, parts)| Action::Batch {
+        ack,
+        claim,
+        parts,
+    });
+    prop_oneof![
+        10 => publish,
+        5 => subscribe(),
+        1 => which().prop_map(|which| Action::Unsubscribe { which }),
+        7 => commit,
+        1 => (topic(), options()).prop_map(|(topic, options)| Action::Create { topic, options }),
+        2 => (topic(), options()).prop_map(|(topic, options)| Action::Alter { topic, options }),
+        4 => nack,
+        2 => seek,
+        4 => batch,
+    ]
 }
 
-fn part(kinds: &'static [Kind]) -> impl Strategy<Value = Part> {
+fn part() -> impl Strategy<Value = Part> {
     prop_oneof![
-        3 => (published(), records(kinds)).prop_map(|(topic, records)| Part::Publish { topic, records }),
+        3 => (published(), records()).prop_map(|(topic, records)| Part::Publish { topic, records }),
         1 => (which(), -1..2i64).prop_map(|(which, ahead)| Part::Commit { which, ahead }),
     ]
 }
 
-fn subscribe(kinds: &'static [Kind]) -> impl Strategy<Value = Action> {
+fn subscribe() -> impl Strategy<Value = Action> {
     let window = select(vec![0, 1, 1, 1, 3, 3, 3]);
     let window_bytes = select(vec![1 << 20, 1 << 20, 1, 40, 60]);
     let ttl = select(vec![0, 0, 1, 3, 10, FOREVER]);
@@ -139,14 +122,13 @@ fn subscribe(kinds: &'static [Kind]) -> impl Strategy<Value = Action> {
         inactive_ttl,
     });
     let epoch = prop_oneof![3 => Just(Epoch::First), 3 => (-1..2i32).prop_map(Epoch::Current)];
-    let durable = sometimes(kinds.contains(&Kind::Durable), 0.6, durable);
-    let fails = kinds.contains(&Kind::DeadLetter);
-    let dead_letter = sometimes(fails, 0.6, select(vec![0, 2, 3, 3, 3, 3, 3, 3, INVALID]));
-    let max_attempts = select(if fails { vec![0, 1, 1, 1, 2, 2, 3] } else { vec![0] });
+    let durable = option::weighted(0.6, durable);
+    let dead_letter = option::weighted(0.6, select(vec![0, 2, 3, 3, 3, 3, 3, 3, INVALID]));
+    let max_attempts = select(vec![0, 1, 1, 1, 2, 2, 3]);
     let ends = (durable, epoch, dead_letter, max_attempts);
     (number(), topic(), from(), window, window_bytes, ends).prop_map(
         |(number, topic, from, window, window_bytes, (durable, epoch, dead_letter, max_attempts))| {
-            let start = crate::words::Start::Earliest;
+            let start = Start::Earliest;
             let terms =
                 Subscribe { number, topic, start, window, window_bytes, max_attempts, dead_letter, durable };
             Action::Subscribe { terms, from, epoch }
@@ -163,22 +145,14 @@ fn from() -> impl Strategy<Value = From> {
     ]
 }
 
-fn claim(kinds: &'static [Kind]) -> impl Strategy<Value = Option<Claim>> {
+fn claim() -> impl Strategy<Value = Option<Claim>> {
     let epoch = select(vec![0, 0, 0, 0, 0, 1, -1]);
     let sequence = select(vec![0, 0, 0, 0, -1, -1, -2, -5, 1]);
     let claim = (0..3u128, epoch, sequence).prop_map(|(id, epoch, sequence)| Claim { id, epoch, sequence });
-    sometimes(kinds.contains(&Kind::Producer), 0.4, claim)
+    option::weighted(0.4, claim)
 }
 
 /// Something that scripts may ask for, or may not.
-fn sometimes<T: std::fmt::Debug + Clone + 'static>(
-    may: bool,
-    weight: f64,
-    some: impl Strategy<Value = T> + 'static,
-) -> BoxedStrategy<Option<T>> {
-    if may { option::weighted(weight, some).boxed() } else { Just(None).boxed() }
-}
-
 fn which() -> impl Strategy<Value = Which> {
     prop_oneof![9 => (0..3usize).prop_map(Which::Own), 1 => number().prop_map(Which::Number)]
 }
@@ -196,16 +170,16 @@ fn published() -> impl Strategy<Value = u8> {
     prop_oneof![30 => topic(), 1 => Just(INVALID)]
 }
 
-fn records(kinds: &'static [Kind]) -> impl Strategy<Value = Vec<Record>> {
+fn records() -> impl Strategy<Value = Vec<Record>> {
     let len = || prop_oneof![20 => 0..24usize, 1 => Just(700)];
-    prop_oneof![4 => vec_of(record(kinds, len()), 1), 2 => vec_of(record(kinds, len()), 1..5)]
+    prop_oneof![4 => vec_of(record(len()), 1), 2 => vec_of(record(len()), 1..5)]
 }
 
-fn record(kinds: &'static [Kind], len: impl Strategy<Value = usize>) -> impl Strategy<Value = Record> {
+fn record(len: impl Strategy<Value = usize>) -> impl Strategy<Value = Record> {
     let key = option::weighted(0.6, select(vec!["", "a", "b", "c", "long"]));
     let ttl = option::weighted(0.3, select(vec![1, 3, 5, 10, 2_000_000, FOREVER]));
     let header = option::weighted(0.1, any::<u8>());
-    let tombstones = if kinds.contains(&Kind::Latest) { 0.2 } else { 0.05 };
+    let tombstones = 0.2;
     (key, len, any::<u8>(), ttl, header, prop::bool::weighted(tombstones)).prop_map(
         |(key, len, byte, ttl, header, tombstone)| {
             let tombstone = tombstone && key.is_some();
@@ -220,9 +194,9 @@ fn record(kinds: &'static [Kind], len: impl Strategy<Value = usize>) -> impl Str
     )
 }
 
-fn settings(kinds: &'static [Kind]) -> impl Strategy<Value = Settings> {
+fn settings() -> impl Strategy<Value = Settings> {
     let bounds = (max_messages(), max_bytes(), any::<bool>(), max_keys());
-    let latest = sometimes(kinds.contains(&Kind::Latest), 0.5, Just(true));
+    let latest = option::weighted(0.5, Just(true));
     let latest = latest.prop_map(|latest| latest.unwrap_or(false));
     (ttl(), window(), latest, tombstone_ttl(), bounds).prop_map(
         |(ttl, window, latest, tombstone_ttl, (max_messages, max_bytes, reject, max_keys))| Settings {
@@ -238,7 +212,7 @@ fn settings(kinds: &'static [Kind]) -> impl Strategy<Value = Settings> {
     )
 }
 
-fn options(kinds: &'static [Kind]) -> impl Strategy<Value = Options> {
+fn options() -> impl Strategy<Value = Options> {
     let or_zero = |some: BoxedStrategy<u64>| option::weighted(0.3, prop_oneof![30 => some, 1 => Just(0)]);
     let bounds = (or_zero(max_messages().boxed()), or_zero(max_bytes().boxed()), or_zero(max_keys().boxed()));
     let times = (
@@ -246,7 +220,7 @@ fn options(kinds: &'static [Kind]) -> impl Strategy<Value = Options> {
         option::weighted(0.3, window()),
         option::weighted(0.2, tombstone_ttl()),
     );
-    let latest = sometimes(kinds.contains(&Kind::Latest), 0.3, any::<bool>());
+    let latest = option::weighted(0.3, any::<bool>());
     (times, latest, option::weighted(0.3, any::<bool>()), bounds).prop_map(
         |((ttl, window, tombstone_ttl), latest, reject, (max_messages, max_bytes, max_keys))| Options {
             ttl,

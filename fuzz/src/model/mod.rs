@@ -1,0 +1,49 @@
+//! A naive model of everything that a broker does (semantics O, T, R, C, A, D, P, X), and the engine beside it.
+//!
+//! It keeps everything, scans everything and shares no code with the engine. [`check`] runs a script on both and
+//! compares what they say step by step; [`scripts`] says which scripts there are.
+
+mod action;
+mod attach;
+mod batch;
+mod broker;
+mod encode;
+mod failure;
+mod generate;
+mod keys;
+mod peers;
+mod producer;
+mod receive;
+mod script;
+mod subscription;
+mod topic;
+mod words;
+
+#[cfg(test)]
+mod regressions;
+#[cfg(test)]
+mod rows;
+
+pub use self::generate::scripts;
+pub use self::script::{Script, check};
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{check, scripts};
+
+    /// How many scripts: `PROPTEST_CASES=1000000 cargo test --release -p zaichik-fuzz --lib the_engine_does`.
+    fn cases() -> u32 {
+        std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(2_000)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_engine_does_what_the_model_does(script in scripts()) {
+            check(&script);
+        }
+    }
+}
