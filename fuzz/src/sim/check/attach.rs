@@ -127,7 +127,7 @@ impl Checker {
             && told.start != cursor
         {
             let topic = self.topics.get(&known.sub.topic);
-            let may_pass = |offset| topic.is_none_or(|topic| known.sub.may_skip(offset, topic));
+            let may_pass = |offset| topic.is_none_or(|topic| known.sub.may_pass(offset, topic));
             if told.start < cursor || !(cursor..told.start).all(may_pass) {
                 return Broken::because(
                     "D2",

@@ -91,6 +91,14 @@ impl<'a> Replies<'a> {
         Some(Reply::At(offset))
     }
 
+    /// The next answer, if it is a refusal.
+    pub(super) fn next_refusal(&self) -> Option<Refusal> {
+        match self.control.front()? {
+            ServerFrame::Refused(refused) => Some(refused.refusal),
+            _ => None,
+        }
+    }
+
     /// Whether answers are left; deliveries are none.
     pub(super) fn has_answers(&self) -> bool {
         let is_answer = |frame: &ServerFrame<'_>| {

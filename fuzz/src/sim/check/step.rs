@@ -140,7 +140,10 @@ impl Checker {
         replies: &mut Replies<'_>,
         is_end: bool,
     ) -> Result<bool, Broken> {
-        let reply = replies.take(commit.request, false);
+        // Quiet commits share one id: a refusal that can't be this one's is for a later one.
+        let is_for_later = commit.quiet
+            && replies.next_refusal().is_some_and(|refusal| !self.may_refuse(tap, commit, refusal));
+        let reply = if is_for_later { None } else { replies.take(commit.request, false) };
         match reply {
             Some(Reply::Frame(ServerFrame::Done(done))) => {
                 self.commits(tap, commit.subscription, commit.offset, Some(done.value))?;
@@ -160,6 +163,14 @@ impl Checker {
             _ => return Broken::because("P1", format!("{commit:?} was answered by {reply:?}")),
         }
         Ok(true)
+    }
+
+    fn may_refuse(&mut self, tap: &Tap, commit: &Commit, refusal: Refusal) -> bool {
+        match (refusal.code, self.attached(tap, commit.subscription)) {
+            (RefusalCode::CommitAhead, Some(sub)) => sub.refused_as_ahead(commit.offset, "A3").is_ok(),
+            (RefusalCode::NotSubscribed | RefusalCode::SubscriptionFenced, sub) => sub.is_none(),
+            _ => true,
+        }
     }
 
     pub(super) fn commits(&mut self, tap: &Tap, number: u32, offset: u64, told: Option<u64>) -> Verdict {
