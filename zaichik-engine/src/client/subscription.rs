@@ -132,8 +132,10 @@ impl Subscription {
 
     /// A Subscribed came.
     pub(super) fn begin(&mut self, epoch: u32, rewind: u32, start: u64) {
-        // Attaching raises the number by one. By more, and somebody has moved the cursor meanwhile: it counts then.
-        let goes_on = epoch == 0 || rewind == self.rewind.wrapping_add(1);
+        // Attaching raises both numbers by one, also when its answer was lost. Is it more, then somebody has moved the
+        // cursor meanwhile: it counts then.
+        let attached = epoch.wrapping_sub(self.epoch);
+        let goes_on = epoch == 0 || rewind == self.rewind.wrapping_add(attached);
         self.phase = Phase::Active;
         (self.epoch, self.rewind, self.next) = (epoch, rewind, start);
         let notice = self.notice.take();
