@@ -237,6 +237,26 @@ fn p4_what_was_committed_does_not_come_again_after_an_attach_whose_answer_was_lo
 }
 
 #[test]
+fn d6_a_seek_that_never_arrived_leaves_a_durable_cursor_where_it_was() {
+    let mut world = World::new();
+    let (client, other) = (world.client(), world.client());
+    create(&mut world, client, "t", TopicOptions::new().retain_forever());
+    let options = SubscribeOptions::new().durable(zaichik_engine::DurableOptions::new("d"));
+    let sub = subscribe(&mut world, client, "t", options);
+    for body in ["0", "1", "2", "3"] {
+        publish(&mut world, other, "t", body).unwrap();
+    }
+    assert_eq!(world.take(client, sub), ["0=0"]);
+    let to = zaichik_proto::Start::Offset(3);
+    let seek = world.call(client, |client, now| client.seek(now, sub, to)).unwrap();
+    world.break_link(client, true);
+    world.advance(secs(10));
+    assert!(matches!(world.answer(client, seek), Some(Err(RequestError::Disconnected { .. }))));
+    // The broker heard nothing of the seek, and its cursor is what counts.
+    assert_eq!(world.take(client, sub), ["reconnected 0 0", "0=0"]);
+}
+
+#[test]
 fn p4_after_a_reconnect_what_is_gone_is_told() {
     let mut world = World::new();
     let (client, other) = (world.client(), world.client());
