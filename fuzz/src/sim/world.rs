@@ -63,6 +63,8 @@ pub(crate) struct World {
     /// Connections of the observer so far.
     speakers: u64,
     pub(crate) is_healing: bool,
+    /// Whether everything that newcomers can get was read at the end.
+    is_audited: bool,
     pub(crate) counts: Counts,
 }
 
@@ -169,6 +171,7 @@ impl World {
             instance: 0,
             speakers: 0,
             is_healing: false,
+            is_audited: false,
             counts: Counts::default(),
             plan,
         };

@@ -33,6 +33,8 @@ pub(super) struct Subscription {
     seeking: u32,
     /// The rewind number that the seeks on their way lead to.
     sought: u32,
+    /// A seek lost its connection before its answer: only the broker knows where a durable cursor is.
+    lost_seek: bool,
     /// What holds if none of them has an effect.
     saved: Option<Marks>,
     marks: Marks,
@@ -118,6 +120,7 @@ impl Subscription {
             rewind: 0,
             rewinding: 0,
             seeking: 0,
+            lost_seek: false,
             sought: 0,
             saved: None,
             generation: 0,
@@ -132,8 +135,11 @@ impl Subscription {
 
     /// A Subscribed came.
     pub(super) fn begin(&mut self, epoch: u32, rewind: u32, start: u64) {
-        // Attaching raises the number by one. By more, and somebody has moved the cursor meanwhile: it counts then.
-        let goes_on = epoch == 0 || rewind == self.rewind.wrapping_add(1);
+        // Attaching raises both numbers by one, also when its answer was lost. Is it more, then somebody has moved the
+        // cursor meanwhile: it counts then.
+        let attached = epoch.wrapping_sub(self.epoch);
+        let is_known = !core::mem::take(&mut self.lost_seek) && rewind == self.rewind.wrapping_add(attached);
+        let goes_on = epoch == 0 || is_known;
         self.phase = Phase::Active;
         (self.epoch, self.rewind, self.next) = (epoch, rewind, start);
         let notice = self.notice.take();
@@ -515,6 +521,7 @@ impl Subscription {
         if self.rewinding > 0 {
             self.drop_stale(self.seeking > 0);
         }
+        self.lost_seek |= self.seeking > 0;
         (self.rewinding, self.seeking, self.saved) = (0, 0, None);
     }
 

@@ -214,6 +214,55 @@ fn r9_no_gap_is_told_of_what_was_committed_without_a_connection() {
 }
 
 #[test]
+fn p4_what_was_committed_does_not_come_again_after_an_attach_whose_answer_was_lost() {
+    let mut world = World::new();
+    let (client, other) = (world.client(), world.client());
+    create(&mut world, client, "t", TopicOptions::new().retain_forever());
+    let options = SubscribeOptions::new().durable(zaichik_engine::DurableOptions::new("d"));
+    let sub = subscribe(&mut world, client, "t", options);
+    for body in ["0", "1"] {
+        publish(&mut world, other, "t", body).unwrap();
+    }
+    assert_eq!(world.take(client, sub), ["0=0"]);
+    world.break_link(client, false);
+    world.settle();
+    let committed = world.done(client, |client, now| client.commit(now, sub, 0));
+    assert_eq!(committed, Ok(Answer::Committed { cursor: 1 }));
+    // The next connection breaks in the answer to the Subscribe, behind the Welcome of 68 bytes.
+    world.break_after(client, usize::MAX, 70);
+    world.break_link(client, true);
+    world.advance(secs(10));
+    assert_eq!(world.connects(client), 3);
+    assert_eq!(world.take(client, sub), ["reconnected 1 1", "1=1"]);
+}
+
+#[test]
+fn d6_a_seek_that_never_arrived_leaves_a_durable_cursor_where_it_was() {
+    let mut world = World::new();
+    let (client, other) = (world.client(), world.client());
+    create(&mut world, client, "t", TopicOptions::new().retain_forever());
+    let options = SubscribeOptions::new().window(8).durable(zaichik_engine::DurableOptions::new("d"));
+    let sub = subscribe(&mut world, client, "t", options);
+    for body in ["0", "1"] {
+        publish(&mut world, other, "t", body).unwrap();
+    }
+    assert_eq!(world.take(client, sub), ["0=0", "1=1"]);
+    world.done(client, |client, now| client.commit(now, sub, 0)).unwrap();
+    // The seek stays behind, while the broker goes on to deliver.
+    world.hold_after(client, 0);
+    let to = zaichik_proto::Start::Latest;
+    let seek = world.call(client, |client, now| client.seek(now, sub, to)).unwrap();
+    publish(&mut world, other, "t", "2").unwrap();
+    world.settle();
+    world.break_link(client, true);
+    world.release(client);
+    world.advance(secs(10));
+    assert!(matches!(world.answer(client, seek), Some(Err(RequestError::Disconnected { .. }))));
+    // The broker heard nothing of the seek, and its cursor is what counts.
+    assert_eq!(world.take(client, sub), ["reconnected 1 1", "1=1", "2=2"]);
+}
+
+#[test]
 fn p4_after_a_reconnect_what_is_gone_is_told() {
     let mut world = World::new();
     let (client, other) = (world.client(), world.client());

@@ -5,8 +5,11 @@
 //! with the engine.
 
 mod apps;
+mod attach;
 mod log;
 mod producers;
+mod publish;
+mod replies;
 mod step;
 mod sub;
 

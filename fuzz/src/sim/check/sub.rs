@@ -38,6 +38,8 @@ pub(crate) struct Sub {
     pub(crate) paused_until: u64,
     /// After a seek the broker may have forgotten how often it delivered what.
     pub(crate) counts_anew: bool,
+    /// Gaps told at or above the cursor.
+    pub(crate) gaps: BTreeMap<u64, u64>,
     /// Offsets left out since this was asked last.
     pub(crate) left_out: Vec<u64>,
     /// Copies that the dead-letter topic may have got since this was asked last.
@@ -129,6 +131,7 @@ impl Sub {
             }
         }
         self.next = Some(gap.to);
+        self.gaps.insert(gap.from, gap.to);
         self.follow_gaps();
         Ok(())
     }
@@ -153,7 +156,7 @@ impl Sub {
             && told != cursor
             && !self.is_vague
         {
-            let skipped = cursor < told && (cursor..told).all(|offset| self.may_skip(offset, topic));
+            let skipped = cursor < told && (cursor..told).all(|offset| self.may_pass(offset, topic));
             if !skipped {
                 return Broken::because(
                     "A2",
@@ -231,6 +234,7 @@ impl Sub {
         self.failures.clear();
         self.maybe_dead.clear();
         self.died.clear();
+        self.gaps.clear();
         self.surely_dead.clear();
         self.attempts.clear();
         self.counts_anew = true;
@@ -257,6 +261,12 @@ impl Sub {
         self.maybe_dead.contains_key(&offset)
             || self.surely_dead.contains(&offset)
             || topic.may_be_silent(offset)
+    }
+
+    /// Whether the cursor may pass an offset that was not committed.
+    pub(crate) fn may_pass(&self, offset: u64, topic: &Topic) -> bool {
+        let is_told = self.gaps.range(..=offset).next_back().is_some_and(|(_, to)| offset < *to);
+        is_told || self.may_skip(offset, topic)
     }
 
     fn failed(&mut self, offset: u64, now: u64) {
@@ -343,6 +353,7 @@ impl Sub {
             self.failures = self.failures.split_off(&cursor);
             self.maybe_dead = self.maybe_dead.split_off(&cursor);
             self.died = self.died.split_off(&cursor);
+            self.gaps.retain(|_, to| *to > cursor);
         }
     }
 }

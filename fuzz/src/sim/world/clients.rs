@@ -117,6 +117,7 @@ impl World {
         }
         // Nobody reads any more.
         open.to_client.is_silent = true;
+        open.is_abandoned = !open.to_broker.is_silent;
         if open.session.is_none() {
             self.links.remove(&link);
             return;

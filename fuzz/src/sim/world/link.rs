@@ -23,6 +23,8 @@ pub(super) struct Link {
     /// Bytes that still get through in each direction before it breaks.
     pub(super) cut: [Option<usize>; 2],
     pub(super) knows_eof: bool,
+    /// The client let go of its end.
+    pub(super) is_abandoned: bool,
     /// Bytes left of each frame that waits in the stream lane.
     pub(super) stream: VecDeque<usize>,
     /// Whether some of the first one were sent.

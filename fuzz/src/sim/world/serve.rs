@@ -75,6 +75,7 @@ impl World {
             reset_at: None,
             cut: [None; 2],
             knows_eof: false,
+            is_abandoned: false,
             stream: VecDeque::new(),
             is_partly_sent: false,
         };
@@ -220,6 +221,10 @@ impl World {
             let of_stream = before - session.outbound().stream_len();
             open.stream_sent(of_stream);
             wrote += bytes.len();
+            if open.is_abandoned {
+                // Nobody is there any more: that is what the network answers.
+                open.reset_at.get_or_insert(now + faults.latency);
+            }
             arrives = Some(cut(open, 1, now, bytes, &faults));
             if wrote >= READ_AT_ONCE || (faults.partial > 0 && open.rng.once_in(2)) {
                 break;
@@ -230,9 +235,9 @@ impl World {
             let first = open.to_client.next_arrival().unwrap_or(last);
             self.wake_client(client, first);
         }
-        if self.links.get(&link).is_some_and(|open| open.reset_at.is_some()) {
-            self.want(Who::Link(link), now);
-            self.wake_client(client, now);
+        if let Some(time) = self.links.get(&link).and_then(|open| open.reset_at) {
+            self.want(Who::Link(link), time);
+            self.wake_client(client, time);
         }
         wrote
     }
