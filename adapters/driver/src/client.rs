@@ -116,16 +116,20 @@ impl<R: Runtime> Client<R> {
         self.publish_with(topic, messages, PublishOptions::new()).await
     }
 
-    /// The same with a deadline and an acknowledgement level of the caller's choice.
+    /// The same with a deadline and an acknowledgement level, accepted or durable. Without an acknowledgement:
+    /// [`publish_unacknowledged`](Self::publish_unacknowledged).
     ///
     /// # Errors
-    /// As for [`publish`](Self::publish).
+    /// As for [`publish`](Self::publish), and [`RequestError::NoReceipt`] for [`AckLevel::None`].
     pub async fn publish_with(
         &self,
         topic: &str,
         messages: &[Outgoing],
         options: PublishOptions,
     ) -> Result<PublishReceipt, ClientError> {
+        if options.ack == AckLevel::None {
+            return Err(RequestError::NoReceipt.into());
+        }
         let answer = self.ask(|machine, now| publish(machine, now, topic, messages, options)).await?;
         let Answer::Published(receipt) = answer else {
             return Err(mismatch(&answer));
@@ -203,7 +207,7 @@ impl<R: Runtime> Client<R> {
         Ok(())
     }
 
-    /// Asks the broker for a sign of life; it has answered everything asked before.
+    /// Asks the broker for a sign of life. It may come before answers to earlier requests.
     ///
     /// # Errors
     /// [`ClientError::Request`] if the connection breaks meanwhile.

@@ -42,6 +42,19 @@ fn a_subscription_dropped_with_much_on_its_way_does_not_stop_the_client() {
 }
 
 #[test]
+fn a_publish_without_an_acknowledgement_has_no_receipt() {
+    let broker = broker();
+    let client = broker.client();
+    Manual::block_on(async {
+        let none = PublishOptions::new().ack(AckLevel::None);
+        let error = client.publish_with("t", &["x".into()], none).await.expect_err("there is no receipt");
+        assert!(matches!(error, ClientError::Request(RequestError::NoReceipt)), "{error:?}");
+        let receipt = client.publish("t", "y").await.expect("accepted");
+        assert_eq!(receipt.first_offset, Some(0), "nothing was sent before");
+    });
+}
+
+#[test]
 fn an_answer_that_comes_too_late_makes_room_all_the_same() {
     let broker = broker();
     let client = broker.client_builder().max_in_flight(1).start();
