@@ -21,7 +21,7 @@ impl Model {
         if let Some((_, dead_letter)) = dead_letter(request)
             && self.topic(dead_letter).is_none()
         {
-            let settings = Settings { ttl: FOREVER, reject: true, ..self.defaults };
+            let settings = Settings { ttl: FOREVER, reject: true, latest: false, window: 0, ..self.defaults };
             let mut topic = Topic::new(settings, self.bounds.first_offset);
             topic.explicit = true;
             self.put(dead_letter, topic);

@@ -5,6 +5,9 @@ use crate::model::subscription::Pause;
 use crate::model::topic::Fate;
 use crate::model::words::{FOREVER, Record, Refusal, durable_name, topic_name};
 
+/// Room of each frame for the headers of a dead letter, in bytes.
+const FRAME_ROOM: u64 = 4_096;
+
 /// How long a record waits at least that its dead-letter topic had no room for.
 const RETRY: u64 = 1_000_000;
 
@@ -74,8 +77,11 @@ impl Model {
         let Some((entry, Fate::Live)) = entry else { return Outcome::Stays };
         let copy = copy(&entry.record, id, offset, name, failures, reason);
         let mut topic = self.topic(dead_letter).expect("it was created").clone();
+        let is_large = copy.len() > u64::from(self.bounds.max_message) + FRAME_ROOM;
         let accepted = topic.publish(self.now, &[copy], FOREVER, &self.cursors(dead_letter), (0, 0));
-        if accepted.is_err() || topic.settings.ttl == 0 {
+        let is_refused = is_large || accepted.is_err();
+        let is_duplicate = accepted.is_ok_and(|accepted| accepted.count == 0);
+        if is_refused || is_duplicate || topic.settings.ttl == 0 {
             self.dead_letters_refused += 1;
             return Outcome::Refused;
         }

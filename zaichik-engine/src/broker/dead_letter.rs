@@ -1,7 +1,8 @@
 //! Records that fail too often go to another topic (semantics A6).
 
 use zaichik_proto::{
-    MAX_HEADERS, Overflow, Record, RecordRef, Records, Refusal, RefusalCode, Subscribe, TopicName,
+    CompactionMode, Limits, MAX_HEADERS, Overflow, Record, RecordRef, Records, Refusal, RefusalCode,
+    Subscribe, TopicName,
 };
 
 use super::Broker;
@@ -74,8 +75,14 @@ impl Broker {
             return Ok(Some(DeadLetter { topic, max_attempts }));
         }
         let defaults = self.config.topic_defaults;
-        let settings =
-            TopicSettings { retention_ttl_micros: u64::MAX, overflow: Overflow::Reject, ..defaults };
+        // Every dead letter is kept, also of a key that has one already.
+        let settings = TopicSettings {
+            retention_ttl_micros: u64::MAX,
+            overflow: Overflow::Reject,
+            compaction: CompactionMode::First,
+            compaction_window_micros: 0,
+            ..defaults
+        };
         let topic = self.add_topic(name.as_str(), settings)?;
         let created = self.topics.get_mut(topic.index()).map(|topic| {
             topic.explicit = true;
@@ -130,6 +137,11 @@ impl Broker {
         if is_planted(Defect::DeadLetterLost) {
             return Ok(());
         }
+        if record.len() > self.config.wire.max_message.saturating_add(Limits::FRAME_ROOM) as usize {
+            // Dead letters of dead letters grow. Every frame of the broker has room for so much (docs/protocol.md 3.3);
+            // one that no Delivery can bring would stop every reader for ever.
+            return Err(Refusal::with_value(RefusalCode::TooLarge, u64::from(self.config.wire.max_message)));
+        }
         self.check_memory(record.len())?;
         let topic = self.topics.get_mut(id.index()).ok_or(Refusal::new(RefusalCode::UnknownTopic))?;
         if topic.settings.is_live_only() {
@@ -149,7 +161,11 @@ impl Broker {
             self.rings.splice(waiting, self.woken);
         }
         self.settle_topic(id);
-        accepted.map(|_| ())
+        match accepted?.count {
+            // Its key is known to a topic that compacts. It is not dropped for that: the window ends some time.
+            0 => Err(Refusal::new(RefusalCode::InvalidDeadLetter)),
+            _ => Ok(()),
+        }
     }
 }
 

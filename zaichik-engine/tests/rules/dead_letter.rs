@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zaichik_proto::{Record, TopicOptions};
+use zaichik_proto::{CompactionMode, Record, TopicOptions};
 
 use crate::world::{Peer, Sub, World, keyed, mortal, ms, record, secs, us};
 
@@ -222,6 +222,72 @@ fn a_14_a_full_dead_letter_topic_leaves_the_record_where_it_is() {
     world.ask(&reader, reader.nack(1, 0, 0));
     assert_eq!(reader.stream(), ["1/1=b"]);
     assert_eq!(bodies(&mut world), ["in the way", "a"]);
+}
+
+#[test]
+fn a6_a_dead_letter_of_a_key_that_has_one_is_kept_too() {
+    for mode in [CompactionMode::First, CompactionMode::Latest] {
+        let mut world = World::with(|config| {
+            config.topic_defaults.compaction = mode;
+            config.topic_defaults.compaction_window_micros = 1_000 * SECOND;
+        });
+        let options = TopicOptions::new().compaction(CompactionMode::First).compaction_window(us(0));
+        let writer = world.topic(options.retain_forever());
+        world.ask(&writer, writer.publish_all("t", &[keyed("k", b"a"), keyed("k", b"b")]));
+        let reader = world.connect();
+        world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").dead_letter(1, "dead")));
+        for offset in 0..2 {
+            reader.stream();
+            world.ask(&reader, reader.nack(1, offset, 0));
+        }
+        assert_eq!(bodies(&mut world), ["a", "b"]);
+    }
+}
+
+#[test]
+fn a6_a_dead_letter_topic_that_knows_the_key_does_not_swallow_the_record() {
+    let mut world = World::new();
+    let compacting = TopicOptions::new().retain_forever().compaction_window(us(5 * SECOND));
+    let writer = world.connect();
+    world.ask(&writer, writer.create("dead", compacting));
+    world.ask(&writer, writer.create("t", TopicOptions::new().retain_forever()));
+    world.ask(&writer, writer.publish_all("t", &[keyed("k", b"a"), keyed("k", b"b")]));
+    let reader = world.connect();
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").dead_letter(1, "dead")));
+    reader.stream();
+    world.ask(&reader, reader.nack(1, 0, 0));
+    assert_eq!(reader.stream(), ["1/1=b"]);
+    world.ask(&reader, reader.nack(1, 1, 0));
+    assert_eq!(bodies(&mut world), ["a"]);
+    assert_eq!(world.broker.stats().dead_letters_refused, 1);
+    world.advance(secs(5));
+    assert_eq!(reader.stream(), ["1/1=b #2"], "it stays until it is taken");
+    world.ask(&reader, reader.nack(1, 1, 0));
+    assert_eq!(bodies(&mut world), ["a", "b"]);
+}
+
+#[test]
+fn a6_dead_letters_of_dead_letters_end_before_they_fit_into_no_delivery() {
+    let mut world = World::new();
+    let writer = world.topic(TopicOptions::new().retain_forever());
+    world.ask(&writer, writer.create("dead", TopicOptions::new().retain_forever()));
+    let largest = 1 << 20;
+    let body = vec![b'x'; largest - 1];
+    world.ask(&writer, writer.publish_all("t", &[record(&body)]));
+    let reader = world.connect();
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").dead_letter(1, "dead").window_bytes(0)));
+    world.ask(&reader, reader.subscribe_to(Sub::new(2, "dead").dead_letter(1, "t").window_bytes(0)));
+    for round in 0..200 {
+        assert!(round < 199, "it grows for ever");
+        let came = reader.records();
+        assert!(!reader.is_closed());
+        let Some(one) = came.last() else { break };
+        let request = reader.nack(one.subscription, one.offset, 0);
+        world.ask(&reader, request);
+    }
+    assert_eq!(world.broker.stats().dead_letters_refused, 1);
+    world.advance(secs(1));
+    assert_eq!(reader.records().len(), 1, "it is still there");
 }
 
 #[test]

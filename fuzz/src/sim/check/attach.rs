@@ -36,7 +36,8 @@ impl Checker {
         let dead_letter = (!request.dead_letter.is_empty() && request.max_attempts > 0)
             .then(|| (request.max_attempts, request.dead_letter.to_vec()));
         if let Some((_, name)) = &dead_letter {
-            let settings = super::Settings { ttl: u64::MAX, rejects: true, ..defaults };
+            let settings =
+                super::Settings { ttl: u64::MAX, rejects: true, is_latest: false, window: 0, ..defaults };
             let dead = self.topics.entry(name.clone()).or_insert_with(|| Topic::new(settings, first));
             dead.is_explicit = true;
         }
