@@ -304,7 +304,9 @@ impl Broker {
                     }
                     self.stats.records_accepted = self.stats.records_accepted.saturating_add(count);
                 }
-                (_, Plan::Commit { key, cursor }) => self.apply_commit(now, key, cursor),
+                (_, Plan::Commit { key, cursor }) => {
+                    self.apply_commit(now, key, cursor);
+                }
                 (Operation::Commit { .. }, Plan::Publish { .. }) => {}
             }
         }
@@ -315,6 +317,7 @@ impl Broker {
                 topic.appended(now, &mut self.retired);
             }
             self.settle_topic(*id);
+            self.reclaim_if_pressed(now, *id);
             if *created {
                 self.note_created(session, *id, effects);
             }

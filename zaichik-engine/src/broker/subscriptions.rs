@@ -99,7 +99,9 @@ impl Broker {
         request: &Commit,
     ) -> Result<u64, Refusal> {
         let (key, cursor) = self.check_commit(session, request.subscription, request.offset)?;
-        self.apply_commit(now, key, cursor);
+        if let Some(topic) = self.apply_commit(now, key, cursor) {
+            self.reclaim_if_pressed(now, topic);
+        }
         Ok(cursor)
     }
 
@@ -117,14 +119,15 @@ impl Broker {
     }
 
     /// Moves a cursor to where [`check_commit`](Self::check_commit) said.
-    pub(super) fn apply_commit(&mut self, now: Timestamp, key: SubKey, cursor: u64) {
-        let Some(subscription) = self.subscriptions.get_mut(key.index()) else {
-            return;
-        };
+    ///
+    /// Returns the topic, whose memory may be reclaimed now; within a batch only when all of that is applied, since
+    /// what was checked is not to change meanwhile.
+    pub(super) fn apply_commit(&mut self, now: Timestamp, key: SubKey, cursor: u64) -> Option<TopicId> {
+        let subscription = self.subscriptions.get_mut(key.index())?;
         subscription.commit(cursor);
         let (node, session) = (subscription.node, subscription.session);
         self.settle_subscription(key);
-        self.cursor_moved(now, key);
+        let topic = self.tell_cursor(now, key);
         // In no ring: its window was full. It may deliver again.
         if self.rings.is_alone(node)
             && let Some(attachment) = session.and_then(|session| self.attachment(session))
@@ -132,13 +135,18 @@ impl Broker {
             let ready = attachment.ready;
             self.rings.push(ready, node);
         }
+        topic
     }
 
     /// A cursor is elsewhere: its topic is told, and frees what nobody needs any more.
     pub(super) fn cursor_moved(&mut self, now: Timestamp, key: SubKey) {
-        let Some(subscription) = self.subscriptions.get(key.index()) else {
-            return;
-        };
+        if let Some(topic) = self.tell_cursor(now, key) {
+            self.reclaim_if_pressed(now, topic);
+        }
+    }
+
+    fn tell_cursor(&mut self, now: Timestamp, key: SubKey) -> Option<TopicId> {
+        let subscription = self.subscriptions.get(key.index())?;
         let (topic_id, cursor_id, cursor) =
             (subscription.topic, subscription.cursor_id, subscription.cursor());
         if let Some(topic) = self.topics.get_mut(topic_id.index()) {
@@ -146,7 +154,7 @@ impl Broker {
             topic.release_committed(now, &mut self.retired);
         }
         self.settle_topic(topic_id);
-        self.reclaim_if_pressed(now, topic_id);
+        Some(topic_id)
     }
 
     /// Takes a subscription out of everything but its session's tables.
