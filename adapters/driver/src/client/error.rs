@@ -17,7 +17,7 @@ pub enum ClientError {
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The first connection could not be made; the error names the address.
-    #[error("cannot connect to the broker: {0}")]
+    #[error("cannot connect to the broker: {0}; check the address (host:port) and that the broker runs")]
     Connect(#[source] Arc<io::Error>),
     /// The client is over.
     #[error(transparent)]
@@ -26,7 +26,7 @@ pub enum ClientError {
     #[error("the client's background task is gone: its runtime was shut down")]
     Abandoned,
     /// Messages with these offsets will not come (semantics R9); the subscription goes on.
-    #[error("topic {topic:?}: messages {from} up to, not including, {to} are gone ({reason:?})")]
+    #[error("topic {topic:?}: messages {from} up to, not including, {to} are lost: {}; the subscription goes on", why(*reason))]
     Gap {
         /// The topic's name.
         topic: Arc<str>,
@@ -52,6 +52,15 @@ pub enum ClientError {
         /// The topic's name.
         topic: Arc<str>,
     },
+}
+
+/// Why messages are lost, in words.
+const fn why(reason: Option<GapReason>) -> &'static str {
+    match reason {
+        Some(GapReason::Expired) => "they expired",
+        Some(GapReason::Limit) => "a limit of the topic removed them",
+        None => "they went while there was no connection",
+    }
 }
 
 impl ClientError {

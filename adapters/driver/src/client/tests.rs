@@ -96,5 +96,8 @@ fn nothing_is_kept_of_what_is_over() {
 fn an_address_that_nobody_listens_on_is_named() {
     let refused = Manual::block_on(Client::<Manual>::connect("zaichik://nowhere:8889"));
     let said = refused.expect_err("there is no network").to_string();
-    assert_eq!(said, "cannot connect to the broker: nowhere:8889: connection refused");
+    assert_eq!(
+        said,
+        "cannot connect to the broker: nowhere:8889: connection refused; check the address (host:port) and that the broker runs"
+    );
 }

@@ -18,8 +18,10 @@ use super::subscription::{Delivery, Subscription};
 /// for each input, whatever breaks in between.
 ///
 /// ```
-/// # use zaichik_driver::{Client, ClientError, Runtime};
+/// # use zaichik_driver::{Client, ClientError, Runtime, TopicOptions};
 /// # async fn example<R: Runtime>(client: Client<R>) -> Result<(), ClientError> {
+/// // The default keeps nothing for who comes later.
+/// client.create_topic("invoices", TopicOptions::new().retain_forever()).await?;
 /// let mut orders = client.subscribe("orders").durable("billing").await?;
 /// while let Some(order) = orders.next_message().await? {
 ///     let mut transaction = client.transaction();
