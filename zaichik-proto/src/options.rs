@@ -22,7 +22,8 @@ use crate::read::Reader;
 pub struct TopicOptions {
     /// How long a record lives (semantics R1); 0 keeps records for existing subscriptions only (R2).
     pub retention_ttl_micros: Option<u64>,
-    /// How long a key is remembered (C1); 0 turns compaction off.
+    /// How long a key is remembered (C1); 0 is not at all. With [`CompactionMode::Latest`] how long a superseded record
+    /// stays; 0 is not at all, too.
     pub compaction_window_micros: Option<u64>,
     /// Which record of a key stays.
     pub compaction: Option<CompactionMode>,
@@ -94,7 +95,8 @@ impl TopicOptions {
         self
     }
 
-    /// Keys are remembered this long; zero turns compaction off.
+    /// Keys are remembered this long; zero is not at all. With [`CompactionMode::Latest`], superseded records stay this
+    /// long; zero is not at all, too.
     #[must_use]
     pub fn compaction_window(mut self, window: Duration) -> Self {
         self.compaction_window_micros = Some(micros(window));

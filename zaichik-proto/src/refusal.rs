@@ -124,7 +124,7 @@ impl fmt::Display for Refusal {
                 crate::options::write_mask(f, value)
             }
             RefusalCode::UnknownTopic => f.write_str("the topic does not exist; create it first"),
-            RefusalCode::TopicsFull => write!(f, "the broker already has {value} topics, its limit"),
+            RefusalCode::TopicsFull => write!(f, "the broker already has {value} topics, its limit; use one of them, or raise max_topics"),
             RefusalCode::TopicFull => {
                 f.write_str("the topic is full and its overflow is reject; try again when consumers have committed")
             }
@@ -134,31 +134,33 @@ impl fmt::Display for Refusal {
             RefusalCode::TooLarge => write!(f, "the request is above the limit of {value}; send less at once"),
             RefusalCode::Busy => write!(f, "the broker is at its memory budget; try again in {value} us"),
             RefusalCode::Draining => f.write_str("the broker is stopping; connect again later"),
-            RefusalCode::OffsetsExhausted => f.write_str("the topic has used all of its offsets"),
-            RefusalCode::NotSubscribed => f.write_str("this connection has no subscription of that number"),
+            RefusalCode::OffsetsExhausted => f.write_str("the topic has used all of its offsets; use another topic"),
+            RefusalCode::NotSubscribed => {
+                f.write_str("there is no such subscription: none of that number here, or no durable one of that name; subscribe first")
+            }
             RefusalCode::AlreadySubscribed => {
                 f.write_str("this connection already has that subscription; unsubscribe first")
             }
             RefusalCode::SubscriptionsFull => {
                 write!(f, "there are already {value} subscriptions, the limit of this connection or of durable ones; end some")
             }
-            RefusalCode::WindowTooLarge => write!(f, "the window is above the limit of {value} messages"),
+            RefusalCode::WindowTooLarge => write!(f, "the window is above the limit of {value} messages; ask for less"),
             RefusalCode::CommitAhead | RefusalCode::NackAhead => {
-                write!(f, "the offset was not delivered yet; the first undelivered one is {value}")
+                write!(f, "the offset was not delivered, or was taken back; the first undelivered one is {value}")
             }
-            RefusalCode::CommitsOff => f.write_str("the subscription has window 0, so there is nothing to commit"),
-            RefusalCode::SubscriptionHeld => f.write_str("another connection holds that durable subscription"),
+            RefusalCode::CommitsOff => f.write_str("the subscription has window 0; commits, nacks and dead letters need a window of at least 1"),
+            RefusalCode::SubscriptionHeld => f.write_str("another connection holds that durable subscription; wait until it is gone, or take it over"),
             RefusalCode::SubscriptionFenced => {
-                write!(f, "a newer attachment of the subscription exists, epoch {value}")
+                write!(f, "another connection took the subscription over, epoch {value}; stop using it, or subscribe anew to take it back")
             }
             RefusalCode::InvalidDeadLetter => {
                 f.write_str("the dead-letter topic's name is invalid, or it is the topic itself or retains nothing; choose another")
             }
-            RefusalCode::SequenceGap => write!(f, "the producer skipped a sequence; expected {value}"),
-            RefusalCode::SequenceTooOld => f.write_str("the sequence is older than what the broker remembers"),
-            RefusalCode::ProducerFenced => write!(f, "a newer epoch of the producer exists: {value}"),
-            RefusalCode::ProducersFull => write!(f, "the broker already remembers {value} producers, its limit"),
-            RefusalCode::BatchTooLong => write!(f, "the batch has more than {value} operations, the limit"),
+            RefusalCode::SequenceGap => write!(f, "the producer skipped a sequence; send again from {value}, in order"),
+            RefusalCode::SequenceTooOld => f.write_str("the sequence is older than what the broker remembers, so what became of it is unknown"),
+            RefusalCode::ProducerFenced => write!(f, "a newer epoch of the producer exists: {value}; stop publishing under this one"),
+            RefusalCode::ProducersFull => write!(f, "the broker already remembers {value} producers, its limit; try again later, or publish without one"),
+            RefusalCode::BatchTooLong => write!(f, "the batch has more than {value} operations, the limit; split it"),
             RefusalCode::NotDurable => {
                 f.write_str("the broker has no storage; ask for the acknowledgement level accepted")
             }

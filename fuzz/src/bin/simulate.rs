@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use zaichik_fuzz::sim::{Report, Setup, run, shrink, tell_panics, twin};
+use zaichik_fuzz::sim::{FAULT_CLASSES, Report, Setup, run, shrink, tell_panics, twin};
 
 const USAGE: &str = "simulate --seed S | --seeds A..[B] | --for SECONDSs | --shrink S
   --twins          compares each seed's world with and without its attackers instead
@@ -56,7 +56,16 @@ impl Options {
                 }
                 "--for" => options.seconds = Some(number(value()?.trim_end_matches('s'))?),
                 "--events" => options.setup.events = usize::try_from(number(&value()?)?).ok(),
-                "--without" => options.setup.without.push(value()?),
+                "--without" => {
+                    let class = value()?;
+                    if !FAULT_CLASSES.contains(&&*class) && !class.starts_with("client-") {
+                        let known = FAULT_CLASSES.join(" ");
+                        return Err(format!(
+                            "{class} is not a class of faults; use one of {known}, or client-N"
+                        ));
+                    }
+                    options.setup.without.push(class);
+                }
                 "--all" => options.all = true,
                 "--trace" => options.setup.is_loud = true,
                 _ => return Err(format!("{arg} is not known")),

@@ -179,7 +179,7 @@ pub struct Subscribe<'a> {
     pub window: u32,
     /// The same in bytes of records; 0 for the broker's limit. One larger record is still delivered alone.
     pub window_bytes: u32,
-    /// Deliveries of one record before it goes to the dead-letter topic; 0 for no limit (semantics A6).
+    /// Failures of one record after which it goes to the dead-letter topic; 0 for no limit (semantics A6).
     pub max_attempts: u32,
     /// Where such a record goes; empty for nowhere.
     pub dead_letter: &'a [u8],
