@@ -3,7 +3,7 @@
 use zaichik_proto::{CompactionMode, Overflow, Record, TopicOptions};
 
 use crate::latest::{connect, delete, lag, latest, newcomer, put, tombstone, topic};
-use crate::world::{World, keyed, record, secs, us};
+use crate::world::{World, done, keyed, put_all, record, secs, us};
 
 #[test]
 fn c8_what_was_superseded_does_not_count_against_limits() {
@@ -287,4 +287,28 @@ fn c7_a_tombstone_ttl_of_zero_lets_a_key_go_at_once() {
         world.ask(&peer, peer.publish_all("t", &[tombstone("k"), keyed("k", b"")])),
         "refused KeysFull 1"
     );
+}
+
+/// The commit makes memory reclaimable that the publish behind it was checked against.
+#[test]
+fn c6_a_batch_that_commits_under_memory_pressure_keeps_its_key() {
+    const BUDGET: u64 = 16 << 20;
+    let mut world = World::with(|config| config.memory_budget = BUDGET);
+    let peer = connect(&mut world);
+    world.ask(&peer, peer.create("filler", TopicOptions::new().retain_forever()));
+    world.ask(&peer, peer.create("t", TopicOptions::new().compaction(CompactionMode::Latest)));
+    world.ask(&peer, peer.subscribe(1, "t"));
+    put(&mut world, &peer, "k", "0");
+    put(&mut world, &peer, "j", "1");
+    let body = vec![b'x'; 20_000];
+    while world.broker.ledger().total() < BUDGET / 10 * 9 {
+        assert!(world.ask(&peer, peer.publish_all("filler", &[record(&body)])).starts_with('@'));
+    }
+    assert_eq!(peer.stream(), ["1/0=0"]);
+    let answer = world.ask(&peer, peer.batch(&[done(1, 0), put_all("t", &[keyed("k", b"2")])]));
+    assert!(!answer.starts_with("refused"), "{answer}");
+    assert_eq!(peer.stream(), ["1/1=1"]);
+    put(&mut world, &peer, "k", "3");
+    world.ask(&peer, peer.commit(1, 1));
+    assert_eq!(peer.stream(), ["1/3=3"], "the older record of the key was superseded");
 }

@@ -199,7 +199,11 @@ impl Sub {
     pub(crate) fn nacked(&mut self, offset: u64, rewind: u64, until: u64, now: u64) -> Verdict {
         // Where the cursor is not known, the answer tells whether there was an effect.
         let is_below = match self.cursor {
-            Some(cursor) => offset < cursor,
+            // A cursor moves by itself past what was superseded and never delivered, if nothing before it is uncommitted.
+            Some(cursor) => {
+                let unchanged = rewind == u64::from(self.rewind);
+                offset < cursor || unchanged && self.out.range(cursor..=offset).next().is_none()
+            }
             None => rewind == u64::from(self.rewind),
         };
         let expected = u64::from(self.rewind) + u64::from(!is_below);
