@@ -130,7 +130,7 @@ fn r7_from_live_only_to_a_ttl_newcomers_see_nothing_old() {
     for asked in [Start::Earliest, Start::Offset(0), Start::Offset(1), Start::Time(0)] {
         assert_eq!(start(&mut world, asked), "3..3");
     }
-    // The subscription that existed goes on as it would have (docs/protocol.md §11.8).
+    // The subscription that existed goes on as it would have (docs/protocol.md §11.2).
     world.ask(&reader, reader.commit(1, 0));
     world.ask(&reader, reader.commit(1, 1));
     assert_eq!(reader.stream(), ["1/0=0", "1/1=1", "1/2=2"]);
