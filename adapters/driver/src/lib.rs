@@ -38,10 +38,10 @@ pub use server::Server;
 
 pub use zaichik_engine::{
     BatchReceipt, BrokerConfig, ClientConfig, ConfigError, DurableOptions, ErrorClass, LinkError, Message,
-    MessageHeaders, ProducerIdentity, PublishOptions, PublishReceipt, RequestError, Stats, Timestamp,
-    TopicSettings, Violation,
+    MessageHeaders, ProducerIdentity, PublishOptions, PublishReceipt, RequestError, Stats, SubscriptionId,
+    Timestamp, TopicSettings, Violation,
 };
 pub use zaichik_proto::{
     AckLevel, CompactionMode, Duplicate, FaultCode, GapReason, Limits, NameError, OnConflict, Overflow,
-    ProtocolError, RecordError, Refusal, RefusalCode, Start, TopicOptions, TopicStatus,
+    ProtocolError, ProtocolFault, RecordError, Refusal, RefusalCode, Start, TopicOptions, TopicStatus,
 };
