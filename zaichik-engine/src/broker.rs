@@ -278,7 +278,7 @@ impl Broker {
             let footprint = attachment.footprint();
             recharge(&mut self.ledger.sessions, &mut attachment.charged, footprint);
             attachment.received = held.received;
-            throttled = pressed && attachment.open && attachment.subscriptions.is_empty();
+            throttled = pressed && held.publishes && attachment.open && attachment.subscriptions.is_empty();
             if throttled {
                 self.rings.push(throttled_ring, attachment.throttle);
             } else {
@@ -413,6 +413,8 @@ pub(crate) struct Held {
     pub(crate) received: usize,
     /// Whether its stream lane has room.
     pub(crate) takes_more: bool,
+    /// Whether it has published.
+    pub(crate) publishes: bool,
 }
 
 /// What a session is told after an exchange.

@@ -68,6 +68,8 @@ pub struct Session {
     eof: bool,
     /// The broker has no memory for what this connection would publish.
     throttled: bool,
+    /// It has published: under memory pressure it waits. Who has not may be a consumer that comes back.
+    publishes: bool,
     /// By when a stopping broker wants it gone, once the peer was told.
     stops_at: Option<Timestamp>,
 }
@@ -318,6 +320,7 @@ impl Session {
             stream_answers_end: 0,
             eof: false,
             throttled: false,
+            publishes: false,
             stops_at: None,
         }
     }
@@ -349,6 +352,7 @@ impl Session {
             buffers: self.inbound.capacity().saturating_add(self.outbound.own_len()),
             received: self.inbound.len(),
             takes_more: self.outbound.stream_len() < self.config.lane_bytes,
+            publishes: self.publishes,
         }
     }
 

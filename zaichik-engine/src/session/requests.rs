@@ -87,9 +87,15 @@ impl Session {
         effects: &mut Effects,
     ) {
         match frame {
-            ClientFrame::Publish(publish) => self.publish(now, publish, broker, effects),
+            ClientFrame::Publish(publish) => {
+                self.publishes = true;
+                self.publish(now, publish, broker, effects);
+            }
             ClientFrame::Commit(commit) => self.commit(now, commit, broker, effects),
-            ClientFrame::Batch(batch) => self.batch(now, batch, broker, effects),
+            ClientFrame::Batch(batch) => {
+                self.publishes = true;
+                self.batch(now, batch, broker, effects);
+            }
             ClientFrame::CreateTopic(CreateTopic { request, topic, options }) => {
                 let result = broker.create_topic(now, self.id, topic, options, effects);
                 let ready = |status| ServerFrame::TopicReady(TopicReady { request: *request, status });

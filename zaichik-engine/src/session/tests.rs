@@ -156,6 +156,9 @@ fn w9_who_is_not_read_is_not_given_up_and_goes_on_hearing_pings() {
     let mut config = BrokerConfig::new(1, 2);
     config.memory_budget = 1;
     let mut bench = Bench::open(config);
+    assert!(bench.session.wants_read(), "it may be a consumer that comes back");
+    bench.send(&publish(b"t", b"", AckLevel::Accepted));
+    assert_eq!(bench.read(usize::MAX), ["Refused"]);
     assert!(!bench.session.wants_read(), "the budget is used up");
     for _ in 0..5 {
         let due = bench.session.next_timeout().unwrap();

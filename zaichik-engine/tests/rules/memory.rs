@@ -261,3 +261,24 @@ fn memory_of_an_idle_connection_is_small() {
     let ledger = world.broker.ledger();
     assert!(ledger.total() / 101 < 1_024, "{ledger:?}");
 }
+
+/// Otherwise nobody could free what a durable subscription keeps.
+#[test]
+fn memory_at_its_budget_a_durable_consumer_comes_back_and_drains() {
+    let mut world = small();
+    let reader = world.connect();
+    let durable = || Sub::new(1, "t").window(1_000).durable("d");
+    world.ask(&reader, reader.subscribe_to(durable()));
+    reader.cut();
+    world.settle();
+    let writer = world.connect();
+    let requests = fill(&mut world, &writer, "t");
+    assert!(!world.session(&writer).unwrap().wants_read(), "the writer waits");
+    let reader = world.connect();
+    assert!(world.ask(&reader, reader.subscribe_to(durable())).contains("epoch 2"));
+    while let Some(last) = reader.records().last().map(|one| one.offset) {
+        world.ask(&reader, reader.commit(1, last));
+    }
+    assert!(world.session(&writer).unwrap().wants_read(), "there is room again");
+    assert_eq!(world.ask(&writer, requests[299]), "@299");
+}
