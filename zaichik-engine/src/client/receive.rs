@@ -235,11 +235,11 @@ impl Client {
             .ok_or(Violation::Subscription { subscription })?
     }
 
-    /// A subscription is over; `event` tells the application how.
-    pub(super) fn ended(&mut self, subscription: u32, event: Incoming) -> Result<(), Violation> {
+    /// The broker ended a subscription; `event` tells the application how.
+    fn ended(&mut self, subscription: u32, event: Incoming) -> Result<(), Violation> {
         let id = SubscriptionId(subscription);
-        let is_live = |state: &subscription::Subscription| state.phase != subscription::Phase::Over;
-        if !self.subscriptions.get(id).is_some_and(is_live) {
+        let is_active = |state: &subscription::Subscription| state.phase == subscription::Phase::Active;
+        if !self.subscriptions.get(id).is_some_and(is_active) {
             return Err(Violation::Subscription { subscription });
         }
         self.subscriptions.update(id, |state| state.end(event));

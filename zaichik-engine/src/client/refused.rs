@@ -65,7 +65,8 @@ impl Client {
             return Ok(());
         }
         let is_fenced = refusal.code == RefusalCode::SubscriptionFenced;
-        self.ended(id.0, if is_fenced { Incoming::Fenced } else { Incoming::Refused(refusal) })?;
+        let event = if is_fenced { Incoming::Fenced } else { Incoming::Refused(refusal) };
+        self.subscriptions.update(id, |state| state.end(event));
         self.inflight.remove(wire);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use zaichik_proto::{Gap, GapReason, Record, RefusalCode, ServerFrame, Unsubscribed};
+use zaichik_proto::{Fenced, Gap, GapReason, Record, RefusalCode, ServerFrame, Unsubscribed};
 
 use super::peer::{Peer, Sent};
 use crate::client::{
@@ -199,6 +199,11 @@ fn a_broker_that_breaks_the_order_or_the_window_is_found_out() {
     let mut peer = Peer::open();
     let (_, early) = peer.client.subscribe(peer.now, "t", SubscribeOptions::new()).unwrap();
     peer.deliver(early, 0, &[b"a"]);
+    assert!(matches!(violation(&peer), Violation::Subscription { .. }));
+
+    let mut peer = Peer::open();
+    let (_, early) = peer.client.subscribe(peer.now, "t", SubscribeOptions::new()).unwrap();
+    peer.send(&ServerFrame::Fenced(Fenced { subscription: early.0, epoch: 2 }));
     assert!(matches!(violation(&peer), Violation::Subscription { .. }));
 }
 
