@@ -110,6 +110,33 @@ fn the_text_of_a_fatal_frame_fits_the_handshake() {
 }
 
 #[test]
+fn the_longest_text_of_a_fatal_frame_is_read_and_a_longer_one_is_not() {
+    let text = "a".repeat(Limits::MAX_TEXT);
+    let mut stream =
+        server_bytes(&ServerFrame::Fatal(Fatal { code: FaultCode::Internal, offset: 0, text: &text }));
+    let mut decoder = ServerDecoder::new(&Limits::default());
+    assert!(
+        matches!(decoder.decode(&stream), Ok(Some((ServerFrame::Fatal(fatal), _))) if fatal.text == text)
+    );
+    // One byte more, in the length of the body and in that of the text.
+    let body_len = u32::from_le_bytes(*stream.first_chunk().unwrap()) + 1;
+    stream.splice(..4, body_len.to_le_bytes());
+    stream.splice(18..20, 1_025_u16.to_le_bytes());
+    stream.push(b'a');
+    let error = ServerDecoder::new(&Limits::default()).decode(&stream).unwrap_err();
+    assert_eq!(error.fault, ProtocolFault::BadValue { field: "text length", got: 1_025 });
+}
+
+#[test]
+fn a_batch_knows_how_many_operations_it_has() {
+    let commit = Operation::Commit { subscription: 1, offset: 2 };
+    let two: OperationsBuilder = [commit, commit].into_iter().collect();
+    assert_eq!((two.operations().len(), two.operations().is_empty()), (2, false));
+    let none = OperationsBuilder::default();
+    assert_eq!((none.operations().len(), none.operations().is_empty()), (0, true));
+}
+
+#[test]
 fn x_06_the_answer_to_the_longest_batch_fits() {
     // As many operations as are allowed, 11 bytes each, and records with an empty key, 16 bytes each: all of
     // them can be duplicates, and each operation has 13 bytes in the answer.

@@ -186,3 +186,25 @@ fn s_04_malformed_records_are_named() {
     assert_eq!(with(&|bytes| bytes[31] = 0xff), RecordError::BadHeaders, "a name that is not UTF-8");
     assert_eq!(with(&|bytes| bytes[4] |= 8), RecordError::BadTombstone, "with a body");
 }
+
+#[test]
+fn a_record_has_as_many_headers_as_are_allowed_and_no_more() {
+    let header = [("name", &b"value"[..])];
+    let most = header.repeat(1_024);
+    let record = Record { headers: &most, ..Record::default() };
+    assert_eq!(record.check(), Ok(()));
+    let mut bytes = BytesMut::new();
+    record.encode(&mut bytes);
+    assert_eq!(RecordRef::split_first(&bytes).unwrap().0.headers().iter().count(), 1_024);
+    let more = header.repeat(1_025);
+    assert_eq!(Record { headers: &more, ..record }.check(), Err(RecordError::TooManyHeaders));
+}
+
+#[test]
+fn a_list_knows_whether_there_are_records() {
+    let mut bytes = BytesMut::new();
+    Record::default().encode(&mut bytes);
+    let (one, none) = (Records::from_encoded(1, &bytes), Records::from_encoded(0, b""));
+    assert_eq!((one.len(), one.is_empty()), (1, false));
+    assert_eq!((none.len(), none.is_empty()), (0, true));
+}
