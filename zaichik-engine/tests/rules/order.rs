@@ -84,6 +84,19 @@ fn o_04_a_clock_that_goes_back_neither_reorders_nor_expires() {
 }
 
 #[test]
+fn o_04_what_one_session_was_told_of_the_time_holds_for_all() {
+    let mut world = World::new();
+    let (one, two) = (world.connect(), world.connect());
+    let later = world.now() + secs(10);
+    world.ask(&one, one.create("t", TopicOptions::new().retention_ttl(secs(5))));
+    world.ask(&one, one.publish("t", "a"));
+    // Only this session hears of the later moment, and then the clock is back.
+    world.session(&one).unwrap().handle_read(later);
+    assert_eq!(world.ask(&one, one.subscribe(1, "t")), "1..1");
+    assert_eq!(world.ask(&two, two.subscribe(1, "t")), "1..1", "dead for one is dead for all");
+}
+
+#[test]
 fn o_05_the_last_offsets_are_refused_cleanly() {
     let mut world = World::with(|config| config.first_offset = u64::MAX - 3);
     let peer = world.connect();

@@ -188,9 +188,10 @@ impl App {
         let mut batch = Batch::new();
         batch.publish(&into, &[Record { body: &body, ..Record::default() }]);
         batch.commit(subscription, offset);
-        // Only a durable cursor that nobody moves makes it once for each message.
-        let is_exact =
-            reader.plan.durable.as_deref().is_some_and(|name| name != "shared") && reader.plan.seek == 0;
+        // Only a durable cursor that nobody moves, and that is not forgotten, makes it once for each message.
+        let is_exact = reader.plan.durable.as_deref().is_some_and(|name| name != "shared")
+            && reader.plan.seek == 0
+            && !checker.is_replayed(&reader.topic, &name);
         let may_repeat = !is_exact || !self.work.has_producer || self.work.crashes;
         checker.apps.sends(
             id,

@@ -70,7 +70,11 @@ impl Checker {
         let is_gone = |known: &Durable| {
             known.holder.is_none() && now >= known.detached_at.saturating_add(known.inactive)
         };
-        let known = self.durables.remove(&key).filter(|known| !is_gone(known));
+        let known = self.durables.remove(&key);
+        if known.as_ref().is_some_and(is_gone) {
+            self.replayed.insert(key.clone());
+        }
+        let known = known.filter(|known| !is_gone(known));
         let (sub, held_since) = if let Some(known) = known {
             self.taken_over(tap, link, known, terms, (told, durable.epoch), now)?
         } else {

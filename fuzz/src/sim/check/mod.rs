@@ -75,6 +75,8 @@ pub(crate) struct Checker {
     inactive_ttl: u64,
     topics: BTreeMap<Vec<u8>, Topic>,
     durables: BTreeMap<(Vec<u8>, String), Durable>,
+    /// Those that began a second time, because they had been forgotten or somebody had moved them.
+    replayed: BTreeSet<(Vec<u8>, String)>,
     /// Subscriptions that are not durable.
     own: BTreeMap<u64, Sub>,
     next_own: u64,
@@ -144,6 +146,7 @@ impl Checker {
             inactive_ttl: zaichik_proto::micros(config.inactive_ttl),
             topics: BTreeMap::new(),
             durables: BTreeMap::new(),
+            replayed: BTreeSet::new(),
             own: BTreeMap::new(),
             next_own: 0,
             taps: BTreeMap::new(),
@@ -162,6 +165,7 @@ impl Checker {
     pub(crate) fn restart(&mut self) {
         self.topics.clear();
         self.durables.clear();
+        self.replayed.clear();
         self.own.clear();
         self.taps.clear();
         self.left_out.clear();
@@ -283,6 +287,11 @@ impl Checker {
     /// Whether somebody asked for a durable subscription to be kept longer than a day.
     pub(crate) fn keeps_for_ages(&self) -> bool {
         self.durables.values().any(|durable| durable.inactive > 24 * 3_600 * crate::sim::SECOND)
+    }
+
+    /// Whether what a durable subscription delivered may come again, though it was committed.
+    pub(crate) fn is_replayed(&self, topic: &str, name: &str) -> bool {
+        self.replayed.contains(&(topic.as_bytes().to_vec(), name.to_owned()))
     }
 
     pub(crate) fn topic_names(&self) -> Vec<Vec<u8>> {

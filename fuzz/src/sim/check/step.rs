@@ -240,6 +240,8 @@ impl Checker {
         if let Some(sub) = sub {
             sub.sought();
             sub.rewind = u32::try_from(rewind).unwrap_or(0);
+            let moved = sub.durable.clone().map(|name| (sub.topic.clone(), name));
+            self.replayed.extend(moved);
         }
     }
 

@@ -135,6 +135,11 @@ impl World {
         }
         let after = self.clock.between(1, self.plan.faults.restart * 2);
         self.want(Who::Restart, self.now + after);
+        self.replace_broker();
+    }
+
+    /// Another broker takes the old one's place, and knows nothing of it.
+    pub(super) fn replace_broker(&mut self) {
         self.instance += 1;
         self.counts.restarts += 1;
         trace::event(self.now, Event::Restart);

@@ -34,6 +34,9 @@ impl World {
             open.frozen_until = 0;
             open.reset_at.get_or_insert(self.now);
         }
+        if self.plan.faults.restart > 0 && self.clock.once_in(2) {
+            self.replace_broker();
+        }
         self.everybody_looks();
         let begun = self.now;
         self.run_until(begun + 120 * SECOND)?;
