@@ -245,9 +245,10 @@ impl Subscription {
         }
     }
 
-    /// The offsets up to `to` are gone; they count as delivered (R9).
-    pub(crate) fn passed(&mut self, to: u64) {
+    /// The offsets up to `to` are gone; they count as delivered (R9). Returns how many of them were not done before.
+    pub(crate) fn passed(&mut self, to: u64) -> u64 {
         let from = self.next.offset;
+        let done = self.past.as_ref().map_or(0, |past| past.count_done(from, to));
         if let Some(past) = &mut self.past {
             past.forget(from, to);
         }
@@ -255,6 +256,7 @@ impl Subscription {
         if self.window.is_empty() {
             self.move_cursor(self.next.offset);
         }
+        to.saturating_sub(from).saturating_sub(done)
     }
 
     /// How much it takes now; `None` if its window is full or it is paused.

@@ -70,8 +70,7 @@ impl Broker {
                     self.stats.gaps = self.stats.gaps.saturating_add(1);
                 }
                 Pull::Skip { to } => {
-                    let skipped = to.saturating_sub(from.offset);
-                    subscription.passed(to);
+                    let skipped = subscription.passed(to);
                     self.stats.superseded = self.stats.superseded.saturating_add(skipped);
                 }
                 Pull::Records { data, count, next } => {

@@ -23,7 +23,10 @@ impl Client {
         let kind = self.sent_kind(wire)?;
         match kind {
             Kind::Publish(state) | Kind::Batch(state) => return self.publish_refused(wire, state, refusal),
-            Kind::Resubscribe(id, backoff) => return self.resubscribe_refused(wire, id, backoff, refusal),
+            Kind::Resubscribe(id, backoff) => {
+                self.resubscribe_refused(wire, id, backoff, refusal);
+                return Ok(());
+            }
             Kind::Subscribe(id) => self.subscriptions.remove(id),
             // The broker ended it first, or refused to begin it: it is over all the same.
             Kind::Unsubscribe(id) => {
@@ -44,17 +47,11 @@ impl Client {
         Ok(())
     }
 
-    fn resubscribe_refused(
-        &mut self,
-        wire: u32,
-        id: SubscriptionId,
-        mut backoff: Backoff,
-        refusal: Refusal,
-    ) -> Result<(), Violation> {
+    fn resubscribe_refused(&mut self, wire: u32, id: SubscriptionId, mut backoff: Backoff, refusal: Refusal) {
         if self.subscriptions.get(id).is_some_and(|state| state.is_ending) {
             // The Unsubscribe that follows it on the wire will be refused, and ends it.
             self.inflight.remove(wire);
-            return Ok(());
+            return;
         }
         if refusal.code.is_retryable() {
             let delay = backoff.next(&mut self.jitter).max(busy_micros(refusal));
@@ -62,13 +59,12 @@ impl Client {
                 *kind = Kind::Resubscribe(id, backoff);
             }
             self.inflight.retry_at(wire, self.now.plus_micros(delay));
-            return Ok(());
+            return;
         }
         let is_fenced = refusal.code == RefusalCode::SubscriptionFenced;
         let event = if is_fenced { Incoming::Fenced } else { Incoming::Refused(refusal) };
         self.subscriptions.update(id, |state| state.end(event));
         self.inflight.remove(wire);
-        Ok(())
     }
 
     fn publish_refused(&mut self, wire: u32, state: PublishState, refusal: Refusal) -> Result<(), Violation> {

@@ -94,9 +94,15 @@ impl Past {
         self.failures.drain(..gone);
     }
 
-    /// The offsets `from..to` are gone.
+    /// How many of the offsets `from..to` are done.
+    pub(crate) fn count_done(&self, from: u64, to: u64) -> u64 {
+        let done = self.runs.iter().filter(|run| run.is_done);
+        done.map(|run| run.to.min(to).saturating_sub(run.from.max(from))).fold(0, u64::saturating_add)
+    }
+
+    /// The offsets `from..to` are gone: what is done stays so, because nobody is to miss it.
     pub(crate) fn forget(&mut self, from: u64, to: u64) {
-        self.rewrite(from, to, |run| Run { attempts: 0, is_done: false, ..run });
+        self.rewrite(from, to, |run| Run { attempts: 0, ..run });
         self.runs.retain(|run| run.attempts > 0 || run.is_done);
         self.failures.retain(|(offset, _)| *offset < from || *offset >= to);
     }
@@ -230,7 +236,8 @@ mod tests {
                             past.forget_below(cursor);
                         }
                         Action::Forget(from, to) => {
-                            table.retain(|offset, _| !(from..to).contains(offset));
+                            table.retain(|offset, (_, is_done)| *is_done || !(from..to).contains(offset));
+                            table.range_mut(from..to).for_each(|(_, (attempts, _))| *attempts = 0);
                             failures.retain(|offset, _| !(from..to).contains(offset));
                             past.forget(from, to);
                         }
@@ -244,6 +251,8 @@ mod tests {
                         let not_done = (offset..100).find(|other| !of(*other).1);
                         prop_assert_eq!(Some(past.skip_done(offset)), not_done);
                     }
+                    let done = |from, to| table.range(from..to).filter(|(_, (_, is_done))| *is_done).count() as u64;
+                    prop_assert_eq!((past.count_done(0, 100), past.count_done(3, 9)), (done(0, 100), done(3, 9)));
                     let all: Vec<_> = past.runs.iter().collect();
                     prop_assert!(all.windows(2).all(|pair| pair[0].to <= pair[1].from && pair[0].from < pair[0].to));
                 }
