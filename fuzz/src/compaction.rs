@@ -7,6 +7,8 @@ use zaichik_proto::{
     ServerDecoder, ServerFrame, TopicOptions,
 };
 
+use crate::choices::Choices;
+
 /// Windows, in microseconds; the times between publishes are about as long.
 const WINDOWS: [u64; 8] = [0, 1, 3, 5, 8, 13, 1_000_000, u64::MAX];
 
@@ -15,27 +17,28 @@ const WINDOWS: [u64; 8] = [0, 1, 3, 5, 8, 13, 1_000_000, u64::MAX];
 /// # Panics
 /// If the broker answers a publish in another way than the list says, or contradicts itself.
 pub fn compaction(data: &[u8]) {
-    let mut script = Script { data };
-    let window = WINDOWS[script.below(8)];
+    let mut choices = Choices::new(data);
+    let window = choices.one_of(&WINDOWS);
     let mut model = Model { now: 1_000, window, max_keys: 3, end: 0, keys: Vec::new() };
     let mut peer = Peer::new(&model);
     // Creates the topic.
     assert_eq!(peer.publish(&[None]), model.publish(&[None]));
-    while let Some(action) = script.next() {
+    while !choices.is_empty() {
+        let action = choices.byte();
         match action % 8 {
             0..=3 => {
-                let keys: Vec<_> = (0..=action >> 3 & 3).map(|_| script.key()).collect();
+                let keys: Vec<_> = (0..=action >> 3 & 3).map(|_| key(&mut choices)).collect();
                 let expected = model.publish(&keys);
                 assert_eq!(peer.publish(&keys), expected, "{keys:?} published to {model:?}");
             }
-            4 => model.now += script.below(16) as u64,
+            4 => model.now += choices.below(16) as u64,
             5 => {
-                model.change(WINDOWS[script.below(8)], 1 + script.below(4) as u64);
-                let options = TopicOptions::new().max_messages(4 + script.below(3) as u64);
+                model.change(choices.one_of(&WINDOWS), 1 + choices.below(4) as u64);
+                let options = TopicOptions::new().max_messages(4 + choices.below(3) as u64);
                 peer.alter(&TopicOptions {
                     compaction_window_micros: Some(model.window),
                     max_keys: Some(model.max_keys),
-                    retention_ttl_micros: Some(WINDOWS[script.below(8)]),
+                    retention_ttl_micros: Some(choices.one_of(&WINDOWS)),
                     ..options
                 });
             }
@@ -180,27 +183,10 @@ fn read(frame: &ServerFrame<'_>) -> Answer {
     Err(refused.refusal)
 }
 
-/// Takes numbers off arbitrary bytes.
-struct Script<'a> {
-    data: &'a [u8],
-}
-
-impl Script<'_> {
-    fn next(&mut self) -> Option<u8> {
-        let (first, rest) = self.data.split_first()?;
-        self.data = rest;
-        Some(*first)
-    }
-
-    fn below(&mut self, end: u8) -> usize {
-        usize::from(self.next().unwrap_or_default() % end)
-    }
-
-    /// No key, the empty key, or one of a few.
-    fn key(&mut self) -> Option<Vec<u8>> {
-        match self.below(7) {
-            0 => None,
-            len => Some(vec![b'k'; len - 1]),
-        }
+/// No key, the empty key, or one of a few.
+fn key(choices: &mut Choices<'_>) -> Option<Vec<u8>> {
+    match choices.below(7) {
+        0 => None,
+        len => Some(vec![b'k'; len - 1]),
     }
 }

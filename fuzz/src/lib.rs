@@ -12,23 +12,32 @@
 
 #![forbid(unsafe_code)]
 
+mod choices;
+mod client;
 mod compaction;
 mod decode;
 mod handshake;
 pub mod model;
+mod session;
 pub mod sim;
 
+pub use client::client;
 pub use compaction::compaction;
 pub use decode::{decode_client, decode_server};
 pub use handshake::handshake;
+pub use model::engine;
+pub use session::session;
 
 /// Runs one target on one input.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its binary and of its corpus.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("client", client),
     ("compaction", compaction),
     ("decode_client", decode_client),
     ("decode_server", decode_server),
+    ("engine", engine),
     ("handshake", handshake),
+    ("session", session),
 ];

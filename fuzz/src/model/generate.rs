@@ -1,11 +1,13 @@
 //! Which scripts there are; everything in them is small, because bugs live at limits.
+//!
+//! Bytes decide, so that a property test and a fuzzer draw from the same scripts. Zeros, and bytes that are missing,
+//! mean what is simplest.
 
 use proptest::collection::vec as vec_of;
-use proptest::option;
 use proptest::prelude::*;
-use proptest::sample::select;
 use zaichik_proto::AckLevel;
 
+use crate::choices::Choices;
 use crate::model::action::{Action, Claim, Epoch, From, Part, Which};
 use crate::model::script::{PEERS, Script, Step};
 use crate::model::words::{Bounds, Durable, FOREVER, INVALID, Options, Record, Settings, Start, Subscribe};
@@ -13,248 +15,274 @@ use crate::model::words::{Bounds, Durable, FOREVER, INVALID, Options, Record, Se
 /// Largest message of these brokers.
 const MAX_MESSAGE: u32 = 100_000;
 
+/// Bytes that decide about a broker's limits, and about one step: more than most steps ask for.
+const HEAD_BYTES: usize = 24;
+const STEP_BYTES: usize = 64;
+
+/// Most steps of a script: those that prepare, and those that do something.
+const MAX_OPENINGS: usize = 3;
+const MAX_STEPS: usize = 60;
+
 /// Scripts about everything, all at once.
 pub fn scripts() -> impl Strategy<Value = Script> {
-    let lane_bytes = select(vec![4 << 10, 256 << 10]);
-    // Without subscriptions most requests would only be refused.
-    let opening = (peer(), vec_of(subscribe(), 1..3)).prop_map(|(peer, all)| Step::Send(peer, all));
-    let steps =
-        (vec_of(opening, 0..4), vec_of(step(), 1..60)).prop_map(|(first, then)| [first, then].concat());
-    (settings(), bounds(), lane_bytes, steps).prop_map(|(defaults, bounds, lane_bytes, steps)| Script {
-        defaults,
-        bounds,
-        lane_bytes,
-        steps,
-    })
-}
-
-fn bounds() -> impl Strategy<Value = Bounds> {
-    let first_offset = prop_oneof![6 => Just(0), 1 => Just(u64::MAX - 8)];
-    let max_topics = select(vec![2, 4, 100, 100, 100, 100]);
-    let max_subscriptions = select(vec![2, 100, 100, 100]);
-    let durables = (select(vec![1, 2, 100, 100]), select(vec![3, 10, 2_000_000]));
-    let producers = (select(vec![1, 2, 100, 100]), select(vec![3, 10, 2_000_000]));
-    (first_offset, max_topics, max_subscriptions, durables, producers).prop_map(
-        |(first_offset, max_topics, max_subscriptions, durables, producers)| Bounds {
-            first_offset,
-            max_message: MAX_MESSAGE,
-            max_topics,
-            max_subscriptions,
-            max_durables: durables.0,
-            inactive_ttl: durables.1,
-            max_producers: producers.0,
-            producer_ttl: producers.1,
+    let steps = |most| vec_of(vec_of(any::<u8>(), STEP_BYTES), 0..=most);
+    (vec_of(any::<u8>(), HEAD_BYTES), steps(MAX_OPENINGS), steps(MAX_STEPS)).prop_map(
+        |(head, first, then)| {
+            let first = first.iter().map(|bytes| opening(&mut Choices::new(bytes)));
+            let then = then.iter().map(|bytes| step(&mut Choices::new(bytes)));
+            Script { steps: first.chain(then).collect(), ..empty(&mut Choices::new(&head)) }
         },
     )
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let large = record(select(vec![30_000, 70_000, 100_001]));
-    prop_oneof![
-        6 => select(vec![0, 1, 1, 2, 3, 3, 5, 10, -4, 999_998, 1_000_000]).prop_map(Step::Time),
-        14 => (peer(), vec_of(action(), 1..4)).prop_map(|(peer, actions)| Step::Send(peer, actions)),
-        1 => (peer(), large).prop_map(|(peer, record)| {
+impl Script {
+    /// The script that these bytes decide on; all bytes make one.
+    #[must_use]
+    pub fn from_bytes(data: &[u8]) -> Self {
+        let mut choices = Choices::new(data);
+        let mut script = empty(&mut choices);
+        script.steps = choices.some(0, MAX_OPENINGS, opening);
+        while !choices.is_empty() && script.steps.len() < MAX_STEPS {
+            script.steps.push(step(&mut choices));
+        }
+        script
+    }
+}
+
+fn empty(choices: &mut Choices<'_>) -> Script {
+    let (defaults, bounds) = (settings(choices), bounds(choices));
+    let lane_bytes = choices.one_of(&[256 << 10, 4 << 10]);
+    Script { defaults, bounds, lane_bytes, steps: Vec::new() }
+}
+
+fn bounds(choices: &mut Choices<'_>) -> Bounds {
+    Bounds {
+        first_offset: [0, u64::MAX - 8][choices.weighted(&[6, 1])],
+        max_message: MAX_MESSAGE,
+        max_topics: choices.one_of(&[100, 2, 4, 100, 100, 100]),
+        max_subscriptions: choices.one_of(&[100, 2, 100, 100]),
+        max_durables: choices.one_of(&[100, 1, 2, 100]),
+        inactive_ttl: choices.one_of(&[2_000_000, 3, 10]),
+        max_producers: choices.one_of(&[100, 1, 2, 100]),
+        producer_ttl: choices.one_of(&[2_000_000, 3, 10]),
+    }
+}
+
+/// Without subscriptions most requests would only be refused.
+fn opening(choices: &mut Choices<'_>) -> Step {
+    Step::Send(peer(choices), choices.some(1, 2, subscribe))
+}
+
+fn step(choices: &mut Choices<'_>) -> Step {
+    match choices.weighted(&[14, 6, 2, 1, 1, 1]) {
+        0 => Step::Send(peer(choices), choices.some(1, 3, action)),
+        1 => Step::Time(choices.one_of(&[0, 1, 1, 2, 3, 3, 5, 10, -4, 999_998, 1_000_000])),
+        2 => Step::Housekeep,
+        3 => Step::Reconnect(peer(choices)),
+        4 => Step::Shrink,
+        _ => {
             // Alone: one exchange applies a bounded number of bytes, and delivers in between.
-            let (ack, records) = (AckLevel::Accepted, vec![record]);
-            Step::Send(peer, vec![Action::Publish { topic: 0, ack, claim: None, records }])
-        }),
-        1 => peer().prop_map(Step::Reconnect),
-        2 => Just(Step::Housekeep),
-        1 => Just(Step::Shrink),
-    ]
+            let len = choices.one_of(&[30_000, 70_000, 100_001]);
+            let (ack, records) = (AckLevel::Accepted, vec![record(choices, len)]);
+            Step::Send(peer(choices), vec![Action::Publish { topic: 0, ack, claim: None, records }])
+        }
+    }
 }
 
 /// Most of them busy, so that much happens to one connection.
-fn peer() -> impl Strategy<Value = usize> {
-    select(vec![0, 0, 0, 1, 1, PEERS - 1])
+fn peer(choices: &mut Choices<'_>) -> usize {
+    choices.one_of(&[0, 0, 0, 1, 1, PEERS - 1])
 }
 
-fn action() -> impl Strategy<Value = Action> {
-    let ack = prop_oneof![
-        16 => Just(AckLevel::Accepted),
-        4 => Just(AckLevel::None),
-        1 => Just(AckLevel::Durable),
-    ];
-    let publish = (published(), ack.clone(), claim(), records())
-        .prop_map(|(topic, ack, claim, records)| Action::Publish { topic, ack, claim, records });
-    let commit = (which(), -1..4i64).prop_map(|(which, ahead)| Action::Commit { which, ahead });
-    let delay = select(vec![0, 0, 0, 0, 0, 1, 3, 10, FOREVER]);
-    let ahead = select(vec![0, 0, 0, 1, 2, -1, 3]);
-    let nack = (which(), ahead, delay).prop_map(|(which, ahead, delay)| Action::Nack { which, ahead, delay });
-    let seek = prop_oneof![
-        2 => (which(), from()).prop_map(|(which, to)| Action::Seek { which, to }),
-        1 => (topic(), 0..2u8, from()).prop_map(|(topic, name, to)| Action::SeekByName { topic, name, to }),
-    ];
-    let ack = ack.prop_map(|ack| if ack == AckLevel::None { AckLevel::Accepted } else { ack });
-    let batch = (ack, claim(), vec_of(part(), 0..5)).prop_map(|(ack, claim, parts)| Action::Batch {
-        ack,
-        claim,
-        parts,
-    });
-    prop_oneof![
-        10 => publish,
-        5 => subscribe(),
-        1 => which().prop_map(|which| Action::Unsubscribe { which }),
-        7 => commit,
-        1 => (topic(), options()).prop_map(|(topic, options)| Action::Create { topic, options }),
-        2 => (topic(), options()).prop_map(|(topic, options)| Action::Alter { topic, options }),
-        4 => nack,
-        2 => seek,
-        4 => batch,
-    ]
-}
-
-fn part() -> impl Strategy<Value = Part> {
-    prop_oneof![
-        3 => (published(), records()).prop_map(|(topic, records)| Part::Publish { topic, records }),
-        1 => (which(), -1..2i64).prop_map(|(which, ahead)| Part::Commit { which, ahead }),
-    ]
-}
-
-fn subscribe() -> impl Strategy<Value = Action> {
-    let window = select(vec![0, 1, 1, 1, 3, 3, 3]);
-    let window_bytes = select(vec![1 << 20, 1 << 20, 1, 40, 60]);
-    let ttl = select(vec![0, 0, 1, 3, 10, FOREVER]);
-    let durable = (0..2u8, prop::bool::weighted(0.2), ttl).prop_map(|(name, reject, inactive_ttl)| Durable {
-        name,
-        reject,
-        epoch: 0,
-        inactive_ttl,
-    });
-    let epoch = prop_oneof![3 => Just(Epoch::First), 3 => (-1..2i32).prop_map(Epoch::Current)];
-    let durable = option::weighted(0.6, durable);
-    let dead_letter = option::weighted(0.6, select(vec![0, 2, 3, 3, 3, 3, 3, 3, INVALID]));
-    let max_attempts = select(vec![0, 1, 1, 1, 2, 2, 3]);
-    let ends = (durable, epoch, dead_letter, max_attempts);
-    (number(), topic(), from(), window, window_bytes, ends).prop_map(
-        |(number, topic, from, window, window_bytes, (durable, epoch, dead_letter, max_attempts))| {
-            let start = Start::Earliest;
-            let terms =
-                Subscribe { number, topic, start, window, window_bytes, max_attempts, dead_letter, durable };
-            Action::Subscribe { terms, from, epoch }
+fn action(choices: &mut Choices<'_>) -> Action {
+    match choices.weighted(&[10, 5, 7, 4, 4, 2, 2, 1, 1]) {
+        0 => Action::Publish {
+            topic: published(choices),
+            ack: ack(choices),
+            claim: claim(choices),
+            records: records(choices),
         },
-    )
+        1 => subscribe(choices),
+        2 => Action::Commit { which: which(choices), ahead: choices.one_of(&[0, -1, 1, 2, 3]) },
+        3 => Action::Nack {
+            which: which(choices),
+            ahead: choices.one_of(&[0, 0, 0, 1, 2, -1, 3]),
+            delay: choices.one_of(&[0, 0, 0, 0, 0, 1, 3, 10, FOREVER]),
+        },
+        4 => Action::Batch {
+            ack: match ack(choices) {
+                AckLevel::Durable => AckLevel::Durable,
+                AckLevel::Accepted | AckLevel::None => AckLevel::Accepted,
+            },
+            claim: claim(choices),
+            parts: choices.some(0, 4, part),
+        },
+        5 => match choices.weighted(&[2, 1]) {
+            0 => Action::Seek { which: which(choices), to: from(choices) },
+            _ => Action::SeekByName { topic: topic(choices), name: name(choices), to: from(choices) },
+        },
+        6 => Action::Alter { topic: topic(choices), options: options(choices) },
+        7 => Action::Unsubscribe { which: which(choices) },
+        _ => Action::Create { topic: topic(choices), options: options(choices) },
+    }
 }
 
-fn from() -> impl Strategy<Value = From> {
-    prop_oneof![
-        4 => Just(From::Earliest),
-        1 => Just(From::Latest),
-        2 => (-3..8i64).prop_map(From::BeforeEnd),
-        2 => (-2..12i64).prop_map(From::Ago),
-    ]
+fn part(choices: &mut Choices<'_>) -> Part {
+    match choices.weighted(&[3, 1]) {
+        0 => Part::Publish { topic: published(choices), records: records(choices) },
+        _ => Part::Commit { which: which(choices), ahead: choices.one_of(&[0, -1, 1]) },
+    }
 }
 
-fn claim() -> impl Strategy<Value = Option<Claim>> {
-    let epoch = select(vec![0, 0, 0, 0, 0, 1, -1]);
-    let sequence = select(vec![0, 0, 0, 0, -1, -1, -2, -5, 1]);
-    let claim = (0..3u128, epoch, sequence).prop_map(|(id, epoch, sequence)| Claim { id, epoch, sequence });
-    option::weighted(0.4, claim)
+fn subscribe(choices: &mut Choices<'_>) -> Action {
+    let terms = Subscribe {
+        number: number(choices),
+        topic: topic(choices),
+        start: Start::Earliest,
+        window: choices.one_of(&[1, 0, 1, 1, 3, 3, 3]),
+        window_bytes: choices.one_of(&[1 << 20, 1 << 20, 1, 40, 60]),
+        max_attempts: choices.one_of(&[0, 1, 1, 1, 2, 2, 3]),
+        dead_letter: choices.maybe(60, |choices| choices.one_of(&[3, 0, 2, 3, 3, 3, 3, 3, INVALID])),
+        durable: choices.maybe(60, |choices| Durable {
+            name: name(choices),
+            reject: choices.chance(20),
+            epoch: 0,
+            inactive_ttl: choices.one_of(&[FOREVER, 0, 0, 1, 3, 10]),
+        }),
+    };
+    let epoch = match choices.weighted(&[3, 1, 1, 1]) {
+        0 => Epoch::First,
+        1 => Epoch::Current(0),
+        2 => Epoch::Current(1),
+        _ => Epoch::Current(-1),
+    };
+    Action::Subscribe { terms, from: from(choices), epoch }
+}
+
+fn from(choices: &mut Choices<'_>) -> From {
+    match choices.weighted(&[4, 1, 2, 2]) {
+        0 => From::Earliest,
+        1 => From::Latest,
+        2 => From::BeforeEnd(choices.between(-3, 8)),
+        _ => From::Ago(choices.between(-2, 12)),
+    }
+}
+
+fn ack(choices: &mut Choices<'_>) -> AckLevel {
+    [AckLevel::Accepted, AckLevel::None, AckLevel::Durable][choices.weighted(&[16, 4, 1])]
+}
+
+fn claim(choices: &mut Choices<'_>) -> Option<Claim> {
+    choices.maybe(40, |choices| Claim {
+        id: choices.one_of(&[0, 1, 2]),
+        epoch: choices.one_of(&[0, 0, 0, 0, 0, 1, -1]),
+        sequence: choices.one_of(&[0, 0, 0, 0, -1, -1, -2, -5, 1]),
+    })
 }
 
 /// Something that scripts may ask for, or may not.
-fn which() -> impl Strategy<Value = Which> {
-    prop_oneof![9 => (0..3usize).prop_map(Which::Own), 1 => number().prop_map(Which::Number)]
+fn which(choices: &mut Choices<'_>) -> Which {
+    match choices.weighted(&[9, 1]) {
+        0 => Which::Own(choices.below(3)),
+        _ => Which::Number(number(choices)),
+    }
 }
 
-fn number() -> impl Strategy<Value = u32> {
-    1..4u32
+fn number(choices: &mut Choices<'_>) -> u32 {
+    choices.one_of(&[1, 2, 3])
 }
 
-fn topic() -> impl Strategy<Value = u8> {
-    select(vec![0, 0, 0, 0, 1, 1, 2, 3])
+/// A durable subscription's.
+fn name(choices: &mut Choices<'_>) -> u8 {
+    choices.one_of(&[0, 1])
+}
+
+fn topic(choices: &mut Choices<'_>) -> u8 {
+    choices.one_of(&[0, 0, 0, 0, 1, 1, 2, 3])
 }
 
 /// A topic to publish to.
-fn published() -> impl Strategy<Value = u8> {
-    prop_oneof![30 => topic(), 1 => Just(INVALID)]
+fn published(choices: &mut Choices<'_>) -> u8 {
+    match choices.weighted(&[30, 1]) {
+        0 => topic(choices),
+        _ => INVALID,
+    }
 }
 
-fn records() -> impl Strategy<Value = Vec<Record>> {
-    let len = || prop_oneof![20 => 0..24usize, 1 => Just(700)];
-    prop_oneof![4 => vec_of(record(len()), 1), 2 => vec_of(record(len()), 1..5)]
+fn records(choices: &mut Choices<'_>) -> Vec<Record> {
+    let most = choices.one_of(&[1, 1, 4]);
+    choices.some(1, most, |choices| {
+        let len = match choices.weighted(&[20, 1]) {
+            0 => choices.below(24),
+            _ => 700,
+        };
+        record(choices, len)
+    })
 }
 
-fn record(len: impl Strategy<Value = usize>) -> impl Strategy<Value = Record> {
-    let key = option::weighted(0.6, select(vec!["", "a", "b", "c", "long"]));
-    let ttl = option::weighted(0.3, select(vec![1, 3, 5, 10, 2_000_000, FOREVER]));
-    let header = option::weighted(0.1, any::<u8>());
-    let tombstones = 0.2;
-    (key, len, any::<u8>(), ttl, header, prop::bool::weighted(tombstones)).prop_map(
-        |(key, len, byte, ttl, header, tombstone)| {
-            let tombstone = tombstone && key.is_some();
-            Record {
-                key: key.map(|key| key.as_bytes().to_vec()),
-                headers: header.map(|value| ("h".to_owned(), vec![value; 2])).into_iter().collect(),
-                body: if tombstone { Vec::new() } else { vec![byte; len] },
-                ttl,
-                tombstone,
-            }
-        },
-    )
+fn record(choices: &mut Choices<'_>, len: usize) -> Record {
+    let key = choices.maybe(60, |choices| choices.one_of(&["", "a", "b", "c", "long"]));
+    let tombstone = key.is_some() && choices.chance(20);
+    let ttl = choices.maybe(30, |choices| choices.one_of(&[1, 3, 5, 10, 2_000_000, FOREVER]));
+    let header = choices.maybe(10, Choices::byte);
+    Record {
+        key: key.map(|key| key.as_bytes().to_vec()),
+        headers: header.map(|value| ("h".to_owned(), vec![value; 2])).into_iter().collect(),
+        body: if tombstone { Vec::new() } else { vec![choices.byte(); len] },
+        ttl,
+        tombstone,
+    }
 }
 
-fn settings() -> impl Strategy<Value = Settings> {
-    let bounds = (max_messages(), max_bytes(), any::<bool>(), max_keys());
-    let latest = option::weighted(0.5, Just(true));
-    let latest = latest.prop_map(|latest| latest.unwrap_or(false));
-    (ttl(), window(), latest, tombstone_ttl(), bounds).prop_map(
-        |(ttl, window, latest, tombstone_ttl, (max_messages, max_bytes, reject, max_keys))| Settings {
-            ttl,
-            window,
-            latest,
-            max_messages,
-            max_bytes,
-            reject,
-            max_keys,
-            tombstone_ttl,
-        },
-    )
+fn settings(choices: &mut Choices<'_>) -> Settings {
+    Settings {
+        ttl: ttl(choices),
+        window: window(choices),
+        latest: choices.chance(50),
+        max_messages: max_messages(choices),
+        max_bytes: max_bytes(choices),
+        reject: choices.chance(50),
+        max_keys: max_keys(choices),
+        tombstone_ttl: tombstone_ttl(choices),
+    }
 }
 
-fn options() -> impl Strategy<Value = Options> {
-    let or_zero = |some: BoxedStrategy<u64>| option::weighted(0.3, prop_oneof![30 => some, 1 => Just(0)]);
-    let bounds = (or_zero(max_messages().boxed()), or_zero(max_bytes().boxed()), or_zero(max_keys().boxed()));
-    let times = (
-        option::weighted(0.4, ttl()),
-        option::weighted(0.3, window()),
-        option::weighted(0.2, tombstone_ttl()),
-    );
-    let latest = option::weighted(0.3, any::<bool>());
-    (times, latest, option::weighted(0.3, any::<bool>()), bounds).prop_map(
-        |((ttl, window, tombstone_ttl), latest, reject, (max_messages, max_bytes, max_keys))| Options {
-            ttl,
-            window,
-            latest,
-            max_messages,
-            max_bytes,
-            reject,
-            max_keys,
-            tombstone_ttl,
-        },
-    )
+fn options(choices: &mut Choices<'_>) -> Options {
+    let or_zero = |choices: &mut Choices<'_>, some: fn(&mut Choices<'_>) -> u64| {
+        choices.maybe(30, |choices| [some(choices), 0][choices.weighted(&[30, 1])])
+    };
+    Options {
+        ttl: choices.maybe(40, ttl),
+        window: choices.maybe(30, window),
+        latest: choices.maybe(30, |choices| choices.chance(50)),
+        max_messages: or_zero(choices, max_messages),
+        max_bytes: or_zero(choices, max_bytes),
+        reject: choices.maybe(30, |choices| choices.chance(50)),
+        max_keys: or_zero(choices, max_keys),
+        tombstone_ttl: choices.maybe(20, tombstone_ttl),
+    }
 }
 
-fn ttl() -> impl Strategy<Value = u64> {
-    select(vec![0, 0, 1, 3, 5, 10, 2_000_000, FOREVER, FOREVER])
+fn ttl(choices: &mut Choices<'_>) -> u64 {
+    choices.one_of(&[FOREVER, FOREVER, 0, 0, 1, 3, 5, 10, 2_000_000])
 }
 
-fn window() -> impl Strategy<Value = u64> {
-    select(vec![0, 3, 5, 10, 2_000_000, FOREVER])
+fn window(choices: &mut Choices<'_>) -> u64 {
+    choices.one_of(&[0, 3, 5, 10, 2_000_000, FOREVER])
 }
 
-fn tombstone_ttl() -> impl Strategy<Value = u64> {
-    select(vec![0, 1, 3, 10, 2_000_000, FOREVER])
+fn tombstone_ttl(choices: &mut Choices<'_>) -> u64 {
+    choices.one_of(&[FOREVER, 0, 1, 3, 10, 2_000_000])
 }
 
-fn max_messages() -> impl Strategy<Value = u64> {
-    select(vec![1, 2, 3, 5, FOREVER, FOREVER, FOREVER, FOREVER])
+fn max_messages(choices: &mut Choices<'_>) -> u64 {
+    choices.one_of(&[FOREVER, FOREVER, FOREVER, FOREVER, 1, 2, 3, 5])
 }
 
-fn max_bytes() -> impl Strategy<Value = u64> {
-    select(vec![20, 50, 100, 200, FOREVER, FOREVER, FOREVER, FOREVER])
+fn max_bytes(choices: &mut Choices<'_>) -> u64 {
+    choices.one_of(&[FOREVER, FOREVER, FOREVER, FOREVER, 20, 50, 100, 200])
 }
 
-fn max_keys() -> impl Strategy<Value = u64> {
-    select(vec![1, 2, 3, FOREVER])
+fn max_keys(choices: &mut Choices<'_>) -> u64 {
+    choices.one_of(&[FOREVER, 1, 2, 3])
 }

@@ -27,6 +27,14 @@ mod rows;
 pub use self::generate::scripts;
 pub use self::script::{Script, check};
 
+/// The engine and the model, on the script that these bytes decide on.
+///
+/// # Panics
+/// As [`check`].
+pub fn engine(data: &[u8]) {
+    check(&Script::from_bytes(data));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -1,0 +1,4 @@
+//! Runs [`zaichik_fuzz::session`] on what the fuzzer makes up.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| zaichik_fuzz::session(data));

@@ -1,0 +1,234 @@
+//! A broker that understands what it is asked, and answers that or anything else.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes, BytesMut};
+use zaichik_proto::{
+    AckLevel, AckRun, Acks, Batched, ClientDecoder, ClientFrame, Delivery, Done, Duplicate, Fatal, FaultCode,
+    Fenced, Gap, GapReason, Goodbye, GoodbyeReason, Limits, List, Published, Record, Records, Refusal,
+    RefusalCode, Refused, ServerFrame, Subscribed, TopicReady, TopicStatus, Unsubscribed, Welcome,
+};
+
+use crate::choices::Choices;
+
+/// Refusals of every class, among them those that the client acts upon.
+const REFUSALS: [RefusalCode; 12] = [
+    RefusalCode::Busy,
+    RefusalCode::TopicFull,
+    RefusalCode::SequenceGap,
+    RefusalCode::SequenceTooOld,
+    RefusalCode::ProducerFenced,
+    RefusalCode::ProducersFull,
+    RefusalCode::Draining,
+    RefusalCode::SubscriptionHeld,
+    RefusalCode::SubscriptionFenced,
+    RefusalCode::NotSubscribed,
+    RefusalCode::CommitAhead,
+    RefusalCode::TooLarge,
+];
+
+/// The other end of one connection.
+pub(super) struct Server {
+    decoder: ClientDecoder,
+    input: BytesMut,
+    is_open: bool,
+    asked: VecDeque<Asked>,
+    /// The subscription that was asked for last, and where it is.
+    subscription: u32,
+    rewind: u32,
+    next: u64,
+}
+
+/// A request that has no answer yet.
+enum Asked {
+    Hello,
+    Publish(u32),
+    Batch(u32),
+    Subscribe(u32, u32),
+    Unsubscribe(u32, u32),
+    Topic(u32),
+    Other(u32),
+    Ping(u64),
+    Close,
+}
+
+impl Server {
+    pub(super) fn new() -> Self {
+        Self {
+            decoder: ClientDecoder::handshake(&Limits::default()),
+            input: BytesMut::new(),
+            is_open: false,
+            asked: VecDeque::new(),
+            subscription: 1,
+            rewind: 0,
+            next: 0,
+        }
+    }
+
+    /// Reads what the client wrote.
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+        while let Some((frame, taken)) =
+            self.decoder.decode(&self.input).expect("the client keeps to the protocol")
+        {
+            let asked = match frame {
+                ClientFrame::Hello(_) => {
+                    self.decoder.open(&Limits::default());
+                    Some(Asked::Hello)
+                }
+                ClientFrame::Publish(publish) => {
+                    (publish.ack != AckLevel::None).then_some(Asked::Publish(publish.request))
+                }
+                ClientFrame::Batch(batch) => Some(Asked::Batch(batch.request)),
+                ClientFrame::Subscribe(one) => {
+                    self.subscription = one.subscription;
+                    Some(Asked::Subscribe(one.request, one.subscription))
+                }
+                ClientFrame::Unsubscribe(one) => Some(Asked::Unsubscribe(one.request, one.subscription)),
+                ClientFrame::CreateTopic(one) => Some(Asked::Topic(one.request)),
+                ClientFrame::AlterTopic(one) => Some(Asked::Other(one.request)),
+                ClientFrame::Commit(one) => (!one.quiet).then_some(Asked::Other(one.request)),
+                ClientFrame::Nack(one) => Some(Asked::Other(one.request)),
+                ClientFrame::Seek(one) => Some(Asked::Other(one.request)),
+                ClientFrame::Ping { nonce } => Some(Asked::Ping(nonce)),
+                ClientFrame::Close => Some(Asked::Close),
+                ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => None,
+            };
+            self.asked.extend(asked);
+            self.input.advance(taken);
+        }
+    }
+
+    /// Answers the oldest request, as it should be answered or with a refusal.
+    pub(super) fn answer(&mut self, choices: &mut Choices<'_>) -> Bytes {
+        let Some(asked) = self.asked.pop_front() else { return Bytes::new() };
+        let is_refused = choices.chance(30);
+        let offset = self.next.wrapping_add_signed(choices.between(-1, 3));
+        let created = choices.chance(20);
+        match asked {
+            Asked::Hello => {
+                self.is_open = true;
+                let instance = choices.one_of(&[1, 2]);
+                let limits = Limits { heartbeat_millis: choices.one_of(&[5_000, 0]), ..Limits::default() };
+                encoded(&ServerFrame::Welcome(Welcome { version: 1, instance, limits, server: "s" }))
+            }
+            Asked::Ping(nonce) => encoded(&ServerFrame::Pong { nonce }),
+            Asked::Close => {
+                encoded(&ServerFrame::Goodbye(Goodbye { reason: GoodbyeReason::Closed, grace_millis: 0 }))
+            }
+            Asked::Publish(request)
+            | Asked::Batch(request)
+            | Asked::Subscribe(request, _)
+            | Asked::Unsubscribe(request, _)
+            | Asked::Topic(request)
+            | Asked::Other(request)
+                if is_refused =>
+            {
+                self.refuse(request, choices)
+            }
+            Asked::Publish(request) if created => {
+                let mut bytes = Vec::new();
+                let duplicates = List::encode_into(&mut bytes, [Duplicate { record: 0, offset }]);
+                encoded(&ServerFrame::Published(Published {
+                    request,
+                    created,
+                    first_offset: None,
+                    duplicates,
+                }))
+            }
+            Asked::Publish(request) => {
+                let mut bytes = Vec::new();
+                let runs =
+                    List::encode_into(&mut bytes, [AckRun { request, requests: 1, first_offset: offset }]);
+                encoded(&ServerFrame::Acks(Acks { runs }))
+            }
+            Asked::Batch(request) => {
+                let results = zaichik_proto::BatchResult { operation: 0, created, first_offset: offset };
+                let mut bytes = Vec::new();
+                let results = List::encode_into(&mut bytes, [results]);
+                encoded(&ServerFrame::Batched(Batched { request, results, duplicates: List::EMPTY }))
+            }
+            Asked::Subscribe(request, subscription) => {
+                (self.subscription, self.next) = (subscription, offset);
+                self.rewind = choices.one_of(&[0, 1]);
+                let (epoch, rewind, start, end) = (choices.one_of(&[1, 2]), self.rewind, offset, offset);
+                encoded(&ServerFrame::Subscribed(Subscribed {
+                    request,
+                    subscription,
+                    epoch,
+                    rewind,
+                    created,
+                    start,
+                    end,
+                }))
+            }
+            Asked::Unsubscribe(request, subscription) => {
+                let last_offset = (!created).then_some(offset);
+                encoded(&ServerFrame::Unsubscribed(Unsubscribed { request, subscription, last_offset }))
+            }
+            Asked::Topic(request) => {
+                encoded(&ServerFrame::TopicReady(TopicReady { request, status: TopicStatus::Created }))
+            }
+            Asked::Other(request) => {
+                self.rewind = self.rewind.wrapping_add(1);
+                encoded(&ServerFrame::Done(Done { request, value: u64::from(self.rewind) }))
+            }
+        }
+    }
+
+    fn refuse(&self, request: u32, choices: &mut Choices<'_>) -> Bytes {
+        let value = choices.one_of(&[0, 1, self.next, u64::MAX]);
+        let refusal = Refusal::with_value(choices.one_of(&REFUSALS), value);
+        encoded(&ServerFrame::Refused(Refused { request, count: 1, refusal }))
+    }
+
+    /// Says something that nobody asked for: some of it is allowed.
+    pub(super) fn say(&mut self, choices: &mut Choices<'_>) -> Bytes {
+        let subscription = [self.subscription, choices.byte().into()][choices.weighted(&[15, 1])];
+        let rewind = [self.rewind, self.rewind.wrapping_add(1)][choices.weighted(&[7, 1])];
+        match choices.weighted(&[8, 3, 1, 1, 1, 1, 1, 1]) {
+            0 => {
+                let count = 1 + u32::from(choices.byte() % 3);
+                let mut bytes = Vec::new();
+                for _ in 0..count {
+                    Record { body: &[b'x'; 60], ..Record::default() }.encode(&mut bytes);
+                }
+                let records = Records::from_encoded(count, &bytes);
+                let first_offset = self.next;
+                self.next = self.next.wrapping_add(u64::from(count));
+                let attempt = 1 + u32::from(choices.byte() % 2);
+                encoded(&ServerFrame::Delivery(Delivery {
+                    subscription,
+                    rewind,
+                    attempt,
+                    first_offset,
+                    records,
+                }))
+            }
+            1 => {
+                let reason = choices.one_of(&[GapReason::Expired, GapReason::Limit]);
+                let (from, to) = (self.next, self.next.wrapping_add(1 + u64::from(choices.byte() % 4)));
+                self.next = to;
+                encoded(&ServerFrame::Gap(Gap { subscription, rewind, reason, from, to }))
+            }
+            2 => encoded(&ServerFrame::Fenced(Fenced { subscription, epoch: choices.byte().into() })),
+            3 => {
+                let unsubscribed = Unsubscribed { request: 0, subscription, last_offset: None };
+                encoded(&ServerFrame::Unsubscribed(unsubscribed))
+            }
+            4 => self.refuse(choices.one_of(&[0, 1, 2, 3]), choices),
+            5 => encoded(&ServerFrame::Ping { nonce: 1 }),
+            6 => {
+                let reason = choices.one_of(&[GoodbyeReason::Draining, GoodbyeReason::Closed]);
+                encoded(&ServerFrame::Goodbye(Goodbye { reason, grace_millis: choices.one_of(&[0, 1_000]) }))
+            }
+            _ => encoded(&ServerFrame::Fatal(Fatal { code: FaultCode::Internal, offset: 0, text: "fatal" })),
+        }
+    }
+}
+
+fn encoded(frame: &ServerFrame<'_>) -> Bytes {
+    let mut bytes = BytesMut::new();
+    frame.encode(&mut bytes);
+    bytes.freeze()
+}
