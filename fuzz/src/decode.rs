@@ -1,7 +1,7 @@
 //! An open connection: any bytes, cut anywhere, give the same frames or the same error.
 
 use bytes::BytesMut;
-use zaichik_proto::{ClientDecoder, Limits, ProtocolError, ServerDecoder};
+use zaichik_proto::{ClientDecoder, ClientFrame, Limits, ProtocolError, ServerDecoder};
 
 /// What one step of a decoder gave: the frame, encoded again, and the bytes that it took.
 pub(crate) type Step = Result<Option<(BytesMut, usize)>, ProtocolError>;
@@ -9,13 +9,21 @@ pub(crate) type Step = Result<Option<(BytesMut, usize)>, ProtocolError>;
 /// The broker's decoder: what clients send. The first byte of `data` says how the rest is cut.
 ///
 /// # Panics
-/// If the outcome depends on the cut, if a frame does not encode to the bytes that it was decoded from, or if an
-/// error does not stay.
+/// If the outcome depends on the cut, if a frame does not encode to the bytes that it was decoded from, if the short way
+/// gives another frame, or if an error does not stay.
 pub fn decode_client(data: &[u8]) {
     check(data, || {
         let mut decoder = ClientDecoder::new(&limits());
         move |input| {
+            let short = decoder.clone().decode_plain_publish(input);
             let step = decoder.decode(input)?;
+            if let Some((publish, taken)) = short {
+                assert_eq!(
+                    step,
+                    Some((ClientFrame::Publish(publish), taken)),
+                    "the short way gives the same"
+                );
+            }
             Ok(step.map(|(frame, taken)| (encoded(|out| frame.encode(out)), taken)))
         }
     });

@@ -28,6 +28,7 @@ use self::housekeeping::Agenda;
 pub use self::ledger::Ledger;
 use self::ledger::recharge;
 use self::producers::Producers;
+pub(crate) use self::publish::Run;
 pub use self::verify::Inconsistent;
 use crate::config::{BrokerConfig, ConfigError};
 use crate::effects::{Effects, Note, NoteEvent};

@@ -17,11 +17,11 @@ use zaichik_proto::{
 use self::answers::Answers;
 use self::requests::Applied;
 use self::timers::Timers;
-use crate::broker::{Broker, Held};
+use crate::broker::{Broker, Held, Run};
 use crate::config::BrokerConfig;
 use crate::effects::{Effects, Turn};
 use crate::error::CloseReason;
-use crate::id::{SessionId, TopicId};
+use crate::id::SessionId;
 use crate::outbound::{LaneKind, Outbound};
 use crate::time::Timestamp;
 
@@ -55,8 +55,8 @@ pub struct Session {
     outbound: Outbound,
     answers: Answers,
     timers: Timers,
-    /// The topic that was published to last.
-    recent: Option<TopicId>,
+    /// The publishes that were applied last.
+    run: Run,
     state: State,
     /// What the peer calls itself, until the broker knows.
     name: Box<str>,
@@ -313,7 +313,7 @@ impl Session {
             outbound: Outbound::default(),
             answers: Answers::default(),
             timers: Timers::new(now, handshake_by),
-            recent: None,
+            run: Run::default(),
             state: State::Handshake,
             name: Box::default(),
             stream_answers: 0,

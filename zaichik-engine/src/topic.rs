@@ -29,8 +29,8 @@ const SEAL_AFTER: u64 = 1_000_000;
 /// Chunks, keys, and deaths of records that one step of housekeeping deals with at most.
 const FREE_PER_STEP: usize = 64;
 
-/// Chunks that a publish or a commit frees at most; more than it can add.
-const FREE_PER_COMMIT: usize = 2;
+/// Chunks that a run of publishes or a commit frees at most; more than it can add.
+const FREE_PER_COMMIT: usize = 4;
 
 /// A topic. Nothing in it refers to another one.
 #[derive(Debug)]
@@ -133,6 +133,39 @@ impl Topic {
             Err(_) => self.abandon(&draft),
         }
         accepted
+    }
+
+    /// Accepts records of a publish that need no look at keys and find room under every limit: the offset of the first
+    /// one. Otherwise nothing happens. Several of them are followed by [`appended`](Self::appended).
+    #[inline]
+    pub(crate) fn append_plain(
+        &mut self,
+        now: Timestamp,
+        records: Records<'_>,
+        max_message: u32,
+        retired: &mut Retired,
+    ) -> Option<u64> {
+        let TopicSettings { compaction, compaction_window_micros, max_messages, max_bytes, .. } =
+            self.settings;
+        let (count, bytes) = (u64::from(records.len()), records.as_bytes().len());
+        let is_plain = compaction == CompactionMode::First
+            && compaction_window_micros == 0
+            && bytes <= max_message as usize
+            && self.log.len().saturating_add(count) <= max_messages
+            && self.log.bytes().saturating_add(bytes as u64) <= max_bytes;
+        let first = self.log.end();
+        if !is_plain || first.checked_add(count).is_none_or(|end| end == u64::MAX) {
+            return None;
+        }
+        self.last_append = now;
+        if self.is_unread() {
+            self.log.skip(count, now.as_micros());
+            return Some(first);
+        }
+        for (record, head) in records.heads() {
+            self.log.append(record, head.ttl_micros, now.as_micros(), retired);
+        }
+        Some(first)
     }
 
     /// Begins to check publishes that are to be accepted together, or not at all.

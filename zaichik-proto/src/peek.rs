@@ -1,7 +1,14 @@
-//! The few fields of a stored record that a log needs, read without parsing the rest.
+//! Short ways to what is needed most: the head of a stored record, and the publish that most publishes are.
 
+use crate::codec::client_kind::PUBLISH;
+use crate::frame::client::{AckLevel, Publish};
+use crate::header::HEADER_LEN;
+use crate::limits::Limits;
 use crate::read::Reader;
-use crate::record::{RECORD_OVERHEAD, TTL};
+use crate::record::{Origin, RECORD_OVERHEAD, Records, TTL};
+
+/// Bytes of a publish without a producer, before its topic.
+const PUBLISH_HEAD: usize = 4 + 4 + 1 + 1 + 1;
 
 /// Length and life of a record that was checked when it was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +24,7 @@ pub struct RecordHead {
 impl RecordHead {
     /// Reads the record at the front of `bytes`; `None` if there is no whole head.
     #[must_use]
+    #[inline]
     pub fn peek(bytes: &[u8]) -> Option<Self> {
         let (fixed, rest) = bytes.split_first_chunk::<RECORD_OVERHEAD>()?;
         let [a, b, c, d, flags, _, _, _, timestamp @ ..] = *fixed;
@@ -24,4 +32,45 @@ impl RecordHead {
         let ttl_micros = if flags & TTL == 0 { None } else { Some(Reader::new(rest).u64().ok()?) };
         Some(Self { len, timestamp: u64::from_le_bytes(timestamp), ttl_micros })
     }
+}
+
+/// What follows a record of nothing but a body, which most are: any such record is valid.
+#[inline]
+pub(crate) fn after_plain(bytes: &[u8], origin: Origin) -> Option<&[u8]> {
+    let [a, b, c, d, flags, zero, key_low, key_high, timestamp @ ..] =
+        *bytes.first_chunk::<RECORD_OVERHEAD>()?;
+    let is_plain = u32::from_le_bytes([flags, zero, key_low, key_high]) == 0;
+    let is_stamped = u64::from_le_bytes(timestamp) != 0;
+    if !is_plain || (origin == Origin::Publish && is_stamped) {
+        return None;
+    }
+    let len = (u32::from_le_bytes([a, b, c, d]) as usize).checked_add(4)?;
+    if len < RECORD_OVERHEAD { None } else { bytes.get(len..) }
+}
+
+/// A publish of one record of nothing but a body, without a producer, and how many bytes its frame has.
+#[inline]
+pub(crate) fn plain_publish<'a>(input: &'a [u8], limits: &Limits) -> Option<(Publish<'a>, usize)> {
+    // The header, then request, count of records, acknowledgement level, no producer, length of the topic.
+    let (fixed, rest) = input.split_first_chunk::<{ HEADER_LEN + PUBLISH_HEAD }>()?;
+    let [l0, l1, l2, l3, PUBLISH, 0, 0, 0, r0, r1, r2, r3, 1, 0, 0, 0, ack, 0, topic_len] = *fixed else {
+        return None;
+    };
+    let body_len = u32::from_le_bytes([l0, l1, l2, l3]);
+    if body_len > limits.max_frame || limits.max_records == 0 {
+        return None;
+    }
+    let rest = rest.get(..(body_len as usize).checked_sub(PUBLISH_HEAD)?)?;
+    let (topic, record) = rest.split_at_checked(usize::from(topic_len))?;
+    let request = u32::from_le_bytes([r0, r1, r2, r3]);
+    let ack = match ack {
+        0 => AckLevel::None,
+        1 if request > 0 => AckLevel::Accepted,
+        _ => return None,
+    };
+    if !after_plain(record, Origin::Publish)?.is_empty() {
+        return None;
+    }
+    let publish = Publish { request, ack, producer: None, topic, records: Records::from_encoded(1, record) };
+    Some((publish, (body_len as usize).saturating_add(HEADER_LEN)))
 }

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use crate::error::ProtocolFault;
 use crate::limits::Limits;
+use crate::peek::{RecordHead, after_plain};
 use crate::read::Reader;
 
 /// Bytes of a record that are not time to live, headers, key or body.
@@ -370,6 +371,17 @@ impl<'a> Records<'a> {
         self.bytes
     }
 
+    /// The records, in order, as their bytes and what a log needs to know of them: for records that were checked.
+    pub fn heads(&self) -> impl Iterator<Item = (&'a [u8], RecordHead)> + Clone + use<'a> {
+        let mut rest = self.bytes;
+        core::iter::from_fn(move || {
+            let head = RecordHead::peek(rest)?;
+            let (record, tail) = rest.split_at_checked(head.len)?;
+            rest = tail;
+            Some((record, head))
+        })
+    }
+
     /// The records, in order.
     pub fn iter(&self) -> impl Iterator<Item = RecordRef<'a>> + Clone + use<'a> {
         let mut rest = self.bytes;
@@ -396,6 +408,10 @@ impl<'a> Records<'a> {
         }
         let mut rest = bytes;
         for index in 0..count {
+            if let Some(tail) = after_plain(rest, origin) {
+                rest = tail;
+                continue;
+            }
             let (record, tail) =
                 RecordRef::split_first(rest).map_err(|error| ProtocolFault::BadRecord { index, error })?;
             if origin == Origin::Publish && record.timestamp != 0 {

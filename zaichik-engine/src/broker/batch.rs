@@ -87,7 +87,7 @@ impl Broker {
             None => self.accept_batch(now, session, recent, batch, 0, effects)?,
             Some(producer) => match self.admit(now, producer)? {
                 Admission::Fresh => {
-                    let room = self.producer_room()?;
+                    let room = self.producer_room(0)?;
                     let accepted = self.accept_batch(now, session, recent, batch, room, effects);
                     let scratch = core::mem::take(&mut self.batch);
                     let (results, duplicates) = (&scratch.results[..], &scratch.answered[..]);

@@ -54,7 +54,13 @@ impl Session {
             if taken >= BYTES_PER_EXCHANGE {
                 break Applied::More;
             }
-            match self.decoder.decode(inbound.get(taken..).unwrap_or_default()) {
+            let rest = inbound.get(taken..).unwrap_or_default();
+            if let Some((publish, len)) = self.decoder.decode_plain_publish(rest) {
+                taken = taken.saturating_add(len);
+                self.publish(now, &publish, broker, effects);
+                continue;
+            }
+            match self.decoder.decode(rest) {
                 Ok(Some((frame, len))) => {
                     taken = taken.saturating_add(len);
                     self.request(now, &frame, broker, effects);
@@ -69,6 +75,7 @@ impl Session {
                 }
             }
         };
+        broker.settle_run(now, &mut self.run);
         if self.state == State::Open {
             self.answers.report(now, &mut self.outbound);
             self.answers.flush(&mut self.outbound);
@@ -86,11 +93,11 @@ impl Session {
         broker: &mut Broker,
         effects: &mut Effects,
     ) {
+        if !matches!(frame, ClientFrame::Publish(_)) {
+            broker.settle_run(now, &mut self.run);
+        }
         match frame {
-            ClientFrame::Publish(publish) => {
-                self.publishes = true;
-                self.publish(now, publish, broker, effects);
-            }
+            ClientFrame::Publish(publish) => self.publish(now, publish, broker, effects),
             ClientFrame::Commit(commit) => self.commit(now, commit, broker, effects),
             ClientFrame::Batch(batch) => {
                 self.publishes = true;
@@ -135,9 +142,11 @@ impl Session {
         }
     }
 
+    #[inline]
     fn publish(&mut self, now: Timestamp, publish: &Publish<'_>, broker: &mut Broker, effects: &mut Effects) {
+        self.publishes = true;
         let wants_answer = publish.ack != AckLevel::None;
-        match broker.publish(now, self.id, &mut self.recent, publish, effects) {
+        match broker.publish(now, self.id, &mut self.run, publish, effects) {
             Ok(_) if !wants_answer => {}
             Ok(published) => match published.first_offset {
                 Some(first) if published.is_plain() => {
@@ -165,7 +174,10 @@ impl Session {
     }
 
     fn batch(&mut self, now: Timestamp, batch: &Batch<'_>, broker: &mut Broker, effects: &mut Effects) {
-        match broker.batch(now, self.id, &mut self.recent, batch, effects) {
+        let mut recent = self.run.topic();
+        let result = broker.batch(now, self.id, &mut recent, batch, effects);
+        self.run.turn_to(recent);
+        match result {
             Ok(batched) => {
                 let (results, duplicates) = (batched.results, batched.duplicates);
                 self.answers.batched(&mut self.outbound, batch.request, results, duplicates);

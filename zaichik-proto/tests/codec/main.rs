@@ -7,6 +7,7 @@ mod encode;
 mod handshake;
 mod header;
 mod mutation;
+mod plain;
 mod records;
 mod round_trip;
 mod server_frames;

@@ -113,6 +113,16 @@ proptest! {
     }
 
     #[test]
+    fn heads_are_what_the_records_say(records in records(true)) {
+        let heads: Vec<_> = records.heads().collect();
+        let whole = records.iter().map(|record| {
+            let (len, ttl_micros) = (record.as_bytes().len(), record.ttl_micros());
+            (record.as_bytes(), RecordHead { len, timestamp: record.timestamp(), ttl_micros })
+        });
+        prop_assert_eq!(heads, whole.collect::<Vec<_>>());
+    }
+
+    #[test]
     fn what_check_refuses_the_peer_refuses(record in careless_record()) {
         let mut bytes = BytesMut::new();
         record.encode(&mut bytes);

@@ -1,0 +1,93 @@
+//! Hot paths whose instructions are counted, because time is noisy where other programs run as well.
+//!
+//! `instructions SCENARIO ROUNDS` does one thing so often; `.ci/instructions` runs it under callgrind twice, with few and
+//! with many rounds, and compares the difference with what is written down in `instructions.tsv`.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a benchmark"
+)]
+
+mod connection;
+
+use zaichik_proto::{AckLevel, ClientFrame, Commit, TopicOptions};
+
+use crate::connection::{Connections, encoded, publish};
+
+/// Messages of one round: as many frames of 128 bytes as one read of 64 KiB brings.
+const MESSAGES: usize = 400;
+
+/// A name, and what does it so many rounds long.
+type Scenario = (&'static str, fn(usize));
+
+/// What can be counted.
+const SCENARIOS: &[Scenario] = &[
+    ("publish", |rounds| fan_out(rounds, 0, AckLevel::None)),
+    ("one_to_one", |rounds| fan_out(rounds, 1, AckLevel::None)),
+    ("one_to_ten", |rounds| fan_out(rounds, 10, AckLevel::None)),
+    ("acknowledged", |rounds| fan_out(rounds, 1, AckLevel::Accepted)),
+    ("one_at_a_time", one_at_a_time),
+    ("committed", committed),
+];
+
+fn main() {
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    let Some(name) = args.next() else {
+        for (name, _) in SCENARIOS {
+            println!("{name} {MESSAGES}");
+        }
+        return;
+    };
+    let rounds = args.next().and_then(|rounds| rounds.parse().ok()).unwrap_or(1);
+    let (_, run) = SCENARIOS.iter().find(|(known, _)| *known == name).expect("a scenario");
+    run(rounds);
+}
+
+/// One connection publishes a read full of messages, so many others get them; nothing is kept.
+fn fan_out(rounds: usize, subscribers: usize, ack: AckLevel) {
+    let (mut connections, publisher) = prepare();
+    for _ in 0..subscribers {
+        let subscriber = connections.connect();
+        connections.subscribe(subscriber, "topic", 0);
+    }
+    let bytes = publish("topic", ack, 1, None).repeat(MESSAGES);
+    for _ in 0..rounds {
+        connections.send(publisher, &bytes);
+    }
+}
+
+/// Each message is delivered before the next one comes.
+fn one_at_a_time(rounds: usize) {
+    let (mut connections, publisher) = prepare();
+    let subscriber = connections.connect();
+    connections.subscribe(subscriber, "topic", 0);
+    let bytes = publish("topic", AckLevel::None, 1, None);
+    for _ in 0..rounds * MESSAGES {
+        connections.send(publisher, &bytes);
+    }
+}
+
+/// A window of 256, and a commit for each half of it.
+fn committed(rounds: usize) {
+    let (mut connections, publisher) = prepare();
+    let subscriber = connections.connect();
+    connections.subscribe(subscriber, "topic", 256);
+    let bytes = publish("topic", AckLevel::None, 1, None).repeat(MESSAGES / 4);
+    let mut offset = 0;
+    for _ in 0..rounds * 4 {
+        connections.send(publisher, &bytes);
+        offset += (MESSAGES / 4) as u64;
+        let commit = Commit { request: 1, subscription: 1, offset: offset - 1, quiet: false };
+        connections.send(subscriber, &encoded(&ClientFrame::Commit(commit)));
+    }
+}
+
+fn prepare() -> (Connections, usize) {
+    let mut connections = Connections::new();
+    let publisher = connections.connect();
+    connections.create(publisher, "topic", TopicOptions::new());
+    (connections, publisher)
+}
