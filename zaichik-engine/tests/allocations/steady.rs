@@ -1,19 +1,13 @@
 //! A broker that has warmed up allocates nothing per message: what it needs it has, and uses again.
 
-#![expect(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a panic fails the test"
-)]
-
 use allocation_counter::{measure, opt_out};
-use bytes::{Buf, BytesMut};
-use zaichik_engine::{Broker, BrokerConfig, Effects, Session, Timestamp, Turn};
+use bytes::BytesMut;
 use zaichik_proto::{
-    AckLevel, Batch, ClientFrame, Commit, CreateTopic, Hello, MAGIC, Operation, OperationsBuilder, Producer,
-    Publish, Record, Records, Start, Subscribe, TopicOptions,
+    AckLevel, Batch, ClientFrame, Operation, OperationsBuilder, Producer, Publish, Record, Records,
+    TopicOptions,
 };
+
+use crate::world::{World, commit, publish, record};
 
 /// Publishes that warm up, and publishes that are measured.
 const PUBLISHES: u64 = 20_000;
@@ -145,96 +139,4 @@ fn assert_few(mut publish: impl FnMut(u64)) {
     (0..PUBLISHES).for_each(&mut publish);
     let allocations = measure(|| (PUBLISHES..PUBLISHES * 2).for_each(&mut publish)).count_total;
     assert!(allocations < PUBLISHES / 100, "{allocations} allocations for {PUBLISHES} publishes");
-}
-
-/// A broker with one topic and connections whose peers read everything at once.
-struct World {
-    broker: Broker,
-    effects: Effects,
-    sessions: Vec<Session>,
-    now: Timestamp,
-}
-
-impl World {
-    fn new(options: TopicOptions) -> Self {
-        let broker = Broker::new(BrokerConfig::new(1, 2)).expect("the defaults are valid");
-        let now = Timestamp::from_micros(1);
-        let mut world = Self { broker, effects: Effects::new(), sessions: Vec::new(), now };
-        let creator = world.connect();
-        let create = CreateTopic { request: 1, topic: b"topic", options };
-        world.send(creator, &encoded(&ClientFrame::CreateTopic(create)));
-        world
-    }
-
-    fn connect(&mut self) -> usize {
-        self.sessions.push(self.broker.accept(self.now, &mut self.effects));
-        let mut bytes = BytesMut::from(&MAGIC[..]);
-        ClientFrame::Hello(Hello { version: 1, name: "", token: b"" }).encode(&mut bytes);
-        let index = self.sessions.len() - 1;
-        self.send(index, &bytes);
-        index
-    }
-
-    fn subscribe(&mut self, window: u32) -> usize {
-        let index = self.connect();
-        let subscribe = Subscribe {
-            request: 1,
-            subscription: 1,
-            topic: b"topic",
-            start: Start::Latest,
-            window,
-            window_bytes: 0,
-            max_attempts: 0,
-            dead_letter: b"",
-            durable: None,
-        };
-        self.send(index, &encoded(&ClientFrame::Subscribe(subscribe)));
-        index
-    }
-
-    /// Bytes arrive, and everybody who has something to do does it.
-    fn send(&mut self, index: usize, bytes: &[u8]) {
-        self.now = self.now.plus_micros(10);
-        self.sessions[index].inbound().extend_from_slice(bytes);
-        self.sessions[index].handle_read(self.now);
-        self.turn(index);
-        while let Some(id) = self.effects.pop_wake() {
-            let woken = self.sessions.iter().position(|session| session.id() == id);
-            self.turn(woken.expect("nobody left"));
-        }
-    }
-
-    fn turn(&mut self, index: usize) {
-        loop {
-            let turn = self.sessions[index].exchange(self.now, &mut self.broker, &mut self.effects);
-            let outbound = self.sessions[index].outbound();
-            let count = outbound.remaining();
-            outbound.advance(count);
-            if turn == Turn::Done && count == 0 {
-                return;
-            }
-        }
-    }
-}
-
-fn publish(ack: AckLevel) -> BytesMut {
-    let record = record();
-    let records = Records::from_encoded(1, &record);
-    encoded(&ClientFrame::Publish(Publish { request: 1, ack, producer: None, topic: b"topic", records }))
-}
-
-fn record() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    Record { body: &[7; 128], ..Record::default() }.encode(&mut bytes);
-    bytes
-}
-
-const fn commit(offset: u64) -> ClientFrame<'static> {
-    ClientFrame::Commit(Commit { request: 1, subscription: 1, offset, quiet: true })
-}
-
-fn encoded(frame: &ClientFrame<'_>) -> BytesMut {
-    let mut bytes = BytesMut::new();
-    frame.encode(&mut bytes);
-    bytes
 }

@@ -1,0 +1,148 @@
+//! The ledger is about what the heap holds: whoever trusts the budget is not surprised.
+
+use allocation_counter::measure;
+use bytes::BytesMut;
+use zaichik_engine::Ledger;
+use zaichik_proto::{
+    AckLevel, ClientFrame, Producer, Publish, Record, Records, Start, Subscribe, TopicOptions,
+};
+
+use crate::world::{World, encoded, publish};
+
+/// How many things of a kind, so that what tables have to spare does not count.
+const MANY: u32 = 1_000;
+
+/// What the ledger must say at least and at most, in percent of what the heap holds: tables double, and allocators
+/// round.
+const RANGE: std::ops::RangeInclusive<u64> = 70..=160;
+
+#[test]
+fn records_that_are_kept_are_charged() {
+    let mut world = World::new(TopicOptions::new().retain_forever());
+    let publisher = world.connect();
+    let bytes = publish(AckLevel::None).repeat(100);
+    assert_charged(
+        &mut world,
+        |ledger| ledger.topics,
+        |world| (0..100).for_each(|_| world.send(publisher, &bytes)),
+    );
+}
+
+#[test]
+fn topics_that_are_empty_are_charged() {
+    let mut world = World::new(TopicOptions::new());
+    let publisher = world.connect();
+    assert_charged(
+        &mut world,
+        |ledger| ledger.topics,
+        |world| {
+            for index in 0..MANY {
+                let bytes = publish_to(&format!("a topic of many, number {index}"), None, None);
+                world.send(publisher, &bytes);
+            }
+        },
+    );
+}
+
+#[test]
+fn keys_that_are_remembered_are_charged() {
+    let hour = core::time::Duration::from_hours(1);
+    let mut world = World::new(TopicOptions::new().compaction_window(hour));
+    let publisher = world.connect();
+    assert_charged(
+        &mut world,
+        |ledger| ledger.topics,
+        |world| {
+            for index in 0..MANY {
+                world.send(publisher, &publish_to("topic", Some(format!("key {index}").as_bytes()), None));
+            }
+        },
+    );
+}
+
+#[test]
+fn subscriptions_with_full_windows_are_charged() {
+    let mut world = World::new(TopicOptions::new().retain_forever());
+    let publisher = world.connect();
+    world.send(publisher, &publish(AckLevel::None).repeat(500));
+    let subscriber = world.connect();
+    assert_charged(
+        &mut world,
+        |ledger| ledger.subscriptions,
+        |world| {
+            for index in 0..MANY {
+                // One connection may subscribe to a topic many times under different names.
+                let durable = zaichik_proto::Durable {
+                    name: &format!("durable {index}"),
+                    on_conflict: zaichik_proto::OnConflict::TakeOver,
+                    epoch: 0,
+                    inactive_ttl_micros: u64::MAX,
+                };
+                let subscribe = Subscribe {
+                    request: 1,
+                    subscription: index + 1,
+                    topic: b"topic",
+                    start: Start::Earliest,
+                    window: 400,
+                    window_bytes: 0,
+                    max_attempts: 0,
+                    dead_letter: b"",
+                    durable: Some(durable),
+                };
+                world.send(subscriber, &encoded(&ClientFrame::Subscribe(subscribe)));
+            }
+        },
+    );
+}
+
+#[test]
+fn producers_and_their_answers_are_charged() {
+    let mut world = World::new(TopicOptions::new());
+    let publisher = world.connect();
+    assert_charged(
+        &mut world,
+        |ledger| ledger.producers,
+        |world| {
+            for id in 1..=MANY {
+                for sequence in 0..4 {
+                    let producer = Producer { id: u128::from(id), epoch: 0, sequence };
+                    // Two topics in turn, so that each answer is remembered on its own.
+                    let topic = if sequence % 2 == 0 { "topic" } else { "other" };
+                    world.send(publisher, &publish_to(topic, None, Some(producer)));
+                }
+            }
+        },
+    );
+}
+
+#[test]
+fn what_waits_to_be_applied_is_charged() {
+    let mut world = World::new(TopicOptions::new());
+    let first_half = publish(AckLevel::None).split_to(100);
+    let peers: Vec<_> = (0..MANY).map(|_| world.connect()).collect();
+    assert_charged(
+        &mut world,
+        |ledger| ledger.sessions,
+        |world| {
+            peers.iter().for_each(|peer| world.send(*peer, &first_half.repeat(1)));
+        },
+    );
+}
+
+/// Does it, and compares what the heap holds more then with what the ledger says.
+fn assert_charged(world: &mut World, part: fn(&Ledger) -> u64, act: impl FnOnce(&mut World)) {
+    let before = part(&world.broker.ledger());
+    let held = measure(|| act(world)).bytes_current;
+    let held = u64::try_from(held).expect("more than before");
+    let charged = part(&world.broker.ledger()) - before;
+    let percent = charged * 100 / held;
+    assert!(RANGE.contains(&percent), "{charged} bytes are charged, {held} are allocated: {percent} %");
+    world.broker.verify().expect("the ledger is a recount");
+}
+
+fn publish_to(topic: &str, key: Option<&[u8]>, producer: Option<Producer>) -> BytesMut {
+    let mut record = Vec::new();
+    Record { key, body: b"b", ..Record::default() }.encode(&mut record);
+    let (records, topic) = (Records::from_encoded(1, &record), topic.as_bytes());
+    encoded(&ClientFrame::Publish(Publish { request: 1, ack: AckLevel::Accepted, producer, topic, records }))
+}
