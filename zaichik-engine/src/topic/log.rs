@@ -22,7 +22,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
-use zaichik_proto::{RECORD_TIMESTAMP_AT, RecordHead};
+use zaichik_proto::{DeliveryHead, Limits, RECORD_TIMESTAMP_AT, RecordHead};
 
 use self::alive::Amount;
 pub(crate) use self::deaths::Known;
@@ -32,8 +32,9 @@ use self::reclaim::Compaction;
 use super::retired::Retired;
 use crate::planted::{Defect, is_planted};
 
-/// Bytes that an allocation of the log grows to; a larger record has one of its own.
-const CHUNK: usize = 64 << 10;
+/// Bytes that an allocation of the log grows to; a larger record has one of its own. A whole one is a delivery: were it a
+/// little larger, each would have to be measured record by record, and cut.
+const CHUNK: usize = Limits::MAX_DELIVERY_FRAME as usize - DeliveryHead::LEN;
 
 /// Pieces of one allocation that stay apart; more are merged when it is full. A piece costs about 100 bytes.
 const MAX_PIECES: u32 = 16;

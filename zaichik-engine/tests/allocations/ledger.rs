@@ -124,7 +124,9 @@ fn what_waits_to_be_applied_is_charged() {
         &mut world,
         |ledger| ledger.sessions,
         |world| {
-            peers.iter().for_each(|peer| world.send(*peer, &first_half.repeat(1)));
+            for peer in &peers {
+                world.send(*peer, &first_half);
+            }
         },
     );
 }
