@@ -19,7 +19,7 @@ use crate::shared::{Poisoned, Shared};
 use crate::tasks::Presence;
 
 /// Most bytes read in a turn.
-const READ_PER_TURN: usize = 256 << 10;
+const READ_PER_TURN: usize = 128 << 10;
 
 /// Most bytes of one read.
 const READ_AT_ONCE: usize = 64 << 10;

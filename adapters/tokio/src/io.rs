@@ -4,12 +4,12 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, BufMut, BytesMut};
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
 use zaichik_driver::{Io, Listener, Timer};
@@ -67,17 +67,13 @@ impl Io for TokioIo {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
-            if into.spare_capacity_mut().len() < *READ_ROOM.start() {
-                into.reserve(self.read_room);
-            }
+            // What is left of the last read is moved to the front rather than the next one cut short.
+            into.reserve(self.read_room.min(limit));
             let room = into.spare_capacity_mut().len().min(limit);
-            match self.stream.try_read_buf(&mut (&mut *into).limit(limit)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(count) => {
-                    self.adapt(count, room);
-                    return Poll::Ready(Ok(count));
-                }
-                failed => return Poll::Ready(failed),
+            let mut limited = (&mut *into).limit(limit);
+            // Unlike `try_read_buf` it knows after a read that did not fill the room that there is nothing more.
+            if let Poll::Ready(read) = pin!(self.stream.read_buf(&mut limited)).poll(cx) {
+                return Poll::Ready(read.inspect(|count| self.adapt(*count, room)));
             }
         }
     }
