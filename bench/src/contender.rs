@@ -1,0 +1,283 @@
+//! Who is measured: how each contender is found, started and set up, and what has to be known about its figures.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::dialect::Dialect;
+
+/// A broker, or a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Contender {
+    /// Zaichik on tokio.
+    Zaichik,
+    /// Zaichik on async-std.
+    ZaichikAsyncStd,
+    /// The relay with 64 KiB buffers.
+    Relay64,
+    /// The relay with 256 KiB buffers.
+    Relay256,
+    /// The relay with 1 MiB buffers.
+    Relay1024,
+    /// The relay that spins before it waits.
+    RelaySpin,
+    /// nats-server.
+    Nats,
+    /// redis-server.
+    Redis,
+    /// mosquitto.
+    Mosquitto,
+}
+
+use Contender::{Mosquitto, Nats, Redis, Relay64, Relay256, Relay1024, RelaySpin, Zaichik, ZaichikAsyncStd};
+
+impl Contender {
+    /// All of them, in the order of the tables.
+    pub(crate) const ALL: [Self; 9] =
+        [Relay64, Relay256, Relay1024, RelaySpin, Zaichik, ZaichikAsyncStd, Nats, Redis, Mosquitto];
+
+    /// How it is called, on the command line and in tables.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Zaichik => "zaichik",
+            ZaichikAsyncStd => "zaichik-async-std",
+            Relay64 => "relay-64k",
+            Relay256 => "relay-256k",
+            Relay1024 => "relay-1m",
+            RelaySpin => "relay-spin",
+            Nats => "nats",
+            Redis => "redis",
+            Mosquitto => "mosquitto",
+        }
+    }
+
+    /// What it is for a reader.
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Zaichik => "Zaichik, tokio",
+            ZaichikAsyncStd => "Zaichik, async-std",
+            Relay64 => "relay 64 KiB",
+            Relay256 => "relay 256 KiB",
+            Relay1024 => "relay 1 MiB",
+            RelaySpin => "relay, spins 50 us",
+            Nats => "nats-server",
+            Redis => "redis-server",
+            Mosquitto => "mosquitto",
+        }
+    }
+
+    /// The contenders of that name; `relay` is all relays.
+    pub(crate) fn named(name: &str) -> Vec<Self> {
+        let is_asked =
+            |contender: &Self| contender.name() == name || (name == "relay" && contender.is_relay());
+        Self::ALL.into_iter().filter(is_asked).collect()
+    }
+
+    /// Whether it is the relay in one of its forms.
+    pub(crate) const fn is_relay(self) -> bool {
+        matches!(self, Relay64 | Relay256 | Relay1024 | RelaySpin)
+    }
+
+    /// Whether it is Zaichik on one of its runtimes.
+    pub(crate) const fn is_zaichik(self) -> bool {
+        matches!(self, Zaichik | ZaichikAsyncStd)
+    }
+
+    /// What it speaks.
+    pub(crate) const fn dialect(self) -> Dialect {
+        match self {
+            Zaichik | ZaichikAsyncStd => Dialect::Zaichik,
+            Relay64 | Relay256 | Relay1024 | RelaySpin => Dialect::Relay,
+            Nats => Dialect::Nats,
+            Redis => Dialect::Redis,
+            Mosquitto => Dialect::Mqtt,
+        }
+    }
+
+    /// How to get it.
+    const fn install(self) -> &'static str {
+        match self {
+            Zaichik | ZaichikAsyncStd => "cargo build --release -p zaichik -p zaichik-async-std",
+            Relay64 | Relay256 | Relay1024 | RelaySpin => "it is part of this program",
+            Nats => {
+                "apt-get install nats-server, or https://docs.nats.io/running-a-nats-service/introduction/installation"
+            }
+            Redis => {
+                "apt-get install redis-server, or https://redis.io/docs/latest/operate/oss_and_stack/install/"
+            }
+            Mosquitto => "apt-get install mosquitto, or https://mosquitto.org/download/",
+        }
+    }
+
+    /// What must be known to compare its figures with those of others.
+    pub(crate) const fn caveat(self) -> &'static str {
+        match self {
+            Zaichik | ZaichikAsyncStd => {
+                "frames of one record, without an answer; topics that lose nothing and keep what waits for a \
+                 subscription; a publisher is slowed only at nine tenths of the broker's memory (a quarter of the \
+                 machine's), so peak memory says how far subscribers were behind"
+            }
+            Relay64 | Relay256 | Relay1024 | RelaySpin => {
+                "no broker: it knows no messages, keeps nothing and waits for its slowest subscriber; on the wire \
+                 there are only payloads"
+            }
+            Nats => {
+                "drops consumers that are slow: max_pending and write_deadline are raised so far that it does not; \
+                 without acknowledgements it promises at most once"
+            }
+            Redis => {
+                "drops subscribers whose output exceeds a limit: client-output-buffer-limit is off; it answers each \
+                 publish, and the client reads that; one thread does the work; at most once; persistence is off"
+            }
+            Mosquitto => {
+                "drops messages when a queue is full: the limits are off; one thread does the work; QoS 0, so at \
+                 most once; persistence is off"
+            }
+        }
+    }
+}
+
+/// Where the programs are.
+#[derive(Debug, Clone)]
+pub(crate) struct Programs {
+    /// Zaichik on tokio.
+    pub(crate) zaichik: PathBuf,
+    /// Zaichik on async-std.
+    pub(crate) zaichik_async_std: PathBuf,
+    /// This program, which is the relay too.
+    pub(crate) own: PathBuf,
+}
+
+impl Programs {
+    /// What was named, or else the programs beside this one.
+    pub(crate) fn new(zaichik: Option<PathBuf>, zaichik_async_std: Option<PathBuf>) -> Result<Self> {
+        let own = env::current_exe().context("finding this program")?;
+        let beside = |name: &str| own.with_file_name(name);
+        let zaichik = zaichik.unwrap_or_else(|| beside("zaichik"));
+        let zaichik_async_std = zaichik_async_std.unwrap_or_else(|| beside("zaichik-async-std"));
+        Ok(Self { zaichik, zaichik_async_std, own })
+    }
+
+    /// The contender's program.
+    ///
+    /// # Errors
+    /// Says how to get it.
+    pub(crate) fn find(&self, contender: Contender) -> Result<PathBuf> {
+        let given = |path: &Path| {
+            ensure!(path.is_file(), "{} is not there; make it with: {}", path.display(), contender.install());
+            Ok(path.to_owned())
+        };
+        let name = match contender {
+            Zaichik => return given(&self.zaichik),
+            ZaichikAsyncStd => return given(&self.zaichik_async_std),
+            Relay64 | Relay256 | Relay1024 | RelaySpin => return Ok(self.own.clone()),
+            Nats => "nats-server",
+            Redis => "redis-server",
+            Mosquitto => "mosquitto",
+        };
+        let path = env::var_os("PATH").unwrap_or_default();
+        let system =
+            ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin"].map(PathBuf::from);
+        let mut found = env::split_paths(&path).chain(system).map(|folder| folder.join(name));
+        match found.find(|path| path.is_file()) {
+            Some(path) => Ok(path),
+            None => bail!("{name} is not installed; get it with: {}", contender.install()),
+        }
+    }
+
+    /// What the contender says it is.
+    pub(crate) fn version(&self, contender: Contender) -> Result<String> {
+        let argument = if contender == Mosquitto { "-h" } else { "--version" };
+        let path = self.find(contender)?;
+        let output = Command::new(&path).arg(argument).output();
+        let output = output.with_context(|| format!("asking {} for its version", path.display()))?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let line = said.lines().next().unwrap_or("unknown").trim().to_owned();
+        Ok(if contender == Zaichik || contender == ZaichikAsyncStd {
+            format!("{line} on {}", if contender == Zaichik { "tokio" } else { "async-std" })
+        } else {
+            line
+        })
+    }
+
+    /// How to start the contender on a port of 127.0.0.1; files that it needs are written to `folder`.
+    pub(crate) fn command(&self, contender: Contender, port: u16, folder: &Path) -> Result<Command> {
+        let mut command = Command::new(self.find(contender)?);
+        let port = port.to_string();
+        command.env_remove("RUST_LOG").env_remove("PORT").current_dir(folder);
+        if contender.is_zaichik() {
+            command.env("RUST_LOG", "zaichik=warn");
+        }
+        for argument in settings(contender) {
+            command.arg(argument.replace("{port}", &port));
+        }
+        if let Some(config) = config(contender) {
+            let path = folder.join(format!("{}.conf", contender.name()));
+            std::fs::write(&path, config.replace("{port}", &port))
+                .with_context(|| format!("writing {}", path.display()))?;
+            command.arg("-c").arg(path);
+        }
+        Ok(command)
+    }
+}
+
+/// Arguments that start it.
+pub(crate) fn settings(contender: Contender) -> Vec<&'static str> {
+    let all = match contender {
+        Zaichik | ZaichikAsyncStd => "--port {port}",
+        Relay64 => "relay --port {port} --buffer 65536",
+        Relay256 => "relay --port {port} --buffer 262144",
+        Relay1024 => "relay --port {port} --buffer 1048576",
+        RelaySpin => "relay --port {port} --buffer 262144 --spin 50",
+        Redis => {
+            return [
+                "--port {port} --bind 127.0.0.1 --protected-mode no --appendonly no --maxclients 15000",
+                "--loglevel warning --daemonize no",
+            ]
+            .iter()
+            .flat_map(|text| text.split(' '))
+            .chain(["--save", "", "--client-output-buffer-limit", "pubsub 0 0 0"])
+            .collect();
+        }
+        Nats | Mosquitto => return Vec::new(),
+    };
+    all.split(' ').collect()
+}
+
+/// A configuration file, where arguments do not suffice.
+pub(crate) const fn config(contender: Contender) -> Option<&'static str> {
+    match contender {
+        Nats => Some(
+            "listen: 127.0.0.1:{port}\nmax_pending: 4GB\nwrite_deadline: \"120s\"\nping_interval: \"1h\"\n\
+             max_connections: 64000\nmax_payload: 1MB\n",
+        ),
+        Mosquitto => Some(
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest none\nsys_interval 0\n\
+             max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages 0\nset_tcp_nodelay true\nuser root\n",
+        ),
+        Zaichik | ZaichikAsyncStd | Relay64 | Relay256 | Relay1024 | RelaySpin | Redis => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_contender_and_relay_is_four() {
+        for contender in Contender::ALL {
+            assert_eq!(Contender::named(contender.name()), [contender]);
+        }
+        assert_eq!(Contender::named("relay").len(), 4);
+        assert!(Contender::named("rabbit").is_empty());
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_told_with_how_to_make_it() {
+        let programs = Programs::new(Some("/no/such/zaichik".into()), None).unwrap();
+        let error = programs.find(Zaichik).unwrap_err().to_string();
+        assert!(error.contains("/no/such/zaichik") && error.contains("cargo build --release"), "{error}");
+    }
+}

@@ -1,0 +1,182 @@
+//! The protocols that the counting clients speak.
+
+pub(crate) mod mqtt;
+mod nats;
+mod redis;
+mod relay;
+pub(crate) mod zaichik;
+
+use std::net::TcpStream;
+
+use anyhow::Result;
+
+use crate::count::{Counter, Expected};
+use crate::payload::{self, STAMP};
+
+/// A protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Zaichik's own.
+    Zaichik,
+    /// None at all: a line, and then payloads (see [`crate::relay`]).
+    Relay,
+    /// NATS: lines of text.
+    Nats,
+    /// Redis: RESP 2.
+    Redis,
+    /// MQTT 3.1.1, quality of service 0.
+    Mqtt,
+}
+
+impl Dialect {
+    /// A connection whose subscription to the topic is in effect. Nothing of what it brings was read.
+    pub(crate) fn subscribe(self, port: u16, topic: &str) -> Result<TcpStream> {
+        match self {
+            Self::Zaichik => zaichik::subscribe(port, topic),
+            Self::Relay => relay::subscribe(port, topic),
+            Self::Nats => nats::subscribe(port, topic),
+            Self::Redis => redis::subscribe(port, topic),
+            Self::Mqtt => mqtt::subscribe(port, topic),
+        }
+    }
+
+    /// A connection that is ready to publish to the topic.
+    pub(crate) fn publisher(self, port: u16, topic: &str) -> Result<TcpStream> {
+        match self {
+            Self::Zaichik => zaichik::publisher(port),
+            Self::Relay => relay::publisher(port, topic),
+            Self::Nats => nats::connect(port),
+            Self::Redis => redis::connect(port),
+            Self::Mqtt => mqtt::connect(port),
+        }
+    }
+
+    /// A connection with a subscription to each of the topics; `None` where that is not offered.
+    pub(crate) fn subscribe_all(self, port: u16, topics: &[String]) -> Result<Option<TcpStream>> {
+        match self {
+            Self::Zaichik => zaichik::subscribe_all(port, topics).map(Some),
+            Self::Relay => Ok(None),
+            Self::Nats => nats::subscribe_all(port, topics).map(Some),
+            Self::Redis => redis::subscribe_all(port, topics).map(Some),
+            Self::Mqtt => mqtt::subscribe_all(port, topics).map(Some),
+        }
+    }
+
+    /// What a subscriber counts with.
+    pub(crate) fn counter(self, topic: &str, payload: usize, expected: Expected) -> Counter {
+        match self {
+            Self::Zaichik => Counter::Frames(crate::count::Frames::new(expected)),
+            Self::Relay => Counter::Fixed(relay::counter(payload, expected)),
+            Self::Nats => Counter::Fixed(nats::counter(topic, payload, expected)),
+            Self::Redis => Counter::Fixed(redis::counter(topic, payload, expected)),
+            Self::Mqtt => Counter::Fixed(mqtt::counter(topic, payload, expected)),
+        }
+    }
+
+    /// A publish of one message, without an acknowledgement.
+    pub(crate) fn publish(self, topic: &str, payload: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Zaichik => zaichik::publish(topic, payload),
+            Self::Relay => payload.to_vec(),
+            Self::Nats => nats::publish(topic, payload),
+            Self::Redis => redis::publish(topic, payload),
+            Self::Mqtt => mqtt::publish(topic, payload, false),
+        }
+    }
+
+    /// Bytes that stand behind the payload in a publish.
+    const fn behind(self) -> usize {
+        match self {
+            Self::Zaichik | Self::Relay | Self::Mqtt => 0,
+            Self::Nats | Self::Redis => 2,
+        }
+    }
+
+    /// Whether the broker answers each publish, asked or not.
+    pub(crate) const fn answers(self) -> bool {
+        matches!(self, Self::Redis)
+    }
+}
+
+/// Publishes that were encoded beforehand, to be written again and again.
+#[derive(Debug, Clone)]
+pub(crate) struct Block {
+    bytes: Vec<u8>,
+    /// Messages of the block.
+    messages: u64,
+    /// Bytes of a publish.
+    len: usize,
+    /// Where its payload begins.
+    payload_at: usize,
+}
+
+impl Block {
+    /// About `size` bytes of publishes with payloads of `payload` bytes; one publish at least.
+    pub(crate) fn new(dialect: Dialect, topic: &str, payload: usize, size: usize) -> Self {
+        let len = dialect.publish(topic, &payload::payload(0, 1, payload)).len();
+        let messages = (size / len).max(1) as u64;
+        let publishes = (0..messages).map(|message| {
+            // Not the first of any block but the first one, whose number is 0.
+            dialect.publish(topic, &payload::payload(message, messages, payload))
+        });
+        let bytes = publishes.flatten().collect();
+        Self { bytes, messages, len, payload_at: len - dialect.behind() - payload }
+    }
+
+    /// Messages of the block.
+    pub(crate) const fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// The publishes of the messages from `first` on, as many as the block has without beginning anew, `most` at
+    /// most; and how many they are.
+    pub(crate) fn publishes(&mut self, first: u64, most: u64) -> (&[u8], u64) {
+        let place = first % self.messages;
+        let count = (self.messages - place).min(most);
+        if place == 0 {
+            let stamp = payload::stamp(first, self.messages);
+            self.bytes[self.payload_at..self.payload_at + STAMP].copy_from_slice(&stamp);
+        }
+        let at = |message: u64| usize::try_from(message).unwrap_or(usize::MAX) * self.len;
+        (&self.bytes[at(place)..at(place + count)], count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Dialect; 5] =
+        [Dialect::Zaichik, Dialect::Relay, Dialect::Nats, Dialect::Redis, Dialect::Mqtt];
+
+    #[test]
+    fn a_block_goes_on_with_the_next_number() {
+        for dialect in ALL {
+            let mut block = Block::new(dialect, "t0", 128, 1_000);
+            let messages = block.messages();
+            assert!((1..=7).contains(&messages), "{dialect:?}");
+            let (bytes, count) = block.publishes(messages, 100);
+            assert_eq!(count, messages);
+            let stamp = payload::stamp(messages, messages);
+            assert!(bytes.windows(STAMP).any(|window| window == stamp), "{dialect:?}");
+            let (rest, count) = block.publishes(1, 2);
+            assert_eq!(rest.len() as u64, count * (block.len as u64));
+        }
+    }
+
+    #[test]
+    fn what_mqtt_and_the_relay_publish_is_what_they_deliver() {
+        for dialect in [Dialect::Relay, Dialect::Mqtt] {
+            let mut block = Block::new(dialect, "t0", 200, 4_096);
+            let expected = Expected { messages: 50, block: block.messages() };
+            let mut counter = dialect.counter("t0", 200, expected);
+            let mut sent = 0;
+            while sent < 50 {
+                let (bytes, count) = block.publishes(sent, 50 - sent);
+                counter.take(bytes).unwrap();
+                sent += count;
+            }
+            assert_eq!(counter.messages(), 50);
+        }
+    }
+}

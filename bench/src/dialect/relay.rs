@@ -1,0 +1,32 @@
+//! The relay's dialect: a line that says what a connection is, and then nothing but payloads.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use anyhow::Result;
+
+use crate::count::{Expected, Fixed};
+use crate::relay::READY;
+use crate::wire;
+
+/// Subscribes, and waits until that is in effect.
+pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
+    begin(port, 'S', topic)
+}
+
+/// A connection that publishes.
+pub(super) fn publisher(port: u16, topic: &str) -> Result<TcpStream> {
+    begin(port, 'P', topic)
+}
+
+/// Payloads, one after the other.
+pub(super) const fn counter(payload: usize, expected: Expected) -> Fixed {
+    Fixed::new(expected, (payload, 0), None)
+}
+
+fn begin(port: u16, role: char, topic: &str) -> Result<TcpStream> {
+    let mut socket = wire::connect(port)?;
+    socket.write_all(format!("{role} {topic}\n").as_bytes())?;
+    wire::expect(&mut socket, &[READY])?;
+    Ok(socket)
+}

@@ -1,0 +1,229 @@
+//! Zaichik's dialect: a blocking connection with the protocol's own codec.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::{Buf, BytesMut};
+use zaichik_proto::{
+    AckLevel, ClientFrame, CreateTopic, FrameHeader, HEADER_LEN, Hello, Limits, MAGIC, PROTOCOL_VERSION,
+    Publish, Record, Records, ServerDecoder, ServerFrame, Start, Subscribe, TopicOptions,
+};
+
+use crate::wire;
+
+/// Subscriptions between two looks at what the broker says.
+const AT_ONCE: usize = 500;
+
+/// Topics that keep a message until their subscriptions have got it, however many wait: the broker's memory is the
+/// only limit, and at that it stops reading publishers. Nothing is lost, and nothing is stored longer than needed.
+pub(crate) const fn live_only() -> TopicOptions {
+    TopicOptions::new().max_messages(u64::MAX).max_bytes(u64::MAX)
+}
+
+/// The same, but messages stay for ever.
+pub(crate) const fn retained() -> TopicOptions {
+    live_only().retain_forever()
+}
+
+/// A connection that is ready to publish.
+pub(super) fn publisher(port: u16) -> Result<TcpStream> {
+    Ok(Client::connect(port)?.socket)
+}
+
+/// Subscribes to a live-only topic, without commits, and waits until that is in effect.
+pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
+    let mut client = Client::connect(port)?;
+    client.create(topic, live_only())?;
+    client.subscribe(topic, 0)?;
+    Ok(client.socket)
+}
+
+/// Subscribes to many over one connection.
+pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
+    let mut client = Client::connect(port)?;
+    for (topics, first) in topics.chunks(AT_ONCE).zip((0..).step_by(AT_ONCE)) {
+        let mut out = BytesMut::new();
+        for (topic, number) in topics.iter().zip(first..) {
+            subscription(number, topic, 0).encode(&mut out);
+        }
+        client.send(&out)?;
+        let mut subscribed = 0;
+        while subscribed < topics.len() {
+            client.receive(|frame, _| match frame {
+                ServerFrame::Subscribed(_) => {
+                    subscribed += 1;
+                    Ok(())
+                }
+                frame => bail!("the broker said {frame:?}"),
+            })?;
+        }
+    }
+    Ok(client.socket)
+}
+
+/// A publish of one record, without an answer.
+pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
+    publish_records(topic, AckLevel::None, 1, &[payload])
+}
+
+/// A publish of several records.
+pub(crate) fn publish_records(topic: &str, ack: AckLevel, request: u32, payloads: &[&[u8]]) -> Vec<u8> {
+    let mut records = Vec::new();
+    for payload in payloads {
+        Record { body: payload, ..Record::default() }.encode(&mut records);
+    }
+    let count = u32::try_from(payloads.len()).unwrap_or(u32::MAX);
+    let records = Records::from_encoded(count, &records);
+    let mut out = BytesMut::new();
+    let topic = topic.as_bytes();
+    ClientFrame::Publish(Publish { request, ack, producer: None, topic, records }).encode(&mut out);
+    out.to_vec()
+}
+
+fn subscription(number: u32, topic: &str, window: u32) -> ClientFrame<'_> {
+    ClientFrame::Subscribe(Subscribe {
+        request: number + 1,
+        subscription: number,
+        topic: topic.as_bytes(),
+        start: Start::Earliest,
+        window,
+        window_bytes: 0,
+        max_attempts: 0,
+        dead_letter: b"",
+        durable: None,
+    })
+}
+
+/// A connection with a blocking socket.
+#[derive(Debug)]
+pub(crate) struct Client {
+    socket: TcpStream,
+    decoder: ServerDecoder,
+    input: BytesMut,
+    output: BytesMut,
+    chunk: Vec<u8>,
+}
+
+impl Client {
+    /// Opens a connection and shakes hands. Nothing is read beyond an answer.
+    pub(crate) fn connect(port: u16) -> Result<Self> {
+        let socket = wire::connect(port)?;
+        let decoder = ServerDecoder::handshake(&Limits::default());
+        let (input, output) = (BytesMut::new(), BytesMut::new());
+        let mut client = Self { socket, decoder, input, output, chunk: Vec::new() };
+        client.send(&MAGIC)?;
+        client.send_frame(&ClientFrame::Hello(Hello {
+            version: PROTOCOL_VERSION,
+            name: "bench",
+            token: b"",
+        }))?;
+        client.answer("Welcome", |frame| matches!(frame, ServerFrame::Welcome(_)))?;
+        client.decoder.open(&Limits::default());
+        Ok(client)
+    }
+
+    /// Creates a topic, or finds it with the same settings; ready when the broker has answered.
+    pub(crate) fn create(&mut self, topic: &str, options: TopicOptions) -> Result<()> {
+        let topic = topic.as_bytes();
+        self.send_frame(&ClientFrame::CreateTopic(CreateTopic { request: 1, topic, options }))?;
+        self.answer("TopicReady", |frame| matches!(frame, ServerFrame::TopicReady(_)))
+    }
+
+    /// Creates several topics.
+    pub(crate) fn create_all(&mut self, topics: &[String], options: TopicOptions) -> Result<()> {
+        let mut out = BytesMut::new();
+        for topic in topics {
+            let topic = topic.as_bytes();
+            ClientFrame::CreateTopic(CreateTopic { request: 1, topic, options }).encode(&mut out);
+        }
+        self.send(&out)?;
+        let mut ready = 0;
+        while ready < topics.len() {
+            self.receive(|frame, _| match frame {
+                ServerFrame::TopicReady(_) => {
+                    ready += 1;
+                    Ok(())
+                }
+                frame => bail!("the broker said {frame:?}"),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Subscribes under number 0, from the topic's beginning; ready when the broker has answered.
+    pub(crate) fn subscribe(&mut self, topic: &str, window: u32) -> Result<()> {
+        self.send_frame(&subscription(0, topic, window))?;
+        self.answer("Subscribed", |frame| matches!(frame, ServerFrame::Subscribed(_)))
+    }
+
+    /// Writes bytes.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.socket.write_all(bytes).context("the broker does not read")
+    }
+
+    fn send_frame(&mut self, frame: &ClientFrame<'_>) -> Result<()> {
+        let mut bytes = BytesMut::new();
+        frame.encode(&mut bytes);
+        self.send(&bytes)
+    }
+
+    /// Reads one frame, which must be the one expected, and not a byte more.
+    fn answer(&mut self, what: &str, is_it: impl Fn(&ServerFrame<'_>) -> bool) -> Result<()> {
+        ensure!(self.input.is_empty(), "{what} is waited for and something else was read already");
+        let header = wire::read_array::<HEADER_LEN>(&mut self.socket).context(what.to_owned())?;
+        let body = FrameHeader::from_bytes(header)?.body_len as usize;
+        let mut bytes = vec![0; HEADER_LEN + body];
+        bytes[..HEADER_LEN].copy_from_slice(&header);
+        self.socket.read_exact(&mut bytes[HEADER_LEN..]).context(what.to_owned())?;
+        let (frame, _) = self.decoder.decode(&bytes)?.context("part of a frame")?;
+        ensure!(is_it(&frame), "{what} was due, the broker said {frame:?}");
+        Ok(())
+    }
+
+    /// Reads until at least one frame was taken in, and sends what that wrote.
+    pub(crate) fn receive(
+        &mut self,
+        mut take: impl FnMut(&ServerFrame<'_>, &mut BytesMut) -> Result<()>,
+    ) -> Result<()> {
+        self.chunk.resize(256 << 10, 0);
+        let mut taken = 0;
+        while taken == 0 {
+            let count = self.socket.read(&mut self.chunk).context("the broker does not write")?;
+            ensure!(count > 0, "the broker closed the connection");
+            self.input.extend_from_slice(&self.chunk[..count]);
+            while let Some((frame, len)) = self.decoder.decode(&self.input)? {
+                take(&frame, &mut self.output)?;
+                self.input.advance(len);
+                taken += len;
+            }
+        }
+        if !self.output.is_empty() {
+            self.socket.write_all(&self.output).context("the broker does not read")?;
+            self.output.clear();
+        }
+        Ok(())
+    }
+
+    /// How long reading may take.
+    pub(crate) fn wait_at_most(&self, patience: Duration) -> Result<()> {
+        self.socket.set_read_timeout(Some(patience)).context("setting a read timeout")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zaichik_proto::ClientDecoder;
+
+    use super::*;
+
+    #[test]
+    fn a_publish_is_a_frame_that_a_broker_decodes() {
+        let bytes = publish_records("t0", AckLevel::Accepted, 7, &[b"one", b"two"]);
+        let mut decoder = ClientDecoder::new(&Limits::default());
+        let (frame, len) = decoder.decode(&bytes).unwrap().unwrap();
+        assert_eq!(len, bytes.len());
+        assert!(matches!(frame, ClientFrame::Publish(publish) if publish.records.len() == 2));
+    }
+}

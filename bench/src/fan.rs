@@ -1,0 +1,137 @@
+//! Throughput: publishers write what was encoded beforehand, subscribers count.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::contender::Contender;
+use crate::count::Expected;
+use crate::dialect::Block;
+use crate::metric::{Metric, Sample};
+use crate::process::Running;
+use crate::publisher::{self, Publisher};
+use crate::subscriber::{self, Progress, Reader};
+
+/// Bytes that a publisher writes at once, about.
+const WRITE: usize = 256 << 10;
+
+/// How often the harness looks whether there is progress.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long there may be no progress.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who publishes what to whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Topics, with a publisher each.
+    pub(crate) topics: u64,
+    /// Subscribers of each topic.
+    pub(crate) subscribers: u64,
+    /// Bytes of a payload.
+    pub(crate) payload: usize,
+}
+
+impl Shape {
+    /// How many a single message published to each topic is delivered as.
+    pub(crate) const fn fan(self) -> u64 {
+        self.topics * self.subscribers
+    }
+}
+
+/// A run of a shape with so many messages of each publisher.
+pub(crate) fn run(shape: Shape, contender: Contender, broker: &mut Running, messages: u64) -> Result<Sample> {
+    let dialect = contender.dialect();
+    let mut blocks = Vec::new();
+    let mut readers = Vec::new();
+    let mut publishers = Vec::new();
+    for topic in (0..shape.topics).map(|number| format!("t{number}")) {
+        let block = Block::new(dialect, &topic, shape.payload, WRITE);
+        let expected = Expected { messages, block: block.messages() };
+        for _ in 0..shape.subscribers {
+            let socket = dialect.subscribe(broker.port, &topic).context("a subscriber")?;
+            readers.push(Reader::new(socket, dialect.counter(&topic, shape.payload, expected), messages)?);
+        }
+        publishers.push(Publisher::connect(dialect, broker.port, &topic)?);
+        blocks.push(block);
+    }
+    let due = messages * shape.fan();
+    let progress = Arc::new(Progress::default());
+    let cpu = broker.cpu()?;
+    let subscribers = subscriber::start(readers, &progress)?;
+    // Subscribers sit in their reads before it begins.
+    thread::sleep(LOOK);
+    let begin = Instant::now();
+    let publishers: Vec<_> = publishers
+        .into_iter()
+        .zip(blocks)
+        .map(|(publisher, block)| publisher::start(publisher, block, messages))
+        .collect::<Result<_>>()?;
+    let end = wait(&progress, due, &subscribers);
+    let sample = if end == End::Complete { Some((broker.cpu()? - cpu, broker.peak_memory()?)) } else { None };
+    if sample.is_none() {
+        // Whoever waits for a socket waits no more.
+        broker.kill();
+    }
+    let (mut last, mut failure) = (begin, None);
+    for thread in subscribers {
+        match thread.join().unwrap_or_else(|_| bail!("a subscriber panicked")) {
+            Ok(moment) => last = last.max(moment),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    for thread in publishers {
+        let outcome = thread.join().unwrap_or_else(|_| bail!("a publisher panicked"));
+        failure = failure.or_else(|| outcome.err());
+    }
+    let missing = due - progress.received().min(due);
+    let (cpu, memory) = match (sample, failure) {
+        (Some(sample), None) => sample,
+        _ if end == End::Stalled => {
+            bail!("{missing} of {due} messages are missing, none came for {PATIENCE:?}")
+        }
+        (_, Some(error)) => bail!("{missing} of {due} messages are missing; {error:#}"),
+        (None, None) => bail!("{missing} of {due} messages are missing"),
+    };
+    let seconds = last.duration_since(begin).as_secs_f64();
+    Ok(Sample::from([
+        (Metric::Rate, due as f64 / seconds / 1e6),
+        (Metric::CpuPerMillion, cpu / (due as f64 / 1e6)),
+        (Metric::PeakMemory, memory),
+        (Metric::Seconds, seconds),
+    ]))
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// All messages are there.
+    Complete,
+    /// A subscriber gave up.
+    Failed,
+    /// No message came any more.
+    Stalled,
+}
+
+/// Waits for the end.
+fn wait(progress: &Progress, due: u64, subscribers: &[subscriber::Thread]) -> End {
+    let mut seen = (0, Instant::now());
+    loop {
+        let got = progress.received();
+        if progress.has_failed() {
+            return End::Failed;
+        }
+        if got == due && subscribers.iter().all(subscriber::Thread::is_finished) {
+            return End::Complete;
+        }
+        if seen.1.elapsed() > PATIENCE {
+            return End::Stalled;
+        }
+        if got != seen.0 {
+            seen = (got, Instant::now());
+        }
+        thread::sleep(LOOK);
+    }
+}

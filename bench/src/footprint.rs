@@ -1,0 +1,167 @@
+//! What a broker holds: memory of connections, topics and messages, the time to start, and the price of idling.
+
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use zaichik_proto::AckLevel;
+
+use crate::contender::Contender;
+use crate::dialect::{Dialect, mqtt, zaichik};
+use crate::guarantees;
+use crate::metric::{Metric, Sample};
+use crate::process::Running;
+
+/// Bytes of a stored payload.
+const PAYLOAD: usize = 128;
+
+/// Requests between two looks at what the broker says.
+const AT_ONCE: usize = 500;
+
+/// Descriptors that are not connections.
+const RESERVED: u64 = 100;
+
+/// What is measured, and of how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Footprint {
+    /// Bytes of each idle connection with a subscription.
+    Connections(u64),
+    /// Bytes of each topic with a subscription; all of one connection.
+    Topics(u64),
+    /// Bytes of each stored message beyond its payload.
+    Messages(u64),
+    /// Bytes of each topic that keeps one message, the message included.
+    Kept(u64),
+    /// Processor seconds while so many connections with a subscription say nothing.
+    Idle(u64),
+}
+
+/// How long it takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// What counts are divided by.
+    pub(crate) divisor: u64,
+    /// How long a broker may tidy up before its memory counts.
+    pub(crate) settle: Duration,
+    /// How long idling is measured.
+    pub(crate) idle: Duration,
+    /// Descriptors that this process and the broker may have.
+    pub(crate) descriptors: u64,
+}
+
+impl Footprint {
+    /// Whether a contender has anything of the kind.
+    pub(crate) fn admits(self, contender: Contender) -> bool {
+        match self {
+            Self::Connections(_) | Self::Idle(_) => !contender.is_relay() || contender == Contender::Relay256,
+            Self::Topics(_) => !contender.is_relay(),
+            Self::Messages(_) => contender.is_zaichik(),
+            Self::Kept(_) => contender.is_zaichik() || contender == Contender::Mosquitto,
+        }
+    }
+
+    /// One run.
+    pub(crate) fn run(self, contender: Contender, broker: &Running, pace: Pace) -> Result<Sample> {
+        let dialect = contender.dialect();
+        thread::sleep(pace.settle);
+        let before = broker.memory()?;
+        let (count, beyond, _open) = match self {
+            Self::Connections(count) => {
+                let count = count / pace.divisor;
+                (count, 0, connections(dialect, broker.port, count, pace)?)
+            }
+            Self::Topics(count) => {
+                let count = count / pace.divisor;
+                let socket = dialect.subscribe_all(broker.port, &names(count))?;
+                (count, 0, vec![socket.context("the relay has no such thing")?])
+            }
+            Self::Messages(count) => {
+                let count = count / pace.divisor;
+                guarantees::store(broker.port, count)?;
+                (count, PAYLOAD, Vec::new())
+            }
+            Self::Kept(count) => {
+                let count = count / pace.divisor;
+                keep(dialect, broker.port, &names(count))?;
+                (count, 0, Vec::new())
+            }
+            Self::Idle(count) => return idle(dialect, broker, count / pace.divisor, pace),
+        };
+        thread::sleep(pace.settle);
+        let each = (broker.memory()? - before) / count as f64 - beyond as f64;
+        Ok(Sample::from([(Metric::BytesEach, each)]))
+    }
+}
+
+/// Names of topics, all of one length.
+fn names(count: u64) -> Vec<String> {
+    (0..count).map(|number| format!("topic-{number:06}")).collect()
+}
+
+/// Idle connections with a subscription to one topic.
+fn connections(dialect: Dialect, port: u16, count: u64, pace: Pace) -> Result<Vec<TcpStream>> {
+    let (needed, permitted) = (count + RESERVED, pace.descriptors);
+    ensure!(
+        needed <= permitted,
+        "{needed} descriptors are needed and {permitted} permitted: raise ulimit -n"
+    );
+    let open = (0..count).map(|number| {
+        dialect.subscribe(port, "idle").with_context(|| format!("{number} connections are there"))
+    });
+    open.collect()
+}
+
+fn idle(dialect: Dialect, broker: &Running, count: u64, pace: Pace) -> Result<Sample> {
+    let open = connections(dialect, broker.port, count, pace)?;
+    thread::sleep(pace.settle);
+    let before = broker.cpu()?;
+    thread::sleep(pace.idle);
+    let cpu = broker.cpu()? - before;
+    drop(open);
+    Ok(Sample::from([(Metric::CpuSeconds, cpu)]))
+}
+
+/// Stores one message in each topic, and waits until that has taken effect.
+fn keep(dialect: Dialect, port: u16, topics: &[String]) -> Result<()> {
+    let payload = [b'x'; PAYLOAD];
+    match dialect {
+        Dialect::Mqtt => mqtt::retain_all(port, topics, &payload),
+        Dialect::Zaichik => {
+            let mut client = zaichik::Client::connect(port)?;
+            for topics in topics.chunks(AT_ONCE) {
+                client.create_all(topics, zaichik::retained())?;
+                let publish =
+                    |topic: &String| zaichik::publish_records(topic, AckLevel::Accepted, 1, &[&payload]);
+                client.send(&topics.iter().flat_map(publish).collect::<Vec<u8>>())?;
+                let mut stored = 0;
+                while stored < topics.len() as u64 {
+                    client.receive(|frame, _| {
+                        stored += guarantees::acknowledged(frame)?;
+                        Ok(())
+                    })?;
+                }
+            }
+            Ok(())
+        }
+        Dialect::Relay | Dialect::Nats | Dialect::Redis => bail!("{dialect:?} keeps no messages"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_one_length() {
+        let names = names(100_000);
+        assert!(names.iter().all(|name| name.len() == names[0].len()));
+    }
+
+    #[test]
+    fn only_who_stores_messages_is_asked_what_they_take() {
+        let admitted: Vec<_> =
+            Contender::ALL.into_iter().filter(|contender| Footprint::Kept(1).admits(*contender)).collect();
+        assert_eq!(admitted, [Contender::Zaichik, Contender::ZaichikAsyncStd, Contender::Mosquitto]);
+    }
+}

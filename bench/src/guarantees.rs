@@ -1,0 +1,227 @@
+//! What Zaichik's guarantees cost: acknowledged publishing, and consuming with commits.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use zaichik_proto::{AckLevel, ClientFrame, Commit, Delivery, ServerFrame};
+
+use crate::dialect::zaichik::{Client, live_only, publish_records, retained};
+use crate::metric::{Metric, Sample};
+use crate::payload::{self, STAMP};
+use crate::process::Running;
+
+/// The one topic.
+const TOPIC: &str = "t0";
+
+/// Bytes of a payload.
+const PAYLOAD: usize = 128;
+
+/// Messages of one write, if so many may be in flight.
+const WRITE: u32 = 200;
+
+/// How long a client waits for bytes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How publishes are acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Publishing {
+    /// Messages without an answer, at most.
+    pub(crate) in_flight: u32,
+    /// Messages of a frame.
+    pub(crate) frame: u32,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guarantee {
+    /// Publishing until everything is acknowledged; the topic keeps it.
+    Acknowledged(Publishing),
+    /// The same while a consumer takes everything and commits it, until its last commit is answered.
+    Consumed {
+        /// How it is published.
+        publishing: Publishing,
+        /// Messages delivered and not committed, at most.
+        window: u32,
+    },
+    /// Taking what waits in a topic and committing it, until the last commit is answered.
+    Backlog {
+        /// Messages delivered and not committed, at most.
+        window: u32,
+    },
+}
+
+/// One run. Messages are rounded up, so that all writes are full.
+pub(crate) fn run(guarantee: Guarantee, broker: &Running, messages: u64) -> Result<Sample> {
+    let messages = messages.next_multiple_of(u64::from(WRITE));
+    let mut publisher = client(broker.port)?;
+    let fast = Publishing { in_flight: 10_000, frame: 100 };
+    let (cpu, begin) = match guarantee {
+        Guarantee::Acknowledged(publishing) => {
+            publisher.create(TOPIC, retained())?;
+            let before = (broker.cpu()?, Instant::now());
+            publish(&mut publisher, publishing, messages)?;
+            before
+        }
+        Guarantee::Consumed { publishing, window } => {
+            publisher.create(TOPIC, live_only())?;
+            let mut consumer = client(broker.port)?;
+            consumer.subscribe(TOPIC, window)?;
+            let before = (broker.cpu()?, Instant::now());
+            let thread = thread::Builder::new().name("consumer".to_owned());
+            let burst = publishing.write();
+            let thread =
+                thread.spawn(move || consume(&mut consumer, messages, burst)).context("a consumer")?;
+            let outcome = publish(&mut publisher, publishing, messages);
+            thread.join().unwrap_or_else(|_| bail!("the consumer panicked"))?;
+            outcome?;
+            before
+        }
+        Guarantee::Backlog { window } => {
+            publisher.create(TOPIC, retained())?;
+            publish(&mut publisher, fast, messages)?;
+            let mut consumer = client(broker.port)?;
+            let before = (broker.cpu()?, Instant::now());
+            consumer.subscribe(TOPIC, window)?;
+            consume(&mut consumer, messages, fast.write())?;
+            before
+        }
+    };
+    let seconds = begin.elapsed().as_secs_f64();
+    let millions = messages as f64 / 1e6;
+    Ok(Sample::from([
+        (Metric::Rate, millions / seconds),
+        (Metric::CpuPerMillion, (broker.cpu()? - cpu) / millions),
+        (Metric::PeakMemory, broker.peak_memory()?),
+        (Metric::Seconds, seconds),
+    ]))
+}
+
+/// Stores messages in a topic that keeps them, in large frames.
+pub(crate) fn store(port: u16, messages: u64) -> Result<()> {
+    let mut publisher = client(port)?;
+    publisher.create(TOPIC, retained())?;
+    publish(&mut publisher, Publishing { in_flight: 10_000, frame: 100 }, messages)
+}
+
+impl Publishing {
+    /// Messages of one write.
+    const fn write(self) -> u32 {
+        if self.in_flight < WRITE { self.in_flight } else { WRITE }
+    }
+
+    /// Frames of one write; their messages are numbered.
+    fn frames(self) -> Vec<u8> {
+        let block = u64::from(self.write());
+        let payloads: Vec<Vec<u8>> =
+            (0..block).map(|message| payload::payload(message, block, PAYLOAD)).collect();
+        let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+        let frames = payloads.chunks(self.frame as usize).zip(1..);
+        let encode = |(payloads, request)| publish_records(TOPIC, AckLevel::Accepted, request, payloads);
+        frames.flat_map(encode).collect()
+    }
+}
+
+fn client(port: u16) -> Result<Client> {
+    let client = Client::connect(port)?;
+    client.wait_at_most(PATIENCE)?;
+    Ok(client)
+}
+
+/// Publishes so many messages, until all are acknowledged.
+fn publish(client: &mut Client, publishing: Publishing, messages: u64) -> Result<()> {
+    let frames = publishing.frames();
+    let (write, frame) = (u64::from(publishing.write()), u64::from(publishing.frame));
+    let (mut sent, mut answered) = (0, 0);
+    while answered < messages {
+        while sent < messages && sent - answered + write <= u64::from(publishing.in_flight) {
+            client.send(&frames)?;
+            sent += write;
+        }
+        let answers = client.receive(|answer, _| {
+            let requests = acknowledged(answer)?;
+            answered += requests * frame;
+            Ok(())
+        });
+        answers.with_context(|| format!("{answered} of {messages} publishes are acknowledged"))?;
+    }
+    Ok(())
+}
+
+/// How many publishes a frame acknowledges.
+pub(crate) fn acknowledged(frame: &ServerFrame<'_>) -> Result<u64> {
+    match frame {
+        ServerFrame::Acks(acks) => Ok(acks.runs.iter().map(|run| u64::from(run.requests)).sum()),
+        ServerFrame::Published(_) => Ok(1),
+        ServerFrame::Ping { .. } => Ok(0),
+        frame => bail!("the broker said {frame:?}"),
+    }
+}
+
+/// Takes so many messages and commits each frame's, until the last commit is answered.
+fn consume(client: &mut Client, messages: u64, block: u32) -> Result<()> {
+    let (mut next, mut is_done) = (0, false);
+    while !is_done {
+        let received = client.receive(|frame, out| {
+            match frame {
+                ServerFrame::Delivery(delivery) => {
+                    next += take(delivery, next, u64::from(block))?;
+                    let quiet = next < messages;
+                    let commit = Commit { request: 2, subscription: 0, offset: next - 1, quiet };
+                    ClientFrame::Commit(commit).encode(out);
+                }
+                ServerFrame::Done(_) => is_done = true,
+                ServerFrame::Ping { .. } => {}
+                frame => bail!("the broker said {frame:?}"),
+            }
+            Ok(())
+        });
+        received.with_context(|| format!("{next} of {messages} messages are consumed"))?;
+    }
+    ensure!(next == messages, "{next} of {messages} messages are consumed");
+    Ok(())
+}
+
+/// Checks that a delivery goes on where the one before it ended; says how many messages it has.
+fn take(delivery: &Delivery<'_>, next: u64, block: u64) -> Result<u64> {
+    let first = delivery.first_offset;
+    ensure!(first == next, "offset {first} came where {next} was due");
+    let record = delivery.records.iter().next().context("a delivery without a record")?;
+    let stamp = record.body().first_chunk::<STAMP>().context("a body without a stamp")?;
+    // All blocks are the first one here.
+    payload::check(*stamp, first % block, block)?;
+    Ok(u64::from(delivery.records.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use zaichik_proto::{Records, ServerDecoder};
+
+    use super::*;
+
+    #[test]
+    fn a_write_has_the_messages_that_may_be_in_flight() {
+        let one = Publishing { in_flight: 1, frame: 1 };
+        assert_eq!((one.write(), one.frames().len()), (1, 8 + 10 + 3 + 16 + PAYLOAD));
+        let many = Publishing { in_flight: 1_000, frame: 100 };
+        assert_eq!(many.frames().len(), 2 * (8 + 10 + 3 + 100 * (16 + PAYLOAD)));
+    }
+
+    #[test]
+    fn a_delivery_out_of_order_is_an_error() {
+        let mut record = Vec::new();
+        let body = payload::payload(1, 200, PAYLOAD);
+        zaichik_proto::Record { body: &body, ..Default::default() }.encode(&mut record);
+        let records = Records::from_encoded(1, &record);
+        let delivery = Delivery { subscription: 0, rewind: 0, attempt: 1, first_offset: 201, records };
+        let mut wire = BytesMut::new();
+        ServerFrame::Delivery(delivery).encode(&mut wire);
+        let mut decoder = ServerDecoder::new(&zaichik_proto::Limits::default());
+        let (frame, _) = decoder.decode(&wire).unwrap().unwrap();
+        let ServerFrame::Delivery(delivery) = frame else { panic!("{frame:?}") };
+        assert_eq!(take(&delivery, 201, 200).unwrap(), 1);
+        assert!(take(&delivery, 200, 200).is_err());
+        assert!(take(&delivery, 201, 199).is_err());
+    }
+}

@@ -1,0 +1,99 @@
+//! What is measured, and medians of it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// A figure's meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Metric {
+    /// Million messages delivered (or acknowledged, or consumed) in a second.
+    Rate,
+    /// Processor seconds of the broker for a million of them.
+    CpuPerMillion,
+    /// The broker's peak memory, in bytes.
+    PeakMemory,
+    /// Half of the latencies are at or below this, in microseconds.
+    P50,
+    /// 99 of 100 are.
+    P99,
+    /// 999 of 1,000 are.
+    P999,
+    /// Bytes for each thing that was counted.
+    BytesEach,
+    /// Milliseconds from the start of the process to an accepted connection.
+    Startup,
+    /// Processor seconds.
+    CpuSeconds,
+    /// How long the run took, in seconds.
+    Seconds,
+}
+
+impl Metric {
+    /// A column's head.
+    pub(crate) const fn head(self) -> &'static str {
+        match self {
+            Self::Rate => "M msg/s",
+            Self::CpuPerMillion => "CPU s/M",
+            Self::PeakMemory => "peak MiB",
+            Self::P50 => "p50 us",
+            Self::P99 => "p99 us",
+            Self::P999 => "p99.9 us",
+            Self::BytesEach => "bytes each",
+            Self::Startup => "start ms",
+            Self::CpuSeconds => "CPU s",
+            Self::Seconds => "run s",
+        }
+    }
+
+    /// A figure for a table.
+    pub(crate) fn show(self, value: f64) -> String {
+        match self {
+            Self::Rate if value < 0.1 => format!("{value:.4}"),
+            Self::Rate if value < 1.0 => format!("{value:.3}"),
+            Self::Rate | Self::CpuPerMillion | Self::CpuSeconds | Self::Seconds => format!("{value:.2}"),
+            Self::PeakMemory => format!("{:.1}", value / f64::from(1 << 20)),
+            Self::P50 | Self::P99 | Self::P999 | Self::Startup => format!("{value:.1}"),
+            Self::BytesEach => format!("{value:.0}"),
+        }
+    }
+}
+
+/// The figures of one run.
+pub(crate) type Sample = BTreeMap<Metric, f64>;
+
+/// The value in the middle; of an even count the upper one of the two.
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// The medians of each figure of several runs.
+pub(crate) fn medians(samples: &[Sample]) -> Sample {
+    let metrics = samples.first().into_iter().flat_map(Sample::keys);
+    let of =
+        |metric: &Metric| median(samples.iter().filter_map(|sample| sample.get(metric).copied()).collect());
+    metrics.filter_map(|metric| Some((*metric, of(metric)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(vec![]), None);
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(3.0));
+    }
+
+    #[test]
+    fn each_figure_has_its_own_median() {
+        let samples = [(1.0, 30.0), (2.0, 10.0), (3.0, 20.0)]
+            .map(|(rate, memory)| Sample::from([(Metric::Rate, rate), (Metric::PeakMemory, memory)]));
+        let expected = Sample::from([(Metric::Rate, 2.0), (Metric::PeakMemory, 20.0)]);
+        assert_eq!(medians(&samples), expected);
+        assert!(medians(&[]).is_empty());
+    }
+}

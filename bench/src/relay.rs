@@ -1,0 +1,167 @@
+//! The blind relay: copies bytes from a publisher's socket into the sockets of a topic's subscribers and looks at
+//! none of them. What a broker on this machine can do at best, with plain threads and blocking sockets.
+//!
+//! A connection begins with a line, `P topic` or `S topic`, which is answered with [`READY`]. What a publisher sends
+//! behind it is copied.
+
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::wire::read_line;
+
+/// The answer to a connection's first line.
+pub(crate) const READY: u8 = b'+';
+
+/// Bytes of a topic's name, at most.
+const MAX_NAME: usize = 255;
+
+/// How a relay copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+pub(crate) struct Copying {
+    /// Bytes of a publisher's buffer.
+    #[arg(long, default_value_t = 256 << 10)]
+    pub(crate) buffer: usize,
+    /// Microseconds to spin for the next bytes before waiting for them.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) spin: u64,
+}
+
+/// The subscribers of one topic.
+type Subscribers = Arc<Mutex<Vec<TcpStream>>>;
+
+/// The subscribers of each topic.
+type Topics = Arc<Mutex<HashMap<Vec<u8>, Subscribers>>>;
+
+/// Serves connections for ever, one thread for each publisher and none for a subscriber.
+pub(crate) fn serve(listener: &TcpListener, copying: Copying) -> Result<()> {
+    let topics = Topics::default();
+    loop {
+        let (socket, _) = listener.accept().context("accepting a connection")?;
+        let topics = Arc::clone(&topics);
+        let spawned = thread::Builder::new().stack_size(64 << 10).spawn(move || {
+            // A connection that ends, or never began, is its own business.
+            drop(attend(socket, &topics, copying));
+        });
+        spawned.context("starting a thread")?;
+    }
+}
+
+/// Finds out what a connection is.
+fn attend(mut socket: TcpStream, topics: &Topics, copying: Copying) -> Result<()> {
+    socket.set_nodelay(true)?;
+    let line = read_line(&mut socket, MAX_NAME + 3)?;
+    let Some((role, topic)) = line.trim_ascii_end().split_at_checked(2) else { bail!("no topic") };
+    let subscribers = {
+        let mut topics = topics.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(topics.entry(topic.to_vec()).or_default())
+    };
+    match role {
+        b"S " => {
+            // The lock is held, so that nothing comes before the answer.
+            let mut subscribers = subscribers.lock().unwrap_or_else(PoisonError::into_inner);
+            socket.write_all(&[READY])?;
+            subscribers.push(socket);
+            Ok(())
+        }
+        b"P " => {
+            socket.write_all(&[READY])?;
+            copy(socket, &subscribers, copying)
+        }
+        _ => bail!("neither publisher nor subscriber"),
+    }
+}
+
+/// Copies until the publisher is gone. A subscriber that is gone is forgotten.
+fn copy(mut publisher: TcpStream, subscribers: &Subscribers, copying: Copying) -> Result<()> {
+    let mut buffer = vec![0; copying.buffer];
+    publisher.set_nonblocking(copying.spin > 0)?;
+    loop {
+        let count = if copying.spin > 0 {
+            spin(&mut publisher, &mut buffer, Duration::from_micros(copying.spin))?
+        } else {
+            publisher.read(&mut buffer)?
+        };
+        if count == 0 {
+            return Ok(());
+        }
+        let bytes = &buffer[..count];
+        let mut subscribers = subscribers.lock().unwrap_or_else(PoisonError::into_inner);
+        subscribers.retain_mut(|subscriber| subscriber.write_all(bytes).is_ok());
+    }
+}
+
+/// Reads from a socket that does not block: asks again and again for a while, then waits.
+fn spin(socket: &mut TcpStream, buffer: &mut [u8], time: Duration) -> Result<usize> {
+    loop {
+        let begin = Instant::now();
+        while begin.elapsed() < time {
+            match socket.read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::hint::spin_loop(),
+                outcome => return Ok(outcome?),
+            }
+        }
+        poll(&mut [PollFd::new(socket, PollFlags::IN)], None).context("waiting for bytes")?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connect(line: &[u8], address: &str) -> TcpStream {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.write_all(line).unwrap();
+        let mut ready = [0];
+        socket.read_exact(&mut ready).unwrap();
+        assert_eq!(ready, [READY]);
+        socket
+    }
+
+    fn start(copying: Copying) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        thread::spawn(move || serve(&listener, copying));
+        address
+    }
+
+    #[test]
+    fn bytes_reach_the_subscribers_of_their_topic_and_nobody_else() {
+        for spin in [0, 50] {
+            let address = start(Copying { buffer: 7, spin });
+            let mut readers = [connect(b"S one\n", &address), connect(b"S one\n", &address)];
+            let mut other = connect(b"S two\n", &address);
+            let mut publisher = connect(b"P one\n", &address);
+            publisher.write_all(b"more than one buffer").unwrap();
+            for reader in &mut readers {
+                let mut got = [0; 20];
+                reader.read_exact(&mut got).unwrap();
+                assert_eq!(&got, b"more than one buffer");
+            }
+            connect(b"P two\n", &address).write_all(b"x").unwrap();
+            let mut got = [0];
+            other.read_exact(&mut got).unwrap();
+            assert_eq!(&got, b"x");
+        }
+    }
+
+    #[test]
+    fn who_is_gone_is_forgotten() {
+        let address = start(Copying { buffer: 64, spin: 0 });
+        drop(connect(b"S one\n", &address));
+        let mut stays = connect(b"S one\n", &address);
+        let mut publisher = connect(b"P one\n", &address);
+        for _ in 0..50 {
+            publisher.write_all(b"x").unwrap();
+        }
+        let mut got = [0; 50];
+        stays.read_exact(&mut got).unwrap();
+        assert_eq!(got, [b'x'; 50]);
+    }
+}

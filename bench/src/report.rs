@@ -1,0 +1,178 @@
+//! What came out, as data: the JSON file is this.
+
+use serde::Serialize;
+
+use crate::contender::{self, Contender, Programs};
+use crate::environment::Environment;
+use crate::metric::{Metric, Sample, median, medians};
+
+/// Everything.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// The machine and what the program was told.
+    pub(crate) environment: Environment,
+    /// Who took part.
+    pub(crate) contenders: Vec<Entrant>,
+    /// Who did not, and how to change that.
+    pub(crate) missing: Vec<String>,
+    /// A table for each workload.
+    pub(crate) tables: Vec<Table>,
+}
+
+/// A contender that took part.
+#[derive(Debug, Serialize)]
+pub(crate) struct Entrant {
+    /// How it is called.
+    pub(crate) contender: &'static str,
+    /// What it is for a reader.
+    pub(crate) title: &'static str,
+    /// What it says it is.
+    pub(crate) version: String,
+    /// Its arguments.
+    pub(crate) arguments: String,
+    /// Its configuration file.
+    pub(crate) config: Option<&'static str>,
+    /// What must be known to compare its figures.
+    pub(crate) caveat: &'static str,
+}
+
+impl Entrant {
+    /// What is known of a contender that is there.
+    pub(crate) fn new(contender: Contender, programs: &Programs) -> anyhow::Result<Self> {
+        Ok(Self {
+            contender: contender.name(),
+            title: contender.title(),
+            version: programs.version(contender)?,
+            arguments: quoted(&contender::settings(contender)),
+            config: contender::config(contender),
+            caveat: contender.caveat(),
+        })
+    }
+}
+
+/// Arguments as a shell would be told them.
+fn quoted(arguments: &[&str]) -> String {
+    let quote = |argument: &&str| {
+        if argument.is_empty() || argument.contains(' ') {
+            format!("'{argument}'")
+        } else {
+            (*argument).to_owned()
+        }
+    };
+    arguments.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// A workload's outcome.
+#[derive(Debug, Serialize)]
+pub(crate) struct Table {
+    /// Which group the workload belongs to.
+    pub(crate) group: &'static str,
+    /// How the workload is called.
+    pub(crate) workload: &'static str,
+    /// What it is.
+    pub(crate) about: &'static str,
+    /// The columns; the first one is compared with the relays'.
+    pub(crate) metrics: Vec<Metric>,
+    /// A row for each contender.
+    pub(crate) rows: Vec<Row>,
+}
+
+/// A contender's outcome.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    /// How the contender is called.
+    pub(crate) contender: &'static str,
+    /// What it is for a reader.
+    pub(crate) title: &'static str,
+    /// Messages of each publisher in a run, where that was found out.
+    pub(crate) messages: Option<u64>,
+    /// What came out.
+    #[serde(flatten)]
+    pub(crate) outcome: Outcome,
+}
+
+/// What came out.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Outcome {
+    /// The figures of each round.
+    Measured {
+        /// In order of the rounds.
+        samples: Vec<Sample>,
+    },
+    /// A run did not end as it should; no figure is given.
+    Failed {
+        /// Which, and why.
+        failure: String,
+    },
+}
+
+impl Row {
+    /// The runs; none if it failed.
+    pub(crate) fn samples(&self) -> &[Sample] {
+        match &self.outcome {
+            Outcome::Measured { samples } => samples,
+            Outcome::Failed { .. } => &[],
+        }
+    }
+
+    /// The medians of all figures.
+    pub(crate) fn medians(&self) -> Sample {
+        medians(self.samples())
+    }
+}
+
+impl Table {
+    /// The relay with 256 KiB buffers, and the relay that did best; where they took part.
+    pub(crate) fn relays(&self) -> [Option<&Row>; 2] {
+        let named = self.rows.iter().find(|row| row.contender == Contender::Relay256.name());
+        let is_relay = |row: &&Row| row.contender.starts_with("relay") && !row.samples().is_empty();
+        let Some(metric) = self.metrics.first().copied() else { return [None, None] };
+        let of = |row: &Row| row.medians().get(&metric).copied().unwrap_or_default();
+        let relays = self.rows.iter().filter(is_relay);
+        let best = if metric == Metric::Rate {
+            relays.max_by(|a, b| of(a).total_cmp(&of(b)))
+        } else {
+            relays.min_by(|a, b| of(a).total_cmp(&of(b)))
+        };
+        [named.filter(|row| !row.samples().is_empty()), best]
+    }
+
+    /// The median of a row's ratios to another one, round by round, in the first column.
+    pub(crate) fn ratio(&self, row: &Row, to: &Row) -> Option<f64> {
+        let metric = self.metrics.first()?;
+        let pairs = row.samples().iter().zip(to.samples());
+        median(pairs.filter_map(|(a, b)| Some(a.get(metric)? / b.get(metric)?)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(contender: Contender, rates: &[f64]) -> Row {
+        let samples = rates.iter().map(|rate| Sample::from([(Metric::Rate, *rate)])).collect();
+        let outcome = Outcome::Measured { samples };
+        Row { contender: contender.name(), title: contender.title(), messages: None, outcome }
+    }
+
+    #[test]
+    fn arguments_with_spaces_are_quoted() {
+        assert_eq!(quoted(&["--save", "", "--limit", "pubsub 0 0 0"]), "--save '' --limit 'pubsub 0 0 0'");
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        let rows = vec![
+            row(Contender::Relay256, &[10.0, 1.0, 4.0]),
+            row(Contender::Relay1024, &[8.0, 8.0, 8.0]),
+            row(Contender::Zaichik, &[5.0, 0.5, 2.0]),
+        ];
+        let table = Table { group: "fan", workload: "1to1", about: "", metrics: vec![Metric::Rate], rows };
+        let [named, best] = table.relays();
+        let (named, best) = (named.unwrap(), best.unwrap());
+        assert_eq!((named.contender, best.contender), ("relay-256k", "relay-1m"));
+        assert_eq!(table.ratio(&table.rows[2], named), Some(0.5));
+        assert_eq!(table.ratio(&table.rows[2], best), Some(0.25));
+    }
+}

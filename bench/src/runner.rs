@@ -1,0 +1,152 @@
+//! Runs workloads: in each round one run of each contender, one after the other, so that what the machine does
+//! meanwhile is done to all of them.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::contender::{Contender, Programs};
+use crate::footprint::Pace;
+use crate::metric::{Metric, Sample, medians};
+use crate::process::{Folder, Running};
+use crate::report::{Outcome, Row};
+use crate::workload::{Extent, Kind, Workload};
+
+/// A run that finds out how many messages a run may have lasts so long at least.
+const CALIBRATION: f64 = 0.15;
+
+/// Such a run has at most so many times the messages of the one before it.
+const GROWTH: u64 = 16;
+
+/// How everything is run.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    /// Where programs are.
+    pub(crate) programs: Programs,
+    /// Where their files are.
+    pub(crate) folder: Folder,
+    /// Rounds, of which the medians count.
+    pub(crate) rounds: u32,
+    /// How long runs are.
+    pub(crate) extent: Extent,
+    /// Factor of the messages of a run.
+    pub(crate) scale: f64,
+}
+
+impl Runner {
+    /// All rounds of a workload.
+    pub(crate) fn run(&self, workload: &Workload, contenders: &[Contender]) -> Vec<Row> {
+        let admitted = contenders.iter().filter(|contender| workload.kind.admits(**contender));
+        let mut lanes: Vec<Lane> = admitted.map(|contender| Lane::new(*contender)).collect();
+        let rounds = workload.kind.rounds(self.rounds);
+        for round in 1..=rounds {
+            // Each round begins with another one.
+            let turn = usize::from(!lanes.is_empty());
+            lanes.rotate_left(turn);
+            for lane in lanes.iter_mut().filter(|lane| lane.failure.is_none()) {
+                eprint!(
+                    "\r\x1b[K{}, round {round} of {}: {}",
+                    workload.name,
+                    self.rounds,
+                    lane.contender.name()
+                );
+                match self.run_once(workload.kind, lane) {
+                    Ok(sample) => lane.samples.push(sample),
+                    Err(error) => lane.failure = Some(format!("round {round}: {error:#}")),
+                }
+            }
+        }
+        progress("");
+        lanes.sort_by_key(|lane| contenders.iter().position(|contender| *contender == lane.contender));
+        lanes.into_iter().map(Lane::row).collect()
+    }
+
+    fn run_once(&self, kind: Kind, lane: &mut Lane) -> Result<Sample> {
+        let messages = match (lane.messages, kind.first_guess()) {
+            (Some(messages), _) => messages,
+            (None, Some(guess)) => self.calibrate(kind, lane.contender, guess)?,
+            (None, None) => 0,
+        };
+        lane.messages = Some(messages);
+        // Only of starting more than one try is needed in a round.
+        let tries = if kind == Kind::Startup { self.extent.starts } else { 1 };
+        let samples = (0..tries).map(|_| {
+            let mut broker = Running::start(lane.contender, &self.programs, &self.folder)?;
+            kind.run(lane.contender, &mut broker, messages, self.extent)
+        });
+        Ok(medians(&samples.collect::<Result<Vec<_>>>()?))
+    }
+
+    /// Finds out how many messages make a run that is long enough.
+    fn calibrate(&self, kind: Kind, contender: Contender, guess: u64) -> Result<u64> {
+        let mut messages = guess;
+        loop {
+            let mut broker = Running::start(contender, &self.programs, &self.folder)?;
+            let sample = kind.run(contender, &mut broker, messages, self.extent)?;
+            let seconds = sample.get(&Metric::Seconds).copied().unwrap_or_default();
+            if seconds >= CALIBRATION {
+                return Ok(kind.messages_for(self.extent.fan.as_secs_f64() * self.scale, &sample));
+            }
+            let wanted = kind.messages_for(CALIBRATION * 1.2, &sample);
+            messages = wanted.clamp(messages + messages.div_ceil(2), messages * GROWTH);
+        }
+    }
+}
+
+/// Lengths of runs, for a quick look or to be believed.
+pub(crate) const fn extent(quick: bool, descriptors: u64) -> Extent {
+    if quick {
+        let (settle, idle) = (Duration::from_millis(100), Duration::from_millis(500));
+        Extent {
+            fan: Duration::from_millis(250),
+            latency: Duration::from_millis(300),
+            footprint: Pace { divisor: 10, settle, idle, descriptors },
+            starts: 3,
+        }
+    } else {
+        let (settle, idle) = (Duration::from_millis(500), Duration::from_secs(5));
+        Extent {
+            fan: Duration::from_millis(1_500),
+            latency: Duration::from_secs(3),
+            footprint: Pace { divisor: 1, settle, idle, descriptors },
+            starts: 20,
+        }
+    }
+}
+
+/// Says to somebody who looks at a terminal what is under way; nothing takes it away again.
+fn progress(what: &str) {
+    let mut terminal = io::stderr();
+    if terminal.is_terminal() {
+        // Nobody can be told that it can't be told.
+        drop(write!(terminal, "\r\x1b[K{what}"));
+    }
+}
+
+/// A contender in a workload.
+struct Lane {
+    contender: Contender,
+    messages: Option<u64>,
+    samples: Vec<Sample>,
+    failure: Option<String>,
+}
+
+impl Lane {
+    const fn new(contender: Contender) -> Self {
+        Self { contender, messages: None, samples: Vec::new(), failure: None }
+    }
+
+    fn row(self) -> Row {
+        let outcome = match self.failure {
+            Some(failure) => Outcome::Failed { failure },
+            None => Outcome::Measured { samples: self.samples },
+        };
+        Row {
+            contender: self.contender.name(),
+            title: self.contender.title(),
+            messages: self.messages,
+            outcome,
+        }
+    }
+}
