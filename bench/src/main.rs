@@ -26,6 +26,7 @@ mod latency;
 mod metric;
 mod options;
 mod payload;
+mod plot;
 mod process;
 mod publisher;
 mod relay;
@@ -102,6 +103,10 @@ fn measure(options: &Options) -> Result<()> {
     if let Some(path) = &options.json {
         let json = serde_json::to_string_pretty(&report).context("writing JSON")?;
         fs::write(path, json + "\n").with_context(|| format!("writing {}", path.display()))?;
+    }
+    if let Some(path) = &options.plot {
+        let plot = plot::svg(&report.tables);
+        fs::write(path, plot).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
 }

@@ -63,6 +63,9 @@ pub(crate) struct Options {
     /// Write everything that was measured to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write a plot to an SVG file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
     /// Print Markdown
     #[arg(long)]
     pub(crate) markdown: bool,
