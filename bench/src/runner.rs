@@ -45,12 +45,8 @@ impl Runner {
             let turn = usize::from(!lanes.is_empty());
             lanes.rotate_left(turn);
             for lane in lanes.iter_mut().filter(|lane| lane.failure.is_none()) {
-                eprint!(
-                    "\r\x1b[K{}, round {round} of {}: {}",
-                    workload.name,
-                    self.rounds,
-                    lane.contender.name()
-                );
+                let contender = lane.contender.name();
+                progress(&format!("{}, round {round} of {rounds}: {contender}", workload.name));
                 match self.run_once(workload.kind, lane) {
                     Ok(sample) => lane.samples.push(sample),
                     Err(error) => lane.failure = Some(format!("round {round}: {error:#}")),
@@ -115,7 +111,7 @@ pub(crate) const fn extent(quick: bool, descriptors: u64) -> Extent {
     }
 }
 
-/// Says to somebody who looks at a terminal what is under way; nothing takes it away again.
+/// Says to somebody who looks at a terminal what is under way, in place of what was.
 fn progress(what: &str) {
     let mut terminal = io::stderr();
     if terminal.is_terminal() {
