@@ -39,6 +39,7 @@ mod workload;
 
 use std::fs;
 use std::net::TcpListener;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -51,8 +52,18 @@ use crate::report::{Entrant, Report, Table};
 use crate::runner::Runner;
 use crate::text::Style;
 
-fn main() -> Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zaichik-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Is the harness, or what the command line asks for instead.
+fn run(cli: &Cli) -> Result<()> {
     match cli.command {
         Some(Command::Relay { port, copying }) => {
             let listener = TcpListener::bind(("127.0.0.1", port)).context("listening")?;
