@@ -6,14 +6,16 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::IoSlice;
+use std::ops::RangeInclusive;
 
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Slices up to this many bytes are copied next to their header: an `IoSlice` costs more than the copy.
 const INLINE_MAX: usize = 512;
 
-/// Where the open buffer of a lane starts; it is reused when everything cut from it was written.
-const OPEN_CAPACITY: usize = 4 << 10;
+/// Room made in the open buffer of a lane: it doubles from the first time to the last, so that a connection that says
+/// little owns little. It is reused when everything cut from it was written.
+const OPEN_ROOM: RangeInclusive<usize> = 256..=4 << 10;
 
 /// What a state machine has to send, as a [`Buf`].
 ///
@@ -186,6 +188,8 @@ impl fmt::Debug for Outbound {
 struct Lane {
     pieces: VecDeque<Piece>,
     open: BytesMut,
+    /// Room that was made in it last; 0 when it holds no memory.
+    open_room: usize,
     /// Bytes in `pieces` and `open`.
     len: usize,
     /// Bytes in those of the pieces that are shared.
@@ -204,7 +208,9 @@ struct Piece {
 impl Lane {
     fn reserve_open(&mut self) {
         if self.open.capacity().saturating_sub(self.open.len()) < 64 {
-            self.open.reserve(OPEN_CAPACITY);
+            let room = self.open_room.saturating_mul(2);
+            self.open_room = room.clamp(*OPEN_ROOM.start(), *OPEN_ROOM.end());
+            self.open.reserve(self.open_room);
         }
     }
 

@@ -19,7 +19,7 @@ const SLICES: usize = 64;
 
 /// Room made for a read: it doubles as long as reads fill it and halves when they use little of it, so that a
 /// connection with small messages owns a small buffer.
-const READ_ROOM: RangeInclusive<usize> = (2 << 10)..=(64 << 10);
+const READ_ROOM: RangeInclusive<usize> = 512..=(64 << 10);
 
 /// A TCP connection.
 #[derive(Debug)]
