@@ -55,7 +55,7 @@ pub(crate) enum Guarantee {
 pub(crate) fn run(guarantee: Guarantee, broker: &Running, messages: u64) -> Result<Sample> {
     let messages = messages.next_multiple_of(u64::from(WRITE));
     let mut publisher = client(broker.port)?;
-    let fast = Publishing { in_flight: 10_000, frame: 100 };
+    let fast = Publishing { in_flight: 100, frame: 100 };
     let (cpu, begin) = match guarantee {
         Guarantee::Acknowledged(publishing) => {
             publisher.create(TOPIC, retained())?;
@@ -101,13 +101,14 @@ pub(crate) fn run(guarantee: Guarantee, broker: &Running, messages: u64) -> Resu
 pub(crate) fn store(port: u16, messages: u64) -> Result<()> {
     let mut publisher = client(port)?;
     publisher.create(TOPIC, retained())?;
-    publish(&mut publisher, Publishing { in_flight: 10_000, frame: 100 }, messages)
+    publish(&mut publisher, Publishing { in_flight: 100, frame: 100 }, messages)
 }
 
 impl Publishing {
     /// Messages of one write.
     const fn write(self) -> u32 {
-        if self.in_flight < WRITE { self.in_flight } else { WRITE }
+        let most = self.in_flight.saturating_mul(self.frame);
+        if most < WRITE { most } else { WRITE }
     }
 
     /// Frames of one write; their messages are numbered.
@@ -134,7 +135,7 @@ fn publish(client: &mut Client, publishing: Publishing, messages: u64) -> Result
     let (write, frame) = (u64::from(publishing.write()), u64::from(publishing.frame));
     let (mut sent, mut answered) = (0, 0);
     while answered < messages {
-        while sent < messages && sent - answered + write <= u64::from(publishing.in_flight) {
+        while sent < messages && sent - answered + write <= u64::from(publishing.in_flight) * frame {
             client.send(&frames)?;
             sent += write;
         }

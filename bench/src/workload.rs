@@ -94,6 +94,11 @@ pub(crate) const ALL: &[Workload] = &[
         kind: consumed(256, 1),
     },
     Workload {
+        name: "ackconsume-w1024",
+        about: "publish, 1,000 in flight, to a consumer that commits, window 1,024",
+        kind: consumed(1_024, 1),
+    },
+    Workload {
         name: "ackconsume-w1",
         about: "publish, 1,000 in flight, to a consumer that commits, window 1",
         kind: consumed(1, 1),
@@ -102,6 +107,11 @@ pub(crate) const ALL: &[Workload] = &[
         name: "ackconsume-100",
         about: "publish frames of 100, 1,000 in flight, to a consumer that commits, window 256",
         kind: consumed(256, 100),
+    },
+    Workload {
+        name: "ackconsume-100-w1024",
+        about: "publish frames of 100, 1,000 in flight, to a consumer that commits, window 1,024",
+        kind: consumed(1_024, 100),
     },
     Workload {
         name: "ackconsume-100-w1",
