@@ -13,8 +13,8 @@ use crate::world::{World, encoded, publish};
 const MANY: u32 = 1_000;
 
 /// What the ledger must say at least and at most, in percent of what the heap holds: tables double, and allocators
-/// round.
-const RANGE: std::ops::RangeInclusive<u64> = 70..=160;
+/// round. Buffers of connections are charged by what is in them, and double as well.
+const RANGE: std::ops::RangeInclusive<u64> = 45..=160;
 
 #[test]
 fn records_that_are_kept_are_charged() {
@@ -126,6 +126,22 @@ fn what_waits_to_be_applied_is_charged() {
         |world| {
             for peer in &peers {
                 world.send(*peer, &first_half);
+            }
+        },
+    );
+}
+
+#[test]
+fn what_waits_to_be_sent_is_charged() {
+    let mut world = World::new(TopicOptions::new());
+    let pings = encoded(&ClientFrame::Ping { nonce: 1 }).repeat(100);
+    let peers: Vec<_> = (0..MANY).map(|_| world.connect()).collect();
+    assert_charged(
+        &mut world,
+        |ledger| ledger.sessions,
+        |world| {
+            for peer in &peers {
+                world.send_to_deaf(*peer, &pings);
             }
         },
     );

@@ -64,6 +64,15 @@ impl World {
         }
     }
 
+    /// Bytes arrive and take effect, and the peer reads nothing of what it is sent.
+    pub(crate) fn send_to_deaf(&mut self, index: usize, bytes: &[u8]) {
+        let session = &mut self.sessions[index];
+        session.inbound().extend_from_slice(bytes);
+        session.handle_read(self.now);
+        while session.exchange(self.now, &mut self.broker, &mut self.effects) == Turn::More {}
+        session.shrink();
+    }
+
     fn turn(&mut self, index: usize) {
         loop {
             let turn = self.sessions[index].exchange(self.now, &mut self.broker, &mut self.effects);

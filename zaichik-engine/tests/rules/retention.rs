@@ -1,6 +1,6 @@
 //! R: retention.
 
-use zaichik_proto::{Start, TopicOptions};
+use zaichik_proto::{Record, Start, TopicOptions};
 
 use crate::world::{Sub, World, mortal, record, secs, us};
 
@@ -256,4 +256,24 @@ fn r_16_a_delivered_record_that_expires_stays_committable() {
     world.advance(secs(30));
     assert_eq!(world.ask(&peer, peer.commit(1, 0)), "done 1");
     assert_eq!(peer.stream(), ["1/0=a"]);
+}
+
+#[test]
+fn r1_memory_of_what_died_between_what_lives_is_freed() {
+    let mut world = World::new();
+    let peer = world.topic(TopicOptions::new().retain_forever().max_bytes(1 << 30));
+    let body = [b'x'; 30_000];
+    let mortal = Record { ttl_micros: Some(10_000_000), body: &body, ..Record::default() };
+    let immortal = Record { ttl_micros: None, ..mortal };
+    for record in [immortal, mortal, immortal] {
+        // A second apart, so that the chunks are apart as well.
+        world.advance(secs(2));
+        (0..8).for_each(|_| drop(peer.publish_all("t", &[record])));
+        world.settle();
+    }
+    world.advance(secs(2));
+    let before = world.broker.ledger().topics;
+    world.advance(secs(11));
+    let freed = before - world.broker.ledger().topics;
+    assert!(freed >= 8 * 30_000, "{freed} bytes are freed");
 }

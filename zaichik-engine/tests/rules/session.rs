@@ -351,3 +351,11 @@ fn notes_tell_what_happened_to_whom() {
     world.settle();
     assert_eq!(world.take_notes().len(), 256);
 }
+
+#[test]
+fn a_session_has_room_for_a_frame_and_for_as_much_as_makes_reading_worth_while() {
+    let mut world = World::new();
+    let peer = world.connect();
+    let max_frame = world.broker.config().wire.max_frame as usize;
+    assert_eq!(world.session(&peer).unwrap().read_limit(), max_frame + (64 << 10));
+}

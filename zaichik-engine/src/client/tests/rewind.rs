@@ -105,6 +105,16 @@ fn a_12_what_was_taken_back_is_committed_only_after_it_was_taken_again() {
 }
 
 #[test]
+fn a_nack_without_a_connection_takes_back_what_was_received_behind_it() {
+    let mut peer = Peer::open();
+    let sub = delivered(&mut peer, 1);
+    peer.disconnect();
+    let id = peer.client.nack(peer.now, sub, 0, Duration::ZERO).unwrap();
+    assert_eq!(peer.answer_to(id), Ok(Answer::Rewound { rewind: 0 }));
+    assert_eq!(peer.incoming(sub), None, "what was buffered comes again, behind what was nacked");
+}
+
+#[test]
 fn a_nack_leaves_the_last_message_of_another_subscription_to_the_bare_commit() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
