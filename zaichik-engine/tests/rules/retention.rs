@@ -262,13 +262,15 @@ fn r_16_a_delivered_record_that_expires_stays_committable() {
 fn r1_memory_of_what_died_between_what_lives_is_freed() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever().max_bytes(1 << 30));
-    let body = [b'x'; 30_000];
+    let body = vec![b'x'; 30_000];
     let mortal = Record { ttl_micros: Some(10_000_000), body: &body, ..Record::default() };
     let immortal = Record { ttl_micros: None, ..mortal };
     for record in [immortal, mortal, immortal] {
         // A second apart, so that the chunks are apart as well.
         world.advance(secs(2));
-        (0..8).for_each(|_| drop(peer.publish_all("t", &[record])));
+        for _ in 0..8 {
+            peer.publish_all("t", &[record]);
+        }
         world.settle();
     }
     world.advance(secs(2));
