@@ -88,6 +88,7 @@ impl Client {
         }
         self.outbound.clear();
         self.inbound.clear();
+        self.subscriptions.forget_left();
         self.parsed_len = 0;
         self.decoder = ServerDecoder::handshake(&Limits::default());
         let hello = ClientFrame::Hello(Hello {

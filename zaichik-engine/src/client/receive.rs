@@ -214,7 +214,8 @@ impl Client {
         let subscription = delivery.subscription;
         let id = SubscriptionId(subscription);
         let window = self.subscriptions.get(id).map(|state| state.options.window);
-        if self.link == Link::Closing || (self.drain_deadline.is_some() && window == Some(0)) {
+        let is_closing = self.link == Link::Closing || (self.drain_deadline.is_some() && window == Some(0));
+        if is_closing || self.subscriptions.is_leaving(id) {
             // Who closes takes nothing more, and what nobody takes may not keep answers from being read.
             return Ok(());
         }
@@ -230,14 +231,21 @@ impl Client {
 
     fn skipped(&mut self, gap: &Gap) -> Result<(), Violation> {
         let subscription = gap.subscription;
+        let id = SubscriptionId(subscription);
+        if self.subscriptions.is_leaving(id) {
+            return Ok(());
+        }
         self.subscriptions
-            .update(SubscriptionId(subscription), |state| state.skip(gap))
+            .update(id, |state| state.skip(gap))
             .ok_or(Violation::Subscription { subscription })?
     }
 
     /// The broker ended a subscription; `event` tells the application how.
     fn ended(&mut self, subscription: u32, event: Incoming) -> Result<(), Violation> {
         let id = SubscriptionId(subscription);
+        if self.subscriptions.has_left(id) {
+            return Ok(());
+        }
         let is_active = |state: &subscription::Subscription| state.phase == subscription::Phase::Active;
         if !self.subscriptions.get(id).is_some_and(is_active) {
             return Err(Violation::Subscription { subscription });

@@ -30,6 +30,7 @@ impl Client {
             Kind::Subscribe(id) => self.subscriptions.remove(id),
             // The broker ended it first, or refused to begin it: it is over all the same.
             Kind::Unsubscribe(id) => {
+                self.subscriptions.leave(id);
                 let answer = self.end_locally(id);
                 self.inflight.answer(wire, Ok(answer));
                 return Ok(());

@@ -1,10 +1,10 @@
 //! All subscriptions of a client, and which of them got something.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::answer::SubscriptionId;
 use super::incoming::Incoming;
-use super::subscription::Subscription;
+use super::subscription::{Phase, Subscription};
 
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
@@ -14,6 +14,8 @@ pub(super) struct Subscriptions {
     ready: VecDeque<SubscriptionId>,
     /// Bytes that wait to be taken from subscriptions without a window.
     unwindowed_bytes: usize,
+    /// Those that are over, but for what the broker had to say before it knew.
+    leaving: BTreeSet<SubscriptionId>,
     /// The last message that the application took from a subscription with a window.
     last_taken: Option<(SubscriptionId, u64)>,
 }
@@ -32,6 +34,29 @@ impl Subscriptions {
     pub(super) fn remove(&mut self, id: SubscriptionId) {
         self.update(id, Subscription::clear);
         self.drop_entry(id);
+    }
+
+    /// It is over for the application, because the broker refused an Unsubscribe: it ended the subscription first, and the
+    /// frame that says so is behind others in the lane that is slower.
+    pub(super) fn leave(&mut self, id: SubscriptionId) {
+        if self.table.get(&id).is_some_and(|state| state.phase == Phase::Active) {
+            self.leaving.insert(id);
+        }
+    }
+
+    /// Whether frames of it may still come, to be dropped.
+    pub(super) fn is_leaving(&self, id: SubscriptionId) -> bool {
+        self.leaving.contains(&id)
+    }
+
+    /// The broker says that it is over; whether that was known.
+    pub(super) fn has_left(&mut self, id: SubscriptionId) -> bool {
+        self.leaving.remove(&id)
+    }
+
+    /// Another connection carries no frames of those that ended on the last one.
+    pub(super) fn forget_left(&mut self) {
+        self.leaving.clear();
     }
 
     pub(super) fn get(&self, id: SubscriptionId) -> Option<&Subscription> {

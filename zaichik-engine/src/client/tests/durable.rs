@@ -6,7 +6,8 @@ use zaichik_proto::{Fenced, Gap, GapReason, NameError, OnConflict, RefusalCode, 
 
 use super::peer::{Attach, Peer, Sent};
 use crate::client::{
-    Answer, DurableOptions, ErrorClass, Incoming, RequestError, SubscribeOptions, SubscriptionId,
+    Answer, DurableOptions, ErrorClass, Incoming, Link, LinkError, RequestError, SubscribeOptions,
+    SubscriptionId,
 };
 
 fn options(name: &str) -> SubscribeOptions {
@@ -187,6 +188,25 @@ fn d_03_a_fenced_subscription_tells_it_and_frames_on_their_way_are_refused() {
     }
     assert_eq!(peer.incoming(sub), Some(Incoming::Fenced));
     assert_eq!(peer.incoming(sub), None);
+}
+
+#[test]
+fn d3_who_leaves_while_being_fenced_is_not_told_of_what_was_on_its_way() {
+    let mut peer = Peer::open();
+    let sub = attach(&mut peer, 0, 1, 0);
+    let id = peer.client.unsubscribe(peer.now, sub).unwrap();
+    let sent = peer.sent_one();
+    // The refusal overtakes what was to be sent first.
+    peer.refuse(sent.request(), RefusalCode::SubscriptionFenced, 2);
+    peer.deliver(sub, 0, &[b"0"]);
+    peer.send(&ServerFrame::Fenced(Fenced { subscription: sub.0, epoch: 2 }));
+    assert_eq!(peer.client.link(), Link::Open);
+    assert_eq!(peer.answer_to(id), Ok(Answer::Unsubscribed { last_offset: None }));
+    assert_eq!(peer.incoming(sub), Some(Incoming::Ended(None)));
+    assert_eq!(peer.incoming(sub), None);
+    // Then it is over for the broker as well.
+    peer.deliver(sub, 1, &[b"1"]);
+    assert!(matches!(peer.client.link(), Link::Closed(Some(LinkError::Violation(_)))));
 }
 
 #[test]
