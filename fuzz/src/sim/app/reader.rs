@@ -56,13 +56,11 @@ impl App {
             match incoming {
                 Incoming::Message(message) => {
                     let durable = reader.plan.durable.as_deref();
-                    reader.check_next(message.offset, durable, checker)?;
-                    checker.given(
-                        &message.topic,
-                        message.offset,
-                        &message.body,
-                        message.timestamp.as_micros(),
-                    )?;
+                    if self.client.instance() == Some(checker.instance) {
+                        let at = message.timestamp.as_micros();
+                        reader.check_next(message.offset, durable, checker)?;
+                        checker.given(&message.topic, message.offset, &message.body, at)?;
+                    }
                     reader.next = Some(message.offset + 1);
                     if reader.plan.window > 0 {
                         let work = if self.is_calm { 0 } else { self.rng.below(reader.plan.work + 1) };

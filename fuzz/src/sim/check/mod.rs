@@ -69,6 +69,8 @@ pub(crate) struct Step<'a> {
 /// Everything that is known.
 #[derive(Debug)]
 pub(crate) struct Checker {
+    /// The broker that is followed; what clients still have of an earlier one is not looked at.
+    pub(crate) instance: u128,
     limits: Limits,
     defaults: Settings,
     first_offset: u64,
@@ -147,6 +149,7 @@ impl Checker {
             topics: BTreeMap::new(),
             durables: BTreeMap::new(),
             replayed: BTreeSet::new(),
+            instance: config.instance,
             own: BTreeMap::new(),
             next_own: 0,
             taps: BTreeMap::new(),
@@ -162,7 +165,9 @@ impl Checker {
     }
 
     /// The broker is another one: nothing of the old one holds.
-    pub(crate) fn restart(&mut self) {
+    /// Another broker is there, of which nothing is known.
+    pub(crate) fn restart(&mut self, instance: u128) {
+        self.instance = instance;
         self.topics.clear();
         self.durables.clear();
         self.replayed.clear();

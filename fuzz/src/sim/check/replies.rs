@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use zaichik_proto::{AckRun, Refusal, ServerDecoder, ServerFrame};
+use zaichik_proto::{AckRun, ClientFrame, Refusal, ServerDecoder, ServerFrame};
 
 use super::Broken;
 
@@ -43,17 +43,22 @@ impl<'a> Replies<'a> {
         Ok(Self { control: control.collect(), stream: stream.into(), runs: VecDeque::new(), run: None })
     }
 
-    pub(super) fn take(&mut self, request: u32, is_stream: bool) -> Option<Reply<'a>> {
-        if is_stream {
-            let is_it = match self.stream.front() {
-                Some(ServerFrame::Subscribed(subscribed)) => subscribed.request == request,
-                Some(ServerFrame::Unsubscribed(unsubscribed)) => unsubscribed.request == request,
-                _ => false,
-            };
-            if is_it {
-                return self.stream.pop_front().map(Reply::Frame);
+    /// The answer to a request that may be answered in the stream lane. Its id alone does not tell: who damages frames may
+    /// give one id to two requests, of which one is refused.
+    pub(super) fn take_streamed(&mut self, frame: &ClientFrame<'_>, request: u32) -> Option<Reply<'a>> {
+        let is_it = match (frame, self.stream.front()) {
+            (ClientFrame::Subscribe(asked), Some(ServerFrame::Subscribed(told))) => {
+                (asked.request, asked.subscription) == (told.request, told.subscription)
             }
-        }
+            (ClientFrame::Unsubscribe(asked), Some(ServerFrame::Unsubscribed(told))) => {
+                (asked.request, asked.subscription) == (told.request, told.subscription)
+            }
+            _ => false,
+        };
+        if is_it { self.stream.pop_front().map(Reply::Frame) } else { self.take(request) }
+    }
+
+    pub(super) fn take(&mut self, request: u32) -> Option<Reply<'a>> {
         let is_it = match self.control.front()? {
             ServerFrame::TopicReady(ready) => ready.request == request,
             ServerFrame::Done(done) => done.request == request,
@@ -76,7 +81,7 @@ impl<'a> Replies<'a> {
                 self.runs.extend(acks.runs.iter());
                 self.control.pop_front();
             } else {
-                return self.take(request, false);
+                return self.take(request);
             }
         }
         let (left, offset) = if let Some(run) = self.run.take() {

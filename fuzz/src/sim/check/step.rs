@@ -95,8 +95,7 @@ impl Checker {
                 return Ok(true);
             }
         };
-        let is_stream = matches!(frame, ClientFrame::Subscribe(_) | ClientFrame::Unsubscribe(_));
-        let Some(reply) = replies.take(request, is_stream) else {
+        let Some(reply) = replies.take_streamed(frame, request) else {
             return if is_end {
                 Ok(false)
             } else {
@@ -143,7 +142,7 @@ impl Checker {
         // Quiet commits share one id: a refusal that can't be this one's is for a later one.
         let is_for_later = commit.quiet
             && replies.next_refusal().is_some_and(|refusal| !self.may_refuse(tap, commit, refusal));
-        let reply = if is_for_later { None } else { replies.take(commit.request, false) };
+        let reply = if is_for_later { None } else { replies.take(commit.request) };
         match reply {
             Some(Reply::Frame(ServerFrame::Done(done))) => {
                 self.commits(tap, commit.subscription, commit.offset, Some(done.value))?;
@@ -166,6 +165,16 @@ impl Checker {
     }
 
     fn may_refuse(&mut self, tap: &Tap, commit: &Commit, refusal: Refusal) -> bool {
+        // Who damages frames may give a commit the id of something else.
+        let codes = [
+            RefusalCode::NotSubscribed,
+            RefusalCode::CommitAhead,
+            RefusalCode::CommitsOff,
+            RefusalCode::SubscriptionFenced,
+        ];
+        if !codes.contains(&refusal.code) {
+            return false;
+        }
         match (refusal.code, self.attached(tap, commit.subscription)) {
             (RefusalCode::CommitAhead, Some(sub)) => sub.refused_as_ahead(commit.offset, "A3").is_ok(),
             (RefusalCode::NotSubscribed | RefusalCode::SubscriptionFenced, sub) => sub.is_none(),

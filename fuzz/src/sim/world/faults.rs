@@ -60,7 +60,8 @@ impl World {
                 if bytes == 0 {
                     open.reset_at = Some(now);
                 } else {
-                    open.cut[direction] = Some(usize::try_from(bytes).unwrap_or(1));
+                    // Behind an earlier cut nothing arrives any more.
+                    open.cut[direction].get_or_insert(usize::try_from(bytes).unwrap_or(1));
                 }
             }
             _ => {
@@ -144,8 +145,9 @@ impl World {
         self.counts.restarts += 1;
         trace::event(self.now, Event::Restart);
         self.effects.clear();
-        self.broker = Broker::new(self.plan.broker(self.instance)).expect("the same configuration");
-        self.checker.restart();
+        let config = self.plan.broker(self.instance);
+        self.checker.restart(config.instance);
+        self.broker = Broker::new(config).expect("the same configuration");
         self.armed = None;
         self.by_session.clear();
         for open in self.links.values_mut() {
