@@ -61,7 +61,7 @@ impl World {
                     open.reset_at = Some(now);
                 } else {
                     // Behind an earlier cut nothing arrives any more.
-                    open.cut[direction].get_or_insert(usize::try_from(bytes).unwrap_or(1));
+                    open.cut[direction].get_or_insert_with(|| usize::try_from(bytes).unwrap_or(1));
                 }
             }
             _ => {
