@@ -250,6 +250,9 @@ impl Sub {
         if is_failure && self.out.len() == 1 {
             let only = self.out.first_key_value().map_or(0, |(offset, _)| *offset);
             self.failed(only, now);
+        } else if is_failure && self.is_vague && self.dead_letter.is_some() {
+            // A commit that came with the end may have left one record alone.
+            self.copies += 1;
         }
         self.paused_until = 0;
         if let Some(cursor) = self.cursor {
