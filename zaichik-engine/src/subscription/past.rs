@@ -197,6 +197,14 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn a_failure_at_the_cursor_counts_on() {
+        let mut past = Past::default();
+        assert_eq!((past.failed(4), past.failed(5)), (1, 1));
+        past.forget_below(5);
+        assert_eq!((past.failed(4), past.failed(5)), (1, 2));
+    }
+
     proptest! {
             #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

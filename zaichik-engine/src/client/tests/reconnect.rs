@@ -270,6 +270,21 @@ fn d3_fenced_is_final() {
 }
 
 #[test]
+fn without_reconnect_a_commit_under_way_is_not_said_to_be_done() {
+    let mut config = ClientConfig::new(1);
+    config.reconnect = false;
+    let mut peer = Peer::open_with(config);
+    let sub = peer.subscribe("a", 1, 0);
+    peer.deliver(sub, 0, &[b"0"]);
+    peer.message(sub);
+    let commit = peer.client.commit(peer.now, sub, 0).unwrap();
+    peer.sent();
+    peer.disconnect();
+    let answer = peer.answer_to(commit);
+    assert!(answer.is_err(), "{answer:?}");
+}
+
+#[test]
 fn without_reconnect_a_broken_connection_closes_the_client() {
     let mut config = ClientConfig::new(1);
     config.reconnect = false;

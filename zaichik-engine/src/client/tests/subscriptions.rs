@@ -312,3 +312,21 @@ fn a8_windowed_subscriptions_never_stop_reading() {
         assert!(matches!(peer.sent_one(), Sent::Commit { .. }));
     }
 }
+
+#[test]
+fn silence_means_nothing_as_long_as_nobody_reads() {
+    let mut config = ClientConfig::new(1);
+    config.buffer_bytes = 1;
+    let mut peer = Peer::open_with(config);
+    let sub = peer.subscribe("t", 0, 0);
+    peer.deliver(sub, 0, &[b"more than one byte"]);
+    assert!(!peer.client.wants_read());
+    for _ in 0..12 {
+        peer.advance(Duration::from_secs(30));
+    }
+    assert_eq!(peer.client.link(), Link::Open);
+    assert_eq!(peer.message(sub).offset, 0);
+    // From here on the broker is to be heard.
+    peer.advance(Duration::from_secs(120));
+    assert_ne!(peer.client.link(), Link::Open);
+}
