@@ -1,5 +1,8 @@
-//! The command `zaichik`: runs a broker, on tokio.
+//! The command `zaichik`: runs a broker, on tokio, and is a client of one.
 
+mod connect;
+mod failure;
+mod ping;
 mod signals;
 
 use std::process::ExitCode;
@@ -8,7 +11,10 @@ use clap::{Parser, Subcommand};
 use zaichik_serve::{Options, Process};
 use zaichik_tokio::Tokio;
 
-/// A small message broker.
+use crate::failure::{Code, Failure};
+use crate::ping::Ping;
+
+/// A small message broker, and the tool to use one.
 #[derive(Debug, Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -22,20 +28,40 @@ struct Cli {
 enum Command {
     /// Run a broker; what happens without a command.
     Serve(Options),
+    /// Ask a broker for a sign of life.
+    Ping(Ping),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let options = match cli.command {
-        Some(Command::Serve(options)) => options,
-        None => cli.serve,
-    };
+    match cli.command {
+        None => serve(&cli.serve),
+        Some(Command::Serve(options)) => serve(&options),
+        Some(Command::Ping(ping)) => finish(block_on(ping.run())),
+    }
+}
+
+fn serve(options: &Options) -> ExitCode {
     let process = Process::start("zaichik");
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return process.without_runtime(&error),
     };
     let workers = runtime.metrics().num_workers();
-    runtime
-        .block_on(async { process.serve::<Tokio>(&options, ("tokio", workers), signals::arriving()).await })
+    runtime.block_on(async { process.serve::<Tokio>(options, ("tokio", workers), signals::arriving()).await })
+}
+
+/// Runs a client's command: one thread is enough for it.
+fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime
+        .map_err(|error| Failure::new(Code::Other, format_args!("cannot start the runtime: {error}")))?;
+    runtime.block_on(command)
+}
+
+fn finish(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
 }

@@ -1,0 +1,42 @@
+//! `zaichik ping`: whether a broker answers, and how fast.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use crate::connect::ServerArgs;
+use crate::failure::{Code, Failure};
+
+/// Ask the broker for a sign of life.
+#[derive(Debug, Args)]
+pub(crate) struct Ping {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// How many times to ask.
+    #[arg(short, long, default_value_t = 4)]
+    count: u32,
+    /// The time between.
+    #[arg(short, long, default_value = "1s", value_parser = humantime::parse_duration)]
+    interval: Duration,
+}
+
+impl Ping {
+    #[expect(clippy::disallowed_methods, reason = "it measures time")]
+    pub(crate) async fn run(&self) -> Result<(), Failure> {
+        let client = self.server.connect("zaichik ping").await?;
+        for number in 1..=self.count {
+            let begin = Instant::now();
+            client.ping().await?;
+            let line =
+                format!("pong from {} seq={number} time={:.3?}", self.server.address(), begin.elapsed());
+            if writeln!(io::stdout(), "{line}").is_err() {
+                return Ok(());
+            }
+            if number < self.count {
+                tokio::time::sleep(self.interval).await;
+            }
+        }
+        client.close().await.map_err(|error| Failure::new(Code::Other, error))
+    }
+}
