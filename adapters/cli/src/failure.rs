@@ -51,6 +51,7 @@ impl From<ClientError> for Failure {
             ClientError::Request(RequestError::NotSent { .. } | RequestError::Unknown { .. }) => {
                 Code::TimedOut
             }
+            ClientError::Fenced { .. } => Code::Refused,
             error if error.class() == ErrorClass::Refused => Code::Refused,
             ClientError::Request(RequestError::Refused { .. }) => Code::Refused,
             error if error.class() == ErrorClass::Retryable => Code::TimedOut,

@@ -56,7 +56,10 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime
         .map_err(|error| Failure::new(Code::Other, format_args!("cannot start the runtime: {error}")))?;
-    runtime.block_on(command)
+    let outcome = runtime.block_on(command);
+    // A read of standard input that is under way would hold up the end.
+    runtime.shutdown_background();
+    outcome
 }
 
 fn finish(outcome: Result<(), Failure>) -> ExitCode {
