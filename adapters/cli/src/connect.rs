@@ -11,13 +11,14 @@ use crate::failure::{Code, Failure};
 /// The port of a broker that was not told another one.
 const DEFAULT_PORT: u16 = 8889;
 
+const SERVER: &str = "The broker: zaichik://host:port, host:port or unix:/path. Default: $ZAICHIK_URL, else port 8889, \
+                      or $PORT, of this machine";
+
 /// Where the broker is.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct ServerArgs {
-    /// The broker: zaichik://host:port, host:port or unix:/path. Default: $ZAICHIK_URL, else port 8889, or $PORT, of
-    /// this machine.
-    #[arg(short, long, value_name = "URL")]
+    #[arg(short, long, value_name = "URL", help = SERVER)]
     server: Option<String>,
     /// A file that holds the broker's token.
     #[arg(long, env = "ZAICHIK_TOKEN_FILE", value_name = "PATH")]

@@ -35,6 +35,12 @@ impl Failure {
         Self { code, message: message.to_string() }
     }
 
+    /// The same with a text before and one after.
+    pub(crate) fn with_context(mut self, before: &str, after: &str) -> Self {
+        self.message = format!("{before}{}{after}", self.message);
+        self
+    }
+
     /// Tells it in one line, and ends the process with its code.
     pub(crate) fn report(self) -> ExitCode {
         // Nobody can be told that it can't be told.

@@ -2,7 +2,9 @@
 
 mod connect;
 mod failure;
+mod moment;
 mod ping;
+mod publish;
 mod signals;
 
 use std::process::ExitCode;
@@ -13,6 +15,7 @@ use zaichik_tokio::Tokio;
 
 use crate::failure::{Code, Failure};
 use crate::ping::Ping;
+use crate::publish::Publish;
 
 /// A small message broker, and the tool to use one.
 #[derive(Debug, Parser)]
@@ -28,6 +31,9 @@ struct Cli {
 enum Command {
     /// Run a broker; what happens without a command.
     Serve(Options),
+    /// Publish messages to a topic.
+    #[command(name = "pub", visible_alias = "publish")]
+    Publish(Box<Publish>),
     /// Ask a broker for a sign of life.
     Ping(Ping),
 }
@@ -37,6 +43,7 @@ fn main() -> ExitCode {
     match cli.command {
         None => serve(&cli.serve),
         Some(Command::Serve(options)) => serve(&options),
+        Some(Command::Publish(publish)) => finish(block_on(publish.run())),
         Some(Command::Ping(ping)) => finish(block_on(ping.run())),
     }
 }

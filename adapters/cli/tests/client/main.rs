@@ -1,0 +1,8 @@
+//! The client's side of the command `zaichik`, as processes that talk to a broker that is one too.
+#![cfg(unix)]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod broker;
+mod errors;
+mod publish;
+mod terminal;
