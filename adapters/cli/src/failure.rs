@@ -21,6 +21,8 @@ pub(crate) enum Code {
     TimedOut = 4,
     /// The broker said no.
     Refused = 5,
+    /// Messages are missing, and the command was to fail then.
+    Gap = 6,
 }
 
 /// A failed command: what happened, to what, and what to do.

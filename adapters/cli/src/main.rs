@@ -6,6 +6,7 @@ mod moment;
 mod ping;
 mod publish;
 mod signals;
+mod subscribe;
 
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ use zaichik_tokio::Tokio;
 use crate::failure::{Code, Failure};
 use crate::ping::Ping;
 use crate::publish::Publish;
+use crate::subscribe::Subscribe;
 
 /// A small message broker, and the tool to use one.
 #[derive(Debug, Parser)]
@@ -34,6 +36,9 @@ enum Command {
     /// Publish messages to a topic.
     #[command(name = "pub", visible_alias = "publish")]
     Publish(Box<Publish>),
+    /// Subscribe to topics.
+    #[command(name = "sub", visible_alias = "subscribe")]
+    Subscribe(Box<Subscribe>),
     /// Ask a broker for a sign of life.
     Ping(Ping),
 }
@@ -44,6 +49,7 @@ fn main() -> ExitCode {
         None => serve(&cli.serve),
         Some(Command::Serve(options)) => serve(&options),
         Some(Command::Publish(publish)) => finish(block_on(publish.run())),
+        Some(Command::Subscribe(subscribe)) => finish(block_on(subscribe.run())),
         Some(Command::Ping(ping)) => finish(block_on(ping.run())),
     }
 }

@@ -1,9 +1,9 @@
 //! A broker process, and commands that talk to it.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
-use zaichik_tokio::{Client, ClientError, Message, Start, TopicOptions};
+use zaichik_tokio::{Client, ClientError, Message, Outgoing, Start, TopicOptions};
 
 /// The command, without what the environment says about brokers.
 pub(crate) fn zaichik() -> Command {
@@ -30,7 +30,17 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts it on any free port.
     pub(crate) fn start() -> Self {
-        let mut process = zaichik().args(["-p", "0"]).stderr(Stdio::piped()).spawn().expect("it starts");
+        Self::listen("0")
+    }
+
+    /// Starts it where another one was.
+    pub(crate) fn start_at(address: &str) -> Self {
+        let (_, port) = address.rsplit_once(':').expect("a port");
+        Self::listen(port)
+    }
+
+    fn listen(port: &str) -> Self {
+        let mut process = zaichik().args(["-p", port]).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut stderr = BufReader::new(process.stderr.take().expect("a pipe"));
         let mut address = None;
         let mut line = String::new();
@@ -84,6 +94,18 @@ impl Broker {
         self.create(topic, TopicOptions::new().retain_forever());
     }
 
+    pub(crate) fn publish(&self, topic: &str, bodies: &[&str]) {
+        self.send(topic, &bodies.iter().map(|body| (*body).into()).collect::<Vec<_>>());
+    }
+
+    pub(crate) fn send(&self, topic: &str, messages: &[Outgoing]) {
+        self.with_client(async |client| {
+            for message in messages {
+                client.publish(topic, message.clone()).await.expect("accepted");
+            }
+        });
+    }
+
     /// What a topic holds.
     pub(crate) fn messages(&self, topic: &str) -> Vec<Message> {
         let mut messages = Vec::new();
@@ -134,7 +156,8 @@ impl Drop for Broker {
 pub(crate) struct Talking {
     process: Child,
     stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
+    stdout: Option<BufReader<ChildStdout>>,
+    stderr: BufReader<ChildStderr>,
 }
 
 impl Talking {
@@ -142,8 +165,9 @@ impl Talking {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("it starts");
         let stdin = process.stdin.take();
-        let stdout = BufReader::new(process.stdout.take().expect("a pipe"));
-        Self { process, stdin, stdout }
+        let stdout = process.stdout.take().map(BufReader::new);
+        let stderr = BufReader::new(process.stderr.take().expect("a pipe"));
+        Self { process, stdin, stdout, stderr }
     }
 
     pub(crate) fn write(&mut self, text: &str) {
@@ -152,9 +176,16 @@ impl Talking {
 
     /// The next line of its output, without the end; empty at the end.
     pub(crate) fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("text");
-        line.trim_end_matches('\n').to_owned()
+        next_line(self.stdout.as_mut().expect("still open"))
+    }
+
+    /// The next line that it says on standard error.
+    pub(crate) fn said(&mut self) -> String {
+        next_line(&mut self.stderr)
+    }
+
+    pub(crate) fn close_output(&mut self) {
+        self.stdout = None;
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -171,10 +202,23 @@ impl Talking {
     /// Waits for its end with the input open: its end, the rest of its output, and what it said.
     pub(crate) fn wait(mut self) -> (ExitStatus, String, String) {
         let (mut rest, mut said) = (String::new(), String::new());
-        self.stdout.read_to_string(&mut rest).expect("text");
-        self.process.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
+        if let Some(mut stdout) = self.stdout.take() {
+            stdout.read_to_string(&mut rest).expect("text");
+        }
+        self.stderr.read_to_string(&mut said).expect("text");
         (self.process.wait().expect("it ends"), rest, said)
     }
+
+    /// Waits for its end without reading its output, and says its end.
+    pub(crate) fn wait_unread(mut self) -> ExitStatus {
+        self.process.wait().expect("it ends")
+    }
+}
+
+fn next_line(from: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    from.read_line(&mut line).expect("text");
+    line.trim_end_matches('\n').to_owned()
 }
 
 impl Drop for Talking {

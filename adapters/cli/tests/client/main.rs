@@ -5,4 +5,5 @@
 mod broker;
 mod errors;
 mod publish;
+mod subscribe;
 mod terminal;

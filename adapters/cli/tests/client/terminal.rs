@@ -3,8 +3,11 @@
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
+use predicates::str::starts_with;
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::OpenptFlags;
+
+use zaichik_tokio::Outgoing;
 
 use super::broker::Broker;
 
@@ -62,4 +65,28 @@ fn messages_may_be_typed() {
     assert!(screen.contains("reading one message a line from the terminal; Ctrl-D ends it\n"), "{screen}");
     assert!(screen.ends_with("published 2 messages to t, offsets 0 to 1\n"), "{screen}");
     assert_eq!(broker.bodies("t"), ["one", "two"]);
+}
+
+#[test]
+fn reading_is_for_people() {
+    let broker = Broker::start();
+    broker.create_kept("orders");
+    broker.send(
+        "orders",
+        &[Outgoing::new("\x1b[2Jone coffee").key("u7").header("trace", "a1"), Outgoing::tombstone("u7")],
+    );
+    let (code, screen) = on_a_terminal(with(&broker, "sub orders -e"), "");
+    assert_eq!(code, Some(0));
+    let lines: Vec<_> = screen.lines().collect();
+    let [begin, first, header, body, second] = lines[..] else { panic!("{screen}") };
+    assert_eq!(begin, "zaichik: subscribed to orders from offset 0; its end is 2");
+    assert!(first.starts_with("[#1] orders offset=0 key=u7 age="), "{first}");
+    assert_eq!((header, body), ("trace: a1", "\\u{1b}[2Jone coffee"));
+    assert!(
+        second.starts_with("[#2] orders offset=1 key=u7 age=") && second.ends_with("s tombstone"),
+        "{second}"
+    );
+    let (_, screen) = on_a_terminal(with(&broker, "sub orders -e -q --raw"), "");
+    assert_eq!(screen, "\x1b[2Jone coffee\n\n", "as it is");
+    broker.run("sub orders -e --no-raw").assert().success().stdout(starts_with("[#1] orders offset=0"));
 }

@@ -1,0 +1,388 @@
+//! `zaichik sub`: the messages of topics on standard output.
+
+mod commits;
+mod format;
+mod position;
+mod show;
+mod sources;
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::pin::Pin;
+use std::time::Duration;
+
+use clap::Args;
+use futures::{FutureExt, Stream, StreamExt};
+use tokio::io::AsyncWriteExt;
+use tokio::time::Sleep;
+use zaichik_serve::Signal;
+use zaichik_tokio::{Client, ClientError, Delivery, DurableOptions, Incoming, RequestError, Subscription};
+
+use self::commits::{CommitMode, Commits, News};
+use self::position::Position;
+use self::show::{Show, ShowArgs};
+use self::sources::{Event, Sources};
+use crate::connect::ServerArgs;
+use crate::failure::{Code, Failure};
+use crate::signals;
+
+/// The window that nobody asked for, in messages.
+const WINDOW: u32 = 256;
+
+/// How much output is written at once, in bytes, if as much is there; one message may exceed it.
+const OUTPUT: usize = 64 << 10;
+
+/// How long a write may take when somebody asks to stop.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long the end waits for commits to be answered.
+const DRAIN: Duration = Duration::from_secs(5);
+
+const READING: &str = "Reading";
+
+const EXAMPLES: &str = "\
+Examples:
+  zaichik sub orders                           # what is there, and then what comes
+  zaichik sub orders -o latest                 # only what comes
+  zaichik sub orders -o -10 -e                 # the last ten
+  zaichik sub orders -o @-5m -e -J | jq .body  # the last five minutes
+  zaichik sub orders payments -v               # two topics, each line begins with its topic
+  zaichik sub orders -c 1 -W 5s                # one message, within five seconds
+  zaichik sub jobs --durable worker            # goes on where it stopped
+  zaichik sub jobs -F '%o %k %s{hex}\\n'
+
+Ends with 0 when it is done or asked to stop, 4 when --wait ran out, 5 when the broker says no, 6 when messages are
+missing and --fail-on-gap is given.";
+
+/// Subscribe to topics.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(crate) struct Subscribe {
+    /// The topics; one that does not exist is created with the broker's defaults.
+    #[arg(required = true, value_name = "TOPIC")]
+    topics: Vec<String>,
+    /// Where to begin: earliest, latest, an offset (42), so many before the end (-10), so long ago (@-5m), a time
+    /// (@2026-11-22T10:00Z). A durable subscription that exists goes on where it is.
+    #[arg(
+        short = 'o',
+        long,
+        value_name = "POSITION",
+        default_value = "earliest",
+        allow_hyphen_values = true
+    )]
+    #[arg(help_heading = READING)]
+    from: Position,
+    /// End after so many messages.
+    #[arg(short, long, value_name = "N", help_heading = READING)]
+    count: Option<u64>,
+    /// End where the topics ended when it began.
+    #[arg(short, long, help_heading = READING)]
+    exit_at_end: bool,
+    /// End when no message came for so long.
+    #[arg(short = 'W', long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(help_heading = READING)]
+    wait: Option<Duration>,
+    /// A name for the place that was reached: the next one who subscribes under it goes on there.
+    #[arg(long, value_name = "NAME", help_heading = READING)]
+    durable: Option<String>,
+    /// How long the name is remembered when nobody uses it; the broker's default is a day.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "durable")]
+    #[arg(help_heading = READING)]
+    inactive_ttl: Option<Duration>,
+    /// Most messages that are not committed; 0 turns commits off.
+    #[arg(long, value_name = "N", help_heading = READING)]
+    window: Option<u32>,
+    /// When messages are committed.
+    #[arg(long, value_enum, value_name = "MODE", default_value = "auto", help_heading = READING)]
+    commit: CommitMode,
+    /// Give a message up that failed so often.
+    #[arg(long, value_name = "N", requires = "dead_letter", help_heading = READING)]
+    max_attempts: Option<u32>,
+    /// The topic that such messages go to.
+    #[arg(long, value_name = "TOPIC", requires = "max_attempts", help_heading = READING)]
+    dead_letter: Option<String>,
+    /// End with code 6 when messages are missing: they expired, a limit removed them, or the broker was restarted.
+    #[arg(long, help_heading = READING)]
+    fail_on_gap: bool,
+    #[command(flatten)]
+    show: ShowArgs,
+    /// Begin each raw line with its topic, and say where subscriptions begin.
+    #[arg(short, long, conflicts_with = "quiet", help_heading = "Output")]
+    verbose: bool,
+    /// Say nothing about missing messages and broken connections.
+    #[arg(short, long, help_heading = "Output")]
+    quiet: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// A command under way.
+struct Run<'a> {
+    args: &'a Subscribe,
+    sources: Sources,
+    commits: Commits,
+    show: Show<'a>,
+    signals: Pin<Box<dyn Stream<Item = Signal>>>,
+    /// Messages to be written together.
+    batch: Vec<(usize, Delivery)>,
+    output: Vec<u8>,
+}
+
+/// Why reading ends.
+enum End {
+    /// Somebody asked to stop, or there is nobody left to write for.
+    Stopped,
+    /// All that was wanted is there.
+    Done,
+    /// Nothing came for as long as was to be waited.
+    Silence,
+}
+
+impl Subscribe {
+    pub(crate) async fn run(&self) -> Result<(), Failure> {
+        let window = self.window()?;
+        let signals = Box::pin(signals::arriving().map_err(|error| Failure::new(Code::Other, error))?);
+        let builder = self.server.builder("zaichik sub")?.drain_timeout(DRAIN);
+        let client = self.server.connect_with(builder).await?;
+        let mut subscriptions = Vec::new();
+        for topic in &self.topics {
+            subscriptions.push(self.subscribe(&client, topic, window).await?);
+        }
+        let mut run = Run {
+            args: self,
+            sources: Sources::new(subscriptions, self.exit_at_end),
+            commits: Commits::new(self.commit, &self.topics),
+            show: self.show.show(self.verbose),
+            signals,
+            batch: Vec::new(),
+            output: Vec::new(),
+        };
+        if window == 0 {
+            run.commits = Commits::new(CommitMode::Never, &self.topics);
+        }
+        let outcome = run.read().await;
+        // What was written is committed, whatever ended it.
+        match tokio::time::timeout(DRAIN, run.commits.settle()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.say(format_args!("the last commit failed: {error}")),
+            Err(_) => self.say(format_args!("the last commit was not answered; its messages may come again")),
+        }
+        if let Err(error) = client.close().await
+            && outcome.is_ok()
+        {
+            self.say(error);
+        }
+        self.judge(outcome?, run.show.count())
+    }
+
+    /// Most messages uncommitted; 0 without commits.
+    fn window(&self) -> Result<u32, Failure> {
+        let wants_commits = matches!(self.commit, CommitMode::Each | CommitMode::Manual);
+        match self.window {
+            Some(0) if wants_commits => Err(Failure::new(
+                Code::Usage,
+                "with --window 0 nothing is committed; leave it or --commit out",
+            )),
+            Some(window) => Ok(window),
+            None if self.commit == CommitMode::Never && self.durable.is_none() => Ok(0),
+            // Who wants few messages does not make the broker deliver many.
+            None => Ok(self
+                .count
+                .and_then(|count| u32::try_from(count).ok())
+                .map_or(WINDOW, |count| count.clamp(1, WINDOW))),
+        }
+    }
+
+    async fn subscribe(&self, client: &Client, topic: &str, window: u32) -> Result<Subscription, Failure> {
+        let start = self.from.resolve(client, topic).await?;
+        let mut subscribe = client.subscribe(topic).from(start).window(window);
+        if let Some(name) = &self.durable {
+            let durable = DurableOptions::new(name.as_str());
+            let ttl = self.inactive_ttl.unwrap_or_default();
+            subscribe = subscribe.durable(durable.inactive_ttl(ttl));
+        }
+        if let (Some(attempts), Some(topic)) = (self.max_attempts, &self.dead_letter) {
+            subscribe = subscribe.dead_letter(attempts, topic);
+        }
+        let subscription = subscribe.await?;
+        if self.verbose || io::stderr().is_terminal() {
+            let (start, end) = (subscription.start(), subscription.end());
+            self.say(format_args!("subscribed to {topic} from offset {start}; its end is {end}"));
+        }
+        Ok(subscription)
+    }
+
+    fn judge(&self, end: End, shown: u64) -> Result<(), Failure> {
+        let is_enough = shown > 0 && self.count.is_none_or(|count| shown >= count);
+        match (end, self.wait) {
+            (End::Silence, Some(wait)) if !is_enough => {
+                let wait = humantime::format_duration(wait);
+                let message = match shown {
+                    0 => format!("no message came within {wait}"),
+                    _ => format!("no further message came within {wait}; there were {shown}"),
+                };
+                Err(Failure::new(Code::TimedOut, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn say(&self, what: impl std::fmt::Display) {
+        if !self.quiet {
+            // Nobody can be told that it can't be told.
+            drop(writeln!(io::stderr(), "zaichik: {what}"));
+        }
+    }
+}
+
+impl Run<'_> {
+    async fn read(&mut self) -> Result<End, Failure> {
+        let mut idle = self.idle();
+        loop {
+            if self.sources.are_done() || self.args.count.is_some_and(|count| self.show.count() >= count) {
+                return Ok(End::Done);
+            }
+            tokio::select! {
+                biased;
+                _ = self.signals.next() => return Ok(End::Stopped),
+                news = self.commits.next() => match news {
+                    // What can't be committed comes again, which the subscription tells.
+                    News::Answered => {}
+                    News::Order(Some(order)) => self.commits.obey(&order)?,
+                    News::Order(None) => return Ok(End::Stopped),
+                },
+                (source, event) = self.sources.next() => {
+                    let collected = self.collect(source, event);
+                    if !self.batch.is_empty() {
+                        idle = self.idle();
+                    }
+                    if let Some(end) = self.write().await? {
+                        return Ok(end);
+                    }
+                    collected?;
+                }
+                () = async {
+                    match &mut idle {
+                        Some(idle) => idle.await,
+                        None => std::future::pending().await,
+                    }
+                } => return Ok(End::Silence),
+            }
+        }
+    }
+
+    fn idle(&self) -> Option<Pin<Box<Sleep>>> {
+        self.args.wait.map(|wait| Box::pin(tokio::time::sleep(wait)))
+    }
+
+    /// Takes an event, and what else is there, into the output.
+    fn collect(&mut self, source: usize, event: Event) -> Result<(), Failure> {
+        self.take(source, event)?;
+        while !self.is_full()
+            && let Some((source, event)) = self.sources.next().now_or_never()
+        {
+            self.take(source, event)?;
+        }
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        let one = self.args.commit == CommitMode::Each;
+        self.output.len() >= OUTPUT
+            || self.batch.len() >= if one { 1 } else { WINDOW as usize }
+            || self.sources.are_done()
+            || self.args.count.is_some_and(|count| self.show.count() >= count)
+    }
+
+    /// Takes an event into the output, or says what stands in a message's place.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what later versions tell is not known here")]
+    fn take(&mut self, source: usize, event: Event) -> Result<(), Failure> {
+        let Some(incoming) = event.transpose()? else {
+            return Ok(());
+        };
+        if !self.sources.saw(source, &incoming) {
+            return Ok(());
+        }
+        let topic = self.args.topics.get(source).map_or("", String::as_str);
+        let lost = match incoming {
+            Incoming::Message(message) => {
+                self.show.write(&message, &mut self.output);
+                self.batch.push((source, message));
+                return Ok(());
+            }
+            Incoming::Gap { from, to, reason } => {
+                ClientError::Gap { topic: topic.into(), from, to, reason: Some(reason) }
+            }
+            Incoming::Reconnected { from, start } if from >= start => {
+                self.commits.rewound(source);
+                self.args.say(format_args!("topic {topic:?}: connected again; nothing is lost"));
+                return Ok(());
+            }
+            Incoming::Reconnected { from, start: to } => {
+                self.commits.rewound(source);
+                ClientError::Gap { topic: topic.into(), from, to, reason: None }
+            }
+            Incoming::Restarted { start } => {
+                self.commits.rewound(source);
+                ClientError::Restarted { topic: topic.into(), start }
+            }
+            Incoming::Fenced => return Err(ClientError::Fenced { topic: topic.into() }.into()),
+            Incoming::Refused(refusal) => {
+                let topic = topic.into();
+                return Err(ClientError::from(RequestError::Refused { topic, refusal }).into());
+            }
+            _ => return Ok(()),
+        };
+        if self.args.fail_on_gap {
+            return Err(Failure::new(Code::Gap, lost));
+        }
+        self.args.say(lost);
+        Ok(())
+    }
+
+    /// Writes what was collected; what is written may be committed.
+    async fn write(&mut self) -> Result<Option<End>, Failure> {
+        if self.batch.is_empty() {
+            return Ok(None);
+        }
+        let mut stdout = tokio::io::stdout();
+        let writing = async {
+            stdout.write_all(&self.output).await?;
+            stdout.flush().await
+        };
+        let mut writing = std::pin::pin!(writing);
+        let mut is_stopping = false;
+        let written = tokio::select! {
+            biased;
+            written = &mut writing => written,
+            _ = self.signals.next() => {
+                is_stopping = true;
+                // It may be written already, and not known here yet.
+                match tokio::time::timeout(GRACE, writing).await {
+                    Ok(written) => written,
+                    Err(_) => return Ok(Some(End::Stopped)),
+                }
+            }
+        };
+        match written {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Some(End::Stopped)),
+            Err(error) => {
+                return Err(Failure::new(Code::Other, format_args!("cannot write the output: {error}")));
+            }
+        }
+        self.output.clear();
+        self.commits.written(std::mem::take(&mut self.batch));
+        if is_stopping {
+            return Ok(Some(End::Stopped));
+        }
+        if self.args.commit == CommitMode::Each {
+            tokio::select! {
+                biased;
+                _ = self.signals.next() => return Ok(Some(End::Stopped)),
+                _ = self.commits.settle() => {}
+            }
+        }
+        Ok(None)
+    }
+}
