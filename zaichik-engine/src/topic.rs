@@ -59,6 +59,19 @@ pub(crate) struct Topic {
     pub(crate) charged: usize,
 }
 
+/// What a topic has at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Contents {
+    /// The first offset that may be live.
+    pub(crate) first: u64,
+    /// Records from there on, dead ones not counted.
+    pub(crate) messages: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Keys that are remembered.
+    pub(crate) keys: u64,
+}
+
 /// What became of the records of one publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Accepted {
@@ -337,6 +350,15 @@ impl Topic {
         if settings.overflow == Overflow::DropOldest {
             self.drop_oldest(at);
         }
+    }
+
+    /// What is there now.
+    pub(crate) fn contents(&mut self, now: Timestamp) -> Contents {
+        self.age(now.as_micros());
+        let (messages, bytes) = self.log.alive_amount();
+        let keys = self.keys.as_ref().map_or(0, |keys| keys.remembered(now.as_micros()));
+        let newest = self.newest.as_ref().map_or(0, |newest| newest.live());
+        Contents { first: self.log.first().offset, messages, bytes, keys: keys.saturating_add(newest) }
     }
 
     /// The offset of the next record.

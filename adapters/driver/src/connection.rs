@@ -48,6 +48,8 @@ pub(crate) struct Connection<I, T> {
     gone: bool,
     /// Whether bytes moved since the connection last went to sleep.
     moved: bool,
+    /// Writes that took nothing, since the last exchange.
+    stalls: u32,
     /// When its buffers are given back, unless bytes move before.
     shrink_at: Option<Timestamp>,
     lease: Lease,
@@ -95,6 +97,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
             stage: Stage::Serving,
             gone: false,
             moved: false,
+            stalls: 0,
             shrink_at: None,
             lease,
             presence: shared.tasks().enter(),
@@ -175,10 +178,12 @@ impl<I: Io, T: Timer> Connection<I, T> {
 
     fn exchange(&mut self, cx: &Context<'_>) -> Turn {
         let shared = &self.lease.shared;
-        shared.exchange(&mut self.session, cx.waker()).unwrap_or_else(|Poisoned| {
-            self.session.close(shared.clock().now(), CloseReason::Internal);
-            Turn::Done
-        })
+        shared.exchange(&mut self.session, std::mem::take(&mut self.stalls), cx.waker()).unwrap_or_else(
+            |Poisoned| {
+                self.session.close(shared.clock().now(), CloseReason::Internal);
+                Turn::Done
+            },
+        )
     }
 
     /// Writes what the socket takes.
@@ -186,7 +191,10 @@ impl<I: Io, T: Timer> Connection<I, T> {
         let mut moved = Moved::Nothing;
         while self.session.outbound().has_remaining() {
             match self.io.poll_write(cx, self.session.outbound()) {
-                Poll::Pending => break,
+                Poll::Pending => {
+                    self.stalls = self.stalls.saturating_add(u32::from(moved == Moved::Nothing));
+                    break;
+                }
                 Poll::Ready(Ok(0)) => {
                     self.broke(&io::ErrorKind::WriteZero.into());
                     break;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use zaichik_engine::{Broker, Effects, Note, Session, SessionId, Timestamp, Turn};
+use zaichik_proto::Counter;
 
 use crate::clock::Clock;
 use crate::sync::{Mutex, MutexGuard};
@@ -56,8 +57,17 @@ impl Shared {
     }
 
     /// Lets a session and the broker meet; `waker` is told when the session has something to pull.
-    pub(crate) fn exchange(&self, session: &mut Session, waker: &Waker) -> Result<Turn, Poisoned> {
+    /// `stalls` are the writes since the last exchange that took nothing.
+    pub(crate) fn exchange(
+        &self,
+        session: &mut Session,
+        stalls: u32,
+        waker: &Waker,
+    ) -> Result<Turn, Poisoned> {
         self.locked(|state, now| {
+            if stalls > 0 {
+                state.broker.count(Counter::WriteStalls, u64::from(stalls));
+            }
             state.watch(session.id(), waker);
             session.exchange(now, &mut state.broker, &mut state.effects)
         })
@@ -127,6 +137,12 @@ impl Shared {
     pub(crate) fn inspect<T>(&self, look: impl FnOnce(&Broker) -> T) -> Result<T, Poisoned> {
         let _alarm = PanicAlarm(self);
         self.state.lock().map(|state| look(&state.broker)).map_err(|_| Poisoned)
+    }
+
+    /// Changes what has no effect on anybody.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Broker)) -> Result<(), Poisoned> {
+        let _alarm = PanicAlarm(self);
+        self.state.lock().map(|mut state| change(&mut state.broker)).map_err(|_| Poisoned)
     }
 
     pub(crate) const fn clock(&self) -> &Clock {
