@@ -48,6 +48,8 @@ pub(crate) struct Connection<I, T> {
     gone: bool,
     /// Whether bytes moved since the connection last went to sleep.
     moved: bool,
+    /// Until when it spins rather than sleeps, if the broker is to do so at all.
+    spin_until: Timestamp,
     /// Writes that took nothing, since the last exchange.
     stalls: u32,
     /// When its buffers are given back, unless bytes move before.
@@ -97,6 +99,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
             stage: Stage::Serving,
             gone: false,
             moved: false,
+            spin_until: Timestamp::ZERO,
             stalls: 0,
             shrink_at: None,
             lease,
@@ -213,11 +216,21 @@ impl<I: Io, T: Timer> Connection<I, T> {
     fn wait(&mut self, cx: &mut Context<'_>) -> Outlook {
         let clock = self.lease.shared.clock();
         if std::mem::take(&mut self.moved) {
-            self.shrink_at = Some(clock.now() + SHRINK_AFTER);
+            let now = clock.now();
+            self.shrink_at = Some(now + SHRINK_AFTER);
+            let busy_poll = self.lease.shared.busy_poll();
+            if busy_poll > Duration::ZERO {
+                self.spin_until = now + busy_poll;
+            }
         }
         let deadline = self.session.next_timeout().into_iter().chain(self.shrink_at).min();
         match self.alarm.poll(cx, deadline.and_then(|at| clock.instant(at))) {
-            Poll::Pending => Outlook::Idle,
+            Poll::Pending => {
+                if self.spin_until > Timestamp::ZERO {
+                    self.spin(cx);
+                }
+                Outlook::Idle
+            }
             Poll::Ready(()) => {
                 let now = clock.now();
                 if self.shrink_at.is_some_and(|at| at <= now) {
@@ -227,6 +240,15 @@ impl<I: Io, T: Timer> Connection<I, T> {
                 self.session.handle_timeout(now);
                 Outlook::Busy
             }
+        }
+    }
+
+    /// Rather than to sleep it comes again soon, for a while after bytes moved last.
+    fn spin(&mut self, cx: &mut Context<'_>) {
+        if self.lease.shared.clock().now() < self.spin_until {
+            self.io.look_again(cx);
+        } else {
+            self.spin_until = Timestamp::ZERO;
         }
     }
 

@@ -1,6 +1,7 @@
 //! The broker behind its lock, and the wakers of everybody who may have to be woken.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     clock: Clock,
     state: Mutex<State>,
     tasks: Arc<Tasks>,
+    /// How long a connection spins after bytes moved, in microseconds.
+    busy_poll: AtomicU64,
 }
 
 /// The broker failed while it was locked; its state can't be trusted any more.
@@ -45,6 +48,7 @@ impl Shared {
             clock: Clock::start(),
             state: Mutex::new(State::new(broker)),
             tasks: Arc::new(Tasks::default()),
+            busy_poll: AtomicU64::new(0),
         })
     }
 
@@ -147,6 +151,15 @@ impl Shared {
 
     pub(crate) const fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// How long a connection spins for more bytes before it sleeps.
+    pub(crate) fn busy_poll(&self) -> Duration {
+        Duration::from_micros(self.busy_poll.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_busy_poll(&self, time: Duration) {
+        self.busy_poll.store(zaichik_proto::micros(time), Ordering::Relaxed);
     }
 
     pub(crate) const fn tasks(&self) -> &Arc<Tasks> {
