@@ -160,6 +160,7 @@ fn a_report_says_how_to_get_it_again() {
     assert_eq!(parameters["server"], broker.address);
     assert_eq!(report["environment"]["client_version"], env!("CARGO_PKG_VERSION"));
     assert!(number(&report, "/environment/cores") > 0);
+    assert_eq!(report["server"]["version"], concat!("zaichik ", env!("CARGO_PKG_VERSION")));
     assert!(!report["environment"]["kernel"].as_str().expect("text").is_empty());
     assert_eq!(report["interrupted"], false);
 }
@@ -187,7 +188,7 @@ fn people_read_the_parameters_and_then_the_results() {
         }
     }
     assert_eq!(lines[3], " verify: order ok · 0 lost · 0 duplicated · 0 gaps");
-    assert!(lines[4].starts_with(" server: "), "{said}");
+    assert!(lines[4].starts_with(" server: ") && lines[4].contains("zaichik "), "{said}");
     assert!(lines[5].starts_with(concat!(" client: zaichik ", env!("CARGO_PKG_VERSION"))), "{said}");
     assert_eq!(lines.len(), 6, "{said}");
 }

@@ -16,7 +16,7 @@ use super::progress::Progress;
 use super::reason;
 use super::report::{Part, Report};
 use super::run::{arriving, connect, create_topic};
-use super::server::ServerCost;
+use super::server::Watch;
 use super::subscriber::Commits;
 use super::verify::{Taken, Verifier};
 use crate::connect::ServerArgs;
@@ -46,6 +46,7 @@ pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result
     let course = Course::new(1, size, 1);
     let client = connect(plan, server).await?;
     create_topic(&client, plan).await?;
+    let watch = Watch::start(connect(plan, server).await?).await;
     let window = plan.window.unwrap_or_default();
     let subscription =
         client.subscribe(&plan.topic).window(window).from(zaichik_tokio::Start::Latest).await?;
@@ -70,7 +71,7 @@ pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result
     Ok(Report {
         parameters: plan.clone(),
         environment: Environment::look(),
-        server: ServerCost::default(),
+        server: watch.cost().await,
         interrupted,
         published: None,
         delivered: None,

@@ -21,7 +21,7 @@ use super::plan::Plan;
 use super::progress::Progress;
 use super::publisher::{Published, Publisher};
 use super::report::{Part, Report};
-use super::server::ServerCost;
+use super::server::{ServerCost, Watch};
 use super::subscriber::{Received, Subscriber, Until, nothing_came};
 use super::tell;
 use super::verify::Verdict;
@@ -60,6 +60,7 @@ pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result
     let signals = arriving()?;
     let control = connect(plan, server).await?;
     create_topic(&control, plan).await?;
+    let watch = Watch::start(control).await;
     let subscribers = subscribe(plan, server, &course).await?;
     let publishers = if plan.size.is_some() { publish(plan, server, &course).await? } else { Vec::new() };
     if publishers.is_empty() {
@@ -72,8 +73,7 @@ pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result
     let outcome = drive(plan, &course, publishers, subscribers, signals).await;
     drop(progress);
     let report = report(plan, outcome?)?;
-    drop(control.close().await);
-    Ok(report)
+    Ok(Report { server: watch.cost().await, ..report })
 }
 
 /// A connection of a run: one that breaks ends the run, since what it lost can't be measured.

@@ -1,8 +1,10 @@
 //! What the run cost the broker, as far as it tells.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
+use zaichik_tokio::{BrokerInfo, Client, Counter};
 
 /// The broker, and what it used.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -13,6 +15,47 @@ pub(crate) struct ServerCost {
     pub(crate) cpu_seconds: Option<f64>,
     /// The most memory that its process ever had.
     pub(crate) memory_peak_bytes: Option<u64>,
+}
+
+/// A broker that is asked before and after a run.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    client: Client,
+    before: Option<BrokerInfo>,
+}
+
+impl Watch {
+    /// Asks for the first time, over a connection that nothing else depends on: a broker that can't answer may close it.
+    pub(crate) async fn start(client: Client) -> Self {
+        let before = client.broker_info().await.ok();
+        Self { client, before }
+    }
+
+    /// What the broker used since then; nothing if it does not tell.
+    pub(crate) async fn cost(self) -> ServerCost {
+        let Self { client, before } = self;
+        let after = client.broker_info().await.ok();
+        drop(client.close().await);
+        match (before, after) {
+            (Some(before), Some(after)) => ServerCost::between(&before, &after),
+            (Some(info), None) | (None, Some(info)) => {
+                ServerCost { version: Some(info.server), ..ServerCost::default() }
+            }
+            (None, None) => ServerCost::default(),
+        }
+    }
+}
+
+impl ServerCost {
+    fn between(before: &BrokerInfo, after: &BrokerInfo) -> Self {
+        let cpu = before.counter(Counter::ProcessCpu).zip(after.counter(Counter::ProcessCpu));
+        let cpu = cpu.map(|(before, after)| Duration::from_micros(after.saturating_sub(before)));
+        Self {
+            version: Some(after.server.clone()),
+            cpu_seconds: cpu.map(|cpu| cpu.as_secs_f64()),
+            memory_peak_bytes: after.counter(Counter::ProcessMemoryPeak),
+        }
+    }
 }
 
 impl fmt::Display for ServerCost {
