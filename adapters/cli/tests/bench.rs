@@ -143,6 +143,16 @@ fn every_subscriber_gets_every_message_of_every_publisher() {
 }
 
 #[test]
+fn messages_that_fill_the_window_in_bytes_get_through() {
+    let broker = Broker::start();
+    let report = broker.json("pubsub --msgs 200 --size 64KiB");
+    assert_eq!(number(&report, "/delivered/bytes"), 200 << 16);
+    assert_verified(&report, 200);
+    let report = broker.json("echo --msgs 20 --warmup 20 --size 1MiB");
+    assert_verified(&report, 40);
+}
+
+#[test]
 fn a_report_says_how_to_get_it_again() {
     let broker = Broker::start();
     let report =

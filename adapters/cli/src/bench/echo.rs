@@ -57,7 +57,7 @@ pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result
         subscription,
         course: &course,
         payloads: Payloads::new(publisher, size),
-        commits: (window > 0).then(|| Commits::new(window)),
+        commits: Commits::new(window, watch.window_bytes()),
         verifier: Verifier::new(Some(plan.run)),
         latencies: Latencies::new()?,
         counted: 0,

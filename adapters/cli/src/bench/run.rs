@@ -61,7 +61,7 @@ pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result
     let control = connect(plan, server).await?;
     create_topic(&control, plan).await?;
     let watch = Watch::start(control).await;
-    let subscribers = subscribe(plan, server, &course).await?;
+    let subscribers = subscribe(plan, server, &course, watch.window_bytes()).await?;
     let publishers = if plan.size.is_some() { publish(plan, server, &course).await? } else { Vec::new() };
     if publishers.is_empty() {
         tell(&format!(
@@ -126,13 +126,14 @@ async fn subscribe(
     plan: &Plan,
     server: &ServerArgs,
     course: &Arc<Course>,
+    window_bytes: u32,
 ) -> Result<Vec<Subscriber>, Failure> {
     let ends = usize::try_from(plan.pubs).unwrap_or(usize::MAX);
     let until = if plan.size.is_some() { Until::OwnEnds(ends) } else { Until::Ends(ends, plan.msgs) };
     let mut subscribers = Vec::new();
     for (index, _) in (0..plan.subs).enumerate() {
         let client = connect(plan, server).await?;
-        subscribers.push(Subscriber::subscribe(client, course, plan, index, until).await?);
+        subscribers.push(Subscriber::subscribe(client, course, plan, (index, window_bytes), until).await?);
     }
     Ok(subscribers)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
-use zaichik_tokio::{BrokerInfo, Client, Counter};
+use zaichik_tokio::{BrokerInfo, Client, Counter, Limits};
 
 /// The broker, and what it used.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -29,6 +29,12 @@ impl Watch {
     pub(crate) async fn start(client: Client) -> Self {
         let before = client.broker_info().await.ok();
         Self { client, before }
+    }
+
+    /// Most bytes of messages that a subscription may have uncommitted; what is usual if the broker does not tell.
+    pub(crate) fn window_bytes(&self) -> u32 {
+        let limits = self.before.as_ref().map_or_else(Limits::default, |info| info.limits);
+        limits.max_window_bytes
     }
 
     /// What the broker used since then; nothing if it does not tell.

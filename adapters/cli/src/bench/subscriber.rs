@@ -17,6 +17,9 @@ use super::reason;
 use super::verify::{Taken, Verifier};
 use crate::failure::{Code, Failure};
 
+/// More than what the broker counts for a message besides its body.
+const OVERHEAD: u64 = 64;
+
 /// What a subscriber got.
 #[derive(Debug)]
 pub(crate) struct Received {
@@ -54,9 +57,11 @@ pub(crate) struct Subscriber {
 
 /// Commits that go out by themselves, one at a time.
 pub(crate) struct Commits {
-    /// Messages after which one is worth it.
+    /// Messages after which one is due, or bytes.
     step: u32,
+    step_bytes: u64,
     uncommitted: u32,
+    uncommitted_bytes: u64,
     last: Option<Delivery>,
     under_way: Option<Commit>,
 }
@@ -72,7 +77,7 @@ impl Subscriber {
         client: Client,
         course: &Arc<Course>,
         plan: &Plan,
-        index: usize,
+        (index, window_bytes): (usize, u32),
         until: Until,
     ) -> Result<Self, Failure> {
         let window = plan.window.unwrap_or_default();
@@ -89,7 +94,7 @@ impl Subscriber {
             course: Arc::clone(course),
             until,
             timeout: plan.timeout,
-            commits: (window > 0).then(|| Commits::new(window)),
+            commits: Commits::new(window, window_bytes),
             got: Received {
                 messages: 0,
                 bytes: 0,
@@ -200,10 +205,16 @@ enum Event {
 }
 
 impl Commits {
-    /// Commits after each half of a window.
-    pub(crate) const fn new(window: u32) -> Self {
-        let step = window.div_ceil(2);
-        Self { step, uncommitted: 0, last: None, under_way: None }
+    /// Commits after each half of a window of so many messages, which the broker bounds in bytes too; none without a window.
+    pub(crate) fn new(window: u32, window_bytes: u32) -> Option<Self> {
+        (window > 0).then(|| Self {
+            step: window.div_ceil(2),
+            step_bytes: u64::from(window_bytes.div_ceil(2)),
+            uncommitted: 0,
+            uncommitted_bytes: 0,
+            last: None,
+            under_way: None,
+        })
     }
 
     /// A message is done; it is committed with others before and after it.
@@ -211,9 +222,11 @@ impl Commits {
     /// # Errors
     /// An earlier commit failed.
     pub(crate) async fn take(&mut self, delivery: Delivery) -> Result<(), ClientError> {
+        let bytes = u64::try_from(delivery.body.len()).unwrap_or(u64::MAX).saturating_add(OVERHEAD);
         self.last = Some(delivery);
         self.uncommitted = self.uncommitted.saturating_add(1);
-        if self.uncommitted < self.step {
+        self.uncommitted_bytes = self.uncommitted_bytes.saturating_add(bytes);
+        if !self.is_due() {
             return Ok(());
         }
         poll_fn(|cx| match self.poll(cx) {
@@ -221,6 +234,10 @@ impl Commits {
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
         })
         .await
+    }
+
+    const fn is_due(&self) -> bool {
+        self.uncommitted >= self.step || self.uncommitted_bytes >= self.step_bytes
     }
 
     /// Sends a commit if one is due and none is under way; errors are those of one that was.
@@ -231,11 +248,9 @@ impl Commits {
                 self.under_way = None;
                 committed?;
             }
-            if self.uncommitted < self.step {
-                return Poll::Ready(Ok(()));
-            }
-            let Some(last) = self.last.take() else { return Poll::Ready(Ok(())) };
-            self.uncommitted = 0;
+            let is_due = self.is_due();
+            let Some(last) = self.last.take_if(|_| is_due) else { return Poll::Ready(Ok(())) };
+            (self.uncommitted, self.uncommitted_bytes) = (0, 0);
             self.under_way = Some(Box::pin(async move { last.commit().await }));
         }
     }
