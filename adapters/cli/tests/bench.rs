@@ -5,10 +5,11 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use zaichik_tokio::{Client, Delivery, Outgoing, Publisher, Start};
+use zaichik_tokio::{Client, Delivery, Outgoing, Overflow, Publisher, Start, TopicOptions};
 
 /// A process that a test which fails does not leave behind.
 struct Running(Child);
@@ -132,7 +133,7 @@ fn every_subscriber_gets_every_message_of_every_publisher() {
         let report = broker.json(&format!("pubsub --msgs 2001 --pubs 2 --subs 2 --warmup 100 {more}"));
         assert_eq!(number(&report, "/published/messages"), 2_001, "{more}");
         assert_eq!(number(&report, "/published/bytes"), 2_001 * 128);
-        assert_eq!(number(&report, "/published/refused"), 0);
+        assert_eq!(number(&report, "/published/refused_publishes"), 0);
         assert_eq!(number(&report, "/delivered/messages"), 4_002);
         assert_eq!(number(&report, "/delivered/bytes"), 4_002 * 128);
         assert_eq!(number(&report, "/delivered/latency/count"), 4_002);
@@ -394,7 +395,7 @@ fn what_a_topic_drops_is_lost() {
     let broker = Broker::start();
     block_on(async {
         let client = Client::connect(&broker.address).await.expect("the broker listens");
-        let options = zaichik_tokio::TopicOptions::new().max_messages(10);
+        let options = TopicOptions::new().max_messages(10);
         client.create_topic("small", options).await.expect("created");
         client.close().await.expect("closed");
     });
@@ -407,6 +408,25 @@ fn what_a_topic_drops_is_lost() {
     let (lost, verified) = (number(&report, "/verify/lost"), number(&report, "/verify/verified"));
     assert!(lost > 0 && number(&report, "/verify/gaps") > 0, "{report:#}");
     assert_eq!(lost + verified, 2_000);
+}
+
+#[test]
+fn what_the_broker_refused_unasked_is_told() {
+    let broker = Broker::start();
+    block_on(async {
+        let client = Client::connect(&broker.address).await.expect("the broker listens");
+        let options = TopicOptions::new().retention_ttl(Duration::from_secs(1));
+        let options = options.max_messages(300).overflow(Overflow::Reject);
+        client.create_topic("full", options).await.expect("created");
+        client.close().await.expect("closed");
+    });
+    let output = broker.output("pub --topic full --msgs 2560 --ack none --json");
+    assert_eq!(output.status.code(), Some(7));
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert!(said.contains("verification failed: the broker refused "), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    let refused = number(&report, "/published/refused_publishes");
+    assert!((1..10).contains(&refused), "the first of 10 publishes fits: {report:#}");
 }
 
 /// Waits for a message of a run that does not end by itself.
@@ -551,5 +571,6 @@ fn a_terminal_sees_the_progress_unless_it_is_told_not_to() {
         for part in ["Publish", "Deliver", "100%", "msg/s", "MiB/s"] {
             assert_eq!(shown.contains(part), is_shown, "{part}: {shown}");
         }
+        assert!(shown.is_empty() || shown.ends_with('\n'), "what comes after it begins a line");
     }
 }

@@ -1,5 +1,6 @@
 //! A live line for each part of a run, on a terminal.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +73,8 @@ impl Drop for Progress {
         for line in [&self.lines.publish, &self.lines.deliver].into_iter().flatten() {
             line.bar.abandon();
         }
+        // The last line has no end otherwise, and the results would be its continuation when they are copied.
+        drop(writeln!(io::stderr()));
     }
 }
 

@@ -22,6 +22,9 @@ use crate::failure::Failure;
 /// Bytes after which a publisher lets others of its thread work: its connection above all.
 const TURN_BYTES: usize = 64 << 10;
 
+/// How long a broker may keep refusals of messages without an answer to itself: a second (docs/protocol.md §7.6).
+const REFUSALS_TOLD: Duration = Duration::from_millis(1_100);
+
 /// What a publisher did.
 #[derive(Debug)]
 pub(crate) struct Published {
@@ -34,7 +37,7 @@ pub(crate) struct Published {
     /// When the first of them left or was due, and when the last answer came.
     pub(crate) span: Option<(Timestamp, Timestamp)>,
     pub(crate) latencies: Latencies,
-    /// Messages that the broker refused, of those that asked for no answer.
+    /// Publishes that the broker refused, of those that asked for no answer.
     pub(crate) refused: u64,
 }
 
@@ -271,9 +274,20 @@ impl Publisher {
             if let Some((_, last)) = &mut self.done.span {
                 *last = self.course.clock.now();
             }
-            self.done.refused = self.client.take_refused().map_or(0, |(refused, _)| refused);
+            self.done.refused = self.refused().await;
         }
         Ok(())
+    }
+
+    /// Publishes that were refused though nobody asked for an answer. The broker tells at once of the first one, and of
+    /// those that follow after a while.
+    async fn refused(&mut self) -> u64 {
+        let mut refused = 0u64;
+        while let Some((publishes, _)) = self.client.take_refused() {
+            refused = refused.saturating_add(publishes);
+            tokio::time::sleep(REFUSALS_TOLD).await;
+        }
+        refused
     }
 
     /// Takes the oldest answer when it is here; pending without one under way.

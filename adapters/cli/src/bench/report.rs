@@ -36,8 +36,8 @@ pub(crate) struct Part {
     pub(crate) messages: u64,
     /// Bytes of their bodies.
     pub(crate) bytes: u64,
-    /// Messages that the broker refused though nobody asked for an answer.
-    pub(crate) refused: u64,
+    /// Publishes that the broker refused though nobody asked for an answer.
+    pub(crate) refused_publishes: u64,
     pub(crate) seconds: f64,
     pub(crate) messages_per_second: f64,
     pub(crate) mib_per_second: f64,
@@ -60,7 +60,7 @@ impl Part {
             clients,
             messages,
             bytes,
-            refused: 0,
+            refused_publishes: 0,
             seconds,
             messages_per_second: as_f64(messages) / seconds,
             mib_per_second: as_f64(bytes) / seconds / f64::from(1 << 20),
@@ -79,10 +79,10 @@ impl Report {
             let found = text::verdict(&verdict);
             return Err(Failure::new(Code::Unverified, format_args!("verification failed: {found}")));
         }
-        let refused = self.published.as_ref().map_or(0, |part| part.refused);
+        let refused = self.published.as_ref().map_or(0, |part| part.refused_publishes);
         if refused > 0 {
             let message = format!(
-                "verification failed: the broker refused {refused} messages; --ack accepted tells why"
+                "verification failed: the broker refused {refused} publishes; --ack accepted tells why"
             );
             return Err(Failure::new(Code::Unverified, message));
         }
@@ -137,7 +137,7 @@ impl Report {
             micros(|latency| latency.p99_us),
             micros(|latency| latency.p999_us),
             micros(|latency| latency.max_us),
-            part.refused.to_string(),
+            part.refused_publishes.to_string(),
             found(|verdict| verdict.lost),
             found(|verdict| verdict.duplicated),
             found(|verdict| verdict.reordered),
@@ -178,7 +178,7 @@ const CSV_COLUMNS: [&str; 36] = [
     "p99_us",
     "p999_us",
     "max_us",
-    "refused",
+    "refused_publishes",
     "lost",
     "duplicated",
     "reordered",

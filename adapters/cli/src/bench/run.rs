@@ -275,7 +275,7 @@ fn published_part(plan: &Plan, published: &[Published]) -> Result<Part, Failure>
     let last = published.iter().filter_map(|done| done.span).map(|(_, last)| last).max();
     let mut part =
         Part::new(published.len(), messages, messages.saturating_mul(size), first.zip(last), &latencies);
-    part.refused = published.iter().map(|done| done.refused).fold(0, u64::saturating_add);
+    part.refused_publishes = published.iter().map(|done| done.refused).fold(0, u64::saturating_add);
     Ok(part)
 }
 

@@ -90,8 +90,8 @@ fn line(name: &str, what: &str, latency: &str, part: &Part) -> String {
         let _ = write!(out, "   {latency}  {}", percentiles(latencies));
     }
     out.push('\n');
-    if part.refused > 0 {
-        let _ = writeln!(out, "      {:>11} refused", grouped(part.refused));
+    if part.refused_publishes > 0 {
+        let _ = writeln!(out, "      {:>11} publishes refused", grouped(part.refused_publishes));
     }
     out
 }
