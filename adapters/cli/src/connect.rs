@@ -14,7 +14,7 @@ const DEFAULT_PORT: u16 = 8889;
 /// Where the broker is.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {
-    /// The broker: zaichik://[token@]host:port or host:port. Default: port 8889, or $PORT, of this machine.
+    /// The broker: `zaichik://[token@]host:port` or `host:port`. Default: port 8889, or $PORT, of this machine.
     #[arg(short, long, env = "ZAICHIK_URL", value_name = "URL", hide_env_values = true)]
     server: Option<String>,
     /// A file that holds the broker's token.
