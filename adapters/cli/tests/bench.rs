@@ -384,7 +384,7 @@ fn a_planted_disorder_is_found() {
 fn a_publisher_that_does_not_come_to_its_end_is_found() {
     let disorder: Disorder =
         |number, message| if number == 2_000 { Vec::new() } else { vec![message.body.clone().into()] };
-    let (code, report, told) = found(disorder, "--timeout 1s");
+    let (code, report, told) = found(disorder, "--timeout 3s");
     assert_eq!(code, Some(7));
     assert!(told.contains("0 lost · 0 duplicated · 0 gaps · 1 publishers without an end"), "{told}");
     assert_eq!(number(&report, "/delivered/messages"), 2_000);
@@ -466,6 +466,23 @@ fn an_interrupt_ends_a_run_with_what_was_measured() {
     let (code, said, _) = subscriber.end();
     assert_eq!(code, Some(0));
     assert_eq!(number(&serde_json::from_str(&said).expect("one object"), "/delivered/messages"), 0);
+}
+
+#[test]
+fn a_second_interrupt_waits_for_nothing() {
+    let broker = Broker::start();
+    let running = broker.bench("pubsub --rate 5000 --duration 1h --topic stuck --json").spawn();
+    let mut running = Running(running.expect("it starts"));
+    watch(&broker, "stuck");
+    // Nothing is answered any more, so that the first interrupt has to wait for what is under way.
+    broker.process.signal(Signal::STOP);
+    while running.0.try_wait().expect("a process").is_none() {
+        running.signal(Signal::INT);
+        std::thread::yield_now();
+    }
+    let (code, said, told) = running.end();
+    assert_eq!((code, said.as_str()), (Some(1), ""), "{told}");
+    assert_eq!(told, "zaichik: interrupted twice; nothing was measured to the end\n");
 }
 
 #[test]

@@ -361,3 +361,19 @@ impl Moments {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_that_leave_late_count_from_when_they_were_due() {
+        let begin = Timestamp::from_micros(5_000);
+        let schedule = Schedule::new(1_000, 1, 0);
+        // However long ago that is.
+        let moments: Vec<u64> = Moments::Due(schedule, begin, 2, 3).all().map(Timestamp::as_micros).collect();
+        assert_eq!(moments, [7_000, 8_000, 9_000]);
+        let now = Timestamp::from_micros(60_000_000);
+        assert_eq!(Moments::Same(now, 2).all().collect::<Vec<_>>(), [now, now], "without a schedule");
+    }
+}

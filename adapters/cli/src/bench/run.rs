@@ -33,6 +33,9 @@ use crate::signals;
 /// the options allow of the messages alone. A publisher never waits for room in its client, which would mix up its order.
 const CLIENT_BYTES: usize = 256 << 20;
 
+/// How long requests that are not measured may take at least: a short --timeout is meant for messages.
+const LEAST_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Requests of a connection beside those that are measured.
 const SPARE_REQUESTS: usize = 16;
 
@@ -90,7 +93,7 @@ pub(crate) async fn connect(plan: &Plan, server: &ServerArgs) -> Result<Client, 
             .drain_timeout(Duration::from_secs(1).min(timeout))
             .max_in_flight(in_flight.saturating_add(SPARE_REQUESTS))
             .configure(|config| {
-                config.request_timeout = timeout;
+                config.request_timeout = timeout.max(LEAST_TIMEOUT);
                 if is_acked {
                     config.max_in_flight_bytes = CLIENT_BYTES;
                     config.max_outbound_bytes = CLIENT_BYTES;
