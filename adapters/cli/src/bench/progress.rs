@@ -34,7 +34,8 @@ struct Lines {
 #[derive(Debug)]
 struct Line {
     bar: ProgressBar,
-    size: usize,
+    /// Bytes of a message, if that is known before.
+    size: Option<usize>,
     /// Whether the bar shows time instead of messages.
     is_time: bool,
 }
@@ -107,7 +108,7 @@ impl Line {
         let style = style.map_err(|error| Failure::new(Code::Other, error))?.progress_chars("━╾ ");
         let bar = messages.or(time).map_or_else(ProgressBar::no_length, ProgressBar::new);
         let bar = all.add(bar).with_style(style).with_prefix(name);
-        Ok(Self { bar, size: plan.size.unwrap_or_default(), is_time: time.is_some() })
+        Ok(Self { bar, size: plan.size, is_time: time.is_some() })
     }
 
     fn show(&self, messages: u64) {
@@ -116,7 +117,8 @@ impl Line {
             if self.is_time { u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX) } else { messages };
         self.bar.set_position(self.bar.length().map_or(place, |length| place.min(length)));
         let a_second = as_f64(messages) / elapsed.as_secs_f64().max(0.001);
-        let bytes = a_second * as_f64(u64::try_from(self.size).unwrap_or(u64::MAX));
-        self.bar.set_message(rates(a_second, bytes / f64::from(1 << 20)));
+        let size = self.size.map(|size| as_f64(u64::try_from(size).unwrap_or(u64::MAX)));
+        let mib = size.map(|size| a_second * size / f64::from(1 << 20));
+        self.bar.set_message(rates(a_second, mib));
     }
 }

@@ -20,12 +20,13 @@ pub(crate) fn grouped(number: u64) -> String {
     out
 }
 
-/// Messages and bytes a second.
-pub(crate) fn rates(messages: f64, mib: f64) -> String {
+/// Messages and bytes a second; only messages if nobody knows their bytes.
+pub(crate) fn rates(messages: f64, mib: Option<f64>) -> String {
     // A rate is never negative, and no rate has more than 64 bits.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as above")]
     let messages = messages.round() as u64;
-    format!("{:>11} msg/s  {mib:>8.1} MiB/s", grouped(messages))
+    let mib = mib.map_or_else(String::new, |mib| format!("  {mib:>8.1} MiB/s"));
+    format!("{:>11} msg/s{mib}", grouped(messages))
 }
 
 /// The results, without the line of parameters.
@@ -85,7 +86,7 @@ pub(crate) fn verdict(verdict: &Verdict) -> String {
 fn line(name: &str, what: &str, latency: &str, part: &Part) -> String {
     let count = grouped(part.messages);
     let mut out = format!(" {name:<4} {count:>11} {what:<11} ");
-    out.push_str(&rates(part.messages_per_second, part.mib_per_second));
+    out.push_str(&rates(part.messages_per_second, Some(part.mib_per_second)));
     if let Some(latencies) = &part.latency {
         let _ = write!(out, "   {latency}  {}", percentiles(latencies));
     }
@@ -116,7 +117,8 @@ mod tests {
 
     #[test]
     fn rates_have_units() {
-        assert_eq!(rates(812_113.6, 99.13), "    812,114 msg/s      99.1 MiB/s");
+        assert_eq!(rates(812_113.6, Some(99.13)), "    812,114 msg/s      99.1 MiB/s");
+        assert_eq!(rates(0.4, None), "          0 msg/s");
     }
 
     #[test]
