@@ -275,7 +275,7 @@ fn is_quiet(
     false
 }
 
-/// Says from a subscriber that waited in vain what to tell.
+/// What to tell when every subscriber waited in vain.
 pub(crate) fn nothing_came(plan: &Plan) -> Failure {
     let waited = humantime::format_duration(plan.timeout);
     Failure::new(
