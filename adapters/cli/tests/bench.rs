@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use zaichik_tokio::{Client, Delivery, Outgoing, Overflow, Publisher, Start, TopicOptions};
+use zaichik_tokio::{Client, Counter, Delivery, Outgoing, Overflow, Publisher, Server, Start, TopicOptions};
 
 /// A process that a test which fails does not leave behind.
 struct Running(Child);
@@ -430,9 +430,9 @@ fn what_the_broker_refused_unasked_is_told() {
 }
 
 /// Waits for a message of a run that does not end by itself.
-fn watch(broker: &Broker, topic: &str) {
+fn watch(address: &str, topic: &str) {
     block_on(async {
-        let client = Client::connect(&broker.address).await.expect("the broker listens");
+        let client = Client::connect(address).await.expect("the broker listens");
         let mut watching = client.subscribe(topic).window(0).await.expect("subscribed");
         for _ in 0..100 {
             watching.next_message().await.expect("no gap").expect("a message");
@@ -450,7 +450,7 @@ fn an_interrupt_ends_a_run_with_what_was_measured() {
     ] {
         let mut command = broker.bench(command);
         let running = Running(command.args(["--topic", "endless", "--json"]).spawn().expect("it starts"));
-        watch(&broker, "endless");
+        watch(&broker.address, "endless");
         running.signal(Signal::INT);
         let (code, said, err) = running.end();
         assert_eq!((code, err.as_str()), (Some(0), ""), "{command:?}");
@@ -469,11 +469,36 @@ fn an_interrupt_ends_a_run_with_what_was_measured() {
 }
 
 #[test]
+fn what_the_broker_tells_of_its_process_is_in_the_report() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let config = zaichik_tokio::default_config().expect("random numbers");
+    let server = runtime.block_on(Server::bind("127.0.0.1:0", config)).expect("a free port");
+    let (address, handle) = (server.local_addr().to_string(), server.handle());
+    let serving = runtime.spawn(server.serve());
+    handle.report(Counter::ProcessCpu, 1_000_000);
+    let mut command = zaichik("bench");
+    command.args(["pub", "--duration", "1h", "--topic", "cost", "--json", "--server", &address]);
+    let running = Running(command.spawn().expect("it starts"));
+    watch(&address, "cost");
+    handle.report(Counter::ProcessCpu, 3_500_000);
+    handle.report(Counter::ProcessMemoryPeak, 41 << 20);
+    running.signal(Signal::INT);
+    let (code, said, err) = running.end();
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let report: Value = serde_json::from_str(&said).expect("one object");
+    assert_eq!(report["server"]["cpu_seconds"], 2.5);
+    assert_eq!(report["server"]["memory_peak_bytes"], 41 << 20);
+    handle.shutdown(Duration::ZERO);
+    runtime.block_on(serving).expect("no panic").expect("an orderly end");
+}
+
+#[test]
 fn a_second_interrupt_waits_for_nothing() {
     let broker = Broker::start();
     let running = broker.bench("pubsub --rate 5000 --duration 1h --topic stuck --json").spawn();
     let mut running = Running(running.expect("it starts"));
-    watch(&broker, "stuck");
+    watch(&broker.address, "stuck");
     // Nothing is answered any more, so that the first interrupt has to wait for what is under way.
     broker.process.signal(Signal::STOP);
     while running.0.try_wait().expect("a process").is_none() {
@@ -496,7 +521,7 @@ fn a_broker_that_goes_away_is_one_line_and_code_3() {
         let broker = Broker::start();
         let running = broker.bench(command).args(["--topic", "endless", "--json"]).spawn();
         let running = Running(running.expect("it starts"));
-        watch(&broker, "endless");
+        watch(&broker.address, "endless");
         broker.process.signal(Signal::KILL);
         let (code, said, told) = running.end();
         assert_eq!((code, said.as_str()), (Some(3), ""), "{command}: {told}");
