@@ -11,6 +11,7 @@ use thiserror::Error;
 use zaichik_engine::{Broker, BrokerConfig, ConfigError, Stats};
 
 use crate::client::{Client, ClientBuilder};
+use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::housekeeping::Housekeeping;
 use crate::local::LocalIo;
@@ -74,7 +75,7 @@ impl<R: Runtime> Embedded<R> {
     /// # Errors
     /// [`ServerError::Config`] if the configuration contradicts itself.
     pub fn start(config: BrokerConfig) -> Result<Self, ServerError> {
-        let shared = Shared::new(Broker::new(config)?);
+        let shared = Shared::new(Broker::new(config)?, Clock::of::<R>());
         R::spawn(Housekeeping::new(R::timer(), &shared));
         Ok(Self { shared, runtime: PhantomData })
     }

@@ -39,12 +39,8 @@ pub(crate) struct Housekeeping {
 }
 
 impl Shared {
-    pub(crate) fn new(broker: Broker) -> Arc<Self> {
-        Arc::new(Self {
-            clock: Clock::start(),
-            state: Mutex::new(State::new(broker)),
-            tasks: Arc::new(Tasks::default()),
-        })
+    pub(crate) fn new(broker: Broker, clock: Clock) -> Arc<Self> {
+        Arc::new(Self { clock, state: Mutex::new(State::new(broker)), tasks: Arc::new(Tasks::default()) })
     }
 
     /// A session for a new connection; `None` once the broker is stopping.

@@ -83,8 +83,8 @@ enum Phase {
 }
 
 impl Core {
-    pub(crate) fn new(config: ClientConfig) -> Arc<Self> {
-        Arc::new(Self { clock: Clock::start(), state: Mutex::new(State::new(Machine::new(config))) })
+    pub(crate) fn new(config: ClientConfig, clock: Clock) -> Arc<Self> {
+        Arc::new(Self { clock, state: Mutex::new(State::new(Machine::new(config))) })
     }
 
     /// Looks at the state, or takes something out of it that leaves nothing for the background task to do.
