@@ -25,6 +25,7 @@ extern crate alloc;
 
 mod codec;
 mod decode;
+mod describe;
 mod error;
 mod frame;
 mod header;
@@ -38,15 +39,17 @@ mod record;
 mod refusal;
 
 pub use decode::{ClientDecoder, Decoder, FromClient, FromServer, ServerDecoder, Side};
+pub use describe::{Counter, CounterValue, Item, Items, Page, Subject, SubscriptionItem, TopicItem};
 pub use error::{FaultCode, ProtocolError, ProtocolFault};
 pub use frame::client::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Durable, Hello, Nack, OnConflict,
-    Operation, Operations, OperationsBuilder, Producer, Publish, Seek, SeekTarget, Start, Subscribe,
-    Unsubscribe,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Describe, Durable, Hello, Nack,
+    OnConflict, Operation, Operations, OperationsBuilder, Producer, Publish, RemoveDurable, Seek, SeekTarget,
+    Start, Subscribe, Unsubscribe,
 };
 pub use frame::server::{
-    Acks, Batched, Delivery, DeliveryHead, Done, Fatal, Fenced, Gap, GapReason, Goodbye, GoodbyeReason,
-    Published, Refused, ServerFrame, Subscribed, TopicReady, TopicStatus, Unsubscribed, Welcome,
+    Acks, Batched, Counters, Delivery, DeliveryHead, Done, Fatal, Fenced, Gap, GapReason, Goodbye,
+    GoodbyeReason, Published, Refused, ServerFrame, Subscribed, TopicReady, TopicStatus, Unsubscribed,
+    Welcome,
 };
 pub use header::{FrameHeader, HEADER_LEN, MAGIC, PROTOCOL_VERSION};
 pub use limits::Limits;

@@ -18,6 +18,7 @@ mod batches;
 mod broker;
 mod compaction;
 mod delivery;
+mod describe;
 mod durable;
 mod exactly_once;
 mod faults;
@@ -88,6 +89,10 @@ cases! { $
         t_06_names
         t_07_the_limit_of_topics_refuses_and_the_connection_survives
         t7_alter_changes_only_what_is_given
+    }
+    describe {
+        a_tool_sees_topics_subscriptions_and_counters
+        more_topics_than_a_page_has_are_all_listed
     }
     retention {
         r_01_delivered_before_it_expires

@@ -32,6 +32,14 @@ pub trait Io: Send + Unpin + 'static {
     /// The stream is broken.
     fn poll_write(&mut self, cx: &mut Context<'_>, from: &mut impl Buf) -> Poll<io::Result<usize>>;
 
+    /// Wakes the task of `cx` once the runtime has looked for bytes that arrived, without waiting for any: for who would
+    /// rather spin than sleep.
+    ///
+    /// By default the task is woken at once, which is right, but where nobody looks meanwhile it sees nothing sooner.
+    fn look_again(&self, cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
+
     /// Tells the peer that nothing more will be written.
     ///
     /// # Errors
