@@ -158,6 +158,9 @@ impl Io for SimulatedIo {
         self.poll(|io| io.poll_write(cx, from))
     }
 
+    /// Nothing comes sooner by looking for it, and time would stand still meanwhile.
+    fn look_again(&self, _: &mut Context<'_>) {}
+
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll(|io| io.poll_shutdown(cx))
     }

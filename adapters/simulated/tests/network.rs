@@ -90,3 +90,22 @@ fn a_port_is_somebody_s_until_they_are_done() {
         drop(serve("broker:8889").await);
     });
 }
+
+#[test]
+fn a_server_that_spins_lets_time_pass() {
+    let mut simulation = Simulation::new();
+    simulation.run(async {
+        let config = default_config().expect("drawn from the seed");
+        let server = Server::bind("broker:8889", config).await.expect("the port is free");
+        let (handle, server) = (server.handle(), server.busy_poll(HOUR));
+        let serving = spawn(async { server.serve().await.expect("an orderly end") });
+        let client = Client::connect("broker:8889").await.expect("it listens");
+        for _ in 0..2 {
+            client.ping().await.expect("connected");
+            sleep(HOUR).await;
+        }
+        handle.shutdown(Duration::ZERO);
+        serving.await;
+    });
+    assert!(simulation.elapsed() >= HOUR * 2);
+}
