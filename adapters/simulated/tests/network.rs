@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use zaichik_simulated::{
-    Client, ClientError, Server, ServerHandle, Simulation, Task, TopicOptions, break_connections,
+    Client, ClientError, Counter, Server, ServerHandle, Simulation, Task, TopicOptions, break_connections,
     default_config, now, sleep, spawn,
 };
 
@@ -20,6 +20,7 @@ async fn serve(address: &str) -> (ServerHandle, Task<()>) {
 
 #[test]
 fn a_client_connects_again_when_the_network_broke_and_loses_nothing() {
+    let mut repeated = 0;
     for seed in 0..20 {
         Simulation::with_seed(seed).run(async {
             let (handle, serving) = serve("broker:8889").await;
@@ -41,11 +42,18 @@ fn a_client_connects_again_when_the_network_broke_and_loses_nothing() {
                 assert_eq!(message.offset, number);
                 message.commit().await.expect("committed");
             }
+            let info = client.broker_info().await.expect("connected");
+            let counter = info.counters.iter().find(|value| value.counter == Counter::Repeated);
+            repeated += counter.expect("it is counted").value;
             client.close().await.expect("nothing is owed");
             handle.shutdown(Duration::ZERO);
             serving.await;
         });
     }
+    assert!(
+        (1..200).contains(&repeated),
+        "{repeated} of 200: sometimes only the answer was lost, and sometimes all"
+    );
 }
 
 #[test]
