@@ -12,6 +12,7 @@ use zaichik_engine::{Broker, BrokerConfig, ConfigError, Stats};
 use zaichik_proto::Counter;
 
 use crate::client::{Client, ClientBuilder};
+use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::housekeeping::Housekeeping;
 use crate::local::LocalIo;
@@ -75,7 +76,7 @@ impl<R: Runtime> Embedded<R> {
     /// # Errors
     /// [`ServerError::Config`] if the configuration contradicts itself.
     pub fn start(config: BrokerConfig) -> Result<Self, ServerError> {
-        let shared = Shared::new(Broker::new(config)?);
+        let shared = Shared::new(Broker::new(config)?, Clock::of::<R>());
         R::spawn(Housekeeping::new(R::timer(), &shared));
         Ok(Self { shared, runtime: PhantomData })
     }

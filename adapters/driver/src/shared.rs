@@ -43,9 +43,9 @@ pub(crate) struct Housekeeping {
 }
 
 impl Shared {
-    pub(crate) fn new(broker: Broker) -> Arc<Self> {
+    pub(crate) fn new(broker: Broker, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
-            clock: Clock::start(),
+            clock,
             state: Mutex::new(State::new(broker)),
             tasks: Arc::new(Tasks::default()),
             busy_poll: AtomicU64::new(0),

@@ -13,6 +13,7 @@ use zaichik_proto::{
 };
 
 use super::*;
+use crate::clock::Clock;
 use crate::housekeeping::Housekeeping;
 use crate::local::LocalIo;
 use crate::manual::{Silent, Task};
@@ -37,7 +38,7 @@ impl World {
 
     fn with(config: BrokerConfig) -> Self {
         let broker = Broker::new(config).expect("a valid configuration");
-        let shared = Shared::new(broker);
+        let shared = Shared::new(broker, Clock::start());
         let mut world = Self { shared, tasks: Vec::new(), peers: Vec::new() };
         let housekeeping = Housekeeping::new(Silent, &world.shared);
         world.spawn(housekeeping);
