@@ -63,15 +63,20 @@ impl ServerArgs {
     /// # Errors
     /// There is no broker, or it does not let the command in, or it takes too long.
     pub(crate) async fn connect(&self, name: &str) -> Result<Client, Failure> {
-        self.connect_with(self.builder(name)?).await
+        self.connect_with(name, |builder| builder).await
     }
 
-    /// A client that is connected, from what [`builder`](Self::builder) gave.
+    /// The same, configured further.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect).
-    pub(crate) async fn connect_with(&self, builder: ClientBuilder) -> Result<Client, Failure> {
-        if let Ok(connected) = tokio::time::timeout(self.connect_timeout, builder.connect()).await {
+    /// As for [`connect`](Self::connect).
+    pub(crate) async fn connect_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Client, Failure> {
+        let connecting = change(self.builder(name)?).connect();
+        if let Ok(connected) = tokio::time::timeout(self.connect_timeout, connecting).await {
             return Ok(connected?);
         }
         let waited = humantime::format_duration(self.connect_timeout);

@@ -23,6 +23,8 @@ pub(crate) enum Code {
     Refused = 5,
     /// Messages are missing, and the command was to fail then.
     Gap = 6,
+    /// What a benchmark measured is not what was published.
+    Unverified = 7,
 }
 
 /// A failed command: what happened, to what, and what to do.

@@ -1,5 +1,6 @@
 //! The command `zaichik`: runs a broker, on tokio, and is a client of one.
 
+mod bench;
 mod connect;
 mod failure;
 mod moment;
@@ -14,6 +15,7 @@ use clap::{Parser, Subcommand};
 use zaichik_serve::{Options, Process};
 use zaichik_tokio::Tokio;
 
+use crate::bench::Bench;
 use crate::failure::{Code, Failure};
 use crate::ping::Ping;
 use crate::publish::Publish;
@@ -41,6 +43,8 @@ enum Command {
     Subscribe(Box<Subscribe>),
     /// Ask a broker for a sign of life.
     Ping(Ping),
+    /// Measure a broker with the client library, over the network.
+    Bench(Bench),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Some(Command::Publish(publish)) => finish(block_on(publish.run())),
         Some(Command::Subscribe(subscribe)) => finish(block_on(subscribe.run())),
         Some(Command::Ping(ping)) => finish(block_on(ping.run())),
+        Some(Command::Bench(bench)) => finish(bench.run()),
     }
 }
 

@@ -115,12 +115,12 @@ type Answered = (u64, Option<Result<PublishReceipt, ClientError>>);
 impl Publish {
     pub(crate) async fn run(&self) -> Result<(), Failure> {
         self.check()?;
-        let builder = self.server.builder("zaichik pub")?;
-        let builder = match &self.producer {
-            Some(name) => builder.producer(Some(ProducerIdentity::new(producer_id(name)))),
+        let producer = self.producer.as_deref().map(|name| ProducerIdentity::new(producer_id(name)));
+        let client = self.server.connect_with("zaichik pub", |builder| match producer {
+            Some(producer) => builder.producer(Some(producer)),
             None => builder,
-        };
-        let client = self.server.connect_with(builder).await?;
+        });
+        let client = client.await?;
         let mut input = self.input.open().await?;
         let mut run = Run {
             args: self,

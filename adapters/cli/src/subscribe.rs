@@ -142,8 +142,7 @@ impl Subscribe {
     pub(crate) async fn run(&self) -> Result<(), Failure> {
         let window = self.window()?;
         let signals = Box::pin(signals::arriving().map_err(|error| Failure::new(Code::Other, error))?);
-        let builder = self.server.builder("zaichik sub")?.drain_timeout(DRAIN);
-        let client = self.server.connect_with(builder).await?;
+        let client = self.server.connect_with("zaichik sub", |builder| builder.drain_timeout(DRAIN)).await?;
         let mut subscriptions = Vec::new();
         for topic in &self.topics {
             subscriptions.push(self.subscribe(&client, topic, window).await?);

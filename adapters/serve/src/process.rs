@@ -77,7 +77,9 @@ impl Process {
         config.memory_budget = memory::budget();
         config.max_connections = descriptors::connections(config.max_connections);
         let (connections, mebibytes) = (config.max_connections, config.memory_budget >> 20);
-        let server = Server::<R>::bind(&format!("127.0.0.1:{}", options.port), config).await?;
+        let server = Server::<R>::bind(&format!("127.0.0.1:{}", options.port), config)
+            .await?
+            .busy_poll(options.busy_poll);
         tracing::info!(
             "zaichik {} ({runtime}, {workers} workers, at most {connections} connections and {mebibytes} MiB)",
             env!("CARGO_PKG_VERSION")
