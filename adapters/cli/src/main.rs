@@ -6,8 +6,10 @@ mod failure;
 mod moment;
 mod ping;
 mod publish;
+mod report;
 mod signals;
 mod subscribe;
+mod topic;
 
 use std::process::ExitCode;
 
@@ -20,6 +22,7 @@ use crate::failure::{Code, Failure};
 use crate::ping::Ping;
 use crate::publish::Publish;
 use crate::subscribe::Subscribe;
+use crate::topic::Topic;
 
 /// A small message broker, and the tool to use one.
 #[derive(Debug, Parser)]
@@ -41,6 +44,9 @@ enum Command {
     /// Subscribe to topics.
     #[command(name = "sub", visible_alias = "subscribe")]
     Subscribe(Box<Subscribe>),
+    /// Manage topics.
+    #[command(visible_alias = "t")]
+    Topic(Box<Topic>),
     /// Ask a broker for a sign of life.
     Ping(Ping),
     /// Measure a broker with the client library, over the network.
@@ -54,6 +60,7 @@ fn main() -> ExitCode {
         Some(Command::Serve(options)) => serve(&options),
         Some(Command::Publish(publish)) => finish(block_on(publish.run())),
         Some(Command::Subscribe(subscribe)) => finish(block_on(subscribe.run())),
+        Some(Command::Topic(topic)) => finish(block_on(topic.run())),
         Some(Command::Ping(ping)) => finish(block_on(ping.run())),
         Some(Command::Bench(bench)) => finish(bench.run()),
     }

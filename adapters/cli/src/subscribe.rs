@@ -18,8 +18,9 @@ use zaichik_serve::Signal;
 use zaichik_tokio::{Client, ClientError, Delivery, DurableOptions, Incoming, RequestError, Subscription};
 
 use self::commits::{CommitMode, Commits, News};
-use self::position::Position;
-use self::show::{Show, ShowArgs};
+pub(crate) use self::position::Position;
+use self::show::Show;
+pub(crate) use self::show::ShowArgs;
 use self::sources::{Event, Sources};
 use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure};
@@ -114,6 +115,9 @@ pub(crate) struct Subscribe {
     quiet: bool,
     #[command(flatten)]
     server: ServerArgs,
+    /// It is for looking only, and does not say where it begins.
+    #[arg(skip)]
+    is_view: bool,
 }
 
 /// A command under way.
@@ -139,6 +143,35 @@ enum End {
 }
 
 impl Subscribe {
+    /// Shows what is in a topic, and consumes nothing.
+    pub(crate) fn view(
+        topic: String,
+        from: Position,
+        count: Option<u64>,
+        show: ShowArgs,
+        server: ServerArgs,
+    ) -> Self {
+        Self {
+            topics: vec![topic],
+            from,
+            count,
+            exit_at_end: true,
+            wait: None,
+            durable: None,
+            inactive_ttl: None,
+            window: Some(0),
+            commit: CommitMode::Never,
+            max_attempts: None,
+            dead_letter: None,
+            fail_on_gap: false,
+            show,
+            verbose: false,
+            quiet: false,
+            server,
+            is_view: true,
+        }
+    }
+
     pub(crate) async fn run(&self) -> Result<(), Failure> {
         let window = self.window()?;
         let signals = Box::pin(signals::arriving().map_err(|error| Failure::new(Code::Other, error))?);
@@ -204,7 +237,7 @@ impl Subscribe {
             subscribe = subscribe.dead_letter(attempts, topic);
         }
         let subscription = subscribe.await?;
-        if self.verbose || io::stderr().is_terminal() {
+        if self.verbose || (io::stderr().is_terminal() && !self.is_view) {
             let (start, end) = (subscription.start(), subscription.end());
             self.say(format_args!("subscribed to {topic} from offset {start}; its end is {end}"));
         }

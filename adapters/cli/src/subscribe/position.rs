@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use zaichik_tokio::{Client, ClientError, Clock, Start};
+use zaichik_tokio::{Client, ClientError, Clock, RefusalCode, RequestError, Start};
 
 use crate::moment;
 
@@ -31,11 +31,12 @@ impl Position {
                 Start::Time(Clock::start().now().as_micros().saturating_sub(micros))
             }
             Self::Last(count) => {
-                // Whoever subscribes is told where the topic ends.
-                let probe = client.subscribe(topic).from(Start::Latest).window(0).await?;
-                let end = probe.end();
-                probe.unsubscribe().await?;
-                Start::Offset(end.saturating_sub(count))
+                match client.topic(topic).await {
+                    Ok(topic) => Start::Offset(topic.end.saturating_sub(count)),
+                    // It is empty when it will have been created.
+                    Err(error) if is_unknown_topic(&error) => Start::Earliest,
+                    Err(error) => return Err(error),
+                }
             }
         })
     }
@@ -63,6 +64,11 @@ impl FromStr for Position {
                 .to_owned()
         })
     }
+}
+
+fn is_unknown_topic(error: &ClientError) -> bool {
+    matches!(error, ClientError::Request(RequestError::Refused { refusal, .. })
+        if refusal.code == RefusalCode::UnknownTopic)
 }
 
 /// Digits and nothing else.

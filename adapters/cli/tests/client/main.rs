@@ -7,3 +7,4 @@ mod errors;
 mod publish;
 mod subscribe;
 mod terminal;
+mod topic;
