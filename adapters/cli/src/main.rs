@@ -3,12 +3,15 @@
 mod bench;
 mod connect;
 mod failure;
+mod info;
 mod moment;
 mod ping;
+mod printable;
 mod publish;
 mod report;
 mod signals;
 mod subscribe;
+mod subscription;
 mod topic;
 
 use std::process::ExitCode;
@@ -19,9 +22,11 @@ use zaichik_tokio::Tokio;
 
 use crate::bench::Bench;
 use crate::failure::{Code, Failure};
+use crate::info::Info;
 use crate::ping::Ping;
 use crate::publish::Publish;
 use crate::subscribe::Subscribe;
+use crate::subscription::Subscriptions;
 use crate::topic::Topic;
 
 /// A small message broker, and the tool to use one.
@@ -47,6 +52,11 @@ enum Command {
     /// Manage topics.
     #[command(visible_alias = "t")]
     Topic(Box<Topic>),
+    /// Manage durable subscriptions.
+    #[command(visible_alias = "subs")]
+    Subscription(Subscriptions),
+    /// Show the broker's version, limits and counters.
+    Info(Info),
     /// Ask a broker for a sign of life.
     Ping(Ping),
     /// Measure a broker with the client library, over the network.
@@ -61,6 +71,8 @@ fn main() -> ExitCode {
         Some(Command::Publish(publish)) => finish(block_on(publish.run())),
         Some(Command::Subscribe(subscribe)) => finish(block_on(subscribe.run())),
         Some(Command::Topic(topic)) => finish(block_on(topic.run())),
+        Some(Command::Subscription(subscriptions)) => finish(block_on(subscriptions.run())),
+        Some(Command::Info(info)) => finish(block_on(info.run())),
         Some(Command::Ping(ping)) => finish(block_on(ping.run())),
         Some(Command::Bench(bench)) => finish(bench.run()),
     }

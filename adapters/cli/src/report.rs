@@ -3,10 +3,26 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
+use clap::Args;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::failure::{Code, Failure};
+
+/// How a report looks.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// JSON, one object a line.
+    #[arg(short = 'J', long)]
+    json: bool,
+}
+
+impl OutputArgs {
+    pub(crate) const fn is_json(&self) -> bool {
+        self.json
+    }
+}
 
 /// Prints a value as a line of JSON.
 ///
@@ -38,10 +54,10 @@ pub(crate) fn columns(header: &[&str], numbers: usize, rows: Vec<Vec<String>>) -
 ///
 /// # Errors
 /// As [`json`].
-pub(crate) fn pairs(pairs: Vec<(String, String)>) -> Result<(), Failure> {
+pub(crate) fn pairs<N: Into<String>>(pairs: Vec<(N, String)>) -> Result<(), Failure> {
     let mut table = aligned();
     for (name, value) in pairs {
-        table.add_row([name, value]);
+        table.add_row([name.into(), value]);
     }
     print_table(&table)
 }

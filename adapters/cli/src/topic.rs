@@ -9,7 +9,7 @@ use zaichik_tokio::{TopicInfo, TopicStatus};
 use self::settings::{Settings, SettingsArgs, retention};
 use crate::connect::ServerArgs;
 use crate::failure::Failure;
-use crate::report;
+use crate::report::{self, OutputArgs};
 use crate::subscribe::{Position, ShowArgs, Subscribe};
 
 const EXAMPLES: &str = "\
@@ -110,15 +110,6 @@ struct View {
     server: ServerArgs,
 }
 
-/// How a report looks.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Output")]
-struct OutputArgs {
-    /// JSON, one object a line.
-    #[arg(short = 'J', long)]
-    json: bool,
-}
-
 /// A topic, as JSON.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
@@ -162,7 +153,7 @@ impl Create {
             TopicStatus::Adopted => (&self.topic, "adopted", "existed by its use, and has the settings"),
             TopicStatus::Unchanged => (&self.topic, "unchanged", "existed with these settings"),
         };
-        if self.output.json {
+        if self.output.is_json() {
             report::json(&Created { topic, status })?;
         } else {
             report::done(format_args!("topic {topic}: {what}"));
@@ -185,7 +176,7 @@ impl List {
         let client = self.server.connect(NAME).await?;
         let topics = client.topics().await?;
         client.close().await?;
-        if self.output.json {
+        if self.output.is_json() {
             return topics.iter().try_for_each(|topic| report::json(&Line::new(topic)));
         }
         if topics.is_empty() {
@@ -215,12 +206,11 @@ impl Info {
         let topic = client.topic(&self.topic).await?;
         client.close().await?;
         let line = Line::new(&topic);
-        if self.output.json {
+        if self.output.is_json() {
             return report::json(&line);
         }
         let created = if line.explicit { "explicitly" } else { "by its first use" };
-        let mut pairs =
-            vec![("topic".to_owned(), line.topic.to_owned()), ("created".to_owned(), created.to_owned())];
+        let mut pairs = vec![("topic", line.topic.to_owned()), ("created", created.to_owned())];
         let numbers = [
             ("start", line.start),
             ("end", line.end),
@@ -230,7 +220,7 @@ impl Info {
             ("subscriptions", u64::from(line.subscriptions)),
             ("memory", line.memory),
         ];
-        pairs.extend(numbers.map(|(name, number)| (name.to_owned(), number.to_string())));
+        pairs.extend(numbers.map(|(name, number)| (name, number.to_string())));
         pairs.extend(line.settings.pairs());
         report::pairs(pairs)
     }

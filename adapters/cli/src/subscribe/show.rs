@@ -11,6 +11,7 @@ use zaichik_tokio::{Clock, Message};
 
 use super::format::Format;
 use crate::moment;
+use crate::printable::printable;
 
 /// What messages are to look like.
 #[derive(Debug, Args)]
@@ -178,19 +179,6 @@ fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
     }
 }
 
-/// Bytes as a terminal may see them: nothing in a message moves its cursor or changes its title.
-fn printable(bytes: &[u8]) -> String {
-    let mut printable = String::with_capacity(bytes.len());
-    for next in String::from_utf8_lossy(bytes).chars() {
-        if next.is_control() && next != '\n' && next != '\t' {
-            printable.extend(next.escape_default());
-        } else {
-            printable.push(next);
-        }
-    }
-    printable
-}
-
 /// A time as long as it is worth: `12ms`, `1.2s`, `5m 3s`.
 fn age(age: Duration) -> String {
     match age.as_secs() {
@@ -208,12 +196,6 @@ const fn is_false(value: &bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_terminal_would_obey_is_written_out() {
-        assert_eq!(printable(b"a\tb\n\x1b[2J\x07\xff\r"), "a\tb\n\\u{1b}[2J\\u{7}\u{fffd}\\r");
-        assert_eq!(printable("gr\u{fc}n \u{9b}".as_bytes()), "gr\u{fc}n \\u{9b}");
-    }
 
     #[test]
     fn ages_are_as_long_as_they_are_worth() {

@@ -106,10 +106,10 @@ impl Settings {
     }
 
     /// Name and value of each, for people.
-    pub(super) fn pairs(&self) -> Vec<(String, String)> {
+    pub(super) fn pairs(&self) -> [(&'static str, String); 8] {
         let duration = |micros: Option<u64>| report::duration(micros.unwrap_or(u64::MAX));
         let limit = |count: Option<u64>| report::limit(count.unwrap_or(u64::MAX));
-        let pairs = [
+        [
             ("retention-ttl", duration(self.retention_ttl_us)),
             ("compaction-window", duration(self.compaction_window_us)),
             ("compaction", self.compaction.to_owned()),
@@ -118,8 +118,7 @@ impl Settings {
             ("overflow", self.overflow.to_owned()),
             ("max-keys", limit(self.max_keys)),
             ("tombstone-ttl", duration(self.tombstone_ttl_us)),
-        ];
-        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        ]
     }
 }
 

@@ -70,6 +70,13 @@ impl Broker {
         run(self.command(), arguments)
     }
 
+    /// The lines of JSON that a command that succeeds prints.
+    pub(crate) fn json(&self, arguments: &str) -> Vec<serde_json::Value> {
+        let output = self.run(arguments).assert().success();
+        let lines = std::str::from_utf8(&output.get_output().stdout).expect("text").lines();
+        lines.map(|line| serde_json::from_str(line).expect("json")).collect()
+    }
+
     /// The same, running, with pipes.
     pub(crate) fn spawn(&self, arguments: &str) -> Talking {
         let mut command = self.command();

@@ -6,5 +6,6 @@ mod broker;
 mod errors;
 mod publish;
 mod subscribe;
+mod subscription;
 mod terminal;
 mod topic;

@@ -6,12 +6,6 @@ use serde_json::{Value, json};
 
 use super::broker::Broker;
 
-fn values(command: &mut assert_cmd::Command) -> Vec<Value> {
-    let output = command.assert().success();
-    let lines = String::from_utf8(output.get_output().stdout.clone()).expect("text");
-    lines.lines().map(|line| serde_json::from_str(line).expect("json")).collect()
-}
-
 #[test]
 fn a_topic_has_the_settings_that_it_was_created_with() {
     let broker = Broker::start();
@@ -35,13 +29,13 @@ fn a_topic_has_the_settings_that_it_was_created_with() {
         "retention_ttl_us": 3_600_000_000_u64, "compaction_window_us": 300_000_000, "compaction": "latest",
         "max_messages": 10, "max_bytes": 1_048_576, "overflow": "reject", "max_keys": 7, "tombstone_ttl_us": null,
     });
-    let [info] = &values(&mut broker.run("t info t --json"))[..] else { panic!("one line") };
+    let [info] = &broker.json("t info t --json")[..] else { panic!("one line") };
     assert_eq!(
         (&info["topic"], &info["explicit"], &info["settings"]),
         (&json!("t"), &json!(true), &expected)
     );
     broker.run("topic alter t --retention-ttl forever --max-bytes unlimited").assert().success();
-    let info = &values(&mut broker.run("topic info t --json"))[0];
+    let info = &broker.json("topic info t --json")[0];
     assert_eq!(info["settings"]["retention_ttl_us"], Value::Null);
     assert_eq!(info["settings"]["max_bytes"], Value::Null);
     assert_eq!(info["settings"]["max_messages"], 10, "it was not named");
@@ -55,7 +49,7 @@ fn a_topic_has_the_settings_that_it_was_created_with() {
 #[test]
 fn creating_says_what_became_of_it() {
     let broker = Broker::start();
-    let create = |arguments: &str| values(&mut broker.run(&format!("topic create t -J {arguments}")));
+    let create = |arguments: &str| broker.json(&format!("topic create t -J {arguments}"));
     broker.run("pub t x").assert().success();
     assert_eq!(create("--retention-ttl 1m"), [json!({"topic": "t", "status": "adopted"})]);
     assert_eq!(create("--retention-ttl 1m"), [json!({"topic": "t", "status": "unchanged"})]);
@@ -64,7 +58,7 @@ fn creating_says_what_became_of_it() {
         .assert()
         .code(5)
         .stderr(contains("these differ: retention_ttl").and(contains("\n").count(1)));
-    assert_eq!(values(&mut broker.run("topic create u -J")), [json!({"topic": "u", "status": "created"})]);
+    assert_eq!(broker.json("topic create u -J"), [json!({"topic": "u", "status": "created"})]);
 }
 
 #[test]
@@ -84,7 +78,7 @@ fn wrong_settings_are_told() {
     ] {
         broker.run(arguments).assert().code(code).stdout(is_empty());
     }
-    assert!(values(&mut broker.run("topic ls -J")).is_empty(), "none of it created a topic");
+    assert!(broker.json("topic ls -J").is_empty(), "none of it created a topic");
 }
 
 #[test]
@@ -101,7 +95,7 @@ fn a_list_has_every_topic() {
     assert_eq!(words[0][0], "TOPIC");
     assert_eq!(words[1][..3], ["orders", "forever", "2"]);
     assert_eq!(words[2][..4], ["live", "live", "only", "0"]);
-    let lines = values(&mut broker.run("topic ls --json"));
+    let lines = broker.json("topic ls --json");
     let ends: Vec<_> = lines.iter().map(|line| (&line["topic"], &line["end"], &line["explicit"])).collect();
     assert_eq!(
         ends,
@@ -119,6 +113,6 @@ fn looking_consumes_nothing() {
     }
     broker.run("topic view t -n 1 -o -2").assert().success().stdout("b\n");
     broker.run("topic view t -o 2 -F %o").assert().success().stdout("2");
-    assert_eq!(values(&mut broker.run("topic view t -J"))[2]["body"], "c");
-    assert_eq!(values(&mut broker.run("topic info t -J"))[0]["subscriptions"], 0);
+    assert_eq!(broker.json("topic view t -J")[2]["body"], "c");
+    assert_eq!(broker.json("topic info t -J")[0]["subscriptions"], 0);
 }
