@@ -1,6 +1,7 @@
 //! The command `zaichik`: runs a broker, on tokio, and is a client of one.
 
 mod bench;
+mod completion;
 mod connect;
 mod failure;
 mod info;
@@ -16,11 +17,12 @@ mod topic;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use zaichik_serve::{Options, Process};
 use zaichik_tokio::Tokio;
 
 use crate::bench::Bench;
+use crate::completion::Completion;
 use crate::failure::{Code, Failure};
 use crate::info::Info;
 use crate::ping::Ping;
@@ -61,6 +63,8 @@ enum Command {
     Ping(Ping),
     /// Measure a broker with the client library, over the network.
     Bench(Bench),
+    /// Print what a shell needs to complete the command.
+    Completion(Completion),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
         Some(Command::Info(info)) => finish(block_on(info.run())),
         Some(Command::Ping(ping)) => finish(block_on(ping.run())),
         Some(Command::Bench(bench)) => finish(bench.run()),
+        Some(Command::Completion(completion)) => finish(completion.run(&mut Cli::command())),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod broker;
 mod errors;
+mod help;
 mod publish;
 mod subscribe;
 mod subscription;
