@@ -177,7 +177,7 @@ fn a_transaction_is_all_or_nothing() {
         .success()
         .stderr("published 2 messages to t, offsets 0 to 1\n");
     broker
-        .run("pub t -l --txn --timeout 10ms")
+        .run("pub t -l --txn --timeout 500ms")
         .write_stdin("c\nd\n")
         .assert()
         .code(5)
@@ -205,7 +205,7 @@ fn a_transaction_is_all_or_nothing() {
 fn a_refusal_says_which_line_it_is_about() {
     let broker = Broker::start();
     broker.create("t", TopicOptions::new().retain_forever().max_messages(2).overflow(Overflow::Reject));
-    broker.run("pub t -l --timeout 10ms").write_stdin("a\nb\nc\n").assert().code(5).stderr(
+    broker.run("pub t -l --timeout 500ms").write_stdin("a\nb\nc\n").assert().code(5).stderr(
         contains("zaichik: line 3: topic \"t\": the topic is full")
             .and(contains("of 3 messages read, 2 are stored")),
     );
