@@ -3,37 +3,27 @@
 mod commits;
 mod format;
 mod position;
+mod run;
 mod show;
 mod sources;
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::pin::Pin;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use clap::Args;
-use futures::{FutureExt, Stream, StreamExt};
-use tokio::io::AsyncWriteExt;
-use tokio::time::Sleep;
-use zaichik_serve::Signal;
-use zaichik_tokio::{Client, ClientError, Delivery, DurableOptions, Incoming, RequestError, Subscription};
+use futures::StreamExt;
+use zaichik_tokio::{Client, DurableOptions, Subscription};
 
-use self::commits::{CommitMode, Commits, News};
+use self::commits::CommitMode;
 pub(crate) use self::position::Position;
-use self::show::Show;
+use self::run::{End, Run};
 pub(crate) use self::show::ShowArgs;
-use self::sources::{Event, Sources};
 use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure};
 use crate::signals;
 
 /// The window that nobody asked for, in messages.
 const WINDOW: u32 = 256;
-
-/// How much output is written at once, in bytes, if as much is there; one message may exceed it.
-const OUTPUT: usize = 64 << 10;
-
-/// How long a write may take when somebody asks to stop.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// How long the end waits for commits to be answered.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -97,6 +87,9 @@ pub(crate) struct Subscribe {
     #[arg(long, value_enum, value_name = "MODE", default_value = "auto", help_heading = READING)]
     commit: CommitMode,
     /// Give a message up that failed so often.
+    ///
+    /// A message fails when it is the only uncommitted one of a durable subscription whose connection ends, whether or not
+    /// it was shown: with --count the one after the last.
     #[arg(long, value_name = "N", requires = "dead_letter", help_heading = READING)]
     max_attempts: Option<u32>,
     /// The topic that such messages go to.
@@ -118,28 +111,6 @@ pub(crate) struct Subscribe {
     /// It is for looking only, and does not say where it begins.
     #[arg(skip)]
     is_view: bool,
-}
-
-/// A command under way.
-struct Run<'a> {
-    args: &'a Subscribe,
-    sources: Sources,
-    commits: Commits,
-    show: Show<'a>,
-    signals: Pin<Box<dyn Stream<Item = Signal>>>,
-    /// Messages to be written together.
-    batch: Vec<(usize, Delivery)>,
-    output: Vec<u8>,
-}
-
-/// Why reading ends.
-enum End {
-    /// Somebody asked to stop, or there is nobody left to write for.
-    Stopped,
-    /// All that was wanted is there.
-    Done,
-    /// Nothing came for as long as was to be waited.
-    Silence,
 }
 
 impl Subscribe {
@@ -174,27 +145,16 @@ impl Subscribe {
 
     pub(crate) async fn run(&self) -> Result<(), Failure> {
         let window = self.window()?;
-        let signals = Box::pin(signals::arriving().map_err(|error| Failure::new(Code::Other, error))?);
-        let client = self.server.connect_with("zaichik sub", |builder| builder.drain_timeout(DRAIN)).await?;
-        let mut subscriptions = Vec::new();
-        for topic in &self.topics {
-            subscriptions.push(self.subscribe(&client, topic, window).await?);
-        }
-        let mut run = Run {
-            args: self,
-            sources: Sources::new(subscriptions, self.exit_at_end),
-            commits: Commits::new(self.commit, &self.topics),
-            show: self.show.show(self.verbose),
-            signals,
-            batch: Vec::new(),
-            output: Vec::new(),
+        let mut signals = Box::pin(signals::arriving().map_err(|error| Failure::new(Code::Other, error))?);
+        let (client, subscriptions) = tokio::select! {
+            biased;
+            _ = signals.next() => return Ok(()),
+            opened = self.open(window) => opened?,
         };
-        if window == 0 {
-            run.commits = Commits::new(CommitMode::Never, &self.topics);
-        }
+        let mut run = Run::new(self, subscriptions, signals);
         let outcome = run.read().await;
         // What was written is committed, whatever ended it.
-        match tokio::time::timeout(DRAIN, run.commits.settle()).await {
+        match tokio::time::timeout(DRAIN, run.settle()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.say(format_args!("the last commit failed: {error}")),
             Err(_) => self.say(format_args!("the last commit was not answered; its messages may come again")),
@@ -204,7 +164,16 @@ impl Subscribe {
         {
             self.say(error);
         }
-        self.judge(outcome?, run.show.count())
+        self.judge(outcome?, run.shown())
+    }
+
+    async fn open(&self, window: u32) -> Result<(Client, Vec<Subscription>), Failure> {
+        let client = self.server.connect_with("zaichik sub", |builder| builder.drain_timeout(DRAIN)).await?;
+        let mut subscriptions = Vec::new();
+        for topic in &self.topics {
+            subscriptions.push(self.subscribe(&client, topic, window).await?);
+        }
+        Ok((client, subscriptions))
     }
 
     /// Most messages uncommitted; 0 without commits.
@@ -214,6 +183,10 @@ impl Subscribe {
             Some(0) if wants_commits => Err(Failure::new(
                 Code::Usage,
                 "with --window 0 nothing is committed; leave it or --commit out",
+            )),
+            Some(0) if self.commit == CommitMode::Never && self.durable.is_some() => Err(Failure::new(
+                Code::Usage,
+                "with --window 0 a durable subscription goes on without commits; leave it or --commit never out",
             )),
             Some(window) => Ok(window),
             None if self.commit == CommitMode::Never && self.durable.is_none() => Ok(0),
@@ -264,157 +237,5 @@ impl Subscribe {
             // Nobody can be told that it can't be told.
             drop(writeln!(io::stderr(), "zaichik: {what}"));
         }
-    }
-}
-
-impl Run<'_> {
-    async fn read(&mut self) -> Result<End, Failure> {
-        let mut idle = self.idle();
-        loop {
-            if self.sources.are_done() || self.args.count.is_some_and(|count| self.show.count() >= count) {
-                return Ok(End::Done);
-            }
-            tokio::select! {
-                biased;
-                _ = self.signals.next() => return Ok(End::Stopped),
-                news = self.commits.next() => match news {
-                    // What can't be committed comes again, which the subscription tells.
-                    News::Answered => {}
-                    News::Order(Some(order)) => self.commits.obey(&order)?,
-                    News::Order(None) => return Ok(End::Stopped),
-                },
-                (source, event) = self.sources.next() => {
-                    let collected = self.collect(source, event);
-                    if !self.batch.is_empty() {
-                        idle = self.idle();
-                    }
-                    if let Some(end) = self.write().await? {
-                        return Ok(end);
-                    }
-                    collected?;
-                }
-                () = async {
-                    match &mut idle {
-                        Some(idle) => idle.await,
-                        None => std::future::pending().await,
-                    }
-                } => return Ok(End::Silence),
-            }
-        }
-    }
-
-    fn idle(&self) -> Option<Pin<Box<Sleep>>> {
-        self.args.wait.map(|wait| Box::pin(tokio::time::sleep(wait)))
-    }
-
-    /// Takes an event, and what else is there, into the output.
-    fn collect(&mut self, source: usize, event: Event) -> Result<(), Failure> {
-        self.take(source, event)?;
-        while !self.is_full()
-            && let Some((source, event)) = self.sources.next().now_or_never()
-        {
-            self.take(source, event)?;
-        }
-        Ok(())
-    }
-
-    fn is_full(&self) -> bool {
-        let one = self.args.commit == CommitMode::Each;
-        self.output.len() >= OUTPUT
-            || self.batch.len() >= if one { 1 } else { WINDOW as usize }
-            || self.sources.are_done()
-            || self.args.count.is_some_and(|count| self.show.count() >= count)
-    }
-
-    /// Takes an event into the output, or says what stands in a message's place.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "what later versions tell is not known here")]
-    fn take(&mut self, source: usize, event: Event) -> Result<(), Failure> {
-        let Some(incoming) = event.transpose()? else {
-            return Ok(());
-        };
-        if !self.sources.saw(source, &incoming) {
-            return Ok(());
-        }
-        let topic = self.args.topics.get(source).map_or("", String::as_str);
-        let lost = match incoming {
-            Incoming::Message(message) => {
-                self.show.write(&message, &mut self.output);
-                self.batch.push((source, message));
-                return Ok(());
-            }
-            Incoming::Gap { from, to, reason } => {
-                ClientError::Gap { topic: topic.into(), from, to, reason: Some(reason) }
-            }
-            Incoming::Reconnected { from, start } if from >= start => {
-                self.commits.rewound(source);
-                self.args.say(format_args!("topic {topic:?}: connected again; nothing is lost"));
-                return Ok(());
-            }
-            Incoming::Reconnected { from, start: to } => {
-                self.commits.rewound(source);
-                ClientError::Gap { topic: topic.into(), from, to, reason: None }
-            }
-            Incoming::Restarted { start } => {
-                self.commits.rewound(source);
-                ClientError::Restarted { topic: topic.into(), start }
-            }
-            Incoming::Fenced => return Err(ClientError::Fenced { topic: topic.into() }.into()),
-            Incoming::Refused(refusal) => {
-                let topic = topic.into();
-                return Err(ClientError::from(RequestError::Refused { topic, refusal }).into());
-            }
-            _ => return Ok(()),
-        };
-        if self.args.fail_on_gap {
-            return Err(Failure::new(Code::Gap, lost));
-        }
-        self.args.say(lost);
-        Ok(())
-    }
-
-    /// Writes what was collected; what is written may be committed.
-    async fn write(&mut self) -> Result<Option<End>, Failure> {
-        if self.batch.is_empty() {
-            return Ok(None);
-        }
-        let mut stdout = tokio::io::stdout();
-        let writing = async {
-            stdout.write_all(&self.output).await?;
-            stdout.flush().await
-        };
-        let mut writing = std::pin::pin!(writing);
-        let mut is_stopping = false;
-        let written = tokio::select! {
-            biased;
-            written = &mut writing => written,
-            _ = self.signals.next() => {
-                is_stopping = true;
-                // It may be written already, and not known here yet.
-                match tokio::time::timeout(GRACE, writing).await {
-                    Ok(written) => written,
-                    Err(_) => return Ok(Some(End::Stopped)),
-                }
-            }
-        };
-        match written {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Some(End::Stopped)),
-            Err(error) => {
-                return Err(Failure::new(Code::Other, format_args!("cannot write the output: {error}")));
-            }
-        }
-        self.output.clear();
-        self.commits.written(std::mem::take(&mut self.batch));
-        if is_stopping {
-            return Ok(Some(End::Stopped));
-        }
-        if self.args.commit == CommitMode::Each {
-            tokio::select! {
-                biased;
-                _ = self.signals.next() => return Ok(Some(End::Stopped)),
-                _ = self.commits.settle() => {}
-            }
-        }
-        Ok(None)
     }
 }

@@ -107,6 +107,11 @@ fn a_durable_name_goes_on_where_it_was() {
             .success()
             .stdout(output);
     }
+    broker
+        .run("sub t --durable again --commit never --window 0")
+        .assert()
+        .code(2)
+        .stderr(contains("--window 0"));
     broker.run("sub t --durable other -e --inactive-ttl 1h").assert().success().stdout("one\ntwo\nthree\n");
 }
 
