@@ -90,3 +90,29 @@ fn reading_is_for_people() {
     assert_eq!(screen, "\x1b[2Jone coffee\n\n", "as it is");
     broker.run("sub orders -e --no-raw").assert().success().stdout(starts_with("[#1] orders offset=0"));
 }
+
+#[test]
+fn what_was_done_is_said_to_people() {
+    let broker = Broker::start();
+    for (arguments, expected) in [
+        ("topic ls", "no topics\n"),
+        ("subscription ls", "no subscriptions\n"),
+        ("topic create t --retention-ttl 1h", "topic t: created\n"),
+        ("topic create t --retention-ttl 1h", "topic t: existed with these settings\n"),
+        ("topic alter t --max-messages 5", "topic t: changed\n"),
+        ("topic view t", ""),
+        ("sub t -e -q --durable \x1b[31mred", ""),
+        ("subscription seek t \x1b[31mred latest", "subscription \\u{1b}[31mred of t: moved\n"),
+    ] {
+        assert_eq!(
+            on_a_terminal(with(&broker, arguments), ""),
+            (Some(0), expected.to_owned()),
+            "{arguments}"
+        );
+    }
+    let (_, screen) = on_a_terminal(with(&broker, "subscription ls"), "");
+    assert!(screen.contains("\nt      \\u{1b}[31mred  detached"), "{screen}");
+    let rm = "subscription rm t \x1b[31mred";
+    let forgotten = "subscription \\u{1b}[31mred of t: forgotten\n";
+    assert_eq!(on_a_terminal(with(&broker, rm), ""), (Some(0), forgotten.to_owned()));
+}
