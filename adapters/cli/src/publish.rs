@@ -296,7 +296,7 @@ impl Run<'_> {
         Failure::new(
             Code::TimedOut,
             format_args!(
-                "topic {topic:?}: {why}; {stored} messages are stored, of the others it is unknown; {advice}"
+                "topic {topic:?}: {why}; stored: {stored} messages, of the others it is unknown; {advice}"
             ),
         )
     }
@@ -324,7 +324,7 @@ impl Run<'_> {
         let stored = self.receipts.count();
         let rest = match (stored, self.args.ack) {
             (0, _) | (_, Ack::None) => String::new(),
-            (stored, _) => format!("; of {} messages read, {stored} are stored", input.taken()),
+            (stored, _) => format!("; stored: {stored} of {} messages read", input.taken()),
         };
         Err(Failure::from(error).with_context(&name, &rest))
     }

@@ -200,6 +200,10 @@ impl Talking {
         assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.try_wait().expect("it can be asked").is_some()
+    }
+
     /// Closes its input, and waits: its end, the rest of its output, and what it said.
     pub(crate) fn end(mut self) -> (ExitStatus, String, String) {
         drop(self.stdin.take());

@@ -4,6 +4,7 @@ use predicates::prelude::*;
 use predicates::str::{contains, is_empty, starts_with};
 
 use super::broker::{Broker, run, zaichik};
+use super::network::{Network, spawn_through};
 
 fn one_line(what: &'static str) -> impl Predicate<str> {
     starts_with("zaichik: ").and(contains(what)).and(contains("\n").count(1))
@@ -37,7 +38,7 @@ fn a_broker_that_goes_away_is_code_4() {
     let (status, rest, said) = publishing.wait();
     assert_eq!((status.code(), rest.as_str()), (Some(4), ""));
     assert!(one_line("line 2: ").eval(&said), "{said}");
-    assert!(said.contains("of 2 messages read, 1 are stored"), "{said}");
+    assert!(said.contains("; stored: 1 of 2 messages read"), "{said}");
 }
 
 #[test]
@@ -51,6 +52,24 @@ fn a_producer_s_message_without_an_answer_can_be_sent_again() {
     let (status, _, said) = publishing.end();
     assert_eq!(status.code(), Some(4));
     assert!(one_line("run the same command again").eval(&said), "{said}");
+}
+
+#[test]
+fn who_asks_to_stop_twice_does_not_wait_for_answers() {
+    let broker = Broker::start();
+    let network = Network::to(broker.address());
+    let mut publishing = spawn_through(&network, "pub t -l -J --timeout 1h");
+    publishing.write("first\n");
+    assert!(publishing.line().contains("\"offset\":0"));
+    network.swallow();
+    publishing.write("second\n");
+    network.has_swallowed();
+    while !publishing.has_ended() {
+        publishing.signal("INT");
+    }
+    let (status, _, said) = publishing.wait();
+    assert_eq!(status.code(), Some(4), "{said}");
+    assert!(one_line("the command was stopped; stored: 1 messages").eval(&said), "{said}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod broker;
 mod errors;
 mod help;
+mod network;
 mod publish;
 mod subscribe;
 mod subscription;

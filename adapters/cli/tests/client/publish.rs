@@ -7,6 +7,7 @@ use predicates::str::{contains, is_empty};
 use zaichik_tokio::{CompactionMode, Overflow, TopicOptions};
 
 use super::broker::Broker;
+use super::network::{Network, spawn_through};
 
 #[test]
 fn a_message_on_the_command_line_is_stored_in_silence() {
@@ -207,7 +208,7 @@ fn a_refusal_says_which_line_it_is_about() {
     broker.create("t", TopicOptions::new().retain_forever().max_messages(2).overflow(Overflow::Reject));
     broker.run("pub t -l --timeout 500ms").write_stdin("a\nb\nc\n").assert().code(5).stderr(
         contains("zaichik: line 3: topic \"t\": the topic is full")
-            .and(contains("of 3 messages read, 2 are stored")),
+            .and(contains("; stored: 2 of 3 messages read")),
     );
     let large = format!("small\n{}\nsmall\n", "x".repeat(2 << 20));
     broker
@@ -251,4 +252,23 @@ fn without_an_acknowledgement_refusals_are_told_at_the_end() {
 fn a_new_topic_is_no_secret() {
     let broker = Broker::start();
     broker.run("pub typo x -v").assert().success().stderr(contains("the topic is new"));
+}
+
+#[test]
+fn a_broken_connection_neither_loses_nor_doubles() {
+    let broker = Broker::start();
+    broker.create_kept("t");
+    let network = Network::to(broker.address());
+    let mut publishing = spawn_through(&network, "pub t -l -J");
+    let lines: Vec<_> = (0..50).map(|number| number.to_string()).collect();
+    for (number, line) in lines.iter().enumerate() {
+        if number % 10 == 5 {
+            network.cut();
+        }
+        publishing.write(&format!("{line}\n"));
+        assert!(publishing.line().contains(&format!("\"offset\":{number},")));
+    }
+    let (status, rest, said) = publishing.end();
+    assert_eq!((status.code(), rest.as_str(), said.as_str()), (Some(0), "", ""));
+    assert_eq!(broker.bodies("t"), lines);
 }

@@ -5,6 +5,7 @@ use predicates::str::{contains, is_empty};
 use zaichik_tokio::{Outgoing, TopicOptions};
 
 use super::broker::Broker;
+use super::network::{Network, spawn_through};
 
 /// A broker with messages in a topic that keeps them.
 fn broker_with(bodies: &[&str]) -> Broker {
@@ -276,6 +277,23 @@ fn a_topic_that_keeps_nothing_shows_what_comes() {
 
 #[test]
 fn a_broken_connection_is_mended_and_told() {
+    let broker = broker_with(&["one"]);
+    let network = Network::to(broker.address());
+    // Without a window it goes on after what was taken, so nothing comes twice.
+    let mut reading = spawn_through(&network, "sub t --commit never --fail-on-gap");
+    assert_eq!(reading.line(), "one");
+    for body in ["two", "three"] {
+        network.cut();
+        assert_eq!(reading.said(), "zaichik: topic \"t\": connected again; nothing is lost");
+        broker.publish("t", &[body]);
+        assert_eq!(reading.line(), body);
+    }
+    reading.signal("INT");
+    assert_eq!(reading.wait().0.code(), Some(0));
+}
+
+#[test]
+fn a_broker_that_was_restarted_is_told() {
     // The broker comes back at the same address, as another instance.
     let broker = broker_with(&["one"]);
     let address = broker.address().to_owned();
