@@ -1,6 +1,6 @@
 //! Which broker a command talks to, and how.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -11,11 +11,14 @@ use crate::failure::{Code, Failure};
 /// The port of a broker that was not told another one.
 const DEFAULT_PORT: u16 = 8889;
 
+const SERVER: &str = "The broker: zaichik://host:port, host:port or unix:/path. Default: $ZAICHIK_URL, else port 8889, \
+                      or $PORT, of this machine";
+
 /// Where the broker is.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Server")]
 pub(crate) struct ServerArgs {
-    /// The broker: `zaichik://[token@]host:port` or `host:port`. Default: port 8889, or $PORT, of this machine.
-    #[arg(short, long, env = "ZAICHIK_URL", value_name = "URL", hide_env_values = true)]
+    #[arg(short, long, value_name = "URL", help = SERVER)]
     server: Option<String>,
     /// A file that holds the broker's token.
     #[arg(long, env = "ZAICHIK_TOKEN_FILE", value_name = "PATH")]
@@ -25,23 +28,30 @@ pub(crate) struct ServerArgs {
     connect_timeout: Duration,
 }
 
+/// A broker's address, and the token that came with it.
+#[derive(Debug, PartialEq, Eq)]
+struct Location {
+    address: String,
+    token: Option<String>,
+}
+
 impl ServerArgs {
     /// The broker's address, without a token.
-    pub(crate) fn address(&self) -> String {
-        match &self.server {
-            Some(url) => split(url).1.to_owned(),
-            None => format!("127.0.0.1:{}", default_port()),
-        }
+    ///
+    /// # Errors
+    /// A token was given with `--server`, or the port in the environment is none.
+    pub(crate) fn address(&self) -> Result<String, Failure> {
+        Ok(self.location()?.address)
     }
 
     /// How to connect, as `name` in the broker's log.
     ///
     /// # Errors
-    /// The token can't be read.
+    /// As [`address`](Self::address), and the token can't be read.
     pub(crate) fn builder(&self, name: &str) -> Result<ClientBuilder, Failure> {
-        let builder = Client::builder(&self.address()).name(name);
-        let from_url = self.server.as_deref().and_then(|url| split(url).0);
-        Ok(match (&self.token_file, from_url) {
+        let Location { address, token } = self.location()?;
+        let builder = Client::builder(&address).name(name);
+        Ok(match (&self.token_file, token) {
             (Some(path), _) => builder.token(read_token(path)?),
             (None, Some(token)) => builder.token(token),
             (None, None) => builder,
@@ -70,28 +80,58 @@ impl ServerArgs {
             return Ok(connected?);
         }
         let waited = humantime::format_duration(self.connect_timeout);
-        let address = self.address();
+        let address = self.address()?;
         Err(Failure::new(
             Code::Unreachable,
             format_args!("{address} did not answer within {waited}; is it a Zaichik broker?"),
         ))
     }
-}
 
-/// The token and the address of a URL.
-fn split(url: &str) -> (Option<&str>, &str) {
-    let rest = url.strip_prefix("zaichik://").unwrap_or(url);
-    match rest.rsplit_once('@') {
-        Some((token, address)) => (Some(token), address),
-        None => (None, rest),
+    fn location(&self) -> Result<Location, Failure> {
+        if let Some(url) = &self.server {
+            let location = Location::parse(url);
+            if location.token.is_some() {
+                return Err(Failure::new(
+                    Code::Usage,
+                    "everybody on this machine can read a token on a command line; put it into a file and name that \
+                     with --token-file, or set the whole URL in $ZAICHIK_URL",
+                ));
+            }
+            return Ok(location);
+        }
+        match std::env::var("ZAICHIK_URL") {
+            Ok(url) if !url.is_empty() => Ok(Location::parse(&url)),
+            _ => Ok(Location::parse(&format!("127.0.0.1:{}", port(std::env::var("PORT").ok())?))),
+        }
     }
 }
 
-fn default_port() -> u16 {
-    std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(DEFAULT_PORT)
+impl Location {
+    fn parse(url: &str) -> Self {
+        if url.starts_with("unix:") {
+            return Self { address: url.to_owned(), token: None };
+        }
+        let rest = url.strip_prefix("zaichik://").unwrap_or(url).trim_end_matches('/');
+        let (token, host) = match rest.rsplit_once('@') {
+            Some((token, host)) => (Some(token.to_owned()), host),
+            None => (None, rest),
+        };
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        let address = if has_port { host.to_owned() } else { format!("{host}:{DEFAULT_PORT}") };
+        Self { address, token }
+    }
 }
 
-fn read_token(path: &PathBuf) -> Result<Vec<u8>, Failure> {
+fn port(variable: Option<String>) -> Result<u16, Failure> {
+    let Some(text) = variable else {
+        return Ok(DEFAULT_PORT);
+    };
+    text.parse().map_err(|_| {
+        Failure::new(Code::Usage, format_args!("$PORT is {text:?}, which is not a port; use 1 to 65535"))
+    })
+}
+
+fn read_token(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut token = std::fs::read(path).map_err(|error| {
         Failure::new(Code::Usage, format_args!("cannot read the token file {}: {error}", path.display()))
     })?;
@@ -103,10 +143,29 @@ fn read_token(path: &PathBuf) -> Result<Vec<u8>, Failure> {
 mod tests {
     use super::*;
 
+    fn location(address: &str, token: Option<&str>) -> Location {
+        Location { address: address.to_owned(), token: token.map(str::to_owned) }
+    }
+
     #[test]
-    fn a_url_may_have_a_scheme_and_a_token() {
-        assert_eq!(split("localhost:1"), (None, "localhost:1"));
-        assert_eq!(split("zaichik://localhost:1"), (None, "localhost:1"));
-        assert_eq!(split("zaichik://a@b@localhost:1"), (Some("a@b"), "localhost:1"));
+    fn a_url_may_have_a_scheme_a_token_and_a_port() {
+        for (url, expected) in [
+            ("localhost:1", location("localhost:1", None)),
+            ("localhost", location("localhost:8889", None)),
+            ("zaichik://localhost:1/", location("localhost:1", None)),
+            ("zaichik://a@b@localhost:1", location("localhost:1", Some("a@b"))),
+            ("zaichik://secret@[::1]", location("[::1]:8889", Some("secret"))),
+            ("[::1]:1", location("[::1]:1", None)),
+            ("unix:/run/a@b", location("unix:/run/a@b", None)),
+        ] {
+            assert_eq!(Location::parse(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_refused() {
+        assert!(port(None).is_ok_and(|port| port == DEFAULT_PORT));
+        assert!(port(Some("1".to_owned())).is_ok_and(|port| port == 1));
+        assert!(port(Some("many".to_owned())).is_err());
     }
 }

@@ -21,6 +21,8 @@ pub(crate) enum Code {
     TimedOut = 4,
     /// The broker said no.
     Refused = 5,
+    /// Messages are missing, and the command was to fail then.
+    Gap = 6,
     /// What a benchmark measured is not what was published.
     Unverified = 7,
 }
@@ -35,6 +37,12 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(code: Code, message: impl fmt::Display) -> Self {
         Self { code, message: message.to_string() }
+    }
+
+    /// The same with a text before and one after.
+    pub(crate) fn with_context(mut self, before: &str, after: &str) -> Self {
+        self.message = format!("{before}{}{after}", self.message);
+        self
     }
 
     /// Tells it in one line, and ends the process with its code.
@@ -53,6 +61,7 @@ impl From<ClientError> for Failure {
             ClientError::Request(RequestError::NotSent { .. } | RequestError::Unknown { .. }) => {
                 Code::TimedOut
             }
+            ClientError::Fenced { .. } => Code::Refused,
             error if error.class() == ErrorClass::Refused => Code::Refused,
             ClientError::Request(RequestError::Refused { .. }) => Code::Refused,
             error if error.class() == ErrorClass::Retryable => Code::TimedOut,

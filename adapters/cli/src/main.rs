@@ -1,20 +1,35 @@
 //! The command `zaichik`: runs a broker, on tokio, and is a client of one.
 
 mod bench;
+mod completion;
 mod connect;
 mod failure;
+mod info;
+mod moment;
 mod ping;
+mod printable;
+mod publish;
+mod report;
 mod signals;
+mod subscribe;
+mod subscription;
+mod topic;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use zaichik_serve::{Options, Process};
 use zaichik_tokio::Tokio;
 
 use crate::bench::Bench;
+use crate::completion::Completion;
 use crate::failure::{Code, Failure};
+use crate::info::Info;
 use crate::ping::Ping;
+use crate::publish::Publish;
+use crate::subscribe::Subscribe;
+use crate::subscription::Subscriptions;
+use crate::topic::Topic;
 
 /// A small message broker, and the tool to use one.
 #[derive(Debug, Parser)]
@@ -30,10 +45,26 @@ struct Cli {
 enum Command {
     /// Run a broker; what happens without a command.
     Serve(Options),
+    /// Publish messages to a topic.
+    #[command(name = "pub", visible_alias = "publish")]
+    Publish(Box<Publish>),
+    /// Subscribe to topics.
+    #[command(name = "sub", visible_alias = "subscribe")]
+    Subscribe(Box<Subscribe>),
+    /// Manage topics.
+    #[command(visible_alias = "t")]
+    Topic(Box<Topic>),
+    /// Manage durable subscriptions.
+    #[command(visible_alias = "subs")]
+    Subscription(Subscriptions),
+    /// Show the broker's version, limits and counters.
+    Info(Info),
     /// Ask a broker for a sign of life.
     Ping(Ping),
     /// Measure a broker with the client library, over the network.
     Bench(Bench),
+    /// Print what a shell needs to complete the command.
+    Completion(Completion),
 }
 
 fn main() -> ExitCode {
@@ -41,8 +72,14 @@ fn main() -> ExitCode {
     match cli.command {
         None => serve(&cli.serve),
         Some(Command::Serve(options)) => serve(&options),
+        Some(Command::Publish(publish)) => finish(block_on(publish.run())),
+        Some(Command::Subscribe(subscribe)) => finish(block_on(subscribe.run())),
+        Some(Command::Topic(topic)) => finish(block_on(topic.run())),
+        Some(Command::Subscription(subscriptions)) => finish(block_on(subscriptions.run())),
+        Some(Command::Info(info)) => finish(block_on(info.run())),
         Some(Command::Ping(ping)) => finish(block_on(ping.run())),
         Some(Command::Bench(bench)) => finish(bench.run()),
+        Some(Command::Completion(completion)) => finish(completion.run(&mut Cli::command())),
     }
 }
 
@@ -61,7 +98,10 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime
         .map_err(|error| Failure::new(Code::Other, format_args!("cannot start the runtime: {error}")))?;
-    runtime.block_on(command)
+    let outcome = runtime.block_on(command);
+    // A read of standard input that is under way would hold up the end.
+    runtime.shutdown_background();
+    outcome
 }
 
 fn finish(outcome: Result<(), Failure>) -> ExitCode {

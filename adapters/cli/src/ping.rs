@@ -24,12 +24,12 @@ pub(crate) struct Ping {
 impl Ping {
     #[expect(clippy::disallowed_methods, reason = "it measures time")]
     pub(crate) async fn run(&self) -> Result<(), Failure> {
+        let address = self.server.address()?;
         let client = self.server.connect("zaichik ping").await?;
         for number in 1..=self.count {
             let begin = Instant::now();
             client.ping().await?;
-            let line =
-                format!("pong from {} seq={number} time={:.3?}", self.server.address(), begin.elapsed());
+            let line = format!("pong from {address} seq={number} time={:.3?}", begin.elapsed());
             if writeln!(io::stdout(), "{line}").is_err() {
                 return Ok(());
             }

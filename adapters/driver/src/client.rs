@@ -152,10 +152,24 @@ impl<R: Runtime> Client<R> {
         topic: &str,
         message: impl Into<Outgoing>,
     ) -> Result<Publishing, ClientError> {
-        let messages = [message.into()];
-        let reply = Reply::now(self.owner.core(), |machine, now| {
-            publish(machine, now, topic, &messages, PublishOptions::new())
-        })?;
+        self.publish_nowait_with(topic, &[message.into()], PublishOptions::new())
+    }
+
+    /// The same for messages that are accepted together or not at all, with a deadline and an acknowledgement level.
+    ///
+    /// # Errors
+    /// As for [`publish_nowait`](Self::publish_nowait), and [`RequestError::NoReceipt`] for [`AckLevel::None`].
+    pub fn publish_nowait_with(
+        &self,
+        topic: &str,
+        messages: &[Outgoing],
+        options: PublishOptions,
+    ) -> Result<Publishing, ClientError> {
+        if options.ack == AckLevel::None {
+            return Err(RequestError::NoReceipt.into());
+        }
+        let core = self.owner.core();
+        let reply = Reply::now(core, |machine, now| publish(machine, now, topic, messages, options))?;
         Ok(Publishing::new(reply))
     }
 

@@ -42,7 +42,7 @@ impl Plan {
     /// A run that neither publishes nor subscribes yet.
     ///
     /// # Errors
-    /// The system has no random numbers.
+    /// The server is none, or the system has no random numbers.
     pub(crate) fn new(command: &'static str, common: &Common) -> Result<Self, Failure> {
         let random = getrandom::u64();
         let random =
@@ -51,7 +51,7 @@ impl Plan {
         let topic = common.topic.clone().unwrap_or_else(|| format!("bench-{run:012x}"));
         Ok(Self {
             command,
-            server: common.server.address(),
+            server: common.server.address()?,
             topic,
             msgs: None,
             duration: None,

@@ -49,8 +49,25 @@ fn a_publish_without_an_acknowledgement_has_no_receipt() {
         let none = PublishOptions::new().ack(AckLevel::None);
         let error = client.publish_with("t", &["x".into()], none).await.expect_err("there is no receipt");
         assert!(matches!(error, ClientError::Request(RequestError::NoReceipt)), "{error:?}");
+        let error = client.publish_nowait_with("t", &["x".into()], none).expect_err("there is no receipt");
+        assert!(matches!(error, ClientError::Request(RequestError::NoReceipt)), "{error:?}");
         let receipt = client.publish("t", "y").await.expect("accepted");
         assert_eq!(receipt.first_offset, Some(0), "nothing was sent before");
+    });
+}
+
+#[test]
+fn messages_published_together_without_waiting_have_one_receipt() {
+    let broker = broker();
+    let client = broker.client();
+    Manual::block_on(async {
+        let (options, together) = (PublishOptions::new(), ["x".into(), "y".into()]);
+        let first = client.publish_nowait_with("t", &together, options).expect("room");
+        let second = client.publish_nowait("t", "z").expect("room");
+        let (first, second) = join(first, second).await;
+        let first = first.expect("accepted");
+        assert_eq!((first.first_offset, first.count), (Some(0), 2));
+        assert_eq!(second.expect("accepted").first_offset, Some(2));
     });
 }
 

@@ -1,0 +1,36 @@
+//! `zaichik completion`: what shells need to complete the command.
+
+use std::io::{self, ErrorKind, Write};
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+
+use crate::failure::{Code, Failure};
+
+const EXAMPLES: &str = "\
+Examples:
+  source <(zaichik completion bash)
+  zaichik completion zsh > \"${fpath[1]}/_zaichik\"
+  zaichik completion fish > ~/.config/fish/completions/zaichik.fish";
+
+/// Print what a shell needs to complete the command.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Completion {
+    /// The shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+impl Completion {
+    pub(crate) fn run(&self, command: &mut Command) -> Result<(), Failure> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, command, "zaichik", &mut script);
+        match io::stdout().write_all(&script) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Failure::new(Code::Other, format_args!("cannot write the output: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}

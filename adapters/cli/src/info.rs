@@ -1,0 +1,125 @@
+//! `zaichik info`: what the broker is, allows and counted.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use serde::Serialize;
+use zaichik_tokio::{BrokerInfo, Counter, Limits};
+
+use crate::connect::ServerArgs;
+use crate::failure::Failure;
+use crate::printable::printable;
+use crate::report::{self, OutputArgs};
+
+/// Show the broker's version, limits and counters.
+#[derive(Debug, Args)]
+pub(crate) struct Info {
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// A broker, as JSON.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    server: &'a str,
+    address: String,
+    protocol: u16,
+    /// Hexadecimal: offsets hold within one instance only.
+    instance: String,
+    uptime_us: u64,
+    limits: BTreeMap<&'static str, u32>,
+    counters: BTreeMap<String, u64>,
+}
+
+impl Info {
+    pub(crate) async fn run(&self) -> Result<(), Failure> {
+        let client = self.server.connect("zaichik info").await?;
+        let info = client.broker_info().await?;
+        client.close().await?;
+        let report = Report::new(&info, self.server.address()?);
+        if self.output.is_json() {
+            return report::json(&report);
+        }
+        let mut pairs = vec![
+            ("server".to_owned(), printable(report.server.as_bytes())),
+            ("address".to_owned(), report.address),
+            ("protocol".to_owned(), report.protocol.to_string()),
+            ("instance".to_owned(), report.instance),
+            ("uptime".to_owned(), report::duration(report.uptime_us)),
+        ];
+        pairs.extend(report.limits.iter().map(|(name, limit)| (format!("limit {name}"), limit.to_string())));
+        pairs.extend(report.counters.into_iter().map(|(name, value)| (name, value.to_string())));
+        report::pairs(pairs)
+    }
+}
+
+impl<'a> Report<'a> {
+    fn new(info: &'a BrokerInfo, address: String) -> Self {
+        let Limits {
+            max_message,
+            max_frame,
+            max_records,
+            max_window,
+            max_window_bytes,
+            max_subscriptions,
+            heartbeat_millis,
+        } = info.limits;
+        let limits = [
+            ("max_message", max_message),
+            ("max_frame", max_frame),
+            ("max_records", max_records),
+            ("max_window", max_window),
+            ("max_window_bytes", max_window_bytes),
+            ("max_subscriptions", max_subscriptions),
+            ("heartbeat_millis", heartbeat_millis),
+        ];
+        let counters = info.counters.iter().filter(|value| value.counter != Counter::Uptime);
+        Self {
+            server: &info.server,
+            address,
+            protocol: info.protocol,
+            instance: format!("{:032x}", info.instance),
+            uptime_us: info.counter(Counter::Uptime).unwrap_or_default(),
+            limits: limits.into(),
+            counters: counters.map(|value| (name(value.counter), value.value)).collect(),
+        }
+    }
+}
+
+/// A counter's name; those of later versions are told by their codes.
+fn name(counter: Counter) -> String {
+    match (counter.refusal_code(), counter) {
+        (Some(code), _) => format!("refused_with_{}", snake_case(&code.to_string())),
+        (None, Counter::Unknown(code)) => format!("counter_{code}"),
+        (None, known) => known.name().to_owned(),
+    }
+}
+
+/// `TopicFull` as `topic_full`.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len());
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(if letter == ' ' { '_' } else { letter.to_ascii_lowercase() });
+    }
+    snake
+}
+
+#[cfg(test)]
+mod tests {
+    use zaichik_tokio::RefusalCode;
+
+    use super::*;
+
+    #[test]
+    fn counters_have_names() {
+        assert_eq!(name(Counter::RecordsIn), "records_in");
+        assert_eq!(name(Counter::refusals(RefusalCode::TopicFull)), "refused_with_topic_full");
+        assert_eq!(name(Counter::refusals(RefusalCode::Unknown(99))), "refused_with_code_99");
+        assert_eq!(name(Counter::Unknown(999)), "counter_999");
+    }
+}

@@ -1,0 +1,106 @@
+//! What commands that ask print: tables for people, JSON for programs.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::time::Duration;
+
+use clap::Args;
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::failure::{Code, Failure};
+
+/// How a report looks.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// JSON, one object a line.
+    #[arg(short = 'J', long)]
+    json: bool,
+}
+
+impl OutputArgs {
+    pub(crate) const fn is_json(&self) -> bool {
+        self.json
+    }
+}
+
+/// Prints a value as a line of JSON.
+///
+/// # Errors
+/// Standard output does not take it; one that nobody reads any more is no error.
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let line = serde_json::to_string(value).map_err(|error| Failure::new(Code::Other, error))?;
+    print(&line)
+}
+
+/// Prints aligned columns, of which those from `numbers` on are right-aligned; nothing if there are no rows.
+///
+/// # Errors
+/// As [`json`].
+pub(crate) fn columns(header: &[&str], numbers: usize, rows: Vec<Vec<String>>) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut table = aligned();
+    table.set_header(header.iter().copied());
+    table.add_rows(rows);
+    for column in table.column_iter_mut().skip(numbers) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    print_table(&table)
+}
+
+/// Prints names and values below each other.
+///
+/// # Errors
+/// As [`json`].
+pub(crate) fn pairs<N: Into<String>>(pairs: Vec<(N, String)>) -> Result<(), Failure> {
+    let mut table = aligned();
+    for (name, value) in pairs {
+        table.add_row([name.into(), value]);
+    }
+    print_table(&table)
+}
+
+/// Says on standard error what was done, to people only.
+pub(crate) fn done(what: impl std::fmt::Display) {
+    if io::stderr().is_terminal() {
+        // Whether anybody hears it changes nothing.
+        drop(writeln!(io::stderr(), "{what}"));
+    }
+}
+
+/// A time in microseconds as people say it.
+pub(crate) fn duration(micros: u64) -> String {
+    match micros {
+        u64::MAX => "forever".to_owned(),
+        micros => humantime::format_duration(Duration::from_micros(micros)).to_string(),
+    }
+}
+
+/// A count without limit has a word.
+pub(crate) fn limit(count: u64) -> String {
+    if count == u64::MAX { "unlimited".to_owned() } else { count.to_string() }
+}
+
+fn aligned() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+}
+
+fn print_table(table: &Table) -> Result<(), Failure> {
+    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    // The table's outer padding is a blank on the left of all lines.
+    let lines: Vec<_> = lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    print(&lines.join("\n"))
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(Code::Other, format_args!("cannot write the output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,208 @@
+//! How messages look on standard output.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+use serde::Serialize;
+use zaichik_tokio::{Clock, Message};
+
+use super::format::Format;
+use crate::moment;
+use crate::printable::printable;
+
+/// What messages are to look like.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct ShowArgs {
+    /// Each message in a format: %t topic, %o offset, %T milliseconds since 1970, %k key, %s body, %K and %S their
+    /// lengths, %h headers, %a attempt, %s{hex}, %s{base64}, %%, \n \r \t \0 \\. Nothing is added to it.
+    #[arg(short = 'F', long, conflicts_with_all = ["json", "raw", "no_raw"])]
+    format: Option<Format>,
+    /// A line of JSON for each message; keys and bodies that are no text are base64.
+    #[arg(short = 'J', long, conflicts_with_all = ["raw", "no_raw"])]
+    json: bool,
+    /// Each body and a newline, also on a terminal.
+    #[arg(long, overrides_with = "no_raw")]
+    raw: bool,
+    /// For people, also when it is not a terminal.
+    #[arg(long, overrides_with = "raw")]
+    no_raw: bool,
+}
+
+/// Turns messages into output.
+#[derive(Debug)]
+pub(crate) struct Show<'a> {
+    style: Style<'a>,
+    /// How many were shown.
+    count: u64,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+enum Style<'a> {
+    People,
+    Raw { with_topic: bool },
+    Json,
+    Format(&'a Format),
+}
+
+/// A message, as JSON.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    topic: &'a str,
+    offset: u64,
+    timestamp: String,
+    attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_base64: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    headers: Vec<Header<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    tombstone: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Header<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_base64: Option<String>,
+}
+
+impl ShowArgs {
+    /// What was asked for, or what fits standard output.
+    pub(crate) fn show(&self, with_topic: bool) -> Show<'_> {
+        let style = match &self.format {
+            Some(format) => Style::Format(format),
+            None if self.json => Style::Json,
+            None if self.no_raw || (!self.raw && io::stdout().is_terminal()) => Style::People,
+            None => Style::Raw { with_topic },
+        };
+        Show { style, count: 0, clock: Clock::start() }
+    }
+}
+
+impl Show<'_> {
+    /// How many messages were shown.
+    pub(crate) const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Appends a message to `out`.
+    pub(crate) fn write(&mut self, message: &Message, out: &mut Vec<u8>) {
+        self.count = self.count.saturating_add(1);
+        match self.style {
+            Style::Format(format) => format.write(message, out),
+            Style::Json => {
+                if let Ok(line) = serde_json::to_vec(&Line::new(message)) {
+                    out.extend(line);
+                    out.push(b'\n');
+                }
+            }
+            Style::Raw { with_topic } => {
+                if with_topic {
+                    out.extend_from_slice(message.topic.as_bytes());
+                    out.push(b' ');
+                }
+                out.extend_from_slice(&message.body);
+                out.push(b'\n');
+            }
+            Style::People => self.for_people(message, out),
+        }
+    }
+
+    fn for_people(&self, message: &Message, out: &mut Vec<u8>) {
+        let (number, topic, offset) = (self.count, &message.topic, message.offset);
+        let mut line = format!("[#{number}] {topic} offset={offset}");
+        if let Some(key) = &message.key {
+            line.push_str(" key=");
+            line.push_str(&printable(key));
+        }
+        line.push_str(" age=");
+        line.push_str(&age(self.clock.now().since(message.timestamp)));
+        if message.attempt > 1 {
+            line.push_str(" attempt=");
+            line.push_str(&message.attempt.to_string());
+        }
+        if message.tombstone {
+            line.push_str(" tombstone");
+        }
+        line.push('\n');
+        for (name, value) in message.headers.iter() {
+            line.extend([&printable(name.as_bytes()), ": ", &printable(value), "\n"]);
+        }
+        if !message.tombstone {
+            line.push_str(&printable(&message.body));
+            line.push('\n');
+        }
+        out.extend_from_slice(line.as_bytes());
+    }
+}
+
+impl<'a> Line<'a> {
+    fn new(message: &'a Message) -> Self {
+        let (body, body_base64) = text_or_base64(&message.body);
+        let (key, key_base64) = message.key.as_deref().map(text_or_base64).unwrap_or_default();
+        let headers = message.headers.iter().map(|(name, value)| {
+            let (value, value_base64) = text_or_base64(value);
+            Header { name, value, value_base64 }
+        });
+        Self {
+            topic: &message.topic,
+            offset: message.offset,
+            timestamp: moment::rfc3339(message.timestamp),
+            attempt: message.attempt,
+            key,
+            key_base64,
+            headers: headers.collect(),
+            body: body.filter(|_| !message.tombstone),
+            body_base64,
+            tombstone: message.tombstone,
+        }
+    }
+}
+
+fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
+    match str::from_utf8(bytes) {
+        Ok(text) => (Some(text), None),
+        Err(_) => (None, Some(STANDARD.encode(bytes))),
+    }
+}
+
+/// A time as long as it is worth: `12ms`, `1.2s`, `5m 3s`.
+fn age(age: Duration) -> String {
+    match age.as_secs() {
+        0 => format!("{}ms", age.subsec_millis()),
+        1..60 => format!("{}.{}s", age.as_secs(), age.subsec_millis() / 100),
+        seconds => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_as_long_as_they_are_worth() {
+        for (millis, expected) in
+            [(0, "0ms"), (12, "12ms"), (1_250, "1.2s"), (59_999, "59.9s"), (303_700, "5m 3s")]
+        {
+            assert_eq!(age(Duration::from_millis(millis)), expected);
+        }
+    }
+}

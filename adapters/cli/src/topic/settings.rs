@@ -1,0 +1,182 @@
+//! A topic's settings on the command line and in reports.
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use zaichik_tokio::{CompactionMode, Overflow, TopicOptions};
+
+use crate::report;
+
+/// A topic's settings; those that are left out are the broker's defaults, or stay as they are.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Settings")]
+pub(super) struct SettingsArgs {
+    /// How long messages are kept: 1h, forever; 0s keeps them for those who are subscribed, until they have them.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    retention_ttl: Option<u64>,
+    /// How long a key is remembered; 0s is not at all.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    compaction_window: Option<u64>,
+    /// Which message of a key stays: the first within the window, or the latest.
+    #[arg(long, value_enum, value_name = "MODE")]
+    compaction: Option<Compaction>,
+    /// Most messages that are kept, or unlimited.
+    #[arg(long, value_name = "N", value_parser = count)]
+    max_messages: Option<u64>,
+    /// Most bytes that are kept, such as 64MiB, or unlimited.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    max_bytes: Option<u64>,
+    /// What happens at these limits: the oldest message goes, or the new one is refused.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    overflow: Option<WhenFull>,
+    /// Most keys that are remembered, or unlimited.
+    #[arg(long, value_name = "N", value_parser = count)]
+    max_keys: Option<u64>,
+    /// How long a tombstone is kept.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    tombstone_ttl: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Compaction {
+    First,
+    Latest,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WhenFull {
+    DropOldest,
+    Reject,
+}
+
+/// All settings of a topic, as JSON; what is without limit or end is null.
+#[derive(Debug, Serialize)]
+pub(super) struct Settings {
+    retention_ttl_us: Option<u64>,
+    compaction_window_us: Option<u64>,
+    compaction: &'static str,
+    max_messages: Option<u64>,
+    max_bytes: Option<u64>,
+    overflow: &'static str,
+    max_keys: Option<u64>,
+    tombstone_ttl_us: Option<u64>,
+}
+
+impl SettingsArgs {
+    /// The settings that were given.
+    pub(super) fn options(&self) -> TopicOptions {
+        let mut options = TopicOptions::new();
+        options.retention_ttl_micros = self.retention_ttl;
+        options.compaction_window_micros = self.compaction_window;
+        options.compaction = self.compaction.map(|mode| match mode {
+            Compaction::First => CompactionMode::First,
+            Compaction::Latest => CompactionMode::Latest,
+        });
+        options.max_messages = self.max_messages;
+        options.max_bytes = self.max_bytes;
+        options.overflow = self.overflow.map(|overflow| match overflow {
+            WhenFull::DropOldest => Overflow::DropOldest,
+            WhenFull::Reject => Overflow::Reject,
+        });
+        options.max_keys = self.max_keys;
+        options.tombstone_ttl_micros = self.tombstone_ttl;
+        options
+    }
+}
+
+impl Settings {
+    /// The settings of a topic, all of which are given.
+    pub(super) fn of(options: &TopicOptions) -> Self {
+        let finite = |value: Option<u64>| value.filter(|value| *value != u64::MAX);
+        Self {
+            retention_ttl_us: finite(options.retention_ttl_micros),
+            compaction_window_us: finite(options.compaction_window_micros),
+            compaction: match options.compaction.unwrap_or_default() {
+                CompactionMode::First => "first",
+                CompactionMode::Latest => "latest",
+            },
+            max_messages: finite(options.max_messages),
+            max_bytes: finite(options.max_bytes),
+            overflow: match options.overflow.unwrap_or_default() {
+                Overflow::DropOldest => "drop-oldest",
+                Overflow::Reject => "reject",
+            },
+            max_keys: finite(options.max_keys),
+            tombstone_ttl_us: finite(options.tombstone_ttl_micros),
+        }
+    }
+
+    /// Name and value of each, for people.
+    pub(super) fn pairs(&self) -> [(&'static str, String); 8] {
+        let duration = |micros: Option<u64>| report::duration(micros.unwrap_or(u64::MAX));
+        let limit = |count: Option<u64>| report::limit(count.unwrap_or(u64::MAX));
+        [
+            ("retention-ttl", duration(self.retention_ttl_us)),
+            ("compaction-window", duration(self.compaction_window_us)),
+            ("compaction", self.compaction.to_owned()),
+            ("max-messages", limit(self.max_messages)),
+            ("max-bytes", limit(self.max_bytes)),
+            ("overflow", self.overflow.to_owned()),
+            ("max-keys", limit(self.max_keys)),
+            ("tombstone-ttl", duration(self.tombstone_ttl_us)),
+        ]
+    }
+}
+
+/// How long messages are kept, in one word.
+pub(super) fn retention(options: &TopicOptions) -> String {
+    match options.retention_ttl_micros {
+        Some(0) => "live only".to_owned(),
+        other => report::duration(other.unwrap_or_default()),
+    }
+}
+
+fn duration(text: &str) -> Result<u64, String> {
+    if text == "forever" {
+        return Ok(u64::MAX);
+    }
+    let duration = humantime::parse_duration(text);
+    let duration = duration.map_err(|error| format!("{error}; use a duration such as 1h, or forever"))?;
+    u64::try_from(duration.as_micros()).map_err(|_| "that is too long; use forever".to_owned())
+}
+
+fn count(text: &str) -> Result<u64, String> {
+    match text {
+        "unlimited" => Ok(u64::MAX),
+        _ => text.parse().map_err(|_| "use a number, or unlimited".to_owned()),
+    }
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    if text == "unlimited" {
+        return Ok(u64::MAX);
+    }
+    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1), ("", 1)];
+    let bytes = units.into_iter().find_map(|(unit, factor)| {
+        let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        number.checked_mul(factor)
+    });
+    bytes.ok_or_else(|| "use bytes such as 1048576 or 64MiB, or unlimited".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_have_units_and_words() {
+        assert_eq!(duration("1h 30m"), Ok(5_400_000_000));
+        assert_eq!(duration("0s"), Ok(0));
+        assert_eq!(duration("forever"), Ok(u64::MAX));
+        assert_eq!(bytes("64MiB"), Ok(64 << 20));
+        assert_eq!(bytes("1 GiB"), Ok(1 << 30));
+        assert_eq!(bytes("7"), Ok(7));
+        assert_eq!(bytes("7B"), Ok(7));
+        assert_eq!(bytes("unlimited"), Ok(u64::MAX));
+        assert_eq!(count("10"), Ok(10));
+        for wrong in ["", "MiB", "1TiB", "-1", "20000000000GiB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+        assert!(duration("soon").is_err());
+        assert!(count("many").is_err());
+    }
+}

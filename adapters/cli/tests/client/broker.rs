@@ -1,0 +1,241 @@
+//! A broker process, and commands that talk to it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+
+use zaichik_tokio::{Client, ClientError, Message, Outgoing, Start, TopicOptions};
+
+/// The command, without what the environment says about brokers.
+pub(crate) fn zaichik() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zaichik"));
+    for variable in ["PORT", "RUST_LOG", "ZAICHIK_URL", "ZAICHIK_TOKEN_FILE"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// The same with arguments between blanks, as a test's subject.
+pub(crate) fn run(command: Command, arguments: &str) -> assert_cmd::Command {
+    let mut command = assert_cmd::Command::from_std(command);
+    command.args(arguments.split_whitespace());
+    command
+}
+
+/// A broker that runs; it ends with its test.
+pub(crate) struct Broker {
+    process: Child,
+    address: String,
+}
+
+impl Broker {
+    /// Starts it on any free port.
+    pub(crate) fn start() -> Self {
+        Self::listen("0")
+    }
+
+    /// Starts it where another one was.
+    pub(crate) fn start_at(address: &str) -> Self {
+        let (_, port) = address.rsplit_once(':').expect("a port");
+        Self::listen(port)
+    }
+
+    fn listen(port: &str) -> Self {
+        let mut process = zaichik().args(["-p", port]).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut stderr = BufReader::new(process.stderr.take().expect("a pipe"));
+        let mut address = None;
+        let mut line = String::new();
+        while !line.contains("ready in ") {
+            line.clear();
+            assert_ne!(stderr.read_line(&mut line).expect("text"), 0, "the broker ended");
+            if let Some((_, found)) = line.trim().split_once("listening zaichik://") {
+                address = Some(found.to_owned());
+            }
+        }
+        Self { process, address: address.expect("its address") }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A command that talks to it.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = zaichik();
+        command.env("ZAICHIK_URL", &self.address);
+        command
+    }
+
+    /// The same with arguments between blanks, as a test's subject.
+    pub(crate) fn run(&self, arguments: &str) -> assert_cmd::Command {
+        run(self.command(), arguments)
+    }
+
+    /// The lines of JSON that a command that succeeds prints.
+    pub(crate) fn json(&self, arguments: &str) -> Vec<serde_json::Value> {
+        let output = self.run(arguments).assert().success();
+        let lines = std::str::from_utf8(&output.get_output().stdout).expect("text").lines();
+        lines.map(|line| serde_json::from_str(line).expect("json")).collect()
+    }
+
+    /// The same, running, with pipes.
+    pub(crate) fn spawn(&self, arguments: &str) -> Talking {
+        let mut command = self.command();
+        command.args(arguments.split_whitespace());
+        Talking::start(command)
+    }
+
+    /// Ends it without any notice.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it ends");
+    }
+
+    pub(crate) fn create(&self, topic: &str, options: TopicOptions) {
+        self.with_client(async |client| {
+            client.create_topic(topic, options).await.expect("created");
+        });
+    }
+
+    /// A topic that keeps its messages.
+    pub(crate) fn create_kept(&self, topic: &str) {
+        self.create(topic, TopicOptions::new().retain_forever());
+    }
+
+    pub(crate) fn publish(&self, topic: &str, bodies: &[&str]) {
+        self.send(topic, &bodies.iter().map(|body| (*body).into()).collect::<Vec<_>>());
+    }
+
+    pub(crate) fn send(&self, topic: &str, messages: &[Outgoing]) {
+        self.with_client(async |client| {
+            for message in messages {
+                client.publish(topic, message.clone()).await.expect("accepted");
+            }
+        });
+    }
+
+    /// What a topic holds.
+    pub(crate) fn messages(&self, topic: &str) -> Vec<Message> {
+        let mut messages = Vec::new();
+        self.with_client(async |client| {
+            let mut subscription =
+                client.subscribe(topic).window(0).from(Start::Earliest).await.expect("subscribed");
+            let mut next = subscription.start();
+            while next < subscription.end() {
+                match subscription.next_message().await {
+                    Ok(message) => {
+                        let message = message.expect("the subscription goes on").into_message();
+                        next = message.offset.saturating_add(1);
+                        messages.push(message);
+                    }
+                    Err(ClientError::Gap { to, .. }) => next = to,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+        messages
+    }
+
+    /// The bodies of what a topic holds.
+    pub(crate) fn bodies(&self, topic: &str) -> Vec<String> {
+        let text = |message: Message| String::from_utf8(message.body.to_vec()).expect("text");
+        self.messages(topic).into_iter().map(text).collect()
+    }
+
+    pub(crate) fn with_client(&self, work: impl AsyncFnOnce(&Client)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let client = Client::connect(&self.address).await.expect("the broker listens");
+            work(&client).await;
+            client.close().await.expect("closed");
+        });
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // It may have been killed by its test.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// A command that runs, and is talked to.
+pub(crate) struct Talking {
+    process: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Option<BufReader<ChildStdout>>,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Talking {
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("it starts");
+        let stdin = process.stdin.take();
+        let stdout = process.stdout.take().map(BufReader::new);
+        let stderr = BufReader::new(process.stderr.take().expect("a pipe"));
+        Self { process, stdin, stdout, stderr }
+    }
+
+    pub(crate) fn write(&mut self, text: &str) {
+        self.stdin.as_mut().expect("still open").write_all(text.as_bytes()).expect("it reads");
+    }
+
+    /// The next line of its output, without the end; empty at the end.
+    pub(crate) fn line(&mut self) -> String {
+        next_line(self.stdout.as_mut().expect("still open"))
+    }
+
+    /// The next line that it says on standard error.
+    pub(crate) fn said(&mut self) -> String {
+        next_line(&mut self.stderr)
+    }
+
+    pub(crate) fn close_output(&mut self) {
+        self.stdout = None;
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.process.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.try_wait().expect("it can be asked").is_some()
+    }
+
+    /// Closes its input, and waits: its end, the rest of its output, and what it said.
+    pub(crate) fn end(mut self) -> (ExitStatus, String, String) {
+        drop(self.stdin.take());
+        self.wait()
+    }
+
+    /// Waits for its end with the input open: its end, the rest of its output, and what it said.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String, String) {
+        let (mut rest, mut said) = (String::new(), String::new());
+        if let Some(mut stdout) = self.stdout.take() {
+            stdout.read_to_string(&mut rest).expect("text");
+        }
+        self.stderr.read_to_string(&mut said).expect("text");
+        (self.process.wait().expect("it ends"), rest, said)
+    }
+
+    /// Waits for its end without reading its output, and says its end.
+    pub(crate) fn wait_unread(mut self) -> ExitStatus {
+        self.process.wait().expect("it ends")
+    }
+}
+
+fn next_line(from: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    from.read_line(&mut line).expect("text");
+    line.trim_end_matches('\n').to_owned()
+}
+
+impl Drop for Talking {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}

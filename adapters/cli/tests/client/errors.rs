@@ -1,0 +1,119 @@
+//! What goes wrong is one line and a code.
+
+use predicates::prelude::*;
+use predicates::str::{contains, is_empty, starts_with};
+
+use super::broker::{Broker, run, zaichik};
+use super::network::{Network, spawn_through};
+
+fn one_line(what: &'static str) -> impl Predicate<str> {
+    starts_with("zaichik: ").and(contains(what)).and(contains("\n").count(1))
+}
+
+#[test]
+fn no_broker_is_code_3() {
+    // Nobody but the system may listen there, and nothing does.
+    let address = "127.0.0.1:1";
+    for command in ["ping", "info", "pub t x", "sub t", "topic ls", "subscription ls"] {
+        run(zaichik(), &format!("{command} -s {address}"))
+            .assert()
+            .code(3)
+            .stdout(is_empty())
+            .stderr(one_line("cannot connect to the broker").and(contains(address)));
+    }
+    run(zaichik(), "pub t x -s zaichik://no.such.host.invalid:1")
+        .assert()
+        .code(3)
+        .stderr(one_line("no.such.host.invalid:1"));
+}
+
+#[test]
+fn a_broker_that_goes_away_is_code_4() {
+    let broker = Broker::start();
+    let mut publishing = broker.spawn("pub t -l -J --timeout 1s");
+    publishing.write("first\n");
+    assert!(publishing.line().contains("\"offset\":0"));
+    broker.kill();
+    publishing.write("second\n");
+    let (status, rest, said) = publishing.wait();
+    assert_eq!((status.code(), rest.as_str()), (Some(4), ""));
+    assert!(one_line("line 2: ").eval(&said), "{said}");
+    assert!(said.contains("; stored: 1 of 2 messages read"), "{said}");
+}
+
+#[test]
+fn a_producer_s_message_without_an_answer_can_be_sent_again() {
+    let broker = Broker::start();
+    let mut publishing = broker.spawn("pub t -l -J --producer p --timeout 1s");
+    publishing.write("first\n");
+    assert!(publishing.line().contains("\"offset\":0"));
+    broker.kill();
+    publishing.write("second\n");
+    let (status, _, said) = publishing.end();
+    assert_eq!(status.code(), Some(4));
+    assert!(one_line("run the same command again").eval(&said), "{said}");
+}
+
+#[test]
+fn who_asks_to_stop_twice_does_not_wait_for_answers() {
+    let broker = Broker::start();
+    let network = Network::to(broker.address());
+    let mut publishing = spawn_through(&network, "pub t -l -J --timeout 1h");
+    publishing.write("first\n");
+    assert!(publishing.line().contains("\"offset\":0"));
+    network.swallow();
+    publishing.write("second\n");
+    network.has_swallowed();
+    while !publishing.has_ended() {
+        publishing.signal("INT");
+    }
+    let (status, _, said) = publishing.wait();
+    assert_eq!(status.code(), Some(4), "{said}");
+    assert!(one_line("the command was stopped; stored: 1 messages").eval(&said), "{said}");
+}
+
+#[test]
+fn an_invalid_topic_is_code_5() {
+    let broker = Broker::start();
+    broker.run("pub $sys x").assert().code(5).stderr(one_line("names that start with $ are reserved"));
+    broker.run("pub").args(["", "x"]).assert().code(5).stderr(one_line("at least one byte"));
+}
+
+#[test]
+fn wrong_flags_are_code_2() {
+    for arguments in [
+        "pub",
+        "pub t body --lines",
+        "pub t -n",
+        "pub t x --ttl 0s",
+        "pub t x --ttl soon",
+        "pub t x -H nothing",
+        "pub t x --ack perhaps",
+        "pub t x --count many",
+        "pub t -q -v x",
+        "pub t x --no-such-flag",
+    ] {
+        run(zaichik(), arguments).assert().code(2).stdout(is_empty()).stderr(contains("error: "));
+    }
+}
+
+#[test]
+fn a_token_on_the_command_line_is_refused_and_one_in_the_environment_is_not() {
+    let broker = Broker::start();
+    let url = format!("zaichik://secret@{}", broker.address());
+    run(zaichik(), &format!("ping -s {url}"))
+        .assert()
+        .code(2)
+        .stderr(one_line("--token-file").and(contains("$ZAICHIK_URL")).and(contains("secret").not()));
+    let mut command = zaichik();
+    command.env("ZAICHIK_URL", &url);
+    run(command, "ping -c 1").assert().success().stdout(starts_with("pong from 127.0.0.1:"));
+    run(zaichik(), "ping --token-file /no/such/file").assert().code(2).stderr(one_line("/no/such/file"));
+}
+
+#[test]
+fn a_wrong_port_in_the_environment_is_code_2() {
+    let mut command = zaichik();
+    command.env("PORT", "many");
+    run(command, "ping").assert().code(2);
+}

@@ -1,0 +1,13 @@
+//! The client's side of the command `zaichik`, as processes that talk to a broker that is one too.
+#![cfg(unix)]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod broker;
+mod errors;
+mod help;
+mod network;
+mod publish;
+mod subscribe;
+mod subscription;
+mod terminal;
+mod topic;

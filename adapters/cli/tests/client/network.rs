@@ -1,0 +1,97 @@
+//! A network between a command and its broker that breaks, or swallows what is sent, when a test says so.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
+
+use super::broker::Talking;
+
+/// Forwards connections to a broker, on a thread of its own.
+pub(crate) struct Network {
+    runtime: Runtime,
+    address: String,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Told to break every connection.
+    cut: Notify,
+    /// What clients send goes nowhere.
+    swallows: AtomicBool,
+    /// Something was swallowed.
+    swallowed: Notify,
+}
+
+impl Network {
+    pub(crate) fn to(broker: &str) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let (state, broker) = (Arc::new(State::default()), broker.to_owned());
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let forwarding = Arc::clone(&state);
+        runtime.spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(broker) = TcpStream::connect(&broker).await else { return };
+                tokio::select! {
+                    () = forward(client, broker, &forwarding) => {}
+                    () = forwarding.cut.notified() => {}
+                }
+            }
+        });
+        Self { runtime, address, state }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Breaks the connection; the next one works.
+    pub(crate) fn cut(&self) {
+        self.state.cut.notify_one();
+    }
+
+    /// From here on the broker gets nothing.
+    pub(crate) fn swallow(&self) {
+        self.state.swallows.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until something was swallowed.
+    pub(crate) fn has_swallowed(&self) {
+        self.runtime.block_on(self.state.swallowed.notified());
+    }
+}
+
+/// One connection, until either end closes it.
+async fn forward(mut client: TcpStream, mut broker: TcpStream, state: &State) {
+    let (mut from_client, mut from_broker) = ([0; 4_096], [0; 4_096]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut from_client) => {
+                let Ok(count @ 1..) = read else { return };
+                if state.swallows.load(Ordering::SeqCst) {
+                    state.swallowed.notify_one();
+                } else if broker.write_all(&from_client[..count]).await.is_err() {
+                    return;
+                }
+            }
+            read = broker.read(&mut from_broker) => {
+                let Ok(count @ 1..) = read else { return };
+                if client.write_all(&from_broker[..count]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A command that talks to its broker through the network.
+pub(crate) fn spawn_through(network: &Network, arguments: &str) -> Talking {
+    let mut command = super::broker::zaichik();
+    command.env("ZAICHIK_URL", network.address()).args(arguments.split_whitespace());
+    Talking::start(command)
+}

@@ -1,0 +1,335 @@
+//! `zaichik sub`.
+
+use predicates::prelude::*;
+use predicates::str::{contains, is_empty};
+use zaichik_tokio::{Outgoing, TopicOptions};
+
+use super::broker::Broker;
+use super::network::{Network, spawn_through};
+
+/// A broker with messages in a topic that keeps them.
+fn broker_with(bodies: &[&str]) -> Broker {
+    let broker = Broker::start();
+    broker.create_kept("t");
+    broker.publish("t", bodies);
+    broker
+}
+
+#[test]
+fn a_pipe_gets_bodies_and_nothing_else() {
+    let broker = broker_with(&["one", "two", "three"]);
+    for arguments in
+        ["sub t -e", "subscribe t --exit-at-end", "sub t -c 3", "sub t -o earliest --commit never -e"]
+    {
+        broker.run(arguments).assert().success().stdout("one\ntwo\nthree\n").stderr(is_empty());
+    }
+    broker.run("sub t -c 0").assert().success().stdout(is_empty());
+    broker.run("sub t -e -q -v").assert().code(2);
+}
+
+#[test]
+fn it_begins_where_it_is_told() {
+    let broker = broker_with(&["0", "1", "2", "3"]);
+    for (from, expected) in [
+        ("2", "2\n3\n"),
+        ("-1", "3\n"),
+        ("-10", "0\n1\n2\n3\n"),
+        ("latest", ""),
+        ("@-1h", "0\n1\n2\n3\n"),
+        ("@2020-01-01T00:00Z", "0\n1\n2\n3\n"),
+        ("@2999-01-01T00:00:00+02:00", ""),
+        ("99", ""),
+    ] {
+        broker.run(&format!("sub t -e -o {from}")).assert().success().stdout(expected);
+    }
+    broker.run("sub t --from last-per-key").assert().code(2).stderr(contains("invalid value 'last-per-key'"));
+}
+
+#[test]
+fn it_goes_on_with_what_comes_until_it_is_asked_to_stop() {
+    let broker = broker_with(&["before"]);
+    for signal in ["INT", "TERM"] {
+        let mut reading = broker.spawn("sub t -o -1");
+        assert_eq!(reading.line(), "before");
+        broker.publish("t", &["then", "before"]);
+        assert_eq!(reading.line(), "then");
+        assert_eq!(reading.line(), "before");
+        reading.signal(signal);
+        let (status, rest, said) = reading.wait();
+        assert_eq!((status.code(), rest.as_str(), said.as_str()), (Some(0), "", ""));
+    }
+}
+
+#[test]
+fn several_topics_are_told_apart() {
+    let broker = broker_with(&["a"]);
+    broker.create_kept("u");
+    broker.publish("u", &["b"]);
+    let output = broker.run("sub t u -e -v").assert().success().stderr(
+        "zaichik: subscribed to t from offset 0; its end is 1\nzaichik: subscribed to u from offset 0; its end is 1\n",
+    );
+    let mut lines: Vec<_> = std::str::from_utf8(&output.get_output().stdout).expect("text").lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["t a", "u b"]);
+}
+
+#[test]
+fn who_waits_in_vain_is_told_so() {
+    let broker = broker_with(&["one"]);
+    broker
+        .run("sub t -o latest -W 300ms")
+        .assert()
+        .code(4)
+        .stdout(is_empty())
+        .stderr("zaichik: no message came within 300ms\n");
+    broker.run("sub t -W 300ms").assert().success().stdout("one\n");
+    broker
+        .run("sub t -c 2 -W 300ms")
+        .assert()
+        .code(4)
+        .stdout("one\n")
+        .stderr("zaichik: no further message came within 300ms; there were 1\n");
+    broker.run("sub t -c 1 -W 1h").assert().success();
+}
+
+#[test]
+fn a_durable_name_goes_on_where_it_was() {
+    let broker = broker_with(&["one", "two", "three"]);
+    broker.run("sub t --durable d -c 1").assert().success().stdout("one\n");
+    broker.run("sub t --durable d -c 1 --commit never").assert().success().stdout("two\n");
+    broker.run("sub t --durable d -e -o latest").assert().success().stdout("two\nthree\n");
+    broker.run("sub t --durable d -e").assert().success().stdout(is_empty());
+    for attempt in 1..=2 {
+        let output = format!("one {attempt}\n");
+        broker
+            .run("sub t --durable again -c 1 --commit never -F")
+            .arg("%s %a\\n")
+            .assert()
+            .success()
+            .stdout(output);
+    }
+    broker
+        .run("sub t --durable again --commit never --window 0")
+        .assert()
+        .code(2)
+        .stderr(contains("--window 0"));
+    broker.run("sub t --durable other -e --inactive-ttl 1h").assert().success().stdout("one\ntwo\nthree\n");
+}
+
+#[test]
+fn what_was_written_is_committed_when_it_is_stopped() {
+    let broker = broker_with(&["one", "two"]);
+    for mode in ["auto", "each"] {
+        let mut reading = broker.spawn(&format!("sub t --durable {mode} --commit {mode}"));
+        assert_eq!(reading.line(), "one");
+        assert_eq!(reading.line(), "two");
+        reading.signal("INT");
+        assert_eq!(reading.wait().0.code(), Some(0));
+        broker.run(&format!("sub t --durable {mode} -e")).assert().success().stdout(is_empty());
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let broker = broker_with(&["one"]);
+    let mut reading = broker.spawn("sub t --durable d --window 1");
+    assert_eq!(reading.line(), "one");
+    reading.close_output();
+    broker.publish("t", &["two", "three"]);
+    let (status, _, said) = reading.wait();
+    assert_eq!((status.code(), said.as_str()), (Some(0), ""));
+    broker.run("sub t --durable d -e").assert().success().stdout("two\nthree\n");
+}
+
+#[test]
+fn standard_input_may_say_what_to_commit() {
+    let broker = broker_with(&["a", "b", "c", "d"]);
+    let mut reading = broker.spawn("sub t --durable d --commit manual --window 2 -F %o\\n");
+    assert_eq!((reading.line(), reading.line()), ("0".to_owned(), "1".to_owned()));
+    reading.write("1\n");
+    assert_eq!((reading.line(), reading.line()), ("2".to_owned(), "3".to_owned()));
+    reading.write("t 2\n0\n");
+    let (status, rest, said) = reading.end();
+    assert_eq!((status.code(), rest.as_str(), said.as_str()), (Some(0), "", ""));
+    broker.run("sub t --durable d -e").assert().success().stdout("d\n");
+    for (order, why) in [
+        ("7\n", "that message was not shown yet"),
+        ("u 1\n", "that topic is not read here"),
+        ("soon\n", "it has no offset"),
+    ] {
+        let mut reading = broker.spawn("sub t --commit manual");
+        assert_eq!(reading.line(), "a");
+        reading.write(order);
+        let (status, _, said) = reading.wait();
+        assert_eq!(status.code(), Some(2));
+        assert!(said.ends_with(&format!("{why}\n")), "{said}");
+    }
+    broker.run("sub t --commit manual --window 0").assert().code(2).stderr(contains("--window 0"));
+}
+
+#[test]
+fn messages_look_as_their_format_says() {
+    let broker = Broker::start();
+    broker.create_kept("t");
+    broker.send("t", &[Outgoing::new("body\u{1}").key("key").header("a", "1").header("b", "")]);
+    let format = r"%t|%o|%k|%K|%s{hex}|%S|%h|%a|%k{base64}|%%\t\\\n";
+    broker
+        .run("sub t -e -F")
+        .arg(format)
+        .assert()
+        .success()
+        .stdout("t|0|key|3|626f647901|5|a=1,b=|1|a2V5|%\t\\\n");
+    let output = broker.run("sub t -e -F %T").assert().success();
+    let millis: u64 = String::from_utf8_lossy(&output.get_output().stdout).parse().expect("a number");
+    assert_eq!(millis, broker.messages("t")[0].timestamp.as_micros() / 1_000);
+    broker.run("sub t -F %x").assert().code(2).stderr(contains("%x means nothing"));
+    broker.run("sub t -F %s -J").assert().code(2);
+}
+
+#[test]
+fn messages_as_json() {
+    let broker = Broker::start();
+    broker.create_kept("t");
+    broker.send(
+        "t",
+        &[
+            Outgoing::new("text").key("key").header("a", "1"),
+            Outgoing::new(vec![0xff, 0xfe]).key(vec![0x80]).header("b", vec![0x81]),
+            Outgoing::tombstone("key"),
+        ],
+    );
+    let output = broker.run("sub t -e --json").assert().success();
+    let lines = String::from_utf8(output.get_output().stdout.clone()).expect("text");
+    let mut values: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("json")).collect();
+    for value in &mut values {
+        let timestamp = value.as_object_mut().expect("an object").remove("timestamp").expect("a time");
+        assert!(timestamp.as_str().is_some_and(|time| time.starts_with("20") && time.ends_with('Z')));
+    }
+    assert_eq!(
+        values,
+        [
+            serde_json::json!({"topic": "t", "offset": 0, "attempt": 1, "key": "key", "body": "text",
+                "headers": [{"name": "a", "value": "1"}]}),
+            serde_json::json!({"topic": "t", "offset": 1, "attempt": 1, "key_base64": "gA==", "body_base64": "//4=",
+                "headers": [{"name": "b", "value_base64": "gQ=="}]}),
+            serde_json::json!({"topic": "t", "offset": 2, "attempt": 1, "key": "key", "tombstone": true}),
+        ]
+    );
+}
+
+#[test]
+fn what_is_missing_is_told() {
+    let broker = Broker::start();
+    broker.create("t", TopicOptions::new().retain_forever().max_messages(2));
+    broker.publish("t", &["0"]);
+    broker.run("sub t --durable d -c 1").assert().success();
+    broker.run("sub t --durable e -c 1").assert().success();
+    broker.publish("t", &["1", "2", "3"]);
+    broker.run("sub t --durable d -e").assert().success().stdout("2\n3\n").stderr(
+        "zaichik: topic \"t\": messages 1 up to, not including, 2 are lost: a limit of the topic removed them; the \
+         subscription goes on\n",
+    );
+    broker
+        .run("sub t --durable e -e --fail-on-gap")
+        .assert()
+        .code(6)
+        .stdout(is_empty())
+        .stderr(contains("messages 1 up to, not including, 2 are lost").and(contains("\n").count(1)));
+    broker.run("sub t --durable e -e -q").assert().success().stdout("2\n3\n").stderr(is_empty());
+}
+
+#[test]
+fn who_is_taken_over_is_told() {
+    let broker = broker_with(&["one"]);
+    let mut first = broker.spawn("sub t --durable d");
+    assert_eq!(first.line(), "one");
+    let second = broker.spawn("sub t --durable d -o latest");
+    let (status, _, said) = first.wait();
+    assert_eq!(status.code(), Some(5));
+    assert_eq!(said, "zaichik: topic \"t\": another connection took the subscription over\n");
+    second.signal("INT");
+    assert_eq!(second.wait().0.code(), Some(0));
+}
+
+#[test]
+fn a_message_that_failed_too_often_goes_elsewhere() {
+    let broker = broker_with(&["bad", "good"]);
+    // Ended without a commit, it has failed once.
+    let arguments = "sub t --durable d -c 1 --commit never --window 1 --max-attempts 1 --dead-letter failed";
+    broker.run(arguments).assert().success().stdout("bad\n");
+    broker.run("sub t --durable d -e").assert().success().stdout("good\n");
+    broker.run("sub failed -e").assert().success().stdout("bad\n");
+    broker.run("sub t --max-attempts 1").assert().code(2).stderr(contains("--dead-letter"));
+    broker.run("sub t --dead-letter t --max-attempts 1").assert().code(5);
+}
+
+#[test]
+fn a_topic_that_keeps_nothing_shows_what_comes() {
+    let broker = Broker::start();
+    broker.run("pub t early").assert().success();
+    broker.run("sub t -e").assert().success().stdout(is_empty());
+    let mut reading = broker.spawn("sub t -v");
+    assert_eq!(reading.said(), "zaichik: subscribed to t from offset 1; its end is 1");
+    broker.run("pub t").write_stdin("late").assert().success();
+    assert_eq!(reading.line(), "t late");
+}
+
+#[test]
+fn a_broken_connection_is_mended_and_told() {
+    let broker = broker_with(&["one"]);
+    let network = Network::to(broker.address());
+    // Without a window it goes on after what was taken, so nothing comes twice.
+    let mut reading = spawn_through(&network, "sub t --commit never --fail-on-gap");
+    assert_eq!(reading.line(), "one");
+    for body in ["two", "three"] {
+        network.cut();
+        assert_eq!(reading.said(), "zaichik: topic \"t\": connected again; nothing is lost");
+        broker.publish("t", &[body]);
+        assert_eq!(reading.line(), body);
+    }
+    reading.signal("INT");
+    assert_eq!(reading.wait().0.code(), Some(0));
+}
+
+#[test]
+fn a_broker_that_was_restarted_is_told() {
+    // The broker comes back at the same address, as another instance.
+    let broker = broker_with(&["one"]);
+    let address = broker.address().to_owned();
+    let mut reading = broker.spawn("sub t");
+    assert_eq!(reading.line(), "one");
+    let mut failing = broker.spawn("sub t --fail-on-gap -o latest -v");
+    assert!(failing.said().contains("subscribed"));
+    broker.kill();
+    let broker = Broker::start_at(&address);
+    assert!(reading.said().contains("the broker was restarted"));
+    let (status, _, said) = failing.wait();
+    assert_eq!(status.code(), Some(6));
+    assert!(said.contains("the broker was restarted"), "{said}");
+    broker.publish("t", &["two"]);
+    assert_eq!(reading.line(), "two");
+    reading.signal("INT");
+    assert_eq!(reading.wait().0.code(), Some(0));
+}
+
+#[test]
+fn a_reader_that_pauses_is_waited_for() {
+    // More than all buffers between hold.
+    let broker = Broker::start();
+    broker.create_kept("t");
+    let large = "x".repeat(64 << 10);
+    broker.publish("t", &[large.as_str(); 100]);
+    let mut reading = broker.spawn("sub t -e --durable d");
+    for _ in 0..100 {
+        assert_eq!(reading.line().len(), large.len());
+    }
+    assert_eq!(reading.wait().0.code(), Some(0));
+    // A pipe that nobody empties does not keep it from ending.
+    let mut stuck = broker.spawn("sub t --durable stuck -v");
+    assert!(stuck.said().contains("subscribed"));
+    stuck.signal("TERM");
+    assert_eq!(stuck.wait_unread().code(), Some(0));
+    let output = broker.run("sub t --durable stuck -e").assert().success();
+    assert!(output.get_output().stdout.len() > large.len(), "not all of it was committed");
+}

@@ -1,0 +1,99 @@
+//! `zaichik subscription`, and `zaichik info`.
+
+use predicates::prelude::*;
+use predicates::str::{contains, is_empty};
+use serde_json::{Value, json};
+
+use super::broker::Broker;
+
+/// A broker with three messages, of which a durable subscription has committed one.
+fn broker_with_a_reader() -> Broker {
+    let broker = Broker::start();
+    broker.create_kept("t");
+    broker.publish("t", &["a", "b", "c"]);
+    broker.run("sub t --durable d -c 1").assert().success().stdout("a\n");
+    broker
+}
+
+#[test]
+fn a_list_has_every_subscription() {
+    let broker = Broker::start();
+    broker.run("subscription ls").assert().success().stdout(is_empty()).stderr(is_empty());
+    let broker = broker_with_a_reader();
+    let mut reading = broker.spawn("sub t --window 7 -v");
+    assert!(reading.said().contains("subscribed"));
+    let text = broker.run("subs ls t").assert().success().get_output().stdout.clone();
+    let text = String::from_utf8(text).expect("text");
+    let words: Vec<Vec<_>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(words.len(), 3, "{text}");
+    assert_eq!(words[0][..3], ["TOPIC", "NAME", "STATE"]);
+    let durable = words.iter().find(|line| line[1] == "d").expect("the durable one");
+    assert_eq!(durable[..3], ["t", "d", "detached"]);
+    assert!(words.iter().any(|line| line[..5] == ["t", "-", "attached", "-", "7"]), "{text}");
+    let lines = broker.json("subscription ls -J");
+    let line = lines.iter().find(|line| line["name"] == "d").expect("the durable one");
+    assert_eq!((&line["cursor"], &line["end"], &line["lag"]), (&json!(1), &json!(3), &json!(2)));
+    assert!(line["expires_in_us"].as_u64().is_some_and(|left| left > 3_600_000_000), "a day at first");
+    assert!(lines.iter().any(|line| line["name"] == Value::Null && line["window"] == 7));
+    broker.run("subs ls nothing").assert().code(5).stderr(contains("\n").count(1));
+}
+
+#[test]
+fn one_subscription_is_shown() {
+    let broker = broker_with_a_reader();
+    let shown = broker.run("subscription info t d").assert().success();
+    shown.stdout(
+        contains("state       detached\n").and(contains("cursor      1\n")).and(contains("lag         2\n")),
+    );
+    assert_eq!(broker.json("subs info t d --json")[0]["attached"], false);
+    broker.run("subs info t nobody").assert().code(5).stdout(is_empty()).stderr(contains("\n").count(1));
+    broker.run("subs info t").assert().code(2);
+}
+
+#[test]
+fn a_subscription_is_moved() {
+    let broker = broker_with_a_reader();
+    for (to, expected) in
+        [("earliest", "a\nb\nc\n"), ("-1", "c\n"), ("1", "b\nc\n"), ("latest", ""), ("@-1h", "a\nb\nc\n")]
+    {
+        broker
+            .run(&format!("subscription seek t d {to}"))
+            .assert()
+            .success()
+            .stdout(is_empty())
+            .stderr(is_empty());
+        broker.run("sub t --durable d -e").assert().success().stdout(expected);
+    }
+    broker.run("subs seek t nobody 0").assert().code(5);
+    broker.run("subs seek unknown d -1").assert().code(5);
+    broker.run("subs seek t d soon").assert().code(2);
+    assert_eq!(broker.json("topic ls -J").len(), 1, "asking creates no topic");
+}
+
+#[test]
+fn a_subscription_is_forgotten() {
+    let broker = broker_with_a_reader();
+    let mut reading = broker.spawn("sub t --durable d");
+    assert_eq!(reading.line(), "b");
+    broker.run("subscription rm t d").assert().code(5).stderr(contains("another connection holds"));
+    reading.signal("INT");
+    assert_eq!(reading.wait().0.code(), Some(0));
+    broker.run("subscription rm t d").assert().success().stdout(is_empty()).stderr(is_empty());
+    broker.run("subscription rm t d").assert().code(5);
+    broker.run("sub t --durable d -e").assert().success().stdout("a\nb\nc\n");
+}
+
+#[test]
+fn a_broker_says_what_it_is() {
+    let broker = broker_with_a_reader();
+    let [info] = &broker.json("info --json")[..] else { panic!("one line") };
+    assert_eq!(info["protocol"], 1);
+    assert_eq!(info["address"], broker.address());
+    assert!(info["server"].as_str().is_some_and(|server| server.contains(env!("CARGO_PKG_VERSION"))));
+    assert_eq!(info["instance"].as_str().map(str::len), Some(32));
+    assert_eq!(info["limits"]["max_message"], 1 << 20);
+    assert_eq!(info["counters"]["records_in"], 3);
+    assert_eq!(info["counters"]["durable_subscriptions"], 1);
+    let shown = broker.run("info").assert().success();
+    shown.stdout(contains("uptime ").and(contains("limit max_window ")).and(contains("records_in ")));
+}

@@ -1,0 +1,118 @@
+//! `zaichik topic`.
+
+use predicates::prelude::*;
+use predicates::str::{contains, is_empty};
+use serde_json::{Value, json};
+
+use super::broker::Broker;
+
+#[test]
+fn a_topic_has_the_settings_that_it_was_created_with() {
+    let broker = Broker::start();
+    broker
+        .run("topic create t --retention-ttl 1h --compaction-window 5m --compaction latest --max-messages 10")
+        .args([
+            "--max-bytes",
+            "1MiB",
+            "--overflow",
+            "reject",
+            "--max-keys",
+            "7",
+            "--tombstone-ttl",
+            "forever",
+        ])
+        .assert()
+        .success()
+        .stdout(is_empty())
+        .stderr(is_empty());
+    let expected = json!({
+        "retention_ttl_us": 3_600_000_000_u64, "compaction_window_us": 300_000_000, "compaction": "latest",
+        "max_messages": 10, "max_bytes": 1_048_576, "overflow": "reject", "max_keys": 7, "tombstone_ttl_us": null,
+    });
+    let [info] = &broker.json("t info t --json")[..] else { panic!("one line") };
+    assert_eq!(
+        (&info["topic"], &info["explicit"], &info["settings"]),
+        (&json!("t"), &json!(true), &expected)
+    );
+    broker.run("topic alter t --retention-ttl forever --max-bytes unlimited").assert().success();
+    let info = &broker.json("topic info t --json")[0];
+    assert_eq!(info["settings"]["retention_ttl_us"], Value::Null);
+    assert_eq!(info["settings"]["max_bytes"], Value::Null);
+    assert_eq!(info["settings"]["max_messages"], 10, "it was not named");
+    broker
+        .run("topic info t")
+        .assert()
+        .success()
+        .stdout(contains("compaction-window  5m\n").and(contains("tombstone-ttl      forever\n")));
+}
+
+#[test]
+fn creating_says_what_became_of_it() {
+    let broker = Broker::start();
+    let create = |arguments: &str| broker.json(&format!("topic create t -J {arguments}"));
+    broker.run("pub t x").assert().success();
+    assert_eq!(create("--retention-ttl 1m"), [json!({"topic": "t", "status": "adopted"})]);
+    assert_eq!(create("--retention-ttl 1m"), [json!({"topic": "t", "status": "unchanged"})]);
+    broker
+        .run("topic create t --retention-ttl 2m")
+        .assert()
+        .code(5)
+        .stderr(contains("these differ: retention_ttl").and(contains("\n").count(1)));
+    assert_eq!(broker.json("topic create u -J"), [json!({"topic": "u", "status": "created"})]);
+}
+
+#[test]
+fn wrong_settings_are_told() {
+    let broker = Broker::start();
+    for (arguments, code) in [
+        ("topic create t --retention-ttl soon", 2),
+        ("topic create t --max-bytes 1TiB", 2),
+        ("topic create t --compaction newest", 2),
+        ("topic create t --max-messages 0", 5),
+        ("topic create $t", 5),
+        ("topic alter t", 2),
+        ("topic alter t --max-keys 1", 5),
+        ("topic info t", 5),
+        ("topic view t", 5),
+        ("topic rm t", 2),
+    ] {
+        broker.run(arguments).assert().code(code).stdout(is_empty());
+    }
+    assert!(broker.json("topic ls -J").is_empty(), "none of it created a topic");
+}
+
+#[test]
+fn a_list_has_every_topic() {
+    let broker = Broker::start();
+    broker.run("topic ls").assert().success().stdout(is_empty()).stderr(is_empty());
+    broker.create_kept("orders");
+    broker.publish("orders", &["a", "b"]);
+    broker.run("pub live x").assert().success();
+    let output = broker.run("topic ls").assert().success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).expect("text");
+    let words: Vec<Vec<_>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(words.len(), 3, "{text}");
+    assert_eq!(words[0][0], "TOPIC");
+    assert_eq!(words[1][..3], ["orders", "forever", "2"]);
+    assert_eq!(words[2][..4], ["live", "live", "only", "0"]);
+    let lines = broker.json("topic ls --json");
+    let ends: Vec<_> = lines.iter().map(|line| (&line["topic"], &line["end"], &line["explicit"])).collect();
+    assert_eq!(
+        ends,
+        [(&json!("orders"), &json!(2), &json!(true)), (&json!("live"), &json!(1), &json!(false))]
+    );
+}
+
+#[test]
+fn looking_consumes_nothing() {
+    let broker = Broker::start();
+    broker.create_kept("t");
+    broker.publish("t", &["a", "b", "c"]);
+    for _ in 0..2 {
+        broker.run("topic view t").assert().success().stdout("a\nb\nc\n").stderr(is_empty());
+    }
+    broker.run("topic view t -n 1 -o -2").assert().success().stdout("b\n");
+    broker.run("topic view t -o 2 -F %o").assert().success().stdout("2");
+    assert_eq!(broker.json("topic view t -J")[2]["body"], "c");
+    assert_eq!(broker.json("topic info t -J")[0]["subscriptions"], 0);
+}
