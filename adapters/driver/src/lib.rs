@@ -9,6 +9,7 @@ mod client;
 mod clock;
 mod connection;
 mod embedded;
+mod endpoint;
 mod futures_io;
 mod futures_listener;
 #[cfg(all(test, feature = "shuttle"))]
@@ -30,6 +31,7 @@ pub use client::{
 };
 pub use clock::Clock;
 pub use embedded::{Embedded, ServerError, ServerHandle, default_config};
+pub use endpoint::Endpoint;
 pub use futures_io::FuturesIo;
 pub use futures_listener::FuturesListener;
 pub use local::LocalIo;

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -12,7 +11,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
-use zaichik_driver::{Io, Listener, Timer};
+use zaichik_driver::{Endpoint, Io, Listener, Timer};
 
 /// Most chunks of one vectored write.
 const SLICES: usize = 64;
@@ -100,8 +99,8 @@ impl Listener for TokioListener {
         Poll::Ready(Ok((TokioIo::new(stream), peer.to_string())))
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+    fn local_addr(&self) -> io::Result<Endpoint> {
+        self.0.local_addr().map(Endpoint::Tcp)
     }
 }
 
