@@ -8,11 +8,14 @@ mod signals;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use zaichik_serve::{Options, Process};
+use zaichik_serve::{Command as BrokerCommand, Options, Process};
 use zaichik_tokio::Tokio;
 
 use crate::failure::{Code, Failure};
 use crate::ping::Ping;
+
+/// What its messages begin with.
+const COMMAND: &str = "zaichik";
 
 /// A small message broker, and the tool to use one.
 #[derive(Debug, Parser)]
@@ -26,8 +29,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a broker; what happens without a command.
-    Serve(Options),
+    #[command(flatten)]
+    Broker(BrokerCommand),
     /// Ask a broker for a sign of life.
     Ping(Ping),
 }
@@ -36,19 +39,23 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         None => serve(&cli.serve),
-        Some(Command::Serve(options)) => serve(&options),
+        Some(Command::Broker(BrokerCommand::Serve(options))) => serve(&options),
+        Some(Command::Broker(BrokerCommand::Config(config))) => config.run(COMMAND),
         Some(Command::Ping(ping)) => finish(block_on(ping.run())),
     }
 }
 
 fn serve(options: &Options) -> ExitCode {
-    let process = Process::start("zaichik");
+    let process = match Process::start(COMMAND, options) {
+        Ok(process) => process,
+        Err(code) => return code,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return process.without_runtime(&error),
     };
     let workers = runtime.metrics().num_workers();
-    runtime.block_on(async { process.serve::<Tokio>(options, ("tokio", workers), signals::arriving()).await })
+    runtime.block_on(async { process.serve::<Tokio>(("tokio", workers), signals::arriving()).await })
 }
 
 /// Runs a client's command: one thread is enough for it.
