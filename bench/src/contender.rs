@@ -13,6 +13,8 @@ use crate::dialect::Dialect;
 pub(crate) enum Contender {
     /// Zaichik on tokio.
     Zaichik,
+    /// The same, which spins before it waits.
+    ZaichikSpin,
     /// Zaichik on async-std.
     ZaichikAsyncStd,
     /// The relay with 64 KiB buffers.
@@ -31,17 +33,30 @@ pub(crate) enum Contender {
     Mosquitto,
 }
 
-use Contender::{Mosquitto, Nats, Redis, Relay64, Relay256, Relay1024, RelaySpin, Zaichik, ZaichikAsyncStd};
+use Contender::{
+    Mosquitto, Nats, Redis, Relay64, Relay256, Relay1024, RelaySpin, Zaichik, ZaichikAsyncStd, ZaichikSpin,
+};
 
 impl Contender {
     /// All of them, in the order of the tables.
-    pub(crate) const ALL: [Self; 9] =
-        [Relay64, Relay256, Relay1024, RelaySpin, Zaichik, ZaichikAsyncStd, Nats, Redis, Mosquitto];
+    pub(crate) const ALL: [Self; 10] = [
+        Relay64,
+        Relay256,
+        Relay1024,
+        RelaySpin,
+        Zaichik,
+        ZaichikSpin,
+        ZaichikAsyncStd,
+        Nats,
+        Redis,
+        Mosquitto,
+    ];
 
     /// How it is called, on the command line and in tables.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Zaichik => "zaichik",
+            ZaichikSpin => "zaichik-spin",
             ZaichikAsyncStd => "zaichik-async-std",
             Relay64 => "relay-64k",
             Relay256 => "relay-256k",
@@ -57,6 +72,7 @@ impl Contender {
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Zaichik => "Zaichik, tokio",
+            ZaichikSpin => "Zaichik, spins 50 us",
             ZaichikAsyncStd => "Zaichik, async-std",
             Relay64 => "relay 64 KiB",
             Relay256 => "relay 256 KiB",
@@ -80,15 +96,20 @@ impl Contender {
         matches!(self, Relay64 | Relay256 | Relay1024 | RelaySpin)
     }
 
+    /// Whether it spins before it waits: for latencies only.
+    pub(crate) const fn spins(self) -> bool {
+        matches!(self, RelaySpin | ZaichikSpin)
+    }
+
     /// Whether it is Zaichik on one of its runtimes.
     pub(crate) const fn is_zaichik(self) -> bool {
-        matches!(self, Zaichik | ZaichikAsyncStd)
+        matches!(self, Zaichik | ZaichikSpin | ZaichikAsyncStd)
     }
 
     /// What it speaks.
     pub(crate) const fn dialect(self) -> Dialect {
         match self {
-            Zaichik | ZaichikAsyncStd => Dialect::Zaichik,
+            Zaichik | ZaichikSpin | ZaichikAsyncStd => Dialect::Zaichik,
             Relay64 | Relay256 | Relay1024 | RelaySpin => Dialect::Relay,
             Nats => Dialect::Nats,
             Redis => Dialect::Redis,
@@ -99,7 +120,9 @@ impl Contender {
     /// How to get it.
     const fn install(self) -> &'static str {
         match self {
-            Zaichik | ZaichikAsyncStd => "cargo build --release -p zaichik -p zaichik-async-std",
+            Zaichik | ZaichikSpin | ZaichikAsyncStd => {
+                "cargo build --release -p zaichik -p zaichik-async-std"
+            }
             Relay64 | Relay256 | Relay1024 | RelaySpin => "it is part of this program",
             Nats => {
                 "apt-get install nats-server, or https://docs.nats.io/running-a-nats-service/introduction/installation"
@@ -114,7 +137,7 @@ impl Contender {
     /// What must be known to compare its figures with those of others.
     pub(crate) const fn caveat(self) -> &'static str {
         match self {
-            Zaichik | ZaichikAsyncStd => {
+            Zaichik | ZaichikSpin | ZaichikAsyncStd => {
                 "frames of one record, without an answer; topics that lose nothing and keep what waits for a \
                  subscription; a publisher is slowed only at nine tenths of the broker's memory (a quarter of the \
                  machine's), so peak memory says how far subscribers were behind"
@@ -170,7 +193,7 @@ impl Programs {
             Ok(path.to_owned())
         };
         let name = match contender {
-            Zaichik => return given(&self.zaichik),
+            Zaichik | ZaichikSpin => return given(&self.zaichik),
             ZaichikAsyncStd => return given(&self.zaichik_async_std),
             Relay64 | Relay256 | Relay1024 | RelaySpin => return Ok(self.own.clone()),
             Nats => "nats-server",
@@ -195,8 +218,8 @@ impl Programs {
         let output = output.with_context(|| format!("asking {} for its version", path.display()))?;
         let said = String::from_utf8_lossy(&output.stdout);
         let line = said.lines().next().unwrap_or("unknown").trim().to_owned();
-        Ok(if contender == Zaichik || contender == ZaichikAsyncStd {
-            format!("{line} on {}", if contender == Zaichik { "tokio" } else { "async-std" })
+        Ok(if contender.is_zaichik() {
+            format!("{line} on {}", if contender == ZaichikAsyncStd { "async-std" } else { "tokio" })
         } else {
             line
         })
@@ -227,6 +250,7 @@ impl Programs {
 pub(crate) fn settings(contender: Contender) -> Vec<&'static str> {
     let all = match contender {
         Zaichik | ZaichikAsyncStd => "--port {port}",
+        ZaichikSpin => "--port {port} --busy-poll 50us",
         Relay64 => "relay --port {port} --buffer 65536",
         Relay256 => "relay --port {port} --buffer 262144",
         Relay1024 => "relay --port {port} --buffer 1048576",
@@ -257,7 +281,7 @@ pub(crate) const fn config(contender: Contender) -> Option<&'static str> {
             "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest none\nsys_interval 0\n\
              max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages 0\nset_tcp_nodelay true\nuser root\n",
         ),
-        Zaichik | ZaichikAsyncStd | Relay64 | Relay256 | Relay1024 | RelaySpin | Redis => None,
+        Zaichik | ZaichikSpin | ZaichikAsyncStd | Relay64 | Relay256 | Relay1024 | RelaySpin | Redis => None,
     }
 }
 

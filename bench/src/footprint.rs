@@ -53,6 +53,9 @@ pub(crate) struct Pace {
 impl Footprint {
     /// Whether a contender has anything of the kind.
     pub(crate) fn admits(self, contender: Contender) -> bool {
+        if contender.spins() {
+            return false;
+        }
         match self {
             Self::Connections(_) | Self::Idle(_) => !contender.is_relay() || contender == Contender::Relay256,
             Self::Topics(_) => !contender.is_relay(),
@@ -95,12 +98,12 @@ impl Footprint {
 }
 
 /// Names of topics, all of one length.
-fn names(count: u64) -> Vec<String> {
+pub(crate) fn names(count: u64) -> Vec<String> {
     (0..count).map(|number| format!("topic-{number:06}")).collect()
 }
 
 /// Idle connections with a subscription to one topic.
-fn connections(dialect: Dialect, port: u16, count: u64, pace: Pace) -> Result<Vec<TcpStream>> {
+pub(crate) fn connections(dialect: Dialect, port: u16, count: u64, pace: Pace) -> Result<Vec<TcpStream>> {
     let (needed, permitted) = (count + RESERVED, pace.descriptors);
     ensure!(
         needed <= permitted,

@@ -12,10 +12,10 @@ use crate::payload::{self, STAMP};
 use crate::process::Running;
 
 /// The one topic.
-const TOPIC: &str = "t0";
+pub(crate) const TOPIC: &str = "t0";
 
 /// Bytes of a payload.
-const PAYLOAD: usize = 128;
+pub(crate) const PAYLOAD: usize = 128;
 
 /// Messages of one write, if so many may be in flight.
 const WRITE: u32 = 200;
@@ -123,7 +123,7 @@ impl Publishing {
     }
 }
 
-fn client(port: u16) -> Result<Client> {
+pub(crate) fn client(port: u16) -> Result<Client> {
     let client = Client::connect(port)?;
     client.wait_at_most(PATIENCE)?;
     Ok(client)
@@ -131,12 +131,24 @@ fn client(port: u16) -> Result<Client> {
 
 /// Publishes so many messages, until all are acknowledged.
 fn publish(client: &mut Client, publishing: Publishing, messages: u64) -> Result<()> {
-    let frames = publishing.frames();
-    let (write, frame) = (u64::from(publishing.write()), u64::from(publishing.frame));
+    let write = u64::from(publishing.write());
+    publish_frames(client, &[publishing.frames()], write, publishing, messages)
+}
+
+/// The same with writes that are given, of so many messages each, one after the other and over again.
+pub(crate) fn publish_frames(
+    client: &mut Client,
+    writes: &[Vec<u8>],
+    write: u64,
+    publishing: Publishing,
+    messages: u64,
+) -> Result<()> {
+    let frame = u64::from(publishing.frame);
     let (mut sent, mut answered) = (0, 0);
+    let mut turns = writes.iter().cycle();
     while answered < messages {
         while sent < messages && sent - answered + write <= u64::from(publishing.in_flight) * frame {
-            client.send(&frames)?;
+            client.send(turns.next().context("nothing to write")?)?;
             sent += write;
         }
         let answers = client.receive(|answer, _| {

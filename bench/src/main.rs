@@ -20,6 +20,7 @@ mod count;
 mod dialect;
 mod environment;
 mod fan;
+mod flat;
 mod footprint;
 mod guarantees;
 mod latency;
@@ -128,6 +129,10 @@ fn print_group(tables: &[Table], style: Style) {
         Some("guarantees") => {
             "What guarantees cost, Zaichik alone: nothing that is stored, acknowledged and committed is comparable in \
              the other contenders' plain publish and subscribe."
+        }
+        Some("flat") => {
+            "Whether a publish costs the same whatever else the broker has: acknowledged, 1,000 in flight, 128 bytes, topics \
+             that keep everything."
         }
         Some("footprint") => "What a broker holds; a dash where there is no such thing.",
         _ => return,

@@ -42,7 +42,7 @@ pub(crate) struct Options {
     /// Rounds, of which the medians count
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
-    /// Workloads to run, or groups of them: fan, latency, guarantees, footprint; all without this
+    /// Workloads to run, or groups of them: fan, latency, guarantees, flat, footprint; all without this
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Contenders to run; `relay` is all relays; all that are installed without this

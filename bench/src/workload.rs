@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::contender::Contender;
 use crate::fan::{self, Shape};
+use crate::flat::Crowd;
 use crate::footprint::{Footprint, Pace};
 use crate::guarantees::{self, Guarantee, Publishing};
 use crate::latency;
@@ -34,6 +35,8 @@ pub(crate) enum Kind {
     Rate,
     /// What a guarantee costs.
     Guarantee(Guarantee),
+    /// What a publish costs beside other things.
+    Flat(Crowd),
     /// What a broker holds.
     Footprint(Footprint),
     /// How long a broker takes until it accepts a connection.
@@ -129,6 +132,36 @@ pub(crate) const ALL: &[Workload] = &[
         kind: Kind::Guarantee(Guarantee::Backlog { window: 1 }),
     },
     Workload {
+        name: "flat-topics-1",
+        about: "publish to the only topic",
+        kind: Kind::Flat(Crowd::Topics(0)),
+    },
+    Workload {
+        name: "flat-topics-99999",
+        about: "publish to one topic, beside 99,999 with a subscription",
+        kind: Kind::Flat(Crowd::Topics(99_999)),
+    },
+    Workload {
+        name: "flat-spread-1000",
+        about: "publish to 1,000 topics in turn",
+        kind: Kind::Flat(Crowd::Spread(1_000)),
+    },
+    Workload {
+        name: "flat-spread-100000",
+        about: "publish to 100,000 topics in turn",
+        kind: Kind::Flat(Crowd::Spread(100_000)),
+    },
+    Workload {
+        name: "flat-idle-10000",
+        about: "publish beside 10,000 idle subscribers of another topic",
+        kind: Kind::Flat(Crowd::Connections(10_000)),
+    },
+    Workload {
+        name: "flat-full",
+        about: "publish to a topic of 16 MiB that drops its oldest message for each new one",
+        kind: Kind::Flat(Crowd::Log { is_full: true }),
+    },
+    Workload {
         name: "conns2000",
         about: "bytes of an idle subscribed connection, of 2,000",
         kind: Kind::Footprint(Footprint::Connections(2_000)),
@@ -172,6 +205,7 @@ impl Kind {
             Self::Fan(_) => "fan",
             Self::Echo | Self::Rate => "latency",
             Self::Guarantee(_) => "guarantees",
+            Self::Flat(_) => "flat",
             Self::Footprint(_) | Self::Startup => "footprint",
         }
     }
@@ -179,7 +213,9 @@ impl Kind {
     /// The columns of its table; the first one is compared with the relays'.
     pub(crate) const fn metrics(self) -> &'static [Metric] {
         match self {
-            Self::Fan(_) | Self::Guarantee(_) => &[Metric::Rate, Metric::CpuPerMillion, Metric::PeakMemory],
+            Self::Fan(_) | Self::Guarantee(_) | Self::Flat(_) => {
+                &[Metric::Rate, Metric::CpuPerMillion, Metric::PeakMemory]
+            }
             Self::Echo | Self::Rate => &[Metric::P50, Metric::P99, Metric::P999, Metric::CpuPerMillion],
             Self::Footprint(Footprint::Idle(_)) => &[Metric::CpuSeconds],
             Self::Footprint(_) => &[Metric::BytesEach],
@@ -190,18 +226,21 @@ impl Kind {
     /// Whether a contender takes part.
     pub(crate) fn admits(self, contender: Contender) -> bool {
         match self {
-            Self::Fan(_) => contender != Contender::RelaySpin,
+            Self::Fan(_) => !contender.spins(),
             Self::Echo | Self::Rate => !matches!(contender, Contender::Relay64 | Contender::Relay1024),
-            Self::Guarantee(_) => contender.is_zaichik(),
+            Self::Guarantee(_) => contender.is_zaichik() && !contender.spins(),
+            Self::Flat(_) => Crowd::admits(contender),
             Self::Footprint(footprint) => footprint.admits(contender),
-            Self::Startup => !contender.is_relay() || contender == Contender::Relay256,
+            Self::Startup => {
+                (!contender.is_relay() && !contender.spins()) || contender == Contender::Relay256
+            }
         }
     }
 
     /// Rounds, where so many are asked for: memory and starts differ little from run to run.
     pub(crate) fn rounds(self, asked: u32) -> u32 {
         match self {
-            Self::Fan(_) | Self::Echo | Self::Rate | Self::Guarantee(_) => asked,
+            Self::Fan(_) | Self::Echo | Self::Rate | Self::Guarantee(_) | Self::Flat(_) => asked,
             Self::Footprint(_) => asked.min(3),
             Self::Startup => 1,
         }
@@ -211,7 +250,7 @@ impl Kind {
     pub(crate) fn first_guess(self) -> Option<u64> {
         match self {
             Self::Fan(shape) => Some((20_000 / shape.fan()).max(20)),
-            Self::Guarantee(_) => Some(1_000),
+            Self::Guarantee(_) | Self::Flat(_) => Some(1_000),
             Self::Echo | Self::Rate | Self::Footprint(_) | Self::Startup => None,
         }
     }
@@ -236,6 +275,7 @@ impl Kind {
             Self::Echo => latency::echo(contender, broker, extent.latency),
             Self::Rate => latency::rate(contender, broker, extent.latency),
             Self::Guarantee(guarantee) => guarantees::run(guarantee, broker, messages),
+            Self::Flat(crowd) => crowd.run(broker, messages, extent.footprint),
             Self::Footprint(footprint) => footprint.run(contender, broker, extent.footprint),
             Self::Startup => Ok(Sample::from([(Metric::Startup, broker.startup.as_secs_f64() * 1_000.0)])),
         }

@@ -4,6 +4,7 @@ mod attachment;
 mod batch;
 mod dead_letter;
 mod deliver;
+mod describe;
 mod durables;
 mod housekeeping;
 mod ledger;
@@ -14,15 +15,16 @@ mod subscriptions;
 mod topics;
 mod verify;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashTable;
 use slab::Slab;
-use zaichik_proto::Duplicate;
+use zaichik_proto::{Counter, Duplicate, RefusalCode};
 
 use self::attachment::Attachment;
+pub(crate) use self::describe::Description;
 use self::durables::Durables;
 use self::housekeeping::Agenda;
 pub use self::ledger::Ledger;
@@ -71,6 +73,8 @@ pub struct Broker {
     config: BrokerConfig,
     session_config: Arc<SessionConfig>,
     now: Timestamp,
+    /// The first time told.
+    started: Timestamp,
     topics: Vec<Topic>,
     names: HashTable<u32>,
     subscriptions: Slab<Subscription>,
@@ -89,6 +93,10 @@ pub struct Broker {
     ledger: Ledger,
     producers: Producers,
     stats: Stats,
+    /// Requests refused, by code.
+    refusals: BTreeMap<RefusalCode, u64>,
+    /// What the program around the broker counts.
+    reported: BTreeMap<Counter, u64>,
     /// Duplicates of the publish at hand.
     duplicates: Vec<Duplicate>,
     /// The batch at hand.
@@ -111,6 +119,7 @@ impl Broker {
             producers: Producers::new(&config),
             config,
             now: Timestamp::ZERO,
+            started: Timestamp::ZERO,
             topics: Vec::new(),
             names: HashTable::new(),
             subscriptions: Slab::new(),
@@ -125,6 +134,8 @@ impl Broker {
             retired: Retired::default(),
             ledger: Ledger::default(),
             stats: Stats::default(),
+            refusals: BTreeMap::new(),
+            reported: BTreeMap::new(),
             duplicates: Vec::new(),
             batch: batch::Scratch::default(),
             stops_at: None,
@@ -226,6 +237,9 @@ impl Broker {
         if now.as_micros() < self.now.as_micros() {
             self.stats.clock_steps_back = self.stats.clock_steps_back.saturating_add(1);
         } else {
+            if self.now.as_micros() == 0 {
+                self.started = now;
+            }
             self.now = now;
         }
         self.now
@@ -253,8 +267,10 @@ impl Broker {
     }
 
     /// A session refused a request in the broker's name.
-    pub(crate) const fn count_refusal(&mut self) {
+    pub(crate) fn count_refusal(&mut self, code: RefusalCode) {
         self.stats.refused = self.stats.refused.saturating_add(1);
+        let count = self.refusals.entry(code).or_default();
+        *count = count.saturating_add(1);
     }
 
     /// Whether a session has records to deliver, or has delivered some that are not committed.

@@ -4,6 +4,7 @@ mod answer;
 mod backoff;
 mod batch;
 mod config;
+mod describe;
 mod error;
 mod incoming;
 mod inflight;
@@ -30,6 +31,7 @@ use zaichik_proto::{Limits, Refusal, ServerDecoder, micros};
 pub use self::answer::{Answer, BatchReceipt, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart};
 pub use self::batch::Batch;
 pub use self::config::{ClientConfig, DurableOptions, ProducerIdentity, PublishOptions, SubscribeOptions};
+pub use self::describe::{SubscriptionInfo, TopicInfo};
 pub use self::error::{ErrorClass, LinkError, RequestError, Violation};
 pub use self::incoming::{Incoming, Message, MessageHeaders};
 pub use self::link::Link;
@@ -67,6 +69,8 @@ pub struct Client {
     last_error: Option<LinkError>,
     /// The broker's, once it said Welcome.
     instance: Option<u128>,
+    /// What it calls itself.
+    server: Box<str>,
     limits: Limits,
     decoder: ServerDecoder,
     inbound: BytesMut,
@@ -107,6 +111,7 @@ impl Client {
             jitter: Jitter::new(config.jitter_seed),
             last_error: None,
             instance: None,
+            server: Box::default(),
             limits: Limits::default(),
             decoder: ServerDecoder::handshake(&Limits::default()),
             inbound: BytesMut::new(),
@@ -238,6 +243,12 @@ impl Client {
     #[must_use]
     pub const fn instance(&self) -> Option<u128> {
         self.instance
+    }
+
+    /// What the broker calls itself, with its version; empty until it said Welcome.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
     }
 
     /// What the connection may carry: the defaults until the broker said Welcome.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use thiserror::Error;
-use zaichik_proto::{CompactionMode, Limits, Overflow, TopicOptions};
+use zaichik_proto::{CompactionMode, Limits, Overflow, SettingNames, TopicOptions};
 
 /// A broker's configuration.
 ///
@@ -171,7 +171,7 @@ pub enum ConfigError {
         got: usize,
     },
     /// The topic defaults are not valid settings.
-    #[error("the topic defaults are invalid (settings mask {mask:#x}): limits must be at least 1")]
+    #[error("the topic defaults are invalid: {} must be at least 1", SettingNames(*mask))]
     TopicDefaults {
         /// A bit for each offending setting, as in docs/protocol.md §6.2.
         mask: u64,

@@ -48,7 +48,7 @@ pub use broker::{Broker, Inconsistent, Ledger};
 pub use client::{
     Answer, Batch, BatchReceipt, Client, ClientConfig, DurableOptions, ErrorClass, Incoming, Link, LinkError,
     Message, MessageHeaders, ProducerIdentity, PublishOptions, PublishReceipt, RequestError, RequestId,
-    SubscribeOptions, SubscriptionId, SubscriptionStart, Violation,
+    SubscribeOptions, SubscriptionId, SubscriptionInfo, SubscriptionStart, TopicInfo, Violation,
 };
 pub use config::{BrokerConfig, ConfigError, TopicSettings};
 pub use effects::{Effects, Note, NoteEvent, Turn};

@@ -8,12 +8,16 @@ pub struct Stats {
     pub connections: u64,
     /// Records appended, or given an offset because nobody would read them.
     pub records_accepted: u64,
+    /// Bytes of the records of accepted publishes, duplicates included.
+    pub bytes_accepted: u64,
     /// Records that were duplicates.
     pub duplicates: u64,
     /// Requests of producers that were answered from memory.
     pub repeated: u64,
     /// Records put into the output of a connection.
     pub records_delivered: u64,
+    /// Bytes of these.
+    pub bytes_delivered: u64,
     /// Gaps put into the output of a connection.
     pub gaps: u64,
     /// Times that a subscription's position was moved: by Nack, Seek and reattaching.

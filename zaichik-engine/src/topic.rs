@@ -59,6 +59,19 @@ pub(crate) struct Topic {
     pub(crate) charged: usize,
 }
 
+/// What a topic has at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Contents {
+    /// The first offset that may be live.
+    pub(crate) first: u64,
+    /// Records from there on, dead ones not counted.
+    pub(crate) messages: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Keys that are remembered.
+    pub(crate) keys: u64,
+}
+
 /// What became of the records of one publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Accepted {
@@ -135,8 +148,8 @@ impl Topic {
         accepted
     }
 
-    /// Accepts records of a publish that need no look at keys and find room under every limit: the offset of the first
-    /// one. Otherwise nothing happens. Several of them are followed by [`appended`](Self::appended).
+    /// Accepts records of a publish that need no look at keys and find room under every limit, or where the oldest ones
+    /// make way: the offset of the first one. Otherwise nothing happens. Several of them are followed by [`appended`](Self::appended).
     #[inline]
     pub(crate) fn append_plain(
         &mut self,
@@ -145,17 +158,24 @@ impl Topic {
         max_message: u32,
         retired: &mut Retired,
     ) -> Option<u64> {
-        let TopicSettings { compaction, compaction_window_micros, max_messages, max_bytes, .. } =
+        let TopicSettings { compaction, compaction_window_micros, max_messages, max_bytes, overflow, .. } =
             self.settings;
         let (count, bytes) = (u64::from(records.len()), records.as_bytes().len());
         let is_plain = compaction == CompactionMode::First
             && compaction_window_micros == 0
-            && bytes <= max_message as usize
-            && self.log.len().saturating_add(count) <= max_messages
+            && bytes <= max_message as usize;
+        let fits = self.log.len().saturating_add(count) <= max_messages
             && self.log.bytes().saturating_add(bytes as u64) <= max_bytes;
+        // The oldest records make way when all of the run is there.
+        let makes_way =
+            overflow == Overflow::DropOldest && count <= max_messages && bytes as u64 <= max_bytes;
         let first = self.log.end();
-        if !is_plain || first.checked_add(count).is_none_or(|end| end == u64::MAX) {
+        if !is_plain || !(fits || makes_way) || first.checked_add(count).is_none_or(|end| end == u64::MAX) {
             return None;
+        }
+        if !fits {
+            // What is over by itself does not go because of a limit (R9).
+            self.age(now.as_micros());
         }
         self.last_append = now;
         if self.is_unread() {
@@ -337,6 +357,15 @@ impl Topic {
         if settings.overflow == Overflow::DropOldest {
             self.drop_oldest(at);
         }
+    }
+
+    /// What is there now.
+    pub(crate) fn contents(&mut self, now: Timestamp) -> Contents {
+        self.age(now.as_micros());
+        let (messages, bytes) = self.log.alive_amount();
+        let keys = self.keys.as_ref().map_or(0, |keys| keys.remembered(now.as_micros()));
+        let newest = self.newest.as_ref().map_or(0, |newest| newest.live());
+        Contents { first: self.log.first().offset, messages, bytes, keys: keys.saturating_add(newest) }
     }
 
     /// The offset of the next record.

@@ -25,6 +25,7 @@ extern crate alloc;
 
 mod codec;
 mod decode;
+mod describe;
 mod error;
 mod frame;
 mod header;
@@ -38,21 +39,23 @@ mod record;
 mod refusal;
 
 pub use decode::{ClientDecoder, Decoder, FromClient, FromServer, ServerDecoder, Side};
+pub use describe::{Counter, CounterValue, Item, Items, Page, Subject, SubscriptionItem, TopicItem};
 pub use error::{FaultCode, ProtocolError, ProtocolFault};
 pub use frame::client::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Durable, Hello, Nack, OnConflict,
-    Operation, Operations, OperationsBuilder, Producer, Publish, Seek, SeekTarget, Start, Subscribe,
-    Unsubscribe,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Describe, Durable, Hello, Nack,
+    OnConflict, Operation, Operations, OperationsBuilder, Producer, Publish, RemoveDurable, Seek, SeekTarget,
+    Start, Subscribe, Unsubscribe,
 };
 pub use frame::server::{
-    Acks, Batched, Delivery, DeliveryHead, Done, Fatal, Fenced, Gap, GapReason, Goodbye, GoodbyeReason,
-    Published, Refused, ServerFrame, Subscribed, TopicReady, TopicStatus, Unsubscribed, Welcome,
+    Acks, Batched, Counters, Delivery, DeliveryHead, Done, Fatal, Fenced, Gap, GapReason, Goodbye,
+    GoodbyeReason, Published, Refused, ServerFrame, Subscribed, TopicReady, TopicStatus, Unsubscribed,
+    Welcome,
 };
 pub use header::{FrameHeader, HEADER_LEN, MAGIC, PROTOCOL_VERSION};
 pub use limits::Limits;
 pub use list::{AckRun, BatchDuplicate, BatchResult, Duplicate, Entry, List};
 pub use name::{MAX_NAME_LEN, NameError, TopicName};
-pub use options::{CompactionMode, Overflow, TopicOptions, micros};
+pub use options::{CompactionMode, Overflow, SettingNames, TopicOptions, micros};
 pub use peek::RecordHead;
 pub use record::{
     Headers, MAX_HEADERS, RECORD_OVERHEAD, RECORD_TIMESTAMP_AT, Record, RecordError, RecordRef, Records,

@@ -235,8 +235,18 @@ const NAMES: [&str; 8] = [
     "tombstone_ttl",
 ];
 
-/// Writes the names of a mask's settings.
-pub(crate) fn write_mask(f: &mut fmt::Formatter<'_>, mask: u64) -> fmt::Result {
-    let names = NAMES.iter().zip(0u32..).filter(|(_, bit)| (mask >> bit) & 1 == 1).map(|(name, _)| *name);
-    f.write_str(&names.collect::<Vec<_>>().join(", "))
+/// The names of the settings in a mask of docs/protocol.md §6.2, for people.
+///
+/// ```
+/// use zaichik_proto::SettingNames;
+/// assert_eq!(SettingNames(0b1001).to_string(), "retention_ttl, max_messages");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettingNames(pub u64);
+
+impl fmt::Display for SettingNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = NAMES.iter().zip(0u32..).filter(|(_, bit)| (self.0 >> bit) & 1 == 1);
+        f.write_str(&names.map(|(name, _)| *name).collect::<Vec<_>>().join(", "))
+    }
 }

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::error::wire_codes;
+use crate::options::SettingNames;
 
 wire_codes! {
     /// Why a request was refused (docs/protocol.md §8). The connection lives on.
@@ -116,12 +117,10 @@ impl fmt::Display for Refusal {
                 f.write_str("the topic's name is invalid: use 1 to 255 bytes of UTF-8 without control characters and without a leading $")
             }
             RefusalCode::SettingsDiffer => {
-                write!(f, "the topic exists with other settings; these differ: ")?;
-                crate::options::write_mask(f, value)
+                write!(f, "the topic exists with other settings; these differ: {}", SettingNames(value))
             }
             RefusalCode::InvalidSettings => {
-                write!(f, "the topic's settings are invalid; look at: ")?;
-                crate::options::write_mask(f, value)
+                write!(f, "the topic's settings are invalid; look at: {}", SettingNames(value))
             }
             RefusalCode::UnknownTopic => f.write_str("the topic does not exist; create it first"),
             RefusalCode::TopicsFull => write!(f, "the broker already has {value} topics, its limit; use one of them, or raise max_topics"),

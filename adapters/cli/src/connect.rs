@@ -14,7 +14,7 @@ const DEFAULT_PORT: u16 = 8889;
 /// Where the broker is.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {
-    /// The broker: zaichik://[token@]host:port or host:port. Default: port 8889, or $PORT, of this machine.
+    /// The broker: `zaichik://[token@]host:port` or `host:port`. Default: port 8889, or $PORT, of this machine.
     #[arg(short, long, env = "ZAICHIK_URL", value_name = "URL", hide_env_values = true)]
     server: Option<String>,
     /// A file that holds the broker's token.
@@ -53,7 +53,19 @@ impl ServerArgs {
     /// # Errors
     /// There is no broker, or it does not let the command in, or it takes too long.
     pub(crate) async fn connect(&self, name: &str) -> Result<Client, Failure> {
-        let connecting = self.builder(name)?.connect();
+        self.connect_with(name, |builder| builder).await
+    }
+
+    /// The same, configured further.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect).
+    pub(crate) async fn connect_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Client, Failure> {
+        let connecting = change(self.builder(name)?).connect();
         if let Ok(connected) = tokio::time::timeout(self.connect_timeout, connecting).await {
             return Ok(connected?);
         }

@@ -21,6 +21,8 @@ pub(crate) enum Code {
     TimedOut = 4,
     /// The broker said no.
     Refused = 5,
+    /// What a benchmark measured is not what was published.
+    Unverified = 7,
 }
 
 /// A failed command: what happened, to what, and what to do.

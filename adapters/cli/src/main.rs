@@ -1,5 +1,6 @@
 //! The command `zaichik`: runs a broker, on tokio, and is a client of one.
 
+mod bench;
 mod connect;
 mod failure;
 mod ping;
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand};
 use zaichik_serve::{Command as BrokerCommand, Options, Process};
 use zaichik_tokio::Tokio;
 
+use crate::bench::Bench;
 use crate::failure::{Code, Failure};
 use crate::ping::Ping;
 
@@ -33,6 +35,8 @@ enum Command {
     Broker(BrokerCommand),
     /// Ask a broker for a sign of life.
     Ping(Ping),
+    /// Measure a broker with the client library, over the network.
+    Bench(Bench),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Some(Command::Broker(BrokerCommand::Serve(options))) => serve(&options),
         Some(Command::Broker(BrokerCommand::Config(config))) => config.run(COMMAND),
         Some(Command::Ping(ping)) => finish(block_on(ping.run())),
+        Some(Command::Bench(bench)) => finish(bench.run()),
     }
 }
 

@@ -100,7 +100,7 @@ impl<F: Form> Broker<F> {
 
 /// Fails instead of hanging for ever.
 pub(crate) async fn within<R: Runtime, T>(test: impl Future<Output = T>) -> T {
-    let clock = Clock::start();
+    let clock = Clock::of::<R>();
     let end = clock.instant(clock.now() + LONGEST).expect("a near moment");
     let (mut test, mut timer) = (pin!(test), R::timer());
     poll_fn(|cx| {

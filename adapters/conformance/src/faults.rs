@@ -80,7 +80,7 @@ impl Random {
 }
 
 impl<T: Timer> Half<T> {
-    pub(crate) fn new(direction: Direction, faults: &[Fault], timer: T) -> Self {
+    pub(crate) fn new(direction: Direction, faults: &[Fault], timer: T, clock: Clock) -> Self {
         let salt = direction as u64;
         let mut half = Self {
             held: BytesMut::new(),
@@ -93,7 +93,7 @@ impl<T: Timer> Half<T> {
             freeze_after: None,
             piece: 0,
             due: None,
-            clock: Clock::start(),
+            clock,
             timer,
         };
         for fault in faults {

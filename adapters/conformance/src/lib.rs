@@ -7,7 +7,8 @@
 //! Peers are clients of the adapter, or speak frames themselves where a client would hide what is to be seen;
 //! those check with each delivery that nothing is missing and nothing comes twice. Faults come from a proxy that
 //! splits, delays, cuts and freezes by seed. The broker's clock is real: no case sleeps or looks at a clock, each
-//! waits for something that can be seen, within a minute.
+//! waits for something that can be seen, within a minute. Only the cases of [`timely_suite!`] let hours pass, on runtimes
+//! whose time is not real.
 
 #![expect(clippy::expect_used, reason = "a case that does not find what it expects fails, as it should")]
 #![expect(clippy::indexing_slicing, reason = "as above")]
@@ -17,6 +18,7 @@ mod batches;
 mod broker;
 mod compaction;
 mod delivery;
+mod describe;
 mod durable;
 mod exactly_once;
 mod faults;
@@ -33,6 +35,7 @@ mod retention;
 mod rewind;
 mod session;
 mod state;
+mod timely;
 mod topics;
 mod wire;
 
@@ -86,6 +89,10 @@ cases! { $
         t_06_names
         t_07_the_limit_of_topics_refuses_and_the_connection_survives
         t7_alter_changes_only_what_is_given
+    }
+    describe {
+        a_tool_sees_topics_subscriptions_and_counters
+        more_topics_than_a_page_has_are_all_listed
     }
     retention {
         r_01_delivered_before_it_expires
@@ -255,4 +262,44 @@ cases! { $
         b12_subscribing_races_with_publishing
         b17_a_drain_under_load_answers_what_it_accepts
     }
+}
+
+/// The same for cases that let hours pass.
+macro_rules! timely_cases {
+    ($dollar:tt $($case:ident)+) => {
+        /// The cases that let hours pass, each ready to be run on any runtime whose time is not real.
+        #[doc(hidden)]
+        pub mod timely_cases {
+            $(
+                pub async fn $case<R: zaichik_driver::Runtime>(tick: std::time::Duration) {
+                    crate::timely::$case::<R>(tick).await;
+                }
+            )+
+        }
+
+        /// Makes a test of each case that lets hours pass, for one runtime whose time is not real, and the least time
+        /// that can pass there.
+        #[macro_export]
+        macro_rules! timely_suite {
+            ($dollar runtime:ty, $dollar tick:expr, $dollar run:path) => {
+                $(
+                    #[test]
+                    fn $case() {
+                        $dollar run(|| $dollar crate::timely_cases::$case::<$dollar runtime>($dollar tick));
+                    }
+                )+
+            };
+        }
+    };
+}
+
+timely_cases! { $
+    a_message_lives_for_exactly_an_hour
+    what_expires_unread_is_a_gap
+    a_key_is_remembered_for_exactly_its_window
+    a_nacked_message_comes_again_after_exactly_its_delay
+    a_durable_subscription_is_forgotten_after_exactly_a_day
+    heartbeats_keep_an_idle_connection_for_a_day
+    a_peer_that_says_nothing_is_closed_after_exactly_the_handshake_timeout
+    a_publish_is_tried_again_until_its_deadline
 }

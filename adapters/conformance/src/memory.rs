@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Instant, SystemTime};
 
 use zaichik_driver::{Endpoint, Listener, LocalIo, Runtime};
 
@@ -58,6 +59,18 @@ impl<R: Runtime> Runtime for InMemory<R> {
 
     fn spawn(future: impl Future<Output = ()> + Send + 'static) {
         R::spawn(future);
+    }
+
+    fn now() -> Instant {
+        R::now()
+    }
+
+    fn wall_clock() -> SystemTime {
+        R::wall_clock()
+    }
+
+    fn random() -> Option<u128> {
+        R::random()
     }
 }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use zaichik_driver::{Listener, Runtime};
+use zaichik_driver::{Clock, Listener, Runtime};
 
 use crate::faults::{Direction, Fault, Half, Step};
 
@@ -120,8 +120,9 @@ impl<R: Runtime, P: Fn(usize) -> Vec<Fault> + Unpin> Future for Acceptor<R, P> {
             R::spawn(async move {
                 // Without a broker the client's connection ends at once.
                 if let Ok(broker) = R::connect(&broker).await {
-                    let to_broker = Half::new(Direction::ToBroker, &faults, R::timer());
-                    let from_broker = Half::new(Direction::FromBroker, &faults, R::timer());
+                    let clock = Clock::of::<R>();
+                    let to_broker = Half::new(Direction::ToBroker, &faults, R::timer(), clock);
+                    let from_broker = Half::new(Direction::FromBroker, &faults, R::timer(), clock);
                     Pump::<R> { number, era, client, broker, to_broker, from_broker, control }.await;
                 }
             });

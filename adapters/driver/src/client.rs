@@ -2,6 +2,7 @@
 
 mod builder;
 pub(crate) mod core;
+mod describe;
 mod error;
 mod outgoing;
 mod publisher;
@@ -25,6 +26,7 @@ use zaichik_engine::{
 use zaichik_proto::{AckLevel, Refusal, Start, TopicOptions, TopicStatus};
 
 pub use builder::ClientBuilder;
+pub use describe::BrokerInfo;
 pub use error::ClientError;
 pub use outgoing::Outgoing;
 pub use publisher::Publisher;

@@ -4,36 +4,36 @@ use std::time::{Duration, Instant, SystemTime};
 
 use zaichik_engine::Timestamp;
 
+use crate::runtime::Runtime;
+
 /// Tells the time: the wall clock as it stood at the start, plus what has passed since.
 ///
 /// The wall clock is read once, so its jumps change nothing; two clocks of one program may differ by the jumps
 /// between their starts.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
+    now: fn() -> Instant,
     start: Instant,
     unix_at_start: Timestamp,
 }
 
 impl Clock {
-    /// A clock that starts from the wall clock.
+    /// A clock of the operating system, for what runs without a runtime.
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the adapters' one clock: everything else is told the time"
-    )]
     pub fn start() -> Self {
-        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Self { start: Instant::now(), unix_at_start: Timestamp::ZERO + unix }
+        Self::starting(monotonic, wall_clock())
+    }
+
+    /// A clock of a runtime: where that one's time stands still, or jumps, this one does too.
+    #[must_use]
+    pub fn of<R: Runtime>() -> Self {
+        Self::starting(R::now, R::wall_clock())
     }
 
     /// What time it is.
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the adapters' one clock: everything else is told the time"
-    )]
     pub fn now(&self) -> Timestamp {
-        self.unix_at_start + self.start.elapsed()
+        self.unix_at_start + (self.now)().saturating_duration_since(self.start)
     }
 
     /// The runtime's moment for `timestamp`; the clock says at least `timestamp` when it comes. `None` for one
@@ -42,6 +42,23 @@ impl Clock {
     pub fn instant(&self, timestamp: Timestamp) -> Option<Instant> {
         self.start.checked_add(timestamp.since(self.unix_at_start))
     }
+
+    fn starting(now: fn() -> Instant, wall_clock: SystemTime) -> Self {
+        let unix = wall_clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Self { now, start: now(), unix_at_start: Timestamp::ZERO + unix }
+    }
+}
+
+/// The operating system's clock that never goes back.
+#[expect(clippy::disallowed_methods, reason = "the adapters' one clock: everything else is told the time")]
+pub(crate) fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// The operating system's clock that knows the date.
+#[expect(clippy::disallowed_methods, reason = "the adapters' one clock: everything else is told the time")]
+pub(crate) fn wall_clock() -> SystemTime {
+    SystemTime::now()
 }
 
 #[cfg(test)]

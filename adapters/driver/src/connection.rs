@@ -48,6 +48,10 @@ pub(crate) struct Connection<I, T> {
     gone: bool,
     /// Whether bytes moved since the connection last went to sleep.
     moved: bool,
+    /// Until when it spins rather than sleeps, if the broker is to do so at all.
+    spin_until: Timestamp,
+    /// Writes that took nothing, since the last exchange.
+    stalls: u32,
     /// When its buffers are given back, unless bytes move before.
     shrink_at: Option<Timestamp>,
     lease: Lease,
@@ -95,6 +99,8 @@ impl<I: Io, T: Timer> Connection<I, T> {
             stage: Stage::Serving,
             gone: false,
             moved: false,
+            spin_until: Timestamp::ZERO,
+            stalls: 0,
             shrink_at: None,
             lease,
             presence: shared.tasks().enter(),
@@ -175,10 +181,12 @@ impl<I: Io, T: Timer> Connection<I, T> {
 
     fn exchange(&mut self, cx: &Context<'_>) -> Turn {
         let shared = &self.lease.shared;
-        shared.exchange(&mut self.session, cx.waker()).unwrap_or_else(|Poisoned| {
-            self.session.close(shared.clock().now(), CloseReason::Internal);
-            Turn::Done
-        })
+        shared.exchange(&mut self.session, std::mem::take(&mut self.stalls), cx.waker()).unwrap_or_else(
+            |Poisoned| {
+                self.session.close(shared.clock().now(), CloseReason::Internal);
+                Turn::Done
+            },
+        )
     }
 
     /// Writes what the socket takes.
@@ -186,7 +194,10 @@ impl<I: Io, T: Timer> Connection<I, T> {
         let mut moved = Moved::Nothing;
         while self.session.outbound().has_remaining() {
             match self.io.poll_write(cx, self.session.outbound()) {
-                Poll::Pending => break,
+                Poll::Pending => {
+                    self.stalls = self.stalls.saturating_add(u32::from(moved == Moved::Nothing));
+                    break;
+                }
                 Poll::Ready(Ok(0)) => {
                     self.broke(&io::ErrorKind::WriteZero.into());
                     break;
@@ -205,11 +216,21 @@ impl<I: Io, T: Timer> Connection<I, T> {
     fn wait(&mut self, cx: &mut Context<'_>) -> Outlook {
         let clock = self.lease.shared.clock();
         if std::mem::take(&mut self.moved) {
-            self.shrink_at = Some(clock.now() + SHRINK_AFTER);
+            let now = clock.now();
+            self.shrink_at = Some(now + SHRINK_AFTER);
+            let busy_poll = self.lease.shared.busy_poll();
+            if busy_poll > Duration::ZERO {
+                self.spin_until = now + busy_poll;
+            }
         }
         let deadline = self.session.next_timeout().into_iter().chain(self.shrink_at).min();
         match self.alarm.poll(cx, deadline.and_then(|at| clock.instant(at))) {
-            Poll::Pending => Outlook::Idle,
+            Poll::Pending => {
+                if self.spin_until > Timestamp::ZERO {
+                    self.spin(cx);
+                }
+                Outlook::Idle
+            }
             Poll::Ready(()) => {
                 let now = clock.now();
                 if self.shrink_at.is_some_and(|at| at <= now) {
@@ -219,6 +240,15 @@ impl<I: Io, T: Timer> Connection<I, T> {
                 self.session.handle_timeout(now);
                 Outlook::Busy
             }
+        }
+    }
+
+    /// Rather than to sleep it comes again soon, for a while after bytes moved last.
+    fn spin(&mut self, cx: &mut Context<'_>) {
+        if self.lease.shared.clock().now() < self.spin_until {
+            self.io.look_again(cx);
+        } else {
+            self.spin_until = Timestamp::ZERO;
         }
     }
 

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 use zaichik_engine::{Broker, BrokerConfig, ConfigError, Stats};
+use zaichik_proto::Counter;
 
 use crate::client::{Client, ClientBuilder};
+use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::housekeeping::Housekeeping;
 use crate::local::LocalIo;
@@ -74,7 +76,7 @@ impl<R: Runtime> Embedded<R> {
     /// # Errors
     /// [`ServerError::Config`] if the configuration contradicts itself.
     pub fn start(config: BrokerConfig) -> Result<Self, ServerError> {
-        let shared = Shared::new(Broker::new(config)?);
+        let shared = Shared::new(Broker::new(config)?, Clock::of::<R>());
         R::spawn(Housekeeping::new(R::timer(), &shared));
         Ok(Self { shared, runtime: PhantomData })
     }
@@ -144,6 +146,19 @@ impl ServerHandle {
     /// is over. A later call can shorten the grace, not lengthen it.
     pub fn shutdown(&self, grace: Duration) {
         self.shared.drain(grace);
+    }
+
+    /// Whether the broker was asked to stop, or failed.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.shared.is_stopping() != Ok(false)
+    }
+
+    /// Sets a counter that only the program around the broker knows, such as its processor time; others stay as they
+    /// are. Clients see it in [`Client::broker_info`].
+    pub fn report(&self, counter: Counter, value: u64) {
+        // Of a broker that failed nobody asks anything any more.
+        let _ = self.shared.change(|broker| broker.report(counter, value));
     }
 }
 

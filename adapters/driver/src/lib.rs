@@ -26,8 +26,8 @@ mod sync;
 mod tasks;
 
 pub use client::{
-    Client, ClientBuilder, ClientError, Delivery, Incoming, Outgoing, Publisher, Publishing, Subscribe,
-    Subscription, Transaction,
+    BrokerInfo, Client, ClientBuilder, ClientError, Delivery, Incoming, Outgoing, Publisher, Publishing,
+    Subscribe, Subscription, Transaction,
 };
 pub use clock::Clock;
 pub use embedded::{Embedded, ServerError, ServerHandle, default_config};
@@ -41,9 +41,10 @@ pub use server::Server;
 pub use zaichik_engine::{
     BatchReceipt, BrokerConfig, ClientConfig, ConfigError, DurableOptions, ErrorClass, LinkError, Message,
     MessageHeaders, ProducerIdentity, PublishOptions, PublishReceipt, RequestError, Stats, SubscriptionId,
-    Timestamp, TopicSettings, Violation,
+    SubscriptionInfo, Timestamp, TopicInfo, TopicSettings, Violation,
 };
 pub use zaichik_proto::{
-    AckLevel, CompactionMode, Duplicate, FaultCode, GapReason, Limits, NameError, OnConflict, Overflow,
-    ProtocolError, ProtocolFault, RecordError, Refusal, RefusalCode, Start, TopicOptions, TopicStatus,
+    AckLevel, CompactionMode, Counter, CounterValue, Duplicate, FaultCode, GapReason, Limits, NameError,
+    OnConflict, Overflow, ProtocolError, ProtocolFault, RecordError, Refusal, RefusalCode, Start,
+    TopicOptions, TopicStatus,
 };

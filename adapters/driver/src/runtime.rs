@@ -1,12 +1,14 @@
-//! What an async runtime has to supply: a byte stream, a listener, a timer and a way to spawn.
+//! What an async runtime has to supply: a byte stream, a listener, a timer and a way to spawn. One whose time is
+//! not real supplies that too.
 
 use std::future::Future;
 use std::io;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::{Buf, BytesMut};
 
+use crate::clock;
 use crate::endpoint::Endpoint;
 
 /// A connected byte stream. Dropping it closes the connection.
@@ -30,6 +32,14 @@ pub trait Io: Send + Unpin + 'static {
     /// # Errors
     /// The stream is broken.
     fn poll_write(&mut self, cx: &mut Context<'_>, from: &mut impl Buf) -> Poll<io::Result<usize>>;
+
+    /// Wakes the task of `cx` once the runtime has looked for bytes that arrived, without waiting for any: for who would
+    /// rather spin than sleep.
+    ///
+    /// By default the task is woken at once, which is right, but where nobody looks meanwhile it sees nothing sooner.
+    fn look_again(&self, cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
 
     /// Tells the peer that nothing more will be written.
     ///
@@ -82,4 +92,28 @@ pub trait Runtime: Send + Sync + Sized + 'static {
 
     /// Runs a future in the background to its end.
     fn spawn(future: impl Future<Output = ()> + Send + 'static);
+
+    /// The moment that it is, on the clock that [`timer`](Self::timer) goes by; never less than before.
+    ///
+    /// Default: the operating system's. It is read at each step of a broker or a client, so it must be cheap, and it
+    /// may be read where the runtime is not: a client may be dropped anywhere.
+    #[must_use]
+    fn now() -> Instant {
+        clock::monotonic()
+    }
+
+    /// The date, read once for each broker and client, when it starts. Default: the operating system's.
+    #[must_use]
+    fn wall_clock() -> SystemTime {
+        clock::wall_clock()
+    }
+
+    /// A number that nobody can guess, which makes a client unique; `None` if there is none to be had.
+    ///
+    /// Default: the operating system's random numbers.
+    #[must_use]
+    fn random() -> Option<u128> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).ok().map(|()| u128::from_ne_bytes(bytes))
+    }
 }

@@ -1,11 +1,13 @@
 //! The broker behind its lock, and the wakers of everybody who may have to be woken.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
 use thiserror::Error;
 use zaichik_engine::{Broker, Effects, Note, Session, SessionId, Timestamp, Turn};
+use zaichik_proto::Counter;
 
 use crate::clock::Clock;
 use crate::sync::{Mutex, MutexGuard};
@@ -20,6 +22,8 @@ pub(crate) struct Shared {
     clock: Clock,
     state: Mutex<State>,
     tasks: Arc<Tasks>,
+    /// How long a connection spins after bytes moved, in microseconds.
+    busy_poll: AtomicU64,
 }
 
 /// The broker failed while it was locked; its state can't be trusted any more.
@@ -39,11 +43,12 @@ pub(crate) struct Housekeeping {
 }
 
 impl Shared {
-    pub(crate) fn new(broker: Broker) -> Arc<Self> {
+    pub(crate) fn new(broker: Broker, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
-            clock: Clock::start(),
+            clock,
             state: Mutex::new(State::new(broker)),
             tasks: Arc::new(Tasks::default()),
+            busy_poll: AtomicU64::new(0),
         })
     }
 
@@ -56,8 +61,17 @@ impl Shared {
     }
 
     /// Lets a session and the broker meet; `waker` is told when the session has something to pull.
-    pub(crate) fn exchange(&self, session: &mut Session, waker: &Waker) -> Result<Turn, Poisoned> {
+    /// `stalls` are the writes since the last exchange that took nothing.
+    pub(crate) fn exchange(
+        &self,
+        session: &mut Session,
+        stalls: u32,
+        waker: &Waker,
+    ) -> Result<Turn, Poisoned> {
         self.locked(|state, now| {
+            if stalls > 0 {
+                state.broker.count(Counter::WriteStalls, u64::from(stalls));
+            }
             state.watch(session.id(), waker);
             session.exchange(now, &mut state.broker, &mut state.effects)
         })
@@ -129,8 +143,23 @@ impl Shared {
         self.state.lock().map(|state| look(&state.broker)).map_err(|_| Poisoned)
     }
 
+    /// Changes what has no effect on anybody.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Broker)) -> Result<(), Poisoned> {
+        let _alarm = PanicAlarm(self);
+        self.state.lock().map(|mut state| change(&mut state.broker)).map_err(|_| Poisoned)
+    }
+
     pub(crate) const fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// How long a connection spins for more bytes before it sleeps.
+    pub(crate) fn busy_poll(&self) -> Duration {
+        Duration::from_micros(self.busy_poll.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_busy_poll(&self, time: Duration) {
+        self.busy_poll.store(zaichik_proto::micros(time), Ordering::Relaxed);
     }
 
     pub(crate) const fn tasks(&self) -> &Arc<Tasks> {

@@ -26,6 +26,9 @@ pub struct Options {
     /// Listen on addresses that others reach, without a token.
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// How long a connection spins for more bytes before it sleeps, such as 50us: shorter round trips for processor time.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    pub(crate) busy_poll: std::time::Duration,
 }
 
 impl Options {

@@ -86,6 +86,13 @@ impl Io for TokioIo {
         Poll::Ready(Ok(written))
     }
 
+    fn look_again(&self, cx: &mut Context<'_>) {
+        // Unlike a task that wakes itself, one that yields is woken behind a look at the sockets.
+        if pin!(tokio::task::yield_now()).poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }

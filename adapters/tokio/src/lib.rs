@@ -27,10 +27,38 @@
 //! ```
 //!
 //! Without a socket the same is [`Embedded::start`] and [`client`](zaichik_driver::Embedded::client).
+//!
+//! # Tests
+//!
+//! Time is tokio's. Where a test pauses it (tokio's feature `test-util`), an [`Embedded`] broker and its clients wait
+//! for nothing: an hour goes by as soon as everybody waits.
+//!
+//! ```
+//! use std::time::Duration;
+//! use zaichik_tokio::{Embedded, TopicOptions, default_config};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)] // in a test: #[tokio::test(start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let broker = Embedded::start(default_config()?)?;
+//! let client = broker.client();
+//! client.create_topic("carts", TopicOptions::new().retention_ttl(Duration::from_hours(1))).await?;
+//! client.publish("carts", "three carrots").await?;
+//! assert_eq!(client.subscribe("carts").await?.start(), 0);
+//!
+//! tokio::time::sleep(Duration::from_hours(1)).await;
+//! assert_eq!(client.subscribe("carts").await?.start(), 1, "the cart has expired");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Give the test a broker without a socket: while bytes are under way in a real one, paused time goes on. Let time pass
+//! with `tokio::time::sleep`, which lets heartbeats be answered on the way. `tokio::time::advance` jumps: over more than
+//! 90 s it is a machine that was suspended, and connections break. Finer than a millisecond, only it is exact.
 
 mod io;
 
 use std::future::Future;
+use std::time::Instant;
 
 use tokio::net::{TcpListener, TcpStream};
 
@@ -74,9 +102,18 @@ impl Runtime for Tokio {
         // The handle is not needed: tasks end by themselves, and are counted where their end matters.
         drop(tokio::spawn(future));
     }
+
+    fn now() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
 }
 
 /// The README's programs, compiled and run with the documentation's tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The guide's.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide.md")]
+struct Guide;

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
 use zaichik_proto::{
-    AckLevel, AckRun, Acks, Batched, ClientDecoder, ClientFrame, Delivery, Done, Duplicate, Fatal, FaultCode,
-    Fenced, Gap, GapReason, Goodbye, GoodbyeReason, Limits, List, Published, Record, Records, Refusal,
-    RefusalCode, Refused, ServerFrame, Subscribed, TopicReady, TopicStatus, Unsubscribed, Welcome,
+    AckLevel, AckRun, Acks, Batched, ClientDecoder, ClientFrame, Counters, Delivery, Done, Duplicate, Fatal,
+    FaultCode, Fenced, Gap, GapReason, Goodbye, GoodbyeReason, Items, Limits, List, Page, Published, Record,
+    Records, Refusal, RefusalCode, Refused, ServerFrame, Subject, Subscribed, TopicReady, TopicStatus,
+    Unsubscribed, Welcome,
 };
 
 use crate::choices::Choices;
@@ -48,6 +49,9 @@ enum Asked {
     Unsubscribe(u32, u32),
     Topic(u32),
     Other(u32),
+    Counters(u32),
+    Topics(u32),
+    Subscriptions(u32),
     Ping(u64),
     Close,
 }
@@ -90,6 +94,14 @@ impl Server {
                 ClientFrame::Commit(one) => (!one.quiet).then_some(Asked::Other(one.request)),
                 ClientFrame::Nack(one) => Some(Asked::Other(one.request)),
                 ClientFrame::Seek(one) => Some(Asked::Other(one.request)),
+                ClientFrame::RemoveDurable(one) => Some(Asked::Other(one.request)),
+                ClientFrame::Describe(one) => Some(match one.subject {
+                    Subject::Broker => Asked::Counters(one.request),
+                    Subject::Topics { .. } | Subject::Topic { .. } => Asked::Topics(one.request),
+                    Subject::Subscriptions { .. } | Subject::Durable { .. } => {
+                        Asked::Subscriptions(one.request)
+                    }
+                }),
                 ClientFrame::Ping { nonce } => Some(Asked::Ping(nonce)),
                 ClientFrame::Close => Some(Asked::Close),
                 ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => None,
@@ -122,6 +134,9 @@ impl Server {
             | Asked::Unsubscribe(request, _)
             | Asked::Topic(request)
             | Asked::Other(request)
+            | Asked::Counters(request)
+            | Asked::Topics(request)
+            | Asked::Subscriptions(request)
                 if is_refused =>
             {
                 self.refuse(request, choices)
@@ -168,6 +183,15 @@ impl Server {
             }
             Asked::Topic(request) => {
                 encoded(&ServerFrame::TopicReady(TopicReady { request, status: TopicStatus::Created }))
+            }
+            Asked::Counters(request) => {
+                encoded(&ServerFrame::Counters(Counters { request, values: List::EMPTY }))
+            }
+            Asked::Topics(request) => {
+                encoded(&ServerFrame::Topics(Page { request, next: None, items: Items::EMPTY }))
+            }
+            Asked::Subscriptions(request) => {
+                encoded(&ServerFrame::Subscriptions(Page { request, next: None, items: Items::EMPTY }))
             }
             Asked::Other(request) => {
                 self.rewind = self.rewind.wrapping_add(1);

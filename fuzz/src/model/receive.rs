@@ -84,6 +84,9 @@ impl Received {
             | ServerFrame::Delivery(_)
             | ServerFrame::Gap(_) => self.stream_frame(frame, open),
             ServerFrame::Welcome(_)
+            | ServerFrame::Counters(_)
+            | ServerFrame::Topics(_)
+            | ServerFrame::Subscriptions(_)
             | ServerFrame::Ping { .. }
             | ServerFrame::Pong { .. }
             | ServerFrame::Goodbye(_)

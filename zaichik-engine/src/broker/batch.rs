@@ -303,6 +303,8 @@ impl Broker {
                         self.rings.splice(topic.waiting, self.woken);
                     }
                     self.stats.records_accepted = self.stats.records_accepted.saturating_add(count);
+                    let bytes = records.as_bytes().len() as u64;
+                    self.stats.bytes_accepted = self.stats.bytes_accepted.saturating_add(bytes);
                 }
                 (_, Plan::Commit { key, cursor }) => {
                     self.apply_commit(now, key, cursor);

@@ -88,6 +88,7 @@ impl Broker {
                     subscription.delivered(sizes, next);
                     self.stats.records_delivered =
                         self.stats.records_delivered.saturating_add(u64::from(count));
+                    self.stats.bytes_delivered = self.stats.bytes_delivered.saturating_add(data.len() as u64);
                     share = share.saturating_sub(data.len());
                 }
             }

@@ -206,6 +206,8 @@ impl Broker {
         }
         self.settle_topic(id);
         self.stats.records_accepted = self.stats.records_accepted.saturating_add(count);
+        let bytes = publish.records.as_bytes().len() as u64;
+        self.stats.bytes_accepted = self.stats.bytes_accepted.saturating_add(bytes);
         self.stats.duplicates = self.stats.duplicates.saturating_add(self.duplicates.len() as u64);
         if created {
             self.note_created(session, id, effects);
@@ -249,7 +251,7 @@ impl Broker {
     /// Does what is left to do for a run of publishes, before anybody looks at their topic.
     pub(crate) fn settle_run(&mut self, now: Timestamp, run: &mut Run) {
         let count = core::mem::take(&mut run.records);
-        run.bytes = 0;
+        let bytes = core::mem::take(&mut run.bytes) as u64;
         let Some(id) = run.topic.filter(|_| count > 0) else {
             return;
         };
@@ -260,6 +262,7 @@ impl Broker {
         self.rings.splice(topic.waiting, self.woken);
         self.settle_topic(id);
         self.stats.records_accepted = self.stats.records_accepted.saturating_add(count);
+        self.stats.bytes_accepted = self.stats.bytes_accepted.saturating_add(bytes);
     }
 
     fn remember_publish(

@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-use zaichik_proto::{Duplicate, TopicStatus};
+use zaichik_proto::{CounterValue, Duplicate, TopicStatus};
+
+use super::describe::{SubscriptionInfo, TopicInfo};
 
 /// Names a request of one client; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +56,24 @@ pub enum Answer {
     Rewound {
         /// How often deliveries of the subscription were set back; as the client knows it if the connection broke.
         rewind: u32,
+    },
+    /// Answers `remove_durable`.
+    Removed,
+    /// Answers `describe_broker`: every counter that is known, in the order of their codes.
+    Counters(Vec<CounterValue>),
+    /// Answers `describe_topics` and `describe_topic`.
+    Topics {
+        /// The topics of this page.
+        topics: Vec<TopicInfo>,
+        /// Where the next page begins; `None` after the last one.
+        next: Option<u32>,
+    },
+    /// Answers `describe_subscriptions` and `describe_durable`.
+    Subscriptions {
+        /// The subscriptions of this page.
+        subscriptions: Vec<SubscriptionInfo>,
+        /// Where the next page begins; `None` after the last one.
+        next: Option<u32>,
     },
     /// Answers `ping`.
     Pong,

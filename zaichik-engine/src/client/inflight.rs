@@ -275,6 +275,8 @@ impl Inflight {
             | Kind::Nack(..)
             | Kind::Seek(..)
             | Kind::SeekDurable
+            | Kind::RemoveDurable
+            | Kind::Describe(_)
             | Kind::Ping => {}
         }
     }

@@ -139,6 +139,7 @@ impl Client {
         }
         let now = self.now;
         let same_instance = self.instance.replace(welcome.instance) == Some(welcome.instance);
+        self.server = welcome.server.into();
         self.limits = welcome.limits;
         self.decoder.open(&self.limits);
         self.heartbeat = Heartbeat::new(&self.limits, now);

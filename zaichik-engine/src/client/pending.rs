@@ -54,7 +54,17 @@ pub(super) enum Kind {
     Nack(SubscriptionId, u64),
     Seek(SubscriptionId, Start),
     SeekDurable,
+    RemoveDurable,
+    Describe(About),
     Ping,
+}
+
+/// What a description is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    Broker,
+    Topics,
+    Subscriptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +116,8 @@ impl Request {
             | Kind::Nack(..)
             | Kind::Seek(..)
             | Kind::SeekDurable
+            | Kind::RemoveDurable
+            | Kind::Describe(_)
             | Kind::Ping => None,
         }
     }

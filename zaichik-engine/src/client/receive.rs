@@ -83,6 +83,9 @@ impl Client {
             ServerFrame::Gap(gap) => self.skipped(gap)?,
             ServerFrame::Fenced(fenced) => self.ended(fenced.subscription, Incoming::Fenced)?,
             ServerFrame::Unsubscribed(unsubscribed) => self.unsubscribed(unsubscribed)?,
+            ServerFrame::Counters(counters) => self.counted(counters)?,
+            ServerFrame::Topics(page) => self.topics_described(page)?,
+            ServerFrame::Subscriptions(page) => self.subscriptions_described(page)?,
             ServerFrame::Ping { nonce } => self.pinged(*nonce),
             ServerFrame::Pong { nonce } => self.ponged(*nonce),
             ServerFrame::Goodbye(_) if self.link == Link::Closing => self.closed(None),
@@ -100,7 +103,7 @@ impl Client {
     }
 
     /// A plain success, for a request of that kind.
-    fn answered(&mut self, wire: u32, kind: &Kind, answer: Answer) -> Result<(), Violation> {
+    pub(super) fn answered(&mut self, wire: u32, kind: &Kind, answer: Answer) -> Result<(), Violation> {
         if self.sent_kind(wire)? != *kind {
             return Err(Violation::Answer { request: wire });
         }
@@ -113,6 +116,7 @@ impl Client {
         match kind {
             Kind::AlterTopic => self.inflight.answer(wire, Ok(Answer::Altered)),
             Kind::Commit(..) => self.inflight.answer(wire, Ok(Answer::Committed { cursor: value })),
+            Kind::RemoveDurable => self.inflight.answer(wire, Ok(Answer::Removed)),
             Kind::Nack(..) | Kind::Seek(..) | Kind::SeekDurable => return self.rewound(wire, kind, value),
             Kind::CreateTopic
             | Kind::Publish(_)
@@ -121,6 +125,7 @@ impl Client {
             | Kind::Subscribe(_)
             | Kind::Resubscribe(..)
             | Kind::Unsubscribe(_)
+            | Kind::Describe(_)
             | Kind::Ping => return Err(Violation::Answer { request: wire }),
         }
         Ok(())

@@ -153,6 +153,8 @@ impl Client {
             | Kind::Nack(..)
             | Kind::Seek(..)
             | Kind::SeekDurable
+            | Kind::RemoveDurable
+            | Kind::Describe(_)
             | Kind::Ping => may_have_effect.then_some(Err(RequestError::Disconnected { topic })),
         };
         match result {

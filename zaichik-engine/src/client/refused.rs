@@ -41,6 +41,8 @@ impl Client {
             | Kind::PublishQuiet(_)
             | Kind::Commit(..)
             | Kind::SeekDurable
+            | Kind::RemoveDurable
+            | Kind::Describe(_)
             | Kind::Ping => {}
         }
         let topic = self.topic_of(wire);

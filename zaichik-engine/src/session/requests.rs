@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Buf;
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Done, Operation, Publish, Refusal,
-    ServerFrame, TopicReady,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, Done, Operation, Page,
+    Publish, Refusal, RemoveDurable, ServerFrame, Subject, TopicReady,
 };
 
 use super::{Session, State};
-use crate::broker::Broker;
+use crate::broker::{Broker, Description};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
 use crate::outbound::LaneKind;
@@ -132,6 +132,12 @@ impl Session {
                 let done = |value| ServerFrame::Done(Done { request: nack.request, value });
                 self.answer(nack.request, NO_TOPIC, result.map(done), broker, effects);
             }
+            ClientFrame::Describe(describe) => self.describe(now, describe, broker, effects),
+            ClientFrame::RemoveDurable(RemoveDurable { request, topic, name }) => {
+                let result = broker.remove_durable_by_name(now, topic, name);
+                let done = |()| ServerFrame::Done(Done { request: *request, value: 0 });
+                self.answer(*request, topic, result.map(done), broker, effects);
+            }
             ClientFrame::Seek(seek) => {
                 let result = broker.seek(now, self.id, seek, effects);
                 let done = |value| ServerFrame::Done(Done { request: seek.request, value });
@@ -204,6 +210,31 @@ impl Session {
         }
     }
 
+    fn describe(
+        &mut self,
+        now: Timestamp,
+        describe: &Describe<'_>,
+        broker: &mut Broker,
+        effects: &mut Effects,
+    ) {
+        let Describe { request, subject } = *describe;
+        let mut bytes = Vec::new();
+        let result = broker.describe(now, &subject, &mut bytes).map(|description| match description {
+            Description::Counters(values) => ServerFrame::Counters(Counters { request, values }),
+            Description::Topics(next, items) => ServerFrame::Topics(Page { request, next, items }),
+            Description::Subscriptions(next, items) => {
+                ServerFrame::Subscriptions(Page { request, next, items })
+            }
+        });
+        let topic = match subject {
+            Subject::Topic { topic }
+            | Subject::Subscriptions { topic, .. }
+            | Subject::Durable { topic, .. } => topic,
+            Subject::Broker | Subject::Topics { .. } => NO_TOPIC,
+        };
+        self.answer(request, topic, result, broker, effects);
+    }
+
     fn answer(
         &mut self,
         request: u32,
@@ -241,7 +272,7 @@ impl Session {
     }
 
     fn note_refusal(&self, topic: &[u8], refusal: Refusal, broker: &mut Broker, effects: &mut Effects) {
-        broker.count_refusal();
+        broker.count_refusal(refusal.code);
         let session = self.id;
         effects.note(|| {
             let topic = (!topic.is_empty()).then(|| Arc::from(String::from_utf8_lossy(topic)));

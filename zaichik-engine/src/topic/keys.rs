@@ -182,7 +182,7 @@ impl Keys {
     }
 
     /// Keys still in the window. They are the last ones, so a binary search counts them.
-    fn remembered(&self, now: u64) -> u64 {
+    pub(crate) fn remembered(&self, now: u64) -> u64 {
         let gone = {
             let (mut low, mut high) = (0usize, self.entries.len());
             // The usual case first: nothing at the front has left.

@@ -176,7 +176,6 @@ impl Newest {
     }
 
     /// How many keys count against the limit.
-    #[cfg(test)]
     pub(crate) const fn live(&self) -> u64 {
         self.live
     }

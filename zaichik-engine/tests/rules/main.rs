@@ -15,6 +15,8 @@ mod dead_letter;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
+mod describe;
+#[cfg(test)]
 mod drain;
 #[cfg(test)]
 mod durable;

@@ -3,10 +3,12 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{client_kind as kind, framed, put_label, put_long, put_short, put_topic};
+use crate::describe::Subject;
 use crate::error::ProtocolFault;
 use crate::frame::client::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Durable, Hello, Nack, OnConflict,
-    Operations, Producer, Publish, Seek, SeekTarget, Start, Subscribe, Unsubscribe,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Describe, Durable, Hello, Nack,
+    OnConflict, Operations, Producer, Publish, RemoveDurable, Seek, SeekTarget, Start, Subscribe,
+    Unsubscribe,
 };
 use crate::limits::Limits;
 use crate::options::TopicOptions;
@@ -28,6 +30,8 @@ impl<'a> ClientFrame<'a> {
             Self::Nack(_) => kind::NACK,
             Self::Seek(_) => kind::SEEK,
             Self::Batch(_) => kind::BATCH,
+            Self::Describe(_) => kind::DESCRIBE,
+            Self::RemoveDurable(_) => kind::REMOVE_DURABLE,
             Self::Ping { .. } => kind::PING,
             Self::Pong { .. } => kind::PONG,
             Self::Close => kind::CLOSE,
@@ -104,6 +108,15 @@ impl<'a> ClientFrame<'a> {
                 write_producer(out, batch.producer);
                 out.put_slice(batch.operations.bytes);
             }
+            Self::Describe(Describe { request, subject }) => {
+                out.put_u32_le(*request);
+                write_subject(out, subject);
+            }
+            Self::RemoveDurable(RemoveDurable { request, topic, name }) => {
+                out.put_u32_le(*request);
+                put_topic(out, topic);
+                put_short(out, name.as_bytes(), b"");
+            }
             Self::Ping { nonce } | Self::Pong { nonce } => out.put_u64_le(*nonce),
             Self::Close => {}
             Self::Extension { body, .. } => out.put_slice(body),
@@ -167,6 +180,12 @@ impl<'a> ClientFrame<'a> {
                 let operations = Operations::read(r, count, limits)?;
                 Self::Batch(Batch { request, ack, producer, operations })
             }
+            kind::DESCRIBE => Self::Describe(Describe { request: r.request()?, subject: read_subject(r)? }),
+            kind::REMOVE_DURABLE => Self::RemoveDurable(RemoveDurable {
+                request: r.request()?,
+                topic: r.short_bytes()?,
+                name: durable_name(r)?,
+            }),
             kind::PING => Self::Ping { nonce: r.u64()? },
             kind::PONG => Self::Pong { nonce: r.u64()? },
             kind::CLOSE => Self::Close,
@@ -181,6 +200,41 @@ fn durable_name<'a>(r: &mut Reader<'a>) -> Result<&'a str, ProtocolFault> {
     match r.short_text("durable name")? {
         "" => Err(ProtocolFault::BadValue { field: "durable name length", got: 0 }),
         name => Ok(name),
+    }
+}
+
+fn write_subject(out: &mut BytesMut, subject: &Subject<'_>) {
+    match subject {
+        Subject::Broker => out.put_u8(0),
+        Subject::Topics { from } => {
+            out.put_u8(1);
+            out.put_u32_le(*from);
+        }
+        Subject::Topic { topic } => {
+            out.put_u8(2);
+            put_topic(out, topic);
+        }
+        Subject::Subscriptions { from, topic } => {
+            out.put_u8(3);
+            out.put_u32_le(*from);
+            put_topic(out, topic);
+        }
+        Subject::Durable { topic, name } => {
+            out.put_u8(4);
+            put_topic(out, topic);
+            put_short(out, name.as_bytes(), b"");
+        }
+    }
+}
+
+fn read_subject<'a>(r: &mut Reader<'a>) -> Result<Subject<'a>, ProtocolFault> {
+    match r.u8()? {
+        0 => Ok(Subject::Broker),
+        1 => Ok(Subject::Topics { from: r.u32()? }),
+        2 => Ok(Subject::Topic { topic: r.short_bytes()? }),
+        3 => Ok(Subject::Subscriptions { from: r.u32()?, topic: r.short_bytes()? }),
+        4 => Ok(Subject::Durable { topic: r.short_bytes()?, name: durable_name(r)? }),
+        got => Err(ProtocolFault::BadValue { field: "subject", got: u64::from(got) }),
     }
 }
 

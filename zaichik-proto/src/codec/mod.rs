@@ -24,7 +24,9 @@ pub(crate) mod client_kind {
     pub(crate) const PING: u8 = 0x0b;
     pub(crate) const PONG: u8 = 0x0c;
     pub(crate) const CLOSE: u8 = 0x0d;
-    pub(crate) const LAST: u8 = CLOSE;
+    pub(crate) const DESCRIBE: u8 = 0x0e;
+    pub(crate) const REMOVE_DURABLE: u8 = 0x0f;
+    pub(crate) const LAST: u8 = REMOVE_DURABLE;
 }
 
 /// Kinds that the broker sends.
@@ -45,7 +47,10 @@ pub(crate) mod server_kind {
     pub(crate) const PONG: u8 = 0x4e;
     pub(crate) const GOODBYE: u8 = 0x4f;
     pub(crate) const FATAL: u8 = 0x50;
-    pub(crate) const LAST: u8 = FATAL;
+    pub(crate) const COUNTERS: u8 = 0x51;
+    pub(crate) const TOPICS: u8 = 0x52;
+    pub(crate) const SUBSCRIPTIONS: u8 = 0x53;
+    pub(crate) const LAST: u8 = SUBSCRIPTIONS;
 }
 
 /// From here on a kind is an extension, skipped by who does not know it.
@@ -75,7 +80,7 @@ fn put_topic(out: &mut impl BufMut, name: &[u8]) {
 }
 
 /// Appends bytes behind a one-byte length; `otherwise` if they are too long for it.
-fn put_short(out: &mut impl BufMut, bytes: &[u8], otherwise: &[u8]) {
+pub(crate) fn put_short(out: &mut impl BufMut, bytes: &[u8], otherwise: &[u8]) {
     let bytes = if bytes.len() > MAX_NAME_LEN { otherwise } else { bytes };
     out.put_u8(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
     out.put_slice(bytes);

@@ -3,10 +3,12 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{NO_OFFSET, cut, framed, put_label, put_long, server_kind as kind};
+use crate::describe::{Item, Items, Page};
 use crate::error::{FaultCode, ProtocolFault};
 use crate::frame::server::{
-    Acks, Batched, Delivery, DeliveryHead, Done, Fatal, Fenced, Gap, GapReason, Goodbye, GoodbyeReason,
-    Published, Refused, ServerFrame, Subscribed, TopicReady, TopicStatus, Unsubscribed, Welcome,
+    Acks, Batched, Counters, Delivery, DeliveryHead, Done, Fatal, Fenced, Gap, GapReason, Goodbye,
+    GoodbyeReason, Published, Refused, ServerFrame, Subscribed, TopicReady, TopicStatus, Unsubscribed,
+    Welcome,
 };
 use crate::header::{FrameHeader, HEADER_LEN};
 use crate::limits::Limits;
@@ -32,6 +34,9 @@ impl<'a> ServerFrame<'a> {
             Self::Gap(_) => kind::GAP,
             Self::Fenced(_) => kind::FENCED,
             Self::Unsubscribed(_) => kind::UNSUBSCRIBED,
+            Self::Counters(_) => kind::COUNTERS,
+            Self::Topics(_) => kind::TOPICS,
+            Self::Subscriptions(_) => kind::SUBSCRIPTIONS,
             Self::Ping { .. } => kind::PING,
             Self::Pong { .. } => kind::PONG,
             Self::Goodbye(_) => kind::GOODBYE,
@@ -118,6 +123,12 @@ impl<'a> ServerFrame<'a> {
                 out.put_u32_le(*subscription);
                 out.put_u64_le(last_offset.unwrap_or(NO_OFFSET));
             }
+            Self::Counters(Counters { request, values }) => {
+                out.put_u32_le(*request);
+                put_list(out, values);
+            }
+            Self::Topics(page) => write_page(out, page),
+            Self::Subscriptions(page) => write_page(out, page),
             Self::Ping { nonce } | Self::Pong { nonce } => out.put_u64_le(*nonce),
             Self::Goodbye(Goodbye { reason, grace_millis }) => {
                 out.put_u8(match reason {
@@ -175,6 +186,11 @@ impl<'a> ServerFrame<'a> {
                 subscription: r.u32()?,
                 last_offset: optional_offset(r)?,
             }),
+            kind::COUNTERS => {
+                Self::Counters(Counters { request: r.request()?, values: List::read(r, "counters")? })
+            }
+            kind::TOPICS => Self::Topics(read_page(r, "topics")?),
+            kind::SUBSCRIPTIONS => Self::Subscriptions(read_page(r, "subscriptions")?),
             kind::PING => Self::Ping { nonce: r.u64()? },
             kind::PONG => Self::Pong { nonce: r.u64()? },
             kind::GOODBYE => {
@@ -238,6 +254,21 @@ impl DeliveryHead {
 fn put_list<T: Entry>(out: &mut BytesMut, list: &List<'_, T>) {
     out.put_u32_le(u32::try_from(list.len()).unwrap_or(u32::MAX));
     out.put_slice(list.as_bytes());
+}
+
+/// Stands for "none" where the next page begins.
+const NO_PAGE: u32 = u32::MAX;
+
+fn write_page<'a, T: Item<'a>>(out: &mut BytesMut, page: &Page<'a, T>) {
+    out.put_u32_le(page.request);
+    out.put_u32_le(page.next.unwrap_or(NO_PAGE));
+    out.put_u32_le(page.items.len());
+    out.put_slice(page.items.as_bytes());
+}
+
+fn read_page<'a, T: Item<'a>>(r: &mut Reader<'a>, field: &'static str) -> Result<Page<'a, T>, ProtocolFault> {
+    let (request, next) = (r.request()?, r.u32()?);
+    Ok(Page { request, next: (next != NO_PAGE).then_some(next), items: Items::read(r, field)? })
 }
 
 fn optional_offset(r: &mut Reader<'_>) -> Result<Option<u64>, ProtocolFault> {

@@ -1,5 +1,6 @@
 //! Frames that a client sends.
 
+use crate::describe::Subject;
 use crate::options::TopicOptions;
 use crate::record::Records;
 
@@ -26,6 +27,10 @@ pub enum ClientFrame<'a> {
     Seek(Seek<'a>),
     /// Several operations, all or none.
     Batch(Batch<'a>),
+    /// Asks what the broker has and counted.
+    Describe(Describe<'a>),
+    /// Ends a durable subscription for good.
+    RemoveDurable(RemoveDurable<'a>),
     /// Asks for a Pong.
     Ping {
         /// Comes back in the Pong.
@@ -245,6 +250,26 @@ pub struct Seek<'a> {
     pub target: SeekTarget<'a>,
     /// Where to.
     pub to: Start,
+}
+
+/// Asks what the broker has and counted (docs/protocol.md §6.15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Describe<'a> {
+    /// The request's id, above 0.
+    pub request: u32,
+    /// About what.
+    pub subject: Subject<'a>,
+}
+
+/// Ends a durable subscription that no connection has, for good (docs/protocol.md §6.16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemoveDurable<'a> {
+    /// The request's id, above 0.
+    pub request: u32,
+    /// The topic's name, not yet checked.
+    pub topic: &'a [u8],
+    /// The subscription's name.
+    pub name: &'a str,
 }
 
 /// Several operations, all or none (semantics X).

@@ -1,5 +1,6 @@
 //! Frames that the broker sends.
 
+use crate::describe::{CounterValue, Page, SubscriptionItem, TopicItem};
 use crate::error::FaultCode;
 use crate::limits::Limits;
 use crate::list::{AckRun, BatchDuplicate, BatchResult, Duplicate, List};
@@ -25,7 +26,7 @@ pub enum ServerFrame<'a> {
     Batched(Batched<'a>),
     /// Answers any request that was refused, or counts refused publishes that wanted no answer.
     Refused(Refused),
-    /// Answers `AlterTopic`, Commit, Nack and Seek.
+    /// Answers `AlterTopic`, Commit, Nack, Seek and `RemoveDurable`.
     Done(Done),
     /// Answers Subscribe.
     Subscribed(Subscribed),
@@ -37,6 +38,12 @@ pub enum ServerFrame<'a> {
     Fenced(Fenced),
     /// Answers Unsubscribe, or tells that the broker ended a subscription.
     Unsubscribed(Unsubscribed),
+    /// Answers a Describe of the broker.
+    Counters(Counters<'a>),
+    /// Answers a Describe of topics.
+    Topics(Page<'a, TopicItem<'a>>),
+    /// Answers a Describe of subscriptions.
+    Subscriptions(Page<'a, SubscriptionItem<'a>>),
     /// Asks for a Pong.
     Ping {
         /// Comes back in the Pong.
@@ -140,8 +147,18 @@ pub struct Refused {
 pub struct Done {
     /// The request's id.
     pub request: u32,
-    /// Commit: the cursor. Nack and Seek: the subscription's rewind number, now. `AlterTopic`: 0.
+    /// Commit: the cursor. Nack and Seek: the subscription's rewind number, now. `AlterTopic` and
+    /// `RemoveDurable`: 0.
     pub value: u64,
+}
+
+/// What the broker counted (docs/protocol.md §7.16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counters<'a> {
+    /// The request's id.
+    pub request: u32,
+    /// The counters that are not 0, or may be of use all the same.
+    pub values: List<'a, CounterValue>,
 }
 
 /// A subscription has begun (semantics R3).

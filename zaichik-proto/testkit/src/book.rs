@@ -113,6 +113,8 @@ impl Book {
             }
             ClientFrame::CreateTopic(create) => (create.request, Expects::Nothing),
             ClientFrame::AlterTopic(alter) => (alter.request, Expects::Nothing),
+            ClientFrame::Describe(describe) => (describe.request, Expects::Nothing),
+            ClientFrame::RemoveDurable(remove) => (remove.request, Expects::Nothing),
             ClientFrame::Batch(batch) => (batch.request, Expects::Nothing),
             ClientFrame::Commit(commit) if commit.quiet => {
                 return self.quiet_open.push_back((number, commit.request));
@@ -161,6 +163,15 @@ impl Book {
             }
             ServerFrame::Refused(refused) => self.refused(refused),
             ServerFrame::Done(done) => self.done(done),
+            ServerFrame::Counters(counters) => {
+                self.answered(counters.request, show::counters(counters));
+            }
+            ServerFrame::Topics(page) => {
+                self.answered(page.request, show::topics(page));
+            }
+            ServerFrame::Subscriptions(page) => {
+                self.answered(page.request, show::subscriptions(page));
+            }
             ServerFrame::Subscribed(subscribed) => self.subscribed(subscribed),
             ServerFrame::Delivery(delivery) => self.delivered(delivery),
             ServerFrame::Gap(gap) => self.skipped(gap),

@@ -2,8 +2,9 @@
 
 use bytes::BytesMut;
 use zaichik_proto::{
-    AckLevel, AlterTopic, ClientFrame, Commit, CreateTopic, Hello, MAGIC, Nack, PROTOCOL_VERSION, Producer,
-    Publish, Record, Records, Seek, SeekTarget, Start, Subscribe, TopicOptions, Unsubscribe,
+    AckLevel, AlterTopic, ClientFrame, Commit, CreateTopic, Describe, Hello, MAGIC, Nack, PROTOCOL_VERSION,
+    Producer, Publish, Record, Records, RemoveDurable, Seek, SeekTarget, Start, Subject, Subscribe,
+    TopicOptions, Unsubscribe,
 };
 
 use crate::client::RawClient;
@@ -109,6 +110,17 @@ impl RawClient {
     pub fn seek_durable(&self, topic: &str, name: &str, to: Start) -> u32 {
         let target = SeekTarget::Durable { topic: topic.as_bytes(), name };
         self.request(|request| ClientFrame::Seek(Seek { request, target, to }))
+    }
+
+    /// Asks what the broker has.
+    pub fn describe(&self, subject: Subject<'_>) -> u32 {
+        self.request(|request| ClientFrame::Describe(Describe { request, subject }))
+    }
+
+    /// Ends a durable subscription for good.
+    pub fn remove_durable(&self, topic: &str, name: &str) -> u32 {
+        let topic = topic.as_bytes();
+        self.request(|request| ClientFrame::RemoveDurable(RemoveDurable { request, topic, name }))
     }
 
     /// Asks for a pong, which is told with the frames of the control lane.

@@ -1,7 +1,8 @@
 //! Frames from the broker as short text.
 
 use zaichik_proto::{
-    Batched, Duplicate, GapReason, Goodbye, GoodbyeReason, Published, Refused, Subscribed, Unsubscribed,
+    Batched, Counter, Counters, Duplicate, GapReason, Goodbye, GoodbyeReason, Page, Published, Refused,
+    Subscribed, SubscriptionItem, TopicItem, Unsubscribed,
 };
 
 /// "7=body"; a body of more than 24 bytes is only measured: "7=<100>".
@@ -55,6 +56,45 @@ pub(crate) fn batched(batched: &Batched<'_>) -> String {
         format!("{}.{record}=@{offset}", one.operation)
     });
     ["batched".to_owned()].into_iter().chain(results).chain(duplicates).collect::<Vec<_>>().join(" ")
+}
+
+/// "counters Topics 1, Refused 3": those that are not 0, but for the time and for memory.
+pub(crate) fn counters(counters: &Counters<'_>) -> String {
+    let counted = counters.values.iter().filter(|one| one.value > 0 && is_deterministic(one.counter));
+    let counted: Vec<_> = counted.map(|one| format!("{} {}", one.counter, one.value)).collect();
+    format!("counters {}", counted.join(", "))
+}
+
+fn is_deterministic(counter: Counter) -> bool {
+    counter != Counter::Uptime && !(Counter::MemoryTopics..=Counter::MemoryBudget).contains(&counter)
+}
+
+/// "topics orders 0..3: 2 messages, 40 bytes, 1 keys, 1 subscriptions", "next 7" before them if there are more.
+pub(crate) fn topics(page: &Page<'_, TopicItem<'_>>) -> String {
+    let topics = page.items.iter().map(|topic| {
+        let TopicItem { name, first, end, messages, bytes, keys, subscriptions, .. } = topic;
+        let kind = if topic.explicit { "explicit" } else { "implicit" };
+        format!("{name} {kind} {first}..{end}: {messages} messages, {bytes} bytes, {keys} keys, {subscriptions} subscriptions")
+    });
+    listed("topics", page.next, topics)
+}
+
+/// "subscriptions orders/billing attached epoch 1 window 8 at 2, next 3 of 4", "next 7" before them if there are more.
+pub(crate) fn subscriptions(page: &Page<'_, SubscriptionItem<'_>>) -> String {
+    let subscriptions = page.items.iter().map(|one| {
+        let SubscriptionItem { topic, name, epoch, window, cursor, next, end, .. } = one;
+        let state = match (one.attached, one.expires_in_micros) {
+            (true, _) => "attached".to_owned(),
+            (false, micros) => format!("for {micros} us"),
+        };
+        format!("{topic}/{name} {state} epoch {epoch} window {window} at {cursor}, next {next} of {end}")
+    });
+    listed("subscriptions", page.next, subscriptions)
+}
+
+fn listed(what: &str, next: Option<u32>, items: impl Iterator<Item = String>) -> String {
+    let next = next.map(|next| format!("next {next}"));
+    [what.to_owned()].into_iter().chain(next).chain(items).collect::<Vec<_>>().join(" ")
 }
 
 /// "3..9", a durable one's "3..9 epoch 2 rewind 1", and " new" if the topic is.

@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CompactionMode, CreateTopic, Durable, Hello, Nack,
-    OnConflict, Operation, OperationsBuilder, Overflow, Producer, Publish, Seek, SeekTarget, Start,
-    Subscribe, TopicOptions, Unsubscribe,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CompactionMode, CreateTopic, Describe, Durable, Hello,
+    Nack, OnConflict, Operation, OperationsBuilder, Overflow, Producer, Publish, RemoveDurable, Seek,
+    SeekTarget, Start, Subject, Subscribe, TopicOptions, Unsubscribe,
 };
 
 use crate::records::records;
@@ -34,6 +34,11 @@ pub(crate) fn client_frame() -> BoxedStrategy<ClientFrame<'static>> {
         ),
         seek().prop_map(ClientFrame::Seek),
         batch().prop_map(ClientFrame::Batch),
+        (request(), subject())
+            .prop_map(|(request, subject)| ClientFrame::Describe(Describe { request, subject })),
+        (request(), short_bytes(), label(1)).prop_map(|(request, topic, name)| {
+            ClientFrame::RemoveDurable(RemoveDurable { request, topic, name })
+        }),
         edgy_u64().prop_map(|nonce| ClientFrame::Ping { nonce }),
         edgy_u64().prop_map(|nonce| ClientFrame::Pong { nonce }),
         Just(ClientFrame::Close),
@@ -55,6 +60,16 @@ pub(crate) fn hello() -> impl Strategy<Value = Hello<'static>> {
     })
 }
 
+fn subject() -> impl Strategy<Value = Subject<'static>> {
+    prop_oneof![
+        Just(Subject::Broker),
+        edgy_u32().prop_map(|from| Subject::Topics { from }),
+        short_bytes().prop_map(|topic| Subject::Topic { topic }),
+        (edgy_u32(), short_bytes()).prop_map(|(from, topic)| Subject::Subscriptions { from, topic }),
+        (short_bytes(), label(1)).prop_map(|(topic, name)| Subject::Durable { topic, name }),
+    ]
+}
+
 fn topic_request() -> impl Strategy<Value = CreateTopic<'static>> {
     (request(), short_bytes(), options()).prop_map(|(request, topic, options)| CreateTopic {
         request,
@@ -63,7 +78,7 @@ fn topic_request() -> impl Strategy<Value = CreateTopic<'static>> {
     })
 }
 
-fn options() -> impl Strategy<Value = TopicOptions> {
+pub(crate) fn options() -> impl Strategy<Value = TopicOptions> {
     let number = || prop::option::of(edgy_u64());
     let mode = prop_oneof![Just(CompactionMode::First), Just(CompactionMode::Latest)];
     let overflow = prop_oneof![Just(Overflow::DropOldest), Just(Overflow::Reject)];

@@ -7,8 +7,8 @@ use zaichik_proto::{
 
 use crate::{Step, client_steps, raw_frame, server_steps};
 
-const CLIENT_KINDS: std::ops::RangeInclusive<u8> = 0x01..=0x0d;
-const SERVER_KINDS: std::ops::RangeInclusive<u8> = 0x41..=0x50;
+const CLIENT_KINDS: std::ops::RangeInclusive<u8> = 0x01..=0x0f;
+const SERVER_KINDS: std::ops::RangeInclusive<u8> = 0x41..=0x53;
 
 #[test]
 fn w2_a_length_bomb_is_refused_by_its_header() {

@@ -2,11 +2,13 @@
 
 use proptest::prelude::*;
 use zaichik_proto::{
-    AckRun, Acks, BatchDuplicate, BatchResult, Batched, Delivery, Done, Duplicate, Entry, Fatal, FaultCode,
-    Fenced, Gap, GapReason, Goodbye, GoodbyeReason, Limits, List, Published, Refusal, RefusalCode, Refused,
-    ServerFrame, Subscribed, TopicReady, TopicStatus, Unsubscribed, Welcome,
+    AckRun, Acks, BatchDuplicate, BatchResult, Batched, Counter, CounterValue, Counters, Delivery, Done,
+    Duplicate, Entry, Fatal, FaultCode, Fenced, Gap, GapReason, Goodbye, GoodbyeReason, Item, Items, Limits,
+    List, Page, Published, Refusal, RefusalCode, Refused, ServerFrame, Subscribed, SubscriptionItem,
+    TopicItem, TopicReady, TopicStatus, Unsubscribed, Welcome,
 };
 
+use crate::client_frames::options;
 use crate::records::records;
 use crate::{edgy_u32, edgy_u64, keep_bytes, label, request};
 
@@ -63,6 +65,8 @@ fn answer() -> BoxedStrategy<ServerFrame<'static>> {
         .prop_map(|(operation, created, first_offset)| BatchResult { operation, created, first_offset });
     let batch_duplicate =
         (edgy_u32(), duplicate()).prop_map(|(operation, duplicate)| BatchDuplicate { operation, duplicate });
+    let counter = (any::<u16>(), edgy_u64())
+        .prop_map(|(code, value)| CounterValue { counter: Counter::from_code(code), value });
     let published = (request(), any::<bool>(), offset(), list(duplicate(), 0));
     prop_oneof![
         (request(), status)
@@ -75,9 +79,62 @@ fn answer() -> BoxedStrategy<ServerFrame<'static>> {
             ServerFrame::Batched(Batched { request, results, duplicates })
         }),
         refused(),
+        (request(), list(counter, 0))
+            .prop_map(|(request, values)| ServerFrame::Counters(Counters { request, values })),
+        page(topic_item()).prop_map(ServerFrame::Topics),
+        page(subscription_item()).prop_map(ServerFrame::Subscriptions),
         (request(), edgy_u64()).prop_map(|(request, value)| ServerFrame::Done(Done { request, value })),
     ]
     .boxed()
+}
+
+fn page<T: Item<'static> + std::fmt::Debug + 'static>(
+    item: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Page<'static, T>> {
+    let next = prop::option::of(edgy_u32().prop_map(|next| next.min(u32::MAX - 1)));
+    (request(), next, prop::collection::vec(item, 0..4)).prop_map(|(request, next, items)| {
+        let mut bytes = Vec::new();
+        for item in &items {
+            item.write(&mut bytes);
+        }
+        let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
+        Page { request, next, items: Items::from_encoded(count, bytes.leak()) }
+    })
+}
+
+fn topic_item() -> impl Strategy<Value = TopicItem<'static>> {
+    let numbers = (edgy_u64(), edgy_u64(), edgy_u64(), edgy_u64(), edgy_u64(), edgy_u64());
+    (label(0), any::<bool>(), options(), numbers, edgy_u32()).prop_map(
+        |(name, explicit, settings, (first, end, messages, bytes, keys, memory), subscriptions)| TopicItem {
+            name,
+            explicit,
+            settings,
+            first,
+            end,
+            messages,
+            bytes,
+            keys,
+            subscriptions,
+            memory,
+        },
+    )
+}
+
+fn subscription_item() -> impl Strategy<Value = SubscriptionItem<'static>> {
+    let numbers = (edgy_u64(), edgy_u64(), edgy_u64(), edgy_u64());
+    (label(0), label(0), any::<bool>(), edgy_u32(), edgy_u32(), numbers).prop_map(
+        |(topic, name, attached, epoch, window, (cursor, next, end, expires_in_micros))| SubscriptionItem {
+            topic,
+            name,
+            attached,
+            epoch,
+            window,
+            cursor,
+            next,
+            end,
+            expires_in_micros,
+        },
+    )
 }
 
 fn refused() -> impl Strategy<Value = ServerFrame<'static>> {

@@ -4,8 +4,8 @@
 
 use bytes::BytesMut;
 use zaichik_proto::{
-    ClientFrame, CreateTopic, Entry, List, Operation, Operations, OperationsBuilder, Producer, Record,
-    Records, Refusal, Refused, ServerFrame, TopicOptions,
+    ClientFrame, CreateTopic, Entry, Item, Items, List, Operation, Operations, OperationsBuilder, Producer,
+    Record, Records, Refusal, Refused, ServerFrame, TopicOptions,
 };
 
 /// 2026-01-01T00:00:00Z.
@@ -44,6 +44,14 @@ pub(crate) fn records(records: &[Record<'_>]) -> Records<'static> {
 
 pub(crate) fn list<T: Entry>(entries: impl IntoIterator<Item = T>) -> List<'static, T> {
     List::encode_into(Box::leak(Box::default()), entries)
+}
+
+pub(crate) fn items<T: Item<'static>>(items: &[T]) -> Items<'static, T> {
+    let mut bytes = Vec::new();
+    for item in items {
+        item.write(&mut bytes);
+    }
+    Items::from_encoded(items.len().try_into().unwrap(), bytes.leak())
 }
 
 pub(crate) fn operations(operations: &[Operation<'_>]) -> Operations<'static> {

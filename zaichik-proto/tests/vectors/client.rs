@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CompactionMode, Durable, Hello, Nack, OnConflict,
-    Operation, Overflow, Publish, Record, Seek, SeekTarget, Start, Subscribe, TopicOptions, Unsubscribe,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CompactionMode, Describe, Durable, Hello, Nack,
+    OnConflict, Operation, Overflow, Publish, Record, RemoveDurable, Seek, SeekTarget, Start, Subject,
+    Subscribe, TopicOptions, Unsubscribe,
 };
 
 use crate::build::{MINUTE, NEW_YEAR, body, create, operations, producer, records};
@@ -15,6 +16,7 @@ pub(crate) fn frames() -> BTreeMap<&'static str, ClientFrame<'static>> {
     frames.extend(subscribes());
     frames.extend(on_subscriptions());
     frames.extend(batches());
+    frames.extend(descriptions());
     frames.extend(connection());
     frames
 }
@@ -209,6 +211,19 @@ fn batches() -> BTreeMap<&'static str, ClientFrame<'static>> {
                 operations: operations(&[]),
             }),
         ),
+    ])
+}
+
+fn descriptions() -> BTreeMap<&'static str, ClientFrame<'static>> {
+    let (topic, name) = (b"orders", "billing");
+    let describe = |request, subject| ClientFrame::Describe(Describe { request, subject });
+    BTreeMap::from([
+        ("describe_broker", describe(23, Subject::Broker)),
+        ("describe_topics", describe(24, Subject::Topics { from: 7 })),
+        ("describe_topic", describe(25, Subject::Topic { topic })),
+        ("describe_subscriptions", describe(26, Subject::Subscriptions { from: 0, topic: b"" })),
+        ("describe_durable", describe(27, Subject::Durable { topic, name })),
+        ("remove_durable", ClientFrame::RemoveDurable(RemoveDurable { request: 28, topic, name })),
     ])
 }
 

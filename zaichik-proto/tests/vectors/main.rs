@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 use zaichik_proto::{
-    ClientDecoder, ClientFrame, FaultCode, Limits, MAGIC, RefusalCode, ServerDecoder, ServerFrame,
+    ClientDecoder, ClientFrame, Counter, FaultCode, Limits, MAGIC, RefusalCode, ServerDecoder, ServerFrame,
 };
 
 #[test]
@@ -96,6 +96,8 @@ fn the_tables_of_codes_are_complete() {
     assert_eq!(rows(section("\n## 8. ", "\n## 9. ")), refusals);
     let faults: Vec<_> = FaultCode::ALL.iter().map(|code| (code.code(), code.to_string())).collect();
     assert_eq!(rows(section("\n## 9. ", "\n## 10. ")), faults);
+    let counters: Vec<_> = Counter::ALL.iter().map(|one| (one.code(), one.name().to_owned())).collect();
+    assert_eq!(rows(section("\n### 7.16 ", "\n### 7.17 ")), counters);
     for code in RefusalCode::ALL {
         let row = format!("| {} | `{code}` |", code.code());
         let line = doc::TEXT.lines().find(|line| line.starts_with(&row)).expect("a row for each code");

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 
 use zaichik_proto::{
-    AckRun, Acks, BatchDuplicate, BatchResult, Batched, Delivery, Done, Duplicate, Fatal, FaultCode, Fenced,
-    Gap, GapReason, Goodbye, GoodbyeReason, Limits, List, Published, Record, Refusal, RefusalCode,
-    ServerFrame, Subscribed, TopicReady, TopicStatus, Unsubscribed, Welcome,
+    AckRun, Acks, BatchDuplicate, BatchResult, Batched, Counter, CounterValue, Counters, Delivery, Done,
+    Duplicate, Fatal, FaultCode, Fenced, Gap, GapReason, Goodbye, GoodbyeReason, Limits, List, Page,
+    Published, Record, Refusal, RefusalCode, ServerFrame, Subscribed, SubscriptionItem, TopicItem,
+    TopicOptions, TopicReady, TopicStatus, Unsubscribed, Welcome,
 };
 
-use crate::build::{MINUTE, list, records, refused, stamped};
+use crate::build::{MINUTE, items, list, records, refused, stamped};
 
 pub(crate) fn frames() -> BTreeMap<&'static str, ServerFrame<'static>> {
     let mut frames = answers();
     frames.extend(refusals());
     frames.extend(stream_frames());
+    frames.extend(descriptions());
     frames.extend([
         (
             "welcome",
@@ -102,6 +104,46 @@ fn answers() -> BTreeMap<&'static str, ServerFrame<'static>> {
             }),
         ),
         ("done", ServerFrame::Done(Done { request: 15, value: 42 })),
+    ])
+}
+
+fn descriptions() -> BTreeMap<&'static str, ServerFrame<'static>> {
+    let counter = |counter, value| CounterValue { counter, value };
+    let values = list([
+        counter(Counter::Topics, 1),
+        counter(Counter::RecordsIn, 43),
+        counter(Counter::refusals(RefusalCode::Busy), 2),
+    ]);
+    let topic = TopicItem {
+        name: "orders",
+        explicit: true,
+        settings: TopicOptions::new().retain_forever().max_messages(1_000),
+        first: 40,
+        end: 43,
+        messages: 3,
+        bytes: 63,
+        keys: 0,
+        subscriptions: 1,
+        memory: 1_024,
+    };
+    let subscription = SubscriptionItem {
+        topic: "orders",
+        name: "billing",
+        attached: false,
+        epoch: 2,
+        window: 8,
+        cursor: 41,
+        next: 41,
+        end: 43,
+        expires_in_micros: MINUTE,
+    };
+    BTreeMap::from([
+        ("counters", ServerFrame::Counters(Counters { request: 23, values })),
+        ("topics", ServerFrame::Topics(Page { request: 24, next: Some(8), items: items(&[topic]) })),
+        (
+            "subscriptions",
+            ServerFrame::Subscriptions(Page { request: 26, next: None, items: items(&[subscription]) }),
+        ),
     ])
 }
 

@@ -10,6 +10,7 @@ use super::Client;
 use super::core::{Core, Owner};
 use super::error::ClientError;
 use super::task::{Target, Task};
+use crate::clock::Clock;
 use crate::runtime::Runtime;
 use crate::shared::Shared;
 
@@ -35,12 +36,10 @@ impl<R: Runtime> ClientBuilder<R> {
 
     fn to(target: Target) -> Self {
         // Jitter spreads clients that lost the same broker; without randomness they only come back closer together.
-        let seed = getrandom::u64().unwrap_or(0);
+        let seed = R::random().and_then(|random| u64::try_from(random >> 64).ok()).unwrap_or(0);
         let mut config = ClientConfig::new(seed);
-        let mut id = [0; 16];
         // Without randomness nothing is sent twice, so that a broken connection leaves outcomes unknown.
-        config.producer =
-            getrandom::fill(&mut id).ok().map(|()| ProducerIdentity::new(u128::from_ne_bytes(id)));
+        config.producer = R::random().map(ProducerIdentity::new);
         Self { config, target, runtime: PhantomData }
     }
 
@@ -97,7 +96,7 @@ impl<R: Runtime> ClientBuilder<R> {
     /// A client at once; it connects in the background, and requests wait until it is connected.
     #[must_use]
     pub fn start(self) -> Client<R> {
-        let core = Core::new(self.config);
+        let core = Core::new(self.config, Clock::of::<R>());
         R::spawn(Task::<R>::new(&core, self.target));
         Client::new(Owner::new(&core))
     }

@@ -63,7 +63,7 @@ enum Reply {
 }
 
 /// A publisher of this client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PublisherId(u64);
 
 /// What a publisher waits for.
@@ -83,8 +83,8 @@ enum Phase {
 }
 
 impl Core {
-    pub(crate) fn new(config: ClientConfig) -> Arc<Self> {
-        Arc::new(Self { clock: Clock::start(), state: Mutex::new(State::new(Machine::new(config))) })
+    pub(crate) fn new(config: ClientConfig, clock: Clock) -> Arc<Self> {
+        Arc::new(Self { clock, state: Mutex::new(State::new(Machine::new(config))) })
     }
 
     /// Looks at the state, or takes something out of it that leaves nothing for the background task to do.
@@ -367,24 +367,30 @@ impl State {
     }
 
     /// Everybody is to look again: the client is over.
-    #[expect(clippy::iter_over_hash_type, reason = "who is woken first makes no difference: all are")]
     fn wake_all(&mut self, wakes: &mut Wakes) {
         self.watchers.drain(..).for_each(|waker| wakes.push(waker));
         while let Some(waker) = self.room.pop() {
             wakes.push(waker);
         }
-        for reply in self.replies.values_mut() {
+        for reply in in_order(&mut self.replies) {
             if let Reply::Awaited(waker) = reply {
                 wakes.extend(waker.take());
             }
         }
-        for in_flight in self.publishers.values_mut() {
+        for in_flight in in_order(&mut self.publishers) {
             wakes.extend(in_flight.waker.take());
         }
-        for reader in self.readers.values_mut() {
+        for reader in in_order(&mut self.readers) {
             wakes.extend(reader.take());
         }
     }
+}
+
+/// A map's values in the order of their keys: who is woken first must not depend on a hasher's seed.
+fn in_order<K: Ord + Copy, V>(map: &mut HashMap<K, V>) -> impl Iterator<Item = &mut V> {
+    let mut entries: Vec<_> = map.iter_mut().collect();
+    entries.sort_unstable_by_key(|(key, _)| **key);
+    entries.into_iter().map(|(_, value)| value)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use zaichik_proto::{
 };
 
 use super::*;
+use crate::clock::Clock;
 use crate::housekeeping::Housekeeping;
 use crate::local::LocalIo;
 use crate::manual::{Silent, Task};
@@ -37,7 +38,7 @@ impl World {
 
     fn with(config: BrokerConfig) -> Self {
         let broker = Broker::new(config).expect("a valid configuration");
-        let shared = Shared::new(broker);
+        let shared = Shared::new(broker, Clock::start());
         let mut world = Self { shared, tasks: Vec::new(), peers: Vec::new() };
         let housekeeping = Housekeeping::new(Silent, &world.shared);
         world.spawn(housekeeping);
@@ -285,4 +286,28 @@ fn b_06_a_publisher_is_read_again_when_memory_was_freed() {
     world.tasks[reader + 1].future = None;
     world.run();
     world.peers[writer].frame(|frame| assert_eq!(frame, ServerFrame::Pong { nonce: 5 }));
+}
+
+#[test]
+fn a_connection_spins_while_the_time_to_do_so_lasts_and_only_after_bytes_moved() {
+    let mut world = World::new();
+    let peer = world.connect();
+    world.shared.set_busy_poll(Duration::from_hours(1));
+    assert!(!world.tasks[peer + 1].is_due(), "nothing has moved since");
+    let mut ping = BytesMut::new();
+    ClientFrame::Ping { nonce: 7 }.encode(&mut ping);
+    world.peers[peer].send(&ping);
+    for _ in 0..5 {
+        assert!(world.tasks[peer + 1].is_due(), "it looks again and again");
+        world.tasks[peer + 1].poll();
+    }
+    world.peers[peer].frame(|frame| assert!(matches!(frame, ServerFrame::Pong { nonce: 7 })));
+
+    let mut world = World::new();
+    let peer = world.connect();
+    world.shared.set_busy_poll(Duration::from_micros(1));
+    world.peers[peer].send(&ping);
+    // It comes to rest when that is over.
+    world.run();
+    assert!(!world.tasks[peer + 1].is_due());
 }

@@ -86,6 +86,8 @@ impl Checker {
             ClientFrame::Nack(nack) => nack.request,
             ClientFrame::Seek(seek) => seek.request,
             ClientFrame::Batch(batch) => batch.request,
+            ClientFrame::Describe(describe) => describe.request,
+            ClientFrame::RemoveDurable(remove) => remove.request,
             // Pongs may overtake answers, so they are not among them.
             ClientFrame::Ping { .. }
             | ClientFrame::Hello(_)

@@ -26,6 +26,12 @@ pub(super) enum Sent {
         request: u32,
         topic: String,
     },
+    Describe {
+        request: u32,
+    },
+    RemoveDurable {
+        request: u32,
+    },
     AlterTopic {
         request: u32,
     },
@@ -104,6 +110,8 @@ impl Sent {
         match self {
             Self::CreateTopic { request, .. }
             | Self::AlterTopic { request }
+            | Self::Describe { request }
+            | Self::RemoveDurable { request }
             | Self::Publish { request, .. }
             | Self::Batch { request, .. }
             | Self::Nack { request, .. }
@@ -471,6 +479,8 @@ fn owned(frame: &ClientFrame<'_>) -> Sent {
             };
             Sent::Seek { request: seek.request, target, to: seek.to }
         }
+        ClientFrame::Describe(describe) => Sent::Describe { request: describe.request },
+        ClientFrame::RemoveDurable(remove) => Sent::RemoveDurable { request: remove.request },
         ClientFrame::Ping { nonce } => Sent::Ping(*nonce),
         ClientFrame::Pong { nonce } => Sent::Pong(*nonce),
         ClientFrame::Close => Sent::Close,

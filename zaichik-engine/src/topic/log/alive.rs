@@ -33,6 +33,15 @@ impl Amount {
 }
 
 impl Log {
+    /// How many records there are, and their bytes; the dead among those of `latest` compaction not counted.
+    pub(crate) fn alive_amount(&self) -> (u64, u64) {
+        if !self.is_latest {
+            return (self.len(), self.bytes());
+        }
+        let Amount { records, bytes } = self.alive();
+        (records, bytes)
+    }
+
     /// The first offset from which on the records that are not dead fit both limits.
     pub(super) fn first_within_alive(&self, max_messages: u64, max_bytes: u64) -> u64 {
         let fits = |amount: &Amount| amount.records <= max_messages && amount.bytes <= max_bytes;

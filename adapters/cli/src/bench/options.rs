@@ -1,0 +1,227 @@
+//! What the benchmarks are told, and what is wrong with it.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use zaichik_tokio::AckLevel;
+
+use super::payload;
+use crate::connect::ServerArgs;
+use crate::failure::{Code, Failure};
+
+/// Most publishers of a run.
+const MAX_PUBLISHERS: i64 = 512;
+
+/// Most subscribers of a run.
+const MAX_SUBSCRIBERS: i64 = 1_024;
+
+/// Most messages of a publish.
+const MAX_BATCH: i64 = 256;
+
+/// Bytes of messages that leave together if nobody says how many messages.
+const BATCH_BYTES: usize = 32 << 10;
+
+/// Most publishes of one publisher without an answer: the broker remembers as many answers.
+const MAX_IN_FLIGHT: i64 = 1_024;
+
+/// Most bytes of a publisher's publishes without an answer.
+const MAX_IN_FLIGHT_BYTES: usize = 64 << 20;
+
+/// Most messages a second.
+const MAX_RATE: i64 = 100_000_000;
+
+/// Where the broker is, what is sent, and how results are told.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// The topic. Default: a new one with a name that nobody has. Topics are never deleted, so each run without
+    /// --topic leaves an empty one in the broker until it ends.
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: Option<String>,
+    /// How long to wait for a message or an answer before giving up.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
+    pub(crate) timeout: Duration,
+    /// Print one JSON object: parameters, environment and results.
+    #[arg(long, conflicts_with = "csv")]
+    pub(crate) json: bool,
+    /// Print a header and one line for each part of the run.
+    #[arg(long)]
+    pub(crate) csv: bool,
+    /// Show no progress; there is none anyway if standard error is not a terminal.
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+/// What is published, and how much of it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Load {
+    /// Messages to publish, by all publishers together; the warm-up comes before them.
+    #[arg(long, value_name = "COUNT", value_parser = count, conflicts_with = "duration")]
+    pub(crate) msgs: Option<u64>,
+    /// Publish for this long, instead of a number of messages.
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Bytes of a message's body, such as 128 or 16KiB.
+    #[arg(long, value_name = "BYTES", default_value = "128", value_parser = size)]
+    pub(crate) size: usize,
+    /// Messages that are published first, are verified, and count in no figure.
+    #[arg(long, value_name = "COUNT", value_parser = count)]
+    pub(crate) warmup: Option<u64>,
+}
+
+/// Who publishes, and how.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Publishing {
+    /// Publishers, each with a connection of its own.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_PUBLISHERS))]
+    pub(crate) pubs: u32,
+    /// The answer that a publisher waits for: none, or that the broker accepted the messages.
+    #[arg(long, value_enum, default_value_t = Ack::Accepted)]
+    pub(crate) ack: Ack,
+    /// Publishes of one publisher that may be without an answer.
+    #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=MAX_IN_FLIGHT))]
+    pub(crate) in_flight: u32,
+    /// Messages of a publish. Default: as many as 32 KiB hold, at most 256; with a rate 1, which is published as soon as
+    /// it is due.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH))]
+    pub(crate) batch: Option<u32>,
+    /// Messages a second of all publishers together, each due at a fixed moment that its latency counts from. Without it
+    /// they publish as fast as the broker takes it.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=MAX_RATE.cast_unsigned()))]
+    pub(crate) rate: Option<u64>,
+}
+
+/// Who subscribes, and how.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Subscribing {
+    /// Subscribers, each with a connection of its own; each gets every message.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_SUBSCRIBERS))]
+    pub(crate) subs: u32,
+    /// Most messages delivered and not committed; commits go out after each half of it. 0: no commits.
+    #[arg(long, value_name = "COUNT", default_value_t = 256)]
+    pub(crate) window: u32,
+}
+
+/// What a publisher waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ack {
+    /// Nothing: what the broker refuses shows at the end.
+    None,
+    /// That the broker has the messages in its log.
+    Accepted,
+}
+
+impl Ack {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Accepted => "accepted",
+        }
+    }
+
+    pub(crate) const fn level(self) -> AckLevel {
+        match self {
+            Self::None => AckLevel::None,
+            Self::Accepted => AckLevel::Accepted,
+        }
+    }
+}
+
+impl Publishing {
+    /// Messages of a publish, and what is wrong with them.
+    ///
+    /// # Errors
+    /// More would be in flight than is allowed.
+    pub(crate) fn batch(&self, size: usize) -> Result<u32, Failure> {
+        let batch = self.batch.unwrap_or_else(|| {
+            let fit = BATCH_BYTES.checked_div(size).unwrap_or(1);
+            let fit = u32::try_from(fit).unwrap_or(u32::MAX);
+            let most = u32::try_from(MAX_BATCH).unwrap_or(u32::MAX);
+            if self.rate.is_some() { 1 } else { fit.clamp(1, most) }
+        });
+        let bytes = [self.in_flight, batch]
+            .into_iter()
+            .fold(size, |bytes, count| bytes.saturating_mul(usize::try_from(count).unwrap_or(usize::MAX)));
+        if bytes > MAX_IN_FLIGHT_BYTES {
+            return Err(Failure::new(
+                Code::Usage,
+                format_args!(
+                    "--in-flight {} publishes of {batch} messages of {size} bytes are {} MiB for each publisher, and {} are allowed; lower one of them",
+                    self.in_flight,
+                    bytes >> 20,
+                    MAX_IN_FLIGHT_BYTES >> 20
+                ),
+            ));
+        }
+        Ok(batch)
+    }
+}
+
+/// A number above 0; `1_000_000` and `1,000,000` are one.
+fn count(text: &str) -> Result<u64, String> {
+    let digits: String = text.chars().filter(|digit| !matches!(digit, '_' | ',')).collect();
+    digits.parse().map_err(|_| "expected a number, such as 1000000 or 1_000_000".to_owned())
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("B", 1)];
+    let unit = units.into_iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, bytes)));
+    let (number, unit) = unit.unwrap_or((text, 1));
+    let bytes = number.trim().parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
+    let bytes = bytes.ok_or("expected bytes, such as 128 or 16KiB")?;
+    if bytes < payload::SMALLEST {
+        return Err(format!(
+            "a payload has a checksum, its publisher, its number and its time, which take {} bytes; use at least that",
+            payload::SMALLEST
+        ));
+    }
+    Ok(bytes)
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration.is_zero() {
+        return Err("must be more than 0".to_owned());
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publishing() -> Publishing {
+        Publishing { pubs: 1, ack: Ack::Accepted, in_flight: 64, batch: None, rate: None }
+    }
+
+    #[test]
+    fn sizes_may_have_units_and_have_a_least() {
+        assert_eq!(size("128"), Ok(128));
+        assert_eq!(size("16KiB"), Ok(16 << 10));
+        assert_eq!(size("1 MiB"), Ok(1 << 20));
+        assert_eq!(size("32B"), Ok(32));
+        assert!(size("31").expect_err("too small").contains("take 32 bytes"));
+        assert!(size("99999999999999999999").is_err());
+        assert!(size("many").is_err());
+    }
+
+    #[test]
+    fn counts_may_have_separators() {
+        assert_eq!(count("1_000,000"), Ok(1_000_000));
+        assert!(count("").is_err());
+        assert!(count("-1").is_err());
+    }
+
+    #[test]
+    fn a_batch_is_what_fits_unless_there_is_a_rate() {
+        let batch = |size| publishing().batch(size).expect("allowed");
+        assert_eq!([32, 128, 1 << 10, 64 << 10].map(batch), [256, 256, 32, 1]);
+        assert_eq!(Publishing { rate: Some(10), ..publishing() }.batch(128).expect("allowed"), 1);
+        assert_eq!(
+            Publishing { rate: Some(10), batch: Some(7), ..publishing() }.batch(128).expect("allowed"),
+            7
+        );
+        assert!(publishing().batch((1 << 20) + 1).is_err(), "64 of more than 1 MiB");
+    }
+}

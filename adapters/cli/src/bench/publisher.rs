@@ -1,0 +1,379 @@
+//! One publisher: what it sends when, and how long the broker takes to answer.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use futures::SinkExt;
+use zaichik_tokio::{Client, ClientError, Outgoing, PublishOptions, PublishReceipt, Timestamp};
+
+use super::course::Course;
+use super::latency::Latencies;
+use super::options::Ack;
+use super::pace::{Alarm, Schedule};
+use super::payload::{Kind, Payloads};
+use super::plan::Plan;
+use super::reason;
+use crate::failure::Failure;
+
+/// Bytes after which a publisher lets others of its thread work: its connection above all.
+const TURN_BYTES: usize = 64 << 10;
+
+/// How long a broker may keep refusals of messages without an answer to itself: a second (docs/protocol.md §7.6).
+const REFUSALS_TOLD: Duration = Duration::from_millis(1_100);
+
+/// What a publisher did.
+#[derive(Debug)]
+pub(crate) struct Published {
+    /// Who it was.
+    pub(crate) publisher: u64,
+    /// All its messages, the warm-up's included.
+    pub(crate) total: u64,
+    /// Messages that count: answered, or without an answer sent.
+    pub(crate) messages: u64,
+    /// When the first of them left or was due, and when the last answer came.
+    pub(crate) span: Option<(Timestamp, Timestamp)>,
+    pub(crate) latencies: Latencies,
+    /// Publishes that the broker refused, of those that asked for no answer.
+    pub(crate) refused: u64,
+}
+
+/// A connection that publishes.
+pub(crate) struct Publisher {
+    client: Client,
+    course: Arc<Course>,
+    topic: Arc<str>,
+    payloads: Payloads,
+    schedule: Option<Schedule>,
+    /// Messages that come before those that count.
+    warmup: u64,
+    /// All messages; `None` if time decides.
+    total: Option<u64>,
+    duration: Option<Duration>,
+    batch: u64,
+    limit: usize,
+    timeout: Duration,
+    way: Way,
+    turn: usize,
+    done: Published,
+}
+
+/// With answers or without.
+enum Way {
+    Answered(VecDeque<Flight>),
+    Unanswered(Box<zaichik_tokio::Publisher>),
+}
+
+/// A publish that is under way.
+struct Flight {
+    answer: Pin<Box<dyn Future<Output = Result<PublishReceipt, ClientError>> + Send>>,
+    kind: Kind,
+    /// What latency counts from.
+    moments: Moments,
+}
+
+/// The moments of a batch's messages.
+#[derive(Debug, Clone, Copy)]
+enum Moments {
+    /// As many, at the same moment.
+    Same(Timestamp, u64),
+    /// As many, from this number on, as they were due.
+    Due(Schedule, Timestamp, u64, u64),
+}
+
+impl Publisher {
+    /// A publisher of a plan, the `index`th.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub(crate) fn new(
+        client: Client,
+        course: &Arc<Course>,
+        plan: &Plan,
+        index: u32,
+    ) -> Result<Self, Failure> {
+        let publisher = plan.publisher(index);
+        let payloads = Payloads::new(publisher, plan.size.unwrap_or_default());
+        let warmup = plan.share(plan.warmup.unwrap_or_default(), index);
+        let total = plan.messages().map(|messages| plan.share(messages, index).saturating_add(warmup));
+        let ack = plan.ack.unwrap_or(Ack::Accepted);
+        let options = PublishOptions::new().ack(ack.level()).deadline(plan.timeout);
+        let way = match ack {
+            Ack::Accepted => Way::Answered(VecDeque::new()),
+            Ack::None => Way::Unanswered(Box::new(client.publisher(&plan.topic).options(options))),
+        };
+        Ok(Self {
+            client,
+            course: Arc::clone(course),
+            topic: plan.topic.as_str().into(),
+            payloads,
+            schedule: plan.rate.map(|rate| Schedule::new(rate, plan.pubs, index)),
+            warmup,
+            total,
+            duration: plan.duration,
+            batch: plan.batch.unwrap_or(1).into(),
+            limit: plan.in_flight.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(1),
+            timeout: plan.timeout,
+            way,
+            turn: 0,
+            done: Published {
+                publisher,
+                total: 0,
+                messages: 0,
+                span: None,
+                latencies: Latencies::new()?,
+                refused: 0,
+            },
+        })
+    }
+
+    /// Publishes everything, and says that nothing more comes; `alarm` wakes the thread when a message is due.
+    ///
+    /// # Errors
+    /// The broker is gone, or takes no more.
+    pub(crate) async fn run(mut self, alarm: Option<&Alarm>) -> Result<Published, Failure> {
+        self.course.begin();
+        match self.publish(alarm).await {
+            Ok(()) => {
+                // Nothing of what a subscription elsewhere does can hold this up.
+                drop(self.client.close().await);
+                Ok(self.done)
+            }
+            Err(error) => Err(reason(&self.client, error).await),
+        }
+    }
+
+    async fn publish(&mut self, alarm: Option<&Alarm>) -> Result<(), ClientError> {
+        loop {
+            let count = match (self.schedule, alarm) {
+                (Some(schedule), Some(alarm)) => self.due(schedule, alarm).await?,
+                _ => self.next(),
+            };
+            if count == 0 {
+                break;
+            }
+            self.room(count).await?;
+            if self.course.is_stopped() {
+                break;
+            }
+            self.send(count).await?;
+        }
+        self.finish().await
+    }
+
+    /// How many messages may be sent together next; 0 after the last one.
+    fn next(&self) -> u64 {
+        let number = self.done.total;
+        let left = self.total.map_or(u64::MAX, |total| total.saturating_sub(number));
+        let is_over = || {
+            let (Some(duration), Some((first, _))) = (self.duration, self.done.span) else { return false };
+            self.course.is_over(first, duration)
+        };
+        if self.course.is_stopped() || (self.total.is_none() && is_over()) {
+            return 0;
+        }
+        // Those of a batch either count or don't.
+        let until = self.warmup.checked_sub(number).filter(|until| *until > 0).unwrap_or(u64::MAX);
+        self.batch.min(left).min(until)
+    }
+
+    /// The same, when at least one is due; takes answers until then.
+    async fn due(&mut self, schedule: Schedule, alarm: &Alarm) -> Result<u64, ClientError> {
+        let course = Arc::clone(&self.course);
+        let begin = course.begin();
+        let mut stopped = pin!(course.stopped());
+        poll_fn(|cx| {
+            while self.poll_answer(cx)?.is_ready() {}
+            let most = self.next();
+            if most == 0 || stopped.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(0));
+            }
+            let (number, now) = (self.done.total, course.clock.now());
+            let is_due = |place: u64| schedule.due(begin, number.saturating_add(place)) <= now;
+            if is_due(0) {
+                let more = (1..most).find(|place| !is_due(*place));
+                return Poll::Ready(Ok(more.unwrap_or(most)));
+            }
+            alarm.set(schedule.due(begin, number));
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Ready when as many messages may be sent; takes answers until then.
+    async fn room(&mut self, count: u64) -> Result<(), ClientError> {
+        let course = Arc::clone(&self.course);
+        let mut room = pin!(course.room(count));
+        poll_fn(|cx| {
+            while self.poll_answer(cx)?.is_ready() {}
+            room.as_mut().poll(cx).map(Ok)
+        })
+        .await
+    }
+
+    async fn send(&mut self, count: u64) -> Result<(), ClientError> {
+        while self.flights() >= self.limit {
+            poll_fn(|cx| self.poll_answer(cx)).await?;
+        }
+        let (number, now) = (self.done.total, self.course.clock.now());
+        let kind = if number < self.warmup { Kind::WarmUp } else { Kind::Measured };
+        let moments = match self.schedule {
+            Some(schedule) => Moments::Due(schedule, self.course.begin(), number, count),
+            None => Moments::Same(now, count),
+        };
+        let payloads = self.payloads.make(kind, number, moments.all());
+        let messages: Vec<Outgoing> = payloads.map(Outgoing::from).collect();
+        if kind == Kind::Measured && self.done.span.is_none() {
+            let first = moments.all().next().unwrap_or(now);
+            self.done.span = Some((first, first));
+        }
+        self.done.total = number.saturating_add(count);
+        match &mut self.way {
+            Way::Answered(flights) => {
+                let (client, topic, deadline) = (self.client.clone(), Arc::clone(&self.topic), self.timeout);
+                let answer = Box::pin(async move {
+                    let options = PublishOptions::new().deadline(deadline);
+                    client.publish_with(&topic, &messages, options).await
+                });
+                let mut flight = Flight { answer, kind, moments };
+                // It leaves when it is asked for first. There is room for it: the client's limits are above this one's.
+                let unheard = &mut Context::from_waker(Waker::noop());
+                match flight.answer.as_mut().poll(unheard) {
+                    Poll::Pending => flights.push_back(flight),
+                    Poll::Ready(answer) => {
+                        answer?;
+                    }
+                }
+            }
+            Way::Unanswered(publisher) => {
+                for message in messages {
+                    publisher.feed(message).await?;
+                }
+                publisher.flush().await?;
+                self.count(kind, moments, None);
+            }
+        }
+        self.course.publish(count);
+        self.turn(count).await;
+        Ok(())
+    }
+
+    /// Says that nothing more comes, and waits for every answer.
+    async fn finish(&mut self) -> Result<(), ClientError> {
+        while self.flights() > 0 {
+            poll_fn(|cx| self.poll_answer(cx)).await?;
+        }
+        let end = self.payloads.end(self.done.total, self.course.clock.now());
+        let options = PublishOptions::new().deadline(self.timeout);
+        self.client.publish_with(&self.topic, &[end.into()], options).await?;
+        if let Way::Unanswered(_) = self.way {
+            // The broker takes what one connection sends in order, so everything was taken or refused.
+            if let Some((_, last)) = &mut self.done.span {
+                *last = self.course.clock.now();
+            }
+            self.done.refused = self.refused().await;
+        }
+        Ok(())
+    }
+
+    /// Publishes that were refused though nobody asked for an answer. The broker tells at once of the first one, and of
+    /// those that follow after a while.
+    async fn refused(&mut self) -> u64 {
+        let mut refused = 0u64;
+        while let Some((publishes, _)) = self.client.take_refused() {
+            refused = refused.saturating_add(publishes);
+            tokio::time::sleep(REFUSALS_TOLD).await;
+        }
+        refused
+    }
+
+    /// Takes the oldest answer when it is here; pending without one under way.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
+        let Way::Answered(flights) = &mut self.way else { return Poll::Pending };
+        let Some(flight) = flights.front_mut() else { return Poll::Pending };
+        ready!(flight.answer.as_mut().poll(cx))?;
+        if let Some(Flight { kind, moments, .. }) = flights.pop_front() {
+            self.count(kind, moments, Some(self.course.clock.now()));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn count(&mut self, kind: Kind, moments: Moments, answered: Option<Timestamp>) {
+        if kind != Kind::Measured {
+            return;
+        }
+        let done = &mut self.done;
+        done.messages = done.messages.saturating_add(moments.count());
+        let Some(now) = answered else { return };
+        if let Some((_, last)) = &mut done.span {
+            *last = now;
+        }
+        match moments {
+            Moments::Same(since, count) => done.latencies.record(since, now, count),
+            Moments::Due(..) => moments.all().for_each(|since| done.latencies.record(since, now, 1)),
+        }
+    }
+
+    fn flights(&self) -> usize {
+        match &self.way {
+            Way::Answered(flights) => flights.len(),
+            Way::Unanswered(_) => 0,
+        }
+    }
+
+    /// Lets others of the thread work now and then.
+    async fn turn(&mut self, count: u64) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        self.turn = self.turn.saturating_add(count.saturating_mul(self.payloads.size()));
+        if self.turn < TURN_BYTES {
+            return;
+        }
+        self.turn = 0;
+        let mut is_second = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut is_second, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Moments {
+    const fn count(&self) -> u64 {
+        match self {
+            Self::Same(_, count) | Self::Due(.., count) => *count,
+        }
+    }
+
+    fn all(self) -> impl ExactSizeIterator<Item = Timestamp> {
+        let count = usize::try_from(self.count()).unwrap_or(usize::MAX);
+        (0..count).map(move |place| match self {
+            Self::Same(moment, _) => moment,
+            Self::Due(schedule, begin, first, _) => {
+                schedule.due(begin, first.saturating_add(u64::try_from(place).unwrap_or(u64::MAX)))
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_that_leave_late_count_from_when_they_were_due() {
+        let begin = Timestamp::from_micros(5_000);
+        let schedule = Schedule::new(1_000, 1, 0);
+        // However long ago that is.
+        let moments: Vec<u64> = Moments::Due(schedule, begin, 2, 3).all().map(Timestamp::as_micros).collect();
+        assert_eq!(moments, [7_000, 8_000, 9_000]);
+        let now = Timestamp::from_micros(60_000_000);
+        assert_eq!(Moments::Same(now, 2).all().collect::<Vec<_>>(), [now, now], "without a schedule");
+    }
+}

@@ -1,0 +1,243 @@
+//! What came out of a run, as it is told to programs.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::Serialize;
+use zaichik_tokio::Timestamp;
+
+use super::environment::Environment;
+use super::latency::{Latencies, Percentiles};
+use super::plan::Plan;
+use super::server::ServerCost;
+use super::text;
+use super::verify::Verdict;
+use crate::failure::{Code, Failure};
+
+/// A run and its results.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) parameters: Plan,
+    pub(crate) environment: Environment,
+    pub(crate) server: ServerCost,
+    /// Whether it was told to stop before it was over.
+    pub(crate) interrupted: bool,
+    pub(crate) published: Option<Part>,
+    pub(crate) delivered: Option<Part>,
+    pub(crate) round_trips: Option<Part>,
+    pub(crate) verify: Option<Verdict>,
+}
+
+/// What one kind of client did.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Part {
+    pub(crate) clients: usize,
+    /// Messages of all these clients that count.
+    pub(crate) messages: u64,
+    /// Bytes of their bodies.
+    pub(crate) bytes: u64,
+    /// Publishes that the broker refused though nobody asked for an answer.
+    pub(crate) refused_publishes: u64,
+    pub(crate) seconds: f64,
+    pub(crate) messages_per_second: f64,
+    pub(crate) mib_per_second: f64,
+    pub(crate) latency: Option<Percentiles>,
+}
+
+impl Part {
+    /// That many messages from the first moment to the last.
+    pub(crate) fn new(
+        clients: usize,
+        messages: u64,
+        bytes: u64,
+        span: Option<(Timestamp, Timestamp)>,
+        latencies: &Latencies,
+    ) -> Self {
+        let span = span.map_or(Duration::ZERO, |(first, last)| last.since(first));
+        // A run that is shorter than the clock can tell took one of its steps.
+        let seconds = span.max(Duration::from_micros(1)).as_secs_f64();
+        Self {
+            clients,
+            messages,
+            bytes,
+            refused_publishes: 0,
+            seconds,
+            messages_per_second: as_f64(messages) / seconds,
+            mib_per_second: as_f64(bytes) / seconds / f64::from(1 << 20),
+            latency: latencies.percentiles(),
+        }
+    }
+}
+
+impl Report {
+    /// What is wrong with it, as a failure.
+    ///
+    /// # Errors
+    /// Not everything was taken by the broker, and delivered as it was published.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if let Some(verdict) = self.verify.filter(|verdict| !verdict.holds()) {
+            let found = text::verdict(&verdict);
+            return Err(Failure::new(Code::Unverified, format_args!("verification failed: {found}")));
+        }
+        let refused = self.published.as_ref().map_or(0, |part| part.refused_publishes);
+        if refused > 0 {
+            let message = format!(
+                "verification failed: the broker refused {refused} publishes; --ack accepted tells why"
+            );
+            return Err(Failure::new(Code::Unverified, message));
+        }
+        Ok(())
+    }
+
+    /// One object.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub(crate) fn json(&self) -> Result<String, Failure> {
+        serde_json::to_string_pretty(self).map_err(|error| Failure::new(Code::Other, error))
+    }
+
+    /// A header, and a line for each part.
+    pub(crate) fn csv(&self) -> String {
+        let mut out = CSV_COLUMNS.join(",");
+        out.push('\n');
+        let parts = [
+            ("published", &self.published),
+            ("delivered", &self.delivered),
+            ("round_trips", &self.round_trips),
+        ];
+        for (name, part) in parts {
+            if let Some(part) = part {
+                let cells = self.csv_cells(name, part);
+                let cells: Vec<String> = cells.iter().map(|cell| quoted(cell)).collect();
+                let _ = writeln!(out, "{}", cells.join(","));
+            }
+        }
+        out
+    }
+
+    fn csv_cells(&self, name: &str, part: &Part) -> [String; CSV_COLUMNS.len()] {
+        let plan = &self.parameters;
+        // Publishing is not what is verified.
+        let verdict = self.verify.filter(|_| name != "published");
+        let found = |count: fn(&Verdict) -> u64| optional(verdict.as_ref().map(count));
+        let micros = |value: fn(&Percentiles) -> u64| optional(part.latency.as_ref().map(value));
+        [
+            plan.command.to_owned(),
+            name.to_owned(),
+            part.clients.to_string(),
+            part.messages.to_string(),
+            part.bytes.to_string(),
+            format!("{:.6}", part.seconds),
+            format!("{:.1}", part.messages_per_second),
+            format!("{:.3}", part.mib_per_second),
+            optional(part.latency.as_ref().map(|latency| format!("{:.1}", latency.mean_us))),
+            micros(|latency| latency.p50_us),
+            micros(|latency| latency.p90_us),
+            micros(|latency| latency.p99_us),
+            micros(|latency| latency.p999_us),
+            micros(|latency| latency.max_us),
+            part.refused_publishes.to_string(),
+            found(|verdict| verdict.lost),
+            found(|verdict| verdict.duplicated),
+            found(|verdict| verdict.reordered),
+            found(|verdict| verdict.corrupted),
+            found(|verdict| verdict.gaps),
+            self.interrupted.to_string(),
+            plan.topic.clone(),
+            optional(plan.size),
+            plan.pubs.to_string(),
+            plan.subs.to_string(),
+            optional(plan.window),
+            optional(plan.ack.map(super::options::Ack::name)),
+            optional(plan.batch),
+            optional(plan.in_flight),
+            optional(plan.rate),
+            self.environment.client_version.to_owned(),
+            optional(self.server.version.as_deref()),
+            optional(self.server.cpu_seconds.map(|seconds| format!("{seconds:.3}"))),
+            optional(self.server.memory_peak_bytes),
+            self.environment.kernel.clone(),
+            self.environment.cores.to_string(),
+        ]
+    }
+}
+
+const CSV_COLUMNS: [&str; 36] = [
+    "command",
+    "part",
+    "clients",
+    "messages",
+    "bytes",
+    "seconds",
+    "messages_per_second",
+    "mib_per_second",
+    "mean_us",
+    "p50_us",
+    "p90_us",
+    "p99_us",
+    "p999_us",
+    "max_us",
+    "refused_publishes",
+    "lost",
+    "duplicated",
+    "reordered",
+    "corrupted",
+    "gaps",
+    "interrupted",
+    "topic",
+    "size",
+    "pubs",
+    "subs",
+    "window",
+    "ack",
+    "batch",
+    "in_flight",
+    "rate",
+    "client_version",
+    "server_version",
+    "server_cpu_seconds",
+    "server_memory_peak_bytes",
+    "kernel",
+    "cores",
+];
+
+/// Empty if there is none.
+fn optional(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn quoted(cell: &str) -> String {
+    if cell.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", cell.replace('"', "\"\""))
+    } else {
+        cell.to_owned()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures are told to a few digits")]
+pub(crate) const fn as_f64(number: u64) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_with_a_separator_is_quoted() {
+        assert_eq!(quoted("plain"), "plain");
+        assert_eq!(quoted("a,b"), "\"a,b\"");
+        assert_eq!(quoted("say \"so\""), "\"say \"\"so\"\"\"");
+    }
+
+    #[test]
+    fn a_part_has_rates() {
+        let span = (Timestamp::from_micros(1_000_000), Timestamp::from_micros(3_000_000));
+        let latencies = Latencies::new().expect("the limits are fine");
+        let part = Part::new(1, 1_000, 2 << 20, Some(span), &latencies);
+        assert!((part.messages_per_second - 500.0).abs() < 1e-9);
+        assert!((part.mib_per_second - 1.0).abs() < 1e-9);
+        assert!(part.latency.is_none());
+    }
+}

@@ -1,0 +1,296 @@
+//! Publishers and subscribers of one run, from connecting to the results.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::future::Either;
+use futures::{Stream, StreamExt};
+use tokio::task::JoinSet;
+use zaichik_serve::Signal;
+use zaichik_tokio::{Client, ClientError, Overflow, RefusalCode, RequestError, TopicOptions};
+
+use super::course::Course;
+use super::environment::Environment;
+use super::latency::Latencies;
+use super::options::Ack;
+use super::pace::{self, Alarm};
+use super::plan::Plan;
+use super::progress::Progress;
+use super::publisher::{Published, Publisher};
+use super::report::{Part, Report};
+use super::server::{ServerCost, Watch};
+use super::subscriber::{Received, Subscriber, Until, nothing_came};
+use super::tell;
+use super::verify::Verdict;
+use crate::connect::ServerArgs;
+use crate::failure::{Code, Failure};
+use crate::signals;
+
+/// Most bytes of a connection's publishes without an answer, what surrounds small messages included: four times what
+/// the options allow of the messages alone. A publisher never waits for room in its client, which would mix up its order.
+const CLIENT_BYTES: usize = 256 << 20;
+
+/// How long requests that are not measured may take at least: a short --timeout is meant for messages.
+const LEAST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Requests of a connection beside those that are measured.
+const SPARE_REQUESTS: usize = 16;
+
+/// What all clients of a run did.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) published: Vec<Published>,
+    pub(crate) received: Vec<Received>,
+    pub(crate) interrupted: bool,
+}
+
+/// What one client did.
+enum Side {
+    Published(Published),
+    Received(Received),
+}
+
+/// Runs a plan's publishers and subscribers.
+///
+/// # Errors
+/// The broker is gone or refuses, or it was interrupted twice.
+pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result<Report, Failure> {
+    let step = u64::from(plan.batch.unwrap_or(1)).saturating_mul(plan.pubs.into());
+    let course = Course::new(plan.subs, plan.size.unwrap_or_default(), step);
+    let signals = arriving()?;
+    let control = connect(plan, server).await?;
+    create_topic(&control, plan).await?;
+    let watch = Watch::start(control).await;
+    let subscribers = subscribe(plan, server, &course, watch.window_bytes()).await?;
+    let publishers = if plan.size.is_some() { publish(plan, server, &course).await? } else { Vec::new() };
+    if publishers.is_empty() {
+        tell(&format!(
+            "subscribed to {}; waiting for `zaichik bench pub --topic {}`",
+            plan.topic, plan.topic
+        ));
+    }
+    let progress = shows.then(|| Progress::start(&course, plan)).transpose()?;
+    let outcome = drive(plan, &course, publishers, subscribers, signals).await;
+    drop(progress);
+    let report = report(plan, outcome?)?;
+    Ok(Report { server: watch.cost().await, ..report })
+}
+
+/// A connection of a run: one that breaks ends the run, since what it lost can't be measured.
+///
+/// # Errors
+/// As for [`ServerArgs::connect`].
+pub(crate) async fn connect(plan: &Plan, server: &ServerArgs) -> Result<Client, Failure> {
+    let in_flight = plan.in_flight.and_then(|count| usize::try_from(count).ok()).unwrap_or(1);
+    let (timeout, is_acked) = (plan.timeout, plan.ack == Some(Ack::Accepted));
+    let name = format!("zaichik bench {}", plan.command);
+    let change = |builder: zaichik_tokio::ClientBuilder| {
+        builder
+            .reconnect(false)
+            .drain_timeout(Duration::from_secs(1).min(timeout))
+            .max_in_flight(in_flight.saturating_add(SPARE_REQUESTS))
+            .configure(|config| {
+                config.request_timeout = timeout.max(LEAST_TIMEOUT);
+                if is_acked {
+                    config.max_in_flight_bytes = CLIENT_BYTES;
+                    config.max_outbound_bytes = CLIENT_BYTES;
+                }
+            })
+    };
+    server.connect_with(&name, change).await
+}
+
+/// Makes the topic one that keeps a message until every subscriber has it, and refuses further ones while it is full. One
+/// that exists with settings of its own is used as it is.
+///
+/// # Errors
+/// The broker refuses, or is gone.
+pub(crate) async fn create_topic(client: &Client, plan: &Plan) -> Result<(), Failure> {
+    let options = TopicOptions::new().retention_ttl(Duration::ZERO).overflow(Overflow::Reject);
+    match client.create_topic(&plan.topic, options).await {
+        Ok(_) => Ok(()),
+        Err(ClientError::Request(RequestError::Refused { refusal, .. }))
+            if refusal.code == RefusalCode::SettingsDiffer =>
+        {
+            tell(&format!(
+                "topic {:?} exists with settings of its own, which may lose messages of a run",
+                plan.topic
+            ));
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn subscribe(
+    plan: &Plan,
+    server: &ServerArgs,
+    course: &Arc<Course>,
+    window_bytes: u32,
+) -> Result<Vec<Subscriber>, Failure> {
+    let ends = usize::try_from(plan.pubs).unwrap_or(usize::MAX);
+    let until = if plan.size.is_some() { Until::OwnEnds(ends) } else { Until::Ends(ends, plan.msgs) };
+    let mut subscribers = Vec::new();
+    for (index, _) in (0..plan.subs).enumerate() {
+        let client = connect(plan, server).await?;
+        subscribers.push(Subscriber::subscribe(client, course, plan, (index, window_bytes), until).await?);
+    }
+    Ok(subscribers)
+}
+
+async fn publish(plan: &Plan, server: &ServerArgs, course: &Arc<Course>) -> Result<Vec<Publisher>, Failure> {
+    let mut publishers = Vec::new();
+    for index in 0..plan.pubs {
+        let client = connect(plan, server).await?;
+        publishers.push(Publisher::new(client, course, plan, index)?);
+    }
+    Ok(publishers)
+}
+
+/// Lets everybody work until all are done, or somebody fails.
+async fn drive(
+    plan: &Plan,
+    course: &Arc<Course>,
+    publishers: Vec<Publisher>,
+    subscribers: Vec<Subscriber>,
+    signals: impl Stream<Item = Signal>,
+) -> Result<Outcome, Failure> {
+    let mut sides = JoinSet::new();
+    let is_alone = publishers.is_empty();
+    for subscriber in subscribers {
+        sides.spawn(async move { subscriber.run().await.map(Side::Received) });
+    }
+    for publisher in publishers {
+        if plan.rate.is_none() {
+            sides.spawn(async move { publisher.run(None).await.map(Side::Published) });
+            continue;
+        }
+        let clock = course.clock;
+        sides.spawn_blocking(move || {
+            let alarm = Alarm::new();
+            pace::block_on(&clock, &alarm, publisher.run(Some(&alarm))).map(Side::Published)
+        });
+    }
+    if let Some(duration) = plan.duration.filter(|_| is_alone) {
+        let course = Arc::clone(course);
+        // It ends with the runtime if the run is over before.
+        drop(tokio::spawn(async move {
+            tokio::time::sleep(duration).await;
+            course.stop();
+        }));
+    }
+    let mut outcome = Outcome { published: Vec::new(), received: Vec::new(), interrupted: false };
+    let mut signals = pin!(signals);
+    loop {
+        let next = poll_fn(|cx| {
+            if let Poll::Ready(Some(signal)) = signals.as_mut().poll_next(cx) {
+                return Poll::Ready(Either::Right(signal));
+            }
+            sides.poll_join_next(cx).map(Either::Left)
+        });
+        match next.await {
+            Either::Left(None) => return Ok(outcome),
+            Either::Left(Some(side)) => {
+                let side = side.map_err(|error| Failure::new(Code::Other, error)).flatten();
+                match side {
+                    Ok(Side::Published(published)) => outcome.published.push(published),
+                    Ok(Side::Received(received)) => {
+                        if received.timed_out {
+                            // Publishers that wait for this subscriber wait in vain.
+                            course.stop();
+                        }
+                        outcome.received.push(received);
+                    }
+                    Err(failure) => {
+                        course.stop();
+                        return Err(failure);
+                    }
+                }
+            }
+            Either::Right(_) if outcome.interrupted => {
+                course.stop();
+                return Err(Failure::new(Code::Other, "interrupted twice; nothing was measured to the end"));
+            }
+            Either::Right(_) => {
+                outcome.interrupted = true;
+                course.stop();
+            }
+        }
+    }
+}
+
+/// Signals that ask to stop.
+///
+/// # Errors
+/// The system has no signals.
+pub(crate) fn arriving() -> Result<impl Stream<Item = Signal> + Send, Failure> {
+    let arriving = signals::arriving();
+    let arriving = arriving
+        .map_err(|error| Failure::new(Code::Other, format_args!("cannot listen for signals: {error}")))?;
+    Ok(arriving.fuse())
+}
+
+fn report(plan: &Plan, outcome: Outcome) -> Result<Report, Failure> {
+    let Outcome { published, received, interrupted } = outcome;
+    let silent = |got: &Received| got.timed_out && got.verifier.is_untouched();
+    if published.is_empty() && received.iter().all(silent) && !received.is_empty() {
+        return Err(nothing_came(plan));
+    }
+    let publish = if published.is_empty() { None } else { Some(published_part(plan, &published)?) };
+    let begin = published.iter().filter_map(|done| done.span).map(|(first, _)| first).min();
+    let deliver = if received.is_empty() { None } else { Some(delivered_part(&received, begin)?) };
+    let totals: Vec<(u64, u64)> = published.iter().map(|done| (done.publisher, done.total)).collect();
+    let is_cut_short = interrupted || plan.msgs.is_some() || plan.duration.is_some();
+    let verify = (!received.is_empty()).then(|| {
+        let verdicts = received.into_iter().map(|got| {
+            if !totals.is_empty() {
+                return got.verifier.verdict_of(totals.clone());
+            }
+            // Who waited in vain should have seen the ends, whatever else it was to stop at.
+            let ends = usize::try_from(plan.pubs).ok().filter(|_| got.timed_out || !is_cut_short);
+            got.verifier.verdict(ends)
+        });
+        verdicts.fold(Verdict::default(), |all, one| all.and(&one))
+    });
+    Ok(Report {
+        parameters: plan.clone(),
+        environment: Environment::look(),
+        server: ServerCost::default(),
+        interrupted,
+        published: publish,
+        delivered: deliver,
+        round_trips: None,
+        verify,
+    })
+}
+
+fn published_part(plan: &Plan, published: &[Published]) -> Result<Part, Failure> {
+    let mut latencies = Latencies::new()?;
+    for done in published {
+        latencies.add(&done.latencies)?;
+    }
+    let messages = published.iter().map(|done| done.messages).fold(0, u64::saturating_add);
+    let size = u64::try_from(plan.size.unwrap_or_default()).unwrap_or(u64::MAX);
+    let first = published.iter().filter_map(|done| done.span).map(|(first, _)| first).min();
+    let last = published.iter().filter_map(|done| done.span).map(|(_, last)| last).max();
+    let mut part =
+        Part::new(published.len(), messages, messages.saturating_mul(size), first.zip(last), &latencies);
+    part.refused_publishes = published.iter().map(|done| done.refused).fold(0, u64::saturating_add);
+    Ok(part)
+}
+
+/// What all subscribers got; from the first publish on, if that was here.
+fn delivered_part(received: &[Received], begin: Option<zaichik_tokio::Timestamp>) -> Result<Part, Failure> {
+    let mut latencies = Latencies::new()?;
+    for got in received {
+        latencies.add(&got.latencies)?;
+    }
+    let messages = received.iter().map(|got| got.messages).fold(0, u64::saturating_add);
+    let bytes = received.iter().map(|got| got.bytes).fold(0, u64::saturating_add);
+    let first = received.iter().filter_map(|got| got.span).map(|(first, _)| first).min();
+    let last = received.iter().filter_map(|got| got.span).map(|(_, last)| last).max();
+    Ok(Part::new(received.len(), messages, bytes, begin.or(first).zip(last), &latencies))
+}

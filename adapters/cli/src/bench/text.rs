@@ -1,0 +1,133 @@
+//! Figures as people read them.
+
+use std::fmt::Write as _;
+use std::iter;
+
+use super::latency::Percentiles;
+use super::report::{Part, Report};
+use super::verify::Verdict;
+
+/// A number with a separator between thousands.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len().saturating_mul(2));
+    for (place, digit) in iter::zip((0..digits.len()).rev(), digits.chars()) {
+        out.push(digit);
+        if place > 0 && place.is_multiple_of(3) {
+            out.push(',');
+        }
+    }
+    out
+}
+
+/// Messages and bytes a second; only messages if nobody knows their bytes.
+pub(crate) fn rates(messages: f64, mib: Option<f64>) -> String {
+    // A rate is never negative, and no rate has more than 64 bits.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as above")]
+    let messages = messages.round() as u64;
+    let mib = mib.map_or_else(String::new, |mib| format!("  {mib:>8.1} MiB/s"));
+    format!("{:>11} msg/s{mib}", grouped(messages))
+}
+
+/// The results, without the line of parameters.
+pub(crate) fn summary(report: &Report) -> String {
+    let mut out = String::new();
+    let is_acked = report.parameters.ack.is_some_and(|ack| ack.name() != "none");
+    let parts = [
+        ("pub", if is_acked { "acked" } else { "sent" }, "ack", &report.published),
+        ("sub", "delivered", "e2e", &report.delivered),
+        ("echo", "round trips", "rtt", &report.round_trips),
+    ];
+    for (name, what, latency, part) in parts {
+        if let Some(part) = part {
+            out.push_str(&line(name, what, latency, part));
+        }
+    }
+    if let Some(verdict) = &report.verify {
+        let _ = writeln!(out, " verify: {}", self::verdict(verdict));
+    }
+    if report.interrupted {
+        out.push_str(" interrupted: these are the figures until then\n");
+    }
+    let environment = &report.environment;
+    let _ = writeln!(out, " server: {}", report.server);
+    let _ = writeln!(
+        out,
+        " client: zaichik {} ({}) · {} · {} cores",
+        environment.client_version, environment.client_build, environment.kernel, environment.cores
+    );
+    out
+}
+
+/// What was found, whether good or not; what is rare is left out if there is none of it.
+pub(crate) fn verdict(verdict: &Verdict) -> String {
+    let order = match verdict.reordered {
+        0 => "order ok".to_owned(),
+        reordered => format!("{} out of order", grouped(reordered)),
+    };
+    let mut out = format!(
+        "{order} · {} lost · {} duplicated · {} gaps",
+        grouped(verdict.lost),
+        grouped(verdict.duplicated),
+        grouped(verdict.gaps)
+    );
+    for (count, what) in [
+        (verdict.corrupted, "corrupted"),
+        (verdict.unfinished, "publishers without an end"),
+        (verdict.foreign, "of others, passed over"),
+    ] {
+        if count > 0 {
+            let _ = write!(out, " · {} {what}", grouped(count));
+        }
+    }
+    out
+}
+
+fn line(name: &str, what: &str, latency: &str, part: &Part) -> String {
+    let count = grouped(part.messages);
+    let mut out = format!(" {name:<4} {count:>11} {what:<11} ");
+    out.push_str(&rates(part.messages_per_second, Some(part.mib_per_second)));
+    if let Some(latencies) = &part.latency {
+        let _ = write!(out, "   {latency}  {}", percentiles(latencies));
+    }
+    out.push('\n');
+    if part.refused_publishes > 0 {
+        let _ = writeln!(out, "      {:>11} publishes refused", grouped(part.refused_publishes));
+    }
+    out
+}
+
+fn percentiles(latencies: &Percentiles) -> String {
+    let Percentiles { p50_us, p90_us, p99_us, p999_us, max_us, .. } = *latencies;
+    let [p50, p90, p99, p999, max] = [p50_us, p90_us, p99_us, p999_us, max_us].map(grouped);
+    format!("p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p999}  max {max} µs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_separated() {
+        let cases = [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678")];
+        for (number, text) in cases {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn rates_have_units() {
+        assert_eq!(rates(812_113.6, Some(99.13)), "    812,114 msg/s      99.1 MiB/s");
+        assert_eq!(rates(0.4, None), "          0 msg/s");
+    }
+
+    #[test]
+    fn a_verdict_tells_what_is_wrong_and_leaves_out_what_is_rare() {
+        assert_eq!(verdict(&Verdict::default()), "order ok · 0 lost · 0 duplicated · 0 gaps");
+        let found = Verdict { reordered: 1_000, lost: 2, corrupted: 3, foreign: 4, ..Verdict::default() };
+        assert_eq!(
+            verdict(&found),
+            "1,000 out of order · 2 lost · 0 duplicated · 0 gaps · 3 corrupted · 4 of others, passed over"
+        );
+    }
+}

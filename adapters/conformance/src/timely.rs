@@ -1,0 +1,168 @@
+//! What happens at its time, neither before nor after: where time is not real, an hour takes no time.
+//!
+//! Only for runtimes whose time passes when everybody waits. `tick` is how finely they tell moments apart.
+
+#![expect(clippy::unchecked_time_subtraction, reason = "an hour is longer than a tick")]
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use zaichik_driver::{
+    Client, ClientError, Clock, DurableOptions, Embedded, ErrorClass, Io, Outgoing, Overflow, Runtime, Timer,
+    TopicOptions, default_config,
+};
+
+use crate::broker::{HOUR, next, next_committed};
+
+/// A day, after which a durable subscription that nobody holds is forgotten.
+const DAY: Duration = Duration::from_hours(24);
+
+/// How long a client tries to publish.
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The longest that it waits in between.
+const RETRY: Duration = Duration::from_secs(5);
+
+fn broker<R: Runtime>() -> Embedded<R> {
+    Embedded::start(default_config().expect("random numbers")).expect("the defaults are valid")
+}
+
+async fn sleep<R: Runtime>(duration: Duration) {
+    let clock = Clock::of::<R>();
+    let (until, mut timer) = (clock.instant(clock.now() + duration).expect("near"), R::timer());
+    poll_fn(|cx| timer.poll_until(cx, until)).await;
+}
+
+/// Where a newcomer to a topic begins.
+async fn start<R: Runtime>(client: &Client<R>, topic: &str) -> u64 {
+    client.subscribe(topic).await.expect("subscribed").start()
+}
+
+pub(crate) async fn a_message_lives_for_exactly_an_hour<R: Runtime>(tick: Duration) {
+    let broker = broker::<R>();
+    let client = broker.client();
+    client.create_topic("t", TopicOptions::new().retention_ttl(HOUR)).await.expect("created");
+    client.publish("t", "a").await.expect("accepted");
+    sleep::<R>(HOUR - tick).await;
+    assert_eq!(start(&client, "t").await, 0, "it is there to its last moment");
+    sleep::<R>(tick).await;
+    assert_eq!(start(&client, "t").await, 1, "it has expired");
+}
+
+pub(crate) async fn what_expires_unread_is_a_gap<R: Runtime>(tick: Duration) {
+    let broker = broker::<R>();
+    let client = broker.client();
+    client.create_topic("t", TopicOptions::new().retention_ttl(HOUR)).await.expect("created");
+    let mut subscription = client.subscribe("t").await.expect("subscribed");
+    for body in ["a", "b"] {
+        client.publish("t", body).await.expect("accepted");
+    }
+    assert_eq!(next(&mut subscription).await, "0=a");
+    sleep::<R>(HOUR + tick).await;
+    client.publish("t", "c").await.expect("accepted");
+    client.commit().await.expect("committed");
+    let gap = subscription.next_message().await.expect_err("a gap");
+    assert!(matches!(gap, ClientError::Gap { from: 1, to: 2, .. }), "{gap:?}");
+    assert_eq!(next_committed(&mut subscription).await, "2=c");
+}
+
+pub(crate) async fn a_key_is_remembered_for_exactly_its_window<R: Runtime>(tick: Duration) {
+    let broker = broker::<R>();
+    let client = broker.client();
+    let options = TopicOptions::new().retain_forever().compaction_window(DAY);
+    client.create_topic("t", options).await.expect("created");
+    let publish = async || client.publish("t", Outgoing::new("x").key("k")).await.expect("accepted");
+    assert_eq!(publish().await.first_offset, Some(0));
+    sleep::<R>(DAY - tick).await;
+    assert!(publish().await.is_duplicate(0));
+    sleep::<R>(tick).await;
+    assert_eq!(publish().await.first_offset, Some(1));
+}
+
+pub(crate) async fn a_nacked_message_comes_again_after_exactly_its_delay<R: Runtime>(_: Duration) {
+    let broker = broker::<R>();
+    let client = broker.client();
+    let mut subscription = client.subscribe("t").await.expect("subscribed");
+    client.publish("t", "a").await.expect("accepted");
+    let message = subscription.next_message().await.expect("no gap").expect("a message");
+    let clock = Clock::of::<R>();
+    let before = clock.now();
+    message.nack(HOUR).await.expect("taken back");
+    let again = subscription.next_message().await.expect("no gap").expect("a message");
+    assert_eq!((again.offset, again.attempt), (0, message.attempt + 1));
+    assert_eq!(clock.now().since(before), HOUR);
+}
+
+pub(crate) async fn a_durable_subscription_is_forgotten_after_exactly_a_day<R: Runtime>(tick: Duration) {
+    let broker = broker::<R>();
+    let client = broker.client();
+    client.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
+    for away in [DAY - tick, DAY] {
+        let mut subscription =
+            client.subscribe("t").durable(DurableOptions::new("d")).await.expect("subscribed");
+        assert_eq!(subscription.start(), 0, "nothing is committed yet");
+        client.publish("t", "a").await.expect("accepted");
+        assert_eq!(next_committed(&mut subscription).await, "0=a");
+        subscription.unsubscribe().await.expect("detached");
+        sleep::<R>(away).await;
+        let subscription = client.subscribe("t").durable("d").await.expect("subscribed");
+        assert_eq!(subscription.start(), u64::from(away < DAY), "kept until a day has passed");
+        subscription.unsubscribe().await.expect("detached");
+        sleep::<R>(DAY).await;
+    }
+}
+
+pub(crate) async fn heartbeats_keep_an_idle_connection_for_a_day<R: Runtime>(_: Duration) {
+    let broker = broker::<R>();
+    let (writer, reader) = (broker.client(), broker.client());
+    let mut subscription = reader.subscribe("t").await.expect("subscribed");
+    writer.ping().await.expect("connected");
+    let clock = Clock::of::<R>();
+    let before = clock.now();
+    sleep::<R>(DAY).await;
+    assert_eq!(clock.now().since(before), DAY);
+    writer.publish("t", "a").await.expect("accepted");
+    assert_eq!(next_committed(&mut subscription).await, "0=a");
+    let stats = broker.stats().expect("it runs");
+    assert_eq!((stats.connections, stats.clock_steps_back), (2, 0), "nobody had to connect again");
+}
+
+pub(crate) async fn a_peer_that_says_nothing_is_closed_after_exactly_the_handshake_timeout<R: Runtime>(
+    _: Duration,
+) {
+    let config = default_config().expect("random numbers");
+    let timeout = config.handshake_timeout;
+    let broker = Embedded::<R>::start(config).expect("the defaults are valid");
+    let clock = Clock::of::<R>();
+    let before = clock.now();
+    let mut stream = broker.stream().expect("it runs");
+    let mut bytes = BytesMut::new();
+    while poll_fn(|cx| stream.poll_read(cx, &mut bytes, 1 << 10)).await.expect("an orderly end") > 0 {}
+    assert_eq!(clock.now().since(before), timeout);
+}
+
+pub(crate) async fn a_publish_is_tried_again_until_its_deadline<R: Runtime>(_: Duration) {
+    let broker = broker::<R>();
+    let client = broker.client();
+    for (topic, ttl) in [("soon", PUBLISH_DEADLINE / 2), ("late", HOUR)] {
+        let options = TopicOptions::new().retention_ttl(ttl).max_messages(1).overflow(Overflow::Reject);
+        client.create_topic(topic, options).await.expect("created");
+    }
+    for topic in ["soon", "late"] {
+        client.publish(topic, "a").await.expect("there is room");
+    }
+    let clock = Clock::of::<R>();
+    let before = clock.now();
+    client.publish("soon", "b").await.expect("there is room before the deadline");
+    assert_within(clock.now().since(before), PUBLISH_DEADLINE / 2);
+    let before = clock.now();
+    let refused = client.publish("late", "b").await.expect_err("there is room after an hour only");
+    assert_eq!(refused.class(), ErrorClass::Retryable, "{refused}");
+    // It gives up when its next attempt would come too late.
+    assert_within(clock.now().since(before), PUBLISH_DEADLINE - RETRY);
+}
+
+fn assert_within(waited: Duration, least: Duration) {
+    assert!((least..=least + RETRY).contains(&waited), "{waited:?}, not {least:?} and {RETRY:?} at most");
+}

@@ -1,0 +1,130 @@
+//! What the broker has and counted, for tools and dashboards (docs/protocol.md §6.15, §6.16).
+
+use std::time::Duration;
+
+use zaichik_engine::{Answer, Client as Machine, SubscriptionInfo, TopicInfo};
+use zaichik_proto::{Counter, CounterValue, Limits, PROTOCOL_VERSION};
+
+use super::{Client, ClientError, mismatch};
+use crate::runtime::Runtime;
+
+/// The broker as it was when it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BrokerInfo {
+    /// What it calls itself, with its version.
+    pub server: String,
+    /// The protocol version spoken with it.
+    pub protocol: u16,
+    /// Its instance: offsets hold within one instance only.
+    pub instance: u128,
+    /// What a connection may carry.
+    pub limits: Limits,
+    /// Its counters, in the order of their codes.
+    pub counters: Vec<CounterValue>,
+}
+
+impl BrokerInfo {
+    /// A counter's value; `None` if the broker does not have it.
+    #[must_use]
+    pub fn counter(&self, counter: Counter) -> Option<u64> {
+        self.counters.iter().find(|value| value.counter == counter).map(|value| value.value)
+    }
+
+    /// How long the broker has run.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        Duration::from_micros(self.counter(Counter::Uptime).unwrap_or_default())
+    }
+}
+
+impl<R: Runtime> Client<R> {
+    /// What the broker is and counted.
+    ///
+    /// # Errors
+    /// [`ClientError::Request`] if the connection breaks meanwhile.
+    pub async fn broker_info(&self) -> Result<BrokerInfo, ClientError> {
+        let answer = self.ask(Machine::describe_broker).await?;
+        let Answer::Counters(counters) = answer else {
+            return Err(mismatch(&answer));
+        };
+        Ok(self.owner.core().look(|state, _| BrokerInfo {
+            server: state.machine.server().to_owned(),
+            protocol: PROTOCOL_VERSION,
+            instance: state.machine.instance().unwrap_or_default(),
+            limits: *state.machine.limits(),
+            counters,
+        }))
+    }
+
+    /// All topics, in the order in which they were created. They are asked for a page at a time, so one that is created
+    /// meanwhile may be there or not.
+    ///
+    /// # Errors
+    /// [`ClientError::Request`] if the connection breaks meanwhile.
+    pub async fn topics(&self) -> Result<Vec<TopicInfo>, ClientError> {
+        let (mut all, mut from) = (Vec::new(), Some(0));
+        while let Some(page) = from {
+            let answer = self.ask(|machine, now| machine.describe_topics(now, page)).await?;
+            let Answer::Topics { topics, next } = answer else {
+                return Err(mismatch(&answer));
+            };
+            all.extend(topics);
+            from = next.filter(|next| *next > page);
+        }
+        Ok(all)
+    }
+
+    /// One topic, which is not created.
+    ///
+    /// # Errors
+    /// [`ClientError::Request`] with `UnknownTopic` if there is none, or for the reasons that any request has.
+    pub async fn topic(&self, topic: &str) -> Result<TopicInfo, ClientError> {
+        let answer = self.ask(|machine, now| machine.describe_topic(now, topic)).await?;
+        let Answer::Topics { mut topics, .. } = answer else {
+            return Err(mismatch(&answer));
+        };
+        topics.pop().ok_or(ClientError::Abandoned)
+    }
+
+    /// Subscriptions of one topic, or of all: durable ones, attached or not, and those that end with their connection,
+    /// which have no name.
+    ///
+    /// # Errors
+    /// [`ClientError::Request`] with `UnknownTopic` if there is no such topic, or for the reasons that any request has.
+    pub async fn subscriptions(&self, topic: Option<&str>) -> Result<Vec<SubscriptionInfo>, ClientError> {
+        let (mut all, mut from) = (Vec::new(), Some(0));
+        while let Some(page) = from {
+            let answer = self.ask(|machine, now| machine.describe_subscriptions(now, topic, page)).await?;
+            let Answer::Subscriptions { subscriptions, next } = answer else {
+                return Err(mismatch(&answer));
+            };
+            all.extend(subscriptions);
+            from = next.filter(|next| *next > page);
+        }
+        Ok(all)
+    }
+
+    /// One durable subscription.
+    ///
+    /// # Errors
+    /// [`ClientError::Request`] with `UnknownTopic` or `NotSubscribed` if there is none, or for the reasons that any
+    /// request has.
+    pub async fn subscription(&self, topic: &str, name: &str) -> Result<SubscriptionInfo, ClientError> {
+        let answer = self.ask(|machine, now| machine.describe_durable(now, topic, name)).await?;
+        let Answer::Subscriptions { mut subscriptions, .. } = answer else {
+            return Err(mismatch(&answer));
+        };
+        subscriptions.pop().ok_or(ClientError::Abandoned)
+    }
+
+    /// Ends a durable subscription for good: its cursor is forgotten, and nothing is kept for it any more.
+    ///
+    /// # Errors
+    /// [`ClientError::Request`] with `SubscriptionHeld` while a connection has it, with `UnknownTopic` or
+    /// `NotSubscribed` if there is none, or for the reasons that any request has.
+    pub async fn remove_subscription(&self, topic: &str, name: &str) -> Result<(), ClientError> {
+        self.ask(|machine, now| machine.remove_durable(now, topic, name)).await?;
+        Ok(())
+    }
+}

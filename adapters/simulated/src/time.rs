@@ -1,0 +1,225 @@
+//! Simulated time: a clock that jumps from timer to timer.
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+use zaichik_driver::Timer;
+
+use crate::executor;
+
+/// The date at which each simulation begins, from the Unix epoch on: the first of January 2000.
+const BEGIN: Duration = Duration::from_hours(262_968);
+
+/// The moment that it is in the simulation that runs on this thread.
+///
+/// Outside of a simulation it is where the last one of this thread stopped, and where there was none, the real one.
+#[must_use]
+pub fn now() -> Instant {
+    executor::time_here().unwrap_or_else(real)
+}
+
+/// Waits until so much simulated time has passed, from now on.
+///
+/// # Panics
+/// Outside of a simulation.
+#[track_caller]
+pub fn sleep(duration: Duration) -> Sleep {
+    let timer = SimulatedTimer::new(executor::current().time());
+    Sleep { deadline: now().checked_add(duration), timer }
+}
+
+/// What a future gives, or `None` if so much simulated time passes before it is ready.
+///
+/// # Panics
+/// When it is polled outside of a simulation.
+pub async fn timeout<T>(duration: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let (mut future, mut sleep) = (pin!(future), sleep(duration));
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Pin::new(&mut sleep).poll(cx).map(|()| None),
+    })
+    .await
+}
+
+/// An alarm in simulated time.
+#[derive(Debug)]
+pub struct SimulatedTimer {
+    time: Arc<Time>,
+    set: Option<Setting>,
+}
+
+/// The future of [`sleep`].
+#[derive(Debug)]
+#[must_use = "time passes only while it is awaited"]
+pub struct Sleep {
+    /// `None` if it is too far away to be told, which is never.
+    deadline: Option<Instant>,
+    timer: SimulatedTimer,
+}
+
+/// The clock and the timers of one simulation.
+#[derive(Debug)]
+pub(crate) struct Time {
+    begin: Instant,
+    state: Mutex<State>,
+}
+
+/// Why time does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stuck {
+    /// No timer is set.
+    Deadlock,
+    /// The next timer is set to a moment behind the end.
+    TimeIsUp,
+}
+
+#[derive(Debug)]
+struct State {
+    now: Instant,
+    timers: BTreeMap<Setting, Waker>,
+    settings: u64,
+}
+
+/// When a timer rings; the number tells timers for one moment apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Setting {
+    at: Instant,
+    number: u64,
+}
+
+impl Time {
+    pub(crate) fn new() -> Self {
+        let begin = real();
+        Self { begin, state: Mutex::new(State { now: begin, timers: BTreeMap::new(), settings: 0 }) }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.lock().now
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.now().saturating_duration_since(self.begin)
+    }
+
+    pub(crate) fn wall_clock(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+            .checked_add(BEGIN.saturating_add(self.elapsed()))
+            .unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// Jumps to the moment for which the next timer is set, but not behind `end`, and rings all that are set for it.
+    pub(crate) fn advance(&self, end: Option<Instant>) -> Result<(), Stuck> {
+        let due = {
+            let mut state = self.lock();
+            let (next, _) = state.timers.first_key_value().ok_or(Stuck::Deadlock)?;
+            let at = next.at;
+            if end.is_some_and(|end| at > end) {
+                return Err(Stuck::TimeIsUp);
+            }
+            state.now = state.now.max(at);
+            let later = state.timers.split_off(&Setting { at, number: u64::MAX });
+            std::mem::replace(&mut state.timers, later)
+        };
+        due.into_values().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Sets a timer, unless the moment has come.
+    fn set(&self, at: Instant, waker: &Waker) -> Option<Setting> {
+        let mut state = self.lock();
+        if at <= state.now {
+            return None;
+        }
+        state.settings = state.settings.saturating_add(1);
+        let setting = Setting { at, number: state.settings };
+        state.timers.insert(setting, waker.clone());
+        Some(setting)
+    }
+
+    fn unset(&self, setting: Setting) {
+        let waker = self.lock().timers.remove(&setting);
+        // Outside the lock: it may be the last one that holds a task.
+        drop(waker);
+    }
+
+    /// It is right after a panic too: no step under the lock calls anything that could panic halfway.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SimulatedTimer {
+    pub(crate) fn new(time: &Arc<Time>) -> Self {
+        Self { time: Arc::clone(time), set: None }
+    }
+
+    fn unset(&mut self) {
+        if let Some(setting) = self.set.take() {
+            self.time.unset(setting);
+        }
+    }
+}
+
+impl Timer for SimulatedTimer {
+    fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        self.unset();
+        self.set = self.time.set(deadline, cx.waker());
+        if self.set.is_none() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for SimulatedTimer {
+    fn drop(&mut self) {
+        self.unset();
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.deadline {
+            Some(deadline) => self.timer.poll_until(cx, deadline),
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a moment to count from: there is no other way to make one")]
+fn real() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_jumps_from_timer_to_timer_and_no_further() {
+        let time = Arc::new(Time::new());
+        let mut cx = Context::from_waker(Waker::noop());
+        let after = |seconds| time.begin + Duration::from_secs(seconds);
+        assert_eq!(time.advance(None), Err(Stuck::Deadlock));
+        let mut timers = [5, 3, 3, 9].map(|seconds| (seconds, SimulatedTimer::new(&time)));
+        let mut ring = |at: &[u64]| {
+            let rung = timers.iter_mut().filter_map(|(seconds, timer)| {
+                timer.poll_until(&mut cx, after(*seconds)).is_ready().then_some(*seconds)
+            });
+            assert_eq!(rung.collect::<Vec<_>>(), at);
+        };
+        ring(&[]);
+        assert_eq!(time.advance(Some(after(2))), Err(Stuck::TimeIsUp));
+        assert_eq!(time.elapsed(), Duration::ZERO);
+        assert_eq!(time.advance(Some(after(3))), Ok(()));
+        ring(&[3, 3]);
+        assert_eq!(time.elapsed(), Duration::from_secs(3));
+        assert_eq!(time.advance(None), Ok(()));
+        ring(&[5, 3, 3]);
+        drop(timers);
+        assert_eq!(time.advance(None), Err(Stuck::Deadlock), "who is gone sets no timer");
+    }
+}

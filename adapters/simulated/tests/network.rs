@@ -1,0 +1,119 @@
+//! The network of a simulation: servers, clients that find them, and what breaks in between.
+#![expect(clippy::expect_used, reason = "helpers of tests are not test functions")]
+
+use std::time::Duration;
+
+use zaichik_simulated::{
+    Client, ClientError, Counter, Server, ServerHandle, Simulation, Task, TopicOptions, break_connections,
+    default_config, now, sleep, spawn,
+};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// A broker on a port, until it is told to stop.
+async fn serve(address: &str) -> (ServerHandle, Task<()>) {
+    let config = default_config().expect("drawn from the seed");
+    let server = Server::bind(address, config).await.expect("the port is free");
+    let handle = server.handle();
+    (handle, spawn(async { server.serve().await.expect("an orderly end") }))
+}
+
+#[test]
+fn a_client_connects_again_when_the_network_broke_and_loses_nothing() {
+    let mut repeated = 0;
+    for seed in 0..20 {
+        Simulation::with_seed(seed).run(async {
+            let (handle, serving) = serve("broker:8889").await;
+            let client = Client::connect("broker:8889").await.expect("it listens");
+            client.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
+            let mut subscription = client.subscribe("t").durable("d").await.expect("subscribed");
+            for number in 0..10_u64 {
+                // So long that the client takes it for an accident of its own.
+                sleep(Duration::from_mins(1)).await;
+                let publishing = client.publish_nowait("t", number.to_string()).expect("there is room");
+                let began = now();
+                // The seed decides where the message is then, or its answer.
+                assert_eq!(spawn(async { break_connections() }).await, 1);
+                let receipt = publishing.await.expect("sent again");
+                assert_eq!(receipt.offset(0), Some(number), "stored once");
+                let took = now().duration_since(began);
+                assert!(took <= Duration::from_millis(100), "{took:?}: the first attempt comes soon");
+                let message = subscription.next_message().await.expect("no gap").expect("it goes on");
+                assert_eq!(message.offset, number);
+                message.commit().await.expect("committed");
+            }
+            let info = client.broker_info().await.expect("connected");
+            let counter = info.counters.iter().find(|value| value.counter == Counter::Repeated);
+            repeated += counter.expect("it is counted").value;
+            client.close().await.expect("nothing is owed");
+            handle.shutdown(Duration::ZERO);
+            serving.await;
+        });
+    }
+    assert!(
+        (1..200).contains(&repeated),
+        "{repeated} of 200: sometimes only the answer was lost, and sometimes all"
+    );
+}
+
+#[test]
+fn a_client_finds_the_broker_that_comes_an_hour_later() {
+    Simulation::new().run(async {
+        let (first, serving) = serve("broker:8889").await;
+        let client = Client::connect("broker:8889").await.expect("it listens");
+        let mut subscription = client.subscribe("t").await.expect("subscribed");
+        first.shutdown(Duration::ZERO);
+        serving.await;
+        sleep(HOUR).await;
+        let (second, serving) = serve("broker:8889").await;
+        let told = subscription.next_message().await;
+        assert!(matches!(told, Err(ClientError::Restarted { start: 0, .. })), "{told:?}");
+        client.publish("t", "x").await.expect("accepted");
+        assert_eq!(subscription.next_message().await.expect("no gap").expect("it goes on").body, "x");
+        second.shutdown(Duration::ZERO);
+        serving.await;
+    });
+}
+
+#[test]
+fn a_port_is_somebody_s_until_they_are_done() {
+    Simulation::new().run(async {
+        let refused = Client::connect("broker:8889").await.expect_err("nobody is there").to_string();
+        assert!(refused.contains("broker:8889: nobody listens on port 8889 of this simulation"), "{refused}");
+        let refused = Client::connect("broker").await.expect_err("no port").to_string();
+        assert!(refused.contains("broker: not an address: host:port is one"), "{refused}");
+        let (handle, serving) = serve("broker:8889").await;
+        let config = default_config().expect("drawn from the seed");
+        let taken = Server::bind("other:8889", config).await.expect_err("taken").to_string();
+        assert_eq!(taken, "cannot listen on other:8889: address in use");
+        handle.shutdown(Duration::ZERO);
+        serving.await;
+        let free =
+            Server::bind("any:0", default_config().expect("drawn from the seed")).await.expect("a free port");
+        let address = free.local_addr().to_string();
+        let (handle, serving) = (free.handle(), spawn(async { free.serve().await.expect("an orderly end") }));
+        Client::connect(&address).await.expect("it listens").ping().await.expect("connected");
+        handle.shutdown(Duration::ZERO);
+        serving.await;
+        drop(serve("broker:8889").await);
+    });
+}
+
+#[test]
+fn a_server_that_spins_lets_time_pass() {
+    let mut simulation = Simulation::new();
+    simulation.run(async {
+        let config = default_config().expect("drawn from the seed");
+        let server = Server::bind("broker:8889", config).await.expect("the port is free");
+        let (handle, server) = (server.handle(), server.busy_poll(HOUR));
+        let serving = spawn(async { server.serve().await.expect("an orderly end") });
+        let client = Client::connect("broker:8889").await.expect("it listens");
+        for _ in 0..2 {
+            client.ping().await.expect("connected");
+            sleep(HOUR).await;
+        }
+        handle.shutdown(Duration::ZERO);
+        serving.await;
+    });
+    assert!(simulation.elapsed() >= HOUR * 2);
+}

@@ -1,0 +1,126 @@
+//! Whether a publish costs the same whatever else the broker has: topics, idle subscribers, a full log.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use zaichik_proto::AckLevel;
+
+use crate::contender::Contender;
+use crate::dialect::{Dialect, zaichik};
+use crate::footprint::{self, Pace};
+use crate::guarantees::{self, PAYLOAD, Publishing, TOPIC};
+use crate::metric::{Metric, Sample};
+use crate::payload;
+use crate::process::Running;
+
+/// How publishes are acknowledged: frames of one message, many in flight.
+const PUBLISHING: Publishing = Publishing { in_flight: 1_000, frame: 1 };
+
+/// Bytes of records that a topic may hold whose log is to be full.
+const FULL: u64 = 16 << 20;
+
+/// Frames of one write.
+const WRITE: usize = 200;
+
+/// What else the broker has while messages are published and acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crowd {
+    /// So many topics with a subscription, and the one that is published to.
+    Topics(u64),
+    /// So many topics, each of which gets a message in turn.
+    Spread(u64),
+    /// So many idle connections with a subscription to another topic.
+    Connections(u64),
+    /// A topic that keeps everything, or one that drops its oldest message for each new one.
+    Log {
+        /// Whether it is at its limit.
+        is_full: bool,
+    },
+}
+
+impl Crowd {
+    /// One run.
+    pub(crate) fn run(self, broker: &Running, messages: u64, pace: Pace) -> Result<Sample> {
+        let messages = messages.next_multiple_of(WRITE as u64);
+        let mut publisher = guarantees::client(broker.port)?;
+        let _open = match self {
+            Self::Topics(count) => {
+                let names = footprint::names(count / pace.divisor);
+                vec![Dialect::Zaichik.subscribe_all(broker.port, &names)?.context("it has topics")?]
+            }
+            Self::Connections(count) => {
+                footprint::connections(Dialect::Zaichik, broker.port, count / pace.divisor, pace)?
+            }
+            Self::Spread(_) | Self::Log { .. } => Vec::new(),
+        };
+        let frames = match self {
+            Self::Spread(count) => {
+                // Room for as many messages as a run has, wherever they go: 16 bytes each beside the payload.
+                let names = footprint::names((count / pace.divisor).max(1));
+                for names in names.chunks(500) {
+                    publisher.create_all(names, zaichik::retained())?;
+                }
+                writes(&names)
+            }
+            Self::Topics(_) | Self::Connections(_) | Self::Log { is_full: false } => {
+                publisher.create(TOPIC, zaichik::retained())?;
+                writes(&[TOPIC.to_owned()])
+            }
+            Self::Log { is_full: true } => {
+                publisher.create(TOPIC, zaichik::retained().max_bytes(FULL))?;
+                let frames = writes(&[TOPIC.to_owned()]);
+                let filling = (FULL / PAYLOAD as u64).next_multiple_of(WRITE as u64);
+                guarantees::publish_frames(&mut publisher, &frames, WRITE as u64, PUBLISHING, filling)?;
+                frames
+            }
+        };
+        let (cpu, begin) = (broker.cpu()?, Instant::now());
+        guarantees::publish_frames(&mut publisher, &frames, WRITE as u64, PUBLISHING, messages)?;
+        let (seconds, millions) = (begin.elapsed().as_secs_f64(), messages as f64 / 1e6);
+        Ok(Sample::from([
+            (Metric::Rate, millions / seconds),
+            (Metric::CpuPerMillion, (broker.cpu()? - cpu) / millions),
+            (Metric::PeakMemory, broker.peak_memory()?),
+            (Metric::Seconds, seconds),
+        ]))
+    }
+
+    /// Whether a contender is asked.
+    pub(crate) const fn admits(contender: Contender) -> bool {
+        matches!(contender, Contender::Zaichik)
+    }
+}
+
+/// Writes of [`WRITE`] frames of one message each, which go to the topics in turn; all of them once, or one write.
+fn writes(topics: &[String]) -> Vec<Vec<u8>> {
+    let count = topics.len().next_multiple_of(WRITE);
+    let payload = payload::payload(0, 1, PAYLOAD);
+    let frames: Vec<Vec<u8>> = topics
+        .iter()
+        .map(|topic| zaichik::publish_records(topic, AckLevel::Accepted, 1, &[&payload]))
+        .collect();
+    let turns: Vec<&Vec<u8>> = frames.iter().cycle().take(count).collect();
+    turns
+        .chunks(WRITE)
+        .map(|frames| frames.iter().flat_map(|frame| frame.iter().copied()).collect())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_are_full_and_reach_every_topic() {
+        let one = writes(&["t0".to_owned()]);
+        assert_eq!(one.len(), 1);
+        let names = footprint::names(450);
+        let many = writes(&names);
+        assert_eq!(many.len(), 3);
+        assert!(many.iter().all(|write| write.len() == many[0].len()));
+        let holds = |name: &String| {
+            many.iter().any(|write| write.windows(name.len()).any(|part| part == name.as_bytes()))
+        };
+        assert!(names.iter().all(holds));
+    }
+}

@@ -1,0 +1,16 @@
+//! The tests that docs/guide.md shows, word for word.
+
+mod cart;
+mod day;
+mod network;
+
+#[test]
+fn the_guide_shows_them_as_they_are() {
+    let guide = include_str!("../../../docs/guide.md");
+    for test in [include_str!("cart.rs"), include_str!("day.rs"), include_str!("network.rs")] {
+        assert!(
+            guide.contains(&format!("```rust,ignore\n{test}```\n")),
+            "the guide shows something else than:\n{test}"
+        );
+    }
+}
