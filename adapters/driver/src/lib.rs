@@ -24,6 +24,8 @@ mod shared;
 mod spare;
 mod sync;
 mod tasks;
+#[cfg(unix)]
+mod unix_socket;
 
 pub use client::{
     BrokerInfo, Client, ClientBuilder, ClientError, Delivery, Incoming, Outgoing, Publisher, Publishing,
@@ -37,6 +39,8 @@ pub use futures_listener::FuturesListener;
 pub use local::LocalIo;
 pub use runtime::{Io, Listener, Runtime, Timer};
 pub use server::Server;
+#[cfg(unix)]
+pub use unix_socket::UnixSocket;
 
 pub use zaichik_engine::{
     BatchReceipt, BrokerConfig, ClientConfig, ConfigError, DurableOptions, ErrorClass, LinkError, Message,

@@ -336,3 +336,32 @@ pub fn a_client_comes_back_after_a_drain(path: &str) {
         assert_eq!(second.end().0, Some(0));
     });
 }
+
+/// A socket in the file system: for this machine only, replaced after a crash, removed in the end.
+pub fn a_broker_listens_on_a_unix_socket(path: &str) {
+    let directory = Directory::new();
+    let socket = directory.path().join("broker.sock");
+    // What a broker that was killed leaves behind.
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("nobody listens there"));
+    let address = format!("unix:{}", socket.display());
+    let listen = ["-l", &address, "-l", "127.0.0.1:0", "-v"];
+    let broker = Broker::run(command(path, 0).args(listen));
+    let url = format!("unix://{}", socket.display());
+    assert!(broker.start.iter().any(|line| line.contains(&format!("listening {url}"))));
+    let second = command(path, 0).args(["-l", &address]).output().expect("it runs");
+    assert_eq!(second.status.code(), Some(3), "somebody listens there");
+    script::block_on(async {
+        let near = Client::connect(&url).await.expect("the broker listens");
+        let far = Client::connect(&broker.address()).await.expect("the broker listens");
+        let mut subscription = far.subscribe("doors").window(0).await.expect("subscribed");
+        near.publish("doors", "x").await.expect("accepted");
+        assert_eq!(subscription.next_message().await.expect("no gap").expect("a message").body, "x");
+        near.close().await.expect("it owes nothing");
+        Client::connect(&address).await.expect("without slashes").close().await.expect("it owes nothing");
+    });
+    broker.signal("TERM");
+    let (code, said) = broker.end();
+    assert_eq!(code, Some(0));
+    assert!(said.contains(&format!("peer=\"{address}\"")), "{said}");
+    assert!(!socket.exists());
+}

@@ -55,6 +55,7 @@ macro_rules! command_tests {
             verbose_flags_fill_the_log
             a_drain_ends_at_its_deadline
             a_client_comes_back_after_a_drain
+            a_broker_listens_on_a_unix_socket
         );
         $crate::command_tests!($command, faults;
             w8_five_hundred_slow_handshakes_keep_nobody_out
