@@ -26,9 +26,6 @@ pub struct Options {
     /// Listen on addresses that others reach, without a token.
     #[arg(long)]
     pub(crate) insecure: bool,
-    /// How long a connection spins for more bytes before it sleeps, such as 50us: shorter round trips for processor time.
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
-    pub(crate) busy_poll: std::time::Duration,
 }
 
 impl Options {
@@ -93,7 +90,7 @@ fn value_name(path: &str) -> &'static str {
         LISTEN => "ADDR",
         "token_file" => "PATH",
         "log_format" => "FORMAT",
-        "drain" => "DURATION",
+        "drain" | "busy_poll" => "DURATION",
         _ if path.ends_with("_size") || path.ends_with("memory") || path.ends_with("buffer") => "SIZE",
         _ if path.ends_with("_timeout") || path.ends_with("_ttl") || path.ends_with("heartbeat") => {
             "DURATION"

@@ -24,7 +24,6 @@ pub struct Process {
     clock: Clock,
     started: Timestamp,
     plan: Plan,
-    busy_poll: std::time::Duration,
 }
 
 impl Process {
@@ -42,7 +41,7 @@ impl Process {
         }
         let plan = Plan::make(options).map_err(|mistakes| wrong(command, &mistakes))?;
         log::start(plan.config.settings.log_format, options.verbose);
-        Ok(Self { command, clock, started, plan, busy_poll: options.busy_poll })
+        Ok(Self { command, clock, started, plan })
     }
 
     /// Runs a broker on `runtime`, which has so many `workers`; says with which code the process ends.
@@ -82,7 +81,7 @@ impl Process {
         config.max_connections = descriptors::connections(config.max_connections);
         let (connections, mebibytes) = (config.max_connections, config.memory_budget >> 20);
         let addresses: Vec<_> = settings.listen.iter().map(Address::as_str).collect();
-        let server = Server::<R>::bind_all(&addresses, config).await?.busy_poll(self.busy_poll);
+        let server = Server::<R>::bind_all(&addresses, config).await?.busy_poll(settings.busy_poll);
         let commit = COMMIT.map(|commit| format!("commit {commit}, ")).unwrap_or_default();
         tracing::info!(
             "zaichik {} ({commit}{runtime}, {workers} workers, at most {connections} connections and {mebibytes} MiB)",

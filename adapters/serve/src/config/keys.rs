@@ -50,6 +50,12 @@ pub(crate) const KEYS: &[Key] = &[
         field: |to| Field::Span(&mut to.drain),
     },
     Key {
+        path: "busy_poll",
+        help: "How long a connection spins for more bytes before it sleeps, such as 50us: shorter round trips for \
+               processor time",
+        field: |to| Field::Span(&mut to.busy_poll),
+    },
+    Key {
         path: "limits.max_message_size",
         help: "Largest key, headers and body of a message together",
         field: |to| Field::Size(&mut to.max_message_size, LARGEST_MESSAGE),
