@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use zaichik_tokio::{Client, ClientError, ErrorClass, TopicOptions};
 
 use crate::directory::Directory;
-use crate::process::{Broker, command};
+use crate::process::{Broker, command, piped};
 use crate::script;
 
 /// Runs the command to its end, in a directory and without a port in its environment.
@@ -364,4 +364,30 @@ pub fn a_broker_listens_on_a_unix_socket(path: &str) {
     assert_eq!(code, Some(0));
     assert!(said.contains(&format!("peer=\"{address}\"")), "{said}");
     assert!(!socket.exists());
+}
+
+/// One line of JSON, and the end behind it, while the broker runs.
+pub fn ready_fd_tells_that_the_broker_is_ready(path: &str) {
+    let directory = Directory::new();
+    let pipe = directory.path().join("ready");
+    let mut shell = Command::new("sh");
+    // A reader that waits for the end of a pipe gets there although the broker goes on.
+    let script = "mkfifo \"$1\"; (cat \"$1\" >\"$1.part\"; mv \"$1.part\" \"$1.json\") & \
+                  exec \"$0\" --ready-fd 3 3>\"$1\"";
+    shell.args(["-c", script, path]).arg(&pipe);
+    let broker = Broker::run(&mut piped(shell, 0));
+    let line = loop {
+        match std::fs::read_to_string(directory.path().join("ready.json")) {
+            Ok(line) => break line,
+            Err(_) => std::thread::yield_now(),
+        }
+    };
+    let ready: serde_json::Value = serde_json::from_str(&line).expect("one line of JSON");
+    assert_eq!(ready["addresses"], serde_json::json!([broker.address()]));
+    assert_eq!(ready["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(ready["pid"], broker.id());
+    broker.signal("TERM");
+    assert_eq!(broker.end().0, Some(0));
+    let said = refused(run(path, &directory, &["--port=0", "--ready-fd", "99"], &[]));
+    assert!(said.len() == 1 && said[0].contains("--ready-fd 99: cannot be written to"), "{said:?}");
 }

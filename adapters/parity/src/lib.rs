@@ -56,6 +56,7 @@ macro_rules! command_tests {
             a_drain_ends_at_its_deadline
             a_client_comes_back_after_a_drain
             a_broker_listens_on_a_unix_socket
+            ready_fd_tells_that_the_broker_is_ready
         );
         $crate::command_tests!($command, faults;
             w8_five_hundred_slow_handshakes_keep_nobody_out

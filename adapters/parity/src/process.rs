@@ -58,6 +58,11 @@ impl Broker {
         until(&mut self.stderr, what);
     }
 
+    /// Its number among the processes.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.0.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         self.process.signal(name);
     }

@@ -11,6 +11,7 @@ mod memory;
 mod options;
 mod plan;
 mod process;
+mod ready;
 mod signals;
 mod token;
 

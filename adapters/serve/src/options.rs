@@ -26,6 +26,9 @@ pub struct Options {
     /// Listen on addresses that others reach, without a token.
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// When ready, write a line of JSON to this descriptor and close it: addresses, http, pid, version.
+    #[arg(long, value_name = "N")]
+    pub(crate) ready_fd: Option<u32>,
 }
 
 impl Options {

@@ -9,6 +9,7 @@ use zaichik_driver::{Clock, Runtime, Server, ServerError, Timestamp};
 use crate::command::{WRONG_CONFIGURATION, check, fail, wrong};
 use crate::config::Address;
 use crate::plan::Plan;
+use crate::ready::Ready;
 use crate::{Options, Signal, descriptors, log, signals};
 
 /// An address can't be listened on.
@@ -24,6 +25,7 @@ pub struct Process {
     clock: Clock,
     started: Timestamp,
     plan: Plan,
+    ready: Option<Ready>,
 }
 
 impl Process {
@@ -39,9 +41,11 @@ impl Process {
         if options.check {
             return Err(check(command, options));
         }
+        let ready = options.ready_fd.map(Ready::take).transpose();
+        let ready = ready.map_err(|mistake| wrong(command, &[mistake]))?;
         let plan = Plan::make(options).map_err(|mistakes| wrong(command, &mistakes))?;
         log::start(plan.config.settings.log_format, options.verbose);
-        Ok(Self { command, clock, started, plan })
+        Ok(Self { command, clock, started, plan, ready })
     }
 
     /// Runs a broker on `runtime`, which has so many `workers`; says with which code the process ends.
@@ -49,7 +53,7 @@ impl Process {
     /// The first of the `signals` drains the broker, the second one ends the process. Without signals it runs
     /// all the same, and says so.
     pub async fn serve<R: Runtime>(
-        self,
+        mut self,
         (runtime, workers): (&str, usize),
         signals: io::Result<impl Stream<Item = Signal> + Send + 'static>,
     ) -> ExitCode {
@@ -72,7 +76,7 @@ impl Process {
     }
 
     async fn run<R: Runtime>(
-        &self,
+        &mut self,
         (runtime, workers): (&str, usize),
         signals: io::Result<impl Stream<Item = Signal> + Send + 'static>,
     ) -> Result<(), ServerError> {
@@ -100,6 +104,9 @@ impl Process {
             }
         }
         tracing::info!("ready in {} ms", self.clock.now().since(self.started).as_millis());
+        if let Some(ready) = self.ready.take() {
+            ready.tell(server.local_addrs(), None);
+        }
         server.serve().await?;
         tracing::info!("stopped");
         Ok(())
