@@ -93,4 +93,14 @@ mod tests {
         }
         assert_eq!(settings, Settings::default());
     }
+
+    #[test]
+    fn the_packaged_file_is_the_default_file() {
+        let packaged = include_str!("../../../../packaging/zaichik.toml");
+        assert_eq!(
+            default_file(),
+            packaged,
+            "write it anew: zaichik config default > packaging/zaichik.toml"
+        );
+    }
 }
