@@ -1,36 +1,133 @@
-//! TCP and alarms on async-std.
+//! TCP, Unix sockets and alarms on async-std.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use async_std::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use async_std::os::unix::net::{UnixListener, UnixStream};
+use futures::io::{AsyncRead, AsyncWrite};
 use futures::stream;
-use zaichik_driver::{FuturesIo, FuturesListener, Timer};
+#[cfg(unix)]
+use zaichik_driver::UnixSocket;
+use zaichik_driver::{Endpoint, FuturesIo, FuturesListener, Timer};
 
-/// A TCP connection.
-pub type AsyncStdIo = FuturesIo<TcpStream>;
+/// A connection: TCP, or a Unix socket.
+pub type AsyncStdIo = FuturesIo<AsyncStdStream>;
 
-/// A TCP listener.
-pub type AsyncStdListener = FuturesListener<TcpStream>;
+/// A listener: TCP, or a Unix socket.
+pub type AsyncStdListener = FuturesListener<AsyncStdStream>;
 
-/// Small frames leave at once: they are gathered before they are written.
-pub(crate) fn connected(stream: TcpStream) -> io::Result<AsyncStdIo> {
-    stream.set_nodelay(true)?;
-    // Closing a TcpStream of async-std's flushes it, and tells nobody.
-    Ok(FuturesIo::with_shutdown(stream, |stream| stream.shutdown(Shutdown::Write)))
+/// A stream of async-std's.
+#[derive(Debug)]
+pub enum AsyncStdStream {
+    /// Over the network.
+    Tcp(TcpStream),
+    /// Within this machine.
+    #[cfg(unix)]
+    Unix(UnixStream),
 }
 
-pub(crate) fn listening(listener: TcpListener) -> io::Result<AsyncStdListener> {
+pub(crate) async fn connect(address: &str) -> io::Result<AsyncStdIo> {
+    #[cfg(unix)]
+    if let Some(path) = Endpoint::unix_path(address) {
+        return UnixStream::connect(path).await.map(AsyncStdStream::Unix).map(adapt);
+    }
+    tcp(TcpStream::connect(address).await?)
+}
+
+pub(crate) async fn bind(address: &str) -> io::Result<AsyncStdListener> {
+    #[cfg(unix)]
+    if let Some(path) = Endpoint::unix_path(address) {
+        return Ok(unix(UnixSocket::bind(path)?));
+    }
+    let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     let accepted = stream::unfold(listener, async |listener| {
         let accepted = listener.accept().await;
-        Some((accepted.and_then(|(stream, peer)| Ok((connected(stream)?, peer))), listener))
+        Some((accepted.and_then(|(stream, peer)| Ok((tcp(stream)?, peer))), listener))
     });
     Ok(FuturesListener::new(address, accepted))
+}
+
+#[cfg(unix)]
+fn unix((listener, socket): (std::os::unix::net::UnixListener, UnixSocket)) -> AsyncStdListener {
+    let endpoint = Endpoint::Unix(socket.path().to_owned());
+    // Clients of a Unix socket have no names.
+    let peer = endpoint.to_string();
+    let listening = (UnixListener::from(listener), socket);
+    let accepted = stream::unfold(listening, move |(listener, socket)| {
+        let peer = peer.clone();
+        async move {
+            let accepted = listener.accept().await;
+            Some((
+                accepted.map(|(stream, _)| (adapt(AsyncStdStream::Unix(stream)), peer)),
+                (listener, socket),
+            ))
+        }
+    });
+    FuturesListener::new(endpoint, accepted)
+}
+
+/// Small frames leave at once: they are gathered before they are written.
+fn tcp(stream: TcpStream) -> io::Result<AsyncStdIo> {
+    stream.set_nodelay(true)?;
+    Ok(adapt(AsyncStdStream::Tcp(stream)))
+}
+
+fn adapt(stream: AsyncStdStream) -> AsyncStdIo {
+    // Closing a stream of async-std's flushes it, and tells nobody.
+    FuturesIo::with_shutdown(stream, |stream| match stream {
+        AsyncStdStream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+        #[cfg(unix)]
+        AsyncStdStream::Unix(stream) => stream.shutdown(Shutdown::Write),
+    })
+}
+
+impl AsyncRead for AsyncStdStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            #[cfg(unix)]
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncStdStream {
+    fn writer(self: Pin<&mut Self>) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream),
+            #[cfg(unix)]
+            Self::Unix(stream) => Pin::new(stream),
+        }
+    }
+}
+
+impl AsyncWrite for AsyncStdStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.writer().poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.writer().poll_write_vectored(cx, slices)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writer().poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writer().poll_close(cx)
+    }
 }
 
 /// An alarm of the reactor that async-std runs on.

@@ -36,16 +36,14 @@ mod io;
 
 use std::future::Future;
 
-use async_std::net::{TcpListener, TcpStream};
-
-pub use io::{AsyncStdIo, AsyncStdListener, AsyncStdTimer};
+pub use io::{AsyncStdIo, AsyncStdListener, AsyncStdStream, AsyncStdTimer};
 pub use zaichik_driver::*;
 
 /// The async-std runtime: one for the whole process, started when it is first needed.
 #[derive(Debug, Clone, Copy)]
 pub struct AsyncStd;
 
-/// A broker that listens on a TCP socket.
+/// A broker that listens on sockets.
 pub type Server = zaichik_driver::Server<AsyncStd>;
 
 /// A broker inside the program.
@@ -63,11 +61,11 @@ impl Runtime for AsyncStd {
     type Timer = AsyncStdTimer;
 
     async fn connect(address: &str) -> std::io::Result<AsyncStdIo> {
-        io::connected(TcpStream::connect(address).await?)
+        io::connect(address).await
     }
 
     async fn bind(address: &str) -> std::io::Result<AsyncStdListener> {
-        io::listening(TcpListener::bind(address).await?)
+        io::bind(address).await
     }
 
     fn timer() -> AsyncStdTimer {

@@ -8,20 +8,37 @@ use async_signal::Signals;
 use clap::Parser;
 use futures::{Stream, StreamExt};
 use zaichik_async_std::AsyncStd;
-use zaichik_serve::{Options, Process, Signal};
+use zaichik_serve::{Command, Options, Process, Signal};
+
+/// What its messages begin with.
+const COMMAND: &str = "zaichik-async-std";
 
 /// A small message broker, on async-std.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     serve: Options,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let process = Process::start("zaichik-async-std");
-    async_std::task::block_on(process.serve::<AsyncStd>(&cli.serve, ("async-std", workers()), signals()))
+    match cli.command {
+        None => serve(&cli.serve),
+        Some(Command::Serve(options)) => serve(&options),
+        Some(Command::Config(config)) => config.run(COMMAND),
+    }
+}
+
+fn serve(options: &Options) -> ExitCode {
+    match Process::start(COMMAND, options) {
+        Ok(process) => {
+            async_std::task::block_on(process.serve::<AsyncStd>(("async-std", workers()), signals()))
+        }
+        Err(code) => code,
+    }
 }
 
 /// SIGINT and SIGTERM as they arrive.

@@ -18,7 +18,7 @@ mod topic;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use zaichik_serve::{Options, Process};
+use zaichik_serve::{Command as BrokerCommand, Options, Process};
 use zaichik_tokio::Tokio;
 
 use crate::bench::Bench;
@@ -30,6 +30,9 @@ use crate::publish::Publish;
 use crate::subscribe::Subscribe;
 use crate::subscription::Subscriptions;
 use crate::topic::Topic;
+
+/// What its messages begin with.
+const COMMAND: &str = "zaichik";
 
 /// A small message broker, and the tool to use one.
 #[derive(Debug, Parser)]
@@ -43,8 +46,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a broker; what happens without a command.
-    Serve(Options),
+    #[command(flatten)]
+    Broker(BrokerCommand),
     /// Publish messages to a topic.
     #[command(name = "pub", visible_alias = "publish")]
     Publish(Box<Publish>),
@@ -71,7 +74,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         None => serve(&cli.serve),
-        Some(Command::Serve(options)) => serve(&options),
+        Some(Command::Broker(BrokerCommand::Serve(options))) => serve(&options),
+        Some(Command::Broker(BrokerCommand::Config(config))) => config.run(COMMAND),
         Some(Command::Publish(publish)) => finish(block_on(publish.run())),
         Some(Command::Subscribe(subscribe)) => finish(block_on(subscribe.run())),
         Some(Command::Topic(topic)) => finish(block_on(topic.run())),
@@ -84,13 +88,16 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: &Options) -> ExitCode {
-    let process = Process::start("zaichik");
+    let process = match Process::start(COMMAND, options) {
+        Ok(process) => process,
+        Err(code) => return code,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return process.without_runtime(&error),
     };
     let workers = runtime.metrics().num_workers();
-    runtime.block_on(async { process.serve::<Tokio>(options, ("tokio", workers), signals::arriving()).await })
+    runtime.block_on(async { process.serve::<Tokio>(("tokio", workers), signals::arriving()).await })
 }
 
 /// Runs a client's command: one thread is enough for it.

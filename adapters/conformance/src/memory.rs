@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Instant, SystemTime};
 
-use zaichik_driver::{Listener, LocalIo, Runtime};
+use zaichik_driver::{Endpoint, Listener, LocalIo, Runtime};
 
 /// Another runtime, with streams in memory instead of its own.
 #[derive(Debug, Clone, Copy)]
@@ -86,8 +86,8 @@ impl Listener for MemoryListener {
         Poll::Pending
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.place.0)
+    fn local_addr(&self) -> io::Result<Endpoint> {
+        Ok(self.place.0.into())
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -30,7 +29,7 @@ impl Proxy {
         plan: impl Fn(usize) -> Vec<Fault> + Send + Unpin + 'static,
     ) -> Self {
         let listener = R::bind("127.0.0.1:0").await.expect("a free address");
-        let here: SocketAddr = listener.local_addr().expect("an address");
+        let here = listener.local_addr().expect("an address");
         let control = Arc::<Mutex<Control>>::default();
         R::spawn(Acceptor::<R, _> {
             listener,

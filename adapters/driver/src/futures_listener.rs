@@ -2,28 +2,32 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 
 use futures::io::{AsyncRead, AsyncWrite};
 use futures::stream::{BoxStream, Stream, StreamExt};
 
+use crate::endpoint::Endpoint;
 use crate::futures_io::FuturesIo;
 use crate::runtime::Listener;
 
-/// A listener over a stream of connections and their peers' addresses.
+/// A listener over a stream of connections and their peers' names.
 pub struct FuturesListener<S> {
-    address: SocketAddr,
-    accepted: BoxStream<'static, io::Result<(FuturesIo<S>, SocketAddr)>>,
+    endpoint: Endpoint,
+    accepted: BoxStream<'static, io::Result<(FuturesIo<S>, String)>>,
 }
 
 impl<S> FuturesListener<S> {
-    /// What listens on `address`, with the real port; the stream goes on after an error and does not end.
-    pub fn new(
-        address: SocketAddr,
-        accepted: impl Stream<Item = io::Result<(FuturesIo<S>, SocketAddr)>> + Send + 'static,
+    /// What listens on `endpoint`, with the real port; the stream goes on after an error and does not end.
+    pub fn new<P: ToString>(
+        endpoint: impl Into<Endpoint>,
+        accepted: impl Stream<Item = io::Result<(FuturesIo<S>, P)>> + Send + 'static,
     ) -> Self {
-        Self { address, accepted: accepted.boxed() }
+        let named = |(io, peer): (FuturesIo<S>, P)| (io, peer.to_string());
+        Self {
+            endpoint: endpoint.into(),
+            accepted: accepted.map(move |accepted| accepted.map(named)).boxed(),
+        }
     }
 }
 
@@ -32,17 +36,16 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Listener for FuturesLis
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(FuturesIo<S>, String)>> {
         let accepted = ready!(self.accepted.poll_next_unpin(cx));
-        let (io, peer) = accepted.unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))?;
-        Poll::Ready(Ok((io, peer.to_string())))
+        Poll::Ready(accepted.unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into())))
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
+    fn local_addr(&self) -> io::Result<Endpoint> {
+        Ok(self.endpoint.clone())
     }
 }
 
 impl<S> fmt::Debug for FuturesListener<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("FuturesListener").field(&self.address).finish()
+        f.debug_tuple("FuturesListener").field(&self.endpoint).finish()
     }
 }

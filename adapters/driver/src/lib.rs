@@ -9,6 +9,7 @@ mod client;
 mod clock;
 mod connection;
 mod embedded;
+mod endpoint;
 mod futures_io;
 mod futures_listener;
 #[cfg(all(test, feature = "shuttle"))]
@@ -23,6 +24,8 @@ mod shared;
 mod spare;
 mod sync;
 mod tasks;
+#[cfg(unix)]
+mod unix_socket;
 
 pub use client::{
     BrokerInfo, Client, ClientBuilder, ClientError, Delivery, Incoming, Outgoing, Publisher, Publishing,
@@ -30,11 +33,14 @@ pub use client::{
 };
 pub use clock::Clock;
 pub use embedded::{Embedded, ServerError, ServerHandle, default_config};
+pub use endpoint::Endpoint;
 pub use futures_io::FuturesIo;
 pub use futures_listener::FuturesListener;
 pub use local::LocalIo;
 pub use runtime::{Io, Listener, Runtime, Timer};
 pub use server::Server;
+#[cfg(unix)]
+pub use unix_socket::UnixSocket;
 
 pub use zaichik_engine::{
     BatchReceipt, BrokerConfig, ClientConfig, ConfigError, DurableOptions, ErrorClass, LinkError, Message,

@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
+use crate::endpoint::Endpoint;
 use crate::local::LocalIo;
 use crate::runtime::{Listener, Runtime, Timer};
 
@@ -151,7 +151,7 @@ impl Listener for NoListener {
         match *self {}
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Endpoint> {
         match *self {}
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 use bytes::{Buf, BytesMut};
 
 use crate::clock;
+use crate::endpoint::Endpoint;
 
 /// A connected byte stream. Dropping it closes the connection.
 pub trait Io: Send + Unpin + 'static {
@@ -62,7 +63,7 @@ pub trait Listener: Send + Unpin + 'static {
     ///
     /// # Errors
     /// The operating system does not tell.
-    fn local_addr(&self) -> io::Result<std::net::SocketAddr>;
+    fn local_addr(&self) -> io::Result<Endpoint>;
 }
 
 /// One alarm that can be set again and again.
@@ -73,17 +74,17 @@ pub trait Timer: Send + Unpin + 'static {
 
 /// An async runtime, as far as brokers and clients need one.
 pub trait Runtime: Send + Sync + Sized + 'static {
-    /// Its TCP stream.
+    /// Its stream: TCP, and Unix sockets where it has them.
     type Io: Io;
-    /// Its TCP listener.
+    /// Its listener.
     type Listener: Listener<Io = Self::Io>;
     /// Its alarm.
     type Timer: Timer;
 
-    /// Opens a connection to `address` (`host:port`).
+    /// Opens a connection to `address` (`host:port`, or a Unix socket as [`Endpoint::unix_path`] knows them).
     fn connect(address: &str) -> impl Future<Output = io::Result<Self::Io>> + Send;
 
-    /// Listens on `address` (`host:port`; port 0 for any free one).
+    /// Listens on `address`, as for [`connect`](Self::connect); port 0 takes any free one.
     fn bind(address: &str) -> impl Future<Output = io::Result<Self::Listener>> + Send;
 
     /// A new alarm.

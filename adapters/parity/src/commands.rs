@@ -15,6 +15,7 @@ pub fn port_0_is_any_free_port_and_the_real_one_is_printed(path: &str) {
     assert_ne!(broker.port, 0);
     let expected = [
         concat!("zaichik ", env!("CARGO_PKG_VERSION"), " ("),
+        "config: env PORT",
         "storage: memory only; messages are lost when this process exits",
         "auth: none; listening on loopback only",
         "listening zaichik://127.0.0.1:",
@@ -171,7 +172,8 @@ pub fn wrong_usage_is_code_2(path: &str) {
         let output = command(path, 0).env("PORT", port).output().expect("it runs");
         assert_eq!(output.status.code(), Some(2));
         let said = String::from_utf8(output.stderr).expect("text");
-        assert!(said.contains(&format!("invalid value '{port}' for '--port <PORT>'")), "{said}");
+        let expected = format!(": env PORT: {port:?} is no port; use a whole number from 0 to 65535");
+        assert!(said.lines().count() == 1 && said.contains(&expected), "{said}");
     }
 }
 

@@ -4,9 +4,14 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::missing_panics_doc, reason = "a test fails by panicking")]
+#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 #[cfg(unix)]
 pub mod commands;
+#[cfg(unix)]
+pub mod configuration;
+#[cfg(unix)]
+mod directory;
 #[cfg(unix)]
 pub mod faults;
 #[cfg(target_os = "linux")]
@@ -33,6 +38,25 @@ macro_rules! command_tests {
             w12_a_flood_of_connections_above_the_descriptors_ends_nobody
             wrong_usage_is_code_2
             the_same_script_gives_the_same_bytes
+        );
+        $crate::command_tests!($command, configuration;
+            config_print_tells_where_each_value_comes_from
+            the_first_file_that_is_there_is_read
+            unknown_settings_are_refused_with_a_suggestion
+            a_wrong_value_is_one_line
+            config_default_is_what_holds_without_a_file
+            the_broker_does_what_the_configuration_says
+            a_broker_listens_on_several_addresses
+            a_port_and_addresses_are_wrong_usage
+            an_open_address_without_a_token_is_refused
+            a_token_lets_in_who_has_it
+            a_weak_token_is_told
+            the_log_has_three_formats
+            verbose_flags_fill_the_log
+            a_drain_ends_at_its_deadline
+            a_client_comes_back_after_a_drain
+            a_broker_listens_on_a_unix_socket
+            ready_fd_tells_that_the_broker_is_ready
         );
         $crate::command_tests!($command, faults;
             w8_five_hundred_slow_handshakes_keep_nobody_out

@@ -21,6 +21,7 @@ pub(crate) fn command(path: &str, port: u16) -> Command {
 pub(crate) fn piped(mut command: Command, port: u16) -> Command {
     command
         .env("PORT", port.to_string())
+        .env("XDG_CONFIG_HOME", "/no/such/directory")
         .env_remove("RUST_LOG")
         .stderr(Stdio::piped())
         .stdout(Stdio::piped());
@@ -38,9 +39,13 @@ impl Broker {
         let mut process = Running(command.spawn().expect("the broker starts"));
         let mut stderr = BufReader::new(process.0.stderr.take().expect("a pipe"));
         let start = until(&mut stderr, "ready in ");
-        let address = start.iter().find_map(|line| line.trim().split_once("listening zaichik://127.0.0.1:"));
-        let port = address.expect("its address").1.parse().expect("a port");
+        let port = start.iter().find_map(|line| ports(line).next()).expect("its address");
         Self { process, stderr, start, port }
+    }
+
+    /// All ports that it said it listens on.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        self.start.iter().flat_map(|line| ports(line)).collect()
     }
 
     /// Where it listens.
@@ -51,6 +56,11 @@ impl Broker {
     /// Waits until it says something.
     pub(crate) fn says(&mut self, what: &str) {
         until(&mut self.stderr, what);
+    }
+
+    /// Its number among the processes.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.0.id()
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -94,6 +104,15 @@ impl Drop for Running {
         drop(self.0.kill());
         drop(self.0.wait());
     }
+}
+
+/// The port in a line that says where the broker listens on this machine.
+fn ports(line: &str) -> impl Iterator<Item = u16> {
+    let address = line.split_once("listening zaichik://127.0.0.1:");
+    address.into_iter().map(|(_, rest)| {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().expect("a port")
+    })
 }
 
 /// The lines up to the one that contains `what`.

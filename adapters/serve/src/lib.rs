@@ -1,14 +1,21 @@
-//! What Zaichik's broker commands have in common, on any runtime: options, limits of the machine, start lines,
+//! What Zaichik's broker commands have in common, on any runtime: configuration, limits of the machine, start lines,
 //! signals, exit codes.
 //!
-//! A command brings its runtime, and how signals arrive there; the rest is [`Process`].
+//! A command brings its runtime, and how signals arrive there; the rest is [`Process`] and [`Command`].
 
+mod command;
+mod config;
 mod descriptors;
+mod log;
 mod memory;
 mod options;
+mod plan;
 mod process;
+mod ready;
 mod signals;
+mod token;
 
+pub use command::{Command, ConfigCommand};
 pub use options::Options;
 pub use process::Process;
 pub use signals::Signal;

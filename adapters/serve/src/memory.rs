@@ -1,16 +1,17 @@
-//! How much memory the broker may use: a quarter of what the machine, or the cgroup, has.
+//! How much memory the broker may use: a share of what the machine, or the cgroup, has.
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
-/// Used where the system does not tell.
-const UNKNOWN: u64 = 256 << 20;
+/// Taken for all of it where the system does not tell.
+const UNKNOWN: u64 = 1 << 30;
 
-/// A quarter of the machine's or the cgroup's memory, whichever is less, in bytes.
-pub(crate) fn budget() -> u64 {
+/// So many percent of the machine's or the cgroup's memory, whichever is less, in bytes.
+pub(crate) fn share(percent: u8) -> u64 {
     let machine = read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
     let group = read_to_string("/proc/self/cgroup").ok().and_then(|text| group_limit(&text));
-    machine.into_iter().chain(group).min().map_or(UNKNOWN, |bytes| bytes / 4)
+    let all = machine.into_iter().chain(group).min().unwrap_or(UNKNOWN);
+    (all / 100).saturating_mul(percent.into())
 }
 
 /// `MemTotal` of /proc/meminfo, in bytes.
@@ -49,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_always_a_budget() {
-        assert!(budget() > 0);
+    fn there_is_always_a_share() {
+        assert!(0 < share(1) && share(1) < share(100));
     }
 }

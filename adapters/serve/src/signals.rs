@@ -37,9 +37,9 @@ pub(crate) async fn obey(signals: impl Stream<Item = Signal>, broker: ServerHand
     let mut signals = std::pin::pin!(signals);
     if let Some(signal) = signals.next().await {
         tracing::info!(
-            "{}: draining for up to {} s; a second signal ends at once",
+            "{}: draining for up to {}; a second signal ends at once",
             signal.name(),
-            grace.as_secs()
+            humantime::format_duration(grace)
         );
         broker.shutdown(grace);
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, BytesMut};
-use zaichik_driver::{Io, Listener, LocalIo};
+use zaichik_driver::{Endpoint, Io, Listener, LocalIo};
 
 use crate::executor;
 
@@ -118,8 +118,8 @@ impl Listener for SimulatedListener {
         Poll::Pending
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok((Ipv4Addr::LOCALHOST, self.port).into())
+    fn local_addr(&self) -> io::Result<Endpoint> {
+        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)).into())
     }
 }
 

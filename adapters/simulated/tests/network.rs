@@ -90,9 +90,9 @@ fn a_port_is_somebody_s_until_they_are_done() {
         serving.await;
         let free =
             Server::bind("any:0", default_config().expect("drawn from the seed")).await.expect("a free port");
-        let address = free.local_addr();
+        let address = free.local_addr().to_string();
         let (handle, serving) = (free.handle(), spawn(async { free.serve().await.expect("an orderly end") }));
-        Client::connect(&address.to_string()).await.expect("it listens").ping().await.expect("connected");
+        Client::connect(&address).await.expect("it listens").ping().await.expect("connected");
         handle.shutdown(Duration::ZERO);
         serving.await;
         drop(serve("broker:8889").await);

@@ -1,8 +1,7 @@
-//! TCP on tokio, without a buffer for connections that have nothing to read.
+//! TCP and Unix sockets on tokio, without a buffer for connections that have nothing to read.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -11,8 +10,12 @@ use std::time::Instant;
 use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Sleep;
-use zaichik_driver::{Io, Listener, Timer};
+#[cfg(unix)]
+use zaichik_driver::UnixSocket;
+use zaichik_driver::{Endpoint, Io, Listener, Timer};
 
 /// Most chunks of one vectored write.
 const SLICES: usize = 64;
@@ -21,31 +24,55 @@ const SLICES: usize = 64;
 /// connection with small messages owns a small buffer.
 const READ_ROOM: RangeInclusive<usize> = 512..=(64 << 10);
 
-/// A TCP connection.
+/// A connection: TCP, or a Unix socket.
 #[derive(Debug)]
 pub struct TokioIo {
-    stream: TcpStream,
+    stream: Stream,
     read_room: usize,
 }
 
-/// A TCP listener.
 #[derive(Debug)]
-pub struct TokioListener(pub(crate) TcpListener);
+enum Stream {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+/// A listener: TCP, or a Unix socket.
+#[derive(Debug)]
+pub struct TokioListener(Socket);
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener, UnixSocket),
+}
 
 /// An alarm of tokio's.
 #[derive(Debug, Default)]
 pub struct TokioTimer(Option<Pin<Box<Sleep>>>);
 
 impl TokioIo {
+    pub(crate) async fn connect(address: &str) -> io::Result<Self> {
+        #[cfg(unix)]
+        if let Some(path) = Endpoint::unix_path(address) {
+            return UnixStream::connect(path).await.map(Stream::Unix).map(Self::new);
+        }
+        TcpStream::connect(address).await.map(Self::tcp)
+    }
+
     /// Small frames leave at once: they are gathered before they are written.
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    fn tcp(stream: TcpStream) -> Self {
         // Some systems refuse it for a peer that is gone already, which the first read tells as well.
         let _ = stream.set_nodelay(true);
+        Self::new(Stream::Tcp(stream))
+    }
+
+    fn new(stream: Stream) -> Self {
         Self { stream, read_room: *READ_ROOM.start() }
     }
-}
 
-impl TokioIo {
     fn adapt(&mut self, count: usize, room: usize) {
         let adapted = if count == room {
             self.read_room.saturating_mul(2)
@@ -72,7 +99,7 @@ impl Io for TokioIo {
             let room = into.spare_capacity_mut().len().min(limit);
             let mut limited = (&mut *into).limit(limit);
             // Unlike `try_read_buf` it knows after a read that did not fill the room that there is nothing more.
-            if let Poll::Ready(read) = pin!(self.stream.read_buf(&mut limited)).poll(cx) {
+            if let Poll::Ready(read) = self.stream.poll_read_buf(cx, &mut limited) {
                 return Poll::Ready(read.inspect(|count| self.adapt(*count, room)));
             }
         }
@@ -82,7 +109,7 @@ impl Io for TokioIo {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let filled = from.chunks_vectored(&mut slices);
         let slices = slices.get(..filled).unwrap_or_default();
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
+        let written = ready!(self.stream.writer().poll_write_vectored(cx, slices))?;
         from.advance(written);
         Poll::Ready(Ok(written))
     }
@@ -95,7 +122,44 @@ impl Io for TokioIo {
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.stream.writer().poll_shutdown(cx)
+    }
+}
+
+impl Stream {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    fn poll_read_buf(&mut self, cx: &mut Context<'_>, into: &mut impl BufMut) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => pin!(stream.read_buf(into)).poll(cx),
+            #[cfg(unix)]
+            Self::Unix(stream) => pin!(stream.read_buf(into)).poll(cx),
+        }
+    }
+
+    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin)> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream),
+            #[cfg(unix)]
+            Self::Unix(stream) => Pin::new(stream),
+        }
+    }
+}
+
+impl TokioListener {
+    pub(crate) async fn bind(address: &str) -> io::Result<Self> {
+        #[cfg(unix)]
+        if let Some(path) = Endpoint::unix_path(address) {
+            let (listener, socket) = UnixSocket::bind(path)?;
+            return Ok(Self(Socket::Unix(UnixListener::from_std(listener)?, socket)));
+        }
+        TcpListener::bind(address).await.map(Socket::Tcp).map(Self)
     }
 }
 
@@ -103,12 +167,27 @@ impl Listener for TokioListener {
     type Io = TokioIo;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TokioIo, String)>> {
-        let (stream, peer) = ready!(self.0.poll_accept(cx))?;
-        Poll::Ready(Ok((TokioIo::new(stream), peer.to_string())))
+        match &mut self.0 {
+            Socket::Tcp(listener) => {
+                let (stream, peer) = ready!(listener.poll_accept(cx))?;
+                Poll::Ready(Ok((TokioIo::tcp(stream), peer.to_string())))
+            }
+            #[cfg(unix)]
+            Socket::Unix(listener, socket) => {
+                let (stream, _) = ready!(listener.poll_accept(cx))?;
+                // Clients of a Unix socket have no names.
+                let peer = Endpoint::Unix(socket.path().to_owned()).to_string();
+                Poll::Ready(Ok((TokioIo::new(Stream::Unix(stream)), peer)))
+            }
+        }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+    fn local_addr(&self) -> io::Result<Endpoint> {
+        match &self.0 {
+            Socket::Tcp(listener) => listener.local_addr().map(Endpoint::Tcp),
+            #[cfg(unix)]
+            Socket::Unix(_, socket) => Ok(Endpoint::Unix(socket.path().to_owned())),
+        }
     }
 }
 

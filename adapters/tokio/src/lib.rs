@@ -60,8 +60,6 @@ mod io;
 use std::future::Future;
 use std::time::Instant;
 
-use tokio::net::{TcpListener, TcpStream};
-
 pub use io::{TokioIo, TokioListener, TokioTimer};
 pub use zaichik_driver::*;
 
@@ -69,7 +67,7 @@ pub use zaichik_driver::*;
 #[derive(Debug, Clone, Copy)]
 pub struct Tokio;
 
-/// A broker that listens on a TCP socket.
+/// A broker that listens on sockets.
 pub type Server = zaichik_driver::Server<Tokio>;
 
 /// A broker inside the program.
@@ -87,11 +85,11 @@ impl Runtime for Tokio {
     type Timer = TokioTimer;
 
     async fn connect(address: &str) -> std::io::Result<TokioIo> {
-        TcpStream::connect(address).await.map(TokioIo::new)
+        TokioIo::connect(address).await
     }
 
     async fn bind(address: &str) -> std::io::Result<TokioListener> {
-        TcpListener::bind(address).await.map(TokioListener)
+        TokioListener::bind(address).await
     }
 
     fn timer() -> TokioTimer {

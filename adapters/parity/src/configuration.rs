@@ -1,0 +1,393 @@
+//! How a broker command is configured.
+
+use std::process::{Command, Output};
+
+use zaichik_tokio::{Client, ClientError, ErrorClass, TopicOptions};
+
+use crate::directory::Directory;
+use crate::process::{Broker, command, piped};
+use crate::script;
+
+/// Runs the command to its end, in a directory and without a port in its environment.
+fn run(path: &str, directory: &Directory, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = unconfigured(path, directory);
+    command.args(arguments).envs(variables.iter().copied()).output().expect("it runs")
+}
+
+fn unconfigured(path: &str, directory: &Directory) -> Command {
+    let mut command = command(path, 0);
+    command.env_remove("PORT").current_dir(directory.path());
+    command
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).expect("text")
+}
+
+/// What it prints on stdout, if it ends well.
+fn printed(output: Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}", text(output.stderr));
+    text(output.stdout)
+}
+
+/// The lines that a command says before it ends with 2.
+fn refused(output: Output) -> Vec<String> {
+    let said = text(output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(output.stdout.is_empty(), "{}", text(output.stdout));
+    said.lines().map(str::to_owned).collect()
+}
+
+/// Flags over the environment over `PORT` over the file over defaults.
+pub fn config_print_tells_where_each_value_comes_from(path: &str) {
+    let directory = Directory::new();
+    directory.write(
+        "zaichik.toml",
+        "listen = [\"127.0.0.1:1\"]\ndrain = \"1s\"\n\n[limits]\nmax_topics = 11\nmax_window = 12\nmemory = \"50%\"\n",
+    );
+    let variables = [("PORT", "2"), ("ZAICHIK_DRAIN", "2s"), ("ZAICHIK_LIMITS_MAX_WINDOW", "22")];
+    let arguments = ["config", "print", "--max-window", "32", "--max-message-size=4MiB"];
+    let file = printed(run(path, &directory, &arguments, &variables));
+    for line in [
+        "listen = [\"127.0.0.1:2\"]  # env PORT",
+        "drain = \"2s\"  # env ZAICHIK_DRAIN",
+        "max_message_size = \"4MiB\"  # --max-message-size",
+        "max_window = 32  # --max-window",
+        "max_topics = 11  # zaichik.toml:5",
+        "memory = \"50%\"  # zaichik.toml:7",
+        "max_connections = 65_536  # default",
+    ] {
+        assert!(file.lines().any(|printed| printed == line), "{line}: {file}");
+    }
+    // What it prints is a file that says the same.
+    let effective = directory.write("effective.toml", &file);
+    let again = printed(run(path, &directory, &["config", "print", "-c", &effective], &[]));
+    let values = |file: &str| -> Vec<String> {
+        file.lines().map(|line| line.split("  # ").next().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(values(&again), values(&file));
+}
+
+/// `--config` over `ZAICHIK_CONFIG` over the directory over the user's own.
+pub fn the_first_file_that_is_there_is_read(path: &str) {
+    let directory = Directory::new();
+    let with = |name: &str, topics: u32| directory.write(name, &format!("limits.max_topics = {topics}\n"));
+    std::fs::create_dir(directory.path().join("zaichik")).expect("it is not there");
+    with("zaichik/config.toml", 1);
+    let home = directory.path().to_str().expect("text");
+    let print = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let variables = [&[("XDG_CONFIG_HOME", home)], variables].concat();
+        printed(run(path, &directory, &[&["config", "print"], arguments].concat(), &variables))
+    };
+    assert!(print(&[], &[]).contains("max_topics = 1  # "));
+    with("zaichik.toml", 2);
+    assert!(print(&[], &[]).contains("max_topics = 2  # zaichik.toml:1"));
+    let named = with("named.toml", 3);
+    assert!(print(&[], &[("ZAICHIK_CONFIG", &named)]).contains("max_topics = 3  # "));
+    let flag = with("flag.toml", 4);
+    assert!(print(&["--config", &flag], &[("ZAICHIK_CONFIG", &named)]).contains("max_topics = 4  # "));
+    let said = refused(run(path, &directory, &["config", "check", "-c", "none.toml"], &[]));
+    assert!(said.len() == 1 && said[0].contains("cannot read the configuration file none.toml"), "{said:?}");
+}
+
+/// A slip is told, with what was meant, before anything is listened on.
+pub fn unknown_settings_are_refused_with_a_suggestion(path: &str) {
+    let directory = Directory::new();
+    directory.write("zaichik.toml", "[limits]\nmax_conections = 5\n");
+    let variables = [("ZAICHIK_MAX_TOPICS", "5"), ("ZAICHIK_URL", "localhost:1")];
+    for arguments in [&[][..], &["serve"], &["--check"], &["config", "check"], &["config", "print"]] {
+        let said = refused(run(path, &directory, arguments, &variables));
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(
+            said[0].ends_with(
+                "zaichik.toml:2: there is no setting limits.max_conections; did you mean limits.max_connections?"
+            ),
+            "{said:?}"
+        );
+        assert!(
+            said[1].contains("env ZAICHIK_MAX_TOPICS: ") && said[1].contains("ZAICHIK_LIMITS_MAX_TOPICS?")
+        );
+    }
+}
+
+/// One line: where it is, what it is, what would be right.
+pub fn a_wrong_value_is_one_line(path: &str) {
+    let directory = Directory::new();
+    let wrong = directory.write("wrong.toml", "# too much\nlimits.max_message_size = \"9GiB\"\n");
+    let said =
+        refused(run(path, &directory, &["-c", &wrong, "--log-format", "loud"], &[("ZAICHIK_DRAIN", "1")]));
+    let expected = [
+        "wrong.toml:2: limits.max_message_size = \"9GiB\" is wrong; use a size such as \"64KiB\", at most 1GiB",
+        ": env ZAICHIK_DRAIN: drain = \"1\" is wrong; use a duration such as \"30s\", \"5m\" or \"24h\"",
+        ": --log-format: log_format = \"loud\" is wrong; use \"pretty\" or \"compact\" or \"json\"",
+    ];
+    assert_eq!(said.len(), expected.len(), "{said:?}");
+    for (line, expected) in said.iter().zip(expected) {
+        assert!(line.ends_with(expected), "{line}");
+    }
+}
+
+/// The file of defaults is a file that changes nothing.
+pub fn config_default_is_what_holds_without_a_file(path: &str) {
+    let directory = Directory::new();
+    let file = printed(run(path, &directory, &["config", "default"], &[]));
+    let name = directory.write("default.toml", &file);
+    let checked = printed(run(path, &directory, &["config", "check", "-c", &name], &[]));
+    assert!(
+        checked.contains("the configuration is in order") && checked.contains("default.toml"),
+        "{checked}"
+    );
+    let value = |line: &str| line.split("  # ").next().unwrap_or_default().to_owned();
+    let values = |file: String| -> Vec<String> {
+        file.lines().map(value).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+    };
+    assert_eq!(values(printed(run(path, &directory, &["config", "print"], &[]))), values(file));
+}
+
+/// Limits and defaults of topics reach the broker.
+pub fn the_broker_does_what_the_configuration_says(path: &str) {
+    let directory = Directory::new();
+    let file = "[topic_defaults]\nretention_ttl = \"forever\"\n[limits]\nmax_topics = 1\n";
+    let file = directory.write("own.toml", file);
+    let broker = Broker::run(
+        command(path, 0).args(["--max-message-size=1KiB", "-c", &file]).env("ZAICHIK_LIMITS_MAX_WINDOW", "3"),
+    );
+    assert!(
+        broker.start[1].contains("own.toml + env PORT + env ZAICHIK_LIMITS_MAX_WINDOW + --max-message-size")
+    );
+    script::block_on(async {
+        let client = Client::connect(&broker.address()).await.expect("the broker listens");
+        client.publish("only", "kept").await.expect("accepted");
+        let large = client.publish("only", vec![0; 2_000]).await.expect_err("above the limit");
+        assert_eq!(large.class(), ErrorClass::Refused, "{large}");
+        let second = client.create_topic("second", TopicOptions::new()).await.expect_err("one is the limit");
+        assert!(second.to_string().contains("topic"), "{second}");
+        // It was published before anybody subscribed: by default it would not be there.
+        let mut subscription = client.subscribe("only").await.expect("subscribed");
+        let message = subscription.next_message().await.expect("no gap").expect("a message");
+        assert_eq!(message.body, "kept");
+        client.subscribe("only").window(4).await.expect_err("above the limit");
+    });
+    broker.signal("TERM");
+    assert_eq!(broker.end().0, Some(0));
+}
+
+/// Each address is named, and served by the same broker.
+pub fn a_broker_listens_on_several_addresses(path: &str) {
+    let listen = ["-l", "127.0.0.1:0", "--listen", "127.0.0.1:0", "-l", "localhost:0"];
+    let broker = Broker::run(command(path, 1).args(listen));
+    let ports = broker.ports();
+    assert_eq!(ports.len(), 3);
+    script::block_on(async {
+        let connect = async |port: &u16| {
+            Client::connect(&format!("127.0.0.1:{port}")).await.expect("the broker listens")
+        };
+        let reader = connect(&ports[0]).await;
+        let mut subscription = reader.subscribe("doors").window(0).await.expect("subscribed");
+        for port in &ports {
+            connect(port).await.publish("doors", port.to_string()).await.expect("accepted");
+            let message = subscription.next_message().await.expect("no gap").expect("a message");
+            assert_eq!(message.body, port.to_string());
+        }
+    });
+    broker.signal("TERM");
+    assert_eq!(broker.end().0, Some(0));
+}
+
+/// A port and addresses contradict each other.
+pub fn a_port_and_addresses_are_wrong_usage(path: &str) {
+    let output = command(path, 0).args(["-p", "0", "-l", "127.0.0.1:0"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// What others reach needs a token, or somebody who knows what that means.
+pub fn an_open_address_without_a_token_is_refused(path: &str) {
+    let directory = Directory::new();
+    let said = refused(run(path, &directory, &["-l", "0.0.0.0:0", "-l", "127.0.0.1:0"], &[]));
+    assert!(
+        said.len() == 1
+            && said[0].contains("--listen: listen = \"0.0.0.0:0\" lets others connect without a token")
+            && said[0].contains("--insecure"),
+        "{said:?}"
+    );
+    let open = ["-l", "127.0.0.1:0", "-l", "0.0.0.0:0", "--insecure"];
+    let broker = Broker::run(unconfigured(path, &directory).args(open));
+    assert!(broker.start.iter().any(|line| line.contains("auth: none; everybody who can connect")));
+    broker.signal("TERM");
+    assert_eq!(broker.end().0, Some(0));
+}
+
+/// Who has the token gets in, also from outside; nobody else does.
+pub fn a_token_lets_in_who_has_it(path: &str) {
+    let directory = Directory::new();
+    let token = "0123456789abcdef0123456789abcdef";
+    let file = directory.write("token", &format!("{token}\n"));
+    let listen = ["-l", "127.0.0.1:0", "-l", "0.0.0.0:0"];
+    let broker = Broker::run(unconfigured(path, &directory).args(listen).env("ZAICHIK_TOKEN_FILE", &file));
+    assert!(broker.start.iter().any(|line| line.contains(&format!("auth: the token in {file}"))));
+    assert!(!broker.start.iter().any(|line| line.contains("other users")));
+    script::block_on(async {
+        let builder = || Client::builder(&broker.address()).reconnect(false);
+        builder().token(token).connect().await.expect("the right token").ping().await.expect("it is in");
+        for wrong in ["", "0123456789abcdef0123456789abcdeg"] {
+            let error = builder().token(wrong).connect().await.expect_err("the wrong token");
+            assert!(matches!(error, ClientError::Ended(_)), "{error}");
+        }
+    });
+    broker.signal("TERM");
+    assert_eq!(broker.end().0, Some(0));
+}
+
+/// A token that can be guessed or read is not as good as it looks.
+pub fn a_weak_token_is_told(path: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = Directory::new();
+    let file = directory.write("token", "secret\n");
+    let said = refused(run(path, &directory, &["--token-file", &file, "--port=0"], &[]));
+    assert!(
+        said.len() == 1
+            && said[0].contains("the token has 6 bytes, 32 at least")
+            && said[0].contains("openssl rand -hex 32"),
+        "{said:?}"
+    );
+    let said = refused(run(path, &directory, &["config", "check", "--token-file", "none"], &[]));
+    assert!(said.len() == 1 && said[0].contains("token_file none: cannot be read"), "{said:?}");
+    directory.write("token", &"x".repeat(32));
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("it is the test's own");
+    let broker = Broker::run(unconfigured(path, &directory).args(["--port=0", "--token-file", &file]));
+    assert!(broker.start.iter().any(|line| line.contains("other users can read")));
+    broker.signal("TERM");
+    assert_eq!(broker.end().0, Some(0));
+}
+
+/// Objects for machines, no time for journals, time for people.
+pub fn the_log_has_three_formats(path: &str) {
+    for format in ["pretty", "compact", "json"] {
+        let broker = Broker::run(command(path, 0).args(["--log-format", format]));
+        for line in &broker.start {
+            let object: Option<serde_json::Value> = serde_json::from_str(line).ok();
+            assert_eq!(object.is_some(), format == "json", "{line}");
+            let text = line.trim_start();
+            assert_eq!(text.starts_with("INFO") || text.starts_with("WARN"), format == "compact", "{line}");
+            if let Some(object) = object {
+                assert!(object["level"].is_string() && object["message"].is_string(), "{line}");
+            }
+        }
+        broker.signal("TERM");
+        assert_eq!(broker.end().0, Some(0));
+    }
+}
+
+/// `-v` shows connections, `-vv` their turns; `RUST_LOG` is above both.
+pub fn verbose_flags_fill_the_log(path: &str) {
+    let debug = ("connection opened", "turn connection=");
+    for (flag, filter, expected) in [
+        ("-v", None, [true, false]),
+        ("-vv", None, [true, true]),
+        ("-vv", Some("zaichik=info"), [false, false]),
+    ] {
+        let mut command = command(path, 0);
+        let broker = Broker::run(command.arg(flag).envs(filter.map(|filter| ("RUST_LOG", filter))));
+        script::block_on(async {
+            let client = Client::connect(&broker.address()).await.expect("the broker listens");
+            client.close().await.expect("it owes nothing");
+        });
+        broker.signal("TERM");
+        let (code, said) = broker.end();
+        assert_eq!(code, Some(0));
+        assert_eq!([said.contains(debug.0), said.contains(debug.1)], expected, "{flag} {filter:?}");
+    }
+}
+
+/// What a client left unfinished is not waited for longer than that.
+pub fn a_drain_ends_at_its_deadline(path: &str) {
+    let broker = Broker::run(command(path, 0).args(["--drain", "50ms"]));
+    script::block_on(async {
+        let client = Client::builder(&broker.address()).reconnect(false).connect().await.expect("it listens");
+        let mut subscription = client.subscribe("unfinished").await.expect("subscribed");
+        client.publish("unfinished", "business").await.expect("accepted");
+        let message = subscription.next_message().await.expect("no gap").expect("a message");
+        broker.signal("TERM");
+        let end = subscription.next_message().await;
+        assert!(end.is_err(), "the connection is over: {end:?}");
+        drop(message);
+        client.close().await.expect_err("it was told why");
+    });
+    let (code, said) = broker.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("draining for up to 50ms"), "{said}");
+}
+
+/// A client that is told that the broker goes comes back when there is one again.
+pub fn a_client_comes_back_after_a_drain(path: &str) {
+    let first = Broker::start(path);
+    script::block_on(async {
+        let client = Client::connect(&first.address()).await.expect("the broker listens");
+        client.publish("before", "x").await.expect("accepted");
+        let (port, instance) = (first.port, client.instance());
+        first.signal("TERM");
+        // The client goes on meanwhile: the broker waits for it to say goodbye.
+        let (code, said) = tokio::task::spawn_blocking(|| first.end()).await.expect("no panic");
+        assert_eq!(code, Some(0), "{said}");
+        let second = Broker::run(&mut command(path, port));
+        client.publish("after", "x").await.expect("accepted by the next one");
+        assert_ne!(client.instance(), instance);
+        second.signal("TERM");
+        assert_eq!(second.end().0, Some(0));
+    });
+}
+
+/// A socket in the file system: for this machine only, replaced after a crash, removed in the end.
+pub fn a_broker_listens_on_a_unix_socket(path: &str) {
+    let directory = Directory::new();
+    let socket = directory.path().join("broker.sock");
+    // What a broker that was killed leaves behind.
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("nobody listens there"));
+    let address = format!("unix:{}", socket.display());
+    let listen = ["-l", &address, "-l", "127.0.0.1:0", "-v"];
+    let broker = Broker::run(command(path, 0).args(listen));
+    let url = format!("unix://{}", socket.display());
+    assert!(broker.start.iter().any(|line| line.contains(&format!("listening {url}"))));
+    let second = command(path, 0).args(["-l", &address]).output().expect("it runs");
+    assert_eq!(second.status.code(), Some(3), "somebody listens there");
+    script::block_on(async {
+        let near = Client::connect(&url).await.expect("the broker listens");
+        let far = Client::connect(&broker.address()).await.expect("the broker listens");
+        let mut subscription = far.subscribe("doors").window(0).await.expect("subscribed");
+        near.publish("doors", "x").await.expect("accepted");
+        assert_eq!(subscription.next_message().await.expect("no gap").expect("a message").body, "x");
+        near.close().await.expect("it owes nothing");
+        Client::connect(&address).await.expect("without slashes").close().await.expect("it owes nothing");
+    });
+    broker.signal("TERM");
+    let (code, said) = broker.end();
+    assert_eq!(code, Some(0));
+    assert!(said.contains(&format!("peer=\"{address}\"")), "{said}");
+    assert!(!socket.exists());
+}
+
+/// One line of JSON, and the end behind it, while the broker runs.
+pub fn ready_fd_tells_that_the_broker_is_ready(path: &str) {
+    let directory = Directory::new();
+    let pipe = directory.path().join("ready");
+    let mut shell = Command::new("sh");
+    // A reader that waits for the end of a pipe gets there although the broker goes on.
+    let script = "mkfifo \"$1\"; (cat \"$1\" >\"$1.part\"; mv \"$1.part\" \"$1.json\") & \
+                  exec \"$0\" --ready-fd 3 3>\"$1\"";
+    shell.args(["-c", script, path]).arg(&pipe);
+    let broker = Broker::run(&mut piped(shell, 0));
+    let line = loop {
+        match std::fs::read_to_string(directory.path().join("ready.json")) {
+            Ok(line) => break line,
+            Err(_) => std::thread::yield_now(),
+        }
+    };
+    let ready: serde_json::Value = serde_json::from_str(&line).expect("one line of JSON");
+    assert_eq!(ready["addresses"], serde_json::json!([broker.address()]));
+    assert_eq!(ready["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(ready["pid"], broker.id());
+    broker.signal("TERM");
+    assert_eq!(broker.end().0, Some(0));
+    let said = refused(run(path, &directory, &["--port=0", "--ready-fd", "99"], &[]));
+    assert!(said.len() == 1 && said[0].contains("--ready-fd 99: cannot be written to"), "{said:?}");
+}

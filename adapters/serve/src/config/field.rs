@@ -1,0 +1,345 @@
+//! The kinds of values that settings have: how each is read, and how it is written in TOML.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use zaichik_driver::{CompactionMode, Overflow};
+
+use super::address::Address;
+use super::settings::{LogFormat, Memory};
+
+/// A value as it was given: texts are all that a flag or the environment can give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Value {
+    Text(String),
+    Number(i64),
+    List(Vec<String>),
+    /// What no setting takes, as it stands in the file.
+    Other(String),
+}
+
+/// A setting's place in the settings, and what it takes.
+#[derive(Debug)]
+pub(crate) enum Field<'a> {
+    /// Addresses, at least one.
+    Addresses(&'a mut Vec<Address>),
+    /// A path, or "" for none.
+    Path(&'a mut Option<PathBuf>),
+    LogFormat(&'a mut LogFormat),
+    Memory(&'a mut Memory),
+    /// A number from 1 to the second one.
+    Count(&'a mut u32, u32),
+    /// Bytes, from 1 to the second number.
+    Size(&'a mut u64, u64),
+    /// A number from 1 on, `u64::MAX` being "unlimited".
+    Amount(&'a mut u64),
+    /// Bytes from 1 on, `u64::MAX` being "unlimited".
+    Volume(&'a mut u64),
+    /// Any duration.
+    Span(&'a mut Duration),
+    /// A duration that is not zero.
+    Timeout(&'a mut Duration),
+    /// Microseconds, `u64::MAX` being "forever".
+    Lifetime(&'a mut u64),
+    Compaction(&'a mut CompactionMode),
+    Overflow(&'a mut Overflow),
+}
+
+/// What stands for `u64::MAX`.
+const UNLIMITED: &str = "unlimited";
+const FOREVER: &str = "forever";
+
+impl Value {
+    /// The value as its giver wrote it, for who is told that it is wrong.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Text(text) => quoted(text),
+            Self::Number(number) => number.to_string(),
+            Self::List(texts) => list(texts),
+            Self::Other(text) => text.clone(),
+        }
+    }
+
+    fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text.trim()) } else { None }
+    }
+
+    fn number(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) => u64::try_from(*number).ok(),
+            Self::Text(text) => text.trim().replace('_', "").parse().ok(),
+            Self::List(_) | Self::Other(_) => None,
+        }
+    }
+
+    /// Bytes: a bare number, or one with a unit.
+    fn size(&self) -> Option<u64> {
+        if let Some(number) = self.number() {
+            return Some(number);
+        }
+        let size: ByteSize = self.text()?.parse().ok()?;
+        Some(size.as_u64())
+    }
+
+    /// A duration with a unit; 0 needs none.
+    fn duration(&self) -> Option<Duration> {
+        if self.number() == Some(0) {
+            return Some(Duration::ZERO);
+        }
+        humantime::parse_duration(self.text()?).ok()
+    }
+
+    /// The texts of a list, or of one text, separated by commas.
+    fn texts(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::List(texts) => Some(texts.iter().map(String::as_str).collect()),
+            Self::Text(text) => Some(text.split(',').map(str::trim).collect()),
+            Self::Number(_) | Self::Other(_) => None,
+        }
+    }
+}
+
+impl Field<'_> {
+    /// Takes a value over, or says what would be right instead.
+    pub(crate) fn read(self, value: &Value) -> Result<(), String> {
+        match self {
+            Self::Addresses(place) => *place = addresses(value)?,
+            Self::Path(place) => *place = optional(value, |text| Ok(text.into()))?,
+            Self::LogFormat(place) => *place = one_of(value, LogFormat::ALL, LogFormat::name)?,
+            Self::Memory(place) => *place = memory(value)?,
+            Self::Count(place, most) => *place = count(value, most)?,
+            Self::Size(place, most) => {
+                let size = value.size().filter(|size| (1..=most).contains(size));
+                *place =
+                    size.ok_or_else(|| format!("use a size such as \"64KiB\", at most {}", bytes(most)))?;
+            }
+            Self::Amount(place) => {
+                let amount = unless(value, UNLIMITED, Value::number).filter(|amount| *amount > 0);
+                *place = amount.ok_or("use a whole number from 1 on, or \"unlimited\"")?;
+            }
+            Self::Volume(place) => {
+                let volume = unless(value, UNLIMITED, Value::size).filter(|volume| *volume > 0);
+                *place = volume.ok_or("use a size such as \"64MiB\", or \"unlimited\"")?;
+            }
+            Self::Span(place) => {
+                *place = value.duration().ok_or("use a duration such as \"30s\", \"5m\" or \"24h\"")?;
+            }
+            Self::Timeout(place) => {
+                let timeout = value.duration().filter(|timeout| !timeout.is_zero());
+                *place = timeout.ok_or("use a duration above zero, such as \"10s\"")?;
+            }
+            Self::Lifetime(place) => {
+                let micros =
+                    |value: &Value| value.duration().and_then(|span| span.as_micros().try_into().ok());
+                let lifetime = unless(value, FOREVER, micros);
+                *place = lifetime.ok_or("use a duration such as \"24h\", or \"forever\"")?;
+            }
+            Self::Compaction(place) => *place = one_of(value, COMPACTION, compaction_name)?,
+            Self::Overflow(place) => *place = one_of(value, OVERFLOW, overflow_name)?,
+        }
+        Ok(())
+    }
+
+    /// The value in TOML, such as [`read`](Self::read) takes it.
+    pub(crate) fn write(self) -> String {
+        let unlimited = |value: u64, shown: fn(u64) -> String| {
+            if value == u64::MAX { quoted(UNLIMITED) } else { shown(value) }
+        };
+        match self {
+            Self::Addresses(place) => list(place),
+            Self::Path(place) => {
+                quoted(&place.as_ref().map(|path| path.to_string_lossy()).unwrap_or_default())
+            }
+            Self::LogFormat(place) => quoted(place.name()),
+            Self::Memory(Memory::Share(percent)) => quoted(&format!("{percent}%")),
+            Self::Memory(Memory::Bytes(size)) => quoted(&bytes(*size)),
+            Self::Count(place, _) => grouped(u64::from(*place)),
+            Self::Size(place, _) => quoted(&bytes(*place)),
+            Self::Amount(place) => unlimited(*place, grouped),
+            Self::Volume(place) => unlimited(*place, |size| quoted(&bytes(size))),
+            Self::Span(place) | Self::Timeout(place) => quoted(&duration(*place)),
+            Self::Lifetime(place) if *place == u64::MAX => quoted(FOREVER),
+            Self::Lifetime(place) => quoted(&duration(Duration::from_micros(*place))),
+            Self::Compaction(place) => quoted(compaction_name(*place)),
+            Self::Overflow(place) => quoted(overflow_name(*place)),
+        }
+    }
+}
+
+const COMPACTION: &[CompactionMode] = &[CompactionMode::First, CompactionMode::Latest];
+const OVERFLOW: &[Overflow] = &[Overflow::DropOldest, Overflow::Reject];
+
+const fn compaction_name(mode: CompactionMode) -> &'static str {
+    match mode {
+        CompactionMode::First => "first",
+        CompactionMode::Latest => "latest",
+    }
+}
+
+const fn overflow_name(overflow: Overflow) -> &'static str {
+    match overflow {
+        Overflow::DropOldest => "drop_oldest",
+        Overflow::Reject => "reject",
+    }
+}
+
+fn addresses(value: &Value) -> Result<Vec<Address>, String> {
+    let addresses = value.texts().unwrap_or_default();
+    if addresses.is_empty() {
+        return Err("use one or more addresses, such as \"127.0.0.1:8889\"".to_owned());
+    }
+    addresses.into_iter().map(Address::parse).collect()
+}
+
+fn optional<T>(value: &Value, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+    match value.text() {
+        Some("") => Ok(None),
+        Some(text) => parse(text).map(Some),
+        None => Err("use one text in quotes, \"\" for none".to_owned()),
+    }
+}
+
+fn memory(value: &Value) -> Result<Memory, String> {
+    let share = value.text().and_then(|text| text.strip_suffix('%'));
+    let memory = match share {
+        Some(share) => {
+            share.trim_end().parse().ok().filter(|share| (1..=100).contains(share)).map(Memory::Share)
+        }
+        None => value.size().filter(|size| *size > 0).map(Memory::Bytes),
+    };
+    memory.ok_or_else(|| {
+        "use a share of the machine's such as \"25%\", or a size such as \"256MiB\"".to_owned()
+    })
+}
+
+fn count(value: &Value, most: u32) -> Result<u32, String> {
+    let count = value.number().and_then(|count| u32::try_from(count).ok());
+    let count = count.filter(|count| (1..=most).contains(count));
+    count.ok_or_else(|| format!("use a whole number from 1 to {most}"))
+}
+
+fn one_of<T: Copy>(value: &Value, all: &[T], name: fn(T) -> &'static str) -> Result<T, String> {
+    let found = all.iter().copied().find(|one| value.text() == Some(name(*one)));
+    found.ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|one| quoted(name(*one))).collect();
+        format!("use {}", names.join(" or "))
+    })
+}
+
+/// `u64::MAX` for the word, otherwise what the text says.
+fn unless(value: &Value, word: &str, otherwise: impl FnOnce(&Value) -> Option<u64>) -> Option<u64> {
+    if value.text() == Some(word) { Some(u64::MAX) } else { otherwise(value) }
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn list(texts: &[impl ToString]) -> String {
+    let texts: Vec<_> = texts.iter().map(|text| quoted(&text.to_string())).collect();
+    format!("[{}]", texts.join(", "))
+}
+
+/// Bytes in the largest unit that leaves nothing over.
+fn bytes(size: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let whole = |shift: u32| size > 0 && size.trailing_zeros() >= shift;
+    let unit = units.into_iter().find(|(_, shift)| whole(*shift));
+    unit.map_or_else(|| format!("{size}B"), |(name, shift)| format!("{}{name}", size >> shift))
+}
+
+/// A duration without spaces.
+fn duration(span: Duration) -> String {
+    // Hours rather than days: who writes 24h is to read 24h.
+    let hours = span.as_secs() / 3_600;
+    if !span.is_zero() && hours > 0 && span == Duration::from_hours(hours) {
+        return format!("{hours}h");
+    }
+    humantime::format_duration(span).to_string().replace(' ', "")
+}
+
+/// A number with its thousands apart.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (left, digit) in (1..=digits.len()).rev().zip(digits.chars()) {
+        grouped.push(digit);
+        if left > 1 && left % 3 == 1 {
+            grouped.push('_');
+        }
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        let mut size = 0;
+        for (given, expected) in
+            [("1MiB", 1 << 20), ("64 KiB", 64 << 10), ("1MB", 1_000_000), ("1_000", 1_000)]
+        {
+            Field::Size(&mut size, 1 << 30).read(&text(given)).unwrap();
+            assert_eq!(size, expected, "{given}");
+        }
+        for wrong in ["", "many", "-1MiB", "0", "2GiB"] {
+            assert!(Field::Size(&mut size, 1 << 30).read(&text(wrong)).is_err(), "{wrong}");
+        }
+        assert_eq!([bytes(1 << 20), bytes(1_536), bytes(1_000), bytes(0)], ["1MiB", "1536B", "1000B", "0B"]);
+    }
+
+    #[test]
+    fn durations_have_units() {
+        let mut span = Duration::ZERO;
+        for (given, shown) in
+            [("24h", "24h"), ("90m", "1h30m"), ("36h", "36h"), ("250ms", "250ms"), ("0", "0s")]
+        {
+            Field::Span(&mut span).read(&text(given)).unwrap();
+            assert_eq!(duration(span), shown);
+        }
+        assert!(Field::Span(&mut span).read(&text("10")).is_err());
+        assert!(Field::Timeout(&mut span).read(&text("0s")).is_err());
+    }
+
+    #[test]
+    fn lifetimes_may_be_for_ever_and_amounts_unlimited() {
+        let (mut lifetime, mut amount, mut volume) = (0, 0, 0);
+        Field::Lifetime(&mut lifetime).read(&text("forever")).unwrap();
+        Field::Amount(&mut amount).read(&text("unlimited")).unwrap();
+        Field::Volume(&mut volume).read(&text("unlimited")).unwrap();
+        assert_eq!([lifetime, amount, volume], [u64::MAX; 3]);
+        assert_eq!(Field::Lifetime(&mut lifetime).write(), "\"forever\"");
+        assert_eq!(Field::Volume(&mut volume).write(), "\"unlimited\"");
+        assert!(Field::Amount(&mut amount).read(&Value::Number(0)).is_err());
+    }
+
+    #[test]
+    fn memory_is_a_share_or_a_size() {
+        for (given, expected) in [("25%", Memory::Share(25)), ("256MiB", Memory::Bytes(256 << 20))] {
+            assert_eq!(memory(&text(given)), Ok(expected));
+        }
+        for wrong in ["0%", "101%", "%", "all", "0"] {
+            assert!(memory(&text(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_list_may_be_one_text() {
+        let expected = vec![Address::loopback(1), Address::loopback(2)];
+        assert_eq!(addresses(&text("127.0.0.1:1, 127.0.0.1:2")), Ok(expected.clone()));
+        assert_eq!(addresses(&Value::List(vec!["127.0.0.1:1".into(), "127.0.0.1:2".into()])), Ok(expected));
+        assert!(addresses(&Value::List(Vec::new())).is_err());
+    }
+
+    #[test]
+    fn numbers_are_written_in_groups() {
+        assert_eq!([grouped(7), grouped(1_024), grouped(10_000_000)], ["7", "1_024", "10_000_000"]);
+    }
+}

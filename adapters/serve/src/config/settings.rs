@@ -1,0 +1,173 @@
+//! Everything that can be said about a broker, with its defaults.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zaichik_driver::{BrokerConfig, Limits, ServerError, TopicSettings, default_config};
+
+use super::address::Address;
+use crate::memory;
+
+/// The port of a broker that was not told another one.
+const DEFAULT_PORT: u16 = 8889;
+
+/// How long connections may take to finish what they owe after the first signal, if nothing else was said.
+const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
+
+/// A broker's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) listen: Vec<Address>,
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) log_format: LogFormat,
+    pub(crate) drain: Duration,
+    pub(crate) busy_poll: Duration,
+    pub(crate) max_message_size: u64,
+    pub(crate) max_records: u32,
+    pub(crate) max_window: u32,
+    pub(crate) max_window_size: u64,
+    pub(crate) max_subscriptions: u32,
+    pub(crate) max_connections: u32,
+    pub(crate) max_handshakes: u32,
+    pub(crate) max_topics: u32,
+    pub(crate) max_durables: u32,
+    pub(crate) max_producers: u32,
+    pub(crate) memory: Memory,
+    pub(crate) output_buffer: u64,
+    pub(crate) heartbeat: Duration,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+    pub(crate) producer_ttl: Duration,
+    pub(crate) topic_defaults: TopicSettings,
+    pub(crate) inactive_ttl: Duration,
+}
+
+/// How lines of the log look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// With the time; in colours on a terminal.
+    Pretty,
+    /// Without time and colours, for a journal that adds its own.
+    Compact,
+    /// An object per line.
+    Json,
+}
+
+/// How much memory the broker may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// Percent of the machine's or the cgroup's.
+    Share(u8),
+    Bytes(u64),
+}
+
+impl Settings {
+    /// What the broker is told.
+    ///
+    /// # Errors
+    /// The operating system has no random numbers.
+    pub(crate) fn broker(&self, token: Option<Vec<u8>>) -> Result<BrokerConfig, ServerError> {
+        let mut config = default_config()?;
+        config.server_name = format!("zaichik {}", env!("CARGO_PKG_VERSION"));
+        config.token = token;
+        let max_message = saturated(self.max_message_size);
+        config.wire = Limits {
+            max_message,
+            max_frame: config.wire.max_frame.max(max_message.saturating_add(Limits::FRAME_ROOM)),
+            max_records: self.max_records,
+            max_window: self.max_window,
+            max_window_bytes: saturated(self.max_window_size),
+            max_subscriptions: self.max_subscriptions,
+            heartbeat_millis: u32::try_from(self.heartbeat.as_millis()).unwrap_or(u32::MAX).max(1),
+        };
+        config.topic_defaults = self.topic_defaults;
+        config.max_topics = self.max_topics;
+        config.max_durables = self.max_durables;
+        config.inactive_ttl = self.inactive_ttl;
+        config.max_connections = self.max_connections;
+        config.max_handshakes = self.max_handshakes;
+        config.max_producers = self.max_producers;
+        config.producer_ttl = self.producer_ttl;
+        config.memory_budget = match self.memory {
+            Memory::Share(percent) => memory::share(percent),
+            Memory::Bytes(bytes) => bytes,
+        };
+        config.handshake_timeout = self.handshake_timeout;
+        config.write_timeout = self.write_timeout;
+        config.lane_bytes = usize::try_from(self.output_buffer).unwrap_or(usize::MAX);
+        Ok(config)
+    }
+}
+
+impl Default for Settings {
+    /// The engine's defaults, except that the memory is a share of the machine's.
+    fn default() -> Self {
+        let broker = BrokerConfig::new(0, 0);
+        Self {
+            listen: vec![Address::loopback(DEFAULT_PORT)],
+            token_file: None,
+            log_format: LogFormat::Pretty,
+            drain: DEFAULT_DRAIN,
+            busy_poll: Duration::ZERO,
+            max_message_size: broker.wire.max_message.into(),
+            max_records: broker.wire.max_records,
+            max_window: broker.wire.max_window,
+            max_window_size: broker.wire.max_window_bytes.into(),
+            max_subscriptions: broker.wire.max_subscriptions,
+            max_connections: broker.max_connections,
+            max_handshakes: broker.max_handshakes,
+            max_topics: broker.max_topics,
+            max_durables: broker.max_durables,
+            max_producers: broker.max_producers,
+            memory: Memory::Share(25),
+            output_buffer: broker.lane_bytes.try_into().unwrap_or(u64::MAX),
+            heartbeat: Duration::from_millis(broker.wire.heartbeat_millis.into()),
+            handshake_timeout: broker.handshake_timeout,
+            write_timeout: broker.write_timeout,
+            producer_ttl: broker.producer_ttl,
+            topic_defaults: broker.topic_defaults,
+            inactive_ttl: broker.inactive_ttl,
+        }
+    }
+}
+
+impl LogFormat {
+    pub(crate) const ALL: &[Self] = &[Self::Pretty, Self::Compact, Self::Json];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Pretty => "pretty",
+            Self::Compact => "compact",
+            Self::Json => "json",
+        }
+    }
+}
+
+fn saturated(size: u64) -> u32 {
+    size.try_into().unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_engines() {
+        let config =
+            Settings { memory: Memory::Bytes(256 << 20), ..Settings::default() }.broker(None).unwrap();
+        let engine = BrokerConfig {
+            instance: config.instance,
+            hash_key: config.hash_key,
+            server_name: config.server_name.clone(),
+            ..BrokerConfig::new(0, 0)
+        };
+        assert!(config == engine, "{config:?} is not {engine:?}");
+    }
+
+    #[test]
+    fn a_frame_holds_the_largest_message() {
+        let settings = Settings { max_message_size: 8 << 20, ..Settings::default() };
+        let wire = settings.broker(None).unwrap().wire;
+        assert_eq!((wire.max_message, wire.max_frame), (8 << 20, (8 << 20) + 4_096));
+    }
+}

@@ -1,0 +1,38 @@
+//! The log on stderr.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+/// Logs to stderr what `RUST_LOG` asks for, or as much as `verbose` flags do without it. Once per process.
+pub(crate) fn start(format: LogFormat, verbose: u8) {
+    // The name is a prefix of all crates of Zaichik's.
+    let default = match verbose {
+        0 => "zaichik=info",
+        1 => "zaichik=debug",
+        _ => "zaichik=trace",
+    };
+    let wanted = std::env::var_os(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let wanted = wanted.to_string_lossy();
+    let (filter, mistake) = match EnvFilter::try_new(&wanted) {
+        Ok(filter) if !wanted.is_empty() => (filter, None),
+        Ok(_) => (EnvFilter::new(default), None),
+        Err(mistake) => (EnvFilter::new(default), Some(mistake)),
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(io::stderr)
+        // It would be reported to stderr, with a panic: who closes the log's reader is not to end the broker.
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Pretty => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Compact => log.with_ansi(false).without_time().compact().init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    if let Some(mistake) = mistake {
+        tracing::warn!("RUST_LOG={wanted:?} is ignored: {mistake}");
+    }
+}
