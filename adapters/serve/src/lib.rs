@@ -14,6 +14,7 @@ mod process;
 mod ready;
 mod signals;
 mod token;
+mod usage;
 
 pub use command::{Command, ConfigCommand};
 pub use options::Options;

@@ -10,7 +10,7 @@ use crate::command::{WRONG_CONFIGURATION, check, fail, wrong};
 use crate::config::Address;
 use crate::plan::Plan;
 use crate::ready::Ready;
-use crate::{Options, Signal, descriptors, log, signals};
+use crate::{Options, Signal, descriptors, log, signals, usage};
 
 /// An address can't be listened on.
 const CANNOT_BIND: u8 = 3;
@@ -97,6 +97,7 @@ impl Process {
         for address in server.local_addrs() {
             tracing::info!("listening {}", address.url());
         }
+        R::spawn(usage::keep_reporting::<R>(server.handle()));
         match signals {
             Ok(signals) => R::spawn(signals::obey(signals, server.handle(), settings.drain)),
             Err(error) => {
