@@ -16,6 +16,8 @@ mod directory;
 pub mod faults;
 #[cfg(target_os = "linux")]
 pub mod frozen;
+#[cfg(unix)]
+pub mod http;
 #[cfg(target_os = "linux")]
 pub mod lifecycle;
 #[cfg(unix)]
@@ -57,6 +59,16 @@ macro_rules! command_tests {
             a_client_comes_back_after_a_drain
             a_broker_listens_on_a_unix_socket
             ready_fd_tells_that_the_broker_is_ready
+        );
+        $crate::command_tests!($command, http;
+            probes_are_answered_and_nothing_else_is
+            metrics_count_what_happened
+            metrics_need_no_connection_of_those_allowed_and_no_token
+            a_scraper_that_says_nothing_keeps_nobody_out
+            a_request_that_is_no_request_is_refused
+            readiness_ends_with_the_first_signal
+            an_open_http_address_is_refused
+            an_http_port_that_is_taken_is_one_line_and_code_3
         );
         $crate::command_tests!($command, faults;
             w8_five_hundred_slow_handshakes_keep_nobody_out

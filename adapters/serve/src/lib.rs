@@ -6,6 +6,7 @@
 mod command;
 mod config;
 mod descriptors;
+mod http;
 mod log;
 mod memory;
 mod options;

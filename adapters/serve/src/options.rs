@@ -23,7 +23,7 @@ pub struct Options {
     /// Check the configuration, and end.
     #[arg(long)]
     pub(crate) check: bool,
-    /// Listen on addresses that others reach, without a token.
+    /// Listen on addresses that others reach without a token: for clients, or for HTTP, which has none.
     #[arg(long)]
     pub(crate) insecure: bool,
     /// When ready, write a line of JSON to this descriptor and close it: addresses, http, pid, version.
@@ -90,7 +90,7 @@ const LISTEN: &str = "listen";
 
 fn value_name(path: &str) -> &'static str {
     match path {
-        LISTEN => "ADDR",
+        LISTEN | "http" => "ADDR",
         "token_file" => "PATH",
         "log_format" => "FORMAT",
         "drain" | "busy_poll" => "DURATION",

@@ -37,6 +37,14 @@ impl Plan {
             };
             return Err(open.iter().map(refused).collect());
         }
+        if let Some(http) = settings.http.as_ref().filter(|http| !http.is_loopback() && !options.insecure) {
+            // There is no token that it could ask for.
+            return Err(vec![Mistake(format!(
+                "{}: http = \"{http}\" shows others the names of topics and subscriptions; listen on 127.0.0.1, or \
+                 show them with --insecure",
+                config.origin("http")
+            ))]);
+        }
         Ok(Self { is_open: !open.is_empty(), token, config })
     }
 

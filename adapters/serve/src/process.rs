@@ -8,6 +8,7 @@ use zaichik_driver::{Clock, Runtime, Server, ServerError, Timestamp};
 
 use crate::command::{WRONG_CONFIGURATION, check, fail, wrong};
 use crate::config::Address;
+use crate::http::Http;
 use crate::plan::Plan;
 use crate::ready::Ready;
 use crate::{Options, Signal, descriptors, log, signals, usage};
@@ -16,7 +17,7 @@ use crate::{Options, Signal, descriptors, log, signals, usage};
 const CANNOT_BIND: u8 = 3;
 
 /// The commit that it was built from, for who sets it when building.
-const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
+pub(crate) const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
 
 /// A process that is a broker.
 #[derive(Debug)]
@@ -62,7 +63,9 @@ impl Process {
             Err(error @ ServerError::Bind { .. }) => fail(
                 self.command,
                 CANNOT_BIND,
-                format_args!("{error}; choose another with --port or --listen, port 0 for any free one"),
+                format_args!(
+                    "{error}; choose another with --port, --listen or --http, port 0 for any free one"
+                ),
             ),
             Err(error @ ServerError::Config(_)) => fail(self.command, WRONG_CONFIGURATION, error),
             Err(error) => fail(self.command, 1, error),
@@ -85,7 +88,12 @@ impl Process {
         config.max_connections = descriptors::connections(config.max_connections);
         let (connections, mebibytes) = (config.max_connections, config.memory_budget >> 20);
         let addresses: Vec<_> = settings.listen.iter().map(Address::as_str).collect();
+        if settings.http.is_some() {
+            // For the client that the metrics come from.
+            config.max_connections = config.max_connections.saturating_add(1);
+        }
         let server = Server::<R>::bind_all(&addresses, config).await?.busy_poll(settings.busy_poll);
+        let http = Http::bind(&self.plan, &server, runtime).await?;
         let commit = COMMIT.map(|commit| format!("commit {commit}, ")).unwrap_or_default();
         tracing::info!(
             "zaichik {} ({commit}{runtime}, {workers} workers, at most {connections} connections and {mebibytes} MiB)",
@@ -97,6 +105,7 @@ impl Process {
         for address in server.local_addrs() {
             tracing::info!("listening {}", address.url());
         }
+        let http = http.map(Http::start);
         R::spawn(usage::keep_reporting::<R>(server.handle()));
         match signals {
             Ok(signals) => R::spawn(signals::obey(signals, server.handle(), settings.drain)),
@@ -106,7 +115,7 @@ impl Process {
         }
         tracing::info!("ready in {} ms", self.clock.now().since(self.started).as_millis());
         if let Some(ready) = self.ready.take() {
-            ready.tell(server.local_addrs(), None);
+            ready.tell(server.local_addrs(), http.as_ref());
         }
         server.serve().await?;
         tracing::info!("stopped");

@@ -24,6 +24,8 @@ pub(crate) enum Value {
 pub(crate) enum Field<'a> {
     /// Addresses, at least one.
     Addresses(&'a mut Vec<Address>),
+    /// An address, or "" for none.
+    Address(&'a mut Option<Address>),
     /// A path, or "" for none.
     Path(&'a mut Option<PathBuf>),
     LogFormat(&'a mut LogFormat),
@@ -105,6 +107,7 @@ impl Field<'_> {
     pub(crate) fn read(self, value: &Value) -> Result<(), String> {
         match self {
             Self::Addresses(place) => *place = addresses(value)?,
+            Self::Address(place) => *place = optional(value, Address::parse)?,
             Self::Path(place) => *place = optional(value, |text| Ok(text.into()))?,
             Self::LogFormat(place) => *place = one_of(value, LogFormat::ALL, LogFormat::name)?,
             Self::Memory(place) => *place = memory(value)?,
@@ -148,6 +151,7 @@ impl Field<'_> {
         };
         match self {
             Self::Addresses(place) => list(place),
+            Self::Address(place) => quoted(place.as_ref().map(Address::as_str).unwrap_or_default()),
             Self::Path(place) => {
                 quoted(&place.as_ref().map(|path| path.to_string_lossy()).unwrap_or_default())
             }

@@ -35,6 +35,11 @@ pub(crate) const KEYS: &[Key] = &[
         field: |to| Field::Addresses(&mut to.listen),
     },
     Key {
+        path: "http",
+        help: "Address for /healthz, /readyz and /metrics, such as 127.0.0.1:8890. Empty: none",
+        field: |to| Field::Address(&mut to.http),
+    },
+    Key {
         path: "token_file",
         help: "File with the token that clients must send. Empty: none, and only this machine may connect",
         field: |to| Field::Path(&mut to.token_file),

@@ -18,6 +18,7 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) listen: Vec<Address>,
+    pub(crate) http: Option<Address>,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) log_format: LogFormat,
     pub(crate) drain: Duration,
@@ -105,6 +106,7 @@ impl Default for Settings {
         let broker = BrokerConfig::new(0, 0);
         Self {
             listen: vec![Address::loopback(DEFAULT_PORT)],
+            http: None,
             token_file: None,
             log_format: LogFormat::Pretty,
             drain: DEFAULT_DRAIN,

@@ -1,0 +1,246 @@
+//! What a broker command answers over HTTP.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use zaichik_tokio::{Client, TopicOptions};
+
+use crate::directory::Directory;
+use crate::process::{Broker, command};
+use crate::script;
+
+/// More than it serves at once.
+const TOO_MANY: usize = 40;
+
+/// A broker with HTTP, and the port of that.
+fn start(path: &str, arguments: &[&str]) -> (Broker, u16) {
+    let broker = Broker::run(command(path, 0).args(["--http", "127.0.0.1:0"]).args(arguments));
+    let mut ports = broker.start.iter().filter_map(|line| line.split_once("listening http://127.0.0.1:"));
+    let (_, port) = ports.next().expect("it says where it listens");
+    let port = port.strip_suffix(" (/healthz /readyz /metrics)\n").expect("what is there");
+    let port = port.parse().expect("a port");
+    (broker, port)
+}
+
+fn stop(broker: Broker) {
+    broker.signal("TERM");
+    let (code, said) = broker.end();
+    assert_eq!(code, Some(0), "{said}");
+}
+
+/// What comes back for some bytes.
+async fn exchange(port: u16, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
+    stream.write_all(request).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an orderly end");
+    answer
+}
+
+/// The status, the lines of the head, and the body.
+async fn ask(port: u16, method: &str, page: &str) -> (u16, String, String) {
+    let request = format!("{method} {page} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let answer = exchange(port, request.as_bytes()).await;
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.strip_prefix("HTTP/1.1 ").and_then(|head| head.get(..3)).expect("a status");
+    (status.parse().expect("a number"), head.to_owned(), body.to_owned())
+}
+
+/// The metrics.
+async fn scrape(port: u16) -> String {
+    let (status, head, body) = ask(port, "GET", "/metrics").await;
+    assert_eq!(status, 200, "{body}");
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    body
+}
+
+fn assert_lines(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.lines().any(|known| known == *line), "{line}: {text}");
+    }
+}
+
+/// Two kinds of requests, three pages.
+pub fn probes_are_answered_and_nothing_else_is(path: &str) {
+    let (broker, port) = start(path, &[]);
+    script::block_on(async {
+        for (method, page, status, body) in [
+            ("GET", "/healthz", 200, "healthy\n"),
+            ("GET", "/readyz", 200, "ready\n"),
+            ("GET", "/readyz?verbose", 200, "ready\n"),
+            ("HEAD", "/healthz", 200, ""),
+            ("POST", "/readyz", 405, "use GET or HEAD\n"),
+            ("GET", "/", 404, "there are /healthz, /readyz and /metrics\n"),
+            ("GET", "/metrics/", 404, "there are /healthz, /readyz and /metrics\n"),
+        ] {
+            let (said, head, text) = ask(port, method, page).await;
+            assert_eq!((said, text.as_str()), (status, body), "{method} {page}");
+            assert_eq!(head.contains("allow: GET, HEAD"), status == 405, "{head}");
+            assert!(head.contains("connection: close"), "{head}");
+        }
+    });
+    stop(broker);
+}
+
+/// Records, refusals, memory, lags.
+pub fn metrics_count_what_happened(path: &str) {
+    let (broker, port) = start(path, &[]);
+    script::block_on(async {
+        let client = Client::connect(&broker.address()).await.expect("the broker listens");
+        assert_lines(
+            &scrape(port).await,
+            &[
+                "zaichik_connections 1",
+                "zaichik_records_in_total 0",
+                "zaichik_write_stalls_total 0",
+                "zaichik_subscriptions_left_out 0",
+            ],
+        );
+        let mut billing = client.subscribe("orders").durable("billing \"eu\"").await.expect("subscribed");
+        for body in ["one", "two", "three"] {
+            client.publish("orders", body).await.expect("accepted");
+        }
+        let first = billing.next_message().await.expect("no gap").expect("a message");
+        first.commit().await.expect("committed");
+        client.create_topic("invoices", TopicOptions::new().max_messages(1)).await.expect("created");
+        client
+            .create_topic("invoices", TopicOptions::new().max_messages(2))
+            .await
+            .expect_err("other settings");
+        let metrics = scrape(port).await;
+        assert_lines(
+            &metrics,
+            &[
+                "# TYPE zaichik_records_in_total counter",
+                "zaichik_records_in_total 3",
+                "zaichik_connections 1",
+                "zaichik_topics 2",
+                "zaichik_subscriptions 1",
+                "zaichik_durable_subscriptions 1",
+                "zaichik_gaps_total 0",
+                "zaichik_refused_total{code=\"SettingsDiffer\"} 1",
+                r#"zaichik_subscription_lag{topic="orders",name="billing \"eu\""} 2"#,
+                "zaichik_subscriptions_left_out 0",
+            ],
+        );
+        let build = format!("zaichik_build_info{{version=\"{}\",", env!("CARGO_PKG_VERSION"));
+        assert!(metrics.contains(&build), "{metrics}");
+        for held in ["zaichik_memory_bytes{part=\"topics\"} ", "zaichik_memory_budget_bytes "] {
+            let value = metrics.lines().find_map(|line| line.strip_prefix(held)).expect("it is told");
+            assert_ne!(value, "0", "{held}");
+        }
+        if cfg!(target_os = "linux") {
+            let used = "zaichik_process_memory_bytes ";
+            let used = metrics.lines().find_map(|line| line.strip_prefix(used)).expect("it is told");
+            assert!(used.parse::<u64>().expect("a number") > 1 << 20, "{used}");
+        }
+    });
+    stop(broker);
+}
+
+/// A broker that is full can be looked at, and one that wants a token.
+pub fn metrics_need_no_connection_of_those_allowed_and_no_token(path: &str) {
+    let token = "0123456789abcdef0123456789abcdef";
+    let directory = Directory::new();
+    let file = directory.write("token", token);
+    let (broker, port) = start(path, &["--max-connections", "1", "--token-file", &file]);
+    script::block_on(async {
+        let builder = || Client::builder(&broker.address()).token(token).reconnect(false);
+        let only = builder().connect().await.expect("the one that is allowed");
+        builder().connect().await.expect_err("one too many");
+        assert_lines(&scrape(port).await, &["zaichik_connections 1"]);
+        only.close().await.expect("it owes nothing");
+    });
+    stop(broker);
+}
+
+/// Slow ones give way to others, the oldest first.
+pub fn a_scraper_that_says_nothing_keeps_nobody_out(path: &str) {
+    let (broker, port) = start(path, &[]);
+    script::block_on(async {
+        let mut silent = Vec::new();
+        for number in 0..TOO_MANY {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
+            if number % 2 == 0 {
+                stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: loc").await.expect("sent");
+            }
+            silent.push(stream);
+        }
+        assert_eq!(ask(port, "GET", "/healthz").await.0, 200);
+        assert_lines(&scrape(port).await, &["zaichik_connections 0"]);
+        let mut rest = Vec::new();
+        // Closed with or without something unread.
+        let _ = silent[0].read_to_end(&mut rest).await;
+        assert!(rest.is_empty(), "nobody asked for this: {rest:?}");
+    });
+    stop(broker);
+}
+
+/// Too large, or something else altogether.
+pub fn a_request_that_is_no_request_is_refused(path: &str) {
+    let (broker, port) = start(path, &[]);
+    script::block_on(async {
+        let answer = exchange(port, b"zaichik?\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat((8 << 10) - 15));
+        let answer = exchange(port, long.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        assert_eq!(ask(port, "GET", "/healthz").await.0, 200);
+    });
+    stop(broker);
+}
+
+/// It still works, and wants no more traffic.
+pub fn readiness_ends_with_the_first_signal(path: &str) {
+    let (mut broker, port) = start(path, &["--drain", "1h"]);
+    script::block_on(async {
+        let client = Client::connect(&broker.address()).await.expect("the broker listens");
+        let mut subscription = client.subscribe("unfinished").await.expect("subscribed");
+        client.publish("unfinished", "business").await.expect("accepted");
+        // Taken and not committed: the drain waits for it.
+        let message = subscription.next_message().await.expect("no gap").expect("a message");
+        assert_eq!(ask(port, "GET", "/readyz").await.0, 200);
+        broker.signal("TERM");
+        broker.says("draining");
+        // It says so a moment before it is so.
+        while ask(port, "GET", "/readyz").await.0 == 200 {}
+        for (page, status, body) in
+            [("/readyz", 503, "draining\n"), ("/metrics", 503, "draining\n"), ("/healthz", 200, "healthy\n")]
+        {
+            let (said, _, text) = ask(port, "GET", page).await;
+            assert_eq!((said, text.as_str()), (status, body), "{page}");
+        }
+        message.commit().await.expect("committed");
+        let (code, said) = broker.end();
+        assert_eq!(code, Some(0), "the metrics hold no drain open: {said}");
+    });
+}
+
+/// There is no token for it.
+pub fn an_open_http_address_is_refused(path: &str) {
+    let directory = Directory::new();
+    let file = directory.write("token", "0123456789abcdef0123456789abcdef");
+    let open = ["--http", "0.0.0.0:0", "--token-file", &file];
+    let output = command(path, 0).args(open).output().expect("it runs");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.lines().count() == 1
+            && said.contains("--http: http = \"0.0.0.0:0\" shows others the names of topics")
+            && said.contains("--insecure"),
+        "{said}"
+    );
+    let broker = Broker::run(command(path, 0).args(open).arg("--insecure"));
+    assert!(broker.start.iter().any(|line| line.contains("http: everybody who can connect sees")));
+    stop(broker);
+}
+
+/// As for the broker's own port.
+pub fn an_http_port_that_is_taken_is_one_line_and_code_3(path: &str) {
+    let (broker, port) = start(path, &[]);
+    let address = format!("127.0.0.1:{port}");
+    let output = command(path, 0).args(["--http", &address]).output().expect("it runs");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.lines().count() == 1 && said.contains(&format!("cannot listen on {address}")), "{said}");
+    stop(broker);
+}

@@ -1,0 +1,83 @@
+//! What is answered to which request.
+
+use bytes::Bytes;
+use futures::lock::Mutex;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+use zaichik_driver::{Client, Runtime, ServerHandle};
+
+use super::metrics::{Build, Snapshot};
+use crate::usage;
+
+/// The Prometheus text format.
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// The pages of a broker.
+pub(super) struct Pages<R: Runtime> {
+    broker: ServerHandle,
+    /// One scrape at a time: each may hold a list of all subscriptions.
+    client: Mutex<Client<R>>,
+    build: Build,
+}
+
+impl<R: Runtime> Pages<R> {
+    pub(super) fn new(broker: ServerHandle, client: Client<R>, build: Build) -> Self {
+        Self { broker, client: Mutex::new(client), build }
+    }
+
+    pub(super) async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if !matches!(path, "/healthz" | "/readyz" | "/metrics") {
+            return text(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n");
+        }
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD\n");
+            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refused;
+        }
+        match path {
+            "/metrics" => self.metrics().await,
+            "/readyz" if self.broker.is_stopping() => draining(),
+            "/readyz" => text(StatusCode::OK, "ready\n"),
+            // That this is answered shows that the process works.
+            _ => text(StatusCode::OK, "healthy\n"),
+        }
+    }
+
+    /// The broker's counters. One that is stopping serves nobody any more, this included.
+    async fn metrics(&self) -> Response<Full<Bytes>> {
+        if self.broker.is_stopping() {
+            return draining();
+        }
+        usage::report(&self.broker);
+        let client = self.client.lock().await;
+        let taken = Snapshot::take(&client, self.build.clone()).await;
+        drop(client);
+        let failed = |error: &dyn std::fmt::Display| {
+            tracing::warn!(%error, "http: no metrics");
+            text(StatusCode::SERVICE_UNAVAILABLE, format!("the broker does not tell: {error}\n"))
+        };
+        match taken.map(Snapshot::write) {
+            Ok(Ok(metrics)) => page(StatusCode::OK, METRICS, metrics),
+            Ok(Err(error)) => failed(&error),
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+fn draining() -> Response<Full<Bytes>> {
+    text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    page(status, TEXT, body)
+}
+
+fn page(status: StatusCode, format: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut page = Response::new(Full::new(body.into()));
+    *page.status_mut() = status;
+    page.headers_mut().insert(CONTENT_TYPE, format);
+    page
+}
