@@ -111,6 +111,11 @@ impl Runtime for Tokio {
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+/// The same in Russian.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.ru.md")]
+struct RussianReadme;
+
 /// The guide's.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide.md")]

@@ -65,6 +65,16 @@ impl Broker {
         command
     }
 
+    /// A line for a shell, which finds the command by its name.
+    pub(crate) fn shell(&self, line: &str) -> Command {
+        let folder = std::path::Path::new(env!("CARGO_BIN_EXE_zaichik")).parent().expect("a folder");
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).env("PATH", format!("{}:{path}", folder.display()));
+        command.env("ZAICHIK_URL", &self.address).env_remove("RUST_LOG");
+        command
+    }
+
     /// The same with arguments between blanks, as a test's subject.
     pub(crate) fn run(&self, arguments: &str) -> assert_cmd::Command {
         run(self.command(), arguments)

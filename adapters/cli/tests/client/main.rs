@@ -7,6 +7,7 @@ mod errors;
 mod help;
 mod network;
 mod publish;
+mod readme;
 mod subscribe;
 mod subscription;
 mod terminal;

@@ -23,7 +23,7 @@ fn terminal() -> (OwnedFd, OwnedFd) {
 }
 
 /// Runs a command with all three streams on a terminal: its code, and the screen.
-fn on_a_terminal(mut command: Command, typed: &str) -> (Option<i32>, String) {
+pub(crate) fn on_a_terminal(mut command: Command, typed: &str) -> (Option<i32>, String) {
     let (people, end) = terminal();
     let stream = || Stdio::from(end.try_clone().expect("a copy"));
     command.stdin(stream()).stdout(stream()).stderr(stream());
