@@ -36,7 +36,7 @@ const COMMAND: &str = "zaichik";
 
 /// A small message broker, and the tool to use one.
 #[derive(Debug, Parser)]
-#[command(version, about, args_conflicts_with_subcommands = true)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
