@@ -44,6 +44,22 @@ use request::{Reply, Request};
 /// One background task moves its bytes, connects again when the connection breaks, restores subscriptions and
 /// resends what was not answered (semantics P4). When the last clone, [`Subscription`] and [`Publisher`] are
 /// dropped, the task finishes what the client owes, within the drain timeout, and ends.
+///
+/// ```
+/// # use zaichik_simulated::{Embedded, Simulation, default_config};
+/// # Simulation::new().run(async {
+/// # let broker = Embedded::start(default_config()?)?;
+/// let client = broker.client(); // over a socket: Client::connect("127.0.0.1:8889").await?
+/// let mut greetings = client.subscribe("greetings").await?;
+/// let receipt = client.publish("greetings", "hello").await?;
+/// assert_eq!(receipt.offset(0), Some(0));
+/// let message = greetings.next_message().await?.expect("the subscription goes on");
+/// assert_eq!(message.body, "hello");
+/// message.commit().await?;
+/// client.close().await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
+/// ```
 pub struct Client<R: Runtime> {
     owner: Arc<Owner>,
     runtime: PhantomData<fn() -> R>,

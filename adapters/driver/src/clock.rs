@@ -10,6 +10,13 @@ use crate::runtime::Runtime;
 ///
 /// The wall clock is read once, so its jumps change nothing; two clocks of one program may differ by the jumps
 /// between their starts.
+///
+/// ```
+/// use zaichik_driver::Clock;
+/// let clock = Clock::start();
+/// let (before, after) = (clock.now(), clock.now());
+/// assert!(before <= after, "whatever the wall clock does meanwhile");
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     now: fn() -> Instant,

@@ -23,6 +23,20 @@ use crate::shared::{Poisoned, Shared};
 ///
 /// It owns no thread and no global state, so a program may have any number of them. Dropping it ends every
 /// connection at once; [`shutdown`](Self::shutdown) lets them finish what they owe.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use zaichik_simulated::{Simulation, default_config};
+/// # type Embedded = zaichik_simulated::Embedded; // or that of zaichik-tokio
+/// # Simulation::new().run(async {
+/// let broker = Embedded::start(default_config()?)?;
+/// let client = broker.client();
+/// client.publish("jobs", "sweep the yard").await?;
+/// assert_eq!(broker.stats()?.records_accepted, 1);
+/// broker.shutdown(Duration::from_secs(1)).await?; // ready when nothing is left
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
+/// ```
 #[derive(Debug)]
 pub struct Embedded<R: Runtime> {
     shared: Arc<Shared>,
@@ -30,12 +44,36 @@ pub struct Embedded<R: Runtime> {
 }
 
 /// Stops a broker from anywhere; cheap to clone.
+///
+/// ```
+/// # use zaichik_simulated::{Embedded, Simulation, default_config};
+/// # Simulation::new().run(async {
+/// # let broker = Embedded::start(default_config()?)?;
+/// # use std::time::Duration;
+/// let handle = broker.handle();
+/// assert!(!handle.is_stopping());
+/// handle.shutdown(Duration::from_secs(1)); // from a signal handler, say
+/// assert!(handle.is_stopping());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
+/// ```
 #[derive(Debug, Clone)]
 pub struct ServerHandle {
     shared: Arc<Shared>,
 }
 
 /// Why a broker does not run, or no longer does.
+///
+/// ```
+/// # use zaichik_simulated::{Embedded, ServerError, Simulation, default_config};
+/// # Simulation::new().run(async {
+/// let mut config = default_config()?;
+/// config.token = Some(Vec::new());
+/// let error = Embedded::start(config).expect_err("an empty token protects nothing");
+/// assert!(matches!(error, ServerError::Config(_)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServerError {

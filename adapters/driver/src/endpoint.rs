@@ -8,6 +8,13 @@ use std::path::{Path, PathBuf};
 const UNIX: &str = "unix:";
 
 /// A place that was listened on.
+///
+/// ```
+/// use zaichik_driver::Endpoint;
+/// let address = Endpoint::Tcp("127.0.0.1:8889".parse()?);
+/// assert_eq!(address.url(), "zaichik://127.0.0.1:8889"); // what a client connects to
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// An address of the network, with the real port.

@@ -27,6 +27,19 @@ thread_local! {
 /// A byte stream with the `futures` traits, as brokers and clients want it.
 ///
 /// Whatever is written has to leave by itself: nobody flushes a stream that gathers bytes, as `BufWriter` does.
+///
+/// ```
+/// # use std::future::poll_fn;
+/// use futures::io::Cursor;
+/// use zaichik_driver::{FuturesIo, Io};
+/// # zaichik_simulated::Simulation::new().run(async {
+/// let mut stream = FuturesIo::new(Cursor::new(b"hello".to_vec())); // a TcpStream of some runtime, in earnest
+/// let mut bytes = bytes::BytesMut::new();
+/// let count = poll_fn(|cx| stream.poll_read(cx, &mut bytes, 3)).await?;
+/// assert_eq!((count, &bytes[..]), (3, &b"hel"[..]));
+/// # Ok::<(), std::io::Error>(())
+/// # }).expect("it reads");
+/// ```
 #[derive(Debug)]
 pub struct FuturesIo<S> {
     stream: S,

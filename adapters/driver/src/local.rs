@@ -16,6 +16,23 @@ const CAPACITY: usize = 64 << 10;
 ///
 /// Bounded like a socket's buffers: who writes more than the other end reads has to wait. Dropping an end
 /// closes both directions.
+///
+/// ```
+/// # use zaichik_simulated::{Embedded, Simulation, default_config};
+/// # Simulation::new().run(async {
+/// # let broker = Embedded::start(default_config()?)?;
+/// # use std::future::poll_fn;
+/// # use bytes::BytesMut;
+/// # use zaichik_driver::Io;
+/// let mut stream = broker.stream()?; // for who speaks the protocol without this crate's client
+/// let mut hello: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+/// poll_fn(|cx| stream.poll_write(cx, &mut hello)).await?;
+/// let mut answer = BytesMut::new();
+/// let count = poll_fn(|cx| stream.poll_read(cx, &mut answer, 100)).await?;
+/// assert_eq!(count, 0, "a stranger gets no answer");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
+/// ```
 #[derive(Debug)]
 pub struct LocalIo {
     reads: Arc<Mutex<Pipe>>,

@@ -12,6 +12,20 @@ use crate::clock;
 use crate::endpoint::Endpoint;
 
 /// A connected byte stream. Dropping it closes the connection.
+///
+/// ```
+/// # use std::future::poll_fn;
+/// use zaichik_driver::{Io, LocalIo};
+/// # zaichik_simulated::Simulation::new().run(async {
+/// let (mut here, mut there) = LocalIo::pair();
+/// let mut hello: &[u8] = b"hello";
+/// poll_fn(|cx| here.poll_write(cx, &mut hello)).await?;
+/// let mut bytes = bytes::BytesMut::new();
+/// poll_fn(|cx| there.poll_read(cx, &mut bytes, 100)).await?;
+/// assert_eq!(&bytes[..], b"hello");
+/// # Ok::<(), std::io::Error>(())
+/// # }).expect("it reads");
+/// ```
 pub trait Io: Send + Unpin + 'static {
     /// Appends received bytes to `into`, at most `limit` of them, and says how many; 0 means the peer is done.
     ///
@@ -49,6 +63,21 @@ pub trait Io: Send + Unpin + 'static {
 }
 
 /// A socket that accepts connections.
+///
+/// ```
+/// # use std::future::poll_fn;
+/// use zaichik_driver::{Listener, Runtime};
+/// use zaichik_simulated::{Simulated, Simulation, spawn};
+///
+/// # Simulation::new().run(async {
+/// let mut listener = Simulated::bind("localhost:8889").await?;
+/// let connecting = spawn(Simulated::connect("localhost:8889"));
+/// let (_stream, peer) = poll_fn(|cx| listener.poll_accept(cx)).await?;
+/// assert!(!peer.is_empty(), "a name for the log");
+/// connecting.await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
+/// ```
 pub trait Listener: Send + Unpin + 'static {
     /// The streams it accepts.
     type Io: Io;
@@ -67,12 +96,42 @@ pub trait Listener: Send + Unpin + 'static {
 }
 
 /// One alarm that can be set again and again.
+///
+/// ```
+/// # use std::future::poll_fn;
+/// # use std::time::Duration;
+/// use zaichik_driver::{Runtime, Timer};
+/// use zaichik_simulated::{Simulated, Simulation};
+///
+/// Simulation::new().run(async {
+///     let in_an_hour = Simulated::now() + Duration::from_hours(1);
+///     let mut timer = Simulated::timer();
+///     poll_fn(|cx| timer.poll_until(cx, in_an_hour)).await;
+///     assert!(Simulated::now() >= in_an_hour);
+/// });
+/// ```
 pub trait Timer: Send + Unpin + 'static {
     /// Wakes the task at `deadline`: ready when it has passed. Another deadline replaces the one before.
     fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()>;
 }
 
 /// An async runtime, as far as brokers and clients need one.
+///
+/// ```
+/// use zaichik_driver::{Client, ClientError, Runtime};
+///
+/// /// A part of a program that does not care what it runs on.
+/// async fn count<R: Runtime>(client: &Client<R>, topic: &str) -> Result<u64, ClientError> {
+///     Ok(client.topic(topic).await?.messages)
+/// }
+/// # zaichik_simulated::Simulation::new().run(async {
+/// # let broker = zaichik_simulated::Embedded::start(zaichik_simulated::default_config()?)?;
+/// # let client = broker.client();
+/// # client.create_topic("t", zaichik_driver::TopicOptions::new()).await?;
+/// assert_eq!(count(&client, "t").await?, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
+/// ```
 pub trait Runtime: Send + Sync + Sized + 'static {
     /// Its stream: TCP, and Unix sockets where it has them.
     type Io: Io;

@@ -29,6 +29,21 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 /// A broker that listens on one or several sockets.
 ///
 /// Dropping it, or the future of [`serve`](Self::serve), closes every connection at once.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use zaichik_simulated::{Client, Server, Simulation, default_config, spawn};
+/// # Simulation::new().run(async {
+/// let server = Server::bind("127.0.0.1:8889", default_config()?).await?;
+/// let handle = server.handle();
+/// let serving = spawn(server.serve());
+/// let client = Client::connect("127.0.0.1:8889").await?;
+/// client.publish("jobs", "sweep the yard").await?;
+/// handle.shutdown(Duration::from_secs(1));
+/// serving.await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
+/// ```
 #[derive(Debug)]
 pub struct Server<R: Runtime> {
     broker: Embedded<R>,

@@ -15,6 +15,21 @@ use crate::runtime::Runtime;
 use crate::shared::Shared;
 
 /// How a client behaves and where its broker is.
+///
+/// ```
+/// # use zaichik_simulated::{Embedded, Simulation, default_config};
+/// # Simulation::new().run(async {
+/// # let broker = Embedded::start(default_config()?)?;
+/// let client = broker
+///     .client_builder() // over a socket: Client::builder("127.0.0.1:8889")
+///     .name("billing")
+///     .max_in_flight(64)
+///     .connect()
+///     .await?;
+/// client.ping().await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing happens before connect or start"]
 pub struct ClientBuilder<R: Runtime> {

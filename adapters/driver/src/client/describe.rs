@@ -9,6 +9,19 @@ use super::{Client, ClientError, mismatch};
 use crate::runtime::Runtime;
 
 /// The broker as it was when it was asked.
+///
+/// ```
+/// # use zaichik_simulated::{Embedded, Simulation, default_config, Counter};
+/// # Simulation::new().run(async {
+/// # let broker = Embedded::start(default_config()?)?;
+/// let client = broker.client();
+/// client.publish("orders", "one tea").await?;
+/// let info = client.broker_info().await?;
+/// assert_eq!(info.counter(Counter::RecordsIn), Some(1));
+/// assert_eq!(info.counter(Counter::Topics), Some(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BrokerInfo {

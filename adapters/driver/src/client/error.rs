@@ -10,6 +10,18 @@ use zaichik_proto::GapReason;
 /// Why something that a client was asked to do failed.
 ///
 /// [`class`](Self::class) says what to do about it.
+///
+/// ```
+/// # use zaichik_simulated::{Embedded, Simulation, default_config, ClientError, ErrorClass, RequestError};
+/// # Simulation::new().run(async {
+/// # let broker = Embedded::start(default_config()?)?;
+/// let client = broker.client();
+/// let error = client.publish("$reserved", "hello").await.expect_err("the name is not allowed");
+/// assert_eq!(error.class(), ErrorClass::Refused); // change it, do not try again
+/// assert!(matches!(error, ClientError::Request(RequestError::InvalidTopic(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
+/// ```
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum ClientError {

@@ -28,6 +28,22 @@ const MAX_IN_FLIGHT: usize = 64;
 /// are one step, which the broker accepts or refuses as a whole. A flush is done when everything has its answer.
 /// An error is reported once, by the next call; it tells that some of the messages before it were not accepted.
 /// Dropping it loses what was fed and never flushed; what had left is published, and nobody is told.
+///
+/// ```
+/// # use zaichik_simulated::{Embedded, Simulation, default_config, Outgoing};
+/// # Simulation::new().run(async {
+/// # let broker = Embedded::start(default_config()?)?;
+/// # use futures::SinkExt;
+/// # let client = broker.client();
+/// let mut publisher = client.publisher("numbers");
+/// for number in 0..1_000 {
+///     publisher.feed(Outgoing::new(number.to_string())).await?;
+/// }
+/// publisher.close().await?; // every one of them was accepted
+/// assert_eq!(client.topic("numbers").await?.end, 1_000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
+/// ```
 pub struct Publisher {
     owner: Arc<Owner>,
     topic: Arc<str>,

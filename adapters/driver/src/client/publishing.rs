@@ -14,6 +14,20 @@ use super::request::Reply;
 ///
 /// The message is published whether this is awaited or dropped; what the client keeps for the answer is bounded by
 /// its `max_in_flight`.
+///
+/// ```
+/// # use zaichik_simulated::{Embedded, Simulation, default_config};
+/// # Simulation::new().run(async {
+/// # let broker = Embedded::start(default_config()?)?;
+/// # let client = broker.client();
+/// # client.ping().await?;
+/// let first = client.publish_nowait("orders", "one tea")?;
+/// let second = client.publish_nowait("orders", "two coffees")?; // both are under way
+/// assert_eq!(first.await?.offset(0), Some(0));
+/// assert_eq!(second.await?.offset(0), Some(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
+/// ```
 #[must_use = "a refused or lost message is reported here only"]
 pub struct Publishing(Reply);
 

@@ -21,6 +21,23 @@ use super::subscribe::Subscribe;
 /// The messages of a topic, in order, and what stands in their place.
 ///
 /// Ends when the client is over or the subscription has ended. Dropping it unsubscribes.
+///
+/// ```
+/// # use zaichik_simulated::{Embedded, Simulation, default_config};
+/// # Simulation::new().run(async {
+/// # let broker = Embedded::start(default_config()?)?;
+/// # let client = broker.client();
+/// let mut orders = client.subscribe("orders").window(8).await?;
+/// client.publish("orders", "one tea").await?;
+/// client.publish("orders", "two coffees").await?;
+/// for expected in ["one tea", "two coffees"] {
+///     let order = orders.next_message().await?.expect("the subscription goes on");
+///     assert_eq!(order.body, expected);
+/// }
+/// orders.commit().await?; // everything up to the message taken last
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
+/// ```
 pub struct Subscription {
     membership: Membership,
     id: SubscriptionId,
@@ -33,6 +50,34 @@ pub struct Subscription {
 }
 
 /// The next thing that a subscription has to tell, in order.
+///
+/// ```
+/// # use zaichik_simulated::{Embedded, Simulation, default_config, Incoming, TopicOptions};
+/// # Simulation::new().run(async {
+/// # let broker = Embedded::start(default_config()?)?;
+/// # use futures::StreamExt;
+/// # let client = broker.client();
+/// let keeps_two = TopicOptions::new().retain_forever().max_messages(2);
+/// client.create_topic("readings", keeps_two).await?;
+/// let mut readings = client.subscribe("readings").await?; // and nobody reads meanwhile
+/// for reading in ["17", "18", "19", "20"] {
+///     client.publish("readings", reading).await?;
+/// }
+/// let mut told = Vec::new();
+/// while told.len() < 3 {
+///     match readings.next().await.expect("the subscription goes on")? {
+///         Incoming::Message(message) => {
+///             told.push(format!("{:?}", message.body));
+///             message.commit().await?;
+///         }
+///         Incoming::Gap { from, to, .. } => told.push(format!("{from} to {to} are lost")),
+///         other => panic!("{other:?}"),
+///     }
+/// }
+/// assert_eq!(told, [r#"b"17""#, "1 to 2 are lost", r#"b"19""#]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Incoming {
@@ -69,6 +114,24 @@ pub enum Incoming {
 }
 
 /// A message, and the means to say that it is done.
+///
+/// ```
+/// # use zaichik_simulated::{Embedded, Simulation, default_config, Outgoing};
+/// # Simulation::new().run(async {
+/// # let broker = Embedded::start(default_config()?)?;
+/// # use std::time::Duration;
+/// # let client = broker.client();
+/// let mut jobs = client.subscribe("jobs").await?;
+/// client.publish("jobs", Outgoing::new("sweep the yard").key("yard").header("by", "noon")).await?;
+/// let job = jobs.next_message().await?.expect("the subscription goes on");
+/// assert_eq!((job.offset, job.attempt), (0, 1));
+/// job.nack(Duration::from_secs(1)).await?; // again, in a second
+/// let job = jobs.next_message().await?.expect("the subscription goes on");
+/// assert_eq!((job.offset, job.attempt), (0, 2));
+/// job.commit().await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
+/// ```
 #[derive(Clone)]
 pub struct Delivery {
     message: Message,
