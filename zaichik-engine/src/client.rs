@@ -55,6 +55,33 @@ use crate::time::Timestamp;
 ///
 /// Requests may be made before the connection is open; they are sent in order when it is. Every queue is bounded
 /// by [`ClientConfig`], by the windows and by the number of subscriptions.
+///
+/// ```
+/// use bytes::Buf;
+/// use zaichik_engine::{Answer, Broker, BrokerConfig, Client, ClientConfig, Effects, Link, Timestamp};
+///
+/// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
+/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let mut session = broker.accept(now, &mut effects);
+/// let mut client = Client::new(ClientConfig::new(9));
+/// assert_eq!(client.link(), Link::Connect { at: Timestamp::ZERO });
+///
+/// client.handle_connected(now); // there is a connection, and bytes are carried both ways
+/// let ping = client.ping(now)?;
+/// for _ in 0..3 {
+///     let out = client.outbound();
+///     let bytes = out.copy_to_bytes(out.remaining());
+///     session.inbound().extend_from_slice(&bytes);
+///     session.handle_read(now);
+///     let _ = session.exchange(now, &mut broker, &mut effects);
+///     let out = session.outbound();
+///     let bytes = out.copy_to_bytes(out.remaining());
+///     client.inbound().extend_from_slice(&bytes);
+///     client.handle_read(now);
+/// }
+/// assert_eq!(client.poll_answer(), Some((ping, Ok(Answer::Pong))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Client {
     config: ClientConfig,
     /// The largest moment told so far.

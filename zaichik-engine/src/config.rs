@@ -132,6 +132,13 @@ impl core::fmt::Debug for BrokerConfig {
 }
 
 /// A configuration that contradicts itself; never caused by what a peer sends.
+///
+/// ```
+/// use zaichik_engine::{Broker, BrokerConfig, ConfigError};
+/// let mut config = BrokerConfig::new(1, 2);
+/// config.wire.max_records = 0;
+/// assert_eq!(Broker::new(config).err(), Some(ConfigError::MaxRecords { got: 0 }));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -179,6 +186,13 @@ pub enum ConfigError {
 }
 
 /// A topic's settings, complete. Times are microseconds; `u64::MAX` stands for "for ever" and "without limit".
+///
+/// ```
+/// use zaichik_engine::{BrokerConfig, TopicSettings};
+/// let mut config = BrokerConfig::new(1, 2);
+/// config.topic_defaults = TopicSettings { max_bytes: 1 << 20, ..TopicSettings::default() };
+/// assert_eq!(config.topic_defaults.retention_ttl_micros, 0, "for who is there, and nobody else");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicSettings {
     /// How long a record lives (semantics R1); 0, the default, keeps records for existing subscriptions (R2).

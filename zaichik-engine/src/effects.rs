@@ -12,6 +12,16 @@ use crate::id::SessionId;
 const MAX_NOTES: usize = 256;
 
 /// Whether a call left work behind.
+///
+/// ```
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Turn};
+/// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
+/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// while broker.handle_timeout(now, &mut effects) == Turn::More {
+///     // others may run in between
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "work is left behind when this is More: call again"]
 pub enum Turn {
@@ -26,6 +36,21 @@ pub enum Turn {
 /// Take everything out after each call: [`pop_wake`](Self::pop_wake) until `None`, and
 /// [`take_rearm`](Self::take_rearm). A wake that is dropped strands a connection, so a debug build panics when
 /// one is.
+///
+/// ```
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
+/// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
+/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let session = broker.accept(now, &mut effects);
+/// broker.detach(now, session.id(), &mut effects);
+/// while let Some(waits) = effects.pop_wake() {
+///     println!("connection {waits} has something to exchange");
+/// }
+/// if effects.take_rearm() {
+///     println!("the next deadline is {:?}", broker.next_timeout());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Effects {
     wakes: VecDeque<SessionId>,
@@ -99,6 +124,24 @@ impl Drop for Effects {
 }
 
 /// Something worth a line in a debug log.
+///
+/// ```
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, NoteEvent, Timestamp};
+/// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
+/// effects.set_notes(true);
+/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let mut session = broker.accept(now, &mut effects);
+/// # use bytes::BytesMut;
+/// # use zaichik_proto::{ClientFrame, Hello, MAGIC};
+/// # let mut hello = BytesMut::from(&MAGIC[..]);
+/// # ClientFrame::Hello(Hello { version: 1, name: "doc", token: b"" }).encode(&mut hello);
+/// # session.inbound().extend_from_slice(&hello); session.handle_read(now);
+/// let _ = session.exchange(now, &mut broker, &mut effects); // a Hello had come
+/// let note = effects.pop_note().expect("something to log");
+/// assert_eq!(note.session, session.id());
+/// assert_eq!(note.event, NoteEvent::Opened { name: "doc".into() });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// Whose request it was.

@@ -44,6 +44,27 @@ const MICROS_PER_MILLI: u64 = 1_000;
 /// progress and harms nothing. No call fails: what a peer does wrong ends up in [`status`](Self::status).
 ///
 /// Memory: bounded by one frame and 64 KiB in, two lanes and one frame out; about half a kibibyte when idle.
+///
+/// ```
+/// use bytes::{Buf, BytesMut};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Status, Timestamp};
+/// use zaichik_proto::{ClientFrame, Hello, MAGIC};
+///
+/// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
+/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let mut session = broker.accept(now, &mut effects);
+///
+/// let mut hello = BytesMut::from(&MAGIC[..]);
+/// ClientFrame::Hello(Hello { version: 1, name: "doc", token: b"" }).encode(&mut hello);
+/// session.inbound().extend_from_slice(&hello); // read
+/// session.handle_read(now);
+/// let _ = session.exchange(now, &mut broker, &mut effects); // exchange
+/// assert_eq!(session.status(), Status::Open);
+/// let welcome = session.outbound(); // write
+/// assert!(welcome.has_remaining());
+/// assert!(session.next_timeout().is_some(), "a heartbeat is due some time");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,
@@ -87,6 +108,15 @@ enum State {
 }
 
 /// Where a connection is in its life.
+///
+/// ```
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Status, Timestamp};
+/// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
+/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let session = broker.accept(now, &mut effects);
+/// assert_eq!(session.status(), Status::Handshake);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// The handshake is not done.

@@ -1,6 +1,15 @@
 //! What a broker has done so far.
 
 /// Counters since the broker was made; none ever falls.
+///
+/// ```
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
+/// let mut broker = Broker::new(BrokerConfig::new(1, 2))?;
+/// let session = broker.accept(Timestamp::from_micros(1), &mut Effects::new());
+/// assert_eq!(broker.stats().connections, 1);
+/// # drop(session);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {

@@ -1,6 +1,16 @@
 //! Every byte that a broker holds, by what it is for.
 
 /// Bytes charged. Each part says what it holds; the ledger only adds up.
+///
+/// ```
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
+/// let mut broker = Broker::new(BrokerConfig::new(1, 2))?;
+/// let empty = broker.ledger().total();
+/// let session = broker.accept(Timestamp::from_micros(1), &mut Effects::new());
+/// assert!(broker.ledger().sessions > 0 && broker.ledger().total() > empty);
+/// # drop(session);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ledger {
     /// Records, keys, cursors and names of topics.

@@ -30,6 +30,15 @@ const COMMIT_FIXED: usize = 1 + 4 + 8;
 /// [`send_batch`](Client::send_batch).
 ///
 /// Adding never fails: what can't be done is found when the batch is sent.
+///
+/// ```
+/// use zaichik_engine::Batch;
+/// use zaichik_proto::Record;
+/// let record = Record { body: b"invoice", ..Record::default() };
+/// let mut batch = Batch::new();
+/// batch.publish("invoices", &[record]).publish("audit", &[record]);
+/// assert_eq!(batch.len(), 2);
+/// ```
 #[derive(Clone, Default)]
 pub struct Batch {
     operations: Vec<Draft>,

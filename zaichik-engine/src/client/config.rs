@@ -8,6 +8,16 @@ use zaichik_proto::{AckLevel, OnConflict, Start};
 /// How a [`Client`](super::Client) behaves.
 ///
 /// Start from [`ClientConfig::new`] and change fields. Nothing in it is unlimited: each queue has its bound here.
+///
+/// ```
+/// use std::time::Duration;
+/// use zaichik_engine::{ClientConfig, ProducerIdentity};
+/// let mut config = ClientConfig::new(0x5eed);
+/// config.name = "billing".to_owned();
+/// config.producer = Some(ProducerIdentity::new(0x1234)); // retries are stored once
+/// config.reconnect_max = Duration::from_secs(1);
+/// assert_eq!(config.max_in_flight, 1_024);
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ClientConfig {
@@ -97,6 +107,13 @@ impl fmt::Debug for ClientConfig {
 ///
 /// Whoever else uses the same id and epoch at the same time breaks the promise that it gives: draw a random id for
 /// each client, or keep one and raise the epoch with each new owner, which fences the older ones.
+///
+/// ```
+/// use zaichik_engine::ProducerIdentity;
+/// // A program that numbers its work itself goes on where it stopped, under a higher epoch.
+/// let identity = ProducerIdentity::new(0x1234).epoch(2).first_sequence(1_001);
+/// assert_eq!((identity.epoch, identity.first_sequence), (2, 1_001));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProducerIdentity {
@@ -131,6 +148,14 @@ impl ProducerIdentity {
 }
 
 /// How a publish or a batch is to be answered.
+///
+/// ```
+/// use std::time::Duration;
+/// use zaichik_engine::PublishOptions;
+/// use zaichik_proto::AckLevel;
+/// let options = PublishOptions::new().ack(AckLevel::Accepted).deadline(Duration::from_secs(5));
+/// assert_eq!(options.deadline, Duration::from_secs(5));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PublishOptions {
@@ -169,6 +194,13 @@ impl Default for PublishOptions {
 }
 
 /// Where a subscription begins, how much of it may be uncommitted, and what outlives it (semantics R3, A1, A6, D).
+///
+/// ```
+/// use zaichik_engine::{DurableOptions, SubscribeOptions};
+/// use zaichik_proto::Start;
+/// let options = SubscribeOptions::new().start(Start::Latest).window(64).durable(DurableOptions::new("billing"));
+/// assert_eq!(options.window, 64);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscribeOptions {
@@ -243,6 +275,14 @@ impl Default for SubscribeOptions {
 }
 
 /// A cursor that outlives its client, named within its topic (semantics D).
+///
+/// ```
+/// use std::time::Duration;
+/// use zaichik_engine::DurableOptions;
+/// use zaichik_proto::OnConflict;
+/// let options = DurableOptions::new("billing").on_conflict(OnConflict::Reject).inactive_ttl(Duration::from_hours(1));
+/// assert_eq!(options.name, "billing");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DurableOptions {

@@ -20,6 +20,42 @@ use crate::time::Timestamp;
 const DESCRIBE_FRAME: usize = 600;
 
 /// A topic as it was when the broker was asked.
+///
+/// ```
+/// # use zaichik_proto::TopicOptions;
+/// # use zaichik_engine::{Answer};
+/// # use bytes::Buf;
+/// # use zaichik_engine::{Broker, BrokerConfig, Client, ClientConfig, Effects, Session, Timestamp};
+/// # fn meet(now: Timestamp, client: &mut Client, session: &mut Session, broker: &mut Broker) {
+/// #     let mut effects = Effects::new();
+/// #     for _ in 0..4 {
+/// #         let out = client.outbound();
+/// #         let bytes = out.copy_to_bytes(out.remaining());
+/// #         session.inbound().extend_from_slice(&bytes);
+/// #         session.handle_read(now);
+/// #         let _ = session.exchange(now, broker, &mut effects);
+/// #         let out = session.outbound();
+/// #         let bytes = out.copy_to_bytes(out.remaining());
+/// #         client.inbound().extend_from_slice(&bytes);
+/// #         client.handle_read(now);
+/// #     }
+/// #     effects.clear();
+/// # }
+/// # let now = Timestamp::from_micros(1);
+/// # let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// # let mut session = broker.accept(now, &mut Effects::new());
+/// # let mut client = Client::new(ClientConfig::new(9));
+/// # client.handle_connected(now);
+/// # meet(now, &mut client, &mut session, &mut broker);
+/// client.create_topic(now, "orders", &TopicOptions::new())?;
+/// client.describe_topic(now, "orders")?;
+/// meet(now, &mut client, &mut session, &mut broker);
+/// # client.poll_answer();
+/// let Some((_, Ok(Answer::Topics { topics, .. }))) = client.poll_answer() else { panic!("not described") };
+/// assert!(topics[0].explicit);
+/// assert_eq!((&topics[0].name[..], topics[0].end), ("orders", 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicInfo {
@@ -46,6 +82,41 @@ pub struct TopicInfo {
 }
 
 /// A subscription as it was when the broker was asked.
+///
+/// ```
+/// # use zaichik_engine::{Answer, DurableOptions, SubscribeOptions};
+/// # use bytes::Buf;
+/// # use zaichik_engine::{Broker, BrokerConfig, Client, ClientConfig, Effects, Session, Timestamp};
+/// # fn meet(now: Timestamp, client: &mut Client, session: &mut Session, broker: &mut Broker) {
+/// #     let mut effects = Effects::new();
+/// #     for _ in 0..4 {
+/// #         let out = client.outbound();
+/// #         let bytes = out.copy_to_bytes(out.remaining());
+/// #         session.inbound().extend_from_slice(&bytes);
+/// #         session.handle_read(now);
+/// #         let _ = session.exchange(now, broker, &mut effects);
+/// #         let out = session.outbound();
+/// #         let bytes = out.copy_to_bytes(out.remaining());
+/// #         client.inbound().extend_from_slice(&bytes);
+/// #         client.handle_read(now);
+/// #     }
+/// #     effects.clear();
+/// # }
+/// # let now = Timestamp::from_micros(1);
+/// # let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// # let mut session = broker.accept(now, &mut Effects::new());
+/// # let mut client = Client::new(ClientConfig::new(9));
+/// # client.handle_connected(now);
+/// # meet(now, &mut client, &mut session, &mut broker);
+/// client.subscribe(now, "orders", SubscribeOptions::new().durable(DurableOptions::new("billing")))?;
+/// let asked = client.describe_durable(now, "orders", "billing")?;
+/// meet(now, &mut client, &mut session, &mut broker);
+/// let answer = std::iter::from_fn(|| client.poll_answer()).find(|(id, _)| *id == asked);
+/// let Some((_, Ok(Answer::Subscriptions { subscriptions, .. }))) = answer else { panic!("not described") };
+/// assert!(subscriptions[0].attached);
+/// assert_eq!(subscriptions[0].lag(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscriptionInfo {

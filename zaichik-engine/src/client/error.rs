@@ -8,6 +8,14 @@ use zaichik_proto::{FaultCode, NameError, ProtocolError, RecordError, Refusal, R
 use super::answer::SubscriptionId;
 
 /// What to do about an error.
+///
+/// ```
+/// use zaichik_engine::{ErrorClass, RequestError};
+/// match RequestError::Full.class() {
+///     ErrorClass::Retryable => {} // wait, and try again
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorClass {
     /// Nothing happened, or trying again does no harm: try again later.
@@ -21,6 +29,13 @@ pub enum ErrorClass {
 }
 
 /// Why one request failed.
+///
+/// ```
+/// use zaichik_engine::{Client, ClientConfig, PublishOptions, RequestError, Timestamp};
+/// let mut client = Client::new(ClientConfig::new(9));
+/// let nothing = client.publish(Timestamp::from_micros(1), "orders", &[], PublishOptions::new());
+/// assert_eq!(nothing, Err(RequestError::NoRecords));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -215,6 +230,17 @@ fn operation_of(refusal: &Refusal) -> String {
 }
 
 /// Why a connection, or the client, ended.
+///
+/// ```
+/// use zaichik_engine::{Client, ClientConfig, Link, LinkError, Timestamp};
+/// let mut config = ClientConfig::new(9);
+/// config.reconnect = false;
+/// let mut client = Client::new(config);
+/// let now = Timestamp::from_micros(1);
+/// client.handle_connected(now);
+/// client.handle_disconnected(now);
+/// assert_eq!(client.link(), Link::Closed(Some(LinkError::Disconnected)));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LinkError {

@@ -11,6 +11,14 @@ use crate::outbound::LaneKind;
 use crate::time::Timestamp;
 
 /// What the client needs of its driver: the state of the connection.
+///
+/// ```
+/// use zaichik_engine::{Client, ClientConfig, Link, Timestamp};
+/// let mut client = Client::new(ClientConfig::new(9));
+/// assert_eq!(client.link(), Link::Connect { at: Timestamp::ZERO }, "at once");
+/// client.handle_connected(Timestamp::from_micros(1));
+/// assert_eq!(client.link(), Link::Handshake);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link {
     /// There is no connection, and one is wanted from `at` on.
