@@ -1,7 +1,7 @@
 //! What a broker command answers over HTTP.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use zaichik_tokio::{Client, TopicOptions};
 
 use crate::directory::Directory;
@@ -213,6 +213,28 @@ pub fn readiness_ends_with_the_first_signal(path: &str) {
         let (code, said) = broker.end();
         assert_eq!(code, Some(0), "the metrics hold no drain open: {said}");
     });
+}
+
+/// For a probe on the same machine; the file is removed in the end, as the broker's own.
+pub fn probes_are_answered_on_a_unix_socket(path: &str) {
+    let directory = Directory::new();
+    let socket = directory.path().join("http.sock");
+    let address = format!("unix:{}", socket.display());
+    let broker = Broker::run(command(path, 0).args(["--http", &address]));
+    let line = format!("listening http on {address} (/healthz /readyz /metrics)");
+    assert!(broker.start.iter().any(|said| said.contains(&line)), "{:?}", broker.start);
+    script::block_on(async {
+        let mut stream = UnixStream::connect(&socket).await.expect("it listens");
+        stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an orderly end");
+        assert!(
+            answer.starts_with("HTTP/1.0 200 OK\r\n") && answer.ends_with("\r\n\r\nhealthy\n"),
+            "{answer}"
+        );
+    });
+    stop(broker);
+    assert!(!socket.exists(), "it is removed in the end");
 }
 
 /// There is no token for it.
