@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use zaichik_tokio::{Client, ClientBuilder};
 
 use crate::failure::{Code, Failure};
@@ -20,8 +21,9 @@ const SERVER: &str = "The broker: zaichik://host:port, host:port or unix:/path. 
 pub(crate) struct ServerArgs {
     #[arg(short, long, value_name = "URL", help = SERVER)]
     server: Option<String>,
-    /// A file that holds the broker's token.
-    #[arg(long, env = "ZAICHIK_TOKEN_FILE", value_name = "PATH")]
+    /// A file that holds the broker's token; empty: none.
+    // An empty variable is no path, for the broker neither: clap's own parser of paths refuses it.
+    #[arg(long, env = "ZAICHIK_TOKEN_FILE", value_name = "PATH", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     token_file: Option<PathBuf>,
     /// How long connecting may take.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
@@ -51,7 +53,7 @@ impl ServerArgs {
     pub(crate) fn builder(&self, name: &str) -> Result<ClientBuilder, Failure> {
         let Location { address, token } = self.location()?;
         let builder = Client::builder(&address).name(name);
-        Ok(match (&self.token_file, token) {
+        Ok(match (self.token_file.as_ref().filter(|path| !path.as_os_str().is_empty()), token) {
             (Some(path), _) => builder.token(read_token(path)?),
             (None, Some(token)) => builder.token(token),
             (None, None) => builder,

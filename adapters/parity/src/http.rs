@@ -1,7 +1,7 @@
 //! What a broker command answers over HTTP.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use zaichik_tokio::{Client, TopicOptions};
 
 use crate::directory::Directory;
@@ -137,6 +137,24 @@ pub fn metrics_count_what_happened(path: &str) {
     stop(broker);
 }
 
+/// As many series as a broker has subscriptions would be too many.
+pub fn metrics_name_a_thousand_durable_subscriptions_and_count_the_rest(path: &str) {
+    let (broker, port) = start(path, &[]);
+    script::block_on(async {
+        let client = Client::connect(&broker.address()).await.expect("the broker listens");
+        for number in 0..1_003 {
+            // Dropped at once, and there all the same.
+            drop(client.subscribe("orders").durable(format!("{number}")).await.expect("subscribed"));
+        }
+        drop(client.subscribe("orders").await.expect("subscribed, and not durable"));
+        let metrics = scrape(port).await;
+        let named = metrics.lines().filter(|line| line.starts_with("zaichik_subscription_lag{")).count();
+        assert_eq!(named, 1_000);
+        assert_lines(&metrics, &["zaichik_durable_subscriptions 1003", "zaichik_subscriptions_left_out 3"]);
+    });
+    stop(broker);
+}
+
 /// A broker that is full can be looked at, and one that wants a token.
 pub fn metrics_need_no_connection_of_those_allowed_and_no_token(path: &str) {
     let token = "0123456789abcdef0123456789abcdef";
@@ -167,6 +185,12 @@ pub fn a_scraper_that_says_nothing_keeps_nobody_out(path: &str) {
         }
         assert_eq!(ask(port, "GET", "/healthz").await.0, 200);
         assert_lines(&scrape(port).await, &["zaichik_connections 0"]);
+        // The newest are slow, and still there.
+        let slow = &mut silent[TOO_MANY - 2];
+        slow.write_all(b"alhost\r\n\r\n").await.expect("it is open");
+        let mut answer = String::new();
+        slow.read_to_string(&mut answer).await.expect("an orderly end");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         let mut rest = Vec::new();
         // Closed with or without something unread.
         let _ = silent[0].read_to_end(&mut rest).await;
@@ -213,6 +237,28 @@ pub fn readiness_ends_with_the_first_signal(path: &str) {
         let (code, said) = broker.end();
         assert_eq!(code, Some(0), "the metrics hold no drain open: {said}");
     });
+}
+
+/// For a probe on the same machine; the file is removed in the end, as the broker's own.
+pub fn probes_are_answered_on_a_unix_socket(path: &str) {
+    let directory = Directory::new();
+    let socket = directory.path().join("http.sock");
+    let address = format!("unix:{}", socket.display());
+    let broker = Broker::run(command(path, 0).args(["--http", &address]));
+    let line = format!("listening http on {address} (/healthz /readyz /metrics)");
+    assert!(broker.start.iter().any(|said| said.contains(&line)), "{:?}", broker.start);
+    script::block_on(async {
+        let mut stream = UnixStream::connect(&socket).await.expect("it listens");
+        stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an orderly end");
+        assert!(
+            answer.starts_with("HTTP/1.0 200 OK\r\n") && answer.ends_with("\r\n\r\nhealthy\n"),
+            "{answer}"
+        );
+    });
+    stop(broker);
+    assert!(!socket.exists(), "it is removed in the end");
 }
 
 /// There is no token for it.

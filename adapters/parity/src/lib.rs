@@ -63,10 +63,12 @@ macro_rules! command_tests {
         $crate::command_tests!($command, http;
             probes_are_answered_and_nothing_else_is
             metrics_count_what_happened
+            metrics_name_a_thousand_durable_subscriptions_and_count_the_rest
             metrics_need_no_connection_of_those_allowed_and_no_token
             a_scraper_that_says_nothing_keeps_nobody_out
             a_request_that_is_no_request_is_refused
             readiness_ends_with_the_first_signal
+            probes_are_answered_on_a_unix_socket
             an_open_http_address_is_refused
             an_http_port_that_is_taken_is_one_line_and_code_3
         );

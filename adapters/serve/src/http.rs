@@ -87,8 +87,13 @@ impl<R: Runtime> Http<R> {
         }))
     }
 
-    /// Says where it listens, with the real port, and serves as long as the process runs.
-    pub(crate) fn start(self) -> Endpoint {
+    /// Where it listens, with the real port.
+    pub(crate) const fn address(&self) -> &Endpoint {
+        &self.address
+    }
+
+    /// Says where it listens, and to whom it talks.
+    pub(crate) fn announce(&self) {
         let pages = "/healthz /readyz /metrics";
         match &self.address {
             Endpoint::Tcp(address) => tracing::info!("listening http://{address} ({pages})"),
@@ -97,9 +102,14 @@ impl<R: Runtime> Http<R> {
         if self.is_open {
             tracing::warn!("http: everybody who can connect sees the names of topics (--insecure)");
         }
-        let address = self.address.clone();
-        R::spawn(self.map(|never| match never {}));
-        address
+    }
+
+    /// Serves while something else goes on, and nothing is left when that has ended.
+    pub(crate) async fn beside<T>(self, work: impl Future<Output = T>) -> T {
+        match select(pin!(work), self).await {
+            Either::Left((done, _)) => done,
+            Either::Right((never, _)) => match never {},
+        }
     }
 
     /// The next connection; after an accept that failed, not before a while.

@@ -105,7 +105,9 @@ impl Process {
         for address in server.local_addrs() {
             tracing::info!("listening {}", address.url());
         }
-        let http = http.map(Http::start);
+        if let Some(http) = &http {
+            http.announce();
+        }
         R::spawn(usage::keep_reporting::<R>(server.handle()));
         match signals {
             Ok(signals) => R::spawn(signals::obey(signals, server.handle(), settings.drain)),
@@ -115,9 +117,12 @@ impl Process {
         }
         tracing::info!("ready in {} ms", self.clock.now().since(self.started).as_millis());
         if let Some(ready) = self.ready.take() {
-            ready.tell(server.local_addrs(), http.as_ref());
+            ready.tell(server.local_addrs(), http.as_ref().map(Http::address));
         }
-        server.serve().await?;
+        match http {
+            Some(http) => http.beside(server.serve()).await?,
+            None => server.serve().await?,
+        }
         tracing::info!("stopped");
         Ok(())
     }

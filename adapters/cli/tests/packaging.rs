@@ -1,0 +1,168 @@
+//! What is packaged runs: the commands in the systemd unit and in the image.
+#![cfg(unix)]
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const UNIT: &str = include_str!("../../../packaging/zaichik.service");
+const DOCKERFILE: &str = include_str!("../../../packaging/Dockerfile");
+const DEFAULTS: &str = include_str!("../../../packaging/zaichik.toml");
+
+/// The command, without what the environment says about brokers.
+fn zaichik(arguments: &[String]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zaichik"));
+    for name in ["PORT", "RUST_LOG", "ZAICHIK_URL", "ZAICHIK_CONFIG", "ZAICHIK_TOKEN_FILE", "ZAICHIK_LISTEN"]
+    {
+        command.env_remove(name);
+    }
+    command.args(arguments).current_dir(env!("CARGO_TARGET_TMPDIR"));
+    command.env("XDG_CONFIG_HOME", "/no/such/directory");
+    command
+}
+
+/// The exit code, and all that it said.
+fn run(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().expect("it runs");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).expect("text"))
+}
+
+/// A file of this name for these tests, which only its owner can read.
+fn file(name: &str, text: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, text).expect("room on the disk");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("it is the test's own");
+    path.to_str().expect("text").to_owned()
+}
+
+fn token(name: &str) -> String {
+    file(name, "0123456789abcdef0123456789abcdef\n")
+}
+
+/// What the unit says about something.
+fn unit(name: &str) -> impl Iterator<Item = &'static str> {
+    UNIT.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// What comes after an instruction of the image that has a binary in it.
+fn image(instruction: &str) -> String {
+    let joined = DOCKERFILE.replace("\\\n", " ");
+    let found = joined.lines().filter_map(|line| line.strip_prefix(instruction)).next_back();
+    found.expect("the image has it").to_owned()
+}
+
+/// The words of a command that stands there as a list.
+fn words(instruction: &str) -> Vec<String> {
+    let text = image(instruction);
+    let list = text.find('[').and_then(|begin| text.get(begin..)).expect("a list");
+    serde_json::from_str(list).expect("a list of texts")
+}
+
+/// Variables and their values.
+fn variables(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split_whitespace().map(|variable| variable.split_once('=').expect("a value"))
+}
+
+fn duration(text: &str) -> Duration {
+    humantime::parse_duration(text).expect("a duration")
+}
+
+#[test]
+fn the_unit_starts_a_broker_that_is_configured() {
+    let config = file("unit.toml", DEFAULTS);
+    let started = unit("ExecStart").next().expect("it starts something");
+    let arguments = started.strip_prefix("/usr/bin/zaichik ").expect("where it is installed");
+    let arguments = arguments.replace("/etc/zaichik/zaichik.toml", &config);
+    let mut arguments: Vec<_> = arguments.split_whitespace().map(str::to_owned).collect();
+    arguments.push("--check".to_owned());
+    let check = |arguments: &[String]| run(zaichik(arguments).envs(unit("Environment").flat_map(variables)));
+    let (code, said) = check(&arguments);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("{config} + env ZAICHIK_LOG_FORMAT")), "{said}");
+    // The code of a wrong configuration, which is not tried again.
+    file("unit.toml", "litsen = []\n");
+    let (code, said) = check(&arguments);
+    let prevents = unit("RestartPreventExitStatus").next();
+    assert_eq!(code.map(|code| code.to_string()).as_deref(), prevents, "{said}");
+}
+
+#[test]
+fn nobody_kills_a_broker_that_drains() {
+    let default = DEFAULTS.lines().find_map(|line| line.strip_prefix("drain = "));
+    let default = default.expect("a default").trim_matches('"');
+    let killed = unit("TimeoutStopSec").next().expect("the unit says so");
+    assert!(duration(killed) > duration(default), "{killed} {default}");
+    let environment = image("ENV ");
+    let (_, drain) = variables(&environment).find(|(name, _)| *name == "ZAICHIK_DRAIN").expect("it says so");
+    // What `docker stop` waits if nobody says otherwise.
+    assert!(Duration::from_secs(10) > duration(drain), "{drain}");
+}
+
+#[test]
+fn the_image_starts_with_a_token_or_insecure_and_not_otherwise() {
+    assert_eq!(words("ENTRYPOINT "), ["/usr/local/bin/zaichik"]);
+    let environment = image("ENV ");
+    let check = |token: Option<&str>, more: &[&str]| {
+        let mut arguments = words("CMD ");
+        arguments.extend(["--check"].iter().chain(more).map(|flag| (*flag).to_owned()));
+        let mut command = zaichik(&arguments);
+        command.envs(variables(&environment));
+        run(token.iter().fold(&mut command, |command, token| command.env("ZAICHIK_TOKEN_FILE", token)))
+    };
+    for (token, more, expected, line) in [
+        (None, &[][..], Some(2), "token_file /run/secrets/zaichik_token: cannot be read"),
+        (Some(""), &[], Some(2), "--insecure"),
+        (Some(""), &["--insecure"], Some(0), "in order"),
+        (Some(token("image-token").as_str()), &[], Some(0), "in order"),
+    ] {
+        let (code, said) = check(token, more);
+        assert_eq!(code, expected, "{said}");
+        assert!(said.contains(line), "{said}");
+    }
+}
+
+#[test]
+fn the_health_check_of_the_image_tells_a_broker_that_answers() {
+    let mut health = words("HEALTHCHECK ");
+    assert_eq!(health.remove(0), "/usr/local/bin/zaichik");
+    let token = token("health-token");
+    let wrong = file("wrong-token", "another that is as long as it must be");
+    for (needed, sent, expected) in [(&*token, &*token, 0), (&token, &wrong, 3), ("", "", 0)] {
+        let (broker, port) = start(needed);
+        let ask = || run(zaichik(&health).env("PORT", &port).env("ZAICHIK_TOKEN_FILE", sent));
+        let (code, said) = ask();
+        assert_eq!(code, Some(expected), "{said}");
+        drop(broker);
+        let (code, said) = ask();
+        assert_eq!(code, Some(3), "{said}");
+    }
+}
+
+/// A broker that wants this token, and its port.
+fn start(token: &str) -> (Running, String) {
+    let mut command = zaichik(&[]);
+    command.env("PORT", "0").env("ZAICHIK_TOKEN_FILE", token).stderr(Stdio::piped());
+    let mut broker = Running(command.spawn().expect("it runs"));
+    let mut said = BufReader::new(broker.0.stderr.take().expect("a pipe")).lines();
+    let port = said
+        .find_map(|line| {
+            let line = line.expect("text");
+            Some(line.split_once("listening zaichik://127.0.0.1:")?.1.to_owned())
+        })
+        .expect("it listens");
+    (broker, port)
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
