@@ -20,6 +20,15 @@ pub type ServerDecoder = Decoder<FromServer>;
 ///
 /// It holds no bytes: the caller keeps them and drops what was taken. Whether the stream arrives whole or a
 /// byte at a time, the same frames come out. Memory: none beyond the struct, whatever the input says.
+///
+/// ```
+/// use zaichik_proto::{ClientDecoder, ClientFrame, Limits};
+/// let mut decoder = ClientDecoder::new(&Limits::default());
+/// let bytes = [8, 0, 0, 0, 0x0b, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
+/// assert_eq!(decoder.decode(&bytes[..10])?, None, "more has to come");
+/// assert_eq!(decoder.decode(&bytes)?, Some((ClientFrame::Ping { nonce: 7 }, 16)));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Decoder<S> {
     limits: Limits,

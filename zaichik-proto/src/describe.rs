@@ -43,6 +43,17 @@ pub enum Subject<'a> {
 }
 
 /// One page of things that a broker has (docs/protocol.md §7.17, §7.18).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Items, Page};
+/// let page = Page { request: 6, next: Some(270), items: Items::EMPTY }; // ask again, from 270 on
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Topics(page).encode(&mut wire);
+/// let mut decoder = ServerDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ServerFrame::Topics(page), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page<'a, T> {
     /// The request's id.
@@ -115,6 +126,15 @@ pub trait Item<'a>: Sized {
 }
 
 /// Things of a page that stay in their frame.
+///
+/// ```
+/// use zaichik_proto::{Item, Items, SubscriptionItem};
+/// # let subscription = SubscriptionItem { topic: "orders", name: "billing", attached: true, epoch: 1, window: 8, cursor: 0, next: 0, end: 0, expires_in_micros: u64::MAX };
+/// let mut bytes = Vec::new();
+/// subscription.write(&mut bytes);
+/// let items = Items::<SubscriptionItem<'_>>::from_encoded(1, &bytes);
+/// assert!(items.iter().eq([subscription]));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Items<'a, T> {
     count: u32,
@@ -242,6 +262,12 @@ impl<'a> Item<'a> for SubscriptionItem<'a> {
 }
 
 /// What a broker counted, and how much of it (docs/protocol.md §7.16).
+///
+/// ```
+/// use zaichik_proto::{Counter, CounterValue};
+/// let busy = CounterValue { counter: Counter::from_code(4_096 + 9), value: 2 };
+/// assert_eq!(busy.counter.refusal_code(), Some(zaichik_proto::RefusalCode::Busy));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CounterValue {
     /// What.

@@ -8,6 +8,14 @@ use crate::record::RecordError;
 ///
 /// Fatal: the decoder that returned it answers every later call with the same error, because a stream whose
 /// framing is in doubt can't be resynchronised.
+///
+/// ```
+/// use zaichik_proto::{ClientDecoder, Limits, ProtocolFault};
+/// let mut decoder = ClientDecoder::new(&Limits::default());
+/// let error = decoder.decode(&[0, 0, 0, 0, 0x3f, 0, 0, 0]).expect_err("nobody knows that kind");
+/// assert_eq!(error.fault, ProtocolFault::UnknownKind { kind: 0x3f });
+/// assert_eq!(decoder.decode(&[]), Err(error), "it stays");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{fault} (in the frame at byte {offset} of the stream)")]
 pub struct ProtocolError {
@@ -18,6 +26,13 @@ pub struct ProtocolError {
 }
 
 /// What a peer did wrong.
+///
+/// ```
+/// use zaichik_proto::{FaultCode, ProtocolFault};
+/// let fault = ProtocolFault::UnknownKind { kind: 0x3f };
+/// assert_eq!(fault.code(), FaultCode::UnknownKind); // what the peer is told
+/// assert_eq!(fault.to_string(), "frame kind 0x3f is unknown");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProtocolFault {

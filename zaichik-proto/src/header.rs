@@ -12,6 +12,13 @@ pub const PROTOCOL_VERSION: u16 = 1;
 pub const HEADER_LEN: usize = 8;
 
 /// What stands before every body (docs/protocol.md §2): `u32` body length, `u8` kind, three zero bytes.
+///
+/// ```
+/// use zaichik_proto::FrameHeader;
+/// let header = FrameHeader { body_len: 8, kind: 0x0b };
+/// assert_eq!(header.to_bytes(), [8, 0, 0, 0, 0x0b, 0, 0, 0]);
+/// assert_eq!(FrameHeader::from_bytes(header.to_bytes()), Ok(header));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHeader {
     /// Bytes of the body, without the header.

@@ -1,6 +1,12 @@
 //! The numbers both ends agree on: the broker announces them in its Welcome.
 
 /// What a connection may carry (docs/protocol.md §3.3); the broker's configuration decides.
+///
+/// ```
+/// use zaichik_proto::Limits;
+/// let limits = Limits { max_message: 4 << 20, max_frame: (4 << 20) + Limits::FRAME_ROOM, ..Limits::default() };
+/// assert_eq!(limits.max_window, 1_024);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Largest key, headers and body of one message together, in bytes. Default 1 MiB.

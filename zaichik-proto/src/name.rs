@@ -54,6 +54,11 @@ impl fmt::Display for TopicName<'_> {
 }
 
 /// Why a name is not valid.
+///
+/// ```
+/// use zaichik_proto::{NameError, TopicName};
+/// assert_eq!(TopicName::parse(b""), Err(NameError::Empty));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NameError {

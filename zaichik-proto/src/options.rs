@@ -40,6 +40,12 @@ pub struct TopicOptions {
 }
 
 /// Which record of a key stays (semantics C).
+///
+/// ```
+/// use zaichik_proto::{CompactionMode, TopicOptions};
+/// let prices = TopicOptions::new().retain_forever().compaction(CompactionMode::Latest); // a table
+/// assert_eq!(prices.compaction, Some(CompactionMode::Latest));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CompactionMode {
     /// The first record within the window; later ones are duplicates.
@@ -50,6 +56,12 @@ pub enum CompactionMode {
 }
 
 /// What a topic does at its limits (semantics R5).
+///
+/// ```
+/// use zaichik_proto::{Overflow, TopicOptions};
+/// let jobs = TopicOptions::new().max_messages(1_000).overflow(Overflow::Reject); // none is lost
+/// assert_eq!(jobs.overflow, Some(Overflow::Reject));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overflow {
     /// The oldest record goes, and readers behind it get a Gap.

@@ -11,6 +11,14 @@ use crate::record::{Origin, RECORD_OVERHEAD, Records, TTL};
 const PUBLISH_HEAD: usize = 4 + 4 + 1 + 1 + 1;
 
 /// Length and life of a record that was checked when it was published.
+///
+/// ```
+/// use zaichik_proto::{Record, RecordHead};
+/// let mut bytes = Vec::new();
+/// Record { body: b"one tea", timestamp: 7, ..Record::default() }.encode(&mut bytes);
+/// let head = RecordHead::peek(&bytes).expect("a whole head");
+/// assert_eq!((head.len, head.timestamp), (bytes.len(), 7));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordHead {
     /// Bytes of the whole record.

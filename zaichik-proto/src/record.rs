@@ -136,6 +136,12 @@ impl Record<'_> {
 }
 
 /// What is wrong with a record.
+///
+/// ```
+/// use zaichik_proto::{Record, RecordError};
+/// let dies_at_once = Record { ttl_micros: Some(0), ..Record::default() };
+/// assert_eq!(dies_at_once.check(), Err(RecordError::ZeroTtl));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RecordError {
@@ -169,6 +175,14 @@ pub enum RecordError {
 }
 
 /// A record that stays in its buffer.
+///
+/// ```
+/// use zaichik_proto::{Record, Records};
+/// let mut bytes = Vec::new();
+/// Record { key: Some(b"k"), body: b"one tea", ..Record::default() }.encode(&mut bytes);
+/// let record = Records::from_encoded(1, &bytes).iter().next().expect("one");
+/// assert_eq!((record.key(), record.body()), (Some(&b"k"[..]), &b"one tea"[..]));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordRef<'a> {
     raw: &'a [u8],
@@ -284,6 +298,14 @@ impl<'a> RecordRef<'a> {
 }
 
 /// The headers of a record, in order.
+///
+/// ```
+/// use zaichik_proto::{Record, Records};
+/// let mut bytes = Vec::new();
+/// Record { headers: &[("trace", b"a1")], ..Record::default() }.encode(&mut bytes);
+/// let record = Records::from_encoded(1, &bytes).iter().next().expect("one");
+/// assert!(record.headers().iter().eq([("trace", &b"a1"[..])]));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Headers<'a> {
     bytes: &'a [u8],
@@ -338,6 +360,16 @@ pub(crate) enum Origin {
 }
 
 /// One or more records that stay in their frame.
+///
+/// ```
+/// use zaichik_proto::{Record, Records};
+/// let mut bytes = Vec::new();
+/// for body in ["one tea", "two coffees"] {
+///     Record { body: body.as_bytes(), ..Record::default() }.encode(&mut bytes);
+/// }
+/// let records = Records::from_encoded(2, &bytes);
+/// assert_eq!(records.iter().map(|record| record.body().len()).sum::<usize>(), 18);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Records<'a> {
     count: u32,

@@ -85,6 +85,13 @@ impl RefusalCode {
 }
 
 /// A refused request: which rule, where, and the number that belongs to it.
+///
+/// ```
+/// use zaichik_proto::{Refusal, RefusalCode};
+/// let refusal = Refusal::with_value(RefusalCode::Busy, 50_000);
+/// assert!(refusal.code.is_retryable());
+/// assert_eq!(refusal.to_string(), "the broker is at its memory budget; try again in 50000 us");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
     /// The rule.

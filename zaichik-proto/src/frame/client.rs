@@ -5,6 +5,14 @@ use crate::options::TopicOptions;
 use crate::record::Records;
 
 /// A frame from a client to the broker (docs/protocol.md §6).
+///
+/// ```
+/// use bytes::BytesMut;
+/// use zaichik_proto::ClientFrame;
+/// let mut wire = BytesMut::new();
+/// ClientFrame::Ping { nonce: 7 }.encode(&mut wire);
+/// assert_eq!(&wire[..], [8, 0, 0, 0, 0x0b, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientFrame<'a> {
     /// The first frame of a connection.
@@ -53,6 +61,12 @@ pub enum ClientFrame<'a> {
 }
 
 /// The client's half of the handshake (docs/protocol.md §3).
+///
+/// ```
+/// use zaichik_proto::{Hello, PROTOCOL_VERSION};
+/// let hello = Hello { version: PROTOCOL_VERSION, name: "billing", token: b"secret" };
+/// assert!(!format!("{hello:?}").contains("secret"), "not in a log");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Hello<'a> {
     /// The highest protocol version that the client speaks.
@@ -73,6 +87,17 @@ impl core::fmt::Debug for Hello<'_> {
 }
 
 /// Creates a topic, or gives an implicit one its settings (semantics T2 to T4).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ClientDecoder, ClientFrame, Limits, CreateTopic, TopicOptions};
+/// let create = CreateTopic { request: 1, topic: b"orders", options: TopicOptions::new().retain_forever() };
+/// let mut wire = BytesMut::new();
+/// ClientFrame::CreateTopic(create).encode(&mut wire);
+/// let mut decoder = ClientDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ClientFrame::CreateTopic(create), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CreateTopic<'a> {
     /// The request's id, above 0.
@@ -84,6 +109,17 @@ pub struct CreateTopic<'a> {
 }
 
 /// Changes the settings of a topic in place (semantics T7); what is `None` stays as it is.
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ClientDecoder, ClientFrame, Limits, AlterTopic, TopicOptions};
+/// let alter = AlterTopic { request: 1, topic: b"orders", options: TopicOptions::new().max_messages(10) };
+/// let mut wire = BytesMut::new();
+/// ClientFrame::AlterTopic(alter).encode(&mut wire);
+/// let mut decoder = ClientDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ClientFrame::AlterTopic(alter), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AlterTopic<'a> {
     /// The request's id, above 0.
@@ -95,6 +131,12 @@ pub struct AlterTopic<'a> {
 }
 
 /// How much a publish wants to know (semantics P2).
+///
+/// ```
+/// use zaichik_proto::AckLevel;
+/// assert_eq!(AckLevel::default(), AckLevel::Accepted);
+/// assert!(AckLevel::None < AckLevel::Accepted && AckLevel::Accepted < AckLevel::Durable);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum AckLevel {
     /// No answer; refusals are counted and told at most once a second.
@@ -107,6 +149,13 @@ pub enum AckLevel {
 }
 
 /// Who publishes, so that a retry is stored once (semantics P3).
+///
+/// ```
+/// use zaichik_proto::Producer;
+/// let first = Producer { id: 0x1234, epoch: 1, sequence: 0 };
+/// let next = Producer { sequence: first.sequence + 1, ..first }; // the same one again is the same request
+/// assert_ne!(first, next);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Producer {
     /// Chosen by the caller, unique among producers.
@@ -118,6 +167,20 @@ pub struct Producer {
 }
 
 /// Appends records to one topic (semantics P1); all of them in one step.
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ClientDecoder, ClientFrame, Limits, AckLevel, Publish, Record, Records};
+/// let mut bytes = Vec::new();
+/// Record { key: Some(b"table-7"), body: b"one tea", ..Record::default() }.encode(&mut bytes);
+/// let records = Records::from_encoded(1, &bytes);
+/// let publish = Publish { request: 1, ack: AckLevel::Accepted, producer: None, topic: b"orders", records };
+/// let mut wire = BytesMut::new();
+/// ClientFrame::Publish(publish).encode(&mut wire);
+/// let mut decoder = ClientDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ClientFrame::Publish(publish), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Publish<'a> {
     /// The request's id, above 0; it may be anything with [`AckLevel::None`].
@@ -133,6 +196,13 @@ pub struct Publish<'a> {
 }
 
 /// Where a subscription begins (semantics R3).
+///
+/// ```
+/// use zaichik_proto::Start;
+/// let since_new_year = Start::Time(1_767_225_600_000_000);
+/// assert_ne!(since_new_year, Start::default());
+/// assert_eq!(Start::default(), Start::Earliest);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Start {
     /// The first live record.
@@ -147,6 +217,11 @@ pub enum Start {
 }
 
 /// What an attach does when another connection holds the durable subscription (semantics D3).
+///
+/// ```
+/// use zaichik_proto::OnConflict;
+/// assert_eq!(OnConflict::default(), OnConflict::TakeOver);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnConflict {
     /// Take over: the other one is fenced.
@@ -157,6 +232,13 @@ pub enum OnConflict {
 }
 
 /// A cursor that outlives its connection (semantics D).
+///
+/// ```
+/// use zaichik_proto::{Durable, OnConflict};
+/// let first = Durable { name: "billing", on_conflict: OnConflict::TakeOver, epoch: 0, inactive_ttl_micros: 0 };
+/// let again = Durable { epoch: 1, ..first }; // after a reconnect, with the epoch that Subscribed told
+/// assert_eq!(again.name, first.name);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Durable<'a> {
     /// Its name, unique within the topic; 1 to 255 bytes.
@@ -170,6 +252,27 @@ pub struct Durable<'a> {
 }
 
 /// Starts a subscription (semantics R3, A1).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ClientDecoder, ClientFrame, Limits, Start, Subscribe};
+/// let subscribe = Subscribe {
+///     request: 1,
+///     subscription: 0,
+///     topic: b"orders",
+///     start: Start::Latest,
+///     window: 64,
+///     window_bytes: 0,
+///     max_attempts: 0,
+///     dead_letter: b"",
+///     durable: None,
+/// };
+/// let mut wire = BytesMut::new();
+/// ClientFrame::Subscribe(subscribe).encode(&mut wire);
+/// let mut decoder = ClientDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ClientFrame::Subscribe(subscribe), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subscribe<'a> {
     /// The request's id, above 0.
@@ -193,6 +296,17 @@ pub struct Subscribe<'a> {
 }
 
 /// Ends a subscription (semantics A9).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ClientDecoder, ClientFrame, Limits, Unsubscribe};
+/// let unsubscribe = Unsubscribe { request: 2, subscription: 0 };
+/// let mut wire = BytesMut::new();
+/// ClientFrame::Unsubscribe(unsubscribe).encode(&mut wire);
+/// let mut decoder = ClientDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ClientFrame::Unsubscribe(unsubscribe), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unsubscribe {
     /// The request's id, above 0.
@@ -202,6 +316,17 @@ pub struct Unsubscribe {
 }
 
 /// Everything up to and including an offset is done (semantics A2).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ClientDecoder, ClientFrame, Limits, Commit};
+/// let commit = Commit { request: 3, subscription: 0, offset: 41, quiet: true };
+/// let mut wire = BytesMut::new();
+/// ClientFrame::Commit(commit).encode(&mut wire);
+/// let mut decoder = ClientDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ClientFrame::Commit(commit), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Commit {
     /// The request's id, above 0.
@@ -215,6 +340,17 @@ pub struct Commit {
 }
 
 /// Delivery restarts at an offset (semantics A4).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ClientDecoder, ClientFrame, Limits, Nack};
+/// let nack = Nack { request: 4, subscription: 0, offset: 41, delay_micros: 1_000_000 };
+/// let mut wire = BytesMut::new();
+/// ClientFrame::Nack(nack).encode(&mut wire);
+/// let mut decoder = ClientDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ClientFrame::Nack(nack), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nack {
     /// The request's id, above 0.
@@ -228,6 +364,13 @@ pub struct Nack {
 }
 
 /// Which cursor to move.
+///
+/// ```
+/// use zaichik_proto::SeekTarget;
+/// let own = SeekTarget::Subscription(0);
+/// let of_anybody = SeekTarget::Durable { topic: b"orders", name: "billing" };
+/// assert_ne!(own, of_anybody);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeekTarget<'a> {
     /// A subscription of this connection.
@@ -242,6 +385,17 @@ pub enum SeekTarget<'a> {
 }
 
 /// Moves a cursor (semantics D6).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ClientDecoder, ClientFrame, Limits, Seek, SeekTarget, Start};
+/// let seek = Seek { request: 5, target: SeekTarget::Subscription(0), to: Start::Offset(7) };
+/// let mut wire = BytesMut::new();
+/// ClientFrame::Seek(seek).encode(&mut wire);
+/// let mut decoder = ClientDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ClientFrame::Seek(seek), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seek<'a> {
     /// The request's id, above 0.
@@ -253,6 +407,17 @@ pub struct Seek<'a> {
 }
 
 /// Asks what the broker has and counted (docs/protocol.md §6.15).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ClientDecoder, ClientFrame, Limits, Describe, Subject};
+/// let describe = Describe { request: 6, subject: Subject::Topic { topic: b"orders" } };
+/// let mut wire = BytesMut::new();
+/// ClientFrame::Describe(describe).encode(&mut wire);
+/// let mut decoder = ClientDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ClientFrame::Describe(describe), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Describe<'a> {
     /// The request's id, above 0.
@@ -262,6 +427,17 @@ pub struct Describe<'a> {
 }
 
 /// Ends a durable subscription that no connection has, for good (docs/protocol.md §6.16).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ClientDecoder, ClientFrame, Limits, RemoveDurable};
+/// let remove = RemoveDurable { request: 7, topic: b"orders", name: "billing" };
+/// let mut wire = BytesMut::new();
+/// ClientFrame::RemoveDurable(remove).encode(&mut wire);
+/// let mut decoder = ClientDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ClientFrame::RemoveDurable(remove), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoveDurable<'a> {
     /// The request's id, above 0.
@@ -273,6 +449,19 @@ pub struct RemoveDurable<'a> {
 }
 
 /// Several operations, all or none (semantics X).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ClientDecoder, ClientFrame, Limits, AckLevel, Batch, Operation, OperationsBuilder};
+/// let operations: OperationsBuilder = [Operation::Commit { subscription: 0, offset: 41 }].into_iter().collect();
+/// let operations = operations.operations();
+/// let batch = Batch { request: 8, ack: AckLevel::Accepted, producer: None, operations };
+/// let mut wire = BytesMut::new();
+/// ClientFrame::Batch(batch).encode(&mut wire);
+/// let mut decoder = ClientDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ClientFrame::Batch(batch), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch<'a> {
     /// The request's id, above 0.
@@ -286,6 +475,13 @@ pub struct Batch<'a> {
 }
 
 /// One operation of a batch.
+///
+/// ```
+/// use zaichik_proto::{Operation, OperationsBuilder};
+/// let commits = [0, 1].map(|subscription| Operation::Commit { subscription, offset: 41 });
+/// let builder: OperationsBuilder = commits.into_iter().collect();
+/// assert!(builder.operations().iter().eq(commits));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation<'a> {
     /// Appends records to a topic.

@@ -12,6 +12,14 @@ use crate::refusal::Refusal;
 /// Subscribed, Delivery, Gap, Fenced and Unsubscribed travel in the *stream lane*, all others in the *control
 /// lane*; order holds within a lane (semantics A7). The Goodbye that answers Close, and Fatal, come last of
 /// all.
+///
+/// ```
+/// use bytes::BytesMut;
+/// use zaichik_proto::ServerFrame;
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Pong { nonce: 7 }.encode(&mut wire);
+/// assert_eq!(&wire[..], [8, 0, 0, 0, 0x4e, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerFrame<'a> {
     /// The first frame of a connection.
@@ -68,6 +76,19 @@ pub enum ServerFrame<'a> {
 }
 
 /// The broker's half of the handshake (docs/protocol.md §3).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{Limits, ServerDecoder, ServerFrame, Welcome};
+/// let limits = Limits::default();
+/// let welcome = Welcome { version: 1, instance: 7, limits, server: "zaichik 0.1.0" };
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Welcome(welcome).encode(&mut wire);
+/// let mut decoder = ServerDecoder::handshake(&limits);
+/// let (frame, _) = decoder.decode(&wire)?.expect("a whole frame");
+/// assert_eq!(frame, ServerFrame::Welcome(welcome));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Welcome<'a> {
     /// The protocol version that both will speak.
@@ -81,6 +102,12 @@ pub struct Welcome<'a> {
 }
 
 /// What `CreateTopic` found.
+///
+/// ```
+/// use zaichik_proto::TopicStatus;
+/// let is_new = |status| matches!(status, TopicStatus::Created);
+/// assert!(is_new(TopicStatus::Created) && !is_new(TopicStatus::Adopted));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TopicStatus {
     /// The topic existed with the same settings.
@@ -92,6 +119,17 @@ pub enum TopicStatus {
 }
 
 /// Answers `CreateTopic` (semantics T2 to T4).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, TopicReady, TopicStatus};
+/// let ready = TopicReady { request: 1, status: TopicStatus::Created };
+/// let mut wire = BytesMut::new();
+/// ServerFrame::TopicReady(ready).encode(&mut wire);
+/// let mut decoder = ServerDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ServerFrame::TopicReady(ready), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicReady {
     /// The request's id.
@@ -101,6 +139,20 @@ pub struct TopicReady {
 }
 
 /// Answers publishes that were plainly accepted (semantics P1).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, AckRun, Acks, List};
+/// let mut bytes = Vec::new();
+/// // Requests 1 to 3, whose records have the offsets from 40 on.
+/// let runs = List::encode_into(&mut bytes, [AckRun { request: 1, requests: 3, first_offset: 40 }]);
+/// let acks = Acks { runs };
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Acks(acks).encode(&mut wire);
+/// let mut decoder = ServerDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ServerFrame::Acks(acks), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acks<'a> {
     /// The runs, in request order; at least one.
@@ -108,6 +160,19 @@ pub struct Acks<'a> {
 }
 
 /// Answers one publish in full.
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Duplicate, List, Published};
+/// let mut bytes = Vec::new();
+/// let duplicates = List::encode_into(&mut bytes, [Duplicate { record: 1, offset: 7 }]);
+/// let published = Published { request: 1, created: false, first_offset: Some(40), duplicates };
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Published(published).encode(&mut wire);
+/// let mut decoder = ServerDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ServerFrame::Published(published), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published<'a> {
     /// The request's id.
@@ -121,6 +186,17 @@ pub struct Published<'a> {
 }
 
 /// Answers a batch (semantics X).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Batched, List};
+/// let batched = Batched { request: 8, results: List::EMPTY, duplicates: List::EMPTY };
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Batched(batched).encode(&mut wire);
+/// let mut decoder = ServerDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ServerFrame::Batched(batched), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batched<'a> {
     /// The request's id.
@@ -132,6 +208,17 @@ pub struct Batched<'a> {
 }
 
 /// A request was refused, or several publishes that wanted no answer were.
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Refusal, RefusalCode, Refused};
+/// let refused = Refused { request: 3, count: 1, refusal: Refusal::with_value(RefusalCode::Busy, 50_000) };
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Refused(refused).encode(&mut wire);
+/// let mut decoder = ServerDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ServerFrame::Refused(refused), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
     /// The request's id; 0 for publishes that wanted no answer.
@@ -143,6 +230,17 @@ pub struct Refused {
 }
 
 /// A request succeeded.
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Done};
+/// let done = Done { request: 3, value: 42 }; // of a Commit: the cursor
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Done(done).encode(&mut wire);
+/// let mut decoder = ServerDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ServerFrame::Done(done), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Done {
     /// The request's id.
@@ -153,6 +251,19 @@ pub struct Done {
 }
 
 /// What the broker counted (docs/protocol.md §7.16).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Counter, CounterValue, Counters, List};
+/// let mut bytes = Vec::new();
+/// let values = List::encode_into(&mut bytes, [CounterValue { counter: Counter::Topics, value: 7 }]);
+/// let counters = Counters { request: 6, values };
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Counters(counters).encode(&mut wire);
+/// let mut decoder = ServerDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ServerFrame::Counters(counters), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counters<'a> {
     /// The request's id.
@@ -162,6 +273,18 @@ pub struct Counters<'a> {
 }
 
 /// A subscription has begun (semantics R3).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Subscribed};
+/// let subscribed =
+///     Subscribed { request: 1, subscription: 0, epoch: 0, rewind: 0, created: true, start: 0, end: 0 };
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Subscribed(subscribed).encode(&mut wire);
+/// let mut decoder = ServerDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ServerFrame::Subscribed(subscribed), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subscribed {
     /// The request's id.
@@ -181,6 +304,20 @@ pub struct Subscribed {
 }
 
 /// Records of one subscription, with consecutive offsets (semantics A5).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Delivery, Record, Records};
+/// let mut bytes = Vec::new();
+/// Record { body: b"one tea", ..Record::default() }.encode(&mut bytes);
+/// let records = Records::from_encoded(1, &bytes);
+/// let delivery = Delivery { subscription: 0, rewind: 0, attempt: 1, first_offset: 40, records };
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Delivery(delivery).encode(&mut wire);
+/// let mut decoder = ServerDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ServerFrame::Delivery(delivery), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivery<'a> {
     /// The subscription's number.
@@ -196,6 +333,15 @@ pub struct Delivery<'a> {
 }
 
 /// What stands before the records of a delivery, for a sender that has their bytes elsewhere.
+///
+/// ```
+/// use bytes::BytesMut;
+/// use zaichik_proto::DeliveryHead;
+/// let head = DeliveryHead { subscription: 0, rewind: 0, attempt: 1, count: 3, first_offset: 40 };
+/// let mut out = BytesMut::new();
+/// head.encode(300, &mut out); // and behind it three records of 300 bytes, from where they are
+/// assert_eq!(out.len(), DeliveryHead::LEN);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveryHead {
     /// The subscription's number.
@@ -211,6 +357,15 @@ pub struct DeliveryHead {
 }
 
 /// Why offsets are missing.
+///
+/// ```
+/// use zaichik_proto::GapReason;
+/// let why = |reason| match reason {
+///     GapReason::Expired => "too old",
+///     GapReason::Limit => "too many",
+/// };
+/// assert_eq!(why(GapReason::Limit), "too many");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GapReason {
     /// The records expired.
@@ -220,6 +375,17 @@ pub enum GapReason {
 }
 
 /// Offsets that this subscription will not get (semantics R9).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Gap, GapReason};
+/// let gap = Gap { subscription: 0, rewind: 0, reason: GapReason::Limit, from: 3, to: 40 };
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Gap(gap).encode(&mut wire);
+/// let mut decoder = ServerDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ServerFrame::Gap(gap), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
     /// The subscription's number.
@@ -235,6 +401,17 @@ pub struct Gap {
 }
 
 /// Another connection took a durable subscription over (semantics D3). Final.
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Fenced};
+/// let fenced = Fenced { subscription: 0, epoch: 2 };
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Fenced(fenced).encode(&mut wire);
+/// let mut decoder = ServerDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ServerFrame::Fenced(fenced), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fenced {
     /// The subscription's number.
@@ -244,6 +421,17 @@ pub struct Fenced {
 }
 
 /// A subscription has ended; no delivery of it follows (semantics A9).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Unsubscribed};
+/// let unsubscribed = Unsubscribed { request: 2, subscription: 0, last_offset: Some(41) };
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Unsubscribed(unsubscribed).encode(&mut wire);
+/// let mut decoder = ServerDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ServerFrame::Unsubscribed(unsubscribed), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unsubscribed {
     /// The request's id; 0 if the broker ended it.
@@ -255,6 +443,12 @@ pub struct Unsubscribed {
 }
 
 /// Why the broker says goodbye.
+///
+/// ```
+/// use zaichik_proto::GoodbyeReason;
+/// let connects_again = |reason| reason == GoodbyeReason::Draining;
+/// assert!(connects_again(GoodbyeReason::Draining) && !connects_again(GoodbyeReason::Closed));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GoodbyeReason {
     /// The client asked for it.
@@ -264,6 +458,17 @@ pub enum GoodbyeReason {
 }
 
 /// The broker will close the connection in an orderly way.
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Goodbye, GoodbyeReason};
+/// let goodbye = Goodbye { reason: GoodbyeReason::Draining, grace_millis: 10_000 };
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Goodbye(goodbye).encode(&mut wire);
+/// let mut decoder = ServerDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ServerFrame::Goodbye(goodbye), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Goodbye {
     /// Why.
@@ -273,6 +478,17 @@ pub struct Goodbye {
 }
 
 /// The connection is over because something broke (docs/protocol.md §9).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Fatal, FaultCode};
+/// let fatal = Fatal { code: FaultCode::UnknownKind, offset: 25, text: "frame kind 0x3f is unknown" };
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Fatal(fatal).encode(&mut wire);
+/// let mut decoder = ServerDecoder::new(&Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ServerFrame::Fatal(fatal), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fatal<'a> {
     /// What broke.
