@@ -4,6 +4,7 @@ mod course;
 mod echo;
 mod environment;
 mod latency;
+mod number;
 mod options;
 mod pace;
 mod payload;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use zaichik_engine::Timestamp;
 
 use crate::runtime::Runtime;
+use crate::system_clock;
 
 /// Tells the time: the wall clock as it stood at the start, plus what has passed since.
 ///
@@ -28,7 +29,7 @@ impl Clock {
     /// A clock of the operating system, for what runs without a runtime.
     #[must_use]
     pub fn start() -> Self {
-        Self::starting(monotonic, wall_clock())
+        Self::starting(system_clock::monotonic, system_clock::wall_clock())
     }
 
     /// A clock of a runtime: where that one's time stands still, or jumps, this one does too.
@@ -54,18 +55,6 @@ impl Clock {
         let unix = wall_clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Self { now, start: now(), unix_at_start: Timestamp::ZERO + unix }
     }
-}
-
-/// The operating system's clock that never goes back.
-#[expect(clippy::disallowed_methods, reason = "the adapters' one clock: everything else is told the time")]
-pub(crate) fn monotonic() -> Instant {
-    Instant::now()
-}
-
-/// The operating system's clock that knows the date.
-#[expect(clippy::disallowed_methods, reason = "the adapters' one clock: everything else is told the time")]
-pub(crate) fn wall_clock() -> SystemTime {
-    SystemTime::now()
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod server;
 mod shared;
 mod spare;
 mod sync;
+mod system_clock;
 mod tasks;
 #[cfg(unix)]
 mod unix_socket;

@@ -8,8 +8,8 @@ use std::time::{Instant, SystemTime};
 
 use bytes::{Buf, BytesMut};
 
-use crate::clock;
 use crate::endpoint::Endpoint;
+use crate::system_clock;
 
 /// A connected byte stream. Dropping it closes the connection.
 ///
@@ -158,13 +158,13 @@ pub trait Runtime: Send + Sync + Sized + 'static {
     /// may be read where the runtime is not: a client may be dropped anywhere.
     #[must_use]
     fn now() -> Instant {
-        clock::monotonic()
+        system_clock::monotonic()
     }
 
     /// The date, read once for each broker and client, when it starts. Default: the operating system's.
     #[must_use]
     fn wall_clock() -> SystemTime {
-        clock::wall_clock()
+        system_clock::wall_clock()
     }
 
     /// A number that nobody can guess, which makes a client unique; `None` if there is none to be had.

@@ -24,7 +24,7 @@ use hyper::service::service_fn;
 use zaichik_driver::{Client, Endpoint, Listener, Runtime, Server, ServerError, Timer};
 
 use crate::plan::Plan;
-use metrics::Build;
+pub(crate) use metrics::Build;
 use pages::Pages;
 use stream::Stream;
 
@@ -61,14 +61,14 @@ pub(crate) struct Http<R: Runtime> {
 }
 
 impl<R: Runtime> Http<R> {
-    /// Listens, if the plan says so, to tell about a broker on `runtime`.
+    /// Listens, if the plan says so, to tell about a broker that was built like this.
     ///
     /// # Errors
     /// [`ServerError::Bind`] if the address can't be listened on.
     pub(crate) async fn bind(
         plan: &Plan,
         server: &Server<R>,
-        runtime: &str,
+        build: Build,
     ) -> Result<Option<Self>, ServerError> {
         let Some(address) = &plan.config.settings.http else {
             return Ok(None);
@@ -80,7 +80,7 @@ impl<R: Runtime> Http<R> {
             listener,
             address: bound,
             is_open: !address.is_loopback(),
-            pages: Arc::new(Pages::new(server.handle(), client(plan, server), Build::new(runtime))),
+            pages: Arc::new(Pages::new(server.handle(), client(plan, server), build)),
             connections: VecDeque::new(),
             timer: R::timer(),
             paused: None,

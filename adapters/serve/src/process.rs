@@ -8,7 +8,7 @@ use zaichik_driver::{Clock, Runtime, Server, ServerError, Timestamp};
 
 use crate::command::{WRONG_CONFIGURATION, check, fail, wrong};
 use crate::config::Address;
-use crate::http::Http;
+use crate::http::{Build, Http};
 use crate::plan::Plan;
 use crate::ready::Ready;
 use crate::{Options, Signal, descriptors, log, signals, usage};
@@ -17,7 +17,7 @@ use crate::{Options, Signal, descriptors, log, signals, usage};
 const CANNOT_BIND: u8 = 3;
 
 /// The commit that it was built from, for who sets it when building.
-pub(crate) const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
+const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
 
 /// A process that is a broker.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Process {
             config.max_connections = config.max_connections.saturating_add(1);
         }
         let server = Server::<R>::bind_all(&addresses, config).await?.busy_poll(settings.busy_poll);
-        let http = Http::bind(&self.plan, &server, runtime).await?;
+        let http = Http::bind(&self.plan, &server, Build::new(runtime, COMMIT)).await?;
         let commit = COMMIT.map(|commit| format!("commit {commit}, ")).unwrap_or_default();
         tracing::info!(
             "zaichik {} ({commit}{runtime}, {workers} workers, at most {connections} connections and {mebibytes} MiB)",

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::number::grouped;
 use super::options::{Ack, Common, Load, Publishing, Subscribing};
-use super::text::grouped;
 use super::verify::PUBLISHER_BITS;
 use crate::failure::{Code, Failure};
 

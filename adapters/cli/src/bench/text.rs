@@ -1,24 +1,11 @@
 //! Figures as people read them.
 
 use std::fmt::Write as _;
-use std::iter;
 
 use super::latency::Percentiles;
+use super::number::grouped;
 use super::report::{Part, Report};
 use super::verify::Verdict;
-
-/// A number with a separator between thousands.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len().saturating_mul(2));
-    for (place, digit) in iter::zip((0..digits.len()).rev(), digits.chars()) {
-        out.push(digit);
-        if place > 0 && place.is_multiple_of(3) {
-            out.push(',');
-        }
-    }
-    out
-}
 
 /// Messages and bytes a second; only messages if nobody knows their bytes.
 pub(crate) fn rates(messages: f64, mib: Option<f64>) -> String {
@@ -106,14 +93,6 @@ fn percentiles(latencies: &Percentiles) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn thousands_are_separated() {
-        let cases = [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678")];
-        for (number, text) in cases {
-            assert_eq!(grouped(number), text);
-        }
-    }
 
     #[test]
     fn rates_have_units() {

@@ -4,12 +4,9 @@ use std::path::PathBuf;
 
 use super::field::Value;
 use super::file::Given;
-use super::keys::KEYS;
+use super::keys::{KEYS, PREFIX, env_name};
 use super::suggest::{closest, did_you_mean};
 use super::{Mistake, Origin};
-
-/// What every variable of Zaichik's begins with.
-const PREFIX: &str = "ZAICHIK_";
 
 /// The variable that named a port before there were others.
 const PORT: &str = "PORT";
@@ -77,11 +74,6 @@ impl Environment {
         }
         (given, mistakes)
     }
-}
-
-/// The variable for a setting.
-pub(crate) fn env_name(path: &str) -> String {
-    format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
 }
 
 fn unknown(name: &str) -> Mistake {

@@ -1,8 +1,10 @@
 //! The settings by name: one table for the file, the environment, the flags and their help.
 
-use super::environment::env_name;
 use super::field::Field;
 use super::settings::Settings;
+
+/// What every variable of Zaichik's begins with.
+pub(crate) const PREFIX: &str = "ZAICHIK_";
 
 /// The table of the file whose settings are flags without its name.
 const LIMITS: &str = "limits";
@@ -213,6 +215,11 @@ pub(crate) fn find(path: &str) -> Option<&'static Key> {
 /// Whether it is the name of a table.
 pub(crate) fn is_table(name: &str) -> bool {
     KEYS.iter().any(|key| key.table_and_name().0 == Some(name))
+}
+
+/// The variable for a setting.
+pub(crate) fn env_name(path: &str) -> String {
+    format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
 }
 
 #[cfg(test)]

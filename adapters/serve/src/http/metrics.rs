@@ -10,8 +10,6 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use zaichik_driver::{BrokerInfo, Client, ClientError, Counter, Runtime, SubscriptionInfo};
 
-use crate::process::COMMIT;
-
 /// What the names of all metrics begin with.
 const PREFIX: &str = "zaichik";
 
@@ -23,7 +21,7 @@ const LONGEST_LIST: u64 = 100_000;
 
 /// What runs.
 #[derive(Debug, Clone)]
-pub(super) struct Build {
+pub(crate) struct Build {
     version: &'static str,
     /// Empty if it is not known.
     commit: &'static str,
@@ -31,10 +29,10 @@ pub(super) struct Build {
 }
 
 impl Build {
-    pub(super) fn new(runtime: &str) -> Self {
+    pub(crate) fn new(runtime: &str, commit: Option<&'static str>) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
-            commit: COMMIT.unwrap_or_default(),
+            commit: commit.unwrap_or_default(),
             runtime: runtime.to_owned(),
         }
     }

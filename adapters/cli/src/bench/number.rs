@@ -1,0 +1,29 @@
+//! Numbers as people read them.
+
+use std::iter;
+
+/// A number with a separator between thousands.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len().saturating_mul(2));
+    for (place, digit) in iter::zip((0..digits.len()).rev(), digits.chars()) {
+        out.push(digit);
+        if place > 0 && place.is_multiple_of(3) {
+            out.push(',');
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_separated() {
+        let cases = [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678")];
+        for (number, text) in cases {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}
