@@ -153,6 +153,12 @@ pub struct Note {
 }
 
 /// What happened.
+///
+/// ```
+/// use zaichik_engine::NoteEvent;
+/// let opened = NoteEvent::Opened { name: "billing".into() };
+/// assert_eq!(opened.to_string(), "handshake done, the client is \"billing\"");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoteEvent {

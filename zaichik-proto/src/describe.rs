@@ -12,6 +12,12 @@ use crate::read::Reader;
 use crate::refusal::RefusalCode;
 
 /// What a Describe asks about (docs/protocol.md §6.15).
+///
+/// ```
+/// use zaichik_proto::Subject;
+/// let next_page = |from| Subject::Topics { from };
+/// assert_ne!(next_page(0), next_page(270));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject<'a> {
     /// The broker's counters.

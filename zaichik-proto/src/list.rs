@@ -85,6 +85,13 @@ impl<'a, T: Entry> List<'a, T> {
 }
 
 /// One run of plainly accepted publish requests (docs/protocol.md §5.2).
+///
+/// ```
+/// use zaichik_proto::AckRun;
+/// // Requests 7, 8 and 9, of one record each, have the offsets 40, 41 and 42.
+/// let run = AckRun { request: 7, requests: 3, first_offset: 40 };
+/// assert_eq!(run.first_offset + u64::from(run.requests) - 1, 42);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AckRun {
     /// Id of the first request answered.
@@ -116,6 +123,12 @@ impl Entry for AckRun {
 }
 
 /// A record that was not appended because its key was still remembered (semantics C1).
+///
+/// ```
+/// use zaichik_proto::Duplicate;
+/// let second_of_the_publish = Duplicate { record: 1, offset: 7 }; // its original is there
+/// assert_eq!(second_of_the_publish.offset, 7);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Duplicate {
     /// Which record of the publish, from 0.
@@ -140,6 +153,13 @@ impl Entry for Duplicate {
 }
 
 /// What became of one publish operation of a batch.
+///
+/// ```
+/// use zaichik_proto::{BatchResult, List};
+/// let mut bytes = Vec::new();
+/// let results = List::encode_into(&mut bytes, [BatchResult { operation: 2, created: true, first_offset: 0 }]);
+/// assert!(results.iter().all(|result| result.created));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchResult {
     /// Which operation of the batch, from 0.
@@ -170,6 +190,14 @@ impl Entry for BatchResult {
 }
 
 /// A record of a batch that was not appended because its key was still remembered.
+///
+/// ```
+/// use zaichik_proto::{BatchDuplicate, Duplicate, List};
+/// let mut bytes = Vec::new();
+/// let duplicate = Duplicate { record: 1, offset: 7 };
+/// let all = List::encode_into(&mut bytes, [BatchDuplicate { operation: 2, duplicate }]);
+/// assert_eq!(all.len(), 1);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchDuplicate {
     /// Which operation of the batch, from 0.

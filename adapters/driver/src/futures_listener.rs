@@ -12,6 +12,18 @@ use crate::futures_io::FuturesIo;
 use crate::runtime::Listener;
 
 /// A listener over a stream of connections and their peers' names.
+///
+/// ```
+/// use futures::{StreamExt, io::Cursor, stream};
+/// use zaichik_driver::{FuturesIo, FuturesListener, Listener};
+///
+/// // In earnest the stream is that of a runtime's own listener.
+/// let accepted = stream::pending::<std::io::Result<(FuturesIo<Cursor<Vec<u8>>>, String)>>();
+/// let address: std::net::SocketAddr = "127.0.0.1:8889".parse()?;
+/// let listener = FuturesListener::new(address, accepted);
+/// assert_eq!(listener.local_addr()?.url(), "zaichik://127.0.0.1:8889");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct FuturesListener<S> {
     endpoint: Endpoint,
     accepted: BoxStream<'static, io::Result<(FuturesIo<S>, String)>>,

@@ -6,6 +6,16 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 /// The file of a Unix socket that this process listens on. Dropping it removes the file, unless another one is there.
+///
+/// ```
+/// # let path = std::env::temp_dir().join(format!("zaichik-doc-{}.sock", std::process::id()));
+/// use zaichik_driver::UnixSocket;
+/// let (listener, file) = UnixSocket::bind(&path)?;
+/// assert!(path.exists());
+/// drop((listener, file));
+/// assert!(!path.exists(), "it is removed in the end");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct UnixSocket {
     path: PathBuf,

@@ -53,10 +53,29 @@ pub use zaichik_driver::*;
 /// # Panics
 /// Outside of [`Simulation::run`], whatever starts something or draws a number; only the time can be read there: it
 /// stands where it stood last on the thread.
+///
+/// ```
+/// use zaichik_simulated::{Runtime, Simulated, Simulation};
+/// Simulation::new().run(async {
+///     let (begin, end) = (Simulated::now(), Simulated::now());
+///     assert_eq!(begin, end, "no time passes while somebody can run");
+/// });
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Simulated;
 
 /// A broker that listens on a port of the simulated network.
+///
+/// ```
+/// use zaichik_simulated::{Client, Server, Simulation, default_config, spawn};
+/// Simulation::new().run(async {
+///     let server = Server::bind("broker:8889", default_config().unwrap()).await.unwrap();
+///     let serving = spawn(server.serve());
+///     let client = Client::connect("broker:8889").await.unwrap();
+///     client.publish("jobs", "sweep the yard").await.unwrap();
+///     drop(serving);
+/// });
+/// ```
 pub type Server = zaichik_driver::Server<Simulated>;
 
 /// A broker inside the program.

@@ -35,6 +35,16 @@ pub fn break_connections() -> usize {
 pub struct SimulatedIo(Arc<Mutex<Option<LocalIo>>>);
 
 /// A port of a simulation's network, which is free again when this is dropped.
+///
+/// ```
+/// use zaichik_simulated::{Runtime, Simulated, Simulation};
+/// Simulation::new().run(async {
+///     let listener = Simulated::bind("localhost:8889").await.unwrap();
+///     assert!(Simulated::bind("localhost:8889").await.is_err(), "the port is taken");
+///     drop(listener);
+///     assert!(Simulated::bind("localhost:8889").await.is_ok(), "and free again");
+/// });
+/// ```
 #[derive(Debug)]
 pub struct SimulatedListener {
     network: Arc<Network>,

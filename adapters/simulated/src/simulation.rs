@@ -18,6 +18,19 @@ const POLLS_AT_ONCE: u64 = if cfg!(test) { 10_000 } else { 10_000_000 };
 /// A thread's worth of tasks, a clock and a network that exist only here.
 ///
 /// Dropping it drops everything that still runs in it.
+///
+/// ```
+/// use zaichik_simulated::{Simulation, now, spawn};
+/// let run = |seed| {
+///     Simulation::with_seed(seed).run(async {
+///         let first = spawn(async { now() });
+///         let second = spawn(async { now() });
+///         (first.await, second.await)
+///     })
+/// };
+/// let (first, second) = run(7);
+/// assert_eq!(first, second, "no time passes while somebody can run");
+/// ```
 #[derive(Debug)]
 pub struct Simulation {
     executor: Rc<Executor>,

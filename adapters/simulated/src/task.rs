@@ -29,6 +29,16 @@ pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> Task<T> {
 ///
 /// # Panics
 /// Awaiting it, if its simulation was dropped before it was done.
+///
+/// ```
+/// use zaichik_simulated::{Simulation, spawn};
+/// let sum = Simulation::new().run(async {
+///     let halves = [spawn(async { (1..=50).sum::<u32>() }), spawn(async { (51..=100).sum() })];
+///     let [first, second] = halves;
+///     first.await + second.await
+/// });
+/// assert_eq!(sum, 5_050);
+/// ```
 #[derive(Debug)]
 pub struct Task<T> {
     outcome: oneshot::Receiver<T>,

@@ -53,6 +53,16 @@ pub struct SimulatedTimer {
 }
 
 /// The future of [`sleep`].
+///
+/// ```
+/// use std::time::Duration;
+/// use zaichik_simulated::{Simulation, now, sleep};
+/// Simulation::new().run(async {
+///     let before = now();
+///     sleep(Duration::from_hours(24)).await; // takes no time
+///     assert_eq!(now() - before, Duration::from_hours(24));
+/// });
+/// ```
 #[derive(Debug)]
 #[must_use = "time passes only while it is awaited"]
 pub struct Sleep {

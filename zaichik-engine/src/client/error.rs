@@ -248,7 +248,7 @@ pub enum LinkError {
     #[error("no connection to the broker could be made; check the address and that the broker runs")]
     ConnectFailed,
     /// The connection broke.
-    #[error("the connection to the broker broke")]
+    #[error("the connection to the broker broke; see whether the broker still runs, and connect again")]
     Disconnected,
     /// The broker did not finish the handshake in time.
     #[error("the broker did not answer the handshake in time; check that the address is a Zaichik broker's")]

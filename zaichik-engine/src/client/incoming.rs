@@ -91,6 +91,43 @@ pub enum Incoming {
 ///
 /// Holding any part keeps the whole read buffer in memory that the frame was cut from, which is at most as large
 /// as what one read took plus one frame. Copy a small part that is to be kept for long.
+///
+/// ```
+/// # use zaichik_proto::Record;
+/// # use zaichik_engine::{Incoming, PublishOptions, SubscribeOptions};
+/// # use bytes::Buf;
+/// # use zaichik_engine::{Broker, BrokerConfig, Client, ClientConfig, Effects, Session, Timestamp};
+/// # fn meet(now: Timestamp, client: &mut Client, session: &mut Session, broker: &mut Broker) {
+/// #     let mut effects = Effects::new();
+/// #     for _ in 0..4 {
+/// #         let out = client.outbound();
+/// #         let bytes = out.copy_to_bytes(out.remaining());
+/// #         session.inbound().extend_from_slice(&bytes);
+/// #         session.handle_read(now);
+/// #         let _ = session.exchange(now, broker, &mut effects);
+/// #         let out = session.outbound();
+/// #         let bytes = out.copy_to_bytes(out.remaining());
+/// #         client.inbound().extend_from_slice(&bytes);
+/// #         client.handle_read(now);
+/// #     }
+/// #     effects.clear();
+/// # }
+/// # let now = Timestamp::from_micros(1);
+/// # let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// # let mut session = broker.accept(now, &mut Effects::new());
+/// # let mut client = Client::new(ClientConfig::new(9));
+/// # client.handle_connected(now);
+/// # meet(now, &mut client, &mut session, &mut broker);
+/// let (_, orders) = client.subscribe(now, "orders", SubscribeOptions::new())?;
+/// let record = Record { key: Some(b"table-7"), headers: &[("trace", b"a1")], body: b"one tea", ..Record::default() };
+/// client.publish(now, "orders", &[record], PublishOptions::new())?;
+/// meet(now, &mut client, &mut session, &mut broker);
+/// let Some(Incoming::Message(message)) = client.poll_incoming(orders) else { panic!("no message") };
+/// assert_eq!((message.offset, message.attempt), (0, 1));
+/// assert_eq!(message.key.as_deref(), Some(&b"table-7"[..]));
+/// assert_eq!(message.headers.get("trace"), Some(&b"a1"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {

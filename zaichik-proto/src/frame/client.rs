@@ -508,6 +508,12 @@ pub struct Operations<'a> {
 }
 
 /// Collects the operations of a batch in their wire form.
+///
+/// ```
+/// use zaichik_proto::{Operation, OperationsBuilder};
+/// let builder: OperationsBuilder = [Operation::Commit { subscription: 0, offset: 41 }].into_iter().collect();
+/// assert_eq!(builder.operations().iter().count(), 1);
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct OperationsBuilder {
     pub(crate) count: u32,

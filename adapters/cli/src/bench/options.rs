@@ -57,7 +57,7 @@ pub(crate) struct Common {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Load {
     /// Messages to publish, by all publishers together; the warm-up comes before them.
-    #[arg(long, value_name = "COUNT", value_parser = count, conflicts_with = "duration")]
+    #[arg(long, value_name = "COUNT", value_parser = positive_count, conflicts_with = "duration")]
     pub(crate) msgs: Option<u64>,
     /// Publish for this long, instead of a number of messages.
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
@@ -162,6 +162,13 @@ impl Publishing {
 fn count(text: &str) -> Result<u64, String> {
     let digits: String = text.chars().filter(|digit| !matches!(digit, '_' | ',')).collect();
     digits.parse().map_err(|_| "expected a number, such as 1000000 or 1_000_000".to_owned())
+}
+
+fn positive_count(text: &str) -> Result<u64, String> {
+    match count(text)? {
+        0 => Err("must be more than 0".to_owned()),
+        count => Ok(count),
+    }
 }
 
 fn size(text: &str) -> Result<usize, String> {

@@ -77,7 +77,11 @@ fn a_broker_that_goes_away_is_one_line_and_code_3() {
         broker.process.signal(Signal::KILL);
         let (code, said, told) = running.end();
         assert_eq!((code, said.as_str()), (Some(3), ""), "{command}: {told}");
-        assert_eq!(told, "zaichik: the connection to the broker broke\n", "{command}");
+        assert_eq!(
+            told,
+            "zaichik: the connection to the broker broke; see whether the broker still runs, and connect again\n",
+            "{command}"
+        );
     }
 }
 

@@ -16,11 +16,14 @@ use super::subscription::{Membership, Subscription};
 /// A subscription that is about to begin: configure it, then await it.
 ///
 /// ```
-/// # use zaichik_driver::{Client, ClientError, Runtime, Start};
-/// # async fn example<R: Runtime>(client: Client<R>) -> Result<(), ClientError> {
+/// # use zaichik_simulated::{Embedded, Simulation, default_config, Start};
+/// # Simulation::new().run(async {
+/// # let broker = Embedded::start(default_config()?)?;
+/// # let client = broker.client();
 /// let jobs = client.subscribe("jobs").durable("workers").window(256).from(Start::Earliest).await?;
-/// # Ok(())
-/// # }
+/// assert_eq!(jobs.start(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
 /// ```
 #[must_use = "nothing happens before it is awaited"]
 pub struct Subscribe {

@@ -18,18 +18,23 @@ use super::subscription::{Delivery, Subscription};
 /// for each input, whatever breaks in between.
 ///
 /// ```
-/// # use zaichik_driver::{Client, ClientError, Runtime, TopicOptions};
-/// # async fn example<R: Runtime>(client: Client<R>) -> Result<(), ClientError> {
+/// # use zaichik_simulated::{Embedded, Simulation, default_config, TopicOptions};
+/// # Simulation::new().run(async {
+/// # let broker = Embedded::start(default_config()?)?;
+/// # let client = broker.client();
 /// // The default keeps nothing for who comes later.
 /// client.create_topic("invoices", TopicOptions::new().retain_forever()).await?;
 /// let mut orders = client.subscribe("orders").durable("billing").await?;
-/// while let Some(order) = orders.next_message().await? {
+/// client.publish("orders", "one tea").await?;
+/// if let Some(order) = orders.next_message().await? {
 ///     let mut transaction = client.transaction();
 ///     transaction.publish("invoices", format!("invoice for {:?}", order.body)).commit(&order);
-///     transaction.send().await?;
+///     transaction.send().await?; // both, or neither
 /// }
-/// # Ok(())
-/// # }
+/// assert_eq!(client.topic("invoices").await?.messages, 1);
+/// assert_eq!(client.subscription("orders", "billing").await?.lag(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).expect("it works");
 /// ```
 #[must_use = "nothing is sent before send"]
 pub struct Transaction {
