@@ -18,6 +18,9 @@ use crate::time::Timestamp;
 /// Bytes of requests that one exchange applies at most, and one frame more.
 const BYTES_PER_EXCHANGE: usize = 256 << 10;
 
+/// What a Describe counts as in these bytes: it is short, and a whole page may have to be looked through for it.
+const DESCRIBE_COUNTS: usize = 32 << 10;
+
 /// Bytes of answers in the stream lane at which decoding pauses, so that subscribing and unsubscribing in a
 /// loop can't fill memory when the peer does not read.
 const MAX_STREAM_ANSWERS: usize = 64 << 10;
@@ -46,12 +49,12 @@ impl Session {
             self.stream_answers = 0;
         }
         let mut inbound = core::mem::take(&mut self.inbound);
-        let mut taken = 0usize;
+        let (mut taken, mut extra) = (0usize, 0usize);
         let applied = loop {
             if self.lane_is_full() || self.stream_answers >= MAX_STREAM_ANSWERS {
                 break Applied::Paused;
             }
-            if taken >= BYTES_PER_EXCHANGE {
+            if taken.saturating_add(extra) >= BYTES_PER_EXCHANGE {
                 break Applied::More;
             }
             let rest = inbound.get(taken..).unwrap_or_default();
@@ -63,6 +66,9 @@ impl Session {
             match self.decoder.decode(rest) {
                 Ok(Some((frame, len))) => {
                     taken = taken.saturating_add(len);
+                    if matches!(frame, ClientFrame::Describe(_)) {
+                        extra = extra.saturating_add(DESCRIBE_COUNTS);
+                    }
                     self.request(now, &frame, broker, effects);
                     if self.state != State::Open {
                         break Applied::All;

@@ -132,6 +132,22 @@ fn a_durable_subscription_is_removed_when_nobody_has_it() {
 }
 
 #[test]
+fn an_exchange_looks_through_few_pages_however_many_are_asked_for() {
+    let (mut world, peer) = with_topic(&[], TopicOptions::new());
+    peer.frames();
+    for _ in 0..50 {
+        peer.describe(subscriptions("t"));
+    }
+    let (mut most, mut all) = (0, 0);
+    while all < 50 {
+        assert!(world.step(), "it goes on");
+        let answers = peer.frames().len();
+        (most, all) = (most.max(answers), all + answers);
+    }
+    assert_eq!((most, all), (8, 50));
+}
+
+#[test]
 fn counters_tell_what_happened() {
     let (mut world, peer) = with_topic(&["a", "b"], TopicOptions::new().retain_forever());
     let reader = world.connect();
