@@ -1,9 +1,11 @@
 //! One topic: its settings, its log, its keys, and who waits for its next record.
 
+mod contents;
 mod cursors;
 mod keys;
 mod latest;
 mod log;
+mod position;
 mod retired;
 #[cfg(test)]
 mod tests;
@@ -57,19 +59,6 @@ pub(crate) struct Topic {
     pub(crate) due: Timestamp,
     /// What the ledger was told last.
     pub(crate) charged: usize,
-}
-
-/// What a topic has at the moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Contents {
-    /// The first offset that may be live.
-    pub(crate) first: u64,
-    /// Records from there on, dead ones not counted.
-    pub(crate) messages: u64,
-    /// Their bytes.
-    pub(crate) bytes: u64,
-    /// Keys that are remembered.
-    pub(crate) keys: u64,
 }
 
 /// What became of the records of one publish.
@@ -276,42 +265,6 @@ impl Topic {
         self.log.free(at, FREE_PER_COMMIT, retired);
     }
 
-    /// Where a new subscription begins (R3).
-    pub(crate) fn start(&mut self, now: Timestamp, start: Start) -> u64 {
-        let at = now.as_micros();
-        self.log.expire(at, self.settings.retention_ttl_micros);
-        let end = self.log.end();
-        let asked = match start {
-            Start::Earliest => 0,
-            Start::Latest => end,
-            Start::Offset(offset) => offset,
-            Start::Time(time) => self.log.first_since(time),
-        };
-        if asked >= end || self.settings.is_live_only() {
-            return asked.max(end);
-        }
-        self.log.first_live(Position::at(asked.max(self.hidden_below)), at).offset.min(end)
-    }
-
-    /// Where a subscription that stands at `cursor` goes on after a seek (D6): as if it began there. A live-only
-    /// topic still has what it keeps for the subscription, and nothing below its cursor.
-    pub(crate) fn seek(&mut self, now: Timestamp, to: Start, cursor: u64) -> u64 {
-        if !self.settings.is_live_only() {
-            return self.start(now, to);
-        }
-        let end = self.log.end();
-        let asked = match to {
-            Start::Earliest => cursor,
-            Start::Latest => end,
-            Start::Offset(offset) => offset.max(cursor),
-            Start::Time(time) => self.log.first_since(time).max(cursor),
-        };
-        if asked >= end {
-            return asked;
-        }
-        self.log.first_live(Position::at(asked), now.as_micros()).offset.min(end)
-    }
-
     /// The record at an offset, while it is live.
     pub(crate) fn record(&mut self, now: Timestamp, offset: u64) -> Option<Bytes> {
         let want = Want { records: 1, bytes: 0, single: usize::MAX };
@@ -357,15 +310,6 @@ impl Topic {
         if settings.overflow == Overflow::DropOldest {
             self.drop_oldest(at);
         }
-    }
-
-    /// What is there now.
-    pub(crate) fn contents(&mut self, now: Timestamp) -> Contents {
-        self.age(now.as_micros());
-        let (messages, bytes) = self.log.alive_amount();
-        let keys = self.keys.as_ref().map_or(0, |keys| keys.remembered(now.as_micros()));
-        let newest = self.newest.as_ref().map_or(0, |newest| newest.live());
-        Contents { first: self.log.first().offset, messages, bytes, keys: keys.saturating_add(newest) }
     }
 
     /// The offset of the next record.
