@@ -80,7 +80,7 @@ pub struct TopicItem<'a> {
     /// All of its settings.
     pub settings: TopicOptions,
     /// The lowest offset that may be live; where nothing is live it is the end.
-    pub first: u64,
+    pub start: u64,
     /// The offset of the next record.
     pub end: u64,
     /// Records between them that are there, the superseded ones not counted.
@@ -206,7 +206,7 @@ impl<'a> Item<'a> for TopicItem<'a> {
         put_short(out, self.name.as_bytes(), b"");
         out.push(u8::from(self.explicit));
         self.settings.write(out);
-        for value in [self.first, self.end, self.messages, self.bytes, self.keys] {
+        for value in [self.start, self.end, self.messages, self.bytes, self.keys] {
             out.extend_from_slice(&value.to_le_bytes());
         }
         out.extend_from_slice(&self.subscriptions.to_le_bytes());
@@ -220,7 +220,7 @@ impl<'a> Item<'a> for TopicItem<'a> {
             name: r.short_text("topic name")?,
             explicit: r.bool("explicit")?,
             settings: TopicOptions::read(r)?,
-            first: r.u64()?,
+            start: r.u64()?,
             end: r.u64()?,
             messages: r.u64()?,
             bytes: r.u64()?,

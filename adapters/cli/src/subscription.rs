@@ -98,7 +98,7 @@ struct Line<'a> {
     epoch: u32,
     window: u32,
     cursor: u64,
-    delivered: u64,
+    next: u64,
     end: u64,
     lag: u64,
     /// Null while it is attached, or for ever.
@@ -131,11 +131,11 @@ impl List {
         let rows = lines.map(|line| {
             let mut row =
                 vec![line.topic.to_owned(), line.shown_name(), line.state().to_owned(), line.expires()];
-            let numbers = [u64::from(line.window), line.cursor, line.delivered, line.end, line.lag];
+            let numbers = [u64::from(line.window), line.cursor, line.next, line.end, line.lag];
             row.extend(numbers.map(|number| number.to_string()));
             row
         });
-        let header = ["TOPIC", "NAME", "STATE", "EXPIRES IN", "WINDOW", "CURSOR", "DELIVERED", "END", "LAG"];
+        let header = ["TOPIC", "NAME", "STATE", "EXPIRES IN", "WINDOW", "CURSOR", "NEXT", "END", "LAG"];
         report::columns(&header, 4, rows.collect())
     }
 }
@@ -159,7 +159,7 @@ impl Info {
             ("epoch", u64::from(line.epoch)),
             ("window", u64::from(line.window)),
             ("cursor", line.cursor),
-            ("delivered", line.delivered),
+            ("next", line.next),
             ("end", line.end),
             ("lag", line.lag),
         ];
@@ -199,7 +199,7 @@ impl<'a> Line<'a> {
             epoch: subscription.epoch,
             window: subscription.window,
             cursor: subscription.cursor,
-            delivered: subscription.delivered,
+            next: subscription.next,
             end: subscription.end,
             lag: subscription.lag(),
             expires_in_us: subscription.expires_in.map(micros),

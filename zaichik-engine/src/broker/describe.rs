@@ -183,7 +183,7 @@ impl Broker {
             name: &topic.name,
             explicit: topic.explicit,
             settings: topic.settings.to_options(),
-            first: contents.first,
+            start: contents.start,
             end: topic.end(),
             messages: contents.messages,
             bytes: contents.bytes,

@@ -133,7 +133,7 @@ pub struct SubscriptionInfo {
     /// The first offset that is not committed.
     pub cursor: u64,
     /// The first offset that was not delivered.
-    pub delivered: u64,
+    pub next: u64,
     /// The topic's end: the offset of the next record.
     pub end: u64,
     /// How long it is still kept without a connection; `None` while it has one, or for ever.
@@ -278,9 +278,9 @@ impl Client {
 }
 
 fn topic_info(item: TopicItem<'_>) -> TopicInfo {
-    let TopicItem { name, explicit, settings, first, end, messages, bytes, keys, subscriptions, memory } =
+    let TopicItem { name, explicit, settings, start, end, messages, bytes, keys, subscriptions, memory } =
         item;
-    let (name, start) = (name.to_owned(), first);
+    let name = name.to_owned();
     TopicInfo { name, explicit, settings, start, end, messages, bytes, keys, subscriptions, memory }
 }
 
@@ -289,6 +289,5 @@ fn subscription_info(item: SubscriptionItem<'_>) -> SubscriptionInfo {
         item;
     let (topic, name) = (topic.to_owned(), name.to_owned());
     let expires_in = (expires_in_micros != u64::MAX).then(|| Duration::from_micros(expires_in_micros));
-    let delivered = next;
-    SubscriptionInfo { topic, name, attached, epoch, window, cursor, delivered, end, expires_in }
+    SubscriptionInfo { topic, name, attached, epoch, window, cursor, next, end, expires_in }
 }

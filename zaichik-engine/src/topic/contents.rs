@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Contents {
     /// The first offset that may be live.
-    pub(crate) first: u64,
+    pub(crate) start: u64,
     /// Records from there on, dead ones not counted.
     pub(crate) messages: u64,
     /// Their bytes.
@@ -23,6 +23,6 @@ impl Topic {
         let (messages, bytes) = self.log.alive_amount();
         let keys = self.keys.as_ref().map_or(0, |keys| keys.remembered(now.as_micros()));
         let newest = self.newest.as_ref().map_or(0, |newest| newest.live());
-        Contents { first: self.log.first().offset, messages, bytes, keys: keys.saturating_add(newest) }
+        Contents { start: self.log.first().offset, messages, bytes, keys: keys.saturating_add(newest) }
     }
 }

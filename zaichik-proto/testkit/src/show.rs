@@ -72,9 +72,9 @@ fn is_deterministic(counter: Counter) -> bool {
 /// "topics orders 0..3: 2 messages, 40 bytes, 1 keys, 1 subscriptions", "next 7" before them if there are more.
 pub(crate) fn topics(page: &Page<'_, TopicItem<'_>>) -> String {
     let topics = page.items.iter().map(|topic| {
-        let TopicItem { name, first, end, messages, bytes, keys, subscriptions, .. } = topic;
+        let TopicItem { name, start, end, messages, bytes, keys, subscriptions, .. } = topic;
         let kind = if topic.explicit { "explicit" } else { "implicit" };
-        format!("{name} {kind} {first}..{end}: {messages} messages, {bytes} bytes, {keys} keys, {subscriptions} subscriptions")
+        format!("{name} {kind} {start}..{end}: {messages} messages, {bytes} bytes, {keys} keys, {subscriptions} subscriptions")
     });
     listed("topics", page.next, topics)
 }

@@ -105,11 +105,11 @@ fn page<T: Item<'static> + std::fmt::Debug + 'static>(
 fn topic_item() -> impl Strategy<Value = TopicItem<'static>> {
     let numbers = (edgy_u64(), edgy_u64(), edgy_u64(), edgy_u64(), edgy_u64(), edgy_u64());
     (label(0), any::<bool>(), options(), numbers, edgy_u32()).prop_map(
-        |(name, explicit, settings, (first, end, messages, bytes, keys, memory), subscriptions)| TopicItem {
+        |(name, explicit, settings, (start, end, messages, bytes, keys, memory), subscriptions)| TopicItem {
             name,
             explicit,
             settings,
-            first,
+            start,
             end,
             messages,
             bytes,

@@ -118,7 +118,7 @@ fn descriptions() -> BTreeMap<&'static str, ServerFrame<'static>> {
         name: "orders",
         explicit: true,
         settings: TopicOptions::new().retain_forever().max_messages(1_000),
-        first: 40,
+        start: 40,
         end: 43,
         messages: 3,
         bytes: 63,
