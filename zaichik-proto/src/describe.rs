@@ -298,6 +298,12 @@ impl Entry for CounterValue {
 
 wire_codes! {
     /// Something that a broker counts (docs/protocol.md §7.16).
+    ///
+    /// ```
+    /// use zaichik_proto::Counter;
+    /// assert_eq!(Counter::RecordsIn.name(), "records_in");
+    /// assert_eq!(Counter::from_code(7), Counter::RecordsIn);
+    /// ```
     pub enum Counter {
         /// Microseconds since the broker was made.
         Uptime = 1,

@@ -192,6 +192,12 @@ pub(crate) use wire_codes;
 
 wire_codes! {
     /// Why a connection ends, as a [`Fatal`](crate::Fatal) frame tells it (docs/protocol.md §9).
+    ///
+    /// ```
+    /// use zaichik_proto::FaultCode;
+    /// assert_eq!(FaultCode::from_code(33), FaultCode::Unauthorized);
+    /// assert_eq!(FaultCode::from_code(999), FaultCode::Unknown(999));
+    /// ```
     pub enum FaultCode {
         /// The first bytes were not the magic. Never sent: such a peer gets no answer.
         BadMagic = 1,

@@ -7,6 +7,12 @@ use crate::options::SettingNames;
 
 wire_codes! {
     /// Why a request was refused (docs/protocol.md §8). The connection lives on.
+    ///
+    /// ```
+    /// use zaichik_proto::RefusalCode;
+    /// assert!(RefusalCode::Busy.is_retryable());
+    /// assert!(!RefusalCode::Unknown(999).is_retryable(), "what a newer broker says is not tried again");
+    /// ```
     pub enum RefusalCode {
         /// The topic's name is empty, too long, not UTF-8, has a control character or starts with `$`.
         InvalidTopic = 1,
