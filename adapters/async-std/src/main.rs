@@ -24,7 +24,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = zaichik_serve::parse(COMMAND);
     match cli.command {
         None => serve(&cli.serve),
         Some(Command::Serve(options)) => serve(&options),

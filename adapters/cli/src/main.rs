@@ -71,7 +71,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = zaichik_serve::parse(COMMAND);
     match cli.command {
         None => serve(&cli.serve),
         Some(Command::Broker(BrokerCommand::Serve(options))) => serve(&options),

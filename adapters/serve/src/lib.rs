@@ -16,8 +16,10 @@ mod ready;
 mod signals;
 mod token;
 mod usage;
+mod usage_error;
 
 pub use command::{Command, ConfigCommand};
 pub use options::Options;
 pub use process::Process;
 pub use signals::Signal;
+pub use usage_error::parse;
