@@ -41,7 +41,8 @@ Examples:
   zaichik sub jobs --durable worker            # goes on where it stopped
   zaichik sub jobs -F '%o %k %s{hex}\\n'
 
-Ends with 0 when it is done or asked to stop, 4 when --wait ran out, 5 when the broker says no, 6 when messages are
+Ends with 0 when it is done or asked to stop, 4 when --wait ran out before a message (or
+all of --count) came, 5 when the broker says no, 6 when messages are
 missing and --fail-on-gap is given.";
 
 /// Subscribe to topics.

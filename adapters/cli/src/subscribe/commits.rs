@@ -70,6 +70,10 @@ impl Commits {
         for (source, delivery) in messages {
             if let Some(shown) = self.shown.get_mut(source) {
                 shown.end = shown.end.max(delivery.offset.saturating_add(1));
+                // Somebody moved the subscription back: what was shown after this one comes again.
+                if shown.waiting.back().is_some_and(|last| last.offset >= delivery.offset) {
+                    shown.waiting.clear();
+                }
                 shown.waiting.push_back(delivery);
             }
         }
