@@ -23,6 +23,7 @@ impl Topic {
         let (messages, bytes) = self.log.alive_amount();
         let keys = self.keys.as_ref().map_or(0, |keys| keys.remembered(now.as_micros()));
         let newest = self.newest.as_ref().map_or(0, |newest| newest.live());
-        Contents { start: self.log.first().offset, messages, bytes, keys: keys.saturating_add(newest) }
+        let start = if messages == 0 { self.end() } else { self.log.first().offset };
+        Contents { start, messages, bytes, keys: keys.saturating_add(newest) }
     }
 }
