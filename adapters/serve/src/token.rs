@@ -8,11 +8,17 @@ use crate::config::Mistake;
 const SHORTEST: usize = 32;
 
 /// A token, and what is to be said about its file.
-#[derive(Debug)]
 pub(crate) struct Token {
     pub(crate) bytes: Vec<u8>,
     /// Whether other users of this machine can read the file.
     pub(crate) is_exposed: bool,
+}
+
+impl std::fmt::Debug for Token {
+    /// Leaves the secret out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token").field("is_exposed", &self.is_exposed).finish_non_exhaustive()
+    }
 }
 
 /// Reads the token in a file; white space at its end is not part of it.

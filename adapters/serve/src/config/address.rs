@@ -19,7 +19,7 @@ impl Address {
     /// What the text stands for, or what would be right instead.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let is_address = match text.strip_prefix(UNIX) {
-            Some(path) => cfg!(unix) && !path.is_empty(),
+            Some(path) => cfg!(unix) && !path.trim_start_matches('/').is_empty(),
             None => text.rsplit_once(':').is_some_and(|(host, port)| {
                 !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok()
             }),
