@@ -39,7 +39,7 @@ Examples:
   zaichik pub prices -K = --txn < prices.txt      # lines like EUR=1.08, all of them or none
   zaichik pub prices -n -k EUR                    # delete a key
   zaichik pub ticks --count 10 --sleep 1s --template 'tick {{ n }} at {{ ts }}'
-  zaichik pub orders -l --producer import-42 < orders.txt    # may be run again: each line is stored once
+  zaichik pub orders -l --producer import-42 < orders.txt    # up to 1,024 lines may be run again: each is stored once
 
 Ends with 0 when the broker has every message, 4 when an answer did not come in time, 5 when it says no.";
 
