@@ -23,6 +23,13 @@ pub fn decode_client(data: &[u8]) {
                     Some((ClientFrame::Publish(publish), taken)),
                     "the short way gives the same"
                 );
+                // The frame is like itself.
+                let record = publish.records.as_bytes();
+                let mut other = decoder.clone();
+                let mut alike = other.decode_plain_publishes(&publish, input);
+                assert_eq!(alike.next_within(record.len().saturating_sub(1)), None, "it is longer");
+                assert_eq!(alike.next_within(record.len()), Some((publish.request, record)));
+                assert_eq!(alike.taken(), taken);
             }
             Ok(step.map(|(frame, taken)| (encoded(|out| frame.encode(out)), taken)))
         }

@@ -5,6 +5,7 @@ mod cursors;
 mod keys;
 mod latest;
 mod log;
+mod plain;
 mod position;
 mod retired;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use self::keys::{Keys, Verdict};
 use self::latest::{Horizon, Newest};
 use self::log::{Known, Log};
 pub(crate) use self::log::{Position, Pull, Want};
+pub(crate) use self::plain::Appended;
 pub(crate) use self::retired::Retired;
 use crate::config::TopicSettings;
 use crate::ring::Node;
@@ -135,46 +137,6 @@ impl Topic {
             Err(_) => self.abandon(&draft),
         }
         accepted
-    }
-
-    /// Accepts records of a publish that need no look at keys and find room under every limit, or where the oldest ones
-    /// make way: the offset of the first one. Otherwise nothing happens. Several of them are followed by [`appended`](Self::appended).
-    #[inline]
-    pub(crate) fn append_plain(
-        &mut self,
-        now: Timestamp,
-        records: Records<'_>,
-        max_message: u32,
-        retired: &mut Retired,
-    ) -> Option<u64> {
-        let TopicSettings { compaction, compaction_window_micros, max_messages, max_bytes, overflow, .. } =
-            self.settings;
-        let (count, bytes) = (u64::from(records.len()), records.as_bytes().len());
-        let is_plain = compaction == CompactionMode::First
-            && compaction_window_micros == 0
-            && bytes <= max_message as usize;
-        let fits = self.log.len().saturating_add(count) <= max_messages
-            && self.log.bytes().saturating_add(bytes as u64) <= max_bytes;
-        // The oldest records make way when all of the run is there.
-        let makes_way =
-            overflow == Overflow::DropOldest && count <= max_messages && bytes as u64 <= max_bytes;
-        let first = self.log.end();
-        if !is_plain || !(fits || makes_way) || first.checked_add(count).is_none_or(|end| end == u64::MAX) {
-            return None;
-        }
-        if !fits {
-            // What is over by itself does not go because of a limit (R9).
-            self.age(now.as_micros());
-        }
-        self.last_append = now;
-        if self.is_unread() {
-            self.log.skip(count, now.as_micros());
-            return Some(first);
-        }
-        for (record, head) in records.heads() {
-            self.log.append(record, head.ttl_micros, now.as_micros(), retired);
-        }
-        Some(first)
     }
 
     /// Begins to check publishes that are to be accepted together, or not at all.

@@ -8,7 +8,7 @@ use crate::frame::client::{ClientFrame, Publish};
 use crate::frame::server::ServerFrame;
 use crate::header::{FrameHeader, HEADER_LEN, MAGIC};
 use crate::limits::Limits;
-use crate::peek::plain_publish;
+use crate::peek::{PlainPublishes, plain_publish};
 
 /// Decodes what clients send: the broker's decoder.
 pub type ClientDecoder = Decoder<FromClient>;
@@ -212,6 +212,39 @@ impl Decoder<FromClient> {
         let (publish, taken) = plain_publish(input, &self.limits)?;
         self.position = self.position.saturating_add(taken as u64);
         Some((publish, taken))
+    }
+
+    /// Takes the frames off the front of `input` that differ from a [plain publish](Self::decode_plain_publish) in
+    /// nothing but request and record: same topic, same acknowledgement level. One after the other, as far as they go.
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use zaichik_proto::{AckLevel, ClientDecoder, ClientFrame, Limits, Publish, Record, Records};
+    ///
+    /// let mut input = BytesMut::new();
+    /// for (topic, body) in [("t", "a"), ("t", "bb"), ("t", "long"), ("u", "c")] {
+    ///     let mut record = BytesMut::new();
+    ///     Record { body: body.as_bytes(), ..Record::default() }.encode(&mut record);
+    ///     let (topic, records) = (topic.as_bytes(), Records::from_encoded(1, &record));
+    ///     let publish = Publish { request: 0, ack: AckLevel::None, producer: None, topic, records };
+    ///     ClientFrame::Publish(publish).encode(&mut input);
+    /// }
+    /// let mut decoder = ClientDecoder::new(&Limits::default());
+    /// let (first, taken) = decoder.decode_plain_publish(&input).expect("it is plain");
+    /// let mut alike = decoder.decode_plain_publishes(&first, &input[taken..]);
+    /// assert_eq!(alike.next_within(19).map(|(_, record)| record.len()), Some(18));
+    /// assert_eq!(alike.next_within(19), None, "the third is longer");
+    /// assert_eq!(alike.next_within(20).map(|(_, record)| record.len()), Some(20));
+    /// assert_eq!(alike.next_within(20), None, "the fourth goes to another topic");
+    /// ```
+    #[inline]
+    pub const fn decode_plain_publishes<'a>(
+        &mut self,
+        like: &Publish<'a>,
+        input: &'a [u8],
+    ) -> PlainPublishes<'_, 'a> {
+        let is_open = matches!(self.phase, Phase::Open) && self.poison.is_none() && like.producer.is_none();
+        PlainPublishes::new(&self.limits, &mut self.position, like, if is_open { input } else { &[] })
     }
 }
 

@@ -56,7 +56,7 @@ pub use limits::Limits;
 pub use list::{AckRun, BatchDuplicate, BatchResult, Duplicate, Entry, List};
 pub use name::{MAX_NAME_LEN, NameError, TopicName};
 pub use options::{CompactionMode, Overflow, SettingNames, TopicOptions, micros};
-pub use peek::RecordHead;
+pub use peek::{PlainPublishes, RecordHead};
 pub use record::{
     Headers, MAX_HEADERS, RECORD_OVERHEAD, RECORD_TIMESTAMP_AT, Record, RecordError, RecordRef, Records,
 };

@@ -4,6 +4,7 @@ use zaichik_proto::{AckLevel, Duplicate, Producer, Publish, Refusal, RefusalCode
 
 use super::Broker;
 use super::producers::{Admission, Lists, Outcome, Stored};
+use super::run::Run;
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, TopicId};
 use crate::time::Timestamp;
@@ -11,9 +12,6 @@ use crate::topic::{Accepted, Intake};
 
 /// Memory that a publish may cost beyond its records: the tail of the log may double.
 pub(super) const APPEND_ROOM: usize = 64 << 10;
-
-/// Most bytes of publishes that are settled together: so much may be stored and not charged yet.
-const RUN_BYTES: usize = 64 << 10;
 
 /// When a publisher that found no memory should try again, in microseconds.
 const BUSY_RETRY_MICROS: u64 = 10_000;
@@ -29,33 +27,6 @@ pub(crate) struct Published<'a> {
     pub(crate) duplicates: &'a [Duplicate],
     /// Whether it was answered from memory, because its producer sent it before.
     pub(crate) is_repeat: bool,
-}
-
-/// Publishes of one connection, one after the other, to one topic: what follows from them is done once for all of them.
-///
-/// Between its first publish and [`Broker::settle_run`] nobody may look at the topic; the topic that a connection
-/// published to last is known beyond that, because it is most often the next one as well.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Run {
-    topic: Option<TopicId>,
-    /// Records that are not settled.
-    records: u64,
-    /// Their bytes.
-    bytes: usize,
-    /// How many bytes there is memory for.
-    room: usize,
-}
-
-impl Run {
-    /// The topic that was published to last.
-    pub(crate) const fn topic(&self) -> Option<TopicId> {
-        self.topic
-    }
-
-    /// Something else was published to another topic.
-    pub(crate) const fn turn_to(&mut self, topic: Option<TopicId>) {
-        self.topic = topic;
-    }
 }
 
 impl Published<'_> {
@@ -83,7 +54,7 @@ impl Broker {
             None => self.accept_publish(now, session, run, publish, 0, effects),
             Some(producer) => match self.admit(now, producer)? {
                 Admission::Fresh => {
-                    let room = self.producer_room(run.bytes)?;
+                    let room = self.producer_room(run.uncharged())?;
                     let accepted = self.accept_publish(now, session, run, publish, room, effects);
                     self.remember_publish(now, producer, publish.records.len(), accepted);
                     accepted
@@ -173,7 +144,7 @@ impl Broker {
         }
         let records = publish.records.as_bytes().len();
         self.check_memory(records.saturating_add(APPEND_ROOM).saturating_add(room))?;
-        let (id, created) = match run.topic.filter(|id| self.is_named(*id, publish.topic)) {
+        let (id, created) = match run.topic().filter(|id| self.is_named(*id, publish.topic)) {
             Some(id) => (id, false),
             None => self.find_or_add_topic(publish.topic)?,
         };
@@ -199,7 +170,7 @@ impl Broker {
                 return Err(refusal);
             }
         };
-        run.topic = Some(id);
+        run.turn_to(Some(id));
         let waiting = topic.waiting;
         if count > 0 {
             self.rings.splice(waiting, self.woken);
@@ -213,56 +184,6 @@ impl Broker {
             self.note_created(session, id, effects);
         }
         Ok((created, first_offset))
-    }
-
-    /// Accepts a publish that goes where the last one went and asks for nothing special.
-    #[inline]
-    fn extend_run(
-        &mut self,
-        now: Timestamp,
-        run: &mut Run,
-        publish: &Publish<'_>,
-        room: usize,
-    ) -> Option<u64> {
-        if run.records == 0 {
-            let taken = self.ledger().total().saturating_add(APPEND_ROOM as u64);
-            let room = usize::try_from(self.config.memory_budget.saturating_sub(taken)).unwrap_or(RUN_BYTES);
-            run.room = room.min(RUN_BYTES);
-        }
-        let bytes = run.bytes.saturating_add(publish.records.as_bytes().len());
-        if bytes.saturating_add(room) > run.room
-            || publish.ack == AckLevel::Durable
-            || self.stops_at.is_some()
-        {
-            return None;
-        }
-        let topic = self.topics.get_mut(run.topic?.index())?;
-        if topic.name.as_bytes() != publish.topic {
-            return None;
-        }
-        let max_message = self.config.wire.max_message;
-        let first = topic.append_plain(now, publish.records, max_message, &mut self.retired)?;
-        run.records = run.records.saturating_add(u64::from(publish.records.len()));
-        run.bytes = bytes;
-        self.duplicates.clear();
-        Some(first)
-    }
-
-    /// Does what is left to do for a run of publishes, before anybody looks at their topic.
-    pub(crate) fn settle_run(&mut self, now: Timestamp, run: &mut Run) {
-        let count = core::mem::take(&mut run.records);
-        let bytes = core::mem::take(&mut run.bytes) as u64;
-        let Some(id) = run.topic.filter(|_| count > 0) else {
-            return;
-        };
-        let Some(topic) = self.topics.get_mut(id.index()) else {
-            return;
-        };
-        topic.appended(now, &mut self.retired);
-        self.rings.splice(topic.waiting, self.woken);
-        self.settle_topic(id);
-        self.stats.records_accepted = self.stats.records_accepted.saturating_add(count);
-        self.stats.bytes_accepted = self.stats.bytes_accepted.saturating_add(bytes);
     }
 
     fn remember_publish(

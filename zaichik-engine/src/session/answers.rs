@@ -29,27 +29,28 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// A publish was accepted and nothing is special about it.
+    /// So many publishes, of which the first is `request`, were accepted and nothing is special about them. Their records
+    /// have consecutive offsets.
     pub(super) fn accepted(
         &mut self,
         outbound: &mut Outbound,
         request: u32,
+        requests: u32,
         first_offset: u64,
         records: u32,
     ) {
-        let next = first_offset.saturating_add(u64::from(records));
         let continued = self.continues_at == first_offset;
-        self.continues_at = next;
-        match self.runs.last_mut() {
-            Some(run) if continued && run.requests < u32::MAX => {
-                run.requests = run.requests.saturating_add(1);
-            }
-            _ => {
-                self.runs.push(AckRun { request, requests: 1, first_offset });
-                if self.runs.len() >= AckRun::MAX_ELEMENTS as usize {
-                    self.flush(outbound);
-                }
-            }
+        self.continues_at = first_offset.saturating_add(u64::from(records));
+        let last = self.runs.last_mut().filter(|_| continued);
+        if let Some(run) = last
+            && let Some(all) = run.requests.checked_add(requests)
+        {
+            run.requests = all;
+            return;
+        }
+        self.runs.push(AckRun { request, requests, first_offset });
+        if self.runs.len() >= AckRun::MAX_ELEMENTS as usize {
+            self.flush(outbound);
         }
     }
 

@@ -14,6 +14,7 @@ use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
 use crate::outbound::LaneKind;
 use crate::time::Timestamp;
+use crate::topic::Appended;
 
 /// Bytes of requests that one exchange applies at most, and one frame more.
 const BYTES_PER_EXCHANGE: usize = 256 << 10;
@@ -61,6 +62,10 @@ impl Session {
             if let Some((publish, len)) = self.decoder.decode_plain_publish(rest) {
                 taken = taken.saturating_add(len);
                 self.publish(now, &publish, broker, effects);
+                let share = BYTES_PER_EXCHANGE.saturating_sub(taken.saturating_add(extra));
+                let rest = rest.get(len..).unwrap_or_default();
+                let rest = rest.get(..share).unwrap_or(rest);
+                taken = taken.saturating_add(self.publish_alike(now, &publish, rest, broker));
                 continue;
             }
             match self.decoder.decode(rest) {
@@ -162,7 +167,8 @@ impl Session {
             Ok(_) if !wants_answer => {}
             Ok(published) => match published.first_offset {
                 Some(first) if published.is_plain() => {
-                    self.answers.accepted(&mut self.outbound, publish.request, first, publish.records.len());
+                    let records = publish.records.len();
+                    self.answers.accepted(&mut self.outbound, publish.request, 1, first, records);
                 }
                 first => {
                     let (created, duplicates) = (published.created, published.duplicates);
@@ -183,6 +189,27 @@ impl Session {
                 self.note_refusal(publish.topic, refusal, broker, effects);
             }
         }
+    }
+
+    /// The publishes that follow and are like the one before, as far as nothing special becomes of them: the bytes that
+    /// they were.
+    #[inline]
+    fn publish_alike(
+        &mut self,
+        now: Timestamp,
+        like: &Publish<'_>,
+        rest: &[u8],
+        broker: &mut Broker,
+    ) -> usize {
+        let mut alike = self.decoder.decode_plain_publishes(like, rest);
+        let Some(appended) = broker.extend_run_alike(now, &mut self.run, like, &mut alike) else {
+            return 0;
+        };
+        if like.ack != AckLevel::None {
+            let Appended { request, count, first_offset, .. } = appended;
+            self.answers.accepted(&mut self.outbound, request, count, first_offset, count);
+        }
+        alike.taken()
     }
 
     fn batch(&mut self, now: Timestamp, batch: &Batch<'_>, broker: &mut Broker, effects: &mut Effects) {

@@ -201,6 +201,42 @@ impl Log {
         self.end_bytes = self.end_bytes.saturating_add(record.len() as u64);
     }
 
+    /// Appends records without a time to live of their own, which `next` gives within a number of bytes. With `latest`
+    /// compaction each has to be [appended](Self::append) by itself.
+    #[inline]
+    pub(crate) fn append_run<'a>(
+        &mut self,
+        timestamp: u64,
+        retired: &mut Retired,
+        mut next: impl FnMut(usize) -> Option<&'a [u8]>,
+    ) {
+        while let Some(record) = next(usize::MAX) {
+            self.append(record, None, timestamp, retired);
+            self.fill_tail(&mut next);
+        }
+    }
+
+    /// Appends such records as long as the tail has room for them. One with the same timestamp was appended just now.
+    #[inline]
+    fn fill_tail<'a>(&mut self, next: &mut impl FnMut(usize) -> Option<&'a [u8]>) {
+        let before = self.tail.len();
+        let (mut room, mut count) = (self.tail.capacity().saturating_sub(before), 0u64);
+        let stamp = self.last_timestamp.to_le_bytes();
+        while let Some(record) = next(room) {
+            let at = self.tail.len();
+            self.tail.extend_from_slice(record);
+            let place = self.tail.get_mut(at.saturating_add(RECORD_TIMESTAMP_AT)..);
+            if let Some(place) = place.and_then(|rest| rest.first_chunk_mut()) {
+                *place = stamp;
+            }
+            room = room.saturating_sub(record.len());
+            count = count.saturating_add(1);
+        }
+        let bytes = self.tail.len().saturating_sub(before) as u64;
+        self.end = self.end.saturating_add(count);
+        self.end_bytes = self.end_bytes.saturating_add(bytes);
+    }
+
     /// Accepts `count` records that nobody will ever read: they get offsets and nothing else. The log is empty.
     pub(crate) fn skip(&mut self, count: u64, timestamp: u64) {
         if !self.tail.is_empty() {

@@ -47,6 +47,8 @@ mod retention;
 #[cfg(test)]
 mod rewind;
 #[cfg(test)]
+mod runs;
+#[cfg(test)]
 mod session;
 #[cfg(test)]
 mod start;
