@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
-use zaichik_engine::{
+use zaichik_client::{
     Batch, Client, ClientConfig, DurableOptions, Incoming, Link, ProducerIdentity, PublishOptions,
-    RequestError, RequestId, SubscribeOptions, SubscriptionId, Timestamp,
+    RequestError, RequestId, SubscribeOptions, SubscriptionId,
 };
+use zaichik_engine::Timestamp;
 use zaichik_proto::{AckLevel, Record, Start, TopicOptions};
 
 use self::server::Server;

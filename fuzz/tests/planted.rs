@@ -8,7 +8,6 @@
 
 use std::panic::catch_unwind;
 
-use zaichik_engine::{Defect, plant};
 use zaichik_fuzz::sim::{Setup, run};
 
 /// Seeds within which each one is to be found, unless `PLANTED_SEEDS` says otherwise.
@@ -20,23 +19,42 @@ fn every_planted_defect_is_found() {
     let only = std::env::var("PLANTED_DEFECT").ok();
     let mut missed = Vec::new();
     std::panic::set_hook(Box::new(|_| {}));
-    for defect in
-        Defect::ALL.iter().filter(|defect| only.as_ref().is_none_or(|only| format!("{defect:?}") == *only))
-    {
-        match (0..seeds).find_map(|seed| found(*defect, seed).map(|how| (seed, how))) {
-            Some((seed, how)) => println!("{defect:?}: after {} seeds: {how}", seed + 1),
-            None => missed.push(defect),
+    for (name, plant) in defects() {
+        if only.as_ref().is_some_and(|only| *only != name) {
+            continue;
+        }
+        match (0..seeds).find_map(|seed| found(&*plant, seed).map(|how| (seed, how))) {
+            Some((seed, how)) => println!("{name}: after {} seeds: {how}", seed + 1),
+            None => missed.push(name),
         }
     }
     let _ = std::panic::take_hook();
     assert!(missed.is_empty(), "not found within {seeds} seeds: {missed:?}");
 }
 
+/// Plants a defect, or removes it.
+type Plant = Box<dyn Fn(bool)>;
+
+/// The defects of the broker and of the client, by name.
+fn defects() -> impl Iterator<Item = (String, Plant)> {
+    use zaichik_client as client;
+    use zaichik_engine as broker;
+    let in_broker = broker::Defect::ALL.iter().map(|defect| {
+        let plant: Plant = Box::new(|present| broker::plant(present.then_some(*defect)));
+        (format!("{defect:?}"), plant)
+    });
+    let in_client = client::Defect::ALL.iter().map(|defect| {
+        let plant: Plant = Box::new(|present| client::plant(present.then_some(*defect)));
+        (format!("{defect:?}"), plant)
+    });
+    in_broker.chain(in_client)
+}
+
 /// How a seed finds a defect, if it does.
-fn found(defect: Defect, seed: u64) -> Option<String> {
-    plant(Some(defect));
+fn found(plant: &dyn Fn(bool), seed: u64) -> Option<String> {
+    plant(true);
     let ran = catch_unwind(|| run(&Setup::new(seed)));
-    plant(None);
+    plant(false);
     match ran {
         Ok(Ok(_)) => None,
         Ok(Err(failure)) => Some(failure.broken.to_string()),

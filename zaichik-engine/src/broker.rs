@@ -42,8 +42,8 @@ use crate::ring::{Node, Rings};
 use crate::session::{Session, SessionConfig};
 use crate::stats::Stats;
 use crate::subscription::Subscription;
-use crate::time::Timestamp;
 use crate::topic::{Retired, Topic};
+use zaichik_proto::Timestamp;
 
 /// Woken subscriptions that one call hands to their sessions at most.
 const WAKES_PER_CALL: usize = 256;

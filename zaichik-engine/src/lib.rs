@@ -1,4 +1,4 @@
-//! The Zaichik broker and client as pure state machines: frames and time in, effects out.
+//! The Zaichik broker as a pure state machine: frames and time in, effects out.
 //!
 //! Nothing in this crate knows a socket, a task, a thread, a clock, a file or a random number; all of them come
 //! in as arguments. A [`Session`] is everything that belongs to one connection, a [`Broker`] everything that
@@ -29,7 +29,6 @@
 //! ```
 
 mod broker;
-mod client;
 mod config;
 mod effects;
 mod error;
@@ -40,16 +39,10 @@ mod ring;
 mod session;
 mod stats;
 mod subscription;
-mod time;
 mod topic;
 mod window;
 
 pub use broker::{Broker, Inconsistent, Ledger};
-pub use client::{
-    Answer, Batch, BatchReceipt, Client, ClientConfig, DurableOptions, ErrorClass, Incoming, Link, LinkError,
-    Message, MessageHeaders, ProducerIdentity, PublishOptions, PublishReceipt, RequestError, RequestId,
-    SubscribeOptions, SubscriptionId, SubscriptionInfo, SubscriptionStart, TopicInfo, Violation,
-};
 pub use config::{BrokerConfig, ConfigError, TopicSettings};
 pub use effects::{Effects, Note, NoteEvent, Turn};
 pub use error::CloseReason;
@@ -59,4 +52,4 @@ pub use outbound::Outbound;
 pub use planted::{Defect, plant};
 pub use session::{Session, Status};
 pub use stats::Stats;
-pub use time::Timestamp;
+pub use zaichik_proto::Timestamp;

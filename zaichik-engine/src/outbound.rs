@@ -23,33 +23,17 @@ const OPEN_ROOM: RangeInclusive<usize> = 256..=4 << 10;
 /// that is partly written is finished first.
 ///
 /// ```
-/// # use bytes::Buf;
-/// # use zaichik_engine::{Broker, BrokerConfig, Client, ClientConfig, Effects, Session, Timestamp};
-/// # fn meet(now: Timestamp, client: &mut Client, session: &mut Session, broker: &mut Broker) {
-/// #     let mut effects = Effects::new();
-/// #     for _ in 0..4 {
-/// #         let out = client.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         session.inbound().extend_from_slice(&bytes);
-/// #         session.handle_read(now);
-/// #         let _ = session.exchange(now, broker, &mut effects);
-/// #         let out = session.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         client.inbound().extend_from_slice(&bytes);
-/// #         client.handle_read(now);
-/// #     }
-/// #     effects.clear();
-/// # }
-/// # let now = Timestamp::from_micros(1);
-/// # let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
-/// # let mut session = broker.accept(now, &mut Effects::new());
-/// # let mut client = Client::new(ClientConfig::new(9));
-/// # client.handle_connected(now);
-/// # meet(now, &mut client, &mut session, &mut broker);
-/// client.ping(now)?;
-/// let outbound = client.outbound();
+/// use bytes::Buf;
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
+/// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
+/// let mut broker = Broker::new(BrokerConfig::new(1, 2))?;
+/// let mut session = broker.accept(now, &mut effects);
+/// session.inbound().extend_from_slice(b"GET / HTTP/1.1\r\n");
+/// session.handle_read(now);
+/// let _ = session.exchange(now, &mut broker, &mut effects);
+/// let outbound = session.outbound(); // an error for a peer that does not speak the protocol
 /// let before = outbound.remaining();
-/// outbound.advance(3); // the socket took three bytes
+/// outbound.advance(3); // the socket accepted three bytes
 /// assert_eq!((outbound.remaining(), outbound.control_len()), (before - 3, before - 3));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -39,10 +39,6 @@ pub enum Defect {
     DeadLetterStays,
     /// A6: a record is skipped as a dead letter, and no copy of it is made.
     DeadLetterLost,
-    /// P4: a client sends what it has to send again in another order.
-    ResendReversed,
-    /// P4: a client forgets to send again what had no answer.
-    ResendForgotten,
 }
 
 #[cfg(feature = "planted")]
@@ -65,8 +61,6 @@ impl Defect {
         Self::WideWindow,
         Self::DeadLetterStays,
         Self::DeadLetterLost,
-        Self::ResendReversed,
-        Self::ResendForgotten,
     ];
 }
 

@@ -23,7 +23,7 @@ use crate::effects::{Effects, Turn};
 use crate::error::CloseReason;
 use crate::id::SessionId;
 use crate::outbound::{LaneKind, Outbound};
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// Bytes received and not applied that a connection may hold beyond one frame.
 const INBOUND_ROOM: usize = 64 << 10;

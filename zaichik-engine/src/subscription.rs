@@ -12,9 +12,9 @@ use self::past::Past;
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
 use crate::ring::Node;
-use crate::time::Timestamp;
 use crate::topic::{CursorId, Position, Want};
 use crate::window::Window;
+use zaichik_proto::Timestamp;
 
 /// Bytes of records in one Delivery frame, unless it holds a single larger record (semantics A7).
 pub(crate) const MAX_DELIVERY: usize = Limits::MAX_DELIVERY_FRAME as usize - DeliveryHead::LEN;

@@ -25,7 +25,7 @@ pub(crate) use self::plain::Appended;
 pub(crate) use self::retired::Retired;
 use crate::config::TopicSettings;
 use crate::ring::Node;
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// Idle time after which a topic's allocations are cut to size, in microseconds.
 const SEAL_AFTER: u64 = 1_000_000;

@@ -37,6 +37,7 @@ mod peek;
 mod read;
 mod record;
 mod refusal;
+mod time;
 
 pub use decode::{ClientDecoder, Decoder, FromClient, FromServer, ServerDecoder, Side};
 pub use describe::{Counter, CounterValue, Item, Items, Page, Subject, SubscriptionItem, TopicItem};
@@ -61,3 +62,4 @@ pub use record::{
     Headers, MAX_HEADERS, RECORD_OVERHEAD, RECORD_TIMESTAMP_AT, Record, RecordError, RecordRef, Records,
 };
 pub use refusal::{Refusal, RefusalCode};
+pub use time::Timestamp;

@@ -20,9 +20,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::Poll;
 
-use zaichik_engine::{
-    Answer, Client as Machine, PublishOptions, PublishReceipt, RequestError, RequestId, Timestamp,
-};
+use zaichik_client::{Answer, Client as Machine, PublishOptions, PublishReceipt, RequestError, RequestId};
+use zaichik_engine::Timestamp;
 use zaichik_proto::{AckLevel, Refusal, Start, TopicOptions, TopicStatus};
 
 pub use builder::ClientBuilder;

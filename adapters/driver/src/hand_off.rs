@@ -12,7 +12,8 @@ use std::io;
 use std::time::Duration;
 
 use shuttle::future as threads;
-use zaichik_engine::{BrokerConfig, DurableOptions};
+use zaichik_client::DurableOptions;
+use zaichik_engine::BrokerConfig;
 use zaichik_proto::{OnConflict, TopicOptions};
 
 use crate::client::{Client, ClientError, Subscription};

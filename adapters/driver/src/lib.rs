@@ -43,11 +43,12 @@ pub use server::Server;
 #[cfg(unix)]
 pub use unix_socket::UnixSocket;
 
-pub use zaichik_engine::{
-    BatchReceipt, BrokerConfig, ClientConfig, ConfigError, DurableOptions, ErrorClass, LinkError, Message,
-    MessageHeaders, ProducerIdentity, PublishOptions, PublishReceipt, RequestError, Stats, SubscriptionId,
-    SubscriptionInfo, Timestamp, TopicInfo, TopicSettings, Violation,
+pub use zaichik_client::{
+    BatchReceipt, ClientConfig, DurableOptions, ErrorClass, LinkError, Message, MessageHeaders,
+    ProducerIdentity, PublishOptions, PublishReceipt, RequestError, SubscriptionId, SubscriptionInfo,
+    TopicInfo, Violation,
 };
+pub use zaichik_engine::{BrokerConfig, ConfigError, Stats, Timestamp, TopicSettings};
 pub use zaichik_proto::{
     AckLevel, CompactionMode, Counter, CounterValue, Duplicate, FaultCode, GapReason, Limits, NameError,
     OnConflict, Overflow, ProtocolError, ProtocolFault, RecordError, Refusal, RefusalCode, Start,

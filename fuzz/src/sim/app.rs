@@ -5,10 +5,10 @@ mod reader;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use zaichik_engine::{
+use zaichik_client::{
     Answer, Batch, Client, ClientConfig, Link, ProducerIdentity, PublishOptions, RequestError, RequestId,
-    Timestamp,
 };
+use zaichik_engine::Timestamp;
 use zaichik_proto::{AckLevel, Record, TopicOptions};
 
 use self::reader::Reader;
@@ -420,7 +420,7 @@ impl Drawn {
     }
 }
 
-fn placed(ids: &[u64], receipt: &zaichik_engine::PublishReceipt, checker: &mut Checker) -> Verdict {
+fn placed(ids: &[u64], receipt: &zaichik_client::PublishReceipt, checker: &mut Checker) -> Verdict {
     for (record, id) in (0u32..).zip(ids).filter(|(_, id)| **id != 0) {
         checker.apps.acknowledged(*id, receipt.offset(record), receipt.is_duplicate(record))?;
     }

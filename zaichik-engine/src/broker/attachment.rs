@@ -6,7 +6,7 @@ use crate::error::CloseReason;
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
 use crate::ring::Node;
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// The broker's side of a session.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use super::publish::APPEND_ROOM;
 use crate::effects::Effects;
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
-use crate::time::Timestamp;
 use crate::topic::{Draft, Intake};
+use zaichik_proto::Timestamp;
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy)]

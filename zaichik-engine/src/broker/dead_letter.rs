@@ -12,8 +12,8 @@ use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
 use crate::subscription::DeadLetter;
-use crate::time::Timestamp;
 use crate::topic::Intake;
+use zaichik_proto::Timestamp;
 
 /// Shortest pause after a dead-letter topic refused a record, in microseconds.
 pub(super) const REFUSED_PAUSE: u64 = 1_000_000;

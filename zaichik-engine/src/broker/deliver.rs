@@ -8,8 +8,8 @@ use crate::id::{SessionId, SubKey};
 use crate::outbound::{LaneKind, Outbound};
 use crate::planted::{Defect, is_planted};
 use crate::subscription::MAX_DELIVERY;
-use crate::time::Timestamp;
 use crate::topic::Pull;
+use zaichik_proto::Timestamp;
 
 /// Bytes that one exchange delivers at most, and one frame more.
 const BYTES_PER_EXCHANGE: usize = 256 << 10;

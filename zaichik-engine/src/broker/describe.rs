@@ -8,7 +8,7 @@ use super::Broker;
 use super::topics::topic_name;
 use crate::id::{SubKey, TopicId};
 use crate::subscription::Subscription;
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// Bytes at which a page ends, and one thing more.
 const PAGE_BYTES: usize = 32 << 10;

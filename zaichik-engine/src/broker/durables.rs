@@ -9,7 +9,7 @@ use zaichik_proto::{Durable, OnConflict, Refusal, RefusalCode};
 use super::Broker;
 use crate::effects::Effects;
 use crate::id::{SessionId, SubKey, TopicId};
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// Durable subscriptions by topic and name. Their number is bounded by the configuration.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use std::collections::binary_heap::PeekMut;
 use super::Broker;
 use crate::effects::{Effects, Turn};
 use crate::id::{SessionId, SubKey, TopicId};
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// Topics, subscriptions and producers that one call looks at, and sessions that it tells of a stop, at most of each.
 const STEPS_PER_CALL: usize = 64;

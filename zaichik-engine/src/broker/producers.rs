@@ -14,7 +14,7 @@ pub(super) use self::history::{Lists, Outcome, Stored};
 use crate::config::BrokerConfig;
 use crate::planted::{Defect, is_planted};
 use crate::ring::{Node, Rings};
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// All producers that the broker remembers, and in which order they fell silent. Nothing is ever scanned.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use super::producers::{Admission, Lists, Outcome, Stored};
 use super::run::Run;
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, TopicId};
-use crate::time::Timestamp;
 use crate::topic::{Accepted, Intake};
+use zaichik_proto::Timestamp;
 
 /// Memory that a publish may cost beyond its records: the tail of the log may double.
 pub(super) const APPEND_ROOM: usize = 64 << 10;

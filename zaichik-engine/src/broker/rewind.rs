@@ -8,7 +8,7 @@ use super::topics::topic_name;
 use crate::effects::Effects;
 use crate::id::{SessionId, SubKey};
 use crate::planted::{Defect, is_planted};
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 impl Broker {
     /// Goes back to an offset; the answer is the rewind number.

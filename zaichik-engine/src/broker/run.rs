@@ -5,8 +5,8 @@ use zaichik_proto::{AckLevel, PlainPublishes, Publish};
 use super::Broker;
 use super::publish::APPEND_ROOM;
 use crate::id::TopicId;
-use crate::time::Timestamp;
 use crate::topic::Appended;
+use zaichik_proto::Timestamp;
 
 /// Most bytes of publishes that are settled together: so much may be stored and not charged yet.
 const RUN_BYTES: usize = 64 << 10;

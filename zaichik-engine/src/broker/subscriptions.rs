@@ -12,7 +12,7 @@ use super::topics::topic_name;
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::subscription::{Durable, Subscription, Terms};
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 impl Broker {
     /// Begins a subscription, or goes on with a durable one.

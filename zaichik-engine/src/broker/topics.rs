@@ -12,8 +12,8 @@ use crate::config::TopicSettings;
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, TopicId};
 use crate::planted::{Defect, is_planted};
-use crate::time::Timestamp;
 use crate::topic::Topic;
+use zaichik_proto::Timestamp;
 
 /// Mask bit of the setting `compaction`.
 const COMPACTION: u64 = 1 << 2;

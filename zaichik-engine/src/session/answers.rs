@@ -7,7 +7,7 @@ use zaichik_proto::{
 
 use super::control;
 use crate::outbound::Outbound;
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// Shortest time between two reports of publishes that wanted no answer and were refused, in microseconds.
 const REPORT_EVERY: u64 = 1_000_000;

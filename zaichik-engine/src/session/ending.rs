@@ -7,7 +7,7 @@ use super::{MICROS_PER_MILLI, Session, State, control};
 use crate::broker::Broker;
 use crate::error::CloseReason;
 use crate::outbound::LaneKind;
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 impl Session {
     /// The broker stops: the peer is told, and when neither owes the other anything it is over.

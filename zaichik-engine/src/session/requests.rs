@@ -13,8 +13,8 @@ use crate::broker::{Broker, Description};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
 use crate::outbound::LaneKind;
-use crate::time::Timestamp;
 use crate::topic::Appended;
+use zaichik_proto::Timestamp;
 
 /// Bytes of requests that one exchange applies at most, and one frame more.
 const BYTES_PER_EXCHANGE: usize = 256 << 10;

@@ -3,7 +3,7 @@
 use bytes::Buf;
 
 use crate::outbound::Outbound;
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// Heartbeats without a sign of life after which the peer counts as gone.
 const MISSED: u64 = 3;

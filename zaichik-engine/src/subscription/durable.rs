@@ -1,6 +1,6 @@
 //! What makes a subscription outlive its connection (semantics D1 to D5).
 
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// The durable part of a subscription.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! What a topic has at the moment, for whoever asks (docs/protocol.md §7.17).
 
 use super::Topic;
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// What a topic has at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 use zaichik_proto::{CompactionMode, Overflow, PlainPublishes, RECORD_OVERHEAD, Records};
 
 use super::{Retired, Topic};
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// Publishes of one record each that were appended one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

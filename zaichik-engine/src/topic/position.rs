@@ -3,7 +3,7 @@
 use zaichik_proto::Start;
 
 use super::{Position, Topic};
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 impl Topic {
     /// Where a new subscription begins (R3).

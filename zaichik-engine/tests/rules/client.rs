@@ -1,6 +1,6 @@
 //! The real client against the real broker: end to end in simulated time.
 
-use zaichik_engine::{
+use zaichik_client::{
     Answer, ErrorClass, Incoming, Link, LinkError, PublishOptions, RequestError, SubscribeOptions,
     SubscriptionId,
 };
@@ -37,14 +37,14 @@ fn end_to_end_a_conversation() {
     assert_eq!(publish(&mut world, client, "t", "a"), Ok(0));
     assert_eq!(publish(&mut world, client, "t", "b"), Ok(1));
     assert_eq!(world.take(client, sub), ["0=a"]);
-    let cursor = world.done(client, zaichik_engine::Client::commit_last);
+    let cursor = world.done(client, zaichik_client::Client::commit_last);
     assert_eq!(cursor, Ok(Answer::Committed { cursor: 1 }));
     assert_eq!(world.take(client, sub), ["1=b"]);
     let ended = world.done(client, |client, now| client.unsubscribe(now, sub));
     assert_eq!(ended, Ok(Answer::Unsubscribed { last_offset: Some(1) }));
     assert_eq!(world.take(client, sub), ["Ended(Some(1))"]);
-    assert_eq!(world.done(client, zaichik_engine::Client::ping), Ok(Answer::Pong));
-    world.call(client, zaichik_engine::Client::close);
+    assert_eq!(world.done(client, zaichik_client::Client::ping), Ok(Answer::Pong));
+    world.call(client, zaichik_client::Client::close);
     world.settle();
     assert_eq!(world.link(client), Link::Closed(None));
     assert_eq!(world.broker.session_count(), 0);
@@ -79,13 +79,13 @@ fn a_07_a_bare_commit_commits_the_last_message_read() {
     }
     assert_eq!(world.take(client, two), ["0=a"]);
     assert_eq!(world.take(client, one), ["0=a"]);
-    world.done(client, zaichik_engine::Client::commit_last).unwrap();
+    world.done(client, zaichik_client::Client::commit_last).unwrap();
     assert_eq!(world.take(client, one), ["1=b"]);
     assert!(world.take(client, two).is_empty());
     let request = world.call(client, |client, now| client.commit(now, two, 0)).unwrap();
     assert_eq!(world.answer(client, request), Some(Ok(Answer::Committed { cursor: 1 })));
     assert_eq!(world.take(client, two), ["1=b"]);
-    world.done(client, zaichik_engine::Client::commit_last).unwrap();
+    world.done(client, zaichik_client::Client::commit_last).unwrap();
     assert_eq!(world.take(client, two), Vec::<String>::new());
 }
 
@@ -104,7 +104,7 @@ fn a_18_publishing_from_a_handler_with_the_smallest_buffers() {
         assert_eq!(world.take(client, sub), [format!("{offset}={offset}")]);
         // The handler: it publishes on the same connection, and commits when that is answered.
         assert_eq!(publish(&mut world, client, "t", &(offset + 1).to_string()), Ok(offset + 1));
-        world.done(client, zaichik_engine::Client::commit_last).unwrap();
+        world.done(client, zaichik_client::Client::commit_last).unwrap();
     }
 }
 
@@ -118,7 +118,7 @@ fn a5_a_gap_reaches_the_application() {
         publish(&mut world, client, "t", body).unwrap();
     }
     assert_eq!(world.take(client, sub), ["0=0"]);
-    world.done(client, zaichik_engine::Client::commit_last).unwrap();
+    world.done(client, zaichik_client::Client::commit_last).unwrap();
     assert_eq!(world.take(client, sub), ["1..2 limit", "2=2"]);
     assert!(GapReason::Limit > GapReason::Expired);
 }
@@ -187,7 +187,7 @@ fn p4_after_a_reconnect_subscriptions_go_on_after_what_they_committed() {
     assert_eq!(world.connects(client), 2);
     // What was read and not committed comes again, in order; what waited unread as well.
     assert_eq!(world.take(client, sub), ["reconnected 1 1", "1=1", "2=2", "3=3"]);
-    world.done(client, zaichik_engine::Client::commit_last).unwrap();
+    world.done(client, zaichik_client::Client::commit_last).unwrap();
     assert_eq!(world.take(client, sub), ["4=4", "5=5"]);
 }
 
@@ -196,7 +196,7 @@ fn r9_no_gap_is_told_of_what_was_committed_without_a_connection() {
     let mut world = World::new();
     let (client, other) = (world.client(), world.client());
     create(&mut world, client, "t", TopicOptions::new().retention_ttl(secs(2)));
-    let options = SubscribeOptions::new().durable(zaichik_engine::DurableOptions::new("d"));
+    let options = SubscribeOptions::new().durable(zaichik_client::DurableOptions::new("d"));
     let sub = subscribe(&mut world, client, "t", options);
     for body in ["0", "1"] {
         publish(&mut world, other, "t", body).unwrap();
@@ -218,7 +218,7 @@ fn p4_what_was_committed_does_not_come_again_after_an_attach_whose_answer_was_lo
     let mut world = World::new();
     let (client, other) = (world.client(), world.client());
     create(&mut world, client, "t", TopicOptions::new().retain_forever());
-    let options = SubscribeOptions::new().durable(zaichik_engine::DurableOptions::new("d"));
+    let options = SubscribeOptions::new().durable(zaichik_client::DurableOptions::new("d"));
     let sub = subscribe(&mut world, client, "t", options);
     for body in ["0", "1"] {
         publish(&mut world, other, "t", body).unwrap();
@@ -241,7 +241,7 @@ fn d6_a_seek_that_never_arrived_leaves_a_durable_cursor_where_it_was() {
     let mut world = World::new();
     let (client, other) = (world.client(), world.client());
     create(&mut world, client, "t", TopicOptions::new().retain_forever());
-    let options = SubscribeOptions::new().window(8).durable(zaichik_engine::DurableOptions::new("d"));
+    let options = SubscribeOptions::new().window(8).durable(zaichik_client::DurableOptions::new("d"));
     let sub = subscribe(&mut world, client, "t", options);
     for body in ["0", "1"] {
         publish(&mut world, other, "t", body).unwrap();
@@ -270,7 +270,7 @@ fn p4_after_a_reconnect_what_is_gone_is_told() {
     let sub = subscribe(&mut world, client, "t", SubscribeOptions::new());
     publish(&mut world, other, "t", "0").unwrap();
     assert_eq!(world.take(client, sub), ["0=0"]);
-    world.done(client, zaichik_engine::Client::commit_last).unwrap();
+    world.done(client, zaichik_client::Client::commit_last).unwrap();
     world.break_link(client, false);
     world.settle();
     for body in ["1", "2", "3", "4"] {
@@ -382,7 +382,7 @@ fn r5_a_publish_that_is_refused_for_the_moment_is_tried_again() {
     world.advance(secs(10));
     assert_eq!(world.answer(client, request), None);
     assert_eq!(world.take(consumer, sub), ["0=a"]);
-    world.done(consumer, zaichik_engine::Client::commit_last).unwrap();
+    world.done(consumer, zaichik_client::Client::commit_last).unwrap();
     world.advance(secs(2));
     assert!(matches!(world.answer(client, request), Some(Ok(Answer::Published(_)))));
     // Nobody commits any more: when the deadline is over the refusal is the answer.
@@ -403,8 +403,8 @@ fn close_waits_for_what_is_unanswered() {
         .map(Result::unwrap)
         .collect();
     // It was not even connected when it was told to close.
-    world.call(client, zaichik_engine::Client::close);
-    let refused = world.call(client, zaichik_engine::Client::ping);
+    world.call(client, zaichik_client::Client::close);
+    let refused = world.call(client, zaichik_client::Client::ping);
     assert_eq!(refused, Err(RequestError::Closed));
     world.settle();
     assert_eq!(world.link(client), Link::Closed(None));
@@ -424,7 +424,7 @@ fn close_gives_up_at_its_deadline() {
     let request = world
         .call(client, |client, now| client.publish(now, "t", &[record(b"b")], PublishOptions::new()))
         .unwrap();
-    world.call(client, zaichik_engine::Client::close);
+    world.call(client, zaichik_client::Client::close);
     world.advance(ms(3_999));
     assert!(matches!(world.link(client), Link::Connect { .. }));
     world.advance(ms(1));
@@ -466,7 +466,7 @@ fn s_05_a_client_survives_a_broker_that_drains() {
         .unwrap();
     world.advance(secs(1));
     assert_eq!(world.answer(client, request), None, "it is refused for the moment, and tried again");
-    world.done(client, zaichik_engine::Client::commit_last).unwrap();
+    world.done(client, zaichik_client::Client::commit_last).unwrap();
     world.settle();
     assert_eq!(world.broker.session_count(), 0, "nothing is owed any more");
     world.restart(78);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use zaichik_engine::{Answer, Broker, BrokerConfig};
+use zaichik_client::Answer;
+use zaichik_engine::{Broker, BrokerConfig};
 use zaichik_proto::{CompactionMode, Counter, RefusalCode, Subject, TopicOptions};
 
 use crate::world::{Peer, Sub, World, secs};
@@ -200,7 +201,7 @@ fn a_client_gets_what_it_asks_for_and_a_refusal_as_such() {
     };
     assert_eq!(topics.iter().map(|topic| &topic.name[..]).collect::<Vec<_>>(), ["t"]);
     assert!(topics.iter().all(|topic| topic.explicit && topic.settings.max_bytes == Some(64 << 20)));
-    let Ok(Answer::Counters(counters)) = world.done(client, zaichik_engine::Client::describe_broker) else {
+    let Ok(Answer::Counters(counters)) = world.done(client, zaichik_client::Client::describe_broker) else {
         panic!("no counters");
     };
     assert!(counters.iter().any(|one| (one.counter, one.value) == (Counter::Topics, 1)));

@@ -1,6 +1,6 @@
 //! P-06, X-03 in simulated time: short runs whose connection breaks at every byte, or between any two steps.
 
-use zaichik_engine::{
+use zaichik_client::{
     Answer, Batch, ClientConfig, DurableOptions, Incoming, Link, ProducerIdentity, PublishOptions,
     RequestError, RequestId, SubscribeOptions, SubscriptionId,
 };

@@ -14,6 +14,7 @@
 mod batch;
 mod book;
 mod client;
+mod connected;
 mod requests;
 pub mod show;
 mod sub;
@@ -21,5 +22,6 @@ mod sub;
 pub use batch::{Op, done, put, put_all};
 pub use book::Received;
 pub use client::RawClient;
+pub use connected::{Served, connected};
 pub use requests::encoded;
 pub use sub::{Sub, keyed, mortal, record};

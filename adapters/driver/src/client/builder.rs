@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Weak;
 use std::time::Duration;
 
-use zaichik_engine::{ClientConfig, ProducerIdentity};
+use zaichik_client::{ClientConfig, ProducerIdentity};
 
 use super::Client;
 use super::core::{Core, Owner};

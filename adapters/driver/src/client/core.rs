@@ -5,9 +5,10 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
-use zaichik_engine::{
-    Answer, Client as Machine, ClientConfig, Link, RequestError, RequestId, SubscriptionId, Timestamp,
+use zaichik_client::{
+    Answer, Client as Machine, ClientConfig, Link, RequestError, RequestId, SubscriptionId,
 };
+use zaichik_engine::Timestamp;
 
 use super::error::ClientError;
 use super::room::Room;
@@ -300,9 +301,9 @@ impl State {
     }
 
     /// The machine's own words, or what the operating system said about connecting.
-    fn explain(&self, reason: zaichik_engine::LinkError) -> ClientError {
+    fn explain(&self, reason: zaichik_client::LinkError) -> ClientError {
         match (&reason, &self.connect_error) {
-            (zaichik_engine::LinkError::ConnectFailed, Some(source)) => {
+            (zaichik_client::LinkError::ConnectFailed, Some(source)) => {
                 ClientError::Connect(Arc::clone(source))
             }
             _ => ClientError::Ended(reason),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zaichik_engine::{Answer, Client as Machine, SubscriptionInfo, TopicInfo};
+use zaichik_client::{Answer, Client as Machine, SubscriptionInfo, TopicInfo};
 use zaichik_proto::{Counter, CounterValue, Limits, PROTOCOL_VERSION};
 
 use super::{Client, ClientError, mismatch};

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use thiserror::Error;
-use zaichik_engine::{ErrorClass, LinkError, RequestError};
+use zaichik_client::{ErrorClass, LinkError, RequestError};
 use zaichik_proto::GapReason;
 
 /// Why something that a client was asked to do failed.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures::Sink;
-use zaichik_engine::{PublishOptions, RequestError};
+use zaichik_client::{PublishOptions, RequestError};
 
 use super::core::{Owner, PublisherId, keep};
 use super::error::ClientError;

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use zaichik_engine::{Answer, PublishReceipt};
+use zaichik_client::{Answer, PublishReceipt};
 
 use super::error::ClientError;
 use super::request::Reply;

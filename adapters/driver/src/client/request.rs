@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use zaichik_engine::{Answer, Client as Machine, RequestError, RequestId, Timestamp};
+use zaichik_client::{Answer, Client as Machine, RequestError, RequestId};
+use zaichik_engine::Timestamp;
 
 use super::core::Core;
 use super::error::ClientError;

@@ -5,7 +5,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use zaichik_engine::{Answer, DurableOptions, SubscribeOptions};
+use zaichik_client::{Answer, DurableOptions, SubscribeOptions};
 use zaichik_proto::Start;
 
 use super::core::Owner;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
-use zaichik_engine::{Answer, Message, RequestError, SubscriptionId, SubscriptionStart};
+use zaichik_client::{Answer, Message, RequestError, SubscriptionId, SubscriptionStart};
 use zaichik_proto::{GapReason, Refusal, Start};
 
 use super::core::{Core, Owner};
@@ -312,8 +312,8 @@ impl fmt::Debug for Subscription {
 }
 
 impl Incoming {
-    fn new(incoming: zaichik_engine::Incoming, subscription: SubscriptionId, core: &Arc<Core>) -> Self {
-        use zaichik_engine::Incoming as Engine;
+    fn new(incoming: zaichik_client::Incoming, subscription: SubscriptionId, core: &Arc<Core>) -> Self {
+        use zaichik_client::Incoming as Engine;
         match incoming {
             Engine::Message(message) => {
                 Self::Message(Delivery { message, subscription, core: Arc::clone(core) })

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use zaichik_engine::{Link, Timestamp};
+use zaichik_client::Link;
+use zaichik_engine::Timestamp;
 
 use super::core::{Core, State};
 use crate::alarm::Alarm;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use zaichik_engine::{Answer, Batch, BatchReceipt, PublishOptions, RequestError, SubscriptionId};
+use zaichik_client::{Answer, Batch, BatchReceipt, PublishOptions, RequestError, SubscriptionId};
 
 use super::core::Owner;
 use super::error::ClientError;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use zaichik_engine::{
+use zaichik_client::{
     Answer, Batch, DurableOptions, ErrorClass, Incoming, PublishOptions, RequestError, SubscribeOptions,
     SubscriptionId,
 };

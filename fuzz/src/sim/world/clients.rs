@@ -1,7 +1,7 @@
 //! The clients' ends of connections.
 
 use bytes::Buf;
-use zaichik_engine::Link as Wish;
+use zaichik_client::Link as Wish;
 
 use super::link::cut;
 use super::{Peer, READ_AT_ONCE, Who, World};

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bytes::Buf;
-use zaichik_engine::{
-    Answer, Broker, BrokerConfig, Client, ClientConfig, Incoming, Link, RequestError, RequestId,
-    SubscriptionId, Timestamp,
-};
+use zaichik_client::{Answer, Client, ClientConfig, Incoming, Link, RequestError, RequestId, SubscriptionId};
+use zaichik_engine::{Broker, BrokerConfig, Timestamp};
 use zaichik_testkit::show;
 
 use super::World;

@@ -15,7 +15,7 @@ use super::error::RequestError;
 use super::pending::{Kind, PublishState};
 use super::size::Size;
 use super::{Client, Link};
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// Bytes of a Publish frame's body beside the producer, the topic and the records.
 const PUBLISH_FIXED: usize = 4 + 4 + 1 + 1 + 1;
@@ -186,7 +186,7 @@ impl Client {
     /// Whether one more request may be made.
     pub(super) fn admit(&self) -> Result<(), RequestError> {
         self.check_open()?;
-        let unwritten = self.inflight.unsent_bytes().saturating_add(self.outbound.control_len());
+        let unwritten = self.inflight.unsent_bytes().saturating_add(self.outbound.len());
         if self.inflight.len() >= self.config.max_in_flight.clamp(1, ClientConfig::MAX_IN_FLIGHT)
             || self.inflight.kept_bytes() >= self.config.max_in_flight_bytes.max(1)
             || unwritten >= self.config.max_outbound_bytes.max(1)

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use zaichik_proto::micros;
+use crate::options::micros;
 
 /// A moment, in microseconds since the Unix epoch.
 ///
@@ -11,7 +11,7 @@ use zaichik_proto::micros;
 ///
 /// ```
 /// use std::time::Duration;
-/// use zaichik_engine::Timestamp;
+/// use zaichik_proto::Timestamp;
 /// let now = Timestamp::from_micros(1_000_000);
 /// assert_eq!((now + Duration::from_secs(2)).as_micros(), 3_000_000);
 /// assert_eq!(Timestamp::MAX + Duration::from_secs(1), Timestamp::MAX);

@@ -30,32 +30,10 @@ impl fmt::Display for SubscriptionId {
 ///
 /// ```
 /// # use zaichik_proto::{TopicOptions, TopicStatus};
-/// # use zaichik_engine::{Answer};
-/// # use bytes::Buf;
-/// # use zaichik_engine::{Broker, BrokerConfig, Client, ClientConfig, Effects, Session, Timestamp};
-/// # fn meet(now: Timestamp, client: &mut Client, session: &mut Session, broker: &mut Broker) {
-/// #     let mut effects = Effects::new();
-/// #     for _ in 0..4 {
-/// #         let out = client.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         session.inbound().extend_from_slice(&bytes);
-/// #         session.handle_read(now);
-/// #         let _ = session.exchange(now, broker, &mut effects);
-/// #         let out = session.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         client.inbound().extend_from_slice(&bytes);
-/// #         client.handle_read(now);
-/// #     }
-/// #     effects.clear();
-/// # }
-/// # let now = Timestamp::from_micros(1);
-/// # let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
-/// # let mut session = broker.accept(now, &mut Effects::new());
-/// # let mut client = Client::new(ClientConfig::new(9));
-/// # client.handle_connected(now);
-/// # meet(now, &mut client, &mut session, &mut broker);
+/// # use zaichik_client::Answer;
+/// # let (now, mut client, mut broker) = zaichik_testkit::connected();
 /// let asked = client.create_topic(now, "orders", &TopicOptions::new())?;
-/// meet(now, &mut client, &mut session, &mut broker);
+/// broker.serve(now, &mut client);
 /// assert_eq!(client.poll_answer(), Some((asked, Ok(Answer::Topic(TopicStatus::Created)))));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -115,33 +93,11 @@ pub enum Answer {
 ///
 /// ```
 /// # use zaichik_proto::Record;
-/// # use zaichik_engine::{Answer, PublishOptions};
-/// # use bytes::Buf;
-/// # use zaichik_engine::{Broker, BrokerConfig, Client, ClientConfig, Effects, Session, Timestamp};
-/// # fn meet(now: Timestamp, client: &mut Client, session: &mut Session, broker: &mut Broker) {
-/// #     let mut effects = Effects::new();
-/// #     for _ in 0..4 {
-/// #         let out = client.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         session.inbound().extend_from_slice(&bytes);
-/// #         session.handle_read(now);
-/// #         let _ = session.exchange(now, broker, &mut effects);
-/// #         let out = session.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         client.inbound().extend_from_slice(&bytes);
-/// #         client.handle_read(now);
-/// #     }
-/// #     effects.clear();
-/// # }
-/// # let now = Timestamp::from_micros(1);
-/// # let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
-/// # let mut session = broker.accept(now, &mut Effects::new());
-/// # let mut client = Client::new(ClientConfig::new(9));
-/// # client.handle_connected(now);
-/// # meet(now, &mut client, &mut session, &mut broker);
+/// # use zaichik_client::{Answer, PublishOptions};
+/// # let (now, mut client, mut broker) = zaichik_testkit::connected();
 /// let records = ["one tea", "two coffees"].map(|body| Record { body: body.as_bytes(), ..Record::default() });
 /// client.publish(now, "orders", &records, PublishOptions::new())?;
-/// meet(now, &mut client, &mut session, &mut broker);
+/// broker.serve(now, &mut client);
 /// let Some((_, Ok(Answer::Published(receipt)))) = client.poll_answer() else { panic!("no receipt") };
 /// assert!(receipt.created);
 /// assert_eq!((receipt.offset(0), receipt.offset(1), receipt.offset(2)), (Some(0), Some(1), None));
@@ -203,34 +159,12 @@ impl PublishReceipt {
 ///
 /// ```
 /// # use zaichik_proto::Record;
-/// # use zaichik_engine::{Answer, Batch, PublishOptions};
-/// # use bytes::Buf;
-/// # use zaichik_engine::{Broker, BrokerConfig, Client, ClientConfig, Effects, Session, Timestamp};
-/// # fn meet(now: Timestamp, client: &mut Client, session: &mut Session, broker: &mut Broker) {
-/// #     let mut effects = Effects::new();
-/// #     for _ in 0..4 {
-/// #         let out = client.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         session.inbound().extend_from_slice(&bytes);
-/// #         session.handle_read(now);
-/// #         let _ = session.exchange(now, broker, &mut effects);
-/// #         let out = session.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         client.inbound().extend_from_slice(&bytes);
-/// #         client.handle_read(now);
-/// #     }
-/// #     effects.clear();
-/// # }
-/// # let now = Timestamp::from_micros(1);
-/// # let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
-/// # let mut session = broker.accept(now, &mut Effects::new());
-/// # let mut client = Client::new(ClientConfig::new(9));
-/// # client.handle_connected(now);
-/// # meet(now, &mut client, &mut session, &mut broker);
+/// # use zaichik_client::{Answer, Batch, PublishOptions};
+/// # let (now, mut client, mut broker) = zaichik_testkit::connected();
 /// let mut batch = Batch::new();
 /// batch.publish("orders", &[Record { body: b"one tea", ..Record::default() }]);
 /// client.send_batch(now, &batch, PublishOptions::new())?;
-/// meet(now, &mut client, &mut session, &mut broker);
+/// broker.serve(now, &mut client);
 /// let Some((_, Ok(Answer::Batched(receipt)))) = client.poll_answer() else { panic!("no receipt") };
 /// assert_eq!(receipt.publishes[0].first_offset, Some(0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -245,32 +179,10 @@ pub struct BatchReceipt {
 /// Where a subscription began (semantics R3).
 ///
 /// ```
-/// # use zaichik_engine::{Answer, SubscribeOptions};
-/// # use bytes::Buf;
-/// # use zaichik_engine::{Broker, BrokerConfig, Client, ClientConfig, Effects, Session, Timestamp};
-/// # fn meet(now: Timestamp, client: &mut Client, session: &mut Session, broker: &mut Broker) {
-/// #     let mut effects = Effects::new();
-/// #     for _ in 0..4 {
-/// #         let out = client.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         session.inbound().extend_from_slice(&bytes);
-/// #         session.handle_read(now);
-/// #         let _ = session.exchange(now, broker, &mut effects);
-/// #         let out = session.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         client.inbound().extend_from_slice(&bytes);
-/// #         client.handle_read(now);
-/// #     }
-/// #     effects.clear();
-/// # }
-/// # let now = Timestamp::from_micros(1);
-/// # let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
-/// # let mut session = broker.accept(now, &mut Effects::new());
-/// # let mut client = Client::new(ClientConfig::new(9));
-/// # client.handle_connected(now);
-/// # meet(now, &mut client, &mut session, &mut broker);
+/// # use zaichik_client::{Answer, SubscribeOptions};
+/// # let (now, mut client, mut broker) = zaichik_testkit::connected();
 /// client.subscribe(now, "orders", SubscribeOptions::new())?;
-/// meet(now, &mut client, &mut session, &mut broker);
+/// broker.serve(now, &mut client);
 /// let Some((_, Ok(Answer::Subscribed(begun)))) = client.poll_answer() else { panic!("not subscribed") };
 /// assert!(begun.created);
 /// assert_eq!((begun.start, begun.end), (0, 0));

@@ -11,7 +11,7 @@ use super::pending::{Kind, Phase, PublishState};
 use super::subscribe::encode_subscribe;
 use super::{Client, Link, subscription};
 use crate::planted::{Defect, is_planted};
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 impl Client {
     /// Asks for every subscription again on a new connection, before anything else is sent.

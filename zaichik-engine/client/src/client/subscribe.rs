@@ -16,8 +16,7 @@ use super::inflight::{MAX_SUBSCRIPTIONS, QUIET};
 use super::pending::Kind;
 use super::request::{SMALL_FRAME, encode};
 use super::subscription::{Phase, Subscription};
-use crate::outbound::LaneKind;
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 impl Client {
     /// Starts a subscription; answered by [`Answer::Subscribed`].
@@ -167,7 +166,7 @@ impl Client {
     /// received, and the broker sends no further ones before it has the commits.
     pub(super) fn send_quiet_commit(&mut self, subscription: SubscriptionId, offset: u64) {
         let frame = commit_frame(QUIET, subscription, offset, true);
-        self.outbound.frame(LaneKind::Control, |out| frame.encode(out));
+        self.outbound.frame(|out| frame.encode(out));
     }
 
     pub(super) fn active(&self, id: SubscriptionId) -> Result<&Subscription, RequestError> {

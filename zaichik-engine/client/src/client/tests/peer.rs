@@ -13,7 +13,7 @@ use crate::client::{
     Answer, Client, ClientConfig, Incoming, Link, Message, RequestError, RequestId, SubscribeOptions,
     SubscriptionId,
 };
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// A frame that the client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use super::answer::SubscriptionId;
 /// What to do about an error.
 ///
 /// ```
-/// use zaichik_engine::{ErrorClass, RequestError};
+/// use zaichik_client::{ErrorClass, RequestError};
 /// match RequestError::Full.class() {
 ///     ErrorClass::Retryable => {} // wait, and try again
 ///     other => panic!("{other:?}"),
@@ -31,7 +31,8 @@ pub enum ErrorClass {
 /// Why one request failed.
 ///
 /// ```
-/// use zaichik_engine::{Client, ClientConfig, PublishOptions, RequestError, Timestamp};
+/// use zaichik_client::{Client, ClientConfig, PublishOptions, RequestError};
+/// use zaichik_engine::Timestamp;
 /// let mut client = Client::new(ClientConfig::new(9));
 /// let nothing = client.publish(Timestamp::from_micros(1), "orders", &[], PublishOptions::new());
 /// assert_eq!(nothing, Err(RequestError::NoRecords));
@@ -232,7 +233,8 @@ fn operation_of(refusal: &Refusal) -> String {
 /// Why a connection, or the client, ended.
 ///
 /// ```
-/// use zaichik_engine::{Client, ClientConfig, Link, LinkError, Timestamp};
+/// use zaichik_client::{Client, ClientConfig, Link, LinkError};
+/// use zaichik_engine::Timestamp;
 /// let mut config = ClientConfig::new(9);
 /// config.reconnect = false;
 /// let mut client = Client::new(config);

@@ -17,7 +17,7 @@ use super::pending::{Kind, PublishState};
 use super::request::encode;
 use super::size::Size;
 use super::subscription::Phase;
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// Bytes of a Batch frame's body beside the producer and the operations.
 const BATCH_FIXED: usize = 4 + 4 + 1 + 1;
@@ -32,7 +32,7 @@ const COMMIT_FIXED: usize = 1 + 4 + 8;
 /// Adding never fails: what can't be done is found when the batch is sent.
 ///
 /// ```
-/// use zaichik_engine::Batch;
+/// use zaichik_client::Batch;
 /// use zaichik_proto::Record;
 /// let record = Record { body: b"invoice", ..Record::default() };
 /// let mut batch = Batch::new();

@@ -14,7 +14,6 @@ use super::incoming::Incoming;
 use super::inflight::QUIET;
 use super::pending::{Kind, Phase};
 use super::{Client, Link, subscription};
-use crate::outbound::LaneKind;
 
 /// The kind of frame that messages are cut out of.
 const DELIVERY: u8 = ServerFrame::Delivery(Delivery {
@@ -261,9 +260,9 @@ impl Client {
 
     fn pinged(&mut self, nonce: u64) {
         // A broker whose pings pile up unread gets its sign of life by what is in the output already.
-        if self.outbound.control_len() < self.config.max_outbound_bytes.max(1) {
+        if self.outbound.len() < self.config.max_outbound_bytes.max(1) {
             let pong = ClientFrame::Pong { nonce };
-            self.outbound.frame(LaneKind::Control, |out| pong.encode(out));
+            self.outbound.frame(|out| pong.encode(out));
         }
     }
 

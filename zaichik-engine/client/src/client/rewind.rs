@@ -12,7 +12,7 @@ use super::pending::Kind;
 use super::request::{SMALL_FRAME, encode};
 use super::subscribe::check_durable_name;
 use super::subscription::{Phase, Subscription};
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// More than a Seek by name needs, in bytes.
 const SEEK_FRAME: usize = 600;

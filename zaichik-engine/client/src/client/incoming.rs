@@ -6,39 +6,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zaichik_proto::{GapReason, Headers, RecordRef, Refusal};
 
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// The next thing that a subscription has to tell, in order.
 ///
 /// ```
 /// # use zaichik_proto::Record;
-/// # use zaichik_engine::{Incoming, PublishOptions, SubscribeOptions};
-/// # use bytes::Buf;
-/// # use zaichik_engine::{Broker, BrokerConfig, Client, ClientConfig, Effects, Session, Timestamp};
-/// # fn meet(now: Timestamp, client: &mut Client, session: &mut Session, broker: &mut Broker) {
-/// #     let mut effects = Effects::new();
-/// #     for _ in 0..4 {
-/// #         let out = client.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         session.inbound().extend_from_slice(&bytes);
-/// #         session.handle_read(now);
-/// #         let _ = session.exchange(now, broker, &mut effects);
-/// #         let out = session.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         client.inbound().extend_from_slice(&bytes);
-/// #         client.handle_read(now);
-/// #     }
-/// #     effects.clear();
-/// # }
-/// # let now = Timestamp::from_micros(1);
-/// # let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
-/// # let mut session = broker.accept(now, &mut Effects::new());
-/// # let mut client = Client::new(ClientConfig::new(9));
-/// # client.handle_connected(now);
-/// # meet(now, &mut client, &mut session, &mut broker);
+/// # use zaichik_client::{Incoming, PublishOptions, SubscribeOptions};
+/// # let (now, mut client, mut broker) = zaichik_testkit::connected();
 /// let (_, orders) = client.subscribe(now, "orders", SubscribeOptions::new())?;
 /// client.publish(now, "orders", &[Record { body: b"one tea", ..Record::default() }], PublishOptions::new())?;
-/// meet(now, &mut client, &mut session, &mut broker);
+/// broker.serve(now, &mut client);
 /// assert_eq!(client.poll_ready(), Some(orders));
 /// let Some(Incoming::Message(message)) = client.poll_incoming(orders) else { panic!("no message") };
 /// assert_eq!((message.offset, &message.body[..]), (0, &b"one tea"[..]));
@@ -94,34 +72,12 @@ pub enum Incoming {
 ///
 /// ```
 /// # use zaichik_proto::Record;
-/// # use zaichik_engine::{Incoming, PublishOptions, SubscribeOptions};
-/// # use bytes::Buf;
-/// # use zaichik_engine::{Broker, BrokerConfig, Client, ClientConfig, Effects, Session, Timestamp};
-/// # fn meet(now: Timestamp, client: &mut Client, session: &mut Session, broker: &mut Broker) {
-/// #     let mut effects = Effects::new();
-/// #     for _ in 0..4 {
-/// #         let out = client.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         session.inbound().extend_from_slice(&bytes);
-/// #         session.handle_read(now);
-/// #         let _ = session.exchange(now, broker, &mut effects);
-/// #         let out = session.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         client.inbound().extend_from_slice(&bytes);
-/// #         client.handle_read(now);
-/// #     }
-/// #     effects.clear();
-/// # }
-/// # let now = Timestamp::from_micros(1);
-/// # let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
-/// # let mut session = broker.accept(now, &mut Effects::new());
-/// # let mut client = Client::new(ClientConfig::new(9));
-/// # client.handle_connected(now);
-/// # meet(now, &mut client, &mut session, &mut broker);
+/// # use zaichik_client::{Incoming, PublishOptions, SubscribeOptions};
+/// # let (now, mut client, mut broker) = zaichik_testkit::connected();
 /// let (_, orders) = client.subscribe(now, "orders", SubscribeOptions::new())?;
 /// let record = Record { key: Some(b"table-7"), headers: &[("trace", b"a1")], body: b"one tea", ..Record::default() };
 /// client.publish(now, "orders", &[record], PublishOptions::new())?;
-/// meet(now, &mut client, &mut session, &mut broker);
+/// broker.serve(now, &mut client);
 /// let Some(Incoming::Message(message)) = client.poll_incoming(orders) else { panic!("no message") };
 /// assert_eq!((message.offset, message.attempt), (0, 1));
 /// assert_eq!(message.key.as_deref(), Some(&b"table-7"[..]));

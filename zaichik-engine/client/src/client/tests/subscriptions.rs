@@ -9,7 +9,7 @@ use crate::client::{
     Answer, ClientConfig, Incoming, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId,
     Violation,
 };
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 fn gap(peer: &mut Peer, subscription: SubscriptionId, from: u64, to: u64, reason: GapReason) {
     peer.send(&ServerFrame::Gap(Gap { subscription: subscription.0, rewind: 0, reason, from, to }));

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use proptest::prelude::*;
 use zaichik_proto::{
     BatchResult, Batched, List, Producer, Published, Record, Refusal, RefusalCode, Refused, ServerFrame,
@@ -12,7 +12,7 @@ use zaichik_proto::{
 use super::peer::{Op, Peer, Sent};
 use super::producer::config;
 use crate::client::{Answer, Batch, Link, PublishOptions, RequestError, RequestId};
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -335,7 +335,7 @@ impl World {
             self.run(&Step::Write(10_000));
             while self.handle(100) {}
             self.run(&Step::Read(10_000));
-            if self.answers.is_empty() && self.peer.client.outbound().control_len() == 0 {
+            if self.answers.is_empty() && !self.peer.client.outbound().has_remaining() {
                 self.run(&Step::Due);
             }
         }

@@ -10,7 +10,7 @@ use super::backoff::Backoff;
 use super::error::{RequestError, Violation};
 use super::incoming::Incoming;
 use super::pending::{Kind, PublishState};
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 impl Client {
     /// Keeps account of refusals that no request waits for.

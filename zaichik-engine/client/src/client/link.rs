@@ -7,13 +7,13 @@ use zaichik_proto::{
 use super::Client;
 use super::error::{LinkError, RequestError, Violation};
 use super::pending::Kind;
-use crate::outbound::LaneKind;
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// What the client needs of its driver: the state of the connection.
 ///
 /// ```
-/// use zaichik_engine::{Client, ClientConfig, Link, Timestamp};
+/// use zaichik_client::{Client, ClientConfig, Link};
+/// use zaichik_engine::Timestamp;
 /// let mut client = Client::new(ClientConfig::new(9));
 /// assert_eq!(client.link(), Link::Connect { at: Timestamp::ZERO }, "at once");
 /// client.handle_connected(Timestamp::from_micros(1));
@@ -104,7 +104,7 @@ impl Client {
             name: &self.config.name,
             token: &self.config.token,
         });
-        self.outbound.frame(LaneKind::Control, |out| {
+        self.outbound.frame(|out| {
             out.extend_from_slice(&MAGIC);
             hello.encode(out);
         });
@@ -209,7 +209,7 @@ impl Client {
         match self.link {
             Link::Connect { .. } | Link::Handshake => self.closed(None),
             Link::Open => {
-                self.outbound.frame(LaneKind::Control, |out| ClientFrame::Close.encode(out));
+                self.outbound.frame(|out| ClientFrame::Close.encode(out));
                 self.link = Link::Closing;
             }
             Link::Closing | Link::Closed(_) => {}
@@ -219,7 +219,7 @@ impl Client {
     /// Writes requests to the output while there is room in it.
     pub(super) fn pump(&mut self) {
         self.inflight.producer.release(self.now);
-        while self.link == Link::Open && self.outbound.control_len() < self.config.max_outbound_bytes.max(1) {
+        while self.link == Link::Open && self.outbound.len() < self.config.max_outbound_bytes.max(1) {
             let Some(request) = self.inflight.first_unsent(self.now) else {
                 return;
             };
@@ -240,9 +240,9 @@ impl Client {
 
     fn write_request(&mut self, wire: u32) {
         if let Some(request) = self.inflight.get(wire) {
-            self.outbound.frame(LaneKind::Control, |out| request.write(out));
+            self.outbound.frame(|out| request.write(out));
         }
-        let end = self.outbound.taken().saturating_add(self.outbound.control_len() as u64);
+        let end = self.outbound.taken().saturating_add(self.outbound.len() as u64);
         self.inflight.sent(wire, end, self.now);
     }
 
@@ -313,7 +313,7 @@ impl Client {
             return;
         }
         let ping = ClientFrame::Ping { nonce: HEARTBEAT_NONCE };
-        self.outbound.frame(LaneKind::Control, |out| ping.encode(out));
+        self.outbound.frame(|out| ping.encode(out));
     }
 
     fn drop_buffers(&mut self) {

@@ -43,7 +43,7 @@ use self::pending::{Kind, Phase, PublishState};
 use self::producer::Producer;
 use self::subscriptions::Subscriptions;
 use crate::outbound::Outbound;
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// One client of a broker, over as many connections as it takes.
 ///
@@ -58,7 +58,8 @@ use crate::time::Timestamp;
 ///
 /// ```
 /// use bytes::Buf;
-/// use zaichik_engine::{Answer, Broker, BrokerConfig, Client, ClientConfig, Effects, Link, Timestamp};
+/// use zaichik_client::{Answer, Client, ClientConfig, Link};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
 ///
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
 /// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;

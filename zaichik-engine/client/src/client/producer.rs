@@ -11,7 +11,7 @@ use zaichik_proto::{Refusal, micros};
 
 use super::config::ProducerIdentity;
 use crate::planted::{Defect, is_planted};
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 #[derive(Debug)]
 pub(super) struct Producer {

@@ -9,7 +9,7 @@ use super::answer::{RequestId, SubscriptionId};
 use super::backoff::Backoff;
 use super::batch::Entry;
 use super::size::Size;
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// A request whose answer is not known yet.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use super::batch::Entry;
 use super::error::RequestError;
 use super::pending::{Kind, Phase, Request};
 use super::producer::Producer;
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// How many low bits of a request's id on the wire name its slot, counted from 1; the others tell a slot's uses apart.
 const SLOT_BITS: u32 = 20;

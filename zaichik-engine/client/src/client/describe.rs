@@ -14,7 +14,7 @@ use super::error::{RequestError, Violation};
 use super::pending::{About, Kind};
 use super::request::encode;
 use super::subscribe::check_durable_name;
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 /// More than a request with two names needs, in bytes.
 const DESCRIBE_FRAME: usize = 600;
@@ -23,33 +23,11 @@ const DESCRIBE_FRAME: usize = 600;
 ///
 /// ```
 /// # use zaichik_proto::TopicOptions;
-/// # use zaichik_engine::{Answer};
-/// # use bytes::Buf;
-/// # use zaichik_engine::{Broker, BrokerConfig, Client, ClientConfig, Effects, Session, Timestamp};
-/// # fn meet(now: Timestamp, client: &mut Client, session: &mut Session, broker: &mut Broker) {
-/// #     let mut effects = Effects::new();
-/// #     for _ in 0..4 {
-/// #         let out = client.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         session.inbound().extend_from_slice(&bytes);
-/// #         session.handle_read(now);
-/// #         let _ = session.exchange(now, broker, &mut effects);
-/// #         let out = session.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         client.inbound().extend_from_slice(&bytes);
-/// #         client.handle_read(now);
-/// #     }
-/// #     effects.clear();
-/// # }
-/// # let now = Timestamp::from_micros(1);
-/// # let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
-/// # let mut session = broker.accept(now, &mut Effects::new());
-/// # let mut client = Client::new(ClientConfig::new(9));
-/// # client.handle_connected(now);
-/// # meet(now, &mut client, &mut session, &mut broker);
+/// # use zaichik_client::Answer;
+/// # let (now, mut client, mut broker) = zaichik_testkit::connected();
 /// client.create_topic(now, "orders", &TopicOptions::new())?;
 /// client.describe_topic(now, "orders")?;
-/// meet(now, &mut client, &mut session, &mut broker);
+/// broker.serve(now, &mut client);
 /// # client.poll_answer();
 /// let Some((_, Ok(Answer::Topics { topics, .. }))) = client.poll_answer() else { panic!("not described") };
 /// assert!(topics[0].explicit);
@@ -84,33 +62,11 @@ pub struct TopicInfo {
 /// A subscription as it was when the broker was asked.
 ///
 /// ```
-/// # use zaichik_engine::{Answer, DurableOptions, SubscribeOptions};
-/// # use bytes::Buf;
-/// # use zaichik_engine::{Broker, BrokerConfig, Client, ClientConfig, Effects, Session, Timestamp};
-/// # fn meet(now: Timestamp, client: &mut Client, session: &mut Session, broker: &mut Broker) {
-/// #     let mut effects = Effects::new();
-/// #     for _ in 0..4 {
-/// #         let out = client.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         session.inbound().extend_from_slice(&bytes);
-/// #         session.handle_read(now);
-/// #         let _ = session.exchange(now, broker, &mut effects);
-/// #         let out = session.outbound();
-/// #         let bytes = out.copy_to_bytes(out.remaining());
-/// #         client.inbound().extend_from_slice(&bytes);
-/// #         client.handle_read(now);
-/// #     }
-/// #     effects.clear();
-/// # }
-/// # let now = Timestamp::from_micros(1);
-/// # let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
-/// # let mut session = broker.accept(now, &mut Effects::new());
-/// # let mut client = Client::new(ClientConfig::new(9));
-/// # client.handle_connected(now);
-/// # meet(now, &mut client, &mut session, &mut broker);
+/// # use zaichik_client::{Answer, DurableOptions, SubscribeOptions};
+/// # let (now, mut client, mut broker) = zaichik_testkit::connected();
 /// client.subscribe(now, "orders", SubscribeOptions::new().durable(DurableOptions::new("billing")))?;
 /// let asked = client.describe_durable(now, "orders", "billing")?;
-/// meet(now, &mut client, &mut session, &mut broker);
+/// broker.serve(now, &mut client);
 /// let answer = std::iter::from_fn(|| client.poll_answer()).find(|(id, _)| *id == asked);
 /// let Some((_, Ok(Answer::Subscriptions { subscriptions, .. }))) = answer else { panic!("not described") };
 /// assert!(subscriptions[0].attached);

@@ -7,7 +7,7 @@ use zaichik_proto::{ClientFrame, FaultCode, Limits, ProtocolFault, ServerFrame, 
 
 use super::peer::{Peer, Sent};
 use crate::client::{Client, ClientConfig, ErrorClass, Link, LinkError, RequestError, Violation};
-use crate::time::Timestamp;
+use zaichik_proto::Timestamp;
 
 #[test]
 fn the_handshake_carries_name_and_token_and_brings_limits_and_instance() {

@@ -11,7 +11,7 @@ use zaichik_proto::{AckLevel, OnConflict, Start};
 ///
 /// ```
 /// use std::time::Duration;
-/// use zaichik_engine::{ClientConfig, ProducerIdentity};
+/// use zaichik_client::{ClientConfig, ProducerIdentity};
 /// let mut config = ClientConfig::new(0x5eed);
 /// config.name = "billing".to_owned();
 /// config.producer = Some(ProducerIdentity::new(0x1234)); // retries are stored once
@@ -109,7 +109,7 @@ impl fmt::Debug for ClientConfig {
 /// each client, or keep one and raise the epoch with each new owner, which fences the older ones.
 ///
 /// ```
-/// use zaichik_engine::ProducerIdentity;
+/// use zaichik_client::ProducerIdentity;
 /// // A program that numbers its work itself goes on where it stopped, under a higher epoch.
 /// let identity = ProducerIdentity::new(0x1234).epoch(2).first_sequence(1_001);
 /// assert_eq!((identity.epoch, identity.first_sequence), (2, 1_001));
@@ -151,7 +151,7 @@ impl ProducerIdentity {
 ///
 /// ```
 /// use std::time::Duration;
-/// use zaichik_engine::PublishOptions;
+/// use zaichik_client::PublishOptions;
 /// use zaichik_proto::AckLevel;
 /// let options = PublishOptions::new().ack(AckLevel::Accepted).deadline(Duration::from_secs(5));
 /// assert_eq!(options.deadline, Duration::from_secs(5));
@@ -196,7 +196,7 @@ impl Default for PublishOptions {
 /// Where a subscription begins, how much of it may be uncommitted, and what outlives it (semantics R3, A1, A6, D).
 ///
 /// ```
-/// use zaichik_engine::{DurableOptions, SubscribeOptions};
+/// use zaichik_client::{DurableOptions, SubscribeOptions};
 /// use zaichik_proto::Start;
 /// let options = SubscribeOptions::new().start(Start::Latest).window(64).durable(DurableOptions::new("billing"));
 /// assert_eq!(options.window, 64);
@@ -278,7 +278,7 @@ impl Default for SubscribeOptions {
 ///
 /// ```
 /// use std::time::Duration;
-/// use zaichik_engine::DurableOptions;
+/// use zaichik_client::DurableOptions;
 /// use zaichik_proto::OnConflict;
 /// let options = DurableOptions::new("billing").on_conflict(OnConflict::Reject).inactive_ttl(Duration::from_hours(1));
 /// assert_eq!(options.name, "billing");
