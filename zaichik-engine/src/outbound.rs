@@ -23,15 +23,18 @@ const OPEN_ROOM: RangeInclusive<usize> = 256..=4 << 10;
 /// that is partly written is finished first.
 ///
 /// ```
-/// use bytes::Buf;
+/// use bytes::{Buf, BytesMut};
 /// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
+/// use zaichik_proto::{ClientFrame, Hello, MAGIC};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
 /// let mut broker = Broker::new(BrokerConfig::new(1, 2))?;
 /// let mut session = broker.accept(now, &mut effects);
-/// session.inbound().extend_from_slice(b"GET / HTTP/1.1\r\n");
+/// let mut hello = BytesMut::from(&MAGIC[..]);
+/// ClientFrame::Hello(Hello { version: 1, name: "doc", token: b"" }).encode(&mut hello);
+/// session.inbound().extend_from_slice(&hello);
 /// session.handle_read(now);
 /// let _ = session.exchange(now, &mut broker, &mut effects);
-/// let outbound = session.outbound(); // an error for a peer that does not speak the protocol
+/// let outbound = session.outbound(); // a Welcome
 /// let before = outbound.remaining();
 /// outbound.advance(3); // the socket accepted three bytes
 /// assert_eq!((outbound.remaining(), outbound.control_len()), (before - 3, before - 3));
