@@ -6,7 +6,7 @@ use zaichik_tokio::{Embedded, TopicOptions, default_config};
 #[tokio::test(start_paused = true)]
 async fn a_cart_is_kept_for_an_hour() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Embedded::start(default_config()?)?;
-    let client = broker.client(); // give it to the code that you test
+    let client = broker.client(); // pass it to the code under test
     client.create_topic("carts", TopicOptions::new().retention_ttl(Duration::from_hours(1))).await?;
     client.publish("carts", "three carrots").await?;
 
