@@ -11,7 +11,7 @@ async fn a_cart_is_kept_for_an_hour() -> Result<(), Box<dyn std::error::Error>> 
     client.publish("carts", "three carrots").await?;
 
     sleep(Duration::from_hours(1) - Duration::from_millis(1)).await;
-    assert_eq!(client.subscribe("carts").await?.start(), 0, "the cart is there");
+    assert_eq!(client.subscribe("carts").await?.start(), 0, "the cart still exists");
     sleep(Duration::from_millis(1)).await;
     assert_eq!(client.subscribe("carts").await?.start(), 1, "the cart has expired");
     Ok(())
