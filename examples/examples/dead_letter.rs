@@ -28,7 +28,7 @@ async fn main() -> Outcome {
     while done.len() < 2 {
         let job = work.next_message().await?.ok_or("the subscription ended")?;
         if job.body == "poison" {
-            println!("attempt {} at {:?} fails; the next one in {DELAY:?}", job.attempt, job.body);
+            println!("attempt {} at {:?} fails; nacked with a delay of {DELAY:?}", job.attempt, job.body);
             job.nack(DELAY).await?;
             continue;
         }

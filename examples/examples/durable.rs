@@ -25,7 +25,7 @@ async fn main() -> Outcome {
         expect(message.body == text, "the messages in order")?;
         if text == "two" {
             message.commit().await?;
-            println!("  and commits it");
+            println!("  and commits everything up to it");
         }
     }
     drop((reading, first));
