@@ -94,7 +94,7 @@ fn serve(options: &Options) -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return process.without_runtime(&error),
+        Err(error) => return process.runtime_failed(&error),
     };
     let workers = runtime.metrics().num_workers();
     runtime.block_on(async { process.serve::<Tokio>(("tokio", workers), signals::arriving()).await })
