@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use zaichik_tokio::Timestamp;
 
-use crate::moment;
+use crate::rfc3339;
 
 /// A copy of `text` in which `{{n}}` is the message's number and `{{ts}}` the time, as RFC 3339; blanks inside the
 /// braces are allowed, and other braces stay as they are.
@@ -17,7 +17,7 @@ pub(super) fn fill(text: &[u8], number: u64, now: Timestamp) -> Bytes {
                 after
             }
             Some((b"ts", after)) => {
-                filled.extend_from_slice(moment::rfc3339(now).as_bytes());
+                filled.extend_from_slice(rfc3339::rfc3339(now).as_bytes());
                 after
             }
             _ => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use zaichik_tokio::{Client, ClientError, Clock, RefusalCode, RequestError, Start};
 
-use crate::moment;
+use crate::rfc3339;
 
 /// What `--from` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl FromStr for Position {
             _ => match text.split_at_checked(1) {
                 Some(("@", moment)) => match moment.strip_prefix('-') {
                     Some(ago) => humantime::parse_duration(ago).ok().map(Self::Ago),
-                    None => moment::parse(moment).map(|at| Self::At(Start::Time(at.as_micros()))),
+                    None => rfc3339::parse(moment).map(|at| Self::At(Start::Time(at.as_micros()))),
                 },
                 Some(("-", count)) => number(count).map(Self::Last),
                 _ => number(text).map(|offset| Self::At(Start::Offset(offset))),

@@ -10,8 +10,8 @@ use serde::Serialize;
 use zaichik_tokio::{Clock, Message};
 
 use super::format::Format;
-use crate::moment;
 use crate::printable::printable;
+use crate::rfc3339;
 
 /// What messages are to look like.
 #[derive(Debug, Args)]
@@ -160,7 +160,7 @@ impl<'a> Line<'a> {
         Self {
             topic: &message.topic,
             offset: message.offset,
-            timestamp: moment::rfc3339(message.timestamp),
+            timestamp: rfc3339::rfc3339(message.timestamp),
             attempt: message.attempt,
             key,
             key_base64,
