@@ -335,7 +335,7 @@ pub fn a_client_reconnects_after_a_drain(path: &str) {
         client.publish("before", "x").await.expect("accepted");
         let (port, instance) = (first.port, client.instance());
         first.signal("TERM");
-        // The client runs meanwhile, because the broker waits for it to close.
+        // The client must run during the drain, because the broker waits for it to close.
         let (code, log) = tokio::task::spawn_blocking(|| first.end()).await.expect("no panic");
         assert_eq!(code, Some(0), "{log}");
         let second = Broker::run(&mut command(path, port));
@@ -351,7 +351,7 @@ pub fn a_broker_listens_on_a_unix_socket(path: &str) {
     let directory = Directory::new();
     let socket = directory.path().join("broker.sock");
     // A broker that was killed leaves its socket behind.
-    drop(std::os::unix::net::UnixListener::bind(&socket).expect("nobody listens there"));
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("the path is free"));
     let address = format!("unix:{}", socket.display());
     let listen = ["-l", &address, "-l", "127.0.0.1:0", "-v"];
     let broker = Broker::run(command(path, 0).args(listen));

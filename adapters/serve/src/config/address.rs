@@ -19,7 +19,7 @@ impl Address {
     /// Parses an address.
     ///
     /// # Errors
-    /// It is not one; the message says what to use.
+    /// The text is not an address; the message says what to use.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let is_address = match text.strip_prefix(UNIX) {
             Some(path) => cfg!(unix) && !path.trim_start_matches('/').is_empty(),

@@ -83,7 +83,7 @@ impl FileParser<'_> {
                     self.given.push(GivenSetting { key, value: self.value(value), origin });
                 }
                 (None, DeValue::Table(entries)) if keys::is_table(&path) => {
-                    self.add_table(Some(&path), entries)
+                    self.add_table(Some(&path), entries);
                 }
                 (None, _) if keys::is_table(&path) => {
                     self.add_mistake(&name.span(), &format!("{path} is a table; use [{path}]"));
