@@ -53,8 +53,7 @@ impl Rules {
             self.clauses.insert(id.to_owned())
         };
         if !is_right || !is_new || !id.starts_with(chapter) || chapter.is_empty() {
-            self.problems
-                .push(format!("{RULES}: {id} is malformed, defined twice or in the wrong chapter"));
+            self.problems.push(format!("{RULES}: {id} is malformed, defined twice or in the wrong chapter"));
         }
     }
 
@@ -368,7 +367,9 @@ mod tests {
         let rules = format!("{TEXT}### R4 Never silently\n");
         let expected = ["no test cites clause R4"];
         assert_eq!(check(&rules, &ROW_TESTS, "zaichik-engine/src/topic.rs", "/// Rule R4."), expected);
-        assert!(check(&rules, &ROW_TESTS, "zaichik-engine/tests/rules/gaps.rs", "//! Rules R2 to R4.").is_empty());
+        assert!(
+            check(&rules, &ROW_TESTS, "zaichik-engine/tests/rules/gaps.rs", "//! Rules R2 to R4.").is_empty()
+        );
         assert!(check(&rules, &ROW_TESTS, "zaichik-engine/tests/rules/gaps.rs", "//! Rule R4.").is_empty());
         assert!(check(&rules, &ROW_TESTS, "zaichik-engine/src/topic/log.rs", "fn r4_gap() {}").is_empty());
     }
