@@ -26,7 +26,7 @@ impl Rules {
         let mut chapter = String::new();
         for line in text.lines() {
             if let Some((letter, _)) = line.strip_prefix("## ").and_then(|title| title.split_once(". ")) {
-                chapter = letter.to_owned();
+                letter.clone_into(&mut chapter);
                 rules.define(is_chapter(letter), letter, &chapter);
             } else if let Some(title) = line.strip_prefix("### ") {
                 let (id, _) = title.split_once(' ').unwrap_or((title, ""));
@@ -99,7 +99,7 @@ impl Uses {
     /// in code, and any other known one has no business there.
     fn citations(&mut self, rules: &Rules, source: &Source, line: &str, place: &str) {
         let mut list = List::None;
-        let mut last = String::new();
+        let mut previous = String::new();
         let mut is_range = false;
         for word in words(line) {
             let is_quoted = word.before.ends_with('"') && word.after.starts_with('"');
@@ -122,10 +122,10 @@ impl Uses {
                         self.problems.push(format!("{place}: there is no rule {id}"));
                     }
                     if is_test(&source.path) {
-                        let range = if is_range { range(&last, id) } else { vec![id.to_owned()] };
+                        let range = if is_range { range(&previous, id) } else { vec![id.to_owned()] };
                         self.tested.extend(range);
                     }
-                    id.clone_into(&mut last);
+                    id.clone_into(&mut previous);
                     is_range = false;
                 }
                 id if list == List::Old && (is_id(id) || is_chapter(id))
@@ -241,7 +241,7 @@ fn range(from: &str, to: &str) -> Vec<String> {
 }
 
 fn is_code(path: &str) -> bool {
-    path.ends_with(".rs")
+    Path::new(path).extension().is_some_and(|extension| extension == "rs")
 }
 
 fn is_over_adapters(path: &str) -> bool {
