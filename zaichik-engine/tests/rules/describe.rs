@@ -114,7 +114,7 @@ fn subscriptions_tell_where_they_are() {
     assert_eq!(world.ask(&peer, peer.describe(durable)), "refused NotSubscribed");
 }
 
-/// RemoveDurable (rule D7).
+/// `RemoveDurable` (rule D7).
 #[test]
 fn a_durable_subscription_is_removed_when_nobody_has_it() {
     let (mut world, peer) = with_topic(&["a"], TopicOptions::new());
