@@ -37,6 +37,7 @@ mod outbound;
 mod planted;
 mod ring;
 mod session;
+mod session_config;
 mod stats;
 mod subscription;
 mod topic;

@@ -9,7 +9,7 @@ use zaichik_proto::{
 };
 
 use super::*;
-use crate::config::ConfigError;
+use crate::config::{BrokerConfig, ConfigError};
 
 const SECOND: u64 = 1_000_000;
 
