@@ -7,7 +7,6 @@ mod latency;
 mod number;
 mod options;
 mod pace;
-mod payload;
 mod plan;
 mod progress;
 mod publisher;
@@ -23,6 +22,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use tokio::runtime::{Builder, Runtime};
+use zaichik_measure::HistogramError;
 use zaichik_tokio::{Client, ClientError};
 
 use crate::failure::{Code, Failure};
@@ -223,6 +223,12 @@ fn print(text: &str) {
 fn tell(line: &str) {
     // Nobody can be told that it can't be told.
     drop(writeln!(io::stderr(), "zaichik: {line}"));
+}
+
+impl From<HistogramError> for Failure {
+    fn from(error: HistogramError) -> Self {
+        Self::new(Code::Other, error)
+    }
 }
 
 /// Why a request failed: if the connection broke, that says more than that the answer did not come.

@@ -4,13 +4,13 @@ use std::pin::pin;
 use std::task::Poll;
 
 use futures::StreamExt;
+use zaichik_measure::payload::{Kind, Payloads};
 use zaichik_tokio::{Client, ClientError, Outgoing, Subscription, Timestamp};
 
 use super::course::Course;
 use super::environment::Environment;
-use super::latency::Latencies;
+use super::latency::{self, Latencies};
 use super::options::Ack;
-use super::payload::{Kind, Payloads};
 use super::plan::Plan;
 use super::progress::Progress;
 use super::reason;
@@ -59,7 +59,7 @@ pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result
         payloads: Payloads::new(publisher, size),
         commits: Commits::new(window, watch.window_bytes()),
         verifier: Verifier::new(Some(plan.run)),
-        latencies: Latencies::new()?,
+        latencies: latency::empty()?,
         counted: 0,
         span: None,
     };
@@ -112,7 +112,7 @@ impl Echo<'_> {
     /// Publishes one message, and waits until it and its answer are here.
     async fn go_around(&mut self, kind: Kind, number: u64) -> Result<(), ClientError> {
         let begin = self.course.clock.now();
-        let payload = self.payloads.make(kind, number, [begin].into_iter()).next();
+        let payload = self.payloads.build(kind, number, [begin.as_micros()].into_iter()).next();
         let message = Outgoing::from(payload.unwrap_or_default());
         let answer = match self.plan.ack {
             Some(Ack::None) => {
@@ -134,7 +134,7 @@ impl Echo<'_> {
             }
             match taken {
                 Taken::Measured(since) => {
-                    self.latencies.record(since, now, 1);
+                    latency::record(&mut self.latencies, since, now, 1);
                     self.counted = self.counted.saturating_add(1);
                     self.span.get_or_insert((begin, now)).1 = now;
                     break;

@@ -1,9 +1,7 @@
 //! What figures depend on besides the parameters.
 
-use std::num::NonZero;
-use std::thread;
-
 use serde::Serialize;
+use zaichik_measure::Machine;
 
 /// The machine and the programs.
 #[derive(Debug, Clone, Serialize)]
@@ -21,23 +19,13 @@ pub(crate) struct Environment {
 impl Environment {
     /// Looks around.
     pub(crate) fn look() -> Self {
+        let machine = Machine::detect();
         Self {
             client_version: env!("CARGO_PKG_VERSION"),
             client_build: if cfg!(debug_assertions) { "debug" } else { "release" },
-            kernel: kernel(),
+            kernel: format!("{} {}", machine.system, machine.kernel).trim_end().to_owned(),
             architecture: std::env::consts::ARCH,
-            cores: thread::available_parallelism().map_or(1, NonZero::get),
+            cores: machine.cores,
         }
     }
-}
-
-#[cfg(unix)]
-fn kernel() -> String {
-    let system = rustix::system::uname();
-    format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy())
-}
-
-#[cfg(not(unix))]
-fn kernel() -> String {
-    std::env::consts::OS.to_owned()
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use zaichik_measure::payload;
 use zaichik_tokio::AckLevel;
 
-use super::payload;
 use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure};
 
@@ -177,10 +177,10 @@ fn size(text: &str) -> Result<usize, String> {
     let (number, unit) = unit.unwrap_or((text, 1));
     let bytes = number.trim().parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
     let bytes = bytes.ok_or("expected bytes, such as 128 or 16KiB")?;
-    if bytes < payload::SMALLEST {
+    if bytes < payload::HEAD {
         return Err(format!(
             "a payload has a checksum, its publisher, its number and its time, which take {} bytes; use at least that",
-            payload::SMALLEST
+            payload::HEAD
         ));
     }
     Ok(bytes)

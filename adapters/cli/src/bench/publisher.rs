@@ -8,13 +8,14 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures::SinkExt;
+use zaichik_measure::Schedule;
+use zaichik_measure::payload::{Kind, Payloads};
 use zaichik_tokio::{Client, ClientError, Outgoing, PublishOptions, PublishReceipt, Timestamp};
 
 use super::course::Course;
-use super::latency::Latencies;
+use super::latency::{self, Latencies};
 use super::options::Ack;
-use super::pace::{Alarm, Schedule};
-use super::payload::{Kind, Payloads};
+use super::pace::Alarm;
 use super::plan::Plan;
 use super::reason;
 use crate::failure::Failure;
@@ -124,7 +125,7 @@ impl Publisher {
                 total: 0,
                 messages: 0,
                 span: None,
-                latencies: Latencies::new()?,
+                latencies: latency::empty()?,
                 refused: 0,
             },
         })
@@ -192,12 +193,12 @@ impl Publisher {
                 return Poll::Ready(Ok(0));
             }
             let (number, now) = (self.done.total, course.clock.now());
-            let is_due = |place: u64| schedule.due(begin, number.saturating_add(place)) <= now;
+            let is_due = |place: u64| begin + schedule.due(number.saturating_add(place)) <= now;
             if is_due(0) {
                 let more = (1..most).find(|place| !is_due(*place));
                 return Poll::Ready(Ok(more.unwrap_or(most)));
             }
-            alarm.set(schedule.due(begin, number));
+            alarm.set(begin + schedule.due(number));
             Poll::Pending
         })
         .await
@@ -224,7 +225,7 @@ impl Publisher {
             Some(schedule) => Moments::Due(schedule, self.course.begin(), number, count),
             None => Moments::Same(now, count),
         };
-        let payloads = self.payloads.make(kind, number, moments.all());
+        let payloads = self.payloads.build(kind, number, moments.all().map(Timestamp::as_micros));
         let messages: Vec<Outgoing> = payloads.map(Outgoing::from).collect();
         if kind == Kind::Measured && self.done.span.is_none() {
             let first = moments.all().next().unwrap_or(now);
@@ -266,7 +267,7 @@ impl Publisher {
         while self.flights() > 0 {
             poll_fn(|cx| self.poll_answer(cx)).await?;
         }
-        let end = self.payloads.end(self.done.total, self.course.clock.now());
+        let end = self.payloads.end(self.done.total, self.course.clock.now().as_micros());
         let options = PublishOptions::new().deadline(self.timeout);
         self.client.publish_with(&self.topic, &[end.into()], options).await?;
         if let Way::Unanswered(_) = self.way {
@@ -312,8 +313,10 @@ impl Publisher {
             *last = now;
         }
         match moments {
-            Moments::Same(since, count) => done.latencies.record(since, now, count),
-            Moments::Due(..) => moments.all().for_each(|since| done.latencies.record(since, now, 1)),
+            Moments::Same(since, count) => latency::record(&mut done.latencies, since, now, count),
+            Moments::Due(..) => {
+                moments.all().for_each(|since| latency::record(&mut done.latencies, since, now, 1));
+            }
         }
     }
 
@@ -356,7 +359,7 @@ impl Moments {
         (0..count).map(move |place| match self {
             Self::Same(moment, _) => moment,
             Self::Due(schedule, begin, first, _) => {
-                schedule.due(begin, first.saturating_add(u64::try_from(place).unwrap_or(u64::MAX)))
+                begin + schedule.due(first.saturating_add(u64::try_from(place).unwrap_or(u64::MAX)))
             }
         })
     }

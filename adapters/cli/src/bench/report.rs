@@ -64,7 +64,7 @@ impl Part {
             seconds,
             messages_per_second: as_f64(messages) / seconds,
             mib_per_second: as_f64(bytes) / seconds / f64::from(1 << 20),
-            latency: latencies.percentiles(),
+            latency: Percentiles::of(latencies),
         }
     }
 }
@@ -222,6 +222,7 @@ pub(crate) const fn as_f64(number: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::latency;
     use super::*;
 
     #[test]
@@ -234,7 +235,7 @@ mod tests {
     #[test]
     fn a_part_has_rates() {
         let span = (Timestamp::from_micros(1_000_000), Timestamp::from_micros(3_000_000));
-        let latencies = Latencies::new().expect("the limits are fine");
+        let latencies = latency::empty().expect("a valid bound");
         let part = Part::new(1, 1_000, 2 << 20, Some(span), &latencies);
         assert!((part.messages_per_second - 500.0).abs() < 1e-9);
         assert!((part.mib_per_second - 1.0).abs() < 1e-9);

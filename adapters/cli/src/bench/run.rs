@@ -14,7 +14,7 @@ use zaichik_tokio::{Client, ClientError, Overflow, RefusalCode, RequestError, To
 
 use super::course::Course;
 use super::environment::Environment;
-use super::latency::Latencies;
+use super::latency;
 use super::options::Ack;
 use super::pace::{self, Alarm};
 use super::plan::Plan;
@@ -268,7 +268,7 @@ fn report(plan: &Plan, outcome: Outcome) -> Result<Report, Failure> {
 }
 
 fn published_part(plan: &Plan, published: &[Published]) -> Result<Part, Failure> {
-    let mut latencies = Latencies::new()?;
+    let mut latencies = latency::empty()?;
     for done in published {
         latencies.add(&done.latencies)?;
     }
@@ -284,7 +284,7 @@ fn published_part(plan: &Plan, published: &[Published]) -> Result<Part, Failure>
 
 /// What all subscribers got; from the first publish on, if that was here.
 fn delivered_part(received: &[Received], begin: Option<zaichik_tokio::Timestamp>) -> Result<Part, Failure> {
-    let mut latencies = Latencies::new()?;
+    let mut latencies = latency::empty()?;
     for got in received {
         latencies.add(&got.latencies)?;
     }

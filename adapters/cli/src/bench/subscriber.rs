@@ -11,7 +11,7 @@ use tokio::time::Sleep;
 use zaichik_tokio::{Client, ClientError, Delivery, Incoming, Subscription, Timestamp};
 
 use super::course::Course;
-use super::latency::Latencies;
+use super::latency::{self, Latencies};
 use super::plan::Plan;
 use super::reason;
 use super::verify::{Taken, Verifier};
@@ -99,7 +99,7 @@ impl Subscriber {
                 messages: 0,
                 bytes: 0,
                 span: None,
-                latencies: Latencies::new()?,
+                latencies: latency::empty()?,
                 verifier: Verifier::new(run),
                 timed_out: false,
             },
@@ -187,7 +187,7 @@ impl Subscriber {
                 *messages = messages.saturating_add(1);
                 *bytes = bytes.saturating_add(u64::try_from(delivery.body.len()).unwrap_or(u64::MAX));
                 span.get_or_insert((now, now)).1 = now;
-                latencies.record(since, now, 1);
+                latency::record(latencies, since, now, 1);
             }
             Taken::WarmUp | Taken::End | Taken::Faulty | Taken::Foreign => {}
         }

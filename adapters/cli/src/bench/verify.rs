@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use zaichik_measure::payload::{self, Kind, Received, Stamp};
 use zaichik_tokio::Timestamp;
-
-use super::payload::{self, Kind, Reading, Stamp};
 
 /// Holes of one publisher that are remembered, so that a message that fills one counts as late and not as a second
 /// one; further ones count as lost for good.
@@ -93,13 +92,13 @@ impl Verifier {
 
     /// Looks at a message.
     pub(crate) fn take(&mut self, payload: &[u8]) -> Taken {
-        match payload::read(payload) {
-            Reading::Intact(stamp) => self.place(stamp),
-            Reading::Corrupted => {
+        match payload::verify(payload) {
+            Received::Intact(stamp) => self.place(stamp),
+            Received::Corrupted => {
                 self.verdict.corrupted = self.verdict.corrupted.saturating_add(1);
                 Taken::Faulty
             }
-            Reading::Foreign => self.pass(),
+            Received::Foreign => self.pass(),
         }
     }
 
@@ -186,7 +185,7 @@ impl Verifier {
         }
         verdict.verified = verdict.verified.saturating_add(1);
         match stamp.kind {
-            Kind::Measured => Taken::Measured(stamp.since),
+            Kind::Measured => Taken::Measured(Timestamp::from_micros(stamp.since)),
             Kind::WarmUp | Kind::End => Taken::WarmUp,
         }
     }
@@ -248,19 +247,19 @@ impl Verdict {
 mod tests {
     use bytes::Bytes;
 
-    use super::super::payload::Payloads;
+    use zaichik_measure::payload::Payloads;
+
     use super::*;
 
     const RUN: u64 = 3;
     const PUBLISHER: u64 = RUN << PUBLISHER_BITS;
 
     fn message(publisher: u64, number: u64) -> Bytes {
-        let moment = [Timestamp::from_micros(number)].into_iter();
-        Payloads::new(publisher, 64).make(Kind::Measured, number, moment).next().expect("one")
+        Payloads::new(publisher, 64).build(Kind::Measured, number, [number].into_iter()).next().expect("one")
     }
 
     fn end(total: u64) -> Bytes {
-        Payloads::new(PUBLISHER, 64).end(total, Timestamp::ZERO)
+        Payloads::new(PUBLISHER, 64).end(total, 0)
     }
 
     /// What is found of one publisher whose numbers come like this, and then its end.
