@@ -3,7 +3,7 @@
 use anyhow::{Result, bail, ensure};
 use zaichik_proto::{DeliveryHead, FrameHeader, HEADER_LEN, RECORD_OVERHEAD};
 
-use crate::payload::{self, STAMP};
+use crate::payload::{self, HEAD};
 
 /// Which messages a stream should bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub(crate) struct Fixed {
     /// Bytes of a question that are still to come.
     asked: usize,
     reply: Option<&'static [u8]>,
-    stamp: [u8; STAMP],
+    stamp: [u8; HEAD],
 }
 
 /// What a broker may ask between two messages.
@@ -97,7 +97,7 @@ impl Fixed {
         (len, payload_at): (usize, usize),
         question: Option<Question>,
     ) -> Self {
-        let stamp = [0; STAMP];
+        let stamp = [0; HEAD];
         Self { expected, len, payload_at, question, messages: 0, inside: 0, asked: 0, reply: None, stamp }
     }
 
@@ -127,7 +127,7 @@ impl Fixed {
             bytes = &bytes[count..];
             if self.inside == self.len {
                 if self.expected.is_sample(self.messages) {
-                    payload::check(self.stamp, self.messages, self.expected.block)?;
+                    payload::check(&self.stamp, self.messages, self.expected.block)?;
                 }
                 (self.inside, self.messages) = (0, self.messages + 1);
             }
@@ -147,7 +147,7 @@ impl Fixed {
     /// Keeps what belongs to the payload's stamp.
     fn stamp(&mut self, bytes: &[u8]) {
         let from = self.inside.max(self.payload_at);
-        let to = (self.inside + bytes.len()).min(self.payload_at + STAMP);
+        let to = (self.inside + bytes.len()).min(self.payload_at + HEAD);
         if from < to {
             let part = &bytes[from - self.inside..to - self.inside];
             self.stamp[from - self.payload_at..to - self.payload_at].copy_from_slice(part);
@@ -162,7 +162,7 @@ const REFUSED: u8 = 0x46;
 const FATAL: u8 = 0x50;
 
 /// Bytes of a Delivery up to the end of its first payload's stamp.
-const LOOKED_AT: usize = DeliveryHead::LEN + RECORD_OVERHEAD + STAMP;
+const LOOKED_AT: usize = DeliveryHead::LEN + RECORD_OVERHEAD + HEAD;
 
 /// Counts the records of Zaichik's Delivery frames by their heads, and checks that the offsets go on.
 #[derive(Debug, Clone)]
@@ -214,7 +214,7 @@ impl Frames {
                 let (count, first) = (self.field::<4>(20), self.field::<8>(24));
                 let (count, first) = (u32::from_le_bytes(count), u64::from_le_bytes(first));
                 ensure!(first == self.messages, "offset {first} came where {} was due", self.messages);
-                payload::check(self.field(LOOKED_AT - STAMP), first, self.expected.block)?;
+                payload::check(&self.head[LOOKED_AT - HEAD..], first, self.expected.block)?;
                 self.messages += u64::from(count);
                 ensure!(self.messages <= self.expected.messages, "more messages than were published");
                 Ok(())
@@ -241,7 +241,7 @@ mod tests {
 
     const EXPECTED: Expected = Expected { messages: 7, block: 3 };
 
-    /// Payloads of 12 bytes, between two bytes in front and one behind.
+    /// Payloads of 36 bytes, between two bytes in front and one behind.
     fn stream(ask: bool) -> Vec<u8> {
         let mut out = Vec::new();
         for message in 0..EXPECTED.messages {
@@ -249,15 +249,15 @@ mod tests {
                 out.extend_from_slice(b"?!\n");
             }
             out.extend_from_slice(b"<<");
-            out.extend_from_slice(&payload::stamp(message, EXPECTED.block));
-            out.extend_from_slice(b"body>");
+            out.extend_from_slice(&payload::payload(message, EXPECTED.block, HEAD + 4));
+            out.push(b'>');
         }
         out
     }
 
     fn fixed() -> Counter {
         let question = Question { question: b"?!\n", answer: b"yes" };
-        Counter::Fixed(Fixed::new(EXPECTED, (2 + STAMP + 5, 2), Some(question)))
+        Counter::Fixed(Fixed::new(EXPECTED, (2 + HEAD + 5, 2), Some(question)))
     }
 
     #[test]
@@ -289,7 +289,7 @@ mod tests {
         for (first, count) in [(0_u64, 3_u32), (3, 1), (4, 3)] {
             let mut records = Vec::new();
             for message in first..first + u64::from(count) {
-                let body = payload::stamp(message, EXPECTED.block);
+                let body = payload::payload(message, EXPECTED.block, HEAD);
                 zaichik_proto::Record { body: &body, ..Default::default() }.encode(&mut records);
             }
             let head = DeliveryHead { subscription: 1, rewind: 0, attempt: 1, count, first_offset: first };

@@ -9,9 +9,10 @@ pub(crate) mod zaichik;
 use std::net::TcpStream;
 
 use anyhow::Result;
+use zaichik_measure::payload::restamp;
 
 use crate::count::{Counter, Expected};
-use crate::payload::{self, STAMP};
+use crate::payload;
 
 /// A protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +109,7 @@ pub(crate) struct Block {
     len: usize,
     /// Where its payload begins.
     payload_at: usize,
+    payload: usize,
 }
 
 impl Block {
@@ -120,7 +122,7 @@ impl Block {
             dialect.publish(topic, &payload::payload(message, messages, payload))
         });
         let bytes = publishes.flatten().collect();
-        Self { bytes, messages, len, payload_at: len - dialect.behind() - payload }
+        Self { bytes, messages, len, payload_at: len - dialect.behind() - payload, payload }
     }
 
     /// Messages of the block.
@@ -134,8 +136,8 @@ impl Block {
         let place = first % self.messages;
         let count = (self.messages - place).min(most);
         if place == 0 {
-            let stamp = payload::stamp(first, self.messages);
-            self.bytes[self.payload_at..self.payload_at + STAMP].copy_from_slice(&stamp);
+            let payload = &mut self.bytes[self.payload_at..self.payload_at + self.payload];
+            restamp(payload, payload::stamp(first, self.messages));
         }
         let at = |message: u64| usize::try_from(message).unwrap_or(usize::MAX) * self.len;
         (&self.bytes[at(place)..at(place + count)], count)
@@ -157,8 +159,8 @@ mod tests {
             assert!((1..=7).contains(&messages), "{dialect:?}");
             let (bytes, count) = block.publishes(messages, 100);
             assert_eq!(count, messages);
-            let stamp = payload::stamp(messages, messages);
-            assert!(bytes.windows(STAMP).any(|window| window == stamp), "{dialect:?}");
+            let payload = payload::payload(messages, messages, 128);
+            assert!(bytes.windows(128).any(|window| window == payload), "{dialect:?}");
             let (rest, count) = block.publishes(1, 2);
             assert_eq!(rest.len() as u64, count * (block.len as u64));
         }

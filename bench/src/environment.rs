@@ -1,11 +1,10 @@
 //! The machine, and what the program was told.
 
 use std::fs;
-use std::num::NonZero;
 use std::process::Command;
-use std::thread;
 
 use serde::Serialize;
+use zaichik_measure::Machine;
 
 /// What figures depend on.
 #[derive(Debug, Serialize)]
@@ -40,10 +39,11 @@ impl Environment {
         let cpu = read("/proc/cpuinfo");
         let cpu =
             cpu.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
+        let machine = Machine::detect();
         Self {
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            kernel: machine.kernel,
             processor: cpu.map_or("unknown", |(_, name)| name).to_owned(),
-            cores: thread::available_parallelism().map_or(1, NonZero::get),
+            cores: machine.cores,
             memory_mib: memory.unwrap_or_default() / 1_024,
             rustc: said("rustc", "--version"),
             load: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),

@@ -8,7 +8,7 @@ use zaichik_proto::{AckLevel, ClientFrame, Commit, Delivery, ServerFrame};
 
 use crate::dialect::zaichik::{Client, live_only, publish_records, retained};
 use crate::metric::{Metric, Sample};
-use crate::payload::{self, STAMP};
+use crate::payload;
 use crate::process::Running;
 
 /// The one topic.
@@ -200,9 +200,8 @@ fn take(delivery: &Delivery<'_>, next: u64, block: u64) -> Result<u64> {
     let first = delivery.first_offset;
     ensure!(first == next, "offset {first} came where {next} was due");
     let record = delivery.records.iter().next().context("a delivery without a record")?;
-    let stamp = record.body().first_chunk::<STAMP>().context("a body without a stamp")?;
     // All blocks are the first one here.
-    payload::check(*stamp, first % block, block)?;
+    payload::check(record.body(), first % block, block)?;
     Ok(u64::from(delivery.records.len()))
 }
 

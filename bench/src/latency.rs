@@ -1,12 +1,11 @@
 //! Latency: of one message at a time, and at a fixed rate.
 
 use std::io::{Read, Write};
-use std::num::NonZero;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use hdrhistogram::Histogram;
+use zaichik_measure::{Latencies, Schedule, sleep_exactly};
 
 use crate::contender::Contender;
 use crate::count::Expected;
@@ -34,6 +33,9 @@ const BLOCK: usize = 64 << 10;
 /// Bytes of a read buffer.
 const BUFFER: usize = 256 << 10;
 
+/// Longer latencies count as this one.
+const LONGEST: Duration = Duration::from_hours(1);
+
 /// How long a subscriber waits for bytes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -49,7 +51,7 @@ pub(crate) fn echo(contender: Contender, broker: &mut Running, duration: Duratio
     // What a publish to one subscriber is answered.
     let answer: &mut [u8] = if dialect.answers() { &mut [0; 4] } else { &mut [] };
     let mut buffer = vec![0; BUFFER];
-    let mut latencies = Latencies::new()?;
+    let mut latencies = empty()?;
     let (mut sent, mut cpu, mut begin) = (0, 0.0, Instant::now());
     while sent < WARM_UP || begin.elapsed() < duration {
         if sent == WARM_UP {
@@ -63,12 +65,12 @@ pub(crate) fn echo(contender: Contender, broker: &mut Running, duration: Duratio
             got += reader.read(&mut buffer)?;
         }
         if sent >= WARM_UP {
-            latencies.record(written.elapsed(), 1)?;
+            record(&mut latencies, written.elapsed())?;
         }
         publisher.read_exact(answer).context("the publisher's answer")?;
         sent += 1;
     }
-    Ok(latencies.sample(broker.cpu()? - cpu))
+    Ok(sample(&latencies, broker.cpu()? - cpu))
 }
 
 /// Open loop: messages are due at fixed moments, and what is late for whatever reason counts from when it was due.
@@ -86,35 +88,31 @@ pub(crate) fn rate(contender: Contender, broker: &mut Running, duration: Duratio
     let pace = thread::Builder::new().name("publisher".to_owned());
     let pace =
         pace.spawn(move || write_at_rate(publisher, block, messages, begin)).context("the publisher")?;
-    let mut latencies = Latencies::new()?;
+    let mut latencies = empty()?;
     let mut buffer = vec![0; BUFFER];
+    let schedule = Schedule::new(RATE, 1, 0);
     let mut got = 0;
     while got < messages {
         let count = reader.read(&mut buffer).with_context(|| format!("{got} of {messages} messages came"))?;
         let now = Instant::now();
         for message in got..got + count {
-            latencies.record(now.saturating_duration_since(due(begin, message)), 1)?;
+            record(&mut latencies, now.saturating_duration_since(begin + schedule.due(message)))?;
         }
         got += count;
     }
-    let sample = latencies.sample(broker.cpu()? - cpu);
+    let sample = sample(&latencies, broker.cpu()? - cpu);
     let publisher = pace.join().unwrap_or_else(|_| bail!("the publisher panicked"))?;
     drop(publisher);
     Ok(sample)
 }
 
-/// When a message should be written.
-fn due(begin: Instant, message: u64) -> Instant {
-    begin + Duration::from_nanos(message * 1_000_000_000 / RATE)
-}
-
 fn write_at_rate(publisher: Publisher, mut block: Block, messages: u64, begin: Instant) -> Result<Publisher> {
-    // The system adds 50 us to each sleep otherwise.
-    rustix::thread::set_current_timer_slack(NonZero::new(1)).context("setting the timer's slack")?;
+    sleep_exactly();
+    let schedule = Schedule::new(RATE, 1, 0);
     let mut sent = 0;
     while sent < messages {
         let now = Instant::now();
-        let next = due(begin, sent);
+        let next = begin + schedule.due(sent);
         if next > now {
             thread::sleep(next - now);
             continue;
@@ -129,29 +127,25 @@ fn write_at_rate(publisher: Publisher, mut block: Block, messages: u64, begin: I
     Ok(publisher)
 }
 
-/// Latencies in nanoseconds, to three digits.
-struct Latencies(Histogram<u64>);
+/// A histogram of latencies in nanoseconds.
+fn empty() -> Result<Latencies> {
+    Ok(Latencies::new(u64::try_from(LONGEST.as_nanos())?)?)
+}
 
-impl Latencies {
-    fn new() -> Result<Self> {
-        Ok(Self(Histogram::new_with_bounds(1, 60_000_000_000, 3).context("a histogram")?))
-    }
+fn record(latencies: &mut Latencies, latency: Duration) -> Result<()> {
+    latencies.record(u64::try_from(latency.as_nanos())?, 1);
+    Ok(())
+}
 
-    fn record(&mut self, latency: Duration, count: u64) -> Result<()> {
-        let nanos = u64::try_from(latency.as_nanos())?;
-        self.0.record_n(nanos.max(1), count).context("a latency of more than a minute")
-    }
-
-    fn sample(&self, cpu: f64) -> Sample {
-        let at = |quantile| self.0.value_at_quantile(quantile) as f64 / 1_000.0;
-        let millions = self.0.len() as f64 / 1e6;
-        Sample::from([
-            (Metric::P50, at(0.5)),
-            (Metric::P99, at(0.99)),
-            (Metric::P999, at(0.999)),
-            (Metric::CpuPerMillion, cpu / millions),
-        ])
-    }
+fn sample(latencies: &Latencies, cpu: f64) -> Sample {
+    let micros = |quantile| latencies.quantile(quantile) as f64 / 1_000.0;
+    let millions = latencies.count() as f64 / 1e6;
+    Sample::from([
+        (Metric::P50, micros(0.5)),
+        (Metric::P99, micros(0.99)),
+        (Metric::P999, micros(0.999)),
+        (Metric::CpuPerMillion, cpu / millions),
+    ])
 }
 
 #[cfg(test)]
@@ -160,12 +154,14 @@ mod tests {
 
     #[test]
     fn quantiles_are_in_microseconds() {
-        let mut latencies = Latencies::new().unwrap();
-        latencies.record(Duration::from_micros(10), 990).unwrap();
-        latencies.record(Duration::from_millis(1), 10).unwrap();
-        let sample = latencies.sample(1.0);
+        let mut latencies = empty().unwrap();
+        for _ in 0..99 {
+            record(&mut latencies, Duration::from_micros(10)).unwrap();
+        }
+        record(&mut latencies, Duration::from_millis(1)).unwrap();
+        let sample = sample(&latencies, 1.0);
         assert!((sample[&Metric::P50] - 10.0).abs() < 0.1);
         assert!((sample[&Metric::P999] - 1_000.0).abs() < 1.0);
-        assert!((sample[&Metric::CpuPerMillion] - 1_000.0).abs() < 0.1);
+        assert!((sample[&Metric::CpuPerMillion] - 10_000.0).abs() < 0.1);
     }
 }

@@ -85,10 +85,10 @@ mod tests {
 
     #[test]
     fn messages_are_counted_around_a_ping() {
-        let mut counter = Counter::Fixed(counter("t0", 20, Expected { messages: 2, block: 2 }));
+        let mut counter = Counter::Fixed(counter("t0", 40, Expected { messages: 2, block: 2 }));
         for message in 0..2 {
-            counter.take(b"MSG t0 1 20\r\n").unwrap();
-            counter.take(&payload(message, 2, 20)).unwrap();
+            counter.take(b"MSG t0 1 40\r\n").unwrap();
+            counter.take(&payload(message, 2, 40)).unwrap();
             counter.take(b"\r\nPING\r\n").unwrap();
             assert_eq!(counter.reply(), Some(PONG));
         }

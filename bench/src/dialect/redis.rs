@@ -79,9 +79,9 @@ mod tests {
 
     #[test]
     fn a_message_is_an_array_of_strings() {
-        let mut counter = Counter::Fixed(counter("t0", 20, Expected { messages: 3, block: 3 }));
+        let mut counter = Counter::Fixed(counter("t0", 40, Expected { messages: 3, block: 3 }));
         for message in 0..3 {
-            counter.take(&array(&[b"message", b"t0", &payload(message, 3, 20)])).unwrap();
+            counter.take(&array(&[b"message", b"t0", &payload(message, 3, 40)])).unwrap();
             assert_eq!(counter.messages(), message + 1);
         }
     }
