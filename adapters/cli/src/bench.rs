@@ -1,20 +1,21 @@
 //! `zaichik bench`: how fast a broker is, from the outside, and whether everything arrives.
 
-mod course;
+mod alarm;
 mod echo;
 mod environment;
 mod latency;
 mod number;
 mod options;
-mod pace;
 mod plan;
 mod progress;
 mod publisher;
 mod report;
 mod run;
+mod run_state;
 mod server;
 mod subscriber;
 mod text;
+mod verdict;
 mod verify;
 
 use std::io::{self, IsTerminal, Write};
@@ -155,7 +156,7 @@ impl Bench {
         // A publisher's thread may still wait for an answer that does not come.
         runtime.shutdown_background();
         let report = report?;
-        print(&told(&report, common)?);
+        print(&render(&report, common)?);
         report.check()
     }
 }
@@ -163,26 +164,28 @@ impl Bench {
 impl Measurement {
     fn plan(&self) -> Result<(&Common, Plan), Failure> {
         let plan = match self {
-            Self::Pub { common, load, publishing } => {
-                Plan::new("pub", common)?.publishing(publishing, load, (Amount::Messages(MESSAGES), 0))?
-            }
+            Self::Pub { common, load, publishing } => Plan::new("pub", common)?.with_publishers(
+                publishing,
+                load,
+                (Amount::Messages(MESSAGES), 0),
+            )?,
             Self::Sub { common, subscribing, pubs, msgs, duration } => {
-                let plan = Plan::new("sub", common)?.subscribing(subscribing);
+                let plan = Plan::new("sub", common)?.with_subscribers(subscribing);
                 Plan { pubs: *pubs, msgs: *msgs, duration: *duration, ..plan }
             }
             Self::Pubsub { common, load, publishing, subscribing } => Plan::new("pubsub", common)?
-                .publishing(publishing, load, (Amount::Messages(MESSAGES), 0))?
-                .subscribing(subscribing),
+                .with_publishers(publishing, load, (Amount::Messages(MESSAGES), 0))?
+                .with_subscribers(subscribing),
             Self::Echo { common, load, ack, window } => {
                 let amount = (Amount::Messages(ROUND_TRIPS), WARM_UP);
-                let plan = Plan::new("echo", common)?.loaded(load, amount);
+                let plan = Plan::new("echo", common)?.with_load(load, amount);
                 Plan { pubs: 1, subs: 1, ack: Some(*ack), window: Some(*window), ..plan }
             }
             Self::Latency { common, load, publishing, subscribing } => {
                 let publishing = Publishing { rate: publishing.rate.or(Some(RATE)), ..publishing.clone() };
                 Plan::new("latency", common)?
-                    .publishing(&publishing, load, (Amount::Time(TIME), WARM_UP))?
-                    .subscribing(subscribing)
+                    .with_publishers(&publishing, load, (Amount::Time(TIME), WARM_UP))?
+                    .with_subscribers(subscribing)
             }
         };
         Ok((self.common(), plan))
@@ -206,7 +209,7 @@ fn runtime(is_single: bool) -> Result<Runtime, Failure> {
     runtime.map_err(|error| Failure::new(Code::Other, format_args!("cannot start the runtime: {error}")))
 }
 
-fn told(report: &Report, common: &Common) -> Result<String, Failure> {
+fn render(report: &Report, common: &Common) -> Result<String, Failure> {
     if common.json {
         return Ok(report.json()? + "\n");
     }
@@ -220,7 +223,7 @@ fn print(text: &str) {
 }
 
 /// Tells people something that is no result.
-fn tell(line: &str) {
+fn notice(line: &str) {
     // Nobody can be told that it can't be told.
     drop(writeln!(io::stderr(), "zaichik: {line}"));
 }
@@ -232,7 +235,7 @@ impl From<HistogramError> for Failure {
 }
 
 /// Why a request failed: if the connection broke, that says more than that the answer did not come.
-async fn reason(client: &Client, error: ClientError) -> Failure {
+async fn request_failure(client: &Client, error: ClientError) -> Failure {
     match client.ping().await {
         Err(ended @ (ClientError::Ended(_) | ClientError::Connect(_))) => ended.into(),
         _ => error.into(),

@@ -18,7 +18,7 @@ pub(crate) struct Environment {
 
 impl Environment {
     /// Looks around.
-    pub(crate) fn look() -> Self {
+    pub(crate) fn detect() -> Self {
         let machine = Machine::detect();
         Self {
             client_version: env!("CARGO_PKG_VERSION"),

@@ -15,6 +15,12 @@ pub(crate) fn grouped(number: u64) -> String {
     out
 }
 
+/// For figures with a few digits.
+#[expect(clippy::cast_precision_loss, reason = "figures are told to a few digits")]
+pub(crate) const fn as_f64(number: u64) -> f64 {
+    number as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -73,7 +73,7 @@ impl Plan {
     ///
     /// # Errors
     /// More would be in flight than is allowed.
-    pub(crate) fn publishing(
+    pub(crate) fn with_publishers(
         mut self,
         publishing: &Publishing,
         load: &Load,
@@ -84,11 +84,11 @@ impl Plan {
         self.ack = Some(publishing.ack);
         self.in_flight = Some(publishing.in_flight).filter(|_| publishing.ack != Ack::None);
         self.rate = publishing.rate;
-        Ok(self.loaded(load, fallback))
+        Ok(self.with_load(load, fallback))
     }
 
     /// The same with that much to publish.
-    pub(crate) fn loaded(mut self, load: &Load, fallback: (Amount, u64)) -> Self {
+    pub(crate) fn with_load(mut self, load: &Load, fallback: (Amount, u64)) -> Self {
         let (amount, warmup) = fallback;
         let amount = match (load.msgs, load.duration) {
             (Some(msgs), _) => Amount::Messages(msgs),
@@ -105,7 +105,7 @@ impl Plan {
     }
 
     /// The same with subscribers.
-    pub(crate) const fn subscribing(mut self, subscribing: &Subscribing) -> Self {
+    pub(crate) const fn with_subscribers(mut self, subscribing: &Subscribing) -> Self {
         self.subs = subscribing.subs;
         self.window = Some(subscribing.window);
         self

@@ -7,9 +7,9 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinHandle;
 
-use super::course::Course;
+use super::number::as_f64;
 use super::plan::Plan;
-use super::report::as_f64;
+use super::run_state::RunState;
 use super::text::rates;
 use crate::failure::{Code, Failure};
 
@@ -25,7 +25,7 @@ pub(crate) struct Progress {
 
 #[derive(Debug)]
 struct Lines {
-    course: Arc<Course>,
+    state: Arc<RunState>,
     publish: Option<Line>,
     deliver: Option<Line>,
 }
@@ -45,7 +45,7 @@ impl Progress {
     ///
     /// # Errors
     /// None in practice.
-    pub(crate) fn start(course: &Arc<Course>, plan: &Plan) -> Result<Self, Failure> {
+    pub(crate) fn start(state: &Arc<RunState>, plan: &Plan) -> Result<Self, Failure> {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let warmup = plan.warmup.unwrap_or_default();
         let messages = plan.messages().map(|messages| messages.saturating_add(warmup));
@@ -54,7 +54,7 @@ impl Progress {
         let publish = is_publisher.then(|| Line::new(&all, "Publish", plan, messages)).transpose()?;
         let delivered = messages.map(|messages| messages.saturating_mul(copies));
         let deliver = (copies > 0).then(|| Line::new(&all, "Deliver", plan, delivered)).transpose()?;
-        let lines = Arc::new(Lines { course: Arc::clone(course), publish, deliver });
+        let lines = Arc::new(Lines { state: Arc::clone(state), publish, deliver });
         let ticking = Arc::clone(&lines);
         let task = tokio::spawn(async move {
             let mut tick = tokio::time::interval(EVERY);
@@ -82,10 +82,10 @@ impl Drop for Progress {
 impl Lines {
     fn show(&self) {
         if let Some(line) = &self.publish {
-            line.show(self.course.published());
+            line.show(self.state.published());
         }
         if let Some(line) = &self.deliver {
-            line.show(self.course.delivered());
+            line.show(self.state.delivered());
         }
     }
 }

@@ -8,10 +8,10 @@ use zaichik_tokio::Timestamp;
 
 use super::environment::Environment;
 use super::latency::{Latencies, Percentiles};
+use super::number::as_f64;
 use super::plan::Plan;
 use super::server::ServerCost;
-use super::text;
-use super::verify::Verdict;
+use super::verdict::Verdict;
 use crate::failure::{Code, Failure};
 
 /// A run and its results.
@@ -76,8 +76,7 @@ impl Report {
     /// Not everything was taken by the broker, and delivered as it was published.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         if let Some(verdict) = self.verify.filter(|verdict| !verdict.holds()) {
-            let found = text::verdict(&verdict);
-            return Err(Failure::new(Code::Unverified, format_args!("verification failed: {found}")));
+            return Err(Failure::new(Code::Unverified, format_args!("verification failed: {verdict}")));
         }
         let refused = self.published.as_ref().map_or(0, |part| part.refused_publishes);
         if refused > 0 {
@@ -213,11 +212,6 @@ fn quoted(cell: &str) -> String {
     } else {
         cell.to_owned()
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "figures are told to a few digits")]
-pub(crate) const fn as_f64(number: u64) -> f64 {
-    number as f64
 }
 
 #[cfg(test)]

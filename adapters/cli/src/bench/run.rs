@@ -12,19 +12,19 @@ use tokio::task::JoinSet;
 use zaichik_serve::Signal;
 use zaichik_tokio::{Client, ClientError, Overflow, RefusalCode, RequestError, TopicOptions};
 
-use super::course::Course;
+use super::alarm::{self, Alarm};
 use super::environment::Environment;
 use super::latency;
+use super::notice;
 use super::options::Ack;
-use super::pace::{self, Alarm};
 use super::plan::Plan;
 use super::progress::Progress;
 use super::publisher::{Published, Publisher};
 use super::report::{Part, Report};
-use super::server::{ServerCost, Watch};
-use super::subscriber::{Received, Subscriber, Until, nothing_came};
-use super::tell;
-use super::verify::Verdict;
+use super::run_state::RunState;
+use super::server::{ServerCost, ServerWatch};
+use super::subscriber::{Received, Subscriber, Until, no_message};
+use super::verdict::Verdict;
 use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure};
 use crate::signals;
@@ -34,7 +34,7 @@ use crate::signals;
 const CLIENT_BYTES: usize = 256 << 20;
 
 /// How long requests that are not measured may take at least: a short --timeout is meant for messages.
-const LEAST_TIMEOUT: Duration = Duration::from_secs(5);
+const MIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Requests of a connection beside those that are measured.
 const SPARE_REQUESTS: usize = 16;
@@ -48,7 +48,7 @@ pub(crate) struct Outcome {
 }
 
 /// What one client did.
-enum Side {
+enum ClientResult {
     Published(Published),
     Received(Received),
 }
@@ -59,21 +59,21 @@ enum Side {
 /// The broker is gone or refuses, or it was interrupted twice.
 pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result<Report, Failure> {
     let step = u64::from(plan.batch.unwrap_or(1)).saturating_mul(plan.pubs.into());
-    let course = Course::new(plan.subs, plan.size.unwrap_or_default(), step);
-    let signals = arriving()?;
+    let state = RunState::new(plan.subs, plan.size.unwrap_or_default(), step);
+    let signals = stop_signals()?;
     let control = connect(plan, server).await?;
     create_topic(&control, plan).await?;
-    let watch = Watch::start(control).await;
-    let subscribers = subscribe(plan, server, &course, watch.window_bytes()).await?;
-    let publishers = if plan.size.is_some() { publish(plan, server, &course).await? } else { Vec::new() };
+    let watch = ServerWatch::start(control).await;
+    let subscribers = subscribe(plan, server, &state, watch.window_bytes()).await?;
+    let publishers = if plan.size.is_some() { publish(plan, server, &state).await? } else { Vec::new() };
     if publishers.is_empty() {
-        tell(&format!(
+        notice(&format!(
             "subscribed to {}; waiting for `zaichik bench pub --topic {}`",
             plan.topic, plan.topic
         ));
     }
-    let progress = shows.then(|| Progress::start(&course, plan)).transpose()?;
-    let outcome = drive(plan, &course, publishers, subscribers, signals).await;
+    let progress = shows.then(|| Progress::start(&state, plan)).transpose()?;
+    let outcome = run_clients(plan, &state, publishers, subscribers, signals).await;
     drop(progress);
     let report = report(plan, outcome?)?;
     Ok(Report { server: watch.cost().await, ..report })
@@ -93,7 +93,7 @@ pub(crate) async fn connect(plan: &Plan, server: &ServerArgs) -> Result<Client, 
             .drain_timeout(Duration::from_secs(1).min(timeout))
             .max_in_flight(in_flight.saturating_add(SPARE_REQUESTS))
             .configure(|config| {
-                config.request_timeout = timeout.max(LEAST_TIMEOUT);
+                config.request_timeout = timeout.max(MIN_REQUEST_TIMEOUT);
                 if is_acked {
                     config.max_in_flight_bytes = CLIENT_BYTES;
                     config.max_outbound_bytes = CLIENT_BYTES;
@@ -115,7 +115,7 @@ pub(crate) async fn create_topic(client: &Client, plan: &Plan) -> Result<(), Fai
         Err(ClientError::Request(RequestError::Refused { refusal, .. }))
             if refusal.code == RefusalCode::SettingsDiffer =>
         {
-            tell(&format!(
+            notice(&format!(
                 "topic {:?} exists with settings of its own, which may lose messages of a run",
                 plan.topic
             ));
@@ -128,7 +128,7 @@ pub(crate) async fn create_topic(client: &Client, plan: &Plan) -> Result<(), Fai
 async fn subscribe(
     plan: &Plan,
     server: &ServerArgs,
-    course: &Arc<Course>,
+    state: &Arc<RunState>,
     window_bytes: u32,
 ) -> Result<Vec<Subscriber>, Failure> {
     let ends = usize::try_from(plan.pubs).unwrap_or(usize::MAX);
@@ -136,50 +136,50 @@ async fn subscribe(
     let mut subscribers = Vec::new();
     for (index, _) in (0..plan.subs).enumerate() {
         let client = connect(plan, server).await?;
-        subscribers.push(Subscriber::subscribe(client, course, plan, (index, window_bytes), until).await?);
+        subscribers.push(Subscriber::subscribe(client, state, plan, (index, window_bytes), until).await?);
     }
     Ok(subscribers)
 }
 
-async fn publish(plan: &Plan, server: &ServerArgs, course: &Arc<Course>) -> Result<Vec<Publisher>, Failure> {
+async fn publish(plan: &Plan, server: &ServerArgs, state: &Arc<RunState>) -> Result<Vec<Publisher>, Failure> {
     let mut publishers = Vec::new();
     for index in 0..plan.pubs {
         let client = connect(plan, server).await?;
-        publishers.push(Publisher::new(client, course, plan, index)?);
+        publishers.push(Publisher::new(client, state, plan, index)?);
     }
     Ok(publishers)
 }
 
 /// Lets everybody work until all are done, or somebody fails.
-async fn drive(
+async fn run_clients(
     plan: &Plan,
-    course: &Arc<Course>,
+    state: &Arc<RunState>,
     publishers: Vec<Publisher>,
     subscribers: Vec<Subscriber>,
     signals: impl Stream<Item = Signal>,
 ) -> Result<Outcome, Failure> {
-    let mut sides = JoinSet::new();
+    let mut clients = JoinSet::new();
     let is_alone = publishers.is_empty();
     for subscriber in subscribers {
-        sides.spawn(async move { subscriber.run().await.map(Side::Received) });
+        clients.spawn(async move { subscriber.run().await.map(ClientResult::Received) });
     }
     for publisher in publishers {
         if plan.rate.is_none() {
-            sides.spawn(async move { publisher.run(None).await.map(Side::Published) });
+            clients.spawn(async move { publisher.run(None).await.map(ClientResult::Published) });
             continue;
         }
-        let clock = course.clock;
-        sides.spawn_blocking(move || {
+        let clock = state.clock;
+        clients.spawn_blocking(move || {
             let alarm = Alarm::new();
-            pace::block_on(&clock, &alarm, publisher.run(Some(&alarm))).map(Side::Published)
+            alarm::block_on(&clock, &alarm, publisher.run(Some(&alarm))).map(ClientResult::Published)
         });
     }
     if let Some(duration) = plan.duration.filter(|_| is_alone) {
-        let course = Arc::clone(course);
+        let state = Arc::clone(state);
         // It ends with the runtime if the run is over before.
         drop(tokio::spawn(async move {
             tokio::time::sleep(duration).await;
-            course.stop();
+            state.stop();
         }));
     }
     let mut outcome = Outcome { published: Vec::new(), received: Vec::new(), interrupted: false };
@@ -189,34 +189,34 @@ async fn drive(
             if let Poll::Ready(Some(signal)) = signals.as_mut().poll_next(cx) {
                 return Poll::Ready(Either::Right(signal));
             }
-            sides.poll_join_next(cx).map(Either::Left)
+            clients.poll_join_next(cx).map(Either::Left)
         });
         match next.await {
             Either::Left(None) => return Ok(outcome),
-            Either::Left(Some(side)) => {
-                let side = side.map_err(|error| Failure::new(Code::Other, error)).flatten();
-                match side {
-                    Ok(Side::Published(published)) => outcome.published.push(published),
-                    Ok(Side::Received(received)) => {
+            Either::Left(Some(result)) => {
+                let result = result.map_err(|error| Failure::new(Code::Other, error)).flatten();
+                match result {
+                    Ok(ClientResult::Published(published)) => outcome.published.push(published),
+                    Ok(ClientResult::Received(received)) => {
                         if received.timed_out {
                             // Publishers that wait for this subscriber wait in vain.
-                            course.stop();
+                            state.stop();
                         }
                         outcome.received.push(received);
                     }
                     Err(failure) => {
-                        course.stop();
+                        state.stop();
                         return Err(failure);
                     }
                 }
             }
             Either::Right(_) if outcome.interrupted => {
-                course.stop();
+                state.stop();
                 return Err(Failure::new(Code::Other, "interrupted twice; nothing was measured to the end"));
             }
             Either::Right(_) => {
                 outcome.interrupted = true;
-                course.stop();
+                state.stop();
             }
         }
     }
@@ -226,7 +226,7 @@ async fn drive(
 ///
 /// # Errors
 /// The system has no signals.
-pub(crate) fn arriving() -> Result<impl Stream<Item = Signal> + Send, Failure> {
+pub(crate) fn stop_signals() -> Result<impl Stream<Item = Signal> + Send, Failure> {
     let arriving = signals::arriving();
     let arriving = arriving
         .map_err(|error| Failure::new(Code::Other, format_args!("cannot listen for signals: {error}")))?;
@@ -237,7 +237,7 @@ fn report(plan: &Plan, outcome: Outcome) -> Result<Report, Failure> {
     let Outcome { published, received, interrupted } = outcome;
     let silent = |got: &Received| got.timed_out && got.verifier.is_untouched();
     if published.is_empty() && received.iter().all(silent) && !received.is_empty() {
-        return Err(nothing_came(plan));
+        return Err(no_message(plan));
     }
     let publish = if published.is_empty() { None } else { Some(published_part(plan, &published)?) };
     let begin = published.iter().filter_map(|done| done.span).map(|(first, _)| first).min();
@@ -247,7 +247,7 @@ fn report(plan: &Plan, outcome: Outcome) -> Result<Report, Failure> {
     let verify = (!received.is_empty()).then(|| {
         let verdicts = received.into_iter().map(|got| {
             if !totals.is_empty() {
-                return got.verifier.verdict_of(totals.clone());
+                return got.verifier.verdict_for(totals.clone());
             }
             // Who waited in vain should have seen the ends, whatever else it was to stop at.
             let ends = usize::try_from(plan.pubs).ok().filter(|_| got.timed_out || !is_cut_short);
@@ -257,7 +257,7 @@ fn report(plan: &Plan, outcome: Outcome) -> Result<Report, Failure> {
     });
     Ok(Report {
         parameters: plan.clone(),
-        environment: Environment::look(),
+        environment: Environment::detect(),
         server: ServerCost::default(),
         interrupted,
         published: publish,

@@ -19,12 +19,12 @@ pub(crate) struct ServerCost {
 
 /// A broker that is asked before and after a run.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct ServerWatch {
     client: Client,
     before: Option<BrokerInfo>,
 }
 
-impl Watch {
+impl ServerWatch {
     /// Asks for the first time, over a connection that nothing else depends on: a broker that can't answer may close it.
     pub(crate) async fn start(client: Client) -> Self {
         let before = client.broker_info().await.ok();

@@ -1,4 +1,4 @@
-//! One subscriber: takes what comes, verifies it, and commits.
+//! One subscriber: verifies what it receives, and commits.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -10,11 +10,11 @@ use futures::StreamExt;
 use tokio::time::Sleep;
 use zaichik_tokio::{Client, ClientError, Delivery, Incoming, Subscription, Timestamp};
 
-use super::course::Course;
 use super::latency::{self, Latencies};
 use super::plan::Plan;
-use super::reason;
-use super::verify::{Taken, Verifier};
+use super::request_failure;
+use super::run_state::RunState;
+use super::verify::{Checked, Verifier};
 use crate::failure::{Code, Failure};
 
 /// More than what the broker counts for a message besides its body.
@@ -48,15 +48,15 @@ pub(crate) struct Subscriber {
     index: usize,
     client: Client,
     subscription: Subscription,
-    course: Arc<Course>,
+    state: Arc<RunState>,
     until: Until,
     timeout: Duration,
-    commits: Option<Commits>,
+    committer: Option<Committer>,
     got: Received,
 }
 
-/// Commits that go out by themselves, one at a time.
-pub(crate) struct Commits {
+/// Committer that go out by themselves, one at a time.
+pub(crate) struct Committer {
     /// Messages after which one is due, or bytes.
     step: u32,
     step_bytes: u64,
@@ -75,7 +75,7 @@ impl Subscriber {
     /// The broker refuses, or is gone.
     pub(crate) async fn subscribe(
         client: Client,
-        course: &Arc<Course>,
+        state: &Arc<RunState>,
         plan: &Plan,
         (index, window_bytes): (usize, u32),
         until: Until,
@@ -91,10 +91,10 @@ impl Subscriber {
             index,
             client,
             subscription,
-            course: Arc::clone(course),
+            state: Arc::clone(state),
             until,
             timeout: plan.timeout,
-            commits: Commits::new(window, window_bytes),
+            committer: Committer::new(window, window_bytes),
             got: Received {
                 messages: 0,
                 bytes: 0,
@@ -112,16 +112,16 @@ impl Subscriber {
     /// The broker is gone, or ended the subscription.
     pub(crate) async fn run(mut self) -> Result<Received, Failure> {
         self.take_all().await?;
-        let Self { client, subscription, commits, got, .. } = self;
+        let Self { client, subscription, committer, got, .. } = self;
         // Everything was taken; what is still to be committed makes no difference, and the client drains it.
-        drop((subscription, commits));
+        drop((subscription, committer));
         drop(client.close().await);
         Ok(got)
     }
 
     async fn take_all(&mut self) -> Result<(), Failure> {
-        let course = Arc::clone(&self.course);
-        let mut stopped = pin!(course.stopped());
+        let state = Arc::clone(&self.state);
+        let mut stopped = pin!(state.stopped());
         let mut quiet = pin!(tokio::time::sleep(self.timeout));
         // What had come when the quiet was last looked at.
         let mut seen = 0;
@@ -130,32 +130,32 @@ impl Subscriber {
                 if let Poll::Ready(incoming) = self.subscription.poll_next_unpin(cx) {
                     return Poll::Ready(Event::Incoming(incoming));
                 }
-                self.course.tell();
-                if let Some(commits) = &mut self.commits
-                    && let Poll::Ready(Err(error)) = commits.poll(cx)
+                self.state.wake_publishers();
+                if let Some(committer) = &mut self.committer
+                    && let Poll::Ready(Err(error)) = committer.poll(cx)
                 {
                     return Poll::Ready(Event::Incoming(Some(Err(error))));
                 }
                 let is_asked = matches!(self.until, Until::Ends(..)) && stopped.as_mut().poll(cx).is_ready();
                 let reached = self.got.verifier.reached();
-                if is_asked || is_quiet(cx, quiet.as_mut(), self.timeout, &mut seen, reached) {
-                    return Poll::Ready(Event::Over { timed_out: !is_asked });
+                if is_asked || is_timed_out(cx, quiet.as_mut(), self.timeout, &mut seen, reached) {
+                    return Poll::Ready(Event::Stop { timed_out: !is_asked });
                 }
                 Poll::Pending
             })
             .await;
             match event {
-                Event::Over { timed_out } => {
+                Event::Stop { timed_out } => {
                     self.got.timed_out = timed_out;
                     break;
                 }
                 Event::Incoming(Some(Ok(Incoming::Message(delivery)))) => {
                     if let Err(error) = self.take(delivery).await {
-                        return Err(reason(&self.client, error).await);
+                        return Err(request_failure(&self.client, error).await);
                     }
                 }
                 Event::Incoming(Some(Ok(Incoming::Gap { .. }))) => self.got.verifier.gap(),
-                Event::Incoming(Some(Err(error))) => return Err(reason(&self.client, error).await),
+                Event::Incoming(Some(Err(error))) => return Err(request_failure(&self.client, error).await),
                 // The client does not connect again, and the subscription is nobody else's.
                 Event::Incoming(None | Some(Ok(_))) => {
                     let topic = self.subscription.topic();
@@ -181,19 +181,19 @@ impl Subscriber {
 
     async fn take(&mut self, delivery: Delivery) -> Result<(), ClientError> {
         let Received { messages, bytes, span, latencies, verifier, .. } = &mut self.got;
-        match verifier.take(&delivery.body) {
-            Taken::Measured(since) => {
-                let now = self.course.clock.now();
+        match verifier.check(&delivery.body) {
+            Checked::Measured(since) => {
+                let now = self.state.clock.now();
                 *messages = messages.saturating_add(1);
                 *bytes = bytes.saturating_add(u64::try_from(delivery.body.len()).unwrap_or(u64::MAX));
                 span.get_or_insert((now, now)).1 = now;
                 latency::record(latencies, since, now, 1);
             }
-            Taken::WarmUp | Taken::End | Taken::Faulty | Taken::Foreign => {}
+            Checked::WarmUp | Checked::End | Checked::Faulty | Checked::Foreign => {}
         }
-        self.course.reach(self.index, verifier.reached());
-        match &mut self.commits {
-            Some(commits) => commits.take(delivery).await,
+        self.state.set_reached(self.index, verifier.reached());
+        match &mut self.committer {
+            Some(committer) => committer.take(delivery).await,
             None => Ok(()),
         }
     }
@@ -201,11 +201,11 @@ impl Subscriber {
 
 enum Event {
     Incoming(Option<Result<Incoming, ClientError>>),
-    Over { timed_out: bool },
+    Stop { timed_out: bool },
 }
 
-impl Commits {
-    /// Commits after each half of a window of so many messages, which the broker bounds in bytes too; none without a window.
+impl Committer {
+    /// Committer after each half of a window of so many messages, which the broker bounds in bytes too; none without a window.
     pub(crate) fn new(window: u32, window_bytes: u32) -> Option<Self> {
         (window > 0).then(|| Self {
             step: window.div_ceil(2),
@@ -257,7 +257,7 @@ impl Commits {
 }
 
 /// Whether nothing has come for the whole timeout.
-fn is_quiet(
+fn is_timed_out(
     cx: &mut Context<'_>,
     mut quiet: Pin<&mut Sleep>,
     timeout: Duration,
@@ -276,7 +276,7 @@ fn is_quiet(
 }
 
 /// What to tell when every subscriber waited in vain.
-pub(crate) fn nothing_came(plan: &Plan) -> Failure {
+pub(crate) fn no_message(plan: &Plan) -> Failure {
     let waited = humantime::format_duration(plan.timeout);
     Failure::new(
         Code::TimedOut,

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use zaichik_measure::payload::{self, Kind, Received, Stamp};
 use zaichik_tokio::Timestamp;
+
+use super::verdict::Verdict;
 
 /// Holes of one publisher that are remembered, so that a message that fills one counts as late and not as a second
 /// one; further ones count as lost for good.
@@ -28,30 +29,9 @@ pub(crate) struct Verifier {
     verdict: Verdict,
 }
 
-/// What was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub(crate) struct Verdict {
-    /// Different messages that came intact, those of the warm-up included.
-    pub(crate) verified: u64,
-    /// Messages that did not come though later ones of their publisher did, or its end.
-    pub(crate) lost: u64,
-    /// Messages that came again.
-    pub(crate) duplicated: u64,
-    /// Messages that came after later ones of their publisher.
-    pub(crate) reordered: u64,
-    /// Messages whose bytes are not those that were published.
-    pub(crate) corrupted: u64,
-    /// Gaps that the broker told of.
-    pub(crate) gaps: u64,
-    /// Publishers whose end did not come.
-    pub(crate) unfinished: u64,
-    /// Messages of others in the same topic; they are no fault.
-    pub(crate) foreign: u64,
-}
-
 /// What to do with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub(crate) enum Checked {
     /// It counts; latency counts from here.
     Measured(Timestamp),
     /// It is fine and does not count.
@@ -76,29 +56,19 @@ struct Sequence {
 
 impl Verifier {
     /// Counts messages of one run, or of all.
-    pub(crate) const fn new(run: Option<u64>) -> Self {
-        let verdict = Verdict {
-            verified: 0,
-            lost: 0,
-            duplicated: 0,
-            reordered: 0,
-            corrupted: 0,
-            gaps: 0,
-            unfinished: 0,
-            foreign: 0,
-        };
-        Self { run, publishers: BTreeMap::new(), reached: 0, ended: 0, verdict }
+    pub(crate) fn new(run: Option<u64>) -> Self {
+        Self { run, publishers: BTreeMap::new(), reached: 0, ended: 0, verdict: Verdict::default() }
     }
 
     /// Looks at a message.
-    pub(crate) fn take(&mut self, payload: &[u8]) -> Taken {
+    pub(crate) fn check(&mut self, payload: &[u8]) -> Checked {
         match payload::verify(payload) {
-            Received::Intact(stamp) => self.place(stamp),
+            Received::Intact(stamp) => self.check_stamp(stamp),
             Received::Corrupted => {
                 self.verdict.corrupted = self.verdict.corrupted.saturating_add(1);
-                Taken::Faulty
+                Checked::Faulty
             }
-            Received::Foreign => self.pass(),
+            Received::Foreign => self.count_foreign(),
         }
     }
 
@@ -124,7 +94,7 @@ impl Verifier {
 
     /// What was found, if the publishers in `published` are all that there are, each with how many messages it
     /// published: what is missing of them is lost.
-    pub(crate) fn verdict_of(mut self, published: impl IntoIterator<Item = (u64, u64)>) -> Verdict {
+    pub(crate) fn verdict_for(mut self, published: impl IntoIterator<Item = (u64, u64)>) -> Verdict {
         for (publisher, total) in published {
             let sequence = self.publishers.entry(publisher).or_default();
             self.verdict.lost = self.verdict.lost.saturating_add(total.saturating_sub(sequence.next));
@@ -143,16 +113,16 @@ impl Verifier {
         self.verdict
     }
 
-    fn pass(&mut self) -> Taken {
+    fn count_foreign(&mut self) -> Checked {
         self.verdict.foreign = self.verdict.foreign.saturating_add(1);
-        Taken::Foreign
+        Checked::Foreign
     }
 
-    fn place(&mut self, stamp: Stamp) -> Taken {
+    fn check_stamp(&mut self, stamp: Stamp) -> Checked {
         let is_other_run = self.run.is_some_and(|run| run != stamp.publisher >> PUBLISHER_BITS);
         let is_new = !self.publishers.contains_key(&stamp.publisher);
         if is_other_run || (is_new && self.publishers.len() >= MAX_PUBLISHERS) {
-            return self.pass();
+            return self.count_foreign();
         }
         let sequence = self.publishers.entry(stamp.publisher).or_default();
         let verdict = &mut self.verdict;
@@ -166,16 +136,16 @@ impl Verifier {
             // Its number is where the messages end, and a second end or an early one is as wrong as a message.
             if sequence.has_ended || stamp.number < sequence.next {
                 verdict.duplicated = verdict.duplicated.saturating_add(1);
-                return Taken::Faulty;
+                return Checked::Faulty;
             }
             sequence.has_ended = true;
             self.ended = self.ended.saturating_add(1);
-            return Taken::End;
+            return Checked::End;
         }
         if stamp.number < sequence.next {
             if !sequence.fill(stamp.number) {
                 verdict.duplicated = verdict.duplicated.saturating_add(1);
-                return Taken::Faulty;
+                return Checked::Faulty;
             }
             verdict.lost = verdict.lost.saturating_sub(1);
             verdict.reordered = verdict.reordered.saturating_add(1);
@@ -185,8 +155,8 @@ impl Verifier {
         }
         verdict.verified = verdict.verified.saturating_add(1);
         match stamp.kind {
-            Kind::Measured => Taken::Measured(Timestamp::from_micros(stamp.since)),
-            Kind::WarmUp | Kind::End => Taken::WarmUp,
+            Kind::Measured => Checked::Measured(Timestamp::from_micros(stamp.since)),
+            Kind::WarmUp | Kind::End => Checked::WarmUp,
         }
     }
 }
@@ -217,32 +187,6 @@ impl Sequence {
     }
 }
 
-impl Verdict {
-    /// Whether everything came, once, in order and intact.
-    pub(crate) const fn holds(&self) -> bool {
-        self.lost == 0
-            && self.duplicated == 0
-            && self.reordered == 0
-            && self.corrupted == 0
-            && self.gaps == 0
-            && self.unfinished == 0
-    }
-
-    /// What several subscribers found.
-    pub(crate) const fn and(self, other: &Self) -> Self {
-        Self {
-            verified: self.verified.saturating_add(other.verified),
-            lost: self.lost.saturating_add(other.lost),
-            duplicated: self.duplicated.saturating_add(other.duplicated),
-            reordered: self.reordered.saturating_add(other.reordered),
-            corrupted: self.corrupted.saturating_add(other.corrupted),
-            gaps: self.gaps.saturating_add(other.gaps),
-            unfinished: self.unfinished.saturating_add(other.unfinished),
-            foreign: self.foreign.saturating_add(other.foreign),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -266,9 +210,9 @@ mod tests {
     fn verdict(numbers: &[u64], total: u64) -> Verdict {
         let mut verifier = Verifier::new(Some(RUN));
         for number in numbers {
-            verifier.take(&message(PUBLISHER, *number));
+            verifier.check(&message(PUBLISHER, *number));
         }
-        verifier.take(&end(total));
+        verifier.check(&end(total));
         verifier.verdict(Some(1))
     }
 
@@ -317,10 +261,10 @@ mod tests {
         let mut verifier = Verifier::new(Some(RUN));
         let mut changed = message(PUBLISHER, 1).to_vec();
         changed[20] ^= 0x40;
-        assert_eq!(verifier.take(&message(PUBLISHER, 0)), Taken::Measured(Timestamp::ZERO));
-        assert_eq!(verifier.take(&changed), Taken::Faulty);
-        assert_eq!(verifier.take(&message(PUBLISHER, 2)), Taken::Measured(Timestamp::from_micros(2)));
-        assert_eq!(verifier.take(&end(3)), Taken::End);
+        assert_eq!(verifier.check(&message(PUBLISHER, 0)), Checked::Measured(Timestamp::ZERO));
+        assert_eq!(verifier.check(&changed), Checked::Faulty);
+        assert_eq!(verifier.check(&message(PUBLISHER, 2)), Checked::Measured(Timestamp::from_micros(2)));
+        assert_eq!(verifier.check(&end(3)), Checked::End);
         assert_eq!((verifier.reached(), verifier.ended()), (3, 1));
         let found = verifier.verdict(Some(1));
         assert_eq!(found, Verdict { corrupted: 1, lost: 1, ..clean(2) });
@@ -331,12 +275,12 @@ mod tests {
     fn publishers_are_told_apart_and_other_runs_are_passed_over() {
         let mut verifier = Verifier::new(Some(RUN));
         for number in 0..3 {
-            verifier.take(&message(PUBLISHER, number));
-            verifier.take(&message(PUBLISHER + 1, number));
+            verifier.check(&message(PUBLISHER, number));
+            verifier.check(&message(PUBLISHER + 1, number));
         }
-        assert_eq!(verifier.take(&message((RUN + 1) << PUBLISHER_BITS, 9)), Taken::Foreign);
-        assert_eq!(verifier.take(b"somebody else's"), Taken::Foreign);
-        let found = verifier.verdict_of([(PUBLISHER, 3), (PUBLISHER + 1, 3)]);
+        assert_eq!(verifier.check(&message((RUN + 1) << PUBLISHER_BITS, 9)), Checked::Foreign);
+        assert_eq!(verifier.check(b"somebody else's"), Checked::Foreign);
+        let found = verifier.verdict_for([(PUBLISHER, 3), (PUBLISHER + 1, 3)]);
         assert_eq!(found, Verdict { foreign: 2, ..clean(6) });
         assert!(found.holds());
     }
@@ -344,21 +288,21 @@ mod tests {
     #[test]
     fn who_published_knows_what_is_missing_at_the_end() {
         let mut verifier = Verifier::new(Some(RUN));
-        verifier.take(&message(PUBLISHER, 0));
-        let found = verifier.verdict_of([(PUBLISHER, 3), (PUBLISHER + 1, 2)]);
+        verifier.check(&message(PUBLISHER, 0));
+        let found = verifier.verdict_for([(PUBLISHER, 3), (PUBLISHER + 1, 2)]);
         assert_eq!(found, Verdict { lost: 4, ..clean(1) });
     }
 
     #[test]
     fn an_end_that_does_not_come_comes_too_early_or_comes_twice_is_found() {
         let mut verifier = Verifier::new(None);
-        verifier.take(&message(PUBLISHER, 0));
+        verifier.check(&message(PUBLISHER, 0));
         let found = verifier.verdict(Some(1));
         assert_eq!(found, Verdict { unfinished: 1, ..clean(1) });
         assert!(!found.holds());
         assert_eq!(verdict(&[0, 1, 2], 2), Verdict { duplicated: 1, unfinished: 1, ..clean(3) });
         let mut verifier = Verifier::new(None);
-        assert_eq!([verifier.take(&end(0)), verifier.take(&end(0))], [Taken::End, Taken::Faulty]);
+        assert_eq!([verifier.check(&end(0)), verifier.check(&end(0))], [Checked::End, Checked::Faulty]);
         assert_eq!(Verifier::new(None).verdict(Some(1)).unfinished, 1, "nobody came");
     }
 
@@ -374,11 +318,11 @@ mod tests {
         let mut verifier = Verifier::new(None);
         let holes = u64::try_from(MAX_HOLES).expect("it fits") + 1;
         for number in 0..holes {
-            verifier.take(&message(PUBLISHER, 2 * number + 1));
+            verifier.check(&message(PUBLISHER, 2 * number + 1));
         }
-        assert_eq!(verifier.take(&message(PUBLISHER, 0)), Taken::Measured(Timestamp::ZERO));
-        assert_eq!(verifier.take(&message(PUBLISHER, 2 * (holes - 1))), Taken::Faulty);
-        let found = verifier.verdict_of([]);
+        assert_eq!(verifier.check(&message(PUBLISHER, 0)), Checked::Measured(Timestamp::ZERO));
+        assert_eq!(verifier.check(&message(PUBLISHER, 2 * (holes - 1))), Checked::Faulty);
+        let found = verifier.verdict_for([]);
         assert_eq!((found.lost, found.reordered, found.duplicated), (holes - 1, 1, 1));
     }
 }

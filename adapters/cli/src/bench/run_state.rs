@@ -12,11 +12,11 @@ use zaichik_tokio::{Clock, Timestamp};
 const AHEAD_BYTES: u64 = 4 << 20;
 
 /// Messages after which a subscriber that never waits tells the publishers how far it is.
-const TELL: u64 = 1_024;
+const WAKE_INTERVAL: u64 = 1_024;
 
 /// One run, as its publishers and subscribers see it.
 #[derive(Debug)]
-pub(crate) struct Course {
+pub(crate) struct RunState {
     pub(crate) clock: Clock,
     stopped: AtomicBool,
     stop: Notify,
@@ -27,10 +27,10 @@ pub(crate) struct Course {
     reached: Vec<Arc<AtomicU64>>,
     advanced: Notify,
     /// Messages that may be published and not have reached every subscriber.
-    ahead: u64,
+    max_ahead: u64,
 }
 
-impl Course {
+impl RunState {
     /// A run with that many subscribers, of messages of `size` bytes, of which `step` may be published at a time.
     pub(crate) fn new(subscribers: u32, size: usize, step: u64) -> Arc<Self> {
         let size = u64::try_from(size.max(1)).unwrap_or(u64::MAX);
@@ -42,7 +42,7 @@ impl Course {
             published: AtomicU64::new(0),
             reached: (0..subscribers).map(|_| Arc::default()).collect(),
             advanced: Notify::new(),
-            ahead: AHEAD_BYTES.checked_div(size).unwrap_or(0).max(step.saturating_mul(2)),
+            max_ahead: AHEAD_BYTES.checked_div(size).unwrap_or(0).max(step.saturating_mul(2)),
         })
     }
 
@@ -76,12 +76,12 @@ impl Course {
     }
 
     /// Ready when as many messages may be published without getting too far ahead of a subscriber, or none may any more.
-    pub(crate) async fn room(&self, messages: u64) {
+    pub(crate) async fn wait_for_room(&self, messages: u64) {
         loop {
             // Announced before looking, so that no call between looking and waiting is missed.
             let advanced = self.advanced.notified();
             let published = self.published.load(Ordering::Relaxed).saturating_add(messages);
-            if self.is_stopped() || published <= self.slowest().saturating_add(self.ahead) {
+            if self.is_stopped() || published <= self.slowest().saturating_add(self.max_ahead) {
                 return;
             }
             advanced.await;
@@ -89,7 +89,7 @@ impl Course {
     }
 
     /// As many messages were published.
-    pub(crate) fn publish(&self, messages: u64) {
+    pub(crate) fn add_published(&self, messages: u64) {
         self.published.fetch_add(messages, Ordering::Relaxed);
     }
 
@@ -99,17 +99,17 @@ impl Course {
     }
 
     /// A subscriber has come that far.
-    pub(crate) fn reach(&self, subscriber: usize, messages: u64) {
+    pub(crate) fn set_reached(&self, subscriber: usize, messages: u64) {
         if let Some(reached) = self.reached.get(subscriber) {
             reached.store(messages, Ordering::Relaxed);
         }
-        if messages.is_multiple_of(TELL) {
-            self.tell();
+        if messages.is_multiple_of(WAKE_INTERVAL) {
+            self.wake_publishers();
         }
     }
 
     /// A subscriber waits, so that publishers may have to go on.
-    pub(crate) fn tell(&self) {
+    pub(crate) fn wake_publishers(&self) {
         self.advanced.notify_waiters();
     }
 
@@ -134,35 +134,35 @@ mod tests {
 
     #[test]
     fn publishers_wait_for_the_slowest_subscriber() {
-        let course = Course::new(2, 1 << 20, 1);
-        course.publish(4);
-        course.reach(0, 4);
-        let mut room = pin!(course.room(1));
+        let state = RunState::new(2, 1 << 20, 1);
+        state.add_published(4);
+        state.set_reached(0, 4);
+        let mut room = pin!(state.wait_for_room(1));
         assert!(room.as_mut().now_or_never().is_none(), "4 MiB are ahead");
-        course.reach(1, 1);
+        state.set_reached(1, 1);
         assert!(room.as_mut().now_or_never().is_none(), "nobody told");
-        course.tell();
+        state.wake_publishers();
         assert!(room.now_or_never().is_some());
-        assert_eq!((course.published(), course.delivered()), (4, 5));
+        assert_eq!((state.published(), state.delivered()), (4, 5));
     }
 
     #[test]
     fn without_subscribers_there_is_always_room() {
-        let course = Course::new(0, 1 << 20, 1);
-        course.publish(1 << 40);
-        assert!(course.room(1).now_or_never().is_some());
+        let state = RunState::new(0, 1 << 20, 1);
+        state.add_published(1 << 40);
+        assert!(state.wait_for_room(1).now_or_never().is_some());
     }
 
     #[test]
     fn a_stop_is_heard_by_everybody() {
-        let course = Course::new(1, 1 << 20, 1);
-        course.publish(100);
-        let (mut room, mut stopped) = (pin!(course.room(1)), pin!(course.stopped()));
+        let state = RunState::new(1, 1 << 20, 1);
+        state.add_published(100);
+        let (mut room, mut stopped) = (pin!(state.wait_for_room(1)), pin!(state.stopped()));
         assert!(room.as_mut().now_or_never().is_none());
         assert!(stopped.as_mut().now_or_never().is_none());
-        course.stop();
+        state.stop();
         assert!(room.now_or_never().is_some());
         assert!(stopped.now_or_never().is_some());
-        assert!(course.stopped().now_or_never().is_some(), "and who comes later");
+        assert!(state.stopped().now_or_never().is_some(), "and who comes later");
     }
 }
