@@ -1,7 +1,7 @@
-//! When messages are due, and a thread that wakes at that moment.
+//! Wakes a publisher's thread when a message is due.
 //!
-//! The runtime's timer counts in milliseconds, which is longer than what is measured, so a publisher with a schedule
-//! has a thread of its own.
+//! The runtime's timer has a resolution of a millisecond, which exceeds the latencies to measure, so a publisher with a
+//! schedule has its own thread.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use zaichik_tokio::{Clock, Timestamp};
 
-/// When the thread is to wake though nobody woke it.
+/// When the thread is to wake by itself.
 #[derive(Debug)]
 pub(crate) struct Alarm(AtomicU64);
 
@@ -20,12 +20,12 @@ pub(crate) struct Alarm(AtomicU64);
 struct Unpark(Thread);
 
 impl Alarm {
-    /// None.
+    /// An alarm that is not set.
     pub(crate) const fn new() -> Self {
         Self(AtomicU64::new(u64::MAX))
     }
 
-    /// Wakes the thread at `moment`, once.
+    /// Wakes the thread once, at `moment`.
     pub(crate) fn set(&self, moment: Timestamp) {
         self.0.store(moment.as_micros(), Ordering::Relaxed);
     }
@@ -36,7 +36,7 @@ impl Alarm {
     }
 }
 
-/// Runs a future on this thread, which sleeps until it is woken or the alarm goes off.
+/// Runs a future on this thread, which sleeps until the future or the alarm wakes it.
 pub(crate) fn block_on<T>(clock: &Clock, alarm: &Alarm, future: impl Future<Output = T>) -> T {
     zaichik_measure::sleep_exactly();
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alarm_wakes_the_thread_that_nobody_wakes() {
+    fn an_alarm_wakes_the_thread() {
         let (clock, alarm) = (Clock::start(), Alarm::new());
         let due = clock.now() + Duration::from_millis(5);
         let woken = block_on(

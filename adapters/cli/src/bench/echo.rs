@@ -1,4 +1,4 @@
-//! The closed loop: one message at a time, there and back on one connection.
+//! The closed loop: round trips of one message at a time on one connection.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -22,7 +22,7 @@ use super::verify::{Checked, Verifier};
 use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure};
 
-/// The one client.
+/// The client of a closed loop.
 struct Echo<'a> {
     plan: &'a Plan,
     client: Client,
@@ -32,7 +32,7 @@ struct Echo<'a> {
     committer: Option<Committer>,
     verifier: Verifier,
     latencies: Latencies,
-    /// Round trips that count, and when they began and ended.
+    /// Measured round trips, and when they began and ended.
     counted: u64,
     span: Option<(Timestamp, Timestamp)>,
 }
@@ -40,7 +40,7 @@ struct Echo<'a> {
 /// Runs a plan's round trips.
 ///
 /// # Errors
-/// The broker is gone or refuses, or a message does not come back in time.
+/// The broker is unreachable or refuses, or a message does not come back in time.
 pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result<Report, Failure> {
     let size = plan.size.unwrap_or_default();
     let state = RunState::new(1, size, 1);
@@ -81,26 +81,26 @@ pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result
 }
 
 impl Echo<'_> {
-    /// How many messages went around, and whether a signal ended it.
+    /// Returns the number of messages, and whether a signal ended the run.
     async fn run_round_trips(&mut self) -> Result<(u64, bool), Failure> {
         let mut signals = pin!(stop_signals()?);
         let warmup = self.plan.warmup.unwrap_or_default();
         let mut number = 0u64;
         loop {
-            let is_asked =
+            let is_interrupted =
                 futures::future::poll_fn(|cx| Poll::Ready(signals.as_mut().poll_next_unpin(cx).is_ready()));
-            let is_asked = is_asked.await;
-            let enough = match (self.plan.msgs, self.plan.duration, self.span) {
+            let is_interrupted = is_interrupted.await;
+            let is_done = match (self.plan.msgs, self.plan.duration, self.span) {
                 (Some(messages), ..) => self.counted >= messages,
                 (None, Some(duration), Some((first, _))) => self.state.is_over(first, duration),
                 (None, ..) => false,
             };
-            if is_asked || enough {
-                return Ok((number, is_asked));
+            if is_interrupted || is_done {
+                return Ok((number, is_interrupted));
             }
             let kind = if number < warmup { Kind::WarmUp } else { Kind::Measured };
-            let came = tokio::time::timeout(self.plan.timeout, self.round_trip(kind, number)).await;
-            match came {
+            let result = tokio::time::timeout(self.plan.timeout, self.round_trip(kind, number)).await;
+            match result {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return Err(request_failure(&self.client, error).await),
                 Err(_) => return Err(self.timed_out(number)),
@@ -109,7 +109,7 @@ impl Echo<'_> {
         }
     }
 
-    /// Publishes one message, and waits until it and its answer are here.
+    /// Publishes one message, and waits for it and its answer.
     async fn round_trip(&mut self, kind: Kind, number: u64) -> Result<(), ClientError> {
         let begin = self.state.clock.now();
         let payload = self.payloads.build(kind, number, [begin.as_micros()].into_iter()).next();
@@ -123,7 +123,7 @@ impl Echo<'_> {
         };
         self.state.add_published(1);
         loop {
-            // What the broker tells instead of a message is an error here, and ends the run.
+            // Anything but a message is an error here and ends the run.
             let Some(delivery) = self.subscription.next_message().await? else {
                 return Err(ClientError::Abandoned);
             };

@@ -1,4 +1,4 @@
-//! What figures depend on besides the parameters.
+//! What figures depend on apart from the parameters.
 
 use serde::Serialize;
 use zaichik_measure::Machine;
@@ -7,9 +7,9 @@ use zaichik_measure::Machine;
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Environment {
     pub(crate) client_version: &'static str,
-    /// `release`, or `debug`, whose figures mean little.
+    /// `release`, or `debug`, which makes figures meaningless.
     pub(crate) client_build: &'static str,
-    /// The system and its kernel's version.
+    /// The operating system and its kernel's version.
     pub(crate) kernel: String,
     pub(crate) architecture: &'static str,
     /// Cores that the client may use.
@@ -17,7 +17,7 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Looks around.
+    /// Asks the operating system.
     pub(crate) fn detect() -> Self {
         let machine = Machine::detect();
         Self {

@@ -1,4 +1,4 @@
-//! One publisher: what it sends when, and how long the broker takes to answer.
+//! One publisher: sends messages, on a schedule or as fast as possible, and measures the latency of the answers.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -20,25 +20,25 @@ use super::request_failure;
 use super::run_state::RunState;
 use crate::failure::Failure;
 
-/// Bytes after which a publisher lets others of its thread work: its connection above all.
+/// Bytes after which a publisher yields to other tasks of its thread, above all its connection.
 const YIELD_BYTES: usize = 64 << 10;
 
-/// How long a broker may keep refusals of messages without an answer to itself: a second (docs/protocol.md §7.6).
+/// How long a broker may delay the report of refused messages without acknowledgement: 1 s (docs/protocol.md §7.6).
 const REFUSAL_INTERVAL: Duration = Duration::from_millis(1_100);
 
-/// What a publisher did.
+/// The results of a publisher.
 #[derive(Debug)]
 pub(crate) struct Published {
-    /// Who it was.
+    /// The publisher's number.
     pub(crate) publisher: u64,
-    /// All its messages, the warm-up's included.
+    /// All its messages, including the warm-up.
     pub(crate) total: u64,
-    /// Messages that count: answered, or without an answer sent.
+    /// Measured messages: answered, or sent without acknowledgement.
     pub(crate) messages: u64,
-    /// When the first of them left or was due, and when the last answer came.
+    /// When the first of them was sent or due, and when the last answer arrived.
     pub(crate) span: Option<(Timestamp, Timestamp)>,
     pub(crate) latencies: Latencies,
-    /// Publishes that the broker refused, of those that asked for no answer.
+    /// Publishes without acknowledgement that the broker refused.
     pub(crate) refused: u64,
 }
 
@@ -49,9 +49,9 @@ pub(crate) struct Publisher {
     topic: Arc<str>,
     payloads: Payloads,
     schedule: Option<Schedule>,
-    /// Messages that come before those that count.
+    /// Messages before the measured ones.
     warmup: u64,
-    /// All messages; `None` if time decides.
+    /// All messages; `None` if the duration decides.
     total: Option<u64>,
     duration: Option<Duration>,
     batch: u64,
@@ -62,31 +62,31 @@ pub(crate) struct Publisher {
     done: Published,
 }
 
-/// With answers or without.
+/// Whether publishes are answered.
 enum AckMode {
     Answered(VecDeque<PendingPublish>),
     Unanswered(Box<zaichik_tokio::Publisher>),
 }
 
-/// A publish that is under way.
+/// A publish whose answer is outstanding.
 struct PendingPublish {
     answer: Pin<Box<dyn Future<Output = Result<PublishReceipt, ClientError>> + Send>>,
     kind: Kind,
-    /// What latency counts from.
+    /// The moments from which latencies count.
     start_times: StartTimes,
 }
 
 /// The moments from which the latencies of a batch's messages count.
 #[derive(Debug, Clone, Copy)]
 enum StartTimes {
-    /// As many, at the same moment.
+    /// The same moment, for a number of messages.
     Same(Timestamp, u64),
-    /// As many, from this number on, as they were due.
+    /// When messages are due: their schedule, its beginning, the first message's number, and the number of messages.
     Due(Schedule, Timestamp, u64, u64),
 }
 
 impl Publisher {
-    /// A publisher of a plan, the `index`th.
+    /// Publisher `index` of a plan.
     ///
     /// # Errors
     /// None in practice.
@@ -131,15 +131,14 @@ impl Publisher {
         })
     }
 
-    /// Publishes everything, and says that nothing more comes; `alarm` wakes the thread when a message is due.
+    /// Publishes every message and the end; `alarm` wakes the thread when a message is due.
     ///
     /// # Errors
-    /// The broker is gone, or takes no more.
+    /// The broker is unreachable, or refuses a publish.
     pub(crate) async fn run(mut self, alarm: Option<&Alarm>) -> Result<Published, Failure> {
         self.state.begin();
         match self.publish(alarm).await {
             Ok(()) => {
-                // Nothing of what a subscription elsewhere does can hold this up.
                 drop(self.client.close().await);
                 Ok(self.done)
             }
@@ -165,10 +164,10 @@ impl Publisher {
         self.finish().await
     }
 
-    /// How many messages may be sent together next; 0 after the last one.
+    /// Messages that may be sent together next; 0 after the last one.
     fn next(&self) -> u64 {
         let number = self.done.total;
-        let left = self.total.map_or(u64::MAX, |total| total.saturating_sub(number));
+        let remaining = self.total.map_or(u64::MAX, |total| total.saturating_sub(number));
         let is_over = || {
             let (Some(duration), Some((first, _))) = (self.duration, self.done.span) else { return false };
             self.state.is_over(first, duration)
@@ -176,27 +175,27 @@ impl Publisher {
         if self.state.is_stopped() || (self.total.is_none() && is_over()) {
             return 0;
         }
-        // Those of a batch either count or don't.
+        // A batch is either warm-up or measured.
         let until = self.warmup.checked_sub(number).filter(|until| *until > 0).unwrap_or(u64::MAX);
-        self.batch.min(left).min(until)
+        self.batch.min(remaining).min(until)
     }
 
-    /// The same, when at least one is due; takes answers until then.
+    /// Waits until at least one message is due, and returns the number of messages that are; handles answers until then.
     async fn due(&mut self, schedule: Schedule, alarm: &Alarm) -> Result<u64, ClientError> {
         let state = Arc::clone(&self.state);
         let begin = state.begin();
         let mut stopped = pin!(state.stopped());
         poll_fn(|cx| {
             while self.poll_answer(cx)?.is_ready() {}
-            let most = self.next();
-            if most == 0 || stopped.as_mut().poll(cx).is_ready() {
+            let max = self.next();
+            if max == 0 || stopped.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(0));
             }
             let (number, now) = (self.done.total, state.clock.now());
             let is_due = |place: u64| due_at(schedule, begin, number.saturating_add(place)) <= now;
             if is_due(0) {
-                let more = (1..most).find(|place| !is_due(*place));
-                return Poll::Ready(Ok(more.unwrap_or(most)));
+                let more = (1..max).find(|place| !is_due(*place));
+                return Poll::Ready(Ok(more.unwrap_or(max)));
             }
             alarm.set(due_at(schedule, begin, number));
             Poll::Pending
@@ -204,7 +203,7 @@ impl Publisher {
         .await
     }
 
-    /// Ready when as many messages may be sent; takes answers until then.
+    /// Waits until `count` messages may be sent; handles answers until then.
     async fn room(&mut self, count: u64) -> Result<(), ClientError> {
         let state = Arc::clone(&self.state);
         let mut room = pin!(state.wait_for_room(count));
@@ -240,9 +239,9 @@ impl Publisher {
                     client.publish_with(&topic, &messages, options).await
                 });
                 let mut publish = PendingPublish { answer, kind, start_times };
-                // It leaves when it is asked for first. There is room for it: the client's limits are above this one's.
-                let unheard = &mut Context::from_waker(Waker::noop());
-                match publish.answer.as_mut().poll(unheard) {
+                // The first poll sends it. The client has room for it, as its limits are above this publisher's.
+                let no_waker = &mut Context::from_waker(Waker::noop());
+                match publish.answer.as_mut().poll(no_waker) {
                     Poll::Pending => pending.push_back(publish),
                     Poll::Ready(answer) => {
                         answer?;
@@ -262,7 +261,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Says that nothing more comes, and waits for every answer.
+    /// Waits for every answer, and publishes the end.
     async fn finish(&mut self) -> Result<(), ClientError> {
         while self.pending() > 0 {
             poll_fn(|cx| self.poll_answer(cx)).await?;
@@ -271,7 +270,7 @@ impl Publisher {
         let options = PublishOptions::new().deadline(self.timeout);
         self.client.publish_with(&self.topic, &[end.into()], options).await?;
         if let AckMode::Unanswered(_) = self.ack_mode {
-            // The broker takes what one connection sends in order, so everything was taken or refused.
+            // The broker processes a connection's requests in order, so it has accepted or refused every message.
             if let Some((_, last)) = &mut self.done.span {
                 *last = self.state.clock.now();
             }
@@ -280,8 +279,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes that were refused though nobody asked for an answer. The broker tells at once of the first one, and of
-    /// those that follow after a while.
+    /// Counts refused publishes without acknowledgement. The broker reports the first one at once, and later ones with a
+    /// delay.
     async fn refused(&mut self) -> u64 {
         let mut refused = 0u64;
         while let Some((publishes, _)) = self.client.take_refused() {
@@ -291,7 +290,7 @@ impl Publisher {
         refused
     }
 
-    /// Takes the oldest answer when it is here; pending without one under way.
+    /// Handles the oldest outstanding answer; pending if there is none.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
         let AckMode::Answered(pending) = &mut self.ack_mode else { return Poll::Pending };
         let Some(publish) = pending.front_mut() else { return Poll::Pending };
@@ -327,7 +326,7 @@ impl Publisher {
         }
     }
 
-    /// Lets others of the thread work now and then.
+    /// Yields to other tasks of the thread after every [`YIELD_BYTES`].
     async fn yield_now_and_then(&mut self, count: u64) {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         self.unyielded_bytes =
@@ -375,10 +374,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_that_leave_late_count_from_when_they_were_due() {
+    fn the_latency_of_a_late_message_starts_when_it_was_due() {
         let begin = Timestamp::from_micros(5_000);
         let schedule = Schedule::new(1_000, 1, 0);
-        // However long ago that is.
         let start_times: Vec<u64> =
             StartTimes::Due(schedule, begin, 2, 3).all().map(Timestamp::as_micros).collect();
         assert_eq!(start_times, [7_000, 8_000, 9_000]);

@@ -1,4 +1,4 @@
-//! What came out of a run, as it is told to programs.
+//! The results of a run, as JSON and CSV.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) struct Report {
     pub(crate) parameters: Plan,
     pub(crate) environment: Environment,
     pub(crate) server: ServerCost,
-    /// Whether it was told to stop before it was over.
+    /// Whether a signal ended it early.
     pub(crate) interrupted: bool,
     pub(crate) published: Option<Part>,
     pub(crate) delivered: Option<Part>,
@@ -28,15 +28,15 @@ pub(crate) struct Report {
     pub(crate) verify: Option<Verdict>,
 }
 
-/// What one kind of client did.
+/// The results of all clients of one kind.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Part {
     pub(crate) clients: usize,
-    /// Messages of all these clients that count.
+    /// Measured messages of all these clients.
     pub(crate) messages: u64,
     /// Bytes of their bodies.
     pub(crate) bytes: u64,
-    /// Publishes that the broker refused though nobody asked for an answer.
+    /// Publishes without acknowledgement that the broker refused.
     pub(crate) refused_publishes: u64,
     pub(crate) seconds: f64,
     pub(crate) messages_per_second: f64,
@@ -45,7 +45,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// That many messages from the first moment to the last.
+    /// Rates of `messages` over `span`, from the first moment to the last.
     pub(crate) fn new(
         clients: usize,
         messages: u64,
@@ -54,7 +54,7 @@ impl Part {
         latencies: &Latencies,
     ) -> Self {
         let span = span.map_or(Duration::ZERO, |(first, last)| last.since(first));
-        // A run that is shorter than the clock can tell took one of its steps.
+        // A run that is shorter than the clock's resolution took one step of the clock.
         let seconds = span.max(Duration::from_micros(1)).as_secs_f64();
         Self {
             clients,
@@ -70,10 +70,10 @@ impl Part {
 }
 
 impl Report {
-    /// What is wrong with it, as a failure.
+    /// Fails if verification failed.
     ///
     /// # Errors
-    /// Not everything was taken by the broker, and delivered as it was published.
+    /// The broker refused publishes, or not every message was delivered as it was published.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         if let Some(verdict) = self.verify.filter(|verdict| !verdict.holds()) {
             return Err(Failure::new(Code::Unverified, format_args!("verification failed: {verdict}")));
@@ -81,14 +81,14 @@ impl Report {
         let refused = self.published.as_ref().map_or(0, |part| part.refused_publishes);
         if refused > 0 {
             let message = format!(
-                "verification failed: the broker refused {refused} publishes; --ack accepted tells why"
+                "verification failed: the broker refused {refused} publishes; use --ack accepted to see why"
             );
             return Err(Failure::new(Code::Unverified, message));
         }
         Ok(())
     }
 
-    /// One object.
+    /// One JSON object.
     ///
     /// # Errors
     /// None in practice.
@@ -117,7 +117,7 @@ impl Report {
 
     fn csv_cells(&self, name: &str, part: &Part) -> [String; CSV_COLUMNS.len()] {
         let plan = &self.parameters;
-        // Publishing is not what is verified.
+        // Only deliveries are verified.
         let verdict = self.verify.filter(|_| name != "published");
         let found = |count: fn(&Verdict) -> u64| optional(verdict.as_ref().map(count));
         let micros = |value: fn(&Percentiles) -> u64| optional(part.latency.as_ref().map(value));
@@ -201,7 +201,7 @@ const CSV_COLUMNS: [&str; 36] = [
     "cores",
 ];
 
-/// Empty if there is none.
+/// An empty cell for `None`.
 fn optional(value: Option<impl ToString>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }

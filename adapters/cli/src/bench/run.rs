@@ -1,4 +1,4 @@
-//! Publishers and subscribers of one run, from connecting to the results.
+//! Runs publishers and subscribers, from connecting to the report.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -29,17 +29,18 @@ use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure};
 use crate::signals;
 
-/// Most bytes of a connection's publishes without an answer, what surrounds small messages included: four times what
-/// the options allow of the messages alone. A publisher never waits for room in its client, which would mix up its order.
+/// Maximum bytes of a connection's unanswered publishes, including the overhead of small messages: four times the limit
+/// of the options, which counts bodies only. A publisher must never wait for room in its client, as that would reorder
+/// its messages.
 const CLIENT_BYTES: usize = 256 << 20;
 
-/// How long requests that are not measured may take at least: a short --timeout is meant for messages.
+/// Minimum timeout of requests that are not measured: a short `--timeout` is meant for messages.
 const MIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Requests of a connection beside those that are measured.
+/// Requests of a connection in addition to the measured ones.
 const SPARE_REQUESTS: usize = 16;
 
-/// What all clients of a run did.
+/// The results of all clients of a run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) published: Vec<Published>,
@@ -47,7 +48,7 @@ pub(crate) struct Outcome {
     pub(crate) interrupted: bool,
 }
 
-/// What one client did.
+/// The result of one client.
 enum ClientResult {
     Published(Published),
     Received(Received),
@@ -56,7 +57,7 @@ enum ClientResult {
 /// Runs a plan's publishers and subscribers.
 ///
 /// # Errors
-/// The broker is gone or refuses, or it was interrupted twice.
+/// The broker is unreachable or refuses, or the run was interrupted twice.
 pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result<Report, Failure> {
     let step = u64::from(plan.batch.unwrap_or(1)).saturating_mul(plan.pubs.into());
     let state = RunState::new(plan.subs, plan.size.unwrap_or_default(), step);
@@ -79,7 +80,8 @@ pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result
     Ok(Report { server: watch.cost().await, ..report })
 }
 
-/// A connection of a run: one that breaks ends the run, since what it lost can't be measured.
+/// Opens a connection of a run. It does not reconnect: a broken connection ends the run, since its losses cannot be
+/// measured.
 ///
 /// # Errors
 /// As for [`ServerArgs::connect`].
@@ -87,7 +89,7 @@ pub(crate) async fn connect(plan: &Plan, server: &ServerArgs) -> Result<Client, 
     let in_flight = plan.in_flight.and_then(|count| usize::try_from(count).ok()).unwrap_or(1);
     let (timeout, is_acked) = (plan.timeout, plan.ack == Some(Ack::Accepted));
     let name = format!("zaichik bench {}", plan.command);
-    let change = |builder: zaichik_tokio::ClientBuilder| {
+    let configure = |builder: zaichik_tokio::ClientBuilder| {
         builder
             .reconnect(false)
             .drain_timeout(Duration::from_secs(1).min(timeout))
@@ -100,14 +102,14 @@ pub(crate) async fn connect(plan: &Plan, server: &ServerArgs) -> Result<Client, 
                 }
             })
     };
-    server.connect_with(&name, change).await
+    server.connect_with(&name, configure).await
 }
 
-/// Makes the topic one that keeps a message until every subscriber has it, and refuses further ones while it is full. One
-/// that exists with settings of its own is used as it is.
+/// Creates a topic that keeps each message until every subscriber has it, and refuses messages while it is full. An
+/// existing topic with other settings is used as it is.
 ///
 /// # Errors
-/// The broker refuses, or is gone.
+/// The broker is unreachable or refuses.
 pub(crate) async fn create_topic(client: &Client, plan: &Plan) -> Result<(), Failure> {
     let options = TopicOptions::new().retention_ttl(Duration::ZERO).overflow(Overflow::Reject);
     match client.create_topic(&plan.topic, options).await {
@@ -116,7 +118,7 @@ pub(crate) async fn create_topic(client: &Client, plan: &Plan) -> Result<(), Fai
             if refusal.code == RefusalCode::SettingsDiffer =>
         {
             notice(&format!(
-                "topic {:?} exists with settings of its own, which may lose messages of a run",
+                "topic {:?} exists with other settings, which may lose messages of a run",
                 plan.topic
             ));
             Ok(())
@@ -150,7 +152,7 @@ async fn publish(plan: &Plan, server: &ServerArgs, state: &Arc<RunState>) -> Res
     Ok(publishers)
 }
 
-/// Lets everybody work until all are done, or somebody fails.
+/// Runs all clients until they are done, or one of them fails.
 async fn run_clients(
     plan: &Plan,
     state: &Arc<RunState>,
@@ -176,7 +178,7 @@ async fn run_clients(
     }
     if let Some(duration) = plan.duration.filter(|_| is_alone) {
         let state = Arc::clone(state);
-        // It ends with the runtime if the run is over before.
+        // The task ends with the runtime if the run ends earlier.
         drop(tokio::spawn(async move {
             tokio::time::sleep(duration).await;
             state.stop();
@@ -199,7 +201,7 @@ async fn run_clients(
                     Ok(ClientResult::Published(published)) => outcome.published.push(published),
                     Ok(ClientResult::Received(received)) => {
                         if received.timed_out {
-                            // Publishers that wait for this subscriber wait in vain.
+                            // Publishers would wait for this subscriber forever.
                             state.stop();
                         }
                         outcome.received.push(received);
@@ -212,7 +214,7 @@ async fn run_clients(
             }
             Either::Right(_) if outcome.interrupted => {
                 state.stop();
-                return Err(Failure::new(Code::Other, "interrupted twice; nothing was measured to the end"));
+                return Err(Failure::new(Code::Other, "interrupted twice; there are no results"));
             }
             Either::Right(_) => {
                 outcome.interrupted = true;
@@ -222,10 +224,10 @@ async fn run_clients(
     }
 }
 
-/// Signals that ask to stop.
+/// Signals that ask the run to stop.
 ///
 /// # Errors
-/// The system has no signals.
+/// Signals cannot be received.
 pub(crate) fn stop_signals() -> Result<impl Stream<Item = Signal> + Send, Failure> {
     let arriving = signals::arriving();
     let arriving = arriving
@@ -235,22 +237,22 @@ pub(crate) fn stop_signals() -> Result<impl Stream<Item = Signal> + Send, Failur
 
 fn report(plan: &Plan, outcome: Outcome) -> Result<Report, Failure> {
     let Outcome { published, received, interrupted } = outcome;
-    let silent = |got: &Received| got.timed_out && got.verifier.is_untouched();
-    if published.is_empty() && received.iter().all(silent) && !received.is_empty() {
+    let is_silent = |got: &Received| got.timed_out && got.verifier.is_untouched();
+    if published.is_empty() && received.iter().all(is_silent) && !received.is_empty() {
         return Err(no_message(plan));
     }
     let publish = if published.is_empty() { None } else { Some(published_part(plan, &published)?) };
     let begin = published.iter().filter_map(|done| done.span).map(|(first, _)| first).min();
     let deliver = if received.is_empty() { None } else { Some(delivered_part(&received, begin)?) };
     let totals: Vec<(u64, u64)> = published.iter().map(|done| (done.publisher, done.total)).collect();
-    let is_cut_short = interrupted || plan.msgs.is_some() || plan.duration.is_some();
+    let may_stop_early = interrupted || plan.msgs.is_some() || plan.duration.is_some();
     let verify = (!received.is_empty()).then(|| {
         let verdicts = received.into_iter().map(|got| {
             if !totals.is_empty() {
                 return got.verifier.verdict_for(totals.clone());
             }
-            // Who waited in vain should have seen the ends, whatever else it was to stop at.
-            let ends = usize::try_from(plan.pubs).ok().filter(|_| got.timed_out || !is_cut_short);
+            // A subscriber that timed out has missed ends, whatever other condition it had.
+            let ends = usize::try_from(plan.pubs).ok().filter(|_| got.timed_out || !may_stop_early);
             got.verifier.verdict(ends)
         });
         verdicts.fold(Verdict::default(), |all, one| all.and(&one))
@@ -282,7 +284,7 @@ fn published_part(plan: &Plan, published: &[Published]) -> Result<Part, Failure>
     Ok(part)
 }
 
-/// What all subscribers got; from the first publish on, if that was here.
+/// The results of all subscribers; from the first publish on if this process published.
 fn delivered_part(received: &[Received], begin: Option<zaichik_tokio::Timestamp>) -> Result<Part, Failure> {
     let mut latencies = latency::empty()?;
     for got in received {

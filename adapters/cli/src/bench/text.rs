@@ -1,4 +1,4 @@
-//! Figures as people read them.
+//! The results of a run, as text.
 
 use std::fmt::Write as _;
 
@@ -6,9 +6,9 @@ use super::latency::Percentiles;
 use super::number::grouped;
 use super::report::{Part, Report};
 
-/// Messages and bytes a second; only messages if nobody knows their bytes.
+/// Messages per second, and MiB per second if known.
 pub(crate) fn rates(messages: f64, mib: Option<f64>) -> String {
-    // A rate is never negative, and no rate has more than 64 bits.
+    // A rate is never negative and fits into 64 bits.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as above")]
     let messages = messages.round() as u64;
     let mib = mib.map_or_else(String::new, |mib| format!("  {mib:>8.1} MiB/s"));
@@ -33,7 +33,7 @@ pub(crate) fn summary(report: &Report) -> String {
         let _ = writeln!(out, " verify: {verdict}");
     }
     if report.interrupted {
-        out.push_str(" interrupted: these are the figures until then\n");
+        out.push_str(" interrupted: results up to the interrupt\n");
     }
     let environment = &report.environment;
     let _ = writeln!(out, " server: {}", report.server);

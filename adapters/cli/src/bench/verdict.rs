@@ -6,29 +6,29 @@ use serde::Serialize;
 
 use super::number::grouped;
 
-/// What was found.
+/// The findings of one subscriber, or of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub(crate) struct Verdict {
-    /// Different messages that came intact, those of the warm-up included.
+    /// Messages received intact, without duplicates, including the warm-up.
     pub(crate) verified: u64,
-    /// Messages that did not come though later ones of their publisher did, or its end.
+    /// Messages that did not arrive although later ones of their publisher did, or its end.
     pub(crate) lost: u64,
-    /// Messages that came again.
+    /// Messages that arrived again.
     pub(crate) duplicated: u64,
-    /// Messages that came after later ones of their publisher.
+    /// Messages that arrived after later ones of their publisher.
     pub(crate) reordered: u64,
-    /// Messages whose bytes are not those that were published.
+    /// Messages whose bytes differ from the published ones.
     pub(crate) corrupted: u64,
-    /// Gaps that the broker told of.
+    /// Gaps that the broker reported.
     pub(crate) gaps: u64,
-    /// Publishers whose end did not come.
+    /// Publishers whose end did not arrive.
     pub(crate) unfinished: u64,
-    /// Messages of others in the same topic; they are no fault.
+    /// Messages of other programs in the same topic; they are not faults.
     pub(crate) foreign: u64,
 }
 
 impl Verdict {
-    /// Whether everything came, once, in order and intact.
+    /// Whether every message arrived once, in order and intact.
     pub(crate) const fn holds(&self) -> bool {
         self.lost == 0
             && self.duplicated == 0
@@ -38,7 +38,7 @@ impl Verdict {
             && self.unfinished == 0
     }
 
-    /// What several subscribers found.
+    /// The findings of both.
     pub(crate) const fn and(self, other: &Self) -> Self {
         Self {
             verified: self.verified.saturating_add(other.verified),
@@ -64,8 +64,8 @@ impl fmt::Display for Verdict {
         write!(f, " · {lost} lost · {duplicated} duplicated · {gaps} gaps")?;
         for (count, what) in [
             (self.corrupted, "corrupted"),
-            (self.unfinished, "publishers without an end"),
-            (self.foreign, "of others, passed over"),
+            (self.unfinished, "unfinished publishers"),
+            (self.foreign, "foreign messages, ignored"),
         ] {
             if count > 0 {
                 write!(f, " · {} {what}", grouped(count))?;
@@ -80,12 +80,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_tells_what_is_wrong_and_leaves_out_what_is_rare() {
+    fn a_verdict_leaves_out_rare_findings_that_are_0() {
         assert_eq!(Verdict::default().to_string(), "order ok · 0 lost · 0 duplicated · 0 gaps");
         let found = Verdict { reordered: 1_000, lost: 2, corrupted: 3, foreign: 4, ..Verdict::default() };
         assert_eq!(
             found.to_string(),
-            "1,000 out of order · 2 lost · 0 duplicated · 0 gaps · 3 corrupted · 4 of others, passed over"
+            "1,000 out of order · 2 lost · 0 duplicated · 0 gaps · 3 corrupted · 4 foreign messages, ignored"
         );
     }
 }
