@@ -86,9 +86,9 @@ impl Contender {
 
     /// The contenders of that name; `relay` is all relays.
     pub(crate) fn named(name: &str) -> Vec<Self> {
-        let is_asked =
+        let is_requested =
             |contender: &Self| contender.name() == name || (name == "relay" && contender.is_relay());
-        Self::ALL.into_iter().filter(is_asked).collect()
+        Self::ALL.into_iter().filter(is_requested).collect()
     }
 
     /// Whether it is the relay in one of its forms.

@@ -31,40 +31,40 @@ impl Expected {
 #[derive(Debug, Clone)]
 pub(crate) enum Counter {
     /// Messages of one length.
-    Fixed(Fixed),
+    FixedLength(FixedLength),
     /// Zaichik's frames.
-    Frames(Frames),
+    ZaichikFrames(ZaichikFrames),
 }
 
 impl Counter {
     /// Takes in what was read; checks samples.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<()> {
         match self {
-            Self::Fixed(fixed) => fixed.take(bytes),
-            Self::Frames(frames) => frames.take(bytes),
+            Self::FixedLength(fixed) => fixed.feed(bytes),
+            Self::ZaichikFrames(frames) => frames.feed(bytes),
         }
     }
 
     /// Messages that are there as a whole.
     pub(crate) const fn messages(&self) -> u64 {
         match self {
-            Self::Fixed(fixed) => fixed.messages,
-            Self::Frames(frames) => frames.messages,
+            Self::FixedLength(fixed) => fixed.messages,
+            Self::ZaichikFrames(frames) => frames.messages,
         }
     }
 
     /// What the broker asked for between messages and must be answered now.
     pub(crate) fn reply(&mut self) -> Option<&'static [u8]> {
         match self {
-            Self::Fixed(fixed) => fixed.reply.take(),
-            Self::Frames(_) => None,
+            Self::FixedLength(fixed) => fixed.reply.take(),
+            Self::ZaichikFrames(_) => None,
         }
     }
 }
 
 /// Counts messages of one length.
 #[derive(Debug, Clone)]
-pub(crate) struct Fixed {
+pub(crate) struct FixedLength {
     expected: Expected,
     /// Bytes of a message.
     len: usize,
@@ -74,11 +74,11 @@ pub(crate) struct Fixed {
     question: Option<Question>,
     messages: u64,
     /// Bytes of the message that is not whole yet.
-    inside: usize,
+    partial: usize,
     /// Bytes of a question that are still to come.
-    asked: usize,
+    question_left: usize,
     reply: Option<&'static [u8]>,
-    stamp: [u8; HEAD],
+    payload_head: [u8; HEAD],
 }
 
 /// What a broker may ask between two messages.
@@ -90,46 +90,56 @@ pub(crate) struct Question {
     pub(crate) answer: &'static [u8],
 }
 
-impl Fixed {
+impl FixedLength {
     /// Messages of `len` bytes, whose payload begins at `payload_at`.
     pub(crate) const fn new(
         expected: Expected,
         (len, payload_at): (usize, usize),
         question: Option<Question>,
     ) -> Self {
-        let stamp = [0; HEAD];
-        Self { expected, len, payload_at, question, messages: 0, inside: 0, asked: 0, reply: None, stamp }
+        let payload_head = [0; HEAD];
+        Self {
+            expected,
+            len,
+            payload_at,
+            question,
+            messages: 0,
+            partial: 0,
+            question_left: 0,
+            reply: None,
+            payload_head,
+        }
     }
 
-    fn take(&mut self, mut bytes: &[u8]) -> Result<()> {
+    fn feed(&mut self, mut bytes: &[u8]) -> Result<()> {
         while let Some(first) = bytes.first() {
-            if self.asked > 0 {
-                let count = self.asked.min(bytes.len());
-                self.asked -= count;
+            if self.question_left > 0 {
+                let count = self.question_left.min(bytes.len());
+                self.question_left -= count;
                 bytes = &bytes[count..];
                 continue;
             }
-            if self.inside == 0 {
+            if self.partial == 0 {
                 if let Some(question) = self.question.filter(|question| question.question[0] == *first) {
-                    (self.asked, self.reply) = (question.question.len(), Some(question.answer));
+                    (self.question_left, self.reply) = (question.question.len(), Some(question.answer));
                     continue;
                 }
-                let unchecked = self.unchecked(bytes.len());
-                if unchecked > 0 {
-                    self.messages += unchecked as u64;
-                    bytes = &bytes[unchecked * self.len..];
+                let skippable = self.skippable(bytes.len());
+                if skippable > 0 {
+                    self.messages += skippable as u64;
+                    bytes = &bytes[skippable * self.len..];
                     continue;
                 }
             }
-            let count = (self.len - self.inside).min(bytes.len());
-            self.stamp(&bytes[..count]);
-            self.inside += count;
+            let count = (self.len - self.partial).min(bytes.len());
+            self.keep_payload_head(&bytes[..count]);
+            self.partial += count;
             bytes = &bytes[count..];
-            if self.inside == self.len {
+            if self.partial == self.len {
                 if self.expected.is_sample(self.messages) {
-                    payload::check(&self.stamp, self.messages, self.expected.block)?;
+                    payload::check(&self.payload_head, self.messages, self.expected.block)?;
                 }
-                (self.inside, self.messages) = (0, self.messages + 1);
+                (self.partial, self.messages) = (0, self.messages + 1);
             }
         }
         ensure!(self.messages <= self.expected.messages, "more messages than were published");
@@ -137,7 +147,7 @@ impl Fixed {
     }
 
     /// How many whole messages of the next `available` bytes nobody looks at.
-    fn unchecked(&self, available: usize) -> usize {
+    fn skippable(&self, available: usize) -> usize {
         let until = self.expected.next_sample(self.messages) - self.messages;
         let whole = (available / self.len).min(usize::try_from(until).unwrap_or(usize::MAX));
         // Where a question may come, each message's first byte has to be looked at.
@@ -145,12 +155,12 @@ impl Fixed {
     }
 
     /// Keeps what belongs to the payload's stamp.
-    fn stamp(&mut self, bytes: &[u8]) {
-        let from = self.inside.max(self.payload_at);
-        let to = (self.inside + bytes.len()).min(self.payload_at + HEAD);
+    fn keep_payload_head(&mut self, bytes: &[u8]) {
+        let from = self.partial.max(self.payload_at);
+        let to = (self.partial + bytes.len()).min(self.payload_at + HEAD);
         if from < to {
-            let part = &bytes[from - self.inside..to - self.inside];
-            self.stamp[from - self.payload_at..to - self.payload_at].copy_from_slice(part);
+            let part = &bytes[from - self.partial..to - self.partial];
+            self.payload_head[from - self.payload_at..to - self.payload_at].copy_from_slice(part);
         }
     }
 }
@@ -162,46 +172,46 @@ const REFUSED: u8 = 0x46;
 const FATAL: u8 = 0x50;
 
 /// Bytes of a Delivery up to the end of its first payload's stamp.
-const LOOKED_AT: usize = DeliveryHead::LEN + RECORD_OVERHEAD + HEAD;
+const HEAD_LEN: usize = DeliveryHead::LEN + RECORD_OVERHEAD + HEAD;
 
 /// Counts the records of Zaichik's Delivery frames by their heads, and checks that the offsets go on.
 #[derive(Debug, Clone)]
-pub(crate) struct Frames {
+pub(crate) struct ZaichikFrames {
     expected: Expected,
     messages: u64,
     /// The beginning of the frame that is not whole yet.
-    head: [u8; LOOKED_AT],
+    head: [u8; HEAD_LEN],
     /// Bytes of that frame that are there.
-    inside: usize,
+    partial: usize,
     /// Bytes of that frame, once its header is there.
     len: usize,
 }
 
-impl Frames {
+impl ZaichikFrames {
     /// Deliveries from offset 0 on.
     pub(crate) const fn new(expected: Expected) -> Self {
-        Self { expected, messages: 0, head: [0; LOOKED_AT], inside: 0, len: HEADER_LEN }
+        Self { expected, messages: 0, head: [0; HEAD_LEN], partial: 0, len: HEADER_LEN }
     }
 
-    fn take(&mut self, mut bytes: &[u8]) -> Result<()> {
+    fn feed(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             // Header first, its length is not known before.
-            let end = if self.inside < HEADER_LEN { HEADER_LEN } else { self.len };
-            let count = (end - self.inside).min(bytes.len());
-            if self.inside < LOOKED_AT {
-                let kept = count.min(LOOKED_AT - self.inside);
-                self.head[self.inside..self.inside + kept].copy_from_slice(&bytes[..kept]);
+            let end = if self.partial < HEADER_LEN { HEADER_LEN } else { self.len };
+            let count = (end - self.partial).min(bytes.len());
+            if self.partial < HEAD_LEN {
+                let kept = count.min(HEAD_LEN - self.partial);
+                self.head[self.partial..self.partial + kept].copy_from_slice(&bytes[..kept]);
             }
-            self.inside += count;
+            self.partial += count;
             bytes = &bytes[count..];
-            if self.inside == HEADER_LEN {
+            if self.partial == HEADER_LEN {
                 let mut header = [0; HEADER_LEN];
                 header.copy_from_slice(&self.head[..HEADER_LEN]);
                 self.len = HEADER_LEN + FrameHeader::from_bytes(header)?.body_len as usize;
             }
-            if self.inside >= HEADER_LEN && self.inside == self.len {
+            if self.partial >= HEADER_LEN && self.partial == self.len {
                 self.frame()?;
-                self.inside = 0;
+                self.partial = 0;
             }
         }
         Ok(())
@@ -214,7 +224,7 @@ impl Frames {
                 let (count, first) = (self.field::<4>(20), self.field::<8>(24));
                 let (count, first) = (u32::from_le_bytes(count), u64::from_le_bytes(first));
                 ensure!(first == self.messages, "offset {first} came where {} was due", self.messages);
-                payload::check(&self.head[LOOKED_AT - HEAD..], first, self.expected.block)?;
+                payload::check(&self.head[HEAD_LEN - HEAD..], first, self.expected.block)?;
                 self.messages += u64::from(count);
                 ensure!(self.messages <= self.expected.messages, "more messages than were published");
                 Ok(())
@@ -257,7 +267,7 @@ mod tests {
 
     fn fixed() -> Counter {
         let question = Question { question: b"?!\n", answer: b"yes" };
-        Counter::Fixed(Fixed::new(EXPECTED, (2 + HEAD + 5, 2), Some(question)))
+        Counter::FixedLength(FixedLength::new(EXPECTED, (2 + HEAD + 5, 2), Some(question)))
     }
 
     #[test]
@@ -267,7 +277,7 @@ mod tests {
             let mut counter = fixed();
             let mut replies = 0;
             for bytes in stream.chunks(size) {
-                counter.take(bytes).unwrap();
+                counter.feed(bytes).unwrap();
                 replies += usize::from(counter.reply().is_some());
             }
             assert_eq!((counter.messages(), replies), (EXPECTED.messages, 1), "{size}");
@@ -279,8 +289,8 @@ mod tests {
         let stream = stream(false);
         let message = stream.len() / 7;
         let mut counter = fixed();
-        counter.take(&stream[..message * 3]).unwrap();
-        assert!(counter.take(&stream[message * 6..]).is_err());
+        counter.feed(&stream[..message * 3]).unwrap();
+        assert!(counter.feed(&stream[message * 6..]).is_err());
     }
 
     #[test]
@@ -298,9 +308,9 @@ mod tests {
             zaichik_proto::ServerFrame::Ping { nonce: 1 }.encode(&mut wire);
         }
         for size in 1..wire.len() {
-            let mut counter = Frames::new(EXPECTED);
+            let mut counter = ZaichikFrames::new(EXPECTED);
             for bytes in wire.chunks(size) {
-                counter.take(bytes).unwrap();
+                counter.feed(bytes).unwrap();
             }
             assert_eq!(counter.messages, EXPECTED.messages);
         }

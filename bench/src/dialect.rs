@@ -66,11 +66,11 @@ impl Dialect {
     /// What a subscriber counts with.
     pub(crate) fn counter(self, topic: &str, payload: usize, expected: Expected) -> Counter {
         match self {
-            Self::Zaichik => Counter::Frames(crate::count::Frames::new(expected)),
-            Self::Relay => Counter::Fixed(relay::counter(payload, expected)),
-            Self::Nats => Counter::Fixed(nats::counter(topic, payload, expected)),
-            Self::Redis => Counter::Fixed(redis::counter(topic, payload, expected)),
-            Self::Mqtt => Counter::Fixed(mqtt::counter(topic, payload, expected)),
+            Self::Zaichik => Counter::ZaichikFrames(crate::count::ZaichikFrames::new(expected)),
+            Self::Relay => Counter::FixedLength(relay::counter(payload, expected)),
+            Self::Nats => Counter::FixedLength(nats::counter(topic, payload, expected)),
+            Self::Redis => Counter::FixedLength(redis::counter(topic, payload, expected)),
+            Self::Mqtt => Counter::FixedLength(mqtt::counter(topic, payload, expected)),
         }
     }
 
@@ -175,7 +175,7 @@ mod tests {
             let mut sent = 0;
             while sent < 50 {
                 let (bytes, count) = block.publishes(sent, 50 - sent);
-                counter.take(bytes).unwrap();
+                counter.feed(bytes).unwrap();
                 sent += count;
             }
             assert_eq!(counter.messages(), 50);

@@ -31,7 +31,7 @@ pub(crate) struct Environment {
 
 impl Environment {
     /// Looks around.
-    pub(crate) fn look(rounds: u32, quick: bool) -> Self {
+    pub(crate) fn detect(rounds: u32, quick: bool) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let memory = read("/proc/meminfo");
         let memory = memory.lines().find_map(|line| line.strip_prefix("MemTotal:"));
@@ -45,7 +45,7 @@ impl Environment {
             processor: cpu.map_or("unknown", |(_, name)| name).to_owned(),
             cores: machine.cores,
             memory_mib: memory.unwrap_or_default() / 1_024,
-            rustc: said("rustc", "--version"),
+            rustc: first_line("rustc", "--version"),
             load: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
             rounds,
             quick,
@@ -55,7 +55,7 @@ impl Environment {
 }
 
 /// The first line that a program says.
-fn said(program: &str, argument: &str) -> String {
+fn first_line(program: &str, argument: &str) -> String {
     let output = Command::new(program).arg(argument).output().ok();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     text.as_deref().and_then(|text| text.lines().next()).unwrap_or("unknown").to_owned()

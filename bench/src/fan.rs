@@ -10,7 +10,7 @@ use crate::contender::Contender;
 use crate::count::Expected;
 use crate::dialect::Block;
 use crate::metric::{Metric, Sample};
-use crate::process::Running;
+use crate::process::Process;
 use crate::publisher::{self, Publisher};
 use crate::subscriber::{self, Progress, Reader};
 
@@ -18,14 +18,14 @@ use crate::subscriber::{self, Progress, Reader};
 const WRITE: usize = 256 << 10;
 
 /// How often the harness looks whether there is progress.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long there may be no progress.
-const PATIENCE: Duration = Duration::from_secs(10);
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Who publishes what to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Shape {
+pub(crate) struct FanOut {
     /// Topics, with a publisher each.
     pub(crate) topics: u64,
     /// Subscribers of each topic.
@@ -34,15 +34,20 @@ pub(crate) struct Shape {
     pub(crate) payload: usize,
 }
 
-impl Shape {
+impl FanOut {
     /// How many a single message published to each topic is delivered as.
-    pub(crate) const fn fan(self) -> u64 {
+    pub(crate) const fn deliveries(self) -> u64 {
         self.topics * self.subscribers
     }
 }
 
 /// A run of a shape with so many messages of each publisher.
-pub(crate) fn run(shape: Shape, contender: Contender, broker: &mut Running, messages: u64) -> Result<Sample> {
+pub(crate) fn run(
+    shape: FanOut,
+    contender: Contender,
+    broker: &mut Process,
+    messages: u64,
+) -> Result<Sample> {
     let dialect = contender.dialect();
     let mut blocks = Vec::new();
     let mut readers = Vec::new();
@@ -57,12 +62,12 @@ pub(crate) fn run(shape: Shape, contender: Contender, broker: &mut Running, mess
         publishers.push(Publisher::connect(dialect, broker.port, &topic)?);
         blocks.push(block);
     }
-    let due = messages * shape.fan();
+    let due = messages * shape.deliveries();
     let progress = Arc::new(Progress::default());
     let cpu = broker.cpu()?;
     let subscribers = subscriber::start(readers, &progress)?;
     // Subscribers sit in their reads before it begins.
-    thread::sleep(LOOK);
+    thread::sleep(POLL_INTERVAL);
     let begin = Instant::now();
     let publishers: Vec<_> = publishers
         .into_iter()
@@ -90,7 +95,7 @@ pub(crate) fn run(shape: Shape, contender: Contender, broker: &mut Running, mess
     let (cpu, memory) = match (sample, failure) {
         (Some(sample), None) => sample,
         _ if end == End::Stalled => {
-            bail!("{missing} of {due} messages are missing, none came for {PATIENCE:?}")
+            bail!("{missing} of {due} messages are missing, none came for {STALL_TIMEOUT:?}")
         }
         (_, Some(error)) => bail!("{missing} of {due} messages are missing; {error:#}"),
         (None, None) => bail!("{missing} of {due} messages are missing"),
@@ -126,12 +131,12 @@ fn wait(progress: &Progress, due: u64, subscribers: &[subscriber::Thread]) -> En
         if got == due && subscribers.iter().all(subscriber::Thread::is_finished) {
             return End::Complete;
         }
-        if seen.1.elapsed() > PATIENCE {
+        if seen.1.elapsed() > STALL_TIMEOUT {
             return End::Stalled;
         }
         if got != seen.0 {
             seen = (got, Instant::now());
         }
-        thread::sleep(LOOK);
+        thread::sleep(POLL_INTERVAL);
     }
 }

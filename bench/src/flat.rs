@@ -7,11 +7,11 @@ use zaichik_proto::AckLevel;
 
 use crate::contender::Contender;
 use crate::dialect::{Dialect, zaichik};
-use crate::footprint::{self, Pace};
+use crate::footprint::{self, Scale};
 use crate::guarantees::{self, PAYLOAD, Publishing, TOPIC};
 use crate::metric::{Metric, Sample};
 use crate::payload;
-use crate::process::Running;
+use crate::process::Process;
 
 /// How publishes are acknowledged: frames of one message, many in flight.
 const PUBLISHING: Publishing = Publishing { in_flight: 1_000, frame: 1 };
@@ -19,12 +19,12 @@ const PUBLISHING: Publishing = Publishing { in_flight: 1_000, frame: 1 };
 /// Bytes of records that a topic may hold whose log is to be full.
 const FULL: u64 = 16 << 20;
 
-/// Frames of one write.
+/// ZaichikFrames of one write.
 const WRITE: usize = 200;
 
 /// What else the broker has while messages are published and acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Crowd {
+pub(crate) enum Background {
     /// So many topics with a subscription, and the one that is published to.
     Topics(u64),
     /// So many topics, each of which gets a message in turn.
@@ -38,25 +38,25 @@ pub(crate) enum Crowd {
     },
 }
 
-impl Crowd {
+impl Background {
     /// One run.
-    pub(crate) fn run(self, broker: &Running, messages: u64, pace: Pace) -> Result<Sample> {
+    pub(crate) fn run(self, broker: &Process, messages: u64, scale: Scale) -> Result<Sample> {
         let messages = messages.next_multiple_of(WRITE as u64);
-        let mut publisher = guarantees::client(broker.port)?;
+        let mut publisher = guarantees::connect(broker.port)?;
         let _open = match self {
             Self::Topics(count) => {
-                let names = footprint::names(count / pace.divisor);
+                let names = footprint::names(count / scale.divisor);
                 vec![Dialect::Zaichik.subscribe_all(broker.port, &names)?.context("it has topics")?]
             }
             Self::Connections(count) => {
-                footprint::connections(Dialect::Zaichik, broker.port, count / pace.divisor, pace)?
+                footprint::connections(Dialect::Zaichik, broker.port, count / scale.divisor, scale)?
             }
             Self::Spread(_) | Self::Log { .. } => Vec::new(),
         };
         let frames = match self {
             Self::Spread(count) => {
                 // Room for as many messages as a run has, wherever they go: 16 bytes each beside the payload.
-                let names = footprint::names((count / pace.divisor).max(1));
+                let names = footprint::names((count / scale.divisor).max(1));
                 for names in names.chunks(500) {
                     publisher.create_all(names, zaichik::retained())?;
                 }

@@ -11,13 +11,13 @@ use crate::contender::Contender;
 use crate::dialect::{Dialect, mqtt, zaichik};
 use crate::guarantees;
 use crate::metric::{Metric, Sample};
-use crate::process::Running;
+use crate::process::Process;
 
 /// Bytes of a stored payload.
 const PAYLOAD: usize = 128;
 
 /// Requests between two looks at what the broker says.
-const AT_ONCE: usize = 500;
+const CHUNK: usize = 500;
 
 /// Descriptors that are not connections.
 const RESERVED: u64 = 100;
@@ -39,7 +39,7 @@ pub(crate) enum Footprint {
 
 /// How long it takes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
+pub(crate) struct Scale {
     /// What counts are divided by.
     pub(crate) divisor: u64,
     /// How long a broker may tidy up before its memory counts.
@@ -65,33 +65,33 @@ impl Footprint {
     }
 
     /// One run.
-    pub(crate) fn run(self, contender: Contender, broker: &Running, pace: Pace) -> Result<Sample> {
+    pub(crate) fn run(self, contender: Contender, broker: &Process, scale: Scale) -> Result<Sample> {
         let dialect = contender.dialect();
-        thread::sleep(pace.settle);
+        thread::sleep(scale.settle);
         let before = broker.memory()?;
         let (count, beyond, _open) = match self {
             Self::Connections(count) => {
-                let count = count / pace.divisor;
-                (count, 0, connections(dialect, broker.port, count, pace)?)
+                let count = count / scale.divisor;
+                (count, 0, connections(dialect, broker.port, count, scale)?)
             }
             Self::Topics(count) => {
-                let count = count / pace.divisor;
+                let count = count / scale.divisor;
                 let socket = dialect.subscribe_all(broker.port, &names(count))?;
                 (count, 0, vec![socket.context("the relay has no such thing")?])
             }
             Self::Messages(count) => {
-                let count = count / pace.divisor;
+                let count = count / scale.divisor;
                 guarantees::store(broker.port, count)?;
                 (count, PAYLOAD, Vec::new())
             }
             Self::Kept(count) => {
-                let count = count / pace.divisor;
+                let count = count / scale.divisor;
                 keep(dialect, broker.port, &names(count))?;
                 (count, 0, Vec::new())
             }
-            Self::Idle(count) => return idle(dialect, broker, count / pace.divisor, pace),
+            Self::Idle(count) => return idle(dialect, broker, count / scale.divisor, scale),
         };
-        thread::sleep(pace.settle);
+        thread::sleep(scale.settle);
         let each = (broker.memory()? - before) / count as f64 - beyond as f64;
         Ok(Sample::from([(Metric::BytesEach, each)]))
     }
@@ -103,8 +103,8 @@ pub(crate) fn names(count: u64) -> Vec<String> {
 }
 
 /// Idle connections with a subscription to one topic.
-pub(crate) fn connections(dialect: Dialect, port: u16, count: u64, pace: Pace) -> Result<Vec<TcpStream>> {
-    let (needed, permitted) = (count + RESERVED, pace.descriptors);
+pub(crate) fn connections(dialect: Dialect, port: u16, count: u64, scale: Scale) -> Result<Vec<TcpStream>> {
+    let (needed, permitted) = (count + RESERVED, scale.descriptors);
     ensure!(
         needed <= permitted,
         "{needed} descriptors are needed and {permitted} permitted: raise ulimit -n"
@@ -115,11 +115,11 @@ pub(crate) fn connections(dialect: Dialect, port: u16, count: u64, pace: Pace) -
     open.collect()
 }
 
-fn idle(dialect: Dialect, broker: &Running, count: u64, pace: Pace) -> Result<Sample> {
-    let open = connections(dialect, broker.port, count, pace)?;
-    thread::sleep(pace.settle);
+fn idle(dialect: Dialect, broker: &Process, count: u64, scale: Scale) -> Result<Sample> {
+    let open = connections(dialect, broker.port, count, scale)?;
+    thread::sleep(scale.settle);
     let before = broker.cpu()?;
-    thread::sleep(pace.idle);
+    thread::sleep(scale.idle);
     let cpu = broker.cpu()? - before;
     drop(open);
     Ok(Sample::from([(Metric::CpuSeconds, cpu)]))
@@ -132,7 +132,7 @@ fn keep(dialect: Dialect, port: u16, topics: &[String]) -> Result<()> {
         Dialect::Mqtt => mqtt::retain_all(port, topics, &payload),
         Dialect::Zaichik => {
             let mut client = zaichik::Client::connect(port)?;
-            for topics in topics.chunks(AT_ONCE) {
+            for topics in topics.chunks(CHUNK) {
                 client.create_all(topics, zaichik::retained())?;
                 let publish =
                     |topic: &String| zaichik::publish_records(topic, AckLevel::Accepted, 1, &[&payload]);

@@ -9,7 +9,7 @@ use zaichik_proto::{AckLevel, ClientFrame, Commit, Delivery, ServerFrame};
 use crate::dialect::zaichik::{Client, live_only, publish_records, retained};
 use crate::metric::{Metric, Sample};
 use crate::payload;
-use crate::process::Running;
+use crate::process::Process;
 
 /// The one topic.
 pub(crate) const TOPIC: &str = "t0";
@@ -21,7 +21,7 @@ pub(crate) const PAYLOAD: usize = 128;
 const WRITE: u32 = 200;
 
 /// How long a client waits for bytes.
-const PATIENCE: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How publishes are acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +52,9 @@ pub(crate) enum Guarantee {
 }
 
 /// One run. Messages are rounded up, so that all writes are full.
-pub(crate) fn run(guarantee: Guarantee, broker: &Running, messages: u64) -> Result<Sample> {
+pub(crate) fn run(guarantee: Guarantee, broker: &Process, messages: u64) -> Result<Sample> {
     let messages = messages.next_multiple_of(u64::from(WRITE));
-    let mut publisher = client(broker.port)?;
+    let mut publisher = connect(broker.port)?;
     let fast = Publishing { in_flight: 100, frame: 100 };
     let (cpu, begin) = match guarantee {
         Guarantee::Acknowledged(publishing) => {
@@ -65,7 +65,7 @@ pub(crate) fn run(guarantee: Guarantee, broker: &Running, messages: u64) -> Resu
         }
         Guarantee::Consumed { publishing, window } => {
             publisher.create(TOPIC, live_only())?;
-            let mut consumer = client(broker.port)?;
+            let mut consumer = connect(broker.port)?;
             consumer.subscribe(TOPIC, window)?;
             let before = (broker.cpu()?, Instant::now());
             let thread = thread::Builder::new().name("consumer".to_owned());
@@ -80,7 +80,7 @@ pub(crate) fn run(guarantee: Guarantee, broker: &Running, messages: u64) -> Resu
         Guarantee::Backlog { window } => {
             publisher.create(TOPIC, retained())?;
             publish(&mut publisher, fast, messages)?;
-            let mut consumer = client(broker.port)?;
+            let mut consumer = connect(broker.port)?;
             let before = (broker.cpu()?, Instant::now());
             consumer.subscribe(TOPIC, window)?;
             consume(&mut consumer, messages, fast.write())?;
@@ -99,7 +99,7 @@ pub(crate) fn run(guarantee: Guarantee, broker: &Running, messages: u64) -> Resu
 
 /// Stores messages in a topic that keeps them, in large frames.
 pub(crate) fn store(port: u16, messages: u64) -> Result<()> {
-    let mut publisher = client(port)?;
+    let mut publisher = connect(port)?;
     publisher.create(TOPIC, retained())?;
     publish(&mut publisher, Publishing { in_flight: 100, frame: 100 }, messages)
 }
@@ -111,7 +111,7 @@ impl Publishing {
         if most < WRITE { most } else { WRITE }
     }
 
-    /// Frames of one write; their messages are numbered.
+    /// ZaichikFrames of one write; their messages are numbered.
     fn frames(self) -> Vec<u8> {
         let block = u64::from(self.write());
         let payloads: Vec<Vec<u8>> =
@@ -123,9 +123,9 @@ impl Publishing {
     }
 }
 
-pub(crate) fn client(port: u16) -> Result<Client> {
+pub(crate) fn connect(port: u16) -> Result<Client> {
     let client = Client::connect(port)?;
-    client.wait_at_most(PATIENCE)?;
+    client.set_read_timeout(READ_TIMEOUT)?;
     Ok(client)
 }
 
@@ -178,7 +178,7 @@ fn consume(client: &mut Client, messages: u64, block: u32) -> Result<()> {
         let received = client.receive(|frame, out| {
             match frame {
                 ServerFrame::Delivery(delivery) => {
-                    next += take(delivery, next, u64::from(block))?;
+                    next += check_delivery(delivery, next, u64::from(block))?;
                     let quiet = next < messages;
                     let commit = Commit { request: 2, subscription: 0, offset: next - 1, quiet };
                     ClientFrame::Commit(commit).encode(out);
@@ -196,7 +196,7 @@ fn consume(client: &mut Client, messages: u64, block: u32) -> Result<()> {
 }
 
 /// Checks that a delivery goes on where the one before it ended; says how many messages it has.
-fn take(delivery: &Delivery<'_>, next: u64, block: u64) -> Result<u64> {
+fn check_delivery(delivery: &Delivery<'_>, next: u64, block: u64) -> Result<u64> {
     let first = delivery.first_offset;
     ensure!(first == next, "offset {first} came where {next} was due");
     let record = delivery.records.iter().next().context("a delivery without a record")?;
@@ -232,8 +232,8 @@ mod tests {
         let mut decoder = ServerDecoder::new(&zaichik_proto::Limits::default());
         let (frame, _) = decoder.decode(&wire).unwrap().unwrap();
         let ServerFrame::Delivery(delivery) = frame else { panic!("{frame:?}") };
-        assert_eq!(take(&delivery, 201, 200).unwrap(), 1);
-        assert!(take(&delivery, 200, 200).is_err());
-        assert!(take(&delivery, 201, 199).is_err());
+        assert_eq!(check_delivery(&delivery, 201, 200).unwrap(), 1);
+        assert!(check_delivery(&delivery, 200, 200).is_err());
+        assert!(check_delivery(&delivery, 201, 199).is_err());
     }
 }

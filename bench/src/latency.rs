@@ -11,7 +11,7 @@ use crate::contender::Contender;
 use crate::count::Expected;
 use crate::dialect::Block;
 use crate::metric::{Metric, Sample};
-use crate::process::Running;
+use crate::process::Process;
 use crate::publisher::Publisher;
 use crate::subscriber::Reader;
 
@@ -37,15 +37,15 @@ const BUFFER: usize = 256 << 10;
 const LONGEST: Duration = Duration::from_hours(1);
 
 /// How long a subscriber waits for bytes.
-const PATIENCE: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Closed loop: the next message goes out when the one before it is there. Both connections belong to one thread.
-pub(crate) fn echo(contender: Contender, broker: &mut Running, duration: Duration) -> Result<Sample> {
+pub(crate) fn echo(contender: Contender, broker: &mut Process, duration: Duration) -> Result<Sample> {
     let dialect = contender.dialect();
     let mut block = Block::new(dialect, TOPIC, PAYLOAD, BLOCK);
     let expected = Expected { messages: u64::MAX, block: block.messages() };
     let socket = dialect.subscribe(broker.port, TOPIC).context("the subscriber")?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(READ_TIMEOUT))?;
     let mut reader = Reader::new(socket, dialect.counter(TOPIC, PAYLOAD, expected), u64::MAX)?;
     let mut publisher = dialect.publisher(broker.port, TOPIC).context("the publisher")?;
     // What a publish to one subscriber is answered.
@@ -74,20 +74,21 @@ pub(crate) fn echo(contender: Contender, broker: &mut Running, duration: Duratio
 }
 
 /// Open loop: messages are due at fixed moments, and what is late for whatever reason counts from when it was due.
-pub(crate) fn rate(contender: Contender, broker: &mut Running, duration: Duration) -> Result<Sample> {
+pub(crate) fn rate(contender: Contender, broker: &mut Process, duration: Duration) -> Result<Sample> {
     let messages = RATE * u64::try_from(duration.as_millis())? / 1_000;
     let dialect = contender.dialect();
     let block = Block::new(dialect, TOPIC, PAYLOAD, BLOCK);
     let expected = Expected { messages, block: block.messages() };
     let socket = dialect.subscribe(broker.port, TOPIC).context("the subscriber")?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(READ_TIMEOUT))?;
     let mut reader = Reader::new(socket, dialect.counter(TOPIC, PAYLOAD, expected), messages)?;
     let publisher = Publisher::connect(dialect, broker.port, TOPIC)?;
     let cpu = broker.cpu()?;
     let begin = Instant::now() + Duration::from_millis(20);
-    let pace = thread::Builder::new().name("publisher".to_owned());
-    let pace =
-        pace.spawn(move || write_at_rate(publisher, block, messages, begin)).context("the publisher")?;
+    let publishing = thread::Builder::new().name("publisher".to_owned());
+    let publishing = publishing
+        .spawn(move || write_at_rate(publisher, block, messages, begin))
+        .context("the publisher")?;
     let mut latencies = empty()?;
     let mut buffer = vec![0; BUFFER];
     let schedule = Schedule::new(RATE, 1, 0);
@@ -101,7 +102,7 @@ pub(crate) fn rate(contender: Contender, broker: &mut Running, duration: Duratio
         got += count;
     }
     let sample = sample(&latencies, broker.cpu()? - cpu);
-    let publisher = pace.join().unwrap_or_else(|_| bail!("the publisher panicked"))?;
+    let publisher = publishing.join().unwrap_or_else(|_| bail!("the publisher panicked"))?;
     drop(publisher);
     Ok(sample)
 }

@@ -48,8 +48,8 @@ use clap::Parser;
 use crate::contender::{Contender, Programs};
 use crate::environment::Environment;
 use crate::options::{Cli, Command, Options};
-use crate::process::Folder;
-use crate::report::{Entrant, Report, Table};
+use crate::process::TemporaryFolder;
+use crate::report::{ContenderInfo, Report, Table};
 use crate::runner::Runner;
 use crate::text::Style;
 
@@ -83,19 +83,19 @@ fn run(cli: &Cli) -> Result<()> {
 fn measure(options: &Options) -> Result<()> {
     let workloads = options.workloads()?;
     let programs = Programs::new(options.zaichik.clone(), options.zaichik_async_std.clone())?;
-    let (contenders, missing) = take_part(options, &programs)?;
+    let (contenders, missing) = find_contenders(options, &programs)?;
     let descriptors = process::raise_descriptors();
-    let environment = Environment::look(options.rounds(), options.quick);
-    let entrants = contenders.iter().map(|contender| Entrant::new(*contender, &programs));
-    let contender = entrants.collect::<Result<_>>()?;
+    let environment = Environment::detect(options.rounds(), options.quick);
+    let infos = contenders.iter().map(|contender| ContenderInfo::new(*contender, &programs));
+    let contender = infos.collect::<Result<_>>()?;
     let mut report = Report { environment, contenders: contender, missing, tables: Vec::new() };
     let style = if options.markdown { Style::Markdown } else { Style::Terminal };
     print!("{}", text::preamble(&report, style));
     let runner = Runner {
         programs,
-        folder: Folder::new()?,
+        folder: TemporaryFolder::new()?,
         rounds: options.rounds(),
-        extent: runner::extent(options.quick, descriptors),
+        length: runner::length(options.quick, descriptors),
         scale: options.messages_scale,
     };
     for group in workloads.chunk_by(|a, b| a.kind.group() == b.kind.group()) {
@@ -146,7 +146,7 @@ fn print_group(tables: &[Table], style: Style) {
 /// Who takes part, and why others don't.
 ///
 /// Whoever is asked for by name must be there, and so must Zaichik.
-fn take_part(options: &Options, programs: &Programs) -> Result<(Vec<Contender>, Vec<String>)> {
+fn find_contenders(options: &Options, programs: &Programs) -> Result<(Vec<Contender>, Vec<String>)> {
     let (wanted, by_name) = options.contenders()?;
     let (mut there, mut missing) = (Vec::new(), Vec::new());
     for contender in wanted {

@@ -32,7 +32,7 @@ pub(crate) enum Metric {
 
 impl Metric {
     /// A column's head.
-    pub(crate) const fn head(self) -> &'static str {
+    pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Rate => "M msg/s",
             Self::CpuPerMillion => "CPU s/M",

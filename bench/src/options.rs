@@ -77,14 +77,15 @@ pub(crate) struct Options {
 impl Options {
     /// The workloads that are asked for.
     pub(crate) fn workloads(&self) -> Result<Vec<&'static Workload>> {
-        let is_asked =
+        let is_requested =
             |workload: &Workload, name: &String| workload.name == name || workload.kind.group() == name;
-        let unknown = self.only.iter().find(|name| !workload::ALL.iter().any(|known| is_asked(known, name)));
+        let unknown =
+            self.only.iter().find(|name| !workload::ALL.iter().any(|known| is_requested(known, name)));
         if let Some(name) = unknown {
             bail!("there is no workload {name:?}; --list says which there are");
         }
         let is_wanted = |workload: &&Workload| {
-            self.only.is_empty() || self.only.iter().any(|name| is_asked(workload, name))
+            self.only.is_empty() || self.only.iter().any(|name| is_requested(workload, name))
         };
         Ok(workload::ALL.iter().filter(is_wanted).collect())
     }

@@ -53,7 +53,7 @@ fn panel(out: &mut String, table: &Table, (left, top): (usize, usize)) {
         escape(table.about),
         left + 10,
         top + 35,
-        metric.head(),
+        metric.title(),
     );
     let values = |row: &Row| -> Vec<f64> {
         row.samples().iter().filter_map(|sample| sample.get(&metric).copied()).collect()

@@ -17,9 +17,9 @@ const START: Duration = Duration::from_secs(20);
 
 /// A folder for files of contenders, which goes with this value.
 #[derive(Debug)]
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct TemporaryFolder(PathBuf);
 
-impl Folder {
+impl TemporaryFolder {
     /// A new one.
     pub(crate) fn new() -> Result<Self> {
         let path = std::env::temp_dir().join(format!("zaichik-bench-{}", std::process::id()));
@@ -33,7 +33,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for TemporaryFolder {
     fn drop(&mut self) {
         // What stays there stays in a folder for temporary files.
         drop(fs::remove_dir_all(&self.0));
@@ -42,7 +42,7 @@ impl Drop for Folder {
 
 /// A contender that runs. It is killed when this value goes.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct Process {
     child: Child,
     /// The port that it listens on.
     pub(crate) port: u16,
@@ -50,9 +50,9 @@ pub(crate) struct Running {
     pub(crate) startup: Duration,
 }
 
-impl Running {
+impl Process {
     /// Starts a contender on a free port and waits until it accepts a connection.
-    pub(crate) fn start(contender: Contender, programs: &Programs, folder: &Folder) -> Result<Self> {
+    pub(crate) fn start(contender: Contender, programs: &Programs, folder: &TemporaryFolder) -> Result<Self> {
         let port = free_port()?;
         let mut command = programs.command(contender, port, folder.path())?;
         let log = folder.path().join("log");
@@ -112,7 +112,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }

@@ -47,14 +47,14 @@ pub(crate) fn serve(listener: &TcpListener, copying: Copying) -> Result<()> {
         let topics = Arc::clone(&topics);
         let spawned = thread::Builder::new().stack_size(64 << 10).spawn(move || {
             // A connection that ends, or never began, is its own business.
-            drop(attend(socket, &topics, copying));
+            drop(serve_connection(socket, &topics, copying));
         });
         spawned.context("starting a thread")?;
     }
 }
 
 /// Finds out what a connection is.
-fn attend(mut socket: TcpStream, topics: &Topics, copying: Copying) -> Result<()> {
+fn serve_connection(mut socket: TcpStream, topics: &Topics, copying: Copying) -> Result<()> {
     socket.set_nodelay(true)?;
     let line = read_line(&mut socket, MAX_NAME + 3)?;
     let Some((role, topic)) = line.trim_ascii_end().split_at_checked(2) else { bail!("no topic") };

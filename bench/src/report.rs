@@ -12,7 +12,7 @@ pub(crate) struct Report {
     /// The machine and what the program was told.
     pub(crate) environment: Environment,
     /// Who took part.
-    pub(crate) contenders: Vec<Entrant>,
+    pub(crate) contenders: Vec<ContenderInfo>,
     /// Who did not, and how to change that.
     pub(crate) missing: Vec<String>,
     /// A table for each workload.
@@ -21,7 +21,7 @@ pub(crate) struct Report {
 
 /// A contender that took part.
 #[derive(Debug, Serialize)]
-pub(crate) struct Entrant {
+pub(crate) struct ContenderInfo {
     /// How it is called.
     pub(crate) contender: &'static str,
     /// What it is for a reader.
@@ -36,7 +36,7 @@ pub(crate) struct Entrant {
     pub(crate) caveat: &'static str,
 }
 
-impl Entrant {
+impl ContenderInfo {
     /// What is known of a contender that is there.
     pub(crate) fn new(contender: Contender, programs: &Programs) -> anyhow::Result<Self> {
         Ok(Self {

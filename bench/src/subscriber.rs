@@ -48,7 +48,7 @@ impl Reader {
         let before = self.counter.messages();
         let count = self.socket.read(buffer).context("a subscriber can't read")?;
         ensure!(count > 0, "the broker closed a subscriber's connection");
-        self.counter.take(&buffer[..count])?;
+        self.counter.feed(&buffer[..count])?;
         if let Some(reply) = self.counter.reply() {
             self.socket.write_all(reply).context("a subscriber can't answer")?;
         }
@@ -117,13 +117,13 @@ fn read_one(share: Vec<Reader>, progress: &Progress) -> Result<Instant> {
 fn read_many(mut share: Vec<Reader>, progress: &Progress) -> Result<Instant> {
     let mut buffer = vec![0; BUFFER];
     while !share.is_empty() {
-        let mut asked: Vec<PollFd<'_>> =
+        let mut polled: Vec<PollFd<'_>> =
             share.iter().map(|reader| PollFd::new(&reader.socket, PollFlags::IN)).collect();
-        match poll(&mut asked, None) {
+        match poll(&mut polled, None) {
             Err(Errno::INTR) => continue,
             outcome => outcome.context("waiting for subscribers' bytes")?,
         };
-        let ready: Vec<bool> = asked.iter().map(|asked| !asked.revents().is_empty()).collect();
+        let ready: Vec<bool> = polled.iter().map(|polled| !polled.revents().is_empty()).collect();
         for (reader, _) in share.iter_mut().zip(&ready).filter(|(_, is_ready)| **is_ready) {
             progress.add(reader.read(&mut buffer)?);
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::metric::Metric;
-use crate::report::{Entrant, Outcome, Report, Row, Table};
+use crate::report::{ContenderInfo, Outcome, Report, Row, Table};
 
 /// How tables look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(crate) fn matrix(tables: &[Table], figure: usize, style: Style) -> Option<St
             titles.push(row.title);
         }
     }
-    let unit = if metrics.iter().all(|metric| *metric == first) { first.head() } else { "" };
+    let unit = if metrics.iter().all(|metric| *metric == first) { first.title() } else { "" };
     let mut cells = vec![[unit].into_iter().chain(titles.iter().copied()).map(str::to_owned).collect()];
     let mut notes = String::new();
     for table in tables {
@@ -80,20 +80,20 @@ pub(crate) fn preamble(report: &Report, style: Style) -> String {
     if environment.quick {
         out.push_str("A quick look: short runs, a tenth of the connections, topics and stored messages. The figures mean nothing.\n\n");
     }
-    let settings = |entrant: &Entrant| {
-        let config = entrant.config.map(|config| config.trim_end().replace('\n', "; "));
-        config.unwrap_or_else(|| entrant.arguments.clone())
+    let settings = |info: &ContenderInfo| {
+        let config = info.config.map(|config| config.trim_end().replace('\n', "; "));
+        config.unwrap_or_else(|| info.arguments.clone())
     };
     match style {
         Style::Terminal => {
-            for entrant in &report.contenders {
-                let _ = writeln!(out, "  {}: {}\n    {}", entrant.title, entrant.version, settings(entrant));
+            for info in &report.contenders {
+                let _ = writeln!(out, "  {}: {}\n    {}", info.title, info.version, settings(info));
             }
         }
         Style::Markdown => {
             let mut cells = vec![["contender", "version", "started with"].map(str::to_owned).to_vec()];
-            cells.extend(report.contenders.iter().map(|entrant| {
-                vec![entrant.title.to_owned(), entrant.version.clone(), format!("`{}`", settings(entrant))]
+            cells.extend(report.contenders.iter().map(|info| {
+                vec![info.title.to_owned(), info.version.clone(), format!("`{}`", settings(info))]
             }));
             out.push_str(&layout(&cells, style));
         }
@@ -108,14 +108,14 @@ pub(crate) fn preamble(report: &Report, style: Style) -> String {
 /// What is not comparable.
 pub(crate) fn caveats(report: &Report) -> String {
     let mut out = "What to know before comparing:\n\n".to_owned();
-    let mut told: Vec<&str> = Vec::new();
-    for entrant in &report.contenders {
-        if told.contains(&entrant.caveat) {
+    let mut shown: Vec<&str> = Vec::new();
+    for info in &report.contenders {
+        if shown.contains(&info.caveat) {
             continue;
         }
-        told.push(entrant.caveat);
-        let name = entrant.title.split([',', ' ']).next().unwrap_or_default();
-        let _ = writeln!(out, "- **{name}**: {}.", entrant.caveat);
+        shown.push(info.caveat);
+        let name = info.title.split([',', ' ']).next().unwrap_or_default();
+        let _ = writeln!(out, "- **{name}**: {}.", info.caveat);
     }
     out
 }
@@ -124,7 +124,7 @@ pub(crate) fn caveats(report: &Report) -> String {
 fn cells(table: &Table) -> (Vec<Vec<String>>, Vec<String>) {
     let [named, best] = table.relays();
     let mut head = vec!["contender".to_owned()];
-    head.extend(table.metrics.iter().map(|metric| metric.head().to_owned()));
+    head.extend(table.metrics.iter().map(|metric| metric.title().to_owned()));
     let against: Vec<(String, &Row)> = [("/ relay 256 KiB", named), ("/ best relay", best)]
         .into_iter()
         .filter_map(|(name, row)| Some((name.to_owned(), row?)))

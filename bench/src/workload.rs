@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::contender::Contender;
-use crate::fan::{self, Shape};
-use crate::flat::Crowd;
-use crate::footprint::{Footprint, Pace};
+use crate::fan::{self, FanOut};
+use crate::flat::Background;
+use crate::footprint::{Footprint, Scale};
 use crate::guarantees::{self, Guarantee, Publishing};
 use crate::latency;
 use crate::metric::{Metric, Sample};
-use crate::process::Running;
+use crate::process::Process;
 
 /// A row of the table.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +28,7 @@ pub(crate) struct Workload {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Throughput.
-    Fan(Shape),
+    Fan(FanOut),
     /// One message at a time, there and back.
     Echo,
     /// Messages at a fixed rate.
@@ -36,7 +36,7 @@ pub(crate) enum Kind {
     /// What a guarantee costs.
     Guarantee(Guarantee),
     /// What a publish costs beside other things.
-    Flat(Crowd),
+    Flat(Background),
     /// What a broker holds.
     Footprint(Footprint),
     /// How long a broker takes until it accepts a connection.
@@ -45,19 +45,19 @@ pub(crate) enum Kind {
 
 /// How long runs are.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Extent {
+pub(crate) struct RunLength {
     /// How long a throughput run should take.
     pub(crate) fan: Duration,
     /// How long a latency run takes.
     pub(crate) latency: Duration,
     /// How large and long a footprint run is.
-    pub(crate) footprint: Pace,
+    pub(crate) footprint: Scale,
     /// Starts of a broker, of which the median counts.
     pub(crate) starts: u32,
 }
 
 const fn shape(topics: u64, subscribers: u64, payload: usize) -> Kind {
-    Kind::Fan(Shape { topics, subscribers, payload })
+    Kind::Fan(FanOut { topics, subscribers, payload })
 }
 
 const fn acknowledged(in_flight: u32) -> Kind {
@@ -134,32 +134,32 @@ pub(crate) const ALL: &[Workload] = &[
     Workload {
         name: "flat-topics-1",
         about: "publish to the only topic",
-        kind: Kind::Flat(Crowd::Topics(0)),
+        kind: Kind::Flat(Background::Topics(0)),
     },
     Workload {
         name: "flat-topics-99999",
         about: "publish to one topic, beside 99,999 with a subscription",
-        kind: Kind::Flat(Crowd::Topics(99_999)),
+        kind: Kind::Flat(Background::Topics(99_999)),
     },
     Workload {
         name: "flat-spread-1000",
         about: "publish to 1,000 topics in turn",
-        kind: Kind::Flat(Crowd::Spread(1_000)),
+        kind: Kind::Flat(Background::Spread(1_000)),
     },
     Workload {
         name: "flat-spread-100000",
         about: "publish to 100,000 topics in turn",
-        kind: Kind::Flat(Crowd::Spread(100_000)),
+        kind: Kind::Flat(Background::Spread(100_000)),
     },
     Workload {
         name: "flat-idle-10000",
         about: "publish beside 10,000 idle subscribers of another topic",
-        kind: Kind::Flat(Crowd::Connections(10_000)),
+        kind: Kind::Flat(Background::Connections(10_000)),
     },
     Workload {
         name: "flat-full",
         about: "publish to a topic of 16 MiB that drops its oldest message for each new one",
-        kind: Kind::Flat(Crowd::Log { is_full: true }),
+        kind: Kind::Flat(Background::Log { is_full: true }),
     },
     Workload {
         name: "conns2000",
@@ -229,7 +229,7 @@ impl Kind {
             Self::Fan(_) => !contender.spins(),
             Self::Echo | Self::Rate => !matches!(contender, Contender::Relay64 | Contender::Relay1024),
             Self::Guarantee(_) => contender.is_zaichik() && !contender.spins(),
-            Self::Flat(_) => Crowd::admits(contender),
+            Self::Flat(_) => Background::admits(contender),
             Self::Footprint(footprint) => footprint.admits(contender),
             Self::Startup => {
                 (!contender.is_relay() && !contender.spins()) || contender == Contender::Relay256
@@ -249,7 +249,7 @@ impl Kind {
     /// Messages of the first run that finds out how many a run may have; `None` if a run's length is known.
     pub(crate) fn first_guess(self) -> Option<u64> {
         match self {
-            Self::Fan(shape) => Some((20_000 / shape.fan()).max(20)),
+            Self::Fan(shape) => Some((20_000 / shape.deliveries()).max(20)),
             Self::Guarantee(_) | Self::Flat(_) => Some(1_000),
             Self::Echo | Self::Rate | Self::Footprint(_) | Self::Startup => None,
         }
@@ -258,7 +258,7 @@ impl Kind {
     /// Messages published by each publisher that would have taken `seconds`, at the rate of a run.
     pub(crate) fn messages_for(self, seconds: f64, sample: &Sample) -> u64 {
         let rate = sample.get(&Metric::Rate).copied().unwrap_or_default() * 1e6;
-        let each = if let Self::Fan(shape) = self { shape.fan() as f64 } else { 1.0 };
+        let each = if let Self::Fan(shape) = self { shape.deliveries() as f64 } else { 1.0 };
         count(rate * seconds / each)
     }
 
@@ -266,17 +266,17 @@ impl Kind {
     pub(crate) fn run(
         self,
         contender: Contender,
-        broker: &mut Running,
+        broker: &mut Process,
         messages: u64,
-        extent: Extent,
+        length: RunLength,
     ) -> Result<Sample> {
         match self {
             Self::Fan(shape) => fan::run(shape, contender, broker, messages),
-            Self::Echo => latency::echo(contender, broker, extent.latency),
-            Self::Rate => latency::rate(contender, broker, extent.latency),
+            Self::Echo => latency::echo(contender, broker, length.latency),
+            Self::Rate => latency::rate(contender, broker, length.latency),
             Self::Guarantee(guarantee) => guarantees::run(guarantee, broker, messages),
-            Self::Flat(crowd) => crowd.run(broker, messages, extent.footprint),
-            Self::Footprint(footprint) => footprint.run(contender, broker, extent.footprint),
+            Self::Flat(background) => background.run(broker, messages, length.footprint),
+            Self::Footprint(footprint) => footprint.run(contender, broker, length.footprint),
             Self::Startup => Ok(Sample::from([(Metric::Startup, broker.startup.as_secs_f64() * 1_000.0)])),
         }
     }

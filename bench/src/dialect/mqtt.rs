@@ -5,11 +5,11 @@ use std::net::TcpStream;
 
 use anyhow::{Context, Result};
 
-use crate::count::{Expected, Fixed};
+use crate::count::{Expected, FixedLength};
 use crate::wire;
 
 /// Filters of one SUBSCRIBE.
-const AT_ONCE: usize = 500;
+const CHUNK: usize = 500;
 
 const CONNECT: u8 = 0x10;
 const PUBLISH: u8 = 0x30;
@@ -35,7 +35,7 @@ pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
 /// Subscribes to many over one connection.
 pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
     let mut socket = connect(port)?;
-    for topics in topics.chunks(AT_ONCE) {
+    for topics in topics.chunks(CHUNK) {
         let mut body = vec![0, 1];
         for topic in topics {
             body.extend_from_slice(&text(topic));
@@ -51,7 +51,7 @@ pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
 /// Stores a message in each topic, and waits until that has taken effect.
 pub(crate) fn retain_all(port: u16, topics: &[String], payload: &[u8]) -> Result<()> {
     let mut socket = connect(port)?;
-    for topics in topics.chunks(AT_ONCE) {
+    for topics in topics.chunks(CHUNK) {
         let packets: Vec<u8> = topics.iter().flat_map(|topic| publish(topic, payload, true)).collect();
         socket.write_all(&packets)?;
     }
@@ -66,9 +66,9 @@ pub(super) fn publish(topic: &str, payload: &[u8], retain: bool) -> Vec<u8> {
 }
 
 /// Publishes are delivered as they are.
-pub(super) fn counter(topic: &str, payload: usize, expected: Expected) -> Fixed {
+pub(super) fn counter(topic: &str, payload: usize, expected: Expected) -> FixedLength {
     let len = publish(topic, &vec![0; payload], false).len();
-    Fixed::new(expected, (len, len - payload), None)
+    FixedLength::new(expected, (len, len - payload), None)
 }
 
 /// A length in two bytes and a text.

@@ -5,14 +5,14 @@ use std::net::TcpStream;
 
 use anyhow::{Context, Result, bail};
 
-use crate::count::{Expected, Fixed, Question};
+use crate::count::{Expected, FixedLength, Question};
 use crate::wire;
 
 /// Bytes of a line of the server, at most.
 const MAX_LINE: usize = 64 << 10;
 
 /// Subscriptions between two looks at what the server says.
-const AT_ONCE: usize = 500;
+const CHUNK: usize = 500;
 
 const PING: &[u8] = b"PING\r\n";
 const PONG: &[u8] = b"PONG\r\n";
@@ -39,7 +39,7 @@ pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
 /// Subscribes to many over one connection.
 pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
     let mut socket = connect(port)?;
-    for (topics, first) in topics.chunks(AT_ONCE).zip((1..).step_by(AT_ONCE)) {
+    for (topics, first) in topics.chunks(CHUNK).zip((1..).step_by(CHUNK)) {
         let lines = topics.iter().zip(first..).map(|(topic, number)| format!("SUB {topic} {number}\r\n"));
         socket.write_all(lines.collect::<String>().as_bytes())?;
         settle(&mut socket)?;
@@ -53,10 +53,10 @@ pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
 }
 
 /// `MSG topic 1 length`, the payload, and between two of them the server's own question now and then.
-pub(super) fn counter(topic: &str, payload: usize, expected: Expected) -> Fixed {
+pub(super) fn counter(topic: &str, payload: usize, expected: Expected) -> FixedLength {
     let head = format!("MSG {topic} 1 {payload}\r\n").len();
     let question = Question { question: PING, answer: PONG };
-    Fixed::new(expected, (head + payload + 2, head), Some(question))
+    FixedLength::new(expected, (head + payload + 2, head), Some(question))
 }
 
 /// Waits until all that was sent has taken effect.
@@ -85,11 +85,11 @@ mod tests {
 
     #[test]
     fn messages_are_counted_around_a_ping() {
-        let mut counter = Counter::Fixed(counter("t0", 40, Expected { messages: 2, block: 2 }));
+        let mut counter = Counter::FixedLength(counter("t0", 40, Expected { messages: 2, block: 2 }));
         for message in 0..2 {
-            counter.take(b"MSG t0 1 40\r\n").unwrap();
-            counter.take(&payload(message, 2, 40)).unwrap();
-            counter.take(b"\r\nPING\r\n").unwrap();
+            counter.feed(b"MSG t0 1 40\r\n").unwrap();
+            counter.feed(&payload(message, 2, 40)).unwrap();
+            counter.feed(b"\r\nPING\r\n").unwrap();
             assert_eq!(counter.reply(), Some(PONG));
         }
         assert_eq!(counter.messages(), 2);

@@ -5,11 +5,11 @@ use std::net::TcpStream;
 
 use anyhow::Result;
 
-use crate::count::{Expected, Fixed};
+use crate::count::{Expected, FixedLength};
 use crate::wire;
 
 /// Channels of one SUBSCRIBE.
-const AT_ONCE: usize = 500;
+const CHUNK: usize = 500;
 
 /// Opens a connection.
 pub(super) fn connect(port: u16) -> Result<TcpStream> {
@@ -28,7 +28,7 @@ pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
 pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
     let mut socket = connect(port)?;
     let mut number = 0;
-    for topics in topics.chunks(AT_ONCE) {
+    for topics in topics.chunks(CHUNK) {
         let command: Vec<&[u8]> =
             [&b"SUBSCRIBE"[..]].into_iter().chain(topics.iter().map(String::as_bytes)).collect();
         socket.write_all(&array(&command))?;
@@ -50,9 +50,9 @@ pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
 }
 
 /// An array of "message", the channel and the payload.
-pub(super) fn counter(topic: &str, payload: usize, expected: Expected) -> Fixed {
+pub(super) fn counter(topic: &str, payload: usize, expected: Expected) -> FixedLength {
     let len = array(&[b"message", topic.as_bytes(), &vec![0; payload]]).len();
-    Fixed::new(expected, (len, len - payload - 2), None)
+    FixedLength::new(expected, (len, len - payload - 2), None)
 }
 
 /// An array of strings.
@@ -79,9 +79,9 @@ mod tests {
 
     #[test]
     fn a_message_is_an_array_of_strings() {
-        let mut counter = Counter::Fixed(counter("t0", 40, Expected { messages: 3, block: 3 }));
+        let mut counter = Counter::FixedLength(counter("t0", 40, Expected { messages: 3, block: 3 }));
         for message in 0..3 {
-            counter.take(&array(&[b"message", b"t0", &payload(message, 3, 40)])).unwrap();
+            counter.feed(&array(&[b"message", b"t0", &payload(message, 3, 40)])).unwrap();
             assert_eq!(counter.messages(), message + 1);
         }
     }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use anyhow::Result;
 
-use crate::count::{Expected, Fixed};
+use crate::count::{Expected, FixedLength};
 use crate::relay::READY;
 use crate::wire;
 
@@ -20,8 +20,8 @@ pub(super) fn publisher(port: u16, topic: &str) -> Result<TcpStream> {
 }
 
 /// Payloads, one after the other.
-pub(super) const fn counter(payload: usize, expected: Expected) -> Fixed {
-    Fixed::new(expected, (payload, 0), None)
+pub(super) const fn counter(payload: usize, expected: Expected) -> FixedLength {
+    FixedLength::new(expected, (payload, 0), None)
 }
 
 fn begin(port: u16, role: char, topic: &str) -> Result<TcpStream> {

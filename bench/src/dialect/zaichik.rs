@@ -14,7 +14,7 @@ use zaichik_proto::{
 use crate::wire;
 
 /// Subscriptions between two looks at what the broker says.
-const AT_ONCE: usize = 500;
+const CHUNK: usize = 500;
 
 /// Topics that keep a message until their subscriptions have got it, however many wait: the broker's memory is the
 /// only limit, and at that it stops reading publishers. Nothing is lost, and nothing is stored longer than needed.
@@ -43,7 +43,7 @@ pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
 /// Subscribes to many over one connection.
 pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
     let mut client = Client::connect(port)?;
-    for (topics, first) in topics.chunks(AT_ONCE).zip((0..).step_by(AT_ONCE)) {
+    for (topics, first) in topics.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
         let mut out = BytesMut::new();
         for (topic, number) in topics.iter().zip(first..) {
             subscription(number, topic, 0).encode(&mut out);
@@ -207,8 +207,8 @@ impl Client {
     }
 
     /// How long reading may take.
-    pub(crate) fn wait_at_most(&self, patience: Duration) -> Result<()> {
-        self.socket.set_read_timeout(Some(patience)).context("setting a read timeout")
+    pub(crate) fn set_read_timeout(&self, timeout: Duration) -> Result<()> {
+        self.socket.set_read_timeout(Some(timeout)).context("setting a read timeout")
     }
 }
 
