@@ -1,33 +1,32 @@
-//! Counts the messages of a stream: by its bytes where all messages have one length, by its frames with Zaichik.
+//! Counts the messages of a stream: by its bytes where all messages have the same length, by its frames with Zaichik.
 
 use anyhow::{Result, bail, ensure};
 use zaichik_proto::{DeliveryHead, FrameHeader, HEADER_LEN, RECORD_OVERHEAD};
 
 use crate::payload::{self, HEAD};
 
-/// Which messages a stream should bring.
+/// The messages expected in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Expected {
-    /// Messages, all in all.
+    /// The total number of messages.
     pub(crate) messages: u64,
     /// Messages of a publisher's block (see [`payload`]).
     pub(crate) block: u64,
 }
 
 impl Expected {
-    /// Whether the message is looked at in a stream that is counted by its bytes: the first, the last, and the first
-    /// of each block.
+    /// Whether a stream that is counted by its bytes checks this message: the first one of each block, and the last one.
     fn is_sample(self, message: u64) -> bool {
         message.is_multiple_of(self.block) || message + 1 == self.messages
     }
 
-    /// The next message that is looked at, from `message` on.
+    /// The next message to check, from `message` on.
     fn next_sample(self, message: u64) -> u64 {
         message.next_multiple_of(self.block).min((self.messages - 1).max(message))
     }
 }
 
-/// Counts what a subscriber reads.
+/// Counts the messages that a subscriber reads.
 #[derive(Debug, Clone)]
 pub(crate) enum Counter {
     /// Messages of one length.
@@ -37,7 +36,7 @@ pub(crate) enum Counter {
 }
 
 impl Counter {
-    /// Takes in what was read; checks samples.
+    /// Processes bytes that were read; checks samples.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<()> {
         match self {
             Self::FixedLength(fixed) => fixed.feed(bytes),
@@ -45,7 +44,7 @@ impl Counter {
         }
     }
 
-    /// Messages that are there as a whole.
+    /// Messages read completely.
     pub(crate) const fn messages(&self) -> u64 {
         match self {
             Self::FixedLength(fixed) => fixed.messages,
@@ -53,7 +52,7 @@ impl Counter {
         }
     }
 
-    /// What the broker asked for between messages and must be answered now.
+    /// The answer that the broker's question between two messages requires now.
     pub(crate) fn reply(&mut self) -> Option<&'static [u8]> {
         match self {
             Self::FixedLength(fixed) => fixed.reply.take(),
@@ -70,12 +69,12 @@ pub(crate) struct FixedLength {
     len: usize,
     /// Where its payload begins.
     payload_at: usize,
-    /// What may stand between messages.
+    /// What the broker may send between messages.
     question: Option<Question>,
     messages: u64,
-    /// Bytes of the message that is not whole yet.
+    /// Bytes read of the incomplete message.
     partial: usize,
-    /// Bytes of a question that are still to come.
+    /// Bytes of a question still to be read.
     question_left: usize,
     reply: Option<&'static [u8]>,
     payload_head: [u8; HEAD],
@@ -86,7 +85,7 @@ pub(crate) struct FixedLength {
 pub(crate) struct Question {
     /// The question; no message begins with its first byte.
     pub(crate) question: &'static [u8],
-    /// What it is answered.
+    /// The answer.
     pub(crate) answer: &'static [u8],
 }
 
@@ -146,15 +145,15 @@ impl FixedLength {
         Ok(())
     }
 
-    /// How many whole messages of the next `available` bytes nobody looks at.
+    /// The number of complete messages in the next `available` bytes that need no check.
     fn skippable(&self, available: usize) -> usize {
         let until = self.expected.next_sample(self.messages) - self.messages;
         let whole = (available / self.len).min(usize::try_from(until).unwrap_or(usize::MAX));
-        // Where a question may come, each message's first byte has to be looked at.
+        // Where a question is possible, the first byte of each message has to be checked.
         if self.question.is_some() { whole.min(1) } else { whole }
     }
 
-    /// Keeps what belongs to the payload's stamp.
+    /// Keeps bytes that belong to the head of the payload.
     fn keep_payload_head(&mut self, bytes: &[u8]) {
         let from = self.partial.max(self.payload_at);
         let to = (self.partial + bytes.len()).min(self.payload_at + HEAD);
@@ -165,37 +164,37 @@ impl FixedLength {
     }
 }
 
-/// The kinds of Zaichik's frames that a subscriber has to know.
+/// The kinds of Zaichik's frames that matter to a subscriber.
 const DELIVERY: u8 = 0x49;
 const GAP: u8 = 0x4a;
 const REFUSED: u8 = 0x46;
 const FATAL: u8 = 0x50;
 
-/// Bytes of a Delivery up to the end of its first payload's stamp.
+/// Bytes of a Delivery up to the end of the head of its first payload.
 const HEAD_LEN: usize = DeliveryHead::LEN + RECORD_OVERHEAD + HEAD;
 
-/// Counts the records of Zaichik's Delivery frames by their heads, and checks that the offsets go on.
+/// Counts the records of Zaichik's Delivery frames by their heads, and checks that offsets are consecutive.
 #[derive(Debug, Clone)]
 pub(crate) struct ZaichikFrames {
     expected: Expected,
     messages: u64,
-    /// The beginning of the frame that is not whole yet.
+    /// The beginning of the incomplete frame.
     head: [u8; HEAD_LEN],
-    /// Bytes of that frame that are there.
+    /// Bytes read of that frame.
     partial: usize,
-    /// Bytes of that frame, once its header is there.
+    /// Bytes of that frame, once its header has been read.
     len: usize,
 }
 
 impl ZaichikFrames {
-    /// Deliveries from offset 0 on.
+    /// Expects deliveries from offset 0 on.
     pub(crate) const fn new(expected: Expected) -> Self {
         Self { expected, messages: 0, head: [0; HEAD_LEN], partial: 0, len: HEADER_LEN }
     }
 
     fn feed(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            // Header first, its length is not known before.
+            // The header first: it has the length of the rest.
             let end = if self.partial < HEADER_LEN { HEADER_LEN } else { self.len };
             let count = (end - self.partial).min(bytes.len());
             if self.partial < HEAD_LEN {
@@ -217,21 +216,21 @@ impl ZaichikFrames {
         Ok(())
     }
 
-    /// A frame is whole.
+    /// Processes a complete frame.
     fn frame(&mut self) -> Result<()> {
         match self.head[4] {
             DELIVERY => {
                 let (count, first) = (self.field::<4>(20), self.field::<8>(24));
                 let (count, first) = (u32::from_le_bytes(count), u64::from_le_bytes(first));
-                ensure!(first == self.messages, "offset {first} came where {} was due", self.messages);
+                ensure!(first == self.messages, "received offset {first} instead of {}", self.messages);
                 payload::check(&self.head[HEAD_LEN - HEAD..], first, self.expected.block)?;
                 self.messages += u64::from(count);
                 ensure!(self.messages <= self.expected.messages, "more messages than were published");
                 Ok(())
             }
-            GAP => bail!("the broker reports a gap behind message {}", self.messages),
-            REFUSED => bail!("the broker refused something, code {}", u16::from_le_bytes(self.field(16))),
-            FATAL => bail!("the broker reports a breach, code {}", u16::from_le_bytes(self.field(8))),
+            GAP => bail!("the broker reports a gap after message {}", self.messages),
+            REFUSED => bail!("the broker refused a request, code {}", u16::from_le_bytes(self.field(16))),
+            FATAL => bail!("the broker reports a protocol error, code {}", u16::from_le_bytes(self.field(8))),
             _ => Ok(()),
         }
     }
@@ -251,7 +250,7 @@ mod tests {
 
     const EXPECTED: Expected = Expected { messages: 7, block: 3 };
 
-    /// Payloads of 36 bytes, between two bytes in front and one behind.
+    /// Payloads of 36 bytes, each with two bytes in front and one behind.
     fn stream(ask: bool) -> Vec<u8> {
         let mut out = Vec::new();
         for message in 0..EXPECTED.messages {
@@ -271,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn however_the_stream_is_cut_the_count_is_the_same() {
+    fn the_count_does_not_depend_on_the_sizes_of_reads() {
         let stream = stream(true);
         for size in 1..stream.len() {
             let mut counter = fixed();
@@ -285,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_is_missing_is_noticed() {
+    fn a_missing_block_is_noticed() {
         let stream = stream(false);
         let message = stream.len() / 7;
         let mut counter = fixed();

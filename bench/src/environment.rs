@@ -1,4 +1,4 @@
-//! The machine, and what the program was told.
+//! The machine and the arguments.
 
 use std::fs;
 use std::process::Command;
@@ -19,18 +19,18 @@ pub(crate) struct Environment {
     pub(crate) memory_mib: u64,
     /// The compiler.
     pub(crate) rustc: String,
-    /// Processes that ran or waited for a core in the minute before.
+    /// Load average of the minute before.
     pub(crate) load: String,
-    /// Rounds, of which the medians count.
+    /// Rounds; tables show their medians.
     pub(crate) rounds: u32,
-    /// Whether runs were so short, and counts so small, that figures mean nothing.
+    /// Whether runs and counts were too small for meaningful figures.
     pub(crate) quick: bool,
-    /// What the program was told.
+    /// The program's arguments.
     pub(crate) arguments: Vec<String>,
 }
 
 impl Environment {
-    /// Looks around.
+    /// Asks the operating system.
     pub(crate) fn detect(rounds: u32, quick: bool) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let memory = read("/proc/meminfo");
@@ -54,7 +54,7 @@ impl Environment {
     }
 }
 
-/// The first line that a program says.
+/// The first line of a program's output.
 fn first_line(program: &str, argument: &str) -> String {
     let output = Command::new(program).arg(argument).output().ok();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());

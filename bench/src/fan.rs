@@ -1,4 +1,4 @@
-//! Throughput: publishers write what was encoded beforehand, subscribers count.
+//! Throughput: publishers write messages encoded beforehand, subscribers count.
 
 use std::sync::Arc;
 use std::thread;
@@ -14,19 +14,19 @@ use crate::process::Process;
 use crate::publisher::{self, Publisher};
 use crate::subscriber::{self, Progress, Reader};
 
-/// Bytes that a publisher writes at once, about.
+/// Approximate bytes of one write of a publisher.
 const WRITE: usize = 256 << 10;
 
-/// How often the harness looks whether there is progress.
+/// How often the harness checks for progress.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long there may be no progress.
+/// A run without progress for this long has failed.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who publishes what to whom.
+/// Topics, publishers and subscribers of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FanOut {
-    /// Topics, with a publisher each.
+    /// Topics, each with one publisher.
     pub(crate) topics: u64,
     /// Subscribers of each topic.
     pub(crate) subscribers: u64,
@@ -35,13 +35,13 @@ pub(crate) struct FanOut {
 }
 
 impl FanOut {
-    /// How many a single message published to each topic is delivered as.
+    /// Deliveries of one message to each topic.
     pub(crate) const fn deliveries(self) -> u64 {
         self.topics * self.subscribers
     }
 }
 
-/// A run of a shape with so many messages of each publisher.
+/// One run, in which each publisher publishes `messages`.
 pub(crate) fn run(
     shape: FanOut,
     contender: Contender,
@@ -66,7 +66,7 @@ pub(crate) fn run(
     let progress = Arc::new(Progress::default());
     let cpu = broker.cpu()?;
     let subscribers = subscriber::start(readers, &progress)?;
-    // Subscribers sit in their reads before it begins.
+    // Gives subscribers time to block in their reads.
     thread::sleep(POLL_INTERVAL);
     let begin = Instant::now();
     let publishers: Vec<_> = publishers
@@ -77,7 +77,7 @@ pub(crate) fn run(
     let end = wait(&progress, due, &subscribers);
     let sample = if end == End::Complete { Some((broker.cpu()? - cpu, broker.peak_memory()?)) } else { None };
     if sample.is_none() {
-        // Whoever waits for a socket waits no more.
+        // Ends threads that are blocked on a socket.
         broker.kill();
     }
     let (mut last, mut failure) = (begin, None);
@@ -95,7 +95,7 @@ pub(crate) fn run(
     let (cpu, memory) = match (sample, failure) {
         (Some(sample), None) => sample,
         _ if end == End::Stalled => {
-            bail!("{missing} of {due} messages are missing, none came for {STALL_TIMEOUT:?}")
+            bail!("{missing} of {due} messages are missing, none arrived within {STALL_TIMEOUT:?}")
         }
         (_, Some(error)) => bail!("{missing} of {due} messages are missing; {error:#}"),
         (None, None) => bail!("{missing} of {due} messages are missing"),
@@ -112,15 +112,15 @@ pub(crate) fn run(
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// All messages are there.
+    /// All messages have arrived.
     Complete,
-    /// A subscriber gave up.
+    /// A subscriber failed.
     Failed,
-    /// No message came any more.
+    /// No message arrived within [`STALL_TIMEOUT`].
     Stalled,
 }
 
-/// Waits for the end.
+/// Waits for the end of a run.
 fn wait(progress: &Progress, due: u64, subscribers: &[subscriber::Thread]) -> End {
     let mut seen = (0, Instant::now());
     loop {

@@ -1,4 +1,4 @@
-//! Whether a publish costs the same whatever else the broker has: topics, idle subscribers, a full log.
+//! Whether the cost of a publish depends on what else the broker holds: topics, idle subscribers, a full log.
 
 use std::time::Instant;
 
@@ -16,20 +16,20 @@ use crate::process::Process;
 /// How publishes are acknowledged: frames of one message, many in flight.
 const PUBLISHING: Publishing = Publishing { in_flight: 1_000, frame: 1 };
 
-/// Bytes of records that a topic may hold whose log is to be full.
+/// Limit in bytes of the topic whose log is to be full.
 const FULL: u64 = 16 << 20;
 
-/// ZaichikFrames of one write.
+/// Frames of one write.
 const WRITE: usize = 200;
 
-/// What else the broker has while messages are published and acknowledged.
+/// What else the broker holds while messages are published and acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Background {
-    /// So many topics with a subscription, and the one that is published to.
+    /// This number of topics with a subscription, in addition to the one that is published to.
     Topics(u64),
-    /// So many topics, each of which gets a message in turn.
+    /// This number of topics, each of which gets a message in turn.
     Spread(u64),
-    /// So many idle connections with a subscription to another topic.
+    /// This number of idle connections with a subscription to another topic.
     Connections(u64),
     /// A topic that keeps everything, or one that drops its oldest message for each new one.
     Log {
@@ -55,7 +55,6 @@ impl Background {
         };
         let frames = match self {
             Self::Spread(count) => {
-                // Room for as many messages as a run has, wherever they go: 16 bytes each beside the payload.
                 let names = footprint::names((count / scale.divisor).max(1));
                 for names in names.chunks(500) {
                     publisher.create_all(names, zaichik::retained())?;
@@ -85,13 +84,13 @@ impl Background {
         ]))
     }
 
-    /// Whether a contender is asked.
+    /// Whether a contender takes part.
     pub(crate) const fn admits(contender: Contender) -> bool {
         matches!(contender, Contender::Zaichik)
     }
 }
 
-/// Writes of [`WRITE`] frames of one message each, which go to the topics in turn; all of them once, or one write.
+/// Writes of [`WRITE`] frames with one message each, to the topics in turn: enough for every topic, at least one.
 fn writes(topics: &[String]) -> Vec<Vec<u8>> {
     let count = topics.len().next_multiple_of(WRITE);
     let payload = payload::payload(0, 1, PAYLOAD);

@@ -1,4 +1,4 @@
-//! What a broker holds: memory of connections, topics and messages, the time to start, and the price of idling.
+//! Footprint: memory of connections, topics and messages, and the processor time of an idle broker.
 
 use std::net::TcpStream;
 use std::thread;
@@ -16,42 +16,42 @@ use crate::process::Process;
 /// Bytes of a stored payload.
 const PAYLOAD: usize = 128;
 
-/// Requests between two looks at what the broker says.
+/// Requests to send before reading their answers.
 const CHUNK: usize = 500;
 
 /// Descriptors that are not connections.
 const RESERVED: u64 = 100;
 
-/// What is measured, and of how many.
+/// What is measured, and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Footprint {
-    /// Bytes of each idle connection with a subscription.
+    /// Bytes per idle connection with a subscription.
     Connections(u64),
-    /// Bytes of each topic with a subscription; all of one connection.
+    /// Bytes per topic with a subscription; all on one connection.
     Topics(u64),
-    /// Bytes of each stored message beyond its payload.
+    /// Bytes per stored message in addition to its payload.
     Messages(u64),
-    /// Bytes of each topic that keeps one message, the message included.
+    /// Bytes per topic that keeps one message, including the message.
     Kept(u64),
-    /// Processor seconds while so many connections with a subscription say nothing.
+    /// Processor seconds while this number of connections with a subscription are idle.
     Idle(u64),
 }
 
-/// How long it takes.
+/// How large and long footprint runs are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
-    /// What counts are divided by.
+    /// Divisor of all numbers.
     pub(crate) divisor: u64,
-    /// How long a broker may tidy up before its memory counts.
+    /// How long a broker has to settle before its memory is measured.
     pub(crate) settle: Duration,
-    /// How long idling is measured.
+    /// How long an idle broker is measured.
     pub(crate) idle: Duration,
-    /// Descriptors that this process and the broker may have.
+    /// Maximum file descriptors of this process and of the broker.
     pub(crate) descriptors: u64,
 }
 
 impl Footprint {
-    /// Whether a contender has anything of the kind.
+    /// Whether a contender has such a thing.
     pub(crate) fn admits(self, contender: Contender) -> bool {
         if contender.spins() {
             return false;
@@ -77,7 +77,7 @@ impl Footprint {
             Self::Topics(count) => {
                 let count = count / scale.divisor;
                 let socket = dialect.subscribe_all(broker.port, &names(count))?;
-                (count, 0, vec![socket.context("the relay has no such thing")?])
+                (count, 0, vec![socket.context("the contender has no such subscription")?])
             }
             Self::Messages(count) => {
                 let count = count / scale.divisor;
@@ -97,7 +97,7 @@ impl Footprint {
     }
 }
 
-/// Names of topics, all of one length.
+/// Names of topics, all with the same length.
 pub(crate) fn names(count: u64) -> Vec<String> {
     (0..count).map(|number| format!("topic-{number:06}")).collect()
 }
@@ -107,11 +107,10 @@ pub(crate) fn connections(dialect: Dialect, port: u16, count: u64, scale: Scale)
     let (needed, permitted) = (count + RESERVED, scale.descriptors);
     ensure!(
         needed <= permitted,
-        "{needed} descriptors are needed and {permitted} permitted: raise ulimit -n"
+        "{needed} file descriptors are needed and {permitted} are permitted: raise ulimit -n"
     );
-    let open = (0..count).map(|number| {
-        dialect.subscribe(port, "idle").with_context(|| format!("{number} connections are there"))
-    });
+    let open = (0..count)
+        .map(|number| dialect.subscribe(port, "idle").with_context(|| format!("after {number} connections")));
     open.collect()
 }
 
@@ -125,7 +124,7 @@ fn idle(dialect: Dialect, broker: &Process, count: u64, scale: Scale) -> Result<
     Ok(Sample::from([(Metric::CpuSeconds, cpu)]))
 }
 
-/// Stores one message in each topic, and waits until that has taken effect.
+/// Stores one message in each topic, and waits for the answers.
 fn keep(dialect: Dialect, port: u16, topics: &[String]) -> Result<()> {
     let payload = [b'x'; PAYLOAD];
     match dialect {
@@ -156,13 +155,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_have_one_length() {
+    fn names_have_the_same_length() {
         let names = names(100_000);
         assert!(names.iter().all(|name| name.len() == names[0].len()));
     }
 
     #[test]
-    fn only_who_stores_messages_is_asked_what_they_take() {
+    fn only_brokers_that_store_messages_are_measured_for_it() {
         let admitted: Vec<_> =
             Contender::ALL.into_iter().filter(|contender| Footprint::Kept(1).admits(*contender)).collect();
         assert_eq!(admitted, [Contender::Zaichik, Contender::ZaichikAsyncStd, Contender::Mosquitto]);

@@ -1,4 +1,4 @@
-//! What Zaichik's guarantees cost: acknowledged publishing, and consuming with commits.
+//! The cost of Zaichik's guarantees: acknowledged publishing, and consuming with commits.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,41 +17,41 @@ pub(crate) const TOPIC: &str = "t0";
 /// Bytes of a payload.
 pub(crate) const PAYLOAD: usize = 128;
 
-/// Messages of one write, if so many may be in flight.
+/// Maximum messages of one write.
 const WRITE: u32 = 200;
 
-/// How long a client waits for bytes.
+/// Maximum time without bytes from the broker.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How publishes are acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Publishing {
-    /// Messages without an answer, at most.
+    /// Maximum unacknowledged frames.
     pub(crate) in_flight: u32,
-    /// Messages of a frame.
+    /// Messages per frame.
     pub(crate) frame: u32,
 }
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Guarantee {
-    /// Publishing until everything is acknowledged; the topic keeps it.
+    /// Publishing until everything is acknowledged; the topic keeps the messages.
     Acknowledged(Publishing),
-    /// The same while a consumer takes everything and commits it, until its last commit is answered.
+    /// The same while a consumer receives and commits everything, until its last commit is answered.
     Consumed {
-        /// How it is published.
+        /// How messages are published.
         publishing: Publishing,
-        /// Messages delivered and not committed, at most.
+        /// Maximum uncommitted messages.
         window: u32,
     },
-    /// Taking what waits in a topic and committing it, until the last commit is answered.
+    /// Receiving and committing the messages stored in a topic, until the last commit is answered.
     Backlog {
-        /// Messages delivered and not committed, at most.
+        /// Maximum uncommitted messages.
         window: u32,
     },
 }
 
-/// One run. Messages are rounded up, so that all writes are full.
+/// One run. The number of messages is rounded up, so that all writes are full.
 pub(crate) fn run(guarantee: Guarantee, broker: &Process, messages: u64) -> Result<Sample> {
     let messages = messages.next_multiple_of(u64::from(WRITE));
     let mut publisher = connect(broker.port)?;
@@ -97,7 +97,7 @@ pub(crate) fn run(guarantee: Guarantee, broker: &Process, messages: u64) -> Resu
     ]))
 }
 
-/// Stores messages in a topic that keeps them, in large frames.
+/// Stores messages, in large frames.
 pub(crate) fn store(port: u16, messages: u64) -> Result<()> {
     let mut publisher = connect(port)?;
     publisher.create(TOPIC, retained())?;
@@ -107,11 +107,11 @@ pub(crate) fn store(port: u16, messages: u64) -> Result<()> {
 impl Publishing {
     /// Messages of one write.
     const fn write(self) -> u32 {
-        let most = self.in_flight.saturating_mul(self.frame);
-        if most < WRITE { most } else { WRITE }
+        let max = self.in_flight.saturating_mul(self.frame);
+        if max < WRITE { max } else { WRITE }
     }
 
-    /// ZaichikFrames of one write; their messages are numbered.
+    /// The frames of one write; their messages are numbered.
     fn frames(self) -> Vec<u8> {
         let block = u64::from(self.write());
         let payloads: Vec<Vec<u8>> =
@@ -129,13 +129,13 @@ pub(crate) fn connect(port: u16) -> Result<Client> {
     Ok(client)
 }
 
-/// Publishes so many messages, until all are acknowledged.
+/// Publishes `messages` messages, until all are acknowledged.
 fn publish(client: &mut Client, publishing: Publishing, messages: u64) -> Result<()> {
     let write = u64::from(publishing.write());
     publish_frames(client, &[publishing.frames()], write, publishing, messages)
 }
 
-/// The same with writes that are given, of so many messages each, one after the other and over again.
+/// Publishes `messages` messages by repeating `writes` of `write` messages each, until all are acknowledged.
 pub(crate) fn publish_frames(
     client: &mut Client,
     writes: &[Vec<u8>],
@@ -161,17 +161,17 @@ pub(crate) fn publish_frames(
     Ok(())
 }
 
-/// How many publishes a frame acknowledges.
+/// The number of publishes that a frame acknowledges.
 pub(crate) fn acknowledged(frame: &ServerFrame<'_>) -> Result<u64> {
     match frame {
         ServerFrame::Acks(acks) => Ok(acks.runs.iter().map(|run| u64::from(run.requests)).sum()),
         ServerFrame::Published(_) => Ok(1),
         ServerFrame::Ping { .. } => Ok(0),
-        frame => bail!("the broker said {frame:?}"),
+        frame => bail!("the broker sent {frame:?}"),
     }
 }
 
-/// Takes so many messages and commits each frame's, until the last commit is answered.
+/// Receives `messages` messages and commits after each frame, until the last commit is answered.
 fn consume(client: &mut Client, messages: u64, block: u32) -> Result<()> {
     let (mut next, mut is_done) = (0, false);
     while !is_done {
@@ -185,7 +185,7 @@ fn consume(client: &mut Client, messages: u64, block: u32) -> Result<()> {
                 }
                 ServerFrame::Done(_) => is_done = true,
                 ServerFrame::Ping { .. } => {}
-                frame => bail!("the broker said {frame:?}"),
+                frame => bail!("the broker sent {frame:?}"),
             }
             Ok(())
         });
@@ -195,12 +195,12 @@ fn consume(client: &mut Client, messages: u64, block: u32) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a delivery goes on where the one before it ended; says how many messages it has.
+/// Checks that a delivery continues the previous one; returns its number of messages.
 fn check_delivery(delivery: &Delivery<'_>, next: u64, block: u64) -> Result<u64> {
     let first = delivery.first_offset;
-    ensure!(first == next, "offset {first} came where {next} was due");
+    ensure!(first == next, "received offset {first} instead of {next}");
     let record = delivery.records.iter().next().context("a delivery without a record")?;
-    // All blocks are the first one here.
+    // Every write repeats the first block.
     payload::check(record.body(), first % block, block)?;
     Ok(u64::from(delivery.records.len()))
 }
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_write_has_the_messages_that_may_be_in_flight() {
+    fn a_write_has_at_most_the_messages_that_may_be_in_flight() {
         let one = Publishing { in_flight: 1, frame: 1 };
         assert_eq!((one.write(), one.frames().len()), (1, 8 + 10 + 3 + 16 + PAYLOAD));
         let many = Publishing { in_flight: 1_000, frame: 100 };

@@ -18,16 +18,16 @@ use crate::subscriber::Reader;
 /// Bytes of a payload.
 const PAYLOAD: usize = 128;
 
-/// The one topic.
+/// The topic.
 const TOPIC: &str = "t0";
 
-/// Messages before it counts.
+/// Messages before the measured ones.
 const WARM_UP: u64 = 500;
 
-/// Messages of a second in the open loop.
+/// Messages per second of the open loop.
 const RATE: u64 = 20_000;
 
-/// Messages of a block: no write of the open loop is larger.
+/// Bytes of a block: no write of the open loop is larger.
 const BLOCK: usize = 64 << 10;
 
 /// Bytes of a read buffer.
@@ -36,10 +36,10 @@ const BUFFER: usize = 256 << 10;
 /// Longer latencies count as this one.
 const LONGEST: Duration = Duration::from_hours(1);
 
-/// How long a subscriber waits for bytes.
+/// Maximum time without bytes from the broker.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Closed loop: the next message goes out when the one before it is there. Both connections belong to one thread.
+/// Closed loop: each message is sent when the previous one has arrived. One thread has both connections.
 pub(crate) fn echo(contender: Contender, broker: &mut Process, duration: Duration) -> Result<Sample> {
     let dialect = contender.dialect();
     let mut block = Block::new(dialect, TOPIC, PAYLOAD, BLOCK);
@@ -48,7 +48,7 @@ pub(crate) fn echo(contender: Contender, broker: &mut Process, duration: Duratio
     socket.set_read_timeout(Some(READ_TIMEOUT))?;
     let mut reader = Reader::new(socket, dialect.counter(TOPIC, PAYLOAD, expected), u64::MAX)?;
     let mut publisher = dialect.publisher(broker.port, TOPIC).context("the publisher")?;
-    // What a publish to one subscriber is answered.
+    // The size of the answer to a publish that reached one subscriber.
     let answer: &mut [u8] = if dialect.answers() { &mut [0; 4] } else { &mut [] };
     let mut buffer = vec![0; BUFFER];
     let mut latencies = empty()?;
@@ -59,7 +59,7 @@ pub(crate) fn echo(contender: Contender, broker: &mut Process, duration: Duratio
         }
         let (bytes, count) = block.publishes(sent, 1);
         let written = Instant::now();
-        publisher.write_all(bytes).context("the publisher can't write")?;
+        publisher.write_all(bytes).context("the publisher cannot write")?;
         let mut got = 0;
         while got < count {
             got += reader.read(&mut buffer)?;
@@ -73,7 +73,7 @@ pub(crate) fn echo(contender: Contender, broker: &mut Process, duration: Duratio
     Ok(sample(&latencies, broker.cpu()? - cpu))
 }
 
-/// Open loop: messages are due at fixed moments, and what is late for whatever reason counts from when it was due.
+/// Open loop: messages are due at fixed moments, and latencies start when messages are due, whatever delays them.
 pub(crate) fn rate(contender: Contender, broker: &mut Process, duration: Duration) -> Result<Sample> {
     let messages = RATE * u64::try_from(duration.as_millis())? / 1_000;
     let dialect = contender.dialect();
@@ -94,7 +94,8 @@ pub(crate) fn rate(contender: Contender, broker: &mut Process, duration: Duratio
     let schedule = Schedule::new(RATE, 1, 0);
     let mut got = 0;
     while got < messages {
-        let count = reader.read(&mut buffer).with_context(|| format!("{got} of {messages} messages came"))?;
+        let count =
+            reader.read(&mut buffer).with_context(|| format!("{got} of {messages} messages arrived"))?;
         let now = Instant::now();
         for message in got..got + count {
             record(&mut latencies, now.saturating_duration_since(begin + schedule.due(message)))?;
@@ -120,7 +121,7 @@ fn write_at_rate(publisher: Publisher, mut block: Block, messages: u64, begin: I
         }
         let owed = (now - begin).as_nanos() * u128::from(RATE) / 1_000_000_000 + 1;
         let owed = u64::try_from(owed)?.min(messages) - sent;
-        ensure!(owed > 0, "nothing is due");
+        ensure!(owed > 0, "no message is due");
         let (bytes, count) = block.publishes(sent, owed);
         publisher.write(bytes)?;
         sent += count;

@@ -1,4 +1,4 @@
-//! Which number each message carries, so that a missing one is noticed.
+//! The numbers of messages, which make missing ones noticeable.
 //!
 //! A publisher encodes a block of messages beforehand and writes it again and again. A message carries its place in the
 //! block, except that the first one of a block carries its number in the whole run. Only that one changes.

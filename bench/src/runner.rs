@@ -1,5 +1,5 @@
-//! Runs workloads: in each round one run of each contender, one after the other, so that what the machine does
-//! meanwhile is done to all of them.
+//! Runs workloads: each round has one run of each contender in turn, so that other load on the machine affects all of
+//! them.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -13,36 +13,36 @@ use crate::process::{Process, TemporaryFolder};
 use crate::report::{Outcome, Row};
 use crate::workload::{Kind, RunLength, Workload};
 
-/// A run that finds out how many messages a run may have lasts so long at least.
+/// Minimum seconds of the run from which the number of messages is calculated.
 const CALIBRATION: f64 = 0.15;
 
-/// Such a run has at most so many times the messages of the one before it.
+/// Maximum factor between the numbers of messages of two such runs.
 const GROWTH: u64 = 16;
 
-/// How everything is run.
+/// How workloads run.
 #[derive(Debug)]
 pub(crate) struct Runner {
-    /// Where programs are.
+    /// The contenders' programs.
     pub(crate) programs: Programs,
-    /// Where their files are.
+    /// The folder for their files.
     pub(crate) folder: TemporaryFolder,
-    /// Rounds, of which the medians count.
+    /// Number of rounds.
     pub(crate) rounds: u32,
     /// How long runs are.
     pub(crate) length: RunLength,
-    /// Factor of the messages of a run.
+    /// Factor for the number of messages of a run.
     pub(crate) scale: f64,
 }
 
 impl Runner {
-    /// All rounds of a workload.
+    /// Runs all rounds of a workload.
     pub(crate) fn run(&self, workload: &Workload, contenders: &[Contender]) -> Vec<Row> {
         let admitted = contenders.iter().filter(|contender| workload.kind.admits(**contender));
         let mut participants: Vec<Participant> =
             admitted.map(|contender| Participant::new(*contender)).collect();
         let rounds = workload.kind.rounds(self.rounds);
         for round in 1..=rounds {
-            // Each round begins with another one.
+            // Each round begins with another contender.
             let turn = usize::from(!participants.is_empty());
             participants.rotate_left(turn);
             for participant in participants.iter_mut().filter(|participant| participant.failure.is_none()) {
@@ -68,16 +68,16 @@ impl Runner {
             (None, None) => 0,
         };
         participant.messages = Some(messages);
-        // Only of starting more than one try is needed in a round.
-        let tries = if kind == Kind::Startup { self.length.starts } else { 1 };
-        let samples = (0..tries).map(|_| {
+        // A single start varies too much.
+        let runs = if kind == Kind::Startup { self.length.starts } else { 1 };
+        let samples = (0..runs).map(|_| {
             let mut broker = Process::start(participant.contender, &self.programs, &self.folder)?;
             kind.run(participant.contender, &mut broker, messages, self.length)
         });
         Ok(medians(&samples.collect::<Result<Vec<_>>>()?))
     }
 
-    /// Finds out how many messages make a run that is long enough.
+    /// Finds the number of messages of a sufficiently long run.
     fn calibrate(&self, kind: Kind, contender: Contender, guess: u64) -> Result<u64> {
         let mut messages = guess;
         loop {
@@ -93,7 +93,7 @@ impl Runner {
     }
 }
 
-/// Lengths of runs, for a quick look or to be believed.
+/// Lengths of runs, for a quick check or for real figures.
 pub(crate) const fn length(quick: bool, descriptors: u64) -> RunLength {
     if quick {
         let (settle, idle) = (Duration::from_millis(100), Duration::from_millis(500));
@@ -114,11 +114,11 @@ pub(crate) const fn length(quick: bool, descriptors: u64) -> RunLength {
     }
 }
 
-/// Says to somebody who looks at a terminal what is under way, in place of what was.
+/// Replaces the progress line if standard error is a terminal.
 fn progress(what: &str) {
     let mut terminal = io::stderr();
     if terminal.is_terminal() {
-        // Nobody can be told that it can't be told.
+        // A failure to write to standard error has nowhere to be reported.
         drop(write!(terminal, "\r\x1b[K{what}"));
     }
 }

@@ -1,14 +1,14 @@
-//! Tables for people: in columns for a terminal, or as Markdown.
+//! Results as text: in columns for a terminal, or as Markdown.
 
 use std::fmt::Write as _;
 
 use crate::metric::Metric;
 use crate::report::{ContenderInfo, Outcome, Report, Row, Table};
 
-/// How tables look.
+/// The format of tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// Columns with spaces between them.
+    /// Columns separated by spaces.
     Terminal,
     /// Markdown.
     Markdown,
@@ -30,7 +30,7 @@ pub(crate) fn table(table: &Table, style: Style) -> String {
     out
 }
 
-/// Workloads of a group as lines, contenders as columns; one of the figures, counted from the first one.
+/// A table of one figure, by its position among the metrics: workloads of a group as lines, contenders as columns.
 ///
 /// `None` if no workload has such a figure.
 pub(crate) fn matrix(tables: &[Table], figure: usize, style: Style) -> Option<String> {
@@ -64,7 +64,7 @@ pub(crate) fn matrix(tables: &[Table], figure: usize, style: Style) -> Option<St
     Some(layout(&cells, style) + &notes + "\n")
 }
 
-/// What stands in front of all tables: the machine and the contenders.
+/// The text in front of all tables: the machine and the contenders.
 pub(crate) fn preamble(report: &Report, style: Style) -> String {
     let environment = &report.environment;
     let mut out = format!(
@@ -78,7 +78,7 @@ pub(crate) fn preamble(report: &Report, style: Style) -> String {
         environment.rounds
     );
     if environment.quick {
-        out.push_str("A quick look: short runs, a tenth of the connections, topics and stored messages. The figures mean nothing.\n\n");
+        out.push_str("A quick check: short runs, a tenth of the connections, topics and stored messages. The figures are meaningless.\n\n");
     }
     let settings = |info: &ContenderInfo| {
         let config = info.config.map(|config| config.trim_end().replace('\n', "; "));
@@ -99,13 +99,13 @@ pub(crate) fn preamble(report: &Report, style: Style) -> String {
         }
     }
     for missing in &report.missing {
-        let _ = writeln!(out, "\nleft out: {missing}");
+        let _ = writeln!(out, "\nmissing: {missing}");
     }
     out.push('\n');
     out
 }
 
-/// What is not comparable.
+/// Notes on what is not comparable.
 pub(crate) fn caveats(report: &Report) -> String {
     let mut out = "What to know before comparing:\n\n".to_owned();
     let mut shown: Vec<&str> = Vec::new();
@@ -120,7 +120,7 @@ pub(crate) fn caveats(report: &Report) -> String {
     out
 }
 
-/// Rows of cells, the head first, and what did not fit into them.
+/// Rows of cells, the titles first, and notes on failures.
 fn cells(table: &Table) -> (Vec<Vec<String>>, Vec<String>) {
     let [named, best] = table.relays();
     let mut head = vec!["contender".to_owned()];
@@ -158,7 +158,7 @@ fn show_ratio(ratio: f64) -> String {
     if ratio < 0.1 { format!("{ratio:.3}") } else { format!("{ratio:.2}") }
 }
 
-/// Lines of cells; the first column to the left, figures to the right.
+/// Aligned lines of cells: text to the left, figures to the right.
 fn layout(cells: &[Vec<String>], style: Style) -> String {
     let columns = cells.first().map_or(0, Vec::len);
     let width = |column: usize| {
@@ -232,7 +232,7 @@ nats-server failed, round 1: 7 of 9 messages are missing
     }
 
     #[test]
-    fn a_terminal_gets_columns() {
+    fn the_terminal_format_has_columns() {
         let text = table(&example(), Style::Terminal);
         assert!(text.contains("  Zaichik, tokio           4.00             0.40          0.40\n"), "{text}");
     }

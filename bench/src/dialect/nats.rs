@@ -8,16 +8,16 @@ use anyhow::{Context, Result, bail};
 use crate::count::{Expected, FixedLength, Question};
 use crate::wire;
 
-/// Bytes of a line of the server, at most.
+/// Maximum bytes of a line from the server.
 const MAX_LINE: usize = 64 << 10;
 
-/// Subscriptions between two looks at what the server says.
+/// Subscriptions to send before reading the server's answers.
 const CHUNK: usize = 500;
 
 const PING: &[u8] = b"PING\r\n";
 const PONG: &[u8] = b"PONG\r\n";
 
-/// Opens a connection, which is done when the server has answered.
+/// Opens a connection, and waits for the server's answer.
 pub(super) fn connect(port: u16) -> Result<TcpStream> {
     let mut socket = wire::connect(port)?;
     wire::read_line(&mut socket, MAX_LINE).context("the server's first line")?;
@@ -28,7 +28,7 @@ pub(super) fn connect(port: u16) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// Subscribes, and waits until that is in effect.
+/// Subscribes, and waits until the subscription is active.
 pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
     let mut socket = connect(port)?;
     socket.write_all(format!("SUB {topic} 1\r\n").as_bytes())?;
@@ -36,7 +36,7 @@ pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// Subscribes to many over one connection.
+/// Subscribes to several topics on one connection.
 pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
     let mut socket = connect(port)?;
     for (topics, first) in topics.chunks(CHUNK).zip((1..).step_by(CHUNK)) {
@@ -52,14 +52,14 @@ pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     [format!("PUB {topic} {}\r\n", payload.len()).as_bytes(), payload, b"\r\n"].concat()
 }
 
-/// `MSG topic 1 length`, the payload, and between two of them the server's own question now and then.
+/// Counts `MSG topic 1 length` with a payload; the server may send a ping between messages.
 pub(super) fn counter(topic: &str, payload: usize, expected: Expected) -> FixedLength {
     let head = format!("MSG {topic} 1 {payload}\r\n").len();
     let question = Question { question: PING, answer: PONG };
     FixedLength::new(expected, (head + payload + 2, head), Some(question))
 }
 
-/// Waits until all that was sent has taken effect.
+/// Waits until the server has processed everything sent to it.
 fn settle(socket: &mut TcpStream) -> Result<()> {
     socket.write_all(PING)?;
     loop {
@@ -67,7 +67,7 @@ fn settle(socket: &mut TcpStream) -> Result<()> {
             PONG => return Ok(()),
             PING => socket.write_all(PONG)?,
             line if line.starts_with(b"INFO") || line == b"+OK\r\n" => {}
-            line => bail!("the server said {:?}", String::from_utf8_lossy(line)),
+            line => bail!("the server sent {:?}", String::from_utf8_lossy(line)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The dialect of Redis, RESP 2: publish and subscribe. Each publish is answered with how many got it.
+//! The dialect of Redis, RESP 2: publish and subscribe. The answer to a publish is its number of receivers.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::count::{Expected, FixedLength};
 use crate::wire;
 
-/// Channels of one SUBSCRIBE.
+/// Channels per SUBSCRIBE.
 const CHUNK: usize = 500;
 
 /// Opens a connection.
@@ -19,12 +19,12 @@ pub(super) fn connect(port: u16) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// Subscribes, and waits until that is in effect.
+/// Subscribes, and waits for the answer.
 pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
     subscribe_all(port, &[topic.to_owned()])
 }
 
-/// Subscribes to many over one connection.
+/// Subscribes to several channels on one connection.
 pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
     let mut socket = connect(port)?;
     let mut number = 0;
@@ -49,7 +49,7 @@ pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     array(&[b"PUBLISH", topic.as_bytes(), payload])
 }
 
-/// An array of "message", the channel and the payload.
+/// Counts arrays of "message", the channel and the payload.
 pub(super) fn counter(topic: &str, payload: usize, expected: Expected) -> FixedLength {
     let len = array(&[b"message", topic.as_bytes(), &vec![0; payload]]).len();
     FixedLength::new(expected, (len, len - payload - 2), None)

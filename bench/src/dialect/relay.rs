@@ -1,4 +1,4 @@
-//! The relay's dialect: a line that says what a connection is, and then nothing but payloads.
+//! The relay's dialect: a line with the role of the connection, and then only payloads.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use crate::count::{Expected, FixedLength};
 use crate::relay::READY;
 use crate::wire;
 
-/// Subscribes, and waits until that is in effect.
+/// Subscribes, and waits for the answer.
 pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
     begin(port, 'S', topic)
 }
@@ -19,7 +19,7 @@ pub(super) fn publisher(port: u16, topic: &str) -> Result<TcpStream> {
     begin(port, 'P', topic)
 }
 
-/// Payloads, one after the other.
+/// Counts payloads.
 pub(super) const fn counter(payload: usize, expected: Expected) -> FixedLength {
     FixedLength::new(expected, (payload, 0), None)
 }
