@@ -33,9 +33,6 @@ const BLOCK: usize = 64 << 10;
 /// Bytes of a read buffer.
 const BUFFER: usize = 256 << 10;
 
-/// Longer latencies count as this one.
-const LONGEST: Duration = Duration::from_hours(1);
-
 /// Maximum time without bytes from the broker.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -51,7 +48,7 @@ pub(crate) fn echo(contender: Contender, broker: &mut Process, duration: Duratio
     // The size of the answer to a publish that reached one subscriber.
     let answer: &mut [u8] = if dialect.answers() { &mut [0; 4] } else { &mut [] };
     let mut buffer = vec![0; BUFFER];
-    let mut latencies = empty()?;
+    let mut latencies = Latencies::in_nanoseconds()?;
     let (mut sent, mut cpu, mut begin) = (0, 0.0, Instant::now());
     while sent < WARM_UP || begin.elapsed() < duration {
         if sent == WARM_UP {
@@ -89,7 +86,7 @@ pub(crate) fn rate(contender: Contender, broker: &mut Process, duration: Duratio
     let publishing = publishing
         .spawn(move || write_at_rate(publisher, block, messages, begin))
         .context("the publisher")?;
-    let mut latencies = empty()?;
+    let mut latencies = Latencies::in_nanoseconds()?;
     let mut buffer = vec![0; BUFFER];
     let schedule = Schedule::new(RATE, 1, 0);
     let mut got = 0;
@@ -129,11 +126,6 @@ fn write_at_rate(publisher: Publisher, mut block: Block, messages: u64, begin: I
     Ok(publisher)
 }
 
-/// A histogram of latencies in nanoseconds.
-fn empty() -> Result<Latencies> {
-    Ok(Latencies::new(u64::try_from(LONGEST.as_nanos())?)?)
-}
-
 fn record(latencies: &mut Latencies, latency: Duration) -> Result<()> {
     latencies.record(u64::try_from(latency.as_nanos())?, 1);
     Ok(())
@@ -156,7 +148,7 @@ mod tests {
 
     #[test]
     fn quantiles_are_in_microseconds() {
-        let mut latencies = empty().unwrap();
+        let mut latencies = Latencies::in_nanoseconds().unwrap();
         for _ in 0..99 {
             record(&mut latencies, Duration::from_micros(10)).unwrap();
         }

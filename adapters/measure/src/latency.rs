@@ -2,12 +2,17 @@
 
 use std::fmt;
 
+use std::time::Duration;
+
 use hdrhistogram::Histogram;
+
+/// Longer latencies count as this one.
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// Significant digits.
 const DIGITS: u8 = 3;
 
-/// Latencies to three digits, in the unit that the caller records: microseconds or nanoseconds.
+/// Latencies up to an hour, to three digits, in microseconds or nanoseconds.
 #[derive(Debug, Clone)]
 pub struct Latencies(Histogram<u64>);
 
@@ -16,15 +21,28 @@ pub struct Latencies(Histogram<u64>);
 pub struct HistogramError;
 
 impl Latencies {
-    /// An empty histogram; a latency above `longest` counts as `longest`.
+    /// An empty histogram in microseconds.
     ///
     /// # Errors
-    /// `longest` is less than 2.
-    pub fn new(longest: u64) -> Result<Self, HistogramError> {
+    /// None in practice.
+    pub fn in_microseconds() -> Result<Self, HistogramError> {
+        Self::new(LONGEST.as_micros())
+    }
+
+    /// An empty histogram in nanoseconds.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn in_nanoseconds() -> Result<Self, HistogramError> {
+        Self::new(LONGEST.as_nanos())
+    }
+
+    fn new(longest: u128) -> Result<Self, HistogramError> {
+        let longest = u64::try_from(longest).map_err(|_| HistogramError)?;
         Histogram::new_with_bounds(1, longest, DIGITS).map(Self).map_err(|_| HistogramError)
     }
 
-    /// Records the same latency for `messages` messages.
+    /// Records the same latency for `messages` messages; one above an hour counts as an hour.
     pub fn record(&mut self, latency: u64, messages: u64) {
         self.0.saturating_record_n(latency, messages);
     }
@@ -32,7 +50,7 @@ impl Latencies {
     /// Adds the latencies of `other`.
     ///
     /// # Errors
-    /// `other` holds a latency above this histogram's bound.
+    /// `other` has another unit, and holds a latency that this histogram cannot hold.
     pub fn add(&mut self, other: &Self) -> Result<(), HistogramError> {
         self.0.add(&other.0).map_err(|_| HistogramError)
     }
@@ -74,14 +92,12 @@ impl std::error::Error for HistogramError {}
 mod tests {
     use super::*;
 
-    const HOUR: u64 = 3_600_000_000;
-
     #[test]
     fn histograms_add_up() {
-        let mut latencies = Latencies::new(HOUR).unwrap();
+        let mut latencies = Latencies::in_microseconds().unwrap();
         assert_eq!((latencies.count(), latencies.quantile(0.5), latencies.max()), (0, 0, 0));
         latencies.record(10, 989);
-        let mut more = Latencies::new(HOUR).unwrap();
+        let mut more = Latencies::in_microseconds().unwrap();
         more.record(1_000, 10);
         more.record(0, 1);
         latencies.add(&more).unwrap();
@@ -91,10 +107,13 @@ mod tests {
     }
 
     #[test]
-    fn a_latency_above_the_bound_counts_as_the_bound() {
-        let mut latencies = Latencies::new(HOUR).unwrap();
-        latencies.record(u64::MAX, 1);
-        assert!(latencies.max() >= HOUR, "{}", latencies.max());
-        assert_eq!(Latencies::new(1).err(), Some(HistogramError));
+    fn a_latency_above_an_hour_counts_as_an_hour() {
+        for (latencies, hour) in
+            [(Latencies::in_microseconds(), 3_600_000_000), (Latencies::in_nanoseconds(), 3_600_000_000_000)]
+        {
+            let mut latencies = latencies.unwrap();
+            latencies.record(u64::MAX, 1);
+            assert!((hour..hour + hour / 1_000).contains(&latencies.max()), "{}", latencies.max());
+        }
     }
 }

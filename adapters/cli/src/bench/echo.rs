@@ -4,11 +4,12 @@ use std::pin::pin;
 use std::task::Poll;
 
 use futures::StreamExt;
+use zaichik_measure::Latencies;
 use zaichik_measure::payload::{Kind, Payloads};
 use zaichik_tokio::{Client, ClientError, Outgoing, Subscription, Timestamp};
 
 use super::environment::Environment;
-use super::latency::{self, Latencies};
+use super::latency;
 use super::options::Ack;
 use super::plan::Plan;
 use super::progress::Progress;
@@ -59,7 +60,7 @@ pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result
         payloads: Payloads::new(publisher, size),
         committer: Committer::new(window, watch.window_bytes()),
         verifier: Verifier::new(Some(plan.run)),
-        latencies: latency::empty()?,
+        latencies: Latencies::in_microseconds()?,
         counted: 0,
         span: None,
     };

@@ -1,14 +1,8 @@
 //! Latencies in microseconds, as reports show them.
 
-use std::time::Duration;
-
 use serde::Serialize;
-use zaichik_measure::HistogramError;
-pub(crate) use zaichik_measure::Latencies;
+use zaichik_measure::Latencies;
 use zaichik_tokio::Timestamp;
-
-/// The longest latency that is kept as it is; longer ones count as this one.
-const LONGEST: Duration = Duration::from_hours(1);
 
 /// What a report says about latencies, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -20,14 +14,6 @@ pub(crate) struct Percentiles {
     pub(crate) p99_us: u64,
     pub(crate) p999_us: u64,
     pub(crate) max_us: u64,
-}
-
-/// A histogram without latencies.
-///
-/// # Errors
-/// None in practice.
-pub(crate) fn empty() -> Result<Latencies, HistogramError> {
-    Latencies::new(u64::try_from(LONGEST.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// Records that `messages` messages took from `since` until `now`.
@@ -56,7 +42,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_in_microseconds() {
-        let mut latencies = empty().expect("a valid bound");
+        let mut latencies = Latencies::in_microseconds().expect("a valid bound");
         assert_eq!(Percentiles::of(&latencies), None);
         record(&mut latencies, Timestamp::from_micros(100), Timestamp::from_micros(110), 99);
         record(&mut latencies, Timestamp::ZERO, Timestamp::from_micros(1_000), 1);

@@ -8,12 +8,12 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures::SinkExt;
-use zaichik_measure::Schedule;
 use zaichik_measure::payload::{Kind, Payloads};
+use zaichik_measure::{Latencies, Schedule};
 use zaichik_tokio::{Client, ClientError, Outgoing, PublishOptions, PublishReceipt, Timestamp};
 
 use super::alarm::Alarm;
-use super::latency::{self, Latencies};
+use super::latency;
 use super::options::Ack;
 use super::plan::Plan;
 use super::request_failure;
@@ -125,7 +125,7 @@ impl Publisher {
                 total: 0,
                 messages: 0,
                 span: None,
-                latencies: latency::empty()?,
+                latencies: Latencies::in_microseconds()?,
                 refused: 0,
             },
         })

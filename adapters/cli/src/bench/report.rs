@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
+use zaichik_measure::Latencies;
 use zaichik_tokio::Timestamp;
 
 use super::environment::Environment;
-use super::latency::{Latencies, Percentiles};
+use super::latency::Percentiles;
 use super::number::as_f64;
 use super::plan::Plan;
 use super::server::ServerCost;
@@ -216,7 +217,6 @@ fn quoted(cell: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::latency;
     use super::*;
 
     #[test]
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_part_has_rates() {
         let span = (Timestamp::from_micros(1_000_000), Timestamp::from_micros(3_000_000));
-        let latencies = latency::empty().expect("a valid bound");
+        let latencies = Latencies::in_microseconds().expect("a valid bound");
         let part = Part::new(1, 1_000, 2 << 20, Some(span), &latencies);
         assert!((part.messages_per_second - 500.0).abs() < 1e-9);
         assert!((part.mib_per_second - 1.0).abs() < 1e-9);

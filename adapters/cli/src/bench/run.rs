@@ -9,12 +9,12 @@ use std::time::Duration;
 use futures::future::Either;
 use futures::{Stream, StreamExt};
 use tokio::task::JoinSet;
+use zaichik_measure::Latencies;
 use zaichik_serve::Signal;
 use zaichik_tokio::{Client, ClientError, Overflow, RefusalCode, RequestError, TopicOptions};
 
 use super::alarm::{self, Alarm};
 use super::environment::Environment;
-use super::latency;
 use super::notice;
 use super::options::Ack;
 use super::plan::Plan;
@@ -270,7 +270,7 @@ fn report(plan: &Plan, outcome: Outcome) -> Result<Report, Failure> {
 }
 
 fn published_part(plan: &Plan, published: &[Published]) -> Result<Part, Failure> {
-    let mut latencies = latency::empty()?;
+    let mut latencies = Latencies::in_microseconds()?;
     for done in published {
         latencies.add(&done.latencies)?;
     }
@@ -286,7 +286,7 @@ fn published_part(plan: &Plan, published: &[Published]) -> Result<Part, Failure>
 
 /// The results of all subscribers; from the first publish on if this process published.
 fn delivered_part(received: &[Received], begin: Option<zaichik_tokio::Timestamp>) -> Result<Part, Failure> {
-    let mut latencies = latency::empty()?;
+    let mut latencies = Latencies::in_microseconds()?;
     for got in received {
         latencies.add(&got.latencies)?;
     }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::time::Sleep;
+use zaichik_measure::Latencies;
 use zaichik_tokio::{Client, ClientError, Delivery, Incoming, Subscription, Timestamp};
 
-use super::latency::{self, Latencies};
+use super::latency;
 use super::plan::Plan;
 use super::request_failure;
 use super::run_state::RunState;
@@ -100,7 +101,7 @@ impl Subscriber {
                 messages: 0,
                 bytes: 0,
                 span: None,
-                latencies: latency::empty()?,
+                latencies: Latencies::in_microseconds()?,
                 verifier: Verifier::new(run),
                 timed_out: false,
             },
