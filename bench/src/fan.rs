@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::contender::Contender;
 use crate::count::Expected;
 use crate::dialect::Block;
-use crate::metric::{Metric, Sample};
+use crate::metric::{Sample, throughput};
 use crate::process::Process;
 use crate::publisher::{self, Publisher};
 use crate::subscriber::{self, Progress, Reader};
@@ -101,12 +101,7 @@ pub(crate) fn run(
         (None, None) => bail!("{missing} of {due} messages are missing"),
     };
     let seconds = last.duration_since(begin).as_secs_f64();
-    Ok(Sample::from([
-        (Metric::Rate, due as f64 / seconds / 1e6),
-        (Metric::CpuPerMillion, cpu / (due as f64 / 1e6)),
-        (Metric::PeakMemory, memory),
-        (Metric::Seconds, seconds),
-    ]))
+    Ok(throughput(due, seconds, cpu, memory))
 }
 
 /// How a run ended.

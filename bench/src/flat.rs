@@ -9,7 +9,7 @@ use crate::contender::Contender;
 use crate::dialect::{Dialect, zaichik};
 use crate::footprint::{self, Scale};
 use crate::guarantees::{self, PAYLOAD, Publishing, TOPIC};
-use crate::metric::{Metric, Sample};
+use crate::metric::{Sample, throughput};
 use crate::payload;
 use crate::process::Process;
 
@@ -75,13 +75,8 @@ impl Background {
         };
         let (cpu, begin) = (broker.cpu()?, Instant::now());
         guarantees::publish_frames(&mut publisher, &frames, WRITE as u64, PUBLISHING, messages)?;
-        let (seconds, millions) = (begin.elapsed().as_secs_f64(), messages as f64 / 1e6);
-        Ok(Sample::from([
-            (Metric::Rate, millions / seconds),
-            (Metric::CpuPerMillion, (broker.cpu()? - cpu) / millions),
-            (Metric::PeakMemory, broker.peak_memory()?),
-            (Metric::Seconds, seconds),
-        ]))
+        let seconds = begin.elapsed().as_secs_f64();
+        Ok(throughput(messages, seconds, broker.cpu()? - cpu, broker.peak_memory()?))
     }
 
     /// Whether a contender takes part.

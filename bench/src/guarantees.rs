@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use zaichik_proto::{AckLevel, ClientFrame, Commit, Delivery, ServerFrame};
 
 use crate::dialect::zaichik::{Client, live_only, publish_records, retained};
-use crate::metric::{Metric, Sample};
+use crate::metric::{Sample, throughput};
 use crate::payload;
 use crate::process::Process;
 
@@ -88,13 +88,7 @@ pub(crate) fn run(guarantee: Guarantee, broker: &Process, messages: u64) -> Resu
         }
     };
     let seconds = begin.elapsed().as_secs_f64();
-    let millions = messages as f64 / 1e6;
-    Ok(Sample::from([
-        (Metric::Rate, millions / seconds),
-        (Metric::CpuPerMillion, (broker.cpu()? - cpu) / millions),
-        (Metric::PeakMemory, broker.peak_memory()?),
-        (Metric::Seconds, seconds),
-    ]))
+    Ok(throughput(messages, seconds, broker.cpu()? - cpu, broker.peak_memory()?))
 }
 
 /// Stores messages, in large frames.

@@ -63,6 +63,17 @@ impl Metric {
 /// The figures of one run.
 pub(crate) type Sample = BTreeMap<Metric, f64>;
 
+/// The figures of a run that takes `seconds` for `messages`, `cpu` processor seconds and `memory` bytes.
+pub(crate) fn throughput(messages: u64, seconds: f64, cpu: f64, memory: f64) -> Sample {
+    let millions = messages as f64 / 1e6;
+    Sample::from([
+        (Metric::Rate, millions / seconds),
+        (Metric::CpuPerMillion, cpu / millions),
+        (Metric::PeakMemory, memory),
+        (Metric::Seconds, seconds),
+    ])
+}
+
 /// The median; of an even number of values, the upper of the two in the middle.
 pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{
     AckLevel, ClientFrame, CreateTopic, FrameHeader, HEADER_LEN, Hello, Limits, MAGIC, PROTOCOL_VERSION,
@@ -49,16 +49,7 @@ pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
             subscription(number, topic, 0).encode(&mut out);
         }
         client.send(&out)?;
-        let mut subscribed = 0;
-        while subscribed < topics.len() {
-            client.receive(|frame, _| match frame {
-                ServerFrame::Subscribed(_) => {
-                    subscribed += 1;
-                    Ok(())
-                }
-                frame => bail!("the broker sent {frame:?}"),
-            })?;
-        }
+        client.receive_answers(topics.len(), |frame| matches!(frame, ServerFrame::Subscribed(_)))?;
     }
     Ok(client.socket)
 }
@@ -139,17 +130,7 @@ impl Client {
             ClientFrame::CreateTopic(CreateTopic { request: 1, topic, options }).encode(&mut out);
         }
         self.send(&out)?;
-        let mut ready = 0;
-        while ready < topics.len() {
-            self.receive(|frame, _| match frame {
-                ServerFrame::TopicReady(_) => {
-                    ready += 1;
-                    Ok(())
-                }
-                frame => bail!("the broker sent {frame:?}"),
-            })?;
-        }
-        Ok(())
+        self.receive_answers(topics.len(), |frame| matches!(frame, ServerFrame::TopicReady(_)))
     }
 
     /// Subscribes from the topic's beginning with id 0, and waits for the answer.
@@ -179,6 +160,19 @@ impl Client {
         self.socket.read_exact(&mut bytes[HEADER_LEN..]).context(what.to_owned())?;
         let (frame, _) = self.decoder.decode(&bytes)?.context("part of a frame")?;
         ensure!(is_it(&frame), "expected {what}, the broker sent {frame:?}");
+        Ok(())
+    }
+
+    /// Reads `count` frames, which must be the expected ones.
+    fn receive_answers(&mut self, count: usize, is_it: impl Fn(&ServerFrame<'_>) -> bool) -> Result<()> {
+        let mut answers = 0;
+        while answers < count {
+            self.receive(|frame, _| {
+                ensure!(is_it(frame), "the broker sent {frame:?}");
+                answers += 1;
+                Ok(())
+            })?;
+        }
         Ok(())
     }
 
