@@ -8,28 +8,17 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::dialect::Dialect;
 
-/// A broker or a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Contender {
-    /// Zaichik on tokio.
     Zaichik,
-    /// Zaichik on tokio, spinning before it waits.
     ZaichikSpin,
-    /// Zaichik on async-std.
     ZaichikAsyncStd,
-    /// The relay with 64 KiB buffers.
     Relay64,
-    /// The relay with 256 KiB buffers.
     Relay256,
-    /// The relay with 1 MiB buffers.
     Relay1024,
-    /// The relay, spinning before it waits.
     RelaySpin,
-    /// nats-server.
     Nats,
-    /// redis-server.
     Redis,
-    /// mosquitto.
     Mosquitto,
 }
 
@@ -68,7 +57,6 @@ impl Contender {
         }
     }
 
-    /// Its name in tables.
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Zaichik => "Zaichik, tokio",
@@ -91,7 +79,6 @@ impl Contender {
         Self::ALL.into_iter().filter(is_requested).collect()
     }
 
-    /// Whether it is one of the relays.
     pub(crate) const fn is_relay(self) -> bool {
         matches!(self, Relay64 | Relay256 | Relay1024 | RelaySpin)
     }
@@ -101,12 +88,10 @@ impl Contender {
         matches!(self, RelaySpin | ZaichikSpin)
     }
 
-    /// Whether it is Zaichik on one of its runtimes.
     pub(crate) const fn is_zaichik(self) -> bool {
         matches!(self, Zaichik | ZaichikSpin | ZaichikAsyncStd)
     }
 
-    /// Its protocol.
     pub(crate) const fn dialect(self) -> Dialect {
         match self {
             Zaichik | ZaichikSpin | ZaichikAsyncStd => Dialect::Zaichik,
@@ -117,7 +102,6 @@ impl Contender {
         }
     }
 
-    /// How to install it.
     const fn install(self) -> &'static str {
         match self {
             Zaichik | ZaichikSpin | ZaichikAsyncStd => {
@@ -162,12 +146,9 @@ impl Contender {
     }
 }
 
-/// The paths of the programs.
 #[derive(Debug, Clone)]
 pub(crate) struct Programs {
-    /// Zaichik on tokio.
     pub(crate) zaichik: PathBuf,
-    /// Zaichik on async-std.
     pub(crate) zaichik_async_std: PathBuf,
     /// This program, which is also the relay.
     pub(crate) own: PathBuf,
@@ -251,7 +232,6 @@ impl Programs {
     }
 }
 
-/// The arguments of a contender.
 pub(crate) fn settings(contender: Contender) -> Vec<&'static str> {
     let all = match contender {
         Zaichik | ZaichikAsyncStd => "--port {port}",

@@ -8,7 +8,6 @@ use crate::payload::{self, HEAD};
 /// The messages expected in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Expected {
-    /// The total number of messages.
     pub(crate) messages: u64,
     /// Messages of a publisher's block (see [`payload`]).
     pub(crate) block: u64,
@@ -29,9 +28,7 @@ impl Expected {
 /// Counts the messages that a subscriber reads.
 #[derive(Debug, Clone)]
 pub(crate) enum Counter {
-    /// Messages of one length.
     FixedLength(FixedLength),
-    /// Zaichik's frames.
     ZaichikFrames(ZaichikFrames),
 }
 
@@ -85,7 +82,6 @@ pub(crate) struct FixedLength {
 pub(crate) struct Question {
     /// The question; no message begins with its first byte.
     pub(crate) question: &'static [u8],
-    /// The answer.
     pub(crate) answer: &'static [u8],
 }
 

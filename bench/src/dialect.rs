@@ -14,7 +14,6 @@ use zaichik_measure::payload::restamp;
 use crate::count::{Counter, Expected};
 use crate::payload;
 
-/// A protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// Zaichik's own.
@@ -41,7 +40,6 @@ impl Dialect {
         }
     }
 
-    /// A connection that is ready to publish to the topic.
     pub(crate) fn publisher(self, port: u16, topic: &str) -> Result<TcpStream> {
         match self {
             Self::Zaichik => zaichik::publisher(port),
@@ -63,7 +61,6 @@ impl Dialect {
         }
     }
 
-    /// The counter of a subscriber.
     pub(crate) fn counter(self, topic: &str, payload: usize, expected: Expected) -> Counter {
         match self {
             Self::Zaichik => Counter::ZaichikFrames(crate::count::ZaichikFrames::new(expected)),
@@ -74,7 +71,6 @@ impl Dialect {
         }
     }
 
-    /// A publish of one message, without an acknowledgement.
     pub(crate) fn publish(self, topic: &str, payload: &[u8]) -> Vec<u8> {
         match self {
             Self::Zaichik => zaichik::publish(topic, payload),
@@ -103,7 +99,6 @@ impl Dialect {
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
     bytes: Vec<u8>,
-    /// Messages of the block.
     messages: u64,
     /// Bytes of a publish.
     len: usize,
@@ -123,7 +118,6 @@ impl Block {
         Self { bytes, messages, len, payload_at: len - dialect.behind() - payload, payload }
     }
 
-    /// Messages of the block.
     pub(crate) const fn messages(&self) -> u64 {
         self.messages
     }

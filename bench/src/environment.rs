@@ -9,15 +9,11 @@ use zaichik_measure::Machine;
 /// What figures depend on.
 #[derive(Debug, Serialize)]
 pub(crate) struct Environment {
-    /// The kernel's version.
     pub(crate) kernel: String,
-    /// The processor's name.
     pub(crate) processor: String,
     /// Cores that this process may use.
     pub(crate) cores: usize,
-    /// Memory of the machine in MiB.
     pub(crate) memory_mib: u64,
-    /// The compiler.
     pub(crate) rustc: String,
     /// Load average of the minute before.
     pub(crate) load: String,
@@ -25,12 +21,10 @@ pub(crate) struct Environment {
     pub(crate) rounds: u32,
     /// Whether runs and counts were too small for meaningful figures.
     pub(crate) quick: bool,
-    /// The program's arguments.
     pub(crate) arguments: Vec<String>,
 }
 
 impl Environment {
-    /// Asks the operating system.
     pub(crate) fn detect(rounds: u32, quick: bool) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let memory = read("/proc/meminfo");

@@ -17,7 +17,6 @@ use crate::subscriber::{self, Progress, Reader};
 /// Approximate bytes of one write of a publisher.
 const WRITE: usize = 256 << 10;
 
-/// How often the harness checks for progress.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A run without progress for this long has failed.
@@ -30,7 +29,6 @@ pub(crate) struct FanOut {
     pub(crate) topics: u64,
     /// Subscribers of each topic.
     pub(crate) subscribers: u64,
-    /// Bytes of a payload.
     pub(crate) payload: usize,
 }
 
@@ -104,18 +102,14 @@ pub(crate) fn run(
     Ok(throughput(due, seconds, cpu, memory))
 }
 
-/// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// All messages have arrived.
     Complete,
-    /// A subscriber failed.
     Failed,
     /// No message arrived within [`STALL_TIMEOUT`].
     Stalled,
 }
 
-/// Waits for the end of a run.
 fn wait(progress: &Progress, due: u64, subscribers: &[subscriber::Thread]) -> End {
     let mut seen = (0, Instant::now());
     loop {

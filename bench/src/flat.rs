@@ -39,7 +39,6 @@ pub(crate) enum Background {
 }
 
 impl Background {
-    /// One run.
     pub(crate) fn run(self, broker: &Process, messages: u64, scale: Scale) -> Result<Sample> {
         let messages = messages.next_multiple_of(WRITE as u64);
         let mut publisher = guarantees::connect(broker.port)?;
@@ -79,7 +78,6 @@ impl Background {
         Ok(throughput(messages, seconds, broker.cpu()? - cpu, broker.peak_memory()?))
     }
 
-    /// Whether a contender takes part.
     pub(crate) const fn admits(contender: Contender) -> bool {
         matches!(contender, Contender::Zaichik)
     }

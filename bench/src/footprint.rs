@@ -64,7 +64,6 @@ impl Footprint {
         }
     }
 
-    /// One run.
     pub(crate) fn run(self, contender: Contender, broker: &Process, scale: Scale) -> Result<Sample> {
         let dialect = contender.dialect();
         thread::sleep(scale.settle);

@@ -11,10 +11,8 @@ use crate::metric::{Sample, throughput};
 use crate::payload;
 use crate::process::Process;
 
-/// The one topic.
 pub(crate) const TOPIC: &str = "t0";
 
-/// Bytes of a payload.
 pub(crate) const PAYLOAD: usize = 128;
 
 /// Maximum messages of one write.
@@ -23,32 +21,21 @@ const WRITE: u32 = 200;
 /// Maximum time without bytes from the broker.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How publishes are acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Publishing {
     /// Maximum unacknowledged frames.
     pub(crate) in_flight: u32,
-    /// Messages per frame.
     pub(crate) frame: u32,
 }
 
-/// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Guarantee {
     /// Publishing until everything is acknowledged; the topic keeps the messages.
     Acknowledged(Publishing),
     /// The same while a consumer receives and commits everything, until its last commit is answered.
-    Consumed {
-        /// How messages are published.
-        publishing: Publishing,
-        /// Maximum uncommitted messages.
-        window: u32,
-    },
+    Consumed { publishing: Publishing, window: u32 },
     /// Receiving and committing the messages stored in a topic, until the last commit is answered.
-    Backlog {
-        /// Maximum uncommitted messages.
-        window: u32,
-    },
+    Backlog { window: u32 },
 }
 
 /// One run. The number of messages is rounded up, so that all writes are full.

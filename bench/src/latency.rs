@@ -15,10 +15,8 @@ use crate::process::Process;
 use crate::publisher::Publisher;
 use crate::subscriber::Reader;
 
-/// Bytes of a payload.
 const PAYLOAD: usize = 128;
 
-/// The topic.
 const TOPIC: &str = "t0";
 
 /// Messages before the measured ones.
@@ -30,7 +28,6 @@ const RATE: u64 = 20_000;
 /// Bytes of a block: no write of the open loop is larger.
 const BLOCK: usize = 64 << 10;
 
-/// Bytes of a read buffer.
 const BUFFER: usize = 256 << 10;
 
 /// Maximum time without bytes from the broker.

@@ -12,7 +12,6 @@ pub(crate) enum Metric {
     Rate,
     /// Processor seconds of the broker per million of them.
     CpuPerMillion,
-    /// The broker's peak memory, in bytes.
     PeakMemory,
     /// Median latency in microseconds.
     P50,
@@ -24,14 +23,12 @@ pub(crate) enum Metric {
     BytesEach,
     /// Milliseconds from the start of the process to an accepted connection.
     Startup,
-    /// Processor seconds.
     CpuSeconds,
     /// Duration of the run in seconds.
     Seconds,
 }
 
 impl Metric {
-    /// The title of its column.
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Rate => "M msg/s",
@@ -47,7 +44,6 @@ impl Metric {
         }
     }
 
-    /// Formats a figure for a table.
     pub(crate) fn show(self, value: f64) -> String {
         match self {
             Self::Rate if value < 0.1 => format!("{value:.4}"),
@@ -60,7 +56,6 @@ impl Metric {
     }
 }
 
-/// The figures of one run.
 pub(crate) type Sample = BTreeMap<Metric, f64>;
 
 /// The figures of a run that takes `seconds` for `messages`, `cpu` processor seconds and `memory` bytes.

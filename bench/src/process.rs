@@ -20,14 +20,12 @@ const START: Duration = Duration::from_secs(20);
 pub(crate) struct TemporaryFolder(PathBuf);
 
 impl TemporaryFolder {
-    /// Creates a folder.
     pub(crate) fn new() -> Result<Self> {
         let path = std::env::temp_dir().join(format!("zaichik-bench-{}", std::process::id()));
         fs::create_dir_all(&path).with_context(|| format!("creating the folder {}", path.display()))?;
         Ok(Self(path))
     }
 
-    /// Its path.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
@@ -44,7 +42,6 @@ impl Drop for TemporaryFolder {
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    /// The port that it listens on.
     pub(crate) port: u16,
     /// Time from the start of the process until it accepted a connection.
     pub(crate) startup: Duration,

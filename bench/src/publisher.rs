@@ -35,7 +35,6 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    /// Connects.
     pub(crate) fn connect(dialect: Dialect, port: u16, topic: &str) -> Result<Self> {
         let socket = dialect.publisher(port, topic).context("a publisher")?;
         if !dialect.answers() {
@@ -50,7 +49,6 @@ impl Publisher {
         Ok(Self { socket, answers: Some(thread.context("starting a thread for answers")?) })
     }
 
-    /// Writes publishes.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<()> {
         (&self.socket).write_all(bytes).context("a publisher cannot write")
     }

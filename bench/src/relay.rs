@@ -33,10 +33,8 @@ pub(crate) struct Copying {
     pub(crate) spin: u64,
 }
 
-/// The subscribers of one topic.
 type Subscribers = Arc<Mutex<Vec<TcpStream>>>;
 
-/// The subscribers of each topic.
 type Topics = Arc<Mutex<HashMap<Vec<u8>, Subscribers>>>;
 
 /// Serves connections forever, with a thread for each publisher and none for subscribers.

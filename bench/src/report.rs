@@ -9,28 +9,19 @@ use crate::metric::{Metric, Sample, median, medians};
 /// The results of all workloads.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    /// The machine and the arguments.
     pub(crate) environment: Environment,
-    /// The contenders that took part.
     pub(crate) contenders: Vec<ContenderInfo>,
     /// The contenders that are not installed, and how to install them.
     pub(crate) missing: Vec<String>,
-    /// A table for each workload.
     pub(crate) tables: Vec<Table>,
 }
 
-/// A contender that took part.
 #[derive(Debug, Serialize)]
 pub(crate) struct ContenderInfo {
-    /// Its name.
     pub(crate) contender: &'static str,
-    /// Its name in tables.
     pub(crate) title: &'static str,
-    /// The version that it reports.
     pub(crate) version: String,
-    /// Its arguments.
     pub(crate) arguments: String,
-    /// Its configuration file.
     pub(crate) config: Option<&'static str>,
     /// What to know when comparing its figures.
     pub(crate) caveat: &'static str,
@@ -62,27 +53,19 @@ fn quoted(arguments: &[&str]) -> String {
     arguments.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
-/// The results of a workload.
 #[derive(Debug, Serialize)]
 pub(crate) struct Table {
-    /// The workload's group.
     pub(crate) group: &'static str,
-    /// The workload's name.
     pub(crate) workload: &'static str,
-    /// Its description.
     pub(crate) about: &'static str,
     /// The columns; the first one is compared with the relays.
     pub(crate) metrics: Vec<Metric>,
-    /// A row for each contender.
     pub(crate) rows: Vec<Row>,
 }
 
-/// The results of a contender.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
-    /// The contender's name.
     pub(crate) contender: &'static str,
-    /// Its name in tables.
     pub(crate) title: &'static str,
     /// Messages of each publisher in a run, where runs are calibrated.
     pub(crate) messages: Option<u64>,
@@ -96,10 +79,7 @@ pub(crate) struct Row {
 #[serde(untagged)]
 pub(crate) enum Outcome {
     /// The figures of each round.
-    Measured {
-        /// In order of the rounds.
-        samples: Vec<Sample>,
-    },
+    Measured { samples: Vec<Sample> },
     /// A run failed; there are no figures.
     Failed {
         /// The round, and the reason.

@@ -19,23 +19,17 @@ const CALIBRATION: f64 = 0.15;
 /// Maximum factor between the numbers of messages of two such runs.
 const GROWTH: u64 = 16;
 
-/// How workloads run.
 #[derive(Debug)]
 pub(crate) struct Runner {
-    /// The contenders' programs.
     pub(crate) programs: Programs,
-    /// The folder for their files.
     pub(crate) folder: TemporaryFolder,
-    /// Number of rounds.
     pub(crate) rounds: u32,
-    /// How long runs are.
     pub(crate) length: RunLength,
     /// Factor for the number of messages of a run.
     pub(crate) scale: f64,
 }
 
 impl Runner {
-    /// Runs all rounds of a workload.
     pub(crate) fn run(&self, workload: &Workload, contenders: &[Contender]) -> Vec<Row> {
         let admitted = contenders.iter().filter(|contender| workload.kind.admits(**contender));
         let mut participants: Vec<Participant> =
@@ -123,7 +117,6 @@ fn progress(what: &str) {
     }
 }
 
-/// A contender in a workload.
 struct Participant {
     contender: Contender,
     messages: Option<u64>,

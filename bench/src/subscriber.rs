@@ -16,7 +16,6 @@ use rustix::io::Errno;
 
 use crate::count::Counter;
 
-/// Bytes of a read buffer.
 const BUFFER: usize = 256 << 10;
 
 /// Maximum subscribers with a thread each.
@@ -28,7 +27,6 @@ const SHARED_THREADS: usize = 2;
 /// A thread that returns the moment at which its subscribers had all messages.
 pub(crate) type Thread = JoinHandle<Result<Instant>>;
 
-/// A subscriber.
 #[derive(Debug)]
 pub(crate) struct Reader {
     socket: TcpStream,
@@ -55,13 +53,11 @@ impl Reader {
         Ok(self.counter.messages() - before)
     }
 
-    /// Whether all messages have arrived.
     fn is_done(&self) -> bool {
         self.counter.messages() == self.messages
     }
 }
 
-/// The progress of a run's subscribers.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     received: AtomicU64,
@@ -74,7 +70,6 @@ impl Progress {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Whether one of them failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }

@@ -5,16 +5,12 @@ use std::fmt::Write as _;
 use crate::metric::Metric;
 use crate::report::{ContenderInfo, Outcome, Report, Row, Table};
 
-/// The format of tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// Columns separated by spaces.
     Terminal,
-    /// Markdown.
     Markdown,
 }
 
-/// A workload's table.
 pub(crate) fn table(table: &Table, style: Style) -> String {
     let (cells, notes) = cells(table);
     let mut out = match style {
@@ -105,7 +101,6 @@ pub(crate) fn preamble(report: &Report, style: Style) -> String {
     out
 }
 
-/// Notes on what is not comparable.
 pub(crate) fn caveats(report: &Report) -> String {
     let mut out = "What to know before comparing:\n\n".to_owned();
     let mut shown: Vec<&str> = Vec::new();

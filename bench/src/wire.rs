@@ -23,7 +23,6 @@ pub(crate) fn read_line(socket: &mut impl Read, limit: usize) -> Result<Vec<u8>>
     Ok(line)
 }
 
-/// Reads `N` bytes.
 pub(crate) fn read_array<const N: usize>(socket: &mut impl Read) -> Result<[u8; N]> {
     let mut bytes = [0; N];
     socket.read_exact(&mut bytes).context("reading an answer")?;

@@ -13,21 +13,16 @@ use crate::latency;
 use crate::metric::{Metric, Sample};
 use crate::process::Process;
 
-/// A workload.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Workload {
-    /// Its name.
     pub(crate) name: &'static str,
-    /// Its description.
     pub(crate) about: &'static str,
-    /// What it measures.
     pub(crate) kind: Kind,
 }
 
 /// What a workload measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Throughput.
     Fan(FanOut),
     /// Round trips of one message at a time.
     Echo,
@@ -43,7 +38,6 @@ pub(crate) enum Kind {
     Startup,
 }
 
-/// How long runs are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RunLength {
     /// How long a throughput run should take.
@@ -179,7 +173,6 @@ const fn workload(name: &'static str, about: &'static str, kind: Kind) -> Worklo
 }
 
 impl Kind {
-    /// Its group.
     pub(crate) const fn group(self) -> &'static str {
         match self {
             Self::Fan(_) => "fan",
@@ -203,7 +196,6 @@ impl Kind {
         }
     }
 
-    /// Whether a contender takes part.
     pub(crate) fn admits(self, contender: Contender) -> bool {
         match self {
             Self::Fan(_) => !contender.spins(),
@@ -242,7 +234,6 @@ impl Kind {
         count(rate * seconds / each)
     }
 
-    /// One run.
     pub(crate) fn run(
         self,
         contender: Contender,

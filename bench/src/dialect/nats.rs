@@ -47,7 +47,6 @@ pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// A publish.
 pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     [format!("PUB {topic} {}\r\n", payload.len()).as_bytes(), payload, b"\r\n"].concat()
 }

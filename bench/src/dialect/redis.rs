@@ -11,7 +11,6 @@ use crate::wire;
 /// Channels per SUBSCRIBE.
 const CHUNK: usize = 500;
 
-/// Opens a connection.
 pub(super) fn connect(port: u16) -> Result<TcpStream> {
     let mut socket = wire::connect(port)?;
     socket.write_all(&array(&[b"PING"]))?;
@@ -44,7 +43,6 @@ pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// A publish.
 pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     array(&[b"PUBLISH", topic.as_bytes(), payload])
 }
@@ -55,7 +53,6 @@ pub(super) fn counter(topic: &str, payload: usize, expected: Expected) -> FixedL
     FixedLength::new(expected, (len, len - payload - 2), None)
 }
 
-/// An array of strings.
 fn array(strings: &[&[u8]]) -> Vec<u8> {
     let mut out = format!("*{}\r\n", strings.len()).into_bytes();
     for string in strings {

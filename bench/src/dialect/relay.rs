@@ -14,12 +14,10 @@ pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
     begin(port, 'S', topic)
 }
 
-/// A connection that publishes.
 pub(super) fn publisher(port: u16, topic: &str) -> Result<TcpStream> {
     begin(port, 'P', topic)
 }
 
-/// Counts payloads.
 pub(super) const fn counter(payload: usize, expected: Expected) -> FixedLength {
     FixedLength::new(expected, (payload, 0), None)
 }

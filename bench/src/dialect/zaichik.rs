@@ -59,7 +59,6 @@ pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     publish_records(topic, AckLevel::None, 1, &[payload])
 }
 
-/// A publish of several records.
 pub(crate) fn publish_records(topic: &str, ack: AckLevel, request: u32, payloads: &[&[u8]]) -> Vec<u8> {
     let mut records = Vec::new();
     for payload in payloads {
@@ -87,7 +86,6 @@ fn subscription(number: u32, topic: &str, window: u32) -> ClientFrame<'_> {
     })
 }
 
-/// A connection with a blocking socket.
 #[derive(Debug)]
 pub(crate) struct Client {
     socket: TcpStream,
@@ -139,7 +137,6 @@ impl Client {
         self.answer("Subscribed", |frame| matches!(frame, ServerFrame::Subscribed(_)))
     }
 
-    /// Writes bytes.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<()> {
         self.socket.write_all(bytes).context("cannot write to the broker")
     }
@@ -200,7 +197,6 @@ impl Client {
         Ok(())
     }
 
-    /// Limits the time of a read.
     pub(crate) fn set_read_timeout(&self, timeout: Duration) -> Result<()> {
         self.socket.set_read_timeout(Some(timeout)).context("setting a read timeout")
     }

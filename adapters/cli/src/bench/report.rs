@@ -99,108 +99,70 @@ impl Report {
 
     /// A header, and a line for each part.
     pub(crate) fn csv(&self) -> String {
-        let mut out = CSV_COLUMNS.join(",");
-        out.push('\n');
         let parts = [
             ("published", &self.published),
             ("delivered", &self.delivered),
             ("round_trips", &self.round_trips),
         ];
+        let mut out = String::new();
         for (name, part) in parts {
-            if let Some(part) = part {
-                let cells = self.csv_cells(name, part);
-                let cells: Vec<String> = cells.iter().map(|cell| quoted(cell)).collect();
-                let _ = writeln!(out, "{}", cells.join(","));
+            let Some(part) = part else { continue };
+            let (columns, cells): (Vec<_>, Vec<_>) = self.csv_cells(name, part).into_iter().unzip();
+            if out.is_empty() {
+                let _ = writeln!(out, "{}", columns.join(","));
             }
+            let cells: Vec<String> = cells.iter().map(|cell| quoted(cell)).collect();
+            let _ = writeln!(out, "{}", cells.join(","));
         }
         out
     }
 
-    fn csv_cells(&self, name: &str, part: &Part) -> [String; CSV_COLUMNS.len()] {
+    fn csv_cells(&self, name: &str, part: &Part) -> [(&'static str, String); 36] {
         let plan = &self.parameters;
         // Only deliveries are verified.
         let verdict = self.verify.filter(|_| name != "published");
         let found = |count: fn(&Verdict) -> u64| optional(verdict.as_ref().map(count));
         let micros = |value: fn(&Percentiles) -> u64| optional(part.latency.as_ref().map(value));
         [
-            plan.command.to_owned(),
-            name.to_owned(),
-            part.clients.to_string(),
-            part.messages.to_string(),
-            part.bytes.to_string(),
-            format!("{:.6}", part.seconds),
-            format!("{:.1}", part.messages_per_second),
-            format!("{:.3}", part.mib_per_second),
-            optional(part.latency.as_ref().map(|latency| format!("{:.1}", latency.mean_us))),
-            micros(|latency| latency.p50_us),
-            micros(|latency| latency.p90_us),
-            micros(|latency| latency.p99_us),
-            micros(|latency| latency.p999_us),
-            micros(|latency| latency.max_us),
-            part.refused_publishes.to_string(),
-            found(|verdict| verdict.lost),
-            found(|verdict| verdict.duplicated),
-            found(|verdict| verdict.reordered),
-            found(|verdict| verdict.corrupted),
-            found(|verdict| verdict.gaps),
-            self.interrupted.to_string(),
-            plan.topic.clone(),
-            optional(plan.size),
-            plan.pubs.to_string(),
-            plan.subs.to_string(),
-            optional(plan.window),
-            optional(plan.ack.map(super::options::Ack::name)),
-            optional(plan.batch),
-            optional(plan.in_flight),
-            optional(plan.rate),
-            self.environment.client_version.to_owned(),
-            optional(self.server.version.as_deref()),
-            optional(self.server.cpu_seconds.map(|seconds| format!("{seconds:.3}"))),
-            optional(self.server.memory_peak_bytes),
-            self.environment.kernel.clone(),
-            self.environment.cores.to_string(),
+            ("command", plan.command.to_owned()),
+            ("part", name.to_owned()),
+            ("clients", part.clients.to_string()),
+            ("messages", part.messages.to_string()),
+            ("bytes", part.bytes.to_string()),
+            ("seconds", format!("{:.6}", part.seconds)),
+            ("messages_per_second", format!("{:.1}", part.messages_per_second)),
+            ("mib_per_second", format!("{:.3}", part.mib_per_second)),
+            ("mean_us", optional(part.latency.as_ref().map(|latency| format!("{:.1}", latency.mean_us)))),
+            ("p50_us", micros(|latency| latency.p50_us)),
+            ("p90_us", micros(|latency| latency.p90_us)),
+            ("p99_us", micros(|latency| latency.p99_us)),
+            ("p999_us", micros(|latency| latency.p999_us)),
+            ("max_us", micros(|latency| latency.max_us)),
+            ("refused_publishes", part.refused_publishes.to_string()),
+            ("lost", found(|verdict| verdict.lost)),
+            ("duplicated", found(|verdict| verdict.duplicated)),
+            ("reordered", found(|verdict| verdict.reordered)),
+            ("corrupted", found(|verdict| verdict.corrupted)),
+            ("gaps", found(|verdict| verdict.gaps)),
+            ("interrupted", self.interrupted.to_string()),
+            ("topic", plan.topic.clone()),
+            ("size", optional(plan.size)),
+            ("pubs", plan.pubs.to_string()),
+            ("subs", plan.subs.to_string()),
+            ("window", optional(plan.window)),
+            ("ack", optional(plan.ack.map(super::options::Ack::name))),
+            ("batch", optional(plan.batch)),
+            ("in_flight", optional(plan.in_flight)),
+            ("rate", optional(plan.rate)),
+            ("client_version", self.environment.client_version.to_owned()),
+            ("server_version", optional(self.server.version.as_deref())),
+            ("server_cpu_seconds", optional(self.server.cpu_seconds.map(|seconds| format!("{seconds:.3}")))),
+            ("server_memory_peak_bytes", optional(self.server.memory_peak_bytes)),
+            ("kernel", self.environment.kernel.clone()),
+            ("cores", self.environment.cores.to_string()),
         ]
     }
 }
-
-const CSV_COLUMNS: [&str; 36] = [
-    "command",
-    "part",
-    "clients",
-    "messages",
-    "bytes",
-    "seconds",
-    "messages_per_second",
-    "mib_per_second",
-    "mean_us",
-    "p50_us",
-    "p90_us",
-    "p99_us",
-    "p999_us",
-    "max_us",
-    "refused_publishes",
-    "lost",
-    "duplicated",
-    "reordered",
-    "corrupted",
-    "gaps",
-    "interrupted",
-    "topic",
-    "size",
-    "pubs",
-    "subs",
-    "window",
-    "ack",
-    "batch",
-    "in_flight",
-    "rate",
-    "client_version",
-    "server_version",
-    "server_cpu_seconds",
-    "server_memory_peak_bytes",
-    "kernel",
-    "cores",
-];
 
 /// An empty cell for `None`.
 fn optional(value: Option<impl ToString>) -> String {
