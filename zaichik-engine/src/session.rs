@@ -3,6 +3,7 @@
 mod answers;
 mod ending;
 mod requests;
+mod state;
 mod timers;
 
 use std::sync::Arc;
@@ -14,12 +15,13 @@ use zaichik_proto::{
 
 use self::answers::Answers;
 use self::requests::Applied;
+use self::state::State;
 use self::timers::Timers;
 use crate::broker::{Admitted, Broker, ExchangeReport, PublishRun};
 use crate::effects::{Effects, Turn};
 use crate::error::CloseReason;
 use crate::id::SessionId;
-use crate::outbound::{LaneKind, Outbound};
+use crate::outbound::Outbound;
 use crate::session_config::SessionConfig;
 
 /// Bytes received and not applied that a connection may hold beyond one frame.
@@ -87,18 +89,6 @@ pub struct Session {
     publishes: bool,
     /// By when a stopping broker wants it gone, once the peer was told.
     stops_at: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Handshake,
-    /// The handshake is done, and the broker does not know yet.
-    Welcomed,
-    Open,
-    /// Over; the broker does not know yet.
-    Ending(CloseReason),
-    /// Over, and the broker knows.
-    Ended(CloseReason),
 }
 
 /// Where a connection is in its life.
@@ -387,11 +377,6 @@ impl Session {
     fn lane_is_full(&self) -> bool {
         self.outbound.control_len() >= self.config.lane_bytes
     }
-}
-
-/// Frames that are not part of an answer's order go straight to the lane.
-fn control(outbound: &mut Outbound, frame: &ServerFrame<'_>) {
-    outbound.frame(LaneKind::Control, |out| frame.encode(out));
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@ use zaichik_proto::{
     RefusalCode, Refused, ServerFrame,
 };
 
-use super::control;
-use crate::outbound::Outbound;
+use crate::outbound::{LaneKind, Outbound};
 use zaichik_proto::Timestamp;
 
 /// Shortest time between two reports of publishes that wanted no answer and were refused, in microseconds.
@@ -135,6 +134,11 @@ impl Answers {
             self.more_scratch = Vec::new();
         }
     }
+}
+
+/// Puts a frame that is not part of an answer's order into the control lane.
+pub(super) fn control(outbound: &mut Outbound, frame: &ServerFrame<'_>) {
+    outbound.frame(LaneKind::Control, |out| frame.encode(out));
 }
 
 /// Codes have a list of their own that is never longer than there are codes.

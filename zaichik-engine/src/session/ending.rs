@@ -3,7 +3,9 @@
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{Fatal, Goodbye, GoodbyeReason, ProtocolError, ProtocolFault, ServerFrame};
 
-use super::{MICROS_PER_MILLI, Session, State, control};
+use super::answers::control;
+use super::state::State;
+use super::{MICROS_PER_MILLI, Session};
 use crate::broker::Broker;
 use crate::error::CloseReason;
 use crate::outbound::LaneKind;

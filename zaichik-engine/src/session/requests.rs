@@ -8,7 +8,8 @@ use zaichik_proto::{
     Publish, Refusal, RemoveDurable, ServerFrame, Subject, TopicReady,
 };
 
-use super::{Session, State};
+use super::Session;
+use super::state::State;
 use crate::broker::{Broker, Description};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
