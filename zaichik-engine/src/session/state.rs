@@ -2,14 +2,15 @@
 
 use crate::error::CloseReason;
 
+/// Where a session is in its life, as [`Status`](super::Status) does not show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Handshake,
-    /// The handshake is done, and the broker does not know yet.
+    /// The handshake is done; the broker has not been informed.
     Welcomed,
     Open,
-    /// Over; the broker does not know yet.
+    /// Over; the broker has not been informed.
     Ending(CloseReason),
-    /// Over, and the broker knows.
+    /// Over, and the broker has been informed.
     Ended(CloseReason),
 }
