@@ -1,25 +1,14 @@
 //! The client as a state machine: requests and bytes in, answers, messages and bytes out.
 
-mod answer;
-mod backoff;
-mod batch;
-mod config;
-mod describe;
-mod error;
-mod incoming;
-mod inflight;
-mod link;
-mod pending;
-mod producer;
+pub(crate) mod batch;
+pub(crate) mod describe;
+pub(crate) mod link;
+mod publish;
 mod receive;
 mod reconnect;
 mod refused;
-mod request;
 mod rewind;
-mod size;
 mod subscribe;
-mod subscription;
-mod subscriptions;
 
 use core::fmt;
 use core::time::Duration;
@@ -28,21 +17,19 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use zaichik_proto::{Limits, Refusal, ServerDecoder, micros};
 
-pub use self::answer::{Answer, BatchReceipt, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart};
-pub use self::batch::Batch;
-pub use self::config::{ClientConfig, DurableOptions, ProducerIdentity, PublishOptions, SubscribeOptions};
-pub use self::describe::{SubscriptionInfo, TopicInfo};
-pub use self::error::{ErrorClass, LinkError, RequestError, Violation};
-pub use self::incoming::{Incoming, Message, MessageHeaders};
-pub use self::link::Link;
+use self::link::Link;
+use crate::answer::{Answer, RequestId, SubscriptionId};
+use crate::config::ClientConfig;
+use crate::error::{LinkError, RequestError};
+use crate::incoming::Incoming;
 
-use self::backoff::{Backoff, Jitter};
-use self::inflight::Inflight;
 use self::link::Heartbeat;
-use self::pending::{Kind, Phase, PublishState};
-use self::producer::Producer;
-use self::subscriptions::Subscriptions;
+use crate::backoff::{Backoff, Jitter};
 use crate::outbound::Outbound;
+use crate::requests::Inflight;
+use crate::requests::producer::Producer;
+use crate::requests::request::{Kind, Phase, PublishState};
+use crate::subscriptions::Subscriptions;
 use zaichik_proto::Timestamp;
 
 /// One client of a broker, over as many connections as it takes.

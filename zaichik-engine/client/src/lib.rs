@@ -4,15 +4,26 @@
 //! connections: it reconnects, restores subscriptions and resends unanswered requests under their numbers, so that a
 //! publish takes effect exactly once. The broker's side is the crate `zaichik-engine`; neither depends on the other.
 
+mod answer;
+mod backoff;
 mod client;
+mod config;
+mod error;
+mod incoming;
 mod outbound;
 mod planted;
+mod requests;
+mod size;
+mod subscriptions;
 
-pub use client::{
-    Answer, Batch, BatchReceipt, Client, ClientConfig, DurableOptions, ErrorClass, Incoming, Link, LinkError,
-    Message, MessageHeaders, ProducerIdentity, PublishOptions, PublishReceipt, RequestError, RequestId,
-    SubscribeOptions, SubscriptionId, SubscriptionInfo, SubscriptionStart, TopicInfo, Violation,
-};
+pub use answer::{Answer, BatchReceipt, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart};
+pub use client::Client;
+pub use client::batch::Batch;
+pub use client::describe::{SubscriptionInfo, TopicInfo};
+pub use client::link::Link;
+pub use config::{ClientConfig, DurableOptions, ProducerIdentity, PublishOptions, SubscribeOptions};
+pub use error::{ErrorClass, LinkError, RequestError, Violation};
+pub use incoming::{Incoming, Message, MessageHeaders};
 pub use outbound::Outbound;
 #[cfg(feature = "planted")]
 pub use planted::{Defect, plant};

@@ -9,14 +9,14 @@ use zaichik_proto::{
 };
 
 use super::Client;
-use super::answer::{Answer, BatchReceipt, PublishReceipt, RequestId, SubscriptionId};
-use super::backoff::Backoff;
-use super::config::PublishOptions;
-use super::error::{RequestError, Violation};
-use super::pending::{Kind, PublishState};
-use super::request::encode;
-use super::size::Size;
-use super::subscription::Phase;
+use super::publish::encode;
+use crate::answer::{Answer, BatchReceipt, PublishReceipt, RequestId, SubscriptionId};
+use crate::backoff::Backoff;
+use crate::config::PublishOptions;
+use crate::error::{RequestError, Violation};
+use crate::requests::request::{Kind, PublishState};
+use crate::size::Size;
+use crate::subscriptions::subscription::Phase;
 use zaichik_proto::Timestamp;
 
 /// Bytes of a Batch frame's body beside the producer and the operations.
@@ -56,7 +56,7 @@ enum Draft {
 
 /// One operation of a batch that was sent.
 #[derive(Debug, Clone)]
-pub(super) enum Entry {
+pub(crate) enum Entry {
     Publish {
         topic: Arc<str>,
         count: u32,
@@ -261,7 +261,7 @@ impl Entry {
         }
     }
 
-    pub(super) const fn is_commit(&self) -> bool {
+    pub(crate) const fn is_commit(&self) -> bool {
         matches!(self, Self::Commit { .. })
     }
 }

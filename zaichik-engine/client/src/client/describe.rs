@@ -9,11 +9,11 @@ use zaichik_proto::{
 };
 
 use super::Client;
-use super::answer::{Answer, RequestId};
-use super::error::{RequestError, Violation};
-use super::pending::{About, Kind};
-use super::request::encode;
+use super::publish::encode;
 use super::subscribe::check_durable_name;
+use crate::answer::{Answer, RequestId};
+use crate::error::{RequestError, Violation};
+use crate::requests::request::{About, Kind};
 use zaichik_proto::Timestamp;
 
 /// More than a request with two names needs, in bytes.

@@ -5,8 +5,8 @@ use zaichik_proto::{
 };
 
 use super::Client;
-use super::error::{LinkError, RequestError, Violation};
-use super::pending::Kind;
+use crate::error::{LinkError, RequestError, Violation};
+use crate::requests::request::Kind;
 use zaichik_proto::Timestamp;
 
 /// What the client needs of its driver: the state of the connection.

@@ -8,12 +8,13 @@ use zaichik_proto::{
     Unsubscribed,
 };
 
-use super::answer::{Answer, PublishReceipt, SubscriptionId, SubscriptionStart};
-use super::error::{LinkError, Violation};
-use super::incoming::Incoming;
-use super::inflight::QUIET;
-use super::pending::{Kind, Phase};
-use super::{Client, Link, subscription};
+use super::{Client, Link};
+use crate::answer::{Answer, PublishReceipt, SubscriptionId, SubscriptionStart};
+use crate::error::{LinkError, Violation};
+use crate::incoming::Incoming;
+use crate::requests::QUIET;
+use crate::requests::request::{Kind, Phase};
+use crate::subscriptions::subscription;
 
 /// The kind of frame that messages are cut out of.
 const DELIVERY: u8 = ServerFrame::Delivery(Delivery {

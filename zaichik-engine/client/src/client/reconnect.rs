@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use super::answer::{Answer, SubscriptionId};
-use super::backoff::Backoff;
-use super::batch::Entry;
-use super::error::RequestError;
-use super::incoming::Incoming;
-use super::pending::{Kind, Phase, PublishState};
 use super::subscribe::encode_subscribe;
-use super::{Client, Link, subscription};
+use super::{Client, Link};
+use crate::answer::{Answer, SubscriptionId};
+use crate::backoff::Backoff;
+use crate::client::batch::Entry;
+use crate::error::RequestError;
+use crate::incoming::Incoming;
 use crate::planted::{Defect, is_planted};
+use crate::requests::request::{Kind, Phase, PublishState};
+use crate::subscriptions::subscription;
 use zaichik_proto::Timestamp;
 
 impl Client {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use zaichik_proto::{Refusal, RefusalCode};
 
 use super::Client;
-use super::answer::SubscriptionId;
-use super::backoff::Backoff;
-use super::error::{RequestError, Violation};
-use super::incoming::Incoming;
-use super::pending::{Kind, PublishState};
+use crate::answer::SubscriptionId;
+use crate::backoff::Backoff;
+use crate::error::{RequestError, Violation};
+use crate::incoming::Incoming;
+use crate::requests::request::{Kind, PublishState};
 use zaichik_proto::Timestamp;
 
 impl Client {
@@ -224,7 +224,7 @@ impl Client {
     /// Whether a request is a batch that commits what came on a connection that is gone.
     fn commits_lost(&self, wire: u32) -> bool {
         let entries = self.inflight.lost_entries(wire);
-        entries.is_some_and(|entries| entries.iter().any(super::batch::Entry::is_commit))
+        entries.is_some_and(|entries| entries.iter().any(crate::client::batch::Entry::is_commit))
     }
 
     fn set_publish_state(&mut self, wire: u32, state: PublishState) {

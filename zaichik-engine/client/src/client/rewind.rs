@@ -6,12 +6,12 @@ use std::sync::Arc;
 use zaichik_proto::{ClientFrame, Nack, Refusal, RefusalCode, Seek, SeekTarget, Start, TopicName, micros};
 
 use super::Client;
-use super::answer::{Answer, RequestId, SubscriptionId};
-use super::error::{RequestError, Violation};
-use super::pending::Kind;
-use super::request::{SMALL_FRAME, encode};
+use super::publish::{SMALL_FRAME, encode};
 use super::subscribe::check_durable_name;
-use super::subscription::{Phase, Subscription};
+use crate::answer::{Answer, RequestId, SubscriptionId};
+use crate::error::{RequestError, Violation};
+use crate::requests::request::Kind;
+use crate::subscriptions::subscription::{Phase, Subscription};
 use zaichik_proto::Timestamp;
 
 /// More than a Seek by name needs, in bytes.

@@ -9,13 +9,13 @@ use zaichik_proto::{
 };
 
 use super::Client;
-use super::answer::{Answer, RequestId, SubscriptionId};
-use super::config::SubscribeOptions;
-use super::error::RequestError;
-use super::inflight::{MAX_SUBSCRIPTIONS, QUIET};
-use super::pending::Kind;
-use super::request::{SMALL_FRAME, encode};
-use super::subscription::{Phase, Subscription};
+use super::publish::{SMALL_FRAME, encode};
+use crate::answer::{Answer, RequestId, SubscriptionId};
+use crate::config::SubscribeOptions;
+use crate::error::RequestError;
+use crate::requests::request::Kind;
+use crate::requests::{MAX_SUBSCRIPTIONS, QUIET};
+use crate::subscriptions::subscription::{Phase, Subscription};
 use zaichik_proto::Timestamp;
 
 impl Client {
@@ -23,7 +23,7 @@ impl Client {
     ///
     /// It outlives connections: after a reconnect it goes on after the last committed offset, or from where it
     /// began if none was; with `window = 0` after the last message taken. A durable one goes on at its cursor, unless
-    /// somebody else took it over: then [`Incoming::Fenced`](super::Incoming::Fenced) ends it for good.
+    /// somebody else took it over: then [`Incoming::Fenced`](crate::Incoming::Fenced) ends it for good.
     ///
     /// # Errors
     /// [`RequestError`]'s variants that say that nothing was sent.
@@ -60,7 +60,7 @@ impl Client {
 
     /// Ends a subscription; answered by [`Answer::Unsubscribed`].
     ///
-    /// Messages may be taken until the answer; after it only [`Incoming::Ended`](super::Incoming::Ended) is, and
+    /// Messages may be taken until the answer; after it only [`Incoming::Ended`](crate::Incoming::Ended) is, and
     /// with that the subscription is gone. Never [`RequestError::Full`].
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use zaichik_proto::{AckLevel, NameError, Record, RefusalCode, Start, TopicOption
 
 use super::peer::{Op, Peer, Sent};
 use super::producer::{config, known};
-use crate::client::{
+use crate::{
     Answer, Batch, ClientConfig, ErrorClass, Incoming, Link, LinkError, PublishOptions, RequestError,
     RequestId, SubscribeOptions, SubscriptionId, Violation,
 };

@@ -5,7 +5,7 @@ use core::time::Duration;
 use zaichik_proto::{AckLevel, Goodbye, GoodbyeReason, Record, ServerFrame, TopicOptions};
 
 use super::peer::{Peer, Sent};
-use crate::client::{ClientConfig, ErrorClass, Link, LinkError, PublishOptions, RequestError};
+use crate::{ClientConfig, ErrorClass, Link, LinkError, PublishOptions, RequestError};
 
 fn goodbye(peer: &mut Peer, reason: GoodbyeReason) {
     peer.send(&ServerFrame::Goodbye(Goodbye { reason, grace_millis: 0 }));

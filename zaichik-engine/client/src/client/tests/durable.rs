@@ -5,7 +5,7 @@ use core::time::Duration;
 use zaichik_proto::{Fenced, Gap, GapReason, NameError, OnConflict, RefusalCode, ServerFrame, Start};
 
 use super::peer::{Attach, Peer, Sent};
-use crate::client::{
+use crate::{
     Answer, DurableOptions, ErrorClass, Incoming, Link, LinkError, RequestError, SubscribeOptions,
     SubscriptionId,
 };

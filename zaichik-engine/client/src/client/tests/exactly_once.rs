@@ -11,7 +11,7 @@ use zaichik_proto::{
 
 use super::peer::{Op, Peer, Sent};
 use super::producer::config;
-use crate::client::{Answer, Batch, Link, PublishOptions, RequestError, RequestId};
+use crate::{Answer, Batch, Link, PublishOptions, RequestError, RequestId};
 use zaichik_proto::Timestamp;
 
 #[derive(Debug, Clone)]

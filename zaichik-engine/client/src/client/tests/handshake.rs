@@ -6,7 +6,7 @@ use bytes::{Buf, BytesMut};
 use zaichik_proto::{ClientFrame, FaultCode, Limits, ProtocolFault, ServerFrame, Welcome};
 
 use super::peer::{Peer, Sent};
-use crate::client::{Client, ClientConfig, ErrorClass, Link, LinkError, RequestError, Violation};
+use crate::{Client, ClientConfig, ErrorClass, Link, LinkError, RequestError, Violation};
 use zaichik_proto::Timestamp;
 
 #[test]

@@ -9,7 +9,7 @@ use zaichik_proto::{
     Refusal, RefusalCode, Refused, SeekTarget, ServerFrame, Start, Subscribed, Unsubscribed, Welcome,
 };
 
-use crate::client::{
+use crate::{
     Answer, Client, ClientConfig, Incoming, Link, Message, RequestError, RequestId, SubscribeOptions,
     SubscriptionId,
 };
@@ -272,7 +272,7 @@ impl Peer {
     /// Publishes one body, with the default options.
     pub(super) fn publish(&mut self, topic: &str, body: &[u8]) -> Result<RequestId, RequestError> {
         let record = Record { body, ..Record::default() };
-        self.client.publish(self.now, topic, &[record], crate::client::PublishOptions::new())
+        self.client.publish(self.now, topic, &[record], crate::PublishOptions::new())
     }
 
     /// Subscribes, and answers that it begins at `start`.

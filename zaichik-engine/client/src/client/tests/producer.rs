@@ -6,7 +6,7 @@ use bytes::Buf;
 use zaichik_proto::{AckLevel, Producer, Record, RefusalCode, TopicOptions};
 
 use super::peer::{Peer, Sent};
-use crate::client::{
+use crate::{
     Answer, Batch, ClientConfig, ErrorClass, Link, LinkError, ProducerIdentity, PublishOptions, RequestError,
     RequestId, Violation,
 };

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use zaichik_proto::{FaultCode, Record, RefusalCode, ServerFrame, Start, TopicOptions};
 
 use super::peer::{Op, Peer, Sent, Target};
-use crate::client::{
+use crate::{
     Answer, Batch, ClientConfig, DurableOptions, Incoming, Link, LinkError, ProducerIdentity, PublishOptions,
     RequestError, RequestId, SubscribeOptions, SubscriptionId,
 };

@@ -5,7 +5,7 @@ use core::time::Duration;
 use zaichik_proto::{Fenced, RefusalCode, ServerFrame, Start};
 
 use super::peer::{Peer, Sent};
-use crate::client::{
+use crate::{
     Answer, ClientConfig, Incoming, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId,
 };
 

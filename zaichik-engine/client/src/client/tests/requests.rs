@@ -7,7 +7,7 @@ use zaichik_proto::{
 };
 
 use super::peer::{Peer, Sent};
-use crate::client::{
+use crate::{
     Answer, ClientConfig, ErrorClass, Link, LinkError, PublishOptions, RequestError, SubscribeOptions,
     Violation,
 };

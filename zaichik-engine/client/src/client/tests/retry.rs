@@ -6,7 +6,7 @@ use bytes::Buf;
 use zaichik_proto::{Record, RefusalCode, TopicOptions};
 
 use super::peer::{Peer, Sent};
-use crate::client::{Answer, ClientConfig, ErrorClass, Link, PublishOptions, RequestError};
+use crate::{Answer, ClientConfig, ErrorClass, Link, PublishOptions, RequestError};
 
 #[test]
 fn r5_a_retryable_refusal_is_tried_again_with_growing_delays() {

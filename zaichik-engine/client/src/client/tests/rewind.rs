@@ -5,7 +5,7 @@ use core::time::Duration;
 use zaichik_proto::{Gap, GapReason, RefusalCode, ServerFrame, Start};
 
 use super::peer::{Peer, Sent, Target};
-use crate::client::{
+use crate::{
     Answer, ClientConfig, DurableOptions, ErrorClass, Incoming, Link, RequestError, RequestId,
     SubscribeOptions, SubscriptionId,
 };

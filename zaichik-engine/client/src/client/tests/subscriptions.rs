@@ -5,7 +5,7 @@ use core::time::Duration;
 use zaichik_proto::{Fenced, Gap, GapReason, Record, RefusalCode, ServerFrame, Unsubscribed};
 
 use super::peer::{Peer, Sent};
-use crate::client::{
+use crate::{
     Answer, ClientConfig, Incoming, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId,
     Violation,
 };

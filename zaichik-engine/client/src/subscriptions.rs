@@ -1,13 +1,15 @@
 //! All subscriptions of a client, and which of them got something.
 
+pub(crate) mod subscription;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::answer::SubscriptionId;
-use super::incoming::Incoming;
-use super::subscription::{Phase, Subscription};
+use crate::answer::SubscriptionId;
+use crate::incoming::Incoming;
+use crate::subscriptions::subscription::{Phase, Subscription};
 
 #[derive(Debug, Default)]
-pub(super) struct Subscriptions {
+pub(crate) struct Subscriptions {
     table: BTreeMap<SubscriptionId, Subscription>,
     /// The last id given out.
     last_id: u32,
@@ -22,49 +24,49 @@ pub(super) struct Subscriptions {
 
 impl Subscriptions {
     /// The id that the next subscription will have; `None` when all have been used.
-    pub(super) fn next_id(&self) -> Option<SubscriptionId> {
+    pub(crate) fn next_id(&self) -> Option<SubscriptionId> {
         self.last_id.checked_add(1).map(SubscriptionId)
     }
 
-    pub(super) fn insert(&mut self, subscription: Subscription) {
+    pub(crate) fn insert(&mut self, subscription: Subscription) {
         self.last_id = subscription.id.0;
         self.table.insert(subscription.id, subscription);
     }
 
-    pub(super) fn remove(&mut self, id: SubscriptionId) {
+    pub(crate) fn remove(&mut self, id: SubscriptionId) {
         self.update(id, Subscription::clear);
         self.drop_entry(id);
     }
 
     /// It is over for the application, because the broker refused an Unsubscribe: it ended the subscription first, and the
     /// frame that says so is behind others in the lane that is slower.
-    pub(super) fn leave(&mut self, id: SubscriptionId) {
+    pub(crate) fn leave(&mut self, id: SubscriptionId) {
         if self.table.get(&id).is_some_and(|state| state.phase == Phase::Active) {
             self.leaving.insert(id);
         }
     }
 
     /// Whether frames of it may still come, to be dropped.
-    pub(super) fn is_leaving(&self, id: SubscriptionId) -> bool {
+    pub(crate) fn is_leaving(&self, id: SubscriptionId) -> bool {
         self.leaving.contains(&id)
     }
 
     /// The broker says that it is over; whether that was known.
-    pub(super) fn has_left(&mut self, id: SubscriptionId) -> bool {
+    pub(crate) fn has_left(&mut self, id: SubscriptionId) -> bool {
         self.leaving.remove(&id)
     }
 
     /// Another connection carries no frames of those that ended on the last one.
-    pub(super) fn forget_left(&mut self) {
+    pub(crate) fn forget_left(&mut self) {
         self.leaving.clear();
     }
 
-    pub(super) fn get(&self, id: SubscriptionId) -> Option<&Subscription> {
+    pub(crate) fn get(&self, id: SubscriptionId) -> Option<&Subscription> {
         self.table.get(&id)
     }
 
     /// Changes a subscription, and keeps the books: what waits in it, and whether there is something to take.
-    pub(super) fn update<T>(
+    pub(crate) fn update<T>(
         &mut self,
         id: SubscriptionId,
         change: impl FnOnce(&mut Subscription) -> T,
@@ -86,7 +88,7 @@ impl Subscriptions {
         Some(result)
     }
 
-    pub(super) fn take(&mut self, id: SubscriptionId) -> Option<Incoming> {
+    pub(crate) fn take(&mut self, id: SubscriptionId) -> Option<Incoming> {
         let subscription = self.table.get_mut(&id)?;
         let before = subscription.buffered().bytes;
         let incoming = subscription.take();
@@ -103,7 +105,7 @@ impl Subscriptions {
         incoming
     }
 
-    pub(super) fn pop_ready(&mut self) -> Option<SubscriptionId> {
+    pub(crate) fn pop_ready(&mut self) -> Option<SubscriptionId> {
         while let Some(id) = self.ready.pop_front() {
             if let Some(subscription) = self.table.get_mut(&id) {
                 subscription.is_ready = false;
@@ -114,7 +116,7 @@ impl Subscriptions {
     }
 
     /// Marks all of them: each has to be looked at.
-    pub(super) fn wake_all(&mut self) {
+    pub(crate) fn wake_all(&mut self) {
         for (id, subscription) in &mut self.table {
             if !subscription.is_ready {
                 subscription.is_ready = true;
@@ -123,24 +125,24 @@ impl Subscriptions {
         }
     }
 
-    pub(super) fn ids(&self) -> Vec<SubscriptionId> {
+    pub(crate) fn ids(&self) -> Vec<SubscriptionId> {
         self.table.keys().copied().collect()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
 
-    pub(super) const fn unwindowed_bytes(&self) -> usize {
+    pub(crate) const fn unwindowed_bytes(&self) -> usize {
         self.unwindowed_bytes
     }
 
-    pub(super) const fn last_taken(&self) -> Option<(SubscriptionId, u64)> {
+    pub(crate) const fn last_taken(&self) -> Option<(SubscriptionId, u64)> {
         self.last_taken
     }
 
     /// Offsets taken so far name nothing any more.
-    pub(super) const fn forget_taken(&mut self) {
+    pub(crate) const fn forget_taken(&mut self) {
         self.last_taken = None;
     }
 
@@ -155,7 +157,7 @@ impl Subscriptions {
 #[cfg(test)]
 impl Subscriptions {
     /// Counts everything again.
-    pub(super) fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         let all = || self.table.values();
         let unwindowed = all().filter(|subscription| subscription.options.window == 0);
         let bytes: usize = unwindowed.map(|subscription| subscription.buffered().bytes).sum();

@@ -8,13 +8,13 @@ use zaichik_proto::{
     TopicName, TopicOptions,
 };
 
-use super::answer::RequestId;
-use super::backoff::Backoff;
-use super::config::{ClientConfig, PublishOptions};
-use super::error::RequestError;
-use super::pending::{Kind, PublishState};
-use super::size::Size;
 use super::{Client, Link};
+use crate::answer::RequestId;
+use crate::backoff::Backoff;
+use crate::config::{ClientConfig, PublishOptions};
+use crate::error::RequestError;
+use crate::requests::request::{Kind, PublishState};
+use crate::size::Size;
 use zaichik_proto::Timestamp;
 
 /// Bytes of a Publish frame's body beside the producer, the topic and the records.
@@ -36,7 +36,7 @@ const ARENA_FRAME: usize = ARENA / 4;
 pub(super) const SMALL_FRAME: usize = 512;
 
 impl Client {
-    /// Creates a topic, or gives an implicit one its settings; answered by [`Answer::Topic`](super::Answer::Topic)
+    /// Creates a topic, or gives an implicit one its settings; answered by [`Answer::Topic`](crate::Answer::Topic)
     /// (semantics T2 to T4).
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Client {
         })
     }
 
-    /// Changes an explicit topic's settings in place; answered by [`Answer::Altered`](super::Answer::Altered)
+    /// Changes an explicit topic's settings in place; answered by [`Answer::Altered`](crate::Answer::Altered)
     /// (semantics T7).
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl Client {
     }
 
     /// Appends records to a topic, all of them in one step; answered by
-    /// [`Answer::Published`](super::Answer::Published), or at once by [`Answer::Queued`](super::Answer::Queued) with
+    /// [`Answer::Published`](crate::Answer::Published), or at once by [`Answer::Queued`](crate::Answer::Queued) with
     /// [`AckLevel::None`].
     ///
     /// What the broker refuses only for the moment is sent again until the deadline, and so is what had no answer when
@@ -130,7 +130,7 @@ impl Client {
         Ok(id)
     }
 
-    /// Asks the broker for a sign of life; answered by [`Answer::Pong`](super::Answer::Pong).
+    /// Asks the broker for a sign of life; answered by [`Answer::Pong`](crate::Answer::Pong).
     ///
     /// # Errors
     /// [`RequestError::Full`], [`RequestError::Closed`].

@@ -1,5 +1,8 @@
 //! Requests between the application's call and the answer to it, bounded in number and bytes.
 
+pub(crate) mod producer;
+pub(crate) mod request;
+
 use core::mem;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -7,11 +10,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use slab::Slab;
 
-use super::answer::{Answer, RequestId};
-use super::batch::Entry;
-use super::error::RequestError;
-use super::pending::{Kind, Phase, Request};
-use super::producer::Producer;
+use crate::answer::{Answer, RequestId};
+use crate::client::batch::Entry;
+use crate::error::RequestError;
+use crate::requests::producer::Producer;
+use crate::requests::request::{Kind, Phase, Request};
 use zaichik_proto::Timestamp;
 
 /// How many low bits of a request's id on the wire name its slot, counted from 1; the others tell a slot's uses apart.
@@ -19,10 +22,10 @@ const SLOT_BITS: u32 = 20;
 const SLOT_MASK: u32 = (1 << SLOT_BITS) - 1;
 
 /// The id on the wire of commits that want no answer; slots never get as far as to use it.
-pub(super) const QUIET: u32 = u32::MAX;
+pub(crate) const QUIET: u32 = u32::MAX;
 
-/// Most subscriptions, so that they and [`ClientConfig::MAX_IN_FLIGHT`](super::ClientConfig::MAX_IN_FLIGHT) fit the slots.
-pub(super) const MAX_SUBSCRIPTIONS: u32 = 1 << 18;
+/// Most subscriptions, so that they and [`ClientConfig::MAX_IN_FLIGHT`](crate::ClientConfig::MAX_IN_FLIGHT) fit the slots.
+pub(crate) const MAX_SUBSCRIPTIONS: u32 = 1 << 18;
 
 /// The place of requests that go out before all others.
 const FIRST: u64 = 0;
@@ -30,7 +33,7 @@ const FIRST: u64 = 0;
 const AGAIN: u64 = 1;
 
 #[derive(Debug)]
-pub(super) struct Inflight {
+pub(crate) struct Inflight {
     slots: Slab<Request>,
     uses: u32,
     made: u64,
@@ -48,7 +51,7 @@ pub(super) struct Inflight {
     uncertain: usize,
     /// Where the last of them that was written again ends, as in [`Phase::Sent`].
     resent_end: u64,
-    pub(super) producer: Producer,
+    pub(crate) producer: Producer,
     /// Acknowledged publishes in the order sent, which is the order of their answers (semantics P1).
     publishes: VecDeque<u32>,
     timers: BTreeSet<(Timestamp, u32)>,
@@ -61,7 +64,7 @@ pub(super) struct Inflight {
 }
 
 impl Inflight {
-    pub(super) fn new(producer: Producer) -> Self {
+    pub(crate) fn new(producer: Producer) -> Self {
         Self {
             slots: Slab::new(),
             uses: 0,
@@ -85,7 +88,7 @@ impl Inflight {
     }
 
     /// Queues a request; `encode` gets its id on the wire and makes the frame.
-    pub(super) fn insert(
+    pub(crate) fn insert(
         &mut self,
         topic: Arc<str>,
         kind: Kind,
@@ -127,29 +130,29 @@ impl Inflight {
     }
 
     /// Answers a request that needs nothing of the broker.
-    pub(super) fn answer_at_once(&mut self, result: Result<Answer, RequestError>) -> RequestId {
+    pub(crate) fn answer_at_once(&mut self, result: Result<Answer, RequestError>) -> RequestId {
         self.made = self.made.saturating_add(1);
         let id = RequestId(self.made);
         self.answers.push_back((id, result));
         id
     }
 
-    pub(super) fn get(&self, wire: u32) -> Option<&Request> {
+    pub(crate) fn get(&self, wire: u32) -> Option<&Request> {
         get(&self.slots, wire)
     }
 
     /// Whether a request is on its way or with the broker.
-    pub(super) fn is_sent(&self, wire: u32) -> bool {
+    pub(crate) fn is_sent(&self, wire: u32) -> bool {
         let request = self.get(wire);
         request.is_some_and(|request| matches!(request.phase, Phase::Sent { .. }))
     }
 
-    pub(super) fn kind_mut(&mut self, wire: u32) -> Option<&mut Kind> {
+    pub(crate) fn kind_mut(&mut self, wire: u32) -> Option<&mut Kind> {
         self.get_mut(wire).map(|request| &mut request.kind)
     }
 
     /// Gives the application its answer and forgets the request.
-    pub(super) fn answer(&mut self, wire: u32, result: Result<Answer, RequestError>) {
+    pub(crate) fn answer(&mut self, wire: u32, result: Result<Answer, RequestError>) {
         if let Some(id) = self.get(wire).and_then(|request| request.id) {
             self.answers.push_back((id, result));
         }
@@ -158,7 +161,7 @@ impl Inflight {
 
     /// Gives the application its answer, but remembers that the broker's is still to come; a request that may have to
     /// be sent again keeps its frame for that.
-    pub(super) fn answer_early(&mut self, wire: u32, result: Result<Answer, RequestError>) {
+    pub(crate) fn answer_early(&mut self, wire: u32, result: Result<Answer, RequestError>) {
         self.set_timer(wire, Timestamp::MAX);
         let is_numbered = self.is_numbered(wire);
         let Some(request) = self.get_mut(wire) else {
@@ -174,7 +177,7 @@ impl Inflight {
         self.kept_bytes = self.kept_bytes.saturating_sub(dropped.len());
     }
 
-    pub(super) fn remove(&mut self, wire: u32) {
+    pub(crate) fn remove(&mut self, wire: u32) {
         self.leave_unsent(wire);
         self.set_timer(wire, Timestamp::MAX);
         let Some(slot) = slot(wire).filter(|_| self.get(wire).is_some()) else {
@@ -190,7 +193,7 @@ impl Inflight {
     }
 
     /// Puts a request behind all others that wait for the connection.
-    pub(super) fn requeue(&mut self, wire: u32) {
+    pub(crate) fn requeue(&mut self, wire: u32) {
         let is_numbered = self.is_numbered(wire);
         let place = self.places.saturating_add(1);
         if self.wait(wire, place).is_some() {
@@ -201,14 +204,14 @@ impl Inflight {
     }
 
     /// Puts a numbered request that was sent before among those that go out again, in the order made.
-    pub(super) fn put_back(&mut self, wire: u32) {
+    pub(crate) fn put_back(&mut self, wire: u32) {
         if let Some(order) = self.wait(wire, AGAIN) {
             self.producer.put_back(order, wire);
         }
     }
 
     /// Puts requests before all others that wait for the connection.
-    pub(super) fn send_first(&mut self, wires: &[u32]) {
+    pub(crate) fn send_first(&mut self, wires: &[u32]) {
         for wire in wires.iter().rev() {
             if let Some(request) = self.get_mut(*wire) {
                 request.place = FIRST;
@@ -219,7 +222,7 @@ impl Inflight {
     }
 
     /// The request to send next.
-    pub(super) fn first_unsent(&mut self, now: Timestamp) -> Option<&Request> {
+    pub(crate) fn first_unsent(&mut self, now: Timestamp) -> Option<&Request> {
         let slots = &self.slots;
         let is_waiting = |wire: &u32| get(slots, *wire).is_some_and(|request| request.phase == Phase::Unsent);
         for queue in [&mut self.unsent, &mut self.unnumbered] {
@@ -235,7 +238,7 @@ impl Inflight {
     }
 
     /// Gives a request that is about to be written its number, if it is to have one.
-    pub(super) fn assign(&mut self, wire: u32) -> Result<(), RequestError> {
+    pub(crate) fn assign(&mut self, wire: u32) -> Result<(), RequestError> {
         let needs_one =
             self.is_numbered(wire) && self.get(wire).is_some_and(|request| request.sequence.is_none());
         if needs_one {
@@ -248,7 +251,7 @@ impl Inflight {
     }
 
     /// The request was written, up to byte `end` of all bytes ever sent.
-    pub(super) fn sent(&mut self, wire: u32, end: u64, now: Timestamp) {
+    pub(crate) fn sent(&mut self, wire: u32, end: u64, now: Timestamp) {
         self.leave_unsent(wire);
         let is_numbered = self.is_numbered(wire);
         let Some(request) = self.get_mut(wire) else {
@@ -282,18 +285,18 @@ impl Inflight {
     }
 
     /// Whether the request is one that its producer numbers.
-    pub(super) fn is_numbered(&self, wire: u32) -> bool {
+    pub(crate) fn is_numbered(&self, wire: u32) -> bool {
         let kind = self.get(wire).map(|request| request.kind);
         self.producer.identity().is_some() && matches!(kind, Some(Kind::Publish(_) | Kind::Batch(_)))
     }
 
     /// The number of a request that the broker has or may have.
-    pub(super) fn sequence(&self, wire: u32) -> Option<u64> {
+    pub(crate) fn sequence(&self, wire: u32) -> Option<u64> {
         self.get(wire)?.sequence
     }
 
     /// The broker did not apply the request, and will not: its number is free.
-    pub(super) fn not_applied(&mut self, wire: u32) {
+    pub(crate) fn not_applied(&mut self, wire: u32) {
         if let Some(request) = self.get_mut(wire) {
             request.sequence = None;
             let was_uncertain = mem::take(&mut request.may_be_applied);
@@ -302,7 +305,7 @@ impl Inflight {
     }
 
     /// Requests that may have been applied on a connection that is gone, in the order made.
-    pub(super) fn uncertain(&self) -> Vec<u32> {
+    pub(crate) fn uncertain(&self) -> Vec<u32> {
         if self.uncertain == 0 {
             return Vec::new();
         }
@@ -313,42 +316,42 @@ impl Inflight {
         uncertain.into_iter().map(|(_, wire)| wire).collect()
     }
 
-    pub(super) const fn has_uncertain(&self) -> bool {
+    pub(crate) const fn has_uncertain(&self) -> bool {
         self.uncertain > 0
     }
 
     /// Whether some of those have not left again, with all bytes before `taken`.
-    pub(super) fn has_unresent(&self, taken: u64) -> bool {
+    pub(crate) fn has_unresent(&self, taken: u64) -> bool {
         self.uncertain > 0 && (self.producer.first_returned().is_some() || self.resent_end > taken)
     }
 
-    pub(super) fn set_entries(&mut self, wire: u32, entries: Arc<[Entry]>) {
+    pub(crate) fn set_entries(&mut self, wire: u32, entries: Arc<[Entry]>) {
         if let Some(request) = self.get_mut(wire) {
             request.entries = Some(entries);
         }
     }
 
     /// What a batch consists of.
-    pub(super) fn entries(&self, wire: u32) -> Option<Arc<[Entry]>> {
+    pub(crate) fn entries(&self, wire: u32) -> Option<Arc<[Entry]>> {
         self.get(wire)?.entries.clone()
     }
 
     /// The same, if the batch commits what was delivered on a connection that is gone.
-    pub(super) fn lost_entries(&self, wire: u32) -> Option<Arc<[Entry]>> {
+    pub(crate) fn lost_entries(&self, wire: u32) -> Option<Arc<[Entry]>> {
         self.entries(wire).filter(|_| self.get(wire).is_some_and(|request| request.may_be_applied))
     }
 
     /// The publish whose answer must come next.
-    pub(super) fn first_publish(&self) -> Option<u32> {
+    pub(crate) fn first_publish(&self) -> Option<u32> {
         self.publishes.front().copied()
     }
 
-    pub(super) fn pop_publish(&mut self) {
+    pub(crate) fn pop_publish(&mut self) {
         self.publishes.pop_front();
     }
 
     /// Waits until `at` before sending again.
-    pub(super) fn retry_at(&mut self, wire: u32, at: Timestamp) {
+    pub(crate) fn retry_at(&mut self, wire: u32, at: Timestamp) {
         if let Some(request) = self.get_mut(wire) {
             request.phase = Phase::Retry;
             self.set_timer(wire, at);
@@ -356,7 +359,7 @@ impl Inflight {
     }
 
     /// The first request whose timer has run out; the timer is off then.
-    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<u32> {
+    pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<u32> {
         let (at, wire) = self.timers.first().copied()?;
         if at > now {
             return None;
@@ -365,11 +368,11 @@ impl Inflight {
         Some(wire)
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Timestamp> {
+    pub(crate) fn next_timeout(&self) -> Option<Timestamp> {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    pub(super) fn set_timer(&mut self, wire: u32, at: Timestamp) {
+    pub(crate) fn set_timer(&mut self, wire: u32, at: Timestamp) {
         let Some(request) = self.get_mut(wire) else {
             return;
         };
@@ -386,7 +389,7 @@ impl Inflight {
     ///
     /// Returns them in the order made, with the phase that each was in. Each is then to be answered, removed, queued
     /// again or left to its timer.
-    pub(super) fn link_lost(&mut self, taken: u64) -> Vec<(u32, Phase)> {
+    pub(crate) fn link_lost(&mut self, taken: u64) -> Vec<(u32, Phase)> {
         self.publishes.clear();
         self.unsent.clear();
         self.unnumbered.clear();
@@ -415,38 +418,38 @@ impl Inflight {
         all.into_iter().map(|(_, wire, phase)| (wire, phase)).collect()
     }
 
-    pub(super) fn pop_answer(&mut self) -> Option<(RequestId, Result<Answer, RequestError>)> {
+    pub(crate) fn pop_answer(&mut self) -> Option<(RequestId, Result<Answer, RequestError>)> {
         self.answers.pop_front()
     }
 
     /// The application's requests that are unanswered, and answers not polled.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let requests = self.slots.len().saturating_sub(self.internal);
         requests.saturating_add(self.answers.len())
     }
 
     /// Requests whose answer the application waits for.
-    pub(super) const fn awaited(&self) -> usize {
+    pub(crate) const fn awaited(&self) -> usize {
         self.awaited
     }
 
     /// The same, with those that want no answer and were not sent.
-    pub(super) fn owed(&self) -> usize {
+    pub(crate) fn owed(&self) -> usize {
         let is_quiet = |request: &&Request| matches!(request.kind, Kind::PublishQuiet(_));
         let quiet = self.slots.iter().map(|(_, request)| request).filter(is_quiet);
         self.awaited.saturating_add(quiet.count())
     }
 
-    pub(super) const fn kept_bytes(&self) -> usize {
+    pub(crate) const fn kept_bytes(&self) -> usize {
         self.kept_bytes
     }
 
-    pub(super) const fn unsent_bytes(&self) -> usize {
+    pub(crate) const fn unsent_bytes(&self) -> usize {
         self.unsent_bytes
     }
 
     /// Whether something waits for the connection that the application wants to be sent.
-    pub(super) const fn has_unsent(&self) -> bool {
+    pub(crate) const fn has_unsent(&self) -> bool {
         self.unsent_count > self.abandoned
     }
 
@@ -498,7 +501,7 @@ fn slot(wire: u32) -> Option<usize> {
 #[cfg(test)]
 impl Inflight {
     /// Counts everything again.
-    pub(super) fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         let all = || self.slots.iter().map(|(_, request)| request);
         let unsent = || all().filter(|request| request.phase == Phase::Unsent);
         assert_eq!(self.awaited, all().filter(|request| request.id.is_some()).count());

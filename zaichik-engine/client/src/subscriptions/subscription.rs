@@ -6,25 +6,25 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use zaichik_proto::{Delivery, Gap, RecordRef, Start};
 
-use super::answer::SubscriptionId;
-use super::config::SubscribeOptions;
-use super::error::Violation;
-use super::incoming::{Incoming, Message};
+use crate::answer::SubscriptionId;
+use crate::config::SubscribeOptions;
+use crate::error::Violation;
+use crate::incoming::{Incoming, Message};
 
 /// Offsets: `committed_to <= taken_to`, and what lies between `taken_to` and `next` is in `pieces`, unless a nack or a seek
 /// set deliveries back.
 #[derive(Debug)]
-pub(super) struct Subscription {
-    pub(super) id: SubscriptionId,
-    pub(super) topic: Arc<str>,
-    pub(super) options: SubscribeOptions,
-    pub(super) phase: Phase,
+pub(crate) struct Subscription {
+    pub(crate) id: SubscriptionId,
+    pub(crate) topic: Arc<str>,
+    pub(crate) options: SubscribeOptions,
+    pub(crate) phase: Phase,
     /// Whether the application asked to end it.
-    pub(super) is_ending: bool,
+    pub(crate) is_ending: bool,
     /// Whether it stands in the queue of subscriptions that got something.
-    pub(super) is_ready: bool,
+    pub(crate) is_ready: bool,
     /// The number of a durable subscription's attachment; 0 before the first one.
-    pub(super) epoch: u32,
+    pub(crate) epoch: u32,
     /// Deliveries with a smaller number are stale (semantics A4).
     rewind: u32,
     /// Nacks and seeks without an answer; nothing is handed out meanwhile, because it may be stale.
@@ -65,7 +65,7 @@ struct Marks {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// The application's Subscribe, by its id on the wire, is unanswered.
     Subscribing(u32),
     /// The connection that it was active on is gone.
@@ -80,9 +80,9 @@ pub(super) enum Phase {
 
 /// What waits to be taken, for the bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Buffered {
-    pub(super) messages: u32,
-    pub(super) bytes: usize,
+pub(crate) struct Buffered {
+    pub(crate) messages: u32,
+    pub(crate) bytes: usize,
 }
 
 /// The application lost the thread: what to tell it when the subscription is active again.
@@ -107,7 +107,7 @@ struct Chunk {
 }
 
 impl Subscription {
-    pub(super) fn new(id: SubscriptionId, topic: Arc<str>, options: SubscribeOptions) -> Self {
+    pub(crate) fn new(id: SubscriptionId, topic: Arc<str>, options: SubscribeOptions) -> Self {
         Self {
             id,
             topic,
@@ -134,7 +134,7 @@ impl Subscription {
     }
 
     /// A Subscribed came.
-    pub(super) fn begin(&mut self, epoch: u32, rewind: u32, start: u64) {
+    pub(crate) fn begin(&mut self, epoch: u32, rewind: u32, start: u64) {
         // Attaching raises both numbers by one, also when its answer was lost. Is it more, then somebody has moved the
         // cursor meanwhile: it counts then.
         let attached = epoch.wrapping_sub(self.epoch);
@@ -162,7 +162,7 @@ impl Subscription {
     }
 
     /// A new connection is open: forgets what was not taken and says where to begin.
-    pub(super) fn resume(&mut self, same_instance: bool) -> Start {
+    pub(crate) fn resume(&mut self, same_instance: bool) -> Start {
         let restart_untold =
             self.pieces.iter().any(|piece| matches!(piece, Piece::Event(Incoming::Restarted { .. })));
         self.clear();
@@ -180,7 +180,7 @@ impl Subscription {
     }
 
     /// The connection is gone; what was not taken can still be, unless it may have been set back.
-    pub(super) fn detach(&mut self) {
+    pub(crate) fn detach(&mut self) {
         self.batches = 0;
         if matches!(self.phase, Phase::Subscribing(_)) {
             // A seek behind its Subscribe is sent again with it.
@@ -195,7 +195,7 @@ impl Subscription {
     /// Takes in the records of a delivery, which borrows from `frame`; stale ones are dropped.
     ///
     /// Returns the offset to commit at once: records that the application committed before they came again.
-    pub(super) fn deliver(
+    pub(crate) fn deliver(
         &mut self,
         frame: &Bytes,
         delivery: &Delivery<'_>,
@@ -232,7 +232,7 @@ impl Subscription {
     }
 
     /// Takes in a gap; a stale one is dropped.
-    pub(super) fn skip(&mut self, gap: &Gap) -> Result<(), Violation> {
+    pub(crate) fn skip(&mut self, gap: &Gap) -> Result<(), Violation> {
         if self.admit(gap.rewind, gap.from)? {
             self.next = gap.to;
             // A durable cursor may be behind what was committed without a connection.
@@ -245,7 +245,7 @@ impl Subscription {
     }
 
     /// The next thing for the application.
-    pub(super) fn take(&mut self) -> Option<Incoming> {
+    pub(crate) fn take(&mut self) -> Option<Incoming> {
         if self.is_held() {
             return None;
         }
@@ -273,7 +273,7 @@ impl Subscription {
     }
 
     /// Puts an event behind what waits already.
-    pub(super) fn push(&mut self, event: Incoming) {
+    pub(crate) fn push(&mut self, event: Incoming) {
         if let (
             Some(Piece::Event(Incoming::Gap { to, reason, .. })),
             Incoming::Gap { to: new_to, reason: new_reason, .. },
@@ -288,7 +288,7 @@ impl Subscription {
     }
 
     /// Nothing more will come: drops what was not taken if the application wants none of it, and tells it once.
-    pub(super) fn end(&mut self, event: Incoming) {
+    pub(crate) fn end(&mut self, event: Incoming) {
         if self.phase == Phase::Over {
             return;
         }
@@ -301,7 +301,7 @@ impl Subscription {
     }
 
     /// Forgets what was not taken.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.pieces.clear();
         self.buffered = Buffered::default();
     }
@@ -309,7 +309,7 @@ impl Subscription {
     /// Raises the resume position to after `offset`, which the application has taken.
     ///
     /// Returns whether that is news that the broker can be told on this connection.
-    pub(super) fn commit(&mut self, offset: u64) -> bool {
+    pub(crate) fn commit(&mut self, offset: u64) -> bool {
         let after = offset.saturating_add(1);
         if self.marks.committed_to.is_some_and(|committed| committed >= after) {
             return false;
@@ -320,24 +320,24 @@ impl Subscription {
     }
 
     /// Whether an offset below the taken mark was delivered on this connection.
-    pub(super) const fn was_delivered(&self, offset: u64) -> bool {
+    pub(crate) const fn was_delivered(&self, offset: u64) -> bool {
         offset < self.next
     }
 
     /// The first offset that is not committed.
-    pub(super) fn cursor(&self) -> u64 {
+    pub(crate) fn cursor(&self) -> u64 {
         self.marks.committed_to.or(self.marks.started_at).unwrap_or(0)
     }
 
     /// A Nack is on its way.
-    pub(super) fn nack_sent(&mut self, offset: u64) {
+    pub(crate) fn nack_sent(&mut self, offset: u64) {
         self.saved.get_or_insert(self.marks);
         self.marks.taken_to = self.marks.taken_to.min(offset);
         self.rewinding = self.rewinding.saturating_add(1);
     }
 
     /// Goes back to `offset` where the broker need not be told: it delivers again from there anyway.
-    pub(super) fn go_back(&mut self, offset: u64) {
+    pub(crate) fn go_back(&mut self, offset: u64) {
         if self.phase != Phase::Active {
             self.drop_stale(false);
         }
@@ -345,7 +345,7 @@ impl Subscription {
     }
 
     /// A Seek is on its way.
-    pub(super) fn seek_sent(&mut self, to: Start) {
+    pub(crate) fn seek_sent(&mut self, to: Start) {
         self.saved.get_or_insert(self.marks);
         self.rewinding = self.rewinding.saturating_add(1);
         self.sought = if self.seeking == 0 { self.rewind } else { self.sought }.wrapping_add(1);
@@ -357,13 +357,13 @@ impl Subscription {
     }
 
     /// Moves to where the next Subscribe will ask to begin.
-    pub(super) fn seek_locally(&mut self, to: Start) {
+    pub(crate) fn seek_locally(&mut self, to: Start) {
         self.drop_stale(true);
         self.move_to(to);
     }
 
     /// The answer to a Nack from `offset` on, or to a Seek: the rewind number is `rewind` now.
-    pub(super) fn rewound(&mut self, rewind: u32, nack: Option<u64>) {
+    pub(crate) fn rewound(&mut self, rewind: u32, nack: Option<u64>) {
         if rewind > self.rewind {
             self.turn(rewind, nack.is_none());
             // What comes next is not before the offset of a nack, with or without effect.
@@ -376,7 +376,7 @@ impl Subscription {
     }
 
     /// A Nack or Seek was refused or not sent, or its answer is in: what was held back is handed out if it still counts.
-    pub(super) fn rewind_answered(&mut self, is_seek: bool) {
+    pub(crate) fn rewind_answered(&mut self, is_seek: bool) {
         self.rewinding = self.rewinding.saturating_sub(1);
         self.seeking = self.seeking.saturating_sub(u32::from(is_seek));
         if self.rewinding > 0 {
@@ -390,43 +390,43 @@ impl Subscription {
     }
 
     /// An unanswered batch commits what came on the connection that is gone, or one less does.
-    pub(super) const fn waits_for_batch(&mut self, one_more: bool) {
+    pub(crate) const fn waits_for_batch(&mut self, one_more: bool) {
         let batches = self.batches;
         self.batches = if one_more { batches.saturating_add(1) } else { batches.saturating_sub(1) };
     }
 
     /// Whether it may be asked for again: what its unanswered batches committed decides where it goes on.
-    pub(super) fn may_resume(&self) -> bool {
+    pub(crate) fn may_resume(&self) -> bool {
         self.phase == Phase::Detached && self.batches == 0
     }
 
-    pub(super) const fn generation(&self) -> u32 {
+    pub(crate) const fn generation(&self) -> u32 {
         self.generation
     }
 
-    pub(super) const fn rewind(&self) -> u32 {
+    pub(crate) const fn rewind(&self) -> u32 {
         self.rewind
     }
 
-    pub(super) const fn taken_to(&self) -> u64 {
+    pub(crate) const fn taken_to(&self) -> u64 {
         self.marks.taken_to
     }
 
-    pub(super) const fn last_delivered(&self) -> Option<u64> {
+    pub(crate) const fn last_delivered(&self) -> Option<u64> {
         self.last_delivered
     }
 
-    pub(super) const fn buffered(&self) -> Buffered {
+    pub(crate) const fn buffered(&self) -> Buffered {
         self.buffered
     }
 
     /// Whether the application has taken everything, the end included.
-    pub(super) fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.phase == Phase::Over && self.pieces.is_empty()
     }
 
     /// Whether there is something to take.
-    pub(super) fn has_pieces(&self) -> bool {
+    pub(crate) fn has_pieces(&self) -> bool {
         !self.is_held() && !self.pieces.is_empty()
     }
 

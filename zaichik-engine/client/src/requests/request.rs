@@ -5,41 +5,41 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use zaichik_proto::{HEADER_LEN, Refusal, Start};
 
-use super::answer::{RequestId, SubscriptionId};
-use super::backoff::Backoff;
-use super::batch::Entry;
-use super::size::Size;
+use crate::answer::{RequestId, SubscriptionId};
+use crate::backoff::Backoff;
+use crate::client::batch::Entry;
+use crate::size::Size;
 use zaichik_proto::Timestamp;
 
 /// A request whose answer is not known yet.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) wire: u32,
+pub(crate) struct Request {
+    pub(crate) wire: u32,
     /// The application's name for it; `None` when it asks nothing of it any more, or never did.
-    pub(super) id: Option<RequestId>,
+    pub(crate) id: Option<RequestId>,
     /// In which order requests were made.
-    pub(super) order: u64,
+    pub(crate) order: u64,
     /// Where it stands among those that wait for the connection.
-    pub(super) place: u64,
-    pub(super) topic: Arc<str>,
-    pub(super) kind: Kind,
-    pub(super) phase: Phase,
+    pub(crate) place: u64,
+    pub(crate) topic: Arc<str>,
+    pub(crate) kind: Kind,
+    pub(crate) phase: Phase,
     /// The whole frame, kept until it can't be sent any more.
-    pub(super) frame: Bytes,
+    pub(crate) frame: Bytes,
     /// Its producer's number, while the broker has it or may have it (semantics P3).
-    pub(super) sequence: Option<u64>,
+    pub(crate) sequence: Option<u64>,
     /// Whether it left on a connection that is gone, and nothing told since that it was not applied.
-    pub(super) may_be_applied: bool,
+    pub(crate) may_be_applied: bool,
     /// What a batch consists of.
-    pub(super) entries: Option<Arc<[Entry]>>,
+    pub(crate) entries: Option<Arc<[Entry]>>,
     /// When the request is to be looked at; [`Timestamp::MAX`] for never.
-    pub(super) timer: Timestamp,
+    pub(crate) timer: Timestamp,
     /// When the application stops waiting.
-    pub(super) deadline: Timestamp,
+    pub(crate) deadline: Timestamp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     CreateTopic,
     AlterTopic,
     Publish(PublishState),
@@ -61,22 +61,22 @@ pub(super) enum Kind {
 
 /// What a description is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum About {
+pub(crate) enum About {
     Broker,
     Topics,
     Subscriptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PublishState {
-    pub(super) size: Size,
-    pub(super) backoff: Backoff,
+pub(crate) struct PublishState {
+    pub(crate) size: Size,
+    pub(crate) backoff: Backoff,
     /// Why the broker refused it last.
-    pub(super) refusal: Option<Refusal>,
+    pub(crate) refusal: Option<Refusal>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// Waits for the connection, or for its producer's turn.
     Unsent,
     /// Written to the output; the frame's last byte is the one before `end` of all bytes ever sent.
@@ -87,7 +87,7 @@ pub(super) enum Phase {
 
 impl Request {
     /// Appends the frame to the output.
-    pub(super) fn write(&self, out: &mut BytesMut) {
+    pub(crate) fn write(&self, out: &mut BytesMut) {
         let numbered = self.sequence.and_then(|sequence| {
             let (head, rest) = self.frame.split_at_checked(SEQUENCE_AT)?;
             Some((head, sequence.to_le_bytes(), rest.get(SEQUENCE_LEN..)?))
@@ -102,7 +102,7 @@ impl Request {
     }
 
     /// What the broker's limits bound in it.
-    pub(super) const fn size(&self) -> Option<Size> {
+    pub(crate) const fn size(&self) -> Option<Size> {
         match self.kind {
             Kind::Publish(PublishState { size, .. })
             | Kind::Batch(PublishState { size, .. })
@@ -123,7 +123,7 @@ impl Request {
     }
 
     /// Whether nobody waits for it and only its number keeps it.
-    pub(super) const fn is_abandoned(&self) -> bool {
+    pub(crate) const fn is_abandoned(&self) -> bool {
         self.id.is_none() && matches!(self.kind, Kind::Publish(_) | Kind::Batch(_))
     }
 }

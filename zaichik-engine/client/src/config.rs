@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use zaichik_proto::{AckLevel, OnConflict, Start};
 
-/// How a [`Client`](super::Client) behaves.
+/// How a [`Client`](crate::Client) behaves.
 ///
 /// Start from [`ClientConfig::new`] and change fields. Nothing in it is unlimited: each queue has its bound here.
 ///
@@ -47,7 +47,7 @@ pub struct ClientConfig {
     /// then they are reported as unknown. Keep it below the time that the broker remembers a producer (10 min).
     /// Default 9 min.
     pub resend_timeout: Duration,
-    /// How long [`Client::close`](super::Client::close) waits for what is unanswered. Default 10 s.
+    /// How long [`Client::close`](crate::Client::close) waits for what is unanswered. Default 10 s.
     pub drain_timeout: Duration,
     /// Most requests unanswered, with the answers that were not polled yet; at least 1, at most 65,536.
     /// Default 1,024.

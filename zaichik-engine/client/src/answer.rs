@@ -4,11 +4,11 @@ use core::fmt;
 
 use zaichik_proto::{CounterValue, Duplicate, TopicStatus};
 
-use super::describe::{SubscriptionInfo, TopicInfo};
+use crate::client::describe::{SubscriptionInfo, TopicInfo};
 
 /// Names a request of one client; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(pub(super) u64);
+pub struct RequestId(pub(crate) u64);
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,7 +18,7 @@ impl fmt::Display for RequestId {
 
 /// Names a subscription of one client, over all of its connections; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubscriptionId(pub(super) u32);
+pub struct SubscriptionId(pub(crate) u32);
 
 impl fmt::Display for SubscriptionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -142,7 +142,7 @@ impl PublishReceipt {
     }
 
     /// Whether this can be the answer to `count` records.
-    pub(super) fn is_consistent(&self) -> bool {
+    pub(crate) fn is_consistent(&self) -> bool {
         let ascending = self.duplicates.is_sorted_by(|a, b| a.record < b.record);
         let within = self.duplicates.last().is_none_or(|last| last.record < self.count);
         let appended = u64::from(self.count).checked_sub(self.duplicates.len() as u64);

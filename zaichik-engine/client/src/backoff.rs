@@ -6,10 +6,10 @@ use zaichik_proto::micros;
 
 /// Pseudo-random numbers from a seed that the caller chose: the same seed gives the same delays.
 #[derive(Debug, Clone)]
-pub(super) struct Jitter(u64);
+pub(crate) struct Jitter(u64);
 
 impl Jitter {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -27,7 +27,7 @@ impl Jitter {
 
 /// A delay that doubles with each failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     min_micros: u64,
     max_micros: u64,
     failures: u32,
@@ -35,21 +35,21 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Between two publishes of the same records: 10 ms doubling to 1 s.
-    pub(super) const PUBLISH: Self = Self { min_micros: 10_000, max_micros: 1_000_000, failures: 0 };
+    pub(crate) const PUBLISH: Self = Self { min_micros: 10_000, max_micros: 1_000_000, failures: 0 };
 
-    pub(super) fn new(min: Duration, max: Duration) -> Self {
+    pub(crate) fn new(min: Duration, max: Duration) -> Self {
         Self { min_micros: micros(min).max(1), max_micros: micros(max), failures: 0 }
     }
 
     /// The next delay in microseconds, with up to half of it added as jitter; never above the cap by more.
-    pub(super) fn next(&mut self, jitter: &mut Jitter) -> u64 {
+    pub(crate) fn next(&mut self, jitter: &mut Jitter) -> u64 {
         let factor = 1u64.checked_shl(self.failures).unwrap_or(u64::MAX);
         self.failures = self.failures.saturating_add(1);
         let delay = self.min_micros.saturating_mul(factor).min(self.max_micros);
         delay.saturating_add(jitter.up_to(delay >> 1))
     }
 
-    pub(super) const fn reset(&mut self) {
+    pub(crate) const fn reset(&mut self) {
         self.failures = 0;
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use zaichik_proto::{FaultCode, NameError, ProtocolError, RecordError, Refusal, RefusalCode};
 
-use super::answer::SubscriptionId;
+use crate::answer::SubscriptionId;
 
 /// What to do about an error.
 ///
@@ -86,7 +86,7 @@ pub enum RequestError {
         /// What the request has.
         got: usize,
     },
-    /// More operations in one batch than [`Batch::MAX_OPERATIONS`](super::Batch::MAX_OPERATIONS). Nothing was sent.
+    /// More operations in one batch than [`Batch::MAX_OPERATIONS`](crate::Batch::MAX_OPERATIONS). Nothing was sent.
     #[error("a batch takes at most {limit} operations; split it")]
     BatchTooLong {
         /// The limit.
