@@ -4,7 +4,7 @@ use core::fmt;
 
 use zaichik_proto::{CounterValue, Duplicate, TopicStatus};
 
-use crate::client::describe::{SubscriptionInfo, TopicInfo};
+use crate::info::{SubscriptionInfo, TopicInfo};
 
 /// Names a request of one client; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use zaichik_proto::micros;
+use zaichik_proto::{Refusal, RefusalCode, micros};
 
 /// Pseudo-random numbers from a seed that the caller chose: the same seed gives the same delays.
 #[derive(Debug, Clone)]
@@ -47,6 +47,13 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         let delay = self.min_micros.saturating_mul(factor).min(self.max_micros);
         delay.saturating_add(jitter.up_to(delay >> 1))
+    }
+
+    /// The next delay after a refusal, in microseconds; not below what a busy broker asks for.
+    pub(crate) fn next_after(&mut self, refusal: Refusal, jitter: &mut Jitter) -> u64 {
+        // A day is more than any deadline; the bound keeps a wrong number from stopping a subscription forever.
+        let asked = if refusal.code == RefusalCode::Busy { refusal.value } else { 0 };
+        self.next(jitter).max(asked.min(86_400_000_000))
     }
 
     pub(crate) const fn reset(&mut self) {

@@ -6,24 +6,32 @@
 
 mod answer;
 mod backoff;
+mod batch;
 mod client;
 mod config;
+mod connection;
+mod encoder;
 mod error;
+mod heartbeat;
+mod inbound;
 mod incoming;
+mod info;
 mod outbound;
+mod outcomes;
 mod planted;
 mod requests;
 mod size;
+mod subscription;
 mod subscriptions;
 
 pub use answer::{Answer, BatchReceipt, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart};
+pub use batch::Batch;
 pub use client::Client;
-pub use client::batch::Batch;
-pub use client::describe::{SubscriptionInfo, TopicInfo};
-pub use client::link::Link;
 pub use config::{ClientConfig, DurableOptions, ProducerIdentity, PublishOptions, SubscribeOptions};
+pub use connection::Link;
 pub use error::{ErrorClass, LinkError, RequestError, Violation};
 pub use incoming::{Incoming, Message, MessageHeaders};
+pub use info::{SubscriptionInfo, TopicInfo};
 pub use outbound::Outbound;
 #[cfg(feature = "planted")]
 pub use planted::{Defect, plant};

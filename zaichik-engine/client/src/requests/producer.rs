@@ -1,37 +1,33 @@
-//! The numbers of an idempotent producer's requests (semantics P3): who has which, and when the next may go out.
+//! The sequence numbers of an idempotent producer (semantics P3): which request has which, and when the next may leave.
 //!
-//! The broker takes the requests of a producer in the order of their numbers and in no other. So the client sends
-//! them in the order in which they were made, and when one comes back unapplied, everything behind it does too:
-//! nothing is sent then until all answers are there and the wait is over, and the numbers are given anew.
+//! The broker applies a producer's requests in the order of their numbers and in no other. So the client sends them in
+//! the order in which they were made, and when one comes back unapplied, all requests behind it do too. Then the client
+//! sends nothing until all answers are in and the wait is over, and it numbers the requests again.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use zaichik_proto::{Refusal, micros};
+use zaichik_proto::{Refusal, Timestamp, micros};
 
 use crate::config::ProducerIdentity;
-use crate::planted::{Defect, is_planted};
-use zaichik_proto::Timestamp;
 
 #[derive(Debug)]
 pub(crate) struct Producer {
     identity: Option<ProducerIdentity>,
-    /// The number that the next request gets which has none.
+    /// The number of the next request that gets one.
     next_sequence: u64,
     /// Requests that the broker has to answer next, in the order of their numbers, and when each was written.
     in_flight: VecDeque<(u32, Timestamp)>,
-    /// Requests that were sent before and go out again, by the order in which they were made.
-    returned: BTreeMap<u64, u32>,
     hold: Option<Hold>,
-    /// When a request was written whose number the broker used up: it knows this producer since then at the latest.
+    /// When a request was written whose number the broker used up: since then at the latest it knows this producer.
     known_at: Option<Timestamp>,
-    /// How long the broker is sure to know it, in microseconds.
+    /// How long the broker is sure to remember the producer, in microseconds.
     memory_micros: u64,
-    /// Until when requests that may have been applied are worth sending again.
+    /// Until when requests that may have been applied may be sent again.
     resend_until: Timestamp,
 }
 
-/// A request came back unapplied: everything in flight behind it will too, and nothing goes out before `until`.
+/// A request came back unapplied: everything in flight behind it will too, and nothing is sent before `until`.
 #[derive(Debug, Clone, Copy)]
 struct Hold {
     until: Timestamp,
@@ -39,13 +35,12 @@ struct Hold {
 }
 
 impl Producer {
-    /// `memory` is how long after it was last heard the broker is sure to know the producer.
+    /// `memory` is how long after it was last heard the broker is sure to remember the producer.
     pub(crate) fn new(identity: Option<ProducerIdentity>, memory: Duration) -> Self {
         Self {
             identity,
             next_sequence: identity.map_or(0, |identity| identity.first_sequence),
             in_flight: VecDeque::new(),
-            returned: BTreeMap::new(),
             hold: None,
             known_at: None,
             memory_micros: micros(memory),
@@ -57,11 +52,11 @@ impl Producer {
         self.identity
     }
 
-    /// Whether a numbered request may go out.
+    /// Whether a numbered request may be sent.
     ///
-    /// A broker that does not know the producer takes any number as its first one, and forgets it again when it
-    /// refuses that for the moment. Then the next one in flight would be taken as the first one, before its turn: so
-    /// only one is sent until the broker knows the producer.
+    /// A broker that does not know the producer accepts any number as its first one, and forgets the producer again when
+    /// it refuses that request for the moment. It would then accept the next request in flight as the first one, out of
+    /// turn. So only one request is sent until the broker knows the producer.
     pub(crate) fn may_send(&self, now: Timestamp) -> bool {
         // Half of the time, since what is written now may take a while.
         let is_known = self.known_at.is_some_and(|at| now < at.plus_micros(self.memory_micros >> 1));
@@ -70,7 +65,7 @@ impl Producer {
 
     /// Gives out a number; `None` when all are used up.
     pub(crate) fn assign(&mut self) -> Option<u64> {
-        // The last number stays unused: the one after it could not be told from it.
+        // The last number stays unused: its successor would wrap around.
         let after = self.next_sequence.checked_add(1)?;
         Some(core::mem::replace(&mut self.next_sequence, after))
     }
@@ -80,35 +75,31 @@ impl Producer {
         self.in_flight.push_back((wire, now));
     }
 
-    /// The request was answered. Returns when it was written; `None` if it was not its turn.
+    /// The request was answered. Returns when it was written; `None` if another answer had to come first.
     pub(crate) fn answered(&mut self, wire: u32) -> Option<Timestamp> {
         let (_, written_at) = self.in_flight.pop_front_if(|(first, _)| *first == wire)?;
         Some(written_at)
     }
 
-    /// A number is used up, by a request that was written first at that moment, if that is known.
+    /// A number is used up, by a request that was first written at `written_at`, if that is known.
     pub(crate) fn used(&mut self, sequence: u64, written_at: Option<Timestamp>) {
         self.known_at = written_at.or(self.known_at);
         if self.hold.is_some() {
-            // Against the rule: what came back behind a refusal was applied all the same.
+            // The broker broke the rule and applied a request behind a refused one.
             self.next_sequence = sequence.saturating_add(1);
         }
     }
 
     /// A request was not applied: its number, or the one that the broker expects, is the next to be given out.
-    ///
-    /// Returns whether it is the first one, so that those behind it come back too.
-    pub(crate) fn hold(&mut self, now: Timestamp, next_sequence: Option<u64>, refusal: Refusal) -> bool {
-        let is_first = self.hold.is_none();
+    pub(crate) fn hold(&mut self, now: Timestamp, next_sequence: Option<u64>, refusal: Refusal) {
         self.hold.get_or_insert(Hold { until: now, refusal });
         if let Some(next) = next_sequence {
             self.next_sequence = next;
         }
-        is_first
     }
 
-    /// Nothing goes out before `until`, because of that refusal.
-    pub(crate) fn wait(&mut self, until: Timestamp, refusal: Refusal) {
+    /// Sends nothing before `until`, because of that refusal.
+    pub(crate) fn hold_until(&mut self, until: Timestamp, refusal: Refusal) {
         let until = self.hold.map_or(until, |hold| hold.until.max(until));
         self.hold = Some(Hold { until, refusal });
     }
@@ -120,27 +111,26 @@ impl Producer {
         }
     }
 
-    /// When [`release`](Self::release) will have something to do by itself.
-    pub(crate) fn next_timeout(&self) -> Option<Timestamp> {
+    /// When [`release`](Self::release) ends the hold without another answer.
+    pub(crate) fn hold_timer(&self) -> Option<Timestamp> {
         self.hold.filter(|_| self.in_flight.is_empty()).map(|hold| hold.until)
     }
 
-    /// Why nothing goes out, if something that came back is the reason.
+    /// The refusal because of which nothing is sent.
     pub(crate) fn held_by(&self) -> Option<Refusal> {
         self.hold.map(|hold| hold.refusal)
     }
 
-    /// The connection is gone: nothing is in flight or waits. `given_back` is the smallest number that certainly did not
+    /// The connection is gone, and nothing is in flight. `given_back` is the smallest number that certainly did not
     /// reach the broker.
-    pub(crate) fn link_lost(&mut self, given_back: Option<u64>) {
+    pub(crate) fn connection_lost(&mut self, given_back: Option<u64>) {
         self.in_flight.clear();
-        self.returned.clear();
         if let Some(sequence) = given_back.filter(|_| self.hold.is_none()) {
             self.next_sequence = sequence;
         }
     }
 
-    /// The client is over.
+    /// The client is closed.
     pub(crate) const fn close(&mut self) {
         self.hold = None;
     }
@@ -150,27 +140,8 @@ impl Producer {
         self.known_at = None;
     }
 
-    pub(crate) fn put_back(&mut self, order: u64, wire: u32) {
-        self.returned.insert(order, wire);
-    }
-
-    pub(crate) fn take_back(&mut self, order: u64) {
-        self.returned.remove(&order);
-    }
-
-    pub(crate) fn first_returned(&self) -> Option<u32> {
-        if is_planted(Defect::ResendReversed) {
-            return self.returned.last_key_value().map(|(_, wire)| *wire);
-        }
-        self.returned.first_key_value().map(|(_, wire)| *wire)
-    }
-
-    /// Those that go out again, in the order made.
-    pub(crate) fn returned(&self) -> Vec<u32> {
-        self.returned.values().copied().collect()
-    }
-
-    /// The broker was heard for the last time on a connection that is gone, and nothing is left of one before it.
+    /// The broker was heard for the last time on a connection that is gone, and no request of an earlier one is
+    /// unanswered.
     pub(crate) fn last_heard(&mut self, at: Timestamp) {
         self.resend_until = at.plus_micros(self.memory_micros);
     }
@@ -184,10 +155,6 @@ impl Producer {
 impl Producer {
     pub(crate) fn in_flight(&self) -> Vec<u32> {
         self.in_flight.iter().map(|(wire, _)| *wire).collect()
-    }
-
-    pub(crate) const fn waiting(&self) -> &BTreeMap<u64, u32> {
-        &self.returned
     }
 
     pub(crate) const fn is_holding(&self) -> bool {
