@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use zaichik_proto::{AckLevel, Goodbye, GoodbyeReason, Record, ServerFrame, TopicOptions};
 
-use super::peer::{Peer, Sent};
+use super::peer::Peer;
+use super::sent::Sent;
 use crate::{ClientConfig, ErrorClass, Link, LinkError, PublishOptions, RequestError};
 
 fn goodbye(peer: &mut Peer, reason: GoodbyeReason) {

@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use zaichik_proto::{Fenced, Gap, GapReason, NameError, OnConflict, RefusalCode, ServerFrame, Start};
 
-use super::peer::{Attach, Peer, Sent};
+use super::peer::Peer;
+use super::sent::{Attach, Sent};
 use crate::{
     Answer, DurableOptions, ErrorClass, Incoming, Link, LinkError, RequestError, SubscribeOptions,
     SubscriptionId,

@@ -9,8 +9,9 @@ use zaichik_proto::{
     BatchResult, Batched, List, Producer, Published, Record, Refusal, RefusalCode, Refused, ServerFrame,
 };
 
-use super::peer::{Op, Peer, Sent};
+use super::peer::Peer;
 use super::producer::config;
+use super::sent::{Op, Sent};
 use crate::{Answer, Batch, Link, PublishOptions, RequestError, RequestId};
 use zaichik_proto::Timestamp;
 

@@ -5,7 +5,8 @@ use core::time::Duration;
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{ClientFrame, FaultCode, Limits, ProtocolFault, ServerFrame, Welcome};
 
-use super::peer::{Peer, Sent};
+use super::peer::Peer;
+use super::sent::Sent;
 use crate::{Client, ClientConfig, ErrorClass, Link, LinkError, RequestError, Violation};
 use zaichik_proto::Timestamp;
 

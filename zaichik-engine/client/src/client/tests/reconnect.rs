@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use zaichik_proto::{Fenced, RefusalCode, ServerFrame, Start};
 
-use super::peer::{Peer, Sent};
+use super::peer::Peer;
+use super::sent::Sent;
 use crate::{
     Answer, ClientConfig, Incoming, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId,
 };

@@ -6,7 +6,8 @@ use zaichik_proto::{
     TopicReady, TopicStatus,
 };
 
-use super::peer::{Peer, Sent};
+use super::peer::Peer;
+use super::sent::Sent;
 use crate::{
     Answer, ClientConfig, ErrorClass, Link, LinkError, PublishOptions, RequestError, SubscribeOptions,
     Violation,

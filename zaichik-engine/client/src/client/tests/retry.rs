@@ -5,7 +5,8 @@ use core::time::Duration;
 use bytes::Buf;
 use zaichik_proto::{Record, RefusalCode, TopicOptions};
 
-use super::peer::{Peer, Sent};
+use super::peer::Peer;
+use super::sent::Sent;
 use crate::{Answer, ClientConfig, ErrorClass, Link, PublishOptions, RequestError};
 
 #[test]
