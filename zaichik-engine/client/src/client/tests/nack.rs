@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use zaichik_proto::{Gap, GapReason, RefusalCode, ServerFrame, Start};
+use zaichik_proto::{Fenced, Gap, GapReason, RefusalCode, ServerFrame, Start};
 
 use super::peer::Peer;
 use super::sent::Sent;
@@ -255,4 +255,15 @@ fn a_nack_that_is_not_answered_in_time_still_holds_back_what_may_be_stale() {
     peer.done(request, 1);
     peer.deliver_rewound(sub, 1, 1, &[b"1"]);
     assert_eq!(peer.message(sub).offset, 1);
+}
+
+#[test]
+fn a_nack_of_an_ended_subscription_does_not_succeed_when_its_connection_breaks() {
+    let mut peer = Peer::open();
+    let sub = delivered(&mut peer, 2);
+    let id = nack(&mut peer, sub, 0);
+    peer.send(&ServerFrame::Fenced(Fenced { subscription: sub.0, epoch: 0 }));
+    assert_eq!(peer.incoming(sub), Some(Incoming::Fenced));
+    peer.disconnect();
+    assert!(matches!(peer.answer_to(id), Err(RequestError::Disconnected { .. })));
 }
