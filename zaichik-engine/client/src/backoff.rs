@@ -1,4 +1,4 @@
-//! Delays that double up to a cap, and differ between clients.
+//! Delays that double up to a maximum, and differ between clients.
 
 use core::time::Duration;
 
@@ -15,7 +15,7 @@ impl Jitter {
 
     /// A number from 0 to `max`.
     fn up_to(&mut self, max: u64) -> u64 {
-        // SplitMix64: one addition and a mix; quality is no concern here, spread is.
+        // SplitMix64: only the spread matters here, not the quality.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -41,7 +41,7 @@ impl Backoff {
         Self { min_micros: micros(min).max(1), max_micros: micros(max), failures: 0 }
     }
 
-    /// The next delay in microseconds, with up to half of it added as jitter; never above the cap by more.
+    /// The next delay in microseconds, with up to half of it added as jitter; so that it exceeds the maximum by at most that.
     pub(crate) fn next(&mut self, jitter: &mut Jitter) -> u64 {
         let factor = 1u64.checked_shl(self.failures).unwrap_or(u64::MAX);
         self.failures = self.failures.saturating_add(1);

@@ -19,10 +19,10 @@ const PUBLISH_FIXED: usize = 1 + 4 + 4 + 1;
 /// Bytes of a commit in a batch.
 const COMMIT_FIXED: usize = 1 + 4 + 8;
 
-/// Publishes and commits to be done in one step, collected here and sent by
-/// [`send_batch`](Client::send_batch).
+/// Publishes and commits that take effect in one step, collected here and sent by
+/// [`send_batch`](crate::Client::send_batch).
 ///
-/// Adding never fails: what can't be done is found when the batch is sent.
+/// Adding never fails: an invalid operation is reported when the batch is sent.
 ///
 /// ```
 /// use zaichik_client::Batch;
@@ -37,7 +37,7 @@ pub struct Batch {
     operations: Vec<BatchOperation>,
     encoded: OperationsBuilder,
     size: Size,
-    /// What was wrong first; nothing is collected after it.
+    /// The first error; no operation is added after it.
     error: Option<RequestError>,
 }
 
@@ -58,22 +58,22 @@ pub(crate) enum SentOperation {
         topic: Arc<str>,
         subscription: SubscriptionId,
         offset: u64,
-        /// How often the subscription had been moved elsewhere before; a commit means nothing after one more time.
+        /// The subscription's generation when the batch was made: the commit means nothing in a later one.
         generation: u32,
     },
 }
 
 impl Batch {
-    /// Most operations (semantics X6).
+    /// Maximum operations (semantics X6).
     pub const MAX_OPERATIONS: usize = 1_000;
 
-    /// A batch without operations, which may be sent as it is.
+    /// A batch without operations; sending it is allowed.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Appends records to a topic, together with all else; the records are copied.
+    /// Adds a publish to a topic; the records are copied.
     pub fn publish(&mut self, topic: &str, records: &[Record<'_>]) -> &mut Self {
         self.add(|batch| {
             let name = TopicName::parse(topic.as_bytes()).map_err(RequestError::InvalidTopic)?;
@@ -92,7 +92,7 @@ impl Batch {
         })
     }
 
-    /// Commits everything of a subscription up to and including `offset`, together with all else.
+    /// Adds a commit of everything in a subscription up to and including `offset`.
     pub fn commit(&mut self, subscription: SubscriptionId, offset: u64) -> &mut Self {
         self.add(|batch| {
             batch.encoded.push(Operation::Commit { subscription: subscription.0, offset });
@@ -119,13 +119,13 @@ impl Batch {
         &self.operations
     }
 
-    /// How many operations were added; none after the first one that can't be done.
+    /// The number of operations, up to the first invalid one.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.operations.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no operations.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.operations.is_empty()
@@ -146,7 +146,7 @@ impl Batch {
 }
 
 impl fmt::Debug for Batch {
-    /// Tells how much there is, not what.
+    /// Shows how much it contains, not what.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch")
             .field("operations", &self.operations.len())

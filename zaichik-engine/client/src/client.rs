@@ -112,7 +112,7 @@ impl Client {
         }
     }
 
-    /// The byte stream ended or broke, or connecting failed: [`link`](Self::link) tells what the client wants next.
+    /// The byte stream ended or broke, or connecting failed: [`link`](Self::link) returns what the client wants next.
     ///
     /// Pass the bytes that were received before to [`handle_read`](Self::handle_read) first. Before the moment that
     /// [`Link::Connect`] names nothing can have failed, so the call has no effect then.

@@ -24,23 +24,23 @@ use zaichik_proto::{SubscriptionItem, TopicItem, TopicOptions};
 pub struct TopicInfo {
     /// Its name.
     pub name: String,
-    /// Whether it was created explicitly, or its settings were changed since.
+    /// Whether it was created explicitly, or its settings were changed later.
     pub explicit: bool,
     /// All of its settings.
     pub settings: TopicOptions,
-    /// The lowest offset that may be live; where nothing is live it is the end.
+    /// The lowest offset that may be live; the end if none is.
     pub start: u64,
     /// The offset of the next record.
     pub end: u64,
-    /// Records between them that are there, the superseded ones not counted.
+    /// Live records between them; superseded ones do not count.
     pub messages: u64,
     /// Their bytes, as `max_bytes` counts them.
     pub bytes: u64,
-    /// Keys that it remembers.
+    /// The number of keys that it remembers.
     pub keys: u64,
-    /// Its subscriptions, detached ones included.
+    /// The number of its subscriptions, detached ones included.
     pub subscriptions: u32,
-    /// Bytes of memory that it takes, everything included.
+    /// Bytes of memory that it uses in total.
     pub memory: u64,
 }
 
@@ -69,7 +69,7 @@ pub struct SubscriptionInfo {
     pub attached: bool,
     /// Its epoch; 0 for one that is not durable.
     pub epoch: u32,
-    /// Most records delivered and not committed; 0 for commits turned off.
+    /// Maximum records delivered and not committed; 0 if commits are off.
     pub window: u32,
     /// The first offset that is not committed.
     pub cursor: u64,
@@ -77,12 +77,12 @@ pub struct SubscriptionInfo {
     pub next: u64,
     /// The topic's end: the offset of the next record.
     pub end: u64,
-    /// How long it is still kept without a connection; `None` while it has one, or for ever.
+    /// How long it is still kept without a connection; `None` while it has one, or if there is no limit.
     pub expires_in: Option<Duration>,
 }
 
 impl SubscriptionInfo {
-    /// Offsets that are not committed yet; some of them may be gone, or superseded.
+    /// The number of offsets that are not committed; some of them may have been removed or superseded.
     #[must_use]
     pub const fn lag(&self) -> u64 {
         self.end.saturating_sub(self.cursor)

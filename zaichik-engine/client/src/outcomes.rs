@@ -24,7 +24,7 @@ pub(crate) struct Outcomes<'c> {
 }
 
 impl Outcomes<'_> {
-    /// Asks for every subscription again on a new connection, before anything else is sent.
+    /// Subscribes again to everything on a new connection, before anything else is sent.
     pub(crate) fn resume_all(&mut self, same_instance: bool) {
         let mut subscribes = Vec::new();
         for id in self.subscriptions.ids() {
@@ -33,7 +33,7 @@ impl Outcomes<'_> {
         self.requests.send_first(&subscribes);
     }
 
-    /// Asks for a subscription again on the open connection, if it waits for that.
+    /// Subscribes again on the open connection, if the subscription waits for that.
     pub(crate) fn resume(&mut self, id: SubscriptionId) {
         let subscribe = self.resubscribe(id, true);
         self.requests.send_first(subscribe.as_slice());
@@ -49,7 +49,7 @@ impl Outcomes<'_> {
         }
     }
 
-    /// Ends a subscription without the broker, which does not have it, or is refusing to end it.
+    /// Ends a subscription without the broker, which does not have it or has just refused to end it.
     pub(crate) fn end_locally(&mut self, id: SubscriptionId) -> Answer {
         match self.subscriptions.get(id).map(Subscription::state) {
             Some(SubscriptionState::Subscribing(wire)) => {

@@ -1,4 +1,4 @@
-//! What the broker's limits bound in a publish or a batch.
+//! The size of a publish or a batch, which the broker's limits bound.
 
 use zaichik_proto::{Limits, RECORD_OVERHEAD, Record, RecordError};
 
@@ -15,7 +15,7 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// Measures records, after checking what no limit allows; the frame has nothing but them.
+    /// Checks and measures records; the frame contains only them.
     pub(crate) fn of(records: &[Record<'_>]) -> Result<Self, RequestError> {
         let mut size = Self { records: u32::try_from(records.len()).unwrap_or(u32::MAX), ..Self::default() };
         for (index, record) in records.iter().enumerate() {
@@ -25,7 +25,7 @@ impl Size {
                 return Err(bad(RecordError::TimestampSet));
             }
             let encoded = record.encoded_len();
-            // The record's own fields do not count as message.
+            // Fields that every record has do not count as message.
             let mut fixed = RECORD_OVERHEAD;
             fixed = fixed.saturating_add(if record.ttl_micros.is_some() { 8 } else { 0 });
             fixed = fixed.saturating_add(if record.headers.is_empty() { 0 } else { 4 });
@@ -38,13 +38,13 @@ impl Size {
         Ok(size)
     }
 
-    /// The same with more bytes around the records.
+    /// Adds bytes around the records.
     pub(crate) const fn with(mut self, bytes: usize) -> Self {
         self.frame = self.frame.saturating_add(bytes);
         self
     }
 
-    /// Both in one frame.
+    /// Both requests' records in one frame.
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
             records: self.records.saturating_add(other.records),

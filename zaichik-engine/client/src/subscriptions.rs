@@ -122,7 +122,7 @@ impl Subscriptions {
         skipped.ok_or(Violation::Subscription { subscription: id.0 })?
     }
 
-    /// The broker ended a subscription; `event` tells the application how.
+    /// The broker ended a subscription; `event` reports how.
     pub(crate) fn ended(&mut self, id: SubscriptionId, event: Incoming) -> Result<(), Violation> {
         if self.leaving.remove(&id) {
             return Ok(());

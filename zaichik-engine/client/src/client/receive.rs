@@ -94,7 +94,7 @@ impl Client {
         let id = SubscriptionId(delivery.subscription);
         let is_unwindowed = self.subscriptions.get(id).is_some_and(|state| state.options().window == 0);
         if self.connection.is_closing() || (self.connection.is_draining() && is_unwindowed) {
-            // Messages that nobody takes any more may not keep answers from being read.
+            // Messages that the application no longer takes must not keep answers from being read.
             return Ok(());
         }
         if let Some(committed) = self.subscriptions.deliver(frame, delivery)? {

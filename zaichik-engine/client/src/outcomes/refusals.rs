@@ -57,7 +57,7 @@ impl Outcomes<'_> {
             self.requests.retry_now(wire);
             return true;
         }
-        // Nothing behind a publish that came back is applied, so a sent one comes back as well.
+        // Nothing behind a publish that was refused unapplied is applied, so this one will be refused as well.
         match self.requests.held_by(wire).filter(|_| is_sent) {
             Some(refusal) => self.requests.answer_early(wire, Err(RequestError::HeldBack { topic, refusal })),
             None if is_sent || may_be_applied => {

@@ -19,7 +19,7 @@ impl Requests {
         self.publishes.clear();
         self.queue.clear();
         self.uncertain = 0;
-        // Nothing behind a request that came back unapplied is applied.
+        // Nothing behind a request that was refused unapplied is applied.
         let is_holding = self.producer.held_by().is_some();
         let mut given_back = None;
         let mut lost = Vec::with_capacity(self.table.len());

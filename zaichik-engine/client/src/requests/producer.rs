@@ -1,7 +1,7 @@
 //! The sequence numbers of an idempotent producer (semantics P3): which request has which, and when the next may leave.
 //!
 //! The broker applies a producer's requests in the order of their numbers and in no other. So the client sends them in
-//! the order in which they were made, and when one comes back unapplied, all requests behind it do too. Then the client
+//! the order in which they were made, and when one is refused unapplied, all requests behind it are too. Then the client
 //! sends nothing until all answers are in and the wait is over, and it numbers the requests again.
 
 use core::time::Duration;
@@ -27,7 +27,7 @@ pub(crate) struct Producer {
     resend_until: Timestamp,
 }
 
-/// A request came back unapplied: everything in flight behind it will too, and nothing is sent before `until`.
+/// A request was refused unapplied: everything in flight behind it will be too, and nothing is sent before `until`.
 #[derive(Debug, Clone, Copy)]
 struct Hold {
     until: Timestamp,

@@ -27,7 +27,7 @@ pub(super) struct SendQueue {
     last_place: u64,
     count: usize,
     bytes: usize,
-    /// Queued requests that nobody waits for.
+    /// Queued requests whose answer is no longer awaited.
     abandoned: usize,
 }
 

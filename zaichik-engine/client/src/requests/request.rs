@@ -167,7 +167,7 @@ impl Request {
         matches!(self.kind, RequestKind::Resubscribe(..))
     }
 
-    /// Whether nobody waits for it and only its sequence number keeps it.
+    /// Whether its answer is no longer awaited and only its sequence number keeps it.
     pub(crate) const fn is_abandoned(&self) -> bool {
         self.id.is_none() && self.is_acknowledged_publish()
     }

@@ -42,7 +42,7 @@ pub(super) fn start(sent: &Sent) -> Start {
 }
 
 #[test]
-fn x1_a_batch_is_one_frame_and_its_answer_tells_about_each_publish() {
+fn x1_a_batch_is_one_frame_and_its_answer_has_a_receipt_for_each_publish() {
     let mut peer = known();
     let sub = taken(&mut peer, "in");
     let mut batch = Batch::new();
@@ -78,7 +78,7 @@ fn x_11_an_empty_batch_is_sent_and_answered() {
 }
 
 #[test]
-fn x1_commits_count_when_the_answer_comes_and_deliveries_go_on_meanwhile() {
+fn x1_commits_count_when_the_answer_comes_and_deliveries_continue_meanwhile() {
     let mut peer = known();
     let sub = taken(&mut peer, "in");
     let id = send(&mut peer, &committing(sub, 1)).unwrap();
@@ -88,7 +88,7 @@ fn x1_commits_count_when_the_answer_comes_and_deliveries_go_on_meanwhile() {
     assert_eq!(peer.message(sub).offset, 3);
     peer.batched(request, &[(0, 0)], &[]);
     assert!(peer.answer_to(id).is_ok());
-    // It is committed now, so the broker need not be asked.
+    // It is committed now, so nothing is sent.
     let again = peer.client.commit(peer.now, sub, 1).unwrap();
     assert_eq!(peer.answer_to(again), Ok(Answer::Committed { cursor: 2 }));
     assert!(peer.sent().is_empty());
@@ -147,7 +147,7 @@ fn x1_answers_that_do_not_fit_the_batch_are_violations() {
 }
 
 #[test]
-fn x_09_what_no_broker_takes_is_refused_without_a_byte_sent() {
+fn x_09_an_invalid_batch_is_refused_without_a_byte_sent() {
     let mut peer = Peer::new(config());
     (peer.limits.max_message, peer.limits.max_records, peer.limits.max_frame) = (100, 3, 4_196);
     peer.connect(1);
@@ -193,7 +193,7 @@ fn x_09_what_no_broker_takes_is_refused_without_a_byte_sent() {
 }
 
 #[test]
-fn x4_a_batch_refused_for_the_moment_is_retried_until_its_deadline() {
+fn x4_a_batch_with_a_retryable_refusal_is_retried_until_its_deadline() {
     for with_producer in [true, false] {
         let mut peer = if with_producer { known() } else { Peer::open_with(ClientConfig::new(7)) };
         let sub = taken(&mut peer, "in");

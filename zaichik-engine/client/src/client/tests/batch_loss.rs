@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[test]
-fn x_03_an_applied_batch_is_answered_on_the_next_connection_and_its_subscriptions_go_on_behind_it() {
+fn x_03_an_applied_batch_is_answered_on_the_next_connection_before_its_subscriptions_resume() {
     let mut peer = known();
     let (sub, other) = (taken(&mut peer, "in"), peer.subscribe("other", 1, 5));
     let id = send(&mut peer, &committing(sub, 1)).unwrap();
@@ -39,7 +39,7 @@ fn x_03_an_applied_batch_is_answered_on_the_next_connection_and_its_subscription
 }
 
 #[test]
-fn x_03_a_batch_that_was_not_applied_had_no_effect_and_its_messages_come_again() {
+fn x_03_a_batch_that_was_not_applied_has_no_effect_and_its_messages_are_redelivered() {
     let refusals: [(RefusalCode, u64); 3] =
         [(RefusalCode::NotSubscribed, 0), (RefusalCode::Draining, 0), (RefusalCode::SequenceGap, 100)];
     for (code, value) in refusals {
@@ -68,7 +68,7 @@ fn x_03_a_batch_that_was_not_applied_had_no_effect_and_its_messages_come_again()
 }
 
 #[test]
-fn x_03_not_subscribed_on_the_connection_it_was_made_for_is_a_refusal() {
+fn x_03_not_subscribed_on_the_same_connection_is_a_refusal() {
     let mut peer = known();
     let sub = taken(&mut peer, "in");
     let id = send(&mut peer, &committing(sub, 1)).unwrap();
@@ -81,7 +81,7 @@ fn x_03_not_subscribed_on_the_connection_it_was_made_for_is_a_refusal() {
 }
 
 #[test]
-fn x_03_what_never_left_is_not_applied_at_once_if_it_commits_and_queued_if_not() {
+fn x_03_an_unsent_batch_fails_at_once_if_it_commits_and_is_queued_if_not() {
     for config in [config(), ClientConfig::new(7)] {
         let mut peer = Peer::open_with(config);
         let sub = taken(&mut peer, "in");
@@ -91,7 +91,7 @@ fn x_03_what_never_left_is_not_applied_at_once_if_it_commits_and_queued_if_not()
         peer.disconnect();
         let error = peer.answer_to(commits).unwrap_err();
         assert_eq!(error, RequestError::NotApplied { topic: "out".into() });
-        // Until the messages came again there is nothing that a batch could commit.
+        // Until the messages are redelivered there is nothing that a batch could commit.
         let early = send(&mut peer, &committing(sub, 1)).unwrap_err();
         assert_eq!(early, RequestError::NotApplied { topic: "in".into() });
         peer.connect(1);
@@ -113,7 +113,7 @@ fn x_03_a_subscription_waits_for_every_batch_that_commits_on_it() {
     let sub = taken(&mut peer, "in");
     let ids: Vec<_> = (0..2).map(|offset| send(&mut peer, &committing(sub, offset)).unwrap()).collect();
     let sent = peer.sent();
-    // Twice broken: what it waits for is counted anew.
+    // Broken twice: what it waits for is counted again.
     for _ in 0..2 {
         peer.disconnect();
         peer.connect(1);
@@ -176,7 +176,7 @@ fn without_a_producer_a_batch_that_left_is_unknown() {
 }
 
 #[test]
-fn a_batch_of_before_a_seek_commits_nothing_after_it() {
+fn a_batch_made_before_a_seek_commits_nothing_after_it() {
     let mut peer = known();
     let sub = taken(&mut peer, "in");
     send(&mut peer, &committing(sub, 1)).unwrap();
@@ -190,7 +190,7 @@ fn a_batch_of_before_a_seek_commits_nothing_after_it() {
 }
 
 #[test]
-fn an_unsubscribed_subscription_does_not_come_back_behind_its_batch() {
+fn an_unsubscribed_subscription_does_not_resume_after_its_batch() {
     let mut peer = known();
     let sub = taken(&mut peer, "in");
     send(&mut peer, &committing(sub, 1)).unwrap();
@@ -205,7 +205,7 @@ fn an_unsubscribed_subscription_does_not_come_back_behind_its_batch() {
 }
 
 #[test]
-fn batches_go_out_in_the_order_of_all_requests() {
+fn batches_are_sent_in_the_order_of_all_requests() {
     let mut peer = Peer::new(config());
     peer.client.create_topic(peer.now, "t", &TopicOptions::new()).unwrap();
     send(&mut peer, Batch::new().publish("t", &[body(b"x")])).unwrap();

@@ -32,7 +32,7 @@ pub(super) fn refused_with(result: Result<RequestId, RequestError>) -> (RefusalC
 }
 
 #[test]
-fn a_08_after_a_nack_only_what_comes_again_is_handed_out() {
+fn a_08_after_a_nack_only_redelivered_messages_are_handed_out() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     while peer.client.poll_ready().is_some() {}
@@ -70,7 +70,7 @@ fn a4_the_new_deliveries_may_come_before_the_answer() {
 }
 
 #[test]
-fn a4_a_gap_tells_the_rewind_too() {
+fn a4_a_gap_also_shows_the_rewind() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     nack(&mut peer, sub, 1);
@@ -83,7 +83,7 @@ fn a4_a_gap_tells_the_rewind_too() {
 }
 
 #[test]
-fn a_12_what_was_taken_back_is_committed_only_after_it_was_taken_again() {
+fn a_12_a_nacked_message_is_committed_only_after_it_is_taken_again() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     nack(&mut peer, sub, 1);
@@ -92,7 +92,7 @@ fn a_12_what_was_taken_back_is_committed_only_after_it_was_taken_again() {
     assert_eq!(peer.client.commit_last(peer.now), Err(RequestError::NothingToCommit));
     assert_eq!(refused_with(peer.client.commit(peer.now, sub, 1)), (RefusalCode::CommitAhead, 1));
     peer.done(request, 1);
-    // What is before it was not taken back.
+    // What precedes it was not set back.
     peer.client.commit_quiet(peer.now, sub, 0).unwrap();
     assert!(matches!(peer.sent_one(), Sent::Commit { offset: 0, .. }));
     peer.deliver_rewound(sub, 1, 1, &[b"1"]);
@@ -103,17 +103,17 @@ fn a_12_what_was_taken_back_is_committed_only_after_it_was_taken_again() {
 }
 
 #[test]
-fn a_nack_without_a_connection_takes_back_what_was_received_behind_it() {
+fn a_nack_without_a_connection_drops_what_was_received_after_it() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 1);
     peer.disconnect();
     let id = peer.client.nack(peer.now, sub, 0, Duration::ZERO).unwrap();
     assert_eq!(peer.answer_to(id), Ok(Answer::Rewound { rewind: 0 }));
-    assert_eq!(peer.incoming(sub), None, "what was buffered comes again, behind what was nacked");
+    assert_eq!(peer.incoming(sub), None, "what was buffered is redelivered after what was nacked");
 }
 
 #[test]
-fn a_nack_leaves_the_last_message_of_another_subscription_to_the_bare_commit() {
+fn a_nack_does_not_affect_commit_last_on_another_subscription() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     let other = peer.subscribe("u", 1, 0);
@@ -124,7 +124,7 @@ fn a_nack_leaves_the_last_message_of_another_subscription_to_the_bare_commit() {
 }
 
 #[test]
-fn a_11_a_nack_below_what_is_committed_is_done_without_a_byte_sent() {
+fn a_11_a_nack_of_a_committed_message_is_done_without_a_byte_sent() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     peer.client.commit_quiet(peer.now, sub, 1).unwrap();
@@ -136,7 +136,7 @@ fn a_11_a_nack_below_what_is_committed_is_done_without_a_byte_sent() {
 }
 
 #[test]
-fn a4_what_no_broker_would_take_back_is_refused_without_a_byte_sent() {
+fn a4_an_invalid_nack_is_refused_without_a_byte_sent() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 2);
     let ahead = peer.client.nack(peer.now, sub, 2, NOW);
@@ -156,7 +156,7 @@ fn a4_what_no_broker_would_take_back_is_refused_without_a_byte_sent() {
 
 /// The broker's cursor may be further than the client knows: past a gap, a dead letter, a batch.
 #[test]
-fn a_11_a_nack_without_effect_at_the_broker_takes_nothing_back() {
+fn a_11_a_nack_without_effect_at_the_broker_changes_nothing() {
     for refused in [false, true] {
         let mut peer = Peer::open();
         let sub = delivered(&mut peer, 3);
@@ -177,7 +177,7 @@ fn a_11_a_nack_without_effect_at_the_broker_takes_nothing_back() {
 }
 
 #[test]
-fn a4_nacks_before_the_first_answer_count_one_after_the_other() {
+fn a4_nacks_before_the_first_answer_count_in_order() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 4);
     nack(&mut peer, sub, 2);
@@ -185,7 +185,7 @@ fn a4_nacks_before_the_first_answer_count_one_after_the_other() {
     let sent = peer.sent();
     peer.done(sent[0].request(), 1);
     peer.deliver_rewound(sub, 1, 2, &[b"2"]);
-    assert_eq!(peer.incoming(sub), None, "it will come again");
+    assert_eq!(peer.incoming(sub), None, "it will be redelivered");
     peer.done(sent[1].request(), 2);
     peer.deliver_rewound(sub, 2, 1, &[b"1"]);
     assert_eq!(peer.message(sub).offset, 1);
@@ -206,7 +206,7 @@ fn a4_the_second_of_two_nacks_may_be_without_effect() {
 }
 
 #[test]
-fn a4_a_connection_that_breaks_delivers_again_anyway() {
+fn a4_a_broken_connection_redelivers_without_a_nack() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     let id = nack(&mut peer, sub, 1);
@@ -215,7 +215,7 @@ fn a4_a_connection_that_breaks_delivers_again_anyway() {
     assert_eq!(peer.answer_to(id), Ok(Answer::Rewound { rewind: 0 }));
     assert_eq!(peer.incoming(sub), None, "what was buffered is stale");
     assert_eq!(refused_with(peer.client.commit(peer.now, sub, 1)), (RefusalCode::CommitAhead, 1));
-    // Without a connection there is nobody to tell.
+    // Without a connection nothing can be sent.
     let id = nack(&mut peer, sub, 0);
     assert!(peer.answer_to(id).is_ok());
     peer.connect(1);
@@ -228,7 +228,7 @@ fn a4_a_connection_that_breaks_delivers_again_anyway() {
 }
 
 #[test]
-fn a4_what_was_taken_before_a_reconnect_and_comes_again_need_not_be_asked_for() {
+fn a4_a_message_that_a_reconnect_redelivers_needs_no_nack() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     peer.disconnect();

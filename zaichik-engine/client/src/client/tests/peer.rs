@@ -47,13 +47,13 @@ impl Peer {
         peer
     }
 
-    /// Opens a connection and does the handshake; waits until the client wants one.
+    /// Waits until the client wants a connection, opens it and completes the handshake.
     pub(super) fn connect(&mut self, instance: u128) {
         self.connect_only();
         let hello = self.sent();
         assert!(matches!(hello.as_slice(), [Sent::Hello { .. }]), "{hello:?}");
         self.welcome(instance);
-        // A closing client may owe nothing any more when it hears which instance this is.
+        // A closing client may have no pending requests once it knows the instance.
         assert!(matches!(self.client.link(), Link::Open | Link::Closing));
     }
 
@@ -82,7 +82,7 @@ impl Peer {
         self.client.handle_read(self.now);
     }
 
-    /// The network takes so many bytes, or what there is.
+    /// The network accepts up to `count` bytes.
     pub(super) fn write(&mut self, count: usize) {
         let outbound = self.client.outbound();
         let bytes = outbound.copy_to_bytes(count.min(outbound.remaining()));
@@ -106,7 +106,7 @@ impl Peer {
         sent
     }
 
-    /// The next frame of those that the network has taken whole.
+    /// The next complete frame that the network has accepted.
     pub(super) fn received_one(&mut self) -> Option<Sent> {
         let (frame, taken) = self.decoder.decode(&self.received).unwrap()?;
         let frame = owned(&frame);

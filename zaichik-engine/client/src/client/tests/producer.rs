@@ -1,4 +1,4 @@
-//! Idempotent producers: numbers, what comes back, what is sent again.
+//! Idempotent producers: sequence numbers and refusals.
 
 use core::time::Duration;
 
@@ -37,12 +37,12 @@ pub(super) fn publish_for(peer: &mut Peer, body: &[u8], deadline: Duration) -> R
     peer.client.publish(peer.now, "t", &[record], options).unwrap()
 }
 
-/// Number and body of each publish that was sent.
+/// Sequence number and body of each publish that was sent.
 pub(super) fn numbered(sent: &[Sent]) -> Vec<(u64, &[u8])> {
     sent.iter().map(|sent| (sent.sequence(), sent.body())).collect()
 }
 
-/// Answers everything that was sent behind a request that was not applied.
+/// Refuses requests that were sent after one that was not applied.
 pub(super) fn gaps(peer: &mut Peer, sent: &[Sent], expected: u64) {
     for sent in sent {
         peer.refuse(sent.request(), RefusalCode::SequenceGap, expected);
@@ -55,7 +55,7 @@ pub(super) fn sleep_until_due(peer: &mut Peer) {
 }
 
 #[test]
-fn p3_publishes_and_batches_share_one_row_of_numbers_and_quiet_ones_have_none() {
+fn p3_publishes_and_batches_share_one_sequence_and_quiet_publishes_have_no_number() {
     let mut peer = known();
     let record = Record { body: b"q", ..Record::default() };
     peer.publish("t", b"a").unwrap();
@@ -77,7 +77,7 @@ fn p3_publishes_and_batches_share_one_row_of_numbers_and_quiet_ones_have_none() 
 }
 
 #[test]
-fn p3_what_expires_before_it_is_sent_leaves_no_hole() {
+fn p3_a_request_that_expires_unsent_leaves_no_gap() {
     let mut config = config();
     config.retry_first_connect = true;
     let mut peer = Peer::new(config);
@@ -90,11 +90,11 @@ fn p3_what_expires_before_it_is_sent_leaves_no_hole() {
 }
 
 #[test]
-fn p3_one_request_goes_out_at_a_time_until_the_broker_knows_the_producer() {
+fn p3_one_request_is_sent_at_a_time_until_the_broker_knows_the_producer() {
     let mut peer = Peer::open_with(config());
     let ids = publish_all(&mut peer, &[b"1", b"2", b"3"]);
     let first = peer.sent_one();
-    // Refused for the moment: the broker has forgotten it, and would take any number as the first one.
+    // A retryable refusal: the broker has forgotten the producer, and would accept any number as the first one.
     peer.refuse(first.request(), RefusalCode::TopicFull, 0);
     sleep_until_due(&mut peer);
     assert_eq!(peer.sent_one(), first);
@@ -103,7 +103,7 @@ fn p3_one_request_goes_out_at_a_time_until_the_broker_knows_the_producer() {
     let sent = peer.sent();
     assert_eq!(numbered(&sent), [(101, &b"2"[..]), (102, b"3")]);
     peer.ack(&[(sent[0].request(), 2, 1)]);
-    // Long silence, and it may be forgotten again.
+    // After a long silence the producer may be forgotten again.
     for _ in 0..25 {
         peer.advance(Duration::from_secs(25));
         peer.send(&zaichik_proto::ServerFrame::Ping { nonce: 1 });
@@ -114,7 +114,7 @@ fn p3_one_request_goes_out_at_a_time_until_the_broker_knows_the_producer() {
 }
 
 #[test]
-fn p3_a_refusal_for_the_moment_brings_back_everything_behind_it_and_all_goes_out_again_in_order() {
+fn p3_after_a_retryable_refusal_everything_behind_it_is_sent_again_in_order() {
     let mut peer = known();
     let ids = publish_all(&mut peer, &[b"a", b"b", b"c"]);
     let sent = peer.sent();
@@ -122,7 +122,7 @@ fn p3_a_refusal_for_the_moment_brings_back_everything_behind_it_and_all_goes_out
     let late = peer.publish("t", b"d").unwrap();
     gaps(&mut peer, &sent[1..2], 101);
     peer.advance(Duration::from_millis(60));
-    assert!(peer.sent().is_empty(), "one is still without an answer");
+    assert!(peer.sent().is_empty(), "one is still unanswered");
     assert_eq!(peer.answer(), None);
     gaps(&mut peer, &sent[2..], 101);
     let again = peer.sent();
@@ -135,7 +135,7 @@ fn p3_a_refusal_for_the_moment_brings_back_everything_behind_it_and_all_goes_out
 }
 
 #[test]
-fn p3_nothing_goes_out_before_the_wait_is_over() {
+fn p3_nothing_is_sent_before_the_delay_is_over() {
     let mut peer = known();
     publish_all(&mut peer, &[b"a", b"b"]);
     let sent = peer.sent();
@@ -149,7 +149,7 @@ fn p3_nothing_goes_out_before_the_wait_is_over() {
 }
 
 #[test]
-fn p3_other_requests_do_not_wait_for_what_came_back() {
+fn p3_other_requests_do_not_wait_for_a_refused_publish() {
     let mut peer = known();
     publish_all(&mut peer, &[b"a"]);
     let request = peer.sent_one().request();
@@ -160,7 +160,7 @@ fn p3_other_requests_do_not_wait_for_what_came_back() {
 }
 
 #[test]
-fn p3_every_refusal_for_the_moment_is_retried_and_delays_grow() {
+fn p3_every_retryable_refusal_is_retried_with_growing_delays() {
     let codes = [
         RefusalCode::Busy,
         RefusalCode::TopicFull,
@@ -184,7 +184,7 @@ fn p3_every_refusal_for_the_moment_is_retried_and_delays_grow() {
 }
 
 #[test]
-fn p3_a_deadline_that_passes_meanwhile_is_a_refusal_and_the_next_one_takes_the_number() {
+fn p3_a_publish_that_expires_while_refused_gives_its_number_to_the_next_one() {
     let mut peer = known();
     let refused = publish_for(&mut peer, b"a", Duration::from_millis(500));
     let behind = publish_for(&mut peer, b"b", Duration::from_millis(500));
@@ -198,7 +198,7 @@ fn p3_a_deadline_that_passes_meanwhile_is_a_refusal_and_the_next_one_takes_the_n
         gaps(&mut peer, &sent[2..], 101);
         unsent
     };
-    // Made behind it, and never sent.
+    // Made after it, and never sent.
     let error = peer.answer_to(unsent).unwrap_err();
     assert!(matches!(error, RequestError::HeldBack { .. }), "{error:?}");
     assert_eq!(error.class(), ErrorClass::Retryable);
@@ -209,7 +209,7 @@ fn p3_a_deadline_that_passes_meanwhile_is_a_refusal_and_the_next_one_takes_the_n
     assert!(matches!(error, RequestError::Refused { .. }), "{error:?}");
     assert_eq!(error.class(), ErrorClass::Retryable);
     peer.advance(Duration::from_millis(100));
-    // It is sent, and it is certain that it will come back.
+    // It was sent, and will certainly be refused.
     let error = peer.answer_to(behind).unwrap_err();
     assert!(matches!(error, RequestError::HeldBack { .. }), "{error:?}");
     gaps(&mut peer, &sent[1..], 101);
@@ -220,12 +220,12 @@ fn p3_a_deadline_that_passes_meanwhile_is_a_refusal_and_the_next_one_takes_the_n
 }
 
 #[test]
-fn p_02_a_gap_that_nobody_expects_is_gone_along_with() {
+fn p_02_an_unexpected_sequence_gap_is_followed() {
     let mut peer = known();
     let ids = publish_all(&mut peer, &[b"a", b"b"]);
     let sent = peer.sent();
     gaps(&mut peer, &sent, 42);
-    assert!(peer.sent().is_empty(), "not at once: a broker that refuses for ever is not to be kept busy");
+    assert!(peer.sent().is_empty(), "not at once: a broker that always refuses must not be kept busy");
     sleep_until_due(&mut peer);
     let again = peer.sent();
     assert_eq!(numbered(&again), [(42, &b"a"[..]), (43, b"b")]);
@@ -238,11 +238,11 @@ fn p_02_a_gap_that_nobody_expects_is_gone_along_with() {
     let sent = peer.sent_one();
     gaps(&mut peer, core::slice::from_ref(&sent), 101);
     let error = LinkError::Violation(Violation::Answer { request: sent.request() });
-    assert_eq!(peer.client.link(), Link::Closed(Some(error)), "it expects what it got");
+    assert_eq!(peer.client.link(), Link::Closed(Some(error)), "it expects the number that it received");
 }
 
 #[test]
-fn p_04_final_refusals_use_the_number_up() {
+fn p_04_a_final_refusal_uses_the_number_up() {
     let mut peer = known();
     let ids = publish_all(&mut peer, &[b"a", b"b", b"c", b"d"]);
     let sent = peer.sent();
@@ -273,7 +273,7 @@ fn p_1_answers_out_of_turn_are_violations_between_publishes_and_batches_too() {
 }
 
 #[test]
-fn p3_numbers_that_are_used_up_are_refused_and_never_wrap() {
+fn p3_sequence_numbers_run_out_instead_of_wrapping_around() {
     let mut config = ClientConfig::new(7);
     config.producer = Some(ProducerIdentity::new(1).first_sequence(u64::MAX - 1));
     let mut peer = Peer::open_with(config);

@@ -24,7 +24,7 @@ struct World {
     subscriptions: Vec<SubscriptionId>,
     /// Requests without an answer.
     pending: BTreeSet<RequestId>,
-    /// What batches commit that are among them; and how often the subscription had been moved before.
+    /// What the batches among them commit, and how often the subscription had been moved before.
     batches: BTreeMap<RequestId, (SubscriptionId, u64, u32)>,
     moved: BTreeMap<SubscriptionId, u32>,
     /// The first offset of each subscription that is not committed.
@@ -63,7 +63,7 @@ impl World {
 
     fn poll_answers(&mut self) {
         while let Some((id, result)) = self.peer.answer() {
-            assert!(self.pending.remove(&id), "{id} was answered before, or never asked");
+            assert!(self.pending.remove(&id), "{id} was answered before, or never made");
             let batch = self.batches.remove(&id);
             if let (Some((of, offset, moved)), Ok(Answer::Batched(_))) = (batch, result)
                 && self.moved.get(&of).copied().unwrap_or(0) == moved
@@ -73,7 +73,7 @@ impl World {
         }
     }
 
-    /// What was committed means nothing any more.
+    /// Earlier commits are void.
     fn forget(&mut self, id: SubscriptionId) {
         self.committed.remove(&id);
         *self.moved.entry(id).or_default() += 1;
@@ -156,7 +156,7 @@ impl World {
             cursor.name = Some(durable.name.clone());
             cursor.epoch = durable.epoch + 1;
             if let Some(known) = known {
-                assert_eq!(durable.epoch, known.epoch, "attached last under another epoch");
+                assert_eq!(durable.epoch, known.epoch, "last attached under another epoch");
                 (cursor.next, cursor.done_to) = (known.done_to, known.done_to);
                 cursor.rewind = known.rewind + 1;
             }
@@ -350,8 +350,8 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// An honest broker never meets a complaint, what is committed does not come again, deadlines mean something, and
-    /// repeating a step changes nothing.
+    /// An honest broker causes no error, committed messages are not redelivered, every timeout makes progress, and repeating
+    /// a step changes nothing.
     #[test]
     fn any_sequence_of_steps_keeps_the_contract(
         steps in prop::collection::vec(step(), 1..160),

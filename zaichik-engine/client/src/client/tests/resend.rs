@@ -11,7 +11,7 @@ use super::sent::Sent;
 use crate::{Answer, Batch, Link, PublishOptions, RequestError};
 
 #[test]
-fn p4_what_had_no_answer_is_sent_again_in_order_with_its_numbers_before_all_else() {
+fn p4_unanswered_requests_are_sent_again_first_in_order_under_their_numbers() {
     let mut peer = known();
     let ids = publish_all(&mut peer, &[b"a", b"b"]);
     let batch = Batch::new().publish("u", &[Record { body: b"x", ..Record::default() }]).clone();
@@ -20,7 +20,7 @@ fn p4_what_had_no_answer_is_sent_again_in_order_with_its_numbers_before_all_else
     peer.disconnect();
     let create = peer.client.create_topic(peer.now, "t", &TopicOptions::new()).unwrap();
     let last = peer.publish("t", b"c").unwrap();
-    assert_eq!(peer.answer(), None, "the application hears nothing of it");
+    assert_eq!(peer.answer(), None, "the application does not notice");
     peer.connect(1);
     let again = peer.sent();
     assert_eq!(again[..3], sent[..]);
@@ -36,7 +36,7 @@ fn p4_what_had_no_answer_is_sent_again_in_order_with_its_numbers_before_all_else
 }
 
 #[test]
-fn p_06_a_publish_cut_at_any_byte_goes_out_again_with_its_number() {
+fn p_06_a_publish_cut_off_at_any_byte_is_sent_again_under_its_number() {
     let mut whole = known();
     whole.publish("t", b"a").unwrap();
     let len = whole.client.outbound().remaining();
@@ -50,7 +50,7 @@ fn p_06_a_publish_cut_at_any_byte_goes_out_again_with_its_number() {
         let again = peer.sent();
         assert_eq!(numbered(&again), [(101, &b"a"[..]), (102, b"b")], "cut at {cut}");
         peer.disconnect();
-        // Twice cut: what left once may have been applied, whatever became of it the second time.
+        // Cut off twice: what left once may have been applied, whatever happened the second time.
         peer.advance(Duration::from_secs(20));
         assert!(matches!(peer.answer_to(first), Err(RequestError::Unknown { .. })));
         peer.connect(1);
@@ -64,7 +64,7 @@ fn p_06_a_publish_cut_at_any_byte_goes_out_again_with_its_number() {
 }
 
 #[test]
-fn p4_what_certainly_did_not_leave_gives_its_number_back_if_it_expires() {
+fn p4_a_publish_that_did_not_leave_gives_its_number_back_when_it_expires() {
     let mut peer = known();
     let gone = publish_for(&mut peer, b"a", Duration::from_secs(1));
     peer.publish("t", b"b").unwrap();
@@ -77,7 +77,7 @@ fn p4_what_certainly_did_not_leave_gives_its_number_back_if_it_expires() {
 }
 
 #[test]
-fn p4_unknown_at_the_deadline_is_still_sent_again_so_that_no_hole_blocks_the_rest() {
+fn p4_a_publish_reported_as_unknown_is_still_sent_again_to_leave_no_gap() {
     let mut peer = known();
     let short = publish_for(&mut peer, b"short", Duration::from_secs(1));
     let long = peer.publish("t", b"long").unwrap();
@@ -96,7 +96,7 @@ fn p4_unknown_at_the_deadline_is_still_sent_again_so_that_no_hole_blocks_the_res
 }
 
 #[test]
-fn p3_what_nobody_waits_for_is_not_retried_when_it_is_refused() {
+fn p3_a_publish_reported_as_unknown_is_not_retried_when_it_is_refused() {
     let mut peer = known();
     publish_for(&mut peer, b"short", Duration::from_secs(1));
     peer.publish("t", b"long").unwrap();
@@ -109,7 +109,7 @@ fn p3_what_nobody_waits_for_is_not_retried_when_it_is_refused() {
 }
 
 #[test]
-fn p4_what_was_to_be_sent_again_behind_a_refusal_was_not_applied_either() {
+fn p4_a_resend_behind_a_refused_request_was_not_applied_either() {
     let mut config = config();
     config.max_outbound_bytes = 150;
     let mut peer = Peer::open_with(config);
@@ -126,7 +126,7 @@ fn p4_what_was_to_be_sent_again_behind_a_refusal_was_not_applied_either() {
     }
     peer.disconnect();
     peer.connect(1);
-    // There is room for three: the fourth still waits when the first one comes back, for good.
+    // There is room for three: the fourth still waits when the first one is refused for good.
     let frame = 65;
     peer.write(frame);
     let sent = peer.received_one().unwrap();
@@ -145,7 +145,7 @@ fn p4_what_was_to_be_sent_again_behind_a_refusal_was_not_applied_either() {
 }
 
 #[test]
-fn p4_after_9_min_without_a_connection_what_may_be_applied_is_unknown_and_the_rest_stays() {
+fn p4_after_9_min_without_a_connection_only_what_may_be_applied_is_unknown() {
     let mut peer = known();
     let day = Duration::from_hours(24);
     let gone = publish_for(&mut peer, b"gone", day);
@@ -154,7 +154,11 @@ fn p4_after_9_min_without_a_connection_what_may_be_applied_is_unknown_and_the_re
     let kept = publish_for(&mut peer, b"kept", day);
     peer.disconnect();
     let left = Duration::from_mins(9).saturating_sub(Duration::from_secs(10));
-    assert_eq!(peer.client.next_timeout(), Some(peer.now + left), "counted from when it was last heard");
+    assert_eq!(
+        peer.client.next_timeout(),
+        Some(peer.now + left),
+        "counted from when the broker was last heard"
+    );
     peer.advance(left.saturating_sub(Duration::from_micros(1)));
     assert_eq!(peer.answer(), None);
     peer.advance(Duration::from_micros(1));
@@ -184,7 +188,7 @@ fn p4_a_connection_just_after_the_9_min_resends_nothing_even_if_no_timer_fired()
 }
 
 #[test]
-fn p4_connections_in_between_do_not_make_the_9_min_longer() {
+fn p4_connections_in_between_do_not_extend_the_9_min() {
     for leaves in [true, false] {
         let mut peer = known();
         let pending = publish_for(&mut peer, b"pending", Duration::from_hours(1));
@@ -197,12 +201,12 @@ fn p4_connections_in_between_do_not_make_the_9_min_longer() {
         }
         peer.advance(Duration::from_secs(10));
         if leaves {
-            // The broker has it in time: its answer counts, and a broken connection ends the matter.
+            // The broker has it in time: its answer counts, and a broken connection makes it unknown.
             assert_eq!((peer.answer(), peer.client.link()), (None, Link::Open));
             peer.disconnect();
             peer.advance(Duration::ZERO);
         } else {
-            // It is in the output, and must not leave any more.
+            // It is in the output, and must not leave now.
             assert!(matches!(peer.client.link(), Link::Connect { .. }));
         }
         assert!(matches!(peer.answer_to(pending), Err(RequestError::Unknown { .. })), "{leaves}");
@@ -212,7 +216,7 @@ fn p4_connections_in_between_do_not_make_the_9_min_longer() {
 }
 
 #[test]
-fn p_12_another_instance_gets_only_what_was_never_sent() {
+fn p_12_another_instance_receives_only_requests_that_were_never_sent() {
     let mut peer = known();
     let pending = peer.publish("t", b"pending").unwrap();
     peer.sent();
@@ -231,7 +235,7 @@ fn p_12_another_instance_gets_only_what_was_never_sent() {
 }
 
 #[test]
-fn s_05_what_a_draining_broker_refuses_goes_to_the_next_connection() {
+fn s_05_requests_that_a_draining_broker_refuses_use_the_next_connection() {
     let mut peer = known();
     let ids = publish_all(&mut peer, &[b"a", b"b"]);
     let sent = peer.sent();
@@ -250,7 +254,7 @@ fn s_05_what_a_draining_broker_refuses_goes_to_the_next_connection() {
 }
 
 #[test]
-fn p4_closing_waits_for_what_is_sent_again_but_not_for_what_was_reported() {
+fn p4_closing_waits_for_resends_except_those_already_reported() {
     let mut peer = known();
     let reported = publish_for(&mut peer, b"reported", Duration::from_secs(1));
     peer.sent();
@@ -280,7 +284,7 @@ fn p4_closing_waits_for_what_is_sent_again_but_not_for_what_was_reported() {
 }
 
 #[test]
-fn p4_a_client_that_is_closed_tells_what_may_have_happened() {
+fn p4_a_closed_client_reports_what_may_have_been_applied() {
     let mut config = config();
     config.reconnect = false;
     let mut peer = Peer::open_with(config);

@@ -56,7 +56,7 @@ fn d6_without_a_window_a_seek_neither_keeps_what_is_stale_nor_stops_reading() {
     peer.deliver_rewound(sub, 1, 4, &[&[0; 200]]);
     assert!(peer.client.wants_read());
     assert_eq!(peer.incoming(sub), None);
-    // What the last seek brings is handed out, since its answer may wait behind more than the client may keep.
+    // What the last seek brings is handed out, since its answer may be behind more than the client may buffer.
     peer.deliver_rewound(sub, 2, 9, &[&[0; 200]]);
     assert!(!peer.client.wants_read());
     assert_eq!(peer.message(sub).offset, 9);
@@ -68,7 +68,7 @@ fn d6_without_a_window_a_seek_neither_keeps_what_is_stale_nor_stops_reading() {
 }
 
 #[test]
-fn d6_after_a_reconnect_a_subscription_goes_on_from_where_it_was_moved_to() {
+fn d6_after_a_reconnect_a_subscription_resumes_from_where_it_was_moved_to() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     peer.client.commit_quiet(peer.now, sub, 2).unwrap();
@@ -94,7 +94,7 @@ fn d6_after_a_reconnect_a_subscription_goes_on_from_where_it_was_moved_to() {
     peer.connect(1);
     let resumed = peer.sent_one();
     assert!(matches!(resumed, Sent::Subscribe { start: Start::Time(5), .. }), "{resumed:?}");
-    // Refused for the moment: the next attempt asks for the newest position.
+    // A retryable refusal: the next attempt asks for the newest position.
     peer.refuse(resumed.request(), RefusalCode::TopicsFull, 1);
     peer.client.seek(peer.now, sub, Start::Offset(9)).unwrap();
     let resumed = peer.sent_one();
@@ -175,7 +175,7 @@ fn d_06_a_seek_by_name_names_topic_and_subscription() {
 }
 
 #[test]
-fn d6_a_seek_of_a_durable_subscription_is_not_taken_for_done_when_its_connection_breaks() {
+fn d6_a_seek_of_a_durable_subscription_is_not_reported_as_done_when_its_connection_breaks() {
     let mut peer = Peer::open();
     let options = SubscribeOptions::new().window(8).durable(DurableOptions::new("worker"));
     let (id, sub) = peer.client.subscribe(peer.now, "t", options).unwrap();
@@ -197,7 +197,7 @@ fn d6_a_seek_of_a_durable_subscription_is_not_taken_for_done_when_its_connection
 }
 
 #[test]
-fn d6_a_seek_by_somebody_else_is_followed() {
+fn d6_a_seek_by_another_client_is_followed() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     peer.client.commit_quiet(peer.now, sub, 2).unwrap();
@@ -209,7 +209,7 @@ fn d6_a_seek_by_somebody_else_is_followed() {
 }
 
 #[test]
-fn p5_restarted_is_told_before_what_a_seek_brings() {
+fn p5_restarted_is_reported_before_what_a_seek_brings() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     peer.disconnect();

@@ -84,7 +84,7 @@ pub(super) struct Attach {
     pub(super) inactive_ttl_micros: u64,
 }
 
-/// What is sought.
+/// The target of a seek.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Target {
     Number(u32),

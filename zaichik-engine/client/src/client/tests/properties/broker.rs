@@ -24,7 +24,7 @@ pub(super) struct Cursor {
 #[derive(Default)]
 pub(super) struct Broker {
     pub(super) instance: u128,
-    /// The number that the producer's next request must have, and how the others were answered.
+    /// The sequence number of the producer's next request, and how the earlier ones were answered.
     expected: Option<u64>,
     answers: BTreeMap<u64, Option<RefusalCode>>,
     pub(super) durables: BTreeMap<String, Cursor>,
@@ -50,7 +50,7 @@ impl Broker {
         self.active.iter_mut().find(|cursor| cursor.number == number)
     }
 
-    /// Does what a Publish or Batch asks for, once for each of its numbers.
+    /// Applies a Publish or Batch, once for each sequence number.
     pub(super) fn apply(&mut self, sent: &Sent, refuse: bool) -> Result<(), (RefusalCode, u64)> {
         let (Sent::Publish { producer, .. } | Sent::Batch { producer, .. }) = sent else {
             panic!("{sent:?}");
