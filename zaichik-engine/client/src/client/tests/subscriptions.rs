@@ -1,11 +1,12 @@
-//! Messages, commits and the bounds of what waits to be taken.
+//! Messages, commits and the bounds of buffers.
 
 use core::time::Duration;
 
 use zaichik_proto::{Fenced, Gap, GapReason, Record, RefusalCode, ServerFrame, Unsubscribed};
 
-use super::peer::{Peer, Sent};
-use crate::client::{
+use super::peer::Peer;
+use super::sent::Sent;
+use crate::{
     Answer, ClientConfig, Incoming, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId,
     Violation,
 };
@@ -78,7 +79,7 @@ fn a_02_a_commit_is_sent_once_and_answered() {
     };
     peer.done(request, 2);
     assert_eq!(peer.answer_to(id), Ok(Answer::Committed { cursor: 2 }));
-    // again, and an older one: done, and nothing is sent.
+    // the same commit and an older one are done, and nothing is sent.
     for offset in [1, 0] {
         let id = peer.client.commit(peer.now, sub, offset).unwrap();
         assert_eq!(peer.answer_to(id), Ok(Answer::Committed { cursor: 2 }));
@@ -87,7 +88,7 @@ fn a_02_a_commit_is_sent_once_and_answered() {
 }
 
 #[test]
-fn a_05_committing_what_was_not_taken_is_refused_without_a_byte_sent() {
+fn a_05_a_commit_of_a_message_not_taken_is_refused_without_a_byte_sent() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("t", 4, 0);
     peer.deliver(sub, 0, &[b"a", b"b"]);
@@ -118,7 +119,7 @@ fn a_06_a_commit_needs_a_subscription_with_a_window() {
 }
 
 #[test]
-fn a_07_the_bare_commit_is_about_the_last_message_taken() {
+fn a_07_commit_last_commits_the_last_message_taken() {
     let mut peer = Peer::open();
     let (one, two) = (peer.subscribe("a", 2, 0), peer.subscribe("b", 2, 10));
     assert_eq!(peer.client.commit_last(peer.now), Err(RequestError::NothingToCommit));
@@ -152,7 +153,7 @@ fn a_quiet_commit_asks_for_no_answer_and_its_refusal_is_counted() {
 }
 
 #[test]
-fn r9_gaps_stand_in_their_place_and_neighbours_merge() {
+fn r9_gaps_are_reported_in_order_and_adjacent_ones_merge() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("t", 4, 0);
     peer.deliver(sub, 0, &[b"a"]);
@@ -181,7 +182,7 @@ fn a4_deliveries_with_an_old_rewind_number_are_dropped() {
 }
 
 #[test]
-fn a_broker_that_breaks_the_order_or_the_window_is_found_out() {
+fn a_broker_that_breaks_the_order_or_the_window_is_a_violation() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("t", 2, 5);
     peer.deliver(sub, 4, &[b"before the start"]);
@@ -208,7 +209,7 @@ fn a_broker_that_breaks_the_order_or_the_window_is_found_out() {
 }
 
 #[test]
-fn a9_after_unsubscribed_only_the_end_is_told() {
+fn a9_after_unsubscribed_only_the_end_is_reported() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("t", 4, 0);
     peer.deliver(sub, 0, &[b"a", b"b"]);
@@ -269,7 +270,7 @@ fn subscriptions_are_counted_until_their_end_was_taken() {
 }
 
 #[test]
-fn window_0_stops_reading_when_too_much_waits_and_silence_means_nothing_then() {
+fn window_0_pauses_reading_when_too_much_waits_and_silence_does_not_count_then() {
     let mut config = ClientConfig::new(1);
     config.buffer_bytes = 1_000;
     let mut peer = Peer::open_with(config);
@@ -279,7 +280,7 @@ fn window_0_stops_reading_when_too_much_waits_and_silence_means_nothing_then() {
         peer.deliver(free, offset, &[&[0; 300]]);
         offset += 1;
     }
-    assert_eq!(offset, 4, "one more than fits");
+    assert_eq!(offset, 4, "one more than the bound");
     assert_eq!(peer.client.next_timeout(), None);
     peer.advance(Duration::from_mins(10));
     assert_eq!(peer.client.link(), Link::Open);
@@ -303,7 +304,7 @@ fn a8_windowed_subscriptions_never_stop_reading() {
         peer.deliver(sub, offset, &[&[0; 5_000]]);
         assert!(peer.client.wants_read());
         assert_eq!(peer.message(sub).offset, offset);
-        // From inside the handler, before the commit.
+        // Inside the handler, before the commit.
         let id = peer.publish("t", b"echo").unwrap();
         let request = peer.sent_one().request();
         peer.ack(&[(request, 1, offset + 1)]);
@@ -314,7 +315,7 @@ fn a8_windowed_subscriptions_never_stop_reading() {
 }
 
 #[test]
-fn silence_means_nothing_as_long_as_nobody_reads() {
+fn silence_does_not_count_while_reading_is_paused() {
     let mut config = ClientConfig::new(1);
     config.buffer_bytes = 1;
     let mut peer = Peer::open_with(config);
@@ -326,7 +327,7 @@ fn silence_means_nothing_as_long_as_nobody_reads() {
     }
     assert_eq!(peer.client.link(), Link::Open);
     assert_eq!(peer.message(sub).offset, 0);
-    // From here on the broker is to be heard.
+    // From here on the broker must be heard.
     peer.advance(Duration::from_mins(2));
     assert_ne!(peer.client.link(), Link::Open);
 }

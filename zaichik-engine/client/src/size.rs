@@ -1,22 +1,22 @@
-//! What the broker's limits bound in a publish or a batch.
+//! The size of a publish or a batch, which the broker's limits bound.
 
 use zaichik_proto::{Limits, RECORD_OVERHEAD, Record, RecordError};
 
-use super::error::RequestError;
+use crate::error::RequestError;
 
 /// The sizes of a request with records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Size {
-    pub(super) records: u32,
+pub(crate) struct Size {
+    pub(crate) records: u32,
     /// Bytes of the largest message.
-    pub(super) message: usize,
+    pub(crate) message: usize,
     /// Bytes of the frame's body.
-    pub(super) frame: usize,
+    pub(crate) frame: usize,
 }
 
 impl Size {
-    /// Measures records, after checking what no limit allows; the frame has nothing but them.
-    pub(super) fn of(records: &[Record<'_>]) -> Result<Self, RequestError> {
+    /// Checks and measures records; the frame contains only them.
+    pub(crate) fn of(records: &[Record<'_>]) -> Result<Self, RequestError> {
         let mut size = Self { records: u32::try_from(records.len()).unwrap_or(u32::MAX), ..Self::default() };
         for (index, record) in records.iter().enumerate() {
             let bad = |error| RequestError::BadRecord { index, error };
@@ -25,7 +25,7 @@ impl Size {
                 return Err(bad(RecordError::TimestampSet));
             }
             let encoded = record.encoded_len();
-            // The record's own fields do not count as message.
+            // Fields that every record has do not count as message.
             let mut fixed = RECORD_OVERHEAD;
             fixed = fixed.saturating_add(if record.ttl_micros.is_some() { 8 } else { 0 });
             fixed = fixed.saturating_add(if record.headers.is_empty() { 0 } else { 4 });
@@ -38,14 +38,14 @@ impl Size {
         Ok(size)
     }
 
-    /// The same with more bytes around the records.
-    pub(super) const fn with(mut self, bytes: usize) -> Self {
+    /// Adds bytes around the records.
+    pub(crate) const fn with(mut self, bytes: usize) -> Self {
         self.frame = self.frame.saturating_add(bytes);
         self
     }
 
-    /// Both in one frame.
-    pub(super) fn and(self, other: Self) -> Self {
+    /// Both requests' records in one frame.
+    pub(crate) fn and(self, other: Self) -> Self {
         Self {
             records: self.records.saturating_add(other.records),
             message: self.message.max(other.message),
@@ -53,7 +53,7 @@ impl Size {
         }
     }
 
-    pub(super) const fn check(&self, limits: &Limits) -> Result<(), RequestError> {
+    pub(crate) const fn check(&self, limits: &Limits) -> Result<(), RequestError> {
         if self.records > limits.max_records {
             return Err(RequestError::TooManyRecords {
                 limit: limits.max_records,

@@ -107,7 +107,7 @@ pub struct Message {
 
 impl Message {
     /// Cuts a message out of `frame`, which the record borrows from.
-    pub(super) fn cut(
+    pub(crate) fn cut(
         frame: &Bytes,
         record: &RecordRef<'_>,
         topic: Arc<str>,

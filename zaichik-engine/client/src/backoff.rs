@@ -1,21 +1,21 @@
-//! Delays that double up to a cap, and differ between clients.
+//! Delays that double up to a maximum, and differ between clients.
 
 use core::time::Duration;
 
-use zaichik_proto::micros;
+use zaichik_proto::{Refusal, RefusalCode, micros};
 
 /// Pseudo-random numbers from a seed that the caller chose: the same seed gives the same delays.
 #[derive(Debug, Clone)]
-pub(super) struct Jitter(u64);
+pub(crate) struct Jitter(u64);
 
 impl Jitter {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A number from 0 to `max`.
     fn up_to(&mut self, max: u64) -> u64 {
-        // SplitMix64: one addition and a mix; quality is no concern here, spread is.
+        // SplitMix64: only the spread matters here, not the quality.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -27,7 +27,7 @@ impl Jitter {
 
 /// A delay that doubles with each failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     min_micros: u64,
     max_micros: u64,
     failures: u32,
@@ -35,21 +35,28 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Between two publishes of the same records: 10 ms doubling to 1 s.
-    pub(super) const PUBLISH: Self = Self { min_micros: 10_000, max_micros: 1_000_000, failures: 0 };
+    pub(crate) const PUBLISH: Self = Self { min_micros: 10_000, max_micros: 1_000_000, failures: 0 };
 
-    pub(super) fn new(min: Duration, max: Duration) -> Self {
+    pub(crate) fn new(min: Duration, max: Duration) -> Self {
         Self { min_micros: micros(min).max(1), max_micros: micros(max), failures: 0 }
     }
 
-    /// The next delay in microseconds, with up to half of it added as jitter; never above the cap by more.
-    pub(super) fn next(&mut self, jitter: &mut Jitter) -> u64 {
+    /// The next delay in microseconds, with up to half of it added as jitter; so that it exceeds the maximum by at most that.
+    pub(crate) fn next(&mut self, jitter: &mut Jitter) -> u64 {
         let factor = 1u64.checked_shl(self.failures).unwrap_or(u64::MAX);
         self.failures = self.failures.saturating_add(1);
         let delay = self.min_micros.saturating_mul(factor).min(self.max_micros);
         delay.saturating_add(jitter.up_to(delay >> 1))
     }
 
-    pub(super) const fn reset(&mut self) {
+    /// The next delay after a refusal, in microseconds; not below what a busy broker asks for.
+    pub(crate) fn next_after(&mut self, refusal: Refusal, jitter: &mut Jitter) -> u64 {
+        // A day is more than any deadline; the bound keeps a wrong number from stopping a subscription forever.
+        let asked = if refusal.code == RefusalCode::Busy { refusal.value } else { 0 };
+        self.next(jitter).max(asked.min(86_400_000_000))
+    }
+
+    pub(crate) const fn reset(&mut self) {
         self.failures = 0;
     }
 }

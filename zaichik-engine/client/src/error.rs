@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use zaichik_proto::{FaultCode, NameError, ProtocolError, RecordError, Refusal, RefusalCode};
 
-use super::answer::SubscriptionId;
+use crate::answer::SubscriptionId;
 
 /// What to do about an error.
 ///
@@ -17,14 +17,15 @@ use super::answer::SubscriptionId;
 /// }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum ErrorClass {
     /// Nothing happened, or trying again does no harm: try again later.
     Retryable,
     /// The request will never succeed as it is: change it.
     Refused,
-    /// It may have happened: look, or accept that trying again may do it twice.
+    /// It may have happened: check, or accept that trying again may do it twice.
     Unknown,
-    /// This client is over: make a new one.
+    /// This client can't be used any more: make a new one.
     Fatal,
 }
 
@@ -40,8 +41,8 @@ pub enum ErrorClass {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// As much is unanswered or unwritten as the configuration allows. Nothing was sent.
-    #[error("too many requests or bytes are in flight; try again after an answer came or bytes were written")]
+    /// As many requests or bytes are in flight as the configuration allows. Nothing was sent.
+    #[error("too many requests or bytes are in flight; wait for answers, then try again")]
     Full,
     /// The client is closing or closed. Nothing was sent.
     #[error("the client is closed; open a new one")]
@@ -78,7 +79,7 @@ pub enum RequestError {
         /// What the request has.
         got: usize,
     },
-    /// More records than the broker takes in one publish. Nothing was sent.
+    /// More records than the broker accepts in one publish. Nothing was sent.
     #[error("{got} records in one publish are above the broker's limit of {limit}; split them")]
     TooManyRecords {
         /// The limit.
@@ -86,8 +87,8 @@ pub enum RequestError {
         /// What the request has.
         got: usize,
     },
-    /// More operations in one batch than [`Batch::MAX_OPERATIONS`](super::Batch::MAX_OPERATIONS). Nothing was sent.
-    #[error("a batch takes at most {limit} operations; split it")]
+    /// More operations in one batch than [`Batch::MAX_OPERATIONS`](crate::Batch::MAX_OPERATIONS). Nothing was sent.
+    #[error("a batch has at most {limit} operations; split it")]
     BatchTooLong {
         /// The limit.
         limit: usize,
@@ -100,7 +101,7 @@ pub enum RequestError {
         "a publish without an acknowledgement has no receipt; use the acknowledgement level accepted or durable"
     )]
     NoReceipt,
-    /// One operation of a batch can't be done as it is. Nothing was sent.
+    /// One operation of a batch is invalid. Nothing was sent.
     #[error("operation {operation} of the batch: {error}")]
     InBatch {
         /// Which operation, from 0.
@@ -129,7 +130,7 @@ pub enum RequestError {
     /// No message of a subscription with a window was taken yet. Nothing was sent.
     #[error("no message was taken yet, so there is nothing to commit")]
     NothingToCommit,
-    /// The broker refused the request, or would have to: it had no effect, and the connection lives on.
+    /// The broker refused the request, or would have to: it had no effect, and the connection stays open.
     #[error("{}topic {topic:?}: {refusal}", operation_of(refusal))]
     Refused {
         /// The topic that the request, or the operation of a batch that `refusal` names, was about.
@@ -150,27 +151,27 @@ pub enum RequestError {
         #[source]
         refusal: Refusal,
     },
-    /// The connection broke before the batch took effect: nothing of it happened, and what it would have committed
-    /// is delivered again.
+    /// The connection broke before the batch took effect: it had no effect, and what it would have committed is
+    /// redelivered.
     #[error(
-        "topic {topic:?}: the connection broke before the transaction was applied, so nothing of it happened; its messages come again"
+        "topic {topic:?}: the connection broke before the transaction was applied, so it had no effect; its messages are redelivered"
     )]
     NotApplied {
-        /// The topic of the batch's first operation, or of the one that can't be done any more.
+        /// The topic of the batch's first operation, or of the one that is no longer possible.
         topic: Arc<str>,
     },
     /// The producer has used every sequence number. Nothing was sent.
     #[error("the producer's sequence numbers are used up; open a client with a higher epoch")]
     SequencesExhausted,
-    /// No answer came in time, or the connection broke: the request may have taken effect, once, or not.
+    /// No answer came in time, or the connection broke: the request took effect once, or not at all.
     #[error(
-        "topic {topic:?}: no answer came, so whether the broker took the request is unknown; look before asking again"
+        "topic {topic:?}: no answer came, so whether the broker applied the request is unknown; check before trying again"
     )]
     Unknown {
         /// The topic that the request was about.
         topic: Arc<str>,
     },
-    /// The deadline passed before there was a connection, room in it, or the request's turn. Nothing was sent.
+    /// The deadline passed before there was a connection, room in the output, or the request's turn. Nothing was sent.
     #[error(
         "topic {topic:?}: the request could not be sent before its deadline, so nothing happened; try again"
     )]
@@ -178,8 +179,8 @@ pub enum RequestError {
         /// The topic that the request was about; empty for a ping.
         topic: Arc<str>,
     },
-    /// The connection broke before the answer came. Asking again does no harm.
-    #[error("topic {topic:?}: the connection broke before the answer came; ask again")]
+    /// The connection broke before the answer came. Trying again does no harm.
+    #[error("topic {topic:?}: the connection broke before the answer came; try again")]
     Disconnected {
         /// The topic that the request was about; empty for a ping.
         topic: Arc<str>,
@@ -222,7 +223,7 @@ impl RequestError {
     }
 }
 
-/// Names the operation of a batch that was refused; the first one goes without, as all other requests do.
+/// Names the refused operation of a batch; the first one is not named, as in all other requests.
 fn operation_of(refusal: &Refusal) -> String {
     match refusal.operation {
         0 => String::new(),
@@ -250,7 +251,7 @@ pub enum LinkError {
     #[error("no connection to the broker could be made; check the address and that the broker runs")]
     ConnectFailed,
     /// The connection broke.
-    #[error("the connection to the broker broke; see whether the broker still runs, and connect again")]
+    #[error("the connection to the broker broke; check that the broker still runs, and connect again")]
     Disconnected,
     /// The broker did not finish the handshake in time.
     #[error("the broker did not answer the handshake in time; check that the address is a Zaichik broker's")]
@@ -263,17 +264,17 @@ pub enum LinkError {
     Fatal {
         /// Why.
         code: FaultCode,
-        /// The same for people, in the broker's words.
+        /// A description for people, in the broker's words.
         text: Arc<str>,
     },
-    /// The broker's bytes are not the protocol.
+    /// The broker's bytes are not valid in the protocol.
     #[error("the broker broke the protocol: {0}; check that the address is a Zaichik broker's")]
     Protocol(#[from] ProtocolError),
-    /// The broker's frames are well formed, and wrong.
+    /// The broker's frames are well formed, but contradict earlier ones.
     #[error("the broker broke the protocol: {0}")]
     Violation(#[from] Violation),
     /// The token is longer than 1,024 bytes. Nothing was sent.
-    #[error("the token has {got} bytes; at most 1024 are possible")]
+    #[error("the token has {got} bytes; at most 1024 are allowed")]
     TokenTooLong {
         /// Its length in bytes.
         got: usize,
@@ -287,14 +288,14 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// Whether connecting again can't help.
+    /// Whether reconnecting is useless.
     #[must_use]
     pub const fn is_final(&self) -> bool {
         match self {
             Self::ConnectFailed | Self::Disconnected | Self::HandshakeTimeout | Self::HeartbeatMissed => {
                 false
             }
-            // Codes below 32 say that this client broke the protocol; it would do so again.
+            // Codes below 32 mean that this client broke the protocol; it would do so again.
             Self::Fatal { code, .. } => code.code() < 32 || matches!(code, FaultCode::Unauthorized),
             Self::Protocol(_)
             | Self::Violation(_)
@@ -304,7 +305,7 @@ impl LinkError {
     }
 }
 
-/// A frame of the broker that does not fit what was said before.
+/// A frame of the broker that contradicts earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Violation {
@@ -332,17 +333,17 @@ pub enum Violation {
         /// The subscription's number.
         subscription: u32,
     },
-    /// Offsets of one subscription went back without a rewind.
+    /// Offsets of one subscription decreased without a rewind.
     #[error("it delivered offset {got} to subscription {subscription} after offset {after}")]
     OffsetBack {
         /// The subscription's number.
         subscription: u32,
-        /// The first offset that was still to come.
+        /// The first offset that was expected.
         after: u64,
         /// The offset that came.
         got: u64,
     },
-    /// More was delivered than the window allows.
+    /// More messages were delivered than the window allows.
     #[error("it delivered more to subscription {subscription} than the window of {window}")]
     Window {
         /// The subscription's number.
@@ -350,7 +351,7 @@ pub enum Violation {
         /// The window.
         window: u32,
     },
-    /// A frame that answers nothing this client can ask.
+    /// A frame that answers nothing this client can request.
     #[error("it sent frame kind {kind:#04x}, which answers nothing that was asked")]
     Unexpected {
         /// The frame's kind byte.

@@ -1,14 +1,14 @@
-//! What a request comes back with.
+//! The answers to requests.
 
 use core::fmt;
 
 use zaichik_proto::{CounterValue, Duplicate, TopicStatus};
 
-use super::describe::{SubscriptionInfo, TopicInfo};
+use crate::info::{SubscriptionInfo, TopicInfo};
 
-/// Names a request of one client; never reused.
+/// Identifies a request of one client; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(pub(super) u64);
+pub struct RequestId(pub(crate) u64);
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,9 +16,9 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Names a subscription of one client, over all of its connections; never reused.
+/// Identifies a subscription of one client, over all of its connections; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubscriptionId(pub(super) u32);
+pub struct SubscriptionId(pub(crate) u32);
 
 impl fmt::Display for SubscriptionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,7 +26,7 @@ impl fmt::Display for SubscriptionId {
     }
 }
 
-/// A request succeeded.
+/// The answer to a request that succeeded.
 ///
 /// ```
 /// # use zaichik_proto::{TopicOptions, TopicStatus};
@@ -48,7 +48,7 @@ pub enum Answer {
     Published(PublishReceipt),
     /// Answers a batch: all of its operations took effect.
     Batched(BatchReceipt),
-    /// A publish with [`AckLevel::None`](zaichik_proto::AckLevel::None) is on its way; nothing more will be heard.
+    /// A publish with [`AckLevel::None`](zaichik_proto::AckLevel::None) is queued; there is no other answer.
     Queued,
     /// Answers `subscribe`.
     Subscribed(SubscriptionStart),
@@ -64,12 +64,12 @@ pub enum Answer {
     },
     /// Answers `nack`, `seek` and `seek_durable`.
     Rewound {
-        /// How often deliveries of the subscription were set back; as the client knows it if the connection broke.
+        /// How often deliveries of the subscription were set back; if the connection broke, as far as the client knows.
         rewind: u32,
     },
     /// Answers `remove_durable`.
     Removed,
-    /// Answers `describe_broker`: every counter that is known, in the order of their codes.
+    /// Answers `describe_broker`: every counter, in the order of their codes.
     Counters(Vec<CounterValue>),
     /// Answers `describe_topics` and `describe_topic`.
     Topics {
@@ -141,8 +141,8 @@ impl PublishReceipt {
         found.is_ok()
     }
 
-    /// Whether this can be the answer to `count` records.
-    pub(super) fn is_consistent(&self) -> bool {
+    /// Whether offsets and duplicates fit `count` records.
+    pub(crate) fn is_consistent(&self) -> bool {
         let ascending = self.duplicates.is_sorted_by(|a, b| a.record < b.record);
         let within = self.duplicates.last().is_none_or(|last| last.record < self.count);
         let appended = u64::from(self.count).checked_sub(self.duplicates.len() as u64);

@@ -1,11 +1,11 @@
-//! What a client may be told before it starts, and with each request.
+//! The settings of a client, and the options of its requests.
 
 use core::fmt;
 use core::time::Duration;
 
 use zaichik_proto::{AckLevel, OnConflict, Start};
 
-/// How a [`Client`](super::Client) behaves.
+/// How a [`Client`](crate::Client) behaves.
 ///
 /// Start from [`ClientConfig::new`] and change fields. Nothing in it is unlimited: each queue has its bound here.
 ///
@@ -21,18 +21,18 @@ use zaichik_proto::{AckLevel, OnConflict, Start};
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ClientConfig {
-    /// What the client calls itself in the broker's logs; cut to 255 bytes. Default empty.
+    /// The client's name in the broker's logs; truncated to 255 bytes. Default empty.
     pub name: String,
     /// The shared token, at most 1,024 bytes; empty for none, the default.
     pub token: Vec<u8>,
-    /// Where the jitter of delays starts; any number, best a random one for each client.
+    /// The seed of the jitter in delays; any number, preferably a random one for each client.
     pub jitter_seed: u64,
-    /// Who publishes: with it what is sent again after a broken connection is stored once (semantics P3, P4).
-    /// Default `None`: then publishes whose answer a broken connection took are reported as unknown.
+    /// Numbers publishes and batches, so that what is sent again after a broken connection is stored once (semantics P3,
+    /// P4). Default `None`: the outcome of a publish whose connection breaks before the answer is reported as unknown.
     pub producer: Option<ProducerIdentity>,
-    /// Whether a broken connection is opened again. Default true.
+    /// Whether to reconnect after a broken connection. Default true.
     pub reconnect: bool,
-    /// Whether the first connection is retried too, as if it had been open before. Default false: a wrong address
+    /// Whether to retry the first connection too. Default false: a wrong address
     /// is reported at once.
     pub retry_first_connect: bool,
     /// The first delay before connecting again; it doubles with each failure. Default 50 ms.
@@ -43,21 +43,20 @@ pub struct ClientConfig {
     pub handshake_timeout: Duration,
     /// How long topic requests, answered commits, nacks, seeks and pings may take. Default 30 s.
     pub request_timeout: Duration,
-    /// How long after the broker was last heard publishes and batches that it may have applied are still sent again;
-    /// then they are reported as unknown. Keep it below the time that the broker remembers a producer (10 min).
-    /// Default 9 min.
+    /// How long, since the broker was last heard, to resend publishes and batches that it may have applied; later they
+    /// are reported as unknown. Keep it below the time that the broker remembers a producer (10 min). Default 9 min.
     pub resend_timeout: Duration,
-    /// How long [`Client::close`](super::Client::close) waits for what is unanswered. Default 10 s.
+    /// How long [`Client::close`](crate::Client::close) waits for unanswered requests. Default 10 s.
     pub drain_timeout: Duration,
-    /// Most requests unanswered, with the answers that were not polled yet; at least 1, at most 65,536.
+    /// Maximum unanswered requests, together with the answers that were not polled; at least 1, at most 65,536.
     /// Default 1,024.
     pub max_in_flight: usize,
-    /// Most bytes of unanswered requests, which are kept for resending; one more request may exceed it.
+    /// Maximum bytes of unanswered requests, which are kept for resending; one more request may exceed it.
     /// Default 8 MiB.
     pub max_in_flight_bytes: usize,
-    /// Most bytes that wait to be written; one more request may exceed it. Default 1 MiB.
+    /// Maximum bytes that wait to be written; one more request may exceed it. Default 1 MiB.
     pub max_outbound_bytes: usize,
-    /// Most bytes received and not taken yet for subscriptions with `window = 0`; one read may exceed it.
+    /// Maximum bytes received and not taken for subscriptions with `window = 0`; one read may exceed it.
     /// Default 1 MiB.
     pub buffer_bytes: usize,
 }
@@ -66,7 +65,7 @@ impl ClientConfig {
     /// The largest [`max_in_flight`](Self::max_in_flight).
     pub const MAX_IN_FLIGHT: usize = 65_536;
 
-    /// The defaults, with jitter that starts at `jitter_seed`.
+    /// The defaults, with that seed of the jitter.
     #[must_use]
     pub const fn new(jitter_seed: u64) -> Self {
         Self {
@@ -103,14 +102,14 @@ impl fmt::Debug for ClientConfig {
     }
 }
 
-/// Under which name a client numbers its publishes and batches (semantics P3).
+/// The identity under which a client numbers its publishes and batches (semantics P3).
 ///
-/// Whoever else uses the same id and epoch at the same time breaks the promise that it gives: draw a random id for
-/// each client, or keep one and raise the epoch with each new owner, which fences the older ones.
+/// Two clients that use the same id and epoch at the same time lose its guarantee: draw a random id for each client,
+/// or keep one and raise the epoch with each new owner, which fences the older ones.
 ///
 /// ```
 /// use zaichik_client::ProducerIdentity;
-/// // A program that numbers its work itself goes on where it stopped, under a higher epoch.
+/// // A program that numbers its own work continues where it stopped, under a higher epoch.
 /// let identity = ProducerIdentity::new(0x1234).epoch(2).first_sequence(1_001);
 /// assert_eq!((identity.epoch, identity.first_sequence), (2, 1_001));
 /// ```
@@ -147,7 +146,7 @@ impl ProducerIdentity {
     }
 }
 
-/// How a publish or a batch is to be answered.
+/// How a publish or a batch is answered.
 ///
 /// ```
 /// use std::time::Duration;
@@ -161,7 +160,7 @@ impl ProducerIdentity {
 pub struct PublishOptions {
     /// Which answer is wanted. Default [`AckLevel::Accepted`].
     pub ack: AckLevel,
-    /// How long to wait for it, and to retry what the broker refuses for the moment. Default 30 s.
+    /// How long to wait for the answer, and to retry after refusals that may pass. Default 30 s.
     pub deadline: Duration,
 }
 
@@ -179,7 +178,7 @@ impl PublishOptions {
         self
     }
 
-    /// How long to wait for it.
+    /// How long to wait for the answer, and to retry after refusals that may pass.
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -204,9 +203,9 @@ impl Default for PublishOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscribeOptions {
-    /// Where it begins; a durable one that exists goes on at its cursor instead. Default [`Start::Earliest`].
+    /// Where it begins; a durable one that exists resumes at its cursor instead. Default [`Start::Earliest`].
     pub start: Start,
-    /// Most messages delivered and not committed; 0 turns commits off. Default 1.
+    /// Maximum messages delivered and not committed; 0 turns commits off. Default 1.
     pub window: u32,
     /// The same in bytes; 0 for the broker's limit, the default.
     pub window_bytes: u32,
@@ -214,7 +213,7 @@ pub struct SubscribeOptions {
     pub durable: Option<DurableOptions>,
     /// Failures of one message after which it goes to the dead-letter topic; 0 for no limit, the default.
     pub max_attempts: u32,
-    /// The topic that such a message goes to; empty for none, the default: it is delivered again for ever.
+    /// The topic that such a message goes to; empty for none, the default: it is redelivered without end.
     pub dead_letter: String,
 }
 
@@ -239,7 +238,7 @@ impl SubscribeOptions {
         self
     }
 
-    /// Most messages delivered and not committed; 0 turns commits off.
+    /// Maximum messages delivered and not committed; 0 turns commits off.
     #[must_use]
     pub const fn window(mut self, window: u32) -> Self {
         self.window = window;
@@ -260,7 +259,7 @@ impl SubscribeOptions {
         self
     }
 
-    /// Sends a message there that failed so often, above 0 times.
+    /// Sends a message to a dead-letter topic after `max_attempts` failures, at least 1.
     #[must_use]
     pub fn dead_letter(mut self, max_attempts: u32, topic: impl Into<String>) -> Self {
         (self.max_attempts, self.dead_letter) = (max_attempts, topic.into());
@@ -290,10 +289,10 @@ pub struct DurableOptions {
     pub name: String,
     /// What to do when another connection holds it. Default [`OnConflict::TakeOver`].
     ///
-    /// A client that comes back after its own broken connection never asks: it held it last, or is fenced.
+    /// It has no effect when a client reconnects: either no other connection has held it since, or the client is fenced.
     pub on_conflict: OnConflict,
-    /// How long it is kept while nobody holds it; [`Duration::MAX`] for ever, zero for the broker's default (24 h),
-    /// which is the default.
+    /// How long it is kept while no connection holds it; [`Duration::MAX`] for no limit, zero for the broker's setting
+    /// (24 h), which is the default.
     pub inactive_ttl: Duration,
 }
 
@@ -311,7 +310,7 @@ impl DurableOptions {
         self
     }
 
-    /// How long it is kept while nobody holds it.
+    /// How long it is kept while no connection holds it.
     #[must_use]
     pub fn inactive_ttl(mut self, ttl: Duration) -> Self {
         self.inactive_ttl = ttl;
