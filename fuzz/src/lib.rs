@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod broken;
 mod choices;
 mod client;
 mod compaction;

@@ -8,23 +8,23 @@ use crate::model::words::{Durable, Operation, Options, Record, Request, Start, S
 
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
-    Publish { topic: u8, ack: AckLevel, claim: Option<Claim>, records: Vec<Record> },
+    Publish { topic: u32, ack: AckLevel, claim: Option<Claim>, records: Vec<Record> },
     Batch { ack: AckLevel, claim: Option<Claim>, parts: Vec<Part> },
     Subscribe { terms: Subscribe, from: From, epoch: Epoch },
     Unsubscribe { which: Which },
     Commit { which: Which, ahead: i64 },
     Nack { which: Which, ahead: i64, delay: u64 },
     Seek { which: Which, to: From },
-    SeekByName { topic: u8, name: u8, to: From },
-    Create { topic: u8, options: Options },
-    Alter { topic: u8, options: Options },
+    SeekByName { topic: u32, name: u32, to: From },
+    Create { topic: u32, options: Options },
+    Alter { topic: u32, options: Options },
 }
 
 /// An operation of a batch.
 #[derive(Debug, Clone)]
 pub(crate) enum Part {
     Publish {
-        topic: u8,
+        topic: u32,
         records: Vec<Record>,
     },
     /// Commits so many offsets after the cursor.
@@ -74,7 +74,7 @@ pub(crate) enum From {
 const FIRST_SEQUENCE: u64 = 10;
 
 impl Action {
-    pub(crate) fn resolve(&self, model: &Model, peer: usize) -> Request {
+    pub(crate) fn resolve(&self, model: &Model, peer: u64) -> Request {
         match self.clone() {
             Self::Publish { topic, ack, claim, records } => {
                 let producer = claim.map(|claim| claim.resolve(model));
@@ -134,7 +134,7 @@ impl Request {
 }
 
 impl Which {
-    fn resolve(self, model: &Model, peer: usize) -> u32 {
+    fn resolve(self, model: &Model, peer: u64) -> u32 {
         let index = match self {
             Self::Own(index) => index,
             Self::Number(number) => return number,
@@ -159,7 +159,7 @@ impl Claim {
 }
 
 impl From {
-    fn resolve(self, model: &Model, topic: u8) -> Start {
+    fn resolve(self, model: &Model, topic: u32) -> Start {
         let end = model.topic(topic).map_or(model.bounds.first_offset, crate::model::topic::Topic::end);
         match self {
             Self::Earliest => Start::Earliest,
@@ -171,10 +171,10 @@ impl From {
 }
 
 /// So many offsets after the first uncommitted one.
-fn ahead_of_cursor(model: &Model, peer: usize, number: u32, ahead: i64) -> u64 {
+fn ahead_of_cursor(model: &Model, peer: u64, number: u32, ahead: i64) -> u64 {
     held(model, peer, number).map_or(0, Subscription::cursor).saturating_add_signed(ahead)
 }
 
-fn held(model: &Model, peer: usize, number: u32) -> Option<&Subscription> {
+fn held(model: &Model, peer: u64, number: u32) -> Option<&Subscription> {
     model.subscriptions.iter().find(|one| one.is_held_by(peer, number))
 }

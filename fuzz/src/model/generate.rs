@@ -61,6 +61,8 @@ fn bounds(choices: &mut Choices<'_>) -> Bounds {
         max_message: MAX_MESSAGE,
         max_topics: choices.one_of(&[100, 2, 4, 100, 100, 100]),
         max_subscriptions: choices.one_of(&[100, 2, 100, 100]),
+        max_window: 1_024,
+        max_window_bytes: 1 << 20,
         max_durables: choices.one_of(&[100, 1, 2, 100]),
         inactive_ttl: choices.one_of(&[2_000_000, 3, 10]),
         max_producers: choices.one_of(&[100, 1, 2, 100]),
@@ -193,16 +195,16 @@ fn number(choices: &mut Choices<'_>) -> u32 {
 }
 
 /// A durable subscription's.
-fn name(choices: &mut Choices<'_>) -> u8 {
+fn name(choices: &mut Choices<'_>) -> u32 {
     choices.one_of(&[0, 1])
 }
 
-fn topic(choices: &mut Choices<'_>) -> u8 {
+fn topic(choices: &mut Choices<'_>) -> u32 {
     choices.one_of(&[0, 0, 0, 0, 1, 1, 2, 3])
 }
 
 /// A topic to publish to.
-fn published(choices: &mut Choices<'_>) -> u8 {
+fn published(choices: &mut Choices<'_>) -> u32 {
     match choices.weighted(&[30, 1]) {
         0 => topic(choices),
         _ => INVALID,

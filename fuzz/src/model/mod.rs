@@ -7,23 +7,27 @@ mod action;
 mod attach;
 mod batch;
 mod broker;
+pub(crate) mod decode;
 mod encode;
 mod failure;
 mod generate;
 mod keys;
+mod names;
+mod observe;
 mod peers;
 mod producer;
 mod receive;
 mod script;
 mod subscription;
 mod topic;
-mod words;
+pub(crate) mod words;
 
 #[cfg(test)]
 mod regressions;
 #[cfg(test)]
 mod rows;
 
+pub(crate) use self::broker::Model;
 pub use self::generate::scripts;
 pub use self::script::{Script, check};
 

@@ -23,6 +23,8 @@ const BOUNDS: Bounds = Bounds {
     max_message: 100_000,
     max_topics: 4,
     max_subscriptions: 2,
+    max_window: 1_024,
+    max_window_bytes: 1 << 20,
     max_durables: 1,
     inactive_ttl: 3,
     max_producers: 100,
@@ -42,7 +44,7 @@ const NOTHING: Options = Options {
 };
 
 /// A durable subscription that is kept for ever.
-fn subscribe(topic: u8, window: u32, from: From) -> Action {
+fn subscribe(topic: u32, window: u32, from: From) -> Action {
     let durable = Durable { name: 0, reject: false, epoch: 0, inactive_ttl: u64::MAX };
     let terms = Subscribe {
         number: 1,

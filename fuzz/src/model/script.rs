@@ -1,13 +1,10 @@
 //! Scripts: what happens to a broker, as data that shrinks well, and how both sides run it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::model::action::Action;
 use crate::model::broker::Model;
 use crate::model::encode::config;
 use crate::model::peers::Peers;
-use crate::model::receive::Received;
-use crate::model::words::{Answer, Bounds, Event, Settings};
+use crate::model::words::{Answer, Bounds, Settings};
 
 /// Connections of every script.
 pub(crate) const PEERS: usize = 3;
@@ -96,7 +93,7 @@ impl Both {
             }
             Step::Reconnect(peer) => {
                 self.model.tick(self.now);
-                self.model.disconnect(*peer);
+                self.model.disconnect(*peer as u64);
                 self.peers.reconnect(*peer);
                 self.refused_silently[*peer] = 0;
             }
@@ -107,25 +104,21 @@ impl Both {
             }
             Step::Shrink => self.peers.shrink(),
         }
-        let mut deliveries: [BTreeMap<u32, Vec<Event>>; PEERS] = Default::default();
-        for (peer, number, events) in self.model.deliver() {
-            deliveries[peer].entry(number).or_default().extend(events);
-        }
-        for (peer, (expected, due)) in expected.iter().zip(&deliveries).enumerate() {
+        for (peer, expected) in expected.iter().enumerate() {
             let what = || format!("to {peer} in step {index}: {step:?}");
             let received = self.peers.take(peer);
             self.refused_silently[peer] -= i64::from(received.refused_silently);
             assert!(self.refused_silently[peer] >= 0, "more refusals reported than there were {}", what());
-            let unsure = self.model.unsure.iter().filter(|(of, ..)| *of == peer);
-            let unsure: BTreeSet<_> = unsure.map(|(_, number, offset)| (*number, *offset)).collect();
-            compare(received, expected, due, &unsure, &what);
+            compare(received.answers, expected, &what);
+            let seen = received.events.iter();
+            let followed = seen.map(|(number, event)| self.model.follow(peer as u64, *number, event));
+            let drained =
+                followed.collect::<Result<(), _>>().and_then(|()| self.model.check_drained(peer as u64));
+            drained.unwrap_or_else(|broken| panic!("{broken}, {}", what()));
         }
         let (superseded, dead_letters_refused) = self.peers.counts();
         assert_eq!(dead_letters_refused, self.model.dead_letters_refused, "in step {index}");
-        let unsure = self.model.unsure.len() as u64;
-        let more = superseded.checked_sub(self.model.superseded);
-        assert!(more.is_some_and(|more| more <= unsure), "{superseded} superseded, in step {index}");
-        self.model.superseded = superseded;
+        assert_eq!(superseded, self.model.superseded, "in step {index}");
         self.peers.verify();
     }
 
@@ -134,8 +127,8 @@ impl Both {
         let (mut requests, mut expected) = (Vec::new(), Vec::new());
         for action in actions {
             self.request += 1;
-            let what = action.resolve(&self.model, peer);
-            let answer = self.model.request(peer, &what);
+            let what = action.resolve(&self.model, peer as u64);
+            let answer = self.model.request(peer as u64, &what);
             if what.wants_answer() {
                 expected.push((self.request, answer));
             } else {
@@ -148,15 +141,8 @@ impl Both {
     }
 }
 
-/// Answers by request, then events by subscription.
-fn compare(
-    received: Received,
-    expected: &[(u32, Answer)],
-    due: &BTreeMap<u32, Vec<Event>>,
-    unsure: &BTreeSet<(u32, u64)>,
-    what: &dyn Fn() -> String,
-) {
-    let mut answers = received.answers;
+/// Answers by request.
+fn compare(mut answers: Vec<(u32, Answer)>, expected: &[(u32, Answer)], what: &dyn Fn() -> String) {
     answers.sort_by_key(|(request, _)| *request);
     let same = answers.len() == expected.len()
         && answers
@@ -164,26 +150,4 @@ fn compare(
             .zip(expected)
             .all(|(said, allowed)| said.0 == allowed.0 && allowed.1.allows(&said.1));
     assert!(same, "answers {}\n engine: {answers:?}\n  model: {expected:?}", what());
-    let mut events: BTreeMap<u32, Vec<Event>> = BTreeMap::new();
-    for (number, event) in received.events {
-        events.entry(number).or_default().push(event);
-    }
-    let same = events == *due || !unsure.is_empty() && without(&events, unsure) == without(due, unsure);
-    assert!(same, "deliveries {}\n engine: {events:?}\n  model: {due:?}", what());
-}
-
-/// The events, with each gap offset by offset, and without what may or may not be told.
-fn without(events: &BTreeMap<u32, Vec<Event>>, unsure: &BTreeSet<(u32, u64)>) -> Vec<(u32, Event)> {
-    let mut all = Vec::new();
-    for (number, event) in events.iter().flat_map(|(number, all)| all.iter().map(move |one| (*number, one))) {
-        match event {
-            Event::Gap { rewind, from, to, .. } => {
-                let told = (*from..*to).filter(|offset| !unsure.contains(&(number, *offset)));
-                let one = |from| Event::Gap { rewind: *rewind, from, to: from + 1, limit: false };
-                all.extend(told.map(|offset| (number, one(offset))));
-            }
-            Event::Record { .. } | Event::Fenced { .. } => all.push((number, event.clone())),
-        }
-    }
-    all
 }

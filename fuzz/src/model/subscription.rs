@@ -1,18 +1,22 @@
-//! One subscription of the naive model: cursor, window, attempts, failures.
+//! One subscription of the model: cursor, window, attempts, failures.
+
+mod follow;
+
+use std::rc::Rc;
 
 use zaichik_proto::RefusalCode;
 
-use crate::model::topic::{Fate, Topic};
+use crate::model::topic::{Liveness, Topic};
 use crate::model::words::{Event, FOREVER, Refusal};
 
 /// A cursor over one topic, held by a connection or durable.
 #[derive(Debug, Clone)]
 pub(crate) struct Subscription {
-    pub(crate) topic: u8,
+    pub(crate) topic: u32,
     /// Makes it durable.
-    pub(crate) name: Option<u8>,
+    pub(crate) name: Option<u32>,
     /// The connection, and the number by which it names the subscription.
-    pub(crate) holder: Option<(usize, u32)>,
+    pub(crate) holder: Option<(u64, u32)>,
     pub(crate) terms: Terms,
     pub(crate) epoch: u32,
     /// The epoch with which the client came that holds it.
@@ -27,6 +31,8 @@ pub(crate) struct Subscription {
     pub(crate) ready: bool,
     /// It waits at the end of its topic; otherwise its window stops it.
     pub(crate) waiting: bool,
+    /// Though ready, the broker may have found nothing to deliver; and whether it waits then.
+    may_rest: Option<bool>,
     pub(crate) pause: Option<Pause>,
     /// How often offsets from the cursor on were delivered.
     attempts: Vec<(u64, u32)>,
@@ -35,6 +41,8 @@ pub(crate) struct Subscription {
     /// Offsets from the cursor on that went to the dead-letter topic.
     done: Vec<u64>,
     detached_at: u64,
+    /// Below this offset the broker may have skipped what was silent, or not.
+    skipped_below: u64,
 }
 
 /// What its Subscribe asked for.
@@ -43,7 +51,7 @@ pub(crate) struct Terms {
     pub(crate) window: u32,
     pub(crate) window_bytes: u64,
     /// After how many failures a record goes to which topic.
-    pub(crate) dead_letter: Option<(u32, u8)>,
+    pub(crate) dead_letter: Option<(u32, u32)>,
     pub(crate) inactive_ttl: u64,
 }
 
@@ -61,7 +69,7 @@ impl Subscription {
         epoch > 0 && epoch >= self.held_since && epoch <= self.epoch
     }
 
-    pub(crate) const fn new(topic: u8, name: Option<u8>, start: u64, terms: Terms) -> Self {
+    pub(crate) const fn new(topic: u32, name: Option<u32>, start: u64, terms: Terms) -> Self {
         Self {
             topic,
             name,
@@ -75,15 +83,17 @@ impl Subscription {
             uncommitted: Vec::new(),
             ready: true,
             waiting: false,
+            may_rest: None,
             pause: None,
             attempts: Vec::new(),
             failures: Vec::new(),
             done: Vec::new(),
             detached_at: 0,
+            skipped_below: 0,
         }
     }
 
-    pub(crate) fn is_held_by(&self, session: usize, number: u32) -> bool {
+    pub(crate) fn is_held_by(&self, session: u64, number: u32) -> bool {
         self.holder == Some((session, number))
     }
 
@@ -107,8 +117,8 @@ impl Subscription {
             return Err((RefusalCode::CommitAhead, self.next));
         }
         self.uncommitted.retain(|(delivered, _)| *delivered > offset);
-        self.ready = true;
-        self.forget_what_is_done();
+        (self.ready, self.may_rest) = (true, None);
+        self.forget_done();
         Ok(self.cursor())
     }
 
@@ -136,7 +146,7 @@ impl Subscription {
         self.done.clear();
         self.pause = None;
         self.start_again_at(to);
-        self.forget_what_is_done();
+        self.forget_done();
     }
 
     /// D3: another connection, or the same one again, goes on at the cursor.
@@ -151,6 +161,9 @@ impl Subscription {
 
     /// D2: nobody holds it any more.
     pub(crate) fn detach(&mut self, now: u64) {
+        if !self.uncommitted.is_empty() {
+            self.skipped_below = 0;
+        }
         self.next = self.cursor();
         self.uncommitted.clear();
         self.holder = None;
@@ -158,10 +171,17 @@ impl Subscription {
     }
 
     fn start_again_at(&mut self, offset: u64) {
-        self.next = offset;
+        (self.next, self.skipped_below) = (offset, 0);
         self.pass_done();
         self.rewind += 1;
-        (self.ready, self.waiting) = (true, false);
+        (self.ready, self.waiting, self.may_rest) = (true, false, None);
+    }
+
+    /// Records were appended to its topic.
+    pub(crate) fn wake(&mut self) {
+        if self.waiting || self.may_rest == Some(true) {
+            (self.ready, self.may_rest) = (true, None);
+        }
     }
 
     /// A record failed once more; says how often it has.
@@ -173,13 +193,13 @@ impl Subscription {
     pub(crate) fn bury(&mut self, offset: u64) {
         self.done.push(offset);
         self.pass_done();
-        self.forget_what_is_done();
+        self.forget_done();
     }
 
     /// The only uncommitted record is in the dead-letter topic: as if it were committed.
     pub(crate) fn bury_all(&mut self) {
         self.uncommitted.clear();
-        self.forget_what_is_done();
+        self.forget_done();
     }
 
     /// What went to the dead-letter topic counts as delivered when everything before it is.
@@ -189,37 +209,39 @@ impl Subscription {
         }
     }
 
-    fn forget_what_is_done(&mut self) {
+    fn forget_done(&mut self) {
         let cursor = self.cursor();
         self.attempts.retain(|(offset, _)| *offset >= cursor);
         self.failures.retain(|(offset, _)| *offset >= cursor);
         self.done.retain(|offset| *offset >= cursor);
     }
 
-    /// What it gets now, and how many superseded records it passed.
-    pub(crate) fn deliver(&mut self, topic: &Topic, now: u64) -> (Vec<Event>, u64) {
-        let (mut events, mut superseded) = (Vec::new(), 0);
+    /// What it receives next at this time, and counts the silent offsets skipped before; `None` if its window is full or
+    /// it is at the end of its topic.
+    pub(crate) fn next_event(&mut self, topic: &Topic, now: u64, skipped: &mut u64) -> Option<Event> {
         let rewind = self.rewind;
-        (self.ready, self.waiting) = (false, false);
-        while self.terms.window == 0 || self.uncommitted.len() < self.terms.window as usize {
+        while self.has_room() {
             let offset = self.next;
-            let Some((entry, fate)) = topic.entry(offset, now) else {
-                self.waiting = true;
-                break;
+            let Some((entry, liveness)) = topic.entry(offset, now) else {
+                (self.ready, self.waiting) = (false, true);
+                self.forget_done();
+                return None;
             };
-            match fate {
-                Fate::Quiet => {
+            let event = match liveness {
+                Liveness::Silent => {
                     self.next += 1;
-                    superseded += 1;
+                    *skipped += 1;
+                    None
                 }
-                Fate::Gone => {
-                    while topic.entry(self.next, now).is_some_and(|(_, fate)| fate == Fate::Gone) {
+                Liveness::Missing => {
+                    let is_missing = |(_, liveness)| liveness == Liveness::Missing;
+                    while topic.entry(self.next, now).is_some_and(is_missing) {
                         self.next += 1;
                     }
                     let limit = offset < topic.limit_end;
-                    events.push(Event::Gap { rewind, from: offset, to: self.next, limit });
+                    Some(Event::Gap { rewind, from: offset, to: self.next, limit })
                 }
-                Fate::Live => {
+                Liveness::Live => {
                     let used: u64 = self.uncommitted.iter().map(|(_, len)| len).sum();
                     if !self.uncommitted.is_empty() && used + entry.record.len() > self.terms.window_bytes {
                         break;
@@ -227,17 +249,26 @@ impl Subscription {
                     if self.terms.window > 0 {
                         self.uncommitted.push((offset, entry.record.len()));
                     }
-                    let (timestamp, record) = (entry.timestamp, entry.record.clone());
+                    let (timestamp, record) = (entry.timestamp, Rc::clone(&entry.record));
                     let attempt = raise(&mut self.attempts, offset);
-                    events.push(Event::Record { rewind, attempt, offset, timestamp, record });
                     self.last_delivered = self.last_delivered.max(Some(offset));
                     self.next += 1;
+                    Some(Event::Record { rewind, attempt, offset, timestamp, record })
                 }
-            }
+            };
             self.pass_done();
+            if event.is_some() {
+                self.forget_done();
+                return event;
+            }
         }
-        self.forget_what_is_done();
-        (events, superseded)
+        (self.ready, self.waiting) = (false, false);
+        self.forget_done();
+        None
+    }
+
+    fn has_room(&self) -> bool {
+        self.terms.window == 0 || self.uncommitted.len() < self.terms.window as usize
     }
 }
 

@@ -1,12 +1,14 @@
 //! What both sides of the comparison talk about: requests, answers, and what a subscription gets.
 
+use std::rc::Rc;
+
 use zaichik_proto::{AckLevel, Producer, RefusalCode};
 
 /// For ever, and without limit.
 pub(crate) const FOREVER: u64 = u64::MAX;
 
 /// A topic whose name is not valid.
-pub(crate) const INVALID: u8 = u8::MAX;
+pub(crate) const INVALID: u32 = u32::MAX;
 
 /// Why a request has no effect, and the refusal's value.
 pub(crate) type Refusal = (RefusalCode, u64);
@@ -44,6 +46,8 @@ pub(crate) struct Bounds {
     pub(crate) max_message: u32,
     pub(crate) max_topics: u32,
     pub(crate) max_subscriptions: u32,
+    pub(crate) max_window: u32,
+    pub(crate) max_window_bytes: u32,
     pub(crate) max_durables: u32,
     pub(crate) inactive_ttl: u64,
     pub(crate) max_producers: u32,
@@ -72,40 +76,41 @@ pub(crate) enum Start {
 /// What a client asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Request {
-    Publish { ack: AckLevel, producer: Option<Producer>, topic: u8, records: Vec<Record> },
+    Publish { ack: AckLevel, producer: Option<Producer>, topic: u32, records: Vec<Record> },
     Batch { ack: AckLevel, producer: Option<Producer>, operations: Vec<Operation> },
     Subscribe(Subscribe),
     Unsubscribe { number: u32 },
     Commit { number: u32, offset: u64 },
     Nack { number: u32, offset: u64, delay: u64 },
     Seek { target: Target, to: Start },
-    Create { topic: u8, options: Options },
-    Alter { topic: u8, options: Options },
+    RemoveDurable { topic: u32, name: u32 },
+    Create { topic: u32, options: Options },
+    Alter { topic: u32, options: Options },
 }
 
 /// One operation of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Operation {
-    Publish { topic: u8, records: Vec<Record> },
+    Publish { topic: u32, records: Vec<Record> },
     Commit { number: u32, offset: u64 },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Subscribe {
     pub(crate) number: u32,
-    pub(crate) topic: u8,
+    pub(crate) topic: u32,
     pub(crate) start: Start,
     pub(crate) window: u32,
     pub(crate) window_bytes: u32,
     pub(crate) max_attempts: u32,
-    pub(crate) dead_letter: Option<u8>,
+    pub(crate) dead_letter: Option<u32>,
     pub(crate) durable: Option<Durable>,
 }
 
 /// What makes a subscription durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Durable {
-    pub(crate) name: u8,
+    pub(crate) name: u32,
     pub(crate) reject: bool,
     pub(crate) epoch: u32,
     pub(crate) inactive_ttl: u64,
@@ -115,7 +120,7 @@ pub(crate) struct Durable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
     Number(u32),
-    Name { topic: u8, name: u8 },
+    Name { topic: u32, name: u32 },
 }
 
 /// What a request is answered.
@@ -164,19 +169,29 @@ pub(crate) enum Ready {
 /// What a subscription gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
-    Record { rewind: u32, attempt: u32, offset: u64, timestamp: u64, record: Record },
+    Record { rewind: u32, attempt: u32, offset: u64, timestamp: u64, record: Rc<Record> },
     Gap { rewind: u32, from: u64, to: u64, limit: bool },
     Fenced { epoch: u32 },
 }
 
 /// A topic's name on the wire.
-pub(crate) fn topic_name(topic: u8) -> String {
+pub(crate) fn topic_name(topic: u32) -> String {
     if topic == INVALID { "$invalid".to_owned() } else { format!("topic-{topic}") }
 }
 
 /// A durable subscription's name on the wire.
-pub(crate) fn durable_name(name: u8) -> String {
+pub(crate) fn durable_name(name: u32) -> String {
     format!("name-{name}")
+}
+
+impl Event {
+    /// The offset of a record, the first one of a Gap.
+    pub(crate) const fn offset(&self) -> u64 {
+        match self {
+            Self::Record { offset: at, .. } | Self::Gap { from: at, .. } => *at,
+            Self::Fenced { .. } => 0,
+        }
+    }
 }
 
 impl Answer {

@@ -6,11 +6,11 @@ use super::{DURABLE, KEEP, PLAIN, World, record};
 use crate::model::batch::MAX_OPERATIONS;
 use crate::model::words::{Answer, Operation, Record, Settings};
 
-fn publish(topic: u8, records: Vec<Record>) -> Operation {
+fn publish(topic: u32, records: Vec<Record>) -> Operation {
     Operation::Publish { topic, records }
 }
 
-fn one(topic: u8, body: &str) -> Operation {
+fn one(topic: u32, body: &str) -> Operation {
     publish(topic, vec![record(None, body)])
 }
 

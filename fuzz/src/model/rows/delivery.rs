@@ -90,7 +90,7 @@ fn a_13_only_the_record_that_fails_is_buried() {
         ],
         ..record(None, "a")
     };
-    assert_eq!(graves.iter().map(|entry| &entry.record).collect::<Vec<_>>(), [&expected]);
+    assert_eq!(graves.iter().map(|entry| &*entry.record).collect::<Vec<_>>(), [&expected]);
 }
 
 #[test]
