@@ -12,7 +12,7 @@ use zaichik_engine::{
 use zaichik_proto::{AckLevel, Record, TopicOptions};
 
 use self::reader::Reader;
-use super::check::{Broken, Checker, Fate, Sent, Verdict, numbered};
+use super::check::{Broken, Checker, Outcome, Sent, Verdict, numbered};
 use super::plan::{Plan, Publishes, Work};
 use super::random::{Concern, Rng, mix};
 use super::trace::{self, Event};
@@ -246,7 +246,7 @@ impl App {
                         owner: (self.index, self.life),
                         is_ordered: self.work.has_producer && !is_quiet,
                         may_repeat: false,
-                        fate: Fate::Open,
+                        outcome: Outcome::Open,
                     },
                 );
             }
@@ -439,7 +439,7 @@ fn denied<'a>(ids: impl Iterator<Item = &'a u64>, error: &RequestError, checker:
     if !is_certain {
         return Ok(());
     }
-    ids.filter(|id| **id != 0).try_for_each(|id| checker.apps.denied(*id))
+    ids.filter(|id| **id != 0).try_for_each(|id| checker.apps.not_stored(*id))
 }
 
 pub(crate) const fn at(now: u64) -> Timestamp {

@@ -28,7 +28,6 @@ mod world;
 
 use std::fmt;
 
-pub use self::check::Broken;
 pub use self::plan::FAULT_CLASSES;
 use self::plan::Plan;
 pub use self::shrink::shrink;
@@ -36,6 +35,7 @@ pub use self::trace::tell_panics;
 pub use self::twin::twin;
 pub use self::world::Counts;
 use self::world::World;
+pub use crate::broken::Broken;
 
 /// Microseconds in a millisecond.
 pub(crate) const MILLI: u64 = 1_000;

@@ -52,6 +52,13 @@ pub(crate) struct Limits {
     pub(crate) are_shared: bool,
 }
 
+impl Limits {
+    /// Whether the broker may refuse requests for lack of memory.
+    pub(crate) const fn may_lack_memory(&self) -> bool {
+        self.memory_budget < 64 << 20
+    }
+}
+
 /// A topic, and what it is created with; `None` leaves it to its first use.
 #[derive(Debug, Clone)]
 pub(crate) struct TopicPlan {
@@ -206,6 +213,14 @@ impl Plan {
         }
         let absent =
             setup.without.iter().filter_map(|name| name.strip_prefix("client-")?.parse().ok()).collect();
+        // Whether a publish without acknowledgement was refused for lack of memory could not be observed.
+        for role in &mut roles {
+            if let Role::Honest(Work { publishes: Some(publishes), .. }) = role
+                && limits.may_lack_memory()
+            {
+                publishes.quiet = 0;
+            }
+        }
         for class in &setup.without {
             without(class, &mut faults, &mut roles);
         }

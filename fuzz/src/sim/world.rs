@@ -63,8 +63,6 @@ pub(crate) struct World {
     /// Connections of the observer so far.
     speakers: u64,
     pub(crate) is_healing: bool,
-    /// Whether everything that newcomers can get was read at the end.
-    is_audited: bool,
     pub(crate) counts: Counts,
 }
 
@@ -171,7 +169,6 @@ impl World {
             instance: 0,
             speakers: 0,
             is_healing: false,
-            is_audited: false,
             counts: Counts::default(),
             plan,
         };
@@ -278,11 +275,11 @@ impl World {
         if let Err(error) = self.broker.verify() {
             return Broken::because("I10", format!("the broker contradicts itself: {error}"));
         }
-        let retained = self.checker.retained_bytes();
-        if ledger.topics < retained {
+        let live = self.checker.live_bytes();
+        if ledger.topics < live {
             return Broken::because(
                 "I10",
-                format!("{} bytes are charged for topics, {retained} are live", ledger.topics),
+                format!("{} bytes are charged for topics, {live} are live", ledger.topics),
             );
         }
         self.check_stranded()

@@ -10,7 +10,7 @@ use zaichik_engine::{
 use zaichik_proto::{OnConflict, Record, Start};
 
 use super::{App, Ask, TAKEN_AT_ONCE, What, at, denied, placed};
-use crate::sim::check::{Broken, Checker, Fate, Sent, Verdict, hash, numbered};
+use crate::sim::check::{Broken, Checker, Outcome, Sent, Verdict, hash, numbered};
 use crate::sim::plan::Consumes;
 use crate::sim::trace::{self, Event};
 use crate::sim::{MILLI, SECOND};
@@ -193,7 +193,7 @@ impl App {
         let may_repeat = !is_exact || !self.work.has_producer || self.work.crashes;
         checker.apps.sends(
             id,
-            Sent { owner: (self.index, self.life), is_ordered: false, may_repeat, fate: Fate::Open },
+            Sent { owner: (self.index, self.life), is_ordered: false, may_repeat, outcome: Outcome::Open },
         );
         match self.client.send_batch(at(now), &batch, PublishOptions::new().deadline(deadline)) {
             Ok(request) => {

@@ -146,7 +146,7 @@ impl World {
         trace::event(self.now, Event::Restart);
         self.effects.clear();
         let config = self.plan.broker(self.instance);
-        self.checker.restart(config.instance);
+        self.checker.restart(&config);
         self.broker = Broker::new(config).expect("the same configuration");
         self.armed = None;
         self.by_session.clear();

@@ -28,7 +28,7 @@ impl World {
             let subscribe = Subscribe {
                 request: 1,
                 subscription: 1,
-                topic: name,
+                topic: name.as_bytes(),
                 start: Start::Earliest,
                 window: 0,
                 window_bytes: 0,

@@ -22,8 +22,8 @@ impl World {
             return Ok(());
         }
         trace::event(self.now, Event::House);
-        self.checker.broker_told(told);
         let turn = self.broker.handle_timeout(at(told), &mut self.effects);
+        self.checker.housekept(told);
         self.armed = self.broker.next_timeout().map(zaichik_engine::Timestamp::as_micros);
         if let Some(armed) = self.armed {
             let late = if self.is_healing { 0 } else { self.plan.faults.late };
@@ -59,7 +59,7 @@ impl World {
 
     pub(super) fn open(&mut self, link: u64, client: usize) {
         let told = self.told();
-        self.checker.broker_told(told);
+        self.checker.tick(told);
         let session = self.broker.accept(at(told), &mut self.effects);
         trace::event(self.now, Event::Accepted { link });
         self.counts.connections += 1;
@@ -92,12 +92,10 @@ impl World {
         let mut read = 0;
         let before_timeout = session.next_timeout().is_some_and(|due| due.as_micros() <= told);
         if before_timeout {
-            self.checker.session_told(link, told);
             session.handle_timeout(at(told));
         }
         if open.reset_at.is_some_and(|time| time <= now) {
             session.close(at(told), CloseReason::PeerGone);
-            self.checker.session_told(link, told);
             gone = true;
         }
         while !gone && open.frozen_until <= now && session.wants_read() && read < READ_AT_ONCE {
@@ -108,7 +106,6 @@ impl World {
                 self.checker.received(link, &bytes);
                 let before = session.inbound().len();
                 session.handle_read(at(told));
-                self.checker.session_told(link, told);
                 let taken = before - session.inbound().len();
                 if session.close_reason().is_none() {
                     self.checker.shook_hands(link, taken);
@@ -145,7 +142,7 @@ impl World {
             self.by_session.remove(&id);
             trace::event(self.now, Event::Ended { link, client });
             let told = self.told();
-            self.checker.broker_told(told);
+            self.checker.tick(told);
             self.broker.detach(at(told), id, &mut self.effects);
             self.collect(false)?;
             let arrival =
@@ -177,21 +174,43 @@ impl World {
         let told = self.told();
         let Some(open) = self.links.get_mut(&link) else { return Ok(Turn::Done) };
         let Some(session) = open.session.as_mut() else { return Ok(Turn::Done) };
-        let waiting = session.inbound().len();
+        let (waiting, was_over) = (session.inbound().len(), session.close_reason().is_some());
+        let dead_letters = self.broker.stats().dead_letters;
         let out = session.outbound();
         let before = (out.control_len(), out.stream_len());
         let turn = session.exchange(at(told), &mut self.broker, &mut self.effects);
+        let applied = match session.close_reason() {
+            None => waiting - session.inbound().len(),
+            // Requests were applied until one of them, or the end of the stream, ended the connection.
+            Some(CloseReason::Protocol(_) | CloseReason::Requested | CloseReason::PeerGone) if !was_over => {
+                waiting
+            }
+            Some(_) => 0,
+        };
         let is_over = session.close_reason().is_some();
-        let taken = if is_over { None } else { Some(waiting - session.inbound().len()) };
+        let has_room = session.outbound().stream_len() < self.plan.limits.lane_bytes;
+        let is_drained = has_room && turn == Turn::Done && session.status() == Status::Open;
+        let may_lack = self.plan.limits.may_lack_memory();
+        let dead_letters = may_lack.then(|| self.broker.stats().dead_letters - dead_letters);
         let (control, stream) = open.new_frames(before);
         trace::bytes(&control);
         trace::bytes(&stream);
-        let requests = taken.unwrap_or(waiting);
+        let requests = applied;
         if requests + control.len() + stream.len() > 0 || is_over {
             let (control, stream) = (control.len(), stream.len());
             trace::event(self.now, Event::Served { link, requests, control, stream });
         }
-        self.checker.step(Step { link, taken, control: &control, stream: &stream, told })?;
+        let (taken, control, stream) = (applied, &control[..], &stream[..]);
+        self.checker.step(Step {
+            link,
+            taken,
+            is_over,
+            is_drained,
+            control,
+            stream,
+            now: told,
+            dead_letters,
+        })?;
         Ok(turn)
     }
 
