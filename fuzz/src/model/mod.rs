@@ -3,7 +3,7 @@
 //! It keeps everything, scans everything and shares no code with the engine. [`check`] runs a script on both and
 //! compares what they say step by step; [`scripts`] says which scripts there are.
 
-mod action;
+pub(crate) mod action;
 mod attach;
 mod batch;
 mod broker;
@@ -17,7 +17,7 @@ mod observe;
 mod peers;
 mod producer;
 mod receive;
-mod script;
+pub(crate) mod script;
 mod subscription;
 mod topic;
 pub(crate) mod words;
