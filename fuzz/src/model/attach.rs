@@ -1,4 +1,4 @@
-//! How subscriptions of the naive model come, go and move (R3, D).
+//! How subscriptions of the model begin, end and move (R3, D).
 
 use zaichik_proto::RefusalCode;
 
@@ -38,7 +38,7 @@ impl Model {
             one
         } else {
             let start = start(self.topic(id).expect("it exists by now"), request.start, self.now);
-            // One that was detached for too long makes way.
+            // One that was detached for too long is replaced.
             let name = request.durable.map(|durable| durable.name);
             self.subscriptions.retain(|one| name.is_none() || (one.topic, one.name) != (id, name));
             Subscription::new(id, name, start, terms)
@@ -61,7 +61,7 @@ impl Model {
         Answer::Subscribed { epoch, rewind, created, start, end }
     }
 
-    /// Everything for which a Subscribe may be refused.
+    /// Every reason for which a Subscribe may be refused.
     fn reasons_against(&self, session: u64, request: &Subscribe) -> Vec<Refusal> {
         let (id, number) = (request.topic, request.number);
         let mut reasons = Vec::new();
@@ -103,7 +103,7 @@ impl Model {
     fn reason_against_attaching(&self, session: u64, request: &Subscribe) -> Option<Refusal> {
         let durable = request.durable?;
         let Some(index) = self.durable(request.topic, durable.name) else {
-            // Those that are forgotten count until housekeeping has removed them, but for the one that is asked for.
+            // Expired ones count until housekeeping removes them, except for the requested one.
             let asked = (request.topic, Some(durable.name));
             let durables = self.subscriptions.iter().filter(|one| one.name.is_some());
             let count = durables.filter(|one| (one.topic, one.name) != asked).count();
@@ -144,12 +144,12 @@ impl Model {
         Ok(Answer::Unsubscribed { last })
     }
 
-    /// The connection ends.
+    /// A connection ends.
     pub(crate) fn disconnect(&mut self, session: u64) {
         let mut numbers: Vec<_> = self.subscriptions.iter().filter_map(|one| one.holder).collect();
         numbers.retain(|(holder, _)| *holder == session);
         numbers.sort_unstable();
-        // One after the other: what holds a dead-letter topic back may have ended before.
+        // In order: an earlier one may have been what kept a dead-letter topic full.
         for (_, number) in numbers {
             self.fail_at_end(session, number);
             self.unsubscribe(session, number).expect("it holds it");
@@ -176,7 +176,7 @@ impl Model {
         self.durable(topic, name).ok_or((RefusalCode::NotSubscribed, 0))
     }
 
-    /// D6; the answer is the rewind.
+    /// D6; returns the rewind.
     pub(crate) fn seek(&mut self, session: u64, target: Target, to: Start) -> Result<u64, Refusal> {
         let index = match target {
             Target::Number(number) => {
@@ -208,14 +208,14 @@ impl Model {
         found.ok_or((RefusalCode::NotSubscribed, 0))
     }
 
-    /// Where in the list a durable subscription is that was not detached for too long.
+    /// The index of a durable subscription that was not detached for too long.
     pub(crate) fn durable(&self, topic: u32, name: u32) -> Option<usize> {
         let is = |one: &Subscription| (one.topic, one.name) == (topic, Some(name));
         self.subscriptions.iter().position(|one| is(one) && !one.is_forgotten(self.now))
     }
 }
 
-/// After how many failures a record goes where, if both are given.
+/// After how many failures a record goes to which topic, if both are given.
 fn dead_letter(request: &Subscribe) -> Option<(u32, u32)> {
     request.dead_letter.filter(|_| request.max_attempts > 0).map(|topic| (request.max_attempts, topic))
 }
@@ -233,7 +233,7 @@ fn start(topic: &Topic, start: Start, now: u64) -> u64 {
     }
 }
 
-/// D6, live-only: as [`start`] among what is kept for the subscription, of which nothing is hidden.
+/// D6, live-only: as [`start`], among the records kept for the subscription, none of which is hidden.
 fn start_again(topic: &Topic, start: Start, now: u64, own: u64) -> u64 {
     let end = topic.end();
     let (from, time) = match start {

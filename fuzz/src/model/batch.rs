@@ -1,4 +1,4 @@
-//! Batches in the naive model (X): one operation after the other on a copy of everything.
+//! Batches in the model (X): one operation after another on a copy of the broker.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use zaichik_proto::{AckLevel, RefusalCode};
 use crate::model::broker::Model;
 use crate::model::words::{Answer, Operation, Refusal};
 
-/// Most operations of a batch.
+/// Maximum operations of a batch.
 pub(crate) const MAX_OPERATIONS: usize = 1_000;
 
 impl Model {
@@ -23,7 +23,7 @@ impl Model {
                 operation,
             };
         }
-        // Batches do not touch producers, whose answers are many.
+        // Batches do not change producers, whose stored answers are many.
         let producers = std::mem::take(&mut self.producers);
         let (now, mut after) = (self.now, self.clone());
         self.producers = producers;

@@ -22,7 +22,7 @@ pub(crate) struct Model {
     pub(crate) bounds: Bounds,
     pub(crate) topics: BTreeMap<u32, Rc<Topic>>,
     pub(crate) names: Names,
-    /// What requests appended since this was last taken: topic, first offset, and count.
+    /// What requests appended: topic, first offset and count. Callers may take it.
     pub(crate) appended: Vec<(u32, u64, u64)>,
     pub(crate) subscriptions: Vec<Subscription>,
     /// Numbers whose durable subscription was taken over by another connection: session, number, and the new epoch.
@@ -30,9 +30,9 @@ pub(crate) struct Model {
     /// Those of them of which the connection was not notified yet.
     pub(crate) notices: Vec<(u64, u32, u32)>,
     pub(crate) producers: Producers,
-    /// Records in dead-letter topics: topic, offset and durable name of each original.
+    /// Records that were copied to a dead-letter topic: topic, offset and durable name of the original.
     pub(crate) dead_letters: BTreeSet<(u32, u64, Option<u32>)>,
-    /// Copies for which a broker that is short of memory has room; `None` without such a bound.
+    /// The number of dead letters for which the broker has memory; `None` if memory is no limit.
     pub(crate) dead_letter_room: Option<u64>,
     /// Superseded records that subscriptions skipped.
     pub(crate) superseded: u64,
@@ -114,7 +114,7 @@ impl Model {
         }
     }
 
-    /// A request that the broker refused for lack of memory: only its producer is noted.
+    /// A request that the broker refused for lack of memory has no effect but on its producer.
     pub(crate) fn request_without_memory(&mut self, request: &Request, busy: Answer) -> Answer {
         let (Request::Publish { producer, .. } | Request::Batch { producer, .. }) = request else {
             return busy;
@@ -216,7 +216,7 @@ impl Model {
         let (now, cursors) = (self.now, self.cursors(id));
         let topic = self.topic_mut(id).expect("the caller found it");
         let changes_mode = settings.latest != topic.settings.latest && !topic.is_empty(now, &cursors);
-        // If several reasons apply any one is named, and limits that are 0 are found first.
+        // Limits that are 0 are found first.
         check_settings(settings.invalid())?;
         check_settings(u64::from(changes_mode) << 2)?;
         topic.change(settings, &cursors, now);

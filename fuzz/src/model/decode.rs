@@ -1,4 +1,4 @@
-//! Frames and configurations in the model's words.
+//! Frames and configurations as requests, answers, events and settings of the model.
 
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ use crate::model::words::{
     Target,
 };
 
-/// What a frame asks for, and the request's id; `None` if it asks for nothing that the model knows.
+/// The request in a frame, and its id; `None` if there is none that the model knows.
 pub(crate) fn request(frame: &ClientFrame<'_>, names: &mut Names) -> Option<(u32, Request)> {
     Some(match frame {
         ClientFrame::Publish(publish) => {
@@ -73,7 +73,7 @@ pub(crate) fn request(frame: &ClientFrame<'_>, names: &mut Names) -> Option<(u32
     })
 }
 
-/// The answer in a frame, and its request's id; `None` if there is none, or if it answers several requests.
+/// The answer in a frame, and its request's id; `None` if there is none, or if the frame answers several requests.
 pub(crate) fn answer(frame: &ServerFrame<'_>) -> Option<(u32, Answer)> {
     Some(match frame {
         ServerFrame::Published(published) => {
@@ -119,7 +119,7 @@ pub(crate) fn answer(frame: &ServerFrame<'_>) -> Option<(u32, Answer)> {
     })
 }
 
-/// What a subscription receives with a frame, and its number.
+/// The events of a subscription in a frame, and its number.
 #[expect(clippy::wildcard_enum_match_arm, reason = "most frames are answers")]
 pub(crate) fn events(frame: &ServerFrame<'_>) -> Option<(u32, Vec<Event>)> {
     match frame {

@@ -1,4 +1,4 @@
-//! The model's words as frames and as configuration.
+//! Requests and settings of the model as frames and as configuration.
 
 use std::time::Duration;
 

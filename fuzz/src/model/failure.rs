@@ -1,32 +1,32 @@
-//! Nacks, failures and dead letters in the naive model (A4, A6).
+//! Nacks, failures and dead letters in the model (A4, A6).
 
 use crate::model::broker::Model;
 use crate::model::subscription::Pause;
 use crate::model::topic::Liveness;
 use crate::model::words::{FOREVER, Record, Refusal};
 
-/// Room of each frame for the headers of a dead letter, in bytes.
+/// Bytes by which the headers of a dead letter may exceed the largest message.
 const FRAME_ROOM: u64 = 4_096;
 
-/// How long a record waits at least that its dead-letter topic had no room for.
+/// Minimum pause after a dead-letter topic refused a record, in microseconds.
 const RETRY: u64 = 1_000_000;
 
-/// Most headers of a record.
+/// Maximum headers of a record.
 const MAX_HEADERS: usize = 1_024;
 
-/// What a failure led to.
+/// What becomes of a record that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// It is to be delivered again.
+    /// It is delivered again.
     Stays,
     /// It is in the dead-letter topic.
     Buried,
-    /// It should be, and there was no room.
+    /// The dead-letter topic refused it.
     Refused,
 }
 
 impl Model {
-    /// The answer is the rewind.
+    /// Returns the rewind.
     pub(crate) fn nack(
         &mut self,
         session: u64,
@@ -48,7 +48,7 @@ impl Model {
         self.held(session, number).map(|one| u64::from(one.rewind))
     }
 
-    /// A connection ends that holds this subscription.
+    /// The connection that holds this subscription ends.
     pub(crate) fn fail_at_end(&mut self, session: u64, number: u32) {
         let one = self.held(session, number).expect("it holds it");
         let (Some(_), [(offset, _)]) = (one.name, &one.uncommitted[..]) else { return };
@@ -73,7 +73,7 @@ impl Model {
         let (id, name) = (one.topic, one.name);
         self.age(id);
         let entry = self.topic(id).and_then(|topic| topic.entry(offset, self.now));
-        // What is not live any more can't come back as a copy.
+        // A record that is no longer live is not copied.
         let Some((entry, Liveness::Live)) = entry else { return Outcome::Stays };
         let names = (self.names.topic(id), name.map_or_else(String::new, |name| self.names.durable(name)));
         let copy = copy(&entry.record, names, offset, failures, reason);
@@ -85,7 +85,7 @@ impl Model {
         Outcome::Buried
     }
 
-    /// Appends a copy to a dead-letter topic, if that accepts it.
+    /// Appends a copy to a dead-letter topic, if the topic accepts it.
     fn copy_to(&mut self, id: u32, copy: Record) -> Option<()> {
         let (now, cursors) = (self.now, self.cursors(id));
         let is_large = copy.len() > u64::from(self.bounds.max_message) + FRAME_ROOM;
@@ -105,7 +105,7 @@ impl Model {
     }
 }
 
-/// What the dead-letter topic gets.
+/// The copy for the dead-letter topic.
 fn copy(
     record: &Record,
     (topic, name): (String, String),

@@ -7,7 +7,7 @@ use zaichik_proto::TopicName;
 
 use crate::model::words::{INVALID, durable_name, topic_name};
 
-/// Names that were met. A number that stands for none of them has the name that scripts give it.
+/// Known names. An unknown number stands for the name that scripts give it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
     topics: Rc<Interned>,
@@ -21,7 +21,7 @@ struct Interned {
 }
 
 impl Names {
-    /// The number of a topic; [`INVALID`] if that can't be a topic's name.
+    /// The number of a topic; [`INVALID`] if the name is not valid.
     pub(crate) fn topic_id(&mut self, name: &[u8]) -> u32 {
         TopicName::parse(name).map_or(INVALID, |name| intern(&mut self.topics, name.as_str()))
     }
@@ -31,12 +31,12 @@ impl Names {
         intern(&mut self.durables, name)
     }
 
-    /// The number of a topic whose name was met.
+    /// The number of a topic whose name is known.
     pub(crate) fn find_topic(&self, name: &str) -> Option<u32> {
         self.topics.ids.get(name).copied()
     }
 
-    /// The numbers of a topic and a durable subscription whose names were met.
+    /// The numbers of a topic and a durable subscription whose names are known.
     pub(crate) fn find(&self, topic: &str, durable: &str) -> Option<(u32, u32)> {
         Some((self.find_topic(topic)?, *self.durables.ids.get(durable)?))
     }

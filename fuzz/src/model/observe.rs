@@ -1,8 +1,8 @@
-//! What the broker is observed to deliver, compared with what the model says is due.
+//! Compares what the broker is observed to deliver with what is due.
 //!
-//! The broker decides when it delivers, as its output has room. So the model does not deliver by itself: it
-//! [follows](Model::follow) one observed event after another, and [`check_drained`](Model::check_drained) says whether
-//! anything is missing when the broker claims to have delivered everything.
+//! The broker decides when it delivers, since that depends on room in its output. So the model does not deliver by itself:
+//! it [follows](Model::follow) one observed event after another, and [`check_drained`](Model::check_drained) finds what is
+//! missing when the broker claims to have delivered everything.
 
 use crate::broken::{Broken, Verdict};
 use crate::model::broker::Model;
@@ -11,7 +11,7 @@ use crate::model::topic::Topic;
 use crate::model::words::Event;
 
 impl Model {
-    /// A subscription received this, now.
+    /// A subscription received this event now.
     pub(crate) fn follow(&mut self, session: u64, number: u32, seen: &Event) -> Verdict {
         if let Event::Fenced { epoch } = seen {
             let Some(notice) = self.notices.iter().position(|notice| *notice == (session, number, *epoch))
@@ -43,7 +43,7 @@ impl Model {
         Ok(())
     }
 
-    /// The broker's output had no room for more: subscriptions of the session may have skipped silent offsets, or not.
+    /// The output had no room for more: subscriptions of the session may or may not have skipped silent offsets.
     pub(crate) fn not_drained(&mut self, session: u64) {
         for index in self.ready(session) {
             let (one, topic, now) = self.aged(index);
@@ -51,12 +51,12 @@ impl Model {
         }
     }
 
-    /// An answer shows that a subscription skipped silent offsets below `to`.
+    /// An answer shows that a subscription skipped the silent offsets below `to`.
     pub(crate) fn has_skipped(&mut self, index: usize, to: u64) {
         self.superseded += self.subscriptions[index].has_skipped(to);
     }
 
-    /// Everything that a subscription would receive now.
+    /// Delivers everything that is due to a subscription.
     pub(crate) fn due(&mut self, index: usize) -> Vec<Event> {
         let (one, topic, now) = self.aged(index);
         let mut skipped = 0;
@@ -77,7 +77,7 @@ impl Model {
         (0..self.subscriptions.len()).filter(|index| is_ready(&self.subscriptions[*index])).collect()
     }
 
-    /// A subscription, and its topic as it is now.
+    /// A subscription, its topic after everything that has expired is removed, and the time.
     fn aged(&mut self, index: usize) -> (&mut Subscription, &Topic, u64) {
         let id = self.subscriptions[index].topic;
         self.age(id);

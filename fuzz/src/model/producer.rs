@@ -1,10 +1,10 @@
-//! What the naive model remembers of producers (P3).
+//! What the model remembers about producers (P3).
 
 use zaichik_proto::{Producer, RefusalCode};
 
 use crate::model::words::{Answer, Bounds};
 
-/// Answers remembered of one producer; the bound in bytes is out of reach here.
+/// Answers remembered for one producer. The bound in bytes is not modelled.
 const MAX_ANSWERS: usize = 1_024;
 
 /// Every producer that is not forgotten.
@@ -21,7 +21,7 @@ struct Known {
     expected: u64,
     answers: Vec<(u64, Answer)>,
     used: u64,
-    /// Its only request was refused for lack of memory, for which the broker may not have remembered it.
+    /// Its only request was refused for lack of memory, and the broker may not remember it.
     is_unsure: bool,
 }
 
@@ -31,7 +31,7 @@ impl Producers {
         self.known.iter().find(|known| known.id == id).map(|known| (known.epoch, known.expected))
     }
 
-    /// Whether a request is to be run, a batch or a publish; otherwise its answer is this one.
+    /// Whether a publish or batch is to be run; if not, the error is its answer.
     pub(crate) fn judge(
         &mut self,
         claim: Producer,
@@ -80,7 +80,7 @@ impl Producers {
         }
     }
 
-    /// The broker's answer shows whether it remembers the producers that are unsure.
+    /// Finds out from the broker's answer whether it remembers the producers that are unsure.
     pub(crate) fn reveal(
         &mut self,
         claim: Producer,
@@ -118,7 +118,7 @@ impl Producers {
     }
 }
 
-/// Refusals because of what is remembered of producers.
+/// Refusals that follow from what is remembered about producers.
 const fn is_of_producers(code: RefusalCode) -> bool {
     matches!(
         code,

@@ -1,4 +1,4 @@
-//! What a connection receives, in the model's words.
+//! What a connection receives.
 
 use std::collections::BTreeSet;
 
@@ -12,23 +12,23 @@ use crate::model::words::{Answer, Event};
 pub(crate) struct Received {
     /// Answers by request.
     pub(crate) answers: Vec<(u32, Answer)>,
-    /// What each subscription got, in order.
+    /// Events of all subscriptions, in order.
     pub(crate) events: Vec<(u32, Event)>,
-    /// Publishes that wanted no answer and were refused.
+    /// Refused publishes without acknowledgement that were reported.
     pub(crate) refused_silently: u32,
 }
 
-/// What a connection waits for.
+/// What a connection expects.
 #[derive(Debug, Default)]
-pub(crate) struct Open {
-    /// Acknowledged publishes without an answer: request and count of records.
+pub(crate) struct Expected {
+    /// Unanswered publishes with acknowledgement: request and count of records.
     pub(crate) publishes: Vec<(u32, u64)>,
-    /// Subscriptions of which something may come: from Subscribed on, until Unsubscribed or Fenced.
+    /// Subscriptions that may receive something: from Subscribed until Unsubscribed or Fenced.
     streaming: BTreeSet<u32>,
 }
 
-impl Open {
-    /// A request was answered by something else than a run.
+impl Expected {
+    /// A request was answered individually, not as part of a run.
     fn answered(&mut self, request: u32) {
         if self.publishes.iter().any(|(other, _)| *other == request) {
             assert_eq!(self.publishes.remove(0).0, request, "answers come in the order of requests");
@@ -37,13 +37,13 @@ impl Open {
 }
 
 impl Received {
-    pub(crate) fn frame(&mut self, frame: &ServerFrame<'_>, open: &mut Open) {
+    pub(crate) fn frame(&mut self, frame: &ServerFrame<'_>, expected: &mut Expected) {
         if let Some((request, answer)) = decode::answer(frame) {
-            open.answered(request);
+            expected.answered(request);
             self.answers.push((request, answer));
         }
         if let Some((number, events)) = decode::events(frame) {
-            assert!(open.streaming.contains(&number), "{frame:?} is expected");
+            assert!(expected.streaming.contains(&number), "{frame:?} belongs to a subscription");
             self.events.extend(events.into_iter().map(|event| (number, event)));
         }
         match frame {
@@ -51,7 +51,7 @@ impl Received {
                 for run in acks.runs.iter() {
                     let mut offset = run.first_offset;
                     for (at, _) in (0..run.requests).enumerate() {
-                        let (request, count) = open.publishes.remove(0);
+                        let (request, count) = expected.publishes.remove(0);
                         assert!(at > 0 || request == run.request, "the run begins with {request}");
                         let (first, duplicates) = (Some(offset), Vec::new());
                         self.answers.push((request, Answer::Published { created: false, first, duplicates }));
@@ -63,13 +63,16 @@ impl Received {
                 self.refused_silently += refused.count;
             }
             ServerFrame::Subscribed(one) => {
-                assert!(open.streaming.insert(one.subscription), "{one:?} ended before");
+                assert!(
+                    expected.streaming.insert(one.subscription),
+                    "{one:?} follows the end of an earlier one"
+                );
             }
             ServerFrame::Unsubscribed(one) => {
-                assert!(open.streaming.remove(&one.subscription), "{one:?} had begun");
+                assert!(expected.streaming.remove(&one.subscription), "{one:?} follows a beginning");
             }
             ServerFrame::Fenced(one) => {
-                assert!(open.streaming.remove(&one.subscription), "{one:?} had begun");
+                assert!(expected.streaming.remove(&one.subscription), "{one:?} follows a beginning");
             }
             ServerFrame::Delivery(delivery) => {
                 let len = delivery.records.as_bytes().len();

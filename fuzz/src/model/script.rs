@@ -1,4 +1,4 @@
-//! Scripts: what happens to a broker, as data that shrinks well, and how both sides run it.
+//! Scripts: what happens to a broker, as data that shrinks well, and a comparison of the engine and the model on one.
 
 use crate::model::action::Action;
 use crate::model::broker::Model;
@@ -6,13 +6,13 @@ use crate::model::encode::config;
 use crate::model::peers::Peers;
 use crate::model::words::{Answer, Bounds, Settings};
 
-/// Connections of every script.
+/// Number of connections of every script.
 pub(crate) const PEERS: usize = 3;
 
-/// When every script begins.
+/// Time at which every script begins.
 const BEGIN: u64 = 1_000;
 
-/// A broker's beginning and everything that happens to it.
+/// A broker's settings and everything that happens to it.
 #[derive(Clone)]
 pub struct Script {
     pub(crate) defaults: Settings,
@@ -25,35 +25,35 @@ pub struct Script {
 pub(crate) enum Step {
     /// Time passes, or the clock goes back.
     Time(i64),
-    /// A connection sends some requests at once.
+    /// A connection sends requests at once.
     Send(usize, Vec<Action>),
-    /// A connection ends and comes back.
+    /// A connection ends, and another one takes its place.
     Reconnect(usize),
     Housekeep,
     Shrink,
 }
 
 impl std::fmt::Debug for Script {
-    /// A line for each step, also when a test framework asks for more.
+    /// One line for each step, also in the alternate form.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{:?}, {:?}, lanes of {}", self.defaults, self.bounds, self.lane_bytes)?;
         self.steps.iter().enumerate().try_for_each(|(index, step)| writeln!(f, "{index:3} {step:?}"))
     }
 }
 
-/// Runs a script on both sides and compares them step by step.
+/// Runs a script on the engine and on the model, and compares them step by step.
 ///
 /// # Panics
-/// If they say different things, or the engine contradicts itself.
+/// If they differ, or if the engine contradicts itself.
 pub fn check(script: &Script) {
     let mut model = Model::new(script.defaults, script.bounds);
     model.tick(BEGIN);
     let peers = Peers::new(config(script.defaults, &script.bounds, script.lane_bytes), PEERS, BEGIN);
-    let mut both = Both { model, peers, now: BEGIN, request: 0, refused_silently: [0; PEERS] };
+    let mut both = Comparison { model, peers, now: BEGIN, request: 0, refused_silently: [0; PEERS] };
     for (step, index) in script.steps.iter().zip(0..) {
         both.run(step, index);
     }
-    // What is to be kept for ever, detached, is kept.
+    // Some durable subscriptions are never forgotten.
     let kept = both.model.subscriptions.iter().any(|one| one.terms.inactive_ttl == u64::MAX);
     let broker = both.peers.finish();
     broker.verify().unwrap();
@@ -62,24 +62,24 @@ pub fn check(script: &Script) {
     assert!(kept || ledger.subscriptions == 0, "{ledger:?}");
 }
 
-/// The model, the engine, and what they agree on.
-struct Both {
+/// The model and the engine.
+struct Comparison {
     model: Model,
     peers: Peers,
     now: u64,
     request: u32,
-    /// Refusals of publishes without an answer that were not reported.
+    /// Refused publishes without acknowledgement that were not reported.
     refused_silently: [i64; PEERS],
 }
 
-impl Both {
+impl Comparison {
     fn run(&mut self, step: &Step, index: usize) {
         let mut expected: [Vec<(u32, Answer)>; PEERS] = Default::default();
         match step {
             Step::Time(by) => {
                 self.now = self.now.saturating_add_signed(*by);
                 self.peers.set_time(self.now);
-                // Timers that everybody may notice are punctual; all others may be late.
+                // Timers with visible effects are punctual; all others may be late.
                 if !self.model.is_due(self.now) {
                     return;
                 }
@@ -122,7 +122,7 @@ impl Both {
         self.peers.verify();
     }
 
-    /// Both sides do what is asked; the answers are the model's.
+    /// Sends requests to both; returns the model's answers.
     fn send(&mut self, peer: usize, actions: &[Action]) -> Vec<(u32, Answer)> {
         let (mut requests, mut expected) = (Vec::new(), Vec::new());
         for action in actions {
@@ -141,7 +141,7 @@ impl Both {
     }
 }
 
-/// Answers by request.
+/// Compares answers, in the order of requests.
 fn compare(mut answers: Vec<(u32, Answer)>, expected: &[(u32, Answer)], what: &dyn Fn() -> String) {
     answers.sort_by_key(|(request, _)| *request);
     let same = answers.len() == expected.len()

@@ -19,7 +19,7 @@ pub(crate) struct Subscription {
     pub(crate) holder: Option<(u64, u32)>,
     pub(crate) terms: Terms,
     pub(crate) epoch: u32,
-    /// The epoch with which the client came that holds it.
+    /// The epoch with which its holder attached first.
     pub(crate) held_since: u32,
     pub(crate) rewind: u32,
     pub(crate) last_delivered: Option<u64>,
@@ -27,25 +27,25 @@ pub(crate) struct Subscription {
     pub(crate) next: u64,
     /// Offsets and sizes of what is delivered and not committed.
     pub(crate) uncommitted: Vec<(u64, u64)>,
-    /// Something happened after which it could deliver.
+    /// It may have something to deliver.
     pub(crate) ready: bool,
     /// It waits at the end of its topic; otherwise its window stops it.
     pub(crate) waiting: bool,
-    /// Though ready, the broker may have found nothing to deliver; and whether it waits then.
+    /// Although it is ready, the broker may have found nothing to deliver; if so, whether it waits.
     may_rest: Option<bool>,
     pub(crate) pause: Option<Pause>,
     /// How often offsets from the cursor on were delivered.
     attempts: Vec<(u64, u32)>,
     /// How often offsets from the cursor on failed.
     failures: Vec<(u64, u32)>,
-    /// Offsets from the cursor on that went to the dead-letter topic.
+    /// Offsets from the cursor on that are in the dead-letter topic.
     done: Vec<u64>,
     detached_at: u64,
-    /// Below this offset the broker may have skipped what was silent, or not.
+    /// The broker may or may not have skipped the silent offsets below this one.
     skipped_below: u64,
 }
 
-/// What its Subscribe asked for.
+/// The terms in its Subscribe.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) window: u32,
@@ -55,16 +55,16 @@ pub(crate) struct Terms {
     pub(crate) inactive_ttl: u64,
 }
 
-/// Nothing is delivered until then.
+/// Nothing is delivered until its end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pause {
     pub(crate) until: u64,
-    /// It was set when a connection ended, so that a reattach does not end it.
+    /// It was set when a connection ended, so a reattach does not end it.
     pub(crate) outlives_attachment: bool,
 }
 
 impl Subscription {
-    /// Whether the client that holds it was given this epoch, or came with it.
+    /// Whether its holder received this epoch, or attached with it.
     pub(crate) const fn is_held_under(&self, epoch: u32) -> bool {
         epoch > 0 && epoch >= self.held_since && epoch <= self.epoch
     }
@@ -97,7 +97,7 @@ impl Subscription {
         self.holder == Some((session, number))
     }
 
-    /// The first offset not committed; past a gap at the front it moves by itself (R9).
+    /// The first offset not committed; a Gap at the front does not hold it back (R9).
     pub(crate) fn cursor(&self) -> u64 {
         self.uncommitted.first().map_or(self.next, |(offset, _)| *offset)
     }
@@ -149,7 +149,7 @@ impl Subscription {
         self.forget_done();
     }
 
-    /// D3: another connection, or the same one again, goes on at the cursor.
+    /// D3: another connection, or the same one again, continues at the cursor.
     pub(crate) fn reattach(&mut self, terms: Terms, now: u64) {
         self.terms = terms;
         self.pause = self.pause.filter(|pause| pause.outlives_attachment && pause.until > now);
@@ -159,7 +159,7 @@ impl Subscription {
         self.start_again_at(cursor);
     }
 
-    /// D2: nobody holds it any more.
+    /// D2: its connection no longer holds it.
     pub(crate) fn detach(&mut self, now: u64) {
         if !self.uncommitted.is_empty() {
             self.skipped_below = 0;
@@ -184,12 +184,12 @@ impl Subscription {
         }
     }
 
-    /// A record failed once more; says how often it has.
+    /// A record failed once more; returns how often it has.
     pub(crate) fn fail(&mut self, offset: u64) -> u32 {
         raise(&mut self.failures, offset)
     }
 
-    /// The record that a nack named, and to which delivery went back, is in the dead-letter topic.
+    /// The record that a Nack named, and to which delivery went back, is in the dead-letter topic.
     pub(crate) fn bury(&mut self, offset: u64) {
         self.done.push(offset);
         self.pass_done();
@@ -202,7 +202,7 @@ impl Subscription {
         self.forget_done();
     }
 
-    /// What went to the dead-letter topic counts as delivered when everything before it is.
+    /// Records in the dead-letter topic count as delivered when everything before them is.
     fn pass_done(&mut self) {
         while self.done.contains(&self.next) {
             self.next += 1;
@@ -238,7 +238,7 @@ impl Subscription {
                     while topic.entry(self.next, now).is_some_and(is_missing) {
                         self.next += 1;
                     }
-                    let limit = offset < topic.limit_end;
+                    let limit = !topic.allows_reason(offset, false);
                     Some(Event::Gap { rewind, from: offset, to: self.next, limit })
                 }
                 Liveness::Live => {
@@ -272,13 +272,13 @@ impl Subscription {
     }
 }
 
-/// One more for this offset.
+/// Raises the count of an offset.
 fn raise(counts: &mut Vec<(u64, u32)>, offset: u64) -> u32 {
     if !counts.iter().any(|(other, _)| *other == offset) {
         counts.push((offset, 0));
     }
     let found = counts.iter_mut().find(|(other, _)| *other == offset);
-    let (_, count) = found.expect("it is there by now");
+    let (_, count) = found.expect("it was added");
     *count += 1;
     *count
 }

@@ -23,7 +23,12 @@ pub(crate) struct Topic {
     /// The current step; nothing is superseded or evicted before its end.
     step: Option<Step>,
     /// The offset after the highest one that a limit removed.
-    pub(crate) limit_end: u64,
+    limit_end: u64,
+    /// The same, if publishes at the same time are settled together: then a limit also removes what expired by itself
+    /// behind a record that had to go. The broker may do so.
+    joint_limit_end: u64,
+    /// When a limit last removed a record.
+    limited_at: Option<u64>,
 }
 
 /// A step that may append records: a publish or a batch.
@@ -39,7 +44,7 @@ struct Step {
 pub(crate) struct Entry {
     pub(crate) timestamp: u64,
     pub(crate) record: Rc<Record>,
-    /// Gone for everybody: expired with the topic's time to live, evicted, or no longer needed by any subscription.
+    /// Missing for every reader: expired with the topic's time to live, evicted, or needed by no subscription.
     pub(crate) removed: bool,
     /// Not for newcomers: it was dead when the settings changed.
     pub(crate) hidden: bool,
@@ -83,6 +88,8 @@ impl Topic {
             keys: Vec::new(),
             step: None,
             limit_end: 0,
+            joint_limit_end: 0,
+            limited_at: None,
         }
     }
 
@@ -248,6 +255,9 @@ impl Topic {
         while let Some(entry) = self.log.get_mut(self.front).filter(|entry| is_missing(entry)) {
             entry.removed = true;
             self.front += 1;
+            if self.limited_at == Some(now) {
+                self.joint_limit_end = self.base + self.front as u64;
+            }
         }
     }
 
@@ -286,6 +296,7 @@ impl Topic {
             let oldest = oldest.expect("an empty topic exceeds no limit");
             self.remove_to(oldest + 1);
             self.limit_end = self.base + self.front as u64;
+            (self.joint_limit_end, self.limited_at) = (self.limit_end, Some(now));
         }
     }
 
@@ -325,6 +336,11 @@ impl Topic {
             is_live && !entry.hidden && accepts(*offset, entry)
         });
         found.map_or_else(|| self.end(), |(_, offset)| offset)
+    }
+
+    /// R9: whether a Gap that begins at this offset may have the reason `limit`, or `expired`.
+    pub(crate) const fn allows_reason(&self, from: u64, limit: bool) -> bool {
+        if limit { from < self.joint_limit_end } else { from >= self.limit_end }
     }
 
     /// Entries that may not be removed yet.

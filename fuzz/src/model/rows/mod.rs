@@ -1,4 +1,4 @@
-//! Rows of the test table of semantics.md on the model alone, so that it is known to be right.
+//! Rows of the test table on the model alone, so that the model itself is tested.
 
 mod batch;
 mod compaction;
@@ -16,7 +16,7 @@ use crate::model::words::{
     Target,
 };
 
-/// The model, asked in few words; what subscriptions get is kept until it is taken.
+/// The model, with short ways to ask it; what subscriptions receive is kept until it is taken.
 struct World {
     model: Model,
     got: BTreeMap<(u64, u32), Vec<String>>,
@@ -96,12 +96,12 @@ impl World {
         self.deliver();
     }
 
-    /// What a subscription got since it was asked last.
+    /// Takes what a subscription received.
     fn took(&mut self, session: u64, number: u32) -> Vec<String> {
         self.got.remove(&(session, number)).unwrap_or_default()
     }
 
-    /// Publishes a record for each body; the first offset.
+    /// Publishes a record for each body.
     fn publish(&mut self, topic: u32, bodies: &[&str]) -> Answer {
         self.publish_records(topic, bodies.iter().map(|body| record(None, body)).collect())
     }
