@@ -213,14 +213,6 @@ impl Plan {
         }
         let absent =
             setup.without.iter().filter_map(|name| name.strip_prefix("client-")?.parse().ok()).collect();
-        // Whether a publish without acknowledgement was refused for lack of memory could not be observed.
-        for role in &mut roles {
-            if let Role::Honest(Work { publishes: Some(publishes), .. }) = role
-                && limits.may_lack_memory()
-            {
-                publishes.quiet = 0;
-            }
-        }
         for class in &setup.without {
             without(class, &mut faults, &mut roles);
         }

@@ -26,8 +26,6 @@ pub(crate) struct Raw {
     /// Its own number, which its names are made of.
     index: usize,
     sequence: u64,
-    /// Whether it publishes without acknowledgement.
-    may_be_silent: bool,
     /// Whether it reads what it is sent.
     pub(crate) is_reading: bool,
 }
@@ -45,7 +43,6 @@ impl Raw {
             keeps_apart: !plan.limits.are_shared,
             index,
             sequence: 0,
-            may_be_silent: !plan.limits.may_lack_memory(),
             is_reading,
         }
     }
@@ -187,7 +184,7 @@ impl Raw {
         Record { key, body: b"raw", ..Record::default() }.encode(&mut encoded);
         let producer = has_producer.then(|| self.producer());
         // Without an answer nobody would know what became of a sequence.
-        let none = if has_producer || !self.may_be_silent { AckLevel::Accepted } else { AckLevel::None };
+        let none = if has_producer { AckLevel::Accepted } else { AckLevel::None };
         let ack = self.rng.pick(&[AckLevel::Accepted, AckLevel::Accepted, AckLevel::Durable, none]);
         let frame = ClientFrame::Publish(Publish {
             request: self.request,

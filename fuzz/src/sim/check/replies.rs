@@ -17,6 +17,8 @@ pub(super) struct Replies<'a> {
     runs: VecDeque<AckRun>,
     /// Publishes left in the current run, and the offset of the next one.
     run: Option<(u32, u64)>,
+    /// The number of refused requests.
+    pub(super) refused: u64,
     /// Refused publishes without acknowledgement that were reported.
     pub(super) refused_silently: i64,
 }
@@ -38,9 +40,12 @@ impl<'a> Replies<'a> {
             _ => None,
         });
         let refused_silently = silent.sum();
+        let is_refusal =
+            |frame: &&ServerFrame<'_>| matches!(frame, ServerFrame::Refused(one) if one.request != 0);
+        let refused = control.iter().filter(is_refusal).count() as u64;
         control.retain(is_reply);
         stream.retain(is_reply);
-        Ok(Self { control, stream, runs: VecDeque::new(), run: None, refused_silently })
+        Ok(Self { control, stream, runs: VecDeque::new(), run: None, refused, refused_silently })
     }
 
     /// The answer to a request. The id alone does not identify it: a peer that damages frames may give one id to two

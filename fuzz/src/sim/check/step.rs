@@ -23,7 +23,8 @@ pub(crate) struct Step<'a> {
     pub(crate) stream: &'a [u8],
     /// The time that the broker was passed.
     pub(crate) now: u64,
-    /// Dead letters that the broker made, if it may be out of memory for them.
+    /// If the broker may lack memory: how many requests it refused, and how many dead letters it made.
+    pub(crate) refused: Option<u64>,
     pub(crate) dead_letters: Option<u64>,
 }
 
@@ -47,13 +48,16 @@ impl Checker {
     fn step_of(&mut self, tap: &mut Tap, step: Step<'_>) -> Verdict {
         let mut replies = Replies::parse(&self.limits, step.control, step.stream)?;
         let mut taken = tap.waiting.split_to(step.taken.min(tap.waiting.len()));
+        let silent = tap.silent_publishes(&taken);
+        let refused = step.refused.map_or(0, |refused| refused.saturating_sub(replies.refused));
+        let mut silence = Silence { publishes: silent, refused: refused.min(silent) };
         while !taken.is_empty() && tap.is_open && !tap.is_over {
             let mut decoder = tap.decoder.clone();
             let Ok(Some((frame, len))) = decoder.decode(&taken) else {
                 break;
             };
             self.requests += 1;
-            self.request(tap, step.link, &frame, &mut replies)?;
+            self.request(tap, step.link, &frame, &mut replies, &mut silence)?;
             tap.decoder = decoder;
             let is_last = matches!(frame, ClientFrame::Close);
             taken.advance(len);
@@ -97,6 +101,7 @@ impl Checker {
         link: u64,
         frame: &ClientFrame<'_>,
         replies: &mut Replies<'_>,
+        silence: &mut Silence,
     ) -> Verdict {
         if let ClientFrame::Describe(describe) = frame {
             return replies.take_description(describe.request);
@@ -106,7 +111,11 @@ impl Checker {
         };
         let is_quiet = matches!(frame, ClientFrame::Commit(commit) if commit.quiet);
         let is_silent = matches!(request, Request::Publish { ack: AckLevel::None, .. });
-        let mut reply = if is_quiet || is_silent { None } else { replies.take(id, &request) };
+        let mut reply = match () {
+            () if is_silent => silence.take(),
+            () if is_quiet => None,
+            () => replies.take(id, &request),
+        };
         self.reveal(link, &request, reply.as_ref());
         self.note_durables(link, &request);
         let expected = match &reply {
@@ -128,8 +137,9 @@ impl Checker {
             self.refused_at = self.model.now;
         }
         tap.refused_silently += i64::from(is_silent && expected.is_refusal());
+        silence.refused -= u64::from(is_silent && expected.is_refusal()).min(silence.refused);
         let is_right = match &reply {
-            Some(answer) => expected.allows(answer),
+            Some(answer) => expected.allows(answer) || is_silent,
             None => is_silent || is_quiet && !expected.is_refusal(),
         };
         if is_right {
@@ -201,6 +211,37 @@ impl Checker {
             }
         }
         Ok(())
+    }
+}
+
+/// What is known about the publishes without acknowledgement of an exchange.
+struct Silence {
+    /// How many are left.
+    publishes: u64,
+    /// How many of them are refused.
+    refused: u64,
+}
+
+impl Silence {
+    /// What became of the next one, as far as it is known: memory that was lacking once lacks until the end of the
+    /// exchange, so the last ones are refused.
+    fn take(&mut self) -> Option<Answer> {
+        let is_refused = self.refused > 0 && self.refused >= self.publishes;
+        self.publishes = self.publishes.saturating_sub(1);
+        is_refused.then_some(Answer::refused((RefusalCode::Busy, 0)))
+    }
+}
+
+impl Tap {
+    /// The number of publishes without acknowledgement in the requests of an exchange.
+    fn silent_publishes(&self, mut taken: &[u8]) -> u64 {
+        let (mut decoder, mut count) = (self.decoder.clone(), 0);
+        while let Ok(Some((frame, len))) = decoder.decode(taken) {
+            let is_silent = matches!(&frame, ClientFrame::Publish(publish) if publish.ack == AckLevel::None);
+            count += u64::from(is_silent);
+            taken = &taken[len..];
+        }
+        count
     }
 }
 

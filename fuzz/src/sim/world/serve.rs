@@ -175,7 +175,7 @@ impl World {
         let Some(open) = self.links.get_mut(&link) else { return Ok(Turn::Done) };
         let Some(session) = open.session.as_mut() else { return Ok(Turn::Done) };
         let (waiting, was_over) = (session.inbound().len(), session.close_reason().is_some());
-        let dead_letters = self.broker.stats().dead_letters;
+        let before_stats = *self.broker.stats();
         let out = session.outbound();
         let before = (out.control_len(), out.stream_len());
         let turn = session.exchange(at(told), &mut self.broker, &mut self.effects);
@@ -190,8 +190,9 @@ impl World {
         let is_over = session.close_reason().is_some();
         let has_room = session.outbound().stream_len() < self.plan.limits.lane_bytes;
         let is_drained = has_room && turn == Turn::Done && session.status() == Status::Open;
-        let may_lack = self.plan.limits.may_lack_memory();
-        let dead_letters = may_lack.then(|| self.broker.stats().dead_letters - dead_letters);
+        let (may_lack, stats) = (self.plan.limits.may_lack_memory(), *self.broker.stats());
+        let refused = may_lack.then_some(stats.refused - before_stats.refused);
+        let dead_letters = may_lack.then_some(stats.dead_letters - before_stats.dead_letters);
         let (control, stream) = open.new_frames(before);
         trace::bytes(&control);
         trace::bytes(&stream);
@@ -209,6 +210,7 @@ impl World {
             control,
             stream,
             now: told,
+            refused,
             dead_letters,
         })?;
         Ok(turn)
