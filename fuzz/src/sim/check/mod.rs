@@ -1,4 +1,4 @@
-//! The checker: what the broker did, step by step, compared with what the model says.
+//! The checker compares what the broker does, step by step, with the model.
 //!
 //! It reads the bytes of every connection where the broker takes and makes them. So it knows which requests each step
 //! applied, what they were answered and what was delivered, in the one order in which all of it took effect. The rules of
@@ -20,7 +20,7 @@ pub(crate) use crate::broken::{Broken, Verdict};
 use crate::model::{Model, decode};
 use crate::sim::SECOND;
 
-/// Everything that is known.
+/// What is known about the broker, its connections and the applications.
 #[derive(Debug)]
 pub(crate) struct Checker {
     /// The broker that is followed; what clients still have from an earlier one is not checked.
@@ -31,9 +31,9 @@ pub(crate) struct Checker {
     pub(crate) apps: apps::Apps,
     /// Durable subscriptions that existed, by topic and name.
     known: BTreeSet<(u32, u32)>,
-    /// Those of them that began a second time, because they were forgotten, or that were moved.
+    /// Those of them that were moved, or that began again after they were forgotten.
     replayed: BTreeSet<(u32, u32)>,
-    /// When a producer's request was last refused with an error that may be retried.
+    /// When a producer's request was last refused with a retryable error.
     pub(crate) refused_at: u64,
     pub(crate) requests: u64,
     pub(crate) deliveries: u64,
@@ -89,7 +89,7 @@ impl Checker {
     }
 
     /// The session took `taken` of them without the broker: the handshake.
-    pub(crate) fn shook_hands(&mut self, link: u64, taken: usize) {
+    pub(crate) fn handshake_read(&mut self, link: u64, taken: usize) {
         let limits = self.limits;
         if let Some(tap) = self.taps.get_mut(&link).filter(|tap| !tap.is_open && taken > 0) {
             let hello = tap.decoder.decode(&tap.waiting);
@@ -106,7 +106,7 @@ impl Checker {
         self.model.tick(now);
     }
 
-    /// The broker kept house.
+    /// The broker ran its housekeeping.
     pub(crate) fn housekept(&mut self, now: u64) {
         self.model.tick(now);
         self.model.housekeep();
@@ -134,8 +134,8 @@ impl Checker {
         behind
     }
 
-    /// Whether a durable subscription was asked to be kept for longer than a day.
-    pub(crate) fn keeps_for_ages(&self) -> bool {
+    /// Whether a durable subscription may be detached for longer than a day.
+    pub(crate) fn keeps_over_a_day(&self) -> bool {
         let durables = self.model.subscriptions.iter().filter(|one| one.name.is_some());
         durables.into_iter().any(|one| one.terms.inactive_ttl > 24 * 3_600 * SECOND)
     }
@@ -150,7 +150,7 @@ impl Checker {
     }
 
     /// I1, I3: what an application received is what is in the log.
-    pub(crate) fn given(&self, topic: &str, offset: u64, body: &[u8], timestamp: u64) -> Verdict {
+    pub(crate) fn check_received(&self, topic: &str, offset: u64, body: &[u8], timestamp: u64) -> Verdict {
         let log = self.model.names.find_topic(topic).and_then(|id| self.model.topic(id));
         let Some((entry, _)) = log.and_then(|log| log.entry(offset, self.model.now)) else {
             return Broken::because("I3", format!("{topic} has no offset {offset}, which a client received"));
@@ -164,17 +164,17 @@ impl Checker {
         Ok(())
     }
 
-    /// Whether a client's subscription may go from one offset to another silently.
-    pub(crate) fn may_pass(&self, topic: &str, durable: Option<&str>, from: u64, to: u64) -> bool {
+    /// Whether a client's subscription may skip offsets silently.
+    pub(crate) fn may_skip(&self, topic: &str, durable: Option<&str>, from: u64, to: u64) -> bool {
         let names = &self.model.names;
         let Some((id, log)) = names.find_topic(topic).and_then(|id| Some((id, self.model.topic(id)?))) else {
             return false;
         };
         let name = durable.and_then(|name| names.find(topic, name)).map(|(_, name)| name);
-        let may_skip = |offset| {
+        let is_silent = |offset| {
             let is_dead_letter = self.model.dead_letters.contains(&(id, offset, name));
             is_dead_letter || log.may_be_silent(offset, self.model.now)
         };
-        to.saturating_sub(from) < 1_000_000 && (from..to).all(may_skip)
+        to.saturating_sub(from) < 1_000_000 && (from..to).all(is_silent)
     }
 }
