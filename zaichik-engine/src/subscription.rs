@@ -1,14 +1,14 @@
 //! One subscription: a cursor, a window, and where it reads next.
 
 mod durable;
-mod past;
+mod earlier;
 
 use core::num::NonZeroU32;
 
 use zaichik_proto::{DeliveryHead, Limits, Refusal, RefusalCode};
 
 pub(crate) use self::durable::Durable;
-use self::past::Past;
+use self::earlier::EarlierDeliveries;
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
 use crate::ring::Node;
@@ -54,7 +54,7 @@ pub(crate) struct Subscription {
     last_delivered: Option<u64>,
     window: Window,
     /// Of offsets that were delivered before the pass at hand.
-    past: Option<Box<Past>>,
+    earlier: Option<Box<EarlierDeliveries>>,
 }
 
 /// What a client asks of a subscription each time it attaches.
@@ -103,7 +103,7 @@ impl Subscription {
             holds_off: false,
             last_delivered: None,
             window: Window::EMPTY,
-            past: None,
+            earlier: None,
         }
     }
 
@@ -183,8 +183,8 @@ impl Subscription {
         self.raise_rewind();
         self.take_back(self.cursor);
         self.resume();
-        if let Some(past) = &mut self.past {
-            past.start_over();
+        if let Some(earlier) = &mut self.earlier {
+            earlier.start_over();
         }
         (self.start, self.pass_start, self.next) = (to, to, Position::at(to));
         self.move_cursor(to);
@@ -197,14 +197,14 @@ impl Subscription {
 
     /// A delivered record failed; how often it has by now.
     pub(crate) fn fail(&mut self, offset: u64) -> u32 {
-        self.past.get_or_insert_default().failed(offset)
+        self.earlier.get_or_insert_default().failed(offset)
     }
 
     /// A delivered record went to the dead-letter topic: it is not delivered again, and the cursor passes it.
     pub(crate) fn skip(&mut self, offset: u64) {
         // Its last delivery counts as one, unlike the passes that leave it out.
         self.end_pass();
-        self.past.get_or_insert_default().done(offset);
+        self.earlier.get_or_insert_default().done(offset);
         self.begin_pass(offset);
         if self.cursor == offset {
             self.move_cursor(self.next.offset);
@@ -248,9 +248,9 @@ impl Subscription {
     /// The offsets up to `to` are gone; they count as delivered (R9). Returns how many of them were not done before.
     pub(crate) fn passed(&mut self, to: u64) -> u64 {
         let from = self.next.offset;
-        let done = self.past.as_ref().map_or(0, |past| past.count_done(from, to));
-        if let Some(past) = &mut self.past {
-            past.forget(from, to);
+        let done = self.earlier.as_ref().map_or(0, |earlier| earlier.count_done(from, to));
+        if let Some(earlier) = &mut self.earlier {
+            earlier.forget(from, to);
         }
         self.read_on(Position::at(to));
         if self.window.is_empty() {
@@ -265,7 +265,7 @@ impl Subscription {
             return None;
         }
         // A delivery tells one attempt for all of its records.
-        let same = self.past.as_ref().map_or(u64::MAX, |past| past.attempts(self.next.offset).1);
+        let same = self.earlier.as_ref().map_or(u64::MAX, |earlier| earlier.attempts(self.next.offset).1);
         let same = u32::try_from(same.saturating_sub(self.next.offset)).unwrap_or(u32::MAX);
         if self.terms.window == 0 {
             return Some(Want { records: same, bytes: MAX_DELIVERY, single: usize::MAX });
@@ -282,7 +282,7 @@ impl Subscription {
 
     /// How often the next record will have been delivered, this time included.
     pub(crate) fn attempt(&self) -> u32 {
-        let before = self.past.as_ref().map_or(0, |past| past.attempts(self.next.offset).0);
+        let before = self.earlier.as_ref().map_or(0, |earlier| earlier.attempts(self.next.offset).0);
         before.saturating_add(1)
     }
 
@@ -333,10 +333,10 @@ impl Subscription {
     /// Bytes allocated, its places in tables and rings included.
     pub(crate) fn footprint(&self) -> usize {
         const TABLES: usize = 2 * (size_of::<(u32, SubKey)>() + size_of::<usize>()) + 16;
-        let past = self.past.as_ref().map_or(0, |past| past.footprint());
+        let earlier = self.earlier.as_ref().map_or(0, |earlier| earlier.footprint());
         let durable = self.durable.as_ref().map_or(0, |durable| durable.footprint());
         let own = size_of::<Self>().saturating_add(TABLES).saturating_add(self.window.footprint());
-        own.saturating_add(past).saturating_add(durable)
+        own.saturating_add(earlier).saturating_add(durable)
     }
 
     /// Whether cursor, window and reading position agree.
@@ -345,8 +345,8 @@ impl Subscription {
         let follows = self.terms.window > 0 || self.cursor == self.next.offset;
         let fits = self.window.len() <= self.terms.window as usize || self.session.is_none();
         let within = self.window.is_between(self.cursor, self.next.offset);
-        let is_done = |past: &Past| past.skip_done(self.next.offset) != self.next.offset;
-        ordered && follows && fits && within && !self.past.as_deref().is_some_and(is_done)
+        let is_done = |earlier: &EarlierDeliveries| earlier.skip_done(self.next.offset) != self.next.offset;
+        ordered && follows && fits && within && !self.earlier.as_deref().is_some_and(is_done)
     }
 
     /// What was delivered from `offset` on is to be delivered again.
@@ -359,7 +359,7 @@ impl Subscription {
     fn end_pass(&mut self) {
         let (from, to) = (self.pass_start.max(self.cursor), self.next.offset);
         if from < to {
-            self.past.get_or_insert_default().delivered(from, to);
+            self.earlier.get_or_insert_default().delivered(from, to);
         }
     }
 
@@ -371,16 +371,16 @@ impl Subscription {
     }
 
     fn read_on(&mut self, next: Position) {
-        let offset = self.past.as_ref().map_or(next.offset, |past| past.skip_done(next.offset));
+        let offset = self.earlier.as_ref().map_or(next.offset, |earlier| earlier.skip_done(next.offset));
         self.next = next.moved_to(offset);
     }
 
     fn move_cursor(&mut self, cursor: u64) {
         self.cursor = cursor;
-        if let Some(past) = &mut self.past {
-            past.forget_below(cursor);
-            if past.is_empty() {
-                self.past = None;
+        if let Some(earlier) = &mut self.earlier {
+            earlier.forget_below(cursor);
+            if earlier.is_empty() {
+                self.earlier = None;
             }
         }
     }

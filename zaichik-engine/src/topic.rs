@@ -17,9 +17,9 @@ use bytes::Bytes;
 use zaichik_proto::{CompactionMode, Duplicate, GapReason, Overflow, Records, Refusal, RefusalCode, Start};
 
 pub(crate) use self::cursors::{CursorId, Cursors};
-use self::keys::{Keys, Verdict};
-use self::latest::{Horizon, Newest};
-use self::log::{Known, Log};
+use self::keys::{KeyStatus, Keys};
+use self::latest::{LatestKeys, Liveness};
+use self::log::{Log, RecordInfo};
 pub(crate) use self::log::{Position, Pull, Want};
 pub(crate) use self::plain::Appended;
 pub(crate) use self::retired::Retired;
@@ -51,7 +51,7 @@ pub(crate) struct Topic {
     /// With `first` compaction: what is a duplicate.
     keys: Option<Box<Keys>>,
     /// With `latest` compaction: what is superseded.
-    newest: Option<Box<Newest>>,
+    newest: Option<Box<LatestKeys>>,
     /// Newcomers see nothing below this offset (R7).
     hidden_below: u64,
     /// The offset after the highest one that a limit removed (R9).
@@ -144,10 +144,10 @@ impl Topic {
         // What nobody waits for any more takes no room, whether housekeeping came by or not.
         self.age(now.as_micros());
         if self.is_latest() {
-            self.log.bury_all(now.as_micros());
+            self.log.mark_all_dead(now.as_micros());
         }
         if let Some(newest) = &mut self.newest {
-            newest.abandon();
+            newest.discard_checked();
         }
         let keys_from = self.keys.as_ref().map_or(0, |keys| keys.next_number());
         Draft { count: 0, bytes: 0, keys_from, keep_from: self.log.first().offset }
@@ -165,7 +165,7 @@ impl Topic {
     ) -> Result<Accepted, Refusal> {
         let before = *draft;
         self.plan(now.as_micros(), records, draft, intake)?;
-        self.make_way(now.as_micros(), draft)?;
+        self.check_limits(now.as_micros(), draft)?;
         let count = draft.count.saturating_sub(before.count);
         let first_offset = (count > 0).then(|| self.log.end().saturating_add(before.count));
         Ok(Accepted { first_offset, count })
@@ -177,7 +177,7 @@ impl Topic {
             keys.undo_to(draft.keys_from);
         }
         if let Some(newest) = &mut self.newest {
-            newest.abandon();
+            newest.discard_checked();
         }
     }
 
@@ -199,7 +199,7 @@ impl Topic {
         self.log.raise_first(draft.keep_from);
         if self.is_unread() {
             if let Some(newest) = &mut self.newest {
-                newest.abandon();
+                newest.discard_checked();
             }
             self.log.skip(count, at);
             return;
@@ -211,8 +211,8 @@ impl Topic {
                 self.log.append(record.as_bytes(), record.ttl_micros(), at, retired);
                 if is_latest {
                     let len = record.as_bytes().len();
-                    let known = self.log.last(len, record.ttl_micros(), record.is_tombstone());
-                    self.supersede(known, record.key().is_some(), at);
+                    let info = self.log.last(len, record.ttl_micros(), record.is_tombstone());
+                    self.supersede(info, record.key().is_some(), at);
                 }
             }
         }
@@ -257,10 +257,10 @@ impl Topic {
         if let Some(keys) = &mut self.keys {
             keys.set_window(settings.compaction_window_micros);
         }
-        let horizon = self.horizon(at);
+        let liveness = self.liveness(at);
         if let Some(newest) = &mut self.newest {
             // Those whose newest record died do not come back under a longer life of tombstones.
-            while newest.forget(horizon, FREE_PER_STEP) {}
+            while newest.forget(liveness, FREE_PER_STEP) {}
         }
         if settings.compaction != self.settings.compaction {
             // There are no records, so there is nothing to remember.
@@ -312,7 +312,7 @@ impl Topic {
         let log = Timestamp::from_micros(self.log.next_death(self.settings.retention_ttl_micros));
         let keys = self.keys.as_ref().map_or(u64::MAX, |keys| keys.next_forget());
         let newest = self.newest.as_ref().map_or(u64::MAX, |newest| {
-            newest.next_forget(self.horizon(0), self.settings.retention_ttl_micros)
+            newest.next_forget(self.liveness(0), self.settings.retention_ttl_micros)
         });
         log.min(Timestamp::from_micros(keys.min(newest))).min(self.seal_at())
     }
@@ -372,12 +372,12 @@ impl Topic {
                 let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(intake.hash_key, window)));
                 let offset = self.log.end().saturating_add(draft.count);
                 match keys.accept(key, at, offset, self.settings.max_keys) {
-                    Verdict::New => {}
-                    Verdict::Duplicate(offset) => {
+                    KeyStatus::New => {}
+                    KeyStatus::Duplicate(offset) => {
                         intake.duplicates.push(Duplicate { record: index, offset });
                         continue;
                     }
-                    Verdict::Full => {
+                    KeyStatus::LimitReached => {
                         return Err(Refusal::with_value(RefusalCode::KeysFull, self.settings.max_keys));
                     }
                 }
@@ -392,7 +392,7 @@ impl Topic {
     }
 
     /// Checks that the draft fits, and with `overflow = reject` how much it needs removed and may (R5).
-    fn make_way(&mut self, at: u64, draft: &mut Draft) -> Result<(), Refusal> {
+    fn check_limits(&mut self, at: u64, draft: &mut Draft) -> Result<(), Refusal> {
         let &mut Draft { count, bytes, .. } = draft;
         // The last offset is never given out, so that "the offset after" always exists.
         if self.log.end().checked_add(count).is_none_or(|end| end == u64::MAX) {
@@ -433,7 +433,7 @@ impl Topic {
     fn drop_oldest(&mut self, at: u64) {
         if self.is_latest() {
             // The dead do not count: tombstones may die at once, and others under a new window.
-            self.log.bury_all(at);
+            self.log.mark_all_dead(at);
         }
         let first = self.log.first_within(self.settings.max_messages, self.settings.max_bytes);
         if first > self.log.first().offset {
@@ -463,9 +463,9 @@ impl Topic {
         is_tombstone: bool,
         hash_key: u128,
     ) -> Result<(), Refusal> {
-        let (horizon, max_keys) = (self.horizon(at), self.settings.max_keys);
-        let newest = self.newest.get_or_insert_with(|| Box::new(Newest::new(hash_key)));
-        if newest.check(key, is_tombstone, horizon, max_keys) {
+        let (liveness, max_keys) = (self.liveness(at), self.settings.max_keys);
+        let newest = self.newest.get_or_insert_with(|| Box::new(LatestKeys::new(hash_key)));
+        if newest.check(key, is_tombstone, liveness, max_keys) {
             return Ok(());
         }
         Err(Refusal::with_value(RefusalCode::KeysFull, max_keys))
@@ -473,22 +473,22 @@ impl Topic {
 
     /// A record was appended; with a key it supersedes the older one of that key.
     #[inline(never)]
-    fn supersede(&mut self, known: Known, has_key: bool, at: u64) {
-        self.log.watch(known);
-        if has_key && let Some(older) = self.newest.as_mut().and_then(|newest| newest.append(known)) {
+    fn supersede(&mut self, info: RecordInfo, has_key: bool, at: u64) {
+        self.log.track(info);
+        if has_key && let Some(older) = self.newest.as_mut().and_then(|newest| newest.append(info)) {
             self.log.supersede(older, at);
         }
     }
 
     #[inline(never)]
     fn housekeep_latest(&mut self, at: u64, retired: &mut Retired) {
-        if self.log.bury(at, FREE_PER_STEP) {
+        if self.log.mark_dead(at, FREE_PER_STEP) {
             return;
         }
         self.log.reclaim(at, retired);
-        let horizon = self.horizon(at);
+        let liveness = self.liveness(at);
         if let Some(newest) = &mut self.newest {
-            newest.forget(horizon, FREE_PER_STEP);
+            newest.forget(liveness, FREE_PER_STEP);
             newest.shrink();
             if newest.is_empty() {
                 self.newest = None;
@@ -496,9 +496,9 @@ impl Topic {
         }
     }
 
-    const fn horizon(&self, now: u64) -> Horizon {
+    const fn liveness(&self, now: u64) -> Liveness {
         let tombstone_ttl = self.settings.tombstone_ttl_micros;
-        Horizon { now, first: self.log.first().offset, tombstone_ttl }
+        Liveness { now, first: self.log.first().offset, tombstone_ttl }
     }
 }
 

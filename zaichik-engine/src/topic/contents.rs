@@ -1,9 +1,9 @@
-//! What a topic has at the moment, for whoever asks (docs/protocol.md §7.17).
+//! What a topic has at the death, for whoever asks (docs/protocol.md §7.17).
 
 use super::Topic;
 use zaichik_proto::Timestamp;
 
-/// What a topic has at the moment.
+/// What a topic has at the death.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Contents {
     /// The first offset that may be live.

@@ -46,13 +46,13 @@ struct Era {
 
 /// What a key turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum KeyStatus {
     /// Not remembered; it is from here on.
     New,
     /// Remembered with the record at this offset.
     Duplicate(u64),
     /// Not remembered, and there is no room for it.
-    Full,
+    LimitReached,
 }
 
 impl Keys {
@@ -69,7 +69,7 @@ impl Keys {
     }
 
     /// Looks a key up at `now` and remembers it for `offset` if it is new.
-    pub(crate) fn accept(&mut self, key: &[u8], now: u64, offset: u64, max_keys: u64) -> Verdict {
+    pub(crate) fn accept(&mut self, key: &[u8], now: u64, offset: u64, max_keys: u64) -> KeyStatus {
         let mut hasher = SipHasher13::new_with_key(&self.hash_key.to_le_bytes());
         hasher.write(key);
         let hash = hasher.finish();
@@ -83,23 +83,23 @@ impl Keys {
             {
                 entry.accepted = now;
             }
-            return Verdict::Duplicate(entry.offset);
+            return KeyStatus::Duplicate(entry.offset);
         }
         self.forget(now, FORGET_PER_CALL);
         if self.remembered(now) >= max_keys {
-            return Verdict::Full;
+            return KeyStatus::LimitReached;
         }
         let number = self.next_number();
         let start = self.bytes_gone.saturating_add(self.bytes.len() as u64);
         self.entries.push_back(Entry { hash, accepted: now, offset, start });
         self.bytes.extend(key);
-        self.unindex(hash, found);
+        self.remove_from_table(hash, found);
         let (entries, first) = (&self.entries, self.first);
         self.table.insert_unique(hash, number, |number| {
             let index = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
             entries.get(index).map_or(0, |entry| entry.hash)
         });
-        Verdict::New
+        KeyStatus::New
     }
 
     /// How many entries there are now, for [`undo_to`](Self::undo_to).
@@ -114,7 +114,7 @@ impl Keys {
                 return;
             };
             let gone = self.next_number();
-            self.unindex(entry.hash, Some(gone));
+            self.remove_from_table(entry.hash, Some(gone));
             let keep = usize::try_from(entry.start.saturating_sub(self.bytes_gone)).unwrap_or(usize::MAX);
             self.bytes.truncate(keep);
         }
@@ -140,7 +140,7 @@ impl Keys {
             if now < self.forgets_at(self.first, entry) {
                 return false;
             }
-            self.unindex(entry.hash, Some(self.first));
+            self.remove_from_table(entry.hash, Some(self.first));
             self.entries.pop_front();
             let end = self.entries.front().map(|next| next.start);
             let len = end.map_or(self.bytes.len() as u64, |end| end.saturating_sub(self.bytes_gone));
@@ -235,7 +235,7 @@ impl Keys {
         front.get(start..) == Some(left) && back.get(..right.len()) == Some(right)
     }
 
-    fn unindex(&mut self, hash: u64, number: Option<u64>) {
+    fn remove_from_table(&mut self, hash: u64, number: Option<u64>) {
         let Some(number) = number else { return };
         if let Ok(found) = self.table.find_entry(hash, |other| *other == number) {
             found.remove();

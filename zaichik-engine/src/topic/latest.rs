@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use slab::Slab;
 
-use super::log::Known;
+use super::log::RecordInfo;
 
 /// Keys that left dropped for one new key at most. More than one has to go only after `max_keys` was lowered.
 const DROP_PER_KEY: usize = 256;
@@ -24,7 +24,7 @@ const NONE: u32 = u32::MAX;
 
 /// The newest record of each key of one topic. Memory: the key's bytes and about 120 bytes a key.
 #[derive(Debug)]
-pub(crate) struct Newest {
+pub(crate) struct LatestKeys {
     entries: Slab<Entry>,
     table: HashTable<u32>,
     hash_key: u128,
@@ -48,7 +48,7 @@ struct Entry {
     hash: u64,
     key: Box<[u8]>,
     /// `None` while the first record of the key is checked and not appended.
-    newest: Option<Known>,
+    newest: Option<RecordInfo>,
     /// Whether it counts: not if its newest record is, or will be, a tombstone that dies at once.
     counts: bool,
     older: u32,
@@ -64,21 +64,21 @@ struct Checked {
 
 /// What decides whether a record lives.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Horizon {
+pub(crate) struct Liveness {
     pub(crate) now: u64,
     /// The log's first offset.
     pub(crate) first: u64,
     pub(crate) tombstone_ttl: u64,
 }
 
-impl Horizon {
-    fn is_dead(&self, known: &Known) -> bool {
-        let deleted = known.is_tombstone && known.timestamp.saturating_add(self.tombstone_ttl) <= self.now;
-        deleted || known.own_death <= self.now || known.offset < self.first
+impl Liveness {
+    fn is_dead(&self, info: &RecordInfo) -> bool {
+        let deleted = info.is_tombstone && info.timestamp.saturating_add(self.tombstone_ttl) <= self.now;
+        deleted || info.own_death <= self.now || info.offset < self.first
     }
 }
 
-impl Newest {
+impl LatestKeys {
     pub(crate) fn new(hash_key: u128) -> Self {
         Self {
             entries: Slab::new(),
@@ -95,20 +95,26 @@ impl Newest {
     }
 
     /// Checks a record with a key; `false` if there is no room for the key.
-    pub(crate) fn check(&mut self, key: &[u8], is_tombstone: bool, horizon: Horizon, max_keys: u64) -> bool {
-        let dies_at_once = is_tombstone && horizon.tombstone_ttl == 0;
+    pub(crate) fn check(
+        &mut self,
+        key: &[u8],
+        is_tombstone: bool,
+        liveness: Liveness,
+        max_keys: u64,
+    ) -> bool {
+        let dies_at_once = is_tombstone && liveness.tombstone_ttl == 0;
         let hash = self.hash(key);
         let entries = &self.entries;
         let is_key = |slot: &u32| entries.get(*slot as usize).is_some_and(|entry| *entry.key == *key);
         let mut found = self.table.find(hash, is_key).copied();
         let newest = |slot: u32| self.entries.get(slot as usize)?.newest;
-        if let Some(slot) = found.filter(|slot| newest(*slot).is_some_and(|known| horizon.is_dead(&known))) {
-            self.drop_entry(slot);
+        if let Some(slot) = found.filter(|slot| newest(*slot).is_some_and(|info| liveness.is_dead(&info))) {
+            self.remove_entry(slot);
             found = None;
         }
         let counted =
             found.and_then(|slot| self.entries.get(slot as usize)).is_some_and(|entry| entry.counts);
-        if !counted && !dies_at_once && !self.has_room(horizon, max_keys) {
+        if !counted && !dies_at_once && !self.has_room(liveness, max_keys) {
             return false;
         }
         let entry = found.unwrap_or_else(|| self.insert(hash, key.into()));
@@ -119,34 +125,34 @@ impl Newest {
 
     /// Nothing that was checked is appended.
     #[inline(never)]
-    pub(crate) fn abandon(&mut self) {
+    pub(crate) fn discard_checked(&mut self) {
         while let Some(Checked { entry, is_new, counted }) = self.checked.pop_back() {
             self.count(entry, counted);
             if is_new {
-                self.drop_entry(entry);
+                self.remove_entry(entry);
             }
         }
     }
 
     /// The next record that was checked was appended; returns the one that it supersedes.
-    pub(crate) fn append(&mut self, known: Known) -> Option<Known> {
+    pub(crate) fn append(&mut self, info: RecordInfo) -> Option<RecordInfo> {
         let slot = self.checked.pop_front()?.entry;
         self.unlink(slot);
         let entry = self.entries.get_mut(slot as usize)?;
-        let before = entry.newest.replace(known);
+        let before = entry.newest.replace(info);
         self.link(slot);
-        if known.own_death < u64::MAX {
-            self.own_deaths.insert((known.own_death, slot));
+        if info.own_death < u64::MAX {
+            self.own_deaths.insert((info.own_death, slot));
         }
-        if known.is_tombstone {
-            self.tombstones.insert((known.offset, slot));
+        if info.is_tombstone {
+            self.tombstones.insert((info.offset, slot));
         }
         before
     }
 
     /// Drops up to `budget` keys whose newest record is dead; says whether there may be more.
-    pub(crate) fn forget(&mut self, horizon: Horizon, budget: usize) -> bool {
-        (0..budget).all(|_| self.drop_dead(horizon))
+    pub(crate) fn forget(&mut self, liveness: Liveness, budget: usize) -> bool {
+        (0..budget).all(|_| self.drop_dead(liveness))
     }
 
     /// Gives memory back that the keys which left no longer need.
@@ -167,8 +173,8 @@ impl Newest {
             let slot = smaller.insert(hash, key);
             smaller.count(slot, counts);
             smaller.checked.push_back(Checked { entry: slot, is_new: true, counted: false });
-            if let Some(known) = entry.newest {
-                smaller.append(known);
+            if let Some(info) = entry.newest {
+                smaller.append(info);
             }
         }
         smaller.checked = VecDeque::new();
@@ -187,15 +193,15 @@ impl Newest {
 
     /// When the next key leaves, if the topic's records live for `ttl`; `u64::MAX` if none ever does.
     #[inline(never)]
-    pub(crate) fn next_forget(&self, horizon: Horizon, ttl: u64) -> u64 {
+    pub(crate) fn next_forget(&self, liveness: Liveness, ttl: u64) -> u64 {
         let newest = |slot: u32| self.entries.get(slot as usize)?.newest;
         let tombstone = self.tombstones.first().and_then(|(_, slot)| newest(*slot));
-        let deleted = tombstone.map(|known| known.timestamp.saturating_add(horizon.tombstone_ttl));
+        let deleted = tombstone.map(|info| info.timestamp.saturating_add(liveness.tombstone_ttl));
         let own = self.own_deaths.first().map(|(death, _)| *death);
-        let removed = newest(self.oldest).and_then(|known| match ttl {
-            _ if known.offset < horizon.first => Some(0),
+        let removed = newest(self.oldest).and_then(|info| match ttl {
+            _ if info.offset < liveness.first => Some(0),
             0 | u64::MAX => None,
-            ttl => Some(known.timestamp.saturating_add(ttl)),
+            ttl => Some(info.timestamp.saturating_add(ttl)),
         });
         own.into_iter().chain(deleted).chain(removed).min().unwrap_or(u64::MAX)
     }
@@ -214,47 +220,47 @@ impl Newest {
     /// Whether list, tables and counts agree.
     pub(crate) fn is_consistent(&self) -> bool {
         let (mut listed, mut at, mut last) = (0usize, self.oldest, None);
-        while let Some((entry, known)) =
+        while let Some((entry, info)) =
             self.entries.get(at as usize).and_then(|entry| Some((entry, entry.newest?)))
         {
-            if last.is_some_and(|last| last >= known.offset) || listed > self.entries.len() {
+            if last.is_some_and(|last| last >= info.offset) || listed > self.entries.len() {
                 return false;
             }
-            (listed, at, last) = (listed.saturating_add(1), entry.younger, Some(known.offset));
+            (listed, at, last) = (listed.saturating_add(1), entry.younger, Some(info.offset));
         }
         let all = || self.entries.iter().map(|(_, entry)| entry);
         let bytes = all().map(|entry| entry.key.len()).fold(0, usize::saturating_add);
-        let known = || all().filter_map(|entry| entry.newest);
-        listed == known().count()
+        let info = || all().filter_map(|entry| entry.newest);
+        listed == info().count()
             && self.table.len() == self.entries.len()
             && self.live == all().filter(|entry| entry.counts).count() as u64
             && self.key_bytes == bytes
-            && self.own_deaths.len() == known().filter(|known| known.own_death < u64::MAX).count()
-            && self.tombstones.len() == known().filter(|known| known.is_tombstone).count()
+            && self.own_deaths.len() == info().filter(|info| info.own_death < u64::MAX).count()
+            && self.tombstones.len() == info().filter(|info| info.is_tombstone).count()
     }
 
     /// Whether one more key may count; keys that are no longer live make room.
-    fn has_room(&mut self, horizon: Horizon, max_keys: u64) -> bool {
+    fn has_room(&mut self, liveness: Liveness, max_keys: u64) -> bool {
         for _ in 0..DROP_PER_KEY {
             if self.live < max_keys {
                 return true;
             }
-            if !self.drop_dead(horizon) {
+            if !self.drop_dead(liveness) {
                 return false;
             }
         }
         self.live < max_keys
     }
 
-    fn drop_dead(&mut self, horizon: Horizon) -> bool {
+    fn drop_dead(&mut self, liveness: Liveness) -> bool {
         let is_dead = |slot: &u32| {
-            let known = self.entries.get(*slot as usize).and_then(|entry| entry.newest);
-            known.is_some_and(|known| horizon.is_dead(&known))
+            let info = self.entries.get(*slot as usize).and_then(|entry| entry.newest);
+            info.is_some_and(|info| liveness.is_dead(&info))
         };
         let own = self.own_deaths.first().map(|(_, slot)| *slot);
         let tombstone = self.tombstones.first().map(|(_, slot)| *slot);
         let dead = [Some(self.oldest), own, tombstone].into_iter().flatten().find(is_dead);
-        dead.inspect(|slot| self.drop_entry(*slot)).is_some()
+        dead.inspect(|slot| self.remove_entry(*slot)).is_some()
     }
 
     fn insert(&mut self, hash: u64, key: Box<[u8]>) -> u32 {
@@ -268,7 +274,7 @@ impl Newest {
         slot
     }
 
-    fn drop_entry(&mut self, slot: u32) {
+    fn remove_entry(&mut self, slot: u32) {
         self.count(slot, false);
         self.unlink(slot);
         if let Some(entry) = self.entries.try_remove(slot as usize) {
@@ -291,7 +297,7 @@ impl Newest {
         let Some(entry) = self.entries.get_mut(slot as usize) else {
             return;
         };
-        let Some(known) = entry.newest else { return };
+        let Some(info) = entry.newest else { return };
         let (older, younger) = (entry.older, entry.younger);
         (entry.older, entry.younger) = (NONE, NONE);
         match self.entries.get_mut(older as usize) {
@@ -302,11 +308,11 @@ impl Newest {
             Some(entry) => entry.older = older,
             None => self.youngest = older,
         }
-        if known.own_death < u64::MAX {
-            self.own_deaths.remove(&(known.own_death, slot));
+        if info.own_death < u64::MAX {
+            self.own_deaths.remove(&(info.own_death, slot));
         }
-        if known.is_tombstone {
-            self.tombstones.remove(&(known.offset, slot));
+        if info.is_tombstone {
+            self.tombstones.remove(&(info.offset, slot));
         }
     }
 

@@ -25,9 +25,9 @@ use bytes::{Bytes, BytesMut};
 use zaichik_proto::{DeliveryHead, Limits, RECORD_TIMESTAMP_AT, RecordHead};
 
 use self::alive::Amount;
-pub(crate) use self::deaths::Known;
-use self::losses::{Losses, Thin};
-use self::read::{Fate, count_records, own_death};
+pub(crate) use self::deaths::RecordInfo;
+use self::losses::{Losses, SparseIndex};
+use self::read::{RecordState, count_records, own_death};
 use self::reclaim::Compaction;
 use super::retired::Retired;
 use crate::planted::{Defect, is_planted};
@@ -167,7 +167,7 @@ impl Log {
         retired: &mut Retired,
     ) {
         if self.tail.capacity().saturating_sub(self.tail.len()) < record.len() {
-            self.make_room(record.len(), retired);
+            self.reserve_tail(record.len(), retired);
         }
         let timestamp = timestamp.max(self.last_timestamp);
         let own_death = own_ttl.map_or(u64::MAX, |ttl| timestamp.saturating_add(ttl));
@@ -303,7 +303,7 @@ impl Log {
         // A hole has no heads left; the last record of it is as good, because time only goes on.
         let timestamp = head.map_or(part.span.last_timestamp, |head| head.timestamp);
         let death = match part.gone(offset) {
-            Some(Fate::Expired) => 0,
+            Some(RecordState::Expired) => 0,
             Some(_) => u64::MAX,
             None => head.map_or(part.span.own_death, own_death),
         };
@@ -341,7 +341,7 @@ impl Log {
             self.tail.clear();
             if let Some(compaction) = &mut self.compaction {
                 let losses = compaction.tail.take();
-                compaction.let_go(losses.as_deref());
+                compaction.release_losses(losses.as_deref());
             }
         }
         left == 0
@@ -372,7 +372,7 @@ impl Log {
         let live = self.chunks.iter().rev().take(self.pieces as usize).map(|chunk| chunk.data.len());
         let live = live.fold(self.tail.len(), usize::saturating_add);
         let wasteful = self.tail_charge > live.saturating_add(live / 4);
-        self.roll(wasteful, retired);
+        self.close_allocation(wasteful, retired);
         self.tail = BytesMut::new();
         self.tail_charge = 0;
         self.chunks.shrink_to(self.chunks.len());
@@ -406,9 +406,9 @@ impl Log {
             fits
         });
         let whole = self.chunks.iter().filter(|chunk| !chunk.data.is_empty()).all(|chunk| {
-            let thin = chunk.losses.as_ref().and_then(|losses| losses.thin());
+            let sparse = chunk.losses.as_ref().and_then(|losses| losses.sparse());
             let all = chunk.end.saturating_sub(chunk.span.start);
-            count_records(&chunk.data) == thin.map_or(all, Thin::len)
+            count_records(&chunk.data) == sparse.map_or(all, SparseIndex::len)
         });
         ordered
             && whole
@@ -416,21 +416,21 @@ impl Log {
             && pieces == self.pieces as usize
             && self.first.offset <= self.end
             && self.tail.len() <= self.tail_charge
-            && self.are_losses_consistent()
+            && self.is_compaction_consistent()
     }
 
     #[inline(never)]
     fn expire_front(&mut self, now: u64, ttl: Option<u64>) {
         if let Some(ttl) = ttl {
-            self.raise_first(self.end_of_expired(now, ttl));
+            self.raise_first(self.end_of_retention(now, ttl));
         }
         if self.first_own_death <= now && !self.is_empty() {
-            self.raise_first(self.end_of(Fate::Expired, self.first, now));
+            self.raise_first(self.end_of_state(RecordState::Expired, self.first, now));
         }
     }
 
     /// Makes the tail able to take `need` bytes.
-    fn make_room(&mut self, need: usize, retired: &mut Retired) {
+    fn reserve_tail(&mut self, need: usize, retired: &mut Retired) {
         let wanted = self.tail.len().saturating_add(need);
         let doubled = self.tail_charge.saturating_mul(2).min(CHUNK);
         if !self.is_shared && !self.tail.is_empty() && wanted <= CHUNK {
@@ -439,13 +439,13 @@ impl Log {
             self.tail_charge = self.tail.capacity();
             return;
         }
-        self.roll(false, retired);
+        self.close_allocation(false, retired);
         self.tail.reserve(doubled.max(need));
         self.tail_charge = self.tail.capacity();
     }
 
     /// Ends the tail's allocation: its chunks keep it, or it is used again, or it is freed.
-    fn roll(&mut self, merge: bool, retired: &mut Retired) {
+    fn close_allocation(&mut self, merge: bool, retired: &mut Retired) {
         if !self.tail.is_empty() {
             self.freeze_tail();
         }
@@ -470,7 +470,7 @@ impl Log {
             last.charge = charge;
             self.chunk_charges = self.chunk_charges.saturating_add(charge);
         }
-        self.closed();
+        self.allocation_closed();
         if let Some(Chunk { span, .. }) = self.chunks.back()
             && span.own_death < u64::MAX
         {
@@ -510,7 +510,7 @@ impl Log {
             *last = *end;
         }
         if let Some(compaction) = &mut self.compaction {
-            self.chunks.range(at..).for_each(|part| compaction.let_go(part.losses.as_deref()));
+            self.chunks.range(at..).for_each(|part| compaction.release_losses(part.losses.as_deref()));
             let footprint = losses.as_ref().map_or(0, |losses| losses.footprint());
             compaction.losses_bytes = compaction.losses_bytes.saturating_add(footprint);
         }
@@ -548,7 +548,7 @@ impl Log {
     /// Lets go of a chunk that was taken out.
     fn release(&mut self, chunk: Chunk, retired: &mut Retired) {
         if let Some(compaction) = &mut self.compaction {
-            compaction.let_go(chunk.losses.as_deref());
+            compaction.release_losses(chunk.losses.as_deref());
         }
         if chunk.allocation == self.allocation {
             self.pieces = self.pieces.saturating_sub(1);

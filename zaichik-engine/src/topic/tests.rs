@@ -79,7 +79,7 @@ struct Pair {
     floor: u64,
     changed_at: u64,
     /// Whether the space of some records had been used again before this action.
-    was_thin: bool,
+    was_sparse: bool,
     readers: Vec<(Position, CursorId)>,
 }
 
@@ -98,7 +98,7 @@ impl Pair {
             first: 0,
             floor: 0,
             changed_at: 0,
-            was_thin: false,
+            was_sparse: false,
             readers,
         }
     }
@@ -147,7 +147,10 @@ impl Pair {
     /// later, together with their neighbours.
     fn agree_on(&mut self, first: u64) {
         let real = self.topic.log.first().offset;
-        assert!(first == real || self.was_thin || self.topic.log.is_thin(), "first is {real}, not {first}");
+        assert!(
+            first == real || self.was_sparse || self.topic.log.is_sparse(),
+            "first is {real}, not {first}"
+        );
         let between = first.min(real)..first.max(real);
         for offset in between {
             let entry = &self.all[usize::try_from(offset).unwrap()];
@@ -335,7 +338,7 @@ impl Pair {
 
     fn check(&mut self) {
         assert!(self.topic.is_consistent());
-        self.was_thin = self.topic.log.is_thin();
+        self.was_sparse = self.topic.log.is_sparse();
         for asked in [0, self.first, self.end() / 2, self.end(), self.end() + 1] {
             let start = self.topic.start(self.at(), Start::Offset(asked));
             assert_eq!(start, self.start(asked), "asked for {asked}");

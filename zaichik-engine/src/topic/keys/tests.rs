@@ -36,16 +36,16 @@ fn naive(
     offset: u64,
     max: u64,
     window: u64,
-) -> Verdict {
+) -> KeyStatus {
     let remembered: Vec<_> = all.iter().filter(|one| now - one.accepted < one.window).collect();
     if let Some(one) = remembered.iter().find(|one| one.key == key) {
-        return Verdict::Duplicate(one.offset);
+        return KeyStatus::Duplicate(one.offset);
     }
     if remembered.len() as u64 >= max {
-        return Verdict::Full;
+        return KeyStatus::LimitReached;
     }
     all.push(Remembered { key, accepted: now, offset, window });
-    Verdict::New
+    KeyStatus::New
 }
 
 fn check(first_window: u64, actions: &[Action]) {
@@ -57,8 +57,8 @@ fn check(first_window: u64, actions: &[Action]) {
             Action::Publish { keys: published, refused, max_keys } => {
                 let (before, naive_before) = (keys.next_number(), all.len());
                 for key in published {
-                    let verdict = keys.accept(key.as_bytes(), now, offset, *max_keys);
-                    assert_eq!(verdict, naive(&mut all, now, key, offset, *max_keys, window), "{key:?}");
+                    let status = keys.accept(key.as_bytes(), now, offset, *max_keys);
+                    assert_eq!(status, naive(&mut all, now, key, offset, *max_keys, window), "{key:?}");
                     offset += 1;
                 }
                 if *refused {

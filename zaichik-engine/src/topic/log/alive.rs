@@ -2,10 +2,10 @@
 //!
 //! A topic whose few keys are written over and over keeps one record for each of them for ever, so its limits must not
 //! count what was superseded. The count is kept as records come, die and fall off the front; the dead count as such
-//! from the moment on at which they are marked.
+//! from the death on at which they are marked.
 
 use super::Log;
-use super::losses::{Losses, Thin};
+use super::losses::{Losses, SparseIndex};
 use super::read::Part;
 
 /// How many records, and their bytes.
@@ -112,9 +112,9 @@ impl Part<'_> {
     /// What is in it and not dead.
     fn alive(&self) -> Amount {
         let (dead, dead_records) = self.losses.map_or((0, 0), |losses| (losses.dead, losses.dead_records));
-        let thin = self.losses.and_then(Losses::thin);
+        let sparse = self.losses.and_then(Losses::sparse);
         let all = self.end.saturating_sub(self.span.start);
-        let records = thin.map_or(if self.data.is_empty() { 0 } else { all }, Thin::len);
+        let records = sparse.map_or(if self.data.is_empty() { 0 } else { all }, SparseIndex::len);
         Amount {
             records: records.saturating_sub(dead_records),
             bytes: (self.data.len().saturating_sub(dead)) as u64,

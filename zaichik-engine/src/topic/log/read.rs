@@ -2,12 +2,12 @@
 
 use zaichik_proto::RecordHead;
 
-use super::losses::{Losses, Run};
+use super::losses::{Extent, Losses};
 use super::{Chunk, Log, Position, Pull, Span, Want};
 
 /// What became of an offset that is not below the first one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum RecordState {
     Live,
     /// Its own time to live ended it.
     Expired,
@@ -31,14 +31,18 @@ impl Log {
             return Pull::End;
         }
         if from.offset < self.first.offset {
-            return Pull::Gap { to: self.end_of(Fate::Expired, self.first, now) };
+            return Pull::Gap { to: self.end_of_state(RecordState::Expired, self.first, now) };
         }
         let (at, index) = (self.locate(from), self.index_of(from.offset));
-        if self.part(index).is_none_or(|part| part.is_mortal()) {
-            match self.fate(at, now).0 {
-                Fate::Live => {}
-                Fate::Expired => return Pull::Gap { to: self.end_of(Fate::Expired, at, now) },
-                Fate::Superseded => return Pull::Skip { to: self.end_of(Fate::Superseded, at, now) },
+        if self.part(index).is_none_or(|part| part.may_hold_dead()) {
+            match self.state_at(at, now).0 {
+                RecordState::Live => {}
+                RecordState::Expired => {
+                    return Pull::Gap { to: self.end_of_state(RecordState::Expired, at, now) };
+                }
+                RecordState::Superseded => {
+                    return Pull::Skip { to: self.end_of_state(RecordState::Superseded, at, now) };
+                }
             }
         }
         if index == self.chunks.len() {
@@ -49,7 +53,8 @@ impl Log {
         };
         let begin = at.byte as usize;
         let losses = chunk.losses.as_deref();
-        let row = losses.and_then(Losses::thin).map_or(chunk.end, |thin| thin.end_of_row(at.offset));
+        let row =
+            losses.and_then(Losses::sparse).map_or(chunk.end, |sparse| sparse.end_of_consecutive(at.offset));
         let left = row.saturating_sub(at.offset);
         let rest = chunk.data.get(begin..).unwrap_or_default();
         let (count, len) =
@@ -58,12 +63,13 @@ impl Log {
             } else if self.compaction.is_some() {
                 let ordinal = losses.and_then(|losses| losses.ordinal(chunk.span.start, at.offset));
                 let ordinal = ordinal.unwrap_or_else(|| at.offset.saturating_sub(chunk.span.start));
-                run(rest, left, want, |nth, head| {
+                count_fitting(rest, left, want, |nth, head| {
                     let offset = at.offset.saturating_add(nth);
-                    self.fate_of(losses, ordinal.saturating_add(nth), offset, head, now) == Fate::Live
+                    self.record_state(losses, ordinal.saturating_add(nth), offset, head, now)
+                        == RecordState::Live
                 })
             } else {
-                run(rest, left, want, |_, head| own_death(head) > now)
+                count_fitting(rest, left, want, |_, head| own_death(head) > now)
             };
         if count == 0 {
             return Pull::NoRoom;
@@ -79,8 +85,8 @@ impl Log {
     pub(crate) fn first_live(&self, from: Position, now: u64) -> Position {
         let mut at = self.locate(from.moved_to(from.offset.max(self.first.offset)));
         while at.offset < self.end {
-            match self.fate(at, now) {
-                (Fate::Live, _) => return at,
+            match self.state_at(at, now) {
+                (RecordState::Live, _) => return at,
                 (_, next) => at = self.locate(next),
             }
         }
@@ -88,10 +94,10 @@ impl Log {
     }
 
     /// The first offset from `from` on that has another fate.
-    pub(super) fn end_of(&self, fate: Fate, from: Position, now: u64) -> u64 {
+    pub(super) fn end_of_state(&self, fate: RecordState, from: Position, now: u64) -> u64 {
         let mut at = from;
         while at.offset < self.end {
-            match self.fate(at, now) {
+            match self.state_at(at, now) {
                 (other, next) if other == fate => at = next,
                 _ => break,
             }
@@ -100,29 +106,29 @@ impl Log {
     }
 
     /// What became of an offset, and from where on that may be something else.
-    pub(super) fn fate(&self, at: Position, now: u64) -> (Fate, Position) {
+    pub(super) fn state_at(&self, at: Position, now: u64) -> (RecordState, Position) {
         let at = self.locate(at);
         let Some(part) = self.part(self.index_of(at.offset)) else {
-            return (Fate::Expired, Position::at(self.end));
+            return (RecordState::Expired, Position::at(self.end));
         };
-        if !part.is_mortal() {
-            return (Fate::Live, Position::at(part.end));
+        if !part.may_hold_dead() {
+            return (RecordState::Live, Position::at(part.end));
         }
         let ordinal = match part.losses {
             Some(losses) => losses.ordinal(part.span.start, at.offset),
             None if part.data.is_empty() || part.span.own_death <= now => {
-                return (Fate::Expired, Position::at(part.end));
+                return (RecordState::Expired, Position::at(part.end));
             }
             None => at.offset.checked_sub(part.span.start),
         };
         let head = part.data.get(at.byte as usize..).and_then(RecordHead::peek);
         if let Some((ordinal, head)) = ordinal.zip(head) {
             let next = at.moved_to(at.offset.saturating_add(1));
-            return (self.fate_of(part.losses, ordinal, at.offset, head, now), next);
+            return (self.record_state(part.losses, ordinal, at.offset, head, now), next);
         }
-        let thin = part.losses.and_then(Losses::thin);
-        let (expired, end) = thin.map_or((true, part.end), |thin| thin.gone(at.offset, part.end));
-        (if expired { Fate::Expired } else { Fate::Superseded }, Position::at(end))
+        let sparse = part.losses.and_then(Losses::sparse);
+        let (expired, end) = sparse.map_or((true, part.end), |sparse| sparse.gone(at.offset, part.end));
+        (if expired { RecordState::Expired } else { RecordState::Superseded }, Position::at(end))
     }
 
     /// The first offset whose record was accepted at or after a time; the end if none was.
@@ -151,7 +157,7 @@ impl Log {
             after if after == self.chunks.len() && tail_begins_below => after,
             after => after.saturating_sub(1),
         };
-        let Some((part, at)) = self.existing(index) else {
+        let Some((part, at)) = self.part_from_first(index) else {
             return by_count;
         };
         let (mut offset, mut base) = (at.offset, part.base_of(at));
@@ -173,10 +179,10 @@ impl Log {
     }
 
     /// The offset after the last record that the topic's time to live has ended; the first record is one.
-    pub(super) fn end_of_expired(&self, now: u64, ttl: u64) -> u64 {
+    pub(super) fn end_of_retention(&self, now: u64, ttl: u64) -> u64 {
         let dead = |timestamp: u64| timestamp.saturating_add(ttl) <= now;
         let index = self.chunks.partition_point(|chunk| dead(chunk.span.last_timestamp));
-        let Some((part, at)) = self.existing(index) else {
+        let Some((part, at)) = self.part_from_first(index) else {
             return self.end;
         };
         let expired = part.records(at).take_while(|one| dead(one.head.timestamp));
@@ -186,7 +192,7 @@ impl Log {
     /// A chunk, or the tail, and where its records begin that exist. Nothing is walked through twice as the first
     /// record of the log rises.
     #[inline]
-    fn existing(&self, index: usize) -> Option<(Part<'_>, Position)> {
+    fn part_from_first(&self, index: usize) -> Option<(Part<'_>, Position)> {
         let part = self.part(index)?;
         if self.first.offset <= part.span.start || self.first.offset >= part.end {
             return Some((part, Position::at(part.span.start)));
@@ -201,10 +207,11 @@ impl Log {
             return Position::at(at.offset);
         };
         let (mut offset, mut byte) = (span.start, 0);
-        if let Some(thin) = losses.and_then(Losses::thin) {
-            // What was seen before it became thin does not hold.
-            let run = thin.runs().get(thin.run_from(at.offset));
-            (offset, byte) = run.map_or((at.offset, data.len()), |run| (run.start, run.byte as usize));
+        if let Some(sparse) = losses.and_then(Losses::sparse) {
+            // What was seen before it became sparse does not hold.
+            let extent = sparse.extents().get(sparse.extent_from(at.offset));
+            (offset, byte) =
+                extent.map_or((at.offset, data.len()), |extent| (extent.start, extent.byte as usize));
         } else {
             let last_seen = at.chunk.saturating_add(u64::from(at.index));
             if at.chunk == span.start && last_seen <= at.offset {
@@ -256,51 +263,51 @@ pub(super) struct Found {
 
 impl<'a> Part<'a> {
     /// Whether anything in it may be dead that the log's first offset has not passed.
-    const fn is_mortal(&self) -> bool {
+    const fn may_hold_dead(&self) -> bool {
         self.span.has_own || self.data.is_empty()
     }
 
     /// What became of an offset whose record is gone from this part; `None` if it is there, or was in a hole of all.
-    pub(super) fn gone(&self, offset: u64) -> Option<Fate> {
-        let thin = self.losses.and_then(Losses::thin)?;
-        if thin.runs().get(thin.run_from(offset)).is_some_and(|run| run.start <= offset) {
+    pub(super) fn gone(&self, offset: u64) -> Option<RecordState> {
+        let sparse = self.losses.and_then(Losses::sparse)?;
+        if sparse.extents().get(sparse.extent_from(offset)).is_some_and(|extent| extent.start <= offset) {
             return None;
         }
-        let (is_expired, _) = thin.gone(offset, self.end);
-        Some(if is_expired { Fate::Expired } else { Fate::Superseded })
+        let (is_expired, _) = sparse.gone(offset, self.end);
+        Some(if is_expired { RecordState::Expired } else { RecordState::Superseded })
     }
 
     /// Bytes that the topic had accepted before a place in this part; of an offset that is gone, before the next one.
     pub(super) fn base_of(&self, at: Position) -> u64 {
-        let Some(thin) = self.losses.and_then(Losses::thin) else {
+        let Some(sparse) = self.losses.and_then(Losses::sparse) else {
             return self.span.base.saturating_add(u64::from(at.byte));
         };
-        let index = thin.run_from(at.offset);
-        let run = thin.runs().get(index);
-        if let Some(run) = run.filter(|run| run.start <= at.offset) {
-            return run.base.saturating_add(u64::from(at.byte.saturating_sub(run.byte)));
+        let index = sparse.extent_from(at.offset);
+        let extent = sparse.extents().get(index);
+        if let Some(extent) = extent.filter(|extent| extent.start <= at.offset) {
+            return extent.base.saturating_add(u64::from(at.byte.saturating_sub(extent.byte)));
         }
         // Where a hole begins is known, what the records in it were like is not.
-        let before = index.checked_sub(1).and_then(|index| thin.runs().get(index));
+        let before = index.checked_sub(1).and_then(|index| sparse.extents().get(index));
         match before {
-            Some(Run { end, base, byte, stop, .. }) if *end == at.offset => {
+            Some(Extent { end, base, byte, stop, .. }) if *end == at.offset => {
                 base.saturating_add(u64::from(stop.saturating_sub(*byte)))
             }
             None if at.offset <= self.span.start => self.span.base,
-            _ => run.map_or_else(|| thin.end_base(), |run| run.base),
+            _ => extent.map_or_else(|| sparse.end_base(), |extent| extent.base),
         }
     }
 
     /// The records from a place on that are there, in order.
     pub(super) fn records(&self, at: Position) -> Records<'a> {
         let (data, offset, byte, base) = (self.data, at.offset, at.byte as usize, self.base_of(at));
-        let Some(thin) = self.losses.and_then(Losses::thin) else {
-            return Records { data, runs: &[], offset, byte, base, end: u64::MAX };
+        let Some(sparse) = self.losses.and_then(Losses::sparse) else {
+            return Records { data, extents: &[], offset, byte, base, end: u64::MAX };
         };
-        let runs = thin.runs().get(thin.run_from(offset)..).unwrap_or_default();
-        match runs.split_first().filter(|(run, _)| run.start <= offset) {
-            Some((run, runs)) => Records { data, runs, offset, byte, base, end: run.end },
-            None => Records { data, runs, offset, byte, base, end: offset },
+        let extents = sparse.extents().get(sparse.extent_from(offset)..).unwrap_or_default();
+        match extents.split_first().filter(|(extent, _)| extent.start <= offset) {
+            Some((extent, extents)) => Records { data, extents, offset, byte, base, end: extent.end },
+            None => Records { data, extents, offset, byte, base, end: offset },
         }
     }
 }
@@ -308,12 +315,12 @@ impl<'a> Part<'a> {
 /// An iterator over records of a part.
 pub(super) struct Records<'a> {
     data: &'a [u8],
-    /// The runs behind the one at hand.
-    runs: &'a [Run],
+    /// The extents behind the one at hand.
+    extents: &'a [Extent],
     offset: u64,
     byte: usize,
     base: u64,
-    /// Where the run at hand ends; a part that is not thin is one run.
+    /// Where the extent at hand ends; a part that is not sparse is one extent.
     end: u64,
 }
 
@@ -322,9 +329,9 @@ impl Iterator for Records<'_> {
 
     fn next(&mut self) -> Option<Found> {
         if self.offset >= self.end {
-            let (run, runs) = self.runs.split_first()?;
-            (self.offset, self.byte, self.base) = (run.start, run.byte as usize, run.base);
-            (self.end, self.runs) = (run.end, runs);
+            let (extent, extents) = self.extents.split_first()?;
+            (self.offset, self.byte, self.base) = (extent.start, extent.byte as usize, extent.base);
+            (self.end, self.extents) = (extent.end, extents);
         }
         let head = self.data.get(self.byte..).and_then(RecordHead::peek)?;
         let found = Found { offset: self.offset, base: self.base, head };
@@ -347,7 +354,12 @@ fn seen(chunk: u64, offset: u64, byte: usize) -> Position {
 }
 
 /// How many records at the front of `rest` a reader takes, and their bytes: as long as they live.
-fn run(rest: &[u8], left: u64, want: Want, lives: impl Fn(u64, RecordHead) -> bool) -> (u32, usize) {
+fn count_fitting(
+    rest: &[u8],
+    left: u64,
+    want: Want,
+    lives: impl Fn(u64, RecordHead) -> bool,
+) -> (u32, usize) {
     let (mut count, mut len) = (0u32, 0usize);
     while u64::from(count) < left && count < want.records && len <= want.bytes {
         let Some(head) = rest.get(len..).and_then(RecordHead::peek) else {
