@@ -8,9 +8,8 @@ use proptest::collection::vec as vec_of;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use zaichik_proto::Record;
+use zaichik_proto::{Duplicate, Record, Records, RefusalCode};
 
-use super::log::Pull;
 use super::*;
 use crate::ring::Rings;
 

@@ -5,32 +5,9 @@
 //! from the death on at which they are marked.
 
 use super::Log;
+use super::chunk::Part;
 use super::losses::{Losses, SparseIndex};
-use super::read::Part;
-
-/// How many records, and their bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Amount {
-    records: u64,
-    bytes: u64,
-}
-
-impl Amount {
-    /// One record.
-    pub(super) const fn one(bytes: u64) -> Self {
-        Self { records: 1, bytes }
-    }
-
-    pub(super) const fn add(&mut self, more: Self) {
-        self.records = self.records.saturating_add(more.records);
-        self.bytes = self.bytes.saturating_add(more.bytes);
-    }
-
-    pub(super) const fn subtract(&mut self, less: Self) {
-        self.records = self.records.saturating_sub(less.records);
-        self.bytes = self.bytes.saturating_sub(less.bytes);
-    }
-}
+use crate::topic::amount::Amount;
 
 impl Log {
     /// How many records there are, and their bytes; the dead among those of `latest` compaction not counted.
@@ -88,12 +65,7 @@ impl Log {
         sum
     }
 
-    /// Whether the count agrees with the records.
-    pub(super) fn is_alive_consistent(&self) -> bool {
-        !self.is_latest || self.alive_below(self.end) == self.alive()
-    }
-
-    fn alive(&self) -> Amount {
+    pub(super) fn alive(&self) -> Amount {
         self.compaction.as_ref().map_or_else(Amount::default, |compaction| compaction.alive)
     }
 

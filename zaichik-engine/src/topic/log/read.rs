@@ -2,27 +2,10 @@
 
 use zaichik_proto::RecordHead;
 
-use super::losses::{Extent, Losses};
-use super::{Chunk, Log, Position, Pull, Span, Want};
-
-/// What became of an offset that is not below the first one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RecordState {
-    Live,
-    /// Its own time to live ended it.
-    Expired,
-    /// A newer record of its key did, or it was a tombstone and had its time.
-    Superseded,
-}
-
-/// A chunk, or the tail.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Part<'a> {
-    pub(super) span: Span,
-    pub(super) end: u64,
-    pub(super) data: &'a [u8],
-    pub(super) losses: Option<&'a Losses>,
-}
+use super::Log;
+use super::chunk::{Chunk, Part, RecordState, own_death};
+use super::losses::Losses;
+use crate::topic::{Position, Pull, Want};
 
 impl Log {
     /// What a reader at `from` gets. [`expire`](Self::expire) was called with the same `now`.
@@ -129,6 +112,30 @@ impl Log {
         let sparse = part.losses.and_then(Losses::sparse);
         let (expired, end) = sparse.map_or((true, part.end), |sparse| sparse.gone(at.offset, part.end));
         (if expired { RecordState::Expired } else { RecordState::Superseded }, Position::at(end))
+    }
+
+    /// What becomes of a record that is there: number `ordinal` of a part with losses or without.
+    fn record_state(
+        &self,
+        losses: Option<&Losses>,
+        ordinal: u64,
+        offset: u64,
+        head: RecordHead,
+        now: u64,
+    ) -> RecordState {
+        let own = own_death(head);
+        if let Some(compaction) = &self.compaction {
+            if losses.is_some_and(|losses| losses.is_silent(ordinal)) {
+                return RecordState::Superseded;
+            }
+            // What died since the last housekeeping is not marked yet.
+            if compaction.deaths.is_behind(now)
+                && compaction.deaths.silent_death(offset, now).is_some_and(|death| death < own)
+            {
+                return RecordState::Superseded;
+            }
+        }
+        if own <= now { RecordState::Expired } else { RecordState::Live }
     }
 
     /// The first offset whose record was accepted at or after a time; the end if none was.
@@ -253,100 +260,6 @@ impl Log {
     }
 }
 
-/// A record on the way through a part.
-pub(super) struct Found {
-    pub(super) offset: u64,
-    /// Bytes that the topic had accepted before it.
-    base: u64,
-    pub(super) head: RecordHead,
-}
-
-impl<'a> Part<'a> {
-    /// Whether anything in it may be dead that the log's first offset has not passed.
-    const fn may_hold_dead(&self) -> bool {
-        self.span.has_own || self.data.is_empty()
-    }
-
-    /// What became of an offset whose record is gone from this part; `None` if it is there, or was in a hole of all.
-    pub(super) fn gone(&self, offset: u64) -> Option<RecordState> {
-        let sparse = self.losses.and_then(Losses::sparse)?;
-        if sparse.extents().get(sparse.extent_from(offset)).is_some_and(|extent| extent.start <= offset) {
-            return None;
-        }
-        let (is_expired, _) = sparse.gone(offset, self.end);
-        Some(if is_expired { RecordState::Expired } else { RecordState::Superseded })
-    }
-
-    /// Bytes that the topic had accepted before a place in this part; of an offset that is gone, before the next one.
-    pub(super) fn base_of(&self, at: Position) -> u64 {
-        let Some(sparse) = self.losses.and_then(Losses::sparse) else {
-            return self.span.base.saturating_add(u64::from(at.byte));
-        };
-        let index = sparse.extent_from(at.offset);
-        let extent = sparse.extents().get(index);
-        if let Some(extent) = extent.filter(|extent| extent.start <= at.offset) {
-            return extent.base.saturating_add(u64::from(at.byte.saturating_sub(extent.byte)));
-        }
-        // Where a hole begins is known, what the records in it were like is not.
-        let before = index.checked_sub(1).and_then(|index| sparse.extents().get(index));
-        match before {
-            Some(Extent { end, base, byte, stop, .. }) if *end == at.offset => {
-                base.saturating_add(u64::from(stop.saturating_sub(*byte)))
-            }
-            None if at.offset <= self.span.start => self.span.base,
-            _ => extent.map_or_else(|| sparse.end_base(), |extent| extent.base),
-        }
-    }
-
-    /// The records from a place on that are there, in order.
-    pub(super) fn records(&self, at: Position) -> Records<'a> {
-        let (data, offset, byte, base) = (self.data, at.offset, at.byte as usize, self.base_of(at));
-        let Some(sparse) = self.losses.and_then(Losses::sparse) else {
-            return Records { data, extents: &[], offset, byte, base, end: u64::MAX };
-        };
-        let extents = sparse.extents().get(sparse.extent_from(offset)..).unwrap_or_default();
-        match extents.split_first().filter(|(extent, _)| extent.start <= offset) {
-            Some((extent, extents)) => Records { data, extents, offset, byte, base, end: extent.end },
-            None => Records { data, extents, offset, byte, base, end: offset },
-        }
-    }
-}
-
-/// An iterator over records of a part.
-pub(super) struct Records<'a> {
-    data: &'a [u8],
-    /// The extents behind the one at hand.
-    extents: &'a [Extent],
-    offset: u64,
-    byte: usize,
-    base: u64,
-    /// Where the extent at hand ends; a part that is not sparse is one extent.
-    end: u64,
-}
-
-impl Iterator for Records<'_> {
-    type Item = Found;
-
-    fn next(&mut self) -> Option<Found> {
-        if self.offset >= self.end {
-            let (extent, extents) = self.extents.split_first()?;
-            (self.offset, self.byte, self.base) = (extent.start, extent.byte as usize, extent.base);
-            (self.end, self.extents) = (extent.end, extents);
-        }
-        let head = self.data.get(self.byte..).and_then(RecordHead::peek)?;
-        let found = Found { offset: self.offset, base: self.base, head };
-        self.offset = self.offset.saturating_add(1);
-        self.byte = self.byte.saturating_add(head.len);
-        self.base = self.base.saturating_add(head.len as u64);
-        Some(found)
-    }
-}
-
-/// When a record dies by its own time to live; `u64::MAX` if it has none.
-pub(super) fn own_death(head: RecordHead) -> u64 {
-    head.ttl_micros.map_or(u64::MAX, |ttl| head.timestamp.saturating_add(ttl))
-}
-
 /// The position of a record that begins at `byte` of the chunk that starts at offset `chunk`.
 fn seen(chunk: u64, offset: u64, byte: usize) -> Position {
     let index = u32::try_from(offset.saturating_sub(chunk)).unwrap_or(u32::MAX);
@@ -376,13 +289,4 @@ fn count_fitting(
         len = total;
     }
     (count, len)
-}
-
-pub(super) fn count_records(mut data: &[u8]) -> u64 {
-    let mut count = 0u64;
-    while let Some(head) = RecordHead::peek(data) {
-        count = count.saturating_add(1);
-        data = data.get(head.len..).unwrap_or_default();
-    }
-    count
 }

@@ -1,65 +1,13 @@
 //! What becomes of dead records in a topic with `latest` compaction: they are marked, and their space is used again.
 
-use std::collections::VecDeque;
-
 use zaichik_proto::RecordHead;
 
-use super::alive::Amount;
+use super::Log;
+use super::chunk::{CHUNK, Chunk, RecordState};
 use super::deaths::{Dead, Deaths, RecordInfo};
 use super::losses::{Losses, SparseIndex};
-use super::read::own_death;
-use super::{CHUNK, Chunk, Log, Position, RecordState, Retired};
-
-/// Dead bytes in chunks that can be rewritten below which it is not done.
-const RECLAIM_FROM: usize = 1_024;
-
-/// What a log keeps for `latest` compaction.
-#[derive(Debug, Default)]
-pub(super) struct Compaction {
-    pub(super) deaths: Deaths,
-    /// Losses of the tail.
-    pub(super) tail: Option<Box<Losses>>,
-    /// Bytes of all losses.
-    pub(super) losses_bytes: usize,
-    /// Records that are not dead, from the first offset on.
-    pub(super) alive: Amount,
-    /// Starts of the chunks that wait to be rewritten; one that is not marked so is stale.
-    queue: VecDeque<u64>,
-    /// Dead bytes of those chunks.
-    queued_bytes: usize,
-}
-
-impl Compaction {
-    /// Bytes allocated.
-    #[inline(never)]
-    pub(super) fn footprint(&self) -> usize {
-        let queue = self.queue.capacity().saturating_mul(8);
-        let own = size_of::<Self>().saturating_add(queue).saturating_add(self.losses_bytes);
-        own.saturating_add(self.deaths.footprint())
-    }
-
-    /// These losses are no longer those of any chunk.
-    pub(super) fn release_losses(&mut self, losses: Option<&Losses>) {
-        let Some(losses) = losses else { return };
-        self.losses_bytes = self.losses_bytes.saturating_sub(losses.footprint());
-        if losses.is_queued {
-            self.queued_bytes = self.queued_bytes.saturating_sub(losses.dead);
-        }
-    }
-
-    const fn is_ready(&self) -> bool {
-        self.queued_bytes >= RECLAIM_FROM
-    }
-
-    /// Dead records were marked in a chunk: it waits to be rewritten once more than half of it is dead.
-    fn enqueue(&mut self, losses: &mut Losses, start: u64, bytes: usize) {
-        if !losses.is_queued && losses.dead > bytes / 2 {
-            losses.is_queued = true;
-            self.queue.push_back(start);
-            self.queued_bytes = self.queued_bytes.saturating_add(losses.dead);
-        }
-    }
-}
+use crate::topic::amount::Amount;
+use crate::topic::{Position, Retired};
 
 impl Log {
     /// From `now` on a newer record of a key supersedes the older ones (semantics C6), within these times; or, if there
@@ -107,6 +55,11 @@ impl Log {
         (0..budget).all(|_| self.mark_next_dead(now))
     }
 
+    /// Marks all records that died; each dies once.
+    pub(crate) fn mark_all_dead(&mut self, now: u64) {
+        while self.mark_next_dead(now) {}
+    }
+
     /// Rewrites one chunk, if one is more than half dead; says whether another one is.
     pub(crate) fn reclaim(&mut self, now: u64, retired: &mut Retired) -> bool {
         let Some(compaction) = self.compaction.as_mut().filter(|compaction| compaction.is_ready()) else {
@@ -145,11 +98,6 @@ impl Log {
             self.mark_record(dead);
         }
         dead.is_some()
-    }
-
-    /// Marks all records that died; each dies once.
-    pub(crate) fn mark_all_dead(&mut self, now: u64) {
-        while self.mark_next_dead(now) {}
     }
 
     fn mark_record(&mut self, Dead { offset, len, is_silent }: Dead) {
@@ -268,55 +216,5 @@ impl Log {
         let begin = data.len();
         data.extend_from_slice(record);
         sparse.keep(at.offset, part.base_of(at), at_byte(begin), at_byte(data.len()));
-    }
-}
-
-impl Log {
-    /// Whether some chunk was rewritten.
-    #[cfg(test)]
-    pub(crate) fn is_sparse(&self) -> bool {
-        self.chunks.iter().any(|chunk| chunk.losses.as_ref().is_some_and(|losses| losses.sparse().is_some()))
-    }
-
-    /// Whether what is kept about losses agrees with the chunks.
-    pub(super) fn is_compaction_consistent(&self) -> bool {
-        let Some(compaction) = &self.compaction else {
-            return self.chunks.iter().all(|chunk| chunk.losses.is_none());
-        };
-        let all = || self.chunks.iter().filter_map(|chunk| chunk.losses.as_ref());
-        let bytes = all().chain(&compaction.tail).map(|losses| losses.footprint());
-        let queued = all().filter(|losses| losses.is_queued).map(|losses| losses.dead);
-        let sizes = self
-            .chunks
-            .iter()
-            .all(|chunk| chunk.losses.as_ref().is_none_or(|losses| losses.dead <= chunk.data.len()));
-        sizes
-            && bytes.fold(0, usize::saturating_add) == compaction.losses_bytes
-            && queued.fold(0, usize::saturating_add) == compaction.queued_bytes
-            && self.is_alive_consistent()
-    }
-
-    /// What becomes of a record that is there: number `ordinal` of a part with losses or without.
-    pub(super) fn record_state(
-        &self,
-        losses: Option<&Losses>,
-        ordinal: u64,
-        offset: u64,
-        head: RecordHead,
-        now: u64,
-    ) -> RecordState {
-        let own = own_death(head);
-        if let Some(compaction) = &self.compaction {
-            if losses.is_some_and(|losses| losses.is_silent(ordinal)) {
-                return RecordState::Superseded;
-            }
-            // What died since the last housekeeping is not marked yet.
-            if compaction.deaths.is_behind(now)
-                && compaction.deaths.silent_death(offset, now).is_some_and(|death| death < own)
-            {
-                return RecordState::Superseded;
-            }
-        }
-        if own <= now { RecordState::Expired } else { RecordState::Live }
     }
 }

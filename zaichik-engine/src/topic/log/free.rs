@@ -1,0 +1,96 @@
+//! What is freed in a log, and when.
+
+use std::cmp::Reverse;
+
+use super::Log;
+use super::chunk::Chunk;
+use crate::topic::Retired;
+
+/// Entries of a table that stay allocated while the log is in use, so that it does not shrink and grow all the time.
+const SPARE_ENTRIES: usize = 128;
+
+impl Log {
+    /// Frees up to `budget` chunks that hold nothing live; says whether more may be free.
+    pub(crate) fn free(&mut self, now: u64, budget: usize, retired: &mut Retired) -> bool {
+        let mut left = budget;
+        while left > 0 && self.own_deaths.peek().is_some_and(|Reverse((death, _))| *death <= now) {
+            let Some(Reverse((_, start))) = self.own_deaths.pop() else {
+                break;
+            };
+            self.free_hole(start, retired);
+            left = left.saturating_sub(1);
+        }
+        while left > 0
+            && let Some(chunk) = self.chunks.front()
+            && (chunk.end <= self.first.offset || (chunk.data.is_empty() && chunk.losses.is_none()))
+        {
+            // Nothing stands before a hole here, so its offsets need not exist any more.
+            self.raise_first(chunk.end);
+            if let Some(chunk) = self.chunks.pop_front() {
+                self.release(chunk, retired);
+            }
+            left = left.saturating_sub(1);
+        }
+        if self.chunks.capacity() > self.chunks.len().saturating_mul(4).max(SPARE_ENTRIES) {
+            self.chunks.shrink_to(self.chunks.len().saturating_mul(2));
+        }
+        if self.own_deaths.capacity() > self.own_deaths.len().saturating_mul(4).max(SPARE_ENTRIES) {
+            self.own_deaths.shrink_to(self.own_deaths.len().saturating_mul(2));
+        }
+        if self.is_empty() && !self.tail.is_empty() {
+            self.tail.clear();
+            if let Some(compaction) = &mut self.compaction {
+                let losses = compaction.tail.take();
+                compaction.release_losses(losses.as_deref());
+            }
+        }
+        left == 0
+    }
+
+    /// When memory can be freed next, if nothing else happens.
+    pub(crate) fn next_death(&self, ttl: u64) -> u64 {
+        let own = self.own_deaths.peek().map_or(u64::MAX, |Reverse((death, _))| *death);
+        let by_topic = match self.chunks.front() {
+            Some(chunk) if chunk.end <= self.first.offset => 0,
+            _ if ttl == 0 || ttl == u64::MAX => u64::MAX,
+            Some(chunk) => chunk.span.last_timestamp.saturating_add(ttl),
+            None if self.tail.is_empty() => u64::MAX,
+            None => self.tail_span.last_timestamp.saturating_add(ttl),
+        };
+        let other = match &self.compaction {
+            // What an earlier mode left goes with its chunk.
+            _ if !self.is_latest => u64::MAX,
+            Some(_) if self.is_reclaimable() => 0,
+            Some(compaction) => compaction.deaths.next(self.first.offset),
+            None => u64::MAX,
+        };
+        own.min(by_topic).min(other)
+    }
+
+    /// Lets go of a chunk that was taken out.
+    fn release(&mut self, chunk: Chunk, retired: &mut Retired) {
+        if let Some(compaction) = &mut self.compaction {
+            compaction.release_losses(chunk.losses.as_deref());
+        }
+        if chunk.allocation == self.allocation {
+            self.pieces = self.pieces.saturating_sub(1);
+        } else if chunk.charge > 0 {
+            self.chunk_charges = self.chunk_charges.saturating_sub(chunk.charge);
+            retired.push(chunk.data, chunk.charge);
+        }
+    }
+
+    /// Frees the bytes of a chunk whose records all died by their own time to live; its offsets stay a hole.
+    fn free_hole(&mut self, start: u64, retired: &mut Retired) {
+        let index = self.chunks.partition_point(|chunk| chunk.span.start < start);
+        let Some(chunk) = self.chunks.get_mut(index).filter(|chunk| chunk.span.start == start) else {
+            return;
+        };
+        let data = core::mem::take(&mut chunk.data);
+        let charge = core::mem::take(&mut chunk.charge);
+        self.chunk_charges = self.chunk_charges.saturating_sub(charge);
+        if charge > 0 {
+            retired.push(data, charge);
+        }
+    }
+}
