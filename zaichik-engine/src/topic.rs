@@ -17,7 +17,7 @@ mod upkeep;
 
 use std::sync::Arc;
 
-use zaichik_proto::{CompactionMode, Overflow, Start, Timestamp};
+use zaichik_proto::{CompactionMode, Start, Timestamp};
 
 pub(crate) use self::cursors::{CursorId, Cursors};
 use self::keys::Keys;
@@ -106,9 +106,7 @@ impl Topic {
         self.log.set_latest(latest_times(&settings), at);
         self.settings = settings;
         self.age(at);
-        if settings.overflow == Overflow::DropOldest {
-            self.drop_oldest(at);
-        }
+        self.drop_oldest(at);
     }
 
     /// The offset of the next record.
@@ -142,6 +140,11 @@ impl Topic {
 
     fn is_latest(&self) -> bool {
         self.settings.compaction == CompactionMode::Latest
+    }
+
+    /// Whether a key makes a record a duplicate of an earlier one (semantics C1).
+    fn remembers_keys(&self) -> bool {
+        self.settings.compaction == CompactionMode::First && self.settings.compaction_window_micros > 0
     }
 
     const fn liveness(&self, now: u64) -> Liveness {

@@ -186,6 +186,12 @@ impl Log {
         self.len() == 0
     }
 
+    /// Records between the first and the end, and their bytes.
+    #[inline]
+    pub(super) const fn amount(&self) -> Amount {
+        Amount { records: self.len(), bytes: self.bytes() }
+    }
+
     /// Bytes of the records between the first and the end.
     pub(crate) const fn bytes(&self) -> u64 {
         if self.is_empty() { 0 } else { self.end_bytes.saturating_sub(self.first_bytes) }

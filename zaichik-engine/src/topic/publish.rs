@@ -1,7 +1,8 @@
 //! Publishing: the records of one publish, or of a batch, are checked and then appended (semantics C, R5).
 
-use zaichik_proto::{CompactionMode, Duplicate, Overflow, Records, Refusal, RefusalCode, Timestamp};
+use zaichik_proto::{Duplicate, Records, Refusal, RefusalCode, Timestamp};
 
+use super::amount::Amount;
 use super::keys::{KeyStatus, Keys};
 use super::latest::LatestKeys;
 use super::log::RecordInfo;
@@ -19,14 +20,12 @@ pub(crate) struct Accepted {
 /// What publishes that are checked together would append.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Draft {
-    /// Records, duplicates left out.
-    pub(super) count: u64,
-    /// Their bytes.
-    pub(super) bytes: u64,
+    /// Their records, without duplicates.
+    added: Amount,
     /// Number of the first key that is remembered for them.
-    pub(super) keys_from: u64,
-    /// The first offset that stays: with `overflow = reject`, what is below makes room.
-    pub(super) keep_from: u64,
+    keys_from: u64,
+    /// The first offset that stays: with `overflow = reject`, the records below it make room.
+    keep_from: u64,
 }
 
 /// What a topic needs from its broker to accept records.
@@ -65,7 +64,6 @@ impl Topic {
 
     /// Begins to check publishes that are to be accepted together, or not at all.
     pub(crate) fn draft(&mut self, now: Timestamp) -> Draft {
-        // What nobody waits for any more takes no room, whether housekeeping came by or not.
         self.age(now.as_micros());
         if self.is_latest() {
             self.log.mark_all_dead(now.as_micros());
@@ -74,7 +72,7 @@ impl Topic {
             newest.discard_checked();
         }
         let keys_from = self.keys.as_ref().map_or(0, |keys| keys.next_number());
-        Draft { count: 0, bytes: 0, keys_from, keep_from: self.log.first().offset }
+        Draft { added: Amount::default(), keys_from, keep_from: self.log.first().offset }
     }
 
     /// Checks a publish that follows those in the draft. Nothing changes but the draft and the keys that it
@@ -89,9 +87,9 @@ impl Topic {
     ) -> Result<Accepted, Refusal> {
         let before = *draft;
         self.plan(now.as_micros(), records, draft, intake)?;
-        self.check_limits(now.as_micros(), draft)?;
-        let count = draft.count.saturating_sub(before.count);
-        let first_offset = (count > 0).then(|| self.log.end().saturating_add(before.count));
+        draft.keep_from = self.check_limits(now.as_micros(), draft.added)?;
+        let count = draft.added.without(before.added).records;
+        let first_offset = (count > 0).then(|| self.log.end().saturating_add(before.added.records));
         Ok(Accepted { first_offset, count })
     }
 
@@ -145,9 +143,7 @@ impl Topic {
     /// Everything of a draft was appended: what is too much goes.
     pub(crate) fn appended(&mut self, now: Timestamp, retired: &mut Retired) {
         let at = now.as_micros();
-        if self.settings.overflow == Overflow::DropOldest {
-            self.drop_oldest(at);
-        }
+        self.drop_oldest(at);
         self.log.free(at, FREE_PER_COMMIT, retired);
     }
 
@@ -160,7 +156,7 @@ impl Topic {
         intake: &mut Intake<'_>,
     ) -> Result<(), Refusal> {
         let window = self.settings.compaction_window_micros;
-        let first_mode = self.settings.compaction == CompactionMode::First;
+        let remembers_keys = self.remembers_keys();
         let latest_mode = self.is_latest() && !self.is_unread();
         for (record, index) in records.iter().zip(0u32..) {
             if record.message_len() > intake.max_message as usize {
@@ -170,12 +166,9 @@ impl Topic {
             if len > self.settings.max_bytes {
                 return Err(Refusal::with_value(RefusalCode::TooLarge, self.settings.max_bytes));
             }
-            if window > 0
-                && first_mode
-                && let Some(key) = record.key()
-            {
+            if remembers_keys && let Some(key) = record.key() {
                 let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(intake.hash_key, window)));
-                let offset = self.log.end().saturating_add(draft.count);
+                let offset = self.log.end().saturating_add(draft.added.records);
                 match keys.accept(key, at, offset, self.settings.max_keys) {
                     KeyStatus::New => {}
                     KeyStatus::Duplicate(offset) => {
@@ -190,8 +183,7 @@ impl Topic {
             if latest_mode && let Some(key) = record.key() {
                 self.plan_latest(at, key, record.is_tombstone(), intake.hash_key)?;
             }
-            draft.count = draft.count.saturating_add(1);
-            draft.bytes = draft.bytes.saturating_add(len);
+            draft.added.add(Amount::one(len));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use zaichik_proto::{GapReason, Start, Timestamp};
 
+use super::amount::Amount;
 use super::{Position, Pull, Topic, Want};
 
 /// What a topic has at the death.
@@ -78,7 +79,7 @@ impl Topic {
     /// What is there now.
     pub(crate) fn contents(&mut self, now: Timestamp) -> Contents {
         self.age(now.as_micros());
-        let (messages, bytes) = self.log.alive_amount();
+        let Amount { records: messages, bytes } = self.log.amount_alive();
         let keys = self.keys.as_ref().map_or(0, |keys| keys.remembered(now.as_micros()));
         let newest = self.newest.as_ref().map_or(0, |newest| newest.live());
         let start = if messages == 0 { self.end() } else { self.log.first().offset };

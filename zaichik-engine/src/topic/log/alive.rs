@@ -11,33 +11,27 @@ use crate::topic::amount::Amount;
 
 impl Log {
     /// How many records there are, and their bytes; the dead among those of `latest` compaction not counted.
-    pub(crate) fn alive_amount(&self) -> (u64, u64) {
-        if !self.is_latest {
-            return (self.len(), self.bytes());
-        }
-        let Amount { records, bytes } = self.alive();
-        (records, bytes)
+    pub(in crate::topic) fn amount_alive(&self) -> Amount {
+        if self.is_latest { self.alive() } else { self.amount() }
     }
 
     /// The first offset from which on the records that are not dead fit both limits.
-    pub(super) fn first_within_alive(&self, max_messages: u64, max_bytes: u64) -> u64 {
-        let fits = |amount: &Amount| amount.records <= max_messages && amount.bytes <= max_bytes;
+    pub(super) fn first_within_alive(&self, limits: Amount) -> u64 {
         let mut left = self.alive();
         let mut offset = self.first.offset;
-        while !fits(&left) {
+        while !left.fits(limits) {
             let Some(part) = self.part(self.index_of(offset)) else {
                 break;
             };
-            let mut rest = left;
-            rest.subtract(part.alive());
-            if offset <= part.span.start && !fits(&rest) {
+            let rest = left.without(part.alive());
+            if offset <= part.span.start && !rest.fits(limits) {
                 (left, offset) = (rest, part.end);
                 continue;
             }
             for (at, amount) in self.alive_from(part, offset) {
                 left.subtract(amount);
                 offset = at.saturating_add(1);
-                if fits(&left) {
+                if left.fits(limits) {
                     return offset;
                 }
             }

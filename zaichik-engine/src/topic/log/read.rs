@@ -5,6 +5,7 @@ use zaichik_proto::RecordHead;
 use super::Log;
 use super::chunk::{Chunk, Part, RecordState, own_death};
 use super::losses::Losses;
+use crate::topic::amount::Amount;
 use crate::topic::{Position, Pull, Want};
 
 impl Log {
@@ -150,13 +151,13 @@ impl Log {
     }
 
     /// The first offset from which on the records fit both limits.
-    pub(crate) fn first_within(&self, max_messages: u64, max_bytes: u64) -> u64 {
+    pub(in crate::topic) fn first_within(&self, limits: Amount) -> u64 {
         if self.is_latest {
-            return self.first_within_alive(max_messages, max_bytes);
+            return self.first_within_alive(limits);
         }
-        let by_count = self.first.offset.max(self.end.saturating_sub(max_messages));
-        let below = self.end_bytes.saturating_sub(max_bytes);
-        if self.bytes() <= max_bytes {
+        let by_count = self.first.offset.max(self.end.saturating_sub(limits.records));
+        let below = self.end_bytes.saturating_sub(limits.bytes);
+        if self.bytes() <= limits.bytes {
             return by_count;
         }
         let tail_begins_below = !self.tail.is_empty() && self.tail_span.base < below;

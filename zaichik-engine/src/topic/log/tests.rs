@@ -137,8 +137,10 @@ impl Pair {
             Action::Move { reader, ahead } => self.readers[*reader] = Position::at(self.naive.first + ahead),
             Action::Limit { messages, bytes } => {
                 self.expire();
-                let (limit, naive) =
-                    (self.log.first_within(*messages, *bytes), self.naive.first_within(*messages, *bytes));
+                let (limit, naive) = (
+                    self.log.first_within(Amount { records: *messages, bytes: *bytes }),
+                    self.naive.first_within(*messages, *bytes),
+                );
                 // A hole does not know its records' sizes any more; it goes as a whole.
                 assert!(limit >= naive, "{limit} leaves more than {naive}");
                 assert!((naive..limit).all(|offset| self.naive.live(offset, self.now).is_none()));
