@@ -1,4 +1,4 @@
-//! The ledger is about what the heap holds: whoever trusts the budget is not surprised.
+//! The ledger matches the heap closely enough for the memory budget to hold.
 
 use allocation_counter::measure;
 use bytes::BytesMut;
@@ -9,11 +9,11 @@ use zaichik_proto::{
 
 use crate::world::{World, encoded, publish};
 
-/// How many things of a kind, so that what tables have to spare does not count.
+/// The number of items of a kind: so many that spare capacity of tables is negligible.
 const MANY: u32 = 1_000;
 
-/// What the ledger must say at least and at most, in percent of what the heap holds: tables double, and allocators
-/// round. Buffers of connections are charged by what is in them, and double as well.
+/// Bounds of the ledger, in percent of the heap: tables double, and allocators round. Buffers of connections are
+/// charged by their contents, and double as well.
 const RANGE: std::ops::RangeInclusive<u64> = 45..=160;
 
 #[test]
@@ -106,7 +106,7 @@ fn producers_and_their_answers_are_charged() {
             for id in 1..=MANY {
                 for sequence in 0..4 {
                     let producer = Producer { id: u128::from(id), epoch: 0, sequence };
-                    // Two topics in turn, so that each answer is remembered on its own.
+                    // Two alternating topics, so that each answer is remembered separately.
                     let topic = if sequence % 2 == 0 { "topic" } else { "other" };
                     world.send(publisher, &publish_to(topic, None, Some(producer)));
                 }
@@ -116,7 +116,7 @@ fn producers_and_their_answers_are_charged() {
 }
 
 #[test]
-fn what_waits_to_be_applied_is_charged() {
+fn pending_input_is_charged() {
     let mut world = World::new(TopicOptions::new());
     let first_half = publish(AckLevel::None).split_to(100);
     let peers: Vec<_> = (0..MANY).map(|_| world.connect()).collect();
@@ -132,7 +132,7 @@ fn what_waits_to_be_applied_is_charged() {
 }
 
 #[test]
-fn what_waits_to_be_sent_is_charged() {
+fn pending_output_is_charged() {
     let mut world = World::new(TopicOptions::new());
     let pings = encoded(&ClientFrame::Ping { nonce: 1 }).repeat(100);
     let peers: Vec<_> = (0..MANY).map(|_| world.connect()).collect();
@@ -147,7 +147,7 @@ fn what_waits_to_be_sent_is_charged() {
     );
 }
 
-/// Does it, and compares what the heap holds more then with what the ledger says.
+/// Compares the heap's growth during a call with the ledger's growth.
 fn assert_charged(world: &mut World, part: fn(&Ledger) -> u64, act: impl FnOnce(&mut World)) {
     let before = part(&world.broker.ledger());
     let held = measure(|| act(world)).bytes_current;

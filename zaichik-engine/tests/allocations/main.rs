@@ -1,4 +1,4 @@
-//! What the broker allocates: nothing per message once it has warmed up, and no more than its ledger says.
+//! Allocations of the broker: none per message once it has warmed up, and no more than its ledger says.
 
 #![expect(
     clippy::arithmetic_side_effects,

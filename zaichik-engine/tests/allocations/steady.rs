@@ -1,4 +1,4 @@
-//! A broker that has warmed up allocates nothing per message: what it needs it has, and uses again.
+//! A broker that has warmed up allocates nothing per message: it reuses its memory.
 
 use allocation_counter::{measure, opt_out};
 use bytes::BytesMut;
@@ -9,7 +9,7 @@ use zaichik_proto::{
 
 use crate::world::{World, commit, publish, record};
 
-/// Publishes that warm up, and publishes that are measured.
+/// Publishes to warm up, and publishes to measure.
 const PUBLISHES: u64 = 20_000;
 
 #[test]
@@ -80,7 +80,7 @@ fn publishes_of_a_producer_allocate_nothing() {
     let records = Records::from_encoded(1, &record);
     assert_few(|sequence| {
         bytes.clear();
-        // Two topics in turn, so that each answer is remembered on its own.
+        // Two alternating topics, so that each answer is remembered separately.
         let topic = if sequence % 2 == 0 { b"topic" } else { b"other" };
         let (ack, producer) = (AckLevel::Accepted, Some(Producer { id: 1, epoch: 0, sequence }));
         ClientFrame::Publish(Publish { request: 1, ack, producer, topic, records }).encode(&mut bytes);
@@ -114,7 +114,7 @@ fn batches_of_publishes_and_commits_allocate_nothing() {
     let records = Records::from_encoded(1, &record);
     let mut bytes = BytesMut::new();
     assert_few(|sequence| {
-        // Writing it is the peer's affair.
+        // Encoding it is not measured.
         opt_out(|| {
             let mut operations = OperationsBuilder::default();
             for topic in [b"topic", b"other", b"third"] {
@@ -134,7 +134,7 @@ fn batches_of_publishes_and_commits_allocate_nothing() {
     assert_eq!(world.broker.stats().records_delivered, PUBLISHES * 2);
 }
 
-/// Runs `publish` with 0, 1, 2 …: to warm up, and then to be measured.
+/// Calls `publish` with 0, 1, 2 …, first to warm up and then to measure.
 fn assert_few(mut publish: impl FnMut(u64)) {
     (0..PUBLISHES).for_each(&mut publish);
     let allocations = measure(|| (PUBLISHES..PUBLISHES * 2).for_each(&mut publish)).count_total;

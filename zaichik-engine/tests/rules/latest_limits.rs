@@ -1,4 +1,4 @@
-//! C4, C6, R5, R7: what bounds a topic in `latest` mode, and what changes when its settings do.
+//! C4, C6, R5, R7: limits of a topic in `latest` mode, and changes of its settings.
 
 use zaichik_proto::{CompactionMode, Overflow, Record, TopicOptions};
 
@@ -6,14 +6,14 @@ use crate::latest::{connect, delete, lag, latest, newcomer, put, tombstone, topi
 use crate::world::{World, done, keyed, put_all, record, secs, us};
 
 #[test]
-fn c8_what_was_superseded_does_not_count_against_limits() {
+fn c8_superseded_records_do_not_count_against_limits() {
     let mut world = World::new();
     let peer = topic(&mut world, latest().max_messages(3));
     put(&mut world, &peer, "a", "0");
     for _ in 0..50 {
         put(&mut world, &peer, "b", "x");
     }
-    assert_eq!(newcomer(&mut world), ["0..51", "1/0=0", "1/50=x"], "a is never written again, and stays");
+    assert_eq!(newcomer(&mut world), ["0..51", "1/0=0", "1/50=x"], "a is never rewritten, and stays");
     put(&mut world, &peer, "c", "51");
     put(&mut world, &peer, "d", "52");
     assert_eq!(
@@ -32,7 +32,7 @@ fn c8_what_was_superseded_does_not_count_against_limits() {
 }
 
 #[test]
-fn c8_a_reader_that_a_limit_overtook_is_told_of_everything_that_it_removed() {
+fn c8_a_reader_overtaken_by_a_limit_gets_gaps_for_everything_it_removed() {
     let mut world = World::new();
     let peer = topic(&mut world, latest().max_messages(2));
     let reader = connect(&mut world);
@@ -41,7 +41,7 @@ fn c8_a_reader_that_a_limit_overtook_is_told_of_everything_that_it_removed() {
         put(&mut world, &peer, key, body);
     }
     world.ask(&reader, reader.commit(1, 0));
-    // b at 2 was removed, and what was superseded before it went with it; 4 was passed without a word.
+    // b at 2 was removed, together with the superseded records before it; 4 was skipped silently.
     assert_eq!(reader.stream(), ["1/0=0", "1/1..3 limit", "1/3=3"]);
     world.ask(&reader, reader.commit(1, 3));
     assert_eq!(reader.stream(), ["1/5=5"]);
@@ -49,7 +49,7 @@ fn c8_a_reader_that_a_limit_overtook_is_told_of_everything_that_it_removed() {
 }
 
 #[test]
-fn r7_a_limit_that_comes_with_a_shorter_window_counts_what_that_leaves() {
+fn r7_a_new_limit_counts_what_a_shorter_window_leaves() {
     let mut world = World::new();
     let peer = topic(&mut world, lag(10));
     for (key, body) in [("a", "0"), ("b", "1"), ("b", "2")] {
@@ -62,7 +62,7 @@ fn r7_a_limit_that_comes_with_a_shorter_window_counts_what_that_leaves() {
 }
 
 #[test]
-fn r5_reject_counts_what_lives_and_makes_way_only_as_far_as_needed() {
+fn r5_reject_counts_live_records_and_removes_only_as_many_as_needed() {
     let mut world = World::new();
     let peer = topic(&mut world, latest().max_messages(3).overflow(Overflow::Reject));
     let reader = connect(&mut world);
@@ -90,7 +90,7 @@ fn r5_reject_counts_what_lives_and_makes_way_only_as_far_as_needed() {
 }
 
 #[test]
-fn r2_a_live_only_topic_keeps_the_newest_for_those_who_wait() {
+fn r2_a_live_only_topic_keeps_the_newest_records_for_its_subscriptions() {
     let mut world = World::new();
     let peer = topic(&mut world, latest().retention_ttl(secs(0)).max_keys(2));
     let reader = connect(&mut world);
@@ -103,12 +103,16 @@ fn r2_a_live_only_topic_keeps_the_newest_for_those_who_wait() {
     world.ask(&reader, reader.commit(1, 0));
     world.ask(&reader, reader.commit(1, 2));
     assert_eq!(reader.stream(), ["1/0=0", "1/2=2", "1/3=3"]);
-    assert_eq!(put(&mut world, &peer, "c", "4"), "@4", "b was committed by all, so it is no longer live");
+    assert_eq!(
+        put(&mut world, &peer, "c", "4"),
+        "@4",
+        "b was committed by all subscriptions, so it is no longer live"
+    );
     assert_eq!(put(&mut world, &peer, "b", "5"), "refused KeysFull 2");
     world.ask(&reader, reader.unsubscribe(1));
     world.advance(secs(5));
     for key in ["p", "q", "r"] {
-        assert!(put(&mut world, &peer, key, "x").starts_with('@'), "nobody reads, so no key is live");
+        assert!(put(&mut world, &peer, key, "x").starts_with('@'), "without subscriptions no key is live");
     }
 }
 
@@ -119,7 +123,7 @@ fn c_12_max_keys_counts_keys_whose_newest_record_is_live() {
     put(&mut world, &peer, "a", "0");
     put(&mut world, &peer, "b", "1");
     assert_eq!(put(&mut world, &peer, "c", "x"), "refused KeysFull 2");
-    assert_eq!(put(&mut world, &peer, "a", "2"), "@2", "a key that is there may be replaced at any time");
+    assert_eq!(put(&mut world, &peer, "a", "2"), "@2", "an existing key may be replaced at any time");
     assert_eq!(world.ask(&peer, peer.publish("t", "no key")), "@3");
     assert_eq!(delete(&mut world, &peer, "a"), "@4");
     assert_eq!(put(&mut world, &peer, "c", "x"), "refused KeysFull 2", "the tombstone is live");
@@ -151,7 +155,7 @@ fn c_12_max_keys_is_exact_without_housekeeping() {
 }
 
 #[test]
-fn c_12_a_limit_lets_keys_go() {
+fn c_12_a_limit_removes_keys() {
     let mut world = World::new();
     let peer = topic(&mut world, latest().max_keys(2).max_messages(2));
     put(&mut world, &peer, "a", "0");
@@ -164,7 +168,7 @@ fn c_12_a_limit_lets_keys_go() {
 }
 
 #[test]
-fn c_12_a_refused_publish_leaves_the_keys_as_they_were() {
+fn c_12_a_refused_publish_leaves_the_keys_unchanged() {
     let mut world = World::new();
     let peer = topic(&mut world, latest().max_keys(2).max_bytes(1_000));
     put(&mut world, &peer, "a", "0");
@@ -174,7 +178,7 @@ fn c_12_a_refused_publish_leaves_the_keys_as_they_were() {
     let full = [keyed("a", b"no"), keyed("b", b"no"), keyed("c", b"no")];
     assert_eq!(world.ask(&peer, peer.publish_all("t", &full)), "refused KeysFull 2");
     assert_eq!(newcomer(&mut world), ["0..1", "1/0=0"]);
-    assert_eq!(put(&mut world, &peer, "b", "1"), "@1", "b took no place");
+    assert_eq!(put(&mut world, &peer, "b", "1"), "@1", "b took no room");
     assert_eq!(put(&mut world, &peer, "a", "2"), "@2");
     assert_eq!(newcomer(&mut world), ["1..3", "1/1=1", "1/2=2"], "the old newest record was superseded");
 }
@@ -203,7 +207,7 @@ fn t3_the_mode_changes_only_while_there_are_no_records() {
 }
 
 #[test]
-fn t3_adoption_may_not_change_the_mode_under_records_either() {
+fn t3_adoption_may_not_change_the_mode_of_a_topic_with_records_either() {
     let mut world = World::with(|config| config.topic_defaults.retention_ttl_micros = u64::MAX);
     let peer = world.connect();
     world.ask(&peer, peer.publish("t", "0"));
@@ -277,7 +281,7 @@ fn r7_a_raised_tombstone_ttl_brings_no_tombstone_and_no_key_back() {
 }
 
 #[test]
-fn c7_a_tombstone_ttl_of_zero_lets_a_key_go_at_once() {
+fn c7_a_tombstone_ttl_of_zero_removes_a_key_at_once() {
     let mut world = World::new();
     let peer = topic(&mut world, latest().tombstone_ttl(secs(0)).max_keys(1));
     put(&mut world, &peer, "k", "0");
@@ -289,7 +293,7 @@ fn c7_a_tombstone_ttl_of_zero_lets_a_key_go_at_once() {
     );
 }
 
-/// The commit makes memory reclaimable that the publish behind it was checked against.
+/// The commit frees memory that was in use when the publish after it was checked.
 #[test]
 fn c6_a_batch_that_commits_under_memory_pressure_keeps_its_key() {
     const BUDGET: u64 = 16 << 20;
