@@ -1,4 +1,4 @@
-//! What a delivery costs: records of 128 bytes to many subscribers, from the publisher's bytes to the subscribers'.
+//! The cost of a delivery: records of 128 bytes to many subscribers, from the publisher's bytes to the subscribers'.
 //!
 //! ```text
 //! cargo bench -p zaichik-engine --bench fanout
@@ -63,5 +63,5 @@ fn run(bencher: Bencher<'_, '_>, subscribers: usize, window: u32) {
         }
     });
     let delivered = connections.broker.stats().records_delivered;
-    assert_eq!(delivered, end * subscribers.len() as u64, "everybody gets everything");
+    assert_eq!(delivered, end * subscribers.len() as u64, "every subscriber gets every record");
 }

@@ -1,4 +1,4 @@
-//! What a publish costs when many connections are idle: it must not depend on how many.
+//! The cost of a publish while many connections are idle: it must not depend on their number.
 //!
 //! ```text
 //! cargo bench -p zaichik-engine --bench idle_scaling

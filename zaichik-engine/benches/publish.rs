@@ -1,4 +1,4 @@
-//! What a publish of 128 bytes costs, from the bytes of its frame to the log.
+//! The cost of a publish of 128 bytes, from the bytes of its frame to the log.
 //!
 //! ```text
 //! cargo bench -p zaichik-engine --bench publish
@@ -32,7 +32,7 @@ fn main() {
     divan::main();
 }
 
-/// Frames of so many records each, into a log that nobody reads.
+/// Frames of this many records each, into a log without readers.
 #[divan::bench(args = [1, 64], sample_count = 2_000)]
 fn records_per_frame(bencher: Bencher<'_, '_>, per_frame: u32) {
     run(bencher, steady(), AckLevel::None, per_frame);
@@ -44,21 +44,21 @@ fn acknowledged(bencher: Bencher<'_, '_>) {
     run(bencher, steady(), AckLevel::Accepted, 1);
 }
 
-/// The same of a producer, so that each answer is remembered. Writing the sequences into the frames is part of it.
+/// The same from a producer, so that each answer is remembered. Includes writing the sequences into the frames.
 #[divan::bench(sample_count = 2_000)]
 fn acknowledged_to_a_producer(bencher: Bencher<'_, '_>) {
     let frame = of_producer(&publish("topic", AckLevel::Accepted, 1, None));
     run_numbered(bencher, &frame, RECORDS, 1);
 }
 
-/// The same with two topics in turn, so that each answer is remembered on its own.
+/// The same with two alternating topics, so that each answer is remembered separately.
 #[divan::bench(sample_count = 2_000)]
 fn acknowledged_to_a_producer_in_two_topics(bencher: Bencher<'_, '_>) {
     let frames = ["topic", "other"].map(|topic| of_producer(&publish(topic, AckLevel::Accepted, 1, None)));
     run_numbered(bencher, &frames.concat(), RECORDS / 2, 2);
 }
 
-/// Batches of so many publishes of one record each, each with an answer.
+/// Batches of this many publishes of one record each, each batch with an answer.
 #[divan::bench(args = [1, 8, 64], sample_count = 2_000)]
 fn operations_per_batch(bencher: Bencher<'_, '_>, operations: u32) {
     let bytes = batch(None, operations).repeat((RECORDS / operations) as usize);
@@ -69,13 +69,13 @@ fn operations_per_batch(bencher: Bencher<'_, '_>, operations: u32) {
     });
 }
 
-/// The same of a producer.
+/// The same from a producer.
 #[divan::bench(args = [1, 8, 64], sample_count = 2_000)]
 fn operations_per_batch_of_a_producer(bencher: Bencher<'_, '_>, operations: u32) {
     run_numbered(bencher, &batch(PRODUCER, operations), RECORDS / operations, 1);
 }
 
-/// Each record comes alone and goes to a subscriber before the next one comes.
+/// Each record arrives alone and is delivered to a subscriber before the next one arrives.
 #[divan::bench(sample_count = 2_000)]
 fn delivered_one_at_a_time(bencher: Bencher<'_, '_>) {
     let (mut connections, publisher) = prepare(TopicOptions::new());
@@ -85,7 +85,8 @@ fn delivered_one_at_a_time(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| connections.send(publisher, &bytes));
 }
 
-/// As many frames of one record as one exchange applies, each with an answer: how long the broker is locked at most.
+/// The maximum number of frames that one exchange applies, each with an answer: the longest time that the broker is
+/// locked.
 #[divan::bench(sample_count = 500)]
 fn a_whole_exchange(bencher: Bencher<'_, '_>) {
     let (mut connections, publisher) = prepare(steady());
@@ -95,7 +96,7 @@ fn a_whole_exchange(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(frames)).bench_local(|| connections.send(publisher, &bytes));
 }
 
-/// The part of it that is decoding: frames of one record, and nothing done with them.
+/// The decoding part of that: frames of one record, decoded only.
 #[divan::bench(sample_count = 500)]
 fn decoding_alone(bencher: Bencher<'_, '_>) {
     let one = publish("topic", AckLevel::Accepted, 1, None);
@@ -104,7 +105,7 @@ fn decoding_alone(bencher: Bencher<'_, '_>) {
     let mut decoder = ClientDecoder::new(&Limits::default());
     bencher.counter(ItemsCount::new(frames)).bench_local(|| {
         let mut rest = &bytes[..];
-        while let Some((frame, taken)) = decoder.decode(rest).expect("they are valid") {
+        while let Some((frame, taken)) = decoder.decode(rest).expect("the frames are valid") {
             divan::black_box(&frame);
             rest = &rest[taken..];
         }
@@ -123,7 +124,7 @@ fn expiring(bencher: Bencher<'_, '_>) {
     run(bencher, TopicOptions::new().retention_ttl(Duration::from_millis(10)), AckLevel::None, 1);
 }
 
-/// A key that is new each time; each is remembered for ten milliseconds.
+/// A new key each time, remembered for ten milliseconds.
 #[divan::bench(sample_count = 2_000)]
 fn keyed_with_a_window(bencher: Bencher<'_, '_>) {
     let options = steady().compaction_window(Duration::from_millis(10));
@@ -134,23 +135,23 @@ fn keyed_with_a_window(bencher: Bencher<'_, '_>) {
         frames.chunks(RECORDS as usize).map(<[_]>::concat).collect::<Vec<_>>().into_iter().cycle();
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
         connections.now = connections.now + Duration::from_millis(1);
-        connections.send(publisher, &rounds.next().expect("it repeats"))
+        connections.send(publisher, &rounds.next().expect("an endless iterator"))
     });
 }
 
-/// A thousand keys in turn, each one forgotten when it comes again, so that every record is accepted; housekeeping included.
+/// A thousand keys in turn, each forgotten before its next use, so that every record is accepted; includes housekeeping.
 #[divan::bench(sample_count = 2_000)]
 fn thousand_keys_first(bencher: Bencher<'_, '_>) {
     thousand_keys(bencher, steady().compaction_window(Duration::from_millis(1)));
 }
 
-/// The same where each record supersedes the older one of its key.
+/// The same, but each record supersedes the older one of its key.
 #[divan::bench(sample_count = 2_000)]
 fn thousand_keys_latest(bencher: Bencher<'_, '_>) {
     thousand_keys(bencher, steady().compaction(CompactionMode::Latest));
 }
 
-/// The same without a limit: what is superseded is freed by housekeeping alone.
+/// The same without a limit: only housekeeping frees superseded records.
 #[divan::bench(sample_count = 2_000)]
 fn thousand_keys_latest_without_limit(bencher: Bencher<'_, '_>) {
     let options = TopicOptions::new().retain_forever().max_messages(u64::MAX).max_bytes(u64::MAX);
@@ -171,7 +172,7 @@ fn thousand_keys(bencher: Bencher<'_, '_>, options: TopicOptions) {
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
         connections.now = connections.now + Duration::from_millis(1);
         accepted += u64::from(RECORDS);
-        connections.send(publisher, rounds.next().expect("it repeats"));
+        connections.send(publisher, rounds.next().expect("an endless iterator"));
         while connections.broker.next_timeout().is_some_and(|at| at <= connections.now) {
             let _ = connections.broker.handle_timeout(connections.now, &mut effects);
         }
@@ -180,7 +181,7 @@ fn thousand_keys(bencher: Bencher<'_, '_>, options: TopicOptions) {
     assert_eq!(connections.broker.stats().records_accepted, accepted, "nothing is a duplicate");
 }
 
-/// Kept for ever, in so little memory that all of it was used before.
+/// Records are kept forever under a limit so low that all memory is reused.
 fn steady() -> TopicOptions {
     TopicOptions::new().retain_forever().max_bytes(2 << 20)
 }
@@ -194,7 +195,7 @@ fn run(bencher: Bencher<'_, '_>, options: TopicOptions, ack: AckLevel, per_frame
     });
 }
 
-/// Sends `repeat` times a piece that holds so many requests of one size, each with the next sequence.
+/// Sends `repeat` copies of a piece of `requests` requests of the same size per iteration, each with the next sequence.
 fn run_numbered(bencher: Bencher<'_, '_>, piece: &[u8], repeat: u32, requests: usize) {
     let (mut connections, publisher) = prepare(steady());
     connections.create(publisher, "other", steady());
@@ -212,20 +213,22 @@ fn run_numbered(bencher: Bencher<'_, '_>, piece: &[u8], repeat: u32, requests: u
     assert_eq!(connections.broker.stats().refused, 0);
 }
 
-/// Where the sequence of a Publish or Batch stands: behind the header, request, count, ack, a bool, id and epoch.
+/// Byte offset of the sequence in a Publish or Batch: after the header, request, count, ack, a bool, id and epoch.
 const SEQUENCE_AT: usize = HEADER_LEN + 4 + 4 + 1 + 1 + 16 + 4;
 
 const PRODUCER: Option<Producer> = Some(Producer { id: 7, epoch: 0, sequence: 0 });
 
 /// The same Publish, with a producer.
 fn of_producer(frame: &[u8]) -> Vec<u8> {
-    let (frame, _) =
-        ClientDecoder::new(&Limits::default()).decode(frame).expect("it is valid").expect("it is whole");
+    let (frame, _) = ClientDecoder::new(&Limits::default())
+        .decode(frame)
+        .expect("the frame is valid")
+        .expect("the frame is complete");
     let ClientFrame::Publish(publish) = frame else { unreachable!("it is a Publish") };
     encoded(&ClientFrame::Publish(Publish { producer: PRODUCER, ..publish })).to_vec()
 }
 
-/// A Batch of so many publishes of one record each.
+/// A Batch of this many publishes of one record each.
 fn batch(producer: Option<Producer>, operations: u32) -> Vec<u8> {
     let mut record = Vec::new();
     Record { body: &[7; BODY], ..Record::default() }.encode(&mut record);
