@@ -1,9 +1,9 @@
-//! Rings: lists whose members know their neighbours, so that moving one, or all of them, costs O(1).
+//! Rings: doubly linked lists in an arena, in which moving a member, or all members of a ring, costs O(1).
 //!
-//! A subscription is in at most one ring at a time: its topic's waiters, the broker's woken ones, or its
-//! session's ready ones. A publish splices all waiters into the woken ring at once, however many there are.
+//! A subscription is in at most one ring at a time: its topic's waiting, the broker's woken, or its session's ready
+//! subscriptions. A publish moves all waiting subscriptions to the woken ring in one step.
 
-/// A place in the arena: a member, or the head of a ring.
+/// A node of the arena: a member, or the head of a ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Node(u32);
 
@@ -14,7 +14,7 @@ struct Links {
     owner: u32,
 }
 
-/// The arena that holds every node. Memory: 12 bytes a node.
+/// The arena of all nodes. Memory: 12 bytes per node.
 #[derive(Debug, Default)]
 pub(crate) struct Rings {
     links: Vec<Links>,
@@ -22,25 +22,25 @@ pub(crate) struct Rings {
 }
 
 impl Rings {
-    /// A new node in a ring of its own. As a member it stands for `owner`; as a head its owner is not used.
+    /// A new node, alone in its ring. As a member it represents `owner`; the owner of a head is not used.
     pub(crate) fn insert(&mut self, owner: u32) -> Node {
         if let Some(index) = self.free.pop() {
             self.set(index, Links { prev: index, next: index, owner });
             return Node(index);
         }
-        // More nodes than u32 can tell would need more memory than any budget allows.
+        // More than u32::MAX nodes would need more memory than any budget allows.
         let index = u32::try_from(self.links.len()).unwrap_or(u32::MAX);
         self.links.push(Links { prev: index, next: index, owner });
         Node(index)
     }
 
-    /// Takes a node out of its ring and out of the arena.
+    /// Removes a node from its ring and from the arena.
     pub(crate) fn remove(&mut self, node: Node) {
         self.unlink(node);
         self.free.push(node.0);
     }
 
-    /// Takes a node out of its ring, whichever that is.
+    /// Removes a node from its ring.
     pub(crate) fn unlink(&mut self, Node(index): Node) {
         let Some(Links { prev, next, .. }) = self.get(index) else {
             return;
@@ -59,7 +59,7 @@ impl Rings {
         self.join(node.0, head);
     }
 
-    /// Takes the first member out of the ring of `head` and says whose it is.
+    /// Removes the first member from the ring of `head`, and returns its owner.
     pub(crate) fn pop(&mut self, head: Node) -> Option<u32> {
         let next = self.get(head.0)?.next;
         if next == head.0 {
@@ -87,12 +87,12 @@ impl Rings {
         self.get(head).is_none_or(|links| links.next == head)
     }
 
-    /// Whether a node is in no ring but its own.
+    /// Whether a node is alone in its ring.
     pub(crate) fn is_alone(&self, node: Node) -> bool {
         self.is_empty(node)
     }
 
-    /// Whose members the ring of `head` has, in order.
+    /// The owners of the members of the ring of `head`, in order.
     pub(crate) fn members(&self, Node(head): Node) -> impl Iterator<Item = u32> {
         let follow = move |index: u32| self.get(index).map(|links| links.next).filter(|next| *next != head);
         core::iter::successors(follow(head), move |index| follow(*index))
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_node_is_used_again() {
+    fn a_removed_node_is_reused() {
         let mut rings = Rings::default();
         let node = rings.insert(7);
         rings.remove(node);

@@ -1,4 +1,4 @@
-//! One topic: its settings, its log, its keys, and who waits for its next record.
+//! One topic: its settings, its log, its keys, and the subscriptions that wait for its next record.
 
 mod amount;
 mod cursors;
@@ -30,13 +30,13 @@ pub(crate) use self::retired::Retired;
 use crate::config::TopicSettings;
 use crate::ring::Node;
 
-/// Chunks, keys, and deaths of records that one step of housekeeping deals with at most.
+/// Maximum chunks, keys and dead records that one step of housekeeping handles, of each.
 const FREE_PER_STEP: usize = 64;
 
-/// Chunks that a run of publishes or a commit frees at most; more than it can add.
+/// Maximum chunks that a run of publishes or a commit frees; more than it can add.
 const FREE_PER_COMMIT: usize = 4;
 
-/// A topic. Nothing in it refers to another one.
+/// A topic, independent of all others.
 #[derive(Debug)]
 pub(crate) struct Topic {
     pub(crate) name: Arc<str>,
@@ -48,18 +48,18 @@ pub(crate) struct Topic {
     /// Cursors of its subscriptions.
     pub(crate) cursors: Cursors,
     log: Log,
-    /// With `first` compaction: what is a duplicate.
+    /// With `first` compaction: the keys that make a record a duplicate.
     keys: Option<Box<Keys>>,
-    /// With `latest` compaction: what is superseded.
+    /// With `latest` compaction: the newest record of each key.
     newest: Option<Box<LatestKeys>>,
-    /// Newcomers see nothing below this offset (R7).
+    /// New subscriptions get nothing below this offset (R7).
     hidden_below: u64,
     /// The offset after the highest one that a limit removed (R9).
     limit_end: u64,
     last_append: Timestamp,
-    /// When housekeeping looks at it next; `Timestamp::MAX` if it needs not.
+    /// When housekeeping is due; `Timestamp::MAX` if it is not.
     pub(crate) due: Timestamp,
-    /// What the ledger was told last.
+    /// Bytes charged to the ledger.
     pub(crate) charged: usize,
 }
 
@@ -84,11 +84,11 @@ impl Topic {
         }
     }
 
-    /// The topic has other settings from here on; what was dead stays dead (R7).
+    /// Changes the settings; what was dead stays dead (R7).
     pub(crate) fn change_settings(&mut self, now: Timestamp, settings: TopicSettings) {
         let at = now.as_micros();
         let live = self.start(now, Start::Earliest);
-        // What nobody waited for until here does not come back under a longer life.
+        // What every subscription has committed does not come back under a longer time to live.
         self.trim_committed();
         self.hidden_below = self.hidden_below.max(live);
         if let Some(keys) = &mut self.keys {
@@ -96,7 +96,7 @@ impl Topic {
         }
         let liveness = self.liveness(at);
         if let Some(newest) = &mut self.newest {
-            // Those whose newest record died do not come back under a longer life of tombstones.
+            // Keys whose newest record died do not come back under a longer time to live of tombstones.
             while newest.forget(liveness, FREE_PER_STEP) {}
         }
         if settings.compaction != self.settings.compaction {
@@ -114,7 +114,7 @@ impl Topic {
         self.log.end()
     }
 
-    /// A topic may change its compaction mode while there are no records between the first offset and the end (T3).
+    /// Whether there are no records between the first offset and the end; only then the compaction mode may change (T3).
     pub(crate) fn is_empty(&mut self, now: Timestamp) -> bool {
         self.age(now.as_micros());
         self.log.is_empty()
@@ -128,12 +128,12 @@ impl Topic {
         self.log.footprint().saturating_add(keys).saturating_add(self.cursors.footprint())
     }
 
-    /// Whether its parts agree with each other.
+    /// Whether its parts are consistent with each other.
     pub(crate) fn is_consistent(&self) -> bool {
         self.log.is_consistent() && self.newest.as_ref().is_none_or(|newest| newest.is_consistent())
     }
 
-    /// Whether nobody will ever read what is accepted now (R2).
+    /// Whether records accepted now can never be read (R2).
     fn is_unread(&self) -> bool {
         self.settings.is_live_only() && self.cursors.is_empty()
     }
@@ -153,7 +153,7 @@ impl Topic {
     }
 }
 
-/// The window and the time to live of tombstones, if newer records supersede older ones.
+/// The window and the tombstones' time to live, with `latest` compaction.
 fn latest_times(settings: &TopicSettings) -> Option<(u64, u64)> {
     let times = (settings.compaction_window_micros, settings.tombstone_ttl_micros);
     (settings.compaction == CompactionMode::Latest).then_some(times)

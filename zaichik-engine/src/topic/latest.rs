@@ -1,8 +1,8 @@
-//! Compaction in `latest` mode: which record of each key is the newest one (semantics C4, C6).
+//! Compaction in `latest` mode: the newest record of each key (semantics C4, C6).
 //!
-//! A key is there while its newest record is live. The entries form a list in the order of those records, so that
-//! what a limit or the topic's time to live ends is found at its front; the other deaths have tables of their own.
-//! Checking a publish only adds keys; which record is the newest changes when it is appended.
+//! A key is kept while its newest record is live. The entries form a list in the order of those records, so keys whose
+//! record a limit or the topic's time to live removed are at its front; other deaths have separate tables. Checking a
+//! publish only adds keys; the newest record of a key changes when a record is appended.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hasher;
@@ -13,10 +13,10 @@ use slab::Slab;
 
 use super::log::RecordInfo;
 
-/// Keys that left dropped for one new key at most. More than one has to go only after `max_keys` was lowered.
+/// Maximum dead keys removed for one new key. More than one is necessary only after `max_keys` was lowered.
 const DROP_PER_KEY: usize = 256;
 
-/// Places for records that are checked which stay allocated.
+/// Capacity for checked records that stays allocated.
 const SPARE_CHECKED: usize = 128;
 
 /// No entry.
@@ -31,11 +31,11 @@ pub(crate) struct LatestKeys {
     /// The ends of the list.
     oldest: u32,
     youngest: u32,
-    /// By time of death: entries whose newest record has a time to live of its own.
+    /// By time of death: entries whose newest record has its own time to live.
     own_deaths: BTreeSet<(u64, u32)>,
     /// By offset: entries whose newest record is a tombstone.
     tombstones: BTreeSet<(u64, u32)>,
-    /// Keys of the records that were checked and not appended, in order.
+    /// Keys of the records that were checked and not yet appended, in order.
     checked: VecDeque<Checked>,
     /// Keys that count against the limit.
     live: u64,
@@ -47,9 +47,9 @@ pub(crate) struct LatestKeys {
 struct Entry {
     hash: u64,
     key: Box<[u8]>,
-    /// `None` while the first record of the key is checked and not appended.
+    /// `None` while the first record of the key is checked but not appended.
     newest: Option<RecordInfo>,
-    /// Whether it counts: not if its newest record is, or will be, a tombstone that dies at once.
+    /// Whether it counts against the limit: not if its newest record is, or will be, a tombstone that dies at once.
     counts: bool,
     older: u32,
     younger: u32,
@@ -62,7 +62,7 @@ struct Checked {
     counted: bool,
 }
 
-/// What decides whether a record lives.
+/// What decides whether a record is live.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Liveness {
     pub(crate) now: u64,
@@ -123,7 +123,7 @@ impl LatestKeys {
         true
     }
 
-    /// Nothing that was checked is appended.
+    /// Forgets the records that were checked and not appended.
     #[inline(never)]
     pub(crate) fn discard_checked(&mut self) {
         while let Some(Checked { entry, is_new, counted }) = self.checked.pop_back() {
@@ -134,7 +134,7 @@ impl LatestKeys {
         }
     }
 
-    /// The next record that was checked was appended; returns the one that it supersedes.
+    /// The next checked record was appended; returns the record that it supersedes.
     pub(crate) fn append(&mut self, info: RecordInfo) -> Option<RecordInfo> {
         let slot = self.checked.pop_front()?.entry;
         self.unlink(slot);
@@ -150,12 +150,12 @@ impl LatestKeys {
         before
     }
 
-    /// Drops up to `budget` keys whose newest record is dead; says whether there may be more.
+    /// Removes up to `budget` keys whose newest record is dead; returns whether there may be more.
     pub(crate) fn forget(&mut self, liveness: Liveness, budget: usize) -> bool {
         (0..budget).all(|_| self.drop_dead(liveness))
     }
 
-    /// Gives memory back that the keys which left no longer need.
+    /// Frees memory of removed keys.
     pub(crate) fn shrink(&mut self) {
         if self.checked.is_empty() && self.checked.capacity() > SPARE_CHECKED {
             self.checked = VecDeque::new();
@@ -186,12 +186,12 @@ impl LatestKeys {
         self.live
     }
 
-    /// Whether nothing is there.
+    /// Whether there are no keys.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// When the next key leaves, if the topic's records live for `ttl`; `u64::MAX` if none ever does.
+    /// When the next key dies, if the topic's records live for `ttl`; `u64::MAX` if none does.
     #[inline(never)]
     pub(crate) fn next_forget(&self, liveness: Liveness, ttl: u64) -> u64 {
         let newest = |slot: u32| self.entries.get(slot as usize)?.newest;
@@ -206,7 +206,7 @@ impl LatestKeys {
         own.into_iter().chain(deleted).chain(removed).min().unwrap_or(u64::MAX)
     }
 
-    /// Bytes allocated, about.
+    /// Approximate bytes allocated.
     #[inline(never)]
     pub(crate) fn footprint(&self) -> usize {
         let entries = self.entries.capacity().saturating_mul(size_of::<Entry>().saturating_add(8));
@@ -217,7 +217,7 @@ impl LatestKeys {
         size_of::<Self>().saturating_add(entries).saturating_add(keys).saturating_add(tables)
     }
 
-    /// Whether list, tables and counts agree.
+    /// Whether list, tables and counts are consistent.
     pub(crate) fn is_consistent(&self) -> bool {
         let (mut listed, mut at, mut last) = (0usize, self.oldest, None);
         while let Some((entry, info)) =
@@ -239,7 +239,7 @@ impl LatestKeys {
             && self.tombstones.len() == info().filter(|info| info.is_tombstone).count()
     }
 
-    /// Whether one more key may count; keys that are no longer live make room.
+    /// Whether one more key may count; dead keys make room.
     fn has_room(&mut self, liveness: Liveness, max_keys: u64) -> bool {
         for _ in 0..DROP_PER_KEY {
             if self.live < max_keys {
@@ -266,7 +266,7 @@ impl LatestKeys {
     fn insert(&mut self, hash: u64, key: Box<[u8]>) -> u32 {
         self.key_bytes = self.key_bytes.saturating_add(key.len());
         let entry = Entry { hash, key, newest: None, counts: false, older: NONE, younger: NONE };
-        // More keys than u32 can tell would need more memory than any budget allows.
+        // More than u32::MAX keys would need more memory than any budget allows.
         let slot = u32::try_from(self.entries.insert(entry)).unwrap_or(NONE);
         let entries = &self.entries;
         let hash_of = |slot: &u32| entries.get(*slot as usize).map_or(0, |entry| entry.hash);
@@ -292,7 +292,7 @@ impl LatestKeys {
         }
     }
 
-    /// Takes an entry out of the list and the tables of deaths, if it is in them.
+    /// Removes an entry from the list and the tables of deaths, if it is in them.
     fn unlink(&mut self, slot: u32) {
         let Some(entry) = self.entries.get_mut(slot as usize) else {
             return;
@@ -316,7 +316,7 @@ impl LatestKeys {
         }
     }
 
-    /// Puts an entry at the young end of the list.
+    /// Adds an entry at the young end of the list.
     fn link(&mut self, slot: u32) {
         let older = core::mem::replace(&mut self.youngest, slot);
         match self.entries.get_mut(older as usize) {

@@ -1,14 +1,14 @@
-//! A topic's records, in wire form and in offset order, from the first that exists to the end.
+//! A topic's records, in wire form and in offset order, from the first offset to the end.
 //!
 //! ```text
 //!   chunk      chunk      chunk   tail
 //! [.......]  [..x....]  [......] [....        ]
 //!             ^ first                 ^ end
 //! ```
-//! Records are copied once, into the tail. When a reader needs the tail, what it holds is frozen into a chunk
-//! that shares the tail's allocation; when the allocation is full, a new one begins. A delivery is a slice of a
-//! chunk, so a batch costs one reference count however many subscribers take it. What lies below `first` does
-//! not exist for anybody; its memory follows in [`Log::free`].
+//! Records are copied once, into the tail. When a reader needs the tail, its contents are frozen into a chunk that shares
+//! the tail's allocation; when the allocation is full, a new one begins. A delivery is a slice of a chunk, so it costs
+//! one reference count per subscriber and no copy. Records below `first` no longer exist; [`Log::free`] frees their
+//! memory.
 
 mod alive;
 mod check;
@@ -44,21 +44,21 @@ pub(crate) struct Log {
     tail: BytesMut,
     /// Span of the records in `tail`; meaningless while that is empty.
     tail_span: Span,
-    /// Number of the allocation behind `tail`.
+    /// Number of the tail's allocation.
     allocation: u32,
     /// Bytes of that allocation.
     tail_charge: usize,
-    /// Chunks that share that allocation; they are the last ones.
+    /// Number of chunks that share that allocation; they are the last ones.
     pieces: u32,
-    /// Whether slices of that allocation were given out, perhaps of chunks that are gone.
+    /// Whether slices of that allocation were given out, perhaps of removed chunks.
     is_shared: bool,
     /// Bytes of all other allocations.
     chunk_charges: usize,
-    /// When the chunks die whose records all have a time to live of their own, by chunk start.
+    /// Time of death and start of the chunks whose records all have their own time to live.
     own_deaths: BinaryHeap<Reverse<(u64, u64)>>,
     /// Whether a newer record of a key supersedes the older ones.
     is_latest: bool,
-    /// What that takes; there since it was asked for first.
+    /// State for that; allocated once the topic had `latest` compaction.
     compaction: Option<Box<Compaction>>,
     first: Position,
     /// Timestamp of the first record; meaningless while there is none.
@@ -78,7 +78,7 @@ impl Log {
         Self { first: Position::at(offset), end: offset, ..Self::default() }
     }
 
-    /// Appends a record that was checked. The caller made sure that an offset is left.
+    /// Appends a checked record. The caller ensures that an offset remains.
     pub(crate) fn append(
         &mut self,
         record: &[u8],
@@ -91,7 +91,7 @@ impl Log {
         }
         let timestamp = timestamp.max(self.last_timestamp);
         let own_death = own_ttl.map_or(u64::MAX, |ttl| timestamp.saturating_add(ttl));
-        // With `latest` compaction chunks do not die as a whole.
+        // With `latest` compaction chunks do not expire as a whole.
         let span_death = if self.is_latest { u64::MAX } else { own_death };
         if self.tail.is_empty() {
             let (start, base, own_death) = (self.end, self.end_bytes, span_death);
@@ -121,8 +121,8 @@ impl Log {
         self.end_bytes = self.end_bytes.saturating_add(record.len() as u64);
     }
 
-    /// Appends records without a time to live of their own, which `next` gives within a number of bytes. With `latest`
-    /// compaction each has to be [appended](Self::append) by itself.
+    /// Appends records without their own time to live; `next` returns one within a number of bytes. With `latest` compaction
+    /// each record has to be [appended](Self::append) alone.
     #[inline]
     pub(crate) fn append_run<'a>(
         &mut self,
@@ -136,7 +136,7 @@ impl Log {
         }
     }
 
-    /// Appends such records as long as the tail has room for them. One with the same timestamp was appended just now.
+    /// Appends such records while the tail has room. A record with the same timestamp was just appended.
     #[inline]
     fn fill_tail<'a>(&mut self, next: &mut impl FnMut(usize) -> Option<&'a [u8]>) {
         let before = self.tail.len();
@@ -157,7 +157,7 @@ impl Log {
         self.end_bytes = self.end_bytes.saturating_add(bytes);
     }
 
-    /// Accepts `count` records that nobody will ever read: they get offsets and nothing else. The log is empty.
+    /// Assigns offsets to `count` records that will never be read, and nothing else. The log is empty.
     pub(crate) fn skip(&mut self, count: u64, timestamp: u64) {
         if !self.tail.is_empty() {
             self.freeze_tail();
@@ -197,7 +197,7 @@ impl Log {
         if self.is_empty() { 0 } else { self.end_bytes.saturating_sub(self.first_bytes) }
     }
 
-    /// Raises the first offset over the records that the topic's time to live, or their own, has ended.
+    /// Raises the first offset over records whose time to live, the topic's or their own, has ended.
     #[inline]
     pub(crate) fn expire(&mut self, now: u64, ttl: u64) {
         let now = now.saturating_sub(u64::from(is_planted(Defect::LateExpiry)));
@@ -207,7 +207,7 @@ impl Log {
         }
     }
 
-    /// Nothing below `offset` exists from here on; an offset that is not above the first changes nothing.
+    /// Removes everything below `offset`; an offset that is not above the first changes nothing.
     pub(crate) fn raise_first(&mut self, offset: u64) {
         let offset = offset.min(self.end);
         if offset <= self.first.offset {
@@ -226,7 +226,7 @@ impl Log {
         };
         let bytes = part.base_of(self.first);
         let head = part.data.get(self.first.byte as usize..).and_then(RecordHead::peek);
-        // A hole has no heads left; the last record of it is as good, because time only goes on.
+        // A hole has no record heads; its last timestamp serves instead, because timestamps never fall.
         let timestamp = head.map_or(part.span.last_timestamp, |head| head.timestamp);
         let death = match part.gone(offset) {
             Some(RecordState::Expired) => 0,

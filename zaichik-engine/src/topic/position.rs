@@ -1,9 +1,9 @@
-//! Where a reader is in a log, how much it takes, and what it gets.
+//! A reader's position in a log, how much it takes, and what it gets.
 
 use bytes::Bytes;
 
-/// An offset, and where a record at or before it was seen last: record `index` of the chunk that starts at
-/// offset `chunk` begins at `byte`. What was seen may be stale; the offset alone decides.
+/// An offset, and a hint where it is: record `index` of the chunk that starts at offset `chunk` begins at `byte`, and is
+/// at or before the offset. The hint may be stale; only the offset is binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Position {
     pub(crate) offset: u64,
@@ -13,23 +13,23 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// An offset of which nothing was seen.
+    /// An offset without a hint.
     pub(crate) const fn at(offset: u64) -> Self {
         Self { offset, chunk: u64::MAX, index: 0, byte: 0 }
     }
 
-    /// Another offset, with the same knowledge.
+    /// Another offset with the same hint.
     pub(crate) const fn moved_to(self, offset: u64) -> Self {
         Self { offset, ..self }
     }
 }
 
-/// How much a reader takes.
+/// How much a reader accepts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Want {
     pub(crate) records: u32,
     pub(crate) bytes: usize,
-    /// Bytes that one record alone may have, above `bytes`.
+    /// Maximum bytes of a record that is delivered alone although it exceeds `bytes`.
     pub(crate) single: usize,
 }
 
@@ -40,9 +40,9 @@ pub(crate) enum Pull {
     Records { data: Bytes, count: u32, next: Position },
     /// Nothing between the reader's position and `to` is live.
     Gap { to: u64 },
-    /// Everything between the reader's position and `to` was superseded; nobody is told (semantics C6).
+    /// Everything between the reader's position and `to` was superseded; no gap is reported (semantics C6).
     Skip { to: u64 },
-    /// The next record does not fit what the reader wants.
+    /// The next record exceeds what the reader accepts.
     NoRoom,
     /// The reader is at the end, or beyond it.
     End,

@@ -8,16 +8,16 @@ use super::latest::LatestKeys;
 use super::log::RecordInfo;
 use super::{FREE_PER_COMMIT, Retired, Topic};
 
-/// What became of the records of one publish.
+/// The outcome of one publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Accepted {
     /// Offset of the first record appended; `None` if all were duplicates.
     pub(crate) first_offset: Option<u64>,
-    /// How many were appended.
+    /// Number of records appended.
     pub(crate) count: u64,
 }
 
-/// What publishes that are checked together would append.
+/// What a group of publishes, checked together, would append.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Draft {
     /// Their records, without duplicates.
@@ -33,11 +33,11 @@ pub(crate) struct Draft {
 pub(crate) struct Intake<'a> {
     /// Largest message, in bytes.
     pub(crate) max_message: u32,
-    /// Key of the hashes of keys.
+    /// Secret key for hashing message keys.
     pub(crate) hash_key: u128,
-    /// Takes the duplicates found.
+    /// Receives the duplicates found.
     pub(crate) duplicates: &'a mut Vec<Duplicate>,
-    /// Takes allocations that are still being sent from.
+    /// Receives allocations that the log frees while slices of them are still in use.
     pub(crate) retired: &'a mut Retired,
 }
 
@@ -62,7 +62,7 @@ impl Topic {
         accepted
     }
 
-    /// Begins to check publishes that are to be accepted together, or not at all.
+    /// Starts to check publishes that are accepted together or not at all.
     pub(crate) fn draft(&mut self, now: Timestamp) -> Draft {
         self.age(now.as_micros());
         if self.is_latest() {
@@ -75,9 +75,9 @@ impl Topic {
         Draft { added: Amount::default(), keys_from, keep_from: self.log.first().offset }
     }
 
-    /// Checks a publish that follows those in the draft. Nothing changes but the draft and the keys that it
-    /// remembers; then either every publish of the draft is [appended](Self::append), in order, and
-    /// [that is all](Self::appended), or the draft is [abandoned](Self::abandon).
+    /// Checks a publish after those in the draft. Only the draft and its remembered keys change. Afterwards either every
+    /// publish of the draft is [appended](Self::append), in order, and [`appended`](Self::appended) is called, or the
+    /// draft is [abandoned](Self::abandon).
     pub(crate) fn check(
         &mut self,
         now: Timestamp,
@@ -93,7 +93,7 @@ impl Topic {
         Ok(Accepted { first_offset, count })
     }
 
-    /// The publishes of a draft are refused: forgets the keys that it remembers.
+    /// Forgets the keys that a refused draft remembers.
     pub(crate) fn abandon(&mut self, draft: &Draft) {
         if let Some(keys) = &mut self.keys {
             keys.undo_to(draft.keys_from);
@@ -103,7 +103,7 @@ impl Topic {
         }
     }
 
-    /// Appends what was checked: all records but the duplicates.
+    /// Appends the checked records, except the duplicates.
     pub(crate) fn append(
         &mut self,
         now: Timestamp,
@@ -140,14 +140,14 @@ impl Topic {
         }
     }
 
-    /// Everything of a draft was appended: what is too much goes.
+    /// Enforces the limits after all publishes of a draft or run were appended.
     pub(crate) fn appended(&mut self, now: Timestamp, retired: &mut Retired) {
         let at = now.as_micros();
         self.drop_oldest(at);
         self.log.free(at, FREE_PER_COMMIT, retired);
     }
 
-    /// Looks each record up and counts what is to be appended.
+    /// Looks up the key of each record and adds the records that are not duplicates to the draft.
     fn plan(
         &mut self,
         at: u64,
@@ -189,9 +189,9 @@ impl Topic {
     }
 }
 
-/// Compaction in `latest` mode (semantics C6 to C8). None of it is inlined, so that other topics do not pay for it.
+/// Compaction in `latest` mode (semantics C6 to C8), never inlined, so that other topics do not pay for it.
 impl Topic {
-    /// Looks for the key of a record, or for room for it.
+    /// Finds the key of a record, or makes room for it.
     #[inline(never)]
     fn plan_latest(
         &mut self,
@@ -208,7 +208,7 @@ impl Topic {
         Err(Refusal::with_value(RefusalCode::KeysFull, max_keys))
     }
 
-    /// A record was appended; with a key it supersedes the older one of that key.
+    /// Registers an appended record; if it has a key, it supersedes the older record of that key.
     #[inline(never)]
     fn supersede(&mut self, info: RecordInfo, has_key: bool, at: u64) {
         self.log.track(info);

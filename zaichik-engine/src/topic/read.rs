@@ -1,4 +1,4 @@
-//! What readers of a topic get, where they begin, and where a seek leads (semantics R3, D6).
+//! Reading a topic: what a reader gets, where it starts, and where a seek leads (semantics R3, D6).
 
 use bytes::Bytes;
 use zaichik_proto::{GapReason, Start, Timestamp};
@@ -11,11 +11,11 @@ use super::{Position, Pull, Topic, Want};
 pub(crate) struct Contents {
     /// The first offset that may be live.
     pub(crate) start: u64,
-    /// Records from there on, dead ones not counted.
+    /// Live records from there on.
     pub(crate) messages: u64,
     /// Their bytes.
     pub(crate) bytes: u64,
-    /// Keys that are remembered.
+    /// Remembered keys.
     pub(crate) keys: u64,
 }
 
@@ -29,7 +29,7 @@ impl Topic {
         }
     }
 
-    /// What a subscription at `from` gets.
+    /// What a subscription at `from` gets next.
     pub(crate) fn pull(&mut self, now: Timestamp, from: Position, want: Want) -> Pull {
         self.log.expire(now.as_micros(), self.settings.retention_ttl_micros);
         self.log.pull(from, want, now.as_micros())
@@ -57,8 +57,8 @@ impl Topic {
         self.log.first_live(Position::at(asked.max(self.hidden_below)), at).offset.min(end)
     }
 
-    /// Where a subscription that stands at `cursor` goes on after a seek (D6): as if it began there. A live-only
-    /// topic still has what it keeps for the subscription, and nothing below its cursor.
+    /// Where a subscription with this cursor continues after a seek (D6): as if it started there. A live-only topic has
+    /// only what it keeps for the subscription, from its cursor on.
     pub(crate) fn seek(&mut self, now: Timestamp, to: Start, cursor: u64) -> u64 {
         if !self.settings.is_live_only() {
             return self.start(now, to);
@@ -76,7 +76,7 @@ impl Topic {
         self.log.first_live(Position::at(asked), now.as_micros()).offset.min(end)
     }
 
-    /// What is there now.
+    /// What the topic holds now.
     pub(crate) fn contents(&mut self, now: Timestamp) -> Contents {
         self.age(now.as_micros());
         let Amount { records: messages, bytes } = self.log.amount_alive();

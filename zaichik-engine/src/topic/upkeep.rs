@@ -4,11 +4,11 @@ use zaichik_proto::Timestamp;
 
 use super::{FREE_PER_COMMIT, FREE_PER_STEP, Retired, Topic};
 
-/// Idle time after which a topic's allocations are cut to size, in microseconds.
+/// Idle time after which spare capacity of a topic's allocations is freed, in microseconds.
 const SEAL_AFTER: u64 = 1_000_000;
 
 impl Topic {
-    /// One bounded step of housekeeping; afterwards [`due`](Self::due_at) is right again.
+    /// One bounded step of housekeeping. Afterwards [`due_at`](Self::due_at) is valid again.
     pub(crate) fn housekeep(&mut self, now: Timestamp, retired: &mut Retired) {
         let at = now.as_micros();
         self.age(at);
@@ -28,7 +28,7 @@ impl Topic {
         }
     }
 
-    /// A cursor moved or went away: frees some of what nobody needs any more (R2).
+    /// Frees some of what is no longer needed after a cursor moved or was removed (R2).
     pub(crate) fn release_committed(&mut self, now: Timestamp, retired: &mut Retired) {
         if self.settings.is_live_only() {
             self.trim_committed();
@@ -36,7 +36,7 @@ impl Topic {
         }
     }
 
-    /// When housekeeping has something to do next.
+    /// When housekeeping is due next.
     pub(crate) fn due_at(&self) -> Timestamp {
         let log = Timestamp::from_micros(self.log.next_death(self.settings.retention_ttl_micros));
         let keys = self.keys.as_ref().map_or(u64::MAX, |keys| keys.next_forget());

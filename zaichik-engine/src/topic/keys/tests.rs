@@ -8,7 +8,7 @@ use super::*;
 
 #[derive(Debug, Clone)]
 enum Action {
-    /// A publish of these keys, which is refused at the end or not.
+    /// A publish of these keys, which may be refused at the end.
     Publish {
         keys: Vec<&'static str>,
         refused: bool,
@@ -28,7 +28,7 @@ struct Remembered {
     window: u64,
 }
 
-/// Looks at every key ever accepted.
+/// Scans every key ever accepted.
 fn naive(
     all: &mut Vec<Remembered>,
     now: u64,
@@ -116,7 +116,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn keys_are_remembered_as_by_a_list(
+    fn keys_agree_with_a_list(
         window in select(vec![1, 3, 5, 10, u64::MAX]),
         actions in vec_of(action(), 1..80),
     ) {

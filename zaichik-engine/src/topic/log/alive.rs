@@ -1,8 +1,8 @@
-//! What a topic with `latest` compaction counts against its limits: the records that are not dead (semantics R5, C6).
+//! Records of a topic with `latest` compaction that count against its limits: those not dead (semantics R5, C6).
 //!
-//! A topic whose few keys are written over and over keeps one record for each of them for ever, so its limits must not
-//! count what was superseded. The count is kept as records come, die and fall off the front; the dead count as such
-//! from the death on at which they are marked.
+//! A topic whose few keys are rewritten repeatedly keeps one record per key, so its limits must not count superseded
+//! records. The count is updated as records are appended, marked as dead, and removed at the front; a dead record counts
+//! until it is marked.
 
 use super::Log;
 use super::chunk::Part;
@@ -10,12 +10,12 @@ use super::losses::{Losses, SparseIndex};
 use crate::topic::amount::Amount;
 
 impl Log {
-    /// How many records there are, and their bytes; the dead among those of `latest` compaction not counted.
+    /// The records and their bytes, without the dead ones of `latest` compaction.
     pub(in crate::topic) fn amount_alive(&self) -> Amount {
         if self.is_latest { self.alive() } else { self.amount() }
     }
 
-    /// The first offset from which on the records that are not dead fit both limits.
+    /// The first offset from which on the records not dead are within the limits.
     pub(super) fn first_within_alive(&self, limits: Amount) -> u64 {
         let mut left = self.alive();
         let mut offset = self.first.offset;
@@ -40,7 +40,7 @@ impl Log {
         offset
     }
 
-    /// What is not dead between the first offset and `to`.
+    /// The records not dead between the first offset and `to`.
     pub(super) fn alive_below(&self, to: u64) -> Amount {
         let mut sum = Amount::default();
         let mut offset = self.first.offset;
@@ -63,7 +63,7 @@ impl Log {
         self.compaction.as_ref().map_or_else(Amount::default, |compaction| compaction.alive)
     }
 
-    /// The records of a part from an offset on that are not dead.
+    /// The records of a part, from an offset on, that are not dead.
     fn alive_from<'a>(&self, part: Part<'a>, offset: u64) -> impl Iterator<Item = (u64, Amount)> + use<'a> {
         let from = self.locate(self.first.moved_to(offset));
         part.records(from).filter_map(move |found| {
@@ -75,7 +75,7 @@ impl Log {
 }
 
 impl Part<'_> {
-    /// What is in it and not dead.
+    /// Its records that are not dead.
     fn alive(&self) -> Amount {
         let (dead, dead_records) = self.losses.map_or((0, 0), |losses| (losses.dead, losses.dead_records));
         let sparse = self.losses.and_then(Losses::sparse);

@@ -1,11 +1,11 @@
-//! Whether the parts of a log agree with each other and with what is kept about them.
+//! Consistency checks of a log.
 
 use super::Log;
 use super::chunk::count_records;
 use super::losses::SparseIndex;
 
 impl Log {
-    /// Whether the parts agree with each other and with what is kept about them.
+    /// Whether the parts are consistent with each other and with the counts kept about them.
     pub(crate) fn is_consistent(&self) -> bool {
         let charges = self.chunks.iter().map(|chunk| chunk.charge).fold(0, usize::saturating_add);
         let pieces = self.chunks.iter().filter(|chunk| chunk.allocation == self.allocation).count();
@@ -37,7 +37,7 @@ impl Log {
         self.chunks.iter().any(|chunk| chunk.losses.as_ref().is_some_and(|losses| losses.sparse().is_some()))
     }
 
-    /// Whether what is kept about losses agrees with the chunks.
+    /// Whether the state of compaction is consistent with the chunks.
     fn is_compaction_consistent(&self) -> bool {
         let Some(compaction) = &self.compaction else {
             return self.chunks.iter().all(|chunk| chunk.losses.is_none());
@@ -55,7 +55,7 @@ impl Log {
             && self.is_alive_consistent()
     }
 
-    /// Whether the count agrees with the records.
+    /// Whether the count of records not dead matches the records.
     fn is_alive_consistent(&self) -> bool {
         !self.is_latest || self.alive_below(self.end) == self.alive()
     }

@@ -1,4 +1,4 @@
-//! The parts that a log consists of: chunks, and the tail, and the records in them.
+//! The parts of a log, which are chunks and the tail, and the records in them.
 
 use bytes::Bytes;
 use zaichik_proto::{DeliveryHead, Limits, RecordHead};
@@ -6,8 +6,8 @@ use zaichik_proto::{DeliveryHead, Limits, RecordHead};
 use super::losses::{Extent, Losses};
 use crate::topic::Position;
 
-/// Bytes that an allocation of the log grows to; a larger record has one of its own. A whole one is a delivery: were it a
-/// little larger, each would have to be measured record by record, and cut.
+/// Maximum size of an allocation of the log; a larger record has a separate one. A whole allocation fits a delivery: if it
+/// were larger, every delivery would have to be measured record by record and split.
 pub(super) const CHUNK: usize = Limits::MAX_DELIVERY_FRAME as usize - DeliveryHead::LEN;
 
 /// What all records of a chunk have in common.
@@ -19,9 +19,9 @@ pub(super) struct Span {
     pub(super) base: u64,
     /// Timestamp of the last record.
     pub(super) last_timestamp: u64,
-    /// When the last of them dies by its own time to live; `u64::MAX` if one has none, or may die otherwise.
+    /// When the last of them expires by its own time to live; `u64::MAX` if one has none, or may die otherwise.
     pub(super) own_death: u64,
-    /// Whether any of them may die before the topic's time to live ends it.
+    /// Whether any of them may die before the topic's time to live ends.
     pub(super) has_own: bool,
 }
 
@@ -30,12 +30,12 @@ pub(super) struct Chunk {
     pub(super) span: Span,
     /// Offset after the last record.
     pub(super) end: u64,
-    /// The records; empty when all died by their own time to live and the memory was freed.
+    /// The records; empty once all expired by their own time to live and the memory was freed.
     pub(super) data: Bytes,
     pub(super) allocation: u32,
     /// Bytes charged to this chunk: its whole allocation for the last chunk of one, else 0.
     pub(super) charge: usize,
-    /// What it lost to `latest` compaction.
+    /// Its records that `latest` compaction marked or removed.
     pub(super) losses: Option<Box<Losses>>,
 }
 
@@ -48,17 +48,17 @@ pub(super) struct Part<'a> {
     pub(super) losses: Option<&'a Losses>,
 }
 
-/// What became of an offset that is not below the first one.
+/// The state of an offset that is not below the first one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RecordState {
     Live,
-    /// Its own time to live ended it.
+    /// Its own time to live is over.
     Expired,
-    /// A newer record of its key did, or it was a tombstone and had its time.
+    /// Superseded by a newer record of its key, or a tombstone whose time to live is over.
     Superseded,
 }
 
-/// A record on the way through a part.
+/// A record found in a part.
 pub(super) struct Found {
     pub(super) offset: u64,
     /// Bytes that the topic had accepted before it.
@@ -67,12 +67,12 @@ pub(super) struct Found {
 }
 
 impl<'a> Part<'a> {
-    /// Whether anything in it may be dead that the log's first offset has not passed.
+    /// Whether it may hold dead records at or above the log's first offset.
     pub(super) const fn may_hold_dead(&self) -> bool {
         self.span.has_own || self.data.is_empty()
     }
 
-    /// What became of an offset whose record is gone from this part; `None` if it is there, or was in a hole of all.
+    /// The state of an offset whose record was removed from this part; `None` if it is present, or if the whole part is a hole.
     pub(super) fn gone(&self, offset: u64) -> Option<RecordState> {
         let sparse = self.losses.and_then(Losses::sparse)?;
         if sparse.extents().get(sparse.extent_from(offset)).is_some_and(|extent| extent.start <= offset) {
@@ -82,7 +82,7 @@ impl<'a> Part<'a> {
         Some(if is_expired { RecordState::Expired } else { RecordState::Superseded })
     }
 
-    /// Bytes that the topic had accepted before a place in this part; of an offset that is gone, before the next one.
+    /// Bytes that the topic had accepted before a position in this part; for a removed record, before the next one.
     pub(super) fn base_of(&self, at: Position) -> u64 {
         let Some(sparse) = self.losses.and_then(Losses::sparse) else {
             return self.span.base.saturating_add(u64::from(at.byte));
@@ -92,7 +92,7 @@ impl<'a> Part<'a> {
         if let Some(extent) = extent.filter(|extent| extent.start <= at.offset) {
             return extent.base.saturating_add(u64::from(at.byte.saturating_sub(extent.byte)));
         }
-        // Where a hole begins is known, what the records in it were like is not.
+        // The start of a hole is known; the sizes of the records in it are not.
         let before = index.checked_sub(1).and_then(|index| sparse.extents().get(index));
         match before {
             Some(Extent { end, base, byte, stop, .. }) if *end == at.offset => {
@@ -103,7 +103,7 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// The records from a place on that are there, in order.
+    /// The records present from a position on, in order.
     pub(super) fn records(&self, at: Position) -> Records<'a> {
         let (data, offset, byte, base) = (self.data, at.offset, at.byte as usize, self.base_of(at));
         let Some(sparse) = self.losses.and_then(Losses::sparse) else {
@@ -120,12 +120,12 @@ impl<'a> Part<'a> {
 /// An iterator over records of a part.
 pub(super) struct Records<'a> {
     data: &'a [u8],
-    /// The extents behind the one at hand.
+    /// The extents after the current one.
     extents: &'a [Extent],
     offset: u64,
     byte: usize,
     base: u64,
-    /// Where the extent at hand ends; a part that is not sparse is one extent.
+    /// Where the current extent ends; a part that is not sparse is one extent.
     end: u64,
 }
 
@@ -147,7 +147,7 @@ impl Iterator for Records<'_> {
     }
 }
 
-/// When a record dies by its own time to live; `u64::MAX` if it has none.
+/// When a record's own time to live ends; `u64::MAX` if it has none.
 pub(super) fn own_death(head: RecordHead) -> u64 {
     head.ttl_micros.map_or(u64::MAX, |ttl| head.timestamp.saturating_add(ttl))
 }

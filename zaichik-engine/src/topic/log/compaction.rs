@@ -1,4 +1,4 @@
-//! What a log keeps for `latest` compaction.
+//! State of a log with `latest` compaction.
 
 use std::collections::VecDeque;
 
@@ -6,10 +6,10 @@ use super::deaths::Deaths;
 use super::losses::Losses;
 use crate::topic::amount::Amount;
 
-/// Dead bytes in chunks that can be rewritten below which it is not done.
+/// Chunks are rewritten once they hold at least this many dead bytes together.
 const RECLAIM_FROM: usize = 1_024;
 
-/// What a log keeps for `latest` compaction.
+/// State of a log with `latest` compaction.
 #[derive(Debug, Default)]
 pub(super) struct Compaction {
     pub(super) deaths: Deaths,
@@ -19,7 +19,7 @@ pub(super) struct Compaction {
     pub(super) losses_bytes: usize,
     /// Records that are not dead, from the first offset on.
     pub(super) alive: Amount,
-    /// Starts of the chunks that wait to be rewritten; one that is not marked so is stale.
+    /// Starts of the chunks to be rewritten; an entry is stale if its chunk is not marked as queued.
     pub(super) queue: VecDeque<u64>,
     /// Dead bytes of those chunks.
     pub(super) queued_bytes: usize,
@@ -34,7 +34,7 @@ impl Compaction {
         own.saturating_add(self.deaths.footprint())
     }
 
-    /// These losses are no longer those of any chunk.
+    /// The chunk with these losses was removed.
     pub(super) fn release_losses(&mut self, losses: Option<&Losses>) {
         let Some(losses) = losses else { return };
         self.losses_bytes = self.losses_bytes.saturating_sub(losses.footprint());
@@ -47,7 +47,7 @@ impl Compaction {
         self.queued_bytes >= RECLAIM_FROM
     }
 
-    /// Dead records were marked in a chunk: it waits to be rewritten once more than half of it is dead.
+    /// Queues a chunk to be rewritten if more than half of it is dead.
     pub(super) fn enqueue(&mut self, losses: &mut Losses, start: u64, bytes: usize) {
         if !losses.is_queued && losses.dead > bytes / 2 {
             losses.is_queued = true;

@@ -1,4 +1,4 @@
-//! What is freed in a log, and when.
+//! Freeing a log's memory.
 
 use std::cmp::Reverse;
 
@@ -6,11 +6,11 @@ use super::Log;
 use super::chunk::Chunk;
 use crate::topic::Retired;
 
-/// Entries of a table that stay allocated while the log is in use, so that it does not shrink and grow all the time.
+/// Table entries that stay allocated while the log is in use, so that tables do not shrink and grow constantly.
 const SPARE_ENTRIES: usize = 128;
 
 impl Log {
-    /// Frees up to `budget` chunks that hold nothing live; says whether more may be free.
+    /// Frees up to `budget` chunks without live records; returns whether there may be more.
     pub(crate) fn free(&mut self, now: u64, budget: usize, retired: &mut Retired) -> bool {
         let mut left = budget;
         while left > 0 && self.own_deaths.peek().is_some_and(|Reverse((death, _))| *death <= now) {
@@ -24,7 +24,7 @@ impl Log {
             && let Some(chunk) = self.chunks.front()
             && (chunk.end <= self.first.offset || (chunk.data.is_empty() && chunk.losses.is_none()))
         {
-            // Nothing stands before a hole here, so its offsets need not exist any more.
+            // Nothing precedes this hole, so its offsets can be removed.
             self.raise_first(chunk.end);
             if let Some(chunk) = self.chunks.pop_front() {
                 self.release(chunk, retired);
@@ -58,7 +58,7 @@ impl Log {
             None => self.tail_span.last_timestamp.saturating_add(ttl),
         };
         let other = match &self.compaction {
-            // What an earlier mode left goes with its chunk.
+            // State of an earlier mode is removed with its chunks.
             _ if !self.is_latest => u64::MAX,
             Some(_) if self.is_reclaimable() => 0,
             Some(compaction) => compaction.deaths.next(self.first.offset),
@@ -67,7 +67,7 @@ impl Log {
         own.min(by_topic).min(other)
     }
 
-    /// Lets go of a chunk that was taken out.
+    /// Releases the memory of a removed chunk.
     fn release(&mut self, chunk: Chunk, retired: &mut Retired) {
         if let Some(compaction) = &mut self.compaction {
             compaction.release_losses(chunk.losses.as_deref());
@@ -80,7 +80,7 @@ impl Log {
         }
     }
 
-    /// Frees the bytes of a chunk whose records all died by their own time to live; its offsets stay a hole.
+    /// Frees the bytes of a chunk whose records all expired by their own time to live; its offsets remain as a hole.
     fn free_hole(&mut self, start: u64, retired: &mut Retired) {
         let index = self.chunks.partition_point(|chunk| chunk.span.start < start);
         let Some(chunk) = self.chunks.get_mut(index).filter(|chunk| chunk.span.start == start) else {

@@ -1,35 +1,35 @@
-//! What a chunk of a topic with `latest` compaction has lost: records that are dead, and records that are gone.
+//! Dead and removed records of a chunk of a topic with `latest` compaction.
 
 /// The losses of one chunk.
 ///
 /// Records are marked when they die. When more than half of the chunk's bytes are dead, it is
-/// [rewritten](super::Log::reclaim): then it is *sparse*, and holds only some of the offsets that it stands for.
+/// [rewritten](super::Log::reclaim): then it is *sparse*, and holds only some of the offsets in its range.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     /// A bit for each record in the chunk, in order: whether it died silently, superseded or as a tombstone.
     silent: Vec<u64>,
-    /// The same for those that died by their own time to live.
+    /// The same for records that expired by their own time to live.
     expired: Vec<u64>,
-    /// Bytes of the dead records that are still in the chunk, and how many those are.
+    /// Bytes and number of the dead records that are still in the chunk.
     pub(super) dead: usize,
     pub(super) dead_records: u64,
-    /// Whether the chunk waits to be rewritten.
+    /// Whether the chunk is queued to be rewritten.
     pub(super) is_queued: bool,
     sparse: Option<SparseIndex>,
 }
 
-/// What a sparse chunk holds, and what it does not hold any more. What is in neither list died silently.
+/// The contents of a sparse chunk. Offsets in neither list died silently.
 #[derive(Debug, Default)]
 pub(super) struct SparseIndex {
-    /// The records that are there, by offset.
+    /// The records present, by offset.
     extents: Vec<Extent>,
-    /// Offsets, from and to, whose records died by their own time to live.
+    /// Ranges of offsets, end exclusive, whose records expired by their own time to live.
     gaps: Vec<(u64, u64)>,
     /// Bytes that the topic had accepted before the end of the chunk.
     end_base: u64,
 }
 
-/// Records with consecutive offsets, one behind the other.
+/// Contiguous records with consecutive offsets.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extent {
     pub(super) start: u64,
@@ -39,15 +39,15 @@ pub(super) struct Extent {
     /// Where the first one begins in the chunk, and where the last one ends.
     pub(super) byte: u32,
     pub(super) stop: u32,
-    /// How many records of the chunk stand before the first one.
+    /// Number of records in the chunk before the first one.
     ordinal: u32,
 }
 
-/// Records in a extent at most, so that finding one is a short walk.
+/// Maximum records in an extent, so that finding one is a short walk.
 const MAX_EXTENT: u64 = 64;
 
 impl Losses {
-    /// Marks a record as dead, silently or by its own time to live; `false` if it is gone or was marked before.
+    /// Marks a record as dead, silently or by its own time to live; `false` if it was removed or marked before.
     pub(super) fn mark(&mut self, chunk: u64, offset: u64, len: u32, is_silent: bool) -> bool {
         let Some(ordinal) = self.ordinal(chunk, offset) else {
             return false;
@@ -66,12 +66,12 @@ impl Losses {
         is_set(&self.silent, ordinal)
     }
 
-    /// Whether it was marked as dead, for whatever reason.
+    /// Whether it was marked as dead for either reason.
     pub(super) fn is_dead(&self, ordinal: u64) -> bool {
         self.is_silent(ordinal) || is_set(&self.expired, ordinal)
     }
 
-    /// The number in the chunk that starts at offset `chunk` of the record at an offset; `None` if it is gone.
+    /// The number of the record at an offset in the chunk that starts at offset `chunk`; `None` if it was removed.
     pub(super) fn ordinal(&self, chunk: u64, offset: u64) -> Option<u64> {
         let Some(sparse) = &self.sparse else {
             return offset.checked_sub(chunk);
@@ -81,7 +81,7 @@ impl Losses {
         Some(u64::from(extent.ordinal).saturating_add(offset.saturating_sub(extent.start)))
     }
 
-    /// Takes over the marks of a chunk that is appended, whose first record gets the number `ordinal`.
+    /// Takes over the marks of an appended chunk, whose first record gets the number `ordinal`.
     pub(super) fn absorb(&mut self, other: &Self, records: u64, ordinal: u64) {
         for at in 0..records {
             if other.is_silent(at) {
@@ -119,7 +119,7 @@ impl From<SparseIndex> for Losses {
 }
 
 impl SparseIndex {
-    /// An empty one, for a chunk before whose end the topic had accepted that many bytes.
+    /// An empty index of a chunk before whose end the topic had accepted `end_base` bytes.
     pub(super) fn new(end_base: u64) -> Self {
         Self { end_base, ..Self::default() }
     }
@@ -128,7 +128,7 @@ impl SparseIndex {
         self.end_base
     }
 
-    /// A record stays: `byte` to `stop` of the new chunk. Records are kept in order.
+    /// Adds a record at `byte` to `stop` of the new chunk. Records are added in order.
     pub(super) fn keep(&mut self, offset: u64, base: u64, byte: u32, stop: u32) {
         let end = offset.saturating_add(1);
         let ordinal = match self.extents.last_mut() {
@@ -145,7 +145,7 @@ impl SparseIndex {
         self.extents.push(Extent { start: offset, end, base, byte, stop, ordinal });
     }
 
-    /// Records died by their own time to live.
+    /// Adds a range of records that expired by their own time to live.
     pub(super) fn lose(&mut self, from: u64, to: u64) {
         match self.gaps.last_mut() {
             Some(last) if last.1 == from => last.1 = to,
@@ -153,7 +153,7 @@ impl SparseIndex {
         }
     }
 
-    /// How many records are there.
+    /// Number of records present.
     pub(super) fn len(&self) -> u64 {
         self.extents.iter().map(|extent| extent.end.saturating_sub(extent.start)).fold(0, u64::saturating_add)
     }
@@ -167,7 +167,7 @@ impl SparseIndex {
         self.extents.partition_point(|extent| extent.end <= offset)
     }
 
-    /// The end of the records that stand behind one without a hole.
+    /// The end of the records that follow one without a hole.
     pub(super) fn end_of_consecutive(&self, offset: u64) -> u64 {
         let mut end = offset;
         for extent in self.extents.get(self.extent_from(offset)..).unwrap_or_default() {
@@ -179,7 +179,7 @@ impl SparseIndex {
         end
     }
 
-    /// For an offset that is gone: whether it died by its own time to live, and where that may change.
+    /// For a removed record: whether it expired by its own time to live, and the offset at which that may change.
     pub(super) fn gone(&self, offset: u64, chunk_end: u64) -> (bool, u64) {
         let held = self.extents.get(self.extent_from(offset)).map_or(chunk_end, |extent| extent.start);
         let gap = self.gaps.get(self.gaps.partition_point(|gap| gap.1 <= offset));

@@ -1,4 +1,4 @@
-//! Finding records in a log: by offset, by time, by what still lives and by what a limit leaves.
+//! Finding records in a log: by offset, by time, by liveness and by limits.
 
 use zaichik_proto::RecordHead;
 
@@ -64,7 +64,7 @@ impl Log {
         Pull::Records { data: chunk.data.slice(begin..stop), count, next }
     }
 
-    /// The first offset at or after `from` whose record lives; the end if none does. [`expire`](Self::expire) was
+    /// The first offset at or after `from` whose record is live; the end if none is. [`expire`](Self::expire) was
     /// called with the same `now`.
     pub(crate) fn first_live(&self, from: Position, now: u64) -> Position {
         let mut at = self.locate(from.moved_to(from.offset.max(self.first.offset)));
@@ -77,7 +77,7 @@ impl Log {
         Position::at(self.end.max(from.offset))
     }
 
-    /// The first offset from `from` on that has another fate.
+    /// The first offset from `from` on in another state.
     pub(super) fn end_of_state(&self, fate: RecordState, from: Position, now: u64) -> u64 {
         let mut at = from;
         while at.offset < self.end {
@@ -89,7 +89,7 @@ impl Log {
         at.offset
     }
 
-    /// What became of an offset, and from where on that may be something else.
+    /// The state of an offset, and the next offset at which it may differ.
     pub(super) fn state_at(&self, at: Position, now: u64) -> (RecordState, Position) {
         let at = self.locate(at);
         let Some(part) = self.part(self.index_of(at.offset)) else {
@@ -115,7 +115,7 @@ impl Log {
         (if expired { RecordState::Expired } else { RecordState::Superseded }, Position::at(end))
     }
 
-    /// What becomes of a record that is there: number `ordinal` of a part with losses or without.
+    /// The state of a present record, number `ordinal` of its part.
     fn record_state(
         &self,
         losses: Option<&Losses>,
@@ -129,7 +129,7 @@ impl Log {
             if losses.is_some_and(|losses| losses.is_silent(ordinal)) {
                 return RecordState::Superseded;
             }
-            // What died since the last housekeeping is not marked yet.
+            // Records that died since the last housekeeping are not marked yet.
             if compaction.deaths.is_behind(now)
                 && compaction.deaths.silent_death(offset, now).is_some_and(|death| death < own)
             {
@@ -150,7 +150,7 @@ impl Log {
         offset.max(self.first.offset)
     }
 
-    /// The first offset from which on the records fit both limits.
+    /// The first offset from which on the records are within the limits.
     pub(in crate::topic) fn first_within(&self, limits: Amount) -> u64 {
         if self.is_latest {
             return self.first_within_alive(limits);
@@ -171,7 +171,7 @@ impl Log {
         let (mut offset, mut base) = (at.offset, part.base_of(at));
         let mut records = part.records(at);
         while base < below {
-            // What is gone from a chunk has no size any more; it goes as a whole.
+            // Records removed from a chunk have no sizes any more; a hole is passed as a whole.
             let Some(one) = records.next() else {
                 offset = part.end;
                 break;
@@ -186,7 +186,7 @@ impl Log {
         by_count.max(offset)
     }
 
-    /// The offset after the last record that the topic's time to live has ended; the first record is one.
+    /// The offset after the last record whose topic's time to live is over. The first record is one of these.
     pub(super) fn end_of_retention(&self, now: u64, ttl: u64) -> u64 {
         let dead = |timestamp: u64| timestamp.saturating_add(ttl) <= now;
         let index = self.chunks.partition_point(|chunk| dead(chunk.span.last_timestamp));
@@ -197,8 +197,8 @@ impl Log {
         expired.last().map_or(at.offset, |one| one.offset.saturating_add(1))
     }
 
-    /// A chunk, or the tail, and where its records begin that exist. Nothing is walked through twice as the first
-    /// record of the log rises.
+    /// A chunk or the tail, and the position of its first existing record. Uses the log's first position, so that no record
+    /// is walked over repeatedly as that rises.
     #[inline]
     fn part_from_first(&self, index: usize) -> Option<(Part<'_>, Position)> {
         let part = self.part(index)?;
@@ -208,15 +208,15 @@ impl Log {
         Some((part, self.locate(self.first)))
     }
 
-    /// The same offset with its place: found from what was seen, if that still holds, else by a walk from the
-    /// start of its chunk. An offset that is gone from its chunk has the place of the next one.
+    /// The same offset with its byte position: found from the hint if that is still valid, else by a walk from the start of
+    /// its chunk. A removed record has the position of the next one.
     pub(super) fn locate(&self, at: Position) -> Position {
         let Some(Part { span, data, losses, .. }) = self.part(self.index_of(at.offset)) else {
             return Position::at(at.offset);
         };
         let (mut offset, mut byte) = (span.start, 0);
         if let Some(sparse) = losses.and_then(Losses::sparse) {
-            // What was seen before it became sparse does not hold.
+            // Hints from before the rewrite are invalid.
             let extent = sparse.extents().get(sparse.extent_from(at.offset));
             (offset, byte) =
                 extent.map_or((at.offset, data.len()), |extent| (extent.start, extent.byte as usize));
@@ -236,7 +236,7 @@ impl Log {
         seen(span.start, offset, byte).moved_to(at.offset)
     }
 
-    /// Which chunk holds an offset that exists; the number of chunks stands for the tail.
+    /// The index of the chunk that holds an existing offset; the number of chunks means the tail.
     pub(super) fn index_of(&self, offset: u64) -> usize {
         self.chunks.partition_point(|chunk| chunk.end <= offset)
     }
@@ -267,7 +267,7 @@ fn seen(chunk: u64, offset: u64, byte: usize) -> Position {
     Position { offset, chunk, index, byte: u32::try_from(byte).unwrap_or(u32::MAX) }
 }
 
-/// How many records at the front of `rest` a reader takes, and their bytes: as long as they live.
+/// How many live records at the front of `rest` a reader takes, and their bytes.
 fn count_fitting(
     rest: &[u8],
     left: u64,

@@ -1,4 +1,4 @@
-//! What becomes of dead records in a topic with `latest` compaction: they are marked, and their space is used again.
+//! Dead records of a topic with `latest` compaction: they are marked, and their space is reclaimed.
 
 use zaichik_proto::RecordHead;
 
@@ -10,8 +10,8 @@ use crate::topic::amount::Amount;
 use crate::topic::{Position, Retired};
 
 impl Log {
-    /// From `now` on a newer record of a key supersedes the older ones (semantics C6), within these times; or, if there
-    /// are none, no longer. The log is empty when this begins or ends.
+    /// Sets the window and the tombstones' time to live of `latest` compaction (semantics C6); `None` turns it off. The log
+    /// is empty when this turns on or off.
     pub(crate) fn set_latest(&mut self, times: Option<(u64, u64)>, now: u64) {
         self.is_latest = times.is_some();
         let Some((window, tombstone_ttl)) = times else {
@@ -20,12 +20,12 @@ impl Log {
             }
             return;
         };
-        // The dead stay dead whatever the new times are. Each dies once, so this is paid for by its publish.
+        // The dead stay dead under any new times. Each dies once, so the cost is amortised over publishes.
         self.mark_all_dead(now);
         self.compaction.get_or_insert_default().deaths.set(window, tombstone_ttl, now);
     }
 
-    /// What is known of the record that was appended last.
+    /// Facts about the last record appended.
     pub(crate) fn last(&self, len: usize, own_ttl: Option<u64>, is_tombstone: bool) -> RecordInfo {
         let timestamp = self.last_timestamp;
         let own_death = own_ttl.map_or(u64::MAX, |ttl| timestamp.saturating_add(ttl));
@@ -33,7 +33,7 @@ impl Log {
         RecordInfo { offset: self.end.saturating_sub(1), timestamp, own_death, len, is_tombstone }
     }
 
-    /// A record was appended that may die before the topic's time to live ends it.
+    /// Tracks an appended record that may die before the topic's time to live ends.
     pub(crate) fn track(&mut self, info: RecordInfo) {
         if let Some(compaction) = &mut self.compaction {
             compaction.deaths.track(info, self.first.offset);
@@ -50,17 +50,17 @@ impl Log {
         }
     }
 
-    /// Marks up to `budget` records that died; says whether there may be more.
+    /// Marks up to `budget` dead records; returns whether there may be more.
     pub(crate) fn mark_dead(&mut self, now: u64, budget: usize) -> bool {
         (0..budget).all(|_| self.mark_next_dead(now))
     }
 
-    /// Marks all records that died; each dies once.
+    /// Marks all dead records.
     pub(crate) fn mark_all_dead(&mut self, now: u64) {
         while self.mark_next_dead(now) {}
     }
 
-    /// Rewrites one chunk, if one is more than half dead; says whether another one is.
+    /// Rewrites one chunk if one is more than half dead; returns whether another one is.
     pub(crate) fn reclaim(&mut self, now: u64, retired: &mut Retired) -> bool {
         let Some(compaction) = self.compaction.as_mut().filter(|compaction| compaction.is_ready()) else {
             return false;
@@ -81,7 +81,7 @@ impl Log {
         self.compaction.as_ref().is_some_and(|compaction| compaction.is_ready())
     }
 
-    /// An allocation was closed; its only chunk is the last one.
+    /// Queues the last chunk, whose allocation was closed, if it is to be rewritten.
     #[inline(never)]
     pub(super) fn allocation_closed(&mut self) {
         if let Some(compaction) = &mut self.compaction
@@ -129,10 +129,10 @@ impl Log {
         *place = losses;
     }
 
-    /// Makes one sparse chunk of what lives in a chunk, and in its neighbours that are sparse already, as long as they are
-    /// not much larger: so every byte is copied few times, and holes without records between them become one.
+    /// Replaces a chunk and its sparse neighbours with one sparse chunk of their live records, unless a neighbour is much
+    /// larger: so every byte is copied few times, and adjacent holes merge.
     fn rewrite(&mut self, index: usize, now: u64, retired: &mut Retired) {
-        // What is left out was counted as dead.
+        // Every record left out must have been counted as dead.
         self.mark_all_dead(now);
         let (from, to, bytes) = self.neighbours(index);
         let Some((mut span, end)) =
@@ -152,7 +152,7 @@ impl Log {
             }
             at = next;
         }
-        // A chunk of a record that is live now may hold fewer than it was marked to.
+        // Fewer records may be live now than were not marked.
         data.shrink_to_fit();
         let mut allocation = 0;
         for chunk in self.chunks.range_mut(from..=to) {
@@ -181,7 +181,7 @@ impl Log {
         }
     }
 
-    /// The first and the last chunk to be rewritten together with one, and about how many bytes live in them.
+    /// The first and the last chunk to be rewritten together with one, and their approximate live bytes.
     fn neighbours(&self, index: usize) -> (usize, usize, usize) {
         let live = |index: usize| {
             let chunk = self.chunks.get(index)?;

@@ -1,4 +1,4 @@
-//! The memory of a log: the allocation that its tail fills, and the chunks that share it.
+//! Allocations of a log: the one that the tail fills, and the chunks that share it.
 
 use std::cmp::Reverse;
 
@@ -9,11 +9,11 @@ use super::chunk::{CHUNK, Chunk, Span};
 use super::losses::Losses;
 use crate::topic::Retired;
 
-/// Pieces of one allocation that stay apart; more are merged when it is full. A piece costs about 100 bytes.
+/// Maximum chunks of one allocation; more are merged when it is full. A chunk costs about 100 bytes.
 const MAX_PIECES: u32 = 16;
 
 impl Log {
-    /// Nothing was appended for a while: give back what the tail's allocation has too much.
+    /// Frees spare capacity of the tail's allocation, after nothing was appended for a while.
     pub(crate) fn seal(&mut self, retired: &mut Retired) {
         let live = self.chunks.iter().rev().take(self.pieces as usize).map(|chunk| chunk.data.len());
         let live = live.fold(self.tail.len(), usize::saturating_add);
@@ -25,12 +25,12 @@ impl Log {
         self.own_deaths.shrink_to(self.own_deaths.len());
     }
 
-    /// Whether [`seal`](Self::seal) would give anything back.
+    /// Whether [`seal`](Self::seal) has nothing to free.
     pub(crate) const fn is_sealed(&self) -> bool {
         self.tail_charge == 0
     }
 
-    /// Makes the tail able to take `need` bytes.
+    /// Makes room for `need` bytes in the tail.
     pub(super) fn reserve_tail(&mut self, need: usize, retired: &mut Retired) {
         let wanted = self.tail.len().saturating_add(need);
         let doubled = self.tail_charge.saturating_mul(2).min(CHUNK);
@@ -54,7 +54,7 @@ impl Log {
         self.is_shared = true;
     }
 
-    /// Ends the tail's allocation: its chunks keep it, or it is used again, or it is freed.
+    /// Closes the tail's allocation: its chunks keep it, or it is reused, or it is freed.
     fn close_allocation(&mut self, merge: bool, retired: &mut Retired) {
         if !self.tail.is_empty() {
             self.freeze_tail();
@@ -85,7 +85,7 @@ impl Log {
             && span.own_death < u64::MAX
         {
             self.own_deaths.push(Reverse((span.own_death, span.start)));
-            // Limits may have removed chunks before their time; their entries are not to pile up.
+            // Limits may have removed chunks earlier; their entries must not accumulate.
             if self.own_deaths.len() > self.chunks.len().saturating_mul(2).saturating_add(16) {
                 let mortal =
                     self.chunks.iter().filter(|chunk| chunk.charge > 0 && chunk.span.own_death < u64::MAX);
@@ -95,9 +95,8 @@ impl Log {
         }
     }
 
-    /// Copies what lives of the last `pieces` chunks, which share an allocation, into one of exactly that size.
-    /// Records that were skipped lie between dead ones only, so the rest has consecutive offsets. Returns a handle to
-    /// the shared allocation.
+    /// Copies the live part of the last `pieces` chunks, which share an allocation, into one of exactly that size. Skipped
+    /// records lie only between dead ones, so the rest has consecutive offsets. Returns a handle to the shared allocation.
     fn merge(&mut self, pieces: u32) -> Option<Bytes> {
         let at = self.chunks.len().saturating_sub(pieces as usize);
         let first = self.first.offset;
@@ -135,7 +134,7 @@ impl Log {
         handle
     }
 
-    /// An allocation that no chunk needs any more is the next tail, unless readers still have slices of it.
+    /// Reuses an allocation that no chunk needs as the next tail, unless readers still have slices of it.
     fn reuse(&mut self, handle: Bytes, charge: usize, retired: &mut Retired) {
         match handle.try_into_mut() {
             Ok(mut again) => {
