@@ -25,7 +25,7 @@ impl Rings {
     /// A new node, alone in its ring. As a member it represents `owner`; the owner of a head is not used.
     pub(crate) fn insert(&mut self, owner: u32) -> Node {
         if let Some(index) = self.free.pop() {
-            self.set(index, Links { prev: index, next: index, owner });
+            *self.links_mut(index) = Links { prev: index, next: index, owner };
             return Node(index);
         }
         // More than u32::MAX nodes would need more memory than any budget allows.
@@ -42,9 +42,7 @@ impl Rings {
 
     /// Removes a node from its ring.
     pub(crate) fn unlink(&mut self, Node(index): Node) {
-        let Some(Links { prev, next, .. }) = self.get(index) else {
-            return;
-        };
+        let Links { prev, next, .. } = *self.links(index);
         self.join(prev, next);
         self.join(index, index);
     }
@@ -52,28 +50,24 @@ impl Rings {
     /// Moves a node to the end of the ring of `head`.
     pub(crate) fn push(&mut self, Node(head): Node, node: Node) {
         self.unlink(node);
-        let Some(Links { prev, .. }) = self.get(head) else {
-            return;
-        };
+        let prev = self.links(head).prev;
         self.join(prev, node.0);
         self.join(node.0, head);
     }
 
     /// Removes the first member from the ring of `head`, and returns its owner.
     pub(crate) fn pop(&mut self, head: Node) -> Option<u32> {
-        let next = self.get(head.0)?.next;
+        let next = self.links(head.0).next;
         if next == head.0 {
             return None;
         }
         self.unlink(Node(next));
-        self.get(next).map(|links| links.owner)
+        Some(self.links(next).owner)
     }
 
     /// Moves all members of one ring to the end of another.
     pub(crate) fn splice(&mut self, Node(from): Node, Node(to): Node) {
-        let (Some(source), Some(target)) = (self.get(from), self.get(to)) else {
-            return;
-        };
+        let (source, target) = (*self.links(from), *self.links(to));
         if source.next == from {
             return;
         }
@@ -84,7 +78,7 @@ impl Rings {
 
     /// Whether the ring of `head` has no members.
     pub(crate) fn is_empty(&self, Node(head): Node) -> bool {
-        self.get(head).is_none_or(|links| links.next == head)
+        self.links(head).next == head
     }
 
     /// Whether a node is alone in its ring.
@@ -94,9 +88,8 @@ impl Rings {
 
     /// The owners of the members of the ring of `head`, in order.
     pub(crate) fn members(&self, Node(head): Node) -> impl Iterator<Item = u32> {
-        let follow = move |index: u32| self.get(index).map(|links| links.next).filter(|next| *next != head);
-        core::iter::successors(follow(head), move |index| follow(*index))
-            .filter_map(|index| self.get(index).map(|links| links.owner))
+        let follow = move |index: u32| Some(self.links(index).next).filter(|next| *next != head);
+        core::iter::successors(follow(head), move |index| follow(*index)).map(|index| self.links(index).owner)
     }
 
     /// Bytes allocated.
@@ -105,24 +98,20 @@ impl Rings {
         links.saturating_add(self.free.capacity().saturating_mul(size_of::<u32>()))
     }
 
-    fn get(&self, index: u32) -> Option<Links> {
-        self.links.get(index as usize).copied()
+    #[expect(clippy::indexing_slicing, reason = "only the arena makes nodes, and it never shrinks")]
+    fn links(&self, index: u32) -> &Links {
+        &self.links[index as usize]
     }
 
-    fn set(&mut self, index: u32, links: Links) {
-        if let Some(place) = self.links.get_mut(index as usize) {
-            *place = links;
-        }
+    #[expect(clippy::indexing_slicing, reason = "as above")]
+    fn links_mut(&mut self, index: u32) -> &mut Links {
+        &mut self.links[index as usize]
     }
 
     /// Makes `next` follow `prev`.
     fn join(&mut self, prev: u32, next: u32) {
-        if let Some(links) = self.links.get_mut(prev as usize) {
-            links.next = next;
-        }
-        if let Some(links) = self.links.get_mut(next as usize) {
-            links.prev = prev;
-        }
+        self.links_mut(prev).next = next;
+        self.links_mut(next).prev = prev;
     }
 }
 

@@ -51,11 +51,12 @@ impl Cursors {
     #[inline]
     pub(crate) fn set(&mut self, id: CursorId, to: u64) {
         if let Some(only) = &mut self.only {
-            if id == ONLY {
-                *only = to;
-            }
+            debug_assert!(id == ONLY, "{id:?} is not a cursor of this topic");
+            *only = to;
         } else if let Some(several) = &mut self.several {
             several.set(id, to);
+        } else {
+            debug_assert!(false, "{id:?} is not a cursor of this topic");
         }
     }
 
@@ -101,6 +102,7 @@ impl Several {
 
     fn set(&mut self, CursorId(id): CursorId, to: u64) {
         let Some(cursor) = self.cursors.get_mut(id as usize) else {
+            debug_assert!(false, "{id} is not a cursor of this topic");
             return;
         };
         // Its entry may be too low, never too high.
@@ -111,7 +113,8 @@ impl Several {
     }
 
     fn remove(&mut self, CursorId(id): CursorId) {
-        self.cursors.try_remove(id as usize);
+        let removed = self.cursors.try_remove(id as usize);
+        debug_assert!(removed.is_some(), "{id} is not a cursor of this topic");
         self.rebuild_if_stale();
     }
 

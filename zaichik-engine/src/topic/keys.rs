@@ -109,10 +109,9 @@ impl Keys {
 
     /// Forgets the entries from `number` on: their publish was refused.
     pub(crate) fn undo_to(&mut self, number: u64) {
-        while self.next_number() > number {
-            let Some(entry) = self.entries.pop_back() else {
-                return;
-            };
+        while self.next_number() > number
+            && let Some(entry) = self.entries.pop_back()
+        {
             let gone = self.next_number();
             self.remove_from_table(entry.hash, Some(gone));
             let keep = usize::try_from(entry.start.saturating_sub(self.bytes_gone)).unwrap_or(usize::MAX);

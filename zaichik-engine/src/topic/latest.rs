@@ -136,7 +136,9 @@ impl LatestKeys {
 
     /// The next checked record was appended; returns the record that it supersedes.
     pub(crate) fn append(&mut self, info: RecordInfo) -> Option<RecordInfo> {
-        let slot = self.checked.pop_front()?.entry;
+        let checked = self.checked.pop_front();
+        debug_assert!(checked.is_some(), "a record was appended that was not checked");
+        let slot = checked?.entry;
         self.unlink(slot);
         let entry = self.entries.get_mut(slot as usize)?;
         let before = entry.newest.replace(info);
@@ -295,6 +297,7 @@ impl LatestKeys {
     /// Removes an entry from the list and the tables of deaths, if it is in them.
     fn unlink(&mut self, slot: u32) {
         let Some(entry) = self.entries.get_mut(slot as usize) else {
+            debug_assert!(false, "{slot} is not an entry");
             return;
         };
         let Some(info) = entry.newest else { return };

@@ -46,6 +46,7 @@ impl Topic {
     }
 
     /// With `overflow = drop_oldest`: removes the oldest records until the rest is within the limits.
+    #[inline]
     pub(super) fn drop_oldest(&mut self, at: u64) {
         if self.settings.overflow != Overflow::DropOldest {
             return;
@@ -69,6 +70,7 @@ impl Topic {
     }
 
     /// With `retention_ttl = 0`, records that every subscription has committed are not kept (R2).
+    #[inline]
     pub(super) fn trim_committed(&mut self) {
         if self.settings.is_live_only() {
             let lowest = self.cursors.lowest().unwrap_or_else(|| self.log.end());

@@ -21,6 +21,7 @@ impl Log {
         let mut offset = self.first.offset;
         while !left.fits(limits) {
             let Some(part) = self.part(self.index_of(offset)) else {
+                debug_assert!(false, "offset {offset} is in no part");
                 break;
             };
             let rest = left.without(part.alive());
@@ -46,6 +47,7 @@ impl Log {
         let mut offset = self.first.offset;
         while offset < to {
             let Some(part) = self.part(self.index_of(offset)) else {
+                debug_assert!(false, "offset {offset} is in no part");
                 break;
             };
             if offset <= part.span.start && part.end <= to {

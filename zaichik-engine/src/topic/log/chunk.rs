@@ -68,6 +68,7 @@ pub(super) struct Found {
 
 impl<'a> Part<'a> {
     /// Whether it may hold dead records at or above the log's first offset.
+    #[inline]
     pub(super) const fn may_hold_dead(&self) -> bool {
         self.span.has_own || self.data.is_empty()
     }
@@ -148,6 +149,7 @@ impl Iterator for Records<'_> {
 }
 
 /// When a record's own time to live ends; `u64::MAX` if it has none.
+#[inline]
 pub(super) fn own_death(head: RecordHead) -> u64 {
     head.ttl_micros.map_or(u64::MAX, |ttl| head.timestamp.saturating_add(ttl))
 }

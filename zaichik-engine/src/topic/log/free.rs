@@ -13,10 +13,11 @@ impl Log {
     /// Frees up to `budget` chunks without live records; returns whether there may be more.
     pub(crate) fn free(&mut self, now: u64, budget: usize, retired: &mut Retired) -> bool {
         let mut left = budget;
-        while left > 0 && self.own_deaths.peek().is_some_and(|Reverse((death, _))| *death <= now) {
-            let Some(Reverse((_, start))) = self.own_deaths.pop() else {
-                break;
-            };
+        while left > 0
+            && let Some(&Reverse((death, start))) = self.own_deaths.peek()
+            && death <= now
+        {
+            self.own_deaths.pop();
             self.free_hole(start, retired);
             left = left.saturating_sub(1);
         }

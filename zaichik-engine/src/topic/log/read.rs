@@ -33,6 +33,7 @@ impl Log {
             self.freeze_tail();
         }
         let Some(chunk) = self.chunks.get(index) else {
+            debug_assert!(false, "offset {} is in no chunk", at.offset);
             return Pull::End;
         };
         let begin = at.byte as usize;
@@ -93,6 +94,7 @@ impl Log {
     pub(super) fn state_at(&self, at: Position, now: u64) -> (RecordState, Position) {
         let at = self.locate(at);
         let Some(part) = self.part(self.index_of(at.offset)) else {
+            debug_assert!(false, "offset {} is in no part", at.offset);
             return (RecordState::Expired, Position::at(self.end));
         };
         if !part.may_hold_dead() {

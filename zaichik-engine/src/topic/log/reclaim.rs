@@ -138,6 +138,7 @@ impl Log {
         let Some((mut span, end)) =
             self.chunks.get(from).zip(self.chunks.get(to)).map(|(first, last)| (first.span, last.end))
         else {
+            debug_assert!(false, "chunk {index} does not exist");
             return;
         };
         let (mut sparse, mut data) = (SparseIndex::new(self.base_after(to)), Vec::with_capacity(bytes));
@@ -207,6 +208,7 @@ impl Log {
 
     fn copy(&self, at: Position, data: &mut Vec<u8>, sparse: &mut SparseIndex) {
         let Some(part) = self.part(self.index_of(at.offset)) else {
+            debug_assert!(false, "offset {} is in no part", at.offset);
             return;
         };
         let begin = at.byte as usize;

@@ -45,6 +45,7 @@ impl Log {
         self.tail_charge = self.tail.capacity();
     }
 
+    #[inline]
     pub(super) fn freeze_tail(&mut self) {
         let data = self.tail.split().freeze();
         let (span, end, allocation) = (self.tail_span, self.end, self.allocation);
