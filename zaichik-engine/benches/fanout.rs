@@ -4,20 +4,12 @@
 //! cargo bench -p zaichik-engine --bench fanout
 //! ```
 
-#![expect(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a benchmark"
-)]
-
-mod connection;
+#![expect(clippy::arithmetic_side_effects, reason = "a benchmark")]
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use zaichik_proto::{AckLevel, ClientFrame, Commit, TopicOptions};
-
-use crate::connection::{Connections, encoded, publish};
+use zaichik_testkit::{Connections, encoded, publish_equal};
 
 /// Records in each iteration.
 const RECORDS: u32 = 64;
@@ -49,7 +41,7 @@ fn run(bencher: Bencher<'_, '_>, subscribers: usize, window: u32) {
             subscriber
         })
         .collect();
-    let bytes = publish("topic", AckLevel::None, 1, None).repeat(RECORDS as usize);
+    let bytes = publish_equal("topic", AckLevel::None, 1, None).repeat(RECORDS as usize);
     let mut end = 0;
     bencher.counter(ItemsCount::new(RECORDS as usize * subscribers.len())).bench_local(|| {
         connections.send(publisher, &bytes);

@@ -3,19 +3,10 @@
 //! `instructions SCENARIO ROUNDS` runs a scenario for a number of rounds; `.ci/instructions` does so twice under callgrind,
 //! with few and with many rounds, and compares the difference with the figures in `instructions.tsv`.
 
-#![expect(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a benchmark"
-)]
-
-mod connection;
+#![expect(clippy::arithmetic_side_effects, clippy::expect_used, clippy::print_stdout, reason = "a benchmark")]
 
 use zaichik_proto::{AckLevel, ClientFrame, Commit, TopicOptions};
-
-use crate::connection::{Connections, encoded, publish};
+use zaichik_testkit::{Connections, encoded, publish_equal};
 
 /// Messages of one round: the frames of 128 bytes that one read of 64 KiB holds.
 const MESSAGES: usize = 400;
@@ -53,7 +44,7 @@ fn fan_out(rounds: usize, subscribers: usize, ack: AckLevel) {
         let subscriber = connections.connect();
         connections.subscribe(subscriber, "topic", 0);
     }
-    let bytes = publish("topic", ack, 1, None).repeat(MESSAGES);
+    let bytes = publish_equal("topic", ack, 1, None).repeat(MESSAGES);
     for _ in 0..rounds {
         connections.send(publisher, &bytes);
     }
@@ -64,7 +55,7 @@ fn one_at_a_time(rounds: usize) {
     let (mut connections, publisher) = prepare();
     let subscriber = connections.connect();
     connections.subscribe(subscriber, "topic", 0);
-    let bytes = publish("topic", AckLevel::None, 1, None);
+    let bytes = publish_equal("topic", AckLevel::None, 1, None);
     for _ in 0..rounds * MESSAGES {
         connections.send(publisher, &bytes);
     }
@@ -75,7 +66,7 @@ fn committed(rounds: usize) {
     let (mut connections, publisher) = prepare();
     let subscriber = connections.connect();
     connections.subscribe(subscriber, "topic", 256);
-    let bytes = publish("topic", AckLevel::None, 1, None).repeat(MESSAGES / 4);
+    let bytes = publish_equal("topic", AckLevel::None, 1, None).repeat(MESSAGES / 4);
     let mut offset = 0;
     for _ in 0..rounds * 4 {
         connections.send(publisher, &bytes);

@@ -11,8 +11,6 @@
     reason = "a benchmark"
 )]
 
-mod connection;
-
 use core::time::Duration;
 
 use divan::Bencher;
@@ -22,8 +20,7 @@ use zaichik_proto::{
     AckLevel, Batch, ClientDecoder, ClientFrame, CompactionMode, HEADER_LEN, Limits, Operation,
     OperationsBuilder, Producer, Publish, Record, Records, TopicOptions,
 };
-
-use crate::connection::{BODY, Connections, encoded, publish};
+use zaichik_testkit::{BODY, Connections, encoded, publish_equal};
 
 /// Records in each iteration.
 const RECORDS: u32 = 256;
@@ -47,14 +44,15 @@ fn acknowledged(bencher: Bencher<'_, '_>) {
 /// The same from a producer, so that each answer is remembered. Includes writing the sequences into the frames.
 #[divan::bench(sample_count = 2_000)]
 fn acknowledged_to_a_producer(bencher: Bencher<'_, '_>) {
-    let frame = of_producer(&publish("topic", AckLevel::Accepted, 1, None));
+    let frame = of_producer(&publish_equal("topic", AckLevel::Accepted, 1, None));
     run_numbered(bencher, &frame, RECORDS, 1);
 }
 
 /// The same with two alternating topics, so that each answer is remembered separately.
 #[divan::bench(sample_count = 2_000)]
 fn acknowledged_to_a_producer_in_two_topics(bencher: Bencher<'_, '_>) {
-    let frames = ["topic", "other"].map(|topic| of_producer(&publish(topic, AckLevel::Accepted, 1, None)));
+    let frames =
+        ["topic", "other"].map(|topic| of_producer(&publish_equal(topic, AckLevel::Accepted, 1, None)));
     run_numbered(bencher, &frames.concat(), RECORDS / 2, 2);
 }
 
@@ -81,7 +79,7 @@ fn delivered_one_at_a_time(bencher: Bencher<'_, '_>) {
     let (mut connections, publisher) = prepare(TopicOptions::new());
     let subscriber = connections.connect();
     connections.subscribe(subscriber, "topic", 0);
-    let bytes = publish("topic", AckLevel::None, 1, None);
+    let bytes = publish_equal("topic", AckLevel::None, 1, None);
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| connections.send(publisher, &bytes));
 }
 
@@ -90,7 +88,7 @@ fn delivered_one_at_a_time(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 500)]
 fn a_whole_exchange(bencher: Bencher<'_, '_>) {
     let (mut connections, publisher) = prepare(steady());
-    let one = publish("topic", AckLevel::Accepted, 1, None);
+    let one = publish_equal("topic", AckLevel::Accepted, 1, None);
     let frames = (256 << 10) / one.len();
     let bytes = one.repeat(frames);
     bencher.counter(ItemsCount::new(frames)).bench_local(|| connections.send(publisher, &bytes));
@@ -99,7 +97,7 @@ fn a_whole_exchange(bencher: Bencher<'_, '_>) {
 /// The decoding part of that: frames of one record, decoded only.
 #[divan::bench(sample_count = 500)]
 fn decoding_alone(bencher: Bencher<'_, '_>) {
-    let one = publish("topic", AckLevel::Accepted, 1, None);
+    let one = publish_equal("topic", AckLevel::Accepted, 1, None);
     let frames = (256 << 10) / one.len();
     let bytes = one.repeat(frames);
     let mut decoder = ClientDecoder::new(&Limits::default());
@@ -129,8 +127,9 @@ fn expiring(bencher: Bencher<'_, '_>) {
 fn keyed_with_a_window(bencher: Bencher<'_, '_>) {
     let options = steady().compaction_window(Duration::from_millis(10));
     let (mut connections, publisher) = prepare(options);
-    let frames: Vec<_> =
-        (0..RECORDS * 16).map(|key| publish("topic", AckLevel::None, 1, Some(&key.to_le_bytes()))).collect();
+    let frames: Vec<_> = (0..RECORDS * 16)
+        .map(|key| publish_equal("topic", AckLevel::None, 1, Some(&key.to_le_bytes())))
+        .collect();
     let mut rounds =
         frames.chunks(RECORDS as usize).map(<[_]>::concat).collect::<Vec<_>>().into_iter().cycle();
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
@@ -160,8 +159,9 @@ fn thousand_keys_latest_without_limit(bencher: Bencher<'_, '_>) {
 
 fn thousand_keys(bencher: Bencher<'_, '_>, options: TopicOptions) {
     let (mut connections, publisher) = prepare(options);
-    let frames: Vec<_> =
-        (0..1_000u32).map(|key| publish("topic", AckLevel::None, 1, Some(&key.to_le_bytes()))).collect();
+    let frames: Vec<_> = (0..1_000u32)
+        .map(|key| publish_equal("topic", AckLevel::None, 1, Some(&key.to_le_bytes())))
+        .collect();
     let all = (0..RECORDS * 125).map(|at| &frames[at as usize % 1_000]).collect::<Vec<_>>();
     let rounds: Vec<Vec<u8>> = all
         .chunks(RECORDS as usize)
@@ -188,7 +188,7 @@ fn steady() -> TopicOptions {
 
 fn run(bencher: Bencher<'_, '_>, options: TopicOptions, ack: AckLevel, per_frame: u32) {
     let (mut connections, publisher) = prepare(options);
-    let bytes = publish("topic", ack, per_frame, None).repeat((RECORDS / per_frame) as usize);
+    let bytes = publish_equal("topic", ack, per_frame, None).repeat((RECORDS / per_frame) as usize);
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
         connections.now = connections.now + Duration::from_millis(1);
         connections.send(publisher, &bytes)
@@ -231,7 +231,7 @@ fn of_producer(frame: &[u8]) -> Vec<u8> {
 /// A Batch of this many publishes of one record each.
 fn batch(producer: Option<Producer>, operations: u32) -> Vec<u8> {
     let mut record = Vec::new();
-    Record { body: &[7; BODY], ..Record::default() }.encode(&mut record);
+    Record { body: &BODY, ..Record::default() }.encode(&mut record);
     let records = Records::from_encoded(1, &record);
     let operations: OperationsBuilder =
         (0..operations).map(|_| Operation::Publish { topic: b"topic", records }).collect();

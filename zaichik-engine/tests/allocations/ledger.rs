@@ -6,8 +6,9 @@ use zaichik_engine::Ledger;
 use zaichik_proto::{
     AckLevel, ClientFrame, Producer, Publish, Record, Records, Start, Subscribe, TopicOptions,
 };
+use zaichik_testkit::{Connections, encoded};
 
-use crate::world::{World, encoded, publish};
+use crate::world::{publish, with_topic};
 
 /// The number of items of a kind: so many that spare capacity of tables is negligible.
 const MANY: u32 = 1_000;
@@ -18,19 +19,19 @@ const RANGE: std::ops::RangeInclusive<u64> = 45..=160;
 
 #[test]
 fn records_that_are_kept_are_charged() {
-    let mut world = World::new(TopicOptions::new().retain_forever());
+    let mut world = with_topic(TopicOptions::new().retain_forever());
     let publisher = world.connect();
     let bytes = publish(AckLevel::None).repeat(100);
     assert_charged(
         &mut world,
         |ledger| ledger.topics,
-        |world| (0..100).for_each(|_| world.send(publisher, &bytes)),
+        |world| (0..100).for_each(|_| _ = world.send(publisher, &bytes)),
     );
 }
 
 #[test]
 fn topics_that_are_empty_are_charged() {
-    let mut world = World::new(TopicOptions::new());
+    let mut world = with_topic(TopicOptions::new());
     let publisher = world.connect();
     assert_charged(
         &mut world,
@@ -47,7 +48,7 @@ fn topics_that_are_empty_are_charged() {
 #[test]
 fn keys_that_are_remembered_are_charged() {
     let hour = core::time::Duration::from_hours(1);
-    let mut world = World::new(TopicOptions::new().compaction_window(hour));
+    let mut world = with_topic(TopicOptions::new().compaction_window(hour));
     let publisher = world.connect();
     assert_charged(
         &mut world,
@@ -62,7 +63,7 @@ fn keys_that_are_remembered_are_charged() {
 
 #[test]
 fn subscriptions_with_full_windows_are_charged() {
-    let mut world = World::new(TopicOptions::new().retain_forever());
+    let mut world = with_topic(TopicOptions::new().retain_forever());
     let publisher = world.connect();
     world.send(publisher, &publish(AckLevel::None).repeat(500));
     let subscriber = world.connect();
@@ -97,7 +98,7 @@ fn subscriptions_with_full_windows_are_charged() {
 
 #[test]
 fn producers_and_their_answers_are_charged() {
-    let mut world = World::new(TopicOptions::new());
+    let mut world = with_topic(TopicOptions::new());
     let publisher = world.connect();
     assert_charged(
         &mut world,
@@ -117,7 +118,7 @@ fn producers_and_their_answers_are_charged() {
 
 #[test]
 fn pending_input_is_charged() {
-    let mut world = World::new(TopicOptions::new());
+    let mut world = with_topic(TopicOptions::new());
     let first_half = publish(AckLevel::None).split_to(100);
     let peers: Vec<_> = (0..MANY).map(|_| world.connect()).collect();
     assert_charged(
@@ -133,7 +134,7 @@ fn pending_input_is_charged() {
 
 #[test]
 fn pending_output_is_charged() {
-    let mut world = World::new(TopicOptions::new());
+    let mut world = with_topic(TopicOptions::new());
     let pings = encoded(&ClientFrame::Ping { nonce: 1 }).repeat(100);
     let peers: Vec<_> = (0..MANY).map(|_| world.connect()).collect();
     assert_charged(
@@ -141,14 +142,14 @@ fn pending_output_is_charged() {
         |ledger| ledger.sessions,
         |world| {
             for peer in &peers {
-                world.send_to_deaf(*peer, &pings);
+                world.send_unread(*peer, &pings);
             }
         },
     );
 }
 
 /// Compares the heap's growth during a call with the ledger's growth.
-fn assert_charged(world: &mut World, part: fn(&Ledger) -> u64, act: impl FnOnce(&mut World)) {
+fn assert_charged(world: &mut Connections, part: fn(&Ledger) -> u64, act: impl FnOnce(&mut Connections)) {
     let before = part(&world.broker.ledger());
     let held = measure(|| act(world)).bytes_current;
     let held = u64::try_from(held).expect("more than before");
