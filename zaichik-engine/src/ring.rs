@@ -41,6 +41,7 @@ impl Rings {
     }
 
     /// Removes a node from its ring.
+    #[inline]
     pub(crate) fn unlink(&mut self, Node(index): Node) {
         let Links { prev, next, .. } = *self.links(index);
         self.join(prev, next);
@@ -48,6 +49,7 @@ impl Rings {
     }
 
     /// Moves a node to the end of the ring of `head`.
+    #[inline]
     pub(crate) fn push(&mut self, Node(head): Node, node: Node) {
         self.unlink(node);
         let prev = self.links(head).prev;
@@ -56,6 +58,7 @@ impl Rings {
     }
 
     /// Removes the first member from the ring of `head`, and returns its owner.
+    #[inline]
     pub(crate) fn pop(&mut self, head: Node) -> Option<u32> {
         let next = self.links(head.0).next;
         if next == head.0 {
@@ -66,6 +69,7 @@ impl Rings {
     }
 
     /// Moves all members of one ring to the end of another.
+    #[inline]
     pub(crate) fn splice(&mut self, Node(from): Node, Node(to): Node) {
         let (source, target) = (*self.links(from), *self.links(to));
         if source.next == from {
@@ -77,6 +81,7 @@ impl Rings {
     }
 
     /// Whether the ring of `head` has no members.
+    #[inline]
     pub(crate) fn is_empty(&self, Node(head): Node) -> bool {
         self.links(head).next == head
     }
@@ -98,17 +103,20 @@ impl Rings {
         links.saturating_add(self.free.capacity().saturating_mul(size_of::<u32>()))
     }
 
+    #[inline]
     #[expect(clippy::indexing_slicing, reason = "only the arena makes nodes, and it never shrinks")]
     fn links(&self, index: u32) -> &Links {
         &self.links[index as usize]
     }
 
+    #[inline]
     #[expect(clippy::indexing_slicing, reason = "as above")]
     fn links_mut(&mut self, index: u32) -> &mut Links {
         &mut self.links[index as usize]
     }
 
     /// Makes `next` follow `prev`.
+    #[inline]
     fn join(&mut self, prev: u32, next: u32) {
         self.links_mut(prev).next = next;
         self.links_mut(next).prev = prev;

@@ -46,7 +46,6 @@ impl Topic {
     }
 
     /// With `overflow = drop_oldest`: removes the oldest records until the rest is within the limits.
-    #[inline]
     pub(super) fn drop_oldest(&mut self, at: u64) {
         if self.settings.overflow != Overflow::DropOldest {
             return;
