@@ -4,7 +4,7 @@ use bytes::Bytes;
 use zaichik_proto::{DeliveryHead, Limits, RecordHead};
 
 use super::losses::{Extent, Losses};
-use crate::topic::Position;
+use crate::topic::position::Position;
 
 /// Maximum size of an allocation of the log; a larger record has a separate one. A whole allocation fits a delivery: if it
 /// were larger, every delivery would have to be measured record by record and split.

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::Log;
 use super::chunk::Chunk;
-use crate::topic::Retired;
+use crate::topic::retired::Retired;
 
 /// Table entries that stay allocated while the log is in use, so that tables do not shrink and grow constantly.
 const SPARE_ENTRIES: usize = 128;

@@ -6,7 +6,7 @@ use super::Log;
 use super::chunk::{Chunk, Part, RecordState, own_death};
 use super::losses::Losses;
 use crate::topic::amount::Amount;
-use crate::topic::{Position, Pull, Want};
+use crate::topic::position::{Position, Pull, Want};
 
 impl Log {
     /// What a reader at `from` gets. [`expire`](Self::expire) was called with the same `now`.

@@ -7,7 +7,8 @@ use super::chunk::{CHUNK, Chunk, RecordState};
 use super::deaths::{Dead, Deaths, RecordInfo};
 use super::losses::{Losses, SparseIndex};
 use crate::topic::amount::Amount;
-use crate::topic::{Position, Retired};
+use crate::topic::position::Position;
+use crate::topic::retired::Retired;
 
 impl Log {
     /// Sets the window and the tombstones' time to live of `latest` compaction (semantics C6); `None` turns it off. The log

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::Log;
 use super::chunk::{CHUNK, Chunk, Span};
 use super::losses::Losses;
-use crate::topic::Retired;
+use crate::topic::retired::Retired;
 
 /// Maximum chunks of one allocation; more are merged when it is full. A chunk costs about 100 bytes.
 const MAX_PIECES: u32 = 16;

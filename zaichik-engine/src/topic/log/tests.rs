@@ -8,7 +8,7 @@ use proptest::sample::select;
 use zaichik_proto::Record;
 
 use super::*;
-use crate::topic::{Pull, Want};
+use crate::topic::position::{Pull, Want};
 
 #[derive(Debug, Clone)]
 enum Action {
