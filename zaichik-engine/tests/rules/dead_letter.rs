@@ -20,11 +20,11 @@ fn pair(world: &mut World, window: u32, max_attempts: u32, bodies: &[&str]) -> (
 
 /// Bodies and headers of the topic "dead".
 fn dead(world: &mut World) -> Vec<(String, Vec<(String, String)>)> {
-    let newcomer = world.connect();
-    world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "dead").window(0)));
+    let new_reader = world.connect();
+    world.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, "dead").window(0)));
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let records = newcomer.records();
-    newcomer.close();
+    let records = new_reader.records();
+    new_reader.close();
     world.settle();
     records
         .iter()
@@ -132,9 +132,9 @@ fn a_13_a_dead_letter_keeps_everything_but_its_time_to_live() {
     world.ask(&writer, writer.publish_all("t", &[full]));
     world.ask(&reader, reader.nack(1, 0, 0));
     world.advance(secs(2));
-    let newcomer = world.connect();
-    world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "dead").window(0)));
-    let [copy] = newcomer.records().try_into().unwrap();
+    let new_reader = world.connect();
+    world.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, "dead").window(0)));
+    let [copy] = new_reader.records().try_into().unwrap();
     assert_eq!((copy.key.as_deref(), copy.body.as_slice()), (Some(&b"k"[..]), &b"a"[..]));
     assert_eq!(copy.headers.last(), Some(&("trace".to_owned(), b"1".to_vec())));
     assert_eq!(copy.headers.len(), 6);
@@ -153,9 +153,9 @@ fn a_13_the_largest_message_and_the_maximum_of_headers_have_room_for_their_origi
     for offset in 0..2 {
         assert_eq!(world.ask(&reader, reader.nack(1, offset, 0)), format!("done {}", offset + 1));
     }
-    let newcomer = world.connect();
-    world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "dead").window(0)));
-    let [first, second] = newcomer.records().try_into().unwrap();
+    let new_reader = world.connect();
+    world.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, "dead").window(0)));
+    let [first, second] = new_reader.records().try_into().unwrap();
     assert_eq!((first.body.len(), first.headers.len()), (limit, 5));
     assert_eq!(second.headers.len(), 1_024, "its own last header had no room");
     assert_eq!((second.headers[0].0.as_str(), second.headers[5].0.as_str()), ("zaichik-topic", "h0"));

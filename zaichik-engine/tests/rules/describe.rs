@@ -141,7 +141,7 @@ fn an_exchange_produces_few_pages_for_any_number_of_requests() {
     }
     let (mut most, mut all) = (0, 0);
     while all < 50 {
-        assert!(world.step(), "it goes on");
+        assert!(world.step(), "work continues");
         let answers = peer.frames().len();
         (most, all) = (most.max(answers), all + answers);
     }

@@ -105,7 +105,7 @@ fn d_03_a_fenced_number_can_be_reused() {
     assert_eq!(
         world.ask(&old, old.subscribe(3, "u")),
         "refused SubscriptionsFull 2",
-        "a fenced number counts"
+        "a fenced number counts against the limit"
     );
     assert_eq!(world.ask(&old, old.subscribe(1, "u")), "0..0 new");
     assert_eq!(world.ask(&old, old.commit(1, 0)), "refused CommitAhead");
@@ -200,7 +200,7 @@ fn d_06_any_connection_may_seek_a_durable_subscription() {
     assert_eq!(
         world.ask(&other, other.seek_durable("t", "d", Start::Earliest)),
         "done 2",
-        "also a detached one"
+        "a detached subscription can be moved too"
     );
     let (peer, answer) = attach(&mut world, 1);
     assert_eq!(answer, "0..3 epoch 2 rewind 3");
@@ -220,7 +220,7 @@ fn d_07_one_name_on_two_topics_and_two_names_on_one() {
     assert_eq!(world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").durable("d"))), "0..2 epoch 1 rewind 0");
     assert_eq!(world.ask(&peer, peer.subscribe_to(Sub::new(2, "u").durable("d"))), "0..1 epoch 1 rewind 0");
     assert_eq!(world.ask(&peer, peer.subscribe_to(Sub::new(3, "t").durable("e"))), "0..2 epoch 1 rewind 0");
-    assert_eq!(world.ask(&peer, peer.subscribe(4, "t")), "0..2", "and one without a name");
+    assert_eq!(world.ask(&peer, peer.subscribe(4, "t")), "0..2", "and a subscription without a name");
     assert_eq!(
         world.ask(&peer, peer.subscribe_to(Sub::new(5, "t").durable("d"))),
         "refused AlreadySubscribed"
@@ -250,7 +250,7 @@ fn d_08_a_fenced_client_stays_fenced() {
     assert_eq!(
         world.ask(&again, again.subscribe_to(sub)),
         "refused SubscriptionFenced 2",
-        "also when it is free"
+        "even when no connection holds it"
     );
     assert_eq!(world.ask(&again, again.subscribe_to(sub.epoch(2))), "0..1 epoch 3 rewind 2");
 }
@@ -389,7 +389,7 @@ fn limit_of_durable_subscriptions() {
     assert_eq!(
         world.ask(&peer, peer.subscribe_to(third)),
         "refused SubscriptionsFull 2",
-        "detached ones are"
+        "detached durable subscriptions are counted"
     );
     world.advance(secs(24 * 3_600));
     assert_eq!(world.ask(&peer, peer.subscribe_to(third)), "0..1 epoch 1 rewind 0");

@@ -34,9 +34,9 @@ fn client(world: &mut World, id: u128, change: impl FnOnce(&mut ClientConfig)) -
 
 /// The whole contents of a topic.
 fn all(world: &mut World, topic: &str) -> Vec<String> {
-    let newcomer = world.connect();
-    world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, topic).window(0)));
-    newcomer.stream()
+    let new_reader = world.connect();
+    world.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, topic).window(0)));
+    new_reader.stream()
 }
 
 /// Runs a scenario for each byte after which a connection can break, in each direction. The scenario returns whether

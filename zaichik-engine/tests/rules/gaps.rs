@@ -10,9 +10,9 @@ fn alter(world: &mut World, peer: &Peer, options: TopicOptions) {
 
 /// Where a new subscription starts.
 fn start(world: &mut World, start: Start) -> String {
-    let newcomer = world.connect();
-    let answer = world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "t").from(start)));
-    newcomer.close();
+    let new_reader = world.connect();
+    let answer = world.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, "t").from(start)));
+    new_reader.close();
     world.settle();
     answer
 }
@@ -350,7 +350,7 @@ fn r9_a_commit_inside_a_gap_commits_the_records_before_it() {
     assert_eq!(reader.stream(), ["1/0=0", "1/1..3 expired", "1/3=3"]);
     assert_eq!(world.ask(&reader, reader.commit(1, 1)), "done 3");
     assert_eq!(reader.stream(), ["1/4=4"]);
-    assert_eq!(world.ask(&reader, reader.commit(1, 2)), "done 3", "again: done, without effect");
+    assert_eq!(world.ask(&reader, reader.commit(1, 2)), "done 3", "a repeated commit has no effect");
 }
 
 #[test]

@@ -39,11 +39,11 @@ pub(crate) fn delete(world: &mut World, peer: &Peer, key: &str) -> String {
 }
 
 /// Where a new subscription starts, and what it gets.
-pub(crate) fn newcomer(world: &mut World) -> Vec<String> {
-    let newcomer = connect(world);
-    let start = world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "t").window(0)));
-    let stream = newcomer.stream();
-    newcomer.close();
+pub(crate) fn new_reader(world: &mut World) -> Vec<String> {
+    let new_reader = connect(world);
+    let start = world.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, "t").window(0)));
+    let stream = new_reader.stream();
+    new_reader.close();
     world.settle();
     core::iter::once(start).chain(stream).collect()
 }
@@ -54,7 +54,7 @@ fn c_16_a_new_subscription_gets_the_newest_value() {
     let peer = topic(&mut world, latest());
     assert_eq!(put(&mut world, &peer, "k", "1"), "@0");
     assert_eq!(put(&mut world, &peer, "k", "2"), "@1");
-    assert_eq!(newcomer(&mut world), ["1..2", "1/1=2"]);
+    assert_eq!(new_reader(&mut world), ["1..2", "1/1=2"]);
 }
 
 #[test]
@@ -81,9 +81,13 @@ fn c_18_within_the_window_both_records_are_live() {
     world.advance(secs(4));
     put(&mut world, &peer, "k", "2");
     world.advance(us(5_999_999));
-    assert_eq!(newcomer(&mut world), ["0..2", "1/0=1", "1/1=2"]);
+    assert_eq!(new_reader(&mut world), ["0..2", "1/0=1", "1/1=2"]);
     world.advance(us(1));
-    assert_eq!(newcomer(&mut world), ["1..2", "1/1=2"], "the window counts from the record's own acceptance");
+    assert_eq!(
+        new_reader(&mut world),
+        ["1..2", "1/1=2"],
+        "the window counts from the record's own acceptance"
+    );
 }
 
 #[test]
@@ -92,9 +96,9 @@ fn c_18_a_record_older_than_the_window_is_gone_when_it_is_superseded() {
     let peer = topic(&mut world, lag(10));
     put(&mut world, &peer, "k", "1");
     world.advance(secs(50));
-    assert_eq!(newcomer(&mut world), ["0..1", "1/0=1"], "the newest record stays");
+    assert_eq!(new_reader(&mut world), ["0..1", "1/0=1"], "the newest record stays");
     put(&mut world, &peer, "k", "2");
-    assert_eq!(newcomer(&mut world), ["1..2", "1/1=2"]);
+    assert_eq!(new_reader(&mut world), ["1..2", "1/1=2"]);
 }
 
 #[test]
@@ -106,7 +110,7 @@ fn c_18_the_window_does_not_depend_on_housekeeping() {
     }
     let now = world.now();
     world.jump(now + us(9_999_999));
-    assert_eq!(newcomer(&mut world), ["0..3", "1/0=1", "1/1=2", "1/2=3"]);
+    assert_eq!(new_reader(&mut world), ["0..3", "1/0=1", "1/1=2", "1/2=3"]);
     world.jump(now + secs(10));
     let reader = connect(&mut world);
     assert_eq!(world.ask(&reader, reader.subscribe(1, "t")), "2..3");
@@ -120,9 +124,9 @@ fn c_19_a_tombstone_lives_for_its_time_to_live() {
     put(&mut world, &peer, "k", "1");
     assert_eq!(delete(&mut world, &peer, "k"), "@1");
     world.advance(us(59_999_999));
-    assert_eq!(newcomer(&mut world), ["1..2", "1/1="]);
+    assert_eq!(new_reader(&mut world), ["1..2", "1/1="]);
     world.advance(us(1));
-    assert_eq!(newcomer(&mut world), ["2..2"]);
+    assert_eq!(new_reader(&mut world), ["2..2"]);
 }
 
 #[test]
@@ -131,7 +135,7 @@ fn c_19_a_tombstone_is_superseded_too() {
     let peer = topic(&mut world, latest());
     delete(&mut world, &peer, "k");
     put(&mut world, &peer, "k", "1");
-    assert_eq!(newcomer(&mut world), ["1..2", "1/1=1"]);
+    assert_eq!(new_reader(&mut world), ["1..2", "1/1=1"]);
 }
 
 #[test]
@@ -145,7 +149,7 @@ fn c_19_an_expired_tombstone_is_skipped_without_a_gap() {
     put(&mut world, &peer, "k", "2");
     world.advance(secs(5));
     world.ask(&reader, reader.commit(1, 0));
-    assert_eq!(reader.stream(), ["1/0=0", "1/2=2"], "also within the window in which it was superseded");
+    assert_eq!(reader.stream(), ["1/0=0", "1/2=2"], "even within the window after it was superseded");
     assert_eq!(world.broker.stats().superseded, 1);
 }
 
@@ -155,7 +159,7 @@ fn c_20_a_tombstone_for_an_unknown_key() {
     let peer = topic(&mut world, latest());
     assert_eq!(delete(&mut world, &peer, "k"), "@0");
     assert_eq!(delete(&mut world, &peer, ""), "@1");
-    assert_eq!(newcomer(&mut world), ["0..2", "1/0=", "1/1="]);
+    assert_eq!(new_reader(&mut world), ["0..2", "1/0=", "1/1="]);
 }
 
 #[test]
@@ -167,9 +171,9 @@ fn c_21_when_the_newest_value_expires_the_key_is_gone() {
     put(&mut world, &peer, "k", "2");
     assert_eq!(put(&mut world, &peer, "l", "x"), "refused KeysFull 1");
     world.advance(us(9_999_999));
-    assert_eq!(newcomer(&mut world), ["1..2", "1/1=2"]);
+    assert_eq!(new_reader(&mut world), ["1..2", "1/1=2"]);
     world.advance(us(1));
-    assert_eq!(newcomer(&mut world), ["2..2"]);
+    assert_eq!(new_reader(&mut world), ["2..2"]);
     assert_eq!(put(&mut world, &peer, "l", "x"), "@2");
 }
 
@@ -180,7 +184,7 @@ fn c_21_a_superseded_value_does_not_come_back_when_its_successor_expires() {
     put(&mut world, &peer, "k", "1");
     world.ask(&peer, peer.publish_all("t", &[Record { ttl_micros: Some(1_000), ..keyed("k", b"2") }]));
     world.advance(ms(1));
-    assert_eq!(newcomer(&mut world), ["2..2"]);
+    assert_eq!(new_reader(&mut world), ["2..2"]);
 }
 
 #[test]
@@ -242,7 +246,7 @@ fn c6_records_without_a_key_are_never_superseded_and_the_empty_key_is_a_key() {
     for body in ["2", "3"] {
         put(&mut world, &peer, "", body);
     }
-    assert_eq!(newcomer(&mut world), ["0..4", "1/0=0", "1/1=1", "1/3=3"]);
+    assert_eq!(new_reader(&mut world), ["0..4", "1/0=0", "1/1=1", "1/3=3"]);
 }
 
 #[test]
@@ -251,7 +255,7 @@ fn c6_within_one_publish_the_later_record_of_a_key_supersedes_and_nothing_is_a_d
     let peer = topic(&mut world, latest());
     let records = [keyed("a", b"0"), keyed("b", b"1"), keyed("a", b"2"), record(b"3"), keyed("a", b"4")];
     assert_eq!(world.ask(&peer, peer.publish_all("t", &records)), "@0");
-    assert_eq!(newcomer(&mut world), ["1..5", "1/1=1", "1/3=3", "1/4=4"]);
+    assert_eq!(new_reader(&mut world), ["1..5", "1/1=1", "1/3=3", "1/4=4"]);
     assert_eq!(world.broker.stats().duplicates, 0);
 }
 
@@ -333,7 +337,7 @@ fn c6_gaps_and_superseded_records_differ_even_after_reclaiming() {
     world.advance(secs(5));
     assert!(world.broker.ledger().topics < before + 1_000, "the space is reclaimed");
     assert_eq!(
-        newcomer(&mut world),
+        new_reader(&mut world),
         ["0..11", "1/0=0", "1/2..4 expired", "1/5..7 expired", "1/8..10 expired", "1/10=10"]
     );
     world.ask(&reader, reader.commit(1, 0));
@@ -416,7 +420,10 @@ fn o_05_offsets_near_the_end() {
     }
     assert_eq!(put(&mut world, &peer, "k", "2"), "refused OffsetsExhausted");
     world.advance(secs(5));
-    assert_eq!(newcomer(&mut world), [format!("{}..{}", first + 1, first + 2), format!("1/{}=1", first + 1)]);
+    assert_eq!(
+        new_reader(&mut world),
+        [format!("{}..{}", first + 1, first + 2), format!("1/{}=1", first + 1)]
+    );
 }
 
 /// Ten keys written repeatedly take the memory of ten records, not of a million.
@@ -446,7 +453,7 @@ fn c6_memory_is_that_of_live_records() {
     assert!(after < before + 8_192, "{before} before, {after} after");
     world.ask(&reader, reader.commit(1, 0));
     assert_eq!(reader.silent() + 11, 1_000_001, "the reader skips all but the newest");
-    assert_eq!(newcomer(&mut world).len(), 1 + 1 + 10);
+    assert_eq!(new_reader(&mut world).len(), 1 + 1 + 10);
 }
 
 /// Superseded records take memory until the end of their window, and tombstones until they expire.
@@ -469,7 +476,7 @@ fn c6_memory_is_freed_with_windows_tombstones_and_keys() {
     world.advance(secs(30));
     let after = world.broker.ledger().topics;
     assert!(after < before + (24 << 10), "{before} before, {after} after");
-    assert_eq!(newcomer(&mut world), ["0..10001", "1/0=stays"]);
+    assert_eq!(new_reader(&mut world), ["0..10001", "1/0=stays"]);
 }
 
 /// Many records die at one instant: work continues in bounded steps, and answers are exact meanwhile.
@@ -485,5 +492,5 @@ fn r_12_many_deaths_at_one_instant() {
     world.settle();
     let now = world.now();
     world.jump(now + secs(10));
-    assert_eq!(newcomer(&mut world).len(), 1 + 10_000);
+    assert_eq!(new_reader(&mut world).len(), 1 + 10_000);
 }

@@ -49,14 +49,14 @@ fn limit_max_handshakes_drops_the_oldest_connection_that_sent_least() {
     peers[0].send_bytes(b"ZAI");
     world.settle();
     world.advance(ms(200));
-    let newcomer = world.dial();
+    let new_peer = world.dial();
     world.settle();
     let closed: Vec<_> = peers.iter().map(Peer::is_closed).collect();
     assert_eq!(closed, [false, true, false]);
     assert_eq!(peers[1].log(), ["fatal ServerFull"]);
-    newcomer.hello(b"");
+    new_peer.hello(b"");
     world.settle();
-    assert_eq!(newcomer.control(), ["welcome"]);
+    assert_eq!(new_peer.control(), ["welcome"]);
     // Its handshake is done, so a place is free again.
     let next = world.dial();
     world.settle();

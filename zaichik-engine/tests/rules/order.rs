@@ -224,7 +224,7 @@ fn o1_offsets_are_never_reused() {
             world.advance(secs(5));
         }
     }
-    // Nor are offsets of records that nobody ever read.
+    // Nor are offsets of records that were never read.
     for offset in 0..3 {
         let answer = world.ask(&peer, peer.publish("live", "x"));
         assert!(answer.starts_with(&format!("@{offset}")));

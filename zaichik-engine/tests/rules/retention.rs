@@ -68,9 +68,9 @@ fn r_03_live_only_delivers_to_existing_subscriptions() {
     world.publish(&writer, &["a"]);
     assert_eq!(reader.stream(), ["1/0=a"]);
     for start in [Start::Earliest, Start::Latest, Start::Offset(0), Start::Time(0)] {
-        let newcomer = world.connect();
-        assert_eq!(world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "t").from(start))), "1..1");
-        assert!(newcomer.stream().is_empty());
+        let new_reader = world.connect();
+        assert_eq!(world.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, "t").from(start))), "1..1");
+        assert!(new_reader.stream().is_empty());
     }
 }
 

@@ -51,7 +51,7 @@ fn a_05_all_records_of_a_delivery_have_the_same_attempt() {
     assert_eq!(world.ask(&reader, reader.nack(1, 0, 0)), "done 3");
     assert_eq!(reader.stream(), ["1/0=a #2", "1/1=b #3", "1/2=c #4", "1/3=d #4"]);
     let deliveries = reader.frames().iter().filter(|(kind, _)| *kind == 0x49).count();
-    assert_eq!(deliveries, 3, "a, b, and the two with the same past");
+    assert_eq!(deliveries, 3, "a, b, and the two with the same history");
 }
 
 #[test]

@@ -87,7 +87,7 @@ pub const fn record(body: &[u8]) -> Record<'_> {
     keyed_or_not(None, body)
 }
 
-/// A record with a time to live of its own.
+/// A record with its own time to live.
 #[must_use]
 pub const fn mortal(body: &str, ttl_micros: u64) -> Record<'_> {
     Record { ttl_micros: Some(ttl_micros), ..record(body.as_bytes()) }

@@ -129,10 +129,10 @@ impl World {
 
     /// Everything that a new subscription to the topic "t" gets.
     pub(crate) fn everything(&mut self) -> Vec<String> {
-        let newcomer = self.connect();
-        self.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "t").window(0)));
-        let stream = newcomer.stream();
-        newcomer.close();
+        let new_reader = self.connect();
+        self.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, "t").window(0)));
+        let stream = new_reader.stream();
+        new_reader.close();
         self.settle();
         stream
     }
