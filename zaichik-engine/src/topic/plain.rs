@@ -17,7 +17,7 @@ use super::{Retired, Topic};
 
 /// Consecutive publishes of one record each that were appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Appended {
+pub(crate) struct AppendedRun {
     /// The request of the first one.
     pub(crate) request: u32,
     pub(crate) first_offset: u64,
@@ -63,7 +63,7 @@ impl Topic {
         bytes: usize,
         max_message: u32,
         retired: &mut Retired,
-    ) -> Option<Appended> {
+    ) -> Option<AppendedRun> {
         let wanted = Amount { records: (bytes / RECORD_OVERHEAD) as u64, bytes: bytes as u64 };
         let mut room = self.plain_room(now, wanted)?;
         let (first_offset, mut request, mut total) = (self.log.end(), None, 0usize);
@@ -88,7 +88,7 @@ impl Topic {
         let request = request?;
         self.last_append = now;
         let count = u32::try_from(self.log.end().saturating_sub(first_offset)).unwrap_or(u32::MAX);
-        Some(Appended { request, first_offset, count, bytes: total })
+        Some(AppendedRun { request, first_offset, count, bytes: total })
     }
 
     /// How much of this amount qualifies; `None` if nothing does.

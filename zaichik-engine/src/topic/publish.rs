@@ -19,7 +19,7 @@ pub(crate) struct Accepted {
 
 /// What a group of publishes, checked together, would append.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Draft {
+pub(crate) struct AppendPlan {
     /// Their records, without duplicates.
     added: Amount,
     /// Number of the first key that is remembered for them.
@@ -30,7 +30,7 @@ pub(crate) struct Draft {
 
 /// What a topic needs from its broker to accept records.
 #[derive(Debug)]
-pub(crate) struct Intake<'a> {
+pub(crate) struct PublishContext<'a> {
     /// Largest message, in bytes.
     pub(crate) max_message: u32,
     /// Secret key for hashing message keys.
@@ -47,23 +47,23 @@ impl Topic {
         &mut self,
         now: Timestamp,
         records: Records<'_>,
-        intake: &mut Intake<'_>,
+        context: &mut PublishContext<'_>,
     ) -> Result<Accepted, Refusal> {
-        intake.duplicates.clear();
-        let mut draft = self.draft(now);
-        let accepted = self.check(now, records, &mut draft, intake);
+        context.duplicates.clear();
+        let mut plan = self.begin_plan(now);
+        let accepted = self.check(now, records, &mut plan, context);
         match accepted {
             Ok(_) => {
-                self.append(now, records, &draft, intake.duplicates, intake.retired);
-                self.appended(now, intake.retired);
+                self.append(now, records, &plan, context.duplicates, context.retired);
+                self.appended(now, context.retired);
             }
-            Err(_) => self.abandon(&draft),
+            Err(_) => self.abandon(&plan),
         }
         accepted
     }
 
     /// Starts to check publishes that are accepted together or not at all.
-    pub(crate) fn draft(&mut self, now: Timestamp) -> Draft {
+    pub(crate) fn begin_plan(&mut self, now: Timestamp) -> AppendPlan {
         self.age(now.as_micros());
         if self.is_latest() {
             self.log.mark_all_dead(now.as_micros());
@@ -72,31 +72,31 @@ impl Topic {
             newest.discard_checked();
         }
         let keys_from = self.keys.as_ref().map_or(0, |keys| keys.next_number());
-        Draft { added: Amount::default(), keys_from, keep_from: self.log.first().offset }
+        AppendPlan { added: Amount::default(), keys_from, keep_from: self.log.first().offset }
     }
 
-    /// Checks a publish after those in the draft. Only the draft and its remembered keys change. Afterwards either every
-    /// publish of the draft is [appended](Self::append), in order, and [`appended`](Self::appended) is called, or the
-    /// draft is [abandoned](Self::abandon).
+    /// Checks a publish after those in the plan. Only the plan and its remembered keys change. Afterwards either every
+    /// publish of the plan is [appended](Self::append), in order, and [`appended`](Self::appended) is called, or the
+    /// plan is [abandoned](Self::abandon).
     pub(crate) fn check(
         &mut self,
         now: Timestamp,
         records: Records<'_>,
-        draft: &mut Draft,
-        intake: &mut Intake<'_>,
+        plan: &mut AppendPlan,
+        context: &mut PublishContext<'_>,
     ) -> Result<Accepted, Refusal> {
-        let before = *draft;
-        self.plan(now.as_micros(), records, draft, intake)?;
-        draft.keep_from = self.check_limits(now.as_micros(), draft.added)?;
-        let count = draft.added.without(before.added).records;
+        let before = *plan;
+        self.plan_records(now.as_micros(), records, plan, context)?;
+        plan.keep_from = self.check_limits(now.as_micros(), plan.added)?;
+        let count = plan.added.without(before.added).records;
         let first_offset = (count > 0).then(|| self.log.end().saturating_add(before.added.records));
         Ok(Accepted { first_offset, count })
     }
 
-    /// Forgets the keys that a refused draft remembers.
-    pub(crate) fn abandon(&mut self, draft: &Draft) {
+    /// Forgets the keys that a refused plan remembers.
+    pub(crate) fn abandon(&mut self, plan: &AppendPlan) {
         if let Some(keys) = &mut self.keys {
-            keys.undo_to(draft.keys_from);
+            keys.undo_to(plan.keys_from);
         }
         if let Some(newest) = &mut self.newest {
             newest.discard_checked();
@@ -108,7 +108,7 @@ impl Topic {
         &mut self,
         now: Timestamp,
         records: Records<'_>,
-        draft: &Draft,
+        plan: &AppendPlan,
         duplicates: &[Duplicate],
         retired: &mut Retired,
     ) {
@@ -118,7 +118,7 @@ impl Topic {
         }
         let at = now.as_micros();
         self.last_append = now;
-        self.log.raise_first(draft.keep_from);
+        self.log.raise_first(plan.keep_from);
         if self.is_unread() {
             if let Some(newest) = &mut self.newest {
                 newest.discard_checked();
@@ -140,39 +140,39 @@ impl Topic {
         }
     }
 
-    /// Enforces the limits after all publishes of a draft or run were appended.
+    /// Enforces the limits after all publishes of a plan or run were appended.
     pub(crate) fn appended(&mut self, now: Timestamp, retired: &mut Retired) {
         let at = now.as_micros();
         self.drop_oldest(at);
         self.log.free(at, FREE_PER_COMMIT, retired);
     }
 
-    /// Looks up the key of each record and adds the records that are not duplicates to the draft.
-    fn plan(
+    /// Looks up the key of each record and adds the records that are not duplicates to the plan.
+    fn plan_records(
         &mut self,
         at: u64,
         records: Records<'_>,
-        draft: &mut Draft,
-        intake: &mut Intake<'_>,
+        plan: &mut AppendPlan,
+        context: &mut PublishContext<'_>,
     ) -> Result<(), Refusal> {
         let window = self.settings.compaction_window_micros;
         let remembers_keys = self.remembers_keys();
         let latest_mode = self.is_latest() && !self.is_unread();
         for (record, index) in records.iter().zip(0u32..) {
-            if record.message_len() > intake.max_message as usize {
-                return Err(Refusal::with_value(RefusalCode::TooLarge, u64::from(intake.max_message)));
+            if record.message_len() > context.max_message as usize {
+                return Err(Refusal::with_value(RefusalCode::TooLarge, u64::from(context.max_message)));
             }
             let len = record.as_bytes().len() as u64;
             if len > self.settings.max_bytes {
                 return Err(Refusal::with_value(RefusalCode::TooLarge, self.settings.max_bytes));
             }
             if remembers_keys && let Some(key) = record.key() {
-                let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(intake.hash_key, window)));
-                let offset = self.log.end().saturating_add(draft.added.records);
+                let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(context.hash_key, window)));
+                let offset = self.log.end().saturating_add(plan.added.records);
                 match keys.accept(key, at, offset, self.settings.max_keys) {
                     KeyStatus::New => {}
                     KeyStatus::Duplicate(offset) => {
-                        intake.duplicates.push(Duplicate { record: index, offset });
+                        context.duplicates.push(Duplicate { record: index, offset });
                         continue;
                     }
                     KeyStatus::LimitReached => {
@@ -181,9 +181,9 @@ impl Topic {
                 }
             }
             if latest_mode && let Some(key) = record.key() {
-                self.plan_latest(at, key, record.is_tombstone(), intake.hash_key)?;
+                self.plan_latest(at, key, record.is_tombstone(), context.hash_key)?;
             }
-            draft.added.add(Amount::one(len));
+            plan.added.add(Amount::one(len));
         }
         Ok(())
     }

@@ -180,7 +180,7 @@ impl Pair {
     }
 
     fn publish(&mut self, messages: &[Message], is_refused: bool) {
-        self.topic.draft(self.at());
+        self.topic.begin_plan(self.at());
         self.raise();
         let (mut all, mut full) = (self.all.clone(), false);
         let (now, settings) = (self.now, self.settings());
@@ -214,9 +214,9 @@ impl Pair {
         }
         let records = Records::from_encoded(count, &bytes);
         let (duplicates, retired) = (&mut self.duplicates, &mut self.retired);
-        let mut intake = Intake { max_message: MAX_MESSAGE, hash_key: 7, duplicates, retired };
+        let mut context = PublishContext { max_message: MAX_MESSAGE, hash_key: 7, duplicates, retired };
         let before = self.first;
-        let answer = self.topic.publish(Timestamp::from_micros(now), records, &mut intake);
+        let answer = self.topic.publish(Timestamp::from_micros(now), records, &mut context);
         let code = answer.map_err(|refusal| refusal.code);
         let sum = all[self.all.len()..].iter().map(|entry| entry.bytes.len() as u64).sum::<u64>();
         if full {
