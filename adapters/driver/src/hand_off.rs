@@ -122,8 +122,7 @@ fn hand_off_a_transaction_wakes_readers_of_all_its_topics() {
         }
         for _ in 0..2 {
             let message = input.next_message().await.expect("no gap").expect("a message");
-            let mut transaction = worker.transaction();
-            transaction.publish("out", message.body.clone()).commit(&message);
+            let transaction = worker.transaction().publish("out", message.body.clone()).commit(&message);
             transaction.send().await.expect("applied");
         }
         reading.await.expect("no panic").expect("two messages");

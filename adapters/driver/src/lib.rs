@@ -29,8 +29,8 @@ mod tasks;
 mod unix_socket;
 
 pub use client::{
-    BrokerInfo, Client, ClientBuilder, ClientError, Delivery, Incoming, Outgoing, Publisher, Publishing,
-    Subscribe, Subscription, Transaction,
+    BrokerInfo, Client, ClientBuilder, ClientError, Delivery, Incoming, Outgoing, PendingReceipt, Publish,
+    Publisher, Subscribe, Subscription, Transaction, UnacknowledgedPublish,
 };
 pub use clock::Clock;
 pub use embedded::{Embedded, ServerError, ServerHandle, default_config};
@@ -45,12 +45,11 @@ pub use unix_socket::UnixSocket;
 
 pub use zaichik_client::{
     BatchReceipt, ClientConfig, DurableOptions, ErrorClass, LinkError, Message, MessageHeaders,
-    ProducerIdentity, PublishOptions, PublishReceipt, RequestError, SubscriptionId, SubscriptionInfo,
-    TopicInfo, Violation,
+    ProducerIdentity, PublishReceipt, RequestError, SubscriptionId, SubscriptionInfo, TopicInfo, Violation,
 };
 pub use zaichik_engine::{BrokerConfig, ConfigError, Stats, Timestamp, TopicSettings};
 pub use zaichik_proto::{
-    AckLevel, CompactionMode, Counter, CounterValue, Duplicate, FaultCode, GapReason, Limits, NameError,
-    OnConflict, Overflow, ProtocolError, ProtocolFault, RecordError, Refusal, RefusalCode, Start,
-    TopicOptions, TopicStatus,
+    CompactionMode, Counter, CounterValue, Duplicate, FaultCode, GapReason, Limits, NameError, OnConflict,
+    Overflow, ProtocolError, ProtocolFault, RecordError, Refusal, RefusalCode, Start, TopicOptions,
+    TopicStatus,
 };

@@ -42,32 +42,55 @@ fn a_subscription_dropped_with_much_on_its_way_does_not_stop_the_client() {
 }
 
 #[test]
-fn a_publish_without_an_acknowledgement_has_no_receipt() {
+fn a_publish_without_an_acknowledgement_resolves_once_it_is_queued() {
     let broker = broker();
     let client = broker.client();
     Manual::block_on(async {
-        let none = PublishOptions::new().ack(AckLevel::None);
-        let error = client.publish_with("t", &["x".into()], none).await.expect_err("there is no receipt");
-        assert!(matches!(error, ClientError::Request(RequestError::NoReceipt)), "{error:?}");
-        let error = client.publish_nowait_with("t", &["x".into()], none).expect_err("there is no receipt");
-        assert!(matches!(error, ClientError::Request(RequestError::NoReceipt)), "{error:?}");
-        let receipt = client.publish("t", "y").await.expect("accepted");
-        assert_eq!(receipt.first_offset, Some(0), "nothing was sent before");
+        client.ping().await.expect("connected");
+        let () = client.publish("t", "x").no_ack().await.expect("queued");
+        client.publish_all("t", ["y", "z"]).no_ack().enqueue().expect("room");
+        let receipt = client.publish("t", "last").await.expect("accepted");
+        assert_eq!(receipt.first_offset, Some(3), "behind all of them");
     });
 }
 
 #[test]
-fn messages_published_together_without_waiting_have_one_receipt() {
+fn a_publish_that_is_dropped_before_it_was_polled_sends_nothing() {
     let broker = broker();
     let client = broker.client();
     Manual::block_on(async {
-        let (options, together) = (PublishOptions::new(), ["x".into(), "y".into()]);
-        let first = client.publish_nowait_with("t", &together, options).expect("room");
-        let second = client.publish_nowait("t", "z").expect("room");
+        drop(client.publish("t", "x"));
+        let receipt = client.publish("t", "y").await.expect("accepted");
+        assert_eq!(receipt.first_offset, Some(0));
+    });
+}
+
+#[test]
+fn messages_enqueued_together_have_one_receipt() {
+    let broker = broker();
+    let client = broker.client();
+    Manual::block_on(async {
+        let first = client.publish_all("t", ["x", "y"]).enqueue().expect("room");
+        let second = client.publish("t", "z").enqueue().expect("room");
         let (first, second) = join(first, second).await;
         let first = first.expect("accepted");
         assert_eq!((first.first_offset, first.count), (Some(0), 2));
         assert_eq!(second.expect("accepted").first_offset, Some(2));
+    });
+}
+
+#[test]
+fn an_enqueue_that_found_no_room_can_be_repeated() {
+    let broker = broker();
+    let client = broker.client_builder().max_in_flight(1).start();
+    Manual::block_on(async {
+        let first = client.publish("t", "x").enqueue().expect("room");
+        let second = client.publish("t", "y");
+        let full = second.enqueue().expect_err("one is in flight");
+        assert!(matches!(full, ClientError::Request(RequestError::Full)), "{full:?}");
+        first.await.expect("accepted");
+        let receipt = second.enqueue().expect("room").await.expect("accepted");
+        assert_eq!(receipt.first_offset, Some(1));
     });
 }
 
@@ -77,10 +100,8 @@ fn an_answer_that_comes_too_late_makes_room_all_the_same() {
     let client = broker.client_builder().max_in_flight(1).start();
     Manual::block_on(async {
         client.ping().await.expect("connected");
-        let messages = ["x".into()];
-        let options = PublishOptions::new().deadline(Duration::ZERO);
-        let (late, waiting) =
-            join(client.publish_with("t", &messages, options), client.publish("t", "y")).await;
+        let brief = client.publish("t", "x").deadline(Duration::ZERO);
+        let (late, waiting) = join(brief, client.publish("t", "y")).await;
         let late = late.expect_err("its deadline has passed");
         assert!(matches!(late, ClientError::Request(RequestError::Unknown { .. })), "{late:?}");
         waiting.expect("accepted");

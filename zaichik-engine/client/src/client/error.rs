@@ -95,11 +95,6 @@ pub enum RequestError {
     /// A batch that asked for no answer. Nothing was sent.
     #[error("a batch is always answered; ask for the acknowledgement level accepted or durable")]
     BatchUnanswered,
-    /// A receipt was asked for a publish without an acknowledgement. Nothing was sent.
-    #[error(
-        "a publish without an acknowledgement has no receipt; use the acknowledgement level accepted or durable"
-    )]
-    NoReceipt,
     /// One operation of a batch can't be done as it is. Nothing was sent.
     #[error("operation {operation} of the batch: {error}")]
     InBatch {
@@ -209,7 +204,6 @@ impl RequestError {
             | Self::TooManyRecords { .. }
             | Self::BatchTooLong { .. }
             | Self::BatchUnanswered
-            | Self::NoReceipt
             | Self::InBatch { .. }
             | Self::WindowTooLarge { .. }
             | Self::TooManySubscriptions { .. }
