@@ -2,8 +2,11 @@
 
 mod builder;
 pub(crate) mod core;
+mod delivery;
 mod describe;
 mod error;
+mod loss;
+mod membership;
 mod outgoing;
 mod pending_receipt;
 mod publish;
@@ -25,14 +28,16 @@ use zaichik_client::{Answer, Client as Machine, RequestError, RequestId};
 use zaichik_proto::{Refusal, Start, Timestamp, TopicOptions, TopicStatus};
 
 pub use builder::ClientBuilder;
+pub use delivery::Delivery;
 pub use describe::BrokerInfo;
 pub use error::ClientError;
+pub use loss::{Losses, OnLoss};
 pub use outgoing::Outgoing;
 pub use pending_receipt::PendingReceipt;
 pub use publish::{Publish, UnacknowledgedPublish};
 pub use publisher::Publisher;
 pub use subscribe::Subscribe;
-pub use subscription::{Delivery, Incoming, Subscription};
+pub use subscription::{Event, Subscription};
 pub use transaction::Transaction;
 
 use self::core::Owner;

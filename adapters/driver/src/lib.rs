@@ -29,8 +29,8 @@ mod tasks;
 mod unix_socket;
 
 pub use client::{
-    BrokerInfo, Client, ClientBuilder, ClientError, Delivery, Incoming, Outgoing, PendingReceipt, Publish,
-    Publisher, Subscribe, Subscription, Transaction, UnacknowledgedPublish,
+    BrokerInfo, Client, ClientBuilder, ClientError, Delivery, Event, Losses, OnLoss, Outgoing,
+    PendingReceipt, Publish, Publisher, Subscribe, Subscription, Transaction, UnacknowledgedPublish,
 };
 pub use clock::Clock;
 pub use embedded::{Embedded, ServerError, ServerHandle, default_config};

@@ -6,7 +6,7 @@ mod batch;
 mod config;
 mod describe;
 mod error;
-mod incoming;
+mod event;
 mod inflight;
 mod link;
 mod pending;
@@ -33,7 +33,7 @@ pub use self::batch::Batch;
 pub use self::config::{ClientConfig, DurableOptions, ProducerIdentity, PublishOptions, SubscribeOptions};
 pub use self::describe::{SubscriptionInfo, TopicInfo};
 pub use self::error::{ErrorClass, LinkError, RequestError, Violation};
-pub use self::incoming::{Incoming, Message, MessageHeaders};
+pub use self::event::{Event, Message, MessageHeaders};
 pub use self::link::Link;
 
 use self::backoff::{Backoff, Jitter};
@@ -51,7 +51,7 @@ use zaichik_proto::Timestamp;
 /// to [`inbound`](Self::inbound) and calls [`handle_read`](Self::handle_read), writes what
 /// [`outbound`](Self::outbound) holds, and calls [`handle_timeout`](Self::handle_timeout) when the time that
 /// [`next_timeout`](Self::next_timeout) names has come; in any order, as often as it likes. Answers come out of
-/// [`poll_answer`](Self::poll_answer), messages out of [`poll_incoming`](Self::poll_incoming).
+/// [`poll_answer`](Self::poll_answer), messages out of [`poll_event`](Self::poll_event).
 ///
 /// Requests may be made before the connection is open; they are sent in order when it is. Every queue is bounded
 /// by [`ClientConfig`], by the windows and by the number of subscriptions.
@@ -233,10 +233,10 @@ impl Client {
 
     /// The next thing that a subscription has to tell; `None` if there is nothing now, or no such subscription.
     ///
-    /// Taking a message is what [`commit`](Self::commit) goes by. After [`Incoming::Ended`],
-    /// [`Incoming::Fenced`] and [`Incoming::Refused`] the subscription is gone. While a nack or a seek is unanswered
+    /// Taking a message is what [`commit`](Self::commit) goes by. After [`Event::Ended`],
+    /// [`Event::Fenced`] and [`Event::Refused`] the subscription is gone. While a nack or a seek is unanswered
     /// there is nothing, since what was received may be stale.
-    pub fn poll_incoming(&mut self, subscription: SubscriptionId) -> Option<Incoming> {
+    pub fn poll_event(&mut self, subscription: SubscriptionId) -> Option<Event> {
         self.subscriptions.take(subscription)
     }
 

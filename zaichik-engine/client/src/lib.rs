@@ -9,7 +9,7 @@ mod outbound;
 mod planted;
 
 pub use client::{
-    Answer, Batch, BatchReceipt, Client, ClientConfig, DurableOptions, ErrorClass, Incoming, Link, LinkError,
+    Answer, Batch, BatchReceipt, Client, ClientConfig, DurableOptions, ErrorClass, Event, Link, LinkError,
     Message, MessageHeaders, ProducerIdentity, PublishOptions, PublishReceipt, RequestError, RequestId,
     SubscribeOptions, SubscriptionId, SubscriptionInfo, SubscriptionStart, TopicInfo, Violation,
 };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use zaichik_client::Link;
-use zaichik_engine::Timestamp;
+use zaichik_proto::Timestamp;
 
 use super::core::{Core, State};
 use crate::alarm::Alarm;

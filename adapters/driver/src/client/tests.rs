@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::future::join;
 use futures::{FutureExt, SinkExt};
+use zaichik_client::ErrorClass;
 use zaichik_engine::BrokerConfig;
 
 use super::*;
@@ -138,4 +139,49 @@ fn an_address_that_nobody_listens_on_is_named() {
         said,
         "cannot connect to the broker: nowhere:8889: connection refused; check the address (host:port) and that the broker runs"
     );
+}
+
+/// A subscription whose topic kept one message, when three were published; the first is taken.
+async fn with_a_gap(client: &Client<Manual>, on_loss: OnLoss) -> Subscription {
+    let keeps_one = TopicOptions::new().retain_forever().max_messages(1);
+    client.create_topic("t", keeps_one).await.expect("created");
+    let mut subscription = client.subscribe("t").on_loss(on_loss).await.expect("subscribed");
+    client.publish("t", "0").await.expect("accepted");
+    let first = subscription.next_message().await.expect("nothing is lost").expect("a message");
+    for body in ["1", "2", "3"] {
+        client.publish("t", body).await.expect("accepted");
+    }
+    first.commit().await.expect("committed");
+    subscription
+}
+
+#[test]
+fn r9_a_loss_is_counted_and_the_next_message_follows() {
+    let broker = broker();
+    let client = broker.client();
+    Manual::block_on(async {
+        let mut subscription = with_a_gap(&client, OnLoss::Continue).await;
+        assert!(subscription.losses().is_empty());
+        let message = subscription.next_message().await.expect("a loss is no error").expect("a message");
+        assert_eq!(message.offset, 3);
+        assert_eq!(subscription.losses(), Losses { gaps: 1, offsets: 2, restarts: 0 });
+    });
+}
+
+#[test]
+fn r9_a_subscription_that_fails_on_loss_continues_with_the_next_call() {
+    let broker = broker();
+    let client = broker.client();
+    Manual::block_on(async {
+        let mut subscription = with_a_gap(&client, OnLoss::Fail).await;
+        let error = subscription.next_message().await.expect_err("messages are lost");
+        assert_eq!(error.class(), ErrorClass::Lost);
+        assert_eq!(
+            error.to_string(),
+            "topic \"t\": messages 1 up to, not including, 3 are lost: a limit of the topic removed them; \
+             the subscription continues"
+        );
+        let message = subscription.next_message().await.expect("the next call continues").expect("a message");
+        assert_eq!(message.offset, 3);
+    });
 }

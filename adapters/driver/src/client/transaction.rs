@@ -8,10 +8,11 @@ use zaichik_client::{Answer, Batch, BatchReceipt, PublishOptions, RequestError, 
 use zaichik_proto::AckLevel;
 
 use super::core::Owner;
+use super::delivery::Delivery;
 use super::error::ClientError;
 use super::outgoing::Outgoing;
 use super::request::Request;
-use super::subscription::{Delivery, Subscription};
+use super::subscription::Subscription;
 
 /// A transaction that is being put together; nothing is sent before [`send`](Self::send) (semantics X).
 ///

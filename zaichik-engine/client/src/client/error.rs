@@ -17,6 +17,7 @@ use super::answer::SubscriptionId;
 /// }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum ErrorClass {
     /// Nothing happened, or trying again does no harm: try again later.
     Retryable,
@@ -24,6 +25,8 @@ pub enum ErrorClass {
     Refused,
     /// It may have happened: look, or accept that trying again may do it twice.
     Unknown,
+    /// Messages are lost, and their consumer was to fail then. It can continue: ask for the next message.
+    Lost,
     /// This client is over: make a new one.
     Fatal,
 }

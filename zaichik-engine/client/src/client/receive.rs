@@ -10,7 +10,7 @@ use zaichik_proto::{
 
 use super::answer::{Answer, PublishReceipt, SubscriptionId, SubscriptionStart};
 use super::error::{LinkError, Violation};
-use super::incoming::Incoming;
+use super::event::Event;
 use super::inflight::QUIET;
 use super::pending::{Kind, Phase};
 use super::{Client, Link, subscription};
@@ -80,7 +80,7 @@ impl Client {
             ServerFrame::Done(done) => self.done(done.request, done.value)?,
             ServerFrame::Subscribed(subscribed) => self.subscribed(subscribed)?,
             ServerFrame::Gap(gap) => self.skipped(gap)?,
-            ServerFrame::Fenced(fenced) => self.ended(fenced.subscription, Incoming::Fenced)?,
+            ServerFrame::Fenced(fenced) => self.ended(fenced.subscription, Event::Fenced)?,
             ServerFrame::Unsubscribed(unsubscribed) => self.unsubscribed(unsubscribed)?,
             ServerFrame::Counters(counters) => self.counted(counters)?,
             ServerFrame::Topics(page) => self.topics_described(page)?,
@@ -211,7 +211,7 @@ impl Client {
             }
             self.inflight.answer(request, Ok(Answer::Unsubscribed { last_offset }));
         }
-        self.ended(subscription, Incoming::Ended(last_offset))
+        self.ended(subscription, Event::Ended(last_offset))
     }
 
     fn delivered(&mut self, frame: &Bytes, delivery: &Delivery<'_>) -> Result<(), Violation> {
@@ -245,7 +245,7 @@ impl Client {
     }
 
     /// The broker ended a subscription; `event` tells the application how.
-    fn ended(&mut self, subscription: u32, event: Incoming) -> Result<(), Violation> {
+    fn ended(&mut self, subscription: u32, event: Event) -> Result<(), Violation> {
         let id = SubscriptionId(subscription);
         if self.subscriptions.has_left(id) {
             return Ok(());

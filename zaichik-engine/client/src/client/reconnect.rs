@@ -6,7 +6,7 @@ use super::answer::{Answer, SubscriptionId};
 use super::backoff::Backoff;
 use super::batch::Entry;
 use super::error::RequestError;
-use super::incoming::Incoming;
+use super::event::Event;
 use super::pending::{Kind, Phase, PublishState};
 use super::subscribe::encode_subscribe;
 use super::{Client, Link, subscription};
@@ -190,7 +190,7 @@ impl Client {
         let last_offset = self.subscriptions.update(id, |subscription| {
             subscription.is_ending = true;
             let last_offset = subscription.last_delivered();
-            subscription.end(Incoming::Ended(last_offset));
+            subscription.end(Event::Ended(last_offset));
             last_offset
         });
         Answer::Unsubscribed { last_offset: last_offset.flatten() }

@@ -8,7 +8,7 @@ use super::Client;
 use super::answer::SubscriptionId;
 use super::backoff::Backoff;
 use super::error::{RequestError, Violation};
-use super::incoming::Incoming;
+use super::event::Event;
 use super::pending::{Kind, PublishState};
 use zaichik_proto::Timestamp;
 
@@ -65,7 +65,7 @@ impl Client {
             return;
         }
         let is_fenced = refusal.code == RefusalCode::SubscriptionFenced;
-        let event = if is_fenced { Incoming::Fenced } else { Incoming::Refused(refusal) };
+        let event = if is_fenced { Event::Fenced } else { Event::Refused(refusal) };
         self.subscriptions.update(id, |state| state.end(event));
         self.inflight.remove(wire);
     }

@@ -23,7 +23,7 @@ impl Client {
     ///
     /// It outlives connections: after a reconnect it goes on after the last committed offset, or from where it
     /// began if none was; with `window = 0` after the last message taken. A durable one goes on at its cursor, unless
-    /// somebody else took it over: then [`Incoming::Fenced`](super::Incoming::Fenced) ends it for good.
+    /// somebody else took it over: then [`Event::Fenced`](super::Event::Fenced) ends it for good.
     ///
     /// # Errors
     /// [`RequestError`]'s variants that say that nothing was sent.
@@ -60,7 +60,7 @@ impl Client {
 
     /// Ends a subscription; answered by [`Answer::Unsubscribed`].
     ///
-    /// Messages may be taken until the answer; after it only [`Incoming::Ended`](super::Incoming::Ended) is, and
+    /// Messages may be taken until the answer; after it only [`Event::Ended`](super::Event::Ended) is, and
     /// with that the subscription is gone. Never [`RequestError::Full`].
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use zaichik_proto::{Delivery, Gap, RecordRef, Start};
 use super::answer::SubscriptionId;
 use super::config::SubscribeOptions;
 use super::error::Violation;
-use super::incoming::{Incoming, Message};
+use super::event::{Event, Message};
 
 /// Offsets: `committed_to <= taken_to`, and what lies between `taken_to` and `next` is in `pieces`, unless a nack or a seek
 /// set deliveries back.
@@ -95,7 +95,7 @@ enum Notice {
 #[derive(Debug)]
 enum Piece {
     Records(Chunk),
-    Event(Incoming),
+    Event(Event),
 }
 
 /// Records of one delivery that were not taken yet, in wire form: nothing is allocated per message.
@@ -145,7 +145,7 @@ impl Subscription {
         let notice = self.notice.take();
         if notice != Some(Notice::Reconnected) {
             if notice == Some(Notice::Restarted) {
-                self.push(Incoming::Restarted { start });
+                self.push(Event::Restarted { start });
             }
             self.settled_marks().begin_at(start);
             return;
@@ -158,13 +158,13 @@ impl Subscription {
         }
         let from = self.resume_offset().unwrap_or(start);
         // A durable cursor may be behind what was committed without a connection; that does not come again.
-        self.push(Incoming::Reconnected { from, start: start.max(from) });
+        self.push(Event::Reconnected { from, start: start.max(from) });
     }
 
     /// A new connection is open: forgets what was not taken and says where to begin.
     pub(super) fn resume(&mut self, same_instance: bool) -> Start {
         let restart_untold =
-            self.pieces.iter().any(|piece| matches!(piece, Piece::Event(Incoming::Restarted { .. })));
+            self.pieces.iter().any(|piece| matches!(piece, Piece::Event(Event::Restarted { .. })));
         self.clear();
         if !same_instance {
             self.notice = Some(Notice::Restarted);
@@ -238,14 +238,14 @@ impl Subscription {
             // A durable cursor may be behind what was committed without a connection.
             let from = gap.from.max(self.marks.committed_to.unwrap_or(0));
             if from < gap.to {
-                self.push(Incoming::Gap { from, to: gap.to, reason: gap.reason });
+                self.push(Event::Gap { from, to: gap.to, reason: gap.reason });
             }
         }
         Ok(())
     }
 
     /// The next thing for the application.
-    pub(super) fn take(&mut self) -> Option<Incoming> {
+    pub(super) fn take(&mut self) -> Option<Event> {
         if self.is_held() {
             return None;
         }
@@ -261,22 +261,22 @@ impl Subscription {
             }
             let after = message.offset.saturating_add(1);
             self.marks.taken_to = self.marks.taken_to.max(after);
-            return Some(Incoming::Message(message));
+            return Some(Event::Message(message));
         }
         let Some(Piece::Event(event)) = self.pieces.pop_front() else {
             return None;
         };
-        if let Incoming::Gap { to, .. } | Incoming::Reconnected { start: to, .. } = &event {
+        if let Event::Gap { to, .. } | Event::Reconnected { start: to, .. } = &event {
             self.marks.taken_to = self.marks.taken_to.max(*to);
         }
         Some(event)
     }
 
     /// Puts an event behind what waits already.
-    pub(super) fn push(&mut self, event: Incoming) {
+    pub(super) fn push(&mut self, event: Event) {
         if let (
-            Some(Piece::Event(Incoming::Gap { to, reason, .. })),
-            Incoming::Gap { to: new_to, reason: new_reason, .. },
+            Some(Piece::Event(Event::Gap { to, reason, .. })),
+            Event::Gap { to: new_to, reason: new_reason, .. },
         ) = (self.pieces.back_mut(), &event)
         {
             // Merging keeps the queue as short as the window is: gaps take no place in it. Limit is the graver reason.
@@ -288,7 +288,7 @@ impl Subscription {
     }
 
     /// Nothing more will come: drops what was not taken if the application wants none of it, and tells it once.
-    pub(super) fn end(&mut self, event: Incoming) {
+    pub(super) fn end(&mut self, event: Event) {
         if self.phase == Phase::Over {
             return;
         }
@@ -495,9 +495,9 @@ impl Subscription {
     /// Drops what was received and not taken, but not what the application still has to learn about the connection.
     fn drop_stale(&mut self, is_moved: bool) {
         self.pieces.retain(|piece| match piece {
-            Piece::Event(Incoming::Restarted { .. }) => true,
+            Piece::Event(Event::Restarted { .. }) => true,
             // Where it went on means nothing once it was moved elsewhere.
-            Piece::Event(Incoming::Reconnected { .. }) => !is_moved,
+            Piece::Event(Event::Reconnected { .. }) => !is_moved,
             Piece::Event(_) | Piece::Records(_) => false,
         });
         self.buffered = Buffered::default();

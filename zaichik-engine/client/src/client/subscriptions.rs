@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::answer::SubscriptionId;
-use super::incoming::Incoming;
+use super::event::Event;
 use super::subscription::{Phase, Subscription};
 
 #[derive(Debug, Default)]
@@ -86,14 +86,14 @@ impl Subscriptions {
         Some(result)
     }
 
-    pub(super) fn take(&mut self, id: SubscriptionId) -> Option<Incoming> {
+    pub(super) fn take(&mut self, id: SubscriptionId) -> Option<Event> {
         let subscription = self.table.get_mut(&id)?;
         let before = subscription.buffered().bytes;
         let incoming = subscription.take();
         if subscription.options.window == 0 {
             let taken = before.saturating_sub(subscription.buffered().bytes);
             self.unwindowed_bytes = self.unwindowed_bytes.saturating_sub(taken);
-        } else if let Some(Incoming::Message(message)) = &incoming {
+        } else if let Some(Event::Message(message)) = &incoming {
             self.last_taken = Some((id, message.offset));
         }
         if subscription.is_finished() {

@@ -8,8 +8,8 @@ use zaichik_proto::{AckLevel, NameError, Record, RefusalCode, Start, TopicOption
 use super::peer::{Op, Peer, Sent};
 use super::producer::{config, known};
 use crate::client::{
-    Answer, Batch, ClientConfig, ErrorClass, Incoming, Link, LinkError, PublishOptions, RequestError,
-    RequestId, SubscribeOptions, SubscriptionId, Violation,
+    Answer, Batch, ClientConfig, ErrorClass, Event, Link, LinkError, PublishOptions, RequestError, RequestId,
+    SubscribeOptions, SubscriptionId, Violation,
 };
 
 fn body(body: &[u8]) -> Record<'_> {
@@ -234,7 +234,7 @@ fn x_03_an_applied_batch_is_answered_on_the_next_connection_and_its_subscription
     let resumed = peer.sent_one();
     assert_eq!(start(&resumed), Start::Offset(2));
     peer.subscribed(&resumed, 2);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 2, start: 2 }));
+    assert_eq!(peer.incoming(sub), Some(Event::Reconnected { from: 2, start: 2 }));
     peer.deliver(sub, 2, &[b"2"]);
     assert_eq!(peer.message(sub).offset, 2);
 }
@@ -263,7 +263,7 @@ fn x_03_a_batch_that_was_not_applied_had_no_effect_and_its_messages_come_again()
         assert_eq!(start(&resumed), Start::Offset(0), "{code}");
         peer.subscribed(&resumed, 0);
         peer.deliver(sub, 0, &[b"0"]);
-        assert!(matches!(peer.incoming(sub), Some(Incoming::Reconnected { from: 0, start: 0 })));
+        assert!(matches!(peer.incoming(sub), Some(Event::Reconnected { from: 0, start: 0 })));
         assert_eq!(peer.message(sub).offset, 0);
     }
 }
@@ -402,7 +402,7 @@ fn an_unsubscribed_subscription_does_not_come_back_behind_its_batch() {
     peer.client.unsubscribe(peer.now, sub).unwrap();
     peer.batched(sent.request(), &[(0, 0)], &[]);
     assert!(peer.sent().is_empty());
-    assert!(matches!(peer.incoming(sub), Some(Incoming::Ended(_))));
+    assert!(matches!(peer.incoming(sub), Some(Event::Ended(_))));
 }
 
 #[test]

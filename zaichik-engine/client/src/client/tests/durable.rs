@@ -6,7 +6,7 @@ use zaichik_proto::{Fenced, Gap, GapReason, NameError, OnConflict, RefusalCode, 
 
 use super::peer::{Attach, Peer, Sent};
 use crate::client::{
-    Answer, DurableOptions, ErrorClass, Incoming, Link, LinkError, RequestError, SubscribeOptions,
+    Answer, DurableOptions, ErrorClass, Event, Link, LinkError, RequestError, SubscribeOptions,
     SubscriptionId,
 };
 
@@ -88,7 +88,7 @@ fn d_01_a_reconnect_attaches_with_the_last_epoch_and_goes_on_behind_what_was_com
     let sent = reconnect(&mut peer, 1);
     assert_eq!(reattached(&sent), (3, Start::Offset(5)));
     peer.attached(&sent, 5, 4, 8);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 5, start: 5 }));
+    assert_eq!(peer.incoming(sub), Some(Event::Reconnected { from: 5, start: 5 }));
     peer.deliver_rewound(sub, 8, 5, &[b"5"]);
     assert_eq!(peer.message(sub).offset, 5);
     let sent = reconnect(&mut peer, 1);
@@ -110,7 +110,7 @@ fn d2_what_was_committed_without_a_connection_is_not_handed_out_again_and_the_br
     peer.attached(&sent, 0, 2, 1);
     peer.deliver_rewound(sub, 1, 0, &[b"0", b"1", b"2"]);
     assert!(matches!(peer.sent_one(), Sent::Commit { offset: 1, quiet: true, .. }));
-    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 2, start: 2 }));
+    assert_eq!(peer.incoming(sub), Some(Event::Reconnected { from: 2, start: 2 }));
     assert_eq!(peer.message(sub).offset, 2);
 }
 
@@ -128,8 +128,8 @@ fn d4_what_expired_before_the_cursor_moved_is_told_as_far_as_it_is_not_committed
     peer.attached(&sent, 0, 2, 1);
     let gap = Gap { subscription: sub.0, rewind: 1, reason: GapReason::Expired, from: 0, to: 2 };
     peer.send(&ServerFrame::Gap(gap));
-    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 1, start: 1 }));
-    assert_eq!(peer.incoming(sub), Some(Incoming::Gap { from: 1, to: 2, reason: GapReason::Expired }));
+    assert_eq!(peer.incoming(sub), Some(Event::Reconnected { from: 1, start: 1 }));
+    assert_eq!(peer.incoming(sub), Some(Event::Gap { from: 1, to: 2, reason: GapReason::Expired }));
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn d6_a_cursor_that_somebody_moved_meanwhile_counts_more_than_what_was_committed
     // Raised by the attach and by a seek.
     peer.attached(&sent, 0, 2, 2);
     peer.deliver_rewound(sub, 2, 0, &[b"0"]);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 0, start: 0 }));
+    assert_eq!(peer.incoming(sub), Some(Event::Reconnected { from: 0, start: 0 }));
     assert!(peer.client.commit(peer.now, sub, 0).is_err(), "it was not taken since");
     assert_eq!(peer.message(sub).offset, 0);
 }
@@ -156,7 +156,7 @@ fn d_08_fenced_at_the_reconnect_is_final() {
     let sub = attach(&mut peer, 0, 1, 0);
     let sent = reconnect(&mut peer, 1);
     peer.refuse(sent.request(), RefusalCode::SubscriptionFenced, 2);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Fenced));
+    assert_eq!(peer.incoming(sub), Some(Event::Fenced));
     assert_eq!(peer.incoming(sub), None);
     peer.disconnect();
     peer.connect(1);
@@ -186,7 +186,7 @@ fn d_03_a_fenced_subscription_tells_it_and_frames_on_their_way_are_refused() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(peer.incoming(sub), Some(Incoming::Fenced));
+    assert_eq!(peer.incoming(sub), Some(Event::Fenced));
     assert_eq!(peer.incoming(sub), None);
 }
 
@@ -202,7 +202,7 @@ fn d3_who_leaves_while_being_fenced_is_not_told_of_what_was_on_its_way() {
     peer.send(&ServerFrame::Fenced(Fenced { subscription: sub.0, epoch: 2 }));
     assert_eq!(peer.client.link(), Link::Open);
     assert_eq!(peer.answer_to(id), Ok(Answer::Unsubscribed { last_offset: None }));
-    assert_eq!(peer.incoming(sub), Some(Incoming::Ended(None)));
+    assert_eq!(peer.incoming(sub), Some(Event::Ended(None)));
     assert_eq!(peer.incoming(sub), None);
     // Then it is over for the broker as well.
     peer.deliver(sub, 1, &[b"1"]);
@@ -235,6 +235,6 @@ fn p5_on_another_instance_it_begins_at_its_original_position_under_no_epoch() {
     assert_eq!(reattached(&sent), (0, Start::Earliest));
     peer.attached(&sent, 0, 1, 0);
     peer.deliver(sub, 0, &[b"0"]);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Restarted { start: 0 }));
+    assert_eq!(peer.incoming(sub), Some(Event::Restarted { start: 0 }));
     assert_eq!(peer.message(sub).offset, 0);
 }

@@ -8,7 +8,7 @@ use zaichik_proto::{FaultCode, Record, RefusalCode, ServerFrame, Start, TopicOpt
 
 use super::peer::{Op, Peer, Sent, Target};
 use crate::client::{
-    Answer, Batch, ClientConfig, DurableOptions, Incoming, Link, LinkError, ProducerIdentity, PublishOptions,
+    Answer, Batch, ClientConfig, DurableOptions, Event, Link, LinkError, ProducerIdentity, PublishOptions,
     RequestError, RequestId, SubscribeOptions, SubscriptionId,
 };
 
@@ -229,15 +229,15 @@ impl World {
     fn take(&mut self, id: SubscriptionId) {
         self.poll_answers();
         match self.peer.incoming(id) {
-            Some(Incoming::Message(message)) => {
+            Some(Event::Message(message)) => {
                 let committed = self.committed.get(&id).copied().unwrap_or(0);
                 assert!(message.offset >= committed, "{id}: {} again", message.offset);
             }
-            Some(Incoming::Restarted { .. }) => self.forget(id),
-            Some(Incoming::Ended(_) | Incoming::Refused(_) | Incoming::Fenced) => {
+            Some(Event::Restarted { .. }) => self.forget(id),
+            Some(Event::Ended(_) | Event::Refused(_) | Event::Fenced) => {
                 assert_eq!(self.peer.incoming(id), None);
             }
-            Some(Incoming::Gap { .. } | Incoming::Reconnected { .. }) | None => {}
+            Some(Event::Gap { .. } | Event::Reconnected { .. }) | None => {}
         }
     }
 

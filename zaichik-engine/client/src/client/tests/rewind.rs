@@ -6,8 +6,8 @@ use zaichik_proto::{Gap, GapReason, RefusalCode, ServerFrame, Start};
 
 use super::peer::{Peer, Sent, Target};
 use crate::client::{
-    Answer, ClientConfig, DurableOptions, ErrorClass, Incoming, Link, RequestError, RequestId,
-    SubscribeOptions, SubscriptionId,
+    Answer, ClientConfig, DurableOptions, ErrorClass, Event, Link, RequestError, RequestId, SubscribeOptions,
+    SubscriptionId,
 };
 
 const NOW: Duration = Duration::ZERO;
@@ -80,7 +80,7 @@ fn a4_a_gap_tells_the_rewind_too() {
     let gap = Gap { subscription: sub.0, rewind: 1, reason: GapReason::Expired, from: 1, to: 3 };
     peer.send(&ServerFrame::Gap(gap));
     peer.done(request, 1);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Gap { from: 1, to: 3, reason: GapReason::Expired }));
+    assert_eq!(peer.incoming(sub), Some(Event::Gap { from: 1, to: 3, reason: GapReason::Expired }));
     assert_eq!(peer.incoming(sub), None);
 }
 
@@ -225,7 +225,7 @@ fn a4_a_connection_that_breaks_delivers_again_anyway() {
     peer.subscribed(&resumed, 0);
     assert_eq!(refused_with(peer.client.commit(peer.now, sub, 0)), (RefusalCode::CommitAhead, 0));
     peer.deliver(sub, 0, &[b"0"]);
-    assert!(matches!(peer.incoming(sub), Some(Incoming::Reconnected { .. })));
+    assert!(matches!(peer.incoming(sub), Some(Event::Reconnected { .. })));
     assert_eq!(peer.message(sub).offset, 0);
 }
 
@@ -241,7 +241,7 @@ fn a4_what_was_taken_before_a_reconnect_and_comes_again_need_not_be_asked_for() 
     assert!(peer.answer_to(id).is_ok());
     assert!(peer.sent().is_empty(), "the broker has not delivered it on this connection");
     peer.deliver(sub, 0, &[b"0", b"1"]);
-    assert!(matches!(peer.incoming(sub), Some(Incoming::Reconnected { .. })));
+    assert!(matches!(peer.incoming(sub), Some(Event::Reconnected { .. })));
     assert_eq!((peer.message(sub).offset, peer.message(sub).offset), (0, 1));
 }
 
@@ -353,7 +353,7 @@ fn d6_after_a_reconnect_a_subscription_goes_on_from_where_it_was_moved_to() {
     assert!(matches!(resumed, Sent::Subscribe { start: Start::Offset(9), .. }), "{resumed:?}");
     peer.subscribed(&resumed, 9);
     peer.deliver(sub, 9, &[b"9"]);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 9, start: 9 }));
+    assert_eq!(peer.incoming(sub), Some(Event::Reconnected { from: 9, start: 9 }));
     assert_eq!(peer.message(sub).offset, 9);
     peer.client.commit_quiet(peer.now, sub, 9).unwrap();
     peer.disconnect();
@@ -444,7 +444,7 @@ fn d6_a_seek_of_a_durable_subscription_is_not_taken_for_done_when_its_connection
     let sent = peer.sent_one();
     peer.attached(&sent, 0, 2, 1);
     peer.deliver_rewound(sub, 1, 0, &[b"0"]);
-    assert!(matches!(peer.incoming(sub), Some(Incoming::Reconnected { from: 0, start: 0 })));
+    assert!(matches!(peer.incoming(sub), Some(Event::Reconnected { from: 0, start: 0 })));
     assert_eq!(peer.message(sub).offset, 0);
 }
 
@@ -472,6 +472,6 @@ fn p5_restarted_is_told_before_what_a_seek_brings() {
     let request = peer.sent_one().request();
     peer.done(request, 1);
     peer.deliver_rewound(sub, 1, 5, &[b"5"]);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Restarted { start: 0 }));
+    assert_eq!(peer.incoming(sub), Some(Event::Restarted { start: 0 }));
     assert_eq!(peer.message(sub).offset, 5);
 }

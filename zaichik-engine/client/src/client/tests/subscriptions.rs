@@ -6,8 +6,7 @@ use zaichik_proto::{Fenced, Gap, GapReason, Record, RefusalCode, ServerFrame, Un
 
 use super::peer::{Peer, Sent};
 use crate::client::{
-    Answer, ClientConfig, Incoming, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId,
-    Violation,
+    Answer, ClientConfig, Event, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId, Violation,
 };
 use zaichik_proto::Timestamp;
 
@@ -160,7 +159,7 @@ fn r9_gaps_stand_in_their_place_and_neighbours_merge() {
     gap(&mut peer, sub, 3, 5, GapReason::Limit);
     peer.deliver(sub, 5, &[b"b"]);
     assert_eq!(peer.message(sub).offset, 0);
-    let merged = Incoming::Gap { from: 1, to: 5, reason: GapReason::Limit };
+    let merged = Event::Gap { from: 1, to: 5, reason: GapReason::Limit };
     assert_eq!(peer.incoming(sub), Some(merged));
     assert!(peer.client.commit_quiet(peer.now, sub, 4).is_ok(), "its offsets count as delivered");
     assert_eq!(peer.message(sub).offset, 5);
@@ -219,7 +218,7 @@ fn a9_after_unsubscribed_only_the_end_is_told() {
     assert_eq!(peer.message(sub).offset, 0);
     peer.unsubscribed(&sent, Some(2));
     assert_eq!(peer.answer_to(id), Ok(Answer::Unsubscribed { last_offset: Some(2) }));
-    assert_eq!(peer.incoming(sub), Some(Incoming::Ended(Some(2))));
+    assert_eq!(peer.incoming(sub), Some(Event::Ended(Some(2))));
     assert_eq!(peer.incoming(sub), None);
     assert_eq!(peer.client.commit(peer.now, sub, 0), Err(RequestError::NoSubscription(sub)));
     peer.deliver(sub, 3, &[b"after the end"]);
@@ -237,7 +236,7 @@ fn a_subscription_that_the_broker_ends_hands_out_what_was_received() {
         last_offset: Some(0),
     }));
     assert_eq!(peer.message(sub).offset, 0);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Ended(Some(0))));
+    assert_eq!(peer.incoming(sub), Some(Event::Ended(Some(0))));
 }
 
 #[test]
@@ -264,7 +263,7 @@ fn subscriptions_are_counted_until_their_end_was_taken() {
     let sent = peer.sent_one();
     peer.unsubscribed(&sent, None);
     assert_eq!(peer.client.subscribe(peer.now, "u", options.clone()), Err(full));
-    assert_eq!(peer.incoming(sub), Some(Incoming::Ended(None)));
+    assert_eq!(peer.incoming(sub), Some(Event::Ended(None)));
     assert!(peer.client.subscribe(peer.now, "u", options).is_ok());
 }
 
