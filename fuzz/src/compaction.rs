@@ -1,7 +1,7 @@
 //! Compaction in `first` mode against a list of every key ever accepted (semantics C1 to C5, C9, R7).
 
 use bytes::{BufMut, BytesMut};
-use zaichik_engine::{Broker, BrokerConfig, Effects, Session, Timestamp, TopicSettings, Turn};
+use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Session, Timestamp, Turn};
 use zaichik_proto::{
     AckLevel, AlterTopic, ClientFrame, Hello, Limits, MAGIC, Publish, Record, Records, Refusal, RefusalCode,
     ServerDecoder, ServerFrame, TopicOptions,
@@ -115,14 +115,11 @@ struct Peer {
 
 impl Peer {
     fn new(model: &Model) -> Self {
-        let mut config = BrokerConfig::new(1, 2);
-        config.topic_defaults = TopicSettings {
-            compaction_window_micros: model.window,
-            max_keys: model.max_keys,
-            max_messages: 4,
-            ..TopicSettings::default()
-        };
-        let mut broker = Broker::new(config).unwrap();
+        let mut config = BrokerConfig::default();
+        config.topic_defaults.compaction_window_micros = model.window;
+        config.topic_defaults.max_keys = model.max_keys;
+        config.topic_defaults.max_messages = 4;
+        let mut broker = Broker::new(config, Seed::new(1, 2)).unwrap();
         let (mut effects, now) = (Effects::new(), Timestamp::from_micros(model.now));
         let mut session = broker.accept(now, &mut effects);
         session.inbound().put_slice(&MAGIC);

@@ -33,7 +33,7 @@ use self::ledger::recharge;
 use self::producers::Producers;
 pub(crate) use self::run::Run;
 pub use self::verify::Inconsistent;
-use crate::config::{BrokerConfig, ConfigError};
+use crate::config::{BrokerConfig, ConfigError, Seed};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
 use crate::id::{SessionId, SubKey};
@@ -58,8 +58,8 @@ const EVICT_AFTER: Duration = Duration::from_millis(200);
 /// times give the same results, bit for bit.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Turn};
-/// let mut broker = Broker::new(BrokerConfig::new(1, 2))?;
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Turn, Seed};
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2))?;
 /// let mut effects = Effects::new();
 /// let now = Timestamp::from_micros(0);
 /// let mut session = broker.accept(now, &mut effects);
@@ -72,6 +72,7 @@ const EVICT_AFTER: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Broker {
     config: BrokerConfig,
+    seed: Seed,
     session_config: Arc<SessionConfig>,
     now: Timestamp,
     /// The first time told.
@@ -111,14 +112,15 @@ impl Broker {
     ///
     /// # Errors
     /// [`ConfigError`] if the configuration contradicts itself.
-    pub fn new(config: BrokerConfig) -> Result<Self, ConfigError> {
+    pub fn new(config: BrokerConfig, seed: Seed) -> Result<Self, ConfigError> {
         config.check()?;
         let mut rings = Rings::default();
         let (woken, throttled) = (rings.insert(0), rings.insert(0));
         Ok(Self {
-            session_config: Arc::new(SessionConfig::new(&config)),
-            producers: Producers::new(&config),
+            session_config: Arc::new(SessionConfig::new(&config, seed)),
+            producers: Producers::new(&config, seed),
             config,
+            seed,
             now: Timestamp::ZERO,
             started: Timestamp::ZERO,
             topics: Vec::new(),

@@ -14,9 +14,9 @@ const MAX_NOTES: usize = 256;
 /// Whether a call left work behind.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Turn};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Turn, Seed};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
-/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// while broker.handle_timeout(now, &mut effects) == Turn::More {
 ///     // others may run in between
 /// }
@@ -38,9 +38,9 @@ pub enum Turn {
 /// one is.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Seed};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
-/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// let session = broker.accept(now, &mut effects);
 /// broker.detach(now, session.id(), &mut effects);
 /// while let Some(waits) = effects.pop_wake() {
@@ -126,10 +126,10 @@ impl Drop for Effects {
 /// Something worth a line in a debug log.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, NoteEvent, Timestamp};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, NoteEvent, Timestamp, Seed};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
 /// effects.set_notes(true);
-/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// let mut session = broker.accept(now, &mut effects);
 /// # use bytes::BytesMut;
 /// # use zaichik_proto::{ClientFrame, Hello, MAGIC};
@@ -143,6 +143,7 @@ impl Drop for Effects {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Note {
     /// Whose request it was.
     pub session: SessionId,

@@ -5,9 +5,9 @@ use core::fmt;
 /// A connection, for as long as its broker lives; never used for another one.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Seed};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
-/// let mut broker = Broker::new(BrokerConfig::new(1, 2))?;
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2))?;
 /// let (first, second) = (broker.accept(now, &mut effects), broker.accept(now, &mut effects));
 /// assert!(first.id() < second.id());
 /// assert_ne!(first.id().slot(), second.id().slot(), "good for a table of what belongs to each");

@@ -18,7 +18,7 @@ use self::answers::Answers;
 use self::requests::Applied;
 use self::timers::Timers;
 use crate::broker::{Broker, Held, Run};
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Seed};
 use crate::effects::{Effects, Turn};
 use crate::error::CloseReason;
 use crate::id::SessionId;
@@ -47,11 +47,11 @@ const MICROS_PER_MILLI: u64 = 1_000;
 ///
 /// ```
 /// use bytes::{Buf, BytesMut};
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Status, Timestamp};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Status, Timestamp, Seed};
 /// use zaichik_proto::{ClientFrame, Hello, MAGIC};
 ///
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
-/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// let mut session = broker.accept(now, &mut effects);
 ///
 /// let mut hello = BytesMut::from(&MAGIC[..]);
@@ -110,14 +110,15 @@ enum State {
 /// Where a connection is in its life.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Status, Timestamp};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Status, Timestamp, Seed};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
-/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// let session = broker.accept(now, &mut effects);
 /// assert_eq!(session.status(), Status::Handshake);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Status {
     /// The handshake is not done.
     Handshake,
@@ -406,9 +407,9 @@ pub(crate) struct SessionConfig {
 }
 
 impl SessionConfig {
-    pub(crate) fn new(config: &BrokerConfig) -> Self {
+    pub(crate) fn new(config: &BrokerConfig, seed: Seed) -> Self {
         Self {
-            instance: config.instance,
+            instance: seed.instance,
             server_name: config.server_name.clone(),
             token: config.token.clone(),
             wire: config.wire,

@@ -1,7 +1,7 @@
 //! Connections without sockets: bytes in, bytes out, and a peer that reads everything at once.
 
 use bytes::{Buf, BytesMut};
-use zaichik_engine::{Broker, BrokerConfig, Effects, Session, Timestamp, Turn};
+use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Session, Timestamp, Turn};
 use zaichik_proto::{
     AckLevel, ClientFrame, CreateTopic, Hello, MAGIC, Publish, Record, Records, Start, Subscribe,
     TopicOptions,
@@ -22,9 +22,9 @@ pub(crate) struct Connections {
 
 impl Connections {
     pub(crate) fn new() -> Self {
-        let mut config = BrokerConfig::new(1, 2);
+        let mut config = BrokerConfig::default();
         config.memory_budget = 8 << 30;
-        let broker = Broker::new(config).expect("the defaults are valid");
+        let broker = Broker::new(config, Seed::new(1, 2)).expect("the defaults are valid");
         let now = Timestamp::from_micros(1_000_000);
         Self { broker, now, effects: Effects::new(), sessions: Vec::new(), slots: Vec::new() }
     }

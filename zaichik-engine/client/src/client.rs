@@ -59,10 +59,10 @@ use zaichik_proto::Timestamp;
 /// ```
 /// use bytes::Buf;
 /// use zaichik_client::{Answer, Client, ClientConfig, Link};
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Seed};
 ///
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
-/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// let mut session = broker.accept(now, &mut effects);
 /// let mut client = Client::new(ClientConfig::new(9));
 /// assert_eq!(client.link(), Link::Connect { at: Timestamp::ZERO });

@@ -191,7 +191,7 @@ impl Broker {
         let before = scratch.duplicates.len();
         let mut intake = Intake {
             max_message: self.config.wire.max_message,
-            hash_key: self.config.hash_key,
+            hash_key: self.seed.hash_key,
             duplicates: &mut scratch.duplicates,
             retired: &mut self.retired,
         };

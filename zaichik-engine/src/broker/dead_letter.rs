@@ -151,7 +151,7 @@ impl Broker {
         let mut intake = Intake {
             // The headers that tell where it comes from may bring it above the limit.
             max_message: u32::MAX,
-            hash_key: self.config.hash_key,
+            hash_key: self.seed.hash_key,
             duplicates: &mut self.duplicates,
             retired: &mut self.retired,
         };

@@ -118,7 +118,7 @@ impl Broker {
     /// A new durable subscription is found by its name from here on.
     pub(super) fn name_durable(&mut self, key: SubKey, topic: TopicId, name: &str) {
         let hash = self.durable_hash(topic, name);
-        let (hash_key, subscriptions) = (self.config.hash_key, &self.subscriptions);
+        let (hash_key, subscriptions) = (self.seed.hash_key, &self.subscriptions);
         self.durables.0.insert_unique(hash, key, |key| {
             let subscription = subscriptions.get(key.index());
             let named = subscription.and_then(|one| Some((one.topic, one.durable.as_ref()?)));
@@ -154,7 +154,7 @@ impl Broker {
     }
 
     fn durable_hash(&self, topic: TopicId, name: &str) -> u64 {
-        hash_of(self.config.hash_key, topic, name)
+        hash_of(self.seed.hash_key, topic, name)
     }
 }
 

@@ -153,7 +153,7 @@ impl Broker {
         };
         let mut intake = Intake {
             max_message: self.config.wire.max_message,
-            hash_key: self.config.hash_key,
+            hash_key: self.seed.hash_key,
             duplicates: &mut self.duplicates,
             retired: &mut self.retired,
         };

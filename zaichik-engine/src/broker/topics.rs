@@ -163,7 +163,7 @@ impl Broker {
         self.check_memory(name.len().saturating_add(size_of::<Topic>()))?;
         let waiting = self.rings.insert(0);
         self.topics.push(Topic::new(Arc::from(name), settings, waiting, self.config.first_offset));
-        let (hash, hash_key, topics) = (self.hash(name), self.config.hash_key, &self.topics);
+        let (hash, hash_key, topics) = (self.hash(name), self.seed.hash_key, &self.topics);
         self.names.insert_unique(hash, index, |index| {
             topics.get(*index as usize).map_or(0, |topic| hash_of(hash_key, &topic.name))
         });
@@ -176,7 +176,7 @@ impl Broker {
     }
 
     pub(super) fn hash(&self, name: &str) -> u64 {
-        hash_of(self.config.hash_key, name)
+        hash_of(self.seed.hash_key, name)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A broker and connections whose peers read everything at once.
 
 use bytes::{Buf, BytesMut};
-use zaichik_engine::{Broker, BrokerConfig, Effects, Session, Timestamp, Turn};
+use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Session, Timestamp, Turn};
 use zaichik_proto::{
     AckLevel, ClientFrame, Commit, CreateTopic, Hello, MAGIC, Publish, Record, Records, Start, Subscribe,
     TopicOptions,
@@ -17,7 +17,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(options: TopicOptions) -> Self {
-        let broker = Broker::new(BrokerConfig::new(1, 2)).expect("the defaults are valid");
+        let broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2)).expect("the defaults are valid");
         let now = Timestamp::from_micros(1);
         let mut world = Self { broker, effects: Effects::new(), sessions: Vec::new(), now };
         let creator = world.connect();

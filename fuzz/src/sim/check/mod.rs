@@ -129,7 +129,7 @@ enum Attached {
 }
 
 impl Checker {
-    pub(crate) fn new(config: &BrokerConfig) -> Self {
+    pub(crate) fn new(config: &BrokerConfig, instance: u128) -> Self {
         let defaults = &config.topic_defaults;
         let defaults = Settings {
             ttl: defaults.retention_ttl_micros,
@@ -149,7 +149,7 @@ impl Checker {
             topics: BTreeMap::new(),
             durables: BTreeMap::new(),
             replayed: BTreeSet::new(),
-            instance: config.instance,
+            instance,
             own: BTreeMap::new(),
             next_own: 0,
             taps: BTreeMap::new(),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use bytes::Buf;
 use zaichik_client::{Answer, Client, ClientConfig, Event, Link, RequestError, RequestId, SubscriptionId};
-use zaichik_engine::{Broker, BrokerConfig, Timestamp};
+use zaichik_engine::{Broker, Seed, Timestamp};
 use zaichik_testkit::show;
 
 use super::World;
@@ -139,8 +139,8 @@ impl World {
             pipe.is_closed = true;
             pipe.from_broker.clear();
         }
-        let config = BrokerConfig { instance, ..self.broker.config().clone() };
-        self.broker = Broker::new(config).unwrap();
+        let config = self.broker.config().clone();
+        self.broker = Broker::new(config, Seed::new(instance, super::HASH_KEY)).unwrap();
         self.by_id.clear();
         self.armed = None;
     }
