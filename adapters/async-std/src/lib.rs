@@ -7,12 +7,12 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use zaichik_async_std::{Client, Server, default_config};
+//! use zaichik_async_std::{BrokerConfig, Client, Server};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # async_std::task::block_on(async {
-//! let server = Server::bind("127.0.0.1:0", default_config()?).await?;
-//! let (address, handle) = (server.local_addr().to_string(), server.handle());
+//! let server = Server::bind("127.0.0.1:0", BrokerConfig::default()).await?;
+//! let (address, handle) = (server.local_addr().to_string(), server.broker().handle());
 //! let serving = async_std::task::spawn(server.serve());
 //!
 //! let client = Client::connect(&address).await?;
@@ -30,7 +30,7 @@
 //! # }
 //! ```
 //!
-//! Without a socket the same is [`Embedded::start`] and [`client`](zaichik_driver::Embedded::client).
+//! Without a socket the same is [`EmbeddedBroker::start`] and [`client`](EmbeddedBroker::client).
 
 mod io;
 
@@ -47,7 +47,7 @@ pub struct AsyncStd;
 pub type Server = zaichik_driver::Server<AsyncStd>;
 
 /// A broker inside the program.
-pub type Embedded = zaichik_driver::Embedded<AsyncStd>;
+pub type EmbeddedBroker = zaichik_driver::EmbeddedBroker<AsyncStd>;
 
 /// A connection to a broker, which mends itself.
 pub type Client = zaichik_driver::Client<AsyncStd>;

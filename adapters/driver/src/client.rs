@@ -51,9 +51,9 @@ use request::Request;
 /// dropped, the task finishes what the client owes, within the drain timeout, and ends.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// let client = broker.client(); // over a socket: Client::connect("127.0.0.1:8889").await?
 /// let mut greetings = client.subscribe("greetings").await?;
 /// let receipt = client.publish("greetings", "hello").await?;
@@ -120,9 +120,9 @@ impl<R: Runtime> Client<R> {
     /// Publishes messages in one step: all of them are accepted or none, and nothing comes between them.
     ///
     /// ```
-    /// # use zaichik_simulated::{Embedded, Simulation, default_config};
+    /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
     /// # Simulation::new().run(async {
-    /// # let broker = Embedded::start(default_config()?)?;
+    /// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
     /// # let client = broker.client();
     /// let receipt = client.publish_all("orders", ["one tea", "two coffees"]).await?;
     /// assert_eq!((receipt.offset(0), receipt.offset(1)), (Some(0), Some(1)));

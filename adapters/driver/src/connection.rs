@@ -126,7 +126,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
         match self.session.status() {
             Status::Closing | Status::Closed if self.gone => return Outlook::Over,
             Status::Closed => return self.start_ending(),
-            Status::Closing | Status::Handshake | Status::Open => {}
+            Status::Closing | Status::Handshake | Status::Open | _ => {}
         }
         self.moved |= read != Moved::Nothing || written != Moved::Nothing;
         // The stream was not asked, so nothing says when it has bytes.

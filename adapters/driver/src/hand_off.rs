@@ -17,7 +17,7 @@ use zaichik_engine::BrokerConfig;
 use zaichik_proto::{OnConflict, TopicOptions};
 
 use crate::client::{Client, ClientError, Subscription};
-use crate::embedded::Embedded;
+use crate::embedded::EmbeddedBroker;
 use crate::local::LocalIo;
 use crate::manual::{NoListener, Silent};
 use crate::runtime::Runtime;
@@ -58,11 +58,11 @@ fn weave<T: Future<Output = ()> + 'static>(program: fn() -> T) {
     shuttle::check_pct(run, SCHEDULES, 3);
 }
 
-fn broker() -> Embedded<Woven> {
-    Embedded::start(BrokerConfig::new(1, 2)).expect("the defaults are valid")
+fn broker() -> EmbeddedBroker<Woven> {
+    EmbeddedBroker::start(BrokerConfig::default()).expect("the defaults are valid")
 }
 
-async fn stop(broker: Embedded<Woven>, clients: impl IntoIterator<Item = Client<Woven>>) {
+async fn stop(broker: EmbeddedBroker<Woven>, clients: impl IntoIterator<Item = Client<Woven>>) {
     for client in clients {
         client.close().await.expect("nothing is owed");
     }

@@ -1,7 +1,7 @@
 //! The one loop between Zaichik's state machines and a byte stream, for any async runtime.
 //!
 //! A runtime supplies byte streams, a listener and a timer ([`Runtime`]); this crate supplies the rest: a broker
-//! behind a listener ([`Server`]) or inside a program ([`Embedded`]), and a [`Client`] for both. Programs use it
+//! behind a listener ([`Server`]) or inside a program ([`EmbeddedBroker`]), and a [`Client`] for both. Programs use it
 //! through a crate that names the runtime, such as `zaichik-tokio`.
 
 mod alarm;
@@ -33,7 +33,7 @@ pub use client::{
     PendingReceipt, Publish, Publisher, Subscribe, Subscription, Transaction, UnacknowledgedPublish,
 };
 pub use clock::Clock;
-pub use embedded::{Embedded, ServerError, ServerHandle, default_config};
+pub use embedded::{BrokerHandle, EmbeddedBroker, ServerError};
 pub use endpoint::Endpoint;
 pub use futures_io::FuturesIo;
 pub use futures_listener::FuturesListener;

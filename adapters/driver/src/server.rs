@@ -5,13 +5,14 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use zaichik_engine::{BrokerConfig, Stats};
+use zaichik_engine::BrokerConfig;
 
 use crate::alarm::Alarm;
-use crate::client::{Client, ClientBuilder};
 use crate::clock::Clock;
 use crate::connection::Connection;
-use crate::embedded::{Embedded, ServerError, ServerHandle};
+#[cfg(doc)]
+use crate::embedded::BrokerHandle;
+use crate::embedded::{EmbeddedBroker, ServerError};
 use crate::endpoint::Endpoint;
 use crate::runtime::{Listener, Runtime};
 use crate::shared::Poisoned;
@@ -32,10 +33,10 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 ///
 /// ```
 /// # use std::time::Duration;
-/// # use zaichik_simulated::{Client, Server, Simulation, default_config, spawn};
+/// # use zaichik_simulated::{BrokerConfig, Client, Server, Simulation, spawn};
 /// # Simulation::new().run(async {
-/// let server = Server::bind("127.0.0.1:8889", default_config()?).await?;
-/// let handle = server.handle();
+/// let server = Server::bind("127.0.0.1:8889", BrokerConfig::default()).await?;
+/// let handle = server.broker().handle();
 /// let serving = spawn(server.serve());
 /// let client = Client::connect("127.0.0.1:8889").await?;
 /// client.publish("jobs", "sweep the yard").await?;
@@ -46,7 +47,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 /// ```
 #[derive(Debug)]
 pub struct Server<R: Runtime> {
-    broker: Embedded<R>,
+    broker: EmbeddedBroker<R>,
     listeners: Vec<R::Listener>,
     /// Where they listen, at least one.
     addresses: Vec<Endpoint>,
@@ -68,7 +69,7 @@ impl<R: Runtime> Server<R> {
     /// # Errors
     /// As for [`bind`](Self::bind); without an address there is nothing to listen on.
     pub async fn bind_all(addresses: &[&str], config: BrokerConfig) -> Result<Self, ServerError> {
-        let broker = Embedded::start(config)?;
+        let broker = EmbeddedBroker::start(config)?;
         let (mut listeners, mut bound) = (Vec::new(), Vec::new());
         for address in addresses {
             let failed = |source| ServerError::Bind { address: (*address).to_owned(), source };
@@ -108,32 +109,13 @@ impl<R: Runtime> Server<R> {
         self
     }
 
-    /// Something that stops this server from elsewhere.
+    /// The broker: clients of it that need no socket, its counters, and a handle that stops the server from elsewhere.
     #[must_use]
-    pub fn handle(&self) -> ServerHandle {
-        self.broker.handle()
+    pub const fn broker(&self) -> &EmbeddedBroker<R> {
+        &self.broker
     }
 
-    /// A client of this broker that needs no socket.
-    #[must_use]
-    pub fn connect_local(&self) -> Client<R> {
-        self.broker.client()
-    }
-
-    /// The same, to be configured.
-    pub fn local_client_builder(&self) -> ClientBuilder<R> {
-        self.broker.client_builder()
-    }
-
-    /// What the broker counted so far.
-    ///
-    /// # Errors
-    /// [`ServerError::Failed`] after the broker failed.
-    pub fn stats(&self) -> Result<Stats, ServerError> {
-        self.broker.stats()
-    }
-
-    /// Serves until [`ServerHandle::shutdown`]; ready when nothing is left: no connection, no task, no socket.
+    /// Serves until [`BrokerHandle::shutdown`]; ready when nothing is left: no connection, no task, no socket.
     ///
     /// An accept that fails is logged and tried again.
     ///
@@ -155,7 +137,7 @@ impl<R: Runtime> Server<R> {
 
 /// Accepts connections while the broker runs.
 struct Acceptor<'a, R: Runtime> {
-    broker: &'a Embedded<R>,
+    broker: &'a EmbeddedBroker<R>,
     doors: Vec<Door<R>>,
     /// Whose turn it is to be asked first.
     first: usize,

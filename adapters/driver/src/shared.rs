@@ -322,7 +322,7 @@ impl Aftermath {
 }
 
 fn log(note: &Note) {
-    let Note { session, topic, event } = note;
+    let Note { session, topic, event, .. } = note;
     if let Some(topic) = topic {
         tracing::debug!(connection = %session, topic = &**topic, "{event}");
     } else {

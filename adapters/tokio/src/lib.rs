@@ -4,12 +4,12 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use zaichik_tokio::{Client, Server, default_config};
+//! use zaichik_tokio::{BrokerConfig, Client, Server};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let server = Server::bind("127.0.0.1:0", default_config()?).await?;
-//! let (address, handle) = (server.local_addr().to_string(), server.handle());
+//! let server = Server::bind("127.0.0.1:0", BrokerConfig::default()).await?;
+//! let (address, handle) = (server.local_addr().to_string(), server.broker().handle());
 //! let serving = tokio::spawn(server.serve());
 //!
 //! let client = Client::connect(&address).await?;
@@ -26,20 +26,20 @@
 //! # }
 //! ```
 //!
-//! Without a socket the same is [`Embedded::start`] and [`client`](zaichik_driver::Embedded::client).
+//! Without a socket the same is [`EmbeddedBroker::start`] and [`client`](EmbeddedBroker::client).
 //!
 //! # Tests
 //!
-//! Time is tokio's. Where a test pauses it (tokio's feature `test-util`), an [`Embedded`] broker and its clients wait
+//! Time is tokio's. Where a test pauses it (tokio's feature `test-util`), an [`EmbeddedBroker`] broker and its clients wait
 //! for nothing: an hour goes by as soon as everybody waits.
 //!
 //! ```
 //! use std::time::Duration;
-//! use zaichik_tokio::{Embedded, TopicOptions, default_config};
+//! use zaichik_tokio::{BrokerConfig, EmbeddedBroker, TopicOptions};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)] // in a test: #[tokio::test(start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let broker = Embedded::start(default_config()?)?;
+//! let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 //! let client = broker.client();
 //! client.create_topic("carts", TopicOptions::new().retention_ttl(Duration::from_hours(1))).await?;
 //! client.publish("carts", "three carrots").await?;
@@ -71,7 +71,7 @@ pub struct Tokio;
 pub type Server = zaichik_driver::Server<Tokio>;
 
 /// A broker inside the program.
-pub type Embedded = zaichik_driver::Embedded<Tokio>;
+pub type EmbeddedBroker = zaichik_driver::EmbeddedBroker<Tokio>;
 
 /// A connection to a broker, which mends itself.
 pub type Client = zaichik_driver::Client<Tokio>;

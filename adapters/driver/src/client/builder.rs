@@ -17,9 +17,9 @@ use crate::shared::Shared;
 /// How a client behaves and where its broker is.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// let client = broker
 ///     .client_builder() // over a socket: Client::builder("127.0.0.1:8889")
 ///     .name("billing")
@@ -51,10 +51,10 @@ impl<R: Runtime> ClientBuilder<R> {
 
     fn to(target: Target) -> Self {
         // Jitter spreads clients that lost the same broker; without randomness they only come back closer together.
-        let seed = R::random().and_then(|random| u64::try_from(random >> 64).ok()).unwrap_or(0);
+        let seed = R::random().ok().and_then(|random| u64::try_from(random >> 64).ok()).unwrap_or(0);
         let mut config = ClientConfig::new(seed);
         // Without randomness nothing is sent twice, so that a broken connection leaves outcomes unknown.
-        config.producer = R::random().map(ProducerIdentity::new);
+        config.producer = R::random().ok().map(ProducerIdentity::new);
         Self { config, target, runtime: PhantomData }
     }
 

@@ -14,9 +14,9 @@ use super::request::Request;
 /// A message, and the means to say that it is done.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config, Outgoing};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Outgoing, Simulation};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// # use std::time::Duration;
 /// # let client = broker.client();
 /// let mut jobs = client.subscribe("jobs").await?;

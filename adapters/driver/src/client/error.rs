@@ -12,9 +12,9 @@ use zaichik_client::{ErrorClass, Event, LinkError, RequestError};
 /// [`class`](Self::class) says what to do about it.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config, ClientError, ErrorClass, RequestError};
+/// # use zaichik_simulated::{BrokerConfig, ClientError, EmbeddedBroker, ErrorClass, RequestError, Simulation};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// let client = broker.client();
 /// let error = client.publish("$reserved", "hello").await.expect_err("the name is not allowed");
 /// assert_eq!(error.class(), ErrorClass::Refused); // change it, do not try again

@@ -9,9 +9,9 @@ use zaichik_client::Event;
 /// [`Event`](super::Event).
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, TopicOptions, default_config};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation, TopicOptions};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// # let client = broker.client();
 /// use zaichik_driver::{ClientError, OnLoss};
 /// client.create_topic("ledger", TopicOptions::new().retain_forever().max_messages(1)).await?;

@@ -28,9 +28,9 @@ use super::request::{Call, Reply};
 /// and nobody learns the outcome.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// # let client = broker.client();
 /// use std::time::Duration;
 /// let receipt = client.publish("orders", "one tea").deadline(Duration::from_secs(5)).await?;
@@ -53,9 +53,9 @@ pub struct Publish<'a> {
 /// most once; what the broker refuses is counted in [`Client::take_refused`](super::Client::take_refused).
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// # let client = broker.client();
 /// client.publish("clicks", "x=17").no_ack().await?;
 /// client.ping().await?; // the broker has handled everything before it
@@ -110,9 +110,9 @@ impl<'a> Publish<'a> {
     /// awaited. Each call publishes once, so a call that failed with [`RequestError::Full`] can be repeated.
     ///
     /// ```
-    /// # use zaichik_simulated::{Embedded, Simulation, default_config};
+    /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
     /// # Simulation::new().run(async {
-    /// # let broker = Embedded::start(default_config()?)?;
+    /// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
     /// # let client = broker.client();
     /// # client.ping().await?;
     /// let first = client.publish("orders", "one tea").enqueue()?;

@@ -32,9 +32,9 @@ const MAX_IN_FLIGHT: usize = 64;
 /// Dropping it loses what was fed and never flushed; what had left is published, and nobody is told.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config, Outgoing};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Outgoing, Simulation};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// # use futures::SinkExt;
 /// # let client = broker.client();
 /// let mut publisher = client.publisher("numbers");

@@ -19,9 +19,9 @@ use super::subscription::Subscription;
 /// A subscription that is about to begin: configure it, then await it.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config, Start};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation, Start};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// # let client = broker.client();
 /// let jobs = client.subscribe("jobs").durable("workers").window(256).from(Start::Earliest).await?;
 /// assert_eq!(jobs.start(), 0);

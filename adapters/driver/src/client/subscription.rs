@@ -23,9 +23,9 @@ use super::request::Request;
 /// Ends when the client is over or the subscription has ended. Dropping it unsubscribes.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// # let client = broker.client();
 /// let mut orders = client.subscribe("orders").window(8).await?;
 /// client.publish("orders", "one tea").await?;
@@ -54,9 +54,9 @@ pub struct Subscription {
 /// What happens to a [`Subscription`], in order: a message, or what takes a message's place.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config, Event, TopicOptions};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Event, Simulation, TopicOptions};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// # use futures::StreamExt;
 /// # let client = broker.client();
 /// let keeps_two = TopicOptions::new().retain_forever().max_messages(2);

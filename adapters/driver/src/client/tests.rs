@@ -8,13 +8,13 @@ use zaichik_client::ErrorClass;
 use zaichik_engine::BrokerConfig;
 
 use super::*;
-use crate::embedded::Embedded;
+use crate::embedded::EmbeddedBroker;
 use crate::manual::Manual;
 
-type Broker = Embedded<Manual>;
+type Broker = EmbeddedBroker<Manual>;
 
 fn broker() -> Broker {
-    Broker::start(BrokerConfig::new(1, 2)).expect("the defaults are valid")
+    Broker::start(BrokerConfig::default()).expect("the defaults are valid")
 }
 
 async fn fill(client: &Client<Manual>, topic: &str, messages: usize) {
@@ -26,7 +26,7 @@ async fn fill(client: &Client<Manual>, topic: &str, messages: usize) {
 
 #[test]
 fn a_subscription_dropped_with_much_on_its_way_does_not_stop_the_client() {
-    let mut config = BrokerConfig::new(1, 2);
+    let mut config = BrokerConfig::default();
     config.lane_bytes = 4 << 20;
     let broker = Broker::start(config).expect("a valid configuration");
     let client = broker.client_builder().configure(|config| config.buffer_bytes = 1 << 10).start();
@@ -111,7 +111,7 @@ fn an_answer_that_comes_too_late_makes_room_all_the_same() {
 
 #[test]
 fn nothing_is_kept_of_what_is_over() {
-    let mut config = BrokerConfig::new(1, 2);
+    let mut config = BrokerConfig::default();
     config.max_topics = 1;
     let broker = Broker::start(config).expect("a valid configuration");
     let client = broker.client();

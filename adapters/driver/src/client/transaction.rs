@@ -21,9 +21,9 @@ use super::subscription::Subscription;
 /// for each input, whatever breaks in between.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config, TopicOptions};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation, TopicOptions};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// # let client = broker.client();
 /// // The default keeps nothing for who comes later.
 /// client.create_topic("invoices", TopicOptions::new().retain_forever()).await?;
