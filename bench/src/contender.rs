@@ -1,4 +1,4 @@
-//! Who is measured: how each contender is found, started and set up, and what has to be known about its figures.
+//! The contenders: how each one is found, configured and started, and what to know about its figures.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,28 +8,17 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::dialect::Dialect;
 
-/// A broker, or a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Contender {
-    /// Zaichik on tokio.
     Zaichik,
-    /// The same, which spins before it waits.
     ZaichikSpin,
-    /// Zaichik on async-std.
     ZaichikAsyncStd,
-    /// The relay with 64 KiB buffers.
     Relay64,
-    /// The relay with 256 KiB buffers.
     Relay256,
-    /// The relay with 1 MiB buffers.
     Relay1024,
-    /// The relay that spins before it waits.
     RelaySpin,
-    /// nats-server.
     Nats,
-    /// redis-server.
     Redis,
-    /// mosquitto.
     Mosquitto,
 }
 
@@ -38,7 +27,7 @@ use Contender::{
 };
 
 impl Contender {
-    /// All of them, in the order of the tables.
+    /// All contenders, in the order of the tables.
     pub(crate) const ALL: [Self; 10] = [
         Relay64,
         Relay256,
@@ -52,7 +41,7 @@ impl Contender {
         Mosquitto,
     ];
 
-    /// How it is called, on the command line and in tables.
+    /// Its name on the command line and in JSON.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Zaichik => "zaichik",
@@ -68,7 +57,6 @@ impl Contender {
         }
     }
 
-    /// What it is for a reader.
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Zaichik => "Zaichik, tokio",
@@ -84,29 +72,26 @@ impl Contender {
         }
     }
 
-    /// The contenders of that name; `relay` is all relays.
+    /// The contenders with this name; `relay` means every relay.
     pub(crate) fn named(name: &str) -> Vec<Self> {
-        let is_asked =
+        let is_requested =
             |contender: &Self| contender.name() == name || (name == "relay" && contender.is_relay());
-        Self::ALL.into_iter().filter(is_asked).collect()
+        Self::ALL.into_iter().filter(is_requested).collect()
     }
 
-    /// Whether it is the relay in one of its forms.
     pub(crate) const fn is_relay(self) -> bool {
         matches!(self, Relay64 | Relay256 | Relay1024 | RelaySpin)
     }
 
-    /// Whether it spins before it waits: for latencies only.
+    /// Whether it spins before it waits; measured for latencies only.
     pub(crate) const fn spins(self) -> bool {
         matches!(self, RelaySpin | ZaichikSpin)
     }
 
-    /// Whether it is Zaichik on one of its runtimes.
     pub(crate) const fn is_zaichik(self) -> bool {
         matches!(self, Zaichik | ZaichikSpin | ZaichikAsyncStd)
     }
 
-    /// What it speaks.
     pub(crate) const fn dialect(self) -> Dialect {
         match self {
             Zaichik | ZaichikSpin | ZaichikAsyncStd => Dialect::Zaichik,
@@ -117,7 +102,6 @@ impl Contender {
         }
     }
 
-    /// How to get it.
     const fn install(self) -> &'static str {
         match self {
             Zaichik | ZaichikSpin | ZaichikAsyncStd => {
@@ -134,47 +118,44 @@ impl Contender {
         }
     }
 
-    /// What must be known to compare its figures with those of others.
+    /// What to know when comparing its figures.
     pub(crate) const fn caveat(self) -> &'static str {
         match self {
             Zaichik | ZaichikSpin | ZaichikAsyncStd => {
-                "frames of one record, without an answer; topics that lose nothing and keep what waits for a \
-                 subscription; a publisher is slowed only at nine tenths of the broker's memory (a quarter of the \
-                 machine's), so peak memory says how far subscribers were behind"
+                "frames of one record, unacknowledged; topics that lose nothing and keep messages until their \
+                 subscriptions have them; publishers are slowed only at nine tenths of the broker's memory (a quarter \
+                 of the machine's), so peak memory shows how far subscribers fell behind"
             }
             Relay64 | Relay256 | Relay1024 | RelaySpin => {
-                "no broker: it knows no messages, keeps nothing and waits for its slowest subscriber; on the wire \
-                 there are only payloads"
+                "not a broker: it knows no messages, stores nothing and waits for its slowest subscriber; it sends \
+                 payloads only"
             }
             Nats => {
-                "drops consumers that are slow: max_pending and write_deadline are raised so far that it does not; \
-                 without acknowledgements it promises at most once"
+                "disconnects slow consumers: max_pending and write_deadline are high enough to prevent that; without \
+                 acknowledgements it guarantees at most once"
             }
             Redis => {
-                "drops subscribers whose output exceeds a limit: client-output-buffer-limit is off; it answers each \
-                 publish, and the client reads that; one thread does the work; at most once; persistence is off"
+                "disconnects subscribers whose output exceeds a limit: client-output-buffer-limit is off; it answers \
+                 each publish, and the client reads the answers; single-threaded; at most once; persistence is off"
             }
             Mosquitto => {
-                "drops messages when a queue is full: the limits are off; one thread does the work; QoS 0, so at \
-                 most once; persistence is off"
+                "drops messages when a queue is full: the limits are off; single-threaded; QoS 0, so at most once; \
+                 persistence is off"
             }
         }
     }
 }
 
-/// Where the programs are.
 #[derive(Debug, Clone)]
 pub(crate) struct Programs {
-    /// Zaichik on tokio.
     pub(crate) zaichik: PathBuf,
-    /// Zaichik on async-std.
     pub(crate) zaichik_async_std: PathBuf,
-    /// This program, which is the relay too.
+    /// This program, which is also the relay.
     pub(crate) own: PathBuf,
 }
 
 impl Programs {
-    /// What was named, or else the programs beside this one.
+    /// The given programs, or else those in this program's folder.
     pub(crate) fn new(zaichik: Option<PathBuf>, zaichik_async_std: Option<PathBuf>) -> Result<Self> {
         let own = env::current_exe().context("finding this program")?;
         let beside = |name: &str| own.with_file_name(name);
@@ -186,10 +167,15 @@ impl Programs {
     /// The contender's program.
     ///
     /// # Errors
-    /// Says how to get it.
+    /// It is not installed; the error says how to install it.
     pub(crate) fn find(&self, contender: Contender) -> Result<PathBuf> {
         let given = |path: &Path| {
-            ensure!(path.is_file(), "{} is not there; make it with: {}", path.display(), contender.install());
+            ensure!(
+                path.is_file(),
+                "{} does not exist; build it with: {}",
+                path.display(),
+                contender.install()
+            );
             Ok(path.to_owned())
         };
         let name = match contender {
@@ -206,18 +192,18 @@ impl Programs {
         let mut found = env::split_paths(&path).chain(system).map(|folder| folder.join(name));
         match found.find(|path| path.is_file()) {
             Some(path) => Ok(path),
-            None => bail!("{name} is not installed; get it with: {}", contender.install()),
+            None => bail!("{name} is not installed; install it with: {}", contender.install()),
         }
     }
 
-    /// What the contender says it is.
+    /// The version that the contender reports.
     pub(crate) fn version(&self, contender: Contender) -> Result<String> {
         let argument = if contender == Mosquitto { "-h" } else { "--version" };
         let path = self.find(contender)?;
         let output = Command::new(&path).arg(argument).output();
         let output = output.with_context(|| format!("asking {} for its version", path.display()))?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        let line = said.lines().next().unwrap_or("unknown").trim().to_owned();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let line = text.lines().next().unwrap_or("unknown").trim().to_owned();
         Ok(if contender.is_zaichik() {
             format!("{line} on {}", if contender == ZaichikAsyncStd { "async-std" } else { "tokio" })
         } else {
@@ -225,7 +211,7 @@ impl Programs {
         })
     }
 
-    /// How to start the contender on a port of 127.0.0.1; files that it needs are written to `folder`.
+    /// The command that starts the contender on a port of 127.0.0.1; its configuration is written to `folder`.
     pub(crate) fn command(&self, contender: Contender, port: u16, folder: &Path) -> Result<Command> {
         let mut command = Command::new(self.find(contender)?);
         let port = port.to_string();
@@ -246,7 +232,6 @@ impl Programs {
     }
 }
 
-/// Arguments that start it.
 pub(crate) fn settings(contender: Contender) -> Vec<&'static str> {
     let all = match contender {
         Zaichik | ZaichikAsyncStd => "--port {port}",
@@ -270,7 +255,7 @@ pub(crate) fn settings(contender: Contender) -> Vec<&'static str> {
     all.split(' ').collect()
 }
 
-/// A configuration file, where arguments do not suffice.
+/// The configuration file of a contender that arguments cannot configure.
 pub(crate) const fn config(contender: Contender) -> Option<&'static str> {
     match contender {
         Nats => Some(
@@ -290,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_contender_and_relay_is_four() {
+    fn a_name_selects_one_contender_and_relay_selects_four() {
         for contender in Contender::ALL {
             assert_eq!(Contender::named(contender.name()), [contender]);
         }
@@ -299,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_told_with_how_to_make_it() {
+    fn the_error_for_a_missing_program_says_how_to_build_it() {
         let programs = Programs::new(Some("/no/such/zaichik".into()), None).unwrap();
         let error = programs.find(Zaichik).unwrap_err().to_string();
         assert!(error.contains("/no/such/zaichik") && error.contains("cargo build --release"), "{error}");

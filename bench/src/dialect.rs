@@ -1,4 +1,4 @@
-//! The protocols that the counting clients speak.
+//! The protocols of the clients.
 
 pub(crate) mod mqtt;
 mod nats;
@@ -9,16 +9,16 @@ pub(crate) mod zaichik;
 use std::net::TcpStream;
 
 use anyhow::Result;
+use zaichik_measure::payload::restamp;
 
 use crate::count::{Counter, Expected};
-use crate::payload::{self, STAMP};
+use crate::payload;
 
-/// A protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// Zaichik's own.
     Zaichik,
-    /// None at all: a line, and then payloads (see [`crate::relay`]).
+    /// A line and then payloads (see [`crate::relay`]).
     Relay,
     /// NATS: lines of text.
     Nats,
@@ -29,7 +29,7 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
-    /// A connection whose subscription to the topic is in effect. Nothing of what it brings was read.
+    /// A connection with an active subscription to the topic; no message has been read from it.
     pub(crate) fn subscribe(self, port: u16, topic: &str) -> Result<TcpStream> {
         match self {
             Self::Zaichik => zaichik::subscribe(port, topic),
@@ -40,7 +40,6 @@ impl Dialect {
         }
     }
 
-    /// A connection that is ready to publish to the topic.
     pub(crate) fn publisher(self, port: u16, topic: &str) -> Result<TcpStream> {
         match self {
             Self::Zaichik => zaichik::publisher(port),
@@ -51,7 +50,7 @@ impl Dialect {
         }
     }
 
-    /// A connection with a subscription to each of the topics; `None` where that is not offered.
+    /// A connection with a subscription to each of the topics; `None` where that is not possible.
     pub(crate) fn subscribe_all(self, port: u16, topics: &[String]) -> Result<Option<TcpStream>> {
         match self {
             Self::Zaichik => zaichik::subscribe_all(port, topics).map(Some),
@@ -62,18 +61,16 @@ impl Dialect {
         }
     }
 
-    /// What a subscriber counts with.
     pub(crate) fn counter(self, topic: &str, payload: usize, expected: Expected) -> Counter {
         match self {
-            Self::Zaichik => Counter::Frames(crate::count::Frames::new(expected)),
-            Self::Relay => Counter::Fixed(relay::counter(payload, expected)),
-            Self::Nats => Counter::Fixed(nats::counter(topic, payload, expected)),
-            Self::Redis => Counter::Fixed(redis::counter(topic, payload, expected)),
-            Self::Mqtt => Counter::Fixed(mqtt::counter(topic, payload, expected)),
+            Self::Zaichik => Counter::ZaichikFrames(crate::count::ZaichikFrames::new(expected)),
+            Self::Relay => Counter::FixedLength(relay::counter(payload, expected)),
+            Self::Nats => Counter::FixedLength(nats::counter(topic, payload, expected)),
+            Self::Redis => Counter::FixedLength(redis::counter(topic, payload, expected)),
+            Self::Mqtt => Counter::FixedLength(mqtt::counter(topic, payload, expected)),
         }
     }
 
-    /// A publish of one message, without an acknowledgement.
     pub(crate) fn publish(self, topic: &str, payload: &[u8]) -> Vec<u8> {
         match self {
             Self::Zaichik => zaichik::publish(topic, payload),
@@ -84,7 +81,7 @@ impl Dialect {
         }
     }
 
-    /// Bytes that stand behind the payload in a publish.
+    /// Bytes behind the payload of a publish.
     const fn behind(self) -> usize {
         match self {
             Self::Zaichik | Self::Relay | Self::Mqtt => 0,
@@ -92,50 +89,46 @@ impl Dialect {
         }
     }
 
-    /// Whether the broker answers each publish, asked or not.
+    /// Whether the broker answers each publish, even without a request.
     pub(crate) const fn answers(self) -> bool {
         matches!(self, Self::Redis)
     }
 }
 
-/// Publishes that were encoded beforehand, to be written again and again.
+/// Publishes encoded beforehand, written repeatedly.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
     bytes: Vec<u8>,
-    /// Messages of the block.
     messages: u64,
     /// Bytes of a publish.
     len: usize,
     /// Where its payload begins.
     payload_at: usize,
+    payload: usize,
 }
 
 impl Block {
-    /// About `size` bytes of publishes with payloads of `payload` bytes; one publish at least.
+    /// About `size` bytes of publishes with payloads of `payload` bytes; at least one publish.
     pub(crate) fn new(dialect: Dialect, topic: &str, payload: usize, size: usize) -> Self {
         let len = dialect.publish(topic, &payload::payload(0, 1, payload)).len();
         let messages = (size / len).max(1) as u64;
-        let publishes = (0..messages).map(|message| {
-            // Not the first of any block but the first one, whose number is 0.
-            dialect.publish(topic, &payload::payload(message, messages, payload))
-        });
+        let publishes = (0..messages)
+            .map(|message| dialect.publish(topic, &payload::payload(message, messages, payload)));
         let bytes = publishes.flatten().collect();
-        Self { bytes, messages, len, payload_at: len - dialect.behind() - payload }
+        Self { bytes, messages, len, payload_at: len - dialect.behind() - payload, payload }
     }
 
-    /// Messages of the block.
     pub(crate) const fn messages(&self) -> u64 {
         self.messages
     }
 
-    /// The publishes of the messages from `first` on, as many as the block has without beginning anew, `most` at
-    /// most; and how many they are.
-    pub(crate) fn publishes(&mut self, first: u64, most: u64) -> (&[u8], u64) {
+    /// The publishes of the messages from `first` to the end of the block, at most `max`, and their number.
+    pub(crate) fn publishes(&mut self, first: u64, max: u64) -> (&[u8], u64) {
         let place = first % self.messages;
-        let count = (self.messages - place).min(most);
+        let count = (self.messages - place).min(max);
         if place == 0 {
-            let stamp = payload::stamp(first, self.messages);
-            self.bytes[self.payload_at..self.payload_at + STAMP].copy_from_slice(&stamp);
+            let payload = &mut self.bytes[self.payload_at..self.payload_at + self.payload];
+            restamp(payload, payload::stamp(first, self.messages));
         }
         let at = |message: u64| usize::try_from(message).unwrap_or(usize::MAX) * self.len;
         (&self.bytes[at(place)..at(place + count)], count)
@@ -150,22 +143,22 @@ mod tests {
         [Dialect::Zaichik, Dialect::Relay, Dialect::Nats, Dialect::Redis, Dialect::Mqtt];
 
     #[test]
-    fn a_block_goes_on_with_the_next_number() {
+    fn a_block_continues_with_the_next_number() {
         for dialect in ALL {
             let mut block = Block::new(dialect, "t0", 128, 1_000);
             let messages = block.messages();
             assert!((1..=7).contains(&messages), "{dialect:?}");
             let (bytes, count) = block.publishes(messages, 100);
             assert_eq!(count, messages);
-            let stamp = payload::stamp(messages, messages);
-            assert!(bytes.windows(STAMP).any(|window| window == stamp), "{dialect:?}");
+            let payload = payload::payload(messages, messages, 128);
+            assert!(bytes.windows(128).any(|window| window == payload), "{dialect:?}");
             let (rest, count) = block.publishes(1, 2);
             assert_eq!(rest.len() as u64, count * (block.len as u64));
         }
     }
 
     #[test]
-    fn what_mqtt_and_the_relay_publish_is_what_they_deliver() {
+    fn mqtt_and_the_relay_deliver_publishes_unchanged() {
         for dialect in [Dialect::Relay, Dialect::Mqtt] {
             let mut block = Block::new(dialect, "t0", 200, 4_096);
             let expected = Expected { messages: 50, block: block.messages() };
@@ -173,7 +166,7 @@ mod tests {
             let mut sent = 0;
             while sent < 50 {
                 let (bytes, count) = block.publishes(sent, 50 - sent);
-                counter.take(bytes).unwrap();
+                counter.feed(bytes).unwrap();
                 sent += count;
             }
             assert_eq!(counter.messages(), 50);

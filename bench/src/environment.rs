@@ -1,38 +1,31 @@
-//! The machine, and what the program was told.
+//! The machine and the arguments.
 
 use std::fs;
-use std::num::NonZero;
 use std::process::Command;
-use std::thread;
 
 use serde::Serialize;
+use zaichik_measure::Machine;
 
 /// What figures depend on.
 #[derive(Debug, Serialize)]
 pub(crate) struct Environment {
-    /// The kernel's version.
     pub(crate) kernel: String,
-    /// The processor's name.
     pub(crate) processor: String,
     /// Cores that this process may use.
     pub(crate) cores: usize,
-    /// Memory of the machine in MiB.
     pub(crate) memory_mib: u64,
-    /// The compiler.
     pub(crate) rustc: String,
-    /// Processes that ran or waited for a core in the minute before.
+    /// Load average of the minute before.
     pub(crate) load: String,
-    /// Rounds, of which the medians count.
+    /// Rounds; tables show their medians.
     pub(crate) rounds: u32,
-    /// Whether runs were so short, and counts so small, that figures mean nothing.
+    /// Whether runs and counts were too small for meaningful figures.
     pub(crate) quick: bool,
-    /// What the program was told.
     pub(crate) arguments: Vec<String>,
 }
 
 impl Environment {
-    /// Looks around.
-    pub(crate) fn look(rounds: u32, quick: bool) -> Self {
+    pub(crate) fn detect(rounds: u32, quick: bool) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let memory = read("/proc/meminfo");
         let memory = memory.lines().find_map(|line| line.strip_prefix("MemTotal:"));
@@ -40,12 +33,13 @@ impl Environment {
         let cpu = read("/proc/cpuinfo");
         let cpu =
             cpu.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
+        let machine = Machine::detect();
         Self {
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            kernel: machine.kernel,
             processor: cpu.map_or("unknown", |(_, name)| name).to_owned(),
-            cores: thread::available_parallelism().map_or(1, NonZero::get),
+            cores: machine.cores,
             memory_mib: memory.unwrap_or_default() / 1_024,
-            rustc: said("rustc", "--version"),
+            rustc: first_line("rustc", "--version"),
             load: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
             rounds,
             quick,
@@ -54,8 +48,8 @@ impl Environment {
     }
 }
 
-/// The first line that a program says.
-fn said(program: &str, argument: &str) -> String {
+/// The first line of a program's output.
+fn first_line(program: &str, argument: &str) -> String {
     let output = Command::new(program).arg(argument).output().ok();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     text.as_deref().and_then(|text| text.lines().next()).unwrap_or("unknown").to_owned()

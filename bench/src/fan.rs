@@ -1,4 +1,4 @@
-//! Throughput: publishers write what was encoded beforehand, subscribers count.
+//! Throughput: publishers write messages encoded beforehand, subscribers count.
 
 use std::sync::Arc;
 use std::thread;
@@ -9,40 +9,43 @@ use anyhow::{Context, Result, bail};
 use crate::contender::Contender;
 use crate::count::Expected;
 use crate::dialect::Block;
-use crate::metric::{Metric, Sample};
-use crate::process::Running;
+use crate::metric::{Sample, throughput};
+use crate::process::Process;
 use crate::publisher::{self, Publisher};
 use crate::subscriber::{self, Progress, Reader};
 
-/// Bytes that a publisher writes at once, about.
+/// Approximate bytes of one write of a publisher.
 const WRITE: usize = 256 << 10;
 
-/// How often the harness looks whether there is progress.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long there may be no progress.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A run without progress for this long has failed.
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who publishes what to whom.
+/// Topics, publishers and subscribers of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Shape {
-    /// Topics, with a publisher each.
+pub(crate) struct FanOut {
+    /// Topics, each with one publisher.
     pub(crate) topics: u64,
     /// Subscribers of each topic.
     pub(crate) subscribers: u64,
-    /// Bytes of a payload.
     pub(crate) payload: usize,
 }
 
-impl Shape {
-    /// How many a single message published to each topic is delivered as.
-    pub(crate) const fn fan(self) -> u64 {
+impl FanOut {
+    /// Deliveries of one message to each topic.
+    pub(crate) const fn deliveries(self) -> u64 {
         self.topics * self.subscribers
     }
 }
 
-/// A run of a shape with so many messages of each publisher.
-pub(crate) fn run(shape: Shape, contender: Contender, broker: &mut Running, messages: u64) -> Result<Sample> {
+/// One run, in which each publisher publishes `messages`.
+pub(crate) fn run(
+    shape: FanOut,
+    contender: Contender,
+    broker: &mut Process,
+    messages: u64,
+) -> Result<Sample> {
     let dialect = contender.dialect();
     let mut blocks = Vec::new();
     let mut readers = Vec::new();
@@ -57,12 +60,12 @@ pub(crate) fn run(shape: Shape, contender: Contender, broker: &mut Running, mess
         publishers.push(Publisher::connect(dialect, broker.port, &topic)?);
         blocks.push(block);
     }
-    let due = messages * shape.fan();
+    let due = messages * shape.deliveries();
     let progress = Arc::new(Progress::default());
     let cpu = broker.cpu()?;
     let subscribers = subscriber::start(readers, &progress)?;
-    // Subscribers sit in their reads before it begins.
-    thread::sleep(LOOK);
+    // Gives subscribers time to block in their reads.
+    thread::sleep(POLL_INTERVAL);
     let begin = Instant::now();
     let publishers: Vec<_> = publishers
         .into_iter()
@@ -72,7 +75,7 @@ pub(crate) fn run(shape: Shape, contender: Contender, broker: &mut Running, mess
     let end = wait(&progress, due, &subscribers);
     let sample = if end == End::Complete { Some((broker.cpu()? - cpu, broker.peak_memory()?)) } else { None };
     if sample.is_none() {
-        // Whoever waits for a socket waits no more.
+        // Ends threads that are blocked on a socket.
         broker.kill();
     }
     let (mut last, mut failure) = (begin, None);
@@ -90,32 +93,23 @@ pub(crate) fn run(shape: Shape, contender: Contender, broker: &mut Running, mess
     let (cpu, memory) = match (sample, failure) {
         (Some(sample), None) => sample,
         _ if end == End::Stalled => {
-            bail!("{missing} of {due} messages are missing, none came for {PATIENCE:?}")
+            bail!("{missing} of {due} messages are missing, none arrived within {STALL_TIMEOUT:?}")
         }
         (_, Some(error)) => bail!("{missing} of {due} messages are missing; {error:#}"),
         (None, None) => bail!("{missing} of {due} messages are missing"),
     };
     let seconds = last.duration_since(begin).as_secs_f64();
-    Ok(Sample::from([
-        (Metric::Rate, due as f64 / seconds / 1e6),
-        (Metric::CpuPerMillion, cpu / (due as f64 / 1e6)),
-        (Metric::PeakMemory, memory),
-        (Metric::Seconds, seconds),
-    ]))
+    Ok(throughput(due, seconds, cpu, memory))
 }
 
-/// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// All messages are there.
     Complete,
-    /// A subscriber gave up.
     Failed,
-    /// No message came any more.
+    /// No message arrived within [`STALL_TIMEOUT`].
     Stalled,
 }
 
-/// Waits for the end.
 fn wait(progress: &Progress, due: u64, subscribers: &[subscriber::Thread]) -> End {
     let mut seen = (0, Instant::now());
     loop {
@@ -126,12 +120,12 @@ fn wait(progress: &Progress, due: u64, subscribers: &[subscriber::Thread]) -> En
         if got == due && subscribers.iter().all(subscriber::Thread::is_finished) {
             return End::Complete;
         }
-        if seen.1.elapsed() > PATIENCE {
+        if seen.1.elapsed() > STALL_TIMEOUT {
             return End::Stalled;
         }
         if got != seen.0 {
             seen = (got, Instant::now());
         }
-        thread::sleep(LOOK);
+        thread::sleep(POLL_INTERVAL);
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a publish costs the same whatever else the broker has: topics, idle subscribers, a full log.
+//! Whether the cost of a publish depends on what else the broker holds: topics, idle subscribers, a full log.
 
 use std::time::Instant;
 
@@ -7,29 +7,29 @@ use zaichik_proto::AckLevel;
 
 use crate::contender::Contender;
 use crate::dialect::{Dialect, zaichik};
-use crate::footprint::{self, Pace};
+use crate::footprint::{self, Scale};
 use crate::guarantees::{self, PAYLOAD, Publishing, TOPIC};
-use crate::metric::{Metric, Sample};
+use crate::metric::{Sample, throughput};
 use crate::payload;
-use crate::process::Running;
+use crate::process::Process;
 
 /// How publishes are acknowledged: frames of one message, many in flight.
 const PUBLISHING: Publishing = Publishing { in_flight: 1_000, frame: 1 };
 
-/// Bytes of records that a topic may hold whose log is to be full.
+/// Limit in bytes of the topic whose log is to be full.
 const FULL: u64 = 16 << 20;
 
 /// Frames of one write.
 const WRITE: usize = 200;
 
-/// What else the broker has while messages are published and acknowledged.
+/// What else the broker holds while messages are published and acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Crowd {
-    /// So many topics with a subscription, and the one that is published to.
+pub(crate) enum Background {
+    /// This number of topics with a subscription, in addition to the one that is published to.
     Topics(u64),
-    /// So many topics, each of which gets a message in turn.
+    /// This number of topics, each of which gets a message in turn.
     Spread(u64),
-    /// So many idle connections with a subscription to another topic.
+    /// This number of idle connections with a subscription to another topic.
     Connections(u64),
     /// A topic that keeps everything, or one that drops its oldest message for each new one.
     Log {
@@ -38,25 +38,23 @@ pub(crate) enum Crowd {
     },
 }
 
-impl Crowd {
-    /// One run.
-    pub(crate) fn run(self, broker: &Running, messages: u64, pace: Pace) -> Result<Sample> {
+impl Background {
+    pub(crate) fn run(self, broker: &Process, messages: u64, scale: Scale) -> Result<Sample> {
         let messages = messages.next_multiple_of(WRITE as u64);
-        let mut publisher = guarantees::client(broker.port)?;
+        let mut publisher = guarantees::connect(broker.port)?;
         let _open = match self {
             Self::Topics(count) => {
-                let names = footprint::names(count / pace.divisor);
+                let names = footprint::names(count / scale.divisor);
                 vec![Dialect::Zaichik.subscribe_all(broker.port, &names)?.context("it has topics")?]
             }
             Self::Connections(count) => {
-                footprint::connections(Dialect::Zaichik, broker.port, count / pace.divisor, pace)?
+                footprint::connections(Dialect::Zaichik, broker.port, count / scale.divisor, scale)?
             }
             Self::Spread(_) | Self::Log { .. } => Vec::new(),
         };
         let frames = match self {
             Self::Spread(count) => {
-                // Room for as many messages as a run has, wherever they go: 16 bytes each beside the payload.
-                let names = footprint::names((count / pace.divisor).max(1));
+                let names = footprint::names((count / scale.divisor).max(1));
                 for names in names.chunks(500) {
                     publisher.create_all(names, zaichik::retained())?;
                 }
@@ -76,22 +74,16 @@ impl Crowd {
         };
         let (cpu, begin) = (broker.cpu()?, Instant::now());
         guarantees::publish_frames(&mut publisher, &frames, WRITE as u64, PUBLISHING, messages)?;
-        let (seconds, millions) = (begin.elapsed().as_secs_f64(), messages as f64 / 1e6);
-        Ok(Sample::from([
-            (Metric::Rate, millions / seconds),
-            (Metric::CpuPerMillion, (broker.cpu()? - cpu) / millions),
-            (Metric::PeakMemory, broker.peak_memory()?),
-            (Metric::Seconds, seconds),
-        ]))
+        let seconds = begin.elapsed().as_secs_f64();
+        Ok(throughput(messages, seconds, broker.cpu()? - cpu, broker.peak_memory()?))
     }
 
-    /// Whether a contender is asked.
     pub(crate) const fn admits(contender: Contender) -> bool {
         matches!(contender, Contender::Zaichik)
     }
 }
 
-/// Writes of [`WRITE`] frames of one message each, which go to the topics in turn; all of them once, or one write.
+/// Writes of [`WRITE`] frames with one message each, to the topics in turn: enough for every topic, at least one.
 fn writes(topics: &[String]) -> Vec<Vec<u8>> {
     let count = topics.len().next_multiple_of(WRITE);
     let payload = payload::payload(0, 1, PAYLOAD);

@@ -1,4 +1,4 @@
-//! What a broker holds: memory of connections, topics and messages, the time to start, and the price of idling.
+//! Footprint: memory of connections, topics and messages, and the processor time of an idle broker.
 
 use std::net::TcpStream;
 use std::thread;
@@ -11,47 +11,47 @@ use crate::contender::Contender;
 use crate::dialect::{Dialect, mqtt, zaichik};
 use crate::guarantees;
 use crate::metric::{Metric, Sample};
-use crate::process::Running;
+use crate::process::Process;
 
 /// Bytes of a stored payload.
 const PAYLOAD: usize = 128;
 
-/// Requests between two looks at what the broker says.
-const AT_ONCE: usize = 500;
+/// Requests to send before reading their answers.
+const CHUNK: usize = 500;
 
 /// Descriptors that are not connections.
 const RESERVED: u64 = 100;
 
-/// What is measured, and of how many.
+/// What is measured, and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Footprint {
-    /// Bytes of each idle connection with a subscription.
+    /// Bytes per idle connection with a subscription.
     Connections(u64),
-    /// Bytes of each topic with a subscription; all of one connection.
+    /// Bytes per topic with a subscription; all on one connection.
     Topics(u64),
-    /// Bytes of each stored message beyond its payload.
+    /// Bytes per stored message in addition to its payload.
     Messages(u64),
-    /// Bytes of each topic that keeps one message, the message included.
+    /// Bytes per topic that keeps one message, including the message.
     Kept(u64),
-    /// Processor seconds while so many connections with a subscription say nothing.
+    /// Processor seconds while this number of connections with a subscription are idle.
     Idle(u64),
 }
 
-/// How long it takes.
+/// How large and long footprint runs are.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
-    /// What counts are divided by.
+pub(crate) struct Scale {
+    /// Divisor of all numbers.
     pub(crate) divisor: u64,
-    /// How long a broker may tidy up before its memory counts.
+    /// How long a broker has to settle before its memory is measured.
     pub(crate) settle: Duration,
-    /// How long idling is measured.
+    /// How long an idle broker is measured.
     pub(crate) idle: Duration,
-    /// Descriptors that this process and the broker may have.
+    /// Maximum file descriptors of this process and of the broker.
     pub(crate) descriptors: u64,
 }
 
 impl Footprint {
-    /// Whether a contender has anything of the kind.
+    /// Whether a contender has such a thing.
     pub(crate) fn admits(self, contender: Contender) -> bool {
         if contender.spins() {
             return false;
@@ -64,75 +64,73 @@ impl Footprint {
         }
     }
 
-    /// One run.
-    pub(crate) fn run(self, contender: Contender, broker: &Running, pace: Pace) -> Result<Sample> {
+    pub(crate) fn run(self, contender: Contender, broker: &Process, scale: Scale) -> Result<Sample> {
         let dialect = contender.dialect();
-        thread::sleep(pace.settle);
+        thread::sleep(scale.settle);
         let before = broker.memory()?;
         let (count, beyond, _open) = match self {
             Self::Connections(count) => {
-                let count = count / pace.divisor;
-                (count, 0, connections(dialect, broker.port, count, pace)?)
+                let count = count / scale.divisor;
+                (count, 0, connections(dialect, broker.port, count, scale)?)
             }
             Self::Topics(count) => {
-                let count = count / pace.divisor;
+                let count = count / scale.divisor;
                 let socket = dialect.subscribe_all(broker.port, &names(count))?;
-                (count, 0, vec![socket.context("the relay has no such thing")?])
+                (count, 0, vec![socket.context("the contender has no such subscription")?])
             }
             Self::Messages(count) => {
-                let count = count / pace.divisor;
+                let count = count / scale.divisor;
                 guarantees::store(broker.port, count)?;
                 (count, PAYLOAD, Vec::new())
             }
             Self::Kept(count) => {
-                let count = count / pace.divisor;
+                let count = count / scale.divisor;
                 keep(dialect, broker.port, &names(count))?;
                 (count, 0, Vec::new())
             }
-            Self::Idle(count) => return idle(dialect, broker, count / pace.divisor, pace),
+            Self::Idle(count) => return idle(dialect, broker, count / scale.divisor, scale),
         };
-        thread::sleep(pace.settle);
+        thread::sleep(scale.settle);
         let each = (broker.memory()? - before) / count as f64 - beyond as f64;
         Ok(Sample::from([(Metric::BytesEach, each)]))
     }
 }
 
-/// Names of topics, all of one length.
+/// Names of topics, all with the same length.
 pub(crate) fn names(count: u64) -> Vec<String> {
     (0..count).map(|number| format!("topic-{number:06}")).collect()
 }
 
 /// Idle connections with a subscription to one topic.
-pub(crate) fn connections(dialect: Dialect, port: u16, count: u64, pace: Pace) -> Result<Vec<TcpStream>> {
-    let (needed, permitted) = (count + RESERVED, pace.descriptors);
+pub(crate) fn connections(dialect: Dialect, port: u16, count: u64, scale: Scale) -> Result<Vec<TcpStream>> {
+    let (needed, permitted) = (count + RESERVED, scale.descriptors);
     ensure!(
         needed <= permitted,
-        "{needed} descriptors are needed and {permitted} permitted: raise ulimit -n"
+        "{needed} file descriptors are needed and {permitted} are permitted: raise ulimit -n"
     );
-    let open = (0..count).map(|number| {
-        dialect.subscribe(port, "idle").with_context(|| format!("{number} connections are there"))
-    });
+    let open = (0..count)
+        .map(|number| dialect.subscribe(port, "idle").with_context(|| format!("after {number} connections")));
     open.collect()
 }
 
-fn idle(dialect: Dialect, broker: &Running, count: u64, pace: Pace) -> Result<Sample> {
-    let open = connections(dialect, broker.port, count, pace)?;
-    thread::sleep(pace.settle);
+fn idle(dialect: Dialect, broker: &Process, count: u64, scale: Scale) -> Result<Sample> {
+    let open = connections(dialect, broker.port, count, scale)?;
+    thread::sleep(scale.settle);
     let before = broker.cpu()?;
-    thread::sleep(pace.idle);
+    thread::sleep(scale.idle);
     let cpu = broker.cpu()? - before;
     drop(open);
     Ok(Sample::from([(Metric::CpuSeconds, cpu)]))
 }
 
-/// Stores one message in each topic, and waits until that has taken effect.
+/// Stores one message in each topic, and waits for the answers.
 fn keep(dialect: Dialect, port: u16, topics: &[String]) -> Result<()> {
     let payload = [b'x'; PAYLOAD];
     match dialect {
         Dialect::Mqtt => mqtt::retain_all(port, topics, &payload),
         Dialect::Zaichik => {
             let mut client = zaichik::Client::connect(port)?;
-            for topics in topics.chunks(AT_ONCE) {
+            for topics in topics.chunks(CHUNK) {
                 client.create_all(topics, zaichik::retained())?;
                 let publish =
                     |topic: &String| zaichik::publish_records(topic, AckLevel::Accepted, 1, &[&payload]);
@@ -156,13 +154,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_have_one_length() {
+    fn names_have_the_same_length() {
         let names = names(100_000);
         assert!(names.iter().all(|name| name.len() == names[0].len()));
     }
 
     #[test]
-    fn only_who_stores_messages_is_asked_what_they_take() {
+    fn only_brokers_that_store_messages_are_measured_for_it() {
         let admitted: Vec<_> =
             Contender::ALL.into_iter().filter(|contender| Footprint::Kept(1).admits(*contender)).collect();
         assert_eq!(admitted, [Contender::Zaichik, Contender::ZaichikAsyncStd, Contender::Mosquitto]);

@@ -1,4 +1,4 @@
-//! What Zaichik's guarantees cost: acknowledged publishing, and consuming with commits.
+//! The cost of Zaichik's guarantees: acknowledged publishing, and consuming with commits.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,54 +7,41 @@ use anyhow::{Context, Result, bail, ensure};
 use zaichik_proto::{AckLevel, ClientFrame, Commit, Delivery, ServerFrame};
 
 use crate::dialect::zaichik::{Client, live_only, publish_records, retained};
-use crate::metric::{Metric, Sample};
-use crate::payload::{self, STAMP};
-use crate::process::Running;
+use crate::metric::{Sample, throughput};
+use crate::payload;
+use crate::process::Process;
 
-/// The one topic.
 pub(crate) const TOPIC: &str = "t0";
 
-/// Bytes of a payload.
 pub(crate) const PAYLOAD: usize = 128;
 
-/// Messages of one write, if so many may be in flight.
+/// Maximum messages of one write.
 const WRITE: u32 = 200;
 
-/// How long a client waits for bytes.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum time without bytes from the broker.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How publishes are acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Publishing {
-    /// Messages without an answer, at most.
+    /// Maximum unacknowledged frames.
     pub(crate) in_flight: u32,
-    /// Messages of a frame.
     pub(crate) frame: u32,
 }
 
-/// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Guarantee {
-    /// Publishing until everything is acknowledged; the topic keeps it.
+    /// Publishing until everything is acknowledged; the topic keeps the messages.
     Acknowledged(Publishing),
-    /// The same while a consumer takes everything and commits it, until its last commit is answered.
-    Consumed {
-        /// How it is published.
-        publishing: Publishing,
-        /// Messages delivered and not committed, at most.
-        window: u32,
-    },
-    /// Taking what waits in a topic and committing it, until the last commit is answered.
-    Backlog {
-        /// Messages delivered and not committed, at most.
-        window: u32,
-    },
+    /// The same while a consumer receives and commits everything, until its last commit is answered.
+    Consumed { publishing: Publishing, window: u32 },
+    /// Receiving and committing the messages stored in a topic, until the last commit is answered.
+    Backlog { window: u32 },
 }
 
-/// One run. Messages are rounded up, so that all writes are full.
-pub(crate) fn run(guarantee: Guarantee, broker: &Running, messages: u64) -> Result<Sample> {
+/// One run. The number of messages is rounded up, so that all writes are full.
+pub(crate) fn run(guarantee: Guarantee, broker: &Process, messages: u64) -> Result<Sample> {
     let messages = messages.next_multiple_of(u64::from(WRITE));
-    let mut publisher = client(broker.port)?;
+    let mut publisher = connect(broker.port)?;
     let fast = Publishing { in_flight: 100, frame: 100 };
     let (cpu, begin) = match guarantee {
         Guarantee::Acknowledged(publishing) => {
@@ -65,7 +52,7 @@ pub(crate) fn run(guarantee: Guarantee, broker: &Running, messages: u64) -> Resu
         }
         Guarantee::Consumed { publishing, window } => {
             publisher.create(TOPIC, live_only())?;
-            let mut consumer = client(broker.port)?;
+            let mut consumer = connect(broker.port)?;
             consumer.subscribe(TOPIC, window)?;
             let before = (broker.cpu()?, Instant::now());
             let thread = thread::Builder::new().name("consumer".to_owned());
@@ -80,7 +67,7 @@ pub(crate) fn run(guarantee: Guarantee, broker: &Running, messages: u64) -> Resu
         Guarantee::Backlog { window } => {
             publisher.create(TOPIC, retained())?;
             publish(&mut publisher, fast, messages)?;
-            let mut consumer = client(broker.port)?;
+            let mut consumer = connect(broker.port)?;
             let before = (broker.cpu()?, Instant::now());
             consumer.subscribe(TOPIC, window)?;
             consume(&mut consumer, messages, fast.write())?;
@@ -88,18 +75,12 @@ pub(crate) fn run(guarantee: Guarantee, broker: &Running, messages: u64) -> Resu
         }
     };
     let seconds = begin.elapsed().as_secs_f64();
-    let millions = messages as f64 / 1e6;
-    Ok(Sample::from([
-        (Metric::Rate, millions / seconds),
-        (Metric::CpuPerMillion, (broker.cpu()? - cpu) / millions),
-        (Metric::PeakMemory, broker.peak_memory()?),
-        (Metric::Seconds, seconds),
-    ]))
+    Ok(throughput(messages, seconds, broker.cpu()? - cpu, broker.peak_memory()?))
 }
 
-/// Stores messages in a topic that keeps them, in large frames.
+/// Stores messages, in large frames.
 pub(crate) fn store(port: u16, messages: u64) -> Result<()> {
-    let mut publisher = client(port)?;
+    let mut publisher = connect(port)?;
     publisher.create(TOPIC, retained())?;
     publish(&mut publisher, Publishing { in_flight: 100, frame: 100 }, messages)
 }
@@ -107,11 +88,11 @@ pub(crate) fn store(port: u16, messages: u64) -> Result<()> {
 impl Publishing {
     /// Messages of one write.
     const fn write(self) -> u32 {
-        let most = self.in_flight.saturating_mul(self.frame);
-        if most < WRITE { most } else { WRITE }
+        let max = self.in_flight.saturating_mul(self.frame);
+        if max < WRITE { max } else { WRITE }
     }
 
-    /// Frames of one write; their messages are numbered.
+    /// The frames of one write; their messages are numbered.
     fn frames(self) -> Vec<u8> {
         let block = u64::from(self.write());
         let payloads: Vec<Vec<u8>> =
@@ -123,19 +104,19 @@ impl Publishing {
     }
 }
 
-pub(crate) fn client(port: u16) -> Result<Client> {
+pub(crate) fn connect(port: u16) -> Result<Client> {
     let client = Client::connect(port)?;
-    client.wait_at_most(PATIENCE)?;
+    client.set_read_timeout(READ_TIMEOUT)?;
     Ok(client)
 }
 
-/// Publishes so many messages, until all are acknowledged.
+/// Publishes `messages` messages, until all are acknowledged.
 fn publish(client: &mut Client, publishing: Publishing, messages: u64) -> Result<()> {
     let write = u64::from(publishing.write());
     publish_frames(client, &[publishing.frames()], write, publishing, messages)
 }
 
-/// The same with writes that are given, of so many messages each, one after the other and over again.
+/// Publishes `messages` messages by repeating `writes` of `write` messages each, until all are acknowledged.
 pub(crate) fn publish_frames(
     client: &mut Client,
     writes: &[Vec<u8>],
@@ -161,31 +142,31 @@ pub(crate) fn publish_frames(
     Ok(())
 }
 
-/// How many publishes a frame acknowledges.
+/// The number of publishes that a frame acknowledges.
 pub(crate) fn acknowledged(frame: &ServerFrame<'_>) -> Result<u64> {
     match frame {
         ServerFrame::Acks(acks) => Ok(acks.runs.iter().map(|run| u64::from(run.requests)).sum()),
         ServerFrame::Published(_) => Ok(1),
         ServerFrame::Ping { .. } => Ok(0),
-        frame => bail!("the broker said {frame:?}"),
+        frame => bail!("the broker sent {frame:?}"),
     }
 }
 
-/// Takes so many messages and commits each frame's, until the last commit is answered.
+/// Receives `messages` messages and commits after each frame, until the last commit is answered.
 fn consume(client: &mut Client, messages: u64, block: u32) -> Result<()> {
     let (mut next, mut is_done) = (0, false);
     while !is_done {
         let received = client.receive(|frame, out| {
             match frame {
                 ServerFrame::Delivery(delivery) => {
-                    next += take(delivery, next, u64::from(block))?;
+                    next += check_delivery(delivery, next, u64::from(block))?;
                     let quiet = next < messages;
                     let commit = Commit { request: 2, subscription: 0, offset: next - 1, quiet };
                     ClientFrame::Commit(commit).encode(out);
                 }
                 ServerFrame::Done(_) => is_done = true,
                 ServerFrame::Ping { .. } => {}
-                frame => bail!("the broker said {frame:?}"),
+                frame => bail!("the broker sent {frame:?}"),
             }
             Ok(())
         });
@@ -195,14 +176,13 @@ fn consume(client: &mut Client, messages: u64, block: u32) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a delivery goes on where the one before it ended; says how many messages it has.
-fn take(delivery: &Delivery<'_>, next: u64, block: u64) -> Result<u64> {
+/// Checks that a delivery continues the previous one; returns its number of messages.
+fn check_delivery(delivery: &Delivery<'_>, next: u64, block: u64) -> Result<u64> {
     let first = delivery.first_offset;
-    ensure!(first == next, "offset {first} came where {next} was due");
+    ensure!(first == next, "received offset {first} instead of {next}");
     let record = delivery.records.iter().next().context("a delivery without a record")?;
-    let stamp = record.body().first_chunk::<STAMP>().context("a body without a stamp")?;
-    // All blocks are the first one here.
-    payload::check(*stamp, first % block, block)?;
+    // Every write repeats the first block.
+    payload::check(record.body(), first % block, block)?;
     Ok(u64::from(delivery.records.len()))
 }
 
@@ -214,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_write_has_the_messages_that_may_be_in_flight() {
+    fn a_write_has_at_most_the_messages_that_may_be_in_flight() {
         let one = Publishing { in_flight: 1, frame: 1 };
         assert_eq!((one.write(), one.frames().len()), (1, 8 + 10 + 3 + 16 + PAYLOAD));
         let many = Publishing { in_flight: 1_000, frame: 100 };
@@ -233,8 +213,8 @@ mod tests {
         let mut decoder = ServerDecoder::new(&zaichik_proto::Limits::default());
         let (frame, _) = decoder.decode(&wire).unwrap().unwrap();
         let ServerFrame::Delivery(delivery) = frame else { panic!("{frame:?}") };
-        assert_eq!(take(&delivery, 201, 200).unwrap(), 1);
-        assert!(take(&delivery, 200, 200).is_err());
-        assert!(take(&delivery, 201, 199).is_err());
+        assert_eq!(check_delivery(&delivery, 201, 200).unwrap(), 1);
+        assert!(check_delivery(&delivery, 200, 200).is_err());
+        assert!(check_delivery(&delivery, 201, 199).is_err());
     }
 }

@@ -1,55 +1,51 @@
 //! Latency: of one message at a time, and at a fixed rate.
 
 use std::io::{Read, Write};
-use std::num::NonZero;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use hdrhistogram::Histogram;
+use zaichik_measure::{Latencies, Schedule, sleep_exactly};
 
 use crate::contender::Contender;
 use crate::count::Expected;
 use crate::dialect::Block;
 use crate::metric::{Metric, Sample};
-use crate::process::Running;
+use crate::process::Process;
 use crate::publisher::Publisher;
 use crate::subscriber::Reader;
 
-/// Bytes of a payload.
 const PAYLOAD: usize = 128;
 
-/// The one topic.
 const TOPIC: &str = "t0";
 
-/// Messages before it counts.
+/// Messages before the measured ones.
 const WARM_UP: u64 = 500;
 
-/// Messages of a second in the open loop.
+/// Messages per second of the open loop.
 const RATE: u64 = 20_000;
 
-/// Messages of a block: no write of the open loop is larger.
+/// Bytes of a block: no write of the open loop is larger.
 const BLOCK: usize = 64 << 10;
 
-/// Bytes of a read buffer.
 const BUFFER: usize = 256 << 10;
 
-/// How long a subscriber waits for bytes.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum time without bytes from the broker.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Closed loop: the next message goes out when the one before it is there. Both connections belong to one thread.
-pub(crate) fn echo(contender: Contender, broker: &mut Running, duration: Duration) -> Result<Sample> {
+/// Closed loop: each message is sent when the previous one has arrived. One thread has both connections.
+pub(crate) fn echo(contender: Contender, broker: &mut Process, duration: Duration) -> Result<Sample> {
     let dialect = contender.dialect();
     let mut block = Block::new(dialect, TOPIC, PAYLOAD, BLOCK);
     let expected = Expected { messages: u64::MAX, block: block.messages() };
     let socket = dialect.subscribe(broker.port, TOPIC).context("the subscriber")?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(READ_TIMEOUT))?;
     let mut reader = Reader::new(socket, dialect.counter(TOPIC, PAYLOAD, expected), u64::MAX)?;
     let mut publisher = dialect.publisher(broker.port, TOPIC).context("the publisher")?;
-    // What a publish to one subscriber is answered.
+    // The size of the answer to a publish that reached one subscriber.
     let answer: &mut [u8] = if dialect.answers() { &mut [0; 4] } else { &mut [] };
     let mut buffer = vec![0; BUFFER];
-    let mut latencies = Latencies::new()?;
+    let mut latencies = Latencies::in_nanoseconds()?;
     let (mut sent, mut cpu, mut begin) = (0, 0.0, Instant::now());
     while sent < WARM_UP || begin.elapsed() < duration {
         if sent == WARM_UP {
@@ -57,71 +53,69 @@ pub(crate) fn echo(contender: Contender, broker: &mut Running, duration: Duratio
         }
         let (bytes, count) = block.publishes(sent, 1);
         let written = Instant::now();
-        publisher.write_all(bytes).context("the publisher can't write")?;
+        publisher.write_all(bytes).context("the publisher cannot write")?;
         let mut got = 0;
         while got < count {
             got += reader.read(&mut buffer)?;
         }
         if sent >= WARM_UP {
-            latencies.record(written.elapsed(), 1)?;
+            record(&mut latencies, written.elapsed())?;
         }
         publisher.read_exact(answer).context("the publisher's answer")?;
         sent += 1;
     }
-    Ok(latencies.sample(broker.cpu()? - cpu))
+    Ok(sample(&latencies, broker.cpu()? - cpu))
 }
 
-/// Open loop: messages are due at fixed moments, and what is late for whatever reason counts from when it was due.
-pub(crate) fn rate(contender: Contender, broker: &mut Running, duration: Duration) -> Result<Sample> {
+/// Open loop: messages are due at fixed moments, and latencies start when messages are due, whatever delays them.
+pub(crate) fn rate(contender: Contender, broker: &mut Process, duration: Duration) -> Result<Sample> {
     let messages = RATE * u64::try_from(duration.as_millis())? / 1_000;
     let dialect = contender.dialect();
     let block = Block::new(dialect, TOPIC, PAYLOAD, BLOCK);
     let expected = Expected { messages, block: block.messages() };
     let socket = dialect.subscribe(broker.port, TOPIC).context("the subscriber")?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(READ_TIMEOUT))?;
     let mut reader = Reader::new(socket, dialect.counter(TOPIC, PAYLOAD, expected), messages)?;
     let publisher = Publisher::connect(dialect, broker.port, TOPIC)?;
     let cpu = broker.cpu()?;
     let begin = Instant::now() + Duration::from_millis(20);
-    let pace = thread::Builder::new().name("publisher".to_owned());
-    let pace =
-        pace.spawn(move || write_at_rate(publisher, block, messages, begin)).context("the publisher")?;
-    let mut latencies = Latencies::new()?;
+    let publishing = thread::Builder::new().name("publisher".to_owned());
+    let publishing = publishing
+        .spawn(move || write_at_rate(publisher, block, messages, begin))
+        .context("the publisher")?;
+    let mut latencies = Latencies::in_nanoseconds()?;
     let mut buffer = vec![0; BUFFER];
+    let schedule = Schedule::new(RATE, 1, 0);
     let mut got = 0;
     while got < messages {
-        let count = reader.read(&mut buffer).with_context(|| format!("{got} of {messages} messages came"))?;
+        let count =
+            reader.read(&mut buffer).with_context(|| format!("{got} of {messages} messages arrived"))?;
         let now = Instant::now();
         for message in got..got + count {
-            latencies.record(now.saturating_duration_since(due(begin, message)), 1)?;
+            record(&mut latencies, now.saturating_duration_since(begin + schedule.due(message)))?;
         }
         got += count;
     }
-    let sample = latencies.sample(broker.cpu()? - cpu);
-    let publisher = pace.join().unwrap_or_else(|_| bail!("the publisher panicked"))?;
+    let sample = sample(&latencies, broker.cpu()? - cpu);
+    let publisher = publishing.join().unwrap_or_else(|_| bail!("the publisher panicked"))?;
     drop(publisher);
     Ok(sample)
 }
 
-/// When a message should be written.
-fn due(begin: Instant, message: u64) -> Instant {
-    begin + Duration::from_nanos(message * 1_000_000_000 / RATE)
-}
-
 fn write_at_rate(publisher: Publisher, mut block: Block, messages: u64, begin: Instant) -> Result<Publisher> {
-    // The system adds 50 us to each sleep otherwise.
-    rustix::thread::set_current_timer_slack(NonZero::new(1)).context("setting the timer's slack")?;
+    sleep_exactly();
+    let schedule = Schedule::new(RATE, 1, 0);
     let mut sent = 0;
     while sent < messages {
         let now = Instant::now();
-        let next = due(begin, sent);
+        let next = begin + schedule.due(sent);
         if next > now {
             thread::sleep(next - now);
             continue;
         }
         let owed = (now - begin).as_nanos() * u128::from(RATE) / 1_000_000_000 + 1;
         let owed = u64::try_from(owed)?.min(messages) - sent;
-        ensure!(owed > 0, "nothing is due");
+        ensure!(owed > 0, "no message is due");
         let (bytes, count) = block.publishes(sent, owed);
         publisher.write(bytes)?;
         sent += count;
@@ -129,29 +123,20 @@ fn write_at_rate(publisher: Publisher, mut block: Block, messages: u64, begin: I
     Ok(publisher)
 }
 
-/// Latencies in nanoseconds, to three digits.
-struct Latencies(Histogram<u64>);
+fn record(latencies: &mut Latencies, latency: Duration) -> Result<()> {
+    latencies.record(u64::try_from(latency.as_nanos())?, 1);
+    Ok(())
+}
 
-impl Latencies {
-    fn new() -> Result<Self> {
-        Ok(Self(Histogram::new_with_bounds(1, 60_000_000_000, 3).context("a histogram")?))
-    }
-
-    fn record(&mut self, latency: Duration, count: u64) -> Result<()> {
-        let nanos = u64::try_from(latency.as_nanos())?;
-        self.0.record_n(nanos.max(1), count).context("a latency of more than a minute")
-    }
-
-    fn sample(&self, cpu: f64) -> Sample {
-        let at = |quantile| self.0.value_at_quantile(quantile) as f64 / 1_000.0;
-        let millions = self.0.len() as f64 / 1e6;
-        Sample::from([
-            (Metric::P50, at(0.5)),
-            (Metric::P99, at(0.99)),
-            (Metric::P999, at(0.999)),
-            (Metric::CpuPerMillion, cpu / millions),
-        ])
-    }
+fn sample(latencies: &Latencies, cpu: f64) -> Sample {
+    let micros = |quantile| latencies.quantile(quantile) as f64 / 1_000.0;
+    let millions = latencies.count() as f64 / 1e6;
+    Sample::from([
+        (Metric::P50, micros(0.5)),
+        (Metric::P99, micros(0.99)),
+        (Metric::P999, micros(0.999)),
+        (Metric::CpuPerMillion, cpu / millions),
+    ])
 }
 
 #[cfg(test)]
@@ -160,12 +145,14 @@ mod tests {
 
     #[test]
     fn quantiles_are_in_microseconds() {
-        let mut latencies = Latencies::new().unwrap();
-        latencies.record(Duration::from_micros(10), 990).unwrap();
-        latencies.record(Duration::from_millis(1), 10).unwrap();
-        let sample = latencies.sample(1.0);
+        let mut latencies = Latencies::in_nanoseconds().unwrap();
+        for _ in 0..99 {
+            record(&mut latencies, Duration::from_micros(10)).unwrap();
+        }
+        record(&mut latencies, Duration::from_millis(1)).unwrap();
+        let sample = sample(&latencies, 1.0);
         assert!((sample[&Metric::P50] - 10.0).abs() < 0.1);
         assert!((sample[&Metric::P999] - 1_000.0).abs() < 1.0);
-        assert!((sample[&Metric::CpuPerMillion] - 1_000.0).abs() < 0.1);
+        assert!((sample[&Metric::CpuPerMillion] - 10_000.0).abs() < 0.1);
     }
 }

@@ -1,19 +1,22 @@
-//! Zaichik beside other brokers and beside a blind relay: throughput, latency, guarantees, footprint.
+//! Compares Zaichik with other brokers and with a blind relay: throughput, latency, cost of guarantees, footprint.
 //!
 //! `cargo run --release -p zaichik-bench` prints tables. All contenders have the same clients: plain threads with
-//! blocking sockets that write what was encoded beforehand and count what comes. Figures of one run are compared with
-//! those of the relay in the same run; across runs and machines they mean little.
+//! blocking sockets that write messages encoded beforehand and count the messages they read. Compare figures with those
+//! of the relay in the same run; across runs and machines they mean little.
 
-#![expect(clippy::arithmetic_side_effects, reason = "a benchmark that overflows stops, as it should")]
+#![expect(clippy::arithmetic_side_effects, reason = "a benchmark that overflows must stop")]
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "clients and relay are plain threads"
+    reason = "clients and the relay are plain threads"
 )]
-#![expect(clippy::indexing_slicing, reason = "a benchmark that is wrong stops, as it should")]
+#![expect(clippy::indexing_slicing, reason = "a benchmark with a bug must stop")]
 #![expect(clippy::cast_precision_loss, reason = "figures are shown with three or four digits")]
-#![expect(clippy::wildcard_enum_match_arm, reason = "of a broker's frames a few may come, and no other")]
-#![expect(clippy::print_stdout, reason = "this is what it is for")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a client expects few of a broker's frames and rejects all others"
+)]
+#![expect(clippy::print_stdout, reason = "it prints its results")]
 
 mod contender;
 mod count;
@@ -48,8 +51,8 @@ use clap::Parser;
 use crate::contender::{Contender, Programs};
 use crate::environment::Environment;
 use crate::options::{Cli, Command, Options};
-use crate::process::Folder;
-use crate::report::{Entrant, Report, Table};
+use crate::process::TemporaryFolder;
+use crate::report::{ContenderInfo, Report, Table};
 use crate::runner::Runner;
 use crate::text::Style;
 
@@ -63,7 +66,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Is the harness, or what the command line asks for instead.
+/// Runs the subcommand, or the harness without one.
 fn run(cli: &Cli) -> Result<()> {
     match cli.command {
         Some(Command::Relay { port, copying }) => {
@@ -79,23 +82,23 @@ fn run(cli: &Cli) -> Result<()> {
     }
 }
 
-/// Measures what is asked for and tells it.
+/// Measures the requested workloads and prints the results.
 fn measure(options: &Options) -> Result<()> {
     let workloads = options.workloads()?;
     let programs = Programs::new(options.zaichik.clone(), options.zaichik_async_std.clone())?;
-    let (contenders, missing) = take_part(options, &programs)?;
+    let (contenders, missing) = find_contenders(options, &programs)?;
     let descriptors = process::raise_descriptors();
-    let environment = Environment::look(options.rounds(), options.quick);
-    let entrants = contenders.iter().map(|contender| Entrant::new(*contender, &programs));
-    let contender = entrants.collect::<Result<_>>()?;
+    let environment = Environment::detect(options.rounds(), options.quick);
+    let infos = contenders.iter().map(|contender| ContenderInfo::new(*contender, &programs));
+    let contender = infos.collect::<Result<_>>()?;
     let mut report = Report { environment, contenders: contender, missing, tables: Vec::new() };
     let style = if options.markdown { Style::Markdown } else { Style::Terminal };
     print!("{}", text::preamble(&report, style));
     let runner = Runner {
         programs,
-        folder: Folder::new()?,
+        folder: TemporaryFolder::new()?,
         rounds: options.rounds(),
-        extent: runner::extent(options.quick, descriptors),
+        length: runner::length(options.quick, descriptors),
         scale: options.messages_scale,
     };
     for group in workloads.chunk_by(|a, b| a.kind.group() == b.kind.group()) {
@@ -123,18 +126,18 @@ fn measure(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Prints what reads better as one table than as many.
+/// Prints workloads of a group in one table.
 fn print_group(tables: &[Table], style: Style) {
     let about = match tables.first().map(|table| table.group) {
         Some("guarantees") => {
-            "What guarantees cost, Zaichik alone: nothing that is stored, acknowledged and committed is comparable in \
-             the other contenders' plain publish and subscribe."
+            "The cost of guarantees, Zaichik alone: the plain publish and subscribe of the other contenders stores, \
+             acknowledges and commits nothing."
         }
         Some("flat") => {
-            "Whether a publish costs the same whatever else the broker has: acknowledged, 1,000 in flight, 128 bytes, topics \
-             that keep everything."
+            "Whether the cost of a publish depends on what else the broker holds: acknowledged, 1,000 in flight, 128 bytes, \
+             topics that keep everything."
         }
-        Some("footprint") => "What a broker holds; a dash where there is no such thing.",
+        Some("footprint") => "Footprint; a dash where a contender has no such thing.",
         _ => return,
     };
     println!("{about}\n");
@@ -143,23 +146,23 @@ fn print_group(tables: &[Table], style: Style) {
     }
 }
 
-/// Who takes part, and why others don't.
+/// The contenders to measure, and why others are missing.
 ///
-/// Whoever is asked for by name must be there, and so must Zaichik.
-fn take_part(options: &Options, programs: &Programs) -> Result<(Vec<Contender>, Vec<String>)> {
+/// Contenders requested by name must be installed, and so must Zaichik.
+fn find_contenders(options: &Options, programs: &Programs) -> Result<(Vec<Contender>, Vec<String>)> {
     let (wanted, by_name) = options.contenders()?;
-    let (mut there, mut missing) = (Vec::new(), Vec::new());
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
     for contender in wanted {
         match programs.find(contender) {
-            Ok(_) => there.push(contender),
+            Ok(_) => found.push(contender),
             Err(error) if by_name || contender.is_zaichik() => bail!("{error}"),
             Err(error) => missing.push(error.to_string()),
         }
     }
-    Ok((there, missing))
+    Ok((found, missing))
 }
 
-/// Says which workloads and contenders there are.
+/// Prints workloads and contenders.
 fn list() {
     println!("workloads:");
     for workload in workload::ALL {

@@ -1,38 +1,35 @@
-//! What is measured, and medians of it.
+//! Metrics and their medians.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// A figure's meaning.
+/// What a figure means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Metric {
-    /// Million messages delivered (or acknowledged, or consumed) in a second.
+    /// Million messages delivered (or acknowledged, or consumed) per second.
     Rate,
-    /// Processor seconds of the broker for a million of them.
+    /// Processor seconds of the broker per million of them.
     CpuPerMillion,
-    /// The broker's peak memory, in bytes.
     PeakMemory,
-    /// Half of the latencies are at or below this, in microseconds.
+    /// Median latency in microseconds.
     P50,
-    /// 99 of 100 are.
+    /// 99th percentile of the latency in microseconds.
     P99,
-    /// 999 of 1,000 are.
+    /// 99.9th percentile of the latency in microseconds.
     P999,
-    /// Bytes for each thing that was counted.
+    /// Bytes per connection, topic or message.
     BytesEach,
     /// Milliseconds from the start of the process to an accepted connection.
     Startup,
-    /// Processor seconds.
     CpuSeconds,
-    /// How long the run took, in seconds.
+    /// Duration of the run in seconds.
     Seconds,
 }
 
 impl Metric {
-    /// A column's head.
-    pub(crate) const fn head(self) -> &'static str {
+    pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Rate => "M msg/s",
             Self::CpuPerMillion => "CPU s/M",
@@ -47,7 +44,6 @@ impl Metric {
         }
     }
 
-    /// A figure for a table.
     pub(crate) fn show(self, value: f64) -> String {
         match self {
             Self::Rate if value < 0.1 => format!("{value:.4}"),
@@ -60,16 +56,26 @@ impl Metric {
     }
 }
 
-/// The figures of one run.
 pub(crate) type Sample = BTreeMap<Metric, f64>;
 
-/// The value in the middle; of an even count the upper one of the two.
+/// The figures of a run that takes `seconds` for `messages`, `cpu` processor seconds and `memory` bytes.
+pub(crate) fn throughput(messages: u64, seconds: f64, cpu: f64, memory: f64) -> Sample {
+    let millions = messages as f64 / 1e6;
+    Sample::from([
+        (Metric::Rate, millions / seconds),
+        (Metric::CpuPerMillion, cpu / millions),
+        (Metric::PeakMemory, memory),
+        (Metric::Seconds, seconds),
+    ])
+}
+
+/// The median; of an even number of values, the upper of the two in the middle.
 pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }
 
-/// The medians of each figure of several runs.
+/// The median of each figure of several runs.
 pub(crate) fn medians(samples: &[Sample]) -> Sample {
     let metrics = samples.first().into_iter().flat_map(Sample::keys);
     let of =
@@ -82,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_in_the_middle() {
+    fn the_median_is_the_value_in_the_middle() {
         assert_eq!(median(vec![]), None);
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(3.0));

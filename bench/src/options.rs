@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The command line.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,11 @@ use crate::contender::Contender;
 use crate::relay::Copying;
 use crate::workload::{self, Workload};
 
-/// Zaichik beside other brokers and beside a relay that only copies.
+/// Compare Zaichik with other brokers and with a relay that only copies bytes.
 #[derive(Debug, Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
-    /// What to be, if not the harness.
+    /// What to run instead of the harness.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     /// How to measure.
@@ -21,13 +21,13 @@ pub(crate) struct Cli {
     pub(crate) options: Options,
 }
 
-/// What to be, if not the harness.
+/// What to run instead of the harness.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// The relay, which the harness starts.
+    /// The relay; the harness starts it.
     #[command(hide = true)]
     Relay {
-        /// The port of 127.0.0.1; 0 takes any free one, which is printed.
+        /// The port on 127.0.0.1; 0 chooses a free one, which is printed.
         #[arg(long, default_value_t = 0)]
         port: u16,
         /// How it copies.
@@ -39,28 +39,28 @@ pub(crate) enum Command {
 /// How to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Rounds, of which the medians count
+    /// Number of rounds; tables show their medians
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
-    /// Workloads to run, or groups of them: fan, latency, guarantees, flat, footprint; all without this
+    /// Workloads or groups to run: fan, latency, guarantees, flat, footprint [default: all]
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
-    /// Contenders to run; `relay` is all relays; all that are installed without this
+    /// Contenders to run; `relay` means every relay [default: all that are installed]
     #[arg(long, value_delimiter = ',')]
     pub(crate) contenders: Vec<String>,
-    /// Factor of the messages of a run
+    /// Factor for the number of messages of a run
     #[arg(long, default_value_t = 1.0)]
     pub(crate) messages_scale: f64,
-    /// One round with few messages: shows that everything works, its figures mean nothing
+    /// One round with few messages: a check that everything works, with meaningless figures
     #[arg(long)]
     pub(crate) quick: bool,
-    /// The broker on tokio; beside this program without this
+    /// The broker on tokio [default: zaichik in this program's folder]
     #[arg(long, value_name = "PATH")]
     pub(crate) zaichik: Option<PathBuf>,
-    /// The broker on async-std; beside this program without this
+    /// The broker on async-std [default: zaichik-async-std in this program's folder]
     #[arg(long, value_name = "PATH")]
     pub(crate) zaichik_async_std: Option<PathBuf>,
-    /// Write everything that was measured to a file
+    /// Write all measurements to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// Write a plot to an SVG file
@@ -69,33 +69,34 @@ pub(crate) struct Options {
     /// Print Markdown
     #[arg(long)]
     pub(crate) markdown: bool,
-    /// Say which workloads and contenders there are
+    /// List workloads and contenders
     #[arg(long)]
     pub(crate) list: bool,
 }
 
 impl Options {
-    /// The workloads that are asked for.
+    /// The requested workloads.
     pub(crate) fn workloads(&self) -> Result<Vec<&'static Workload>> {
-        let is_asked =
+        let is_requested =
             |workload: &Workload, name: &String| workload.name == name || workload.kind.group() == name;
-        let unknown = self.only.iter().find(|name| !workload::ALL.iter().any(|known| is_asked(known, name)));
+        let unknown =
+            self.only.iter().find(|name| !workload::ALL.iter().any(|known| is_requested(known, name)));
         if let Some(name) = unknown {
-            bail!("there is no workload {name:?}; --list says which there are");
+            bail!("unknown workload {name:?}; --list shows all workloads");
         }
         let is_wanted = |workload: &&Workload| {
-            self.only.is_empty() || self.only.iter().any(|name| is_asked(workload, name))
+            self.only.is_empty() || self.only.iter().any(|name| is_requested(workload, name))
         };
         Ok(workload::ALL.iter().filter(is_wanted).collect())
     }
 
-    /// The contenders that are asked for, and whether they are asked for by name.
+    /// The requested contenders, and whether they were requested by name.
     pub(crate) fn contenders(&self) -> Result<(Vec<Contender>, bool)> {
         if self.contenders.is_empty() {
             return Ok((Contender::ALL.to_vec(), false));
         }
         if let Some(name) = self.contenders.iter().find(|name| Contender::named(name).is_empty()) {
-            bail!("there is no contender {name:?}; --list says which there are");
+            bail!("unknown contender {name:?}; --list shows all contenders");
         }
         let named: Vec<Contender> = self.contenders.iter().flat_map(|name| Contender::named(name)).collect();
         Ok((Contender::ALL.into_iter().filter(|contender| named.contains(contender)).collect(), true))
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn workloads_are_named_alone_or_by_group() {
+    fn workloads_are_selected_by_name_or_group() {
         let names = |options: Options| -> Vec<_> {
             options.workloads().unwrap().into_iter().map(|workload| workload.name).collect()
         };
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn contenders_come_in_the_order_of_the_tables() {
+    fn contenders_are_in_the_order_of_the_tables() {
         let (contenders, by_name) = options(&["--contenders", "nats,zaichik"]).contenders().unwrap();
         assert_eq!(contenders, [Contender::Zaichik, Contender::Nats]);
         assert!(by_name);

@@ -1,41 +1,35 @@
-//! What stands in a message, so that one that is missing is noticed.
+//! The numbers of messages, which make missing ones noticeable.
 //!
-//! A publisher encodes a block of messages beforehand and writes it again and again. The first bytes of a payload, its
-//! stamp, say the message's place in the block; those of the block's first message also say how often the block was
-//! written before, and are the only ones that change.
+//! A publisher encodes a block of messages beforehand and writes it again and again. A message carries its place in the
+//! block, except that the first one of a block carries its number in the whole run. Only that one changes.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+pub(crate) use zaichik_measure::payload::HEAD;
+use zaichik_measure::payload::{Kind, Payloads, Stamp, read_head};
 
-/// Bytes of a stamp: two numbers of four, the block's and the message's in it.
-pub(crate) const STAMP: usize = 8;
-
-/// The stamp of a message, of blocks of `block` messages.
-pub(crate) fn stamp(message: u64, block: u64) -> [u8; STAMP] {
+/// The stamp of a message, in blocks of `block` messages.
+pub(crate) const fn stamp(message: u64, block: u64) -> Stamp {
     let place = message % block;
-    let number = if place == 0 { message / block } else { 0 };
-    let mut stamp = [0; STAMP];
-    stamp[..4].copy_from_slice(&low(number));
-    stamp[4..].copy_from_slice(&low(place));
-    stamp
+    let number = if place == 0 { message } else { place };
+    Stamp { kind: Kind::Measured, publisher: 0, number, since: 0 }
 }
 
-/// Says whether a stamp is the message's.
-pub(crate) fn check(got: [u8; STAMP], message: u64, block: u64) -> Result<()> {
-    let due = stamp(message, block);
-    ensure!(got == due, "message {message} is another one: {got:?} instead of {due:?}");
+/// Checks that a payload, of which at least the head is there, is the message's.
+pub(crate) fn check(payload: &[u8], message: u64, block: u64) -> Result<()> {
+    let (found, expected) = (read_head(payload).context("a payload without a stamp")?, stamp(message, block));
+    ensure!(
+        found == expected,
+        "message {message} carries number {} instead of {}",
+        found.number,
+        expected.number
+    );
     Ok(())
 }
 
-/// The payload of a message, of `len` bytes.
-pub(crate) fn payload(message: u64, block: u64, len: usize) -> Vec<u8> {
-    let mut payload = vec![b'x'; len];
-    payload[..STAMP].copy_from_slice(&stamp(message, block));
-    payload
-}
-
-fn low(number: u64) -> [u8; 4] {
-    let [a, b, c, d, ..] = number.to_le_bytes();
-    [a, b, c, d]
+/// The payload of a message, of `size` bytes.
+pub(crate) fn payload(message: u64, block: u64, size: usize) -> Vec<u8> {
+    let Stamp { kind, publisher, number, since } = stamp(message, block);
+    Payloads::new(publisher, size).build(kind, number, [since].into_iter()).flatten().collect()
 }
 
 #[cfg(test)]
@@ -43,12 +37,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_first_of_a_block_says_which_block() {
-        assert_eq!(stamp(0, 10), [0; STAMP]);
-        assert_eq!(stamp(20, 10), [2, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(stamp(23, 10), [0, 0, 0, 0, 3, 0, 0, 0]);
-        assert!(check(stamp(23, 10), 23, 10).is_ok());
-        assert!(check(stamp(33, 10), 23, 10).is_ok());
-        assert!(check(stamp(30, 10), 20, 10).is_err());
+    fn only_the_first_message_of_a_block_shows_which_block_it_is() {
+        let numbers = [0, 1, 20, 23].map(|message| stamp(message, 10).number);
+        assert_eq!(numbers, [0, 1, 20, 3]);
+        assert!(check(&payload(23, 10, 40), 23, 10).is_ok());
+        assert!(check(&payload(33, 10, 40), 23, 10).is_ok());
+        assert!(check(&payload(30, 10, 40), 20, 10).is_err());
+        assert!(check(&[b'x'; 40], 20, 10).is_err());
     }
 }

@@ -5,22 +5,23 @@ use std::fmt::Write as _;
 use crate::metric::Metric;
 use crate::report::{Row, Table};
 
-/// Panels beside each other.
+/// Panels per row.
 const COLUMNS: usize = 2;
 
-/// Sizes in pixels: a panel, its names, its bars, a bar with the room around it, a title.
+/// Sizes in pixels: the width of a panel, of its names and of its bars, the height of a bar with its margin and of a
+/// title.
 const PANEL: usize = 560;
 const NAMES: usize = 130;
 const BARS: usize = 330;
 const BAR: usize = 20;
 const TITLE: usize = 44;
 
-/// Colours: of relays, of Zaichik, of others.
+/// Colors of relays, of Zaichik and of others.
 const RELAY: &str = "#a3a3a3";
 const ZAICHIK: &str = "#c2410c";
 const OTHER: &str = "#2563a8";
 
-/// A picture of the first figure of each workload.
+/// A plot of the first metric of each workload.
 pub(crate) fn svg(tables: &[Table]) -> String {
     let (mut body, mut top) = (String::new(), 0);
     for line in tables.chunks(COLUMNS) {
@@ -53,13 +54,13 @@ fn panel(out: &mut String, table: &Table, (left, top): (usize, usize)) {
         escape(table.about),
         left + 10,
         top + 35,
-        metric.head(),
+        metric.title(),
     );
     let values = |row: &Row| -> Vec<f64> {
         row.samples().iter().filter_map(|sample| sample.get(&metric).copied()).collect()
     };
-    let most = table.rows.iter().flat_map(values).fold(f64::MIN_POSITIVE, f64::max);
-    let scale = |value: f64| value.max(0.0) / most * BARS as f64;
+    let max = table.rows.iter().flat_map(values).fold(f64::MIN_POSITIVE, f64::max);
+    let scale = |value: f64| value.max(0.0) / max * BARS as f64;
     let (x, text_x) = (left + NAMES, left + NAMES - 6);
     for (number, row) in table.rows.iter().enumerate() {
         let y = top + TITLE + number * BAR;
@@ -84,7 +85,7 @@ fn panel(out: &mut String, table: &Table, (left, top): (usize, usize)) {
             y + 2,
             scale(value),
             BAR - 4,
-            colour(row),
+            color(row),
             x as f64 + low,
             x as f64 + high,
             x as f64 + high + 6.0,
@@ -94,7 +95,7 @@ fn panel(out: &mut String, table: &Table, (left, top): (usize, usize)) {
     }
 }
 
-fn colour(row: &Row) -> &'static str {
+fn color(row: &Row) -> &'static str {
     if row.contender.starts_with("relay") {
         RELAY
     } else if row.contender.starts_with("zaichik") {
@@ -115,7 +116,7 @@ mod tests {
     use crate::report::Outcome;
 
     #[test]
-    fn there_is_a_bar_for_each_contender_and_a_word_for_who_failed() {
+    fn each_contender_has_a_bar_or_a_failure() {
         let row = |contender, outcome| Row { contender, title: contender, messages: None, outcome };
         let samples = vec![Sample::from([(Metric::Rate, 2.0)])];
         let rows = vec![

@@ -1,4 +1,4 @@
-//! A contender as a process, and what the system says about it: processor time, memory.
+//! A contender's process, its processor time and its memory.
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
@@ -12,51 +12,48 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::contender::{Contender, Programs};
 
-/// How long a contender may take until it accepts connections.
+/// Maximum time until a contender accepts connections.
 const START: Duration = Duration::from_secs(20);
 
-/// A folder for files of contenders, which goes with this value.
+/// A folder for files of contenders, removed when dropped.
 #[derive(Debug)]
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct TemporaryFolder(PathBuf);
 
-impl Folder {
-    /// A new one.
+impl TemporaryFolder {
     pub(crate) fn new() -> Result<Self> {
         let path = std::env::temp_dir().join(format!("zaichik-bench-{}", std::process::id()));
-        fs::create_dir_all(&path).with_context(|| format!("making the folder {}", path.display()))?;
+        fs::create_dir_all(&path).with_context(|| format!("creating the folder {}", path.display()))?;
         Ok(Self(path))
     }
 
-    /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
 
-impl Drop for Folder {
+impl Drop for TemporaryFolder {
     fn drop(&mut self) {
-        // What stays there stays in a folder for temporary files.
+        // If that fails, the folder remains among the system's temporary files.
         drop(fs::remove_dir_all(&self.0));
     }
 }
 
-/// A contender that runs. It is killed when this value goes.
+/// A running contender, killed when dropped.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct Process {
     child: Child,
-    /// The port that it listens on.
     pub(crate) port: u16,
-    /// From the start of the process until it accepted a connection.
+    /// Time from the start of the process until it accepted a connection.
     pub(crate) startup: Duration,
 }
 
-impl Running {
+impl Process {
     /// Starts a contender on a free port and waits until it accepts a connection.
-    pub(crate) fn start(contender: Contender, programs: &Programs, folder: &Folder) -> Result<Self> {
+    pub(crate) fn start(contender: Contender, programs: &Programs, folder: &TemporaryFolder) -> Result<Self> {
         let port = free_port()?;
         let mut command = programs.command(contender, port, folder.path())?;
         let log = folder.path().join("log");
-        let output = File::create(&log).with_context(|| format!("making {}", log.display()))?;
+        let output = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
         let errors = output.try_clone().context("a second handle of the log")?;
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
         let begin = Instant::now();
@@ -67,31 +64,31 @@ impl Running {
                 running.startup = begin.elapsed();
                 return Ok(running);
             }
-            let said = || fs::read_to_string(&log).unwrap_or_default();
-            if let Some(status) = running.child.try_wait().context("asking for the process")? {
-                bail!("{} ended with {status}: {}", contender.name(), said());
+            let log_text = || fs::read_to_string(&log).unwrap_or_default();
+            if let Some(status) = running.child.try_wait().context("checking the process")? {
+                bail!("{} ended with {status}: {}", contender.name(), log_text());
             }
             if begin.elapsed() > START {
-                bail!("{} accepts no connection after {START:?}: {}", contender.name(), said());
+                bail!("{} accepts no connection after {START:?}: {}", contender.name(), log_text());
             }
             thread::sleep(Duration::from_micros(200));
         }
     }
 
-    /// Processor time so far, user and system, in seconds. The system counts in hundredths.
+    /// Processor time so far, user and system, in seconds. Its resolution is 0.01 s.
     pub(crate) fn cpu(&self) -> Result<f64> {
         let stat = self.read("stat")?;
         let ticks = cpu_ticks(&stat).context("the process's times")?;
         Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
-    /// The most memory that it had, in bytes.
+    /// Peak memory in bytes.
     pub(crate) fn peak_memory(&self) -> Result<f64> {
         let status = self.read("status")?;
         kibibytes(&status, "VmHWM:").context("the process's peak memory")
     }
 
-    /// The memory that it has, in bytes: its share of what it shares.
+    /// Current memory in bytes; shared memory counts proportionally.
     pub(crate) fn memory(&self) -> Result<f64> {
         match self.read("smaps_rollup") {
             Ok(maps) => kibibytes(&maps, "Pss:").context("the process's memory"),
@@ -99,9 +96,9 @@ impl Running {
         }
     }
 
-    /// Ends it; connections to it end as well.
+    /// Kills it, which ends its connections.
     pub(crate) fn kill(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -112,15 +109,13 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
 }
 
-/// Raises the limit of descriptors as far as is permitted, for this process and those it starts.
-///
-/// Says how many there may be.
+/// Raises the limit of file descriptors to the maximum, for this process and its children; returns the limit.
 pub(crate) fn raise_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -134,7 +129,7 @@ fn free_port() -> Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-/// User and system time of /proc/PID/stat. The command's name, in parentheses, may hold anything.
+/// User and system time of /proc/PID/stat. The command's name, in parentheses, may contain anything.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(11);
@@ -142,7 +137,7 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-/// A line of /proc/PID/status, in bytes.
+/// The value of a line of /proc/PID/status, in bytes.
 fn kibibytes(text: &str, name: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let count: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
@@ -154,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_stand_behind_a_name_that_may_hold_anything() {
+    fn times_follow_a_name_that_may_contain_anything() {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 117 0 0 0 12 30 0 0 20 0 1 0 100 2000 300";
         assert_eq!(cpu_ticks(stat), Some(42));
     }

@@ -1,4 +1,4 @@
-//! Threads that write what was encoded beforehand.
+//! Threads that write messages encoded beforehand.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 
 use crate::dialect::{Block, Dialect};
 
-/// A thread that returns the connection when all is written.
+/// A thread that returns the connection when everything is written.
 pub(crate) type Thread = JoinHandle<Result<Publisher>>;
 
-/// Starts a thread that writes so many messages as fast as the broker takes them.
+/// Starts a thread that writes `messages` messages as fast as the broker accepts them.
 pub(crate) fn start(publisher: Publisher, mut block: Block, messages: u64) -> Result<Thread> {
     let run = move || {
         let mut sent = 0;
@@ -25,10 +25,9 @@ pub(crate) fn start(publisher: Publisher, mut block: Block, messages: u64) -> Re
     thread::Builder::new().name("publisher".to_owned()).spawn(run).context("starting a publisher")
 }
 
-/// A connection that publishes. Where the broker answers publishes, a thread reads that and drops it.
+/// A connection that publishes. Where the broker answers publishes, a thread reads and discards the answers.
 ///
-/// It is closed when this value goes, and not before: a connection that is closed with unread bytes may take written
-/// ones with it.
+/// The connection is closed when dropped, and not before: closing a socket with unread bytes may discard written ones.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     socket: TcpStream,
@@ -36,7 +35,6 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    /// Connects.
     pub(crate) fn connect(dialect: Dialect, port: u16, topic: &str) -> Result<Self> {
         let socket = dialect.publisher(port, topic).context("a publisher")?;
         if !dialect.answers() {
@@ -51,15 +49,14 @@ impl Publisher {
         Ok(Self { socket, answers: Some(thread.context("starting a thread for answers")?) })
     }
 
-    /// Writes publishes.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<()> {
-        (&self.socket).write_all(bytes).context("a publisher can't write")
+        (&self.socket).write_all(bytes).context("a publisher cannot write")
     }
 }
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        // The broker may be gone, and a thread that panicked has said so.
+        // The broker may have exited, and a panic has been printed.
         drop(self.socket.shutdown(Shutdown::Both));
         if let Some(thread) = self.answers.take() {
             drop(thread.join());

@@ -1,8 +1,8 @@
-//! The blind relay: copies bytes from a publisher's socket into the sockets of a topic's subscribers and looks at
-//! none of them. What a broker on this machine can do at best, with plain threads and blocking sockets.
+//! The blind relay: copies bytes from a publisher's socket to the sockets of a topic's subscribers without interpreting
+//! them. It shows the best that a broker with plain threads and blocking sockets could do on this machine.
 //!
-//! A connection begins with a line, `P topic` or `S topic`, which is answered with [`READY`]. What a publisher sends
-//! behind it is copied.
+//! A connection begins with a line, `P topic` or `S topic`, which is answered with [`READY`]. The relay copies the bytes
+//! that a publisher sends after it.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -19,7 +19,7 @@ use crate::wire::read_line;
 /// The answer to a connection's first line.
 pub(crate) const READY: u8 = b'+';
 
-/// Bytes of a topic's name, at most.
+/// Maximum bytes of a topic's name.
 const MAX_NAME: usize = 255;
 
 /// How a relay copies.
@@ -33,28 +33,26 @@ pub(crate) struct Copying {
     pub(crate) spin: u64,
 }
 
-/// The subscribers of one topic.
 type Subscribers = Arc<Mutex<Vec<TcpStream>>>;
 
-/// The subscribers of each topic.
 type Topics = Arc<Mutex<HashMap<Vec<u8>, Subscribers>>>;
 
-/// Serves connections for ever, one thread for each publisher and none for a subscriber.
+/// Serves connections forever, with a thread for each publisher and none for subscribers.
 pub(crate) fn serve(listener: &TcpListener, copying: Copying) -> Result<()> {
     let topics = Topics::default();
     loop {
         let (socket, _) = listener.accept().context("accepting a connection")?;
         let topics = Arc::clone(&topics);
         let spawned = thread::Builder::new().stack_size(64 << 10).spawn(move || {
-            // A connection that ends, or never began, is its own business.
-            drop(attend(socket, &topics, copying));
+            // A failed connection does not concern the others.
+            drop(serve_connection(socket, &topics, copying));
         });
         spawned.context("starting a thread")?;
     }
 }
 
-/// Finds out what a connection is.
-fn attend(mut socket: TcpStream, topics: &Topics, copying: Copying) -> Result<()> {
+/// Reads a connection's first line, and serves it.
+fn serve_connection(mut socket: TcpStream, topics: &Topics, copying: Copying) -> Result<()> {
     socket.set_nodelay(true)?;
     let line = read_line(&mut socket, MAX_NAME + 3)?;
     let Some((role, topic)) = line.trim_ascii_end().split_at_checked(2) else { bail!("no topic") };
@@ -64,7 +62,7 @@ fn attend(mut socket: TcpStream, topics: &Topics, copying: Copying) -> Result<()
     };
     match role {
         b"S " => {
-            // The lock is held, so that nothing comes before the answer.
+            // The lock keeps publishers from writing before the answer.
             let mut subscribers = subscribers.lock().unwrap_or_else(PoisonError::into_inner);
             socket.write_all(&[READY])?;
             subscribers.push(socket);
@@ -78,7 +76,7 @@ fn attend(mut socket: TcpStream, topics: &Topics, copying: Copying) -> Result<()
     }
 }
 
-/// Copies until the publisher is gone. A subscriber that is gone is forgotten.
+/// Copies until the publisher disconnects. Subscribers that have disconnected are removed.
 fn copy(mut publisher: TcpStream, subscribers: &Subscribers, copying: Copying) -> Result<()> {
     let mut buffer = vec![0; copying.buffer];
     publisher.set_nonblocking(copying.spin > 0)?;
@@ -97,7 +95,7 @@ fn copy(mut publisher: TcpStream, subscribers: &Subscribers, copying: Copying) -
     }
 }
 
-/// Reads from a socket that does not block: asks again and again for a while, then waits.
+/// Reads from a non-blocking socket: spins for `time`, then waits.
 fn spin(socket: &mut TcpStream, buffer: &mut [u8], time: Duration) -> Result<usize> {
     loop {
         let begin = Instant::now();
@@ -132,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_reach_the_subscribers_of_their_topic_and_nobody_else() {
+    fn bytes_reach_only_the_subscribers_of_their_topic() {
         for spin in [0, 50] {
             let address = start(Copying { buffer: 7, spin });
             let mut readers = [connect(b"S one\n", &address), connect(b"S one\n", &address)];
@@ -152,16 +150,16 @@ mod tests {
     }
 
     #[test]
-    fn who_is_gone_is_forgotten() {
+    fn a_disconnected_subscriber_is_removed() {
         let address = start(Copying { buffer: 64, spin: 0 });
         drop(connect(b"S one\n", &address));
-        let mut stays = connect(b"S one\n", &address);
+        let mut remaining = connect(b"S one\n", &address);
         let mut publisher = connect(b"P one\n", &address);
         for _ in 0..50 {
             publisher.write_all(b"x").unwrap();
         }
         let mut got = [0; 50];
-        stays.read_exact(&mut got).unwrap();
+        remaining.read_exact(&mut got).unwrap();
         assert_eq!(got, [b'x'; 50]);
     }
 }

@@ -1,4 +1,4 @@
-//! What came out, as data: the JSON file is this.
+//! The results as data: the content of the JSON file.
 
 use serde::Serialize;
 
@@ -6,38 +6,29 @@ use crate::contender::{self, Contender, Programs};
 use crate::environment::Environment;
 use crate::metric::{Metric, Sample, median, medians};
 
-/// Everything.
+/// The results of all workloads.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    /// The machine and what the program was told.
     pub(crate) environment: Environment,
-    /// Who took part.
-    pub(crate) contenders: Vec<Entrant>,
-    /// Who did not, and how to change that.
+    pub(crate) contenders: Vec<ContenderInfo>,
+    /// The contenders that are not installed, and how to install them.
     pub(crate) missing: Vec<String>,
-    /// A table for each workload.
     pub(crate) tables: Vec<Table>,
 }
 
-/// A contender that took part.
 #[derive(Debug, Serialize)]
-pub(crate) struct Entrant {
-    /// How it is called.
+pub(crate) struct ContenderInfo {
     pub(crate) contender: &'static str,
-    /// What it is for a reader.
     pub(crate) title: &'static str,
-    /// What it says it is.
     pub(crate) version: String,
-    /// Its arguments.
     pub(crate) arguments: String,
-    /// Its configuration file.
     pub(crate) config: Option<&'static str>,
-    /// What must be known to compare its figures.
+    /// What to know when comparing its figures.
     pub(crate) caveat: &'static str,
 }
 
-impl Entrant {
-    /// What is known of a contender that is there.
+impl ContenderInfo {
+    /// Describes an installed contender.
     pub(crate) fn new(contender: Contender, programs: &Programs) -> anyhow::Result<Self> {
         Ok(Self {
             contender: contender.name(),
@@ -50,7 +41,7 @@ impl Entrant {
     }
 }
 
-/// Arguments as a shell would be told them.
+/// Quotes arguments for a shell.
 fn quoted(arguments: &[&str]) -> String {
     let quote = |argument: &&str| {
         if argument.is_empty() || argument.contains(' ') {
@@ -62,53 +53,42 @@ fn quoted(arguments: &[&str]) -> String {
     arguments.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
-/// A workload's outcome.
 #[derive(Debug, Serialize)]
 pub(crate) struct Table {
-    /// Which group the workload belongs to.
     pub(crate) group: &'static str,
-    /// How the workload is called.
     pub(crate) workload: &'static str,
-    /// What it is.
     pub(crate) about: &'static str,
-    /// The columns; the first one is compared with the relays'.
+    /// The columns; the first one is compared with the relays.
     pub(crate) metrics: Vec<Metric>,
-    /// A row for each contender.
     pub(crate) rows: Vec<Row>,
 }
 
-/// A contender's outcome.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
-    /// How the contender is called.
     pub(crate) contender: &'static str,
-    /// What it is for a reader.
     pub(crate) title: &'static str,
-    /// Messages of each publisher in a run, where that was found out.
+    /// Messages of each publisher in a run, where runs are calibrated.
     pub(crate) messages: Option<u64>,
-    /// What came out.
+    /// The figures, or the failure.
     #[serde(flatten)]
     pub(crate) outcome: Outcome,
 }
 
-/// What came out.
+/// The figures of a contender, or its failure.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Outcome {
     /// The figures of each round.
-    Measured {
-        /// In order of the rounds.
-        samples: Vec<Sample>,
-    },
-    /// A run did not end as it should; no figure is given.
+    Measured { samples: Vec<Sample> },
+    /// A run failed; there are no figures.
     Failed {
-        /// Which, and why.
+        /// The round, and the reason.
         failure: String,
     },
 }
 
 impl Row {
-    /// The runs; none if it failed.
+    /// The figures of each round; empty after a failure.
     pub(crate) fn samples(&self) -> &[Sample] {
         match &self.outcome {
             Outcome::Measured { samples } => samples,
@@ -123,7 +103,7 @@ impl Row {
 }
 
 impl Table {
-    /// The relay with 256 KiB buffers, and the relay that did best; where they took part.
+    /// The relay with 256 KiB buffers, and the best relay, if they took part.
     pub(crate) fn relays(&self) -> [Option<&Row>; 2] {
         let named = self.rows.iter().find(|row| row.contender == Contender::Relay256.name());
         let is_relay = |row: &&Row| row.contender.starts_with("relay") && !row.samples().is_empty();
@@ -138,7 +118,7 @@ impl Table {
         [named.filter(|row| !row.samples().is_empty()), best]
     }
 
-    /// The median of a row's ratios to another one, round by round, in the first column.
+    /// The median over all rounds of the ratio of two rows in the first column.
     pub(crate) fn ratio(&self, row: &Row, to: &Row) -> Option<f64> {
         let metric = self.metrics.first()?;
         let pairs = row.samples().iter().zip(to.samples());

@@ -1,7 +1,7 @@
 //! Threads that read and count.
 //!
-//! A few subscribers have a thread each, which blocks in its reads. Hundreds of them share two threads, which ask the
-//! system whose bytes are there: as many threads as subscribers would measure the scheduler.
+//! A few subscribers have a thread each, which blocks in its reads. Hundreds share two threads that poll: a thread for
+//! each of them would measure the scheduler.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -16,19 +16,17 @@ use rustix::io::Errno;
 
 use crate::count::Counter;
 
-/// Bytes of a read buffer.
 const BUFFER: usize = 256 << 10;
 
-/// Most subscribers that have a thread of their own.
+/// Maximum subscribers with a thread each.
 const OWN_THREADS: usize = 16;
 
 /// Threads that more subscribers share.
 const SHARED_THREADS: usize = 2;
 
-/// A thread that returns when its subscribers' last message was there.
+/// A thread that returns the moment at which its subscribers had all messages.
 pub(crate) type Thread = JoinHandle<Result<Instant>>;
 
-/// A subscriber.
 #[derive(Debug)]
 pub(crate) struct Reader {
     socket: TcpStream,
@@ -37,31 +35,29 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Reads so many messages.
+    /// A subscriber of `messages` messages.
     pub(crate) fn new(socket: TcpStream, counter: Counter, messages: u64) -> Result<Self> {
         ensure!(messages > 0, "nothing to read");
         Ok(Self { socket, counter, messages })
     }
 
-    /// Reads once; says how many messages that brought.
+    /// Reads once; returns the number of messages completed.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<u64> {
         let before = self.counter.messages();
-        let count = self.socket.read(buffer).context("a subscriber can't read")?;
+        let count = self.socket.read(buffer).context("a subscriber cannot read")?;
         ensure!(count > 0, "the broker closed a subscriber's connection");
-        self.counter.take(&buffer[..count])?;
+        self.counter.feed(&buffer[..count])?;
         if let Some(reply) = self.counter.reply() {
-            self.socket.write_all(reply).context("a subscriber can't answer")?;
+            self.socket.write_all(reply).context("a subscriber cannot answer")?;
         }
         Ok(self.counter.messages() - before)
     }
 
-    /// Whether all messages are there.
     fn is_done(&self) -> bool {
         self.counter.messages() == self.messages
     }
 }
 
-/// How far the subscribers of a run are.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     received: AtomicU64,
@@ -69,12 +65,11 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Messages that all of them together have got.
+    /// Messages that all of them have received in total.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Whether one of them gave up.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
@@ -84,7 +79,7 @@ impl Progress {
     }
 }
 
-/// Starts threads that say how far they are.
+/// Starts threads that report their progress.
 pub(crate) fn start(readers: Vec<Reader>, progress: &Arc<Progress>) -> Result<Vec<Thread>> {
     let is_few = readers.len() <= OWN_THREADS;
     let threads = if is_few { readers.len() } else { SHARED_THREADS };
@@ -117,13 +112,13 @@ fn read_one(share: Vec<Reader>, progress: &Progress) -> Result<Instant> {
 fn read_many(mut share: Vec<Reader>, progress: &Progress) -> Result<Instant> {
     let mut buffer = vec![0; BUFFER];
     while !share.is_empty() {
-        let mut asked: Vec<PollFd<'_>> =
+        let mut polled: Vec<PollFd<'_>> =
             share.iter().map(|reader| PollFd::new(&reader.socket, PollFlags::IN)).collect();
-        match poll(&mut asked, None) {
+        match poll(&mut polled, None) {
             Err(Errno::INTR) => continue,
             outcome => outcome.context("waiting for subscribers' bytes")?,
         };
-        let ready: Vec<bool> = asked.iter().map(|asked| !asked.revents().is_empty()).collect();
+        let ready: Vec<bool> = polled.iter().map(|polled| !polled.revents().is_empty()).collect();
         for (reader, _) in share.iter_mut().zip(&ready).filter(|(_, is_ready)| **is_ready) {
             progress.add(reader.read(&mut buffer)?);
         }

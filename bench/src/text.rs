@@ -1,20 +1,16 @@
-//! Tables for people: in columns for a terminal, or as Markdown.
+//! Results as text: in columns for a terminal, or as Markdown.
 
 use std::fmt::Write as _;
 
 use crate::metric::Metric;
-use crate::report::{Entrant, Outcome, Report, Row, Table};
+use crate::report::{ContenderInfo, Outcome, Report, Row, Table};
 
-/// How tables look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// Columns with spaces between them.
     Terminal,
-    /// Markdown.
     Markdown,
 }
 
-/// A workload's table.
 pub(crate) fn table(table: &Table, style: Style) -> String {
     let (cells, notes) = cells(table);
     let mut out = match style {
@@ -30,7 +26,7 @@ pub(crate) fn table(table: &Table, style: Style) -> String {
     out
 }
 
-/// Workloads of a group as lines, contenders as columns; one of the figures, counted from the first one.
+/// A table of one figure, by its position among the metrics: workloads of a group as lines, contenders as columns.
 ///
 /// `None` if no workload has such a figure.
 pub(crate) fn matrix(tables: &[Table], figure: usize, style: Style) -> Option<String> {
@@ -42,7 +38,7 @@ pub(crate) fn matrix(tables: &[Table], figure: usize, style: Style) -> Option<St
             titles.push(row.title);
         }
     }
-    let unit = if metrics.iter().all(|metric| *metric == first) { first.head() } else { "" };
+    let unit = if metrics.iter().all(|metric| *metric == first) { first.title() } else { "" };
     let mut cells = vec![[unit].into_iter().chain(titles.iter().copied()).map(str::to_owned).collect()];
     let mut notes = String::new();
     for table in tables {
@@ -64,7 +60,7 @@ pub(crate) fn matrix(tables: &[Table], figure: usize, style: Style) -> Option<St
     Some(layout(&cells, style) + &notes + "\n")
 }
 
-/// What stands in front of all tables: the machine and the contenders.
+/// The text in front of all tables: the machine and the contenders.
 pub(crate) fn preamble(report: &Report, style: Style) -> String {
     let environment = &report.environment;
     let mut out = format!(
@@ -78,53 +74,52 @@ pub(crate) fn preamble(report: &Report, style: Style) -> String {
         environment.rounds
     );
     if environment.quick {
-        out.push_str("A quick look: short runs, a tenth of the connections, topics and stored messages. The figures mean nothing.\n\n");
+        out.push_str("A quick check: short runs, a tenth of the connections, topics and stored messages. The figures are meaningless.\n\n");
     }
-    let settings = |entrant: &Entrant| {
-        let config = entrant.config.map(|config| config.trim_end().replace('\n', "; "));
-        config.unwrap_or_else(|| entrant.arguments.clone())
+    let settings = |info: &ContenderInfo| {
+        let config = info.config.map(|config| config.trim_end().replace('\n', "; "));
+        config.unwrap_or_else(|| info.arguments.clone())
     };
     match style {
         Style::Terminal => {
-            for entrant in &report.contenders {
-                let _ = writeln!(out, "  {}: {}\n    {}", entrant.title, entrant.version, settings(entrant));
+            for info in &report.contenders {
+                let _ = writeln!(out, "  {}: {}\n    {}", info.title, info.version, settings(info));
             }
         }
         Style::Markdown => {
             let mut cells = vec![["contender", "version", "started with"].map(str::to_owned).to_vec()];
-            cells.extend(report.contenders.iter().map(|entrant| {
-                vec![entrant.title.to_owned(), entrant.version.clone(), format!("`{}`", settings(entrant))]
+            cells.extend(report.contenders.iter().map(|info| {
+                vec![info.title.to_owned(), info.version.clone(), format!("`{}`", settings(info))]
             }));
             out.push_str(&layout(&cells, style));
         }
     }
     for missing in &report.missing {
-        let _ = writeln!(out, "\nleft out: {missing}");
+        let _ = writeln!(out, "\nmissing: {missing}");
     }
     out.push('\n');
     out
 }
 
-/// What is not comparable.
 pub(crate) fn caveats(report: &Report) -> String {
     let mut out = "What to know before comparing:\n\n".to_owned();
-    let mut told: Vec<&str> = Vec::new();
-    for entrant in &report.contenders {
-        if told.contains(&entrant.caveat) {
+    let mut shown: Vec<&str> = Vec::new();
+    for info in &report.contenders {
+        if shown.contains(&info.caveat) {
             continue;
         }
-        told.push(entrant.caveat);
-        let name = entrant.title.split([',', ' ']).next().unwrap_or_default();
-        let _ = writeln!(out, "- **{name}**: {}.", entrant.caveat);
+        shown.push(info.caveat);
+        let name = info.title.split([',', ' ']).next().unwrap_or_default();
+        let _ = writeln!(out, "- **{name}**: {}.", info.caveat);
     }
     out
 }
 
-/// Rows of cells, the head first, and what did not fit into them.
+/// Rows of cells, the titles first, and notes on failures.
 fn cells(table: &Table) -> (Vec<Vec<String>>, Vec<String>) {
     let [named, best] = table.relays();
     let mut head = vec!["contender".to_owned()];
-    head.extend(table.metrics.iter().map(|metric| metric.head().to_owned()));
+    head.extend(table.metrics.iter().map(|metric| metric.title().to_owned()));
     let against: Vec<(String, &Row)> = [("/ relay 256 KiB", named), ("/ best relay", best)]
         .into_iter()
         .filter_map(|(name, row)| Some((name.to_owned(), row?)))
@@ -158,7 +153,7 @@ fn show_ratio(ratio: f64) -> String {
     if ratio < 0.1 { format!("{ratio:.3}") } else { format!("{ratio:.2}") }
 }
 
-/// Lines of cells; the first column to the left, figures to the right.
+/// Aligned lines of cells: text to the left, figures to the right.
 fn layout(cells: &[Vec<String>], style: Style) -> String {
     let columns = cells.first().map_or(0, Vec::len);
     let width = |column: usize| {
@@ -232,7 +227,7 @@ nats-server failed, round 1: 7 of 9 messages are missing
     }
 
     #[test]
-    fn a_terminal_gets_columns() {
+    fn the_terminal_format_has_columns() {
         let text = table(&example(), Style::Terminal);
         assert!(text.contains("  Zaichik, tokio           4.00             0.40          0.40\n"), "{text}");
     }

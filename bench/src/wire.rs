@@ -1,4 +1,4 @@
-//! What every dialect needs of a blocking socket.
+//! Functions on blocking sockets for every dialect.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ pub(crate) fn connect(port: u16) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// Reads a line and not a byte more, its end included; at most `limit` bytes.
+/// Reads a line including its end, and no byte after it; at most `limit` bytes.
 pub(crate) fn read_line(socket: &mut impl Read, limit: usize) -> Result<Vec<u8>> {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {
@@ -23,14 +23,13 @@ pub(crate) fn read_line(socket: &mut impl Read, limit: usize) -> Result<Vec<u8>>
     Ok(line)
 }
 
-/// Reads that many bytes.
 pub(crate) fn read_array<const N: usize>(socket: &mut impl Read) -> Result<[u8; N]> {
     let mut bytes = [0; N];
     socket.read_exact(&mut bytes).context("reading an answer")?;
     Ok(bytes)
 }
 
-/// Reads as many bytes as `expected` has, and compares them.
+/// Reads the length of `expected`, and compares.
 pub(crate) fn expect(socket: &mut impl Read, expected: &[u8]) -> Result<()> {
     let mut got = vec![0; expected.len()];
     socket.read_exact(&mut got).context("reading an answer")?;
@@ -44,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_ends_where_it_ends() {
+    fn nothing_after_the_line_is_read() {
         let mut input = &b"one\ntwo"[..];
         assert_eq!(read_line(&mut input, 10).unwrap(), b"one\n");
         assert_eq!(input, b"two");
@@ -52,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_differs_is_an_error() {
+    fn a_different_answer_is_an_error() {
         assert!(expect(&mut &b"+OK"[..], b"+OK").is_ok());
         assert!(expect(&mut &b"-NO"[..], b"+OK").is_err());
     }

@@ -1,4 +1,4 @@
-//! The harness from end to end, with the relay alone: nothing else has to be installed or built.
+//! Runs the harness with the relay alone, which needs no installed or built broker.
 
 use std::fs;
 use std::process::Command;
@@ -17,10 +17,10 @@ fn a_quick_run_prints_a_table_and_writes_json_and_a_plot() {
         .arg(&plot)
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("| relay 256 KiB (best) |"), "{said}");
-    assert!(!said.contains("failed"), "{said}");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(stdout.contains("| relay 256 KiB (best) |"), "{stdout}");
+    assert!(!stdout.contains("failed"), "{stdout}");
     let report: serde_json::Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     let tables = report["tables"].as_array().unwrap();
     assert_eq!(tables.len(), 5);
@@ -31,12 +31,12 @@ fn a_quick_run_prints_a_table_and_writes_json_and_a_plot() {
 }
 
 #[test]
-fn what_is_asked_for_by_name_and_not_there_is_an_error_that_says_how_to_get_it() {
+fn the_error_for_a_missing_contender_says_how_to_build_it() {
     let output = Command::new(env!("CARGO_BIN_EXE_zaichik-bench"))
         .args(["--contenders", "zaichik", "--zaichik", "/no/such/zaichik"])
         .output()
         .unwrap();
     assert!(!output.status.success());
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("cargo build --release -p zaichik -p zaichik-async-std"), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("cargo build --release -p zaichik -p zaichik-async-std"), "{stderr}");
 }

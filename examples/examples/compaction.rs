@@ -1,9 +1,8 @@
-//! A topic remembers the keys it accepted for a while: the first message of a key stays, later ones are
-//! duplicates.
+//! A topic remembers accepted keys for a while: the first message with a key is kept, later ones are duplicates.
 //!
 //! `PORT=8889 cargo run --example compaction`; run it twice to see that keys outlive the connection. Runs may
-//! overlap: each looks for its own key only.
-#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+//! overlap: each checks only its own key.
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ const WINDOW: Duration = Duration::from_mins(1);
 async fn main() -> Outcome {
     let client = Client::builder(&address()).name("compaction").connect().await?;
     client.create_topic(TOPIC, TopicOptions::new().compaction_window(WINDOW)).await?;
-    println!("{TOPIC} remembers a key for {WINDOW:?} from the message that was accepted");
+    println!("{TOPIC} remembers a key for {WINDOW:?} after its message was accepted");
 
     let mut subscription = client.subscribe(TOPIC).from(Start::Latest).window(16).await?;
     println!("\nKeys that every run of this example uses:");
@@ -32,27 +31,27 @@ async fn main() -> Outcome {
             );
         } else {
             println!(
-                "  {key}: accepted at offset {offset}; no other was accepted within the last {WINDOW:?}"
+                "  {key}: accepted at offset {offset}; the key was not accepted within the last {WINDOW:?}"
             );
         }
     }
 
-    println!("\nA key of this run alone:");
+    println!("\nA key that only this run uses:");
     let key = unique("order")?;
-    // In one step, so that no window ends in between, however slow the machine is.
+    // In one step, so that the window cannot end in between, however slow the machine is.
     let pair = ["the first", "the second"].map(|text| Outgoing::new(text).key(key.clone()));
     let receipt = client.publish_all(TOPIC, &pair).await?;
     let offset = receipt.offset(0).ok_or("a receipt without an offset")?;
     println!("  {key} \"the first\": accepted at offset {offset}");
-    expect(!receipt.is_duplicate(0), "a key that was never used is accepted")?;
+    expect(!receipt.is_duplicate(0), "a new key to be accepted")?;
     println!("  {key} \"the second\": a duplicate of offset {}", receipt.offset(1).unwrap_or_default());
-    expect(receipt.is_duplicate(1), "the same key again is a duplicate")?;
-    expect(receipt.offset(1) == Some(offset), "the duplicate's answer names the original")?;
+    expect(receipt.is_duplicate(1), "the same key again to be a duplicate")?;
+    expect(receipt.offset(1) == Some(offset), "the offset of the original for the duplicate")?;
 
     let last = client.publish(TOPIC, Outgoing::new(key.clone())).await?;
     println!("  a message without a key is never a duplicate: offset {}", last.offset(0).unwrap_or_default());
 
-    println!("\nWhat a subscriber sees of this run's key:");
+    println!("\nMessages with this run's key that a subscriber receives:");
     let mut seen = Vec::new();
     loop {
         let message = subscription.next_message().await?.ok_or("the subscription ended")?;
@@ -65,9 +64,9 @@ async fn main() -> Outcome {
             break;
         }
     }
-    expect(seen == ["the first"], "the first message of the key, and no other")?;
+    expect(seen == ["the first"], "only the first message with the key")?;
 
     client.close().await?;
-    println!("\nclosed; run it again: each user's key is a duplicate until {WINDOW:?} after it was accepted");
+    println!("\nclosed; run it again: each user key is a duplicate until {WINDOW:?} after it was accepted");
     Ok(())
 }

@@ -1,17 +1,17 @@
-//! A message that nobody can handle goes to another topic, and those behind it go on.
+//! A message that always fails is moved to another topic, so that the messages behind it can be handled.
 //!
 //! `PORT=8889 cargo run --example dead_letter`
-#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::time::Duration;
 
 use zaichik_examples::{Outcome, address, expect, unique};
 use zaichik_tokio::{Client, TopicOptions};
 
-/// Failures of one message before it goes.
+/// Failures of a message before it is moved.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// How long to wait before a message comes again.
+/// How long to wait before a message is redelivered.
 const DELAY: Duration = Duration::from_millis(50);
 
 #[tokio::main]
@@ -28,7 +28,7 @@ async fn main() -> Outcome {
     while done.len() < 2 {
         let job = work.next_message().await?.ok_or("the subscription ended")?;
         if job.body == "poison" {
-            println!("attempt {} at {:?} fails; again in {DELAY:?}", job.attempt, job.body);
+            println!("attempt {} at {:?} fails; nacked with a delay of {DELAY:?}", job.attempt, job.body);
             job.nack(DELAY).await?;
             continue;
         }
@@ -36,7 +36,7 @@ async fn main() -> Outcome {
         job.commit().await?;
         done.push(job.body.clone());
     }
-    expect(done == ["sweep", "mow"], "the jobs that can be done")?;
+    expect(done == ["sweep", "mow"], "the jobs that succeed")?;
 
     let mut buried = client.subscribe(&dead).await?;
     let letter = buried.next_message().await?.ok_or("the subscription ended")?;
@@ -44,8 +44,8 @@ async fn main() -> Outcome {
     for (name, value) in letter.headers.iter() {
         println!("  {name}: {}", String::from_utf8_lossy(value));
     }
-    expect(letter.body == "poison", "the job that can't be done")?;
-    expect(letter.headers.get("zaichik-failures") == Some(b"3"), "how often it failed")?;
+    expect(letter.body == "poison", "the job that fails")?;
+    expect(letter.headers.get("zaichik-failures") == Some(b"3"), "its number of failures")?;
     client.close().await?;
     Ok(())
 }

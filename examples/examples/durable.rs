@@ -1,7 +1,7 @@
-//! A named subscription outlives whoever reads it: the next reader goes on where the last one committed.
+//! A durable subscription outlives its reader: the next reader continues where the last one committed.
 //!
 //! `PORT=8889 cargo run --example durable`
-#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use zaichik_examples::{Outcome, address, expect, unique};
 use zaichik_tokio::{Client, ClientError, Start, TopicOptions};
@@ -21,43 +21,46 @@ async fn main() -> Outcome {
     let mut reading = first.subscribe(&topic).durable(NAME).window(16).from(Start::Earliest).await?;
     for text in ["one", "two", "three"] {
         let message = reading.next_message().await?.ok_or("the subscription ended")?;
-        println!("the first reader takes offset {}: {:?}", message.offset, message.body);
+        println!("the first reader receives offset {}: {:?}", message.offset, message.body);
         expect(message.body == text, "the messages in order")?;
         if text == "two" {
             message.commit().await?;
-            println!("  and commits up to here");
+            println!("  and commits everything up to it");
         }
     }
     drop((reading, first));
-    println!("the first reader is gone, with \"three\" uncommitted");
+    println!("the first reader disconnects without committing \"three\"");
 
     let second = connect("second").await?;
     let mut reading = second.subscribe(&topic).durable(NAME).window(16).await?;
     let message = reading.next_message().await?.ok_or("the subscription ended")?;
-    println!("the second reader begins with {:?}, attempt {}", message.body, message.attempt);
-    expect(message.body == "three" && message.attempt == 2, "the uncommitted message, for the second time")?;
+    println!("the second reader starts with {:?}, attempt {}", message.body, message.attempt);
+    expect(message.body == "three" && message.attempt == 2, "the uncommitted message, redelivered")?;
     message.commit().await?;
 
     let third = connect("third").await?;
     let mut taken_over = third.subscribe(&topic).durable(NAME).await?;
     let message = taken_over.next_message().await?.ok_or("the subscription ended")?;
-    println!("a third reader takes the subscription over, and gets {:?}", message.body);
-    expect(message.body == "four", "the first message that is not committed")?;
+    println!("a third reader takes over the subscription and receives {:?}", message.body);
+    expect(message.body == "four", "the first uncommitted message")?;
     let fenced = loop {
         match reading.next_message().await {
             Ok(Some(message)) => {
-                println!("  the second one still had {:?}, which it can't commit", message.body);
+                println!("  the second reader still had {:?}, which it can no longer commit", message.body);
             }
             other => break other,
         }
     };
-    println!("  the second one is told: {}", fenced.as_ref().err().ok_or("nothing was told")?);
-    expect(matches!(fenced, Err(ClientError::Fenced { .. })), "an end that says why")?;
+    println!("  the second reader gets the error: {}", fenced.as_ref().err().ok_or("no error was reported")?);
+    expect(
+        matches!(fenced, Err(ClientError::Fenced { .. })),
+        "an error that says why the subscription ended",
+    )?;
     message.commit().await?;
 
     taken_over.seek(Start::Earliest).await?;
     let message = taken_over.next_message().await?.ok_or("the subscription ended")?;
-    println!("after a seek to the beginning it gets {:?} again", message.body);
+    println!("after a seek to the beginning it receives {:?} again", message.body);
     expect(message.body == "one", "the first message")?;
     third.close().await?;
     Ok(())

@@ -1,7 +1,7 @@
 //! A broker and two clients inside one program, without a socket.
 //!
 //! `cargo run --example embedded`
-#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use zaichik_tokio::{Embedded, Outgoing, default_config};
 async fn main() -> Outcome {
     let broker = Embedded::start(default_config()?)?;
     let (producer, consumer) = (broker.client(), broker.client());
-    println!("a broker runs inside this program, with two clients and without a socket");
+    println!("a broker and two clients run inside this program, without a socket");
 
     let mut jobs = consumer.subscribe("jobs").window(8).await?;
     let working = tokio::spawn(async move {
@@ -31,15 +31,15 @@ async fn main() -> Outcome {
         publisher.feed(Outgoing::new(number.to_string())).await?;
     }
     publisher.close().await?;
-    println!("one client published the numbers from 1 to 100");
+    println!("one client published the numbers 1 to 100");
 
     let sum = working.await??;
-    println!("the other client's sum of them is {sum}");
+    println!("the other client received them; their sum is {sum}");
     expect(sum == 5050, "5050")?;
 
     producer.close().await?;
     consumer.close().await?;
     broker.shutdown(Duration::from_secs(1)).await?;
-    println!("the broker has stopped, and nothing of it is left");
+    println!("the broker has stopped");
     Ok(())
 }

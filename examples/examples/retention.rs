@@ -1,17 +1,18 @@
-//! Messages live as long as their topic says: newcomers see what is alive, and whoever was too slow is told.
+//! Messages live for their topic's `retention_ttl`: new subscribers receive the live ones, and a subscriber that was
+//! too slow receives a gap.
 //!
 //! `PORT=8889 cargo run --example retention`
-#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::time::Duration;
 
 use zaichik_examples::{Outcome, address, expect, unique};
 use zaichik_tokio::{Client, ClientError, Outgoing, Subscription, TopicOptions};
 
-/// How long a message lives.
+/// How long a message is live.
 const TTL: Duration = Duration::from_secs(2);
 
-/// A bit longer.
+/// Slightly longer than `TTL`.
 const PAST_TTL: Duration = Duration::from_millis(2_100);
 
 #[tokio::main]
@@ -19,15 +20,15 @@ async fn main() -> Outcome {
     let client = connect("publisher").await?;
     let topic = unique("examples/retention")?;
     client.create_topic(&topic, TopicOptions::new().retention_ttl(TTL)).await?;
-    println!("created {topic}: messages live for {TTL:?}");
+    println!("created {topic}: messages are live for {TTL:?}");
 
     let messages = ["one", "two", "three"].map(Outgoing::from);
     client.publish_all(&topic, &messages).await?;
-    println!("published three messages; nobody was listening");
+    println!("published three messages without a subscriber");
 
     let mut newcomer = connect("newcomer").await?.subscribe(&topic).window(16).await?;
-    expect(newcomer.start() == 0, "a machine that gets here while the messages live")?;
-    println!("a newcomer subscribes, and gets what was published before:");
+    expect(newcomer.start() == 0, "the messages to be still live (this machine may be too slow)")?;
+    println!("a new subscriber receives the messages published before:");
     for text in ["one", "two", "three"] {
         let message = newcomer.next_message().await?.ok_or("the subscription ended")?;
         println!("  offset {}: {:?}", message.offset, message.body);
@@ -36,16 +37,16 @@ async fn main() -> Outcome {
     newcomer.commit().await?;
 
     let mut slow = connect("slow").await?.subscribe(&topic).await?;
-    expect(slow.start() == 0, "a machine that gets here while the messages live")?;
+    expect(slow.start() == 0, "the messages to be still live (this machine may be too slow)")?;
     let first = slow.next_message().await?.ok_or("the subscription ended")?;
-    println!("a slow subscriber takes offset {}, and does not commit it for a while", first.offset);
+    println!("a slow subscriber receives offset {} and does not commit it for a while", first.offset);
 
     println!("{TTL:?} pass ...");
     tokio::time::sleep(PAST_TTL).await;
 
     let late = connect("late").await?.subscribe(&topic).await?;
-    println!("a late newcomer begins at offset {}: nothing older is alive", late.start());
-    expect(late.start() == 3 && late.end() == 3, "a topic with three messages, all expired")?;
+    println!("a late subscriber starts at offset {}: all older messages have expired", late.start());
+    expect(late.start() == 3 && late.end() == 3, "a topic whose three messages have expired")?;
 
     client.publish(&topic, "four").await?;
     first.commit().await?;
@@ -54,7 +55,7 @@ async fn main() -> Outcome {
     expect_four(late).await?;
 
     client.close().await?;
-    println!("closed; nothing was lost without being told");
+    println!("closed; every lost message was reported as a gap");
     Ok(())
 }
 
@@ -62,12 +63,12 @@ async fn connect(name: &str) -> Result<Client, ClientError> {
     Client::builder(&address()).name(name).connect().await
 }
 
-/// The slow subscriber is told what it missed, in its place, and goes on.
+/// The slow subscriber receives a gap in place of the messages it missed, and continues.
 async fn expect_gap_and_four(mut slow: Subscription) -> Outcome {
     match slow.next_message().await {
         Err(ClientError::Gap { from, to, reason, .. }) => {
-            println!("  it is told that offsets {from} up to {to} are gone ({reason:?})");
-            expect((from, to) == (1, 3), "a gap for the two messages that expired meanwhile")?;
+            println!("  it receives a gap: offsets {from} up to, not including, {to} are lost ({reason:?})");
+            expect((from, to) == (1, 3), "a gap for the two messages that expired in the meantime")?;
         }
         other => return Err(format!("expected a gap, got {other:?}").into()),
     }
@@ -76,6 +77,6 @@ async fn expect_gap_and_four(mut slow: Subscription) -> Outcome {
 
 async fn expect_four(mut subscription: Subscription) -> Outcome {
     let message = subscription.next_message().await?.ok_or("the subscription ended")?;
-    println!("  then comes offset {}: {:?}", message.offset, message.body);
-    expect(message.offset == 3 && message.body == "four", "the message that is alive")
+    println!("  received offset {}: {:?}", message.offset, message.body);
+    expect(message.offset == 3 && message.body == "four", "the live message")
 }

@@ -1,7 +1,7 @@
-//! A connection that breaks all the time: every message that was acknowledged is stored exactly once, in order.
+//! A connection that keeps breaking: every acknowledged message is stored exactly once, in order.
 //!
 //! `PORT=8889 cargo run --example retry`
-#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use zaichik_tokio::{Client, ErrorClass, TopicOptions};
 /// Messages to publish.
 const MESSAGES: u64 = 300;
 
-/// Messages under way at most.
+/// Maximum messages in flight.
 const IN_FLIGHT: usize = 32;
 
 #[tokio::main]
 async fn main() -> Outcome {
     let cuts = Arc::new(AtomicU32::new(0));
     let unreliable = unreliable_network(Arc::clone(&cuts)).await?;
-    println!("a network at {unreliable} cuts each connection after a few hundred bytes");
+    println!("a proxy at {unreliable} breaks each connection after a few hundred bytes");
 
     let reliable = Client::builder(&address()).name("reader").connect().await?;
     let topic = unique("examples/retry")?;
@@ -51,35 +51,35 @@ async fn main() -> Outcome {
     println!("{MESSAGES} messages acknowledged, over {} broken connections", cuts.load(Ordering::Relaxed));
 
     let mut stored = reliable.subscribe(&topic).window(256).await?;
-    expect(stored.end() == MESSAGES, "as many messages in the topic as were published")?;
+    expect(stored.end() == MESSAGES, "every message in the topic")?;
     for number in 0..MESSAGES {
         let message = stored.next_message().await?.ok_or("the subscription ended")?;
         expect(message.body == number.to_string(), "each message once, in the order it was published")?;
         message.commit().await?;
     }
     println!("the topic holds each of them once, in order");
-    expect(cuts.load(Ordering::Relaxed) > 0, "a network that broke")?;
+    expect(cuts.load(Ordering::Relaxed) > 0, "at least one broken connection")?;
 
     let nobody = Client::builder(&address()).connect().await?;
     let error = nobody.publish("$reserved", "no").await.err().ok_or("a reserved name was accepted")?;
-    println!("what can't succeed says so: {error} ({:?})", error.class());
-    expect(error.class() == ErrorClass::Refused, "an error that says that trying again is of no use")?;
+    println!("a request that cannot succeed is refused: {error} ({:?})", error.class());
+    expect(error.class() == ErrorClass::Refused, "an error whose class rules out a retry")?;
     reliable.close().await?;
     Ok(())
 }
 
 async fn acknowledged(number: u64, handle: zaichik_tokio::Publishing) -> Outcome {
     let receipt = handle.await?;
-    expect(receipt.offset(0) == Some(number), "the offset that follows the last one")
+    expect(receipt.offset(0) == Some(number), "the offset after the previous one")
 }
 
-/// Forwards connections to the broker, and cuts each of them after some bytes: of what the client sends, or of what the
-/// broker answers.
+/// Forwards connections to the broker, and breaks each of them after a number of bytes from one side: the client or
+/// the broker.
 async fn unreliable_network(cuts: Arc<AtomicU32>) -> Outcome<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let here = listener.local_addr()?.to_string();
     tokio::spawn(async move {
-        // Enough at first that a handshake gets through.
+        // Enough for a handshake.
         let mut allowed = 100u64;
         while let Ok((mut client, _)) = listener.accept().await {
             let Ok(mut broker) = TcpStream::connect(address()).await else { return };

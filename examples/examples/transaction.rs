@@ -1,7 +1,7 @@
-//! Consume, transform, produce: one output for each input, whatever breaks in between.
+//! Consume, transform, produce: one output per input, whatever breaks in between.
 //!
 //! `PORT=8889 cargo run --example transaction`
-#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 #![expect(clippy::arithmetic_side_effects, reason = "small numbers")]
 
 use zaichik_examples::{Outcome, address, expect, unique};
@@ -22,13 +22,13 @@ async fn main() -> Outcome {
     }
     println!("published the numbers 0 to {} to {input}", NUMBERS - 1);
 
-    // Each worker crashes at another step; the next one goes on.
+    // Each worker crashes at a different step; the next one continues.
     let (mut workers, mut done) = (0, false);
     while !done {
         done = work(&input, &output, workers).await?;
         workers += 1;
     }
-    println!("{workers} workers, all but the last of which crashed");
+    println!("{workers} workers ran; all but the last crashed");
 
     let mut squares = client.subscribe(&output).window(64).await?;
     expect(squares.end() == NUMBERS, "one square for each number")?;
@@ -41,14 +41,15 @@ async fn main() -> Outcome {
     let mut nothing = client.transaction();
     nothing.publish(&output, "not alone").publish("$reserved", "this can't be done");
     let error = nothing.send().await.err().ok_or("a reserved name was accepted")?;
-    println!("a transaction with one bad operation does nothing at all: {error}");
+    println!("a transaction with one refused operation has no effect: {error}");
     let other = Client::builder(&address()).name("reader").connect().await?;
-    expect(other.subscribe(&output).await?.end() == NUMBERS, "nothing but the squares")?;
+    expect(other.subscribe(&output).await?.end() == NUMBERS, "only the squares")?;
     client.close().await?;
     Ok(())
 }
 
-/// Squares numbers until there are none left, or until it crashes: before, or after, a transaction was sent.
+/// Squares numbers until there are none left, or until it crashes, before or after sending a transaction. Returns
+/// whether it finished.
 async fn work(input: &str, output: &str, crash: u64) -> Outcome<bool> {
     let client = Client::builder(&address()).name("worker").connect().await?;
     let mut numbers = client.subscribe(input).durable("squares").window(8).await?;
@@ -59,13 +60,13 @@ async fn work(input: &str, output: &str, crash: u64) -> Outcome<bool> {
         let mut transaction = client.transaction();
         transaction.publish(output, (value * value).to_string()).commit(&number);
         if handled == 3 && crash.is_multiple_of(2) {
-            println!("  worker {crash} crashes with {value} squared and nothing sent");
+            println!("  worker {crash} crashes after squaring {value}, before sending the transaction");
             return Ok(false);
         }
         transaction.send().await?;
         handled += 1;
         if handled == 5 && !crash.is_multiple_of(2) {
-            println!("  worker {crash} crashes when the square of {value} is stored");
+            println!("  worker {crash} crashes after storing the square of {value}");
             return Ok(false);
         }
     }

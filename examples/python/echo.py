@@ -9,8 +9,8 @@ import uuid
 from io import BytesIO
 
 CLIENT = dict(Hello=1, CreateTopic=2, Publish=4, Subscribe=5, Unsubscribe=6, Commit=7, Pong=12, Close=13)
-# kind: name, field names, and a code for each field: B H I Q as in struct; b, h bytes behind a u8 or u16 length;
-# r a record (key, headers, body, timestamp): one, with window 1. One publish is open at a time, so Acks has one run.
+# kind: name, field names, and a code for each field. B H I Q: as in struct; b, h: bytes after a u8 or u16 length;
+# r: a record (key, headers, body, timestamp), of which window 1 allows one. One publish is in flight: Acks has one run.
 BROKER = {
     0x41: ("Welcome", "version instance_low instance_high max_message max_frame max_records max_window "
                       "max_window_bytes max_subscriptions heartbeat_millis server", "HQQIIIIIIIb"),
@@ -49,7 +49,7 @@ def encode(code, value):
 
 
 def decode(code, stream):
-    """Takes what is missing for zero: receive() compares with the encoding, and there is only one (§1)."""
+    """Treats missing bytes as zero: receive() then finds that the encoding differs (§1)."""
     if code in "bh":
         return stream.read(decode(code.upper(), stream))
     if code != "r":
@@ -80,7 +80,7 @@ class Connection:
         return data
 
     def receive(self):
-        """Reads one frame: its name and fields, or None for an extension or a Ping, which are dealt with here."""
+        """Reads one frame. Returns its name and fields, or None after handling an extension or a Ping."""
         size, kind, reserved = struct.unpack("<IB3s", self.read(8))
         require(size <= self.limit and not any(reserved), f"bad header: kind 0x{kind:02x}, {size} bytes")
         stream = BytesIO(self.read(size))
@@ -94,7 +94,7 @@ class Connection:
         return self.send("Pong", "Q", **fields) if name == "Ping" and self.ready else (name, fields)
 
     def expect(self, *names, **values):
-        """The fields of the next frame, which is one of names. A Delivery may overtake it (§5.1) and is kept."""
+        """Returns the fields of the next frame, which must be one of names. Keeps a Delivery that overtakes it (§5.1)."""
         frame = self.deliveries.pop(0) if self.deliveries and "Delivery" in names else self.receive()
         while not frame or frame[0] == "Delivery" and "Delivery" not in names:
             self.deliveries += [frame] if frame else []
@@ -107,8 +107,8 @@ class Connection:
 
     def expect_pause(self):
         while select.select([self.socket], [], [], PAUSE)[0]:
-            require(not self.receive(), "nothing was expected: the window is full")
-        require(not self.deliveries, "another Delivery came although the window is full")
+            require(not self.receive(), "received a frame although the window is full")
+        require(not self.deliveries, "received a Delivery although the window is full")
 
 
 def run(port):
@@ -126,7 +126,7 @@ def run(port):
     for offset, message in enumerate(MESSAGES):
         link.send("Publish", "IIBBbr", request=10 + offset, count=1, ack=1, producer=0, topic=topic, record=message)
         link.expect("Acks", "Published", request=10 + offset, first_offset=offset,
-                    runs=1, requests=1, created=0, duplicates=0)  # these as far as the frame has them
+                    runs=1, requests=1, created=0, duplicates=0)  # whichever of these the frame has
     for offset, message in enumerate(MESSAGES):
         delivery = link.expect("Delivery", subscription=7, rewind=rewind, attempt=1, count=1, first_offset=offset)
         *content, timestamp = delivery["record"]
@@ -138,7 +138,7 @@ def run(port):
     link.expect("Unsubscribed", request=5, subscription=7, last_offset=len(MESSAGES) - 1)
     link.send("Close")
     link.expect("Goodbye", reason=0)
-    require(not link.deliveries and link.socket.recv(1) == b"", "more came than the conversation asks for")
+    require(not link.deliveries and link.socket.recv(1) == b"", "received more than this conversation asks for")
     link.socket.close()
 
 

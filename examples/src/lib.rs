@@ -1,32 +1,32 @@
-//! What the examples share: where the broker is, and how they say what they expect.
+//! Shared by the examples: the broker's address, and how they check their expectations.
 
 use std::fmt;
 
-/// What an example ends with; a failure makes the process exit with a code other than 0.
+/// The result of an example; a failure makes the process exit with a code other than 0.
 pub type Outcome<T = ()> = Result<T, Failure>;
 
-/// Why an example failed, for people.
+/// Why an example failed, as text.
 pub struct Failure(String);
 
-/// The broker's address: on this machine, at `PORT`, or at 8889 without it.
+/// The broker's address: this machine, at `PORT`, or at 8889 if `PORT` is not set.
 #[must_use]
 pub fn address() -> String {
     let port = std::env::var("PORT").unwrap_or_else(|_| "8889".to_owned());
     format!("127.0.0.1:{port}")
 }
 
-/// A name that no other run of an example uses: topics can't be deleted, and runs are not to see each other.
+/// A name that no other run uses: topics cannot be deleted, and runs must not see each other's messages.
 ///
 /// # Errors
-/// The operating system has no random numbers.
+/// If the operating system provides no random numbers.
 pub fn unique(name: &str) -> Outcome<String> {
     Ok(format!("{name}/{:016x}", getrandom::u64()?))
 }
 
-/// Ends the example unless `holds`.
+/// Returns an error, which ends the example, unless `holds`.
 ///
 /// # Errors
-/// With `expectation`, if it does not hold.
+/// With `expectation` as its text, if `holds` is false.
 pub fn expect(holds: bool, expectation: &str) -> Outcome {
     if holds { Ok(()) } else { Err(Failure(format!("expected {expectation}"))) }
 }

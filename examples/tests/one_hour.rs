@@ -1,4 +1,4 @@
-//! How to test what takes an hour, in a millisecond: a broker inside the test, and tokio's time paused.
+//! How to test in a millisecond what takes an hour: a broker inside the test, and tokio's paused time.
 //!
 //! `cargo test -p zaichik-examples --test one_hour`
 
@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use zaichik_tokio::{Client, ClientError, Embedded, Outgoing, TopicOptions, default_config};
 
-/// How long a shop keeps a cart for its customer.
+/// How long a shop keeps a customer's cart.
 const HOLD: Duration = Duration::from_hours(1);
 
-/// How often it looks which ones are gone.
+/// How often it checks for expired carts.
 const CHECK: Duration = Duration::from_mins(1);
 
-// What is tested: part of an application, which knows nothing of tests.
+// The code under test: part of an application, which is not written for tests.
 
 async fn open_shop(client: &Client) -> Result<(), ClientError> {
     client.create_topic("carts", TopicOptions::new().retention_ttl(HOLD)).await?;
@@ -26,7 +26,7 @@ async fn fill_cart(client: &Client, customer: &str, cart: &str) -> Result<(), Cl
     Ok(())
 }
 
-/// Customers with a cart that is still kept.
+/// Customers whose cart has not expired.
 async fn customers(client: &Client) -> Result<BTreeSet<String>, ClientError> {
     let mut carts = client.subscribe("carts").window(0).await?;
     let mut customers = BTreeSet::new();
@@ -38,7 +38,7 @@ async fn customers(client: &Client) -> Result<BTreeSet<String>, ClientError> {
     Ok(customers)
 }
 
-/// Tells who no longer has a cart, for ever.
+/// Publishes the customers whose carts have expired, forever.
 async fn expire_carts(client: Client) -> Result<(), ClientError> {
     let mut before = BTreeSet::new();
     loop {
@@ -61,14 +61,14 @@ async fn a_cart_is_kept_for_an_hour() -> Result<(), Box<dyn std::error::Error>> 
     fill_cart(&client, "Ada", "three carrots").await?;
 
     sleep(Duration::from_mins(59)).await;
-    assert!(customers(&client).await?.contains("Ada"), "a minute is left");
+    assert!(customers(&client).await?.contains("Ada"), "a minute before the end of the hour");
     sleep(Duration::from_mins(1)).await;
-    assert!(customers(&client).await?.is_empty(), "the hour is over");
+    assert!(customers(&client).await?.is_empty(), "at the end of the hour");
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn whose_cart_is_gone_is_told_within_a_minute() -> Result<(), Box<dyn std::error::Error>> {
+async fn an_expired_cart_is_reported_within_a_minute() -> Result<(), Box<dyn std::error::Error>> {
     let broker = Embedded::start(default_config()?)?;
     let client = broker.client();
     open_shop(&client).await?;
@@ -83,7 +83,7 @@ async fn whose_cart_is_gone_is_told_within_a_minute() -> Result<(), Box<dyn std:
     let message = expired.next_message().await?.ok_or("the subscription ended")?;
     assert_eq!(message.body, "Ada");
     assert!((HOLD..=HOLD + CHECK).contains(&began.elapsed()), "after {:?}", began.elapsed());
-    assert!(customers(&client).await?.contains("Charles"), "half an hour is left");
+    assert!(customers(&client).await?.contains("Charles"), "half an hour before its end");
     worker.abort();
     Ok(())
 }

@@ -13,6 +13,7 @@ fn every_rule_holds_in_a_share_of_the_seeds() {
     }
 }
 
+/// Rule I17.
 #[test]
 fn a_seed_does_the_same_twice() {
     for seed in [3, 1_000_003, u64::MAX] {

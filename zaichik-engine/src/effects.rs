@@ -14,7 +14,7 @@ const MAX_NOTES: usize = 256;
 /// Whether a call left work behind.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Turn, Seed};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp, Turn};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
 /// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// while broker.handle_timeout(now, &mut effects) == Turn::More {
@@ -38,7 +38,7 @@ pub enum Turn {
 /// one is.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Seed};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
 /// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// let session = broker.accept(now, &mut effects);
@@ -126,7 +126,7 @@ impl Drop for Effects {
 /// Something worth a line in a debug log.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, NoteEvent, Timestamp, Seed};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, NoteEvent, Seed, Timestamp};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
 /// effects.set_notes(true);
 /// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;

@@ -5,7 +5,7 @@ use core::fmt;
 /// A connection, for as long as its broker lives; never used for another one.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Seed};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
 /// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2))?;
 /// let (first, second) = (broker.accept(now, &mut effects), broker.accept(now, &mut effects));

@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use bytes::{Buf, BytesMut};
-//! use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Seed};
+//! use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp};
 //! use zaichik_proto::{ClientFrame, Hello, Limits, MAGIC, ServerDecoder, ServerFrame};
 //!
 //! let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
@@ -37,6 +37,7 @@ mod outbound;
 mod planted;
 mod ring;
 mod session;
+mod session_config;
 mod stats;
 mod subscription;
 mod topic;

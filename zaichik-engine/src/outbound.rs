@@ -24,7 +24,7 @@ const OPEN_ROOM: RangeInclusive<usize> = 256..=4 << 10;
 ///
 /// ```
 /// use bytes::{Buf, BytesMut};
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Seed};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp};
 /// use zaichik_proto::{ClientFrame, Hello, MAGIC};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
 /// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2))?;

@@ -67,12 +67,15 @@ impl Defect {
 #[cfg(feature = "planted")]
 thread_local! {
     static PLANTED: core::cell::Cell<Option<Defect>> = const { core::cell::Cell::new(None) };
+    /// Wakes of this thread since a defect was planted.
+    static WAKES: core::cell::Cell<u32> = const { core::cell::Cell::new(0) };
 }
 
 /// From here on every broker and client of this thread has that defect, or none.
 #[cfg(feature = "planted")]
 pub fn plant(defect: Option<Defect>) {
     PLANTED.set(defect);
+    WAKES.set(0);
 }
 
 #[cfg(feature = "planted")]
@@ -84,4 +87,21 @@ pub(crate) fn is_planted(defect: Defect) -> bool {
 #[inline]
 pub(crate) const fn is_planted(_: Defect) -> bool {
     false
+}
+
+/// Whether the wake that is due is lost: with [`Defect::LostWake`] one in sixteen is.
+#[inline]
+pub(crate) fn loses_wake() -> bool {
+    is_planted(Defect::LostWake) && count_wake() % 16 == 7
+}
+
+/// How many wakes came before this one since a defect was planted.
+#[cfg(feature = "planted")]
+fn count_wake() -> u32 {
+    WAKES.replace(WAKES.get().wrapping_add(1))
+}
+
+#[cfg(not(feature = "planted"))]
+const fn count_wake() -> u32 {
+    0
 }

@@ -8,28 +8,22 @@ mod timers;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
-use subtle::ConstantTimeEq;
 use zaichik_proto::{
-    ClientDecoder, ClientFrame, HEADER_LEN, Hello, Limits, MAGIC, PROTOCOL_VERSION, ProtocolError,
-    ProtocolFault, ServerFrame, Welcome,
+    ClientDecoder, ClientFrame, HEADER_LEN, Limits, MAGIC, PROTOCOL_VERSION, ServerFrame, Timestamp, Welcome,
 };
 
 use self::answers::Answers;
 use self::requests::Applied;
 use self::timers::Timers;
-use crate::broker::{Broker, Held, Run};
-use crate::config::{BrokerConfig, Seed};
+use crate::broker::{Admitted, Broker, ExchangeReport, PublishRun};
 use crate::effects::{Effects, Turn};
 use crate::error::CloseReason;
 use crate::id::SessionId;
 use crate::outbound::{LaneKind, Outbound};
-use zaichik_proto::Timestamp;
+use crate::session_config::SessionConfig;
 
 /// Bytes received and not applied that a connection may hold beyond one frame.
 const INBOUND_ROOM: usize = 64 << 10;
-
-/// Where the Hello starts in the client's stream: after the magic.
-const HELLO_AT: u64 = MAGIC.len() as u64;
 
 /// Bytes that a connection may send before its handshake is done.
 const HANDSHAKE_ROOM: usize = MAGIC.len() + HEADER_LEN + Limits::MAX_HANDSHAKE_FRAME as usize;
@@ -47,7 +41,7 @@ const MICROS_PER_MILLI: u64 = 1_000;
 ///
 /// ```
 /// use bytes::{Buf, BytesMut};
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Status, Timestamp, Seed};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Status, Timestamp};
 /// use zaichik_proto::{ClientFrame, Hello, MAGIC};
 ///
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
@@ -77,7 +71,7 @@ pub struct Session {
     answers: Answers,
     timers: Timers,
     /// The publishes that were applied last.
-    run: Run,
+    run: PublishRun,
     state: State,
     /// What the peer calls itself, until the broker knows.
     name: Box<str>,
@@ -110,7 +104,7 @@ enum State {
 /// Where a connection is in its life.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Status, Timestamp, Seed};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Status, Timestamp};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
 /// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// let session = broker.accept(now, &mut effects);
@@ -135,6 +129,16 @@ impl Status {
     #[must_use]
     pub const fn is_closed(self) -> bool {
         matches!(self, Self::Closed)
+    }
+}
+
+impl Broker {
+    /// A new connection. Above the limits it is a session that reports so to its peer and closes.
+    ///
+    /// When too many connections are in their handshake, the one that sent least, and of those the oldest, is closed for the
+    /// new one, unless all are younger than 200 ms.
+    pub fn accept(&mut self, now: Timestamp, effects: &mut Effects) -> Session {
+        Session::new(self.admit(now, effects))
     }
 }
 
@@ -209,8 +213,8 @@ impl Session {
     pub fn exchange(&mut self, now: Timestamp, broker: &mut Broker, effects: &mut Effects) -> Turn {
         let now = self.timers.tick(broker.tick(now));
         self.timers.observe(now, &self.outbound);
-        let orders = broker.begin_exchange(self.id);
-        if let Some(reason) = orders.close {
+        let start = broker.begin_exchange(self.id);
+        if let Some(reason) = start.close {
             self.finish(now, reason);
         }
         if self.state == State::Welcomed {
@@ -221,7 +225,7 @@ impl Session {
         if self.state == State::Open {
             applied = self.apply(now, broker, effects);
         }
-        if let Some(stops_at) = orders.stops_at {
+        if let Some(stops_at) = start.stops_at {
             self.stop(now, stops_at, broker);
         }
         if self.eof && applied == Applied::All {
@@ -240,13 +244,13 @@ impl Session {
         if matches!(self.state, State::Ended(_)) {
             return Turn::Done;
         }
-        let verdict = broker.end_exchange(self.id, self.held(), effects);
-        if self.throttled && !verdict.throttled {
+        let end = broker.end_exchange(self.id, self.report(), effects);
+        if self.throttled && !end.throttled {
             // While it was not read, it could not be heard.
             self.timers.heard(now);
         }
-        self.throttled = verdict.throttled;
-        if more || verdict.more { Turn::More } else { Turn::Done }
+        self.throttled = end.throttled;
+        if more || end.more { Turn::More } else { Turn::Done }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do, if nothing else happens before. O(1).
@@ -333,9 +337,9 @@ impl Session {
         self.answers.shrink();
     }
 
-    pub(crate) fn new(id: SessionId, config: Arc<SessionConfig>, now: Timestamp) -> Self {
+    fn new(Admitted { id, config, now, refused }: Admitted) -> Self {
         let handshake_by = now.plus_micros(config.handshake_micros);
-        Self {
+        let mut session = Self {
             id,
             decoder: ClientDecoder::handshake(&config.wire),
             config,
@@ -344,7 +348,7 @@ impl Session {
             outbound: Outbound::default(),
             answers: Answers::default(),
             timers: Timers::new(now, handshake_by),
-            run: Run::default(),
+            run: PublishRun::default(),
             state: State::Handshake,
             name: Box::default(),
             stream_answers: 0,
@@ -353,19 +357,12 @@ impl Session {
             throttled: false,
             publishes: false,
             stops_at: None,
+        };
+        if let Some(reason) = refused {
+            // It is over before it began: the broker does not know it.
+            session.finish(now, reason);
+            session.state = State::Ended(reason);
         }
-    }
-
-    /// A session that is over before it began.
-    pub(crate) fn refused(
-        id: SessionId,
-        config: Arc<SessionConfig>,
-        now: Timestamp,
-        reason: CloseReason,
-    ) -> Self {
-        let mut session = Self::new(id, config, now);
-        session.finish(now, reason);
-        session.state = State::Ended(reason);
         session
     }
 
@@ -378,8 +375,8 @@ impl Session {
         self.answers.control(&mut self.outbound, ServerFrame::Welcome(welcome));
     }
 
-    fn held(&self) -> Held {
-        Held {
+    fn report(&self) -> ExchangeReport {
+        ExchangeReport {
             buffers: self.inbound.capacity().saturating_add(self.outbound.own_len()),
             received: self.inbound.len(),
             takes_more: self.outbound.stream_len() < self.config.lane_bytes,
@@ -390,47 +387,6 @@ impl Session {
     /// Whether the control lane has no room: only then does decoding pause (semantics A7).
     fn lane_is_full(&self) -> bool {
         self.outbound.control_len() >= self.config.lane_bytes
-    }
-}
-
-/// What all sessions of a broker share.
-#[derive(Debug)]
-pub(crate) struct SessionConfig {
-    instance: u128,
-    server_name: String,
-    token: Option<Vec<u8>>,
-    wire: Limits,
-    handshake_micros: u64,
-    write_micros: u64,
-    heartbeat_micros: u64,
-    lane_bytes: usize,
-}
-
-impl SessionConfig {
-    pub(crate) fn new(config: &BrokerConfig, seed: Seed) -> Self {
-        Self {
-            instance: seed.instance,
-            server_name: config.server_name.clone(),
-            token: config.token.clone(),
-            wire: config.wire,
-            handshake_micros: zaichik_proto::micros(config.handshake_timeout),
-            write_micros: zaichik_proto::micros(config.write_timeout),
-            heartbeat_micros: u64::from(config.wire.heartbeat_millis).saturating_mul(MICROS_PER_MILLI),
-            lane_bytes: config.lane_bytes,
-        }
-    }
-
-    /// Whether a peer may come in.
-    fn check(&self, hello: &Hello<'_>) -> Result<(), CloseReason> {
-        if hello.version < PROTOCOL_VERSION {
-            let fault = ProtocolFault::UnsupportedVersion { got: hello.version };
-            return Err(CloseReason::Protocol(ProtocolError { offset: HELLO_AT, fault }));
-        }
-        match &self.token {
-            // In constant time, so that nobody can guess it byte by byte.
-            Some(token) if !bool::from(token.as_slice().ct_eq(hello.token)) => Err(CloseReason::Unauthorized),
-            _ => Ok(()),
-        }
     }
 }
 

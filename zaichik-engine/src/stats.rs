@@ -3,7 +3,7 @@
 /// Counters since the broker was made; none ever falls.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Seed};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp};
 /// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2))?;
 /// let session = broker.accept(Timestamp::from_micros(1), &mut Effects::new());
 /// assert_eq!(broker.stats().connections, 1);

@@ -22,8 +22,8 @@ pub(crate) const MAX_DELIVERY: usize = Limits::MAX_DELIVERY_FRAME as usize - Del
 /// A subscription; its topic's log is its only queue.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    /// The connection that it is attached to; only a durable one may have none.
-    pub(crate) session: Option<SessionId>,
+    /// The session that it is attached to; only a durable one may have none.
+    holder: Option<Holder>,
     pub(crate) topic: TopicId,
     /// Its place in the ring of waiting, woken or ready subscriptions; alone while it has to wait for its client, for
     /// a delay to pass, or for a connection.
@@ -57,6 +57,14 @@ pub(crate) struct Subscription {
     past: Option<Box<Past>>,
 }
 
+/// The session that a subscription is attached to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holder {
+    pub(crate) session: SessionId,
+    /// Head of the ring of that session's ready subscriptions.
+    pub(crate) ready: Node,
+}
+
 /// What a client asks of a subscription each time it attaches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
@@ -86,7 +94,7 @@ impl Subscription {
         durable: Option<Box<Durable>>,
     ) -> Self {
         Self {
-            session: None,
+            holder: None,
             topic,
             node,
             cursor_id,
@@ -107,9 +115,9 @@ impl Subscription {
         }
     }
 
-    /// A connection has it from here on.
-    pub(crate) fn attach(&mut self, session: SessionId, terms: Terms, now: Timestamp) {
-        self.session = Some(session);
+    /// A session holds it from now on.
+    pub(crate) fn attach(&mut self, holder: Holder, terms: Terms, now: Timestamp) {
+        self.holder = Some(holder);
         self.terms = terms;
         self.last_delivered = None;
         if self.paused_until <= now {
@@ -117,9 +125,18 @@ impl Subscription {
         }
     }
 
-    /// Its connection has it no longer: what is uncommitted is to be delivered again.
-    pub(crate) fn detach(&mut self, expires_at: Timestamp) {
-        self.session = None;
+    /// No session holds it any more: what is uncommitted will be delivered again (semantics D2). A durable one waits for
+    /// another session until its time has passed.
+    pub(crate) fn detach(&mut self, now: Timestamp) {
+        self.lose_holder();
+        if let Some(durable) = &mut self.durable {
+            durable.expires_at = now.plus_micros(durable.inactive_micros);
+        }
+    }
+
+    /// Another session takes it over: what is uncommitted will be delivered again (semantics D3).
+    pub(crate) fn lose_holder(&mut self) {
+        self.holder = None;
         if is_planted(Defect::NoRedelivery) {
             self.commit(self.next.offset);
         }
@@ -127,9 +144,11 @@ impl Subscription {
         if !self.holds_off {
             self.resume();
         }
-        if let Some(durable) = &mut self.durable {
-            durable.expires_at = expires_at;
-        }
+    }
+
+    /// Whether it is durable, and no session attached to it in time (semantics D5).
+    pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
+        self.durable.as_ref().is_some_and(|durable| durable.expires_at <= now)
     }
 
     /// Whether everything up to and including `offset` can be committed, and where the cursor would be then
@@ -286,6 +305,11 @@ impl Subscription {
         before.saturating_add(1)
     }
 
+    /// The session that it is attached to.
+    pub(crate) const fn holder(&self) -> Option<Holder> {
+        self.holder
+    }
+
     /// The first offset that was not delivered.
     pub(crate) const fn next(&self) -> Position {
         self.next
@@ -323,7 +347,7 @@ impl Subscription {
 
     /// When the broker has to look at it although nothing happens: a delay passes, or nobody came back.
     pub(crate) fn due_at(&self) -> Timestamp {
-        match (&self.durable, self.session) {
+        match (&self.durable, self.holder) {
             (Some(durable), None) => durable.expires_at,
             _ if self.paused_until > Timestamp::ZERO => self.paused_until,
             _ => Timestamp::MAX,
@@ -343,7 +367,7 @@ impl Subscription {
     pub(crate) fn is_consistent(&self) -> bool {
         let ordered = self.start <= self.cursor && self.cursor <= self.next.offset;
         let follows = self.terms.window > 0 || self.cursor == self.next.offset;
-        let fits = self.window.len() <= self.terms.window as usize || self.session.is_none();
+        let fits = self.window.len() <= self.terms.window as usize || self.holder.is_none();
         let within = self.window.is_between(self.cursor, self.next.offset);
         let is_done = |past: &Past| past.skip_done(self.next.offset) != self.next.offset;
         ordered && follows && fits && within && !self.past.as_deref().is_some_and(is_done)

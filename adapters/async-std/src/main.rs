@@ -10,7 +10,7 @@ use futures::{Stream, StreamExt};
 use zaichik_async_std::AsyncStd;
 use zaichik_serve::{Command, Options, Process, Signal};
 
-/// What its messages begin with.
+/// The prefix of its error messages.
 const COMMAND: &str = "zaichik-async-std";
 
 /// A small message broker, on async-std.
@@ -51,7 +51,7 @@ fn signals() -> io::Result<impl Stream<Item = Signal> + Send> {
     }))
 }
 
-/// How many threads async-std starts.
+/// The number of threads that async-std starts.
 fn workers() -> usize {
     let wanted = std::env::var("ASYNC_STD_THREAD_COUNT").ok().and_then(|count| count.parse().ok());
     wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get)).max(1)

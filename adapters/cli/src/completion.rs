@@ -1,4 +1,4 @@
-//! `zaichik completion`: what shells need to complete the command.
+//! `zaichik completion`: completion scripts for shells.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -13,11 +13,11 @@ Examples:
   zaichik completion zsh > \"${fpath[1]}/_zaichik\"
   zaichik completion fish > ~/.config/fish/completions/zaichik.fish";
 
-/// Print what a shell needs to complete the command.
+/// Print a completion script for a shell.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Completion {
-    /// The shell.
+    /// Shell to generate the script for.
     #[arg(value_enum)]
     shell: Shell,
 }

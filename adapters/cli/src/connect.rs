@@ -1,4 +1,4 @@
-//! Which broker a command talks to, and how.
+//! How a command finds its broker and connects to it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,30 +9,30 @@ use zaichik_tokio::{Client, ClientBuilder};
 
 use crate::failure::{Code, Failure};
 
-/// The port of a broker that was not told another one.
+/// The broker's default port.
 const DEFAULT_PORT: u16 = 8889;
 
-const SERVER: &str = "The broker: zaichik://host:port, host:port or unix:/path. Default: $ZAICHIK_URL, else port 8889, \
-                      or $PORT, of this machine";
+const SERVER: &str = "Broker to connect to: zaichik://host:port, host:port or unix:/path [default: $ZAICHIK_URL, or \
+                      port $PORT or 8889 of this machine]";
 
-/// Where the broker is.
+/// The broker's address, and how to connect to it.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct ServerArgs {
     #[arg(short, long, value_name = "URL", help = SERVER)]
     server: Option<String>,
-    /// A file that holds the broker's token; empty: none.
-    // An empty variable is no path, for the broker neither: clap's own parser of paths refuses it.
+    /// File with the broker's token; empty for none.
+    // Clap's own parser of paths refuses an empty variable, which means no token here, as it does for the broker.
     #[arg(long, env = "ZAICHIK_TOKEN_FILE", value_name = "PATH", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     token_file: Option<PathBuf>,
-    /// How long connecting may take.
+    /// Maximum time to wait for a connection.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
     connect_timeout: Duration,
 }
 
-/// A broker's address, and the token that came with it.
+/// A broker's address, and the token in the URL, if any.
 #[derive(Debug, PartialEq, Eq)]
-struct Location {
+struct BrokerUrl {
     address: String,
     token: Option<String>,
 }
@@ -41,17 +41,17 @@ impl ServerArgs {
     /// The broker's address, without a token.
     ///
     /// # Errors
-    /// A token was given with `--server`, or the port in the environment is none.
+    /// `--server` has a token, or `PORT` is not a port.
     pub(crate) fn address(&self) -> Result<String, Failure> {
-        Ok(self.location()?.address)
+        Ok(self.url()?.address)
     }
 
-    /// How to connect, as `name` in the broker's log.
+    /// A builder for the client; `name` appears in the broker's log.
     ///
     /// # Errors
-    /// As [`address`](Self::address), and the token can't be read.
+    /// As for [`address`](Self::address), or the token cannot be read.
     pub(crate) fn builder(&self, name: &str) -> Result<ClientBuilder, Failure> {
-        let Location { address, token } = self.location()?;
+        let BrokerUrl { address, token } = self.url()?;
         let builder = Client::builder(&address).name(name);
         Ok(match (self.token_file.as_ref().filter(|path| !path.as_os_str().is_empty()), token) {
             (Some(path), _) => builder.token(read_token(path)?),
@@ -60,24 +60,24 @@ impl ServerArgs {
         })
     }
 
-    /// A client that is connected.
+    /// Connects a client.
     ///
     /// # Errors
-    /// There is no broker, or it does not let the command in, or it takes too long.
+    /// The broker cannot be reached, rejects the client, or does not answer in time.
     pub(crate) async fn connect(&self, name: &str) -> Result<Client, Failure> {
         self.connect_with(name, |builder| builder).await
     }
 
-    /// The same, configured further.
+    /// Connects a client that `configure` has configured further.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect).
     pub(crate) async fn connect_with(
         &self,
         name: &str,
-        change: impl FnOnce(ClientBuilder) -> ClientBuilder,
+        configure: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> Result<Client, Failure> {
-        let connecting = change(self.builder(name)?).connect();
+        let connecting = configure(self.builder(name)?).connect();
         if let Ok(connected) = tokio::time::timeout(self.connect_timeout, connecting).await {
             return Ok(connected?);
         }
@@ -89,26 +89,26 @@ impl ServerArgs {
         ))
     }
 
-    fn location(&self) -> Result<Location, Failure> {
-        if let Some(url) = &self.server {
-            let location = Location::parse(url);
-            if location.token.is_some() {
+    fn url(&self) -> Result<BrokerUrl, Failure> {
+        if let Some(server) = &self.server {
+            let url = BrokerUrl::parse(server);
+            if url.token.is_some() {
                 return Err(Failure::new(
                     Code::Usage,
-                    "everybody on this machine can read a token on a command line; put it into a file and name that \
-                     with --token-file, or set the whole URL in $ZAICHIK_URL",
+                    "the URL of --server has a token, which every user of this machine can read; put the token into \
+                     a file and pass it with --token-file, or set the whole URL in $ZAICHIK_URL",
                 ));
             }
-            return Ok(location);
+            return Ok(url);
         }
         match std::env::var("ZAICHIK_URL") {
-            Ok(url) if !url.is_empty() => Ok(Location::parse(&url)),
-            _ => Ok(Location::parse(&format!("127.0.0.1:{}", port(std::env::var("PORT").ok())?))),
+            Ok(url) if !url.is_empty() => Ok(BrokerUrl::parse(&url)),
+            _ => Ok(BrokerUrl::parse(&format!("127.0.0.1:{}", port(std::env::var("PORT").ok())?))),
         }
     }
 }
 
-impl Location {
+impl BrokerUrl {
     fn parse(url: &str) -> Self {
         if url.starts_with("unix:") {
             return Self { address: url.to_owned(), token: None };
@@ -145,27 +145,27 @@ fn read_token(path: &Path) -> Result<Vec<u8>, Failure> {
 mod tests {
     use super::*;
 
-    fn location(address: &str, token: Option<&str>) -> Location {
-        Location { address: address.to_owned(), token: token.map(str::to_owned) }
+    fn parsed(address: &str, token: Option<&str>) -> BrokerUrl {
+        BrokerUrl { address: address.to_owned(), token: token.map(str::to_owned) }
     }
 
     #[test]
     fn a_url_may_have_a_scheme_a_token_and_a_port() {
         for (url, expected) in [
-            ("localhost:1", location("localhost:1", None)),
-            ("localhost", location("localhost:8889", None)),
-            ("zaichik://localhost:1/", location("localhost:1", None)),
-            ("zaichik://a@b@localhost:1", location("localhost:1", Some("a@b"))),
-            ("zaichik://secret@[::1]", location("[::1]:8889", Some("secret"))),
-            ("[::1]:1", location("[::1]:1", None)),
-            ("unix:/run/a@b", location("unix:/run/a@b", None)),
+            ("localhost:1", parsed("localhost:1", None)),
+            ("localhost", parsed("localhost:8889", None)),
+            ("zaichik://localhost:1/", parsed("localhost:1", None)),
+            ("zaichik://a@b@localhost:1", parsed("localhost:1", Some("a@b"))),
+            ("zaichik://secret@[::1]", parsed("[::1]:8889", Some("secret"))),
+            ("[::1]:1", parsed("[::1]:1", None)),
+            ("unix:/run/a@b", parsed("unix:/run/a@b", None)),
         ] {
-            assert_eq!(Location::parse(url), expected, "{url}");
+            assert_eq!(BrokerUrl::parse(url), expected, "{url}");
         }
     }
 
     #[test]
-    fn a_port_that_is_none_is_refused() {
+    fn an_invalid_port_is_refused() {
         assert!(port(None).is_ok_and(|port| port == DEFAULT_PORT));
         assert!(port(Some("1".to_owned())).is_ok_and(|port| port == 1));
         assert!(port(Some("many".to_owned())).is_err());

@@ -1,4 +1,4 @@
-//! Why a command failed, and the code that its process ends with.
+//! Why a command failed, and its exit code.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -6,24 +6,24 @@ use std::process::ExitCode;
 
 use zaichik_tokio::{ClientError, ErrorClass, RequestError};
 
-/// How a process ends that did not do what it was asked for.
+/// The exit code of a failed command.
 ///
-/// 0 is success, and so is being asked to stop.
+/// 0 is success; being stopped by a signal counts as success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
-    /// Anything that has no code of its own.
+    /// Any other error.
     Other = 1,
-    /// The command line, or what it names, is wrong.
+    /// The command line is wrong, or a file that it names cannot be read.
     Usage = 2,
-    /// There is no broker at the address, or it does not let the command in.
+    /// The broker cannot be reached, or rejects the client.
     Unreachable = 3,
-    /// The time that was given is over.
+    /// A timeout has expired.
     TimedOut = 4,
-    /// The broker said no.
+    /// The broker refused a request.
     Refused = 5,
-    /// Messages are missing, and the command was to fail then.
+    /// Messages are missing, and `--fail-on-gap` was given.
     Gap = 6,
-    /// What a benchmark measured is not what was published.
+    /// A benchmark did not receive exactly what it published.
     Unverified = 7,
 }
 
@@ -39,21 +39,21 @@ impl Failure {
         Self { code, message: message.to_string() }
     }
 
-    /// The same with a text before and one after.
+    /// Adds a text before the message and one after it.
     pub(crate) fn with_context(mut self, before: &str, after: &str) -> Self {
         self.message = format!("{before}{}{after}", self.message);
         self
     }
 
-    /// Tells it in one line, and ends the process with its code.
+    /// Prints one line on stderr; returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
-        // Nobody can be told that it can't be told.
+        // There is nowhere to report a failure to write to stderr.
         drop(writeln!(io::stderr(), "zaichik: {}", self.message));
         ExitCode::from(self.code as u8)
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "errors of later versions have no code of their own")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "errors of later versions have no exit code here")]
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let code = match &error {

@@ -1,4 +1,4 @@
-//! `zaichik info`: what the broker is, allows and counted.
+//! `zaichik info`: the broker's version, limits and counters.
 
 use std::collections::BTreeMap;
 
@@ -22,11 +22,11 @@ pub(crate) struct Info {
 
 /// A broker, as JSON.
 #[derive(Debug, Serialize)]
-struct Report<'a> {
+struct BrokerReport<'a> {
     server: &'a str,
     address: String,
     protocol: u16,
-    /// Hexadecimal: offsets hold within one instance only.
+    /// Hexadecimal. Offsets are valid within one instance only.
     instance: String,
     uptime_us: u64,
     limits: BTreeMap<&'static str, u32>,
@@ -38,7 +38,7 @@ impl Info {
         let client = self.server.connect("zaichik info").await?;
         let info = client.broker_info().await?;
         client.close().await?;
-        let report = Report::new(&info, self.server.address()?);
+        let report = BrokerReport::new(&info, self.server.address()?);
         if self.output.is_json() {
             return report::json(&report);
         }
@@ -55,7 +55,7 @@ impl Info {
     }
 }
 
-impl<'a> Report<'a> {
+impl<'a> BrokerReport<'a> {
     fn new(info: &'a BrokerInfo, address: String) -> Self {
         let Limits {
             max_message,
@@ -88,7 +88,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// A counter's name; those of later versions are told by their codes.
+/// A counter's name; an unknown one, of a later version, is named by its code.
 fn name(counter: Counter) -> String {
     match (counter.refusal_code(), counter) {
         (Some(code), _) => format!("refused_with_{}", snake_case(&code.to_string())),

@@ -1,15 +1,16 @@
-//! The command `zaichik`: runs a broker, on tokio, and is a client of one.
+//! The command `zaichik`: a broker on tokio, and a client.
 
 mod bench;
 mod completion;
 mod connect;
 mod failure;
 mod info;
-mod moment;
+
 mod ping;
 mod printable;
 mod publish;
 mod report;
+mod rfc3339;
 mod signals;
 mod subscribe;
 mod subscription;
@@ -31,10 +32,10 @@ use crate::subscribe::Subscribe;
 use crate::subscription::Subscriptions;
 use crate::topic::Topic;
 
-/// What its messages begin with.
+/// The prefix of its error messages.
 const COMMAND: &str = "zaichik";
 
-/// A small message broker, and the tool to use one.
+/// A small message broker and its client.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -62,11 +63,11 @@ enum Command {
     Subscription(Subscriptions),
     /// Show the broker's version, limits and counters.
     Info(Info),
-    /// Ask a broker for a sign of life.
+    /// Check that the broker responds.
     Ping(Ping),
     /// Measure a broker with the client library, over the network.
     Bench(Bench),
-    /// Print what a shell needs to complete the command.
+    /// Print a completion script for a shell.
     Completion(Completion),
 }
 
@@ -94,19 +95,19 @@ fn serve(options: &Options) -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return process.without_runtime(&error),
+        Err(error) => return process.runtime_failed(&error),
     };
     let workers = runtime.metrics().num_workers();
     runtime.block_on(async { process.serve::<Tokio>(("tokio", workers), signals::arriving()).await })
 }
 
-/// Runs a client's command: one thread is enough for it.
+/// Runs a client command on one thread.
 fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime
         .map_err(|error| Failure::new(Code::Other, format_args!("cannot start the runtime: {error}")))?;
     let outcome = runtime.block_on(command);
-    // A read of standard input that is under way would hold up the end.
+    // Does not wait for a pending read of standard input.
     runtime.shutdown_background();
     outcome
 }

@@ -1,4 +1,4 @@
-//! `zaichik ping`: whether a broker answers, and how fast.
+//! `zaichik ping`: whether a broker responds, and how fast.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -8,17 +8,17 @@ use clap::Args;
 use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure};
 
-/// Ask the broker for a sign of life.
+/// Check that the broker responds.
 #[derive(Debug, Args)]
 pub(crate) struct Ping {
+    /// Number of pings to send.
+    #[arg(short, long, value_name = "N", default_value_t = 4)]
+    count: u32,
+    /// Time between two pings.
+    #[arg(short, long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    interval: Duration,
     #[command(flatten)]
     server: ServerArgs,
-    /// How many times to ask.
-    #[arg(short, long, default_value_t = 4)]
-    count: u32,
-    /// The time between.
-    #[arg(short, long, default_value = "1s", value_parser = humantime::parse_duration)]
-    interval: Duration,
 }
 
 impl Ping {

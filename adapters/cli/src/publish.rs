@@ -1,4 +1,4 @@
-//! `zaichik pub`: messages from the command line, a file or a pipe into a topic.
+//! `zaichik pub`: publishes messages from the command line, a file or a pipe.
 
 mod input;
 mod receipts;
@@ -20,12 +20,12 @@ use zaichik_tokio::{
 };
 
 use self::input::{Input, InputArgs};
-use self::receipts::{Receipts, Telling};
+use self::receipts::{ReceiptArgs, Receipts};
 use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure};
 use crate::signals;
 
-/// Most messages of a transaction; the broker takes no more records in one step.
+/// Maximum messages in a transaction: the protocol's maximum records in one batch.
 const MAX_TRANSACTION: usize = 65_536;
 
 const PUBLISHING: &str = "Publishing";
@@ -39,38 +39,40 @@ Examples:
   zaichik pub prices -K = --txn < prices.txt      # lines like EUR=1.08, all of them or none
   zaichik pub prices -n -k EUR                    # delete a key
   zaichik pub ticks --count 10 --sleep 1s --template 'tick {{ n }} at {{ ts }}'
-  zaichik pub orders -l --producer import-42 < orders.txt    # up to 1,024 lines may be run again: each is stored once
+  zaichik pub orders -l --producer import-42 < orders.txt    # can be run again for up to 1,024 lines: each is stored once
 
-Ends with 0 when the broker has every message, 4 when an answer did not come in time, 5 when it says no.";
+Exit code: 0 if the broker has every message, 4 if an answer did not arrive in time, 5 if the broker refused a
+message.";
 
 /// Publish messages to a topic.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Publish {
-    /// The topic; one that does not exist is created with the broker's defaults.
+    /// Topic to publish to; created with the broker's defaults if it does not exist.
     topic: String,
     #[command(flatten)]
     input: InputArgs,
-    /// The time between two messages.
+    /// Pause between two messages.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, conflicts_with = "txn", help_heading = PUBLISHING)]
     sleep: Option<Duration>,
-    /// What to wait for: nothing, that the broker has the message, or that it has it on disk.
+    /// When a message counts as published: none does not wait for the broker, accepted waits until the broker has it,
+    /// durable until it is on disk.
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "accepted", help_heading = PUBLISHING)]
     ack: Ack,
-    /// How long to wait for an answer, and to try again what the broker refuses for the moment.
+    /// Maximum time to wait for an answer, retries included.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration, help_heading = PUBLISHING)]
     timeout: Duration,
-    /// The whole input in one step: all of it is stored or nothing.
+    /// Publish the whole input as one transaction: either all of it is stored or nothing.
     #[arg(long, help_heading = PUBLISHING)]
     txn: bool,
-    /// A name for the input: published again under it, what is stored already is not stored twice.
+    /// Name of this input, for a safe retry: messages that are already stored under it are not stored again.
     ///
-    /// Messages are numbered under the name by their place in the input. The broker remembers the last 1,024 of them,
-    /// for 10 minutes. Two commands must not use one name at the same time.
+    /// A message is identified by the name and its position in the input. The broker remembers the last 1,024 messages
+    /// of a name, for 10 minutes. Two commands must not use one name at the same time.
     #[arg(long, value_name = "ID", help_heading = PUBLISHING)]
     producer: Option<String>,
     #[command(flatten)]
-    telling: Telling,
+    receipts: ReceiptArgs,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -82,35 +84,35 @@ enum Ack {
     Durable,
 }
 
-/// A command under way.
-struct Run<'a> {
+/// A running `pub` command.
+struct PublishRun<'a> {
     args: &'a Publish,
     client: &'a Client,
     signals: Pin<Box<dyn Stream<Item = Signal>>>,
-    /// Somebody asked to stop: nothing more is read.
+    /// A signal has arrived: no more input is read.
     is_stopping: bool,
-    under_way: UnderWay,
+    in_flight: InFlight,
     receipts: Receipts<'a>,
-    /// What went wrong first, and with which message.
+    /// The first error, and the number of its message.
     failure: Option<(u64, ClientError)>,
 }
 
-/// Messages that have no answer yet, in order; the client bounds how many there can be.
-struct UnderWay {
-    sent: VecDeque<Sent>,
-    /// How long each may go without an answer, if the client does not see to it.
-    patience: Option<Duration>,
+/// Requests without an answer, in order; the client limits their number.
+struct InFlight {
+    requests: VecDeque<PublishRequest>,
+    /// Maximum time to wait for each answer, if the client has no deadline.
+    answer_timeout: Option<Duration>,
 }
 
-struct Sent {
-    /// The number of the first message in the input.
+struct PublishRequest {
+    /// The number of its first message in the input, from 1.
     first: u64,
-    at: Instant,
+    sent_at: Instant,
     publishing: Publishing,
 }
 
-/// What became of the messages of which the first has that number; `None` if that was not heard in time.
-type Answered = (u64, Option<Result<PublishReceipt, ClientError>>);
+/// The number of the first message of a request, and the answer; `None` if it did not arrive in time.
+type Answer = (u64, Option<Result<PublishReceipt, ClientError>>);
 
 impl Publish {
     pub(crate) async fn run(&self) -> Result<(), Failure> {
@@ -122,20 +124,20 @@ impl Publish {
         });
         let client = client.await?;
         let mut input = self.input.open().await?;
-        let mut run = Run {
+        let mut run = PublishRun {
             args: self,
             client: &client,
             signals: Box::pin(signals::arriving().map_err(|error| Failure::new(Code::Other, error))?),
             is_stopping: false,
-            under_way: UnderWay {
-                sent: VecDeque::new(),
-                patience: self.producer.as_ref().map(|_| self.timeout),
+            in_flight: InFlight {
+                requests: VecDeque::new(),
+                answer_timeout: self.producer.as_ref().map(|_| self.timeout),
             },
-            receipts: Receipts::new(&self.telling, &self.topic),
+            receipts: Receipts::new(&self.receipts, &self.topic),
             failure: None,
         };
         let read = if self.txn { run.transaction(&mut input).await } else { run.stream(&mut input).await };
-        // What was read before the input failed is on its way.
+        // Messages that were read before an error of the input are already in flight.
         run.finish(&input).await.and(read)?;
         client.close().await?;
         Ok(())
@@ -145,15 +147,15 @@ impl Publish {
         if self.ack != Ack::None {
             return Ok(());
         }
-        let wants = [
+        let need_answers = [
             (self.txn, "--txn"),
             (self.producer.is_some(), "--producer"),
-            (self.telling.is_json(), "--json"),
+            (self.receipts.is_json(), "--json"),
         ];
-        match wants.into_iter().find(|(is_given, _)| *is_given) {
+        match need_answers.into_iter().find(|(is_given, _)| *is_given) {
             Some((_, flag)) => Err(Failure::new(
                 Code::Usage,
-                format_args!("{flag} needs the broker's answers; leave --ack none out"),
+                format_args!("{flag} needs the broker's answers; omit --ack none"),
             )),
             None => Ok(()),
         }
@@ -165,22 +167,22 @@ impl Publish {
             Ack::Accepted => AckLevel::Accepted,
             Ack::Durable => AckLevel::Durable,
         };
-        // A message that is given up leaves its number to the next one. With numbers that are to mean the same when the
-        // input comes again none is given up: the command ends instead.
+        // A message that misses its deadline leaves its sequence number to the next one. Under a producer's name the
+        // numbers must be the same when the input is published again, so there is no deadline: the command ends.
         let deadline = if self.producer.is_some() { Duration::MAX } else { self.timeout };
         PublishOptions::new().ack(ack).deadline(deadline)
     }
 }
 
-impl Run<'_> {
-    /// Publishes messages as they come, with many of them under way.
+impl PublishRun<'_> {
+    /// Publishes messages as they are read, with many of them in flight.
     async fn stream(&mut self, input: &mut Input<'_>) -> Result<(), Failure> {
         let mut pause = None;
         while self.failure.is_none() && !self.is_stopping {
             tokio::select! {
                 biased;
                 _ = self.signals.next() => self.is_stopping = true,
-                answered = self.under_way.next(), if !self.under_way.sent.is_empty() => self.answered(answered)?,
+                answer = self.in_flight.next(), if !self.in_flight.requests.is_empty() => self.answered(answer)?,
                 message = async {
                     if let Some(pause) = &mut pause {
                         pause.await;
@@ -188,7 +190,7 @@ impl Run<'_> {
                     input.next().await
                 } => {
                     let Some(message) = message? else { break };
-                    self.send(input.taken(), &[message]).await?;
+                    self.send(input.messages_read(), &[message]).await?;
                     pause = self.args.sleep.map(|sleep| Box::pin(tokio::time::sleep(sleep)));
                 }
             }
@@ -196,7 +198,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Publishes everything in one step.
+    /// Publishes the whole input as one transaction.
     async fn transaction(&mut self, input: &mut Input<'_>) -> Result<(), Failure> {
         let mut messages = Vec::new();
         loop {
@@ -211,7 +213,7 @@ impl Run<'_> {
                 return Err(Failure::new(
                     Code::Refused,
                     format_args!(
-                        "the input has more than {MAX_TRANSACTION} messages, too many for one transaction"
+                        "the input has more than {MAX_TRANSACTION} messages, the maximum for one transaction; split it"
                     ),
                 ));
             }
@@ -222,7 +224,7 @@ impl Run<'_> {
         self.send(1, &messages).await
     }
 
-    /// Publishes messages in one step, and waits for answers as long as there is no room.
+    /// Publishes messages in one request; waits for answers while too many requests are in flight.
     async fn send(&mut self, first: u64, messages: &[Outgoing]) -> Result<(), Failure> {
         if self.args.ack == Ack::None {
             self.send_unacknowledged(first, messages).await;
@@ -231,10 +233,11 @@ impl Run<'_> {
         while self.failure.is_none() {
             match self.client.publish_nowait_with(&self.args.topic, messages, self.args.options()) {
                 Ok(publishing) => {
-                    self.under_way.sent.push_back(Sent { first, at: Instant::now(), publishing });
+                    let sent_at = Instant::now();
+                    self.in_flight.requests.push_back(PublishRequest { first, sent_at, publishing });
                     break;
                 }
-                Err(ClientError::Request(RequestError::Full)) if !self.under_way.sent.is_empty() => {
+                Err(ClientError::Request(RequestError::Full)) if !self.in_flight.requests.is_empty() => {
                     self.wait().await?;
                 }
                 Err(error) => self.failed(first, error),
@@ -257,26 +260,26 @@ impl Run<'_> {
         }
     }
 
-    /// Waits for the next answer; who asks to stop twice does not wait.
+    /// Waits for the next answer, or for a signal. The second signal is an error.
     async fn wait(&mut self) -> Result<(), Failure> {
         tokio::select! {
             biased;
             _ = self.signals.next() => {
                 if self.is_stopping {
-                    return Err(self.given_up("the command was stopped"));
+                    return Err(self.unknown_outcome("the command was stopped"));
                 }
                 self.is_stopping = true;
                 Ok(())
             }
-            answered = self.under_way.next() => self.answered(answered),
+            answer = self.in_flight.next() => self.answered(answer),
         }
     }
 
-    fn answered(&mut self, (first, answer): Answered) -> Result<(), Failure> {
+    fn answered(&mut self, (first, answer): Answer) -> Result<(), Failure> {
         match answer {
             Some(Ok(receipt)) => self.receipts.stored(first, &receipt),
             Some(Err(error)) => self.failed(first, error),
-            None => return Err(self.given_up("no answer came in time")),
+            None => return Err(self.unknown_outcome("no answer arrived in time")),
         }
         Ok(())
     }
@@ -285,34 +288,34 @@ impl Run<'_> {
         self.failure.get_or_insert((number, error));
     }
 
-    /// Messages that have no answer are not waited for any longer.
-    fn given_up(&self, why: &str) -> Failure {
+    /// The error of a command that stops waiting for answers.
+    fn unknown_outcome(&self, why: &str) -> Failure {
         let (stored, topic) = (self.receipts.count(), &self.args.topic);
         let advice = if self.args.producer.is_some() {
             "run the same command again to store them once"
         } else {
-            "look before publishing them again"
+            "check the topic before publishing them again"
         };
         Failure::new(
             Code::TimedOut,
             format_args!(
-                "topic {topic:?}: {why}; stored: {stored} messages, of the others it is unknown; {advice}"
+                "topic {topic:?}: {why}; messages known to be stored: {stored}; the others may be stored or not; {advice}"
             ),
         )
     }
 
-    /// Waits for the answers that are missing, and tells what became of it all.
+    /// Waits for the remaining answers, and reports the outcome.
     async fn finish(mut self, input: &Input<'_>) -> Result<(), Failure> {
-        while !self.under_way.sent.is_empty() {
+        while !self.in_flight.requests.is_empty() {
             self.wait().await?;
         }
         if self.args.ack == Ack::None && self.failure.is_none() {
-            // The broker has seen everything before it.
+            // The answer shows that the broker has handled all messages.
             self.client.ping().await?;
             if let Some((count, refusal)) = self.client.take_refused() {
                 return Err(Failure::new(
                     Code::Refused,
-                    format_args!("{count} of {} messages were refused; {refusal}", input.taken()),
+                    format_args!("{count} of {} messages were refused; {refusal}", input.messages_read()),
                 ));
             }
         }
@@ -320,37 +323,37 @@ impl Run<'_> {
             self.receipts.finish();
             return Ok(());
         };
-        let name = if self.args.txn { String::new() } else { input.name(number) };
+        let prefix = if self.args.txn { String::new() } else { input.error_prefix(number) };
         let stored = self.receipts.count();
         let rest = match (stored, self.args.ack) {
             (0, _) | (_, Ack::None) => String::new(),
-            (stored, _) => format!("; stored: {stored} of {} messages read", input.taken()),
+            (stored, _) => format!("; stored: {stored} of {} messages read", input.messages_read()),
         };
-        Err(Failure::from(error).with_context(&name, &rest))
+        Err(Failure::from(error).with_context(&prefix, &rest))
     }
 }
 
-impl UnderWay {
-    /// The next answer; nothing is lost if the future is dropped before it is ready. Never, if nothing is under way.
-    async fn next(&mut self) -> Answered {
-        let Some(Sent { first, at, publishing }) = self.sent.front_mut() else {
+impl InFlight {
+    /// Waits for the next answer; never completes if no request is in flight. No answer is lost if the future is dropped.
+    async fn next(&mut self) -> Answer {
+        let Some(PublishRequest { first, sent_at, publishing }) = self.requests.front_mut() else {
             return std::future::pending().await;
         };
         let first = *first;
-        let answer = match self.patience {
+        let answer = match self.answer_timeout {
             None => Some(publishing.await),
-            Some(patience) => {
-                tokio::time::timeout(patience.saturating_sub(at.elapsed()), publishing).await.ok()
+            Some(timeout) => {
+                tokio::time::timeout(timeout.saturating_sub(sent_at.elapsed()), publishing).await.ok()
             }
         };
         if answer.is_some() {
-            self.sent.pop_front();
+            self.requests.pop_front();
         }
         (first, answer)
     }
 }
 
-/// A number for a producer's name: the same on every machine, and in every version.
+/// The producer id for a name: the same on every machine and in every version.
 fn producer_id(name: &str) -> u128 {
     let mut hasher = SipHasher24::new_with_keys(0x7a61_6963_6869_6b20, 0x7072_6f64_7563_6572);
     hasher.write(name.as_bytes());
@@ -362,7 +365,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_producer_s_number_never_changes() {
+    fn a_producer_id_never_changes() {
         assert_eq!(producer_id("import-42"), 31_220_177_165_384_081_027_385_370_208_466_788_023);
         assert_ne!(producer_id("import-42"), producer_id("import-43"));
     }

@@ -1,4 +1,4 @@
-//! What commands that ask print: tables for people, JSON for programs.
+//! Output of commands that show something: tables for people, JSON for programs.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use crate::failure::{Code, Failure};
 
-/// How a report looks.
+/// The format of a report.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
-    /// JSON, one object a line.
+    /// Print JSON, one object per line.
     #[arg(short = 'J', long)]
     json: bool,
 }
@@ -27,16 +27,16 @@ impl OutputArgs {
 /// Prints a value as a line of JSON.
 ///
 /// # Errors
-/// Standard output does not take it; one that nobody reads any more is no error.
+/// Standard output cannot be written to; a closed pipe is not an error.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let line = serde_json::to_string(value).map_err(|error| Failure::new(Code::Other, error))?;
     print(&line)
 }
 
-/// Prints aligned columns, of which those from `numbers` on are right-aligned; nothing if there are no rows.
+/// Prints aligned columns, right-aligned from index `numbers`; prints nothing if there are no rows.
 ///
 /// # Errors
-/// As [`json`].
+/// As for [`json`].
 pub(crate) fn columns(header: &[&str], numbers: usize, rows: Vec<Vec<String>>) -> Result<(), Failure> {
     if rows.is_empty() {
         return Ok(());
@@ -50,10 +50,10 @@ pub(crate) fn columns(header: &[&str], numbers: usize, rows: Vec<Vec<String>>) -
     print_table(&table)
 }
 
-/// Prints names and values below each other.
+/// Prints one name and value per line.
 ///
 /// # Errors
-/// As [`json`].
+/// As for [`json`].
 pub(crate) fn pairs<N: Into<String>>(pairs: Vec<(N, String)>) -> Result<(), Failure> {
     let mut table = aligned();
     for (name, value) in pairs {
@@ -62,15 +62,15 @@ pub(crate) fn pairs<N: Into<String>>(pairs: Vec<(N, String)>) -> Result<(), Fail
     print_table(&table)
 }
 
-/// Says on standard error what was done, to people only.
-pub(crate) fn done(what: impl std::fmt::Display) {
+/// Prints a confirmation on standard error, if that is a terminal.
+pub(crate) fn confirm(message: impl std::fmt::Display) {
     if io::stderr().is_terminal() {
-        // Whether anybody hears it changes nothing.
-        drop(writeln!(io::stderr(), "{what}"));
+        // The command has succeeded, whether or not the confirmation can be written.
+        drop(writeln!(io::stderr(), "{message}"));
     }
 }
 
-/// A time in microseconds as people say it.
+/// A duration in microseconds, for people.
 pub(crate) fn duration(micros: u64) -> String {
     match micros {
         u64::MAX => "forever".to_owned(),
@@ -78,7 +78,7 @@ pub(crate) fn duration(micros: u64) -> String {
     }
 }
 
-/// A count without limit has a word.
+/// A limit, for people.
 pub(crate) fn limit(count: u64) -> String {
     if count == u64::MAX { "unlimited".to_owned() } else { count.to_string() }
 }
@@ -91,7 +91,7 @@ fn aligned() -> Table {
 
 fn print_table(table: &Table) -> Result<(), Failure> {
     let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    // The table's outer padding is a blank on the left of all lines.
+    // The table pads all lines with a space on the left.
     let lines: Vec<_> = lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
     print(&lines.join("\n"))
 }

@@ -1,4 +1,4 @@
-//! How signals arrive on tokio.
+//! SIGINT and SIGTERM on tokio.
 
 use std::io;
 

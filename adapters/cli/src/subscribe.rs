@@ -1,4 +1,4 @@
-//! `zaichik sub`: the messages of topics on standard output.
+//! `zaichik sub`: prints the messages of topics.
 
 mod commits;
 mod format;
@@ -16,45 +16,44 @@ use zaichik_tokio::{Client, DurableOptions, Subscription};
 
 use self::commits::CommitMode;
 pub(crate) use self::position::Position;
-use self::run::{End, Run};
+use self::run::{EndReason, SubscribeRun};
 pub(crate) use self::show::ShowArgs;
 use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure};
 use crate::signals;
 
-/// The window that nobody asked for, in messages.
+/// The default window, in messages.
 const WINDOW: u32 = 256;
 
-/// How long the end waits for commits to be answered.
+/// Maximum time to wait for answers to commits before the command ends.
 const DRAIN: Duration = Duration::from_secs(5);
 
 const READING: &str = "Reading";
 
 const EXAMPLES: &str = "\
 Examples:
-  zaichik sub orders                           # what is there, and then what comes
-  zaichik sub orders -o latest                 # only what comes
+  zaichik sub orders                           # stored messages, then new ones
+  zaichik sub orders -o latest                 # only new messages
   zaichik sub orders -o -10 -e                 # the last ten
   zaichik sub orders -o @-5m -e -J | jq .body  # the last five minutes
-  zaichik sub orders payments -v               # two topics, each line begins with its topic
+  zaichik sub orders payments -v               # two topics; each line begins with its topic
   zaichik sub orders -c 1 -W 5s                # one message, within five seconds
-  zaichik sub jobs --durable worker            # goes on where it stopped
+  zaichik sub jobs --durable worker            # continues where it stopped
   zaichik sub jobs -F '%o %k %s{hex}\\n'
 
-Ends with 0 when it is done or asked to stop, 4 when --wait ran out before a message (or
-all of --count) came, 5 when the broker says no, 6 when messages are
-missing and --fail-on-gap is given.";
+Exit code: 0 if it is done or was stopped by a signal, 4 if --wait expired before a message (or all of --count)
+arrived, 5 if the broker refused a request, 6 if messages are missing and --fail-on-gap is given.";
 
 /// Subscribe to topics.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate flag")]
 pub(crate) struct Subscribe {
-    /// The topics; one that does not exist is created with the broker's defaults.
+    /// Topics to subscribe to; created with the broker's defaults if they do not exist.
     #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<String>,
-    /// Where to begin: earliest, latest, an offset (42), so many before the end (-10), so long ago (@-5m), a time
-    /// (@2026-11-22T10:00Z). A durable subscription that exists goes on where it is.
+    /// Where to begin: earliest, latest, an offset (42), a count from the end (-10), an age (@-5m) or a time
+    /// (@2026-11-22T10:00Z). An existing durable subscription continues at its cursor instead.
     #[arg(
         short = 'o',
         long,
@@ -64,58 +63,59 @@ pub(crate) struct Subscribe {
     )]
     #[arg(help_heading = READING)]
     from: Position,
-    /// End after so many messages.
+    /// Stop after N messages.
     #[arg(short, long, value_name = "N", help_heading = READING)]
     count: Option<u64>,
-    /// End where the topics ended when it began.
+    /// Stop at the offsets where the topics ended when the command started.
     #[arg(short, long, help_heading = READING)]
     exit_at_end: bool,
-    /// End when no message came for so long.
+    /// Stop if no message arrives within DURATION.
     #[arg(short = 'W', long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     #[arg(help_heading = READING)]
     wait: Option<Duration>,
-    /// A name for the place that was reached: the next one who subscribes under it goes on there.
+    /// Use a durable subscription of this name: the next subscriber with the name continues after the last commit.
     #[arg(long, value_name = "NAME", help_heading = READING)]
     durable: Option<String>,
-    /// How long the name is remembered when nobody uses it; the broker's default is a day.
+    /// How long the durable subscription is kept while no connection holds it; the broker's default is 24h unless it is
+    /// configured otherwise.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "durable")]
     #[arg(help_heading = READING)]
     inactive_ttl: Option<Duration>,
-    /// Most messages that are not committed; 0 turns commits off.
+    /// Maximum uncommitted messages; 0 turns commits off [default: 256, or --count if that is less].
     #[arg(long, value_name = "N", help_heading = READING)]
     window: Option<u32>,
-    /// When messages are committed.
+    /// When to commit messages.
     #[arg(long, value_enum, value_name = "MODE", default_value = "auto", help_heading = READING)]
     commit: CommitMode,
-    /// Give a message up that failed so often.
+    /// Give up on a message after N failures.
     ///
-    /// A message fails when it is the only uncommitted one of a durable subscription whose connection ends, whether or not
-    /// it was shown: with --count the one after the last.
+    /// A message fails if it is the only uncommitted one of a durable subscription when the connection ends, whether or
+    /// not it was printed: with --count, that is the one after the last.
     #[arg(long, value_name = "N", requires = "dead_letter", help_heading = READING)]
     max_attempts: Option<u32>,
-    /// The topic that such messages go to.
+    /// Topic that failed messages are moved to.
     #[arg(long, value_name = "TOPIC", requires = "max_attempts", help_heading = READING)]
     dead_letter: Option<String>,
-    /// End with code 6 when messages are missing: they expired, a limit removed them, or the broker was restarted.
+    /// Exit with code 6 if messages are missing because they expired, a limit removed them, or the broker restarted.
     #[arg(long, help_heading = READING)]
     fail_on_gap: bool,
     #[command(flatten)]
     show: ShowArgs,
-    /// Begin each raw line with its topic, and say where subscriptions begin.
+    /// Begin each raw line with its topic, and report where each subscription begins.
     #[arg(short, long, conflicts_with = "quiet", help_heading = "Output")]
     verbose: bool,
-    /// Say nothing about missing messages and broken connections.
+    /// Do not report missing messages and broken connections.
     #[arg(short, long, help_heading = "Output")]
     quiet: bool,
     #[command(flatten)]
     server: ServerArgs,
-    /// It is for looking only, and does not say where it begins.
+    /// Whether it runs for `topic view`, which does not report where it begins.
     #[arg(skip)]
     is_view: bool,
 }
 
 impl Subscribe {
-    /// Shows what is in a topic, and consumes nothing.
+    /// Prints the messages in a topic without consuming them.
     pub(crate) fn view(
         topic: String,
         from: Position,
@@ -152,20 +152,24 @@ impl Subscribe {
             _ = signals.next() => return Ok(()),
             opened = self.open(window) => opened?,
         };
-        let mut run = Run::new(self, subscriptions, signals);
+        let mut run = SubscribeRun::new(self, subscriptions, signals);
         let outcome = run.read().await;
-        // What was written is committed, whatever ended it.
+        // Messages that were written are committed, whatever the outcome.
         match tokio::time::timeout(DRAIN, run.settle()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => self.say(format_args!("the last commit failed: {error}")),
-            Err(_) => self.say(format_args!("the last commit was not answered; its messages may come again")),
+            Ok(Err(error)) => self.notify(format_args!("the last commit failed: {error}")),
+            Err(_) => {
+                self.notify(format_args!(
+                    "the last commit was not answered; its messages may be redelivered"
+                ));
+            }
         }
         if let Err(error) = client.close().await
             && outcome.is_ok()
         {
-            self.say(error);
+            self.notify(error);
         }
-        self.judge(outcome?, run.shown())
+        self.check_end(outcome?, run.shown())
     }
 
     async fn open(&self, window: u32) -> Result<(Client, Vec<Subscription>), Failure> {
@@ -177,21 +181,20 @@ impl Subscribe {
         Ok((client, subscriptions))
     }
 
-    /// Most messages uncommitted; 0 without commits.
+    /// Maximum uncommitted messages; 0 without commits.
     fn window(&self) -> Result<u32, Failure> {
         let wants_commits = matches!(self.commit, CommitMode::Each | CommitMode::Manual);
         match self.window {
-            Some(0) if wants_commits => Err(Failure::new(
-                Code::Usage,
-                "with --window 0 nothing is committed; leave it or --commit out",
-            )),
+            Some(0) if wants_commits => {
+                Err(Failure::new(Code::Usage, "--window 0 turns commits off; omit it or --commit"))
+            }
             Some(0) if self.commit == CommitMode::Never && self.durable.is_some() => Err(Failure::new(
                 Code::Usage,
-                "with --window 0 a durable subscription goes on without commits; leave it or --commit never out",
+                "with --window 0 a durable subscription advances without commits; omit it or --commit never",
             )),
             Some(window) => Ok(window),
             None if self.commit == CommitMode::Never && self.durable.is_none() => Ok(0),
-            // Who wants few messages does not make the broker deliver many.
+            // No more than --count, so that the broker does not deliver unneeded messages.
             None => Ok(self
                 .count
                 .and_then(|count| u32::try_from(count).ok())
@@ -213,19 +216,21 @@ impl Subscribe {
         let subscription = subscribe.await?;
         if self.verbose || (io::stderr().is_terminal() && !self.is_view) {
             let (start, end) = (subscription.start(), subscription.end());
-            self.say(format_args!("subscribed to {topic} from offset {start}; its end is {end}"));
+            self.notify(format_args!(
+                "subscribed to {topic} from offset {start}; the topic ends at offset {end}"
+            ));
         }
         Ok(subscription)
     }
 
-    fn judge(&self, end: End, shown: u64) -> Result<(), Failure> {
+    fn check_end(&self, end: EndReason, shown: u64) -> Result<(), Failure> {
         let is_enough = shown > 0 && self.count.is_none_or(|count| shown >= count);
         match (end, self.wait) {
-            (End::Silence, Some(wait)) if !is_enough => {
+            (EndReason::WaitExpired, Some(wait)) if !is_enough => {
                 let wait = humantime::format_duration(wait);
                 let message = match shown {
-                    0 => format!("no message came within {wait}"),
-                    _ => format!("no further message came within {wait}; there were {shown}"),
+                    0 => format!("no message within {wait}"),
+                    _ => format!("no further message within {wait}; messages received: {shown}"),
                 };
                 Err(Failure::new(Code::TimedOut, message))
             }
@@ -233,10 +238,10 @@ impl Subscribe {
         }
     }
 
-    fn say(&self, what: impl std::fmt::Display) {
+    fn notify(&self, message: impl std::fmt::Display) {
         if !self.quiet {
-            // Nobody can be told that it can't be told.
-            drop(writeln!(io::stderr(), "zaichik: {what}"));
+            // There is nowhere to report a failure to write to stderr.
+            drop(writeln!(io::stderr(), "zaichik: {message}"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `zaichik subscription`: who reads what, and how far.
+//! `zaichik subscription`: lists, shows, moves and removes subscriptions.
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -13,10 +13,10 @@ use crate::subscribe::Position;
 const EXAMPLES: &str = "\
 Examples:
   zaichik subscription ls
-  zaichik subscription seek orders billing -10    # the last ten once more
+  zaichik subscription seek orders billing -10    # receive the last ten again
   zaichik subscription rm orders billing";
 
-/// How a command on subscriptions names itself to the broker.
+/// The client name in the broker's log.
 const NAME: &str = "zaichik subscription";
 
 /// Manage durable subscriptions.
@@ -29,19 +29,19 @@ pub(crate) struct Subscriptions {
 
 #[derive(Debug, Subcommand)]
 enum SubscriptionCommand {
-    /// List subscriptions, those without a name included.
+    /// List subscriptions, including those that are not durable.
     Ls(List),
     /// Show one durable subscription.
     Info(Info),
-    /// Move a durable subscription, whoever has it.
+    /// Move a durable subscription to another position, even if a connection holds it.
     Seek(Seek),
-    /// Forget a durable subscription that nobody is connected to.
+    /// Remove a durable subscription that no connection holds.
     Rm(Remove),
 }
 
 #[derive(Debug, Args)]
 struct List {
-    /// Only those of this topic.
+    /// Topic whose subscriptions to list; all topics by default.
     topic: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
@@ -49,19 +49,19 @@ struct List {
     server: ServerArgs,
 }
 
-/// Which durable subscription.
+/// The name of a durable subscription.
 #[derive(Debug, Args)]
-struct Named {
-    /// Its topic.
+struct DurableName {
+    /// Topic of the subscription.
     topic: String,
-    /// Its name, as given with --durable.
+    /// Name of the subscription, as given with --durable.
     name: String,
 }
 
 #[derive(Debug, Args)]
 struct Info {
     #[command(flatten)]
-    named: Named,
+    durable: DurableName,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -71,8 +71,8 @@ struct Info {
 #[derive(Debug, Args)]
 struct Seek {
     #[command(flatten)]
-    named: Named,
-    /// Where to: earliest, latest, an offset (42), so many before the end (-10), so long ago (@-5m), a time
+    durable: DurableName,
+    /// New position: earliest, latest, an offset (42), a count from the end (-10), an age (@-5m) or a time
     /// (@2026-11-22T10:00Z).
     #[arg(value_name = "POSITION", allow_hyphen_values = true)]
     to: Position,
@@ -83,16 +83,16 @@ struct Seek {
 #[derive(Debug, Args)]
 struct Remove {
     #[command(flatten)]
-    named: Named,
+    durable: DurableName,
     #[command(flatten)]
     server: ServerArgs,
 }
 
 /// A subscription, as JSON.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+struct SubscriptionReport<'a> {
     topic: &'a str,
-    /// Null for one that ends with its connection.
+    /// Null if it is not durable.
     name: Option<&'a str>,
     attached: bool,
     epoch: u32,
@@ -101,7 +101,7 @@ struct Line<'a> {
     next: u64,
     end: u64,
     lag: u64,
-    /// Null while it is attached, or for ever.
+    /// Null while it is attached, and if it never expires.
     expires_in_us: Option<u64>,
 }
 
@@ -121,17 +121,22 @@ impl List {
         let client = self.server.connect(NAME).await?;
         let subscriptions = client.subscriptions(self.topic.as_deref()).await?;
         client.close().await?;
-        let lines = subscriptions.iter().map(Line::new);
+        let reports = subscriptions.iter().map(SubscriptionReport::new);
         if self.output.is_json() {
-            return lines.into_iter().try_for_each(|line| report::json(&line));
+            return reports.into_iter().try_for_each(|subscription| report::json(&subscription));
         }
         if subscriptions.is_empty() {
-            report::done("no subscriptions");
+            report::confirm("no subscriptions");
         }
-        let rows = lines.map(|line| {
-            let mut row =
-                vec![line.topic.to_owned(), line.shown_name(), line.state().to_owned(), line.expires()];
-            let numbers = [u64::from(line.window), line.cursor, line.next, line.end, line.lag];
+        let rows = reports.map(|subscription| {
+            let SubscriptionReport { topic, window, cursor, next, end, lag, .. } = subscription;
+            let mut row = vec![
+                topic.to_owned(),
+                subscription.shown_name(),
+                subscription.state().to_owned(),
+                subscription.expires(),
+            ];
+            let numbers = [u64::from(window), cursor, next, end, lag];
             row.extend(numbers.map(|number| number.to_string()));
             row
         });
@@ -143,25 +148,25 @@ impl List {
 impl Info {
     async fn run(&self) -> Result<(), Failure> {
         let client = self.server.connect(NAME).await?;
-        let subscription = client.subscription(&self.named.topic, &self.named.name).await?;
+        let subscription = client.subscription(&self.durable.topic, &self.durable.name).await?;
         client.close().await?;
-        let line = Line::new(&subscription);
+        let subscription = SubscriptionReport::new(&subscription);
         if self.output.is_json() {
-            return report::json(&line);
+            return report::json(&subscription);
         }
         let mut pairs = vec![
-            ("topic", line.topic.to_owned()),
-            ("name", line.shown_name()),
-            ("state", line.state().to_owned()),
-            ("expires in", line.expires()),
+            ("topic", subscription.topic.to_owned()),
+            ("name", subscription.shown_name()),
+            ("state", subscription.state().to_owned()),
+            ("expires in", subscription.expires()),
         ];
         let numbers = [
-            ("epoch", u64::from(line.epoch)),
-            ("window", u64::from(line.window)),
-            ("cursor", line.cursor),
-            ("next", line.next),
-            ("end", line.end),
-            ("lag", line.lag),
+            ("epoch", u64::from(subscription.epoch)),
+            ("window", u64::from(subscription.window)),
+            ("cursor", subscription.cursor),
+            ("next", subscription.next),
+            ("end", subscription.end),
+            ("lag", subscription.lag),
         ];
         pairs.extend(numbers.map(|(name, number)| (name, number.to_string())));
         report::pairs(pairs)
@@ -170,28 +175,29 @@ impl Info {
 
 impl Seek {
     async fn run(&self) -> Result<(), Failure> {
-        let Named { topic, name } = &self.named;
+        let DurableName { topic, name } = &self.durable;
         let client = self.server.connect(NAME).await?;
         let to = self.to.resolve(&client, topic).await?;
         client.seek(topic, name, to).await?;
-        report::done(format_args!("subscription {} of {topic}: moved", printable(name.as_bytes())));
+        report::confirm(format_args!("subscription {} of {topic}: moved", printable(name.as_bytes())));
         Ok(client.close().await?)
     }
 }
 
 impl Remove {
     async fn run(&self) -> Result<(), Failure> {
-        let Named { topic, name } = &self.named;
+        let DurableName { topic, name } = &self.durable;
         let client = self.server.connect(NAME).await?;
         client.remove_subscription(topic, name).await?;
-        report::done(format_args!("subscription {} of {topic}: forgotten", printable(name.as_bytes())));
+        report::confirm(format_args!("subscription {} of {topic}: removed", printable(name.as_bytes())));
         Ok(client.close().await?)
     }
 }
 
-impl<'a> Line<'a> {
+impl<'a> SubscriptionReport<'a> {
     fn new(subscription: &'a SubscriptionInfo) -> Self {
-        let micros = |left: std::time::Duration| u64::try_from(left.as_micros()).unwrap_or(u64::MAX);
+        let micros =
+            |remaining: std::time::Duration| u64::try_from(remaining.as_micros()).unwrap_or(u64::MAX);
         Self {
             topic: &subscription.topic,
             name: Some(subscription.name.as_str()).filter(|name| !name.is_empty()),
@@ -214,7 +220,7 @@ impl<'a> Line<'a> {
         if self.attached { "attached" } else { "detached" }
     }
 
-    /// In whole seconds.
+    /// The time until it expires, in whole seconds.
     fn expires(&self) -> String {
         match self.expires_in_us {
             Some(micros) => report::duration(micros.saturating_sub(micros % 1_000_000)),

@@ -1,4 +1,4 @@
-//! `zaichik topic`: what topics there are, what they keep and what is in them.
+//! `zaichik topic`: creates, changes, lists and shows topics.
 
 mod settings;
 
@@ -20,9 +20,9 @@ Examples:
   zaichik topic ls
   zaichik topic view orders -o -5
 
-Topics can't be deleted.";
+Topics cannot be deleted.";
 
-/// How a command on topics names itself to the broker.
+/// The client name in the broker's log.
 const NAME: &str = "zaichik topic";
 
 /// Manage topics.
@@ -35,21 +35,22 @@ pub(crate) struct Topic {
 
 #[derive(Debug, Subcommand)]
 enum TopicCommand {
-    /// Create a topic; one that was created by its first use takes the settings over.
+    /// Create a topic, or give the settings to one that was created by its first use; omitted settings get the broker's
+    /// defaults.
     Create(Create),
-    /// Change settings of a topic.
+    /// Change settings of a topic; omitted settings stay as they are.
     Alter(Alter),
     /// List all topics.
     Ls(List),
     /// Show one topic and its settings.
     Info(Info),
-    /// Show what is in a topic; nothing is consumed.
+    /// Show the messages in a topic without consuming them.
     View(View),
 }
 
 #[derive(Debug, Args)]
 struct Create {
-    /// Its name: 1 to 255 bytes of UTF-8 without control characters and without a $ at the beginning.
+    /// Name of the topic: 1 to 255 bytes of UTF-8, without control characters, not starting with $.
     topic: String,
     #[command(flatten)]
     settings: SettingsArgs,
@@ -65,6 +66,7 @@ struct Create {
     "tombstone_ttl",
 ]))]
 struct Alter {
+    /// Name of the topic.
     topic: String,
     #[command(flatten)]
     settings: SettingsArgs,
@@ -82,6 +84,7 @@ struct List {
 
 #[derive(Debug, Args)]
 struct Info {
+    /// Name of the topic.
     topic: String,
     #[command(flatten)]
     output: OutputArgs,
@@ -91,8 +94,10 @@ struct Info {
 
 #[derive(Debug, Args)]
 struct View {
+    /// Name of the topic.
     topic: String,
-    /// Where to begin, as for zaichik sub.
+    /// Where to begin: earliest, latest, an offset (42), a count from the end (-10), an age (@-5m) or a time
+    /// (@2026-11-22T10:00Z).
     #[arg(
         short = 'o',
         long,
@@ -101,7 +106,7 @@ struct View {
         allow_hyphen_values = true
     )]
     from: Position,
-    /// Most messages to show.
+    /// Maximum messages to show; all by default.
     #[arg(short = 'n', long, value_name = "N")]
     count: Option<u64>,
     #[command(flatten)]
@@ -112,7 +117,7 @@ struct View {
 
 /// A topic, as JSON.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+struct TopicReport<'a> {
     topic: &'a str,
     explicit: bool,
     start: u64,
@@ -125,9 +130,9 @@ struct Line<'a> {
     settings: Settings,
 }
 
-/// What became of a topic that was to be created, as JSON.
+/// The outcome of `topic create`, as JSON.
 #[derive(Debug, Serialize)]
-struct Created<'a> {
+struct CreateReport<'a> {
     topic: &'a str,
     status: &'static str,
 }
@@ -148,15 +153,17 @@ impl Create {
     async fn run(&self) -> Result<(), Failure> {
         let client = self.server.connect(NAME).await?;
         let status = client.create_topic(&self.topic, self.settings.options()).await?;
-        let (topic, status, what) = match status {
+        let (topic, status, outcome) = match status {
             TopicStatus::Created => (&self.topic, "created", "created"),
-            TopicStatus::Adopted => (&self.topic, "adopted", "existed by its use, and has the settings"),
-            TopicStatus::Unchanged => (&self.topic, "unchanged", "existed with these settings"),
+            TopicStatus::Adopted => {
+                (&self.topic, "adopted", "already existed by its first use; now has these settings")
+            }
+            TopicStatus::Unchanged => (&self.topic, "unchanged", "already exists with these settings"),
         };
         if self.output.is_json() {
-            report::json(&Created { topic, status })?;
+            report::json(&CreateReport { topic, status })?;
         } else {
-            report::done(format_args!("topic {topic}: {what}"));
+            report::confirm(format_args!("topic {topic}: {outcome}"));
         }
         Ok(client.close().await?)
     }
@@ -166,7 +173,7 @@ impl Alter {
     async fn run(&self) -> Result<(), Failure> {
         let client = self.server.connect(NAME).await?;
         client.alter_topic(&self.topic, self.settings.options()).await?;
-        report::done(format_args!("topic {}: changed", self.topic));
+        report::confirm(format_args!("topic {}: changed", self.topic));
         Ok(client.close().await?)
     }
 }
@@ -177,10 +184,10 @@ impl List {
         let topics = client.topics().await?;
         client.close().await?;
         if self.output.is_json() {
-            return topics.iter().try_for_each(|topic| report::json(&Line::new(topic)));
+            return topics.iter().try_for_each(|topic| report::json(&TopicReport::new(topic)));
         }
         if topics.is_empty() {
-            report::done("no topics");
+            report::confirm("no topics");
         }
         let rows = topics.iter().map(|topic| {
             let numbers = [
@@ -205,30 +212,30 @@ impl Info {
         let client = self.server.connect(NAME).await?;
         let topic = client.topic(&self.topic).await?;
         client.close().await?;
-        let line = Line::new(&topic);
+        let topic = TopicReport::new(&topic);
         if self.output.is_json() {
-            return report::json(&line);
+            return report::json(&topic);
         }
-        let created = if line.explicit { "explicitly" } else { "by its first use" };
-        let mut pairs = vec![("topic", line.topic.to_owned()), ("created", created.to_owned())];
+        let created = if topic.explicit { "explicitly" } else { "by its first use" };
+        let mut pairs = vec![("topic", topic.topic.to_owned()), ("created", created.to_owned())];
         let numbers = [
-            ("start", line.start),
-            ("end", line.end),
-            ("messages", line.messages),
-            ("bytes", line.bytes),
-            ("keys", line.keys),
-            ("subscriptions", u64::from(line.subscriptions)),
-            ("memory", line.memory),
+            ("start", topic.start),
+            ("end", topic.end),
+            ("messages", topic.messages),
+            ("bytes", topic.bytes),
+            ("keys", topic.keys),
+            ("subscriptions", u64::from(topic.subscriptions)),
+            ("memory", topic.memory),
         ];
         pairs.extend(numbers.map(|(name, number)| (name, number.to_string())));
-        pairs.extend(line.settings.pairs());
+        pairs.extend(topic.settings.pairs());
         report::pairs(pairs)
     }
 }
 
 impl View {
     async fn run(self) -> Result<(), Failure> {
-        // Subscribing would create it.
+        // Fails if the topic does not exist; subscribing would create it.
         let client = self.server.connect(NAME).await?;
         client.topic(&self.topic).await?;
         client.close().await?;
@@ -237,7 +244,7 @@ impl View {
     }
 }
 
-impl<'a> Line<'a> {
+impl<'a> TopicReport<'a> {
     fn new(topic: &'a TopicInfo) -> Self {
         Self {
             topic: &topic.name,
@@ -249,7 +256,7 @@ impl<'a> Line<'a> {
             keys: topic.keys,
             subscriptions: topic.subscriptions,
             memory: topic.memory,
-            settings: Settings::of(&topic.settings),
+            settings: Settings::new(&topic.settings),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is packaged runs: the commands in the systemd unit and in the image.
+//! The commands in the systemd unit and in the image work.
 #![cfg(unix)]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -12,7 +12,7 @@ const UNIT: &str = include_str!("../../../packaging/zaichik.service");
 const DOCKERFILE: &str = include_str!("../../../packaging/Dockerfile");
 const DEFAULTS: &str = include_str!("../../../packaging/zaichik.toml");
 
-/// The command, without what the environment says about brokers.
+/// The command, without the broker's variables of the test's own environment.
 fn zaichik(arguments: &[String]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zaichik"));
     for name in ["PORT", "RUST_LOG", "ZAICHIK_URL", "ZAICHIK_CONFIG", "ZAICHIK_TOKEN_FILE", "ZAICHIK_LISTEN"]
@@ -24,18 +24,18 @@ fn zaichik(arguments: &[String]) -> Command {
     command
 }
 
-/// The exit code, and all that it said.
+/// Runs a command; returns the exit code and its output, standard error included.
 fn run(command: &mut Command) -> (Option<i32>, String) {
-    let output = command.output().expect("it runs");
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(said).expect("text"))
+    let output = command.output().expect("the command runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).expect("text"))
 }
 
-/// A file of this name for these tests, which only its owner can read.
+/// Writes a file for these tests that only its owner can read; returns its path.
 fn file(name: &str, text: &str) -> String {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&path, text).expect("room on the disk");
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("it is the test's own");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("the test owns it");
     path.to_str().expect("text").to_owned()
 }
 
@@ -43,26 +43,26 @@ fn token(name: &str) -> String {
     file(name, "0123456789abcdef0123456789abcdef\n")
 }
 
-/// What the unit says about something.
+/// The values of an option of the unit.
 fn unit(name: &str) -> impl Iterator<Item = &'static str> {
     UNIT.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// What comes after an instruction of the image that has a binary in it.
+/// The arguments of an instruction's last occurrence in the Dockerfile.
 fn image(instruction: &str) -> String {
     let joined = DOCKERFILE.replace("\\\n", " ");
     let found = joined.lines().filter_map(|line| line.strip_prefix(instruction)).next_back();
-    found.expect("the image has it").to_owned()
+    found.expect("the Dockerfile has the instruction").to_owned()
 }
 
-/// The words of a command that stands there as a list.
+/// The words of a command that the Dockerfile has as a list.
 fn words(instruction: &str) -> Vec<String> {
     let text = image(instruction);
     let list = text.find('[').and_then(|begin| text.get(begin..)).expect("a list");
     serde_json::from_str(list).expect("a list of texts")
 }
 
-/// Variables and their values.
+/// The variables in the text, with their values.
 fn variables(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.split_whitespace().map(|variable| variable.split_once('=').expect("a value"))
 }
@@ -72,33 +72,34 @@ fn duration(text: &str) -> Duration {
 }
 
 #[test]
-fn the_unit_starts_a_broker_that_is_configured() {
+fn the_unit_starts_a_configured_broker() {
     let config = file("unit.toml", DEFAULTS);
-    let started = unit("ExecStart").next().expect("it starts something");
-    let arguments = started.strip_prefix("/usr/bin/zaichik ").expect("where it is installed");
+    let started = unit("ExecStart").next().expect("the unit starts a command");
+    let arguments = started.strip_prefix("/usr/bin/zaichik ").expect("the unit starts the installed command");
     let arguments = arguments.replace("/etc/zaichik/zaichik.toml", &config);
     let mut arguments: Vec<_> = arguments.split_whitespace().map(str::to_owned).collect();
     arguments.push("--check".to_owned());
     let check = |arguments: &[String]| run(zaichik(arguments).envs(unit("Environment").flat_map(variables)));
-    let (code, said) = check(&arguments);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains(&format!("{config} + env ZAICHIK_LOG_FORMAT")), "{said}");
-    // The code of a wrong configuration, which is not tried again.
+    let (code, output) = check(&arguments);
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains(&format!("{config} + env ZAICHIK_LOG_FORMAT")), "{output}");
+    // A wrong configuration exits with the code that prevents a restart.
     file("unit.toml", "litsen = []\n");
-    let (code, said) = check(&arguments);
+    let (code, output) = check(&arguments);
     let prevents = unit("RestartPreventExitStatus").next();
-    assert_eq!(code.map(|code| code.to_string()).as_deref(), prevents, "{said}");
+    assert_eq!(code.map(|code| code.to_string()).as_deref(), prevents, "{output}");
 }
 
 #[test]
-fn nobody_kills_a_broker_that_drains() {
+fn service_managers_wait_longer_than_a_drain() {
     let default = DEFAULTS.lines().find_map(|line| line.strip_prefix("drain = "));
     let default = default.expect("a default").trim_matches('"');
-    let killed = unit("TimeoutStopSec").next().expect("the unit says so");
+    let killed = unit("TimeoutStopSec").next().expect("the unit has a timeout");
     assert!(duration(killed) > duration(default), "{killed} {default}");
     let environment = image("ENV ");
-    let (_, drain) = variables(&environment).find(|(name, _)| *name == "ZAICHIK_DRAIN").expect("it says so");
-    // What `docker stop` waits if nobody says otherwise.
+    let (_, drain) =
+        variables(&environment).find(|(name, _)| *name == "ZAICHIK_DRAIN").expect("the image sets it");
+    // `docker stop` waits 10 seconds by default.
     assert!(Duration::from_secs(10) > duration(drain), "{drain}");
 }
 
@@ -114,50 +115,50 @@ fn the_image_starts_with_a_token_or_insecure_and_not_otherwise() {
         run(token.iter().fold(&mut command, |command, token| command.env("ZAICHIK_TOKEN_FILE", token)))
     };
     for (token, more, expected, line) in [
-        (None, &[][..], Some(2), "token_file /run/secrets/zaichik_token: cannot be read"),
+        (None, &[][..], Some(2), "token_file /run/secrets/zaichik_token: cannot read the token"),
         (Some(""), &[], Some(2), "--insecure"),
-        (Some(""), &["--insecure"], Some(0), "in order"),
-        (Some(token("image-token").as_str()), &[], Some(0), "in order"),
+        (Some(""), &["--insecure"], Some(0), "is valid"),
+        (Some(token("image-token").as_str()), &[], Some(0), "is valid"),
     ] {
-        let (code, said) = check(token, more);
-        assert_eq!(code, expected, "{said}");
-        assert!(said.contains(line), "{said}");
+        let (code, output) = check(token, more);
+        assert_eq!(code, expected, "{output}");
+        assert!(output.contains(line), "{output}");
     }
 }
 
 #[test]
-fn the_health_check_of_the_image_tells_a_broker_that_answers() {
+fn the_health_check_of_the_image_succeeds_only_if_the_broker_answers() {
     let mut health = words("HEALTHCHECK ");
     assert_eq!(health.remove(0), "/usr/local/bin/zaichik");
     let token = token("health-token");
-    let wrong = file("wrong-token", "another that is as long as it must be");
+    let wrong = file("wrong-token", "another token that is long enough");
     for (needed, sent, expected) in [(&*token, &*token, 0), (&token, &wrong, 3), ("", "", 0)] {
         let (broker, port) = start(needed);
-        let ask = || run(zaichik(&health).env("PORT", &port).env("ZAICHIK_TOKEN_FILE", sent));
-        let (code, said) = ask();
-        assert_eq!(code, Some(expected), "{said}");
+        let check = || run(zaichik(&health).env("PORT", &port).env("ZAICHIK_TOKEN_FILE", sent));
+        let (code, output) = check();
+        assert_eq!(code, Some(expected), "{output}");
         drop(broker);
-        let (code, said) = ask();
-        assert_eq!(code, Some(3), "{said}");
+        let (code, output) = check();
+        assert_eq!(code, Some(3), "{output}");
     }
 }
 
-/// A broker that wants this token, and its port.
+/// Starts a broker that requires this token; returns it and its port.
 fn start(token: &str) -> (Running, String) {
     let mut command = zaichik(&[]);
     command.env("PORT", "0").env("ZAICHIK_TOKEN_FILE", token).stderr(Stdio::piped());
-    let mut broker = Running(command.spawn().expect("it runs"));
-    let mut said = BufReader::new(broker.0.stderr.take().expect("a pipe")).lines();
-    let port = said
+    let mut broker = Running(command.spawn().expect("the broker starts"));
+    let mut log = BufReader::new(broker.0.stderr.take().expect("a pipe")).lines();
+    let port = log
         .find_map(|line| {
             let line = line.expect("text");
             Some(line.split_once("listening zaichik://127.0.0.1:")?.1.to_owned())
         })
-        .expect("it listens");
+        .expect("the log has the address");
     (broker, port)
 }
 
-/// A process that ends with the test.
+/// A process that is killed when it is dropped.
 struct Running(Child);
 
 impl Drop for Running {

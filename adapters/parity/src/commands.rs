@@ -9,7 +9,7 @@ use zaichik_tokio::{Client, Server, TopicOptions, default_config};
 use crate::process::{Broker, command, piped};
 use crate::script;
 
-/// It says where it listens, and what it is.
+/// The start lines name the version, the configuration and the address.
 pub fn port_0_is_any_free_port_and_the_real_one_is_printed(path: &str) {
     let broker = Broker::start(path);
     assert_ne!(broker.port, 0);
@@ -29,34 +29,34 @@ pub fn port_0_is_any_free_port_and_the_real_one_is_printed(path: &str) {
     assert_eq!(broker.end().0, Some(0));
 }
 
-/// Another broker's port is not an accident to be puzzled over.
+/// The error names the address in one line.
 pub fn a_port_that_is_taken_is_one_line_and_code_3(path: &str) {
     let first = Broker::start(path);
-    let second = command(path, first.port).output().expect("it runs");
+    let second = command(path, first.port).output().expect("the command runs");
     assert_eq!(second.status.code(), Some(3));
-    let said = String::from_utf8(second.stderr).expect("text");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.contains(&format!("cannot listen on 127.0.0.1:{}", first.port)), "{said}");
+    let stderr = String::from_utf8(second.stderr).expect("text");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.contains(&format!("cannot listen on 127.0.0.1:{}", first.port)), "{stderr}");
     assert!(second.stdout.is_empty());
     first.signal("TERM");
     assert_eq!(first.end().0, Some(0));
 }
 
-/// Both signals that ask a process to end.
-pub fn sigint_and_sigterm_drain_and_end_with_0(path: &str) {
+/// Both signals that ask a process to end drain the broker.
+pub fn sigint_and_sigterm_drain_and_exit_with_0(path: &str) {
     for signal in ["INT", "TERM"] {
         let broker = Broker::start(path);
         broker.signal(signal);
-        let (code, said) = broker.end();
-        assert_eq!(code, Some(0), "{said}");
-        assert!(said.contains(&format!("SIG{signal}: draining")), "{said}");
-        assert!(said.contains("stopped"), "{said}");
+        let (code, log) = broker.end();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains(&format!("SIG{signal}: draining")), "{log}");
+        assert!(log.contains("stopped"), "{log}");
     }
 }
 
-/// Who reads the log may go, the broker stays, and still obeys.
-pub fn a_broker_that_nobody_listens_to_drains_all_the_same(path: &str) {
-    assert_eq!(Broker::start(path).end_unheard("TERM"), Some(0));
+/// When the reader of the log is gone, the broker continues, and still handles signals.
+pub fn a_broker_whose_log_reader_is_gone_still_drains(path: &str) {
+    assert_eq!(Broker::start(path).end_without_log_reader("TERM"), Some(0));
 }
 
 /// A drain that waits for a subscriber does not wait after a second signal.
@@ -66,18 +66,18 @@ pub fn b17_a_second_signal_ends_a_drain_at_once(path: &str) {
         let client = Client::connect(&broker.address()).await.expect("the broker listens");
         let mut subscription = client.subscribe("unfinished").await.expect("subscribed");
         client.publish("unfinished", "business").await.expect("accepted");
-        // Taken and not committed: the drain waits for it.
+        // Received and not committed: the drain waits for it.
         let message = subscription.next_message().await.expect("no gap").expect("a message");
         broker.signal("TERM");
-        broker.says("draining");
+        broker.wait_for_log("draining");
         broker.signal("TERM");
         assert_eq!(broker.end().0, Some(143));
         drop(message);
     });
 }
 
-/// More connections than descriptors: who is connected is served, and later there is room again.
-pub fn w12_a_flood_of_connections_above_the_descriptors_ends_nobody(path: &str) {
+/// With more connections than descriptors, connected clients are served, and new ones later.
+pub fn w12_more_connections_than_descriptors_end_no_connection(path: &str) {
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -n 48; exec \"$0\"", path]);
     let mut broker = Broker::run(&mut piped(limited, 0));
@@ -88,21 +88,24 @@ pub fn w12_a_flood_of_connections_above_the_descriptors_ends_nobody(path: &str) 
         for _ in 0..150 {
             flood.push(tokio::net::TcpStream::connect(&address).await.expect("the kernel accepts"));
         }
-        broker.says("accept failed");
+        broker.wait_for_log("accept failed");
         for _ in 0..20 {
             honest.publish("flood", "still served").await.expect("accepted");
         }
         drop(flood);
-        let late =
-            Client::builder(&address).retry_first_connect(true).connect().await.expect("there is room again");
+        let late = Client::builder(&address)
+            .retry_first_connect(true)
+            .connect()
+            .await
+            .expect("the broker has room again");
         late.publish("flood", "served again").await.expect("accepted");
     });
     broker.signal("TERM");
-    let (code, said) = broker.end();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, log) = broker.end();
+    assert_eq!(code, Some(0), "{log}");
 }
 
-/// An empty or wrong filter is no filter.
+/// An empty or invalid filter is ignored.
 pub fn a_filter_that_is_empty_or_wrong_hides_nothing(path: &str) {
     for (filter, warning) in [("", None), ("zaichik=loud", Some("RUST_LOG=\"zaichik=loud\" is ignored"))] {
         let broker = Broker::run(command(path, 0).env("RUST_LOG", filter));
@@ -117,8 +120,8 @@ pub fn a_filter_that_is_empty_or_wrong_hides_nothing(path: &str) {
     }
 }
 
-/// A conversation with a refusal, and a peer that speaks HTTP.
-async fn talk(broker: &Broker) {
+/// A client with a refused request, and a connection that sends HTTP.
+async fn converse(broker: &Broker) {
     let address = broker.address();
     let client = Client::builder(&address).name("tester\n").connect().await.expect("the broker listens");
     let settings = |seconds| TopicOptions::new().retention_ttl(Duration::from_secs(seconds));
@@ -130,15 +133,15 @@ async fn talk(broker: &Broker) {
     browser.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
     let mut answer = Vec::new();
     browser.read_to_end(&mut answer).await.expect("closed in an orderly way");
-    assert!(answer.is_empty(), "a stranger gets no answer");
+    assert!(answer.is_empty(), "an HTTP client gets no answer");
 }
 
 /// With `RUST_LOG=debug`.
-pub fn the_debug_log_tells_what_each_connection_did(path: &str) {
+pub fn the_debug_log_shows_what_each_connection_did(path: &str) {
     let broker = Broker::run(command(path, 0).env("RUST_LOG", "debug"));
-    script::block_on(talk(&broker));
+    script::block_on(converse(&broker));
     broker.signal("INT");
-    let (code, said) = broker.end();
+    let (code, log) = broker.end();
     assert_eq!(code, Some(0));
     for expected in [
         "connection opened connection=0 peer=\"127.0.0.1:",
@@ -148,40 +151,40 @@ pub fn the_debug_log_tells_what_each_connection_did(path: &str) {
         "connection closed connection=0 reason=the client closed the connection",
         "connection closed connection=1 reason=the peer broke the protocol: the peer does not speak Zaichik",
     ] {
-        assert_eq!(said.lines().filter(|line| line.contains(expected)).count(), 1, "{expected}: {said}");
+        assert_eq!(log.lines().filter(|line| line.contains(expected)).count(), 1, "{expected}: {log}");
     }
-    let refused = said.lines().find(|line| line.contains("refused: "));
-    assert!(refused.is_some_and(|line| line.ends_with("connection=0 topic=\"talk\"")), "{said}");
+    let refused = log.lines().find(|line| line.contains("refused: "));
+    assert!(refused.is_some_and(|line| line.ends_with("connection=0 topic=\"talk\"")), "{log}");
 }
 
 /// Without `RUST_LOG`.
-pub fn the_log_says_nothing_about_connections_by_default(path: &str) {
+pub fn connections_are_not_logged_by_default(path: &str) {
     let broker = Broker::start(path);
-    script::block_on(talk(&broker));
+    script::block_on(converse(&broker));
     broker.signal("INT");
-    let (code, said) = broker.end();
+    let (code, log) = broker.end();
     assert_eq!(code, Some(0));
-    assert_eq!(said.lines().count(), 2, "draining, stopped: {said}");
+    assert_eq!(log.lines().count(), 2, "draining, stopped: {log}");
 }
 
-/// What it can't understand.
+/// A wrong command line or variable is an error with code 2.
 pub fn wrong_usage_is_code_2(path: &str) {
-    let output = command(path, 0).arg("--no-such-flag").output().expect("it runs");
+    let output = command(path, 0).arg("--no-such-flag").output().expect("the command runs");
     assert_eq!(output.status.code(), Some(2));
     for port in ["many", "65536", "-1", ""] {
-        let output = command(path, 0).env("PORT", port).output().expect("it runs");
+        let output = command(path, 0).env("PORT", port).output().expect("the command runs");
         assert_eq!(output.status.code(), Some(2));
-        let said = String::from_utf8(output.stderr).expect("text");
-        let expected = format!(": env PORT: {port:?} is no port; use a whole number from 0 to 65535");
-        assert!(said.lines().count() == 1 && said.contains(&expected), "{said}");
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        let expected = format!(": env PORT: {port:?} is not a port; use a whole number from 0 to 65535");
+        assert!(stderr.lines().count() == 1 && stderr.contains(&expected), "{stderr}");
     }
 }
 
-/// What a recorded client gets from the command is what it gets from a broker in this process, on tokio; so all
+/// A recorded client receives the same bytes from the command as from a broker in this process on tokio, so all
 /// commands send the same bytes.
 pub fn the_same_script_gives_the_same_bytes(path: &str) {
     let broker = Broker::start(path);
-    let got = script::block_on(script::play(&broker.address()));
+    let received = script::block_on(script::play(&broker.address()));
     broker.signal("TERM");
     assert_eq!(broker.end().0, Some(0));
     let expected = script::block_on(async {
@@ -189,13 +192,13 @@ pub fn the_same_script_gives_the_same_bytes(path: &str) {
         let server = Server::bind("127.0.0.1:0", config).await.expect("a free port");
         let (address, handle) = (server.local_addr().to_string(), server.handle());
         let playing = async {
-            let got = script::play(&address).await;
+            let received = script::play(&address).await;
             handle.shutdown(Duration::ZERO);
-            got
+            received
         };
-        let (ended, got) = futures::join!(server.serve(), playing);
+        let (ended, received) = futures::join!(server.serve(), playing);
         ended.expect("an orderly end");
-        got
+        received
     });
-    assert_eq!(got, expected);
+    assert_eq!(received, expected);
 }

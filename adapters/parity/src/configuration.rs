@@ -1,4 +1,4 @@
-//! How a broker command is configured.
+//! The configuration of a broker command.
 
 use std::process::{Command, Output};
 
@@ -8,10 +8,10 @@ use crate::directory::Directory;
 use crate::process::{Broker, command, piped};
 use crate::script;
 
-/// Runs the command to its end, in a directory and without a port in its environment.
+/// Runs the command until it exits, in a directory and without `PORT` in its environment.
 fn run(path: &str, directory: &Directory, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = unconfigured(path, directory);
-    command.args(arguments).envs(variables.iter().copied()).output().expect("it runs")
+    command.args(arguments).envs(variables.iter().copied()).output().expect("the command runs")
 }
 
 fn unconfigured(path: &str, directory: &Directory) -> Command {
@@ -24,22 +24,22 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("text")
 }
 
-/// What it prints on stdout, if it ends well.
+/// The standard output of a command that succeeded.
 fn printed(output: Output) -> String {
     assert_eq!(output.status.code(), Some(0), "{}", text(output.stderr));
     text(output.stdout)
 }
 
-/// The lines that a command says before it ends with 2.
+/// The lines on standard error of a command that exited with 2.
 fn refused(output: Output) -> Vec<String> {
-    let said = text(output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
+    let stderr = text(output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(output.stdout.is_empty(), "{}", text(output.stdout));
-    said.lines().map(str::to_owned).collect()
+    stderr.lines().map(str::to_owned).collect()
 }
 
-/// Flags over the environment over `PORT` over the file over defaults.
-pub fn config_print_tells_where_each_value_comes_from(path: &str) {
+/// Flags override the environment, which overrides `PORT`, the file and the defaults.
+pub fn config_print_shows_the_origin_of_each_value(path: &str) {
     let directory = Directory::new();
     directory.write(
         "zaichik.toml",
@@ -59,7 +59,7 @@ pub fn config_print_tells_where_each_value_comes_from(path: &str) {
     ] {
         assert!(file.lines().any(|printed| printed == line), "{line}: {file}");
     }
-    // What it prints is a file that says the same.
+    // The output is a file with the same effect.
     let effective = directory.write("effective.toml", &file);
     let again = printed(run(path, &directory, &["config", "print", "-c", &effective], &[]));
     let values = |file: &str| -> Vec<String> {
@@ -68,11 +68,11 @@ pub fn config_print_tells_where_each_value_comes_from(path: &str) {
     assert_eq!(values(&again), values(&file));
 }
 
-/// `--config` over `ZAICHIK_CONFIG` over the directory over the user's own.
-pub fn the_first_file_that_is_there_is_read(path: &str) {
+/// `--config` comes before `ZAICHIK_CONFIG`, the working directory and the user's directory.
+pub fn the_first_file_that_exists_is_read(path: &str) {
     let directory = Directory::new();
     let with = |name: &str, topics: u32| directory.write(name, &format!("limits.max_topics = {topics}\n"));
-    std::fs::create_dir(directory.path().join("zaichik")).expect("it is not there");
+    std::fs::create_dir(directory.path().join("zaichik")).expect("the directory is new");
     with("zaichik/config.toml", 1);
     let home = directory.path().to_str().expect("text");
     let print = |arguments: &[&str], variables: &[(&str, &str)]| {
@@ -86,57 +86,58 @@ pub fn the_first_file_that_is_there_is_read(path: &str) {
     assert!(print(&[], &[("ZAICHIK_CONFIG", &named)]).contains("max_topics = 3  # "));
     let flag = with("flag.toml", 4);
     assert!(print(&["--config", &flag], &[("ZAICHIK_CONFIG", &named)]).contains("max_topics = 4  # "));
-    let said = refused(run(path, &directory, &["config", "check", "-c", "none.toml"], &[]));
-    assert!(said.len() == 1 && said[0].contains("cannot read the configuration file none.toml"), "{said:?}");
+    let errors = refused(run(path, &directory, &["config", "check", "-c", "none.toml"], &[]));
+    assert!(
+        errors.len() == 1 && errors[0].contains("cannot read the configuration file none.toml"),
+        "{errors:?}"
+    );
 }
 
-/// A slip is told, with what was meant, before anything is listened on.
+/// A misspelled setting is an error with a suggestion, for every command that reads the configuration.
 pub fn unknown_settings_are_refused_with_a_suggestion(path: &str) {
     let directory = Directory::new();
     directory.write("zaichik.toml", "[limits]\nmax_conections = 5\n");
     let variables = [("ZAICHIK_MAX_TOPICS", "5"), ("ZAICHIK_URL", "localhost:1")];
     for arguments in [&[][..], &["serve"], &["--check"], &["config", "check"], &["config", "print"]] {
-        let said = refused(run(path, &directory, arguments, &variables));
-        assert_eq!(said.len(), 2, "{said:?}");
+        let errors = refused(run(path, &directory, arguments, &variables));
+        assert_eq!(errors.len(), 2, "{errors:?}");
         assert!(
-            said[0].ends_with(
-                "zaichik.toml:2: there is no setting limits.max_conections; did you mean limits.max_connections?"
+            errors[0].ends_with(
+                "zaichik.toml:2: unknown setting limits.max_conections; did you mean limits.max_connections?"
             ),
-            "{said:?}"
+            "{errors:?}"
         );
         assert!(
-            said[1].contains("env ZAICHIK_MAX_TOPICS: ") && said[1].contains("ZAICHIK_LIMITS_MAX_TOPICS?")
+            errors[1].contains("env ZAICHIK_MAX_TOPICS: ")
+                && errors[1].contains("ZAICHIK_LIMITS_MAX_TOPICS?")
         );
     }
 }
 
-/// One line: where it is, what it is, what would be right.
+/// The line has the origin, the value and what to use.
 pub fn a_wrong_value_is_one_line(path: &str) {
     let directory = Directory::new();
     let wrong = directory.write("wrong.toml", "# too much\nlimits.max_message_size = \"9GiB\"\n");
-    let said =
+    let errors =
         refused(run(path, &directory, &["-c", &wrong, "--log-format", "loud"], &[("ZAICHIK_DRAIN", "1")]));
     let expected = [
-        "wrong.toml:2: limits.max_message_size = \"9GiB\" is wrong; use a size such as \"64KiB\", at most 1GiB",
-        ": env ZAICHIK_DRAIN: drain = \"1\" is wrong; use a duration such as \"30s\", \"5m\" or \"24h\"",
-        ": --log-format: log_format = \"loud\" is wrong; use \"pretty\" or \"compact\" or \"json\"",
+        "wrong.toml:2: limits.max_message_size = \"9GiB\" is invalid; use a size such as \"64KiB\", at most 1GiB",
+        ": env ZAICHIK_DRAIN: drain = \"1\" is invalid; use a duration such as \"30s\", \"5m\" or \"24h\"",
+        ": --log-format: log_format = \"loud\" is invalid; use \"pretty\" or \"compact\" or \"json\"",
     ];
-    assert_eq!(said.len(), expected.len(), "{said:?}");
-    for (line, expected) in said.iter().zip(expected) {
+    assert_eq!(errors.len(), expected.len(), "{errors:?}");
+    for (line, expected) in errors.iter().zip(expected) {
         assert!(line.ends_with(expected), "{line}");
     }
 }
 
-/// The file of defaults is a file that changes nothing.
-pub fn config_default_is_what_holds_without_a_file(path: &str) {
+/// The file of defaults is valid and has the default values.
+pub fn config_default_prints_a_file_that_changes_nothing(path: &str) {
     let directory = Directory::new();
     let file = printed(run(path, &directory, &["config", "default"], &[]));
     let name = directory.write("default.toml", &file);
     let checked = printed(run(path, &directory, &["config", "check", "-c", &name], &[]));
-    assert!(
-        checked.contains("the configuration is in order") && checked.contains("default.toml"),
-        "{checked}"
-    );
+    assert!(checked.contains("the configuration is valid") && checked.contains("default.toml"), "{checked}");
     let value = |line: &str| line.split("  # ").next().unwrap_or_default().to_owned();
     let values = |file: String| -> Vec<String> {
         file.lines().map(value).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
@@ -144,8 +145,8 @@ pub fn config_default_is_what_holds_without_a_file(path: &str) {
     assert_eq!(values(printed(run(path, &directory, &["config", "print"], &[]))), values(file));
 }
 
-/// Limits and defaults of topics reach the broker.
-pub fn the_broker_does_what_the_configuration_says(path: &str) {
+/// Limits and topic defaults take effect in the broker.
+pub fn the_configuration_reaches_the_broker(path: &str) {
     let directory = Directory::new();
     let file = "[topic_defaults]\nretention_ttl = \"forever\"\n[limits]\nmax_topics = 1\n";
     let file = directory.write("own.toml", file);
@@ -162,7 +163,7 @@ pub fn the_broker_does_what_the_configuration_says(path: &str) {
         assert_eq!(large.class(), ErrorClass::Refused, "{large}");
         let second = client.create_topic("second", TopicOptions::new()).await.expect_err("one is the limit");
         assert!(second.to_string().contains("topic"), "{second}");
-        // It was published before anybody subscribed: by default it would not be there.
+        // Published before the first subscription: with the default settings it would not have been kept.
         let mut subscription = client.subscribe("only").await.expect("subscribed");
         let message = subscription.next_message().await.expect("no gap").expect("a message");
         assert_eq!(message.body, "kept");
@@ -172,7 +173,7 @@ pub fn the_broker_does_what_the_configuration_says(path: &str) {
     assert_eq!(broker.end().0, Some(0));
 }
 
-/// Each address is named, and served by the same broker.
+/// Each address is in the log, and served by the same broker.
 pub fn a_broker_listens_on_several_addresses(path: &str) {
     let listen = ["-l", "127.0.0.1:0", "--listen", "127.0.0.1:0", "-l", "localhost:0"];
     let broker = Broker::run(command(path, 1).args(listen));
@@ -194,41 +195,49 @@ pub fn a_broker_listens_on_several_addresses(path: &str) {
     assert_eq!(broker.end().0, Some(0));
 }
 
-/// A port and addresses contradict each other.
-pub fn a_port_and_addresses_are_wrong_usage(path: &str) {
-    let output = command(path, 0).args(["-p", "0", "-l", "127.0.0.1:0"]).output().expect("it runs");
+/// `--port` and `--listen` contradict each other.
+pub fn a_port_together_with_addresses_is_a_usage_error(path: &str) {
+    let output = command(path, 0).args(["-p", "0", "-l", "127.0.0.1:0"]).output().expect("the command runs");
     assert_eq!(output.status.code(), Some(2));
 }
 
-/// What others reach needs a token, or somebody who knows what that means.
+/// An address that other machines can reach needs a token or `--insecure`.
 pub fn an_open_address_without_a_token_is_refused(path: &str) {
     let directory = Directory::new();
-    let said = refused(run(path, &directory, &["-l", "0.0.0.0:0", "-l", "127.0.0.1:0"], &[]));
+    let errors = refused(run(path, &directory, &["-l", "0.0.0.0:0", "-l", "127.0.0.1:0"], &[]));
     assert!(
-        said.len() == 1
-            && said[0].contains("--listen: listen = \"0.0.0.0:0\" lets others connect without a token")
-            && said[0].contains("--insecure"),
-        "{said:?}"
+        errors.len() == 1
+            && errors[0]
+                .contains("--listen: listen = \"0.0.0.0:0\" lets other machines connect without a token")
+            && errors[0].contains("--insecure"),
+        "{errors:?}"
     );
     let open = ["-l", "127.0.0.1:0", "-l", "0.0.0.0:0", "--insecure"];
     let broker = Broker::run(unconfigured(path, &directory).args(open));
-    assert!(broker.start.iter().any(|line| line.contains("auth: none; everybody who can connect")));
+    assert!(broker.start.iter().any(|line| line.contains("auth: none; anyone who can connect")));
     broker.signal("TERM");
     assert_eq!(broker.end().0, Some(0));
 }
 
-/// Who has the token gets in, also from outside; nobody else does.
-pub fn a_token_lets_in_who_has_it(path: &str) {
+/// Clients with the token can connect; others cannot.
+pub fn only_clients_with_the_token_can_connect(path: &str) {
     let directory = Directory::new();
     let token = "0123456789abcdef0123456789abcdef";
     let file = directory.write("token", &format!("{token}\n"));
     let listen = ["-l", "127.0.0.1:0", "-l", "0.0.0.0:0"];
     let broker = Broker::run(unconfigured(path, &directory).args(listen).env("ZAICHIK_TOKEN_FILE", &file));
-    assert!(broker.start.iter().any(|line| line.contains(&format!("auth: the token in {file}"))));
+    assert!(broker.start.iter().any(|line| line.contains(&format!("auth: token from {file}"))));
     assert!(!broker.start.iter().any(|line| line.contains("other users")));
     script::block_on(async {
         let builder = || Client::builder(&broker.address()).reconnect(false);
-        builder().token(token).connect().await.expect("the right token").ping().await.expect("it is in");
+        builder()
+            .token(token)
+            .connect()
+            .await
+            .expect("the right token")
+            .ping()
+            .await
+            .expect("the broker answers");
         for wrong in ["", "0123456789abcdef0123456789abcdeg"] {
             let error = builder().token(wrong).connect().await.expect_err("the wrong token");
             assert!(matches!(error, ClientError::Ended(_)), "{error}");
@@ -238,29 +247,29 @@ pub fn a_token_lets_in_who_has_it(path: &str) {
     assert_eq!(broker.end().0, Some(0));
 }
 
-/// A token that can be guessed or read is not as good as it looks.
-pub fn a_weak_token_is_told(path: &str) {
+/// A short token is an error; a token file that others can read is a warning.
+pub fn a_short_token_is_refused_and_a_readable_file_is_reported(path: &str) {
     use std::os::unix::fs::PermissionsExt;
     let directory = Directory::new();
     let file = directory.write("token", "secret\n");
-    let said = refused(run(path, &directory, &["--token-file", &file, "--port=0"], &[]));
+    let errors = refused(run(path, &directory, &["--token-file", &file, "--port=0"], &[]));
     assert!(
-        said.len() == 1
-            && said[0].contains("the token has 6 bytes, 32 at least")
-            && said[0].contains("openssl rand -hex 32"),
-        "{said:?}"
+        errors.len() == 1
+            && errors[0].contains("the token has 6 bytes, the minimum is 32")
+            && errors[0].contains("openssl rand -hex 32"),
+        "{errors:?}"
     );
-    let said = refused(run(path, &directory, &["config", "check", "--token-file", "none"], &[]));
-    assert!(said.len() == 1 && said[0].contains("token_file none: cannot be read"), "{said:?}");
+    let errors = refused(run(path, &directory, &["config", "check", "--token-file", "none"], &[]));
+    assert!(errors.len() == 1 && errors[0].contains("token_file none: cannot read the token"), "{errors:?}");
     directory.write("token", &"x".repeat(32));
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("it is the test's own");
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("the test owns it");
     let broker = Broker::run(unconfigured(path, &directory).args(["--port=0", "--token-file", &file]));
     assert!(broker.start.iter().any(|line| line.contains("other users can read")));
     broker.signal("TERM");
     assert_eq!(broker.end().0, Some(0));
 }
 
-/// Objects for machines, no time for journals, time for people.
+/// The default, one without timestamps, and JSON.
 pub fn the_log_has_three_formats(path: &str) {
     for format in ["pretty", "compact", "json"] {
         let broker = Broker::run(command(path, 0).args(["--log-format", format]));
@@ -278,8 +287,8 @@ pub fn the_log_has_three_formats(path: &str) {
     }
 }
 
-/// `-v` shows connections, `-vv` their turns; `RUST_LOG` is above both.
-pub fn verbose_flags_fill_the_log(path: &str) {
+/// `-v` logs connections, `-vv` their turns; `RUST_LOG` overrides both.
+pub fn verbose_flags_set_the_log_level(path: &str) {
     let debug = ("connection opened", "turn connection=");
     for (flag, filter, expected) in [
         ("-v", None, [true, false]),
@@ -290,16 +299,16 @@ pub fn verbose_flags_fill_the_log(path: &str) {
         let broker = Broker::run(command.arg(flag).envs(filter.map(|filter| ("RUST_LOG", filter))));
         script::block_on(async {
             let client = Client::connect(&broker.address()).await.expect("the broker listens");
-            client.close().await.expect("it owes nothing");
+            client.close().await.expect("the client has no unfinished work");
         });
         broker.signal("TERM");
-        let (code, said) = broker.end();
+        let (code, log) = broker.end();
         assert_eq!(code, Some(0));
-        assert_eq!([said.contains(debug.0), said.contains(debug.1)], expected, "{flag} {filter:?}");
+        assert_eq!([log.contains(debug.0), log.contains(debug.1)], expected, "{flag} {filter:?}");
     }
 }
 
-/// What a client left unfinished is not waited for longer than that.
+/// The broker does not wait longer than `--drain` for a client's unfinished work.
 pub fn a_drain_ends_at_its_deadline(path: &str) {
     let broker = Broker::run(command(path, 0).args(["--drain", "50ms"]));
     script::block_on(async {
@@ -311,24 +320,24 @@ pub fn a_drain_ends_at_its_deadline(path: &str) {
         let end = subscription.next_message().await;
         assert!(end.is_err(), "the connection is over: {end:?}");
         drop(message);
-        client.close().await.expect_err("it was told why");
+        client.close().await.expect_err("the connection has ended");
     });
-    let (code, said) = broker.end();
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("draining for up to 50ms"), "{said}");
+    let (code, log) = broker.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("draining for up to 50ms"), "{log}");
 }
 
-/// A client that is told that the broker goes comes back when there is one again.
-pub fn a_client_comes_back_after_a_drain(path: &str) {
+/// A client of a broker that drains reconnects to the next broker at that address.
+pub fn a_client_reconnects_after_a_drain(path: &str) {
     let first = Broker::start(path);
     script::block_on(async {
         let client = Client::connect(&first.address()).await.expect("the broker listens");
         client.publish("before", "x").await.expect("accepted");
         let (port, instance) = (first.port, client.instance());
         first.signal("TERM");
-        // The client goes on meanwhile: the broker waits for it to say goodbye.
-        let (code, said) = tokio::task::spawn_blocking(|| first.end()).await.expect("no panic");
-        assert_eq!(code, Some(0), "{said}");
+        // The client must run during the drain, because the broker waits for it to close.
+        let (code, log) = tokio::task::spawn_blocking(|| first.end()).await.expect("no panic");
+        assert_eq!(code, Some(0), "{log}");
         let second = Broker::run(&mut command(path, port));
         client.publish("after", "x").await.expect("accepted by the next one");
         assert_ne!(client.instance(), instance);
@@ -337,41 +346,46 @@ pub fn a_client_comes_back_after_a_drain(path: &str) {
     });
 }
 
-/// A socket in the file system: for this machine only, replaced after a crash, removed in the end.
+/// A Unix socket counts as loopback, is replaced after a crash, and is removed on exit.
 pub fn a_broker_listens_on_a_unix_socket(path: &str) {
     let directory = Directory::new();
     let socket = directory.path().join("broker.sock");
-    // What a broker that was killed leaves behind.
-    drop(std::os::unix::net::UnixListener::bind(&socket).expect("nobody listens there"));
+    // A broker that was killed leaves its socket behind.
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("the path is free"));
     let address = format!("unix:{}", socket.display());
     let listen = ["-l", &address, "-l", "127.0.0.1:0", "-v"];
     let broker = Broker::run(command(path, 0).args(listen));
     let url = format!("unix://{}", socket.display());
     assert!(broker.start.iter().any(|line| line.contains(&format!("listening {url}"))));
-    let second = command(path, 0).args(["-l", &address]).output().expect("it runs");
-    assert_eq!(second.status.code(), Some(3), "somebody listens there");
+    let second = command(path, 0).args(["-l", &address]).output().expect("the command runs");
+    assert_eq!(second.status.code(), Some(3), "the address is in use");
     script::block_on(async {
         let near = Client::connect(&url).await.expect("the broker listens");
         let far = Client::connect(&broker.address()).await.expect("the broker listens");
         let mut subscription = far.subscribe("doors").window(0).await.expect("subscribed");
         near.publish("doors", "x").await.expect("accepted");
         assert_eq!(subscription.next_message().await.expect("no gap").expect("a message").body, "x");
-        near.close().await.expect("it owes nothing");
-        Client::connect(&address).await.expect("without slashes").close().await.expect("it owes nothing");
+        near.close().await.expect("the client has no unfinished work");
+        Client::connect(&address)
+            .await
+            .expect("without slashes")
+            .close()
+            .await
+            .expect("the client has no unfinished work");
     });
     broker.signal("TERM");
-    let (code, said) = broker.end();
+    let (code, log) = broker.end();
     assert_eq!(code, Some(0));
-    assert!(said.contains(&format!("peer=\"{address}\"")), "{said}");
+    assert!(log.contains(&format!("peer=\"{address}\"")), "{log}");
     assert!(!socket.exists());
 }
 
-/// One line of JSON, and the end behind it, while the broker runs.
-pub fn ready_fd_tells_that_the_broker_is_ready(path: &str) {
+/// The descriptor gets one line of JSON and is closed, while the broker runs.
+pub fn ready_fd_reports_that_the_broker_is_ready(path: &str) {
     let directory = Directory::new();
     let pipe = directory.path().join("ready");
     let mut shell = Command::new("sh");
-    // A reader that waits for the end of a pipe gets there although the broker goes on.
+    // The reader sees the end of the pipe while the broker still runs.
     let script = "mkfifo \"$1\"; (cat \"$1\" >\"$1.part\"; mv \"$1.part\" \"$1.json\") & \
                   exec \"$0\" --ready-fd 3 3>\"$1\"";
     shell.args(["-c", script, path]).arg(&pipe);
@@ -388,6 +402,9 @@ pub fn ready_fd_tells_that_the_broker_is_ready(path: &str) {
     assert_eq!(ready["pid"], broker.id());
     broker.signal("TERM");
     assert_eq!(broker.end().0, Some(0));
-    let said = refused(run(path, &directory, &["--port=0", "--ready-fd", "99"], &[]));
-    assert!(said.len() == 1 && said[0].contains("--ready-fd 99: cannot be written to"), "{said:?}");
+    let errors = refused(run(path, &directory, &["--port=0", "--ready-fd", "99"], &[]));
+    assert!(
+        errors.len() == 1 && errors[0].contains("--ready-fd 99: cannot write to this descriptor"),
+        "{errors:?}"
+    );
 }

@@ -1,4 +1,4 @@
-//! What a broker command must stand: peers that are slow, and the end under load.
+//! Faults that a broker command must survive: slow clients, and SIGTERM under load.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,41 +12,41 @@ use zaichik_tokio::{Client, Incoming, PublishOptions};
 use crate::process::Broker;
 use crate::script;
 
-/// Peers that never finish their handshake.
+/// Connections that never complete their handshake.
 const SLOW_PEERS: usize = 500;
 
-/// Rounds in which each of them sends a byte.
+/// Rounds in which each of them sends one byte.
 const ROUNDS: usize = 16;
 
-/// Who publishes when the broker is asked to stop.
+/// Clients that are publishing when the broker receives SIGTERM.
 const WRITERS: u64 = 8;
 
-/// Half a thousand peers that send their handshake byte by byte, beside an honest one that is served every time.
-pub fn w8_five_hundred_slow_handshakes_keep_nobody_out(path: &str) {
+/// 500 connections send their handshake byte by byte; well-behaved clients are served meanwhile.
+pub fn w8_five_hundred_slow_handshakes_lock_nobody_out(path: &str) {
     let broker = Broker::start(path);
     let address = broker.address();
     script::block_on(async {
         let slow = join_all((0..SLOW_PEERS).map(|_| TcpStream::connect(&address))).await;
         let mut slow: Vec<_> = slow.into_iter().map(|peer| peer.expect("the kernel accepts")).collect();
-        // Magic, and the header of a Hello that announces more than ever comes.
+        // Magic, and the header of a Hello that is longer than the bytes that follow.
         let bytes = [&MAGIC[..], &[0xff, 0x0f, 0, 0, 1, 0, 0, 0], &[0; 32]].concat();
         for byte in bytes.chunks(1).take(ROUNDS) {
             for peer in &mut slow {
-                // The broker may have given it up by now.
+                // The broker may have closed it by now.
                 drop(peer.write_all(byte).await);
             }
-            let honest = Client::connect(&address).await.expect("there is room");
+            let honest = Client::connect(&address).await.expect("the broker has room");
             let receipt = honest.publish("honest", "served").await.expect("accepted");
             assert!(receipt.offset(0).is_some());
-            honest.close().await.expect("it owes nothing");
+            honest.close().await.expect("the client has no unfinished work");
         }
     });
     broker.signal("TERM");
-    let (code, said) = broker.end();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, log) = broker.end();
+    assert_eq!(code, Some(0), "{log}");
 }
 
-/// SIGTERM under load: what was acknowledged was readable before the end, and nothing else was accepted.
+/// SIGTERM under load: every acknowledged message was delivered before the end, and no other was accepted.
 pub fn b17_sigterm_under_load_accounts_for_every_publish(path: &str) {
     let mut broker = Broker::start(path);
     let address = broker.address();
@@ -58,7 +58,7 @@ pub fn b17_sigterm_under_load_accounts_for_every_publish(path: &str) {
             let mut seen = BTreeSet::new();
             while let Some(Ok(Incoming::Message(message))) = futures::StreamExt::next(&mut subscription).await
             {
-                assert!(seen.insert(message.body.to_vec()), "once");
+                assert!(seen.insert(message.body.to_vec()), "each message is delivered once");
             }
             seen
         });
@@ -67,30 +67,30 @@ pub fn b17_sigterm_under_load_accounts_for_every_publish(path: &str) {
             let client = connect().await.expect("the broker listens");
             writing.push(tokio::spawn(write_until_the_end(client, writer)));
         }
-        // Everybody has something in the log before the signal.
+        // Every writer has published before the signal.
         for writer in 0..WRITERS {
             let first = connect().await.expect("the broker listens");
             let mut own = first.subscribe(&format!("started {writer}")).await.expect("subscribed");
             own.next_message().await.expect("no gap").expect("a message").commit().await.expect("committed");
-            first.close().await.expect("it owes nothing");
+            first.close().await.expect("the client has no unfinished work");
         }
         broker.signal("TERM");
-        broker.says("draining");
+        broker.wait_for_log("draining");
         let acknowledged = join_all(writing).await;
         let acknowledged: BTreeSet<_> =
             acknowledged.into_iter().flat_map(|one| one.expect("no panic")).collect();
         let seen = reading.await.expect("no panic");
         assert!(acknowledged.len() > 100, "{}", acknowledged.len());
         let lost: Vec<_> = acknowledged.difference(&seen).collect();
-        assert!(lost.is_empty(), "{} were acknowledged and not delivered", lost.len());
+        assert!(lost.is_empty(), "{} messages were acknowledged but not delivered", lost.len());
         let unanswered: Vec<_> = seen.difference(&acknowledged).collect();
-        assert!(unanswered.is_empty(), "{} were accepted without an answer", unanswered.len());
+        assert!(unanswered.is_empty(), "{} messages were accepted but not acknowledged", unanswered.len());
     });
-    let (code, said) = broker.end();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, log) = broker.end();
+    assert_eq!(code, Some(0), "{log}");
 }
 
-/// Publishes with several messages under way until the broker takes no more; what it acknowledged.
+/// Publishes with several messages in flight until the broker refuses more; returns the acknowledged ones.
 async fn write_until_the_end(client: Client, writer: u64) -> Vec<Vec<u8>> {
     let mut acknowledged = Vec::new();
     let options = PublishOptions::new().deadline(Duration::from_secs(30));

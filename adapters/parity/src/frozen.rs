@@ -1,4 +1,4 @@
-//! Subscribers that read nothing cost a broker no more memory than it may use.
+//! Subscribers that never read do not make a broker exceed its memory budget.
 
 #![expect(clippy::disallowed_types, reason = "peers that never read need no runtime")]
 
@@ -10,27 +10,27 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use zaichik_driver::{Client, ClientError, Runtime, Server, TopicOptions, default_config};
 use zaichik_proto::{ClientFrame, Hello, MAGIC, Start, Subscribe};
 
-/// Subscribers that freeze.
+/// Number of subscribers that never read.
 const SUBSCRIBERS: usize = 1_000;
 
-/// Most memory that the broker may use.
+/// Memory budget of the broker, in bytes.
 const BUDGET: u64 = 16 << 20;
 
-/// Most bytes of the heap that are not the broker's: the test's own connections, the runtime, the allocator's rounding.
+/// Maximum heap bytes that are not the broker's: the test's connections, the runtime, the allocator's rounding.
 const SLACK: usize = 8 << 20;
 
-/// What is published: several times what the broker may hold.
+/// Messages to publish: several times the budget.
 const MESSAGES: u64 = 1_500;
 const BODY: usize = 64 << 10;
 
-/// Floods subscribers that never read, and one that does, and compares the heap, which `heap` counts, with what the
-/// broker may use. It blocks the thread that it runs on, so the broker needs another one.
+/// Publishes to subscribers that never read and to one that does, and compares the heap bytes that `heap` reports with
+/// the budget. It blocks its thread, so the broker needs another one.
 ///
 /// Nothing else may run in the process.
 pub async fn b1_a_thousand_frozen_subscribers_stay_within_the_budget<R: Runtime>(heap: impl Fn() -> usize) {
     let mut config = default_config().expect("random numbers");
     config.memory_budget = BUDGET;
-    // Longer than the test, so that nobody is closed for being slow.
+    // Longer than the test, so that no connection is closed for being slow.
     config.write_timeout = Duration::from_hours(1);
     let before = heap();
     let server = Server::<R>::bind("127.0.0.1:0", config).await.expect("a free port");
@@ -47,10 +47,10 @@ pub async fn b1_a_thousand_frozen_subscribers_stay_within_the_budget<R: Runtime>
     let mut honest = reader.subscribe("flood").window(16).await.expect("subscribed");
     let mut highest = 0;
     for number in 0..MESSAGES {
-        let receipt = writer.publish("flood", vec![7; BODY]).await.expect("accepted, if not at once");
+        let receipt = writer.publish("flood", vec![7; BODY]).await.expect("accepted, perhaps after retries");
         assert_eq!(receipt.offset(0), Some(number));
         highest = highest.max(heap().saturating_sub(before));
-        // Who reads gets everything, whatever the others do.
+        // The subscriber that reads gets every message.
         let message = honest.next_message().await.expect("no gap").expect("a message");
         assert_eq!(message.offset, number);
         message.commit().await.expect("committed");
@@ -63,14 +63,14 @@ pub async fn b1_a_thousand_frozen_subscribers_stay_within_the_budget<R: Runtime>
     handle.shutdown(Duration::ZERO);
 }
 
-/// A raw connection that subscribes without a window, and reads nothing ever.
+/// A raw connection that subscribes without a window and never reads.
 fn subscribe(address: &str) -> TcpStream {
     let mut bytes = bytes::BytesMut::from(&MAGIC[..]);
     ClientFrame::Hello(Hello { version: 1, name: "frozen", token: b"" }).encode(&mut bytes);
     let mut stream = TcpStream::connect(address).expect("the broker listens");
     stream.write_all(&bytes).expect("the broker reads");
     bytes.clear();
-    // Nothing may come before the Welcome, and the socket is not read: a byte that can be looked at is one.
+    // Nothing may be sent before the Welcome. Peeking waits for its first byte without reading it.
     stream.peek(&mut [0]).expect("a Welcome");
     ClientFrame::Subscribe(Subscribe {
         request: 1,
@@ -88,7 +88,7 @@ fn subscribe(address: &str) -> TcpStream {
     stream
 }
 
-/// As many as there are descriptors for, two for each: a thousand, if the system permits that.
+/// The number of subscribers: a thousand, or fewer if the system does not allow two descriptors for each.
 fn subscribers() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

@@ -1,4 +1,4 @@
-//! What a broker command answers over HTTP.
+//! The HTTP server of a broker command.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -8,26 +8,26 @@ use crate::directory::Directory;
 use crate::process::{Broker, command};
 use crate::script;
 
-/// More than it serves at once.
+/// More connections than the HTTP server keeps at once.
 const TOO_MANY: usize = 40;
 
-/// A broker with HTTP, and the port of that.
+/// A broker with HTTP, and its HTTP port.
 fn start(path: &str, arguments: &[&str]) -> (Broker, u16) {
     let broker = Broker::run(command(path, 0).args(["--http", "127.0.0.1:0"]).args(arguments));
     let mut ports = broker.start.iter().filter_map(|line| line.split_once("listening http://127.0.0.1:"));
-    let (_, port) = ports.next().expect("it says where it listens");
-    let port = port.strip_suffix(" (/healthz /readyz /metrics)\n").expect("what is there");
+    let (_, port) = ports.next().expect("the log has the HTTP address");
+    let port = port.strip_suffix(" (/healthz /readyz /metrics)\n").expect("the log lists the pages");
     let port = port.parse().expect("a port");
     (broker, port)
 }
 
 fn stop(broker: Broker) {
     broker.signal("TERM");
-    let (code, said) = broker.end();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, log) = broker.end();
+    assert_eq!(code, Some(0), "{log}");
 }
 
-/// What comes back for some bytes.
+/// Sends bytes and reads until the end of the connection.
 async fn exchange(port: u16, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
     stream.write_all(request).await.expect("sent");
@@ -36,18 +36,18 @@ async fn exchange(port: u16, request: &[u8]) -> String {
     answer
 }
 
-/// The status, the lines of the head, and the body.
-async fn ask(port: u16, method: &str, page: &str) -> (u16, String, String) {
-    let request = format!("{method} {page} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let answer = exchange(port, request.as_bytes()).await;
+/// Sends a request; returns the status, the head and the body.
+async fn request(port: u16, method: &str, page: &str) -> (u16, String, String) {
+    let sent = format!("{method} {page} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let answer = exchange(port, sent.as_bytes()).await;
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     let status = head.strip_prefix("HTTP/1.1 ").and_then(|head| head.get(..3)).expect("a status");
     (status.parse().expect("a number"), head.to_owned(), body.to_owned())
 }
 
-/// The metrics.
+/// Reads the metrics.
 async fn scrape(port: u16) -> String {
-    let (status, head, body) = ask(port, "GET", "/metrics").await;
+    let (status, head, body) = request(port, "GET", "/metrics").await;
     assert_eq!(status, 200, "{body}");
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
     body
@@ -59,8 +59,8 @@ fn assert_lines(text: &str, lines: &[&str]) {
     }
 }
 
-/// Two kinds of requests, three pages.
-pub fn probes_are_answered_and_nothing_else_is(path: &str) {
+/// GET and HEAD, on three pages.
+pub fn only_probes_and_metrics_are_served(path: &str) {
     let (broker, port) = start(path, &[]);
     script::block_on(async {
         for (method, page, status, body) in [
@@ -69,11 +69,11 @@ pub fn probes_are_answered_and_nothing_else_is(path: &str) {
             ("GET", "/readyz?verbose", 200, "ready\n"),
             ("HEAD", "/healthz", 200, ""),
             ("POST", "/readyz", 405, "use GET or HEAD\n"),
-            ("GET", "/", 404, "there are /healthz, /readyz and /metrics\n"),
-            ("GET", "/metrics/", 404, "there are /healthz, /readyz and /metrics\n"),
+            ("GET", "/", 404, "not found; use /healthz, /readyz or /metrics\n"),
+            ("GET", "/metrics/", 404, "not found; use /healthz, /readyz or /metrics\n"),
         ] {
-            let (said, head, text) = ask(port, method, page).await;
-            assert_eq!((said, text.as_str()), (status, body), "{method} {page}");
+            let (actual, head, text) = request(port, method, page).await;
+            assert_eq!((actual, text.as_str()), (status, body), "{method} {page}");
             assert_eq!(head.contains("allow: GET, HEAD"), status == 405, "{head}");
             assert!(head.contains("connection: close"), "{head}");
         }
@@ -81,7 +81,7 @@ pub fn probes_are_answered_and_nothing_else_is(path: &str) {
     stop(broker);
 }
 
-/// Records, refusals, memory, lags.
+/// Records, refusals, memory and lags are counted.
 pub fn metrics_count_what_happened(path: &str) {
     let (broker, port) = start(path, &[]);
     script::block_on(async {
@@ -125,25 +125,27 @@ pub fn metrics_count_what_happened(path: &str) {
         let build = format!("zaichik_build_info{{version=\"{}\",", env!("CARGO_PKG_VERSION"));
         assert!(metrics.contains(&build), "{metrics}");
         for held in ["zaichik_memory_bytes{part=\"topics\"} ", "zaichik_memory_budget_bytes "] {
-            let value = metrics.lines().find_map(|line| line.strip_prefix(held)).expect("it is told");
+            let value =
+                metrics.lines().find_map(|line| line.strip_prefix(held)).expect("the metric is present");
             assert_ne!(value, "0", "{held}");
         }
         if cfg!(target_os = "linux") {
             let used = "zaichik_process_memory_bytes ";
-            let used = metrics.lines().find_map(|line| line.strip_prefix(used)).expect("it is told");
+            let used =
+                metrics.lines().find_map(|line| line.strip_prefix(used)).expect("the metric is present");
             assert!(used.parse::<u64>().expect("a number") > 1 << 20, "{used}");
         }
     });
     stop(broker);
 }
 
-/// As many series as a broker has subscriptions would be too many.
+/// The number of series is bounded.
 pub fn metrics_name_a_thousand_durable_subscriptions_and_count_the_rest(path: &str) {
     let (broker, port) = start(path, &[]);
     script::block_on(async {
         let client = Client::connect(&broker.address()).await.expect("the broker listens");
         for number in 0..1_003 {
-            // Dropped at once, and there all the same.
+            // The durable subscription remains after it is dropped.
             drop(client.subscribe("orders").durable(format!("{number}")).await.expect("subscribed"));
         }
         drop(client.subscribe("orders").await.expect("subscribed, and not durable"));
@@ -155,24 +157,24 @@ pub fn metrics_name_a_thousand_durable_subscriptions_and_count_the_rest(path: &s
     stop(broker);
 }
 
-/// A broker that is full can be looked at, and one that wants a token.
-pub fn metrics_need_no_connection_of_those_allowed_and_no_token(path: &str) {
+/// Metrics do not count as a connection and need no token.
+pub fn metrics_work_with_all_connections_in_use_and_without_a_token(path: &str) {
     let token = "0123456789abcdef0123456789abcdef";
     let directory = Directory::new();
     let file = directory.write("token", token);
     let (broker, port) = start(path, &["--max-connections", "1", "--token-file", &file]);
     script::block_on(async {
         let builder = || Client::builder(&broker.address()).token(token).reconnect(false);
-        let only = builder().connect().await.expect("the one that is allowed");
-        builder().connect().await.expect_err("one too many");
+        let only = builder().connect().await.expect("one connection is allowed");
+        builder().connect().await.expect_err("a second one is not allowed");
         assert_lines(&scrape(port).await, &["zaichik_connections 1"]);
-        only.close().await.expect("it owes nothing");
+        only.close().await.expect("the client has no unfinished work");
     });
     stop(broker);
 }
 
-/// Slow ones give way to others, the oldest first.
-pub fn a_scraper_that_says_nothing_keeps_nobody_out(path: &str) {
+/// New connections replace the oldest ones.
+pub fn silent_scrapers_lock_nobody_out(path: &str) {
     let (broker, port) = start(path, &[]);
     script::block_on(async {
         let mut silent = Vec::new();
@@ -183,24 +185,24 @@ pub fn a_scraper_that_says_nothing_keeps_nobody_out(path: &str) {
             }
             silent.push(stream);
         }
-        assert_eq!(ask(port, "GET", "/healthz").await.0, 200);
+        assert_eq!(request(port, "GET", "/healthz").await.0, 200);
         assert_lines(&scrape(port).await, &["zaichik_connections 0"]);
-        // The newest are slow, and still there.
+        // The newest are slow, but still open.
         let slow = &mut silent[TOO_MANY - 2];
-        slow.write_all(b"alhost\r\n\r\n").await.expect("it is open");
+        slow.write_all(b"alhost\r\n\r\n").await.expect("the connection is open");
         let mut answer = String::new();
         slow.read_to_string(&mut answer).await.expect("an orderly end");
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         let mut rest = Vec::new();
-        // Closed with or without something unread.
+        // The close may be a reset, if bytes were unread.
         let _ = silent[0].read_to_end(&mut rest).await;
-        assert!(rest.is_empty(), "nobody asked for this: {rest:?}");
+        assert!(rest.is_empty(), "an incomplete request got an answer: {rest:?}");
     });
     stop(broker);
 }
 
-/// Too large, or something else altogether.
-pub fn a_request_that_is_no_request_is_refused(path: &str) {
+/// Requests that are too large or not HTTP are refused.
+pub fn a_malformed_request_is_refused(path: &str) {
     let (broker, port) = start(path, &[]);
     script::block_on(async {
         let answer = exchange(port, b"zaichik?\r\n\r\n").await;
@@ -208,45 +210,45 @@ pub fn a_request_that_is_no_request_is_refused(path: &str) {
         let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat((8 << 10) - 15));
         let answer = exchange(port, long.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
-        assert_eq!(ask(port, "GET", "/healthz").await.0, 200);
+        assert_eq!(request(port, "GET", "/healthz").await.0, 200);
     });
     stop(broker);
 }
 
-/// It still works, and wants no more traffic.
+/// While it drains, the broker is healthy but not ready.
 pub fn readiness_ends_with_the_first_signal(path: &str) {
     let (mut broker, port) = start(path, &["--drain", "1h"]);
     script::block_on(async {
         let client = Client::connect(&broker.address()).await.expect("the broker listens");
         let mut subscription = client.subscribe("unfinished").await.expect("subscribed");
         client.publish("unfinished", "business").await.expect("accepted");
-        // Taken and not committed: the drain waits for it.
+        // Received and not committed: the drain waits for it.
         let message = subscription.next_message().await.expect("no gap").expect("a message");
-        assert_eq!(ask(port, "GET", "/readyz").await.0, 200);
+        assert_eq!(request(port, "GET", "/readyz").await.0, 200);
         broker.signal("TERM");
-        broker.says("draining");
-        // It says so a moment before it is so.
-        while ask(port, "GET", "/readyz").await.0 == 200 {}
+        broker.wait_for_log("draining");
+        // The log line comes shortly before the change.
+        while request(port, "GET", "/readyz").await.0 == 200 {}
         for (page, status, body) in
             [("/readyz", 503, "draining\n"), ("/metrics", 503, "draining\n"), ("/healthz", 200, "healthy\n")]
         {
-            let (said, _, text) = ask(port, "GET", page).await;
-            assert_eq!((said, text.as_str()), (status, body), "{page}");
+            let (actual, _, text) = request(port, "GET", page).await;
+            assert_eq!((actual, text.as_str()), (status, body), "{page}");
         }
         message.commit().await.expect("committed");
-        let (code, said) = broker.end();
-        assert_eq!(code, Some(0), "the metrics hold no drain open: {said}");
+        let (code, log) = broker.end();
+        assert_eq!(code, Some(0), "the metrics client does not delay the drain: {log}");
     });
 }
 
-/// For a probe on the same machine; the file is removed in the end, as the broker's own.
+/// HTTP works on a Unix socket, which is removed on exit.
 pub fn probes_are_answered_on_a_unix_socket(path: &str) {
     let directory = Directory::new();
     let socket = directory.path().join("http.sock");
     let address = format!("unix:{}", socket.display());
     let broker = Broker::run(command(path, 0).args(["--http", &address]));
     let line = format!("listening http on {address} (/healthz /readyz /metrics)");
-    assert!(broker.start.iter().any(|said| said.contains(&line)), "{:?}", broker.start);
+    assert!(broker.start.iter().any(|logged| logged.contains(&line)), "{:?}", broker.start);
     script::block_on(async {
         let mut stream = UnixStream::connect(&socket).await.expect("it listens");
         stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await.expect("sent");
@@ -258,35 +260,38 @@ pub fn probes_are_answered_on_a_unix_socket(path: &str) {
         );
     });
     stop(broker);
-    assert!(!socket.exists(), "it is removed in the end");
+    assert!(!socket.exists(), "the socket is removed on exit");
 }
 
-/// There is no token for it.
+/// The token does not protect HTTP, so an open address needs `--insecure`.
 pub fn an_open_http_address_is_refused(path: &str) {
     let directory = Directory::new();
     let file = directory.write("token", "0123456789abcdef0123456789abcdef");
     let open = ["--http", "0.0.0.0:0", "--token-file", &file];
-    let output = command(path, 0).args(open).output().expect("it runs");
-    let said = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(output.status.code(), Some(2), "{said}");
+    let output = command(path, 0).args(open).output().expect("the command runs");
+    let stderr = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(
-        said.lines().count() == 1
-            && said.contains("--http: http = \"0.0.0.0:0\" shows others the names of topics")
-            && said.contains("--insecure"),
-        "{said}"
+        stderr.lines().count() == 1
+            && stderr.contains("--http: http = \"0.0.0.0:0\" lets other machines see the names of topics")
+            && stderr.contains("--insecure"),
+        "{stderr}"
     );
     let broker = Broker::run(command(path, 0).args(open).arg("--insecure"));
-    assert!(broker.start.iter().any(|line| line.contains("http: everybody who can connect sees")));
+    assert!(broker.start.iter().any(|line| line.contains("http: anyone who can connect can see")));
     stop(broker);
 }
 
-/// As for the broker's own port.
+/// The same error as for the broker's own port.
 pub fn an_http_port_that_is_taken_is_one_line_and_code_3(path: &str) {
     let (broker, port) = start(path, &[]);
     let address = format!("127.0.0.1:{port}");
-    let output = command(path, 0).args(["--http", &address]).output().expect("it runs");
-    let said = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.lines().count() == 1 && said.contains(&format!("cannot listen on {address}")), "{said}");
+    let output = command(path, 0).args(["--http", &address]).output().expect("the command runs");
+    let stderr = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(
+        stderr.lines().count() == 1 && stderr.contains(&format!("cannot listen on {address}")),
+        "{stderr}"
+    );
     stop(broker);
 }

@@ -1,4 +1,4 @@
-//! Servers that come and go leave nothing behind.
+//! Starting and stopping servers leaks nothing.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -13,56 +13,60 @@ use futures::join;
 use futures::task::AtomicWaker;
 use zaichik_driver::{Client, Runtime, Server, default_config};
 
-/// Servers before the measuring starts: threads, pools and tables that stay are there then.
+/// Servers before the first measurement, so that permanent threads, pools and tables exist by then.
 const WARM_UP: usize = 100;
 
-/// Servers in between.
+/// Servers between the two measurements.
 const SERVERS: usize = 1_000;
 
-/// Most bytes that the heap may have grown by: what threads come to own only when they get something to do, such
-/// as a buffer to read into. A leak of a few hundred bytes per server is more.
+/// Maximum growth of the heap, in bytes: threads allocate some memory, such as read buffers, only when they first run
+/// a task. A leak of a few hundred bytes per server exceeds it.
 const SLACK: usize = 256 << 10;
 
-/// Starts and stops servers, with a client each, and compares what is left with what was there before: tasks
-/// (none), file descriptors, and bytes of the heap, which `heap` counts.
+/// Starts and stops servers with a client each, then checks that no task is left and that the numbers of file
+/// descriptors and of heap bytes, as `heap` reports them, have not grown.
 ///
 /// Nothing else may run in the process.
 pub async fn a_thousand_servers_leave_nothing<R: Runtime>(heap: impl Fn() -> usize) {
-    come_and_go::<R>(WARM_UP).await;
+    start_and_stop::<R>(WARM_UP).await;
     let (descriptors, bytes) = (open_descriptors(), heap());
-    come_and_go::<R>(SERVERS).await;
+    start_and_stop::<R>(SERVERS).await;
     assert_eq!(open_descriptors(), descriptors, "file descriptors");
     let grown = heap().saturating_sub(bytes);
-    assert!(grown <= SLACK, "the heap has grown by {grown} bytes");
+    assert!(grown <= SLACK, "the heap has grown by {grown} bytes, at most {SLACK} are allowed");
 }
 
-/// Stops every other server, and drops the others with a client connected.
-async fn come_and_go<R: Runtime>(servers: usize) {
+/// Shuts down every other server, and drops the rest with a client connected.
+async fn start_and_stop<R: Runtime>(servers: usize) {
     for number in 0..servers {
         let config = default_config().expect("random numbers");
         let server = Server::<Counted<R>>::bind("127.0.0.1:0", config).await.expect("a free port");
         let (address, handle) = (server.local_addr().to_string(), server.handle());
         if number % 2 == 0 {
             let stopping = async {
-                work::<Counted<R>>(&address).await.close().await.expect("it owes nothing");
+                served_client::<Counted<R>>(&address)
+                    .await
+                    .close()
+                    .await
+                    .expect("the client has no unfinished work");
                 handle.shutdown(Duration::ZERO);
             };
             let (ended, ()) = join!(server.serve(), stopping);
             ended.expect("an orderly end");
         } else {
             let serving = pin!(server.serve());
-            let client = match select(serving, pin!(work::<Counted<R>>(&address))).await {
-                Either::Left(_) => panic!("nobody stopped it"),
+            let client = match select(serving, pin!(served_client::<Counted<R>>(&address))).await {
+                Either::Left(_) => panic!("the server stopped early"),
                 Either::Right((client, _)) => client,
             };
-            client.close().await.expect("it owes nothing");
+            client.close().await.expect("the client has no unfinished work");
         }
-        nothing_is_left().await;
+        all_tasks_ended().await;
     }
 }
 
-/// A client that has been served.
-async fn work<R: Runtime>(address: &str) -> Client<R> {
+/// A client that has published, received and committed one message.
+async fn served_client<R: Runtime>(address: &str) -> Client<R> {
     let client = Client::<R>::connect(address).await.expect("the broker listens");
     let mut subscription = client.subscribe("short lived").await.expect("subscribed");
     client.publish("short lived", "x").await.expect("accepted");
@@ -75,31 +79,31 @@ fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("Linux has it").count()
 }
 
-/// A runtime that counts what it spawns.
+/// A runtime that counts the tasks it spawns.
 struct Counted<R>(PhantomData<fn() -> R>);
 
 static TASKS: AtomicUsize = AtomicUsize::new(0);
 static ENDED: AtomicWaker = AtomicWaker::new();
 
-/// A task that has not ended.
-struct Alive;
+/// Counts one task until it is dropped.
+struct TaskGuard;
 
-impl Alive {
+impl TaskGuard {
     fn new() -> Self {
         TASKS.fetch_add(1, Ordering::SeqCst);
         Self
     }
 }
 
-impl Drop for Alive {
+impl Drop for TaskGuard {
     fn drop(&mut self) {
         TASKS.fetch_sub(1, Ordering::SeqCst);
         ENDED.wake();
     }
 }
 
-/// Ready when every task has ended.
-async fn nothing_is_left() {
+/// Waits until every task has ended.
+async fn all_tasks_ended() {
     poll_fn(|cx| {
         ENDED.register(cx.waker());
         if TASKS.load(Ordering::SeqCst) == 0 { Poll::Ready(()) } else { Poll::Pending }
@@ -125,10 +129,10 @@ impl<R: Runtime> Runtime for Counted<R> {
     }
 
     fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-        let alive = Alive::new();
+        let guard = TaskGuard::new();
         R::spawn(async move {
             future.await;
-            drop(alive);
+            drop(guard);
         });
     }
 }

@@ -1,23 +1,23 @@
-//! A broker command as a process.
+//! Runs a broker command as a process.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
-/// A broker that runs, and what it said since it was ready.
+/// A running broker, with its log.
 pub(crate) struct Broker {
     process: Running,
     stderr: BufReader<ChildStderr>,
-    /// What it said until it was ready.
+    /// The lines of its log up to "ready".
     pub(crate) start: Vec<String>,
     pub(crate) port: u16,
 }
 
-/// The command, with pipes and without what the environment says about brokers.
+/// The command with pipes, and without the broker's variables of the test's own environment.
 pub(crate) fn command(path: &str, port: u16) -> Command {
     piped(Command::new(path), port)
 }
 
-/// The same for a command that starts it.
+/// The same for another command that starts the broker.
 pub(crate) fn piped(mut command: Command, port: u16) -> Command {
     command
         .env("PORT", port.to_string())
@@ -34,7 +34,7 @@ impl Broker {
         Self::run(&mut command(path, 0))
     }
 
-    /// Starts it with a command of its own.
+    /// Starts it with a prepared command.
     pub(crate) fn run(command: &mut Command) -> Self {
         let mut process = Running(command.spawn().expect("the broker starts"));
         let mut stderr = BufReader::new(process.0.stderr.take().expect("a pipe"));
@@ -43,22 +43,22 @@ impl Broker {
         Self { process, stderr, start, port }
     }
 
-    /// All ports that it said it listens on.
+    /// All ports in the log that it listens on.
     pub(crate) fn ports(&self) -> Vec<u16> {
         self.start.iter().flat_map(|line| ports(line)).collect()
     }
 
-    /// Where it listens.
+    /// The address of its first port.
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Waits until it says something.
-    pub(crate) fn says(&mut self, what: &str) {
+    /// Waits for a line of the log that contains `what`.
+    pub(crate) fn wait_for_log(&mut self, what: &str) {
         until(&mut self.stderr, what);
     }
 
-    /// Its number among the processes.
+    /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.0.id()
     }
@@ -67,15 +67,15 @@ impl Broker {
         self.process.signal(name);
     }
 
-    /// Its exit code, and what it said meanwhile.
+    /// Waits until it exits; returns its exit code and the rest of its log.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
-        let mut said = String::new();
-        self.stderr.read_to_string(&mut said).expect("text");
-        (self.process.wait(), said)
+        let mut log = String::new();
+        self.stderr.read_to_string(&mut log).expect("text");
+        (self.process.wait(), log)
     }
 
-    /// Closes the pipe that it talks into, asks it to end, and says its exit code.
-    pub(crate) fn end_unheard(self, signal: &str) -> Option<i32> {
+    /// Closes the pipe of its log, sends the signal, and returns its exit code.
+    pub(crate) fn end_without_log_reader(self, signal: &str) -> Option<i32> {
         let Self { process, stderr, .. } = self;
         drop(stderr);
         process.signal(signal);
@@ -83,7 +83,7 @@ impl Broker {
     }
 }
 
-/// A process that a test which fails does not leave behind.
+/// A process that is killed on drop, so that a failed test leaves none behind.
 struct Running(Child);
 
 impl Running {
@@ -94,19 +94,19 @@ impl Running {
     }
 
     fn wait(mut self) -> Option<i32> {
-        self.0.wait().expect("it ends").code()
+        self.0.wait().expect("it exits").code()
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended already, unless the test failed.
+        // It has exited already, unless the test failed.
         drop(self.0.kill());
         drop(self.0.wait());
     }
 }
 
-/// The port in a line that says where the broker listens on this machine.
+/// The port in a log line with an address of the broker, if it is one.
 fn ports(line: &str) -> impl Iterator<Item = u16> {
     let address = line.split_once("listening zaichik://127.0.0.1:");
     address.into_iter().map(|(_, rest)| {
@@ -115,12 +115,12 @@ fn ports(line: &str) -> impl Iterator<Item = u16> {
     })
 }
 
-/// The lines up to the one that contains `what`.
+/// Reads lines up to the one that contains `what`.
 fn until(stderr: &mut impl BufRead, what: &str) -> Vec<String> {
     let mut lines = Vec::new();
     while !lines.last().is_some_and(|line: &String| line.contains(what)) {
         let mut line = String::new();
-        assert_ne!(stderr.read_line(&mut line).expect("text"), 0, "it ended: {lines:?}");
+        assert_ne!(stderr.read_line(&mut line).expect("text"), 0, "the broker exited: {lines:?}");
         lines.push(line);
     }
     lines

@@ -1,4 +1,4 @@
-//! A recorded client, and what it gets.
+//! Plays a recorded client against a broker, and collects the frames that it receives.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use zaichik_proto::{HEADER_LEN, RECORD_TIMESTAMP_AT};
 
-/// What it sends, and how many frames it waits for in between, one step a line.
+/// The bytes to send and the numbers of frames to wait for, one step per line.
 const SCRIPT: &str = include_str!("script.txt");
 
 /// The kinds of frames with a field that differs from one run to the next.
@@ -17,13 +17,15 @@ const DELIVERY: u8 = 0x49;
 /// Where a Delivery's records begin in its body.
 const RECORDS_AT: usize = 24;
 
-/// What each connection got: frames, the broker's instance and the times in them masked.
+/// The frames that each connection received, with the broker's instance and all timestamps set to zero.
 pub(crate) type Received = BTreeMap<String, Vec<Vec<u8>>>;
 
-/// Runs on this thread; fails instead of hanging for ever.
+/// Runs a test on this thread; panics if it takes longer than a minute.
 pub(crate) fn block_on<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async { tokio::time::timeout(Duration::from_mins(1), test).await.expect("it hangs") })
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_mins(1), test).await.expect("the test completes within a minute")
+    })
 }
 
 /// Plays the script against a broker.
@@ -39,7 +41,7 @@ pub(crate) async fn play(address: &str) -> Received {
         let peer = peers.get_mut(name).expect("just connected");
         let step = peer.step(words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let done = tokio::time::timeout(Duration::from_secs(30), step).await;
-        assert!(done.is_ok(), "line {number} hangs: {line}");
+        assert!(done.is_ok(), "line {number} timed out: {line}");
     }
     peers.into_iter().map(|(name, peer)| (name.to_owned(), peer.masked())).collect()
 }
@@ -54,15 +56,15 @@ fn bytes(hex: &str) -> Vec<u8> {
 struct Peer {
     stream: TcpStream,
     received: Vec<u8>,
-    /// How many of the bytes belong to frames that were waited for.
-    seen: usize,
+    /// The number of bytes in the frames that the script has waited for.
+    consumed: usize,
 }
 
 impl Peer {
     async fn connect(address: &str) -> Self {
         let stream = TcpStream::connect(address).await.expect("the broker listens");
-        stream.set_nodelay(true).expect("it is connected");
-        Self { stream, received: Vec::new(), seen: 0 }
+        stream.set_nodelay(true).expect("the socket is connected");
+        Self { stream, received: Vec::new(), consumed: 0 }
     }
 
     async fn step(&mut self, direction: &str, what: &str) {
@@ -78,17 +80,17 @@ impl Peer {
         self.stream.write_all(bytes).await.expect("the connection is open");
     }
 
-    /// Waits for so many frames more.
+    /// Waits for that number of further frames.
     async fn receive(&mut self, frames: usize) {
         for _ in 0..frames {
             let frame = loop {
-                if let Some(frame) = frame_at(&self.received, self.seen) {
+                if let Some(frame) = frame_at(&self.received, self.consumed) {
                     break frame.len();
                 }
                 let count = self.stream.read_buf(&mut self.received).await.expect("the connection is open");
                 assert_ne!(count, 0, "the broker closed the connection");
             };
-            self.seen = self.seen.saturating_add(frame);
+            self.consumed = self.consumed.saturating_add(frame);
         }
     }
 
@@ -104,12 +106,12 @@ impl Peer {
             frames.push(masked(frame.to_vec()));
             at = at.saturating_add(frame.len());
         }
-        assert_eq!(at, self.received.len(), "whole frames");
+        assert_eq!(at, self.received.len(), "no partial frame at the end");
         frames
     }
 }
 
-/// The frame that begins there, if it is whole.
+/// The frame that begins at `at`, if it is complete.
 fn frame_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
     let rest = bytes.get(at..)?;
     let length = u32::from_le_bytes(*rest.first_chunk()?);

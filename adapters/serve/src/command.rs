@@ -1,4 +1,4 @@
-//! What a broker command can be told to do.
+//! The subcommands that every broker command has.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -10,32 +10,32 @@ use crate::Options;
 use crate::config::{Mistake, default_file};
 use crate::plan::Plan;
 
-/// The configuration is wrong.
+/// Exit code for an invalid configuration.
 pub(crate) const WRONG_CONFIGURATION: u8 = 2;
 
-/// The commands that all broker commands have.
+/// The subcommands that every broker command has.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a broker; what happens without a command.
+    /// Run a broker (the default without a command).
     Serve(Box<Options>),
-    /// Check or show a broker's configuration.
+    /// Check or print a broker's configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
 }
 
-/// What can be asked about a configuration.
+/// What to do with a configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Check it as `serve` would, without serving: code 0 if it is in order, 2 if not.
+    /// Check the configuration as `serve` would, then exit: 0 if it is valid, 2 if not.
     Check(Box<Options>),
-    /// Print what holds as a file, each value with its origin.
+    /// Print the effective configuration as a file, each value with its origin.
     Print(Box<Options>),
-    /// Print a file with every default.
+    /// Print a configuration file with every setting at its default.
     Default,
 }
 
 impl ConfigCommand {
-    /// Does it, in a process called `command`.
+    /// Runs it; messages on stderr begin with `command`.
     #[must_use]
     pub fn run(&self, command: &str) -> ExitCode {
         match self {
@@ -49,17 +49,15 @@ impl ConfigCommand {
     }
 }
 
-/// Checks a configuration, and says that it is in order or what is wrong.
+/// Checks a configuration and prints the result.
 pub(crate) fn check(command: &str, options: &Options) -> ExitCode {
     match Plan::make(options) {
-        Ok(plan) => {
-            print(command, format_args!("the configuration is in order: {}\n", plan.config.sources()))
-        }
+        Ok(plan) => print(command, format_args!("the configuration is valid: {}\n", plan.config.sources())),
         Err(mistakes) => wrong(command, &mistakes),
     }
 }
 
-/// Says what is wrong with the configuration, in a line each.
+/// Prints each mistake in the configuration on a line of stderr.
 pub(crate) fn wrong(command: &str, mistakes: &[Mistake]) -> ExitCode {
     for mistake in mistakes {
         fail(command, WRONG_CONFIGURATION, mistake);
@@ -67,9 +65,9 @@ pub(crate) fn wrong(command: &str, mistakes: &[Mistake]) -> ExitCode {
     ExitCode::from(WRONG_CONFIGURATION)
 }
 
-/// Says why the process ends with this code.
+/// Prints the reason on stderr and returns the exit code.
 pub(crate) fn fail(command: &str, code: u8, why: impl Display) -> ExitCode {
-    // Nobody can be told that it can't be told.
+    // There is nowhere to report a failure to write to stderr.
     drop(writeln!(io::stderr(), "{command}: {why}"));
     ExitCode::from(code)
 }
@@ -77,7 +75,7 @@ pub(crate) fn fail(command: &str, code: u8, why: impl Display) -> ExitCode {
 fn print(command: &str, text: impl Display) -> ExitCode {
     match write!(io::stdout(), "{text}") {
         Ok(()) => ExitCode::SUCCESS,
-        // Who has read enough has what was asked for.
+        // The reader stopped early, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => fail(command, 1, format_args!("cannot write to stdout: {error}")),
     }

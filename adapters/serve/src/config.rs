@@ -1,58 +1,46 @@
-//! The configuration: flags over the environment over `PORT` over the file over defaults, each value with its origin.
+//! The configuration, each value with its origin. Flags override the environment, which overrides `PORT`, which
+//! overrides the file, which overrides the defaults.
 
 mod address;
 mod environment;
 mod field;
 mod file;
 mod keys;
+mod origin;
 mod print;
 mod settings;
 mod suggest;
 
-use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 pub(crate) use address::Address;
 pub(crate) use environment::Environment;
 pub(crate) use keys::{KEYS, Key};
-pub(crate) use print::default_file;
+pub(crate) use origin::{Mistake, Origin};
+pub(crate) use print::{default_file, default_value};
 pub(crate) use settings::{LogFormat, Settings};
 
 use crate::Options;
 use field::Value;
-use file::Given;
+use origin::GivenSetting;
 
-/// A broker's settings, and where each of them comes from.
+/// A broker's settings, and the origin of each.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) settings: Settings,
-    /// The file that was read.
+    /// The file that was read, if any.
     file: Option<PathBuf>,
-    /// As many as there are settings, in their order.
+    /// One per setting, in the order of [`KEYS`].
     origins: Vec<Origin>,
 }
 
-/// Where a value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
-    Default,
-    File { name: Arc<str>, line: usize },
-    Env(String),
-    Flag(String),
-}
-
-/// One line about something that is wrong.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Mistake(pub(crate) String);
-
 impl Config {
-    /// Puts the layers together.
+    /// Merges the layers.
     ///
     /// # Errors
-    /// Everything that is wrong, whether or not a higher layer says something else.
+    /// All mistakes, including those in values that a higher layer overrides.
     pub(crate) fn load(options: &Options, environment: &Environment) -> Result<Self, Vec<Mistake>> {
-        let file = file::choose(options.config(), environment);
+        let file = file::choose_path(options.config(), environment);
         let (given, mut mistakes) = file.as_deref().map(file::read).unwrap_or_default();
         let mut config =
             Self { settings: Settings::default(), file, origins: vec![Origin::Default; KEYS.len()] };
@@ -63,7 +51,7 @@ impl Config {
         let (given, unknown) = environment.settings();
         config.apply_all(given, &mut mistakes);
         mistakes.extend(unknown);
-        let flags = options.given().map(|(key, values)| Given {
+        let flags = options.given().map(|(key, values)| GivenSetting {
             key,
             value: match values {
                 [value] => Value::Text(value.clone()),
@@ -78,7 +66,7 @@ impl Config {
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
     }
 
-    /// What the configuration is made of, in a few words.
+    /// The sources of the configuration in one line: the file, variables and flags.
     pub(crate) fn sources(&self) -> String {
         let file = self.file.as_ref().map(|path| path.display().to_string());
         let variables = self.origins.iter().filter(|origin| matches!(origin, Origin::Env(_)));
@@ -88,59 +76,42 @@ impl Config {
         if sources.is_empty() { "defaults".to_owned() } else { sources.join(" + ") }
     }
 
-    /// Where the value of a setting comes from.
+    /// The origin of a setting's value.
     pub(crate) fn origin(&self, path: &str) -> &Origin {
-        let place = KEYS.iter().position(|key| key.path == path);
-        place.and_then(|place| self.origins.get(place)).unwrap_or(&Origin::Default)
+        let index = KEYS.iter().position(|key| key.path == path);
+        index.and_then(|index| self.origins.get(index)).unwrap_or(&Origin::Default)
     }
 
-    fn apply_all(&mut self, given: impl IntoIterator<Item = Given>, mistakes: &mut Vec<Mistake>) {
-        for Given { key, value, origin } in given {
+    fn apply_all(&mut self, given: impl IntoIterator<Item = GivenSetting>, mistakes: &mut Vec<Mistake>) {
+        for GivenSetting { key, value, origin } in given {
             match (key.field)(&mut self.settings).read(&value) {
-                Ok(()) => self.note(key, origin),
+                Ok(()) => self.set_origin(key, origin),
                 Err(instead) => {
                     let value = value.shown();
-                    mistakes.push(Mistake(format!("{origin}: {} = {value} is wrong; {instead}", key.path)));
+                    mistakes.push(Mistake(format!("{origin}: {} = {value} is invalid; {instead}", key.path)));
                 }
             }
         }
     }
 
-    /// A port stands for an address of this machine, and for that one only.
+    /// Sets the only address to listen on: this port on 127.0.0.1.
     fn apply_port(&mut self, port: &str, origin: Origin, mistakes: &mut Vec<Mistake>) {
         match (port.trim().parse(), keys::find("listen")) {
             (Ok(port), Some(key)) => {
                 self.settings.listen = vec![Address::loopback(port)];
-                self.note(key, origin);
+                self.set_origin(key, origin);
             }
             _ => mistakes.push(Mistake(format!(
-                "{origin}: {port:?} is no port; use a whole number from 0 to 65535, 0 for any free port"
+                "{origin}: {port:?} is not a port; use a whole number from 0 to 65535, 0 for any free port"
             ))),
         }
     }
 
-    fn note(&mut self, key: &Key, origin: Origin) {
-        let place = KEYS.iter().position(|known| known.path == key.path);
-        if let Some(known) = place.and_then(|place| self.origins.get_mut(place)) {
-            *known = origin;
+    fn set_origin(&mut self, key: &Key, origin: Origin) {
+        let index = KEYS.iter().position(|known| known.path == key.path);
+        if let Some(current) = index.and_then(|index| self.origins.get_mut(index)) {
+            *current = origin;
         }
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File { name, line } => write!(f, "{name}:{line}"),
-            Self::Env(name) => write!(f, "env {name}"),
-            Self::Flag(name) => f.write_str(name),
-        }
-    }
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -163,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn each_layer_is_above_the_one_before() {
+    fn each_layer_overrides_the_one_before() {
         let port = ("PORT", "2");
         let listen = ("ZAICHIK_LISTEN", "127.0.0.1:3");
         for (flags, variables, address, origin) in [
@@ -182,19 +153,19 @@ mod tests {
 
     #[test]
     fn every_mistake_is_a_line_with_its_origin() {
-        let said = load(
+        let mistakes = load(
             &["--max-topics", "none", "--drain=soon"],
             &[("PORT", "many"), ("ZAICHIK_LIMITS_MEMORY", "lots"), ("ZAICHIK_DRAINS", "1s")],
         );
         assert_eq!(
-            said.expect_err("all wrong"),
+            mistakes.expect_err("all wrong"),
             [
-                "env PORT: \"many\" is no port; use a whole number from 0 to 65535, 0 for any free port",
-                "env ZAICHIK_LIMITS_MEMORY: limits.memory = \"lots\" is wrong; use a share of the machine's such as \
-             \"25%\", or a size such as \"256MiB\"",
-                "env ZAICHIK_DRAINS: there is no such setting; did you mean ZAICHIK_DRAIN?",
-                "--drain: drain = \"soon\" is wrong; use a duration such as \"30s\", \"5m\" or \"24h\"",
-                "--max-topics: limits.max_topics = \"none\" is wrong; use a whole number from 1 to 4294967295",
+                "env PORT: \"many\" is not a port; use a whole number from 0 to 65535, 0 for any free port",
+                "env ZAICHIK_LIMITS_MEMORY: limits.memory = \"lots\" is invalid; use a share of the machine's \
+             memory such as \"25%\", or a size such as \"256MiB\"",
+                "env ZAICHIK_DRAINS: unknown setting; did you mean ZAICHIK_DRAIN?",
+                "--drain: drain = \"soon\" is invalid; use a duration such as \"30s\", \"5m\" or \"24h\"",
+                "--max-topics: limits.max_topics = \"none\" is invalid; use a whole number from 1 to 4294967295",
             ]
         );
     }

@@ -1,15 +1,15 @@
-//! File descriptors: as many as the system permits, and no more connections than they allow.
+//! File descriptors: raises their limit, and lowers the limit on connections to what they allow.
 
 #[cfg(unix)]
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors for everything that is not a connection: the listener, the runtime, files, and room to close.
+/// Descriptors for everything that is not a connection: listeners, the runtime, files, and connections being closed.
 const RESERVED: u64 = 32;
 
-/// Raises the limit of descriptors as far as it is permitted and useful; says how many connections fit below it,
-/// `wanted` at most.
+/// Raises the descriptor limit as far as the system permits and `wanted` connections need. Returns how many
+/// connections fit, at most `wanted`.
 #[cfg(unix)]
-pub(crate) fn connections(wanted: u32) -> u32 {
+pub(crate) fn connection_limit(wanted: u32) -> u32 {
     let useful = u64::from(wanted).saturating_add(RESERVED);
     let limit = getrlimit(Resource::Nofile);
     let raised = limit.maximum.unwrap_or(useful).min(useful);
@@ -19,17 +19,17 @@ pub(crate) fn connections(wanted: u32) -> u32 {
     {
         current = raised;
     }
-    fitting(wanted, current)
+    connections_within(wanted, current)
 }
 
-/// Where there is no such limit.
+/// Returns `wanted`: there is no such limit on this system.
 #[cfg(not(unix))]
-pub(crate) fn connections(wanted: u32) -> u32 {
-    fitting(wanted, u64::MAX)
+pub(crate) fn connection_limit(wanted: u32) -> u32 {
+    connections_within(wanted, u64::MAX)
 }
 
-/// At least one, so that the broker can say that it is full.
-fn fitting(wanted: u32, descriptors: u64) -> u32 {
+/// Connections that fit into this number of descriptors: at least one, so that the broker can report that it is full.
+fn connections_within(wanted: u32, descriptors: u64) -> u32 {
     u32::try_from(descriptors.saturating_sub(RESERVED)).unwrap_or(u32::MAX).clamp(1, wanted.max(1))
 }
 
@@ -39,8 +39,8 @@ mod tests {
 
     #[test]
     fn connections_fit_below_the_descriptors() {
-        assert_eq!(fitting(65_536, 1_024), 992);
-        assert_eq!(fitting(65_536, u64::MAX), 65_536);
-        assert_eq!(fitting(65_536, 8), 1);
+        assert_eq!(connections_within(65_536, 1_024), 992);
+        assert_eq!(connections_within(65_536, u64::MAX), 65_536);
+        assert_eq!(connections_within(65_536, 8), 1);
     }
 }

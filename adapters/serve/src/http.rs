@@ -1,7 +1,7 @@
 //! A small HTTP server beside the broker, for probes and Prometheus: `/healthz`, `/readyz`, `/metrics`.
 //!
-//! Whoever can connect may read: what it tells are numbers, and the names of topics and durable subscriptions. It
-//! shares nothing with the broker's clients but the runtime, and can't be made to hold more than a few connections.
+//! There is no authentication: the pages show counters, and the names of topics and durable subscriptions. The server
+//! shares only the runtime with the broker's clients, and holds at most [`MAX_CONNECTIONS`] connections.
 
 mod metrics;
 mod pages;
@@ -24,51 +24,51 @@ use hyper::service::service_fn;
 use zaichik_driver::{Client, Endpoint, Listener, Runtime, Server, ServerError, Timer};
 
 use crate::plan::Plan;
-pub(crate) use metrics::Build;
+pub(crate) use metrics::BuildInfo;
 use pages::Pages;
 use stream::Stream;
 
-/// Most connections at once. One more, and the oldest is closed: who connects and says nothing keeps nobody out.
-const MOST_CONNECTIONS: usize = 16;
+/// Maximum connections at once. One more closes the oldest, so that idle connections do not lock others out.
+const MAX_CONNECTIONS: usize = 16;
 
-/// From a connection's first moment to the last byte of its only answer.
+/// Maximum time from accepting a connection to the last byte of its only response.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Most bytes of a request before its body, which is not read; no less is allowed by hyper.
-const LARGEST_HEAD: usize = 8 << 10;
+/// Maximum bytes of a request before its body, which is not read; the minimum that hyper allows.
+const MAX_HEAD_BYTES: usize = 8 << 10;
 
-/// Most headers of a request.
-const MOST_HEADERS: usize = 64;
+/// Maximum headers of a request.
+const MAX_HEADERS: usize = 64;
 
-/// Connections accepted before other tasks get their turn.
+/// Connections accepted before other tasks get to run.
 const ACCEPTS_PER_POLL: usize = 64;
 
-/// Wait after an accept that failed.
+/// Pause after a failed accept.
 const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
 
-/// Serves HTTP as long as it is polled; never ready.
+/// Serves HTTP while it is polled; never completes.
 pub(crate) struct Http<R: Runtime> {
     listener: R::Listener,
     address: Endpoint,
-    /// Whether others than this machine reach it.
+    /// Whether other machines can connect.
     is_open: bool,
     pages: Arc<Pages<R>>,
-    /// The oldest first, at most [`MOST_CONNECTIONS`].
+    /// Oldest first, at most [`MAX_CONNECTIONS`].
     connections: VecDeque<BoxFuture<'static, ()>>,
     timer: R::Timer,
-    /// Until when the listener is left alone.
+    /// When to accept again after a failed accept.
     paused: Option<Instant>,
 }
 
 impl<R: Runtime> Http<R> {
-    /// Listens, if the plan says so, to tell about a broker that was built like this.
+    /// Listens on the address in the plan; `None` if there is none.
     ///
     /// # Errors
-    /// [`ServerError::Bind`] if the address can't be listened on.
+    /// [`ServerError::Bind`] if it cannot listen on the address.
     pub(crate) async fn bind(
         plan: &Plan,
         server: &Server<R>,
-        build: Build,
+        build: BuildInfo,
     ) -> Result<Option<Self>, ServerError> {
         let Some(address) = &plan.config.settings.http else {
             return Ok(None);
@@ -87,12 +87,12 @@ impl<R: Runtime> Http<R> {
         }))
     }
 
-    /// Where it listens, with the real port.
+    /// The address that it listens on, with the actual port.
     pub(crate) const fn address(&self) -> &Endpoint {
         &self.address
     }
 
-    /// Says where it listens, and to whom it talks.
+    /// Logs the address, with a warning if other machines can connect.
     pub(crate) fn announce(&self) {
         let pages = "/healthz /readyz /metrics";
         match &self.address {
@@ -100,19 +100,21 @@ impl<R: Runtime> Http<R> {
             Endpoint::Unix(path) => tracing::info!("listening http on unix:{} ({pages})", path.display()),
         }
         if self.is_open {
-            tracing::warn!("http: everybody who can connect sees the names of topics (--insecure)");
+            tracing::warn!(
+                "http: anyone who can connect can see the names of topics and subscriptions (--insecure)"
+            );
         }
     }
 
-    /// Serves while something else goes on, and nothing is left when that has ended.
-    pub(crate) async fn beside<T>(self, work: impl Future<Output = T>) -> T {
+    /// Serves until `work` completes, then closes the listener and all connections.
+    pub(crate) async fn serve_during<T>(self, work: impl Future<Output = T>) -> T {
         match select(pin!(work), self).await {
             Either::Left((done, _)) => done,
             Either::Right((never, _)) => match never {},
         }
     }
 
-    /// The next connection; after an accept that failed, not before a while.
+    /// Accepts the next connection; pauses after a failed accept.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<R::Io> {
         loop {
             if let Some(until) = self.paused {
@@ -137,12 +139,12 @@ impl<R: Runtime> Future for Http<R> {
         let http = &mut *self;
         for _ in 0..ACCEPTS_PER_POLL {
             let accepted = http.poll_accept(cx);
-            // All of them at each wake: they are few, and each has little to say.
+            // Polls all of them at each wake: they are few, and each is cheap.
             http.connections.retain_mut(|connection| connection.poll_unpin(cx).is_pending());
             let Poll::Ready(io) = accepted else {
                 return Poll::Pending;
             };
-            if http.connections.len() >= MOST_CONNECTIONS {
+            if http.connections.len() >= MAX_CONNECTIONS {
                 http.connections.pop_front();
             }
             http.connections.push_back(exchange(io, Arc::clone(&http.pages)).boxed());
@@ -152,8 +154,8 @@ impl<R: Runtime> Future for Http<R> {
     }
 }
 
-/// The client that asks for the counters: it stays connected, so that a broker that is full can still be looked at.
-/// It owes the broker nothing, so it holds no drain open.
+/// The client that reads the counters. It stays connected, so that metrics work when the broker is full. It has no
+/// unfinished work, so it does not delay a drain.
 fn client<R: Runtime>(plan: &Plan, server: &Server<R>) -> Client<R> {
     let client = server.local_client_builder().name("metrics").producer(None).retry_first_connect(true);
     match &plan.token {
@@ -162,7 +164,7 @@ fn client<R: Runtime>(plan: &Plan, server: &Server<R>) -> Client<R> {
     }
 }
 
-/// One request, its answer, and the end of the connection.
+/// Answers one request and closes the connection.
 async fn exchange<R: Runtime>(io: R::Io, pages: Arc<Pages<R>>) {
     let service = service_fn(|request: Request<Incoming>| {
         let pages = Arc::clone(&pages);
@@ -170,14 +172,14 @@ async fn exchange<R: Runtime>(io: R::Io, pages: Arc<Pages<R>>) {
     });
     let connection = http1::Builder::new()
         .keep_alive(false)
-        .max_headers(MOST_HEADERS)
-        .max_buf_size(LARGEST_HEAD)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(Stream::new(io), service);
     let (mut timer, start) = (R::timer(), R::now());
     let deadline = start.checked_add(EXCHANGE_TIMEOUT).unwrap_or(start);
     match select(connection, pin!(poll_fn(|cx| timer.poll_until(cx, deadline)))).await {
         Either::Left((Ok(()), _)) => {}
-        Either::Left((Err(error), _)) => tracing::debug!(%error, "http: a connection broke"),
-        Either::Right(_) => tracing::debug!("http: a connection was too slow"),
+        Either::Left((Err(error), _)) => tracing::debug!(%error, "http: connection failed"),
+        Either::Right(_) => tracing::debug!("http: connection timed out"),
     }
 }

@@ -1,7 +1,7 @@
-//! What Zaichik's broker commands have in common, on any runtime: configuration, limits of the machine, start lines,
+//! The parts that Zaichik's broker commands share, on any runtime: configuration, limits of the machine, start lines,
 //! signals, exit codes.
 //!
-//! A command brings its runtime, and how signals arrive there; the rest is [`Process`] and [`Command`].
+//! A command supplies its runtime and a stream of signals; [`Process`] and [`Command`] do the rest.
 
 mod command;
 mod config;

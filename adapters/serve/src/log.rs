@@ -6,9 +6,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-/// Logs to stderr what `RUST_LOG` asks for, or as much as `verbose` flags do without it. Once per process.
+/// Starts logging to stderr, at the level of `RUST_LOG` or, without it, of that many `-v` flags. Call it once per
+/// process.
 pub(crate) fn start(format: LogFormat, verbose: u8) {
-    // The name is a prefix of all crates of Zaichik's.
+    // The names of all of Zaichik's crates begin with it.
     let default = match verbose {
         0 => "zaichik=info",
         1 => "zaichik=debug",
@@ -25,7 +26,7 @@ pub(crate) fn start(format: LogFormat, verbose: u8) {
         .with_env_filter(filter)
         .with_target(false)
         .with_writer(io::stderr)
-        // It would be reported to stderr, with a panic: who closes the log's reader is not to end the broker.
+        // They would be reported on stderr with a panic: closing the log's reader must not end the broker.
         .log_internal_errors(false);
     match format {
         LogFormat::Pretty => log.with_ansi(io::stderr().is_terminal()).init(),

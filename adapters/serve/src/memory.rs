@@ -1,12 +1,12 @@
-//! How much memory the broker may use: a share of what the machine, or the cgroup, has.
+//! The memory budget as a share of the machine's or the cgroup's memory.
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
-/// Taken for all of it where the system does not tell.
+/// The assumed memory, in bytes, where the system does not report it.
 const UNKNOWN: u64 = 1 << 30;
 
-/// So many percent of the machine's or the cgroup's memory, whichever is less, in bytes.
+/// `percent` of the machine's or the cgroup's memory, whichever is less, in bytes.
 pub(crate) fn share(percent: u8) -> u64 {
     let machine = read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
     let group = read_to_string("/proc/self/cgroup").ok().and_then(|text| group_limit(&text));
@@ -21,7 +21,7 @@ fn total(meminfo: &str) -> Option<u64> {
     kibibytes.checked_mul(1_024)
 }
 
-/// The smallest `memory.max` of the process's cgroup (version 2) and the ones around it, in bytes.
+/// The smallest `memory.max` of the process's cgroup (version 2) and its ancestors, in bytes.
 fn group_limit(cgroup: &str) -> Option<u64> {
     let path = cgroup.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let root = Path::new("/sys/fs/cgroup");
@@ -44,13 +44,13 @@ mod tests {
     }
 
     #[test]
-    fn a_group_without_a_limit_says_nothing() {
+    fn a_group_without_a_limit_is_none() {
         assert_eq!(group_limit("1:name=systemd:/\n"), None);
         assert_eq!(group_limit("0::/no/such/group\n"), None);
     }
 
     #[test]
-    fn there_is_always_a_share() {
+    fn a_share_is_never_zero() {
         assert!(0 < share(1) && share(1) < share(100));
     }
 }

@@ -1,38 +1,39 @@
-//! What can be said about a broker on the command line.
+//! The command-line options of a broker.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-use crate::config::{KEYS, Key};
+use crate::config::{KEYS, Key, default_value};
 
-/// How to run a broker. What a flag does not say, the environment, `PORT`, a file or a default does.
+/// How to run a broker. Flags override the environment, which overrides `PORT`, the file and the defaults.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The port to listen on, on 127.0.0.1; 0 takes any free one. Also: PORT.
+    /// Port to listen on, on 127.0.0.1; 0 picks any free port [env: PORT].
     #[arg(short, long, conflicts_with = "listen")]
     port: Option<String>,
     #[command(flatten)]
     settings: Flags,
-    /// The configuration file. Default: `$ZAICHIK_CONFIG`, ./zaichik.toml, `$XDG_CONFIG_HOME/zaichik/config.toml`.
+    /// Configuration file. Default: the first that exists of `$ZAICHIK_CONFIG`, ./zaichik.toml and
+    /// `$XDG_CONFIG_HOME/zaichik/config.toml`.
     #[arg(short, long, value_name = "PATH")]
     config: Option<PathBuf>,
-    /// Log what each connection does; twice: every turn of every connection. `RUST_LOG` is above it.
+    /// Log what each connection does; -vv logs every turn of every connection. `RUST_LOG` overrides it.
     #[arg(short, long, action = ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Check the configuration, and end.
+    /// Check the configuration, then exit.
     #[arg(long)]
     pub(crate) check: bool,
-    /// Listen on addresses that others reach without a token: for clients, or for HTTP, which has none.
+    /// Allow other machines to connect without a token, or to read the HTTP pages, which never ask for one.
     #[arg(long)]
     pub(crate) insecure: bool,
-    /// When ready, write a line of JSON to this descriptor and close it: addresses, http, pid, version.
+    /// When ready, write one line of JSON (addresses, http, pid, version) to this file descriptor and close it.
     #[arg(long, value_name = "N")]
     pub(crate) ready_fd: Option<u32>,
 }
 
 impl Options {
-    /// The file that was named.
+    /// The configuration file, if one was named.
     pub(crate) fn config(&self) -> Option<&Path> {
         self.config.as_deref()
     }
@@ -41,13 +42,13 @@ impl Options {
         self.port.as_deref()
     }
 
-    /// The settings given as flags.
+    /// The settings given as flags, with their values.
     pub(crate) fn given(&self) -> impl Iterator<Item = (&'static Key, &[String])> {
         self.settings.0.iter().map(|(key, values)| (*key, values.as_slice()))
     }
 }
 
-/// The settings that are flags, as texts: they are read together with what the other layers say.
+/// The settings that are flags, as text: they are parsed together with the other layers.
 #[derive(Debug)]
 struct Flags(Vec<(&'static Key, Vec<String>)>);
 
@@ -56,7 +57,7 @@ impl Args for Flags {
         let flags = KEYS.iter().filter_map(|key| Some((key, key.flag()?)));
         flags.fold(command, |command, (key, flag)| {
             let arg = Arg::new(key.path)
-                .help(key.help)
+                .help(format!("{} [default: {}]", key.help, default_value(key)))
                 .value_name(value_name(key.path))
                 .action(if key.path == LISTEN { ArgAction::Append } else { ArgAction::Set });
             let arg = if key.path == LISTEN { arg.short('l') } else { arg };
@@ -85,7 +86,7 @@ impl FromArgMatches for Flags {
     }
 }
 
-/// The one setting that may be given several times.
+/// The only flag that may be repeated.
 const LISTEN: &str = "listen";
 
 fn value_name(path: &str) -> &'static str {

@@ -1,4 +1,4 @@
-//! What a command is to do, checked as a whole before it does any of it.
+//! The complete configuration, checked before the broker starts.
 
 use zaichik_driver::{BrokerConfig, ServerError};
 
@@ -6,12 +6,12 @@ use crate::Options;
 use crate::config::{Address, Config, Environment, Mistake};
 use crate::token::{self, Token};
 
-/// A configuration that is complete and in order.
+/// A complete and valid configuration.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) config: Config,
     pub(crate) token: Option<Token>,
-    /// Whether others than this machine may connect without a token.
+    /// Whether other machines can connect without a token.
     pub(crate) is_open: bool,
 }
 
@@ -19,7 +19,7 @@ impl Plan {
     /// Reads the configuration and the token.
     ///
     /// # Errors
-    /// Everything that is wrong, each with its origin and what would be right.
+    /// All mistakes, each with its origin and how to correct it.
     pub(crate) fn make(options: &Options) -> Result<Self, Vec<Mistake>> {
         let config = Config::load(options, &Environment::of_the_process())?;
         let token = config.settings.token_file.as_deref().map(token::read).transpose();
@@ -30,25 +30,25 @@ impl Plan {
         if !open.is_empty() && !options.insecure {
             let refused = |address: &&Address| {
                 Mistake(format!(
-                    "{}: listen = \"{address}\" lets others connect without a token; give --token-file, or listen on \
-                     127.0.0.1, or let everybody in with --insecure",
+                    "{}: listen = \"{address}\" lets other machines connect without a token; set --token-file, \
+                     listen on 127.0.0.1, or allow it with --insecure",
                     config.origin("listen")
                 ))
             };
             return Err(open.iter().map(refused).collect());
         }
         if let Some(http) = settings.http.as_ref().filter(|http| !http.is_loopback() && !options.insecure) {
-            // There is no token that it could ask for.
+            // A token does not help: HTTP has no authentication.
             return Err(vec![Mistake(format!(
-                "{}: http = \"{http}\" shows others the names of topics and subscriptions; listen on 127.0.0.1, or \
-                 show them with --insecure",
+                "{}: http = \"{http}\" lets other machines see the names of topics and subscriptions; listen on \
+                 127.0.0.1, or allow it with --insecure",
                 config.origin("http")
             ))]);
         }
         Ok(Self { is_open: !open.is_empty(), token, config })
     }
 
-    /// What the broker is told.
+    /// The configuration of the broker itself.
     ///
     /// # Errors
     /// The operating system has no random numbers.

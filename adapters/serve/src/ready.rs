@@ -1,4 +1,4 @@
-//! Tells whoever started the broker that it is ready, on a descriptor that it left open.
+//! Reports that the broker is ready, on a file descriptor that the parent process left open.
 
 use std::io::{self, Write};
 
@@ -7,25 +7,25 @@ use zaichik_driver::Endpoint;
 
 use crate::config::Mistake;
 
-/// A descriptor that waits for one line.
+/// A descriptor to which one line will be written.
 #[derive(Debug)]
 #[expect(clippy::disallowed_types, reason = "a descriptor of this process, to be written to once")]
-pub(crate) struct Ready(std::fs::File);
+pub(crate) struct ReadyDescriptor(std::fs::File);
 
-/// Descriptors up to here are not closed: others write there too, or expect somebody to hold them.
+/// Descriptors up to this one are not closed: other code writes to them, or relies on them being open.
 const STDERR: u32 = 2;
 
-impl Ready {
-    /// Takes a descriptor over, which has to be there since the process began; call it before anything is opened.
+impl ReadyDescriptor {
+    /// Takes over a descriptor that the process inherited; call it before anything else is opened.
     ///
     /// # Errors
-    /// There is no such descriptor, or it is a socket, which can't be opened anew.
+    /// There is no such descriptor, or it is a socket, which cannot be reopened.
     #[expect(clippy::disallowed_types, reason = "a descriptor of this process, to be written to once")]
     pub(crate) fn take(descriptor: u32) -> Result<Self, Mistake> {
         let mistake = |error| {
             Mistake(format!(
-                "--ready-fd {descriptor}: cannot be written to: {error}; leave a pipe or a file open there, such as \
-                 {descriptor}>ready.json"
+                "--ready-fd {descriptor}: cannot write to this descriptor: {error}; open a pipe or a file for it, \
+                 such as {descriptor}>ready.json"
             ))
         };
         let file =
@@ -36,8 +36,8 @@ impl Ready {
         Ok(Self(file))
     }
 
-    /// Writes the line and closes the descriptor; its reader finds the end behind it.
-    pub(crate) fn tell(mut self, addresses: &[Endpoint], http: Option<&Endpoint>) {
+    /// Writes the line and closes the descriptor, so that its reader sees the end of the stream.
+    pub(crate) fn notify(mut self, addresses: &[Endpoint], http: Option<&Endpoint>) {
         let line = json!({
             "addresses": addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "http": http.map(ToString::to_string),
@@ -45,7 +45,7 @@ impl Ready {
             "version": env!("CARGO_PKG_VERSION"),
         });
         if let Err(error) = writeln!(self.0, "{line}") {
-            tracing::warn!(%error, "nobody reads at --ready-fd");
+            tracing::warn!(%error, "cannot write to --ready-fd");
         }
     }
 }

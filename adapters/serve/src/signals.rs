@@ -8,7 +8,7 @@ use zaichik_driver::ServerHandle;
 /// A signal that asks the process to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGINT, which is Ctrl-C.
+    /// SIGINT, that is Ctrl-C.
     Interrupt,
     /// SIGTERM.
     Terminate,
@@ -23,7 +23,7 @@ impl Signal {
         }
     }
 
-    /// The exit code of a process that it ended: 128 and its number.
+    /// The exit code of a process ended by this signal: 128 plus its number.
     const fn code(self) -> i32 {
         match self {
             Self::Interrupt => 130,
@@ -32,19 +32,19 @@ impl Signal {
     }
 }
 
-/// Stops the broker at the first signal; at the second one the process ends at once.
-pub(crate) async fn obey(signals: impl Stream<Item = Signal>, broker: ServerHandle, grace: Duration) {
+/// Drains the broker on the first signal, for at most `grace`; exits immediately on the second one.
+pub(crate) async fn shut_down_on(signals: impl Stream<Item = Signal>, broker: ServerHandle, grace: Duration) {
     let mut signals = std::pin::pin!(signals);
     if let Some(signal) = signals.next().await {
         tracing::info!(
-            "{}: draining for up to {}; a second signal ends at once",
+            "{}: draining for up to {}; a second signal exits immediately",
             signal.name(),
             humantime::format_duration(grace)
         );
         broker.shutdown(grace);
     }
     if let Some(signal) = signals.next().await {
-        tracing::warn!("{}: ending at once", signal.name());
+        tracing::warn!("{}: exiting immediately", signal.name());
         std::process::exit(signal.code());
     }
 }

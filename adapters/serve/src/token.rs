@@ -1,13 +1,13 @@
-//! The token that clients must send, from a file.
+//! Reads the token that clients must send.
 
 use std::path::Path;
 
 use crate::config::Mistake;
 
-/// Shortest token: 32 bytes of anything can't be guessed, even if they are digits only.
-const SHORTEST: usize = 32;
+/// Minimum length of a token, in bytes: long enough that even 32 digits cannot be guessed.
+const MIN_LENGTH: usize = 32;
 
-/// A token, and what is to be said about its file.
+/// A token, and whether its file is protected.
 pub(crate) struct Token {
     pub(crate) bytes: Vec<u8>,
     /// Whether other users of this machine can read the file.
@@ -21,24 +21,25 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// Reads the token in a file; white space at its end is not part of it.
+/// Reads the token from a file, without trailing white space.
 ///
 /// # Errors
-/// The file can't be read, or what it holds is too short or too long.
+/// The file cannot be read, or the token is too short or too long.
 pub(crate) fn read(path: &Path) -> Result<Token, Mistake> {
     let shown = path.display();
     let mistake = |what: String| {
-        Mistake(format!("token_file {shown}: {what}; make one with: openssl rand -hex 32 > {shown}"))
+        Mistake(format!("token_file {shown}: {what}; create a token with: openssl rand -hex 32 > {shown}"))
     };
-    let mut bytes = std::fs::read(path).map_err(|error| mistake(format!("cannot be read: {error}")))?;
+    let mut bytes =
+        std::fs::read(path).map_err(|error| mistake(format!("cannot read the token: {error}")))?;
     bytes.truncate(bytes.trim_ascii_end().len());
-    let most = zaichik_driver::Limits::MAX_TOKEN;
+    let maximum = zaichik_driver::Limits::MAX_TOKEN;
     match bytes.len() {
-        length @ ..SHORTEST => {
-            Err(mistake(format!("the token has {length} bytes, {SHORTEST} at least are needed")))
+        length @ ..MIN_LENGTH => {
+            Err(mistake(format!("the token has {length} bytes, the minimum is {MIN_LENGTH}")))
         }
-        length if length > most => {
-            Err(mistake(format!("the token has {length} bytes, {most} at most are allowed")))
+        length if length > maximum => {
+            Err(mistake(format!("the token has {length} bytes, the maximum is {maximum}")))
         }
         _ => Ok(Token { bytes, is_exposed: is_exposed(path) }),
     }
@@ -47,7 +48,7 @@ pub(crate) fn read(path: &Path) -> Result<Token, Mistake> {
 #[cfg(unix)]
 fn is_exposed(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    /// Reading and writing, by those who are neither the owner nor of the group.
+    /// Permission to read or write for users other than the owner and the group.
     const OTHERS: u32 = 0o006;
     std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & OTHERS != 0)
 }

@@ -1,14 +1,14 @@
-//! What the process uses of the machine, as counters of the broker.
+//! The process's CPU time and memory, as counters of the broker.
 
 use std::future::poll_fn;
 use std::time::Duration;
 
 use zaichik_driver::{Counter, Runtime, ServerHandle, Timer};
 
-/// How old the counters may be.
+/// Time between two updates, so the maximum age of the counters.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Keeps the counters up to date until the broker stops, for clients that ask it what it costs.
+/// Updates the counters periodically until the broker stops.
 pub(crate) async fn keep_reporting<R: Runtime>(broker: ServerHandle) {
     let mut timer = R::timer();
     while !broker.is_stopping() {
@@ -18,7 +18,7 @@ pub(crate) async fn keep_reporting<R: Runtime>(broker: ServerHandle) {
     }
 }
 
-/// Brings the counters up to date.
+/// Updates the counters once.
 pub(crate) fn report(broker: &ServerHandle) {
     let (resident, peak) = memory();
     for (counter, value) in
@@ -30,7 +30,7 @@ pub(crate) fn report(broker: &ServerHandle) {
     }
 }
 
-/// Microseconds of all threads.
+/// CPU time of all threads, in microseconds.
 #[cfg(unix)]
 fn cpu() -> Option<u64> {
     use rustix::time::{ClockId, clock_gettime};
@@ -43,7 +43,7 @@ const fn cpu() -> Option<u64> {
     None
 }
 
-/// Bytes that are in memory, and the most that ever were; only Linux tells.
+/// Resident memory and its peak, in bytes; known on Linux only.
 fn memory() -> (Option<u64>, Option<u64>) {
     let status = if cfg!(target_os = "linux") {
         std::fs::read_to_string("/proc/self/status").unwrap_or_default()
@@ -53,7 +53,7 @@ fn memory() -> (Option<u64>, Option<u64>) {
     (bytes(&status, "VmRSS:"), bytes(&status, "VmHWM:"))
 }
 
-/// A value of the process's status, which Linux gives in KiB.
+/// A value of `/proc/self/status` in bytes; the file has KiB.
 fn bytes(status: &str, name: &str) -> Option<u64> {
     let value = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = value.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_read() {
+    fn the_status_is_parsed() {
         let status = "Name:\tzaichik\nVmHWM:\t   41984 kB\nVmRSS:\t   20480 kB\nThreads:\t4\n";
         assert_eq!(bytes(status, "VmRSS:"), Some(20 << 20));
         assert_eq!(bytes(status, "VmHWM:"), Some(41 << 20));
@@ -74,7 +74,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn this_process_uses_something() {
+    fn this_process_uses_memory_and_cpu() {
         let (resident, peak) = memory();
         assert!(resident.is_some_and(|bytes| bytes > 0) && peak >= resident, "{resident:?} {peak:?}");
         assert!(cpu().is_some());

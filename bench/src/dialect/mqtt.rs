@@ -5,11 +5,11 @@ use std::net::TcpStream;
 
 use anyhow::{Context, Result};
 
-use crate::count::{Expected, Fixed};
+use crate::count::{Expected, FixedLength};
 use crate::wire;
 
-/// Filters of one SUBSCRIBE.
-const AT_ONCE: usize = 500;
+/// Filters or publishes per request.
+const CHUNK: usize = 500;
 
 const CONNECT: u8 = 0x10;
 const PUBLISH: u8 = 0x30;
@@ -19,7 +19,7 @@ const SUBACK: u8 = 0x90;
 const PING: &[u8] = &[0xc0, 0];
 const PONG: &[u8] = &[0xd0, 0];
 
-/// Opens a connection with a clean session, a name that the broker chooses, and no heartbeat.
+/// Opens a connection with a clean session, a name chosen by the broker, and no keep-alive.
 pub(super) fn connect(port: u16) -> Result<TcpStream> {
     let mut socket = wire::connect(port)?;
     socket.write_all(&packet(CONNECT, b"\x00\x04MQTT\x04\x02\x00\x00\x00\x00"))?;
@@ -27,15 +27,15 @@ pub(super) fn connect(port: u16) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// Subscribes, and waits until that is in effect.
+/// Subscribes, and waits for the answer.
 pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
     subscribe_all(port, &[topic.to_owned()])
 }
 
-/// Subscribes to many over one connection.
+/// Subscribes to several topics on one connection.
 pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
     let mut socket = connect(port)?;
-    for topics in topics.chunks(AT_ONCE) {
+    for topics in topics.chunks(CHUNK) {
         let mut body = vec![0, 1];
         for topic in topics {
             body.extend_from_slice(&text(topic));
@@ -48,10 +48,10 @@ pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// Stores a message in each topic, and waits until that has taken effect.
+/// Stores a message in each topic, and waits until the broker has processed them.
 pub(crate) fn retain_all(port: u16, topics: &[String], payload: &[u8]) -> Result<()> {
     let mut socket = connect(port)?;
-    for topics in topics.chunks(AT_ONCE) {
+    for topics in topics.chunks(CHUNK) {
         let packets: Vec<u8> = topics.iter().flat_map(|topic| publish(topic, payload, true)).collect();
         socket.write_all(&packets)?;
     }
@@ -59,32 +59,32 @@ pub(crate) fn retain_all(port: u16, topics: &[String], payload: &[u8]) -> Result
     wire::expect(&mut socket, PONG).context("the broker's answer to a ping")
 }
 
-/// A publish, and whether the broker is to keep it.
+/// A publish; with `retain` the broker keeps it.
 pub(super) fn publish(topic: &str, payload: &[u8], retain: bool) -> Vec<u8> {
     let kind = if retain { PUBLISH | RETAIN } else { PUBLISH };
     packet(kind, &[&text(topic), payload].concat())
 }
 
-/// Publishes are delivered as they are.
-pub(super) fn counter(topic: &str, payload: usize, expected: Expected) -> Fixed {
+/// Counts publishes, which the broker delivers unchanged.
+pub(super) fn counter(topic: &str, payload: usize, expected: Expected) -> FixedLength {
     let len = publish(topic, &vec![0; payload], false).len();
-    Fixed::new(expected, (len, len - payload), None)
+    FixedLength::new(expected, (len, len - payload), None)
 }
 
-/// A length in two bytes and a text.
+/// A text with a length of two bytes.
 fn text(text: &str) -> Vec<u8> {
     let len = u16::try_from(text.len()).unwrap_or(u16::MAX);
     [&len.to_be_bytes(), text.as_bytes()].concat()
 }
 
-/// A kind, a length with seven bits a byte, and a body.
+/// A packet: its kind, a length with seven bits per byte, and a body.
 fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut out = vec![kind];
-    let mut left = body.len();
+    let mut rest = body.len();
     loop {
-        let low = u8::try_from(left & 0x7f).unwrap_or_default();
-        left >>= 7;
-        if left == 0 {
+        let low = u8::try_from(rest & 0x7f).unwrap_or_default();
+        rest >>= 7;
+        if rest == 0 {
             out.push(low);
             break;
         }

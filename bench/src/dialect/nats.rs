@@ -5,19 +5,19 @@ use std::net::TcpStream;
 
 use anyhow::{Context, Result, bail};
 
-use crate::count::{Expected, Fixed, Question};
+use crate::count::{Expected, FixedLength, Question};
 use crate::wire;
 
-/// Bytes of a line of the server, at most.
+/// Maximum bytes of a line from the server.
 const MAX_LINE: usize = 64 << 10;
 
-/// Subscriptions between two looks at what the server says.
-const AT_ONCE: usize = 500;
+/// Subscriptions to send before reading the server's answers.
+const CHUNK: usize = 500;
 
 const PING: &[u8] = b"PING\r\n";
 const PONG: &[u8] = b"PONG\r\n";
 
-/// Opens a connection, which is done when the server has answered.
+/// Opens a connection, and waits for the server's answer.
 pub(super) fn connect(port: u16) -> Result<TcpStream> {
     let mut socket = wire::connect(port)?;
     wire::read_line(&mut socket, MAX_LINE).context("the server's first line")?;
@@ -28,7 +28,7 @@ pub(super) fn connect(port: u16) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// Subscribes, and waits until that is in effect.
+/// Subscribes, and waits until the subscription is active.
 pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
     let mut socket = connect(port)?;
     socket.write_all(format!("SUB {topic} 1\r\n").as_bytes())?;
@@ -36,10 +36,10 @@ pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// Subscribes to many over one connection.
+/// Subscribes to several topics on one connection.
 pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
     let mut socket = connect(port)?;
-    for (topics, first) in topics.chunks(AT_ONCE).zip((1..).step_by(AT_ONCE)) {
+    for (topics, first) in topics.chunks(CHUNK).zip((1..).step_by(CHUNK)) {
         let lines = topics.iter().zip(first..).map(|(topic, number)| format!("SUB {topic} {number}\r\n"));
         socket.write_all(lines.collect::<String>().as_bytes())?;
         settle(&mut socket)?;
@@ -47,19 +47,18 @@ pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// A publish.
 pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     [format!("PUB {topic} {}\r\n", payload.len()).as_bytes(), payload, b"\r\n"].concat()
 }
 
-/// `MSG topic 1 length`, the payload, and between two of them the server's own question now and then.
-pub(super) fn counter(topic: &str, payload: usize, expected: Expected) -> Fixed {
+/// Counts `MSG topic 1 length` with a payload; the server may send a ping between messages.
+pub(super) fn counter(topic: &str, payload: usize, expected: Expected) -> FixedLength {
     let head = format!("MSG {topic} 1 {payload}\r\n").len();
     let question = Question { question: PING, answer: PONG };
-    Fixed::new(expected, (head + payload + 2, head), Some(question))
+    FixedLength::new(expected, (head + payload + 2, head), Some(question))
 }
 
-/// Waits until all that was sent has taken effect.
+/// Waits until the server has processed everything sent to it.
 fn settle(socket: &mut TcpStream) -> Result<()> {
     socket.write_all(PING)?;
     loop {
@@ -67,7 +66,7 @@ fn settle(socket: &mut TcpStream) -> Result<()> {
             PONG => return Ok(()),
             PING => socket.write_all(PONG)?,
             line if line.starts_with(b"INFO") || line == b"+OK\r\n" => {}
-            line => bail!("the server said {:?}", String::from_utf8_lossy(line)),
+            line => bail!("the server sent {:?}", String::from_utf8_lossy(line)),
         }
     }
 }
@@ -85,11 +84,11 @@ mod tests {
 
     #[test]
     fn messages_are_counted_around_a_ping() {
-        let mut counter = Counter::Fixed(counter("t0", 20, Expected { messages: 2, block: 2 }));
+        let mut counter = Counter::FixedLength(counter("t0", 40, Expected { messages: 2, block: 2 }));
         for message in 0..2 {
-            counter.take(b"MSG t0 1 20\r\n").unwrap();
-            counter.take(&payload(message, 2, 20)).unwrap();
-            counter.take(b"\r\nPING\r\n").unwrap();
+            counter.feed(b"MSG t0 1 40\r\n").unwrap();
+            counter.feed(&payload(message, 2, 40)).unwrap();
+            counter.feed(b"\r\nPING\r\n").unwrap();
             assert_eq!(counter.reply(), Some(PONG));
         }
         assert_eq!(counter.messages(), 2);

@@ -1,17 +1,16 @@
-//! The dialect of Redis, RESP 2: publish and subscribe. Each publish is answered with how many got it.
+//! The dialect of Redis, RESP 2: publish and subscribe. The answer to a publish is its number of receivers.
 
 use std::io::Write;
 use std::net::TcpStream;
 
 use anyhow::Result;
 
-use crate::count::{Expected, Fixed};
+use crate::count::{Expected, FixedLength};
 use crate::wire;
 
-/// Channels of one SUBSCRIBE.
-const AT_ONCE: usize = 500;
+/// Channels per SUBSCRIBE.
+const CHUNK: usize = 500;
 
-/// Opens a connection.
 pub(super) fn connect(port: u16) -> Result<TcpStream> {
     let mut socket = wire::connect(port)?;
     socket.write_all(&array(&[b"PING"]))?;
@@ -19,16 +18,16 @@ pub(super) fn connect(port: u16) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// Subscribes, and waits until that is in effect.
+/// Subscribes, and waits for the answer.
 pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
     subscribe_all(port, &[topic.to_owned()])
 }
 
-/// Subscribes to many over one connection.
+/// Subscribes to several channels on one connection.
 pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
     let mut socket = connect(port)?;
     let mut number = 0;
-    for topics in topics.chunks(AT_ONCE) {
+    for topics in topics.chunks(CHUNK) {
         let command: Vec<&[u8]> =
             [&b"SUBSCRIBE"[..]].into_iter().chain(topics.iter().map(String::as_bytes)).collect();
         socket.write_all(&array(&command))?;
@@ -44,18 +43,16 @@ pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
     Ok(socket)
 }
 
-/// A publish.
 pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     array(&[b"PUBLISH", topic.as_bytes(), payload])
 }
 
-/// An array of "message", the channel and the payload.
-pub(super) fn counter(topic: &str, payload: usize, expected: Expected) -> Fixed {
+/// Counts arrays of "message", the channel and the payload.
+pub(super) fn counter(topic: &str, payload: usize, expected: Expected) -> FixedLength {
     let len = array(&[b"message", topic.as_bytes(), &vec![0; payload]]).len();
-    Fixed::new(expected, (len, len - payload - 2), None)
+    FixedLength::new(expected, (len, len - payload - 2), None)
 }
 
-/// An array of strings.
 fn array(strings: &[&[u8]]) -> Vec<u8> {
     let mut out = format!("*{}\r\n", strings.len()).into_bytes();
     for string in strings {
@@ -79,9 +76,9 @@ mod tests {
 
     #[test]
     fn a_message_is_an_array_of_strings() {
-        let mut counter = Counter::Fixed(counter("t0", 20, Expected { messages: 3, block: 3 }));
+        let mut counter = Counter::FixedLength(counter("t0", 40, Expected { messages: 3, block: 3 }));
         for message in 0..3 {
-            counter.take(&array(&[b"message", b"t0", &payload(message, 3, 20)])).unwrap();
+            counter.feed(&array(&[b"message", b"t0", &payload(message, 3, 40)])).unwrap();
             assert_eq!(counter.messages(), message + 1);
         }
     }

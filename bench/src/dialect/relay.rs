@@ -1,27 +1,25 @@
-//! The relay's dialect: a line that says what a connection is, and then nothing but payloads.
+//! The relay's dialect: a line with the role of the connection, and then only payloads.
 
 use std::io::Write;
 use std::net::TcpStream;
 
 use anyhow::Result;
 
-use crate::count::{Expected, Fixed};
+use crate::count::{Expected, FixedLength};
 use crate::relay::READY;
 use crate::wire;
 
-/// Subscribes, and waits until that is in effect.
+/// Subscribes, and waits for the answer.
 pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
     begin(port, 'S', topic)
 }
 
-/// A connection that publishes.
 pub(super) fn publisher(port: u16, topic: &str) -> Result<TcpStream> {
     begin(port, 'P', topic)
 }
 
-/// Payloads, one after the other.
-pub(super) const fn counter(payload: usize, expected: Expected) -> Fixed {
-    Fixed::new(expected, (payload, 0), None)
+pub(super) const fn counter(payload: usize, expected: Expected) -> FixedLength {
+    FixedLength::new(expected, (payload, 0), None)
 }
 
 fn begin(port: u16, role: char, topic: &str) -> Result<TcpStream> {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{
     AckLevel, ClientFrame, CreateTopic, FrameHeader, HEADER_LEN, Hello, Limits, MAGIC, PROTOCOL_VERSION,
@@ -13,16 +13,16 @@ use zaichik_proto::{
 
 use crate::wire;
 
-/// Subscriptions between two looks at what the broker says.
-const AT_ONCE: usize = 500;
+/// Subscriptions to send before reading the broker's answers.
+const CHUNK: usize = 500;
 
-/// Topics that keep a message until their subscriptions have got it, however many wait: the broker's memory is the
-/// only limit, and at that it stops reading publishers. Nothing is lost, and nothing is stored longer than needed.
+/// Topics that keep a message until their subscriptions have received it. The only limit is the broker's memory, at which
+/// it stops reading from publishers. No message is lost, and none is stored longer than needed.
 pub(crate) const fn live_only() -> TopicOptions {
     TopicOptions::new().max_messages(u64::MAX).max_bytes(u64::MAX)
 }
 
-/// The same, but messages stay for ever.
+/// Topics that keep every message.
 pub(crate) const fn retained() -> TopicOptions {
     live_only().retain_forever()
 }
@@ -32,7 +32,7 @@ pub(super) fn publisher(port: u16) -> Result<TcpStream> {
     Ok(Client::connect(port)?.socket)
 }
 
-/// Subscribes to a live-only topic, without commits, and waits until that is in effect.
+/// Subscribes to a live-only topic without commits, and waits for the answer.
 pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
     let mut client = Client::connect(port)?;
     client.create(topic, live_only())?;
@@ -40,35 +40,25 @@ pub(super) fn subscribe(port: u16, topic: &str) -> Result<TcpStream> {
     Ok(client.socket)
 }
 
-/// Subscribes to many over one connection.
+/// Subscribes to several topics on one connection.
 pub(super) fn subscribe_all(port: u16, topics: &[String]) -> Result<TcpStream> {
     let mut client = Client::connect(port)?;
-    for (topics, first) in topics.chunks(AT_ONCE).zip((0..).step_by(AT_ONCE)) {
+    for (topics, first) in topics.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
         let mut out = BytesMut::new();
         for (topic, number) in topics.iter().zip(first..) {
             subscription(number, topic, 0).encode(&mut out);
         }
         client.send(&out)?;
-        let mut subscribed = 0;
-        while subscribed < topics.len() {
-            client.receive(|frame, _| match frame {
-                ServerFrame::Subscribed(_) => {
-                    subscribed += 1;
-                    Ok(())
-                }
-                frame => bail!("the broker said {frame:?}"),
-            })?;
-        }
+        client.receive_answers(topics.len(), |frame| matches!(frame, ServerFrame::Subscribed(_)))?;
     }
     Ok(client.socket)
 }
 
-/// A publish of one record, without an answer.
+/// An unacknowledged publish of one record.
 pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     publish_records(topic, AckLevel::None, 1, &[payload])
 }
 
-/// A publish of several records.
 pub(crate) fn publish_records(topic: &str, ack: AckLevel, request: u32, payloads: &[&[u8]]) -> Vec<u8> {
     let mut records = Vec::new();
     for payload in payloads {
@@ -96,7 +86,6 @@ fn subscription(number: u32, topic: &str, window: u32) -> ClientFrame<'_> {
     })
 }
 
-/// A connection with a blocking socket.
 #[derive(Debug)]
 pub(crate) struct Client {
     socket: TcpStream,
@@ -107,7 +96,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Opens a connection and shakes hands. Nothing is read beyond an answer.
+    /// Opens a connection and performs the handshake, without reading beyond the answer.
     pub(crate) fn connect(port: u16) -> Result<Self> {
         let socket = wire::connect(port)?;
         let decoder = ServerDecoder::handshake(&Limits::default());
@@ -124,14 +113,14 @@ impl Client {
         Ok(client)
     }
 
-    /// Creates a topic, or finds it with the same settings; ready when the broker has answered.
+    /// Creates a topic unless it exists with the same settings, and waits for the answer.
     pub(crate) fn create(&mut self, topic: &str, options: TopicOptions) -> Result<()> {
         let topic = topic.as_bytes();
         self.send_frame(&ClientFrame::CreateTopic(CreateTopic { request: 1, topic, options }))?;
         self.answer("TopicReady", |frame| matches!(frame, ServerFrame::TopicReady(_)))
     }
 
-    /// Creates several topics.
+    /// Creates several topics, and waits for the answers.
     pub(crate) fn create_all(&mut self, topics: &[String], options: TopicOptions) -> Result<()> {
         let mut out = BytesMut::new();
         for topic in topics {
@@ -139,28 +128,17 @@ impl Client {
             ClientFrame::CreateTopic(CreateTopic { request: 1, topic, options }).encode(&mut out);
         }
         self.send(&out)?;
-        let mut ready = 0;
-        while ready < topics.len() {
-            self.receive(|frame, _| match frame {
-                ServerFrame::TopicReady(_) => {
-                    ready += 1;
-                    Ok(())
-                }
-                frame => bail!("the broker said {frame:?}"),
-            })?;
-        }
-        Ok(())
+        self.receive_answers(topics.len(), |frame| matches!(frame, ServerFrame::TopicReady(_)))
     }
 
-    /// Subscribes under number 0, from the topic's beginning; ready when the broker has answered.
+    /// Subscribes from the topic's beginning with id 0, and waits for the answer.
     pub(crate) fn subscribe(&mut self, topic: &str, window: u32) -> Result<()> {
         self.send_frame(&subscription(0, topic, window))?;
         self.answer("Subscribed", |frame| matches!(frame, ServerFrame::Subscribed(_)))
     }
 
-    /// Writes bytes.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        self.socket.write_all(bytes).context("the broker does not read")
+        self.socket.write_all(bytes).context("cannot write to the broker")
     }
 
     fn send_frame(&mut self, frame: &ClientFrame<'_>) -> Result<()> {
@@ -169,20 +147,33 @@ impl Client {
         self.send(&bytes)
     }
 
-    /// Reads one frame, which must be the one expected, and not a byte more.
+    /// Reads one frame, which must be the expected one, and no byte after it.
     fn answer(&mut self, what: &str, is_it: impl Fn(&ServerFrame<'_>) -> bool) -> Result<()> {
-        ensure!(self.input.is_empty(), "{what} is waited for and something else was read already");
+        ensure!(self.input.is_empty(), "bytes were read before {what}");
         let header = wire::read_array::<HEADER_LEN>(&mut self.socket).context(what.to_owned())?;
         let body = FrameHeader::from_bytes(header)?.body_len as usize;
         let mut bytes = vec![0; HEADER_LEN + body];
         bytes[..HEADER_LEN].copy_from_slice(&header);
         self.socket.read_exact(&mut bytes[HEADER_LEN..]).context(what.to_owned())?;
         let (frame, _) = self.decoder.decode(&bytes)?.context("part of a frame")?;
-        ensure!(is_it(&frame), "{what} was due, the broker said {frame:?}");
+        ensure!(is_it(&frame), "expected {what}, the broker sent {frame:?}");
         Ok(())
     }
 
-    /// Reads until at least one frame was taken in, and sends what that wrote.
+    /// Reads `count` frames, which must be the expected ones.
+    fn receive_answers(&mut self, count: usize, is_it: impl Fn(&ServerFrame<'_>) -> bool) -> Result<()> {
+        let mut answers = 0;
+        while answers < count {
+            self.receive(|frame, _| {
+                ensure!(is_it(frame), "the broker sent {frame:?}");
+                answers += 1;
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Reads and processes at least one frame, then sends what `take` has written.
     pub(crate) fn receive(
         &mut self,
         mut take: impl FnMut(&ServerFrame<'_>, &mut BytesMut) -> Result<()>,
@@ -190,7 +181,7 @@ impl Client {
         self.chunk.resize(256 << 10, 0);
         let mut taken = 0;
         while taken == 0 {
-            let count = self.socket.read(&mut self.chunk).context("the broker does not write")?;
+            let count = self.socket.read(&mut self.chunk).context("cannot read from the broker")?;
             ensure!(count > 0, "the broker closed the connection");
             self.input.extend_from_slice(&self.chunk[..count]);
             while let Some((frame, len)) = self.decoder.decode(&self.input)? {
@@ -200,15 +191,14 @@ impl Client {
             }
         }
         if !self.output.is_empty() {
-            self.socket.write_all(&self.output).context("the broker does not read")?;
+            self.socket.write_all(&self.output).context("cannot write to the broker")?;
             self.output.clear();
         }
         Ok(())
     }
 
-    /// How long reading may take.
-    pub(crate) fn wait_at_most(&self, patience: Duration) -> Result<()> {
-        self.socket.set_read_timeout(Some(patience)).context("setting a read timeout")
+    pub(crate) fn set_read_timeout(&self, timeout: Duration) -> Result<()> {
+        self.socket.set_read_timeout(Some(timeout)).context("setting a read timeout")
     }
 }
 

@@ -1,8 +1,8 @@
-//! A client on smol publishes and subscribes: what it publishes comes back, in order.
+//! A client on smol publishes and subscribes: it receives the messages that it publishes, in order.
 //!
-//! `PORT=8889 cargo run -p zaichik-example-smol` uses the broker there; without `PORT` the program runs one of
-//! its own, on smol as well.
-#![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+//! `PORT=8889 cargo run -p zaichik-example-smol` uses the broker at that port; without `PORT` the program runs its
+//! own broker, also on smol.
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 mod runtime;
 
@@ -27,7 +27,7 @@ fn main() -> Outcome {
         echo(&address).await?;
         handle.shutdown(Duration::from_secs(1));
         serving.await?;
-        println!("the broker has stopped, and nothing of it is left");
+        println!("the broker has stopped");
         Ok(())
     })
 }
@@ -42,7 +42,7 @@ async fn echo(address: &str) -> Outcome {
             let message = subscription.next_message().await?.ok_or("the subscription ended")?;
             message.commit().await?;
             if Some(message.offset) == receipt.offset(0) {
-                println!("{text:?} came back as {:?} at offset {}", message.body, message.offset);
+                println!("published {text:?}, received {:?} at offset {}", message.body, message.offset);
                 break;
             }
         }

@@ -1,4 +1,4 @@
-//! All that a runtime with the `futures` traits has to bring: a listener, a timer and `spawn`.
+//! Everything that a runtime with the `futures` traits has to provide: a listener, a timer and `spawn`.
 
 use std::future::Future;
 use std::io;
@@ -47,7 +47,7 @@ fn connected(stream: TcpStream) -> io::Result<FuturesIo<TcpStream>> {
     Ok(FuturesIo::new(stream))
 }
 
-/// One alarm that can be set again and again.
+/// A timer that can be set repeatedly.
 pub(crate) struct SmolTimer {
     timer: smol::Timer,
     set_to: Option<Instant>,
@@ -60,7 +60,7 @@ impl Timer for SmolTimer {
             self.set_to = Some(deadline);
         }
         ready!(Pin::new(&mut self.timer).poll(cx));
-        // It rings once: to ring again, it has to be set again.
+        // smol's timer fires once: for another wake-up it has to be set again.
         self.set_to = None;
         Poll::Ready(())
     }

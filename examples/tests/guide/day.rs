@@ -17,7 +17,7 @@ fn two_workers_share_a_day() {
             let reading = spawn(async move {
                 let mut carts = reader.subscribe("carts").await.unwrap();
                 let mut seen = 0;
-                // Until nothing has come for an hour.
+                // Until no message arrives for an hour.
                 while let Some(cart) = timeout(Duration::from_hours(1), carts.next_message()).await {
                     cart.unwrap().unwrap().commit().await.unwrap();
                     seen += 1;

@@ -1,4 +1,4 @@
-//! The tests that docs/guide.md shows, word for word.
+//! The tests that docs/guide.md quotes verbatim.
 
 mod cart;
 mod day;
@@ -10,7 +10,7 @@ fn the_guide_shows_them_as_they_are() {
     for test in [include_str!("cart.rs"), include_str!("day.rs"), include_str!("network.rs")] {
         assert!(
             guide.contains(&format!("```rust,ignore\n{test}```\n")),
-            "the guide shows something else than:\n{test}"
+            "the guide does not quote this test verbatim:\n{test}"
         );
     }
 }

@@ -1,9 +1,9 @@
 //! Every byte that a broker holds, by what it is for.
 
-/// Bytes charged. Each part says what it holds; the ledger only adds up.
+/// Bytes charged, by what they are for.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Seed};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp};
 /// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2))?;
 /// let empty = broker.ledger().total();
 /// let session = broker.accept(Timestamp::from_micros(1), &mut Effects::new());
@@ -21,12 +21,12 @@ pub struct Ledger {
     pub subscriptions: u64,
     /// Producers and the answers remembered for them.
     pub producers: u64,
-    /// Connections: what was received and not applied, and what waits to be sent.
+    /// Connections: bytes received and not yet applied, and bytes that wait to be sent.
     pub sessions: u64,
 }
 
 impl Ledger {
-    /// All of it, in bytes.
+    /// The sum of all parts, in bytes.
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.topics
@@ -35,10 +35,4 @@ impl Ledger {
             .saturating_add(self.producers)
             .saturating_add(self.sessions)
     }
-}
-
-/// Replaces what a part was charged with before.
-pub(super) fn recharge(account: &mut u64, charged: &mut usize, now: usize) {
-    *account = account.saturating_sub(*charged as u64).saturating_add(now as u64);
-    *charged = now;
 }

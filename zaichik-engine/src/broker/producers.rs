@@ -10,26 +10,28 @@ use slab::Slab;
 use zaichik_proto::{Producer, Refusal, RefusalCode};
 
 use self::history::{History, MAX_GROWTH, Standing};
-pub(super) use self::history::{Lists, Outcome, Stored};
+pub(super) use self::history::{Outcome, Stored};
+use super::memory::Memory;
+use super::publishing::AnswerLists;
 use crate::config::{BrokerConfig, Seed};
 use crate::planted::{Defect, is_planted};
 use crate::ring::{Node, Rings};
 use zaichik_proto::Timestamp;
 
-/// All producers that the broker remembers, and in which order they fell silent. Nothing is ever scanned.
+/// All producers that the broker remembers, in the order in which they were last heard. Nothing is ever scanned.
 #[derive(Debug)]
 pub(super) struct Producers {
     /// Finds a producer by its id.
     table: HashTable<u32>,
-    /// Each one is an allocation of its own, so that its memory comes back when it is forgotten.
-    known: Slab<Box<Known>>,
+    /// Each one is a separate allocation, so that its memory is freed when it is forgotten.
+    entries: Slab<Box<ProducerEntry>>,
     rings: Rings,
     /// Head of the ring of all producers; the one that has been silent longest comes first.
     silent: Node,
-    /// The one that asked last: it is most often the next one.
+    /// The one that was heard last: most often the next one as well.
     recent: u32,
     hash_key: u128,
-    /// Most of them.
+    /// Maximum number of producers.
     limit: u32,
     /// Silence after which one is forgotten, in microseconds.
     ttl: u64,
@@ -40,7 +42,7 @@ pub(super) struct Producers {
 
 /// One producer.
 #[derive(Debug)]
-struct Known {
+struct ProducerEntry {
     id: u128,
     epoch: u32,
     node: Node,
@@ -48,10 +50,10 @@ struct Known {
     history: History,
 }
 
-/// What a producer's request is.
+/// What a producer's request is to the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// A new one, to be handled; what becomes of it is to be [remembered](Producers::remember).
+    /// A new one. Handle it, then [remember](Producers::remember) the outcome.
     Fresh,
     /// One that was answered before.
     Repeat(Stored),
@@ -62,7 +64,7 @@ impl Producers {
         let mut rings = Rings::default();
         Self {
             table: HashTable::new(),
-            known: Slab::new(),
+            entries: Slab::new(),
             silent: rings.insert(0),
             rings,
             recent: 0,
@@ -74,63 +76,122 @@ impl Producers {
         }
     }
 
-    /// Looks at a request's producer and sequence. A stored answer's lists are read into `lists`.
+    /// Finds out what a request is, by its producer and sequence. The lists of a stored answer are read into `lists`.
     pub(super) fn admit(
         &mut self,
         now: Timestamp,
         producer: &Producer,
-        lists: Lists<'_>,
+        lists: &mut AnswerLists,
+        memory: &mut Memory,
+    ) -> Result<Admission, Refusal> {
+        let admission = self.admission(now, producer, lists);
+        memory.charge_producers(self.footprint());
+        admission
+    }
+
+    /// Remembers what became of a request that was [admitted](Self::admit) as fresh. One that may be retried leaves its
+    /// sequence the one that is expected.
+    pub(super) fn remember(
+        &mut self,
+        now: Timestamp,
+        producer: &Producer,
+        outcome: Result<Outcome<'_>, Refusal>,
+        memory: &mut Memory,
+    ) {
+        let outcome = match outcome {
+            Ok(outcome) => Some(outcome),
+            Err(refusal) if refusal.code.is_retryable() => None,
+            Err(refusal) => Some(Outcome::Refused(refusal)),
+        };
+        let index = self.find(now, producer.id).unwrap_or_else(|| self.insert(now, producer));
+        if let Some(outcome) = outcome {
+            let entry = entry_at(&mut self.entries, index);
+            let before = entry.history.footprint();
+            entry.history.push(outcome, &mut self.scratch);
+            self.own = self.own.saturating_sub(before).saturating_add(entry.history.footprint());
+        }
+        memory.charge_producers(self.footprint());
+    }
+
+    /// When the next one will have been silent for too long.
+    pub(super) fn next_forget(&self) -> Option<Timestamp> {
+        let first = self.rings.members(self.silent).next()?;
+        let due = self.entries.get(first as usize)?.heard.plus_micros(self.ttl);
+        (due < Timestamp::MAX).then_some(due)
+    }
+
+    /// Forgets up to `steps` producers that have been silent for long enough.
+    pub(super) fn forget_silent(&mut self, now: Timestamp, steps: usize, memory: &mut Memory) {
+        self.forget(now, steps);
+        memory.charge_producers(self.footprint());
+    }
+
+    /// Bytes allocated.
+    pub(super) fn footprint(&self) -> usize {
+        self.own.saturating_add(self.tables())
+    }
+
+    /// The same, recounted; `None` if the parts contradict each other.
+    pub(super) fn recount(&self) -> Option<usize> {
+        let mut heard = Timestamp::ZERO;
+        let (mut count, mut own) = (0usize, 0usize);
+        for index in self.rings.members(self.silent) {
+            let entry = self.entries.get(index as usize)?;
+            let found = self.table.find(self.hash(entry.id), |other| *other == index);
+            if entry.heard < heard || found.is_none() || !entry.history.is_consistent() {
+                return None;
+            }
+            heard = entry.heard;
+            count = count.saturating_add(1);
+            own = own.saturating_add(size_of::<ProducerEntry>()).saturating_add(entry.history.footprint());
+        }
+        let agree = count == self.entries.len() && count == self.table.len() && count <= self.limit as usize;
+        agree.then(|| own.saturating_add(self.tables()))
+    }
+
+    /// Maximum bytes that remembering one more answer may cost.
+    pub(super) fn room(&self) -> usize {
+        let is_full =
+            self.entries.len() == self.entries.capacity() || self.table.len() == self.table.capacity();
+        let tables = if is_full { self.tables().saturating_add(SMALLEST_TABLES) } else { 0 };
+        tables.saturating_add(size_of::<ProducerEntry>()).saturating_add(MAX_GROWTH)
+    }
+
+    fn admission(
+        &mut self,
+        now: Timestamp,
+        producer: &Producer,
+        lists: &mut AnswerLists,
     ) -> Result<Admission, Refusal> {
         let Some(index) = self.find(now, producer.id) else {
             return self.make_room(now).map(|()| Admission::Fresh);
         };
-        let Some(known) = self.known.get_mut(index as usize) else {
-            return Ok(Admission::Fresh);
-        };
-        if producer.epoch < known.epoch {
-            return Err(Refusal::with_value(RefusalCode::ProducerFenced, u64::from(known.epoch)));
+        let entry = entry_at(&mut self.entries, index);
+        if producer.epoch < entry.epoch {
+            return Err(Refusal::with_value(RefusalCode::ProducerFenced, u64::from(entry.epoch)));
         }
-        known.heard = now;
-        self.rings.push(self.silent, known.node);
-        if producer.epoch > known.epoch {
-            // Another owner, who knows nothing of what the last one was answered.
-            self.own = self.own.saturating_sub(known.history.footprint());
-            known.epoch = producer.epoch;
-            known.history = History::starting_at(producer.sequence);
+        entry.heard = now;
+        self.rings.push(self.silent, entry.node);
+        if producer.epoch > entry.epoch {
+            // Another owner, which knows none of the answers so far.
+            self.own = self.own.saturating_sub(entry.history.footprint());
+            entry.epoch = producer.epoch;
+            entry.history = History::starting_at(producer.sequence);
         }
-        match known.history.standing(producer.sequence) {
+        match entry.history.standing(producer.sequence) {
             Standing::Next => Ok(Admission::Fresh),
             Standing::Remembered(_) if is_planted(Defect::RetryTwice) => Ok(Admission::Fresh),
             Standing::Gap { .. } if is_planted(Defect::HoleAccepted) => Ok(Admission::Fresh),
             Standing::Remembered(place) => {
-                Ok(Admission::Repeat(known.history.read(producer.sequence, place, lists)))
+                Ok(Admission::Repeat(entry.history.read(producer.sequence, place, lists)))
             }
             Standing::Forgotten => Err(Refusal::new(RefusalCode::SequenceTooOld)),
             Standing::Gap { expected } => Err(Refusal::with_value(RefusalCode::SequenceGap, expected)),
         }
     }
 
-    /// A request that was [admitted](Self::admit) as fresh has this outcome; `None` if it was refused for now: its
-    /// sequence is still the one expected.
-    pub(super) fn remember(&mut self, now: Timestamp, producer: &Producer, outcome: Option<Outcome<'_>>) {
-        let index = self.find(now, producer.id).unwrap_or_else(|| self.insert(now, producer));
-        if let (Some(known), Some(outcome)) = (self.known.get_mut(index as usize), outcome) {
-            let before = known.history.footprint();
-            known.history.push(outcome, &mut self.scratch);
-            self.own = self.own.saturating_sub(before).saturating_add(known.history.footprint());
-        }
-    }
-
-    /// When the next one is to be forgotten.
-    pub(super) fn next_forget(&self) -> Option<Timestamp> {
-        let first = self.rings.members(self.silent).next()?;
-        let due = self.known.get(first as usize)?.heard.plus_micros(self.ttl);
-        (due < Timestamp::MAX).then_some(due)
-    }
-
-    /// Forgets up to `budget` producers that have been silent for long enough.
-    pub(super) fn forget_silent(&mut self, now: Timestamp, budget: usize) {
-        for _ in 0..budget {
+    fn forget(&mut self, now: Timestamp, steps: usize) {
+        for _ in 0..steps {
             if self.next_forget().is_none_or(|due| due > now) {
                 return;
             }
@@ -140,44 +201,15 @@ impl Producers {
         }
     }
 
-    /// Bytes allocated.
-    pub(super) fn footprint(&self) -> usize {
-        self.own.saturating_add(self.tables())
-    }
-
-    /// The same, counted again; `None` if the parts contradict each other.
-    pub(super) fn recount(&self) -> Option<usize> {
-        let mut heard = Timestamp::ZERO;
-        let (mut count, mut own) = (0usize, 0usize);
-        for index in self.rings.members(self.silent) {
-            let known = self.known.get(index as usize)?;
-            let found = self.table.find(self.hash(known.id), |other| *other == index);
-            if known.heard < heard || found.is_none() || !known.history.is_consistent() {
-                return None;
-            }
-            heard = known.heard;
-            count = count.saturating_add(1);
-            own = own.saturating_add(size_of::<Known>()).saturating_add(known.history.footprint());
-        }
-        let agree = count == self.known.len() && count == self.table.len() && count <= self.limit as usize;
-        agree.then(|| own.saturating_add(self.tables()))
-    }
-
-    /// Bytes that remembering one answer more may cost at most.
-    pub(super) fn room(&self) -> usize {
-        let is_full = self.known.len() == self.known.capacity() || self.table.len() == self.table.capacity();
-        let tables = if is_full { self.tables().saturating_add(SMALLEST_TABLES) } else { 0 };
-        tables.saturating_add(size_of::<Known>()).saturating_add(MAX_GROWTH)
-    }
-
     fn find(&mut self, now: Timestamp, id: u128) -> Option<u32> {
-        let is_it = |index: u32| self.known.get(index as usize).is_some_and(|known| known.id == id);
+        // The last one may have been removed meanwhile.
+        let is_it = |index: u32| self.entries.get(index as usize).is_some_and(|entry| entry.id == id);
         let index = if is_it(self.recent) {
             self.recent
         } else {
             *self.table.find(self.hash(id), |index| is_it(*index))?
         };
-        if self.known.get(index as usize)?.heard.plus_micros(self.ttl) <= now {
+        if entry_at(&mut self.entries, index).heard.plus_micros(self.ttl) <= now {
             self.remove(index);
             return None;
         }
@@ -185,53 +217,57 @@ impl Producers {
         Some(index)
     }
 
-    /// Makes sure that there is a place for one more.
+    /// Makes room for one more.
     fn make_room(&mut self, now: Timestamp) -> Result<(), Refusal> {
-        if self.known.len() >= self.limit as usize {
-            self.forget_silent(now, 1);
+        if self.entries.len() >= self.limit as usize {
+            self.forget(now, 1);
         }
-        if self.known.len() >= self.limit as usize {
+        if self.entries.len() >= self.limit as usize {
             return Err(Refusal::with_value(RefusalCode::ProducersFull, u64::from(self.limit)));
         }
         Ok(())
     }
 
     fn insert(&mut self, now: Timestamp, producer: &Producer) -> u32 {
-        let entry = self.known.vacant_entry();
+        let entry = self.entries.vacant_entry();
         let index = u32::try_from(entry.key()).unwrap_or(u32::MAX);
         let node = self.rings.insert(index);
         self.rings.push(self.silent, node);
         let history = History::starting_at(producer.sequence);
-        entry.insert(Box::new(Known { id: producer.id, epoch: producer.epoch, node, heard: now, history }));
-        self.own = self.own.saturating_add(size_of::<Known>());
-        let (hash, hash_key, known) = (self.hash(producer.id), self.hash_key, &self.known);
+        entry.insert(Box::new(ProducerEntry {
+            id: producer.id,
+            epoch: producer.epoch,
+            node,
+            heard: now,
+            history,
+        }));
+        self.own = self.own.saturating_add(size_of::<ProducerEntry>());
+        let (hash, hash_key, entries) = (self.hash(producer.id), self.hash_key, &self.entries);
         self.table.insert_unique(hash, index, |index| {
-            known.get(*index as usize).map_or(0, |known| hash_of(hash_key, known.id))
+            entries.get(*index as usize).map_or(0, |entry| hash_of(hash_key, entry.id))
         });
         self.recent = index;
         index
     }
 
     fn remove(&mut self, index: u32) {
-        let Some(known) = self.known.try_remove(index as usize) else {
-            return;
-        };
-        self.rings.remove(known.node);
-        if let Ok(found) = self.table.find_entry(self.hash(known.id), |other| *other == index) {
+        let entry = self.entries.remove(index as usize);
+        self.rings.remove(entry.node);
+        if let Ok(found) = self.table.find_entry(self.hash(entry.id), |other| *other == index) {
             found.remove();
         }
-        let footprint = size_of::<Known>().saturating_add(known.history.footprint());
+        let footprint = size_of::<ProducerEntry>().saturating_add(entry.history.footprint());
         self.own = self.own.saturating_sub(footprint);
-        if self.known.is_empty() {
-            (self.table, self.known, self.rings) = (HashTable::new(), Slab::new(), Rings::default());
+        if self.entries.is_empty() {
+            (self.table, self.entries, self.rings) = (HashTable::new(), Slab::new(), Rings::default());
             self.silent = self.rings.insert(0);
         }
     }
 
     /// Bytes of the tables that find and order the producers.
     fn tables(&self) -> usize {
-        let known = self.known.capacity().saturating_mul(SLAB_ENTRY);
-        self.table.allocation_size().saturating_add(known).saturating_add(self.rings.footprint())
+        let entries = self.entries.capacity().saturating_mul(SLAB_ENTRY);
+        self.table.allocation_size().saturating_add(entries).saturating_add(self.rings.footprint())
     }
 
     fn hash(&self, id: u128) -> u64 {
@@ -239,10 +275,15 @@ impl Producers {
     }
 }
 
-/// Bytes of a place in the slab: the pointer, and whether there is one.
+/// The producer at an index of the table or of a ring; these hold the indices of existing producers only.
+fn entry_at(entries: &mut Slab<Box<ProducerEntry>>, index: u32) -> &mut ProducerEntry {
+    &mut entries[index as usize]
+}
+
+/// Bytes of a place in the slab: the pointer, and whether it is occupied.
 const SLAB_ENTRY: usize = 16;
 
-/// Bytes of the tables when the first producer comes, at most.
+/// Maximum bytes of the tables for the first producer.
 const SMALLEST_TABLES: usize = 512;
 
 fn hash_of(hash_key: u128, id: u128) -> u64 {

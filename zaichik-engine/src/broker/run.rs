@@ -1,22 +1,23 @@
-//! Runs of publishes: what follows from a publish is done once for all of them.
+//! Runs of publishes: what follows from a publish is done once for all of them (docs/adr/0005-runs-of-publishes.md).
+//!
+//! This is the short way of a publish. It takes what cannot be refused and has no effect but to append records; everything
+//! else goes the long way, [`Publishing::publish`]. A property test compares both.
 
 use zaichik_proto::{AckLevel, PlainPublishes, Publish};
 
-use super::Broker;
-use super::publish::APPEND_ROOM;
+use super::publishing::{APPEND_ROOM, Publishing};
 use crate::id::TopicId;
 use crate::topic::Appended;
-use zaichik_proto::Timestamp;
 
-/// Most bytes of publishes that are settled together: so much may be stored and not charged yet.
+/// Maximum bytes of publishes in a run: as much may be stored without being charged yet.
 const RUN_BYTES: usize = 64 << 10;
 
-/// Publishes of one connection, one after the other, to one topic: what follows from them is done once for all of them.
+/// Consecutive publishes of one session to one topic that have been appended and not settled.
 ///
-/// Between its first publish and [`Broker::settle_run`] nobody may look at the topic; the topic that a connection
-/// published to last is known beyond that, because it is most often the next one as well.
+/// Between its first publish and [`Publishing::settle_run`] nobody may read the topic. The topic that the session published
+/// to last is remembered beyond that, because the next publish most often names it again.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Run {
+pub(crate) struct PublishRun {
     topic: Option<TopicId>,
     /// Records that are not settled.
     records: u64,
@@ -26,96 +27,89 @@ pub(crate) struct Run {
     room: usize,
 }
 
-impl Run {
+impl PublishRun {
     /// The topic that was published to last.
     pub(crate) const fn topic(&self) -> Option<TopicId> {
         self.topic
     }
 
-    /// Something else was published to another topic.
+    /// The session published to another topic, other than in this run.
     pub(crate) const fn turn_to(&mut self, topic: Option<TopicId>) {
         self.topic = topic;
     }
 
     /// Bytes that are stored and not charged yet.
-    pub(crate) const fn uncharged(&self) -> usize {
+    pub(super) const fn uncharged(&self) -> usize {
         self.bytes
     }
 }
 
-impl Broker {
-    /// Accepts a publish that goes where the last one went and asks for nothing special: the offset of its first record.
-    /// `room` is what remembering its answer may cost.
+impl Publishing<'_> {
+    /// Appends a publish to the topic of the run if nothing about it is special: the offset of its first record. `room` is
+    /// what remembering its answer may cost, in bytes.
     #[inline]
     pub(super) fn extend_run(
         &mut self,
-        now: Timestamp,
-        run: &mut Run,
+        run: &mut PublishRun,
         publish: &Publish<'_>,
         room: usize,
     ) -> Option<u64> {
+        let id = self.topic_of_run(run, publish)?;
         let bytes = run.bytes.saturating_add(publish.records.as_bytes().len());
-        if bytes.saturating_add(room) > self.room_of(run) || publish.ack == AckLevel::Durable {
+        if bytes.saturating_add(room) > self.room_of(run) {
             return None;
         }
-        let topic = self.topics.get_mut(run.topic?.index())?;
-        if topic.name.as_bytes() != publish.topic {
-            return None;
-        }
-        let max_message = self.config.wire.max_message;
-        let first = topic.append_plain(now, publish.records, max_message, &mut self.retired)?;
+        let (max_message, retired) = (self.config.wire.max_message, self.memory.retired());
+        let first = self.topics[id].append_plain(self.now, publish.records, max_message, retired)?;
         run.records = run.records.saturating_add(u64::from(publish.records.len()));
         run.bytes = bytes;
-        self.duplicates.clear();
+        self.answer.duplicates.clear();
         Some(first)
     }
 
-    /// Accepts publishes like the one before, as far as they go where that went and ask for nothing special; `None` if
-    /// there is none.
+    /// Appends the publishes that follow `like` and differ from it in request and record only, as far as nothing about them
+    /// is special; `None` if that is none of them.
     #[inline]
-    pub(crate) fn extend_run_alike(
+    pub(super) fn extend_run_alike(
         &mut self,
-        now: Timestamp,
-        run: &mut Run,
+        run: &mut PublishRun,
         like: &Publish<'_>,
         alike: &mut PlainPublishes<'_, '_>,
     ) -> Option<Appended> {
+        let id = self.topic_of_run(run, like)?;
         let room = self.room_of(run).saturating_sub(run.bytes);
-        let topic = self.topics.get_mut(run.topic?.index())?;
-        if topic.name.as_bytes() != like.topic || like.ack == AckLevel::Durable {
-            return None;
-        }
-        let max_message = self.config.wire.max_message;
-        let appended = topic.append_alike(now, alike, room, max_message, &mut self.retired)?;
+        let (max_message, retired) = (self.config.wire.max_message, self.memory.retired());
+        let appended = self.topics[id].append_alike(self.now, alike, room, max_message, retired)?;
         run.records = run.records.saturating_add(u64::from(appended.count));
         run.bytes = run.bytes.saturating_add(appended.bytes);
         Some(appended)
     }
 
-    /// Does what is left to do for a run of publishes, before anybody looks at their topic.
-    pub(crate) fn settle_run(&mut self, now: Timestamp, run: &mut Run) {
-        let count = core::mem::take(&mut run.records);
-        let bytes = core::mem::take(&mut run.bytes) as u64;
+    /// Does what the publishes of a run have left to do, before anybody reads their topic.
+    pub(super) fn settle_run(&mut self, run: &mut PublishRun) {
+        let (count, bytes) = (core::mem::take(&mut run.records), core::mem::take(&mut run.bytes));
         let Some(id) = run.topic.filter(|_| count > 0) else {
             return;
         };
-        let Some(topic) = self.topics.get_mut(id.index()) else {
-            return;
-        };
-        topic.appended(now, &mut self.retired);
-        self.rings.splice(topic.waiting, self.woken);
-        self.settle_topic(id);
-        self.stats.records_accepted = self.stats.records_accepted.saturating_add(count);
-        self.stats.bytes_accepted = self.stats.bytes_accepted.saturating_add(bytes);
+        self.topics[id].appended(self.now, self.memory.retired());
+        self.appended(id, count, bytes);
+        self.topics.settle(id, self.memory);
     }
 
-    /// How many bytes a run may have; none while the broker stops.
+    /// The topic of the run, if a publish names it and may be appended the short way.
     #[inline]
-    fn room_of(&self, run: &mut Run) -> usize {
+    fn topic_of_run(&self, run: &PublishRun, publish: &Publish<'_>) -> Option<TopicId> {
+        let id = run.topic.filter(|id| self.topics.is_named(*id, publish.topic))?;
+        (publish.ack != AckLevel::Durable).then_some(id)
+    }
+
+    /// How many bytes a run may have; none while the broker is stopping.
+    #[inline]
+    fn room_of(&self, run: &mut PublishRun) -> usize {
         if run.records == 0 {
-            let taken = self.ledger().total().saturating_add(APPEND_ROOM as u64);
-            let room = usize::try_from(self.config.memory_budget.saturating_sub(taken)).unwrap_or(RUN_BYTES);
-            run.room = if self.stops_at.is_some() { 0 } else { room.min(RUN_BYTES) };
+            let room = self.memory.room().saturating_sub(APPEND_ROOM as u64);
+            let room = usize::try_from(room).unwrap_or(RUN_BYTES).min(RUN_BYTES);
+            run.room = if self.is_stopping { 0 } else { room };
         }
         run.room
     }

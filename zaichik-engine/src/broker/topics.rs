@@ -1,200 +1,287 @@
-//! Topics: found by name, created on first use, never deleted (semantics T).
+//! All topics: found by name, created on first use, never deleted (semantics T).
 
-use std::hash::Hasher;
+use core::hash::Hasher;
+use core::ops::{Index, IndexMut};
 use std::sync::Arc;
 
+use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
-use zaichik_proto::{Refusal, RefusalCode, TopicName, TopicOptions, TopicStatus};
+use zaichik_proto::{Refusal, RefusalCode, Timestamp, TopicName, TopicOptions, TopicStatus};
 
-use super::Broker;
-use super::ledger::recharge;
-use crate::config::TopicSettings;
-use crate::effects::{Effects, Note, NoteEvent};
-use crate::id::{SessionId, TopicId};
+use super::deadlines::Deadlines;
+use super::memory::{Account, Memory};
+use super::readiness::Readiness;
+use crate::config::{BrokerConfig, Seed, TopicSettings};
+use crate::id::TopicId;
 use crate::planted::{Defect, is_planted};
 use crate::topic::Topic;
-use zaichik_proto::Timestamp;
 
 /// Mask bit of the setting `compaction`.
 const COMPACTION: u64 = 1 << 2;
 
-impl Broker {
-    /// `CreateTopic` (semantics T2 to T4).
-    pub(crate) fn create_topic(
-        &mut self,
-        now: Timestamp,
-        session: SessionId,
-        name: &[u8],
-        options: &TopicOptions,
-        effects: &mut Effects,
-    ) -> Result<TopicStatus, Refusal> {
-        let settings = self.config.topic_defaults.with(options);
-        let name = topic_name(name)?;
-        check_settings(&settings)?;
-        let status = match self.find_topic(name.as_str()) {
-            None => {
-                let id = self.add_topic(name.as_str(), settings)?;
-                if let Some(topic) = self.topics.get_mut(id.index()) {
-                    topic.explicit = true;
-                }
-                TopicStatus::Created
-            }
-            Some(id) => {
-                let Some(topic) = self.topics.get_mut(id.index()) else {
-                    return Ok(TopicStatus::Unchanged);
-                };
-                if topic.explicit {
-                    match topic.settings.to_options().difference(&settings.to_options()) {
-                        0 => TopicStatus::Unchanged,
-                        mask => return Err(Refusal::with_value(RefusalCode::SettingsDiffer, mask)),
-                    }
-                } else {
-                    check_compaction(now, topic, &settings)?;
-                    topic.change_settings(now, settings);
-                    topic.explicit = true;
-                    self.after_settings_change(id);
-                    TopicStatus::Adopted
-                }
-            }
-        };
-        let topic = Some(name.as_str());
-        effects.note(|| Note { session, topic: topic.map(Arc::from), event: NoteEvent::TopicReady(status) });
-        Ok(status)
-    }
+/// Bytes of a topic's entries in tables: its hash entry, its ring head and the counts of its shared name.
+const TABLES: usize = 8 + 12 + 16;
 
-    /// `AlterTopic` (semantics T7).
-    pub(crate) fn alter_topic(
-        &mut self,
-        now: Timestamp,
-        session: SessionId,
-        name: &[u8],
-        options: &TopicOptions,
-        effects: &mut Effects,
-    ) -> Result<(), Refusal> {
-        let name = topic_name(name)?;
-        let id = self.find_topic(name.as_str()).ok_or(Refusal::new(RefusalCode::UnknownTopic))?;
-        let Some(topic) = self.topics.get_mut(id.index()) else {
-            return Ok(());
-        };
-        let settings = topic.settings.with(options);
-        check_settings(&settings)?;
-        check_compaction(now, topic, &settings)?;
-        topic.change_settings(now, settings);
-        topic.explicit = true;
-        let name = Arc::clone(&topic.name);
-        self.after_settings_change(id);
-        effects.note(|| Note { session, topic: Some(name), event: NoteEvent::TopicAltered });
-        Ok(())
-    }
+/// The table of topics. An id is valid as long as the broker lives: topics are never deleted, and the id of one that
+/// [`remove_last`](Self::remove_last) takes back is not kept by anybody.
+#[derive(Debug)]
+pub(super) struct Topics {
+    entries: Vec<Topic>,
+    names: HashTable<TopicId>,
+    /// When housekeeping is due.
+    deadlines: Deadlines<TopicId>,
+    hash_key: u128,
+    /// Maximum number of topics.
+    limit: u32,
+    defaults: TopicSettings,
+    /// Offset of each topic's first record.
+    first_offset: u64,
+}
 
-    /// The topic of that name, which is created if there is none (T1); and whether it was.
-    pub(super) fn topic_or_new(
-        &mut self,
-        session: SessionId,
-        name: &[u8],
-        effects: &mut Effects,
-    ) -> Result<(TopicId, bool), Refusal> {
-        let (id, created) = self.find_or_add_topic(name)?;
-        if created {
-            self.note_created(session, id, effects);
-        }
-        Ok((id, created))
-    }
+impl Index<TopicId> for Topics {
+    type Output = Topic;
 
-    /// The same, but nobody is told: what created the topic may still be refused.
-    pub(super) fn find_or_add_topic(&mut self, name: &[u8]) -> Result<(TopicId, bool), Refusal> {
-        let name = topic_name(name)?;
-        match self.find_topic(name.as_str()) {
-            Some(id) => Ok((id, false)),
-            None => Ok((self.add_topic(name.as_str(), self.config.topic_defaults)?, true)),
-        }
-    }
-
-    /// Takes back the topic that was created last: the request that created it was refused.
-    pub(super) fn remove_last_topic(&mut self) {
-        let Some(mut topic) = self.topics.pop() else {
-            return;
-        };
-        let index = u32::try_from(self.topics.len()).unwrap_or(u32::MAX);
-        if let Ok(found) = self.names.find_entry(self.hash(&topic.name), |other| *other == index) {
-            found.remove();
-        }
-        self.rings.remove(topic.waiting);
-        recharge(&mut self.ledger.topics, &mut topic.charged, 0);
-    }
-
-    /// What the topic holds is charged, and housekeeping knows when to look at it.
-    pub(super) fn settle_topic(&mut self, id: TopicId) {
-        let Some(topic) = self.topics.get_mut(id.index()) else {
-            return;
-        };
-        let footprint = if is_planted(Defect::Uncharged) { topic.charged.max(1) } else { footprint(topic) };
-        recharge(&mut self.ledger.topics, &mut topic.charged, footprint);
-        let due = topic.due_at();
-        if due < topic.due {
-            topic.due = due;
-            self.agenda.topics.schedule(due, id);
-            if self.agenda.topics.is_stale(self.topics.len()) {
-                let due = self.topics.iter().zip(0..).map(|(topic, index)| (topic.due, TopicId(index)));
-                self.agenda.topics.rebuild(due);
-            }
-        }
-    }
-
-    fn after_settings_change(&mut self, id: TopicId) {
-        // Gaps may have appeared where nothing was to be delivered: whoever waits looks again.
-        if let Some(topic) = self.topics.get(id.index()) {
-            self.rings.splice(topic.waiting, self.woken);
-        }
-        self.settle_topic(id);
-    }
-
-    pub(super) fn find_topic(&self, name: &str) -> Option<TopicId> {
-        let found = self.names.find(self.hash(name), |index| self.name_of(*index) == Some(name));
-        found.copied().map(TopicId)
-    }
-
-    pub(super) fn add_topic(&mut self, name: &str, settings: TopicSettings) -> Result<TopicId, Refusal> {
-        let limit = self.config.max_topics;
-        let index = u32::try_from(self.topics.len()).unwrap_or(u32::MAX);
-        if index >= limit {
-            return Err(Refusal::with_value(RefusalCode::TopicsFull, u64::from(limit)));
-        }
-        self.check_memory(name.len().saturating_add(size_of::<Topic>()))?;
-        let waiting = self.rings.insert(0);
-        self.topics.push(Topic::new(Arc::from(name), settings, waiting, self.config.first_offset));
-        let (hash, hash_key, topics) = (self.hash(name), self.seed.hash_key, &self.topics);
-        self.names.insert_unique(hash, index, |index| {
-            topics.get(*index as usize).map_or(0, |topic| hash_of(hash_key, &topic.name))
-        });
-        self.settle_topic(TopicId(index));
-        Ok(TopicId(index))
-    }
-
-    fn name_of(&self, index: u32) -> Option<&str> {
-        self.topics.get(index as usize).map(|topic| &*topic.name)
-    }
-
-    pub(super) fn hash(&self, name: &str) -> u64 {
-        hash_of(self.seed.hash_key, name)
+    #[expect(clippy::indexing_slicing, reason = "ids come from this table, whose entries are never removed")]
+    fn index(&self, id: TopicId) -> &Topic {
+        &self.entries[id.index()]
     }
 }
 
-/// Bytes of a topic, its name and its places in tables included.
+impl IndexMut<TopicId> for Topics {
+    #[expect(clippy::indexing_slicing, reason = "ids come from this table, whose entries are never removed")]
+    fn index_mut(&mut self, id: TopicId) -> &mut Topic {
+        &mut self.entries[id.index()]
+    }
+}
+
+impl Topics {
+    pub(super) fn new(config: &BrokerConfig, seed: Seed) -> Self {
+        Self {
+            entries: Vec::new(),
+            names: HashTable::new(),
+            deadlines: Deadlines::default(),
+            hash_key: seed.hash_key,
+            limit: config.max_topics,
+            defaults: config.topic_defaults,
+            first_offset: config.first_offset,
+        }
+    }
+
+    /// Keys the hashes of names and of the keys of records.
+    pub(super) const fn hash_key(&self) -> u128 {
+        self.hash_key
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Topic> {
+        self.entries.iter()
+    }
+
+    /// The id of the topic with this number, in the order of their creation; `None` beyond the last one.
+    pub(super) fn nth(&self, number: u32) -> Option<TopicId> {
+        ((number as usize) < self.entries.len()).then_some(TopicId(number))
+    }
+
+    pub(super) fn find(&self, name: TopicName<'_>) -> Option<TopicId> {
+        let name = name.as_str();
+        self.names.find(self.hash(name), |id| &*self[*id].name == name).copied()
+    }
+
+    /// The topic that a request names.
+    ///
+    /// # Errors
+    /// `InvalidTopic` or `UnknownTopic`.
+    pub(super) fn known(&self, name: &[u8]) -> Result<TopicId, Refusal> {
+        self.find(topic_name(name)?).ok_or(Refusal::new(RefusalCode::UnknownTopic))
+    }
+
+    #[inline]
+    pub(super) fn is_named(&self, id: TopicId, name: &[u8]) -> bool {
+        self[id].name.as_bytes() == name
+    }
+
+    /// `CreateTopic` (semantics T2 to T4).
+    pub(super) fn create(
+        &mut self,
+        now: Timestamp,
+        name: TopicName<'_>,
+        options: &TopicOptions,
+        memory: &mut Memory,
+        readiness: &mut Readiness,
+    ) -> Result<TopicStatus, Refusal> {
+        let settings = self.defaults.with(options);
+        check_settings(&settings)?;
+        let Some(id) = self.find(name) else {
+            let id = self.add(name, settings, memory, readiness)?;
+            self[id].explicit = true;
+            return Ok(TopicStatus::Created);
+        };
+        let topic = &mut self[id];
+        if topic.explicit {
+            return match topic.settings.to_options().difference(&settings.to_options()) {
+                0 => Ok(TopicStatus::Unchanged),
+                mask => Err(Refusal::with_value(RefusalCode::SettingsDiffer, mask)),
+            };
+        }
+        self.change_settings(now, id, settings, memory, readiness)?;
+        Ok(TopicStatus::Adopted)
+    }
+
+    /// `AlterTopic` (semantics T7).
+    pub(super) fn alter(
+        &mut self,
+        now: Timestamp,
+        id: TopicId,
+        options: &TopicOptions,
+        memory: &mut Memory,
+        readiness: &mut Readiness,
+    ) -> Result<(), Refusal> {
+        let settings = self[id].settings.with(options);
+        check_settings(&settings)?;
+        self.change_settings(now, id, settings, memory, readiness)
+    }
+
+    /// The topic of that name, which is created if there is none (T1), and whether it was created.
+    pub(super) fn find_or_add(
+        &mut self,
+        name: &[u8],
+        memory: &mut Memory,
+        readiness: &mut Readiness,
+    ) -> Result<(TopicId, bool), Refusal> {
+        let name = topic_name(name)?;
+        match self.find(name) {
+            Some(id) => Ok((id, false)),
+            None => Ok((self.add(name, self.defaults, memory, readiness)?, true)),
+        }
+    }
+
+    /// Adds a topic; there is none of that name.
+    pub(super) fn add(
+        &mut self,
+        name: TopicName<'_>,
+        settings: TopicSettings,
+        memory: &mut Memory,
+        readiness: &mut Readiness,
+    ) -> Result<TopicId, Refusal> {
+        let id = TopicId(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+        if id.0 >= self.limit {
+            return Err(Refusal::with_value(RefusalCode::TopicsFull, u64::from(self.limit)));
+        }
+        let name = name.as_str();
+        memory.check(name.len().saturating_add(size_of::<Topic>()))?;
+        self.entries.push(Topic::new(Arc::from(name), settings, readiness.insert_ring(), self.first_offset));
+        let (hash, hash_key, entries) = (self.hash(name), self.hash_key, &self.entries);
+        self.names.insert_unique(hash, id, |id| {
+            entries.get(id.index()).map_or(0, |topic| hash_of(hash_key, &topic.name))
+        });
+        self.settle(id, memory);
+        Ok(id)
+    }
+
+    /// Takes back the topic that was created last: the request that created it was refused.
+    pub(super) fn remove_last(&mut self, memory: &mut Memory, readiness: &mut Readiness) {
+        let Some(mut topic) = self.entries.pop() else {
+            return;
+        };
+        let index = self.entries.len();
+        if let Ok(found) = self.names.find_entry(self.hash(&topic.name), |id| id.index() == index) {
+            found.remove();
+        }
+        readiness.remove(topic.waiting);
+        memory.recharge(Account::Topics, &mut topic.charged, 0);
+    }
+
+    /// Charges what a topic holds, and schedules its housekeeping.
+    pub(super) fn settle(&mut self, id: TopicId, memory: &mut Memory) {
+        let count = self.entries.len();
+        let topic = &mut self[id];
+        let footprint = if is_planted(Defect::Uncharged) { topic.charged.max(1) } else { footprint(topic) };
+        memory.recharge(Account::Topics, &mut topic.charged, footprint);
+        let due = topic.due_at();
+        if due < topic.due {
+            topic.due = due;
+            self.deadlines.schedule(due, id);
+            if self.deadlines.is_stale(count) {
+                let due = self.entries.iter().zip(0..).map(|(topic, index)| (topic.due, TopicId(index)));
+                self.deadlines.rebuild(due);
+            }
+        }
+    }
+
+    /// A cursor of a topic was raised or removed: frees some of what nobody needs any more.
+    pub(super) fn release_committed(&mut self, now: Timestamp, id: TopicId, memory: &mut Memory) {
+        self[id].release_committed(now, memory.retired());
+        self.settle(id, memory);
+    }
+
+    /// If memory is short, frees now rather than later what a topic's subscriptions have committed.
+    pub(super) fn reclaim_if_pressed(&mut self, now: Timestamp, id: TopicId, memory: &mut Memory) {
+        if memory.is_pressed() {
+            self[id].housekeep(now, memory.retired());
+            self.settle(id, memory);
+        }
+    }
+
+    /// Frees what is dead in up to `steps` topics that are due.
+    pub(super) fn housekeep(&mut self, now: Timestamp, steps: usize, memory: &mut Memory) {
+        for _ in 0..steps {
+            let Some((due, id)) = self.deadlines.pop_due(now) else {
+                return;
+            };
+            // A deadline of a topic that was taken back is stale as well.
+            let Some(topic) = self.entries.get_mut(id.index()).filter(|topic| topic.due == due) else {
+                continue;
+            };
+            topic.due = Timestamp::MAX;
+            topic.housekeep(now, memory.retired());
+            self.settle(id, memory);
+        }
+    }
+
+    /// When housekeeping is due next.
+    pub(super) fn next_housekeeping(&self) -> Option<Timestamp> {
+        self.deadlines.first()
+    }
+
+    fn change_settings(
+        &mut self,
+        now: Timestamp,
+        id: TopicId,
+        settings: TopicSettings,
+        memory: &mut Memory,
+        readiness: &mut Readiness,
+    ) -> Result<(), Refusal> {
+        let topic = &mut self[id];
+        // The compaction mode changes only while there are no records (T3).
+        if settings.compaction != topic.settings.compaction && !topic.is_empty(now) {
+            return Err(Refusal::with_value(RefusalCode::InvalidSettings, COMPACTION));
+        }
+        topic.change_settings(now, settings);
+        topic.explicit = true;
+        // Gaps may have appeared at the end of the log.
+        readiness.wake_waiting(topic.waiting);
+        self.settle(id, memory);
+        Ok(())
+    }
+
+    fn hash(&self, name: &str) -> u64 {
+        hash_of(self.hash_key, name)
+    }
+}
+
+/// Bytes of a topic, including its name and its entries in tables.
 pub(super) fn footprint(topic: &Topic) -> usize {
     let own = size_of::<Topic>().saturating_add(topic.name.len()).saturating_add(TABLES);
     topic.footprint().saturating_add(own)
 }
 
-/// Bytes of a topic's places in tables: its hash entry, its ring head and the counts of its shared name.
-const TABLES: usize = 8 + 12 + 16;
-
-fn hash_of(hash_key: u128, name: &str) -> u64 {
-    let mut hasher = SipHasher13::new_with_key(&hash_key.to_le_bytes());
-    hasher.write(name.as_bytes());
-    hasher.finish()
-}
-
+/// The name of a topic as a request gives it.
+///
+/// # Errors
+/// `InvalidTopic`.
 pub(super) fn topic_name(name: &[u8]) -> Result<TopicName<'_>, Refusal> {
     TopicName::parse(name).map_err(|_| Refusal::new(RefusalCode::InvalidTopic))
 }
@@ -206,10 +293,36 @@ fn check_settings(settings: &TopicSettings) -> Result<(), Refusal> {
     }
 }
 
-/// The compaction mode changes only while there are no records (T3).
-fn check_compaction(now: Timestamp, topic: &mut Topic, settings: &TopicSettings) -> Result<(), Refusal> {
-    if settings.compaction != topic.settings.compaction && !topic.is_empty(now) {
-        return Err(Refusal::with_value(RefusalCode::InvalidSettings, COMPACTION));
+fn hash_of(hash_key: u128, name: &str) -> u64 {
+    let mut hasher = SipHasher13::new_with_key(&hash_key.to_le_bytes());
+    hasher.write(name.as_bytes());
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str) -> TopicName<'_> {
+        topic_name(name.as_bytes()).expect("a valid name")
     }
-    Ok(())
+
+    #[test]
+    fn a_topic_that_is_taken_back_leaves_nothing_behind() {
+        let config = BrokerConfig { max_topics: 2, ..BrokerConfig::default() };
+        let (mut memory, mut readiness) = (Memory::new(1 << 20), Readiness::new());
+        let mut topics = Topics::new(&config, Seed::new(1, 2));
+        let (kept, _) = topics.find_or_add(b"kept", &mut memory, &mut readiness).expect("there is room");
+        let before = memory.ledger();
+        let (_, created) = topics.find_or_add(b"gone", &mut memory, &mut readiness).expect("there is room");
+        assert!(created && memory.ledger().total() > before.total());
+        topics.remove_last(&mut memory, &mut readiness);
+        assert_eq!((topics.find(name("gone")), topics.len()), (None, 1));
+        assert_eq!((topics.find(name("kept")), memory.ledger()), (Some(kept), before));
+        let (again, created) =
+            topics.find_or_add(b"new", &mut memory, &mut readiness).expect("there is room");
+        assert!(created && topics.is_named(again, b"new"));
+        let full = topics.find_or_add(b"third", &mut memory, &mut readiness).expect_err("two at most");
+        assert_eq!((full.code, full.value), (RefusalCode::TopicsFull, 2));
+    }
 }

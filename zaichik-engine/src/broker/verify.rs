@@ -1,61 +1,60 @@
-//! The broker checked against itself.
+//! A check of the broker against itself.
 
 use thiserror::Error;
 
-use super::{Broker, Ledger, topics};
+use super::ledger::Ledger;
+use super::memory::Memory;
+use super::producers::Producers;
+use super::sessions::{SessionEntry, Sessions};
+use super::subscriptions::Subscriptions;
+use super::topics::{self, Topics};
 use crate::subscription::Subscription;
 
-impl Broker {
-    /// Counts everything again and compares it with what the broker kept count of; for tests and fuzzing,
-    /// after any call. Cost: proportional to everything that the broker holds.
-    ///
-    /// # Errors
-    /// [`Inconsistent`] names the first thing that does not agree. It is always a defect of the broker.
-    pub fn verify(&self) -> Result<(), Inconsistent> {
-        if let Some(topic) = self.topics.iter().find(|topic| !topic.is_consistent()) {
-            return Err(Inconsistent::Topic { name: topic.name.to_string() });
-        }
-        if let Some((_, subscription)) = self.subscriptions.iter().find(|(_, one)| !one.is_consistent()) {
-            return Err(Inconsistent::Subscription { number: subscription.terms.number });
-        }
-        let attached: usize =
-            self.sessions.iter().map(|(_, attachment)| attachment.subscriptions.len()).sum();
-        let of = |select: fn(&Subscription) -> bool| {
-            self.subscriptions.iter().filter(|(_, subscription)| select(subscription)).count()
-        };
-        let detached = of(|subscription| subscription.session.is_none());
-        let cursors = self.topics.iter().map(|topic| topic.cursors.len()).sum();
-        let all = self.subscriptions.len();
-        let counts = [
-            ("attachments and the detached", attached.saturating_add(detached), all),
-            ("cursors", cursors, all),
-            ("durable names", self.durables.len(), of(|subscription| subscription.durable.is_some())),
-        ];
-        if let Some((name, found, expected)) =
-            counts.into_iter().find(|(_, found, expected)| found != expected)
-        {
-            return Err(Inconsistent::Count { name, found, expected });
-        }
-        let producers = self.producers.recount().ok_or(Inconsistent::Producers)?;
-        let recounted = Ledger {
-            topics: sum(self.topics.iter().map(topics::footprint)),
-            retired: self.retired.charged() as u64,
-            subscriptions: sum(self.subscriptions.iter().map(|(_, subscription)| subscription.footprint())),
-            producers: producers as u64,
-            sessions: sum(self.sessions.iter().map(|(_, attachment)| attachment.footprint())),
-        };
-        if recounted != self.ledger() {
-            return Err(Inconsistent::Ledger { kept: self.ledger(), recounted });
-        }
-        Ok(())
+/// Recounts what the parts of a broker keep count of; see [`Broker::verify`](super::Broker::verify).
+pub(super) fn verify(
+    topics: &Topics,
+    subscriptions: &Subscriptions,
+    sessions: &Sessions,
+    producers: &Producers,
+    memory: &Memory,
+) -> Result<(), Inconsistent> {
+    if let Some(topic) = topics.iter().find(|topic| !topic.is_consistent()) {
+        return Err(Inconsistent::Topic { name: topic.name.to_string() });
     }
+    if let Some(subscription) = subscriptions.iter().find(|one| !one.is_consistent()) {
+        return Err(Inconsistent::Subscription { number: subscription.terms.number });
+    }
+    let attached: usize = sessions.iter().map(|entry| entry.subscriptions.len()).sum();
+    let of = |select: fn(&Subscription) -> bool| subscriptions.iter().filter(|one| select(one)).count();
+    let detached = of(|subscription| subscription.holder().is_none());
+    let cursors = topics.iter().map(|topic| topic.cursors.len()).sum();
+    let all = subscriptions.len();
+    let counts = [
+        ("sessions and the detached", attached.saturating_add(detached), all),
+        ("cursors", cursors, all),
+        ("durable names", subscriptions.durable_count(), of(|subscription| subscription.durable.is_some())),
+    ];
+    if let Some((name, found, expected)) = counts.into_iter().find(|(_, found, expected)| found != expected) {
+        return Err(Inconsistent::Count { name, found, expected });
+    }
+    let recounted = Ledger {
+        topics: sum(topics.iter().map(topics::footprint)),
+        retired: memory.ledger().retired,
+        subscriptions: sum(subscriptions.iter().map(Subscription::footprint)),
+        producers: producers.recount().ok_or(Inconsistent::Producers)? as u64,
+        sessions: sum(sessions.iter().map(SessionEntry::footprint)),
+    };
+    if recounted != memory.ledger() {
+        return Err(Inconsistent::Ledger { kept: memory.ledger(), recounted });
+    }
+    Ok(())
 }
 
 fn sum(parts: impl Iterator<Item = usize>) -> u64 {
     parts.fold(0, |sum, part| sum.saturating_add(part as u64))
 }
 
-/// What does not agree in a broker.
+/// What does not agree in a broker; always a defect of the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Inconsistent {

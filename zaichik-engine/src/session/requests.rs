@@ -145,7 +145,7 @@ impl Session {
             }
             ClientFrame::Describe(describe) => self.describe(now, describe, broker, effects),
             ClientFrame::RemoveDurable(RemoveDurable { request, topic, name }) => {
-                let result = broker.remove_durable_by_name(now, topic, name);
+                let result = broker.remove_durable(now, topic, name);
                 let done = |()| ServerFrame::Done(Done { request: *request, value: 0 });
                 self.answer(*request, topic, result.map(done), broker, effects);
             }
@@ -202,7 +202,7 @@ impl Session {
         broker: &mut Broker,
     ) -> usize {
         let mut alike = self.decoder.decode_plain_publishes(like, rest);
-        let Some(appended) = broker.extend_run_alike(now, &mut self.run, like, &mut alike) else {
+        let Some(appended) = broker.publish_alike(now, &mut self.run, like, &mut alike) else {
             return 0;
         };
         if like.ack != AckLevel::None {

@@ -9,7 +9,7 @@ use zaichik_proto::{
 };
 
 use super::*;
-use crate::config::{ConfigError, Seed};
+use crate::config::{BrokerConfig, ConfigError, Seed};
 
 const SECOND: u64 = 1_000_000;
 

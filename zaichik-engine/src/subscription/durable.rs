@@ -9,23 +9,34 @@ pub(crate) struct Durable {
     pub(crate) name: Box<str>,
     /// Rises with each attach.
     pub(crate) epoch: u32,
-    /// The epoch with which the client came that holds it: that one, and those that it was given since, are its own.
-    pub(crate) held_since: u32,
+    /// The epoch with which the current client attached first: that one and all later ones are its own.
+    held_since: u32,
     /// How long it is kept while detached, in microseconds.
     pub(crate) inactive_micros: u64,
-    /// When it is gone, once it is detached; [`Timestamp::MAX`] while it is attached.
+    /// When it ends if it stays detached; [`Timestamp::MAX`] while it is attached.
     pub(crate) expires_at: Timestamp,
 }
 
 impl Durable {
-    /// Whether who knows this epoch is the client that holds the subscription, or held it last.
+    /// One that nobody has attached to yet.
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            name: Box::from(name),
+            epoch: 0,
+            held_since: 0,
+            inactive_micros: 0,
+            expires_at: Timestamp::MAX,
+        }
+    }
+
+    /// Whether a client that knows this epoch holds the subscription, or held it last.
     ///
-    /// Not only the newest one counts: its Subscribed may have been lost with a connection.
+    /// Older epochs of that client count as well: the Subscribed with the newest one may have been lost with a connection.
     pub(crate) const fn is_held_under(&self, epoch: u32) -> bool {
         epoch > 0 && self.held_since <= epoch && epoch <= self.epoch
     }
 
-    /// A client that knows `epoch`, or none (0), takes it under a new epoch.
+    /// A client that knows `epoch`, or none (0), attaches under a new epoch.
     pub(crate) fn take(&mut self, epoch: u32) {
         let is_own = self.is_held_under(epoch);
         self.epoch = self.epoch.max(epoch).saturating_add(1);
@@ -34,7 +45,7 @@ impl Durable {
         }
     }
 
-    /// Bytes allocated, its place in the table of names included.
+    /// Bytes allocated, including its entry in the table of names.
     pub(crate) fn footprint(&self) -> usize {
         size_of::<Self>().saturating_add(self.name.len()).saturating_add(size_of::<u64>())
     }

@@ -237,6 +237,7 @@ fn b14_a_batch_is_never_torn() {
     }
 }
 
+/// A duplicate inside a batch is no error (rule X3).
 #[test]
 fn x_05_two_operations_with_the_same_key() {
     let mut world = World::new();

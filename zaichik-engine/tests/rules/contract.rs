@@ -60,6 +60,7 @@ fn outcome(peer: &Peer) -> (Vec<String>, Vec<String>, Vec<String>) {
     (first, second, rest)
 }
 
+/// The first of the driving contract's promises (rule S8).
 #[test]
 fn contract_the_steps_commute() {
     for seed in 0..60 {

@@ -22,6 +22,7 @@ fn with_topic(bodies: &[&str], options: TopicOptions) -> (World, Peer) {
     (world, writer)
 }
 
+/// Describe changes nothing (rule S11).
 #[test]
 fn a_topic_is_described_and_not_created() {
     let (mut world, peer) = with_topic(&["a", "bb"], TopicOptions::new().retention_ttl(secs(10)));
@@ -113,6 +114,7 @@ fn subscriptions_tell_where_they_are() {
     assert_eq!(world.ask(&peer, peer.describe(durable)), "refused NotSubscribed");
 }
 
+/// `RemoveDurable` (rule D7).
 #[test]
 fn a_durable_subscription_is_removed_when_nobody_has_it() {
     let (mut world, peer) = with_topic(&["a"], TopicOptions::new());

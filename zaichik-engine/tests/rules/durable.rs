@@ -143,6 +143,7 @@ fn d_04_a_cursor_before_the_first_record_gets_a_gap_and_goes_on() {
     assert_eq!(peer.stream(), ["1/0..2 limit", "1/2=c"]);
 }
 
+/// Exact, whether housekeeping ran or not (rule D5).
 #[test]
 fn d_05_a_detached_one_is_gone_at_the_instant_and_not_before() {
     for (waited, expected) in [(9_999_999, "1..2 epoch 2 rewind 1"), (10_000_000, "0..2 epoch 1 rewind 0")] {

@@ -4,6 +4,7 @@ use zaichik_proto::{AckLevel, TopicOptions};
 
 use crate::world::{Sub, World, record, secs, us};
 
+/// One order for every subscription (rule O2).
 #[test]
 fn o_01_everybody_sees_the_same_order() {
     let mut world = World::new();

@@ -409,6 +409,7 @@ fn b20_the_last_epoch_and_the_last_sequence() {
     assert_eq!(world.broker.stats().records_accepted, 2);
 }
 
+/// A retry is recognised by its sequence, not by its key (rule C9).
 #[test]
 fn p_11_a_retry_gets_its_answer_and_not_that_of_the_key() {
     let mut world = World::new();

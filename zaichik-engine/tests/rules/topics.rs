@@ -103,6 +103,7 @@ fn t_05_two_clients_create_one_topic_at_once() {
     assert_eq!(world.broker.topic_count(), 1);
 }
 
+/// What a name may be (rule T6).
 #[test]
 fn t_06_names() {
     let mut world = World::new();
@@ -127,6 +128,7 @@ fn t_06_names() {
     assert_eq!(world.broker.topic_count(), 4);
 }
 
+/// Topics are never deleted, so their number is bounded (rule T5).
 #[test]
 fn t_07_the_limit_of_topics_refuses_and_the_connection_survives() {
     let mut world = World::with(|config| config.max_topics = 2);

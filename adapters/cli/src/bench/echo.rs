@@ -1,38 +1,39 @@
-//! The closed loop: one message at a time, there and back on one connection.
+//! The closed loop: round trips of one message at a time on one connection.
 
 use std::pin::pin;
 use std::task::Poll;
 
 use futures::StreamExt;
+use zaichik_measure::Latencies;
+use zaichik_measure::payload::{Kind, Payloads};
 use zaichik_tokio::{Client, ClientError, Outgoing, Subscription, Timestamp};
 
-use super::course::Course;
 use super::environment::Environment;
-use super::latency::Latencies;
+use super::latency;
 use super::options::Ack;
-use super::payload::{Kind, Payloads};
 use super::plan::Plan;
 use super::progress::Progress;
-use super::reason;
 use super::report::{Part, Report};
-use super::run::{arriving, connect, create_topic};
-use super::server::Watch;
-use super::subscriber::Commits;
-use super::verify::{Taken, Verifier};
+use super::request_failure;
+use super::run::{connect, create_topic, stop_signals};
+use super::run_state::RunState;
+use super::server::ServerWatch;
+use super::subscriber::Committer;
+use super::verify::{Checked, Verifier};
 use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure};
 
-/// The one client.
+/// The client of a closed loop.
 struct Echo<'a> {
     plan: &'a Plan,
     client: Client,
     subscription: Subscription,
-    course: &'a Course,
+    state: &'a RunState,
     payloads: Payloads,
-    commits: Option<Commits>,
+    committer: Option<Committer>,
     verifier: Verifier,
     latencies: Latencies,
-    /// Round trips that count, and when they began and ended.
+    /// Measured round trips, and when they began and ended.
     counted: u64,
     span: Option<(Timestamp, Timestamp)>,
 }
@@ -40,13 +41,13 @@ struct Echo<'a> {
 /// Runs a plan's round trips.
 ///
 /// # Errors
-/// The broker is gone or refuses, or a message does not come back in time.
+/// The broker is unreachable or refuses, or a message does not come back in time.
 pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result<Report, Failure> {
     let size = plan.size.unwrap_or_default();
-    let course = Course::new(1, size, 1);
+    let state = RunState::new(1, size, 1);
     let client = connect(plan, server).await?;
     create_topic(&client, plan).await?;
-    let watch = Watch::start(connect(plan, server).await?).await;
+    let watch = ServerWatch::start(connect(plan, server).await?).await;
     let window = plan.window.unwrap_or_default();
     let subscription =
         client.subscribe(&plan.topic).window(window).from(zaichik_tokio::Start::Latest).await?;
@@ -55,64 +56,64 @@ pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result
         plan,
         client,
         subscription,
-        course: &course,
+        state: &state,
         payloads: Payloads::new(publisher, size),
-        commits: Commits::new(window, watch.window_bytes()),
+        committer: Committer::new(window, watch.window_bytes()),
         verifier: Verifier::new(Some(plan.run)),
-        latencies: Latencies::new()?,
+        latencies: Latencies::in_microseconds()?,
         counted: 0,
         span: None,
     };
-    let progress = shows.then(|| Progress::start(&course, plan)).transpose()?;
-    let ended = echo.until_the_end().await;
+    let progress = shows.then(|| Progress::start(&state, plan)).transpose()?;
+    let ended = echo.run_round_trips().await;
     drop(progress);
     let (total, interrupted) = ended?;
     let bytes = echo.counted.saturating_mul(u64::try_from(size).unwrap_or(u64::MAX));
     Ok(Report {
         parameters: plan.clone(),
-        environment: Environment::look(),
+        environment: Environment::detect(),
         server: watch.cost().await,
         interrupted,
         published: None,
         delivered: None,
         round_trips: Some(Part::new(1, echo.counted, bytes, echo.span, &echo.latencies)),
-        verify: Some(echo.verifier.verdict_of([(publisher, total)])),
+        verify: Some(echo.verifier.verdict_for([(publisher, total)])),
     })
 }
 
 impl Echo<'_> {
-    /// How many messages went around, and whether a signal ended it.
-    async fn until_the_end(&mut self) -> Result<(u64, bool), Failure> {
-        let mut signals = pin!(arriving()?);
+    /// Returns the number of messages, and whether a signal ended the run.
+    async fn run_round_trips(&mut self) -> Result<(u64, bool), Failure> {
+        let mut signals = pin!(stop_signals()?);
         let warmup = self.plan.warmup.unwrap_or_default();
         let mut number = 0u64;
         loop {
-            let is_asked =
+            let is_interrupted =
                 futures::future::poll_fn(|cx| Poll::Ready(signals.as_mut().poll_next_unpin(cx).is_ready()));
-            let is_asked = is_asked.await;
-            let enough = match (self.plan.msgs, self.plan.duration, self.span) {
+            let is_interrupted = is_interrupted.await;
+            let is_done = match (self.plan.msgs, self.plan.duration, self.span) {
                 (Some(messages), ..) => self.counted >= messages,
-                (None, Some(duration), Some((first, _))) => self.course.is_over(first, duration),
+                (None, Some(duration), Some((first, _))) => self.state.is_over(first, duration),
                 (None, ..) => false,
             };
-            if is_asked || enough {
-                return Ok((number, is_asked));
+            if is_interrupted || is_done {
+                return Ok((number, is_interrupted));
             }
             let kind = if number < warmup { Kind::WarmUp } else { Kind::Measured };
-            let came = tokio::time::timeout(self.plan.timeout, self.go_around(kind, number)).await;
-            match came {
+            let result = tokio::time::timeout(self.plan.timeout, self.round_trip(kind, number)).await;
+            match result {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(reason(&self.client, error).await),
-                Err(_) => return Err(self.lost(number)),
+                Ok(Err(error)) => return Err(request_failure(&self.client, error).await),
+                Err(_) => return Err(self.timed_out(number)),
             }
             number = number.saturating_add(1);
         }
     }
 
-    /// Publishes one message, and waits until it and its answer are here.
-    async fn go_around(&mut self, kind: Kind, number: u64) -> Result<(), ClientError> {
-        let begin = self.course.clock.now();
-        let payload = self.payloads.make(kind, number, [begin].into_iter()).next();
+    /// Publishes one message, and waits for it and its answer.
+    async fn round_trip(&mut self, kind: Kind, number: u64) -> Result<(), ClientError> {
+        let begin = self.state.clock.now();
+        let payload = self.payloads.build(kind, number, [begin.as_micros()].into_iter()).next();
         let message = Outgoing::from(payload.unwrap_or_default());
         let answer = match self.plan.ack {
             Some(Ack::None) => {
@@ -121,36 +122,36 @@ impl Echo<'_> {
             }
             Some(Ack::Accepted) | None => Some(self.client.publish_nowait(&self.plan.topic, message)?),
         };
-        self.course.publish(1);
+        self.state.add_published(1);
         loop {
-            // What the broker tells instead of a message is an error here, and ends the run.
+            // Anything but a message is an error here and ends the run.
             let Some(delivery) = self.subscription.next_message().await? else {
                 return Err(ClientError::Abandoned);
             };
-            let taken = self.verifier.take(&delivery.body);
-            let now = self.course.clock.now();
-            if let Some(commits) = &mut self.commits {
-                commits.take(delivery).await?;
+            let taken = self.verifier.check(&delivery.body);
+            let now = self.state.clock.now();
+            if let Some(committer) = &mut self.committer {
+                committer.take(delivery).await?;
             }
             match taken {
-                Taken::Measured(since) => {
-                    self.latencies.record(since, now, 1);
+                Checked::Measured(since) => {
+                    latency::record(&mut self.latencies, since, now, 1);
                     self.counted = self.counted.saturating_add(1);
                     self.span.get_or_insert((begin, now)).1 = now;
                     break;
                 }
-                Taken::WarmUp => break,
-                Taken::End | Taken::Faulty | Taken::Foreign => {}
+                Checked::WarmUp => break,
+                Checked::End | Checked::Faulty | Checked::Foreign => {}
             }
         }
-        self.course.reach(0, self.verifier.reached());
+        self.state.set_reached(0, self.verifier.reached());
         if let Some(answer) = answer {
             answer.await?;
         }
         Ok(())
     }
 
-    fn lost(&self, number: u64) -> Failure {
+    fn timed_out(&self, number: u64) -> Failure {
         let (topic, waited) = (&self.plan.topic, humantime::format_duration(self.plan.timeout));
         Failure::new(
             Code::Unverified,

@@ -1,17 +1,15 @@
-//! What figures depend on besides the parameters.
-
-use std::num::NonZero;
-use std::thread;
+//! What figures depend on apart from the parameters.
 
 use serde::Serialize;
+use zaichik_measure::Machine;
 
 /// The machine and the programs.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Environment {
     pub(crate) client_version: &'static str,
-    /// `release`, or `debug`, whose figures mean little.
+    /// `release`, or `debug`, which makes figures meaningless.
     pub(crate) client_build: &'static str,
-    /// The system and its kernel's version.
+    /// The operating system and its kernel's version.
     pub(crate) kernel: String,
     pub(crate) architecture: &'static str,
     /// Cores that the client may use.
@@ -19,25 +17,15 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Looks around.
-    pub(crate) fn look() -> Self {
+    /// Asks the operating system.
+    pub(crate) fn detect() -> Self {
+        let machine = Machine::detect();
         Self {
             client_version: env!("CARGO_PKG_VERSION"),
             client_build: if cfg!(debug_assertions) { "debug" } else { "release" },
-            kernel: kernel(),
+            kernel: format!("{} {}", machine.system, machine.kernel).trim_end().to_owned(),
             architecture: std::env::consts::ARCH,
-            cores: thread::available_parallelism().map_or(1, NonZero::get),
+            cores: machine.cores,
         }
     }
-}
-
-#[cfg(unix)]
-fn kernel() -> String {
-    let system = rustix::system::uname();
-    format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy())
-}
-
-#[cfg(not(unix))]
-fn kernel() -> String {
-    std::env::consts::OS.to_owned()
 }

@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Numbers for text.
 
 use std::iter;
 
@@ -13,6 +13,12 @@ pub(crate) fn grouped(number: u64) -> String {
         }
     }
     out
+}
+
+/// For figures with a few digits.
+#[expect(clippy::cast_precision_loss, reason = "figures are shown with a few digits")]
+pub(crate) const fn as_f64(number: u64) -> f64 {
+    number as f64
 }
 
 #[cfg(test)]

@@ -1,42 +1,42 @@
-//! What the benchmarks are told, and what is wrong with it.
+//! The options of the benchmarks.
 
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use zaichik_measure::payload;
 use zaichik_tokio::AckLevel;
 
-use super::payload;
 use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure};
 
-/// Most publishers of a run.
+/// Maximum publishers of a run.
 const MAX_PUBLISHERS: i64 = 512;
 
-/// Most subscribers of a run.
+/// Maximum subscribers of a run.
 const MAX_SUBSCRIBERS: i64 = 1_024;
 
-/// Most messages of a publish.
+/// Maximum messages of a publish.
 const MAX_BATCH: i64 = 256;
 
-/// Bytes of messages that leave together if nobody says how many messages.
+/// Bytes of messages that are published together without `--batch`.
 const BATCH_BYTES: usize = 32 << 10;
 
-/// Most publishes of one publisher without an answer: the broker remembers as many answers.
+/// Maximum unanswered publishes of one publisher: the broker remembers this many answers.
 const MAX_IN_FLIGHT: i64 = 1_024;
 
-/// Most bytes of a publisher's publishes without an answer.
+/// Maximum bytes of a publisher's unanswered publishes.
 const MAX_IN_FLIGHT_BYTES: usize = 64 << 20;
 
-/// Most messages a second.
+/// Maximum messages per second.
 const MAX_RATE: i64 = 100_000_000;
 
-/// Where the broker is, what is sent, and how results are told.
+/// Options of every benchmark.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-    /// The topic. Default: a new one with a name that nobody has. Topics are never deleted, so each run without
-    /// --topic leaves an empty one in the broker until it ends.
+    /// The topic. Default: a new topic with a unique name. Topics are never deleted, so each run without --topic leaves
+    /// an empty one in the broker until it exits.
     #[arg(long, value_name = "TOPIC")]
     pub(crate) topic: Option<String>,
     /// How long to wait for a message or an answer before giving up.
@@ -45,70 +45,70 @@ pub(crate) struct Common {
     /// Print one JSON object: parameters, environment and results.
     #[arg(long, conflicts_with = "csv")]
     pub(crate) json: bool,
-    /// Print a header and one line for each part of the run.
+    /// Print CSV: a header and one line for each part of the run.
     #[arg(long)]
     pub(crate) csv: bool,
-    /// Show no progress; there is none anyway if standard error is not a terminal.
+    /// Do not show progress; it is shown only if standard error is a terminal.
     #[arg(long)]
     pub(crate) no_progress: bool,
 }
 
-/// What is published, and how much of it.
+/// The messages to publish.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Load {
-    /// Messages to publish, by all publishers together; the warm-up comes before them.
-    #[arg(long, value_name = "COUNT", value_parser = positive_count, conflicts_with = "duration")]
+    /// Messages to publish by all publishers together, after the warm-up.
+    #[arg(long, value_name = "N", value_parser = positive_count, conflicts_with = "duration")]
     pub(crate) msgs: Option<u64>,
-    /// Publish for this long, instead of a number of messages.
+    /// Publish for DURATION instead of a number of messages.
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub(crate) duration: Option<Duration>,
-    /// Bytes of a message's body, such as 128 or 16KiB.
+    /// Size of a message's body, such as 128 or 16KiB.
     #[arg(long, value_name = "BYTES", default_value = "128", value_parser = size)]
     pub(crate) size: usize,
-    /// Messages that are published first, are verified, and count in no figure.
-    #[arg(long, value_name = "COUNT", value_parser = count)]
+    /// Messages to publish first; they are verified, but not measured.
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) warmup: Option<u64>,
 }
 
-/// Who publishes, and how.
+/// Options of publishers.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Publishing {
-    /// Publishers, each with a connection of its own.
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_PUBLISHERS))]
+    /// Publishers, each with its own connection.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_PUBLISHERS))]
     pub(crate) pubs: u32,
-    /// The answer that a publisher waits for: none, or that the broker accepted the messages.
+    /// The answer that a publisher waits for.
     #[arg(long, value_enum, default_value_t = Ack::Accepted)]
     pub(crate) ack: Ack,
-    /// Publishes of one publisher that may be without an answer.
-    #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=MAX_IN_FLIGHT))]
+    /// Maximum unanswered publishes of one publisher.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=MAX_IN_FLIGHT))]
     pub(crate) in_flight: u32,
-    /// Messages of a publish. Default: as many as 32 KiB hold, at most 256; with a rate 1, which is published as soon as
-    /// it is due.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH))]
+    /// Messages per publish. Default: as many as fit into 32 KiB, at most 256; 1 with --rate, so that each message is
+    /// published as soon as it is due.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH))]
     pub(crate) batch: Option<u32>,
-    /// Messages a second of all publishers together, each due at a fixed moment that its latency counts from. Without it
-    /// they publish as fast as the broker takes it.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=MAX_RATE.cast_unsigned()))]
+    /// Messages per second of all publishers together. Each is due at a fixed moment, at which its latency starts.
+    /// Default: as fast as the broker accepts them.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_RATE.cast_unsigned()))]
     pub(crate) rate: Option<u64>,
 }
 
-/// Who subscribes, and how.
+/// Options of subscribers.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Subscribing {
-    /// Subscribers, each with a connection of its own; each gets every message.
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_SUBSCRIBERS))]
+    /// Subscribers, each with its own connection; each receives every message.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_SUBSCRIBERS))]
     pub(crate) subs: u32,
-    /// Most messages delivered and not committed; commits go out after each half of it. 0: no commits.
-    #[arg(long, value_name = "COUNT", default_value_t = 256)]
+    /// Maximum uncommitted messages; a commit is sent after each half window. 0: no commits.
+    #[arg(long, value_name = "N", default_value_t = 256)]
     pub(crate) window: u32,
 }
 
-/// What a publisher waits for.
+/// The answer that a publisher waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Ack {
-    /// Nothing: what the broker refuses shows at the end.
+    /// None; refused messages are reported at the end.
     None,
-    /// That the broker has the messages in its log.
+    /// The broker has the messages in its log.
     Accepted,
 }
 
@@ -129,16 +129,16 @@ impl Ack {
 }
 
 impl Publishing {
-    /// Messages of a publish, and what is wrong with them.
+    /// Messages per publish.
     ///
     /// # Errors
-    /// More would be in flight than is allowed.
+    /// More bytes would be in flight than allowed.
     pub(crate) fn batch(&self, size: usize) -> Result<u32, Failure> {
         let batch = self.batch.unwrap_or_else(|| {
             let fit = BATCH_BYTES.checked_div(size).unwrap_or(1);
             let fit = u32::try_from(fit).unwrap_or(u32::MAX);
-            let most = u32::try_from(MAX_BATCH).unwrap_or(u32::MAX);
-            if self.rate.is_some() { 1 } else { fit.clamp(1, most) }
+            let max = u32::try_from(MAX_BATCH).unwrap_or(u32::MAX);
+            if self.rate.is_some() { 1 } else { fit.clamp(1, max) }
         });
         let bytes = [self.in_flight, batch]
             .into_iter()
@@ -147,7 +147,7 @@ impl Publishing {
             return Err(Failure::new(
                 Code::Usage,
                 format_args!(
-                    "--in-flight {} publishes of {batch} messages of {size} bytes are {} MiB for each publisher, and {} are allowed; lower one of them",
+                    "--in-flight {} publishes of {batch} messages of {size} bytes are {} MiB for each publisher, and {} MiB are allowed; lower one of them",
                     self.in_flight,
                     bytes >> 20,
                     MAX_IN_FLIGHT_BYTES >> 20
@@ -158,7 +158,7 @@ impl Publishing {
     }
 }
 
-/// A number above 0; `1_000_000` and `1,000,000` are one.
+/// A number, with or without separators: `1_000_000`, `1,000,000`.
 fn count(text: &str) -> Result<u64, String> {
     let digits: String = text.chars().filter(|digit| !matches!(digit, '_' | ',')).collect();
     digits.parse().map_err(|_| "expected a number, such as 1000000 or 1_000_000".to_owned())
@@ -177,10 +177,10 @@ fn size(text: &str) -> Result<usize, String> {
     let (number, unit) = unit.unwrap_or((text, 1));
     let bytes = number.trim().parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
     let bytes = bytes.ok_or("expected bytes, such as 128 or 16KiB")?;
-    if bytes < payload::SMALLEST {
+    if bytes < payload::HEAD {
         return Err(format!(
-            "a payload has a checksum, its publisher, its number and its time, which take {} bytes; use at least that",
-            payload::SMALLEST
+            "a payload needs {} bytes for its checksum, publisher, number and time; use at least that",
+            payload::HEAD
         ));
     }
     Ok(bytes)
@@ -203,12 +203,12 @@ mod tests {
     }
 
     #[test]
-    fn sizes_may_have_units_and_have_a_least() {
+    fn sizes_may_have_units_and_have_a_minimum() {
         assert_eq!(size("128"), Ok(128));
         assert_eq!(size("16KiB"), Ok(16 << 10));
         assert_eq!(size("1 MiB"), Ok(1 << 20));
         assert_eq!(size("32B"), Ok(32));
-        assert!(size("31").expect_err("too small").contains("take 32 bytes"));
+        assert!(size("31").expect_err("too small").contains("needs 32 bytes"));
         assert!(size("99999999999999999999").is_err());
         assert!(size("many").is_err());
     }
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_what_fits_unless_there_is_a_rate() {
+    fn a_batch_fills_32_kib_unless_there_is_a_rate() {
         let batch = |size| publishing().batch(size).expect("allowed");
         assert_eq!([32, 128, 1 << 10, 64 << 10].map(batch), [256, 256, 32, 1]);
         assert_eq!(Publishing { rate: Some(10), ..publishing() }.batch(128).expect("allowed"), 1);

@@ -1,4 +1,4 @@
-//! One run, with every parameter decided.
+//! The parameters of a run.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use super::options::{Ack, Common, Load, Publishing, Subscribing};
 use super::verify::PUBLISHER_BITS;
 use crate::failure::{Code, Failure};
 
-/// Every parameter of a run; what a command does not have is `None`.
+/// Every parameter of a run; those that a command does not have are `None`.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Plan {
     pub(crate) command: &'static str,
     pub(crate) server: String,
     pub(crate) topic: String,
-    /// Messages of all publishers together; the warm-up comes before them.
+    /// Measured messages of all publishers together.
     pub(crate) msgs: Option<u64>,
     #[serde(rename = "duration_s", serialize_with = "optional_seconds")]
     pub(crate) duration: Option<Duration>,
@@ -28,21 +28,21 @@ pub(crate) struct Plan {
     pub(crate) ack: Option<Ack>,
     pub(crate) batch: Option<u32>,
     pub(crate) in_flight: Option<u32>,
-    /// Messages a second; `None` for as fast as possible.
+    /// Messages per second; `None` for as fast as possible.
     pub(crate) rate: Option<u64>,
     pub(crate) warmup: Option<u64>,
     #[serde(rename = "timeout_s", serialize_with = "seconds")]
     pub(crate) timeout: Duration,
-    /// What the numbers of this run's publishers begin with.
+    /// The high bits of the numbers of this run's publishers.
     #[serde(skip)]
     pub(crate) run: u64,
 }
 
 impl Plan {
-    /// A run that neither publishes nor subscribes yet.
+    /// A run without publishers and subscribers.
     ///
     /// # Errors
-    /// The server is none, or the system has no random numbers.
+    /// The server's address is invalid, or the system has no random numbers.
     pub(crate) fn new(command: &'static str, common: &Common) -> Result<Self, Failure> {
         let random = getrandom::u64();
         let random =
@@ -69,11 +69,11 @@ impl Plan {
         })
     }
 
-    /// The same with publishers; with as many messages, or for as long, as `load` says or else `fallback`.
+    /// Adds publishers; `fallback` is the amount and the warm-up where `load` has none.
     ///
     /// # Errors
-    /// More would be in flight than is allowed.
-    pub(crate) fn publishing(
+    /// More bytes would be in flight than allowed.
+    pub(crate) fn with_publishers(
         mut self,
         publishing: &Publishing,
         load: &Load,
@@ -84,11 +84,11 @@ impl Plan {
         self.ack = Some(publishing.ack);
         self.in_flight = Some(publishing.in_flight).filter(|_| publishing.ack != Ack::None);
         self.rate = publishing.rate;
-        Ok(self.loaded(load, fallback))
+        Ok(self.with_load(load, fallback))
     }
 
-    /// The same with that much to publish.
-    pub(crate) fn loaded(mut self, load: &Load, fallback: (Amount, u64)) -> Self {
+    /// Adds messages to publish; `fallback` is the amount and the warm-up where `load` has none.
+    pub(crate) fn with_load(mut self, load: &Load, fallback: (Amount, u64)) -> Self {
         let (amount, warmup) = fallback;
         let amount = match (load.msgs, load.duration) {
             (Some(msgs), _) => Amount::Messages(msgs),
@@ -104,8 +104,8 @@ impl Plan {
         self
     }
 
-    /// The same with subscribers.
-    pub(crate) const fn subscribing(mut self, subscribing: &Subscribing) -> Self {
+    /// Adds subscribers.
+    pub(crate) const fn with_subscribers(mut self, subscribing: &Subscribing) -> Self {
         self.subs = subscribing.subs;
         self.window = Some(subscribing.window);
         self
@@ -116,7 +116,7 @@ impl Plan {
         (self.run << PUBLISHER_BITS) | u64::from(index)
     }
 
-    /// Messages to publish, if that is known before: with a rate it is for a duration too.
+    /// Messages to publish, if known in advance: from a number, or a rate and a duration.
     pub(crate) fn messages(&self) -> Option<u64> {
         self.msgs.or_else(|| {
             let (duration, rate) = (self.duration?, self.rate?);
@@ -125,23 +125,23 @@ impl Plan {
         })
     }
 
-    /// The part of a number of messages that one publisher has; the first ones have what can't be divided.
+    /// One publisher's share of `messages`; the first publishers take the remainder.
     pub(crate) fn share(&self, messages: u64, index: u32) -> u64 {
         let publishers = u64::from(self.pubs.max(1));
         let each = messages.checked_div(publishers).unwrap_or(0);
-        let left = messages.checked_rem(publishers).unwrap_or(0);
-        each.saturating_add(u64::from(u64::from(index) < left))
+        let remainder = messages.checked_rem(publishers).unwrap_or(0);
+        each.saturating_add(u64::from(u64::from(index) < remainder))
     }
 }
 
-/// How much is published.
+/// How much to publish.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Amount {
     Messages(u64),
     Time(Duration),
 }
 
-/// The line that says what was run.
+/// The line of parameters in front of the results.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { command, server, topic, size, pubs, subs, .. } = self;

@@ -7,16 +7,16 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinHandle;
 
-use super::course::Course;
+use super::number::as_f64;
 use super::plan::Plan;
-use super::report::as_f64;
+use super::run_state::RunState;
 use super::text::rates;
 use crate::failure::{Code, Failure};
 
-/// How often the lines change.
-const EVERY: Duration = Duration::from_millis(100);
+/// How often the lines are redrawn.
+const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Lines that change until this value goes.
+/// Progress lines, redrawn until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Progress {
     lines: Arc<Lines>,
@@ -25,7 +25,7 @@ pub(crate) struct Progress {
 
 #[derive(Debug)]
 struct Lines {
-    course: Arc<Course>,
+    state: Arc<RunState>,
     publish: Option<Line>,
     deliver: Option<Line>,
 }
@@ -34,18 +34,18 @@ struct Lines {
 #[derive(Debug)]
 struct Line {
     bar: ProgressBar,
-    /// Bytes of a message, if that is known before.
+    /// Bytes of a message, if known in advance.
     size: Option<usize>,
     /// Whether the bar shows time instead of messages.
     is_time: bool,
 }
 
 impl Progress {
-    /// Shows how a run goes on.
+    /// Shows the progress of a run.
     ///
     /// # Errors
     /// None in practice.
-    pub(crate) fn start(course: &Arc<Course>, plan: &Plan) -> Result<Self, Failure> {
+    pub(crate) fn start(state: &Arc<RunState>, plan: &Plan) -> Result<Self, Failure> {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let warmup = plan.warmup.unwrap_or_default();
         let messages = plan.messages().map(|messages| messages.saturating_add(warmup));
@@ -54,10 +54,10 @@ impl Progress {
         let publish = is_publisher.then(|| Line::new(&all, "Publish", plan, messages)).transpose()?;
         let delivered = messages.map(|messages| messages.saturating_mul(copies));
         let deliver = (copies > 0).then(|| Line::new(&all, "Deliver", plan, delivered)).transpose()?;
-        let lines = Arc::new(Lines { course: Arc::clone(course), publish, deliver });
+        let lines = Arc::new(Lines { state: Arc::clone(state), publish, deliver });
         let ticking = Arc::clone(&lines);
         let task = tokio::spawn(async move {
-            let mut tick = tokio::time::interval(EVERY);
+            let mut tick = tokio::time::interval(INTERVAL);
             loop {
                 tick.tick().await;
                 ticking.show();
@@ -74,7 +74,7 @@ impl Drop for Progress {
         for line in [&self.lines.publish, &self.lines.deliver].into_iter().flatten() {
             line.bar.abandon();
         }
-        // The last line has no end otherwise, and the results would be its continuation when they are copied.
+        // Ends the last line, so that the results do not continue it when they are copied.
         drop(writeln!(io::stderr()));
     }
 }
@@ -82,10 +82,10 @@ impl Drop for Progress {
 impl Lines {
     fn show(&self) {
         if let Some(line) = &self.publish {
-            line.show(self.course.published());
+            line.show(self.state.published());
         }
         if let Some(line) = &self.deliver {
-            line.show(self.course.delivered());
+            line.show(self.state.delivered());
         }
     }
 }
@@ -113,12 +113,12 @@ impl Line {
 
     fn show(&self, messages: u64) {
         let elapsed = self.bar.elapsed();
-        let place =
+        let position =
             if self.is_time { u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX) } else { messages };
-        self.bar.set_position(self.bar.length().map_or(place, |length| place.min(length)));
-        let a_second = as_f64(messages) / elapsed.as_secs_f64().max(0.001);
+        self.bar.set_position(self.bar.length().map_or(position, |length| position.min(length)));
+        let per_second = as_f64(messages) / elapsed.as_secs_f64().max(0.001);
         let size = self.size.map(|size| as_f64(u64::try_from(size).unwrap_or(u64::MAX)));
-        let mib = size.map(|size| a_second * size / f64::from(1 << 20));
-        self.bar.set_message(rates(a_second, mib));
+        let mib = size.map(|size| per_second * size / f64::from(1 << 20));
+        self.bar.set_message(rates(per_second, mib));
     }
 }

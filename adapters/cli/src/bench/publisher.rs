@@ -1,4 +1,4 @@
-//! One publisher: what it sends when, and how long the broker takes to answer.
+//! One publisher: sends messages, on a schedule or as fast as possible, and measures the latency of the answers.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -8,90 +8,91 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures::SinkExt;
+use zaichik_measure::payload::{Kind, Payloads};
+use zaichik_measure::{Latencies, Schedule};
 use zaichik_tokio::{Client, ClientError, Outgoing, PublishOptions, PublishReceipt, Timestamp};
 
-use super::course::Course;
-use super::latency::Latencies;
+use super::alarm::Alarm;
+use super::latency;
 use super::options::Ack;
-use super::pace::{Alarm, Schedule};
-use super::payload::{Kind, Payloads};
 use super::plan::Plan;
-use super::reason;
+use super::request_failure;
+use super::run_state::RunState;
 use crate::failure::Failure;
 
-/// Bytes after which a publisher lets others of its thread work: its connection above all.
-const TURN_BYTES: usize = 64 << 10;
+/// Bytes after which a publisher yields to other tasks of its thread, above all its connection.
+const YIELD_BYTES: usize = 64 << 10;
 
-/// How long a broker may keep refusals of messages without an answer to itself: a second (docs/protocol.md §7.6).
-const REFUSALS_TOLD: Duration = Duration::from_millis(1_100);
+/// How long a broker may delay the report of refused messages without acknowledgement: 1 s (docs/protocol.md §7.6).
+const REFUSAL_INTERVAL: Duration = Duration::from_millis(1_100);
 
-/// What a publisher did.
+/// The results of a publisher.
 #[derive(Debug)]
 pub(crate) struct Published {
-    /// Who it was.
+    /// The publisher's number.
     pub(crate) publisher: u64,
-    /// All its messages, the warm-up's included.
+    /// All its messages, including the warm-up.
     pub(crate) total: u64,
-    /// Messages that count: answered, or without an answer sent.
+    /// Measured messages: answered, or sent without acknowledgement.
     pub(crate) messages: u64,
-    /// When the first of them left or was due, and when the last answer came.
+    /// When the first of them was sent or due, and when the last answer arrived.
     pub(crate) span: Option<(Timestamp, Timestamp)>,
     pub(crate) latencies: Latencies,
-    /// Publishes that the broker refused, of those that asked for no answer.
+    /// Publishes without acknowledgement that the broker refused.
     pub(crate) refused: u64,
 }
 
 /// A connection that publishes.
 pub(crate) struct Publisher {
     client: Client,
-    course: Arc<Course>,
+    state: Arc<RunState>,
     topic: Arc<str>,
     payloads: Payloads,
     schedule: Option<Schedule>,
-    /// Messages that come before those that count.
+    /// Messages before the measured ones.
     warmup: u64,
-    /// All messages; `None` if time decides.
+    /// All messages; `None` if the duration decides.
     total: Option<u64>,
     duration: Option<Duration>,
     batch: u64,
-    limit: usize,
+    max_in_flight: usize,
     timeout: Duration,
-    way: Way,
-    turn: usize,
+    ack_mode: AckMode,
+    unyielded_bytes: usize,
     done: Published,
 }
 
-/// With answers or without.
-enum Way {
-    Answered(VecDeque<Flight>),
+/// Whether publishes are answered.
+enum AckMode {
+    Answered(VecDeque<PendingPublish>),
     Unanswered(Box<zaichik_tokio::Publisher>),
 }
 
-/// A publish that is under way.
-struct Flight {
+/// A publish whose answer is outstanding.
+struct PendingPublish {
     answer: Pin<Box<dyn Future<Output = Result<PublishReceipt, ClientError>> + Send>>,
     kind: Kind,
-    /// What latency counts from.
-    moments: Moments,
+    /// The moments from which latencies count.
+    start_times: StartTimes,
 }
 
-/// The moments of a batch's messages.
+/// The moments from which the latencies of a batch's messages count.
 #[derive(Debug, Clone, Copy)]
-enum Moments {
-    /// As many, at the same moment.
+enum StartTimes {
+    /// The same moment, for a number of messages.
     Same(Timestamp, u64),
-    /// As many, from this number on, as they were due.
+    /// When messages are due: their schedule, its beginning, the first message's number, and the number of messages.
     Due(Schedule, Timestamp, u64, u64),
 }
 
 impl Publisher {
-    /// A publisher of a plan, the `index`th.
+    /// Publisher `index` of a plan.
     ///
     /// # Errors
     /// None in practice.
     pub(crate) fn new(
         client: Client,
-        course: &Arc<Course>,
+        state: &Arc<RunState>,
         plan: &Plan,
         index: u32,
     ) -> Result<Self, Failure> {
@@ -101,13 +102,13 @@ impl Publisher {
         let total = plan.messages().map(|messages| plan.share(messages, index).saturating_add(warmup));
         let ack = plan.ack.unwrap_or(Ack::Accepted);
         let options = PublishOptions::new().ack(ack.level()).deadline(plan.timeout);
-        let way = match ack {
-            Ack::Accepted => Way::Answered(VecDeque::new()),
-            Ack::None => Way::Unanswered(Box::new(client.publisher(&plan.topic).options(options))),
+        let ack_mode = match ack {
+            Ack::Accepted => AckMode::Answered(VecDeque::new()),
+            Ack::None => AckMode::Unanswered(Box::new(client.publisher(&plan.topic).options(options))),
         };
         Ok(Self {
             client,
-            course: Arc::clone(course),
+            state: Arc::clone(state),
             topic: plan.topic.as_str().into(),
             payloads,
             schedule: plan.rate.map(|rate| Schedule::new(rate, plan.pubs, index)),
@@ -115,34 +116,33 @@ impl Publisher {
             total,
             duration: plan.duration,
             batch: plan.batch.unwrap_or(1).into(),
-            limit: plan.in_flight.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(1),
+            max_in_flight: plan.in_flight.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(1),
             timeout: plan.timeout,
-            way,
-            turn: 0,
+            ack_mode,
+            unyielded_bytes: 0,
             done: Published {
                 publisher,
                 total: 0,
                 messages: 0,
                 span: None,
-                latencies: Latencies::new()?,
+                latencies: Latencies::in_microseconds()?,
                 refused: 0,
             },
         })
     }
 
-    /// Publishes everything, and says that nothing more comes; `alarm` wakes the thread when a message is due.
+    /// Publishes every message and the end; `alarm` wakes the thread when a message is due.
     ///
     /// # Errors
-    /// The broker is gone, or takes no more.
+    /// The broker is unreachable, or refuses a publish.
     pub(crate) async fn run(mut self, alarm: Option<&Alarm>) -> Result<Published, Failure> {
-        self.course.begin();
+        self.state.begin();
         match self.publish(alarm).await {
             Ok(()) => {
-                // Nothing of what a subscription elsewhere does can hold this up.
                 drop(self.client.close().await);
                 Ok(self.done)
             }
-            Err(error) => Err(reason(&self.client, error).await),
+            Err(error) => Err(request_failure(&self.client, error).await),
         }
     }
 
@@ -156,7 +156,7 @@ impl Publisher {
                 break;
             }
             self.room(count).await?;
-            if self.course.is_stopped() {
+            if self.state.is_stopped() {
                 break;
             }
             self.send(count).await?;
@@ -164,49 +164,49 @@ impl Publisher {
         self.finish().await
     }
 
-    /// How many messages may be sent together next; 0 after the last one.
+    /// Messages that may be sent together next; 0 after the last one.
     fn next(&self) -> u64 {
         let number = self.done.total;
-        let left = self.total.map_or(u64::MAX, |total| total.saturating_sub(number));
+        let remaining = self.total.map_or(u64::MAX, |total| total.saturating_sub(number));
         let is_over = || {
             let (Some(duration), Some((first, _))) = (self.duration, self.done.span) else { return false };
-            self.course.is_over(first, duration)
+            self.state.is_over(first, duration)
         };
-        if self.course.is_stopped() || (self.total.is_none() && is_over()) {
+        if self.state.is_stopped() || (self.total.is_none() && is_over()) {
             return 0;
         }
-        // Those of a batch either count or don't.
+        // A batch is either warm-up or measured.
         let until = self.warmup.checked_sub(number).filter(|until| *until > 0).unwrap_or(u64::MAX);
-        self.batch.min(left).min(until)
+        self.batch.min(remaining).min(until)
     }
 
-    /// The same, when at least one is due; takes answers until then.
+    /// Waits until at least one message is due, and returns the number of messages that are; handles answers until then.
     async fn due(&mut self, schedule: Schedule, alarm: &Alarm) -> Result<u64, ClientError> {
-        let course = Arc::clone(&self.course);
-        let begin = course.begin();
-        let mut stopped = pin!(course.stopped());
+        let state = Arc::clone(&self.state);
+        let begin = state.begin();
+        let mut stopped = pin!(state.stopped());
         poll_fn(|cx| {
             while self.poll_answer(cx)?.is_ready() {}
-            let most = self.next();
-            if most == 0 || stopped.as_mut().poll(cx).is_ready() {
+            let max = self.next();
+            if max == 0 || stopped.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(0));
             }
-            let (number, now) = (self.done.total, course.clock.now());
-            let is_due = |place: u64| schedule.due(begin, number.saturating_add(place)) <= now;
+            let (number, now) = (self.done.total, state.clock.now());
+            let is_due = |place: u64| due_at(schedule, begin, number.saturating_add(place)) <= now;
             if is_due(0) {
-                let more = (1..most).find(|place| !is_due(*place));
-                return Poll::Ready(Ok(more.unwrap_or(most)));
+                let more = (1..max).find(|place| !is_due(*place));
+                return Poll::Ready(Ok(more.unwrap_or(max)));
             }
-            alarm.set(schedule.due(begin, number));
+            alarm.set(due_at(schedule, begin, number));
             Poll::Pending
         })
         .await
     }
 
-    /// Ready when as many messages may be sent; takes answers until then.
+    /// Waits until `count` messages may be sent; handles answers until then.
     async fn room(&mut self, count: u64) -> Result<(), ClientError> {
-        let course = Arc::clone(&self.course);
-        let mut room = pin!(course.room(count));
+        let state = Arc::clone(&self.state);
+        let mut room = pin!(state.wait_for_room(count));
         poll_fn(|cx| {
             while self.poll_answer(cx)?.is_ready() {}
             room.as_mut().poll(cx).map(Ok)
@@ -215,123 +215,126 @@ impl Publisher {
     }
 
     async fn send(&mut self, count: u64) -> Result<(), ClientError> {
-        while self.flights() >= self.limit {
+        while self.pending() >= self.max_in_flight {
             poll_fn(|cx| self.poll_answer(cx)).await?;
         }
-        let (number, now) = (self.done.total, self.course.clock.now());
+        let (number, now) = (self.done.total, self.state.clock.now());
         let kind = if number < self.warmup { Kind::WarmUp } else { Kind::Measured };
-        let moments = match self.schedule {
-            Some(schedule) => Moments::Due(schedule, self.course.begin(), number, count),
-            None => Moments::Same(now, count),
+        let start_times = match self.schedule {
+            Some(schedule) => StartTimes::Due(schedule, self.state.begin(), number, count),
+            None => StartTimes::Same(now, count),
         };
-        let payloads = self.payloads.make(kind, number, moments.all());
+        let payloads = self.payloads.build(kind, number, start_times.all().map(Timestamp::as_micros));
         let messages: Vec<Outgoing> = payloads.map(Outgoing::from).collect();
         if kind == Kind::Measured && self.done.span.is_none() {
-            let first = moments.all().next().unwrap_or(now);
+            let first = start_times.all().next().unwrap_or(now);
             self.done.span = Some((first, first));
         }
         self.done.total = number.saturating_add(count);
-        match &mut self.way {
-            Way::Answered(flights) => {
+        match &mut self.ack_mode {
+            AckMode::Answered(pending) => {
                 let (client, topic, deadline) = (self.client.clone(), Arc::clone(&self.topic), self.timeout);
                 let answer = Box::pin(async move {
                     let options = PublishOptions::new().deadline(deadline);
                     client.publish_with(&topic, &messages, options).await
                 });
-                let mut flight = Flight { answer, kind, moments };
-                // It leaves when it is asked for first. There is room for it: the client's limits are above this one's.
-                let unheard = &mut Context::from_waker(Waker::noop());
-                match flight.answer.as_mut().poll(unheard) {
-                    Poll::Pending => flights.push_back(flight),
+                let mut publish = PendingPublish { answer, kind, start_times };
+                // The first poll sends it. The client has room for it, as its limits are above this publisher's.
+                let no_waker = &mut Context::from_waker(Waker::noop());
+                match publish.answer.as_mut().poll(no_waker) {
+                    Poll::Pending => pending.push_back(publish),
                     Poll::Ready(answer) => {
                         answer?;
                     }
                 }
             }
-            Way::Unanswered(publisher) => {
+            AckMode::Unanswered(publisher) => {
                 for message in messages {
                     publisher.feed(message).await?;
                 }
                 publisher.flush().await?;
-                self.count(kind, moments, None);
+                self.count(kind, start_times, None);
             }
         }
-        self.course.publish(count);
-        self.turn(count).await;
+        self.state.add_published(count);
+        self.yield_now_and_then(count).await;
         Ok(())
     }
 
-    /// Says that nothing more comes, and waits for every answer.
+    /// Waits for every answer, and publishes the end.
     async fn finish(&mut self) -> Result<(), ClientError> {
-        while self.flights() > 0 {
+        while self.pending() > 0 {
             poll_fn(|cx| self.poll_answer(cx)).await?;
         }
-        let end = self.payloads.end(self.done.total, self.course.clock.now());
+        let end = self.payloads.end(self.done.total, self.state.clock.now().as_micros());
         let options = PublishOptions::new().deadline(self.timeout);
         self.client.publish_with(&self.topic, &[end.into()], options).await?;
-        if let Way::Unanswered(_) = self.way {
-            // The broker takes what one connection sends in order, so everything was taken or refused.
+        if let AckMode::Unanswered(_) = self.ack_mode {
+            // The broker processes a connection's requests in order, so it has accepted or refused every message.
             if let Some((_, last)) = &mut self.done.span {
-                *last = self.course.clock.now();
+                *last = self.state.clock.now();
             }
             self.done.refused = self.refused().await;
         }
         Ok(())
     }
 
-    /// Publishes that were refused though nobody asked for an answer. The broker tells at once of the first one, and of
-    /// those that follow after a while.
+    /// Counts refused publishes without acknowledgement. The broker reports the first one at once, and later ones with a
+    /// delay.
     async fn refused(&mut self) -> u64 {
         let mut refused = 0u64;
         while let Some((publishes, _)) = self.client.take_refused() {
             refused = refused.saturating_add(publishes);
-            tokio::time::sleep(REFUSALS_TOLD).await;
+            tokio::time::sleep(REFUSAL_INTERVAL).await;
         }
         refused
     }
 
-    /// Takes the oldest answer when it is here; pending without one under way.
+    /// Handles the oldest outstanding answer; pending if there is none.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
-        let Way::Answered(flights) = &mut self.way else { return Poll::Pending };
-        let Some(flight) = flights.front_mut() else { return Poll::Pending };
-        ready!(flight.answer.as_mut().poll(cx))?;
-        if let Some(Flight { kind, moments, .. }) = flights.pop_front() {
-            self.count(kind, moments, Some(self.course.clock.now()));
+        let AckMode::Answered(pending) = &mut self.ack_mode else { return Poll::Pending };
+        let Some(publish) = pending.front_mut() else { return Poll::Pending };
+        ready!(publish.answer.as_mut().poll(cx))?;
+        if let Some(PendingPublish { kind, start_times, .. }) = pending.pop_front() {
+            self.count(kind, start_times, Some(self.state.clock.now()));
         }
         Poll::Ready(Ok(()))
     }
 
-    fn count(&mut self, kind: Kind, moments: Moments, answered: Option<Timestamp>) {
+    fn count(&mut self, kind: Kind, start_times: StartTimes, answered: Option<Timestamp>) {
         if kind != Kind::Measured {
             return;
         }
         let done = &mut self.done;
-        done.messages = done.messages.saturating_add(moments.count());
+        done.messages = done.messages.saturating_add(start_times.count());
         let Some(now) = answered else { return };
         if let Some((_, last)) = &mut done.span {
             *last = now;
         }
-        match moments {
-            Moments::Same(since, count) => done.latencies.record(since, now, count),
-            Moments::Due(..) => moments.all().for_each(|since| done.latencies.record(since, now, 1)),
+        match start_times {
+            StartTimes::Same(since, count) => latency::record(&mut done.latencies, since, now, count),
+            StartTimes::Due(..) => {
+                start_times.all().for_each(|since| latency::record(&mut done.latencies, since, now, 1));
+            }
         }
     }
 
-    fn flights(&self) -> usize {
-        match &self.way {
-            Way::Answered(flights) => flights.len(),
-            Way::Unanswered(_) => 0,
+    fn pending(&self) -> usize {
+        match &self.ack_mode {
+            AckMode::Answered(pending) => pending.len(),
+            AckMode::Unanswered(_) => 0,
         }
     }
 
-    /// Lets others of the thread work now and then.
-    async fn turn(&mut self, count: u64) {
+    /// Yields to other tasks of the thread after every [`YIELD_BYTES`].
+    async fn yield_now_and_then(&mut self, count: u64) {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        self.turn = self.turn.saturating_add(count.saturating_mul(self.payloads.size()));
-        if self.turn < TURN_BYTES {
+        self.unyielded_bytes =
+            self.unyielded_bytes.saturating_add(count.saturating_mul(self.payloads.size()));
+        if self.unyielded_bytes < YIELD_BYTES {
             return;
         }
-        self.turn = 0;
+        self.unyielded_bytes = 0;
         let mut is_second = false;
         poll_fn(|cx| {
             if std::mem::replace(&mut is_second, true) {
@@ -344,7 +347,7 @@ impl Publisher {
     }
 }
 
-impl Moments {
+impl StartTimes {
     const fn count(&self) -> u64 {
         match self {
             Self::Same(_, count) | Self::Due(.., count) => *count,
@@ -356,10 +359,14 @@ impl Moments {
         (0..count).map(move |place| match self {
             Self::Same(moment, _) => moment,
             Self::Due(schedule, begin, first, _) => {
-                schedule.due(begin, first.saturating_add(u64::try_from(place).unwrap_or(u64::MAX)))
+                due_at(schedule, begin, first.saturating_add(u64::try_from(place).unwrap_or(u64::MAX)))
             }
         })
     }
+}
+
+fn due_at(schedule: Schedule, begin: Timestamp, number: u64) -> Timestamp {
+    begin.plus_micros(u64::try_from(schedule.due(number).as_micros()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -367,13 +374,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_that_leave_late_count_from_when_they_were_due() {
+    fn the_latency_of_a_late_message_starts_when_it_was_due() {
         let begin = Timestamp::from_micros(5_000);
         let schedule = Schedule::new(1_000, 1, 0);
-        // However long ago that is.
-        let moments: Vec<u64> = Moments::Due(schedule, begin, 2, 3).all().map(Timestamp::as_micros).collect();
-        assert_eq!(moments, [7_000, 8_000, 9_000]);
+        let start_times: Vec<u64> =
+            StartTimes::Due(schedule, begin, 2, 3).all().map(Timestamp::as_micros).collect();
+        assert_eq!(start_times, [7_000, 8_000, 9_000]);
         let now = Timestamp::from_micros(60_000_000);
-        assert_eq!(Moments::Same(now, 2).all().collect::<Vec<_>>(), [now, now], "without a schedule");
+        assert_eq!(StartTimes::Same(now, 2).all().collect::<Vec<_>>(), [now, now], "without a schedule");
     }
 }

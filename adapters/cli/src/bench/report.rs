@@ -1,17 +1,18 @@
-//! What came out of a run, as it is told to programs.
+//! The results of a run, as JSON and CSV.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
+use zaichik_measure::Latencies;
 use zaichik_tokio::Timestamp;
 
 use super::environment::Environment;
-use super::latency::{Latencies, Percentiles};
+use super::latency::Percentiles;
+use super::number::as_f64;
 use super::plan::Plan;
 use super::server::ServerCost;
-use super::text;
-use super::verify::Verdict;
+use super::verdict::Verdict;
 use crate::failure::{Code, Failure};
 
 /// A run and its results.
@@ -20,7 +21,7 @@ pub(crate) struct Report {
     pub(crate) parameters: Plan,
     pub(crate) environment: Environment,
     pub(crate) server: ServerCost,
-    /// Whether it was told to stop before it was over.
+    /// Whether a signal ended it early.
     pub(crate) interrupted: bool,
     pub(crate) published: Option<Part>,
     pub(crate) delivered: Option<Part>,
@@ -28,15 +29,15 @@ pub(crate) struct Report {
     pub(crate) verify: Option<Verdict>,
 }
 
-/// What one kind of client did.
+/// The results of all clients of one kind.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Part {
     pub(crate) clients: usize,
-    /// Messages of all these clients that count.
+    /// Measured messages of all these clients.
     pub(crate) messages: u64,
     /// Bytes of their bodies.
     pub(crate) bytes: u64,
-    /// Publishes that the broker refused though nobody asked for an answer.
+    /// Publishes without acknowledgement that the broker refused.
     pub(crate) refused_publishes: u64,
     pub(crate) seconds: f64,
     pub(crate) messages_per_second: f64,
@@ -45,7 +46,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// That many messages from the first moment to the last.
+    /// Rates of `messages` over `span`, from the first moment to the last.
     pub(crate) fn new(
         clients: usize,
         messages: u64,
@@ -54,7 +55,7 @@ impl Part {
         latencies: &Latencies,
     ) -> Self {
         let span = span.map_or(Duration::ZERO, |(first, last)| last.since(first));
-        // A run that is shorter than the clock can tell took one of its steps.
+        // A run that is shorter than the clock's resolution took one step of the clock.
         let seconds = span.max(Duration::from_micros(1)).as_secs_f64();
         Self {
             clients,
@@ -64,32 +65,31 @@ impl Part {
             seconds,
             messages_per_second: as_f64(messages) / seconds,
             mib_per_second: as_f64(bytes) / seconds / f64::from(1 << 20),
-            latency: latencies.percentiles(),
+            latency: Percentiles::of(latencies),
         }
     }
 }
 
 impl Report {
-    /// What is wrong with it, as a failure.
+    /// Fails if verification failed.
     ///
     /// # Errors
-    /// Not everything was taken by the broker, and delivered as it was published.
+    /// The broker refused publishes, or not every message was delivered as it was published.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         if let Some(verdict) = self.verify.filter(|verdict| !verdict.holds()) {
-            let found = text::verdict(&verdict);
-            return Err(Failure::new(Code::Unverified, format_args!("verification failed: {found}")));
+            return Err(Failure::new(Code::Unverified, format_args!("verification failed: {verdict}")));
         }
         let refused = self.published.as_ref().map_or(0, |part| part.refused_publishes);
         if refused > 0 {
             let message = format!(
-                "verification failed: the broker refused {refused} publishes; --ack accepted tells why"
+                "verification failed: the broker refused {refused} publishes; use --ack accepted to see why"
             );
             return Err(Failure::new(Code::Unverified, message));
         }
         Ok(())
     }
 
-    /// One object.
+    /// One JSON object.
     ///
     /// # Errors
     /// None in practice.
@@ -99,110 +99,72 @@ impl Report {
 
     /// A header, and a line for each part.
     pub(crate) fn csv(&self) -> String {
-        let mut out = CSV_COLUMNS.join(",");
-        out.push('\n');
         let parts = [
             ("published", &self.published),
             ("delivered", &self.delivered),
             ("round_trips", &self.round_trips),
         ];
+        let mut out = String::new();
         for (name, part) in parts {
-            if let Some(part) = part {
-                let cells = self.csv_cells(name, part);
-                let cells: Vec<String> = cells.iter().map(|cell| quoted(cell)).collect();
-                let _ = writeln!(out, "{}", cells.join(","));
+            let Some(part) = part else { continue };
+            let (columns, cells): (Vec<_>, Vec<_>) = self.csv_cells(name, part).into_iter().unzip();
+            if out.is_empty() {
+                let _ = writeln!(out, "{}", columns.join(","));
             }
+            let cells: Vec<String> = cells.iter().map(|cell| quoted(cell)).collect();
+            let _ = writeln!(out, "{}", cells.join(","));
         }
         out
     }
 
-    fn csv_cells(&self, name: &str, part: &Part) -> [String; CSV_COLUMNS.len()] {
+    fn csv_cells(&self, name: &str, part: &Part) -> [(&'static str, String); 36] {
         let plan = &self.parameters;
-        // Publishing is not what is verified.
+        // Only deliveries are verified.
         let verdict = self.verify.filter(|_| name != "published");
         let found = |count: fn(&Verdict) -> u64| optional(verdict.as_ref().map(count));
         let micros = |value: fn(&Percentiles) -> u64| optional(part.latency.as_ref().map(value));
         [
-            plan.command.to_owned(),
-            name.to_owned(),
-            part.clients.to_string(),
-            part.messages.to_string(),
-            part.bytes.to_string(),
-            format!("{:.6}", part.seconds),
-            format!("{:.1}", part.messages_per_second),
-            format!("{:.3}", part.mib_per_second),
-            optional(part.latency.as_ref().map(|latency| format!("{:.1}", latency.mean_us))),
-            micros(|latency| latency.p50_us),
-            micros(|latency| latency.p90_us),
-            micros(|latency| latency.p99_us),
-            micros(|latency| latency.p999_us),
-            micros(|latency| latency.max_us),
-            part.refused_publishes.to_string(),
-            found(|verdict| verdict.lost),
-            found(|verdict| verdict.duplicated),
-            found(|verdict| verdict.reordered),
-            found(|verdict| verdict.corrupted),
-            found(|verdict| verdict.gaps),
-            self.interrupted.to_string(),
-            plan.topic.clone(),
-            optional(plan.size),
-            plan.pubs.to_string(),
-            plan.subs.to_string(),
-            optional(plan.window),
-            optional(plan.ack.map(super::options::Ack::name)),
-            optional(plan.batch),
-            optional(plan.in_flight),
-            optional(plan.rate),
-            self.environment.client_version.to_owned(),
-            optional(self.server.version.as_deref()),
-            optional(self.server.cpu_seconds.map(|seconds| format!("{seconds:.3}"))),
-            optional(self.server.memory_peak_bytes),
-            self.environment.kernel.clone(),
-            self.environment.cores.to_string(),
+            ("command", plan.command.to_owned()),
+            ("part", name.to_owned()),
+            ("clients", part.clients.to_string()),
+            ("messages", part.messages.to_string()),
+            ("bytes", part.bytes.to_string()),
+            ("seconds", format!("{:.6}", part.seconds)),
+            ("messages_per_second", format!("{:.1}", part.messages_per_second)),
+            ("mib_per_second", format!("{:.3}", part.mib_per_second)),
+            ("mean_us", optional(part.latency.as_ref().map(|latency| format!("{:.1}", latency.mean_us)))),
+            ("p50_us", micros(|latency| latency.p50_us)),
+            ("p90_us", micros(|latency| latency.p90_us)),
+            ("p99_us", micros(|latency| latency.p99_us)),
+            ("p999_us", micros(|latency| latency.p999_us)),
+            ("max_us", micros(|latency| latency.max_us)),
+            ("refused_publishes", part.refused_publishes.to_string()),
+            ("lost", found(|verdict| verdict.lost)),
+            ("duplicated", found(|verdict| verdict.duplicated)),
+            ("reordered", found(|verdict| verdict.reordered)),
+            ("corrupted", found(|verdict| verdict.corrupted)),
+            ("gaps", found(|verdict| verdict.gaps)),
+            ("interrupted", self.interrupted.to_string()),
+            ("topic", plan.topic.clone()),
+            ("size", optional(plan.size)),
+            ("pubs", plan.pubs.to_string()),
+            ("subs", plan.subs.to_string()),
+            ("window", optional(plan.window)),
+            ("ack", optional(plan.ack.map(super::options::Ack::name))),
+            ("batch", optional(plan.batch)),
+            ("in_flight", optional(plan.in_flight)),
+            ("rate", optional(plan.rate)),
+            ("client_version", self.environment.client_version.to_owned()),
+            ("server_version", optional(self.server.version.as_deref())),
+            ("server_cpu_seconds", optional(self.server.cpu_seconds.map(|seconds| format!("{seconds:.3}")))),
+            ("server_memory_peak_bytes", optional(self.server.memory_peak_bytes)),
+            ("kernel", self.environment.kernel.clone()),
+            ("cores", self.environment.cores.to_string()),
         ]
     }
 }
 
-const CSV_COLUMNS: [&str; 36] = [
-    "command",
-    "part",
-    "clients",
-    "messages",
-    "bytes",
-    "seconds",
-    "messages_per_second",
-    "mib_per_second",
-    "mean_us",
-    "p50_us",
-    "p90_us",
-    "p99_us",
-    "p999_us",
-    "max_us",
-    "refused_publishes",
-    "lost",
-    "duplicated",
-    "reordered",
-    "corrupted",
-    "gaps",
-    "interrupted",
-    "topic",
-    "size",
-    "pubs",
-    "subs",
-    "window",
-    "ack",
-    "batch",
-    "in_flight",
-    "rate",
-    "client_version",
-    "server_version",
-    "server_cpu_seconds",
-    "server_memory_peak_bytes",
-    "kernel",
-    "cores",
-];
-
-/// Empty if there is none.
+/// An empty cell for `None`.
 fn optional(value: Option<impl ToString>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
@@ -213,11 +175,6 @@ fn quoted(cell: &str) -> String {
     } else {
         cell.to_owned()
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "figures are told to a few digits")]
-pub(crate) const fn as_f64(number: u64) -> f64 {
-    number as f64
 }
 
 #[cfg(test)]
@@ -234,7 +191,7 @@ mod tests {
     #[test]
     fn a_part_has_rates() {
         let span = (Timestamp::from_micros(1_000_000), Timestamp::from_micros(3_000_000));
-        let latencies = Latencies::new().expect("the limits are fine");
+        let latencies = Latencies::in_microseconds().expect("a valid bound");
         let part = Part::new(1, 1_000, 2 << 20, Some(span), &latencies);
         assert!((part.messages_per_second - 500.0).abs() < 1e-9);
         assert!((part.mib_per_second - 1.0).abs() < 1e-9);

@@ -1,4 +1,4 @@
-//! Publishers and subscribers of one run, from connecting to the results.
+//! Runs publishers and subscribers, from connecting to the report.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -9,37 +9,38 @@ use std::time::Duration;
 use futures::future::Either;
 use futures::{Stream, StreamExt};
 use tokio::task::JoinSet;
+use zaichik_measure::Latencies;
 use zaichik_serve::Signal;
 use zaichik_tokio::{Client, ClientError, Overflow, RefusalCode, RequestError, TopicOptions};
 
-use super::course::Course;
+use super::alarm::{self, Alarm};
 use super::environment::Environment;
-use super::latency::Latencies;
+use super::notice;
 use super::options::Ack;
-use super::pace::{self, Alarm};
 use super::plan::Plan;
 use super::progress::Progress;
 use super::publisher::{Published, Publisher};
 use super::report::{Part, Report};
-use super::server::{ServerCost, Watch};
-use super::subscriber::{Received, Subscriber, Until, nothing_came};
-use super::tell;
-use super::verify::Verdict;
+use super::run_state::RunState;
+use super::server::{ServerCost, ServerWatch};
+use super::subscriber::{Received, Subscriber, Until, no_message};
+use super::verdict::Verdict;
 use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure};
 use crate::signals;
 
-/// Most bytes of a connection's publishes without an answer, what surrounds small messages included: four times what
-/// the options allow of the messages alone. A publisher never waits for room in its client, which would mix up its order.
+/// Maximum bytes of a connection's unanswered publishes, including the overhead of small messages: four times the limit
+/// of the options, which counts bodies only. A publisher must never wait for room in its client, as that would reorder
+/// its messages.
 const CLIENT_BYTES: usize = 256 << 20;
 
-/// How long requests that are not measured may take at least: a short --timeout is meant for messages.
-const LEAST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Minimum timeout of requests that are not measured: a short `--timeout` is meant for messages.
+const MIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Requests of a connection beside those that are measured.
+/// Requests of a connection in addition to the measured ones.
 const SPARE_REQUESTS: usize = 16;
 
-/// What all clients of a run did.
+/// The results of all clients of a run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) published: Vec<Published>,
@@ -47,8 +48,8 @@ pub(crate) struct Outcome {
     pub(crate) interrupted: bool,
 }
 
-/// What one client did.
-enum Side {
+/// The result of one client.
+enum ClientResult {
     Published(Published),
     Received(Received),
 }
@@ -56,30 +57,31 @@ enum Side {
 /// Runs a plan's publishers and subscribers.
 ///
 /// # Errors
-/// The broker is gone or refuses, or it was interrupted twice.
+/// The broker is unreachable or refuses, or the run was interrupted twice.
 pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result<Report, Failure> {
     let step = u64::from(plan.batch.unwrap_or(1)).saturating_mul(plan.pubs.into());
-    let course = Course::new(plan.subs, plan.size.unwrap_or_default(), step);
-    let signals = arriving()?;
+    let state = RunState::new(plan.subs, plan.size.unwrap_or_default(), step);
+    let signals = stop_signals()?;
     let control = connect(plan, server).await?;
     create_topic(&control, plan).await?;
-    let watch = Watch::start(control).await;
-    let subscribers = subscribe(plan, server, &course, watch.window_bytes()).await?;
-    let publishers = if plan.size.is_some() { publish(plan, server, &course).await? } else { Vec::new() };
+    let watch = ServerWatch::start(control).await;
+    let subscribers = subscribe(plan, server, &state, watch.window_bytes()).await?;
+    let publishers = if plan.size.is_some() { publish(plan, server, &state).await? } else { Vec::new() };
     if publishers.is_empty() {
-        tell(&format!(
+        notice(&format!(
             "subscribed to {}; waiting for `zaichik bench pub --topic {}`",
             plan.topic, plan.topic
         ));
     }
-    let progress = shows.then(|| Progress::start(&course, plan)).transpose()?;
-    let outcome = drive(plan, &course, publishers, subscribers, signals).await;
+    let progress = shows.then(|| Progress::start(&state, plan)).transpose()?;
+    let outcome = run_clients(plan, &state, publishers, subscribers, signals).await;
     drop(progress);
     let report = report(plan, outcome?)?;
     Ok(Report { server: watch.cost().await, ..report })
 }
 
-/// A connection of a run: one that breaks ends the run, since what it lost can't be measured.
+/// Opens a connection of a run. It does not reconnect: a broken connection ends the run, since its losses cannot be
+/// measured.
 ///
 /// # Errors
 /// As for [`ServerArgs::connect`].
@@ -87,27 +89,27 @@ pub(crate) async fn connect(plan: &Plan, server: &ServerArgs) -> Result<Client, 
     let in_flight = plan.in_flight.and_then(|count| usize::try_from(count).ok()).unwrap_or(1);
     let (timeout, is_acked) = (plan.timeout, plan.ack == Some(Ack::Accepted));
     let name = format!("zaichik bench {}", plan.command);
-    let change = |builder: zaichik_tokio::ClientBuilder| {
+    let configure = |builder: zaichik_tokio::ClientBuilder| {
         builder
             .reconnect(false)
             .drain_timeout(Duration::from_secs(1).min(timeout))
             .max_in_flight(in_flight.saturating_add(SPARE_REQUESTS))
             .configure(|config| {
-                config.request_timeout = timeout.max(LEAST_TIMEOUT);
+                config.request_timeout = timeout.max(MIN_REQUEST_TIMEOUT);
                 if is_acked {
                     config.max_in_flight_bytes = CLIENT_BYTES;
                     config.max_outbound_bytes = CLIENT_BYTES;
                 }
             })
     };
-    server.connect_with(&name, change).await
+    server.connect_with(&name, configure).await
 }
 
-/// Makes the topic one that keeps a message until every subscriber has it, and refuses further ones while it is full. One
-/// that exists with settings of its own is used as it is.
+/// Creates a topic that keeps each message until every subscriber has it, and refuses messages while it is full. An
+/// existing topic with other settings is used as it is.
 ///
 /// # Errors
-/// The broker refuses, or is gone.
+/// The broker is unreachable or refuses.
 pub(crate) async fn create_topic(client: &Client, plan: &Plan) -> Result<(), Failure> {
     let options = TopicOptions::new().retention_ttl(Duration::ZERO).overflow(Overflow::Reject);
     match client.create_topic(&plan.topic, options).await {
@@ -115,8 +117,8 @@ pub(crate) async fn create_topic(client: &Client, plan: &Plan) -> Result<(), Fai
         Err(ClientError::Request(RequestError::Refused { refusal, .. }))
             if refusal.code == RefusalCode::SettingsDiffer =>
         {
-            tell(&format!(
-                "topic {:?} exists with settings of its own, which may lose messages of a run",
+            notice(&format!(
+                "topic {:?} exists with other settings, which may lose messages of a run",
                 plan.topic
             ));
             Ok(())
@@ -128,7 +130,7 @@ pub(crate) async fn create_topic(client: &Client, plan: &Plan) -> Result<(), Fai
 async fn subscribe(
     plan: &Plan,
     server: &ServerArgs,
-    course: &Arc<Course>,
+    state: &Arc<RunState>,
     window_bytes: u32,
 ) -> Result<Vec<Subscriber>, Failure> {
     let ends = usize::try_from(plan.pubs).unwrap_or(usize::MAX);
@@ -136,50 +138,50 @@ async fn subscribe(
     let mut subscribers = Vec::new();
     for (index, _) in (0..plan.subs).enumerate() {
         let client = connect(plan, server).await?;
-        subscribers.push(Subscriber::subscribe(client, course, plan, (index, window_bytes), until).await?);
+        subscribers.push(Subscriber::subscribe(client, state, plan, (index, window_bytes), until).await?);
     }
     Ok(subscribers)
 }
 
-async fn publish(plan: &Plan, server: &ServerArgs, course: &Arc<Course>) -> Result<Vec<Publisher>, Failure> {
+async fn publish(plan: &Plan, server: &ServerArgs, state: &Arc<RunState>) -> Result<Vec<Publisher>, Failure> {
     let mut publishers = Vec::new();
     for index in 0..plan.pubs {
         let client = connect(plan, server).await?;
-        publishers.push(Publisher::new(client, course, plan, index)?);
+        publishers.push(Publisher::new(client, state, plan, index)?);
     }
     Ok(publishers)
 }
 
-/// Lets everybody work until all are done, or somebody fails.
-async fn drive(
+/// Runs all clients until they are done, or one of them fails.
+async fn run_clients(
     plan: &Plan,
-    course: &Arc<Course>,
+    state: &Arc<RunState>,
     publishers: Vec<Publisher>,
     subscribers: Vec<Subscriber>,
     signals: impl Stream<Item = Signal>,
 ) -> Result<Outcome, Failure> {
-    let mut sides = JoinSet::new();
+    let mut clients = JoinSet::new();
     let is_alone = publishers.is_empty();
     for subscriber in subscribers {
-        sides.spawn(async move { subscriber.run().await.map(Side::Received) });
+        clients.spawn(async move { subscriber.run().await.map(ClientResult::Received) });
     }
     for publisher in publishers {
         if plan.rate.is_none() {
-            sides.spawn(async move { publisher.run(None).await.map(Side::Published) });
+            clients.spawn(async move { publisher.run(None).await.map(ClientResult::Published) });
             continue;
         }
-        let clock = course.clock;
-        sides.spawn_blocking(move || {
+        let clock = state.clock;
+        clients.spawn_blocking(move || {
             let alarm = Alarm::new();
-            pace::block_on(&clock, &alarm, publisher.run(Some(&alarm))).map(Side::Published)
+            alarm::block_on(&clock, &alarm, publisher.run(Some(&alarm))).map(ClientResult::Published)
         });
     }
     if let Some(duration) = plan.duration.filter(|_| is_alone) {
-        let course = Arc::clone(course);
-        // It ends with the runtime if the run is over before.
+        let state = Arc::clone(state);
+        // The task ends with the runtime if the run ends earlier.
         drop(tokio::spawn(async move {
             tokio::time::sleep(duration).await;
-            course.stop();
+            state.stop();
         }));
     }
     let mut outcome = Outcome { published: Vec::new(), received: Vec::new(), interrupted: false };
@@ -189,44 +191,44 @@ async fn drive(
             if let Poll::Ready(Some(signal)) = signals.as_mut().poll_next(cx) {
                 return Poll::Ready(Either::Right(signal));
             }
-            sides.poll_join_next(cx).map(Either::Left)
+            clients.poll_join_next(cx).map(Either::Left)
         });
         match next.await {
             Either::Left(None) => return Ok(outcome),
-            Either::Left(Some(side)) => {
-                let side = side.map_err(|error| Failure::new(Code::Other, error)).flatten();
-                match side {
-                    Ok(Side::Published(published)) => outcome.published.push(published),
-                    Ok(Side::Received(received)) => {
+            Either::Left(Some(result)) => {
+                let result = result.map_err(|error| Failure::new(Code::Other, error)).flatten();
+                match result {
+                    Ok(ClientResult::Published(published)) => outcome.published.push(published),
+                    Ok(ClientResult::Received(received)) => {
                         if received.timed_out {
-                            // Publishers that wait for this subscriber wait in vain.
-                            course.stop();
+                            // Publishers would wait for this subscriber forever.
+                            state.stop();
                         }
                         outcome.received.push(received);
                     }
                     Err(failure) => {
-                        course.stop();
+                        state.stop();
                         return Err(failure);
                     }
                 }
             }
             Either::Right(_) if outcome.interrupted => {
-                course.stop();
-                return Err(Failure::new(Code::Other, "interrupted twice; nothing was measured to the end"));
+                state.stop();
+                return Err(Failure::new(Code::Other, "interrupted twice; there are no results"));
             }
             Either::Right(_) => {
                 outcome.interrupted = true;
-                course.stop();
+                state.stop();
             }
         }
     }
 }
 
-/// Signals that ask to stop.
+/// Signals that ask the run to stop.
 ///
 /// # Errors
-/// The system has no signals.
-pub(crate) fn arriving() -> Result<impl Stream<Item = Signal> + Send, Failure> {
+/// Signals cannot be received.
+pub(crate) fn stop_signals() -> Result<impl Stream<Item = Signal> + Send, Failure> {
     let arriving = signals::arriving();
     let arriving = arriving
         .map_err(|error| Failure::new(Code::Other, format_args!("cannot listen for signals: {error}")))?;
@@ -235,29 +237,29 @@ pub(crate) fn arriving() -> Result<impl Stream<Item = Signal> + Send, Failure> {
 
 fn report(plan: &Plan, outcome: Outcome) -> Result<Report, Failure> {
     let Outcome { published, received, interrupted } = outcome;
-    let silent = |got: &Received| got.timed_out && got.verifier.is_untouched();
-    if published.is_empty() && received.iter().all(silent) && !received.is_empty() {
-        return Err(nothing_came(plan));
+    let is_silent = |got: &Received| got.timed_out && got.verifier.is_untouched();
+    if published.is_empty() && received.iter().all(is_silent) && !received.is_empty() {
+        return Err(no_message(plan));
     }
     let publish = if published.is_empty() { None } else { Some(published_part(plan, &published)?) };
     let begin = published.iter().filter_map(|done| done.span).map(|(first, _)| first).min();
     let deliver = if received.is_empty() { None } else { Some(delivered_part(&received, begin)?) };
     let totals: Vec<(u64, u64)> = published.iter().map(|done| (done.publisher, done.total)).collect();
-    let is_cut_short = interrupted || plan.msgs.is_some() || plan.duration.is_some();
+    let may_stop_early = interrupted || plan.msgs.is_some() || plan.duration.is_some();
     let verify = (!received.is_empty()).then(|| {
         let verdicts = received.into_iter().map(|got| {
             if !totals.is_empty() {
-                return got.verifier.verdict_of(totals.clone());
+                return got.verifier.verdict_for(totals.clone());
             }
-            // Who waited in vain should have seen the ends, whatever else it was to stop at.
-            let ends = usize::try_from(plan.pubs).ok().filter(|_| got.timed_out || !is_cut_short);
+            // A subscriber that timed out has missed ends, whatever other condition it had.
+            let ends = usize::try_from(plan.pubs).ok().filter(|_| got.timed_out || !may_stop_early);
             got.verifier.verdict(ends)
         });
         verdicts.fold(Verdict::default(), |all, one| all.and(&one))
     });
     Ok(Report {
         parameters: plan.clone(),
-        environment: Environment::look(),
+        environment: Environment::detect(),
         server: ServerCost::default(),
         interrupted,
         published: publish,
@@ -268,7 +270,7 @@ fn report(plan: &Plan, outcome: Outcome) -> Result<Report, Failure> {
 }
 
 fn published_part(plan: &Plan, published: &[Published]) -> Result<Part, Failure> {
-    let mut latencies = Latencies::new()?;
+    let mut latencies = Latencies::in_microseconds()?;
     for done in published {
         latencies.add(&done.latencies)?;
     }
@@ -282,9 +284,9 @@ fn published_part(plan: &Plan, published: &[Published]) -> Result<Part, Failure>
     Ok(part)
 }
 
-/// What all subscribers got; from the first publish on, if that was here.
+/// The results of all subscribers; from the first publish on if this process published.
 fn delivered_part(received: &[Received], begin: Option<zaichik_tokio::Timestamp>) -> Result<Part, Failure> {
-    let mut latencies = Latencies::new()?;
+    let mut latencies = Latencies::in_microseconds()?;
     for got in received {
         latencies.add(&got.latencies)?;
     }

@@ -1,4 +1,4 @@
-//! What the run cost the broker, as far as it tells.
+//! What the run cost the broker, as far as the broker reports it.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,38 +6,38 @@ use std::time::Duration;
 use serde::Serialize;
 use zaichik_tokio::{BrokerInfo, Client, Counter, Limits};
 
-/// The broker, and what it used.
+/// The broker's version and resource usage.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub(crate) struct ServerCost {
-    /// What it calls itself.
+    /// Its name and version.
     pub(crate) version: Option<String>,
     /// Processor time during the run.
     pub(crate) cpu_seconds: Option<f64>,
-    /// The most memory that its process ever had.
+    /// Peak memory of its process since it started.
     pub(crate) memory_peak_bytes: Option<u64>,
 }
 
-/// A broker that is asked before and after a run.
+/// Asks a broker for its counters before and after a run.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct ServerWatch {
     client: Client,
     before: Option<BrokerInfo>,
 }
 
-impl Watch {
-    /// Asks for the first time, over a connection that nothing else depends on: a broker that can't answer may close it.
+impl ServerWatch {
+    /// Asks before the run, on a separate connection: a broker that does not know the request may close it.
     pub(crate) async fn start(client: Client) -> Self {
         let before = client.broker_info().await.ok();
         Self { client, before }
     }
 
-    /// Most bytes of messages that a subscription may have uncommitted; what is usual if the broker does not tell.
+    /// Maximum uncommitted bytes of a subscription; the default if the broker does not report its limits.
     pub(crate) fn window_bytes(&self) -> u32 {
         let limits = self.before.as_ref().map_or_else(Limits::default, |info| info.limits);
         limits.max_window_bytes
     }
 
-    /// What the broker used since then; nothing if it does not tell.
+    /// Asks again, and returns the usage in between, as far as the broker reports it.
     pub(crate) async fn cost(self) -> ServerCost {
         let Self { client, before } = self;
         let after = client.broker_info().await.ok();
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_broker_does_not_tell_is_unknown() {
+    fn what_the_broker_does_not_report_is_unknown() {
         let nothing = ServerCost::default();
         assert_eq!(nothing.to_string(), "CPU time unknown · memory unknown · version unknown");
         let all = ServerCost {

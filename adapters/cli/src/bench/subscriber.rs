@@ -1,4 +1,4 @@
-//! One subscriber: takes what comes, verifies it, and commits.
+//! One subscriber: receives, verifies and commits messages.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -8,38 +8,40 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::time::Sleep;
+use zaichik_measure::Latencies;
 use zaichik_tokio::{Client, ClientError, Delivery, Incoming, Subscription, Timestamp};
 
-use super::course::Course;
-use super::latency::Latencies;
+use super::latency;
 use super::plan::Plan;
-use super::reason;
-use super::verify::{Taken, Verifier};
+use super::request_failure;
+use super::run_state::RunState;
+use super::verify::{Checked, Verifier};
 use crate::failure::{Code, Failure};
 
-/// More than what the broker counts for a message besides its body.
+/// Upper bound of the bytes that the broker counts for a message in addition to its body.
 const OVERHEAD: u64 = 64;
 
-/// What a subscriber got.
+/// The results of a subscriber.
 #[derive(Debug)]
 pub(crate) struct Received {
-    /// Messages that count, intact and different.
+    /// Measured messages, intact and without duplicates.
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
-    /// When the first and the last of them came.
+    /// When the first and the last of them arrived.
     pub(crate) span: Option<(Timestamp, Timestamp)>,
     pub(crate) latencies: Latencies,
     pub(crate) verifier: Verifier,
-    /// Nothing came for so long that it gave up.
+    /// It gave up: no message within the timeout.
     pub(crate) timed_out: bool,
 }
 
 /// When a subscriber is done.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Until {
-    /// When the publishers of this process have ended, of which there are so many.
+    /// When the publishers of this process, of this number, have finished.
     OwnEnds(usize),
-    /// When so many publishers have ended, or so many messages that count have come, or it is asked to.
+    /// When this number of publishers have finished, or this number of measured messages have arrived, or the run is
+    /// stopped.
     Ends(usize, Option<u64>),
 }
 
@@ -48,22 +50,22 @@ pub(crate) struct Subscriber {
     index: usize,
     client: Client,
     subscription: Subscription,
-    course: Arc<Course>,
+    state: Arc<RunState>,
     until: Until,
     timeout: Duration,
-    commits: Option<Commits>,
+    committer: Option<Committer>,
     got: Received,
 }
 
-/// Commits that go out by themselves, one at a time.
-pub(crate) struct Commits {
-    /// Messages after which one is due, or bytes.
+/// Sends commits, one at a time, without being waited for.
+pub(crate) struct Committer {
+    /// A commit is due after this number of messages, or of bytes.
     step: u32,
     step_bytes: u64,
     uncommitted: u32,
     uncommitted_bytes: u64,
     last: Option<Delivery>,
-    under_way: Option<Commit>,
+    outstanding: Option<Commit>,
 }
 
 type Commit = Pin<Box<dyn Future<Output = Result<(), ClientError>> + Send>>;
@@ -72,10 +74,10 @@ impl Subscriber {
     /// Subscribes.
     ///
     /// # Errors
-    /// The broker refuses, or is gone.
+    /// The broker is unreachable or refuses.
     pub(crate) async fn subscribe(
         client: Client,
-        course: &Arc<Course>,
+        state: &Arc<RunState>,
         plan: &Plan,
         (index, window_bytes): (usize, u32),
         until: Until,
@@ -91,72 +93,73 @@ impl Subscriber {
             index,
             client,
             subscription,
-            course: Arc::clone(course),
+            state: Arc::clone(state),
             until,
             timeout: plan.timeout,
-            commits: Commits::new(window, window_bytes),
+            committer: Committer::new(window, window_bytes),
             got: Received {
                 messages: 0,
                 bytes: 0,
                 span: None,
-                latencies: Latencies::new()?,
+                latencies: Latencies::in_microseconds()?,
                 verifier: Verifier::new(run),
                 timed_out: false,
             },
         })
     }
 
-    /// Takes messages until there are no more.
+    /// Receives messages until the stop condition holds.
     ///
     /// # Errors
-    /// The broker is gone, or ended the subscription.
+    /// The broker is unreachable, or ended the subscription.
     pub(crate) async fn run(mut self) -> Result<Received, Failure> {
-        self.take_all().await?;
-        let Self { client, subscription, commits, got, .. } = self;
-        // Everything was taken; what is still to be committed makes no difference, and the client drains it.
-        drop((subscription, commits));
+        self.receive_all().await?;
+        let Self { client, subscription, committer, got, .. } = self;
+        // All messages are here, so that outstanding commits do not matter; the client sends them when it closes.
+        drop((subscription, committer));
         drop(client.close().await);
         Ok(got)
     }
 
-    async fn take_all(&mut self) -> Result<(), Failure> {
-        let course = Arc::clone(&self.course);
-        let mut stopped = pin!(course.stopped());
-        let mut quiet = pin!(tokio::time::sleep(self.timeout));
-        // What had come when the quiet was last looked at.
+    async fn receive_all(&mut self) -> Result<(), Failure> {
+        let state = Arc::clone(&self.state);
+        let mut stopped = pin!(state.stopped());
+        let mut silence = pin!(tokio::time::sleep(self.timeout));
+        // Messages received when the timer last fired.
         let mut seen = 0;
         while !self.is_done() {
             let event = poll_fn(|cx| {
                 if let Poll::Ready(incoming) = self.subscription.poll_next_unpin(cx) {
                     return Poll::Ready(Event::Incoming(incoming));
                 }
-                self.course.tell();
-                if let Some(commits) = &mut self.commits
-                    && let Poll::Ready(Err(error)) = commits.poll(cx)
+                self.state.wake_publishers();
+                if let Some(committer) = &mut self.committer
+                    && let Poll::Ready(Err(error)) = committer.poll(cx)
                 {
                     return Poll::Ready(Event::Incoming(Some(Err(error))));
                 }
-                let is_asked = matches!(self.until, Until::Ends(..)) && stopped.as_mut().poll(cx).is_ready();
+                let is_stopped =
+                    matches!(self.until, Until::Ends(..)) && stopped.as_mut().poll(cx).is_ready();
                 let reached = self.got.verifier.reached();
-                if is_asked || is_quiet(cx, quiet.as_mut(), self.timeout, &mut seen, reached) {
-                    return Poll::Ready(Event::Over { timed_out: !is_asked });
+                if is_stopped || is_timed_out(cx, silence.as_mut(), self.timeout, &mut seen, reached) {
+                    return Poll::Ready(Event::Stop { timed_out: !is_stopped });
                 }
                 Poll::Pending
             })
             .await;
             match event {
-                Event::Over { timed_out } => {
+                Event::Stop { timed_out } => {
                     self.got.timed_out = timed_out;
                     break;
                 }
                 Event::Incoming(Some(Ok(Incoming::Message(delivery)))) => {
                     if let Err(error) = self.take(delivery).await {
-                        return Err(reason(&self.client, error).await);
+                        return Err(request_failure(&self.client, error).await);
                     }
                 }
                 Event::Incoming(Some(Ok(Incoming::Gap { .. }))) => self.got.verifier.gap(),
-                Event::Incoming(Some(Err(error))) => return Err(reason(&self.client, error).await),
-                // The client does not connect again, and the subscription is nobody else's.
+                Event::Incoming(Some(Err(error))) => return Err(request_failure(&self.client, error).await),
+                // The client does not reconnect, and no other client takes the subscription over.
                 Event::Incoming(None | Some(Ok(_))) => {
                     let topic = self.subscription.topic();
                     return Err(Failure::new(
@@ -181,19 +184,19 @@ impl Subscriber {
 
     async fn take(&mut self, delivery: Delivery) -> Result<(), ClientError> {
         let Received { messages, bytes, span, latencies, verifier, .. } = &mut self.got;
-        match verifier.take(&delivery.body) {
-            Taken::Measured(since) => {
-                let now = self.course.clock.now();
+        match verifier.check(&delivery.body) {
+            Checked::Measured(since) => {
+                let now = self.state.clock.now();
                 *messages = messages.saturating_add(1);
                 *bytes = bytes.saturating_add(u64::try_from(delivery.body.len()).unwrap_or(u64::MAX));
                 span.get_or_insert((now, now)).1 = now;
-                latencies.record(since, now, 1);
+                latency::record(latencies, since, now, 1);
             }
-            Taken::WarmUp | Taken::End | Taken::Faulty | Taken::Foreign => {}
+            Checked::WarmUp | Checked::End | Checked::Faulty | Checked::Foreign => {}
         }
-        self.course.reach(self.index, verifier.reached());
-        match &mut self.commits {
-            Some(commits) => commits.take(delivery).await,
+        self.state.set_reached(self.index, verifier.reached());
+        match &mut self.committer {
+            Some(committer) => committer.take(delivery).await,
             None => Ok(()),
         }
     }
@@ -201,11 +204,12 @@ impl Subscriber {
 
 enum Event {
     Incoming(Option<Result<Incoming, ClientError>>),
-    Over { timed_out: bool },
+    Stop { timed_out: bool },
 }
 
-impl Commits {
-    /// Commits after each half of a window of so many messages, which the broker bounds in bytes too; none without a window.
+impl Committer {
+    /// Commits after each half of a window of `window` messages or `window_bytes`, whichever comes first; `None` without
+    /// a window.
     pub(crate) fn new(window: u32, window_bytes: u32) -> Option<Self> {
         (window > 0).then(|| Self {
             step: window.div_ceil(2),
@@ -213,11 +217,11 @@ impl Commits {
             uncommitted: 0,
             uncommitted_bytes: 0,
             last: None,
-            under_way: None,
+            outstanding: None,
         })
     }
 
-    /// A message is done; it is committed with others before and after it.
+    /// Counts a message as done; a commit covers it later.
     ///
     /// # Errors
     /// An earlier commit failed.
@@ -240,48 +244,48 @@ impl Commits {
         self.uncommitted >= self.step || self.uncommitted_bytes >= self.step_bytes
     }
 
-    /// Sends a commit if one is due and none is under way; errors are those of one that was.
+    /// Sends a commit if one is due and none is outstanding; returns the error of an earlier one.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientError>> {
         loop {
-            if let Some(under_way) = &mut self.under_way {
-                let Poll::Ready(committed) = under_way.as_mut().poll(cx) else { return Poll::Pending };
-                self.under_way = None;
+            if let Some(outstanding) = &mut self.outstanding {
+                let Poll::Ready(committed) = outstanding.as_mut().poll(cx) else { return Poll::Pending };
+                self.outstanding = None;
                 committed?;
             }
             let is_due = self.is_due();
             let Some(last) = self.last.take_if(|_| is_due) else { return Poll::Ready(Ok(())) };
             (self.uncommitted, self.uncommitted_bytes) = (0, 0);
-            self.under_way = Some(Box::pin(async move { last.commit().await }));
+            self.outstanding = Some(Box::pin(async move { last.commit().await }));
         }
     }
 }
 
-/// Whether nothing has come for the whole timeout.
-fn is_quiet(
+/// Whether no message has arrived within the timeout.
+fn is_timed_out(
     cx: &mut Context<'_>,
-    mut quiet: Pin<&mut Sleep>,
+    mut silence: Pin<&mut Sleep>,
     timeout: Duration,
     seen: &mut u64,
     reached: u64,
 ) -> bool {
-    while quiet.as_mut().poll(cx).is_ready() {
+    while silence.as_mut().poll(cx).is_ready() {
         if *seen == reached {
             return true;
         }
         *seen = reached;
-        let now = quiet.deadline();
-        quiet.as_mut().reset(now.checked_add(timeout).unwrap_or(now));
+        let now = silence.deadline();
+        silence.as_mut().reset(now.checked_add(timeout).unwrap_or(now));
     }
     false
 }
 
-/// What to tell when every subscriber waited in vain.
-pub(crate) fn nothing_came(plan: &Plan) -> Failure {
+/// The failure when no subscriber received a message.
+pub(crate) fn no_message(plan: &Plan) -> Failure {
     let waited = humantime::format_duration(plan.timeout);
     Failure::new(
         Code::TimedOut,
         format_args!(
-            "topic {:?}: no message of a benchmark came for {waited}; start `zaichik bench pub --topic {}`, or wait longer with --timeout",
+            "topic {:?}: no message of a benchmark within {waited}; start `zaichik bench pub --topic {}`, or raise --timeout",
             plan.topic, plan.topic
         ),
     )

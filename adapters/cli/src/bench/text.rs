@@ -1,15 +1,14 @@
-//! Figures as people read them.
+//! The results of a run, as text.
 
 use std::fmt::Write as _;
 
 use super::latency::Percentiles;
 use super::number::grouped;
 use super::report::{Part, Report};
-use super::verify::Verdict;
 
-/// Messages and bytes a second; only messages if nobody knows their bytes.
+/// Messages per second, and MiB per second if known.
 pub(crate) fn rates(messages: f64, mib: Option<f64>) -> String {
-    // A rate is never negative, and no rate has more than 64 bits.
+    // A rate is never negative and fits into 64 bits.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as above")]
     let messages = messages.round() as u64;
     let mib = mib.map_or_else(String::new, |mib| format!("  {mib:>8.1} MiB/s"));
@@ -31,10 +30,10 @@ pub(crate) fn summary(report: &Report) -> String {
         }
     }
     if let Some(verdict) = &report.verify {
-        let _ = writeln!(out, " verify: {}", self::verdict(verdict));
+        let _ = writeln!(out, " verify: {verdict}");
     }
     if report.interrupted {
-        out.push_str(" interrupted: these are the figures until then\n");
+        out.push_str(" interrupted: results up to the interrupt\n");
     }
     let environment = &report.environment;
     let _ = writeln!(out, " server: {}", report.server);
@@ -43,30 +42,6 @@ pub(crate) fn summary(report: &Report) -> String {
         " client: zaichik {} ({}) · {} · {} cores",
         environment.client_version, environment.client_build, environment.kernel, environment.cores
     );
-    out
-}
-
-/// What was found, whether good or not; what is rare is left out if there is none of it.
-pub(crate) fn verdict(verdict: &Verdict) -> String {
-    let order = match verdict.reordered {
-        0 => "order ok".to_owned(),
-        reordered => format!("{} out of order", grouped(reordered)),
-    };
-    let mut out = format!(
-        "{order} · {} lost · {} duplicated · {} gaps",
-        grouped(verdict.lost),
-        grouped(verdict.duplicated),
-        grouped(verdict.gaps)
-    );
-    for (count, what) in [
-        (verdict.corrupted, "corrupted"),
-        (verdict.unfinished, "publishers without an end"),
-        (verdict.foreign, "of others, passed over"),
-    ] {
-        if count > 0 {
-            let _ = write!(out, " · {} {what}", grouped(count));
-        }
-    }
     out
 }
 
@@ -98,15 +73,5 @@ mod tests {
     fn rates_have_units() {
         assert_eq!(rates(812_113.6, Some(99.13)), "    812,114 msg/s      99.1 MiB/s");
         assert_eq!(rates(0.4, None), "          0 msg/s");
-    }
-
-    #[test]
-    fn a_verdict_tells_what_is_wrong_and_leaves_out_what_is_rare() {
-        assert_eq!(verdict(&Verdict::default()), "order ok · 0 lost · 0 duplicated · 0 gaps");
-        let found = Verdict { reordered: 1_000, lost: 2, corrupted: 3, foreign: 4, ..Verdict::default() };
-        assert_eq!(
-            verdict(&found),
-            "1,000 out of order · 2 lost · 0 duplicated · 0 gaps · 3 corrupted · 4 of others, passed over"
-        );
     }
 }

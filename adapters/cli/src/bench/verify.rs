@@ -1,131 +1,99 @@
-//! Whether a subscriber got what was published: everything, once, in each publisher's order, and intact.
+//! Verifies that a subscriber receives every message once, in each publisher's order, and intact.
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use zaichik_measure::payload::{self, Kind, Received, Stamp};
 use zaichik_tokio::Timestamp;
 
-use super::payload::{self, Kind, Reading, Stamp};
+use super::verdict::Verdict;
 
-/// Holes of one publisher that are remembered, so that a message that fills one counts as late and not as a second
-/// one; further ones count as lost for good.
+/// Maximum remembered holes of one publisher. A message that fills a remembered hole counts as reordered; one that fills
+/// a hole beyond this number counts as a duplicate.
 const MAX_HOLES: usize = 65_536;
 
-/// Publishers that are told apart; messages of further ones count as foreign.
+/// Maximum publishers; messages of further ones count as foreign.
 const MAX_PUBLISHERS: usize = 65_536;
 
-/// Low bits of a publisher's number that are its own; the others are its run's.
+/// Low bits of a publisher's number, which identify it within its run; the high bits identify the run.
 pub(crate) const PUBLISHER_BITS: u32 = 16;
 
-/// Compares what comes with what must come.
+/// Compares received messages with the expected ones.
 #[derive(Debug)]
 pub(crate) struct Verifier {
-    /// The only run whose messages count; `None` for all runs.
+    /// The run whose messages count; `None` for all runs.
     run: Option<u64>,
     publishers: BTreeMap<u64, Sequence>,
-    /// Messages that came or are known to be lost.
+    /// Messages that arrived or are known to be lost.
     reached: u64,
     ended: usize,
     verdict: Verdict,
 }
 
-/// What was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub(crate) struct Verdict {
-    /// Different messages that came intact, those of the warm-up included.
-    pub(crate) verified: u64,
-    /// Messages that did not come though later ones of their publisher did, or its end.
-    pub(crate) lost: u64,
-    /// Messages that came again.
-    pub(crate) duplicated: u64,
-    /// Messages that came after later ones of their publisher.
-    pub(crate) reordered: u64,
-    /// Messages whose bytes are not those that were published.
-    pub(crate) corrupted: u64,
-    /// Gaps that the broker told of.
-    pub(crate) gaps: u64,
-    /// Publishers whose end did not come.
-    pub(crate) unfinished: u64,
-    /// Messages of others in the same topic; they are no fault.
-    pub(crate) foreign: u64,
-}
-
-/// What to do with a message.
+/// The result for one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// It counts; latency counts from here.
+pub(crate) enum Checked {
+    /// It counts, and its latency started at this moment.
     Measured(Timestamp),
-    /// It is fine and does not count.
+    /// It is intact but not measured.
     WarmUp,
     /// It is the end of a publisher.
     End,
-    /// It is not what was expected; this was counted.
+    /// It was not expected, and is counted in the verdict.
     Faulty,
-    /// It is none of ours.
+    /// It belongs to another program or run.
     Foreign,
 }
 
-/// How far one publisher's messages have come.
+/// The messages received from one publisher.
 #[derive(Debug, Default)]
 struct Sequence {
-    /// The number that is due.
+    /// The number of the next message.
     next: u64,
-    /// Numbers that were skipped: from each key up to, not including, its value.
+    /// Skipped numbers: from each key up to its value, exclusive.
     holes: BTreeMap<u64, u64>,
     has_ended: bool,
 }
 
 impl Verifier {
-    /// Counts messages of one run, or of all.
-    pub(crate) const fn new(run: Option<u64>) -> Self {
-        let verdict = Verdict {
-            verified: 0,
-            lost: 0,
-            duplicated: 0,
-            reordered: 0,
-            corrupted: 0,
-            gaps: 0,
-            unfinished: 0,
-            foreign: 0,
-        };
-        Self { run, publishers: BTreeMap::new(), reached: 0, ended: 0, verdict }
+    /// Verifies messages of one run, or of all runs.
+    pub(crate) fn new(run: Option<u64>) -> Self {
+        Self { run, publishers: BTreeMap::new(), reached: 0, ended: 0, verdict: Verdict::default() }
     }
 
-    /// Looks at a message.
-    pub(crate) fn take(&mut self, payload: &[u8]) -> Taken {
-        match payload::read(payload) {
-            Reading::Intact(stamp) => self.place(stamp),
-            Reading::Corrupted => {
+    /// Verifies a message.
+    pub(crate) fn check(&mut self, payload: &[u8]) -> Checked {
+        match payload::verify(payload) {
+            Received::Intact(stamp) => self.check_stamp(stamp),
+            Received::Corrupted => {
                 self.verdict.corrupted = self.verdict.corrupted.saturating_add(1);
-                Taken::Faulty
+                Checked::Faulty
             }
-            Reading::Foreign => self.pass(),
+            Received::Foreign => self.count_foreign(),
         }
     }
 
-    /// The broker told of a gap. What it cost shows in the numbers that follow.
+    /// Counts a gap that the broker reported. The numbers of later messages show which messages it lost.
     pub(crate) const fn gap(&mut self) {
         self.verdict.gaps = self.verdict.gaps.saturating_add(1);
     }
 
-    /// How many messages came or are known to be lost.
+    /// Messages that arrived or are known to be lost.
     pub(crate) const fn reached(&self) -> u64 {
         self.reached
     }
 
-    /// Whether no message of a run has come yet.
+    /// Whether no message of a run has arrived.
     pub(crate) const fn is_untouched(&self) -> bool {
         self.reached == 0 && self.ended == 0 && self.verdict.corrupted == 0
     }
 
-    /// How many publishers have said that nothing more comes.
+    /// Publishers whose end has arrived.
     pub(crate) const fn ended(&self) -> usize {
         self.ended
     }
 
-    /// What was found, if the publishers in `published` are all that there are, each with how many messages it
-    /// published: what is missing of them is lost.
-    pub(crate) fn verdict_of(mut self, published: impl IntoIterator<Item = (u64, u64)>) -> Verdict {
+    /// The verdict for exactly these publishers, each with its number of messages: missing ones are lost.
+    pub(crate) fn verdict_for(mut self, published: impl IntoIterator<Item = (u64, u64)>) -> Verdict {
         for (publisher, total) in published {
             let sequence = self.publishers.entry(publisher).or_default();
             self.verdict.lost = self.verdict.lost.saturating_add(total.saturating_sub(sequence.next));
@@ -135,8 +103,8 @@ impl Verifier {
         self.verdict
     }
 
-    /// What was found, if nobody knows better than the messages do; `expected` publishers should have ended, and those
-    /// of which something came. `None` if it was stopped before: then none need have.
+    /// The verdict without knowledge of the publishers: `expected` publishers must have ended, and every one that has
+    /// sent a message. With `None` the run was stopped early, and none must have ended.
     pub(crate) fn verdict(mut self, expected: Option<usize>) -> Verdict {
         let expected = expected.map_or(0, |expected| expected.max(self.publishers.len()));
         let unfinished = expected.saturating_sub(self.ended);
@@ -144,16 +112,16 @@ impl Verifier {
         self.verdict
     }
 
-    fn pass(&mut self) -> Taken {
+    fn count_foreign(&mut self) -> Checked {
         self.verdict.foreign = self.verdict.foreign.saturating_add(1);
-        Taken::Foreign
+        Checked::Foreign
     }
 
-    fn place(&mut self, stamp: Stamp) -> Taken {
+    fn check_stamp(&mut self, stamp: Stamp) -> Checked {
         let is_other_run = self.run.is_some_and(|run| run != stamp.publisher >> PUBLISHER_BITS);
         let is_new = !self.publishers.contains_key(&stamp.publisher);
         if is_other_run || (is_new && self.publishers.len() >= MAX_PUBLISHERS) {
-            return self.pass();
+            return self.count_foreign();
         }
         let sequence = self.publishers.entry(stamp.publisher).or_default();
         let verdict = &mut self.verdict;
@@ -164,19 +132,19 @@ impl Verifier {
             sequence.skip_to(stamp.number);
         }
         if stamp.kind == Kind::End {
-            // Its number is where the messages end, and a second end or an early one is as wrong as a message.
+            // Its number is the total; a second end, or one before the last message, is a fault like a second message.
             if sequence.has_ended || stamp.number < sequence.next {
                 verdict.duplicated = verdict.duplicated.saturating_add(1);
-                return Taken::Faulty;
+                return Checked::Faulty;
             }
             sequence.has_ended = true;
             self.ended = self.ended.saturating_add(1);
-            return Taken::End;
+            return Checked::End;
         }
         if stamp.number < sequence.next {
             if !sequence.fill(stamp.number) {
                 verdict.duplicated = verdict.duplicated.saturating_add(1);
-                return Taken::Faulty;
+                return Checked::Faulty;
             }
             verdict.lost = verdict.lost.saturating_sub(1);
             verdict.reordered = verdict.reordered.saturating_add(1);
@@ -186,8 +154,8 @@ impl Verifier {
         }
         verdict.verified = verdict.verified.saturating_add(1);
         match stamp.kind {
-            Kind::Measured => Taken::Measured(stamp.since),
-            Kind::WarmUp | Kind::End => Taken::WarmUp,
+            Kind::Measured => Checked::Measured(Timestamp::from_micros(stamp.since)),
+            Kind::WarmUp | Kind::End => Checked::WarmUp,
         }
     }
 }
@@ -200,7 +168,7 @@ impl Sequence {
         self.next = number;
     }
 
-    /// A number that was skipped has come; false if it was not skipped, or came before.
+    /// Fills a hole; false if the number was not skipped, or has arrived before.
     fn fill(&mut self, number: u64) -> bool {
         let Some((&from, &to)) = self.holes.range(..=number).next_back() else { return false };
         if number >= to {
@@ -218,58 +186,32 @@ impl Sequence {
     }
 }
 
-impl Verdict {
-    /// Whether everything came, once, in order and intact.
-    pub(crate) const fn holds(&self) -> bool {
-        self.lost == 0
-            && self.duplicated == 0
-            && self.reordered == 0
-            && self.corrupted == 0
-            && self.gaps == 0
-            && self.unfinished == 0
-    }
-
-    /// What several subscribers found.
-    pub(crate) const fn and(self, other: &Self) -> Self {
-        Self {
-            verified: self.verified.saturating_add(other.verified),
-            lost: self.lost.saturating_add(other.lost),
-            duplicated: self.duplicated.saturating_add(other.duplicated),
-            reordered: self.reordered.saturating_add(other.reordered),
-            corrupted: self.corrupted.saturating_add(other.corrupted),
-            gaps: self.gaps.saturating_add(other.gaps),
-            unfinished: self.unfinished.saturating_add(other.unfinished),
-            foreign: self.foreign.saturating_add(other.foreign),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
 
-    use super::super::payload::Payloads;
+    use zaichik_measure::payload::Payloads;
+
     use super::*;
 
     const RUN: u64 = 3;
     const PUBLISHER: u64 = RUN << PUBLISHER_BITS;
 
     fn message(publisher: u64, number: u64) -> Bytes {
-        let moment = [Timestamp::from_micros(number)].into_iter();
-        Payloads::new(publisher, 64).make(Kind::Measured, number, moment).next().expect("one")
+        Payloads::new(publisher, 64).build(Kind::Measured, number, [number].into_iter()).next().expect("one")
     }
 
     fn end(total: u64) -> Bytes {
-        Payloads::new(PUBLISHER, 64).end(total, Timestamp::ZERO)
+        Payloads::new(PUBLISHER, 64).end(total, 0)
     }
 
-    /// What is found of one publisher whose numbers come like this, and then its end.
+    /// The verdict on one publisher whose numbers arrive in this order, and then its end.
     fn verdict(numbers: &[u64], total: u64) -> Verdict {
         let mut verifier = Verifier::new(Some(RUN));
         for number in numbers {
-            verifier.take(&message(PUBLISHER, *number));
+            verifier.check(&message(PUBLISHER, *number));
         }
-        verifier.take(&end(total));
+        verifier.check(&end(total));
         verifier.verdict(Some(1))
     }
 
@@ -278,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_order_is_fine() {
+    fn messages_in_order_are_verified() {
         let found = verdict(&[0, 1, 2, 3], 4);
         assert_eq!(found, clean(4));
         assert!(found.holds());
@@ -294,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_comes_twice_is_found() {
+    fn a_message_that_arrives_twice_is_found() {
         for numbers in [[0, 0, 1, 2], [0, 1, 2, 0], [0, 1, 2, 2]] {
             let found = verdict(&numbers, 3);
             assert_eq!(found, Verdict { duplicated: 1, ..clean(3) }, "{numbers:?}");
@@ -310,18 +252,18 @@ mod tests {
             assert!(!found.holds());
         }
         let found = verdict(&[2, 0, 1, 0, 1], 3);
-        assert_eq!(found, Verdict { reordered: 2, duplicated: 2, ..clean(3) }, "late ones that come again");
+        assert_eq!(found, Verdict { reordered: 2, duplicated: 2, ..clean(3) }, "late ones that arrive again");
     }
 
     #[test]
-    fn a_message_with_other_bytes_is_found_and_its_number_is_missing() {
+    fn a_corrupted_message_is_found_and_its_number_is_missing() {
         let mut verifier = Verifier::new(Some(RUN));
         let mut changed = message(PUBLISHER, 1).to_vec();
         changed[20] ^= 0x40;
-        assert_eq!(verifier.take(&message(PUBLISHER, 0)), Taken::Measured(Timestamp::ZERO));
-        assert_eq!(verifier.take(&changed), Taken::Faulty);
-        assert_eq!(verifier.take(&message(PUBLISHER, 2)), Taken::Measured(Timestamp::from_micros(2)));
-        assert_eq!(verifier.take(&end(3)), Taken::End);
+        assert_eq!(verifier.check(&message(PUBLISHER, 0)), Checked::Measured(Timestamp::ZERO));
+        assert_eq!(verifier.check(&changed), Checked::Faulty);
+        assert_eq!(verifier.check(&message(PUBLISHER, 2)), Checked::Measured(Timestamp::from_micros(2)));
+        assert_eq!(verifier.check(&end(3)), Checked::End);
         assert_eq!((verifier.reached(), verifier.ended()), (3, 1));
         let found = verifier.verdict(Some(1));
         assert_eq!(found, Verdict { corrupted: 1, lost: 1, ..clean(2) });
@@ -329,57 +271,57 @@ mod tests {
     }
 
     #[test]
-    fn publishers_are_told_apart_and_other_runs_are_passed_over() {
+    fn publishers_are_verified_separately_and_other_runs_are_ignored() {
         let mut verifier = Verifier::new(Some(RUN));
         for number in 0..3 {
-            verifier.take(&message(PUBLISHER, number));
-            verifier.take(&message(PUBLISHER + 1, number));
+            verifier.check(&message(PUBLISHER, number));
+            verifier.check(&message(PUBLISHER + 1, number));
         }
-        assert_eq!(verifier.take(&message((RUN + 1) << PUBLISHER_BITS, 9)), Taken::Foreign);
-        assert_eq!(verifier.take(b"somebody else's"), Taken::Foreign);
-        let found = verifier.verdict_of([(PUBLISHER, 3), (PUBLISHER + 1, 3)]);
+        assert_eq!(verifier.check(&message((RUN + 1) << PUBLISHER_BITS, 9)), Checked::Foreign);
+        assert_eq!(verifier.check(b"another program's"), Checked::Foreign);
+        let found = verifier.verdict_for([(PUBLISHER, 3), (PUBLISHER + 1, 3)]);
         assert_eq!(found, Verdict { foreign: 2, ..clean(6) });
         assert!(found.holds());
     }
 
     #[test]
-    fn who_published_knows_what_is_missing_at_the_end() {
+    fn totals_of_the_publishers_show_what_is_missing_at_the_end() {
         let mut verifier = Verifier::new(Some(RUN));
-        verifier.take(&message(PUBLISHER, 0));
-        let found = verifier.verdict_of([(PUBLISHER, 3), (PUBLISHER + 1, 2)]);
+        verifier.check(&message(PUBLISHER, 0));
+        let found = verifier.verdict_for([(PUBLISHER, 3), (PUBLISHER + 1, 2)]);
         assert_eq!(found, Verdict { lost: 4, ..clean(1) });
     }
 
     #[test]
-    fn an_end_that_does_not_come_comes_too_early_or_comes_twice_is_found() {
+    fn an_end_that_is_missing_early_or_repeated_is_found() {
         let mut verifier = Verifier::new(None);
-        verifier.take(&message(PUBLISHER, 0));
+        verifier.check(&message(PUBLISHER, 0));
         let found = verifier.verdict(Some(1));
         assert_eq!(found, Verdict { unfinished: 1, ..clean(1) });
         assert!(!found.holds());
         assert_eq!(verdict(&[0, 1, 2], 2), Verdict { duplicated: 1, unfinished: 1, ..clean(3) });
         let mut verifier = Verifier::new(None);
-        assert_eq!([verifier.take(&end(0)), verifier.take(&end(0))], [Taken::End, Taken::Faulty]);
-        assert_eq!(Verifier::new(None).verdict(Some(1)).unfinished, 1, "nobody came");
+        assert_eq!([verifier.check(&end(0)), verifier.check(&end(0))], [Checked::End, Checked::Faulty]);
+        assert_eq!(Verifier::new(None).verdict(Some(1)).unfinished, 1, "no publisher");
     }
 
     #[test]
-    fn a_gap_is_a_fault_even_if_nothing_of_ours_is_missing() {
+    fn a_gap_is_a_fault_even_if_no_message_of_the_run_is_missing() {
         let mut verifier = Verifier::new(None);
         verifier.gap();
         assert!(!verifier.verdict(None).holds());
     }
 
     #[test]
-    fn holes_beyond_the_limit_are_lost_for_good() {
+    fn messages_in_holes_beyond_the_limit_stay_lost() {
         let mut verifier = Verifier::new(None);
         let holes = u64::try_from(MAX_HOLES).expect("it fits") + 1;
         for number in 0..holes {
-            verifier.take(&message(PUBLISHER, 2 * number + 1));
+            verifier.check(&message(PUBLISHER, 2 * number + 1));
         }
-        assert_eq!(verifier.take(&message(PUBLISHER, 0)), Taken::Measured(Timestamp::ZERO));
-        assert_eq!(verifier.take(&message(PUBLISHER, 2 * (holes - 1))), Taken::Faulty);
-        let found = verifier.verdict_of([]);
+        assert_eq!(verifier.check(&message(PUBLISHER, 0)), Checked::Measured(Timestamp::ZERO));
+        assert_eq!(verifier.check(&message(PUBLISHER, 2 * (holes - 1))), Checked::Faulty);
+        let found = verifier.verdict_for([]);
         assert_eq!((found.lost, found.reordered, found.duplicated), (holes - 1, 1, 1));
     }
 }

@@ -1,4 +1,4 @@
-//! Where the messages to publish come from.
+//! Reads the messages to publish.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -13,72 +13,71 @@ use zaichik_tokio::{Clock, Outgoing};
 use super::template;
 use crate::failure::{Code, Failure};
 
-/// The largest message that is read, in bytes; what the broker takes is usually less.
+/// Maximum size of a message in the input, in bytes; the broker's limit is usually lower.
 const MAX_INPUT: usize = 64 << 20;
 
 /// What to publish.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Input")]
 pub(super) struct InputArgs {
-    /// The message; without it, --file and --null, standard input is the message, byte for byte.
+    /// Body of the message. Without it, --file and --null, standard input is the message, byte for byte.
     #[arg(conflicts_with_all = ["lines", "file", "null", "key_delim"], help_heading = None)]
     body: Option<OsString>,
-    /// One message for each line of the input, without its end.
+    /// Publish each line of the input as a message, without the line ending.
     #[arg(short, long, conflicts_with_all = ["null", "count"])]
     lines: bool,
-    /// Read the message from a file; - is standard input.
+    /// Read the input from a file; - is standard input.
     #[arg(short, long, value_name = "PATH", conflicts_with = "null")]
     file: Option<PathBuf>,
-    /// A tombstone, which deletes the key from a topic that keeps the latest of each.
+    /// Publish a tombstone, which deletes the key in a topic with latest compaction.
     #[arg(short, long, requires = "key")]
     null: bool,
-    /// The key of every message.
+    /// Key of every message.
     #[arg(short, long)]
     key: Option<OsString>,
-    /// Lines (as with --lines) that are a key and a body with this between.
+    /// Split each line into a key and a body at the first delimiter; implies --lines.
     #[arg(short = 'K', long, value_name = "DELIMITER", conflicts_with_all = ["key", "count"])]
     key_delim: Option<String>,
-    /// A header of every message; may be repeated.
+    /// Header of every message; may be repeated.
     #[arg(short = 'H', long = "header", value_name = "NAME:VALUE", value_parser = parse_header)]
     headers: Vec<(String, String)>,
-    /// How long a message may live, if the topic lets it live longer.
+    /// Expire each message after this time, if the topic would keep it longer.
     #[arg(long, value_name = "DURATION", value_parser = parse_ttl)]
     ttl: Option<Duration>,
-    /// How many times to publish the message.
+    /// Number of times to publish the message.
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: u64,
-    // Without its blanks the first one would be a line break to clap.
-    /// Fill in {{ n }}, the number of the message, and {{ ts }}, the time, in bodies and keys.
+    // The spaces inside the braces matter: clap turns the first one without them into a line break.
+    /// Replace {{ n }} with the number of the message and {{ ts }} with the time (RFC 3339), in bodies and keys.
     #[arg(long)]
     template: bool,
 }
 
-/// Messages, one after the other.
+/// The messages of the input, in order.
 pub(super) struct Input<'a> {
     args: &'a InputArgs,
     source: Source,
-    /// How many messages there were.
-    taken: u64,
+    messages_read: u64,
     clock: Clock,
 }
 
 enum Source {
-    /// The same body, again and again.
+    /// The same body for each message.
     Repeat(Bytes),
     Lines(Lines),
 }
 
-/// Lines as they come; what is read of the next one is kept.
+/// Reads lines; the part of the next line that has been read is kept.
 struct Lines {
     reader: Box<dyn AsyncBufRead + Unpin>,
     partial: Vec<u8>,
 }
 
 impl InputArgs {
-    /// Opens the input; reads all of it, unless it is lines.
+    /// Opens the input; reads all of it, unless it is read by lines.
     ///
     /// # Errors
-    /// It can't be read, or is too large for a message.
+    /// It cannot be read, or is too large for a message.
     pub(super) async fn open(&self) -> Result<Input<'_>, Failure> {
         let source = match &self.body {
             Some(body) => Source::Repeat(body.clone().into_encoded_bytes().into()),
@@ -88,11 +87,11 @@ impl InputArgs {
                 if self.is_lines() {
                     Source::Lines(Lines { reader: Box::new(BufReader::new(reader)), partial: Vec::new() })
                 } else {
-                    Source::Repeat(whole(reader).await?)
+                    Source::Repeat(read_all(reader).await?)
                 }
             }
         };
-        Ok(Input { args: self, source, taken: 0, clock: Clock::start() })
+        Ok(Input { args: self, source, messages_read: 0, clock: Clock::start() })
     }
 
     fn is_lines(&self) -> bool {
@@ -110,8 +109,8 @@ impl InputArgs {
             },
             _ => {
                 if io::stdin().is_terminal() {
-                    let what = if self.is_lines() { "one message a line" } else { "the message" };
-                    drop(writeln!(io::stderr(), "reading {what} from the terminal; Ctrl-D ends it"));
+                    let what = if self.is_lines() { "one message per line" } else { "the message" };
+                    drop(writeln!(io::stderr(), "reading {what} from the terminal; press Ctrl-D to finish"));
                 }
                 Ok(Box::new(tokio::io::stdin()))
             }
@@ -120,14 +119,14 @@ impl InputArgs {
 }
 
 impl Input<'_> {
-    /// The next message; `None` at the end. Nothing is lost if the future is dropped before it is ready.
+    /// The next message; `None` at the end. No input is lost if the future is dropped.
     ///
     /// # Errors
-    /// The input can't be read, or a line is too long or has no key.
+    /// The input cannot be read, or a line is too long or has no key.
     pub(super) async fn next(&mut self) -> Result<Option<Outgoing>, Failure> {
-        let number = self.taken.saturating_add(1);
+        let number = self.messages_read.saturating_add(1);
         let (key, body) = match &mut self.source {
-            Source::Repeat(_) if self.taken >= self.args.count => return Ok(None),
+            Source::Repeat(_) if self.messages_read >= self.args.count => return Ok(None),
             Source::Repeat(body) => (None, body.clone()),
             Source::Lines(lines) => {
                 let Some(line) = lines.next().await.map_err(|error| unreadable(number, &error))? else {
@@ -138,24 +137,24 @@ impl Input<'_> {
                     Some(delimiter) => split(&line, delimiter.as_bytes()).ok_or_else(|| {
                         Failure::new(
                             Code::Usage,
-                            format_args!("line {number} has no {delimiter:?} between a key and a body"),
+                            format_args!("line {number} has no delimiter {delimiter:?} between key and body"),
                         )
                     })?,
                 }
             }
         };
-        self.taken = number;
-        let own = self.args.key.as_ref().map(|key| Bytes::from(key.clone().into_encoded_bytes()));
-        Ok(Some(self.message(key.or(own), body)))
+        self.messages_read = number;
+        let fixed_key = self.args.key.as_ref().map(|key| Bytes::from(key.clone().into_encoded_bytes()));
+        Ok(Some(self.message(key.or(fixed_key), body)))
     }
 
-    /// How many messages there were so far.
-    pub(super) const fn taken(&self) -> u64 {
-        self.taken
+    /// The number of messages read so far.
+    pub(super) const fn messages_read(&self) -> u64 {
+        self.messages_read
     }
 
-    /// What a message is called in an error; empty if there is only one.
-    pub(super) fn name(&self, number: u64) -> String {
+    /// The prefix of an error about a message; empty if there is only one message.
+    pub(super) fn error_prefix(&self, number: u64) -> String {
         match &self.source {
             Source::Lines(_) => format!("line {number}: "),
             Source::Repeat(_) if self.args.count > 1 => format!("message {number}: "),
@@ -165,7 +164,11 @@ impl Input<'_> {
 
     fn message(&self, key: Option<Bytes>, body: Bytes) -> Outgoing {
         let fill = |text: Bytes| {
-            if self.args.template { template::fill(&text, self.taken, self.clock.now()) } else { text }
+            if self.args.template {
+                template::fill(&text, self.messages_read, self.clock.now())
+            } else {
+                text
+            }
         };
         let message = match key.map(fill) {
             Some(key) if self.args.null => Outgoing::tombstone(key),
@@ -207,7 +210,7 @@ impl Lines {
     }
 }
 
-async fn whole(reader: impl AsyncRead + Unpin) -> Result<Bytes, Failure> {
+async fn read_all(reader: impl AsyncRead + Unpin) -> Result<Bytes, Failure> {
     let mut body = Vec::new();
     let limit = MAX_INPUT.saturating_add(1);
     let read = reader.take(limit as u64).read_to_end(&mut body).await;
@@ -219,14 +222,14 @@ async fn whole(reader: impl AsyncRead + Unpin) -> Result<Bytes, Failure> {
 }
 
 fn too_large() -> String {
-    format!("more than {} MiB; split it", MAX_INPUT >> 20)
+    format!("it has more than {} MiB; split it", MAX_INPUT >> 20)
 }
 
 fn unreadable(number: u64, error: &io::Error) -> Failure {
     Failure::new(Code::Other, format_args!("cannot read line {number}: {error}"))
 }
 
-/// The key and the body of a line.
+/// The key and the body of a line; `None` if it has no delimiter.
 fn split(line: &Bytes, delimiter: &[u8]) -> Option<(Option<Bytes>, Bytes)> {
     let at = line.windows(delimiter.len().max(1)).position(|found| found == delimiter)?;
     let after = at.saturating_add(delimiter.len());
@@ -238,14 +241,14 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => {
             Ok((name.to_owned(), value.strip_prefix(' ').unwrap_or(value).to_owned()))
         }
-        _ => Err("a header is a name and a value with : between".to_owned()),
+        _ => Err("use a name and a value with a colon between, such as trace:a1b2".to_owned()),
     }
 }
 
 fn parse_ttl(text: &str) -> Result<Duration, String> {
     let ttl = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if ttl.as_micros() == 0 {
-        return Err("a time to live is at least 1us".to_owned());
+        return Err("use a duration of at least 1us".to_owned());
     }
     Ok(ttl)
 }

@@ -1,4 +1,4 @@
-//! Telling what became of published messages.
+//! Reports which messages are stored.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -6,45 +6,45 @@ use clap::Args;
 use serde::Serialize;
 use zaichik_tokio::PublishReceipt;
 
-/// What to tell about messages that are stored.
+/// What to print about stored messages.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
-pub(super) struct Telling {
-    /// A line of JSON on standard output for each message that is stored.
+pub(super) struct ReceiptArgs {
+    /// Print a line of JSON on standard output for each stored message.
     #[arg(short = 'J', long)]
     json: bool,
-    /// Say on standard error how many messages were stored, also when it is not a terminal.
+    /// Print a summary on standard error even if it is not a terminal.
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
-    /// Say nothing about success.
+    /// Print no summary.
     #[arg(short, long)]
     quiet: bool,
 }
 
-/// What is known about the messages so far.
+/// The receipts so far.
 #[derive(Debug)]
 pub(super) struct Receipts<'a> {
-    telling: &'a Telling,
+    args: &'a ReceiptArgs,
     topic: &'a str,
     stored: u64,
     unacknowledged: u64,
     duplicates: u64,
-    /// The first and the last offset.
+    /// The first and the last offset of messages that were not duplicates.
     offsets: Option<(u64, u64)>,
     created: bool,
 }
 
 /// A stored message, as JSON.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+struct StoredMessage<'a> {
     topic: &'a str,
-    /// Its place in the input, from 1.
+    /// Its position in the input, from 1.
     number: u64,
     offset: Option<u64>,
     duplicate: bool,
 }
 
-impl Telling {
+impl ReceiptArgs {
     pub(super) const fn is_json(&self) -> bool {
         self.json
     }
@@ -55,16 +55,16 @@ impl Telling {
 }
 
 impl<'a> Receipts<'a> {
-    pub(super) const fn new(telling: &'a Telling, topic: &'a str) -> Self {
-        Self { telling, topic, stored: 0, unacknowledged: 0, duplicates: 0, offsets: None, created: false }
+    pub(super) const fn new(args: &'a ReceiptArgs, topic: &'a str) -> Self {
+        Self { args, topic, stored: 0, unacknowledged: 0, duplicates: 0, offsets: None, created: false }
     }
 
-    /// A message left that gets no answer.
+    /// Records a message that was sent without acknowledgement.
     pub(super) const fn sent(&mut self) {
         self.unacknowledged = self.unacknowledged.saturating_add(1);
     }
 
-    /// Messages are stored, of which the first has that number in the input.
+    /// Records stored messages, the first of which has number `first` in the input, and prints them as JSON if asked.
     pub(super) fn stored(&mut self, first: u64, receipt: &PublishReceipt) {
         self.created |= receipt.created;
         for record in 0..receipt.count {
@@ -76,22 +76,22 @@ impl<'a> Receipts<'a> {
                 let first = self.offsets.map_or(offset, |(first, _)| first);
                 self.offsets = Some((first, offset));
             }
-            if self.telling.json {
+            if self.args.json {
                 let number = first.saturating_add(u64::from(record));
-                line(&Line { topic: self.topic, number, offset, duplicate });
+                print_json(&StoredMessage { topic: self.topic, number, offset, duplicate });
             }
         }
     }
 
-    /// How many messages are stored.
+    /// The number of stored messages.
     pub(super) const fn count(&self) -> u64 {
         self.stored
     }
 
-    /// All went well.
+    /// Prints the summary of a command that succeeded, unless it is turned off.
     pub(super) fn finish(&self) {
-        if self.telling.has_summary() {
-            // Whether anybody hears it changes nothing.
+        if self.args.has_summary() {
+            // The messages are stored, whether or not the summary can be written.
             drop(writeln!(io::stderr(), "{}", self.summary()));
         }
     }
@@ -106,20 +106,21 @@ impl<'a> Receipts<'a> {
             Some((first, last)) => format!(", offsets {first} to {last}"),
             None => String::new(),
         };
-        let known = match self.duplicates {
+        let duplicates = match self.duplicates {
             0 => String::new(),
-            count => format!("; {count} known already by key"),
+            1 => "; 1 was a duplicate by key".to_owned(),
+            count => format!("; {count} were duplicates by key"),
         };
-        let created = if self.created { "; the topic is new, with the broker's defaults" } else { "" };
-        format!("published {} to {topic}{offsets}{known}{created}", messages(self.stored))
+        let created = if self.created { "; created the topic with the broker's defaults" } else { "" };
+        format!("published {} to {topic}{offsets}{duplicates}{created}", messages(self.stored))
     }
 }
 
-fn line(line: &Line<'_>) {
-    if let Ok(mut text) = serde_json::to_string(line) {
-        text.push('\n');
-        // Messages are published whether or not anybody reads the receipts.
-        drop(io::stdout().write_all(text.as_bytes()));
+fn print_json(message: &StoredMessage<'_>) {
+    if let Ok(mut line) = serde_json::to_string(message) {
+        line.push('\n');
+        // Publishing continues, whether or not the receipts can be written.
+        drop(io::stdout().write_all(line.as_bytes()));
     }
 }
 

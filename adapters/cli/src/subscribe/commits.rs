@@ -1,4 +1,4 @@
-//! When messages count as done.
+//! Commits messages: by themselves, or as standard input requests.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -15,145 +15,148 @@ use crate::failure::{Code, Failure};
 /// When messages are committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CommitMode {
-    /// Messages that were written, as many at once as were written at once.
+    /// Commit messages after they are written, in batches.
     Auto,
-    /// Every message by itself, before the next one is written.
+    /// Commit each message before the next one is written.
     Each,
-    /// Nothing; a durable subscription then gets no more than its window.
+    /// Commit nothing; a durable subscription then receives at most its window.
     Never,
-    /// What standard input says: an offset, or a topic and an offset, on each line.
+    /// Commit as standard input says: an offset, or a topic and an offset, on each line.
     Manual,
 }
 
-/// Commits under way, and messages that wait for theirs; the windows bound both.
+/// Commits in flight, and messages that are written but not committed; the windows limit both.
 pub(super) struct Commits {
     mode: CommitMode,
-    under_way: FuturesUnordered<Commit>,
-    /// Messages of each source that were written and wait for standard input, in order.
-    shown: Vec<Shown>,
-    orders: Option<Lines<BufReader<Stdin>>>,
+    in_flight: FuturesUnordered<Commit>,
+    /// One per topic.
+    topics: Vec<Uncommitted>,
+    /// Standard input, in manual mode.
+    requests: Option<Lines<BufReader<Stdin>>>,
 }
 
-/// What there is to know about commits.
-pub(super) enum News {
-    /// One of them is answered.
+/// What happens next to commits.
+pub(super) enum CommitEvent {
+    /// A commit is answered.
     Answered,
-    /// Standard input has a line, or has ended.
-    Order(Option<String>),
+    /// A line of standard input, or its end.
+    Request(Option<String>),
 }
 
 type Commit = Pin<Box<dyn Future<Output = Result<(), ClientError>>>>;
 
-struct Shown {
+/// The messages of a topic that are written but not committed.
+struct Uncommitted {
     topic: String,
-    waiting: VecDeque<Delivery>,
-    /// The first offset that was never shown.
+    /// In the order of their offsets.
+    messages: VecDeque<Delivery>,
+    /// The highest offset that was ever written, plus 1.
     end: u64,
 }
 
 impl Commits {
     pub(super) fn new(mode: CommitMode, topics: &[String]) -> Self {
-        let shown = |topic: &String| Shown { topic: topic.clone(), waiting: VecDeque::new(), end: 0 };
+        let none = |topic: &String| Uncommitted { topic: topic.clone(), messages: VecDeque::new(), end: 0 };
         Self {
             mode,
-            under_way: FuturesUnordered::new(),
-            shown: topics.iter().map(shown).collect(),
-            orders: (mode == CommitMode::Manual).then(|| BufReader::new(tokio::io::stdin()).lines()),
+            in_flight: FuturesUnordered::new(),
+            topics: topics.iter().map(none).collect(),
+            requests: (mode == CommitMode::Manual).then(|| BufReader::new(tokio::io::stdin()).lines()),
         }
     }
 
-    /// Messages were written, in this order.
+    /// Records messages that were written, in this order, and commits them unless the mode is manual.
     pub(super) fn written(&mut self, messages: Vec<(usize, Delivery)>) {
         if self.mode == CommitMode::Never {
             return;
         }
         for (source, delivery) in messages {
-            if let Some(shown) = self.shown.get_mut(source) {
-                shown.end = shown.end.max(delivery.offset.saturating_add(1));
-                // Somebody moved the subscription back: what was shown after this one comes again.
-                if shown.waiting.back().is_some_and(|last| last.offset >= delivery.offset) {
-                    shown.waiting.clear();
+            if let Some(topic) = self.topics.get_mut(source) {
+                topic.end = topic.end.max(delivery.offset.saturating_add(1));
+                // The subscription was moved back: the messages from this one on are redelivered.
+                if topic.messages.back().is_some_and(|last| last.offset >= delivery.offset) {
+                    topic.messages.clear();
                 }
-                shown.waiting.push_back(delivery);
+                topic.messages.push_back(delivery);
             }
         }
         if self.mode != CommitMode::Manual {
-            for shown in &mut self.shown {
-                if let Some(last) = shown.waiting.pop_back() {
-                    shown.waiting.clear();
-                    self.under_way.push(commit(last));
+            for topic in &mut self.topics {
+                if let Some(last) = topic.messages.pop_back() {
+                    topic.messages.clear();
+                    self.in_flight.push(commit(last));
                 }
             }
         }
     }
 
-    /// What was shown of a source comes again.
+    /// Forgets the uncommitted messages of a source, because they are redelivered.
     pub(super) fn rewound(&mut self, source: usize) {
-        if let Some(shown) = self.shown.get_mut(source) {
-            shown.waiting.clear();
+        if let Some(topic) = self.topics.get_mut(source) {
+            topic.messages.clear();
         }
     }
 
-    /// What comes next; never anything, if no commit is under way and standard input has no say. Nothing is lost if the
-    /// future is dropped.
-    pub(super) async fn next(&mut self) -> News {
-        let Self { under_way, orders, .. } = self;
+    /// Waits for the next event; never completes if no commit is in flight and the mode is not manual. No event is lost
+    /// if the future is dropped.
+    pub(super) async fn next(&mut self) -> CommitEvent {
+        let Self { in_flight, requests, .. } = self;
         tokio::select! {
             biased;
-            Some(_) = under_way.next() => News::Answered,
-            order = async {
-                match orders {
-                    Some(orders) => orders.next_line().await.ok().flatten(),
+            Some(_) = in_flight.next() => CommitEvent::Answered,
+            line = async {
+                match requests {
+                    Some(requests) => requests.next_line().await.ok().flatten(),
                     None => std::future::pending().await,
                 }
-            } => News::Order(order),
+            } => CommitEvent::Request(line),
         }
     }
 
-    /// Waits for all answers.
+    /// Waits for the answers to all commits.
+    ///
+    /// # Errors
+    /// The first commit that failed.
     pub(super) async fn settle(&mut self) -> Result<(), ClientError> {
         let mut settled = Ok(());
-        while let Some(answer) = self.under_way.next().await {
+        while let Some(answer) = self.in_flight.next().await {
             settled = settled.and(answer);
         }
         settled
     }
 
-    /// Does what a line of standard input says.
+    /// Commits what a line of standard input requests.
     ///
     /// # Errors
-    /// The line makes no sense.
-    pub(super) fn obey(&mut self, order: &str) -> Result<(), Failure> {
-        let order = order.trim();
-        let wrong = |why: &str| {
-            Failure::new(
-                Code::Usage,
-                format_args!("cannot commit what standard input says, {order:?}: {why}"),
-            )
+    /// The line is not a valid request.
+    pub(super) fn request(&mut self, line: &str) -> Result<(), Failure> {
+        let line = line.trim();
+        let invalid = |why: &str| {
+            Failure::new(Code::Usage, format_args!("cannot commit {line:?} from standard input: {why}"))
         };
-        let (topic, offset) = match order.rsplit_once(char::is_whitespace) {
+        let (topic, offset) = match line.rsplit_once(char::is_whitespace) {
             Some((topic, offset)) => (Some(topic.trim_end()), offset),
-            None => (None, order),
+            None => (None, line),
         };
-        let offset: u64 = offset.parse().map_err(|_| wrong("it has no offset"))?;
-        let shown = match topic {
-            Some(topic) => self.shown.iter_mut().find(|shown| shown.topic == topic),
-            None if self.shown.len() > 1 => {
-                return Err(wrong("there are several topics; put its name before"));
+        let offset: u64 = offset.parse().map_err(|_| invalid("use an offset, or a topic and an offset"))?;
+        let topic = match topic {
+            Some(name) => self.topics.iter_mut().find(|topic| topic.topic == name),
+            None if self.topics.len() > 1 => {
+                return Err(invalid("there are several topics; put the topic before the offset"));
             }
-            None => self.shown.first_mut(),
+            None => self.topics.first_mut(),
         };
-        let shown = shown.ok_or_else(|| wrong("that topic is not read here"))?;
-        if offset >= shown.end {
-            return Err(wrong("that message was not shown yet"));
+        let topic = topic.ok_or_else(|| invalid("this command is not subscribed to that topic"))?;
+        if offset >= topic.end {
+            return Err(invalid("that message was not printed yet"));
         }
-        // What was committed before, or comes again after a broken connection, needs nothing.
+        // Messages that are committed already, or will be redelivered after a broken connection, are not in the queue.
         let mut last = None;
-        while let Some(delivery) = shown.waiting.pop_front_if(|delivery| delivery.offset <= offset) {
+        while let Some(delivery) = topic.messages.pop_front_if(|delivery| delivery.offset <= offset) {
             last = Some(delivery);
         }
         if let Some(last) = last {
-            self.under_way.push(commit(last));
+            self.in_flight.push(commit(last));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `--format`: a message as the user wants to see it.
+//! `--format`: prints messages in a format of the user's choice.
 
 use std::str::{Chars, FromStr};
 
@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zaichik_tokio::Message;
 
-/// A format, ready to be used.
+/// A parsed format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Format(Vec<Piece>);
 
@@ -62,7 +62,7 @@ impl Encoding {
         }
     }
 
-    /// What follows a `%s` or `%k`: a name in braces, or nothing.
+    /// Parses an optional name in braces after `%s` or `%k`.
     fn parse(rest: &mut Chars<'_>) -> Result<Self, String> {
         let Some(after) = rest.as_str().strip_prefix('{') else {
             return Ok(Self::Plain);
@@ -70,8 +70,10 @@ impl Encoding {
         let (encoding, after) = match after.split_once('}') {
             Some(("hex", after)) => (Self::Hex, after),
             Some(("base64", after)) => (Self::Base64, after),
-            Some((name, _)) => return Err(format!("{{{name}}} is no encoding; use {{hex}} or {{base64}}")),
-            None => return Err("a { has no }".to_owned()),
+            Some((name, _)) => {
+                return Err(format!("{{{name}}} is not an encoding; use {{hex}} or {{base64}}"));
+            }
+            None => return Err("a { has no matching }".to_owned()),
         };
         *rest = after.chars();
         Ok(encoding)
@@ -86,7 +88,7 @@ impl FromStr for Format {
         let mut rest = text.chars();
         while let Some(next) = rest.next() {
             let piece = match next {
-                '%' => place(&mut rest)?,
+                '%' => placeholder(&mut rest)?,
                 '\\' => Piece::Literal(escape(&mut rest)?),
                 other => Piece::Literal(other.to_string().into_bytes()),
             };
@@ -99,7 +101,7 @@ impl FromStr for Format {
     }
 }
 
-fn place(rest: &mut Chars<'_>) -> Result<Piece, String> {
+fn placeholder(rest: &mut Chars<'_>) -> Result<Piece, String> {
     Ok(match rest.next() {
         Some('t') => Piece::Topic,
         Some('o') => Piece::Offset,
@@ -111,8 +113,10 @@ fn place(rest: &mut Chars<'_>) -> Result<Piece, String> {
         Some('s') => Piece::Body(Encoding::parse(rest)?),
         Some('S') => Piece::BodyLength,
         Some('%') => Piece::Literal(b"%".to_vec()),
-        Some(other) => return Err(format!("%{other} means nothing; use %t %o %T %k %K %s %S %h %a or %%")),
-        None => return Err("a % at the end means nothing; use %%".to_owned()),
+        Some(other) => {
+            return Err(format!("unknown placeholder %{other}; use %t %o %T %k %K %s %S %h %a or %%"));
+        }
+        None => return Err("a % at the end has no meaning; use %% for a percent sign".to_owned()),
     })
 }
 
@@ -123,15 +127,15 @@ fn escape(rest: &mut Chars<'_>) -> Result<Vec<u8>, String> {
         Some('t') => b"\t".to_vec(),
         Some('0') => b"\0".to_vec(),
         Some('\\') => b"\\".to_vec(),
-        Some(other) => return Err(format!("\\{other} means nothing; use \\n \\r \\t \\0 or \\\\")),
-        None => return Err("a \\ at the end means nothing; use \\\\".to_owned()),
+        Some(other) => return Err(format!("unknown escape \\{other}; use \\n \\r \\t \\0 or \\\\")),
+        None => return Err("a \\ at the end has no meaning; use \\\\ for a backslash".to_owned()),
     })
 }
 
 /// `name=value` of each header, with commas between.
 fn headers(message: &Message, out: &mut Vec<u8>) {
-    for (place, (name, value)) in message.headers.iter().enumerate() {
-        if place > 0 {
+    for (index, (name, value)) in message.headers.iter().enumerate() {
+        if index > 0 {
             out.push(b',');
         }
         out.extend_from_slice(name.as_bytes());
@@ -153,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_format_is_read_once() {
+    fn a_format_is_parsed_into_pieces() {
         let literal = |text: &str| Piece::Literal(text.as_bytes().to_vec());
         let format = "%t/%o: %s{hex}%k{base64}%%\\n".parse();
         let pieces = vec![
@@ -177,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_encoded() {
+    fn bytes_are_encoded_as_the_format_says() {
         for (encoding, expected) in
             [(Encoding::Plain, &b"\x0f\xa0"[..]), (Encoding::Hex, b"0fa0"), (Encoding::Base64, b"D6A=")]
         {

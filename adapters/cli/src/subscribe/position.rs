@@ -1,28 +1,28 @@
-//! Where a subscription begins, as people say it.
+//! Positions in a topic on the command line.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use zaichik_tokio::{Client, ClientError, Clock, RefusalCode, RequestError, Start};
 
-use crate::moment;
+use crate::rfc3339;
 
-/// What `--from` takes.
+/// A position in a topic, before the broker is asked where the topic ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Position {
-    /// A place that the broker knows.
+    /// A position that the broker understands.
     At(Start),
-    /// That many before the end.
+    /// A number of offsets before the end.
     Last(u64),
-    /// That long ago.
+    /// A duration before now.
     Ago(Duration),
 }
 
 impl Position {
-    /// The place in a topic.
+    /// The position in a topic, as the broker understands it.
     ///
     /// # Errors
-    /// The broker has to be asked where the topic ends, and that failed.
+    /// The broker did not answer where the topic ends.
     pub(crate) async fn resolve(self, client: &Client, topic: &str) -> Result<Start, ClientError> {
         Ok(match self {
             Self::At(start) => start,
@@ -33,7 +33,7 @@ impl Position {
             Self::Last(count) => {
                 match client.topic(topic).await {
                     Ok(topic) => Start::Offset(topic.end.saturating_sub(count)),
-                    // It is empty when it will have been created.
+                    // A new topic is empty.
                     Err(error) if is_unknown_topic(&error) => Start::Earliest,
                     Err(error) => return Err(error),
                 }
@@ -50,16 +50,16 @@ impl FromStr for Position {
             "earliest" => Some(Self::At(Start::Earliest)),
             "latest" => Some(Self::At(Start::Latest)),
             _ => match text.split_at_checked(1) {
-                Some(("@", moment)) => match moment.strip_prefix('-') {
+                Some(("@", time)) => match time.strip_prefix('-') {
                     Some(ago) => humantime::parse_duration(ago).ok().map(Self::Ago),
-                    None => moment::parse(moment).map(|at| Self::At(Start::Time(at.as_micros()))),
+                    None => rfc3339::parse(time).map(|at| Self::At(Start::Time(at.as_micros()))),
                 },
                 Some(("-", count)) => number(count).map(Self::Last),
                 _ => number(text).map(|offset| Self::At(Start::Offset(offset))),
             },
         };
         position.ok_or_else(|| {
-            "say earliest, latest, an offset (42), how many before the end (-10), how long ago (@-5m) or when \
+            "use earliest, latest, an offset (42), a count from the end (-10), an age (@-5m) or a time \
              (@2026-11-22T10:00Z)"
                 .to_owned()
         })
@@ -71,7 +71,7 @@ fn is_unknown_topic(error: &ClientError) -> bool {
         if refusal.code == RefusalCode::UnknownTopic)
 }
 
-/// Digits and nothing else.
+/// A number without a sign.
 fn number(text: &str) -> Option<u64> {
     text.parse().ok().filter(|_| !text.starts_with('+'))
 }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_as_people_say_them() {
+    fn positions_are_parsed() {
         for (text, expected) in [
             ("earliest", Position::At(Start::Earliest)),
             ("latest", Position::At(Start::Latest)),

@@ -1,4 +1,4 @@
-//! Reading: messages go out as they come, and count as done when they are written.
+//! Runs `zaichik sub`: prints messages as they arrive, and commits them after they are written.
 
 use std::io::ErrorKind;
 use std::pin::Pin;
@@ -10,41 +10,41 @@ use tokio::time::Sleep;
 use zaichik_serve::Signal;
 use zaichik_tokio::{ClientError, Delivery, Incoming, RequestError, Subscription};
 
-use super::commits::{CommitMode, Commits, News};
-use super::show::Show;
+use super::commits::{CommitEvent, CommitMode, Commits};
+use super::show::MessageWriter;
 use super::sources::{Event, Sources};
 use super::{Subscribe, WINDOW};
 use crate::failure::{Code, Failure};
 
-/// How much output is written at once, in bytes, if as much is there; one message may exceed it.
+/// Maximum bytes of output before it is written; a single message may exceed it.
 const OUTPUT: usize = 64 << 10;
 
-/// How long a write may take when somebody asks to stop.
+/// Maximum time to complete a write after a signal.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A command under way.
-pub(super) struct Run<'a> {
+/// A running `sub` command.
+pub(super) struct SubscribeRun<'a> {
     args: &'a Subscribe,
     sources: Sources,
     commits: Commits,
-    show: Show<'a>,
+    writer: MessageWriter<'a>,
     signals: Pin<Box<dyn Stream<Item = Signal>>>,
-    /// Messages to be written together.
+    /// The messages in `output`, with their sources.
     batch: Vec<(usize, Delivery)>,
     output: Vec<u8>,
 }
 
-/// Why reading ends.
-pub(super) enum End {
-    /// Somebody asked to stop, or there is nobody left to write for.
+/// Why the command ends.
+pub(super) enum EndReason {
+    /// A signal, the end of standard input in manual mode, or a closed output.
     Stopped,
-    /// All that was wanted is there.
+    /// It has printed all requested messages.
     Done,
-    /// Nothing came for as long as was to be waited.
-    Silence,
+    /// No message arrived within `--wait`.
+    WaitExpired,
 }
 
-impl<'a> Run<'a> {
+impl<'a> SubscribeRun<'a> {
     pub(super) fn new(
         args: &'a Subscribe,
         subscriptions: Vec<Subscription>,
@@ -55,45 +55,45 @@ impl<'a> Run<'a> {
             args,
             sources: Sources::new(subscriptions, args.exit_at_end),
             commits: Commits::new(mode, &args.topics),
-            show: args.show.show(args.verbose),
+            writer: args.show.writer(args.verbose),
             signals,
             batch: Vec::new(),
             output: Vec::new(),
         }
     }
 
-    /// How many messages were shown.
+    /// The number of messages printed.
     pub(super) const fn shown(&self) -> u64 {
-        self.show.count()
+        self.writer.count()
     }
 
-    /// Waits until all commits are answered.
+    /// Waits for the answers to all commits.
     ///
     /// # Errors
-    /// The first of them that failed.
+    /// The first commit that failed.
     pub(super) async fn settle(&mut self) -> Result<(), ClientError> {
         self.commits.settle().await
     }
 
-    /// Shows messages until it is to end.
+    /// Prints messages until the command ends.
     ///
     /// # Errors
-    /// A subscription has ended, messages are missing that must not, the output does not take them, or standard input
-    /// can't be obeyed.
-    pub(super) async fn read(&mut self) -> Result<End, Failure> {
+    /// A subscription ended, messages are missing with `--fail-on-gap`, the output cannot be written, or a line of
+    /// standard input is invalid.
+    pub(super) async fn read(&mut self) -> Result<EndReason, Failure> {
         let mut idle = self.idle();
         loop {
-            if self.sources.are_done() || self.args.count.is_some_and(|count| self.show.count() >= count) {
-                return Ok(End::Done);
+            if self.sources.are_done() || self.args.count.is_some_and(|count| self.writer.count() >= count) {
+                return Ok(EndReason::Done);
             }
             tokio::select! {
                 biased;
-                _ = self.signals.next() => return Ok(End::Stopped),
-                news = self.commits.next() => match news {
-                    // What can't be committed comes again, which the subscription tells.
-                    News::Answered => {}
-                    News::Order(Some(order)) => self.commits.obey(&order)?,
-                    News::Order(None) => return Ok(End::Stopped),
+                _ = self.signals.next() => return Ok(EndReason::Stopped),
+                event = self.commits.next() => match event {
+                    // If a commit failed, its messages are redelivered, and the subscription reports that.
+                    CommitEvent::Answered => {}
+                    CommitEvent::Request(Some(line)) => self.commits.request(&line)?,
+                    CommitEvent::Request(None) => return Ok(EndReason::Stopped),
                 },
                 (source, event) = self.sources.next() => {
                     let collected = self.collect(source, event);
@@ -110,7 +110,7 @@ impl<'a> Run<'a> {
                         Some(idle) => idle.await,
                         None => std::future::pending().await,
                     }
-                } => return Ok(End::Silence),
+                } => return Ok(EndReason::WaitExpired),
             }
         }
     }
@@ -119,13 +119,13 @@ impl<'a> Run<'a> {
         self.args.wait.map(|wait| Box::pin(tokio::time::sleep(wait)))
     }
 
-    /// Takes an event, and what else is there, into the output.
+    /// Handles an event and those that are already available, until the output is full.
     fn collect(&mut self, source: usize, event: Event) -> Result<(), Failure> {
-        self.take(source, event)?;
+        self.handle(source, event)?;
         while !self.is_full()
             && let Some((source, event)) = self.sources.next().now_or_never()
         {
-            self.take(source, event)?;
+            self.handle(source, event)?;
         }
         Ok(())
     }
@@ -135,22 +135,22 @@ impl<'a> Run<'a> {
         self.output.len() >= OUTPUT
             || self.batch.len() >= if one { 1 } else { WINDOW as usize }
             || self.sources.are_done()
-            || self.args.count.is_some_and(|count| self.show.count() >= count)
+            || self.args.count.is_some_and(|count| self.writer.count() >= count)
     }
 
-    /// Takes an event into the output, or says what stands in a message's place.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "what later versions tell is not known here")]
-    fn take(&mut self, source: usize, event: Event) -> Result<(), Failure> {
+    /// Appends a message to the output, or reports another event on stderr.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "events of later versions are ignored")]
+    fn handle(&mut self, source: usize, event: Event) -> Result<(), Failure> {
         let Some(incoming) = event.transpose()? else {
             return Ok(());
         };
-        if !self.sources.saw(source, &incoming) {
+        if !self.sources.advance(source, &incoming) {
             return Ok(());
         }
         let topic = self.args.topics.get(source).map_or("", String::as_str);
         let lost = match incoming {
             Incoming::Message(message) => {
-                self.show.write(&message, &mut self.output);
+                self.writer.write(&message, &mut self.output);
                 self.batch.push((source, message));
                 return Ok(());
             }
@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
             }
             Incoming::Reconnected { from, start } if from >= start => {
                 self.commits.rewound(source);
-                self.args.say(format_args!("topic {topic:?}: connected again; nothing is lost"));
+                self.args.notify(format_args!("topic {topic:?}: reconnected; no messages are lost"));
                 return Ok(());
             }
             Incoming::Reconnected { from, start: to } => {
@@ -180,12 +180,12 @@ impl<'a> Run<'a> {
         if self.args.fail_on_gap {
             return Err(Failure::new(Code::Gap, lost));
         }
-        self.args.say(lost);
+        self.args.notify(lost);
         Ok(())
     }
 
-    /// Writes what was collected; what is written may be committed.
-    async fn write(&mut self) -> Result<Option<End>, Failure> {
+    /// Writes the output, then lets its messages be committed.
+    async fn write(&mut self) -> Result<Option<EndReason>, Failure> {
         if self.batch.is_empty() {
             return Ok(None);
         }
@@ -201,16 +201,16 @@ impl<'a> Run<'a> {
             written = &mut writing => written,
             _ = self.signals.next() => {
                 is_stopping = true;
-                // It may be written already, and not known here yet.
+                // The write may already be complete, without the result having arrived here.
                 match tokio::time::timeout(GRACE, writing).await {
                     Ok(written) => written,
-                    Err(_) => return Ok(Some(End::Stopped)),
+                    Err(_) => return Ok(Some(EndReason::Stopped)),
                 }
             }
         };
         match written {
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Some(End::Stopped)),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Some(EndReason::Stopped)),
             Err(error) => {
                 return Err(Failure::new(Code::Other, format_args!("cannot write the output: {error}")));
             }
@@ -218,12 +218,12 @@ impl<'a> Run<'a> {
         self.output.clear();
         self.commits.written(std::mem::take(&mut self.batch));
         if is_stopping {
-            return Ok(Some(End::Stopped));
+            return Ok(Some(EndReason::Stopped));
         }
         if self.args.commit == CommitMode::Each {
             tokio::select! {
                 biased;
-                _ = self.signals.next() => return Ok(Some(End::Stopped)),
+                _ = self.signals.next() => return Ok(Some(EndReason::Stopped)),
                 _ = self.commits.settle() => {}
             }
         }

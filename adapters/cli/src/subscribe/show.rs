@@ -1,4 +1,4 @@
-//! How messages look on standard output.
+//! Formats messages for standard output.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -10,40 +10,40 @@ use serde::Serialize;
 use zaichik_tokio::{Clock, Message};
 
 use super::format::Format;
-use crate::moment;
 use crate::printable::printable;
+use crate::rfc3339;
 
-/// What messages are to look like.
+/// The output format.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct ShowArgs {
-    /// Each message in a format: %t topic, %o offset, %T milliseconds since 1970, %k key, %s body, %K and %S their
-    /// lengths, %h headers, %a attempt, %s{hex}, %s{base64}, %%, \n \r \t \0 \\. Nothing is added to it.
+    /// Print each message in this format: %t topic, %o offset, %T milliseconds since 1970, %k key, %s body, %K and %S
+    /// their lengths in bytes, %h headers, %a attempt, %s{hex}, %s{base64}, %%, \n \r \t \0 \\. No newline is added.
     #[arg(short = 'F', long, conflicts_with_all = ["json", "raw", "no_raw"])]
     format: Option<Format>,
-    /// A line of JSON for each message; keys and bodies that are no text are base64.
+    /// Print each message as a line of JSON; keys and bodies that are not UTF-8 are in base64.
     #[arg(short = 'J', long, conflicts_with_all = ["raw", "no_raw"])]
     json: bool,
-    /// Each body and a newline, also on a terminal.
+    /// Print each body and a newline, even on a terminal.
     #[arg(long, overrides_with = "no_raw")]
     raw: bool,
-    /// For people, also when it is not a terminal.
+    /// Print messages for people, even if standard output is not a terminal.
     #[arg(long, overrides_with = "raw")]
     no_raw: bool,
 }
 
-/// Turns messages into output.
+/// Writes messages in the chosen format.
 #[derive(Debug)]
-pub(crate) struct Show<'a> {
+pub(crate) struct MessageWriter<'a> {
     style: Style<'a>,
-    /// How many were shown.
+    /// The number of messages written.
     count: u64,
     clock: Clock,
 }
 
 #[derive(Debug)]
 enum Style<'a> {
-    People,
+    Human,
     Raw { with_topic: bool },
     Json,
     Format(&'a Format),
@@ -51,7 +51,7 @@ enum Style<'a> {
 
 /// A message, as JSON.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+struct JsonMessage<'a> {
     topic: &'a str,
     offset: u64,
     timestamp: String,
@@ -61,7 +61,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     key_base64: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    headers: Vec<Header<'a>>,
+    headers: Vec<JsonHeader<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,7 +71,7 @@ struct Line<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Header<'a> {
+struct JsonHeader<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<&'a str>,
@@ -80,20 +80,21 @@ struct Header<'a> {
 }
 
 impl ShowArgs {
-    /// What was asked for, or what fits standard output.
-    pub(crate) fn show(&self, with_topic: bool) -> Show<'_> {
+    /// A writer in the requested format, or in the default for this standard output: for people on a terminal, raw
+    /// otherwise.
+    pub(crate) fn writer(&self, with_topic: bool) -> MessageWriter<'_> {
         let style = match &self.format {
             Some(format) => Style::Format(format),
             None if self.json => Style::Json,
-            None if self.no_raw || (!self.raw && io::stdout().is_terminal()) => Style::People,
+            None if self.no_raw || (!self.raw && io::stdout().is_terminal()) => Style::Human,
             None => Style::Raw { with_topic },
         };
-        Show { style, count: 0, clock: Clock::start() }
+        MessageWriter { style, count: 0, clock: Clock::start() }
     }
 }
 
-impl Show<'_> {
-    /// How many messages were shown.
+impl MessageWriter<'_> {
+    /// The number of messages written.
     pub(crate) const fn count(&self) -> u64 {
         self.count
     }
@@ -104,7 +105,7 @@ impl Show<'_> {
         match self.style {
             Style::Format(format) => format.write(message, out),
             Style::Json => {
-                if let Ok(line) = serde_json::to_vec(&Line::new(message)) {
+                if let Ok(line) = serde_json::to_vec(&JsonMessage::new(message)) {
                     out.extend(line);
                     out.push(b'\n');
                 }
@@ -117,11 +118,11 @@ impl Show<'_> {
                 out.extend_from_slice(&message.body);
                 out.push(b'\n');
             }
-            Style::People => self.for_people(message, out),
+            Style::Human => self.write_human(message, out),
         }
     }
 
-    fn for_people(&self, message: &Message, out: &mut Vec<u8>) {
+    fn write_human(&self, message: &Message, out: &mut Vec<u8>) {
         let (number, topic, offset) = (self.count, &message.topic, message.offset);
         let mut line = format!("[#{number}] {topic} offset={offset}");
         if let Some(key) = &message.key {
@@ -149,18 +150,18 @@ impl Show<'_> {
     }
 }
 
-impl<'a> Line<'a> {
+impl<'a> JsonMessage<'a> {
     fn new(message: &'a Message) -> Self {
         let (body, body_base64) = text_or_base64(&message.body);
         let (key, key_base64) = message.key.as_deref().map(text_or_base64).unwrap_or_default();
         let headers = message.headers.iter().map(|(name, value)| {
             let (value, value_base64) = text_or_base64(value);
-            Header { name, value, value_base64 }
+            JsonHeader { name, value, value_base64 }
         });
         Self {
             topic: &message.topic,
             offset: message.offset,
-            timestamp: moment::rfc3339(message.timestamp),
+            timestamp: rfc3339::format(message.timestamp),
             attempt: message.attempt,
             key,
             key_base64,
@@ -179,7 +180,7 @@ fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
     }
 }
 
-/// A time as long as it is worth: `12ms`, `1.2s`, `5m 3s`.
+/// An age with a precision that fits its size: `12ms`, `1.2s`, `5m 3s`.
 fn age(age: Duration) -> String {
     match age.as_secs() {
         0 => format!("{}ms", age.subsec_millis()),
@@ -188,7 +189,7 @@ fn age(age: Duration) -> String {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde requires a reference")]
 const fn is_false(value: &bool) -> bool {
     !*value
 }
@@ -198,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_are_as_long_as_they_are_worth() {
+    fn the_precision_of_an_age_fits_its_size() {
         for (millis, expected) in
             [(0, "0ms"), (12, "12ms"), (1_250, "1.2s"), (59_999, "59.9s"), (303_700, "5m 3s")]
         {

@@ -1,4 +1,4 @@
-//! The topics that are read, and what comes next from any of them.
+//! Reads several subscriptions in turn.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -7,26 +7,26 @@ use std::task::{Context, Poll};
 use futures::Stream;
 use zaichik_tokio::{ClientError, Incoming, Subscription};
 
-/// What comes from a source; `None` when it has ended.
+/// An event of a source; `None` when it has ended.
 pub(super) type Event = Option<Result<Incoming, ClientError>>;
 
-/// One topic that is read.
+/// One subscription.
 pub(super) struct Source {
     subscription: Subscription,
     /// The topic's end when the subscription began.
     end: u64,
-    /// The first offset that is not seen yet.
+    /// The next offset to receive.
     next: u64,
-    /// Nothing more is wanted from it.
+    /// Whether it has ended or has reached the end to stop at.
     is_done: bool,
 }
 
-/// The topics that are read: each gets its turn.
+/// The subscriptions, read in turn.
 pub(super) struct Sources {
     all: Vec<Source>,
-    /// Whose turn it is.
+    /// The index of the source to read next.
     turn: usize,
-    /// Whether each is done at the end that its topic had.
+    /// Whether to stop each source where its topic ended when the subscription began.
     until_end: bool,
 }
 
@@ -39,19 +39,19 @@ impl Sources {
         Self { all: sources.collect(), turn: 0, until_end }
     }
 
-    /// Whether nothing more is wanted.
+    /// Whether all sources are done.
     pub(super) fn are_done(&self) -> bool {
         self.all.iter().all(|source| source.is_done)
     }
 
-    /// What comes next, and from which source; nothing is lost if the future is dropped.
+    /// The next event, with the index of its source. No event is lost if the future is dropped.
     pub(super) async fn next(&mut self) -> (usize, Event) {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Notes what came; `false` if it is beyond what is wanted.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else changes the place")]
-    pub(super) fn saw(&mut self, source: usize, incoming: &Incoming) -> bool {
+    /// Moves a source past an event; `false` if the event is a message beyond the end to stop at.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "other events do not change the position")]
+    pub(super) fn advance(&mut self, source: usize, incoming: &Incoming) -> bool {
         let Some(source) = self.all.get_mut(source) else {
             return false;
         };
@@ -65,7 +65,7 @@ impl Sources {
                 true
             }
             Incoming::Restarted { .. } => {
-                // The end that the topic had is gone with its messages.
+                // The messages up to that end are lost with the old broker, so the source is done.
                 source.next = source.end;
                 true
             }

@@ -6,32 +6,34 @@ use zaichik_tokio::{CompactionMode, Overflow, TopicOptions};
 
 use crate::report;
 
-/// A topic's settings; those that are left out are the broker's defaults, or stay as they are.
+/// A topic's settings; for those that are omitted, a new topic gets the broker's defaults and an existing one stays as it
+/// is.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Settings")]
 pub(super) struct SettingsArgs {
-    /// How long messages are kept: 1h, forever; 0s keeps them for those who are subscribed, until they have them.
+    /// How long messages are kept, such as 1h or forever; 0s keeps them only until existing subscriptions have committed
+    /// them.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     retention_ttl: Option<u64>,
-    /// How long a key is remembered; 0s is not at all.
+    /// How long a key is remembered, so that another message with it is a duplicate; 0s turns this off.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     compaction_window: Option<u64>,
-    /// Which message of a key stays: the first within the window, or the latest.
+    /// Which message of a key is kept: the first within the window, or the latest.
     #[arg(long, value_enum, value_name = "MODE")]
     compaction: Option<Compaction>,
-    /// Most messages that are kept, or unlimited.
+    /// Maximum messages kept, or unlimited.
     #[arg(long, value_name = "N", value_parser = count)]
     max_messages: Option<u64>,
-    /// Most bytes that are kept, such as 64MiB, or unlimited.
+    /// Maximum bytes kept, such as 64MiB, or unlimited.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     max_bytes: Option<u64>,
-    /// What happens at these limits: the oldest message goes, or the new one is refused.
+    /// What happens to a message above these limits: drop-oldest makes room for it, reject refuses it.
     #[arg(long, value_enum, value_name = "WHAT")]
     overflow: Option<WhenFull>,
-    /// Most keys that are remembered, or unlimited.
+    /// Maximum keys remembered, or unlimited.
     #[arg(long, value_name = "N", value_parser = count)]
     max_keys: Option<u64>,
-    /// How long a tombstone is kept.
+    /// How long a tombstone is kept, such as 24h or forever.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     tombstone_ttl: Option<u64>,
 }
@@ -48,7 +50,7 @@ enum WhenFull {
     Reject,
 }
 
-/// All settings of a topic, as JSON; what is without limit or end is null.
+/// All settings of a topic, as JSON; unlimited and forever are null.
 #[derive(Debug, Serialize)]
 pub(super) struct Settings {
     retention_ttl_us: Option<u64>,
@@ -84,8 +86,8 @@ impl SettingsArgs {
 }
 
 impl Settings {
-    /// The settings of a topic, all of which are given.
-    pub(super) fn of(options: &TopicOptions) -> Self {
+    /// Converts the settings of an existing topic, which are complete.
+    pub(super) fn new(options: &TopicOptions) -> Self {
         let finite = |value: Option<u64>| value.filter(|value| *value != u64::MAX);
         Self {
             retention_ttl_us: finite(options.retention_ttl_micros),
@@ -105,7 +107,7 @@ impl Settings {
         }
     }
 
-    /// Name and value of each, for people.
+    /// The name and value of each setting, for people.
     pub(super) fn pairs(&self) -> [(&'static str, String); 8] {
         let duration = |micros: Option<u64>| report::duration(micros.unwrap_or(u64::MAX));
         let limit = |count: Option<u64>| report::limit(count.unwrap_or(u64::MAX));
@@ -122,7 +124,7 @@ impl Settings {
     }
 }
 
-/// How long messages are kept, in one word.
+/// How long messages are kept, for people.
 pub(super) fn retention(options: &TopicOptions) -> String {
     match options.retention_ttl_micros {
         Some(0) => "live only".to_owned(),
@@ -136,13 +138,13 @@ fn duration(text: &str) -> Result<u64, String> {
     }
     let duration = humantime::parse_duration(text);
     let duration = duration.map_err(|error| format!("{error}; use a duration such as 1h, or forever"))?;
-    u64::try_from(duration.as_micros()).map_err(|_| "that is too long; use forever".to_owned())
+    u64::try_from(duration.as_micros()).map_err(|_| "the duration is too long; use forever".to_owned())
 }
 
 fn count(text: &str) -> Result<u64, String> {
     match text {
         "unlimited" => Ok(u64::MAX),
-        _ => text.parse().map_err(|_| "use a number, or unlimited".to_owned()),
+        _ => text.parse().map_err(|_| "use a whole number, or unlimited".to_owned()),
     }
 }
 

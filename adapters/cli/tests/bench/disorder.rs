@@ -1,4 +1,4 @@
-//! What is planted between publisher and subscriber is found.
+//! Faults planted between publisher and subscriber are found.
 
 use std::io::{BufReader, Read};
 use std::time::Duration;
@@ -8,19 +8,19 @@ use zaichik_tokio::{Client, Delivery, Outgoing, Overflow, Publisher, Start, Topi
 
 use crate::process::{Broker, Running, assert_verified, block_on, number, until, zaichik};
 
-/// What happens to messages between publisher and subscribers.
+/// Turns a message, with its number, into the messages to publish in its place.
 type Disorder = fn(number: usize, message: Delivery) -> Vec<Outgoing>;
 
-/// Passes messages on from the topic `before` to the topic `after`, until `sub`s of the latter have ended.
-async fn pass_on(address: &str, disorder: Disorder, messages: usize) {
+/// Forwards messages from the topic `before` to the topic `after`, until the publisher has ended.
+async fn forward(address: &str, disorder: Disorder, messages: usize) {
     let client = Client::connect(address).await.expect("the broker listens");
     let mut before = client.subscribe("before").window(0).from(Start::Latest).await.expect("subscribed");
     let mut after: Publisher = client.publisher("after");
     let publishing = zaichik("bench")
         .args(["pub", "--topic", "before", "--server", address, "--msgs", &messages.to_string()])
         .spawn();
-    let publishing = Running(publishing.expect("it starts"));
-    // And one that says that nothing more comes.
+    let publishing = Running(publishing.expect("the command starts"));
+    // The last message is the publisher's end.
     for number in 0..=messages {
         let message = before.next_message().await.expect("no gap").expect("a message");
         for message in disorder(number, message) {
@@ -31,30 +31,30 @@ async fn pass_on(address: &str, disorder: Disorder, messages: usize) {
     assert_eq!(publishing.end().0, Some(0));
 }
 
-/// What a subscriber finds when messages are passed on like this.
+/// The subscriber's exit code, report and standard error after `disorder`.
 fn found(disorder: Disorder, more: &str) -> (Option<i32>, Value, String) {
     let broker = Broker::start();
     let subscriber = broker.bench(&format!("sub --topic after --json {more}")).spawn();
-    let mut subscriber = Running(subscriber.expect("it starts"));
+    let mut subscriber = Running(subscriber.expect("the command starts"));
     let mut stderr = BufReader::new(subscriber.0.stderr.take().expect("a pipe"));
     until(&mut stderr, "subscribed");
-    block_on(pass_on(&broker.address, disorder, 2_000));
-    let mut told = String::new();
-    stderr.read_to_string(&mut told).expect("text");
-    let (code, said, _) = subscriber.end();
-    (code, serde_json::from_str(&said).expect("one object"), told)
+    block_on(forward(&broker.address, disorder, 2_000));
+    let mut errors = String::new();
+    stderr.read_to_string(&mut errors).expect("UTF-8");
+    let (code, text, _) = subscriber.end();
+    (code, serde_json::from_str(&text).expect("a JSON object"), errors)
 }
 
 #[test]
-fn messages_that_are_passed_on_as_they_are_are_fine() {
-    let (code, report, told) = found(|_, message| vec![message.body.clone().into()], "");
-    assert_eq!((code, told.as_str()), (Some(0), ""));
+fn forwarded_messages_are_verified() {
+    let (code, report, errors) = found(|_, message| vec![message.body.clone().into()], "");
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
     assert_verified(&report, 2_000);
 }
 
 #[test]
 fn a_planted_disorder_is_found() {
-    let (code, report, told) = found(
+    let (code, report, errors) = found(
         |number, message| {
             let body = message.body.clone();
             let mut changed = body.to_vec();
@@ -70,27 +70,27 @@ fn a_planted_disorder_is_found() {
     );
     assert_eq!(code, Some(7));
     assert_eq!(
-        told,
+        errors,
         "zaichik: verification failed: order ok · 2 lost · 1 duplicated · 0 gaps · 1 corrupted\n"
     );
-    assert_eq!(number(&report, "/verify/lost"), 2, "one was left out, and one can't be read");
+    assert_eq!(number(&report, "/verify/lost"), 2, "one was dropped, and one is corrupted");
     assert_eq!(number(&report, "/verify/duplicated"), 1);
     assert_eq!(number(&report, "/verify/corrupted"), 1);
     assert_eq!(number(&report, "/verify/verified"), 1_998);
 }
 
 #[test]
-fn a_publisher_that_does_not_come_to_its_end_is_found() {
+fn a_publisher_without_an_end_is_found() {
     let disorder: Disorder =
         |number, message| if number == 2_000 { Vec::new() } else { vec![message.body.clone().into()] };
-    let (code, report, told) = found(disorder, "--timeout 3s");
+    let (code, report, errors) = found(disorder, "--timeout 3s");
     assert_eq!(code, Some(7));
-    assert!(told.contains("0 lost · 0 duplicated · 0 gaps · 1 publishers without an end"), "{told}");
+    assert!(errors.contains("0 lost · 0 duplicated · 0 gaps · 1 unfinished publishers"), "{errors}");
     assert_eq!(number(&report, "/delivered/messages"), 2_000);
 }
 
 #[test]
-fn what_a_topic_drops_is_lost() {
+fn messages_that_a_topic_drops_are_lost() {
     let broker = Broker::start();
     block_on(async {
         let client = Client::connect(&broker.address).await.expect("the broker listens");
@@ -100,17 +100,17 @@ fn what_a_topic_drops_is_lost() {
     });
     let output = broker.output("pubsub --topic small --msgs 2000 --batch 5 --window 1 --json");
     assert_eq!(output.status.code(), Some(7));
-    let said = String::from_utf8(output.stderr).expect("text");
-    assert!(said.contains("topic \"small\" exists with settings of its own"), "{said}");
-    assert!(said.contains("verification failed: "), "{said}");
-    let report: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(text.contains("topic \"small\" exists with other settings"), "{text}");
+    assert!(text.contains("verification failed: "), "{text}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a JSON object");
     let (lost, verified) = (number(&report, "/verify/lost"), number(&report, "/verify/verified"));
     assert!(lost > 0 && number(&report, "/verify/gaps") > 0, "{report:#}");
     assert_eq!(lost + verified, 2_000);
 }
 
 #[test]
-fn what_the_broker_refused_unasked_is_told() {
+fn refused_publishes_without_acknowledgement_are_reported() {
     let broker = Broker::start();
     block_on(async {
         let client = Client::connect(&broker.address).await.expect("the broker listens");
@@ -121,9 +121,9 @@ fn what_the_broker_refused_unasked_is_told() {
     });
     let output = broker.output("pub --topic full --msgs 2560 --ack none --json");
     assert_eq!(output.status.code(), Some(7));
-    let said = String::from_utf8(output.stderr).expect("text");
-    assert!(said.contains("verification failed: the broker refused "), "{said}");
-    let report: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(text.contains("verification failed: the broker refused "), "{text}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a JSON object");
     let refused = number(&report, "/published/refused_publishes");
     assert!((1..10).contains(&refused), "the first of 10 publishes fits: {report:#}");
 }

@@ -1,4 +1,4 @@
-//! `zaichik bench` as a process, against a broker as a process.
+//! Tests of `zaichik bench`, with the command and the broker as processes.
 
 #![cfg(unix)]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
@@ -17,7 +17,7 @@ use zaichik_tokio::{Counter, Server};
 use process::{Broker, Running, assert_verified, number, until, watch, zaichik};
 
 #[test]
-fn every_subscriber_gets_every_message_of_every_publisher() {
+fn every_subscriber_receives_every_message_of_every_publisher() {
     let broker = Broker::start();
     for more in
         ["", "--window 1", "--window 0", "--batch 1 --in-flight 1", "--ack none", "--ack none --window 0"]
@@ -46,7 +46,7 @@ fn messages_that_fill_the_window_in_bytes_get_through() {
 }
 
 #[test]
-fn a_report_says_how_to_get_it_again() {
+fn a_report_has_the_parameters_to_repeat_it() {
     let broker = Broker::start();
     let report =
         broker.json("pubsub --msgs 2000 --size 1KiB --topic again --batch 10 --in-flight 7 --window 33");
@@ -64,18 +64,18 @@ fn a_report_says_how_to_get_it_again() {
     assert_eq!(report["environment"]["client_version"], env!("CARGO_PKG_VERSION"));
     assert!(number(&report, "/environment/cores") > 0);
     assert_eq!(report["server"]["version"], concat!("zaichik ", env!("CARGO_PKG_VERSION")));
-    assert!(!report["environment"]["kernel"].as_str().expect("text").is_empty());
+    assert!(!report["environment"]["kernel"].as_str().expect("UTF-8").is_empty());
     assert_eq!(report["interrupted"], false);
 }
 
 #[test]
-fn people_read_the_parameters_and_then_the_results() {
+fn the_text_output_has_parameters_and_results() {
     let broker = Broker::start();
     let output = broker.output("pubsub --msgs 2000 --subs 2 --topic t");
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stderr.is_empty(), "no progress without a terminal");
-    let said = String::from_utf8(output.stdout).expect("text");
-    let lines: Vec<&str> = said.lines().collect();
+    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+    let lines: Vec<&str> = stdout.lines().collect();
     let server = &broker.address;
     assert_eq!(
         lines[0],
@@ -83,32 +83,32 @@ fn people_read_the_parameters_and_then_the_results() {
             "bench pubsub server={server} topic=t msgs=2,000 size=128B pubs=1 subs=2 window=256 ack=accepted batch=256 in-flight=64 rate=max warmup=0 timeout=10s"
         )
     );
-    assert!(lines[1].starts_with(" pub ") && lines[1].contains("2,000 acked "), "{said}");
-    assert!(lines[2].starts_with(" sub ") && lines[2].contains("4,000 delivered "), "{said}");
+    assert!(lines[1].starts_with(" pub ") && lines[1].contains("2,000 acked "), "{stdout}");
+    assert!(lines[2].starts_with(" sub ") && lines[2].contains("4,000 delivered "), "{stdout}");
     for line in &lines[1..3] {
         for part in [" msg/s ", " MiB/s ", " p50 ", " p90 ", " p99 ", " p99.9 ", " max ", " µs"] {
-            assert!(line.contains(part), "{part}: {said}");
+            assert!(line.contains(part), "{part}: {stdout}");
         }
     }
     assert_eq!(lines[3], " verify: order ok · 0 lost · 0 duplicated · 0 gaps");
-    assert!(lines[4].starts_with(" server: ") && lines[4].contains("zaichik "), "{said}");
-    assert!(lines[5].starts_with(concat!(" client: zaichik ", env!("CARGO_PKG_VERSION"))), "{said}");
-    assert_eq!(lines.len(), 6, "{said}");
+    assert!(lines[4].starts_with(" server: ") && lines[4].contains("zaichik "), "{stdout}");
+    assert!(lines[5].starts_with(concat!(" client: zaichik ", env!("CARGO_PKG_VERSION"))), "{stdout}");
+    assert_eq!(lines.len(), 6, "{stdout}");
 }
 
 #[test]
-fn a_table_has_a_line_for_each_part() {
+fn the_csv_output_has_a_line_for_each_part() {
     let broker = Broker::start();
     let output = broker.output("pubsub --msgs 2000 --topic a,b --csv");
     assert_eq!(output.status.code(), Some(0));
-    let said = String::from_utf8(output.stdout).expect("text");
-    let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines.len(), 3, "{said}");
+    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(lines.len(), 3, "{stdout}");
     let head: Vec<&str> = lines[0].split(',').collect();
     let cell = |line: usize, column: &str| {
         let line = lines[line].replace("\"a,b\"", "a;b");
         let cells: Vec<&str> = line.split(',').collect();
-        assert_eq!(cells.len(), head.len(), "{said}");
+        assert_eq!(cells.len(), head.len(), "{stdout}");
         cells[head.iter().position(|name| *name == column).expect(column)].to_owned()
     };
     for (line, part) in [(1, "published"), (2, "delivered")] {
@@ -149,21 +149,21 @@ fn round_trips_are_verified_too() {
 }
 
 #[test]
-fn at_a_rate_there_are_as_many_messages_as_are_due() {
+fn a_rate_publishes_every_message_that_is_due() {
     let broker = Broker::start();
     let report = broker.json("latency --rate 10000 --duration 200ms --pubs 2 --subs 2 --warmup 10");
     assert_eq!(number(&report, "/published/messages"), 2_000);
     assert_eq!(number(&report, "/published/latency/count"), 2_000);
     assert_eq!(number(&report, "/delivered/latency/count"), 4_000);
     assert_eq!(number(&report, "/parameters/rate"), 10_000);
-    assert_eq!(number(&report, "/parameters/batch"), 1, "each leaves when it is due");
+    assert_eq!(number(&report, "/parameters/batch"), 1, "each is published when it is due");
     assert_verified(&report, 4_020);
     let report = broker.json("pubsub --rate 100000 --batch 50 --msgs 2000 --ack none");
     assert_eq!(number(&report, "/delivered/messages"), 2_000);
 }
 
 #[test]
-fn a_duration_ends_a_run_as_well() {
+fn a_duration_ends_a_run() {
     let broker = Broker::start();
     let report = broker.json("pubsub --duration 100ms --size 32");
     let published = number(&report, "/published/messages");
@@ -174,25 +174,26 @@ fn a_duration_ends_a_run_as_well() {
 }
 
 #[test]
-fn subscribers_verify_what_another_process_publishes() {
+fn subscribers_verify_messages_of_another_process() {
     let broker = Broker::start();
-    let mut subscribers =
-        Running(broker.bench("sub --topic shared --subs 2 --pubs 2 --json").spawn().expect("it starts"));
+    let mut subscribers = Running(
+        broker.bench("sub --topic shared --subs 2 --pubs 2 --json").spawn().expect("the command starts"),
+    );
     let mut stderr = BufReader::new(subscribers.0.stderr.take().expect("a pipe"));
     until(&mut stderr, "waiting for `zaichik bench pub --topic shared`");
     for warmup in ["0", "500"] {
         let report = broker.json(&format!("pub --topic shared --msgs 2000 --warmup {warmup}"));
         assert_eq!(number(&report, "/published/messages"), 2_000);
     }
-    let (code, said, _) = subscribers.end();
+    let (code, stdout, _) = subscribers.end();
     assert_eq!(code, Some(0));
-    let report: Value = serde_json::from_str(&said).expect("one object");
+    let report: Value = serde_json::from_str(&stdout).expect("a JSON object");
     assert_eq!(number(&report, "/delivered/messages"), 2 * 4_000);
     assert_verified(&report, 2 * 4_500);
 }
 
 #[test]
-fn what_the_broker_tells_of_its_process_is_in_the_report() {
+fn the_report_has_the_resource_usage_of_the_broker() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let config = zaichik_tokio::default_config().expect("random numbers");
@@ -202,45 +203,47 @@ fn what_the_broker_tells_of_its_process_is_in_the_report() {
     handle.report(Counter::ProcessCpu, 1_000_000);
     let mut command = zaichik("bench");
     command.args(["pub", "--duration", "1h", "--topic", "cost", "--json", "--server", &address]);
-    let running = Running(command.spawn().expect("it starts"));
+    let running = Running(command.spawn().expect("the command starts"));
     watch(&address, "cost");
     handle.report(Counter::ProcessCpu, 3_500_000);
     handle.report(Counter::ProcessMemoryPeak, 41 << 20);
     running.signal(Signal::INT);
-    let (code, said, err) = running.end();
+    let (code, stdout, err) = running.end();
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    let report: Value = serde_json::from_str(&said).expect("one object");
+    let report: Value = serde_json::from_str(&stdout).expect("a JSON object");
     assert_eq!(report["server"]["cpu_seconds"], 2.5);
     assert_eq!(report["server"]["memory_peak_bytes"], 41 << 20);
     handle.shutdown(Duration::ZERO);
-    runtime.block_on(serving).expect("no panic").expect("an orderly end");
+    runtime.block_on(serving).expect("no panic").expect("a clean shutdown");
 }
 
 #[test]
-fn a_terminal_sees_the_progress_unless_it_is_told_not_to() {
+fn a_terminal_shows_progress_unless_disabled() {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let broker = Broker::start();
     for (more, is_shown) in [("", true), ("--no-progress", false)] {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-        grantpt(&terminal).expect("ours");
-        unlockpt(&terminal).expect("ours");
-        let path = ptsname(&terminal, Vec::new()).expect("its name").into_string().expect("text");
-        let other_end = std::fs::OpenOptions::new().read(true).write(true).open(path).expect("it is there");
+        grantpt(&terminal).expect("our terminal");
+        unlockpt(&terminal).expect("our terminal");
+        let path = ptsname(&terminal, Vec::new()).expect("its name").into_string().expect("UTF-8");
+        let other_end =
+            std::fs::OpenOptions::new().read(true).write(true).open(path).expect("the terminal exists");
         let mut command = broker.bench(&format!("pubsub --msgs 2000 {more}"));
-        let running = Running(command.env("TERM", "xterm").stderr(other_end).spawn().expect("it starts"));
-        // The command holds the other end too.
+        let running =
+            Running(command.env("TERM", "xterm").stderr(other_end).spawn().expect("the command starts"));
+        // The command value holds another handle of the terminal.
         drop(command);
         let mut shown = Vec::new();
         let mut chunk = [0; 4_096];
-        // A terminal that nobody has open any more is an error, not an end.
+        // Reading a terminal that no process has open is an error, not the end of a file.
         while let Ok(count @ 1..) = rustix::io::read(&terminal, &mut chunk) {
             shown.extend_from_slice(&chunk[..count]);
         }
-        let shown = String::from_utf8(shown).expect("text");
+        let shown = String::from_utf8(shown).expect("UTF-8");
         assert_eq!(running.end().0, Some(0));
         for part in ["Publish", "Deliver", "100%", "msg/s", "MiB/s"] {
             assert_eq!(shown.contains(part), is_shown, "{part}: {shown}");
         }
-        assert!(shown.is_empty() || shown.ends_with('\n'), "what comes after it begins a line");
+        assert!(shown.is_empty() || shown.ends_with('\n'), "later output starts a new line");
     }
 }

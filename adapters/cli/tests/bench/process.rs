@@ -1,4 +1,4 @@
-//! The command as a process, and what it says.
+//! The command and the broker as processes.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
@@ -7,25 +7,25 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use zaichik_tokio::Client;
 
-/// A process that a test which fails does not leave behind.
+/// A process that is killed if the test fails.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
     pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw).expect("a process");
-        kill_process(id, signal).expect("it runs");
+        kill_process(id, signal).expect("the command runs");
     }
 
-    /// Its exit code, and what it wrote to the pipes that nobody has taken.
+    /// Its exit code, and the output of the pipes that the test has not taken.
     pub(crate) fn end(mut self) -> (Option<i32>, String, String) {
         let read = |pipe: Option<&mut dyn Read>| {
             let mut text = String::new();
-            pipe.map(|pipe| pipe.read_to_string(&mut text).expect("text"));
+            pipe.map(|pipe| pipe.read_to_string(&mut text).expect("UTF-8"));
             text
         };
         let out = read(self.0.stdout.as_mut().map(|pipe| pipe as &mut dyn Read));
         let err = read(self.0.stderr.as_mut().map(|pipe| pipe as &mut dyn Read));
-        (self.0.wait().expect("it ends").code(), out, err)
+        (self.0.wait().expect("the process ends").code(), out, err)
     }
 }
 
@@ -37,17 +37,17 @@ impl Drop for Running {
     }
 }
 
-/// A broker on a port of its own.
+/// A broker on a free port.
 pub(crate) struct Broker {
     pub(crate) process: Running,
-    /// Kept open, since the broker goes on talking.
+    /// Kept open, since the broker continues to write to it.
     _stderr: BufReader<ChildStderr>,
     pub(crate) address: String,
 }
 
 impl Broker {
     pub(crate) fn start() -> Self {
-        let mut process = Running(zaichik("serve").env("PORT", "0").spawn().expect("it starts"));
+        let mut process = Running(zaichik("serve").env("PORT", "0").spawn().expect("the command starts"));
         let mut stderr = BufReader::new(process.0.stderr.take().expect("a pipe"));
         let start = until(&mut stderr, "ready in ");
         let address = start.iter().find_map(|line| line.trim().split_once("listening zaichik://"));
@@ -62,17 +62,17 @@ impl Broker {
         command
     }
 
-    /// The same, to the end.
+    /// Runs a benchmark to its end.
     pub(crate) fn output(&self, arguments: &str) -> Output {
-        self.bench(arguments).output().expect("it runs")
+        self.bench(arguments).output().expect("the command runs")
     }
 
-    /// The same, which succeeds and says one object.
+    /// Runs a benchmark that must succeed, and returns its report.
     pub(crate) fn json(&self, arguments: &str) -> Value {
-        let output = self.bench(arguments).arg("--json").output().expect("it runs");
-        let stderr = String::from_utf8(output.stderr).expect("text");
+        let output = self.bench(arguments).arg("--json").output().expect("the command runs");
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
         assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""), "{arguments}");
-        serde_json::from_slice(&output.stdout).expect("one object")
+        serde_json::from_slice(&output.stdout).expect("a JSON object")
     }
 }
 
@@ -90,12 +90,12 @@ pub(crate) fn zaichik(command: &str) -> Command {
     process
 }
 
-/// The lines up to the one that contains `what`.
+/// Reads lines up to the one that contains `what`.
 pub(crate) fn until(from: &mut impl BufRead, what: &str) -> Vec<String> {
     let mut lines = Vec::new();
     while !lines.last().is_some_and(|line: &String| line.contains(what)) {
         let mut line = String::new();
-        assert_ne!(from.read_line(&mut line).expect("text"), 0, "it ended: {lines:?}");
+        assert_ne!(from.read_line(&mut line).expect("UTF-8"), 0, "the output ended: {lines:?}");
         lines.push(line);
     }
     lines
@@ -106,13 +106,13 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime.expect("a runtime").block_on(future)
 }
 
-/// A number in an object, by a path.
+/// The number at a path of a report.
 pub(crate) fn number(report: &Value, path: &str) -> u64 {
     let found = report.pointer(path).and_then(Value::as_u64);
     found.unwrap_or_else(|| panic!("no number {path} in {report:#}"))
 }
 
-/// Nothing is wrong, and so many different messages came.
+/// Asserts that `verified` messages were verified, without a fault.
 pub(crate) fn assert_verified(report: &Value, verified: u64) {
     assert_eq!(number(report, "/verify/verified"), verified);
     for what in ["lost", "duplicated", "reordered", "corrupted", "gaps", "unfinished", "foreign"] {
@@ -120,7 +120,7 @@ pub(crate) fn assert_verified(report: &Value, verified: u64) {
     }
 }
 
-/// Waits for a message of a run that does not end by itself.
+/// Waits until messages of an endless run arrive.
 pub(crate) fn watch(address: &str, topic: &str) {
     block_on(async {
         let client = Client::connect(address).await.expect("the broker listens");

@@ -1,11 +1,11 @@
-//! A broker process, and commands that talk to it.
+//! A broker process, and client commands that talk to it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
 use zaichik_tokio::{Client, ClientError, Message, Outgoing, Start, TopicOptions};
 
-/// The command, without what the environment says about brokers.
+/// The command, without the broker's variables of the test's own environment.
 pub(crate) fn zaichik() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zaichik"));
     for variable in ["PORT", "RUST_LOG", "ZAICHIK_URL", "ZAICHIK_TOKEN_FILE"] {
@@ -14,14 +14,14 @@ pub(crate) fn zaichik() -> Command {
     command
 }
 
-/// The same with arguments between blanks, as a test's subject.
+/// A command with arguments separated by spaces, ready for assertions.
 pub(crate) fn run(command: Command, arguments: &str) -> assert_cmd::Command {
     let mut command = assert_cmd::Command::from_std(command);
     command.args(arguments.split_whitespace());
     command
 }
 
-/// A broker that runs; it ends with its test.
+/// A running broker; it is killed on drop.
 pub(crate) struct Broker {
     process: Child,
     address: String,
@@ -33,7 +33,7 @@ impl Broker {
         Self::listen("0")
     }
 
-    /// Starts it where another one was.
+    /// Starts it on the port of an earlier one.
     pub(crate) fn start_at(address: &str) -> Self {
         let (_, port) = address.rsplit_once(':').expect("a port");
         Self::listen(port)
@@ -46,7 +46,7 @@ impl Broker {
         let mut line = String::new();
         while !line.contains("ready in ") {
             line.clear();
-            assert_ne!(stderr.read_line(&mut line).expect("text"), 0, "the broker ended");
+            assert_ne!(stderr.read_line(&mut line).expect("text"), 0, "the broker exited");
             if let Some((_, found)) = line.trim().split_once("listening zaichik://") {
                 address = Some(found.to_owned());
             }
@@ -65,7 +65,7 @@ impl Broker {
         command
     }
 
-    /// A line for a shell, which finds the command by its name.
+    /// A shell that runs a line, with the command in its path.
     pub(crate) fn shell(&self, line: &str) -> Command {
         let folder = std::path::Path::new(env!("CARGO_BIN_EXE_zaichik")).parent().expect("a folder");
         let path = std::env::var("PATH").unwrap_or_default();
@@ -75,29 +75,29 @@ impl Broker {
         command
     }
 
-    /// The same with arguments between blanks, as a test's subject.
+    /// A command with arguments separated by spaces, ready for assertions.
     pub(crate) fn run(&self, arguments: &str) -> assert_cmd::Command {
         run(self.command(), arguments)
     }
 
-    /// The lines of JSON that a command that succeeds prints.
+    /// Runs a command that must succeed; returns its lines of JSON.
     pub(crate) fn json(&self, arguments: &str) -> Vec<serde_json::Value> {
         let output = self.run(arguments).assert().success();
         let lines = std::str::from_utf8(&output.get_output().stdout).expect("text").lines();
         lines.map(|line| serde_json::from_str(line).expect("json")).collect()
     }
 
-    /// The same, running, with pipes.
-    pub(crate) fn spawn(&self, arguments: &str) -> Talking {
+    /// Starts a command with arguments separated by spaces and with pipes.
+    pub(crate) fn spawn(&self, arguments: &str) -> RunningCommand {
         let mut command = self.command();
         command.args(arguments.split_whitespace());
-        Talking::start(command)
+        RunningCommand::start(command)
     }
 
-    /// Ends it without any notice.
+    /// Kills it.
     pub(crate) fn kill(mut self) {
-        self.process.kill().expect("it runs");
-        self.process.wait().expect("it ends");
+        self.process.kill().expect("the broker runs");
+        self.process.wait().expect("it exits");
     }
 
     pub(crate) fn create(&self, topic: &str, options: TopicOptions) {
@@ -123,7 +123,7 @@ impl Broker {
         });
     }
 
-    /// What a topic holds.
+    /// The messages in a topic.
     pub(crate) fn messages(&self, topic: &str) -> Vec<Message> {
         let mut messages = Vec::new();
         self.with_client(async |client| {
@@ -133,7 +133,7 @@ impl Broker {
             while next < subscription.end() {
                 match subscription.next_message().await {
                     Ok(message) => {
-                        let message = message.expect("the subscription goes on").into_message();
+                        let message = message.expect("the subscription continues").into_message();
                         next = message.offset.saturating_add(1);
                         messages.push(message);
                     }
@@ -145,7 +145,7 @@ impl Broker {
         messages
     }
 
-    /// The bodies of what a topic holds.
+    /// The bodies of the messages in a topic.
     pub(crate) fn bodies(&self, topic: &str) -> Vec<String> {
         let text = |message: Message| String::from_utf8(message.body.to_vec()).expect("text");
         self.messages(topic).into_iter().map(text).collect()
@@ -163,21 +163,21 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        // It may have been killed by its test.
+        // Its test may have killed it already.
         drop(self.process.kill());
         drop(self.process.wait());
     }
 }
 
-/// A command that runs, and is talked to.
-pub(crate) struct Talking {
+/// A running command with pipes.
+pub(crate) struct RunningCommand {
     process: Child,
     stdin: Option<ChildStdin>,
     stdout: Option<BufReader<ChildStdout>>,
     stderr: BufReader<ChildStderr>,
 }
 
-impl Talking {
+impl RunningCommand {
     pub(crate) fn start(mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("it starts");
@@ -191,13 +191,13 @@ impl Talking {
         self.stdin.as_mut().expect("still open").write_all(text.as_bytes()).expect("it reads");
     }
 
-    /// The next line of its output, without the end; empty at the end.
+    /// The next line of its standard output without the line ending; empty at the end.
     pub(crate) fn line(&mut self) -> String {
         next_line(self.stdout.as_mut().expect("still open"))
     }
 
-    /// The next line that it says on standard error.
-    pub(crate) fn said(&mut self) -> String {
+    /// The next line of its standard error.
+    pub(crate) fn stderr_line(&mut self) -> String {
         next_line(&mut self.stderr)
     }
 
@@ -211,28 +211,28 @@ impl Talking {
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.process.try_wait().expect("it can be asked").is_some()
+        self.process.try_wait().expect("the process has a status").is_some()
     }
 
-    /// Closes its input, and waits: its end, the rest of its output, and what it said.
+    /// Closes its input, then waits as [`wait`](Self::wait) does.
     pub(crate) fn end(mut self) -> (ExitStatus, String, String) {
         drop(self.stdin.take());
         self.wait()
     }
 
-    /// Waits for its end with the input open: its end, the rest of its output, and what it said.
+    /// Waits until it exits, with its input open; returns its status and the rest of stdout and stderr.
     pub(crate) fn wait(mut self) -> (ExitStatus, String, String) {
-        let (mut rest, mut said) = (String::new(), String::new());
+        let (mut rest, mut errors) = (String::new(), String::new());
         if let Some(mut stdout) = self.stdout.take() {
             stdout.read_to_string(&mut rest).expect("text");
         }
-        self.stderr.read_to_string(&mut said).expect("text");
-        (self.process.wait().expect("it ends"), rest, said)
+        self.stderr.read_to_string(&mut errors).expect("text");
+        (self.process.wait().expect("it exits"), rest, errors)
     }
 
-    /// Waits for its end without reading its output, and says its end.
+    /// Waits until it exits, without reading its output; returns its status.
     pub(crate) fn wait_unread(mut self) -> ExitStatus {
-        self.process.wait().expect("it ends")
+        self.process.wait().expect("it exits")
     }
 }
 
@@ -242,9 +242,9 @@ fn next_line(from: &mut impl BufRead) -> String {
     line.trim_end_matches('\n').to_owned()
 }
 
-impl Drop for Talking {
+impl Drop for RunningCommand {
     fn drop(&mut self) {
-        // It has ended already, unless the test failed.
+        // It has exited already, unless the test failed.
         drop(self.process.kill());
         drop(self.process.wait());
     }

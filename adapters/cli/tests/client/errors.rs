@@ -1,4 +1,4 @@
-//! What goes wrong is one line and a code.
+//! Every error is one line on stderr and an exit code.
 
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty, starts_with};
@@ -12,7 +12,7 @@ fn one_line(what: &'static str) -> impl Predicate<str> {
 
 #[test]
 fn no_broker_is_code_3() {
-    // Nobody but the system may listen there, and nothing does.
+    // A privileged port on which nothing listens.
     let address = "127.0.0.1:1";
     for command in ["ping", "info", "pub t x", "sub t", "topic ls", "subscription ls"] {
         run(zaichik(), &format!("{command} -s {address}"))
@@ -35,27 +35,27 @@ fn a_broker_that_goes_away_is_code_4() {
     assert!(publishing.line().contains("\"offset\":0"));
     broker.kill();
     publishing.write("second\n");
-    let (status, rest, said) = publishing.wait();
+    let (status, rest, stderr) = publishing.wait();
     assert_eq!((status.code(), rest.as_str()), (Some(4), ""));
-    assert!(one_line("line 2: ").eval(&said), "{said}");
-    assert!(said.contains("; stored: 1 of 2 messages read"), "{said}");
+    assert!(one_line("line 2: ").eval(&stderr), "{stderr}");
+    assert!(stderr.contains("; stored: 1 of 2 messages read"), "{stderr}");
 }
 
 #[test]
-fn a_producer_s_message_without_an_answer_can_be_sent_again() {
+fn without_an_answer_a_named_producer_is_advised_to_retry() {
     let broker = Broker::start();
     let mut publishing = broker.spawn("pub t -l -J --producer p --timeout 1s");
     publishing.write("first\n");
     assert!(publishing.line().contains("\"offset\":0"));
     broker.kill();
     publishing.write("second\n");
-    let (status, _, said) = publishing.end();
+    let (status, _, stderr) = publishing.end();
     assert_eq!(status.code(), Some(4));
-    assert!(one_line("run the same command again").eval(&said), "{said}");
+    assert!(one_line("run the same command again").eval(&stderr), "{stderr}");
 }
 
 #[test]
-fn who_asks_to_stop_twice_does_not_wait_for_answers() {
+fn a_second_signal_ends_the_wait_for_answers() {
     let broker = Broker::start();
     let network = Network::to(broker.address());
     let mut publishing = spawn_through(&network, "pub t -l -J --timeout 1h");
@@ -63,13 +63,13 @@ fn who_asks_to_stop_twice_does_not_wait_for_answers() {
     assert!(publishing.line().contains("\"offset\":0"));
     network.swallow();
     publishing.write("second\n");
-    network.has_swallowed();
+    network.wait_until_swallowed();
     while !publishing.has_ended() {
         publishing.signal("INT");
     }
-    let (status, _, said) = publishing.wait();
-    assert_eq!(status.code(), Some(4), "{said}");
-    assert!(one_line("the command was stopped; stored: 1 messages").eval(&said), "{said}");
+    let (status, _, stderr) = publishing.wait();
+    assert_eq!(status.code(), Some(4), "{stderr}");
+    assert!(one_line("the command was stopped; messages known to be stored: 1;").eval(&stderr), "{stderr}");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn an_invalid_topic_is_code_5() {
 }
 
 #[test]
-fn wrong_flags_are_code_2() {
+fn wrong_flags_are_one_line_and_code_2() {
     for arguments in [
         "pub",
         "pub t body --lines",
@@ -94,9 +94,9 @@ fn wrong_flags_are_code_2() {
         "pub t x --no-such-flag",
     ] {
         let outcome = run(zaichik(), arguments).assert().code(2).stdout(is_empty());
-        let told = String::from_utf8_lossy(&outcome.get_output().stderr).into_owned();
-        assert!(told.starts_with("zaichik: ") && told.ends_with("; see --help\n"), "{told}");
-        assert_eq!(told.lines().count(), 1, "{told}");
+        let error = String::from_utf8_lossy(&outcome.get_output().stderr).into_owned();
+        assert!(error.starts_with("zaichik: ") && error.ends_with("; see --help\n"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
     }
 }
 

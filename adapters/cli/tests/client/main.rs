@@ -1,4 +1,4 @@
-//! The client's side of the command `zaichik`, as processes that talk to a broker that is one too.
+//! The client commands of `zaichik`, as processes that talk to a broker process.
 #![cfg(unix)]
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! A network between a command and its broker that breaks, or swallows what is sent, when a test says so.
+//! A network between a command and its broker that a test can break, or make swallow what the command sends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,9 +8,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
-use super::broker::Talking;
+use super::broker::RunningCommand;
 
-/// Forwards connections to a broker, on a thread of its own.
+/// Forwards connections to a broker, on a separate thread.
 pub(crate) struct Network {
     runtime: Runtime,
     address: String,
@@ -19,11 +19,11 @@ pub(crate) struct Network {
 
 #[derive(Default)]
 struct State {
-    /// Told to break every connection.
+    /// Notified to break the connection.
     cut: Notify,
-    /// What clients send goes nowhere.
+    /// Whether bytes from clients are discarded.
     swallows: AtomicBool,
-    /// Something was swallowed.
+    /// Notified when bytes were discarded.
     swallowed: Notify,
 }
 
@@ -50,23 +50,23 @@ impl Network {
         &self.address
     }
 
-    /// Breaks the connection; the next one works.
+    /// Breaks the current connection; the next one works.
     pub(crate) fn cut(&self) {
         self.state.cut.notify_one();
     }
 
-    /// From here on the broker gets nothing.
+    /// Discards everything that clients send from now on.
     pub(crate) fn swallow(&self) {
         self.state.swallows.store(true, Ordering::SeqCst);
     }
 
-    /// Waits until something was swallowed.
-    pub(crate) fn has_swallowed(&self) {
+    /// Waits until bytes were discarded.
+    pub(crate) fn wait_until_swallowed(&self) {
         self.runtime.block_on(self.state.swallowed.notified());
     }
 }
 
-/// One connection, until either end closes it.
+/// Forwards one connection until either end closes it.
 async fn forward(mut client: TcpStream, mut broker: TcpStream, state: &State) {
     let (mut from_client, mut from_broker) = ([0; 4_096], [0; 4_096]);
     loop {
@@ -90,8 +90,8 @@ async fn forward(mut client: TcpStream, mut broker: TcpStream, state: &State) {
 }
 
 /// A command that talks to its broker through the network.
-pub(crate) fn spawn_through(network: &Network, arguments: &str) -> Talking {
+pub(crate) fn spawn_through(network: &Network, arguments: &str) -> RunningCommand {
     let mut command = super::broker::zaichik();
     command.env("ZAICHIK_URL", network.address()).args(arguments.split_whitespace());
-    Talking::start(command)
+    RunningCommand::start(command)
 }

@@ -10,7 +10,7 @@ use super::broker::Broker;
 use super::network::{Network, spawn_through};
 
 #[test]
-fn a_message_on_the_command_line_is_stored_in_silence() {
+fn a_message_on_the_command_line_is_stored_without_output() {
     let broker = Broker::start();
     broker.create_kept("t");
     broker.run("pub t hello").assert().success().stdout(is_empty()).stderr(is_empty());
@@ -77,7 +77,7 @@ fn a_message_may_have_a_key_headers_and_a_time_to_live() {
     let headers: Vec<_> = message.headers.iter().collect();
     assert_eq!(headers, [("trace", &b"a1:b2"[..]), ("trace", b"again")]);
     broker.run("pub t body --ttl 1us").assert().success();
-    assert_eq!(broker.bodies("t"), ["body"], "the second one is gone");
+    assert_eq!(broker.bodies("t"), ["body"], "the second one has expired");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn lines_may_have_keys() {
         .write_stdin("CHF=1\noops\nUSD=1\n")
         .assert()
         .code(2)
-        .stderr("zaichik: line 2 has no \"=\" between a key and a body\n");
+        .stderr("zaichik: line 2 has no delimiter \"=\" between key and body\n");
     let messages = broker.messages("t");
     let pairs: Vec<_> =
         messages.iter().map(|message| (message.key.as_deref().expect("a key"), &message.body[..])).collect();
@@ -132,7 +132,7 @@ fn receipts_are_a_line_of_json_each() {
 }
 
 #[test]
-fn a_receipt_comes_when_the_message_is_stored_and_not_at_the_end() {
+fn a_receipt_is_printed_as_soon_as_its_message_is_stored() {
     let broker = Broker::start();
     let mut publishing = broker.spawn("pub t -l -J");
     for number in 1..=3 {
@@ -140,12 +140,12 @@ fn a_receipt_comes_when_the_message_is_stored_and_not_at_the_end() {
         assert!(publishing.line().contains(&format!("\"number\":{number},")));
     }
     publishing.signal("INT");
-    let (status, rest, said) = publishing.wait();
-    assert_eq!((status.code(), rest.as_str(), said.as_str()), (Some(0), "", ""));
+    let (status, rest, stderr) = publishing.wait();
+    assert_eq!((status.code(), rest.as_str(), stderr.as_str()), (Some(0), "", ""));
 }
 
 #[test]
-fn what_a_producer_sends_again_is_stored_once() {
+fn a_named_producer_s_retry_is_stored_once() {
     let broker = Broker::start();
     broker.create_kept("t");
     let publish = |lines: &str| {
@@ -185,12 +185,9 @@ fn a_transaction_is_all_or_nothing() {
         .stderr(contains("the topic is full").and(contains("\n").count(1)));
     assert_eq!(broker.bodies("t"), ["a", "b"]);
     let many = "x\n".repeat(65_537);
-    broker
-        .run("pub t -l --txn")
-        .write_stdin(many)
-        .assert()
-        .code(5)
-        .stderr("zaichik: the input has more than 65536 messages, too many for one transaction\n");
+    broker.run("pub t -l --txn").write_stdin(many).assert().code(5).stderr(
+        "zaichik: the input has more than 65536 messages, the maximum for one transaction; split it\n",
+    );
     let large = format!("{}\n", "x".repeat(600_000)).repeat(2);
     broker
         .run("pub t -l --txn")
@@ -203,7 +200,7 @@ fn a_transaction_is_all_or_nothing() {
 }
 
 #[test]
-fn a_refusal_says_which_line_it_is_about() {
+fn a_refusal_names_its_line() {
     let broker = Broker::start();
     broker.create("t", TopicOptions::new().retain_forever().max_messages(2).overflow(Overflow::Reject));
     broker.run("pub t -l --timeout 500ms").write_stdin("a\nb\nc\n").assert().code(5).stderr(
@@ -225,7 +222,7 @@ fn a_refusal_says_which_line_it_is_about() {
 }
 
 #[test]
-fn without_an_acknowledgement_refusals_are_told_at_the_end() {
+fn without_acknowledgement_refusals_are_reported_at_the_end() {
     let broker = Broker::start();
     broker.create("t", TopicOptions::new().retain_forever().max_messages(1).overflow(Overflow::Reject));
     broker
@@ -244,18 +241,18 @@ fn without_an_acknowledgement_refusals_are_told_at_the_end() {
             .run(&format!("pub t a --ack none {flag}"))
             .assert()
             .code(2)
-            .stderr(contains("leave --ack none out"));
+            .stderr(contains("omit --ack none"));
     }
 }
 
 #[test]
-fn a_new_topic_is_no_secret() {
+fn creating_a_topic_is_reported() {
     let broker = Broker::start();
-    broker.run("pub typo x -v").assert().success().stderr(contains("the topic is new"));
+    broker.run("pub typo x -v").assert().success().stderr(contains("created the topic"));
 }
 
 #[test]
-fn a_broken_connection_neither_loses_nor_doubles() {
+fn a_broken_connection_loses_and_duplicates_nothing() {
     let broker = Broker::start();
     broker.create_kept("t");
     let network = Network::to(broker.address());
@@ -268,7 +265,7 @@ fn a_broken_connection_neither_loses_nor_doubles() {
         publishing.write(&format!("{line}\n"));
         assert!(publishing.line().contains(&format!("\"offset\":{number},")));
     }
-    let (status, rest, said) = publishing.end();
-    assert_eq!((status.code(), rest.as_str(), said.as_str()), (Some(0), "", ""));
+    let (status, rest, stderr) = publishing.end();
+    assert_eq!((status.code(), rest.as_str(), stderr.as_str()), (Some(0), "", ""));
     assert_eq!(broker.bodies("t"), lines);
 }

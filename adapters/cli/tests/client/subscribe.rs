@@ -16,7 +16,7 @@ fn broker_with(bodies: &[&str]) -> Broker {
 }
 
 #[test]
-fn a_pipe_gets_bodies_and_nothing_else() {
+fn a_pipe_gets_only_bodies() {
     let broker = broker_with(&["one", "two", "three"]);
     for arguments in
         ["sub t -e", "subscribe t --exit-at-end", "sub t -c 3", "sub t -o earliest --commit never -e"]
@@ -28,7 +28,7 @@ fn a_pipe_gets_bodies_and_nothing_else() {
 }
 
 #[test]
-fn it_begins_where_it_is_told() {
+fn reading_begins_at_the_given_position() {
     let broker = broker_with(&["0", "1", "2", "3"]);
     for (from, expected) in [
         ("2", "2\n3\n"),
@@ -46,7 +46,7 @@ fn it_begins_where_it_is_told() {
 }
 
 #[test]
-fn it_goes_on_with_what_comes_until_it_is_asked_to_stop() {
+fn it_prints_new_messages_until_a_signal() {
     let broker = broker_with(&["before"]);
     for signal in ["INT", "TERM"] {
         let mut reading = broker.spawn("sub t -o -1");
@@ -55,18 +55,19 @@ fn it_goes_on_with_what_comes_until_it_is_asked_to_stop() {
         assert_eq!(reading.line(), "then");
         assert_eq!(reading.line(), "before");
         reading.signal(signal);
-        let (status, rest, said) = reading.wait();
-        assert_eq!((status.code(), rest.as_str(), said.as_str()), (Some(0), "", ""));
+        let (status, rest, stderr) = reading.wait();
+        assert_eq!((status.code(), rest.as_str(), stderr.as_str()), (Some(0), "", ""));
     }
 }
 
 #[test]
-fn several_topics_are_told_apart() {
+fn verbose_output_names_the_topic_of_each_line() {
     let broker = broker_with(&["a"]);
     broker.create_kept("u");
     broker.publish("u", &["b"]);
     let output = broker.run("sub t u -e -v").assert().success().stderr(
-        "zaichik: subscribed to t from offset 0; its end is 1\nzaichik: subscribed to u from offset 0; its end is 1\n",
+        "zaichik: subscribed to t from offset 0; the topic ends at offset 1\n\
+         zaichik: subscribed to u from offset 0; the topic ends at offset 1\n",
     );
     let mut lines: Vec<_> = std::str::from_utf8(&output.get_output().stdout).expect("text").lines().collect();
     lines.sort_unstable();
@@ -74,26 +75,26 @@ fn several_topics_are_told_apart() {
 }
 
 #[test]
-fn who_waits_in_vain_is_told_so() {
+fn an_expired_wait_is_reported() {
     let broker = broker_with(&["one"]);
     broker
         .run("sub t -o latest -W 300ms")
         .assert()
         .code(4)
         .stdout(is_empty())
-        .stderr("zaichik: no message came within 300ms\n");
+        .stderr("zaichik: no message within 300ms\n");
     broker.run("sub t -W 300ms").assert().success().stdout("one\n");
     broker
         .run("sub t -c 2 -W 300ms")
         .assert()
         .code(4)
         .stdout("one\n")
-        .stderr("zaichik: no further message came within 300ms; there were 1\n");
+        .stderr("zaichik: no further message within 300ms; messages received: 1\n");
     broker.run("sub t -c 1 -W 1h").assert().success();
 }
 
 #[test]
-fn a_durable_name_goes_on_where_it_was() {
+fn a_durable_subscription_continues_after_the_last_commit() {
     let broker = broker_with(&["one", "two", "three"]);
     broker.run("sub t --durable d -c 1").assert().success().stdout("one\n");
     broker.run("sub t --durable d -c 1 --commit never").assert().success().stdout("two\n");
@@ -117,7 +118,7 @@ fn a_durable_name_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_was_written_is_committed_when_it_is_stopped() {
+fn written_messages_are_committed_on_a_signal() {
     let broker = broker_with(&["one", "two"]);
     for mode in ["auto", "each"] {
         let mut reading = broker.spawn(&format!("sub t --durable {mode} --commit {mode}"));
@@ -130,45 +131,45 @@ fn what_was_written_is_committed_when_it_is_stopped() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_it_quietly() {
+fn a_closed_output_ends_the_command_quietly() {
     let broker = broker_with(&["one"]);
     let mut reading = broker.spawn("sub t --durable d --window 1");
     assert_eq!(reading.line(), "one");
     reading.close_output();
     broker.publish("t", &["two", "three"]);
-    let (status, _, said) = reading.wait();
-    assert_eq!((status.code(), said.as_str()), (Some(0), ""));
+    let (status, _, stderr) = reading.wait();
+    assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
     broker.run("sub t --durable d -e").assert().success().stdout("two\nthree\n");
 }
 
 #[test]
-fn standard_input_may_say_what_to_commit() {
+fn standard_input_requests_commits() {
     let broker = broker_with(&["a", "b", "c", "d"]);
     let mut reading = broker.spawn("sub t --durable d --commit manual --window 2 -F %o\\n");
     assert_eq!((reading.line(), reading.line()), ("0".to_owned(), "1".to_owned()));
     reading.write("1\n");
     assert_eq!((reading.line(), reading.line()), ("2".to_owned(), "3".to_owned()));
     reading.write("t 2\n0\n");
-    let (status, rest, said) = reading.end();
-    assert_eq!((status.code(), rest.as_str(), said.as_str()), (Some(0), "", ""));
+    let (status, rest, stderr) = reading.end();
+    assert_eq!((status.code(), rest.as_str(), stderr.as_str()), (Some(0), "", ""));
     broker.run("sub t --durable d -e").assert().success().stdout("d\n");
-    for (order, why) in [
-        ("7\n", "that message was not shown yet"),
-        ("u 1\n", "that topic is not read here"),
-        ("soon\n", "it has no offset"),
+    for (request, why) in [
+        ("7\n", "that message was not printed yet"),
+        ("u 1\n", "this command is not subscribed to that topic"),
+        ("soon\n", "use an offset, or a topic and an offset"),
     ] {
         let mut reading = broker.spawn("sub t --commit manual");
         assert_eq!(reading.line(), "a");
-        reading.write(order);
-        let (status, _, said) = reading.wait();
+        reading.write(request);
+        let (status, _, stderr) = reading.wait();
         assert_eq!(status.code(), Some(2));
-        assert!(said.ends_with(&format!("{why}\n")), "{said}");
+        assert!(stderr.ends_with(&format!("{why}\n")), "{stderr}");
     }
     broker.run("sub t --commit manual --window 0").assert().code(2).stderr(contains("--window 0"));
 }
 
 #[test]
-fn messages_look_as_their_format_says() {
+fn messages_are_printed_in_the_given_format() {
     let broker = Broker::start();
     broker.create_kept("t");
     broker.send("t", &[Outgoing::new("body\u{1}").key("key").header("a", "1").header("b", "")]);
@@ -182,12 +183,12 @@ fn messages_look_as_their_format_says() {
     let output = broker.run("sub t -e -F %T").assert().success();
     let millis: u64 = String::from_utf8_lossy(&output.get_output().stdout).parse().expect("a number");
     assert_eq!(millis, broker.messages("t")[0].timestamp.as_micros() / 1_000);
-    broker.run("sub t -F %x").assert().code(2).stderr(contains("%x means nothing"));
+    broker.run("sub t -F %x").assert().code(2).stderr(contains("unknown placeholder %x"));
     broker.run("sub t -F %s -J").assert().code(2);
 }
 
 #[test]
-fn messages_as_json() {
+fn messages_are_printed_as_json() {
     let broker = Broker::start();
     broker.create_kept("t");
     broker.send(
@@ -219,7 +220,7 @@ fn messages_as_json() {
 }
 
 #[test]
-fn what_is_missing_is_told() {
+fn missing_messages_are_reported() {
     let broker = Broker::start();
     broker.create("t", TopicOptions::new().retain_forever().max_messages(2));
     broker.publish("t", &["0"]);
@@ -240,22 +241,22 @@ fn what_is_missing_is_told() {
 }
 
 #[test]
-fn who_is_taken_over_is_told() {
+fn a_takeover_ends_the_first_subscriber() {
     let broker = broker_with(&["one"]);
     let mut first = broker.spawn("sub t --durable d");
     assert_eq!(first.line(), "one");
     let second = broker.spawn("sub t --durable d -o latest");
-    let (status, _, said) = first.wait();
+    let (status, _, stderr) = first.wait();
     assert_eq!(status.code(), Some(5));
-    assert_eq!(said, "zaichik: topic \"t\": another connection took the subscription over\n");
+    assert_eq!(stderr, "zaichik: topic \"t\": another connection took the subscription over\n");
     second.signal("INT");
     assert_eq!(second.wait().0.code(), Some(0));
 }
 
 #[test]
-fn a_message_that_failed_too_often_goes_elsewhere() {
+fn a_message_that_failed_too_often_moves_to_the_dead_letter_topic() {
     let broker = broker_with(&["bad", "good"]);
-    // Ended without a commit, it has failed once.
+    // The command ends without a commit, so the message has failed once.
     let arguments = "sub t --durable d -c 1 --commit never --window 1 --max-attempts 1 --dead-letter failed";
     broker.run(arguments).assert().success().stdout("bad\n");
     broker.run("sub t --durable d -e").assert().success().stdout("good\n");
@@ -265,26 +266,26 @@ fn a_message_that_failed_too_often_goes_elsewhere() {
 }
 
 #[test]
-fn a_topic_that_keeps_nothing_shows_what_comes() {
+fn a_topic_without_retention_shows_only_new_messages() {
     let broker = Broker::start();
     broker.run("pub t early").assert().success();
     broker.run("sub t -e").assert().success().stdout(is_empty());
     let mut reading = broker.spawn("sub t -v");
-    assert_eq!(reading.said(), "zaichik: subscribed to t from offset 1; its end is 1");
+    assert_eq!(reading.stderr_line(), "zaichik: subscribed to t from offset 1; the topic ends at offset 1");
     broker.run("pub t").write_stdin("late").assert().success();
     assert_eq!(reading.line(), "t late");
 }
 
 #[test]
-fn a_broken_connection_is_mended_and_told() {
+fn a_reconnect_is_reported() {
     let broker = broker_with(&["one"]);
     let network = Network::to(broker.address());
-    // Without a window it goes on after what was taken, so nothing comes twice.
+    // Without a window it continues after the last received message, so none is redelivered.
     let mut reading = spawn_through(&network, "sub t --commit never --fail-on-gap");
     assert_eq!(reading.line(), "one");
     for body in ["two", "three"] {
         network.cut();
-        assert_eq!(reading.said(), "zaichik: topic \"t\": connected again; nothing is lost");
+        assert_eq!(reading.stderr_line(), "zaichik: topic \"t\": reconnected; no messages are lost");
         broker.publish("t", &[body]);
         assert_eq!(reading.line(), body);
     }
@@ -293,20 +294,20 @@ fn a_broken_connection_is_mended_and_told() {
 }
 
 #[test]
-fn a_broker_that_was_restarted_is_told() {
-    // The broker comes back at the same address, as another instance.
+fn a_restart_of_the_broker_is_reported() {
+    // The broker restarts at the same address, as another instance.
     let broker = broker_with(&["one"]);
     let address = broker.address().to_owned();
     let mut reading = broker.spawn("sub t");
     assert_eq!(reading.line(), "one");
     let mut failing = broker.spawn("sub t --fail-on-gap -o latest -v");
-    assert!(failing.said().contains("subscribed"));
+    assert!(failing.stderr_line().contains("subscribed"));
     broker.kill();
     let broker = Broker::start_at(&address);
-    assert!(reading.said().contains("the broker was restarted"));
-    let (status, _, said) = failing.wait();
+    assert!(reading.stderr_line().contains("the broker was restarted"));
+    let (status, _, stderr) = failing.wait();
     assert_eq!(status.code(), Some(6));
-    assert!(said.contains("the broker was restarted"), "{said}");
+    assert!(stderr.contains("the broker was restarted"), "{stderr}");
     broker.publish("t", &["two"]);
     assert_eq!(reading.line(), "two");
     reading.signal("INT");
@@ -314,8 +315,8 @@ fn a_broker_that_was_restarted_is_told() {
 }
 
 #[test]
-fn a_reader_that_pauses_is_waited_for() {
-    // More than all buffers between hold.
+fn a_slow_reader_gets_every_message() {
+    // More than all buffers on the way hold.
     let broker = Broker::start();
     broker.create_kept("t");
     let large = "x".repeat(64 << 10);
@@ -325,9 +326,9 @@ fn a_reader_that_pauses_is_waited_for() {
         assert_eq!(reading.line().len(), large.len());
     }
     assert_eq!(reading.wait().0.code(), Some(0));
-    // A pipe that nobody empties does not keep it from ending.
+    // A full pipe does not keep the command from ending.
     let mut stuck = broker.spawn("sub t --durable stuck -v");
-    assert!(stuck.said().contains("subscribed"));
+    assert!(stuck.stderr_line().contains("subscribed"));
     stuck.signal("TERM");
     assert_eq!(stuck.wait_unread().code(), Some(0));
     let output = broker.run("sub t --durable stuck -e").assert().success();

@@ -21,7 +21,7 @@ fn a_list_has_every_subscription() {
     broker.run("subscription ls").assert().success().stdout(is_empty()).stderr(is_empty());
     let broker = broker_with_a_reader();
     let mut reading = broker.spawn("sub t --window 7 -v");
-    assert!(reading.said().contains("subscribed"));
+    assert!(reading.stderr_line().contains("subscribed"));
     let text = broker.run("subs ls t").assert().success().get_output().stdout.clone();
     let text = String::from_utf8(text).expect("text");
     let words: Vec<Vec<_>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -33,13 +33,13 @@ fn a_list_has_every_subscription() {
     let lines = broker.json("subscription ls -J");
     let line = lines.iter().find(|line| line["name"] == "d").expect("the durable one");
     assert_eq!((&line["cursor"], &line["end"], &line["lag"]), (&json!(1), &json!(3), &json!(2)));
-    assert!(line["expires_in_us"].as_u64().is_some_and(|left| left > 3_600_000_000), "a day at first");
+    assert!(line["expires_in_us"].as_u64().is_some_and(|left| left > 3_600_000_000), "the default is a day");
     assert!(lines.iter().any(|line| line["name"] == Value::Null && line["window"] == 7));
     broker.run("subs ls nothing").assert().code(5).stderr(contains("\n").count(1));
 }
 
 #[test]
-fn one_subscription_is_shown() {
+fn info_shows_one_subscription() {
     let broker = broker_with_a_reader();
     let shown = broker.run("subscription info t d").assert().success();
     shown.stdout(
@@ -51,7 +51,7 @@ fn one_subscription_is_shown() {
 }
 
 #[test]
-fn a_subscription_is_moved() {
+fn seek_moves_a_subscription() {
     let broker = broker_with_a_reader();
     for (to, expected) in
         [("earliest", "a\nb\nc\n"), ("-1", "c\n"), ("1", "b\nc\n"), ("latest", ""), ("@-1h", "a\nb\nc\n")]
@@ -67,11 +67,11 @@ fn a_subscription_is_moved() {
     broker.run("subs seek t nobody 0").assert().code(5);
     broker.run("subs seek unknown d -1").assert().code(5);
     broker.run("subs seek t d soon").assert().code(2);
-    assert_eq!(broker.json("topic ls -J").len(), 1, "asking creates no topic");
+    assert_eq!(broker.json("topic ls -J").len(), 1, "resolving a position creates no topic");
 }
 
 #[test]
-fn a_subscription_is_forgotten() {
+fn rm_removes_a_subscription() {
     let broker = broker_with_a_reader();
     let mut reading = broker.spawn("sub t --durable d");
     assert_eq!(reading.line(), "b");
@@ -84,7 +84,7 @@ fn a_subscription_is_forgotten() {
 }
 
 #[test]
-fn a_broker_says_what_it_is() {
+fn info_shows_the_broker() {
     let broker = broker_with_a_reader();
     let [info] = &broker.json("info --json")[..] else { panic!("one line") };
     assert_eq!(info["protocol"], 1);

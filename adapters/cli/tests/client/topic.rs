@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::broker::Broker;
 
 #[test]
-fn a_topic_has_the_settings_that_it_was_created_with() {
+fn create_and_alter_change_the_settings() {
     let broker = Broker::start();
     broker
         .run("topic create t --retention-ttl 1h --compaction-window 5m --compaction latest --max-messages 10")
@@ -38,7 +38,7 @@ fn a_topic_has_the_settings_that_it_was_created_with() {
     let info = &broker.json("topic info t --json")[0];
     assert_eq!(info["settings"]["retention_ttl_us"], Value::Null);
     assert_eq!(info["settings"]["max_bytes"], Value::Null);
-    assert_eq!(info["settings"]["max_messages"], 10, "it was not named");
+    assert_eq!(info["settings"]["max_messages"], 10, "a setting that was not named stays");
     broker
         .run("topic info t")
         .assert()
@@ -47,7 +47,7 @@ fn a_topic_has_the_settings_that_it_was_created_with() {
 }
 
 #[test]
-fn creating_says_what_became_of_it() {
+fn create_reports_its_outcome() {
     let broker = Broker::start();
     let create = |arguments: &str| broker.json(&format!("topic create t -J {arguments}"));
     broker.run("pub t x").assert().success();
@@ -62,7 +62,7 @@ fn creating_says_what_became_of_it() {
 }
 
 #[test]
-fn wrong_settings_are_told() {
+fn wrong_settings_are_errors() {
     let broker = Broker::start();
     for (arguments, code) in [
         ("topic create t --retention-ttl soon", 2),
@@ -78,7 +78,7 @@ fn wrong_settings_are_told() {
     ] {
         broker.run(arguments).assert().code(code).stdout(is_empty());
     }
-    assert!(broker.json("topic ls -J").is_empty(), "none of it created a topic");
+    assert!(broker.json("topic ls -J").is_empty(), "none of the commands created a topic");
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_list_has_every_topic() {
 }
 
 #[test]
-fn looking_consumes_nothing() {
+fn view_consumes_nothing() {
     let broker = Broker::start();
     broker.create_kept("t");
     broker.publish("t", &["a", "b", "c"]);

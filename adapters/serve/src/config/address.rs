@@ -1,9 +1,9 @@
-//! Where a broker listens.
+//! The addresses that a broker listens on.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// What stands before the path of a Unix socket.
+/// The prefix of the path of a Unix socket.
 const UNIX: &str = "unix:";
 
 /// An address to listen on: `host:port`, or `unix:/path`.
@@ -11,12 +11,15 @@ const UNIX: &str = "unix:";
 pub(crate) struct Address(String);
 
 impl Address {
-    /// The address of a port that only this machine reaches.
+    /// A port on 127.0.0.1.
     pub(crate) fn loopback(port: u16) -> Self {
         Self(format!("127.0.0.1:{port}"))
     }
 
-    /// What the text stands for, or what would be right instead.
+    /// Parses an address.
+    ///
+    /// # Errors
+    /// The text is not an address; the message says what to use.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let is_address = match text.strip_prefix(UNIX) {
             Some(path) => cfg!(unix) && !path.trim_start_matches('/').is_empty(),
@@ -39,7 +42,7 @@ impl Address {
         &self.0
     }
 
-    /// Whether nobody outside this machine can reach it. A name other than `localhost` may stand for anything.
+    /// Whether only this machine can connect to it. A host name other than `localhost` counts as not.
     pub(crate) fn is_loopback(&self) -> bool {
         if self.0.starts_with(UNIX) {
             return true;
@@ -63,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_only_this_machine_reaches_is_loopback() {
+    fn addresses_that_only_this_machine_reaches_are_loopback() {
         for text in ["127.0.0.1:1", "127.9.9.9:0", "[::1]:1", "[::ffff:127.0.0.1]:1", "LocalHost:1"] {
             assert!(Address::parse(text).unwrap().is_loopback(), "{text}");
         }
@@ -73,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_told_what_would_be() {
+    fn an_error_suggests_an_address() {
         for (text, instead) in
             [("9000", "127.0.0.1:9000"), (":9000", "127.0.0.1:9000"), ("", "127.0.0.1:8889")]
         {

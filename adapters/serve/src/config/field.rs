@@ -1,4 +1,4 @@
-//! The kinds of values that settings have: how each is read, and how it is written in TOML.
+//! The types of values that settings have: how each is parsed, and how it is written in TOML.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use zaichik_driver::{CompactionMode, Overflow};
 use super::address::Address;
 use super::settings::{LogFormat, Memory};
 
-/// A value as it was given: texts are all that a flag or the environment can give.
+/// A value as it was given; flags and the environment give text only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Value {
     Text(String),
     Number(i64),
     List(Vec<String>),
-    /// What no setting takes, as it stands in the file.
+    /// A type that no setting accepts, as written in the file.
     Other(String),
 }
 
-/// A setting's place in the settings, and what it takes.
+/// A reference to a field of the settings, with the type of values that it accepts.
 #[derive(Debug)]
 pub(crate) enum Field<'a> {
     /// Addresses, at least one.
@@ -30,30 +30,30 @@ pub(crate) enum Field<'a> {
     Path(&'a mut Option<PathBuf>),
     LogFormat(&'a mut LogFormat),
     Memory(&'a mut Memory),
-    /// A number from 1 to the second one.
+    /// A number from 1 to a maximum.
     Count(&'a mut u32, u32),
-    /// Bytes, from 1 to the second number.
+    /// Bytes, from 1 to a maximum.
     Size(&'a mut u64, u64),
-    /// A number from 1 on, `u64::MAX` being "unlimited".
-    Amount(&'a mut u64),
-    /// Bytes from 1 on, `u64::MAX` being "unlimited".
-    Volume(&'a mut u64),
-    /// Any duration.
-    Span(&'a mut Duration),
-    /// A duration that is not zero.
+    /// A number from 1; `u64::MAX` is "unlimited".
+    CountOrUnlimited(&'a mut u64),
+    /// Bytes from 1; `u64::MAX` is "unlimited".
+    SizeOrUnlimited(&'a mut u64),
+    /// A duration, zero included.
+    Duration(&'a mut Duration),
+    /// A duration other than zero.
     Timeout(&'a mut Duration),
-    /// Microseconds, `u64::MAX` being "forever".
-    Lifetime(&'a mut u64),
+    /// Microseconds, zero included; `u64::MAX` is "forever".
+    DurationOrForever(&'a mut u64),
     Compaction(&'a mut CompactionMode),
     Overflow(&'a mut Overflow),
 }
 
-/// What stands for `u64::MAX`.
+/// The words for `u64::MAX`.
 const UNLIMITED: &str = "unlimited";
 const FOREVER: &str = "forever";
 
 impl Value {
-    /// The value as its giver wrote it, for who is told that it is wrong.
+    /// The value as it was written, for an error message.
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Text(text) => quoted(text),
@@ -75,7 +75,7 @@ impl Value {
         }
     }
 
-    /// Bytes: a bare number, or one with a unit.
+    /// Bytes: a number without a unit, or with one.
     fn size(&self) -> Option<u64> {
         if let Some(number) = self.number() {
             return Some(number);
@@ -84,7 +84,7 @@ impl Value {
         Some(size.as_u64())
     }
 
-    /// A duration with a unit; 0 needs none.
+    /// A duration with a unit; only 0 needs none.
     fn duration(&self) -> Option<Duration> {
         if self.number() == Some(0) {
             return Some(Duration::ZERO);
@@ -92,7 +92,7 @@ impl Value {
         humantime::parse_duration(self.text()?).ok()
     }
 
-    /// The texts of a list, or of one text, separated by commas.
+    /// The texts of a list, or the parts of one text between commas.
     fn texts(&self) -> Option<Vec<&str>> {
         match self {
             Self::List(texts) => Some(texts.iter().map(String::as_str).collect()),
@@ -103,7 +103,10 @@ impl Value {
 }
 
 impl Field<'_> {
-    /// Takes a value over, or says what would be right instead.
+    /// Parses a value into the field.
+    ///
+    /// # Errors
+    /// The value is invalid; the message says what to use.
     pub(crate) fn read(self, value: &Value) -> Result<(), String> {
         match self {
             Self::Addresses(place) => *place = addresses(value)?,
@@ -111,32 +114,32 @@ impl Field<'_> {
             Self::Path(place) => *place = optional(value, |text| Ok(text.into()))?,
             Self::LogFormat(place) => *place = one_of(value, LogFormat::ALL, LogFormat::name)?,
             Self::Memory(place) => *place = memory(value)?,
-            Self::Count(place, most) => *place = count(value, most)?,
-            Self::Size(place, most) => {
-                let size = value.size().filter(|size| (1..=most).contains(size));
+            Self::Count(place, maximum) => *place = count(value, maximum)?,
+            Self::Size(place, maximum) => {
+                let size = value.size().filter(|size| (1..=maximum).contains(size));
                 *place =
-                    size.ok_or_else(|| format!("use a size such as \"64KiB\", at most {}", bytes(most)))?;
+                    size.ok_or_else(|| format!("use a size such as \"64KiB\", at most {}", bytes(maximum)))?;
             }
-            Self::Amount(place) => {
-                let amount = unless(value, UNLIMITED, Value::number).filter(|amount| *amount > 0);
-                *place = amount.ok_or("use a whole number from 1 on, or \"unlimited\"")?;
+            Self::CountOrUnlimited(place) => {
+                let count = word_or(value, UNLIMITED, Value::number).filter(|count| *count > 0);
+                *place = count.ok_or("use a positive whole number, or \"unlimited\"")?;
             }
-            Self::Volume(place) => {
-                let volume = unless(value, UNLIMITED, Value::size).filter(|volume| *volume > 0);
-                *place = volume.ok_or("use a size such as \"64MiB\", or \"unlimited\"")?;
+            Self::SizeOrUnlimited(place) => {
+                let size = word_or(value, UNLIMITED, Value::size).filter(|size| *size > 0);
+                *place = size.ok_or("use a size such as \"64MiB\", or \"unlimited\"")?;
             }
-            Self::Span(place) => {
+            Self::Duration(place) => {
                 *place = value.duration().ok_or("use a duration such as \"30s\", \"5m\" or \"24h\"")?;
             }
             Self::Timeout(place) => {
                 let timeout = value.duration().filter(|timeout| !timeout.is_zero());
-                *place = timeout.ok_or("use a duration above zero, such as \"10s\"")?;
+                *place = timeout.ok_or("use a duration longer than zero, such as \"10s\"")?;
             }
-            Self::Lifetime(place) => {
+            Self::DurationOrForever(place) => {
                 let micros =
                     |value: &Value| value.duration().and_then(|span| span.as_micros().try_into().ok());
-                let lifetime = unless(value, FOREVER, micros);
-                *place = lifetime.ok_or("use a duration such as \"24h\", or \"forever\"")?;
+                let micros = word_or(value, FOREVER, micros);
+                *place = micros.ok_or("use a duration such as \"24h\", or \"forever\"")?;
             }
             Self::Compaction(place) => *place = one_of(value, COMPACTION, compaction_name)?,
             Self::Overflow(place) => *place = one_of(value, OVERFLOW, overflow_name)?,
@@ -144,7 +147,7 @@ impl Field<'_> {
         Ok(())
     }
 
-    /// The value in TOML, such as [`read`](Self::read) takes it.
+    /// The value in TOML; [`read`](Self::read) accepts it.
     pub(crate) fn write(self) -> String {
         let unlimited = |value: u64, shown: fn(u64) -> String| {
             if value == u64::MAX { quoted(UNLIMITED) } else { shown(value) }
@@ -160,11 +163,11 @@ impl Field<'_> {
             Self::Memory(Memory::Bytes(size)) => quoted(&bytes(*size)),
             Self::Count(place, _) => grouped(u64::from(*place)),
             Self::Size(place, _) => quoted(&bytes(*place)),
-            Self::Amount(place) => unlimited(*place, grouped),
-            Self::Volume(place) => unlimited(*place, |size| quoted(&bytes(size))),
-            Self::Span(place) | Self::Timeout(place) => quoted(&duration(*place)),
-            Self::Lifetime(place) if *place == u64::MAX => quoted(FOREVER),
-            Self::Lifetime(place) => quoted(&duration(Duration::from_micros(*place))),
+            Self::CountOrUnlimited(place) => unlimited(*place, grouped),
+            Self::SizeOrUnlimited(place) => unlimited(*place, |size| quoted(&bytes(size))),
+            Self::Duration(place) | Self::Timeout(place) => quoted(&duration(*place)),
+            Self::DurationOrForever(place) if *place == u64::MAX => quoted(FOREVER),
+            Self::DurationOrForever(place) => quoted(&duration(Duration::from_micros(*place))),
             Self::Compaction(place) => quoted(compaction_name(*place)),
             Self::Overflow(place) => quoted(overflow_name(*place)),
         }
@@ -200,7 +203,7 @@ fn optional<T>(value: &Value, parse: impl FnOnce(&str) -> Result<T, String>) -> 
     match value.text() {
         Some("") => Ok(None),
         Some(text) => parse(text).map(Some),
-        None => Err("use one text in quotes, \"\" for none".to_owned()),
+        None => Err("use one quoted string, or \"\" for none".to_owned()),
     }
 }
 
@@ -213,14 +216,14 @@ fn memory(value: &Value) -> Result<Memory, String> {
         None => value.size().filter(|size| *size > 0).map(Memory::Bytes),
     };
     memory.ok_or_else(|| {
-        "use a share of the machine's such as \"25%\", or a size such as \"256MiB\"".to_owned()
+        "use a share of the machine's memory such as \"25%\", or a size such as \"256MiB\"".to_owned()
     })
 }
 
-fn count(value: &Value, most: u32) -> Result<u32, String> {
+fn count(value: &Value, maximum: u32) -> Result<u32, String> {
     let count = value.number().and_then(|count| u32::try_from(count).ok());
-    let count = count.filter(|count| (1..=most).contains(count));
-    count.ok_or_else(|| format!("use a whole number from 1 to {most}"))
+    let count = count.filter(|count| (1..=maximum).contains(count));
+    count.ok_or_else(|| format!("use a whole number from 1 to {maximum}"))
 }
 
 fn one_of<T: Copy>(value: &Value, all: &[T], name: fn(T) -> &'static str) -> Result<T, String> {
@@ -231,8 +234,8 @@ fn one_of<T: Copy>(value: &Value, all: &[T], name: fn(T) -> &'static str) -> Res
     })
 }
 
-/// `u64::MAX` for the word, otherwise what the text says.
-fn unless(value: &Value, word: &str, otherwise: impl FnOnce(&Value) -> Option<u64>) -> Option<u64> {
+/// `u64::MAX` for the word, otherwise the parsed value.
+fn word_or(value: &Value, word: &str, otherwise: impl FnOnce(&Value) -> Option<u64>) -> Option<u64> {
     if value.text() == Some(word) { Some(u64::MAX) } else { otherwise(value) }
 }
 
@@ -245,7 +248,7 @@ fn list(texts: &[impl ToString]) -> String {
     format!("[{}]", texts.join(", "))
 }
 
-/// Bytes in the largest unit that leaves nothing over.
+/// Bytes in the largest unit that divides them.
 fn bytes(size: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     let whole = |shift: u32| size > 0 && size.trailing_zeros() >= shift;
@@ -255,7 +258,7 @@ fn bytes(size: u64) -> String {
 
 /// A duration without spaces.
 fn duration(span: Duration) -> String {
-    // Hours rather than days: who writes 24h is to read 24h.
+    // Hours rather than days, so that 24h is written as 24h.
     let hours = span.as_secs() / 3_600;
     if !span.is_zero() && hours > 0 && span == Duration::from_hours(hours) {
         return format!("{hours}h");
@@ -263,7 +266,7 @@ fn duration(span: Duration) -> String {
     humantime::format_duration(span).to_string().replace(' ', "")
 }
 
-/// A number with its thousands apart.
+/// A number with underscores between groups of three digits.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
@@ -305,23 +308,23 @@ mod tests {
         for (given, shown) in
             [("24h", "24h"), ("90m", "1h30m"), ("36h", "36h"), ("250ms", "250ms"), ("0", "0s")]
         {
-            Field::Span(&mut span).read(&text(given)).unwrap();
+            Field::Duration(&mut span).read(&text(given)).unwrap();
             assert_eq!(duration(span), shown);
         }
-        assert!(Field::Span(&mut span).read(&text("10")).is_err());
+        assert!(Field::Duration(&mut span).read(&text("10")).is_err());
         assert!(Field::Timeout(&mut span).read(&text("0s")).is_err());
     }
 
     #[test]
-    fn lifetimes_may_be_for_ever_and_amounts_unlimited() {
-        let (mut lifetime, mut amount, mut volume) = (0, 0, 0);
-        Field::Lifetime(&mut lifetime).read(&text("forever")).unwrap();
-        Field::Amount(&mut amount).read(&text("unlimited")).unwrap();
-        Field::Volume(&mut volume).read(&text("unlimited")).unwrap();
-        assert_eq!([lifetime, amount, volume], [u64::MAX; 3]);
-        assert_eq!(Field::Lifetime(&mut lifetime).write(), "\"forever\"");
-        assert_eq!(Field::Volume(&mut volume).write(), "\"unlimited\"");
-        assert!(Field::Amount(&mut amount).read(&Value::Number(0)).is_err());
+    fn durations_may_be_forever_and_counts_and_sizes_unlimited() {
+        let (mut micros, mut count, mut size) = (0, 0, 0);
+        Field::DurationOrForever(&mut micros).read(&text("forever")).unwrap();
+        Field::CountOrUnlimited(&mut count).read(&text("unlimited")).unwrap();
+        Field::SizeOrUnlimited(&mut size).read(&text("unlimited")).unwrap();
+        assert_eq!([micros, count, size], [u64::MAX; 3]);
+        assert_eq!(Field::DurationOrForever(&mut micros).write(), "\"forever\"");
+        assert_eq!(Field::SizeOrUnlimited(&mut size).write(), "\"unlimited\"");
+        assert!(Field::CountOrUnlimited(&mut count).read(&Value::Number(0)).is_err());
     }
 
     #[test]
@@ -335,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_may_be_one_text() {
+    fn a_list_may_be_one_text_with_commas() {
         let expected = vec![Address::loopback(1), Address::loopback(2)];
         assert_eq!(addresses(&text("127.0.0.1:1, 127.0.0.1:2")), Ok(expected.clone()));
         assert_eq!(addresses(&Value::List(vec!["127.0.0.1:1".into(), "127.0.0.1:2".into()])), Ok(expected));

@@ -1,4 +1,4 @@
-//! The file: which one it is, and what it says.
+//! The configuration file: which one to read, and the settings in it.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,29 +9,21 @@ use toml::de::{DeTable, DeValue};
 
 use super::environment::Environment;
 use super::field::Value;
-use super::keys::{self, KEYS, Key};
+use super::keys::{self, KEYS};
+use super::origin::{GivenSetting, Mistake, Origin};
 use super::suggest::{closest, did_you_mean};
-use super::{Mistake, Origin};
 
-/// The file of the directory that the command was started in.
+/// The file in the working directory.
 const HERE: &str = "zaichik.toml";
 
-/// The file in the directory of the user's configuration.
+/// The file in the directory of the user's configuration files.
 const OF_THE_USER: &str = "zaichik/config.toml";
 
-/// Largest file: far more than all settings with their comments.
-const LARGEST: u64 = 1 << 20;
+/// Maximum size of a file, in bytes: far more than all settings with their comments.
+const MAX_SIZE: u64 = 1 << 20;
 
-/// A setting that was given somewhere.
-#[derive(Debug)]
-pub(crate) struct Given {
-    pub(crate) key: &'static Key,
-    pub(crate) value: Value,
-    pub(crate) origin: Origin,
-}
-
-/// The file to read: the one that was named, otherwise the first that is there.
-pub(crate) fn choose(named: Option<&Path>, environment: &Environment) -> Option<PathBuf> {
+/// The file to read: the one that was named, otherwise the first that exists.
+pub(crate) fn choose_path(named: Option<&Path>, environment: &Environment) -> Option<PathBuf> {
     let named = named.map(Path::to_owned).or_else(|| environment.config());
     named.or_else(|| {
         let of_the_user = environment.config_home().map(|home| home.join(OF_THE_USER));
@@ -39,11 +31,13 @@ pub(crate) fn choose(named: Option<&Path>, environment: &Environment) -> Option<
     })
 }
 
-/// The settings in a file, and everything that is wrong with it.
-pub(crate) fn read(path: &Path) -> (Vec<Given>, Vec<Mistake>) {
+/// The settings in a file, and all mistakes in it.
+pub(crate) fn read(path: &Path) -> (Vec<GivenSetting>, Vec<Mistake>) {
     let shown = path.display();
     let text = match std::fs::metadata(path) {
-        Ok(metadata) if metadata.len() > LARGEST => Err(format!("it has {} bytes", metadata.len())),
+        Ok(metadata) if metadata.len() > MAX_SIZE => {
+            Err(format!("it has {} bytes, the maximum is {MAX_SIZE}", metadata.len()))
+        }
         _ => std::fs::read_to_string(path).map_err(|error| error.to_string()),
     };
     match text {
@@ -55,29 +49,29 @@ pub(crate) fn read(path: &Path) -> (Vec<Given>, Vec<Mistake>) {
 }
 
 /// The settings in the text of a file called `name`.
-pub(crate) fn parse(name: &str, text: &str) -> (Vec<Given>, Vec<Mistake>) {
-    let mut file = File { name: name.into(), text, given: Vec::new(), mistakes: Vec::new() };
+pub(crate) fn parse(name: &str, text: &str) -> (Vec<GivenSetting>, Vec<Mistake>) {
+    let mut file = FileParser { name: name.into(), text, given: Vec::new(), mistakes: Vec::new() };
     match DeTable::parse(text) {
-        Ok(table) => file.take(None, table.get_ref()),
+        Ok(table) => file.add_table(None, table.get_ref()),
         Err(error) => {
             let at = error.span().unwrap_or_default();
             let message = error.message().replace('\n', ", ");
-            file.mistake(&at, &message);
+            file.add_mistake(&at, &message);
         }
     }
     (file.given, file.mistakes)
 }
 
-/// A file that is being read.
-struct File<'a> {
+/// A file that is being parsed.
+struct FileParser<'a> {
     name: Arc<str>,
     text: &'a str,
-    given: Vec<Given>,
+    given: Vec<GivenSetting>,
     mistakes: Vec<Mistake>,
 }
 
-impl File<'_> {
-    fn take(&mut self, table: Option<&str>, entries: &DeTable<'_>) {
+impl FileParser<'_> {
+    fn add_table(&mut self, table: Option<&str>, entries: &DeTable<'_>) {
         let mut entries: Vec<_> = entries.iter().collect();
         entries.sort_by_key(|(name, _)| name.span().start);
         for (name, value) in entries {
@@ -86,22 +80,24 @@ impl File<'_> {
             match (keys::find(&path), value.get_ref()) {
                 (Some(key), _) => {
                     let origin = Origin::File { name: Arc::clone(&self.name), line: self.line(&name.span()) };
-                    self.given.push(Given { key, value: self.value(value), origin });
+                    self.given.push(GivenSetting { key, value: self.value(value), origin });
                 }
-                (None, DeValue::Table(entries)) if keys::is_table(&path) => self.take(Some(&path), entries),
+                (None, DeValue::Table(entries)) if keys::is_table(&path) => {
+                    self.add_table(Some(&path), entries);
+                }
                 (None, _) if keys::is_table(&path) => {
-                    self.mistake(&name.span(), &format!("{path} is a table; use [{path}]"));
+                    self.add_mistake(&name.span(), &format!("{path} is a table; use [{path}]"));
                 }
                 (None, _) => {
                     let meant = closest(&path, KEYS.iter().map(|key| key.path), '.');
-                    let message = format!("there is no setting {path}{}", did_you_mean(meant));
-                    self.mistake(&name.span(), &message);
+                    let message = format!("unknown setting {path}{}", did_you_mean(meant));
+                    self.add_mistake(&name.span(), &message);
                 }
             }
         }
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "no setting takes anything else")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "no setting accepts any other type")]
     fn value(&self, value: &Spanned<DeValue<'_>>) -> Value {
         let other = || Value::Other(self.text.get(value.span()).unwrap_or_default().replace('\n', " "));
         match value.get_ref() {
@@ -119,7 +115,7 @@ impl File<'_> {
         }
     }
 
-    fn mistake(&mut self, at: &Range<usize>, message: &str) {
+    fn add_mistake(&mut self, at: &Range<usize>, message: &str) {
         let line = self.line(at);
         self.mistakes.push(Mistake(format!("{}:{line}: {message}", self.name)));
     }
@@ -139,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn each_value_knows_its_line() {
+    fn each_value_has_its_line() {
         let text = "listen = [\"127.0.0.1:1\"]\n\n[limits]\n# more\nmax_topics = 0x10\nmax_window = 1_000\n";
         let (given, mistakes) = parse("z.toml", text);
         assert!(mistakes.is_empty());
@@ -163,18 +159,18 @@ mod tests {
         assert_eq!(
             mistakes("\nlisten_on = 1\n[limits]\nmax_conections = 1\n"),
             [
-                "z.toml:2: there is no setting listen_on; did you mean listen?",
-                "z.toml:4: there is no setting limits.max_conections; did you mean limits.max_connections?",
+                "z.toml:2: unknown setting listen_on; did you mean listen?",
+                "z.toml:4: unknown setting limits.max_conections; did you mean limits.max_connections?",
             ]
         );
-        assert_eq!(mistakes("[limit]\nmax_topics = 1"), ["z.toml:1: there is no setting limit"]);
+        assert_eq!(mistakes("[limit]\nmax_topics = 1"), ["z.toml:1: unknown setting limit"]);
         assert_eq!(mistakes("limits = 3"), ["z.toml:1: limits is a table; use [limits]"]);
     }
 
     #[test]
-    fn what_is_no_toml_is_one_line() {
-        let said = mistakes("listen = [\"127.0.0.1:1\"]\ndrain = 127.0.0.1");
-        assert_eq!(said.len(), 1);
-        assert!(said[0].starts_with("z.toml:2: ") && !said[0].contains('\n'), "{said:?}");
+    fn a_syntax_error_is_one_line() {
+        let messages = mistakes("listen = [\"127.0.0.1:1\"]\ndrain = 127.0.0.1");
+        assert_eq!(messages.len(), 1);
+        assert!(messages[0].starts_with("z.toml:2: ") && !messages[0].contains('\n'), "{messages:?}");
     }
 }

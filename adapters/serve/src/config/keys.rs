@@ -1,223 +1,224 @@
-//! The settings by name: one table for the file, the environment, the flags and their help.
+//! The settings by name: one table for the file, the environment, the flags and the help texts.
 
 use super::field::Field;
 use super::settings::Settings;
 
-/// What every variable of Zaichik's begins with.
+/// The prefix of Zaichik's environment variables.
 pub(crate) const PREFIX: &str = "ZAICHIK_";
 
-/// The table of the file whose settings are flags without its name.
+/// The table of the file whose settings are also flags, without the table's name.
 const LIMITS: &str = "limits";
 
-/// Largest message that can be allowed: a frame's length has 32 bits, and somebody has to hold it in memory.
-const LARGEST_MESSAGE: u64 = 1 << 30;
+/// Maximum for the size of a message, in bytes: a frame's length has 32 bits, and a message is held in memory.
+const MAX_MESSAGE_SIZE: u64 = 1 << 30;
 
-/// Largest buffer of a connection, and largest window in bytes.
-const LARGEST_BUFFER: u64 = 1 << 30;
+/// Maximum for a connection's buffer, and for a window in bytes.
+const MAX_BUFFER: u64 = 1 << 30;
 
-/// Most records of a publish that the protocol has room for.
-const MOST_RECORDS: u32 = zaichik_driver::Limits::MAX_RECORDS;
+/// Maximum records of a publish in the protocol.
+const MAX_RECORDS: u32 = zaichik_driver::Limits::MAX_RECORDS;
 
 /// A setting.
 #[derive(Debug)]
 pub(crate) struct Key {
-    /// Its name in the file, after the name of its table.
+    /// Its name in the file, with the name of its table and a dot before it.
     pub(crate) path: &'static str,
-    /// What it is, in a sentence or two.
+    /// What it does, without a full stop.
     pub(crate) help: &'static str,
-    /// Where it is in the settings.
+    /// Its field in the settings.
     pub(crate) field: fn(&mut Settings) -> Field<'_>,
 }
 
-/// All of them, in the order of the file.
+/// All settings, in the order of the file.
 pub(crate) const KEYS: &[Key] = &[
     Key {
         path: "listen",
-        help: "Addresses to listen on: host:port or unix:/path. Port 0 takes any free one",
+        help: "Addresses to listen on, as host:port or unix:/path; port 0 picks any free port",
         field: |to| Field::Addresses(&mut to.listen),
     },
     Key {
         path: "http",
-        help: "Address for /healthz, /readyz and /metrics, such as 127.0.0.1:8890. Empty: none",
+        help: "HTTP address for /healthz, /readyz and /metrics, such as 127.0.0.1:8890; empty turns HTTP off",
         field: |to| Field::Address(&mut to.http),
     },
     Key {
         path: "token_file",
-        help: "File with the token that clients must send. Empty: none, and only this machine may connect",
+        help: "File with the token that clients must send; without one, only this machine can connect unless \
+               --insecure is given",
         field: |to| Field::Path(&mut to.token_file),
     },
     Key {
         path: "log_format",
-        help: "Lines of the log: pretty, compact (without the time, for a journal) or json",
+        help: "Format of the log: pretty, compact (without timestamps, for the systemd journal) or json",
         field: |to| Field::LogFormat(&mut to.log_format),
     },
     Key {
         path: "drain",
-        help: "How long connections may take to finish what they owe after SIGTERM or SIGINT",
-        field: |to| Field::Span(&mut to.drain),
+        help: "Maximum time for connections to finish their work after SIGTERM or SIGINT",
+        field: |to| Field::Duration(&mut to.drain),
     },
     Key {
         path: "busy_poll",
-        help: "How long a connection spins for more bytes before it sleeps, such as 50us: shorter round trips for \
-               processor time",
-        field: |to| Field::Span(&mut to.busy_poll),
+        help: "How long a connection polls for more bytes before it sleeps, such as 50us; shortens round trips and \
+               costs CPU time",
+        field: |to| Field::Duration(&mut to.busy_poll),
     },
     Key {
         path: "limits.max_message_size",
-        help: "Largest key, headers and body of a message together",
-        field: |to| Field::Size(&mut to.max_message_size, LARGEST_MESSAGE),
+        help: "Maximum size of a message: its key, headers and body together",
+        field: |to| Field::Size(&mut to.max_message_size, MAX_MESSAGE_SIZE),
     },
     Key {
         path: "limits.max_records",
-        help: "Most messages in one publish or batch",
-        field: |to| Field::Count(&mut to.max_records, MOST_RECORDS),
+        help: "Maximum messages in one publish or batch",
+        field: |to| Field::Count(&mut to.max_records, MAX_RECORDS),
     },
     Key {
         path: "limits.max_window",
-        help: "Largest window of a subscription, in messages",
+        help: "Maximum window of a subscription, in messages",
         field: |to| Field::Count(&mut to.max_window, u32::MAX),
     },
     Key {
         path: "limits.max_window_size",
-        help: "Largest window of a subscription, in bytes",
-        field: |to| Field::Size(&mut to.max_window_size, LARGEST_BUFFER),
+        help: "Maximum window of a subscription, in bytes",
+        field: |to| Field::Size(&mut to.max_window_size, MAX_BUFFER),
     },
     Key {
         path: "limits.max_subscriptions",
-        help: "Most subscriptions of one connection",
+        help: "Maximum subscriptions of one connection",
         field: |to| Field::Count(&mut to.max_subscriptions, u32::MAX),
     },
     Key {
         path: "limits.max_connections",
-        help: "Most connections; fewer where the system permits fewer open files",
+        help: "Maximum connections; lowered if the system does not allow enough open files",
         field: |to| Field::Count(&mut to.max_connections, u32::MAX),
     },
     Key {
         path: "limits.max_handshakes",
-        help: "Most connections whose handshake is not done",
+        help: "Maximum connections that have not completed their handshake",
         field: |to| Field::Count(&mut to.max_handshakes, u32::MAX),
     },
     Key {
         path: "limits.max_topics",
-        help: "Most topics; they can't be deleted",
+        help: "Maximum topics; topics cannot be deleted",
         field: |to| Field::Count(&mut to.max_topics, u32::MAX),
     },
     Key {
         path: "limits.max_durables",
-        help: "Most durable subscriptions, attached or not",
+        help: "Maximum durable subscriptions, attached or detached",
         field: |to| Field::Count(&mut to.max_durables, u32::MAX),
     },
     Key {
         path: "limits.max_producers",
-        help: "Most producers whose answers are remembered for their retries",
+        help: "Maximum producers remembered, so that the broker can recognize their retries",
         field: |to| Field::Count(&mut to.max_producers, u32::MAX),
     },
     Key {
         path: "limits.memory",
-        help: "Most memory for everything that the broker holds: a share of the machine's or cgroup's, or a size",
+        help: "Memory budget for everything the broker holds: a share of the machine's or cgroup's memory, or a size",
         field: |to| Field::Memory(&mut to.memory),
     },
     Key {
         path: "limits.output_buffer",
-        help: "Bytes that may wait for each connection, twice: answers and deliveries",
-        field: |to| Field::Size(&mut to.output_buffer, LARGEST_BUFFER),
+        help: "Size of each of a connection's two output buffers, one for answers and one for deliveries",
+        field: |to| Field::Size(&mut to.output_buffer, MAX_BUFFER),
     },
     Key {
         path: "limits.heartbeat",
-        help: "Silence after which a peer is asked for a sign of life; after three it is gone",
+        help: "Idle time after which the broker pings a client; after three times as long it closes the connection",
         field: |to| Field::Timeout(&mut to.heartbeat),
     },
     Key {
         path: "limits.handshake_timeout",
-        help: "How long a handshake may take",
+        help: "Maximum time for a handshake",
         field: |to| Field::Timeout(&mut to.handshake_timeout),
     },
     Key {
         path: "limits.write_timeout",
-        help: "How long a peer may take nothing of what waits for it",
+        help: "How long a client may accept no output before the broker closes the connection",
         field: |to| Field::Timeout(&mut to.write_timeout),
     },
     Key {
         path: "limits.producer_ttl",
-        help: "Silence after which a producer's answers are forgotten",
+        help: "Idle time after which a producer is forgotten",
         field: |to| Field::Timeout(&mut to.producer_ttl),
     },
     Key {
         path: "topic_defaults.retention_ttl",
-        help: "How long a message is kept, or forever; 0s keeps it for those who are subscribed",
-        field: |to| Field::Lifetime(&mut to.topic_defaults.retention_ttl_micros),
+        help: "How long a message is kept, or forever; 0s keeps it only until existing subscriptions have committed it",
+        field: |to| Field::DurationOrForever(&mut to.topic_defaults.retention_ttl_micros),
     },
     Key {
         path: "topic_defaults.compaction_window",
-        help: "How long a key is remembered, so that another message with it is a duplicate; 0s is not at all",
-        field: |to| Field::Lifetime(&mut to.topic_defaults.compaction_window_micros),
+        help: "How long a key is remembered, so that another message with it is a duplicate; 0s turns this off",
+        field: |to| Field::DurationOrForever(&mut to.topic_defaults.compaction_window_micros),
     },
     Key {
         path: "topic_defaults.compaction",
-        help: "Which message of a key stays: first or latest",
+        help: "Which message of a key is kept: first or latest",
         field: |to| Field::Compaction(&mut to.topic_defaults.compaction),
     },
     Key {
         path: "topic_defaults.max_messages",
-        help: "Most messages kept, or unlimited",
-        field: |to| Field::Amount(&mut to.topic_defaults.max_messages),
+        help: "Maximum messages kept, or unlimited",
+        field: |to| Field::CountOrUnlimited(&mut to.topic_defaults.max_messages),
     },
     Key {
         path: "topic_defaults.max_bytes",
-        help: "Most bytes kept, or unlimited",
-        field: |to| Field::Volume(&mut to.topic_defaults.max_bytes),
+        help: "Maximum bytes kept, or unlimited",
+        field: |to| Field::SizeOrUnlimited(&mut to.topic_defaults.max_bytes),
     },
     Key {
         path: "topic_defaults.overflow",
-        help: "What happens at these limits: drop_oldest or reject",
+        help: "What happens to a message above these limits: drop_oldest makes room for it, reject refuses it",
         field: |to| Field::Overflow(&mut to.topic_defaults.overflow),
     },
     Key {
         path: "topic_defaults.max_keys",
-        help: "Most keys remembered, or unlimited",
-        field: |to| Field::Amount(&mut to.topic_defaults.max_keys),
+        help: "Maximum keys remembered, or unlimited",
+        field: |to| Field::CountOrUnlimited(&mut to.topic_defaults.max_keys),
     },
     Key {
         path: "topic_defaults.tombstone_ttl",
         help: "How long a tombstone is kept, or forever",
-        field: |to| Field::Lifetime(&mut to.topic_defaults.tombstone_ttl_micros),
+        field: |to| Field::DurationOrForever(&mut to.topic_defaults.tombstone_ttl_micros),
     },
     Key {
         path: "subscription_defaults.inactive_ttl",
-        help: "How long a durable subscription is kept while nobody has it",
-        field: |to| Field::Span(&mut to.inactive_ttl),
+        help: "How long a durable subscription is kept while no connection holds it",
+        field: |to| Field::Duration(&mut to.inactive_ttl),
     },
 ];
 
 impl Key {
-    /// The table of the file that it is in, and its name there.
+    /// The table of the file that it is in, if any, and its name there.
     pub(crate) fn table_and_name(&self) -> (Option<&'static str>, &'static str) {
         self.path.split_once('.').map_or((None, self.path), |(table, name)| (Some(table), name))
     }
 
-    /// Its name in the environment.
+    /// The name of its environment variable.
     pub(crate) fn env(&self) -> String {
         env_name(self.path)
     }
 
-    /// Its name on the command line without the dashes; what a topic or a subscription defaults to has none.
+    /// Its flag without the dashes; defaults of topics and subscriptions have none.
     pub(crate) fn flag(&self) -> Option<String> {
         let (table, name) = self.table_and_name();
         table.is_none_or(|table| table == LIMITS).then(|| name.replace('_', "-"))
     }
 }
 
-/// The setting with that name in the file.
+/// The setting with this path in the file.
 pub(crate) fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
 }
 
-/// Whether it is the name of a table.
+/// Whether the file has a table of this name.
 pub(crate) fn is_table(name: &str) -> bool {
     KEYS.iter().any(|key| key.table_and_name().0 == Some(name))
 }
 
-/// The variable for a setting.
+/// The environment variable for a path in the file.
 pub(crate) fn env_name(path: &str) -> String {
     format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
 }

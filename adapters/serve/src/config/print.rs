@@ -1,21 +1,22 @@
-//! The configuration as a file.
+//! Writes the configuration as a file.
 
 use std::fmt::Write;
 
+use super::Config;
 use super::keys::{KEYS, Key};
+use super::origin::Origin;
 use super::settings::Settings;
-use super::{Config, Origin};
 
-/// What stands above the defaults.
+/// The comment at the top of the default file.
 const HEADER: &str = "\
-# Zaichik's configuration: every value shown is the default. `zaichik config default` prints this file.
+# Zaichik's configuration. Every value shown is the default; `zaichik config default` prints this file.
 #
-# It is read from --config, $ZAICHIK_CONFIG, ./zaichik.toml or $XDG_CONFIG_HOME/zaichik/config.toml, the first that
-# is there. Flags are above the environment (ZAICHIK_LIMITS_MEMORY=1GiB), which is above PORT, which is above this.
-# `zaichik config print` shows what holds, and where each value comes from.
+# The broker reads the first that exists of --config, $ZAICHIK_CONFIG, ./zaichik.toml and
+# $XDG_CONFIG_HOME/zaichik/config.toml. Flags override the environment (ZAICHIK_LIMITS_MEMORY=1GiB), which overrides
+# PORT, which overrides this file. `zaichik config print` shows the effective values and where each one comes from.
 ";
 
-/// The file with every default, and what each setting is.
+/// The file with every setting at its default, and a comment on each.
 pub(crate) fn default_file() -> String {
     let mut settings = Settings::default();
     let lines = KEYS.iter().map(|key| {
@@ -25,8 +26,14 @@ pub(crate) fn default_file() -> String {
     format!("{HEADER}\n{}", file(lines, "\n"))
 }
 
+/// The default of a setting for a help text: without quotes and brackets, `none` for an empty value.
+pub(crate) fn default_value(key: &Key) -> String {
+    let value = line(key, &mut Settings::default()).value.replace(['"', '[', ']'], "");
+    if value.is_empty() { "none".to_owned() } else { value }
+}
+
 impl Config {
-    /// The file with what holds, and where it comes from.
+    /// The file with the effective values, each with its origin.
     pub(crate) fn effective_file(&self) -> String {
         let mut settings = self.settings.clone();
         let lines = KEYS.iter().zip(&self.origins).map(|(key, origin)| {
@@ -37,7 +44,7 @@ impl Config {
     }
 }
 
-/// A setting as it stands in a file.
+/// A setting as one line of a file.
 struct Line {
     name: &'static str,
     value: String,
@@ -47,7 +54,7 @@ fn line(key: &Key, settings: &mut Settings) -> Line {
     Line { name: key.table_and_name().1, value: (key.field)(settings).write() }
 }
 
-/// Puts lines into their tables; `between` stands between two settings.
+/// Puts lines into their tables, with `between` after each setting but the last of its table.
 fn file(lines: impl Iterator<Item = (&'static Key, String)>, between: &str) -> String {
     let mut file = String::new();
     let mut last = None;
@@ -67,7 +74,7 @@ fn file(lines: impl Iterator<Item = (&'static Key, String)>, between: &str) -> S
     file
 }
 
-/// An origin that can't end its comment.
+/// An origin without control characters, so that it stays within its comment.
 struct Comment<'a>(&'a Origin);
 
 impl std::fmt::Display for Comment<'_> {
@@ -83,7 +90,7 @@ mod tests {
     use crate::config::file::parse;
 
     #[test]
-    fn the_default_file_says_what_holds_without_it() {
+    fn the_default_file_has_the_defaults() {
         let (given, mistakes) = parse("default", &default_file());
         assert!(mistakes.is_empty(), "{mistakes:?}");
         assert_eq!(given.len(), KEYS.len());
@@ -100,7 +107,7 @@ mod tests {
         assert_eq!(
             default_file(),
             packaged,
-            "write it anew: zaichik config default > packaging/zaichik.toml"
+            "update it with: zaichik config default > packaging/zaichik.toml"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Everything that can be said about a broker, with its defaults.
+//! All settings of a broker, with their defaults.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use zaichik_driver::{BrokerConfig, Limits, ServerError, TopicSettings, default_c
 use super::address::Address;
 use crate::memory;
 
-/// The port of a broker that was not told another one.
+/// The default port.
 const DEFAULT_PORT: u16 = 8889;
 
-/// How long connections may take to finish what they owe after the first signal, if nothing else was said.
+/// Default for the maximum time of a drain.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 
 /// A broker's settings.
@@ -43,27 +43,27 @@ pub(crate) struct Settings {
     pub(crate) inactive_ttl: Duration,
 }
 
-/// How lines of the log look.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
-    /// With the time; in colours on a terminal.
+    /// With timestamps; in color on a terminal.
     Pretty,
-    /// Without time and colours, for a journal that adds its own.
+    /// Without timestamps and colors, for a journal that adds timestamps.
     Compact,
-    /// An object per line.
+    /// One JSON object per line.
     Json,
 }
 
-/// How much memory the broker may use.
+/// The memory budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Memory {
-    /// Percent of the machine's or the cgroup's.
+    /// Percent of the machine's or the cgroup's memory.
     Share(u8),
     Bytes(u64),
 }
 
 impl Settings {
-    /// What the broker is told.
+    /// The configuration of the broker itself.
     ///
     /// # Errors
     /// The operating system has no random numbers.
@@ -101,7 +101,7 @@ impl Settings {
 }
 
 impl Default for Settings {
-    /// The engine's defaults, except that the memory is a share of the machine's.
+    /// The engine's defaults, except that the memory budget is a share of the machine's memory.
     fn default() -> Self {
         let broker = BrokerConfig::new(0, 0);
         Self {

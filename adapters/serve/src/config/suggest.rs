@@ -1,11 +1,11 @@
-//! What somebody may have meant.
+//! Suggestions for misspelled names.
 
 use strsim::normalized_damerau_levenshtein as similarity;
 
-/// How alike two names must be, from 0 to 1, for one to be a slip of the other.
-const ALIKE: f64 = 0.6;
+/// Minimum similarity of two names, from 0 to 1, for one to be a likely misspelling of the other.
+const MIN_SIMILARITY: f64 = 0.6;
 
-/// The candidate that `name` is most likely a slip of: as a whole, or in its last part.
+/// The candidate that `name` is most likely a misspelling of, as a whole or in its last part.
 pub(crate) fn closest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -13,20 +13,20 @@ pub(crate) fn closest<'a>(
 ) -> Option<&'a str> {
     let last = |name: &'a str| name.rsplit_once(separator).map_or(name, |(_, last)| last);
     let own_last = name.rsplit_once(separator).map_or(name, |(_, last)| last);
-    let alike = |candidate: &'a str| {
+    let score = |candidate: &'a str| {
         let whole = similarity(name, candidate);
-        // The right name in the wrong place, or a slip in the last part only.
+        // The right name in the wrong table, or a misspelled last part.
         let part = similarity(own_last, last(candidate)).max(similarity(name, last(candidate)));
-        // A whole name that fits is better than a part that does.
+        // Of two equal scores, the one with the more similar whole name wins.
         (whole.max(part), whole)
     };
-    let scored = candidates.into_iter().map(|candidate| (alike(candidate), candidate));
+    let scored = candidates.into_iter().map(|candidate| (score(candidate), candidate));
     let best =
         scored.max_by(|(one, _), (other, _)| one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1)));
-    best.filter(|((score, _), _)| *score >= ALIKE).map(|(_, candidate)| candidate)
+    best.filter(|((score, _), _)| *score >= MIN_SIMILARITY).map(|(_, candidate)| candidate)
 }
 
-/// The end of a message about a name that nobody knows.
+/// The end of a message about an unknown name.
 pub(crate) fn did_you_mean(suggestion: Option<&str>) -> String {
     suggestion.map_or_else(String::new, |suggestion| format!("; did you mean {suggestion}?"))
 }
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_are_found_and_nonsense_is_not() {
+    fn misspellings_have_a_suggestion_and_other_names_have_none() {
         let known = ["listen", "limits.max_connections", "limits.max_topics", "topic_defaults.max_bytes"];
         let meant = |name| closest(name, known, '.');
         assert_eq!(meant("lisen"), Some("listen"));

@@ -10,25 +10,25 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use zaichik_driver::{BrokerInfo, Client, ClientError, Counter, Runtime, SubscriptionInfo};
 
-/// What the names of all metrics begin with.
+/// The prefix of all metric names.
 const PREFIX: &str = "zaichik";
 
-/// Most durable subscriptions with a series of their own, the first ones in the broker's order.
-const MOST_SERIES: usize = 1_000;
+/// Maximum durable subscriptions with a series each, the first ones in the broker's order.
+const MAX_SERIES: usize = 1_000;
 
-/// Most subscriptions of which a list is asked for; the lags of more are left out, all of them.
-const LONGEST_LIST: u64 = 100_000;
+/// Maximum subscriptions to request a list of; with more than that, no lags are shown.
+const MAX_LISTED: u64 = 100_000;
 
-/// What runs.
+/// The build of the broker that runs.
 #[derive(Debug, Clone)]
-pub(crate) struct Build {
+pub(crate) struct BuildInfo {
     version: &'static str,
-    /// Empty if it is not known.
+    /// Empty if it is unknown.
     commit: &'static str,
     runtime: String,
 }
 
-impl Build {
+impl BuildInfo {
     pub(crate) fn new(runtime: &str, commit: Option<&'static str>) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
@@ -38,39 +38,39 @@ impl Build {
     }
 }
 
-/// A broker at the moment of a scrape.
+/// The state of a broker at the time of a scrape.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     info: BrokerInfo,
-    /// At most [`MOST_SERIES`].
+    /// At most [`MAX_SERIES`].
     durables: Vec<SubscriptionInfo>,
     left_out: u64,
-    build: Build,
+    build: BuildInfo,
 }
 
 impl Snapshot {
-    /// Asks a broker.
+    /// Requests the state from a broker.
     ///
     /// # Errors
-    /// The broker is stopping, or failed.
-    pub(super) async fn take<R: Runtime>(client: &Client<R>, build: Build) -> Result<Self, ClientError> {
+    /// The broker is stopping or has failed.
+    pub(super) async fn take<R: Runtime>(client: &Client<R>, build: BuildInfo) -> Result<Self, ClientError> {
         let info = client.broker_info().await?;
-        let known = info.counter(Counter::DurableSubscriptions).unwrap_or_default();
-        let listed = info.counter(Counter::Subscriptions).unwrap_or_default();
-        if known == 0 || listed > LONGEST_LIST {
-            return Ok(Self { info, durables: Vec::new(), left_out: known, build });
+        let durable = info.counter(Counter::DurableSubscriptions).unwrap_or_default();
+        let all = info.counter(Counter::Subscriptions).unwrap_or_default();
+        if durable == 0 || all > MAX_LISTED {
+            return Ok(Self { info, durables: Vec::new(), left_out: durable, build });
         }
         let mut durables = client.subscriptions(None).await?;
         durables.retain(|subscription| !subscription.name.is_empty());
-        let left_out = durables.len().saturating_sub(MOST_SERIES).try_into().unwrap_or(u64::MAX);
-        durables.truncate(MOST_SERIES);
+        let left_out = durables.len().saturating_sub(MAX_SERIES).try_into().unwrap_or(u64::MAX);
+        durables.truncate(MAX_SERIES);
         Ok(Self { info, durables, left_out, build })
     }
 
-    /// The Prometheus text format.
+    /// The metrics in the Prometheus text format.
     ///
     /// # Errors
-    /// None that are known: writing to a string succeeds.
+    /// None are known: writing to a string succeeds.
     pub(super) fn write(self) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register_collector(Box::new(self));
@@ -81,35 +81,37 @@ impl Snapshot {
 
     fn value(&self, counter: Counter) -> Option<u64> {
         let value = self.info.counter(counter)?;
-        // Who asked is a connection too, and not of interest.
+        // Without the connection that these metrics are read through.
         Some(if counter == Counter::Connections { value.saturating_sub(1) } else { value })
     }
 
     fn write_build(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let Build { version, commit, runtime } = &self.build;
+        let BuildInfo { version, commit, runtime } = &self.build;
         let labels = [("version", *version), ("commit", *commit), ("runtime", runtime.as_str())];
-        encoder.encode_descriptor("build", "What runs", None, MetricType::Info)?.encode_info(&labels)
+        encoder
+            .encode_descriptor("build", "Version, commit and runtime of the broker", None, MetricType::Info)?
+            .encode_info(&labels)
     }
 
-    /// One number, if the broker has it.
-    fn write_counter(&self, encoder: &mut DescriptorEncoder<'_>, shown: &Shown) -> fmt::Result {
-        // What did not happen yet may not be told, but happened 0 times.
-        let never = matches!((shown.kind, shown.unit), (MetricType::Counter, Unit::Things)).then_some(0);
-        let Some(value) = self.value(shown.counter).or(never) else {
+    /// Writes one metric, if the broker reports its counter.
+    fn write_counter(&self, encoder: &mut DescriptorEncoder<'_>, metric: &CounterMetric) -> fmt::Result {
+        // The broker may omit counters that are still 0.
+        let zero = matches!((metric.kind, metric.unit), (MetricType::Counter, Unit::Count)).then_some(0);
+        let Some(value) = self.value(metric.counter).or(zero) else {
             return Ok(());
         };
-        let name = format!("{}{}", shown.counter.name(), shown.unit.suffix());
-        let metric = encoder.encode_descriptor(&name, shown.help, None, shown.kind)?;
-        match (shown.kind, shown.unit) {
-            (MetricType::Counter, Unit::Micros) => ConstCounter::new(seconds(value)).encode(metric),
-            (MetricType::Counter, _) => ConstCounter::new(value).encode(metric),
-            (_, Unit::Micros) => ConstGauge::new(seconds(value)).encode(metric),
-            (_, _) => ConstGauge::new(value).encode(metric),
+        let name = format!("{}{}", metric.counter.name(), metric.unit.suffix());
+        let encoder = encoder.encode_descriptor(&name, metric.help, None, metric.kind)?;
+        match (metric.kind, metric.unit) {
+            (MetricType::Counter, Unit::Micros) => ConstCounter::new(seconds(value)).encode(encoder),
+            (MetricType::Counter, _) => ConstCounter::new(value).encode(encoder),
+            (_, Unit::Micros) => ConstGauge::new(seconds(value)).encode(encoder),
+            (_, _) => ConstGauge::new(value).encode(encoder),
         }
     }
 
     fn write_refusals(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Requests refused, by the code of the refusal";
+        let help = "Refused requests, by refusal code";
         let mut refused = encoder.encode_descriptor("refused", help, None, MetricType::Counter)?;
         for counted in &self.info.counters {
             if let Some(code) = counted.counter.refusal_code() {
@@ -121,9 +123,9 @@ impl Snapshot {
     }
 
     fn write_memory(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Bytes of memory that count against the budget, by what they are for";
+        let help = "Memory charged to the budget, by purpose";
         let mut memory = encoder.encode_descriptor("memory_bytes", help, None, MetricType::Gauge)?;
-        for (counter, part) in PARTS {
+        for (counter, part) in MEMORY_PARTS {
             if let Some(value) = self.value(*counter) {
                 let labels = [("part", *part)];
                 ConstGauge::new(value).encode(memory.encode_family(&labels)?)?;
@@ -139,7 +141,7 @@ impl Snapshot {
             let labels = [("topic", durable.topic.as_str()), ("name", durable.name.as_str())];
             ConstGauge::new(durable.lag()).encode(lag.encode_family(&labels)?)?;
         }
-        let help = "Durable subscriptions whose lag is not shown, as there are too many";
+        let help = "Durable subscriptions whose lag is not shown because there are too many";
         let left_out = encoder.encode_descriptor("subscriptions_left_out", help, None, MetricType::Gauge)?;
         ConstGauge::new(self.left_out).encode(left_out)
     }
@@ -148,8 +150,8 @@ impl Snapshot {
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.write_build(&mut encoder)?;
-        for shown in SHOWN {
-            self.write_counter(&mut encoder, shown)?;
+        for metric in COUNTER_METRICS {
+            self.write_counter(&mut encoder, metric)?;
         }
         self.write_refusals(&mut encoder)?;
         self.write_memory(&mut encoder)?;
@@ -157,29 +159,30 @@ impl Collector for Snapshot {
     }
 }
 
-/// A counter of the broker that is a metric of its own, under its own name.
+/// A metric with the name and value of one of the broker's counters.
 #[derive(Debug)]
-struct Shown {
+struct CounterMetric {
     counter: Counter,
     kind: MetricType,
     unit: Unit,
     help: &'static str,
 }
 
-/// What a counter counts.
+/// The unit of a counter.
 #[derive(Debug, Clone, Copy)]
 enum Unit {
-    Things,
+    /// A number of something; bytes too, if the counter's name says so.
+    Count,
     /// Bytes, where the counter's name does not say so.
     Bytes,
-    /// Shown as seconds.
+    /// Microseconds, shown as seconds.
     Micros,
 }
 
 impl Unit {
     const fn suffix(self) -> &'static str {
         match self {
-            Self::Things => "",
+            Self::Count => "",
             Self::Bytes => "_bytes",
             Self::Micros => "_seconds",
         }
@@ -191,16 +194,16 @@ fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
 }
 
-const fn total(counter: Counter, help: &'static str) -> Shown {
-    Shown { counter, kind: MetricType::Counter, unit: Unit::Things, help }
+const fn total(counter: Counter, help: &'static str) -> CounterMetric {
+    CounterMetric { counter, kind: MetricType::Counter, unit: Unit::Count, help }
 }
 
-const fn gauge(counter: Counter, unit: Unit, help: &'static str) -> Shown {
-    Shown { counter, kind: MetricType::Gauge, unit, help }
+const fn gauge(counter: Counter, unit: Unit, help: &'static str) -> CounterMetric {
+    CounterMetric { counter, kind: MetricType::Gauge, unit, help }
 }
 
-/// The parts that memory is for.
-const PARTS: &[(Counter, &str)] = &[
+/// The counters of memory, with the label of each.
+const MEMORY_PARTS: &[(Counter, &str)] = &[
     (Counter::MemoryTopics, "topics"),
     (Counter::MemoryRetired, "retired"),
     (Counter::MemorySubscriptions, "subscriptions"),
@@ -208,43 +211,40 @@ const PARTS: &[(Counter, &str)] = &[
     (Counter::MemorySessions, "sessions"),
 ];
 
-/// All that are neither refusals nor parts of the memory.
-const SHOWN: &[Shown] = &[
-    gauge(Counter::Uptime, Unit::Micros, "Time since the broker was started"),
-    gauge(Counter::Connections, Unit::Things, "Connections, without the one of these metrics"),
-    total(
-        Counter::ConnectionsAccepted,
-        "Connections that there ever were, the one of these metrics included",
-    ),
-    gauge(Counter::Topics, Unit::Things, "Topics"),
-    gauge(Counter::Subscriptions, Unit::Things, "Subscriptions, detached ones included"),
-    gauge(Counter::DurableSubscriptions, Unit::Things, "Durable subscriptions, detached ones included"),
+/// All counters that are neither refusals nor parts of the memory.
+const COUNTER_METRICS: &[CounterMetric] = &[
+    gauge(Counter::Uptime, Unit::Micros, "Time since the broker started"),
+    gauge(Counter::Connections, Unit::Count, "Open connections, except the one that serves these metrics"),
+    total(Counter::ConnectionsAccepted, "Connections accepted, including the one that serves these metrics"),
+    gauge(Counter::Topics, Unit::Count, "Topics"),
+    gauge(Counter::Subscriptions, Unit::Count, "Subscriptions, including detached ones"),
+    gauge(Counter::DurableSubscriptions, Unit::Count, "Durable subscriptions, including detached ones"),
     total(Counter::RecordsIn, "Records accepted"),
     total(Counter::BytesIn, "Bytes of records accepted"),
-    total(Counter::RecordsOut, "Records put into the output of a connection"),
-    total(Counter::BytesOut, "Bytes of records put into the output of a connection"),
-    total(Counter::Duplicates, "Records that were duplicates by their key"),
-    total(Counter::Repeated, "Requests of producers that were answered from memory"),
-    total(Counter::Gaps, "Gaps put into the output of a connection"),
+    total(Counter::RecordsOut, "Records written to connections' output"),
+    total(Counter::BytesOut, "Bytes of records written to connections' output"),
+    total(Counter::Duplicates, "Records not stored because they were duplicates by key"),
+    total(Counter::Repeated, "Retried requests of producers answered from memory"),
+    total(Counter::Gaps, "Gaps written to connections' output"),
     total(
         Counter::Superseded,
-        "Offsets that subscriptions passed because a newer record of their key was there",
+        "Offsets that subscriptions skipped because a newer record of the key existed",
     ),
-    total(Counter::Rewinds, "Times that the position of a subscription was moved"),
+    total(Counter::Rewinds, "Times the position of a subscription was moved"),
     total(Counter::DeadLetters, "Records copied to a dead-letter topic"),
-    total(Counter::DeadLettersRefused, "Times that a dead-letter topic did not take a record"),
-    total(Counter::Takeovers, "Durable subscriptions that one connection took from another"),
-    total(Counter::ClockStepsBack, "Times that the clock went back"),
-    gauge(Counter::MemoryBudget, Unit::Bytes, "Most bytes of memory that the broker may hold"),
-    total(Counter::WriteStalls, "Times that the socket of a connection took nothing of what waited for it"),
-    Shown {
+    total(Counter::DeadLettersRefused, "Times a dead-letter topic refused a record"),
+    total(Counter::Takeovers, "Durable subscriptions that one connection took over from another"),
+    total(Counter::ClockStepsBack, "Times the clock went backwards"),
+    gauge(Counter::MemoryBudget, Unit::Bytes, "Memory budget of the broker"),
+    total(Counter::WriteStalls, "Times a connection's socket accepted none of the pending output"),
+    CounterMetric {
         counter: Counter::ProcessCpu,
         kind: MetricType::Counter,
         unit: Unit::Micros,
-        help: "Processor time that the process used",
+        help: "CPU time used by the process",
     },
-    gauge(Counter::ProcessMemory, Unit::Bytes, "Memory that the process has"),
-    gauge(Counter::ProcessMemoryPeak, Unit::Bytes, "Most memory that the process ever had"),
+    gauge(Counter::ProcessMemory, Unit::Bytes, "Resident memory of the process"),
+    gauge(Counter::ProcessMemoryPeak, Unit::Bytes, "Peak resident memory of the process"),
 ];
 
 #[cfg(test)]
@@ -254,9 +254,9 @@ mod tests {
     #[test]
     fn every_counter_is_a_metric() {
         for counter in Counter::ALL {
-            let shown = SHOWN.iter().filter(|shown| shown.counter == *counter).count();
-            let parts = PARTS.iter().filter(|(part, _)| part == counter).count();
-            // Refusals are shown by their code, whose sum it is.
+            let shown = COUNTER_METRICS.iter().filter(|metric| metric.counter == *counter).count();
+            let parts = MEMORY_PARTS.iter().filter(|(part, _)| part == counter).count();
+            // Their total is not shown: refusals are shown by code.
             let expected = usize::from(*counter != Counter::Refused);
             assert_eq!(shown + parts, expected, "{}", counter.name());
         }

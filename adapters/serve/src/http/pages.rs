@@ -1,4 +1,4 @@
-//! What is answered to which request.
+//! The pages of the HTTP server.
 
 use bytes::Bytes;
 use futures::lock::Mutex;
@@ -7,7 +7,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use zaichik_driver::{Client, Runtime, ServerHandle};
 
-use super::metrics::{Build, Snapshot};
+use super::metrics::{BuildInfo, Snapshot};
 use crate::usage;
 
 /// The Prometheus text format.
@@ -18,19 +18,19 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// The pages of a broker.
 pub(super) struct Pages<R: Runtime> {
     broker: ServerHandle,
-    /// One scrape at a time: each may hold a list of all subscriptions.
+    /// Locked for one scrape at a time, because each may hold a list of all subscriptions.
     client: Mutex<Client<R>>,
-    build: Build,
+    build: BuildInfo,
 }
 
 impl<R: Runtime> Pages<R> {
-    pub(super) fn new(broker: ServerHandle, client: Client<R>, build: Build) -> Self {
+    pub(super) fn new(broker: ServerHandle, client: Client<R>, build: BuildInfo) -> Self {
         Self { broker, client: Mutex::new(client), build }
     }
 
     pub(super) async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         if !matches!(path, "/healthz" | "/readyz" | "/metrics") {
-            return text(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n");
+            return text(StatusCode::NOT_FOUND, "not found; use /healthz, /readyz or /metrics\n");
         }
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD\n");
@@ -41,12 +41,12 @@ impl<R: Runtime> Pages<R> {
             "/metrics" => self.metrics().await,
             "/readyz" if self.broker.is_stopping() => draining(),
             "/readyz" => text(StatusCode::OK, "ready\n"),
-            // That this is answered shows that the process works.
+            // The answer itself shows that the process works.
             _ => text(StatusCode::OK, "healthy\n"),
         }
     }
 
-    /// The broker's counters. One that is stopping serves nobody any more, this included.
+    /// The broker's counters. A broker that is stopping serves no more clients, so there are none then.
     async fn metrics(&self) -> Response<Full<Bytes>> {
         if self.broker.is_stopping() {
             return draining();
@@ -56,8 +56,8 @@ impl<R: Runtime> Pages<R> {
         let taken = Snapshot::take(&client, self.build.clone()).await;
         drop(client);
         let failed = |error: &dyn std::fmt::Display| {
-            tracing::warn!(%error, "http: no metrics");
-            text(StatusCode::SERVICE_UNAVAILABLE, format!("the broker does not tell: {error}\n"))
+            tracing::warn!(%error, "http: cannot read the broker's counters");
+            text(StatusCode::SERVICE_UNAVAILABLE, format!("cannot read the broker's counters: {error}\n"))
         };
         match taken.map(Snapshot::write) {
             Ok(Ok(metrics)) => page(StatusCode::OK, METRICS, metrics),

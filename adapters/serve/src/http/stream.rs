@@ -1,4 +1,4 @@
-//! A runtime's byte stream as hyper wants it.
+//! Adapts a runtime's byte stream to hyper.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use zaichik_driver::Io;
 
-/// A byte stream, and what was read from it on its way to hyper: nothing in between two calls.
+/// A byte stream, and a buffer for reads that is empty between two calls.
 pub(super) struct Stream<I> {
     io: I,
     received: BytesMut,
@@ -40,7 +40,7 @@ impl<I: Io> Write for Stream<I> {
         self.io.poll_write(cx, &mut rest)
     }
 
-    /// Nothing is buffered.
+    /// Does nothing: nothing is buffered.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 
 use zaichik_proto::{BatchDuplicate, BatchResult, Duplicate, Entry, Refusal};
 
+use crate::broker::publishing::AnswerLists;
+
 /// Answers remembered for a producer; older ones are forgotten.
 const MAX_ANSWERS: u32 = 1_024;
 
@@ -48,14 +50,6 @@ pub(crate) enum Stored {
     Refused(Refusal),
     /// It was too large to be remembered.
     Lost,
-}
-
-/// Where the lists of an answer go that is read again.
-#[derive(Debug)]
-pub(crate) struct Lists<'a> {
-    pub(crate) duplicates: &'a mut Vec<Duplicate>,
-    pub(crate) results: &'a mut Vec<BatchResult>,
-    pub(crate) batch_duplicates: &'a mut Vec<BatchDuplicate>,
 }
 
 /// What a sequence is to a producer.
@@ -152,11 +146,11 @@ impl History {
     }
 
     /// The answer to a sequence that stands in this place; its lists are read into `lists`.
-    pub(super) fn read(&self, sequence: u64, place: usize, lists: Lists<'_>) -> Stored {
+    pub(super) fn read(&self, sequence: u64, place: usize, lists: &mut AnswerLists) -> Stored {
         let Some(place) = self.places.get(place) else {
             return Stored::Lost;
         };
-        let Lists { duplicates: published, results: batched, batch_duplicates } = lists;
+        let AnswerLists { duplicates: published, results: batched, batch_duplicates } = lists;
         let at = place.lists_at.wrapping_sub(self.lists_gone) as usize;
         match place.what {
             What::Run { step, first_offset, .. } => {

@@ -49,12 +49,12 @@ fn answer(history: &History, sequence: u64) -> Result<Answer, Standing> {
         Standing::Remembered(place) => place,
         standing @ (Standing::Next | Standing::Forgotten | Standing::Gap { .. }) => return Err(standing),
     };
-    let (mut duplicates, mut results, mut batch_duplicates) = (Vec::new(), Vec::new(), Vec::new());
-    // What stood there before must not shine through.
-    duplicates.push(Duplicate { record: 9, offset: 9 });
-    let lists =
-        Lists { duplicates: &mut duplicates, results: &mut results, batch_duplicates: &mut batch_duplicates };
-    match history.read(sequence, place, lists) {
+    // Entries of the answer before must not remain.
+    let duplicates = vec![Duplicate { record: 9, offset: 9 }];
+    let mut lists = AnswerLists { duplicates, ..AnswerLists::default() };
+    let stored = history.read(sequence, place, &mut lists);
+    let AnswerLists { duplicates, results, batch_duplicates } = lists;
+    match stored {
         Stored::Published { created, first_offset } => {
             Ok(Answer::Published { created, first_offset, records: 0, duplicates })
         }

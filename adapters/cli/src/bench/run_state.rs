@@ -1,4 +1,4 @@
-//! What the publishers and subscribers of one run tell each other: how far they are, and when to stop.
+//! State that the publishers and subscribers of one run share: their progress, and when to stop.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -7,31 +7,31 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use zaichik_tokio::{Clock, Timestamp};
 
-/// Bytes of messages that publishers may be ahead of the slowest subscriber of the same process. What lies between
-/// waits in the broker: more of it makes nothing faster, and the topic's limit is not far.
+/// Bytes that publishers may be ahead of the slowest subscriber of the same process. These messages wait in the broker:
+/// more of them would not be faster, and could reach the topic's limit.
 const AHEAD_BYTES: u64 = 4 << 20;
 
-/// Messages after which a subscriber that never waits tells the publishers how far it is.
-const TELL: u64 = 1_024;
+/// Messages after which a subscriber that never waits wakes the publishers.
+const WAKE_INTERVAL: u64 = 1_024;
 
-/// One run, as its publishers and subscribers see it.
+/// The shared state of one run.
 #[derive(Debug)]
-pub(crate) struct Course {
+pub(crate) struct RunState {
     pub(crate) clock: Clock,
     stopped: AtomicBool,
     stop: Notify,
     /// When publishing began.
     begin: OnceLock<Timestamp>,
     published: AtomicU64,
-    /// How far each subscriber is. On its own, so that subscribers do not fight for a cache line.
+    /// The progress of each subscriber, in separate allocations so that subscribers do not share cache lines.
     reached: Vec<Arc<AtomicU64>>,
     advanced: Notify,
-    /// Messages that may be published and not have reached every subscriber.
-    ahead: u64,
+    /// Maximum published messages that have not reached every subscriber.
+    max_ahead: u64,
 }
 
-impl Course {
-    /// A run with that many subscribers, of messages of `size` bytes, of which `step` may be published at a time.
+impl RunState {
+    /// A run with messages of `size` bytes, of which publishers publish up to `step` at once.
     pub(crate) fn new(subscribers: u32, size: usize, step: u64) -> Arc<Self> {
         let size = u64::try_from(size.max(1)).unwrap_or(u64::MAX);
         Arc::new(Self {
@@ -42,11 +42,11 @@ impl Course {
             published: AtomicU64::new(0),
             reached: (0..subscribers).map(|_| Arc::default()).collect(),
             advanced: Notify::new(),
-            ahead: AHEAD_BYTES.checked_div(size).unwrap_or(0).max(step.saturating_mul(2)),
+            max_ahead: AHEAD_BYTES.checked_div(size).unwrap_or(0).max(step.saturating_mul(2)),
         })
     }
 
-    /// Nothing more is to be published.
+    /// Stops publishing.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         self.stop.notify_waiters();
@@ -57,7 +57,7 @@ impl Course {
         self.stopped.load(Ordering::SeqCst)
     }
 
-    /// Ready when nothing more is to be published.
+    /// Ready when publishing has been stopped.
     pub(crate) async fn stopped(&self) {
         let stop = self.stop.notified();
         if !self.is_stopped() {
@@ -65,55 +65,56 @@ impl Course {
         }
     }
 
-    /// The moment that all schedules count from: when it is asked for first.
+    /// The moment that all schedules start from: the first call of this method.
     pub(crate) fn begin(&self) -> Timestamp {
         *self.begin.get_or_init(|| self.clock.now())
     }
 
-    /// Whether that much time has passed since then.
+    /// Whether `duration` has passed since `since`.
     pub(crate) fn is_over(&self, since: Timestamp, duration: Duration) -> bool {
         self.clock.now().since(since) >= duration
     }
 
-    /// Ready when as many messages may be published without getting too far ahead of a subscriber, or none may any more.
-    pub(crate) async fn room(&self, messages: u64) {
+    /// Ready when `messages` may be published without getting too far ahead of a subscriber, or when publishing has been
+    /// stopped.
+    pub(crate) async fn wait_for_room(&self, messages: u64) {
         loop {
-            // Announced before looking, so that no call between looking and waiting is missed.
+            // Registered before the check, so that no notification between check and wait is missed.
             let advanced = self.advanced.notified();
             let published = self.published.load(Ordering::Relaxed).saturating_add(messages);
-            if self.is_stopped() || published <= self.slowest().saturating_add(self.ahead) {
+            if self.is_stopped() || published <= self.slowest().saturating_add(self.max_ahead) {
                 return;
             }
             advanced.await;
         }
     }
 
-    /// As many messages were published.
-    pub(crate) fn publish(&self, messages: u64) {
+    /// Counts published messages.
+    pub(crate) fn add_published(&self, messages: u64) {
         self.published.fetch_add(messages, Ordering::Relaxed);
     }
 
-    /// The messages that were published, the warm-up's included.
+    /// Published messages, including the warm-up.
     pub(crate) fn published(&self) -> u64 {
         self.published.load(Ordering::Relaxed)
     }
 
-    /// A subscriber has come that far.
-    pub(crate) fn reach(&self, subscriber: usize, messages: u64) {
+    /// Records that a subscriber has received `messages`.
+    pub(crate) fn set_reached(&self, subscriber: usize, messages: u64) {
         if let Some(reached) = self.reached.get(subscriber) {
             reached.store(messages, Ordering::Relaxed);
         }
-        if messages.is_multiple_of(TELL) {
-            self.tell();
+        if messages.is_multiple_of(WAKE_INTERVAL) {
+            self.wake_publishers();
         }
     }
 
-    /// A subscriber waits, so that publishers may have to go on.
-    pub(crate) fn tell(&self) {
+    /// Wakes waiting publishers: a subscriber waits for them.
+    pub(crate) fn wake_publishers(&self) {
         self.advanced.notify_waiters();
     }
 
-    /// What all subscribers got together.
+    /// Messages that all subscribers received in total.
     pub(crate) fn delivered(&self) -> u64 {
         let reached = self.reached.iter().map(|reached| reached.load(Ordering::Relaxed));
         reached.fold(0, u64::saturating_add)
@@ -134,35 +135,35 @@ mod tests {
 
     #[test]
     fn publishers_wait_for_the_slowest_subscriber() {
-        let course = Course::new(2, 1 << 20, 1);
-        course.publish(4);
-        course.reach(0, 4);
-        let mut room = pin!(course.room(1));
+        let state = RunState::new(2, 1 << 20, 1);
+        state.add_published(4);
+        state.set_reached(0, 4);
+        let mut room = pin!(state.wait_for_room(1));
         assert!(room.as_mut().now_or_never().is_none(), "4 MiB are ahead");
-        course.reach(1, 1);
-        assert!(room.as_mut().now_or_never().is_none(), "nobody told");
-        course.tell();
+        state.set_reached(1, 1);
+        assert!(room.as_mut().now_or_never().is_none(), "not woken yet");
+        state.wake_publishers();
         assert!(room.now_or_never().is_some());
-        assert_eq!((course.published(), course.delivered()), (4, 5));
+        assert_eq!((state.published(), state.delivered()), (4, 5));
     }
 
     #[test]
     fn without_subscribers_there_is_always_room() {
-        let course = Course::new(0, 1 << 20, 1);
-        course.publish(1 << 40);
-        assert!(course.room(1).now_or_never().is_some());
+        let state = RunState::new(0, 1 << 20, 1);
+        state.add_published(1 << 40);
+        assert!(state.wait_for_room(1).now_or_never().is_some());
     }
 
     #[test]
-    fn a_stop_is_heard_by_everybody() {
-        let course = Course::new(1, 1 << 20, 1);
-        course.publish(100);
-        let (mut room, mut stopped) = (pin!(course.room(1)), pin!(course.stopped()));
+    fn a_stop_reaches_everybody() {
+        let state = RunState::new(1, 1 << 20, 1);
+        state.add_published(100);
+        let (mut room, mut stopped) = (pin!(state.wait_for_room(1)), pin!(state.stopped()));
         assert!(room.as_mut().now_or_never().is_none());
         assert!(stopped.as_mut().now_or_never().is_none());
-        course.stop();
+        state.stop();
         assert!(room.now_or_never().is_some());
         assert!(stopped.now_or_never().is_some());
-        assert!(course.stopped().now_or_never().is_some(), "and who comes later");
+        assert!(state.stopped().now_or_never().is_some(), "even after the stop");
     }
 }

@@ -1,16 +1,16 @@
-//! Moments as people write them.
+//! Times in RFC 3339.
 
 use jiff::Timestamp as Civil;
 use zaichik_tokio::Timestamp;
 
-/// A moment as RFC 3339 has it, in UTC, to the microsecond; as a number if the calendar ends before it.
-pub(crate) fn rfc3339(moment: Timestamp) -> String {
-    let micros = i64::try_from(moment.as_micros()).ok();
+/// A time in UTC, to the microsecond; the number of microseconds if it is beyond the calendar.
+pub(crate) fn format(time: Timestamp) -> String {
+    let micros = i64::try_from(time.as_micros()).ok();
     let civil = micros.and_then(|micros| Civil::from_microsecond(micros).ok());
-    civil.map_or_else(|| moment.as_micros().to_string(), |civil| format!("{civil:.6}"))
+    civil.map_or_else(|| time.as_micros().to_string(), |civil| format!("{civil:.6}"))
 }
 
-/// A moment from RFC 3339; seconds may be left out, the offset may not. `None` for anything else, and before 1970.
+/// Parses a time; seconds are optional, the offset is not. `None` for anything else, and for times before 1970.
 pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     let civil: Civil = text.parse().ok()?;
     u64::try_from(civil.as_microsecond()).ok().map(Timestamp::from_micros)
@@ -21,15 +21,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_comes_back_as_itself() {
-        let moment = Timestamp::from_micros(1_763_805_600_000_042);
-        assert_eq!(rfc3339(moment), "2025-11-22T10:00:00.000042Z");
-        assert_eq!(parse(&rfc3339(moment)), Some(moment));
-        assert_eq!(rfc3339(Timestamp::MAX), u64::MAX.to_string());
+    fn a_formatted_time_parses_to_itself() {
+        let time = Timestamp::from_micros(1_763_805_600_000_042);
+        assert_eq!(format(time), "2025-11-22T10:00:00.000042Z");
+        assert_eq!(parse(&format(time)), Some(time));
+        assert_eq!(format(Timestamp::MAX), u64::MAX.to_string());
     }
 
     #[test]
-    fn what_people_leave_out() {
+    fn seconds_are_optional_and_the_offset_is_not() {
         let ten = Some(Timestamp::from_micros(1_763_805_600_000_000));
         assert_eq!(parse("2025-11-22T10:00Z"), ten);
         assert_eq!(parse("2025-11-22T12:00:00+02:00"), ten);

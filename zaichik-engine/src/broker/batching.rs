@@ -1,0 +1,317 @@
+//! Batches: several publishes and commits, all of them in one step or none (semantics X).
+//!
+//! Each operation is checked as if those before it had taken effect: topics are created, keys are remembered and cursors are
+//! raised provisionally, and all of that can be undone. Only when the last check has passed the effects follow, in the same
+//! order, and none of them can fail.
+
+use zaichik_proto::{
+    Batch, BatchDuplicate, BatchResult, Duplicate, Limits, Operation, Records, Refusal, RefusalCode,
+};
+
+use super::counters::bump;
+use super::producers::{Admission, Outcome, Stored};
+use super::publishing::{APPEND_ROOM, Publishing};
+use super::sessions::Sessions;
+use super::subscribing::check_commit;
+use super::subscriptions::Subscriptions;
+use crate::effects::Effects;
+use crate::id::{SessionId, SubKey, TopicId};
+use crate::planted::{Defect, is_planted};
+use crate::topic::{Draft, Intake};
+
+/// What a batch needs of the broker.
+#[derive(Debug)]
+pub(super) struct Batching<'b> {
+    pub(super) publishing: Publishing<'b>,
+    pub(super) sessions: &'b Sessions,
+    pub(super) subscriptions: &'b mut Subscriptions,
+    pub(super) scratch: &'b mut Scratch,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batched<'a> {
+    /// One entry for each publish operation, in order.
+    pub(crate) results: &'a [BatchResult],
+    /// The records that were not appended, in order.
+    pub(crate) duplicates: &'a [BatchDuplicate],
+}
+
+/// What a batch has been found to do so far; kept so that the next one allocates nothing.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// The effect of each operation that has passed its check.
+    effects: Vec<Checked>,
+    /// The topics concerned, in the order of their first operation.
+    topics: Vec<TopicDraft>,
+    /// The index of each topic in `topics`, by topic.
+    by_topic: Vec<(TopicId, usize)>,
+    /// Provisional cursors, by subscription.
+    cursors: Vec<(SubKey, u64)>,
+    /// The duplicates of all operations, in order.
+    duplicates: Vec<Duplicate>,
+    /// Bytes that the checked operations may cost.
+    room: usize,
+}
+
+/// What a batch does to one topic.
+#[derive(Debug, Clone, Copy)]
+struct TopicDraft {
+    topic: TopicId,
+    /// Whether the batch creates it.
+    created: bool,
+    draft: Draft,
+}
+
+/// The effect of an operation that has passed its check.
+#[derive(Debug, Clone, Copy)]
+enum Checked {
+    Publish {
+        /// Index of its topic in [`Scratch::topics`].
+        topic: usize,
+        /// Records to append.
+        count: u64,
+        /// How many of the duplicates are its own.
+        duplicates: usize,
+    },
+    Commit {
+        key: SubKey,
+        cursor: u64,
+    },
+}
+
+impl<'b> Batching<'b> {
+    /// Does all operations of a batch in one step, or refuses it without effect; a producer's retry gets the answer that was
+    /// given before.
+    ///
+    /// `recent` is the topic that the session published to last.
+    pub(super) fn batch(
+        mut self,
+        session: SessionId,
+        recent: &mut Option<TopicId>,
+        batch: &Batch<'_>,
+        effects: &mut Effects,
+    ) -> Result<Batched<'b>, Refusal> {
+        match &batch.producer {
+            None => self.accept(session, recent, batch, 0, effects)?,
+            Some(producer) => match self.publishing.admit(producer)? {
+                Admission::Fresh => {
+                    let room = self.publishing.producer_room(0)?;
+                    let accepted = self.accept(session, recent, batch, room, effects);
+                    let Publishing { now, answer, producers, memory, .. } = &mut self.publishing;
+                    let (results, duplicates) = (&answer.results[..], &answer.batch_duplicates[..]);
+                    let outcome = accepted.map(|()| Outcome::Batched { results, duplicates });
+                    producers.remember(*now, producer, outcome, memory);
+                    accepted?;
+                }
+                Admission::Repeat(Stored::Batched) => {}
+                Admission::Repeat(Stored::Refused(refusal)) => return Err(refusal),
+                // A publish's answer would not answer a batch.
+                Admission::Repeat(Stored::Published { .. } | Stored::Lost) => {
+                    return Err(Refusal::new(RefusalCode::SequenceTooOld));
+                }
+            },
+        }
+        let answer = self.publishing.answer;
+        Ok(Batched { results: &answer.results, duplicates: &answer.batch_duplicates })
+    }
+
+    /// `room` is what remembering the answer may cost, in bytes.
+    fn accept(
+        &mut self,
+        session: SessionId,
+        recent: &mut Option<TopicId>,
+        batch: &Batch<'_>,
+        room: usize,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        self.publishing.check_terms(batch.ack)?;
+        if batch.operations.len() > Limits::MAX_OPERATIONS {
+            let too_long = Refusal::with_value(RefusalCode::BatchTooLong, u64::from(Limits::MAX_OPERATIONS));
+            return Err(Refusal { operation: Limits::MAX_OPERATIONS, ..too_long });
+        }
+        self.scratch.clear(room);
+        self.publishing.answer.results.clear();
+        self.publishing.answer.batch_duplicates.clear();
+        let mut latest = *recent;
+        let checked = self.check(session, &mut latest, batch);
+        match checked {
+            Ok(()) => {
+                *recent = latest;
+                self.apply(session, batch, effects);
+            }
+            Err(_) if is_planted(Defect::PartialBatch) => self.apply(session, batch, effects),
+            Err(_) => self.undo(),
+        }
+        checked
+    }
+
+    fn check(
+        &mut self,
+        session: SessionId,
+        recent: &mut Option<TopicId>,
+        batch: &Batch<'_>,
+    ) -> Result<(), Refusal> {
+        for (operation, index) in batch.operations.iter().zip(0u32..) {
+            let checked = match operation {
+                Operation::Publish { topic, records } => self.check_publish(recent, index, topic, records),
+                Operation::Commit { subscription, offset } => {
+                    self.check_commit(session, subscription, offset)
+                }
+            };
+            checked.map_err(|refusal| Refusal { operation: index, ..refusal })?;
+        }
+        Ok(())
+    }
+
+    fn check_publish(
+        &mut self,
+        recent: &mut Option<TopicId>,
+        operation: u32,
+        name: &[u8],
+        records: Records<'_>,
+    ) -> Result<(), Refusal> {
+        let (id, created) = self.publishing.topic_of(*recent, name)?;
+        *recent = Some(id);
+        let index = self.begin_draft(id, created);
+        let Self { publishing, scratch, .. } = self;
+        // What is appended is copied into a tail that may have doubled for it.
+        scratch.room = scratch.room.saturating_add(records.as_bytes().len().saturating_mul(2));
+        publishing.memory.check(scratch.room)?;
+        let before = scratch.duplicates.len();
+        let mut draft = scratch.topic(index).draft;
+        let mut intake = Intake {
+            max_message: publishing.config.wire.max_message,
+            hash_key: publishing.topics.hash_key(),
+            duplicates: &mut scratch.duplicates,
+            retired: publishing.memory.retired(),
+        };
+        let accepted = publishing.topics[id].check(publishing.now, records, &mut draft, &mut intake);
+        scratch.topic_mut(index).draft = draft;
+        let accepted = accepted?;
+        let own = scratch.duplicates.get(before..).unwrap_or_default();
+        let answered = own.iter().map(|duplicate| BatchDuplicate { operation, duplicate: *duplicate });
+        publishing.answer.batch_duplicates.extend(answered);
+        let first_offset = accepted.first_offset.unwrap_or(u64::MAX);
+        publishing.answer.results.push(BatchResult { operation, created, first_offset });
+        let duplicates = own.len();
+        scratch.effects.push(Checked::Publish { topic: index, count: accepted.count, duplicates });
+        Ok(())
+    }
+
+    /// Raises a cursor provisionally, so that the publishes behind it find the room that it makes.
+    fn check_commit(&mut self, session: SessionId, number: u32, offset: u64) -> Result<(), Refusal> {
+        let (key, cursor) = check_commit(self.sessions, self.subscriptions, session, number, offset)?;
+        let subscription = &self.subscriptions[key];
+        let (id, cursor_id) = (subscription.topic, subscription.cursor_id);
+        // A draft frees what is committed, so it has to begin before the cursor is where it may not stay.
+        self.begin_draft(id, false);
+        let cursor = self.scratch.raise_cursor(key, cursor);
+        self.publishing.topics[id].cursors.set(cursor_id, cursor);
+        self.scratch.effects.push(Checked::Commit { key, cursor });
+        Ok(())
+    }
+
+    /// The index of a topic's draft, which begins with the first operation that concerns the topic.
+    fn begin_draft(&mut self, id: TopicId, created: bool) -> usize {
+        let scratch = &mut *self.scratch;
+        match scratch.by_topic.binary_search_by_key(&id, |(id, _)| *id) {
+            Ok(place) => scratch.by_topic.get(place).map_or(0, |(_, index)| *index),
+            Err(place) => {
+                let (index, topic) = (scratch.topics.len(), &mut self.publishing.topics[id]);
+                scratch.room = scratch.room.saturating_add(topic.footprint().min(APPEND_ROOM));
+                let draft = topic.draft(self.publishing.now);
+                scratch.topics.push(TopicDraft { topic: id, created, draft });
+                scratch.by_topic.insert(place, (id, index));
+                index
+            }
+        }
+    }
+
+    /// A check failed: everything becomes what it was.
+    fn undo(&mut self) {
+        let Self { publishing, subscriptions, scratch, .. } = self;
+        for (key, _) in &scratch.cursors {
+            let subscription = &subscriptions[*key];
+            publishing.topics[subscription.topic].cursors.set(subscription.cursor_id, subscription.cursor());
+        }
+        for TopicDraft { topic: id, draft, .. } in &scratch.topics {
+            publishing.topics[*id].abandon(draft);
+            // The keys that were looked up may have taken memory.
+            publishing.topics.settle(*id, publishing.memory);
+        }
+        for _ in scratch.topics.iter().filter(|topic| topic.created) {
+            publishing.topics.remove_last(publishing.memory, publishing.readiness);
+        }
+    }
+
+    /// All checks have passed.
+    fn apply(&mut self, session: SessionId, batch: &Batch<'_>, effects: &mut Effects) {
+        let Self { publishing, subscriptions, scratch, .. } = self;
+        let now = publishing.now;
+        let mut duplicates = &scratch.duplicates[..];
+        for (operation, effect) in batch.operations.iter().zip(&scratch.effects) {
+            match (operation, *effect) {
+                (Operation::Publish { records, .. }, Checked::Publish { topic, count, duplicates: own }) => {
+                    let (own, rest) = duplicates.split_at_checked(own).unwrap_or_default();
+                    duplicates = rest;
+                    let TopicDraft { topic: id, draft, .. } = scratch.topic(topic);
+                    publishing.topics[*id].append(now, records, draft, own, publishing.memory.retired());
+                    publishing.appended(*id, count, records.as_bytes().len());
+                }
+                (_, Checked::Commit { key, cursor }) => {
+                    publishing.readers(subscriptions).commit(key, cursor);
+                }
+                (Operation::Commit { .. }, Checked::Publish { .. }) => {}
+            }
+        }
+        bump(&mut publishing.counters.stats.duplicates, scratch.duplicates.len() as u64);
+        for TopicDraft { topic: id, created, .. } in &scratch.topics {
+            publishing.topics[*id].appended(now, publishing.memory.retired());
+            publishing.topics.settle(*id, publishing.memory);
+            publishing.topics.reclaim_if_pressed(now, *id, publishing.memory);
+            if *created {
+                publishing.note_created(session, *id, effects);
+            }
+        }
+    }
+}
+
+impl Scratch {
+    /// Forgets the last batch. Remembering the answer of the next one may cost `room` bytes.
+    fn clear(&mut self, room: usize) {
+        self.effects.clear();
+        self.topics.clear();
+        self.by_topic.clear();
+        self.cursors.clear();
+        self.duplicates.clear();
+        self.room = room;
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "indices come from begin_draft, and the list only grows")]
+    fn topic(&self, index: usize) -> &TopicDraft {
+        &self.topics[index]
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "indices come from begin_draft, and the list only grows")]
+    fn topic_mut(&mut self, index: usize) -> &mut TopicDraft {
+        &mut self.topics[index]
+    }
+
+    /// Raises the provisional cursor of a subscription; the highest one so far.
+    fn raise_cursor(&mut self, key: SubKey, cursor: u64) -> u64 {
+        match self.cursors.binary_search_by_key(&key, |(key, _)| *key) {
+            Ok(place) => {
+                let known = self.cursors.get_mut(place);
+                known.map_or(cursor, |(_, highest)| {
+                    *highest = cursor.max(*highest);
+                    *highest
+                })
+            }
+            Err(place) => {
+                self.cursors.insert(place, (key, cursor));
+                cursor
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Publishing (semantics P1 to P3, T1).
+
+use std::sync::Arc;
+
+use zaichik_proto::{
+    AckLevel, BatchDuplicate, BatchResult, Duplicate, Producer, Publish, Refusal, RefusalCode, Timestamp,
+};
+
+use super::counters::{Counters, bump};
+use super::memory::Memory;
+use super::producers::{Admission, Outcome, Producers, Stored};
+use super::readers::Readers;
+use super::readiness::Readiness;
+use super::run::PublishRun;
+use super::subscriptions::Subscriptions;
+use super::topics::Topics;
+use crate::config::BrokerConfig;
+use crate::effects::{Effects, Note, NoteEvent};
+use crate::id::{SessionId, TopicId};
+use crate::topic::{Accepted, Intake};
+
+/// Memory that a publish may cost beyond its records, in bytes: the tail of the log may double.
+pub(super) const APPEND_ROOM: usize = 64 << 10;
+
+/// What a publish needs of the broker.
+#[derive(Debug)]
+pub(super) struct Publishing<'b> {
+    pub(super) now: Timestamp,
+    pub(super) config: &'b BrokerConfig,
+    pub(super) topics: &'b mut Topics,
+    pub(super) producers: &'b mut Producers,
+    pub(super) memory: &'b mut Memory,
+    pub(super) readiness: &'b mut Readiness,
+    pub(super) counters: &'b mut Counters,
+    pub(super) answer: &'b mut AnswerLists,
+    /// Whether the broker is stopping: nothing is published any more.
+    pub(super) is_stopping: bool,
+}
+
+/// The lists of the last answer to a publish or batch; kept so that the next one allocates nothing.
+#[derive(Debug, Default)]
+pub(super) struct AnswerLists {
+    /// Records of a publish that were not appended, in order.
+    pub(super) duplicates: Vec<Duplicate>,
+    /// An entry for each publish of a batch, in order.
+    pub(super) results: Vec<BatchResult>,
+    /// Records of a batch that were not appended, in order.
+    pub(super) batch_duplicates: Vec<BatchDuplicate>,
+}
+
+/// What became of a publish.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Published<'a> {
+    /// Whether it created its topic.
+    pub(crate) created: bool,
+    /// Offset of the first record appended; `None` if all were duplicates.
+    pub(crate) first_offset: Option<u64>,
+    /// Records that were not appended, in order.
+    pub(crate) duplicates: &'a [Duplicate],
+    /// Whether its producer had sent it before, so that the stored answer is repeated.
+    pub(crate) is_repeat: bool,
+}
+
+impl Published<'_> {
+    /// Whether its answer is the offset and nothing else.
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.first_offset.is_some() && self.duplicates.is_empty() && !self.created && !self.is_repeat
+    }
+}
+
+impl<'b> Publishing<'b> {
+    /// Accepts all records of a publish in one step, or refuses it without effect; a producer's retry gets the answer that
+    /// was given before.
+    ///
+    /// What can wait until [`settle_run`](Self::settle_run) is left to it.
+    #[inline]
+    pub(super) fn publish(
+        mut self,
+        session: SessionId,
+        run: &mut PublishRun,
+        publish: &Publish<'_>,
+        effects: &mut Effects,
+    ) -> Result<Published<'b>, Refusal> {
+        let accepted = match &publish.producer {
+            None => self.accept(session, run, publish, 0, effects),
+            Some(producer) => match self.admit(producer)? {
+                Admission::Fresh => {
+                    let room = self.producer_room(run.uncharged())?;
+                    let accepted = self.accept(session, run, publish, room, effects);
+                    let duplicates = &self.answer.duplicates[..];
+                    let outcome = accepted.map(|(created, first_offset)| {
+                        let records = publish.records.len();
+                        Outcome::Published { created, first_offset, records, duplicates }
+                    });
+                    self.producers.remember(self.now, producer, outcome, self.memory);
+                    accepted
+                }
+                Admission::Repeat(stored) => return self.repeat(stored),
+            },
+        };
+        let (created, first_offset) = accepted?;
+        Ok(Published { created, first_offset, duplicates: &self.answer.duplicates, is_repeat: false })
+    }
+
+    /// What a producer's request is; the lists of a stored answer are read into `answer`.
+    pub(super) fn admit(&mut self, producer: &Producer) -> Result<Admission, Refusal> {
+        let admission = self.producers.admit(self.now, producer, self.answer, self.memory)?;
+        if matches!(admission, Admission::Repeat(_)) {
+            bump(&mut self.counters.stats.repeated, 1);
+        }
+        Ok(admission)
+    }
+
+    /// Bytes that remembering an answer may cost, if there is memory for them beside `uncharged` bytes.
+    pub(super) fn producer_room(&self, uncharged: usize) -> Result<usize, Refusal> {
+        let room = self.producers.room();
+        self.memory.check(room.saturating_add(uncharged))?;
+        Ok(room)
+    }
+
+    /// Refuses what no publish or batch may ask for now.
+    pub(super) fn check_terms(&self, ack: AckLevel) -> Result<(), Refusal> {
+        if ack == AckLevel::Durable {
+            return Err(Refusal::new(RefusalCode::NotDurable));
+        }
+        if self.is_stopping {
+            return Err(Refusal::new(RefusalCode::Draining));
+        }
+        Ok(())
+    }
+
+    /// The topic that a publish names, which is created if there is none, and whether it was created. `recent` is the topic
+    /// that the session published to last.
+    pub(super) fn topic_of(
+        &mut self,
+        recent: Option<TopicId>,
+        name: &[u8],
+    ) -> Result<(TopicId, bool), Refusal> {
+        match recent.filter(|id| self.topics.is_named(*id, name)) {
+            Some(id) => Ok((id, false)),
+            None => self.topics.find_or_add(name, self.memory, self.readiness),
+        }
+    }
+
+    /// Counts records that a topic accepted, and wakes its readers if there are any.
+    pub(super) fn appended(&mut self, id: TopicId, count: u64, bytes: usize) {
+        if count > 0 {
+            self.readiness.wake_waiting(self.topics[id].waiting);
+        }
+        bump(&mut self.counters.stats.records_accepted, count);
+        bump(&mut self.counters.stats.bytes_accepted, bytes as u64);
+    }
+
+    /// The topics with their subscriptions.
+    pub(super) fn readers<'s>(&'s mut self, subscriptions: &'s mut Subscriptions) -> Readers<'s> {
+        let Self { now, topics, memory, readiness, .. } = self;
+        Readers { now: *now, topics, subscriptions, memory, readiness }
+    }
+
+    /// Reports a topic that a publish created.
+    pub(super) fn note_created(&self, session: SessionId, id: TopicId, effects: &mut Effects) {
+        let event = NoteEvent::TopicCreatedImplicitly;
+        effects.note(|| Note { session, topic: Some(Arc::clone(&self.topics[id].name)), event });
+    }
+
+    /// Accepts a publish: whether it created its topic, and the offset of the first record appended. The duplicates are in
+    /// `answer`. `room` is what remembering the answer may cost.
+    fn accept(
+        &mut self,
+        session: SessionId,
+        run: &mut PublishRun,
+        publish: &Publish<'_>,
+        room: usize,
+        effects: &mut Effects,
+    ) -> Result<(bool, Option<u64>), Refusal> {
+        if let Some(first) = self.extend_run(run, publish, room) {
+            return Ok((false, Some(first)));
+        }
+        self.settle_run(run);
+        self.check_terms(publish.ack)?;
+        let bytes = publish.records.as_bytes().len();
+        self.memory.check(bytes.saturating_add(APPEND_ROOM).saturating_add(room))?;
+        let (id, created) = self.topic_of(run.topic(), publish.topic)?;
+        let mut intake = Intake {
+            max_message: self.config.wire.max_message,
+            hash_key: self.topics.hash_key(),
+            duplicates: &mut self.answer.duplicates,
+            retired: self.memory.retired(),
+        };
+        let accepted = self.topics[id].publish(self.now, publish.records, &mut intake);
+        let Accepted { first_offset, count } = match accepted {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                if created {
+                    self.topics.remove_last(self.memory, self.readiness);
+                } else {
+                    // The keys that were looked up may have taken memory.
+                    self.topics.settle(id, self.memory);
+                }
+                return Err(refusal);
+            }
+        };
+        run.turn_to(Some(id));
+        self.appended(id, count, bytes);
+        self.topics.settle(id, self.memory);
+        bump(&mut self.counters.stats.duplicates, self.answer.duplicates.len() as u64);
+        if created {
+            self.note_created(session, id, effects);
+        }
+        Ok((created, first_offset))
+    }
+
+    fn repeat(self, stored: Stored) -> Result<Published<'b>, Refusal> {
+        match stored {
+            Stored::Published { created, first_offset } => {
+                Ok(Published { created, first_offset, duplicates: &self.answer.duplicates, is_repeat: true })
+            }
+            // It may have been an operation of a batch.
+            Stored::Refused(refusal) => Err(Refusal { operation: 0, ..refusal }),
+            // A batch's answer would not answer a publish.
+            Stored::Batched | Stored::Lost => Err(Refusal::new(RefusalCode::SequenceTooOld)),
+        }
+    }
+}

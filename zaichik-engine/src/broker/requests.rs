@@ -1,0 +1,277 @@
+//! What sessions call: the two ends of an exchange, and a call for each kind of request.
+
+use std::sync::Arc;
+
+use zaichik_proto::{
+    Batch, Commit, Nack, PlainPublishes, Publish, Refusal, RefusalCode, Seek, Subject, Subscribe, Subscribed,
+    Timestamp, TopicOptions, TopicStatus, Unsubscribe, Unsubscribed,
+};
+
+use super::delivery::Delivery;
+use super::describing::{Describing, Description};
+use super::readers::Readers;
+use super::topics::topic_name;
+use super::{Batched, Broker, ExchangeReport, PublishRun, Published, bump, wakes};
+use crate::effects::{Effects, Note, NoteEvent};
+use crate::error::CloseReason;
+use crate::id::{SessionId, TopicId};
+use crate::outbound::Outbound;
+use crate::session_config::SessionConfig;
+use crate::subscription::Subscription;
+use crate::topic::Appended;
+
+/// A connection that the broker was asked to accept.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) id: SessionId,
+    pub(crate) config: Arc<SessionConfig>,
+    pub(crate) now: Timestamp,
+    /// Why it is refused, if it is.
+    pub(crate) refused: Option<CloseReason>,
+}
+
+/// What the broker wants of a session when an exchange begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExchangeStart {
+    /// To close, and why.
+    pub(crate) close: Option<CloseReason>,
+    /// To stop by then.
+    pub(crate) stops_at: Option<Timestamp>,
+}
+
+/// What a session has to know when an exchange ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExchangeEnd {
+    /// It is not to be read until it is woken.
+    pub(crate) throttled: bool,
+    /// There is more to do at once: wakes to hand out, or records that became due.
+    pub(crate) more: bool,
+}
+
+/// The course of an exchange.
+impl Broker {
+    /// A new connection; above the limits, or while the broker is stopping, it is refused.
+    pub(crate) fn admit(&mut self, now: Timestamp, effects: &mut Effects) -> Admitted {
+        let now = self.tick(now);
+        let parts = (&mut self.memory, &mut self.readiness);
+        let (id, accepted) = self.sessions.insert(now, self.stops_at.is_none(), parts, effects);
+        if accepted.is_ok() {
+            bump(&mut self.counters.stats.connections, 1);
+        }
+        Admitted { id, config: Arc::clone(&self.session_config), now, refused: accepted.err() }
+    }
+
+    pub(crate) fn begin_exchange(&mut self, id: SessionId) -> ExchangeStart {
+        let stops_at = self.stops_at;
+        match self.sessions.get_mut(id) {
+            Some(entry) => {
+                entry.woken = false;
+                ExchangeStart { close: entry.evicted, stops_at }
+            }
+            None => ExchangeStart { close: Some(CloseReason::Internal), stops_at },
+        }
+    }
+
+    /// A session's handshake is done; `name` is what its peer calls itself.
+    pub(crate) fn open(&mut self, id: SessionId, name: Box<str>, effects: &mut Effects) {
+        self.sessions.opened(id);
+        effects.note(|| Note { session: id, topic: None, event: NoteEvent::Opened { name } });
+    }
+
+    /// Counts a request that was refused.
+    pub(crate) fn count_refusal(&mut self, code: RefusalCode) {
+        self.counters.refused(code);
+    }
+
+    /// Moves what is due into a session's stream lane; whether more is due that would fit.
+    pub(crate) fn deliver(&mut self, now: Timestamp, session: SessionId, out: &mut Outbound) -> bool {
+        let lane_bytes = self.config.lane_bytes;
+        let Self { sessions, topics, subscriptions, memory, readiness, counters, .. } = self;
+        let mut delivery =
+            Delivery { now, lane_bytes, sessions, topics, subscriptions, memory, readiness, counters };
+        delivery.deliver(session, out)
+    }
+
+    /// Hands a bounded number of woken subscriptions to their sessions; whether some are left. The session that asks is not
+    /// woken: it delivers next.
+    pub(crate) fn hand_out_wakes(&mut self, asking: SessionId, effects: &mut Effects) -> bool {
+        wakes::hand_out_wakes(asking, &mut self.sessions, &self.subscriptions, &mut self.readiness, effects)
+    }
+
+    /// Whether a session has records to deliver, or has delivered some that are not committed.
+    pub(crate) fn owes(&self, id: SessionId) -> bool {
+        let Some(entry) = self.sessions.get(id) else {
+            return false;
+        };
+        let mut subscriptions = entry.subscriptions.values().map(|key| &self.subscriptions[*key]);
+        // Some of its own may be among those that were woken and not yet handed out.
+        let may_be_due = self.readiness.has_ready(entry.ready) || self.readiness.has_woken();
+        may_be_due || entry.has_unsent_fence() || subscriptions.any(Subscription::has_uncommitted)
+    }
+
+    /// Charges what a session holds after an exchange, and wakes sessions for which memory was freed.
+    pub(crate) fn end_exchange(
+        &mut self,
+        id: SessionId,
+        report: ExchangeReport,
+        effects: &mut Effects,
+    ) -> ExchangeEnd {
+        let throttled = self.sessions.exchanged(id, report, &mut self.memory, &mut self.readiness);
+        self.memory.retired().sweep();
+        let more = self.release_throttled(effects);
+        self.rearm(effects);
+        // What the session published to its own subscriptions became ready just now.
+        let is_ready = self
+            .sessions
+            .get(id)
+            .is_some_and(|entry| self.readiness.has_ready(entry.ready) || entry.has_unsent_fence());
+        ExchangeEnd { throttled, more: more || (report.takes_more && is_ready) }
+    }
+}
+
+/// Requests, each with its answer or why it is refused.
+impl Broker {
+    pub(crate) fn create_topic(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        name: &[u8],
+        options: &TopicOptions,
+        effects: &mut Effects,
+    ) -> Result<TopicStatus, Refusal> {
+        let name = topic_name(name)?;
+        let status = self.topics.create(now, name, options, &mut self.memory, &mut self.readiness)?;
+        let event = NoteEvent::TopicReady(status);
+        effects.note(|| Note { session, topic: Some(Arc::from(name.as_str())), event });
+        Ok(status)
+    }
+
+    pub(crate) fn alter_topic(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        name: &[u8],
+        options: &TopicOptions,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let id = self.topics.known(name)?;
+        self.topics.alter(now, id, options, &mut self.memory, &mut self.readiness)?;
+        let name = &self.topics[id].name;
+        effects.note(|| Note { session, topic: Some(Arc::clone(name)), event: NoteEvent::TopicAltered });
+        Ok(())
+    }
+
+    /// Accepts all records of a publish in one step, or refuses it without effect. What can wait until
+    /// [`settle_run`](Self::settle_run) is left to it.
+    #[inline]
+    pub(crate) fn publish(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        run: &mut PublishRun,
+        publish: &Publish<'_>,
+        effects: &mut Effects,
+    ) -> Result<Published<'_>, Refusal> {
+        self.publishing(now).publish(session, run, publish, effects)
+    }
+
+    /// Accepts the publishes that follow `like` and differ from it in request and record only, as far as nothing about them
+    /// is special; `None` if that is none of them.
+    #[inline]
+    pub(crate) fn publish_alike(
+        &mut self,
+        now: Timestamp,
+        run: &mut PublishRun,
+        like: &Publish<'_>,
+        alike: &mut PlainPublishes<'_, '_>,
+    ) -> Option<Appended> {
+        self.publishing(now).extend_run_alike(run, like, alike)
+    }
+
+    /// Does what a run of publishes has left to do, before anybody reads their topic.
+    pub(crate) fn settle_run(&mut self, now: Timestamp, run: &mut PublishRun) {
+        self.publishing(now).settle_run(run);
+    }
+
+    /// Does all operations of a batch in one step, or refuses it without effect. `recent` is the topic that the session
+    /// published to last.
+    pub(crate) fn batch(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        recent: &mut Option<TopicId>,
+        batch: &Batch<'_>,
+        effects: &mut Effects,
+    ) -> Result<Batched<'_>, Refusal> {
+        self.batching(now).batch(session, recent, batch, effects)
+    }
+
+    pub(crate) fn subscribe(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        request: &Subscribe<'_>,
+        effects: &mut Effects,
+    ) -> Result<Subscribed, Refusal> {
+        self.subscribing(now).subscribe(session, request, effects)
+    }
+
+    pub(crate) fn unsubscribe(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        request: Unsubscribe,
+        effects: &mut Effects,
+    ) -> Result<Unsubscribed, Refusal> {
+        self.subscribing(now).unsubscribe(session, request, effects)
+    }
+
+    /// The answer is the cursor.
+    pub(crate) fn commit(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        request: &Commit,
+    ) -> Result<u64, Refusal> {
+        self.subscribing(now).commit(session, request.subscription, request.offset)
+    }
+
+    /// The answer is the rewind number.
+    pub(crate) fn nack(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        request: Nack,
+        effects: &mut Effects,
+    ) -> Result<u64, Refusal> {
+        self.subscribing(now).nack(session, request, effects)
+    }
+
+    /// The answer is the rewind number.
+    pub(crate) fn seek(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        request: &Seek<'_>,
+        effects: &mut Effects,
+    ) -> Result<u64, Refusal> {
+        self.subscribing(now).seek(session, request, effects)
+    }
+
+    pub(crate) fn remove_durable(&mut self, now: Timestamp, topic: &[u8], name: &str) -> Result<(), Refusal> {
+        self.subscribing(now).remove_durable(topic, name)
+    }
+
+    /// Describes a subject into `bytes`, one page at most.
+    pub(crate) fn describe<'a>(
+        &mut self,
+        now: Timestamp,
+        subject: &Subject<'_>,
+        bytes: &'a mut Vec<u8>,
+    ) -> Result<Description<'a>, Refusal> {
+        let gauges = self.gauges();
+        let Self { topics, subscriptions, memory, readiness, counters, .. } = self;
+        let readers = Readers { now, topics, subscriptions, memory, readiness };
+        Describing { readers, counters, gauges }.describe(subject, bytes)
+    }
+}

@@ -1,0 +1,234 @@
+//! The sessions of a broker, those that are still in their handshake first to be evicted, and who has been woken.
+
+mod entry;
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use zaichik_proto::Timestamp;
+
+pub(super) use self::entry::SessionEntry;
+use super::memory::{Account, Memory};
+use super::readiness::Readiness;
+use crate::config::BrokerConfig;
+use crate::effects::Effects;
+use crate::error::CloseReason;
+use crate::id::SessionId;
+use slab::Slab;
+
+/// Age from which a session in its handshake may be evicted for a newer one.
+const EVICT_AFTER: Duration = Duration::from_millis(200);
+
+/// The table of sessions. Ids may outlive their session, so looking one up may find nothing.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    entries: Slab<SessionEntry>,
+    next_serial: u64,
+    /// Sessions in their handshake, oldest first.
+    handshakes: VecDeque<SessionId>,
+    /// Maximum number of sessions.
+    limit: usize,
+    /// Maximum number of sessions in their handshake.
+    handshake_limit: usize,
+}
+
+/// What a session reports after an exchange.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExchangeReport {
+    /// Bytes of its buffers and lanes.
+    pub(crate) buffers: usize,
+    /// Bytes received before its handshake was done.
+    pub(crate) received: usize,
+    /// Whether its stream lane has room.
+    pub(crate) takes_more: bool,
+    /// Whether it has published.
+    pub(crate) publishes: bool,
+}
+
+impl Sessions {
+    pub(super) fn new(config: &BrokerConfig) -> Self {
+        Self {
+            entries: Slab::new(),
+            next_serial: 0,
+            handshakes: VecDeque::new(),
+            limit: config.max_connections as usize,
+            handshake_limit: config.max_handshakes as usize,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &SessionEntry> {
+        self.entries.iter().map(|(_, entry)| entry)
+    }
+
+    /// The number of slots, occupied or not.
+    pub(super) fn slots(&self) -> usize {
+        self.entries.capacity()
+    }
+
+    pub(super) fn get(&self, id: SessionId) -> Option<&SessionEntry> {
+        self.entries.get(id.slot()).filter(|entry| entry.id == id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut SessionEntry> {
+        self.entries.get_mut(id.slot()).filter(|entry| entry.id == id)
+    }
+
+    /// The id of a new connection, and whether there is room for it. Without room it gets no entry.
+    ///
+    /// When too many sessions are in their handshake, the one that sent least, and of those the oldest, is evicted.
+    pub(super) fn insert(
+        &mut self,
+        now: Timestamp,
+        accepts: bool,
+        (memory, readiness): (&mut Memory, &mut Readiness),
+        effects: &mut Effects,
+    ) -> (SessionId, Result<(), CloseReason>) {
+        let full = self.entries.len() >= self.limit
+            || (self.handshakes.len() >= self.handshake_limit && !self.evict_handshake(now, effects));
+        let serial = self.next_serial;
+        self.next_serial = serial.saturating_add(1);
+        let place = self.entries.vacant_entry();
+        let id = SessionId::new(serial, u32::try_from(place.key()).unwrap_or(u32::MAX));
+        if full {
+            return (id, Err(CloseReason::ServerFull));
+        }
+        if !accepts {
+            return (id, Err(CloseReason::Stopped));
+        }
+        let (ready, throttle) = (readiness.insert_ring(), readiness.insert_session(id.slot));
+        let mut entry = SessionEntry::new(id, ready, throttle, now);
+        let footprint = entry.footprint();
+        memory.recharge(Account::Sessions, &mut entry.charged, footprint);
+        place.insert(entry);
+        self.handshakes.push_back(id);
+        (id, Ok(()))
+    }
+
+    /// Removes a session; an id that is unknown, or no longer known, finds none.
+    pub(super) fn remove(
+        &mut self,
+        id: SessionId,
+        memory: &mut Memory,
+        readiness: &mut Readiness,
+    ) -> Option<SessionEntry> {
+        self.get(id)?;
+        let mut entry = self.entries.try_remove(id.slot())?;
+        self.handshakes.retain(|waiting| *waiting != id);
+        readiness.remove(entry.throttle);
+        memory.recharge(Account::Sessions, &mut entry.charged, 0);
+        Some(entry)
+    }
+
+    /// The handshake is done.
+    pub(super) fn opened(&mut self, id: SessionId) {
+        if let Some(entry) = self.get_mut(id) {
+            entry.open = true;
+        }
+        self.handshakes.retain(|waiting| *waiting != id);
+    }
+
+    /// An exchange is over: charges what the session holds, and returns whether it is to wait for memory.
+    pub(super) fn exchanged(
+        &mut self,
+        id: SessionId,
+        report: ExchangeReport,
+        memory: &mut Memory,
+        readiness: &mut Readiness,
+    ) -> bool {
+        let pressed = memory.is_pressed();
+        let Some(entry) = self.get_mut(id) else {
+            return false;
+        };
+        entry.buffers = report.buffers;
+        entry.received = report.received;
+        let footprint = entry.footprint();
+        memory.recharge(Account::Sessions, &mut entry.charged, footprint);
+        // A session with a subscription is always read: the commits that free memory come through it.
+        let throttled = pressed && report.publishes && entry.open && entry.subscriptions.is_empty();
+        readiness.set_throttled(entry.throttle, throttled);
+        throttled
+    }
+
+    /// Charges what a session holds.
+    pub(super) fn settle(&mut self, id: SessionId, memory: &mut Memory) {
+        if let Some(entry) = self.get_mut(id) {
+            let footprint = entry.footprint();
+            memory.recharge(Account::Sessions, &mut entry.charged, footprint);
+        }
+    }
+
+    /// A session has something to exchange: wakes it, unless it is the one that asks.
+    pub(super) fn wake(&mut self, id: SessionId, asking: SessionId, effects: &mut Effects) {
+        if id != asking
+            && let Some(entry) = self.get_mut(id)
+        {
+            entry.wake(effects);
+        }
+    }
+
+    /// The same, for whichever session has this slot.
+    pub(super) fn wake_slot(&mut self, slot: usize, effects: &mut Effects) {
+        if let Some(entry) = self.entries.get_mut(slot) {
+            entry.wake(effects);
+        }
+    }
+
+    /// Makes room for a session in its handshake; whether it could.
+    fn evict_handshake(&mut self, now: Timestamp, effects: &mut Effects) -> bool {
+        let oldest_first = self.handshakes.iter().filter_map(|id| self.entries.get(id.slot()));
+        let old_enough = oldest_first.filter(|entry| now.since(entry.since) >= EVICT_AFTER);
+        let Some(id) = old_enough.min_by_key(|entry| entry.received).map(|entry| entry.id) else {
+            return false;
+        };
+        if let Some(entry) = self.get_mut(id) {
+            entry.evicted = Some(CloseReason::ServerFull);
+            entry.wake(effects);
+        }
+        self.handshakes.retain(|waiting| *waiting != id);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_session_that_sent_least_is_evicted_once_it_is_old_enough() {
+        let config = BrokerConfig { max_handshakes: 2, ..BrokerConfig::default() };
+        let (mut memory, mut readiness) = (Memory::new(1 << 20), Readiness::new());
+        let (mut sessions, mut effects) = (Sessions::new(&config), Effects::new());
+        let mut accept = |sessions: &mut Sessions, millis: u64| {
+            let now = Timestamp::from_micros(millis * 1_000);
+            sessions.insert(now, true, (&mut memory, &mut readiness), &mut effects)
+        };
+        let (first, second) = (accept(&mut sessions, 0).0, accept(&mut sessions, 0).0);
+        sessions.get_mut(first).expect("it is there").received = 10;
+        assert_eq!(accept(&mut sessions, 199).1, Err(CloseReason::ServerFull));
+        assert_eq!(accept(&mut sessions, 200).1, Ok(()));
+        assert_eq!(sessions.get(second).and_then(|entry| entry.evicted), Some(CloseReason::ServerFull));
+        assert_eq!(sessions.get(first).and_then(|entry| entry.evicted), None);
+        assert_eq!(effects.pop_wake(), Some(second));
+    }
+
+    #[test]
+    fn a_session_is_woken_once_until_it_exchanges_and_never_by_itself() {
+        let (mut memory, mut readiness) = (Memory::new(1 << 20), Readiness::new());
+        let (mut sessions, mut effects) = (Sessions::new(&BrokerConfig::default()), Effects::new());
+        let (id, _) = sessions.insert(Timestamp::ZERO, true, (&mut memory, &mut readiness), &mut effects);
+        let other = SessionId::new(9, 9);
+        sessions.wake(id, id, &mut effects);
+        sessions.wake(other, id, &mut effects);
+        assert_eq!(effects.pop_wake(), None);
+        sessions.wake(id, other, &mut effects);
+        sessions.wake(id, other, &mut effects);
+        assert_eq!((effects.pop_wake(), effects.pop_wake()), (Some(id), None));
+        assert!(sessions.remove(id, &mut memory, &mut readiness).is_some());
+        assert!(sessions.remove(id, &mut memory, &mut readiness).is_none());
+        assert_eq!(memory.ledger().sessions, 0);
+    }
+}

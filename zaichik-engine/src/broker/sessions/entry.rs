@@ -1,0 +1,137 @@
+//! What a broker keeps of one session.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::effects::Effects;
+use crate::error::CloseReason;
+use crate::id::{SessionId, SubKey, TopicId};
+use crate::planted::{Defect, is_planted, loses_wake};
+use crate::ring::Node;
+use zaichik_proto::Timestamp;
+
+/// The broker's side of a session, from its start until it is detached.
+#[derive(Debug)]
+pub(crate) struct SessionEntry {
+    pub(in crate::broker) id: SessionId,
+    /// Head of the ring of its subscriptions that may have something to deliver.
+    pub(in crate::broker) ready: Node,
+    /// Its node in the ring of throttled sessions.
+    pub(in crate::broker) throttle: Node,
+    /// Its subscriptions, by the numbers that its client chose.
+    pub(in crate::broker) subscriptions: BTreeMap<u32, SubKey>,
+    /// Topics to which it has a subscription that is not durable; one each (semantics D1).
+    pub(in crate::broker) topics: BTreeSet<TopicId>,
+    /// Durable subscriptions that other sessions took over.
+    fenced: Option<Box<Fences>>,
+    /// Whether it was woken and has not exchanged since.
+    pub(in crate::broker) woken: bool,
+    /// Whether its handshake is done.
+    pub(in crate::broker) open: bool,
+    /// Why the broker wants it to close, if it does.
+    pub(in crate::broker) evicted: Option<CloseReason>,
+    /// When it began.
+    pub(in crate::broker) since: Timestamp,
+    /// Bytes received before the handshake was done.
+    pub(in crate::broker) received: usize,
+    /// Bytes of its buffers and lanes after its last exchange.
+    pub(in crate::broker) buffers: usize,
+    /// Bytes that the ledger has charged for it.
+    pub(in crate::broker) charged: usize,
+}
+
+/// Subscriptions that a session held until another one took them over (semantics D3).
+#[derive(Debug, Default)]
+struct Fences {
+    /// The newer epoch by number, until the number is subscribed again.
+    epochs: BTreeMap<u32, u32>,
+    /// Numbers whose Fenced has not been sent yet.
+    unsent: VecDeque<u32>,
+}
+
+impl SessionEntry {
+    pub(in crate::broker) const fn new(id: SessionId, ready: Node, throttle: Node, since: Timestamp) -> Self {
+        Self {
+            id,
+            ready,
+            throttle,
+            subscriptions: BTreeMap::new(),
+            topics: BTreeSet::new(),
+            fenced: None,
+            woken: false,
+            open: false,
+            evicted: None,
+            since,
+            received: 0,
+            buffers: 0,
+            charged: 0,
+        }
+    }
+
+    /// Wakes the session, unless it has been woken and has not exchanged since.
+    pub(in crate::broker) fn wake(&mut self, effects: &mut Effects) {
+        if !self.woken {
+            self.woken = true;
+            if !loses_wake() {
+                effects.wake(self.id);
+            }
+        }
+    }
+
+    /// How many subscription numbers are in use.
+    pub(in crate::broker) fn numbers(&self) -> usize {
+        let fenced = self.fenced.as_ref().map_or(0, |fenced| fenced.epochs.len());
+        self.subscriptions.len().saturating_add(fenced)
+    }
+
+    /// The epoch under which the subscription of this number was taken over, if it was.
+    pub(in crate::broker) fn fenced_by(&self, number: u32) -> Option<u32> {
+        self.fenced.as_ref()?.epochs.get(&number).copied()
+    }
+
+    /// Whether a Fenced is still to be sent.
+    pub(in crate::broker) fn has_unsent_fence(&self) -> bool {
+        self.fenced.as_ref().is_some_and(|fenced| !fenced.unsent.is_empty())
+    }
+
+    /// Whether this number is fenced and its Fenced is still to be sent.
+    pub(in crate::broker) fn is_unsent_fence(&self, number: u32) -> bool {
+        self.fenced.as_ref().is_some_and(|fenced| fenced.unsent.contains(&number))
+    }
+
+    /// The subscription of that number was taken over under a newer epoch.
+    pub(in crate::broker) fn fence(&mut self, number: u32, epoch: u32) {
+        if !is_planted(Defect::FencedCommit) {
+            self.subscriptions.remove(&number);
+        }
+        let fenced = self.fenced.get_or_insert_default();
+        fenced.epochs.insert(number, epoch);
+        fenced.unsent.push_back(number);
+    }
+
+    /// The next number, with its newer epoch, whose Fenced is to be sent.
+    pub(in crate::broker) fn next_fence(&mut self) -> Option<(u32, u32)> {
+        let fenced = self.fenced.as_mut()?;
+        let number = fenced.unsent.pop_front()?;
+        let epoch = fenced.epochs.get(&number).copied().unwrap_or_default();
+        Some((number, epoch))
+    }
+
+    /// The number is subscribed again.
+    pub(in crate::broker) fn unfence(&mut self, number: u32) {
+        if let Some(fenced) = &mut self.fenced {
+            fenced.epochs.remove(&number);
+            if fenced.epochs.is_empty() && fenced.unsent.is_empty() {
+                self.fenced = None;
+            }
+        }
+    }
+
+    /// Bytes of the entry, the session's buffers and what is kept of lost subscriptions.
+    pub(in crate::broker) fn footprint(&self) -> usize {
+        const FENCE: usize = 2 * size_of::<(u32, u32)>() + size_of::<u32>();
+        let fences = self.fenced.as_ref().map_or(0, |fenced| {
+            size_of::<Fences>().saturating_add(fenced.epochs.len().saturating_mul(FENCE))
+        });
+        size_of::<Self>().saturating_add(self.buffers).saturating_add(fences)
+    }
+}

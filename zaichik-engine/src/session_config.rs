@@ -1,0 +1,53 @@
+//! What all sessions of a broker share.
+
+use subtle::ConstantTimeEq;
+use zaichik_proto::{Hello, Limits, MAGIC, PROTOCOL_VERSION, ProtocolError, ProtocolFault, micros};
+
+use crate::config::{BrokerConfig, Seed};
+use crate::error::CloseReason;
+
+/// Where the Hello starts in the client's stream: after the magic.
+const HELLO_AT: u64 = MAGIC.len() as u64;
+
+const MICROS_PER_MILLI: u64 = 1_000;
+
+/// What all sessions of a broker share.
+#[derive(Debug)]
+pub(crate) struct SessionConfig {
+    pub(crate) instance: u128,
+    pub(crate) server_name: String,
+    token: Option<Vec<u8>>,
+    pub(crate) wire: Limits,
+    pub(crate) handshake_micros: u64,
+    pub(crate) write_micros: u64,
+    pub(crate) heartbeat_micros: u64,
+    pub(crate) lane_bytes: usize,
+}
+
+impl SessionConfig {
+    pub(crate) fn new(config: &BrokerConfig, seed: Seed) -> Self {
+        Self {
+            instance: seed.instance,
+            server_name: config.server_name.clone(),
+            token: config.token.clone(),
+            wire: config.wire,
+            handshake_micros: micros(config.handshake_timeout),
+            write_micros: micros(config.write_timeout),
+            heartbeat_micros: u64::from(config.wire.heartbeat_millis).saturating_mul(MICROS_PER_MILLI),
+            lane_bytes: config.lane_bytes,
+        }
+    }
+
+    /// Checks whether a peer may connect.
+    pub(crate) fn check(&self, hello: &Hello<'_>) -> Result<(), CloseReason> {
+        if hello.version < PROTOCOL_VERSION {
+            let fault = ProtocolFault::UnsupportedVersion { got: hello.version };
+            return Err(CloseReason::Protocol(ProtocolError { offset: HELLO_AT, fault }));
+        }
+        match &self.token {
+            // In constant time, so that the token cannot be guessed byte by byte.
+            Some(token) if !bool::from(token.as_slice().ct_eq(hello.token)) => Err(CloseReason::Unauthorized),
+            _ => Ok(()),
+        }
+    }
+}
