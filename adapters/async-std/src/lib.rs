@@ -37,22 +37,39 @@ mod io;
 use std::future::Future;
 
 pub use io::{AsyncStdIo, AsyncStdListener, AsyncStdStream, AsyncStdTimer};
-pub use zaichik_driver::*;
+#[cfg(feature = "client")]
+pub use zaichik_driver::{
+    BatchReceipt, BrokerInfo, ClientConfig, ClientError, Delivery, DurableOptions, ErrorClass, Event,
+    LinkError, Losses, Message, MessageHeaders, OnLoss, Outgoing, PendingReceipt, ProducerIdentity, Publish,
+    PublishReceipt, Publisher, RequestError, Subscribe, Subscription, SubscriptionId, SubscriptionInfo,
+    TopicInfo, Transaction, UnacknowledgedPublish, Violation,
+};
+#[cfg(feature = "server")]
+pub use zaichik_driver::{BrokerConfig, BrokerHandle, ConfigError, ServerError, Stats, TopicSettings};
+pub use zaichik_driver::{
+    Clock, CompactionMode, Counter, CounterValue, Duplicate, Endpoint, FaultCode, FuturesIo, FuturesListener,
+    GapReason, Io, Limits, Listener, LocalIo, NameError, OnConflict, Overflow, ProtocolError, ProtocolFault,
+    RecordError, Refusal, RefusalCode, Runtime, Start, Timer, Timestamp, TopicOptions, TopicStatus,
+};
 
 /// The async-std runtime: one for the whole process, started when it is first needed.
 #[derive(Debug, Clone, Copy)]
 pub struct AsyncStd;
 
 /// A broker that listens on sockets.
+#[cfg(feature = "server")]
 pub type Server = zaichik_driver::Server<AsyncStd>;
 
 /// A broker inside the program.
+#[cfg(feature = "server")]
 pub type EmbeddedBroker = zaichik_driver::EmbeddedBroker<AsyncStd>;
 
 /// A connection to a broker, which mends itself.
+#[cfg(feature = "client")]
 pub type Client = zaichik_driver::Client<AsyncStd>;
 
 /// How to connect.
+#[cfg(feature = "client")]
 pub type ClientBuilder = zaichik_driver::ClientBuilder<AsyncStd>;
 
 impl Runtime for AsyncStd {

@@ -15,6 +15,7 @@ mod request;
 mod room;
 mod subscribe;
 mod subscription;
+mod target;
 mod task;
 mod transaction;
 

@@ -46,7 +46,18 @@ pub use network::{SimulatedIo, SimulatedListener, break_connections};
 pub use simulation::Simulation;
 pub use task::{Task, spawn};
 pub use time::{SimulatedTimer, Sleep, now, sleep, timeout};
-pub use zaichik_driver::*;
+pub use zaichik_driver::{
+    BatchReceipt, BrokerInfo, ClientConfig, ClientError, Delivery, DurableOptions, ErrorClass, Event,
+    LinkError, Losses, Message, MessageHeaders, OnLoss, Outgoing, PendingReceipt, ProducerIdentity, Publish,
+    PublishReceipt, Publisher, RequestError, Subscribe, Subscription, SubscriptionId, SubscriptionInfo,
+    TopicInfo, Transaction, UnacknowledgedPublish, Violation,
+};
+pub use zaichik_driver::{BrokerConfig, BrokerHandle, ConfigError, ServerError, Stats, TopicSettings};
+pub use zaichik_driver::{
+    Clock, CompactionMode, Counter, CounterValue, Duplicate, Endpoint, FaultCode, GapReason, Io, Limits,
+    Listener, LocalIo, NameError, OnConflict, Overflow, ProtocolError, ProtocolFault, RecordError, Refusal,
+    RefusalCode, Runtime, Start, Timer, Timestamp, TopicOptions, TopicStatus,
+};
 
 /// The runtime of the [`Simulation`] that runs on this thread.
 ///

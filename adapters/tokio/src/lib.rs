@@ -61,22 +61,39 @@ use std::future::Future;
 use std::time::Instant;
 
 pub use io::{TokioIo, TokioListener, TokioTimer};
-pub use zaichik_driver::*;
+#[cfg(feature = "client")]
+pub use zaichik_driver::{
+    BatchReceipt, BrokerInfo, ClientConfig, ClientError, Delivery, DurableOptions, ErrorClass, Event,
+    LinkError, Losses, Message, MessageHeaders, OnLoss, Outgoing, PendingReceipt, ProducerIdentity, Publish,
+    PublishReceipt, Publisher, RequestError, Subscribe, Subscription, SubscriptionId, SubscriptionInfo,
+    TopicInfo, Transaction, UnacknowledgedPublish, Violation,
+};
+#[cfg(feature = "server")]
+pub use zaichik_driver::{BrokerConfig, BrokerHandle, ConfigError, ServerError, Stats, TopicSettings};
+pub use zaichik_driver::{
+    Clock, CompactionMode, Counter, CounterValue, Duplicate, Endpoint, FaultCode, GapReason, Io, Limits,
+    Listener, LocalIo, NameError, OnConflict, Overflow, ProtocolError, ProtocolFault, RecordError, Refusal,
+    RefusalCode, Runtime, Start, Timer, Timestamp, TopicOptions, TopicStatus,
+};
 
 /// The tokio runtime; what it starts runs in the runtime that it is called in.
 #[derive(Debug, Clone, Copy)]
 pub struct Tokio;
 
 /// A broker that listens on sockets.
+#[cfg(feature = "server")]
 pub type Server = zaichik_driver::Server<Tokio>;
 
 /// A broker inside the program.
+#[cfg(feature = "server")]
 pub type EmbeddedBroker = zaichik_driver::EmbeddedBroker<Tokio>;
 
 /// A connection to a broker, which mends itself.
+#[cfg(feature = "client")]
 pub type Client = zaichik_driver::Client<Tokio>;
 
 /// How to connect.
+#[cfg(feature = "client")]
 pub type ClientBuilder = zaichik_driver::ClientBuilder<Tokio>;
 
 impl Runtime for Tokio {

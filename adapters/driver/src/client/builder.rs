@@ -1,7 +1,6 @@
 //! How a client is made.
 
 use std::marker::PhantomData;
-use std::sync::Weak;
 use std::time::Duration;
 
 use zaichik_client::{ClientConfig, ProducerIdentity};
@@ -9,10 +8,12 @@ use zaichik_client::{ClientConfig, ProducerIdentity};
 use super::Client;
 use super::core::{Core, Owner};
 use super::error::ClientError;
-use super::task::{Target, Task};
+#[cfg(feature = "server")]
+use super::target::OpenLocal;
+use super::target::Target;
+use super::task::Task;
 use crate::clock::Clock;
 use crate::runtime::Runtime;
-use crate::shared::Shared;
 
 /// How a client behaves and where its broker is.
 ///
@@ -45,8 +46,10 @@ impl<R: Runtime> ClientBuilder<R> {
         Self::to(Target::Remote(address.into()))
     }
 
-    pub(crate) fn local(broker: Weak<Shared>) -> Self {
-        Self::to(Target::Local(broker))
+    /// A client of a broker in this program.
+    #[cfg(feature = "server")]
+    pub(crate) fn local(open: OpenLocal) -> Self {
+        Self::to(Target::Local(open))
     }
 
     fn to(target: Target) -> Self {

@@ -8,8 +8,8 @@ use zaichik_client::ErrorClass;
 use zaichik_engine::BrokerConfig;
 
 use super::*;
-use crate::embedded::EmbeddedBroker;
 use crate::manual::Manual;
+use crate::server::EmbeddedBroker;
 
 type Broker = EmbeddedBroker<Manual>;
 

@@ -14,9 +14,9 @@ use zaichik_proto::{
 
 use super::*;
 use crate::clock::Clock;
-use crate::housekeeping::Housekeeping;
 use crate::local::LocalIo;
 use crate::manual::{Silent, Task};
+use crate::server::housekeeping::Housekeeping;
 
 /// A broker, the tasks of its connections, and the other ends of those.
 struct World {

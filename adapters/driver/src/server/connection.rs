@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use zaichik_engine::{CloseReason, Session, SessionId, Status, Timestamp, Turn};
 
+use super::shared::{Poisoned, Shared};
+use super::tasks::Presence;
 use crate::alarm::Alarm;
 use crate::runtime::{Io, Timer};
-use crate::shared::{Poisoned, Shared};
-use crate::tasks::Presence;
 
 /// Most bytes read in a turn.
 const READ_PER_TURN: usize = 128 << 10;

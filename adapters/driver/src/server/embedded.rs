@@ -11,13 +11,14 @@ use thiserror::Error;
 use zaichik_engine::{Broker, BrokerConfig, ConfigError, Seed, Stats};
 use zaichik_proto::Counter;
 
+use super::connection::Connection;
+use super::housekeeping::Housekeeping;
+use super::shared::{Poisoned, Shared};
+#[cfg(feature = "client")]
 use crate::client::{Client, ClientBuilder};
 use crate::clock::Clock;
-use crate::connection::Connection;
-use crate::housekeeping::Housekeeping;
 use crate::local::LocalIo;
 use crate::runtime::Runtime;
-use crate::shared::{Poisoned, Shared};
 
 /// A broker that runs inside the program: its clients talk to it through memory.
 ///
@@ -111,14 +112,17 @@ impl<R: Runtime> EmbeddedBroker<R> {
     }
 
     /// A client of this broker, with defaults for everything.
+    #[cfg(feature = "client")]
     #[must_use]
     pub fn client(&self) -> Client<R> {
         self.client_builder().start()
     }
 
     /// A client of this broker, to be configured.
+    #[cfg(feature = "client")]
     pub fn client_builder(&self) -> ClientBuilder<R> {
-        ClientBuilder::local(Arc::downgrade(&self.shared))
+        let broker = Arc::downgrade(&self.shared);
+        ClientBuilder::local(Arc::new(move || connect::<R>(&broker)))
     }
 
     /// A byte stream to this broker, for who speaks the protocol without this crate's client.
@@ -184,7 +188,7 @@ impl BrokerHandle {
     }
 
     /// Sets a counter that only the program around the broker knows, such as its processor time; others stay as they
-    /// are. Clients see it in [`Client::broker_info`].
+    /// are. Clients see it in `Client::broker_info`.
     pub fn report(&self, counter: Counter, value: u64) {
         // Of a broker that failed nobody asks anything any more.
         let _ = self.shared.change(|broker| broker.report(counter, value));
@@ -201,7 +205,7 @@ impl From<Poisoned> for ServerError {
 ///
 /// # Errors
 /// The broker is gone or stopping.
-pub(crate) fn connect<R: Runtime>(broker: &Weak<Shared>) -> io::Result<LocalIo> {
+fn connect<R: Runtime>(broker: &Weak<Shared>) -> io::Result<LocalIo> {
     let refused =
         || io::Error::new(io::ErrorKind::ConnectionRefused, "the broker in this program has stopped");
     let shared = broker.upgrade().ok_or_else(refused)?;

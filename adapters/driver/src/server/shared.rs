@@ -9,9 +9,9 @@ use thiserror::Error;
 use zaichik_engine::{Broker, Effects, Note, Session, SessionId, Timestamp, Turn};
 use zaichik_proto::Counter;
 
+use super::tasks::Tasks;
 use crate::clock::Clock;
 use crate::sync::{Mutex, MutexGuard};
-use crate::tasks::Tasks;
 
 /// Sessions woken after one turn; the others wait for the housekeeping task, which yields in between.
 const WAKES_PER_TURN: usize = 64;
