@@ -5,6 +5,7 @@
 //! and the operations over several of them, each of which names the parts that it needs ([`publishing`], [`batching`],
 //! [`subscribing`], [`delivery`], [`describing`], [`housekeeping`]).
 
+mod answer_lists;
 mod batching;
 mod counters;
 mod dead_letters;
@@ -21,6 +22,7 @@ mod readiness;
 mod requests;
 mod run;
 mod sessions;
+mod short_way;
 mod subscribing;
 mod subscriptions;
 mod topics;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 
 use zaichik_proto::{Counter, CounterValue, Timestamp, micros};
 
+use self::answer_lists::AnswerLists;
 pub(crate) use self::batching::Batched;
 use self::batching::Batching;
 use self::counters::{Counters, Gauges, bump};
@@ -41,7 +44,7 @@ pub use self::ledger::Ledger;
 use self::memory::Memory;
 use self::producers::Producers;
 pub(crate) use self::publishing::Published;
-use self::publishing::{AnswerLists, Publishing};
+use self::publishing::Publishing;
 use self::readers::Readers;
 use self::readiness::Readiness;
 pub(crate) use self::requests::Admitted;

@@ -1,8 +1,8 @@
 //! The Zaichik broker as a pure state machine: frames and time in, effects out.
 //!
-//! Nothing in this crate knows a socket, a task, a thread, a clock, a file or a random number; all of them come
-//! in as arguments. A [`Session`] is everything that belongs to one connection, a [`Broker`] everything that
-//! connections share; they meet in [`Session::exchange`], and what is to be done outside comes out in
+//! Nothing in this crate knows a socket, a task, a thread, a clock, a file or a random number; their effects come in as
+//! arguments. A [`Session`] is everything that belongs to one connection, a [`Broker`] everything that
+//! connections share; they meet in [`Session::exchange`], and what the caller has to do comes out in
 //! [`Effects`]. A test can therefore run a broker for a simulated year in a second:
 //!
 //! ```

@@ -1,9 +1,9 @@
-//! Defects that are planted on purpose, to see whether the simulator finds them.
+//! Deliberate defects, to test whether the simulator finds them.
 //!
-//! They exist only with the feature `planted`, which nothing but the simulator's own tests turns on. Without it every
-//! question is answered by a constant, and the compiler leaves the defects out.
+//! They exist only with the feature `planted`, which only the simulator's own tests enable. Without it `is_planted` is the
+//! constant `false`, and the compiler removes the defects.
 
-/// A defect, by the rule of `docs/protocol.md` or of the semantics that it breaks.
+/// A defect, with the rule that it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(not(feature = "planted"), expect(unreachable_pub, reason = "public with the feature only"))]
 pub enum Defect {
@@ -29,9 +29,9 @@ pub enum Defect {
     HoleAccepted,
     /// X1: the operations before the refused one take effect.
     PartialBatch,
-    /// A connection that has something to deliver is not woken, now and then.
+    /// One in sixteen wakes of a connection is lost.
     LostWake,
-    /// Memory of records is not charged.
+    /// The memory of records is not charged.
     Uncharged,
     /// A1: one record more than the window is delivered.
     WideWindow,
@@ -71,7 +71,7 @@ thread_local! {
     static WAKES: core::cell::Cell<u32> = const { core::cell::Cell::new(0) };
 }
 
-/// From here on every broker and client of this thread has that defect, or none.
+/// Gives every broker of this thread that defect from now on, or none.
 #[cfg(feature = "planted")]
 pub fn plant(defect: Option<Defect>) {
     PLANTED.set(defect);

@@ -1,8 +1,9 @@
-//! The broker's end of one connection: bytes in, bytes out, and one place where it meets the broker.
+//! The broker's end of one connection: bytes in, bytes out, and one call in which it exchanges them with the broker.
 
 mod answers;
 mod ending;
 mod requests;
+mod state;
 mod timers;
 
 use std::sync::Arc;
@@ -14,15 +15,16 @@ use zaichik_proto::{
 
 use self::answers::Answers;
 use self::requests::Applied;
+use self::state::State;
 use self::timers::Timers;
 use crate::broker::{Admitted, Broker, ExchangeReport, PublishRun};
 use crate::effects::{Effects, Turn};
 use crate::error::CloseReason;
 use crate::id::SessionId;
-use crate::outbound::{LaneKind, Outbound};
+use crate::outbound::Outbound;
 use crate::session_config::SessionConfig;
 
-/// Bytes received and not applied that a connection may hold beyond one frame.
+/// Bytes received and not yet applied that a connection may hold in addition to one frame.
 const INBOUND_ROOM: usize = 64 << 10;
 
 /// Bytes that a connection may send before its handshake is done.
@@ -32,10 +34,10 @@ const MICROS_PER_MILLI: u64 = 1_000;
 
 /// The broker's end of one connection.
 ///
-/// Four steps drive it, in any order and as often as one likes: *read* (append to [`inbound`](Self::inbound),
+/// Four steps drive it, in any order and any number of times: *read* (append to [`inbound`](Self::inbound),
 /// then [`handle_read`](Self::handle_read)), *exchange* with the broker, *write* (from
 /// [`outbound`](Self::outbound)) and *time* ([`handle_timeout`](Self::handle_timeout)). Leaving one out delays
-/// progress and harms nothing. No call fails: what a peer does wrong ends up in [`status`](Self::status).
+/// progress and does no harm. No call fails: a peer's mistake shows in [`status`](Self::status).
 ///
 /// Memory: bounded by one frame and 64 KiB in, two lanes and one frame out; about half a kibibyte when idle.
 ///
@@ -56,7 +58,7 @@ const MICROS_PER_MILLI: u64 = 1_000;
 /// assert_eq!(session.status(), Status::Open);
 /// let welcome = session.outbound(); // write
 /// assert!(welcome.has_remaining());
-/// assert!(session.next_timeout().is_some(), "a heartbeat is due some time");
+/// assert!(session.next_timeout().is_some(), "a heartbeat is due");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -65,7 +67,7 @@ pub struct Session {
     config: Arc<SessionConfig>,
     decoder: ClientDecoder,
     inbound: BytesMut,
-    /// How much of `inbound` counted as a sign of life already.
+    /// How many bytes of `inbound` have been counted as heard.
     heard_len: usize,
     outbound: Outbound,
     answers: Answers,
@@ -73,32 +75,20 @@ pub struct Session {
     /// The publishes that were applied last.
     run: PublishRun,
     state: State,
-    /// What the peer calls itself, until the broker knows.
+    /// What the peer calls itself, until the broker has been informed.
     name: Box<str>,
-    /// Bytes of answers in the stream lane, those that left before the last of them came included.
+    /// Bytes of answers put into the stream lane since it last had none.
     stream_answers: usize,
-    /// Where the last of them ends, in bytes ever put into the stream lane.
+    /// Where the last of them ends, counted in bytes ever put into the stream lane.
     stream_answers_end: u64,
     /// Nothing more will be received.
     eof: bool,
     /// The broker has no memory for what this connection would publish.
     throttled: bool,
-    /// It has published: under memory pressure it waits. Who has not may be a consumer that comes back.
+    /// It has published, so it waits when memory is short. A session that has not may be a consumer that reconnects.
     publishes: bool,
-    /// By when a stopping broker wants it gone, once the peer was told.
+    /// When a stopping broker closes it, once the peer has received a Goodbye.
     stops_at: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Handshake,
-    /// The handshake is done, and the broker does not know yet.
-    Welcomed,
-    Open,
-    /// Over; the broker does not know yet.
-    Ending(CloseReason),
-    /// Over, and the broker knows.
-    Ended(CloseReason),
 }
 
 /// Where a connection is in its life.
@@ -118,14 +108,14 @@ pub enum Status {
     Handshake,
     /// Requests are served.
     Open,
-    /// Over, but something is still to be sent: write it, then close.
+    /// Over, but bytes are left to send: write them, then close.
     Closing,
     /// Over: close the byte stream and detach.
     Closed,
 }
 
 impl Status {
-    /// Whether the byte stream is to be closed now.
+    /// Whether to close the byte stream now.
     #[must_use]
     pub const fn is_closed(self) -> bool {
         matches!(self, Self::Closed)
@@ -180,12 +170,12 @@ impl Session {
         self.heard_len = self.inbound.len();
     }
 
-    /// The peer will send nothing more. What it sent is still applied, and answered if it still reads.
+    /// The peer will send no more bytes. Those that it sent are still applied, and answered if it still reads.
     pub const fn handle_eof(&mut self, _now: Timestamp) {
         self.eof = true;
     }
 
-    /// Whether more bytes are wanted now.
+    /// Whether to read more bytes now.
     #[must_use]
     pub fn wants_read(&self) -> bool {
         self.read_limit() > 0
@@ -204,12 +194,12 @@ impl Session {
         if self.eof || self.throttled { 0 } else { limit.saturating_sub(self.inbound.len()) }
     }
 
-    /// What is to be sent.
+    /// The bytes to send.
     pub const fn outbound(&mut self) -> &mut Outbound {
         &mut self.outbound
     }
 
-    /// Hands requests to the broker, and takes answers and due records; a bounded amount of each.
+    /// Hands requests to the broker, and takes answers and due records from it; a bounded amount of each.
     pub fn exchange(&mut self, now: Timestamp, broker: &mut Broker, effects: &mut Effects) -> Turn {
         let now = self.timers.tick(broker.tick(now));
         self.timers.observe(now, &self.outbound);
@@ -246,14 +236,14 @@ impl Session {
         }
         let end = broker.end_exchange(self.id, self.report(), effects);
         if self.throttled && !end.throttled {
-            // While it was not read, it could not be heard.
+            // While it was not read, nothing could be heard of it.
             self.timers.heard(now);
         }
         self.throttled = end.throttled;
         if more || end.more { Turn::More } else { Turn::Done }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do, if nothing else happens before. O(1).
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do if nothing else happens before. O(1).
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let write = self.timers.write_deadline(&self.outbound, self.config.write_micros);
@@ -261,7 +251,7 @@ impl Session {
             State::Ending(_) | State::Ended(_) => None,
             State::Handshake => Some(self.timers.handshake_by),
             State::Welcomed | State::Open => {
-                // After the end of its stream a peer can't be heard; the write deadline is what is left.
+                // After the end of its stream a peer cannot be heard; only the write deadline remains.
                 let heartbeat = (!self.eof).then(|| self.timers.heartbeat(self.config.heartbeat_micros));
                 let report = self.answers.report_due();
                 heartbeat.into_iter().chain(report).chain(self.stops_at).min()
@@ -302,7 +292,7 @@ impl Session {
         }
     }
 
-    /// Ends the connection; the peer is told why. The first reason given stays.
+    /// Ends the connection; the peer receives the reason. The first reason counts.
     pub fn close(&mut self, now: Timestamp, reason: CloseReason) {
         let now = self.timers.tick(now);
         self.finish(now, reason);
@@ -328,7 +318,7 @@ impl Session {
         }
     }
 
-    /// Gives back the memory of empty buffers: the connection goes idle.
+    /// Frees the memory of empty buffers: the connection becomes idle.
     pub fn shrink(&mut self) {
         if self.inbound.is_empty() {
             self.inbound = BytesMut::new();
@@ -388,11 +378,6 @@ impl Session {
     fn lane_is_full(&self) -> bool {
         self.outbound.control_len() >= self.config.lane_bytes
     }
-}
-
-/// Frames that are not part of an answer's order go straight to the lane.
-fn control(outbound: &mut Outbound, frame: &ServerFrame<'_>) {
-    outbound.frame(LaneKind::Control, |out| frame.encode(out));
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `zaichik sub`: prints the messages of topics.
 
+mod args;
 mod commits;
 mod format;
 mod position;
@@ -10,140 +11,22 @@ mod sources;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use clap::Args;
 use futures::StreamExt;
 use zaichik_tokio::{Client, DurableOptions, Subscription};
 
+pub(crate) use self::args::Subscribe;
+use self::args::WINDOW;
 use self::commits::CommitMode;
 pub(crate) use self::position::Position;
 use self::run::{EndReason, SubscribeRun};
 pub(crate) use self::show::ShowArgs;
-use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure};
 use crate::signals;
-
-/// The default window, in messages.
-const WINDOW: u32 = 256;
 
 /// Maximum time to wait for answers to commits before the command ends.
 const DRAIN: Duration = Duration::from_secs(5);
 
-const READING: &str = "Reading";
-
-const EXAMPLES: &str = "\
-Examples:
-  zaichik sub orders                           # stored messages, then new ones
-  zaichik sub orders -o latest                 # only new messages
-  zaichik sub orders -o -10 -e                 # the last ten
-  zaichik sub orders -o @-5m -e -J | jq .body  # the last five minutes
-  zaichik sub orders payments -v               # two topics; each line begins with its topic
-  zaichik sub orders -c 1 -W 5s                # one message, within five seconds
-  zaichik sub jobs --durable worker            # continues where it stopped
-  zaichik sub jobs -F '%o %k %s{hex}\\n'
-
-Exit code: 0 if it is done or was stopped by a signal, 4 if --wait expired before a message (or all of --count)
-arrived, 5 if the broker refused a request, 6 if messages are missing and --fail-on-gap is given.";
-
-/// Subscribe to topics.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a separate flag")]
-pub(crate) struct Subscribe {
-    /// Topics to subscribe to; created with the broker's defaults if they do not exist.
-    #[arg(required = true, value_name = "TOPIC")]
-    topics: Vec<String>,
-    /// Where to begin: earliest, latest, an offset (42), a count from the end (-10), an age (@-5m) or a time
-    /// (@2026-11-22T10:00Z). An existing durable subscription continues at its cursor instead.
-    #[arg(
-        short = 'o',
-        long,
-        value_name = "POSITION",
-        default_value = "earliest",
-        allow_hyphen_values = true
-    )]
-    #[arg(help_heading = READING)]
-    from: Position,
-    /// Stop after N messages.
-    #[arg(short, long, value_name = "N", help_heading = READING)]
-    count: Option<u64>,
-    /// Stop at the offsets where the topics ended when the command started.
-    #[arg(short, long, help_heading = READING)]
-    exit_at_end: bool,
-    /// Stop if no message arrives within DURATION.
-    #[arg(short = 'W', long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    #[arg(help_heading = READING)]
-    wait: Option<Duration>,
-    /// Use a durable subscription of this name: the next subscriber with the name continues after the last commit.
-    #[arg(long, value_name = "NAME", help_heading = READING)]
-    durable: Option<String>,
-    /// How long the durable subscription is kept while no connection holds it; the broker's default is 24h unless it is
-    /// configured otherwise.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "durable")]
-    #[arg(help_heading = READING)]
-    inactive_ttl: Option<Duration>,
-    /// Maximum uncommitted messages; 0 turns commits off [default: 256, or --count if that is less].
-    #[arg(long, value_name = "N", help_heading = READING)]
-    window: Option<u32>,
-    /// When to commit messages.
-    #[arg(long, value_enum, value_name = "MODE", default_value = "auto", help_heading = READING)]
-    commit: CommitMode,
-    /// Give up on a message after N failures.
-    ///
-    /// A message fails if it is the only uncommitted one of a durable subscription when the connection ends, whether or
-    /// not it was printed: with --count, that is the one after the last.
-    #[arg(long, value_name = "N", requires = "dead_letter", help_heading = READING)]
-    max_attempts: Option<u32>,
-    /// Topic that failed messages are moved to.
-    #[arg(long, value_name = "TOPIC", requires = "max_attempts", help_heading = READING)]
-    dead_letter: Option<String>,
-    /// Exit with code 6 if messages are missing because they expired, a limit removed them, or the broker restarted.
-    #[arg(long, help_heading = READING)]
-    fail_on_gap: bool,
-    #[command(flatten)]
-    show: ShowArgs,
-    /// Begin each raw line with its topic, and report where each subscription begins.
-    #[arg(short, long, conflicts_with = "quiet", help_heading = "Output")]
-    verbose: bool,
-    /// Do not report missing messages and broken connections.
-    #[arg(short, long, help_heading = "Output")]
-    quiet: bool,
-    #[command(flatten)]
-    server: ServerArgs,
-    /// Whether it runs for `topic view`, which does not report where it begins.
-    #[arg(skip)]
-    is_view: bool,
-}
-
 impl Subscribe {
-    /// Prints the messages in a topic without consuming them.
-    pub(crate) fn view(
-        topic: String,
-        from: Position,
-        count: Option<u64>,
-        show: ShowArgs,
-        server: ServerArgs,
-    ) -> Self {
-        Self {
-            topics: vec![topic],
-            from,
-            count,
-            exit_at_end: true,
-            wait: None,
-            durable: None,
-            inactive_ttl: None,
-            window: Some(0),
-            commit: CommitMode::Never,
-            max_attempts: None,
-            dead_letter: None,
-            fail_on_gap: false,
-            show,
-            verbose: false,
-            quiet: false,
-            server,
-            is_view: true,
-        }
-    }
-
     pub(crate) async fn run(&self) -> Result<(), Failure> {
         let window = self.window()?;
         let mut signals = Box::pin(signals::arriving().map_err(|error| Failure::new(Code::Other, error))?);

@@ -10,7 +10,8 @@ use zaichik_proto::{
 
 use super::counters::bump;
 use super::producers::{Admission, Outcome, Stored};
-use super::publishing::{APPEND_ROOM, Publishing};
+use super::publishing::Publishing;
+use super::run::APPEND_ROOM;
 use super::sessions::Sessions;
 use super::subscribing::check_commit;
 use super::subscriptions::Subscriptions;

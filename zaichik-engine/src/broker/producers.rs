@@ -11,8 +11,8 @@ use zaichik_proto::{Producer, Refusal, RefusalCode};
 
 use self::history::{History, MAX_GROWTH, Standing};
 pub(super) use self::history::{Outcome, Stored};
+use super::answer_lists::AnswerLists;
 use super::memory::Memory;
-use super::publishing::AnswerLists;
 use crate::config::{BrokerConfig, Seed};
 use crate::planted::{Defect, is_planted};
 use crate::ring::{Node, Rings};

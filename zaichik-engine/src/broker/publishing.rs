@@ -2,25 +2,21 @@
 
 use std::sync::Arc;
 
-use zaichik_proto::{
-    AckLevel, BatchDuplicate, BatchResult, Duplicate, Producer, Publish, Refusal, RefusalCode, Timestamp,
-};
+use zaichik_proto::{AckLevel, Duplicate, Producer, Publish, Refusal, RefusalCode, Timestamp};
 
+use super::answer_lists::AnswerLists;
 use super::counters::{Counters, bump};
 use super::memory::Memory;
 use super::producers::{Admission, Outcome, Producers, Stored};
 use super::readers::Readers;
 use super::readiness::Readiness;
-use super::run::PublishRun;
+use super::run::{APPEND_ROOM, PublishRun};
 use super::subscriptions::Subscriptions;
 use super::topics::Topics;
 use crate::config::BrokerConfig;
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, TopicId};
 use crate::topic::{Accepted, Intake};
-
-/// Memory that a publish may cost beyond its records, in bytes: the tail of the log may double.
-pub(super) const APPEND_ROOM: usize = 64 << 10;
 
 /// What a publish needs of the broker.
 #[derive(Debug)]
@@ -35,17 +31,6 @@ pub(super) struct Publishing<'b> {
     pub(super) answer: &'b mut AnswerLists,
     /// Whether the broker is stopping: nothing is published any more.
     pub(super) is_stopping: bool,
-}
-
-/// The lists of the last answer to a publish or batch; kept so that the next one allocates nothing.
-#[derive(Debug, Default)]
-pub(super) struct AnswerLists {
-    /// Records of a publish that were not appended, in order.
-    pub(super) duplicates: Vec<Duplicate>,
-    /// An entry for each publish of a batch, in order.
-    pub(super) results: Vec<BatchResult>,
-    /// Records of a batch that were not appended, in order.
-    pub(super) batch_duplicates: Vec<BatchDuplicate>,
 }
 
 /// What became of a publish.

@@ -5,21 +5,20 @@ use zaichik_proto::{
     RefusalCode, Refused, ServerFrame,
 };
 
-use super::control;
-use crate::outbound::Outbound;
+use crate::outbound::{LaneKind, Outbound};
 use zaichik_proto::Timestamp;
 
-/// Shortest time between two reports of publishes that wanted no answer and were refused, in microseconds.
+/// Minimum time between two reports of refused publishes that wanted no answer, in microseconds.
 const REPORT_EVERY: u64 = 1_000_000;
 
 /// Answers on their way into the control lane.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    /// Runs of plain successes that are not in the lane yet.
+    /// Runs of accepted publishes that are not in the lane yet.
     runs: Vec<AckRun>,
     /// The offset that would continue the last run.
     continues_at: u64,
-    /// Refused publishes that wanted no answer, by code, since the last report of that code.
+    /// Refused publishes that wanted no answer, by code, since the last report of that code. As many as there are codes.
     unreported: Vec<Refused>,
     /// No report before this.
     report_after: Timestamp,
@@ -29,7 +28,7 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// So many publishes, of which the first is `request`, were accepted and nothing is special about them. Their records
+    /// Accepts `requests` publishes, of which `request` is the first, with nothing to report but their offsets. Their records
     /// have consecutive offsets.
     pub(super) fn accepted(
         &mut self,
@@ -54,7 +53,7 @@ impl Answers {
         }
     }
 
-    /// A publish was accepted, and there is more to say.
+    /// Accepts a publish with more to report than its offset.
     pub(super) fn accepted_in_full(
         &mut self,
         outbound: &mut Outbound,
@@ -68,7 +67,7 @@ impl Answers {
         control(outbound, &ServerFrame::Published(Published { request, created, first_offset, duplicates }));
     }
 
-    /// A batch was accepted.
+    /// Accepts a batch.
     pub(super) fn batched(
         &mut self,
         outbound: &mut Outbound,
@@ -82,12 +81,12 @@ impl Answers {
         control(outbound, &ServerFrame::Batched(Batched { request, results, duplicates }));
     }
 
-    /// A request was refused.
+    /// Refuses a request.
     pub(super) fn refused(&mut self, outbound: &mut Outbound, request: u32, refusal: Refusal) {
         self.control(outbound, ServerFrame::Refused(Refused { request, count: 1, refusal }));
     }
 
-    /// A publish that wanted no answer was refused.
+    /// Refuses a publish that wanted no answer; [reported](Self::report) later.
     pub(super) fn refused_silently(&mut self, refusal: Refusal) {
         match self.unreported.iter_mut().find(|refused| refused.refusal.code == refusal.code) {
             Some(refused) => {
@@ -98,7 +97,7 @@ impl Answers {
         }
     }
 
-    /// Reports such publishes of one code, at most once a second.
+    /// Reports refused publishes that wanted no answer: one code per call, at most once a second.
     pub(super) fn report(&mut self, now: Timestamp, outbound: &mut Outbound) {
         if self.unreported.is_empty() || now < self.report_after {
             return;
@@ -108,12 +107,12 @@ impl Answers {
         self.control(outbound, ServerFrame::Refused(refused));
     }
 
-    /// When there is something to report.
+    /// When the next report is due.
     pub(super) fn report_due(&self) -> Option<Timestamp> {
         (!self.unreported.is_empty()).then_some(self.report_after)
     }
 
-    /// Any other frame of the control lane; what was answered before goes first.
+    /// Puts any other frame into the control lane, behind the answers so far.
     pub(super) fn control(&mut self, outbound: &mut Outbound, frame: ServerFrame<'_>) {
         self.flush(outbound);
         control(outbound, &frame);
@@ -137,5 +136,10 @@ impl Answers {
     }
 }
 
-/// Codes have a list of their own that is never longer than there are codes.
+/// Puts a frame that is not part of an answer's order into the control lane.
+pub(super) fn control(outbound: &mut Outbound, frame: &ServerFrame<'_>) {
+    outbound.frame(LaneKind::Control, |out| frame.encode(out));
+}
+
+/// `unreported` has at most one entry for each code.
 const _: () = assert!(RefusalCode::ALL.len() < 64, "a linear search is fast enough");

@@ -1,16 +1,18 @@
-//! How a connection ends, and what its peer is told last.
+//! How a connection ends, and the last frame that its peer receives.
 
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{Fatal, Goodbye, GoodbyeReason, ProtocolError, ProtocolFault, ServerFrame};
 
-use super::{MICROS_PER_MILLI, Session, State, control};
+use super::answers::control;
+use super::state::State;
+use super::{MICROS_PER_MILLI, Session};
 use crate::broker::Broker;
 use crate::error::CloseReason;
 use crate::outbound::LaneKind;
 use zaichik_proto::Timestamp;
 
 impl Session {
-    /// The broker stops: the peer is told, and when neither owes the other anything it is over.
+    /// The broker is stopping: the peer receives a Goodbye, and the connection ends when neither owes the other anything.
     pub(super) fn stop(&mut self, now: Timestamp, stops_at: Timestamp, broker: &Broker) {
         match self.state {
             State::Open => {}
@@ -24,7 +26,7 @@ impl Session {
             let goodbye = Goodbye { reason: GoodbyeReason::Draining, grace_millis };
             self.answers.control(&mut self.outbound, ServerFrame::Goodbye(goodbye));
         } else if self.inbound.is_empty() && !self.outbound.has_remaining() && !broker.owes(self.id) {
-            // The goodbye was sent: nothing more is to be said.
+            // The Goodbye was sent and nothing is owed.
             self.state = State::Ending(CloseReason::Stopped);
         }
     }
@@ -36,7 +38,7 @@ impl Session {
         self.timers.observe(now, &self.outbound);
         self.state = State::Ending(reason);
         self.inbound = BytesMut::new();
-        // A peer that does not speak the protocol at all gets no answer.
+        // A peer that does not speak the protocol at all receives no answer.
         let stranger =
             matches!(reason, CloseReason::Protocol(ProtocolError { fault: ProtocolFault::BadMagic, .. }));
         if stranger {
@@ -57,7 +59,7 @@ impl Session {
         self.answers.report(now, &mut self.outbound);
         self.answers.flush(&mut self.outbound);
         if self.owes_stream_answers() {
-            // Behind the answers that are owed: it is the last frame.
+            // It is the last frame, so it follows the answers that are owed.
             self.outbound.frame(LaneKind::Stream, |out| last.encode(out));
         } else {
             self.outbound.clear_stream();

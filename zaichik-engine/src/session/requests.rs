@@ -8,7 +8,8 @@ use zaichik_proto::{
     Publish, Refusal, RemoveDurable, ServerFrame, Subject, TopicReady,
 };
 
-use super::{Session, State};
+use super::Session;
+use super::state::State;
 use crate::broker::{Broker, Description};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
@@ -16,35 +17,35 @@ use crate::outbound::LaneKind;
 use crate::topic::Appended;
 use zaichik_proto::Timestamp;
 
-/// Bytes of requests that one exchange applies at most, and one frame more.
+/// Maximum bytes of requests that one exchange applies, and one frame more.
 const BYTES_PER_EXCHANGE: usize = 256 << 10;
 
-/// What a Describe counts as in these bytes: it is short, and a whole page may have to be looked through for it.
+/// What a Describe counts as in these bytes: it is short, but may visit a whole page of entries.
 const DESCRIBE_COUNTS: usize = 32 << 10;
 
-/// Bytes of answers in the stream lane at which decoding pauses, so that subscribing and unsubscribing in a
-/// loop can't fill memory when the peer does not read.
+/// Bytes of answers in the stream lane at which decoding pauses, so that a peer that subscribes and unsubscribes in a
+/// loop without reading cannot fill memory.
 const MAX_STREAM_ANSWERS: usize = 64 << 10;
 
 /// Bytes of one such answer.
 const STREAM_ANSWER: usize = 48;
 
-/// Of requests that name a subscription, or nothing.
+/// The topic of requests that name a subscription, or nothing.
 const NO_TOPIC: &[u8] = b"";
 
-/// How much of what was received has been applied.
+/// How much of the received bytes has been applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Applied {
     /// Every whole frame.
     All,
-    /// The share of one exchange; there may be more.
+    /// As much as one exchange may apply; there may be more.
     More,
-    /// As much as the lanes have room to answer.
+    /// As much as can be answered: a lane is full.
     Paused,
 }
 
 impl Session {
-    /// Applies what was received, a bounded amount of it.
+    /// Applies a bounded amount of what was received.
     pub(super) fn apply(&mut self, now: Timestamp, broker: &mut Broker, effects: &mut Effects) -> Applied {
         if !self.owes_stream_answers() {
             self.stream_answers = 0;
@@ -154,7 +155,7 @@ impl Session {
                 let done = |value| ServerFrame::Done(Done { request: seek.request, value });
                 self.answer(seek.request, NO_TOPIC, result.map(done), broker, effects);
             }
-            // The decoder lets no second Hello through, and what it does not know is to be skipped.
+            // The decoder rejects a second Hello, and unknown frames are skipped.
             ClientFrame::Hello(_) | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => {}
         }
     }
@@ -191,8 +192,8 @@ impl Session {
         }
     }
 
-    /// The publishes that follow and are like the one before, as far as nothing special becomes of them: the bytes that
-    /// they were.
+    /// Applies the publishes that follow and differ from the one before in request and record only, as far as nothing about
+    /// them is special; returns how many bytes they are.
     #[inline]
     fn publish_alike(
         &mut self,
@@ -285,7 +286,7 @@ impl Session {
         }
     }
 
-    /// Answers that must not overtake deliveries, or be overtaken by them (semantics A7).
+    /// Answers a request whose answer must keep its order with deliveries (semantics A7).
     fn stream_answer(
         &mut self,
         request: u32,

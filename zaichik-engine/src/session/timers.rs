@@ -5,25 +5,25 @@ use bytes::Buf;
 use crate::outbound::Outbound;
 use zaichik_proto::Timestamp;
 
-/// Heartbeats without a sign of life after which the peer counts as gone.
+/// Heartbeats without a byte from the peer after which it is considered gone.
 const MISSED: u64 = 3;
 
-/// When a connection has to have done what.
+/// The deadlines of a connection, and what they depend on.
 #[derive(Debug)]
 pub(super) struct Timers {
-    /// The latest moment told.
+    /// The latest time of any call.
     now: Timestamp,
-    /// The handshake, in total.
+    /// By when the handshake has to be done.
     pub(super) handshake_by: Timestamp,
-    /// When the peer was heard last.
+    /// When bytes last came from the peer.
     heard: Timestamp,
     /// Pings sent since.
     pings: u64,
     /// Pings ever sent; the nonce of the next one.
     nonce: u64,
-    /// Bytes that the peer had taken when it was looked at last.
+    /// Bytes that the peer had accepted when last observed.
     taken: u64,
-    /// When that number changed last, or when there was nothing to take.
+    /// When that number last changed, or when there was last nothing to accept.
     write_since: Timestamp,
 }
 
@@ -32,7 +32,7 @@ impl Timers {
         Self { now, handshake_by, heard: now, pings: 0, nonce: 0, taken: 0, write_since: now }
     }
 
-    /// Time does not go back: the latest moment told.
+    /// Time does not go back: the latest time of any call.
     pub(super) fn tick(&mut self, now: Timestamp) -> Timestamp {
         self.now = self.now.max(now);
         self.now
@@ -44,7 +44,7 @@ impl Timers {
         self.pings = 0;
     }
 
-    /// Looks whether the peer has taken something.
+    /// Observes whether the peer has accepted bytes.
     pub(super) fn observe(&mut self, now: Timestamp, outbound: &Outbound) {
         if !outbound.has_remaining() || outbound.taken() != self.taken {
             self.taken = outbound.taken();
@@ -52,7 +52,7 @@ impl Timers {
         }
     }
 
-    /// When the peer will have taken nothing for the whole timeout.
+    /// When the peer will have accepted no bytes for the whole timeout.
     pub(super) fn write_deadline(&self, outbound: &Outbound, timeout: u64) -> Option<Timestamp> {
         outbound.has_remaining().then(|| self.write_since.plus_micros(timeout))
     }
@@ -63,7 +63,7 @@ impl Timers {
     }
 
     /// A heartbeat is due: the nonce of the ping to send, or `None` if the peer missed too many. A peer that is
-    /// not read can't miss any.
+    /// not read cannot miss any.
     pub(super) fn ping(&mut self, now: Timestamp, every: u64, is_read: bool) -> Option<u64> {
         if is_read && now >= self.heard.plus_micros(every.saturating_mul(MISSED)) {
             return None;

@@ -10,10 +10,10 @@ use tokio::time::Sleep;
 use zaichik_serve::Signal;
 use zaichik_tokio::{ClientError, Delivery, Incoming, RequestError, Subscription};
 
+use super::args::{Subscribe, WINDOW};
 use super::commits::{CommitEvent, CommitMode, Commits};
 use super::show::MessageWriter;
 use super::sources::{Event, Sources};
-use super::{Subscribe, WINDOW};
 use crate::failure::{Code, Failure};
 
 /// Maximum bytes of output before it is written; a single message may exceed it.

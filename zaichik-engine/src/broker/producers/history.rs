@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use zaichik_proto::{BatchDuplicate, BatchResult, Duplicate, Entry, Refusal};
 
-use crate::broker::publishing::AnswerLists;
+use crate::broker::answer_lists::AnswerLists;
 
 /// Answers remembered for a producer; older ones are forgotten.
 const MAX_ANSWERS: u32 = 1_024;
