@@ -257,4 +257,5 @@ fn mismatch(answer: &Answer) -> ClientError {
 }
 
 #[cfg(test)]
+#[cfg(feature = "server")]
 mod tests;

@@ -20,7 +20,8 @@ mod endpoint;
 mod futures_io;
 mod futures_listener;
 mod local;
-#[cfg(all(test, feature = "server"))]
+#[cfg(test)]
+#[cfg(feature = "server")]
 mod manual;
 mod runtime;
 #[cfg(feature = "server")]

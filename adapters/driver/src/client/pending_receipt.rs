@@ -28,10 +28,11 @@ impl Future for PendingReceipt {
     type Output = Result<PublishReceipt, ClientError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match ready!(Pin::new(&mut self.0).poll(cx))? {
-            Answer::Published(receipt) => Ok(receipt),
-            other => Err(mismatch(&other)),
-        })
+        let answer = ready!(Pin::new(&mut self.0).poll(cx))?;
+        let Answer::Published(receipt) = answer else {
+            return Poll::Ready(Err(mismatch(&answer)));
+        };
+        Poll::Ready(Ok(receipt))
     }
 }
 

@@ -176,10 +176,11 @@ impl Future for Publish<'_> {
     type Output = Result<PublishReceipt, ClientError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match ready!(self.poll_answer(cx))? {
-            Answer::Published(receipt) => Ok(receipt),
-            other => Err(mismatch(&other)),
-        })
+        let answer = ready!(self.poll_answer(cx))?;
+        let Answer::Published(receipt) = answer else {
+            return Poll::Ready(Err(mismatch(&answer)));
+        };
+        Poll::Ready(Ok(receipt))
     }
 }
 

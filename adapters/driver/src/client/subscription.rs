@@ -125,6 +125,7 @@ impl Subscription {
     /// # Errors
     /// [`ClientError::Fenced`], a refusal after a reconnect, or the reason of the client's end; the subscription has
     /// ended then. [`ClientError::Lost`] with [`OnLoss::Fail`]; the next call continues.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what is neither an end nor a loss is passed over")]
     pub async fn next_message(&mut self) -> Result<Option<Delivery>, ClientError> {
         loop {
             let Some(event) = poll_fn(|cx| self.poll(cx)).await.transpose()? else {
@@ -141,11 +142,11 @@ impl Subscription {
                 zaichik_client::Event::Refused(refusal) => {
                     return Err(RequestError::Refused { topic, refusal }.into());
                 }
-                event if !event.is_loss() => {}
-                event => match self.on_loss {
-                    OnLoss::Continue => tracing::warn!(topic = &*topic, "{event}"),
-                    OnLoss::Fail => return Err(ClientError::Lost { topic, event }),
-                },
+                event if self.on_loss == OnLoss::Fail && event.is_loss() => {
+                    return Err(ClientError::Lost { topic, event });
+                }
+                event if event.is_loss() => tracing::warn!(topic = &*topic, "{event}"),
+                _ => {}
             }
         }
     }
