@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::{FutureExt, StreamExt};
 use zaichik_driver::{
-    BrokerConfig, BrokerHandle, Client, ClientBuilder, ClientError, Clock, Event, Outgoing, RefusalCode,
-    RequestError, Runtime, Subscription, Timer, TopicOptions,
+    BrokerConfig, BrokerHandle, Client, ClientBuilder, ClientError, Clock, Delivery, Event, Outgoing,
+    RefusalCode, RequestError, Runtime, Subscription, Timer, TopicOptions,
 };
 use zaichik_testkit::show;
 
@@ -183,7 +183,7 @@ pub(crate) fn refused<T: Debug>(result: Result<T, ClientError>) -> String {
     }
 }
 
-fn told(event: Option<Result<Event, ClientError>>) -> String {
+fn told(event: Option<Result<Event<Delivery>, ClientError>>) -> String {
     match event {
         Some(Ok(Event::Message(message))) => {
             let text = show::message(message.offset, &message.body);
