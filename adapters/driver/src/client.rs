@@ -38,7 +38,7 @@ pub use pending_receipt::PendingReceipt;
 pub use publish::{Publish, UnacknowledgedPublish};
 pub use publisher::Publisher;
 pub use subscribe::Subscribe;
-pub use subscription::{Event, Subscription};
+pub use subscription::Subscription;
 pub use transaction::Transaction;
 
 use self::core::Owner;

@@ -33,8 +33,8 @@ mod unix_socket;
 
 #[cfg(feature = "client")]
 pub use client::{
-    BrokerInfo, Client, ClientBuilder, ClientError, Delivery, Event, Losses, OnLoss, Outgoing,
-    PendingReceipt, Publish, Publisher, Subscribe, Subscription, Transaction, UnacknowledgedPublish,
+    BrokerInfo, Client, ClientBuilder, ClientError, Delivery, Losses, OnLoss, Outgoing, PendingReceipt,
+    Publish, Publisher, Subscribe, Subscription, Transaction, UnacknowledgedPublish,
 };
 pub use clock::Clock;
 pub use endpoint::Endpoint;
@@ -49,7 +49,7 @@ pub use unix_socket::UnixSocket;
 
 #[cfg(feature = "client")]
 pub use zaichik_client::{
-    BatchReceipt, ClientConfig, DurableOptions, ErrorClass, LinkError, Message, MessageHeaders,
+    BatchReceipt, ClientConfig, DurableOptions, ErrorClass, Event, LinkError, Message, MessageHeaders,
     ProducerIdentity, PublishReceipt, RequestError, SubscriptionId, SubscriptionInfo, TopicInfo, Violation,
 };
 #[cfg(feature = "server")]

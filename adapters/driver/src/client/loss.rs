@@ -6,7 +6,7 @@ use zaichik_client::Event;
 /// (semantics R9), at a reconnect after some are gone, and after the broker was restarted (semantics P5).
 ///
 /// The subscription itself continues in either case, and as a stream it always reports each loss as an
-/// [`Event`](super::Event).
+/// [`Event`].
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation, TopicOptions};

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
-use zaichik_client::{Answer, RequestError, SubscriptionId, SubscriptionStart};
+use zaichik_client::{Answer, Event, RequestError, SubscriptionId, SubscriptionStart};
 use zaichik_proto::Start;
 
 use super::core::Owner;
@@ -38,26 +38,14 @@ use super::request::Request;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).expect("it works");
 /// ```
-pub struct Subscription {
-    membership: Membership,
-    id: SubscriptionId,
-    topic: Arc<str>,
-    start: u64,
-    end: u64,
-    /// Offset of the message taken last.
-    taken: Option<u64>,
-    on_loss: OnLoss,
-    losses: Losses,
-    over: bool,
-}
-
-/// What happens to a [`Subscription`], in order: a message, or what takes a message's place.
+///
+/// As a stream, and with [`next_event`](Self::next_event), it reports what [`next_message`](Self::next_message) passes
+/// over:
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Event, Simulation, TopicOptions};
 /// # Simulation::new().run(async {
 /// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
-/// # use futures::StreamExt;
 /// # let client = broker.client();
 /// let keeps_two = TopicOptions::new().retain_forever().max_messages(2);
 /// client.create_topic("readings", keeps_two).await?;
@@ -67,7 +55,7 @@ pub struct Subscription {
 /// }
 /// let mut seen = Vec::new();
 /// while seen.len() < 3 {
-///     match readings.next().await.expect("the subscription goes on")? {
+///     match readings.next_event().await?.expect("the subscription continues") {
 ///         Event::Message(message) => {
 ///             seen.push(format!("{:?}", message.body));
 ///             message.commit().await?;
@@ -80,7 +68,18 @@ pub struct Subscription {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).expect("it works");
 /// ```
-pub type Event = zaichik_client::Event<Delivery>;
+pub struct Subscription {
+    membership: Membership,
+    id: SubscriptionId,
+    topic: Arc<str>,
+    start: u64,
+    end: u64,
+    /// Offset of the message taken last.
+    taken: Option<u64>,
+    on_loss: OnLoss,
+    losses: Losses,
+    over: bool,
+}
 
 impl Subscription {
     /// A subscription has begun; `membership` has its place.
@@ -116,9 +115,8 @@ impl Subscription {
     /// The next message; `None` after the subscription's end.
     ///
     /// Messages that are lost are no error: by default a loss is logged and counted in [`losses`](Self::losses), and
-    /// the next message is returned; see [`Subscribe::on_loss`](super::Subscribe::on_loss). The stream of this
-    /// subscription ([`StreamExt::next`](futures::StreamExt::next)) reports each loss and each reconnect as an
-    /// [`Event`].
+    /// the next message is returned; see [`Subscribe::on_loss`](super::Subscribe::on_loss).
+    /// [`next_event`](Self::next_event) reports each loss and each reconnect.
     ///
     /// Dropping the future before it is ready loses no message.
     ///
@@ -128,7 +126,7 @@ impl Subscription {
     #[expect(clippy::wildcard_enum_match_arm, reason = "what is neither an end nor a loss is passed over")]
     pub async fn next_message(&mut self) -> Result<Option<Delivery>, ClientError> {
         loop {
-            let Some(event) = poll_fn(|cx| self.poll(cx)).await.transpose()? else {
+            let Some(event) = self.next_event().await? else {
                 return Ok(None);
             };
             let event = match event.into_message() {
@@ -137,9 +135,9 @@ impl Subscription {
             };
             let topic = Arc::clone(&self.topic);
             match event {
-                zaichik_client::Event::Ended(_) => return Ok(None),
-                zaichik_client::Event::Fenced => return Err(ClientError::Fenced { topic }),
-                zaichik_client::Event::Refused(refusal) => {
+                Event::Ended(_) => return Ok(None),
+                Event::Fenced => return Err(ClientError::Fenced { topic }),
+                Event::Refused(refusal) => {
                     return Err(RequestError::Refused { topic, refusal }.into());
                 }
                 event if self.on_loss == OnLoss::Fail && event.is_loss() => {
@@ -149,6 +147,17 @@ impl Subscription {
                 _ => {}
             }
         }
+    }
+
+    /// The next event: a message, or what takes a message's place. `None` after the subscription's end.
+    ///
+    /// The same as [`StreamExt::next`](futures::StreamExt::next) with its layers the other way round. Dropping the future
+    /// before it is ready loses no event.
+    ///
+    /// # Errors
+    /// The reason of the client's end, once.
+    pub async fn next_event(&mut self) -> Result<Option<Event<Delivery>>, ClientError> {
+        poll_fn(|cx| self.poll(cx)).await.transpose()
     }
 
     /// What this subscription has lost since it began.
@@ -224,7 +233,7 @@ impl Subscription {
         Arc::ptr_eq(self.membership.owner.core(), owner.core())
     }
 
-    fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Event, ClientError>>> {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Event<Delivery>, ClientError>>> {
         if self.over {
             return Poll::Ready(None);
         }
@@ -263,7 +272,7 @@ impl Subscription {
 }
 
 impl Stream for Subscription {
-    type Item = Result<Event, ClientError>;
+    type Item = Result<Event<Delivery>, ClientError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll(cx)
