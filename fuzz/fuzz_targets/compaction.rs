@@ -1,4 +1,4 @@
-//! Runs [`zaichik_fuzz::compaction`] on what the fuzzer makes up.
+//! Runs [`zaichik_fuzz::compaction`] on the fuzzer's input.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| zaichik_fuzz::compaction(data));

@@ -1,4 +1,4 @@
-//! Runs [`zaichik_fuzz::session`] on what the fuzzer makes up.
+//! Runs [`zaichik_fuzz::session`] on the fuzzer's input.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| zaichik_fuzz::session(data));

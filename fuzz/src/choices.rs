@@ -1,6 +1,6 @@
-//! Decisions, one byte each: what a fuzzer mutates and a property test shrinks.
+//! Decodes choices from bytes, one byte each, which a fuzzer mutates and a property test shrinks.
 
-/// Reads decisions off bytes; when they have run out, everything is the first alternative, the smallest, or nothing.
+/// Decodes choices. Without bytes each choice is the first alternative, the smallest number, or nothing.
 pub(crate) struct Choices<'a> {
     rest: &'a [u8],
 }
@@ -20,24 +20,24 @@ impl<'a> Choices<'a> {
         *first
     }
 
-    /// What was not read yet.
+    /// The unread bytes.
     pub(crate) const fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Up to so many bytes as they are.
+    /// Up to `count` bytes, unchanged.
     pub(crate) fn take(&mut self, count: usize) -> &'a [u8] {
         let (taken, rest) = self.rest.split_at(count.min(self.rest.len()));
         self.rest = rest;
         taken
     }
 
-    /// A number from 0 to `end` exclusive, which is 256 or less and not 0.
+    /// A number from 0 to `end`, exclusive; `end` is from 1 to 256.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::from(self.byte()) % end
     }
 
-    /// A number from `low` to `high`, exclusive; no more than 256 of them.
+    /// A number from `low` to `high`, exclusive, which are at most 256 apart.
     pub(crate) fn between(&mut self, low: i64, high: i64) -> i64 {
         low + i64::from(self.byte()) % (high - low)
     }
@@ -46,13 +46,13 @@ impl<'a> Choices<'a> {
         all[self.below(all.len())]
     }
 
-    /// Which alternative, where each has a weight; they add up to 256 or less.
+    /// The index of an alternative, given the weights of all; they add up to at most 256.
     pub(crate) fn weighted(&mut self, weights: &[usize]) -> usize {
         let mut at = self.below(weights.iter().sum());
         weights.iter().take_while(|weight| at.checked_sub(**weight).map(|rest| at = rest).is_some()).count()
     }
 
-    /// True in so many of a hundred cases.
+    /// True in `percent` of all cases.
     pub(crate) fn chance(&mut self, percent: u32) -> bool {
         u32::from(self.byte()) * 100 >= 256 * (100 - percent)
     }
@@ -61,7 +61,7 @@ impl<'a> Choices<'a> {
         self.chance(percent).then(|| some(self))
     }
 
-    /// As many as the first choice says: from `least` to `most`, inclusive.
+    /// A list whose length is the first choice: from `least` to `most`, inclusive.
     pub(crate) fn some<T>(
         &mut self,
         least: usize,
@@ -78,7 +78,7 @@ mod tests {
     use super::Choices;
 
     #[test]
-    fn every_alternative_can_be_chosen_and_the_first_is_what_no_bytes_say() {
+    fn every_alternative_can_be_chosen_and_the_first_is_the_default() {
         let of = |weights: &[usize], byte| Choices::new(&[byte]).weighted(weights);
         let all: Vec<_> = (0..6).map(|byte| of(&[1, 2, 3], byte)).collect();
         assert_eq!(all, [0, 1, 1, 2, 2, 2]);

@@ -1,4 +1,4 @@
-//! A client between an application and a broker, both of which do what the bytes say.
+//! A client between an application and a broker whose actions are both decoded from bytes.
 
 mod server;
 
@@ -16,20 +16,20 @@ use zaichik_proto::{AckLevel, Record, Start, TopicOptions};
 use self::server::Server;
 use crate::choices::Choices;
 
-/// Most steps that one input asks for.
+/// Maximum steps of one input.
 const MOST_STEPS: usize = 300;
 
-/// Calls until a client that was closed must be over.
+/// Maximum turns until a closed client must have ended.
 const MOST_TURNS: usize = 2_000;
 
-/// Requests that may be unanswered.
+/// Maximum unanswered requests.
 const MOST_IN_FLIGHT: usize = 8;
 
-/// An application, its client, and a broker that answers as it likes.
+/// An application, its client, and a broker that answers at will.
 ///
 /// # Panics
-/// If the client answers a request twice or never, takes more of them than it may, breaks the protocol, says anything
-/// of a subscription that has ended, or does not end.
+/// If the client answers a request twice or never, accepts more requests than allowed, breaks the protocol, reports
+/// anything about a subscription that has ended, or does not end.
 pub fn client(data: &[u8]) {
     let mut choices = Choices::new(data);
     let mut world = World::new(&mut choices);
@@ -49,7 +49,7 @@ struct World {
     now: Timestamp,
     asked: BTreeSet<RequestId>,
     subscriptions: Vec<SubscriptionId>,
-    /// Those of which nothing more may be heard.
+    /// Those about which nothing more may be reported.
     ended: BTreeSet<SubscriptionId>,
     last: u64,
 }
@@ -167,12 +167,12 @@ impl World {
             Ok(request) => assert!(self.asked.insert(request), "{request} is new"),
             Err(error) => assert!(!error.to_string().is_empty()),
         }
-        // Who ends a subscription is never told to wait.
+        // An Unsubscribe is never refused as one too many.
         let most = MOST_IN_FLIGHT + self.subscriptions.len();
         assert!(self.asked.len() <= most, "{} requests at once", self.asked.len());
     }
 
-    /// One that there is or was; at first, one that there never was.
+    /// A current or earlier subscription; without any, one of another client.
     fn subscription(&self, choices: &mut Choices<'_>) -> SubscriptionId {
         let which = choices.below(8);
         let of_another = || {
@@ -189,7 +189,7 @@ impl World {
         }
     }
 
-    /// What the client writes arrives.
+    /// The broker receives what the client wrote.
     fn exchange(&mut self) {
         let outbound = self.client.outbound();
         let bytes = outbound.copy_to_bytes(outbound.remaining());
@@ -198,16 +198,16 @@ impl World {
         }
     }
 
-    /// The application takes everything that there is for it.
+    /// The application takes all answers and messages.
     fn take(&mut self) {
         while let Some((request, answer)) = self.client.poll_answer() {
-            assert!(self.asked.remove(&request), "{request} was asked, and not answered: {answer:?}");
+            assert!(self.asked.remove(&request), "{request} is unanswered before {answer:?}");
             if let Err(error) = answer {
                 assert!(!error.to_string().is_empty() && !matches!(error, RequestError::Full), "{error}");
             }
         }
         while let Some(id) = self.client.poll_ready() {
-            assert!(self.subscriptions.contains(&id), "{id} is one of ours");
+            assert!(self.subscriptions.contains(&id), "{id} belongs to this client");
             while let Some(incoming) = self.client.poll_event(id) {
                 assert!(!self.ended.contains(&id), "{id} has ended: {incoming:?}");
                 match incoming {
@@ -222,7 +222,7 @@ impl World {
         self.client.poll_refused();
     }
 
-    /// Whatever happened before, it ends, and every request has its answer.
+    /// The client ends in any state, and then every request has an answer.
     fn close(&mut self) {
         self.client.close(self.now);
         for _ in 0..MOST_TURNS {

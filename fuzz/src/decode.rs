@@ -1,16 +1,16 @@
-//! An open connection: any bytes, cut anywhere, give the same frames or the same error.
+//! An open connection: arbitrary bytes, split anywhere, decode to the same frames or the same error.
 
 use bytes::BytesMut;
 use zaichik_proto::{ClientDecoder, ClientFrame, Limits, ProtocolError, ServerDecoder};
 
-/// What one step of a decoder gave: the frame, encoded again, and the bytes that it took.
+/// The result of one step of a decoder: the frame, encoded again, and the number of bytes taken.
 pub(crate) type Step = Result<Option<(BytesMut, usize)>, ProtocolError>;
 
-/// The broker's decoder: what clients send. The first byte of `data` says how the rest is cut.
+/// The broker's decoder: what clients send. The first byte of `data` decides into which pieces the rest is split.
 ///
 /// # Panics
-/// If the outcome depends on the cut, if a frame does not encode to the bytes that it was decoded from, if the short way
-/// gives another frame, or if an error does not stay.
+/// If the outcome depends on the pieces, if a frame does not encode to the bytes that it was decoded from, if the short way
+/// decodes another frame, or if an error is not final.
 pub fn decode_client(data: &[u8]) {
     check(data, || {
         let mut decoder = ClientDecoder::new(&limits());
@@ -21,7 +21,7 @@ pub fn decode_client(data: &[u8]) {
                 assert_eq!(
                     step,
                     Some((ClientFrame::Publish(publish), taken)),
-                    "the short way gives the same"
+                    "the short way decodes the same frame"
                 );
                 // The frame is like itself.
                 let record = publish.records.as_bytes();
@@ -36,7 +36,7 @@ pub fn decode_client(data: &[u8]) {
     });
 }
 
-/// The client's decoder: what the broker sends. The first byte of `data` says how the rest is cut.
+/// The client's decoder: what the broker sends. The first byte of `data` decides into which pieces the rest is split.
 ///
 /// # Panics
 /// As [`decode_client`].
@@ -56,7 +56,7 @@ pub(crate) fn encoded(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
     bytes
 }
 
-/// Small ones: bugs live at the limits, and the fuzzer's inputs are short.
+/// Small limits: bugs live at limits, and the fuzzer's inputs are short.
 const fn limits() -> Limits {
     Limits {
         max_message: 256,
@@ -76,16 +76,16 @@ fn check<F: FnMut(&[u8]) -> Step>(data: &[u8], decoder: impl Fn() -> F) {
     let piece = usize::from(*cut).saturating_add(1);
     let mut whole = decoder();
     let (frames, error) = feed(stream, stream.len().max(1), &mut whole);
-    assert!(stream.starts_with(&frames), "what decodes encodes to the same bytes");
-    assert_eq!(feed(stream, piece, decoder()), (frames, error), "the cut changes nothing");
+    assert!(stream.starts_with(&frames), "decoded frames encode to the same bytes");
+    assert_eq!(feed(stream, piece, decoder()), (frames, error), "the pieces change nothing");
     if let Some(error) = error {
-        assert_eq!(whole(stream), Err(error), "an error stays");
-        assert_eq!(whole(&[]), Err(error), "an error stays");
+        assert_eq!(whole(stream), Err(error), "an error is final");
+        assert_eq!(whole(&[]), Err(error), "an error is final");
         assert!(!error.to_string().is_empty());
     }
 }
 
-/// Feeds a stream in pieces; returns all that decoded, encoded again, and the error that ended it, if one did.
+/// Feeds a stream in pieces; returns all decoded frames, encoded again, and the error that ended it, if any.
 fn feed(
     stream: &[u8],
     piece: usize,
@@ -98,13 +98,17 @@ fn feed(
         loop {
             match step(&buffered) {
                 Ok(Some((frame, taken))) => {
-                    assert_eq!(frame.len(), taken, "a frame is as long as the bytes that it took");
+                    assert_eq!(frame.len(), taken, "a frame encodes to as many bytes as it took");
                     frames.extend_from_slice(&frame);
                     drop(buffered.split_to(taken));
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    assert_eq!(error.offset, frames.len() as u64, "the error names the frame that broke");
+                    assert_eq!(
+                        error.offset,
+                        frames.len() as u64,
+                        "the error names the offset of the broken frame"
+                    );
                     return (frames, Some(error));
                 }
             }

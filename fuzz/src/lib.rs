@@ -1,7 +1,8 @@
-//! What the fuzzer runs: one function for each target, from arbitrary bytes to a panic or none.
+//! Fuzz targets, the reference model and the simulator.
 //!
-//! A function here is the whole of a target: `fuzz_targets/` has the fuzzer's entry, `corpus/` what is known to be
-//! interesting, and `tests/replay.rs` runs every function over its corpus on a stable toolchain. To find more:
+//! A target is one function that takes arbitrary bytes and panics if it finds something: `fuzz_targets/` has the fuzzer's
+//! entry points, `corpus/` the interesting inputs, and `tests/replay.rs` runs every function over its corpus on a stable
+//! toolchain. To search for more:
 //!
 //! ```text
 //! cargo +nightly fuzz run decode_client --fuzz-dir fuzz --features libfuzzer
@@ -12,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod broken;
 mod choices;
 mod client;
 mod compaction;

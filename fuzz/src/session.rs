@@ -1,4 +1,4 @@
-//! Any bytes to a broker, whole and in pieces, before and behind the handshake.
+//! Arbitrary bytes to a broker, whole and in pieces, before and after the handshake.
 
 use bytes::{Buf, BufMut, BytesMut};
 use zaichik_engine::{Broker, BrokerConfig, CloseReason, Effects, Seed, Session, Stats, Timestamp, Turn};
@@ -9,15 +9,15 @@ use crate::choices::Choices;
 /// Memory of the whole broker, in bytes.
 const MEMORY: u64 = 16 << 20;
 
-/// Exchanges until a session must have done all that it can.
+/// Maximum exchanges until a session must be idle.
 const MOST_TURNS: usize = 10_000;
 
-/// One connection and a broker of its own: the first byte says whether a handshake comes first, the second how the rest is
-/// cut.
+/// One connection to a new broker: the first byte decides whether a handshake comes first, the second into which pieces
+/// the rest is split.
 ///
 /// # Panics
-/// If the broker contradicts itself, keeps anything of the connection, does not end, says what is no frame, or if the
-/// outcome depends on the cut.
+/// If the broker contradicts itself, keeps anything of the connection, does not finish, sends something that is no frame,
+/// or if the outcome depends on the pieces.
 pub fn session(data: &[u8]) {
     let mut choices = Choices::new(data);
     let (says_hello, piece) = (choices.chance(50), usize::from(choices.byte()) + 1);
@@ -29,10 +29,10 @@ pub fn session(data: &[u8]) {
     stream.extend_from_slice(choices.rest());
     let whole = run(&stream, stream.len().max(1));
     let pieces = run(&stream, piece);
-    assert_eq!(whole.reason, pieces.reason, "the cut changes nothing");
-    // What is delivered in between decides what may be committed, and so what else happens.
+    assert_eq!(whole.reason, pieces.reason, "the pieces change nothing");
+    // Deliveries between pieces change which commits are accepted.
     if [&whole, &pieces].iter().all(|one| one.stats.records_delivered + one.stats.gaps == 0) {
-        assert_eq!(whole.stats, pieces.stats, "the cut changes nothing");
+        assert_eq!(whole.stats, pieces.stats, "the pieces change nothing");
     }
 }
 
@@ -76,7 +76,7 @@ struct Peer {
 }
 
 impl Peer {
-    /// Exchanges and reads until nothing happens any more.
+    /// Exchanges and reads until the session is idle.
     fn settle(&mut self, broker: &mut Broker, effects: &mut Effects) {
         let now = Timestamp::from_micros(1);
         self.session.handle_read(now);

@@ -1,4 +1,4 @@
-//! The checker is checked: every defect that is planted in the engine is found within a number of seeds.
+//! Tests the checker: every defect that is planted in the engine is found within a number of seeds.
 //!
 //! ```text
 //! cargo test --release -p zaichik-fuzz --features planted --test planted -- --nocapture
@@ -10,7 +10,7 @@ use std::panic::catch_unwind;
 
 use zaichik_fuzz::sim::{Setup, run};
 
-/// Seeds within which each one is to be found, unless `PLANTED_SEEDS` says otherwise.
+/// Maximum seeds to find each defect, unless `PLANTED_SEEDS` is set.
 const SEEDS: u64 = 10_000;
 
 #[test]
@@ -50,7 +50,7 @@ fn defects() -> impl Iterator<Item = (String, Plant)> {
     in_broker.chain(in_client)
 }
 
-/// How a seed finds a defect, if it does.
+/// The failure of a seed with a defect, if it fails.
 fn found(plant: &dyn Fn(bool), seed: u64) -> Option<String> {
     plant(true);
     let ran = catch_unwind(|| run(&Setup::new(seed)));

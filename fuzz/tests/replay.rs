@@ -1,4 +1,4 @@
-//! Every target over its corpus: what the fuzzer once found stays found, without the fuzzer.
+//! Runs every target over its corpus, without the fuzzer: a regression test for everything it found.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ fn every_target_survives_its_corpus() {
         assert!(inputs.len() >= 10, "{name} has a corpus");
         for path in inputs {
             let input = fs::read(&path).unwrap();
-            // Shown only if the test fails: the last one named is the one that broke.
+            // Shown only if the test fails: the last path is the failing input.
             println!("{}", path.display());
             target(&input);
         }
@@ -51,7 +51,7 @@ fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
 }
 
-/// The files of a directory, in the order of their names.
+/// The files of a directory, ordered by name.
 fn inputs(directory: &Path) -> BTreeSet<PathBuf> {
     let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     entries.map(|entry| entry.map(|entry| entry.path()).unwrap()).collect()

@@ -1,18 +1,18 @@
-//! Runs seeds of the simulator: one, a range, or as many as fit into a time.
+//! Runs seeds of the simulator: one, a range, or as many as possible in a time.
 
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use zaichik_fuzz::sim::{FAULT_CLASSES, Report, Setup, run, shrink, tell_panics, twin};
+use zaichik_fuzz::sim::{FAULT_CLASSES, Report, Setup, report_panics, run, shrink, twin};
 
 const USAGE: &str = "simulate --seed S | --seeds A..[B] | --for SECONDSs | --shrink S
-  --twins          compares each seed's world with and without its attackers instead
-  --events N       events of the first phase, instead of what the seed draws
-  --without CLASS  leaves a class of faults out; may be given more than once
-  --all            goes on after a failure, and tells each in a line
-  --trace          prints each event";
+  --twins          Compare each seed with and without its attackers instead
+  --events N       Number of events in the first phase, instead of the drawn one
+  --without CLASS  Leave out a class of faults, or a client; may be repeated
+  --all            Continue after a failure, and print one line for each
+  --trace          Print each event";
 
 fn main() -> ExitCode {
     match Options::parse(std::env::args().skip(1)) {
@@ -50,7 +50,7 @@ impl Options {
                 }
                 "--seeds" => {
                     let range = value()?;
-                    let (first, end) = range.split_once("..").ok_or("--seeds wants A..B")?;
+                    let (first, end) = range.split_once("..").ok_or("--seeds needs A..B")?;
                     options.first = number(first)?;
                     options.end = if end.is_empty() { u64::MAX } else { number(end)? };
                 }
@@ -67,8 +67,8 @@ impl Options {
                     options.setup.without.push(class);
                 }
                 "--all" => options.all = true,
-                "--trace" => options.setup.is_loud = true,
-                _ => return Err(format!("{arg} is not known")),
+                "--trace" => options.setup.prints_events = true,
+                _ => return Err(format!("unknown option {arg}")),
             }
         }
         Ok(options)
@@ -76,7 +76,7 @@ impl Options {
 }
 
 fn simulate(options: &Options) -> ExitCode {
-    tell_panics();
+    report_panics();
     if options.shrinks {
         return match shrink(&Setup { seed: options.first, ..options.setup.clone() }) {
             Some(failure) => {
@@ -114,13 +114,13 @@ fn simulate(options: &Options) -> ExitCode {
             }
         }
     }
-    totals.tell(begun.elapsed());
+    totals.print(begun.elapsed());
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 struct Begun(Instant);
 
-#[expect(clippy::disallowed_methods, reason = "how long a run takes; nothing in it depends on that")]
+#[expect(clippy::disallowed_methods, reason = "measures how long runs take; nothing depends on it")]
 fn now() -> Begun {
     Begun(Instant::now())
 }
@@ -156,7 +156,7 @@ impl Totals {
     }
 
     #[expect(clippy::print_stdout, reason = "the command's output")]
-    fn tell(&self, took: Duration) {
+    fn print(&self, took: Duration) {
         let seconds = took.as_secs_f64().max(0.001);
         let counts = &self.counts;
         let per_second = counts.events * 1_000 / u64::try_from(took.as_millis()).unwrap_or(1).max(1);
@@ -176,7 +176,7 @@ impl Totals {
             counts.restarts
         );
         if self.twins > 0 {
-            println!("{} pairs of twins were sent the same", self.twins);
+            println!("{} pairs of twins received the same", self.twins);
         }
         println!("hash of the last seed: {:016x}", self.hash);
     }

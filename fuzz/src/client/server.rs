@@ -1,4 +1,4 @@
-//! A broker that understands what it is asked, and answers that or anything else.
+//! A broker that decodes requests, and answers them correctly or not.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use zaichik_proto::{
 
 use crate::choices::Choices;
 
-/// Refusals of every class, among them those that the client acts upon.
+/// Refusals of every class, including those that the client handles.
 const REFUSALS: [RefusalCode; 12] = [
     RefusalCode::Busy,
     RefusalCode::TopicFull,
@@ -34,13 +34,13 @@ pub(super) struct Server {
     input: BytesMut,
     is_open: bool,
     asked: VecDeque<Asked>,
-    /// The subscription that was asked for last, and where it is.
+    /// The number of the latest subscription; its position follows.
     subscription: u32,
     rewind: u32,
     next: u64,
 }
 
-/// A request that has no answer yet.
+/// An unanswered request.
 enum Asked {
     Hello,
     Publish(u32),
@@ -111,7 +111,7 @@ impl Server {
         }
     }
 
-    /// Answers the oldest request, as it should be answered or with a refusal.
+    /// Answers the oldest request, with a matching answer or a refusal.
     pub(super) fn answer(&mut self, choices: &mut Choices<'_>) -> Bytes {
         let Some(asked) = self.asked.pop_front() else { return Bytes::new() };
         let is_refused = choices.chance(30);
@@ -206,7 +206,7 @@ impl Server {
         encoded(&ServerFrame::Refused(Refused { request, count: 1, refusal }))
     }
 
-    /// Says something that nobody asked for: some of it is allowed.
+    /// Sends a frame that answers no request; some are allowed.
     pub(super) fn say(&mut self, choices: &mut Choices<'_>) -> Bytes {
         let subscription = [self.subscription, choices.byte().into()][choices.weighted(&[15, 1])];
         let rewind = [self.rewind, self.rewind.wrapping_add(1)][choices.weighted(&[7, 1])];

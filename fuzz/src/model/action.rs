@@ -1,4 +1,4 @@
-//! Requests whose numbers are relative to what the model knows when they are sent.
+//! Requests whose numbers are relative to the state of the model when they are sent.
 
 use zaichik_proto::{AckLevel, Producer};
 
@@ -8,26 +8,26 @@ use crate::model::words::{Durable, Operation, Options, Record, Request, Start, S
 
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
-    Publish { topic: u8, ack: AckLevel, claim: Option<Claim>, records: Vec<Record> },
+    Publish { topic: u32, ack: AckLevel, claim: Option<Claim>, records: Vec<Record> },
     Batch { ack: AckLevel, claim: Option<Claim>, parts: Vec<Part> },
-    Subscribe { terms: Subscribe, from: From, epoch: Epoch },
+    Subscribe { terms: Subscribe, from: Place, epoch: Epoch },
     Unsubscribe { which: Which },
     Commit { which: Which, ahead: i64 },
     Nack { which: Which, ahead: i64, delay: u64 },
-    Seek { which: Which, to: From },
-    SeekByName { topic: u8, name: u8, to: From },
-    Create { topic: u8, options: Options },
-    Alter { topic: u8, options: Options },
+    Seek { which: Which, to: Place },
+    SeekByName { topic: u32, name: u32, to: Place },
+    Create { topic: u32, options: Options },
+    Alter { topic: u32, options: Options },
 }
 
 /// An operation of a batch.
 #[derive(Debug, Clone)]
 pub(crate) enum Part {
     Publish {
-        topic: u8,
+        topic: u32,
         records: Vec<Record>,
     },
-    /// Commits so many offsets after the cursor.
+    /// Commits the offset that is `ahead` after the cursor.
     Commit {
         which: Which,
         ahead: i64,
@@ -37,13 +37,13 @@ pub(crate) enum Part {
 /// A subscription of the connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Which {
-    /// One of those that it has, or had until it was fenced.
+    /// One of those that it holds, or held until it was fenced.
     Own(usize),
-    /// Whatever has this number.
+    /// The one with this number, if there is one.
     Number(u32),
 }
 
-/// A producer whose epoch and sequence are so far from what is expected of it.
+/// A producer, and the distance of its epoch and sequence from the expected ones.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claim {
     pub(crate) id: u128,
@@ -51,30 +51,31 @@ pub(crate) struct Claim {
     pub(crate) sequence: i64,
 }
 
-/// Under which epoch a durable subscription was held.
+/// The epoch under which a durable subscription was held before.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Epoch {
-    /// It was not.
+    /// It was not held.
     First,
-    /// So far from the current one.
+    /// At this distance from the current one.
     Current(i32),
 }
 
+/// Where a subscription begins, or a seek goes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum From {
+pub(crate) enum Place {
     Earliest,
     Latest,
-    /// So many offsets before the end.
+    /// This many offsets before the end.
     BeforeEnd(i64),
-    /// So long before now.
+    /// This many microseconds ago.
     Ago(i64),
 }
 
-/// First sequence of a producer that is not known.
+/// First sequence of an unknown producer.
 const FIRST_SEQUENCE: u64 = 10;
 
 impl Action {
-    pub(crate) fn resolve(&self, model: &Model, peer: usize) -> Request {
+    pub(crate) fn resolve(&self, model: &Model, peer: u64) -> Request {
         match self.clone() {
             Self::Publish { topic, ack, claim, records } => {
                 let producer = claim.map(|claim| claim.resolve(model));
@@ -134,7 +135,7 @@ impl Request {
 }
 
 impl Which {
-    fn resolve(self, model: &Model, peer: usize) -> u32 {
+    fn resolve(self, model: &Model, peer: u64) -> u32 {
         let index = match self {
             Self::Own(index) => index,
             Self::Number(number) => return number,
@@ -158,8 +159,8 @@ impl Claim {
     }
 }
 
-impl From {
-    fn resolve(self, model: &Model, topic: u8) -> Start {
+impl Place {
+    fn resolve(self, model: &Model, topic: u32) -> Start {
         let end = model.topic(topic).map_or(model.bounds.first_offset, crate::model::topic::Topic::end);
         match self {
             Self::Earliest => Start::Earliest,
@@ -170,11 +171,11 @@ impl From {
     }
 }
 
-/// So many offsets after the first uncommitted one.
-fn ahead_of_cursor(model: &Model, peer: usize, number: u32, ahead: i64) -> u64 {
+/// The offset that is `ahead` after the first uncommitted one.
+fn ahead_of_cursor(model: &Model, peer: u64, number: u32, ahead: i64) -> u64 {
     held(model, peer, number).map_or(0, Subscription::cursor).saturating_add_signed(ahead)
 }
 
-fn held(model: &Model, peer: usize, number: u32) -> Option<&Subscription> {
+fn held(model: &Model, peer: u64, number: u32) -> Option<&Subscription> {
     model.subscriptions.iter().find(|one| one.is_held_by(peer, number))
 }

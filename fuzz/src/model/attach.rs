@@ -1,14 +1,16 @@
-//! How subscriptions of the naive model come, go and move (R3, D).
+//! How subscriptions of the model begin, end and move (R3, D).
 
 use zaichik_proto::RefusalCode;
 
 use crate::model::broker::Model;
 use crate::model::subscription::{Subscription, Terms};
-use crate::model::topic::{Fate, Topic};
-use crate::model::words::{Answer, Event, FOREVER, INVALID, Refusal, Settings, Start, Subscribe, Target};
+use std::rc::Rc;
+
+use crate::model::topic::{Liveness, Topic};
+use crate::model::words::{Answer, FOREVER, INVALID, Refusal, Settings, Start, Subscribe, Target};
 
 impl Model {
-    pub(crate) fn subscribe(&mut self, session: usize, request: &Subscribe) -> Answer {
+    pub(crate) fn subscribe(&mut self, session: u64, request: &Subscribe) -> Answer {
         let reasons = self.reasons_against(session, request);
         if !reasons.is_empty() {
             return Answer::RefusedFor(reasons);
@@ -16,7 +18,7 @@ impl Model {
         let (id, number) = (request.topic, request.number);
         let created = self.topic(id).is_none();
         if created {
-            self.put(id, Topic::new(self.defaults, self.bounds.first_offset));
+            self.topics.insert(id, Rc::new(Topic::new(self.defaults, self.bounds.first_offset)));
         }
         if let Some((_, dead_letter)) = dead_letter(request)
             && self.topic(dead_letter).is_none()
@@ -24,7 +26,7 @@ impl Model {
             let settings = Settings { ttl: FOREVER, reject: true, latest: false, window: 0, ..self.defaults };
             let mut topic = Topic::new(settings, self.bounds.first_offset);
             topic.explicit = true;
-            self.put(dead_letter, topic);
+            self.topics.insert(dead_letter, Rc::new(topic));
         }
         self.age(id);
         self.fenced.retain(|(holder, fenced, _)| (*holder, *fenced) != (session, number));
@@ -36,7 +38,7 @@ impl Model {
             one
         } else {
             let start = start(self.topic(id).expect("it exists by now"), request.start, self.now);
-            // One that was detached for too long makes way.
+            // One that was detached for too long is replaced.
             let name = request.durable.map(|durable| durable.name);
             self.subscriptions.retain(|one| name.is_none() || (one.topic, one.name) != (id, name));
             Subscription::new(id, name, start, terms)
@@ -50,7 +52,7 @@ impl Model {
         }
         if let Some((session, number)) = one.holder {
             self.fenced.push((session, number, one.epoch));
-            self.notices.push((session, number, Event::Fenced { epoch: one.epoch }));
+            self.notices.push((session, number, one.epoch));
         }
         one.holder = Some((session, number));
         let (epoch, rewind, start) = (one.epoch, one.rewind, one.next);
@@ -59,8 +61,8 @@ impl Model {
         Answer::Subscribed { epoch, rewind, created, start, end }
     }
 
-    /// Everything for which a Subscribe may be refused.
-    fn reasons_against(&self, session: usize, request: &Subscribe) -> Vec<Refusal> {
+    /// Every reason for which a Subscribe may be refused.
+    fn reasons_against(&self, session: u64, request: &Subscribe) -> Vec<Refusal> {
         let (id, number) = (request.topic, request.number);
         let mut reasons = Vec::new();
         let own = || self.subscriptions.iter().filter(|one| one.holder.is_some_and(|(by, _)| by == session));
@@ -69,8 +71,13 @@ impl Model {
             reasons.push((RefusalCode::SubscriptionsFull, u64::from(self.bounds.max_subscriptions)));
         }
         let name = request.durable.map(|durable| durable.name);
-        if own().any(|one| one.is_held_by(session, number) || (one.topic, one.name) == (id, name)) {
+        let is_news = self.notices.iter().any(|(by, other, _)| (*by, *other) == (session, number));
+        if is_news || own().any(|one| one.is_held_by(session, number) || (one.topic, one.name) == (id, name))
+        {
             reasons.push((RefusalCode::AlreadySubscribed, 0));
+        }
+        if request.window > self.bounds.max_window {
+            reasons.push((RefusalCode::WindowTooLarge, u64::from(self.bounds.max_window)));
         }
         if request.window == 0 && request.max_attempts > 0 {
             reasons.push((RefusalCode::CommitsOff, 0));
@@ -93,11 +100,13 @@ impl Model {
         reasons
     }
 
-    fn reason_against_attaching(&self, session: usize, request: &Subscribe) -> Option<Refusal> {
+    fn reason_against_attaching(&self, session: u64, request: &Subscribe) -> Option<Refusal> {
         let durable = request.durable?;
         let Some(index) = self.durable(request.topic, durable.name) else {
+            // Expired ones count until housekeeping removes them, except for the requested one.
+            let asked = (request.topic, Some(durable.name));
             let durables = self.subscriptions.iter().filter(|one| one.name.is_some());
-            let count = durables.filter(|one| !one.is_forgotten(self.now)).count();
+            let count = durables.filter(|one| (one.topic, one.name) != asked).count();
             let limit = self.bounds.max_durables;
             return (count >= limit as usize).then(|| (RefusalCode::SubscriptionsFull, u64::from(limit)));
         };
@@ -117,13 +126,16 @@ impl Model {
         let ttl = request.durable.map(|durable| durable.inactive_ttl).filter(|ttl| *ttl > 0);
         Terms {
             window: request.window,
-            window_bytes: u64::from(request.window_bytes),
+            window_bytes: u64::from(match request.window_bytes {
+                0 => self.bounds.max_window_bytes,
+                bytes => bytes.min(self.bounds.max_window_bytes),
+            }),
             dead_letter: dead_letter(request),
             inactive_ttl: ttl.unwrap_or(self.bounds.inactive_ttl),
         }
     }
 
-    pub(crate) fn unsubscribe(&mut self, session: usize, number: u32) -> Result<Answer, Refusal> {
+    pub(crate) fn unsubscribe(&mut self, session: u64, number: u32) -> Result<Answer, Refusal> {
         let now = self.now;
         let one = self.held(session, number)?;
         let last = one.last_delivered;
@@ -132,33 +144,47 @@ impl Model {
         Ok(Answer::Unsubscribed { last })
     }
 
-    /// The connection ends.
-    pub(crate) fn disconnect(&mut self, session: usize) {
+    /// A connection ends.
+    pub(crate) fn disconnect(&mut self, session: u64) {
         let mut numbers: Vec<_> = self.subscriptions.iter().filter_map(|one| one.holder).collect();
         numbers.retain(|(holder, _)| *holder == session);
         numbers.sort_unstable();
-        // One after the other: what holds a dead-letter topic back may have ended before.
+        // In order: an earlier one may have been what kept a dead-letter topic full.
         for (_, number) in numbers {
             self.fail_at_end(session, number);
             self.unsubscribe(session, number).expect("it holds it");
         }
         self.fenced.retain(|(holder, ..)| *holder != session);
+        self.notices.retain(|(holder, ..)| *holder != session);
     }
 
-    /// D6; the answer is the rewind.
-    pub(crate) fn seek(&mut self, session: usize, target: Target, to: Start) -> Result<u64, Refusal> {
+    /// Forgets a durable subscription that no connection holds.
+    pub(crate) fn remove_durable(&mut self, topic: u32, name: u32) -> Result<u64, Refusal> {
+        let index = self.durable_named(topic, name)?;
+        if self.subscriptions[index].holder.is_some() {
+            return Err((RefusalCode::SubscriptionHeld, 0));
+        }
+        self.subscriptions.remove(index);
+        Ok(0)
+    }
+
+    fn durable_named(&self, topic: u32, name: u32) -> Result<usize, Refusal> {
+        if topic == INVALID {
+            return Err((RefusalCode::InvalidTopic, 0));
+        }
+        self.topic(topic).ok_or((RefusalCode::UnknownTopic, 0))?;
+        self.durable(topic, name).ok_or((RefusalCode::NotSubscribed, 0))
+    }
+
+    /// D6; returns the rewind.
+    pub(crate) fn seek(&mut self, session: u64, target: Target, to: Start) -> Result<u64, Refusal> {
         let index = match target {
             Target::Number(number) => {
                 self.held(session, number)?;
-                self.subscriptions.iter().position(|one| one.is_held_by(session, number))
+                self.index_of(session, number).expect("it holds it")
             }
-            Target::Name { topic: INVALID, .. } => return Err((RefusalCode::InvalidTopic, 0)),
-            Target::Name { topic, .. } if self.topic(topic).is_none() => {
-                return Err((RefusalCode::UnknownTopic, 0));
-            }
-            Target::Name { topic, name } => self.durable(topic, name),
+            Target::Name { topic, name } => self.durable_named(topic, name)?,
         };
-        let index = index.ok_or((RefusalCode::NotSubscribed, 0))?;
         self.age(self.subscriptions[index].topic);
         let one = &self.subscriptions[index];
         let topic = self.topic(one.topic).expect("it was subscribed to");
@@ -173,7 +199,7 @@ impl Model {
     }
 
     /// A connection's subscription of this number.
-    pub(crate) fn held(&mut self, session: usize, number: u32) -> Result<&mut Subscription, Refusal> {
+    pub(crate) fn held(&mut self, session: u64, number: u32) -> Result<&mut Subscription, Refusal> {
         let fenced = self.fenced.iter().find(|(by, other, _)| (*by, *other) == (session, number));
         if let Some((.., epoch)) = fenced {
             return Err((RefusalCode::SubscriptionFenced, u64::from(*epoch)));
@@ -182,15 +208,15 @@ impl Model {
         found.ok_or((RefusalCode::NotSubscribed, 0))
     }
 
-    /// Where in the list a durable subscription is that was not detached for too long.
-    pub(crate) fn durable(&self, topic: u8, name: u8) -> Option<usize> {
+    /// The index of a durable subscription that was not detached for too long.
+    pub(crate) fn durable(&self, topic: u32, name: u32) -> Option<usize> {
         let is = |one: &Subscription| (one.topic, one.name) == (topic, Some(name));
         self.subscriptions.iter().position(|one| is(one) && !one.is_forgotten(self.now))
     }
 }
 
-/// After how many failures a record goes where, if both are given.
-fn dead_letter(request: &Subscribe) -> Option<(u32, u8)> {
+/// After how many failures a record goes to which topic, if both are given.
+fn dead_letter(request: &Subscribe) -> Option<(u32, u32)> {
     request.dead_letter.filter(|_| request.max_attempts > 0).map(|topic| (request.max_attempts, topic))
 }
 
@@ -207,7 +233,7 @@ fn start(topic: &Topic, start: Start, now: u64) -> u64 {
     }
 }
 
-/// D6, live-only: as [`start`] among what is kept for the subscription, of which nothing is hidden.
+/// D6, live-only: as [`start`], among the records kept for the subscription, none of which is hidden.
 fn start_again(topic: &Topic, start: Start, now: u64, own: u64) -> u64 {
     let end = topic.end();
     let (from, time) = match start {
@@ -218,7 +244,7 @@ fn start_again(topic: &Topic, start: Start, now: u64, own: u64) -> u64 {
     };
     let is_meant = |offset: &u64| {
         let found = topic.entry(*offset, now);
-        found.is_some_and(|(entry, fate)| fate == Fate::Live && entry.timestamp >= time)
+        found.is_some_and(|(entry, is)| is == Liveness::Live && entry.timestamp >= time)
     };
     (from..end).find(is_meant).unwrap_or_else(|| from.max(end))
 }

@@ -1,15 +1,17 @@
-//! Batches in the naive model (X): one operation after the other on a copy of everything.
+//! Batches in the model (X): one operation after another on a copy of the broker.
+
+use std::collections::BTreeSet;
 
 use zaichik_proto::{AckLevel, RefusalCode};
 
 use crate::model::broker::Model;
 use crate::model::words::{Answer, Operation, Refusal};
 
-/// Most operations of a batch.
+/// Maximum operations of a batch.
 pub(crate) const MAX_OPERATIONS: usize = 1_000;
 
 impl Model {
-    pub(crate) fn batch(&mut self, session: usize, ack: AckLevel, operations: &[Operation]) -> Answer {
+    pub(crate) fn batch(&mut self, session: u64, ack: AckLevel, operations: &[Operation]) -> Answer {
         if ack == AckLevel::Durable {
             return Answer::refused((RefusalCode::NotDurable, 0));
         }
@@ -21,19 +23,31 @@ impl Model {
                 operation,
             };
         }
-        let mut trial =
-            Trial { after: self.clone(), results: Vec::new(), duplicates: Vec::new(), sums: Vec::new() };
-        for id in self.ids() {
-            trial.after.begin(id);
+        // Batches do not change producers, whose stored answers are many.
+        let producers = std::mem::take(&mut self.producers);
+        let (now, mut after) = (self.now, self.clone());
+        self.producers = producers;
+        let published = |operation: &Operation| match operation {
+            Operation::Publish { topic, .. } => Some(*topic),
+            Operation::Commit { .. } => None,
+        };
+        let topics: BTreeSet<_> = operations.iter().filter_map(published).collect();
+        for id in &topics {
+            let cursors = after.cursors(*id);
+            if let Some(topic) = after.topic_mut(*id) {
+                topic.begin(now, &cursors);
+            }
         }
+        let mut trial = Trial { after, results: Vec::new(), duplicates: Vec::new(), sums: Vec::new() };
         for (what, operation) in operations.iter().zip(0..) {
             if let Err((code, value)) = trial.apply(session, operation, what) {
                 return Answer::Refused { code, value, operation };
             }
         }
-        for id in trial.after.ids() {
+        for id in topics {
             trial.after.settle(id);
         }
+        trial.after.producers = std::mem::take(&mut self.producers);
         *self = trial.after;
         Answer::Batched { results: trial.results, duplicates: trial.duplicates }
     }
@@ -44,11 +58,11 @@ struct Trial {
     results: Vec<(u32, bool, Option<u64>)>,
     duplicates: Vec<(u32, u32, u64)>,
     /// Count and bytes of what each operation appended to its topic.
-    sums: Vec<(u8, u64, u64)>,
+    sums: Vec<(u32, u64, u64)>,
 }
 
 impl Trial {
-    fn apply(&mut self, session: usize, operation: u32, what: &Operation) -> Result<(), Refusal> {
+    fn apply(&mut self, session: u64, operation: u32, what: &Operation) -> Result<(), Refusal> {
         match what {
             Operation::Publish { topic, records } => {
                 let earlier = self.sums.iter().filter(|(other, ..)| other == topic);

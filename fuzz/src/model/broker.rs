@@ -1,38 +1,42 @@
-//! The naive model: it keeps every record for ever in a list and answers every question with a scan.
+//! The model of a broker: topics, subscriptions and producers, and what each request does to them.
 //!
-//! Obvious rather than fast: nothing is indexed, nothing is freed, a publish works on a copy of its topic. It shares
-//! no code with the engine; what they have in common is semantics.md.
+//! Obvious rather than fast: every question is answered with a scan. It shares no code with the engine; what they have in
+//! common is the rules.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use zaichik_proto::{AckLevel, Producer, RefusalCode};
 
+use crate::model::names::Names;
 use crate::model::producer::Producers;
 use crate::model::subscription::Subscription;
 use crate::model::topic::{Accepted, Topic};
-use crate::model::words::{
-    Answer, Bounds, Event, INVALID, Options, Ready, Record, Refusal, Request, Settings,
-};
+use crate::model::words::{Answer, Bounds, INVALID, Options, Ready, Record, Refusal, Request, Settings};
 
-/// A broker with a few connections.
+/// A broker with its connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
     pub(crate) now: u64,
     pub(crate) defaults: Settings,
     pub(crate) bounds: Bounds,
-    pub(crate) topics: Vec<(u8, Topic)>,
+    pub(crate) topics: BTreeMap<u32, Rc<Topic>>,
+    pub(crate) names: Names,
+    /// What requests appended: topic, first offset and count. Callers may take it.
+    pub(crate) appended: Vec<(u32, u64, u64)>,
     pub(crate) subscriptions: Vec<Subscription>,
-    /// Numbers whose durable subscription is another connection's: session, number, the epoch of that.
-    pub(crate) fenced: Vec<(usize, u32, u32)>,
-    /// What connections are told besides what their subscriptions read.
-    pub(crate) notices: Vec<(usize, u32, Event)>,
-    /// Offsets of which a subscription may or may not be told: superseded, and then ended by their topic's time to live.
-    /// The broker does not know when they were accepted, once their memory was used again (protocol §11.13).
-    pub(crate) unsure: BTreeSet<(usize, u32, u64)>,
+    /// Numbers whose durable subscription was taken over by another connection: session, number, and the new epoch.
+    pub(crate) fenced: Vec<(u64, u32, u32)>,
+    /// Those of them of which the connection was not notified yet.
+    pub(crate) notices: Vec<(u64, u32, u32)>,
     pub(crate) producers: Producers,
-    /// Superseded records that subscriptions passed.
+    /// Records that were copied to a dead-letter topic: topic, offset and durable name of the original.
+    pub(crate) dead_letters: BTreeSet<(u32, u64, Option<u32>)>,
+    /// The number of dead letters for which the broker has memory; `None` if memory is no limit.
+    pub(crate) dead_letter_room: Option<u64>,
+    /// Superseded records that subscriptions skipped.
     pub(crate) superseded: u64,
-    /// Records that a dead-letter topic had no room for.
+    /// Records that a dead-letter topic refused.
     pub(crate) dead_letters_refused: u64,
 }
 
@@ -42,12 +46,15 @@ impl Model {
             now: 0,
             defaults,
             bounds,
-            topics: Vec::new(),
+            topics: BTreeMap::new(),
+            names: Names::default(),
+            appended: Vec::new(),
             subscriptions: Vec::new(),
             fenced: Vec::new(),
             notices: Vec::new(),
-            unsure: BTreeSet::new(),
             producers: Producers::default(),
+            dead_letters: BTreeSet::new(),
+            dead_letter_room: None,
             superseded: 0,
             dead_letters_refused: 0,
         }
@@ -58,14 +65,14 @@ impl Model {
         self.now = self.now.max(now);
     }
 
-    /// Whether a timer rings at this time that everybody may notice.
+    /// Whether a timer with visible effects is due at this time.
     pub(crate) fn is_due(&self, now: u64) -> bool {
         let now = self.now.max(now);
         let ends = |one: &Subscription| one.pause.is_some_and(|pause| pause.until <= now);
         self.subscriptions.iter().any(|one| ends(one) || one.is_forgotten(now))
     }
 
-    /// Pauses end (A4), and what was detached for too long is forgotten (D5).
+    /// Ends pauses (A4), and forgets durable subscriptions that were detached for too long (D5).
     pub(crate) fn housekeep(&mut self) {
         let now = self.now;
         self.subscriptions.retain(|one| !one.is_forgotten(now));
@@ -76,7 +83,7 @@ impl Model {
         }
     }
 
-    pub(crate) fn request(&mut self, session: usize, request: &Request) -> Answer {
+    pub(crate) fn request(&mut self, session: u64, request: &Request) -> Answer {
         let refused = |refusal| Answer::refused(refusal);
         match request {
             Request::Publish { ack, producer, topic, records } => {
@@ -99,34 +106,20 @@ impl Model {
             Request::Seek { target, to } => {
                 self.seek(session, *target, *to).map_or_else(refused, Answer::Done)
             }
+            Request::RemoveDurable { topic, name } => {
+                self.remove_durable(*topic, *name).map_or_else(refused, Answer::Done)
+            }
             Request::Create { topic, options } => self.create(*topic, options).unwrap_or_else(refused),
             Request::Alter { topic, options } => self.alter(*topic, options).unwrap_or_else(refused),
         }
     }
 
-    /// What every subscription gets now: session, number, events.
-    pub(crate) fn deliver(&mut self) -> Vec<(usize, u32, Vec<Event>)> {
-        self.unsure.clear();
-        let notices = std::mem::take(&mut self.notices).into_iter();
-        let mut all: Vec<_> =
-            notices.map(|(session, number, event)| (session, number, vec![event])).collect();
-        for index in 0..self.subscriptions.len() {
-            let one = &self.subscriptions[index];
-            let (Some((session, number)), true, None) = (one.holder, one.ready, one.pause) else { continue };
-            let id = one.topic;
-            self.age(id);
-            let topic = self.topic(id).expect("it was subscribed to").clone();
-            let before = self.subscriptions[index].next;
-            let (events, superseded) = self.subscriptions[index].deliver(&topic, self.now);
-            self.superseded += superseded;
-            let passed = before..self.subscriptions[index].next;
-            let unsure = passed.filter(|offset| topic.is_unsure(*offset, self.now));
-            self.unsure.extend(unsure.map(|offset| (session, number, offset)));
-            if !events.is_empty() {
-                all.push((session, number, events));
-            }
-        }
-        all
+    /// A request that the broker refused for lack of memory has no effect but on its producer.
+    pub(crate) fn request_without_memory(&mut self, request: &Request, busy: Answer) -> Answer {
+        let (Request::Publish { producer, .. } | Request::Batch { producer, .. }) = request else {
+            return busy;
+        };
+        self.as_producer(*producer, matches!(request, Request::Batch { .. }), |_| busy)
     }
 
     fn as_producer(
@@ -144,7 +137,7 @@ impl Model {
         answer
     }
 
-    fn publish(&mut self, ack: AckLevel, id: u8, records: &[Record]) -> Result<Answer, Refusal> {
+    fn publish(&mut self, ack: AckLevel, id: u32, records: &[Record]) -> Result<Answer, Refusal> {
         if ack == AckLevel::Durable {
             return Err((RefusalCode::NotDurable, 0));
         }
@@ -153,46 +146,40 @@ impl Model {
         Ok(Answer::Published { created, first, duplicates })
     }
 
-    pub(crate) fn ids(&self) -> Vec<u8> {
-        self.topics.iter().map(|(id, _)| *id).collect()
-    }
-
-    /// A step begins in which a topic may get records.
-    pub(crate) fn begin(&mut self, id: u8) {
+    /// Ends a step in which a topic may have got records.
+    pub(crate) fn settle(&mut self, id: u32) {
         let (now, cursors) = (self.now, self.cursors(id));
-        for (_, topic) in self.topics.iter_mut().filter(|(other, _)| *other == id) {
-            topic.begin(now, &cursors);
-        }
-    }
-
-    /// The step is over in which a topic got records.
-    pub(crate) fn settle(&mut self, id: u8) {
-        let (now, cursors) = (self.now, self.cursors(id));
-        for (_, topic) in self.topics.iter_mut().filter(|(other, _)| *other == id) {
+        if let Some(topic) = self.topic_mut(id) {
             topic.settle(now, &cursors);
         }
     }
 
-    /// All records or none; says whether the topic was created. `earlier` is what the same batch appended before.
+    /// Appends all records or none; says whether the topic was created. `earlier` is what the same batch appended.
     pub(crate) fn append(
         &mut self,
-        id: u8,
+        id: u32,
         records: &[Record],
         earlier: (u64, u64),
     ) -> Result<(bool, Accepted), Refusal> {
         let created = self.needs_topic(id)?;
-        let new = || Topic::new(self.defaults, self.bounds.first_offset);
-        let mut topic = self.topic(id).cloned().unwrap_or_else(new);
-        let max_message = u64::from(self.bounds.max_message);
-        let accepted = topic.publish(self.now, records, max_message, &self.cursors(id), earlier)?;
-        self.put(id, topic);
-        if accepted.count > 0 {
+        let (now, max_message, cursors) = (self.now, self.bounds.max_message, self.cursors(id));
+        if created {
+            self.topics.insert(id, Rc::new(Topic::new(self.defaults, self.bounds.first_offset)));
+        }
+        let topic = self.topic_mut(id).expect("it exists by now");
+        let accepted = topic.publish(now, records, u64::from(max_message), &cursors, earlier);
+        if accepted.is_err() && created {
+            self.topics.remove(&id);
+        }
+        let accepted = accepted?;
+        if let Some(first) = accepted.first {
+            self.appended.push((id, first, accepted.count));
             self.wake(id);
         }
         Ok((created, accepted))
     }
 
-    fn create(&mut self, id: u8, options: &Options) -> Result<Answer, Refusal> {
+    fn create(&mut self, id: u32, options: &Options) -> Result<Answer, Refusal> {
         if id == INVALID {
             return Err((RefusalCode::InvalidTopic, 0));
         }
@@ -203,7 +190,7 @@ impl Model {
                 self.needs_topic(id)?;
                 let mut topic = Topic::new(settings, self.bounds.first_offset);
                 topic.explicit = true;
-                self.put(id, topic);
+                self.topics.insert(id, Rc::new(topic));
                 Ok(Answer::TopicReady(Ready::Created))
             }
             Some((true, existing)) if existing == settings => Ok(Answer::TopicReady(Ready::Unchanged)),
@@ -215,7 +202,7 @@ impl Model {
         }
     }
 
-    fn alter(&mut self, id: u8, options: &Options) -> Result<Answer, Refusal> {
+    fn alter(&mut self, id: u32, options: &Options) -> Result<Answer, Refusal> {
         if id == INVALID {
             return Err((RefusalCode::InvalidTopic, 0));
         }
@@ -225,21 +212,20 @@ impl Model {
         Ok(Answer::Done(0))
     }
 
-    fn change(&mut self, id: u8, settings: Settings) -> Result<(), Refusal> {
+    fn change(&mut self, id: u32, settings: Settings) -> Result<(), Refusal> {
         let (now, cursors) = (self.now, self.cursors(id));
-        let mut topic = self.topic(id).expect("the caller found it").clone();
+        let topic = self.topic_mut(id).expect("the caller found it");
         let changes_mode = settings.latest != topic.settings.latest && !topic.is_empty(now, &cursors);
-        // Of several reasons any one is told, and limits that are 0 are found first.
+        // Limits that are 0 are found first.
         check_settings(settings.invalid())?;
         check_settings(u64::from(changes_mode) << 2)?;
         topic.change(settings, &cursors, now);
-        self.put(id, topic);
         self.wake(id);
         Ok(())
     }
 
-    /// Whether the topic is to be created; refused if it can't be.
-    pub(crate) fn needs_topic(&self, id: u8) -> Result<bool, Refusal> {
+    /// Whether the topic is to be created; an error if it can't be.
+    pub(crate) fn needs_topic(&self, id: u32) -> Result<bool, Refusal> {
         match self.topic(id) {
             _ if id == INVALID => Err((RefusalCode::InvalidTopic, 0)),
             Some(_) => Ok(false),
@@ -248,32 +234,39 @@ impl Model {
         }
     }
 
-    pub(crate) fn topic(&self, id: u8) -> Option<&Topic> {
-        self.topics.iter().find(|(other, _)| *other == id).map(|(_, topic)| topic)
+    pub(crate) fn topic(&self, id: u32) -> Option<&Topic> {
+        self.topics.get(&id).map(Rc::as_ref)
     }
 
-    /// The topic is like this from now on.
-    pub(crate) fn put(&mut self, id: u8, topic: Topic) {
-        self.topics.retain(|(other, _)| *other != id);
-        self.topics.push((id, topic));
+    pub(crate) fn topic_mut(&mut self, id: u32) -> Option<&mut Topic> {
+        self.topics.get_mut(&id).map(Rc::make_mut)
     }
 
-    pub(crate) fn age(&mut self, id: u8) {
+    pub(crate) fn age(&mut self, id: u32) {
         let now = self.now;
-        for (_, topic) in self.topics.iter_mut().filter(|(other, _)| *other == id) {
+        if let Some(topic) = self.topic_mut(id) {
             topic.age(now);
         }
     }
 
-    pub(crate) fn cursors(&self, id: u8) -> Vec<u64> {
+    /// Bytes of live records.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        let aged = self.topics.iter().map(|(id, topic)| {
+            let mut topic = Topic::clone(topic);
+            topic.trim(&self.cursors(*id));
+            topic.age(self.now);
+            topic.live_bytes(self.now)
+        });
+        aged.sum()
+    }
+
+    pub(crate) fn cursors(&self, id: u32) -> Vec<u64> {
         self.subscriptions.iter().filter(|one| one.topic == id).map(Subscription::cursor).collect()
     }
 
-    /// Who waits at the end of a topic looks again.
-    pub(crate) fn wake(&mut self, id: u8) {
-        for one in &mut self.subscriptions {
-            one.ready |= one.topic == id && one.waiting;
-        }
+    /// Subscriptions that wait at the end of a topic may have something to deliver.
+    pub(crate) fn wake(&mut self, id: u32) {
+        self.subscriptions.iter_mut().filter(|one| one.topic == id).for_each(Subscription::wake);
     }
 }
 

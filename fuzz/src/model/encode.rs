@@ -1,4 +1,4 @@
-//! The model's words as frames and as configuration.
+//! Requests and settings of the model as frames and as configuration.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use bytes::BytesMut;
 use zaichik_engine::{BrokerConfig, TopicSettings};
 use zaichik_proto::{
     AlterTopic, Batch, ClientFrame, Commit, CompactionMode, CreateTopic, Limits, Nack, OnConflict,
-    OperationsBuilder, Overflow, Publish, Records, Seek, SeekTarget, TopicOptions, Unsubscribe,
+    OperationsBuilder, Overflow, Publish, Records, RemoveDurable, Seek, SeekTarget, TopicOptions,
+    Unsubscribe,
 };
 
 use crate::model::words::{
@@ -22,6 +23,8 @@ pub(crate) fn config(defaults: Settings, bounds: &Bounds, lane_bytes: usize) -> 
     config.wire.max_message = bounds.max_message;
     config.wire.max_frame = bounds.max_message + Limits::FRAME_ROOM;
     config.wire.max_subscriptions = bounds.max_subscriptions;
+    config.wire.max_window = bounds.max_window;
+    config.wire.max_window_bytes = bounds.max_window_bytes;
     config.max_topics = bounds.max_topics;
     config.max_durables = bounds.max_durables;
     config.max_producers = bounds.max_producers;
@@ -67,6 +70,11 @@ pub(crate) fn encode(request: u32, what: &Request, out: &mut BytesMut) {
             let (topic, name) = (topic_name(*topic), durable_name(*name));
             let target = SeekTarget::Durable { topic: topic.as_bytes(), name: &name };
             ClientFrame::Seek(Seek { request, target, to: start(*to) }).encode(out);
+        }
+        Request::RemoveDurable { topic, name } => {
+            let (topic, name) = (topic_name(*topic), durable_name(*name));
+            ClientFrame::RemoveDurable(RemoveDurable { request, topic: topic.as_bytes(), name: &name })
+                .encode(out);
         }
         Request::Create { topic, options } => {
             let (topic, options) = (topic_name(*topic), wire_options(options));

@@ -1,35 +1,35 @@
-//! Nacks, failures and dead letters in the naive model (A4, A6).
+//! Nacks, failures and dead letters in the model (A4, A6).
 
 use crate::model::broker::Model;
 use crate::model::subscription::Pause;
-use crate::model::topic::Fate;
-use crate::model::words::{FOREVER, Record, Refusal, durable_name, topic_name};
+use crate::model::topic::Liveness;
+use crate::model::words::{FOREVER, Record, Refusal};
 
-/// Room of each frame for the headers of a dead letter, in bytes.
+/// Bytes by which the headers of a dead letter may exceed the largest message.
 const FRAME_ROOM: u64 = 4_096;
 
-/// How long a record waits at least that its dead-letter topic had no room for.
+/// Minimum pause after a dead-letter topic refused a record, in microseconds.
 const RETRY: u64 = 1_000_000;
 
-/// Most headers of a record.
+/// Maximum headers of a record.
 const MAX_HEADERS: usize = 1_024;
 
-/// What a failure led to.
+/// What becomes of a record that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// It is to be delivered again.
+    /// It is delivered again.
     Stays,
     /// It is in the dead-letter topic.
     Buried,
-    /// It should be, and there was no room.
+    /// The dead-letter topic refused it.
     Refused,
 }
 
 impl Model {
-    /// The answer is the rewind.
+    /// Returns the rewind.
     pub(crate) fn nack(
         &mut self,
-        session: usize,
+        session: u64,
         number: u32,
         offset: u64,
         delay: u64,
@@ -48,8 +48,8 @@ impl Model {
         self.held(session, number).map(|one| u64::from(one.rewind))
     }
 
-    /// A connection ends that holds this subscription.
-    pub(crate) fn fail_at_end(&mut self, session: usize, number: u32) {
+    /// The connection that holds this subscription ends.
+    pub(crate) fn fail_at_end(&mut self, session: u64, number: u32) {
         let one = self.held(session, number).expect("it holds it");
         let (Some(_), [(offset, _)]) = (one.name, &one.uncommitted[..]) else { return };
         let offset = *offset;
@@ -63,7 +63,7 @@ impl Model {
         }
     }
 
-    fn fail(&mut self, session: usize, number: u32, offset: u64, reason: &str) -> Outcome {
+    fn fail(&mut self, session: u64, number: u32, offset: u64, reason: &str) -> Outcome {
         let one = self.held(session, number).expect("the caller found it");
         let Some((max_attempts, dead_letter)) = one.terms.dead_letter else { return Outcome::Stays };
         let failures = one.fail(offset);
@@ -73,35 +73,54 @@ impl Model {
         let (id, name) = (one.topic, one.name);
         self.age(id);
         let entry = self.topic(id).and_then(|topic| topic.entry(offset, self.now));
-        // What is not live any more can't come back as a copy.
-        let Some((entry, Fate::Live)) = entry else { return Outcome::Stays };
-        let copy = copy(&entry.record, id, offset, name, failures, reason);
-        let mut topic = self.topic(dead_letter).expect("it was created").clone();
-        let is_large = copy.len() > u64::from(self.bounds.max_message) + FRAME_ROOM;
-        let accepted = topic.publish(self.now, &[copy], FOREVER, &self.cursors(dead_letter), (0, 0));
-        let is_refused = is_large || accepted.is_err();
-        let is_duplicate = accepted.is_ok_and(|accepted| accepted.count == 0);
-        if is_refused || is_duplicate || topic.settings.ttl == 0 {
+        // A record that is no longer live is not copied.
+        let Some((entry, Liveness::Live)) = entry else { return Outcome::Stays };
+        let names = (self.names.topic(id), name.map_or_else(String::new, |name| self.names.durable(name)));
+        let copy = copy(&entry.record, names, offset, failures, reason);
+        if self.copy_to(dead_letter, copy).is_none() {
             self.dead_letters_refused += 1;
             return Outcome::Refused;
         }
-        self.put(dead_letter, topic);
-        self.settle(dead_letter);
-        self.wake(dead_letter);
+        self.dead_letters.insert((id, offset, name));
         Outcome::Buried
+    }
+
+    /// Appends a copy to a dead-letter topic, if the topic accepts it.
+    fn copy_to(&mut self, id: u32, copy: Record) -> Option<()> {
+        let (now, cursors) = (self.now, self.cursors(id));
+        let is_large = copy.len() > u64::from(self.bounds.max_message) + FRAME_ROOM;
+        let room = self.dead_letter_room.map(|room| room.checked_sub(1));
+        let topic = self.topic_mut(id).expect("it was created");
+        if is_large || room == Some(None) || topic.settings.ttl == 0 {
+            return None;
+        }
+        let accepted = topic.publish(now, &[copy], FOREVER, &cursors, (0, 0)).ok()?;
+        self.settle(id);
+        if accepted.count == 0 {
+            return None;
+        }
+        self.dead_letter_room = room.flatten();
+        self.wake(id);
+        Some(())
     }
 }
 
-/// What the dead-letter topic gets.
-fn copy(record: &Record, topic: u8, offset: u64, name: Option<u8>, failures: u32, reason: &str) -> Record {
-    let told = [
-        ("zaichik-topic", topic_name(topic)),
+/// The copy for the dead-letter topic.
+fn copy(
+    record: &Record,
+    (topic, name): (String, String),
+    offset: u64,
+    failures: u32,
+    reason: &str,
+) -> Record {
+    let added = [
+        ("zaichik-topic", topic),
         ("zaichik-offset", offset.to_string()),
-        ("zaichik-subscription", name.map_or_else(String::new, durable_name)),
+        ("zaichik-subscription", name),
         ("zaichik-failures", failures.to_string()),
         ("zaichik-reason", reason.to_owned()),
     ];
-    let told = told.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes()));
-    let headers = told.chain(record.headers.iter().cloned()).take(MAX_HEADERS).collect();
+    let added = added.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes()));
+    let headers = added.chain(record.headers.iter().cloned()).take(MAX_HEADERS).collect();
     Record { headers, ttl: None, ..record.clone() }
 }

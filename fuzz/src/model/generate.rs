@@ -1,29 +1,29 @@
-//! Which scripts there are; everything in them is small, because bugs live at limits.
+//! Generates scripts. Everything in them is small, because bugs live at limits.
 //!
-//! Bytes decide, so that a property test and a fuzzer draw from the same scripts. Zeros, and bytes that are missing,
-//! mean what is simplest.
+//! A script is decoded from bytes, so that a property test and a fuzzer draw from the same scripts. Zeros and missing
+//! bytes mean the simplest choice.
 
 use proptest::collection::vec as vec_of;
 use proptest::prelude::*;
 use zaichik_proto::AckLevel;
 
 use crate::choices::Choices;
-use crate::model::action::{Action, Claim, Epoch, From, Part, Which};
+use crate::model::action::{Action, Claim, Epoch, Part, Place, Which};
 use crate::model::script::{PEERS, Script, Step};
 use crate::model::words::{Bounds, Durable, FOREVER, INVALID, Options, Record, Settings, Start, Subscribe};
 
 /// Largest message of these brokers.
 const MAX_MESSAGE: u32 = 100_000;
 
-/// Bytes that decide about a broker's limits, and about one step: more than most steps ask for.
+/// Bytes for a broker's limits, and for one step: more than most steps use.
 const HEAD_BYTES: usize = 24;
 const STEP_BYTES: usize = 64;
 
-/// Most steps of a script: those that prepare, and those that do something.
+/// Maximum steps of a script: subscriptions at the beginning, and others.
 const MAX_OPENINGS: usize = 3;
 const MAX_STEPS: usize = 60;
 
-/// Scripts about everything, all at once.
+/// Scripts that use every kind of request.
 pub fn scripts() -> impl Strategy<Value = Script> {
     let steps = |most| vec_of(vec_of(any::<u8>(), STEP_BYTES), 0..=most);
     (vec_of(any::<u8>(), HEAD_BYTES), steps(MAX_OPENINGS), steps(MAX_STEPS)).prop_map(
@@ -36,7 +36,7 @@ pub fn scripts() -> impl Strategy<Value = Script> {
 }
 
 impl Script {
-    /// The script that these bytes decide on; all bytes make one.
+    /// Decodes a script; any bytes are one.
     #[must_use]
     pub fn from_bytes(data: &[u8]) -> Self {
         let mut choices = Choices::new(data);
@@ -61,6 +61,8 @@ fn bounds(choices: &mut Choices<'_>) -> Bounds {
         max_message: MAX_MESSAGE,
         max_topics: choices.one_of(&[100, 2, 4, 100, 100, 100]),
         max_subscriptions: choices.one_of(&[100, 2, 100, 100]),
+        max_window: 1_024,
+        max_window_bytes: 1 << 20,
         max_durables: choices.one_of(&[100, 1, 2, 100]),
         inactive_ttl: choices.one_of(&[2_000_000, 3, 10]),
         max_producers: choices.one_of(&[100, 1, 2, 100]),
@@ -68,7 +70,7 @@ fn bounds(choices: &mut Choices<'_>) -> Bounds {
     }
 }
 
-/// Without subscriptions most requests would only be refused.
+/// Begins a script with subscriptions, without which most requests would only be refused.
 fn opening(choices: &mut Choices<'_>) -> Step {
     Step::Send(peer(choices), choices.some(1, 2, subscribe))
 }
@@ -81,7 +83,7 @@ fn step(choices: &mut Choices<'_>) -> Step {
         3 => Step::Reconnect(peer(choices)),
         4 => Step::Shrink,
         _ => {
-            // Alone: one exchange applies a bounded number of bytes, and delivers in between.
+            // Alone: one exchange applies a bounded number of bytes, and then delivers.
             let len = choices.one_of(&[30_000, 70_000, 100_001]);
             let (ack, records) = (AckLevel::Accepted, vec![record(choices, len)]);
             Step::Send(peer(choices), vec![Action::Publish { topic: 0, ack, claim: None, records }])
@@ -89,7 +91,7 @@ fn step(choices: &mut Choices<'_>) -> Step {
     }
 }
 
-/// Most of them busy, so that much happens to one connection.
+/// Prefers the first one, so that much happens on one connection.
 fn peer(choices: &mut Choices<'_>) -> usize {
     choices.one_of(&[0, 0, 0, 1, 1, PEERS - 1])
 }
@@ -118,8 +120,8 @@ fn action(choices: &mut Choices<'_>) -> Action {
             parts: choices.some(0, 4, part),
         },
         5 => match choices.weighted(&[2, 1]) {
-            0 => Action::Seek { which: which(choices), to: from(choices) },
-            _ => Action::SeekByName { topic: topic(choices), name: name(choices), to: from(choices) },
+            0 => Action::Seek { which: which(choices), to: place(choices) },
+            _ => Action::SeekByName { topic: topic(choices), name: name(choices), to: place(choices) },
         },
         6 => Action::Alter { topic: topic(choices), options: options(choices) },
         7 => Action::Unsubscribe { which: which(choices) },
@@ -156,15 +158,15 @@ fn subscribe(choices: &mut Choices<'_>) -> Action {
         2 => Epoch::Current(1),
         _ => Epoch::Current(-1),
     };
-    Action::Subscribe { terms, from: from(choices), epoch }
+    Action::Subscribe { terms, from: place(choices), epoch }
 }
 
-fn from(choices: &mut Choices<'_>) -> From {
+fn place(choices: &mut Choices<'_>) -> Place {
     match choices.weighted(&[4, 1, 2, 2]) {
-        0 => From::Earliest,
-        1 => From::Latest,
-        2 => From::BeforeEnd(choices.between(-3, 8)),
-        _ => From::Ago(choices.between(-2, 12)),
+        0 => Place::Earliest,
+        1 => Place::Latest,
+        2 => Place::BeforeEnd(choices.between(-3, 8)),
+        _ => Place::Ago(choices.between(-2, 12)),
     }
 }
 
@@ -180,7 +182,7 @@ fn claim(choices: &mut Choices<'_>) -> Option<Claim> {
     })
 }
 
-/// Something that scripts may ask for, or may not.
+/// A subscription that may or may not be held.
 fn which(choices: &mut Choices<'_>) -> Which {
     match choices.weighted(&[9, 1]) {
         0 => Which::Own(choices.below(3)),
@@ -192,17 +194,17 @@ fn number(choices: &mut Choices<'_>) -> u32 {
     choices.one_of(&[1, 2, 3])
 }
 
-/// A durable subscription's.
-fn name(choices: &mut Choices<'_>) -> u8 {
+/// The name of a durable subscription.
+fn name(choices: &mut Choices<'_>) -> u32 {
     choices.one_of(&[0, 1])
 }
 
-fn topic(choices: &mut Choices<'_>) -> u8 {
+fn topic(choices: &mut Choices<'_>) -> u32 {
     choices.one_of(&[0, 0, 0, 0, 1, 1, 2, 3])
 }
 
 /// A topic to publish to.
-fn published(choices: &mut Choices<'_>) -> u8 {
+fn published(choices: &mut Choices<'_>) -> u32 {
     match choices.weighted(&[30, 1]) {
         0 => topic(choices),
         _ => INVALID,

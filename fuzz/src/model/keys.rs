@@ -1,13 +1,13 @@
-//! What the naive model knows of a topic's keys: the first records of them, or the latest ones.
+//! What the model knows about a topic's keys: the first records of them, or the latest ones.
 
 use std::collections::BTreeSet;
 
 use zaichik_proto::RefusalCode;
 
-use crate::model::topic::{Entry, Fate};
+use crate::model::topic::{Entry, Liveness};
 use crate::model::words::{Refusal, Settings};
 
-/// A key that was accepted while the first record of a key counted.
+/// A key accepted in `first` mode.
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
     bytes: Vec<u8>,
@@ -17,7 +17,13 @@ pub(crate) struct Key {
     window: u64,
 }
 
-/// C1: remembers the key of a record that gets this offset, or names the original of which it is a duplicate.
+/// Forgets the keys whose window is over.
+pub(crate) fn forget(keys: &mut Vec<Key>, now: u64) {
+    keys.retain(|key| now - key.accepted < key.window);
+}
+
+/// C1: remembers the key of a record that gets this offset, or returns the offset of the original that it duplicates.
+/// All `keys` are within their windows.
 pub(crate) fn accept(
     keys: &mut Vec<Key>,
     bytes: &[u8],
@@ -25,18 +31,17 @@ pub(crate) fn accept(
     offset: u64,
     settings: &Settings,
 ) -> Result<Option<u64>, Refusal> {
-    let remembered: Vec<_> = keys.iter().filter(|key| now - key.accepted < key.window).collect();
-    if let Some(original) = remembered.iter().find(|key| key.bytes == bytes) {
+    if let Some(original) = keys.iter().find(|key| key.bytes == bytes) {
         return Ok(Some(original.offset));
     }
-    if remembered.len() as u64 >= settings.max_keys {
+    if keys.len() as u64 >= settings.max_keys {
         return Err((RefusalCode::KeysFull, settings.max_keys));
     }
     keys.push(Key { bytes: bytes.to_vec(), accepted: now, offset, window: settings.window });
     Ok(None)
 }
 
-/// R7: the smallest window counts; a topic that changes its mode, which has no records, forgets all keys.
+/// R7: the smallest window counts; a topic that changes its mode has no records, and forgets all keys.
 pub(crate) fn change(keys: &mut Vec<Key>, old: &Settings, new: &Settings) {
     if old.latest != new.latest {
         keys.clear();
@@ -49,12 +54,12 @@ pub(crate) fn change(keys: &mut Vec<Key>, old: &Settings, new: &Settings) {
 /// `latest`: the keys whose newest record is live.
 pub(crate) fn live(log: &[Entry], settings: &Settings, now: u64) -> BTreeSet<Vec<u8>> {
     let newest = log.iter().filter(|entry| entry.superseded.is_none());
-    let live = newest.filter(|entry| entry.fate(settings, now) == Fate::Live);
+    let live = newest.filter(|entry| entry.liveness(settings, now) == Liveness::Live);
     live.filter_map(|entry| entry.record.key.clone()).collect()
 }
 
-/// C4, `latest`: a record of this key joins these; one that does not stay needs no room: a tombstone that
-/// dies at once, or what nobody waits for.
+/// C4, `latest`: adds the key of a record to the live ones. A record that does not stay needs no room: a tombstone that
+/// dies at once, or a record that no subscription waits for.
 pub(crate) fn take(
     live: &mut BTreeSet<Vec<u8>>,
     key: &[u8],
@@ -72,10 +77,10 @@ pub(crate) fn take(
     Ok(())
 }
 
-/// C6: a record came and supersedes the older ones of its key.
-pub(crate) fn supersede(log: &mut [Entry], index: usize, now: u64) {
-    let (older, newer) = log.split_at_mut(index);
-    let Some(key) = &newer[0].record.key else { return };
+/// C6: the last entry supersedes the older ones of its key.
+pub(crate) fn supersede(log: &mut [Entry], now: u64) {
+    let Some((newest, older)) = log.split_last_mut() else { return };
+    let Some(key) = &newest.record.key else { return };
     let older = older.iter_mut().filter(|entry| entry.superseded.is_none());
     for entry in older.filter(|entry| entry.record.key.as_ref() == Some(key)) {
         entry.superseded = Some(now);

@@ -1,33 +1,38 @@
-//! A naive model of everything that a broker does (semantics O, T, R, C, A, D, P, X), and the engine beside it.
+//! A reference model of everything that a broker does (semantics O, T, R, C, A, D, P, X).
 //!
-//! It keeps everything, scans everything and shares no code with the engine. [`check`] runs a script on both and
-//! compares what they say step by step; [`scripts`] says which scripts there are.
+//! It keeps every record, answers every question with a scan and shares no code with the engine. [`check`] runs a script
+//! on the engine and on the model, and compares them step by step; [`scripts`] generates scripts. The
+//! [simulator](crate::sim) compares what it observes at the broker with the same model.
 
-mod action;
+pub(crate) mod action;
 mod attach;
 mod batch;
 mod broker;
+pub(crate) mod decode;
 mod encode;
 mod failure;
 mod generate;
 mod keys;
+mod names;
+mod observe;
 mod peers;
 mod producer;
 mod receive;
-mod script;
+pub(crate) mod script;
 mod subscription;
 mod topic;
-mod words;
+pub(crate) mod words;
 
 #[cfg(test)]
 mod regressions;
 #[cfg(test)]
 mod rows;
 
+pub(crate) use self::broker::Model;
 pub use self::generate::scripts;
 pub use self::script::{Script, check};
 
-/// The engine and the model, on the script that these bytes decide on.
+/// Runs the script that these bytes encode on the engine and on the model.
 ///
 /// # Panics
 /// As [`check`].
@@ -41,7 +46,7 @@ mod tests {
 
     use super::{check, scripts};
 
-    /// How many scripts: `PROPTEST_CASES=1000000 cargo test --release -p zaichik-fuzz --lib the_engine_does`.
+    /// Number of scripts: `PROPTEST_CASES=1000000 cargo test --release -p zaichik-fuzz --lib the_engine_does`.
     fn cases() -> u32 {
         std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(2_000)
     }

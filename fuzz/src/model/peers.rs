@@ -1,11 +1,11 @@
-//! A broker and a few connections to it, driven with bytes and with time; what comes back is in the model's words.
+//! A broker and a few connections to it, driven with the model's requests; what they receive is decoded again.
 
 use bytes::{Buf, BufMut, BytesMut};
 use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Session, Timestamp, Turn};
 use zaichik_proto::{AckLevel, ClientFrame, Hello, Limits, MAGIC, ServerDecoder, ServerFrame};
 
 use crate::model::encode::encode;
-use crate::model::receive::{Open, Received};
+use crate::model::receive::{Expected, Received};
 use crate::model::words::Request;
 
 /// The engine's side of the comparison.
@@ -20,12 +20,12 @@ struct Peer {
     session: Session,
     decoder: ServerDecoder,
     input: BytesMut,
-    open: Open,
+    expected: Expected,
     received: Received,
 }
 
 impl Peers {
-    /// A broker with `count` connections whose handshake is done.
+    /// A broker with `count` connections that have finished their handshake.
     pub(crate) fn new(config: BrokerConfig, count: usize, now: u64) -> Self {
         let broker = Broker::new(config, Seed::new(1, 2)).unwrap();
         let now = Timestamp::from_micros(now);
@@ -41,13 +41,13 @@ impl Peers {
         self.now = Timestamp::from_micros(now);
     }
 
-    /// A connection sends requests in one piece, and everybody exchanges until nothing happens any more.
+    /// A connection sends requests in one piece, and all connections exchange until they are idle.
     pub(crate) fn send(&mut self, peer: usize, requests: &[(u32, Request)]) {
         let Self { all, now, .. } = self;
         let sender = &mut all[peer];
         for (request, what) in requests {
             if let Request::Publish { ack: AckLevel::Accepted | AckLevel::Durable, records, .. } = what {
-                sender.open.publishes.push((*request, records.len() as u64));
+                sender.expected.publishes.push((*request, records.len() as u64));
             }
             encode(*request, what, sender.session.inbound());
         }
@@ -68,10 +68,13 @@ impl Peers {
         for _ in 0..1_000 {
             let turn = self.broker.handle_timeout(self.now, &mut self.effects);
             let is_due = |next: Option<Timestamp>| next.is_some_and(|next| next <= self.now);
-            assert!(turn == Turn::More || !is_due(self.broker.next_timeout()), "it says what is left");
+            assert!(
+                turn == Turn::More || !is_due(self.broker.next_timeout()),
+                "unfinished housekeeping is reported"
+            );
             self.wake();
             self.verify();
-            // Whoever was woken may have left something behind that is due at once.
+            // Connections that were woken may have caused something that is due at once.
             if turn == Turn::Done && self.broker.next_timeout().is_none_or(|next| next > self.now) {
                 return;
             }
@@ -86,12 +89,12 @@ impl Peers {
         }
     }
 
-    /// Everything that a connection received since this was asked last.
+    /// Takes everything that a connection received.
     pub(crate) fn take(&mut self, peer: usize) -> Received {
         std::mem::take(&mut self.all[peer].received)
     }
 
-    /// Superseded records that subscriptions passed, and records that a dead-letter topic had no room for.
+    /// Counts of superseded records that were skipped, and of records that a dead-letter topic refused.
     pub(crate) fn counts(&self) -> (u64, u64) {
         let stats = self.broker.stats();
         (stats.superseded, stats.dead_letters_refused)
@@ -101,7 +104,7 @@ impl Peers {
         self.broker.verify().unwrap();
     }
 
-    /// The broker without its connections, when time has run out for everything that it could forget.
+    /// Ends all connections, and lets time pass until the broker has nothing left to forget.
     pub(crate) fn finish(mut self) -> Broker {
         for peer in std::mem::take(&mut self.all) {
             self.broker.detach(self.now, peer.session.id(), &mut self.effects);
@@ -116,9 +119,9 @@ impl Peers {
 
     fn connect(&mut self) -> Peer {
         let session = self.broker.accept(self.now, &mut self.effects);
-        let (input, open, received) = (BytesMut::new(), Open::default(), Received::default());
+        let (input, expected, received) = (BytesMut::new(), Expected::default(), Received::default());
         let decoder = ServerDecoder::handshake(&Limits::default());
-        let mut peer = Peer { session, decoder, input, open, received };
+        let mut peer = Peer { session, decoder, input, expected, received };
         peer.session.inbound().put_slice(&MAGIC);
         let hello = Hello { version: 1, name: "model", token: b"" };
         ClientFrame::Hello(hello).encode(peer.session.inbound());
@@ -150,7 +153,7 @@ impl Peers {
 }
 
 impl Peer {
-    /// Takes all bytes that are to be sent; says whether there were any.
+    /// Reads all output; returns whether there was any.
     fn read(&mut self) -> bool {
         let outbound = self.session.outbound();
         let any = outbound.has_remaining();
@@ -160,11 +163,11 @@ impl Peer {
             if let ServerFrame::Welcome(welcome) = frame {
                 self.decoder.open(&welcome.limits);
             } else {
-                self.received.frame(&frame, &mut self.open);
+                self.received.frame(&frame, &mut self.expected);
             }
             self.input.advance(taken);
         }
-        assert!(self.input.is_empty(), "a frame is written whole");
+        assert!(self.input.is_empty(), "frames are written whole");
         any
     }
 }

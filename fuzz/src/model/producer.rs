@@ -1,10 +1,10 @@
-//! What the naive model remembers of producers (P3).
+//! What the model remembers about producers (P3).
 
 use zaichik_proto::{Producer, RefusalCode};
 
 use crate::model::words::{Answer, Bounds};
 
-/// Answers remembered of one producer; the bound in bytes is out of reach here.
+/// Answers remembered for one producer. The bound in bytes is not modelled.
 const MAX_ANSWERS: usize = 1_024;
 
 /// Every producer that is not forgotten.
@@ -21,6 +21,8 @@ struct Known {
     expected: u64,
     answers: Vec<(u64, Answer)>,
     used: u64,
+    /// Its only request was refused for lack of memory, and the broker may not remember it.
+    is_unsure: bool,
 }
 
 impl Producers {
@@ -29,7 +31,7 @@ impl Producers {
         self.known.iter().find(|known| known.id == id).map(|known| (known.epoch, known.expected))
     }
 
-    /// Whether a request is to be run, a batch or a publish; otherwise its answer is this one.
+    /// Whether a publish or batch is to be run; if not, the error is its answer.
     pub(crate) fn judge(
         &mut self,
         claim: Producer,
@@ -44,7 +46,14 @@ impl Producers {
                 return refused(RefusalCode::ProducersFull, u64::from(bounds.max_producers));
             }
             let Producer { id, epoch, sequence } = claim;
-            self.known.push(Known { id, epoch, expected: sequence, answers: Vec::new(), used: now });
+            self.known.push(Known {
+                id,
+                epoch,
+                expected: sequence,
+                answers: Vec::new(),
+                used: now,
+                is_unsure: true,
+            });
             return Ok(());
         };
         if claim.epoch < known.epoch {
@@ -71,20 +80,53 @@ impl Producers {
         }
     }
 
-    /// A request was run, and this is its answer.
-    pub(crate) fn remember(&mut self, claim: Producer, answer: &Answer) {
-        if let Answer::Refused { code, .. } = answer
-            && is_retryable(*code)
-        {
+    /// Finds out from the broker's answer whether it remembers the producers that are unsure.
+    pub(crate) fn reveal(
+        &mut self,
+        claim: Producer,
+        is_batch: bool,
+        now: u64,
+        bounds: &Bounds,
+        answer: &Answer,
+    ) {
+        if !self.known.iter().any(|known| known.is_unsure) {
             return;
         }
+        let agrees = match (self.clone().judge(claim, is_batch, now, bounds), answer) {
+            (Err(expected), _) => expected == *answer,
+            (Ok(()), Answer::Refused { code, .. }) => !is_of_producers(*code),
+            (Ok(()), _) => true,
+        };
+        if !agrees {
+            self.known.retain(|known| !known.is_unsure);
+        }
+    }
+
+    /// A request was run, and this is its answer.
+    pub(crate) fn remember(&mut self, claim: Producer, answer: &Answer) {
+        let code = if let Answer::Refused { code, .. } = answer { Some(*code) } else { None };
         if let Some(known) = self.known.iter_mut().find(|known| known.id == claim.id) {
+            known.is_unsure &= code == Some(RefusalCode::Busy);
+            if code.is_some_and(is_retryable) {
+                return;
+            }
             known.expected = claim.sequence + 1;
             known.answers.push((claim.sequence, answer.clone()));
             let surplus = known.answers.len().saturating_sub(MAX_ANSWERS);
             known.answers.drain(..surplus);
         }
     }
+}
+
+/// Refusals that follow from what is remembered about producers.
+const fn is_of_producers(code: RefusalCode) -> bool {
+    matches!(
+        code,
+        RefusalCode::ProducersFull
+            | RefusalCode::ProducerFenced
+            | RefusalCode::SequenceGap
+            | RefusalCode::SequenceTooOld
+    )
 }
 
 /// Refusals that do not use up a sequence.

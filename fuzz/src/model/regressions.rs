@@ -1,12 +1,12 @@
-//! Scripts about which the engine and the model once disagreed, as they shrank.
+//! Shrunk scripts on which the engine and the model once disagreed.
 
 use zaichik_proto::AckLevel;
 
-use crate::model::action::{Action, Epoch, From, Part};
+use crate::model::action::{Action, Epoch, Part, Place};
 use crate::model::script::{Script, Step, check};
 use crate::model::words::{Bounds, Durable, Options, Record, Settings, Start, Subscribe};
 
-/// Live-only, with compaction by the newest.
+/// Live-only, `latest` mode.
 const SETTINGS: Settings = Settings {
     ttl: 0,
     window: 0,
@@ -23,6 +23,8 @@ const BOUNDS: Bounds = Bounds {
     max_message: 100_000,
     max_topics: 4,
     max_subscriptions: 2,
+    max_window: 1_024,
+    max_window_bytes: 1 << 20,
     max_durables: 1,
     inactive_ttl: 3,
     max_producers: 100,
@@ -41,8 +43,8 @@ const NOTHING: Options = Options {
     tombstone_ttl: None,
 };
 
-/// A durable subscription that is kept for ever.
-fn subscribe(topic: u8, window: u32, from: From) -> Action {
+/// A durable subscription that is never forgotten.
+fn subscribe(topic: u32, window: u32, from: Place) -> Action {
     let durable = Durable { name: 0, reject: false, epoch: 0, inactive_ttl: u64::MAX };
     let terms = Subscribe {
         number: 1,
@@ -57,10 +59,10 @@ fn subscribe(topic: u8, window: u32, from: From) -> Action {
     Action::Subscribe { terms, from, epoch: Epoch::First }
 }
 
-/// T3: there are no records, though nothing kept house since the one behind the committed one expired.
+/// T3: the topic is empty, although no housekeeping ran since the record behind the committed one expired.
 #[test]
-fn a_record_that_expired_behind_a_committed_one_does_not_keep_the_mode() {
-    let subscribe = subscribe(2, 1, From::BeforeEnd(-1));
+fn t3_an_expired_record_behind_a_committed_one_does_not_prevent_a_change_of_mode() {
+    let subscribe = subscribe(2, 1, Place::BeforeEnd(-1));
     let publish = |ttl| Part::Publish { topic: 2, records: vec![Record { ttl, ..Record::default() }] };
     let parts = vec![publish(None), publish(Some(1))];
     let first = Options { latest: Some(false), ..NOTHING };
@@ -75,10 +77,10 @@ fn a_record_that_expired_behind_a_committed_one_does_not_keep_the_mode() {
     check(&Script { defaults: SETTINGS, bounds: BOUNDS, lane_bytes: 4_096, steps });
 }
 
-/// A13: a pause after a refused dead letter that is over when a connection attaches is no reason to look again.
+/// a pause after a refused dead letter that is over when a connection attaches causes no further delivery.
 #[test]
-fn a_pause_that_is_over_when_a_connection_attaches_is_forgotten() {
-    let Action::Subscribe { terms, from, epoch } = subscribe(0, 1, From::Earliest) else { unreachable!() };
+fn a_13_a_pause_that_is_over_when_a_connection_attaches_is_forgotten() {
+    let Action::Subscribe { terms, from, epoch } = subscribe(0, 1, Place::Earliest) else { unreachable!() };
     let failing = Subscribe { max_attempts: 1, dead_letter: Some(2), ..terms };
     let narrow = Subscribe { window: 3, window_bytes: 1, ..terms };
     let publish = |len, ttl| {
@@ -102,9 +104,9 @@ fn a_pause_that_is_over_when_a_connection_attaches_is_forgotten() {
     check(&Script { defaults, bounds, lane_bytes: 4_096, steps });
 }
 
-/// C4: memory that compaction could reclaim when the mode changed is no work of the new mode's housekeeping.
+/// C4: memory that compaction could reclaim before the mode changed does not keep the new mode's housekeeping busy.
 #[test]
-fn what_compaction_left_to_reclaim_does_not_keep_housekeeping_busy() {
+fn c4_memory_left_by_compaction_does_not_keep_housekeeping_busy() {
     let publish = |key: Option<&str>, len| {
         let key = key.map(|key| key.as_bytes().to_vec());
         let record = Record { key, body: vec![0; len], ..Record::default() };
@@ -112,7 +114,7 @@ fn what_compaction_left_to_reclaim_does_not_keep_housekeeping_busy() {
     };
     let first = Options { ttl: Some(2_000_000), latest: Some(false), ..NOTHING };
     let steps = vec![
-        Step::Send(0, vec![subscribe(0, 1, From::Earliest)]),
+        Step::Send(0, vec![subscribe(0, 1, Place::Earliest)]),
         Step::Send(0, vec![publish(None, 30_000)]),
         Step::Send(0, vec![publish(Some(""), 30_000)]),
         Step::Send(0, vec![publish(Some(""), 0)]),

@@ -1,21 +1,18 @@
-//! Scripts: what happens to a broker, as data that shrinks well, and how both sides run it.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Scripts: what happens to a broker, as data that shrinks well, and a comparison of the engine and the model on one.
 
 use crate::model::action::Action;
 use crate::model::broker::Model;
 use crate::model::encode::config;
 use crate::model::peers::Peers;
-use crate::model::receive::Received;
-use crate::model::words::{Answer, Bounds, Event, Settings};
+use crate::model::words::{Answer, Bounds, Settings};
 
-/// Connections of every script.
+/// Number of connections of every script.
 pub(crate) const PEERS: usize = 3;
 
-/// When every script begins.
+/// Time at which every script begins.
 const BEGIN: u64 = 1_000;
 
-/// A broker's beginning and everything that happens to it.
+/// A broker's settings and everything that happens to it.
 #[derive(Clone)]
 pub struct Script {
     pub(crate) defaults: Settings,
@@ -28,35 +25,35 @@ pub struct Script {
 pub(crate) enum Step {
     /// Time passes, or the clock goes back.
     Time(i64),
-    /// A connection sends some requests at once.
+    /// A connection sends requests at once.
     Send(usize, Vec<Action>),
-    /// A connection ends and comes back.
+    /// A connection ends, and another one takes its place.
     Reconnect(usize),
     Housekeep,
     Shrink,
 }
 
 impl std::fmt::Debug for Script {
-    /// A line for each step, also when a test framework asks for more.
+    /// One line for each step, also in the alternate form.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{:?}, {:?}, lanes of {}", self.defaults, self.bounds, self.lane_bytes)?;
         self.steps.iter().enumerate().try_for_each(|(index, step)| writeln!(f, "{index:3} {step:?}"))
     }
 }
 
-/// Runs a script on both sides and compares them step by step.
+/// Runs a script on the engine and on the model, and compares them step by step.
 ///
 /// # Panics
-/// If they say different things, or the engine contradicts itself.
+/// If they differ, or if the engine contradicts itself.
 pub fn check(script: &Script) {
     let mut model = Model::new(script.defaults, script.bounds);
     model.tick(BEGIN);
     let peers = Peers::new(config(script.defaults, &script.bounds, script.lane_bytes), PEERS, BEGIN);
-    let mut both = Both { model, peers, now: BEGIN, request: 0, refused_silently: [0; PEERS] };
+    let mut both = Comparison { model, peers, now: BEGIN, request: 0, refused_silently: [0; PEERS] };
     for (step, index) in script.steps.iter().zip(0..) {
         both.run(step, index);
     }
-    // What is to be kept for ever, detached, is kept.
+    // Some durable subscriptions are never forgotten.
     let kept = both.model.subscriptions.iter().any(|one| one.terms.inactive_ttl == u64::MAX);
     let broker = both.peers.finish();
     broker.verify().unwrap();
@@ -65,24 +62,24 @@ pub fn check(script: &Script) {
     assert!(kept || ledger.subscriptions == 0, "{ledger:?}");
 }
 
-/// The model, the engine, and what they agree on.
-struct Both {
+/// The model and the engine.
+struct Comparison {
     model: Model,
     peers: Peers,
     now: u64,
     request: u32,
-    /// Refusals of publishes without an answer that were not reported.
+    /// Refused publishes without acknowledgement that were not reported.
     refused_silently: [i64; PEERS],
 }
 
-impl Both {
+impl Comparison {
     fn run(&mut self, step: &Step, index: usize) {
         let mut expected: [Vec<(u32, Answer)>; PEERS] = Default::default();
         match step {
             Step::Time(by) => {
                 self.now = self.now.saturating_add_signed(*by);
                 self.peers.set_time(self.now);
-                // Timers that everybody may notice are punctual; all others may be late.
+                // Timers with visible effects are punctual; all others may be late.
                 if !self.model.is_due(self.now) {
                     return;
                 }
@@ -96,7 +93,7 @@ impl Both {
             }
             Step::Reconnect(peer) => {
                 self.model.tick(self.now);
-                self.model.disconnect(*peer);
+                self.model.disconnect(*peer as u64);
                 self.peers.reconnect(*peer);
                 self.refused_silently[*peer] = 0;
             }
@@ -107,35 +104,31 @@ impl Both {
             }
             Step::Shrink => self.peers.shrink(),
         }
-        let mut deliveries: [BTreeMap<u32, Vec<Event>>; PEERS] = Default::default();
-        for (peer, number, events) in self.model.deliver() {
-            deliveries[peer].entry(number).or_default().extend(events);
-        }
-        for (peer, (expected, due)) in expected.iter().zip(&deliveries).enumerate() {
+        for (peer, expected) in expected.iter().enumerate() {
             let what = || format!("to {peer} in step {index}: {step:?}");
             let received = self.peers.take(peer);
             self.refused_silently[peer] -= i64::from(received.refused_silently);
             assert!(self.refused_silently[peer] >= 0, "more refusals reported than there were {}", what());
-            let unsure = self.model.unsure.iter().filter(|(of, ..)| *of == peer);
-            let unsure: BTreeSet<_> = unsure.map(|(_, number, offset)| (*number, *offset)).collect();
-            compare(received, expected, due, &unsure, &what);
+            compare(received.answers, expected, &what);
+            let seen = received.events.iter();
+            let followed = seen.map(|(number, event)| self.model.follow(peer as u64, *number, event));
+            let drained =
+                followed.collect::<Result<(), _>>().and_then(|()| self.model.check_drained(peer as u64));
+            drained.unwrap_or_else(|broken| panic!("{broken}, {}", what()));
         }
         let (superseded, dead_letters_refused) = self.peers.counts();
         assert_eq!(dead_letters_refused, self.model.dead_letters_refused, "in step {index}");
-        let unsure = self.model.unsure.len() as u64;
-        let more = superseded.checked_sub(self.model.superseded);
-        assert!(more.is_some_and(|more| more <= unsure), "{superseded} superseded, in step {index}");
-        self.model.superseded = superseded;
+        assert_eq!(superseded, self.model.superseded, "in step {index}");
         self.peers.verify();
     }
 
-    /// Both sides do what is asked; the answers are the model's.
+    /// Sends requests to both; returns the model's answers.
     fn send(&mut self, peer: usize, actions: &[Action]) -> Vec<(u32, Answer)> {
         let (mut requests, mut expected) = (Vec::new(), Vec::new());
         for action in actions {
             self.request += 1;
-            let what = action.resolve(&self.model, peer);
-            let answer = self.model.request(peer, &what);
+            let what = action.resolve(&self.model, peer as u64);
+            let answer = self.model.request(peer as u64, &what);
             if what.wants_answer() {
                 expected.push((self.request, answer));
             } else {
@@ -148,15 +141,8 @@ impl Both {
     }
 }
 
-/// Answers by request, then events by subscription.
-fn compare(
-    received: Received,
-    expected: &[(u32, Answer)],
-    due: &BTreeMap<u32, Vec<Event>>,
-    unsure: &BTreeSet<(u32, u64)>,
-    what: &dyn Fn() -> String,
-) {
-    let mut answers = received.answers;
+/// Compares answers, in the order of requests.
+fn compare(mut answers: Vec<(u32, Answer)>, expected: &[(u32, Answer)], what: &dyn Fn() -> String) {
     answers.sort_by_key(|(request, _)| *request);
     let same = answers.len() == expected.len()
         && answers
@@ -164,26 +150,4 @@ fn compare(
             .zip(expected)
             .all(|(said, allowed)| said.0 == allowed.0 && allowed.1.allows(&said.1));
     assert!(same, "answers {}\n engine: {answers:?}\n  model: {expected:?}", what());
-    let mut events: BTreeMap<u32, Vec<Event>> = BTreeMap::new();
-    for (number, event) in received.events {
-        events.entry(number).or_default().push(event);
-    }
-    let same = events == *due || !unsure.is_empty() && without(&events, unsure) == without(due, unsure);
-    assert!(same, "deliveries {}\n engine: {events:?}\n  model: {due:?}", what());
-}
-
-/// The events, with each gap offset by offset, and without what may or may not be told.
-fn without(events: &BTreeMap<u32, Vec<Event>>, unsure: &BTreeSet<(u32, u64)>) -> Vec<(u32, Event)> {
-    let mut all = Vec::new();
-    for (number, event) in events.iter().flat_map(|(number, all)| all.iter().map(move |one| (*number, one))) {
-        match event {
-            Event::Gap { rewind, from, to, .. } => {
-                let told = (*from..*to).filter(|offset| !unsure.contains(&(number, *offset)));
-                let one = |from| Event::Gap { rewind: *rewind, from, to: from + 1, limit: false };
-                all.extend(told.map(|offset| (number, one(offset))));
-            }
-            Event::Record { .. } | Event::Fenced { .. } => all.push((number, event.clone())),
-        }
-    }
-    all
 }

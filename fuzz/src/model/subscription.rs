@@ -1,21 +1,25 @@
-//! One subscription of the naive model: cursor, window, attempts, failures.
+//! One subscription of the model: cursor, window, attempts, failures.
+
+mod follow;
+
+use std::rc::Rc;
 
 use zaichik_proto::RefusalCode;
 
-use crate::model::topic::{Fate, Topic};
+use crate::model::topic::{Liveness, Topic};
 use crate::model::words::{Event, FOREVER, Refusal};
 
 /// A cursor over one topic, held by a connection or durable.
 #[derive(Debug, Clone)]
 pub(crate) struct Subscription {
-    pub(crate) topic: u8,
+    pub(crate) topic: u32,
     /// Makes it durable.
-    pub(crate) name: Option<u8>,
+    pub(crate) name: Option<u32>,
     /// The connection, and the number by which it names the subscription.
-    pub(crate) holder: Option<(usize, u32)>,
+    pub(crate) holder: Option<(u64, u32)>,
     pub(crate) terms: Terms,
     pub(crate) epoch: u32,
-    /// The epoch with which the client came that holds it.
+    /// The epoch with which its holder attached first.
     pub(crate) held_since: u32,
     pub(crate) rewind: u32,
     pub(crate) last_delivered: Option<u64>,
@@ -23,45 +27,49 @@ pub(crate) struct Subscription {
     pub(crate) next: u64,
     /// Offsets and sizes of what is delivered and not committed.
     pub(crate) uncommitted: Vec<(u64, u64)>,
-    /// Something happened after which it could deliver.
+    /// It may have something to deliver.
     pub(crate) ready: bool,
     /// It waits at the end of its topic; otherwise its window stops it.
     pub(crate) waiting: bool,
+    /// Although it is ready, the broker may have found nothing to deliver; if so, whether it waits.
+    may_rest: Option<bool>,
     pub(crate) pause: Option<Pause>,
     /// How often offsets from the cursor on were delivered.
     attempts: Vec<(u64, u32)>,
     /// How often offsets from the cursor on failed.
     failures: Vec<(u64, u32)>,
-    /// Offsets from the cursor on that went to the dead-letter topic.
+    /// Offsets from the cursor on that are in the dead-letter topic.
     done: Vec<u64>,
     detached_at: u64,
+    /// The broker may or may not have skipped the silent offsets below this one.
+    skipped_below: u64,
 }
 
-/// What its Subscribe asked for.
+/// The terms in its Subscribe.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) window: u32,
     pub(crate) window_bytes: u64,
     /// After how many failures a record goes to which topic.
-    pub(crate) dead_letter: Option<(u32, u8)>,
+    pub(crate) dead_letter: Option<(u32, u32)>,
     pub(crate) inactive_ttl: u64,
 }
 
-/// Nothing is delivered until then.
+/// Nothing is delivered until its end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pause {
     pub(crate) until: u64,
-    /// It was set when a connection ended, so that a reattach does not end it.
+    /// It was set when a connection ended, so a reattach does not end it.
     pub(crate) outlives_attachment: bool,
 }
 
 impl Subscription {
-    /// Whether the client that holds it was given this epoch, or came with it.
+    /// Whether its holder received this epoch, or attached with it.
     pub(crate) const fn is_held_under(&self, epoch: u32) -> bool {
         epoch > 0 && epoch >= self.held_since && epoch <= self.epoch
     }
 
-    pub(crate) const fn new(topic: u8, name: Option<u8>, start: u64, terms: Terms) -> Self {
+    pub(crate) const fn new(topic: u32, name: Option<u32>, start: u64, terms: Terms) -> Self {
         Self {
             topic,
             name,
@@ -75,19 +83,21 @@ impl Subscription {
             uncommitted: Vec::new(),
             ready: true,
             waiting: false,
+            may_rest: None,
             pause: None,
             attempts: Vec::new(),
             failures: Vec::new(),
             done: Vec::new(),
             detached_at: 0,
+            skipped_below: 0,
         }
     }
 
-    pub(crate) fn is_held_by(&self, session: usize, number: u32) -> bool {
+    pub(crate) fn is_held_by(&self, session: u64, number: u32) -> bool {
         self.holder == Some((session, number))
     }
 
-    /// The first offset not committed; past a gap at the front it moves by itself (R9).
+    /// The first offset not committed; a Gap at the front does not hold it back (R9).
     pub(crate) fn cursor(&self) -> u64 {
         self.uncommitted.first().map_or(self.next, |(offset, _)| *offset)
     }
@@ -107,8 +117,8 @@ impl Subscription {
             return Err((RefusalCode::CommitAhead, self.next));
         }
         self.uncommitted.retain(|(delivered, _)| *delivered > offset);
-        self.ready = true;
-        self.forget_what_is_done();
+        (self.ready, self.may_rest) = (true, None);
+        self.forget_done();
         Ok(self.cursor())
     }
 
@@ -136,10 +146,10 @@ impl Subscription {
         self.done.clear();
         self.pause = None;
         self.start_again_at(to);
-        self.forget_what_is_done();
+        self.forget_done();
     }
 
-    /// D3: another connection, or the same one again, goes on at the cursor.
+    /// D3: another connection, or the same one again, continues at the cursor.
     pub(crate) fn reattach(&mut self, terms: Terms, now: u64) {
         self.terms = terms;
         self.pause = self.pause.filter(|pause| pause.outlives_attachment && pause.until > now);
@@ -149,8 +159,11 @@ impl Subscription {
         self.start_again_at(cursor);
     }
 
-    /// D2: nobody holds it any more.
+    /// D2: its connection no longer holds it.
     pub(crate) fn detach(&mut self, now: u64) {
+        if !self.uncommitted.is_empty() {
+            self.skipped_below = 0;
+        }
         self.next = self.cursor();
         self.uncommitted.clear();
         self.holder = None;
@@ -158,68 +171,77 @@ impl Subscription {
     }
 
     fn start_again_at(&mut self, offset: u64) {
-        self.next = offset;
+        (self.next, self.skipped_below) = (offset, 0);
         self.pass_done();
         self.rewind += 1;
-        (self.ready, self.waiting) = (true, false);
+        (self.ready, self.waiting, self.may_rest) = (true, false, None);
     }
 
-    /// A record failed once more; says how often it has.
+    /// Records were appended to its topic.
+    pub(crate) fn wake(&mut self) {
+        if self.waiting || self.may_rest == Some(true) {
+            (self.ready, self.may_rest) = (true, None);
+        }
+    }
+
+    /// A record failed once more; returns how often it has.
     pub(crate) fn fail(&mut self, offset: u64) -> u32 {
         raise(&mut self.failures, offset)
     }
 
-    /// The record that a nack named, and to which delivery went back, is in the dead-letter topic.
+    /// The record that a Nack named, and to which delivery went back, is in the dead-letter topic.
     pub(crate) fn bury(&mut self, offset: u64) {
         self.done.push(offset);
         self.pass_done();
-        self.forget_what_is_done();
+        self.forget_done();
     }
 
     /// The only uncommitted record is in the dead-letter topic: as if it were committed.
     pub(crate) fn bury_all(&mut self) {
         self.uncommitted.clear();
-        self.forget_what_is_done();
+        self.forget_done();
     }
 
-    /// What went to the dead-letter topic counts as delivered when everything before it is.
+    /// Records in the dead-letter topic count as delivered when everything before them is.
     fn pass_done(&mut self) {
         while self.done.contains(&self.next) {
             self.next += 1;
         }
     }
 
-    fn forget_what_is_done(&mut self) {
+    fn forget_done(&mut self) {
         let cursor = self.cursor();
         self.attempts.retain(|(offset, _)| *offset >= cursor);
         self.failures.retain(|(offset, _)| *offset >= cursor);
         self.done.retain(|offset| *offset >= cursor);
     }
 
-    /// What it gets now, and how many superseded records it passed.
-    pub(crate) fn deliver(&mut self, topic: &Topic, now: u64) -> (Vec<Event>, u64) {
-        let (mut events, mut superseded) = (Vec::new(), 0);
+    /// What it receives next at this time, and counts the silent offsets skipped before; `None` if its window is full or
+    /// it is at the end of its topic.
+    pub(crate) fn next_event(&mut self, topic: &Topic, now: u64, skipped: &mut u64) -> Option<Event> {
         let rewind = self.rewind;
-        (self.ready, self.waiting) = (false, false);
-        while self.terms.window == 0 || self.uncommitted.len() < self.terms.window as usize {
+        while self.has_room() {
             let offset = self.next;
-            let Some((entry, fate)) = topic.entry(offset, now) else {
-                self.waiting = true;
-                break;
+            let Some((entry, liveness)) = topic.entry(offset, now) else {
+                (self.ready, self.waiting) = (false, true);
+                self.forget_done();
+                return None;
             };
-            match fate {
-                Fate::Quiet => {
+            let event = match liveness {
+                Liveness::Silent => {
                     self.next += 1;
-                    superseded += 1;
+                    *skipped += 1;
+                    None
                 }
-                Fate::Gone => {
-                    while topic.entry(self.next, now).is_some_and(|(_, fate)| fate == Fate::Gone) {
+                Liveness::Missing => {
+                    let is_missing = |(_, liveness)| liveness == Liveness::Missing;
+                    while topic.entry(self.next, now).is_some_and(is_missing) {
                         self.next += 1;
                     }
-                    let limit = offset < topic.limit_end;
-                    events.push(Event::Gap { rewind, from: offset, to: self.next, limit });
+                    let limit = !topic.allows_reason(offset, false);
+                    Some(Event::Gap { rewind, from: offset, to: self.next, limit })
                 }
-                Fate::Live => {
+                Liveness::Live => {
                     let used: u64 = self.uncommitted.iter().map(|(_, len)| len).sum();
                     if !self.uncommitted.is_empty() && used + entry.record.len() > self.terms.window_bytes {
                         break;
@@ -227,27 +249,36 @@ impl Subscription {
                     if self.terms.window > 0 {
                         self.uncommitted.push((offset, entry.record.len()));
                     }
-                    let (timestamp, record) = (entry.timestamp, entry.record.clone());
+                    let (timestamp, record) = (entry.timestamp, Rc::clone(&entry.record));
                     let attempt = raise(&mut self.attempts, offset);
-                    events.push(Event::Record { rewind, attempt, offset, timestamp, record });
                     self.last_delivered = self.last_delivered.max(Some(offset));
                     self.next += 1;
+                    Some(Event::Record { rewind, attempt, offset, timestamp, record })
                 }
-            }
+            };
             self.pass_done();
+            if event.is_some() {
+                self.forget_done();
+                return event;
+            }
         }
-        self.forget_what_is_done();
-        (events, superseded)
+        (self.ready, self.waiting) = (false, false);
+        self.forget_done();
+        None
+    }
+
+    fn has_room(&self) -> bool {
+        self.terms.window == 0 || self.uncommitted.len() < self.terms.window as usize
     }
 }
 
-/// One more for this offset.
+/// Raises the count of an offset.
 fn raise(counts: &mut Vec<(u64, u32)>, offset: u64) -> u32 {
     if !counts.iter().any(|(other, _)| *other == offset) {
         counts.push((offset, 0));
     }
     let found = counts.iter_mut().find(|(other, _)| *other == offset);
-    let (_, count) = found.expect("it is there by now");
+    let (_, count) = found.expect("it was added");
     *count += 1;
     *count
 }

@@ -1,13 +1,14 @@
-//! One topic of the naive model: its records, all of them, and which of them are still there.
+//! One topic of the model: every record that it accepted, and which of them are still there.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use zaichik_proto::RefusalCode;
 
 use crate::model::keys::{self, Key};
 use crate::model::words::{FOREVER, Record, Refusal, Settings};
 
-/// A topic; every question is a scan.
+/// A topic; every question is answered with a scan.
 #[derive(Debug, Clone)]
 pub(crate) struct Topic {
     pub(crate) settings: Settings,
@@ -15,54 +16,62 @@ pub(crate) struct Topic {
     pub(crate) base: u64,
     /// Every record ever accepted; the first one has the offset `base`.
     pub(crate) log: Vec<Entry>,
-    /// Every key ever accepted while the first record of a key counted.
-    pub(crate) keys: Vec<Key>,
-    /// The step at hand; nothing is superseded or too much before its end.
-    step: Option<Pending>,
+    /// All entries before this index are removed, so that scans may begin here.
+    front: usize,
+    /// The keys accepted in `first` mode whose window is not over.
+    keys: Vec<Key>,
+    /// The current step; nothing is superseded or evicted before its end.
+    step: Option<Step>,
     /// The offset after the highest one that a limit removed.
-    pub(crate) limit_end: u64,
+    limit_end: u64,
+    /// The same, if publishes at the same time are settled together: then a limit also removes what expired by itself
+    /// behind a record that had to go. The broker may do so.
+    joint_limit_end: u64,
+    /// When a limit last removed a record.
+    limited_at: Option<u64>,
 }
 
-/// A step in which records come.
+/// A step that may append records: a publish or a batch.
 #[derive(Debug, Clone)]
-struct Pending {
+struct Step {
     /// The length of the log before it.
     from: usize,
-    /// `latest`: the keys that count.
+    /// `latest` mode: the keys that count towards `max_keys`.
     live_keys: BTreeSet<Vec<u8>>,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) timestamp: u64,
-    pub(crate) record: Record,
-    /// Gone for everybody: by the topic's time to live, by a limit, or because nobody is left who wants it.
+    pub(crate) record: Rc<Record>,
+    /// Missing for every reader: expired with the topic's time to live, evicted, or needed by no subscription.
     pub(crate) removed: bool,
-    /// Not for newcomers: it was dead when settings changed.
+    /// Not for newcomers: it was dead when the settings changed.
     pub(crate) hidden: bool,
-    /// When a newer record of its key came (`latest`).
+    /// When a newer record of its key was accepted (`latest`).
     pub(crate) superseded: Option<u64>,
-    /// When it died of that, or as a tombstone, under settings that are no more.
+    /// When it died of that, or as a tombstone, under earlier settings.
     pub(crate) died: Option<u64>,
-    /// It lived when settings changed, so it does not die of them before.
+    /// It was alive when settings changed, so it does not die of them before this time.
     pub(crate) not_before: u64,
 }
 
-/// What became of an offset.
+/// What a reader gets at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum Liveness {
+    /// The record.
     Live,
-    /// Readers are told (R4).
-    Gone,
-    /// Superseded, or a tombstone that had its time: readers are not told (C6).
-    Quiet,
+    /// A Gap (R4).
+    Missing,
+    /// Nothing: it was superseded, or it was a tombstone whose time is over (C6, C7).
+    Silent,
 }
 
 /// What a publish appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Accepted {
     pub(crate) first: Option<u64>,
-    /// Which records were duplicates of which offsets.
+    /// Index of each duplicate in the publish, and the offset of its original.
     pub(crate) duplicates: Vec<(u32, u64)>,
     pub(crate) count: u64,
     pub(crate) bytes: u64,
@@ -70,17 +79,27 @@ pub(crate) struct Accepted {
 
 impl Topic {
     pub(crate) const fn new(settings: Settings, base: u64) -> Self {
-        Self { settings, explicit: false, base, log: Vec::new(), keys: Vec::new(), step: None, limit_end: 0 }
+        Self {
+            settings,
+            explicit: false,
+            base,
+            log: Vec::new(),
+            front: 0,
+            keys: Vec::new(),
+            step: None,
+            limit_end: 0,
+            joint_limit_end: 0,
+            limited_at: None,
+        }
     }
 
     pub(crate) fn end(&self) -> u64 {
         self.base + self.log.len() as u64
     }
 
-    /// Accepts all records, or says why it can't; what it looks like after a refusal means nothing. At the end of the
-    /// step comes [`settle`](Self::settle).
+    /// Accepts all records, or changes nothing and says why. [`settle`](Self::settle) ends the step.
     ///
-    /// `earlier` is what the same batch has appended already: count and bytes.
+    /// `earlier` is the count and bytes of what the same batch has appended already.
     pub(crate) fn publish(
         &mut self,
         now: u64,
@@ -89,7 +108,26 @@ impl Topic {
         cursors: &[u64],
         earlier: (u64, u64),
     ) -> Result<Accepted, Refusal> {
+        let step = self.step.clone();
         self.begin(now, cursors);
+        keys::forget(&mut self.keys, now);
+        let keys = self.keys.len();
+        let accepted = self.try_publish(now, records, max_message, cursors, earlier);
+        if accepted.is_err() {
+            self.step = step;
+            self.keys.truncate(keys);
+        }
+        accepted
+    }
+
+    fn try_publish(
+        &mut self,
+        now: u64,
+        records: &[Record],
+        max_message: u64,
+        cursors: &[u64],
+        earlier: (u64, u64),
+    ) -> Result<Accepted, Refusal> {
         let settings = self.settings;
         let (mut accepted, mut duplicates): (Vec<&Record>, _) = (Vec::new(), Vec::new());
         for (record, index) in records.iter().zip(0..) {
@@ -121,7 +159,7 @@ impl Topic {
             return Err((RefusalCode::OffsetsExhausted, 0));
         }
         if count > 0 {
-            // Nor does a batch evict its own records.
+            // A batch does not evict its own records.
             if count + earlier.0 > settings.max_messages {
                 return Err((RefusalCode::TooLarge, settings.max_messages));
             }
@@ -138,22 +176,26 @@ impl Topic {
         Ok(Accepted { first, duplicates, count, bytes })
     }
 
-    /// A step begins, or goes on, in which records may come.
+    /// Begins or continues a step that may append records.
     pub(crate) fn begin(&mut self, now: u64, cursors: &[u64]) {
-        // What has gone from the front makes what expired behind it go too.
+        // Removing records from the front lets expired ones behind them go too.
         self.trim(cursors);
         self.age(now);
         if self.step.is_none() {
-            let live_keys = keys::live(&self.log, &self.settings, now);
-            self.step = Some(Pending { from: self.log.len(), live_keys });
+            let live_keys = if self.settings.latest {
+                keys::live(self.kept(), &self.settings, now)
+            } else {
+                BTreeSet::new()
+            };
+            self.step = Some(Step { from: self.log.len(), live_keys });
         }
     }
 
-    /// The step ends: what nobody waits for, and what is too much, goes.
+    /// Ends the step: removes what no subscription needs and what exceeds the limits.
     pub(crate) fn settle(&mut self, now: u64, cursors: &[u64]) {
         if let Some(step) = self.step.take().filter(|_| self.settings.latest) {
-            for index in step.from..self.log.len() {
-                keys::supersede(&mut self.log, index, now);
+            for index in step.from.max(self.front)..self.log.len() {
+                keys::supersede(&mut self.log[self.front..=index], now);
             }
         }
         self.trim(cursors);
@@ -163,7 +205,7 @@ impl Topic {
     fn append(&mut self, now: u64, record: Record) {
         self.log.push(Entry {
             timestamp: now,
-            record,
+            record: Rc::new(record),
             removed: false,
             hidden: false,
             superseded: None,
@@ -172,7 +214,7 @@ impl Topic {
         });
     }
 
-    /// New settings in place (R7): what is dead stays dead.
+    /// Changes the settings in place (R7): what is dead stays dead.
     pub(crate) fn change(&mut self, settings: Settings, cursors: &[u64], now: u64) {
         self.age(now);
         let floor = if self.settings.ttl == 0 { self.end() } else { self.first_live(now, |_, _| true) };
@@ -180,7 +222,7 @@ impl Topic {
         let (base, old) = (self.base, self.settings);
         for (entry, offset) in self.log.iter_mut().zip(base..) {
             entry.hidden |= offset < floor;
-            match entry.quiet_death(&old) {
+            match entry.silent_death(&old) {
                 death if death <= now => entry.died = Some(death),
                 _ => entry.not_before = now,
             }
@@ -197,107 +239,154 @@ impl Topic {
         let mut after = self.clone();
         after.trim(cursors);
         after.age(now);
-        after.log.iter().all(|entry| entry.removed)
+        after.front == after.log.len()
     }
 
-    /// R1: a record expires at the instant, and stays expired whatever the settings become. One that expired by
-    /// itself is gone as soon as everything before it is.
+    /// R1: a record expires at the instant, and stays expired whatever the settings become. One whose own time to live
+    /// is over is gone as soon as everything before it is.
     pub(crate) fn age(&mut self, now: u64) {
         let settings = self.settings;
-        for entry in &mut self.log {
-            let death = entry.timestamp.saturating_add(settings.ttl);
-            entry.removed |= settings.ttl > 0 && settings.ttl != FOREVER && death <= now;
-        }
-        for entry in &mut self.log {
-            if entry.fate(&settings, now) != Fate::Gone {
-                break;
+        if settings.ttl > 0 && settings.ttl != FOREVER {
+            for entry in &mut self.log[self.front..] {
+                entry.removed |= entry.timestamp.saturating_add(settings.ttl) <= now;
             }
+        }
+        let is_missing = |entry: &Entry| entry.liveness(&settings, now) == Liveness::Missing;
+        while let Some(entry) = self.log.get_mut(self.front).filter(|entry| is_missing(entry)) {
             entry.removed = true;
-        }
-    }
-
-    /// R2: with `retention_ttl = 0` a record is kept for the subscriptions there are.
-    pub(crate) fn trim(&mut self, cursors: &[u64]) {
-        if self.settings.ttl == 0 {
-            for (entry, offset) in self.log.iter_mut().zip(self.base..) {
-                entry.removed |= cursors.iter().all(|cursor| *cursor > offset);
+            self.front += 1;
+            if self.limited_at == Some(now) {
+                self.joint_limit_end = self.base + self.front as u64;
             }
         }
     }
 
-    /// R5, `reject`: removes from the oldest on, only as far as needed.
+    /// R2: with `retention_ttl = 0` a record is kept for the subscriptions that exist.
+    pub(crate) fn trim(&mut self, cursors: &[u64]) {
+        let lowest = cursors.iter().min().copied().unwrap_or(u64::MAX);
+        while self.settings.ttl == 0 && self.base + (self.front as u64) < lowest.min(self.end()) {
+            self.log[self.front].removed = true;
+            self.front += 1;
+        }
+    }
+
+    /// R5, `reject`: removes records from the oldest on, only as far as needed.
     fn make_way(&mut self, need: (u64, u64), cursors: &[u64], now: u64) -> Result<(), Refusal> {
-        while self.is_over(need, now) {
-            let (base, settings) = (self.base, self.settings);
-            let oldest = self.log.iter_mut().zip(base..).find(|(entry, _)| !entry.removed);
-            let (entry, offset) = oldest.ok_or((RefusalCode::TopicFull, 0))?;
-            let committed = !cursors.is_empty() && cursors.iter().all(|cursor| *cursor > offset);
-            if !committed && entry.fate(&settings, now) == Fate::Live {
+        let committed = cursors.iter().min().copied().unwrap_or(0);
+        let (mut gone, mut index) = ((0, 0), self.front);
+        while self.is_over(need, gone, now) {
+            let entry = self.log.get(index).ok_or((RefusalCode::TopicFull, 0))?;
+            let is_committed = committed > self.base + index as u64;
+            if !entry.removed && !is_committed && entry.liveness(&self.settings, now) == Liveness::Live {
                 return Err((RefusalCode::TopicFull, 0));
             }
-            entry.removed = true;
+            if !entry.removed && self.counts(index, now) {
+                gone = (gone.0 + 1, gone.1 + entry.record.len());
+            }
+            index += 1;
         }
+        self.remove_to(index);
         Ok(())
     }
 
     /// R5, `drop_oldest`.
     fn drop_oldest(&mut self, now: u64) {
-        while !self.settings.reject && self.is_over((0, 0), now) {
-            let oldest = self.log.iter_mut().zip(self.base..).find(|(entry, _)| !entry.removed);
-            let (entry, offset) = oldest.expect("nothing is not too much");
-            entry.removed = true;
-            self.limit_end = offset + 1;
+        while !self.settings.reject && self.is_over((0, 0), (0, 0), now) {
+            let oldest = (self.front..self.log.len()).find(|index| !self.log[*index].removed);
+            let oldest = oldest.expect("an empty topic exceeds no limit");
+            self.remove_to(oldest + 1);
+            self.limit_end = self.base + self.front as u64;
+            (self.joint_limit_end, self.limited_at) = (self.limit_end, Some(now));
         }
     }
 
-    /// With `latest` the dead do not count; what the step at hand brings does, whatever becomes of it.
-    fn is_over(&self, (count, bytes): (u64, u64), now: u64) -> bool {
-        let from = self.step.as_ref().map_or(self.log.len(), |step| step.from);
-        let counts = |index: usize, entry: &Entry| {
-            !self.settings.latest || index >= from || entry.fate(&self.settings, now) == Fate::Live
-        };
-        let kept = self.log.iter().enumerate().filter(|(_, entry)| !entry.removed);
-        let kept: Vec<_> =
-            kept.filter(|(index, entry)| counts(*index, entry)).map(|(_, entry)| entry).collect();
-        let kept_bytes: u64 = kept.iter().map(|entry| entry.record.len()).sum();
-        kept.len() as u64 + count > self.settings.max_messages || kept_bytes + bytes > self.settings.max_bytes
+    fn remove_to(&mut self, index: usize) {
+        for entry in &mut self.log[self.front..index] {
+            entry.removed = true;
+        }
+        self.front = self.front.max(index);
     }
 
-    /// R3: the first record live for newcomers that is acceptable; the end if there is none.
+    /// Whether what is kept without `gone`, and with `need`, exceeds a limit.
+    fn is_over(&self, need: (u64, u64), gone: (u64, u64), now: u64) -> bool {
+        let Settings { max_messages, max_bytes, .. } = self.settings;
+        if (max_messages, max_bytes) == (FOREVER, FOREVER) {
+            return false;
+        }
+        let kept = (self.front..self.log.len()).filter(|index| self.counts(*index, now));
+        let (count, bytes) =
+            kept.fold((0, 0), |(count, bytes), index| (count + 1, bytes + self.log[index].record.len()));
+        count + need.0 - gone.0 > max_messages || bytes + need.1 - gone.1 > max_bytes
+    }
+
+    /// Whether an entry counts towards the limits. With `latest` the dead do not, but the records of the current step
+    /// do, whatever becomes of them.
+    fn counts(&self, index: usize, now: u64) -> bool {
+        let entry = &self.log[index];
+        let from = self.step.as_ref().map_or(self.log.len(), |step| step.from);
+        let is_live = || entry.liveness(&self.settings, now) == Liveness::Live;
+        !entry.removed && (!self.settings.latest || index >= from || is_live())
+    }
+
+    /// R3: the first record live for newcomers that `accepts` accepts; the end if there is none.
     pub(crate) fn first_live(&self, now: u64, accepts: impl Fn(u64, &Entry) -> bool) -> u64 {
-        let mut all = self.log.iter().zip(self.base..);
+        let mut all = self.log[self.front..].iter().zip(self.base + self.front as u64..);
         let found = all.find(|(entry, offset)| {
-            entry.fate(&self.settings, now) == Fate::Live && !entry.hidden && accepts(*offset, entry)
+            let is_live = entry.liveness(&self.settings, now) == Liveness::Live;
+            is_live && !entry.hidden && accepts(*offset, entry)
         });
         found.map_or_else(|| self.end(), |(_, offset)| offset)
     }
 
-    /// Whether an offset died silently, and was then ended by the topic's time to live.
-    pub(crate) fn is_unsure(&self, offset: u64, now: u64) -> bool {
-        let index = offset.checked_sub(self.base).and_then(|index| usize::try_from(index).ok());
-        let entry = index.and_then(|index| self.log.get(index));
-        let ttl = self.settings.ttl;
-        entry.is_some_and(|entry| {
-            let is_over = ttl > 0 && ttl != FOREVER && entry.timestamp.saturating_add(ttl) <= now;
-            is_over && entry.quiet_death(&self.settings) <= now
-        })
+    /// R9: whether a Gap that begins at this offset may have the reason `limit`, or `expired`.
+    pub(crate) const fn allows_reason(&self, from: u64, limit: bool) -> bool {
+        if limit { from < self.joint_limit_end } else { from >= self.limit_end }
     }
 
-    /// A record that was accepted, and what became of it.
-    pub(crate) fn entry(&self, offset: u64, now: u64) -> Option<(&Entry, Fate)> {
-        let index = usize::try_from(offset.checked_sub(self.base)?).ok()?;
-        self.log.get(index).map(|entry| (entry, entry.fate(&self.settings, now)))
+    /// Entries that may not be removed yet.
+    fn kept(&self) -> &[Entry] {
+        &self.log[self.front..]
+    }
+
+    /// Bytes of the records that newcomers get.
+    pub(crate) fn live_bytes(&self, now: u64) -> u64 {
+        let is_live = |one: &&Entry| one.liveness(&self.settings, now) == Liveness::Live;
+        let live = self.kept().iter().filter(is_live).filter(|one| !one.hidden);
+        live.map(|entry| entry.record.len()).sum()
+    }
+
+    /// Whether an offset died silently, and then expired with the topic's time to live. Both a Gap and silence are right
+    /// there: the broker does not know when such a record was accepted, once its memory was reused (protocol §11.13).
+    pub(crate) fn is_unsure(&self, offset: u64, now: u64) -> bool {
+        let ttl = self.settings.ttl;
+        let expires = |entry: &Entry| entry.timestamp.saturating_add(ttl);
+        let is_expired = |entry: &Entry| ttl > 0 && ttl != FOREVER && expires(entry) <= now;
+        self.may_be_silent(offset, now) && self.at(offset).is_some_and(is_expired)
+    }
+
+    /// Whether an offset died silently, whatever happened to it since.
+    pub(crate) fn may_be_silent(&self, offset: u64, now: u64) -> bool {
+        self.at(offset).is_some_and(|entry| entry.silent_death(&self.settings) <= now)
+    }
+
+    /// The record accepted at an offset, and what a reader gets there.
+    pub(crate) fn entry(&self, offset: u64, now: u64) -> Option<(&Entry, Liveness)> {
+        self.at(offset).map(|entry| (entry, entry.liveness(&self.settings, now)))
+    }
+
+    fn at(&self, offset: u64) -> Option<&Entry> {
+        self.log.get(usize::try_from(offset.checked_sub(self.base)?).ok()?)
     }
 }
 
 impl Entry {
-    pub(crate) fn fate(&self, settings: &Settings, now: u64) -> Fate {
-        let (own, quiet) = (self.own_death(), self.quiet_death(settings));
+    pub(crate) fn liveness(&self, settings: &Settings, now: u64) -> Liveness {
+        let (own, silent) = (self.own_death(), self.silent_death(settings));
         match () {
-            () if self.removed => Fate::Gone,
-            () if quiet <= now && quiet < own => Fate::Quiet,
-            () if own <= now => Fate::Gone,
-            () => Fate::Live,
+            () if self.removed => Liveness::Missing,
+            () if silent <= now && silent < own => Liveness::Silent,
+            () if own <= now => Liveness::Missing,
+            () => Liveness::Live,
         }
     }
 
@@ -306,8 +395,8 @@ impl Entry {
         self.record.ttl.map_or(FOREVER, |ttl| self.timestamp.saturating_add(ttl))
     }
 
-    /// When a newer record of its key ends it, or its time as a tombstone does (C6, C7).
-    fn quiet_death(&self, settings: &Settings) -> u64 {
+    /// When it dies because of a newer record of its key, or because its time as a tombstone is over (C6, C7).
+    fn silent_death(&self, settings: &Settings) -> u64 {
         if let Some(died) = self.died {
             return died;
         }

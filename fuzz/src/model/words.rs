@@ -1,17 +1,19 @@
-//! What both sides of the comparison talk about: requests, answers, and what a subscription gets.
+//! Requests, answers and events, in the form that the engine and the model have in common.
+
+use std::rc::Rc;
 
 use zaichik_proto::{AckLevel, Producer, RefusalCode};
 
-/// For ever, and without limit.
+/// Forever, and without limit.
 pub(crate) const FOREVER: u64 = u64::MAX;
 
 /// A topic whose name is not valid.
-pub(crate) const INVALID: u8 = u8::MAX;
+pub(crate) const INVALID: u32 = u32::MAX;
 
 /// Why a request has no effect, and the refusal's value.
 pub(crate) type Refusal = (RefusalCode, u64);
 
-/// Settings of a topic, complete.
+/// All settings of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) ttl: u64,
@@ -24,7 +26,7 @@ pub(crate) struct Settings {
     pub(crate) tombstone_ttl: u64,
 }
 
-/// Settings that a request gives.
+/// The settings in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Options {
     pub(crate) ttl: Option<u64>,
@@ -44,13 +46,15 @@ pub(crate) struct Bounds {
     pub(crate) max_message: u32,
     pub(crate) max_topics: u32,
     pub(crate) max_subscriptions: u32,
+    pub(crate) max_window: u32,
+    pub(crate) max_window_bytes: u32,
     pub(crate) max_durables: u32,
     pub(crate) inactive_ttl: u64,
     pub(crate) max_producers: u32,
     pub(crate) producer_ttl: u64,
 }
 
-/// A record as its publisher made it.
+/// A record as it was published.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub(crate) struct Record {
     pub(crate) key: Option<Vec<u8>>,
@@ -60,7 +64,7 @@ pub(crate) struct Record {
     pub(crate) tombstone: bool,
 }
 
-/// Where a subscription begins, or a cursor goes.
+/// Where a subscription begins, or where a seek goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
     Earliest,
@@ -69,56 +73,57 @@ pub(crate) enum Start {
     Time(u64),
 }
 
-/// What a client asks.
+/// A client's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Request {
-    Publish { ack: AckLevel, producer: Option<Producer>, topic: u8, records: Vec<Record> },
+    Publish { ack: AckLevel, producer: Option<Producer>, topic: u32, records: Vec<Record> },
     Batch { ack: AckLevel, producer: Option<Producer>, operations: Vec<Operation> },
     Subscribe(Subscribe),
     Unsubscribe { number: u32 },
     Commit { number: u32, offset: u64 },
     Nack { number: u32, offset: u64, delay: u64 },
     Seek { target: Target, to: Start },
-    Create { topic: u8, options: Options },
-    Alter { topic: u8, options: Options },
+    RemoveDurable { topic: u32, name: u32 },
+    Create { topic: u32, options: Options },
+    Alter { topic: u32, options: Options },
 }
 
 /// One operation of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Operation {
-    Publish { topic: u8, records: Vec<Record> },
+    Publish { topic: u32, records: Vec<Record> },
     Commit { number: u32, offset: u64 },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Subscribe {
     pub(crate) number: u32,
-    pub(crate) topic: u8,
+    pub(crate) topic: u32,
     pub(crate) start: Start,
     pub(crate) window: u32,
     pub(crate) window_bytes: u32,
     pub(crate) max_attempts: u32,
-    pub(crate) dead_letter: Option<u8>,
+    pub(crate) dead_letter: Option<u32>,
     pub(crate) durable: Option<Durable>,
 }
 
 /// What makes a subscription durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Durable {
-    pub(crate) name: u8,
+    pub(crate) name: u32,
     pub(crate) reject: bool,
     pub(crate) epoch: u32,
     pub(crate) inactive_ttl: u64,
 }
 
-/// Whose cursor a seek moves.
+/// The subscription that a seek moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
     Number(u32),
-    Name { topic: u8, name: u8 },
+    Name { topic: u32, name: u32 },
 }
 
-/// What a request is answered.
+/// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     Published {
@@ -149,7 +154,7 @@ pub(crate) enum Answer {
         value: u64,
         operation: u32,
     },
-    /// Refused, for any one of several reasons that apply; only the model says so.
+    /// Refused for one of several reasons, all of which apply; only the model answers so.
     RefusedFor(Vec<Refusal>),
 }
 
@@ -161,22 +166,32 @@ pub(crate) enum Ready {
     Adopted,
 }
 
-/// What a subscription gets.
+/// What a subscription receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
-    Record { rewind: u32, attempt: u32, offset: u64, timestamp: u64, record: Record },
+    Record { rewind: u32, attempt: u32, offset: u64, timestamp: u64, record: Rc<Record> },
     Gap { rewind: u32, from: u64, to: u64, limit: bool },
     Fenced { epoch: u32 },
 }
 
 /// A topic's name on the wire.
-pub(crate) fn topic_name(topic: u8) -> String {
+pub(crate) fn topic_name(topic: u32) -> String {
     if topic == INVALID { "$invalid".to_owned() } else { format!("topic-{topic}") }
 }
 
 /// A durable subscription's name on the wire.
-pub(crate) fn durable_name(name: u8) -> String {
+pub(crate) fn durable_name(name: u32) -> String {
     format!("name-{name}")
+}
+
+impl Event {
+    /// The offset of a record, the first one of a Gap.
+    pub(crate) const fn offset(&self) -> u64 {
+        match self {
+            Self::Record { offset: at, .. } | Self::Gap { from: at, .. } => *at,
+            Self::Fenced { .. } => 0,
+        }
+    }
 }
 
 impl Answer {
@@ -188,24 +203,24 @@ impl Answer {
         matches!(self, Self::Refused { .. } | Self::RefusedFor(_))
     }
 
-    /// Whether this, which the model said, allows what the engine said.
-    pub(crate) fn allows(&self, said: &Self) -> bool {
+    /// Whether this answer of the model allows an answer of the engine.
+    pub(crate) fn allows(&self, answer: &Self) -> bool {
         if let Self::RefusedFor(reasons) = self {
-            return reasons.iter().any(|reason| *said == Self::refused(*reason));
+            return reasons.iter().any(|reason| *answer == Self::refused(*reason));
         }
-        self == said
+        self == answer
     }
 }
 
 impl Record {
-    /// Bytes of its layout (docs/protocol.md §4).
+    /// Size in bytes when encoded (docs/protocol.md §4).
     pub(crate) fn len(&self) -> u64 {
         let ttl = if self.ttl.is_some() { 8 } else { 0 };
         let headers = if self.headers.is_empty() { 0 } else { 4 };
         16 + ttl + headers + self.message_len()
     }
 
-    /// What `max_message` bounds.
+    /// The size that `max_message` bounds.
     pub(crate) fn message_len(&self) -> u64 {
         let section = self.headers.iter().map(|(name, value)| 3 + name.len() + value.len()).sum::<usize>();
         let count = if self.headers.is_empty() { 0 } else { 2 };

@@ -1,4 +1,4 @@
-//! Honest applications on real clients: they publish, consume, change their minds, and note what they were told.
+//! Honest applications on real clients: they publish, consume, seek and unsubscribe, and check the answers.
 
 mod reader;
 
@@ -12,20 +12,20 @@ use zaichik_engine::Timestamp;
 use zaichik_proto::{AckLevel, Record, TopicOptions};
 
 use self::reader::Reader;
-use super::check::{Broken, Checker, Fate, Sent, Verdict, numbered};
+use super::check::{Broken, Checker, Outcome, Sent, Verdict, numbered};
 use super::plan::{Plan, Publishes, Work};
 use super::random::{Concern, Rng, mix};
 use super::trace::{self, Event};
 use super::{MILLI, SECOND};
 
-/// Messages that an application takes at a time.
+/// Maximum messages that an application takes at a time.
 const TAKEN_AT_ONCE: usize = 16;
 
 /// An application and its client.
 pub(crate) struct App {
     pub(crate) index: usize,
     pub(crate) client: Client,
-    /// How often it died.
+    /// How often it crashed.
     pub(crate) life: u32,
     work: Work,
     rng: Rng,
@@ -34,27 +34,27 @@ pub(crate) struct App {
     next_publish: u64,
     next_id: u64,
     next_question: u64,
-    /// Nothing goes wrong any more: it finishes what it has, and begins nothing.
-    pub(crate) is_calm: bool,
+    /// In the second phase it finishes its work and begins nothing new.
+    pub(crate) is_finishing: bool,
     /// Since when its connection is open.
     open_since: Option<u64>,
     pub(crate) answers: usize,
     pub(crate) messages: usize,
 }
 
-/// A request that is unanswered.
+/// An unanswered request.
 #[derive(Debug, Clone)]
 struct Ask {
     at: u64,
-    what: What,
+    purpose: Purpose,
 }
 
 #[derive(Debug, Clone)]
-enum What {
+enum Purpose {
     Publish(Vec<u64>),
-    /// The numbers of the records of each publish.
+    /// The numbers of the records in each publish.
     Batch(Vec<Vec<u64>>),
-    /// A reader's message went through it: the record it made, and the message's offset.
+    /// A reader's message was transformed: the number of the new record, and the offset of the message.
     Transform {
         reader: usize,
         id: u64,
@@ -74,15 +74,15 @@ enum What {
 
 impl App {
     pub(crate) fn new(plan: &Plan, index: usize, work: &Work, life: u32) -> Self {
-        let who = (index as u64) << 16 | u64::from(life);
-        let mut rng = Rng::new(plan.seed, Concern::Work, who);
+        let life_id = (index as u64) << 16 | u64::from(life);
+        let mut rng = Rng::new(plan.seed, Concern::Work, life_id);
         let mut config = ClientConfig::new(rng.next());
         config.name = format!("app {index}");
         config.retry_first_connect = true;
         if work.has_producer {
-            // The next life of a client takes its number over, or takes another one.
+            // After a crash a client keeps its producer id with a higher epoch, or takes a new one.
             let is_heir = mix(plan.seed ^ index as u64) & 1 == 0;
-            let owner = if is_heir { who | 0xffff } else { who };
+            let owner = if is_heir { life_id | 0xffff } else { life_id };
             let id = u128::from(mix(plan.seed ^ mix(owner))) + 1;
             config.producer = Some(ProducerIdentity::new(id).epoch(if is_heir { life + 1 } else { 1 }));
         }
@@ -117,14 +117,14 @@ impl App {
             next_publish: 0,
             next_id: (index as u64) << 48 | u64::from(life) << 32 | 1,
             next_question: 0,
-            is_calm: false,
+            is_finishing: false,
             open_since: None,
             answers: 0,
             messages: 0,
         }
     }
 
-    /// The application does what it can now.
+    /// Does everything that the application can do now.
     pub(crate) fn step(&mut self, now: u64, plan: &Plan, checker: &mut Checker) -> Verdict {
         self.step_of(now, plan, checker).map_err(|broken| Broken {
             text: format!("client {}, life {}: {}", self.index, self.life, broken.text),
@@ -132,7 +132,7 @@ impl App {
         })
     }
 
-    /// When it has something to do by itself.
+    /// When it next acts by itself.
     pub(crate) fn next_time(&self) -> u64 {
         let work = self
             .readers
@@ -147,13 +147,13 @@ impl App {
             .work
             .publishes
             .as_ref()
-            .filter(|publishes| !self.is_calm && self.asked.len() < publishes.pipeline);
+            .filter(|publishes| !self.is_finishing && self.asked.len() < publishes.pipeline);
         let publish = publishes.map(|_| self.next_publish);
-        let question = (self.work.is_curious && !self.is_calm).then_some(self.next_question);
+        let question = (self.work.is_curious && !self.is_finishing).then_some(self.next_question);
         work.chain(again).chain(publish).chain(question).min().unwrap_or(u64::MAX)
     }
 
-    /// What is unanswered since before `since`, and what its subscriptions have not got.
+    /// Requests that are older than `since` and unanswered, and messages that are not processed.
     pub(crate) fn unfinished(&self, since: u64) -> Vec<String> {
         let asked = self.asked.values().filter(|ask| ask.at < since).map(|ask| format!("{ask:?}"));
         let busy = self
@@ -164,7 +164,7 @@ impl App {
         asked.chain(busy).collect()
     }
 
-    /// A record more, in the last phase.
+    /// Publishes one record, in the second phase.
     pub(crate) fn publish_one(&mut self, now: u64, topic: &str, checker: &mut Checker) -> bool {
         let publishes = Publishes {
             topics: Vec::new(),
@@ -189,8 +189,8 @@ impl App {
         while let Some((id, result)) = self.client.poll_answer() {
             self.answers += 1;
             if let Some(ask) = self.asked.remove(&id) {
-                // One that is refused again and again may be under way when its deadline passes. The broker's clock, by which
-                // it was refused, may be off.
+                // A publish that is refused repeatedly may be in flight when its deadline passes. The broker's clock, which
+                // dates the refusal, may be off.
                 let is_off = plan.faults.clock_back + plan.faults.clock_jump > 0;
                 let slack = if is_off { 44 * SECOND } else { 4 * SECOND };
                 if checker.refused_at + slack < now {
@@ -206,8 +206,8 @@ impl App {
             self.work(now, reader, checker);
             self.subscribe(now, reader);
         }
-        self.ask_around(now, plan);
-        if let Some(publishes) = self.work.publishes.clone().filter(|_| !self.is_calm) {
+        self.ask_other(now, plan);
+        if let Some(publishes) = self.work.publishes.clone().filter(|_| !self.is_finishing) {
             while self.next_publish <= now && self.asked.len() < publishes.pipeline {
                 let topic =
                     plan.topics[publishes.topics[self.rng.index(publishes.topics.len())]].name.clone();
@@ -246,7 +246,7 @@ impl App {
                         owner: (self.index, self.life),
                         is_ordered: self.work.has_producer && !is_quiet,
                         may_repeat: false,
-                        fate: Fate::Open,
+                        outcome: Outcome::Open,
                     },
                 );
             }
@@ -266,12 +266,12 @@ impl App {
             }
             let id = self.client.publish(at(now), topic, &records, options)?;
             if !is_quiet {
-                self.asked.insert(id, Ask { at: now, what: What::Publish(drawn_ids) });
+                self.asked.insert(id, Ask { at: now, purpose: Purpose::Publish(drawn_ids) });
             }
         }
         if is_batch {
             let id = self.client.send_batch(at(now), &batch, options)?;
-            self.asked.insert(id, Ask { at: now, what: What::Batch(numbers) });
+            self.asked.insert(id, Ask { at: now, purpose: Purpose::Batch(numbers) });
         }
         Ok(())
     }
@@ -282,7 +282,7 @@ impl App {
         let is_tombstone = key.is_some() && self.rng.once_in(publishes.tombstone);
         let pad = usize::try_from(self.rng.below(publishes.body + 1)).unwrap_or(0);
         let ttl = self.rng.once_in(publishes.mortal).then(|| self.rng.pick(&[MILLI, 100 * MILLI, SECOND]));
-        // A tombstone has no body, so it has no number either.
+        // A tombstone has no body that could hold a number.
         let id = (!is_tombstone).then(|| {
             self.next_id += 1;
             self.next_id
@@ -291,7 +291,7 @@ impl App {
         Drawn { id, key, body, ttl, has_header: self.rng.once_in(8) }
     }
 
-    /// P4: a producer's publish is unknown only if it could not be sent again.
+    /// P4: the outcome of a producer's publish is unknown only if it could not be resent.
     fn check_unknown(
         &self,
         now: u64,
@@ -300,14 +300,18 @@ impl App {
         plan: &Plan,
     ) -> Verdict {
         let is_unknown = matches!(result, Err(RequestError::Unknown { .. }))
-            && matches!(ask.what, What::Publish(_) | What::Batch(_));
-        let could_be_sent = self.is_calm && self.open_since.is_some_and(|since| since + 15 * SECOND <= now);
-        // Without memory the broker does not read it, and another instance knows nothing of it.
+            && matches!(ask.purpose, Purpose::Publish(_) | Purpose::Batch(_));
+        let could_be_sent =
+            self.is_finishing && self.open_since.is_some_and(|since| since + 15 * SECOND <= now);
+        // Without memory the broker does not read it, and another instance does not know it.
         let could_be_answered = plan.limits.memory_budget > 1 << 20 && plan.faults.restart == 0;
         if self.work.has_producer && is_unknown && could_be_sent && could_be_answered {
             return Broken::because(
                 "P4",
-                format!("{ask:?} is unknown, although the connection is open since {:?}", self.open_since),
+                format!(
+                    "{ask:?} has an unknown outcome, although the connection is open since {:?}",
+                    self.open_since
+                ),
             );
         }
         Ok(())
@@ -324,14 +328,14 @@ impl App {
             Ok(_) => "yes",
             Err(_) => "no",
         };
-        trace::event(now, Event::Told { client: self.index, what, number: ask.at });
-        match (ask.what, result) {
-            (What::Publish(ids), Ok(Answer::Published(receipt))) => placed(&ids, &receipt, checker),
-            (What::Batch(parts), Ok(Answer::Batched(receipt))) => {
+        trace::event(now, Event::Answered { client: self.index, what, number: ask.at });
+        match (ask.purpose, result) {
+            (Purpose::Publish(ids), Ok(Answer::Published(receipt))) => placed(&ids, &receipt, checker),
+            (Purpose::Batch(parts), Ok(Answer::Batched(receipt))) => {
                 if parts.len() != receipt.publishes.len() {
                     return Broken::because(
                         "X5",
-                        "a batch is answered with another number of publishes".into(),
+                        "the answer to a batch has another number of publishes".into(),
                     );
                 }
                 parts
@@ -339,37 +343,37 @@ impl App {
                     .zip(&receipt.publishes)
                     .try_for_each(|(ids, receipt)| placed(ids, receipt, checker))
             }
-            (What::Publish(ids), Err(error)) => denied(ids.iter(), &error, checker),
-            (What::Batch(parts), Err(error)) => denied(parts.iter().flatten(), &error, checker),
-            (What::Transform { reader, id, offset }, result) => {
+            (Purpose::Publish(ids), Err(error)) => denied(ids.iter(), &error, checker),
+            (Purpose::Batch(parts), Err(error)) => denied(parts.iter().flatten(), &error, checker),
+            (Purpose::Transform { reader, id, offset }, result) => {
                 self.transformed(now, reader, (id, offset), result, checker)
             }
-            (What::Subscribe(reader), Ok(Answer::Subscribed(started))) => {
+            (Purpose::Subscribe(reader), Ok(Answer::Subscribed(started))) => {
                 let reader = &mut self.readers[reader];
                 (reader.is_asking, reader.next) = (false, Some(started.start));
                 (reader.committed, reader.started) = (0, reader.started + 1);
                 reader.work.clear();
                 Ok(())
             }
-            (What::Subscribe(reader), _) => {
+            (Purpose::Subscribe(reader), _) => {
                 let reader = &mut self.readers[reader];
                 (reader.is_asking, reader.id, reader.again_at) = (false, None, now + SECOND);
                 Ok(())
             }
-            (What::Commit { reader, offset, started }, Ok(Answer::Committed { cursor })) => {
+            (Purpose::Commit { reader, offset, started }, Ok(Answer::Committed { cursor })) => {
                 let reader = &mut self.readers[reader];
                 if reader.started == started {
                     if cursor <= offset {
                         return Broken::because(
                             "A2",
-                            format!("after a commit of {offset} the cursor is told as {cursor}"),
+                            format!("a commit of {offset} is answered with cursor {cursor}"),
                         );
                     }
                     reader.committed = reader.committed.max(offset + 1);
                 }
                 Ok(())
             }
-            (What::Commit { offset, .. }, Err(RequestError::Refused { refusal, .. }))
+            (Purpose::Commit { offset, .. }, Err(RequestError::Refused { refusal, .. }))
                 if refusal.code == zaichik_proto::RefusalCode::CommitAhead && !self.work.crashes =>
             {
                 let _ = offset;
@@ -379,9 +383,9 @@ impl App {
         }
     }
 
-    /// Pings, and settings of topics.
-    fn ask_around(&mut self, now: u64, plan: &Plan) {
-        if !self.work.is_curious || self.is_calm || self.next_question > now {
+    /// Sends a ping, or a request about the settings of a topic.
+    fn ask_other(&mut self, now: u64, plan: &Plan) {
+        if !self.work.is_curious || self.is_finishing || self.next_question > now {
             return;
         }
         self.next_question = now + self.rng.between(1, 4 * SECOND);
@@ -393,12 +397,12 @@ impl App {
             _ => self.client.ping(at(now)),
         };
         if let Ok(id) = asked {
-            self.asked.insert(id, Ask { at: now, what: What::Other });
+            self.asked.insert(id, Ask { at: now, purpose: Purpose::Other });
         }
     }
 }
 
-/// A record that an application made up.
+/// A record that an application drew.
 struct Drawn {
     id: Option<u64>,
     key: Option<Vec<u8>>,
@@ -427,7 +431,7 @@ fn placed(ids: &[u64], receipt: &zaichik_client::PublishReceipt, checker: &mut C
     Ok(())
 }
 
-/// Errors that say that nothing happened are held against the log.
+/// After an error that rules out any effect, the records must not be in the log.
 fn denied<'a>(ids: impl Iterator<Item = &'a u64>, error: &RequestError, checker: &mut Checker) -> Verdict {
     let is_certain = matches!(
         error,
@@ -439,7 +443,7 @@ fn denied<'a>(ids: impl Iterator<Item = &'a u64>, error: &RequestError, checker:
     if !is_certain {
         return Ok(());
     }
-    ids.filter(|id| **id != 0).try_for_each(|id| checker.apps.denied(*id))
+    ids.filter(|id| **id != 0).try_for_each(|id| checker.apps.not_stored(*id))
 }
 
 pub(crate) const fn at(now: u64) -> Timestamp {

@@ -1,8 +1,8 @@
-//! The simulator: a broker, its sessions, real clients, the network and the time in one thread, decided by one seed.
+//! The simulator: a broker, its sessions, real clients, the network and the time in one thread, all drawn from one seed.
 //!
-//! A run draws a plan, lets everything go wrong for a number of events, heals the world and asks for what is owed then.
-//! After every event the checker holds what happened against the rules. What a rule's letter and number mean is in
-//! `docs/testing.md`.
+//! A run draws a plan and injects faults for a number of events; then it stops them and checks that every request is
+//! answered and every record delivered. The checker compares every exchange with the [model](crate::model).
+//! `docs/testing.md` explains the letters and numbers of rules.
 //!
 //! ```
 //! use zaichik_fuzz::sim::{Setup, run};
@@ -28,46 +28,46 @@ mod world;
 
 use std::fmt;
 
-pub use self::check::Broken;
 pub use self::plan::FAULT_CLASSES;
 use self::plan::Plan;
 pub use self::shrink::shrink;
-pub use self::trace::tell_panics;
+pub use self::trace::report_panics;
 pub use self::twin::twin;
 pub use self::world::Counts;
 use self::world::World;
+pub use crate::broken::Broken;
 
 /// Microseconds in a millisecond.
 pub(crate) const MILLI: u64 = 1_000;
 /// Microseconds in a second.
 pub(crate) const SECOND: u64 = 1_000_000;
 
-/// What to run.
+/// A run to do.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
-    /// Decides everything else.
+    /// Everything else is drawn from it.
     pub seed: u64,
-    /// Events of the first phase, instead of what the seed draws.
+    /// Number of events in the first phase, instead of the drawn one.
     pub events: Option<usize>,
-    /// Classes of faults, from [`FAULT_CLASSES`], that do not happen although the seed draws them, and clients, as
-    /// `client-3`, that are not there.
+    /// Classes of faults, from [`FAULT_CLASSES`], and clients, as `client-3`, that are left out although the seed draws
+    /// them.
     pub without: Vec<String>,
     /// Whether each event is printed when it happens.
-    pub is_loud: bool,
+    pub prints_events: bool,
 }
 
 impl Setup {
-    /// A seed as it is.
+    /// A seed without changes.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { seed, ..Self::default() }
     }
 }
 
-/// A run in which every rule held.
+/// A run in which every rule holds.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// What happened how often.
+    /// How often things happened.
     pub counts: Counts,
     /// Simulated time, in microseconds.
     pub elapsed: u64,
@@ -75,18 +75,18 @@ pub struct Report {
     pub requests: u64,
     /// Records that it delivered.
     pub deliveries: u64,
-    /// Records whose publishers were told that they are in the log.
+    /// Records that were acknowledged.
     pub acknowledged: u64,
-    /// Of everything that happened and everything that was sent.
+    /// Hash of all events and of all bytes that were sent.
     pub hash: u64,
 }
 
-/// A run in which one did not.
+/// A run in which a rule does not hold.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// How to see it again.
+    /// Reproduces the run.
     pub setup: Setup,
-    /// Which rule.
+    /// The rule.
     pub broken: Broken,
     /// The plan and the last events.
     pub story: String,
@@ -107,14 +107,14 @@ impl fmt::Display for Failure {
 /// Runs one seed to its end.
 ///
 /// # Errors
-/// [`Failure`] if a rule does not hold. A panic is left to its hook; [`tell_panics`] makes it tell the seed.
+/// [`Failure`] if a rule does not hold. A panic is not caught; [`report_panics`] makes it print the run.
 pub fn run(setup: &Setup) -> Result<Report, Box<Failure>> {
     let plan = Plan::draw(setup);
-    trace::begin(plan.to_string(), setup.is_loud);
+    trace::begin(plan.to_string(), setup.prints_events);
     let mut world = World::new(plan);
     let ran = world.run().and_then(|()| world.heal()).and_then(|()| world.close());
     if let Err(broken) = ran {
-        return Err(Box::new(Failure { setup: setup.clone(), broken, story: trace::tell() }));
+        return Err(Box::new(Failure { setup: setup.clone(), broken, story: trace::story() }));
     }
     Ok(Report {
         counts: world.counts,

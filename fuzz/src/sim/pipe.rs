@@ -1,4 +1,4 @@
-//! A byte stream between two ends: segments that travel, a capacity, and the ways in which it fails.
+//! A byte stream between two ends: segments with latency, a capacity, and the ways in which it fails.
 
 use std::collections::VecDeque;
 
@@ -10,13 +10,13 @@ use super::random::Rng;
 /// One direction of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Pipe {
-    /// Segments under way or arrived and not read, with the time of their arrival; none overtakes another.
+    /// Segments that are in flight or unread, with their arrival times, in order.
     segments: VecDeque<(u64, Bytes)>,
     len: usize,
     last_arrival: u64,
-    /// The writer has ended its half; nothing more will come.
+    /// The writer has ended its half.
     is_finished: bool,
-    /// What is written from here on vanishes.
+    /// Everything written from now on is lost.
     pub(crate) is_silent: bool,
 }
 
@@ -26,7 +26,7 @@ impl Pipe {
         if self.is_finished { 0 } else { faults.capacity.saturating_sub(self.len) }
     }
 
-    /// Puts bytes on their way; `at` is when the last of them arrives.
+    /// Sends bytes; returns when the last one arrives.
     pub(crate) fn write(&mut self, now: u64, mut bytes: Bytes, faults: &Faults, rng: &mut Rng) -> u64 {
         self.len += bytes.len();
         if self.is_silent {
@@ -35,7 +35,7 @@ impl Pipe {
         while !bytes.is_empty() {
             let most = faults.segment.max(1);
             let len = usize::try_from(rng.between(1, most)).unwrap_or(1).min(bytes.len());
-            // An ordinary network fills its segments.
+            // Segments of ordinary size are filled.
             let len = if most >= 1_460 { bytes.len().min(1_460) } else { len };
             let latency = rng.below(faults.latency.saturating_add(1));
             self.last_arrival = self.last_arrival.max(now + latency);
@@ -44,7 +44,7 @@ impl Pipe {
         self.last_arrival
     }
 
-    /// Ends the stream behind what was written.
+    /// Ends the stream after what was written.
     pub(crate) const fn finish(&mut self) {
         self.is_finished = true;
     }
@@ -63,12 +63,12 @@ impl Pipe {
         Some(taken)
     }
 
-    /// Whether everything was read and nothing more will come.
+    /// Whether the stream has ended and everything was read.
     pub(crate) fn is_over(&self) -> bool {
         self.is_finished && self.segments.is_empty()
     }
 
-    /// When the reader has something to do.
+    /// When the next segment arrives.
     pub(crate) fn next_arrival(&self) -> Option<u64> {
         self.segments.front().map(|(at, _)| *at)
     }

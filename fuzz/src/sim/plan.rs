@@ -1,4 +1,4 @@
-//! What a seed draws before anything happens: limits, topics, faults and who takes part.
+//! What a seed draws before a run begins: limits, topics, faults and clients.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use zaichik_proto::{CompactionMode, Overflow, TopicOptions};
 use super::random::{Concern, Rng, mix};
 use super::{MILLI, SECOND, Setup};
 
-/// Everything that is decided by the seed alone.
+/// Everything that depends on the seed alone.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
-    /// Events of the first phase.
+    /// Number of events in the first phase.
     pub(crate) events: usize,
     /// Clients that are left out.
     pub(crate) absent: Vec<usize>,
-    /// All moments are multiples of this, so that many coincide; in microseconds.
+    /// All times are multiples of this, so that many coincide; in microseconds.
     pub(crate) grain: u64,
     pub(crate) limits: Limits,
     pub(crate) topics: Vec<TopicPlan>,
@@ -44,48 +44,55 @@ pub(crate) struct Limits {
     pub(crate) write_timeout: u64,
     pub(crate) inactive_ttl: u64,
     pub(crate) producer_ttl: u64,
-    /// What clients trust the producer's memory for.
+    /// How long clients rely on the broker to remember their producer.
     pub(crate) resend_timeout: u64,
     pub(crate) first_offset: u64,
     pub(crate) default_ttl: u64,
-    /// Whether attackers can use up what honest clients need.
+    /// Whether attackers can exhaust limits that honest clients need.
     pub(crate) are_shared: bool,
 }
 
-/// A topic, and what it is created with; `None` leaves it to its first use.
+impl Limits {
+    /// Whether the broker may refuse requests for lack of memory.
+    pub(crate) const fn may_lack_memory(&self) -> bool {
+        self.memory_budget < 64 << 20
+    }
+}
+
+/// A topic, and the settings that it is created with; `None` if its first use creates it.
 #[derive(Debug, Clone)]
 pub(crate) struct TopicPlan {
     pub(crate) name: String,
     pub(crate) options: Option<TopicOptions>,
 }
 
-/// What happens to connections and clocks: mean times between two of a kind in microseconds, 0 for never, unless said
-/// otherwise.
+/// What goes wrong with connections and clocks: mean times between two faults of a kind in microseconds, 0 for never,
+/// unless documented otherwise.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Faults {
-    /// Longest time that a segment travels.
+    /// Maximum latency of a segment.
     pub(crate) latency: u64,
-    /// Most bytes of a segment; few when segments are cut.
+    /// Maximum bytes of a segment.
     pub(crate) segment: u64,
-    /// Most bytes that a write is taken of, 0 for no limit.
+    /// Maximum bytes accepted per write, 0 for no limit.
     pub(crate) partial: u64,
-    /// Bytes under way in one direction.
+    /// Maximum bytes in flight in one direction.
     pub(crate) capacity: usize,
     pub(crate) freeze: u64,
     pub(crate) reset: u64,
     pub(crate) half_open: u64,
-    /// One in so many attempts to connect fails.
+    /// One in N attempts to connect fails, 0 for none.
     pub(crate) refuse: u64,
     pub(crate) crash: u64,
     pub(crate) clock_back: u64,
     pub(crate) clock_jump: u64,
-    /// Longest delay of housekeeping.
+    /// Maximum delay of housekeeping.
     pub(crate) late: u64,
     /// The broker is replaced by another instance.
     pub(crate) restart: u64,
 }
 
-/// Names of the classes of faults, as `--without` takes them.
+/// Names of the classes of faults, as `--without` accepts them.
 pub const FAULT_CLASSES: &[&str] = &[
     "latency",
     "segments",
@@ -102,25 +109,25 @@ pub const FAULT_CLASSES: &[&str] = &[
     "attackers",
 ];
 
-/// What somebody does.
+/// The role of a client.
 #[derive(Debug, Clone)]
 pub(crate) enum Role {
     Honest(Work),
-    /// Well-formed requests that are wrong.
+    /// Sends well-formed requests that make no sense.
     Liar,
-    /// Bytes that are wrong.
+    /// Sends bytes that break the protocol.
     Attacker(Attack),
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Attack {
-    /// Frames with bytes changed.
+    /// Frames with flipped bits.
     Mutate,
-    /// Anything.
+    /// Random bytes.
     Garbage,
-    /// A handshake, byte by byte.
+    /// One byte at a time.
     Loris,
-    /// Topics and keys without end.
+    /// Ever more topics and keys.
     Flood,
 }
 
@@ -134,22 +141,22 @@ pub(crate) struct Work {
     pub(crate) max_outbound: usize,
     pub(crate) buffer_bytes: usize,
     pub(crate) request_timeout: u64,
-    /// Whether it dies now and then and comes back as another client.
+    /// Whether it crashes from time to time, and another client takes its place.
     pub(crate) crashes: bool,
-    /// Whether it asks for settings and sends pings as well.
+    /// Whether it also sends pings and requests about settings.
     pub(crate) is_curious: bool,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Publishes {
     pub(crate) topics: Vec<usize>,
-    /// Mean time between two.
+    /// Mean time between two publishes.
     pub(crate) every: u64,
     pub(crate) pipeline: usize,
     pub(crate) records: u64,
     pub(crate) body: u64,
     pub(crate) keys: u64,
-    /// One in so many.
+    /// One in N, 0 for none; as the following ones.
     pub(crate) quiet: u64,
     pub(crate) batch: u64,
     pub(crate) mortal: u64,
@@ -164,16 +171,16 @@ pub(crate) struct Consumes {
     pub(crate) window_bytes: u32,
     pub(crate) durable: Option<String>,
     pub(crate) start: u8,
-    /// Messages after which it commits them all; 1 for each.
+    /// Commits after this many messages.
     pub(crate) commit_every: usize,
     pub(crate) quiet: bool,
-    /// Longest time that a message takes.
+    /// Maximum time to process a message.
     pub(crate) work: u64,
     pub(crate) nack: u64,
     pub(crate) seek: u64,
     pub(crate) leave: u64,
     pub(crate) dead_letter: Option<(u32, String)>,
-    /// Publishes what it made of each message there, in one step with the commit.
+    /// The topic to which it publishes a record for each message, in one batch with the commit.
     pub(crate) into: Option<usize>,
 }
 
@@ -221,7 +228,7 @@ impl Plan {
         }
     }
 
-    /// The broker's random numbers, in its `instance`-th life.
+    /// The broker's random numbers, for its `instance`-th instance.
     pub(crate) fn seed_of_broker(&self, instance: u64) -> Seed {
         Seed::new(u128::from(mix(self.seed ^ (instance << 40))) + 1, u128::from(mix(!self.seed)))
     }
@@ -319,7 +326,7 @@ fn draw_faults(rng: &mut Rng, resend_timeout: u64) -> Faults {
         refuse: if rng.once_in(2) { rng.between(2, 8) } else { 0 },
         crash,
         clock_back,
-        // What is told may not outrun what the clients trust the producers' memory for.
+        // Jumps may not exceed the time for which clients rely on the broker to remember their producer.
         clock_jump: if resend_timeout > 100 * SECOND { clock_jump } else { 0 },
         late: if late_on { late } else { 0 },
         restart,
@@ -393,7 +400,7 @@ fn draw_consumes(rng: &mut Rng, limits: &Limits, topics: usize, who: u64, index:
     let window = u32::try_from(window).unwrap_or(1);
     let topic = rng.index(topics);
     let is_durable = rng.once_in(2);
-    // Some share a name: they take it from each other.
+    // Some share a name, and take the subscription over from each other.
     let name = if rng.once_in(5) { "shared".to_owned() } else { format!("d{who}-{index}") };
     let mut often = |count: u64| if rng.once_in(3) { count } else { 0 };
     let (nack, seek, leave) = (often(4), often(40), often(60));

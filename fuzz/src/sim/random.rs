@@ -1,14 +1,14 @@
-//! Randomness from one seed: `SplitMix64` seeds xoshiro256++, and each concern has a stream of its own.
+//! Randomness from one seed: `SplitMix64` seeds xoshiro256++, and each concern has a separate stream.
 //!
-//! A draw in one stream does not move another, so a client or a class of faults can be taken out of a run and the others
-//! still do what they did.
+//! A draw from one stream does not change another, so a client or a class of faults can be left out of a run and the
+//! others behave as before.
 
 /// What a stream is for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Concern {
-    /// Limits, topics, who takes part.
+    /// Limits, topics, clients.
     Plan = 1,
-    /// Which of several events of one moment comes first.
+    /// The order of events at the same time.
     Order = 2,
     /// Segments, latency, partial writes.
     Net = 3,
@@ -16,7 +16,7 @@ pub(crate) enum Concern {
     Clock = 4,
     /// What clients do.
     Work = 5,
-    /// What happens to connections.
+    /// Faults of clients and connections.
     Fault = 6,
 }
 
@@ -25,7 +25,7 @@ pub(crate) enum Concern {
 pub(crate) struct Rng([u64; 4]);
 
 impl Rng {
-    /// The stream of a concern; `who` tells one client or connection from another.
+    /// The stream of a concern; `who` identifies a client or connection.
     pub(crate) fn new(seed: u64, concern: Concern, who: u64) -> Self {
         let mut state = mix(seed) ^ mix((concern as u64) << 32 | 0x5eed) ^ mix(who.wrapping_add(1) << 20);
         Self(std::array::from_fn(|_| {
@@ -53,35 +53,35 @@ impl Rng {
         u64::try_from(wide >> 64).unwrap_or_default()
     }
 
-    /// A number from `low` to `high`, both included.
+    /// A number from `low` to `high`, inclusive.
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low).saturating_add(1))
     }
 
-    /// True once in `count` times; never for 0.
+    /// True once in `count` times; never if that is 0.
     pub(crate) fn once_in(&mut self, count: u64) -> bool {
         count > 0 && self.below(count) == 0
     }
 
-    /// One of these.
+    /// One element of a list.
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.index(from.len())]
     }
 
-    /// An index of a list of `len`; 0 if it is empty.
+    /// An index of a list of length `len`; 0 if it is empty.
     pub(crate) fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.below(len as u64)).unwrap_or_default()
     }
 }
 
-/// The finalizer of `SplitMix64`: any two numbers that differ have nothing in common afterwards.
+/// The finalizer of `SplitMix64`: it decorrelates similar numbers.
 pub(crate) const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
 
-/// A hash that adds up what happens, the same on every machine.
+/// An incremental hash, the same on every machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trail(u64);
 

@@ -1,4 +1,4 @@
-//! Peers that speak bytes and mean no good: requests that are wrong, and bytes that are none.
+//! Peers without a real client: they send requests that make no sense, and bytes that break the protocol.
 
 use bytes::BytesMut;
 use zaichik_proto::{
@@ -11,22 +11,22 @@ use super::plan::{Attack, Plan, Role};
 use super::random::{Concern, Rng};
 use super::{MILLI, SECOND};
 
-/// Bytes that wait to be written at most.
+/// Maximum bytes that wait to be written.
 const MOST_WAITING: usize = 64 << 10;
 
 pub(crate) struct Raw {
     attack: Option<Attack>,
     rng: Rng,
-    /// What is still to be written on this connection.
+    /// Bytes to be written on this connection.
     pub(crate) outbound: BytesMut,
     pub(crate) next: u64,
     request: u32,
-    /// Whether it is to stay within topics of its own.
+    /// Whether it uses only separate topics.
     keeps_apart: bool,
-    /// Its own number, which its names are made of.
+    /// Its number, which is part of the names it uses.
     index: usize,
     sequence: u64,
-    /// Whether it reads what it is sent.
+    /// Whether it reads what it receives.
     pub(crate) is_reading: bool,
 }
 
@@ -47,7 +47,7 @@ impl Raw {
         }
     }
 
-    /// A new connection is there.
+    /// A new connection is established.
     pub(crate) fn connected(&mut self) {
         self.outbound.clear();
         if matches!(self.attack, Some(Attack::Garbage)) && self.rng.once_in(2) {
@@ -58,12 +58,12 @@ impl Raw {
         ClientFrame::Hello(hello).encode(&mut self.outbound);
     }
 
-    /// How much it writes at a time.
+    /// Maximum bytes that it writes at a time.
     pub(crate) fn pace(&self) -> usize {
         if matches!(self.attack, Some(Attack::Loris)) { 1 } else { usize::MAX }
     }
 
-    /// More bytes, if it is time.
+    /// Produces more bytes, if it is time.
     pub(crate) fn step(&mut self, now: u64, plan: &Plan) {
         if now < self.next {
             return;
@@ -112,7 +112,7 @@ impl Raw {
         }
     }
 
-    /// A well-formed request that makes no sense, or little.
+    /// Sends a well-formed request that makes little sense.
     fn request(&mut self, plan: &Plan) {
         self.request += 1;
         let request = self.request;
@@ -183,7 +183,7 @@ impl Raw {
         let mut encoded = Vec::new();
         Record { key, body: b"raw", ..Record::default() }.encode(&mut encoded);
         let producer = has_producer.then(|| self.producer());
-        // Without an answer nobody would know what became of a sequence.
+        // Without an answer the next sequence would be unknown.
         let none = if has_producer { AckLevel::Accepted } else { AckLevel::None };
         let ack = self.rng.pick(&[AckLevel::Accepted, AckLevel::Accepted, AckLevel::Durable, none]);
         let frame = ClientFrame::Publish(Publish {
@@ -213,7 +213,7 @@ impl Raw {
         self.send(&ClientFrame::Batch(batch));
     }
 
-    /// A producer of the raw peers', whose sequences are often right, and whose epochs are stolen.
+    /// A producer that raw peers share: they often use the right sequence, and take the epoch from each other.
     fn producer(&mut self) -> Producer {
         self.sequence = match self.rng.below(6) {
             0 => self.sequence,

@@ -1,10 +1,10 @@
-//! Makes a failure smaller: fewer events, then fewer faults and clients.
+//! Shrinks a failing run: fewer events, then fewer faults and clients.
 
 use super::{FAULT_CLASSES, Failure, Setup, run};
 
-/// The smallest run found that breaks the same rule; `None` if the seed breaks none.
+/// The smallest run found that breaks the same rule; `None` if the run breaks none.
 ///
-/// A class of faults and a client draw from streams of their own, so what is left does what it did before.
+/// Classes of faults and clients draw from separate streams, so the remaining ones behave as before.
 #[must_use]
 pub fn shrink(setup: &Setup) -> Option<Box<Failure>> {
     let mut smallest = run(setup).err()?;

@@ -1,17 +1,17 @@
-//! What happened, as numbers: the last events are shown when something is wrong, and all of them make the run's hash.
+//! Events of a run: the last ones are printed after a failure, and all of them are part of the run's hash.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use super::random::Trail;
 
-/// Events that are shown.
+/// Number of events that are printed.
 const SHOWN: usize = 200;
 
 /// One thing that happened.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Event {
-    /// An exchange of a connection: bytes of requests applied, of answers and of deliveries.
+    /// An exchange of a connection: bytes of applied requests, of the control lane and of the stream lane.
     Served {
         link: u64,
         requests: usize,
@@ -25,7 +25,7 @@ pub(crate) enum Event {
         link: u64,
         client: usize,
     },
-    /// A client: bytes read and written, answers and messages taken.
+    /// A turn of a client: bytes read and written, answers and messages taken.
     Client {
         client: usize,
         read: usize,
@@ -42,7 +42,7 @@ pub(crate) enum Event {
         what: &'static str,
         number: u64,
     },
-    Told {
+    Answered {
         client: usize,
         what: &'static str,
         number: u64,
@@ -66,27 +66,27 @@ pub(crate) enum Event {
 struct Trace {
     what: String,
     last: VecDeque<(u64, Event)>,
-    is_loud: bool,
+    prints_events: bool,
     trail: Trail,
 }
 
 thread_local! {
     static TRACE: RefCell<Trace> = const {
-        RefCell::new(Trace { what: String::new(), last: VecDeque::new(), is_loud: false, trail: Trail::new() })
+        RefCell::new(Trace { what: String::new(), last: VecDeque::new(), prints_events: false, trail: Trail::new() })
     };
 }
 
-/// Begins a run; `what` describes it when something goes wrong.
-pub(crate) fn begin(what: String, is_loud: bool) {
+/// Begins a run; `what` describes it after a failure.
+pub(crate) fn begin(what: String, prints_events: bool) {
     TRACE.with_borrow_mut(|trace| {
-        (trace.what, trace.is_loud, trace.trail) = (what, is_loud, Trail::new());
+        (trace.what, trace.prints_events, trace.trail) = (what, prints_events, Trail::new());
         trace.last.clear();
     });
 }
 
 pub(crate) fn event(at: u64, event: Event) {
     TRACE.with_borrow_mut(|trace| {
-        if trace.is_loud {
+        if trace.prints_events {
             show_line(at, event);
         }
         if trace.last.len() >= SHOWN {
@@ -100,7 +100,7 @@ pub(crate) fn event(at: u64, event: Event) {
     });
 }
 
-/// Bytes that somebody sent count as well.
+/// Adds bytes that were sent to the hash.
 pub(crate) fn bytes(bytes: &[u8]) {
     TRACE.with_borrow_mut(|trace| trace.trail.bytes(bytes));
 }
@@ -110,23 +110,23 @@ pub(crate) fn hash() -> u64 {
     TRACE.with_borrow(|trace| trace.trail.value())
 }
 
-/// The plan and the last events.
-pub(crate) fn tell() -> String {
+/// The last events and the plan.
+pub(crate) fn story() -> String {
     use std::fmt::Write;
     TRACE.with_borrow(|trace| {
-        let mut told = format!("the last {} events:\n", trace.last.len());
+        let mut story = format!("the last {} events:\n", trace.last.len());
         for (at, event) in &trace.last {
-            let _ = writeln!(told, "{at:>12} {event:?}");
+            let _ = writeln!(story, "{at:>12} {event:?}");
         }
-        told + &trace.what
+        story + &trace.what
     })
 }
 
-/// A panic tells which run it was in.
-pub fn tell_panics() {
+/// Makes panics print the run in which they happen.
+pub fn report_panics() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        eprintln!("{}", tell());
+        eprintln!("{}", story());
         before(panic);
     }));
 }
@@ -148,7 +148,7 @@ fn numbers(event: Event) -> [u64; 4] {
         }
         Event::Connecting { client, works } => [4, client as u64, u64::from(works), 0],
         Event::Asked { client, what, number } => [5, client as u64, what.len() as u64, number],
-        Event::Told { client, what, number } => [6, client as u64, what.len() as u64, number],
+        Event::Answered { client, what, number } => [6, client as u64, what.len() as u64, number],
         Event::Raw { client, wrote } => [7, client as u64, wrote as u64, 0],
         Event::House => [8, 0, 0, 0],
         Event::Fault { client, what } => [9, client as u64, what.len() as u64, 0],

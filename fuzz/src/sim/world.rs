@@ -1,4 +1,4 @@
-//! The broker, the network, the clients and the time: one event after the other.
+//! The broker, the network, the clients and the time: one event after another.
 
 mod clients;
 mod faults;
@@ -21,19 +21,19 @@ use super::random::{Concern, Rng, Trail, mix};
 use super::raw::Raw;
 use super::trace;
 
-/// When the world begins; not zero, so that clocks can go back.
+/// Time at which a run begins; not zero, so that clocks can go back.
 const BEGINNING: u64 = 1_000 * SECOND;
 
-/// Bytes that one turn of a connection or client reads.
+/// Maximum bytes that a connection or client reads in one turn.
 const READ_AT_ONCE: usize = 16 << 10;
 
-/// Who has something to do.
+/// What acts in an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Who {
+enum Actor {
     House,
     Link(u64),
     Client(usize),
-    /// Something happens to a client's connection.
+    /// A fault of a client or its connection.
     Fault(usize),
     Clock,
     Restart,
@@ -45,30 +45,28 @@ pub(crate) struct World {
     broker: Broker,
     effects: Effects,
     pub(crate) now: u64,
-    /// What the broker is told is this much off.
+    /// How far the broker's clock is ahead.
     shift: i64,
-    queue: BinaryHeap<Reverse<(u64, u64, Who)>>,
-    /// The first moment at which each is to act.
-    wanted: BTreeMap<Who, u64>,
-    /// The latest moment that each was scheduled for, and how often, for ties.
-    turns: BTreeMap<Who, (u64, u64)>,
+    queue: BinaryHeap<Reverse<(u64, u64, Actor)>>,
+    /// The next time at which each acts.
+    wanted: BTreeMap<Actor, u64>,
+    /// The latest time for which each was scheduled, and how often, to break ties.
+    turns: BTreeMap<Actor, (u64, u64)>,
     links: BTreeMap<u64, Link>,
     by_session: BTreeMap<SessionId, u64>,
     clients: Vec<Client>,
-    /// When housekeeping was last told to come, in the broker's time.
+    /// The deadline that the broker last announced, in the broker's time.
     armed: Option<u64>,
     clock: Rng,
     lateness: Rng,
     instance: u64,
-    /// Connections of the observer so far.
-    speakers: u64,
+    /// Number of connections of the observer.
+    observers: u64,
     pub(crate) is_healing: bool,
-    /// Whether everything that newcomers can get was read at the end.
-    is_audited: bool,
     pub(crate) counts: Counts,
 }
 
-/// What happened how often.
+/// How often things happened.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
     /// Events handled.
@@ -79,9 +77,9 @@ pub struct Counts {
     pub freezes: u64,
     /// Connections reset.
     pub resets: u64,
-    /// Connections that fell silent.
+    /// Connections that became silent.
     pub half_opens: u64,
-    /// Clients that died.
+    /// Clients that crashed.
     pub crashes: u64,
     /// Steps and jumps of the clock.
     pub clock_steps: u64,
@@ -90,7 +88,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Adds another run's.
+    /// Adds the counts of another run.
     pub const fn add(&mut self, other: &Self) {
         self.events += other.events;
         self.connections += other.connections;
@@ -103,27 +101,27 @@ impl Counts {
     }
 }
 
-/// Somebody with at most one connection.
+/// A client with at most one connection.
 struct Client {
     peer: Peer,
     link: Option<u64>,
-    /// How many connections it had.
+    /// Number of connections it had.
     connections: u64,
     faults: Rng,
-    /// A raw peer does not connect before.
+    /// A raw peer does not connect again before.
     again_at: u64,
-    /// What the broker sent it, and when: for twins.
-    heard: Heard,
+    /// Hash of what the broker sent it, and when: to compare twins.
+    received: Received,
 }
 
-/// A hash of bytes and of when they came; how they were cut does not count.
-struct Heard {
+/// A hash of bytes and of their arrival times; how they were split does not matter.
+struct Received {
     trail: Trail,
     at: u64,
 }
 
-impl Heard {
-    fn hears(&mut self, now: u64, bytes: &[u8]) {
+impl Received {
+    fn add(&mut self, now: u64, bytes: &[u8]) {
         if self.at != now {
             self.at = now;
             self.trail.number(now);
@@ -169,26 +167,25 @@ impl World {
             clock: Rng::new(plan.seed, Concern::Clock, 0),
             lateness: Rng::new(plan.seed, Concern::Clock, 1),
             instance: 0,
-            speakers: 0,
+            observers: 0,
             is_healing: false,
-            is_audited: false,
             counts: Counts::default(),
             plan,
         };
         for index in 0..world.clients.len() {
             let mut rng = Rng::new(world.plan.seed, Concern::Fault, 1_000 + index as u64);
-            world.want(Who::Client(index), BEGINNING + rng.below(SECOND));
+            world.want(Actor::Client(index), BEGINNING + rng.below(SECOND));
             world.want_fault(index);
         }
         world.want_clock();
         if world.plan.faults.restart > 0 {
             let after = world.clock.between(1, world.plan.faults.restart * 2);
-            world.want(Who::Restart, BEGINNING + after);
+            world.want(Actor::Restart, BEGINNING + after);
         }
         world
     }
 
-    /// The first phase: everything may go wrong.
+    /// The first phase: faults happen.
     pub(crate) fn run(&mut self) -> Verdict {
         self.create_topics()?;
         for _ in 0..self.plan.events {
@@ -199,7 +196,7 @@ impl World {
         Ok(())
     }
 
-    /// As much of the first phase as fits into a time; says whether that was done within a number of events.
+    /// Runs the first phase for a time; returns whether that took at most `events` events.
     pub(crate) fn run_for(&mut self, time: u64, events: usize) -> Result<bool, Broken> {
         self.create_topics()?;
         for _ in 0..events {
@@ -211,9 +208,9 @@ impl World {
         Ok(false)
     }
 
-    /// Events until a moment, or until there are none.
+    /// Runs until a time, or until there are no events.
     pub(crate) fn run_until(&mut self, end: u64) -> Verdict {
-        // More than any peaceful world needs: else somebody goes round in circles.
+        // More than any run without faults needs: beyond that something loops.
         for _ in 0..2_000_000 {
             match self.queue.peek() {
                 Some(Reverse((at, ..))) if *at <= end => {
@@ -225,33 +222,33 @@ impl World {
                 }
             }
         }
-        Broken::because("I16", format!("the world does not come to rest; at {} of {end}", self.now))
+        Broken::because("I16", format!("events do not end; at {} of {end}", self.now))
     }
 
-    /// One event; says whether there was one.
+    /// Handles one event; returns whether there was one.
     fn event(&mut self) -> Result<bool, Broken> {
-        let Some(Reverse((time, _, who))) = self.queue.pop() else {
+        let Some(Reverse((time, _, actor))) = self.queue.pop() else {
             return Ok(false);
         };
-        if self.wanted.get(&who) != Some(&time) {
+        if self.wanted.get(&actor) != Some(&time) {
             return Ok(true);
         }
-        self.wanted.remove(&who);
+        self.wanted.remove(&actor);
         self.now = self.now.max(time);
         self.counts.events += 1;
-        match who {
-            Who::House => self.keep_house(),
-            Who::Link(link) => self.serve(link),
-            Who::Client(client) => self.client(client),
-            Who::Fault(client) => {
+        match actor {
+            Actor::House => self.housekeep(),
+            Actor::Link(link) => self.serve(link),
+            Actor::Client(client) => self.client(client),
+            Actor::Fault(client) => {
                 self.fault(client);
                 Ok(())
             }
-            Who::Clock => {
+            Actor::Clock => {
                 self.step_clock();
                 Ok(())
             }
-            Who::Restart => {
+            Actor::Restart => {
                 self.restart();
                 Ok(())
             }
@@ -260,10 +257,10 @@ impl World {
         Ok(true)
     }
 
-    /// What must hold between any two events.
+    /// Checks what must hold between any two events.
     fn check(&mut self, is_thorough: bool) -> Verdict {
         let ledger = self.broker.ledger();
-        // A lane may exceed its limit by a frame, and a publish is charged when it is there.
+        // A lane may exceed its limit by a frame, and a publish is charged after it was appended.
         let frame = u64::from(self.plan.limits.max_message) * 2 + (128 << 10);
         let room = (self.links.len() as u64 + 2) * (frame + self.plan.limits.lane_bytes as u64 * 2);
         if ledger.total() > self.plan.limits.memory_budget + room {
@@ -278,25 +275,25 @@ impl World {
         if let Err(error) = self.broker.verify() {
             return Broken::because("I10", format!("the broker contradicts itself: {error}"));
         }
-        let retained = self.checker.retained_bytes();
-        if ledger.topics < retained {
+        let live = self.checker.live_bytes();
+        if ledger.topics < live {
             return Broken::because(
                 "I10",
-                format!("{} bytes are charged for topics, {retained} are live", ledger.topics),
+                format!("{} bytes are charged for topics, {live} are live", ledger.topics),
             );
         }
         self.check_stranded()
     }
 
-    /// I16: an exchange that nobody asked for changes nothing; else somebody was not woken.
+    /// I16: an exchange of an idle connection changes nothing; otherwise the connection should have been woken.
     fn check_stranded(&mut self) -> Verdict {
-        let told = self.told();
-        if self.armed.is_some_and(|armed| armed <= told) {
+        let broker_now = self.broker_now();
+        if self.armed.is_some_and(|armed| armed <= broker_now) {
             return Ok(());
         }
         let links: Vec<_> = self.links.keys().copied().collect();
         for link in links {
-            if self.wanted.get(&Who::Link(link)).is_some_and(|at| *at <= self.now) {
+            if self.wanted.get(&Actor::Link(link)).is_some_and(|at| *at <= self.now) {
                 continue;
             }
             let Some(open) = self.links.get_mut(&link) else { continue };
@@ -318,53 +315,53 @@ impl World {
         Ok(())
     }
 
-    fn told(&self) -> u64 {
+    fn broker_now(&self) -> u64 {
         self.now.saturating_add_signed(self.shift)
     }
 
-    /// When the broker's clock shows a time.
-    fn when(&self, told: u64) -> u64 {
-        told.saturating_add_signed(-self.shift)
+    /// The simulated time at which the broker's clock shows a time.
+    fn world_time(&self, broker_now: u64) -> u64 {
+        broker_now.saturating_add_signed(-self.shift)
     }
 
-    fn want(&mut self, who: Who, time: u64) {
+    fn want(&mut self, actor: Actor, time: u64) {
         if time == u64::MAX {
             return;
         }
         let grain = self.plan.grain;
         let time = time.max(self.now).next_multiple_of(grain);
-        if self.wanted.get(&who).is_some_and(|wanted| *wanted <= time) {
+        if self.wanted.get(&actor).is_some_and(|wanted| *wanted <= time) {
             return;
         }
-        self.wanted.insert(who, time);
-        let turn = self.turns.entry(who).or_insert((time, 0));
-        // Only what happened at this moment counts, and for housekeeping, which is for everybody, not even that: so what
-        // one client does moves no other one's events.
-        *turn = if turn.0 == time && who != Who::House { (time, turn.1 + 1) } else { (time, 0) };
-        let number = match who {
-            Who::House => 1,
-            Who::Link(link) => mix(link) | 2,
-            Who::Client(client) => mix(client as u64) | 4,
-            Who::Fault(client) => mix(client as u64) | 8,
-            Who::Clock => 3,
-            Who::Restart => 5,
+        self.wanted.insert(actor, time);
+        let turn = self.turns.entry(actor).or_insert((time, 0));
+        // Only events at the same time count, and for housekeeping, which all clients share, not even those. So what one
+        // client does does not reorder the events of another.
+        *turn = if turn.0 == time && actor != Actor::House { (time, turn.1 + 1) } else { (time, 0) };
+        let number = match actor {
+            Actor::House => 1,
+            Actor::Link(link) => mix(link) | 2,
+            Actor::Client(client) => mix(client as u64) | 4,
+            Actor::Fault(client) => mix(client as u64) | 8,
+            Actor::Clock => 3,
+            Actor::Restart => 5,
         };
         let rank = mix(mix(self.plan.seed ^ time ^ (Concern::Order as u64) << 56) ^ number ^ (turn.1 << 40));
-        self.queue.push(Reverse((time, rank, who)));
+        self.queue.push(Reverse((time, rank, actor)));
     }
 }
 
 impl World {
-    /// What each client was sent, and when.
-    pub(crate) fn heard(&self) -> Vec<u64> {
-        self.clients.iter().map(|client| client.heard.trail.value()).collect()
+    /// Hashes of what each client received, and when.
+    pub(crate) fn received(&self) -> Vec<u64> {
+        self.clients.iter().map(|client| client.received.trail.value()).collect()
     }
 
     pub(crate) fn hash(&self) -> u64 {
         let mut trail = Trail::new();
         trail.number(trace::hash());
-        for heard in self.heard() {
-            trail.number(heard);
+        for received in self.received() {
+            trail.number(received);
         }
         let stats = format!("{:?} {:?}", self.broker.stats(), self.broker.ledger());
         trail.bytes(stats.as_bytes());
@@ -389,7 +386,7 @@ impl Client {
             connections: 0,
             faults,
             again_at: 0,
-            heard: Heard { trail: Trail::new(), at: 0 },
+            received: Received { trail: Trail::new(), at: 0 },
         }
     }
 }

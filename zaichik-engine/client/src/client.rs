@@ -1,49 +1,35 @@
 //! The client as a state machine: requests and bytes in, answers, messages and bytes out.
+//!
+//! This file has what a driver calls. What an application asks for is in the files below it, one for each kind of
+//! request; the parts that keep the state stand beside it.
 
-mod answer;
-mod backoff;
-mod batch;
-mod config;
-mod describe;
-mod error;
-mod event;
-mod inflight;
-mod link;
-mod pending;
-mod producer;
+mod admin;
+mod connecting;
+
+mod publish;
 mod receive;
-mod reconnect;
-mod refused;
-mod request;
 mod rewind;
-mod size;
 mod subscribe;
-mod subscription;
-mod subscriptions;
+mod timeouts;
 
 use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use zaichik_proto::{Limits, Refusal, ServerDecoder, micros};
+use zaichik_proto::{Limits, Refusal, Timestamp, TopicName, micros};
 
-pub use self::answer::{Answer, BatchReceipt, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart};
-pub use self::batch::Batch;
-pub use self::config::{ClientConfig, DurableOptions, ProducerIdentity, PublishOptions, SubscribeOptions};
-pub use self::describe::{SubscriptionInfo, TopicInfo};
-pub use self::error::{ErrorClass, LinkError, RequestError, Violation};
-pub use self::event::{Event, Message, MessageHeaders};
-pub use self::link::Link;
-
-use self::backoff::{Backoff, Jitter};
-use self::inflight::Inflight;
-use self::link::Heartbeat;
-use self::pending::{Kind, Phase, PublishState};
-use self::producer::Producer;
-use self::subscriptions::Subscriptions;
+use crate::answer::{Answer, RequestId, SubscriptionId};
+use crate::config::ClientConfig;
+use crate::connection::{Connection, Link};
+use crate::encoder::Encoder;
+use crate::error::{LinkError, RequestError};
+use crate::event::Event;
+use crate::inbound::Inbound;
 use crate::outbound::Outbound;
-use zaichik_proto::Timestamp;
+use crate::outcomes::Outcomes;
+use crate::requests::{NewRequest, RequestKind, Requests};
+use crate::subscriptions::Subscriptions;
 
 /// One client of a broker, over as many connections as it takes.
 ///
@@ -85,35 +71,14 @@ use zaichik_proto::Timestamp;
 /// ```
 pub struct Client {
     config: ClientConfig,
-    /// The largest moment told so far.
+    /// The latest moment that any call has named.
     now: Timestamp,
-    link: Link,
-    handshake_deadline: Timestamp,
-    opened_at: Timestamp,
-    drain_deadline: Option<Timestamp>,
-    heartbeat: Heartbeat,
-    backoff: Backoff,
-    jitter: Jitter,
-    last_error: Option<LinkError>,
-    /// The broker's, once it said Welcome.
-    instance: Option<u128>,
-    /// What it calls itself.
-    server: Box<str>,
-    limits: Limits,
-    decoder: ServerDecoder,
-    inbound: BytesMut,
-    /// How much of `inbound` was looked at, and is the start of a frame.
-    parsed_len: usize,
+    connection: Connection,
+    inbound: Inbound,
     outbound: Outbound,
-    inflight: Inflight,
+    requests: Requests,
     subscriptions: Subscriptions,
-    /// Refusals of what wanted no answer: how many, and the latest.
-    refused: Option<(u64, Refusal)>,
-    /// Records are encoded here on their way into a frame.
-    scratch: Vec<u8>,
-    /// Frames are cut from this.
-    arena: BytesMut,
-    last_topic: Arc<str>,
+    encoder: Encoder,
 }
 
 impl Client {
@@ -122,71 +87,80 @@ impl Client {
     pub fn new(mut config: ClientConfig) -> Self {
         let name_len = config.name.floor_char_boundary(zaichik_proto::MAX_NAME_LEN);
         config.name.truncate(name_len);
-        let token_len = config.token.len();
-        let link = if token_len > Limits::MAX_TOKEN {
-            Link::Closed(Some(LinkError::TokenTooLong { got: token_len }))
-        } else {
-            Link::Connect { at: Timestamp::ZERO }
-        };
         Self {
             now: Timestamp::ZERO,
-            link,
-            handshake_deadline: Timestamp::MAX,
-            opened_at: Timestamp::ZERO,
-            drain_deadline: None,
-            heartbeat: Heartbeat::default(),
-            backoff: Backoff::new(config.reconnect_min, config.reconnect_max),
-            jitter: Jitter::new(config.jitter_seed),
-            last_error: None,
-            instance: None,
-            server: Box::default(),
-            limits: Limits::default(),
-            decoder: ServerDecoder::handshake(&Limits::default()),
-            inbound: BytesMut::new(),
-            parsed_len: 0,
+            connection: Connection::new(&config),
+            inbound: Inbound::new(),
             outbound: Outbound::default(),
-            inflight: Inflight::new(Producer::new(config.producer, config.resend_timeout)),
+            requests: Requests::new(&config),
             subscriptions: Subscriptions::default(),
-            refused: None,
-            scratch: Vec::new(),
-            arena: BytesMut::new(),
-            last_topic: Arc::default(),
+            encoder: Encoder::default(),
             config,
         }
     }
 
-    /// Where received bytes are appended; then call [`handle_read`](Self::handle_read).
-    pub const fn inbound(&mut self) -> &mut BytesMut {
-        &mut self.inbound
+    /// A new byte stream to the broker exists: queues the magic and the Hello.
+    ///
+    /// A stream that the client still had counts as broken. Has no effect on a client that is closed.
+    pub fn handle_connected(&mut self, now: Timestamp) {
+        let now = self.tick(now);
+        if self.connection.has_stream() {
+            self.connection_lost(now, LinkError::Disconnected);
+        }
+        if !self.connection.is_closed() {
+            self.start_handshake();
+        }
     }
 
-    /// Takes in the whole frames of what was received; calling it again without new bytes does nothing.
-    pub fn handle_read(&mut self, now: Timestamp) {
+    /// The byte stream ended or broke, or connecting failed: [`link`](Self::link) returns what the client wants next.
+    ///
+    /// Pass the bytes that were received before to [`handle_read`](Self::handle_read) first. Before the moment that
+    /// [`Link::Connect`] names nothing can have failed, so the call has no effect then.
+    pub fn handle_disconnected(&mut self, now: Timestamp) {
         let now = self.tick(now);
-        if self.inbound.len() > self.parsed_len {
-            self.heartbeat.heard(now);
-        }
-        self.read_frames();
-        if self.link == Link::Open && !self.wants_read() {
-            self.heartbeat.pause();
+        match *self.connection.link() {
+            Link::Connect { at } if now < at => {}
+            Link::Connect { .. } => self.connection_lost(now, LinkError::ConnectFailed),
+            Link::Handshake | Link::Open | Link::Closing => {
+                self.connection_lost(now, LinkError::Disconnected);
+            }
+            Link::Closed(_) => {}
         }
         self.settle();
     }
 
-    /// Whether received bytes are welcome now.
+    /// Where received bytes are appended; then call [`handle_read`](Self::handle_read).
+    pub const fn inbound(&mut self) -> &mut BytesMut {
+        self.inbound.bytes()
+    }
+
+    /// Takes in the complete frames of what was received; calling it again without new bytes does nothing.
+    pub fn handle_read(&mut self, now: Timestamp) {
+        let now = self.tick(now);
+        if self.inbound.has_new_bytes() {
+            self.connection.heard(now);
+        }
+        self.read_frames();
+        if self.connection.is_open() && !self.wants_read() {
+            self.connection.pause_heartbeat();
+        }
+        self.settle();
+    }
+
+    /// Whether the driver should read now.
     ///
     /// False without a connection, and while subscriptions with `window = 0` hold more than
-    /// [`buffer_bytes`](ClientConfig::buffer_bytes) that were not taken: then the broker is not heard at all, so
+    /// [`buffer_bytes`](ClientConfig::buffer_bytes) that were not taken: then nothing is read from the broker at all, so
     /// answers wait too, and a broker that can't write for its write deadline ends the connection as too slow.
     /// Subscriptions with a window never cause it, because the broker keeps to their windows. May change after any
     /// call.
     #[must_use]
     pub fn wants_read(&self) -> bool {
-        match self.link {
+        match self.connection.link() {
             Link::Handshake | Link::Closing => true,
             Link::Open => {
                 let unwindowed = self.subscriptions.unwindowed_bytes();
-                unwindowed <= self.config.buffer_bytes || self.drain_deadline.is_some()
+                unwindowed <= self.config.buffer_bytes || self.connection.is_draining()
             }
             Link::Connect { .. } | Link::Closed(_) => false,
         }
@@ -194,28 +168,23 @@ impl Client {
 
     /// What is to be written.
     pub fn outbound(&mut self) -> &mut Outbound {
-        // What did not fit before may do so since bytes were taken.
+        // Requests for which there was no room may fit now that bytes were taken.
         self.settle();
         &mut self.outbound
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do; `None` for not before another call.
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do; `None` if only another call can change that.
     ///
     /// O(log n) in the requests in flight. May change after any call.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        let requests = self.inflight.next_timeout();
-        let held = self.inflight.producer.next_timeout();
-        self.next_link_timeout().into_iter().chain(requests).chain(held).min()
+        self.timers().earliest()
     }
 
     /// Does what is due; an early or repeated call does nothing.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        let now = self.tick(now);
-        while let Some(wire) = self.inflight.pop_due(now) {
-            self.request_due(wire, now);
-        }
-        self.link_timeout(now);
+        self.tick(now);
+        self.run_timers();
         self.settle();
     }
 
@@ -223,69 +192,77 @@ impl Client {
     ///
     /// Answers that are not polled count as requests in flight.
     pub fn poll_answer(&mut self) -> Option<(RequestId, Result<Answer, RequestError>)> {
-        self.inflight.pop_answer()
+        self.requests.pop_answer()
     }
 
-    /// A subscription that got something since it was named here last, or whose client closed.
+    /// A subscription that received something since it was last returned here, or whose client closed.
     pub fn poll_ready(&mut self) -> Option<SubscriptionId> {
         self.subscriptions.pop_ready()
     }
 
-    /// The next thing that a subscription has to tell; `None` if there is nothing now, or no such subscription.
+    /// The next message or event of a subscription; `None` if there is none now, or no such subscription.
     ///
-    /// Taking a message is what [`commit`](Self::commit) goes by. After [`Event::Ended`],
-    /// [`Event::Fenced`] and [`Event::Refused`] the subscription is gone. While a nack or a seek is unanswered
-    /// there is nothing, since what was received may be stale.
+    /// A message that was taken can be [committed](Self::commit). After [`Event::Ended`], [`Event::Fenced`] and
+    /// [`Event::Refused`] the subscription is gone. While a nack or a seek is unanswered there is nothing, since what
+    /// was received may be stale.
     pub fn poll_event(&mut self, subscription: SubscriptionId) -> Option<Event> {
         self.subscriptions.take(subscription)
     }
 
     /// Refusals of publishes and commits that wanted no answer, since the last call: how many, and the latest.
     pub const fn poll_refused(&mut self) -> Option<(u64, Refusal)> {
-        self.refused.take()
+        self.requests.take_refused()
     }
 
-    /// Gives buffers back that hold nothing: the connection goes idle.
+    /// Accepts no more requests, waits for the answers to those it has, says goodbye and closes.
+    ///
+    /// The connection is opened again for requests that still need it. Subscriptions with a window continue until
+    /// everything is answered, those without receive nothing new. When the drain deadline passes first, the client closes
+    /// with [`LinkError::DrainTimeout`].
+    pub fn close(&mut self, now: Timestamp) {
+        self.tick(now);
+        self.connection.drain_until(self.after(self.config.drain_timeout));
+        self.settle();
+    }
+
+    /// Frees buffers that are empty, for a connection that goes idle.
     pub fn shrink(&mut self) {
-        if self.inbound.is_empty() {
-            self.inbound = BytesMut::new();
-        }
+        self.inbound.shrink();
         self.outbound.shrink();
-        self.arena = BytesMut::new();
-        self.scratch = Vec::new();
+        self.encoder.shrink();
     }
 
-    /// The state of the connection, and what the driver is to do about it.
+    /// The state of the connection, and what the driver has to do about it.
     #[must_use]
     pub fn link(&self) -> Link {
-        self.link.clone()
+        self.connection.link().clone()
     }
 
     /// Why the last connection broke, or why the client closed.
     #[must_use]
     pub const fn last_error(&self) -> Option<&LinkError> {
-        self.last_error.as_ref()
+        self.connection.last_error()
     }
 
-    /// The broker's instance, once it said Welcome (semantics P5).
+    /// The broker's instance, known since its first Welcome (semantics P5).
     #[must_use]
     pub const fn instance(&self) -> Option<u128> {
-        self.instance
+        self.connection.instance()
     }
 
-    /// What the broker calls itself, with its version; empty until it said Welcome.
+    /// What the broker calls itself, with its version; empty before its first Welcome.
     #[must_use]
     pub fn server(&self) -> &str {
-        &self.server
+        self.connection.server()
     }
 
-    /// What the connection may carry: the defaults until the broker said Welcome.
+    /// What the connection may carry: the defaults before the broker's first Welcome.
     #[must_use]
     pub const fn limits(&self) -> &Limits {
-        &self.limits
+        self.connection.limits()
     }
 
-    /// Time does not go back in here.
+    /// Keeps time from going back.
     fn tick(&mut self, now: Timestamp) -> Timestamp {
         self.now = self.now.max(now);
         self.now
@@ -295,41 +272,31 @@ impl Client {
         self.now.plus_micros(micros(duration))
     }
 
-    /// A request's timer has run out: it is time to send it again, or to stop waiting.
-    fn request_due(&mut self, wire: u32, now: Timestamp) {
-        let Some(request) = self.inflight.get(wire) else {
-            return;
-        };
-        let topic = Arc::clone(&request.topic);
-        let (phase, kind, deadline) = (request.phase, request.kind, request.deadline);
-        let may_be_applied = request.may_be_applied;
-        if now < deadline && phase == Phase::Retry {
-            self.inflight.set_timer(wire, deadline);
-            self.inflight.requeue(wire);
-            return;
+    /// Whether one more request may be made.
+    fn check_room(&self) -> Result<(), RequestError> {
+        self.connection.check_accepts_requests()?;
+        let unwritten = self.requests.unsent_bytes().saturating_add(self.outbound.len());
+        if self.requests.len() >= self.config.max_in_flight.clamp(1, ClientConfig::MAX_IN_FLIGHT)
+            || self.requests.kept_bytes() >= self.config.max_in_flight_bytes.max(1)
+            || unwritten >= self.config.max_outbound_bytes.max(1)
+        {
+            return Err(RequestError::Full);
         }
-        // Behind a publish that came back nothing is applied, so what is sent comes back as well.
-        let held_by = self.inflight.producer.held_by().filter(|_| self.inflight.is_numbered(wire));
-        match (phase, kind, held_by) {
-            (Phase::Sent { .. }, _, Some(refusal)) => {
-                self.inflight.answer_early(wire, Err(RequestError::HeldBack { topic, refusal }));
-            }
-            (Phase::Sent { .. }, ..) => {
-                self.inflight.answer_early(wire, Err(RequestError::Unknown { topic }));
-            }
-            _ if may_be_applied => self.inflight.answer_early(wire, Err(RequestError::Unknown { topic })),
-            (
-                _,
-                Kind::Publish(PublishState { refusal, .. }) | Kind::Batch(PublishState { refusal, .. }),
-                _,
-            ) => {
-                self.finish_held(wire, refusal);
-            }
-            _ => {
-                self.rewind_failed(kind);
-                self.inflight.answer(wire, Err(RequestError::NotSent { topic }));
-            }
-        }
+        Ok(())
+    }
+
+    fn check_topic(&mut self, topic: &str) -> Result<Arc<str>, RequestError> {
+        let name = TopicName::parse(topic.as_bytes()).map_err(RequestError::InvalidTopic)?;
+        Ok(self.encoder.share_topic(name))
+    }
+
+    /// A request with the timeout that the configuration sets.
+    fn with_timeout(&self, topic: Arc<str>, kind: RequestKind) -> NewRequest {
+        NewRequest { topic, kind, deadline: self.after(self.config.request_timeout), operations: None }
+    }
+
+    const fn outcomes(&mut self) -> Outcomes<'_> {
+        Outcomes { now: self.now, requests: &mut self.requests, subscriptions: &mut self.subscriptions }
     }
 }
 
@@ -337,9 +304,9 @@ impl fmt::Debug for Client {
     /// Leaves out what was received and is to be sent: the token may be among it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("link", &self.link)
-            .field("instance", &self.instance)
-            .field("requests", &self.inflight.len())
+            .field("link", &self.connection.link())
+            .field("instance", &self.connection.instance())
+            .field("requests", &self.requests.len())
             .field("subscriptions", &self.subscriptions.len())
             .finish_non_exhaustive()
     }
@@ -349,14 +316,12 @@ impl fmt::Debug for Client {
 impl Client {
     /// Everything that a call can change.
     fn state(&self) -> String {
-        let link = (&self.link, self.heartbeat, self.backoff, &self.last_error, self.drain_deadline);
-        let bytes = (&self.inbound, self.parsed_len, &self.outbound, &self.decoder);
-        let rest = (&self.inflight, &self.subscriptions, &self.jitter, self.refused);
-        format!("{link:?} {bytes:?} {rest:?}")
+        let bytes = (&self.inbound, &self.outbound);
+        format!("{:?} {bytes:?} {:?} {:?}", self.connection, self.requests, self.subscriptions)
     }
 
     fn check_invariants(&self) {
-        self.inflight.check_invariants();
+        self.requests.check_invariants();
         self.subscriptions.check_invariants();
     }
 }

@@ -4,15 +4,34 @@
 //! connections: it reconnects, restores subscriptions and resends unanswered requests under their numbers, so that a
 //! publish takes effect exactly once. The broker's side is the crate `zaichik-engine`; neither depends on the other.
 
+mod answer;
+mod backoff;
+mod batch;
 mod client;
+mod config;
+mod connection;
+mod encoder;
+mod error;
+mod event;
+mod heartbeat;
+mod inbound;
+mod info;
 mod outbound;
+mod outcomes;
 mod planted;
+mod requests;
+mod size;
+mod subscription;
+mod subscriptions;
 
-pub use client::{
-    Answer, Batch, BatchReceipt, Client, ClientConfig, DurableOptions, ErrorClass, Event, Link, LinkError,
-    Message, MessageHeaders, ProducerIdentity, PublishOptions, PublishReceipt, RequestError, RequestId,
-    SubscribeOptions, SubscriptionId, SubscriptionInfo, SubscriptionStart, TopicInfo, Violation,
-};
+pub use answer::{Answer, BatchReceipt, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart};
+pub use batch::Batch;
+pub use client::Client;
+pub use config::{ClientConfig, DurableOptions, ProducerIdentity, PublishOptions, SubscribeOptions};
+pub use connection::Link;
+pub use error::{ErrorClass, LinkError, RequestError, Violation};
+pub use event::{Event, Message, MessageHeaders};
+pub use info::{SubscriptionInfo, TopicInfo};
 pub use outbound::Outbound;
 #[cfg(feature = "planted")]
 pub use planted::{Defect, plant};

@@ -5,8 +5,8 @@ use core::ops::RangeInclusive;
 
 use bytes::{Buf, BytesMut};
 
-/// Room that is reserved when the buffer is full, in bytes: it doubles from the lower to the upper bound, so that a
-/// connection that sends little owns little.
+/// Bytes to reserve when the buffer is full: they double from the lower to the upper bound, so that a connection that
+/// sends little holds little memory.
 const ROOM: RangeInclusive<usize> = 256..=4 << 10;
 
 /// Free bytes below which room is reserved.
@@ -59,7 +59,7 @@ impl Outbound {
         }
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait to be written.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }

@@ -15,7 +15,7 @@ pub enum Defect {
 
 #[cfg(feature = "planted")]
 impl Defect {
-    /// Every one.
+    /// All defects.
     pub const ALL: &[Self] = &[Self::ResendReversed, Self::ResendForgotten];
 }
 
@@ -24,7 +24,7 @@ thread_local! {
     static PLANTED: core::cell::Cell<Option<Defect>> = const { core::cell::Cell::new(None) };
 }
 
-/// Gives every client of this thread that defect from now on, or none.
+/// Plants a defect in every client of this thread from now on, or none.
 #[cfg(feature = "planted")]
 pub fn plant(defect: Option<Defect>) {
     PLANTED.set(defect);

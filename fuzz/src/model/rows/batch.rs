@@ -6,11 +6,11 @@ use super::{DURABLE, KEEP, PLAIN, World, record};
 use crate::model::batch::MAX_OPERATIONS;
 use crate::model::words::{Answer, Operation, Record, Settings};
 
-fn publish(topic: u8, records: Vec<Record>) -> Operation {
+fn publish(topic: u32, records: Vec<Record>) -> Operation {
     Operation::Publish { topic, records }
 }
 
-fn one(topic: u8, body: &str) -> Operation {
+fn one(topic: u32, body: &str) -> Operation {
     publish(topic, vec![record(None, body)])
 }
 
@@ -19,7 +19,7 @@ const fn refused(code: RefusalCode, value: u64, operation: u32) -> Answer {
 }
 
 #[test]
-fn x_01_one_operation_that_fails_is_all() {
+fn x_01_one_failed_operation_refuses_the_batch() {
     let mut world = World::new(KEEP);
     world.publish(0, &["a"]);
     world.subscribe(1, PLAIN);
@@ -27,7 +27,7 @@ fn x_01_one_operation_that_fails_is_all() {
     let answer = world.batch(1, vec![one(0, "b"), one(1, "c"), one(2, "d"), one(0, &large)]);
     assert_eq!(answer, refused(RefusalCode::TooLarge, 1_000, 3));
     assert_eq!(world.model.topic(0).unwrap().end(), 1);
-    assert_eq!(world.model.topics.len(), 1, "x_06: none was created");
+    assert_eq!(world.model.topics.len(), 1, "x_06: no topic was created");
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn x_04_a_fenced_commit_refuses_the_batch() {
 }
 
 #[test]
-fn x_05_a_duplicate_inside_a_batch() {
+fn x_05_a_duplicate_inside_a_batch_is_no_error() {
     let mut world = World::new(Settings { window: 10, ..KEEP });
     let keyed = |body| publish(0, vec![record(None, "x"), record(Some("k"), body)]);
     let answer = world.batch(1, vec![keyed("a"), keyed("b")]);
@@ -58,7 +58,7 @@ fn x_05_a_duplicate_inside_a_batch() {
 }
 
 #[test]
-fn x_10_a_commit_makes_way_for_the_publish_behind_it() {
+fn x_10_a_commit_makes_room_for_the_publish_after_it() {
     let mut world = World::new(Settings { max_messages: 1, reject: true, ..KEEP });
     world.publish(0, &["a"]);
     world.subscribe(1, PLAIN);
@@ -71,14 +71,14 @@ fn x_10_a_commit_makes_way_for_the_publish_behind_it() {
 }
 
 #[test]
-fn x_11_an_empty_batch() {
+fn x_11_an_empty_batch_succeeds() {
     let mut world = World::new(KEEP);
     let nothing = Answer::Batched { results: Vec::new(), duplicates: Vec::new() };
     assert_eq!(world.batch(1, Vec::new()), nothing);
 }
 
 #[test]
-fn x_09_one_operation_too_many() {
+fn x_09_one_operation_too_many_is_refused() {
     let mut world = World::new(KEEP);
     let answer = world.batch(1, vec![one(0, "a"); MAX_OPERATIONS + 1]);
     assert_eq!(answer, refused(RefusalCode::BatchTooLong, 1_000, 1_000));

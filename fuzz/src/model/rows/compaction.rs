@@ -39,7 +39,7 @@ fn c_17_a_slow_subscriber_skips_silently() {
     assert_eq!(world.commit(1, 0), Answer::Done(1));
     assert_eq!(world.took(1, 1), ["0 busy", "2 2"]);
     assert_eq!(world.model.superseded, 1);
-    assert_eq!(world.commit(1, 1), Answer::Done(2), "the cursor moved past the hole by itself");
+    assert_eq!(world.commit(1, 1), Answer::Done(2), "the cursor moves past the superseded record by itself");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn c_18_inside_the_lag_both_are_seen() {
 }
 
 #[test]
-fn c_19_a_tombstone_has_its_time() {
+fn c_19_a_tombstone_expires() {
     let mut world = with_values(LATEST, &["1"]);
     world.publish_records(0, vec![tombstone("k")]);
     world.model.tick(99);
@@ -62,7 +62,7 @@ fn c_19_a_tombstone_has_its_time() {
 }
 
 #[test]
-fn c_20_a_tombstone_for_an_unknown_key() {
+fn c_20_a_tombstone_for_an_unknown_key_is_accepted() {
     let mut world = with_values(LATEST, &["1"]);
     assert_eq!(world.publish_records(0, vec![tombstone("other")]), published(1));
 }
@@ -77,7 +77,7 @@ fn c_21_when_the_newest_value_expires_the_key_is_gone() {
 }
 
 #[test]
-fn c_22_the_answer_tells_where_a_compacted_start_is() {
+fn c_22_the_answer_names_the_start_behind_compacted_records() {
     let mut world = with_values(LATEST, &["1", "2", "3"]);
     let subscribe = Subscribe { start: Start::Offset(1), ..PLAIN };
     assert_eq!(world.subscribe(1, subscribe), subscribed(0, 0, 2, 3));
@@ -85,7 +85,7 @@ fn c_22_the_answer_tells_where_a_compacted_start_is() {
 }
 
 #[test]
-fn c_23_survivors_keep_their_order() {
+fn c_23_live_records_keep_their_order() {
     let mut world = World::new(LATEST);
     for key in ["a", "b", "c", "a", "b", "a"] {
         world.publish_records(0, vec![record(Some(key), key)]);
@@ -94,7 +94,7 @@ fn c_23_survivors_keep_their_order() {
 }
 
 #[test]
-fn c_04_keys_whose_newest_record_lives_are_counted() {
+fn c_04_keys_whose_newest_record_is_live_count() {
     let mut world = with_values(Settings { max_keys: 1, ..LATEST }, &["1"]);
     let other = || vec![record(Some("other"), "1")];
     assert_eq!(world.publish_records(0, other()), refused(RefusalCode::KeysFull, 1));
@@ -105,7 +105,7 @@ fn c_04_keys_whose_newest_record_lives_are_counted() {
 }
 
 #[test]
-fn r_04_gaps_are_cut_where_a_record_was_superseded() {
+fn r_04_a_superseded_record_splits_a_gap() {
     let mut world = World::new(LATEST);
     world.publish(0, &["busy"]);
     world.subscribe(1, PLAIN);
@@ -117,7 +117,7 @@ fn r_04_gaps_are_cut_where_a_record_was_superseded() {
 }
 
 #[test]
-fn r7_what_a_window_had_ended_stays_dead() {
+fn r7_a_record_that_died_under_a_shorter_window_stays_dead() {
     let mut world = with_values(Settings { window: 10, ..LATEST }, &["1"]);
     world.publish(0, &["between"]);
     world.publish_records(0, vec![record(Some("k"), "2")]);
@@ -127,7 +127,7 @@ fn r7_what_a_window_had_ended_stays_dead() {
 }
 
 #[test]
-fn t3_the_mode_changes_only_while_there_are_no_records() {
+fn t3_the_mode_changes_only_while_the_topic_is_empty() {
     let mut world = with_values(LATEST, &["1"]);
     let first = Options { latest: Some(false), ..Options::default() };
     assert_eq!(world.alter(0, first), refused(RefusalCode::InvalidSettings, 4));

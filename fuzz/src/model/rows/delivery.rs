@@ -1,4 +1,4 @@
-//! Nacks, attempts, dead letters, and what expires meanwhile.
+//! Nacks, attempts, dead letters, and expiry in between.
 
 use zaichik_proto::RefusalCode;
 
@@ -16,14 +16,14 @@ fn three_delivered(subscribe: Subscribe) -> World {
 }
 
 #[test]
-fn a_08_nack_of_the_first_brings_all_again_in_order() {
+fn a_08_a_nack_of_the_first_redelivers_all_in_order() {
     let mut world = three_delivered(THREE);
     assert_eq!(world.nack(1, 0, 0), Answer::Done(1));
     assert_eq!(world.took(1, 1), ["0 a 2/1", "1 b 2/1", "2 c 2/1"]);
 }
 
 #[test]
-fn a_09_nack_of_the_second_after_commit_of_the_first() {
+fn a_09_a_nack_of_the_second_after_a_commit_of_the_first() {
     let mut world = three_delivered(THREE);
     assert_eq!(world.commit(1, 0), Answer::Done(1));
     assert_eq!(world.nack(1, 1, 0), Answer::Done(1));
@@ -52,7 +52,7 @@ fn a_10_the_last_nack_wins() {
 }
 
 #[test]
-fn a_11_nack_of_what_is_committed_has_no_effect() {
+fn a_11_a_nack_of_a_committed_record_has_no_effect() {
     let mut world = three_delivered(THREE);
     world.commit(1, 1);
     assert_eq!(world.nack(1, 1, 10), Answer::Done(0));
@@ -62,7 +62,7 @@ fn a_11_nack_of_what_is_committed_has_no_effect() {
 }
 
 #[test]
-fn a_12_commit_of_an_old_delivery_is_ahead() {
+fn a_12_a_commit_of_an_old_delivery_is_ahead() {
     let mut world = three_delivered(THREE);
     world.nack(1, 0, 10);
     assert_eq!(world.commit(1, 1), refused(RefusalCode::CommitAhead, 0));
@@ -77,24 +77,24 @@ fn a_13_only_the_record_that_fails_is_buried() {
     world.took(1, 1);
     assert_eq!(world.nack(1, 0, 0), Answer::Done(2));
     assert_eq!(world.took(1, 1), ["1 b 3/2", "2 c 3/2"]);
-    assert_eq!(world.commit(1, 1), Answer::Done(2), "the cursor has passed it");
+    assert_eq!(world.commit(1, 1), Answer::Done(2), "the cursor is behind it");
     let graves = &world.model.topic(7).unwrap().log;
-    let told = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
+    let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
     let expected = Record {
         headers: vec![
-            told("zaichik-topic", "topic-0"),
-            told("zaichik-offset", "0"),
-            told("zaichik-subscription", ""),
-            told("zaichik-failures", "2"),
-            told("zaichik-reason", "nack"),
+            header("zaichik-topic", "topic-0"),
+            header("zaichik-offset", "0"),
+            header("zaichik-subscription", ""),
+            header("zaichik-failures", "2"),
+            header("zaichik-reason", "nack"),
         ],
         ..record(None, "a")
     };
-    assert_eq!(graves.iter().map(|entry| &entry.record).collect::<Vec<_>>(), [&expected]);
+    assert_eq!(graves.iter().map(|entry| &*entry.record).collect::<Vec<_>>(), [&expected]);
 }
 
 #[test]
-fn a_13_a_buried_record_in_the_middle_is_passed_around() {
+fn a_13_a_buried_record_in_the_middle_is_skipped() {
     let mut world = three_delivered(Subscribe { max_attempts: 1, dead_letter: Some(7), ..THREE });
     assert_eq!(world.nack(1, 1, 0), Answer::Done(1));
     assert_eq!(world.took(1, 1), ["2 c 2/1"]);
@@ -126,11 +126,11 @@ fn a6_failures_outlast_a_holder_without_a_dead_letter() {
     world.subscribe(2, DURABLE);
     world.subscribe(3, subscribe);
     world.nack(3, 0, 0);
-    assert_eq!(world.model.topic(7).unwrap().log.len(), 1, "only a Seek forgets them");
+    assert_eq!(world.model.topic(7).unwrap().log.len(), 1, "only a Seek forgets failures");
 }
 
 #[test]
-fn a_14_a_dead_letter_topic_that_can_not_be() {
+fn a_14_dead_letter_topics_that_are_not_valid() {
     let mut world = World::new(Settings { ttl: 0, ..KEEP });
     world.publish(3, &["x"]);
     for dead_letter in [0, 3] {
@@ -146,7 +146,7 @@ fn a_14_a_full_dead_letter_topic_delays_by_a_second() {
     let mut world = World::new(Settings { max_messages: 1, ..KEEP });
     world.publish(0, &["a"]);
     world.subscribe(1, Subscribe { max_attempts: 1, dead_letter: Some(7), ..PLAIN });
-    world.publish(7, &["in the way"]);
+    world.publish(7, &["full"]);
     assert_eq!(world.nack(1, 0, 5), Answer::Done(1));
     assert_eq!(world.model.dead_letters_refused, 1);
     world.at(999_999);
@@ -156,7 +156,7 @@ fn a_14_a_full_dead_letter_topic_delays_by_a_second() {
 }
 
 #[test]
-fn r_15_live_only_brings_the_same_record_again() {
+fn r_15_live_only_redelivers_the_same_record() {
     let mut world = World::new(Settings { ttl: 0, ..KEEP });
     world.subscribe(1, PLAIN);
     world.publish(0, &["a", "b"]);
@@ -165,7 +165,7 @@ fn r_15_live_only_brings_the_same_record_again() {
 }
 
 #[test]
-fn r_16_what_expired_after_delivery_is_committable() {
+fn r_16_a_record_that_expired_after_delivery_can_be_committed() {
     let mut world = World::new(Settings { ttl: 10, ..KEEP });
     world.publish(0, &["a"]);
     world.at(5);
@@ -177,7 +177,7 @@ fn r_16_what_expired_after_delivery_is_committable() {
 }
 
 #[test]
-fn r_16_what_expired_after_delivery_is_a_gap_after_a_nack() {
+fn r_16_a_record_that_expired_after_delivery_is_a_gap_after_a_nack() {
     let mut world = World::new(Settings { ttl: 10, ..KEEP });
     world.publish(0, &["a"]);
     world.at(5);

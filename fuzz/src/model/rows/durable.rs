@@ -5,7 +5,7 @@ use zaichik_proto::RefusalCode;
 use super::{DURABLE, KEEP, PLAIN, World, refused, refused_for, subscribed};
 use crate::model::words::{Answer, Durable, Settings, Start, Subscribe, Target};
 
-/// A durable subscription whose client held it under this epoch.
+/// A durable subscription that its client held under this epoch.
 fn held_under(epoch: u32, reject: bool) -> Subscribe {
     let durable = Durable { name: 0, reject, epoch, inactive_ttl: 0 };
     Subscribe { durable: Some(durable), ..DURABLE }
@@ -18,7 +18,7 @@ fn published(settings: Settings) -> World {
 }
 
 #[test]
-fn d_01_it_goes_on_at_its_cursor() {
+fn d_01_it_continues_at_its_cursor() {
     let mut world = published(KEEP);
     assert_eq!(world.subscribe(1, DURABLE), subscribed(1, 0, 0, 3));
     world.commit(1, 0);
@@ -30,7 +30,7 @@ fn d_01_it_goes_on_at_its_cursor() {
 }
 
 #[test]
-fn d_02_what_was_uncommitted_comes_again() {
+fn d_02_uncommitted_records_are_redelivered() {
     let mut world = published(KEEP);
     world.subscribe(1, Subscribe { window: 3, ..DURABLE });
     world.commit(1, 0);
@@ -50,20 +50,20 @@ fn d_03_a_second_attach_takes_over() {
     assert_eq!(world.nack(1, 0, 0), fenced);
     assert_eq!(world.seek(1, Target::Number(1), Start::Latest), fenced);
     assert_eq!(world.took(2, 1), ["0 a 2/1"]);
-    assert_eq!(world.subscribe(1, PLAIN), subscribed(0, 0, 0, 3), "the number is free for another one");
+    assert_eq!(world.subscribe(1, PLAIN), subscribed(0, 0, 0, 3), "the number is free again");
 }
 
 #[test]
-fn d_04_a_second_attach_that_is_refused() {
+fn d_04_a_second_attach_is_refused_on_request() {
     let mut world = published(KEEP);
     world.subscribe(1, DURABLE);
     assert_eq!(world.subscribe(2, held_under(0, true)), refused_for(RefusalCode::SubscriptionHeld, 0));
     assert_eq!(world.commit(1, 0), Answer::Done(1));
-    assert_eq!(world.subscribe(2, held_under(1, true)), subscribed(2, 1, 1, 3), "its own reconnect");
+    assert_eq!(world.subscribe(2, held_under(1, true)), subscribed(2, 1, 1, 3), "its holder reconnects");
 }
 
 #[test]
-fn d_05_it_is_forgotten_at_the_instant() {
+fn d_05_it_is_forgotten_at_the_instant_and_not_before() {
     let mut world = published(KEEP);
     world.subscribe(1, DURABLE);
     world.commit(1, 0);
@@ -76,13 +76,13 @@ fn d_05_it_is_forgotten_at_the_instant() {
 }
 
 #[test]
-fn d_06_seek_back_replays_and_beyond_the_end_waits() {
+fn d_06_a_seek_back_replays_and_one_beyond_the_end_waits() {
     let mut world = published(KEEP);
     world.subscribe(1, DURABLE);
     world.commit(1, 0);
     world.took(1, 1);
     assert_eq!(world.seek(1, Target::Number(1), Start::Offset(0)), Answer::Done(1));
-    assert_eq!(world.took(1, 1), ["0 a 1/1"], "below the cursor nothing is remembered");
+    assert_eq!(world.took(1, 1), ["0 a 1/1"], "attempts below the cursor are forgotten");
     assert_eq!(world.seek(2, Target::Name { topic: 0, name: 0 }, Start::Offset(4)), Answer::Done(2));
     world.publish(0, &["d", "e"]);
     assert_eq!(world.took(1, 1), ["4 e 1/2"]);
@@ -106,7 +106,7 @@ fn d_06_a_live_only_cursor_does_not_go_back() {
 }
 
 #[test]
-fn d_07_one_name_on_two_topics() {
+fn d_07_one_name_on_two_topics_is_two_subscriptions() {
     let mut world = published(KEEP);
     world.publish(1, &["x"]);
     assert_eq!(world.subscribe(1, DURABLE), subscribed(1, 0, 0, 3));
@@ -124,7 +124,7 @@ fn d_08_a_fenced_client_stays_fenced() {
 }
 
 #[test]
-fn r_13_what_expired_while_it_was_detached_is_a_gap() {
+fn r_13_records_that_expired_while_it_was_detached_are_a_gap() {
     let mut world = published(Settings { ttl: 10, ..KEEP });
     world.subscribe(1, DURABLE);
     world.disconnect(1);
@@ -136,7 +136,7 @@ fn r_13_what_expired_while_it_was_detached_is_a_gap() {
 }
 
 #[test]
-fn r_14_live_only_keeps_for_a_detached_one() {
+fn r_14_live_only_keeps_records_for_a_detached_subscription() {
     let mut world = World::new(Settings { ttl: 0, ..KEEP });
     world.subscribe(1, DURABLE);
     world.disconnect(1);

@@ -1,4 +1,4 @@
-//! Rows of the test table of semantics.md on the model alone, so that it is known to be right.
+//! Rows of the test table on the model alone, so that the model itself is tested.
 
 mod batch;
 mod compaction;
@@ -16,10 +16,10 @@ use crate::model::words::{
     Target,
 };
 
-/// The model, asked in few words; what subscriptions get is kept until it is taken.
+/// The model, with short ways to ask it; what subscriptions receive is kept until it is taken.
 struct World {
     model: Model,
-    got: BTreeMap<(usize, u32), Vec<String>>,
+    got: BTreeMap<(u64, u32), Vec<String>>,
 }
 
 const KEEP: Settings = Settings {
@@ -38,6 +38,8 @@ const BOUNDS: Bounds = Bounds {
     max_message: 1_000,
     max_topics: 10,
     max_subscriptions: 10,
+    max_window: 1_024,
+    max_window_bytes: 1 << 20,
     max_durables: 10,
     inactive_ttl: 100,
     max_producers: 2,
@@ -71,64 +73,70 @@ impl World {
         self.deliver();
     }
 
-    fn ask(&mut self, session: usize, request: &Request) -> Answer {
+    fn ask(&mut self, session: u64, request: &Request) -> Answer {
         let answer = self.model.request(session, request);
         self.deliver();
         answer
     }
 
     fn deliver(&mut self) {
-        for (session, number, events) in self.model.deliver() {
-            self.got.entry((session, number)).or_default().extend(events.iter().map(show));
+        for (session, number, epoch) in std::mem::take(&mut self.model.notices) {
+            self.got.entry((session, number)).or_default().push(show(&Event::Fenced { epoch }));
+        }
+        for index in 0..self.model.subscriptions.len() {
+            let one = &self.model.subscriptions[index];
+            let (Some(holder), true, None) = (one.holder, one.ready, one.pause) else { continue };
+            let events = self.model.due(index);
+            self.got.entry(holder).or_default().extend(events.iter().map(show));
         }
     }
 
-    fn disconnect(&mut self, session: usize) {
+    fn disconnect(&mut self, session: u64) {
         self.model.disconnect(session);
         self.deliver();
     }
 
-    /// What a subscription got since it was asked last.
-    fn took(&mut self, session: usize, number: u32) -> Vec<String> {
+    /// Takes what a subscription received.
+    fn took(&mut self, session: u64, number: u32) -> Vec<String> {
         self.got.remove(&(session, number)).unwrap_or_default()
     }
 
-    /// Publishes a record for each body; the first offset.
-    fn publish(&mut self, topic: u8, bodies: &[&str]) -> Answer {
+    /// Publishes a record for each body.
+    fn publish(&mut self, topic: u32, bodies: &[&str]) -> Answer {
         self.publish_records(topic, bodies.iter().map(|body| record(None, body)).collect())
     }
 
-    fn publish_records(&mut self, topic: u8, records: Vec<Record>) -> Answer {
+    fn publish_records(&mut self, topic: u32, records: Vec<Record>) -> Answer {
         self.ask(9, &Request::Publish { ack: AckLevel::Accepted, producer: None, topic, records })
     }
 
-    fn publish_as(&mut self, producer: (u128, u32, u64), topic: u8, records: Vec<Record>) -> Answer {
+    fn publish_as(&mut self, producer: (u128, u32, u64), topic: u32, records: Vec<Record>) -> Answer {
         let (id, epoch, sequence) = producer;
         let producer = Some(Producer { id, epoch, sequence });
         self.ask(9, &Request::Publish { ack: AckLevel::Accepted, producer, topic, records })
     }
 
-    fn batch(&mut self, session: usize, operations: Vec<Operation>) -> Answer {
+    fn batch(&mut self, session: u64, operations: Vec<Operation>) -> Answer {
         self.ask(session, &Request::Batch { ack: AckLevel::Accepted, producer: None, operations })
     }
 
-    fn subscribe(&mut self, session: usize, subscribe: Subscribe) -> Answer {
+    fn subscribe(&mut self, session: u64, subscribe: Subscribe) -> Answer {
         self.ask(session, &Request::Subscribe(subscribe))
     }
 
-    fn commit(&mut self, session: usize, offset: u64) -> Answer {
+    fn commit(&mut self, session: u64, offset: u64) -> Answer {
         self.ask(session, &Request::Commit { number: 1, offset })
     }
 
-    fn nack(&mut self, session: usize, offset: u64, delay: u64) -> Answer {
+    fn nack(&mut self, session: u64, offset: u64, delay: u64) -> Answer {
         self.ask(session, &Request::Nack { number: 1, offset, delay })
     }
 
-    fn alter(&mut self, topic: u8, options: Options) -> Answer {
+    fn alter(&mut self, topic: u32, options: Options) -> Answer {
         self.ask(9, &Request::Alter { topic, options })
     }
 
-    fn seek(&mut self, session: usize, target: Target, to: Start) -> Answer {
+    fn seek(&mut self, session: u64, target: Target, to: Start) -> Answer {
         self.ask(session, &Request::Seek { target, to })
     }
 }

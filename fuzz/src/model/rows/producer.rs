@@ -16,7 +16,7 @@ fn created() -> World {
 }
 
 #[test]
-fn p_01_the_same_sequence_has_the_stored_answer() {
+fn p_01_the_same_sequence_gets_the_stored_answer() {
     let mut world = created();
     assert_eq!(world.publish_as((1, 1, 5), 0, one("a")), published(1));
     assert_eq!(world.publish_as((1, 1, 5), 3, one("whatever it says")), published(1));
@@ -33,7 +33,7 @@ fn p_02_a_hole_appends_nothing() {
 }
 
 #[test]
-fn p_03_older_than_remembered() {
+fn p_03_a_sequence_older_than_remembered_is_refused() {
     let mut world = World::new(Settings { max_messages: 10_000, ..KEEP });
     world.publish(0, &["first"]);
     for sequence in 5..1_030 {
@@ -101,7 +101,7 @@ fn p3_a_full_table_refuses_a_new_producer() {
 }
 
 #[test]
-fn x_03_a_batch_is_stored_like_a_publish() {
+fn x_03_the_answer_to_a_batch_is_stored_like_that_to_a_publish() {
     let mut world = created();
     let producer = Some(Producer { id: 1, epoch: 1, sequence: 5 });
     let operations = vec![Operation::Publish { topic: 0, records: one("a") }];

@@ -1,4 +1,4 @@
-//! What an application does with a subscription: takes, commits, goes back, transforms.
+//! What an application does with a subscription: it takes messages, commits, nacks, seeks and transforms.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use zaichik_client::{
 };
 use zaichik_proto::{OnConflict, Record, Start};
 
-use super::{App, Ask, TAKEN_AT_ONCE, What, at, denied, placed};
-use crate::sim::check::{Broken, Checker, Fate, Sent, Verdict, hash, numbered};
+use super::{App, Ask, Purpose, TAKEN_AT_ONCE, at, denied, placed};
+use crate::sim::check::{Broken, Checker, Outcome, Sent, Verdict, hash, numbered};
 use crate::sim::plan::Consumes;
 use crate::sim::trace::{self, Event};
 use crate::sim::{MILLI, SECOND};
 
-/// A subscription that an application wants to have.
+/// A subscription of an application.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) plan: Consumes,
@@ -23,23 +23,23 @@ pub(super) struct Reader {
     pub(super) into: Option<String>,
     pub(super) id: Option<SubscriptionId>,
     pub(super) is_asking: bool,
-    /// When it subscribes again.
+    /// It does not subscribe again before.
     pub(super) again_at: u64,
-    /// The offset that comes next, if nothing was set back.
+    /// The next offset, unless a request of the application changed it.
     pub(super) next: Option<u64>,
-    /// Nothing below was to come again.
+    /// Nothing below is delivered again.
     pub(super) committed: u64,
-    /// How often it began or was moved: what was asked before means nothing.
+    /// How often it began or was moved; earlier requests no longer count.
     pub(super) started: u32,
-    /// Messages that are worked on: when each is done.
+    /// Messages in progress: when each is done, and its offset.
     pub(super) work: VecDeque<(u64, u64)>,
     pub(super) uncommitted: usize,
-    /// A transaction is under way.
+    /// A transaction is in flight.
     pub(super) is_busy: bool,
 }
 
 impl App {
-    /// Takes what its subscription has.
+    /// Takes messages from the subscription.
     pub(super) fn take(&mut self, now: u64, index: usize, checker: &mut Checker) -> Verdict {
         let reader = &mut self.readers[index];
         let Some(subscription) = reader.id else {
@@ -49,21 +49,21 @@ impl App {
             return Ok(());
         }
         for _ in 0..TAKEN_AT_ONCE {
-            let Some(event) = self.client.poll_event(subscription) else {
+            let Some(incoming) = self.client.poll_event(subscription) else {
                 break;
             };
             self.messages += 1;
-            match event {
+            match incoming {
                 ClientEvent::Message(message) => {
                     let durable = reader.plan.durable.as_deref();
                     if self.client.instance() == Some(checker.instance) {
                         let at = message.timestamp.as_micros();
                         reader.check_next(message.offset, durable, checker)?;
-                        checker.given(&message.topic, message.offset, &message.body, at)?;
+                        checker.check_received(&message.topic, message.offset, &message.body, at)?;
                     }
                     reader.next = Some(message.offset + 1);
                     if reader.plan.window > 0 {
-                        let work = if self.is_calm { 0 } else { self.rng.below(reader.plan.work + 1) };
+                        let work = if self.is_finishing { 0 } else { self.rng.below(reader.plan.work + 1) };
                         let due = reader.work.back().map_or(now, |(due, _)| now.max(*due)) + work;
                         reader.work.push_back((due, message.offset));
                     }
@@ -73,9 +73,9 @@ impl App {
                     reader.check_next(from, durable, checker)?;
                     reader.next = Some(to);
                 }
-                ClientEvent::Reconnected { start, .. } => reader.go_on(start),
+                ClientEvent::Reconnected { start, .. } => reader.resume(start),
                 ClientEvent::Restarted { start } => {
-                    reader.go_on(start);
+                    reader.resume(start);
                     (reader.committed, reader.started) = (0, reader.started + 1);
                 }
                 ClientEvent::Refused(_) | ClientEvent::Fenced | ClientEvent::Ended(_) => {
@@ -90,7 +90,7 @@ impl App {
         Ok(())
     }
 
-    /// Commits what is done, goes back, or goes elsewhere.
+    /// Commits messages that are done, or nacks, seeks or unsubscribes instead.
     pub(super) fn work(&mut self, now: u64, index: usize, checker: &mut Checker) {
         loop {
             let reader = &mut self.readers[index];
@@ -100,19 +100,19 @@ impl App {
             let Some((_, offset)) = reader.work.front().copied().filter(|(due, _)| *due <= now) else {
                 return;
             };
-            let is_calm = self.is_calm;
-            if !is_calm && self.rng.once_in(reader.plan.nack) {
+            let is_finishing = self.is_finishing;
+            if !is_finishing && self.rng.once_in(reader.plan.nack) {
                 let delay = self.rng.pick(&[0, 0, 10 * MILLI, 2 * SECOND]);
                 if let Ok(id) = self.client.nack(at(now), subscription, offset, Duration::from_micros(delay))
                 {
                     trace::event(now, Event::Asked { client: self.index, what: "nack", number: offset });
                     reader.work.clear();
                     (reader.next, reader.uncommitted) = (None, 0);
-                    self.asked.insert(id, Ask { at: now, what: What::Nack });
+                    self.asked.insert(id, Ask { at: now, purpose: Purpose::Nack });
                 }
                 return;
             }
-            if !is_calm && self.rng.once_in(reader.plan.seek) {
+            if !is_finishing && self.rng.once_in(reader.plan.seek) {
                 let to = self.rng.pick(&[
                     Start::Earliest,
                     Start::Latest,
@@ -124,11 +124,11 @@ impl App {
                     reader.work.clear();
                     (reader.next, reader.committed, reader.started, reader.uncommitted) =
                         (None, 0, reader.started + 1, 0);
-                    self.asked.insert(id, Ask { at: now, what: What::Seek });
+                    self.asked.insert(id, Ask { at: now, purpose: Purpose::Seek });
                 }
                 return;
             }
-            if !is_calm && self.rng.once_in(reader.plan.leave) {
+            if !is_finishing && self.rng.once_in(reader.plan.leave) {
                 if let Ok(id) = self.client.unsubscribe(at(now), subscription) {
                     trace::event(
                         now,
@@ -136,7 +136,7 @@ impl App {
                     );
                     reader.work.clear();
                     reader.next = None;
-                    self.asked.insert(id, Ask { at: now, what: What::Unsubscribe });
+                    self.asked.insert(id, Ask { at: now, purpose: Purpose::Unsubscribe });
                 }
                 return;
             }
@@ -160,14 +160,14 @@ impl App {
         if !reader.plan.quiet
             && let Ok(id) = self.client.commit(at(now), subscription, offset)
         {
-            let what = What::Commit { reader: index, offset, started: reader.started };
-            self.asked.insert(id, Ask { at: now, what });
+            let purpose = Purpose::Commit { reader: index, offset, started: reader.started };
+            self.asked.insert(id, Ask { at: now, purpose });
             return;
         }
         let _ = self.client.commit_quiet(at(now), subscription, offset);
     }
 
-    /// What a message is made into and the message's commit, in one step.
+    /// Publishes a record made from a message and commits the message, in one batch.
     pub(super) fn transform(
         &mut self,
         now: u64,
@@ -181,26 +181,28 @@ impl App {
         let name = reader.plan.durable.clone().unwrap_or_default();
         let id = 1 << 63 | hash(format!("{} {offset} {name} {}", reader.topic, self.index).as_bytes()) >> 1;
         let body = numbered(id, 0);
-        // In the end it does not wait for long for room in the other topic, which may never come.
-        let deadline = Duration::from_millis(if self.is_calm { 200 } else { 5_000 });
+        // In the second phase it does not wait long for room in the other topic: there may never be any.
+        let deadline = Duration::from_millis(if self.is_finishing { 200 } else { 5_000 });
         let mut batch = Batch::new();
         batch.publish(&into, &[Record { body: &body, ..Record::default() }]);
         batch.commit(subscription, offset);
-        // Only a durable cursor that nobody moves, and that is not forgotten, makes it once for each message.
+        // Only a durable cursor that is never moved or forgotten transforms each message exactly once.
         let is_exact = reader.plan.durable.as_deref().is_some_and(|name| name != "shared")
             && reader.plan.seek == 0
             && !checker.is_replayed(&reader.topic, &name);
         let may_repeat = !is_exact || !self.work.has_producer || self.work.crashes;
         checker.apps.sends(
             id,
-            Sent { owner: (self.index, self.life), is_ordered: false, may_repeat, fate: Fate::Open },
+            Sent { owner: (self.index, self.life), is_ordered: false, may_repeat, outcome: Outcome::Open },
         );
         match self.client.send_batch(at(now), &batch, PublishOptions::new().deadline(deadline)) {
             Ok(request) => {
                 trace::event(now, Event::Asked { client: self.index, what: "transform", number: offset });
                 reader.is_busy = true;
-                self.asked
-                    .insert(request, Ask { at: now, what: What::Transform { reader: index, id, offset } });
+                self.asked.insert(
+                    request,
+                    Ask { at: now, purpose: Purpose::Transform { reader: index, id, offset } },
+                );
             }
             Err(RequestError::Full) => {
                 if let Some((due, _)) = reader.work.front_mut() {
@@ -211,7 +213,7 @@ impl App {
                 if error.class() == ErrorClass::Retryable
                     || matches!(error, RequestError::InBatch { .. }) =>
             {
-                // Its connection is gone: the message comes again.
+                // Its connection is gone: the message is redelivered.
                 reader.work.clear();
             }
             Err(_) => {
@@ -239,16 +241,16 @@ impl App {
             }
             Err(error) => {
                 let class = error.class();
-                if self.is_calm {
-                    // The other topic may be full for ever.
+                if self.is_finishing {
+                    // The other topic may stay full.
                     reader.into = None;
                 }
                 denied([id].iter(), &error, checker)?;
                 if let Some((due, _)) = reader.work.front_mut() {
                     *due = now + 100 * MILLI;
                 }
-                if class == ErrorClass::Unknown || class == ErrorClass::Refused || self.is_calm {
-                    // It can't be told, or never will be possible: the message is done all the same.
+                if class == ErrorClass::Unknown || class == ErrorClass::Refused || self.is_finishing {
+                    // The outcome is unknown, or the refusal is final: the message is done.
                     reader.work.retain(|(_, waiting)| *waiting > offset);
                     if let Some(subscription) = reader.id {
                         let _ = self.client.commit_quiet(at(now), subscription, offset);
@@ -286,7 +288,7 @@ impl App {
                     Event::Asked { client: self.index, what: "subscribe", number: index as u64 },
                 );
                 (reader.id, reader.is_asking) = (Some(id), true);
-                self.asked.insert(request, Ask { at: now, what: What::Subscribe(index) });
+                self.asked.insert(request, Ask { at: now, purpose: Purpose::Subscribe(index) });
             }
             Err(_) => reader.again_at = now + SECOND,
         }
@@ -294,13 +296,13 @@ impl App {
 }
 
 impl Reader {
-    /// I2, I4, as the application sees it.
+    /// I2, I4, from the application's point of view.
     fn check_next(&self, offset: u64, durable: Option<&str>, checker: &Checker) -> Verdict {
         let is_moved = durable.is_some_and(|name| checker.is_replayed(&self.topic, name));
         if offset < self.committed && !is_moved {
             return Broken::because(
                 "I4",
-                format!("{} {offset} came again, committed up to {}", self.topic, self.committed),
+                format!("{} {offset} was redelivered, committed up to {}", self.topic, self.committed),
             );
         }
         let Some(next) = self.next else {
@@ -308,17 +310,14 @@ impl Reader {
         };
         let is_expected =
             offset == next || (offset > next && self.plan.dead_letter.is_some() && durable.is_none());
-        if is_expected || (offset > next && checker.may_pass(&self.topic, durable, next, offset)) {
+        if is_expected || (offset > next && checker.may_skip(&self.topic, durable, next, offset)) {
             return Ok(());
         }
-        Broken::because(
-            "I2",
-            format!("{}: a client was told of offset {offset}, {next} comes next", self.topic),
-        )
+        Broken::because("I2", format!("{}: a client received offset {offset} instead of {next}", self.topic))
     }
 
-    /// What was not committed comes again.
-    fn go_on(&mut self, start: u64) {
+    /// Uncommitted messages are redelivered.
+    fn resume(&mut self, start: u64) {
         self.next = Some(start);
         self.work.clear();
         self.uncommitted = 0;

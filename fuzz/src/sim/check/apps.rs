@@ -1,60 +1,50 @@
-//! What honest applications sent and were told, held against the log.
+//! What honest applications sent and were answered, compared with the log.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-
-use zaichik_proto::RecordRef;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Broken, Verdict};
+use crate::sim::random::Trail;
 
-/// What an application was told about a record.
+/// What an application knows about a record that it sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// Nothing yet, or that it can't be known.
+pub(crate) enum Outcome {
+    /// Nothing yet, or that the outcome is unknown.
     Open,
-    /// It is in the log, or a duplicate is.
-    Done,
+    /// It is in the log, or its original is.
+    Stored,
     /// It is not in the log and never will be.
-    Denied,
+    NotStored,
 }
 
 /// A record that an application sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sent {
-    /// Whose it is: client and life.
+    /// The client that sent it, and in which of its lives.
     pub(crate) owner: (usize, u32),
     /// Whether the owner's records must be in the log in the order of their numbers.
     pub(crate) is_ordered: bool,
     /// Whether it may be in the log more than once.
     pub(crate) may_repeat: bool,
-    pub(crate) fate: Fate,
+    pub(crate) outcome: Outcome,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Apps {
     sent: BTreeMap<u64, Sent>,
-    /// By number: topic and offset.
-    placed: HashMap<u64, (u64, u64)>,
-    /// The last number in the log of each owner that is ordered.
+    /// Topic and offset of each record, by its number.
+    placed: HashMap<u64, (u32, u64)>,
+    /// The number of the last record in the log of each owner whose records are ordered.
     last: BTreeMap<(usize, u32), u64>,
-    /// Dead letters: topic, offset, durable name, and how many there are.
-    copies: BTreeMap<(Vec<u8>, u64, String), u32>,
-    /// Dead letters that were looked at: topic and offset.
-    seen: HashSet<(u64, u64)>,
     pub(crate) acknowledged: u64,
-    /// The same, and when.
-    copied_at: BTreeSet<(Vec<u8>, u64, String, u64)>,
 }
 
 impl Apps {
     pub(crate) fn restart(&mut self) {
         self.placed.clear();
         self.last.clear();
-        self.copies.clear();
-        self.seen.clear();
-        self.copied_at.clear();
-        // What an old broker did is told to nobody any more.
+        // The outcomes were those of the old broker.
         for sent in self.sent.values_mut() {
-            sent.fate = Fate::Open;
+            sent.outcome = Outcome::Open;
         }
     }
 
@@ -62,96 +52,80 @@ impl Apps {
         self.sent.insert(id, sent);
     }
 
-    /// I6, P4: a record is in the log at most once, in its producer's order, and not if its owner was told otherwise.
-    pub(crate) fn appended(&mut self, id: Option<u64>, topic: u64, offset: u64) -> Verdict {
+    /// I6, P4: a record is in the log at most once, in its producer's order, and not if its owner's request was refused.
+    pub(crate) fn appended(&mut self, id: Option<u64>, topic: u32, offset: u64) -> Verdict {
         let Some((id, sent)) = id.and_then(|id| Some((id, self.sent.get(&id)?))) else {
             return Ok(());
         };
-        if sent.fate == Fate::Denied {
-            return Broken::because(
-                "P4",
-                format!("record {id:#x} is at offset {offset}, and its owner was told that it is not"),
-            );
+        if sent.outcome == Outcome::NotStored {
+            let text = format!("record {id:#x} is at offset {offset}, and its owner got an error");
+            return Broken::because("P4", text);
         }
         if let Some(before) = self.placed.insert(id, (topic, offset))
             && !sent.may_repeat
         {
-            return Broken::because(
-                "I6",
-                format!("record {id:#x} is at offset {offset}, and at {before:?} as well"),
-            );
+            let text = format!("record {id:#x} is at offset {offset}, and at {before:?} as well");
+            return Broken::because("I6", text);
         }
         if sent.is_ordered {
             let last = self.last.entry(sent.owner).or_insert(0);
             if *last > id {
-                return Broken::because("P4", format!("record {id:#x} came into the log behind {last:#x}"));
+                return Broken::because("P4", format!("record {id:#x} is in the log behind {last:#x}"));
             }
             *last = id;
         }
         Ok(())
     }
 
-    /// A dead letter was seen.
-    pub(crate) fn copied(&mut self, record: &RecordRef<'_>) {
-        let header = |wanted: &str| {
-            let found = record.headers().iter().find(|(name, _)| *name == wanted);
-            found.map(|(_, value)| value.to_vec()).unwrap_or_default()
-        };
-        let offset = String::from_utf8_lossy(&header("zaichik-offset")).parse().unwrap_or(u64::MAX);
-        let name = String::from_utf8_lossy(&header("zaichik-subscription")).into_owned();
-        let place = (header("zaichik-topic"), offset, name);
-        self.copied_at.insert((place.0.clone(), place.1, place.2.clone(), record.timestamp()));
-        *self.copies.entry(place).or_insert(0) += 1;
-    }
-
-    /// Whether there is a dead letter of this topic, offset and durable name, made at this time.
-    pub(crate) fn was_copied(&self, what: &(Vec<u8>, u64, String, u64)) -> bool {
-        self.copied_at.contains(what)
-    }
-
-    /// Whether a dead letter is seen for the first time.
-    pub(crate) fn sees(&mut self, topic: u64, offset: u64) -> bool {
-        self.seen.insert((topic, offset))
-    }
-
-    pub(crate) fn is_placed(&self, id: u64) -> bool {
-        self.placed.contains_key(&id)
-    }
-
-    pub(crate) const fn copies(&self) -> &BTreeMap<(Vec<u8>, u64, String), u32> {
-        &self.copies
-    }
-
-    /// I6: a publish was acknowledged at this place.
+    /// I6: a publish was acknowledged at this offset.
     pub(crate) fn acknowledged(&mut self, id: u64, offset: Option<u64>, is_duplicate: bool) -> Verdict {
         self.acknowledged += 1;
         let placed = self.placed.get(&id).map(|(_, offset)| *offset);
         if let Some(sent) = self.sent.get_mut(&id) {
-            sent.fate = Fate::Done;
+            sent.outcome = Outcome::Stored;
         }
         if !is_duplicate && placed != offset {
-            return Broken::because(
-                "I6",
-                format!("record {id:#x} is acknowledged at {offset:?}, and is at {placed:?}"),
-            );
+            let text = format!("record {id:#x} is acknowledged at {offset:?}, and is at {placed:?}");
+            return Broken::because("I6", text);
         }
         Ok(())
     }
 
-    /// P4: a publish has certainly not happened.
-    pub(crate) fn denied(&mut self, id: u64) -> Verdict {
+    /// P4: a publish certainly failed.
+    pub(crate) fn not_stored(&mut self, id: u64) -> Verdict {
         if self.sent.get(&id).is_some_and(|sent| sent.may_repeat) {
             return Ok(());
         }
         if let Some((_, offset)) = self.placed.get(&id) {
-            return Broken::because(
-                "P4",
-                format!("record {id:#x} is at offset {offset}, and its owner is told that it is not"),
-            );
+            let text = format!("record {id:#x} is at offset {offset}, and its owner gets an error");
+            return Broken::because("P4", text);
         }
         if let Some(sent) = self.sent.get_mut(&id) {
-            sent.fate = Fate::Denied;
+            sent.outcome = Outcome::NotStored;
         }
         Ok(())
     }
+}
+
+/// Marks the bodies of records that applications number.
+const MARK: &[u8] = b"ZS";
+
+/// The body of a numbered record, padded to a length.
+pub(crate) fn numbered(id: u64, pad: usize) -> Vec<u8> {
+    let mut body = MARK.to_vec();
+    body.extend(id.to_be_bytes());
+    body.resize(body.len() + pad, u8::try_from(id & 0x7f).unwrap_or(0));
+    body
+}
+
+/// The number in the body of a record.
+pub(super) fn record_id(body: &[u8]) -> Option<u64> {
+    let id = body.strip_prefix(MARK)?.first_chunk::<8>()?;
+    Some(u64::from_be_bytes(*id))
+}
+
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    let mut trail = Trail::new();
+    trail.bytes(bytes);
+    trail.value()
 }

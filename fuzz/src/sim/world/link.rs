@@ -1,4 +1,4 @@
-//! A connection: both ends and what is between them.
+//! A connection: both ends and the network between them.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -11,7 +11,7 @@ use crate::sim::pipe::Pipe;
 use crate::sim::plan::Faults;
 use crate::sim::random::Rng;
 
-/// A connection, both ends of it.
+/// A connection.
 pub(super) struct Link {
     pub(super) session: Option<Session>,
     pub(super) client: usize,
@@ -20,20 +20,20 @@ pub(super) struct Link {
     pub(super) rng: Rng,
     pub(super) frozen_until: u64,
     pub(super) reset_at: Option<u64>,
-    /// Bytes that still get through in each direction before it breaks.
-    pub(super) cut: [Option<usize>; 2],
-    pub(super) knows_eof: bool,
-    /// The client let go of its end.
+    /// Bytes that get through in each direction before it breaks.
+    pub(super) breaks_after: [Option<usize>; 2],
+    pub(super) is_eof_reported: bool,
+    /// The client dropped its end.
     pub(super) is_abandoned: bool,
-    /// Bytes left of each frame that waits in the stream lane.
+    /// Unsent bytes of each frame in the stream lane.
     pub(super) stream: VecDeque<usize>,
-    /// Whether some of the first one were sent.
+    /// Whether a part of the first one was sent.
     pub(super) is_partly_sent: bool,
 }
 
 impl Link {
-    /// The frames that an exchange added to the lanes, which were that long before. The rest of a stream frame that was
-    /// partly sent stands first, then the control lane, then the rest of the stream lane.
+    /// The frames that an exchange added to the lanes, given the lengths before. The output begins with the rest of a
+    /// stream frame that was partly sent; then come the control lane and the rest of the stream lane.
     pub(super) fn new_frames(&mut self, before: (usize, usize)) -> (Vec<u8>, Vec<u8>) {
         let Some(session) = &mut self.session else { return Default::default() };
         let out = session.outbound();
@@ -52,7 +52,7 @@ impl Link {
         (control, stream)
     }
 
-    /// That many bytes of the stream lane left.
+    /// Bytes of the stream lane were sent.
     pub(super) fn stream_sent(&mut self, mut count: usize) {
         while count > 0 {
             let Some(first) = self.stream.front_mut() else { return };
@@ -67,20 +67,20 @@ impl Link {
     }
 }
 
-/// Puts bytes on their way, unless the connection breaks at one of them; says when the last arrives.
-pub(super) fn cut(open: &mut Link, direction: usize, now: u64, mut bytes: Bytes, faults: &Faults) -> u64 {
-    if let Some(left) = open.cut[direction] {
+/// Sends bytes, up to the one at which the connection breaks; returns when the last one arrives.
+pub(super) fn send(open: &mut Link, direction: usize, now: u64, mut bytes: Bytes, faults: &Faults) -> u64 {
+    if let Some(left) = open.breaks_after[direction] {
         if bytes.len() >= left {
             bytes.truncate(left);
             open.reset_at.get_or_insert(now + faults.latency);
         }
-        open.cut[direction] = Some(left - bytes.len());
+        open.breaks_after[direction] = Some(left - bytes.len());
     }
     let pipe = if direction == 0 { &mut open.to_broker } else { &mut open.to_client };
     pipe.write(now, bytes, faults, &mut open.rng)
 }
 
-/// All that waits to be sent, in the order in which it will be.
+/// All unsent output, in the order in which it is sent.
 fn peek(out: &Outbound) -> Vec<u8> {
     let remaining = out.remaining();
     let mut all = Vec::with_capacity(remaining);
@@ -99,7 +99,7 @@ fn peek(out: &Outbound) -> Vec<u8> {
     all
 }
 
-/// Where the frames of a byte sequence end, as their headers say.
+/// The lengths of the frames in a byte sequence, according to their headers.
 fn frame_lengths(mut bytes: &[u8]) -> Vec<usize> {
     let mut lengths = Vec::new();
     while let Some(head) = bytes.first_chunk::<4>() {

@@ -4,15 +4,19 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects and fails on all else")]
 
 mod batch;
+mod batch_loss;
 mod close;
 mod durable;
 mod exactly_once;
 mod handshake;
+mod nack;
 mod peer;
 mod producer;
 mod properties;
 mod reconnect;
 mod requests;
+mod resend;
 mod retry;
-mod rewind;
+mod seek;
+mod sent;
 mod subscriptions;

@@ -1,27 +1,28 @@
-//! Batches: local checks, answers, and what a broken connection makes of them.
+//! Batches: local checks and answers.
 
 use core::time::Duration;
 
 use bytes::Buf;
-use zaichik_proto::{AckLevel, NameError, Record, RefusalCode, Start, TopicOptions};
+use zaichik_proto::{AckLevel, NameError, Record, RefusalCode, Start};
 
-use super::peer::{Op, Peer, Sent};
+use super::peer::Peer;
 use super::producer::{config, known};
-use crate::client::{
-    Answer, Batch, ClientConfig, ErrorClass, Event, Link, LinkError, PublishOptions, RequestError, RequestId,
-    SubscribeOptions, SubscriptionId, Violation,
+use super::sent::{Op, Sent};
+use crate::{
+    Answer, Batch, ClientConfig, ErrorClass, Link, LinkError, PublishOptions, RequestError, RequestId,
+    SubscriptionId, Violation,
 };
 
-fn body(body: &[u8]) -> Record<'_> {
+pub(super) fn body(body: &[u8]) -> Record<'_> {
     Record { body, ..Record::default() }
 }
 
-fn send(peer: &mut Peer, batch: &Batch) -> Result<RequestId, RequestError> {
+pub(super) fn send(peer: &mut Peer, batch: &Batch) -> Result<RequestId, RequestError> {
     peer.client.send_batch(peer.now, batch, PublishOptions::new())
 }
 
 /// A subscription from offset 0 on whose first two messages were taken.
-fn taken(peer: &mut Peer, topic: &str) -> SubscriptionId {
+pub(super) fn taken(peer: &mut Peer, topic: &str) -> SubscriptionId {
     let sub = peer.subscribe(topic, 4, 0);
     peer.deliver(sub, 0, &[b"0", b"1", b"2"]);
     peer.message(sub);
@@ -29,11 +30,11 @@ fn taken(peer: &mut Peer, topic: &str) -> SubscriptionId {
     sub
 }
 
-fn committing(sub: SubscriptionId, offset: u64) -> Batch {
+pub(super) fn committing(sub: SubscriptionId, offset: u64) -> Batch {
     Batch::new().publish("out", &[body(b"x")]).commit(sub, offset).clone()
 }
 
-fn start(sent: &Sent) -> Start {
+pub(super) fn start(sent: &Sent) -> Start {
     match sent {
         Sent::Subscribe { start, .. } => *start,
         other => panic!("{other:?}"),
@@ -41,7 +42,7 @@ fn start(sent: &Sent) -> Start {
 }
 
 #[test]
-fn x1_a_batch_is_one_frame_and_its_answer_tells_about_each_publish() {
+fn x1_a_batch_is_one_frame_and_its_answer_has_a_receipt_for_each_publish() {
     let mut peer = known();
     let sub = taken(&mut peer, "in");
     let mut batch = Batch::new();
@@ -77,7 +78,7 @@ fn x_11_an_empty_batch_is_sent_and_answered() {
 }
 
 #[test]
-fn x1_commits_count_when_the_answer_comes_and_deliveries_go_on_meanwhile() {
+fn x1_commits_count_when_the_answer_comes_and_deliveries_continue_meanwhile() {
     let mut peer = known();
     let sub = taken(&mut peer, "in");
     let id = send(&mut peer, &committing(sub, 1)).unwrap();
@@ -87,7 +88,7 @@ fn x1_commits_count_when_the_answer_comes_and_deliveries_go_on_meanwhile() {
     assert_eq!(peer.message(sub).offset, 3);
     peer.batched(request, &[(0, 0)], &[]);
     assert!(peer.answer_to(id).is_ok());
-    // It is committed now, so the broker need not be asked.
+    // It is committed now, so nothing is sent.
     let again = peer.client.commit(peer.now, sub, 1).unwrap();
     assert_eq!(peer.answer_to(again), Ok(Answer::Committed { cursor: 2 }));
     assert!(peer.sent().is_empty());
@@ -146,7 +147,7 @@ fn x1_answers_that_do_not_fit_the_batch_are_violations() {
 }
 
 #[test]
-fn x_09_what_no_broker_takes_is_refused_without_a_byte_sent() {
+fn x_09_an_invalid_batch_is_refused_without_a_byte_sent() {
     let mut peer = Peer::new(config());
     (peer.limits.max_message, peer.limits.max_records, peer.limits.max_frame) = (100, 3, 4_196);
     peer.connect(1);
@@ -192,7 +193,7 @@ fn x_09_what_no_broker_takes_is_refused_without_a_byte_sent() {
 }
 
 #[test]
-fn x4_a_batch_refused_for_the_moment_is_retried_until_its_deadline() {
+fn x4_a_batch_with_a_retryable_refusal_is_retried_until_its_deadline() {
     for with_producer in [true, false] {
         let mut peer = if with_producer { known() } else { Peer::open_with(ClientConfig::new(7)) };
         let sub = taken(&mut peer, "in");
@@ -212,210 +213,4 @@ fn x4_a_batch_refused_for_the_moment_is_retried_until_its_deadline() {
         assert!(matches!(error, RequestError::Refused { .. }), "{error:?}");
         assert_eq!(error.class(), ErrorClass::Retryable);
     }
-}
-
-#[test]
-fn x_03_an_applied_batch_is_answered_on_the_next_connection_and_its_subscriptions_go_on_behind_it() {
-    let mut peer = known();
-    let (sub, other) = (taken(&mut peer, "in"), peer.subscribe("other", 1, 5));
-    let id = send(&mut peer, &committing(sub, 1)).unwrap();
-    let sent = peer.sent_one();
-    peer.disconnect();
-    peer.connect(1);
-    let again = peer.sent();
-    assert!(matches!(again[0], Sent::Subscribe { subscription, .. } if subscription == other.0));
-    assert_eq!(
-        again[1..],
-        *core::slice::from_ref(&sent),
-        "the subscription waits for what becomes of the batch"
-    );
-    peer.batched(sent.request(), &[(0, 4)], &[]);
-    assert!(matches!(peer.answer_to(id), Ok(Answer::Batched(_))));
-    let resumed = peer.sent_one();
-    assert_eq!(start(&resumed), Start::Offset(2));
-    peer.subscribed(&resumed, 2);
-    assert_eq!(peer.incoming(sub), Some(Event::Reconnected { from: 2, start: 2 }));
-    peer.deliver(sub, 2, &[b"2"]);
-    assert_eq!(peer.message(sub).offset, 2);
-}
-
-#[test]
-fn x_03_a_batch_that_was_not_applied_had_no_effect_and_its_messages_come_again() {
-    let refusals: [(RefusalCode, u64); 3] =
-        [(RefusalCode::NotSubscribed, 0), (RefusalCode::Draining, 0), (RefusalCode::SequenceGap, 100)];
-    for (code, value) in refusals {
-        let mut peer = known();
-        let sub = taken(&mut peer, "in");
-        let id = send(&mut peer, &committing(sub, 1)).unwrap();
-        let sent = peer.sent_one();
-        peer.disconnect();
-        peer.connect(1);
-        assert_eq!(peer.sent_one(), sent);
-        if code == RefusalCode::NotSubscribed {
-            peer.refuse_operation(sent.request(), code, 1);
-        } else {
-            peer.refuse(sent.request(), code, value);
-        }
-        let error = peer.answer_to(id).unwrap_err();
-        assert!(matches!(error, RequestError::NotApplied { .. }), "{code}: {error:?}");
-        assert_eq!(error.class(), ErrorClass::Retryable);
-        let resumed = peer.sent_one();
-        assert_eq!(start(&resumed), Start::Offset(0), "{code}");
-        peer.subscribed(&resumed, 0);
-        peer.deliver(sub, 0, &[b"0"]);
-        assert!(matches!(peer.incoming(sub), Some(Event::Reconnected { from: 0, start: 0 })));
-        assert_eq!(peer.message(sub).offset, 0);
-    }
-}
-
-#[test]
-fn x_03_not_subscribed_on_the_connection_it_was_made_for_is_a_refusal() {
-    let mut peer = known();
-    let sub = taken(&mut peer, "in");
-    let id = send(&mut peer, &committing(sub, 1)).unwrap();
-    let sent = peer.sent_one();
-    peer.refuse_operation(sent.request(), RefusalCode::NotSubscribed, 1);
-    match peer.answer_to(id) {
-        Err(RequestError::Refused { topic, .. }) => assert_eq!(&*topic, "in"),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn x_03_what_never_left_is_not_applied_at_once_if_it_commits_and_queued_if_not() {
-    for config in [config(), ClientConfig::new(7)] {
-        let mut peer = Peer::open_with(config);
-        let sub = taken(&mut peer, "in");
-        let commits = send(&mut peer, &committing(sub, 1)).unwrap();
-        let plain = send(&mut peer, Batch::new().publish("out", &[body(b"y")])).unwrap();
-        peer.client.outbound().advance(20);
-        peer.disconnect();
-        let error = peer.answer_to(commits).unwrap_err();
-        assert_eq!(error, RequestError::NotApplied { topic: "out".into() });
-        // Until the messages came again there is nothing that a batch could commit.
-        let early = send(&mut peer, &committing(sub, 1)).unwrap_err();
-        assert_eq!(early, RequestError::NotApplied { topic: "in".into() });
-        peer.connect(1);
-        let sent = peer.sent();
-        assert!(matches!(sent[..], [Sent::Subscribe { .. }, Sent::Batch { .. }]), "{sent:?}");
-        peer.subscribed(&sent[0], 0);
-        let early = send(&mut peer, &committing(sub, 1)).unwrap_err();
-        assert!(matches!(early, RequestError::NotApplied { .. }), "{early:?}");
-        peer.deliver(sub, 0, &[b"0", b"1"]);
-        peer.batched(sent[1].request(), &[(0, 0)], &[]);
-        assert!(peer.answer_to(plain).is_ok());
-        assert!(send(&mut peer, &committing(sub, 1)).is_ok());
-    }
-}
-
-#[test]
-fn x_03_a_subscription_waits_for_every_batch_that_commits_on_it() {
-    let mut peer = known();
-    let sub = taken(&mut peer, "in");
-    let ids: Vec<_> = (0..2).map(|offset| send(&mut peer, &committing(sub, offset)).unwrap()).collect();
-    let sent = peer.sent();
-    // Twice broken: what it waits for is counted anew.
-    for _ in 0..2 {
-        peer.disconnect();
-        peer.connect(1);
-        assert_eq!(peer.sent(), sent);
-    }
-    peer.batched(sent[0].request(), &[(0, 0)], &[]);
-    assert!(peer.answer_to(ids[0]).is_ok());
-    assert!(peer.sent().is_empty());
-    peer.refuse_operation(sent[1].request(), RefusalCode::NotSubscribed, 1);
-    assert!(matches!(peer.answer_to(ids[1]), Err(RequestError::NotApplied { .. })));
-    assert_eq!(start(&peer.sent_one()), Start::Offset(1));
-}
-
-#[test]
-fn x_03_a_batch_whose_deadline_passed_still_holds_its_subscription_until_it_is_settled() {
-    let mut peer = known();
-    let sub = taken(&mut peer, "in");
-    let options = PublishOptions::new().deadline(Duration::from_secs(1));
-    let id = peer.client.send_batch(peer.now, &committing(sub, 1), options).unwrap();
-    let sent = peer.sent_one();
-    peer.disconnect();
-    peer.advance(Duration::from_secs(1));
-    assert!(matches!(peer.answer_to(id), Err(RequestError::Unknown { .. })));
-    peer.connect(1);
-    assert_eq!(peer.sent_one(), sent);
-    peer.batched(sent.request(), &[(0, 0)], &[]);
-    assert_eq!(peer.answer(), None);
-    assert_eq!(start(&peer.sent_one()), Start::Offset(2));
-}
-
-#[test]
-fn p5_a_batch_without_an_answer_is_unknown_on_another_instance_and_after_9_min() {
-    for instance in [2, 1] {
-        let mut peer = known();
-        let sub = taken(&mut peer, "in");
-        let hour = PublishOptions::new().deadline(Duration::from_hours(1));
-        let id = peer.client.send_batch(peer.now, &committing(sub, 1), hour).unwrap();
-        peer.sent();
-        peer.disconnect();
-        if instance == 1 {
-            peer.advance(Duration::from_mins(9));
-        }
-        peer.connect(instance);
-        assert!(matches!(peer.answer_to(id), Err(RequestError::Unknown { .. })));
-        let expected = if instance == 1 { Start::Offset(0) } else { Start::Earliest };
-        assert_eq!(start(&peer.sent_one()), expected);
-    }
-}
-
-#[test]
-fn without_a_producer_a_batch_that_left_is_unknown() {
-    let mut peer = Peer::open();
-    let sub = taken(&mut peer, "in");
-    let id = send(&mut peer, &committing(sub, 1)).unwrap();
-    assert!(matches!(peer.sent_one(), Sent::Batch { producer: None, .. }));
-    peer.disconnect();
-    assert!(matches!(peer.answer_to(id), Err(RequestError::Unknown { .. })));
-    peer.connect(1);
-    assert_eq!(start(&peer.sent_one()), Start::Offset(0));
-}
-
-#[test]
-fn a_batch_of_before_a_seek_commits_nothing_after_it() {
-    let mut peer = known();
-    let sub = taken(&mut peer, "in");
-    send(&mut peer, &committing(sub, 1)).unwrap();
-    let request = peer.sent_one().request();
-    peer.client.seek(peer.now, sub, Start::Offset(0)).unwrap();
-    let seek = peer.sent_one().request();
-    peer.deliver_rewound(sub, 1, 0, &[b"0"]);
-    peer.batched(request, &[(0, 0)], &[]);
-    peer.done(seek, 1);
-    assert_eq!(peer.message(sub).offset, 0);
-}
-
-#[test]
-fn an_unsubscribed_subscription_does_not_come_back_behind_its_batch() {
-    let mut peer = known();
-    let sub = taken(&mut peer, "in");
-    send(&mut peer, &committing(sub, 1)).unwrap();
-    let sent = peer.sent_one();
-    peer.disconnect();
-    peer.connect(1);
-    assert_eq!(peer.sent_one(), sent);
-    peer.client.unsubscribe(peer.now, sub).unwrap();
-    peer.batched(sent.request(), &[(0, 0)], &[]);
-    assert!(peer.sent().is_empty());
-    assert!(matches!(peer.incoming(sub), Some(Event::Ended(_))));
-}
-
-#[test]
-fn batches_go_out_in_the_order_of_all_requests() {
-    let mut peer = Peer::new(config());
-    peer.client.create_topic(peer.now, "t", &TopicOptions::new()).unwrap();
-    send(&mut peer, Batch::new().publish("t", &[body(b"x")])).unwrap();
-    peer.client.subscribe(peer.now, "t", SubscribeOptions::new()).unwrap();
-    peer.publish("t", b"y").unwrap();
-    peer.connect(1);
-    let sent = peer.sent();
-    assert!(
-        matches!(sent[..], [Sent::CreateTopic { .. }, Sent::Batch { .. }, Sent::Subscribe { .. }]),
-        "the publish waits until the broker knows its producer: {sent:?}"
-    );
 }

@@ -1,11 +1,12 @@
-//! The orderly end.
+//! Closing a client in order.
 
 use core::time::Duration;
 
 use zaichik_proto::{AckLevel, Goodbye, GoodbyeReason, Record, ServerFrame, TopicOptions};
 
-use super::peer::{Peer, Sent};
-use crate::client::{ClientConfig, ErrorClass, Link, LinkError, PublishOptions, RequestError};
+use super::peer::Peer;
+use super::sent::Sent;
+use crate::{ClientConfig, ErrorClass, Link, LinkError, PublishOptions, RequestError};
 
 fn goodbye(peer: &mut Peer, reason: GoodbyeReason) {
     peer.send(&ServerFrame::Goodbye(Goodbye { reason, grace_millis: 0 }));
@@ -31,7 +32,7 @@ fn close_waits_for_answers_then_says_close_then_waits_for_goodbye() {
 }
 
 #[test]
-fn the_end_of_the_stream_is_as_good_as_goodbye() {
+fn the_end_of_the_stream_counts_as_goodbye() {
     let mut peer = Peer::open();
     peer.client.close(peer.now);
     assert_eq!(peer.sent(), [Sent::Close]);
@@ -40,14 +41,14 @@ fn the_end_of_the_stream_is_as_good_as_goodbye() {
 }
 
 #[test]
-fn a_client_that_owes_nothing_closes_without_a_connection() {
+fn a_client_without_pending_requests_closes_without_a_connection() {
     let mut peer = Peer::new(ClientConfig::new(1));
     peer.client.close(peer.now);
     assert_eq!(peer.client.link(), Link::Closed(None));
 }
 
 #[test]
-fn close_connects_again_for_what_is_owed() {
+fn close_reconnects_for_pending_requests() {
     let mut peer = Peer::open();
     peer.disconnect();
     let id = peer.publish("t", b"owed").unwrap();
@@ -78,7 +79,7 @@ fn the_drain_deadline_ends_the_wait() {
 }
 
 #[test]
-fn a_broker_without_goodbye_is_not_waited_for_longer_than_the_drain_deadline() {
+fn close_waits_for_goodbye_only_until_the_drain_deadline() {
     let mut peer = Peer::open();
     peer.client.close(peer.now);
     peer.advance(Duration::from_secs(10));
@@ -86,7 +87,7 @@ fn a_broker_without_goodbye_is_not_waited_for_longer_than_the_drain_deadline() {
 }
 
 #[test]
-fn a_draining_broker_goes_on_answering_and_is_come_back_to() {
+fn a_draining_broker_still_answers_and_is_reconnected_to() {
     let mut peer = Peer::open();
     let id = peer.publish("t", b"owed").unwrap();
     let request = peer.sent_one().request();
@@ -99,7 +100,7 @@ fn a_draining_broker_goes_on_answering_and_is_come_back_to() {
 }
 
 #[test]
-fn messages_that_nobody_takes_do_not_keep_close_from_its_answers() {
+fn messages_that_are_not_taken_do_not_keep_close_from_its_answers() {
     let mut config = ClientConfig::new(1);
     config.buffer_bytes = 100;
     let mut peer = Peer::open_with(config);
@@ -119,12 +120,12 @@ fn messages_that_nobody_takes_do_not_keep_close_from_its_answers() {
     goodbye(&mut peer, GoodbyeReason::Closed);
     assert_eq!(peer.client.link(), Link::Closed(None));
     assert_eq!(peer.message(free).offset, 0);
-    assert_eq!(peer.incoming(free), None);
+    assert_eq!(peer.event(free), None);
     assert_eq!(peer.message(windowed).offset, 0);
 }
 
 #[test]
-fn publishes_without_answer_that_never_left_count_as_owed() {
+fn unsent_publishes_without_acknowledgement_count_as_unanswered() {
     let mut peer = Peer::new(ClientConfig::new(1));
     let quiet = PublishOptions::new().ack(AckLevel::None);
     let record = Record::default();

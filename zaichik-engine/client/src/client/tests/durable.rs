@@ -4,8 +4,9 @@ use core::time::Duration;
 
 use zaichik_proto::{Fenced, Gap, GapReason, NameError, OnConflict, RefusalCode, ServerFrame, Start};
 
-use super::peer::{Attach, Peer, Sent};
-use crate::client::{
+use super::peer::Peer;
+use super::sent::{Attach, Sent};
+use crate::{
     Answer, DurableOptions, ErrorClass, Event, Link, LinkError, RequestError, SubscribeOptions,
     SubscriptionId,
 };
@@ -38,7 +39,7 @@ fn reconnect(peer: &mut Peer, instance: u128) -> Sent {
 }
 
 #[test]
-fn d1_everything_about_it_is_asked_for() {
+fn d1_a_subscribe_carries_all_options() {
     let mut peer = Peer::open();
     let durable =
         DurableOptions::new("worker").on_conflict(OnConflict::Reject).inactive_ttl(Duration::from_secs(5));
@@ -77,7 +78,7 @@ fn d1_names_are_checked_before_a_byte_is_sent() {
 }
 
 #[test]
-fn d_01_a_reconnect_attaches_with_the_last_epoch_and_goes_on_behind_what_was_committed() {
+fn d_01_a_reconnect_attaches_with_the_last_epoch_and_resumes_after_the_last_commit() {
     let mut peer = Peer::open();
     let sub = attach(&mut peer, 4, 3, 7);
     peer.deliver_rewound(sub, 7, 4, &[b"4", b"5", b"6"]);
@@ -88,7 +89,7 @@ fn d_01_a_reconnect_attaches_with_the_last_epoch_and_goes_on_behind_what_was_com
     let sent = reconnect(&mut peer, 1);
     assert_eq!(reattached(&sent), (3, Start::Offset(5)));
     peer.attached(&sent, 5, 4, 8);
-    assert_eq!(peer.incoming(sub), Some(Event::Reconnected { from: 5, start: 5 }));
+    assert_eq!(peer.event(sub), Some(Event::Reconnected { from: 5, start: 5 }));
     peer.deliver_rewound(sub, 8, 5, &[b"5"]);
     assert_eq!(peer.message(sub).offset, 5);
     let sent = reconnect(&mut peer, 1);
@@ -96,7 +97,7 @@ fn d_01_a_reconnect_attaches_with_the_last_epoch_and_goes_on_behind_what_was_com
 }
 
 #[test]
-fn d2_what_was_committed_without_a_connection_is_not_handed_out_again_and_the_broker_is_told() {
+fn d2_commits_without_a_connection_are_sent_later_and_their_messages_are_not_handed_out_again() {
     let mut peer = Peer::open();
     let sub = attach(&mut peer, 0, 1, 0);
     peer.deliver(sub, 0, &[b"0", b"1"]);
@@ -110,12 +111,12 @@ fn d2_what_was_committed_without_a_connection_is_not_handed_out_again_and_the_br
     peer.attached(&sent, 0, 2, 1);
     peer.deliver_rewound(sub, 1, 0, &[b"0", b"1", b"2"]);
     assert!(matches!(peer.sent_one(), Sent::Commit { offset: 1, quiet: true, .. }));
-    assert_eq!(peer.incoming(sub), Some(Event::Reconnected { from: 2, start: 2 }));
+    assert_eq!(peer.event(sub), Some(Event::Reconnected { from: 2, start: 2 }));
     assert_eq!(peer.message(sub).offset, 2);
 }
 
 #[test]
-fn d4_what_expired_before_the_cursor_moved_is_told_as_far_as_it_is_not_committed() {
+fn d4_a_gap_is_reported_only_where_it_is_not_committed() {
     let mut peer = Peer::open();
     let sub = attach(&mut peer, 0, 1, 0);
     peer.deliver(sub, 0, &[b"0", b"1"]);
@@ -128,12 +129,12 @@ fn d4_what_expired_before_the_cursor_moved_is_told_as_far_as_it_is_not_committed
     peer.attached(&sent, 0, 2, 1);
     let gap = Gap { subscription: sub.0, rewind: 1, reason: GapReason::Expired, from: 0, to: 2 };
     peer.send(&ServerFrame::Gap(gap));
-    assert_eq!(peer.incoming(sub), Some(Event::Reconnected { from: 1, start: 1 }));
-    assert_eq!(peer.incoming(sub), Some(Event::Gap { from: 1, to: 2, reason: GapReason::Expired }));
+    assert_eq!(peer.event(sub), Some(Event::Reconnected { from: 1, start: 1 }));
+    assert_eq!(peer.event(sub), Some(Event::Gap { from: 1, to: 2, reason: GapReason::Expired }));
 }
 
 #[test]
-fn d6_a_cursor_that_somebody_moved_meanwhile_counts_more_than_what_was_committed() {
+fn d6_a_cursor_that_another_client_moved_overrides_earlier_commits() {
     let mut peer = Peer::open();
     let sub = attach(&mut peer, 0, 1, 0);
     peer.deliver(sub, 0, &[b"0", b"1"]);
@@ -142,11 +143,11 @@ fn d6_a_cursor_that_somebody_moved_meanwhile_counts_more_than_what_was_committed
     peer.client.commit_quiet(peer.now, sub, 1).unwrap();
     peer.sent();
     let sent = reconnect(&mut peer, 1);
-    // Raised by the attach and by a seek.
+    // Raised by the attachment and by a seek.
     peer.attached(&sent, 0, 2, 2);
     peer.deliver_rewound(sub, 2, 0, &[b"0"]);
-    assert_eq!(peer.incoming(sub), Some(Event::Reconnected { from: 0, start: 0 }));
-    assert!(peer.client.commit(peer.now, sub, 0).is_err(), "it was not taken since");
+    assert_eq!(peer.event(sub), Some(Event::Reconnected { from: 0, start: 0 }));
+    assert!(peer.client.commit(peer.now, sub, 0).is_err(), "it was not taken since then");
     assert_eq!(peer.message(sub).offset, 0);
 }
 
@@ -156,8 +157,8 @@ fn d_08_fenced_at_the_reconnect_is_final() {
     let sub = attach(&mut peer, 0, 1, 0);
     let sent = reconnect(&mut peer, 1);
     peer.refuse(sent.request(), RefusalCode::SubscriptionFenced, 2);
-    assert_eq!(peer.incoming(sub), Some(Event::Fenced));
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), Some(Event::Fenced));
+    assert_eq!(peer.event(sub), None);
     peer.disconnect();
     peer.connect(1);
     assert!(peer.sent().is_empty());
@@ -165,7 +166,7 @@ fn d_08_fenced_at_the_reconnect_is_final() {
 }
 
 #[test]
-fn d_03_a_fenced_subscription_tells_it_and_frames_on_their_way_are_refused() {
+fn d_03_a_fenced_subscription_reports_it_and_frames_on_their_way_are_refused() {
     let mut peer = Peer::open();
     let sub = attach(&mut peer, 0, 1, 0);
     peer.deliver(sub, 0, &[b"0", b"1", b"2"]);
@@ -186,25 +187,25 @@ fn d_03_a_fenced_subscription_tells_it_and_frames_on_their_way_are_refused() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(peer.incoming(sub), Some(Event::Fenced));
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), Some(Event::Fenced));
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]
-fn d3_who_leaves_while_being_fenced_is_not_told_of_what_was_on_its_way() {
+fn d3_an_unsubscribe_during_fencing_drops_frames_on_their_way() {
     let mut peer = Peer::open();
     let sub = attach(&mut peer, 0, 1, 0);
     let id = peer.client.unsubscribe(peer.now, sub).unwrap();
     let sent = peer.sent_one();
-    // The refusal overtakes what was to be sent first.
+    // The refusal overtakes frames that were queued earlier.
     peer.refuse(sent.request(), RefusalCode::SubscriptionFenced, 2);
     peer.deliver(sub, 0, &[b"0"]);
     peer.send(&ServerFrame::Fenced(Fenced { subscription: sub.0, epoch: 2 }));
     assert_eq!(peer.client.link(), Link::Open);
     assert_eq!(peer.answer_to(id), Ok(Answer::Unsubscribed { last_offset: None }));
-    assert_eq!(peer.incoming(sub), Some(Event::Ended(None)));
-    assert_eq!(peer.incoming(sub), None);
-    // Then it is over for the broker as well.
+    assert_eq!(peer.event(sub), Some(Event::Ended(None)));
+    assert_eq!(peer.event(sub), None);
+    // Then it has ended for the broker as well.
     peer.deliver(sub, 1, &[b"1"]);
     assert!(matches!(peer.client.link(), Link::Closed(Some(LinkError::Violation(_)))));
 }
@@ -221,7 +222,7 @@ fn d_04_a_held_subscription_is_an_error_of_the_first_subscribe() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]
@@ -235,6 +236,6 @@ fn p5_on_another_instance_it_begins_at_its_original_position_under_no_epoch() {
     assert_eq!(reattached(&sent), (0, Start::Earliest));
     peer.attached(&sent, 0, 1, 0);
     peer.deliver(sub, 0, &[b"0"]);
-    assert_eq!(peer.incoming(sub), Some(Event::Restarted { start: 0 }));
+    assert_eq!(peer.event(sub), Some(Event::Restarted { start: 0 }));
     assert_eq!(peer.message(sub).offset, 0);
 }

@@ -1,4 +1,4 @@
-//! Publishes against a broker that keeps exactly the rules of P3, over connections that break anywhere.
+//! Publishes to a broker that follows exactly the rules of P3, over connections that break anywhere.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -9,9 +9,10 @@ use zaichik_proto::{
     BatchResult, Batched, List, Producer, Published, Record, Refusal, RefusalCode, Refused, ServerFrame,
 };
 
-use super::peer::{Op, Peer, Sent};
+use super::peer::Peer;
 use super::producer::config;
-use crate::client::{Answer, Batch, Link, PublishOptions, RequestError, RequestId};
+use super::sent::{Op, Sent};
+use crate::{Answer, Batch, Link, PublishOptions, RequestError, RequestId};
 use zaichik_proto::Timestamp;
 
 #[derive(Debug, Clone)]
@@ -23,13 +24,13 @@ enum Step {
         records: u8,
         deadline: u64,
     },
-    /// The network takes so many bytes of the client's.
+    /// The network accepts up to N bytes from the client.
     Write(usize),
-    /// The broker handles the next frame that it has whole; the number chooses how.
+    /// The broker handles the next complete frame; the number chooses how.
     Handle(u8),
-    /// The client receives so many bytes of the broker's.
+    /// The client receives up to N bytes from the broker.
     Read(usize),
-    /// The connection breaks, after the broker has handled so many of the frames that it has whole.
+    /// The connection breaks after the broker has handled up to N of its complete frames.
     Cut(usize),
     Connect,
     /// Another instance of the broker takes over.
@@ -81,7 +82,7 @@ impl Broker {
         RefusalCode::Draining,
     ];
 
-    /// Handles a request; `choice` says what the broker thinks of it apart from its number.
+    /// Handles a request; `choice` says how the broker judges it apart from its number.
     fn handle(&mut self, now: Timestamp, sent: &Sent, choice: u8) -> BytesMut {
         let (producer, publishes, is_batch) = match sent {
             Sent::Publish { producer, bodies, .. } => (*producer, vec![bodies.clone()], false),
@@ -113,7 +114,7 @@ impl Broker {
             _ => {}
         }
         if let Some(code) = Self::RETRYABLE.get(usize::from(choice / 8)).filter(|_| choice < 40) {
-            // A new producer that is refused for the moment is not remembered.
+            // A new producer is not remembered after a retryable refusal.
             return refused(request, *code, u64::from(choice) * 1_000);
         }
         let stored = if choice > 240 {
@@ -168,7 +169,7 @@ impl Stored {
 
 struct World {
     peer: Peer,
-    /// Every instance that there was; the last one answers.
+    /// Every instance so far; the last one answers.
     brokers: Vec<Broker>,
     /// What the broker has sent and the client has not received.
     answers: VecDeque<u8>,
@@ -242,7 +243,7 @@ impl World {
         self.peer.client.handle_read(self.peer.now);
     }
 
-    /// The connection breaks; of the whole frames that had arrived the broker still handles some.
+    /// The connection breaks; the broker still handles some of the complete frames that had arrived.
     fn cut(&mut self, handled: usize) {
         for _ in 0..handled {
             self.handle(100);
@@ -283,8 +284,8 @@ impl World {
                 self.brokers.push(Broker::default());
             }
             Step::Wait(micros) => {
-                // The broker remembers a producer for 1 min longer than the client sends again: so long it may take
-                // for what has left.
+                // The broker remembers a producer for 1 min longer than the client resends: bytes that left may take that
+                // long.
                 while micros > 50_000_000 && self.is_up() && self.handle(100) {}
                 self.peer.now = self.peer.now + Duration::from_micros(micros);
                 self.peer.client.handle_timeout(self.peer.now);
@@ -315,7 +316,7 @@ impl World {
         }
     }
 
-    /// Nothing overtakes, and nothing is stored twice.
+    /// Records are in order, and none is stored twice.
     fn check_orders(&self) {
         for broker in &self.brokers {
             assert!(broker.log.is_sorted_by(|a, b| a < b), "{:?}", broker.log);
@@ -325,7 +326,7 @@ impl World {
         }
     }
 
-    /// The connection is good from here on: everything gets its answer.
+    /// The connection stays intact from here on: everything is answered.
     fn finish(&mut self) {
         for _ in 0..10_000 {
             if self.results.len() == self.records.len() {
@@ -342,7 +343,7 @@ impl World {
         panic!("unanswered: {:?}", self.peer.client);
     }
 
-    /// What each answer says about the logs.
+    /// Checks each answer against the logs.
     fn check_results(&self) {
         let mut stored: BTreeMap<u32, u64> = BTreeMap::new();
         for broker in &self.brokers {
@@ -358,7 +359,7 @@ impl World {
                 Ok(other) => panic!("{other:?}"),
                 Err(RequestError::Unknown { .. }) => {
                     let found = numbers.iter().filter(|number| stored.contains_key(number)).count();
-                    assert!(found == 0 || found == numbers.len(), "{id}: a part of it is stored");
+                    assert!(found == 0 || found == numbers.len(), "{id}: only a part of it is stored");
                     continue;
                 }
                 Err(
@@ -380,7 +381,7 @@ proptest! {
     /// Each publish that ends well is stored once and in the order of the calls, each unknown one at most once, each
     /// refused one not at all (semantics P3, P4, P5).
     #[test]
-    fn p_06_every_publish_is_stored_as_often_as_its_answer_says(
+    fn p_06_every_publish_is_stored_exactly_as_its_answer_reports(
         steps in prop::collection::vec(step(), 1..250),
         outbound_bytes in prop_oneof![1..400usize, Just(1 << 20)],
     ) {

@@ -1,12 +1,13 @@
-//! Opening a connection, keeping it alive, and what a broker may say against it.
+//! Opening a connection, keeping it alive, and how a broker refuses it.
 
 use core::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{ClientFrame, FaultCode, Limits, ProtocolFault, ServerFrame, Welcome};
 
-use super::peer::{Peer, Sent};
-use crate::client::{Client, ClientConfig, ErrorClass, Link, LinkError, RequestError, Violation};
+use super::peer::Peer;
+use super::sent::Sent;
+use crate::{Client, ClientConfig, ErrorClass, Link, LinkError, RequestError, Violation};
 use zaichik_proto::Timestamp;
 
 #[test]
@@ -29,7 +30,7 @@ fn the_handshake_carries_name_and_token_and_brings_limits_and_instance() {
 }
 
 #[test]
-fn s_03_a_conversation_split_at_every_byte_comes_out_the_same() {
+fn s_03_frames_split_at_every_byte_have_the_same_effect() {
     let mut wire = BytesMut::new();
     let welcome = Welcome { version: 1, instance: 5, limits: Limits::default(), server: "scripted" };
     ServerFrame::Welcome(welcome).encode(&mut wire);
@@ -63,7 +64,7 @@ fn a_silent_broker_misses_the_handshake_deadline() {
 }
 
 #[test]
-fn a_refused_token_is_final_and_requests_are_told() {
+fn a_refused_token_is_final_and_fails_the_requests() {
     let mut peer = Peer::new(ClientConfig::new(1));
     let id = peer.publish("t", b"never sent").unwrap();
     peer.connect_only();
@@ -81,7 +82,7 @@ fn a_refused_token_is_final_and_requests_are_told() {
 }
 
 #[test]
-fn fatal_codes_are_final_or_a_reason_to_come_back() {
+fn fatal_codes_are_final_or_lead_to_a_reconnect() {
     let back = [
         FaultCode::ServerFull,
         FaultCode::Stopped,
@@ -104,7 +105,7 @@ fn fatal_codes_are_final_or_a_reason_to_come_back() {
 }
 
 #[test]
-fn the_first_connection_fails_at_once_unless_told_otherwise() {
+fn the_first_connection_fails_at_once_unless_configured_otherwise() {
     let mut peer = Peer::new(ClientConfig::new(1));
     peer.disconnect();
     assert_eq!(peer.client.link(), Link::Closed(Some(LinkError::ConnectFailed)));
@@ -120,7 +121,7 @@ fn the_first_connection_fails_at_once_unless_told_otherwise() {
         };
         last = at.since(peer.now);
         assert!(last >= Duration::from_millis(50) && last <= Duration::from_millis(7_500));
-        // A driver that reports the stream it dropped tells nothing new.
+        // Reporting the stream that the driver dropped has no effect.
         peer.disconnect();
         assert_eq!(peer.client.link(), Link::Connect { at });
         peer.now = at;
@@ -166,7 +167,7 @@ fn s_04_garbage_and_wrong_direction_end_the_client_with_a_typed_error() {
 }
 
 #[test]
-fn w9_a_broker_that_falls_silent_is_pinged_and_given_up_after_three_heartbeats() {
+fn w9_a_silent_broker_is_pinged_and_given_up_after_three_heartbeats() {
     let mut peer = Peer::open();
     let opened = peer.now;
     peer.advance(Duration::from_millis(29_999));
@@ -185,7 +186,7 @@ fn w9_a_broker_that_falls_silent_is_pinged_and_given_up_after_three_heartbeats()
 }
 
 #[test]
-fn one_late_look_at_the_clock_counts_all_of_the_silence() {
+fn a_late_timeout_counts_all_of_the_silence() {
     for (seconds, pings) in [(31, 1), (61, 1), (89, 1)] {
         let mut peer = Peer::open();
         peer.now = peer.now + Duration::from_secs(seconds);

@@ -4,143 +4,17 @@ use core::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{
-    AckRun, Acks, BatchDuplicate, BatchResult, Batched, ClientDecoder, ClientFrame, Delivery, Done,
-    Duplicate, Fatal, FaultCode, Limits, List, OnConflict, Operation, Producer, Published, Record, Records,
-    Refusal, RefusalCode, Refused, SeekTarget, ServerFrame, Start, Subscribed, Unsubscribed, Welcome,
+    AckRun, Acks, BatchDuplicate, BatchResult, Batched, ClientDecoder, Delivery, Done, Duplicate, Fatal,
+    FaultCode, Limits, List, Published, Record, Records, Refusal, RefusalCode, Refused, ServerFrame,
+    Subscribed, Unsubscribed, Welcome,
 };
 
-use crate::client::{
+use super::sent::{Sent, owned};
+use crate::{
     Answer, Client, ClientConfig, Event, Link, Message, RequestError, RequestId, SubscribeOptions,
     SubscriptionId,
 };
 use zaichik_proto::Timestamp;
-
-/// A frame that the client sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Sent {
-    Hello {
-        name: String,
-        token: Vec<u8>,
-    },
-    CreateTopic {
-        request: u32,
-        topic: String,
-    },
-    Describe {
-        request: u32,
-    },
-    RemoveDurable {
-        request: u32,
-    },
-    AlterTopic {
-        request: u32,
-    },
-    Publish {
-        request: u32,
-        producer: Option<Producer>,
-        topic: String,
-        bodies: Vec<Vec<u8>>,
-    },
-    Batch {
-        request: u32,
-        producer: Option<Producer>,
-        operations: Vec<Op>,
-    },
-    Subscribe {
-        request: u32,
-        subscription: u32,
-        topic: String,
-        start: Start,
-        window: u32,
-        durable: Option<Attach>,
-        dead_letter: (u32, String),
-    },
-    Unsubscribe {
-        request: u32,
-        subscription: u32,
-    },
-    Commit {
-        request: u32,
-        subscription: u32,
-        offset: u64,
-        quiet: bool,
-    },
-    Nack {
-        request: u32,
-        subscription: u32,
-        offset: u64,
-        delay_micros: u64,
-    },
-    Seek {
-        request: u32,
-        target: Target,
-        to: Start,
-    },
-    Ping(u64),
-    Pong(u64),
-    Close,
-}
-
-/// An operation of a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Op {
-    Publish { topic: String, bodies: Vec<Vec<u8>> },
-    Commit { subscription: u32, offset: u64 },
-}
-
-/// How a durable subscription is attached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Attach {
-    pub(super) name: String,
-    pub(super) on_conflict: OnConflict,
-    pub(super) epoch: u32,
-    pub(super) inactive_ttl_micros: u64,
-}
-
-/// What is sought.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Target {
-    Number(u32),
-    Name { topic: String, name: String },
-}
-
-impl Sent {
-    /// The request's id.
-    pub(super) fn request(&self) -> u32 {
-        match self {
-            Self::CreateTopic { request, .. }
-            | Self::AlterTopic { request }
-            | Self::Describe { request }
-            | Self::RemoveDurable { request }
-            | Self::Publish { request, .. }
-            | Self::Batch { request, .. }
-            | Self::Nack { request, .. }
-            | Self::Seek { request, .. }
-            | Self::Subscribe { request, .. }
-            | Self::Unsubscribe { request, .. }
-            | Self::Commit { request, .. } => *request,
-            Self::Hello { .. } | Self::Ping(_) | Self::Pong(_) | Self::Close => {
-                panic!("{self:?} is no request")
-            }
-        }
-    }
-
-    /// The number that its producer gave it.
-    pub(super) fn sequence(&self) -> u64 {
-        match self {
-            Self::Publish { producer, .. } | Self::Batch { producer, .. } => producer.unwrap().sequence,
-            other => panic!("{other:?} has no producer"),
-        }
-    }
-
-    /// The first body of a publish.
-    pub(super) fn body(&self) -> &[u8] {
-        match self {
-            Self::Publish { bodies, .. } => &bodies[0],
-            other => panic!("{other:?}"),
-        }
-    }
-}
 
 /// A client, its broker's end and the time.
 pub(super) struct Peer {
@@ -173,13 +47,13 @@ impl Peer {
         peer
     }
 
-    /// Opens a connection and does the handshake; waits until the client wants one.
+    /// Waits until the client wants a connection, opens it and completes the handshake.
     pub(super) fn connect(&mut self, instance: u128) {
         self.connect_only();
         let hello = self.sent();
         assert!(matches!(hello.as_slice(), [Sent::Hello { .. }]), "{hello:?}");
         self.welcome(instance);
-        // A closing client may owe nothing any more when it hears which instance this is.
+        // A closing client may have no pending requests once it knows the instance.
         assert!(matches!(self.client.link(), Link::Open | Link::Closing));
     }
 
@@ -208,7 +82,7 @@ impl Peer {
         self.client.handle_read(self.now);
     }
 
-    /// The network takes so many bytes, or what there is.
+    /// The network accepts up to `count` bytes.
     pub(super) fn write(&mut self, count: usize) {
         let outbound = self.client.outbound();
         let bytes = outbound.copy_to_bytes(count.min(outbound.remaining()));
@@ -232,7 +106,7 @@ impl Peer {
         sent
     }
 
-    /// The next frame of those that the network has taken whole.
+    /// The next complete frame that the network has accepted.
     pub(super) fn received_one(&mut self) -> Option<Sent> {
         let (frame, taken) = self.decoder.decode(&self.received).unwrap()?;
         let frame = owned(&frame);
@@ -272,7 +146,7 @@ impl Peer {
     /// Publishes one body, with the default options.
     pub(super) fn publish(&mut self, topic: &str, body: &[u8]) -> Result<RequestId, RequestError> {
         let record = Record { body, ..Record::default() };
-        self.client.publish(self.now, topic, &[record], crate::client::PublishOptions::new())
+        self.client.publish(self.now, topic, &[record], crate::PublishOptions::new())
     }
 
     /// Subscribes, and answers that it begins at `start`.
@@ -410,7 +284,7 @@ impl Peer {
         self.send(&ServerFrame::Fatal(Fatal { code, offset: 0, text: "scripted" }));
     }
 
-    pub(super) fn incoming(&mut self, subscription: SubscriptionId) -> Option<Event> {
+    pub(super) fn event(&mut self, subscription: SubscriptionId) -> Option<Event> {
         self.client.poll_event(subscription)
     }
 
@@ -421,84 +295,4 @@ impl Peer {
             other => panic!("no message but {other:?}"),
         }
     }
-}
-
-fn owned(frame: &ClientFrame<'_>) -> Sent {
-    match frame {
-        ClientFrame::Hello(hello) => Sent::Hello { name: hello.name.to_owned(), token: hello.token.to_vec() },
-        ClientFrame::CreateTopic(create) => {
-            Sent::CreateTopic { request: create.request, topic: text(create.topic) }
-        }
-        ClientFrame::AlterTopic(alter) => Sent::AlterTopic { request: alter.request },
-        ClientFrame::Publish(publish) => Sent::Publish {
-            request: publish.request,
-            producer: publish.producer,
-            topic: text(publish.topic),
-            bodies: bodies(&publish.records),
-        },
-        ClientFrame::Batch(batch) => Sent::Batch {
-            request: batch.request,
-            producer: batch.producer,
-            operations: batch.operations.iter().map(operation).collect(),
-        },
-        ClientFrame::Subscribe(subscribe) => Sent::Subscribe {
-            request: subscribe.request,
-            subscription: subscribe.subscription,
-            topic: text(subscribe.topic),
-            start: subscribe.start,
-            window: subscribe.window,
-            durable: subscribe.durable.map(|durable| Attach {
-                name: durable.name.to_owned(),
-                on_conflict: durable.on_conflict,
-                epoch: durable.epoch,
-                inactive_ttl_micros: durable.inactive_ttl_micros,
-            }),
-            dead_letter: (subscribe.max_attempts, text(subscribe.dead_letter)),
-        },
-        ClientFrame::Unsubscribe(unsubscribe) => {
-            Sent::Unsubscribe { request: unsubscribe.request, subscription: unsubscribe.subscription }
-        }
-        ClientFrame::Commit(commit) => Sent::Commit {
-            request: commit.request,
-            subscription: commit.subscription,
-            offset: commit.offset,
-            quiet: commit.quiet,
-        },
-        ClientFrame::Nack(nack) => Sent::Nack {
-            request: nack.request,
-            subscription: nack.subscription,
-            offset: nack.offset,
-            delay_micros: nack.delay_micros,
-        },
-        ClientFrame::Seek(seek) => {
-            let target = match seek.target {
-                SeekTarget::Subscription(number) => Target::Number(number),
-                SeekTarget::Durable { topic, name } => {
-                    Target::Name { topic: text(topic), name: name.to_owned() }
-                }
-            };
-            Sent::Seek { request: seek.request, target, to: seek.to }
-        }
-        ClientFrame::Describe(describe) => Sent::Describe { request: describe.request },
-        ClientFrame::RemoveDurable(remove) => Sent::RemoveDurable { request: remove.request },
-        ClientFrame::Ping { nonce } => Sent::Ping(*nonce),
-        ClientFrame::Pong { nonce } => Sent::Pong(*nonce),
-        ClientFrame::Close => Sent::Close,
-        ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
-    }
-}
-
-fn operation(operation: Operation<'_>) -> Op {
-    match operation {
-        Operation::Publish { topic, records } => Op::Publish { topic: text(topic), bodies: bodies(&records) },
-        Operation::Commit { subscription, offset } => Op::Commit { subscription, offset },
-    }
-}
-
-fn bodies(records: &Records<'_>) -> Vec<Vec<u8>> {
-    records.iter().map(|record| record.body().to_vec()).collect()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
 }

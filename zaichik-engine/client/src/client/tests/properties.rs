@@ -1,169 +1,22 @@
 //! What holds after any sequence of calls.
 
+mod broker;
+mod step;
+
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use zaichik_proto::{FaultCode, Record, RefusalCode, ServerFrame, Start, TopicOptions};
 
-use super::peer::{Op, Peer, Sent, Target};
-use crate::client::{
+use self::broker::{Broker, Cursor};
+use self::step::{Step, step};
+use super::peer::Peer;
+use super::sent::{Sent, Target};
+use crate::{
     Answer, Batch, ClientConfig, DurableOptions, Event, Link, LinkError, ProducerIdentity, PublishOptions,
     RequestError, RequestId, SubscribeOptions, SubscriptionId,
 };
-
-#[derive(Debug, Clone)]
-enum Step {
-    Publish,
-    Create,
-    Subscribe {
-        window: u32,
-        durable: bool,
-    },
-    Unsubscribe(prop::sample::Index),
-    Deliver(prop::sample::Index),
-    Take(prop::sample::Index),
-    Commit,
-    /// Publishes, and commits the last message taken with it.
-    Batch,
-    Nack {
-        sub: prop::sample::Index,
-        offset: u64,
-    },
-    Seek {
-        sub: prop::sample::Index,
-        offset: u64,
-    },
-    Write(usize),
-    Answer {
-        refuse: bool,
-    },
-    /// The connection breaks, maybe after the broker has done what it read next.
-    Break {
-        after: bool,
-    },
-    Connect {
-        replaced: bool,
-    },
-    Fatal,
-    Wait(u64),
-    Deadline,
-    Close,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let index = any::<prop::sample::Index>;
-    prop_oneof![
-        4 => Just(Step::Publish),
-        1 => Just(Step::Create),
-        2 => (0..3u32, any::<bool>()).prop_map(|(window, durable)| Step::Subscribe { window, durable }),
-        1 => index().prop_map(Step::Unsubscribe),
-        6 => index().prop_map(Step::Deliver),
-        6 => index().prop_map(Step::Take),
-        3 => Just(Step::Commit),
-        3 => Just(Step::Batch),
-        2 => (index(), 0..4u64).prop_map(|(sub, offset)| Step::Nack { sub, offset }),
-        1 => (index(), 0..4u64).prop_map(|(sub, offset)| Step::Seek { sub, offset }),
-        2 => (0..200usize).prop_map(Step::Write),
-        12 => any::<bool>().prop_map(|refuse| Step::Answer { refuse }),
-        2 => any::<bool>().prop_map(|after| Step::Break { after }),
-        4 => prop::bool::weighted(0.2).prop_map(|replaced| Step::Connect { replaced }),
-        1 => Just(Step::Fatal),
-        2 => (0..100_000_000u64).prop_map(Step::Wait),
-        4 => Just(Step::Deadline),
-        1 => Just(Step::Close),
-    ]
-}
-
-/// One subscription as the broker has it.
-#[derive(Debug, Clone, Default)]
-struct Cursor {
-    number: u32,
-    window: u32,
-    /// The first offset that was not delivered.
-    next: u64,
-    /// The first offset that is not committed.
-    done_to: u64,
-    rewind: u32,
-    epoch: u32,
-    name: Option<String>,
-}
-
-/// An honest broker: what outlives a connection, and what does not.
-#[derive(Default)]
-struct Broker {
-    instance: u128,
-    /// The number that the producer's next request must have, and how the others were answered.
-    expected: Option<u64>,
-    answers: BTreeMap<u64, Option<RefusalCode>>,
-    durables: BTreeMap<String, Cursor>,
-    unanswered: VecDeque<Sent>,
-    active: Vec<Cursor>,
-}
-
-impl Broker {
-    fn disconnect(&mut self) {
-        self.unanswered.clear();
-        for cursor in self.active.drain(..) {
-            if let Some(name) = cursor.name.clone() {
-                self.durables.insert(name, cursor);
-            }
-        }
-    }
-
-    fn replace(&mut self) {
-        *self = Self { instance: self.instance + 1, ..Self::default() };
-    }
-
-    fn find(&mut self, number: u32) -> Option<&mut Cursor> {
-        self.active.iter_mut().find(|cursor| cursor.number == number)
-    }
-
-    /// Does what a Publish or Batch asks for, once for each of its numbers.
-    fn apply(&mut self, sent: &Sent, refuse: bool) -> Result<(), (RefusalCode, u64)> {
-        let (Sent::Publish { producer, .. } | Sent::Batch { producer, .. }) = sent else {
-            panic!("{sent:?}");
-        };
-        let sequence = producer.map(|producer| producer.sequence);
-        match (sequence, self.expected) {
-            (Some(sequence), Some(expected)) if sequence > expected => {
-                return Err((RefusalCode::SequenceGap, expected));
-            }
-            (Some(sequence), Some(expected)) if sequence < expected => {
-                return match self.answers.get(&sequence) {
-                    Some(Some(code)) => Err((*code, 0)),
-                    Some(None) => Ok(()),
-                    None => Err((RefusalCode::SequenceTooOld, 0)),
-                };
-            }
-            _ if refuse => return Err((RefusalCode::TopicFull, 0)),
-            _ => {}
-        }
-        let refusal = self.commits(sent).err();
-        if let Some(sequence) = sequence {
-            self.expected = Some(sequence + 1);
-            self.answers.insert(sequence, refusal);
-        }
-        refusal.map_or(Ok(()), |code| Err((code, 0)))
-    }
-
-    /// All of a batch's commits, or none.
-    fn commits(&mut self, sent: &Sent) -> Result<(), RefusalCode> {
-        let Sent::Batch { operations, .. } = sent else {
-            return Ok(());
-        };
-        for operation in operations {
-            if let Op::Commit { subscription, offset } = operation {
-                let cursor = self.find(*subscription).ok_or(RefusalCode::NotSubscribed)?;
-                if *offset >= cursor.next {
-                    return Err(RefusalCode::CommitAhead);
-                }
-                cursor.done_to = cursor.done_to.max(offset + 1);
-            }
-        }
-        Ok(())
-    }
-}
 
 struct World {
     peer: Peer,
@@ -171,7 +24,7 @@ struct World {
     subscriptions: Vec<SubscriptionId>,
     /// Requests without an answer.
     pending: BTreeSet<RequestId>,
-    /// What batches commit that are among them; and how often the subscription had been moved before.
+    /// What the batches among them commit, and how often the subscription had been moved before.
     batches: BTreeMap<RequestId, (SubscriptionId, u64, u32)>,
     moved: BTreeMap<SubscriptionId, u32>,
     /// The first offset of each subscription that is not committed.
@@ -210,7 +63,7 @@ impl World {
 
     fn poll_answers(&mut self) {
         while let Some((id, result)) = self.peer.answer() {
-            assert!(self.pending.remove(&id), "{id} was answered before, or never asked");
+            assert!(self.pending.remove(&id), "{id} was answered before, or never made");
             let batch = self.batches.remove(&id);
             if let (Some((of, offset, moved)), Ok(Answer::Batched(_))) = (batch, result)
                 && self.moved.get(&of).copied().unwrap_or(0) == moved
@@ -220,7 +73,7 @@ impl World {
         }
     }
 
-    /// What was committed means nothing any more.
+    /// Earlier commits are void.
     fn forget(&mut self, id: SubscriptionId) {
         self.committed.remove(&id);
         *self.moved.entry(id).or_default() += 1;
@@ -228,14 +81,14 @@ impl World {
 
     fn take(&mut self, id: SubscriptionId) {
         self.poll_answers();
-        match self.peer.incoming(id) {
+        match self.peer.event(id) {
             Some(Event::Message(message)) => {
                 let committed = self.committed.get(&id).copied().unwrap_or(0);
                 assert!(message.offset >= committed, "{id}: {} again", message.offset);
             }
             Some(Event::Restarted { .. }) => self.forget(id),
             Some(Event::Ended(_) | Event::Refused(_) | Event::Fenced) => {
-                assert_eq!(self.peer.incoming(id), None);
+                assert_eq!(self.peer.event(id), None);
             }
             Some(Event::Gap { .. } | Event::Reconnected { .. }) | None => {}
         }
@@ -303,7 +156,7 @@ impl World {
             cursor.name = Some(durable.name.clone());
             cursor.epoch = durable.epoch + 1;
             if let Some(known) = known {
-                assert_eq!(durable.epoch, known.epoch, "attached last under another epoch");
+                assert_eq!(durable.epoch, known.epoch, "last attached under another epoch");
                 (cursor.next, cursor.done_to) = (known.done_to, known.done_to);
                 cursor.rewind = known.rewind + 1;
             }
@@ -497,8 +350,8 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// An honest broker never meets a complaint, what is committed does not come again, deadlines mean something, and
-    /// repeating a step changes nothing.
+    /// An honest broker causes no error, committed messages are not redelivered, every timeout makes progress, and repeating
+    /// a step changes nothing.
     #[test]
     fn any_sequence_of_steps_keeps_the_contract(
         steps in prop::collection::vec(step(), 1..160),

@@ -4,12 +4,11 @@ use core::time::Duration;
 
 use zaichik_proto::{Fenced, RefusalCode, ServerFrame, Start};
 
-use super::peer::{Peer, Sent};
-use crate::client::{
-    Answer, ClientConfig, Event, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId,
-};
+use super::peer::Peer;
+use super::sent::Sent;
+use crate::{Answer, ClientConfig, Event, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId};
 
-/// Reconnects to that instance; returns where each subscription was asked to go on.
+/// Reconnects to that instance; returns the Subscribe of each subscription.
 fn reconnect(peer: &mut Peer, instance: u128) -> Vec<Sent> {
     peer.disconnect();
     peer.connect(instance);
@@ -28,7 +27,7 @@ fn commit(peer: &mut Peer, sub: SubscriptionId, offset: u64) {
 }
 
 #[test]
-fn p4_subscriptions_go_on_after_what_was_committed() {
+fn p4_subscriptions_resume_after_the_last_commit() {
     let mut peer = Peer::open();
     let one = peer.subscribe("a", 4, 5);
     let two = peer.subscribe("b", 4, 7);
@@ -39,17 +38,17 @@ fn p4_subscriptions_go_on_after_what_was_committed() {
     commit(&mut peer, one, 5);
     let sent = reconnect(&mut peer, 1);
     assert_eq!(sent.iter().map(start).collect::<Vec<_>>(), [Start::Offset(6), Start::Offset(7)]);
-    assert_eq!(peer.incoming(one), None, "what was not taken is dropped");
+    assert_eq!(peer.event(one), None, "what was not taken is dropped");
     peer.subscribed(&sent[0], 6);
     peer.subscribed(&sent[1], 9);
-    assert_eq!(peer.incoming(one), Some(Event::Reconnected { from: 6, start: 6 }));
-    assert_eq!(peer.incoming(two), Some(Event::Reconnected { from: 7, start: 9 }));
+    assert_eq!(peer.event(one), Some(Event::Reconnected { from: 6, start: 6 }));
+    assert_eq!(peer.event(two), Some(Event::Reconnected { from: 7, start: 9 }));
     peer.deliver(one, 6, &[b"6"]);
     assert_eq!(peer.message(one).offset, 6);
 }
 
 #[test]
-fn p4_an_unread_delivery_stays_takeable_until_the_new_connection() {
+fn p4_an_unread_delivery_can_be_taken_until_the_new_connection() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("a", 4, 0);
     peer.deliver(sub, 0, &[b"0", b"1"]);
@@ -63,7 +62,7 @@ fn p4_an_unread_delivery_stays_takeable_until_the_new_connection() {
 }
 
 #[test]
-fn p4_window_0_goes_on_after_the_last_message_taken() {
+fn p4_window_0_resumes_after_the_last_message_taken() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("a", 0, 3);
     peer.deliver(sub, 3, &[b"3", b"4"]);
@@ -71,11 +70,11 @@ fn p4_window_0_goes_on_after_the_last_message_taken() {
     let sent = reconnect(&mut peer, 1);
     assert_eq!(start(&sent[0]), Start::Offset(4));
     peer.subscribed(&sent[0], 6);
-    // Cut again before the application was told: it still is told of everything it missed.
+    // Broken again before the application took the event: it still learns of everything that it missed.
     let sent = reconnect(&mut peer, 1);
     assert_eq!(start(&sent[0]), Start::Offset(4));
     peer.subscribed(&sent[0], 7);
-    assert_eq!(peer.incoming(sub), Some(Event::Reconnected { from: 4, start: 7 }));
+    assert_eq!(peer.event(sub), Some(Event::Reconnected { from: 4, start: 7 }));
     let sent = reconnect(&mut peer, 1);
     assert_eq!(start(&sent[0]), Start::Offset(7));
 }
@@ -87,21 +86,21 @@ fn a_commit_that_comes_after_the_reconnect_still_counts() {
     peer.deliver(sub, 0, &[b"0"]);
     peer.message(sub);
     let sent = reconnect(&mut peer, 1);
-    // The handler finishes between the new Subscribe and the message's second coming.
+    // The handler finishes between the new Subscribe and the redelivery.
     let id = peer.client.commit(peer.now, sub, 0).unwrap();
     assert_eq!(peer.answer_to(id), Ok(Answer::Committed { cursor: 1 }));
     peer.subscribed(&sent[0], 0);
     assert!(peer.sent().is_empty());
     peer.deliver(sub, 0, &[b"0"]);
     assert!(matches!(peer.sent_one(), Sent::Commit { offset: 0, quiet: true, .. }));
-    assert!(matches!(peer.incoming(sub), Some(Event::Reconnected { .. })));
-    assert_eq!(peer.incoming(sub), None, "it was done already");
+    assert!(matches!(peer.event(sub), Some(Event::Reconnected { .. })));
+    assert_eq!(peer.event(sub), None, "it was done already");
     peer.deliver(sub, 1, &[b"1"]);
     assert_eq!(peer.message(sub).offset, 1);
 }
 
 #[test]
-fn a_commit_after_the_second_coming_is_sent() {
+fn a_commit_after_the_redelivery_is_sent() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("a", 1, 0);
     peer.deliver(sub, 0, &[b"0"]);
@@ -111,8 +110,8 @@ fn a_commit_after_the_second_coming_is_sent() {
     peer.deliver(sub, 0, &[b"0"]);
     commit(&mut peer, sub, 0);
     assert!(matches!(peer.sent_one(), Sent::Commit { offset: 0, .. }));
-    assert!(matches!(peer.incoming(sub), Some(Event::Reconnected { .. })));
-    assert_eq!(peer.incoming(sub), None);
+    assert!(matches!(peer.event(sub), Some(Event::Reconnected { .. })));
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]
@@ -132,12 +131,12 @@ fn p_12_another_instance_starts_the_subscription_again_and_resends_nothing() {
     assert!(peer.client.commit(peer.now, sub, 5).is_err(), "an offset of the other instance");
     peer.subscribed(&sent[0], 0);
     peer.deliver(sub, 0, &[b"new"]);
-    assert_eq!(peer.incoming(sub), Some(Event::Restarted { start: 0 }));
+    assert_eq!(peer.event(sub), Some(Event::Restarted { start: 0 }));
     assert_eq!(peer.message(sub).offset, 0);
 }
 
 #[test]
-fn p5_restarted_is_told_even_if_the_next_connection_breaks_too() {
+fn p5_restarted_is_reported_even_if_the_next_connection_breaks_too() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("a", 4, 5);
     let sent = reconnect(&mut peer, 2);
@@ -149,12 +148,12 @@ fn p5_restarted_is_told_even_if_the_next_connection_breaks_too() {
     let sent = reconnect(&mut peer, 2);
     assert_eq!(start(&sent[0]), Start::Offset(3));
     peer.subscribed(&sent[0], 3);
-    assert_eq!(peer.incoming(sub), Some(Event::Restarted { start: 3 }));
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), Some(Event::Restarted { start: 3 }));
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]
-fn p4_a_subscribe_without_an_answer_is_asked_again() {
+fn p4_an_unanswered_subscribe_is_sent_again() {
     let mut peer = Peer::open();
     let (id, sub) = peer.client.subscribe(peer.now, "a", SubscribeOptions::new()).unwrap();
     let first = peer.sent_one();
@@ -162,7 +161,7 @@ fn p4_a_subscribe_without_an_answer_is_asked_again() {
     assert_eq!(sent, [first]);
     peer.subscribed(&sent[0], 0);
     assert!(matches!(peer.answer_to(id), Ok(Answer::Subscribed(_))));
-    assert_eq!(peer.incoming(sub), None, "nothing to reconnect to");
+    assert_eq!(peer.event(sub), None, "nothing to reconnect to");
 }
 
 #[test]
@@ -190,13 +189,13 @@ fn an_unsubscribe_ends_with_the_connection_at_the_latest() {
     peer.connect(1);
     assert!(peer.sent().is_empty());
     for sub in [one, two] {
-        assert_eq!(peer.incoming(sub), Some(Event::Ended(None)));
-        assert_eq!(peer.incoming(sub), None);
+        assert_eq!(peer.event(sub), Some(Event::Ended(None)));
+        assert_eq!(peer.event(sub), None);
     }
 }
 
 #[test]
-fn unsubscribing_from_what_was_never_answered_ends_both() {
+fn unsubscribing_before_the_subscribe_is_answered_ends_both() {
     let mut peer = Peer::open();
     let (subscribe, sub) = peer.client.subscribe(peer.now, "a", SubscribeOptions::new()).unwrap();
     let unsubscribe = peer.client.unsubscribe(peer.now, sub).unwrap();
@@ -206,7 +205,7 @@ fn unsubscribing_from_what_was_never_answered_ends_both() {
     assert!(peer.answer_to(unsubscribe).is_ok());
     peer.connect(1);
     assert!(peer.sent().is_empty());
-    assert_eq!(peer.incoming(sub), Some(Event::Ended(None)));
+    assert_eq!(peer.event(sub), Some(Event::Ended(None)));
 }
 
 #[test]
@@ -219,8 +218,8 @@ fn a_refused_resubscribe_is_tried_again_or_ends_the_subscription() {
     let again = peer.sent();
     assert_eq!(again, sent);
     peer.refuse(again[0].request(), RefusalCode::SubscriptionsFull, 1);
-    assert!(matches!(peer.incoming(sub), Some(Event::Refused(_))));
-    assert_eq!(peer.incoming(sub), None);
+    assert!(matches!(peer.event(sub), Some(Event::Refused(_))));
+    assert_eq!(peer.event(sub), None);
     assert!(reconnect(&mut peer, 1).is_empty());
 }
 
@@ -240,13 +239,13 @@ fn unsubscribing_while_a_resubscribe_waits_or_is_refused_ends_it_for_good() {
     peer.advance(Duration::from_secs(5));
     assert!(peer.sent().is_empty());
     for sub in [waits, sent] {
-        assert_eq!(peer.incoming(sub), Some(Event::Ended(None)));
-        assert_eq!(peer.incoming(sub), None);
+        assert_eq!(peer.event(sub), Some(Event::Ended(None)));
+        assert_eq!(peer.event(sub), None);
     }
 }
 
 #[test]
-fn what_was_committed_meanwhile_takes_no_place_in_the_window() {
+fn messages_committed_meanwhile_take_no_room_in_the_window() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("a", 1, 0);
     peer.deliver(sub, 0, &[b"0"]);
@@ -256,7 +255,7 @@ fn what_was_committed_meanwhile_takes_no_place_in_the_window() {
     peer.deliver(sub, 0, &[b"0"]);
     commit(&mut peer, sub, 0);
     peer.deliver(sub, 1, &[b"1"]);
-    assert!(matches!(peer.incoming(sub), Some(Event::Reconnected { .. })));
+    assert!(matches!(peer.event(sub), Some(Event::Reconnected { .. })));
     assert_eq!(peer.message(sub).offset, 1);
 }
 
@@ -265,12 +264,12 @@ fn d3_fenced_is_final() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("a", 1, 0);
     peer.send(&ServerFrame::Fenced(Fenced { subscription: sub.0, epoch: 2 }));
-    assert_eq!(peer.incoming(sub), Some(Event::Fenced));
+    assert_eq!(peer.event(sub), Some(Event::Fenced));
     assert!(reconnect(&mut peer, 1).is_empty());
 }
 
 #[test]
-fn without_reconnect_a_commit_under_way_is_not_said_to_be_done() {
+fn without_reconnect_an_unanswered_commit_is_not_reported_as_done() {
     let mut config = ClientConfig::new(1);
     config.reconnect = false;
     let mut peer = Peer::open_with(config);
@@ -300,15 +299,15 @@ fn without_reconnect_a_broken_connection_closes_the_client() {
     assert_eq!(peer.client.link(), Link::Closed(Some(LinkError::Disconnected)));
     assert!(matches!(peer.answer_to(unknown), Err(RequestError::Unknown { .. })));
     assert_eq!(peer.answer_to(unsent), Err(RequestError::Closed));
-    let mut told = [peer.client.poll_ready(), peer.client.poll_ready()];
-    told.sort_unstable();
-    assert_eq!(told, [Some(idle), Some(sub)], "to learn that it is over");
+    let mut ready = [peer.client.poll_ready(), peer.client.poll_ready()];
+    ready.sort_unstable();
+    assert_eq!(ready, [Some(idle), Some(sub)], "to learn that they have ended");
     assert_eq!(peer.message(sub).offset, 0);
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]
-fn a_link_that_breaks_as_soon_as_it_is_open_is_no_reason_to_hurry() {
+fn a_connection_that_breaks_as_soon_as_it_is_open_does_not_reset_the_delays() {
     let mut peer = Peer::open();
     let mut delay = Duration::ZERO;
     for _ in 0..12 {

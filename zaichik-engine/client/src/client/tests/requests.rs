@@ -6,8 +6,9 @@ use zaichik_proto::{
     TopicReady, TopicStatus,
 };
 
-use super::peer::{Peer, Sent};
-use crate::client::{
+use super::peer::Peer;
+use super::sent::Sent;
+use crate::{
     Answer, ClientConfig, ErrorClass, Link, LinkError, PublishOptions, RequestError, SubscribeOptions,
     Violation,
 };
@@ -128,7 +129,7 @@ fn answers_that_fit_no_request_are_violations() {
             matches!(violation, Violation::Answer { .. } | Violation::Offsets { .. }),
             "{index}: {violation:?}"
         );
-        // A run that was too long answered what it could before.
+        // A run that is too long answers what it can first.
         for id in ids {
             let answer = peer.answer_to(id);
             assert!(matches!(answer, Err(RequestError::Unknown { .. }) | Ok(_)), "{index}: {answer:?}");
@@ -137,7 +138,7 @@ fn answers_that_fit_no_request_are_violations() {
 }
 
 #[test]
-fn p_09_what_is_above_a_limit_is_refused_without_a_byte_sent() {
+fn p_09_a_request_above_a_limit_is_refused_without_a_byte_sent() {
     let mut peer = Peer::new(ClientConfig::new(1));
     (peer.limits.max_message, peer.limits.max_records, peer.limits.max_window) = (100, 2, 4);
     peer.limits.max_frame = 400;
@@ -171,7 +172,7 @@ fn p_09_what_is_above_a_limit_is_refused_without_a_byte_sent() {
 }
 
 #[test]
-fn what_was_queued_before_smaller_limits_were_known_is_not_sent() {
+fn a_queued_request_above_limits_learned_later_is_not_sent() {
     let mut peer = Peer::new(ClientConfig::new(1));
     let large = peer.publish("t", &[0; 101]).unwrap();
     let quiet = PublishOptions::new().ack(AckLevel::None);
@@ -186,7 +187,7 @@ fn what_was_queued_before_smaller_limits_were_known_is_not_sent() {
 }
 
 #[test]
-fn a_request_too_many_is_full_until_an_answer_was_polled() {
+fn a_client_with_too_many_requests_is_full_until_an_answer_is_polled() {
     let mut config = ClientConfig::new(1);
     config.max_in_flight = 2;
     let mut peer = Peer::open_with(config);
@@ -218,7 +219,7 @@ fn bytes_that_wait_to_be_written_are_bounded() {
 }
 
 #[test]
-fn kept_bytes_are_bounded_and_all_of_them_leave_in_the_end() {
+fn kept_bytes_are_bounded_and_freed_in_the_end() {
     let mut config = ClientConfig::new(1);
     (config.max_outbound_bytes, config.max_in_flight_bytes) = (1_000, 3_000);
     let mut peer = Peer::open_with(config);
@@ -233,7 +234,7 @@ fn kept_bytes_are_bounded_and_all_of_them_leave_in_the_end() {
 }
 
 #[test]
-fn p_1_refusals_of_what_wanted_no_answer_are_counted() {
+fn p_1_refusals_of_publishes_without_acknowledgement_are_counted() {
     let mut peer = Peer::open();
     let options = PublishOptions::new().ack(AckLevel::None);
     let id = peer.client.publish(peer.now, "t", &[body(b"")], options).unwrap();

@@ -1,12 +1,13 @@
-//! What the broker refuses for the moment, deadlines, and outcomes that stay unknown.
+//! Retryable refusals, deadlines, and outcomes that stay unknown.
 
 use core::time::Duration;
 
 use bytes::Buf;
 use zaichik_proto::{Record, RefusalCode, TopicOptions};
 
-use super::peer::{Peer, Sent};
-use crate::client::{Answer, ClientConfig, ErrorClass, Link, PublishOptions, RequestError};
+use super::peer::Peer;
+use super::sent::Sent;
+use crate::{Answer, ClientConfig, ErrorClass, Link, PublishOptions, RequestError};
 
 #[test]
 fn r5_a_retryable_refusal_is_tried_again_with_growing_delays() {
@@ -33,7 +34,7 @@ fn r5_a_retryable_refusal_is_tried_again_with_growing_delays() {
 }
 
 #[test]
-fn a_busy_broker_says_how_long_to_wait() {
+fn a_busy_broker_names_the_delay() {
     let mut peer = Peer::open();
     peer.publish("t", b"later").unwrap();
     let request = peer.sent_one().request();
@@ -96,7 +97,7 @@ fn without_an_answer_at_the_deadline_the_outcome_is_unknown_and_a_late_answer_st
 }
 
 #[test]
-fn a_publish_that_never_found_a_connection_was_not_sent() {
+fn a_publish_that_never_had_a_connection_was_not_sent() {
     let mut peer = Peer::new(ClientConfig::new(1));
     let id = peer.publish("t", b"nobody").unwrap();
     let create = peer.client.create_topic(peer.now, "t", &TopicOptions::new()).unwrap();
@@ -154,7 +155,7 @@ fn p4_other_requests_on_a_broken_connection_end_as_disconnected() {
 }
 
 #[test]
-fn a_refused_publish_waits_out_a_broken_connection() {
+fn a_refused_publish_keeps_its_delay_over_a_broken_connection() {
     let mut peer = Peer::open();
     let id = peer.publish("t", b"patient").unwrap();
     let sent = peer.sent_one();

@@ -1,11 +1,12 @@
-//! Messages, commits and the bounds of what waits to be taken.
+//! Messages, commits and the bounds of buffers.
 
 use core::time::Duration;
 
 use zaichik_proto::{Fenced, Gap, GapReason, Record, RefusalCode, ServerFrame, Unsubscribed};
 
-use super::peer::{Peer, Sent};
-use crate::client::{
+use super::peer::Peer;
+use super::sent::Sent;
+use crate::{
     Answer, ClientConfig, Event, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId, Violation,
 };
 use zaichik_proto::Timestamp;
@@ -50,7 +51,7 @@ fn a5_a_message_carries_everything_and_borrows_the_frame() {
     assert_eq!((tombstone.offset, tombstone.tombstone), (41, true));
     assert_eq!(tombstone.key.as_deref(), Some(&b""[..]));
     assert!(tombstone.headers.is_empty() && tombstone.body.is_empty());
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]
@@ -77,7 +78,7 @@ fn a_02_a_commit_is_sent_once_and_answered() {
     };
     peer.done(request, 2);
     assert_eq!(peer.answer_to(id), Ok(Answer::Committed { cursor: 2 }));
-    // again, and an older one: done, and nothing is sent.
+    // the same commit and an older one are done, and nothing is sent.
     for offset in [1, 0] {
         let id = peer.client.commit(peer.now, sub, offset).unwrap();
         assert_eq!(peer.answer_to(id), Ok(Answer::Committed { cursor: 2 }));
@@ -86,7 +87,7 @@ fn a_02_a_commit_is_sent_once_and_answered() {
 }
 
 #[test]
-fn a_05_committing_what_was_not_taken_is_refused_without_a_byte_sent() {
+fn a_05_a_commit_of_a_message_not_taken_is_refused_without_a_byte_sent() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("t", 4, 0);
     peer.deliver(sub, 0, &[b"a", b"b"]);
@@ -117,7 +118,7 @@ fn a_06_a_commit_needs_a_subscription_with_a_window() {
 }
 
 #[test]
-fn a_07_the_bare_commit_is_about_the_last_message_taken() {
+fn a_07_commit_last_commits_the_last_message_taken() {
     let mut peer = Peer::open();
     let (one, two) = (peer.subscribe("a", 2, 0), peer.subscribe("b", 2, 10));
     assert_eq!(peer.client.commit_last(peer.now), Err(RequestError::NothingToCommit));
@@ -151,7 +152,7 @@ fn a_quiet_commit_asks_for_no_answer_and_its_refusal_is_counted() {
 }
 
 #[test]
-fn r9_gaps_stand_in_their_place_and_neighbours_merge() {
+fn r9_gaps_are_reported_in_order_and_adjacent_ones_merge() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("t", 4, 0);
     peer.deliver(sub, 0, &[b"a"]);
@@ -160,7 +161,7 @@ fn r9_gaps_stand_in_their_place_and_neighbours_merge() {
     peer.deliver(sub, 5, &[b"b"]);
     assert_eq!(peer.message(sub).offset, 0);
     let merged = Event::Gap { from: 1, to: 5, reason: GapReason::Limit };
-    assert_eq!(peer.incoming(sub), Some(merged));
+    assert_eq!(peer.event(sub), Some(merged));
     assert!(peer.client.commit_quiet(peer.now, sub, 4).is_ok(), "its offsets count as delivered");
     assert_eq!(peer.message(sub).offset, 5);
 }
@@ -176,11 +177,11 @@ fn a4_deliveries_with_an_old_rewind_number_are_dropped() {
     peer.deliver_rewound(sub, 1, 1, &[b"b"]);
     assert_eq!(peer.message(sub).offset, 0);
     assert_eq!(peer.message(sub).offset, 1);
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]
-fn a_broker_that_breaks_the_order_or_the_window_is_found_out() {
+fn a_broker_that_breaks_the_order_or_the_window_is_a_violation() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("t", 2, 5);
     peer.deliver(sub, 4, &[b"before the start"]);
@@ -207,7 +208,7 @@ fn a_broker_that_breaks_the_order_or_the_window_is_found_out() {
 }
 
 #[test]
-fn a9_after_unsubscribed_only_the_end_is_told() {
+fn a9_after_unsubscribed_only_the_end_is_reported() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("t", 4, 0);
     peer.deliver(sub, 0, &[b"a", b"b"]);
@@ -218,8 +219,8 @@ fn a9_after_unsubscribed_only_the_end_is_told() {
     assert_eq!(peer.message(sub).offset, 0);
     peer.unsubscribed(&sent, Some(2));
     assert_eq!(peer.answer_to(id), Ok(Answer::Unsubscribed { last_offset: Some(2) }));
-    assert_eq!(peer.incoming(sub), Some(Event::Ended(Some(2))));
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), Some(Event::Ended(Some(2))));
+    assert_eq!(peer.event(sub), None);
     assert_eq!(peer.client.commit(peer.now, sub, 0), Err(RequestError::NoSubscription(sub)));
     peer.deliver(sub, 3, &[b"after the end"]);
     assert!(matches!(violation(&peer), Violation::Subscription { .. }));
@@ -236,7 +237,7 @@ fn a_subscription_that_the_broker_ends_hands_out_what_was_received() {
         last_offset: Some(0),
     }));
     assert_eq!(peer.message(sub).offset, 0);
-    assert_eq!(peer.incoming(sub), Some(Event::Ended(Some(0))));
+    assert_eq!(peer.event(sub), Some(Event::Ended(Some(0))));
 }
 
 #[test]
@@ -246,7 +247,7 @@ fn a_refused_subscribe_leaves_nothing_behind() {
     let sent = peer.sent_one();
     peer.refuse(sent.request(), RefusalCode::TopicsFull, 5);
     assert!(matches!(peer.answer_to(id), Err(RequestError::Refused { .. })));
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
     assert_eq!(peer.client.unsubscribe(peer.now, sub), Err(RequestError::NoSubscription(sub)));
 }
 
@@ -263,12 +264,12 @@ fn subscriptions_are_counted_until_their_end_was_taken() {
     let sent = peer.sent_one();
     peer.unsubscribed(&sent, None);
     assert_eq!(peer.client.subscribe(peer.now, "u", options.clone()), Err(full));
-    assert_eq!(peer.incoming(sub), Some(Event::Ended(None)));
+    assert_eq!(peer.event(sub), Some(Event::Ended(None)));
     assert!(peer.client.subscribe(peer.now, "u", options).is_ok());
 }
 
 #[test]
-fn window_0_stops_reading_when_too_much_waits_and_silence_means_nothing_then() {
+fn window_0_pauses_reading_when_too_much_waits_and_silence_does_not_count_then() {
     let mut config = ClientConfig::new(1);
     config.buffer_bytes = 1_000;
     let mut peer = Peer::open_with(config);
@@ -278,7 +279,7 @@ fn window_0_stops_reading_when_too_much_waits_and_silence_means_nothing_then() {
         peer.deliver(free, offset, &[&[0; 300]]);
         offset += 1;
     }
-    assert_eq!(offset, 4, "one more than fits");
+    assert_eq!(offset, 4, "one more than the bound");
     assert_eq!(peer.client.next_timeout(), None);
     peer.advance(Duration::from_mins(10));
     assert_eq!(peer.client.link(), Link::Open);
@@ -302,7 +303,7 @@ fn a8_windowed_subscriptions_never_stop_reading() {
         peer.deliver(sub, offset, &[&[0; 5_000]]);
         assert!(peer.client.wants_read());
         assert_eq!(peer.message(sub).offset, offset);
-        // From inside the handler, before the commit.
+        // Inside the handler, before the commit.
         let id = peer.publish("t", b"echo").unwrap();
         let request = peer.sent_one().request();
         peer.ack(&[(request, 1, offset + 1)]);
@@ -313,7 +314,7 @@ fn a8_windowed_subscriptions_never_stop_reading() {
 }
 
 #[test]
-fn silence_means_nothing_as_long_as_nobody_reads() {
+fn silence_does_not_count_while_reading_is_paused() {
     let mut config = ClientConfig::new(1);
     config.buffer_bytes = 1;
     let mut peer = Peer::open_with(config);
@@ -325,7 +326,7 @@ fn silence_means_nothing_as_long_as_nobody_reads() {
     }
     assert_eq!(peer.client.link(), Link::Open);
     assert_eq!(peer.message(sub).offset, 0);
-    // From here on the broker is to be heard.
+    // From here on the broker must be heard.
     peer.advance(Duration::from_mins(2));
     assert_ne!(peer.client.link(), Link::Open);
 }

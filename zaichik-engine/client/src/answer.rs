@@ -1,0 +1,202 @@
+//! The answers to requests.
+
+use core::fmt;
+
+use zaichik_proto::{CounterValue, Duplicate, TopicStatus};
+
+use crate::info::{SubscriptionInfo, TopicInfo};
+
+/// Identifies a request of one client; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub(crate) u64);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "request {}", self.0)
+    }
+}
+
+/// Identifies a subscription of one client, over all of its connections; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriptionId(pub(crate) u32);
+
+impl fmt::Display for SubscriptionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "subscription {}", self.0)
+    }
+}
+
+/// The answer to a request that succeeded.
+///
+/// ```
+/// # use zaichik_proto::{TopicOptions, TopicStatus};
+/// # use zaichik_client::Answer;
+/// # let (now, mut client, mut broker) = zaichik_testkit::connected();
+/// let asked = client.create_topic(now, "orders", &TopicOptions::new())?;
+/// broker.serve(now, &mut client);
+/// assert_eq!(client.poll_answer(), Some((asked, Ok(Answer::Topic(TopicStatus::Created)))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// Answers `create_topic`.
+    Topic(TopicStatus),
+    /// Answers `alter_topic`.
+    Altered,
+    /// Answers a publish that asked for an answer.
+    Published(PublishReceipt),
+    /// Answers a batch: all of its operations took effect.
+    Batched(BatchReceipt),
+    /// A publish with [`AckLevel::None`](zaichik_proto::AckLevel::None) is queued; there is no other answer.
+    Queued,
+    /// Answers `subscribe`.
+    Subscribed(SubscriptionStart),
+    /// Answers `unsubscribe`.
+    Unsubscribed {
+        /// The last offset that the broker delivered; `None` if none was.
+        last_offset: Option<u64>,
+    },
+    /// Answers `commit`.
+    Committed {
+        /// The first offset that is not committed.
+        cursor: u64,
+    },
+    /// Answers `nack`, `seek` and `seek_durable`.
+    Rewound {
+        /// How often deliveries of the subscription were set back; if the connection broke, as far as the client knows.
+        rewind: u32,
+    },
+    /// Answers `remove_durable`.
+    Removed,
+    /// Answers `describe_broker`: every counter, in the order of their codes.
+    Counters(Vec<CounterValue>),
+    /// Answers `describe_topics` and `describe_topic`.
+    Topics {
+        /// The topics of this page.
+        topics: Vec<TopicInfo>,
+        /// Where the next page begins; `None` after the last one.
+        next: Option<u32>,
+    },
+    /// Answers `describe_subscriptions` and `describe_durable`.
+    Subscriptions {
+        /// The subscriptions of this page.
+        subscriptions: Vec<SubscriptionInfo>,
+        /// Where the next page begins; `None` after the last one.
+        next: Option<u32>,
+    },
+    /// Answers `ping`.
+    Pong,
+}
+
+/// Where the records of a publish are.
+///
+/// ```
+/// # use zaichik_proto::Record;
+/// # use zaichik_client::{Answer, PublishOptions};
+/// # let (now, mut client, mut broker) = zaichik_testkit::connected();
+/// let records = ["one tea", "two coffees"].map(|body| Record { body: body.as_bytes(), ..Record::default() });
+/// client.publish(now, "orders", &records, PublishOptions::new())?;
+/// broker.serve(now, &mut client);
+/// let Some((_, Ok(Answer::Published(receipt)))) = client.poll_answer() else { panic!("no receipt") };
+/// assert!(receipt.created);
+/// assert_eq!((receipt.offset(0), receipt.offset(1), receipt.offset(2)), (Some(0), Some(1), None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PublishReceipt {
+    /// Offset of the first record appended, the others follow it; `None` if all were duplicates.
+    pub first_offset: Option<u64>,
+    /// How many records the publish had.
+    pub count: u32,
+    /// The records that were not appended because of their key (semantics C1), in order.
+    pub duplicates: Vec<Duplicate>,
+    /// Whether the publish created its topic.
+    pub created: bool,
+}
+
+impl PublishReceipt {
+    /// The offset of a record of the publish, counted from 0: its own, or its original's if it was a duplicate.
+    ///
+    /// `None` if the publish had no such record.
+    #[must_use]
+    pub fn offset(&self, record: u32) -> Option<u64> {
+        if record >= self.count {
+            return None;
+        }
+        match self.duplicates.binary_search_by_key(&record, |duplicate| duplicate.record) {
+            Ok(place) => self.duplicates.get(place).map(|duplicate| duplicate.offset),
+            Err(before) => {
+                let appended = u64::from(record).saturating_sub(before as u64);
+                self.first_offset?.checked_add(appended)
+            }
+        }
+    }
+
+    /// Whether a record of the publish, counted from 0, was a duplicate.
+    #[must_use]
+    pub fn is_duplicate(&self, record: u32) -> bool {
+        let found = self.duplicates.binary_search_by_key(&record, |duplicate| duplicate.record);
+        found.is_ok()
+    }
+
+    /// Whether offsets and duplicates fit `count` records.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let ascending = self.duplicates.is_sorted_by(|a, b| a.record < b.record);
+        let within = self.duplicates.last().is_none_or(|last| last.record < self.count);
+        let appended = u64::from(self.count).checked_sub(self.duplicates.len() as u64);
+        let offsets = match (self.first_offset, appended) {
+            (None, Some(0)) => true,
+            (Some(first), Some(appended)) if appended > 0 => first.checked_add(appended).is_some(),
+            _ => false,
+        };
+        ascending && within && offsets
+    }
+}
+
+/// Where the records of a batch are (semantics X).
+///
+/// ```
+/// # use zaichik_proto::Record;
+/// # use zaichik_client::{Answer, Batch, PublishOptions};
+/// # let (now, mut client, mut broker) = zaichik_testkit::connected();
+/// let mut batch = Batch::new();
+/// batch.publish("orders", &[Record { body: b"one tea", ..Record::default() }]);
+/// client.send_batch(now, &batch, PublishOptions::new())?;
+/// broker.serve(now, &mut client);
+/// let Some((_, Ok(Answer::Batched(receipt)))) = client.poll_answer() else { panic!("no receipt") };
+/// assert_eq!(receipt.publishes[0].first_offset, Some(0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BatchReceipt {
+    /// One receipt for each publish of the batch, in order; commits have none.
+    pub publishes: Vec<PublishReceipt>,
+}
+
+/// Where a subscription began (semantics R3).
+///
+/// ```
+/// # use zaichik_client::{Answer, SubscribeOptions};
+/// # let (now, mut client, mut broker) = zaichik_testkit::connected();
+/// client.subscribe(now, "orders", SubscribeOptions::new())?;
+/// broker.serve(now, &mut client);
+/// let Some((_, Ok(Answer::Subscribed(begun)))) = client.poll_answer() else { panic!("not subscribed") };
+/// assert!(begun.created);
+/// assert_eq!((begun.start, begun.end), (0, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscriptionStart {
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// Whether the topic was created by the request.
+    pub created: bool,
+    /// The first offset that can be delivered.
+    pub start: u64,
+    /// The offset of the next record to be accepted.
+    pub end: u64,
+}

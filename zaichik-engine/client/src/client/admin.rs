@@ -1,0 +1,163 @@
+//! Topics, what the broker has and counted, and pings (docs/protocol.md §6.15, §6.16).
+
+use std::sync::Arc;
+
+use zaichik_proto::{
+    AlterTopic, ClientFrame, CreateTopic, Describe, RemoveDurable, Subject, Timestamp, TopicOptions,
+};
+
+use super::Client;
+use super::subscribe::check_durable_name;
+use crate::answer::RequestId;
+use crate::error::RequestError;
+use crate::requests::{Described, RequestKind};
+
+impl Client {
+    /// Creates a topic, or gives an implicit one its settings; answered by [`Answer::Topic`](crate::Answer::Topic)
+    /// (semantics T2 to T4).
+    ///
+    /// # Errors
+    /// [`RequestError::InvalidTopic`], [`Full`](RequestError::Full), [`Closed`](RequestError::Closed): nothing was
+    /// sent.
+    pub fn create_topic(
+        &mut self,
+        now: Timestamp,
+        topic: &str,
+        options: &TopicOptions,
+    ) -> Result<RequestId, RequestError> {
+        self.tick(now);
+        let shared = self.check_topic(topic)?;
+        self.ask(shared, RequestKind::CreateTopic, |request| {
+            ClientFrame::CreateTopic(CreateTopic { request, topic: topic.as_bytes(), options: *options })
+        })
+    }
+
+    /// Changes an explicit topic's settings in place; answered by [`Answer::Altered`](crate::Answer::Altered)
+    /// (semantics T7).
+    ///
+    /// # Errors
+    /// As [`create_topic`](Self::create_topic).
+    pub fn alter_topic(
+        &mut self,
+        now: Timestamp,
+        topic: &str,
+        options: &TopicOptions,
+    ) -> Result<RequestId, RequestError> {
+        self.tick(now);
+        let shared = self.check_topic(topic)?;
+        self.ask(shared, RequestKind::AlterTopic, |request| {
+            ClientFrame::AlterTopic(AlterTopic { request, topic: topic.as_bytes(), options: *options })
+        })
+    }
+
+    /// Asks for the broker's counters; answered by [`Answer::Counters`](crate::Answer::Counters).
+    ///
+    /// # Errors
+    /// [`RequestError::Full`], [`RequestError::Closed`]. Nothing was sent.
+    pub fn describe_broker(&mut self, now: Timestamp) -> Result<RequestId, RequestError> {
+        self.describe(now, Arc::default(), Described::Broker, Subject::Broker)
+    }
+
+    /// Asks for a page of topics, in the order in which they were created; answered by [`Answer::Topics`](crate::Answer::Topics). The first
+    /// page begins at 0.
+    ///
+    /// # Errors
+    /// As [`describe_broker`](Self::describe_broker).
+    pub fn describe_topics(&mut self, now: Timestamp, from: u32) -> Result<RequestId, RequestError> {
+        self.describe(now, Arc::default(), Described::Topics, Subject::Topics { from })
+    }
+
+    /// Asks for one topic, without creating it; answered by [`Answer::Topics`](crate::Answer::Topics) with this one.
+    ///
+    /// # Errors
+    /// [`RequestError::InvalidTopic`], and as [`describe_broker`](Self::describe_broker).
+    pub fn describe_topic(&mut self, now: Timestamp, topic: &str) -> Result<RequestId, RequestError> {
+        let shared = self.check_topic(topic)?;
+        self.describe(now, shared, Described::Topics, Subject::Topic { topic: topic.as_bytes() })
+    }
+
+    /// Asks for a page of subscriptions, of one topic or of all; answered by [`Answer::Subscriptions`](crate::Answer::Subscriptions). The first page
+    /// begins at 0; one that is there all the while is on exactly one page.
+    ///
+    /// # Errors
+    /// As [`describe_topic`](Self::describe_topic).
+    pub fn describe_subscriptions(
+        &mut self,
+        now: Timestamp,
+        topic: Option<&str>,
+        from: u32,
+    ) -> Result<RequestId, RequestError> {
+        let shared = topic.map_or_else(|| Ok(Arc::default()), |topic| self.check_topic(topic))?;
+        let subject = Subject::Subscriptions { from, topic: topic.unwrap_or_default().as_bytes() };
+        self.describe(now, shared, Described::Subscriptions, subject)
+    }
+
+    /// Asks for one durable subscription; answered by [`Answer::Subscriptions`](crate::Answer::Subscriptions) with this one.
+    ///
+    /// # Errors
+    /// [`RequestError::InvalidDurableName`], and as [`describe_topic`](Self::describe_topic).
+    pub fn describe_durable(
+        &mut self,
+        now: Timestamp,
+        topic: &str,
+        name: &str,
+    ) -> Result<RequestId, RequestError> {
+        let shared = self.check_topic(topic)?;
+        check_durable_name(name)?;
+        let subject = Subject::Durable { topic: topic.as_bytes(), name };
+        self.describe(now, shared, Described::Subscriptions, subject)
+    }
+
+    /// Ends a durable subscription that no connection has, for good; answered by [`Answer::Removed`](crate::Answer::Removed).
+    ///
+    /// # Errors
+    /// As [`describe_durable`](Self::describe_durable).
+    pub fn remove_durable(
+        &mut self,
+        now: Timestamp,
+        topic: &str,
+        name: &str,
+    ) -> Result<RequestId, RequestError> {
+        self.tick(now);
+        let shared = self.check_topic(topic)?;
+        check_durable_name(name)?;
+        self.ask(shared, RequestKind::RemoveDurable, |request| {
+            ClientFrame::RemoveDurable(RemoveDurable { request, topic: topic.as_bytes(), name })
+        })
+    }
+
+    /// Checks that the broker responds; answered by [`Answer::Pong`](crate::Answer::Pong).
+    ///
+    /// # Errors
+    /// [`RequestError::Full`], [`RequestError::Closed`].
+    pub fn ping(&mut self, now: Timestamp) -> Result<RequestId, RequestError> {
+        self.tick(now);
+        self.ask(Arc::default(), RequestKind::Ping, |request| ClientFrame::Ping { nonce: u64::from(request) })
+    }
+
+    fn describe(
+        &mut self,
+        now: Timestamp,
+        topic: Arc<str>,
+        described: Described,
+        subject: Subject<'_>,
+    ) -> Result<RequestId, RequestError> {
+        self.tick(now);
+        self.ask(topic, RequestKind::Describe(described), |request| {
+            ClientFrame::Describe(Describe { request, subject })
+        })
+    }
+
+    fn ask<'f>(
+        &mut self,
+        topic: Arc<str>,
+        kind: RequestKind,
+        frame: impl FnOnce(u32) -> ClientFrame<'f>,
+    ) -> Result<RequestId, RequestError> {
+        self.check_room()?;
+        let new = self.with_timeout(topic, kind);
+        let (_, id) = self.requests.insert(new, |request| self.encoder.small(&frame(request)));
+        self.settle();
+        Ok(id)
+    }
+}

@@ -1,0 +1,153 @@
+//! Publishes and batches: checked here, before a byte is sent (semantics P, X).
+
+use std::sync::Arc;
+
+use zaichik_proto::{
+    AckLevel, Batch as BatchFrame, ClientFrame, HEADER_LEN, Producer, Publish, Record, Records, Timestamp,
+    TopicName,
+};
+
+use super::Client;
+use crate::answer::RequestId;
+use crate::batch::{self, Batch, BatchOperation, SentOperation};
+use crate::config::PublishOptions;
+use crate::error::RequestError;
+use crate::requests::{NewRequest, PublishState, RequestKind};
+use crate::size::Size;
+
+/// Bytes of a Publish frame's body beside the producer, the topic and the records.
+const PUBLISH_FIXED: usize = 4 + 4 + 1 + 1 + 1;
+
+/// Bytes of a producer's id, epoch and sequence number.
+const PRODUCER_FIXED: usize = 16 + 4 + 8;
+
+impl Client {
+    /// Appends records to a topic, all of them in one step; answered by
+    /// [`Answer::Published`](crate::Answer::Published), or at once by [`Answer::Queued`](crate::Answer::Queued) with
+    /// [`AckLevel::None`].
+    ///
+    /// What the broker refuses only for the moment is sent again until the deadline, and so is what had no answer when
+    /// its connection broke. With a [`producer`](ClientConfig::producer) both happen in the order of the calls, which is
+    /// the order in the log, and the records are stored once: later publishes and batches wait for earlier ones.
+    /// [`RequestError::Unknown`] then is left for a deadline that passes first, another instance of the broker, and
+    /// [`resend_timeout`](ClientConfig::resend_timeout).
+    ///
+    /// Without a producer, and with [`AckLevel::None`], later publishes may overtake one that is sent again, and one
+    /// without an answer when its connection broke is unknown.
+    ///
+    /// # Errors
+    /// [`RequestError`]'s variants that say that nothing was sent.
+    pub fn publish(
+        &mut self,
+        now: Timestamp,
+        topic: &str,
+        records: &[Record<'_>],
+        options: PublishOptions,
+    ) -> Result<RequestId, RequestError> {
+        self.tick(now);
+        let name = TopicName::parse(topic.as_bytes()).map_err(RequestError::InvalidTopic)?;
+        let is_quiet = options.ack == AckLevel::None;
+        let producer = self.unnumbered_producer().filter(|_| !is_quiet);
+        let size = Size::of(records)?.with(PUBLISH_FIXED.saturating_add(topic.len()));
+        let size = size.with(producer.map_or(0, |_| PRODUCER_FIXED));
+        size.check(self.limits())?;
+        self.check_room()?;
+        let (kind, deadline) = if is_quiet {
+            (RequestKind::QuietPublish(size), Timestamp::MAX)
+        } else {
+            (RequestKind::Publish(PublishState::new(size)), self.after(options.deadline))
+        };
+        let new = NewRequest { topic: self.encoder.share_topic(name), kind, deadline, operations: None };
+        let len = size.frame.saturating_add(HEADER_LEN);
+        let (_, id) = self.requests.insert(new, |request| {
+            let publish = Publish {
+                request,
+                ack: options.ack,
+                producer,
+                topic: topic.as_bytes(),
+                records: Records::from_encoded(size.records, &[]),
+            };
+            self.encoder.publish(len, publish, records)
+        });
+        self.settle();
+        Ok(id)
+    }
+
+    /// Does everything in a batch in one step, or nothing of it; answered by
+    /// [`Answer::Batched`](crate::Answer::Batched).
+    ///
+    /// A commit counts here when the answer comes. What the broker refuses only for the moment is sent again until
+    /// the deadline, as with [`publish`](Self::publish). When the broker refuses one operation,
+    /// [`RequestError::Refused`] names it.
+    ///
+    /// If the connection breaks, a batch with commits is settled before its subscriptions resume: either it was applied,
+    /// or [`RequestError::NotApplied`] reports that it was not and its messages are redelivered.
+    ///
+    /// # Errors
+    /// [`RequestError`]'s variants that say that nothing was sent, in [`RequestError::InBatch`] if they are about one
+    /// operation; [`NotApplied`](RequestError::NotApplied) for a commit of what was taken on a connection that is
+    /// gone.
+    pub fn send_batch(
+        &mut self,
+        now: Timestamp,
+        batch: &Batch,
+        options: PublishOptions,
+    ) -> Result<RequestId, RequestError> {
+        self.tick(now);
+        let operations = batch.encoded()?;
+        if options.ack == AckLevel::None {
+            return Err(RequestError::BatchUnanswered);
+        }
+        let producer = self.unnumbered_producer();
+        let size = batch.size().with(producer.map_or(0, |_| PRODUCER_FIXED));
+        size.check(self.limits())?;
+        self.check_room()?;
+        let sent = self.sent_operations(batch)?;
+        let new = NewRequest {
+            topic: sent.first().map_or_else(Arc::default, |operation| Arc::clone(operation.topic())),
+            kind: RequestKind::Batch(PublishState::new(size)),
+            deadline: self.after(options.deadline),
+            operations: Some(sent.into()),
+        };
+        let len = size.frame.saturating_add(HEADER_LEN);
+        let (_, id) = self.requests.insert(new, |request| {
+            let frame = BatchFrame { request, ack: options.ack, producer, operations };
+            self.encoder.sized(len, &ClientFrame::Batch(frame))
+        });
+        self.settle();
+        Ok(id)
+    }
+
+    /// Checks the commits of a batch, and keeps what its answer will be compared with.
+    fn sent_operations(&self, batch: &Batch) -> Result<Vec<SentOperation>, RequestError> {
+        let operations = batch.operations().iter().enumerate();
+        operations
+            .map(|(number, operation)| match operation {
+                BatchOperation::Publish { topic, count } => {
+                    Ok(SentOperation::Publish { topic: Arc::clone(topic), count: *count })
+                }
+                BatchOperation::Commit { subscription, offset } => {
+                    let subscription = self.subscriptions.usable(*subscription);
+                    let checked = subscription.and_then(|subscription| {
+                        subscription.check_commit(*offset)?;
+                        Ok(subscription)
+                    });
+                    let subscription = checked.map_err(|error| batch::in_batch(number, error))?;
+                    let topic = Arc::clone(subscription.topic());
+                    // The broker accepts only commits of what it delivered on this connection.
+                    if !subscription.is_active() || !subscription.was_delivered(*offset) {
+                        return Err(RequestError::NotApplied { topic });
+                    }
+                    let (id, generation) = (subscription.id(), subscription.generation());
+                    Ok(SentOperation::Commit { topic, subscription: id, offset: *offset, generation })
+                }
+            })
+            .collect()
+    }
+
+    /// The producer as it is in a frame whose sequence number is not known yet.
+    fn unnumbered_producer(&self) -> Option<Producer> {
+        let identity = self.requests.producer()?;
+        Some(Producer { id: identity.id, epoch: identity.epoch, sequence: 0 })
+    }
+}

@@ -1,0 +1,356 @@
+//! What can go wrong at a client: with one request, or with the client as a whole.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use zaichik_proto::{FaultCode, NameError, ProtocolError, RecordError, Refusal, RefusalCode};
+
+use crate::answer::SubscriptionId;
+
+/// What to do about an error.
+///
+/// ```
+/// use zaichik_client::{ErrorClass, RequestError};
+/// match RequestError::Full.class() {
+///     ErrorClass::Retryable => {} // wait, and try again
+///     other => panic!("{other:?}"),
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum ErrorClass {
+    /// Nothing happened, or trying again does no harm: try again later.
+    Retryable,
+    /// The request will never succeed as it is: change it.
+    Refused,
+    /// It may have happened: check, or accept that trying again may do it twice.
+    Unknown,
+    /// Messages are lost, and their consumer was to fail then. It can continue: ask for the next message.
+    Lost,
+    /// This client can't be used any more: make a new one.
+    Fatal,
+}
+
+/// Why one request failed.
+///
+/// ```
+/// use zaichik_client::{Client, ClientConfig, PublishOptions, RequestError};
+/// use zaichik_engine::Timestamp;
+/// let mut client = Client::new(ClientConfig::new(9));
+/// let nothing = client.publish(Timestamp::from_micros(1), "orders", &[], PublishOptions::new());
+/// assert_eq!(nothing, Err(RequestError::NoRecords));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// As many requests or bytes are in flight as the configuration allows. Nothing was sent.
+    #[error("too many requests or bytes are in flight; wait for answers, then try again")]
+    Full,
+    /// The client is closing or closed. Nothing was sent.
+    #[error("the client is closed; open a new one")]
+    Closed,
+    /// The topic's name breaks a rule. Nothing was sent.
+    #[error("the topic's name is invalid: {0}")]
+    InvalidTopic(#[source] NameError),
+    /// The dead-letter topic's name breaks a rule. Nothing was sent.
+    #[error("the dead-letter topic's name is invalid: {0}")]
+    InvalidDeadLetter(#[source] NameError),
+    /// The name of a durable subscription is empty or longer than 255 bytes. Nothing was sent.
+    #[error("a durable subscription's name of {got} bytes is invalid; use 1 to 255")]
+    InvalidDurableName {
+        /// Its length in bytes.
+        got: usize,
+    },
+    /// A publish without records. Nothing was sent.
+    #[error("a publish needs at least one record")]
+    NoRecords,
+    /// A record breaks a rule. Nothing was sent.
+    #[error("record {index} of the publish is invalid: {error}")]
+    BadRecord {
+        /// Which record, from 0.
+        index: usize,
+        /// What is wrong with it.
+        #[source]
+        error: RecordError,
+    },
+    /// A message, or the frame of all of them, is above the broker's limit. Nothing was sent.
+    #[error("{got} bytes are above the broker's limit of {limit}; send less at once")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+        /// What the request has.
+        got: usize,
+    },
+    /// More records than the broker accepts in one publish. Nothing was sent.
+    #[error("{got} records in one publish are above the broker's limit of {limit}; split them")]
+    TooManyRecords {
+        /// The limit.
+        limit: u32,
+        /// What the request has.
+        got: usize,
+    },
+    /// More operations in one batch than [`Batch::MAX_OPERATIONS`](crate::Batch::MAX_OPERATIONS). Nothing was sent.
+    #[error("a batch has at most {limit} operations; split it")]
+    BatchTooLong {
+        /// The limit.
+        limit: usize,
+    },
+    /// A batch that asked for no answer. Nothing was sent.
+    #[error("a batch is always answered; ask for the acknowledgement level accepted or durable")]
+    BatchUnanswered,
+    /// One operation of a batch is invalid. Nothing was sent.
+    #[error("operation {operation} of the batch: {error}")]
+    InBatch {
+        /// Which operation, from 0.
+        operation: usize,
+        /// What is wrong with it.
+        #[source]
+        error: Box<Self>,
+    },
+    /// The window of a subscription, in messages or in bytes, is above the broker's limit. Nothing was sent.
+    #[error("a window of {got} is above the broker's limit of {limit}; ask for less")]
+    WindowTooLarge {
+        /// The limit.
+        limit: u32,
+        /// What the request has.
+        got: u32,
+    },
+    /// The client has as many subscriptions as the broker allows, ended ones whose end was not taken included.
+    #[error("there are already {limit} subscriptions, the limit; unsubscribe from some first")]
+    TooManySubscriptions {
+        /// The limit.
+        limit: u32,
+    },
+    /// The client has no such subscription, or it ended. Nothing was sent.
+    #[error("{0} does not exist or has ended; subscribe again")]
+    NoSubscription(SubscriptionId),
+    /// No message of a subscription with a window was taken yet. Nothing was sent.
+    #[error("no message was taken yet, so there is nothing to commit")]
+    NothingToCommit,
+    /// The broker refused the request, or would have to: it had no effect, and the connection stays open.
+    #[error("{}topic {topic:?}: {refusal}", operation_of(refusal))]
+    Refused {
+        /// The topic that the request, or the operation of a batch that `refusal` names, was about.
+        topic: Arc<str>,
+        /// Why.
+        #[source]
+        refusal: Refusal,
+    },
+    /// A publish or batch waited behind an earlier one that the broker refused for the moment, until its own deadline.
+    /// It had no effect.
+    #[error(
+        "topic {topic:?}: nothing was published, because an earlier publish of this client was refused until the deadline ({refusal}); try again"
+    )]
+    HeldBack {
+        /// The topic that the request was about.
+        topic: Arc<str>,
+        /// Why the earlier one was refused.
+        #[source]
+        refusal: Refusal,
+    },
+    /// The connection broke before the batch took effect: it had no effect, and what it would have committed is
+    /// redelivered.
+    #[error(
+        "topic {topic:?}: the connection broke before the transaction was applied, so it had no effect; its messages are redelivered"
+    )]
+    NotApplied {
+        /// The topic of the batch's first operation, or of the one that is no longer possible.
+        topic: Arc<str>,
+    },
+    /// The producer has used every sequence number. Nothing was sent.
+    #[error("the producer's sequence numbers are used up; open a client with a higher epoch")]
+    SequencesExhausted,
+    /// No answer came in time, or the connection broke: the request took effect once, or not at all.
+    #[error(
+        "topic {topic:?}: no answer came, so whether the broker applied the request is unknown; check before trying again"
+    )]
+    Unknown {
+        /// The topic that the request was about.
+        topic: Arc<str>,
+    },
+    /// The deadline passed before there was a connection, room in the output, or the request's turn. Nothing was sent.
+    #[error(
+        "topic {topic:?}: the request could not be sent before its deadline, so nothing happened; try again"
+    )]
+    NotSent {
+        /// The topic that the request was about; empty for a ping.
+        topic: Arc<str>,
+    },
+    /// The connection broke before the answer came. Trying again does no harm.
+    #[error("topic {topic:?}: the connection broke before the answer came; try again")]
+    Disconnected {
+        /// The topic that the request was about; empty for a ping.
+        topic: Arc<str>,
+    },
+}
+
+impl RequestError {
+    /// What to do about it.
+    #[must_use]
+    pub const fn class(&self) -> ErrorClass {
+        match self {
+            Self::Full
+            | Self::NotSent { .. }
+            | Self::Disconnected { .. }
+            | Self::HeldBack { .. }
+            | Self::NotApplied { .. } => ErrorClass::Retryable,
+            Self::Refused { refusal, .. } if refusal.code.is_retryable() => ErrorClass::Retryable,
+            Self::Refused { refusal, .. } if matches!(refusal.code, RefusalCode::ProducerFenced) => {
+                ErrorClass::Fatal
+            }
+            Self::InvalidTopic(_)
+            | Self::InvalidDeadLetter(_)
+            | Self::InvalidDurableName { .. }
+            | Self::NoRecords
+            | Self::BadRecord { .. }
+            | Self::TooLarge { .. }
+            | Self::TooManyRecords { .. }
+            | Self::BatchTooLong { .. }
+            | Self::BatchUnanswered
+            | Self::InBatch { .. }
+            | Self::WindowTooLarge { .. }
+            | Self::TooManySubscriptions { .. }
+            | Self::NoSubscription(_)
+            | Self::NothingToCommit
+            | Self::Refused { .. } => ErrorClass::Refused,
+            Self::Unknown { .. } => ErrorClass::Unknown,
+            Self::Closed | Self::SequencesExhausted => ErrorClass::Fatal,
+        }
+    }
+}
+
+/// Names the refused operation of a batch; the first one is not named, as in all other requests.
+fn operation_of(refusal: &Refusal) -> String {
+    match refusal.operation {
+        0 => String::new(),
+        operation => format!("operation {operation} of the batch, "),
+    }
+}
+
+/// Why a connection, or the client, ended.
+///
+/// ```
+/// use zaichik_client::{Client, ClientConfig, Link, LinkError};
+/// use zaichik_engine::Timestamp;
+/// let mut config = ClientConfig::new(9);
+/// config.reconnect = false;
+/// let mut client = Client::new(config);
+/// let now = Timestamp::from_micros(1);
+/// client.handle_connected(now);
+/// client.handle_disconnected(now);
+/// assert_eq!(client.link(), Link::Closed(Some(LinkError::Disconnected)));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// No connection could be made.
+    #[error("no connection to the broker could be made; check the address and that the broker runs")]
+    ConnectFailed,
+    /// The connection broke.
+    #[error("the connection to the broker broke; check that the broker still runs, and connect again")]
+    Disconnected,
+    /// The broker did not finish the handshake in time.
+    #[error("the broker did not answer the handshake in time; check that the address is a Zaichik broker's")]
+    HandshakeTimeout,
+    /// Nothing was heard from the broker for three heartbeats.
+    #[error("nothing was heard from the broker for three heartbeats")]
+    HeartbeatMissed,
+    /// The broker ended the connection and said why.
+    #[error("the broker ended the connection: {code}: {text}")]
+    Fatal {
+        /// Why.
+        code: FaultCode,
+        /// A description for people, in the broker's words.
+        text: Arc<str>,
+    },
+    /// The broker's bytes are not valid in the protocol.
+    #[error("the broker broke the protocol: {0}; check that the address is a Zaichik broker's")]
+    Protocol(#[from] ProtocolError),
+    /// The broker's frames are well formed, but contradict earlier ones.
+    #[error("the broker broke the protocol: {0}")]
+    Violation(#[from] Violation),
+    /// The token is longer than 1,024 bytes. Nothing was sent.
+    #[error("the token has {got} bytes; at most 1024 are allowed")]
+    TokenTooLong {
+        /// Its length in bytes.
+        got: usize,
+    },
+    /// The client was closed, and requests were unanswered when its drain deadline passed.
+    #[error("the client was closed with {unanswered} requests unanswered at the drain deadline")]
+    DrainTimeout {
+        /// How many.
+        unanswered: usize,
+    },
+}
+
+impl LinkError {
+    /// Whether reconnecting is useless.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        match self {
+            Self::ConnectFailed | Self::Disconnected | Self::HandshakeTimeout | Self::HeartbeatMissed => {
+                false
+            }
+            // Codes below 32 mean that this client broke the protocol; it would do so again.
+            Self::Fatal { code, .. } => code.code() < 32 || matches!(code, FaultCode::Unauthorized),
+            Self::Protocol(_)
+            | Self::Violation(_)
+            | Self::TokenTooLong { .. }
+            | Self::DrainTimeout { .. } => true,
+        }
+    }
+}
+
+/// A frame of the broker that contradicts earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// The Welcome names a version that was not offered.
+    #[error("it chose protocol version {got}, which was not offered")]
+    Version {
+        /// The version chosen.
+        got: u16,
+    },
+    /// An answer that no request waits for, of the wrong kind, or out of order.
+    #[error("it answered request {request}, which does not wait for such an answer")]
+    Answer {
+        /// The request's id on the wire.
+        request: u32,
+    },
+    /// The answer to a publish or batch whose offsets or duplicates contradict the request.
+    #[error("its answer to request {request} does not fit the records sent")]
+    Offsets {
+        /// The request's id on the wire.
+        request: u32,
+    },
+    /// A frame for a subscription that does not exist, has not begun or has ended.
+    #[error("it sent a frame for subscription {subscription}, which is not active")]
+    Subscription {
+        /// The subscription's number.
+        subscription: u32,
+    },
+    /// Offsets of one subscription decreased without a rewind.
+    #[error("it delivered offset {got} to subscription {subscription} after offset {after}")]
+    OffsetBack {
+        /// The subscription's number.
+        subscription: u32,
+        /// The first offset that was expected.
+        after: u64,
+        /// The offset that came.
+        got: u64,
+    },
+    /// More messages were delivered than the window allows.
+    #[error("it delivered more to subscription {subscription} than the window of {window}")]
+    Window {
+        /// The subscription's number.
+        subscription: u32,
+        /// The window.
+        window: u32,
+    },
+    /// A frame that answers nothing this client can request.
+    #[error("it sent frame kind {kind:#04x}, which answers nothing that was asked")]
+    Unexpected {
+        /// The frame's kind byte.
+        kind: u8,
+    },
+}

@@ -1,0 +1,127 @@
+//! Whether the broker was heard recently, and when to ask it for a sign of life.
+
+use zaichik_proto::{Limits, Timestamp};
+
+/// The clock of silence on one connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Heartbeat {
+    /// Zero turns heartbeats off.
+    interval_micros: u64,
+    heard_at: Timestamp,
+    /// Whole intervals of silence so far; a ping was sent in each.
+    pings: u64,
+    /// Reading is paused, so silence means nothing.
+    is_paused: bool,
+}
+
+/// What silence asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// Nothing yet.
+    Short,
+    /// A ping, to check that the broker responds.
+    Ping,
+    /// The connection counts as broken.
+    Broken,
+}
+
+impl Heartbeat {
+    /// Silence after which the connection counts as broken, in intervals.
+    const MAX_SILENCE: u64 = 3;
+
+    /// The heartbeat of a connection that opens now.
+    pub(crate) fn new(limits: &Limits, now: Timestamp) -> Self {
+        Self {
+            interval_micros: u64::from(limits.heartbeat_millis).saturating_mul(1_000),
+            heard_at: now,
+            pings: 0,
+            is_paused: false,
+        }
+    }
+
+    pub(crate) const fn heard(&mut self, now: Timestamp) {
+        (self.heard_at, self.pings, self.is_paused) = (now, 0, false);
+    }
+
+    /// Silence means nothing from here on; the clock restarts when reading resumes.
+    pub(crate) const fn pause(&mut self) {
+        self.is_paused = true;
+    }
+
+    pub(crate) const fn heard_at(&self) -> Timestamp {
+        self.heard_at
+    }
+
+    pub(crate) const fn next_timeout(&self) -> Option<Timestamp> {
+        if self.interval_micros == 0 {
+            return None;
+        }
+        let intervals = self.pings.saturating_add(1);
+        Some(self.heard_at.plus_micros(self.interval_micros.saturating_mul(intervals)))
+    }
+
+    /// Judges the silence up to now; each ping is asked for once.
+    pub(crate) fn check(&mut self, now: Timestamp) -> Silence {
+        if self.is_paused {
+            self.heard(now);
+            return Silence::Short;
+        }
+        let before = self.pings;
+        while self.pings < Self::MAX_SILENCE && self.next_timeout().is_some_and(|at| at <= now) {
+            self.pings = self.pings.saturating_add(1);
+        }
+        if self.pings == before {
+            Silence::Short
+        } else if self.pings < Self::MAX_SILENCE {
+            Silence::Ping
+        } else {
+            Silence::Broken
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(millis: u64) -> Timestamp {
+        Timestamp::from_micros(millis.saturating_mul(1_000))
+    }
+
+    fn every_second() -> Heartbeat {
+        Heartbeat::new(&Limits { heartbeat_millis: 1_000, ..Limits::default() }, at(0))
+    }
+
+    #[test]
+    fn two_pings_precede_a_broken_connection() {
+        let mut heartbeat = every_second();
+        assert_eq!(heartbeat.check(at(999)), Silence::Short);
+        assert_eq!(heartbeat.check(at(1_000)), Silence::Ping);
+        assert_eq!(heartbeat.check(at(1_000)), Silence::Short);
+        assert_eq!(heartbeat.check(at(2_000)), Silence::Ping);
+        assert_eq!(heartbeat.check(at(3_000)), Silence::Broken);
+    }
+
+    #[test]
+    fn hearing_the_broker_restarts_the_clock() {
+        let mut heartbeat = every_second();
+        assert_eq!(heartbeat.check(at(2_500)), Silence::Ping);
+        heartbeat.heard(at(2_600));
+        assert_eq!(heartbeat.next_timeout(), Some(at(3_600)));
+    }
+
+    #[test]
+    fn silence_while_reading_is_paused_does_not_count() {
+        let mut heartbeat = every_second();
+        heartbeat.pause();
+        assert_eq!(heartbeat.check(at(60_000)), Silence::Short);
+        assert_eq!(heartbeat.next_timeout(), Some(at(61_000)));
+    }
+
+    #[test]
+    fn an_interval_of_zero_turns_heartbeats_off() {
+        let mut heartbeat = Heartbeat::new(&Limits { heartbeat_millis: 0, ..Limits::default() }, at(0));
+        assert_eq!(heartbeat.next_timeout(), None);
+        assert_eq!(heartbeat.check(Timestamp::MAX), Silence::Short);
+    }
+}

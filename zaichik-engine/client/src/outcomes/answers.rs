@@ -1,0 +1,180 @@
+//! Answers to requests: each has to be of the kind, and in the order, that its request allows.
+
+use std::sync::Arc;
+
+use zaichik_proto::{
+    AckRun, Batched, Counters, Page, Published, Subscribed, SubscriptionItem, TopicItem, TopicReady,
+    Unsubscribed,
+};
+
+use super::Outcomes;
+use crate::answer::{Answer, PublishReceipt, SubscriptionId, SubscriptionStart};
+use crate::batch::{self, SentOperation};
+use crate::error::Violation;
+use crate::event::Event;
+use crate::info::{SubscriptionInfo, TopicInfo};
+use crate::requests::{Described, RequestKind};
+
+impl Outcomes<'_> {
+    /// A topic was created, or existed.
+    pub(crate) fn topic_ready(&mut self, ready: TopicReady) -> Result<(), Violation> {
+        self.answered(ready.request, RequestKind::CreateTopic, Answer::Topic(ready.status))
+    }
+
+    /// A run of publishes was accepted, and there is nothing to report but offsets.
+    pub(crate) fn acknowledged(&mut self, run: AckRun) -> Result<(), Violation> {
+        let mut wire = run.request;
+        let mut first_offset = run.first_offset;
+        for remaining in (0..run.requests).rev() {
+            let count = self.requests.records_of_first_publish(wire)?;
+            let receipt = PublishReceipt {
+                first_offset: Some(first_offset),
+                count,
+                duplicates: Vec::new(),
+                created: false,
+            };
+            self.requests.publish_accepted(wire, receipt)?;
+            first_offset = first_offset.saturating_add(u64::from(count));
+            if remaining > 0 {
+                wire = self.requests.first_publish().ok_or(Violation::Answer { request: wire })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A publish was accepted.
+    pub(crate) fn published(&mut self, published: &Published<'_>) -> Result<(), Violation> {
+        let count = self.requests.records_of_first_publish(published.request)?;
+        let receipt = PublishReceipt {
+            first_offset: published.first_offset,
+            count,
+            duplicates: published.duplicates.iter().collect(),
+            created: published.created,
+        };
+        self.requests.publish_accepted(published.request, receipt)
+    }
+
+    /// A batch took effect, with all of its commits.
+    pub(crate) fn batched(&mut self, batched: &Batched<'_>) -> Result<(), Violation> {
+        let request = batched.request;
+        let sent = self.requests.sent(request)?;
+        let operations = match (sent.kind, &sent.operations) {
+            (RequestKind::Batch(_), Some(operations)) => Arc::clone(operations),
+            _ => return Err(Violation::Answer { request }),
+        };
+        let receipt = batch::receipt(batched, &operations).ok_or(Violation::Offsets { request })?;
+        self.requests.sequence_used(request)?;
+        for operation in operations.iter() {
+            if let SentOperation::Commit { subscription, offset, generation, .. } = *operation {
+                self.subscriptions.change(subscription, |subscription| {
+                    if subscription.generation() == generation {
+                        subscription.commit(offset);
+                    }
+                });
+            }
+        }
+        self.requests.finish(request, Ok(Answer::Batched(receipt)));
+        Ok(())
+    }
+
+    /// A request was done that has at most a number as its result.
+    pub(crate) fn done(&mut self, wire: u32, value: u64) -> Result<(), Violation> {
+        let answer = match self.requests.sent_kind(wire)? {
+            RequestKind::AlterTopic => Answer::Altered,
+            RequestKind::Commit(..) => Answer::Committed { cursor: value },
+            RequestKind::RemoveDurable => Answer::Removed,
+            RequestKind::Nack(id, offset) => self.rewound(wire, Some(id), Some(offset), value)?,
+            RequestKind::Seek(id, _) => self.rewound(wire, Some(id), None, value)?,
+            RequestKind::SeekDurable => self.rewound(wire, None, None, value)?,
+            RequestKind::CreateTopic
+            | RequestKind::Publish(_)
+            | RequestKind::QuietPublish(_)
+            | RequestKind::Batch(_)
+            | RequestKind::Subscribe(_)
+            | RequestKind::Resubscribe(..)
+            | RequestKind::Unsubscribe(_)
+            | RequestKind::Describe(_)
+            | RequestKind::Ping => return Err(Violation::Answer { request: wire }),
+        };
+        self.requests.answer(wire, Ok(answer));
+        Ok(())
+    }
+
+    /// A subscription began, or resumed.
+    pub(crate) fn subscribed(&mut self, subscribed: &Subscribed) -> Result<(), Violation> {
+        let Subscribed { request, epoch, rewind, start, end, created, .. } = *subscribed;
+        let (RequestKind::Subscribe(id) | RequestKind::Resubscribe(id, _)) =
+            self.requests.sent_kind(request)?
+        else {
+            return Err(Violation::Answer { request });
+        };
+        if id.0 != subscribed.subscription {
+            return Err(Violation::Answer { request });
+        }
+        self.subscriptions.change(id, |subscription| subscription.subscribed(epoch, rewind, start));
+        let answer = SubscriptionStart { subscription: id, created, start, end };
+        self.requests.answer(request, Ok(Answer::Subscribed(answer)));
+        Ok(())
+    }
+
+    /// The broker ended a subscription, because the application asked for it or because the broker had to.
+    pub(crate) fn unsubscribed(&mut self, unsubscribed: &Unsubscribed) -> Result<(), Violation> {
+        let &Unsubscribed { request, subscription, last_offset } = unsubscribed;
+        let id = SubscriptionId(subscription);
+        if request != 0 {
+            self.answered(request, RequestKind::Unsubscribe(id), Answer::Unsubscribed { last_offset })?;
+        }
+        self.subscriptions.ended(id, Event::Ended(last_offset))
+    }
+
+    pub(crate) fn counters(&mut self, counters: &Counters<'_>) -> Result<(), Violation> {
+        let answer = Answer::Counters(counters.values.iter().collect());
+        self.answered(counters.request, RequestKind::Describe(Described::Broker), answer)
+    }
+
+    pub(crate) fn topics(&mut self, page: &Page<'_, TopicItem<'_>>) -> Result<(), Violation> {
+        let topics = page.items.iter().map(TopicInfo::from).collect();
+        let answer = Answer::Topics { topics, next: page.next };
+        self.answered(page.request, RequestKind::Describe(Described::Topics), answer)
+    }
+
+    pub(crate) fn subscriptions(&mut self, page: &Page<'_, SubscriptionItem<'_>>) -> Result<(), Violation> {
+        let subscriptions = page.items.iter().map(SubscriptionInfo::from).collect();
+        let answer = Answer::Subscriptions { subscriptions, next: page.next };
+        self.answered(page.request, RequestKind::Describe(Described::Subscriptions), answer)
+    }
+
+    /// A Pong came; one that answers no ping of the application answers a heartbeat.
+    pub(crate) fn pong(&mut self, nonce: u64) {
+        let Ok(wire) = u32::try_from(nonce) else {
+            return;
+        };
+        if self.requests.sent_kind(wire) == Ok(RequestKind::Ping) {
+            self.requests.answer(wire, Ok(Answer::Pong));
+        }
+    }
+
+    /// Answers a request, which has to be of that kind.
+    fn answered(&mut self, wire: u32, kind: RequestKind, answer: Answer) -> Result<(), Violation> {
+        if self.requests.sent_kind(wire)? != kind {
+            return Err(Violation::Answer { request: wire });
+        }
+        self.requests.answer(wire, Ok(answer));
+        Ok(())
+    }
+
+    /// The answer to a Nack or Seek: the subscription's rewind number.
+    fn rewound(
+        &mut self,
+        wire: u32,
+        subscription: Option<SubscriptionId>,
+        nack: Option<u64>,
+        value: u64,
+    ) -> Result<Answer, Violation> {
+        let rewind = u32::try_from(value).map_err(|_| Violation::Answer { request: wire })?;
+        if let Some(id) = subscription {
+            self.subscriptions.change(id, |subscription| subscription.rewound(rewind, nack));
+        }
+        Ok(Answer::Rewound { rewind })
+    }
+}

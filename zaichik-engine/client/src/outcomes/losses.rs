@@ -1,0 +1,120 @@
+//! What a lost connection means for each request (semantics P4, P5).
+
+use std::sync::Arc;
+
+use super::Outcomes;
+use crate::answer::{Answer, SubscriptionId};
+use crate::error::RequestError;
+use crate::requests::{LostRequest, PublishState, Request, RequestKind};
+use crate::subscription::{Subscription, SubscriptionState};
+
+impl Outcomes<'_> {
+    /// The connection is gone, for good if `is_over`, and only the bytes before `taken` left.
+    pub(crate) fn connection_lost(&mut self, taken: u64, is_over: bool) {
+        for lost in self.requests.connection_lost(taken) {
+            if !self.requests.numbered_lost(lost.wire, is_over) {
+                self.request_lost(lost, is_over);
+            }
+        }
+        self.subscriptions.connection_lost();
+        for id in self.requests.unsettled() {
+            self.subscriptions.change(id, Subscription::commit_unsettled);
+        }
+    }
+
+    /// Answers a request without a sequence number, forgets it, or keeps it for the next connection.
+    fn request_lost(&mut self, LostRequest { wire, has_left, is_waiting }: LostRequest, is_over: bool) {
+        let Some(request) = self.requests.get(wire) else {
+            return;
+        };
+        let kind = request.kind;
+        let is_quiet = matches!(kind, RequestKind::QuietPublish(_));
+        if request.is_internal() || (request.id.is_none() && !is_quiet) {
+            self.requests.remove(wire);
+            return;
+        }
+        let result = if let RequestKind::Unsubscribe(id) = kind {
+            // The connection took the subscription with it.
+            Some(Ok(self.end_locally(id)))
+        } else {
+            self.result_without_answer(request, has_left, is_over)
+        };
+        match result {
+            Some(result) => self.requests.answer(wire, result),
+            None if is_over => {
+                if let RequestKind::Subscribe(id) = kind {
+                    self.subscriptions.remove(id);
+                }
+                self.requests.answer(wire, Err(RequestError::Closed));
+            }
+            None if is_waiting => {}
+            None => self.requests.requeue(wire),
+        }
+    }
+
+    /// The result of a request whose answer can't come any more; `None` if the next connection may carry the request.
+    fn result_without_answer(
+        &self,
+        request: &Request,
+        has_left: bool,
+        is_over: bool,
+    ) -> Option<Result<Answer, RequestError>> {
+        let topic = Arc::clone(&request.topic);
+        match request.kind {
+            RequestKind::Publish(_) | RequestKind::Batch(_) if has_left => {
+                Some(Err(RequestError::Unknown { topic }))
+            }
+            RequestKind::Publish(PublishState { refusal: Some(refusal), .. })
+            | RequestKind::Batch(PublishState { refusal: Some(refusal), .. })
+                if is_over =>
+            {
+                Some(Err(RequestError::Refused { topic, refusal }))
+            }
+            RequestKind::Batch(_) if request.has_commits() => Some(Err(RequestError::NotApplied { topic })),
+            // A subscription belongs to one connection, so asking again on the next one does no harm.
+            RequestKind::Publish(_)
+            | RequestKind::Batch(_)
+            | RequestKind::QuietPublish(_)
+            | RequestKind::Subscribe(_) => None,
+            // The client resumes after this offset, whatever the broker made of the commit.
+            RequestKind::Commit(_, offset) if !is_over => {
+                Some(Ok(Answer::Committed { cursor: offset.saturating_add(1) }))
+            }
+            RequestKind::Nack(id, _) if !is_over => self.lost_rewind(id, false, topic),
+            RequestKind::Seek(id, _) if !is_over => self.lost_rewind(id, true, topic),
+            RequestKind::CreateTopic
+            | RequestKind::AlterTopic
+            | RequestKind::Resubscribe(..)
+            | RequestKind::Unsubscribe(_)
+            | RequestKind::Commit(..)
+            | RequestKind::Nack(..)
+            | RequestKind::Seek(..)
+            | RequestKind::SeekDurable
+            | RequestKind::RemoveDurable
+            | RequestKind::Describe(_)
+            | RequestKind::Ping => has_left.then_some(Err(RequestError::Disconnected { topic })),
+        }
+    }
+
+    /// The result of a Nack or Seek, as [`result_without_answer`](Self::result_without_answer).
+    fn lost_rewind(
+        &self,
+        id: SubscriptionId,
+        is_seek: bool,
+        topic: Arc<str>,
+    ) -> Option<Result<Answer, RequestError>> {
+        let Some(subscription) = self.subscriptions.get(id) else {
+            return Some(Err(RequestError::Disconnected { topic }));
+        };
+        if let SubscriptionState::Subscribing(_) = subscription.state() {
+            // The Subscribe is sent again too, and asks for the old position.
+            return None;
+        }
+        if subscription.is_durable() && is_seek {
+            // The broker keeps its cursor, and may not have received the seek.
+            return Some(Err(RequestError::Disconnected { topic }));
+        }
+        // The client resumes at the right position by itself.
+        Some(Ok(Answer::Rewound { rewind: subscription.rewind_number() }))
+    }
+}

@@ -1,0 +1,97 @@
+//! Requests that the broker refused, and requests whose deadline passed.
+
+use std::sync::Arc;
+
+use zaichik_proto::{Refusal, RefusalCode};
+
+use super::Outcomes;
+use crate::answer::SubscriptionId;
+use crate::error::{RequestError, Violation};
+use crate::event::Event;
+use crate::requests::{Progress, PublishState, RequestKind};
+use crate::subscription::Subscription;
+
+impl Outcomes<'_> {
+    /// The broker refused a request.
+    pub(crate) fn refused(&mut self, wire: u32, refusal: Refusal) -> Result<(), Violation> {
+        let request = self.requests.sent(wire)?;
+        let (kind, topic) = (request.kind, Arc::clone(&request.topic));
+        match kind {
+            RequestKind::Publish(state) | RequestKind::Batch(state) => {
+                return self.requests.publish_refused(wire, state, refusal, self.now);
+            }
+            RequestKind::Resubscribe(id, _) => {
+                self.resubscribe_refused(wire, id, refusal);
+                return Ok(());
+            }
+            RequestKind::Subscribe(id) => self.subscriptions.remove(id),
+            // The broker ended it first, or refused to begin it: it has ended either way.
+            RequestKind::Unsubscribe(id) => {
+                self.subscriptions.leave(id);
+                let answer = self.end_locally(id);
+                self.requests.answer(wire, Ok(answer));
+                return Ok(());
+            }
+            RequestKind::Nack(..) | RequestKind::Seek(..) => self.rewind_failed(kind),
+            RequestKind::CreateTopic
+            | RequestKind::AlterTopic
+            | RequestKind::QuietPublish(_)
+            | RequestKind::Commit(..)
+            | RequestKind::SeekDurable
+            | RequestKind::RemoveDurable
+            | RequestKind::Describe(_)
+            | RequestKind::Ping => {}
+        }
+        self.requests.answer(wire, Err(RequestError::Refused { topic, refusal }));
+        Ok(())
+    }
+
+    /// Sends requests again whose delay has passed, and gives up those whose deadline has; `true` if there was one.
+    pub(crate) fn next_due(&mut self) -> bool {
+        let Some(request) = self.requests.pop_due(self.now) else {
+            return false;
+        };
+        let (wire, kind, topic) = (request.wire, request.kind, Arc::clone(&request.topic));
+        let (is_sent, may_be_applied) = (request.is_sent(), request.may_be_applied);
+        if self.now < request.deadline && request.progress == Progress::Waiting {
+            self.requests.retry_now(wire);
+            return true;
+        }
+        // Nothing behind a publish that was refused unapplied is applied, so this one will be refused as well.
+        match self.requests.held_by(wire).filter(|_| is_sent) {
+            Some(refusal) => self.requests.answer_early(wire, Err(RequestError::HeldBack { topic, refusal })),
+            None if is_sent || may_be_applied => {
+                self.requests.answer_early(wire, Err(RequestError::Unknown { topic }));
+            }
+            None => self.deadline_passed_unsent(wire, kind, topic),
+        }
+        true
+    }
+
+    fn deadline_passed_unsent(&mut self, wire: u32, kind: RequestKind, topic: Arc<str>) {
+        if let RequestKind::Publish(PublishState { refusal, .. })
+        | RequestKind::Batch(PublishState { refusal, .. }) = kind
+        {
+            self.requests.finish_held(wire, refusal);
+        } else {
+            self.rewind_failed(kind);
+            self.requests.answer(wire, Err(RequestError::NotSent { topic }));
+        }
+    }
+
+    fn resubscribe_refused(&mut self, wire: u32, id: SubscriptionId, refusal: Refusal) {
+        if self.subscriptions.get(id).is_some_and(Subscription::is_ending) {
+            // The Unsubscribe that follows it on the wire will be refused too, and ends it.
+            self.requests.remove(wire);
+            return;
+        }
+        if refusal.code.is_retryable() {
+            self.requests.retry_resubscribe(wire, refusal, self.now);
+            return;
+        }
+        let is_fenced = refusal.code == RefusalCode::SubscriptionFenced;
+        let event = if is_fenced { Event::Fenced } else { Event::Refused(refusal) };
+        self.subscriptions.change(id, |subscription| subscription.end(event));
+        self.requests.remove(wire);
+    }
+}

@@ -1,0 +1,239 @@
+//! What becomes of publishes and batches (semantics P1 to P4): accepted, refused, sent again, or given up.
+
+use std::sync::Arc;
+
+use zaichik_proto::{Refusal, RefusalCode, Timestamp};
+
+use super::request::{PublishState, Request, RequestKind};
+use super::{Requests, is_numbered};
+use crate::answer::{Answer, PublishReceipt};
+use crate::error::{RequestError, Violation};
+
+impl Requests {
+    /// The publish whose answer must come next.
+    pub(crate) fn first_publish(&self) -> Option<u32> {
+        self.publishes.front().copied()
+    }
+
+    /// How many records a publish has, whose answer must come next.
+    pub(crate) fn records_of_first_publish(&self, wire: u32) -> Result<u32, Violation> {
+        let RequestKind::Publish(publish) = self.sent_kind(wire)? else {
+            return Err(Violation::Answer { request: wire });
+        };
+        if self.first_publish() != Some(wire) {
+            return Err(Violation::Answer { request: wire });
+        }
+        Ok(publish.size.records)
+    }
+
+    /// The broker accepted the publish whose answer must come next.
+    pub(crate) fn publish_accepted(&mut self, wire: u32, receipt: PublishReceipt) -> Result<(), Violation> {
+        if !receipt.is_consistent() {
+            return Err(Violation::Offsets { request: wire });
+        }
+        self.sequence_used(wire)?;
+        self.publishes.pop_front();
+        self.answer(wire, Ok(Answer::Published(receipt)));
+        Ok(())
+    }
+
+    /// The broker refused a publish or a batch.
+    pub(crate) fn publish_refused(
+        &mut self,
+        wire: u32,
+        state: PublishState,
+        refusal: Refusal,
+        now: Timestamp,
+    ) -> Result<(), Violation> {
+        let request = self.sent(wire)?;
+        let sequence = request.sequence;
+        if let RequestKind::Publish(_) = request.kind {
+            self.records_of_first_publish(wire)?;
+            self.publishes.pop_front();
+        }
+        if let Some(sequence) = sequence {
+            return self.numbered_refused(wire, sequence, state, refusal, now);
+        }
+        if !(refusal.code.is_retryable() && self.retry_publish(wire, state, refusal, now)) {
+            self.finish_refused(wire, refusal);
+        }
+        Ok(())
+    }
+
+    /// Answers a publish or a batch for good; subscriptions that waited for its outcome may resume.
+    pub(crate) fn finish(&mut self, wire: u32, result: Result<Answer, RequestError>) {
+        let uncertain = self.table.get(wire).filter(|request| request.may_be_applied);
+        self.settled.extend(uncertain.into_iter().flat_map(Request::committed_subscriptions));
+        self.answer(wire, result);
+    }
+
+    /// The answer to a request came and used up its sequence number, if it has one.
+    pub(crate) fn sequence_used(&mut self, wire: u32) -> Result<(), Violation> {
+        let request = self.sent(wire)?;
+        let may_be_repeated = request.may_be_applied;
+        if let Some(sequence) = request.sequence {
+            let written_at = self.producer.answered(wire).ok_or(Violation::Answer { request: wire })?;
+            // A repeated answer does not show how long the broker will remember the producer.
+            self.producer.used(sequence, Some(written_at).filter(|_| !may_be_repeated));
+        }
+        Ok(())
+    }
+
+    /// A producer's request was refused: for good, which uses its number up, or it is not applied for now.
+    fn numbered_refused(
+        &mut self,
+        wire: u32,
+        sequence: u64,
+        state: PublishState,
+        refusal: Refusal,
+        now: Timestamp,
+    ) -> Result<(), Violation> {
+        let code = refusal.code;
+        if code == RefusalCode::SequenceGap || code.is_retryable() {
+            if code == RefusalCode::SequenceGap && refusal.value >= sequence {
+                return Err(Violation::Answer { request: wire });
+            }
+            self.producer.answered(wire).ok_or(Violation::Answer { request: wire })?;
+            self.unapplied(wire, sequence, state, refusal, now);
+            return Ok(());
+        }
+        self.sequence_used(wire)?;
+        if code == RefusalCode::SequenceTooOld {
+            self.give_up(wire);
+        } else {
+            self.finish_refused(wire, refusal);
+        }
+        Ok(())
+    }
+
+    /// A producer's request was not applied, and its number is free. It is sent again before everything behind it, unless
+    /// that is too late.
+    fn unapplied(
+        &mut self,
+        wire: u32,
+        sequence: u64,
+        mut state: PublishState,
+        refusal: Refusal,
+        now: Timestamp,
+    ) {
+        let is_gap = refusal.code == RefusalCode::SequenceGap;
+        let is_first = self.producer.held_by().is_none();
+        let next_sequence = match (is_gap, is_first) {
+            (true, _) => Some(refusal.value),
+            (false, true) => Some(sequence),
+            (false, false) => None,
+        };
+        self.producer.hold(now, next_sequence, refusal);
+        if is_first {
+            // Requests that an earlier connection may have carried to the broker come after this one, so they were not
+            // applied either.
+            for again in self.queue.again() {
+                self.not_applied(again);
+            }
+        }
+        if !self.not_applied(wire) {
+            return;
+        }
+        if is_first || !is_gap {
+            let at = now.plus_micros(state.backoff.next_after(refusal, &mut self.jitter));
+            if self.get(wire).is_some_and(|request| at >= request.deadline) {
+                self.finish_held(wire, Some(refusal).filter(|_| !is_gap));
+                return;
+            }
+            self.producer.hold_until(at, refusal);
+            state.refusal = if is_gap { state.refusal } else { Some(refusal) };
+        }
+        if let Some(request) = self.table.get_mut(wire) {
+            request.set_publish_state(state);
+            self.queue.push_again(request);
+        }
+    }
+
+    /// A request was certainly not applied. Returns whether it is to be sent again.
+    fn not_applied(&mut self, wire: u32) -> bool {
+        let Some(request) = self.table.get_mut(wire) else {
+            return false;
+        };
+        if request.may_be_applied && request.has_commits() {
+            let topic = Arc::clone(&request.topic);
+            self.finish(wire, Err(RequestError::NotApplied { topic }));
+            return false;
+        }
+        request.sequence = None;
+        let was_uncertain = core::mem::take(&mut request.may_be_applied);
+        let is_awaited = request.id.is_some();
+        self.uncertain = self.uncertain.saturating_sub(usize::from(was_uncertain));
+        if !is_awaited {
+            self.remove(wire);
+        }
+        is_awaited
+    }
+
+    /// Schedules a refused publish without a sequence number again, if its deadline leaves time for that.
+    fn retry_publish(
+        &mut self,
+        wire: u32,
+        mut state: PublishState,
+        refusal: Refusal,
+        now: Timestamp,
+    ) -> bool {
+        let Some(request) = self.table.get_mut(wire).filter(|request| request.id.is_some()) else {
+            return false;
+        };
+        let at = now.plus_micros(state.backoff.next_after(refusal, &mut self.jitter));
+        if at >= request.deadline {
+            return false;
+        }
+        state.refusal = Some(refusal);
+        request.set_publish_state(state);
+        self.retry_at(wire, at);
+        true
+    }
+
+    /// Reports a refusal that is final, or that the deadline makes final.
+    fn finish_refused(&mut self, wire: u32, refusal: Refusal) {
+        let Some(request) = self.table.get(wire) else {
+            return;
+        };
+        let topic = request.topic_of(refusal.operation);
+        let lost_subscription = request.may_be_applied && request.has_commits();
+        let error = if lost_subscription && refusal.code == RefusalCode::NotSubscribed {
+            // The subscription existed when the batch was made, on the connection that broke.
+            RequestError::NotApplied { topic }
+        } else {
+            RequestError::Refused { topic, refusal }
+        };
+        self.finish(wire, Err(error));
+    }
+
+    /// The deadline of a publish or batch leaves no time to send it; `own` is why it was refused itself, if it was.
+    pub(crate) fn finish_held(&mut self, wire: u32, own: Option<Refusal>) {
+        if let Some(refusal) = own {
+            self.finish_refused(wire, refusal);
+            return;
+        }
+        let Some(request) = self.table.get(wire) else {
+            return;
+        };
+        let topic = Arc::clone(&request.topic);
+        let error = match self.held_by(wire) {
+            Some(refusal) => RequestError::HeldBack { topic, refusal },
+            None => RequestError::NotSent { topic },
+        };
+        self.finish(wire, Err(error));
+    }
+
+    /// The refusal because of which the request's producer sends nothing, if there is one.
+    pub(crate) fn held_by(&self, wire: u32) -> Option<Refusal> {
+        let request = self.table.get(wire).filter(|request| is_numbered(&self.producer, request));
+        request.and_then(|_| self.producer.held_by())
+    }
+
+    /// Whether a publish or batch took effect stays unknown.
+    pub(crate) fn give_up(&mut self, wire: u32) {
+        if let Some(request) = self.table.get(wire) {
+            let topic = Arc::clone(&request.topic);
+            self.finish(wire, Err(RequestError::Unknown { topic }));
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The order in which requests leave (semantics P3, P4).
+//!
+//! Three queues share one sequence of places: requests without a sequence number, numbered ones that were never sent,
+//! and numbered ones that are sent again. The request with the lowest place among the heads is the next one.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::request::{Progress, Request};
+use super::table::Table;
+use crate::planted::{Defect, is_planted};
+
+/// The place of requests that leave before all others.
+const FIRST: u64 = 0;
+/// The place of numbered requests that are sent again: before all that were never sent.
+const AGAIN: u64 = 1;
+
+/// Requests that wait for the connection, or for their producer's turn.
+#[derive(Debug)]
+pub(super) struct SendQueue {
+    /// Requests without a sequence number, in the order to send; may name requests that left the queue.
+    plain: VecDeque<u32>,
+    /// The same for numbered requests that were never sent.
+    numbered: VecDeque<u32>,
+    /// Numbered requests that were sent before, by the order in which they were made.
+    again: BTreeMap<u64, u32>,
+    /// The last place given out.
+    last_place: u64,
+    count: usize,
+    bytes: usize,
+    /// Queued requests whose answer is no longer awaited.
+    abandoned: usize,
+}
+
+impl SendQueue {
+    pub(super) const fn new() -> Self {
+        Self {
+            plain: VecDeque::new(),
+            numbered: VecDeque::new(),
+            again: BTreeMap::new(),
+            last_place: AGAIN,
+            count: 0,
+            bytes: 0,
+            abandoned: 0,
+        }
+    }
+
+    /// Puts a request behind all others, unless it is queued.
+    pub(super) fn push(&mut self, request: &mut Request, is_numbered: bool) {
+        let place = self.last_place.saturating_add(1);
+        if self.enter(request, place) {
+            self.last_place = place;
+            let queue = if is_numbered { &mut self.numbered } else { &mut self.plain };
+            queue.push_back(request.wire);
+        }
+    }
+
+    /// Puts a numbered request that was sent before among those that are sent again, in the order made.
+    pub(super) fn push_again(&mut self, request: &mut Request) {
+        if self.enter(request, AGAIN) {
+            self.again.insert(request.order, request.wire);
+        }
+    }
+
+    /// Moves a queued request without a number before all others.
+    pub(super) fn move_to_front(&mut self, request: &mut Request) {
+        request.place = FIRST;
+        // It is named a second time further back, and skipped there: it will have left the queue by then.
+        self.plain.push_front(request.wire);
+    }
+
+    /// Takes a request out, before its progress changes; `false` if it was not queued.
+    pub(super) fn leave(&mut self, request: &Request) -> bool {
+        if !request.is_queued() {
+            return false;
+        }
+        self.again.remove(&request.order);
+        self.count = self.count.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(request.frame.len());
+        self.abandoned = self.abandoned.saturating_sub(usize::from(request.is_abandoned()));
+        true
+    }
+
+    /// Drops names of requests that left the queue, if there are too many: they may not outnumber the requests.
+    pub(super) fn compact(&mut self, table: &Table) {
+        let max_names = self.count.saturating_mul(2).saturating_add(64);
+        for names in [&mut self.plain, &mut self.numbered] {
+            if names.len() > max_names {
+                names.retain(|wire| is_queued(table, *wire));
+            }
+        }
+    }
+
+    /// The application stops waiting for a queued request that stays for its number's sake.
+    pub(super) fn abandon_one(&mut self) {
+        self.abandoned = self.abandoned.saturating_add(1);
+    }
+
+    /// The request to send next; numbered ones only if it is their turn.
+    pub(super) fn next(&mut self, table: &Table, may_send_numbered: bool) -> Option<u32> {
+        for names in [&mut self.plain, &mut self.numbered] {
+            while names.front().is_some_and(|wire| !is_queued(table, *wire)) {
+                names.pop_front();
+            }
+        }
+        let numbered = self.first_again().or_else(|| self.numbered.front().copied());
+        let numbered = numbered.filter(|_| may_send_numbered);
+        let heads = self.plain.front().copied().into_iter().chain(numbered);
+        heads.min_by_key(|wire| table.get(*wire).map(|request| request.place))
+    }
+
+    /// Those that are sent again, in the order made.
+    pub(super) fn again(&self) -> Vec<u32> {
+        self.again.values().copied().collect()
+    }
+
+    pub(super) fn has_again(&self) -> bool {
+        !self.again.is_empty()
+    }
+
+    /// Empties the queue; the progress of its requests is the caller's.
+    pub(super) fn clear(&mut self) {
+        let last_place = self.last_place;
+        *self = Self { last_place, ..Self::new() };
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether a request waits that the application still wants to be sent.
+    pub(super) const fn has_wanted(&self) -> bool {
+        self.count > self.abandoned
+    }
+
+    fn first_again(&self) -> Option<u32> {
+        if is_planted(Defect::ResendReversed) {
+            return self.again.last_key_value().map(|(_, wire)| *wire);
+        }
+        self.again.first_key_value().map(|(_, wire)| *wire)
+    }
+
+    fn enter(&mut self, request: &mut Request, place: u64) -> bool {
+        if request.is_queued() {
+            return false;
+        }
+        (request.progress, request.place) = (Progress::Queued, place);
+        self.count = self.count.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(request.frame.len());
+        self.abandoned = self.abandoned.saturating_add(usize::from(request.is_abandoned()));
+        true
+    }
+}
+
+fn is_queued(table: &Table, wire: u32) -> bool {
+    table.get(wire).is_some_and(Request::is_queued)
+}
+
+#[cfg(test)]
+impl SendQueue {
+    /// Counts everything again: every queued request is named in the one queue that it belongs to.
+    pub(super) fn check_invariants(&self, table: &Table, is_numbered: impl Fn(&Request) -> bool) {
+        let queued = || table.iter().filter(|request| request.is_queued());
+        assert_eq!(self.count, queued().count());
+        assert_eq!(self.bytes, queued().map(|request| request.frame.len()).sum());
+        assert_eq!(self.abandoned, queued().filter(|request| request.is_abandoned()).count());
+        let max_names = self.count.saturating_mul(2).saturating_add(64);
+        assert!(self.plain.len() <= max_names && self.numbered.len() <= max_names);
+        for request in table.iter() {
+            let is_again = self.again.get(&request.order) == Some(&request.wire);
+            assert!(request.is_queued() || !is_again, "{request:?}");
+            if request.is_queued() && is_numbered(request) {
+                assert!(is_again || self.numbered.contains(&request.wire), "{request:?}");
+            } else if request.is_queued() {
+                assert!(self.plain.contains(&request.wire), "{request:?}");
+            }
+        }
+        assert!(self.again.values().all(|wire| table.get(*wire).is_some()));
+    }
+}

@@ -1,0 +1,203 @@
+//! One request between the application's call and its answer.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use zaichik_proto::{HEADER_LEN, Refusal, Start, Timestamp};
+
+use crate::answer::{RequestId, SubscriptionId};
+use crate::backoff::Backoff;
+use crate::batch::SentOperation;
+use crate::size::Size;
+
+/// A request as the application makes it, before it has an id.
+pub(crate) struct NewRequest {
+    pub(crate) topic: Arc<str>,
+    pub(crate) kind: RequestKind,
+    /// When the application stops waiting; [`Timestamp::MAX`] for never.
+    pub(crate) deadline: Timestamp,
+    /// The operations of a batch.
+    pub(crate) operations: Option<Arc<[SentOperation]>>,
+}
+
+/// A request whose outcome is not known yet.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Its id in frames.
+    pub(crate) wire: u32,
+    /// The application's name for it; `None` once it has its answer, or if it never wanted one.
+    pub(crate) id: Option<RequestId>,
+    /// Its number in the order in which requests were made.
+    pub(crate) order: u64,
+    /// Its place in the queue of requests to send: lower places are sent first.
+    pub(crate) place: u64,
+    pub(crate) topic: Arc<str>,
+    pub(crate) kind: RequestKind,
+    pub(crate) progress: Progress,
+    /// The complete frame, kept until it can't be sent any more.
+    pub(crate) frame: Bytes,
+    /// Its sequence number, while the broker has it or may have it (semantics P3).
+    pub(crate) sequence: Option<u64>,
+    /// Whether it was sent on a connection that is gone, and no answer since has ruled out that it was applied.
+    pub(crate) may_be_applied: bool,
+    /// The operations of a batch.
+    pub(crate) operations: Option<Arc<[SentOperation]>>,
+    /// When it is due to be sent again or given up; [`Timestamp::MAX`] for never.
+    pub(crate) timer: Timestamp,
+    /// When the application stops waiting; [`Timestamp::MAX`] for never.
+    pub(crate) deadline: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RequestKind {
+    CreateTopic,
+    AlterTopic,
+    Publish(PublishState),
+    /// A publish without acknowledgement; it is forgotten once it is written.
+    QuietPublish(Size),
+    Batch(PublishState),
+    Subscribe(SubscriptionId),
+    /// Subscribe after a reconnect, made by the client itself.
+    Resubscribe(SubscriptionId, Backoff),
+    Unsubscribe(SubscriptionId),
+    Commit(SubscriptionId, u64),
+    Nack(SubscriptionId, u64),
+    Seek(SubscriptionId, Start),
+    SeekDurable,
+    RemoveDurable,
+    Describe(Described),
+    Ping,
+}
+
+/// What a Describe asks about, which decides the kind of frame that answers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Described {
+    Broker,
+    Topics,
+    Subscriptions,
+}
+
+/// How far a publish or a batch has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PublishState {
+    pub(crate) size: Size,
+    pub(crate) backoff: Backoff,
+    /// Why the broker refused it last.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Waits in the queue for the connection, or for its producer's turn.
+    Queued,
+    /// Written to the output; its frame ends before byte `end`, counted over all bytes ever sent.
+    Sent { end: u64 },
+    /// In no queue: waits for its timer.
+    Waiting,
+}
+
+/// A request whose connection is gone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LostRequest {
+    pub(crate) wire: u32,
+    /// Whether the connection carried its last byte; a request without it can't have taken effect.
+    pub(crate) has_left: bool,
+    /// Whether it waits for its timer, after a refusal.
+    pub(crate) is_waiting: bool,
+}
+
+impl PublishState {
+    pub(crate) const fn new(size: Size) -> Self {
+        Self { size, backoff: Backoff::PUBLISH, refusal: None }
+    }
+}
+
+impl Request {
+    /// Appends the frame to the output.
+    pub(crate) fn write(&self, out: &mut BytesMut) {
+        let numbered = self.sequence.and_then(|sequence| {
+            let (head, rest) = self.frame.split_at_checked(SEQUENCE_AT)?;
+            Some((head, sequence.to_le_bytes(), rest.get(SEQUENCE_LEN..)?))
+        });
+        let Some((head, sequence, rest)) = numbered else {
+            out.extend_from_slice(&self.frame);
+            return;
+        };
+        out.extend_from_slice(head);
+        out.extend_from_slice(&sequence);
+        out.extend_from_slice(rest);
+    }
+
+    /// What the broker's limits apply to, for a request with records.
+    pub(crate) const fn size(&self) -> Option<Size> {
+        match self.kind {
+            RequestKind::Publish(PublishState { size, .. })
+            | RequestKind::Batch(PublishState { size, .. })
+            | RequestKind::QuietPublish(size) => Some(size),
+            RequestKind::CreateTopic
+            | RequestKind::AlterTopic
+            | RequestKind::Subscribe(_)
+            | RequestKind::Resubscribe(..)
+            | RequestKind::Unsubscribe(_)
+            | RequestKind::Commit(..)
+            | RequestKind::Nack(..)
+            | RequestKind::Seek(..)
+            | RequestKind::SeekDurable
+            | RequestKind::RemoveDurable
+            | RequestKind::Describe(_)
+            | RequestKind::Ping => None,
+        }
+    }
+
+    pub(crate) const fn is_sent(&self) -> bool {
+        matches!(self.progress, Progress::Sent { .. })
+    }
+
+    pub(crate) fn is_queued(&self) -> bool {
+        self.progress == Progress::Queued
+    }
+
+    /// Whether it is a publish or a batch with an answer, which a producer numbers.
+    pub(crate) const fn is_acknowledged_publish(&self) -> bool {
+        matches!(self.kind, RequestKind::Publish(_) | RequestKind::Batch(_))
+    }
+
+    /// Whether the client made it by itself.
+    pub(crate) const fn is_internal(&self) -> bool {
+        matches!(self.kind, RequestKind::Resubscribe(..))
+    }
+
+    /// Whether its answer is no longer awaited and only its sequence number keeps it.
+    pub(crate) const fn is_abandoned(&self) -> bool {
+        self.id.is_none() && self.is_acknowledged_publish()
+    }
+
+    /// Whether it is a batch that commits anything.
+    pub(crate) fn has_commits(&self) -> bool {
+        self.committed_subscriptions().next().is_some()
+    }
+
+    /// The subscriptions in which a batch commits, once for each commit.
+    pub(crate) fn committed_subscriptions(&self) -> impl Iterator<Item = SubscriptionId> + '_ {
+        let operations = self.operations.iter().flat_map(|operations| operations.iter());
+        operations.filter_map(SentOperation::committed_subscription)
+    }
+
+    /// The topic of an operation of a batch, counted from 0; of the request itself if there is no such operation.
+    pub(crate) fn topic_of(&self, operation: u32) -> Arc<str> {
+        let operations = self.operations.as_deref().unwrap_or_default();
+        let operation = operations.get(operation as usize);
+        Arc::clone(operation.map_or(&self.topic, SentOperation::topic))
+    }
+
+    /// Replaces the state of a publish or batch.
+    pub(crate) const fn set_publish_state(&mut self, state: PublishState) {
+        if let RequestKind::Publish(old) | RequestKind::Batch(old) = &mut self.kind {
+            *old = state;
+        }
+    }
+}
+
+/// Where the sequence number is in a Publish or Batch frame: after request, count, ack, the flag, id and epoch.
+const SEQUENCE_AT: usize = HEADER_LEN + 4 + 4 + 1 + 1 + 16 + 4;
+const SEQUENCE_LEN: usize = 8;

@@ -1,0 +1,389 @@
+//! One subscription as the client sees it: what was received, taken and committed, and where to resume.
+
+mod buffer;
+mod position;
+mod rewind;
+mod rewinds;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use zaichik_proto::{Delivery, Gap, Refusal, RefusalCode, Start};
+
+use self::buffer::{Buffer, ReceivedRecords};
+use self::position::Position;
+use self::rewinds::Rewinds;
+use crate::answer::SubscriptionId;
+use crate::config::SubscribeOptions;
+use crate::error::{RequestError, Violation};
+use crate::event::Event;
+
+/// A subscription, over all connections of its client.
+///
+/// The buffer holds what lies between the offset taken up to and `next`, unless a nack or a seek set deliveries back.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    id: SubscriptionId,
+    topic: Arc<str>,
+    options: SubscribeOptions,
+    state: SubscriptionState,
+    /// Whether the application asked to end it.
+    is_ending: bool,
+    /// The number of a durable subscription's attachment; 0 before the first one.
+    epoch: u32,
+    rewinds: Rewinds,
+    position: Position,
+    /// How often it was moved elsewhere; commits made before mean nothing.
+    generation: u32,
+    /// Commits in unanswered batches that the connection before this one carried.
+    unsettled_commits: u32,
+    buffer: Buffer,
+    /// The first offset that was not received on this connection.
+    next: u64,
+    /// What the next Subscribed has to report to the application.
+    interruption: Option<Interruption>,
+    last_delivered: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SubscriptionState {
+    /// The application's Subscribe, with this id in frames, is unanswered.
+    Subscribing(u32),
+    /// The connection on which it was active is gone.
+    Detached,
+    /// The Subscribe after a reconnect, with this id in frames, is unanswered or waits to be tried again.
+    Resubscribing(u32),
+    /// Deliveries may come.
+    Active,
+    /// Nothing more will come.
+    Ended,
+}
+
+/// Why deliveries did not continue where they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interruption {
+    Reconnected,
+    Restarted,
+}
+
+impl Subscription {
+    pub(crate) fn new(id: SubscriptionId, topic: Arc<str>, options: SubscribeOptions) -> Self {
+        Self {
+            id,
+            topic,
+            position: Position::new(options.start),
+            options,
+            state: SubscriptionState::Detached,
+            is_ending: false,
+            epoch: 0,
+            rewinds: Rewinds::default(),
+            generation: 0,
+            unsettled_commits: 0,
+            buffer: Buffer::default(),
+            next: 0,
+            interruption: None,
+            last_delivered: None,
+        }
+    }
+
+    pub(crate) const fn id(&self) -> SubscriptionId {
+        self.id
+    }
+
+    pub(crate) const fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    pub(crate) const fn options(&self) -> &SubscribeOptions {
+        &self.options
+    }
+
+    pub(crate) const fn state(&self) -> SubscriptionState {
+        self.state
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.state == SubscriptionState::Active
+    }
+
+    pub(crate) const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    pub(crate) const fn is_durable(&self) -> bool {
+        self.options.durable.is_some()
+    }
+
+    /// Whether the application may still use it.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.state != SubscriptionState::Ended && !self.is_ending
+    }
+
+    pub(crate) const fn is_ending(&self) -> bool {
+        self.is_ending
+    }
+
+    /// The application asked to end it.
+    pub(crate) const fn set_ending(&mut self) {
+        self.is_ending = true;
+    }
+
+    /// A Subscribe with this id is on its way.
+    pub(crate) const fn subscribing(&mut self, wire: u32) {
+        self.state = SubscriptionState::Subscribing(wire);
+    }
+
+    /// A Subscribe after a reconnect, with this id, is on its way.
+    pub(crate) const fn resubscribing(&mut self, wire: u32) {
+        self.state = SubscriptionState::Resubscribing(wire);
+    }
+
+    /// Withdraws a Subscribe after a reconnect that was not sent; returns its id.
+    pub(crate) fn withdraw(&mut self) -> Option<u32> {
+        let SubscriptionState::Resubscribing(wire) = self.state else {
+            return None;
+        };
+        self.state = SubscriptionState::Detached;
+        Some(wire)
+    }
+
+    /// A Subscribed came.
+    pub(crate) fn subscribed(&mut self, epoch: u32, rewind: u32, start: u64) {
+        // Attaching raises both numbers by one, also when its answer was lost. If a number rose by more, another client has
+        // moved the cursor meanwhile, and the cursor counts.
+        let is_known = self.rewinds.subscribed(rewind, epoch.wrapping_sub(self.epoch));
+        let resumes = epoch == 0 || is_known;
+        self.state = SubscriptionState::Active;
+        (self.epoch, self.next) = (epoch, start);
+        match self.interruption.take() {
+            None => self.settled_position().begin_at(start),
+            Some(Interruption::Restarted) => {
+                self.buffer.push_event(Event::Restarted { start });
+                self.settled_position().begin_at(start);
+            }
+            Some(Interruption::Reconnected) => {
+                if resumes {
+                    self.settled_position().begin_once(start);
+                } else {
+                    self.generation = self.generation.wrapping_add(1);
+                    self.settled_position().begin_at(start);
+                }
+                let from = self.resume_offset().unwrap_or(start);
+                // A durable cursor may be before what was committed without a connection; that is not delivered again.
+                self.buffer.push_event(Event::Reconnected { from, start: start.max(from) });
+            }
+        }
+    }
+
+    /// A new connection is open: forgets what was not taken and returns where to begin.
+    pub(crate) fn resume(&mut self, same_instance: bool) -> Start {
+        let restart_is_news = self.buffer.holds_restarted();
+        self.buffer.clear();
+        if !same_instance {
+            self.interruption = Some(Interruption::Restarted);
+            self.position = Position::new(self.options.start);
+            self.generation = self.generation.wrapping_add(1);
+            (self.epoch, self.next, self.last_delivered) = (0, 0, None);
+        } else if restart_is_news {
+            self.interruption = Some(Interruption::Restarted);
+        } else {
+            self.interruption.get_or_insert(Interruption::Reconnected);
+        }
+        self.resume_offset().map_or_else(|| self.position.start(), Start::Offset)
+    }
+
+    /// The connection is gone; what was received can still be taken, unless it may have been set back.
+    pub(crate) fn connection_lost(&mut self) {
+        self.unsettled_commits = 0;
+        match self.state {
+            // A seek behind its Subscribe is sent again with it.
+            SubscriptionState::Subscribing(_) => return,
+            SubscriptionState::Active | SubscriptionState::Resubscribing(_) => {
+                self.state = SubscriptionState::Detached;
+            }
+            SubscriptionState::Detached | SubscriptionState::Ended => {}
+        }
+        self.stop_rewinding();
+    }
+
+    /// An unanswered batch commits what came on the connection that is gone.
+    pub(crate) const fn commit_unsettled(&mut self) {
+        self.unsettled_commits = self.unsettled_commits.saturating_add(1);
+    }
+
+    /// The outcome of such a batch is known.
+    pub(crate) const fn commit_settled(&mut self) {
+        self.unsettled_commits = self.unsettled_commits.saturating_sub(1);
+    }
+
+    /// Whether it can be resubscribed: the outcome of its unanswered batches decides where it resumes.
+    pub(crate) fn may_resume(&self) -> bool {
+        self.state == SubscriptionState::Detached && self.unsettled_commits == 0
+    }
+
+    /// Takes in the records of a delivery, which borrows from `frame`; stale ones are dropped.
+    ///
+    /// Returns the offset to commit at once, for records that the application committed before they were redelivered.
+    pub(crate) fn deliver(
+        &mut self,
+        frame: &Bytes,
+        delivery: &Delivery<'_>,
+    ) -> Result<Option<u64>, Violation> {
+        let (first, count) = (delivery.first_offset, delivery.records.len());
+        if !self.admit(delivery.rewind, first)? {
+            return Ok(None);
+        }
+        let window = self.options.window;
+        if window > 0 && self.buffer.messages().saturating_add(count) > window {
+            return Err(Violation::Window { subscription: self.id.0, window });
+        }
+        // The decoder has checked that first + count does not overflow.
+        self.next = first.saturating_add(u64::from(count));
+        self.last_delivered = Some(self.next.saturating_sub(1));
+        if window == 0 && self.is_withheld() {
+            // Nothing bounds what comes until the answer, and keeping it would keep the answer from being read.
+            return Ok(None);
+        }
+        let records = frame.slice_ref(delivery.records.as_bytes());
+        let attempt = delivery.attempt;
+        self.buffer.push_records(count, ReceivedRecords { records, first_offset: first, attempt });
+        let Some(committed) = self.position.committed_to().filter(|committed| *committed > first) else {
+            return Ok(None);
+        };
+        self.buffer.drop_committed(committed, &self.topic);
+        Ok(Some(committed.min(self.next).saturating_sub(1)))
+    }
+
+    /// Takes in a gap; a stale one is dropped.
+    pub(crate) fn skip(&mut self, gap: &Gap) -> Result<(), Violation> {
+        if self.admit(gap.rewind, gap.from)? {
+            self.next = gap.to;
+            // A durable cursor may be before what was committed without a connection.
+            let from = gap.from.max(self.position.committed_to().unwrap_or(0));
+            if from < gap.to {
+                self.buffer.push_event(Event::Gap { from, to: gap.to, reason: gap.reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// The next message or event for the application.
+    pub(crate) fn take(&mut self) -> Option<Event> {
+        if self.is_withheld() {
+            return None;
+        }
+        let event = self.buffer.take(&self.topic)?;
+        match &event {
+            Event::Message(message) => self.position.take_to(message.offset.saturating_add(1)),
+            Event::Gap { to, .. } | Event::Reconnected { start: to, .. } => self.position.take_to(*to),
+            Event::Restarted { .. } | Event::Refused(_) | Event::Fenced | Event::Ended(_) => {}
+        }
+        Some(event)
+    }
+
+    /// Nothing more will come: drops what was not taken if the application asked for the end, and reports it once.
+    pub(crate) fn end(&mut self, event: Event) {
+        if self.state == SubscriptionState::Ended {
+            return;
+        }
+        if self.is_ending {
+            self.buffer.clear();
+        }
+        self.stop_rewinding();
+        self.state = SubscriptionState::Ended;
+        self.buffer.push_event(event);
+    }
+
+    /// Ends without the broker; returns the last offset that it delivered.
+    pub(crate) fn end_locally(&mut self) -> Option<u64> {
+        self.is_ending = true;
+        self.end(Event::Ended(self.last_delivered));
+        self.last_delivered
+    }
+
+    /// Raises the resume position to after `offset`, which the application has taken.
+    ///
+    /// Returns whether that is new and the broker can be asked for it on this connection.
+    pub(crate) fn commit(&mut self, offset: u64) -> bool {
+        let after = offset.saturating_add(1);
+        if !self.position.commit_to(after) {
+            return false;
+        }
+        self.buffer.drop_committed(after, &self.topic);
+        self.is_active() && self.was_delivered(offset)
+    }
+
+    /// Whether `offset` may be committed: what the broker would refuse never moves the resume position.
+    pub(crate) fn check_commit(&self, offset: u64) -> Result<(), RequestError> {
+        self.check_taken(offset, RefusalCode::CommitAhead)
+    }
+
+    /// Whether `offset` may be nacked.
+    pub(crate) fn check_nack(&self, offset: u64) -> Result<(), RequestError> {
+        self.check_taken(offset, RefusalCode::NackAhead)
+    }
+
+    /// Whether an offset that the application took was delivered on this connection.
+    pub(crate) const fn was_delivered(&self, offset: u64) -> bool {
+        offset < self.next
+    }
+
+    /// The first offset that is not committed.
+    pub(crate) fn cursor(&self) -> u64 {
+        self.position.cursor()
+    }
+
+    pub(crate) const fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    pub(crate) const fn taken_to(&self) -> u64 {
+        self.position.taken_to()
+    }
+
+    pub(crate) const fn buffered_bytes(&self) -> usize {
+        self.buffer.bytes()
+    }
+
+    /// Whether the application has taken everything, the end included.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.state == SubscriptionState::Ended && self.buffer.is_empty()
+    }
+
+    /// Whether there is something to take.
+    pub(crate) fn has_something(&self) -> bool {
+        !self.is_withheld() && !self.buffer.is_empty()
+    }
+
+    fn check_taken(&self, offset: u64, ahead: RefusalCode) -> Result<(), RequestError> {
+        let refusal = if self.options.window == 0 {
+            Refusal::new(RefusalCode::CommitsOff)
+        } else if offset >= self.taken_to() {
+            Refusal::with_value(ahead, self.taken_to())
+        } else {
+            return Ok(());
+        };
+        Err(RequestError::Refused { topic: Arc::clone(&self.topic), refusal })
+    }
+
+    /// Where a new connection resumes; with `window = 0`, where nothing is committed, after what was taken.
+    fn resume_offset(&self) -> Option<u64> {
+        self.position.resume_offset(self.options.window > 0)
+    }
+
+    /// Whether a frame with that rewind number, about offsets from `first` on, is to be taken in.
+    fn admit(&mut self, rewind: u32, first: u64) -> Result<bool, Violation> {
+        let subscription = self.id.0;
+        if !self.is_active() {
+            return Err(Violation::Subscription { subscription });
+        }
+        if rewind < self.rewinds.number() {
+            return Ok(false);
+        }
+        if !self.admit_rewind(rewind, first) && first < self.next {
+            return Err(Violation::OffsetBack { subscription, after: self.next, got: first });
+        }
+        self.position.begin_once(first);
+        Ok(true)
+    }
+}

@@ -1,0 +1,213 @@
+//! What was received for a subscription and not taken by the application.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use zaichik_proto::RecordRef;
+
+use crate::event::{Event, Message};
+
+/// Messages and events, in the order in which the application takes them.
+#[derive(Debug, Default)]
+pub(super) struct Buffer {
+    items: VecDeque<Item>,
+    messages: u32,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Item {
+    Records(ReceivedRecords),
+    Event(Event),
+}
+
+/// The rest of one delivery's records, in wire form: nothing is allocated per message.
+#[derive(Debug)]
+pub(super) struct ReceivedRecords {
+    pub(super) records: Bytes,
+    pub(super) first_offset: u64,
+    pub(super) attempt: u32,
+}
+
+impl Buffer {
+    /// The next message or event.
+    pub(super) fn take(&mut self, topic: &Arc<str>) -> Option<Event> {
+        while let Item::Records(records) = self.items.front_mut()? {
+            let first = records.split_first(topic);
+            if records.records.is_empty() || first.is_none() {
+                self.items.pop_front();
+            }
+            if let Some((message, len)) = first {
+                self.remove_message(len);
+                return Some(Event::Message(message));
+            }
+        }
+        match self.items.pop_front()? {
+            Item::Event(event) => Some(event),
+            // The loop above ends at an event.
+            Item::Records(_) => None,
+        }
+    }
+
+    /// Adds `count` records of a delivery.
+    pub(super) fn push_records(&mut self, count: u32, records: ReceivedRecords) {
+        self.messages = self.messages.saturating_add(count);
+        self.bytes = self.bytes.saturating_add(records.records.len());
+        self.items.push_back(Item::Records(records));
+    }
+
+    /// Adds an event; a gap that follows a gap extends it.
+    pub(super) fn push_event(&mut self, event: Event) {
+        if let (
+            Some(Item::Event(Event::Gap { to, reason, .. })),
+            Event::Gap { to: new_to, reason: new_reason, .. },
+        ) = (self.items.back_mut(), &event)
+        {
+            // Gaps take no room in the window: merging them bounds the buffer. Limit is the graver reason.
+            *to = *new_to;
+            *reason = (*reason).max(*new_reason);
+            return;
+        }
+        self.items.push_back(Item::Event(event));
+    }
+
+    /// Drops messages before `committed`, which the application has seen on an earlier connection.
+    pub(super) fn drop_committed(&mut self, committed: u64, topic: &Arc<str>) {
+        let (mut messages, mut bytes) = (0u32, 0usize);
+        for item in &mut self.items {
+            let Item::Records(records) = item else {
+                continue;
+            };
+            if records.first_offset >= committed {
+                break;
+            }
+            while records.first_offset < committed
+                && let Some((_, len)) = records.split_first(topic)
+            {
+                messages = messages.saturating_add(1);
+                bytes = bytes.saturating_add(len);
+            }
+        }
+        self.messages = self.messages.saturating_sub(messages);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Drops what a rewind made stale, but not what the application still has to learn about the connection.
+    pub(super) fn drop_stale(&mut self, is_moved: bool) {
+        self.items.retain(|item| match item {
+            Item::Event(Event::Restarted { .. }) => true,
+            // Where deliveries resumed means nothing once the subscription was moved elsewhere.
+            Item::Event(Event::Reconnected { .. }) => !is_moved,
+            Item::Event(_) | Item::Records(_) => false,
+        });
+        (self.messages, self.bytes) = (0, 0);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.items.clear();
+        (self.messages, self.bytes) = (0, 0);
+    }
+
+    /// Whether the application has not taken [`Event::Restarted`] yet.
+    pub(super) fn holds_restarted(&self) -> bool {
+        self.items.iter().any(|item| matches!(item, Item::Event(Event::Restarted { .. })))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    pub(super) const fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn remove_message(&mut self, len: usize) {
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(len);
+    }
+}
+
+impl ReceivedRecords {
+    /// Takes the first record; also returns its length in bytes.
+    fn split_first(&mut self, topic: &Arc<str>) -> Option<(Message, usize)> {
+        // The decoder has checked every record, so this fails only when none remains.
+        let (record, _) = RecordRef::split_first(&self.records).ok()?;
+        let message =
+            Message::cut(&self.records, &record, Arc::clone(topic), self.first_offset, self.attempt);
+        let len = record.as_bytes().len();
+        self.records.advance(len);
+        self.first_offset = self.first_offset.saturating_add(1);
+        Some((message, len))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zaichik_proto::{GapReason, Record};
+
+    use super::*;
+
+    const fn gap(from: u64, to: u64, reason: GapReason) -> Event {
+        Event::Gap { from, to, reason }
+    }
+
+    fn filled(first_offset: u64, count: u32) -> Buffer {
+        let mut bytes = Vec::new();
+        for _ in 0..count {
+            Record { body: b"body", timestamp: 5, ..Record::default() }.encode(&mut bytes);
+        }
+        let mut buffer = Buffer::default();
+        buffer.push_records(count, ReceivedRecords { records: bytes.into(), first_offset, attempt: 1 });
+        buffer
+    }
+
+    #[test]
+    fn messages_and_events_are_taken_in_order_and_counted() {
+        let topic = Arc::from("t");
+        let mut buffer = filled(3, 2);
+        buffer.push_event(Event::Fenced);
+        for (offset, remaining) in [(3, 1), (4, 0)] {
+            let Some(Event::Message(message)) = buffer.take(&topic) else { panic!("no message") };
+            assert_eq!((message.offset, buffer.messages()), (offset, remaining));
+        }
+        assert_eq!(buffer.bytes(), 0);
+        assert_eq!(buffer.take(&topic), Some(Event::Fenced));
+        assert_eq!(buffer.take(&topic), None);
+    }
+
+    #[test]
+    fn neighbouring_gaps_merge_under_the_graver_reason() {
+        let mut buffer = Buffer::default();
+        buffer.push_event(gap(1, 3, GapReason::Limit));
+        buffer.push_event(gap(3, 5, GapReason::Expired));
+        assert_eq!(buffer.take(&Arc::from("t")), Some(gap(1, 5, GapReason::Limit)));
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn committed_messages_are_dropped_from_the_front() {
+        let topic = Arc::from("t");
+        let mut buffer = filled(3, 3);
+        buffer.drop_committed(5, &topic);
+        assert_eq!(buffer.messages(), 1);
+        let Some(Event::Message(message)) = buffer.take(&topic) else { panic!("no message") };
+        assert_eq!(message.offset, 5);
+    }
+
+    #[test]
+    fn a_rewind_keeps_the_news_of_a_restart() {
+        let mut buffer = filled(3, 1);
+        buffer.push_event(Event::Restarted { start: 0 });
+        buffer.push_event(gap(0, 1, GapReason::Expired));
+        buffer.drop_stale(true);
+        assert!(buffer.holds_restarted());
+        assert_eq!((buffer.messages(), buffer.bytes()), (0, 0));
+        assert_eq!(buffer.take(&Arc::from("t")), Some(Event::Restarted { start: 0 }));
+        assert!(buffer.is_empty());
+    }
+}

@@ -1,0 +1,123 @@
+//! How far the application has come in a subscription, and where a new connection resumes.
+
+use zaichik_proto::Start;
+
+/// Offsets: the committed one is never after the one taken up to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position {
+    /// Where the subscription was asked to begin.
+    start: Start,
+    /// Where it began in this instance of the broker, or since it was moved.
+    started_at: Option<u64>,
+    /// The first offset that the application has not taken.
+    taken_to: u64,
+    /// The first offset that is not committed, once one was.
+    committed_to: Option<u64>,
+}
+
+impl Position {
+    pub(super) const fn new(start: Start) -> Self {
+        Self { start, started_at: None, taken_to: 0, committed_to: None }
+    }
+
+    /// The first offset is known, and nothing from there on was taken.
+    pub(super) const fn begin_at(&mut self, offset: u64) {
+        (self.started_at, self.taken_to, self.committed_to) = (Some(offset), offset, None);
+    }
+
+    /// Begins at `offset` unless the first offset is known.
+    pub(super) const fn begin_once(&mut self, offset: u64) {
+        if self.started_at.is_none() {
+            self.begin_at(offset);
+        }
+    }
+
+    /// Everything before `offset` was taken.
+    pub(super) fn take_to(&mut self, offset: u64) {
+        self.taken_to = self.taken_to.max(offset);
+    }
+
+    /// What was taken from `offset` on is taken back.
+    pub(super) fn go_back(&mut self, offset: u64) {
+        self.taken_to = self.taken_to.min(offset);
+    }
+
+    /// Commits everything before `offset`; returns whether that was new.
+    pub(super) fn commit_to(&mut self, offset: u64) -> bool {
+        if self.committed_to.is_some_and(|committed| committed >= offset) {
+            return false;
+        }
+        self.committed_to = Some(offset);
+        true
+    }
+
+    /// The same, with what is committed in `other` as well.
+    pub(super) fn with_commits_of(mut self, other: &Self) -> Self {
+        self.committed_to = self.committed_to.max(other.committed_to);
+        self
+    }
+
+    pub(super) const fn start(&self) -> Start {
+        self.start
+    }
+
+    pub(super) const fn taken_to(&self) -> u64 {
+        self.taken_to
+    }
+
+    /// The first offset that is not committed, once one was.
+    pub(super) const fn committed_to(&self) -> Option<u64> {
+        self.committed_to
+    }
+
+    /// The first offset that is not committed; 0 while it is not known where the subscription begins.
+    pub(super) fn cursor(&self) -> u64 {
+        self.committed_to.or(self.started_at).unwrap_or(0)
+    }
+
+    /// Where a new connection resumes: after what is committed, or without commits after what was taken.
+    pub(super) fn resume_offset(&self, has_commits: bool) -> Option<u64> {
+        let started_at = self.started_at?;
+        if !has_commits {
+            return Some(self.taken_to);
+        }
+        Some(self.committed_to.unwrap_or(started_at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun_at(offset: u64) -> Position {
+        let mut position = Position::new(Start::Earliest);
+        position.begin_at(offset);
+        position
+    }
+
+    #[test]
+    fn a_subscription_that_never_began_resumes_where_it_was_asked_to() {
+        assert_eq!(Position::new(Start::Latest).resume_offset(true), None);
+    }
+
+    #[test]
+    fn with_commits_it_resumes_after_them_and_without_after_what_was_taken() {
+        let mut position = begun_at(5);
+        position.take_to(9);
+        assert_eq!((position.resume_offset(true), position.resume_offset(false)), (Some(5), Some(9)));
+        assert!(position.commit_to(7));
+        assert!(!position.commit_to(6));
+        assert_eq!((position.resume_offset(true), position.cursor()), (Some(7), 7));
+    }
+
+    #[test]
+    fn a_position_that_is_restored_keeps_later_commits() {
+        let saved = begun_at(5);
+        let mut moved = saved;
+        moved.take_to(8);
+        moved.commit_to(8);
+        moved.go_back(6);
+        let restored = saved.with_commits_of(&moved);
+        assert_eq!((restored.taken_to(), restored.committed_to()), (5, Some(8)));
+    }
+}

@@ -1,0 +1,112 @@
+//! What nacks and seeks do to a subscription (semantics A4, D6).
+
+use zaichik_proto::Start;
+
+use super::position::Position;
+use super::{Subscription, SubscriptionState};
+
+impl Subscription {
+    /// A Nack is on its way.
+    pub(crate) fn nack_sent(&mut self, offset: u64) {
+        self.rewinds.start_nack(self.position);
+        self.position.go_back(offset);
+    }
+
+    /// Goes back to `offset` without a Nack: the broker delivers again from there anyway.
+    pub(crate) fn go_back(&mut self, offset: u64) {
+        if self.state != SubscriptionState::Active {
+            self.buffer.drop_stale(false);
+        }
+        self.position.go_back(offset);
+    }
+
+    /// A Seek is on its way.
+    pub(crate) fn seek_sent(&mut self, to: Start) {
+        self.rewinds.start_seek(self.position);
+        if self.options.window == 0 {
+            self.buffer.drop_stale(true);
+        }
+        self.move_to(to);
+    }
+
+    /// Moves to where the next Subscribe will ask to begin.
+    pub(crate) fn seek_locally(&mut self, to: Start) {
+        self.buffer.drop_stale(true);
+        self.move_to(to);
+    }
+
+    /// A Nack from `offset` on, or a Seek, was answered: the rewind number is `number` now.
+    pub(crate) fn rewound(&mut self, number: u32, nack: Option<u64>) {
+        if number > self.rewinds.number() {
+            self.advance_rewind(number, nack.is_none());
+            // What comes next is not before the offset of a nack, with or without effect.
+            self.next = nack.unwrap_or(0);
+            if nack.is_none() {
+                self.position = Position::new(self.position.start());
+            }
+        }
+        self.rewind_finished(nack.is_none());
+    }
+
+    /// A Nack or Seek was answered, was refused, or was not sent: what was held back is handed out if it still counts.
+    pub(crate) fn rewind_finished(&mut self, is_seek: bool) {
+        if let Some(saved) = self.rewinds.finish(is_seek) {
+            // What was committed meanwhile stays committed.
+            self.position = saved.with_commits_of(&self.position);
+        }
+    }
+
+    pub(crate) const fn rewind_number(&self) -> u32 {
+        self.rewinds.number()
+    }
+
+    /// Takes in the rewind number of a frame about offsets from `first` on; returns whether it is a new one, which makes
+    /// what was received stale.
+    pub(super) fn admit_rewind(&mut self, number: u32, first: u64) -> bool {
+        if number <= self.rewinds.number() {
+            return false;
+        }
+        // If no nack of this client raised it, a seek did: its own, or another client's by the durable name.
+        let is_moved = !self.rewinds.is_pending() || self.rewinds.has_seeks();
+        self.advance_rewind(number, is_moved);
+        if is_moved {
+            self.generation = self.generation.wrapping_add(1);
+            self.position.begin_at(first);
+        }
+        true
+    }
+
+    /// Whether what was received may be stale, because a nack or a seek is on its way.
+    ///
+    /// With `window = 0` there are only seeks, and each of them raises the number by one: the first delivery after the
+    /// last of them shows as much as its answer.
+    pub(super) const fn is_withheld(&self) -> bool {
+        self.rewinds.is_pending() && (self.options.window > 0 || self.rewinds.awaits_seek())
+    }
+
+    /// Nacks and seeks will not be answered any more.
+    pub(super) fn stop_rewinding(&mut self) {
+        if self.rewinds.is_pending() {
+            self.buffer.drop_stale(self.rewinds.has_seeks());
+        }
+        self.rewinds.abandon();
+    }
+
+    /// The position that counts unless a nack or a seek that is on its way has an effect.
+    pub(super) const fn settled_position(&mut self) -> &mut Position {
+        match self.rewinds.saved_mut() {
+            Some(saved) => saved,
+            None => &mut self.position,
+        }
+    }
+
+    fn advance_rewind(&mut self, number: u32, is_moved: bool) {
+        self.rewinds.advance(number);
+        self.buffer.drop_stale(is_moved);
+    }
+
+    fn move_to(&mut self, to: Start) {
+        self.position = Position::new(to);
+        self.generation = self.generation.wrapping_add(1);
+    }
+}
