@@ -40,7 +40,7 @@ async fn main() -> Outcome {
     let key = unique("order")?;
     // In one step, so that the window cannot end in between, however slow the machine is.
     let pair = ["the first", "the second"].map(|text| Outgoing::new(text).key(key.clone()));
-    let receipt = client.publish_all(TOPIC, &pair).await?;
+    let receipt = client.publish_all(TOPIC, pair).await?;
     let offset = receipt.offset(0).ok_or("a receipt without an offset")?;
     println!("  {key} \"the first\": accepted at offset {offset}");
     expect(!receipt.is_duplicate(0), "a new key to be accepted")?;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use futures::SinkExt;
 use zaichik_examples::{Failure, Outcome, expect};
-use zaichik_tokio::{Embedded, Outgoing, default_config};
+use zaichik_tokio::{BrokerConfig, EmbeddedBroker, Outgoing};
 
 #[tokio::main]
 async fn main() -> Outcome {
-    let broker = Embedded::start(default_config()?)?;
+    let broker = EmbeddedBroker::start(BrokerConfig::default())?;
     let (producer, consumer) = (broker.client(), broker.client());
     println!("a broker and two clients run inside this program, without a socket");
 

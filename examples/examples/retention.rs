@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use zaichik_examples::{Outcome, address, expect, unique};
-use zaichik_tokio::{Client, ClientError, Outgoing, Subscription, TopicOptions};
+use zaichik_tokio::{Client, ClientError, Event, Subscription, TopicOptions};
 
 /// How long a message is live.
 const TTL: Duration = Duration::from_secs(2);
@@ -22,8 +22,7 @@ async fn main() -> Outcome {
     client.create_topic(&topic, TopicOptions::new().retention_ttl(TTL)).await?;
     println!("created {topic}: messages are live for {TTL:?}");
 
-    let messages = ["one", "two", "three"].map(Outgoing::from);
-    client.publish_all(&topic, &messages).await?;
+    client.publish_all(&topic, ["one", "two", "three"]).await?;
     println!("published three messages without a subscriber");
 
     let mut newcomer = connect("newcomer").await?.subscribe(&topic).window(16).await?;
@@ -65,13 +64,12 @@ async fn connect(name: &str) -> Result<Client, ClientError> {
 
 /// The slow subscriber receives a gap in place of the messages it missed, and continues.
 async fn expect_gap_and_four(mut slow: Subscription) -> Outcome {
-    match slow.next_message().await {
-        Err(ClientError::Gap { from, to, reason, .. }) => {
-            println!("  it receives a gap: offsets {from} up to, not including, {to} are lost ({reason:?})");
-            expect((from, to) == (1, 3), "a gap for the two messages that expired in the meantime")?;
-        }
-        other => return Err(format!("expected a gap, got {other:?}").into()),
-    }
+    let event = slow.next_event().await?.ok_or("the subscription ended")?;
+    let Event::Gap { from, to, reason } = event else {
+        return Err(format!("expected a gap, received {event:?}").into());
+    };
+    println!("  it receives a gap: offsets {from} up to, not including, {to} are lost ({reason:?})");
+    expect((from, to) == (1, 3), "a gap for the two messages that expired in the meantime")?;
     expect_four(slow).await
 }
 

@@ -43,7 +43,7 @@ async fn main() -> Outcome {
         {
             acknowledged(number, handle).await?;
         }
-        under_way.push_back((number, client.publish_nowait(&topic, number.to_string())?));
+        under_way.push_back((number, client.publish(&topic, number.to_string()).enqueue()?));
     }
     for (number, handle) in under_way {
         acknowledged(number, handle).await?;
@@ -68,7 +68,7 @@ async fn main() -> Outcome {
     Ok(())
 }
 
-async fn acknowledged(number: u64, handle: zaichik_tokio::Publishing) -> Outcome {
+async fn acknowledged(number: u64, handle: zaichik_tokio::PendingReceipt) -> Outcome {
     let receipt = handle.await?;
     expect(receipt.offset(0) == Some(number), "the offset after the previous one")
 }

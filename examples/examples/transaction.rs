@@ -38,8 +38,8 @@ async fn main() -> Outcome {
     }
     println!("{output} holds each square once, in order");
 
-    let mut nothing = client.transaction();
-    nothing.publish(&output, "not alone").publish("$reserved", "this can't be done");
+    let nothing =
+        client.transaction().publish(&output, "not alone").publish("$reserved", "this can't be done");
     let error = nothing.send().await.err().ok_or("a reserved name was accepted")?;
     println!("a transaction with one refused operation has no effect: {error}");
     let other = Client::builder(&address()).name("reader").connect().await?;
@@ -57,8 +57,7 @@ async fn work(input: &str, output: &str, crash: u64) -> Outcome<bool> {
     while numbers.start() + handled < NUMBERS {
         let number = numbers.next_message().await?.ok_or("the subscription ended")?;
         let value: u64 = String::from_utf8_lossy(&number.body).parse()?;
-        let mut transaction = client.transaction();
-        transaction.publish(output, (value * value).to_string()).commit(&number);
+        let transaction = client.transaction().publish(output, (value * value).to_string()).commit(&number);
         if handled == 3 && crash.is_multiple_of(2) {
             println!("  worker {crash} crashes after squaring {value}, before sending the transaction");
             return Ok(false);

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use zaichik_tokio::{Client, ClientError, Embedded, Outgoing, TopicOptions, default_config};
+use zaichik_tokio::{BrokerConfig, Client, ClientError, EmbeddedBroker, Outgoing, TopicOptions};
 
 /// How long a shop keeps a customer's cart.
 const HOLD: Duration = Duration::from_hours(1);
@@ -55,7 +55,7 @@ async fn expire_carts(client: Client) -> Result<(), ClientError> {
 
 #[tokio::test(start_paused = true)]
 async fn a_cart_is_kept_for_an_hour() -> Result<(), Box<dyn std::error::Error>> {
-    let broker = Embedded::start(default_config()?)?;
+    let broker = EmbeddedBroker::start(BrokerConfig::default())?;
     let client = broker.client();
     open_shop(&client).await?;
     fill_cart(&client, "Ada", "three carrots").await?;
@@ -69,7 +69,7 @@ async fn a_cart_is_kept_for_an_hour() -> Result<(), Box<dyn std::error::Error>> 
 
 #[tokio::test(start_paused = true)]
 async fn an_expired_cart_is_reported_within_a_minute() -> Result<(), Box<dyn std::error::Error>> {
-    let broker = Embedded::start(default_config()?)?;
+    let broker = EmbeddedBroker::start(BrokerConfig::default())?;
     let client = broker.client();
     open_shop(&client).await?;
     let mut expired = client.subscribe("expired").await?;

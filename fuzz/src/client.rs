@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
 use zaichik_client::{
-    Batch, Client, ClientConfig, DurableOptions, Incoming, Link, ProducerIdentity, PublishOptions,
-    RequestError, RequestId, SubscribeOptions, SubscriptionId,
+    Batch, Client, ClientConfig, DurableOptions, Event, Link, ProducerIdentity, PublishOptions, RequestError,
+    RequestId, SubscribeOptions, SubscriptionId,
 };
 use zaichik_engine::Timestamp;
 use zaichik_proto::{AckLevel, Record, Start, TopicOptions};
@@ -208,14 +208,14 @@ impl World {
         }
         while let Some(id) = self.client.poll_ready() {
             assert!(self.subscriptions.contains(&id), "{id} belongs to this client");
-            while let Some(incoming) = self.client.poll_incoming(id) {
+            while let Some(incoming) = self.client.poll_event(id) {
                 assert!(!self.ended.contains(&id), "{id} has ended: {incoming:?}");
                 match incoming {
-                    Incoming::Message(message) => self.last = message.offset,
-                    Incoming::Ended(_) | Incoming::Fenced | Incoming::Refused(_) => {
+                    Event::Message(message) => self.last = message.offset,
+                    Event::Ended(_) | Event::Fenced | Event::Refused(_) => {
                         self.ended.insert(id);
                     }
-                    Incoming::Gap { .. } | Incoming::Reconnected { .. } | Incoming::Restarted { .. } | _ => {}
+                    Event::Gap { .. } | Event::Reconnected { .. } | Event::Restarted { .. } | _ => {}
                 }
             }
         }

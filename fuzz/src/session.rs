@@ -1,7 +1,7 @@
 //! Arbitrary bytes to a broker, whole and in pieces, before and after the handshake.
 
 use bytes::{Buf, BufMut, BytesMut};
-use zaichik_engine::{Broker, BrokerConfig, CloseReason, Effects, Session, Stats, Timestamp, Turn};
+use zaichik_engine::{Broker, BrokerConfig, CloseReason, Effects, Seed, Session, Stats, Timestamp, Turn};
 use zaichik_proto::{ClientFrame, Hello, Limits, MAGIC, PROTOCOL_VERSION, ServerDecoder, ServerFrame};
 
 use crate::choices::Choices;
@@ -42,9 +42,9 @@ struct Outcome {
 }
 
 fn run(stream: &[u8], piece: usize) -> Outcome {
-    let mut config = BrokerConfig::new(1, 2);
+    let mut config = BrokerConfig::default();
     config.memory_budget = MEMORY;
-    let mut broker = Broker::new(config).unwrap();
+    let mut broker = Broker::new(config, Seed::new(1, 2)).unwrap();
     let mut effects = Effects::new();
     let mut peer = Peer {
         session: broker.accept(Timestamp::from_micros(1), &mut effects),

@@ -55,7 +55,7 @@ use self::subscribing::Subscribing;
 use self::subscriptions::Subscriptions;
 use self::topics::Topics;
 pub use self::verify::Inconsistent;
-use crate::config::{BrokerConfig, ConfigError};
+use crate::config::{BrokerConfig, ConfigError, Seed};
 use crate::effects::{Effects, Turn};
 use crate::id::SessionId;
 use crate::session_config::SessionConfig;
@@ -68,8 +68,8 @@ use crate::stats::Stats;
 /// times give the same results, bit for bit.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Turn};
-/// let mut broker = Broker::new(BrokerConfig::new(1, 2))?;
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp, Turn};
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2))?;
 /// let mut effects = Effects::new();
 /// let now = Timestamp::from_micros(0);
 /// let mut session = broker.accept(now, &mut effects);
@@ -106,17 +106,17 @@ impl Broker {
     ///
     /// # Errors
     /// [`ConfigError`] if the configuration contradicts itself.
-    pub fn new(config: BrokerConfig) -> Result<Self, ConfigError> {
+    pub fn new(config: BrokerConfig, seed: Seed) -> Result<Self, ConfigError> {
         config.check()?;
-        let (producers, mut memory) = (Producers::new(&config), Memory::new(config.memory_budget));
+        let (producers, mut memory) = (Producers::new(&config, seed), Memory::new(config.memory_budget));
         memory.charge_producers(producers.footprint());
         Ok(Self {
-            session_config: Arc::new(SessionConfig::new(&config)),
+            session_config: Arc::new(SessionConfig::new(&config, seed)),
             now: Timestamp::ZERO,
             started: Timestamp::ZERO,
             stops_at: None,
-            topics: Topics::new(&config),
-            subscriptions: Subscriptions::new(&config),
+            topics: Topics::new(&config, seed),
+            subscriptions: Subscriptions::new(&config, seed),
             sessions: Sessions::new(&config),
             producers,
             memory,

@@ -5,21 +5,18 @@ use core::time::Duration;
 use thiserror::Error;
 use zaichik_proto::{CompactionMode, Limits, Overflow, SettingNames, TopicOptions};
 
-/// A broker's configuration.
+/// A broker's configuration. Start from the default and change fields.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig};
-/// let mut config = BrokerConfig::new(0x1234, 0x5678);
+/// use zaichik_engine::{Broker, BrokerConfig, Seed};
+/// let mut config = BrokerConfig::default();
 /// config.memory_budget = 64 << 20;
-/// let broker = Broker::new(config)?;
+/// let broker = Broker::new(config, Seed::new(0x1234, 0x5678))?; // random numbers
 /// # Ok::<(), zaichik_engine::ConfigError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BrokerConfig {
-    /// Identifies this broker instance: random, and different at each start (semantics P5).
-    pub instance: u128,
-    /// Key for hashing names and message keys: random and secret, so that clients can't choose names that collide.
-    pub hash_key: u128,
     /// The broker's name in its Welcome; at most 255 bytes.
     pub server_name: String,
     /// The shared token that clients must send; `None` admits all clients. At most 1,024 bytes.
@@ -54,13 +51,40 @@ pub struct BrokerConfig {
     pub lane_bytes: usize,
 }
 
-impl BrokerConfig {
-    /// The defaults, for an instance and a secret hash key that the caller chose at random.
+/// Random numbers that identify and protect a broker, drawn each time it starts.
+///
+/// ```
+/// use zaichik_engine::Seed;
+/// let seed = Seed::new(0x1234, 0x5678);
+/// assert!(!format!("{seed:?}").contains("hash_key"), "the hash key is a secret");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Seed {
+    /// Identifies this broker instance: different at each start; clients see it (semantics P5).
+    pub instance: u128,
+    /// Key for hashing names and message keys: secret, so that clients cannot choose names that collide.
+    pub hash_key: u128,
+}
+
+impl Seed {
+    /// A seed of two random numbers that the caller drew.
     #[must_use]
-    pub fn new(instance: u128, hash_key: u128) -> Self {
+    pub const fn new(instance: u128, hash_key: u128) -> Self {
+        Self { instance, hash_key }
+    }
+}
+
+impl core::fmt::Debug for Seed {
+    /// Omits the secret.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Seed").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
         Self {
-            instance,
-            hash_key,
             server_name: concat!("zaichik ", env!("CARGO_PKG_VERSION")).to_owned(),
             token: None,
             wire: Limits::default(),
@@ -79,7 +103,9 @@ impl BrokerConfig {
             lane_bytes: 256 << 10,
         }
     }
+}
 
+impl BrokerConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let wire = &self.wire;
         let needed = wire.max_message.checked_add(Limits::FRAME_ROOM);
@@ -119,7 +145,6 @@ impl core::fmt::Debug for BrokerConfig {
     /// Omits the secrets.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("BrokerConfig")
-            .field("instance", &self.instance)
             .field("token", &self.token.as_ref().map(|_| "redacted"))
             .field("wire", &self.wire)
             .field("topic_defaults", &self.topic_defaults)
@@ -134,10 +159,10 @@ impl core::fmt::Debug for BrokerConfig {
 /// An inconsistent configuration; never caused by what a peer sends.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, ConfigError};
-/// let mut config = BrokerConfig::new(1, 2);
+/// use zaichik_engine::{Broker, BrokerConfig, ConfigError, Seed};
+/// let mut config = BrokerConfig::default();
 /// config.wire.max_records = 0;
-/// assert_eq!(Broker::new(config).err(), Some(ConfigError::MaxRecords { got: 0 }));
+/// assert_eq!(Broker::new(config, Seed::new(1, 2)).err(), Some(ConfigError::MaxRecords { got: 0 }));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -189,11 +214,12 @@ pub enum ConfigError {
 ///
 /// ```
 /// use zaichik_engine::{BrokerConfig, TopicSettings};
-/// let mut config = BrokerConfig::new(1, 2);
-/// config.topic_defaults = TopicSettings { max_bytes: 1 << 20, ..TopicSettings::default() };
+/// let mut config = BrokerConfig::default();
+/// config.topic_defaults.max_bytes = 1 << 20;
 /// assert_eq!(config.topic_defaults.retention_ttl_micros, 0, "only for existing subscriptions");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TopicSettings {
     /// How long a record lives (semantics R1); 0, the default, keeps records only for existing subscriptions (R2).
     pub retention_ttl_micros: u64,

@@ -14,9 +14,9 @@ const MAX_NOTES: usize = 256;
 /// Whether a call left work to do.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Turn};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp, Turn};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
-/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// while broker.handle_timeout(now, &mut effects) == Turn::More {
 ///     // other tasks may run in between
 /// }
@@ -37,9 +37,9 @@ pub enum Turn {
 /// [`take_rearm`](Self::take_rearm). A dropped wake strands a connection, so debug builds panic on it.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
-/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// let session = broker.accept(now, &mut effects);
 /// broker.detach(now, session.id(), &mut effects);
 /// while let Some(id) = effects.pop_wake() {
@@ -125,10 +125,10 @@ impl Drop for Effects {
 /// An event for a debug log.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, NoteEvent, Timestamp};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, NoteEvent, Seed, Timestamp};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
 /// effects.set_notes(true);
-/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// let mut session = broker.accept(now, &mut effects);
 /// # use bytes::BytesMut;
 /// # use zaichik_proto::{ClientFrame, Hello, MAGIC};
@@ -142,6 +142,7 @@ impl Drop for Effects {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Note {
     /// The session that made the request.
     pub session: SessionId,

@@ -7,9 +7,9 @@ use zaichik_proto::{FaultCode, ProtocolError};
 /// Why a session is over.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, CloseReason, Effects, Timestamp};
+/// use zaichik_engine::{Broker, BrokerConfig, CloseReason, Effects, Seed, Timestamp};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
-/// let mut broker = Broker::new(BrokerConfig::new(1, 2))?;
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2))?;
 /// let mut session = broker.accept(now, &mut effects);
 /// session.close(now, CloseReason::PeerGone); // its socket is broken
 /// assert_eq!(session.close_reason(), Some(CloseReason::PeerGone));

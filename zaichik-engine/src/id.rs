@@ -5,9 +5,9 @@ use core::fmt;
 /// Identifies a connection for the lifetime of its broker; never reused.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
-/// let mut broker = Broker::new(BrokerConfig::new(1, 2))?;
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2))?;
 /// let (first, second) = (broker.accept(now, &mut effects), broker.accept(now, &mut effects));
 /// assert!(first.id() < second.id());
 /// assert_ne!(first.id().slot(), second.id().slot(), "suitable as an index of a table of connections");

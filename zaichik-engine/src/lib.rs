@@ -7,10 +7,10 @@
 //!
 //! ```
 //! use bytes::{Buf, BytesMut};
-//! use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
+//! use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp};
 //! use zaichik_proto::{ClientFrame, Hello, Limits, MAGIC, ServerDecoder, ServerFrame};
 //!
-//! let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+//! let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 //! let (mut effects, now) = (Effects::new(), Timestamp::from_micros(0));
 //! let mut session = broker.accept(now, &mut effects);
 //!
@@ -44,7 +44,7 @@ mod topic;
 mod window;
 
 pub use broker::{Broker, Inconsistent, Ledger};
-pub use config::{BrokerConfig, ConfigError, TopicSettings};
+pub use config::{BrokerConfig, ConfigError, Seed, TopicSettings};
 pub use effects::{Effects, Note, NoteEvent, Turn};
 pub use error::CloseReason;
 pub use id::SessionId;

@@ -24,10 +24,10 @@ const OPEN_ROOM: RangeInclusive<usize> = 256..=4 << 10;
 ///
 /// ```
 /// use bytes::{Buf, BytesMut};
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp};
 /// use zaichik_proto::{ClientFrame, Hello, MAGIC};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
-/// let mut broker = Broker::new(BrokerConfig::new(1, 2))?;
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2))?;
 /// let mut session = broker.accept(now, &mut effects);
 /// let mut hello = BytesMut::from(&MAGIC[..]);
 /// ClientFrame::Hello(Hello { version: 1, name: "doc", token: b"" }).encode(&mut hello);

@@ -43,11 +43,11 @@ const MICROS_PER_MILLI: u64 = 1_000;
 ///
 /// ```
 /// use bytes::{Buf, BytesMut};
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Status, Timestamp};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Status, Timestamp};
 /// use zaichik_proto::{ClientFrame, Hello, MAGIC};
 ///
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
-/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// let mut session = broker.accept(now, &mut effects);
 ///
 /// let mut hello = BytesMut::from(&MAGIC[..]);
@@ -94,14 +94,15 @@ pub struct Session {
 /// Where a connection is in its life.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Status, Timestamp};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Status, Timestamp};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
-/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// let session = broker.accept(now, &mut effects);
 /// assert_eq!(session.status(), Status::Handshake);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Status {
     /// The handshake is not done.
     Handshake,

@@ -3,7 +3,7 @@
 use subtle::ConstantTimeEq;
 use zaichik_proto::{Hello, Limits, MAGIC, PROTOCOL_VERSION, ProtocolError, ProtocolFault, micros};
 
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Seed};
 use crate::error::CloseReason;
 
 /// Where the Hello starts in the client's stream: after the magic.
@@ -25,9 +25,9 @@ pub(crate) struct SessionConfig {
 }
 
 impl SessionConfig {
-    pub(crate) fn new(config: &BrokerConfig) -> Self {
+    pub(crate) fn new(config: &BrokerConfig, seed: Seed) -> Self {
         Self {
-            instance: config.instance,
+            instance: seed.instance,
             server_name: config.server_name.clone(),
             token: config.token.clone(),
             wire: config.wire,

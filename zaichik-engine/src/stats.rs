@@ -3,8 +3,8 @@
 /// Counters since the broker was created; they never fall.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
-/// let mut broker = Broker::new(BrokerConfig::new(1, 2))?;
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp};
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2))?;
 /// let session = broker.accept(Timestamp::from_micros(1), &mut Effects::new());
 /// assert_eq!(broker.stats().connections, 1);
 /// # drop(session);

@@ -7,12 +7,12 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use zaichik_async_std::{Client, Server, default_config};
+//! use zaichik_async_std::{BrokerConfig, Client, Server};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # async_std::task::block_on(async {
-//! let server = Server::bind("127.0.0.1:0", default_config()?).await?;
-//! let (address, handle) = (server.local_addr().to_string(), server.handle());
+//! let server = Server::bind("127.0.0.1:0", BrokerConfig::default()).await?;
+//! let (address, handle) = (server.local_addr().to_string(), server.broker().handle());
 //! let serving = async_std::task::spawn(server.serve());
 //!
 //! let client = Client::connect(&address).await?;
@@ -30,29 +30,46 @@
 //! # }
 //! ```
 //!
-//! Without a socket the same is [`Embedded::start`] and [`client`](zaichik_driver::Embedded::client).
+//! Without a socket the same is [`EmbeddedBroker::start`] and [`client`](EmbeddedBroker::client).
 
 mod io;
 
 use std::future::Future;
 
 pub use io::{AsyncStdIo, AsyncStdListener, AsyncStdStream, AsyncStdTimer};
-pub use zaichik_driver::*;
+#[cfg(feature = "client")]
+pub use zaichik_driver::{
+    BatchReceipt, BrokerInfo, ClientConfig, ClientError, Delivery, DurableOptions, ErrorClass, Event,
+    LinkError, Losses, Message, MessageHeaders, OnLoss, Outgoing, PendingReceipt, ProducerIdentity, Publish,
+    PublishReceipt, Publisher, RequestError, Subscribe, Subscription, SubscriptionId, SubscriptionInfo,
+    TopicInfo, Transaction, UnacknowledgedPublish, Violation,
+};
+#[cfg(feature = "server")]
+pub use zaichik_driver::{BrokerConfig, BrokerHandle, ConfigError, ServerError, Stats, TopicSettings};
+pub use zaichik_driver::{
+    Clock, CompactionMode, Counter, CounterValue, Duplicate, Endpoint, FaultCode, FuturesIo, FuturesListener,
+    GapReason, Io, Limits, Listener, LocalIo, NameError, OnConflict, Overflow, ProtocolError, ProtocolFault,
+    RecordError, Refusal, RefusalCode, Runtime, Start, Timer, Timestamp, TopicOptions, TopicStatus,
+};
 
 /// The async-std runtime: one for the whole process, started when it is first needed.
 #[derive(Debug, Clone, Copy)]
 pub struct AsyncStd;
 
 /// A broker that listens on sockets.
+#[cfg(feature = "server")]
 pub type Server = zaichik_driver::Server<AsyncStd>;
 
 /// A broker inside the program.
-pub type Embedded = zaichik_driver::Embedded<AsyncStd>;
+#[cfg(feature = "server")]
+pub type EmbeddedBroker = zaichik_driver::EmbeddedBroker<AsyncStd>;
 
 /// A connection to a broker, which mends itself.
+#[cfg(feature = "client")]
 pub type Client = zaichik_driver::Client<AsyncStd>;
 
 /// How to connect.
+#[cfg(feature = "client")]
 pub type ClientBuilder = zaichik_driver::ClientBuilder<AsyncStd>;
 
 impl Runtime for AsyncStd {

@@ -15,8 +15,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use tokio::time::Instant;
 use zaichik_serve::Signal;
 use zaichik_tokio::{
-    AckLevel, Client, ClientError, Outgoing, ProducerIdentity, PublishOptions, PublishReceipt, Publishing,
-    RequestError,
+    Client, ClientError, Outgoing, PendingReceipt, ProducerIdentity, PublishReceipt, RequestError,
 };
 
 use self::input::{Input, InputArgs};
@@ -108,7 +107,7 @@ struct PublishRequest {
     /// The number of its first message in the input, from 1.
     first: u64,
     sent_at: Instant,
-    publishing: Publishing,
+    receipt: PendingReceipt,
 }
 
 /// The number of the first message of a request, and the answer; `None` if it did not arrive in time.
@@ -161,16 +160,17 @@ impl Publish {
         }
     }
 
-    fn options(&self) -> PublishOptions {
-        let ack = match self.ack {
-            Ack::None => AckLevel::None,
-            Ack::Accepted => AckLevel::Accepted,
-            Ack::Durable => AckLevel::Durable,
-        };
+    /// Messages as one request, with the terms of the command line.
+    fn request(
+        &self,
+        client: &Client,
+        messages: impl IntoIterator<Item = Outgoing>,
+    ) -> zaichik_tokio::Publish<'_> {
         // A message that misses its deadline leaves its sequence number to the next one. Under a producer's name the
         // numbers must be the same when the input is published again, so there is no deadline: the command ends.
         let deadline = if self.producer.is_some() { Duration::MAX } else { self.timeout };
-        PublishOptions::new().ack(ack).deadline(deadline)
+        let request = client.publish_all(&self.topic, messages).deadline(deadline);
+        if self.ack == Ack::Durable { request.durable() } else { request }
     }
 }
 
@@ -190,7 +190,7 @@ impl PublishRun<'_> {
                     input.next().await
                 } => {
                     let Some(message) = message? else { break };
-                    self.send(input.messages_read(), &[message]).await?;
+                    self.send(input.messages_read(), [message]).await?;
                     pause = self.args.sleep.map(|sleep| Box::pin(tokio::time::sleep(sleep)));
                 }
             }
@@ -221,20 +221,25 @@ impl PublishRun<'_> {
         if messages.is_empty() {
             return Ok(());
         }
-        self.send(1, &messages).await
+        self.send(1, messages).await
     }
 
     /// Publishes messages in one request; waits for answers while too many requests are in flight.
-    async fn send(&mut self, first: u64, messages: &[Outgoing]) -> Result<(), Failure> {
+    async fn send(
+        &mut self,
+        first: u64,
+        messages: impl IntoIterator<Item = Outgoing>,
+    ) -> Result<(), Failure> {
         if self.args.ack == Ack::None {
             self.send_unacknowledged(first, messages).await;
             return Ok(());
         }
+        let request = self.args.request(self.client, messages);
         while self.failure.is_none() {
-            match self.client.publish_nowait_with(&self.args.topic, messages, self.args.options()) {
-                Ok(publishing) => {
+            match request.enqueue() {
+                Ok(receipt) => {
                     let sent_at = Instant::now();
-                    self.in_flight.requests.push_back(PublishRequest { first, sent_at, publishing });
+                    self.in_flight.requests.push_back(PublishRequest { first, sent_at, receipt });
                     break;
                 }
                 Err(ClientError::Request(RequestError::Full)) if !self.in_flight.requests.is_empty() => {
@@ -246,9 +251,9 @@ impl PublishRun<'_> {
         Ok(())
     }
 
-    async fn send_unacknowledged(&mut self, first: u64, messages: &[Outgoing]) {
+    async fn send_unacknowledged(&mut self, first: u64, messages: impl IntoIterator<Item = Outgoing>) {
         for message in messages {
-            let sending = self.client.publish_unacknowledged(&self.args.topic, message.clone());
+            let sending = self.client.publish(&self.args.topic, message).no_ack();
             match tokio::time::timeout(self.args.timeout, sending).await {
                 Ok(Ok(())) => self.receipts.sent(),
                 Ok(Err(error)) => self.failed(first, error),
@@ -336,14 +341,14 @@ impl PublishRun<'_> {
 impl InFlight {
     /// Waits for the next answer; never completes if no request is in flight. No answer is lost if the future is dropped.
     async fn next(&mut self) -> Answer {
-        let Some(PublishRequest { first, sent_at, publishing }) = self.requests.front_mut() else {
+        let Some(PublishRequest { first, sent_at, receipt }) = self.requests.front_mut() else {
             return std::future::pending().await;
         };
         let first = *first;
         let answer = match self.answer_timeout {
-            None => Some(publishing.await),
+            None => Some(receipt.await),
             Some(timeout) => {
-                tokio::time::timeout(timeout.saturating_sub(sent_at.elapsed()), publishing).await.ok()
+                tokio::time::timeout(timeout.saturating_sub(sent_at.elapsed()), receipt).await.ok()
             }
         };
         if answer.is_some() {

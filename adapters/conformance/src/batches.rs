@@ -16,9 +16,8 @@ pub(crate) async fn x1_publishes_and_commits_happen_in_one_step<F: Form>() {
     put(&client, "t", "1").await;
     let mut subscription = client.subscribe("t").await.expect("subscribed");
     let message = subscription.next_message().await.expect("no gap").expect("a message");
-    let mut transaction = client.transaction();
-    transaction.publish("t", "a").publish_all("u", &["b".into(), "c".into()]).commit(&message);
-    transaction.publish("t", "d");
+    let transaction = client.transaction().publish("t", "a").publish_all("u", ["b", "c"]);
+    let transaction = transaction.commit(&message).publish("t", "d");
     assert!(settled(&client, &mut subscription).await.is_empty(), "nothing is sent before send");
     let receipt = transaction.send().await.expect("applied");
     let offsets: Vec<_> = receipt.publishes.iter().map(|one| (one.offset(0), one.created)).collect();
@@ -26,9 +25,7 @@ pub(crate) async fn x1_publishes_and_commits_happen_in_one_step<F: Form>() {
     assert_eq!(settled(&client, &mut subscription).await, ["1=1"], "the commit made room");
     // What another client's subscription delivered is not this one's to commit.
     let other = broker.client().await;
-    let mut transaction = other.transaction();
-    transaction.publish("t", "e").commit(&message);
-    let foreign = transaction.send().await;
+    let foreign = other.transaction().publish("t", "e").commit(&message).send().await;
     assert!(matches!(foreign, Err(ClientError::Request(RequestError::NoSubscription(_)))), "{foreign:?}");
     assert_eq!(put(&other, "t", "f").await, "@4");
     broker.stop().await;
@@ -49,8 +46,8 @@ pub(crate) async fn x_01_an_operation_that_is_too_large_undoes_all<F: Form>() {
     }
     // Above the topic's limit, which only the broker knows; then above the broker's, which the client knows as well.
     for (size, named) in [(950, "TooLarge 900 at 3"), (1_001, "")] {
-        let mut transaction = client.transaction();
-        transaction.publish("t", "a").publish("u", "b").publish("v", "c").publish("t", vec![b'x'; size]);
+        let transaction = client.transaction().publish("t", "a").publish("u", "b").publish("v", "c");
+        let transaction = transaction.publish("t", vec![b'x'; size]);
         match transaction.send().await {
             Err(ClientError::Request(RequestError::Refused { topic, refusal })) => {
                 assert_eq!(&*topic, "t");
@@ -89,9 +86,9 @@ pub(crate) async fn x_02_no_reader_ever_sees_a_part<F: Form>() {
         for round in 0..ROUNDS {
             let mut transaction = client.transaction();
             for part in 0..PARTS {
-                transaction.publish("t", format!("{round}.{part}"));
+                transaction = transaction.publish("t", format!("{round}.{part}"));
                 if part % 4 == 0 {
-                    transaction.publish("u", "elsewhere");
+                    transaction = transaction.publish("u", "elsewhere");
                 }
             }
             transaction.send().await.expect("applied");
@@ -153,8 +150,7 @@ pub(crate) async fn x_04_a_fenced_commit_refuses_the_whole<F: Form>() {
     assert_eq!(message.offset, 1, "nothing of the refused one was appended");
     peer.answer(peer.unsubscribe(1)).await;
     peer.answer(peer.subscribe_to(Sub::new(2, "t").durable("d"))).await;
-    let mut transaction = client.transaction();
-    transaction.publish("t", "never").commit(&message);
+    let transaction = client.transaction().publish("t", "never").commit(&message);
     transaction.send().await.expect_err("it was taken over");
     assert_eq!(put(&client, "t", "2").await, "@2");
     broker.stop().await;
@@ -165,9 +161,8 @@ pub(crate) async fn x_05_the_first_of_two_operations_with_one_key_wins<F: Form>(
     let client = broker.client().await;
     let options = TopicOptions::new().retain_forever().compaction_window(HOUR);
     client.create_topic("t", options).await.expect("created");
-    let mut transaction = client.transaction();
-    transaction.publish("t", Outgoing::new("first").key("k")).publish("t", "plain");
-    transaction.publish("t", Outgoing::new("second").key("k"));
+    let transaction = client.transaction().publish("t", Outgoing::new("first").key("k"));
+    let transaction = transaction.publish("t", "plain").publish("t", Outgoing::new("second").key("k"));
     let receipt = transaction.send().await.expect("applied");
     let told: Vec<_> = receipt.publishes.iter().map(|one| (one.offset(0), one.is_duplicate(0))).collect();
     assert_eq!(told, [(Some(0), false), (Some(1), false), (Some(0), true)]);
@@ -186,8 +181,7 @@ pub(crate) async fn x_06_topics_of_a_refused_one_are_not_created<F: Form>() {
     let client = broker.client().await;
     client.create_topic("full", TopicOptions::new().retain_forever().max_messages(1)).await.expect("created");
     for _ in 0..3 {
-        let mut transaction = client.transaction();
-        transaction.publish("a", "x").publish_all("full", &["y".into(), "z".into()]);
+        let transaction = client.transaction().publish("a", "x").publish_all("full", ["y", "z"]);
         assert_eq!(refused(transaction.send().await), "TooLarge 1");
     }
     assert_eq!(put(&client, "b", "x").await, "@0 new", "there is room for it");
@@ -200,7 +194,7 @@ pub(crate) async fn x_09_more_than_a_thousand_operations_are_refused<F: Form>() 
     let of = |operations: usize| {
         let mut transaction = client.transaction();
         for _ in 0..operations {
-            transaction.publish("t", "x");
+            transaction = transaction.publish("t", "x");
         }
         transaction.send()
     };
@@ -226,7 +220,8 @@ pub(crate) async fn x_10_records_are_contiguous_whoever_else_publishes<F: Form>(
             for round in 0..ROUNDS {
                 let mut transaction = client.transaction();
                 for part in 0..5 {
-                    transaction.publish("t", format!("{name}.{round}.{part}")).publish("u", "elsewhere");
+                    let body = format!("{name}.{round}.{part}");
+                    transaction = transaction.publish("t", body).publish("u", "elsewhere");
                 }
                 transaction.send().await.expect("applied");
             }
@@ -273,8 +268,7 @@ pub(crate) async fn x4_a_client_waits_for_room<F: Form>() {
     let peer = broker.topic(full).await;
     let client = broker.client().await;
     put(&client, "t", "0").await;
-    let mut transaction = client.transaction();
-    transaction.publish("u", "a").publish("t", "1").publish("t", "2");
+    let transaction = client.transaction().publish("u", "a").publish("t", "1").publish("t", "2");
     let sending = spawn::<F::Runtime, _>(transaction.send());
     peer.settle().await;
     assert_eq!(peer.answer(peer.subscribe(1, "u")).await, "0..0 new", "no part of it");

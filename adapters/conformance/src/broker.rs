@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::{FutureExt, StreamExt};
 use zaichik_driver::{
-    BrokerConfig, Client, ClientBuilder, ClientError, Clock, Incoming, Outgoing, RefusalCode, RequestError,
-    Runtime, ServerHandle, Subscription, Timer, TopicOptions, default_config,
+    BrokerConfig, BrokerHandle, Client, ClientBuilder, ClientError, Clock, Delivery, Event, Outgoing,
+    RefusalCode, RequestError, Runtime, Subscription, Timer, TopicOptions,
 };
 use zaichik_testkit::show;
 
@@ -46,7 +46,7 @@ impl<F: Form> Broker<F> {
     }
 
     pub(crate) async fn at(address: &str, change: impl FnOnce(&mut BrokerConfig)) -> Self {
-        let mut config = default_config().expect("random numbers");
+        let mut config = BrokerConfig::default();
         change(&mut config);
         Self(F::start(address, config).await.expect("a free address"))
     }
@@ -55,7 +55,7 @@ impl<F: Form> Broker<F> {
         self.0.address().to_owned()
     }
 
-    pub(crate) fn handle(&self) -> ServerHandle {
+    pub(crate) fn handle(&self) -> BrokerHandle {
         self.0.handle()
     }
 
@@ -183,17 +183,17 @@ pub(crate) fn refused<T: Debug>(result: Result<T, ClientError>) -> String {
     }
 }
 
-fn told(incoming: Option<Result<Incoming, ClientError>>) -> String {
-    match incoming {
-        Some(Ok(Incoming::Message(message))) => {
+fn told(event: Option<Result<Event<Delivery>, ClientError>>) -> String {
+    match event {
+        Some(Ok(Event::Message(message))) => {
             let text = show::message(message.offset, &message.body);
             if message.attempt > 1 { format!("{text} #{}", message.attempt) } else { text }
         }
-        Some(Ok(Incoming::Gap { from, to, reason })) => show::gap(from, to, reason),
-        Some(Ok(Incoming::Reconnected { from, start })) => format!("reconnected {from} {start}"),
-        Some(Ok(Incoming::Restarted { start })) => format!("restarted {start}"),
-        Some(Ok(Incoming::Fenced)) => "fenced".to_owned(),
-        Some(Ok(Incoming::Ended(_))) | None => "ended".to_owned(),
+        Some(Ok(Event::Gap { from, to, reason })) => show::gap(from, to, reason),
+        Some(Ok(Event::Reconnected { from, start })) => format!("reconnected {from} {start}"),
+        Some(Ok(Event::Restarted { start })) => format!("restarted {start}"),
+        Some(Ok(Event::Fenced)) => "fenced".to_owned(),
+        Some(Ok(Event::Ended(_))) | None => "ended".to_owned(),
         Some(other) => format!("{other:?}"),
     }
 }

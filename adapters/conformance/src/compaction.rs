@@ -183,7 +183,7 @@ pub(crate) async fn c1_duplicates_within_one_publish<F: Form>() {
     let (broker, client) = topic::<F>(compacted()).await;
     let keyed = |key: &'static str, body: &'static str| Outgoing::new(body).key(key);
     let messages = [keyed("a", "1"), keyed("b", "2"), keyed("a", "3"), "4".into(), keyed("b", "5")];
-    let receipt = client.publish_all("t", &messages).await.expect("accepted");
+    let receipt = client.publish_all("t", messages).await.expect("accepted");
     let offsets: Vec<_> = (0..5).map(|record| receipt.offset(record)).collect();
     assert_eq!(offsets, [Some(0), Some(1), Some(0), Some(2), Some(1)]);
     let mut subscription = client.subscribe("t").window(9).await.expect("subscribed");

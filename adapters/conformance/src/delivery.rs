@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::SinkExt;
 use futures::future::{join, join_all};
-use zaichik_driver::{ClientError, Outgoing, Overflow, PublishOptions, RequestError, Start, TopicOptions};
+use zaichik_driver::{ClientError, Outgoing, Overflow, RequestError, Start, TopicOptions};
 use zaichik_testkit::Sub;
 
 use crate::broker::{Broker, ClientOf, PeerOf, next, next_committed, put, refused, settled};
@@ -265,12 +265,11 @@ pub(crate) async fn a_18_a_handler_publishes_under_load_and_always_progresses<F:
                 }
                 1 => {
                     message.commit().await.expect("committed");
-                    client.publish_unacknowledged("answers", message.body.clone()).await.expect("queued");
+                    client.publish("answers", message.body.clone()).no_ack().await.expect("queued");
                 }
                 _ => {
-                    let mut transaction = client.transaction();
-                    transaction.publish("answers", message.body.clone()).commit(&message);
-                    transaction.send().await.expect("applied");
+                    let transaction = client.transaction().publish("answers", message.body.clone());
+                    transaction.commit(&message).send().await.expect("applied");
                 }
             }
         }
@@ -327,7 +326,7 @@ pub(crate) async fn a1_window_0_has_no_commits<F: Form>() {
 pub(crate) async fn a5_a_delivery_carries_everything_of_the_message<F: Form>() {
     let (broker, reader, writer) = pair::<F>().await;
     let full = Outgoing::new("body").key("k").header("trace", &[1, 2][..]).header("trace", "again");
-    writer.publish_all("t", &[full, "plain".into(), Outgoing::new("").key("")]).await.expect("accepted");
+    writer.publish_all("t", [full, "plain".into(), Outgoing::new("").key("")]).await.expect("accepted");
     let mut subscription = reader.subscribe("t").window(9).await.expect("subscribed");
     let mut messages = Vec::new();
     for offset in 0..3 {
@@ -360,8 +359,8 @@ pub(crate) async fn a7_idle_connections_are_woken_by_what_comes_for_them<F: Form
     let full = TopicOptions::new().retain_forever().max_messages(1).overflow(Overflow::Reject);
     writer.create_topic("full", full).await.expect("created");
     put(&writer, "full", "x").await;
-    let options = PublishOptions::new().deadline(Duration::from_millis(1_500));
-    assert_eq!(refused(writer.publish_with("full", &["y".into()], options).await), "TopicFull");
+    let brief = writer.publish("full", "y").deadline(Duration::from_millis(1_500));
+    assert_eq!(refused(brief.await), "TopicFull");
     put(&writer, "t", "a").await;
     for subscription in &mut subscriptions {
         assert_eq!(next(subscription).await, "0=a");

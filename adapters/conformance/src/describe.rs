@@ -40,7 +40,7 @@ pub(crate) async fn more_topics_than_a_page_has_are_all_listed<F: Form>() {
     let client = broker.client().await;
     let names: Vec<String> = (0..700).map(|number| format!("topic {number}")).collect();
     for name in &names {
-        client.publish_unacknowledged(name, "x").await.expect("queued");
+        client.publish(name, "x").no_ack().await.expect("queued");
     }
     put(&client, "the last one", "x").await;
     let listed = client.topics().await.expect("described");

@@ -111,7 +111,7 @@ pub(crate) async fn p_06_several_in_flight_cut_at_many_bytes_keep_their_order<F:
     let expected = Expected::default();
     let program = async |proxy: &Proxy, topic: &str| {
         let client = behind::<F::Runtime>(proxy).start();
-        let handles = ["a", "b", "c"].map(|body| client.publish_nowait(topic, body).expect("room"));
+        let handles = ["a", "b", "c"].map(|body| client.publish(topic, body).enqueue().expect("room"));
         for (offset, handle) in (0..).zip(handles) {
             assert_eq!(handle.await.expect("accepted, in the end").offset(0), Some(offset), "{topic}");
         }
@@ -129,9 +129,8 @@ pub(crate) async fn x_03_a_transaction_cut_at_many_bytes_has_one_effect<F: Form>
     let program = async |proxy: &Proxy, topic: &str| {
         let client = behind::<F::Runtime>(proxy).start();
         let other = format!("{topic}/other");
-        let before = client.publish_nowait(topic, "before").expect("room");
-        let mut transaction = client.transaction();
-        transaction.publish(topic, "a").publish(&other, "b").publish(topic, "c");
+        let before = client.publish(topic, "before").enqueue().expect("room");
+        let transaction = client.transaction().publish(topic, "a").publish(&other, "b").publish(topic, "c");
         let sending = transaction.send();
         let (before, receipt) = futures::join!(before, sending);
         assert_eq!(before.expect("accepted, in the end").offset(0), Some(0), "{topic}");
@@ -170,10 +169,9 @@ impl Work<'_> {
         client: &Client<R>,
         message: &Delivery,
     ) -> Result<BatchReceipt, ClientError> {
-        let mut transaction = client.transaction();
         let body = String::from_utf8_lossy(&message.body);
-        transaction.publish(&format!("{}/out", self.name), format!("f({body})")).commit(message);
-        transaction.send().await
+        let output = client.transaction().publish(&format!("{}/out", self.name), format!("f({body})"));
+        output.commit(message).send().await
     }
 
     /// Works until nothing is left.

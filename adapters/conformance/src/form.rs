@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::channel::oneshot;
-use zaichik_driver::{BrokerConfig, ClientBuilder, Embedded, Runtime, Server, ServerError, ServerHandle};
+use zaichik_driver::{
+    BrokerConfig, BrokerHandle, ClientBuilder, EmbeddedBroker, Runtime, Server, ServerError,
+};
 
 use crate::memory::{InMemory, Place};
 
@@ -32,7 +34,7 @@ pub trait Form: Sized + Send + Sync + 'static {
     fn client_builder(&self) -> ClientBuilder<Self::Runtime>;
 
     /// Something that stops the broker.
-    fn handle(&self) -> ServerHandle;
+    fn handle(&self) -> BrokerHandle;
 
     /// Ready when the broker was stopped and nothing of it is left.
     ///
@@ -45,7 +47,7 @@ pub trait Form: Sized + Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Sockets<R> {
     address: String,
-    handle: ServerHandle,
+    handle: BrokerHandle,
     outcome: oneshot::Receiver<Result<(), ServerError>>,
     runtime: std::marker::PhantomData<fn() -> R>,
 }
@@ -54,8 +56,8 @@ pub struct Sockets<R> {
 #[derive(Debug)]
 pub struct InProcess<R: Runtime> {
     address: String,
-    handle: ServerHandle,
-    broker: Arc<Mutex<Option<Embedded<InMemory<R>>>>>,
+    handle: BrokerHandle,
+    broker: Arc<Mutex<Option<EmbeddedBroker<InMemory<R>>>>>,
     place: Place,
 }
 
@@ -65,7 +67,7 @@ impl<R: Runtime> Form for Sockets<R> {
 
     async fn start(address: &str, config: BrokerConfig) -> Result<Self, ServerError> {
         let server = Server::<R>::bind(address, config).await?;
-        let (address, handle) = (server.local_addr().to_string(), server.handle());
+        let (address, handle) = (server.local_addr().to_string(), server.broker().handle());
         let (tell, outcome) = oneshot::channel();
         R::spawn(async move {
             // Nobody may be interested any more.
@@ -82,7 +84,7 @@ impl<R: Runtime> Form for Sockets<R> {
         ClientBuilder::new(&self.address)
     }
 
-    fn handle(&self) -> ServerHandle {
+    fn handle(&self) -> BrokerHandle {
         self.handle.clone()
     }
 
@@ -96,7 +98,7 @@ impl<R: Runtime> Form for InProcess<R> {
     const STRIDE: usize = 1;
 
     async fn start(address: &str, config: BrokerConfig) -> Result<Self, ServerError> {
-        let broker = Embedded::start(config)?;
+        let broker = EmbeddedBroker::start(config)?;
         let handle = broker.handle();
         let broker = Arc::new(Mutex::new(Some(broker)));
         let stream = {
@@ -117,10 +119,10 @@ impl<R: Runtime> Form for InProcess<R> {
 
     fn client_builder(&self) -> ClientBuilder<InMemory<R>> {
         let broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
-        broker.as_ref().map_or_else(|| ClientBuilder::new(&self.address), Embedded::client_builder)
+        broker.as_ref().map_or_else(|| ClientBuilder::new(&self.address), EmbeddedBroker::client_builder)
     }
 
-    fn handle(&self) -> ServerHandle {
+    fn handle(&self) -> BrokerHandle {
         self.handle.clone()
     }
 

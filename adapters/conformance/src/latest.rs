@@ -120,7 +120,7 @@ pub(crate) async fn c_23_survivors_keep_their_order<F: Form>() {
         let messages: Vec<_> = (0..20)
             .map(|key| Outgoing::new(vec![b'x'; 100]).key(format!("{}", (key * round) % 20)))
             .collect();
-        client.publish_all("t", &messages).await.expect("accepted");
+        client.publish_all("t", messages).await.expect("accepted");
         expected.extend((0..20).map(|key| (key * round) % 20));
     }
     let newest = |key: &i32| expected.iter().rposition(|other| other == key);

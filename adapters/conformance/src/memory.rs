@@ -69,7 +69,7 @@ impl<R: Runtime> Runtime for InMemory<R> {
         R::wall_clock()
     }
 
-    fn random() -> Option<u128> {
+    fn random() -> io::Result<u128> {
         R::random()
     }
 }

@@ -135,7 +135,7 @@ pub(crate) async fn p_04_a_client_resends_from_the_first_that_was_refused<F: For
     let client = broker.client().await;
     put(&client, "t", "0").await;
     let handles: Vec<_> = (1..20_u64)
-        .map(|number| (number, client.publish_nowait("t", number.to_string()).expect("room")))
+        .map(|number| (number, client.publish("t", number.to_string()).enqueue().expect("room")))
         .collect();
     client.ping().await.expect("connected");
     peer.answer(peer.alter("t", TopicOptions::new().max_messages(100))).await;
@@ -197,10 +197,8 @@ pub(crate) async fn p4_a_deadline_holds_nothing_back_for_ever<F: Form>() {
     let _peer = broker.topic(full).await;
     let client = broker.client().await;
     put(&client, "t", "0").await;
-    let brief = zaichik_driver::PublishOptions::new().deadline(Duration::from_millis(50));
-    let messages = ["never".into()];
-    let (refused, behind) =
-        futures::join!(client.publish_with("t", &messages, brief), client.publish("u", "behind"));
+    let brief = client.publish("t", "never").deadline(Duration::from_millis(50));
+    let (refused, behind) = futures::join!(brief, client.publish("u", "behind"));
     assert_eq!(refused.map_err(|error| error.class()), Err(ErrorClass::Retryable));
     assert_eq!(behind.expect("accepted").offset(0), Some(0));
     assert_eq!(everything(&broker).await, ["1/0=0"]);

@@ -4,10 +4,8 @@ use std::pin::pin;
 
 use futures::future::{join_all, select};
 use futures::{FutureExt, SinkExt};
-use zaichik_driver::{
-    AckLevel, Client, ClientError, ErrorClass, Outgoing, PublishOptions, RequestError, TopicOptions,
-};
-use zaichik_proto::FrameHeader;
+use zaichik_driver::{Client, ClientError, ErrorClass, Outgoing, RequestError, TopicOptions};
+use zaichik_proto::{AckLevel, FrameHeader};
 use zaichik_testkit::{Sub, keyed, record};
 
 use crate::broker::{Broker, next, next_committed, put, refused, spawn};
@@ -63,7 +61,7 @@ pub(crate) async fn p4_a_client_that_is_dropped_still_sends_what_it_took<F: Form
     let mut subscription = reader.subscribe("last words").window(16).await.expect("subscribed");
     let writer = broker.client().await;
     for number in 0..10 {
-        writer.publish_unacknowledged("last words", number.to_string()).await.expect("queued");
+        writer.publish("last words", number.to_string()).no_ack().await.expect("queued");
     }
     drop(writer);
     for number in 0..10 {
@@ -108,8 +106,7 @@ pub(crate) async fn p4_a_publisher_reports_a_refusal_once_and_goes_on<F: Form>()
 pub(crate) async fn p_08_durable_is_refused_by_a_broker_without_storage<F: Form>() {
     let broker = Broker::<F>::start().await;
     let client = broker.client().await;
-    let durable = PublishOptions::new().ack(AckLevel::Durable);
-    assert_eq!(refused(client.publish_with("t", &["x".into()], durable).await), "NotDurable");
+    assert_eq!(refused(client.publish("t", "x").durable().await), "NotDurable");
     assert_eq!(put(&client, "t", "x").await, "@0 new", "it did not create the topic either");
     broker.stop().await;
 }
@@ -125,7 +122,7 @@ pub(crate) async fn p_09_what_is_too_large_is_refused_before_a_byte_is_sent<F: F
         matches!(refused, Err(ClientError::Request(RequestError::TooLarge { limit: 1_000, got: 1_001 })));
     assert!(is_local, "{refused:?}");
     let many = vec![Outgoing::new("x"); 65_537];
-    let refused = client.publish_all("t", &many).await;
+    let refused = client.publish_all("t", many).await;
     assert!(matches!(refused, Err(ClientError::Request(RequestError::TooManyRecords { .. }))), "{refused:?}");
     assert_eq!(proxy.forwarded(Direction::ToBroker), before);
     assert_eq!(put(&client, "t", vec![b'x'; 1_000]).await, "@0 new");

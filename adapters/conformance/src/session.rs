@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use zaichik_driver::{Client, ClientError, ErrorClass, PublishOptions, TopicOptions};
+use zaichik_driver::{Client, ClientError, ErrorClass, TopicOptions};
 use zaichik_proto::{HEADER_LEN, Start};
 use zaichik_testkit::{Sub, record};
 
@@ -83,12 +83,11 @@ pub(crate) async fn s_05_a_shutdown_answers_what_it_accepted_and_leaves_nothing<
     publisher.create_topic("end", TopicOptions::new().retain_forever()).await.expect("created");
     let mut subscription = reader.subscribe("end").window(0).await.expect("subscribed");
     // What is refused because the broker stops is tried again, but not for long.
-    let options = PublishOptions::new().deadline(Duration::from_secs(1));
     let mut publishing = Vec::new();
     for number in 0..200 {
         let publisher = publisher.clone();
         publishing.push(spawn::<F::Runtime, _>(async move {
-            publisher.publish_with("end", &[number.to_string().into()], options).await
+            publisher.publish("end", number.to_string()).deadline(Duration::from_secs(1)).await
         }));
     }
     assert!(next(&mut subscription).await.starts_with("0="));

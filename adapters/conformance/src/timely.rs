@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use zaichik_driver::{
-    Client, ClientError, Clock, DurableOptions, Embedded, ErrorClass, Io, Outgoing, Overflow, Runtime, Timer,
-    TopicOptions, default_config,
+    BrokerConfig, Client, ClientError, Clock, DurableOptions, EmbeddedBroker, ErrorClass, Io, OnLoss,
+    Outgoing, Overflow, Runtime, Timer, TopicOptions,
 };
 
 use crate::broker::{HOUR, next, next_committed};
@@ -24,8 +24,8 @@ const PUBLISH_DEADLINE: Duration = Duration::from_secs(30);
 /// The longest that it waits in between.
 const RETRY: Duration = Duration::from_secs(5);
 
-fn broker<R: Runtime>() -> Embedded<R> {
-    Embedded::start(default_config().expect("random numbers")).expect("the defaults are valid")
+fn broker<R: Runtime>() -> EmbeddedBroker<R> {
+    EmbeddedBroker::start(BrokerConfig::default()).expect("the defaults are valid")
 }
 
 async fn sleep<R: Runtime>(duration: Duration) {
@@ -54,7 +54,7 @@ pub(crate) async fn what_expires_unread_is_a_gap<R: Runtime>(tick: Duration) {
     let broker = broker::<R>();
     let client = broker.client();
     client.create_topic("t", TopicOptions::new().retention_ttl(HOUR)).await.expect("created");
-    let mut subscription = client.subscribe("t").await.expect("subscribed");
+    let mut subscription = client.subscribe("t").on_loss(OnLoss::Fail).await.expect("subscribed");
     for body in ["a", "b"] {
         client.publish("t", body).await.expect("accepted");
     }
@@ -63,7 +63,8 @@ pub(crate) async fn what_expires_unread_is_a_gap<R: Runtime>(tick: Duration) {
     client.publish("t", "c").await.expect("accepted");
     client.commit().await.expect("committed");
     let gap = subscription.next_message().await.expect_err("a gap");
-    assert!(matches!(gap, ClientError::Gap { from: 1, to: 2, .. }), "{gap:?}");
+    let ClientError::Lost { event, .. } = gap else { panic!("{gap:?}") };
+    assert_eq!(event.lost_offsets(), Some(1..2));
     assert_eq!(next_committed(&mut subscription).await, "2=c");
 }
 
@@ -131,9 +132,9 @@ pub(crate) async fn heartbeats_keep_an_idle_connection_for_a_day<R: Runtime>(_: 
 pub(crate) async fn a_peer_that_says_nothing_is_closed_after_exactly_the_handshake_timeout<R: Runtime>(
     _: Duration,
 ) {
-    let config = default_config().expect("random numbers");
+    let config = BrokerConfig::default();
     let timeout = config.handshake_timeout;
-    let broker = Embedded::<R>::start(config).expect("the defaults are valid");
+    let broker = EmbeddedBroker::<R>::start(config).expect("the defaults are valid");
     let clock = Clock::of::<R>();
     let before = clock.now();
     let mut stream = broker.stream().expect("it runs");

@@ -2,15 +2,20 @@
 
 mod builder;
 pub(crate) mod core;
+mod delivery;
 mod describe;
 mod error;
+mod loss;
+mod membership;
 mod outgoing;
+mod pending_receipt;
+mod publish;
 mod publisher;
-mod publishing;
 mod request;
 mod room;
 mod subscribe;
 mod subscription;
+mod target;
 mod task;
 mod transaction;
 
@@ -20,23 +25,25 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::Poll;
 
-use zaichik_client::{Answer, Client as Machine, PublishOptions, PublishReceipt, RequestError, RequestId};
-use zaichik_engine::Timestamp;
-use zaichik_proto::{AckLevel, Refusal, Start, TopicOptions, TopicStatus};
+use zaichik_client::{Answer, Client as Machine, RequestError, RequestId};
+use zaichik_proto::{Refusal, Start, Timestamp, TopicOptions, TopicStatus};
 
 pub use builder::ClientBuilder;
+pub use delivery::Delivery;
 pub use describe::BrokerInfo;
 pub use error::ClientError;
+pub use loss::{Losses, OnLoss};
 pub use outgoing::Outgoing;
+pub use pending_receipt::PendingReceipt;
+pub use publish::{Publish, UnacknowledgedPublish};
 pub use publisher::Publisher;
-pub use publishing::Publishing;
 pub use subscribe::Subscribe;
-pub use subscription::{Delivery, Incoming, Subscription};
+pub use subscription::Subscription;
 pub use transaction::Transaction;
 
 use self::core::Owner;
 use crate::runtime::Runtime;
-use request::{Reply, Request};
+use request::Request;
 
 /// A client of a broker; cheap to clone, every clone is the same client.
 ///
@@ -45,9 +52,9 @@ use request::{Reply, Request};
 /// dropped, the task finishes what the client owes, within the drain timeout, and ends.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// let client = broker.client(); // over a socket: Client::connect("127.0.0.1:8889").await?
 /// let mut greetings = client.subscribe("greetings").await?;
 /// let receipt = client.publish("greetings", "hello").await?;
@@ -104,108 +111,36 @@ impl<R: Runtime> Client<R> {
         Ok(())
     }
 
-    /// Publishes a message; ready when the broker has it in its log, or says no.
+    /// Publishes a message: await what it returns for the receipt, or configure it first.
     ///
-    /// What the broker refuses for the moment is tried again until a deadline of 30 s, and what a broken connection
-    /// left unanswered is sent again on the next one: it is stored once (semantics P3, P4). A future that is dropped
-    /// before it is ready takes nothing back: a message that is on its way is published once, and nobody is told.
-    ///
-    /// # Errors
-    /// [`ClientError::class`] says whether the message is refused, or its fate is unknown.
-    pub async fn publish(
-        &self,
-        topic: &str,
-        message: impl Into<Outgoing> + Send,
-    ) -> Result<PublishReceipt, ClientError> {
-        let message = message.into();
-        self.publish_all(topic, &[message]).await
+    /// [`ClientError::class`] of its error says whether the message is refused, or its outcome is unknown.
+    pub fn publish<'a>(&self, topic: &'a str, message: impl Into<Outgoing>) -> Publish<'a> {
+        Publish::one(self.owner.core(), topic, message.into())
     }
 
     /// Publishes messages in one step: all of them are accepted or none, and nothing comes between them.
     ///
-    /// # Errors
-    /// As for [`publish`](Self::publish).
-    pub async fn publish_all(
+    /// ```
+    /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
+    /// # Simulation::new().run(async {
+    /// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
+    /// # let client = broker.client();
+    /// let receipt = client.publish_all("orders", ["one tea", "two coffees"]).await?;
+    /// assert_eq!((receipt.offset(0), receipt.offset(1)), (Some(0), Some(1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).expect("it works");
+    /// ```
+    pub fn publish_all<'a>(
         &self,
-        topic: &str,
-        messages: &[Outgoing],
-    ) -> Result<PublishReceipt, ClientError> {
-        self.publish_with(topic, messages, PublishOptions::new()).await
-    }
-
-    /// The same with a deadline and an acknowledgement level, accepted or durable. Without an acknowledgement:
-    /// [`publish_unacknowledged`](Self::publish_unacknowledged).
-    ///
-    /// # Errors
-    /// As for [`publish`](Self::publish), and [`RequestError::NoReceipt`] for [`AckLevel::None`].
-    pub async fn publish_with(
-        &self,
-        topic: &str,
-        messages: &[Outgoing],
-        options: PublishOptions,
-    ) -> Result<PublishReceipt, ClientError> {
-        if options.ack == AckLevel::None {
-            return Err(RequestError::NoReceipt.into());
-        }
-        let answer = self.ask(|machine, now| publish(machine, now, topic, messages, options)).await?;
-        let Answer::Published(receipt) = answer else {
-            return Err(mismatch(&answer));
-        };
-        Ok(receipt)
-    }
-
-    /// Publishes a message at once and gives a handle that tells what becomes of it.
-    ///
-    /// Messages of one client are stored in the order in which they were published, whether or not their handles are
-    /// awaited.
-    ///
-    /// # Errors
-    /// [`RequestError::Full`] if as much is under way as the client allows: await some handles first. Otherwise as
-    /// for [`publish`](Self::publish), when nothing can be sent at all.
-    pub fn publish_nowait(
-        &self,
-        topic: &str,
-        message: impl Into<Outgoing>,
-    ) -> Result<Publishing, ClientError> {
-        self.publish_nowait_with(topic, &[message.into()], PublishOptions::new())
-    }
-
-    /// The same for messages that are accepted together or not at all, with a deadline and an acknowledgement level.
-    ///
-    /// # Errors
-    /// As for [`publish_nowait`](Self::publish_nowait), and [`RequestError::NoReceipt`] for [`AckLevel::None`].
-    pub fn publish_nowait_with(
-        &self,
-        topic: &str,
-        messages: &[Outgoing],
-        options: PublishOptions,
-    ) -> Result<Publishing, ClientError> {
-        if options.ack == AckLevel::None {
-            return Err(RequestError::NoReceipt.into());
-        }
-        let core = self.owner.core();
-        let reply = Reply::now(core, |machine, now| publish(machine, now, topic, messages, options))?;
-        Ok(Publishing::new(reply))
+        topic: &'a str,
+        messages: impl IntoIterator<Item = impl Into<Outgoing>>,
+    ) -> Publish<'a> {
+        Publish::many(self.owner.core(), topic, messages.into_iter().map(Into::into).collect())
     }
 
     /// Several publishes and commits that happen together or not at all, to be put together and sent.
     pub fn transaction(&self) -> Transaction {
         Transaction::new(Arc::clone(&self.owner))
-    }
-
-    /// Publishes a message without asking what becomes of it; ready when it is queued for sending.
-    ///
-    /// # Errors
-    /// [`ClientError::Request`] if it can't be sent at all.
-    pub async fn publish_unacknowledged(
-        &self,
-        topic: &str,
-        message: impl Into<Outgoing> + Send,
-    ) -> Result<(), ClientError> {
-        let messages = [message.into()];
-        let options = PublishOptions::new().ack(AckLevel::None);
-        self.ask(|machine, now| publish(machine, now, topic, &messages, options)).await?;
-        Ok(())
     }
 
     /// A sink that publishes to one topic with many messages under way.
@@ -315,16 +250,6 @@ impl<R: Runtime> fmt::Debug for Client<R> {
     }
 }
 
-fn publish(
-    machine: &mut Machine,
-    now: Timestamp,
-    topic: &str,
-    messages: &[Outgoing],
-    options: PublishOptions,
-) -> Result<RequestId, RequestError> {
-    Outgoing::with_records(messages, |records| machine.publish(now, topic, records, options))
-}
-
 /// The machine answers each request in kind, so this is not reached; an error is better than a panic.
 fn mismatch(answer: &Answer) -> ClientError {
     debug_assert!(false, "{answer:?} does not answer the request");
@@ -332,4 +257,5 @@ fn mismatch(answer: &Answer) -> ClientError {
 }
 
 #[cfg(test)]
+#[cfg(feature = "server")]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use zaichik_engine::Timestamp;
+use zaichik_proto::Timestamp;
 
 use crate::runtime::Runtime;
 use crate::system_clock;

@@ -1,56 +1,61 @@
 //! The one loop between Zaichik's state machines and a byte stream, for any async runtime.
 //!
 //! A runtime supplies byte streams, a listener and a timer ([`Runtime`]); this crate supplies the rest: a broker
-//! behind a listener ([`Server`]) or inside a program ([`Embedded`]), and a [`Client`] for both. Programs use it
+//! behind a listener ([`Server`]) or inside a program ([`EmbeddedBroker`]), and a [`Client`] for both. Programs use it
 //! through a crate that names the runtime, such as `zaichik-tokio`.
+//!
+//! # Features
+//!
+//! Both are on by default. A program without a broker turns `server` off and does not compile one.
+//!
+//! - `client`: [`Client`], with the state machine of `zaichik-client`.
+//! - `server`: [`Server`] and [`EmbeddedBroker`], with the state machine of `zaichik-engine`.
 
+#[cfg(any(feature = "client", feature = "server"))]
 mod alarm;
+#[cfg(feature = "client")]
 mod client;
 mod clock;
-mod connection;
-mod embedded;
 mod endpoint;
 mod futures_io;
 mod futures_listener;
-#[cfg(all(test, feature = "shuttle"))]
-mod hand_off;
-mod housekeeping;
 mod local;
 #[cfg(test)]
+#[cfg(feature = "server")]
 mod manual;
 mod runtime;
+#[cfg(feature = "server")]
 mod server;
-mod shared;
-mod spare;
 mod sync;
 mod system_clock;
-mod tasks;
 #[cfg(unix)]
 mod unix_socket;
 
+#[cfg(feature = "client")]
 pub use client::{
-    BrokerInfo, Client, ClientBuilder, ClientError, Delivery, Incoming, Outgoing, Publisher, Publishing,
-    Subscribe, Subscription, Transaction,
+    BrokerInfo, Client, ClientBuilder, ClientError, Delivery, Losses, OnLoss, Outgoing, PendingReceipt,
+    Publish, Publisher, Subscribe, Subscription, Transaction, UnacknowledgedPublish,
 };
 pub use clock::Clock;
-pub use embedded::{Embedded, ServerError, ServerHandle, default_config};
 pub use endpoint::Endpoint;
 pub use futures_io::FuturesIo;
 pub use futures_listener::FuturesListener;
 pub use local::LocalIo;
 pub use runtime::{Io, Listener, Runtime, Timer};
-pub use server::Server;
+#[cfg(feature = "server")]
+pub use server::{BrokerHandle, EmbeddedBroker, Server, ServerError};
 #[cfg(unix)]
 pub use unix_socket::UnixSocket;
 
+#[cfg(feature = "client")]
 pub use zaichik_client::{
-    BatchReceipt, ClientConfig, DurableOptions, ErrorClass, LinkError, Message, MessageHeaders,
-    ProducerIdentity, PublishOptions, PublishReceipt, RequestError, SubscriptionId, SubscriptionInfo,
-    TopicInfo, Violation,
+    BatchReceipt, ClientConfig, DurableOptions, ErrorClass, Event, LinkError, Message, MessageHeaders,
+    ProducerIdentity, PublishReceipt, RequestError, SubscriptionId, SubscriptionInfo, TopicInfo, Violation,
 };
-pub use zaichik_engine::{BrokerConfig, ConfigError, Stats, Timestamp, TopicSettings};
+#[cfg(feature = "server")]
+pub use zaichik_engine::{BrokerConfig, ConfigError, Stats, TopicSettings};
 pub use zaichik_proto::{
-    AckLevel, CompactionMode, Counter, CounterValue, Duplicate, FaultCode, GapReason, Limits, NameError,
-    OnConflict, Overflow, ProtocolError, ProtocolFault, RecordError, Refusal, RefusalCode, Start,
+    CompactionMode, Counter, CounterValue, Duplicate, FaultCode, GapReason, Limits, NameError, OnConflict,
+    Overflow, ProtocolError, ProtocolFault, RecordError, Refusal, RefusalCode, Start, Timestamp,
     TopicOptions, TopicStatus,
 };

@@ -18,9 +18,9 @@ const CAPACITY: usize = 64 << 10;
 /// closes both directions.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// # use std::future::poll_fn;
 /// # use bytes::BytesMut;
 /// # use zaichik_driver::Io;

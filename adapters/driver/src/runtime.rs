@@ -125,7 +125,7 @@ pub trait Timer: Send + Unpin + 'static {
 ///     Ok(client.topic(topic).await?.messages)
 /// }
 /// # zaichik_simulated::Simulation::new().run(async {
-/// # let broker = zaichik_simulated::Embedded::start(zaichik_simulated::default_config()?)?;
+/// # let broker = zaichik_simulated::EmbeddedBroker::start(zaichik_simulated::BrokerConfig::default())?;
 /// # let client = broker.client();
 /// # client.create_topic("t", zaichik_driver::TopicOptions::new()).await?;
 /// assert_eq!(count(&client, "t").await?, 0);
@@ -167,12 +167,15 @@ pub trait Runtime: Send + Sync + Sized + 'static {
         system_clock::wall_clock()
     }
 
-    /// A number that nobody can guess, which makes a client unique; `None` if there is none to be had.
+    /// A number that nobody can guess. It makes a client or a broker unique.
     ///
     /// Default: the operating system's random numbers.
-    #[must_use]
-    fn random() -> Option<u128> {
+    ///
+    /// # Errors
+    /// There are none.
+    fn random() -> io::Result<u128> {
         let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).ok().map(|()| u128::from_ne_bytes(bytes))
+        getrandom::fill(&mut bytes)?;
+        Ok(u128::from_ne_bytes(bytes))
     }
 }

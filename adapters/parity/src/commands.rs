@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use zaichik_tokio::{Client, Server, TopicOptions, default_config};
+use zaichik_tokio::{BrokerConfig, Client, Server, TopicOptions};
 
 use crate::process::{Broker, command, piped};
 use crate::script;
@@ -188,9 +188,9 @@ pub fn the_same_script_gives_the_same_bytes(path: &str) {
     broker.signal("TERM");
     assert_eq!(broker.end().0, Some(0));
     let expected = script::block_on(async {
-        let config = default_config().expect("random numbers");
+        let config = BrokerConfig::default();
         let server = Server::bind("127.0.0.1:0", config).await.expect("a free port");
-        let (address, handle) = (server.local_addr().to_string(), server.handle());
+        let (address, handle) = (server.local_addr().to_string(), server.broker().handle());
         let playing = async {
             let received = script::play(&address).await;
             handle.shutdown(Duration::ZERO);

@@ -1,13 +1,12 @@
 //! Faults that a broker command must survive: slow clients, and SIGTERM under load.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use zaichik_proto::MAGIC;
-use zaichik_tokio::{Client, Incoming, PublishOptions};
+use zaichik_tokio::{Client, Event};
 
 use crate::process::Broker;
 use crate::script;
@@ -56,8 +55,7 @@ pub fn b17_sigterm_under_load_accounts_for_every_publish(path: &str) {
         let mut subscription = reader.subscribe("load").window(0).await.expect("subscribed");
         let reading = tokio::spawn(async move {
             let mut seen = BTreeSet::new();
-            while let Some(Ok(Incoming::Message(message))) = futures::StreamExt::next(&mut subscription).await
-            {
+            while let Some(Ok(Event::Message(message))) = futures::StreamExt::next(&mut subscription).await {
                 assert!(seen.insert(message.body.to_vec()), "each message is delivered once");
             }
             seen
@@ -93,13 +91,9 @@ pub fn b17_sigterm_under_load_accounts_for_every_publish(path: &str) {
 /// Publishes with several messages in flight until the broker refuses more; returns the acknowledged ones.
 async fn write_until_the_end(client: Client, writer: u64) -> Vec<Vec<u8>> {
     let mut acknowledged = Vec::new();
-    let options = PublishOptions::new().deadline(Duration::from_secs(30));
     for round in 0u64.. {
         let bodies: Vec<_> = (0..16).map(|number| format!("{writer} {round} {number}")).collect();
-        let publish = |body: &String| {
-            let (client, message) = (client.clone(), [body.clone().into()]);
-            async move { client.publish_with("load", &message, options).await }
-        };
+        let publish = |body: &String| client.publish("load", body.clone());
         let answers = join_all(bodies.iter().map(publish)).await;
         let is_over = answers.iter().any(Result::is_err);
         let accepted = bodies.into_iter().zip(answers).filter(|(_, answer)| answer.is_ok());

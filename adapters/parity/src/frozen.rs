@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use zaichik_driver::{Client, ClientError, Runtime, Server, TopicOptions, default_config};
+use zaichik_driver::{BrokerConfig, Client, ClientError, Runtime, Server, TopicOptions};
 use zaichik_proto::{ClientFrame, Hello, MAGIC, Start, Subscribe};
 
 /// Number of subscribers that never read.
@@ -28,13 +28,13 @@ const BODY: usize = 64 << 10;
 ///
 /// Nothing else may run in the process.
 pub async fn b1_a_thousand_frozen_subscribers_stay_within_the_budget<R: Runtime>(heap: impl Fn() -> usize) {
-    let mut config = default_config().expect("random numbers");
+    let mut config = BrokerConfig::default();
     config.memory_budget = BUDGET;
     // Longer than the test, so that no connection is closed for being slow.
     config.write_timeout = Duration::from_hours(1);
     let before = heap();
     let server = Server::<R>::bind("127.0.0.1:0", config).await.expect("a free port");
-    let (address, handle) = (server.local_addr().to_string(), server.handle());
+    let (address, handle) = (server.local_addr().to_string(), server.broker().handle());
     R::spawn(async move { server.serve().await.expect("an orderly end") });
     let writer = Client::<R>::connect(&address).await.expect("the broker listens");
     let options = TopicOptions::new().retain_forever().max_bytes(4 << 20);

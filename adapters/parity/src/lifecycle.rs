@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use futures::join;
 use futures::task::AtomicWaker;
-use zaichik_driver::{Client, Runtime, Server, default_config};
+use zaichik_driver::{BrokerConfig, Client, Runtime, Server};
 
 /// Servers before the first measurement, so that permanent threads, pools and tables exist by then.
 const WARM_UP: usize = 100;
@@ -39,9 +39,9 @@ pub async fn a_thousand_servers_leave_nothing<R: Runtime>(heap: impl Fn() -> usi
 /// Shuts down every other server, and drops the rest with a client connected.
 async fn start_and_stop<R: Runtime>(servers: usize) {
     for number in 0..servers {
-        let config = default_config().expect("random numbers");
+        let config = BrokerConfig::default();
         let server = Server::<Counted<R>>::bind("127.0.0.1:0", config).await.expect("a free port");
-        let (address, handle) = (server.local_addr().to_string(), server.handle());
+        let (address, handle) = (server.local_addr().to_string(), server.broker().handle());
         if number % 2 == 0 {
             let stopping = async {
                 served_client::<Counted<R>>(&address)

@@ -80,7 +80,7 @@ impl<R: Runtime> Http<R> {
             listener,
             address: bound,
             is_open: !address.is_loopback(),
-            pages: Arc::new(Pages::new(server.handle(), client(plan, server), build)),
+            pages: Arc::new(Pages::new(server.broker().handle(), client(plan, server), build)),
             connections: VecDeque::new(),
             timer: R::timer(),
             paused: None,
@@ -157,7 +157,7 @@ impl<R: Runtime> Future for Http<R> {
 /// The client that reads the counters. It stays connected, so that metrics work when the broker is full. It has no
 /// unfinished work, so it does not delay a drain.
 fn client<R: Runtime>(plan: &Plan, server: &Server<R>) -> Client<R> {
-    let client = server.local_client_builder().name("metrics").producer(None).retry_first_connect(true);
+    let client = server.broker().client_builder().name("metrics").producer(None).retry_first_connect(true);
     match &plan.token {
         Some(token) => client.token(token.bytes.clone()).start(),
         None => client.start(),

@@ -1,6 +1,6 @@
 //! The complete configuration, checked before the broker starts.
 
-use zaichik_driver::{BrokerConfig, ServerError};
+use zaichik_driver::BrokerConfig;
 
 use crate::Options;
 use crate::config::{Address, Config, Environment, Mistake};
@@ -49,10 +49,7 @@ impl Plan {
     }
 
     /// The configuration of the broker itself.
-    ///
-    /// # Errors
-    /// The operating system has no random numbers.
-    pub(crate) fn broker(&self) -> Result<BrokerConfig, ServerError> {
+    pub(crate) fn broker(&self) -> BrokerConfig {
         self.config.settings.broker(self.token.as_ref().map(|token| token.bytes.clone()))
     }
 }

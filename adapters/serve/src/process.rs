@@ -85,7 +85,7 @@ impl Process {
         signals: io::Result<impl Stream<Item = Signal> + Send + 'static>,
     ) -> Result<(), ServerError> {
         let settings = &self.plan.config.settings;
-        let mut config = self.plan.broker()?;
+        let mut config = self.plan.broker();
         config.max_connections = descriptors::connection_limit(config.max_connections);
         let (connections, mebibytes) = (config.max_connections, config.memory_budget >> 20);
         let addresses: Vec<_> = settings.listen.iter().map(Address::as_str).collect();
@@ -109,9 +109,9 @@ impl Process {
         if let Some(http) = &http {
             http.announce();
         }
-        R::spawn(usage::keep_reporting::<R>(server.handle()));
+        R::spawn(usage::keep_reporting::<R>(server.broker().handle()));
         match signals {
-            Ok(signals) => R::spawn(signals::shut_down_on(signals, server.handle(), settings.drain)),
+            Ok(signals) => R::spawn(signals::shut_down_on(signals, server.broker().handle(), settings.drain)),
             Err(error) => {
                 tracing::warn!(%error, "cannot handle signals; the process will end without draining");
             }

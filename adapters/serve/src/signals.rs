@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use zaichik_driver::ServerHandle;
+use zaichik_driver::BrokerHandle;
 
 /// A signal that asks the process to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Signal {
 }
 
 /// Drains the broker on the first signal, for at most `grace`; exits immediately on the second one.
-pub(crate) async fn shut_down_on(signals: impl Stream<Item = Signal>, broker: ServerHandle, grace: Duration) {
+pub(crate) async fn shut_down_on(signals: impl Stream<Item = Signal>, broker: BrokerHandle, grace: Duration) {
     let mut signals = std::pin::pin!(signals);
     if let Some(signal) = signals.next().await {
         tracing::info!(

@@ -3,13 +3,13 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
-use zaichik_driver::{Counter, Runtime, ServerHandle, Timer};
+use zaichik_driver::{BrokerHandle, Counter, Runtime, Timer};
 
 /// Time between two updates, so the maximum age of the counters.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Updates the counters periodically until the broker stops.
-pub(crate) async fn keep_reporting<R: Runtime>(broker: ServerHandle) {
+pub(crate) async fn keep_reporting<R: Runtime>(broker: BrokerHandle) {
     let mut timer = R::timer();
     while !broker.is_stopping() {
         report(&broker);
@@ -19,7 +19,7 @@ pub(crate) async fn keep_reporting<R: Runtime>(broker: ServerHandle) {
 }
 
 /// Updates the counters once.
-pub(crate) fn report(broker: &ServerHandle) {
+pub(crate) fn report(broker: &BrokerHandle) {
     let (resident, peak) = memory();
     for (counter, value) in
         [(Counter::ProcessCpu, cpu()), (Counter::ProcessMemory, resident), (Counter::ProcessMemoryPeak, peak)]

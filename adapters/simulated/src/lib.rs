@@ -6,11 +6,11 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use zaichik_simulated::{Embedded, Simulation, TopicOptions, default_config, sleep};
+//! use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation, TopicOptions, sleep};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! Simulation::new().run(async {
-//!     let broker = Embedded::start(default_config()?)?;
+//!     let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 //!     let client = broker.client();
 //!     client.create_topic("carts", TopicOptions::new().retention_ttl(Duration::from_hours(1))).await?;
 //!     client.publish("carts", "three carrots").await?;
@@ -46,7 +46,18 @@ pub use network::{SimulatedIo, SimulatedListener, break_connections};
 pub use simulation::Simulation;
 pub use task::{Task, spawn};
 pub use time::{SimulatedTimer, Sleep, now, sleep, timeout};
-pub use zaichik_driver::*;
+pub use zaichik_driver::{
+    BatchReceipt, BrokerInfo, ClientConfig, ClientError, Delivery, DurableOptions, ErrorClass, Event,
+    LinkError, Losses, Message, MessageHeaders, OnLoss, Outgoing, PendingReceipt, ProducerIdentity, Publish,
+    PublishReceipt, Publisher, RequestError, Subscribe, Subscription, SubscriptionId, SubscriptionInfo,
+    TopicInfo, Transaction, UnacknowledgedPublish, Violation,
+};
+pub use zaichik_driver::{BrokerConfig, BrokerHandle, ConfigError, ServerError, Stats, TopicSettings};
+pub use zaichik_driver::{
+    Clock, CompactionMode, Counter, CounterValue, Duplicate, Endpoint, FaultCode, GapReason, Io, Limits,
+    Listener, LocalIo, NameError, OnConflict, Overflow, ProtocolError, ProtocolFault, RecordError, Refusal,
+    RefusalCode, Runtime, Start, Timer, Timestamp, TopicOptions, TopicStatus,
+};
 
 /// The runtime of the [`Simulation`] that runs on this thread.
 ///
@@ -67,9 +78,9 @@ pub struct Simulated;
 /// A broker that listens on a port of the simulated network.
 ///
 /// ```
-/// use zaichik_simulated::{Client, Server, Simulation, default_config, spawn};
+/// use zaichik_simulated::{BrokerConfig, Client, Server, Simulation, spawn};
 /// Simulation::new().run(async {
-///     let server = Server::bind("broker:8889", default_config().unwrap()).await.unwrap();
+///     let server = Server::bind("broker:8889", BrokerConfig::default()).await.unwrap();
 ///     let serving = spawn(server.serve());
 ///     let client = Client::connect("broker:8889").await.unwrap();
 ///     client.publish("jobs", "sweep the yard").await.unwrap();
@@ -79,25 +90,13 @@ pub struct Simulated;
 pub type Server = zaichik_driver::Server<Simulated>;
 
 /// A broker inside the program.
-pub type Embedded = zaichik_driver::Embedded<Simulated>;
+pub type EmbeddedBroker = zaichik_driver::EmbeddedBroker<Simulated>;
 
 /// A connection to a broker, which mends itself.
 pub type Client = zaichik_driver::Client<Simulated>;
 
 /// How to connect.
 pub type ClientBuilder = zaichik_driver::ClientBuilder<Simulated>;
-
-/// A broker's defaults, with an instance and a hash key drawn from the simulation's seed.
-///
-/// # Errors
-/// Never; the other adapters' function of this name needs random numbers of the operating system.
-///
-/// # Panics
-/// Outside of a simulation.
-pub fn default_config() -> Result<BrokerConfig, ServerError> {
-    let executor = executor::current();
-    Ok(BrokerConfig::new(executor.random(), executor.random()))
-}
 
 impl Runtime for Simulated {
     type Io = SimulatedIo;
@@ -131,7 +130,7 @@ impl Runtime for Simulated {
         executor::current().time().wall_clock()
     }
 
-    fn random() -> Option<u128> {
-        Some(executor::current().random())
+    fn random() -> io::Result<u128> {
+        Ok(executor::current().random())
     }
 }

@@ -20,7 +20,7 @@ const FIRST_FREE_PORT: u16 = 49_152;
 /// Breaks every connection of the simulation's network, as a network that fails does, and says how many there were.
 ///
 /// What was written before still arrives, and its answers don't. Clients connect again, to whoever listens then.
-/// Clients of an [`Embedded`](crate::Embedded) broker need no network, so theirs go on.
+/// Clients of an [`EmbeddedBroker`](crate::EmbeddedBroker) broker need no network, so theirs go on.
 ///
 /// # Panics
 /// Outside of a simulation.

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use futures::future::{join_all, pending};
 use zaichik_simulated::{
-    Client, Embedded, Outgoing, Simulation, Task, TopicOptions, default_config, now, sleep, spawn, timeout,
+    BrokerConfig, Client, EmbeddedBroker, Outgoing, Simulation, Task, TopicOptions, now, sleep, spawn,
+    timeout,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
 
-fn broker() -> Embedded {
-    Embedded::start(default_config().expect("drawn from the seed")).expect("the defaults are valid")
+fn broker() -> EmbeddedBroker {
+    EmbeddedBroker::start(BrokerConfig::default()).expect("the defaults are valid")
 }
 
 /// Several workers publish, several read, all for an hour; what everybody saw, in the order in which it happened.

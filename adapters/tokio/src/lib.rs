@@ -4,12 +4,12 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use zaichik_tokio::{Client, Server, default_config};
+//! use zaichik_tokio::{BrokerConfig, Client, Server};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let server = Server::bind("127.0.0.1:0", default_config()?).await?;
-//! let (address, handle) = (server.local_addr().to_string(), server.handle());
+//! let server = Server::bind("127.0.0.1:0", BrokerConfig::default()).await?;
+//! let (address, handle) = (server.local_addr().to_string(), server.broker().handle());
 //! let serving = tokio::spawn(server.serve());
 //!
 //! let client = Client::connect(&address).await?;
@@ -26,20 +26,20 @@
 //! # }
 //! ```
 //!
-//! Without a socket the same is [`Embedded::start`] and [`client`](zaichik_driver::Embedded::client).
+//! Without a socket the same is [`EmbeddedBroker::start`] and [`client`](EmbeddedBroker::client).
 //!
 //! # Tests
 //!
-//! Time is tokio's. Where a test pauses it (tokio's feature `test-util`), an [`Embedded`] broker and its clients wait
+//! Time is tokio's. Where a test pauses it (tokio's feature `test-util`), an [`EmbeddedBroker`] broker and its clients wait
 //! for nothing: an hour goes by as soon as everybody waits.
 //!
 //! ```
 //! use std::time::Duration;
-//! use zaichik_tokio::{Embedded, TopicOptions, default_config};
+//! use zaichik_tokio::{BrokerConfig, EmbeddedBroker, TopicOptions};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)] // in a test: #[tokio::test(start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let broker = Embedded::start(default_config()?)?;
+//! let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 //! let client = broker.client();
 //! client.create_topic("carts", TopicOptions::new().retention_ttl(Duration::from_hours(1))).await?;
 //! client.publish("carts", "three carrots").await?;
@@ -61,22 +61,39 @@ use std::future::Future;
 use std::time::Instant;
 
 pub use io::{TokioIo, TokioListener, TokioTimer};
-pub use zaichik_driver::*;
+#[cfg(feature = "client")]
+pub use zaichik_driver::{
+    BatchReceipt, BrokerInfo, ClientConfig, ClientError, Delivery, DurableOptions, ErrorClass, Event,
+    LinkError, Losses, Message, MessageHeaders, OnLoss, Outgoing, PendingReceipt, ProducerIdentity, Publish,
+    PublishReceipt, Publisher, RequestError, Subscribe, Subscription, SubscriptionId, SubscriptionInfo,
+    TopicInfo, Transaction, UnacknowledgedPublish, Violation,
+};
+#[cfg(feature = "server")]
+pub use zaichik_driver::{BrokerConfig, BrokerHandle, ConfigError, ServerError, Stats, TopicSettings};
+pub use zaichik_driver::{
+    Clock, CompactionMode, Counter, CounterValue, Duplicate, Endpoint, FaultCode, GapReason, Io, Limits,
+    Listener, LocalIo, NameError, OnConflict, Overflow, ProtocolError, ProtocolFault, RecordError, Refusal,
+    RefusalCode, Runtime, Start, Timer, Timestamp, TopicOptions, TopicStatus,
+};
 
 /// The tokio runtime; what it starts runs in the runtime that it is called in.
 #[derive(Debug, Clone, Copy)]
 pub struct Tokio;
 
 /// A broker that listens on sockets.
+#[cfg(feature = "server")]
 pub type Server = zaichik_driver::Server<Tokio>;
 
 /// A broker inside the program.
-pub type Embedded = zaichik_driver::Embedded<Tokio>;
+#[cfg(feature = "server")]
+pub type EmbeddedBroker = zaichik_driver::EmbeddedBroker<Tokio>;
 
 /// A connection to a broker, which mends itself.
+#[cfg(feature = "client")]
 pub type Client = zaichik_driver::Client<Tokio>;
 
 /// How to connect.
+#[cfg(feature = "client")]
 pub type ClientBuilder = zaichik_driver::ClientBuilder<Tokio>;
 
 impl Runtime for Tokio {

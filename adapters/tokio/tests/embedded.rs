@@ -1,11 +1,11 @@
 //! What the conformance suite can't see: a broker that is dropped.
 
-use zaichik_tokio::{ClientError, Embedded, default_config};
+use zaichik_tokio::{BrokerConfig, ClientError, EmbeddedBroker};
 
 #[tokio::test]
 async fn a_broker_that_is_dropped_ends_its_clients() {
-    let config = default_config().expect("random numbers");
-    let broker = Embedded::start(config).expect("the defaults are valid");
+    let config = BrokerConfig::default();
+    let broker = EmbeddedBroker::start(config).expect("the defaults are valid");
     let client = broker.client();
     client.publish("t", "x").await.expect("accepted");
     let mut subscription = client.subscribe("t").await.expect("subscribed");

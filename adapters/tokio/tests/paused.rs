@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, advance, sleep};
-use zaichik_tokio::{Embedded, TopicOptions, default_config};
+use zaichik_tokio::{BrokerConfig, EmbeddedBroker, TopicOptions};
 
 const HOUR: Duration = Duration::from_hours(1);
 
-fn broker() -> Embedded {
-    Embedded::start(default_config().expect("random numbers")).expect("the defaults are valid")
+fn broker() -> EmbeddedBroker {
+    EmbeddedBroker::start(BrokerConfig::default()).expect("the defaults are valid")
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use runtime::Smol;
-use zaichik_driver::{Client, ClientBuilder, Start, default_config};
+use zaichik_driver::{BrokerConfig, Client, ClientBuilder, Start};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -21,8 +21,8 @@ fn main() -> Outcome {
         if let Ok(port) = std::env::var("PORT") {
             return echo(&format!("127.0.0.1:{port}")).await;
         }
-        let server = zaichik_driver::Server::<Smol>::bind("127.0.0.1:0", default_config()?).await?;
-        let (address, handle) = (server.local_addr().to_string(), server.handle());
+        let server = zaichik_driver::Server::<Smol>::bind("127.0.0.1:0", BrokerConfig::default()).await?;
+        let (address, handle) = (server.local_addr().to_string(), server.broker().handle());
         let serving = smol::spawn(server.serve());
         echo(&address).await?;
         handle.shutdown(Duration::from_secs(1));

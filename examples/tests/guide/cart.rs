@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
-use zaichik_tokio::{Embedded, TopicOptions, default_config};
+use zaichik_tokio::{BrokerConfig, EmbeddedBroker, TopicOptions};
 
 #[tokio::test(start_paused = true)]
 async fn a_cart_is_kept_for_an_hour() -> Result<(), Box<dyn std::error::Error>> {
-    let broker = Embedded::start(default_config()?)?;
+    let broker = EmbeddedBroker::start(BrokerConfig::default())?;
     let client = broker.client(); // pass it to the code under test
     client.create_topic("carts", TopicOptions::new().retention_ttl(Duration::from_hours(1))).await?;
     client.publish("carts", "three carrots").await?;

@@ -1,12 +1,12 @@
 use std::time::Duration;
 
-use zaichik_simulated::{Embedded, Simulation, TopicOptions, default_config, sleep, spawn, timeout};
+use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation, TopicOptions, sleep, spawn, timeout};
 
 #[test]
 fn two_workers_share_a_day() {
     for seed in 0..10 {
         Simulation::with_seed(seed).run(async {
-            let broker = Embedded::start(default_config().unwrap()).unwrap();
+            let broker = EmbeddedBroker::start(BrokerConfig::default()).unwrap();
             let client = broker.client();
             client
                 .create_topic("carts", TopicOptions::new().retention_ttl(Duration::from_hours(24)))

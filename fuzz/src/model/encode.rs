@@ -16,7 +16,7 @@ use crate::model::words::{
 
 /// A broker's configuration.
 pub(crate) fn config(defaults: Settings, bounds: &Bounds, lane_bytes: usize) -> BrokerConfig {
-    let mut config = BrokerConfig::new(1, 2);
+    let mut config = BrokerConfig::default();
     config.topic_defaults = settings(defaults);
     config.first_offset = bounds.first_offset;
     config.lane_bytes = lane_bytes;
@@ -163,17 +163,17 @@ fn wire_options(options: &Options) -> TopicOptions {
     }
 }
 
-const fn settings(settings: Settings) -> TopicSettings {
-    TopicSettings {
-        retention_ttl_micros: settings.ttl,
-        compaction_window_micros: settings.window,
-        compaction: compaction(settings.latest),
-        max_messages: settings.max_messages,
-        max_bytes: settings.max_bytes,
-        overflow: overflow(settings.reject),
-        max_keys: settings.max_keys,
-        tombstone_ttl_micros: settings.tombstone_ttl,
-    }
+fn settings(settings: Settings) -> TopicSettings {
+    let mut complete = TopicSettings::default();
+    complete.retention_ttl_micros = settings.ttl;
+    complete.compaction_window_micros = settings.window;
+    complete.compaction = compaction(settings.latest);
+    complete.max_messages = settings.max_messages;
+    complete.max_bytes = settings.max_bytes;
+    complete.overflow = overflow(settings.reject);
+    complete.max_keys = settings.max_keys;
+    complete.tombstone_ttl_micros = settings.tombstone_ttl;
+    complete
 }
 
 const fn compaction(latest: bool) -> CompactionMode {

@@ -1,7 +1,7 @@
 //! A broker and a few connections to it, driven with the model's requests; what they receive is decoded again.
 
 use bytes::{Buf, BufMut, BytesMut};
-use zaichik_engine::{Broker, BrokerConfig, Effects, Session, Timestamp, Turn};
+use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Session, Timestamp, Turn};
 use zaichik_proto::{AckLevel, ClientFrame, Hello, Limits, MAGIC, ServerDecoder, ServerFrame};
 
 use crate::model::encode::encode;
@@ -27,7 +27,7 @@ struct Peer {
 impl Peers {
     /// A broker with `count` connections that have finished their handshake.
     pub(crate) fn new(config: BrokerConfig, count: usize, now: u64) -> Self {
-        let broker = Broker::new(config).unwrap();
+        let broker = Broker::new(config, Seed::new(1, 2)).unwrap();
         let now = Timestamp::from_micros(now);
         let mut peers = Self { broker, effects: Effects::new(), all: Vec::new(), now };
         for _ in 0..count {

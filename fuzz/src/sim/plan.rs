@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use zaichik_engine::BrokerConfig;
+use zaichik_engine::{BrokerConfig, Seed};
 use zaichik_proto::{CompactionMode, Overflow, TopicOptions};
 
 use super::random::{Concern, Rng, mix};
@@ -228,11 +228,15 @@ impl Plan {
         }
     }
 
-    /// The configuration of the broker's `instance`-th instance.
-    pub(crate) fn broker(&self, instance: u64) -> BrokerConfig {
+    /// The broker's random numbers, for its `instance`-th instance.
+    pub(crate) fn seed_of_broker(&self, instance: u64) -> Seed {
+        Seed::new(u128::from(mix(self.seed ^ (instance << 40))) + 1, u128::from(mix(!self.seed)))
+    }
+
+    /// The broker's configuration.
+    pub(crate) fn broker(&self) -> BrokerConfig {
         let limits = &self.limits;
-        let mut config =
-            BrokerConfig::new(u128::from(mix(self.seed ^ (instance << 40))) + 1, u128::from(mix(!self.seed)));
+        let mut config = BrokerConfig::default();
         config.memory_budget = limits.memory_budget;
         config.max_topics = limits.max_topics;
         config.max_durables = limits.max_durables;

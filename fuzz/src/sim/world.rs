@@ -140,9 +140,9 @@ enum Peer {
 
 impl World {
     pub(crate) fn new(plan: Plan) -> Self {
-        let config = plan.broker(0);
-        let checker = Checker::new(&config);
-        let broker = Broker::new(config).expect("the plan's configuration is valid");
+        let (config, seed) = (plan.broker(), plan.seed_of_broker(0));
+        let checker = Checker::new(&config, seed.instance);
+        let broker = Broker::new(config, seed).expect("the plan's configuration is valid");
         let roles = plan.roles.clone();
         let mut clients: Vec<_> =
             roles.iter().enumerate().map(|(index, role)| Client::new(&plan, index, role)).collect();

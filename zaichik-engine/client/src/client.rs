@@ -24,8 +24,8 @@ use crate::config::ClientConfig;
 use crate::connection::{Connection, Link};
 use crate::encoder::Encoder;
 use crate::error::{LinkError, RequestError};
+use crate::event::Event;
 use crate::inbound::Inbound;
-use crate::incoming::Incoming;
 use crate::outbound::Outbound;
 use crate::outcomes::Outcomes;
 use crate::requests::{NewRequest, RequestKind, Requests};
@@ -37,7 +37,7 @@ use crate::subscriptions::Subscriptions;
 /// to [`inbound`](Self::inbound) and calls [`handle_read`](Self::handle_read), writes what
 /// [`outbound`](Self::outbound) holds, and calls [`handle_timeout`](Self::handle_timeout) when the time that
 /// [`next_timeout`](Self::next_timeout) names has come; in any order, as often as it likes. Answers come out of
-/// [`poll_answer`](Self::poll_answer), messages out of [`poll_incoming`](Self::poll_incoming).
+/// [`poll_answer`](Self::poll_answer), messages out of [`poll_event`](Self::poll_event).
 ///
 /// Requests may be made before the connection is open; they are sent in order when it is. Every queue is bounded
 /// by [`ClientConfig`], by the windows and by the number of subscriptions.
@@ -45,10 +45,10 @@ use crate::subscriptions::Subscriptions;
 /// ```
 /// use bytes::Buf;
 /// use zaichik_client::{Answer, Client, ClientConfig, Link};
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp, Seed};
 ///
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
-/// let mut broker = Broker::new(BrokerConfig::new(7, 8))?;
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// let mut session = broker.accept(now, &mut effects);
 /// let mut client = Client::new(ClientConfig::new(9));
 /// assert_eq!(client.link(), Link::Connect { at: Timestamp::ZERO });
@@ -202,10 +202,10 @@ impl Client {
 
     /// The next message or event of a subscription; `None` if there is none now, or no such subscription.
     ///
-    /// A message that was taken can be [committed](Self::commit). After [`Incoming::Ended`], [`Incoming::Fenced`] and
-    /// [`Incoming::Refused`] the subscription is gone. While a nack or a seek is unanswered there is nothing, since what
+    /// A message that was taken can be [committed](Self::commit). After [`Event::Ended`], [`Event::Fenced`] and
+    /// [`Event::Refused`] the subscription is gone. While a nack or a seek is unanswered there is nothing, since what
     /// was received may be stale.
-    pub fn poll_incoming(&mut self, subscription: SubscriptionId) -> Option<Incoming> {
+    pub fn poll_event(&mut self, subscription: SubscriptionId) -> Option<Event> {
         self.subscriptions.take(subscription)
     }
 

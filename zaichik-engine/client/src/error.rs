@@ -25,6 +25,8 @@ pub enum ErrorClass {
     Refused,
     /// It may have happened: check, or accept that trying again may do it twice.
     Unknown,
+    /// Messages are lost, and their consumer was to fail then. It can continue: ask for the next message.
+    Lost,
     /// This client can't be used any more: make a new one.
     Fatal,
 }
@@ -96,11 +98,6 @@ pub enum RequestError {
     /// A batch that asked for no answer. Nothing was sent.
     #[error("a batch is always answered; ask for the acknowledgement level accepted or durable")]
     BatchUnanswered,
-    /// A receipt was asked for a publish without an acknowledgement. Nothing was sent.
-    #[error(
-        "a publish without an acknowledgement has no receipt; use the acknowledgement level accepted or durable"
-    )]
-    NoReceipt,
     /// One operation of a batch is invalid. Nothing was sent.
     #[error("operation {operation} of the batch: {error}")]
     InBatch {
@@ -210,7 +207,6 @@ impl RequestError {
             | Self::TooManyRecords { .. }
             | Self::BatchTooLong { .. }
             | Self::BatchUnanswered
-            | Self::NoReceipt
             | Self::InBatch { .. }
             | Self::WindowTooLarge { .. }
             | Self::TooManySubscriptions { .. }

@@ -16,7 +16,7 @@ use self::rewinds::Rewinds;
 use crate::answer::SubscriptionId;
 use crate::config::SubscribeOptions;
 use crate::error::{RequestError, Violation};
-use crate::incoming::Incoming;
+use crate::event::Event;
 
 /// A subscription, over all connections of its client.
 ///
@@ -158,7 +158,7 @@ impl Subscription {
         match self.interruption.take() {
             None => self.settled_position().begin_at(start),
             Some(Interruption::Restarted) => {
-                self.buffer.push_event(Incoming::Restarted { start });
+                self.buffer.push_event(Event::Restarted { start });
                 self.settled_position().begin_at(start);
             }
             Some(Interruption::Reconnected) => {
@@ -170,7 +170,7 @@ impl Subscription {
                 }
                 let from = self.resume_offset().unwrap_or(start);
                 // A durable cursor may be before what was committed without a connection; that is not delivered again.
-                self.buffer.push_event(Incoming::Reconnected { from, start: start.max(from) });
+                self.buffer.push_event(Event::Reconnected { from, start: start.max(from) });
             }
         }
     }
@@ -261,28 +261,28 @@ impl Subscription {
             // A durable cursor may be before what was committed without a connection.
             let from = gap.from.max(self.position.committed_to().unwrap_or(0));
             if from < gap.to {
-                self.buffer.push_event(Incoming::Gap { from, to: gap.to, reason: gap.reason });
+                self.buffer.push_event(Event::Gap { from, to: gap.to, reason: gap.reason });
             }
         }
         Ok(())
     }
 
     /// The next message or event for the application.
-    pub(crate) fn take(&mut self) -> Option<Incoming> {
+    pub(crate) fn take(&mut self) -> Option<Event> {
         if self.is_withheld() {
             return None;
         }
-        let incoming = self.buffer.take(&self.topic)?;
-        match &incoming {
-            Incoming::Message(message) => self.position.take_to(message.offset.saturating_add(1)),
-            Incoming::Gap { to, .. } | Incoming::Reconnected { start: to, .. } => self.position.take_to(*to),
-            Incoming::Restarted { .. } | Incoming::Refused(_) | Incoming::Fenced | Incoming::Ended(_) => {}
+        let event = self.buffer.take(&self.topic)?;
+        match &event {
+            Event::Message(message) => self.position.take_to(message.offset.saturating_add(1)),
+            Event::Gap { to, .. } | Event::Reconnected { start: to, .. } => self.position.take_to(*to),
+            Event::Restarted { .. } | Event::Refused(_) | Event::Fenced | Event::Ended(_) => {}
         }
-        Some(incoming)
+        Some(event)
     }
 
     /// Nothing more will come: drops what was not taken if the application asked for the end, and reports it once.
-    pub(crate) fn end(&mut self, event: Incoming) {
+    pub(crate) fn end(&mut self, event: Event) {
         if self.state == SubscriptionState::Ended {
             return;
         }
@@ -297,7 +297,7 @@ impl Subscription {
     /// Ends without the broker; returns the last offset that it delivered.
     pub(crate) fn end_locally(&mut self) -> Option<u64> {
         self.is_ending = true;
-        self.end(Incoming::Ended(self.last_delivered));
+        self.end(Event::Ended(self.last_delivered));
         self.last_delivered
     }
 

@@ -7,7 +7,7 @@ use zaichik_proto::{Delivery, Gap};
 
 use crate::answer::SubscriptionId;
 use crate::error::{RequestError, Violation};
-use crate::incoming::Incoming;
+use crate::event::Event;
 use crate::subscription::Subscription;
 
 #[derive(Debug, Default)]
@@ -123,7 +123,7 @@ impl Subscriptions {
     }
 
     /// The broker ended a subscription; `event` reports how.
-    pub(crate) fn ended(&mut self, id: SubscriptionId, event: Incoming) -> Result<(), Violation> {
+    pub(crate) fn ended(&mut self, id: SubscriptionId, event: Event) -> Result<(), Violation> {
         if self.leaving.remove(&id) {
             return Ok(());
         }
@@ -148,21 +148,21 @@ impl Subscriptions {
     }
 
     /// The next message or event of a subscription; one that is finished is gone then.
-    pub(crate) fn take(&mut self, id: SubscriptionId) -> Option<Incoming> {
+    pub(crate) fn take(&mut self, id: SubscriptionId) -> Option<Event> {
         let subscription = &mut self.table.get_mut(&id)?.subscription;
         let before = subscription.buffered_bytes();
-        let incoming = subscription.take();
+        let event = subscription.take();
         if subscription.options().window == 0 {
             let taken = before.saturating_sub(subscription.buffered_bytes());
             self.unwindowed_bytes = self.unwindowed_bytes.saturating_sub(taken);
-        } else if let Some(Incoming::Message(message)) = &incoming {
+        } else if let Some(Event::Message(message)) = &event {
             self.last_taken = Some((id, message.offset));
         }
         if subscription.is_finished() {
             self.remove(id);
             self.last_taken = self.last_taken.filter(|(of, _)| *of != id);
         }
-        incoming
+        event
     }
 
     pub(crate) fn pop_ready(&mut self) -> Option<SubscriptionId> {

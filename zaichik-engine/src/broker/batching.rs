@@ -183,7 +183,7 @@ impl<'b> Batching<'b> {
         let mut plan = scratch.topic(index).plan;
         let mut context = PublishContext {
             max_message: publishing.config.wire.max_message,
-            hash_key: publishing.config.hash_key,
+            hash_key: publishing.topics.hash_key(),
             duplicates: &mut scratch.duplicates,
             retired: publishing.memory.retired(),
         };

@@ -131,6 +131,7 @@ fn append_copy(
         return Err(Refusal::with_value(RefusalCode::TooLarge, u64::from(max_message)));
     }
     readers.memory.check(record.len())?;
+    let hash_key = readers.topics.hash_key();
     let topic = &mut readers.topics[id];
     if topic.settings.is_live_only() {
         // Its settings were changed: nobody would find the record there.
@@ -139,7 +140,7 @@ fn append_copy(
     let mut context = PublishContext {
         // The headers that say where it comes from may take it above the limit.
         max_message: u32::MAX,
-        hash_key: config.hash_key,
+        hash_key,
         duplicates: &mut Vec::new(),
         retired: readers.memory.retired(),
     };

@@ -3,8 +3,8 @@
 /// Bytes charged, by what they are for.
 ///
 /// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Timestamp};
-/// let mut broker = Broker::new(BrokerConfig::new(1, 2))?;
+/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp};
+/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2))?;
 /// let empty = broker.ledger().total();
 /// let session = broker.accept(Timestamp::from_micros(1), &mut Effects::new());
 /// assert!(broker.ledger().sessions > 0 && broker.ledger().total() > empty);

@@ -13,7 +13,7 @@ use self::history::{History, MAX_GROWTH, Standing};
 pub(super) use self::history::{Outcome, Stored};
 use super::answer_lists::AnswerLists;
 use super::memory::Memory;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Seed};
 use crate::planted::{Defect, is_planted};
 use crate::ring::{Node, Rings};
 use zaichik_proto::Timestamp;
@@ -60,7 +60,7 @@ pub(super) enum Admission {
 }
 
 impl Producers {
-    pub(super) fn new(config: &BrokerConfig) -> Self {
+    pub(super) fn new(config: &BrokerConfig, seed: Seed) -> Self {
         let mut rings = Rings::default();
         Self {
             table: HashTable::new(),
@@ -68,7 +68,7 @@ impl Producers {
             silent: rings.insert(0),
             rings,
             recent: 0,
-            hash_key: config.hash_key,
+            hash_key: seed.hash_key,
             limit: config.max_producers,
             ttl: zaichik_proto::micros(config.producer_ttl),
             own: 0,

@@ -168,7 +168,7 @@ impl<'b> Publishing<'b> {
         let (id, created) = self.topic_of(run.topic(), publish.topic)?;
         let mut context = PublishContext {
             max_message: self.config.wire.max_message,
-            hash_key: self.config.hash_key,
+            hash_key: self.topics.hash_key(),
             duplicates: &mut self.answer.duplicates,
             retired: self.memory.retired(),
         };

@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_session_that_sent_least_is_evicted_once_it_is_old_enough() {
-        let config = BrokerConfig { max_handshakes: 2, ..BrokerConfig::new(1, 2) };
+        let config = BrokerConfig { max_handshakes: 2, ..BrokerConfig::default() };
         let (mut memory, mut readiness) = (Memory::new(1 << 20), Readiness::new());
         let (mut sessions, mut effects) = (Sessions::new(&config), Effects::new());
         let mut accept = |sessions: &mut Sessions, millis: u64| {
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_session_is_woken_once_until_it_exchanges_and_never_by_itself() {
         let (mut memory, mut readiness) = (Memory::new(1 << 20), Readiness::new());
-        let (mut sessions, mut effects) = (Sessions::new(&BrokerConfig::new(1, 2)), Effects::new());
+        let (mut sessions, mut effects) = (Sessions::new(&BrokerConfig::default()), Effects::new());
         let (id, _) = sessions.insert(Timestamp::ZERO, true, (&mut memory, &mut readiness), &mut effects);
         let other = SessionId::new(9, 9);
         sessions.wake(id, id, &mut effects);

@@ -11,7 +11,7 @@ use zaichik_proto::{Durable as Request, OnConflict, Refusal, RefusalCode, Timest
 use super::deadlines::Deadlines;
 use super::memory::{Account, Memory};
 use super::readiness::Readiness;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Seed};
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::subscription::{Durable, Subscription, Terms};
 use crate::topic::CursorId;
@@ -66,12 +66,12 @@ impl IndexMut<SubKey> for Subscriptions {
 }
 
 impl Subscriptions {
-    pub(super) fn new(config: &BrokerConfig) -> Self {
+    pub(super) fn new(config: &BrokerConfig, seed: Seed) -> Self {
         Self {
             entries: Slab::new(),
             durables: HashTable::new(),
             deadlines: Deadlines::default(),
-            hash_key: config.hash_key,
+            hash_key: seed.hash_key,
             max_durables: config.max_durables,
             inactive_micros: micros(config.inactive_ttl),
         }
@@ -250,9 +250,9 @@ mod tests {
 
     #[test]
     fn a_durable_subscription_is_found_by_topic_and_name_until_it_is_removed() {
-        let config = BrokerConfig { max_durables: 2, ..BrokerConfig::new(1, 2) };
+        let config = BrokerConfig { max_durables: 2, ..BrokerConfig::default() };
         let (mut memory, mut readiness) = (Memory::new(1 << 20), Readiness::new());
-        let mut subscriptions = Subscriptions::new(&config);
+        let mut subscriptions = Subscriptions::new(&config, Seed::new(1, 2));
         let first = insert(&mut subscriptions, &mut readiness, 0, "billing");
         let second = insert(&mut subscriptions, &mut readiness, 1, "billing");
         subscriptions.settle(first, &mut memory);
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn an_older_epoch_may_not_attach_and_reject_leaves_the_holder_alone() {
         let mut readiness = Readiness::new();
-        let mut subscriptions = Subscriptions::new(&BrokerConfig::new(1, 2));
+        let mut subscriptions = Subscriptions::new(&BrokerConfig::default(), Seed::new(1, 2));
         let key = insert(&mut subscriptions, &mut readiness, 0, "billing");
         let (mine, other) = (SessionId::new(1, 1), SessionId::new(2, 2));
         let request =

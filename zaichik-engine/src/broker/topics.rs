@@ -11,7 +11,7 @@ use zaichik_proto::{Refusal, RefusalCode, Timestamp, TopicName, TopicOptions, To
 use super::deadlines::Deadlines;
 use super::memory::{Account, Memory};
 use super::readiness::Readiness;
-use crate::config::{BrokerConfig, TopicSettings};
+use crate::config::{BrokerConfig, Seed, TopicSettings};
 use crate::id::TopicId;
 use crate::planted::{Defect, is_planted};
 use crate::topic::Topic;
@@ -55,16 +55,21 @@ impl IndexMut<TopicId> for Topics {
 }
 
 impl Topics {
-    pub(super) fn new(config: &BrokerConfig) -> Self {
+    pub(super) fn new(config: &BrokerConfig, seed: Seed) -> Self {
         Self {
             entries: Vec::new(),
             names: HashTable::new(),
             deadlines: Deadlines::default(),
-            hash_key: config.hash_key,
+            hash_key: seed.hash_key,
             limit: config.max_topics,
             defaults: config.topic_defaults,
             first_offset: config.first_offset,
         }
+    }
+
+    /// Keys the hashes of names and of the keys of records.
+    pub(super) const fn hash_key(&self) -> u128 {
+        self.hash_key
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -304,9 +309,9 @@ mod tests {
 
     #[test]
     fn a_topic_that_is_taken_back_leaves_nothing_behind() {
-        let config = BrokerConfig { max_topics: 2, ..BrokerConfig::new(1, 2) };
+        let config = BrokerConfig { max_topics: 2, ..BrokerConfig::default() };
         let (mut memory, mut readiness) = (Memory::new(1 << 20), Readiness::new());
-        let mut topics = Topics::new(&config);
+        let mut topics = Topics::new(&config, Seed::new(1, 2));
         let (kept, _) = topics.find_or_add(b"kept", &mut memory, &mut readiness).expect("there is room");
         let before = memory.ledger();
         let (_, created) = topics.find_or_add(b"gone", &mut memory, &mut readiness).expect("there is room");

@@ -9,7 +9,7 @@ use zaichik_proto::{
 };
 
 use super::*;
-use crate::config::{BrokerConfig, ConfigError};
+use crate::config::{BrokerConfig, ConfigError, Seed};
 
 const SECOND: u64 = 1_000_000;
 
@@ -26,7 +26,7 @@ impl Bench {
     /// The handshake is done.
     fn open(config: BrokerConfig) -> Self {
         let now = Timestamp::from_micros(SECOND);
-        let (mut broker, mut effects) = (Broker::new(config).unwrap(), Effects::new());
+        let (mut broker, mut effects) = (Broker::new(config, Seed::new(1, 2)).unwrap(), Effects::new());
         let session = broker.accept(now, &mut effects);
         let decoder = ServerDecoder::handshake(&Limits::default());
         let mut bench = Self { broker, effects, session, now, decoder };
@@ -108,7 +108,7 @@ fn subscribe(subscription: u32, topic: &[u8], window: u32) -> BytesMut {
 
 #[test]
 fn a7_fatal_is_the_last_frame() {
-    let mut bench = Bench::open(BrokerConfig::new(1, 2));
+    let mut bench = Bench::open(BrokerConfig::default());
     let refused = publish(b"$reserved", b"", AckLevel::None);
     bench.send(&[&refused[..], &[0, 0, 0, 0, 0x3f, 0, 0, 0]].concat());
     assert_eq!(bench.read(usize::MAX), ["Refused", "Fatal"]);
@@ -117,7 +117,7 @@ fn a7_fatal_is_the_last_frame() {
 
 #[test]
 fn a7_goodbye_is_the_last_frame() {
-    let mut bench = Bench::open(BrokerConfig::new(1, 2));
+    let mut bench = Bench::open(BrokerConfig::default());
     let refused = publish(b"$reserved", b"", AckLevel::None);
     let close = bytes(&ClientFrame::Close);
     bench.send(&[&subscribe(7, b"t", 1)[..], &publish(b"t", b"", AckLevel::Accepted)].concat());
@@ -128,7 +128,7 @@ fn a7_goodbye_is_the_last_frame() {
 
 #[test]
 fn a7_deliveries_without_end_do_not_starve_requests() {
-    let mut bench = Bench::open(BrokerConfig::new(1, 2));
+    let mut bench = Bench::open(BrokerConfig::default());
     let mut other = bench.broker.accept(bench.now, &mut bench.effects);
     other.inbound().extend_from_slice(&[&MAGIC[..], &hello()].concat());
     other.handle_read(bench.now);
@@ -153,7 +153,7 @@ fn a7_deliveries_without_end_do_not_starve_requests() {
 
 #[test]
 fn w9_who_is_not_read_is_not_given_up_and_goes_on_hearing_pings() {
-    let mut config = BrokerConfig::new(1, 2);
+    let mut config = BrokerConfig::default();
     config.memory_budget = 1;
     let mut bench = Bench::open(config);
     assert!(bench.session.wants_read(), "it may be a consumer that comes back");
@@ -171,7 +171,7 @@ fn w9_who_is_not_read_is_not_given_up_and_goes_on_hearing_pings() {
 
 #[test]
 fn w9_who_takes_a_long_answer_slowly_is_not_given_up() {
-    let mut config = BrokerConfig::new(1, 2);
+    let mut config = BrokerConfig::default();
     config.lane_bytes = 64;
     let mut bench = Bench::open(config);
     let options = TopicOptions::new().compaction_window(Duration::MAX);
@@ -194,7 +194,7 @@ fn w9_who_takes_a_long_answer_slowly_is_not_given_up() {
 
 #[test]
 fn a_draining_broker_says_how_long() {
-    let mut bench = Bench::open(BrokerConfig::new(1, 2));
+    let mut bench = Bench::open(BrokerConfig::default());
     bench.broker.drain(bench.now, Duration::from_secs(3), &mut bench.effects);
     bench.exchange();
     let mut wire = BytesMut::new();
@@ -214,8 +214,8 @@ fn a_limit_of_zero_is_not_announced() {
         |wire| &mut wire.max_subscriptions,
     ];
     for zero in zeros {
-        let mut config = BrokerConfig::new(1, 2);
+        let mut config = BrokerConfig::default();
         *zero(&mut config.wire) = 0;
-        assert_eq!(Broker::new(config).err(), Some(ConfigError::ZeroLimit));
+        assert_eq!(Broker::new(config, Seed::new(1, 2)).err(), Some(ConfigError::ZeroLimit));
     }
 }

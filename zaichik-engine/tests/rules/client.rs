@@ -1,7 +1,7 @@
 //! The real client against the real broker: end to end in simulated time.
 
 use zaichik_client::{
-    Answer, ErrorClass, Incoming, Link, LinkError, PublishOptions, RequestError, SubscribeOptions,
+    Answer, ErrorClass, Event, Link, LinkError, PublishOptions, RequestError, SubscribeOptions,
     SubscriptionId,
 };
 use zaichik_proto::{AckLevel, GapReason, Overflow, Record, RefusalCode, TopicOptions, TopicStatus};
@@ -59,8 +59,8 @@ fn end_to_end_all_parts_of_a_message_arrive() {
     let full = Record { key: Some(b"k"), headers: &headers, ..record(b"body") };
     world.done(client, |client, now| client.publish(now, "t", &[full], PublishOptions::new())).unwrap();
     let at = world.now();
-    let incoming = world.call(client, |client, _| client.poll_incoming(sub));
-    let Some(Incoming::Message(message)) = incoming else { panic!("{incoming:?}") };
+    let incoming = world.call(client, |client, _| client.poll_event(sub));
+    let Some(Event::Message(message)) = incoming else { panic!("{incoming:?}") };
     assert_eq!((message.offset, message.attempt, message.timestamp), (0, 1, at));
     assert_eq!((message.key.as_deref(), &message.body[..]), (Some(&b"k"[..]), &b"body"[..]));
     assert!(message.headers.iter().eq(headers));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use zaichik_client::Answer;
-use zaichik_engine::{Broker, BrokerConfig};
+use zaichik_engine::{Broker, BrokerConfig, Seed};
 use zaichik_proto::{CompactionMode, Counter, RefusalCode, Subject, TopicOptions};
 
 use crate::world::{Peer, Sub, World, secs};
@@ -175,7 +175,7 @@ fn counters_report_what_happened() {
 
 #[test]
 fn the_embedding_program_adds_its_own_counters() {
-    let mut broker = Broker::new(BrokerConfig::new(1, 2)).unwrap();
+    let mut broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2)).unwrap();
     broker.report(Counter::ProcessMemory, 7);
     broker.report(Counter::ProcessMemory, 6);
     broker.count(Counter::WriteStalls, 2);

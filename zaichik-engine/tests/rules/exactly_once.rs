@@ -1,8 +1,8 @@
 //! P-06, X-03 in simulated time: short scenarios whose connection breaks at every byte, or between any two steps.
 
 use zaichik_client::{
-    Answer, Batch, ClientConfig, DurableOptions, Incoming, Link, ProducerIdentity, PublishOptions,
-    RequestError, RequestId, SubscribeOptions, SubscriptionId,
+    Answer, Batch, ClientConfig, DurableOptions, Event, Link, ProducerIdentity, PublishOptions, RequestError,
+    RequestId, SubscribeOptions, SubscriptionId,
 };
 use zaichik_proto::RefusalCode;
 
@@ -148,8 +148,8 @@ impl Worker {
             return;
         }
         let subscription = self.subscription;
-        match world.call(self.client, |client, _| client.poll_incoming(subscription)) {
-            Some(Incoming::Message(message)) => {
+        match world.call(self.client, |client, _| client.poll_event(subscription)) {
+            Some(Event::Message(message)) => {
                 let output = [b"f(", &message.body[..], b")"].concat();
                 let mut batch = Batch::new();
                 batch.publish("out", &[record(&output)]).commit(subscription, message.offset);
@@ -159,7 +159,7 @@ impl Worker {
                     Err(error) => self.failed(&error),
                 }
             }
-            Some(Incoming::Fenced | Incoming::Refused(_) | Incoming::Ended(_)) => self.is_over = true,
+            Some(Event::Fenced | Event::Refused(_) | Event::Ended(_)) => self.is_over = true,
             _ => {}
         }
     }

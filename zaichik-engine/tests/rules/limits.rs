@@ -1,6 +1,6 @@
 //! Every limit of the configuration, and floods that reach the bounds of a connection.
 
-use zaichik_engine::{Broker, BrokerConfig, CloseReason, ConfigError, Status};
+use zaichik_engine::{Broker, BrokerConfig, CloseReason, ConfigError, Seed, Status};
 use zaichik_proto::{AckLevel, TopicOptions};
 
 use crate::world::{Peer, Sub, World, ms, record, secs, us};
@@ -121,9 +121,9 @@ fn limit_max_records() {
 fn limit_settings_that_contradict_each_other_are_rejected() {
     type Change = fn(&mut BrokerConfig);
     let with = |change: Change| {
-        let mut config = BrokerConfig::new(1, 2);
+        let mut config = BrokerConfig::default();
         change(&mut config);
-        Broker::new(config).map(|_| ())
+        Broker::new(config, Seed::new(1, 2)).map(|_| ())
     };
     let wrong: [Change; 16] = [
         |config| config.wire.max_frame = config.wire.max_message,

@@ -2,7 +2,7 @@
 
 use bytes::Buf;
 use zaichik_client::{Client, ClientConfig};
-use zaichik_engine::{Broker, BrokerConfig, Effects, Session};
+use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Session};
 use zaichik_proto::Timestamp;
 
 /// A broker and its end of one connection.
@@ -16,7 +16,8 @@ pub struct Served {
 #[must_use]
 pub fn connected() -> (Timestamp, Client, Served) {
     let now = Timestamp::from_micros(1);
-    let mut broker = Broker::new(BrokerConfig::new(7, 8)).expect("the defaults are consistent");
+    let mut broker =
+        Broker::new(BrokerConfig::default(), Seed::new(7, 8)).expect("the defaults are consistent");
     let session = broker.accept(now, &mut Effects::new());
     let (mut client, mut served) = (Client::new(ClientConfig::new(9)), Served { broker, session });
     client.handle_connected(now);

@@ -1,7 +1,7 @@
 //! A broker and connections without sockets, for benches and for tests that count: bytes in, bytes out.
 
 use bytes::{Buf, BytesMut};
-use zaichik_engine::{Broker, BrokerConfig, Effects, Session, Turn};
+use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Session, Turn};
 use zaichik_proto::{
     AckLevel, ClientFrame, CreateTopic, Hello, MAGIC, Publish, Record, Records, Start, Subscribe, Timestamp,
     TopicOptions,
@@ -29,9 +29,9 @@ impl Connections {
     /// A broker without connections, with more memory than any test uses.
     #[must_use]
     pub fn new() -> Self {
-        let mut config = BrokerConfig::new(1, 2);
+        let mut config = BrokerConfig::default();
         config.memory_budget = 8 << 30;
-        let broker = Broker::new(config).expect("the defaults are valid");
+        let broker = Broker::new(config, Seed::new(1, 2)).expect("the defaults are valid");
         let now = Timestamp::from_micros(1_000_000);
         Self { broker, now, effects: Effects::new(), sessions: Vec::new(), slots: Vec::new() }
     }

@@ -6,7 +6,7 @@ use std::task::Poll;
 use futures::StreamExt;
 use zaichik_measure::Latencies;
 use zaichik_measure::payload::{Kind, Payloads};
-use zaichik_tokio::{Client, ClientError, Outgoing, Subscription, Timestamp};
+use zaichik_tokio::{Client, ClientError, OnLoss, Outgoing, Start, Subscription, Timestamp};
 
 use super::environment::Environment;
 use super::latency;
@@ -50,7 +50,7 @@ pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result
     let watch = ServerWatch::start(connect(plan, server).await?).await;
     let window = plan.window.unwrap_or_default();
     let subscription =
-        client.subscribe(&plan.topic).window(window).from(zaichik_tokio::Start::Latest).await?;
+        client.subscribe(&plan.topic).window(window).from(Start::Latest).on_loss(OnLoss::Fail).await?;
     let publisher = plan.publisher(0);
     let mut echo = Echo {
         plan,
@@ -117,10 +117,10 @@ impl Echo<'_> {
         let message = Outgoing::from(payload.unwrap_or_default());
         let answer = match self.plan.ack {
             Some(Ack::None) => {
-                self.client.publish_unacknowledged(&self.plan.topic, message).await?;
+                self.client.publish(&self.plan.topic, message).no_ack().await?;
                 None
             }
-            Some(Ack::Accepted) | None => Some(self.client.publish_nowait(&self.plan.topic, message)?),
+            Some(Ack::Accepted) | None => Some(self.client.publish(&self.plan.topic, message).enqueue()?),
         };
         self.state.add_published(1);
         loop {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use zaichik_measure::payload;
-use zaichik_tokio::AckLevel;
 
 use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure};
@@ -117,13 +116,6 @@ impl Ack {
         match self {
             Self::None => "none",
             Self::Accepted => "accepted",
-        }
-    }
-
-    pub(crate) const fn level(self) -> AckLevel {
-        match self {
-            Self::None => AckLevel::None,
-            Self::Accepted => AckLevel::Accepted,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::SinkExt;
 use zaichik_measure::payload::{Kind, Payloads};
 use zaichik_measure::{Latencies, Schedule};
-use zaichik_tokio::{Client, ClientError, Outgoing, PublishOptions, PublishReceipt, Timestamp};
+use zaichik_tokio::{Client, ClientError, Outgoing, PublishReceipt, Timestamp};
 
 use super::alarm::Alarm;
 use super::latency;
@@ -101,10 +101,11 @@ impl Publisher {
         let warmup = plan.share(plan.warmup.unwrap_or_default(), index);
         let total = plan.messages().map(|messages| plan.share(messages, index).saturating_add(warmup));
         let ack = plan.ack.unwrap_or(Ack::Accepted);
-        let options = PublishOptions::new().ack(ack.level()).deadline(plan.timeout);
         let ack_mode = match ack {
             Ack::Accepted => AckMode::Answered(VecDeque::new()),
-            Ack::None => AckMode::Unanswered(Box::new(client.publisher(&plan.topic).options(options))),
+            Ack::None => {
+                AckMode::Unanswered(Box::new(client.publisher(&plan.topic).deadline(plan.timeout).no_ack()))
+            }
         };
         Ok(Self {
             client,
@@ -234,10 +235,8 @@ impl Publisher {
         match &mut self.ack_mode {
             AckMode::Answered(pending) => {
                 let (client, topic, deadline) = (self.client.clone(), Arc::clone(&self.topic), self.timeout);
-                let answer = Box::pin(async move {
-                    let options = PublishOptions::new().deadline(deadline);
-                    client.publish_with(&topic, &messages, options).await
-                });
+                let answer =
+                    Box::pin(async move { client.publish_all(&topic, messages).deadline(deadline).await });
                 let mut publish = PendingPublish { answer, kind, start_times };
                 // The first poll sends it. The client has room for it, as its limits are above this publisher's.
                 let no_waker = &mut Context::from_waker(Waker::noop());
@@ -267,8 +266,7 @@ impl Publisher {
             poll_fn(|cx| self.poll_answer(cx)).await?;
         }
         let end = self.payloads.end(self.done.total, self.state.clock.now().as_micros());
-        let options = PublishOptions::new().deadline(self.timeout);
-        self.client.publish_with(&self.topic, &[end.into()], options).await?;
+        self.client.publish(&self.topic, end).deadline(self.timeout).await?;
         if let AckMode::Unanswered(_) = self.ack_mode {
             // The broker processes a connection's requests in order, so it has accepted or refused every message.
             if let Some((_, last)) = &mut self.done.span {

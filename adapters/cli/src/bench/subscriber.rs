@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::time::Sleep;
 use zaichik_measure::Latencies;
-use zaichik_tokio::{Client, ClientError, Delivery, Incoming, Subscription, Timestamp};
+use zaichik_tokio::{Client, ClientError, Delivery, Event, Subscription, Timestamp};
 
 use super::latency;
 use super::plan::Plan;
@@ -129,38 +129,38 @@ impl Subscriber {
         let mut seen = 0;
         while !self.is_done() {
             let event = poll_fn(|cx| {
-                if let Poll::Ready(incoming) = self.subscription.poll_next_unpin(cx) {
-                    return Poll::Ready(Event::Incoming(incoming));
+                if let Poll::Ready(event) = self.subscription.poll_next_unpin(cx) {
+                    return Poll::Ready(Step::Event(event));
                 }
                 self.state.wake_publishers();
                 if let Some(committer) = &mut self.committer
                     && let Poll::Ready(Err(error)) = committer.poll(cx)
                 {
-                    return Poll::Ready(Event::Incoming(Some(Err(error))));
+                    return Poll::Ready(Step::Event(Some(Err(error))));
                 }
                 let is_stopped =
                     matches!(self.until, Until::Ends(..)) && stopped.as_mut().poll(cx).is_ready();
                 let reached = self.got.verifier.reached();
                 if is_stopped || is_timed_out(cx, silence.as_mut(), self.timeout, &mut seen, reached) {
-                    return Poll::Ready(Event::Stop { timed_out: !is_stopped });
+                    return Poll::Ready(Step::Stop { timed_out: !is_stopped });
                 }
                 Poll::Pending
             })
             .await;
             match event {
-                Event::Stop { timed_out } => {
+                Step::Stop { timed_out } => {
                     self.got.timed_out = timed_out;
                     break;
                 }
-                Event::Incoming(Some(Ok(Incoming::Message(delivery)))) => {
+                Step::Event(Some(Ok(Event::Message(delivery)))) => {
                     if let Err(error) = self.take(delivery).await {
                         return Err(request_failure(&self.client, error).await);
                     }
                 }
-                Event::Incoming(Some(Ok(Incoming::Gap { .. }))) => self.got.verifier.gap(),
-                Event::Incoming(Some(Err(error))) => return Err(request_failure(&self.client, error).await),
+                Step::Event(Some(Ok(Event::Gap { .. }))) => self.got.verifier.gap(),
+                Step::Event(Some(Err(error))) => return Err(request_failure(&self.client, error).await),
                 // The client does not reconnect, and no other client takes the subscription over.
-                Event::Incoming(None | Some(Ok(_))) => {
+                Step::Event(None | Some(Ok(_))) => {
                     let topic = self.subscription.topic();
                     return Err(Failure::new(
                         Code::Refused,
@@ -202,8 +202,8 @@ impl Subscriber {
     }
 }
 
-enum Event {
-    Incoming(Option<Result<Incoming, ClientError>>),
+enum Step {
+    Event(Option<Result<Event<Delivery>, ClientError>>),
     Stop { timed_out: bool },
 }
 

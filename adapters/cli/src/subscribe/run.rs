@@ -8,12 +8,12 @@ use futures::{FutureExt, Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Sleep;
 use zaichik_serve::Signal;
-use zaichik_tokio::{ClientError, Delivery, Incoming, RequestError, Subscription};
+use zaichik_tokio::{ClientError, Delivery, Event, RequestError, Subscription};
 
 use super::args::{Subscribe, WINDOW};
 use super::commits::{CommitEvent, CommitMode, Commits};
 use super::show::MessageWriter;
-use super::sources::{Event, Sources};
+use super::sources::{SourceEvent, Sources};
 use crate::failure::{Code, Failure};
 
 /// Maximum bytes of output before it is written; a single message may exceed it.
@@ -120,7 +120,7 @@ impl<'a> SubscribeRun<'a> {
     }
 
     /// Handles an event and those that are already available, until the output is full.
-    fn collect(&mut self, source: usize, event: Event) -> Result<(), Failure> {
+    fn collect(&mut self, source: usize, event: SourceEvent) -> Result<(), Failure> {
         self.handle(source, event)?;
         while !self.is_full()
             && let Some((source, event)) = self.sources.next().now_or_never()
@@ -140,43 +140,38 @@ impl<'a> SubscribeRun<'a> {
 
     /// Appends a message to the output, or reports another event on stderr.
     #[expect(clippy::wildcard_enum_match_arm, reason = "events of later versions are ignored")]
-    fn handle(&mut self, source: usize, event: Event) -> Result<(), Failure> {
-        let Some(incoming) = event.transpose()? else {
+    fn handle(&mut self, source: usize, event: SourceEvent) -> Result<(), Failure> {
+        let Some(event) = event.transpose()? else {
             return Ok(());
         };
-        if !self.sources.advance(source, &incoming) {
+        if !self.sources.advance(source, &event) {
             return Ok(());
         }
         let topic = self.args.topics.get(source).map_or("", String::as_str);
-        let lost = match incoming {
-            Incoming::Message(message) => {
+        let event = match event.into_message() {
+            Ok(message) => {
                 self.writer.write(&message, &mut self.output);
                 self.batch.push((source, message));
                 return Ok(());
             }
-            Incoming::Gap { from, to, reason } => {
-                ClientError::Gap { topic: topic.into(), from, to, reason: Some(reason) }
-            }
-            Incoming::Reconnected { from, start } if from >= start => {
-                self.commits.rewound(source);
-                self.args.notify(format_args!("topic {topic:?}: reconnected; no messages are lost"));
-                return Ok(());
-            }
-            Incoming::Reconnected { from, start: to } => {
-                self.commits.rewound(source);
-                ClientError::Gap { topic: topic.into(), from, to, reason: None }
-            }
-            Incoming::Restarted { start } => {
-                self.commits.rewound(source);
-                ClientError::Restarted { topic: topic.into(), start }
-            }
-            Incoming::Fenced => return Err(ClientError::Fenced { topic: topic.into() }.into()),
-            Incoming::Refused(refusal) => {
+            Err(event) => event,
+        };
+        match event {
+            Event::Reconnected { .. } | Event::Restarted { .. } => self.commits.rewound(source),
+            Event::Fenced => return Err(ClientError::Fenced { topic: topic.into() }.into()),
+            Event::Refused(refusal) => {
                 let topic = topic.into();
                 return Err(ClientError::from(RequestError::Refused { topic, refusal }).into());
             }
-            _ => return Ok(()),
-        };
+            _ => {}
+        }
+        if !event.is_loss() {
+            if matches!(event, Event::Reconnected { .. }) {
+                self.args.notify(format_args!("topic {topic:?}: reconnected; no messages are lost"));
+            }
+            return Ok(());
+        }
+        let lost = ClientError::Lost { topic: topic.into(), event };
         if self.args.fail_on_gap {
             return Err(Failure::new(Code::Gap, lost));
         }

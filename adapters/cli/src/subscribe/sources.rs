@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures::Stream;
-use zaichik_tokio::{ClientError, Incoming, Subscription};
+use zaichik_tokio::{ClientError, Delivery, Event, Subscription};
 
 /// An event of a source; `None` when it has ended.
-pub(super) type Event = Option<Result<Incoming, ClientError>>;
+pub(super) type SourceEvent = Option<Result<Event<Delivery>, ClientError>>;
 
 /// One subscription.
 pub(super) struct Source {
@@ -45,26 +45,26 @@ impl Sources {
     }
 
     /// The next event, with the index of its source. No event is lost if the future is dropped.
-    pub(super) async fn next(&mut self) -> (usize, Event) {
+    pub(super) async fn next(&mut self) -> (usize, SourceEvent) {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
     /// Moves a source past an event; `false` if the event is a message beyond the end to stop at.
     #[expect(clippy::wildcard_enum_match_arm, reason = "other events do not change the position")]
-    pub(super) fn advance(&mut self, source: usize, incoming: &Incoming) -> bool {
+    pub(super) fn advance(&mut self, source: usize, event: &Event<Delivery>) -> bool {
         let Some(source) = self.all.get_mut(source) else {
             return false;
         };
-        let is_wanted = match *incoming {
-            Incoming::Message(ref message) => {
+        let is_wanted = match *event {
+            Event::Message(ref message) => {
                 source.next = message.offset.saturating_add(1);
                 !self.until_end || message.offset < source.end
             }
-            Incoming::Gap { to: next, .. } | Incoming::Reconnected { start: next, .. } => {
+            Event::Gap { to: next, .. } | Event::Reconnected { start: next, .. } => {
                 source.next = next;
                 true
             }
-            Incoming::Restarted { .. } => {
+            Event::Restarted { .. } => {
                 // The messages up to that end are lost with the old broker, so the source is done.
                 source.next = source.end;
                 true
@@ -75,7 +75,7 @@ impl Sources {
         is_wanted
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(usize, Event)> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(usize, SourceEvent)> {
         let count = self.all.len();
         for step in 0..count {
             let index = self.turn.saturating_add(step).checked_rem(count).unwrap_or(0);

@@ -196,9 +196,9 @@ fn subscribers_verify_messages_of_another_process() {
 fn the_report_has_the_resource_usage_of_the_broker() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let config = zaichik_tokio::default_config().expect("random numbers");
+    let config = zaichik_tokio::BrokerConfig::default();
     let server = runtime.block_on(Server::bind("127.0.0.1:0", config)).expect("a free port");
-    let (address, handle) = (server.local_addr().to_string(), server.handle());
+    let (address, handle) = (server.local_addr().to_string(), server.broker().handle());
     let serving = runtime.spawn(server.serve());
     handle.report(Counter::ProcessCpu, 1_000_000);
     let mut command = zaichik("bench");

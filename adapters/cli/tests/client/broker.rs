@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
-use zaichik_tokio::{Client, ClientError, Message, Outgoing, Start, TopicOptions};
+use zaichik_tokio::{Client, Message, Outgoing, Start, TopicOptions};
 
 /// The command, without the broker's variables of the test's own environment.
 pub(crate) fn zaichik() -> Command {
@@ -131,14 +131,14 @@ impl Broker {
                 client.subscribe(topic).window(0).from(Start::Earliest).await.expect("subscribed");
             let mut next = subscription.start();
             while next < subscription.end() {
-                match subscription.next_message().await {
-                    Ok(message) => {
-                        let message = message.expect("the subscription continues").into_message();
-                        next = message.offset.saturating_add(1);
-                        messages.push(message);
-                    }
-                    Err(ClientError::Gap { to, .. }) => next = to,
-                    Err(error) => panic!("{error}"),
+                let event =
+                    subscription.next_event().await.expect("no error").expect("the subscription continues");
+                if let Some(lost) = event.lost_offsets() {
+                    next = lost.end;
+                }
+                if let Ok(message) = event.into_message() {
+                    next = message.offset.saturating_add(1);
+                    messages.push(message.into_message());
                 }
             }
         });

@@ -229,7 +229,7 @@ fn missing_messages_are_reported() {
     broker.publish("t", &["1", "2", "3"]);
     broker.run("sub t --durable d -e").assert().success().stdout("2\n3\n").stderr(
         "zaichik: topic \"t\": messages 1 up to, not including, 2 are lost: a limit of the topic removed them; the \
-         subscription goes on\n",
+         subscription continues\n",
     );
     broker
         .run("sub t --durable e -e --fail-on-gap")

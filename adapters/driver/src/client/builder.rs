@@ -1,7 +1,6 @@
 //! How a client is made.
 
 use std::marker::PhantomData;
-use std::sync::Weak;
 use std::time::Duration;
 
 use zaichik_client::{ClientConfig, ProducerIdentity};
@@ -9,17 +8,19 @@ use zaichik_client::{ClientConfig, ProducerIdentity};
 use super::Client;
 use super::core::{Core, Owner};
 use super::error::ClientError;
-use super::task::{Target, Task};
+#[cfg(feature = "server")]
+use super::target::OpenLocal;
+use super::target::Target;
+use super::task::Task;
 use crate::clock::Clock;
 use crate::runtime::Runtime;
-use crate::shared::Shared;
 
 /// How a client behaves and where its broker is.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// let client = broker
 ///     .client_builder() // over a socket: Client::builder("127.0.0.1:8889")
 ///     .name("billing")
@@ -45,16 +46,18 @@ impl<R: Runtime> ClientBuilder<R> {
         Self::to(Target::Remote(address.into()))
     }
 
-    pub(crate) fn local(broker: Weak<Shared>) -> Self {
-        Self::to(Target::Local(broker))
+    /// A client of a broker in this program.
+    #[cfg(feature = "server")]
+    pub(crate) fn local(open: OpenLocal) -> Self {
+        Self::to(Target::Local(open))
     }
 
     fn to(target: Target) -> Self {
         // Jitter spreads clients that lost the same broker; without randomness they only come back closer together.
-        let seed = R::random().and_then(|random| u64::try_from(random >> 64).ok()).unwrap_or(0);
+        let seed = R::random().ok().and_then(|random| u64::try_from(random >> 64).ok()).unwrap_or(0);
         let mut config = ClientConfig::new(seed);
         // Without randomness nothing is sent twice, so that a broken connection leaves outcomes unknown.
-        config.producer = R::random().map(ProducerIdentity::new);
+        config.producer = R::random().ok().map(ProducerIdentity::new);
         Self { config, target, runtime: PhantomData }
     }
 

@@ -8,7 +8,7 @@ use std::task::Waker;
 use zaichik_client::{
     Answer, Client as Machine, ClientConfig, Link, RequestError, RequestId, SubscriptionId,
 };
-use zaichik_engine::Timestamp;
+use zaichik_proto::Timestamp;
 
 use super::error::ClientError;
 use super::room::Room;
@@ -293,7 +293,7 @@ impl State {
 
     /// Takes what is left of a subscription that nobody listens to.
     fn discard(&mut self, id: SubscriptionId) {
-        while self.machine.poll_incoming(id).is_some() {}
+        while self.machine.poll_event(id).is_some() {}
     }
 
     fn abandonment(&self) -> ClientError {

@@ -11,9 +11,9 @@ use crate::runtime::Runtime;
 /// The broker as it was when it was asked.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config, Counter};
+/// # use zaichik_simulated::{BrokerConfig, Counter, EmbeddedBroker, Simulation};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// let client = broker.client();
 /// client.publish("orders", "one tea").await?;
 /// let info = client.broker_info().await?;

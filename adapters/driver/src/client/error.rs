@@ -1,20 +1,20 @@
 //! What the async client reports.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 
 use thiserror::Error;
-use zaichik_client::{ErrorClass, LinkError, RequestError};
-use zaichik_proto::GapReason;
+use zaichik_client::{ErrorClass, Event, LinkError, RequestError};
 
 /// Why something that a client was asked to do failed.
 ///
 /// [`class`](Self::class) says what to do about it.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config, ClientError, ErrorClass, RequestError};
+/// # use zaichik_simulated::{BrokerConfig, ClientError, EmbeddedBroker, ErrorClass, RequestError, Simulation};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// let client = broker.client();
 /// let error = client.publish("$reserved", "hello").await.expect_err("the name is not allowed");
 /// assert_eq!(error.class(), ErrorClass::Refused); // change it, do not try again
@@ -37,26 +37,14 @@ pub enum ClientError {
     /// The runtime dropped the client's background task.
     #[error("the client's background task is gone: its runtime was shut down")]
     Abandoned,
-    /// Messages with these offsets will not come (semantics R9); the subscription goes on.
-    #[error("topic {topic:?}: messages {from} up to, not including, {to} are lost: {}; the subscription goes on", why(*reason))]
-    Gap {
+    /// Messages are lost, and the subscription fails then ([`OnLoss::Fail`](super::OnLoss::Fail)). It continues with the
+    /// next call.
+    #[error("topic {topic:?}: {event}; the subscription continues")]
+    Lost {
         /// The topic's name.
         topic: Arc<str>,
-        /// The first missing offset.
-        from: u64,
-        /// The first offset after the gap.
-        to: u64,
-        /// Why; `None` if they went while there was no connection.
-        reason: Option<GapReason>,
-    },
-    /// The connection is open again, to a broker that forgot everything (semantics P5); the subscription goes on
-    /// from its original position.
-    #[error("topic {topic:?}: the broker was restarted; its offsets start anew, from {start}")]
-    Restarted {
-        /// The topic's name.
-        topic: Arc<str>,
-        /// The first offset that will come.
-        start: u64,
+        /// [`Gap`](Event::Gap), [`Reconnected`](Event::Reconnected) or [`Restarted`](Event::Restarted).
+        event: Event<Infallible>,
     },
     /// Another connection took the durable subscription over; this one has ended.
     #[error("topic {topic:?}: another connection took the subscription over")]
@@ -66,15 +54,6 @@ pub enum ClientError {
     },
 }
 
-/// Why messages are lost, in words.
-const fn why(reason: Option<GapReason>) -> &'static str {
-    match reason {
-        Some(GapReason::Expired) => "they expired",
-        Some(GapReason::Limit) => "a limit of the topic removed them",
-        None => "they went while there was no connection",
-    }
-}
-
 impl ClientError {
     /// What to do about it.
     #[must_use]
@@ -82,7 +61,7 @@ impl ClientError {
         match self {
             Self::Request(error) => error.class(),
             Self::Connect(_) => ErrorClass::Retryable,
-            Self::Gap { .. } | Self::Restarted { .. } => ErrorClass::Unknown,
+            Self::Lost { .. } => ErrorClass::Lost,
             Self::Ended(_) | Self::Abandoned | Self::Fenced { .. } => ErrorClass::Fatal,
         }
     }

@@ -4,9 +4,11 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures::Sink;
 use zaichik_client::{PublishOptions, RequestError};
+use zaichik_proto::AckLevel;
 
 use super::core::{Owner, PublisherId, keep};
 use super::error::ClientError;
@@ -30,9 +32,9 @@ const MAX_IN_FLIGHT: usize = 64;
 /// Dropping it loses what was fed and never flushed; what had left is published, and nobody is told.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config, Outgoing};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Outgoing, Simulation};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// # use futures::SinkExt;
 /// # let client = broker.client();
 /// let mut publisher = client.publisher("numbers");
@@ -77,10 +79,24 @@ impl Publisher {
         self
     }
 
-    /// Deadline and acknowledgement level of what is published from here on.
+    /// How long each step waits for its answer, and retries what the broker refuses for the moment. Default 30 s.
     #[must_use]
-    pub const fn options(mut self, options: PublishOptions) -> Self {
-        self.options = options;
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = deadline;
+        self
+    }
+
+    /// A flush waits until the messages are on disk. A broker without a disk refuses that.
+    #[must_use]
+    pub const fn durable(mut self) -> Self {
+        self.options.ack = AckLevel::Durable;
+        self
+    }
+
+    /// A flush waits for no answers, only until everything is queued for sending. Messages are delivered at most once.
+    #[must_use]
+    pub const fn no_ack(mut self) -> Self {
+        self.options.ack = AckLevel::None;
         self
     }
 

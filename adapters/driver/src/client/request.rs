@@ -6,22 +6,27 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use zaichik_client::{Answer, Client as Machine, RequestError, RequestId};
-use zaichik_engine::Timestamp;
+use zaichik_proto::Timestamp;
 
 use super::core::Core;
 use super::error::ClientError;
 use super::room::Ticket;
 
-/// A request; nothing happens before it is polled. Dropping it after it was made changes nothing but that
-/// nobody hears the answer.
+/// A request; nothing happens before it is polled. Dropping it after it was made only discards the answer.
 pub(crate) struct Request<F> {
-    core: Arc<Core>,
+    call: Call,
     ask: F,
+}
+
+/// How far a request is; the caller brings what makes it to each poll. Dropping it after the request was made only
+/// discards the answer.
+pub(crate) struct Call {
+    core: Arc<Core>,
     ticket: Option<Ticket>,
     reply: Option<Reply>,
 }
 
-/// The answer to a request that was made. Dropping it changes nothing but that nobody hears the answer.
+/// The answer to a request that was made. Dropping it only discards the answer.
 pub(crate) struct Reply {
     core: Arc<Core>,
     /// `None` once it was taken.
@@ -33,12 +38,41 @@ where
     F: FnMut(&mut Machine, Timestamp) -> Result<RequestId, RequestError> + Unpin,
 {
     pub(crate) fn new(core: &Arc<Core>, ask: F) -> Self {
-        Self { core: Arc::clone(core), ask, ticket: None, reply: None }
+        Self { call: Call::new(core), ask }
+    }
+}
+
+impl<F> Future for Request<F>
+where
+    F: FnMut(&mut Machine, Timestamp) -> Result<RequestId, RequestError> + Unpin,
+{
+    type Output = Result<Answer, ClientError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { call, ask } = &mut *self;
+        call.poll(cx, ask)
+    }
+}
+
+impl Call {
+    pub(crate) fn new(core: &Arc<Core>) -> Self {
+        Self { core: Arc::clone(core), ticket: None, reply: None }
     }
 
-    /// Makes the request if there is room for it.
-    fn ask(&mut self, cx: &Context<'_>) -> Poll<Result<Answer, ClientError>> {
-        let Self { core, ask, ticket, reply } = self;
+    pub(crate) const fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Makes the request with `ask` as soon as there is room for it; ready when its answer is here.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &Context<'_>,
+        ask: impl FnOnce(&mut Machine, Timestamp) -> Result<RequestId, RequestError>,
+    ) -> Poll<Result<Answer, ClientError>> {
+        let Self { core, ticket, reply } = self;
+        if let Some(reply) = reply {
+            return reply.poll_answer(cx);
+        }
         let made = core.change(|state, now| {
             state.check()?;
             match ask(&mut state.machine, now) {
@@ -66,21 +100,7 @@ where
     }
 }
 
-impl<F> Future for Request<F>
-where
-    F: FnMut(&mut Machine, Timestamp) -> Result<RequestId, RequestError> + Unpin,
-{
-    type Output = Result<Answer, ClientError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.reply {
-            Some(reply) => Pin::new(reply).poll(cx),
-            None => self.ask(cx),
-        }
-    }
-}
-
-impl<F> Drop for Request<F> {
+impl Drop for Call {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.core.look(|state, _| state.room.leave(ticket));
@@ -89,7 +109,7 @@ impl<F> Drop for Request<F> {
 }
 
 impl Reply {
-    /// Makes a request at once, whoever waits for room.
+    /// Makes a request at once, even if others wait for room.
     pub(crate) fn now(
         core: &Arc<Core>,
         ask: impl FnOnce(&mut Machine, Timestamp) -> Result<RequestId, RequestError>,
@@ -102,14 +122,10 @@ impl Reply {
         })?;
         Ok(Self { core: Arc::clone(core), id: Some(id) })
     }
-}
 
-impl Future for Reply {
-    type Output = Result<Answer, ClientError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll_answer(&mut self, cx: &Context<'_>) -> Poll<Result<Answer, ClientError>> {
         let Some(id) = self.id else {
-            // Polled after it was ready: there is nothing to hear any more.
+            // It was taken by an earlier poll.
             return Poll::Ready(Err(ClientError::Abandoned));
         };
         let reply = self.core.look(|state, _| state.take_reply(id, cx.waker()));
@@ -117,6 +133,14 @@ impl Future for Reply {
             self.id = None;
             Poll::Ready(reply)
         })
+    }
+}
+
+impl Future for Reply {
+    type Output = Result<Answer, ClientError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_answer(cx)
     }
 }
 

@@ -10,15 +10,18 @@ use zaichik_proto::Start;
 
 use super::core::Owner;
 use super::error::ClientError;
+use super::loss::OnLoss;
+use super::membership::Membership;
+use super::mismatch;
 use super::request::Request;
-use super::subscription::{Membership, Subscription};
+use super::subscription::Subscription;
 
 /// A subscription that is about to begin: configure it, then await it.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config, Start};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation, Start};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// # let client = broker.client();
 /// let jobs = client.subscribe("jobs").durable("workers").window(256).from(Start::Earliest).await?;
 /// assert_eq!(jobs.start(), 0);
@@ -30,50 +33,57 @@ pub struct Subscribe {
     owner: Arc<Owner>,
     topic: Arc<str>,
     options: SubscribeOptions,
+    on_loss: OnLoss,
 }
 
 impl Subscribe {
     pub(super) fn new(owner: Arc<Owner>, topic: &str) -> Self {
-        Self { owner, topic: topic.into(), options: SubscribeOptions::new() }
+        Self { owner, topic: topic.into(), options: SubscribeOptions::new(), on_loss: OnLoss::Continue }
     }
 
-    /// Where it begins (semantics R3); a durable one that exists goes on at its cursor instead. Default:
-    /// [`Start::Earliest`].
-    pub const fn from(mut self, start: Start) -> Self {
-        self.options.start = start;
-        self
-    }
-
-    /// Most messages delivered and not committed. Default 1: the next message comes after the last one was
-    /// committed. 0 turns commits off: at most once, as fast as they can be taken. Those that are not taken fill
+    /// Maximum uncommitted messages. Default 1: the next message is delivered after the last one was committed. 0 turns
+    /// commits off: at most once, as fast as they can be taken. Messages that are not taken fill
     /// [`buffer_bytes`](crate::ClientConfig::buffer_bytes), and then the client reads nothing more, answers included.
     pub const fn window(mut self, messages: u32) -> Self {
         self.options.window = messages;
         self
     }
 
-    /// The same in bytes; one larger message still comes alone. Default: the broker's limit.
+    /// Maximum uncommitted bytes; one larger message still comes alone. Default: the broker's limit.
     pub const fn window_bytes(mut self, bytes: u32) -> Self {
         self.options.window_bytes = bytes;
         self
     }
 
-    /// Gives the cursor a name under which it outlives this client: whoever subscribes under it again goes on after
+    /// Where it begins (semantics R3); a durable one that exists continues at its cursor instead. Default:
+    /// [`Start::Earliest`].
+    pub const fn from(mut self, start: Start) -> Self {
+        self.options.start = start;
+        self
+    }
+
+    /// Gives the cursor a name under which it outlives this client: a later subscription with that name continues after
     /// what was committed (semantics D). One client holds it at a time; the newest, unless the options say otherwise.
     pub fn durable(mut self, durable: impl Into<DurableOptions>) -> Self {
         self.options.durable = Some(durable.into());
         self
     }
 
-    /// Where a message goes that failed `max_attempts` times: that was nacked, or was the only uncommitted one when a
-    /// durable subscription's connection ended (semantics A6). Default: it is delivered again for ever.
+    /// Moves a message to `topic` after `max_attempts` failures: it was nacked, or was the only uncommitted one when a
+    /// durable subscription's connection ended (semantics A6). Default: it is redelivered without end.
     pub fn dead_letter(mut self, max_attempts: u32, topic: impl Into<String>) -> Self {
         self.options = self.options.dead_letter(max_attempts, topic);
         self
     }
 
+    /// What [`Subscription::next_message`] does when messages are lost. Default [`OnLoss::Continue`].
+    pub const fn on_loss(mut self, on_loss: OnLoss) -> Self {
+        self.on_loss = on_loss;
+        self
+    }
+
     async fn subscribe(self) -> Result<Subscription, ClientError> {
-        let Self { owner, topic, options } = self;
+        let Self { owner, topic, options, on_loss } = self;
         let core = Arc::clone(owner.core());
         let mut membership = Membership { owner, id: None };
         let answer = Request::new(&core, |machine, now| {
@@ -87,9 +97,9 @@ impl Subscribe {
         }
         let answer = answer?;
         let Answer::Subscribed(begun) = answer else {
-            return Err(super::mismatch(&answer));
+            return Err(mismatch(&answer));
         };
-        Ok(Subscription::new(membership, topic, &begun))
+        Ok(Subscription::new(membership, topic, on_loss, &begun))
     }
 }
 

@@ -1,23 +1,20 @@
 //! A client's background task: connects, moves bytes, keeps the deadlines, connects again.
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use zaichik_client::Link;
-use zaichik_engine::Timestamp;
+use zaichik_proto::Timestamp;
 
 use super::core::{Core, State};
+use super::target::{Opening, Stream, Target};
 use crate::alarm::Alarm;
-use crate::embedded;
-use crate::local::LocalIo;
 use crate::runtime::{Io, Runtime};
-use crate::shared::Shared;
 
 /// Most bytes read in a turn.
 const READ_PER_TURN: usize = 256 << 10;
@@ -30,31 +27,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Turns before other tasks of the thread get theirs.
 const TURNS_PER_POLL: usize = 8;
-
-/// Where the broker is.
-#[derive(Debug, Clone)]
-pub(crate) enum Target {
-    /// At an address of the network.
-    Remote(Arc<str>),
-    /// In this program.
-    Local(Weak<Shared>),
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Remote(address) => f.write_str(address),
-            Self::Local(_) => f.write_str("local"),
-        }
-    }
-}
-
-/// A stream to a broker.
-#[derive(Debug)]
-enum Stream<I> {
-    Remote(I),
-    Local(LocalIo),
-}
 
 /// The background task of one client, as a future that ends when the client is over.
 pub(crate) struct Task<R: Runtime> {
@@ -71,8 +43,6 @@ struct Connecting<R: Runtime> {
     /// When it counts as failed.
     by: Timestamp,
 }
-
-type Opening<R> = Pin<Box<dyn Future<Output = io::Result<Stream<<R as Runtime>::Io>>> + Send>>;
 
 /// What a turn leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +89,7 @@ impl<R: Runtime> Task<R> {
             Outlook::Connect => {
                 self.stream = None;
                 let by = self.core.clock().now() + CONNECT_TIMEOUT;
-                self.connecting = Some(Connecting { stream: connect::<R>(self.target.clone()), by });
+                self.connecting = Some(Connecting { stream: self.target.open::<R>(), by });
                 Poll::Ready(Outlook::Busy)
             }
             Outlook::Idle(deadline) => {
@@ -153,14 +123,10 @@ impl<R: Runtime> Task<R> {
             }
             Err(error) => {
                 tracing::debug!(broker = %target, %error, "connecting failed");
-                let error = match target {
-                    Target::Remote(address) => io::Error::new(error.kind(), format!("{address}: {error}")),
-                    Target::Local(_) => {
-                        // A broker in this program does not come back.
-                        state.give_up();
-                        error
-                    }
-                };
+                if target.is_gone_for_good() {
+                    state.give_up();
+                }
+                let error = target.explain(error);
                 state.connect_error = Some(Arc::new(error));
                 state.machine.handle_disconnected(now);
             }
@@ -188,15 +154,6 @@ impl<R: Runtime> Drop for Task<R> {
     fn drop(&mut self) {
         self.core.abandon();
     }
-}
-
-fn connect<R: Runtime>(target: Target) -> Opening<R> {
-    Box::pin(async move {
-        match target {
-            Target::Remote(address) => R::connect(&address).await.map(Stream::Remote),
-            Target::Local(broker) => embedded::connect::<R>(&broker).map(Stream::Local),
-        }
-    })
 }
 
 /// Reads and writes what is possible now.
@@ -267,32 +224,4 @@ fn write(cx: &mut Context<'_>, state: &mut State, stream: &mut impl Io) -> io::R
         }
     }
     Ok(wrote)
-}
-
-impl<I: Io> Io for Stream<I> {
-    fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        into: &mut BytesMut,
-        limit: usize,
-    ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Remote(io) => io.poll_read(cx, into, limit),
-            Self::Local(io) => io.poll_read(cx, into, limit),
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, from: &mut impl Buf) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Remote(io) => io.poll_write(cx, from),
-            Self::Local(io) => io.poll_write(cx, from),
-        }
-    }
-
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Remote(io) => io.poll_shutdown(cx),
-            Self::Local(io) => io.poll_shutdown(cx),
-        }
-    }
 }

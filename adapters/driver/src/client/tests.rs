@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use futures::future::join;
 use futures::{FutureExt, SinkExt};
+use zaichik_client::ErrorClass;
 use zaichik_engine::BrokerConfig;
 
 use super::*;
-use crate::embedded::Embedded;
 use crate::manual::Manual;
+use crate::server::EmbeddedBroker;
 
-type Broker = Embedded<Manual>;
+type Broker = EmbeddedBroker<Manual>;
 
 fn broker() -> Broker {
-    Broker::start(BrokerConfig::new(1, 2)).expect("the defaults are valid")
+    Broker::start(BrokerConfig::default()).expect("the defaults are valid")
 }
 
 async fn fill(client: &Client<Manual>, topic: &str, messages: usize) {
@@ -25,7 +26,7 @@ async fn fill(client: &Client<Manual>, topic: &str, messages: usize) {
 
 #[test]
 fn a_subscription_dropped_with_much_on_its_way_does_not_stop_the_client() {
-    let mut config = BrokerConfig::new(1, 2);
+    let mut config = BrokerConfig::default();
     config.lane_bytes = 4 << 20;
     let broker = Broker::start(config).expect("a valid configuration");
     let client = broker.client_builder().configure(|config| config.buffer_bytes = 1 << 10).start();
@@ -42,32 +43,55 @@ fn a_subscription_dropped_with_much_on_its_way_does_not_stop_the_client() {
 }
 
 #[test]
-fn a_publish_without_an_acknowledgement_has_no_receipt() {
+fn a_publish_without_an_acknowledgement_resolves_once_it_is_queued() {
     let broker = broker();
     let client = broker.client();
     Manual::block_on(async {
-        let none = PublishOptions::new().ack(AckLevel::None);
-        let error = client.publish_with("t", &["x".into()], none).await.expect_err("there is no receipt");
-        assert!(matches!(error, ClientError::Request(RequestError::NoReceipt)), "{error:?}");
-        let error = client.publish_nowait_with("t", &["x".into()], none).expect_err("there is no receipt");
-        assert!(matches!(error, ClientError::Request(RequestError::NoReceipt)), "{error:?}");
-        let receipt = client.publish("t", "y").await.expect("accepted");
-        assert_eq!(receipt.first_offset, Some(0), "nothing was sent before");
+        client.ping().await.expect("connected");
+        let () = client.publish("t", "x").no_ack().await.expect("queued");
+        client.publish_all("t", ["y", "z"]).no_ack().enqueue().expect("room");
+        let receipt = client.publish("t", "last").await.expect("accepted");
+        assert_eq!(receipt.first_offset, Some(3), "behind all of them");
     });
 }
 
 #[test]
-fn messages_published_together_without_waiting_have_one_receipt() {
+fn a_publish_that_is_dropped_before_it_was_polled_sends_nothing() {
     let broker = broker();
     let client = broker.client();
     Manual::block_on(async {
-        let (options, together) = (PublishOptions::new(), ["x".into(), "y".into()]);
-        let first = client.publish_nowait_with("t", &together, options).expect("room");
-        let second = client.publish_nowait("t", "z").expect("room");
+        drop(client.publish("t", "x"));
+        let receipt = client.publish("t", "y").await.expect("accepted");
+        assert_eq!(receipt.first_offset, Some(0));
+    });
+}
+
+#[test]
+fn messages_enqueued_together_have_one_receipt() {
+    let broker = broker();
+    let client = broker.client();
+    Manual::block_on(async {
+        let first = client.publish_all("t", ["x", "y"]).enqueue().expect("room");
+        let second = client.publish("t", "z").enqueue().expect("room");
         let (first, second) = join(first, second).await;
         let first = first.expect("accepted");
         assert_eq!((first.first_offset, first.count), (Some(0), 2));
         assert_eq!(second.expect("accepted").first_offset, Some(2));
+    });
+}
+
+#[test]
+fn an_enqueue_that_found_no_room_can_be_repeated() {
+    let broker = broker();
+    let client = broker.client_builder().max_in_flight(1).start();
+    Manual::block_on(async {
+        let first = client.publish("t", "x").enqueue().expect("room");
+        let second = client.publish("t", "y");
+        let full = second.enqueue().expect_err("one is in flight");
+        assert!(matches!(full, ClientError::Request(RequestError::Full)), "{full:?}");
+        first.await.expect("accepted");
+        let receipt = second.enqueue().expect("room").await.expect("accepted");
+        assert_eq!(receipt.first_offset, Some(1));
     });
 }
 
@@ -77,10 +101,8 @@ fn an_answer_that_comes_too_late_makes_room_all_the_same() {
     let client = broker.client_builder().max_in_flight(1).start();
     Manual::block_on(async {
         client.ping().await.expect("connected");
-        let messages = ["x".into()];
-        let options = PublishOptions::new().deadline(Duration::ZERO);
-        let (late, waiting) =
-            join(client.publish_with("t", &messages, options), client.publish("t", "y")).await;
+        let brief = client.publish("t", "x").deadline(Duration::ZERO);
+        let (late, waiting) = join(brief, client.publish("t", "y")).await;
         let late = late.expect_err("its deadline has passed");
         assert!(matches!(late, ClientError::Request(RequestError::Unknown { .. })), "{late:?}");
         waiting.expect("accepted");
@@ -89,7 +111,7 @@ fn an_answer_that_comes_too_late_makes_room_all_the_same() {
 
 #[test]
 fn nothing_is_kept_of_what_is_over() {
-    let mut config = BrokerConfig::new(1, 2);
+    let mut config = BrokerConfig::default();
     config.max_topics = 1;
     let broker = Broker::start(config).expect("a valid configuration");
     let client = broker.client();
@@ -117,4 +139,49 @@ fn an_address_that_nobody_listens_on_is_named() {
         said,
         "cannot connect to the broker: nowhere:8889: connection refused; check the address (host:port) and that the broker runs"
     );
+}
+
+/// A subscription whose topic kept one message, when three were published; the first is taken.
+async fn with_a_gap(client: &Client<Manual>, on_loss: OnLoss) -> Subscription {
+    let keeps_one = TopicOptions::new().retain_forever().max_messages(1);
+    client.create_topic("t", keeps_one).await.expect("created");
+    let mut subscription = client.subscribe("t").on_loss(on_loss).await.expect("subscribed");
+    client.publish("t", "0").await.expect("accepted");
+    let first = subscription.next_message().await.expect("nothing is lost").expect("a message");
+    for body in ["1", "2", "3"] {
+        client.publish("t", body).await.expect("accepted");
+    }
+    first.commit().await.expect("committed");
+    subscription
+}
+
+#[test]
+fn r9_a_loss_is_counted_and_the_next_message_follows() {
+    let broker = broker();
+    let client = broker.client();
+    Manual::block_on(async {
+        let mut subscription = with_a_gap(&client, OnLoss::Continue).await;
+        assert!(subscription.losses().is_empty());
+        let message = subscription.next_message().await.expect("a loss is no error").expect("a message");
+        assert_eq!(message.offset, 3);
+        assert_eq!(subscription.losses(), Losses { gaps: 1, offsets: 2, restarts: 0 });
+    });
+}
+
+#[test]
+fn r9_a_subscription_that_fails_on_loss_continues_with_the_next_call() {
+    let broker = broker();
+    let client = broker.client();
+    Manual::block_on(async {
+        let mut subscription = with_a_gap(&client, OnLoss::Fail).await;
+        let error = subscription.next_message().await.expect_err("messages are lost");
+        assert_eq!(error.class(), ErrorClass::Lost);
+        assert_eq!(
+            error.to_string(),
+            "topic \"t\": messages 1 up to, not including, 3 are lost: a limit of the topic removed them; \
+             the subscription continues"
+        );
+        let message = subscription.next_message().await.expect("the next call continues").expect("a message");
+        assert_eq!(message.offset, 3);
+    });
 }

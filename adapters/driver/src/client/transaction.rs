@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use zaichik_client::{Answer, Batch, BatchReceipt, PublishOptions, RequestError, SubscriptionId};
+use zaichik_proto::AckLevel;
 
 use super::core::Owner;
+use super::delivery::Delivery;
 use super::error::ClientError;
 use super::outgoing::Outgoing;
 use super::request::Request;
-use super::subscription::{Delivery, Subscription};
+use super::subscription::Subscription;
 
 /// A transaction that is being put together; nothing is sent before [`send`](Self::send) (semantics X).
 ///
@@ -18,18 +21,17 @@ use super::subscription::{Delivery, Subscription};
 /// for each input, whatever breaks in between.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config, TopicOptions};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation, TopicOptions};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// # let client = broker.client();
 /// // The default keeps nothing for who comes later.
 /// client.create_topic("invoices", TopicOptions::new().retain_forever()).await?;
 /// let mut orders = client.subscribe("orders").durable("billing").await?;
 /// client.publish("orders", "one tea").await?;
 /// if let Some(order) = orders.next_message().await? {
-///     let mut transaction = client.transaction();
-///     transaction.publish("invoices", format!("invoice for {:?}", order.body)).commit(&order);
-///     transaction.send().await?; // both, or neither
+///     let invoice = format!("invoice for {:?}", order.body);
+///     client.transaction().publish("invoices", invoice).commit(&order).send().await?; // both, or neither
 /// }
 /// assert_eq!(client.topic("invoices").await?.messages, 1);
 /// assert_eq!(client.subscription("orders", "billing").await?.lag(), 0);
@@ -51,33 +53,37 @@ impl Transaction {
     }
 
     /// How long to wait for the answer, and to retry what the broker refuses for the moment. Default 30 s.
-    pub const fn options(mut self, options: PublishOptions) -> Self {
-        self.options = options;
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = deadline;
         self
     }
 
-    /// Publishes a message, together with all else.
-    pub fn publish(&mut self, topic: &str, message: impl Into<Outgoing>) -> &mut Self {
-        self.publish_all(topic, &[message.into()])
-    }
-
-    /// Publishes messages to one topic, together with all else.
-    pub fn publish_all(&mut self, topic: &str, messages: &[Outgoing]) -> &mut Self {
-        Outgoing::with_records(messages, |records| {
-            self.batch.publish(topic, records);
-        });
+    /// Waits until the messages are on disk. A broker without a disk refuses that. Default: until they are in its log.
+    pub const fn durable(mut self) -> Self {
+        self.options.ack = AckLevel::Durable;
         self
     }
 
-    /// This message and all before it are done, together with all else.
-    pub fn commit(&mut self, delivery: &Delivery) -> &mut Self {
+    /// Publishes a message as part of the transaction.
+    pub fn publish(self, topic: &str, message: impl Into<Outgoing>) -> Self {
+        self.add(topic, &[message.into()])
+    }
+
+    /// Publishes messages to one topic as part of the transaction.
+    pub fn publish_all(self, topic: &str, messages: impl IntoIterator<Item = impl Into<Outgoing>>) -> Self {
+        self.add(topic, &messages.into_iter().map(Into::into).collect::<Vec<_>>())
+    }
+
+    /// Commits this message and all before it as part of the transaction.
+    pub fn commit(self, delivery: &Delivery) -> Self {
         let is_own = delivery.is_of(&self.owner);
         self.commit_offset(delivery.subscription(), is_own, delivery.offset)
     }
 
-    /// Everything up to and including `offset` is done, together with all else.
-    pub fn commit_to(&mut self, subscription: &Subscription, offset: u64) -> &mut Self {
-        self.commit_offset(subscription.id(), subscription.is_of(&self.owner), offset)
+    /// Commits everything up to and including `offset` as part of the transaction.
+    pub fn commit_to(self, subscription: &Subscription, offset: u64) -> Self {
+        let is_own = subscription.is_of(&self.owner);
+        self.commit_offset(subscription.id(), is_own, offset)
     }
 
     /// Does all of it in one step, or nothing; ready when the broker has.
@@ -98,7 +104,14 @@ impl Transaction {
         Ok(receipt)
     }
 
-    fn commit_offset(&mut self, subscription: SubscriptionId, is_own: bool, offset: u64) -> &mut Self {
+    fn add(mut self, topic: &str, messages: &[Outgoing]) -> Self {
+        Outgoing::with_records(messages, |records| {
+            self.batch.publish(topic, records);
+        });
+        self
+    }
+
+    fn commit_offset(mut self, subscription: SubscriptionId, is_own: bool, offset: u64) -> Self {
         if is_own {
             self.batch.commit(subscription, offset);
         } else {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use zaichik_driver::{BrokerConfig, Limits, ServerError, TopicSettings, default_config};
+use zaichik_driver::{BrokerConfig, Limits, TopicSettings};
 
 use super::address::Address;
 use crate::memory;
@@ -64,11 +64,8 @@ pub(crate) enum Memory {
 
 impl Settings {
     /// The configuration of the broker itself.
-    ///
-    /// # Errors
-    /// The operating system has no random numbers.
-    pub(crate) fn broker(&self, token: Option<Vec<u8>>) -> Result<BrokerConfig, ServerError> {
-        let mut config = default_config()?;
+    pub(crate) fn broker(&self, token: Option<Vec<u8>>) -> BrokerConfig {
+        let mut config = BrokerConfig::default();
         config.server_name = format!("zaichik {}", env!("CARGO_PKG_VERSION"));
         config.token = token;
         let max_message = saturated(self.max_message_size);
@@ -96,14 +93,14 @@ impl Settings {
         config.handshake_timeout = self.handshake_timeout;
         config.write_timeout = self.write_timeout;
         config.lane_bytes = usize::try_from(self.output_buffer).unwrap_or(usize::MAX);
-        Ok(config)
+        config
     }
 }
 
 impl Default for Settings {
     /// The engine's defaults, except that the memory budget is a share of the machine's memory.
     fn default() -> Self {
-        let broker = BrokerConfig::new(0, 0);
+        let broker = BrokerConfig::default();
         Self {
             listen: vec![Address::loopback(DEFAULT_PORT)],
             http: None,
@@ -155,21 +152,16 @@ mod tests {
 
     #[test]
     fn the_defaults_are_the_engines() {
-        let config =
-            Settings { memory: Memory::Bytes(256 << 20), ..Settings::default() }.broker(None).unwrap();
-        let engine = BrokerConfig {
-            instance: config.instance,
-            hash_key: config.hash_key,
-            server_name: config.server_name.clone(),
-            ..BrokerConfig::new(0, 0)
-        };
+        let config = Settings { memory: Memory::Bytes(256 << 20), ..Settings::default() }.broker(None);
+        let mut engine = BrokerConfig::default();
+        engine.server_name.clone_from(&config.server_name);
         assert!(config == engine, "{config:?} is not {engine:?}");
     }
 
     #[test]
     fn a_frame_holds_the_largest_message() {
         let settings = Settings { max_message_size: 8 << 20, ..Settings::default() };
-        let wire = settings.broker(None).unwrap().wire;
+        let wire = settings.broker(None).wire;
         assert_eq!((wire.max_message, wire.max_frame), (8 << 20, (8 << 20) + 4_096));
     }
 }

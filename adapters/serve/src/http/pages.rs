@@ -5,7 +5,7 @@ use futures::lock::Mutex;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
-use zaichik_driver::{Client, Runtime, ServerHandle};
+use zaichik_driver::{BrokerHandle, Client, Runtime};
 
 use super::metrics::{BuildInfo, Snapshot};
 use crate::usage;
@@ -17,14 +17,14 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// The pages of a broker.
 pub(super) struct Pages<R: Runtime> {
-    broker: ServerHandle,
+    broker: BrokerHandle,
     /// Locked for one scrape at a time, because each may hold a list of all subscriptions.
     client: Mutex<Client<R>>,
     build: BuildInfo,
 }
 
 impl<R: Runtime> Pages<R> {
-    pub(super) fn new(broker: ServerHandle, client: Client<R>, build: BuildInfo) -> Self {
+    pub(super) fn new(broker: BrokerHandle, client: Client<R>, build: BuildInfo) -> Self {
         Self { broker, client: Mutex::new(client), build }
     }
 

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use zaichik_client::{
-    Answer, Batch, DurableOptions, ErrorClass, Incoming, PublishOptions, RequestError, SubscribeOptions,
-    SubscriptionId,
+    Answer, Batch, DurableOptions, ErrorClass, Event as ClientEvent, PublishOptions, RequestError,
+    SubscribeOptions, SubscriptionId,
 };
 use zaichik_proto::{OnConflict, Record, Start};
 
@@ -49,12 +49,12 @@ impl App {
             return Ok(());
         }
         for _ in 0..TAKEN_AT_ONCE {
-            let Some(incoming) = self.client.poll_incoming(subscription) else {
+            let Some(incoming) = self.client.poll_event(subscription) else {
                 break;
             };
             self.messages += 1;
             match incoming {
-                Incoming::Message(message) => {
+                ClientEvent::Message(message) => {
                     let durable = reader.plan.durable.as_deref();
                     if self.client.instance() == Some(checker.instance) {
                         let at = message.timestamp.as_micros();
@@ -68,17 +68,17 @@ impl App {
                         reader.work.push_back((due, message.offset));
                     }
                 }
-                Incoming::Gap { from, to, .. } => {
+                ClientEvent::Gap { from, to, .. } => {
                     let durable = reader.plan.durable.as_deref();
                     reader.check_next(from, durable, checker)?;
                     reader.next = Some(to);
                 }
-                Incoming::Reconnected { start, .. } => reader.resume(start),
-                Incoming::Restarted { start } => {
+                ClientEvent::Reconnected { start, .. } => reader.resume(start),
+                ClientEvent::Restarted { start } => {
                     reader.resume(start);
                     (reader.committed, reader.started) = (0, reader.started + 1);
                 }
-                Incoming::Refused(_) | Incoming::Fenced | Incoming::Ended(_) => {
+                ClientEvent::Refused(_) | ClientEvent::Fenced | ClientEvent::Ended(_) => {
                     (reader.id, reader.again_at) = (None, now + SECOND);
                     (reader.next, reader.committed, reader.started) = (None, 0, reader.started + 1);
                     reader.work.clear();

@@ -51,9 +51,9 @@ struct Tap {
 }
 
 impl Checker {
-    pub(crate) fn new(config: &BrokerConfig) -> Self {
+    pub(crate) fn new(config: &BrokerConfig, instance: u128) -> Self {
         Self {
-            instance: config.instance,
+            instance,
             model: Model::new(decode::settings(&config.topic_defaults), decode::bounds(config)),
             limits: config.wire,
             taps: BTreeMap::new(),
@@ -67,11 +67,11 @@ impl Checker {
     }
 
     /// Another broker takes the place of the old one, and knows nothing about it.
-    pub(crate) fn restart(&mut self, config: &BrokerConfig) {
+    pub(crate) fn restart(&mut self, config: &BrokerConfig, instance: u128) {
         self.apps.restart();
         let apps = std::mem::take(&mut self.apps);
         let (refused_at, requests, deliveries) = (self.refused_at, self.requests, self.deliveries);
-        *self = Self { apps, refused_at, requests, deliveries, ..Self::new(config) };
+        *self = Self { apps, refused_at, requests, deliveries, ..Self::new(config, instance) };
     }
 
     pub(crate) fn accepted(&mut self, link: u64) {

@@ -145,9 +145,9 @@ impl World {
         self.counts.restarts += 1;
         trace::event(self.now, Event::Restart);
         self.effects.clear();
-        let config = self.plan.broker(self.instance);
-        self.checker.restart(&config);
-        self.broker = Broker::new(config).expect("the same configuration");
+        let (config, seed) = (self.plan.broker(), self.plan.seed_of_broker(self.instance));
+        self.checker.restart(&config, seed.instance);
+        self.broker = Broker::new(config, seed).expect("the same configuration");
         self.armed = None;
         self.by_session.clear();
         for open in self.links.values_mut() {

@@ -8,8 +8,8 @@ use zaichik_proto::{ClientFrame, Delivery, ServerFrame};
 use super::Client;
 use crate::answer::SubscriptionId;
 use crate::error::{LinkError, Violation};
+use crate::event::Event;
 use crate::inbound;
-use crate::incoming::Incoming;
 use crate::requests::NO_ANSWER;
 
 impl Client {
@@ -72,7 +72,7 @@ impl Client {
             ServerFrame::Subscriptions(page) => outcomes.subscriptions(page)?,
             ServerFrame::Gap(gap) => self.subscriptions.skip(gap)?,
             ServerFrame::Fenced(fenced) => {
-                self.subscriptions.ended(SubscriptionId(fenced.subscription), Incoming::Fenced)?;
+                self.subscriptions.ended(SubscriptionId(fenced.subscription), Event::Fenced)?;
             }
             ServerFrame::Ping { nonce } => self.ping_received(*nonce),
             ServerFrame::Pong { nonce } => outcomes.pong(*nonce),

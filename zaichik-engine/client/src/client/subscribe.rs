@@ -17,7 +17,7 @@ impl Client {
     ///
     /// It outlives connections: after a reconnect it resumes after the last committed offset, or from where it began if
     /// none was committed; with `window = 0` after the last message taken. A durable one resumes at its cursor, unless
-    /// another connection took it over: then [`Incoming::Fenced`](crate::Incoming::Fenced) ends it for good.
+    /// another connection took it over: then [`Event::Fenced`](crate::Event::Fenced) ends it for good.
     ///
     /// # Errors
     /// [`RequestError`]'s variants that say that nothing was sent.
@@ -59,7 +59,7 @@ impl Client {
 
     /// Ends a subscription; answered by [`Answer::Unsubscribed`].
     ///
-    /// Messages may be taken until the answer; after it only [`Incoming::Ended`](crate::Incoming::Ended) can be, and
+    /// Messages may be taken until the answer; after it only [`Event::Ended`](crate::Event::Ended) can be, and
     /// with that the subscription is gone. Never [`RequestError::Full`].
     ///
     /// # Errors

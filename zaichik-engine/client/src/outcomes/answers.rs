@@ -11,7 +11,7 @@ use super::Outcomes;
 use crate::answer::{Answer, PublishReceipt, SubscriptionId, SubscriptionStart};
 use crate::batch::{self, SentOperation};
 use crate::error::Violation;
-use crate::incoming::Incoming;
+use crate::event::Event;
 use crate::info::{SubscriptionInfo, TopicInfo};
 use crate::requests::{Described, RequestKind};
 
@@ -124,7 +124,7 @@ impl Outcomes<'_> {
         if request != 0 {
             self.answered(request, RequestKind::Unsubscribe(id), Answer::Unsubscribed { last_offset })?;
         }
-        self.subscriptions.ended(id, Incoming::Ended(last_offset))
+        self.subscriptions.ended(id, Event::Ended(last_offset))
     }
 
     pub(crate) fn counters(&mut self, counters: &Counters<'_>) -> Result<(), Violation> {

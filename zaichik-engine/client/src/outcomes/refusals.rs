@@ -7,7 +7,7 @@ use zaichik_proto::{Refusal, RefusalCode};
 use super::Outcomes;
 use crate::answer::SubscriptionId;
 use crate::error::{RequestError, Violation};
-use crate::incoming::Incoming;
+use crate::event::Event;
 use crate::requests::{Progress, PublishState, RequestKind};
 use crate::subscription::Subscription;
 
@@ -90,7 +90,7 @@ impl Outcomes<'_> {
             return;
         }
         let is_fenced = refusal.code == RefusalCode::SubscriptionFenced;
-        let event = if is_fenced { Incoming::Fenced } else { Incoming::Refused(refusal) };
+        let event = if is_fenced { Event::Fenced } else { Event::Refused(refusal) };
         self.subscriptions.change(id, |subscription| subscription.end(event));
         self.requests.remove(wire);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use zaichik_proto::RecordRef;
 
-use crate::incoming::{Incoming, Message};
+use crate::event::{Event, Message};
 
 /// Messages and events, in the order in which the application takes them.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub(super) struct Buffer {
 #[derive(Debug)]
 enum Item {
     Records(ReceivedRecords),
-    Event(Incoming),
+    Event(Event),
 }
 
 /// The rest of one delivery's records, in wire form: nothing is allocated per message.
@@ -32,7 +32,7 @@ pub(super) struct ReceivedRecords {
 
 impl Buffer {
     /// The next message or event.
-    pub(super) fn take(&mut self, topic: &Arc<str>) -> Option<Incoming> {
+    pub(super) fn take(&mut self, topic: &Arc<str>) -> Option<Event> {
         while let Item::Records(records) = self.items.front_mut()? {
             let first = records.split_first(topic);
             if records.records.is_empty() || first.is_none() {
@@ -40,7 +40,7 @@ impl Buffer {
             }
             if let Some((message, len)) = first {
                 self.remove_message(len);
-                return Some(Incoming::Message(message));
+                return Some(Event::Message(message));
             }
         }
         match self.items.pop_front()? {
@@ -58,10 +58,10 @@ impl Buffer {
     }
 
     /// Adds an event; a gap that follows a gap extends it.
-    pub(super) fn push_event(&mut self, event: Incoming) {
+    pub(super) fn push_event(&mut self, event: Event) {
         if let (
-            Some(Item::Event(Incoming::Gap { to, reason, .. })),
-            Incoming::Gap { to: new_to, reason: new_reason, .. },
+            Some(Item::Event(Event::Gap { to, reason, .. })),
+            Event::Gap { to: new_to, reason: new_reason, .. },
         ) = (self.items.back_mut(), &event)
         {
             // Gaps take no room in the window: merging them bounds the buffer. Limit is the graver reason.
@@ -96,9 +96,9 @@ impl Buffer {
     /// Drops what a rewind made stale, but not what the application still has to learn about the connection.
     pub(super) fn drop_stale(&mut self, is_moved: bool) {
         self.items.retain(|item| match item {
-            Item::Event(Incoming::Restarted { .. }) => true,
+            Item::Event(Event::Restarted { .. }) => true,
             // Where deliveries resumed means nothing once the subscription was moved elsewhere.
-            Item::Event(Incoming::Reconnected { .. }) => !is_moved,
+            Item::Event(Event::Reconnected { .. }) => !is_moved,
             Item::Event(_) | Item::Records(_) => false,
         });
         (self.messages, self.bytes) = (0, 0);
@@ -109,9 +109,9 @@ impl Buffer {
         (self.messages, self.bytes) = (0, 0);
     }
 
-    /// Whether the application has not taken [`Incoming::Restarted`] yet.
+    /// Whether the application has not taken [`Event::Restarted`] yet.
     pub(super) fn holds_restarted(&self) -> bool {
-        self.items.iter().any(|item| matches!(item, Item::Event(Incoming::Restarted { .. })))
+        self.items.iter().any(|item| matches!(item, Item::Event(Event::Restarted { .. })))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -152,8 +152,8 @@ mod tests {
 
     use super::*;
 
-    const fn gap(from: u64, to: u64, reason: GapReason) -> Incoming {
-        Incoming::Gap { from, to, reason }
+    const fn gap(from: u64, to: u64, reason: GapReason) -> Event {
+        Event::Gap { from, to, reason }
     }
 
     fn filled(first_offset: u64, count: u32) -> Buffer {
@@ -170,13 +170,13 @@ mod tests {
     fn messages_and_events_are_taken_in_order_and_counted() {
         let topic = Arc::from("t");
         let mut buffer = filled(3, 2);
-        buffer.push_event(Incoming::Fenced);
+        buffer.push_event(Event::Fenced);
         for (offset, remaining) in [(3, 1), (4, 0)] {
-            let Some(Incoming::Message(message)) = buffer.take(&topic) else { panic!("no message") };
+            let Some(Event::Message(message)) = buffer.take(&topic) else { panic!("no message") };
             assert_eq!((message.offset, buffer.messages()), (offset, remaining));
         }
         assert_eq!(buffer.bytes(), 0);
-        assert_eq!(buffer.take(&topic), Some(Incoming::Fenced));
+        assert_eq!(buffer.take(&topic), Some(Event::Fenced));
         assert_eq!(buffer.take(&topic), None);
     }
 
@@ -195,19 +195,19 @@ mod tests {
         let mut buffer = filled(3, 3);
         buffer.drop_committed(5, &topic);
         assert_eq!(buffer.messages(), 1);
-        let Some(Incoming::Message(message)) = buffer.take(&topic) else { panic!("no message") };
+        let Some(Event::Message(message)) = buffer.take(&topic) else { panic!("no message") };
         assert_eq!(message.offset, 5);
     }
 
     #[test]
     fn a_rewind_keeps_the_news_of_a_restart() {
         let mut buffer = filled(3, 1);
-        buffer.push_event(Incoming::Restarted { start: 0 });
+        buffer.push_event(Event::Restarted { start: 0 });
         buffer.push_event(gap(0, 1, GapReason::Expired));
         buffer.drop_stale(true);
         assert!(buffer.holds_restarted());
         assert_eq!((buffer.messages(), buffer.bytes()), (0, 0));
-        assert_eq!(buffer.take(&Arc::from("t")), Some(Incoming::Restarted { start: 0 }));
+        assert_eq!(buffer.take(&Arc::from("t")), Some(Event::Restarted { start: 0 }));
         assert!(buffer.is_empty());
     }
 }

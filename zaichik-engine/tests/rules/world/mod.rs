@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Buf;
 use zaichik_engine::{
-    Broker, BrokerConfig, CloseReason, Effects, Note, Session, SessionId, Status, Timestamp, Turn,
+    Broker, BrokerConfig, CloseReason, Effects, Note, Seed, Session, SessionId, Status, Timestamp, Turn,
 };
 use zaichik_proto::TopicOptions;
 
@@ -33,6 +33,9 @@ const MAX_STEPS: usize = 200_000;
 
 /// The broker's instance in these tests.
 pub(crate) const INSTANCE: u128 = 0x5eed;
+
+/// Keys the broker's hashes in these tests.
+const HASH_KEY: u128 = 7;
 
 pub(crate) const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -76,12 +79,12 @@ impl World {
 
     /// A world with a changed broker configuration.
     pub(crate) fn with(change: impl FnOnce(&mut BrokerConfig)) -> Self {
-        let mut config = BrokerConfig::new(INSTANCE, 7);
+        let mut config = BrokerConfig::default();
         // Weeks, so that silent peers may live as long as a test needs them.
         config.wire.heartbeat_millis = u32::MAX;
         change(&mut config);
         Self {
-            broker: Broker::new(config).unwrap(),
+            broker: Broker::new(config, Seed::new(INSTANCE, HASH_KEY)).unwrap(),
             effects: Effects::new(),
             // Not zero, so that clocks can go back.
             now: Timestamp::from_micros(1_000_000_000),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bytes::Buf;
-use zaichik_client::{Answer, Client, ClientConfig, Incoming, Link, RequestError, RequestId, SubscriptionId};
-use zaichik_engine::{Broker, BrokerConfig, Timestamp};
+use zaichik_client::{Answer, Client, ClientConfig, Event, Link, RequestError, RequestId, SubscriptionId};
+use zaichik_engine::{Broker, Seed, Timestamp};
 use zaichik_testkit::show;
 
 use super::World;
@@ -90,7 +90,7 @@ impl World {
     pub(crate) fn take(&mut self, id: RemoteId, subscription: SubscriptionId) -> Vec<String> {
         self.settle();
         let client = &mut self.remotes[id.0].client;
-        std::iter::from_fn(|| client.poll_incoming(subscription)).map(|incoming| told(&incoming)).collect()
+        std::iter::from_fn(|| client.poll_event(subscription)).map(|incoming| told(&incoming)).collect()
     }
 
     pub(crate) fn link(&self, id: RemoteId) -> Link {
@@ -139,8 +139,8 @@ impl World {
             pipe.is_closed = true;
             pipe.from_broker.clear();
         }
-        let config = BrokerConfig { instance, ..self.broker.config().clone() };
-        self.broker = Broker::new(config).unwrap();
+        let config = self.broker.config().clone();
+        self.broker = Broker::new(config, Seed::new(instance, super::HASH_KEY)).unwrap();
         self.by_id.clear();
         self.armed = None;
     }
@@ -234,12 +234,12 @@ impl Remote {
     }
 }
 
-fn told(incoming: &Incoming) -> String {
+fn told(incoming: &Event) -> String {
     match incoming {
-        Incoming::Message(message) => show::message(message.offset, &message.body),
-        Incoming::Gap { from, to, reason } => show::gap(*from, *to, *reason),
-        Incoming::Reconnected { from, start } => format!("reconnected {from} {start}"),
-        Incoming::Restarted { start } => format!("restarted {start}"),
-        Incoming::Refused(_) | Incoming::Fenced | Incoming::Ended(_) | _ => format!("{incoming:?}"),
+        Event::Message(message) => show::message(message.offset, &message.body),
+        Event::Gap { from, to, reason } => show::gap(*from, *to, *reason),
+        Event::Reconnected { from, start } => format!("reconnected {from} {start}"),
+        Event::Restarted { start } => format!("restarted {start}"),
+        Event::Refused(_) | Event::Fenced | Event::Ended(_) | _ => format!("{incoming:?}"),
     }
 }

@@ -9,9 +9,7 @@ use super::batch::{body, committing, send, start, taken};
 use super::peer::Peer;
 use super::producer::{config, known};
 use super::sent::Sent;
-use crate::{
-    Answer, Batch, ClientConfig, ErrorClass, Incoming, PublishOptions, RequestError, SubscribeOptions,
-};
+use crate::{Answer, Batch, ClientConfig, ErrorClass, Event, PublishOptions, RequestError, SubscribeOptions};
 
 #[test]
 fn x_03_an_applied_batch_is_answered_on_the_next_connection_before_its_subscriptions_resume() {
@@ -33,7 +31,7 @@ fn x_03_an_applied_batch_is_answered_on_the_next_connection_before_its_subscript
     let resumed = peer.sent_one();
     assert_eq!(start(&resumed), Start::Offset(2));
     peer.subscribed(&resumed, 2);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 2, start: 2 }));
+    assert_eq!(peer.event(sub), Some(Event::Reconnected { from: 2, start: 2 }));
     peer.deliver(sub, 2, &[b"2"]);
     assert_eq!(peer.message(sub).offset, 2);
 }
@@ -62,7 +60,7 @@ fn x_03_a_batch_that_was_not_applied_has_no_effect_and_its_messages_are_redelive
         assert_eq!(start(&resumed), Start::Offset(0), "{code}");
         peer.subscribed(&resumed, 0);
         peer.deliver(sub, 0, &[b"0"]);
-        assert!(matches!(peer.incoming(sub), Some(Incoming::Reconnected { from: 0, start: 0 })));
+        assert!(matches!(peer.event(sub), Some(Event::Reconnected { from: 0, start: 0 })));
         assert_eq!(peer.message(sub).offset, 0);
     }
 }
@@ -201,7 +199,7 @@ fn an_unsubscribed_subscription_does_not_resume_after_its_batch() {
     peer.client.unsubscribe(peer.now, sub).unwrap();
     peer.batched(sent.request(), &[(0, 0)], &[]);
     assert!(peer.sent().is_empty());
-    assert!(matches!(peer.incoming(sub), Some(Incoming::Ended(_))));
+    assert!(matches!(peer.event(sub), Some(Event::Ended(_))));
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn messages_that_are_not_taken_do_not_keep_close_from_its_answers() {
     goodbye(&mut peer, GoodbyeReason::Closed);
     assert_eq!(peer.client.link(), Link::Closed(None));
     assert_eq!(peer.message(free).offset, 0);
-    assert_eq!(peer.incoming(free), None);
+    assert_eq!(peer.event(free), None);
     assert_eq!(peer.message(windowed).offset, 0);
 }
 

@@ -7,7 +7,7 @@ use zaichik_proto::{Fenced, Gap, GapReason, NameError, OnConflict, RefusalCode, 
 use super::peer::Peer;
 use super::sent::{Attach, Sent};
 use crate::{
-    Answer, DurableOptions, ErrorClass, Incoming, Link, LinkError, RequestError, SubscribeOptions,
+    Answer, DurableOptions, ErrorClass, Event, Link, LinkError, RequestError, SubscribeOptions,
     SubscriptionId,
 };
 
@@ -89,7 +89,7 @@ fn d_01_a_reconnect_attaches_with_the_last_epoch_and_resumes_after_the_last_comm
     let sent = reconnect(&mut peer, 1);
     assert_eq!(reattached(&sent), (3, Start::Offset(5)));
     peer.attached(&sent, 5, 4, 8);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 5, start: 5 }));
+    assert_eq!(peer.event(sub), Some(Event::Reconnected { from: 5, start: 5 }));
     peer.deliver_rewound(sub, 8, 5, &[b"5"]);
     assert_eq!(peer.message(sub).offset, 5);
     let sent = reconnect(&mut peer, 1);
@@ -111,7 +111,7 @@ fn d2_commits_without_a_connection_are_sent_later_and_their_messages_are_not_han
     peer.attached(&sent, 0, 2, 1);
     peer.deliver_rewound(sub, 1, 0, &[b"0", b"1", b"2"]);
     assert!(matches!(peer.sent_one(), Sent::Commit { offset: 1, quiet: true, .. }));
-    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 2, start: 2 }));
+    assert_eq!(peer.event(sub), Some(Event::Reconnected { from: 2, start: 2 }));
     assert_eq!(peer.message(sub).offset, 2);
 }
 
@@ -129,8 +129,8 @@ fn d4_a_gap_is_reported_only_where_it_is_not_committed() {
     peer.attached(&sent, 0, 2, 1);
     let gap = Gap { subscription: sub.0, rewind: 1, reason: GapReason::Expired, from: 0, to: 2 };
     peer.send(&ServerFrame::Gap(gap));
-    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 1, start: 1 }));
-    assert_eq!(peer.incoming(sub), Some(Incoming::Gap { from: 1, to: 2, reason: GapReason::Expired }));
+    assert_eq!(peer.event(sub), Some(Event::Reconnected { from: 1, start: 1 }));
+    assert_eq!(peer.event(sub), Some(Event::Gap { from: 1, to: 2, reason: GapReason::Expired }));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn d6_a_cursor_that_another_client_moved_overrides_earlier_commits() {
     // Raised by the attachment and by a seek.
     peer.attached(&sent, 0, 2, 2);
     peer.deliver_rewound(sub, 2, 0, &[b"0"]);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 0, start: 0 }));
+    assert_eq!(peer.event(sub), Some(Event::Reconnected { from: 0, start: 0 }));
     assert!(peer.client.commit(peer.now, sub, 0).is_err(), "it was not taken since then");
     assert_eq!(peer.message(sub).offset, 0);
 }
@@ -157,8 +157,8 @@ fn d_08_fenced_at_the_reconnect_is_final() {
     let sub = attach(&mut peer, 0, 1, 0);
     let sent = reconnect(&mut peer, 1);
     peer.refuse(sent.request(), RefusalCode::SubscriptionFenced, 2);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Fenced));
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), Some(Event::Fenced));
+    assert_eq!(peer.event(sub), None);
     peer.disconnect();
     peer.connect(1);
     assert!(peer.sent().is_empty());
@@ -187,8 +187,8 @@ fn d_03_a_fenced_subscription_reports_it_and_frames_on_their_way_are_refused() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(peer.incoming(sub), Some(Incoming::Fenced));
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), Some(Event::Fenced));
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]
@@ -203,8 +203,8 @@ fn d3_an_unsubscribe_during_fencing_drops_frames_on_their_way() {
     peer.send(&ServerFrame::Fenced(Fenced { subscription: sub.0, epoch: 2 }));
     assert_eq!(peer.client.link(), Link::Open);
     assert_eq!(peer.answer_to(id), Ok(Answer::Unsubscribed { last_offset: None }));
-    assert_eq!(peer.incoming(sub), Some(Incoming::Ended(None)));
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), Some(Event::Ended(None)));
+    assert_eq!(peer.event(sub), None);
     // Then it has ended for the broker as well.
     peer.deliver(sub, 1, &[b"1"]);
     assert!(matches!(peer.client.link(), Link::Closed(Some(LinkError::Violation(_)))));
@@ -222,7 +222,7 @@ fn d_04_a_held_subscription_is_an_error_of_the_first_subscribe() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]
@@ -236,6 +236,6 @@ fn p5_on_another_instance_it_begins_at_its_original_position_under_no_epoch() {
     assert_eq!(reattached(&sent), (0, Start::Earliest));
     peer.attached(&sent, 0, 1, 0);
     peer.deliver(sub, 0, &[b"0"]);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Restarted { start: 0 }));
+    assert_eq!(peer.event(sub), Some(Event::Restarted { start: 0 }));
     assert_eq!(peer.message(sub).offset, 0);
 }

@@ -6,7 +6,7 @@ use zaichik_proto::{Fenced, Gap, GapReason, RefusalCode, ServerFrame, Start};
 
 use super::peer::Peer;
 use super::sent::Sent;
-use crate::{Answer, ErrorClass, Incoming, RequestError, RequestId, SubscriptionId};
+use crate::{Answer, ErrorClass, Event, RequestError, RequestId, SubscriptionId};
 
 const NOW: Duration = Duration::ZERO;
 
@@ -41,19 +41,19 @@ fn a_08_after_a_nack_only_redelivered_messages_are_handed_out() {
         panic!("no nack");
     };
     assert_eq!(subscription, sub.0);
-    assert_eq!(peer.incoming(sub), None, "what was buffered is stale");
+    assert_eq!(peer.event(sub), None, "what was buffered is stale");
     peer.deliver(sub, 4, &[b"4"]);
-    assert_eq!(peer.incoming(sub), None, "and so is what arrives");
+    assert_eq!(peer.event(sub), None, "and so is what arrives");
     peer.done(request, 1);
     assert_eq!(peer.answer_to(id), Ok(Answer::Rewound { rewind: 1 }));
     peer.deliver(sub, 5, &[b"5"]);
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
     peer.deliver_rewound(sub, 1, 1, &[b"1", b"2", b"3"]);
     assert_eq!(peer.client.poll_ready(), Some(sub));
     for offset in 1..4 {
         assert_eq!(peer.message(sub).offset, offset);
     }
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]
@@ -78,8 +78,8 @@ fn a4_a_gap_also_shows_the_rewind() {
     let gap = Gap { subscription: sub.0, rewind: 1, reason: GapReason::Expired, from: 1, to: 3 };
     peer.send(&ServerFrame::Gap(gap));
     peer.done(request, 1);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Gap { from: 1, to: 3, reason: GapReason::Expired }));
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), Some(Event::Gap { from: 1, to: 3, reason: GapReason::Expired }));
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_nack_without_a_connection_drops_what_was_received_after_it() {
     peer.disconnect();
     let id = peer.client.nack(peer.now, sub, 0, Duration::ZERO).unwrap();
     assert_eq!(peer.answer_to(id), Ok(Answer::Rewound { rewind: 0 }));
-    assert_eq!(peer.incoming(sub), None, "what was buffered is redelivered after what was nacked");
+    assert_eq!(peer.event(sub), None, "what was buffered is redelivered after what was nacked");
 }
 
 #[test]
@@ -185,11 +185,11 @@ fn a4_nacks_before_the_first_answer_count_in_order() {
     let sent = peer.sent();
     peer.done(sent[0].request(), 1);
     peer.deliver_rewound(sub, 1, 2, &[b"2"]);
-    assert_eq!(peer.incoming(sub), None, "it will be redelivered");
+    assert_eq!(peer.event(sub), None, "it will be redelivered");
     peer.done(sent[1].request(), 2);
     peer.deliver_rewound(sub, 2, 1, &[b"1"]);
     assert_eq!(peer.message(sub).offset, 1);
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a4_a_broken_connection_redelivers_without_a_nack() {
     peer.sent();
     peer.disconnect();
     assert_eq!(peer.answer_to(id), Ok(Answer::Rewound { rewind: 0 }));
-    assert_eq!(peer.incoming(sub), None, "what was buffered is stale");
+    assert_eq!(peer.event(sub), None, "what was buffered is stale");
     assert_eq!(refused_with(peer.client.commit(peer.now, sub, 1)), (RefusalCode::CommitAhead, 1));
     // Without a connection nothing can be sent.
     let id = nack(&mut peer, sub, 0);
@@ -223,7 +223,7 @@ fn a4_a_broken_connection_redelivers_without_a_nack() {
     peer.subscribed(&resumed, 0);
     assert_eq!(refused_with(peer.client.commit(peer.now, sub, 0)), (RefusalCode::CommitAhead, 0));
     peer.deliver(sub, 0, &[b"0"]);
-    assert!(matches!(peer.incoming(sub), Some(Incoming::Reconnected { .. })));
+    assert!(matches!(peer.event(sub), Some(Event::Reconnected { .. })));
     assert_eq!(peer.message(sub).offset, 0);
 }
 
@@ -239,7 +239,7 @@ fn a4_a_message_that_a_reconnect_redelivers_needs_no_nack() {
     assert!(peer.answer_to(id).is_ok());
     assert!(peer.sent().is_empty(), "the broker has not delivered it on this connection");
     peer.deliver(sub, 0, &[b"0", b"1"]);
-    assert!(matches!(peer.incoming(sub), Some(Incoming::Reconnected { .. })));
+    assert!(matches!(peer.event(sub), Some(Event::Reconnected { .. })));
     assert_eq!((peer.message(sub).offset, peer.message(sub).offset), (0, 1));
 }
 
@@ -251,7 +251,7 @@ fn a_nack_that_is_not_answered_in_time_still_holds_back_what_may_be_stale() {
     let request = peer.sent_one().request();
     peer.advance(Duration::from_secs(30));
     assert!(matches!(peer.answer_to(id), Err(RequestError::Unknown { .. })));
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
     peer.done(request, 1);
     peer.deliver_rewound(sub, 1, 1, &[b"1"]);
     assert_eq!(peer.message(sub).offset, 1);
@@ -263,7 +263,7 @@ fn a_nack_of_an_ended_subscription_does_not_succeed_when_its_connection_breaks()
     let sub = delivered(&mut peer, 2);
     let id = nack(&mut peer, sub, 0);
     peer.send(&ServerFrame::Fenced(Fenced { subscription: sub.0, epoch: 0 }));
-    assert_eq!(peer.incoming(sub), Some(Incoming::Fenced));
+    assert_eq!(peer.event(sub), Some(Event::Fenced));
     peer.disconnect();
     assert!(matches!(peer.answer_to(id), Err(RequestError::Disconnected { .. })));
 }

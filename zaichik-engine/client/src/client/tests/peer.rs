@@ -11,7 +11,7 @@ use zaichik_proto::{
 
 use super::sent::{Sent, owned};
 use crate::{
-    Answer, Client, ClientConfig, Incoming, Link, Message, RequestError, RequestId, SubscribeOptions,
+    Answer, Client, ClientConfig, Event, Link, Message, RequestError, RequestId, SubscribeOptions,
     SubscriptionId,
 };
 use zaichik_proto::Timestamp;
@@ -284,14 +284,14 @@ impl Peer {
         self.send(&ServerFrame::Fatal(Fatal { code, offset: 0, text: "scripted" }));
     }
 
-    pub(super) fn incoming(&mut self, subscription: SubscriptionId) -> Option<Incoming> {
-        self.client.poll_incoming(subscription)
+    pub(super) fn event(&mut self, subscription: SubscriptionId) -> Option<Event> {
+        self.client.poll_event(subscription)
     }
 
     /// The message that the subscription must have next.
     pub(super) fn message(&mut self, subscription: SubscriptionId) -> Message {
-        match self.client.poll_incoming(subscription) {
-            Some(Incoming::Message(message)) => message,
+        match self.client.poll_event(subscription) {
+            Some(Event::Message(message)) => message,
             other => panic!("no message but {other:?}"),
         }
     }

@@ -14,7 +14,7 @@ use self::step::{Step, step};
 use super::peer::Peer;
 use super::sent::{Sent, Target};
 use crate::{
-    Answer, Batch, ClientConfig, DurableOptions, Incoming, Link, LinkError, ProducerIdentity, PublishOptions,
+    Answer, Batch, ClientConfig, DurableOptions, Event, Link, LinkError, ProducerIdentity, PublishOptions,
     RequestError, RequestId, SubscribeOptions, SubscriptionId,
 };
 
@@ -81,16 +81,16 @@ impl World {
 
     fn take(&mut self, id: SubscriptionId) {
         self.poll_answers();
-        match self.peer.incoming(id) {
-            Some(Incoming::Message(message)) => {
+        match self.peer.event(id) {
+            Some(Event::Message(message)) => {
                 let committed = self.committed.get(&id).copied().unwrap_or(0);
                 assert!(message.offset >= committed, "{id}: {} again", message.offset);
             }
-            Some(Incoming::Restarted { .. }) => self.forget(id),
-            Some(Incoming::Ended(_) | Incoming::Refused(_) | Incoming::Fenced) => {
-                assert_eq!(self.peer.incoming(id), None);
+            Some(Event::Restarted { .. }) => self.forget(id),
+            Some(Event::Ended(_) | Event::Refused(_) | Event::Fenced) => {
+                assert_eq!(self.peer.event(id), None);
             }
-            Some(Incoming::Gap { .. } | Incoming::Reconnected { .. }) | None => {}
+            Some(Event::Gap { .. } | Event::Reconnected { .. }) | None => {}
         }
     }
 

@@ -6,9 +6,7 @@ use zaichik_proto::{Fenced, RefusalCode, ServerFrame, Start};
 
 use super::peer::Peer;
 use super::sent::Sent;
-use crate::{
-    Answer, ClientConfig, Incoming, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId,
-};
+use crate::{Answer, ClientConfig, Event, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId};
 
 /// Reconnects to that instance; returns the Subscribe of each subscription.
 fn reconnect(peer: &mut Peer, instance: u128) -> Vec<Sent> {
@@ -40,11 +38,11 @@ fn p4_subscriptions_resume_after_the_last_commit() {
     commit(&mut peer, one, 5);
     let sent = reconnect(&mut peer, 1);
     assert_eq!(sent.iter().map(start).collect::<Vec<_>>(), [Start::Offset(6), Start::Offset(7)]);
-    assert_eq!(peer.incoming(one), None, "what was not taken is dropped");
+    assert_eq!(peer.event(one), None, "what was not taken is dropped");
     peer.subscribed(&sent[0], 6);
     peer.subscribed(&sent[1], 9);
-    assert_eq!(peer.incoming(one), Some(Incoming::Reconnected { from: 6, start: 6 }));
-    assert_eq!(peer.incoming(two), Some(Incoming::Reconnected { from: 7, start: 9 }));
+    assert_eq!(peer.event(one), Some(Event::Reconnected { from: 6, start: 6 }));
+    assert_eq!(peer.event(two), Some(Event::Reconnected { from: 7, start: 9 }));
     peer.deliver(one, 6, &[b"6"]);
     assert_eq!(peer.message(one).offset, 6);
 }
@@ -76,7 +74,7 @@ fn p4_window_0_resumes_after_the_last_message_taken() {
     let sent = reconnect(&mut peer, 1);
     assert_eq!(start(&sent[0]), Start::Offset(4));
     peer.subscribed(&sent[0], 7);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 4, start: 7 }));
+    assert_eq!(peer.event(sub), Some(Event::Reconnected { from: 4, start: 7 }));
     let sent = reconnect(&mut peer, 1);
     assert_eq!(start(&sent[0]), Start::Offset(7));
 }
@@ -95,8 +93,8 @@ fn a_commit_that_comes_after_the_reconnect_still_counts() {
     assert!(peer.sent().is_empty());
     peer.deliver(sub, 0, &[b"0"]);
     assert!(matches!(peer.sent_one(), Sent::Commit { offset: 0, quiet: true, .. }));
-    assert!(matches!(peer.incoming(sub), Some(Incoming::Reconnected { .. })));
-    assert_eq!(peer.incoming(sub), None, "it was done already");
+    assert!(matches!(peer.event(sub), Some(Event::Reconnected { .. })));
+    assert_eq!(peer.event(sub), None, "it was done already");
     peer.deliver(sub, 1, &[b"1"]);
     assert_eq!(peer.message(sub).offset, 1);
 }
@@ -112,8 +110,8 @@ fn a_commit_after_the_redelivery_is_sent() {
     peer.deliver(sub, 0, &[b"0"]);
     commit(&mut peer, sub, 0);
     assert!(matches!(peer.sent_one(), Sent::Commit { offset: 0, .. }));
-    assert!(matches!(peer.incoming(sub), Some(Incoming::Reconnected { .. })));
-    assert_eq!(peer.incoming(sub), None);
+    assert!(matches!(peer.event(sub), Some(Event::Reconnected { .. })));
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]
@@ -133,7 +131,7 @@ fn p_12_another_instance_starts_the_subscription_again_and_resends_nothing() {
     assert!(peer.client.commit(peer.now, sub, 5).is_err(), "an offset of the other instance");
     peer.subscribed(&sent[0], 0);
     peer.deliver(sub, 0, &[b"new"]);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Restarted { start: 0 }));
+    assert_eq!(peer.event(sub), Some(Event::Restarted { start: 0 }));
     assert_eq!(peer.message(sub).offset, 0);
 }
 
@@ -150,8 +148,8 @@ fn p5_restarted_is_reported_even_if_the_next_connection_breaks_too() {
     let sent = reconnect(&mut peer, 2);
     assert_eq!(start(&sent[0]), Start::Offset(3));
     peer.subscribed(&sent[0], 3);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Restarted { start: 3 }));
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), Some(Event::Restarted { start: 3 }));
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]
@@ -163,7 +161,7 @@ fn p4_an_unanswered_subscribe_is_sent_again() {
     assert_eq!(sent, [first]);
     peer.subscribed(&sent[0], 0);
     assert!(matches!(peer.answer_to(id), Ok(Answer::Subscribed(_))));
-    assert_eq!(peer.incoming(sub), None, "nothing to reconnect to");
+    assert_eq!(peer.event(sub), None, "nothing to reconnect to");
 }
 
 #[test]
@@ -191,8 +189,8 @@ fn an_unsubscribe_ends_with_the_connection_at_the_latest() {
     peer.connect(1);
     assert!(peer.sent().is_empty());
     for sub in [one, two] {
-        assert_eq!(peer.incoming(sub), Some(Incoming::Ended(None)));
-        assert_eq!(peer.incoming(sub), None);
+        assert_eq!(peer.event(sub), Some(Event::Ended(None)));
+        assert_eq!(peer.event(sub), None);
     }
 }
 
@@ -207,7 +205,7 @@ fn unsubscribing_before_the_subscribe_is_answered_ends_both() {
     assert!(peer.answer_to(unsubscribe).is_ok());
     peer.connect(1);
     assert!(peer.sent().is_empty());
-    assert_eq!(peer.incoming(sub), Some(Incoming::Ended(None)));
+    assert_eq!(peer.event(sub), Some(Event::Ended(None)));
 }
 
 #[test]
@@ -220,8 +218,8 @@ fn a_refused_resubscribe_is_tried_again_or_ends_the_subscription() {
     let again = peer.sent();
     assert_eq!(again, sent);
     peer.refuse(again[0].request(), RefusalCode::SubscriptionsFull, 1);
-    assert!(matches!(peer.incoming(sub), Some(Incoming::Refused(_))));
-    assert_eq!(peer.incoming(sub), None);
+    assert!(matches!(peer.event(sub), Some(Event::Refused(_))));
+    assert_eq!(peer.event(sub), None);
     assert!(reconnect(&mut peer, 1).is_empty());
 }
 
@@ -241,8 +239,8 @@ fn unsubscribing_while_a_resubscribe_waits_or_is_refused_ends_it_for_good() {
     peer.advance(Duration::from_secs(5));
     assert!(peer.sent().is_empty());
     for sub in [waits, sent] {
-        assert_eq!(peer.incoming(sub), Some(Incoming::Ended(None)));
-        assert_eq!(peer.incoming(sub), None);
+        assert_eq!(peer.event(sub), Some(Event::Ended(None)));
+        assert_eq!(peer.event(sub), None);
     }
 }
 
@@ -257,7 +255,7 @@ fn messages_committed_meanwhile_take_no_room_in_the_window() {
     peer.deliver(sub, 0, &[b"0"]);
     commit(&mut peer, sub, 0);
     peer.deliver(sub, 1, &[b"1"]);
-    assert!(matches!(peer.incoming(sub), Some(Incoming::Reconnected { .. })));
+    assert!(matches!(peer.event(sub), Some(Event::Reconnected { .. })));
     assert_eq!(peer.message(sub).offset, 1);
 }
 
@@ -266,7 +264,7 @@ fn d3_fenced_is_final() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("a", 1, 0);
     peer.send(&ServerFrame::Fenced(Fenced { subscription: sub.0, epoch: 2 }));
-    assert_eq!(peer.incoming(sub), Some(Incoming::Fenced));
+    assert_eq!(peer.event(sub), Some(Event::Fenced));
     assert!(reconnect(&mut peer, 1).is_empty());
 }
 
@@ -305,7 +303,7 @@ fn without_reconnect_a_broken_connection_closes_the_client() {
     ready.sort_unstable();
     assert_eq!(ready, [Some(idle), Some(sub)], "to learn that they have ended");
     assert_eq!(peer.message(sub).offset, 0);
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]

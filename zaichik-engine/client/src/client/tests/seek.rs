@@ -5,7 +5,7 @@ use zaichik_proto::{RefusalCode, Start};
 use super::nack::{delivered, refused_with};
 use super::peer::Peer;
 use super::sent::{Sent, Target};
-use crate::{Answer, ClientConfig, DurableOptions, Incoming, Link, RequestError, SubscribeOptions};
+use crate::{Answer, ClientConfig, DurableOptions, Event, Link, RequestError, SubscribeOptions};
 
 #[test]
 fn d_06_a_seek_moves_the_subscription_and_forgets_what_was_committed() {
@@ -18,7 +18,7 @@ fn d_06_a_seek_moves_the_subscription_and_forgets_what_was_committed() {
         let sent = peer.sent_one();
         let target = Target::Number(sub.0);
         assert_eq!(sent, Sent::Seek { request: sent.request(), target, to: Start::Offset(1) });
-        assert_eq!(peer.incoming(sub), None);
+        assert_eq!(peer.event(sub), None);
         assert_eq!(refused_with(peer.client.commit(peer.now, sub, 0)), (RefusalCode::CommitAhead, 0));
         assert_eq!(peer.client.last_taken(), None);
         if done_first {
@@ -55,7 +55,7 @@ fn d6_without_a_window_a_seek_neither_keeps_what_is_stale_nor_stops_reading() {
     }
     peer.deliver_rewound(sub, 1, 4, &[&[0; 200]]);
     assert!(peer.client.wants_read());
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
     // What the last seek brings is handed out, since its answer may be behind more than the client may buffer.
     peer.deliver_rewound(sub, 2, 9, &[&[0; 200]]);
     assert!(!peer.client.wants_read());
@@ -85,7 +85,7 @@ fn d6_after_a_reconnect_a_subscription_resumes_from_where_it_was_moved_to() {
     peer.subscribed(&resumed, 1);
     peer.deliver(sub, 1, &[b"stale"]);
     peer.done(seek.request(), 1);
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
     peer.disconnect();
     let id = peer.client.seek(peer.now, sub, Start::Time(5)).unwrap();
     while let Some((answered, result)) = peer.answer() {
@@ -101,7 +101,7 @@ fn d6_after_a_reconnect_a_subscription_resumes_from_where_it_was_moved_to() {
     assert!(matches!(resumed, Sent::Subscribe { start: Start::Offset(9), .. }), "{resumed:?}");
     peer.subscribed(&resumed, 9);
     peer.deliver(sub, 9, &[b"9"]);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Reconnected { from: 9, start: 9 }));
+    assert_eq!(peer.event(sub), Some(Event::Reconnected { from: 9, start: 9 }));
     assert_eq!(peer.message(sub).offset, 9);
     peer.client.commit_quiet(peer.now, sub, 9).unwrap();
     peer.disconnect();
@@ -135,7 +135,7 @@ fn a_seek_behind_an_unanswered_subscribe_is_sent_again_with_it() {
     peer.subscribed(&again[0], 0);
     assert!(peer.answer().is_some());
     peer.deliver(sub, 0, &[b"0"]);
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
     peer.done(again[1].request(), 1);
     assert!(peer.answer_to(id).is_ok());
     peer.deliver_rewound(sub, 1, 3, &[b"3"]);
@@ -192,7 +192,7 @@ fn d6_a_seek_of_a_durable_subscription_is_not_reported_as_done_when_its_connecti
     let sent = peer.sent_one();
     peer.attached(&sent, 0, 2, 1);
     peer.deliver_rewound(sub, 1, 0, &[b"0"]);
-    assert!(matches!(peer.incoming(sub), Some(Incoming::Reconnected { from: 0, start: 0 })));
+    assert!(matches!(peer.event(sub), Some(Event::Reconnected { from: 0, start: 0 })));
     assert_eq!(peer.message(sub).offset, 0);
 }
 
@@ -220,6 +220,6 @@ fn p5_restarted_is_reported_before_what_a_seek_brings() {
     let request = peer.sent_one().request();
     peer.done(request, 1);
     peer.deliver_rewound(sub, 1, 5, &[b"5"]);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Restarted { start: 0 }));
+    assert_eq!(peer.event(sub), Some(Event::Restarted { start: 0 }));
     assert_eq!(peer.message(sub).offset, 5);
 }

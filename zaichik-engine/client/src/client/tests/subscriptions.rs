@@ -7,8 +7,7 @@ use zaichik_proto::{Fenced, Gap, GapReason, Record, RefusalCode, ServerFrame, Un
 use super::peer::Peer;
 use super::sent::Sent;
 use crate::{
-    Answer, ClientConfig, Incoming, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId,
-    Violation,
+    Answer, ClientConfig, Event, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId, Violation,
 };
 use zaichik_proto::Timestamp;
 
@@ -52,7 +51,7 @@ fn a5_a_message_carries_everything_and_borrows_the_frame() {
     assert_eq!((tombstone.offset, tombstone.tombstone), (41, true));
     assert_eq!(tombstone.key.as_deref(), Some(&b""[..]));
     assert!(tombstone.headers.is_empty() && tombstone.body.is_empty());
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]
@@ -161,8 +160,8 @@ fn r9_gaps_are_reported_in_order_and_adjacent_ones_merge() {
     gap(&mut peer, sub, 3, 5, GapReason::Limit);
     peer.deliver(sub, 5, &[b"b"]);
     assert_eq!(peer.message(sub).offset, 0);
-    let merged = Incoming::Gap { from: 1, to: 5, reason: GapReason::Limit };
-    assert_eq!(peer.incoming(sub), Some(merged));
+    let merged = Event::Gap { from: 1, to: 5, reason: GapReason::Limit };
+    assert_eq!(peer.event(sub), Some(merged));
     assert!(peer.client.commit_quiet(peer.now, sub, 4).is_ok(), "its offsets count as delivered");
     assert_eq!(peer.message(sub).offset, 5);
 }
@@ -178,7 +177,7 @@ fn a4_deliveries_with_an_old_rewind_number_are_dropped() {
     peer.deliver_rewound(sub, 1, 1, &[b"b"]);
     assert_eq!(peer.message(sub).offset, 0);
     assert_eq!(peer.message(sub).offset, 1);
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
 }
 
 #[test]
@@ -220,8 +219,8 @@ fn a9_after_unsubscribed_only_the_end_is_reported() {
     assert_eq!(peer.message(sub).offset, 0);
     peer.unsubscribed(&sent, Some(2));
     assert_eq!(peer.answer_to(id), Ok(Answer::Unsubscribed { last_offset: Some(2) }));
-    assert_eq!(peer.incoming(sub), Some(Incoming::Ended(Some(2))));
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), Some(Event::Ended(Some(2))));
+    assert_eq!(peer.event(sub), None);
     assert_eq!(peer.client.commit(peer.now, sub, 0), Err(RequestError::NoSubscription(sub)));
     peer.deliver(sub, 3, &[b"after the end"]);
     assert!(matches!(violation(&peer), Violation::Subscription { .. }));
@@ -238,7 +237,7 @@ fn a_subscription_that_the_broker_ends_hands_out_what_was_received() {
         last_offset: Some(0),
     }));
     assert_eq!(peer.message(sub).offset, 0);
-    assert_eq!(peer.incoming(sub), Some(Incoming::Ended(Some(0))));
+    assert_eq!(peer.event(sub), Some(Event::Ended(Some(0))));
 }
 
 #[test]
@@ -248,7 +247,7 @@ fn a_refused_subscribe_leaves_nothing_behind() {
     let sent = peer.sent_one();
     peer.refuse(sent.request(), RefusalCode::TopicsFull, 5);
     assert!(matches!(peer.answer_to(id), Err(RequestError::Refused { .. })));
-    assert_eq!(peer.incoming(sub), None);
+    assert_eq!(peer.event(sub), None);
     assert_eq!(peer.client.unsubscribe(peer.now, sub), Err(RequestError::NoSubscription(sub)));
 }
 
@@ -265,7 +264,7 @@ fn subscriptions_are_counted_until_their_end_was_taken() {
     let sent = peer.sent_one();
     peer.unsubscribed(&sent, None);
     assert_eq!(peer.client.subscribe(peer.now, "u", options.clone()), Err(full));
-    assert_eq!(peer.incoming(sub), Some(Incoming::Ended(None)));
+    assert_eq!(peer.event(sub), Some(Event::Ended(None)));
     assert!(peer.client.subscribe(peer.now, "u", options).is_ok());
 }
 

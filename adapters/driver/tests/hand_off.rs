@@ -3,24 +3,20 @@
 //! Clients, connections and housekeeping run as threads of a scheduler that decides at every lock who goes on. Timers
 //! never ring, so that whoever is stranded stays so, and the scheduler sees that nobody can go on:
 //!
-//! `cargo test -p zaichik-driver --features shuttle hand_off`
+//! `cargo test -p zaichik-driver --features shuttle --test hand_off`
 
 #![expect(clippy::expect_used, reason = "as in any test")]
 
 use std::future::Future;
 use std::io;
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use shuttle::future as threads;
-use zaichik_client::DurableOptions;
-use zaichik_engine::BrokerConfig;
-use zaichik_proto::{OnConflict, TopicOptions};
-
-use crate::client::{Client, ClientError, Subscription};
-use crate::embedded::Embedded;
-use crate::local::LocalIo;
-use crate::manual::{NoListener, Silent};
-use crate::runtime::Runtime;
+use zaichik_driver::{
+    BrokerConfig, Client, ClientError, DurableOptions, EmbeddedBroker, Endpoint, Listener, LocalIo,
+    OnConflict, Overflow, Runtime, Subscription, Timer, TopicOptions,
+};
 
 /// Schedules that each test tries of each kind.
 const SCHEDULES: usize = 200;
@@ -51,6 +47,30 @@ impl Runtime for Woven {
     }
 }
 
+/// Never rings.
+struct Silent;
+
+impl Timer for Silent {
+    fn poll_until(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+/// There is no network.
+enum NoListener {}
+
+impl Listener for NoListener {
+    type Io = LocalIo;
+
+    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(LocalIo, String)>> {
+        match *self {}
+    }
+
+    fn local_addr(&self) -> io::Result<Endpoint> {
+        match *self {}
+    }
+}
+
 /// Tries schedules: evenly at random, and with few changes of turn at surprising places.
 fn weave<T: Future<Output = ()> + 'static>(program: fn() -> T) {
     let run = move || threads::block_on(program());
@@ -58,11 +78,11 @@ fn weave<T: Future<Output = ()> + 'static>(program: fn() -> T) {
     shuttle::check_pct(run, SCHEDULES, 3);
 }
 
-fn broker() -> Embedded<Woven> {
-    Embedded::start(BrokerConfig::new(1, 2)).expect("the defaults are valid")
+fn broker() -> EmbeddedBroker<Woven> {
+    EmbeddedBroker::start(BrokerConfig::default()).expect("the defaults are valid")
 }
 
-async fn stop(broker: Embedded<Woven>, clients: impl IntoIterator<Item = Client<Woven>>) {
+async fn stop(broker: EmbeddedBroker<Woven>, clients: impl IntoIterator<Item = Client<Woven>>) {
     for client in clients {
         client.close().await.expect("nothing is owed");
     }
@@ -99,7 +119,7 @@ fn hand_off_commits_of_one_connection_make_room_for_another() {
     weave(|| async {
         let broker = broker();
         let (writer, reader) = (broker.client(), broker.client());
-        let options = TopicOptions::new().max_messages(1).overflow(zaichik_proto::Overflow::Reject);
+        let options = TopicOptions::new().max_messages(1).overflow(Overflow::Reject);
         writer.create_topic("t", options).await.expect("created");
         let subscription = reader.subscribe("t").window(2).await.expect("subscribed");
         writer.publish("t", "a").await.expect("accepted");
@@ -122,8 +142,7 @@ fn hand_off_a_transaction_wakes_readers_of_all_its_topics() {
         }
         for _ in 0..2 {
             let message = input.next_message().await.expect("no gap").expect("a message");
-            let mut transaction = worker.transaction();
-            transaction.publish("out", message.body.clone()).commit(&message);
+            let transaction = worker.transaction().publish("out", message.body.clone()).commit(&message);
             transaction.send().await.expect("applied");
         }
         reading.await.expect("no panic").expect("two messages");

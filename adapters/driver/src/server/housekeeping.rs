@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 
 use zaichik_engine::Turn;
 
+use super::shared::{Poisoned, Shared};
+use super::tasks::HousekeeperPresence;
 use crate::alarm::Alarm;
 use crate::runtime::Timer;
-use crate::shared::{Poisoned, Shared};
-use crate::tasks::HousekeeperPresence;
 
 /// Rounds before other tasks of the thread get theirs.
 const ROUNDS_PER_POLL: usize = 4;

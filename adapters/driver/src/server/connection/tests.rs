@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
-use zaichik_engine::{Broker, BrokerConfig};
+use zaichik_engine::{Broker, BrokerConfig, Seed};
 use zaichik_proto::{
     AckLevel, ClientFrame, FaultCode, HEADER_LEN, Hello, Limits, MAGIC, PROTOCOL_VERSION, Publish, Record,
     Records, ServerDecoder, ServerFrame, Start, Subscribe,
@@ -14,9 +14,9 @@ use zaichik_proto::{
 
 use super::*;
 use crate::clock::Clock;
-use crate::housekeeping::Housekeeping;
 use crate::local::LocalIo;
 use crate::manual::{Silent, Task};
+use crate::server::housekeeping::Housekeeping;
 
 /// A broker, the tasks of its connections, and the other ends of those.
 struct World {
@@ -33,11 +33,11 @@ struct Peer {
 
 impl World {
     fn new() -> Self {
-        Self::with(BrokerConfig::new(1, 2))
+        Self::with(BrokerConfig::default())
     }
 
     fn with(config: BrokerConfig) -> Self {
-        let broker = Broker::new(config).expect("a valid configuration");
+        let broker = Broker::new(config, Seed::new(1, 2)).expect("a valid configuration");
         let shared = Shared::new(broker, Clock::start());
         let mut world = Self { shared, tasks: Vec::new(), peers: Vec::new() };
         let housekeeping = Housekeeping::new(Silent, &world.shared);
@@ -247,7 +247,7 @@ fn a_connection_that_is_dropped_is_forgotten() {
 
 #[test]
 fn a_connection_whose_buffer_was_full_is_read_again() {
-    let mut config = BrokerConfig::new(1, 2);
+    let mut config = BrokerConfig::default();
     (config.wire.max_message, config.wire.max_frame) = (60 << 10, 64 << 10);
     let body = vec![7; 64 << 10];
     let (first, rest) = (&body[..40 << 10], &body[..20 << 10]);
@@ -267,7 +267,7 @@ fn a_connection_whose_buffer_was_full_is_read_again() {
 
 #[test]
 fn b_06_a_publisher_is_read_again_when_memory_was_freed() {
-    let mut config = BrokerConfig::new(1, 2);
+    let mut config = BrokerConfig::default();
     config.memory_budget = 1 << 20;
     let mut world = World::with(config);
     let (reader, writer) = (world.connect(), world.connect());

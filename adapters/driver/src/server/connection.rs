@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use zaichik_engine::{CloseReason, Session, SessionId, Status, Timestamp, Turn};
 
+use super::shared::{Poisoned, Shared};
+use super::tasks::Presence;
 use crate::alarm::Alarm;
 use crate::runtime::{Io, Timer};
-use crate::shared::{Poisoned, Shared};
-use crate::tasks::Presence;
 
 /// Most bytes read in a turn.
 const READ_PER_TURN: usize = 128 << 10;
@@ -126,7 +126,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
         match self.session.status() {
             Status::Closing | Status::Closed if self.gone => return Outlook::Over,
             Status::Closed => return self.start_ending(),
-            Status::Closing | Status::Handshake | Status::Open => {}
+            Status::Closing | Status::Handshake | Status::Open | _ => {}
         }
         self.moved |= read != Moved::Nothing || written != Moved::Nothing;
         // The stream was not asked, so nothing says when it has bytes.

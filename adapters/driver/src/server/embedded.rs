@@ -8,16 +8,17 @@ use std::task::Poll;
 use std::time::Duration;
 
 use thiserror::Error;
-use zaichik_engine::{Broker, BrokerConfig, ConfigError, Stats};
+use zaichik_engine::{Broker, BrokerConfig, ConfigError, Seed, Stats};
 use zaichik_proto::Counter;
 
+use super::connection::Connection;
+use super::housekeeping::Housekeeping;
+use super::shared::{Poisoned, Shared};
+#[cfg(feature = "client")]
 use crate::client::{Client, ClientBuilder};
 use crate::clock::Clock;
-use crate::connection::Connection;
-use crate::housekeeping::Housekeeping;
 use crate::local::LocalIo;
 use crate::runtime::Runtime;
-use crate::shared::{Poisoned, Shared};
 
 /// A broker that runs inside the program: its clients talk to it through memory.
 ///
@@ -26,10 +27,10 @@ use crate::shared::{Poisoned, Shared};
 ///
 /// ```
 /// # use std::time::Duration;
-/// # use zaichik_simulated::{Simulation, default_config};
-/// # type Embedded = zaichik_simulated::Embedded; // or that of zaichik-tokio
+/// # use zaichik_simulated::{BrokerConfig, Simulation};
+/// # type EmbeddedBroker = zaichik_simulated::EmbeddedBroker; // or that of zaichik-tokio
 /// # Simulation::new().run(async {
-/// let broker = Embedded::start(default_config()?)?;
+/// let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// let client = broker.client();
 /// client.publish("jobs", "sweep the yard").await?;
 /// assert_eq!(broker.stats()?.records_accepted, 1);
@@ -38,7 +39,7 @@ use crate::shared::{Poisoned, Shared};
 /// # }).expect("it works");
 /// ```
 #[derive(Debug)]
-pub struct Embedded<R: Runtime> {
+pub struct EmbeddedBroker<R: Runtime> {
     shared: Arc<Shared>,
     runtime: PhantomData<fn() -> R>,
 }
@@ -46,9 +47,9 @@ pub struct Embedded<R: Runtime> {
 /// Stops a broker from anywhere; cheap to clone.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, Simulation, default_config};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
 /// # Simulation::new().run(async {
-/// # let broker = Embedded::start(default_config()?)?;
+/// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// # use std::time::Duration;
 /// let handle = broker.handle();
 /// assert!(!handle.is_stopping());
@@ -58,18 +59,18 @@ pub struct Embedded<R: Runtime> {
 /// # }).expect("it works");
 /// ```
 #[derive(Debug, Clone)]
-pub struct ServerHandle {
+pub struct BrokerHandle {
     shared: Arc<Shared>,
 }
 
 /// Why a broker does not run, or no longer does.
 ///
 /// ```
-/// # use zaichik_simulated::{Embedded, ServerError, Simulation, default_config};
+/// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, ServerError, Simulation};
 /// # Simulation::new().run(async {
-/// let mut config = default_config()?;
+/// let mut config = BrokerConfig::default();
 /// config.token = Some(Vec::new());
-/// let error = Embedded::start(config).expect_err("an empty token protects nothing");
+/// let error = EmbeddedBroker::start(config).expect_err("an empty token protects nothing");
 /// assert!(matches!(error, ServerError::Config(_)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).expect("it works");
@@ -80,9 +81,9 @@ pub enum ServerError {
     /// The configuration contradicts itself.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The operating system has no random numbers.
+    /// The runtime has no random numbers.
     #[error("no random numbers: {0}")]
-    Random(#[from] getrandom::Error),
+    Random(#[source] io::Error),
     /// The address can't be listened on.
     #[error("cannot listen on {address}: {source}")]
     Bind {
@@ -96,38 +97,32 @@ pub enum ServerError {
     Failed,
 }
 
-/// A broker's defaults, with an instance and a hash key drawn at random.
-///
-/// # Errors
-/// [`ServerError::Random`] if the operating system has no random numbers.
-pub fn default_config() -> Result<BrokerConfig, ServerError> {
-    let random = || {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map(|()| u128::from_ne_bytes(bytes))
-    };
-    Ok(BrokerConfig::new(random()?, random()?))
-}
-
-impl<R: Runtime> Embedded<R> {
+impl<R: Runtime> EmbeddedBroker<R> {
     /// Starts a broker; call it where the runtime can spawn.
     ///
     /// # Errors
-    /// [`ServerError::Config`] if the configuration contradicts itself.
+    /// [`ServerError::Config`] if the configuration contradicts itself, [`ServerError::Random`] if the runtime has no
+    /// random numbers.
     pub fn start(config: BrokerConfig) -> Result<Self, ServerError> {
-        let shared = Shared::new(Broker::new(config)?, Clock::of::<R>());
+        let random = || R::random().map_err(ServerError::Random);
+        let broker = Broker::new(config, Seed::new(random()?, random()?))?;
+        let shared = Shared::new(broker, Clock::of::<R>());
         R::spawn(Housekeeping::new(R::timer(), &shared));
         Ok(Self { shared, runtime: PhantomData })
     }
 
     /// A client of this broker, with defaults for everything.
+    #[cfg(feature = "client")]
     #[must_use]
     pub fn client(&self) -> Client<R> {
         self.client_builder().start()
     }
 
     /// A client of this broker, to be configured.
+    #[cfg(feature = "client")]
     pub fn client_builder(&self) -> ClientBuilder<R> {
-        ClientBuilder::local(Arc::downgrade(&self.shared))
+        let broker = Arc::downgrade(&self.shared);
+        ClientBuilder::local(Arc::new(move || connect::<R>(&broker)))
     }
 
     /// A byte stream to this broker, for who speaks the protocol without this crate's client.
@@ -140,8 +135,8 @@ impl<R: Runtime> Embedded<R> {
 
     /// Something that stops this broker from elsewhere.
     #[must_use]
-    pub fn handle(&self) -> ServerHandle {
-        ServerHandle { shared: Arc::clone(&self.shared) }
+    pub fn handle(&self) -> BrokerHandle {
+        BrokerHandle { shared: Arc::clone(&self.shared) }
     }
 
     /// What the broker counted so far.
@@ -173,13 +168,13 @@ impl<R: Runtime> Embedded<R> {
     }
 }
 
-impl<R: Runtime> Drop for Embedded<R> {
+impl<R: Runtime> Drop for EmbeddedBroker<R> {
     fn drop(&mut self) {
         self.shared.abort();
     }
 }
 
-impl ServerHandle {
+impl BrokerHandle {
     /// Asks the broker to stop: no new connections, the others finish what they owe and are closed when `grace`
     /// is over. A later call can shorten the grace, not lengthen it.
     pub fn shutdown(&self, grace: Duration) {
@@ -193,7 +188,7 @@ impl ServerHandle {
     }
 
     /// Sets a counter that only the program around the broker knows, such as its processor time; others stay as they
-    /// are. Clients see it in [`Client::broker_info`].
+    /// are. Clients see it in `Client::broker_info`.
     pub fn report(&self, counter: Counter, value: u64) {
         // Of a broker that failed nobody asks anything any more.
         let _ = self.shared.change(|broker| broker.report(counter, value));
@@ -210,7 +205,7 @@ impl From<Poisoned> for ServerError {
 ///
 /// # Errors
 /// The broker is gone or stopping.
-pub(crate) fn connect<R: Runtime>(broker: &Weak<Shared>) -> io::Result<LocalIo> {
+fn connect<R: Runtime>(broker: &Weak<Shared>) -> io::Result<LocalIo> {
     let refused =
         || io::Error::new(io::ErrorKind::ConnectionRefused, "the broker in this program has stopped");
     let shared = broker.upgrade().ok_or_else(refused)?;

@@ -9,9 +9,9 @@ use thiserror::Error;
 use zaichik_engine::{Broker, Effects, Note, Session, SessionId, Timestamp, Turn};
 use zaichik_proto::Counter;
 
+use super::tasks::Tasks;
 use crate::clock::Clock;
 use crate::sync::{Mutex, MutexGuard};
-use crate::tasks::Tasks;
 
 /// Sessions woken after one turn; the others wait for the housekeeping task, which yields in between.
 const WAKES_PER_TURN: usize = 64;
@@ -322,7 +322,7 @@ impl Aftermath {
 }
 
 fn log(note: &Note) {
-    let Note { session, topic, event } = note;
+    let Note { session, topic, event, .. } = note;
     if let Some(topic) = topic {
         tracing::debug!(connection = %session, topic = &**topic, "{event}");
     } else {

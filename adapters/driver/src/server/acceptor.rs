@@ -1,0 +1,137 @@
+//! Accepts connections from one or several listeners while the broker runs.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use super::connection::Connection;
+use super::shared::{Poisoned, Shared};
+use super::spare::{Spare, out_of_descriptors};
+use crate::alarm::Alarm;
+use crate::clock::Clock;
+use crate::runtime::{Listener, Runtime};
+
+/// Connections accepted before other tasks of the thread get their turn.
+const ACCEPTS_PER_POLL: usize = 64;
+
+/// Wait after the first accept that failed; doubles with each further one.
+const FIRST_BACKOFF: Duration = Duration::from_millis(10);
+
+/// Longest wait after an accept that failed.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// Accepts connections while the broker runs.
+pub(super) struct Acceptor<'a, R: Runtime> {
+    shared: &'a Arc<Shared>,
+    doors: Vec<Door<R>>,
+    /// Whose turn it is to be asked first.
+    first: usize,
+    spare: Spare,
+}
+
+/// A listener, and how long it is left alone after an accept that failed.
+struct Door<R: Runtime> {
+    listener: R::Listener,
+    alarm: Alarm<R::Timer>,
+    /// The last wait, zero after an accept that succeeded.
+    backoff: Duration,
+    until: Option<Instant>,
+}
+
+impl<'a, R: Runtime> Acceptor<'a, R> {
+    pub(super) fn new(shared: &'a Arc<Shared>, listeners: Vec<R::Listener>) -> Self {
+        Self { shared, doors: listeners.into_iter().map(Door::new).collect(), first: 0, spare: Spare::new() }
+    }
+
+    /// Ready when the broker is stopping or has failed.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { shared, doors, first, spare } = self;
+        let mut asleep = 0_usize;
+        for _ in 0..ACCEPTS_PER_POLL {
+            let idle = shared.tasks().none(cx.waker());
+            if idle || shared.is_stopping() != Ok(false) {
+                return Poll::Ready(());
+            }
+            // One connection of each in turn: a flood at one door keeps nobody out at another.
+            let Some(door) = doors.get_mut(*first) else {
+                *first = 0;
+                continue;
+            };
+            *first = first.saturating_add(1);
+            match door.poll_accept(cx, shared.clock(), spare) {
+                Poll::Pending => {
+                    asleep = asleep.saturating_add(1);
+                    if asleep == doors.len() {
+                        return Poll::Pending;
+                    }
+                }
+                Poll::Ready((io, peer)) => {
+                    asleep = 0;
+                    match shared.accept() {
+                        Ok(Some(session)) => {
+                            R::spawn(Connection::new(io, &peer, R::timer(), session, shared));
+                        }
+                        Ok(None) | Err(Poisoned) => return Poll::Ready(()),
+                    }
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<R: Runtime> Door<R> {
+    fn new(listener: R::Listener) -> Self {
+        Self { listener, alarm: Alarm::new(R::timer()), backoff: Duration::ZERO, until: None }
+    }
+
+    /// The next connection; an accept that fails is tried again.
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+        clock: &Clock,
+        spare: &mut Spare,
+    ) -> Poll<(R::Io, String)> {
+        loop {
+            if self.until.is_some() {
+                ready!(self.alarm.poll(cx, self.until));
+                self.until = None;
+            }
+            match ready!(self.listener.poll_accept(cx)) {
+                Ok(accepted) => {
+                    self.backoff = Duration::ZERO;
+                    return Poll::Ready(accepted);
+                }
+                Err(error) => self.failed(cx, &error, clock, spare),
+            }
+        }
+    }
+
+    /// Decides how long to wait. Nothing that an accept says may end the broker.
+    fn failed(&mut self, cx: &mut Context<'_>, error: &io::Error, clock: &Clock, spare: &mut Spare) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+            return;
+        }
+        if out_of_descriptors(error) {
+            self.refuse_waiting(cx, spare);
+        }
+        self.backoff = self.backoff.saturating_mul(2).clamp(FIRST_BACKOFF, LONGEST_BACKOFF);
+        self.until = clock.instant(clock.now() + self.backoff);
+        tracing::warn!(%error, retry_in = ?self.backoff, "accept failed");
+    }
+
+    /// Accepts and closes what waits in the backlog, with the descriptor kept for it.
+    fn refuse_waiting(&mut self, cx: &mut Context<'_>, spare: &mut Spare) {
+        spare.release();
+        for _ in 0..ACCEPTS_PER_POLL {
+            match self.listener.poll_accept(cx) {
+                Poll::Ready(Ok(refused)) => drop(refused),
+                Poll::Ready(Err(_)) | Poll::Pending => break,
+            }
+        }
+        spare.restore();
+    }
+}
