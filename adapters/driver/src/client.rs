@@ -11,6 +11,7 @@ mod outgoing;
 mod pending_receipt;
 mod publish;
 mod publisher;
+mod replies;
 mod request;
 mod room;
 mod subscribe;
@@ -18,6 +19,7 @@ mod subscription;
 mod target;
 mod task;
 mod transaction;
+mod wakes;
 
 use std::fmt;
 use std::future::poll_fn;

@@ -4,6 +4,7 @@ mod acceptor;
 mod connection;
 mod embedded;
 mod housekeeping;
+mod registration;
 mod shared;
 mod spare;
 mod tasks;

@@ -33,19 +33,19 @@
 
 mod executor;
 mod network;
+mod program;
 mod random;
 mod simulation;
-mod task;
 mod time;
 
 use std::future::Future;
 use std::io;
 use std::time::{Instant, SystemTime};
 
-pub use network::{SimulatedIo, SimulatedListener, break_connections};
+pub use network::{SimulatedIo, SimulatedListener};
+pub use program::{Sleep, Task, break_connections, now, sleep, spawn, timeout};
 pub use simulation::Simulation;
-pub use task::{Task, spawn};
-pub use time::{SimulatedTimer, Sleep, now, sleep, timeout};
+pub use time::SimulatedTimer;
 pub use zaichik_driver::{
     BatchReceipt, BrokerInfo, ClientConfig, ClientError, Delivery, DurableOptions, ErrorClass, Event,
     LinkError, Losses, Message, MessageHeaders, OnLoss, Outgoing, PendingReceipt, ProducerIdentity, Publish,

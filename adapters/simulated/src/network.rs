@@ -9,26 +9,11 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf, BytesMut};
 use zaichik_driver::{Endpoint, Io, Listener, LocalIo};
 
-use crate::executor;
-
 /// Connections to one port that wait to be accepted; further ones are refused.
 const BACKLOG: usize = 1_024;
 
 /// The first port that is given to who asks for any.
 const FIRST_FREE_PORT: u16 = 49_152;
-
-/// Breaks every connection of the simulation's network, as a network that fails does, and says how many there were.
-///
-/// What was written before still arrives, and its answers don't. Clients connect again, to whoever listens then.
-/// Clients of an [`EmbeddedBroker`](crate::EmbeddedBroker) broker need no network, so theirs go on.
-///
-/// # Panics
-/// Outside of a simulation.
-#[track_caller]
-#[expect(clippy::must_use_candidate, reason = "it is for what it does")]
-pub fn break_connections() -> usize {
-    executor::current().network().break_all()
-}
 
 /// A connection within a simulation.
 #[derive(Debug)]
@@ -90,7 +75,8 @@ impl Network {
         Ok(here)
     }
 
-    fn break_all(&self) -> usize {
+    /// Breaks every connection; says how many there were.
+    pub(crate) fn break_all(&self) -> usize {
         let connections = std::mem::take(&mut lock(&self.0).connections);
         let broken = connections.iter().filter_map(Weak::upgrade).filter_map(|io| lock(&io).take());
         // Each end that is dropped tells the other one.

@@ -1,74 +1,20 @@
 //! Simulated time: a clock that jumps from timer to timer.
 
 use std::collections::BTreeMap;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use zaichik_driver::Timer;
 
-use crate::executor;
-
 /// The date at which each simulation begins, from the Unix epoch on: the first of January 2000.
 const BEGIN: Duration = Duration::from_hours(262_968);
-
-/// The moment that it is in the simulation that runs on this thread.
-///
-/// Outside of a simulation it is where the last one of this thread stopped, and where there was none, the real one.
-#[must_use]
-pub fn now() -> Instant {
-    executor::time_here().unwrap_or_else(real)
-}
-
-/// Waits until so much simulated time has passed, from now on.
-///
-/// # Panics
-/// Outside of a simulation.
-#[track_caller]
-pub fn sleep(duration: Duration) -> Sleep {
-    let timer = SimulatedTimer::new(executor::current().time());
-    Sleep { deadline: now().checked_add(duration), timer }
-}
-
-/// What a future gives, or `None` if so much simulated time passes before it is ready.
-///
-/// # Panics
-/// When it is polled outside of a simulation.
-pub async fn timeout<T>(duration: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let (mut future, mut sleep) = (pin!(future), sleep(duration));
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(value) => Poll::Ready(Some(value)),
-        Poll::Pending => Pin::new(&mut sleep).poll(cx).map(|()| None),
-    })
-    .await
-}
 
 /// An alarm in simulated time.
 #[derive(Debug)]
 pub struct SimulatedTimer {
     time: Arc<Time>,
     set: Option<Setting>,
-}
-
-/// The future of [`sleep`].
-///
-/// ```
-/// use std::time::Duration;
-/// use zaichik_simulated::{Simulation, now, sleep};
-/// Simulation::new().run(async {
-///     let before = now();
-///     sleep(Duration::from_hours(24)).await; // takes no time
-///     assert_eq!(now() - before, Duration::from_hours(24));
-/// });
-/// ```
-#[derive(Debug)]
-#[must_use = "time passes only while it is awaited"]
-pub struct Sleep {
-    /// `None` if it is too far away to be told, which is never.
-    deadline: Option<Instant>,
-    timer: SimulatedTimer,
 }
 
 /// The clock and the timers of one simulation.
@@ -188,19 +134,9 @@ impl Drop for SimulatedTimer {
     }
 }
 
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match self.deadline {
-            Some(deadline) => self.timer.poll_until(cx, deadline),
-            None => Poll::Pending,
-        }
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a moment to count from: there is no other way to make one")]
-fn real() -> Instant {
+/// The operating system's time: a moment to count from.
+#[expect(clippy::disallowed_methods, reason = "there is no other way to make an Instant")]
+pub(crate) fn real() -> Instant {
     Instant::now()
 }
 

@@ -11,7 +11,9 @@ use zaichik_client::{
 use zaichik_proto::Timestamp;
 
 use super::error::ClientError;
+use super::replies::{Replies, Taken};
 use super::room::Room;
+use super::wakes::{Wakes, in_order, keep};
 use crate::clock::Clock;
 use crate::sync::{Mutex, MutexGuard};
 
@@ -37,9 +39,7 @@ pub(crate) struct State {
     task: Option<Waker>,
     /// The background task stopped reading because there is no room for what comes.
     pub(crate) is_paused: bool,
-    replies: HashMap<RequestId, Reply>,
-    publishers: HashMap<PublisherId, InFlight>,
-    next_publisher: u64,
+    replies: Replies,
     /// Who waits for room for a request: each answer, read and write may make some.
     pub(crate) room: Room,
     readers: HashMap<SubscriptionId, Option<Waker>>,
@@ -48,31 +48,6 @@ pub(crate) struct State {
     /// Who waits for the link to open or close.
     watchers: Vec<Waker>,
     seen: Phase,
-}
-
-/// Where the answer to a request goes.
-#[derive(Debug)]
-enum Reply {
-    /// To a future that waits for it.
-    Awaited(Option<Waker>),
-    /// It is here.
-    Arrived(Result<Answer, RequestError>),
-    /// To a publisher's count.
-    Counted(PublisherId),
-    /// To nobody: it tells that nothing more comes of a subscription that was dropped.
-    Left(SubscriptionId),
-}
-
-/// A publisher of this client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct PublisherId(u64);
-
-/// What a publisher waits for.
-#[derive(Debug, Default)]
-pub(crate) struct InFlight {
-    pub(crate) requests: usize,
-    pub(crate) error: Option<ClientError>,
-    pub(crate) waker: Option<Waker>,
 }
 
 /// As much of the link as somebody may wait for.
@@ -166,9 +141,7 @@ impl State {
             abandoned: false,
             task: None,
             is_paused: false,
-            replies: HashMap::new(),
-            publishers: HashMap::new(),
-            next_publisher: 0,
+            replies: Replies::default(),
             room: Room::default(),
             readers: HashMap::new(),
             leaving: BTreeSet::new(),
@@ -222,52 +195,17 @@ impl State {
         }
     }
 
-    /// A future waits for this answer, or will.
-    pub(crate) fn await_reply(&mut self, id: RequestId, waker: Option<&Waker>) {
-        self.replies.insert(id, Reply::Awaited(waker.cloned()));
+    pub(crate) const fn replies(&mut self) -> &mut Replies {
+        &mut self.replies
     }
 
     /// The answer, once; `None` while it is not here.
     pub(crate) fn take_reply(&mut self, id: RequestId, waker: &Waker) -> Option<Result<Answer, ClientError>> {
-        match self.replies.get_mut(&id) {
-            Some(Reply::Awaited(kept)) if !self.abandoned => {
-                keep(kept, waker);
-                return None;
-            }
-            Some(Reply::Counted(_) | Reply::Left(_)) => return None,
-            Some(Reply::Arrived(_) | Reply::Awaited(_)) | None => {}
+        match self.replies.take(id, waker, self.abandoned) {
+            Taken::NotYet => None,
+            Taken::Answer(answer) => Some(answer.map_err(ClientError::from)),
+            Taken::Never => Some(Err(self.abandonment())),
         }
-        match self.replies.remove(&id) {
-            Some(Reply::Arrived(answer)) => Some(answer.map_err(ClientError::from)),
-            _ => Some(Err(self.abandonment())),
-        }
-    }
-
-    /// Nobody waits for this answer any more.
-    pub(crate) fn forget_reply(&mut self, id: RequestId) {
-        self.replies.remove(&id);
-    }
-
-    pub(crate) fn add_publisher(&mut self) -> PublisherId {
-        self.next_publisher = self.next_publisher.wrapping_add(1);
-        let id = PublisherId(self.next_publisher);
-        self.publishers.insert(id, InFlight::default());
-        id
-    }
-
-    pub(crate) fn publisher(&mut self, id: PublisherId) -> &mut InFlight {
-        self.publishers.entry(id).or_default()
-    }
-
-    pub(crate) fn remove_publisher(&mut self, id: PublisherId) {
-        self.publishers.remove(&id);
-    }
-
-    /// The answer of a request goes to a publisher.
-    pub(crate) fn count_reply(&mut self, id: RequestId, publisher: PublisherId) {
-        self.replies.insert(id, Reply::Counted(publisher));
-        let in_flight = self.publisher(publisher);
-        in_flight.requests = in_flight.requests.saturating_add(1);
     }
 
     /// Tells `waker` when a subscription got something.
@@ -281,7 +219,7 @@ impl State {
         // Refused only if the subscription has ended already, or the client is about to.
         if let Ok(request) = self.machine.unsubscribe(now, id) {
             self.leaving.insert(id);
-            self.replies.insert(request, Reply::Left(id));
+            self.replies.expect_leave(request, id);
         }
         self.discard(id);
     }
@@ -313,7 +251,10 @@ impl State {
     /// Brings what the machine has for its users to them.
     fn dispatch(&mut self, wakes: &mut Wakes) {
         while let Some((id, answer)) = self.machine.poll_answer() {
-            self.dispatch_answer(id, answer, wakes);
+            if let Some(left) = self.replies.dispatch(id, answer, wakes) {
+                self.leaving.remove(&left);
+                self.discard(left);
+            }
             self.room.call();
         }
         while let Some(waker) = self.room.pop_called() {
@@ -339,103 +280,23 @@ impl State {
         }
     }
 
-    fn dispatch_answer(&mut self, id: RequestId, answer: Result<Answer, RequestError>, wakes: &mut Wakes) {
-        match self.replies.get_mut(&id) {
-            None | Some(Reply::Arrived(_)) => {}
-            Some(reply @ Reply::Awaited(_)) => {
-                if let Reply::Awaited(waker) = std::mem::replace(reply, Reply::Arrived(answer)) {
-                    wakes.extend(waker);
-                }
-            }
-            Some(Reply::Left(subscription)) => {
-                let subscription = *subscription;
-                self.replies.remove(&id);
-                self.leaving.remove(&subscription);
-                self.discard(subscription);
-            }
-            Some(Reply::Counted(publisher)) => {
-                let publisher = *publisher;
-                self.replies.remove(&id);
-                if let Some(in_flight) = self.publishers.get_mut(&publisher) {
-                    in_flight.requests = in_flight.requests.saturating_sub(1);
-                    if let Err(error) = answer {
-                        in_flight.error.get_or_insert_with(|| error.into());
-                    }
-                    wakes.extend(in_flight.waker.take());
-                }
-            }
-        }
-    }
-
     /// Everybody is to look again: the client is over.
     fn wake_all(&mut self, wakes: &mut Wakes) {
         self.watchers.drain(..).for_each(|waker| wakes.push(waker));
         while let Some(waker) = self.room.pop() {
             wakes.push(waker);
         }
-        for reply in in_order(&mut self.replies) {
-            if let Reply::Awaited(waker) = reply {
-                wakes.extend(waker.take());
-            }
-        }
-        for in_flight in in_order(&mut self.publishers) {
-            wakes.extend(in_flight.waker.take());
-        }
+        self.replies.wake_all(wakes);
         for reader in in_order(&mut self.readers) {
             wakes.extend(reader.take());
         }
     }
 }
 
-/// A map's values in the order of their keys: who is woken first must not depend on a hasher's seed.
-fn in_order<K: Ord + Copy, V>(map: &mut HashMap<K, V>) -> impl Iterator<Item = &mut V> {
-    let mut entries: Vec<_> = map.iter_mut().collect();
-    entries.sort_unstable_by_key(|(key, _)| **key);
-    entries.into_iter().map(|(_, value)| value)
-}
-
 #[cfg(test)]
 impl State {
     /// Whether nobody waits for anything.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.replies.is_empty()
-            && self.publishers.is_empty()
-            && self.readers.is_empty()
-            && self.leaving.is_empty()
-            && self.room.is_empty()
-    }
-}
-
-/// Keeps a waker without cloning one that is already there.
-pub(crate) fn keep(kept: &mut Option<Waker>, waker: &Waker) {
-    if !kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
-        *kept = Some(waker.clone());
-    }
-}
-
-/// Who is to be woken after unlocking. Mostly one, which needs no memory.
-#[derive(Debug, Default)]
-struct Wakes {
-    first: Option<Waker>,
-    others: Vec<Waker>,
-}
-
-impl Wakes {
-    fn push(&mut self, waker: Waker) {
-        if self.first.is_none() {
-            self.first = Some(waker);
-        } else {
-            self.others.push(waker);
-        }
-    }
-
-    fn extend(&mut self, waker: Option<Waker>) {
-        if let Some(waker) = waker {
-            self.push(waker);
-        }
-    }
-
-    fn run(self) {
-        self.first.into_iter().chain(self.others).for_each(Waker::wake);
+        self.replies.is_empty() && self.readers.is_empty() && self.leaving.is_empty() && self.room.is_empty()
     }
 }

@@ -10,10 +10,12 @@ use futures::Sink;
 use zaichik_client::{PublishOptions, RequestError};
 use zaichik_proto::AckLevel;
 
-use super::core::{Owner, PublisherId, keep};
+use super::core::Owner;
 use super::error::ClientError;
 use super::outgoing::Outgoing;
+use super::replies::PublisherId;
 use super::room::Ticket;
+use super::wakes::keep;
 
 /// Messages that wait for each other before they leave in one step, at most.
 const BATCH_MESSAGES: usize = 256;
@@ -59,7 +61,7 @@ pub struct Publisher {
 
 impl Publisher {
     pub(super) fn new(owner: Arc<Owner>, topic: &str) -> Self {
-        let id = owner.core().look(|state, _| state.add_publisher());
+        let id = owner.core().look(|state, _| state.replies().add_publisher());
         Self {
             owner,
             topic: topic.into(),
@@ -134,7 +136,7 @@ impl Publisher {
         let messages = batch.get(..step).unwrap_or_default();
         let sent = owner.core().change(|state, now| {
             state.check()?;
-            let in_flight = state.publisher(*id);
+            let in_flight = state.replies().publisher(*id);
             if in_flight.requests >= *limit {
                 keep(&mut in_flight.waker, cx.waker());
                 return Poll::Pending;
@@ -151,7 +153,7 @@ impl Publisher {
             }
             Poll::Ready(match asked {
                 Ok(request) => {
-                    state.count_reply(request, *id);
+                    state.replies().count(request, *id);
                     Ok(())
                 }
                 Err(error) => Err(error.into()),
@@ -167,7 +169,7 @@ impl Publisher {
     fn poll_answered(&self, cx: &Context<'_>) -> Poll<Result<(), ClientError>> {
         self.owner.core().look(|state, _| {
             let checked = state.check();
-            let in_flight = state.publisher(self.id);
+            let in_flight = state.replies().publisher(self.id);
             if let Some(error) = in_flight.error.take() {
                 return Poll::Ready(Err(error));
             }
@@ -185,7 +187,7 @@ impl Publisher {
 
     /// An error of an earlier step.
     fn take_error(&self) -> Result<(), ClientError> {
-        let error = self.owner.core().look(|state, _| state.publisher(self.id).error.take());
+        let error = self.owner.core().look(|state, _| state.replies().publisher(self.id).error.take());
         error.map_or(Ok(()), Err)
     }
 }
@@ -222,7 +224,7 @@ impl Drop for Publisher {
             if let Some(ticket) = ticket.take() {
                 state.room.leave(ticket);
             }
-            state.remove_publisher(*id);
+            state.replies().remove_publisher(*id);
         });
     }
 }

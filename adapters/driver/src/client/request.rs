@@ -85,7 +85,7 @@ impl Call {
                     if let Some(ticket) = ticket.take() {
                         state.room.found(ticket);
                     }
-                    state.await_reply(request, Some(cx.waker()));
+                    state.replies().await_reply(request, Some(cx.waker()));
                     Ok(Some(request))
                 }
             }
@@ -117,7 +117,7 @@ impl Reply {
         let id = core.change(|state, now| {
             state.check()?;
             let id = ask(&mut state.machine, now)?;
-            state.await_reply(id, None);
+            state.replies().await_reply(id, None);
             Ok::<_, ClientError>(id)
         })?;
         Ok(Self { core: Arc::clone(core), id: Some(id) })
@@ -147,7 +147,7 @@ impl Future for Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if let Some(id) = self.id.take() {
-            self.core.look(|state, _| state.forget_reply(id));
+            self.core.look(|state, _| state.replies().forget(id));
         }
     }
 }

@@ -11,10 +11,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use zaichik_engine::{CloseReason, Session, SessionId, Status, Timestamp, Turn};
+use zaichik_engine::{CloseReason, Session, Status, Timestamp, Turn};
 
+use super::registration::Registration;
 use super::shared::{Poisoned, Shared};
-use super::tasks::Presence;
 use crate::alarm::Alarm;
 use crate::runtime::{Io, Timer};
 
@@ -54,9 +54,8 @@ pub(crate) struct Connection<I, T> {
     stalls: u32,
     /// When its buffers are given back, unless bytes move before.
     shrink_at: Option<Timestamp>,
-    lease: Lease,
-    /// Dropped last: whoever waits for the connection's end finds the socket closed.
-    presence: Presence,
+    /// Dropped last: a task that waits for the connection's end finds the socket closed.
+    registration: Registration,
 }
 
 /// What is left to do.
@@ -91,7 +90,6 @@ impl<I: Io, T: Timer> Connection<I, T> {
     pub(crate) fn new(io: I, peer: &str, timer: T, session: Session, shared: &Arc<Shared>) -> Self {
         let id = session.id();
         tracing::debug!(connection = %id, peer, "connection opened");
-        let lease = Lease { shared: Arc::clone(shared), id, released: false };
         Self {
             io,
             session,
@@ -102,13 +100,12 @@ impl<I: Io, T: Timer> Connection<I, T> {
             spin_until: Timestamp::ZERO,
             stalls: 0,
             shrink_at: None,
-            lease,
-            presence: shared.tasks().enter(),
+            registration: Registration::new(shared, id),
         }
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Outlook {
-        if self.presence.is_aborted() {
+        if self.registration.is_aborted() {
             return self.abort(cx);
         }
         match self.stage {
@@ -122,7 +119,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
         let was_paused = !self.session.wants_read();
         let turn = self.exchange(cx);
         let written = self.write(cx);
-        tracing::trace!(connection = %self.lease.id, ?read, ?turn, ?written, "turn");
+        tracing::trace!(connection = %self.registration.session(), ?read, ?turn, ?written, "turn");
         match self.session.status() {
             Status::Closing | Status::Closed if self.gone => return Outlook::Over,
             Status::Closed => return self.start_ending(),
@@ -140,7 +137,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
 
     /// Ends at once: the peer is told if its socket takes it.
     fn abort(&mut self, cx: &mut Context<'_>) -> Outlook {
-        let shared = &self.lease.shared;
+        let shared = self.registration.shared();
         let reason = match shared.is_stopping() {
             Ok(_) => CloseReason::Stopped,
             Err(Poisoned) => CloseReason::Internal,
@@ -162,13 +159,13 @@ impl<I: Io, T: Timer> Connection<I, T> {
             match self.io.poll_read(cx, self.session.inbound(), limit) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => {
-                    self.session.handle_eof(self.lease.shared.clock().now());
+                    self.session.handle_eof(self.registration.shared().clock().now());
                     return Moved::Some;
                 }
                 Poll::Ready(Ok(count)) => {
                     left = left.saturating_sub(count);
                     moved = Moved::Some;
-                    self.session.handle_read(self.lease.shared.clock().now());
+                    self.session.handle_read(self.registration.shared().clock().now());
                 }
                 Poll::Ready(Err(error)) => {
                     self.broke(&error);
@@ -180,7 +177,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
     }
 
     fn exchange(&mut self, cx: &Context<'_>) -> Turn {
-        let shared = &self.lease.shared;
+        let shared = self.registration.shared();
         shared.exchange(&mut self.session, std::mem::take(&mut self.stalls), cx.waker()).unwrap_or_else(
             |Poisoned| {
                 self.session.close(shared.clock().now(), CloseReason::Internal);
@@ -214,11 +211,11 @@ impl<I: Io, T: Timer> Connection<I, T> {
 
     /// Goes to sleep until a waker is called or the session's next deadline.
     fn wait(&mut self, cx: &mut Context<'_>) -> Outlook {
-        let clock = self.lease.shared.clock();
+        let clock = self.registration.shared().clock();
         if std::mem::take(&mut self.moved) {
             let now = clock.now();
             self.shrink_at = Some(now + SHRINK_AFTER);
-            let busy_poll = self.lease.shared.busy_poll();
+            let busy_poll = self.registration.shared().busy_poll();
             if busy_poll > Duration::ZERO {
                 self.spin_until = now + busy_poll;
             }
@@ -245,7 +242,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
 
     /// Rather than to sleep it comes again soon, for a while after bytes moved last.
     fn spin(&mut self, cx: &mut Context<'_>) {
-        if self.lease.shared.clock().now() < self.spin_until {
+        if self.registration.shared().clock().now() < self.spin_until {
             self.io.look_again(cx);
         } else {
             self.spin_until = Timestamp::ZERO;
@@ -254,8 +251,8 @@ impl<I: Io, T: Timer> Connection<I, T> {
 
     /// The session is over: its place in the broker is free.
     fn start_ending(&mut self) -> Outlook {
-        self.lease.release();
-        let clock = self.lease.shared.clock();
+        self.registration.end_session();
+        let clock = self.registration.shared().clock();
         self.stage = Stage::Ending(Ending {
             shut_down: false,
             until: clock.instant(clock.now() + LINGER),
@@ -294,9 +291,9 @@ impl<I: Io, T: Timer> Connection<I, T> {
 
     /// The stream is broken: nothing can be told to the peer any more.
     fn broke(&mut self, error: &io::Error) {
-        tracing::debug!(connection = %self.lease.id, %error, "connection broke");
+        tracing::debug!(connection = %self.registration.session(), %error, "connection broke");
         self.gone = true;
-        self.session.close(self.lease.shared.clock().now(), CloseReason::PeerGone);
+        self.session.close(self.registration.shared().clock().now(), CloseReason::PeerGone);
     }
 }
 
@@ -304,7 +301,7 @@ impl<I: Io, T: Timer> Future for Connection<I, T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.presence.watch(cx.waker());
+        self.registration.watch(cx.waker());
         for _ in 0..TURNS_PER_POLL {
             match self.turn(cx) {
                 Outlook::Busy => {}
@@ -319,7 +316,7 @@ impl<I: Io, T: Timer> Future for Connection<I, T> {
 
 impl<I, T> Drop for Connection<I, T> {
     fn drop(&mut self) {
-        let connection = self.lease.id;
+        let connection = self.registration.session();
         if let Some(reason) = self.session.close_reason() {
             tracing::debug!(%connection, %reason, "connection closed");
         } else {
@@ -334,28 +331,6 @@ enum Moved {
     Nothing,
     Some,
     ToTheLimit,
-}
-
-/// A session's place in the broker, given back when it is dropped.
-struct Lease {
-    shared: Arc<Shared>,
-    id: SessionId,
-    released: bool,
-}
-
-impl Lease {
-    fn release(&mut self) {
-        if !self.released {
-            self.released = true;
-            self.shared.detach(self.id);
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.release();
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use zaichik_engine::Turn;
 
 use super::shared::{Poisoned, Shared};
-use super::tasks::HousekeeperPresence;
+use super::tasks::HousekeeperEntry;
 use crate::alarm::Alarm;
 use crate::runtime::Timer;
 
@@ -19,7 +19,7 @@ const ROUNDS_PER_POLL: usize = 4;
 pub(crate) struct Housekeeping<T> {
     alarm: Alarm<T>,
     shared: Arc<Shared>,
-    _presence: HousekeeperPresence,
+    _entry: HousekeeperEntry,
 }
 
 impl<T: Timer> Housekeeping<T> {
@@ -27,7 +27,7 @@ impl<T: Timer> Housekeeping<T> {
         Self {
             alarm: Alarm::new(timer),
             shared: Arc::clone(shared),
-            _presence: shared.tasks().enter_housekeeper(),
+            _entry: shared.tasks().enter_housekeeper(),
         }
     }
 }

@@ -198,7 +198,8 @@ struct State {
     effects: Effects,
     /// When connections end at once, if the broker is stopping; never again once they were told.
     stop_at: Option<Timestamp>,
-    /// By slot: who is there, and its waker unless it was woken since its last exchange.
+    /// By slot: the session there, and its waker until it is woken. Each exchange sets it again, so that a session is
+    /// woken at most once in between. All connections at once are woken through `tasks`.
     sessions: Vec<Option<(SessionId, Option<Waker>)>>,
     housekeeper: Option<Waker>,
     wake_housekeeper: bool,

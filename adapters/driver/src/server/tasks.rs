@@ -17,7 +17,9 @@ pub(crate) struct Tasks {
 
 #[derive(Debug, Default)]
 struct State {
-    /// A connection's task, and how to wake it once it runs.
+    /// The waker of each connection's task, from its first poll on. Unlike the wakers of sessions, these outlive the
+    /// session, and are needed when all connections have to end: also after a panic in the broker, whose state is not
+    /// to be trusted then.
     connections: Slab<Option<Waker>>,
     housekeepers: usize,
     /// Who wants to hear when a task ends: housekeeping and whoever waits for the broker's end. A few.
@@ -26,7 +28,7 @@ struct State {
 
 /// A connection's task; to be dropped as the last thing that the task owns.
 #[derive(Debug)]
-pub(crate) struct Presence {
+pub(crate) struct ConnectionEntry {
     tasks: Arc<Tasks>,
     key: usize,
     /// The waker that the tasks know.
@@ -35,21 +37,21 @@ pub(crate) struct Presence {
 
 /// A housekeeping task; to be dropped as the last thing that the task owns.
 #[derive(Debug)]
-pub(crate) struct HousekeeperPresence(Arc<Tasks>);
+pub(crate) struct HousekeeperEntry(Arc<Tasks>);
 
 impl Tasks {
-    /// Counts a connection's task until the presence is dropped.
-    pub(crate) fn enter(self: &Arc<Self>) -> Presence {
+    /// Counts a connection's task until the entry is dropped.
+    pub(crate) fn enter(self: &Arc<Self>) -> ConnectionEntry {
         let key = self.lock().connections.insert(None);
-        Presence { tasks: Arc::clone(self), key, waker: None }
+        ConnectionEntry { tasks: Arc::clone(self), key, waker: None }
     }
 
-    /// Counts a housekeeping task until the presence is dropped.
-    pub(crate) fn enter_housekeeper(self: &Arc<Self>) -> HousekeeperPresence {
+    /// Counts a housekeeping task until the entry is dropped.
+    pub(crate) fn enter_housekeeper(self: &Arc<Self>) -> HousekeeperEntry {
         let mut state = self.lock();
         state.housekeepers = state.housekeepers.saturating_add(1);
         drop(state);
-        HousekeeperPresence(Arc::clone(self))
+        HousekeeperEntry(Arc::clone(self))
     }
 
     /// Whether no connection is left. If one is, `waker` is told when that may have changed.
@@ -97,7 +99,7 @@ impl Tasks {
     }
 }
 
-impl Presence {
+impl ConnectionEntry {
     /// Tells how to wake the task; to be called whenever it runs.
     pub(crate) fn watch(&mut self, waker: &Waker) {
         if self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -115,7 +117,7 @@ impl Presence {
     }
 }
 
-impl Drop for Presence {
+impl Drop for ConnectionEntry {
     fn drop(&mut self) {
         let mut state = self.tasks.lock();
         state.connections.try_remove(self.key);
@@ -127,7 +129,7 @@ impl Drop for Presence {
     }
 }
 
-impl Drop for HousekeeperPresence {
+impl Drop for HousekeeperEntry {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.housekeepers = state.housekeepers.saturating_sub(1);
@@ -171,12 +173,12 @@ mod tests {
         let tasks = Arc::new(Tasks::default());
         let counter = Arc::new(Counter::default());
         let waker = Waker::from(Arc::clone(&counter));
-        let mut presences = [tasks.enter(), tasks.enter()];
-        for presence in &mut presences {
-            presence.watch(&waker);
+        let mut entries = [tasks.enter(), tasks.enter()];
+        for entry in &mut entries {
+            entry.watch(&waker);
         }
         tasks.abort();
         assert_eq!(counter.0.load(Ordering::Relaxed), 2);
-        assert!(presences.iter().all(Presence::is_aborted));
+        assert!(entries.iter().all(ConnectionEntry::is_aborted));
     }
 }
