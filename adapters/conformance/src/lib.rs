@@ -16,6 +16,7 @@
 
 mod batches;
 mod broker;
+mod chapters;
 mod compaction;
 mod delivery;
 mod describe;
@@ -26,7 +27,6 @@ mod form;
 mod gaps;
 mod latest;
 mod memory;
-mod order;
 mod peer;
 mod producers;
 mod proxy;
@@ -36,7 +36,6 @@ mod rewind;
 mod session;
 mod state;
 mod timely;
-mod topics;
 mod wire;
 
 pub use form::{Form, InProcess, Sockets};
@@ -71,24 +70,9 @@ macro_rules! cases {
 }
 
 cases! { $
-    order {
+    chapters {
         o_01_interleaved_publishers_are_seen_in_one_order
-        o_02_live_only_does_not_show_what_was_before
-        o_03_a_retaining_topic_shows_what_was_before
-        o_04_timestamps_never_fall
-        o_05_the_last_offsets_are_refused_cleanly
-        o_06_answers_leave_while_the_stream_lane_is_full
-        o4_a_publisher_gets_its_own_messages
-    }
-    topics {
-        t_01_subscribing_to_an_unknown_topic_creates_it
-        t_02_adoption_keeps_offsets_and_resurrects_nothing
-        t_03_the_same_settings_twice_change_nothing
-        t_04_other_settings_are_refused_with_what_differs
-        t_05_two_clients_create_one_topic_at_once
-        t_06_names
-        t_07_the_limit_of_topics_refuses_and_the_connection_survives
-        t7_alter_changes_only_what_is_given
+        t_04_a_topic_is_created_adopted_altered_or_refused
     }
     describe {
         a_tool_sees_topics_subscriptions_and_counters
