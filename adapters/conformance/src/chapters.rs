@@ -6,9 +6,9 @@
 
 use futures::SinkExt;
 use futures::future::join_all;
-use zaichik_driver::{ClientError, Outgoing, RequestError, TopicOptions, TopicStatus};
+use zaichik_driver::{ClientError, Outgoing, RequestError, Start, TopicOptions, TopicStatus};
 
-use crate::broker::{Broker, HOUR, put, refused, settled, spawn};
+use crate::broker::{Broker, HOUR, SOON, next, put, refused, settled, spawn};
 use crate::form::Form;
 
 pub(crate) async fn o_01_interleaved_publishers_are_seen_in_one_order<F: Form>() {
@@ -79,4 +79,41 @@ pub(crate) async fn t_04_a_topic_is_created_adopted_altered_or_refused<F: Form>(
         assert!(matches!(invalid, Err(ClientError::Request(RequestError::InvalidTopic(_)))), "{invalid:?}");
     }
     broker.stop().await;
+}
+
+pub(crate) async fn r_04_what_expires_before_its_turn_is_one_gap<F: Form>() {
+    let broker = Broker::<F>::start().await;
+    let client = broker.client().await;
+    let forever = TopicOptions::new().retain_forever();
+    client.create_topic("t", forever).await.expect("created");
+    let mut subscription = client.subscribe("t").await.expect("subscribed");
+    put(&client, "t", "0").await;
+    assert_eq!(next(&mut subscription).await, "0=0");
+    for body in ["1", "2"] {
+        put(&client, "t", Outgoing::new(body).ttl(SOON)).await;
+    }
+    newcomer_starts_at(&broker, Start::Offset(1), 3).await;
+    put(&client, "t", "3").await;
+    subscription.commit().await.expect("committed");
+    assert_eq!(next(&mut subscription).await, "1..3 expired");
+    assert_eq!(next(&mut subscription).await, "3=3");
+    // A lowered time to live applies at once, and a raised one resurrects nothing.
+    client.alter_topic("t", TopicOptions::new().retention_ttl(SOON)).await.expect("altered");
+    newcomer_starts_at(&broker, Start::Earliest, 4).await;
+    client.alter_topic("t", forever).await.expect("altered");
+    newcomer_starts_at(&broker, Start::Earliest, 4).await;
+    broker.stop().await;
+}
+
+/// Waits until a new subscription to `t` that requests `start` starts at `offset`.
+pub(crate) async fn newcomer_starts_at<F: Form>(broker: &Broker<F>, start: Start, offset: u64) {
+    let client = broker.client().await;
+    loop {
+        let subscription = client.subscribe("t").from(start).await.expect("subscribed");
+        assert!(subscription.start() <= offset, "{} is too far", subscription.start());
+        if subscription.start() == offset {
+            return;
+        }
+        subscription.unsubscribe().await.expect("ended");
+    }
 }

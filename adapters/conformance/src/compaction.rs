@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use futures::join;
-use zaichik_driver::{Outgoing, TopicOptions, TopicStatus};
+use zaichik_driver::{Outgoing, Start, TopicOptions, TopicStatus};
 
 use crate::broker::{Broker, ClientOf, HOUR, SOON, next, put, put_keyed, settled};
+use crate::chapters::newcomer_starts_at;
 use crate::form::Form;
-use crate::retention::newcomer_starts_at;
 
 /// Keys are remembered for an hour, records for ever.
 fn compacted() -> TopicOptions {
@@ -107,7 +107,7 @@ pub(crate) async fn c5_the_scope_is_all_publishers<F: Form>() {
 pub(crate) async fn c_09_a_key_outlives_its_expired_record<F: Form>() {
     let (broker, client) = topic::<F>(compacted().retention_ttl(SOON)).await;
     assert_eq!(put_keyed(&client, "t", "k", "x").await, "@0");
-    newcomer_starts_at(&broker, 1).await;
+    newcomer_starts_at(&broker, Start::Earliest, 1).await;
     assert_eq!(put_keyed(&client, "t", "k", "x").await, "=@0");
     broker.stop().await;
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use zaichik_driver::{
-    Client, ClientError, DurableOptions, OnConflict, Outgoing, Start, Subscription, TopicOptions,
-};
+use zaichik_driver::{Client, ClientError, DurableOptions, OnConflict, Start, Subscription, TopicOptions};
 use zaichik_testkit::Sub;
 
 use crate::broker::{Broker, ClientOf, HOUR, SOON, next, next_committed, put, refused, settled};
@@ -205,43 +203,5 @@ pub(crate) async fn d_08_a_fenced_client_stays_fenced<F: Form>() {
     assert!(proxy.connections() > 1);
     assert!(settled(&client, &mut subscription).await.is_empty(), "no ping-pong");
     subscription.commit().await.expect("it holds it");
-    broker.stop().await;
-}
-
-pub(crate) async fn r_13_what_expires_meanwhile_is_a_gap<F: Form>() {
-    let broker = Broker::<F>::start().await;
-    let writer = broker.client().await;
-    writer.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
-    let (client, mut subscription) = attach(&broker, 1).await;
-    put(&writer, "t", "a").await;
-    assert_eq!(next_committed(&mut subscription).await, "0=a");
-    drop(subscription);
-    client.close().await.expect("closed");
-    put(&writer, "t", Outgoing::new("b").ttl(SOON)).await;
-    let newcomer = broker.peer().await;
-    let sub = Sub::new(1, "t").from(Start::Offset(1));
-    while newcomer.answer(newcomer.subscribe_to(sub)).await != "2..2" {
-        newcomer.answer(newcomer.unsubscribe(1)).await;
-    }
-    put(&writer, "t", "c").await;
-    let (client, mut subscription) = attach(&broker, 9).await;
-    assert_eq!((subscription.start(), subscription.end()), (1, 3));
-    assert_eq!(settled(&client, &mut subscription).await, ["1..2 expired", "2=c"]);
-    broker.stop().await;
-}
-
-pub(crate) async fn r_14_a_live_only_topic_keeps_what_it_has_not_seen<F: Form>() {
-    let broker = Broker::<F>::start().await;
-    let writer = broker.client().await;
-    let (client, subscription) = attach(&broker, 9).await;
-    drop(subscription);
-    client.close().await.expect("closed");
-    for body in ["1", "2", "3"] {
-        put(&writer, "t", body).await;
-    }
-    let (client, mut subscription) = attach(&broker, 9).await;
-    assert_eq!(settled(&client, &mut subscription).await, ["0=1", "1=2", "2=3"]);
-    let newcomer = writer.subscribe("t").await.expect("subscribed");
-    assert_eq!(newcomer.start(), 3, "a newcomer gets nothing of it");
     broker.stop().await;
 }

@@ -24,14 +24,12 @@ mod durable;
 mod exactly_once;
 mod faults;
 mod form;
-mod gaps;
 mod latest;
 mod memory;
 mod peer;
 mod producers;
 mod proxy;
 mod publishing;
-mod retention;
 mod rewind;
 mod session;
 mod state;
@@ -73,26 +71,11 @@ cases! { $
     chapters {
         o_01_interleaved_publishers_are_seen_in_one_order
         t_04_a_topic_is_created_adopted_altered_or_refused
+        r_04_what_expires_before_its_turn_is_one_gap
     }
     describe {
         a_tool_sees_topics_subscriptions_and_counters
         more_topics_than_a_page_has_are_all_listed
-    }
-    retention {
-        r_01_delivered_before_it_expires
-        r_02_not_delivered_when_it_has_expired
-        r_03_live_only_delivers_to_whoever_is_there
-        r_04_what_expires_before_its_turn_is_one_gap
-        r_06_between_replay_and_live_there_is_no_seam
-        r_07_the_messages_own_time_to_live_counts_if_it_is_smaller
-        r_08_a_newcomer_gets_the_last_ones_within_the_limit
-        r_09_reject_refuses_and_loses_nothing
-        r_09_reject_drops_what_every_subscription_has_committed
-        r5_a_client_waits_for_room
-        r_10_one_message_larger_than_the_topic_is_refused_and_the_log_is_intact
-        r_11_a_lowered_ttl_applies_at_once_and_a_raised_one_resurrects_nothing
-        r_12_many_records_expire_at_one_instant
-        r_16_a_delivered_record_that_expires_stays_committable
     }
     compaction {
         c_01_a_duplicate_inside_the_window
@@ -142,10 +125,6 @@ cases! { $
         a7_idle_connections_are_woken_by_what_comes_for_them
         a7_large_and_small_messages_arrive_whole
     }
-    gaps {
-        a_19_who_is_overtaken_by_a_limit_is_told_once_in_the_right_place
-        s_02_every_offset_is_delivered_or_in_a_gap
-    }
     rewind {
         a_08_nack_of_the_first_brings_all_of_them_again_in_order
         a_09_nack_of_the_second_after_a_commit_of_the_first
@@ -156,8 +135,6 @@ cases! { $
         a_13_the_end_of_a_connection_is_a_failure_of_its_only_message
         a_14_a_dead_letter_topic_that_can_not_be_used_is_refused
         a_14_a_full_dead_letter_topic_leaves_the_message_where_it_is
-        r_15_a_live_only_message_comes_again_after_a_nack
-        r_16_a_delivered_message_that_expires_is_a_gap_when_it_is_nacked
         d_06_a_seek_goes_back_and_on
         d_06_anybody_may_seek_a_durable_subscription
     }
@@ -170,8 +147,6 @@ cases! { $
         d_05_who_stays_away_too_long_is_forgotten
         d_07_one_name_on_two_topics_and_two_names_on_one
         d_08_a_fenced_client_stays_fenced
-        r_13_what_expires_meanwhile_is_a_gap
-        r_14_a_live_only_topic_keeps_what_it_has_not_seen
     }
     publishing {
         p1_exactly_one_answer_per_request_in_request_order

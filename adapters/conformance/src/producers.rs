@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use zaichik_driver::{ErrorClass, Overflow, ProducerIdentity, TopicOptions};
+use zaichik_driver::{ErrorClass, Overflow, ProducerIdentity, Start, TopicOptions};
 use zaichik_proto::{AckLevel, Producer, Record};
 use zaichik_testkit::{Sub, done, keyed, put as publishing, record};
 
 use crate::broker::{Broker, ClientOf, HOUR, PeerOf, SOON, put};
+use crate::chapters::newcomer_starts_at;
 use crate::form::Form;
-use crate::retention::newcomer_starts_at;
 
 /// Producer 7 in its first epoch.
 const fn seq(sequence: u64) -> Producer {
@@ -152,7 +152,7 @@ pub(crate) async fn p_05_a_producer_that_was_idle_too_long_is_a_new_one<F: Form>
     let peer = broker.topic(TopicOptions::new().retention_ttl(2 * SOON)).await;
     assert_eq!(publish::<F>(&peer, seq(5), "a").await, "@0");
     // The record outlives what is remembered of its producer.
-    newcomer_starts_at(&broker, 1).await;
+    newcomer_starts_at(&broker, Start::Earliest, 1).await;
     assert_eq!(publish::<F>(&peer, seq(5), "a").await, "@1", "any sequence is as good as another");
     broker.stop().await;
 }

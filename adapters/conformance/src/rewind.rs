@@ -8,7 +8,6 @@ use zaichik_testkit::Sub;
 
 use crate::broker::{Broker, ClientOf, HOUR, SOON, next, next_committed, put, refused, settled};
 use crate::form::Form;
-use crate::retention::newcomer_starts_at;
 
 const NOW: Duration = Duration::ZERO;
 
@@ -201,40 +200,6 @@ pub(crate) async fn a_14_a_full_dead_letter_topic_leaves_the_message_where_it_is
     first.nack(NOW).await.expect("it was delivered");
     assert_eq!(next(&mut subscription).await, "1=b #3");
     assert_eq!(copies(&broker, "dead").await.len(), 2);
-    broker.stop().await;
-}
-
-pub(crate) async fn r_15_a_live_only_message_comes_again_after_a_nack<F: Form>() {
-    let broker = Broker::<F>::start().await;
-    let client = broker.client().await;
-    let mut subscription = client.subscribe("t").await.expect("subscribed");
-    put(&client, "t", "a").await;
-    put(&client, "t", "b").await;
-    for expected in ["0=a", "0=a #2", "0=a #3"] {
-        assert_eq!(settled(&client, &mut subscription).await, [expected]);
-        subscription.nack(NOW).await.expect("it was delivered");
-    }
-    assert_eq!(next_committed(&mut subscription).await, "0=a #4");
-    assert_eq!(next(&mut subscription).await, "1=b");
-    broker.stop().await;
-}
-
-pub(crate) async fn r_16_a_delivered_message_that_expires_is_a_gap_when_it_is_nacked<F: Form>() {
-    let broker = Broker::<F>::start().await;
-    let client = broker.client().await;
-    client.create_topic("t", TopicOptions::new().retention_ttl(HOUR)).await.expect("created");
-    let mut subscription = client.subscribe("t").window(3).await.expect("subscribed");
-    put(&client, "t", "a").await;
-    put(&client, "t", "b").await;
-    let (first, second) = (take(&mut subscription).await, take(&mut subscription).await);
-    assert_eq!((first.offset, second.offset), (0, 1));
-    client.alter_topic("t", TopicOptions::new().retention_ttl(SOON)).await.expect("altered");
-    newcomer_starts_at(&broker, 2).await;
-    client.alter_topic("t", TopicOptions::new().retention_ttl(HOUR)).await.expect("altered");
-    put(&client, "t", "c").await;
-    assert_eq!(next(&mut subscription).await, "2=c");
-    second.nack(NOW).await.expect("it was delivered");
-    assert_eq!(settled(&client, &mut subscription).await, ["1..2 expired", "2=c #2"], "in its place");
     broker.stop().await;
 }
 
