@@ -135,16 +135,6 @@ pub(crate) async fn put<R: Runtime>(client: &Client<R>, topic: &str, message: im
     format!("{duplicate}@{offset}{created}")
 }
 
-/// The same under a key.
-pub(crate) async fn put_keyed<R: Runtime>(
-    client: &Client<R>,
-    topic: &str,
-    key: &'static str,
-    body: &'static str,
-) -> String {
-    put(client, topic, Outgoing::new(body).key(key)).await
-}
-
 /// The next thing that a subscription has to tell: "0=body", "0=body #2" the second time, "1..3 expired".
 pub(crate) async fn next(subscription: &mut Subscription) -> String {
     told(subscription.next().await)

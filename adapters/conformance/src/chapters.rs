@@ -6,7 +6,7 @@
 
 use futures::SinkExt;
 use futures::future::join_all;
-use zaichik_driver::{ClientError, Outgoing, RequestError, Start, TopicOptions, TopicStatus};
+use zaichik_driver::{ClientError, CompactionMode, Outgoing, RequestError, Start, TopicOptions, TopicStatus};
 
 use crate::broker::{Broker, HOUR, SOON, next, put, refused, settled, spawn};
 use crate::form::Form;
@@ -116,4 +116,37 @@ pub(crate) async fn newcomer_starts_at<F: Form>(broker: &Broker<F>, start: Start
         }
         subscription.unsubscribe().await.expect("ended");
     }
+}
+
+pub(crate) async fn c_02_a_key_is_remembered_for_its_window_or_superseded<F: Form>() {
+    let broker = Broker::<F>::start().await;
+    let client = broker.client().await;
+    let keyed = |key: &'static str, body: &'static str| Outgoing::new(body).key(key);
+    let first = TopicOptions::new().retain_forever().compaction_window(HOUR);
+    client.create_topic("t", first).await.expect("created");
+    assert_eq!(put(&client, "t", keyed("k", "1")).await, "@0");
+    assert_eq!(put(&client, "t", keyed("k", "2")).await, "=@0");
+    let messages = [keyed("l", "3"), keyed("k", "4"), "5".into(), keyed("l", "6")];
+    let receipt = client.publish_all("t", &messages).await.expect("accepted");
+    let offsets: Vec<_> =
+        (0..4).map(|record| (receipt.offset(record), receipt.is_duplicate(record))).collect();
+    assert_eq!(offsets, [(Some(1), false), (Some(0), true), (Some(2), false), (Some(1), true)]);
+    // The window is anchored at the accepted record: if duplicates extended it, this loop would not end.
+    client.alter_topic("t", TopicOptions::new().compaction_window(SOON)).await.expect("altered");
+    let mut answer = put(&client, "t", keyed("k", "7")).await;
+    while answer == "=@0" {
+        answer = put(&client, "t", keyed("k", "7")).await;
+    }
+    assert_eq!(answer, "@3");
+
+    let latest = TopicOptions::new().retain_forever().compaction(CompactionMode::Latest);
+    client.create_topic("u", latest).await.expect("created");
+    for message in [keyed("k", "1"), keyed("l", "2"), keyed("l", "3"), Outgoing::tombstone("k")] {
+        put(&client, "u", message).await;
+    }
+    let mut subscription = client.subscribe("u").window(0).await.expect("subscribed");
+    assert_eq!(next(&mut subscription).await, "2=3", "no gap for superseded records");
+    let tombstone = subscription.next_message().await.expect("no gap").expect("a message");
+    assert!(tombstone.tombstone && tombstone.key.as_deref() == Some(b"k"), "{tombstone:?}");
+    broker.stop().await;
 }

@@ -17,14 +17,12 @@
 mod batches;
 mod broker;
 mod chapters;
-mod compaction;
 mod delivery;
 mod describe;
 mod durable;
 mod exactly_once;
 mod faults;
 mod form;
-mod latest;
 mod memory;
 mod peer;
 mod producers;
@@ -72,38 +70,11 @@ cases! { $
         o_01_interleaved_publishers_are_seen_in_one_order
         t_04_a_topic_is_created_adopted_altered_or_refused
         r_04_what_expires_before_its_turn_is_one_gap
+        c_02_a_key_is_remembered_for_its_window_or_superseded
     }
     describe {
         a_tool_sees_topics_subscriptions_and_counters
         more_topics_than_a_page_has_are_all_listed
-    }
-    compaction {
-        c_01_a_duplicate_inside_the_window
-        c_02_not_a_duplicate_when_the_window_is_over
-        c_03_the_window_is_anchored_at_the_accepted_record
-        c_05_the_first_body_wins
-        c_06_without_a_key_nothing_is_a_duplicate
-        c_07_the_empty_key_is_a_key
-        c_08_the_scope_is_the_topic
-        c5_the_scope_is_all_publishers
-        c_09_a_key_outlives_its_expired_record
-        c_10_a_key_outlives_its_committed_record
-        c_11_a_key_outlives_its_record_that_a_limit_removed
-        c_12_max_keys_refuses_new_keys_until_some_leave_the_window
-        c_13_window_zero_remembers_nothing
-        c_14_a_window_changed_by_adoption_applies_to_the_next_publish
-        c_15_a_duplicate_reaches_no_subscriber_and_takes_no_offset
-        c1_duplicates_within_one_publish
-    }
-    latest {
-        c_16_a_newcomer_gets_the_newest_value
-        c_17_a_slow_subscriber_gets_only_the_newest_and_no_gap
-        c_18_inside_the_window_both_are_there
-        c_19_a_tombstone_is_seen_until_its_time_is_over
-        c_20_a_tombstone_for_an_unknown_key_is_accepted
-        c_21_when_the_newest_value_expires_the_key_is_gone
-        c_22_a_start_at_what_was_compacted_away_begins_at_the_next_existing
-        c_23_survivors_keep_their_order
     }
     delivery {
         a_01_window_1_delivers_exactly_one
