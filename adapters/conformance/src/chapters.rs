@@ -4,9 +4,14 @@
 //! client's calls reach the broker, and that answers, messages and refusals come back. The broker's clock is real:
 //! what must live lives for an hour, and what must expire is polled until it has.
 
+use std::time::Duration;
+
 use futures::SinkExt;
 use futures::future::join_all;
-use zaichik_driver::{ClientError, CompactionMode, Outgoing, RequestError, Start, TopicOptions, TopicStatus};
+use zaichik_driver::{
+    ClientError, CompactionMode, DurableOptions, OnConflict, Outgoing, RequestError, Start, TopicOptions,
+    TopicStatus,
+};
 
 use crate::broker::{Broker, HOUR, SOON, next, put, refused, settled, spawn};
 use crate::form::Form;
@@ -148,5 +153,73 @@ pub(crate) async fn c_02_a_key_is_remembered_for_its_window_or_superseded<F: For
     assert_eq!(next(&mut subscription).await, "2=3", "no gap for superseded records");
     let tombstone = subscription.next_message().await.expect("no gap").expect("a message");
     assert!(tombstone.tombstone && tombstone.key.as_deref() == Some(b"k"), "{tombstone:?}");
+    broker.stop().await;
+}
+
+pub(crate) async fn a_13_a_message_is_nacked_committed_or_becomes_a_dead_letter<F: Form>() {
+    let broker = Broker::<F>::start().await;
+    let client = broker.client().await;
+    client.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
+    let full = Outgoing::new("a").key("k").header("trace", &[1, 2][..]).header("trace", "again");
+    client.publish_all("t", &[full, "b".into(), Outgoing::new("c").key("")]).await.expect("accepted");
+    let subscribe = client.subscribe("t").window(2).dead_letter(2, "dead");
+    let mut subscription = subscribe.await.expect("subscribed");
+    let message = subscription.next_message().await.expect("no gap").expect("a message");
+    assert_eq!((&*message.topic, message.offset, message.attempt), ("t", 0, 1));
+    assert_eq!((&message.body[..], message.key.as_deref()), (&b"a"[..], Some(&b"k"[..])));
+    let headers: Vec<_> = message.headers.iter().collect();
+    assert_eq!(headers, [("trace", &[1_u8, 2][..]), ("trace", b"again")]);
+    assert_eq!(settled(&client, &mut subscription).await, ["1=b"], "the window is full");
+    assert_eq!(refused(subscription.commit_to(2).await), "CommitAhead 2");
+
+    // The delay ends by itself, and nothing overtakes the message.
+    message.nack(SOON).await.expect("it was delivered");
+    for expected in ["0=a #2", "1=b #2"] {
+        assert_eq!(next(&mut subscription).await, expected);
+    }
+    // The second failure is one too many: the message is copied, and the cursor passes it.
+    message.nack(Duration::ZERO).await.expect("it was delivered");
+    for expected in ["1=b #3", "2=c"] {
+        assert_eq!(next(&mut subscription).await, expected);
+    }
+    subscription.commit().await.expect("committed");
+    assert!(settled(&client, &mut subscription).await.is_empty());
+    let mut dead = client.subscribe("dead").await.expect("subscribed");
+    let copy = dead.next_message().await.expect("no gap").expect("a message");
+    assert_eq!((&copy.body[..], copy.key.as_deref()), (&b"a"[..], Some(&b"k"[..])));
+    assert!(copy.headers.iter().any(|header| header == ("zaichik-reason", b"nack")), "{copy:?}");
+    broker.stop().await;
+}
+
+pub(crate) async fn d_03_a_durable_subscription_is_kept_taken_over_and_moved<F: Form>() {
+    let broker = Broker::<F>::start().await;
+    let (first, second) = (broker.client().await, broker.client().await);
+    first.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
+    for body in ["a", "b", "c"] {
+        put(&first, "t", body).await;
+    }
+    let mut old = first.subscribe("t").durable("d").window(3).await.expect("subscribed");
+    assert_eq!(settled(&first, &mut old).await, ["0=a", "1=b", "2=c"]);
+    old.commit_to(0).await.expect("committed");
+    let polite = DurableOptions::new("d").on_conflict(OnConflict::Reject);
+    assert_eq!(refused(second.subscribe("t").durable(polite).await), "SubscriptionHeld");
+
+    let mut subscription = second.subscribe("t").durable("d").window(3).await.expect("taken over");
+    assert_eq!((subscription.start(), subscription.end()), (1, 3));
+    assert_eq!(settled(&second, &mut subscription).await, ["1=b #2", "2=c #2"]);
+    let fenced = old.next_message().await;
+    assert!(matches!(fenced, Err(ClientError::Fenced { .. })), "{fenced:?}");
+    assert_eq!(next(&mut old).await, "ended");
+
+    // Any client may move it by its name, whether a connection holds it or not.
+    first.seek("t", "d", Start::Offset(2)).await.expect("moved");
+    assert_eq!(settled(&second, &mut subscription).await, ["2=c #3"]);
+    subscription.seek(Start::Earliest).await.expect("moved");
+    assert_eq!(settled(&second, &mut subscription).await.len(), 3);
+    assert_eq!(subscription.unsubscribe().await.expect("detached"), Some(2));
+    first.seek("t", "d", Start::Latest).await.expect("moved");
+    let subscription = second.subscribe("t").durable("d").await.expect("subscribed");
+    assert_eq!(subscription.start(), 3);
+    assert_eq!(refused(first.seek("t", "e", Start::Latest).await), "NotSubscribed");
     broker.stop().await;
 }

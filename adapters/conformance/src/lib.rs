@@ -28,7 +28,6 @@ mod peer;
 mod producers;
 mod proxy;
 mod publishing;
-mod rewind;
 mod session;
 mod state;
 mod timely;
@@ -71,52 +70,23 @@ cases! { $
         t_04_a_topic_is_created_adopted_altered_or_refused
         r_04_what_expires_before_its_turn_is_one_gap
         c_02_a_key_is_remembered_for_its_window_or_superseded
+        a_13_a_message_is_nacked_committed_or_becomes_a_dead_letter
+        d_03_a_durable_subscription_is_kept_taken_over_and_moved
     }
     describe {
         a_tool_sees_topics_subscriptions_and_counters
         more_topics_than_a_page_has_are_all_listed
     }
     delivery {
-        a_01_window_1_delivers_exactly_one
-        a_02_the_next_follows_each_commit
-        a_03_a_commit_in_the_middle_slides_the_window
-        a_04_committing_twice_gives_no_extra_credit
-        a_05_committing_ahead_is_refused_and_changes_nothing
-        a_06_committing_a_subscription_of_nobody_or_of_another_connection
-        a_07_a_bare_commit_is_for_the_message_taken_last
-        a_15_subscribing_again_after_unsubscribe_starts_by_its_start
-        a_16_what_was_on_its_way_when_the_connection_ended_is_not_committed
-        a_17_a_peer_that_stops_reading_hurts_nobody
-        a_18_a_handler_publishes_on_its_own_connection_at_window_one
-        a_18_a_handler_publishes_under_load_and_always_progresses
-        a_21_a_message_larger_than_the_window_in_bytes_is_delivered_alone
-        a_22_unsubscribing_twice_and_subscribing_twice
-        a1_window_0_has_no_commits
-        a5_a_delivery_carries_everything_of_the_message
-        a7_idle_connections_are_woken_by_what_comes_for_them
+        a_16_a_connection_that_ends_commits_nothing
+        a_17_a_peer_that_stops_reading_delays_no_other
+        a_18_a_handler_that_publishes_under_load_makes_progress
+        a9_a_dropped_subscription_makes_room_for_the_next
+        a7_idle_connections_are_woken_by_a_publish
         a7_large_and_small_messages_arrive_whole
     }
-    rewind {
-        a_08_nack_of_the_first_brings_all_of_them_again_in_order
-        a_09_nack_of_the_second_after_a_commit_of_the_first
-        a_10_nothing_overtakes_a_delayed_message
-        a_11_nack_of_what_is_committed_has_no_effect
-        a_12_a_commit_of_what_was_taken_back_is_ahead
-        a_13_only_what_failed_too_often_goes_to_the_dead_letters
-        a_13_the_end_of_a_connection_is_a_failure_of_its_only_message
-        a_14_a_dead_letter_topic_that_can_not_be_used_is_refused
-        a_14_a_full_dead_letter_topic_leaves_the_message_where_it_is
-        d_06_a_seek_goes_back_and_on
-        d_06_anybody_may_seek_a_durable_subscription
-    }
     durable {
-        d_01_it_goes_on_where_it_committed
-        d_02_what_was_uncommitted_comes_again_in_order
-        d_03_a_second_attach_takes_over
-        d_04_an_attach_that_does_not_take_over_is_refused
-        d_04_a_cursor_before_the_first_message_gets_a_gap_and_goes_on
-        d_05_who_stays_away_too_long_is_forgotten
-        d_07_one_name_on_two_topics_and_two_names_on_one
+        d_02_uncommitted_messages_are_redelivered_in_order
         d_08_a_fenced_client_stays_fenced
     }
     publishing {
