@@ -9,11 +9,11 @@ use std::time::Duration;
 use futures::SinkExt;
 use futures::future::join_all;
 use zaichik_driver::{
-    ClientError, CompactionMode, DurableOptions, OnConflict, Outgoing, RequestError, Start, TopicOptions,
-    TopicStatus,
+    AckLevel, ClientError, CompactionMode, Counter, DurableOptions, ErrorClass, OnConflict, Outgoing,
+    ProducerIdentity, PublishOptions, RefusalCode, RequestError, Start, TopicOptions, TopicStatus,
 };
 
-use crate::broker::{Broker, HOUR, SOON, next, put, refused, settled, spawn};
+use crate::broker::{Broker, ClientOf, HOUR, SOON, next, put, refused, settled, spawn};
 use crate::form::Form;
 
 pub(crate) async fn o_01_interleaved_publishers_are_seen_in_one_order<F: Form>() {
@@ -221,5 +221,106 @@ pub(crate) async fn d_03_a_durable_subscription_is_kept_taken_over_and_moved<F: 
     let subscription = second.subscribe("t").durable("d").await.expect("subscribed");
     assert_eq!(subscription.start(), 3);
     assert_eq!(refused(first.seek("t", "e", Start::Latest).await), "NotSubscribed");
+    broker.stop().await;
+}
+
+pub(crate) async fn p_07_a_higher_epoch_fences_the_lower_one<F: Form>() {
+    let broker = Broker::<F>::start().await;
+    let owner = async |epoch| {
+        let identity = ProducerIdentity::new(99).epoch(epoch);
+        broker.client_builder().producer(Some(identity)).connect().await.expect("the broker listens")
+    };
+    let (first, second): (ClientOf<F>, ClientOf<F>) = (owner(1).await, owner(2).await);
+    let mut subscription = second.subscribe("t").window(9).await.expect("subscribed");
+    let durable = PublishOptions::new().ack(AckLevel::Durable);
+    assert_eq!(refused(first.publish_with("t", &["never".into()], durable).await), "NotDurable");
+    assert_eq!(put(&first, "t", "a").await, "@0");
+    assert_eq!(put(&second, "t", "b").await, "@1");
+    let fenced = first.publish("t", "never").await;
+    assert_eq!(fenced.map_err(|error| error.class()), Err(ErrorClass::Fatal));
+    second.publish_unacknowledged("t", "c").await.expect("queued");
+    assert_eq!(put(&second, "t", "d").await, "@3");
+    assert_eq!(settled(&second, &mut subscription).await, ["0=a", "1=b", "2=c", "3=d"]);
+    broker.stop().await;
+}
+
+pub(crate) async fn x_01_a_transaction_has_all_of_its_effects_or_none<F: Form>() {
+    let broker = Broker::<F>::with(|config| config.max_topics = 4).await;
+    let client = broker.client().await;
+    client.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
+    client.create_topic("small", TopicOptions::new().max_messages(1)).await.expect("created");
+    put(&client, "t", "0").await;
+    put(&client, "t", "1").await;
+    let mut subscription = client.subscribe("t").await.expect("subscribed");
+    let message = subscription.next_message().await.expect("no gap").expect("a message");
+
+    let mut transaction = client.transaction();
+    transaction.publish("t", "x").publish("new", "x").commit(&message);
+    transaction.publish_all("small", &["y".into(), "z".into()]);
+    match transaction.send().await {
+        Err(ClientError::Request(RequestError::Refused { topic, refusal })) => {
+            assert_eq!((&*topic, refusal.code, refusal.operation), ("small", RefusalCode::TooLarge, 3));
+        }
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+    assert!(settled(&client, &mut subscription).await.is_empty(), "nothing was committed");
+
+    let mut transaction = client.transaction();
+    transaction.publish("t", "a").publish_all("u", &["b".into(), "c".into()]).commit(&message);
+    transaction.publish("t", "d");
+    assert!(settled(&client, &mut subscription).await.is_empty(), "nothing is sent before send");
+    let receipt = transaction.send().await.expect("applied");
+    let offsets: Vec<_> = receipt.publishes.iter().map(|one| (one.offset(0), one.created)).collect();
+    assert_eq!(offsets, [(Some(2), false), (Some(0), true), (Some(3), false)]);
+    assert_eq!(settled(&client, &mut subscription).await, ["1=1"], "the commit made room");
+    assert_eq!(put(&client, "new", "x").await, "@0 new", "the refused transaction did not create it");
+
+    // A client can't commit what another client's subscription delivered.
+    let other = broker.client().await;
+    let mut transaction = other.transaction();
+    transaction.publish("t", "e").commit(&message);
+    let foreign = transaction.send().await;
+    assert!(matches!(foreign, Err(ClientError::Request(RequestError::NoSubscription(_)))), "{foreign:?}");
+    assert_eq!(put(&other, "t", "f").await, "@4");
+    broker.stop().await;
+}
+
+pub(crate) async fn s11_a_client_sees_topics_subscriptions_and_counters<F: Form>() {
+    let broker = Broker::<F>::start().await;
+    let (tool, reader) = (broker.client().await, broker.client().await);
+    let options = TopicOptions::new().retention_ttl(HOUR);
+    reader.create_topic("t", options).await.expect("created");
+    put(&reader, "t", "a").await;
+    let mut subscription = reader.subscribe("t").durable("d").await.expect("subscribed");
+    let message = subscription.next_message().await.expect("no gap").expect("a message");
+    message.commit().await.expect("committed");
+
+    let topic = tool.topic("t").await.expect("described");
+    assert_eq!((topic.start, topic.end, topic.messages, topic.subscriptions), (0, 1, 1, 1));
+    assert_eq!(topic.settings.retention_ttl_micros, options.retention_ttl_micros);
+    assert_eq!(tool.topics().await.expect("described"), [topic]);
+    let held = tool.subscription("t", "d").await.expect("described");
+    assert_eq!((held.attached, held.epoch, held.cursor, held.lag()), (true, 1, 1, 0));
+    assert_eq!(tool.subscriptions(Some("t")).await.expect("described"), [held]);
+    let info = tool.broker_info().await.expect("described");
+    assert_eq!(info.counter(Counter::RecordsIn), Some(1));
+    assert_eq!(info.counter(Counter::Connections), Some(2));
+    assert_eq!(Some(info.instance), tool.instance());
+
+    assert_eq!(refused(tool.topic("u").await), "UnknownTopic");
+    assert_eq!(refused(tool.remove_subscription("t", "d").await), "SubscriptionHeld");
+    subscription.unsubscribe().await.expect("left");
+    tool.remove_subscription("t", "d").await.expect("removed");
+    assert_eq!(tool.subscriptions(None).await.expect("described"), []);
+
+    // More topics than one page has.
+    let names: Vec<String> = (0..700).map(|number| format!("topic {number}")).collect();
+    for name in &names {
+        reader.publish_unacknowledged(name, "x").await.expect("queued");
+    }
+    put(&reader, "last", "x").await;
+    let listed = tool.topics().await.expect("described");
+    let expected = ["t"].into_iter().chain(names.iter().map(String::as_str)).chain(["last"]);
+    assert!(listed.iter().map(|topic| &topic.name[..]).eq(expected));
     broker.stop().await;
 }

@@ -56,8 +56,8 @@ pub(crate) struct Half<T> {
 /// What a direction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// So many bytes left, or were taken if 0.
-    Moved(u64),
+    /// Bytes were taken or left.
+    Moved,
     /// Its source has ended and its target knows.
     Over,
     /// The connection is to break.
@@ -128,7 +128,7 @@ impl<T: Timer> Half<T> {
         if !self.source_ended {
             let count = ready!(from.poll_read(cx, &mut self.held, HELD))?;
             self.source_ended = count == 0;
-            return Poll::Ready(Ok(Step::Moved(0)));
+            return Poll::Ready(Ok(Step::Moved));
         }
         ready!(to.poll_shutdown(cx))?;
         self.told_end = true;
@@ -159,6 +159,6 @@ impl<T: Timer> Half<T> {
         let count = ready!(to.poll_write(cx, &mut (&mut self.held).take(allowed)))?;
         self.piece -= count;
         self.left += count as u64;
-        Poll::Ready(Ok(Step::Moved(count as u64)))
+        Poll::Ready(Ok(Step::Moved))
     }
 }

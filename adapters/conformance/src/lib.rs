@@ -14,18 +14,15 @@
 #![expect(clippy::indexing_slicing, reason = "as above")]
 #![expect(clippy::arithmetic_side_effects, reason = "a case that overflows fails, as it should")]
 
-mod batches;
 mod broker;
 mod chapters;
 mod delivery;
-mod describe;
 mod durable;
 mod exactly_once;
 mod faults;
 mod form;
 mod memory;
 mod peer;
-mod producers;
 mod proxy;
 mod publishing;
 mod session;
@@ -72,10 +69,9 @@ cases! { $
         c_02_a_key_is_remembered_for_its_window_or_superseded
         a_13_a_message_is_nacked_committed_or_becomes_a_dead_letter
         d_03_a_durable_subscription_is_kept_taken_over_and_moved
-    }
-    describe {
-        a_tool_sees_topics_subscriptions_and_counters
-        more_topics_than_a_page_has_are_all_listed
+        p_07_a_higher_epoch_fences_the_lower_one
+        x_01_a_transaction_has_all_of_its_effects_or_none
+        s11_a_client_sees_topics_subscriptions_and_counters
     }
     delivery {
         a_16_a_connection_that_ends_commits_nothing
@@ -90,41 +86,12 @@ cases! { $
         d_08_a_fenced_client_stays_fenced
     }
     publishing {
-        p1_exactly_one_answer_per_request_in_request_order
-        p1_a_refusal_without_an_answer_is_counted
-        p4_a_client_that_is_dropped_still_sends_what_it_took
-        p4_more_requests_than_fit_wait_for_their_turn
-        p4_a_publisher_reports_a_refusal_once_and_goes_on
-        p_08_durable_is_refused_by_a_broker_without_storage
-        p_09_what_is_too_large_is_refused_before_a_byte_is_sent
+        p4_a_dropped_client_still_sends_what_it_accepted
+        p4_requests_beyond_the_limit_wait_for_their_turn
+        p4_a_publisher_reports_a_refusal_once_and_continues
         p_10_answers_come_while_deliveries_saturate
-        p_12_another_broker_behind_the_address_is_told
+        p_12_a_subscription_restarts_on_another_instance
         p_12_pending_publishes_end_as_unknown
-    }
-    producers {
-        p_01_the_same_sequence_again_gets_the_stored_answer
-        p_02_a_hole_is_refused_and_nothing_is_appended
-        p_03_a_sequence_older_than_what_is_remembered_is_too_old
-        p_04_a_final_refusal_uses_the_sequence_up
-        p_04_a_retryable_refusal_does_not_use_it_up
-        p_04_a_client_resends_from_the_first_that_was_refused
-        p_05_a_producer_that_was_idle_too_long_is_a_new_one
-        p_07_a_higher_epoch_fences_the_lower_one
-        p_11_a_retry_gets_its_answer_and_not_that_of_the_key
-        p4_a_deadline_holds_nothing_back_for_ever
-    }
-    batches {
-        x1_publishes_and_commits_happen_in_one_step
-        x_01_an_operation_that_is_too_large_undoes_all
-        x_02_no_reader_ever_sees_a_part
-        x_03_a_retry_gets_the_stored_answer
-        x_04_a_fenced_commit_refuses_the_whole
-        x_05_the_first_of_two_operations_with_one_key_wins
-        x_06_topics_of_a_refused_one_are_not_created
-        x_09_more_than_a_thousand_operations_are_refused
-        x_10_records_are_contiguous_whoever_else_publishes
-        x_11_an_empty_one_is_a_success
-        x4_a_client_waits_for_room
     }
     exactly_once {
         p_06_a_publish_cut_at_each_byte_is_stored_once

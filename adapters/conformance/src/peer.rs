@@ -71,12 +71,6 @@ impl<R: Runtime> Peer<R> {
         self.take_stream()
     }
 
-    /// Frames that answer no request by its id, since the last call, once everything has come to rest.
-    pub(crate) async fn control(&self) -> Vec<String> {
-        self.settle().await;
-        self.take_control()
-    }
-
     /// Everything since the last call, in the order in which it came, once everything has come to rest.
     pub(crate) async fn log(&self) -> Vec<String> {
         self.settle().await;

@@ -49,11 +49,6 @@ impl Proxy {
         lock(&self.control).accepted
     }
 
-    /// Bytes that have left in a direction, of all connections.
-    pub(crate) fn forwarded(&self, direction: Direction) -> u64 {
-        lock(&self.control).forwarded[direction as usize]
-    }
-
     /// Nothing moves any more in a direction, on any connection; nobody is told.
     pub(crate) fn freeze(&self, direction: Direction) {
         lock(&self.control).frozen[direction as usize] = true;
@@ -78,7 +73,6 @@ impl Drop for Proxy {
 #[derive(Default)]
 struct Control {
     accepted: usize,
-    forwarded: [u64; 2],
     frozen: [bool; 2],
     /// Connections of an earlier era are to break.
     era: u64,
@@ -148,14 +142,10 @@ impl<R: Runtime> Pump<R> {
             return Poll::Pending;
         }
         let Self { client, broker, to_broker, from_broker, .. } = self;
-        let step = match direction {
+        match direction {
             Direction::ToBroker => to_broker.poll(cx, client, broker),
             Direction::FromBroker => from_broker.poll(cx, broker, client),
-        };
-        if let Poll::Ready(Step::Moved(count)) = step {
-            lock(&self.control).forwarded[direction as usize] += count;
         }
-        step
     }
 }
 
@@ -176,7 +166,7 @@ impl<R: Runtime> Future for Pump<R> {
                 [Poll::Ready(Step::Cut), _]
                 | [_, Poll::Ready(Step::Cut)]
                 | [Poll::Ready(Step::Over), Poll::Ready(Step::Over)] => return Poll::Ready(()),
-                [Poll::Ready(Step::Moved(_)), _] | [_, Poll::Ready(Step::Moved(_))] => {}
+                [Poll::Ready(Step::Moved), _] | [_, Poll::Ready(Step::Moved)] => {}
                 _ => return Poll::Pending,
             }
         }
