@@ -1,18 +1,21 @@
-//! What every adapter must do, written once and run over each of them.
+//! What every adapter must do, written once and run over each adapter.
 //!
-//! A case is a function named after the row of the rules that it proves, generic over the [`Form`] in which a
-//! broker runs. [`suite!`] makes a test of each case for one form, from the one list below: a case that is added
-//! to it is added for every form, and one that is forgotten is a warning about dead code.
+//! The engine's tests prove each row of `docs/rules.md` in simulated time. This suite keeps what only an adapter can
+//! break: byte streams, the ends of connections, wakeups, threads, timers, the client's calls and queues, and one case
+//! per chapter. `tests/rules.rs` holds the rules against the sources.
 //!
-//! Peers are clients of the adapter, or speak frames themselves where a client would hide what is to be seen;
-//! those check with each delivery that nothing is missing and nothing comes twice. Faults come from a proxy that
-//! splits, delays, cuts and freezes by seed. The broker's clock is real: no case sleeps or looks at a clock, each
-//! waits for something that can be seen, within a minute. Only the cases of [`timely_suite!`] let hours pass, on runtimes
-//! whose time is not real.
+//! A case is a function named after the row or clause that it proves, generic over the [`Form`] in which a broker runs.
+//! [`suite!`] makes a test of each case in the list below for one form. A case that is missing from the list is a
+//! dead-code warning.
+//!
+//! Peers are clients of the adapter, or raw peers that speak frames where a client would hide something; raw peers check
+//! with each delivery that no message is missing or duplicated. Faults come from a proxy that splits, delays, cuts and
+//! freezes by seed. The broker's clock is real: no case sleeps or reads a clock; each waits, for at most a minute, until
+//! it observes something. Only the cases of [`timely_suite!`] let hours pass, on runtimes with virtual time.
 
-#![expect(clippy::expect_used, reason = "a case that does not find what it expects fails, as it should")]
+#![expect(clippy::expect_used, reason = "a case whose expectation is not met must fail")]
 #![expect(clippy::indexing_slicing, reason = "as above")]
-#![expect(clippy::arithmetic_side_effects, reason = "a case that overflows fails, as it should")]
+#![expect(clippy::arithmetic_side_effects, reason = "a case that overflows must fail")]
 
 mod broker;
 mod chapters;
@@ -33,10 +36,10 @@ mod wire;
 pub use form::{Form, InProcess, Sockets};
 pub use memory::{InMemory, MemoryListener};
 
-/// Names each case once; everything else follows from it.
+/// Lists each case once; its test in every form follows from the list.
 macro_rules! cases {
     ($dollar:tt $($group:ident { $($case:ident)+ })+) => {
-        /// The cases, each ready to be run in any form.
+        /// The cases, which run in any form.
         #[doc(hidden)]
         pub mod cases {
             $($(
@@ -46,7 +49,7 @@ macro_rules! cases {
             )+)+
         }
 
-        /// Makes a test of each case, for one [`Form`], run to its end by a function such as a runtime's `block_on`.
+        /// Makes a test of each case for one [`Form`]; the second argument, such as a runtime's `block_on`, runs a case.
         #[macro_export]
         macro_rules! suite {
             ($dollar form:ty, $dollar run:path) => {
@@ -102,39 +105,39 @@ cases! { $
         x_03_consume_transform_produce_by_workers_that_die_between_any_steps
     }
     session {
-        s_03_a_stream_split_at_every_byte_means_the_same
-        s_05_a_shutdown_answers_what_it_accepted_and_leaves_nothing
-        s5_a_shutdown_waits_for_what_is_being_worked_on
-        s5_a_hundred_brokers_come_and_go
+        s_03_a_stream_split_at_every_byte_has_the_same_result
+        s_05_a_shutdown_answers_what_it_accepted
+        s5_a_shutdown_waits_for_uncommitted_messages
+        s5_a_hundred_brokers_start_and_stop
         p4_an_address_without_a_broker_is_an_error_at_once
     }
     wire {
-        s_04_garbage_is_told_and_closed_and_nobody_else_minds
-        w2_a_length_above_the_limit_is_refused_by_its_header
-        w6_what_a_later_version_sends_is_skipped
-        w5_w10_split_and_late_bytes_change_nothing
-        w10_a_slow_reader_gets_the_bytes_that_were_sent
-        w8_handshakes_that_never_end_keep_nobody_out
-        w8_a_peer_that_says_nothing_is_told_and_closed
-        w9_a_peer_that_answers_no_ping_is_given_up
-        w9_a_frozen_connection_is_given_up_at_both_ends
-        w13_strangers_are_closed_without_an_answer
-        w11_a_session_cut_at_every_byte_is_applied_frame_by_frame
-        w11_a_client_mends_a_connection_that_breaks_at_any_byte
+        s_04_garbage_ends_its_connection_and_no_other
+        s13_a_length_above_the_limit_is_refused_by_its_header
+        s13_extension_frames_of_a_later_version_are_skipped
+        s2_split_and_late_bytes_change_nothing
+        s2_a_slow_reader_gets_the_bytes_that_were_sent
+        s1_handshakes_that_never_end_keep_no_client_out
+        s1_a_silent_peer_is_closed_at_the_handshake_timeout
+        s4_a_peer_that_answers_no_ping_is_dropped
+        s4_a_frozen_connection_is_dropped_at_both_ends
+        s1_other_protocols_are_closed_without_an_answer
+        s6_a_session_cut_at_every_byte_is_applied_frame_by_frame
+        s6_a_client_recovers_from_a_cut_at_any_byte
     }
     state {
-        b1_a_peer_that_takes_nothing_is_dropped
-        b9_other_connections_subscriptions_are_out_of_reach
-        b10_unsubscribe_while_deliveries_are_under_way
-        b12_subscribing_races_with_publishing
-        b17_a_drain_under_load_answers_what_it_accepts
+        s4_a_peer_that_takes_no_bytes_is_dropped
+        s7_other_connections_subscriptions_are_out_of_reach
+        a9_unsubscribe_while_deliveries_are_under_way
+        r3_subscribing_races_with_publishing
+        s5_a_drain_under_load_answers_what_it_accepts
     }
 }
 
-/// The same for cases that let hours pass.
+/// Lists the cases that let hours pass.
 macro_rules! timely_cases {
     ($dollar:tt $($case:ident)+) => {
-        /// The cases that let hours pass, each ready to be run on any runtime whose time is not real.
+        /// The cases that let hours pass, which run on any runtime with virtual time.
         #[doc(hidden)]
         pub mod timely_cases {
             $(
@@ -144,8 +147,8 @@ macro_rules! timely_cases {
             )+
         }
 
-        /// Makes a test of each case that lets hours pass, for one runtime whose time is not real, and the least time
-        /// that can pass there.
+        /// Makes a test of each case that lets hours pass, for one runtime with virtual time and that runtime's
+        /// smallest unit of time.
         #[macro_export]
         macro_rules! timely_suite {
             ($dollar runtime:ty, $dollar tick:expr, $dollar run:path) => {
@@ -161,12 +164,12 @@ macro_rules! timely_cases {
 }
 
 timely_cases! { $
-    a_message_lives_for_exactly_an_hour
-    what_expires_unread_is_a_gap
-    a_key_is_remembered_for_exactly_its_window
-    a_nacked_message_comes_again_after_exactly_its_delay
-    a_durable_subscription_is_forgotten_after_exactly_a_day
-    heartbeats_keep_an_idle_connection_for_a_day
-    a_peer_that_says_nothing_is_closed_after_exactly_the_handshake_timeout
-    a_publish_is_tried_again_until_its_deadline
+    r1_a_message_lives_for_exactly_an_hour
+    r4_a_message_that_expires_unread_is_a_gap
+    c1_a_key_is_remembered_for_exactly_its_window
+    a4_a_nacked_message_is_redelivered_after_exactly_its_delay
+    d5_a_durable_subscription_is_forgotten_after_exactly_a_day
+    s4_heartbeats_keep_an_idle_connection_for_a_day
+    s1_a_silent_peer_is_closed_after_exactly_the_handshake_timeout
+    r5_a_publish_is_retried_until_its_deadline
 }
