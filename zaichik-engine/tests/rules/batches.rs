@@ -193,7 +193,8 @@ fn x_03_a_batch_whose_answer_was_lost_has_one_effect() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever());
     world.publish(&peer, &["0"]);
-    world.ask(&peer, peer.subscribe(1, "t"));
+    let sub = Sub::new(1, "t").durable("d");
+    world.ask(&peer, peer.subscribe_to(sub));
     peer.stop_reading();
     let operations = [put("t", "a"), done(1, 0), put_all("new", &[record(b"b"), record(b"c")])];
     peer.batch_as(producer, &operations);
@@ -204,6 +205,8 @@ fn x_03_a_batch_whose_answer_was_lost_has_one_effect() {
     let again = world.connect();
     assert_eq!(world.ask(&again, again.batch_as(producer, &operations)), "batched 0@1 2@0new");
     assert_eq!(world.everything(), ["1/0=0", "1/1=a"]);
+    let start = world.ask(&again, again.subscribe_to(sub));
+    assert_eq!(start, "1..2 epoch 2 rewind 1", "it committed once");
     assert_eq!(world.broker.stats().records_accepted, 4);
     let next = Producer { sequence: 11, ..producer };
     assert_eq!(world.ask(&again, again.batch_as(next, &operations[..1])), "batched 0@2");

@@ -82,9 +82,13 @@ fn a_13_the_end_of_a_connection_is_a_failure_of_the_only_uncommitted_record() {
     let sub = Sub::new(7, "t").durable("d").dead_letter(2, "dead");
     for (attempt, end) in [|peer: &Peer| peer.close(), Peer::cut, Peer::finish].iter().enumerate() {
         let reader = world.connect();
-        world.ask(&reader, reader.subscribe_to(sub));
-        let expected = ["7/0=a", "7/0=a #2", "7/1=b"][attempt];
-        assert_eq!(reader.stream(), [expected]);
+        let expected = [
+            ("0..2 epoch 1 rewind 0", "7/0=a"),
+            ("0..2 epoch 2 rewind 1", "7/0=a #2"),
+            ("1..2 epoch 3 rewind 2", "7/1=b"),
+        ][attempt];
+        assert_eq!(world.ask(&reader, reader.subscribe_to(sub)), expected.0);
+        assert_eq!(reader.stream(), [expected.1]);
         end(&reader);
         world.settle();
     }
@@ -221,6 +225,23 @@ fn a_14_a_full_dead_letter_topic_leaves_the_record_where_it_is() {
     assert_eq!(reader.stream(), ["1/0=a #3"]);
     world.ask(&reader, reader.nack(1, 0, 0));
     assert_eq!(reader.stream(), ["1/1=b"]);
+    assert_eq!(bodies(&mut world), ["in the way", "a"]);
+}
+
+#[test]
+fn a_14_the_whole_window_waits_for_a_full_dead_letter_topic() {
+    let mut world = World::new();
+    let (reader, writer) = pair(&mut world, 2, 1, &["a", "b"]);
+    world.ask(&writer, writer.alter("dead", TopicOptions::new().max_messages(1)));
+    world.ask(&writer, writer.publish("dead", "in the way"));
+    assert_eq!(reader.stream(), ["1/0=a", "1/1=b"]);
+    world.ask(&reader, reader.nack(1, 0, 0));
+    assert!(reader.stream().is_empty());
+    world.advance(secs(1));
+    assert_eq!(reader.stream(), ["1/0=a #2", "1/1=b #2"]);
+    world.ask(&writer, writer.alter("dead", TopicOptions::new().max_messages(2)));
+    world.ask(&reader, reader.nack(1, 0, 0));
+    assert_eq!(reader.stream(), ["1/1=b #3"]);
     assert_eq!(bodies(&mut world), ["in the way", "a"]);
 }
 

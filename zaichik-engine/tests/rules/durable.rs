@@ -190,6 +190,20 @@ fn d_05_the_default_ttl_applies_and_an_infinite_ttl_never_ends() {
 }
 
 #[test]
+fn d_05_a_seek_does_not_keep_a_detached_subscription() {
+    let mut world = World::new();
+    topic(&mut world, &["a", "b"]);
+    let peer = world.connect();
+    world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").durable("d").inactive(10 * SECOND)));
+    leave(&mut world, &peer);
+    let other = world.connect();
+    world.advance(secs(9));
+    assert_eq!(world.ask(&other, other.seek_durable("t", "d", Start::Offset(1))), "done 1");
+    world.advance(secs(1));
+    assert_eq!(world.ask(&other, other.seek_durable("t", "d", Start::Offset(1))), "refused NotSubscribed");
+}
+
+#[test]
 fn d_06_any_connection_may_seek_a_durable_subscription() {
     let mut world = World::new();
     topic(&mut world, &["a", "b", "c"]);

@@ -20,8 +20,11 @@ fn r_02_not_delivered_at_the_instant_it_expires() {
     let peer = world.topic(TopicOptions::new().retention_ttl(secs(10)));
     world.publish(&peer, &["a"]);
     world.advance(secs(10));
-    assert_eq!(world.ask(&peer, peer.subscribe(1, "t")), "1..1");
-    assert!(peer.stream().is_empty());
+    for start in [Start::Earliest, Start::Offset(0), Start::Time(0)] {
+        let peer = world.connect();
+        assert_eq!(world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").from(start))), "1..1", "{start:?}");
+        assert!(peer.stream().is_empty());
+    }
 }
 
 #[test]
