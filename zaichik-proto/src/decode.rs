@@ -2,13 +2,13 @@
 
 use core::marker::PhantomData;
 
-use crate::codec::{FIRST_EXTENSION, client_kind, server_kind};
+use crate::codec::plain::{PlainPublishes, plain_publish};
 use crate::error::{ProtocolError, ProtocolFault};
-use crate::frame::client::{ClientFrame, Publish};
+use crate::frame::client::ClientFrame;
+use crate::frame::publish::Publish;
 use crate::frame::server::ServerFrame;
-use crate::header::{FrameHeader, HEADER_LEN, MAGIC};
+use crate::header::{FIRST_EXTENSION, FrameHeader, HEADER_LEN, MAGIC, client_kind, server_kind};
 use crate::limits::Limits;
-use crate::peek::{PlainPublishes, plain_publish};
 
 /// Decodes what clients send: the broker's decoder.
 pub type ClientDecoder = Decoder<FromClient>;

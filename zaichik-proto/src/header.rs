@@ -47,3 +47,50 @@ impl FrameHeader {
         Ok(Self { body_len: u32::from_le_bytes([l0, l1, l2, l3]), kind })
     }
 }
+
+/// Kinds that a client sends.
+pub(crate) mod client_kind {
+    pub(crate) const HELLO: u8 = 0x01;
+    pub(crate) const CREATE_TOPIC: u8 = 0x02;
+    pub(crate) const ALTER_TOPIC: u8 = 0x03;
+    pub(crate) const PUBLISH: u8 = 0x04;
+    pub(crate) const SUBSCRIBE: u8 = 0x05;
+    pub(crate) const UNSUBSCRIBE: u8 = 0x06;
+    pub(crate) const COMMIT: u8 = 0x07;
+    pub(crate) const NACK: u8 = 0x08;
+    pub(crate) const SEEK: u8 = 0x09;
+    pub(crate) const BATCH: u8 = 0x0a;
+    pub(crate) const PING: u8 = 0x0b;
+    pub(crate) const PONG: u8 = 0x0c;
+    pub(crate) const CLOSE: u8 = 0x0d;
+    pub(crate) const DESCRIBE: u8 = 0x0e;
+    pub(crate) const REMOVE_DURABLE: u8 = 0x0f;
+    pub(crate) const LAST: u8 = REMOVE_DURABLE;
+}
+
+/// Kinds that the broker sends.
+pub(crate) mod server_kind {
+    pub(crate) const WELCOME: u8 = 0x41;
+    pub(crate) const TOPIC_READY: u8 = 0x42;
+    pub(crate) const ACKS: u8 = 0x43;
+    pub(crate) const PUBLISHED: u8 = 0x44;
+    pub(crate) const BATCHED: u8 = 0x45;
+    pub(crate) const REFUSED: u8 = 0x46;
+    pub(crate) const DONE: u8 = 0x47;
+    pub(crate) const SUBSCRIBED: u8 = 0x48;
+    pub(crate) const DELIVERY: u8 = 0x49;
+    pub(crate) const GAP: u8 = 0x4a;
+    pub(crate) const FENCED: u8 = 0x4b;
+    pub(crate) const UNSUBSCRIBED: u8 = 0x4c;
+    pub(crate) const PING: u8 = 0x4d;
+    pub(crate) const PONG: u8 = 0x4e;
+    pub(crate) const GOODBYE: u8 = 0x4f;
+    pub(crate) const FATAL: u8 = 0x50;
+    pub(crate) const COUNTERS: u8 = 0x51;
+    pub(crate) const TOPICS: u8 = 0x52;
+    pub(crate) const SUBSCRIPTIONS: u8 = 0x53;
+    pub(crate) const LAST: u8 = SUBSCRIPTIONS;
+}
+
+/// From here on a kind is an extension, skipped by who does not know it.
+pub(crate) const FIRST_EXTENSION: u8 = 0x80;

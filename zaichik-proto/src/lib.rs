@@ -23,9 +23,10 @@
 
 extern crate alloc;
 
+mod code;
 mod codec;
+mod counter;
 mod decode;
-mod describe;
 mod error;
 mod frame;
 mod header;
@@ -33,31 +34,36 @@ mod limits;
 mod list;
 mod name;
 mod options;
-mod peek;
+mod page;
 mod read;
 mod record;
 mod refusal;
+mod write;
 
+pub use code::FaultCode;
+pub use codec::plain::PlainPublishes;
+pub use counter::{Counter, CounterValue};
 pub use decode::{ClientDecoder, Decoder, FromClient, FromServer, ServerDecoder, Side};
-pub use describe::{Counter, CounterValue, Item, Items, Page, Subject, SubscriptionItem, TopicItem};
-pub use error::{FaultCode, ProtocolError, ProtocolFault};
-pub use frame::client::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Describe, Durable, Hello, Nack,
-    OnConflict, Operation, Operations, OperationsBuilder, Producer, Publish, RemoveDurable, Seek, SeekTarget,
-    Start, Subscribe, Unsubscribe,
+pub use error::{ProtocolError, ProtocolFault, RecordError};
+pub use frame::batch::{
+    Batch, BatchDuplicate, BatchResult, Batched, Operation, Operations, OperationsBuilder,
 };
-pub use frame::server::{
-    Acks, Batched, Counters, Delivery, DeliveryHead, Done, Fatal, Fenced, Gap, GapReason, Goodbye,
-    GoodbyeReason, Published, Refused, ServerFrame, Subscribed, TopicReady, TopicStatus, Unsubscribed,
-    Welcome,
-};
+pub use frame::client::ClientFrame;
+pub use frame::connection::{Fatal, Goodbye, GoodbyeReason, Hello, Welcome};
+pub use frame::cursor::{Commit, Nack, RemoveDurable, Seek, SeekTarget};
+pub use frame::delivery::{Delivery, DeliveryHead, Fenced, Gap, GapReason};
+pub use frame::describe::{Counters, Describe, Subject, SubscriptionItem, TopicItem};
+pub use frame::publish::{AckLevel, AckRun, Acks, Duplicate, Producer, Publish, Published};
+pub use frame::server::{Done, Refused, ServerFrame};
+pub use frame::subscribe::{Durable, OnConflict, Start, Subscribe, Subscribed, Unsubscribe, Unsubscribed};
+pub use frame::topic::{AlterTopic, CreateTopic, TopicReady, TopicStatus};
 pub use header::{FrameHeader, HEADER_LEN, MAGIC, PROTOCOL_VERSION};
 pub use limits::Limits;
-pub use list::{AckRun, BatchDuplicate, BatchResult, Duplicate, Entry, List};
+pub use list::{Entry, List};
 pub use name::{MAX_NAME_LEN, NameError, TopicName};
 pub use options::{CompactionMode, Overflow, SettingNames, TopicOptions, micros};
-pub use peek::{PlainPublishes, RecordHead};
+pub use page::{Item, Items, Page};
 pub use record::{
-    Headers, MAX_HEADERS, RECORD_OVERHEAD, RECORD_TIMESTAMP_AT, Record, RecordError, RecordRef, Records,
+    Headers, MAX_HEADERS, RECORD_OVERHEAD, RECORD_TIMESTAMP_AT, Record, RecordHead, RecordRef, Records,
 };
 pub use refusal::{Refusal, RefusalCode};

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::error::wire_codes;
+use crate::code::wire_codes;
 use crate::options::SettingNames;
 
 wire_codes! {

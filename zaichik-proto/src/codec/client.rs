@@ -2,18 +2,21 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::{client_kind as kind, framed, put_label, put_long, put_short, put_topic};
-use crate::describe::Subject;
 use crate::error::ProtocolFault;
-use crate::frame::client::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Describe, Durable, Hello, Nack,
-    OnConflict, Operations, Producer, Publish, RemoveDurable, Seek, SeekTarget, Start, Subscribe,
-    Unsubscribe,
-};
+use crate::frame::batch::{Batch, Operations};
+use crate::frame::client::ClientFrame;
+use crate::frame::connection::Hello;
+use crate::frame::cursor::{Commit, Nack, RemoveDurable, Seek, SeekTarget};
+use crate::frame::describe::{Describe, Subject};
+use crate::frame::publish::{AckLevel, Producer, Publish};
+use crate::frame::subscribe::{Durable, OnConflict, Start, Subscribe, Unsubscribe};
+use crate::frame::topic::{AlterTopic, CreateTopic};
+use crate::header::client_kind as kind;
 use crate::limits::Limits;
 use crate::options::TopicOptions;
 use crate::read::Reader;
 use crate::record::{Origin, Records};
+use crate::write::{framed, put_label, put_long, put_short, put_topic};
 
 impl<'a> ClientFrame<'a> {
     /// The frame's kind byte.

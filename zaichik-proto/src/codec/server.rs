@@ -2,20 +2,24 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::{NO_OFFSET, cut, framed, put_label, put_long, server_kind as kind};
-use crate::describe::{Item, Items, Page};
-use crate::error::{FaultCode, ProtocolFault};
-use crate::frame::server::{
-    Acks, Batched, Counters, Delivery, DeliveryHead, Done, Fatal, Fenced, Gap, GapReason, Goodbye,
-    GoodbyeReason, Published, Refused, ServerFrame, Subscribed, TopicReady, TopicStatus, Unsubscribed,
-    Welcome,
-};
-use crate::header::{FrameHeader, HEADER_LEN};
+use crate::code::FaultCode;
+use crate::error::ProtocolFault;
+use crate::frame::batch::Batched;
+use crate::frame::connection::{Fatal, Goodbye, GoodbyeReason, Welcome};
+use crate::frame::delivery::{Delivery, DeliveryHead, Fenced, Gap, GapReason};
+use crate::frame::describe::Counters;
+use crate::frame::publish::{Acks, Published};
+use crate::frame::server::{Done, Refused, ServerFrame};
+use crate::frame::subscribe::{Subscribed, Unsubscribed};
+use crate::frame::topic::{TopicReady, TopicStatus};
+use crate::header::{FrameHeader, HEADER_LEN, server_kind as kind};
 use crate::limits::Limits;
 use crate::list::{Entry, List};
+use crate::page::{Item, Items, Page};
 use crate::read::Reader;
 use crate::record::{Origin, Records};
 use crate::refusal::{Refusal, RefusalCode};
+use crate::write::{cut, framed, put_label, put_long};
 
 impl<'a> ServerFrame<'a> {
     /// The frame's kind byte.
@@ -361,3 +365,6 @@ fn read_gap(r: &mut Reader<'_>) -> Result<Gap, ProtocolFault> {
     }
     Ok(Gap { subscription, rewind, reason, from, to })
 }
+
+/// Stands for "none" where an offset may be missing.
+const NO_OFFSET: u64 = u64::MAX;

@@ -1,60 +1,13 @@
 //! Short ways to what is needed most: the head of a stored record, and the publish that most publishes are.
 
-use crate::codec::client_kind::PUBLISH;
-use crate::frame::client::{AckLevel, Publish};
+use crate::frame::publish::{AckLevel, Publish};
 use crate::header::HEADER_LEN;
+use crate::header::client_kind::PUBLISH;
 use crate::limits::Limits;
-use crate::read::Reader;
-use crate::record::{Origin, RECORD_OVERHEAD, Records, TTL};
+use crate::record::{Origin, Records, after_plain};
 
 /// Bytes of a publish without a producer, before its topic.
 const PUBLISH_HEAD: usize = 4 + 4 + 1 + 1 + 1;
-
-/// Length and life of a record that was checked when it was published.
-///
-/// ```
-/// use zaichik_proto::{Record, RecordHead};
-/// let mut bytes = Vec::new();
-/// Record { body: b"one tea", timestamp: 7, ..Record::default() }.encode(&mut bytes);
-/// let head = RecordHead::peek(&bytes).expect("a whole head");
-/// assert_eq!((head.len, head.timestamp), (bytes.len(), 7));
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecordHead {
-    /// Bytes of the whole record.
-    pub len: usize,
-    /// When the broker accepted it, in microseconds since the Unix epoch.
-    pub timestamp: u64,
-    /// Its own time to live in microseconds, if it has one.
-    pub ttl_micros: Option<u64>,
-}
-
-impl RecordHead {
-    /// Reads the record at the front of `bytes`; `None` if there is no whole head.
-    #[must_use]
-    #[inline]
-    pub fn peek(bytes: &[u8]) -> Option<Self> {
-        let (fixed, rest) = bytes.split_first_chunk::<RECORD_OVERHEAD>()?;
-        let [a, b, c, d, flags, _, _, _, timestamp @ ..] = *fixed;
-        let len = (u32::from_le_bytes([a, b, c, d]) as usize).saturating_add(4);
-        let ttl_micros = if flags & TTL == 0 { None } else { Some(Reader::new(rest).u64().ok()?) };
-        Some(Self { len, timestamp: u64::from_le_bytes(timestamp), ttl_micros })
-    }
-}
-
-/// What follows a record of nothing but a body, which most are: any such record is valid.
-#[inline]
-pub(crate) fn after_plain(bytes: &[u8], origin: Origin) -> Option<&[u8]> {
-    let [a, b, c, d, flags, zero, key_low, key_high, timestamp @ ..] =
-        *bytes.first_chunk::<RECORD_OVERHEAD>()?;
-    let is_plain = u32::from_le_bytes([flags, zero, key_low, key_high]) == 0;
-    let is_stamped = u64::from_le_bytes(timestamp) != 0;
-    if !is_plain || (origin == Origin::Publish && is_stamped) {
-        return None;
-    }
-    let len = (u32::from_le_bytes([a, b, c, d]) as usize).checked_add(4)?;
-    if len < RECORD_OVERHEAD { None } else { bytes.get(len..) }
-}
 
 /// A publish of one record of nothing but a body, without a producer, and how many bytes its frame has.
 #[inline]
