@@ -2,12 +2,12 @@
 
 use core::marker::PhantomData;
 
-use crate::codec::plain::{PlainPublishes, plain_publish};
+use crate::codec::publish::{PlainPublishes, plain_publish};
 use crate::error::{ProtocolError, ProtocolFault};
 use crate::frame::client::ClientFrame;
 use crate::frame::publish::Publish;
 use crate::frame::server::ServerFrame;
-use crate::header::{FIRST_EXTENSION, FrameHeader, HEADER_LEN, MAGIC, client_kind, server_kind};
+use crate::header::{FIRST_EXTENSION, FrameHeader, MAGIC, client_kind, server_kind};
 use crate::limits::Limits;
 
 /// Decodes what clients send: the broker's decoder.
@@ -137,7 +137,7 @@ impl<S: Side> Decoder<S> {
         if magic.into_iter().any(|(got, wanted)| *got != wanted) {
             return Err(ProtocolFault::BadMagic);
         }
-        let frame = input.get(magic_len..).and_then(<[u8]>::split_first_chunk::<HEADER_LEN>);
+        let frame = input.get(magic_len..).and_then(<[u8]>::split_first_chunk);
         let Some((header, rest)) = frame else {
             return Ok(None);
         };
@@ -147,7 +147,7 @@ impl<S: Side> Decoder<S> {
             return Ok(None);
         };
         let frame = S::parse(header.kind, body, &self.limits)?;
-        let taken = magic_len.saturating_add(HEADER_LEN).saturating_add(body.len());
+        let taken = magic_len.saturating_add(header.frame_len());
         Ok(Some((frame, taken)))
     }
 
@@ -160,7 +160,8 @@ impl<S: Side> Decoder<S> {
     }
 
     /// Everything that the header alone can tell.
-    fn check_header(&self, FrameHeader { body_len, kind }: FrameHeader) -> Result<(), ProtocolFault> {
+    fn check_header(&self, header: FrameHeader) -> Result<(), ProtocolFault> {
+        let kind = header.kind;
         if kind < FIRST_EXTENSION && !S::KINDS.contains(&kind) {
             let fault = if S::OTHER_KINDS.contains(&kind) {
                 ProtocolFault::WrongDirection { kind }
@@ -177,10 +178,7 @@ impl<S: Side> Decoder<S> {
         if !allowed {
             return Err(ProtocolFault::OutOfPhase { kind });
         }
-        if body_len > limit {
-            return Err(ProtocolFault::FrameTooLarge { limit, got: body_len });
-        }
-        Ok(())
+        header.check_len(limit)
     }
 }
 

@@ -39,12 +39,28 @@ impl FrameHeader {
     ///
     /// # Errors
     /// [`ProtocolFault::ReservedBits`] if one of the last three bytes is not zero.
+    #[inline]
     pub const fn from_bytes(bytes: [u8; HEADER_LEN]) -> Result<Self, ProtocolFault> {
         let [l0, l1, l2, l3, kind, reserved @ ..] = bytes;
         if !matches!(reserved, [0, 0, 0]) {
             return Err(ProtocolFault::ReservedBits { field: "header" });
         }
         Ok(Self { body_len: u32::from_le_bytes([l0, l1, l2, l3]), kind })
+    }
+
+    /// Checks the announced length before anything else of the frame is looked at.
+    #[inline]
+    pub(crate) const fn check_len(self, limit: u32) -> Result<(), ProtocolFault> {
+        if self.body_len > limit {
+            return Err(ProtocolFault::FrameTooLarge { limit, got: self.body_len });
+        }
+        Ok(())
+    }
+
+    /// Bytes of the whole frame.
+    #[inline]
+    pub(crate) const fn frame_len(self) -> usize {
+        (self.body_len as usize).saturating_add(HEADER_LEN)
     }
 }
 

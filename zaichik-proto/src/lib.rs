@@ -41,7 +41,7 @@ mod refusal;
 mod write;
 
 pub use code::FaultCode;
-pub use codec::plain::PlainPublishes;
+pub use codec::publish::PlainPublishes;
 pub use counter::{Counter, CounterValue};
 pub use decode::{ClientDecoder, Decoder, FromClient, FromServer, ServerDecoder, Side};
 pub use error::{ProtocolError, ProtocolFault, RecordError};

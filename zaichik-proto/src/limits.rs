@@ -46,6 +46,11 @@ impl Limits {
     pub const MAX_TOKEN: usize = 1_024;
     /// Longest text of a [`Fatal`](crate::Fatal) frame, in bytes; a longer one is cut off.
     pub const MAX_TEXT: usize = 1_024;
+
+    /// What bounds the records of one publish, and of one batch.
+    pub(crate) const fn max_records(&self) -> u32 {
+        if self.max_records < Self::MAX_RECORDS { self.max_records } else { Self::MAX_RECORDS }
+    }
 }
 
 impl Default for Limits {

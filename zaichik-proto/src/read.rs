@@ -9,22 +9,26 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     pub(crate) const fn new(body: &'a [u8]) -> Self {
         Self { rest: body }
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], ProtocolFault> {
         let (head, rest) = self.rest.split_at_checked(len).ok_or(ProtocolFault::Truncated)?;
         self.rest = rest;
         Ok(head)
     }
 
+    #[inline]
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], ProtocolFault> {
         let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(ProtocolFault::Truncated)?;
         self.rest = rest;
         Ok(*head)
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, ProtocolFault> {
         self.array::<1>().map(|[byte]| byte)
     }
@@ -33,6 +37,7 @@ impl<'a> Reader<'a> {
         self.array().map(u16::from_le_bytes)
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self) -> Result<u32, ProtocolFault> {
         self.array().map(u32::from_le_bytes)
     }
@@ -46,6 +51,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A byte that is 0 or 1.
+    #[inline]
     pub(crate) fn bool(&mut self, field: &'static str) -> Result<bool, ProtocolFault> {
         match self.u8()? {
             0 => Ok(false),
@@ -63,6 +69,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes behind a one-byte length.
+    #[inline]
     pub(crate) fn short_bytes(&mut self) -> Result<&'a [u8], ProtocolFault> {
         let len = self.u8()?;
         self.take(usize::from(len))
@@ -85,6 +92,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Everything that is left.
+    #[inline]
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         core::mem::take(&mut self.rest)
     }

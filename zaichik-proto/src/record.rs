@@ -16,8 +16,9 @@ mod write;
 use crate::error::{ProtocolFault, RecordError};
 use crate::read::Reader;
 
+pub(crate) use self::head::Origin;
 pub use self::head::{MAX_HEADERS, RECORD_OVERHEAD, RECORD_TIMESTAMP_AT, RecordHead};
-pub(crate) use self::head::{Origin, after_plain};
+use self::head::{is_plain, record_len};
 pub use self::read::{Headers, RecordRef};
 pub use self::write::Record;
 
@@ -86,6 +87,14 @@ impl<'a> Records<'a> {
         })
     }
 
+    /// Reads one record that is nothing but a body and fills `bytes`; `None` for everything else, even if
+    /// [`read`](Self::read) takes it.
+    #[inline]
+    pub(crate) fn plain(bytes: &'a [u8], max_records: u32, origin: Origin) -> Option<Self> {
+        let is_one = is_plain(bytes, origin) && record_len(bytes) == Some(bytes.len());
+        (is_one && max_records > 0).then_some(Self { count: 1, bytes })
+    }
+
     /// Reads `count` records that fill the rest of a body.
     pub(crate) fn read(
         reader: &mut Reader<'a>,
@@ -102,7 +111,10 @@ impl<'a> Records<'a> {
         }
         let mut rest = bytes;
         for index in 0..count {
-            if let Some(tail) = after_plain(rest, origin) {
+            if is_plain(rest, origin)
+                && let Some(len) = record_len(rest).filter(|len| *len >= RECORD_OVERHEAD)
+                && let Some(tail) = rest.get(len..)
+            {
                 rest = tail;
                 continue;
             }

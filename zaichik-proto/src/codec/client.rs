@@ -15,7 +15,6 @@ use crate::header::client_kind as kind;
 use crate::limits::Limits;
 use crate::options::TopicOptions;
 use crate::read::Reader;
-use crate::record::{Origin, Records};
 use crate::write::{framed, put_label, put_long, put_short, put_topic};
 
 impl<'a> ClientFrame<'a> {
@@ -64,14 +63,7 @@ impl<'a> ClientFrame<'a> {
                 put_topic(out, topic);
                 options.write(out);
             }
-            Self::Publish(publish) => {
-                out.put_u32_le(publish.request);
-                out.put_u32_le(publish.records.len());
-                out.put_u8(ack_byte(publish.ack));
-                write_producer(out, publish.producer);
-                put_topic(out, publish.topic);
-                out.put_slice(publish.records.as_bytes());
-            }
+            Self::Publish(publish) => publish.write(out),
             Self::Subscribe(subscribe) => write_subscribe(out, subscribe),
             Self::Unsubscribe(Unsubscribe { request, subscription }) => {
                 out.put_u32_le(*request);
@@ -107,8 +99,8 @@ impl<'a> ClientFrame<'a> {
             Self::Batch(batch) => {
                 out.put_u32_le(batch.request);
                 out.put_u32_le(batch.operations.count);
-                out.put_u8(ack_byte(batch.ack));
-                write_producer(out, batch.producer);
+                out.put_u8(batch.ack.to_byte());
+                Producer::write_optional(batch.producer, out);
                 out.put_slice(batch.operations.bytes);
             }
             Self::Describe(Describe { request, subject }) => {
@@ -146,7 +138,7 @@ impl<'a> ClientFrame<'a> {
                 let (request, topic, options) = (r.request()?, r.short_bytes()?, TopicOptions::read(r)?);
                 Self::AlterTopic(AlterTopic { request, topic, options })
             }
-            kind::PUBLISH => Self::Publish(read_publish(r, limits)?),
+            kind::PUBLISH => Self::Publish(Publish::read(r, limits)?),
             kind::SUBSCRIBE => Self::Subscribe(read_subscribe(r)?),
             kind::UNSUBSCRIBE => {
                 Self::Unsubscribe(Unsubscribe { request: r.request()?, subscription: r.u32()? })
@@ -176,7 +168,7 @@ impl<'a> ClientFrame<'a> {
             }
             kind::BATCH => {
                 let (request, count) = (r.request()?, r.u32()?);
-                let (ack, producer) = (read_ack(r)?, read_producer(r)?);
+                let (ack, producer) = (AckLevel::read(r)?, Producer::read_optional(r)?);
                 if ack == AckLevel::None {
                     return Err(ProtocolFault::BadValue { field: "acknowledgement of a batch", got: 0 });
                 }
@@ -239,50 +231,6 @@ fn read_subject<'a>(r: &mut Reader<'a>) -> Result<Subject<'a>, ProtocolFault> {
         4 => Ok(Subject::Durable { topic: r.short_bytes()?, name: durable_name(r)? }),
         got => Err(ProtocolFault::BadValue { field: "subject", got: u64::from(got) }),
     }
-}
-
-const fn ack_byte(ack: AckLevel) -> u8 {
-    match ack {
-        AckLevel::None => 0,
-        AckLevel::Accepted => 1,
-        AckLevel::Durable => 2,
-    }
-}
-
-fn read_ack(r: &mut Reader<'_>) -> Result<AckLevel, ProtocolFault> {
-    match r.u8()? {
-        0 => Ok(AckLevel::None),
-        1 => Ok(AckLevel::Accepted),
-        2 => Ok(AckLevel::Durable),
-        got => Err(ProtocolFault::BadValue { field: "acknowledgement level", got: u64::from(got) }),
-    }
-}
-
-fn write_producer(out: &mut BytesMut, producer: Option<Producer>) {
-    out.put_u8(u8::from(producer.is_some()));
-    if let Some(Producer { id, epoch, sequence }) = producer {
-        out.put_u128_le(id);
-        out.put_u32_le(epoch);
-        out.put_u64_le(sequence);
-    }
-}
-
-fn read_producer(r: &mut Reader<'_>) -> Result<Option<Producer>, ProtocolFault> {
-    if !r.bool("has producer")? {
-        return Ok(None);
-    }
-    Ok(Some(Producer { id: r.u128()?, epoch: r.u32()?, sequence: r.u64()? }))
-}
-
-fn read_publish<'a>(r: &mut Reader<'a>, limits: &Limits) -> Result<Publish<'a>, ProtocolFault> {
-    let (request, count) = (r.u32()?, r.u32()?);
-    let ack = read_ack(r)?;
-    if request == 0 && ack != AckLevel::None {
-        return Err(ProtocolFault::BadValue { field: "request id", got: 0 });
-    }
-    let (producer, topic) = (read_producer(r)?, r.short_bytes()?);
-    let records = Records::read(r, count, limits.max_records.min(Limits::MAX_RECORDS), Origin::Publish)?;
-    Ok(Publish { request, ack, producer, topic, records })
 }
 
 fn write_start(out: &mut BytesMut, start: Start) {

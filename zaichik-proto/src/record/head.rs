@@ -56,16 +56,21 @@ pub(crate) enum Origin {
     Delivery,
 }
 
-/// What follows a record of nothing but a body, which most are: any such record is valid.
+/// Bytes of the record at the front of `bytes`, as its size field has it; `None` if that is not all there.
 #[inline]
-pub(crate) fn after_plain(bytes: &[u8], origin: Origin) -> Option<&[u8]> {
-    let [a, b, c, d, flags, zero, key_low, key_high, timestamp @ ..] =
-        *bytes.first_chunk::<RECORD_OVERHEAD>()?;
-    let is_plain = u32::from_le_bytes([flags, zero, key_low, key_high]) == 0;
-    let is_stamped = u64::from_le_bytes(timestamp) != 0;
-    if !is_plain || (origin == Origin::Publish && is_stamped) {
-        return None;
-    }
-    let len = (u32::from_le_bytes([a, b, c, d]) as usize).checked_add(4)?;
-    if len < RECORD_OVERHEAD { None } else { bytes.get(len..) }
+pub(super) fn record_len(bytes: &[u8]) -> Option<usize> {
+    let size = bytes.first_chunk().copied().map(u32::from_le_bytes)?;
+    (size as usize).checked_add(4)
+}
+
+/// Whether the record at the front of `bytes` is nothing but a body, which most are: then its length is all that can
+/// be wrong with it.
+#[inline]
+pub(super) fn is_plain(bytes: &[u8], origin: Origin) -> bool {
+    let Some(fixed) = bytes.first_chunk::<RECORD_OVERHEAD>() else {
+        return false;
+    };
+    let [_, _, _, _, flags, zero, key_low, key_high, timestamp @ ..] = *fixed;
+    let is_bare = u32::from_le_bytes([flags, zero, key_low, key_high]) == 0;
+    is_bare && (origin == Origin::Delivery || u64::from_le_bytes(timestamp) == 0)
 }

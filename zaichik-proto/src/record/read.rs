@@ -1,6 +1,6 @@
 //! Records that stay in their buffer.
 
-use super::head::{HEADERS, KEY, MAX_HEADERS, RECORD_OVERHEAD, TOMBSTONE, TTL};
+use super::head::{HEADERS, KEY, MAX_HEADERS, RECORD_OVERHEAD, TOMBSTONE, TTL, record_len};
 use crate::error::RecordError;
 use crate::limits::Limits;
 use crate::read::Reader;
@@ -31,8 +31,7 @@ impl<'a> RecordRef<'a> {
     /// # Errors
     /// [`RecordError`] says what is wrong with the record.
     pub fn split_first(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), RecordError> {
-        let size = bytes.first_chunk().copied().map(u32::from_le_bytes).ok_or(RecordError::BadSize)?;
-        let len = (size as usize).checked_add(4).ok_or(RecordError::BadSize)?;
+        let len = record_len(bytes).ok_or(RecordError::BadSize)?;
         let (raw, rest) = bytes.split_at_checked(len).ok_or(RecordError::BadSize)?;
         Self::parse(raw).map(|record| (record, rest))
     }
