@@ -6,6 +6,7 @@ mod codes;
 mod encode;
 mod handshake;
 mod header;
+mod lists;
 mod mutation;
 mod plain;
 mod records;
@@ -15,6 +16,7 @@ mod split;
 
 use bytes::BytesMut;
 use proptest::prelude::*;
+use proptest::sample::Index;
 use zaichik_proto::{ClientDecoder, ClientFrame, Limits, ProtocolError, ServerDecoder, ServerFrame};
 
 /// What one step of a decoder gave: the frame, encoded again, and the bytes that it took.
@@ -86,6 +88,22 @@ fn keep<T>(value: T) -> &'static T {
 
 fn keep_bytes(bytes: Vec<u8>) -> &'static [u8] {
     bytes.leak()
+}
+
+/// Places and bytes to put there.
+fn flips() -> impl Strategy<Value = Vec<(Index, u8)>> {
+    let byte = prop_oneof![Just(0), Just(1), Just(2), any::<u8>()];
+    prop::collection::vec((any::<Index>(), byte), 0..3)
+}
+
+/// Replaces some bytes.
+fn flipped(mut bytes: Vec<u8>, flips: &[(Index, u8)]) -> Vec<u8> {
+    for (at, byte) in flips {
+        if !bytes.is_empty() {
+            *at.get_mut(&mut bytes) = *byte;
+        }
+    }
+    bytes
 }
 
 /// Any number, with the ends of its range much more often than chance gives them.

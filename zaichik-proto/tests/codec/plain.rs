@@ -5,11 +5,10 @@
 
 use bytes::BytesMut;
 use proptest::prelude::*;
-use proptest::sample::Index;
 use zaichik_proto::{AckLevel, ClientDecoder, ClientFrame, Limits, Publish, Record, Records};
 
 use crate::client_frames::client_frame;
-use crate::{client_bytes, edgy_u32};
+use crate::{client_bytes, edgy_u32, flipped, flips};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
@@ -39,7 +38,7 @@ proptest! {
         flips in flips(),
         limits in limits(),
     ) {
-        agree(&limits, &damaged(client_bytes(&frame), &flips))?;
+        agree(&limits, &flipped(client_bytes(&frame), &flips))?;
     }
 
     #[test]
@@ -50,7 +49,7 @@ proptest! {
         flips in flips(),
         limits in limits(),
     ) {
-        agree(&limits, &damaged(plain(request, ack, b"topic", &body), &flips))?;
+        agree(&limits, &flipped(plain(request, ack, b"topic", &body), &flips))?;
     }
 
     #[test]
@@ -73,7 +72,7 @@ proptest! {
         max_len in 0..60usize,
     ) {
         let first = first.bytes();
-        let others = damaged(others.iter().flat_map(Any::bytes).collect(), &flips);
+        let others = flipped(others.iter().flat_map(Any::bytes).collect(), &flips);
         let mut decoder = ClientDecoder::new(&Limits::default());
         let (like, _) = decoder.decode_plain_publish(&first).expect("it is plain");
         let mut one_by_one = decoder.clone();
@@ -197,21 +196,6 @@ fn limits() -> impl Strategy<Value = Limits> {
     let max_frame = prop_oneof![2 => Just(Limits::default().max_frame), 1 => 0..100u32, 1 => edgy_u32()];
     let max_records = prop_oneof![2 => Just(Limits::MAX_RECORDS), 1 => 0..3u32, 1 => edgy_u32()];
     (max_frame, max_records).prop_map(|(max_frame, max_records)| with(max_frame, max_records))
-}
-
-/// Bytes to replace.
-fn flips() -> impl Strategy<Value = Vec<(Index, u8)>> {
-    let byte = prop_oneof![Just(0), Just(1), Just(2), any::<u8>()];
-    prop::collection::vec((any::<Index>(), byte), 0..3)
-}
-
-fn damaged(mut bytes: Vec<u8>, flips: &[(Index, u8)]) -> Vec<u8> {
-    for (at, byte) in flips {
-        if !bytes.is_empty() {
-            *at.get_mut(&mut bytes) = *byte;
-        }
-    }
-    bytes
 }
 
 fn plain(request: u32, ack: AckLevel, topic: &[u8], body: &[u8]) -> Vec<u8> {
