@@ -35,12 +35,10 @@ pub fn compaction(data: &[u8]) {
             5 => {
                 model.change(choices.one_of(&WINDOWS), 1 + choices.below(4) as u64);
                 let options = TopicOptions::new().max_messages(4 + choices.below(3) as u64);
-                peer.alter(&TopicOptions {
-                    compaction_window_micros: Some(model.window),
-                    max_keys: Some(model.max_keys),
-                    retention_ttl_micros: Some(choices.one_of(&WINDOWS)),
-                    ..options
-                });
+                let mut options = options.max_keys(model.max_keys);
+                options.compaction_window_micros = Some(model.window);
+                options.retention_ttl_micros = Some(choices.one_of(&WINDOWS));
+                peer.alter(&options);
             }
             6 => peer.housekeep(),
             _ => model.now += 1_000_000,

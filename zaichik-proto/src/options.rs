@@ -19,6 +19,7 @@ use crate::read::Reader;
 /// assert_eq!(options.retention_ttl_micros, Some(10_000_000));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct TopicOptions {
     /// How long a record lives (semantics R1); 0 keeps records for existing subscriptions only (R2).
     pub retention_ttl_micros: Option<u64>,

@@ -152,6 +152,7 @@ impl Create {
             TopicStatus::Created => (&self.topic, "created", "created"),
             TopicStatus::Adopted => (&self.topic, "adopted", "existed by its use, and has the settings"),
             TopicStatus::Unchanged => (&self.topic, "unchanged", "existed with these settings"),
+            _ => (&self.topic, "ready", "is ready"),
         };
         if self.output.is_json() {
             report::json(&Created { topic, status })?;

@@ -74,6 +74,7 @@ impl Received {
                     TopicStatus::Unchanged => Ready::Unchanged,
                     TopicStatus::Created => Ready::Created,
                     TopicStatus::Adopted => Ready::Adopted,
+                    status => panic!("the model knows no {status:?}"),
                 };
                 self.answers.push((ready.request, Answer::TopicReady(status)));
             }

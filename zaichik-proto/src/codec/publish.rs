@@ -76,7 +76,7 @@ pub(crate) fn plain_publish<'a>(input: &'a [u8], limits: &Limits) -> Option<(Pub
     let rest = rest.get(..(header.body_len as usize).checked_sub(Head::LEN)?)?;
     let mut reader = Reader::new(rest);
     let topic = reader.short_bytes().ok()?;
-    let records = Records::plain(reader.rest(), limits.max_records(), Origin::Publish)?;
+    let records = Records::plain(reader.rest(), limits.record_limit(), Origin::Publish)?;
     Some((Publish { request, ack, producer: None, topic, records }, header.frame_len()))
 }
 
@@ -94,7 +94,7 @@ impl<'a> Publish<'a> {
         let Head { request, count, ack, has_producer } = Head::read(r)?;
         let producer = if has_producer { Some(Producer::read(r)?) } else { None };
         let topic = r.short_bytes()?;
-        let records = Records::read(r, count, limits.max_records(), Origin::Publish)?;
+        let records = Records::read(r, count, limits.record_limit(), Origin::Publish)?;
         Ok(Self { request, ack, producer, topic, records })
     }
 }

@@ -98,7 +98,7 @@ impl<'a> Operations<'a> {
         }
         let bytes = r.rest();
         let mut check = Reader::new(bytes);
-        let mut records_left = limits.max_records();
+        let mut records_left = limits.record_limit();
         for _ in 0..count {
             if let Operation::Publish { records, .. } = Operation::read(&mut check, records_left)? {
                 records_left = records_left.saturating_sub(records.len());

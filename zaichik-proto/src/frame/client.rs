@@ -10,6 +10,8 @@ use super::topic::{AlterTopic, CreateTopic};
 
 /// A frame from a client to the broker (docs/protocol.md §6).
 ///
+/// Exhaustive: a broker has to answer each of them, so a new one must not compile unnoticed.
+///
 /// ```
 /// use bytes::BytesMut;
 /// use zaichik_proto::ClientFrame;

@@ -63,6 +63,7 @@ pub struct Welcome<'a> {
 /// assert!(connects_again(GoodbyeReason::Draining) && !connects_again(GoodbyeReason::Closed));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GoodbyeReason {
     /// The client asked for it.
     Closed,

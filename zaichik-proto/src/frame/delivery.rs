@@ -62,10 +62,12 @@ pub struct DeliveryHead {
 /// let why = |reason| match reason {
 ///     GapReason::Expired => "too old",
 ///     GapReason::Limit => "too many",
+///     _ => "gone",
 /// };
 /// assert_eq!(why(GapReason::Limit), "too many");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum GapReason {
     /// The records expired.
     Expired,

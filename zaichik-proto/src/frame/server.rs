@@ -12,6 +12,8 @@ use crate::refusal::Refusal;
 
 /// A frame from the broker to a client (docs/protocol.md §7).
 ///
+/// Exhaustive: a client has to handle each of them, so a new one must not compile unnoticed.
+///
 /// Subscribed, Delivery, Gap, Fenced and Unsubscribed travel in the *stream lane*, all others in the *control
 /// lane*; order holds within a lane (semantics A7). The Goodbye that answers Close, and Fatal, come last of
 /// all.

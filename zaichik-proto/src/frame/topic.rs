@@ -54,6 +54,7 @@ pub struct AlterTopic<'a> {
 /// assert!(is_new(TopicStatus::Created) && !is_new(TopicStatus::Adopted));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TopicStatus {
     /// The topic existed with the same settings.
     Unchanged,

@@ -151,6 +151,7 @@ impl Book {
                     TopicStatus::Unchanged => "unchanged",
                     TopicStatus::Created => "created",
                     TopicStatus::Adopted => "adopted",
+                    status => panic!("a test knows no {status:?}"),
                 };
                 self.answered(ready.request, text.to_owned());
             }

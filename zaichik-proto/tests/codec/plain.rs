@@ -161,8 +161,8 @@ fn state(decoder: &ClientDecoder) -> String {
     format!("{decoder:?}")
 }
 
-fn with(max_frame: u32, max_records: u32) -> Limits {
-    Limits { max_frame, max_records, ..Limits::default() }
+const fn with(max_frame: u32, max_records: u32) -> Limits {
+    Limits::new().max_frame(max_frame).max_records(max_records)
 }
 
 /// A plain publish.

@@ -32,15 +32,14 @@ pub(crate) fn welcome() -> impl Strategy<Value = Welcome<'static>> {
         Welcome {
             version,
             instance,
-            limits: Limits {
-                max_message,
-                max_frame,
-                max_records,
-                max_window,
-                max_window_bytes,
-                max_subscriptions,
-                heartbeat_millis,
-            },
+            limits: Limits::new()
+                .max_message(max_message)
+                .max_frame(max_frame)
+                .max_records(max_records)
+                .max_window(max_window)
+                .max_window_bytes(max_window_bytes)
+                .max_subscriptions(max_subscriptions)
+                .heartbeat_millis(heartbeat_millis),
             server,
         }
     })

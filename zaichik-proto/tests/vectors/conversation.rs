@@ -1,5 +1,7 @@
 //! The example conversation.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use zaichik_proto::{
     AckLevel, AckRun, Acks, ClientFrame, Commit, Delivery, Done, Goodbye, GoodbyeReason, Hello, Limits,
@@ -14,7 +16,7 @@ pub(crate) fn halves() -> (BytesMut, BytesMut) {
     let mut client = BytesMut::from(&MAGIC[..]);
     for frame in [
         ClientFrame::Hello(Hello { version: 1, name: "doc", token: b"" }),
-        create(1, TopicOptions { retention_ttl_micros: Some(MINUTE), ..TopicOptions::new() }),
+        create(1, TopicOptions::new().retention_ttl(Duration::from_micros(MINUTE))),
         ClientFrame::Subscribe(Subscribe {
             request: 2,
             subscription: 1,

@@ -71,6 +71,7 @@ const fn why(reason: Option<GapReason>) -> &'static str {
     match reason {
         Some(GapReason::Expired) => "they expired",
         Some(GapReason::Limit) => "a limit of the topic removed them",
+        Some(_) => "the broker removed them",
         None => "they went while there was no connection",
     }
 }
