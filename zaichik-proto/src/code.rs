@@ -1,6 +1,6 @@
-//! Numbers that name a reason or a counter on the wire.
+//! Wire codes: numbers for reasons and counters, of which later versions may know more.
 
-/// Defines an enum of wire codes that keeps codes it does not know.
+/// Defines an enum of wire codes that preserves unknown codes.
 macro_rules! wire_codes {
     (
         $(#[$meta:meta])* pub enum $name:ident { $($(#[doc = $doc:literal])+ $variant:ident = $code:literal,)+ }
@@ -10,7 +10,7 @@ macro_rules! wire_codes {
         #[non_exhaustive]
         pub enum $name {
             $($(#[doc = $doc])+ $variant,)+
-            /// A code that this version does not know; a newer peer sent it.
+            /// A code from a newer peer that this version does not know.
             Unknown(u16),
         }
 
@@ -51,7 +51,7 @@ macro_rules! wire_codes {
 pub(crate) use wire_codes;
 
 wire_codes! {
-    /// Why a connection ends, as a [`Fatal`](crate::Fatal) frame tells it (docs/protocol.md §9).
+    /// The error in a [`Fatal`](crate::Fatal) frame (docs/protocol.md §9).
     ///
     /// ```
     /// use zaichik_proto::FaultCode;
@@ -59,17 +59,17 @@ wire_codes! {
     /// assert_eq!(FaultCode::from_code(999), FaultCode::Unknown(999));
     /// ```
     pub enum FaultCode {
-        /// The first bytes were not the magic. Never sent: such a peer gets no answer.
+        /// The first bytes are not the magic. Never sent: such a peer receives no answer.
         BadMagic = 1,
-        /// The protocol version is not spoken here.
+        /// The protocol version is not supported.
         UnsupportedVersion = 2,
-        /// A frame came in the wrong phase of the connection.
+        /// A frame is not allowed in this phase of the connection.
         OutOfPhase = 3,
         /// A frame is above the size limit.
         FrameTooLarge = 4,
         /// A frame's kind is unknown.
         UnknownKind = 5,
-        /// A frame that only the other end may send.
+        /// Only the other end may send a frame of this kind.
         WrongDirection = 6,
         /// Reserved bits are set.
         ReservedBits = 7,
@@ -87,15 +87,15 @@ wire_codes! {
         HandshakeTimeout = 32,
         /// The token is missing or wrong.
         Unauthorized = 33,
-        /// The broker has as many connections as it may.
+        /// The broker has reached its limit of connections.
         ServerFull = 34,
-        /// Nothing was heard from the peer for three heartbeats.
+        /// Nothing was received from the peer for three heartbeats.
         HeartbeatMissed = 35,
         /// The peer did not read for the whole write deadline.
         SlowConsumer = 36,
-        /// The broker stops and its grace time is over.
+        /// The broker is stopping and its grace period is over.
         Stopped = 37,
-        /// The broker failed; its log tells more.
+        /// The broker failed; its log has the details.
         Internal = 38,
     }
 }

@@ -1,4 +1,4 @@
-//! How each frame looks on the wire: one parse and one write per direction.
+//! Encodes and decodes the bodies of frames, each direction in one file.
 
 pub(crate) mod publish;
 

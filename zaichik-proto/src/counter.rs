@@ -7,7 +7,7 @@ use crate::list::Entry;
 use crate::read::Reader;
 use crate::refusal::RefusalCode;
 
-/// What a broker counted, and how much of it (docs/protocol.md §7.16).
+/// A counter and its value (docs/protocol.md §7.16).
 ///
 /// ```
 /// use zaichik_proto::{Counter, CounterValue};
@@ -16,9 +16,9 @@ use crate::refusal::RefusalCode;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CounterValue {
-    /// What.
+    /// The counter.
     pub counter: Counter,
-    /// How much.
+    /// The counter's value.
     pub value: u64,
 }
 
@@ -37,7 +37,7 @@ impl Entry for CounterValue {
 }
 
 wire_codes! {
-    /// Something that a broker counts (docs/protocol.md §7.16).
+    /// A counter of a broker (docs/protocol.md §7.16).
     ///
     /// ```
     /// use zaichik_proto::Counter;
@@ -45,75 +45,75 @@ wire_codes! {
     /// assert_eq!(Counter::from_code(7), Counter::RecordsIn);
     /// ```
     pub enum Counter {
-        /// Microseconds since the broker was made.
+        /// Microseconds since the broker was created.
         Uptime = 1,
-        /// Connections that there are.
+        /// Current connections.
         Connections = 2,
-        /// Connections that there ever were, those refused for the limit not counted.
+        /// Connections accepted so far, excluding those refused at the limit.
         ConnectionsAccepted = 3,
         /// Topics.
         Topics = 4,
-        /// Subscriptions, detached ones included.
+        /// Subscriptions, including detached ones.
         Subscriptions = 5,
-        /// Durable ones among them.
+        /// Durable subscriptions.
         DurableSubscriptions = 6,
         /// Records accepted.
         RecordsIn = 7,
-        /// Bytes of these.
+        /// Bytes of the accepted records.
         BytesIn = 8,
-        /// Records put into the output of a connection.
+        /// Records queued for sending to a connection.
         RecordsOut = 9,
-        /// Bytes of these.
+        /// Bytes of the records queued for sending.
         BytesOut = 10,
-        /// Records that were duplicates by their key.
+        /// Records not appended because their key was remembered.
         Duplicates = 11,
-        /// Requests of producers that were answered from memory.
+        /// Retries of producers that were answered from memory.
         Repeated = 12,
-        /// Gaps put into the output of a connection.
+        /// Gaps queued for sending to a connection.
         Gaps = 13,
-        /// Offsets that subscriptions passed because a newer record of their key was there.
+        /// Offsets that subscriptions skipped because a newer record has the same key.
         Superseded = 14,
-        /// Times that a subscription's position was moved.
+        /// Moves of a subscription's position.
         Rewinds = 15,
         /// Records copied to a dead-letter topic.
         DeadLetters = 16,
-        /// Times that a dead-letter topic did not take one.
+        /// Records that a dead-letter topic refused.
         DeadLettersRefused = 17,
-        /// Durable subscriptions that one connection took from another.
+        /// Durable subscriptions that a connection took over from another.
         Takeovers = 18,
-        /// Requests refused, whatever for.
+        /// Refused requests, with any code.
         Refused = 19,
-        /// Calls with a time before one that was told earlier.
+        /// Calls with a time before that of an earlier call.
         ClockStepsBack = 20,
-        /// Bytes of memory held for topics.
+        /// Bytes of memory used by topics.
         MemoryTopics = 32,
-        /// Bytes that no topic needs any more and some connection still sends from.
+        /// Bytes that topics have released and connections are still sending.
         MemoryRetired = 33,
-        /// Bytes of subscriptions and their windows.
+        /// Bytes of memory used by subscriptions and their windows.
         MemorySubscriptions = 34,
-        /// Bytes of producers and the answers remembered for them.
+        /// Bytes of memory used by producers and their remembered answers.
         MemoryProducers = 35,
-        /// Bytes of connections and their buffers.
+        /// Bytes of memory used by connections and their buffers.
         MemorySessions = 36,
-        /// Bytes of all of this that the broker may hold.
+        /// Maximum bytes of memory for all of these.
         MemoryBudget = 37,
-        /// Times that a connection's socket took nothing of what waited for it.
+        /// Times that a connection's socket accepted no output.
         WriteStalls = 64,
-        /// Microseconds of processor time that the broker's process used.
+        /// Processor time used by the broker's process, in microseconds.
         ProcessCpu = 65,
-        /// Bytes of memory that it has.
+        /// Memory used by the broker's process, in bytes.
         ProcessMemory = 66,
-        /// Most bytes that it ever had.
+        /// Peak memory used by the broker's process, in bytes.
         ProcessMemoryPeak = 67,
     }
 }
 
-/// From here on a counter counts the refusals with one code.
+/// The first of the counters that count refusals with one code.
 const FIRST_REFUSAL: u16 = 0x1000;
 
 impl Counter {
-    /// Its name, as metrics and tools show it; `unknown` for one that this version does not know, and `refused_with`
-    /// for one that counts the refusals with one code.
+    /// The counter's name, as metrics and tools show it; `refused_with` for a counter of refusals with one code, and
+    /// `unknown` for a counter that this version does not know.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -152,13 +152,13 @@ impl Counter {
         }
     }
 
-    /// The counter of refusals with that code.
+    /// The counter of refusals with a code.
     #[must_use]
     pub const fn refusals(code: RefusalCode) -> Self {
         Self::Unknown(FIRST_REFUSAL.saturating_add(code.code()))
     }
 
-    /// Of which code it counts the refusals, if it does.
+    /// The code whose refusals the counter counts, if it counts refusals with one code.
     #[must_use]
     pub const fn refusal_code(self) -> Option<RefusalCode> {
         match self.code().checked_sub(FIRST_REFUSAL) {

@@ -1,17 +1,17 @@
-//! The eight bytes before every body, and the four before everything.
+//! The magic that begins a connection, and the header that begins every frame.
 
 use crate::error::ProtocolFault;
 
-/// The first four bytes of a connection, client to broker; the last one is the protocol's major version.
+/// The first four bytes that a client sends; the last one is the protocol's major version.
 pub const MAGIC: [u8; 4] = *b"ZAI\x01";
 
-/// The protocol version that this crate speaks.
+/// The protocol version that this crate implements.
 pub const PROTOCOL_VERSION: u16 = 1;
 
-/// Bytes of a frame's header.
+/// Size of a frame's header in bytes.
 pub const HEADER_LEN: usize = 8;
 
-/// What stands before every body (docs/protocol.md §2): `u32` body length, `u8` kind, three zero bytes.
+/// The header of a frame (docs/protocol.md §2): `u32` body length, `u8` kind, three zero bytes.
 ///
 /// ```
 /// use zaichik_proto::FrameHeader;
@@ -21,21 +21,21 @@ pub const HEADER_LEN: usize = 8;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// Bytes of the body, without the header.
+    /// Size of the body in bytes, without the header.
     pub body_len: u32,
-    /// Which frame it is.
+    /// The kind of the frame.
     pub kind: u8,
 }
 
 impl FrameHeader {
-    /// The header's bytes.
+    /// Encodes the header.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; HEADER_LEN] {
         let [a, b, c, d] = self.body_len.to_le_bytes();
         [a, b, c, d, self.kind, 0, 0, 0]
     }
 
-    /// Reads a header.
+    /// Decodes a header.
     ///
     /// # Errors
     /// [`ProtocolFault::ReservedBits`] if one of the last three bytes is not zero.
@@ -48,7 +48,7 @@ impl FrameHeader {
         Ok(Self { body_len: u32::from_le_bytes([l0, l1, l2, l3]), kind })
     }
 
-    /// Checks the announced length before anything else of the frame is looked at.
+    /// Checks the announced length, so that nothing is buffered for a frame that is too large.
     #[inline]
     pub(crate) const fn check_len(self, limit: u32) -> Result<(), ProtocolFault> {
         if self.body_len > limit {
@@ -57,7 +57,7 @@ impl FrameHeader {
         Ok(())
     }
 
-    /// Bytes of the whole frame.
+    /// Size of the whole frame in bytes.
     #[inline]
     pub(crate) const fn frame_len(self) -> usize {
         (self.body_len as usize).saturating_add(HEADER_LEN)
@@ -108,5 +108,5 @@ pub(crate) mod server_kind {
     pub(crate) const LAST: u8 = SUBSCRIPTIONS;
 }
 
-/// From here on a kind is an extension, skipped by who does not know it.
+/// The first kind of an extension, which a receiver that does not know it skips.
 pub(crate) const FIRST_EXTENSION: u8 = 0x80;

@@ -1,9 +1,12 @@
-//! The Zaichik wire protocol as data: bytes in, frames out, and back.
+//! The Zaichik wire protocol: decodes bytes to frames, and encodes frames to bytes.
 //!
-//! This crate knows no socket, no topic and no clock. A stream of bytes goes through a [`Decoder`], which
-//! yields frames that *borrow* from the caller's buffer; a frame is written with its `encode` method.
-//! What each end may send is a type of its own: a [`ClientFrame`] goes to the broker, a [`ServerFrame`] comes
-//! from it, and neither codec accepts the other's bytes. `docs/protocol.md` is the normative description.
+//! The crate does no I/O and has no clock. A [`Decoder`] turns a stream of bytes into frames that *borrow* from the
+//! caller's buffer; a frame's `encode` method appends its bytes. Each direction has its own type: clients send
+//! [`ClientFrame`]s, the broker sends [`ServerFrame`]s, and a decoder of one direction rejects the frames of the other.
+//! `docs/protocol.md` in the repository is the normative description.
+//!
+//! Frames and the words of requests are exhaustive enums, because both ends must handle all of them. Codes, reasons,
+//! limits and topic options are `#[non_exhaustive]`: they may grow.
 //!
 //! ```
 //! use bytes::BytesMut;
@@ -13,7 +16,7 @@
 //! ClientFrame::Commit(Commit { request: 7, subscription: 1, offset: 41, quiet: false }).encode(&mut wire);
 //!
 //! let mut decoder = ClientDecoder::new(&Limits::default());
-//! let (frame, taken) = decoder.decode(&wire)?.expect("the whole frame is there");
+//! let (frame, taken) = decoder.decode(&wire)?.expect("the frame is complete");
 //! assert!(matches!(frame, ClientFrame::Commit(commit) if commit.offset == 41));
 //! assert_eq!(taken, wire.len());
 //! # Ok::<(), zaichik_proto::ProtocolError>(())

@@ -1,4 +1,4 @@
-//! Lists of fixed-size entries that stay in their frame: no allocation to read one.
+//! Lists of entries of fixed size, borrowed from their frame.
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;
@@ -7,15 +7,15 @@ use crate::error::ProtocolFault;
 use crate::limits::Limits;
 use crate::read::Reader;
 
-/// An element of fixed size.
+/// An entry of a list, of fixed size.
 pub trait Entry: Sized + Copy {
-    /// Its bytes on the wire.
+    /// Size on the wire, in bytes.
     const SIZE: usize;
-    /// Most of them in one list.
+    /// Maximum number of entries in one list.
     const MAX_ELEMENTS: u32 = Limits::MAX_ELEMENTS;
-    /// Appends it.
+    /// Appends the entry.
     fn write(self, out: &mut Vec<u8>);
-    /// Reads it from exactly [`SIZE`](Self::SIZE) bytes; `None` from any other number, or from a value that is not defined.
+    /// Reads an entry from [`SIZE`](Self::SIZE) bytes; `None` if there are fewer, or if a value is not defined.
     fn read(bytes: &[u8]) -> Option<Self>;
 }
 
@@ -34,10 +34,10 @@ pub struct List<'a, T> {
 }
 
 impl<'a, T: Entry> List<'a, T> {
-    /// The list without entries.
+    /// No entries.
     pub const EMPTY: Self = List { bytes: &[], entry: PhantomData };
 
-    /// Encodes entries into `bytes`, replacing what it held, and borrows them as a list.
+    /// Encodes entries into `bytes`, replacing its contents, and borrows them as a list.
     pub fn encode_into(bytes: &'a mut Vec<u8>, entries: impl IntoIterator<Item = T>) -> Self {
         bytes.clear();
         for entry in entries {
@@ -48,17 +48,17 @@ impl<'a, T: Entry> List<'a, T> {
 
     /// The entries, in order.
     pub fn iter(&self) -> impl Iterator<Item = T> + Clone + use<'a, T> {
-        // Each entry was read once when the list was made, so the filter drops none.
+        // Every entry was read when the list was decoded, so none is lost here.
         self.bytes.chunks_exact(T::SIZE).filter_map(T::read)
     }
 
-    /// How many entries.
+    /// Number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bytes.len().checked_div(T::SIZE).unwrap_or(0)
     }
 
-    /// Whether there are none.
+    /// Whether there are no entries.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.bytes.is_empty()

@@ -1,4 +1,4 @@
-//! Pages: lists of items of any size that stay in their frame.
+//! Pages: lists of items of variable size, borrowed from their frame.
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;
@@ -7,12 +7,12 @@ use crate::error::ProtocolFault;
 use crate::limits::Limits;
 use crate::read::Reader;
 
-/// One page of things that a broker has (docs/protocol.md §7.17, §7.18).
+/// One page of topics or subscriptions (docs/protocol.md §7.17, §7.18).
 ///
 /// ```
 /// # use bytes::BytesMut;
 /// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Items, Page};
-/// let page = Page { request: 6, next: Some(270), items: Items::EMPTY }; // ask again, from 270 on
+/// let page = Page { request: 6, next: Some(270), items: Items::EMPTY }; // the next request asks from 270
 /// let mut wire = BytesMut::new();
 /// ServerFrame::Topics(page).encode(&mut wire);
 /// let mut decoder = ServerDecoder::new(&Limits::default());
@@ -25,24 +25,24 @@ pub struct Page<'a, T> {
     pub request: u32,
     /// Where the next page begins; `None` after the last one.
     pub next: Option<u32>,
-    /// The things of this page; there may be none although there are more.
+    /// The items of this page; it may be empty although further pages follow.
     pub items: Items<'a, T>,
 }
 
-/// A thing on a page, of whatever size.
+/// An item of a page, of variable size.
 pub trait Item<'a>: Sized {
-    /// Least bytes of one.
+    /// Minimum size in bytes.
     const MIN_SIZE: usize;
-    /// Appends it.
+    /// Appends the item.
     fn write(&self, out: &mut Vec<u8>);
-    /// Takes it off the front of `rest`.
+    /// Takes an item off the front of `rest`.
     ///
     /// # Errors
-    /// It is not one.
+    /// [`ProtocolFault`] says why the bytes are not such an item.
     fn read(rest: &mut &'a [u8]) -> Result<Self, ProtocolFault>;
 }
 
-/// Things of a page that stay in their frame.
+/// The items of a page, borrowed from their frame.
 ///
 /// ```
 /// use zaichik_proto::{Item, Items, SubscriptionItem};
@@ -60,29 +60,29 @@ pub struct Items<'a, T> {
 }
 
 impl<'a, T: Item<'a>> Items<'a, T> {
-    /// The page without things.
+    /// No items.
     pub const EMPTY: Self = Self { count: 0, bytes: &[], item: PhantomData };
 
-    /// Things that [`Item::write`] wrote, so many of them.
+    /// Takes `count` items that [`Item::write`] encoded; the bytes are not checked.
     #[must_use]
     pub const fn from_encoded(count: u32, bytes: &'a [u8]) -> Self {
         Self { count, bytes, item: PhantomData }
     }
 
-    /// The things, in order.
+    /// The items, in order.
     pub fn iter(&self) -> impl Iterator<Item = T> + use<'a, T> {
         let mut rest = self.bytes;
-        // Each was read once when the page was, so none is left out.
+        // Every item was read when the page was decoded, so none is lost here.
         (0..self.count).map_while(move |_| T::read(&mut rest).ok())
     }
 
-    /// How many.
+    /// Number of items.
     #[must_use]
     pub const fn len(&self) -> u32 {
         self.count
     }
 
-    /// Whether there are none.
+    /// Whether there are no items.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.count == 0
@@ -92,7 +92,7 @@ impl<'a, T: Item<'a>> Items<'a, T> {
         self.bytes
     }
 
-    /// Reads a `u32` count and that many things, to the end of the frame.
+    /// Reads a `u32` count and that many items, which end the frame.
     pub(crate) fn read(reader: &mut Reader<'a>, field: &'static str) -> Result<Self, ProtocolFault> {
         let count = reader.u32()?;
         let possible = reader.remaining().checked_div(T::MIN_SIZE).unwrap_or(0);

@@ -5,7 +5,7 @@
 //!  4  u8   flags: 1 key, 2 headers, 4 time to live, 8 tombstone
 //!  5  u8   zero
 //!  6  u16  key length, 0 without a key
-//!  8  u64  timestamp: zero in a publish, the broker fills it in
+//!  8  u64  timestamp: zero in a publish, filled in by the broker
 //! 16  [u64 time to live] [u32 headers length, headers] [key] body
 //! ```
 
@@ -22,7 +22,7 @@ use self::head::{is_plain, record_len};
 pub use self::read::{Headers, RecordRef};
 pub use self::write::Record;
 
-/// One or more records that stay in their frame.
+/// One or more records, borrowed from their frame.
 ///
 /// ```
 /// use zaichik_proto::{Record, Records};
@@ -40,33 +40,33 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// Takes records that were already encoded; `count` of them.
+    /// Takes `count` records that are already encoded.
     ///
-    /// The bytes are not checked: what [`Record::encode`] wrote is right, and the peer checks everything else.
+    /// The bytes are not checked: what [`Record::encode`] wrote is valid, and the peer checks everything else.
     #[must_use]
     pub const fn from_encoded(count: u32, bytes: &'a [u8]) -> Self {
         Self { count, bytes }
     }
 
-    /// How many records.
+    /// Number of records.
     #[must_use]
     pub const fn len(&self) -> u32 {
         self.count
     }
 
-    /// Whether there are none; a decoded list has at least one.
+    /// Whether there are no records; decoded records are never empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Their bytes, one after the other.
+    /// The encoded records.
     #[must_use]
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// The records, in order, as their bytes and what a log needs to know of them: for records that were checked.
+    /// The records in order, each with its bytes and the head that a log needs; for records that are already checked.
     pub fn heads(&self) -> impl Iterator<Item = (&'a [u8], RecordHead)> + Clone + use<'a> {
         let mut rest = self.bytes;
         core::iter::from_fn(move || {
@@ -87,15 +87,14 @@ impl<'a> Records<'a> {
         })
     }
 
-    /// Reads one record that is nothing but a body and fills `bytes`; `None` for everything else, even if
-    /// [`read`](Self::read) takes it.
+    /// Reads one plain record that fills `bytes`; `None` for everything else, even if [`read`](Self::read) accepts it.
     #[inline]
     pub(crate) fn plain(bytes: &'a [u8], max_records: u32, origin: Origin) -> Option<Self> {
         let is_one = is_plain(bytes, origin) && record_len(bytes) == Some(bytes.len());
         (is_one && max_records > 0).then_some(Self { count: 1, bytes })
     }
 
-    /// Reads `count` records that fill the rest of a body.
+    /// Reads `count` records, which end the body.
     pub(crate) fn read(
         reader: &mut Reader<'a>,
         count: u32,

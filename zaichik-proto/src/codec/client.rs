@@ -1,4 +1,4 @@
-//! The client's frames as bytes (docs/protocol.md §6).
+//! Encodes and decodes the frames of clients (docs/protocol.md §6).
 
 use bytes::{BufMut, BytesMut};
 
@@ -41,11 +41,11 @@ impl<'a> ClientFrame<'a> {
         }
     }
 
-    /// Appends the frame, header included.
+    /// Appends the frame, including its header.
     ///
-    /// What the layout can't hold is written so that the broker refuses it: check names with
+    /// What the layout can't hold is written in a form that the broker refuses; check names with
     /// [`TopicName`](crate::TopicName) and records with [`Record::check`](crate::Record::check) first. Only the
-    /// client's own name is cut off where it is too long.
+    /// client's own name is truncated if it is too long.
     pub fn encode(&self, out: &mut BytesMut) {
         framed(out, self.kind(), |out| self.write(out));
     }
@@ -118,7 +118,7 @@ impl<'a> ClientFrame<'a> {
         }
     }
 
-    /// Reads the body of a frame whose kind a client may send.
+    /// Decodes the body of a frame whose kind a client may send.
     pub(crate) fn parse(frame_kind: u8, body: &'a [u8], limits: &Limits) -> Result<Self, ProtocolFault> {
         let mut reader = Reader::new(body);
         let r = &mut reader;

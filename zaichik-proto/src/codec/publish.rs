@@ -1,7 +1,7 @@
-//! Publishes as bytes (docs/protocol.md §6.6), and a shorter way to read the ones that most publishes are.
+//! Encodes and decodes publishes (docs/protocol.md §6.6), with a short decoder for *plain* ones.
 //!
-//! A *plain* publish has one record of nothing but a body, and no producer. The short way differs from the long one
-//! only in what it gives up on: framing, head, records and limits are checked by the same functions.
+//! A plain publish has no producer and one record with a body and nothing else. The short decoder is a special case of
+//! the long one: it gives up on more frames, but framing, fields, records and limits are checked by the same functions.
 
 use bytes::{BufMut, BytesMut};
 
@@ -14,12 +14,12 @@ use crate::read::Reader;
 use crate::record::{Origin, Records};
 use crate::write::put_topic;
 
-/// The publishes at the front of some bytes that are like one that came before; see
+/// Decodes plain publishes to one topic; see
 /// [`decode_plain_publishes`](crate::ClientDecoder::decode_plain_publishes).
 #[derive(Debug)]
 pub struct PlainPublishes<'d, 'a> {
     limits: &'d Limits,
-    /// The decoder's.
+    /// That of the decoder.
     position: &'d mut u64,
     topic: &'a [u8],
     ack: AckLevel,
@@ -37,8 +37,10 @@ impl<'d, 'a> PlainPublishes<'d, 'a> {
         Self { limits, position, topic: like.topic, ack: like.ack, input, taken: 0 }
     }
 
-    /// Request and record of the next one; `None`, and nothing is taken, if that is not like the others, not all there, or
-    /// its record has more than `max_len` bytes.
+    /// Decodes the next publish: its request id and its encoded record.
+    ///
+    /// Returns `None` and takes nothing if the next frame is incomplete, differs from the others in more than that,
+    /// or has a record of more than `max_len` bytes.
     #[inline]
     pub fn next_within(&mut self, max_len: usize) -> Option<(u32, &'a [u8])> {
         let (publish, len) = plain_publish(self.input, self.limits)?;
@@ -52,17 +54,17 @@ impl<'d, 'a> PlainPublishes<'d, 'a> {
         Some((publish.request, record))
     }
 
-    /// Bytes of the frames that were taken.
+    /// Number of bytes that the decoded frames took.
     #[must_use]
     pub const fn taken(&self) -> usize {
         self.taken
     }
 }
 
-/// A plain publish at the front of `input` and the length of its frame; `None` for everything else.
+/// Decodes a plain publish at the front of `input`, with the length of its frame; `None` for everything else.
 #[inline]
 pub(crate) fn plain_publish<'a>(input: &'a [u8], limits: &Limits) -> Option<(Publish<'a>, usize)> {
-    // One check of the length for all that is fixed.
+    // One length check for all fixed fields.
     let (fixed, rest) = input.split_first_chunk::<{ HEADER_LEN + Head::LEN }>()?;
     let (header, head) = fixed.split_first_chunk()?;
     let header = FrameHeader::from_bytes(*header).ok()?;

@@ -1,4 +1,4 @@
-//! The broker's frames as bytes (docs/protocol.md §7).
+//! Encodes and decodes the frames of brokers (docs/protocol.md §7).
 
 use bytes::{BufMut, BytesMut};
 
@@ -49,7 +49,7 @@ impl<'a> ServerFrame<'a> {
         }
     }
 
-    /// Appends the frame, header included. Text that is too long is cut off.
+    /// Appends the frame, including its header; text that is too long is truncated.
     pub fn encode(&self, out: &mut BytesMut) {
         framed(out, self.kind(), |out| self.write(out));
     }
@@ -150,7 +150,7 @@ impl<'a> ServerFrame<'a> {
         }
     }
 
-    /// Reads the body of a frame whose kind the broker may send.
+    /// Decodes the body of a frame whose kind a broker may send.
     pub(crate) fn parse(frame_kind: u8, body: &'a [u8]) -> Result<Self, ProtocolFault> {
         let mut reader = Reader::new(body);
         let r = &mut reader;
@@ -209,7 +209,7 @@ impl<'a> ServerFrame<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    /// What stands before the records.
+    /// The fields before the records.
     #[must_use]
     pub const fn head(&self) -> DeliveryHead {
         DeliveryHead {
@@ -233,12 +233,12 @@ impl<'a> Delivery<'a> {
 }
 
 impl DeliveryHead {
-    /// Bytes of a Delivery frame before its records, the frame header included.
+    /// Size of a Delivery frame before its records, including the frame header, in bytes.
     pub const LEN: usize = HEADER_LEN + Self::BODY_LEN as usize;
     const BODY_LEN: u32 = 24;
 
-    /// Appends the frame header and the fixed fields of a Delivery whose records have `records_len` bytes
-    /// and are appended by the caller.
+    /// Appends the frame header and the fixed fields of a Delivery; the caller appends the records, `records_len`
+    /// bytes.
     pub fn encode(&self, records_len: u32, out: &mut BytesMut) {
         let header =
             FrameHeader { body_len: Self::BODY_LEN.saturating_add(records_len), kind: kind::DELIVERY };
@@ -260,7 +260,7 @@ fn put_list<T: Entry>(out: &mut BytesMut, list: &List<'_, T>) {
     out.put_slice(list.as_bytes());
 }
 
-/// Stands for "none" where the next page begins.
+/// Means that no page follows.
 const NO_PAGE: u32 = u32::MAX;
 
 fn write_page<'a, T: Item<'a>>(out: &mut BytesMut, page: &Page<'a, T>) {
@@ -366,5 +366,5 @@ fn read_gap(r: &mut Reader<'_>) -> Result<Gap, ProtocolFault> {
     Ok(Gap { subscription, rewind, reason, from, to })
 }
 
-/// Stands for "none" where an offset may be missing.
+/// Means none where an offset is optional.
 const NO_OFFSET: u64 = u64::MAX;

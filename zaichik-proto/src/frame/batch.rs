@@ -10,7 +10,7 @@ use crate::read::Reader;
 use crate::record::{Origin, Records};
 use crate::write::put_topic;
 
-/// Several operations, all or none (semantics X).
+/// Applies several operations, all of them or none (semantics X).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -28,11 +28,11 @@ use crate::write::put_topic;
 pub struct Batch<'a> {
     /// The request's id, above 0.
     pub request: u32,
-    /// Which answer is wanted; never [`AckLevel::None`].
+    /// The requested acknowledgement; never [`AckLevel::None`].
     pub ack: AckLevel,
-    /// Who publishes, for retries.
+    /// The producer, if retries must not be applied twice.
     pub producer: Option<Producer>,
-    /// What to do, in order.
+    /// The operations, in order.
     pub operations: Operations<'a>,
 }
 
@@ -50,19 +50,19 @@ pub enum Operation<'a> {
     Publish {
         /// The topic's name, not yet checked.
         topic: &'a [u8],
-        /// At least one record.
+        /// The records, at least one.
         records: Records<'a>,
     },
-    /// Commits on a subscription of this connection.
+    /// Commits an offset on a subscription of this connection.
     Commit {
         /// The subscription's number.
         subscription: u32,
-        /// The last offset that is done.
+        /// The last offset to commit.
         offset: u64,
     },
 }
 
-/// The operations of a batch, which stay in their frame.
+/// The operations of a batch, borrowed from their frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operations<'a> {
     pub(crate) count: u32,
@@ -70,13 +70,13 @@ pub struct Operations<'a> {
 }
 
 impl<'a> Operations<'a> {
-    /// How many operations.
+    /// Number of operations.
     #[must_use]
     pub const fn len(&self) -> u32 {
         self.count
     }
 
-    /// Whether there are none; an empty batch is legal (semantics X-11).
+    /// Whether the batch is empty, which is legal (semantics X-11).
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.count == 0
@@ -89,7 +89,8 @@ impl<'a> Operations<'a> {
     }
 
     pub(crate) fn read(r: &mut Reader<'a>, count: u32, limits: &Limits) -> Result<Self, ProtocolFault> {
-        // One more than the semantics allow still decodes, so that it is refused (X-09) and the connection lives.
+        // More operations than the semantics allow still decode, so that the broker can refuse the batch (X-09) instead
+        // of ending the connection.
         let possible = r.remaining().checked_div(MIN_OPERATION).unwrap_or(0);
         let limit = possible.min(Limits::MAX_ELEMENTS as usize);
         if count as usize > limit {
@@ -109,7 +110,7 @@ impl<'a> Operations<'a> {
     }
 }
 
-/// Collects the operations of a batch in their wire form.
+/// Collects the operations of a batch, already encoded.
 ///
 /// ```
 /// use zaichik_proto::{Operation, OperationsBuilder};
@@ -143,7 +144,7 @@ impl OperationsBuilder {
         }
     }
 
-    /// The operations collected.
+    /// The collected operations.
     #[must_use]
     pub fn operations(&self) -> Operations<'_> {
         Operations { count: self.count, bytes: &self.bytes }
@@ -180,7 +181,7 @@ pub struct Batched<'a> {
     pub duplicates: List<'a, BatchDuplicate>,
 }
 
-/// What became of one publish operation of a batch.
+/// The result of one publish operation of a batch.
 ///
 /// ```
 /// use zaichik_proto::{BatchResult, List};
@@ -190,11 +191,11 @@ pub struct Batched<'a> {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchResult {
-    /// Which operation of the batch, from 0.
+    /// The operation's index in the batch, from 0.
     pub operation: u32,
     /// Whether the operation created its topic.
     pub created: bool,
-    /// Offset of the first record appended; `u64::MAX` if all were duplicates.
+    /// The offset of the first appended record; `u64::MAX` if all records were duplicates.
     pub first_offset: u64,
 }
 
@@ -217,7 +218,7 @@ impl Entry for BatchResult {
     }
 }
 
-/// A record of a batch that was not appended because its key was still remembered.
+/// A record of a batch that was not appended because the topic still remembered its key.
 ///
 /// ```
 /// use zaichik_proto::{BatchDuplicate, Duplicate, List};
@@ -228,9 +229,9 @@ impl Entry for BatchResult {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchDuplicate {
-    /// Which operation of the batch, from 0.
+    /// The operation's index in the batch, from 0.
     pub operation: u32,
-    /// Which record of that operation, and its original.
+    /// The record's index in that operation, and the offset of the original.
     pub duplicate: Duplicate,
 }
 

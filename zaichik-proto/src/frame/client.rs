@@ -10,7 +10,7 @@ use super::topic::{AlterTopic, CreateTopic};
 
 /// A frame from a client to the broker (docs/protocol.md §6).
 ///
-/// Exhaustive: a broker has to answer each of them, so a new one must not compile unnoticed.
+/// Exhaustive: a broker must handle every frame, so a new one has to break its build.
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -33,31 +33,31 @@ pub enum ClientFrame<'a> {
     Subscribe(Subscribe<'a>),
     /// Ends a subscription.
     Unsubscribe(Unsubscribe),
-    /// Everything up to and including an offset is done.
+    /// Commits every record up to and including an offset.
     Commit(Commit),
-    /// Go back: deliver again from an offset.
+    /// Requests redelivery from an offset.
     Nack(Nack),
     /// Moves a cursor.
     Seek(Seek<'a>),
-    /// Several operations, all or none.
+    /// Applies several operations atomically.
     Batch(Batch<'a>),
-    /// Asks what the broker has and counted.
+    /// Requests a description of topics, subscriptions or counters.
     Describe(Describe<'a>),
-    /// Ends a durable subscription for good.
+    /// Removes a durable subscription.
     RemoveDurable(RemoveDurable<'a>),
-    /// Asks for a Pong.
+    /// Requests a Pong.
     Ping {
-        /// Comes back in the Pong.
+        /// A number that the Pong repeats.
         nonce: u64,
     },
     /// Answers a Ping.
     Pong {
-        /// The Ping's.
+        /// The nonce of the Ping.
         nonce: u64,
     },
-    /// The client is done: the broker answers what it owes and closes.
+    /// Ends the connection: the broker sends the outstanding answers and closes it.
     Close,
-    /// A frame of a later version (kind 0x80 and above): to be skipped.
+    /// A frame of a later version (kind 0x80 and above), to be ignored.
     Extension {
         /// The frame's kind byte.
         kind: u8,

@@ -1,4 +1,4 @@
-//! How a connection begins and ends.
+//! Frames that begin and end a connection.
 
 use crate::code::FaultCode;
 use crate::limits::Limits;
@@ -14,14 +14,14 @@ use crate::limits::Limits;
 pub struct Hello<'a> {
     /// The highest protocol version that the client speaks.
     pub version: u16,
-    /// What the client calls itself, for logs; at most 255 bytes, may be empty.
+    /// The client's name for logs; at most 255 bytes, may be empty.
     pub name: &'a str,
     /// The shared token; empty for none, at most 1,024 bytes.
     pub token: &'a [u8],
 }
 
 impl core::fmt::Debug for Hello<'_> {
-    /// Leaves the token out: it is a secret.
+    /// Omits the token, which is a secret.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self { version, name, token } = self;
         let token = if token.is_empty() { "none" } else { "redacted" };
@@ -45,33 +45,33 @@ impl core::fmt::Debug for Hello<'_> {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Welcome<'a> {
-    /// The protocol version that both will speak.
+    /// The protocol version of the connection.
     pub version: u16,
     /// The broker's instance: offsets, cursors and sequences hold within one instance only (semantics P5).
     pub instance: u128,
     /// What the connection may carry.
     pub limits: Limits,
-    /// What the broker calls itself, with its version.
+    /// The broker's name and version.
     pub server: &'a str,
 }
 
-/// Why the broker says goodbye.
+/// The reason of a [`Goodbye`].
 ///
 /// ```
 /// use zaichik_proto::GoodbyeReason;
-/// let connects_again = |reason| reason == GoodbyeReason::Draining;
-/// assert!(connects_again(GoodbyeReason::Draining) && !connects_again(GoodbyeReason::Closed));
+/// let reconnects = |reason| reason == GoodbyeReason::Draining;
+/// assert!(reconnects(GoodbyeReason::Draining) && !reconnects(GoodbyeReason::Closed));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GoodbyeReason {
-    /// The client asked for it.
+    /// The client sent Close.
     Closed,
-    /// The broker stops: commit what is done; the connection closes when the grace time is over.
+    /// The broker is stopping: clients should commit finished work; the connection closes after the grace period.
     Draining,
 }
 
-/// The broker will close the connection in an orderly way.
+/// Announces that the broker will close the connection in an orderly way.
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -85,13 +85,13 @@ pub enum GoodbyeReason {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Goodbye {
-    /// Why.
+    /// The reason.
     pub reason: GoodbyeReason,
-    /// How long it stays open at most, in milliseconds; 0 with [`GoodbyeReason::Closed`].
+    /// Maximum time until the connection closes, in milliseconds; 0 with [`GoodbyeReason::Closed`].
     pub grace_millis: u32,
 }
 
-/// The connection is over because something broke (docs/protocol.md §9).
+/// Reports the error that ends the connection (docs/protocol.md §9).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -105,10 +105,10 @@ pub struct Goodbye {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fatal<'a> {
-    /// What broke.
+    /// The error.
     pub code: FaultCode,
-    /// Where in the client's stream the offending frame starts, in bytes; 0 if it is not about a frame.
+    /// Where in the client's stream the offending frame starts, in bytes; 0 if no frame caused the error.
     pub offset: u64,
-    /// The same for people; at most [`Limits::MAX_TEXT`] bytes.
+    /// A description of the error for people; at most [`Limits::MAX_TEXT`] bytes.
     pub text: &'a str,
 }

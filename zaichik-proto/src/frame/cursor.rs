@@ -1,8 +1,8 @@
-//! Cursors are moved and removed.
+//! Frames that move and remove cursors.
 
 use super::subscribe::Start;
 
-/// Everything up to and including an offset is done (semantics A2).
+/// Commits every record up to and including an offset (semantics A2).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -20,13 +20,13 @@ pub struct Commit {
     pub request: u32,
     /// The subscription's number.
     pub subscription: u32,
-    /// The last offset that is done.
+    /// The last offset to commit.
     pub offset: u64,
-    /// Whether only a refusal is to be answered.
+    /// Whether the broker answers only if it refuses the commit.
     pub quiet: bool,
 }
 
-/// Delivery restarts at an offset (semantics A4).
+/// Requests redelivery from an offset (semantics A4).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -44,25 +44,25 @@ pub struct Nack {
     pub request: u32,
     /// The subscription's number.
     pub subscription: u32,
-    /// The first offset to deliver again.
+    /// The first offset to redeliver.
     pub offset: u64,
-    /// How long to wait first, in microseconds.
+    /// Delay before the redelivery, in microseconds.
     pub delay_micros: u64,
 }
 
-/// Which cursor to move.
+/// The cursor that a [`Seek`] moves.
 ///
 /// ```
 /// use zaichik_proto::SeekTarget;
 /// let own = SeekTarget::Subscription(0);
-/// let of_anybody = SeekTarget::Durable { topic: b"orders", name: "billing" };
-/// assert_ne!(own, of_anybody);
+/// let durable = SeekTarget::Durable { topic: b"orders", name: "billing" };
+/// assert_ne!(own, durable);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeekTarget<'a> {
     /// A subscription of this connection.
     Subscription(u32),
-    /// A durable subscription, attached or not.
+    /// A durable subscription, whether or not a connection holds it.
     Durable {
         /// The topic's name, not yet checked.
         topic: &'a [u8],
@@ -87,13 +87,13 @@ pub enum SeekTarget<'a> {
 pub struct Seek<'a> {
     /// The request's id, above 0.
     pub request: u32,
-    /// Whose cursor.
+    /// The cursor to move.
     pub target: SeekTarget<'a>,
-    /// Where to.
+    /// The new position.
     pub to: Start,
 }
 
-/// Ends a durable subscription that no connection has, for good (docs/protocol.md §6.16).
+/// Removes a durable subscription that no connection holds (docs/protocol.md §6.16).
 ///
 /// ```
 /// # use bytes::BytesMut;

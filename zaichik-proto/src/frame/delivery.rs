@@ -1,8 +1,8 @@
-//! What a subscription gets.
+//! Frames that deliver records to subscriptions, or report why not.
 
 use crate::record::Records;
 
-/// Records of one subscription, with consecutive offsets (semantics A5).
+/// Delivers records with consecutive offsets to one subscription (semantics A5).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -21,24 +21,24 @@ use crate::record::Records;
 pub struct Delivery<'a> {
     /// The subscription's number.
     pub subscription: u32,
-    /// The subscription's rewind number; a delivery with an old one is to be dropped (semantics A4).
+    /// The subscription's rewind number; deliveries with a previous number must be dropped (semantics A4).
     pub rewind: u32,
-    /// How often each of these records was delivered to this subscription, this time included.
+    /// How often each of these records has been delivered to the subscription, including this time.
     pub attempt: u32,
-    /// Offset of the first record.
+    /// The offset of the first record.
     pub first_offset: u64,
     /// The records.
     pub records: Records<'a>,
 }
 
-/// What stands before the records of a delivery, for a sender that has their bytes elsewhere.
+/// The fields before the records of a delivery, for a sender that keeps the records elsewhere.
 ///
 /// ```
 /// use bytes::BytesMut;
 /// use zaichik_proto::DeliveryHead;
 /// let head = DeliveryHead { subscription: 0, rewind: 0, attempt: 1, count: 3, first_offset: 40 };
 /// let mut out = BytesMut::new();
-/// head.encode(300, &mut out); // and behind it three records of 300 bytes, from where they are
+/// head.encode(300, &mut out); // then send three records, 300 bytes in all
 /// assert_eq!(out.len(), DeliveryHead::LEN);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,35 +47,35 @@ pub struct DeliveryHead {
     pub subscription: u32,
     /// The subscription's rewind number.
     pub rewind: u32,
-    /// How often each of these records was delivered to this subscription, this time included.
+    /// How often each of these records has been delivered to the subscription, including this time.
     pub attempt: u32,
-    /// How many records follow.
+    /// Number of records that follow.
     pub count: u32,
-    /// Offset of the first one.
+    /// The offset of the first record.
     pub first_offset: u64,
 }
 
-/// Why offsets are missing.
+/// The reason of a [`Gap`].
 ///
 /// ```
 /// use zaichik_proto::GapReason;
 /// let why = |reason| match reason {
 ///     GapReason::Expired => "too old",
-///     GapReason::Limit => "too many",
+///     GapReason::Limit => "evicted",
 ///     _ => "gone",
 /// };
-/// assert_eq!(why(GapReason::Limit), "too many");
+/// assert_eq!(why(GapReason::Limit), "evicted");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum GapReason {
     /// The records expired.
     Expired,
-    /// A limit of the topic removed records here.
+    /// A limit of the topic removed some of the records.
     Limit,
 }
 
-/// Offsets that this subscription will not get (semantics R9).
+/// Reports offsets that will not be delivered to a subscription (semantics R9).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -93,7 +93,7 @@ pub struct Gap {
     pub subscription: u32,
     /// The subscription's rewind number.
     pub rewind: u32,
-    /// Why.
+    /// The reason.
     pub reason: GapReason,
     /// The first missing offset.
     pub from: u64,
@@ -101,7 +101,9 @@ pub struct Gap {
     pub to: u64,
 }
 
-/// Another connection took a durable subscription over (semantics D3). Final.
+/// Reports that another connection took over a durable subscription (semantics D3).
+///
+/// It is the last frame of the subscription on this connection.
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -117,6 +119,6 @@ pub struct Gap {
 pub struct Fenced {
     /// The subscription's number.
     pub subscription: u32,
-    /// The newer attachment's epoch.
+    /// The epoch under which the other connection holds the subscription.
     pub epoch: u32,
 }

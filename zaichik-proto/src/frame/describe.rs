@@ -1,4 +1,4 @@
-//! What a broker tells about itself: topics, subscriptions and counters.
+//! Frames that describe a broker: topics, subscriptions and counters.
 
 use alloc::vec::Vec;
 
@@ -10,7 +10,7 @@ use crate::page::Item;
 use crate::read::Reader;
 use crate::write::put_short;
 
-/// Asks what the broker has and counted (docs/protocol.md §6.15).
+/// Requests a description of topics, subscriptions or counters (docs/protocol.md §6.15).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -26,11 +26,11 @@ use crate::write::put_short;
 pub struct Describe<'a> {
     /// The request's id, above 0.
     pub request: u32,
-    /// About what.
+    /// What to describe.
     pub subject: Subject<'a>,
 }
 
-/// What a Describe asks about (docs/protocol.md §6.15).
+/// What a [`Describe`] asks about (docs/protocol.md §6.15).
 ///
 /// ```
 /// use zaichik_proto::Subject;
@@ -41,21 +41,21 @@ pub struct Describe<'a> {
 pub enum Subject<'a> {
     /// The broker's counters.
     Broker,
-    /// All topics, in the order in which they were created, from the one with this number on.
+    /// All topics in the order of their creation, a page at a time.
     Topics {
-        /// 0, or where the page before said that the next one begins.
+        /// Where the page begins: 0, or [`Page::next`](crate::Page::next) of the previous page.
         from: u32,
     },
-    /// One topic, which is not created.
+    /// One topic; the request does not create it.
     Topic {
-        /// Its name, not yet checked.
+        /// The topic's name, not yet checked.
         topic: &'a [u8],
     },
-    /// Subscriptions, from the one with this number on.
+    /// Subscriptions of one or all topics, a page at a time.
     Subscriptions {
-        /// 0, or where the page before said that the next one begins.
+        /// Where the page begins: 0, or [`Page::next`](crate::Page::next) of the previous page.
         from: u32,
-        /// Those of this topic only, not yet checked; of all topics if it is empty.
+        /// The topic's name, not yet checked; empty for all topics.
         topic: &'a [u8],
     },
     /// One durable subscription.
@@ -67,7 +67,7 @@ pub enum Subject<'a> {
     },
 }
 
-/// What the broker counted (docs/protocol.md §7.16).
+/// The broker's counters (docs/protocol.md §7.16).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -85,32 +85,32 @@ pub enum Subject<'a> {
 pub struct Counters<'a> {
     /// The request's id.
     pub request: u32,
-    /// The counters that are not 0, or may be of use all the same.
+    /// The counters; those that are 0 may be left out.
     pub values: List<'a, CounterValue>,
 }
 
-/// A topic as it is at the moment.
+/// The current state of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicItem<'a> {
-    /// Its name.
+    /// The topic's name.
     pub name: &'a str,
-    /// Whether `CreateTopic` or `AlterTopic` gave it its settings.
+    /// Whether the settings were given by `CreateTopic` or `AlterTopic`.
     pub explicit: bool,
-    /// All of its settings.
+    /// The topic's settings, all of them present.
     pub settings: TopicOptions,
-    /// The lowest offset that may be live; where nothing is live it is the end.
+    /// The lowest offset that may be live; equals `end` if no record is live.
     pub start: u64,
     /// The offset of the next record.
     pub end: u64,
-    /// Records between them that are there, the superseded ones not counted.
+    /// Number of records from `start` to `end`, excluding superseded ones.
     pub messages: u64,
-    /// Their bytes, as `max_bytes` counts them.
+    /// Size of those records in bytes, as `max_bytes` counts it.
     pub bytes: u64,
-    /// Keys that it remembers.
+    /// Number of remembered keys.
     pub keys: u64,
-    /// Its subscriptions, detached ones included.
+    /// Number of subscriptions, including detached ones.
     pub subscriptions: u32,
-    /// Bytes of memory that it takes, everything included.
+    /// Memory that the topic occupies, everything included, in bytes.
     pub memory: u64,
 }
 
@@ -148,26 +148,26 @@ impl<'a> Item<'a> for TopicItem<'a> {
     }
 }
 
-/// A subscription as it is at the moment.
+/// The current state of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SubscriptionItem<'a> {
-    /// Its topic.
+    /// The topic's name.
     pub topic: &'a str,
-    /// The durable name; empty for one that ends with its connection.
+    /// The name of a durable subscription; empty for a subscription that ends with its connection.
     pub name: &'a str,
-    /// Whether a connection has it.
+    /// Whether a connection holds the subscription.
     pub attached: bool,
-    /// Its epoch; 0 for one that is not durable.
+    /// The epoch of a durable subscription; 0 for other subscriptions.
     pub epoch: u32,
-    /// Most records delivered and not committed, as asked for last.
+    /// Maximum number of uncommitted records, as last requested.
     pub window: u32,
-    /// The first offset that is not committed.
+    /// The first uncommitted offset.
     pub cursor: u64,
-    /// The first offset that was not delivered.
+    /// The first undelivered offset.
     pub next: u64,
     /// The topic's end.
     pub end: u64,
-    /// How long it is still kept, in microseconds; `u64::MAX` while it is attached.
+    /// Time until the subscription is removed, in microseconds; `u64::MAX` while it is attached.
     pub expires_in_micros: u64,
 }
 

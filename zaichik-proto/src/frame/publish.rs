@@ -1,4 +1,4 @@
-//! Publishes and their answers.
+//! Frames that publish records, and their answers.
 
 use alloc::vec::Vec;
 
@@ -7,7 +7,7 @@ use crate::list::{Entry, List};
 use crate::read::Reader;
 use crate::record::Records;
 
-/// How much a publish wants to know (semantics P2).
+/// Which acknowledgement a publish requests (semantics P2).
 ///
 /// ```
 /// use zaichik_proto::AckLevel;
@@ -16,34 +16,34 @@ use crate::record::Records;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum AckLevel {
-    /// No answer; refusals are counted and told at most once a second.
+    /// No answer; refusals are counted and reported at most once a second.
     None,
     /// An answer when the records are in the log.
     #[default]
     Accepted,
-    /// An answer when they are on stable storage; a broker without storage refuses.
+    /// An answer when the records are on stable storage; a broker without storage refuses the request.
     Durable,
 }
 
-/// Who publishes, so that a retry is stored once (semantics P3).
+/// Identifies a publisher and its request, so that a retry is stored once (semantics P3).
 ///
 /// ```
 /// use zaichik_proto::Producer;
 /// let first = Producer { id: 0x1234, epoch: 1, sequence: 0 };
-/// let next = Producer { sequence: first.sequence + 1, ..first }; // the same one again is the same request
+/// let next = Producer { sequence: first.sequence + 1, ..first }; // the same sequence again is a retry
 /// assert_ne!(first, next);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Producer {
-    /// Chosen by the caller, unique among producers.
+    /// The producer's id, chosen by the caller and unique among producers.
     pub id: u128,
-    /// Raised by each new owner of the id.
+    /// The epoch, which each new owner of the id increases.
     pub epoch: u32,
-    /// Number of this request; one more than the producer's last one.
+    /// The sequence number of the request: one more than that of the producer's previous request.
     pub sequence: u64,
 }
 
-/// Appends records to one topic (semantics P1); all of them in one step.
+/// Appends records to one topic, all of them or none (semantics P1).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -60,25 +60,25 @@ pub struct Producer {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Publish<'a> {
-    /// The request's id, above 0; it may be anything with [`AckLevel::None`].
+    /// The request's id, above 0; any number with [`AckLevel::None`].
     pub request: u32,
-    /// Which answer is wanted.
+    /// The requested acknowledgement.
     pub ack: AckLevel,
-    /// Who publishes, for retries.
+    /// The producer, if retries must not be stored twice.
     pub producer: Option<Producer>,
     /// The topic's name, not yet checked.
     pub topic: &'a [u8],
-    /// At least one record.
+    /// The records, at least one.
     pub records: Records<'a>,
 }
 
-/// Answers publishes that were plainly accepted (semantics P1).
+/// Answers publishes that appended all of their records to existing topics (semantics P1).
 ///
 /// ```
 /// # use bytes::BytesMut;
 /// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, AckRun, Acks, List};
 /// let mut bytes = Vec::new();
-/// // Requests 1 to 3, whose records have the offsets from 40 on.
+/// // Requests 1 to 3, whose records have consecutive offsets from 40.
 /// let runs = List::encode_into(&mut bytes, [AckRun { request: 1, requests: 3, first_offset: 40 }]);
 /// let acks = Acks { runs };
 /// let mut wire = BytesMut::new();
@@ -89,11 +89,11 @@ pub struct Publish<'a> {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acks<'a> {
-    /// The runs, in request order; at least one.
+    /// The runs, at least one, in the order of requests.
     pub runs: List<'a, AckRun>,
 }
 
-/// One run of plainly accepted publish requests (docs/protocol.md §5.2).
+/// A run of publish requests that appended all of their records to existing topics (docs/protocol.md §5.2).
 ///
 /// ```
 /// use zaichik_proto::AckRun;
@@ -103,11 +103,11 @@ pub struct Acks<'a> {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AckRun {
-    /// Id of the first request answered.
+    /// The id of the first request.
     pub request: u32,
-    /// How many acknowledged publish requests, in the order sent, the run answers; at least 1.
+    /// Number of acknowledged publish requests that the run answers, in the order in which they were sent; at least 1.
     pub requests: u32,
-    /// Offset of the first record of the first request; the records of the whole run have consecutive offsets.
+    /// The offset of the first request's first record; all records of the run have consecutive offsets.
     pub first_offset: u64,
 }
 
@@ -131,7 +131,7 @@ impl Entry for AckRun {
     }
 }
 
-/// Answers one publish in full.
+/// Answers one publish that created its topic or had duplicates.
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -151,24 +151,24 @@ pub struct Published<'a> {
     pub request: u32,
     /// Whether the publish created its topic.
     pub created: bool,
-    /// Offset of the first record appended, the others follow it; `None` if all were duplicates.
+    /// The offset of the first appended record, which the others follow; `None` if all records were duplicates.
     pub first_offset: Option<u64>,
     /// The records that were not appended, in order.
     pub duplicates: List<'a, Duplicate>,
 }
 
-/// A record that was not appended because its key was still remembered (semantics C1).
+/// A record that was not appended because the topic still remembered its key (semantics C1).
 ///
 /// ```
 /// use zaichik_proto::Duplicate;
-/// let second_of_the_publish = Duplicate { record: 1, offset: 7 }; // its original is there
-/// assert_eq!(second_of_the_publish.offset, 7);
+/// let duplicate = Duplicate { record: 1, offset: 7 }; // the second record; the original has offset 7
+/// assert_eq!(duplicate.offset, 7);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Duplicate {
-    /// Which record of the publish, from 0.
+    /// The record's index in the publish, from 0.
     pub record: u32,
-    /// Offset of the record that the topic accepted under that key.
+    /// The offset of the record that the topic accepted under that key.
     pub offset: u64,
 }
 

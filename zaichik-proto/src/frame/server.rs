@@ -12,11 +12,11 @@ use crate::refusal::Refusal;
 
 /// A frame from the broker to a client (docs/protocol.md §7).
 ///
-/// Exhaustive: a client has to handle each of them, so a new one must not compile unnoticed.
+/// Exhaustive: a client must handle every frame, so a new one has to break its build.
 ///
 /// Subscribed, Delivery, Gap, Fenced and Unsubscribed travel in the *stream lane*, all others in the *control
-/// lane*; order holds within a lane (semantics A7). The Goodbye that answers Close, and Fatal, come last of
-/// all.
+/// lane*. Frames are ordered within a lane only (semantics A7). A Goodbye that answers Close, or a Fatal, is the last
+/// frame of a connection.
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -31,25 +31,25 @@ pub enum ServerFrame<'a> {
     Welcome(Welcome<'a>),
     /// Answers `CreateTopic`.
     TopicReady(TopicReady),
-    /// Answers a run of publishes that were plainly accepted.
+    /// Answers publishes that appended all of their records to existing topics.
     Acks(Acks<'a>),
     /// Answers one publish in full.
     Published(Published<'a>),
     /// Answers a batch.
     Batched(Batched<'a>),
-    /// Answers any request that was refused, or counts refused publishes that wanted no answer.
+    /// Answers a refused request, or counts refused publishes that requested no acknowledgement.
     Refused(Refused),
     /// Answers `AlterTopic`, Commit, Nack, Seek and `RemoveDurable`.
     Done(Done),
     /// Answers Subscribe.
     Subscribed(Subscribed),
-    /// Records of one subscription.
+    /// Delivers records to one subscription.
     Delivery(Delivery<'a>),
-    /// Offsets that this subscription will not get.
+    /// Reports offsets that will not be delivered to a subscription.
     Gap(Gap),
-    /// Another connection took the durable subscription over.
+    /// Reports that another connection took over a durable subscription.
     Fenced(Fenced),
-    /// Answers Unsubscribe, or tells that the broker ended a subscription.
+    /// Answers Unsubscribe, or reports that the broker ended a subscription.
     Unsubscribed(Unsubscribed),
     /// Answers a Describe of the broker.
     Counters(Counters<'a>),
@@ -57,21 +57,21 @@ pub enum ServerFrame<'a> {
     Topics(Page<'a, TopicItem<'a>>),
     /// Answers a Describe of subscriptions.
     Subscriptions(Page<'a, SubscriptionItem<'a>>),
-    /// Asks for a Pong.
+    /// Requests a Pong.
     Ping {
-        /// Comes back in the Pong.
+        /// A number that the Pong repeats.
         nonce: u64,
     },
     /// Answers a Ping.
     Pong {
-        /// The Ping's.
+        /// The nonce of the Ping.
         nonce: u64,
     },
-    /// The broker will close the connection in an orderly way.
+    /// Announces that the broker will close the connection in an orderly way.
     Goodbye(Goodbye),
-    /// The connection is over because something broke; the last frame of a connection.
+    /// Reports the error that ends the connection; the last frame of a connection.
     Fatal(Fatal<'a>),
-    /// A frame of a later version (kind 0x80 and above): to be skipped.
+    /// A frame of a later version (kind 0x80 and above), to be ignored.
     Extension {
         /// The frame's kind byte.
         kind: u8,
@@ -80,7 +80,7 @@ pub enum ServerFrame<'a> {
     },
 }
 
-/// A request was refused, or several publishes that wanted no answer were.
+/// Reports a refused request, or several refused publishes that requested no acknowledgement.
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -94,15 +94,15 @@ pub enum ServerFrame<'a> {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
-    /// The request's id; 0 for publishes that wanted no answer.
+    /// The request's id; 0 for publishes without acknowledgement.
     pub request: u32,
-    /// How many requests: 1 for an answer, else how many since the last such frame with this code.
+    /// Number of refused requests: 1 for an answer, otherwise the number since the last such frame with this code.
     pub count: u32,
-    /// Why; of the latest one if there were several.
+    /// The reason; that of the latest request if there are several.
     pub refusal: Refusal,
 }
 
-/// A request succeeded.
+/// Reports that a request succeeded.
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -118,7 +118,7 @@ pub struct Refused {
 pub struct Done {
     /// The request's id.
     pub request: u32,
-    /// Commit: the cursor. Nack and Seek: the subscription's rewind number, now. `AlterTopic` and
-    /// `RemoveDurable`: 0.
+    /// After a Commit the cursor; after a Nack or Seek the subscription's new rewind number; after `AlterTopic` and
+    /// `RemoveDurable` 0.
     pub value: u64,
 }

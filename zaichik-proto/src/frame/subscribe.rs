@@ -1,4 +1,4 @@
-//! Subscriptions begin and end.
+//! Frames that begin and end subscriptions.
 
 /// Where a subscription begins (semantics R3).
 ///
@@ -15,13 +15,14 @@ pub enum Start {
     Earliest,
     /// The next record to be accepted.
     Latest,
-    /// The first live record at or after an offset; beyond the end, wait for that offset.
+    /// The first live record at or after an offset; an offset beyond the end is waited for.
     Offset(u64),
-    /// The first live record accepted at or after a time, in microseconds since the Unix epoch; the end if none was.
+    /// The first live record accepted at or after a time, in microseconds since the Unix epoch; the end of the topic if
+    /// there is no such record.
     Time(u64),
 }
 
-/// What an attach does when another connection holds the durable subscription (semantics D3).
+/// What happens when another connection holds the durable subscription (semantics D3).
 ///
 /// ```
 /// use zaichik_proto::OnConflict;
@@ -29,30 +30,30 @@ pub enum Start {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnConflict {
-    /// Take over: the other one is fenced.
+    /// The subscription is taken over, and the other connection is fenced.
     #[default]
     TakeOver,
-    /// Be refused.
+    /// The request is refused.
     Reject,
 }
 
-/// A cursor that outlives its connection (semantics D).
+/// Makes a subscription durable: its cursor outlives the connection (semantics D).
 ///
 /// ```
 /// use zaichik_proto::{Durable, OnConflict};
 /// let first = Durable { name: "billing", on_conflict: OnConflict::TakeOver, epoch: 0, inactive_ttl_micros: 0 };
-/// let again = Durable { epoch: 1, ..first }; // after a reconnect, with the epoch that Subscribed told
+/// let again = Durable { epoch: 1, ..first }; // after a reconnect, with the epoch from Subscribed
 /// assert_eq!(again.name, first.name);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Durable<'a> {
-    /// Its name, unique within the topic; 1 to 255 bytes.
+    /// The subscription's name, unique within the topic; 1 to 255 bytes.
     pub name: &'a str,
-    /// What to do when it is attached already.
+    /// What happens if another connection holds the subscription.
     pub on_conflict: OnConflict,
-    /// The epoch under which a reconnecting client held it last; 0 for a first attach.
+    /// The epoch under which a reconnecting client last held the subscription; 0 for the first time.
     pub epoch: u32,
-    /// How long it is kept while detached, in microseconds; 0 for the broker's default.
+    /// How long the subscription is kept while no connection holds it, in microseconds; 0 for the broker's default.
     pub inactive_ttl_micros: u64,
 }
 
@@ -82,25 +83,25 @@ pub struct Durable<'a> {
 pub struct Subscribe<'a> {
     /// The request's id, above 0.
     pub request: u32,
-    /// The number by which later frames name the subscription; chosen by the client, unique on the connection.
+    /// The number that identifies the subscription in later frames; chosen by the client, unique on the connection.
     pub subscription: u32,
     /// The topic's name, not yet checked.
     pub topic: &'a [u8],
-    /// Where it begins.
+    /// Where the subscription begins.
     pub start: Start,
-    /// Most records delivered and not committed; 0 turns commits off.
+    /// Maximum number of uncommitted records; 0 turns commits off.
     pub window: u32,
-    /// The same in bytes of records; 0 for the broker's limit. One larger record is still delivered alone.
+    /// Maximum bytes of uncommitted records; 0 for the broker's limit. A larger record is still delivered, alone.
     pub window_bytes: u32,
-    /// Failures of one record after which it goes to the dead-letter topic; 0 for no limit (semantics A6).
+    /// Number of failures after which a record goes to the dead-letter topic; 0 for no limit (semantics A6).
     pub max_attempts: u32,
-    /// Where such a record goes; empty for nowhere.
+    /// The name of the dead-letter topic, not yet checked; empty for none.
     pub dead_letter: &'a [u8],
-    /// Makes the cursor durable.
+    /// Makes the subscription durable; `None` if it ends with its connection.
     pub durable: Option<Durable<'a>>,
 }
 
-/// A subscription has begun (semantics R3).
+/// Answers [`Subscribe`]: the subscription has begun (semantics R3).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -119,11 +120,11 @@ pub struct Subscribed {
     pub request: u32,
     /// The subscription's number.
     pub subscription: u32,
-    /// The durable subscription's epoch; 0 for one that is not durable.
+    /// The epoch of a durable subscription; 0 for other subscriptions.
     pub epoch: u32,
     /// The rewind number of the deliveries that follow.
     pub rewind: u32,
-    /// Whether the topic was created by this request.
+    /// Whether this request created the topic.
     pub created: bool,
     /// The first offset that can be delivered.
     pub start: u64,
@@ -151,7 +152,7 @@ pub struct Unsubscribe {
     pub subscription: u32,
 }
 
-/// A subscription has ended; no delivery of it follows (semantics A9).
+/// Reports that a subscription has ended; none of its deliveries follow (semantics A9).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -169,6 +170,6 @@ pub struct Unsubscribed {
     pub request: u32,
     /// The subscription's number.
     pub subscription: u32,
-    /// The highest offset delivered on this connection; `None` if none was.
+    /// The highest offset delivered on this connection; `None` if nothing was delivered.
     pub last_offset: Option<u64>,
 }

@@ -1,8 +1,8 @@
-//! Topics are created and changed.
+//! Frames that create and alter topics.
 
 use crate::options::TopicOptions;
 
-/// Creates a topic, or gives an implicit one its settings (semantics T2 to T4).
+/// Creates a topic, or sets the settings of an implicitly created one (semantics T2 to T4).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -24,7 +24,7 @@ pub struct CreateTopic<'a> {
     pub options: TopicOptions,
 }
 
-/// Changes the settings of a topic in place (semantics T7); what is `None` stays as it is.
+/// Changes the settings of a topic in place (semantics T7); settings that are `None` keep their value.
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -46,7 +46,7 @@ pub struct AlterTopic<'a> {
     pub options: TopicOptions,
 }
 
-/// What `CreateTopic` found.
+/// The result of a [`CreateTopic`].
 ///
 /// ```
 /// use zaichik_proto::TopicStatus;
@@ -56,11 +56,11 @@ pub struct AlterTopic<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TopicStatus {
-    /// The topic existed with the same settings.
+    /// The topic already existed with these settings.
     Unchanged,
-    /// The topic is new.
+    /// The topic was created.
     Created,
-    /// The topic existed implicitly and has the settings now.
+    /// The topic had been created implicitly and now has these settings.
     Adopted,
 }
 
@@ -80,6 +80,6 @@ pub enum TopicStatus {
 pub struct TopicReady {
     /// The request's id.
     pub request: u32,
-    /// What became of it.
+    /// The result.
     pub status: TopicStatus,
 }

@@ -1,15 +1,15 @@
-//! The fixed start of a record, and what can be told from it alone.
+//! The fixed fields at the start of a record.
 
 use crate::limits::Limits;
 use crate::read::Reader;
 
-/// Bytes of a record that are not time to live, headers, key or body.
+/// Size of a record without time to live, headers, key and body, in bytes.
 pub const RECORD_OVERHEAD: usize = 16;
 
-/// Where a record's timestamp stands, in bytes from its start.
+/// Position of the timestamp in a record, in bytes.
 pub const RECORD_TIMESTAMP_AT: usize = 8;
 
-/// Most headers of one record.
+/// Maximum number of headers of one record.
 pub const MAX_HEADERS: usize = Limits::MAX_ELEMENTS as usize;
 
 pub(super) const KEY: u8 = 1;
@@ -17,7 +17,7 @@ pub(super) const HEADERS: u8 = 2;
 pub(super) const TTL: u8 = 4;
 pub(super) const TOMBSTONE: u8 = 8;
 
-/// Length and life of a record that was checked when it was published.
+/// The length and lifetime of a record that is already checked.
 ///
 /// ```
 /// use zaichik_proto::{Record, RecordHead};
@@ -28,16 +28,16 @@ pub(super) const TOMBSTONE: u8 = 8;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordHead {
-    /// Bytes of the whole record.
+    /// Size of the record in bytes.
     pub len: usize,
-    /// When the broker accepted it, in microseconds since the Unix epoch.
+    /// When the broker accepted the record, in microseconds since the Unix epoch.
     pub timestamp: u64,
-    /// Its own time to live in microseconds, if it has one.
+    /// The record's own time to live in microseconds, if it has one.
     pub ttl_micros: Option<u64>,
 }
 
 impl RecordHead {
-    /// Reads the record at the front of `bytes`; `None` if there is no whole head.
+    /// Reads the head of the record at the front of `bytes`; `None` if the head is incomplete.
     #[must_use]
     #[inline]
     pub fn peek(bytes: &[u8]) -> Option<Self> {
@@ -49,22 +49,22 @@ impl RecordHead {
     }
 }
 
-/// Whose records: a client leaves timestamps zero, the broker has filled them in.
+/// Where records come from: clients leave timestamps zero, the broker fills them in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     Publish,
     Delivery,
 }
 
-/// Bytes of the record at the front of `bytes`, as its size field has it; `None` if that is not all there.
+/// Size of the record at the front of `bytes`, according to its size field; `None` if that is incomplete.
 #[inline]
 pub(super) fn record_len(bytes: &[u8]) -> Option<usize> {
     let size = bytes.first_chunk().copied().map(u32::from_le_bytes)?;
     (size as usize).checked_add(4)
 }
 
-/// Whether the record at the front of `bytes` is nothing but a body, which most are: then its length is all that can
-/// be wrong with it.
+/// Whether the record at the front of `bytes` is plain: it has a body and nothing else, as most records do. Then only
+/// its length can be invalid.
 #[inline]
 pub(super) fn is_plain(bytes: &[u8], origin: Origin) -> bool {
     let Some(fixed) = bytes.first_chunk::<RECORD_OVERHEAD>() else {

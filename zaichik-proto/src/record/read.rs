@@ -1,11 +1,11 @@
-//! Records that stay in their buffer.
+//! Records that are read.
 
 use super::head::{HEADERS, KEY, MAX_HEADERS, RECORD_OVERHEAD, TOMBSTONE, TTL, record_len};
 use crate::error::RecordError;
 use crate::limits::Limits;
 use crate::read::Reader;
 
-/// A record that stays in its buffer.
+/// A record, borrowed from its buffer.
 ///
 /// ```
 /// use zaichik_proto::{Record, Records};
@@ -26,7 +26,7 @@ pub struct RecordRef<'a> {
 }
 
 impl<'a> RecordRef<'a> {
-    /// Takes the first record off `bytes` and checks all of it but the timestamp.
+    /// Takes the first record off `bytes` and checks everything except the timestamp.
     ///
     /// # Errors
     /// [`RecordError`] says what is wrong with the record.
@@ -77,49 +77,49 @@ impl<'a> RecordRef<'a> {
         Ok(Self { raw, timestamp: u64::from_le_bytes(timestamp), ttl_micros, tombstone, headers, key, body })
     }
 
-    /// The record's bytes, its size field included.
+    /// The encoded record, including its size field.
     #[must_use]
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.raw
     }
 
-    /// When the broker accepted it, in microseconds since the Unix epoch; 0 in a publish.
+    /// When the broker accepted the record, in microseconds since the Unix epoch; 0 in a publish.
     #[must_use]
     pub const fn timestamp(&self) -> u64 {
         self.timestamp
     }
 
-    /// Its own time to live in microseconds, if it has one.
+    /// The record's own time to live in microseconds, if it has one.
     #[must_use]
     pub const fn ttl_micros(&self) -> Option<u64> {
         self.ttl_micros
     }
 
-    /// Whether it deletes its key.
+    /// Whether the record deletes its key.
     #[must_use]
     pub const fn is_tombstone(&self) -> bool {
         self.tombstone
     }
 
-    /// Its headers, in order.
+    /// The record's headers, in order.
     #[must_use]
     pub const fn headers(&self) -> Headers<'a> {
         self.headers
     }
 
-    /// Its key, if it has one.
+    /// The record's key, if it has one; an empty key is a key.
     #[must_use]
     pub const fn key(&self) -> Option<&'a [u8]> {
         self.key
     }
 
-    /// Its body.
+    /// The record's body.
     #[must_use]
     pub const fn body(&self) -> &'a [u8] {
         self.body
     }
 
-    /// Key, headers and body together, in bytes: what [`Limits::max_message`] bounds.
+    /// Size of key, headers and body together, which [`Limits::max_message`] bounds, in bytes.
     #[must_use]
     pub fn message_len(&self) -> usize {
         let key = self.key.map_or(0, <[u8]>::len);
@@ -145,10 +145,11 @@ impl<'a> Headers<'a> {
     /// No headers.
     pub const EMPTY: Self = Self { bytes: &[] };
 
-    /// Reads a header section: `u16` count, then for each `u8` length, name, `u16` length, value.
+    /// Reads a header section: a `u16` count, then for each header `u8` length, name, `u16` length, value.
     ///
     /// # Errors
-    /// [`RecordError::BadHeaders`] or [`RecordError::TooManyHeaders`].
+    /// [`RecordError::BadHeaders`] if the section is malformed, [`RecordError::TooManyHeaders`] if it has more than
+    /// 1,024 headers.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, RecordError> {
         let bad = |_| RecordError::BadHeaders;
         let mut reader = Reader::new(bytes);
@@ -169,13 +170,13 @@ impl<'a> Headers<'a> {
         Ok(Self { bytes })
     }
 
-    /// The section's bytes; empty without headers.
+    /// The encoded header section; empty if there are no headers.
     #[must_use]
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// Name and value of each header.
+    /// The name and value of each header, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + Clone + use<'a> {
         let mut reader = Reader::new(self.bytes.get(2..).unwrap_or_default());
         core::iter::from_fn(move || Some((reader.short_text("header name").ok()?, reader.long_bytes().ok()?)))

@@ -1,4 +1,4 @@
-//! Records that are about to be written.
+//! Records that are written.
 
 use bytes::BufMut;
 
@@ -6,7 +6,7 @@ use super::head::{HEADERS, KEY, MAX_HEADERS, RECORD_OVERHEAD, TOMBSTONE, TTL};
 use crate::error::RecordError;
 use crate::limits::Limits;
 
-/// A record about to be written.
+/// A record to encode.
 ///
 /// ```
 /// use zaichik_proto::Record;
@@ -15,9 +15,9 @@ use crate::limits::Limits;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Record<'a> {
-    /// The key for compaction, at most 1,024 bytes; the empty key is a key.
+    /// The key for compaction, at most 1,024 bytes; an empty key is a key.
     pub key: Option<&'a [u8]>,
-    /// Names of 1 to 255 bytes and values of at most 65,535; at most 1,024 of them, in order, repeats allowed.
+    /// At most 1,024 headers, in order: names of 1 to 255 bytes, which may repeat, and values of at most 65,535 bytes.
     pub headers: &'a [(&'a str, &'a [u8])],
     /// The body.
     pub body: &'a [u8],
@@ -25,12 +25,12 @@ pub struct Record<'a> {
     pub ttl_micros: Option<u64>,
     /// Whether the record deletes its key (semantics C7); such a record has a key and no body.
     pub tombstone: bool,
-    /// When the broker accepted it, in microseconds since the Unix epoch; 0 in a publish.
+    /// When the broker accepted the record, in microseconds since the Unix epoch; 0 in a publish.
     pub timestamp: u64,
 }
 
 impl Record<'_> {
-    /// Bytes on the wire; saturates, which is above every limit.
+    /// Size on the wire in bytes; saturates, and the result is then above every limit.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         let ttl = if self.ttl_micros.is_some() { 8 } else { 0 };
@@ -42,10 +42,10 @@ impl Record<'_> {
             .saturating_add(self.body.len())
     }
 
-    /// Checks what the layout can't hold and what the broker would call malformed.
+    /// Checks that the layout can hold the record and that the broker would accept it.
     ///
     /// # Errors
-    /// [`RecordError`] says what. Writing such a record would produce a frame that the peer rejects.
+    /// [`RecordError`] says what is wrong. The peer would reject a frame with such a record.
     pub fn check(&self) -> Result<(), RecordError> {
         if self.key.is_some_and(|key| key.len() > Limits::MAX_KEY) {
             return Err(RecordError::KeyTooLong);
@@ -71,7 +71,9 @@ impl Record<'_> {
         Ok(())
     }
 
-    /// Appends the record. What [`check`](Self::check) refuses is written so that the peer refuses it too.
+    /// Appends the record.
+    ///
+    /// A record that [`check`](Self::check) refuses is written in a form that the peer refuses as well.
     pub fn encode(&self, out: &mut impl BufMut) {
         let key = self.key.unwrap_or_default();
         let mut flags = 0;
@@ -92,7 +94,7 @@ impl Record<'_> {
             out.put_u16_le(u16::try_from(self.headers.len()).unwrap_or(u16::MAX));
             for (name, value) in self.headers {
                 let lens = u8::try_from(name.len()).ok().zip(u16::try_from(value.len()).ok());
-                // A name without bytes is what every peer refuses, so a length that does not fit can't mislead.
+                // Every peer refuses an empty name, so a length that does not fit can't be misread.
                 let (name_len, value_len) = lens.unwrap_or_default();
                 out.put_u8(name_len);
                 out.put_slice(name.as_bytes());

@@ -76,7 +76,7 @@ fn a_mask_of_a_newer_broker_is_read_as_far_as_it_is_known() {
     let refusal = Refusal::with_value(RefusalCode::InvalidSettings, u64::MAX);
     assert_eq!(
         refusal.to_string(),
-        "the topic's settings are invalid; look at: retention_ttl, compaction_window, compaction, \
+        "the topic's settings are invalid: retention_ttl, compaction_window, compaction, \
          max_messages, max_bytes, overflow, max_keys, tombstone_ttl"
     );
 }
