@@ -87,7 +87,7 @@ pub enum ProtocolFault {
         count: usize,
     },
     /// A field holds a value that the protocol does not define.
-    #[error("{got} is not a value of {field}")]
+    #[error("{got} is not a valid {field}")]
     BadValue {
         /// The field's name.
         field: &'static str,

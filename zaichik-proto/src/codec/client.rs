@@ -147,7 +147,7 @@ impl<'a> ClientFrame<'a> {
                 request: r.request()?,
                 subscription: r.u32()?,
                 offset: r.u64()?,
-                quiet: r.bool("quiet")?,
+                quiet: r.bool("quiet flag")?,
             }),
             kind::NACK => Self::Nack(Nack {
                 request: r.request()?,
@@ -248,7 +248,7 @@ fn read_start(r: &mut Reader<'_>) -> Result<Start, ProtocolFault> {
     match (r.u8()?, r.u64()?) {
         (0, 0) => Ok(Start::Earliest),
         (1, 0) => Ok(Start::Latest),
-        (0 | 1, got) => Err(ProtocolFault::BadValue { field: "value of a start without one", got }),
+        (0 | 1, got) => Err(ProtocolFault::BadValue { field: "value for this start", got }),
         (2, offset) => Ok(Start::Offset(offset)),
         (3, time) => Ok(Start::Time(time)),
         (got, _) => Err(ProtocolFault::BadValue { field: "start", got: u64::from(got) }),
@@ -280,13 +280,13 @@ fn read_subscribe<'a>(r: &mut Reader<'a>) -> Result<Subscribe<'a>, ProtocolFault
     let (request, subscription, start) = (r.request()?, r.u32()?, read_start(r)?);
     let (window, window_bytes, max_attempts) = (r.u32()?, r.u32()?, r.u32()?);
     let (topic, dead_letter) = (r.short_bytes()?, r.short_bytes()?);
-    let durable = if r.bool("durable")? {
+    let durable = if r.bool("durable flag")? {
         let name = durable_name(r)?;
         let on_conflict = match r.u8()? {
             0 => OnConflict::TakeOver,
             1 => OnConflict::Reject,
             got => {
-                return Err(ProtocolFault::BadValue { field: "on conflict", got: u64::from(got) });
+                return Err(ProtocolFault::BadValue { field: "conflict rule", got: u64::from(got) });
             }
         };
         Some(Durable { name, on_conflict, epoch: r.u32()?, inactive_ttl_micros: r.u64()? })

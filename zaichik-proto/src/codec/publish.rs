@@ -118,7 +118,7 @@ impl Head {
         if request == 0 && ack != AckLevel::None {
             return Err(ProtocolFault::BadValue { field: "request id", got: 0 });
         }
-        Ok(Self { request, count, ack, has_producer: r.bool("has producer")? })
+        Ok(Self { request, count, ack, has_producer: r.bool("producer flag")? })
     }
 }
 
@@ -153,7 +153,7 @@ impl Producer {
     }
 
     pub(super) fn read_optional(r: &mut Reader<'_>) -> Result<Option<Self>, ProtocolFault> {
-        if r.bool("has producer")? { Self::read(r).map(Some) } else { Ok(None) }
+        if r.bool("producer flag")? { Self::read(r).map(Some) } else { Ok(None) }
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, ProtocolFault> {

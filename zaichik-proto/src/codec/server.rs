@@ -162,7 +162,7 @@ impl<'a> ServerFrame<'a> {
             kind::ACKS => Self::Acks(read_acks(r)?),
             kind::PUBLISHED => Self::Published(Published {
                 request: r.request()?,
-                created: r.bool("created")?,
+                created: r.bool("created flag")?,
                 first_offset: optional_offset(r)?,
                 duplicates: List::read(r, "duplicates")?,
             }),
@@ -178,7 +178,7 @@ impl<'a> ServerFrame<'a> {
                 subscription: r.u32()?,
                 epoch: r.u32()?,
                 rewind: r.u32()?,
-                created: r.bool("created")?,
+                created: r.bool("created flag")?,
                 start: r.u64()?,
                 end: r.u64()?,
             }),
@@ -303,7 +303,7 @@ fn read_welcome<'a>(r: &mut Reader<'a>) -> Result<Welcome<'a>, ProtocolFault> {
         heartbeat_millis: r.u32()?,
     };
     if limit_fields(&limits).contains(&0) {
-        return Err(ProtocolFault::BadValue { field: "a limit", got: 0 });
+        return Err(ProtocolFault::BadValue { field: "limit", got: 0 });
     }
     Ok(Welcome { version, instance, limits, server: r.short_text("server")? })
 }

@@ -212,7 +212,7 @@ impl Entry for BatchResult {
         let mut reader = Reader::new(bytes);
         Some(Self {
             operation: reader.u32().ok()?,
-            created: reader.bool("created").ok()?,
+            created: reader.bool("created flag").ok()?,
             first_offset: reader.u64().ok()?,
         })
     }

@@ -133,7 +133,7 @@ impl<'a> Item<'a> for TopicItem<'a> {
         let r = &mut reader;
         let item = Self {
             name: r.short_text("topic name")?,
-            explicit: r.bool("explicit")?,
+            explicit: r.bool("explicit flag")?,
             settings: TopicOptions::read(r)?,
             start: r.u64()?,
             end: r.u64()?,
@@ -192,7 +192,7 @@ impl<'a> Item<'a> for SubscriptionItem<'a> {
         let item = Self {
             topic: r.short_text("topic name")?,
             name: r.short_text("durable name")?,
-            attached: r.bool("attached")?,
+            attached: r.bool("attached flag")?,
             epoch: r.u32()?,
             window: r.u32()?,
             cursor: r.u64()?,

@@ -1,4 +1,4 @@
-//! Batches as a test writes them.
+//! Batches, in the short form that tests use.
 
 use zaichik_proto::{AckLevel, Batch, ClientFrame, Operation, OperationsBuilder, Producer, Record};
 
@@ -27,25 +27,25 @@ pub fn put_all<'a>(topic: &'a str, records: &[Record<'a>]) -> Op<'a> {
     Op::Publish(topic.as_bytes(), records.to_vec())
 }
 
-/// Commits.
+/// Commits a subscription up to and including an offset.
 #[must_use]
 pub const fn done<'a>(subscription: u32, offset: u64) -> Op<'a> {
     Op::Commit(subscription, offset)
 }
 
-/// Each gives the request's id.
+/// Each method returns the request's id.
 impl RawClient {
-    /// A batch that is acknowledged.
+    /// Sends a batch with acknowledgement.
     pub fn batch(&self, operations: &[Op<'_>]) -> u32 {
         self.batch_with(None, AckLevel::Accepted, operations)
     }
 
-    /// The same as a producer.
+    /// Sends a batch of a producer.
     pub fn batch_as(&self, producer: Producer, operations: &[Op<'_>]) -> u32 {
         self.batch_with(Some(producer), AckLevel::Accepted, operations)
     }
 
-    /// A batch with everything that one has.
+    /// Sends a batch with all of its fields.
     pub fn batch_with(&self, producer: Option<Producer>, ack: AckLevel, operations: &[Op<'_>]) -> u32 {
         let mut builder = OperationsBuilder::default();
         for operation in operations {

@@ -1,4 +1,4 @@
-//! What a raw client knows: what it asked, what was answered, and what every client may count on.
+//! What a raw client records and checks: requests, answers, and the order of both lanes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -9,27 +9,27 @@ use zaichik_proto::{
 
 use crate::show;
 
-/// The client's own pings have nonces from here on, which a test is unlikely to choose.
+/// The first nonce of the client's own pings, which a test is unlikely to choose.
 const OWN_NONCES: u64 = 1 << 63;
 
-/// A message as it was received.
+/// A received message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// The number of its subscription.
+    /// The number of the subscription.
     pub subscription: u32,
-    /// Its place in the topic.
+    /// The message's offset.
     pub offset: u64,
-    /// When it was accepted, in microseconds since the epoch.
+    /// When the broker accepted the message, in microseconds since the Unix epoch.
     pub timestamp: u64,
-    /// How often it was delivered to the subscription.
+    /// How often the message has been delivered to the subscription.
     pub attempt: u32,
-    /// Its key.
+    /// The key, if there is one.
     pub key: Option<Vec<u8>>,
-    /// Its headers, in order.
+    /// The headers, in order.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// Its body.
+    /// The body.
     pub body: Vec<u8>,
-    /// Whether it deletes its key.
+    /// Whether the message deletes its key.
     pub tombstone: bool,
 }
 
@@ -37,18 +37,19 @@ pub struct Received {
 pub(crate) struct Book {
     last_request: u32,
     last_nonce: u64,
-    /// Requests so far that may be answered.
+    /// Number of frames sent so far.
     asked: u64,
-    /// Those that are still to be answered in the control lane, in the order sent.
+    /// Requests to be answered in the control lane, in the order in which they were sent.
     control_open: VecDeque<Open>,
-    /// Those that are still to be answered in the stream lane or refused in the control lane: which one it was.
+    /// Requests to be answered in the stream lane or refused in the control lane: the number of each frame.
     stream_open: BTreeMap<u32, u64>,
-    /// Commits that are answered only if they are refused, in the order sent: which one it was, and its id.
+    /// Commits that are answered only if they are refused, in the order in which they were sent: the number of each
+    /// frame, and its id.
     quiet_open: VecDeque<(u64, u32)>,
-    /// What each subscription was told last.
+    /// The position of each subscription.
     places: BTreeMap<u32, Place>,
     pub(crate) answers: BTreeMap<u32, String>,
-    /// Nonces of its own pings without a pong.
+    /// Nonces of the client's own pings without a pong.
     probes: BTreeSet<u64>,
     pub(crate) pongs: BTreeSet<u64>,
     pub(crate) stream: Vec<String>,
@@ -57,41 +58,41 @@ pub(crate) struct Book {
     pub(crate) records: Vec<Received>,
     pub(crate) frames: Vec<(u8, usize)>,
     pub(crate) instance: Option<u128>,
-    /// Offsets passed without a word; `None` if there may be none.
+    /// Number of offsets skipped without a Gap; `None` if that is not allowed.
     pub(crate) silent: Option<u64>,
 }
 
-/// A request that is to be answered in the control lane.
+/// A request to be answered in the control lane.
 #[derive(Debug, Clone, Copy)]
 struct Open {
     request: u32,
-    /// Which one it was.
+    /// The number of the frame.
     number: u64,
     expects: Expects,
 }
 
-/// What the answer to a request means.
+/// What a successful answer to a request means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expects {
-    /// So many records are acknowledged.
+    /// This number of records is acknowledged.
     Acknowledgement(u32),
     /// This subscription was rewound.
     Rewind(u32),
-    /// Only what it says.
+    /// Nothing else changes.
     Nothing,
 }
 
-/// Where a subscription stands.
+/// The position of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     rewind: u32,
-    /// Where its next delivery or gap must begin; `None` after a rewind.
+    /// The offset at which the next delivery or gap must begin; `None` after a rewind.
     next: Option<u64>,
 }
 
 impl Book {
     pub(crate) fn next_request(&mut self) -> u32 {
-        self.last_request = self.last_request.checked_add(1).expect("not as many");
+        self.last_request = self.last_request.checked_add(1).expect("fewer than 2^32 requests");
         self.last_request
     }
 
@@ -102,7 +103,7 @@ impl Book {
         nonce
     }
 
-    /// A frame was sent.
+    /// Records a frame that was sent.
     pub(crate) fn asked(&mut self, frame: &ClientFrame<'_>) {
         self.asked = self.asked.saturating_add(1);
         let number = self.asked;
@@ -151,7 +152,7 @@ impl Book {
                     TopicStatus::Unchanged => "unchanged",
                     TopicStatus::Created => "created",
                     TopicStatus::Adopted => "adopted",
-                    status => panic!("a test knows no {status:?}"),
+                    status => panic!("no test expects {status:?}"),
                 };
                 self.answered(ready.request, text.to_owned());
             }
@@ -188,7 +189,7 @@ impl Book {
             ServerFrame::Pong { nonce } => self.tell(format!("pong {nonce}")),
             ServerFrame::Goodbye(goodbye) => self.tell(show::goodbye(*goodbye)),
             ServerFrame::Fatal(fatal) => self.tell(format!("fatal {}", fatal.code)),
-            ServerFrame::Extension { .. } => panic!("not expected: {frame:?}"),
+            ServerFrame::Extension { .. } => panic!("unexpected {frame:?}"),
         }
     }
 
@@ -198,7 +199,7 @@ impl Book {
             for index in 0..run.requests {
                 let next = self.control_open.front();
                 let Some(&Open { request, expects: Expects::Acknowledgement(records), .. }) = next else {
-                    panic!("{next:?} is the next to be answered, not by {run:?}");
+                    panic!("{run:?} must not answer {next:?}, which is next");
                 };
                 assert!(index > 0 || request == run.request, "acknowledgements come in request order");
                 self.answered(request, show::first(Some(offset)));
@@ -218,8 +219,8 @@ impl Book {
 
     fn done(&mut self, done: &Done) {
         if let Expects::Rewind(subscription) = self.answered(done.request, format!("done {}", done.value)) {
-            let rewind = u32::try_from(done.value).expect("a count of rewinds");
-            // Between lanes there is no order: the subscription may have ended meanwhile.
+            let rewind = u32::try_from(done.value).expect("a rewind number");
+            // The lanes are not ordered: the subscription may have ended in the stream lane.
             if let Some(place) = self.places.get_mut(&subscription) {
                 place.rewound(rewind);
             }
@@ -243,7 +244,7 @@ impl Book {
         }
     }
 
-    /// Nothing of a subscription may come any more.
+    /// Records that a subscription has ended and must receive nothing more.
     fn ended(&mut self, subscription: u32) {
         self.places.remove(&subscription).expect("it was subscribed");
         for open in &mut self.control_open {
@@ -253,7 +254,7 @@ impl Book {
         }
     }
 
-    /// From `start` on every offset is accounted for, in order.
+    /// Records a delivery, which must begin where the previous one ended.
     fn delivered(&mut self, delivery: &Delivery<'_>) {
         let (subscription, first) = (delivery.subscription, delivery.first_offset);
         let end = first.checked_add(delivery.records.len().into()).expect("offsets do not wrap");
@@ -284,34 +285,34 @@ impl Book {
         }
     }
 
-    /// Whether offsets `from..to` are news of a subscription: what was sent before a rewind is to be dropped.
+    /// Advances a subscription past offsets `from..to`; false if they were sent before a rewind and must be dropped.
     fn goes_on(&mut self, subscription: u32, rewind: u32, from: u64, to: u64) -> bool {
-        let place = self.places.get_mut(&subscription).expect("frames of a living subscription");
+        let place = self.places.get_mut(&subscription).expect("an active subscription");
         place.rewound(rewind);
         if rewind < place.rewind {
             return false;
         }
         match (place.next, &mut self.silent) {
             (Some(next), Some(silent)) => {
-                let passed = from.checked_sub(next).expect("no repetition");
+                let passed = from.checked_sub(next).expect("no repeated offset");
                 *silent = silent.saturating_add(passed);
             }
-            (Some(next), None) => assert_eq!(from, next, "no hole, no repetition, gaps in their place"),
+            (Some(next), None) => assert_eq!(from, next, "no missing or repeated offset"),
             (None, _) => {}
         }
         place.next = Some(to);
         true
     }
 
-    /// An answer in the control lane: they come in the order of their requests.
+    /// Records an answer in the control lane, where answers have the order of their requests.
     fn answered(&mut self, request: u32, text: String) -> Expects {
         let open = self.close(request);
         let next = self.control_open.front();
         assert!(
             next.is_none_or(|next| next.number > open.number),
-            "{next:?} was to be answered before {open:?}"
+            "{next:?} must be answered before {open:?}"
         );
-        // A quiet commit before this one was not refused.
+        // Quiet commits before this request were not refused.
         while self.quiet_open.front().is_some_and(|(number, _)| *number < open.number) {
             self.quiet_open.pop_front();
         }
@@ -319,24 +320,24 @@ impl Book {
         open.expects
     }
 
-    /// An answer in the stream lane.
+    /// Records an answer in the stream lane.
     fn answered_in_stream(&mut self, request: u32, text: String) {
         let number = self.stream_open.remove(&request);
-        assert!(number.is_some(), "nobody waits for an answer to request {request} in the stream lane");
+        assert!(number.is_some(), "request {request} expects no answer in the stream lane");
         self.answer(request, text);
     }
 
-    /// A request is answered in the control lane.
+    /// Removes a request that is answered in the control lane.
     fn close(&mut self, request: u32) -> Open {
         if let Some(at) = self.control_open.iter().position(|open| open.request == request) {
-            return self.control_open.remove(at).expect("it is there");
+            return self.control_open.remove(at).expect("the position is valid");
         }
         let is_it = |(_, quiet): &(u64, u32)| *quiet == request;
         let number = self.stream_open.remove(&request).or_else(|| {
             let at = self.quiet_open.iter().position(is_it);
             at.and_then(|at| self.quiet_open.remove(at)).map(|(number, _)| number)
         });
-        let number = number.unwrap_or_else(|| panic!("nobody waits for an answer to request {request}"));
+        let number = number.unwrap_or_else(|| panic!("request {request} expects no answer"));
         Open { request, number, expects: Expects::Nothing }
     }
 
@@ -358,7 +359,7 @@ impl Book {
 }
 
 impl Place {
-    /// The position was moved as often as this.
+    /// Resets the position if the rewind number is new.
     const fn rewound(&mut self, rewind: u32) {
         if rewind > self.rewind {
             *self = Self { rewind, next: None };

@@ -1,4 +1,4 @@
-//! The raw client: bytes to send, bytes received, and what came of it.
+//! The raw client: the bytes that it sends and receives, and access to what it recorded.
 
 use std::mem::take;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,10 +8,10 @@ use zaichik_proto::{ClientFrame, HEADER_LEN, Limits, ServerDecoder, ServerFrame}
 
 use crate::book::{Book, Received};
 
-/// One end of a connection, without the connection.
+/// The client's end of a connection, without a transport.
 ///
-/// Every call takes `&self`, so that a test can hold one while it asks for the next; a transport keeps one inside and
-/// derefs to it.
+/// Every method takes `&self`, so that a test can hold a result while it makes the next call; a transport contains a
+/// client and derefs to it.
 #[derive(Debug)]
 pub struct RawClient(Mutex<Inner>);
 
@@ -23,7 +23,7 @@ struct Inner {
 }
 
 impl RawClient {
-    /// A client that has said nothing.
+    /// Creates a client that has sent nothing.
     #[must_use]
     pub fn new() -> Self {
         let decoder = ServerDecoder::handshake(&Limits::default());
@@ -37,44 +37,44 @@ impl RawClient {
         inner.book.asked(frame);
     }
 
-    /// Sends bytes as they are. Whatever they ask for is not expected to be answered.
+    /// Sends bytes as they are; answers to requests among them are not expected.
     pub fn send_bytes(&self, bytes: &[u8]) {
         self.lock().outgoing.extend_from_slice(bytes);
     }
 
-    /// Sends a frame with a new request id, which it gives.
+    /// Sends a frame with a new request id and returns the id.
     pub fn request<'a>(&self, frame: impl FnOnce(u32) -> ClientFrame<'a>) -> u32 {
         let request = self.lock().book.next_request();
         self.send(&frame(request));
         request
     }
 
-    /// Sends a ping of the client's own, whose pong is for [`take_pong`](Self::take_pong) only.
+    /// Sends a Ping whose Pong is reported by [`take_pong`](Self::take_pong) only; returns the nonce.
     pub fn probe(&self) -> u64 {
         let nonce = self.lock().book.next_nonce();
         self.send(&ClientFrame::Ping { nonce });
         nonce
     }
 
-    /// What is to be sent: the transport takes off the front what it has sent.
+    /// Gives access to the queued bytes; the transport removes from the front what it has sent.
     pub fn outgoing<T>(&self, send: impl FnOnce(&mut BytesMut) -> T) -> T {
         send(&mut self.lock().outgoing)
     }
 
-    /// Bytes to be sent.
+    /// Number of queued bytes.
     pub fn queued(&self) -> usize {
         self.lock().outgoing.len()
     }
 
-    /// Takes back what is to be sent; the answers to what is in it stay expected.
+    /// Removes the queued bytes and returns them; answers to their requests are still expected.
     pub fn take_queued(&self) -> BytesMut {
         take(&mut self.lock().outgoing)
     }
 
-    /// Takes whole frames off the front of what was received.
+    /// Processes the complete frames at the front of the received bytes and removes them.
     pub fn receive(&self, bytes: &mut BytesMut) {
         let Inner { decoder, book, .. } = &mut *self.lock();
-        while let Some((frame, taken)) = decoder.decode(bytes).expect("the broker keeps to the protocol") {
+        while let Some((frame, taken)) = decoder.decode(bytes).expect("the broker observes the protocol") {
             if let ServerFrame::Welcome(welcome) = &frame {
                 decoder.open(&welcome.limits);
             }
@@ -83,58 +83,58 @@ impl RawClient {
         }
     }
 
-    /// The broker's instance, once it is known.
+    /// The broker's instance, once Welcome has arrived.
     pub fn instance(&self) -> Option<u128> {
         self.lock().book.instance
     }
 
-    /// The answer to a request, which is forgotten.
+    /// Removes and returns the answer to a request.
     pub fn take_answer(&self, request: u32) -> Option<String> {
         self.lock().book.answers.remove(&request)
     }
 
-    /// Whether the pong to a [`probe`](Self::probe) is here, which is forgotten.
+    /// Whether the Pong to a [`probe`](Self::probe) has arrived; true once.
     pub fn take_pong(&self, nonce: u64) -> bool {
         self.lock().book.pongs.remove(&nonce)
     }
 
-    /// How much [`take_stream`](Self::take_stream) would give.
+    /// Number of texts that [`take_stream`](Self::take_stream) would return.
     pub fn stream_len(&self) -> usize {
         self.lock().book.stream.len()
     }
 
-    /// Deliveries and gaps since the last call: "1/7=body", "1/7=body #2" the second time, "1/0..3 expired"; and
-    /// "1 fenced by 3".
+    /// Frames of the stream lane since the last call: "1/7=body", "1/7=body #2" for the second attempt, "1/0..3 expired"
+    /// for a gap, "1 fenced by 3".
     pub fn take_stream(&self) -> Vec<String> {
         take(&mut self.lock().book.stream)
     }
 
-    /// Frames of the control lane that answer no request by its id, since the last call.
+    /// Frames of the control lane since the last call that answer no request id.
     pub fn take_control(&self) -> Vec<String> {
         take(&mut self.lock().book.control)
     }
 
-    /// Everything since the last call, in the order in which it came; answers as "#5 created".
+    /// All frames since the last call, in the order of their arrival; answers as "#5 created".
     pub fn take_log(&self) -> Vec<String> {
         take(&mut self.lock().book.log)
     }
 
-    /// From here on offsets may be passed without a word, as in topics that keep the newest message of a key.
+    /// From now on allows offsets to be skipped without a Gap, as in topics that keep the newest message of a key.
     pub fn expect_silence(&self) {
         self.lock().book.silent = Some(0);
     }
 
-    /// How many offsets were passed without a word.
+    /// Number of offsets skipped without a Gap.
     pub fn passed_silently(&self) -> u64 {
         self.lock().book.silent.unwrap_or_default()
     }
 
-    /// The messages since the last call.
+    /// The messages received since the last call.
     pub fn take_records(&self) -> Vec<Received> {
         take(&mut self.lock().book.records)
     }
 
-    /// Kinds of the frames since the last call, with the lengths of their bodies.
+    /// The kinds of the frames received since the last call, with the lengths of their bodies.
     pub fn take_frames(&self) -> Vec<(u8, usize)> {
         take(&mut self.lock().book.frames)
     }

@@ -1,14 +1,14 @@
-//! A raw client for tests of a broker: requests in, bytes out; bytes in, short texts out. No I/O, no clock.
+//! A raw client for tests of a broker: it encodes requests, and keeps what it receives as short texts. No I/O, no clock.
 //!
-//! It says what it is told to, right or wrong, and checks what every client may count on: one answer for each
-//! request, in request order within the control lane; from a subscription's start on every offset accounted for, in
-//! order, within a rewind; nothing of a subscription after its end. What the broker says is kept as
-//! [texts](show), so that a test reads like a conversation. A broken promise is a panic.
+//! It sends whatever a test asks for, valid or not, and checks what every client relies on: one answer for each request,
+//! in request order within the control lane; every offset from a subscription's start accounted for, in order, within a
+//! rewind; nothing from a subscription after its end. What the broker sends is kept as [texts](show), so that a test
+//! reads like a conversation. A violation is a panic.
 //!
-//! The transport is the caller's: it sends what [`RawClient::outgoing`] holds and brings what comes to
+//! The caller is the transport: it sends what [`RawClient::outgoing`] holds and passes what it receives to
 //! [`RawClient::receive`].
 
-#![expect(clippy::expect_used, reason = "a test whose broker breaks a promise fails, as it should")]
+#![expect(clippy::expect_used, reason = "a broker that violates the protocol fails its test")]
 #![expect(clippy::missing_panics_doc, reason = "as above")]
 
 mod batch;

@@ -1,4 +1,4 @@
-//! What a raw client can say.
+//! The requests of a raw client.
 
 use bytes::BytesMut;
 use zaichik_proto::{
@@ -10,9 +10,9 @@ use zaichik_proto::{
 use crate::client::RawClient;
 use crate::sub::{Sub, keyed, record};
 
-/// Each request gives its id; nothing leaves before the transport takes it.
+/// Each request returns its id and is queued until the transport takes it.
 impl RawClient {
-    /// Magic and Hello.
+    /// Sends the magic and Hello.
     pub fn hello(&self, token: &[u8]) {
         self.send_bytes(&MAGIC);
         self.send(&ClientFrame::Hello(Hello { version: PROTOCOL_VERSION, name: "peer", token }));
@@ -35,7 +35,7 @@ impl RawClient {
         self.publish_all(topic, &[record(body.as_bytes())])
     }
 
-    /// Publishes one record under a key.
+    /// Publishes one record with a key.
     pub fn publish_keyed(&self, topic: &str, key: &str, body: &str) -> u32 {
         self.publish_all(topic, &[keyed(key, body.as_bytes())])
     }
@@ -50,7 +50,7 @@ impl RawClient {
         self.publish_as(None, topic, ack, records)
     }
 
-    /// The same as a producer.
+    /// Publishes records, as a producer if one is given.
     pub fn publish_as(
         &self,
         producer: Option<Producer>,
@@ -95,35 +95,35 @@ impl RawClient {
         self.request(|request| ClientFrame::Commit(Commit { request, subscription, offset, quiet: false }))
     }
 
-    /// Goes back to an offset, after so many microseconds.
+    /// Requests redelivery from an offset after a delay.
     pub fn nack(&self, subscription: u32, offset: u64, delay_micros: u64) -> u32 {
         self.request(|request| ClientFrame::Nack(Nack { request, subscription, offset, delay_micros }))
     }
 
-    /// Moves the cursor of one of the connection's subscriptions.
+    /// Moves the cursor of a subscription of this connection.
     pub fn seek(&self, subscription: u32, to: Start) -> u32 {
         let target = SeekTarget::Subscription(subscription);
         self.request(|request| ClientFrame::Seek(Seek { request, target, to }))
     }
 
-    /// Moves the cursor of a durable subscription, whoever has it.
+    /// Moves the cursor of a durable subscription of any connection, or of none.
     pub fn seek_durable(&self, topic: &str, name: &str, to: Start) -> u32 {
         let target = SeekTarget::Durable { topic: topic.as_bytes(), name };
         self.request(|request| ClientFrame::Seek(Seek { request, target, to }))
     }
 
-    /// Asks what the broker has.
+    /// Requests a description of topics, subscriptions or counters.
     pub fn describe(&self, subject: Subject<'_>) -> u32 {
         self.request(|request| ClientFrame::Describe(Describe { request, subject }))
     }
 
-    /// Ends a durable subscription for good.
+    /// Removes a durable subscription.
     pub fn remove_durable(&self, topic: &str, name: &str) -> u32 {
         let topic = topic.as_bytes();
         self.request(|request| ClientFrame::RemoveDurable(RemoveDurable { request, topic, name }))
     }
 
-    /// Asks for a pong, which is told with the frames of the control lane.
+    /// Sends a Ping; [`take_control`](Self::take_control) returns the Pong.
     pub fn ping(&self, nonce: u64) {
         self.send(&ClientFrame::Ping { nonce });
     }
@@ -134,7 +134,7 @@ impl RawClient {
     }
 }
 
-/// A frame's bytes.
+/// Encodes a frame.
 #[must_use]
 pub fn encoded(frame: &ClientFrame<'_>) -> BytesMut {
     let mut bytes = BytesMut::new();
@@ -142,7 +142,7 @@ pub fn encoded(frame: &ClientFrame<'_>) -> BytesMut {
     bytes
 }
 
-/// Records as a frame has them.
+/// Encoded records.
 pub(crate) struct Encoded {
     count: u32,
     bytes: Vec<u8>,
@@ -154,7 +154,7 @@ impl Encoded {
         for record in records {
             record.encode(&mut bytes);
         }
-        Self { count: u32::try_from(records.len()).expect("not as many"), bytes }
+        Self { count: u32::try_from(records.len()).expect("fewer than 2^32 records"), bytes }
     }
 
     pub(crate) fn as_records(&self) -> Records<'_> {

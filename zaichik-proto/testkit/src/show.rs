@@ -1,11 +1,11 @@
-//! Frames from the broker as short text.
+//! Formats frames from the broker as short texts.
 
 use zaichik_proto::{
     Batched, Counter, Counters, Duplicate, GapReason, Goodbye, GoodbyeReason, Page, Published, Refused,
     Subscribed, SubscriptionItem, TopicItem, Unsubscribed,
 };
 
-/// "7=body"; a body of more than 24 bytes is only measured: "7=<100>".
+/// "7=body"; only the length of a body above 24 bytes: "7=<100>".
 #[must_use]
 pub fn message(offset: u64, body: &[u8]) -> String {
     if body.len() > 24 {
@@ -21,7 +21,7 @@ pub fn gap(from: u64, to: u64, reason: GapReason) -> String {
     let reason = match reason {
         GapReason::Expired => "expired",
         GapReason::Limit => "limit",
-        reason => panic!("a test knows no {reason:?}"),
+        reason => panic!("no test expects {reason:?}"),
     };
     format!("{from}..{to} {reason}")
 }
@@ -38,7 +38,7 @@ pub(crate) fn refused(refused: &Refused) -> String {
     number(&format!("{value} at"), refused.refusal.operation.into()).trim_end_matches(" at").to_owned()
 }
 
-/// "@7", with duplicates "@7 1=@3", "none 0=@3" without anything new, and " new" if the topic is.
+/// "@7"; with duplicates "@7 1=@3"; with duplicates only "none 0=@3"; followed by " new" if the topic was created.
 pub(crate) fn published(published: &Published<'_>) -> String {
     let first = first(published.first_offset);
     let duplicates = published.duplicates.iter().map(|one| format!("{}=@{}", one.record, one.offset));
@@ -59,7 +59,7 @@ pub(crate) fn batched(batched: &Batched<'_>) -> String {
     ["batched".to_owned()].into_iter().chain(results).chain(duplicates).collect::<Vec<_>>().join(" ")
 }
 
-/// "counters Topics 1, Refused 3": those that are not 0, but for the time and for memory.
+/// "counters Topics 1, Refused 3": the counters that are not 0, without uptime and memory.
 pub(crate) fn counters(counters: &Counters<'_>) -> String {
     let counted = counters.values.iter().filter(|one| one.value > 0 && is_deterministic(one.counter));
     let counted: Vec<_> = counted.map(|one| format!("{} {}", one.counter, one.value)).collect();
@@ -70,7 +70,7 @@ fn is_deterministic(counter: Counter) -> bool {
     counter != Counter::Uptime && !(Counter::MemoryTopics..=Counter::MemoryBudget).contains(&counter)
 }
 
-/// "topics orders 0..3: 2 messages, 40 bytes, 1 keys, 1 subscriptions", "next 7" before them if there are more.
+/// "topics orders 0..3: 2 messages, 40 bytes, 1 keys, 1 subscriptions", with "next 7" before them if more follow.
 pub(crate) fn topics(page: &Page<'_, TopicItem<'_>>) -> String {
     let topics = page.items.iter().map(|topic| {
         let TopicItem { name, start, end, messages, bytes, keys, subscriptions, .. } = topic;
@@ -80,7 +80,7 @@ pub(crate) fn topics(page: &Page<'_, TopicItem<'_>>) -> String {
     listed("topics", page.next, topics)
 }
 
-/// "subscriptions orders/billing attached epoch 1 window 8 at 2, next 3 of 4", "next 7" before them if there are more.
+/// "subscriptions orders/billing attached epoch 1 window 8 at 2, next 3 of 4", with "next 7" before them if more follow.
 pub(crate) fn subscriptions(page: &Page<'_, SubscriptionItem<'_>>) -> String {
     let subscriptions = page.items.iter().map(|one| {
         let SubscriptionItem { topic, name, epoch, window, cursor, next, end, .. } = one;
@@ -98,14 +98,14 @@ fn listed(what: &str, next: Option<u32>, items: impl Iterator<Item = String>) ->
     [what.to_owned()].into_iter().chain(next).chain(items).collect::<Vec<_>>().join(" ")
 }
 
-/// "3..9", a durable one's "3..9 epoch 2 rewind 1", and " new" if the topic is.
+/// "3..9"; for a durable subscription "3..9 epoch 2 rewind 1"; followed by " new" if the topic was created.
 pub(crate) fn subscribed(subscribed: &Subscribed) -> String {
     let Subscribed { start, end, created, epoch, rewind, .. } = subscribed;
     let durable = if *epoch > 0 { format!(" epoch {epoch} rewind {rewind}") } else { String::new() };
     format!("{start}..{end}{durable}{}", if *created { " new" } else { "" })
 }
 
-/// "ended 7", with the last offset delivered; "ended" without one.
+/// "ended 7" with the last delivered offset; "ended" without one.
 pub(crate) fn unsubscribed(unsubscribed: &Unsubscribed) -> String {
     unsubscribed.last_offset.map_or_else(|| "ended".to_owned(), |offset| format!("ended {offset}"))
 }

@@ -1,8 +1,8 @@
-//! What is subscribed to and published, as a test writes it.
+//! Subscriptions and records, in the short form that tests use.
 
 use zaichik_proto::{Durable, OnConflict, Record, Start};
 
-/// What to subscribe to, and how: window 1, from the earliest record, for the connection only, unless told otherwise.
+/// A subscription request; by default from the earliest record, with window 1, not durable.
 #[derive(Debug, Clone, Copy)]
 pub struct Sub<'a> {
     pub(crate) number: u32,
@@ -16,7 +16,7 @@ pub struct Sub<'a> {
 }
 
 impl<'a> Sub<'a> {
-    /// The subscription of this number on the connection.
+    /// A subscription to a topic, with its number on the connection.
     #[must_use]
     pub const fn new(number: u32, topic: &'a str) -> Self {
         Self {
@@ -31,69 +31,69 @@ impl<'a> Sub<'a> {
         }
     }
 
-    /// Where it starts.
+    /// Sets the start.
     #[must_use]
     pub const fn from(self, start: Start) -> Self {
         Self { start, ..self }
     }
 
-    /// Its window in records.
+    /// Sets the window in records.
     #[must_use]
     pub const fn window(self, window: u32) -> Self {
         Self { window, ..self }
     }
 
-    /// Its window in bytes.
+    /// Sets the window in bytes.
     #[must_use]
     pub const fn window_bytes(self, window_bytes: u32) -> Self {
         Self { window_bytes, ..self }
     }
 
-    /// With a cursor of that name, which is taken from whoever has it.
+    /// Makes the subscription durable; it is taken over from another connection.
     #[must_use]
     pub const fn durable(self, name: &'a str) -> Self {
         let on_conflict = OnConflict::TakeOver;
         Self { durable: Some(Durable { name, on_conflict, epoch: 0, inactive_ttl_micros: 0 }), ..self }
     }
 
-    /// Refused if somebody has the cursor.
+    /// Requests a refusal if another connection holds the durable subscription.
     #[must_use]
     pub fn reject(self) -> Self {
         Self { durable: self.durable.map(|it| Durable { on_conflict: OnConflict::Reject, ..it }), ..self }
     }
 
-    /// As who had the cursor under that epoch.
+    /// Sets the epoch under which the client last held the durable subscription.
     #[must_use]
     pub fn epoch(self, epoch: u32) -> Self {
         Self { durable: self.durable.map(|it| Durable { epoch, ..it }), ..self }
     }
 
-    /// The cursor is kept so long without a connection, in microseconds; 0 for the broker's default.
+    /// Sets how long the durable subscription is kept without a connection, in microseconds; 0 for the broker's default.
     #[must_use]
     pub fn inactive(self, inactive_ttl_micros: u64) -> Self {
         Self { durable: self.durable.map(|it| Durable { inactive_ttl_micros, ..it }), ..self }
     }
 
-    /// Where a record goes that failed so often.
+    /// Sets the dead-letter topic and the number of failures after which a record goes there.
     #[must_use]
     pub const fn dead_letter(self, max_attempts: u32, dead_letter: &'a str) -> Self {
         Self { max_attempts, dead_letter, ..self }
     }
 }
 
-/// A record without anything but its body.
+/// A record with a body and nothing else.
 #[must_use]
 pub const fn record(body: &[u8]) -> Record<'_> {
     keyed_or_not(None, body)
 }
 
-/// A record with a time to live of its own.
+/// A record with its own time to live.
 #[must_use]
 pub const fn mortal(body: &str, ttl_micros: u64) -> Record<'_> {
     Record { ttl_micros: Some(ttl_micros), ..record(body.as_bytes()) }
 }
 
-/// A record under a key.
+/// A record with a key.
 #[must_use]
 pub const fn keyed<'a>(key: &'a str, body: &'a [u8]) -> Record<'a> {
     keyed_or_not(Some(key.as_bytes()), body)

@@ -1,4 +1,4 @@
-//! A broker that breaks a promise is found out.
+//! The raw client detects a broker that violates the protocol.
 
 use bytes::BytesMut;
 use zaichik_proto::{
@@ -7,13 +7,13 @@ use zaichik_proto::{
 };
 use zaichik_testkit::{RawClient, Sub, record};
 
-/// What a broker says.
+/// Passes frames of a broker to the client.
 fn say(client: &RawClient, frames: &[ServerFrame<'_>]) {
     let mut bytes = BytesMut::new();
     for frame in frames {
         frame.encode(&mut bytes);
     }
-    // In two pieces, as a stream may bring it.
+    // In two pieces, as a stream may deliver them.
     let mut tail = bytes.split_off(bytes.len() / 2);
     client.receive(&mut bytes);
     bytes.unsplit(tail.split());
@@ -21,7 +21,7 @@ fn say(client: &RawClient, frames: &[ServerFrame<'_>]) {
     assert!(bytes.is_empty());
 }
 
-/// A client whose request 1 subscribed it to a topic from offset 5 on, under number 1.
+/// A client with subscription 1 to a topic, from offset 5, by request 1.
 fn subscribed() -> RawClient {
     let client = RawClient::new();
     client.hello(b"");
@@ -52,7 +52,7 @@ fn done(request: u32, value: u64) -> ServerFrame<'static> {
 }
 
 #[test]
-fn a_conversation_is_told_in_short_texts() {
+fn a_conversation_is_recorded_as_short_texts() {
     let client = subscribed();
     deliver(&client, 5, 0);
     say(
@@ -61,7 +61,7 @@ fn a_conversation_is_told_in_short_texts() {
     );
     let nack = client.nack(1, 5, 0);
     say(&client, &[done(nack, 1)]);
-    // What was sent before the rewind is dropped.
+    // A delivery from before the rewind is dropped.
     deliver(&client, 8, 0);
     deliver(&client, 5, 1);
     let end = client.unsubscribe(1);
@@ -77,32 +77,32 @@ fn a_conversation_is_told_in_short_texts() {
 }
 
 #[test]
-#[should_panic(expected = "no hole, no repetition")]
-fn a_hole_is_found() {
+#[should_panic(expected = "no missing or repeated offset")]
+fn a_missing_offset_is_detected() {
     let client = subscribed();
     deliver(&client, 5, 0);
     deliver(&client, 7, 0);
 }
 
 #[test]
-#[should_panic(expected = "no hole, no repetition")]
-fn a_repetition_within_a_rewind_is_found() {
+#[should_panic(expected = "no missing or repeated offset")]
+fn a_repeated_offset_within_a_rewind_is_detected() {
     let client = subscribed();
     deliver(&client, 5, 1);
     deliver(&client, 5, 1);
 }
 
 #[test]
-#[should_panic(expected = "a living subscription")]
-fn a_delivery_after_fenced_is_found() {
+#[should_panic(expected = "an active subscription")]
+fn a_delivery_after_fenced_is_detected() {
     let client = subscribed();
     say(&client, &[ServerFrame::Fenced(Fenced { subscription: 1, epoch: 2 })]);
     deliver(&client, 5, 0);
 }
 
 #[test]
-#[should_panic(expected = "was to be answered before")]
-fn answers_out_of_order_are_found() {
+#[should_panic(expected = "must be answered before")]
+fn answers_out_of_order_are_detected() {
     let client = subscribed();
     let (first, second) = (client.commit(1, 0), client.commit(1, 1));
     assert_eq!((first, second), (2, 3));
@@ -121,8 +121,8 @@ fn the_stream_lane_may_be_behind_the_control_lane() {
 }
 
 #[test]
-#[should_panic(expected = "nobody waits for an answer")]
-fn a_second_answer_is_found() {
+#[should_panic(expected = "expects no answer")]
+fn a_second_answer_is_detected() {
     let client = subscribed();
     let commit = client.commit(1, 0);
     say(&client, &[done(commit, 1), done(commit, 1)]);

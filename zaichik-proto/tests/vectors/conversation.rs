@@ -11,7 +11,7 @@ use zaichik_proto::{
 
 use crate::build::{MINUTE, body, create, list, records, stamped};
 
-/// The example of the document, as frames: what the client says and what the broker says.
+/// The example conversation as frames: the bytes of the client and those of the broker.
 pub(crate) fn halves() -> (BytesMut, BytesMut) {
     let mut client = BytesMut::from(&MAGIC[..]);
     for frame in [
