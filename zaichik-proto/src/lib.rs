@@ -70,3 +70,8 @@ pub use record::{
     Headers, MAX_HEADERS, RECORD_OVERHEAD, RECORD_TIMESTAMP_AT, Record, RecordHead, RecordRef, Records,
 };
 pub use refusal::{Refusal, RefusalCode};
+
+/// Runs the example of the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
