@@ -276,16 +276,16 @@ impl TopicSettings {
     /// The same as options with every value present.
     #[must_use]
     pub const fn to_options(self) -> TopicOptions {
-        TopicOptions {
-            retention_ttl_micros: Some(self.retention_ttl_micros),
-            compaction_window_micros: Some(self.compaction_window_micros),
-            compaction: Some(self.compaction),
-            max_messages: Some(self.max_messages),
-            max_bytes: Some(self.max_bytes),
-            overflow: Some(self.overflow),
-            max_keys: Some(self.max_keys),
-            tombstone_ttl_micros: Some(self.tombstone_ttl_micros),
-        }
+        let mut options = TopicOptions::new();
+        options.retention_ttl_micros = Some(self.retention_ttl_micros);
+        options.compaction_window_micros = Some(self.compaction_window_micros);
+        options.compaction = Some(self.compaction);
+        options.max_messages = Some(self.max_messages);
+        options.max_bytes = Some(self.max_bytes);
+        options.overflow = Some(self.overflow);
+        options.max_keys = Some(self.max_keys);
+        options.tombstone_ttl_micros = Some(self.tombstone_ttl_micros);
+        options
     }
 
     /// Whether new subscriptions get nothing accepted before them (R2).

@@ -200,6 +200,7 @@ impl fmt::Display for NoteEvent {
             Self::TopicReady(TopicStatus::Created) => f.write_str("topic created"),
             Self::TopicReady(TopicStatus::Adopted) => f.write_str("topic adopted"),
             Self::TopicReady(TopicStatus::Unchanged) => f.write_str("topic already exists"),
+            Self::TopicReady(_) => f.write_str("topic is ready"),
             Self::TopicAltered => f.write_str("topic altered"),
             Self::Subscribed { subscription, start, end } => {
                 write!(f, "subscription {subscription} starts at {start}, the topic ends at {end}")

@@ -151,6 +151,7 @@ impl Book {
                     TopicStatus::Unchanged => "unchanged",
                     TopicStatus::Created => "created",
                     TopicStatus::Adopted => "adopted",
+                    status => panic!("unknown status {status:?}"),
                 };
                 self.answered(ready.request, text.to_owned());
             }

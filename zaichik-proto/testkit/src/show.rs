@@ -21,6 +21,7 @@ pub fn gap(from: u64, to: u64, reason: GapReason) -> String {
     let reason = match reason {
         GapReason::Expired => "expired",
         GapReason::Limit => "limit",
+        reason => panic!("unknown reason {reason:?}"),
     };
     format!("{from}..{to} {reason}")
 }
