@@ -332,7 +332,7 @@ impl Topic {
     /// then expires or is evicted depends on what the broker does in one step.
     pub(crate) fn allows_reason(&self, from: u64, limit: bool, now: u64) -> bool {
         let is_own_death = self.at(from).is_some_and(|entry| entry.own_death() <= now);
-        limit == (from < self.limit_end) || limit && is_own_death
+        limit == (from < self.limit_end) || is_own_death
     }
 
     /// Entries that may not be removed yet.
