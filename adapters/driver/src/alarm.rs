@@ -1,14 +1,14 @@
-//! A timer that is moved as rarely as possible.
+//! A timer that is reset as rarely as possible.
 
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use crate::runtime::Timer;
 
-/// Rings at a deadline that moves often.
+/// An alarm for a deadline that moves often.
 ///
-/// Deadlines mostly move away (a heartbeat, at each byte received). An alarm that is set to an earlier moment
-/// is left to ring and set anew then, which costs less than moving it each time.
+/// Deadlines mostly move away (a heartbeat's, at each byte received). An alarm that is set to an earlier time rings then
+/// and is set again, which costs less than moving it each time.
 #[derive(Debug)]
 pub(crate) struct Alarm<T> {
     timer: T,
@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
 
-    /// Remembers what it was set to; rings up to a moment.
+    /// Records its deadlines; those up to `now` have passed.
     struct Fake {
         now: Instant,
         set: Vec<Instant>,

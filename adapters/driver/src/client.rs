@@ -1,4 +1,4 @@
-//! The async client: handles on a connection that mends itself.
+//! The async client: handles on a connection that is restored when it breaks.
 
 mod builder;
 pub(crate) mod core;
@@ -49,9 +49,9 @@ use request::Request;
 
 /// A client of a broker; cheap to clone, every clone is the same client.
 ///
-/// One background task moves its bytes, connects again when the connection breaks, restores subscriptions and
-/// resends what was not answered (semantics P4). When the last clone, [`Subscription`] and [`Publisher`] are
-/// dropped, the task finishes what the client owes, within the drain timeout, and ends.
+/// One background task moves its bytes, reconnects when the connection breaks, restores subscriptions and resends
+/// unanswered requests (semantics P4). When the last clone, [`Subscription`] and [`Publisher`] are dropped, the task
+/// waits for outstanding answers, within the drain timeout, and ends.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
@@ -61,7 +61,7 @@ use request::Request;
 /// let mut greetings = client.subscribe("greetings").await?;
 /// let receipt = client.publish("greetings", "hello").await?;
 /// assert_eq!(receipt.offset(0), Some(0));
-/// let message = greetings.next_message().await?.expect("the subscription goes on");
+/// let message = greetings.next_message().await?.expect("the subscription continues");
 /// assert_eq!(message.body, "hello");
 /// message.commit().await?;
 /// client.close().await?;
@@ -81,21 +81,21 @@ impl<R: Runtime> Client<R> {
     /// Connects to the broker at `address` (`host:port`, or `zaichik://host:port`) with defaults for everything.
     ///
     /// # Errors
-    /// [`ClientError::Connect`] or [`ClientError::Ended`]: the broker can't be reached, or did not let the
-    /// client in.
+    /// [`ClientError::Connect`] or [`ClientError::Ended`]: the broker can't be reached, or rejected the
+    /// client.
     pub async fn connect(address: &str) -> Result<Self, ClientError> {
         Self::builder(address).connect().await
     }
 
-    /// Starts a client's configuration; the address as for [`connect`](Self::connect).
+    /// Begins a client's configuration; the address is as for [`connect`](Self::connect).
     pub fn builder(address: &str) -> ClientBuilder<R> {
         ClientBuilder::new(address)
     }
 
-    /// Creates a topic; one that exists implicitly takes these settings over (semantics T2 to T4).
+    /// Creates a topic; a topic that exists implicitly takes over these settings (semantics T2 to T4).
     ///
     /// # Errors
-    /// [`ClientError::Request`] if it exists with other settings, or for the reasons that any request has.
+    /// [`ClientError::Request`] if it exists with other settings, or as for any request.
     pub async fn create_topic(&self, topic: &str, options: TopicOptions) -> Result<TopicStatus, ClientError> {
         let answer = self.ask(|machine, now| machine.create_topic(now, topic, &options)).await?;
         let Answer::Topic(status) = answer else {
@@ -120,7 +120,7 @@ impl<R: Runtime> Client<R> {
         Publish::one(self.owner.core(), topic, message.into())
     }
 
-    /// Publishes messages in one step: all of them are accepted or none, and nothing comes between them.
+    /// Publishes messages in one step: all of them are accepted or none, and no other message comes between them.
     ///
     /// ```
     /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
@@ -140,33 +140,33 @@ impl<R: Runtime> Client<R> {
         Publish::many(self.owner.core(), topic, messages.into_iter().map(Into::into).collect())
     }
 
-    /// Several publishes and commits that happen together or not at all, to be put together and sent.
+    /// Begins a transaction: publishes and commits that take effect together or not at all.
     pub fn transaction(&self) -> Transaction {
         Transaction::new(Arc::clone(&self.owner))
     }
 
-    /// A sink that publishes to one topic with many messages under way.
+    /// A sink that publishes to one topic with many messages in flight.
     #[must_use]
     pub fn publisher(&self, topic: &str) -> Publisher {
         Publisher::new(Arc::clone(&self.owner), topic)
     }
 
-    /// Subscribes to a topic; to be configured and then awaited.
+    /// Subscribes to a topic: await what it returns, or configure it first.
     pub fn subscribe(&self, topic: &str) -> Subscribe {
         Subscribe::new(Arc::clone(&self.owner), topic)
     }
 
-    /// Moves the cursor of a durable subscription, whoever has it and whether or not anybody does (semantics D6).
+    /// Moves the cursor of a durable subscription, whether or not a connection holds it (semantics D6).
     ///
     /// # Errors
-    /// [`ClientError::Request`] if there is no such topic or subscription, or for the reasons that any request has.
+    /// [`ClientError::Request`] if there is no such topic or subscription, or as for any request.
     pub async fn seek(&self, topic: &str, name: &str, to: Start) -> Result<(), ClientError> {
         self.ask(|machine, now| machine.seek_durable(now, topic, name, to)).await?;
         Ok(())
     }
 
-    /// Everything up to the message taken last is done, of whichever subscription it was (semantics A2); ready
-    /// when the broker knows. With several subscriptions, [`Delivery::commit`] is clearer.
+    /// Commits everything up to the message taken last, in its subscription (semantics A2); ready when the broker has
+    /// the commit. With several subscriptions, [`Delivery::commit`] is clearer.
     ///
     /// # Errors
     /// [`ClientError::Request`] if no message was taken yet, and as for [`Delivery::commit`].
@@ -175,32 +175,32 @@ impl<R: Runtime> Client<R> {
         Ok(())
     }
 
-    /// Asks the broker for a sign of life. It may come before answers to earlier requests.
+    /// Checks that the broker responds. The response may arrive before answers to earlier requests.
     ///
     /// # Errors
-    /// [`ClientError::Request`] if the connection breaks meanwhile.
+    /// [`ClientError::Request`] if the connection breaks before the answer.
     pub async fn ping(&self) -> Result<(), ClientError> {
         self.ask(Machine::ping).await?;
         Ok(())
     }
 
-    /// The instance of the broker that the client talked to last: offsets hold within one instance only.
+    /// The instance of the broker that the client was connected to last. Offsets are valid within one instance only.
     #[must_use]
     pub fn instance(&self) -> Option<u128> {
         self.owner.core().look(|state, _| state.machine.instance())
     }
 
-    /// Refusals of messages that were published without an acknowledgement, since the last call: how many, and
-    /// the latest.
+    /// Refusals of messages that were published without an acknowledgement, since the last call: their number and the
+    /// latest one.
     #[must_use]
     pub fn take_refused(&self) -> Option<(u64, Refusal)> {
         self.owner.core().look(|state, _| state.machine.poll_refused())
     }
 
-    /// Closes all clones of this client: waits for answers that are outstanding, within the drain timeout.
+    /// Closes all clones of this client: waits for outstanding answers, within the drain timeout.
     ///
     /// # Errors
-    /// [`ClientError::Ended`] if something was left unanswered, or the client had failed before.
+    /// [`ClientError::Ended`] if a request was left unanswered, or the client had failed before.
     pub async fn close(self) -> Result<(), ClientError> {
         let core = self.owner.core();
         core.change(|state, now| state.machine.close(now));
@@ -216,7 +216,7 @@ impl<R: Runtime> Client<R> {
         .await
     }
 
-    /// Ready when the connection is open, or never will be.
+    /// Ready when the connection is open, or can't be opened.
     async fn opened(&self) -> Result<(), ClientError> {
         let core = self.owner.core();
         poll_fn(|cx| {
@@ -252,7 +252,7 @@ impl<R: Runtime> fmt::Debug for Client<R> {
     }
 }
 
-/// The machine answers each request in kind, so this is not reached; an error is better than a panic.
+/// The machine gives each request its kind of answer, so this is unreachable; an error is better than a panic.
 fn mismatch(answer: &Answer) -> ClientError {
     debug_assert!(false, "{answer:?} does not answer the request");
     ClientError::Abandoned

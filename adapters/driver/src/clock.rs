@@ -1,4 +1,4 @@
-//! The one clock: what time it is, as the state machines want to be told.
+//! The clock of the state machines.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,16 +7,16 @@ use zaichik_proto::Timestamp;
 use crate::runtime::Runtime;
 use crate::system_clock;
 
-/// Tells the time: the wall clock as it stood at the start, plus what has passed since.
+/// The time: the wall clock at the start, plus the time elapsed since.
 ///
-/// The wall clock is read once, so its jumps change nothing; two clocks of one program may differ by the jumps
-/// between their starts.
+/// The wall clock is read once, so its jumps have no effect; two clocks of one program may differ by the jumps between
+/// their starts.
 ///
 /// ```
 /// use zaichik_driver::Clock;
 /// let clock = Clock::start();
 /// let (before, after) = (clock.now(), clock.now());
-/// assert!(before <= after, "whatever the wall clock does meanwhile");
+/// assert!(before <= after, "even if the wall clock jumps");
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
@@ -26,26 +26,26 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock of the operating system, for what runs without a runtime.
+    /// A clock of the operating system, for code without a runtime.
     #[must_use]
     pub fn start() -> Self {
         Self::starting(system_clock::monotonic, system_clock::wall_clock())
     }
 
-    /// A clock of a runtime: where that one's time stands still, or jumps, this one does too.
+    /// A clock of a runtime: it stops and jumps as the runtime's time does.
     #[must_use]
     pub fn of<R: Runtime>() -> Self {
         Self::starting(R::now, R::wall_clock())
     }
 
-    /// What time it is.
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.unix_at_start + (self.now)().saturating_duration_since(self.start)
     }
 
-    /// The runtime's moment for `timestamp`; the clock says at least `timestamp` when it comes. `None` for one
-    /// too far away for the runtime, which is as good as never.
+    /// The runtime's instant of `timestamp`; at that instant the clock is at `timestamp` or later. `None` if it is too far
+    /// away for the runtime, which counts as never.
     #[must_use]
     pub fn instant(&self, timestamp: Timestamp) -> Option<Instant> {
         self.start.checked_add(timestamp.since(self.unix_at_start))
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_comes_back_as_itself() {
+    fn a_timestamp_converts_to_its_instant() {
         let clock = Clock::start();
         let at = clock.unix_at_start + Duration::from_micros(1_234_567);
         let instant = clock.instant(at).expect("near");
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_past_is_the_start() {
+    fn a_timestamp_before_the_start_is_the_start() {
         let clock = Clock::start();
         assert_eq!(clock.instant(Timestamp::ZERO), Some(clock.start));
     }

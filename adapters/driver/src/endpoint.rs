@@ -1,37 +1,37 @@
-//! Where a broker listens.
+//! The address that a broker listens on.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// What the name of a Unix socket begins with.
+/// The prefix of a Unix socket's address.
 const UNIX: &str = "unix:";
 
-/// A place that was listened on.
+/// An address that a broker listens on.
 ///
 /// ```
 /// use zaichik_driver::Endpoint;
 /// let address = Endpoint::Tcp("127.0.0.1:8889".parse()?);
-/// assert_eq!(address.url(), "zaichik://127.0.0.1:8889"); // what a client connects to
+/// assert_eq!(address.url(), "zaichik://127.0.0.1:8889"); // the address for clients
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
-    /// An address of the network, with the real port.
+    /// A TCP address, with the real port.
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
 }
 
 impl Endpoint {
-    /// The path in an address that is a Unix socket's: `unix:/path`, or `unix:///path` as in a URL.
+    /// The path of a Unix socket's address: `unix:/path`, or `unix:///path` as in a URL.
     #[must_use]
     pub fn unix_path(address: &str) -> Option<&Path> {
         let path = address.strip_prefix(UNIX)?;
         Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
     }
 
-    /// What a client is told to find it.
+    /// The address as a URL, for clients.
     #[must_use]
     pub fn url(&self) -> String {
         match self {
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_leads_back_to_the_socket() {
+    fn a_url_names_the_path_of_the_socket() {
         for (path, url) in [("/run/z.sock", "unix:///run/z.sock"), ("z.sock", "unix:z.sock")] {
             let endpoint = Endpoint::Unix(path.into());
             assert_eq!(endpoint.url(), url);

@@ -1,4 +1,4 @@
-//! Byte streams with the traits of the `futures` crate, as async-std's, smol's and others' are.
+//! Byte streams with the traits of the `futures` crate, as in async-std and smol.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -10,30 +10,30 @@ use futures::io::{AsyncRead, AsyncWrite};
 
 use crate::runtime::Io;
 
-/// Most chunks of one vectored write.
+/// Maximum chunks of one vectored write.
 const SLICES: usize = 64;
 
-/// Most bytes of one read; each thread that reads owns as many.
+/// Maximum bytes of one read; each thread that reads has a buffer of this size.
 const SCRATCH: usize = 64 << 10;
 
 thread_local! {
-    /// Where bytes arrive before anybody knows how many they are.
+    /// The buffer for reads, before their length is known.
     ///
-    /// `AsyncRead` wants a buffer before there is something to read. One per connection would be what an idle
-    /// connection costs; one per thread costs a copy, from memory that the read just brought into the cache.
+    /// `AsyncRead` needs a buffer before there are bytes to read. A buffer per connection would cost memory for idle
+    /// connections; one per thread costs a copy, from memory that is in the cache after the read.
     static ARRIVALS: Cell<Box<[u8]>> = Cell::default();
 }
 
-/// A byte stream with the `futures` traits, as brokers and clients want it.
+/// An [`Io`] over a byte stream with the `futures` traits.
 ///
-/// Whatever is written has to leave by itself: nobody flushes a stream that gathers bytes, as `BufWriter` does.
+/// The stream must send written bytes without a flush: a stream that buffers them, such as `BufWriter`, is never flushed.
 ///
 /// ```
 /// # use std::future::poll_fn;
 /// use futures::io::Cursor;
 /// use zaichik_driver::{FuturesIo, Io};
 /// # zaichik_simulated::Simulation::new().run(async {
-/// let mut stream = FuturesIo::new(Cursor::new(b"hello".to_vec())); // a TcpStream of some runtime, in earnest
+/// let mut stream = FuturesIo::new(Cursor::new(b"hello".to_vec())); // in a program: a TcpStream of some runtime
 /// let mut bytes = bytes::BytesMut::new();
 /// let count = poll_fn(|cx| stream.poll_read(cx, &mut bytes, 3)).await?;
 /// assert_eq!((count, &bytes[..]), (3, &b"hel"[..]));
@@ -47,13 +47,13 @@ pub struct FuturesIo<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> FuturesIo<S> {
-    /// A stream whose [`poll_close`](AsyncWrite::poll_close) tells the peer that nothing more will be written.
+    /// A stream whose [`poll_close`](AsyncWrite::poll_close) shuts down the sending side.
     #[must_use]
     pub const fn new(stream: S) -> Self {
         Self { stream, shutdown: None }
     }
 
-    /// A stream whose `poll_close` does not tell its peer, and what does.
+    /// A stream whose `poll_close` does not shut down the sending side, and a function that does.
     #[must_use]
     pub const fn with_shutdown(stream: S, shutdown: fn(&S) -> io::Result<()>) -> Self {
         Self { stream, shutdown: Some(shutdown) }

@@ -1,4 +1,4 @@
-//! A listener made of a stream of connections, as the `futures` family of runtimes has it.
+//! A listener over a stream of connections, as in runtimes with the `futures` traits.
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ use crate::runtime::Listener;
 /// use futures::{StreamExt, io::Cursor, stream};
 /// use zaichik_driver::{FuturesIo, FuturesListener, Listener};
 ///
-/// // In earnest the stream is that of a runtime's own listener.
+/// // In a program: the incoming connections of a runtime's listener.
 /// let accepted = stream::pending::<std::io::Result<(FuturesIo<Cursor<Vec<u8>>>, String)>>();
 /// let address: std::net::SocketAddr = "127.0.0.1:8889".parse()?;
 /// let listener = FuturesListener::new(address, accepted);
@@ -30,7 +30,7 @@ pub struct FuturesListener<S> {
 }
 
 impl<S> FuturesListener<S> {
-    /// What listens on `endpoint`, with the real port; the stream goes on after an error and does not end.
+    /// A listener on `endpoint`, with the real port. The stream must continue after an error, and not end.
     pub fn new<P: ToString>(
         endpoint: impl Into<Endpoint>,
         accepted: impl Stream<Item = io::Result<(FuturesIo<S>, P)>> + Send + 'static,

@@ -1,7 +1,7 @@
-//! The one loop between Zaichik's state machines and a byte stream, for any async runtime.
+//! The loop between Zaichik's state machines and a byte stream, for any async runtime.
 //!
-//! A runtime supplies byte streams, a listener and a timer ([`Runtime`]); this crate supplies the rest: a broker
-//! behind a listener ([`Server`]) or inside a program ([`EmbeddedBroker`]), and a [`Client`] for both. Programs use it
+//! A runtime supplies byte streams, a listener and a timer ([`Runtime`]); this crate adds a broker behind a
+//! listener ([`Server`]) or inside a program ([`EmbeddedBroker`]), and a [`Client`] for both. Programs use it
 //! through a crate that names the runtime, such as `zaichik-tokio`.
 //!
 //! # Features

@@ -9,13 +9,12 @@ use bytes::{Buf, BufMut, BytesMut};
 use crate::runtime::Io;
 use crate::sync::{Mutex, MutexGuard};
 
-/// Bytes on their way in one direction, at most.
+/// Maximum bytes in transit in one direction.
 const CAPACITY: usize = 64 << 10;
 
 /// One end of a byte stream inside the program.
 ///
-/// Bounded like a socket's buffers: who writes more than the other end reads has to wait. Dropping an end
-/// closes both directions.
+/// Bounded like a socket's buffers: a writer waits for the reader. Dropping an end closes both directions.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
@@ -24,12 +23,12 @@ const CAPACITY: usize = 64 << 10;
 /// # use std::future::poll_fn;
 /// # use bytes::BytesMut;
 /// # use zaichik_driver::Io;
-/// let mut stream = broker.stream()?; // for who speaks the protocol without this crate's client
+/// let mut stream = broker.stream()?; // for programs that speak the protocol themselves
 /// let mut hello: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 /// poll_fn(|cx| stream.poll_write(cx, &mut hello)).await?;
 /// let mut answer = BytesMut::new();
 /// let count = poll_fn(|cx| stream.poll_read(cx, &mut answer, 100)).await?;
-/// assert_eq!(count, 0, "a stranger gets no answer");
+/// assert_eq!(count, 0, "bytes of another protocol get no answer");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).expect("it works");
 /// ```
@@ -67,7 +66,7 @@ impl Io for LocalIo {
         }
         let count = pipe.bytes.len().min(limit);
         if into.is_empty() && count == pipe.bytes.len() {
-            // Nothing to append to: the buffer changes hands instead of its bytes.
+            // Nothing to append to: hand the buffer over instead of copying its bytes.
             *into = std::mem::take(&mut pipe.bytes);
         } else {
             into.put(pipe.bytes.split_to(count));
@@ -126,7 +125,7 @@ fn close(pipe: &Mutex<Pipe>) {
     wake(writer);
 }
 
-/// A pipe is right after a panic too: no step of it calls anything that could panic halfway.
+/// A pipe is valid after a panic too: no step calls anything that could panic halfway.
 fn lock(pipe: &Mutex<Pipe>) -> MutexGuard<'_, Pipe> {
     pipe.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -142,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_arrive_in_order_and_a_full_pipe_waits() {
+    fn bytes_arrive_in_order_and_a_full_pipe_blocks() {
         let mut cx = Context::from_waker(Waker::noop());
         let (mut one, mut other) = LocalIo::pair();
         let sent: Vec<u8> = (0..=255).cycle().take(CAPACITY + 10).collect();
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_one_end_is_the_end_of_the_other() {
+    fn dropping_one_end_closes_the_other() {
         let mut cx = Context::from_waker(Waker::noop());
         let (one, mut other) = LocalIo::pair();
         let mut into = BytesMut::new();

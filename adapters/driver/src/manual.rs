@@ -1,4 +1,4 @@
-//! A runtime for tests: everything runs on the test's thread, and only what was woken runs. Its timers never ring.
+//! A runtime for tests: everything runs on the test's thread, and only woken tasks run. Its timers never ring.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -13,7 +13,7 @@ use crate::endpoint::Endpoint;
 use crate::local::LocalIo;
 use crate::runtime::{Listener, Runtime, Timer};
 
-/// Polls after which tasks that wake each other count as restless.
+/// Maximum polls of a test.
 const MOST_POLLS: usize = 100_000;
 
 /// The runtime. What is spawned runs in [`block_on`](Self::block_on), in the order spawned.
@@ -38,10 +38,10 @@ thread_local! {
 }
 
 impl Manual {
-    /// Polls `future` and the tasks, whatever was woken and the future first, until the future is ready.
+    /// Polls `future` and the tasks that are woken, the future first, until the future is ready.
     ///
     /// # Panics
-    /// If nothing is woken any more and the future is not ready: it never will be.
+    /// If nothing is woken and the future is not ready: it never will be.
     #[track_caller]
     pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
         let woken = Flag::raised();
@@ -53,18 +53,18 @@ impl Manual {
                     return value;
                 }
             } else {
-                assert!(Self::step(), "stranded: nobody is woken, and the future is not ready");
+                assert!(Self::step(), "stranded: nothing is woken, and the future is not ready");
             }
         }
-        panic!("the tasks never come to rest");
+        panic!("the tasks wake each other endlessly");
     }
 
-    /// Polls one task that was woken; says whether there was one.
+    /// Polls one task that was woken, if any; says whether it did.
     fn step() -> bool {
         let due = SPAWNED.with_borrow_mut(|tasks| {
             tasks.retain(|task| task.future.is_some());
             let index = tasks.iter().position(Task::is_due)?;
-            // A task may spawn others, so it is out of the list meanwhile.
+            // A task may spawn others, so it is taken out of the list.
             Some((index, std::mem::replace(tasks.get_mut(index)?, Task::over())))
         });
         let Some((index, mut task)) = due else {

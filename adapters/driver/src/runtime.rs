@@ -1,5 +1,5 @@
-//! What an async runtime has to supply: a byte stream, a listener, a timer and a way to spawn. One whose time is
-//! not real supplies that too.
+//! The interface of an async runtime: a byte stream, a listener, a timer and a way to spawn. A runtime with simulated
+//! time supplies its clock too.
 
 use std::future::Future;
 use std::io;
@@ -27,9 +27,9 @@ use crate::system_clock;
 /// # }).expect("it reads");
 /// ```
 pub trait Io: Send + Unpin + 'static {
-    /// Appends received bytes to `into`, at most `limit` of them, and says how many; 0 means the peer is done.
+    /// Appends received bytes to `into`, at most `limit` of them, and returns their number; 0 means that the peer has shut down its side.
     ///
-    /// Reserves memory in `into` only when there is something to read, so that an idle connection costs none.
+    /// Reserves memory in `into` only when there are bytes to read, so that an idle connection costs none.
     ///
     /// # Errors
     /// The stream is broken.
@@ -40,22 +40,23 @@ pub trait Io: Send + Unpin + 'static {
         limit: usize,
     ) -> Poll<io::Result<usize>>;
 
-    /// Writes from the front of `from`, several chunks at once where it can, advances it by what was taken and
-    /// says how much that was.
+    /// Writes from the front of `from`, several chunks at once where it can, advances it past the bytes written
+    /// and returns their number.
     ///
     /// # Errors
     /// The stream is broken.
     fn poll_write(&mut self, cx: &mut Context<'_>, from: &mut impl Buf) -> Poll<io::Result<usize>>;
 
-    /// Wakes the task of `cx` once the runtime has looked for bytes that arrived, without waiting for any: for who would
-    /// rather spin than sleep.
+    /// Wakes the task of `cx` after the runtime has checked its sockets, without waiting for bytes: for callers that prefer
+    /// spinning to sleeping.
     ///
-    /// By default the task is woken at once, which is right, but where nobody looks meanwhile it sees nothing sooner.
+    /// By default the task is woken at once. That is correct, but has no benefit on a runtime that does not check its
+    /// sockets in between.
     fn look_again(&self, cx: &mut Context<'_>) {
         cx.waker().wake_by_ref();
     }
 
-    /// Tells the peer that nothing more will be written.
+    /// Shuts down the sending side: the peer learns that nothing more will be written.
     ///
     /// # Errors
     /// The stream is broken.
@@ -91,11 +92,11 @@ pub trait Listener: Send + Unpin + 'static {
     /// The address bound, with the real port.
     ///
     /// # Errors
-    /// The operating system does not tell.
+    /// The operating system's error.
     fn local_addr(&self) -> io::Result<Endpoint>;
 }
 
-/// One alarm that can be set again and again.
+/// A timer that can be set repeatedly.
 ///
 /// ```
 /// # use std::future::poll_fn;
@@ -111,16 +112,16 @@ pub trait Listener: Send + Unpin + 'static {
 /// });
 /// ```
 pub trait Timer: Send + Unpin + 'static {
-    /// Wakes the task at `deadline`: ready when it has passed. Another deadline replaces the one before.
+    /// Wakes the task at `deadline`: ready when it has passed. A new deadline replaces the previous one.
     fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()>;
 }
 
-/// An async runtime, as far as brokers and clients need one.
+/// An async runtime: what brokers and clients need of one.
 ///
 /// ```
 /// use zaichik_driver::{Client, ClientError, Runtime};
 ///
-/// /// A part of a program that does not care what it runs on.
+/// /// A function for any runtime.
 /// async fn count<R: Runtime>(client: &Client<R>, topic: &str) -> Result<u64, ClientError> {
 ///     Ok(client.topic(topic).await?.messages)
 /// }
@@ -137,7 +138,7 @@ pub trait Runtime: Send + Sync + Sized + 'static {
     type Io: Io;
     /// Its listener.
     type Listener: Listener<Io = Self::Io>;
-    /// Its alarm.
+    /// Its timer.
     type Timer: Timer;
 
     /// Opens a connection to `address` (`host:port`, or a Unix socket as [`Endpoint::unix_path`] knows them).
@@ -146,33 +147,33 @@ pub trait Runtime: Send + Sync + Sized + 'static {
     /// Listens on `address`, as for [`connect`](Self::connect); port 0 takes any free one.
     fn bind(address: &str) -> impl Future<Output = io::Result<Self::Listener>> + Send;
 
-    /// A new alarm.
+    /// Returns a new timer.
     fn timer() -> Self::Timer;
 
-    /// Runs a future in the background to its end.
+    /// Runs a future in the background until it is done.
     fn spawn(future: impl Future<Output = ()> + Send + 'static);
 
-    /// The moment that it is, on the clock that [`timer`](Self::timer) goes by; never less than before.
+    /// The current time on the clock of [`timer`](Self::timer); it never decreases.
     ///
-    /// Default: the operating system's. It is read at each step of a broker or a client, so it must be cheap, and it
-    /// may be read where the runtime is not: a client may be dropped anywhere.
+    /// Default: the operating system's clock. It is read at each step of a broker or a client, so it must be cheap. It may
+    /// be read outside of the runtime, because a client may be dropped anywhere.
     #[must_use]
     fn now() -> Instant {
         system_clock::monotonic()
     }
 
-    /// The date, read once for each broker and client, when it starts. Default: the operating system's.
+    /// The wall clock, read once when a broker or a client starts. Default: the operating system's.
     #[must_use]
     fn wall_clock() -> SystemTime {
         system_clock::wall_clock()
     }
 
-    /// A number that nobody can guess. It makes a client or a broker unique.
+    /// A random number that can't be guessed. It makes a client or a broker unique.
     ///
     /// Default: the operating system's random numbers.
     ///
     /// # Errors
-    /// There are none.
+    /// No random numbers are available.
     fn random() -> io::Result<u128> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)?;

@@ -1,4 +1,4 @@
-//! A broker behind a listener.
+//! The broker's side: behind a listener, or inside a program.
 
 mod acceptor;
 mod connection;
@@ -43,7 +43,7 @@ use acceptor::Acceptor;
 pub struct Server<R: Runtime> {
     broker: EmbeddedBroker<R>,
     listeners: Vec<R::Listener>,
-    /// Where they listen, at least one.
+    /// The addresses bound, at least one.
     addresses: Vec<Endpoint>,
     first: Endpoint,
 }
@@ -53,7 +53,7 @@ impl<R: Runtime> Server<R> {
     ///
     /// # Errors
     /// [`ServerError::Config`] if the configuration contradicts itself, [`ServerError::Bind`] if the address
-    /// can't be listened on.
+    /// can't be bound.
     pub async fn bind(address: &str, config: BrokerConfig) -> Result<Self, ServerError> {
         Self::bind_all(&[address], config).await
     }
@@ -61,7 +61,7 @@ impl<R: Runtime> Server<R> {
     /// Starts a broker and listens on several addresses, all of them or none.
     ///
     /// # Errors
-    /// As for [`bind`](Self::bind); without an address there is nothing to listen on.
+    /// As for [`bind`](Self::bind); at least one address is required.
     pub async fn bind_all(addresses: &[&str], config: BrokerConfig) -> Result<Self, ServerError> {
         let broker = EmbeddedBroker::start(config)?;
         let (mut listeners, mut bound) = (Vec::new(), Vec::new());
@@ -74,7 +74,7 @@ impl<R: Runtime> Server<R> {
             bound.push(endpoint);
         }
         let Some(first) = bound.first().cloned() else {
-            let source = io::Error::new(io::ErrorKind::InvalidInput, "there is no address");
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "no address is given");
             return Err(ServerError::Bind { address: String::new(), source });
         };
         Ok(Self { broker, listeners, addresses: bound, first })
@@ -86,35 +86,35 @@ impl<R: Runtime> Server<R> {
         &self.first
     }
 
-    /// All addresses bound, with their real ports, in the order in which they were asked for.
+    /// All addresses bound, with their real ports, in the order of the request.
     #[must_use]
     pub fn local_addrs(&self) -> &[Endpoint] {
         &self.addresses
     }
 
-    /// How long a connection spins for more bytes, after some moved, before it sleeps. Default: not at all.
+    /// How long a connection polls for more bytes before it sleeps, after it moved some. Default: zero.
     ///
-    /// It shortens a round trip by the time that waking a thread takes, and costs a processor as long as anybody is
-    /// active: more than 100 us is rarely of use, and with fewer processors than busy connections it does harm. Of use on
-    /// tokio; on a runtime whose tasks do not yield to its sockets nothing comes sooner.
+    /// It shortens a round trip by the time it takes to wake a thread, and occupies a processor while connections are
+    /// active. More than 100 us is rarely useful, and with fewer processors than busy connections it is harmful. It is
+    /// useful on tokio; on a runtime whose tasks do not yield to its sockets it has no effect.
     #[must_use]
     pub fn busy_poll(self, time: Duration) -> Self {
         self.broker.shared().set_busy_poll(time);
         self
     }
 
-    /// The broker: clients of it that need no socket, its counters, and a handle that stops the server from elsewhere.
+    /// The broker: gives clients that need no socket, counters, and a handle that stops the server.
     #[must_use]
     pub const fn broker(&self) -> &EmbeddedBroker<R> {
         &self.broker
     }
 
-    /// Serves until [`BrokerHandle::shutdown`]; ready when nothing is left: no connection, no task, no socket.
+    /// Serves until [`BrokerHandle::shutdown`]; ready when all connections, tasks and sockets are closed.
     ///
-    /// An accept that fails is logged and tried again.
+    /// An accept that fails is logged and retried.
     ///
     /// # Errors
-    /// [`ServerError::Failed`] if the broker failed; every connection was told and closed.
+    /// [`ServerError::Failed`] if the broker failed; every connection was notified and closed.
     pub async fn serve(self) -> Result<(), ServerError> {
         let Self { broker, listeners, addresses, .. } = self;
         let mut acceptor = Acceptor::<R>::new(broker.shared(), listeners);

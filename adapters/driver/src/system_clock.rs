@@ -1,15 +1,21 @@
-//! The operating system's clocks, which nothing else in the adapters reads.
+//! The operating system's clocks. No other code of the adapters reads them.
 
 use std::time::{Instant, SystemTime};
 
-/// The operating system's clock that never goes back.
-#[expect(clippy::disallowed_methods, reason = "the adapters' one clock: everything else is told the time")]
+/// The monotonic clock.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the adapters' one clock: other code takes the time as an argument"
+)]
 pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// The operating system's clock that knows the date.
-#[expect(clippy::disallowed_methods, reason = "the adapters' one clock: everything else is told the time")]
+/// The wall clock.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the adapters' one clock: other code takes the time as an argument"
+)]
 pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }

@@ -1,11 +1,11 @@
-//! The file of a Unix socket: made anew after a broker that could not remove it, and removed in the end.
+//! The file of a Unix socket: replaced after a broker that could not remove it, and removed at the end.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-/// The file of a Unix socket that this process listens on. Dropping it removes the file, unless another one is there.
+/// The file of a Unix socket that this process listens on. Dropping it removes the file, unless it was replaced.
 ///
 /// ```
 /// # let path = std::env::temp_dir().join(format!("zaichik-doc-{}.sock", std::process::id()));
@@ -13,21 +13,21 @@ use std::path::{Path, PathBuf};
 /// let (listener, file) = UnixSocket::bind(&path)?;
 /// assert!(path.exists());
 /// drop((listener, file));
-/// assert!(!path.exists(), "it is removed in the end");
+/// assert!(!path.exists(), "it is removed");
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct UnixSocket {
     path: PathBuf,
-    /// The device and the number of the file.
+    /// The device and the inode of the file.
     identity: Option<(u64, u64)>,
 }
 
 impl UnixSocket {
-    /// Listens at `path`, without blocking. A socket that nobody listens on any more is replaced.
+    /// Listens at `path`, without blocking. A socket file without a listener is replaced.
     ///
     /// # Errors
-    /// Somebody listens there, or something else than a socket is there, or the directory does not permit it.
+    /// Another listener uses the path, a file there is not a socket, or the directory does not permit it.
     pub fn bind(path: &Path) -> io::Result<(UnixListener, Self)> {
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(path) => {
@@ -40,7 +40,7 @@ impl UnixSocket {
         Ok((listener, Self { path: path.to_owned(), identity: identity(path) }))
     }
 
-    /// Where it is.
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -50,13 +50,13 @@ impl UnixSocket {
 impl Drop for UnixSocket {
     fn drop(&mut self) {
         if self.identity.is_some() && self.identity == identity(&self.path) {
-            // The next broker replaces it.
+            // If it can't be removed, the next broker replaces it.
             drop(std::fs::remove_file(&self.path));
         }
     }
 }
 
-/// Whether it is a socket on which nobody listens.
+/// Whether the file is a socket without a listener.
 fn is_abandoned(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
         && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
@@ -70,7 +70,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 mod tests {
     use super::*;
 
-    /// A path where nothing is.
+    /// A path without a file.
     fn free(name: &str) -> PathBuf {
         std::env::temp_dir().join(format!("zaichik-{name}-{}.sock", std::process::id()))
     }
@@ -79,7 +79,7 @@ mod tests {
     fn an_abandoned_socket_is_replaced_and_one_in_use_is_not() {
         let path = free("abandoned");
         drop(UnixListener::bind(&path).unwrap());
-        assert!(path.exists(), "the operating system leaves it there");
+        assert!(path.exists(), "the operating system does not remove it");
         let (listener, socket) = UnixSocket::bind(&path).unwrap();
         assert_eq!(UnixSocket::bind(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop((listener, socket));
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_socket_stays() {
+    fn a_file_that_is_not_a_socket_stays() {
         let path = free("file");
         std::fs::write(&path, "precious").unwrap();
         assert_eq!(UnixSocket::bind(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);

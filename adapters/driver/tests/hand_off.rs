@@ -1,7 +1,7 @@
-//! The hand-off between connections and the broker, however threads interleave.
+//! The hand-off between connections and the broker, under many interleavings of threads.
 //!
-//! Clients, connections and housekeeping run as threads of a scheduler that decides at every lock who goes on. Timers
-//! never ring, so that whoever is stranded stays so, and the scheduler sees that nobody can go on:
+//! Clients, connections and housekeeping run as threads of a scheduler that picks a thread at every lock. Timers never
+//! ring, so a thread that misses its wake stays blocked, and the scheduler reports the deadlock:
 //!
 //! `cargo test -p zaichik-driver --features shuttle --test hand_off`
 
@@ -18,7 +18,7 @@ use zaichik_driver::{
     OnConflict, Overflow, Runtime, Subscription, Timer, TopicOptions,
 };
 
-/// Schedules that each test tries of each kind.
+/// Schedules of each kind that each test tries.
 const SCHEDULES: usize = 200;
 
 /// Tasks are threads of the scheduler.
@@ -42,7 +42,7 @@ impl Runtime for Woven {
     }
 
     fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-        // The handle is not needed: tasks end by themselves.
+        // The handle is not needed: tasks end on their own.
         drop(threads::spawn(future));
     }
 }
@@ -71,7 +71,7 @@ impl Listener for NoListener {
     }
 }
 
-/// Tries schedules: evenly at random, and with few changes of turn at surprising places.
+/// Tries schedules: uniformly random ones, and ones with few context switches.
 fn weave<T: Future<Output = ()> + 'static>(program: fn() -> T) {
     let run = move || threads::block_on(program());
     shuttle::check_random(run, SCHEDULES);
@@ -84,15 +84,15 @@ fn broker() -> EmbeddedBroker<Woven> {
 
 async fn stop(broker: EmbeddedBroker<Woven>, clients: impl IntoIterator<Item = Client<Woven>>) {
     for client in clients {
-        client.close().await.expect("nothing is owed");
+        client.close().await.expect("no answer is outstanding");
     }
     broker.shutdown(Duration::from_secs(1)).await.expect("an orderly end");
 }
 
-/// Takes and commits so many messages.
+/// Takes and commits `count` messages.
 async fn consume(mut subscription: Subscription, count: usize) -> Result<(), ClientError> {
     for number in 0..count {
-        let message = subscription.next_message().await?.expect("the subscription goes on");
+        let message = subscription.next_message().await?.expect("the subscription continues");
         assert_eq!(message.offset, number as u64, "in order");
         message.commit().await?;
     }
@@ -100,7 +100,7 @@ async fn consume(mut subscription: Subscription, count: usize) -> Result<(), Cli
 }
 
 #[test]
-fn hand_off_whoever_can_pull_something_is_woken() {
+fn hand_off_a_reader_with_something_to_pull_is_woken() {
     weave(|| async {
         let broker = broker();
         let (writer, reader) = (broker.client(), broker.client());
@@ -141,7 +141,7 @@ fn hand_off_a_transaction_wakes_readers_of_all_its_topics() {
             reader.publish("in", body).await.expect("accepted");
         }
         for _ in 0..2 {
-            let message = input.next_message().await.expect("no gap").expect("a message");
+            let message = input.next_message().await.expect("no error").expect("a message");
             let transaction = worker.transaction().publish("out", message.body.clone()).commit(&message);
             transaction.send().await.expect("applied");
         }
@@ -152,36 +152,36 @@ fn hand_off_a_transaction_wakes_readers_of_all_its_topics() {
 }
 
 #[test]
-fn hand_off_who_loses_a_durable_subscription_is_told() {
+fn hand_off_a_client_that_loses_a_durable_subscription_learns_it() {
     weave(|| async {
         let broker = broker();
         let (old, new) = (broker.client(), broker.client());
         let mut lost = old.subscribe("t").durable("d").await.expect("subscribed");
         let waiting = threads::spawn(async move { lost.next_message().await });
         let held = new.subscribe("t").durable(DurableOptions::new("d").on_conflict(OnConflict::Reject)).await;
-        assert!(held.is_err(), "somebody has it");
+        assert!(held.is_err(), "another client holds it");
         let mut taken = new.subscribe("t").durable("d").await.expect("subscribed");
-        let told = waiting.await.expect("no panic");
-        assert!(matches!(told, Err(ClientError::Fenced { .. })), "{told:?}");
+        let lost = waiting.await.expect("no panic");
+        assert!(matches!(lost, Err(ClientError::Fenced { .. })), "{lost:?}");
         old.publish("t", "a").await.expect("accepted");
-        assert_eq!(taken.next_message().await.expect("no gap").expect("a message").body, "a");
+        assert_eq!(taken.next_message().await.expect("no error").expect("a message").body, "a");
         drop(taken);
         stop(broker, [old, new]).await;
     });
 }
 
 #[test]
-fn hand_off_a_broker_that_stops_leaves_nobody_behind() {
+fn hand_off_a_broker_that_stops_leaves_no_task_behind() {
     weave(|| async {
         let broker = broker();
-        // Connecting again would wait for a timer.
+        // A reconnect would wait for a timer.
         let client = || broker.client_builder().reconnect(false).start();
         let (writer, reader) = (client(), client());
         let mut subscription = reader.subscribe("t").window(0).await.expect("subscribed");
         let reading =
             threads::spawn(async move { while let Ok(Some(_)) = subscription.next_message().await {} });
         let writing = threads::spawn(async move {
-            // Not for ever: some schedules let the others wait that long.
+            // Bounded: some schedules make the others wait for all of it.
             for _ in 0..5 {
                 if writer.publish("t", "x").await.is_err() {
                     break;

@@ -38,7 +38,7 @@ fn a_client_connects_again_when_the_network_broke_and_loses_nothing() {
                 assert_eq!(receipt.offset(0), Some(number), "stored once");
                 let took = now().duration_since(began);
                 assert!(took <= Duration::from_millis(100), "{took:?}: the first attempt comes soon");
-                let message = subscription.next_message().await.expect("no gap").expect("it goes on");
+                let message = subscription.next_message().await.expect("no error").expect("it goes on");
                 assert_eq!(message.offset, number);
                 message.commit().await.expect("committed");
             }

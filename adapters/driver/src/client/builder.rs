@@ -1,4 +1,4 @@
-//! How a client is made.
+//! Configures a client and starts it.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::task::Task;
 use crate::clock::Clock;
 use crate::runtime::Runtime;
 
-/// How a client behaves and where its broker is.
+/// A client's configuration and the address of its broker.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
@@ -53,53 +53,53 @@ impl<R: Runtime> ClientBuilder<R> {
     }
 
     fn to(target: Target) -> Self {
-        // Jitter spreads clients that lost the same broker; without randomness they only come back closer together.
+        // Jitter spreads the reconnects of clients that lost the same broker; without randomness they are only closer.
         let seed = R::random().ok().and_then(|random| u64::try_from(random >> 64).ok()).unwrap_or(0);
         let mut config = ClientConfig::new(seed);
-        // Without randomness nothing is sent twice, so that a broken connection leaves outcomes unknown.
+        // Without randomness nothing is sent twice: a broken connection leaves the outcome of its requests unknown.
         config.producer = R::random().ok().map(ProducerIdentity::new);
         Self { config, target, runtime: PhantomData }
     }
 
-    /// What the client calls itself in the broker's log; cut to 255 bytes. Default: nothing.
+    /// The client's name in the broker's log, truncated to 255 bytes. Default: empty.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.config.name = name.into();
         self
     }
 
-    /// The token that the broker asks for, at most 1,024 bytes. Default: none.
+    /// The token that the broker requires, at most 1,024 bytes. Default: none.
     pub fn token(mut self, token: impl Into<Vec<u8>>) -> Self {
         self.config.token = token.into();
         self
     }
 
-    /// Under which identity messages are published, so that what is sent again is stored once (semantics P3).
-    /// Default: a random one of this client's own. A program that numbers its work itself gives its own, with the
-    /// number to go on with; `None` leaves the fate of unanswered messages unknown when a connection breaks.
+    /// The identity under which messages are published, so that a message that is resent is stored once (semantics P3).
+    /// Default: a random one for this client. A program that numbers its work itself passes its identity and the next
+    /// number. With `None` the outcome of unanswered messages is unknown when a connection breaks.
     pub const fn producer(mut self, producer: Option<ProducerIdentity>) -> Self {
         self.config.producer = producer;
         self
     }
 
-    /// Whether a connection that breaks is opened again. Default: yes.
+    /// Whether to reconnect when the connection breaks. Default: yes.
     pub const fn reconnect(mut self, reconnect: bool) -> Self {
         self.config.reconnect = reconnect;
         self
     }
 
-    /// Whether the first connection is tried again and again too. Default: no, a wrong address is an error.
+    /// Whether to retry the first connection too. Default: no, a wrong address is an error.
     pub const fn retry_first_connect(mut self, retry: bool) -> Self {
         self.config.retry_first_connect = retry;
         self
     }
 
-    /// How long closing waits for answers that are outstanding. Default 10 s.
+    /// How long closing waits for outstanding answers. Default 10 s.
     pub const fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.config.drain_timeout = timeout;
         self
     }
 
-    /// Most requests unanswered; further ones wait. Default 1,024, at most 65,536.
+    /// Maximum unanswered requests; further ones wait. Default 1,024, at most 65,536.
     pub const fn max_in_flight(mut self, count: usize) -> Self {
         self.config.max_in_flight = count;
         self
@@ -111,7 +111,7 @@ impl<R: Runtime> ClientBuilder<R> {
         self
     }
 
-    /// A client at once; it connects in the background, and requests wait until it is connected.
+    /// Returns a client at once; it connects in the background, and requests wait until it is connected.
     #[must_use]
     pub fn start(self) -> Client<R> {
         let core = Core::new(self.config, Clock::of::<R>());
@@ -119,11 +119,11 @@ impl<R: Runtime> ClientBuilder<R> {
         Client::new(Owner::new(&core))
     }
 
-    /// A client that is connected.
+    /// Connects and returns the client.
     ///
     /// # Errors
-    /// [`ClientError::Connect`] or [`ClientError::Ended`]: the broker can't be reached, or did not let the
-    /// client in.
+    /// [`ClientError::Connect`] or [`ClientError::Ended`]: the broker can't be reached, or rejected the
+    /// client.
     pub async fn connect(self) -> Result<Client<R>, ClientError> {
         let client = self.start();
         client.opened().await?;

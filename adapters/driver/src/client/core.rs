@@ -1,4 +1,5 @@
-//! What a client's handles and its background task share: the state machine, and who waits for what.
+//! What a client's handles and its background task share: the state machine, and the wakers of those that
+//! wait for it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -37,20 +38,20 @@ pub(crate) struct State {
     /// The background task is gone: nothing will be sent or received any more.
     abandoned: bool,
     task: Option<Waker>,
-    /// The background task stopped reading because there is no room for what comes.
+    /// The background task stopped reading because there is no room for more.
     pub(crate) is_paused: bool,
     replies: Replies,
-    /// Who waits for room for a request: each answer, read and write may make some.
+    /// Requests that wait for room: each answer, read and write may make some.
     pub(crate) room: Room,
     readers: HashMap<SubscriptionId, Option<Waker>>,
-    /// Subscriptions that were dropped and may still get something.
+    /// Subscriptions that were dropped and may still receive events.
     leaving: BTreeSet<SubscriptionId>,
-    /// Who waits for the link to open or close.
+    /// Futures that wait for the link to open or close.
     watchers: Vec<Waker>,
     seen: Phase,
 }
 
-/// As much of the link as somebody may wait for.
+/// The states of the link that a future may wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Opening,
@@ -63,17 +64,17 @@ impl Core {
         Arc::new(Self { clock, state: Mutex::new(State::new(Machine::new(config))) })
     }
 
-    /// Looks at the state, or takes something out of it that leaves nothing for the background task to do.
+    /// Reads the state, or takes something out of it that leaves the background task nothing to do.
     pub(crate) fn look<T>(&self, step: impl FnOnce(&mut State, Timestamp) -> T) -> T {
         self.locked(step, false)
     }
 
-    /// Changes the state, and lets the background task see to what follows.
+    /// Changes the state, and wakes the background task.
     pub(crate) fn change<T>(&self, step: impl FnOnce(&mut State, Timestamp) -> T) -> T {
         self.locked(step, true)
     }
 
-    /// The background task ends: whoever waits is told.
+    /// The background task ends: every future that waits is woken.
     pub(crate) fn abandon(&self) {
         let wakes = {
             let mut state = self.lock();
@@ -96,7 +97,7 @@ impl Core {
         let now = self.clock.now();
         let value = step(&mut state, now);
         state.dispatch(&mut wakes);
-        // Taking a message may have made room for the next one, and the stream was not asked for that.
+        // Taking a message may have made room for the next one, for which the stream was not polled.
         let is_unasked = state.is_paused && state.machine.wants_read();
         if wake_task || is_unasked {
             state.is_paused = false;
@@ -107,7 +108,7 @@ impl Core {
         value
     }
 
-    /// After a panic of the machine its state can't be trusted, so that the client counts as abandoned.
+    /// After a panic of the machine its state can't be trusted, so the client counts as abandoned.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| {
             let mut state = PoisonError::into_inner(poisoned);
@@ -150,7 +151,7 @@ impl State {
         }
     }
 
-    /// Whether the client is over: as it was asked to be, or for another reason.
+    /// How the client ended, if it has: closed by the program, or by an error.
     pub(crate) fn over(&self) -> Option<Result<(), ClientError>> {
         match self.machine.link() {
             Link::Closed(None) => Some(Ok(())),
@@ -160,7 +161,7 @@ impl State {
         }
     }
 
-    /// Why nothing can be asked any more.
+    /// An error if no request can be made any more.
     pub(crate) fn check(&self) -> Result<(), ClientError> {
         match self.over() {
             None => Ok(()),
@@ -168,12 +169,12 @@ impl State {
         }
     }
 
-    /// There is no broker to connect to any more, and there never will be.
+    /// The broker in this program is gone for good.
     pub(crate) const fn give_up(&mut self) {
         self.abandoned = true;
     }
 
-    /// Whether there is anything left for the background task to do.
+    /// Whether the background task has nothing left to do.
     pub(crate) fn is_over(&self) -> bool {
         self.abandoned || matches!(self.machine.link(), Link::Closed(_))
     }
@@ -183,12 +184,12 @@ impl State {
         matches!(self.machine.link(), Link::Open) && !self.abandoned
     }
 
-    /// The background task is to be told when the state changes.
+    /// Wakes the background task when the state changes.
     pub(crate) fn watch_task(&mut self, waker: &Waker) {
         keep(&mut self.task, waker);
     }
 
-    /// Tells `waker` when the link opens or closes.
+    /// Wakes `waker` when the link opens or closes.
     pub(crate) fn watch_link(&mut self, waker: &Waker) {
         if !self.watchers.iter().any(|known| known.will_wake(waker)) {
             self.watchers.push(waker.clone());
@@ -199,7 +200,7 @@ impl State {
         &mut self.replies
     }
 
-    /// The answer, once; `None` while it is not here.
+    /// The answer, once; `None` before it has arrived.
     pub(crate) fn take_reply(&mut self, id: RequestId, waker: &Waker) -> Option<Result<Answer, ClientError>> {
         match self.replies.take(id, waker, self.abandoned) {
             Taken::NotYet => None,
@@ -208,12 +209,12 @@ impl State {
         }
     }
 
-    /// Tells `waker` when a subscription got something.
+    /// Wakes `waker` when a subscription has an event.
     pub(crate) fn watch_subscription(&mut self, id: SubscriptionId, waker: &Waker) {
         keep(self.readers.entry(id).or_default(), waker);
     }
 
-    /// Nobody takes a subscription's messages any more.
+    /// A subscription was dropped: ends it.
     pub(crate) fn leave(&mut self, now: Timestamp, id: SubscriptionId) {
         self.forget_reader(id);
         // Refused only if the subscription has ended already, or the client is about to.
@@ -224,12 +225,12 @@ impl State {
         self.discard(id);
     }
 
-    /// A subscription has ended, and its end was taken.
+    /// A subscription has ended, and its last event was taken.
     pub(crate) fn forget_reader(&mut self, id: SubscriptionId) {
         self.readers.remove(&id);
     }
 
-    /// Takes what is left of a subscription that nobody listens to.
+    /// Drops the events of a subscription that was dropped.
     fn discard(&mut self, id: SubscriptionId) {
         while self.machine.poll_event(id).is_some() {}
     }
@@ -238,7 +239,7 @@ impl State {
         self.connect_error.clone().map_or(ClientError::Abandoned, ClientError::Connect)
     }
 
-    /// The machine's own words, or what the operating system said about connecting.
+    /// The machine's reason, or the operating system's error if connecting failed.
     fn explain(&self, reason: zaichik_client::LinkError) -> ClientError {
         match (&reason, &self.connect_error) {
             (zaichik_client::LinkError::ConnectFailed, Some(source)) => {
@@ -248,7 +249,7 @@ impl State {
         }
     }
 
-    /// Brings what the machine has for its users to them.
+    /// Hands the machine's answers and events to the futures that wait for them.
     fn dispatch(&mut self, wakes: &mut Wakes) {
         while let Some((id, answer)) = self.machine.poll_answer() {
             if let Some(left) = self.replies.dispatch(id, answer, wakes) {
@@ -280,7 +281,7 @@ impl State {
         }
     }
 
-    /// Everybody is to look again: the client is over.
+    /// The client is over: every future checks again.
     fn wake_all(&mut self, wakes: &mut Wakes) {
         self.watchers.drain(..).for_each(|waker| wakes.push(waker));
         while let Some(waker) = self.room.pop() {
@@ -295,7 +296,7 @@ impl State {
 
 #[cfg(test)]
 impl State {
-    /// Whether nobody waits for anything.
+    /// Whether nothing waits.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.replies.is_empty() && self.readers.is_empty() && self.leaving.is_empty() && self.room.is_empty()
     }

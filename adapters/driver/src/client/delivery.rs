@@ -11,7 +11,7 @@ use super::core::{Core, Owner};
 use super::error::ClientError;
 use super::request::Request;
 
-/// A message, and the means to say that it is done.
+/// A message, with the means to commit or nack it.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Outgoing, Simulation};
@@ -21,10 +21,10 @@ use super::request::Request;
 /// # let client = broker.client();
 /// let mut jobs = client.subscribe("jobs").await?;
 /// client.publish("jobs", Outgoing::new("sweep the yard").key("yard").header("by", "noon")).await?;
-/// let job = jobs.next_message().await?.expect("the subscription goes on");
+/// let job = jobs.next_message().await?.expect("the subscription continues");
 /// assert_eq!((job.offset, job.attempt), (0, 1));
-/// job.nack(Duration::from_secs(1)).await?; // again, in a second
-/// let job = jobs.next_message().await?.expect("the subscription goes on");
+/// job.nack(Duration::from_secs(1)).await?; // redelivered in a second
+/// let job = jobs.next_message().await?.expect("the subscription continues");
 /// assert_eq!((job.offset, job.attempt), (0, 2));
 /// job.commit().await?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -38,21 +38,21 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// This message and all before it are done (semantics A2); ready when the broker knows.
+    /// Commits this message and all before it (semantics A2); ready when the broker has the commit.
     ///
     /// # Errors
     /// [`ClientError::Request`] if commits are off, the subscription has ended, or the connection broke
-    /// meanwhile; then what was not committed comes again.
+    /// before the answer; then uncommitted messages are redelivered.
     pub async fn commit(&self) -> Result<(), ClientError> {
         let (id, offset) = (self.subscription, self.message.offset);
         Request::new(&self.core, |machine, now| machine.commit(now, id, offset)).await?;
         Ok(())
     }
 
-    /// Delivery goes back to this message, after `delay` (semantics A4): it and all after it is delivered again, in
-    /// order, with [`attempt`](Message::attempt) raised. Nothing overtakes it: the whole subscription waits.
+    /// Moves delivery back to this message, after `delay` (semantics A4): it and all after it are redelivered in order,
+    /// with [`attempt`](Message::attempt) raised. The whole subscription waits for it.
     ///
-    /// Ready when the broker knows. A message that is committed already stays so. With a
+    /// Ready when the broker has the nack. A committed message stays committed. With a
     /// [dead-letter topic](super::Subscribe::dead_letter) it counts as a failure.
     ///
     /// # Errors

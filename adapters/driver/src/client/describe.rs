@@ -1,4 +1,4 @@
-//! What the broker has and counted, for tools and dashboards (docs/protocol.md §6.15, §6.16).
+//! Requests that describe the broker, its topics and subscriptions, for tools and dashboards (docs/protocol.md §6.15, §6.16).
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use zaichik_proto::{Counter, CounterValue, Limits, PROTOCOL_VERSION};
 use super::{Client, ClientError, mismatch};
 use crate::runtime::Runtime;
 
-/// The broker as it was when it was asked.
+/// The state of the broker at the time of the request.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, Counter, EmbeddedBroker, Simulation};
@@ -25,13 +25,13 @@ use crate::runtime::Runtime;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BrokerInfo {
-    /// What it calls itself, with its version.
+    /// Its name and version.
     pub server: String,
-    /// The protocol version spoken with it.
+    /// The protocol version of the connection.
     pub protocol: u16,
-    /// Its instance: offsets hold within one instance only.
+    /// Its instance. Offsets are valid within one instance only.
     pub instance: u128,
-    /// What a connection may carry.
+    /// The limits of a connection.
     pub limits: Limits,
     /// Its counters, in the order of their codes.
     pub counters: Vec<CounterValue>,
@@ -52,10 +52,10 @@ impl BrokerInfo {
 }
 
 impl<R: Runtime> Client<R> {
-    /// What the broker is and counted.
+    /// The broker's name, limits and counters.
     ///
     /// # Errors
-    /// [`ClientError::Request`] if the connection breaks meanwhile.
+    /// [`ClientError::Request`] if the connection breaks before the answer.
     pub async fn broker_info(&self) -> Result<BrokerInfo, ClientError> {
         let answer = self.ask(Machine::describe_broker).await?;
         let Answer::Counters(counters) = answer else {
@@ -70,11 +70,11 @@ impl<R: Runtime> Client<R> {
         }))
     }
 
-    /// All topics, in the order in which they were created. They are asked for a page at a time, so one that is created
-    /// meanwhile may be there or not.
+    /// All topics, in the order of their creation. They are requested page by page, so a topic that is created during the
+    /// requests may be missing.
     ///
     /// # Errors
-    /// [`ClientError::Request`] if the connection breaks meanwhile.
+    /// [`ClientError::Request`] if the connection breaks before the answer.
     pub async fn topics(&self) -> Result<Vec<TopicInfo>, ClientError> {
         let (mut all, mut from) = (Vec::new(), Some(0));
         while let Some(page) = from {
@@ -88,10 +88,10 @@ impl<R: Runtime> Client<R> {
         Ok(all)
     }
 
-    /// One topic, which is not created.
+    /// One topic. A missing topic is not created.
     ///
     /// # Errors
-    /// [`ClientError::Request`] with `UnknownTopic` if there is none, or for the reasons that any request has.
+    /// [`ClientError::Request`] with `UnknownTopic` if there is none, or as for any request.
     pub async fn topic(&self, topic: &str) -> Result<TopicInfo, ClientError> {
         let answer = self.ask(|machine, now| machine.describe_topic(now, topic)).await?;
         let Answer::Topics { mut topics, .. } = answer else {
@@ -104,7 +104,7 @@ impl<R: Runtime> Client<R> {
     /// which have no name.
     ///
     /// # Errors
-    /// [`ClientError::Request`] with `UnknownTopic` if there is no such topic, or for the reasons that any request has.
+    /// [`ClientError::Request`] with `UnknownTopic` if there is no such topic, or as for any request.
     pub async fn subscriptions(&self, topic: Option<&str>) -> Result<Vec<SubscriptionInfo>, ClientError> {
         let (mut all, mut from) = (Vec::new(), Some(0));
         while let Some(page) = from {
@@ -121,8 +121,8 @@ impl<R: Runtime> Client<R> {
     /// One durable subscription.
     ///
     /// # Errors
-    /// [`ClientError::Request`] with `UnknownTopic` or `NotSubscribed` if there is none, or for the reasons that any
-    /// request has.
+    /// [`ClientError::Request`] with `UnknownTopic` or `NotSubscribed` if there is none, or as for any
+    /// request.
     pub async fn subscription(&self, topic: &str, name: &str) -> Result<SubscriptionInfo, ClientError> {
         let answer = self.ask(|machine, now| machine.describe_durable(now, topic, name)).await?;
         let Answer::Subscriptions { mut subscriptions, .. } = answer else {
@@ -131,11 +131,11 @@ impl<R: Runtime> Client<R> {
         subscriptions.pop().ok_or(ClientError::Abandoned)
     }
 
-    /// Ends a durable subscription for good: its cursor is forgotten, and nothing is kept for it any more.
+    /// Removes a durable subscription: its cursor is forgotten, and no messages are kept for it.
     ///
     /// # Errors
-    /// [`ClientError::Request`] with `SubscriptionHeld` while a connection has it, with `UnknownTopic` or
-    /// `NotSubscribed` if there is none, or for the reasons that any request has.
+    /// [`ClientError::Request`] with `SubscriptionHeld` while a connection holds it, with `UnknownTopic` or
+    /// `NotSubscribed` if there is none, or as for any request.
     pub async fn remove_subscription(&self, topic: &str, name: &str) -> Result<(), ClientError> {
         self.ask(|machine, now| machine.remove_durable(now, topic, name)).await?;
         Ok(())

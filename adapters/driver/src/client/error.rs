@@ -1,4 +1,4 @@
-//! What the async client reports.
+//! The errors of the async client.
 
 use std::convert::Infallible;
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use zaichik_client::{ErrorClass, Event, LinkError, RequestError};
 
-/// Why something that a client was asked to do failed.
+/// Why a request, a subscription or the client failed.
 ///
 /// [`class`](Self::class) says what to do about it.
 ///
@@ -25,13 +25,15 @@ use zaichik_client::{ErrorClass, Event, LinkError, RequestError};
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// One request failed; the client goes on.
+    /// One request failed; the client continues.
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The first connection could not be made; the error names the address.
-    #[error("cannot connect to the broker: {0}; check the address (host:port) and that the broker runs")]
+    #[error(
+        "cannot connect to the broker: {0}; check the address (host:port) and that the broker is running"
+    )]
     Connect(#[source] Arc<io::Error>),
-    /// The client is over.
+    /// The client has ended.
     #[error(transparent)]
     Ended(#[from] LinkError),
     /// The runtime dropped the client's background task.

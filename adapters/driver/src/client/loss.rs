@@ -1,12 +1,12 @@
-//! What a subscription does about messages that are lost, and the count of them.
+//! What a subscription does when messages are lost, and the count of them.
 
 use zaichik_client::Event;
 
 /// What [`Subscription::next_message`](super::Subscription::next_message) does when messages are lost: at a gap
-/// (semantics R9), at a reconnect after some are gone, and after the broker was restarted (semantics P5).
+/// (semantics R9), at a reconnect before which some were removed, and after the broker was restarted (semantics P5).
 ///
-/// The subscription itself continues in either case, and as a stream it always reports each loss as an
-/// [`Event`].
+/// The subscription continues in either case, and [`next_event`](super::Subscription::next_event) always reports each
+/// loss as an [`Event`].
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation, TopicOptions};

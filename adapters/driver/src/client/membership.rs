@@ -1,4 +1,4 @@
-//! What a subscription holds of its client.
+//! A subscription's entry in its client.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use zaichik_client::SubscriptionId;
 
 use super::core::Owner;
 
-/// A subscription's place in the client, given back when it is dropped.
+/// A subscription's entry in its client. Dropping it unsubscribes.
 pub(super) struct Membership {
     pub(super) owner: Arc<Owner>,
-    /// Set from the request on.
+    /// Set when the request is made.
     pub(super) id: Option<SubscriptionId>,
 }
 

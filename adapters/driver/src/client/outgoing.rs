@@ -1,13 +1,13 @@
-//! A message that is about to be published.
+//! A message to publish.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use zaichik_proto::{Record, micros};
 
-/// A message to publish: a body, and what goes with it.
+/// A message to publish: a body, and optionally a key, headers and a time to live.
 ///
-/// Texts, byte vectors and [`Bytes`] turn into one by themselves:
+/// Strings, byte vectors and [`Bytes`] convert into a message:
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,21 +44,21 @@ impl Outgoing {
         self
     }
 
-    /// One more header: a name of 1 to 255 bytes, a value of at most 65,535.
+    /// Adds a header: a name of 1 to 255 bytes, a value of at most 65,535.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// How long the message may live, if the topic lets it live longer; at least a microsecond (semantics R8).
+    /// The message's time to live, if it is shorter than the topic's; at least a microsecond (semantics R8).
     #[must_use]
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// Roughly its bytes on the wire.
+    /// Its approximate size on the wire, in bytes.
     pub(crate) fn len(&self) -> usize {
         let headers = self.headers.iter().map(|(name, value)| name.len().saturating_add(value.len()));
         let headers = headers.fold(0, usize::saturating_add);

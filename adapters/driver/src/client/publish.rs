@@ -1,4 +1,4 @@
-//! Publishing as a request: what is published, on which terms, and what comes back.
+//! Publishing as a request: its messages, its terms and its receipt.
 
 use std::fmt;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! Publishing as a sink, with many messages under way.
+//! Publishing as a sink, with many messages in flight.
 
 use std::fmt;
 use std::pin::Pin;
@@ -17,21 +17,22 @@ use super::replies::PublisherId;
 use super::room::Ticket;
 use super::wakes::keep;
 
-/// Messages that wait for each other before they leave in one step, at most.
+/// Maximum messages that are collected for one step.
 const BATCH_MESSAGES: usize = 256;
 
-/// Their bytes, at most; a larger message leaves alone.
+/// Maximum bytes of a step; a larger message is a step by itself.
 const BATCH_BYTES: usize = 32 << 10;
 
 /// Default of [`Publisher::max_in_flight`].
 const MAX_IN_FLIGHT: usize = 64;
 
-/// Publishes to one topic: a [`Sink`] with a bounded number of steps under way.
+/// Publishes to one topic: a [`Sink`] with a bounded number of steps in flight.
 ///
-/// Messages that are [fed](futures::SinkExt::feed) without a flush leave together: up to 256 of them and 32 KiB
-/// are one step, which the broker accepts or refuses as a whole. A flush is done when everything has its answer.
-/// An error is reported once, by the next call; it tells that some of the messages before it were not accepted.
-/// Dropping it loses what was fed and never flushed; what had left is published, and nobody is told.
+/// Messages that are [fed](futures::SinkExt::feed) without a flush are sent together: up to 256 of them and 32 KiB
+/// are one step, which the broker accepts or refuses as a whole. A flush is done when every step has its answer.
+/// An error is reported once, by the next call; it means that some of the messages before it were not accepted.
+/// Dropping the publisher loses messages that were fed and not flushed. Messages that were sent are published, and
+/// their outcome is not reported.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Outgoing, Simulation};
@@ -74,7 +75,7 @@ impl Publisher {
         }
     }
 
-    /// Most steps without an answer. Default 64; 0 counts as 1.
+    /// Maximum steps without an answer. Default 64; 0 counts as 1.
     #[must_use]
     pub fn max_in_flight(mut self, steps: usize) -> Self {
         self.limit = steps.max(1);
@@ -112,7 +113,7 @@ impl Publisher {
         self.batch.len() >= BATCH_MESSAGES || self.batch_bytes >= BATCH_BYTES
     }
 
-    /// How many of the waiting messages leave together; at least one.
+    /// The number of collected messages that fit one step; at least one.
     fn step(&self) -> usize {
         let mut bytes = 0usize;
         let fits = |message: &&Outgoing| {
@@ -122,7 +123,7 @@ impl Publisher {
         self.batch.iter().take_while(fits).count().max(1)
     }
 
-    /// Sends everything that waits, as far as the limits allow.
+    /// Sends the collected messages, as far as the limits allow.
     fn poll_send(&mut self, cx: &Context<'_>) -> Poll<Result<(), ClientError>> {
         while !self.batch.is_empty() {
             ready!(self.poll_send_step(cx))?;
@@ -165,7 +166,7 @@ impl Publisher {
         Poll::Ready(sent)
     }
 
-    /// Ready when every answer is here.
+    /// Ready when every answer has arrived.
     fn poll_answered(&self, cx: &Context<'_>) -> Poll<Result<(), ClientError>> {
         self.owner.core().look(|state, _| {
             let checked = state.check();

@@ -8,7 +8,7 @@ use zaichik_client::{Answer, RequestError, RequestId, SubscriptionId};
 use super::error::ClientError;
 use super::wakes::{Wakes, in_order, keep};
 
-/// Requests that were made and whose answer somebody needs, and the publishers of the client.
+/// The requests in flight whose answer is needed, and the publishers of the client.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
     by_request: HashMap<RequestId, Reply>,
@@ -21,11 +21,11 @@ pub(crate) struct Replies {
 enum Reply {
     /// To a future that waits for it.
     Awaited(Option<Waker>),
-    /// It is here.
+    /// It has arrived.
     Arrived(Result<Answer, RequestError>),
     /// To a publisher's count.
     Counted(PublisherId),
-    /// To nobody: it tells that nothing more comes of a subscription that was dropped.
+    /// Nowhere: it says that a subscription that was dropped receives nothing more.
     Left(SubscriptionId),
 }
 
@@ -33,7 +33,7 @@ enum Reply {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PublisherId(u64);
 
-/// What a publisher waits for.
+/// A publisher's requests in flight.
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     pub(crate) requests: usize,
@@ -41,7 +41,7 @@ pub(crate) struct InFlight {
     pub(crate) waker: Option<Waker>,
 }
 
-/// What became of a reply that a future asked for.
+/// The result of taking a reply.
 pub(super) enum Taken {
     NotYet,
     Answer(Result<Answer, RequestError>),
@@ -70,7 +70,7 @@ impl Replies {
         }
     }
 
-    /// Nobody waits for this answer any more.
+    /// The future that waited for this answer was dropped.
     pub(crate) fn forget(&mut self, id: RequestId) {
         self.by_request.remove(&id);
     }
@@ -97,12 +97,12 @@ impl Replies {
         in_flight.requests = in_flight.requests.saturating_add(1);
     }
 
-    /// The answer of this request says that nothing more comes for a subscription that was dropped.
+    /// The answer to this request says that a subscription that was dropped receives nothing more.
     pub(super) fn expect_leave(&mut self, id: RequestId, subscription: SubscriptionId) {
         self.by_request.insert(id, Reply::Left(subscription));
     }
 
-    /// Brings an answer to its place; gives the subscription that has ended with it, if it was dropped before.
+    /// Hands an answer to its receiver; returns the dropped subscription that has ended with it, if any.
     pub(super) fn dispatch(
         &mut self,
         id: RequestId,

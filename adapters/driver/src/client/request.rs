@@ -18,7 +18,7 @@ pub(crate) struct Request<F> {
     ask: F,
 }
 
-/// How far a request is; the caller brings what makes it to each poll. Dropping it after the request was made only
+/// The progress of a request; the caller passes the function that makes it to each poll. Dropping it after the request was made only
 /// discards the answer.
 pub(crate) struct Call {
     core: Arc<Core>,
@@ -63,7 +63,7 @@ impl Call {
         &self.core
     }
 
-    /// Makes the request with `ask` as soon as there is room for it; ready when its answer is here.
+    /// Makes the request with `ask` as soon as there is room for it; ready when its answer has arrived.
     pub(crate) fn poll(
         &mut self,
         cx: &Context<'_>,

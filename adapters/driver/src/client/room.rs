@@ -1,11 +1,11 @@
-//! Who waits until there is room for a request: first come, first served.
+//! A queue of requests that wait for room: first come, first served.
 
 use std::collections::BTreeMap;
 use std::task::Waker;
 
-/// A queue for room.
+/// Requests that wait for room.
 ///
-/// Whoever is called tries again; who then has no use for the room passes the call on, so that no call is lost.
+/// A request that is called tries again. If it does not use the room, it passes the call on, so that no call is lost.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     waiting: BTreeMap<Ticket, Waker>,
@@ -18,7 +18,7 @@ pub(crate) struct Room {
 pub(crate) struct Ticket(u64);
 
 impl Room {
-    /// Tells `waker` when there may be room; `ticket` is its place in the queue, if it has one.
+    /// Wakes `waker` when there may be room; `ticket` is its place in the queue, if it has one.
     pub(crate) fn wait(&mut self, ticket: Option<Ticket>, waker: &Waker) -> Ticket {
         let ticket = ticket.unwrap_or_else(|| {
             self.next = self.next.wrapping_add(1);
@@ -28,13 +28,13 @@ impl Room {
         ticket
     }
 
-    /// The room was found: there may be more of it.
+    /// The request found room: there may be more.
     pub(crate) fn found(&mut self, ticket: Ticket) {
         self.waiting.remove(&ticket);
         self.call();
     }
 
-    /// Nobody waits with this ticket any more.
+    /// The request with this ticket was dropped.
     pub(crate) fn leave(&mut self, ticket: Ticket) {
         if self.waiting.remove(&ticket).is_none() {
             self.call();
@@ -46,15 +46,15 @@ impl Room {
         self.calls = self.calls.saturating_add(1);
     }
 
-    /// The next one to be woken for the calls so far.
+    /// The next waker for the calls so far.
     pub(crate) fn pop_called(&mut self) -> Option<Waker> {
-        // A call that nobody waits for is forgotten: who comes later tries before it waits.
+        // A call is forgotten when nothing waits: a later request tries before it waits.
         let calls = self.calls.min(self.waiting.len());
         self.calls = calls.saturating_sub(1);
         if calls > 0 { self.pop() } else { None }
     }
 
-    /// The next one, called or not.
+    /// The next waker, called or not.
     pub(crate) fn pop(&mut self) -> Option<Waker> {
         self.waiting.pop_first().map(|(_, waker)| waker)
     }
@@ -76,24 +76,24 @@ mod tests {
     }
 
     #[test]
-    fn a_call_wakes_one_and_is_passed_on_when_it_is_of_no_use() {
+    fn a_call_wakes_one_request_and_is_passed_on_when_unused() {
         let mut room = Room::default();
         let tickets = [(); 3].map(|()| room.wait(None, Waker::noop()));
         assert_eq!(called(&mut room), 0);
         room.call();
         assert_eq!(called(&mut room), 1, "the first one");
         room.leave(tickets[0]);
-        assert_eq!(called(&mut room), 1, "it gave up: the second one");
+        assert_eq!(called(&mut room), 1, "the first one was dropped: the second one");
         room.found(tickets[1]);
         assert_eq!(called(&mut room), 1, "it found room: the third one");
         room.call();
-        assert_eq!(called(&mut room), 0, "nobody waits");
+        assert_eq!(called(&mut room), 0, "nothing waits");
         room.wait(None, Waker::noop());
-        assert_eq!(called(&mut room), 0, "a call that woke nobody is forgotten");
+        assert_eq!(called(&mut room), 0, "a call that woke nothing is forgotten");
     }
 
     #[test]
-    fn who_gives_up_without_being_called_takes_no_call_along() {
+    fn a_request_dropped_before_its_call_takes_no_call_along() {
         let mut room = Room::default();
         let tickets = [(); 2].map(|()| room.wait(None, Waker::noop()));
         room.leave(tickets[0]);

@@ -1,4 +1,4 @@
-//! A subscription that is about to begin.
+//! A subscription that has not begun yet.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -16,7 +16,7 @@ use super::mismatch;
 use super::request::Request;
 use super::subscription::Subscription;
 
-/// A subscription that is about to begin: configure it, then await it.
+/// A subscription that has not begun yet: configure it, then await it.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation, Start};
@@ -49,7 +49,7 @@ impl Subscribe {
         self
     }
 
-    /// Maximum uncommitted bytes; one larger message still comes alone. Default: the broker's limit.
+    /// Maximum uncommitted bytes; a single larger message is still delivered. Default: the broker's limit.
     pub const fn window_bytes(mut self, bytes: u32) -> Self {
         self.options.window_bytes = bytes;
         self
@@ -70,7 +70,7 @@ impl Subscribe {
     }
 
     /// Moves a message to `topic` after `max_attempts` failures: it was nacked, or was the only uncommitted one when a
-    /// durable subscription's connection ended (semantics A6). Default: it is redelivered without end.
+    /// durable subscription's connection ended (semantics A6). Default: it is redelivered without limit.
     pub fn dead_letter(mut self, max_attempts: u32, topic: impl Into<String>) -> Self {
         self.options = self.options.dead_letter(max_attempts, topic);
         self

@@ -31,7 +31,7 @@ use super::request::Request;
 /// client.publish("orders", "one tea").await?;
 /// client.publish("orders", "two coffees").await?;
 /// for expected in ["one tea", "two coffees"] {
-///     let order = orders.next_message().await?.expect("the subscription goes on");
+///     let order = orders.next_message().await?.expect("the subscription continues");
 ///     assert_eq!(order.body, expected);
 /// }
 /// orders.commit().await?; // everything up to the message taken last
@@ -49,7 +49,7 @@ use super::request::Request;
 /// # let client = broker.client();
 /// let keeps_two = TopicOptions::new().retain_forever().max_messages(2);
 /// client.create_topic("readings", keeps_two).await?;
-/// let mut readings = client.subscribe("readings").await?; // and nobody reads meanwhile
+/// let mut readings = client.subscribe("readings").await?; // nothing is read yet
 /// for reading in ["17", "18", "19", "20"] {
 ///     client.publish("readings", reading).await?;
 /// }
@@ -82,7 +82,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// A subscription has begun; `membership` has its place.
+    /// A subscription that has begun.
     pub(super) fn new(
         membership: Membership,
         topic: Arc<str>,
@@ -151,7 +151,7 @@ impl Subscription {
 
     /// The next event: a message, or what takes a message's place. `None` after the subscription's end.
     ///
-    /// The same as [`StreamExt::next`](futures::StreamExt::next) with its layers the other way round. Dropping the future
+    /// The same as [`StreamExt::next`](futures::StreamExt::next) with `Option` and `Result` exchanged. Dropping the future
     /// before it is ready loses no event.
     ///
     /// # Errors
@@ -166,27 +166,27 @@ impl Subscription {
         self.losses
     }
 
-    /// Everything up to the last message taken is done (semantics A2); ready when the broker knows.
+    /// Commits everything up to the message taken last (semantics A2); ready when the broker has the commit.
     ///
     /// # Errors
-    /// [`ClientError::Request`] if nothing was taken yet, commits are off, or the connection broke meanwhile;
-    /// then what was not committed comes again.
+    /// [`ClientError::Request`] if no message was taken yet, commits are off, or the connection broke before the
+    /// answer; then uncommitted messages are redelivered.
     pub async fn commit(&self) -> Result<(), ClientError> {
         self.commit_to(self.taken.ok_or(RequestError::NothingToCommit)?).await
     }
 
-    /// Everything up to and including `offset` is done; ready when the broker knows.
+    /// Commits everything up to and including `offset`; ready when the broker has the commit.
     ///
     /// # Errors
-    /// As for [`commit`](Self::commit); refused as well if `offset` was not delivered.
+    /// As for [`commit`](Self::commit); also refused if `offset` was not delivered.
     pub async fn commit_to(&self, offset: u64) -> Result<(), ClientError> {
         let core = self.membership.owner.core();
         Request::new(core, |machine, now| machine.commit(now, self.id, offset)).await?;
         Ok(())
     }
 
-    /// Delivery goes back to the last message taken, after `delay` (semantics A4): it and what comes after it is
-    /// delivered again, in order, and nothing overtakes it.
+    /// Moves delivery back to the message taken last, after `delay` (semantics A4): it and all after it are redelivered
+    /// in order, and nothing overtakes it.
     ///
     /// # Errors
     /// As for [`commit`](Self::commit).
@@ -198,10 +198,10 @@ impl Subscription {
         Ok(())
     }
 
-    /// Delivery goes on at another position (semantics D6).
+    /// Continues delivery at another position (semantics D6).
     ///
     /// # Errors
-    /// [`ClientError::Request`] if the subscription has ended, or the connection broke meanwhile.
+    /// [`ClientError::Request`] if the subscription has ended, or the connection broke before the answer.
     pub async fn seek(&mut self, to: Start) -> Result<(), ClientError> {
         let (id, core) = (self.id, self.membership.owner.core());
         Request::new(core, |machine, now| machine.seek(now, id, to)).await?;
@@ -209,12 +209,12 @@ impl Subscription {
         Ok(())
     }
 
-    /// Ends the subscription; ready when no message of it can come any more (semantics A9).
+    /// Ends the subscription; ready when it can receive no more messages (semantics A9).
     ///
-    /// A durable one keeps its cursor, for whoever subscribes under its name. Gives the last offset delivered, if any.
+    /// A durable one keeps its cursor for a later subscription with its name. Returns the last offset delivered, if any.
     ///
     /// # Errors
-    /// [`ClientError::Request`] if it has ended already, or the connection breaks meanwhile.
+    /// [`ClientError::Request`] if it has ended already, or the connection breaks before the answer.
     pub async fn unsubscribe(self) -> Result<Option<u64>, ClientError> {
         let id = self.id;
         let core = Arc::clone(self.membership.owner.core());

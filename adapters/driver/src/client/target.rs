@@ -51,12 +51,12 @@ impl Target {
         })
     }
 
-    /// Whether a broker that can't be connected to never comes back: one in this program does not.
+    /// Whether a failed connect is final: a broker in this program does not come back.
     pub(crate) const fn is_gone_for_good(&self) -> bool {
         !matches!(self, Self::Remote(_))
     }
 
-    /// An error of connecting that names the address.
+    /// A connect error that names the address.
     pub(crate) fn explain(&self, error: io::Error) -> io::Error {
         match self {
             Self::Remote(address) => io::Error::new(error.kind(), format!("{address}: {error}")),

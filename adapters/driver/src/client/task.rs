@@ -1,4 +1,4 @@
-//! A client's background task: connects, moves bytes, keeps the deadlines, connects again.
+//! A client's background task: connects, moves bytes, keeps deadlines and reconnects.
 
 use std::future::Future;
 use std::io;
@@ -16,16 +16,16 @@ use super::target::{Opening, Stream, Target};
 use crate::alarm::Alarm;
 use crate::runtime::{Io, Runtime};
 
-/// Most bytes read in a turn.
+/// Maximum bytes read in a turn.
 const READ_PER_TURN: usize = 256 << 10;
 
-/// Most bytes of one read.
+/// Maximum bytes of one read.
 const READ_AT_ONCE: usize = 64 << 10;
 
-/// How long opening a byte stream may take; some systems would try for minutes.
+/// How long opening a byte stream may take; some systems try for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Turns before other tasks of the thread get theirs.
+/// Turns before the task yields to others.
 const TURNS_PER_POLL: usize = 8;
 
 /// The background task of one client, as a future that ends when the client is over.
@@ -40,20 +40,20 @@ pub(crate) struct Task<R: Runtime> {
 /// A stream that is being opened.
 struct Connecting<R: Runtime> {
     stream: Opening<R>,
-    /// When it counts as failed.
+    /// The time at which it counts as failed.
     by: Timestamp,
 }
 
-/// What a turn leaves behind.
+/// The result of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outlook {
     /// There is more to do at once.
     Busy,
-    /// Nothing to do before a waker is called or this moment comes.
+    /// Nothing to do before a wake or this time.
     Idle(Option<Timestamp>),
     /// It is time to connect.
     Connect,
-    /// The client is over.
+    /// The client has ended.
     Over,
 }
 
@@ -186,7 +186,7 @@ fn pump<I: Io>(
     }
 }
 
-/// Reads what has arrived, up to a limit; says whether there may be more.
+/// Reads the bytes that have arrived, up to a limit; says whether there may be more.
 fn read(cx: &mut Context<'_>, state: &mut State, now: Timestamp, stream: &mut impl Io) -> io::Result<bool> {
     let mut left = READ_PER_TURN;
     while state.machine.wants_read() {
@@ -199,7 +199,7 @@ fn read(cx: &mut Context<'_>, state: &mut State, now: Timestamp, stream: &mut im
             Poll::Ready(Ok(count)) => {
                 left = left.saturating_sub(count);
                 state.machine.handle_read(now);
-                // An answer to a request that was given up is told to nobody, but makes room.
+                // The answer to a request that was dropped goes nowhere, but makes room.
                 state.room.call();
             }
             Poll::Ready(Err(error)) => return Err(error),
@@ -209,7 +209,7 @@ fn read(cx: &mut Context<'_>, state: &mut State, now: Timestamp, stream: &mut im
     Ok(false)
 }
 
-/// Writes what the stream takes; says whether that was anything, which makes room for requests.
+/// Writes what the stream accepts; says whether it accepted any bytes, which makes room for requests.
 fn write(cx: &mut Context<'_>, state: &mut State, stream: &mut impl Io) -> io::Result<bool> {
     let mut wrote = false;
     while state.machine.outbound().has_remaining() {

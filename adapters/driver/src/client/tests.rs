@@ -1,4 +1,4 @@
-//! Clients of a broker in the same program, polled by hand: whoever is stranded fails the test at once.
+//! Clients of a broker in the same program, polled by hand: a future that is stranded fails the test at once.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn fill(client: &Client<Manual>, topic: &str, messages: usize) {
 }
 
 #[test]
-fn a_subscription_dropped_with_much_on_its_way_does_not_stop_the_client() {
+fn a_subscription_dropped_with_messages_in_flight_does_not_stop_the_client() {
     let mut config = BrokerConfig::default();
     config.lane_bytes = 4 << 20;
     let broker = Broker::start(config).expect("a valid configuration");
@@ -37,7 +37,7 @@ fn a_subscription_dropped_with_much_on_its_way_does_not_stop_the_client() {
         let unread = client.subscribe("t").window(0).await.expect("subscribed");
         drop(unread);
         writer.publish("u", "behind it").await.expect("accepted");
-        let message = read.next_message().await.expect("no gap").expect("a message");
+        let message = read.next_message().await.expect("no error").expect("a message");
         assert_eq!(message.body, "behind it");
     });
 }
@@ -96,7 +96,7 @@ fn an_enqueue_that_found_no_room_can_be_repeated() {
 }
 
 #[test]
-fn an_answer_that_comes_too_late_makes_room_all_the_same() {
+fn an_answer_that_arrives_too_late_still_makes_room() {
     let broker = broker();
     let client = broker.client_builder().max_in_flight(1).start();
     Manual::block_on(async {
@@ -110,7 +110,7 @@ fn an_answer_that_comes_too_late_makes_room_all_the_same() {
 }
 
 #[test]
-fn nothing_is_kept_of_what_is_over() {
+fn nothing_is_kept_of_finished_requests() {
     let mut config = BrokerConfig::default();
     config.max_topics = 1;
     let broker = Broker::start(config).expect("a valid configuration");
@@ -119,7 +119,7 @@ fn nothing_is_kept_of_what_is_over() {
         client.publish("t", "x").await.expect("accepted");
         drop(client.subscribe("t").window(0).await.expect("subscribed"));
         client.subscribe("one topic too many").await.expect_err("refused");
-        // Given up before the answers, of which one is a refusal.
+        // Dropped before the answers, one of which is a refusal.
         for topic in ["t", "one topic too many"] {
             assert!(client.subscribe(topic).into_future().now_or_never().is_none());
         }
@@ -132,12 +132,12 @@ fn nothing_is_kept_of_what_is_over() {
 }
 
 #[test]
-fn an_address_that_nobody_listens_on_is_named() {
+fn an_address_without_a_listener_is_named() {
     let refused = Manual::block_on(Client::<Manual>::connect("zaichik://nowhere:8889"));
     let said = refused.expect_err("there is no network").to_string();
     assert_eq!(
         said,
-        "cannot connect to the broker: nowhere:8889: connection refused; check the address (host:port) and that the broker runs"
+        "cannot connect to the broker: nowhere:8889: connection refused; check the address (host:port) and that the broker is running"
     );
 }
 

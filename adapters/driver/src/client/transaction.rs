@@ -1,4 +1,4 @@
-//! Several publishes and commits that happen together or not at all.
+//! Publishes and commits that take effect together or not at all.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use super::outgoing::Outgoing;
 use super::request::Request;
 use super::subscription::Subscription;
 
-/// A transaction that is being put together; nothing is sent before [`send`](Self::send) (semantics X).
+/// A transaction under construction; nothing is sent before [`send`](Self::send) (semantics X).
 ///
-/// At most 1,000 operations, and as many bytes as one frame may have. What can't be done is reported by `send`.
+/// At most 1,000 operations, and at most the bytes of one frame. `send` reports an operation that is invalid.
 /// With a durable subscription, consuming, transforming and producing in one transaction gives exactly one output
-/// for each input, whatever breaks in between.
+/// for each input, whatever fails in between.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation, TopicOptions};
 /// # Simulation::new().run(async {
 /// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
 /// # let client = broker.client();
-/// // The default keeps nothing for who comes later.
+/// // By default a topic keeps nothing for later subscribers.
 /// client.create_topic("invoices", TopicOptions::new().retain_forever()).await?;
 /// let mut orders = client.subscribe("orders").durable("billing").await?;
 /// client.publish("orders", "one tea").await?;
@@ -43,7 +43,7 @@ pub struct Transaction {
     owner: Arc<Owner>,
     batch: Batch,
     options: PublishOptions,
-    /// A subscription of another client was named.
+    /// A subscription of another client that was named.
     foreign: Option<SubscriptionId>,
 }
 
@@ -86,11 +86,11 @@ impl Transaction {
         self.commit_offset(subscription.id(), is_own, offset)
     }
 
-    /// Does all of it in one step, or nothing; ready when the broker has.
+    /// Sends the transaction; ready when the broker has applied all of it.
     ///
     /// # Errors
-    /// [`ClientError::class`] says whether nothing happened and trying again helps, or whether its fate is unknown.
-    /// [`RequestError::NotApplied`]: the connection broke, nothing happened, and the messages come again.
+    /// [`ClientError::class`] says whether the transaction had no effect and can be retried, or its outcome is unknown.
+    /// [`RequestError::NotApplied`]: the connection broke, nothing was applied, and the messages are redelivered.
     pub async fn send(self) -> Result<BatchReceipt, ClientError> {
         let Self { owner, batch, options, foreign } = self;
         if let Some(subscription) = foreign {

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::task::Waker;
 
-/// Keeps a waker without cloning one that is already there.
+/// Keeps a waker; does not clone an equal one.
 pub(super) fn keep(kept: &mut Option<Waker>, waker: &Waker) {
     if !kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
         *kept = Some(waker.clone());
     }
 }
 
-/// Who is to be woken after unlocking. Mostly one, which needs no memory.
+/// Wakers to call after unlocking. One needs no allocation.
 #[derive(Debug, Default)]
 pub(super) struct Wakes {
     first: Option<Waker>,
@@ -37,7 +37,7 @@ impl Wakes {
     }
 }
 
-/// A map's values in the order of their keys: who is woken first must not depend on a hasher's seed.
+/// A map's values in the order of their keys: the order of wakes must not depend on a hasher's seed.
 pub(super) fn in_order<K: Ord + Copy, V>(map: &mut HashMap<K, V>) -> impl Iterator<Item = &mut V> {
     let mut entries: Vec<_> = map.iter_mut().collect();
     entries.sort_unstable_by_key(|(key, _)| **key);

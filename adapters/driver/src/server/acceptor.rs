@@ -12,29 +12,29 @@ use crate::alarm::Alarm;
 use crate::clock::Clock;
 use crate::runtime::{Listener, Runtime};
 
-/// Connections accepted before other tasks of the thread get their turn.
+/// Connections accepted before the task yields to others.
 const ACCEPTS_PER_POLL: usize = 64;
 
-/// Wait after the first accept that failed; doubles with each further one.
+/// Delay after the first accept that failed; doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 
-/// Longest wait after an accept that failed.
+/// Maximum delay after an accept that failed.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Accepts connections while the broker runs.
 pub(super) struct Acceptor<'a, R: Runtime> {
     shared: &'a Arc<Shared>,
     doors: Vec<Door<R>>,
-    /// Whose turn it is to be asked first.
+    /// The door to poll next.
     first: usize,
     spare: Spare,
 }
 
-/// A listener, and how long it is left alone after an accept that failed.
+/// A listener, and its delay after an accept that failed.
 struct Door<R: Runtime> {
     listener: R::Listener,
     alarm: Alarm<R::Timer>,
-    /// The last wait, zero after an accept that succeeded.
+    /// The last delay, zero after an accept that succeeded.
     backoff: Duration,
     until: Option<Instant>,
 }
@@ -53,7 +53,7 @@ impl<'a, R: Runtime> Acceptor<'a, R> {
             if idle || shared.is_stopping() != Ok(false) {
                 return Poll::Ready(());
             }
-            // One connection of each in turn: a flood at one door keeps nobody out at another.
+            // One connection of each in turn: a flood at one door does not block the others.
             let Some(door) = doors.get_mut(*first) else {
                 *first = 0;
                 continue;
@@ -87,7 +87,7 @@ impl<R: Runtime> Door<R> {
         Self { listener, alarm: Alarm::new(R::timer()), backoff: Duration::ZERO, until: None }
     }
 
-    /// The next connection; an accept that fails is tried again.
+    /// The next connection; an accept that fails is retried.
     fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
@@ -109,7 +109,7 @@ impl<R: Runtime> Door<R> {
         }
     }
 
-    /// Decides how long to wait. Nothing that an accept says may end the broker.
+    /// Decides how long to wait. No error of an accept may end the broker.
     fn failed(&mut self, cx: &mut Context<'_>, error: &io::Error, clock: &Clock, spare: &mut Spare) {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
         if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
@@ -123,7 +123,7 @@ impl<R: Runtime> Door<R> {
         tracing::warn!(%error, retry_in = ?self.backoff, "accept failed");
     }
 
-    /// Accepts and closes what waits in the backlog, with the descriptor kept for it.
+    /// Accepts and closes the connections in the backlog, with the spare descriptor.
     fn refuse_waiting(&mut self, cx: &mut Context<'_>, spare: &mut Spare) {
         spare.release();
         for _ in 0..ACCEPTS_PER_POLL {

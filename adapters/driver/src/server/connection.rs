@@ -1,7 +1,7 @@
 //! The loop between one session and its byte stream: a single future without branches that race.
 //!
-//! Each turn reads, lets the session meet the broker, and writes, in that order; what could not be done now has
-//! left its waker behind. The timer is armed only when there is nothing else to do.
+//! Each turn reads, lets the session meet the broker, and writes, in that order; a step
+//! that can't be done now has registered its waker. The timer is armed only when nothing else can be done.
 
 use std::future::Future;
 use std::io;
@@ -18,24 +18,24 @@ use super::shared::{Poisoned, Shared};
 use crate::alarm::Alarm;
 use crate::runtime::{Io, Timer};
 
-/// Most bytes read in a turn.
+/// Maximum bytes read in a turn.
 const READ_PER_TURN: usize = 128 << 10;
 
-/// Most bytes of one read.
+/// Maximum bytes of one read.
 const READ_AT_ONCE: usize = 64 << 10;
 
-/// Turns before other tasks of the thread get theirs.
+/// Turns before the task yields to others.
 const TURNS_PER_POLL: usize = 8;
 
-/// How long what a peer still sends is read and dropped after the last byte was written: closing a socket with
-/// unread bytes resets it, and the reset can overtake the answer or the error written last.
+/// How long received bytes are read and dropped after the last byte was written. Closing a socket with unread bytes
+/// resets it, and the reset can overtake the last answer or error.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Most bytes dropped meanwhile.
+/// Maximum bytes dropped in that time.
 const LINGER_BYTES: usize = 4 << 20;
 
-/// How long nothing moves before a connection's buffers are given back: an idle connection is not to hold any,
-/// and one that exchanges a message now and then is not to allocate for each.
+/// How long a connection is idle before its buffers are freed: an idle connection holds none, and one with occasional
+/// messages does not allocate for each.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
 
 /// One connection of a broker, as a future that ends with it.
@@ -44,43 +44,43 @@ pub(crate) struct Connection<I, T> {
     session: Session,
     alarm: Alarm<T>,
     stage: Stage,
-    /// The peer is gone: nothing can be told to it any more.
+    /// The peer is gone: it receives nothing more.
     gone: bool,
-    /// Whether bytes moved since the connection last went to sleep.
+    /// Whether bytes moved since the connection last slept.
     moved: bool,
-    /// Until when it spins rather than sleeps, if the broker is to do so at all.
+    /// Until when it polls instead of sleeping, if busy polling is on.
     spin_until: Timestamp,
-    /// Writes that took nothing, since the last exchange.
+    /// Writes that moved no bytes, since the last exchange.
     stalls: u32,
-    /// When its buffers are given back, unless bytes move before.
+    /// When its buffers are freed, unless bytes move before.
     shrink_at: Option<Timestamp>,
     /// Dropped last: a task that waits for the connection's end finds the socket closed.
     registration: Registration,
 }
 
-/// What is left to do.
+/// The stage of a connection.
 enum Stage {
     /// Read, exchange, write.
     Serving,
-    /// The session is over and its bytes are written: tell the peer, and give it time to read them.
+    /// The session is over and its bytes are written: shut down, and give the peer time to read them.
     Ending(Ending),
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Ending {
-    /// Whether the peer was told.
+    /// Whether the stream is shut down.
     shut_down: bool,
     until: Option<Instant>,
-    /// How many bytes may still be dropped.
+    /// Bytes that may still be dropped.
     left: usize,
 }
 
-/// What a turn leaves behind.
+/// The result of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outlook {
     /// There is more to do at once.
     Busy,
-    /// Nothing to do before a waker is called.
+    /// Nothing to do before a wake.
     Idle,
     /// The connection is over.
     Over,
@@ -126,16 +126,16 @@ impl<I: Io, T: Timer> Connection<I, T> {
             Status::Closing | Status::Handshake | Status::Open | _ => {}
         }
         self.moved |= read != Moved::Nothing || written != Moved::Nothing;
-        // The stream was not asked, so nothing says when it has bytes.
+        // The stream was not polled, so no wake will come when it has bytes.
         let is_unasked = was_paused && self.session.wants_read();
-        // What was written may have made room for more.
+        // The write may have made room for more.
         if turn == Turn::More || read == Moved::ToTheLimit || written == Moved::Some || is_unasked {
             return Outlook::Busy;
         }
         self.wait(cx)
     }
 
-    /// Ends at once: the peer is told if its socket takes it.
+    /// Ends at once: the peer is notified if its socket accepts the bytes.
     fn abort(&mut self, cx: &mut Context<'_>) -> Outlook {
         let shared = self.registration.shared();
         let reason = match shared.is_stopping() {
@@ -186,7 +186,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
         )
     }
 
-    /// Writes what the socket takes.
+    /// Writes what the socket accepts.
     fn write(&mut self, cx: &mut Context<'_>) -> Moved {
         let mut moved = Moved::Nothing;
         while self.session.outbound().has_remaining() {
@@ -209,7 +209,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
         moved
     }
 
-    /// Goes to sleep until a waker is called or the session's next deadline.
+    /// Sleeps until a wake or the session's next deadline.
     fn wait(&mut self, cx: &mut Context<'_>) -> Outlook {
         let clock = self.registration.shared().clock();
         if std::mem::take(&mut self.moved) {
@@ -240,7 +240,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
         }
     }
 
-    /// Rather than to sleep it comes again soon, for a while after bytes moved last.
+    /// Polls again soon instead of sleeping, for a while after bytes moved.
     fn spin(&mut self, cx: &mut Context<'_>) {
         if self.registration.shared().clock().now() < self.spin_until {
             self.io.look_again(cx);
@@ -249,7 +249,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
         }
     }
 
-    /// The session is over: its place in the broker is free.
+    /// The session is over: the broker forgets it.
     fn start_ending(&mut self) -> Outlook {
         self.registration.end_session();
         let clock = self.registration.shared().clock();
@@ -289,7 +289,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
         }
     }
 
-    /// The stream is broken: nothing can be told to the peer any more.
+    /// The stream is broken: the peer receives nothing more.
     fn broke(&mut self, error: &io::Error) {
         tracing::debug!(connection = %self.registration.session(), %error, "connection broke");
         self.gone = true;

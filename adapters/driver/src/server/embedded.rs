@@ -23,7 +23,7 @@ use crate::runtime::Runtime;
 /// A broker that runs inside the program: its clients talk to it through memory.
 ///
 /// It owns no thread and no global state, so a program may have any number of them. Dropping it ends every
-/// connection at once; [`shutdown`](Self::shutdown) lets them finish what they owe.
+/// connection at once; [`shutdown`](Self::shutdown) lets connections finish their work.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -34,7 +34,7 @@ use crate::runtime::Runtime;
 /// let client = broker.client();
 /// client.publish("jobs", "sweep the yard").await?;
 /// assert_eq!(broker.stats()?.records_accepted, 1);
-/// broker.shutdown(Duration::from_secs(1)).await?; // ready when nothing is left
+/// broker.shutdown(Duration::from_secs(1)).await?; // ready when all connections are closed
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).expect("it works");
 /// ```
@@ -44,7 +44,7 @@ pub struct EmbeddedBroker<R: Runtime> {
     runtime: PhantomData<fn() -> R>,
 }
 
-/// Stops a broker from anywhere; cheap to clone.
+/// Stops a broker from elsewhere in the program; cheap to clone.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
@@ -63,7 +63,7 @@ pub struct BrokerHandle {
     shared: Arc<Shared>,
 }
 
-/// Why a broker does not run, or no longer does.
+/// Why a broker does not start, or has stopped.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, ServerError, Simulation};
@@ -84,15 +84,15 @@ pub enum ServerError {
     /// The runtime has no random numbers.
     #[error("no random numbers: {0}")]
     Random(#[source] io::Error),
-    /// The address can't be listened on.
+    /// The address can't be bound.
     #[error("cannot listen on {address}: {source}")]
     Bind {
-        /// The address asked for.
+        /// The requested address.
         address: String,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The broker failed; every connection was closed. What it did before is in the log.
+    /// The broker failed; every connection was closed. Its last actions are in the log.
     #[error("the broker failed and closed every connection")]
     Failed,
 }
@@ -125,7 +125,7 @@ impl<R: Runtime> EmbeddedBroker<R> {
         ClientBuilder::local(Arc::new(move || connect::<R>(&broker)))
     }
 
-    /// A byte stream to this broker, for who speaks the protocol without this crate's client.
+    /// A byte stream to this broker, for programs that speak the protocol without this crate's client.
     ///
     /// # Errors
     /// The broker is stopping, or failed.
@@ -133,13 +133,13 @@ impl<R: Runtime> EmbeddedBroker<R> {
         connect::<R>(&Arc::downgrade(&self.shared))
     }
 
-    /// Something that stops this broker from elsewhere.
+    /// A handle that stops this broker from elsewhere.
     #[must_use]
     pub fn handle(&self) -> BrokerHandle {
         BrokerHandle { shared: Arc::clone(&self.shared) }
     }
 
-    /// What the broker counted so far.
+    /// The broker's counters.
     ///
     /// # Errors
     /// [`ServerError::Failed`] after the broker failed.
@@ -147,7 +147,7 @@ impl<R: Runtime> EmbeddedBroker<R> {
         self.shared.inspect(|broker| *broker.stats()).map_err(ServerError::from)
     }
 
-    /// Stops: connections finish what they owe and are closed when `grace` is over; ready when nothing is left.
+    /// Stops: connections finish what they owe and are closed when `grace` is over; ready when all connections are closed.
     ///
     /// # Errors
     /// [`ServerError::Failed`] if the broker failed before.
@@ -156,7 +156,7 @@ impl<R: Runtime> EmbeddedBroker<R> {
         self.stopped().await
     }
 
-    /// Ready when the broker was stopped and nothing of it is left.
+    /// Ready when the broker was stopped and all its tasks have ended.
     pub(crate) async fn stopped(&self) -> Result<(), ServerError> {
         let tasks = self.shared.tasks();
         poll_fn(|cx| if tasks.none(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
@@ -175,8 +175,8 @@ impl<R: Runtime> Drop for EmbeddedBroker<R> {
 }
 
 impl BrokerHandle {
-    /// Asks the broker to stop: no new connections, the others finish what they owe and are closed when `grace`
-    /// is over. A later call can shorten the grace, not lengthen it.
+    /// Asks the broker to stop: it accepts no connections, and the others finish their work and are closed when
+    /// `grace` is over. A later call can shorten `grace`, not lengthen it.
     pub fn shutdown(&self, grace: Duration) {
         self.shared.drain(grace);
     }
@@ -187,10 +187,10 @@ impl BrokerHandle {
         self.shared.is_stopping() != Ok(false)
     }
 
-    /// Sets a counter that only the program around the broker knows, such as its processor time; others stay as they
-    /// are. Clients see it in `Client::broker_info`.
+    /// Sets a counter that only the program around the broker knows, such as its processor time. Other counters are
+    /// unchanged. Clients see it in `Client::broker_info`.
     pub fn report(&self, counter: Counter, value: u64) {
-        // Of a broker that failed nobody asks anything any more.
+        // A broker that failed answers no more requests.
         let _ = self.shared.change(|broker| broker.report(counter, value));
     }
 }

@@ -1,4 +1,4 @@
-//! The one task per broker that runs what is due when no connection does.
+//! The task of a broker that runs its deadlines when no connection does.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use super::tasks::HousekeeperEntry;
 use crate::alarm::Alarm;
 use crate::runtime::Timer;
 
-/// Rounds before other tasks of the thread get theirs.
+/// Rounds before the task yields to others.
 const ROUNDS_PER_POLL: usize = 4;
 
 /// Drives a broker's deadlines until the broker has stopped and its connections have ended.
@@ -60,7 +60,7 @@ impl<T: Timer> Future for Housekeeping<T> {
 
 impl<T> Drop for Housekeeping<T> {
     fn drop(&mut self) {
-        // A panic in the broker ends here as well; nobody may go on without housekeeping.
+        // A panic in the broker ends here as well. No connection may continue without housekeeping.
         self.shared.abort();
     }
 }

@@ -1,4 +1,4 @@
-//! The broker behind its lock, and the wakers of everybody who may have to be woken.
+//! The broker behind its lock, and the wakers of its sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use super::tasks::Tasks;
 use crate::clock::Clock;
 use crate::sync::{Mutex, MutexGuard};
 
-/// Sessions woken after one turn; the others wait for the housekeeping task, which yields in between.
+/// Sessions woken after one turn; the housekeeping task wakes the others, and yields in between.
 const WAKES_PER_TURN: usize = 64;
 
 /// One broker, shared by its connections.
@@ -22,23 +22,23 @@ pub(crate) struct Shared {
     clock: Clock,
     state: Mutex<State>,
     tasks: Arc<Tasks>,
-    /// How long a connection spins after bytes moved, in microseconds.
+    /// How long a connection polls again after bytes moved, in microseconds.
     busy_poll: AtomicU64,
 }
 
-/// The broker failed while it was locked; its state can't be trusted any more.
+/// The broker failed while it was locked; its state can't be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the broker failed; what it holds can't be trusted any more")]
+#[error("the broker failed; its state can't be trusted")]
 pub(crate) struct Poisoned;
 
-/// What the housekeeping task learns from a round.
+/// The result of a housekeeping round.
 #[derive(Debug)]
 pub(crate) struct Housekeeping {
     /// Whether another round is due at once.
     pub(crate) turn: Turn,
     /// When the next round is due.
     pub(crate) next: Option<Timestamp>,
-    /// Whether the broker is on its way to its end.
+    /// Whether the broker is stopping.
     pub(crate) is_stopping: bool,
 }
 
@@ -60,8 +60,8 @@ impl Shared {
         })
     }
 
-    /// Lets a session and the broker meet; `waker` is told when the session has something to pull.
-    /// `stalls` are the writes since the last exchange that took nothing.
+    /// Runs an exchange between a session and the broker; `waker` is woken when the session has something to pull.
+    /// `stalls` are the writes since the last exchange that moved no bytes.
     pub(crate) fn exchange(
         &self,
         session: &mut Session,
@@ -77,7 +77,7 @@ impl Shared {
         })
     }
 
-    /// Forgets a session. After a panic in the broker it wakes everybody instead, so that they hear of it.
+    /// Forgets a session. After a panic in the broker it wakes all tasks instead, so that they end.
     pub(crate) fn detach(&self, id: SessionId) {
         let detached = self.locked(|state, now| {
             state.forget(id);
@@ -88,7 +88,7 @@ impl Shared {
         }
     }
 
-    /// Runs what is due in the broker; `waker` is told when something is due earlier than expected.
+    /// Runs what is due in the broker; `waker` is woken when something is due earlier than expected.
     pub(crate) fn housekeep(&self, waker: &Waker) -> Result<Housekeeping, Poisoned> {
         let (abort, round) = self.locked(|state, now| {
             state.housekeeper = Some(waker.clone());
@@ -106,9 +106,9 @@ impl Shared {
         Ok(round)
     }
 
-    /// Stops: connections finish what they owe, and end at once when `grace` is over.
+    /// Stops: connections finish their work, and end at once when `grace` is over.
     ///
-    /// A later call can shorten the grace, never lengthen it.
+    /// A later call can shorten `grace`, never lengthen it.
     pub(crate) fn drain(&self, grace: Duration) {
         let drained = self.locked(|state, now| {
             let at = now + grace;
@@ -132,18 +132,18 @@ impl Shared {
         self.wake_all();
     }
 
-    /// Whether the broker is on its way to its end.
+    /// Whether the broker is stopping.
     pub(crate) fn is_stopping(&self) -> Result<bool, Poisoned> {
         self.state.lock().map(|state| state.is_stopping()).map_err(|_| Poisoned)
     }
 
-    /// Looks at the broker.
+    /// Reads from the broker.
     pub(crate) fn inspect<T>(&self, look: impl FnOnce(&Broker) -> T) -> Result<T, Poisoned> {
         let _alarm = PanicAlarm(self);
         self.state.lock().map(|state| look(&state.broker)).map_err(|_| Poisoned)
     }
 
-    /// Changes what has no effect on anybody.
+    /// Changes the broker in a way that has no effects on sessions.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Broker)) -> Result<(), Poisoned> {
         let _alarm = PanicAlarm(self);
         self.state.lock().map(|mut state| change(&mut state.broker)).map_err(|_| Poisoned)
@@ -153,7 +153,7 @@ impl Shared {
         &self.clock
     }
 
-    /// How long a connection spins for more bytes before it sleeps.
+    /// How long a connection polls for more bytes before it sleeps.
     pub(crate) fn busy_poll(&self) -> Duration {
         Duration::from_micros(self.busy_poll.load(Ordering::Relaxed))
     }
@@ -166,7 +166,7 @@ impl Shared {
         &self.tasks
     }
 
-    /// The one way to the broker: reads the clock under the lock, and does what follows from it after unlocking.
+    /// The only way to change the broker: reads the clock under the lock, and handles the effects after unlocking.
     fn locked<T>(&self, step: impl FnOnce(&mut State, Timestamp) -> T) -> Result<T, Poisoned> {
         let mut aftermath = Aftermath::new();
         let _alarm = PanicAlarm(self);
@@ -179,7 +179,7 @@ impl Shared {
         Ok(value)
     }
 
-    /// Wakes every task, also after a panic: the wakers are right even where the broker is not.
+    /// Wakes every task, also after a panic: the wakers are valid even if the broker is not.
     fn wake_all(&self) {
         let housekeeper = self.lock_even_if_poisoned().housekeeper.take();
         housekeeper.into_iter().for_each(Waker::wake);
@@ -196,7 +196,7 @@ impl Shared {
 struct State {
     broker: Broker,
     effects: Effects,
-    /// When connections end at once, if the broker is stopping; never again once they were told.
+    /// When connections end at once, if the broker is stopping; `MAX` once they were aborted.
     stop_at: Option<Timestamp>,
     /// By slot: the session there, and its waker until it is woken. Each exchange sets it again, so that a session is
     /// woken at most once in between. All connections at once are woken through `tasks`.
@@ -228,7 +228,7 @@ impl State {
         }
         match self.sessions.get_mut(slot) {
             Some(Some((owner, Some(known)))) if *owner == id && known.will_wake(waker) => {}
-            // A session that is over, or was refused, may share its slot with a newer one.
+            // A session that ended, or was refused, may share its slot with a newer one.
             Some(Some((owner, _))) if *owner > id => {}
             Some(entry) => *entry = Some((id, Some(waker.clone()))),
             None => {}
@@ -248,7 +248,7 @@ impl State {
         if *owner == id { waker.take() } else { None }
     }
 
-    /// Takes over what is to be done without the lock.
+    /// Collects what has to be done without the lock.
     fn collect(&mut self, aftermath: &mut Aftermath) {
         while !aftermath.is_full() {
             let Some(id) = self.effects.pop_wake() else {
@@ -271,12 +271,12 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        // Nobody is left to be woken: each connection holds the state.
+        // Nothing is left to wake: each connection holds the state.
         self.effects.clear();
     }
 }
 
-/// Tells everybody when the broker fails, whoever called it; to be dropped after the lock.
+/// Wakes all tasks if the broker panics under its lock. Drop it after the lock.
 struct PanicAlarm<'a>(&'a Shared);
 
 impl Drop for PanicAlarm<'_> {
@@ -287,7 +287,7 @@ impl Drop for PanicAlarm<'_> {
     }
 }
 
-/// What follows from a step, done after unlocking.
+/// The effects of a step, handled after unlocking.
 struct Aftermath {
     wakers: [Option<Waker>; WAKES_PER_TURN],
     woken: usize,

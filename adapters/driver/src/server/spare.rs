@@ -1,9 +1,9 @@
-//! A file descriptor kept for the moment when there are no others.
+//! A spare file descriptor, for when the process has no others.
 
 use std::io;
 
-/// Without a free descriptor a connection can't even be refused: its peer would wait in the backlog. Giving the
-/// spare one up makes room to accept it and close it.
+/// Without a free descriptor a connection can't even be refused: its peer would wait in the backlog. Releasing
+/// the spare one makes room to accept and close the connection.
 #[derive(Debug)]
 #[expect(clippy::disallowed_types, reason = "kept for its descriptor, not for its contents")]
 pub(crate) struct Spare(Option<std::fs::File>);
@@ -20,7 +20,7 @@ impl Spare {
         self.0 = None;
     }
 
-    /// Takes the descriptor back, if there is one; where there is no such file the server does without.
+    /// Takes the descriptor back, if possible; without such a file the server has no spare.
     #[expect(clippy::disallowed_types, reason = "kept for its descriptor, not for its contents")]
     pub(crate) fn restore(&mut self) {
         self.0 = std::fs::File::open("/dev/null").ok();

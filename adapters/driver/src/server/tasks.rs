@@ -1,4 +1,4 @@
-//! The background tasks of one broker: how many there are, who waits for their end, and how all end at once.
+//! The background tasks of one broker: their number, the wakers that wait for their end, and how all end at once.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -22,20 +22,20 @@ struct State {
     /// to be trusted then.
     connections: Slab<Option<Waker>>,
     housekeepers: usize,
-    /// Who wants to hear when a task ends: housekeeping and whoever waits for the broker's end. A few.
+    /// Wakers to call when a task ends: housekeeping's, and those that wait for the broker's end. Only a few.
     waiting: Vec<Waker>,
 }
 
-/// A connection's task; to be dropped as the last thing that the task owns.
+/// The entry of a connection's task. The task must drop it last.
 #[derive(Debug)]
 pub(crate) struct ConnectionEntry {
     tasks: Arc<Tasks>,
     key: usize,
-    /// The waker that the tasks know.
+    /// The waker in the table.
     waker: Option<Waker>,
 }
 
-/// A housekeeping task; to be dropped as the last thing that the task owns.
+/// The entry of a housekeeping task. The task must drop it last.
 #[derive(Debug)]
 pub(crate) struct HousekeeperEntry(Arc<Tasks>);
 
@@ -54,23 +54,23 @@ impl Tasks {
         HousekeeperEntry(Arc::clone(self))
     }
 
-    /// Whether no connection is left. If one is, `waker` is told when that may have changed.
+    /// Whether there is no connection. If there is one, `waker` is woken when that may have changed.
     pub(crate) fn no_connections(&self, waker: &Waker) -> bool {
         self.check(waker, |state| state.connections.is_empty())
     }
 
-    /// Whether nothing is left. If something is, `waker` is told when that may have changed.
+    /// Whether there is no task. If there is one, `waker` is woken when that may have changed.
     pub(crate) fn none(&self, waker: &Waker) -> bool {
         self.check(waker, |state| state.connections.is_empty() && state.housekeepers == 0)
     }
 
-    /// Wakes everybody who waits, for another reason than a task's end.
+    /// Calls the wakers that wait, for another reason than the end of a task.
     pub(crate) fn wake_waiting(&self) {
         let waiting = std::mem::take(&mut self.lock().waiting);
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Wakes everybody: each connection, and who waits.
+    /// Calls all wakers: those of connections, and those that wait.
     pub(crate) fn wake_all(&self) {
         let connections: Vec<Waker> =
             self.lock().connections.iter().filter_map(|(_, waker)| waker.clone()).collect();
@@ -78,7 +78,7 @@ impl Tasks {
         self.wake_waiting();
     }
 
-    /// Every connection is to end at once.
+    /// Makes every connection end at once.
     pub(crate) fn abort(&self) {
         self.aborted.store(true, Ordering::Release);
         self.wake_all();
@@ -93,14 +93,14 @@ impl Tasks {
         holds
     }
 
-    /// The counts are right after a panic as well: each change is a single step.
+    /// The counts are valid after a panic as well: each change is a single step.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ConnectionEntry {
-    /// Tells how to wake the task; to be called whenever it runs.
+    /// Sets the waker of the task; call it at each poll.
     pub(crate) fn watch(&mut self, waker: &Waker) {
         if self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             return;
@@ -111,7 +111,7 @@ impl ConnectionEntry {
         }
     }
 
-    /// Whether the connection is to end at once.
+    /// Whether the connection must end at once.
     pub(crate) fn is_aborted(&self) -> bool {
         self.tasks.aborted.load(Ordering::Acquire)
     }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_one_out_wakes_who_waits() {
+    fn the_last_task_to_end_wakes_those_that_wait() {
         let tasks = Arc::new(Tasks::default());
         let counter = Arc::new(Counter::default());
         let waker = Waker::from(Arc::clone(&counter));

@@ -1,7 +1,7 @@
-//! Connections over memory, polled by hand: only what was woken runs.
+//! Connections over memory, polled by hand: only woken tasks run.
 
 #![expect(clippy::arithmetic_side_effects, reason = "indices of a test's own lists")]
-#![expect(clippy::wildcard_enum_match_arm, reason = "whatever else comes fails the test")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "any other frame fails the test")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
@@ -49,7 +49,7 @@ impl World {
         self.tasks.push(Task::new(future));
     }
 
-    /// A connection whose handshake is done; its task's index is one more than its peer's.
+    /// A connection after its handshake; the index of its task is its peer's plus one.
     fn connect(&mut self) -> usize {
         let (here, there) = LocalIo::pair();
         let session = self.shared.accept().expect("sound").expect("running");
@@ -92,7 +92,7 @@ impl World {
         self.send_bytes(peer, &bytes);
     }
 
-    /// Sends as much at a time as the stream takes.
+    /// Sends in pieces that the stream accepts.
     fn send_bytes(&mut self, peer: usize, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let sent = self.peers[peer].try_send(bytes);
@@ -110,7 +110,7 @@ impl World {
             };
             task.poll();
         }
-        panic!("the tasks never come to rest");
+        panic!("the tasks wake each other endlessly");
     }
 
     fn is_over(&self, peer: usize) -> bool {
@@ -151,7 +151,7 @@ fn publish(world: &mut World, peer: usize) {
     world.send_bytes(peer, &quiet_publish(&[b"x"]));
 }
 
-/// A publish that wants no answer.
+/// A publish without an acknowledgement.
 fn quiet_publish(bodies: &[&[u8]]) -> BytesMut {
     let mut records = Vec::new();
     for body in bodies {
@@ -166,7 +166,7 @@ fn quiet_publish(bodies: &[&[u8]]) -> BytesMut {
 }
 
 #[test]
-fn nobody_is_stranded_however_many_there_are() {
+fn every_reader_is_woken_by_one_publish() {
     let mut world = World::new();
     let readers: Vec<usize> = (0..700).map(|_| world.connect()).collect();
     for reader in &readers {
@@ -180,7 +180,7 @@ fn nobody_is_stranded_however_many_there_are() {
 }
 
 #[test]
-fn wakes_survive_a_publisher_that_is_gone_at_once() {
+fn wakes_survive_a_publisher_that_is_dropped_at_once() {
     let mut world = World::new();
     let readers: Vec<usize> = (0..300).map(|_| world.connect()).collect();
     for reader in &readers {
@@ -198,7 +198,7 @@ fn wakes_survive_a_publisher_that_is_gone_at_once() {
 }
 
 #[test]
-fn b_18_a_broker_that_failed_tells_every_connection() {
+fn a_broker_that_failed_notifies_every_connection() {
     let mut world = World::new();
     let peers = [world.connect(), world.connect()];
     let shared = Arc::clone(&world.shared);
@@ -213,7 +213,7 @@ fn b_18_a_broker_that_failed_tells_every_connection() {
         assert_eq!(code, Some(FaultCode::Internal));
     }
     assert!(world.shared.accept().is_err());
-    // Both ends are closed: nothing is left.
+    // Both ends are closed.
     world.peers.clear();
     world.run();
     assert!(peers.into_iter().all(|peer| world.is_over(peer)));
@@ -221,7 +221,7 @@ fn b_18_a_broker_that_failed_tells_every_connection() {
 }
 
 #[test]
-fn a_peer_that_sends_no_more_is_still_answered() {
+fn a_peer_that_shut_down_its_side_is_still_answered() {
     let mut world = World::new();
     let peer = world.connect();
     let mut bytes = BytesMut::new();
@@ -246,17 +246,17 @@ fn a_connection_that_is_dropped_is_forgotten() {
 }
 
 #[test]
-fn a_connection_whose_buffer_was_full_is_read_again() {
+fn a_connection_with_a_full_buffer_is_read_again() {
     let mut config = BrokerConfig::default();
     (config.wire.max_message, config.wire.max_frame) = (60 << 10, 64 << 10);
     let body = vec![7; 64 << 10];
     let (first, rest) = (&body[..40 << 10], &body[..20 << 10]);
     let fixed = quiet_publish(&[first, rest]).len() - rest.len();
     let frame = quiet_publish(&[first, &body[..body.len() + HEADER_LEN - fixed]]);
-    assert_eq!(frame.len(), (64 << 10) + HEADER_LEN, "the largest there is");
+    assert_eq!(frame.len(), (64 << 10) + HEADER_LEN, "the largest frame");
     let mut world = World::with(config);
     let writer = world.connect();
-    // All but a byte of the first one, so that the buffer is full before the second one is whole.
+    // All but the last byte of the first frame, so that the buffer is full before the second one is complete.
     let mut bytes = frame.repeat(4);
     let last = bytes.split_off(frame.len() - 1);
     world.send_bytes(writer, &bytes);
@@ -266,7 +266,7 @@ fn a_connection_whose_buffer_was_full_is_read_again() {
 }
 
 #[test]
-fn b_06_a_publisher_is_read_again_when_memory_was_freed() {
+fn a_publisher_is_read_again_after_memory_was_freed() {
     let mut config = BrokerConfig::default();
     config.memory_budget = 1 << 20;
     let mut world = World::with(config);
@@ -289,16 +289,16 @@ fn b_06_a_publisher_is_read_again_when_memory_was_freed() {
 }
 
 #[test]
-fn a_connection_spins_while_the_time_to_do_so_lasts_and_only_after_bytes_moved() {
+fn a_connection_polls_again_for_a_while_after_bytes_moved() {
     let mut world = World::new();
     let peer = world.connect();
     world.shared.set_busy_poll(Duration::from_hours(1));
-    assert!(!world.tasks[peer + 1].is_due(), "nothing has moved since");
+    assert!(!world.tasks[peer + 1].is_due(), "no bytes have moved since");
     let mut ping = BytesMut::new();
     ClientFrame::Ping { nonce: 7 }.encode(&mut ping);
     world.peers[peer].send(&ping);
     for _ in 0..5 {
-        assert!(world.tasks[peer + 1].is_due(), "it looks again and again");
+        assert!(world.tasks[peer + 1].is_due(), "it polls again and again");
         world.tasks[peer + 1].poll();
     }
     world.peers[peer].frame(|frame| assert!(matches!(frame, ServerFrame::Pong { nonce: 7 })));
@@ -307,7 +307,7 @@ fn a_connection_spins_while_the_time_to_do_so_lasts_and_only_after_bytes_moved()
     let peer = world.connect();
     world.shared.set_busy_poll(Duration::from_micros(1));
     world.peers[peer].send(&ping);
-    // It comes to rest when that is over.
+    // It sleeps after that time.
     world.run();
     assert!(!world.tasks[peer + 1].is_due());
 }
