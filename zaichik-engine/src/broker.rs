@@ -108,7 +108,7 @@ impl Broker {
     /// [`ConfigError`] if the configuration contradicts itself.
     pub fn new(config: BrokerConfig, seed: Seed) -> Result<Self, ConfigError> {
         config.check()?;
-        let (producers, mut memory) = (Producers::new(&config, seed), Memory::new(config.memory_budget));
+        let (producers, mut memory) = (Producers::new(&config, seed), Memory::new(config.memory));
         memory.charge_producers(producers.footprint());
         Ok(Self {
             session_config: Arc::new(SessionConfig::new(&config, seed)),

@@ -127,8 +127,8 @@ impl Model {
         Terms {
             window: request.window,
             window_bytes: u64::from(match request.window_bytes {
-                0 => self.bounds.max_window_bytes,
-                bytes => bytes.min(self.bounds.max_window_bytes),
+                0 => self.bounds.max_window_size,
+                bytes => bytes.min(self.bounds.max_window_size),
             }),
             dead_letter: dead_letter(request),
             inactive_ttl: ttl.unwrap_or(self.bounds.inactive_ttl),

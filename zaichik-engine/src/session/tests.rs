@@ -153,7 +153,7 @@ fn a7_deliveries_without_end_do_not_starve_requests() {
 
 #[test]
 fn w9_who_is_not_read_is_not_given_up_and_goes_on_hearing_pings() {
-    let config = BrokerConfig { memory_budget: 1, ..BrokerConfig::default() };
+    let config = BrokerConfig { memory: 1, ..BrokerConfig::default() };
     let mut bench = Bench::open(config);
     assert!(bench.session.wants_read(), "it may be a consumer that comes back");
     bench.send(&publish(b"t", b"", AckLevel::Accepted));
@@ -170,7 +170,7 @@ fn w9_who_is_not_read_is_not_given_up_and_goes_on_hearing_pings() {
 
 #[test]
 fn w9_who_takes_a_long_answer_slowly_is_not_given_up() {
-    let config = BrokerConfig { lane_bytes: 64, ..BrokerConfig::default() };
+    let config = BrokerConfig { output_buffer: 64, ..BrokerConfig::default() };
     let mut bench = Bench::open(config);
     let options = TopicOptions::new().compaction_window(Duration::MAX);
     bench.send(&bytes(&ClientFrame::CreateTopic(CreateTopic { request: 1, topic: b"t", options })));
@@ -208,7 +208,7 @@ fn a_limit_of_zero_is_not_announced() {
     let zeros: [fn(&mut Limits) -> &mut u32; 4] = [
         |wire| &mut wire.max_message,
         |wire| &mut wire.max_window,
-        |wire| &mut wire.max_window_bytes,
+        |wire| &mut wire.max_window_size,
         |wire| &mut wire.max_subscriptions,
     ];
     for zero in zeros {
