@@ -6,7 +6,8 @@ use crate::model::broker::Model;
 use crate::model::subscription::{Subscription, Terms};
 use std::rc::Rc;
 
-use crate::model::topic::{Liveness, Topic};
+use crate::model::entry::Liveness;
+use crate::model::topic::Topic;
 use crate::model::words::{Answer, FOREVER, INVALID, Refusal, Settings, Start, Subscribe, Target};
 
 impl Model {
