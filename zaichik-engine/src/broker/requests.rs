@@ -188,7 +188,7 @@ impl Broker {
         self.publishing(now).extend_run_alike(run, like, alike)
     }
 
-    /// Does what a run of publishes has left to do, before anybody reads their topic.
+    /// Does what a run of publishes has left to do, before their topic is read.
     pub(crate) fn settle_run(&mut self, now: Timestamp, run: &mut PublishRun) {
         self.publishing(now).settle_run(run);
     }

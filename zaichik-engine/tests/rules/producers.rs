@@ -297,7 +297,7 @@ fn p_05_the_instant_does_not_depend_on_housekeeping() {
     // Requests of an old epoch do not count as activity.
     world.jump(start + us(9_999_999));
     assert_eq!(publish(&mut world, &peer, seq(6), "b"), "refused ProducerFenced 3");
-    // So many others that housekeeping has not handled all of them when the request arrives.
+    // Enough others that housekeeping has not handled all of them when the request arrives.
     let id = |id| Producer { id, ..seq(5) };
     for other in 100..300 {
         peer.publish_as(Some(id(other)), "t", AckLevel::None, &[record(b"x")]);
