@@ -64,13 +64,12 @@ async fn connect(name: &str) -> Result<Client, ClientError> {
 
 /// The slow subscriber receives a gap in place of the messages it missed, and continues.
 async fn expect_gap_and_four(mut slow: Subscription) -> Outcome {
-    match slow.next_event().await?.ok_or("the subscription ended")? {
-        Event::Gap { from, to, reason } => {
-            println!("  it receives a gap: offsets {from} up to, not including, {to} are lost ({reason:?})");
-            expect((from, to) == (1, 3), "a gap for the two messages that expired in the meantime")?;
-        }
-        other => return Err(format!("expected a gap, got {other:?}").into()),
-    }
+    let event = slow.next_event().await?.ok_or("the subscription ended")?;
+    let Event::Gap { from, to, reason } = event else {
+        return Err(format!("expected a gap, received {event:?}").into());
+    };
+    println!("  it receives a gap: offsets {from} up to, not including, {to} are lost ({reason:?})");
+    expect((from, to) == (1, 3), "a gap for the two messages that expired in the meantime")?;
     expect_four(slow).await
 }
 

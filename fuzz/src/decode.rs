@@ -58,15 +58,14 @@ pub(crate) fn encoded(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
 
 /// Small limits: bugs live at limits, and the fuzzer's inputs are short.
 const fn limits() -> Limits {
-    Limits {
-        max_message: 256,
-        max_frame: 512,
-        max_records: 4,
-        max_window: 4,
-        max_window_bytes: 256,
-        max_subscriptions: 4,
-        heartbeat_millis: 1_000,
-    }
+    Limits::new()
+        .max_message(256)
+        .max_frame(512)
+        .max_records(4)
+        .max_window(4)
+        .max_window_bytes(256)
+        .max_subscriptions(4)
+        .heartbeat_millis(1_000)
 }
 
 fn check<F: FnMut(&[u8]) -> Step>(data: &[u8], decoder: impl Fn() -> F) {

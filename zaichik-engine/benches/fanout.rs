@@ -1,23 +1,15 @@
-//! What a delivery costs: records of 128 bytes to many subscribers, from the publisher's bytes to the subscribers'.
+//! The cost of a delivery: records of 128 bytes to many subscribers, from the publisher's bytes to the subscribers'.
 //!
 //! ```text
 //! cargo bench -p zaichik-engine --bench fanout
 //! ```
 
-#![expect(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a benchmark"
-)]
-
-mod connection;
+#![expect(clippy::arithmetic_side_effects, reason = "a benchmark")]
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use zaichik_proto::{AckLevel, ClientFrame, Commit, TopicOptions};
-
-use crate::connection::{Connections, encoded, publish};
+use zaichik_testkit::{Connections, encoded, publish_equal};
 
 /// Records in each iteration.
 const RECORDS: u32 = 64;
@@ -49,7 +41,7 @@ fn run(bencher: Bencher<'_, '_>, subscribers: usize, window: u32) {
             subscriber
         })
         .collect();
-    let bytes = publish("topic", AckLevel::None, 1, None).repeat(RECORDS as usize);
+    let bytes = publish_equal("topic", AckLevel::None, 1, None).repeat(RECORDS as usize);
     let mut end = 0;
     bencher.counter(ItemsCount::new(RECORDS as usize * subscribers.len())).bench_local(|| {
         connections.send(publisher, &bytes);
@@ -63,5 +55,5 @@ fn run(bencher: Bencher<'_, '_>, subscribers: usize, window: u32) {
         }
     });
     let delivered = connections.broker.stats().records_delivered;
-    assert_eq!(delivered, end * subscribers.len() as u64, "everybody gets everything");
+    assert_eq!(delivered, end * subscribers.len() as u64, "every subscriber gets every record");
 }

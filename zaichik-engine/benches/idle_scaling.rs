@@ -1,23 +1,13 @@
-//! What a publish costs when many connections are idle: it must not depend on how many.
+//! The cost of a publish while many connections are idle: it must not depend on their number.
 //!
 //! ```text
 //! cargo bench -p zaichik-engine --bench idle_scaling
 //! ```
 
-#![expect(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a benchmark"
-)]
-
-mod connection;
-
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use zaichik_proto::{AckLevel, TopicOptions};
-
-use crate::connection::{Connections, publish};
+use zaichik_testkit::{Connections, publish_equal};
 
 /// Records in each iteration.
 const RECORDS: u32 = 256;
@@ -37,6 +27,6 @@ fn idle_connections(bencher: Bencher<'_, '_>, idle: usize) {
         let other = connections.connect();
         connections.subscribe(other, &format!("other-{}", index / 10), 1);
     }
-    let bytes = publish("topic", AckLevel::Accepted, 1, None).repeat(RECORDS as usize);
+    let bytes = publish_equal("topic", AckLevel::Accepted, 1, None).repeat(RECORDS as usize);
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| connections.send(publisher, &bytes));
 }

@@ -1,29 +1,20 @@
-//! Hot paths whose instructions are counted, because time is noisy where other programs run as well.
+//! Hot paths whose instructions are counted, because times are noisy on a shared machine.
 //!
-//! `instructions SCENARIO ROUNDS` does one thing so often; `.ci/instructions` runs it under callgrind twice, with few and
-//! with many rounds, and compares the difference with what is written down in `instructions.tsv`.
+//! `instructions SCENARIO ROUNDS` runs a scenario for a number of rounds; `.ci/instructions` does so twice under callgrind,
+//! with few and with many rounds, and compares the difference with the figures in `instructions.tsv`.
 
-#![expect(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a benchmark"
-)]
-
-mod connection;
+#![expect(clippy::arithmetic_side_effects, clippy::expect_used, clippy::print_stdout, reason = "a benchmark")]
 
 use zaichik_proto::{AckLevel, ClientFrame, Commit, TopicOptions};
+use zaichik_testkit::{Connections, encoded, publish_equal};
 
-use crate::connection::{Connections, encoded, publish};
-
-/// Messages of one round: as many frames of 128 bytes as one read of 64 KiB brings.
+/// Messages of one round: the frames of 128 bytes that one read of 64 KiB holds.
 const MESSAGES: usize = 400;
 
-/// A name, and what does it so many rounds long.
+/// A name, and a function that runs the scenario for a number of rounds.
 type Scenario = (&'static str, fn(usize));
 
-/// What can be counted.
+/// All scenarios.
 const SCENARIOS: &[Scenario] = &[
     ("publish", |rounds| fan_out(rounds, 0, AckLevel::None)),
     ("one_to_one", |rounds| fan_out(rounds, 1, AckLevel::None)),
@@ -46,14 +37,14 @@ fn main() {
     run(rounds);
 }
 
-/// One connection publishes a read full of messages, so many others get them; nothing is kept.
+/// One connection publishes a full read of messages to `subscribers` others; nothing is kept.
 fn fan_out(rounds: usize, subscribers: usize, ack: AckLevel) {
     let (mut connections, publisher) = prepare();
     for _ in 0..subscribers {
         let subscriber = connections.connect();
         connections.subscribe(subscriber, "topic", 0);
     }
-    let bytes = publish("topic", ack, 1, None).repeat(MESSAGES);
+    let bytes = publish_equal("topic", ack, 1, None).repeat(MESSAGES);
     for _ in 0..rounds {
         connections.send(publisher, &bytes);
     }
@@ -64,18 +55,18 @@ fn one_at_a_time(rounds: usize) {
     let (mut connections, publisher) = prepare();
     let subscriber = connections.connect();
     connections.subscribe(subscriber, "topic", 0);
-    let bytes = publish("topic", AckLevel::None, 1, None);
+    let bytes = publish_equal("topic", AckLevel::None, 1, None);
     for _ in 0..rounds * MESSAGES {
         connections.send(publisher, &bytes);
     }
 }
 
-/// A window of 256, and a commit for each half of it.
+/// A window of 256, and a commit for each 100 messages.
 fn committed(rounds: usize) {
     let (mut connections, publisher) = prepare();
     let subscriber = connections.connect();
     connections.subscribe(subscriber, "topic", 256);
-    let bytes = publish("topic", AckLevel::None, 1, None).repeat(MESSAGES / 4);
+    let bytes = publish_equal("topic", AckLevel::None, 1, None).repeat(MESSAGES / 4);
     let mut offset = 0;
     for _ in 0..rounds * 4 {
         connections.send(publisher, &bytes);

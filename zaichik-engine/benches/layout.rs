@@ -1,5 +1,5 @@
-//! Two ways to keep records, without a broker around them: their wire form in chunks, as the engine does it, and a
-//! handle for each message that is encoded again for each delivery (docs/adr/0001-record-layout.md).
+//! Two record layouts compared without a broker: the wire form in chunks, as the engine does it, and a handle for each
+//! message, which is encoded again for each delivery (docs/adr/0001-record-layout.md).
 //!
 //! ```text
 //! cargo bench -p zaichik-engine --bench layout
@@ -19,17 +19,17 @@ use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 use zaichik_proto::{DeliveryHead, Record, RecordRef};
 
-/// Tells how much each way allocates.
+/// Counts allocations.
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 /// Messages of one round.
 const MESSAGES: u32 = 64;
 
-/// Messages retained while rounds go on.
+/// Messages retained during the rounds.
 const RETAINED: u64 = 10_000;
 
-/// Bytes up to which a delivery is copied next to its head, as the engine does it.
+/// Deliveries up to this size are copied next to their head, as the engine does it.
 const INLINE_MAX: usize = 512;
 
 /// Bytes of a chunk.
@@ -58,7 +58,7 @@ fn publish_and_read<L: Layout>(bencher: Bencher<'_, '_>, readers: usize) {
     });
 }
 
-/// The worst case for chunks: each message is read before the next one comes.
+/// The worst case for chunks: each message is read before the next one arrives.
 #[divan::bench(types = [Wire, Handles], args = [1, 10, 100], sample_count = 1_000)]
 fn publish_and_read_each<L: Layout>(bencher: Bencher<'_, '_>, readers: usize) {
     let record = record();
@@ -76,7 +76,7 @@ fn publish_and_read_each<L: Layout>(bencher: Bencher<'_, '_>, readers: usize) {
     });
 }
 
-/// What messages cost in memory until they are dropped.
+/// The memory cost of messages until they are dropped.
 #[divan::bench(types = [Wire, Handles], sample_count = 20)]
 fn retain<L: Layout>(bencher: Bencher<'_, '_>) {
     let record = record();
@@ -94,7 +94,7 @@ fn record() -> Vec<u8> {
     record
 }
 
-/// What is to be written: small things one after the other, large ones shared.
+/// Output: small parts are copied, large ones shared.
 #[derive(Default)]
 struct Output {
     pieces: Vec<Bytes>,
@@ -107,7 +107,7 @@ impl Output {
         head.encode(u32::try_from(len).expect("a batch is small"), &mut self.open);
     }
 
-    /// The socket took everything.
+    /// The socket accepted everything.
     fn clear(&mut self) {
         divan::black_box(&self.open);
         self.pieces.clear();
@@ -198,7 +198,7 @@ struct Message {
 
 impl Layout for Handles {
     fn publish(&mut self, record: &[u8], timestamp: u64) {
-        let (record, _) = RecordRef::split_first(record).expect("it was checked");
+        let (record, _) = RecordRef::split_first(record).expect("a valid record");
         self.messages.push_back(Message {
             timestamp,
             ttl_micros: record.ttl_micros(),
@@ -219,7 +219,7 @@ impl Layout for Handles {
             })
         };
         out.head(count, records().map(|record| record.encoded_len()).sum());
-        // Bodies of this size are cheaper to copy than to send from where they are.
+        // Bodies of this size are cheaper to copy than to share.
         for record in records() {
             out.open.reserve(record.encoded_len());
             record.encode(&mut out.open);

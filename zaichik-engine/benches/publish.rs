@@ -1,4 +1,4 @@
-//! What a publish of 128 bytes costs, from the bytes of its frame to the log.
+//! The cost of a publish of 128 bytes, from the bytes of its frame to the log.
 //!
 //! ```text
 //! cargo bench -p zaichik-engine --bench publish
@@ -11,8 +11,6 @@
     reason = "a benchmark"
 )]
 
-mod connection;
-
 use core::time::Duration;
 
 use divan::Bencher;
@@ -22,8 +20,7 @@ use zaichik_proto::{
     AckLevel, Batch, ClientDecoder, ClientFrame, CompactionMode, HEADER_LEN, Limits, Operation,
     OperationsBuilder, Producer, Publish, Record, Records, TopicOptions,
 };
-
-use crate::connection::{BODY, Connections, encoded, publish};
+use zaichik_testkit::{BODY, Connections, encoded, publish_equal};
 
 /// Records in each iteration.
 const RECORDS: u32 = 256;
@@ -32,7 +29,7 @@ fn main() {
     divan::main();
 }
 
-/// Frames of so many records each, into a log that nobody reads.
+/// Frames of this many records each, into a log without readers.
 #[divan::bench(args = [1, 64], sample_count = 2_000)]
 fn records_per_frame(bencher: Bencher<'_, '_>, per_frame: u32) {
     run(bencher, steady(), AckLevel::None, per_frame);
@@ -44,21 +41,22 @@ fn acknowledged(bencher: Bencher<'_, '_>) {
     run(bencher, steady(), AckLevel::Accepted, 1);
 }
 
-/// The same of a producer, so that each answer is remembered. Writing the sequences into the frames is part of it.
+/// The same from a producer, so that each answer is remembered. Includes writing the sequences into the frames.
 #[divan::bench(sample_count = 2_000)]
 fn acknowledged_to_a_producer(bencher: Bencher<'_, '_>) {
-    let frame = of_producer(&publish("topic", AckLevel::Accepted, 1, None));
+    let frame = of_producer(&publish_equal("topic", AckLevel::Accepted, 1, None));
     run_numbered(bencher, &frame, RECORDS, 1);
 }
 
-/// The same with two topics in turn, so that each answer is remembered on its own.
+/// The same with two alternating topics, so that each answer is remembered separately.
 #[divan::bench(sample_count = 2_000)]
 fn acknowledged_to_a_producer_in_two_topics(bencher: Bencher<'_, '_>) {
-    let frames = ["topic", "other"].map(|topic| of_producer(&publish(topic, AckLevel::Accepted, 1, None)));
+    let frames =
+        ["topic", "other"].map(|topic| of_producer(&publish_equal(topic, AckLevel::Accepted, 1, None)));
     run_numbered(bencher, &frames.concat(), RECORDS / 2, 2);
 }
 
-/// Batches of so many publishes of one record each, each with an answer.
+/// Batches of this many publishes of one record each, each batch with an answer.
 #[divan::bench(args = [1, 8, 64], sample_count = 2_000)]
 fn operations_per_batch(bencher: Bencher<'_, '_>, operations: u32) {
     let bytes = batch(None, operations).repeat((RECORDS / operations) as usize);
@@ -69,42 +67,43 @@ fn operations_per_batch(bencher: Bencher<'_, '_>, operations: u32) {
     });
 }
 
-/// The same of a producer.
+/// The same from a producer.
 #[divan::bench(args = [1, 8, 64], sample_count = 2_000)]
 fn operations_per_batch_of_a_producer(bencher: Bencher<'_, '_>, operations: u32) {
     run_numbered(bencher, &batch(PRODUCER, operations), RECORDS / operations, 1);
 }
 
-/// Each record comes alone and goes to a subscriber before the next one comes.
+/// Each record arrives alone and is delivered to a subscriber before the next one arrives.
 #[divan::bench(sample_count = 2_000)]
 fn delivered_one_at_a_time(bencher: Bencher<'_, '_>) {
     let (mut connections, publisher) = prepare(TopicOptions::new());
     let subscriber = connections.connect();
     connections.subscribe(subscriber, "topic", 0);
-    let bytes = publish("topic", AckLevel::None, 1, None);
+    let bytes = publish_equal("topic", AckLevel::None, 1, None);
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| connections.send(publisher, &bytes));
 }
 
-/// As many frames of one record as one exchange applies, each with an answer: how long the broker is locked at most.
+/// The maximum number of frames that one exchange applies, each with an answer: the longest time that the broker is
+/// locked.
 #[divan::bench(sample_count = 500)]
 fn a_whole_exchange(bencher: Bencher<'_, '_>) {
     let (mut connections, publisher) = prepare(steady());
-    let one = publish("topic", AckLevel::Accepted, 1, None);
+    let one = publish_equal("topic", AckLevel::Accepted, 1, None);
     let frames = (256 << 10) / one.len();
     let bytes = one.repeat(frames);
     bencher.counter(ItemsCount::new(frames)).bench_local(|| connections.send(publisher, &bytes));
 }
 
-/// The part of it that is decoding: frames of one record, and nothing done with them.
+/// The decoding part of that: frames of one record, decoded only.
 #[divan::bench(sample_count = 500)]
 fn decoding_alone(bencher: Bencher<'_, '_>) {
-    let one = publish("topic", AckLevel::Accepted, 1, None);
+    let one = publish_equal("topic", AckLevel::Accepted, 1, None);
     let frames = (256 << 10) / one.len();
     let bytes = one.repeat(frames);
     let mut decoder = ClientDecoder::new(&Limits::default());
     bencher.counter(ItemsCount::new(frames)).bench_local(|| {
         let mut rest = &bytes[..];
-        while let Some((frame, taken)) = decoder.decode(rest).expect("they are valid") {
+        while let Some((frame, taken)) = decoder.decode(rest).expect("the frames are valid") {
             divan::black_box(&frame);
             rest = &rest[taken..];
         }
@@ -123,34 +122,35 @@ fn expiring(bencher: Bencher<'_, '_>) {
     run(bencher, TopicOptions::new().retention_ttl(Duration::from_millis(10)), AckLevel::None, 1);
 }
 
-/// A key that is new each time; each is remembered for ten milliseconds.
+/// A new key each time, remembered for ten milliseconds.
 #[divan::bench(sample_count = 2_000)]
 fn keyed_with_a_window(bencher: Bencher<'_, '_>) {
     let options = steady().compaction_window(Duration::from_millis(10));
     let (mut connections, publisher) = prepare(options);
-    let frames: Vec<_> =
-        (0..RECORDS * 16).map(|key| publish("topic", AckLevel::None, 1, Some(&key.to_le_bytes()))).collect();
+    let frames: Vec<_> = (0..RECORDS * 16)
+        .map(|key| publish_equal("topic", AckLevel::None, 1, Some(&key.to_le_bytes())))
+        .collect();
     let mut rounds =
         frames.chunks(RECORDS as usize).map(<[_]>::concat).collect::<Vec<_>>().into_iter().cycle();
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
         connections.now = connections.now + Duration::from_millis(1);
-        connections.send(publisher, &rounds.next().expect("it repeats"))
+        connections.send(publisher, &rounds.next().expect("an endless iterator"))
     });
 }
 
-/// A thousand keys in turn, each one forgotten when it comes again, so that every record is accepted; housekeeping included.
+/// A thousand keys in turn, each forgotten before its next use, so that every record is accepted; includes housekeeping.
 #[divan::bench(sample_count = 2_000)]
 fn thousand_keys_first(bencher: Bencher<'_, '_>) {
     thousand_keys(bencher, steady().compaction_window(Duration::from_millis(1)));
 }
 
-/// The same where each record supersedes the older one of its key.
+/// The same, but each record supersedes the older one of its key.
 #[divan::bench(sample_count = 2_000)]
 fn thousand_keys_latest(bencher: Bencher<'_, '_>) {
     thousand_keys(bencher, steady().compaction(CompactionMode::Latest));
 }
 
-/// The same without a limit: what is superseded is freed by housekeeping alone.
+/// The same without a limit: only housekeeping frees superseded records.
 #[divan::bench(sample_count = 2_000)]
 fn thousand_keys_latest_without_limit(bencher: Bencher<'_, '_>) {
     let options = TopicOptions::new().retain_forever().max_messages(u64::MAX).max_bytes(u64::MAX);
@@ -159,8 +159,9 @@ fn thousand_keys_latest_without_limit(bencher: Bencher<'_, '_>) {
 
 fn thousand_keys(bencher: Bencher<'_, '_>, options: TopicOptions) {
     let (mut connections, publisher) = prepare(options);
-    let frames: Vec<_> =
-        (0..1_000u32).map(|key| publish("topic", AckLevel::None, 1, Some(&key.to_le_bytes()))).collect();
+    let frames: Vec<_> = (0..1_000u32)
+        .map(|key| publish_equal("topic", AckLevel::None, 1, Some(&key.to_le_bytes())))
+        .collect();
     let all = (0..RECORDS * 125).map(|at| &frames[at as usize % 1_000]).collect::<Vec<_>>();
     let rounds: Vec<Vec<u8>> = all
         .chunks(RECORDS as usize)
@@ -171,7 +172,7 @@ fn thousand_keys(bencher: Bencher<'_, '_>, options: TopicOptions) {
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
         connections.now = connections.now + Duration::from_millis(1);
         accepted += u64::from(RECORDS);
-        connections.send(publisher, rounds.next().expect("it repeats"));
+        connections.send(publisher, rounds.next().expect("an endless iterator"));
         while connections.broker.next_timeout().is_some_and(|at| at <= connections.now) {
             let _ = connections.broker.handle_timeout(connections.now, &mut effects);
         }
@@ -180,21 +181,21 @@ fn thousand_keys(bencher: Bencher<'_, '_>, options: TopicOptions) {
     assert_eq!(connections.broker.stats().records_accepted, accepted, "nothing is a duplicate");
 }
 
-/// Kept for ever, in so little memory that all of it was used before.
+/// Records are kept forever under a limit so low that all memory is reused.
 fn steady() -> TopicOptions {
     TopicOptions::new().retain_forever().max_bytes(2 << 20)
 }
 
 fn run(bencher: Bencher<'_, '_>, options: TopicOptions, ack: AckLevel, per_frame: u32) {
     let (mut connections, publisher) = prepare(options);
-    let bytes = publish("topic", ack, per_frame, None).repeat((RECORDS / per_frame) as usize);
+    let bytes = publish_equal("topic", ack, per_frame, None).repeat((RECORDS / per_frame) as usize);
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
         connections.now = connections.now + Duration::from_millis(1);
         connections.send(publisher, &bytes)
     });
 }
 
-/// Sends `repeat` times a piece that holds so many requests of one size, each with the next sequence.
+/// Sends `repeat` copies of a piece of `requests` requests of the same size per iteration, each with the next sequence.
 fn run_numbered(bencher: Bencher<'_, '_>, piece: &[u8], repeat: u32, requests: usize) {
     let (mut connections, publisher) = prepare(steady());
     connections.create(publisher, "other", steady());
@@ -212,23 +213,25 @@ fn run_numbered(bencher: Bencher<'_, '_>, piece: &[u8], repeat: u32, requests: u
     assert_eq!(connections.broker.stats().refused, 0);
 }
 
-/// Where the sequence of a Publish or Batch stands: behind the header, request, count, ack, a bool, id and epoch.
+/// Byte offset of the sequence in a Publish or Batch: after the header, request, count, ack, a bool, id and epoch.
 const SEQUENCE_AT: usize = HEADER_LEN + 4 + 4 + 1 + 1 + 16 + 4;
 
 const PRODUCER: Option<Producer> = Some(Producer { id: 7, epoch: 0, sequence: 0 });
 
 /// The same Publish, with a producer.
 fn of_producer(frame: &[u8]) -> Vec<u8> {
-    let (frame, _) =
-        ClientDecoder::new(&Limits::default()).decode(frame).expect("it is valid").expect("it is whole");
+    let (frame, _) = ClientDecoder::new(&Limits::default())
+        .decode(frame)
+        .expect("the frame is valid")
+        .expect("the frame is complete");
     let ClientFrame::Publish(publish) = frame else { unreachable!("it is a Publish") };
     encoded(&ClientFrame::Publish(Publish { producer: PRODUCER, ..publish })).to_vec()
 }
 
-/// A Batch of so many publishes of one record each.
+/// A Batch of this many publishes of one record each.
 fn batch(producer: Option<Producer>, operations: u32) -> Vec<u8> {
     let mut record = Vec::new();
-    Record { body: &[7; BODY], ..Record::default() }.encode(&mut record);
+    Record { body: &BODY, ..Record::default() }.encode(&mut record);
     let records = Records::from_encoded(1, &record);
     let operations: OperationsBuilder =
         (0..operations).map(|_| Operation::Publish { topic: b"topic", records }).collect();

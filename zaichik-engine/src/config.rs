@@ -1,4 +1,4 @@
-//! What a broker is told once, when it is made.
+//! A broker's configuration, fixed when it is created.
 
 use core::time::Duration;
 
@@ -17,41 +17,41 @@ use zaichik_proto::{CompactionMode, Limits, Overflow, SettingNames, TopicOptions
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BrokerConfig {
-    /// What the broker calls itself in its Welcome; at most 255 bytes.
+    /// The broker's name in its Welcome; at most 255 bytes.
     pub server_name: String,
-    /// The shared token that clients must send; `None` lets everybody in. At most 1,024 bytes.
+    /// The shared token that clients must send; `None` admits all clients. At most 1,024 bytes.
     pub token: Option<Vec<u8>>,
-    /// What one connection may carry; announced in the Welcome.
+    /// Limits of a connection, announced in the Welcome.
     pub wire: Limits,
-    /// Settings of topics that are created on first use, and of what `CreateTopic` leaves out.
+    /// Settings of topics created on first use, and of settings that `CreateTopic` omits.
     pub topic_defaults: TopicSettings,
-    /// The offset of a topic's first record. Default 0; something near the end lets a test reach it.
+    /// The offset of a topic's first record. Default 0; tests set it near the last offset.
     pub first_offset: u64,
-    /// Most topics; they can't be deleted. Default 100,000.
+    /// Maximum topics; they can't be deleted. Default 100,000.
     pub max_topics: u32,
-    /// Most durable subscriptions, attached or not. Default 100,000.
+    /// Maximum durable subscriptions, attached or not. Default 100,000.
     pub max_durables: u32,
-    /// How long a durable subscription is kept while no connection has it, if it was not told itself. Default 24 h.
+    /// How long a durable subscription is kept while detached, unless it specifies a time itself. Default 24 h.
     pub inactive_ttl: Duration,
-    /// Most connections. Default 65,536.
+    /// Maximum connections. Default 65,536.
     pub max_connections: u32,
-    /// Most connections whose handshake is not done. Default 1,024.
+    /// Maximum connections whose handshake is not done. Default 1,024.
     pub max_handshakes: u32,
-    /// Most producers whose answers are remembered for their retries. Default 4,096.
+    /// Maximum producers whose answers are remembered for retries. Default 4,096.
     pub max_producers: u32,
-    /// Silence after which a producer is forgotten: at this instant it is a new one (semantics P3). Default 10 min.
+    /// Idle time after which a producer is forgotten; at this instant it counts as new (semantics P3). Default 10 min.
     pub producer_ttl: Duration,
-    /// Most memory for everything a broker holds, in bytes, counted by the broker. Default 256 MiB.
+    /// Maximum memory for everything the broker holds, in bytes, as the broker counts it. Default 256 MiB.
     pub memory_budget: u64,
     /// How long a handshake may take, in total. Default 5 s.
     pub handshake_timeout: Duration,
-    /// How long a peer may take no byte of what waits for it. Default 10 s.
+    /// How long a peer may accept no output while some is pending. Default 10 s.
     pub write_timeout: Duration,
-    /// Bytes that may wait in each of a connection's lanes, and one frame more. Default 256 KiB.
+    /// Bytes that may wait in each of a connection's lanes, plus one frame. Default 256 KiB.
     pub lane_bytes: usize,
 }
 
-/// What is drawn at random each time a broker starts.
+/// Random numbers that identify and protect a broker, drawn each time it starts.
 ///
 /// ```
 /// use zaichik_engine::Seed;
@@ -61,14 +61,14 @@ pub struct BrokerConfig {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Seed {
-    /// Names this broker among all that ever ran; clients see it (semantics P5).
+    /// Identifies this broker instance: different at each start; clients see it (semantics P5).
     pub instance: u128,
-    /// Keys the hashes of names and keys: secret, so that nobody can choose names that collide.
+    /// Key for hashing names and message keys: secret, so that clients cannot choose names that collide.
     pub hash_key: u128,
 }
 
 impl Seed {
-    /// A seed of two numbers that the caller drew at random.
+    /// A seed of two random numbers that the caller drew.
     #[must_use]
     pub const fn new(instance: u128, hash_key: u128) -> Self {
         Self { instance, hash_key }
@@ -76,7 +76,7 @@ impl Seed {
 }
 
 impl core::fmt::Debug for Seed {
-    /// Leaves the secret out.
+    /// Omits the secret.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Seed").field("instance", &self.instance).finish_non_exhaustive()
     }
@@ -142,7 +142,7 @@ impl BrokerConfig {
 }
 
 impl core::fmt::Debug for BrokerConfig {
-    /// Leaves the secrets out.
+    /// Omits the secrets.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("BrokerConfig")
             .field("token", &self.token.as_ref().map(|_| "redacted"))
@@ -156,7 +156,7 @@ impl core::fmt::Debug for BrokerConfig {
     }
 }
 
-/// A configuration that contradicts itself; never caused by what a peer sends.
+/// An inconsistent configuration; never caused by what a peer sends.
 ///
 /// ```
 /// use zaichik_engine::{Broker, BrokerConfig, ConfigError, Seed};
@@ -181,8 +181,8 @@ pub enum ConfigError {
         /// The value given.
         got: u32,
     },
-    /// No client takes a Welcome with a limit of zero, lanes of zero bytes let nothing through, and a broker without
-    /// producers could say so to each of them only.
+    /// No client accepts a Welcome with a limit of zero, lanes of zero bytes pass nothing, and a broker that remembers no
+    /// producers refuses all of them.
     #[error(
         "max_message, max_window, max_window_bytes, max_subscriptions, max_producers and lane_bytes must be above zero"
     )]
@@ -190,7 +190,7 @@ pub enum ConfigError {
     /// A heartbeat or deadline of zero would close every connection, and producers would be forgotten at once.
     #[error("heartbeat, handshake and write timeouts and producer_ttl must be above zero")]
     ZeroTimeout,
-    /// The server name does not fit the Welcome.
+    /// The server name does not fit in the Welcome.
     #[error("server_name has {got} bytes; at most 255 fit")]
     NameTooLong {
         /// Its length.
@@ -205,36 +205,36 @@ pub enum ConfigError {
     /// The topic defaults are not valid settings.
     #[error("the topic defaults are invalid: {} must be at least 1", SettingNames(*mask))]
     TopicDefaults {
-        /// A bit for each offending setting, as in docs/protocol.md §6.2.
+        /// A bit for each invalid setting, as in docs/protocol.md §6.2.
         mask: u64,
     },
 }
 
-/// A topic's settings, complete. Times are microseconds; `u64::MAX` stands for "for ever" and "without limit".
+/// A topic's complete settings. Times are in microseconds; `u64::MAX` means forever or unlimited.
 ///
 /// ```
 /// use zaichik_engine::{BrokerConfig, TopicSettings};
 /// let mut config = BrokerConfig::default();
 /// config.topic_defaults.max_bytes = 1 << 20;
-/// assert_eq!(config.topic_defaults.retention_ttl_micros, 0, "for who is there, and nobody else");
+/// assert_eq!(config.topic_defaults.retention_ttl_micros, 0, "only for existing subscriptions");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicSettings {
-    /// How long a record lives (semantics R1); 0, the default, keeps records for existing subscriptions (R2).
+    /// How long a record lives (semantics R1); 0, the default, keeps records only for existing subscriptions (R2).
     pub retention_ttl_micros: u64,
-    /// How long a key is remembered (C1), and 0, the default, turns that off; with `latest`, how long a record that was
-    /// superseded stays live from its own acceptance on (C6), and 0 is not at all.
+    /// How long a key is remembered (C1); 0, the default, turns that off. With `latest`, how long a superseded record stays
+    /// live, from its own acceptance on (C6); 0 means not at all.
     pub compaction_window_micros: u64,
-    /// Which record of a key stays. Default: the first.
+    /// Which record of a key is kept. Default: the first.
     pub compaction: CompactionMode,
-    /// Most records retained. Default 10,000,000.
+    /// Maximum records retained. Default 10,000,000.
     pub max_messages: u64,
-    /// Most bytes of records retained. Default 64 MiB.
+    /// Maximum bytes of records retained. Default 64 MiB.
     pub max_bytes: u64,
-    /// What happens at those limits. Default: the oldest record goes.
+    /// What happens at those limits. Default: the oldest records are dropped.
     pub overflow: Overflow,
-    /// Most keys remembered; with `latest`, most keys whose newest record is live (C4). Default 1,000,000.
+    /// Maximum keys remembered; with `latest`, maximum keys whose newest record is live (C4). Default 1,000,000.
     pub max_keys: u64,
     /// How long a tombstone is live (C7). Default 24 h.
     pub tombstone_ttl_micros: u64,
@@ -256,7 +256,7 @@ impl Default for TopicSettings {
 }
 
 impl TopicSettings {
-    /// These settings with what the options give.
+    /// These settings, changed where the options have a value.
     #[must_use]
     pub fn with(self, options: &TopicOptions) -> Self {
         Self {
@@ -273,22 +273,22 @@ impl TopicSettings {
         }
     }
 
-    /// The same as options that leave nothing out.
+    /// The same as options with every value present.
     #[must_use]
     pub const fn to_options(self) -> TopicOptions {
-        TopicOptions {
-            retention_ttl_micros: Some(self.retention_ttl_micros),
-            compaction_window_micros: Some(self.compaction_window_micros),
-            compaction: Some(self.compaction),
-            max_messages: Some(self.max_messages),
-            max_bytes: Some(self.max_bytes),
-            overflow: Some(self.overflow),
-            max_keys: Some(self.max_keys),
-            tombstone_ttl_micros: Some(self.tombstone_ttl_micros),
-        }
+        let mut options = TopicOptions::new();
+        options.retention_ttl_micros = Some(self.retention_ttl_micros);
+        options.compaction_window_micros = Some(self.compaction_window_micros);
+        options.compaction = Some(self.compaction);
+        options.max_messages = Some(self.max_messages);
+        options.max_bytes = Some(self.max_bytes);
+        options.overflow = Some(self.overflow);
+        options.max_keys = Some(self.max_keys);
+        options.tombstone_ttl_micros = Some(self.tombstone_ttl_micros);
+        options
     }
 
-    /// Whether newcomers see nothing that was accepted before them (R2).
+    /// Whether new subscriptions get nothing accepted before them (R2).
     pub(crate) const fn is_live_only(&self) -> bool {
         self.retention_ttl_micros == 0
     }

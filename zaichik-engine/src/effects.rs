@@ -1,4 +1,4 @@
-//! What a broker wants its caller to do, collected in a buffer that the caller owns and uses again.
+//! What a broker asks its caller to do, collected in a buffer that the caller owns and reuses.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,34 +8,33 @@ use zaichik_proto::{Refusal, TopicStatus};
 
 use crate::id::SessionId;
 
-/// Most notes kept; the oldest go when nobody takes them.
+/// Maximum notes kept; the oldest are dropped if they are not taken.
 const MAX_NOTES: usize = 256;
 
-/// Whether a call left work behind.
+/// Whether a call left work to do.
 ///
 /// ```
 /// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp, Turn};
 /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
 /// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// while broker.handle_timeout(now, &mut effects) == Turn::More {
-///     // others may run in between
+///     // other tasks may run in between
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "work is left behind when this is More: call again"]
+#[must_use = "when this is More, work remains: call again"]
 pub enum Turn {
     /// Nothing more can be done until something changes.
     Done,
-    /// The call did its share; call again, perhaps after letting others run.
+    /// The call did a bounded share of the work; call again, perhaps after yielding.
     More,
 }
 
-/// What to do after a call: whom to wake, and whether the next deadline moved nearer.
+/// What to do after a call: connections to wake, and whether the next deadline moved closer.
 ///
 /// Take everything out after each call: [`pop_wake`](Self::pop_wake) until `None`, and
-/// [`take_rearm`](Self::take_rearm). A wake that is dropped strands a connection, so a debug build panics when
-/// one is.
+/// [`take_rearm`](Self::take_rearm). A dropped wake strands a connection, so debug builds panic on it.
 ///
 /// ```
 /// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp};
@@ -43,8 +42,8 @@ pub enum Turn {
 /// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
 /// let session = broker.accept(now, &mut effects);
 /// broker.detach(now, session.id(), &mut effects);
-/// while let Some(waits) = effects.pop_wake() {
-///     println!("connection {waits} has something to exchange");
+/// while let Some(id) = effects.pop_wake() {
+///     println!("connection {id} has something to exchange");
 /// }
 /// if effects.take_rearm() {
 ///     println!("the next deadline is {:?}", broker.next_timeout());
@@ -65,7 +64,7 @@ impl Effects {
         Self::default()
     }
 
-    /// Whether notes for a log are wanted; they cost an allocation each. Default: no.
+    /// Turns notes for a log on or off; each costs an allocation. Default: off.
     pub fn set_notes(&mut self, wanted: bool) {
         self.notes = wanted.then(VecDeque::new);
     }
@@ -75,7 +74,7 @@ impl Effects {
         self.wakes.pop_front()
     }
 
-    /// Whether [`Broker::next_timeout`](crate::Broker::next_timeout) moved nearer since this was asked last.
+    /// Whether [`Broker::next_timeout`](crate::Broker::next_timeout) moved closer since the last call.
     #[must_use]
     pub fn take_rearm(&mut self) -> bool {
         core::mem::take(&mut self.rearm)
@@ -86,7 +85,7 @@ impl Effects {
         self.notes.as_mut()?.pop_front()
     }
 
-    /// Forgets everything: the broker itself is going away.
+    /// Clears everything, for when the broker itself is dropped.
     pub fn clear(&mut self) {
         self.wakes.clear();
         self.rearm = false;
@@ -123,7 +122,7 @@ impl Drop for Effects {
     }
 }
 
-/// Something worth a line in a debug log.
+/// An event for a debug log.
 ///
 /// ```
 /// use zaichik_engine::{Broker, BrokerConfig, Effects, NoteEvent, Seed, Timestamp};
@@ -136,7 +135,7 @@ impl Drop for Effects {
 /// # let mut hello = BytesMut::from(&MAGIC[..]);
 /// # ClientFrame::Hello(Hello { version: 1, name: "doc", token: b"" }).encode(&mut hello);
 /// # session.inbound().extend_from_slice(&hello); session.handle_read(now);
-/// let _ = session.exchange(now, &mut broker, &mut effects); // a Hello had come
+/// let _ = session.exchange(now, &mut broker, &mut effects); // a Hello had arrived
 /// let note = effects.pop_note().expect("something to log");
 /// assert_eq!(note.session, session.id());
 /// assert_eq!(note.event, NoteEvent::Opened { name: "doc".into() });
@@ -145,9 +144,9 @@ impl Drop for Effects {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Note {
-    /// Whose request it was.
+    /// The session that made the request.
     pub session: SessionId,
-    /// The topic it was about, if it was about one.
+    /// The topic concerned, if any.
     pub topic: Option<Arc<str>>,
     /// What happened.
     pub event: NoteEvent,
@@ -165,10 +164,10 @@ pub struct Note {
 pub enum NoteEvent {
     /// The handshake is done.
     Opened {
-        /// What the client calls itself; may be empty.
+        /// The client's name; may be empty.
         name: Box<str>,
     },
-    /// A topic came into being on first use.
+    /// A topic was created on first use.
     TopicCreatedImplicitly,
     /// `CreateTopic` was answered.
     TopicReady(TopicStatus),
@@ -195,15 +194,16 @@ pub enum NoteEvent {
 impl fmt::Display for NoteEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // Escaped: it may hold anything.
+            // Escaped, because the name may contain anything.
             Self::Opened { name } => write!(f, "handshake done, the client is {name:?}"),
             Self::TopicCreatedImplicitly => f.write_str("topic created on first use"),
             Self::TopicReady(TopicStatus::Created) => f.write_str("topic created"),
             Self::TopicReady(TopicStatus::Adopted) => f.write_str("topic adopted"),
-            Self::TopicReady(TopicStatus::Unchanged) => f.write_str("topic exists already"),
+            Self::TopicReady(TopicStatus::Unchanged) => f.write_str("topic already exists"),
+            Self::TopicReady(_) => f.write_str("topic is ready"),
             Self::TopicAltered => f.write_str("topic altered"),
             Self::Subscribed { subscription, start, end } => {
-                write!(f, "subscription {subscription} begins at {start}, the topic ends at {end}")
+                write!(f, "subscription {subscription} starts at {start}, the topic ends at {end}")
             }
             Self::Unsubscribed { subscription } => write!(f, "subscription {subscription} ended"),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),

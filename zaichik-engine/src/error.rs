@@ -18,7 +18,7 @@ use zaichik_proto::{FaultCode, ProtocolError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The client asked for it.
+    /// The client requested it.
     Requested,
     /// The peer closed or lost the connection.
     PeerGone,
@@ -28,20 +28,20 @@ pub enum CloseReason {
     HandshakeTimeout,
     /// The token is missing or wrong.
     Unauthorized,
-    /// The broker has as many connections as it may, or as many that have not shaken hands.
+    /// The broker has reached its maximum of connections, or of unfinished handshakes.
     ServerFull,
-    /// Nothing was heard from the peer for three heartbeats.
+    /// Nothing was received from the peer for three heartbeats.
     HeartbeatMissed,
-    /// The peer took nothing of what waits for it for the whole write timeout.
+    /// The peer accepted no output for the whole write timeout.
     SlowConsumer,
-    /// The broker stops.
+    /// The broker is stopping.
     Stopped,
     /// The broker failed.
     Internal,
 }
 
 impl CloseReason {
-    /// The code that the peer is told; `None` if it is told nothing, or that all is well.
+    /// The code in the Fatal frame that the peer gets; `None` if it gets none.
     pub(crate) const fn fault_code(&self) -> Option<FaultCode> {
         match self {
             Self::Requested | Self::PeerGone => None,
@@ -65,13 +65,13 @@ impl fmt::Display for CloseReason {
             Self::Protocol(error) => write!(f, "the peer broke the protocol: {error}"),
             Self::HandshakeTimeout => f.write_str("the handshake did not arrive in time"),
             Self::Unauthorized => f.write_str("the token is missing or wrong"),
-            Self::ServerFull => f.write_str("the broker has as many connections as it may; try again later"),
-            Self::HeartbeatMissed => f.write_str("nothing was heard from the peer for three heartbeats"),
-            Self::SlowConsumer => {
-                f.write_str("the peer took nothing of what waits for it for the write timeout")
+            Self::ServerFull => {
+                f.write_str("the broker has reached its maximum of connections; try again later")
             }
-            Self::Stopped => f.write_str("the broker stops; connect again later"),
-            Self::Internal => f.write_str("the broker failed; its log tells more"),
+            Self::HeartbeatMissed => f.write_str("nothing was received from the peer for three heartbeats"),
+            Self::SlowConsumer => f.write_str("the peer accepted no output for the write timeout"),
+            Self::Stopped => f.write_str("the broker is stopping; connect again later"),
+            Self::Internal => f.write_str("the broker failed; see its log"),
         }
     }
 }

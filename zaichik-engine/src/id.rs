@@ -1,8 +1,8 @@
-//! Names for the things that a broker holds.
+//! Identifiers of a broker's sessions, topics and subscriptions.
 
 use core::fmt;
 
-/// A connection, for as long as its broker lives; never used for another one.
+/// Identifies a connection for the lifetime of its broker; never reused.
 ///
 /// ```
 /// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp};
@@ -10,7 +10,7 @@ use core::fmt;
 /// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2))?;
 /// let (first, second) = (broker.accept(now, &mut effects), broker.accept(now, &mut effects));
 /// assert!(first.id() < second.id());
-/// assert_ne!(first.id().slot(), second.id().slot(), "good for a table of what belongs to each");
+/// assert_ne!(first.id().slot(), second.id().slot(), "suitable as an index of a table of connections");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,8 +24,8 @@ impl SessionId {
         Self { serial, slot }
     }
 
-    /// A small number that no other connection has which the broker serves; used again when this one is over. One
-    /// that was refused, or is over and still writes, may share it with a newer one.
+    /// A small number, unique among the connections that the broker serves and reused afterwards. A connection that was
+    /// refused, or has ended but still writes, may share it with a newer one.
     #[must_use]
     pub const fn slot(self) -> usize {
         self.slot as usize
@@ -38,7 +38,7 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// A topic's place in its broker; topics are never deleted.
+/// A topic's index in its broker; topics are never deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TopicId(pub(crate) u32);
 
@@ -48,7 +48,7 @@ impl TopicId {
     }
 }
 
-/// A subscription's place in its broker; reused after it ended.
+/// A subscription's index in its broker; reused after it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SubKey(pub(crate) u32);
 

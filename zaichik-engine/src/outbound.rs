@@ -1,7 +1,7 @@
 //! Bytes to send: two bounded lanes, written as one stream (semantics A7).
 //!
-//! The machine owns the write cursor. Whoever writes takes a look ([`Buf::chunks_vectored`]), writes what the
-//! socket takes and says how much that was ([`Buf::advance`]); a partial or abandoned write harms nothing.
+//! The machine owns the write cursor. The adapter peeks ([`Buf::chunks_vectored`]), writes what the socket accepts and
+//! reports the length ([`Buf::advance`]); partial or abandoned writes are safe.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,17 +10,17 @@ use std::ops::RangeInclusive;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Slices up to this many bytes are copied next to their header: an `IoSlice` costs more than the copy.
+/// Bodies up to this many bytes are copied next to their header: an `IoSlice` costs more than the copy.
 const INLINE_MAX: usize = 512;
 
-/// Room made in the open buffer of a lane: it doubles from the first time to the last, so that a connection that says
-/// little owns little. It is reused when everything cut from it was written.
+/// Minimum and maximum room reserved in the open buffer of a lane: it doubles from one to the other, so that quiet
+/// connections own little memory. It is reused once everything split off it was written.
 const OPEN_ROOM: RangeInclusive<usize> = 256..=4 << 10;
 
 /// What a state machine has to send, as a [`Buf`].
 ///
-/// Frames of the control lane leave at the next frame boundary, before what waits in the stream lane; a frame
-/// that is partly written is finished first.
+/// Frames of the control lane are sent at the next frame boundary, before those in the stream lane; a partly written
+/// frame is finished first.
 ///
 /// ```
 /// use bytes::{Buf, BytesMut};
@@ -44,15 +44,15 @@ const OPEN_ROOM: RangeInclusive<usize> = 256..=4 << 10;
 pub struct Outbound {
     stream: Lane,
     control: Lane,
-    /// Bytes left of the stream frame whose first part was already taken.
+    /// Remaining bytes of a partly taken stream frame.
     stream_partial: usize,
-    /// Bytes ever taken; tells whether a write made progress.
+    /// Total bytes taken; shows whether a write made progress.
     taken: u64,
-    /// Bytes ever put into the stream lane.
+    /// Total bytes put into the stream lane.
     stream_put: u64,
 }
 
-/// Which lane a frame travels in.
+/// The lane of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LaneKind {
     /// Subscribed, Delivery, Gap, Fenced, Unsubscribed.
@@ -77,7 +77,7 @@ impl Outbound {
         }
     }
 
-    /// Appends a stream frame: a head that `write` encodes, and a body that is shared, not copied, if it is large.
+    /// Appends a stream frame: a head that `write` encodes, and a body, which is shared instead of copied if it is large.
     pub(crate) fn stream_frame_with(&mut self, body: &Bytes, write: impl FnOnce(&mut BytesMut)) {
         let lane = &mut self.stream;
         lane.reserve_open();
@@ -97,7 +97,7 @@ impl Outbound {
         self.stream_put = self.stream_put.saturating_add(len as u64);
     }
 
-    /// Drops what was not sent yet, but finishes the frame that was partly sent.
+    /// Drops unsent stream frames, except the rest of a partly sent one.
     pub(crate) fn clear_stream(&mut self) {
         let keep = self.stream_partial;
         self.stream.truncate(keep);
@@ -109,7 +109,7 @@ impl Outbound {
         *self = Self { taken, stream_put, ..Self::default() };
     }
 
-    /// Gives memory back when there is nothing to send.
+    /// Frees memory when there is nothing to send.
     pub(crate) fn shrink(&mut self) {
         if !self.has_remaining() {
             self.clear();
@@ -122,7 +122,7 @@ impl Outbound {
         self.stream.len
     }
 
-    /// Bytes waiting in both lanes that nobody else holds: bodies that are shared belong to whoever lent them.
+    /// Bytes waiting in both lanes, without shared bodies, which are charged to their topic.
     pub(crate) const fn own_len(&self) -> usize {
         self.stream.len.saturating_add(self.control.len).saturating_sub(self.stream.shared_len)
     }
@@ -133,12 +133,12 @@ impl Outbound {
         self.control.len
     }
 
-    /// Bytes ever put into the stream lane, and how many of those are not waiting any more.
+    /// Total bytes put into the stream lane, and total bytes that have left it.
     pub(crate) const fn stream_progress(&self) -> (u64, u64) {
         (self.stream_put, self.stream_put.saturating_sub(self.stream.len as u64))
     }
 
-    /// Bytes ever taken by [`Buf::advance`].
+    /// Total bytes taken by [`Buf::advance`].
     #[must_use]
     pub const fn taken(&self) -> u64 {
         self.taken
@@ -192,7 +192,7 @@ impl Buf for Outbound {
 }
 
 impl fmt::Debug for Outbound {
-    /// Tells lengths, not bytes: a client's handshake holds its token.
+    /// Shows lengths, not bytes: a client's handshake contains its token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbound")
             .field("stream_len", &self.stream.len)
@@ -202,25 +202,25 @@ impl fmt::Debug for Outbound {
     }
 }
 
-/// Frames in order: pieces that are finished, then an open buffer that small frames are written to.
+/// Frames in order: finished pieces, then an open buffer for small frames.
 #[derive(Default)]
 struct Lane {
     pieces: VecDeque<Piece>,
     open: BytesMut,
-    /// Room that was made in it last; 0 when it holds no memory.
+    /// Room last reserved in it; 0 when it holds no memory.
     open_room: usize,
     /// Bytes in `pieces` and `open`.
     len: usize,
-    /// Bytes in those of the pieces that are shared.
+    /// Bytes in shared pieces.
     shared_len: usize,
-    /// Bytes left of each frame, in order; kept for the stream lane only.
+    /// Remaining bytes of each frame, in order; kept for the stream lane only.
     frames: VecDeque<usize>,
 }
 
-/// A part of a lane that is finished.
+/// A finished part of a lane.
 struct Piece {
     bytes: Bytes,
-    /// Whether somebody else holds the bytes as well, and answers for their memory.
+    /// Whether the bytes are a slice of a topic's memory, which charges them.
     is_shared: bool,
 }
 
@@ -253,7 +253,7 @@ impl Lane {
         })
     }
 
-    /// Drops `count` bytes off the front; returns what is left of the frame that this cut, 0 if it cut none.
+    /// Removes `count` bytes from the front; returns the remaining bytes of a frame that this split, or 0.
     fn take(&mut self, count: usize) -> usize {
         self.len = self.len.saturating_sub(count);
         let mut left = count;

@@ -1,9 +1,9 @@
-//! Rings: lists whose members know their neighbours, so that moving one, or all of them, costs O(1).
+//! Rings: doubly linked lists in an arena, in which moving a member, or all members of a ring, costs O(1).
 //!
-//! A subscription is in at most one ring at a time: its topic's waiters, the broker's woken ones, or its
-//! session's ready ones. A publish splices all waiters into the woken ring at once, however many there are.
+//! A subscription is in at most one ring at a time: its topic's waiting, the broker's woken, or its session's ready
+//! subscriptions. A publish moves all waiting subscriptions to the woken ring in one step.
 
-/// A place in the arena: a member, or the head of a ring.
+/// A node of the arena: a member, or the head of a ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Node(u32);
 
@@ -14,7 +14,7 @@ struct Links {
     owner: u32,
 }
 
-/// The arena that holds every node. Memory: 12 bytes a node.
+/// The arena of all nodes. Memory: 12 bytes per node.
 #[derive(Debug, Default)]
 pub(crate) struct Rings {
     links: Vec<Links>,
@@ -22,58 +22,56 @@ pub(crate) struct Rings {
 }
 
 impl Rings {
-    /// A new node in a ring of its own. As a member it stands for `owner`; as a head its owner is not used.
+    /// A new node, alone in its ring. As a member it represents `owner`; the owner of a head is not used.
     pub(crate) fn insert(&mut self, owner: u32) -> Node {
         if let Some(index) = self.free.pop() {
-            self.set(index, Links { prev: index, next: index, owner });
+            *self.links_mut(index) = Links { prev: index, next: index, owner };
             return Node(index);
         }
-        // More nodes than u32 can tell would need more memory than any budget allows.
+        // More than u32::MAX nodes would need more memory than any budget allows.
         let index = u32::try_from(self.links.len()).unwrap_or(u32::MAX);
         self.links.push(Links { prev: index, next: index, owner });
         Node(index)
     }
 
-    /// Takes a node out of its ring and out of the arena.
+    /// Removes a node from its ring and from the arena.
     pub(crate) fn remove(&mut self, node: Node) {
         self.unlink(node);
         self.free.push(node.0);
     }
 
-    /// Takes a node out of its ring, whichever that is.
+    /// Removes a node from its ring.
+    #[inline]
     pub(crate) fn unlink(&mut self, Node(index): Node) {
-        let Some(Links { prev, next, .. }) = self.get(index) else {
-            return;
-        };
+        let Links { prev, next, .. } = *self.links(index);
         self.join(prev, next);
         self.join(index, index);
     }
 
     /// Moves a node to the end of the ring of `head`.
+    #[inline]
     pub(crate) fn push(&mut self, Node(head): Node, node: Node) {
         self.unlink(node);
-        let Some(Links { prev, .. }) = self.get(head) else {
-            return;
-        };
+        let prev = self.links(head).prev;
         self.join(prev, node.0);
         self.join(node.0, head);
     }
 
-    /// Takes the first member out of the ring of `head` and says whose it is.
+    /// Removes the first member from the ring of `head`, and returns its owner.
+    #[inline]
     pub(crate) fn pop(&mut self, head: Node) -> Option<u32> {
-        let next = self.get(head.0)?.next;
+        let next = self.links(head.0).next;
         if next == head.0 {
             return None;
         }
         self.unlink(Node(next));
-        self.get(next).map(|links| links.owner)
+        Some(self.links(next).owner)
     }
 
     /// Moves all members of one ring to the end of another.
+    #[inline]
     pub(crate) fn splice(&mut self, Node(from): Node, Node(to): Node) {
-        let (Some(source), Some(target)) = (self.get(from), self.get(to)) else {
-            return;
-        };
+        let (source, target) = (*self.links(from), *self.links(to));
         if source.next == from {
             return;
         }
@@ -83,20 +81,20 @@ impl Rings {
     }
 
     /// Whether the ring of `head` has no members.
+    #[inline]
     pub(crate) fn is_empty(&self, Node(head): Node) -> bool {
-        self.get(head).is_none_or(|links| links.next == head)
+        self.links(head).next == head
     }
 
-    /// Whether a node is in no ring but its own.
+    /// Whether a node is alone in its ring.
     pub(crate) fn is_alone(&self, node: Node) -> bool {
         self.is_empty(node)
     }
 
-    /// Whose members the ring of `head` has, in order.
+    /// The owners of the members of the ring of `head`, in order.
     pub(crate) fn members(&self, Node(head): Node) -> impl Iterator<Item = u32> {
-        let follow = move |index: u32| self.get(index).map(|links| links.next).filter(|next| *next != head);
-        core::iter::successors(follow(head), move |index| follow(*index))
-            .filter_map(|index| self.get(index).map(|links| links.owner))
+        let follow = move |index: u32| Some(self.links(index).next).filter(|next| *next != head);
+        core::iter::successors(follow(head), move |index| follow(*index)).map(|index| self.links(index).owner)
     }
 
     /// Bytes allocated.
@@ -105,24 +103,23 @@ impl Rings {
         links.saturating_add(self.free.capacity().saturating_mul(size_of::<u32>()))
     }
 
-    fn get(&self, index: u32) -> Option<Links> {
-        self.links.get(index as usize).copied()
+    #[inline]
+    #[expect(clippy::indexing_slicing, reason = "only the arena makes nodes, and it never shrinks")]
+    fn links(&self, index: u32) -> &Links {
+        &self.links[index as usize]
     }
 
-    fn set(&mut self, index: u32, links: Links) {
-        if let Some(place) = self.links.get_mut(index as usize) {
-            *place = links;
-        }
+    #[inline]
+    #[expect(clippy::indexing_slicing, reason = "as above")]
+    fn links_mut(&mut self, index: u32) -> &mut Links {
+        &mut self.links[index as usize]
     }
 
     /// Makes `next` follow `prev`.
+    #[inline]
     fn join(&mut self, prev: u32, next: u32) {
-        if let Some(links) = self.links.get_mut(prev as usize) {
-            links.next = next;
-        }
-        if let Some(links) = self.links.get_mut(next as usize) {
-            links.prev = prev;
-        }
+        self.links_mut(prev).next = next;
+        self.links_mut(next).prev = prev;
     }
 }
 
@@ -154,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_node_is_used_again() {
+    fn a_removed_node_is_reused() {
         let mut rings = Rings::default();
         let node = rings.insert(7);
         rings.remove(node);

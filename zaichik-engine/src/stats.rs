@@ -1,6 +1,6 @@
-//! What a broker has done so far.
+//! Counters of a broker.
 
-/// Counters since the broker was made; none ever falls.
+/// Counters since the broker was created; they never fall.
 ///
 /// ```
 /// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp};
@@ -13,15 +13,15 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Connections accepted, those refused for the limit not counted.
+    /// Connections accepted, without those refused for the limit.
     pub connections: u64,
-    /// Records appended, or given an offset because nobody would read them.
+    /// Records appended, or only given an offset because they can never be read.
     pub records_accepted: u64,
     /// Bytes of the records of accepted publishes, duplicates included.
     pub bytes_accepted: u64,
     /// Records that were duplicates.
     pub duplicates: u64,
-    /// Requests of producers that were answered from memory.
+    /// Retries of producers answered from memory.
     pub repeated: u64,
     /// Records put into the output of a connection.
     pub records_delivered: u64,
@@ -29,18 +29,18 @@ pub struct Stats {
     pub bytes_delivered: u64,
     /// Gaps put into the output of a connection.
     pub gaps: u64,
-    /// Times that a subscription's position was moved: by Nack, Seek and reattaching.
+    /// Times that a subscription's position was moved by Nack, Seek or reattaching.
     pub rewinds: u64,
     /// Records copied to a dead-letter topic.
     pub dead_letters: u64,
-    /// Times that a dead-letter topic refused one, so that the record stayed.
+    /// Times that a dead-letter topic refused a record, which therefore stayed.
     pub dead_letters_refused: u64,
-    /// Durable subscriptions that one connection took from another.
+    /// Takeovers of durable subscriptions by another connection.
     pub takeovers: u64,
-    /// Offsets that subscriptions passed without a word, because a newer record of their key was there.
+    /// Offsets that subscriptions skipped without a gap, because a newer record of the key superseded them.
     pub superseded: u64,
     /// Requests refused.
     pub refused: u64,
-    /// Calls with a time before one that was told earlier.
+    /// Calls with an earlier time than a previous call.
     pub clock_steps_back: u64,
 }

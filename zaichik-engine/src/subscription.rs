@@ -1,14 +1,14 @@
-//! One subscription: a cursor, a window, and where it reads next.
+//! One subscription: its cursor, its window, and its reading position.
 
 mod durable;
-mod past;
+mod earlier;
 
 use core::num::NonZeroU32;
 
 use zaichik_proto::{DeliveryHead, Limits, Refusal, RefusalCode};
 
 pub(crate) use self::durable::Durable;
-use self::past::Past;
+use self::earlier::EarlierDeliveries;
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
 use crate::ring::Node;
@@ -25,36 +25,37 @@ pub(crate) struct Subscription {
     /// The session that it is attached to; only a durable one may have none.
     holder: Option<Holder>,
     pub(crate) topic: TopicId,
-    /// Its place in the ring of waiting, woken or ready subscriptions; alone while it has to wait for its client, for
-    /// a delay to pass, or for a connection.
+    /// Its node in the ring of waiting, woken or ready subscriptions; alone while it waits for its client, for a delay, or
+    /// for a connection.
     pub(crate) node: Node,
-    /// Its cursor's place in the topic.
+    /// Identifies its cursor in the topic.
     pub(crate) cursor_id: CursorId,
     pub(crate) terms: Terms,
     pub(crate) durable: Option<Box<Durable>>,
-    /// When the broker looks at it next; `Timestamp::MAX` if it needs not.
+    /// When it is due; `Timestamp::MAX` if it is not.
     pub(crate) due: Timestamp,
-    /// What the ledger was told last.
+    /// Bytes charged to the ledger.
     pub(crate) charged: usize,
     /// The first offset that is not committed.
     cursor: u64,
-    /// The first offset that was not delivered, or was taken back; never one that is done.
+    /// The next offset to deliver; never one that is done.
     next: Position,
-    /// Where the position was chosen last: by Subscribe or Seek.
+    /// The position that Subscribe or Seek chose last.
     start: u64,
-    /// Where the pass of deliveries at hand began.
+    /// Where the current pass of deliveries began.
     pass_start: u64,
     /// How often the position was moved (semantics A4).
     rewind: u32,
-    /// Nothing is delivered before.
+    /// Nothing is delivered before this time.
     paused_until: Timestamp,
-    /// Whether that outlives the connection: a dead-letter topic did not take a record when one ended (semantics A6).
+    /// Whether that delay outlives the connection, because a dead-letter topic refused a record when a connection ended
+    /// (semantics A6).
     holds_off: bool,
     /// The highest offset delivered on this connection.
     last_delivered: Option<u64>,
     window: Window,
-    /// Of offsets that were delivered before the pass at hand.
-    past: Option<Box<Past>>,
+    /// History of offsets delivered before the current pass.
+    earlier: Option<Box<EarlierDeliveries>>,
 }
 
 /// The session that a subscription is attached to.
@@ -65,15 +66,15 @@ pub(crate) struct Holder {
     pub(crate) ready: Node,
 }
 
-/// What a client asks of a subscription each time it attaches.
+/// What a client requests of a subscription each time it attaches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     /// The number by which the client names it.
     pub(crate) number: u32,
-    /// Most records delivered and not committed; 0 turns commits off.
+    /// Maximum records delivered and not committed; 0 turns commits off.
     pub(crate) window: u32,
     pub(crate) window_bytes: u32,
-    /// Where a record goes that failed too often.
+    /// Where records go that failed too often.
     pub(crate) dead_letter: Option<DeadLetter>,
 }
 
@@ -111,7 +112,7 @@ impl Subscription {
             holds_off: false,
             last_delivered: None,
             window: Window::EMPTY,
-            past: None,
+            earlier: None,
         }
     }
 
@@ -165,7 +166,7 @@ impl Subscription {
             return Ok(self.cursor);
         }
         let offset = offset.saturating_add(u64::from(is_planted(Defect::CommitTwo)));
-        // Past a gap the cursor moves by itself: the next record that is not done is where it stands (R9).
+        // The cursor moves past gaps by itself, to the next record that is not done (R9).
         Ok(self.window.first_above(offset).unwrap_or(next))
     }
 
@@ -177,7 +178,7 @@ impl Subscription {
         self.move_cursor(cursor);
     }
 
-    /// Whether delivery can go back to `offset`; not below the cursor, where that has no effect (semantics A4).
+    /// Whether a nack of `offset` moves delivery back; below the cursor it has no effect (semantics A4).
     pub(crate) const fn check_nack(&self, offset: u64) -> Result<bool, Refusal> {
         let next = self.next.offset;
         if self.terms.window == 0 {
@@ -197,13 +198,13 @@ impl Subscription {
         self.take_back(offset);
     }
 
-    /// The cursor is moved, and all that happened to the window is forgotten but the attempts (semantics D6).
+    /// Moves the cursor and forgets the window, failures and done marks, but not the attempts (semantics D6).
     pub(crate) fn seek(&mut self, to: u64) {
         self.raise_rewind();
         self.take_back(self.cursor);
         self.resume();
-        if let Some(past) = &mut self.past {
-            past.start_over();
+        if let Some(earlier) = &mut self.earlier {
+            earlier.start_over();
         }
         (self.start, self.pass_start, self.next) = (to, to, Position::at(to));
         self.move_cursor(to);
@@ -214,41 +215,41 @@ impl Subscription {
         self.rewind = self.rewind.saturating_add(1);
     }
 
-    /// A delivered record failed; how often it has by now.
+    /// Counts a failure of a delivered record; returns its failures so far.
     pub(crate) fn fail(&mut self, offset: u64) -> u32 {
-        self.past.get_or_insert_default().failed(offset)
+        self.earlier.get_or_insert_default().failed(offset)
     }
 
     /// A delivered record went to the dead-letter topic: it is not delivered again, and the cursor passes it.
     pub(crate) fn skip(&mut self, offset: u64) {
-        // Its last delivery counts as one, unlike the passes that leave it out.
+        // Its last delivery counts as an attempt; passes that skip it do not.
         self.end_pass();
-        self.past.get_or_insert_default().done(offset);
+        self.earlier.get_or_insert_default().done(offset);
         self.begin_pass(offset);
         if self.cursor == offset {
             self.move_cursor(self.next.offset);
         }
     }
 
-    /// Nothing is delivered before `until`, as long as the connection lives.
+    /// Delivers nothing before `until`, while the connection lasts.
     pub(crate) const fn pause(&mut self, until: Timestamp) {
         self.paused_until = until;
         self.holds_off = false;
     }
 
-    /// Nothing is delivered before `until`, whoever attaches.
+    /// Delivers nothing before `until`, even after another attach.
     pub(crate) const fn hold_off(&mut self, until: Timestamp) {
         self.paused_until = until;
         self.holds_off = true;
     }
 
-    /// Deliveries may go on.
+    /// Deliveries may continue.
     pub(crate) const fn resume(&mut self) {
         self.paused_until = Timestamp::ZERO;
         self.holds_off = false;
     }
 
-    /// Records with these offsets and sizes were put into the output; reading goes on at `next`.
+    /// Records of these sizes were put into the output; reading continues at `next`.
     pub(crate) fn delivered(&mut self, sizes: impl Iterator<Item = usize>, next: Position) {
         let from = self.next.offset;
         let last = next.offset.checked_sub(1);
@@ -264,12 +265,12 @@ impl Subscription {
         }
     }
 
-    /// The offsets up to `to` are gone; they count as delivered (R9). Returns how many of them were not done before.
+    /// The offsets up to `to` are missing and count as delivered (R9). Returns how many of them were not done before.
     pub(crate) fn passed(&mut self, to: u64) -> u64 {
         let from = self.next.offset;
-        let done = self.past.as_ref().map_or(0, |past| past.count_done(from, to));
-        if let Some(past) = &mut self.past {
-            past.forget(from, to);
+        let done = self.earlier.as_ref().map_or(0, |earlier| earlier.count_done(from, to));
+        if let Some(earlier) = &mut self.earlier {
+            earlier.forget(from, to);
         }
         self.read_on(Position::at(to));
         if self.window.is_empty() {
@@ -278,13 +279,13 @@ impl Subscription {
         to.saturating_sub(from).saturating_sub(done)
     }
 
-    /// How much it takes now; `None` if its window is full or it is paused.
+    /// How much it accepts now; `None` if its window is full or it is paused.
     pub(crate) fn wants(&self, now: Timestamp) -> Option<Want> {
         if self.paused_until > now {
             return None;
         }
-        // A delivery tells one attempt for all of its records.
-        let same = self.past.as_ref().map_or(u64::MAX, |past| past.attempts(self.next.offset).1);
+        // All records of a delivery have the same attempt.
+        let same = self.earlier.as_ref().map_or(u64::MAX, |earlier| earlier.attempts(self.next.offset).1);
         let same = u32::try_from(same.saturating_sub(self.next.offset)).unwrap_or(u32::MAX);
         if self.terms.window == 0 {
             return Some(Want { records: same, bytes: MAX_DELIVERY, single: usize::MAX });
@@ -299,9 +300,9 @@ impl Subscription {
         Some(Want { records: records.min(same), bytes: left.min(MAX_DELIVERY), single })
     }
 
-    /// How often the next record will have been delivered, this time included.
+    /// The attempt number of the next record.
     pub(crate) fn attempt(&self) -> u32 {
-        let before = self.past.as_ref().map_or(0, |past| past.attempts(self.next.offset).0);
+        let before = self.earlier.as_ref().map_or(0, |earlier| earlier.attempts(self.next.offset).0);
         before.saturating_add(1)
     }
 
@@ -310,7 +311,7 @@ impl Subscription {
         self.holder
     }
 
-    /// The first offset that was not delivered.
+    /// The next offset to deliver.
     pub(crate) const fn next(&self) -> Position {
         self.next
     }
@@ -345,7 +346,7 @@ impl Subscription {
         !self.window.is_empty()
     }
 
-    /// When the broker has to look at it although nothing happens: a delay passes, or nobody came back.
+    /// When it is due without any request: a delay ends, or its time to live while detached does.
     pub(crate) fn due_at(&self) -> Timestamp {
         match (&self.durable, self.holder) {
             (Some(durable), None) => durable.expires_at,
@@ -354,57 +355,57 @@ impl Subscription {
         }
     }
 
-    /// Bytes allocated, its places in tables and rings included.
+    /// Bytes allocated, including its entries in tables and rings.
     pub(crate) fn footprint(&self) -> usize {
         const TABLES: usize = 2 * (size_of::<(u32, SubKey)>() + size_of::<usize>()) + 16;
-        let past = self.past.as_ref().map_or(0, |past| past.footprint());
+        let earlier = self.earlier.as_ref().map_or(0, |earlier| earlier.footprint());
         let durable = self.durable.as_ref().map_or(0, |durable| durable.footprint());
         let own = size_of::<Self>().saturating_add(TABLES).saturating_add(self.window.footprint());
-        own.saturating_add(past).saturating_add(durable)
+        own.saturating_add(earlier).saturating_add(durable)
     }
 
-    /// Whether cursor, window and reading position agree.
+    /// Whether cursor, window and reading position are consistent.
     pub(crate) fn is_consistent(&self) -> bool {
         let ordered = self.start <= self.cursor && self.cursor <= self.next.offset;
         let follows = self.terms.window > 0 || self.cursor == self.next.offset;
         let fits = self.window.len() <= self.terms.window as usize || self.holder.is_none();
         let within = self.window.is_between(self.cursor, self.next.offset);
-        let is_done = |past: &Past| past.skip_done(self.next.offset) != self.next.offset;
-        ordered && follows && fits && within && !self.past.as_deref().is_some_and(is_done)
+        let is_done = |earlier: &EarlierDeliveries| earlier.skip_done(self.next.offset) != self.next.offset;
+        ordered && follows && fits && within && !self.earlier.as_deref().is_some_and(is_done)
     }
 
-    /// What was delivered from `offset` on is to be delivered again.
+    /// Records delivered from `offset` on will be delivered again.
     fn take_back(&mut self, offset: u64) {
         self.end_pass();
         self.begin_pass(offset);
     }
 
-    /// What the pass at hand delivered becomes past.
+    /// Adds the current pass to the history.
     fn end_pass(&mut self) {
         let (from, to) = (self.pass_start.max(self.cursor), self.next.offset);
         if from < to {
-            self.past.get_or_insert_default().delivered(from, to);
+            self.earlier.get_or_insert_default().delivered(from, to);
         }
     }
 
     fn begin_pass(&mut self, offset: u64) {
         self.window.take_back(offset);
         self.pass_start = offset;
-        // What was seen of a place may still hold; the offset decides.
+        // The position's hint may still be valid.
         self.read_on(self.next.moved_to(offset));
     }
 
     fn read_on(&mut self, next: Position) {
-        let offset = self.past.as_ref().map_or(next.offset, |past| past.skip_done(next.offset));
+        let offset = self.earlier.as_ref().map_or(next.offset, |earlier| earlier.skip_done(next.offset));
         self.next = next.moved_to(offset);
     }
 
     fn move_cursor(&mut self, cursor: u64) {
         self.cursor = cursor;
-        if let Some(past) = &mut self.past {
-            past.forget_below(cursor);
-            if past.is_empty() {
-                self.past = None;
+        if let Some(earlier) = &mut self.earlier {
+            earlier.forget_below(cursor);
+            if earlier.is_empty() {
+                self.earlier = None;
             }
         }
     }

@@ -1,8 +1,8 @@
-//! What was delivered to a subscription and is not committed yet (semantics A1 to A3).
+//! Records delivered to a subscription and not committed (semantics A1 to A3).
 
 use std::collections::VecDeque;
 
-/// The delivered, uncommitted records of one subscription, in order. Memory: 16 bytes a record.
+/// The delivered, uncommitted records of one subscription, in order. Memory: 16 bytes per record.
 #[derive(Debug)]
 pub(crate) struct Window {
     records: VecDeque<Delivered>,
@@ -18,14 +18,14 @@ struct Delivered {
 impl Window {
     pub(crate) const EMPTY: Self = Self { records: VecDeque::new(), bytes: 0 };
 
-    /// A record was delivered.
+    /// Adds a delivered record.
     pub(crate) fn push(&mut self, offset: u64, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.records.push_back(Delivered { offset, bytes });
         self.bytes = self.bytes.saturating_add(u64::from(bytes));
     }
 
-    /// Everything up to and including `offset` is done.
+    /// Removes everything up to and including `offset`.
     pub(crate) fn commit(&mut self, offset: u64) {
         while let Some(record) = self.records.front().filter(|record| record.offset <= offset) {
             self.bytes = self.bytes.saturating_sub(u64::from(record.bytes));
@@ -33,7 +33,7 @@ impl Window {
         }
     }
 
-    /// The records from `offset` on are not delivered any more.
+    /// Removes the records from `offset` on: they no longer count as delivered.
     pub(crate) fn take_back(&mut self, offset: u64) {
         while let Some(record) = self.records.back().filter(|record| record.offset >= offset) {
             self.bytes = self.bytes.saturating_sub(u64::from(record.bytes));
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(window.first_above(2), Some(3));
         window.commit(2);
         assert_eq!((window.len(), window.bytes()), (3, 60));
-        assert_eq!(window.first_above(5), Some(7), "offsets of a gap between records count as done");
+        assert_eq!(window.first_above(5), Some(7), "offsets of a gap between records count as committed");
         window.commit(5);
         assert_eq!((window.len(), window.bytes()), (1, 30));
         assert_eq!((window.first_above(7), window.only()), (None, Some(7)));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a4_what_is_taken_back_is_not_delivered_any_more() {
+    fn a4_taken_back_records_no_longer_count_as_delivered() {
         let mut window = Window::EMPTY;
         for (offset, bytes) in [(3, 10), (4, 20), (7, 30)] {
             window.push(offset, bytes);

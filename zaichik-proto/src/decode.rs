@@ -1,14 +1,14 @@
-//! From a stream of bytes to frames, however the stream was cut.
+//! Decodes frames from a stream of bytes.
 
 use core::marker::PhantomData;
 
-use crate::codec::{FIRST_EXTENSION, client_kind, server_kind};
+use crate::codec::publish::{PlainPublishes, plain_publish};
 use crate::error::{ProtocolError, ProtocolFault};
-use crate::frame::client::{ClientFrame, Publish};
+use crate::frame::client::ClientFrame;
+use crate::frame::publish::Publish;
 use crate::frame::server::ServerFrame;
-use crate::header::{FrameHeader, HEADER_LEN, MAGIC};
+use crate::header::{FIRST_EXTENSION, FrameHeader, MAGIC, client_kind, server_kind};
 use crate::limits::Limits;
-use crate::peek::{PlainPublishes, plain_publish};
 
 /// Decodes what clients send: the broker's decoder.
 pub type ClientDecoder = Decoder<FromClient>;
@@ -18,14 +18,14 @@ pub type ServerDecoder = Decoder<FromServer>;
 
 /// An incremental decoder for one direction of one connection.
 ///
-/// It holds no bytes: the caller keeps them and drops what was taken. Whether the stream arrives whole or a
-/// byte at a time, the same frames come out. Memory: none beyond the struct, whatever the input says.
+/// The decoder stores no bytes: the caller keeps them and drops those that a frame took. The frames do not depend on
+/// how the stream was divided. Decoding never allocates.
 ///
 /// ```
 /// use zaichik_proto::{ClientDecoder, ClientFrame, Limits};
 /// let mut decoder = ClientDecoder::new(&Limits::default());
 /// let bytes = [8, 0, 0, 0, 0x0b, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
-/// assert_eq!(decoder.decode(&bytes[..10])?, None, "more has to come");
+/// assert_eq!(decoder.decode(&bytes[..10])?, None, "the frame is incomplete");
 /// assert_eq!(decoder.decode(&bytes)?, Some((ClientFrame::Ping { nonce: 7 }, 16)));
 /// # Ok::<(), zaichik_proto::ProtocolError>(())
 /// ```
@@ -40,17 +40,17 @@ pub struct Decoder<S> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The magic comes first.
+    /// The magic and Hello are expected.
     Magic,
-    /// Only the handshake's frame may come, and a small one.
+    /// Only a frame of the handshake is allowed, with a small body.
     Handshake,
-    /// The handshake's frame came; nothing else may before [`Decoder::open`].
+    /// The frame of the handshake has arrived; nothing is allowed before [`Decoder::open`].
     Greeted,
-    /// Every frame but the handshake's may come.
+    /// Every frame but the handshake's is allowed.
     Open,
 }
 
-/// One of the two directions; [`FromClient`] and [`FromServer`] are all there are.
+/// A direction of a connection: [`FromClient`] or [`FromServer`].
 pub trait Side: sealed::Sealed {
     /// The frames of this direction.
     type Frame<'a>;
@@ -73,14 +73,16 @@ impl Side for FromServer {
 }
 
 impl<S: Side> Decoder<S> {
-    /// A decoder for a connection whose handshake is done.
+    /// Creates a decoder for a connection whose handshake is done.
     #[must_use]
     pub const fn new(limits: &Limits) -> Self {
         Self { limits: *limits, phase: Phase::Open, position: 0, poison: None, side: PhantomData }
     }
 
-    /// A decoder for a new connection: one frame of the handshake decodes, of at most
-    /// [`Limits::MAX_HANDSHAKE_FRAME`] bytes, and nothing after it until [`open`](Self::open) is called.
+    /// Creates a decoder for a new connection.
+    ///
+    /// It decodes one frame of the handshake, with a body of at most [`Limits::MAX_HANDSHAKE_FRAME`] bytes, and rejects
+    /// everything else until [`open`](Self::open) is called.
     #[must_use]
     pub const fn handshake(limits: &Limits) -> Self {
         let mut decoder = Self::new(limits);
@@ -88,19 +90,19 @@ impl<S: Side> Decoder<S> {
         decoder
     }
 
-    /// The handshake is done: from here on every other frame decodes, within `limits`.
+    /// Ends the handshake: from now on all other frames are decoded, within `limits`.
     pub const fn open(&mut self, limits: &Limits) {
         self.limits = *limits;
         self.phase = Phase::Open;
     }
 
-    /// Takes the next frame off the front of `input`; `None` if it is not all there.
+    /// Decodes the frame at the front of `input`; `None` if it is incomplete.
     ///
-    /// Returns the frame and how many bytes it took; the next call must start after them. A frame above the
-    /// limit is refused as soon as its header is there.
+    /// Returns the frame and the number of bytes that it took; the input of the next call must start after them. A
+    /// frame above the limit is refused as soon as its header has arrived.
     ///
     /// # Errors
-    /// [`ProtocolError`] if the peer broke the protocol; every later call returns the same error.
+    /// [`ProtocolError`] if the peer violated the protocol; every later call returns the same error.
     pub fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Option<(S::Frame<'a>, usize)>, ProtocolError> {
         if let Some(error) = self.poison {
             return Err(error);
@@ -124,7 +126,7 @@ impl<S: Side> Decoder<S> {
         }
     }
 
-    /// Bytes of the stream that frames were taken from so far.
+    /// Number of bytes that decoded frames have taken from the stream, including the magic.
     #[must_use]
     pub const fn position(&self) -> u64 {
         self.position
@@ -132,12 +134,12 @@ impl<S: Side> Decoder<S> {
 
     fn next<'a>(&self, input: &'a [u8]) -> Result<Option<(S::Frame<'a>, usize)>, ProtocolFault> {
         let magic_len = self.magic_len();
-        // A wrong byte is refused at once, not only when four have come.
+        // A wrong byte is refused immediately, even if the magic is incomplete.
         let magic = input.iter().zip(MAGIC).take(magic_len);
         if magic.into_iter().any(|(got, wanted)| *got != wanted) {
             return Err(ProtocolFault::BadMagic);
         }
-        let frame = input.get(magic_len..).and_then(<[u8]>::split_first_chunk::<HEADER_LEN>);
+        let frame = input.get(magic_len..).and_then(<[u8]>::split_first_chunk);
         let Some((header, rest)) = frame else {
             return Ok(None);
         };
@@ -147,11 +149,11 @@ impl<S: Side> Decoder<S> {
             return Ok(None);
         };
         let frame = S::parse(header.kind, body, &self.limits)?;
-        let taken = magic_len.saturating_add(HEADER_LEN).saturating_add(body.len());
+        let taken = magic_len.saturating_add(header.frame_len());
         Ok(Some((frame, taken)))
     }
 
-    /// Bytes that stand before the next frame.
+    /// Bytes before the next frame.
     const fn magic_len(&self) -> usize {
         match self.phase {
             Phase::Magic => MAGIC.len(),
@@ -159,8 +161,9 @@ impl<S: Side> Decoder<S> {
         }
     }
 
-    /// Everything that the header alone can tell.
-    fn check_header(&self, FrameHeader { body_len, kind }: FrameHeader) -> Result<(), ProtocolFault> {
+    /// Checks everything that depends on the header alone.
+    fn check_header(&self, header: FrameHeader) -> Result<(), ProtocolFault> {
+        let kind = header.kind;
         if kind < FIRST_EXTENSION && !S::KINDS.contains(&kind) {
             let fault = if S::OTHER_KINDS.contains(&kind) {
                 ProtocolFault::WrongDirection { kind }
@@ -177,19 +180,16 @@ impl<S: Side> Decoder<S> {
         if !allowed {
             return Err(ProtocolFault::OutOfPhase { kind });
         }
-        if body_len > limit {
-            return Err(ProtocolFault::FrameTooLarge { limit, got: body_len });
-        }
-        Ok(())
+        header.check_len(limit)
     }
 }
 
 impl Decoder<FromClient> {
-    /// Takes the next frame off the front of `input` if it is the publish that most are: all there, of one record that
-    /// is nothing but a body, without a producer.
+    /// Decodes the frame at the front of `input` if it is a *plain* publish, as most are: complete, without a
+    /// producer, of one record with a body and nothing else.
     ///
-    /// `None` says nothing about the frame, and takes nothing: [`decode`](Self::decode) is to be asked then. Where this
-    /// has an answer, `decode` has the same one, for five times the price.
+    /// Otherwise it returns `None`, changes nothing and says nothing about the frame: call [`decode`](Self::decode).
+    /// For a plain publish `decode` returns the same, at five times the cost.
     ///
     /// ```
     /// use bytes::BytesMut;
@@ -214,8 +214,8 @@ impl Decoder<FromClient> {
         Some((publish, taken))
     }
 
-    /// Takes the frames off the front of `input` that differ from a [plain publish](Self::decode_plain_publish) in
-    /// nothing but request and record: same topic, same acknowledgement level. One after the other, as far as they go.
+    /// Decodes the [plain publishes](Self::decode_plain_publish) at the front of `input` that have the topic and
+    /// acknowledgement level of `like`, one at a time, up to the first frame that differs.
     ///
     /// ```
     /// use bytes::BytesMut;
@@ -230,12 +230,12 @@ impl Decoder<FromClient> {
     ///     ClientFrame::Publish(publish).encode(&mut input);
     /// }
     /// let mut decoder = ClientDecoder::new(&Limits::default());
-    /// let (first, taken) = decoder.decode_plain_publish(&input).expect("it is plain");
+    /// let (first, taken) = decoder.decode_plain_publish(&input).expect("a plain publish");
     /// let mut alike = decoder.decode_plain_publishes(&first, &input[taken..]);
     /// assert_eq!(alike.next_within(19).map(|(_, record)| record.len()), Some(18));
-    /// assert_eq!(alike.next_within(19), None, "the third is longer");
+    /// assert_eq!(alike.next_within(19), None, "the third record is longer");
     /// assert_eq!(alike.next_within(20).map(|(_, record)| record.len()), Some(20));
-    /// assert_eq!(alike.next_within(20), None, "the fourth goes to another topic");
+    /// assert_eq!(alike.next_within(20), None, "the fourth has another topic");
     /// ```
     #[inline]
     pub const fn decode_plain_publishes<'a>(
@@ -255,20 +255,20 @@ mod sealed {
         ClientFrame, FromClient, FromServer, Limits, ProtocolFault, ServerFrame, client_kind, server_kind,
     };
 
-    /// What only this crate needs to know of a direction.
+    /// What only this crate needs to know about a direction.
     #[expect(unnameable_types, reason = "a trait that cannot be named cannot be implemented elsewhere")]
     pub trait Sealed {
         /// Whether the direction starts with the magic.
         const HAS_MAGIC: bool;
-        /// Kinds of this direction.
+        /// The kinds of this direction.
         const KINDS: RangeInclusive<u8>;
-        /// Kinds of the other direction.
+        /// The kinds of the other direction.
         const OTHER_KINDS: RangeInclusive<u8>;
-        /// The largest body after the handshake.
+        /// The maximum body after the handshake.
         fn max_frame(limits: &Limits) -> u32;
-        /// Whether a frame of this kind may be the first one.
+        /// Whether a frame of this kind is allowed in the handshake.
         fn in_handshake(kind: u8) -> bool;
-        /// Whether a frame of this kind may come after the handshake.
+        /// Whether a frame of this kind is allowed after the handshake.
         fn when_open(kind: u8) -> bool;
         /// Reads the body of a frame whose kind is of this direction or an extension.
         fn parse<'a>(kind: u8, body: &'a [u8], limits: &Limits) -> Result<Self::Frame<'a>, ProtocolFault>
@@ -304,7 +304,7 @@ mod sealed {
         const OTHER_KINDS: RangeInclusive<u8> = client_kind::HELLO..=client_kind::LAST;
 
         fn max_frame(limits: &Limits) -> u32 {
-            // An answer to a batch can be a little longer than the batch (protocol.md §3.3).
+            // The answer to a batch can be slightly longer than the batch (docs/protocol.md §3.3).
             limits.max_frame.max(Limits::MAX_DELIVERY_FRAME).saturating_add(Limits::FRAME_ROOM)
         }
 

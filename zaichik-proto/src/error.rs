@@ -1,36 +1,36 @@
-//! What is wrong with bytes: the peer broke the protocol, and the connection ends.
+//! Errors in what a peer sent.
 
 use thiserror::Error;
 
-use crate::record::RecordError;
+use crate::code::FaultCode;
 
-/// The peer broke the protocol (docs/protocol.md §9).
+/// A violation of the protocol by the peer (docs/protocol.md §9).
 ///
-/// Fatal: the decoder that returned it answers every later call with the same error, because a stream whose
-/// framing is in doubt can't be resynchronised.
+/// It is fatal: the decoder returns the same error from every later call, because it can't find the next frame in a
+/// broken stream.
 ///
 /// ```
 /// use zaichik_proto::{ClientDecoder, Limits, ProtocolFault};
 /// let mut decoder = ClientDecoder::new(&Limits::default());
-/// let error = decoder.decode(&[0, 0, 0, 0, 0x3f, 0, 0, 0]).expect_err("nobody knows that kind");
+/// let error = decoder.decode(&[0, 0, 0, 0, 0x3f, 0, 0, 0]).expect_err("the kind is unknown");
 /// assert_eq!(error.fault, ProtocolFault::UnknownKind { kind: 0x3f });
-/// assert_eq!(decoder.decode(&[]), Err(error), "it stays");
+/// assert_eq!(decoder.decode(&[]), Err(error), "the error is final");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{fault} (in the frame at byte {offset} of the stream)")]
 pub struct ProtocolError {
-    /// Where the offending frame starts, in bytes since the connection opened; the magic counts.
+    /// Where the offending frame starts, in bytes since the connection was opened, including the magic.
     pub offset: u64,
     /// What is wrong.
     pub fault: ProtocolFault,
 }
 
-/// What a peer did wrong.
+/// How a peer violated the protocol.
 ///
 /// ```
 /// use zaichik_proto::{FaultCode, ProtocolFault};
 /// let fault = ProtocolFault::UnknownKind { kind: 0x3f };
-/// assert_eq!(fault.code(), FaultCode::UnknownKind); // what the peer is told
+/// assert_eq!(fault.code(), FaultCode::UnknownKind); // what Fatal reports
 /// assert_eq!(fault.to_string(), "frame kind 0x3f is unknown");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -39,24 +39,24 @@ pub enum ProtocolFault {
     /// The first four bytes are not [`MAGIC`](crate::MAGIC).
     #[error("the peer does not speak Zaichik: its first bytes are not the magic ZAI\\x01")]
     BadMagic,
-    /// The version in the handshake is not one that this end speaks.
-    #[error("protocol version {got} is not spoken here; this end speaks version 1")]
+    /// This end does not support the version in the handshake.
+    #[error("protocol version {got} is not supported; this end supports version 1")]
     UnsupportedVersion {
-        /// The version that the peer asked for.
+        /// The version that the peer requested.
         got: u16,
     },
-    /// A frame other than the handshake's came before the handshake was done, or a handshake frame after it.
+    /// A handshake frame arrived after the handshake, or another frame before it was done.
     #[error("frame kind {kind:#04x} is not allowed in this phase of the connection")]
     OutOfPhase {
         /// The frame's kind byte.
         kind: u8,
     },
-    /// A frame announces a body above the limit. Found in the header, before anything is allocated.
+    /// A header announces a body above the limit; found before anything is allocated.
     #[error("a frame of {got} bytes is above the limit of {limit} bytes")]
     FrameTooLarge {
-        /// The largest body allowed now, in bytes.
+        /// The current limit, in bytes.
         limit: u32,
-        /// The body length announced.
+        /// The announced length, in bytes.
         got: u32,
     },
     /// A kind below 0x80 that the protocol does not define.
@@ -65,7 +65,7 @@ pub enum ProtocolFault {
         /// The frame's kind byte.
         kind: u8,
     },
-    /// A frame that only the other end may send.
+    /// Only the other end may send frames of this kind.
     #[error("frame kind {kind:#04x} may only be sent by the other end")]
     WrongDirection {
         /// The frame's kind byte.
@@ -80,14 +80,14 @@ pub enum ProtocolFault {
     /// A field reaches past the end of its frame.
     #[error("a field reaches past the end of its frame")]
     Truncated,
-    /// A frame goes on after its last field.
+    /// A frame continues after its last field.
     #[error("{count} bytes follow the last field of a frame")]
     TrailingBytes {
-        /// How many.
+        /// Number of bytes after the last field.
         count: usize,
     },
     /// A field holds a value that the protocol does not define.
-    #[error("{got} is not a value of {field}")]
+    #[error("{got} is not a valid {field}")]
     BadValue {
         /// The field's name.
         field: &'static str,
@@ -95,13 +95,13 @@ pub enum ProtocolFault {
         got: u64,
     },
     /// A counted list announces more elements than allowed, or more than its frame can hold.
-    #[error("{got} elements in {field}; at most {limit} are possible here")]
+    #[error("{got} elements in {field}; the maximum here is {limit}")]
     CountTooLarge {
         /// The list's name.
         field: &'static str,
-        /// The largest count possible here.
+        /// The maximum possible here.
         limit: u64,
-        /// The count announced.
+        /// The announced count.
         got: u64,
     },
     /// Text that is not UTF-8.
@@ -113,7 +113,7 @@ pub enum ProtocolFault {
     /// A record is malformed.
     #[error("record {index} of the frame: {error}")]
     BadRecord {
-        /// Which record, from 0.
+        /// The record's index in the frame, from 0.
         index: u32,
         /// What is wrong with it.
         error: RecordError,
@@ -141,101 +141,41 @@ impl ProtocolFault {
     }
 }
 
-/// Defines an enum of wire codes that keeps codes it does not know.
-macro_rules! wire_codes {
-    (
-        $(#[$meta:meta])* pub enum $name:ident { $($(#[doc = $doc:literal])+ $variant:ident = $code:literal,)+ }
-    ) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[non_exhaustive]
-        pub enum $name {
-            $($(#[doc = $doc])+ $variant,)+
-            /// A code that this version does not know; a newer peer sent it.
-            Unknown(u16),
-        }
-
-        impl $name {
-            /// Every code that this version knows, in ascending order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-
-            /// The code on the wire.
-            #[must_use]
-            pub const fn code(self) -> u16 {
-                match self {
-                    $(Self::$variant => $code,)+
-                    Self::Unknown(code) => code,
-                }
-            }
-
-            /// The meaning of a code on the wire.
-            #[must_use]
-            pub const fn from_code(code: u16) -> Self {
-                match code {
-                    $($code => Self::$variant,)+
-                    code => Self::Unknown(code),
-                }
-            }
-        }
-
-        impl core::fmt::Display for $name {
-            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                match self {
-                    $(Self::$variant => f.write_str(stringify!($variant)),)+
-                    Self::Unknown(code) => write!(f, "code {code}"),
-                }
-            }
-        }
-    };
-}
-pub(crate) use wire_codes;
-
-wire_codes! {
-    /// Why a connection ends, as a [`Fatal`](crate::Fatal) frame tells it (docs/protocol.md §9).
-    ///
-    /// ```
-    /// use zaichik_proto::FaultCode;
-    /// assert_eq!(FaultCode::from_code(33), FaultCode::Unauthorized);
-    /// assert_eq!(FaultCode::from_code(999), FaultCode::Unknown(999));
-    /// ```
-    pub enum FaultCode {
-        /// The first bytes were not the magic. Never sent: such a peer gets no answer.
-        BadMagic = 1,
-        /// The protocol version is not spoken here.
-        UnsupportedVersion = 2,
-        /// A frame came in the wrong phase of the connection.
-        OutOfPhase = 3,
-        /// A frame is above the size limit.
-        FrameTooLarge = 4,
-        /// A frame's kind is unknown.
-        UnknownKind = 5,
-        /// A frame that only the other end may send.
-        WrongDirection = 6,
-        /// Reserved bits are set.
-        ReservedBits = 7,
-        /// A field does not fit its frame.
-        BadLength = 8,
-        /// A field's value is not defined.
-        BadValue = 9,
-        /// A list has too many elements.
-        CountTooLarge = 10,
-        /// Text is not UTF-8.
-        NotUtf8 = 11,
-        /// A record is malformed.
-        BadRecord = 12,
-        /// The handshake did not arrive in time.
-        HandshakeTimeout = 32,
-        /// The token is missing or wrong.
-        Unauthorized = 33,
-        /// The broker has as many connections as it may.
-        ServerFull = 34,
-        /// Nothing was heard from the peer for three heartbeats.
-        HeartbeatMissed = 35,
-        /// The peer did not read for the whole write deadline.
-        SlowConsumer = 36,
-        /// The broker stops and its grace time is over.
-        Stopped = 37,
-        /// The broker failed; its log tells more.
-        Internal = 38,
-    }
+/// What is wrong with a record.
+///
+/// ```
+/// use zaichik_proto::{Record, RecordError};
+/// let record = Record { ttl_micros: Some(0), ..Record::default() };
+/// assert_eq!(record.check(), Err(RecordError::ZeroTtl));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The size is too small for the fields, or reaches past the frame.
+    #[error("the size does not match the fields")]
+    BadSize,
+    /// Reserved bits of flags or padding are set.
+    #[error("reserved bits are set")]
+    ReservedBits,
+    /// The key is longer than 1,024 bytes.
+    #[error("the key is longer than 1,024 bytes")]
+    KeyTooLong,
+    /// There is a key length but no key.
+    #[error("there is a key length but no key")]
+    KeyWithoutFlag,
+    /// A publish has a timestamp, which only the broker sets.
+    #[error("a client must leave the timestamp zero")]
+    TimestampSet,
+    /// The time to live is zero.
+    #[error("the time to live is zero")]
+    ZeroTtl,
+    /// There are more than 1,024 headers.
+    #[error("there are more than 1,024 headers")]
+    TooManyHeaders,
+    /// The headers are malformed, or the header section has no headers.
+    #[error("the headers are malformed")]
+    BadHeaders,
+    /// A tombstone has no key, or has a body.
+    #[error("a tombstone must have a key and no body")]
+    BadTombstone,
 }

@@ -1,9 +1,12 @@
-//! The Zaichik wire protocol as data: bytes in, frames out, and back.
+//! The Zaichik wire protocol: decodes bytes to frames, and encodes frames to bytes.
 //!
-//! This crate knows no socket, no topic and no clock. A stream of bytes goes through a [`Decoder`], which
-//! yields frames that *borrow* from the caller's buffer; a frame is written with its `encode` method.
-//! What each end may send is a type of its own: a [`ClientFrame`] goes to the broker, a [`ServerFrame`] comes
-//! from it, and neither codec accepts the other's bytes. `docs/protocol.md` is the normative description.
+//! The crate does no I/O and has no clock. A [`Decoder`] turns a stream of bytes into frames that *borrow* from the
+//! caller's buffer; a frame's `encode` method appends its bytes. Each direction has its own type: clients send
+//! [`ClientFrame`]s, the broker sends [`ServerFrame`]s, and a decoder of one direction rejects the frames of the other.
+//! `docs/protocol.md` in the repository is the normative description.
+//!
+//! Frames and the words of requests are exhaustive enums, because both ends must handle all of them. Codes, reasons,
+//! limits and topic options are `#[non_exhaustive]`: they may grow.
 //!
 //! ```
 //! use bytes::BytesMut;
@@ -13,7 +16,7 @@
 //! ClientFrame::Commit(Commit { request: 7, subscription: 1, offset: 41, quiet: false }).encode(&mut wire);
 //!
 //! let mut decoder = ClientDecoder::new(&Limits::default());
-//! let (frame, taken) = decoder.decode(&wire)?.expect("the whole frame is there");
+//! let (frame, taken) = decoder.decode(&wire)?.expect("the frame is complete");
 //! assert!(matches!(frame, ClientFrame::Commit(commit) if commit.offset == 41));
 //! assert_eq!(taken, wire.len());
 //! # Ok::<(), zaichik_proto::ProtocolError>(())
@@ -23,9 +26,10 @@
 
 extern crate alloc;
 
+mod code;
 mod codec;
+mod counter;
 mod decode;
-mod describe;
 mod error;
 mod frame;
 mod header;
@@ -33,33 +37,38 @@ mod limits;
 mod list;
 mod name;
 mod options;
-mod peek;
+mod page;
 mod read;
 mod record;
 mod refusal;
 mod time;
+mod write;
 
+pub use code::FaultCode;
+pub use codec::publish::PlainPublishes;
+pub use counter::{Counter, CounterValue};
 pub use decode::{ClientDecoder, Decoder, FromClient, FromServer, ServerDecoder, Side};
-pub use describe::{Counter, CounterValue, Item, Items, Page, Subject, SubscriptionItem, TopicItem};
-pub use error::{FaultCode, ProtocolError, ProtocolFault};
-pub use frame::client::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Describe, Durable, Hello, Nack,
-    OnConflict, Operation, Operations, OperationsBuilder, Producer, Publish, RemoveDurable, Seek, SeekTarget,
-    Start, Subscribe, Unsubscribe,
+pub use error::{ProtocolError, ProtocolFault, RecordError};
+pub use frame::batch::{
+    Batch, BatchDuplicate, BatchResult, Batched, Operation, Operations, OperationsBuilder,
 };
-pub use frame::server::{
-    Acks, Batched, Counters, Delivery, DeliveryHead, Done, Fatal, Fenced, Gap, GapReason, Goodbye,
-    GoodbyeReason, Published, Refused, ServerFrame, Subscribed, TopicReady, TopicStatus, Unsubscribed,
-    Welcome,
-};
+pub use frame::client::ClientFrame;
+pub use frame::connection::{Fatal, Goodbye, GoodbyeReason, Hello, Welcome};
+pub use frame::cursor::{Commit, Nack, RemoveDurable, Seek, SeekTarget};
+pub use frame::delivery::{Delivery, DeliveryHead, Fenced, Gap, GapReason};
+pub use frame::describe::{Counters, Describe, Subject, SubscriptionItem, TopicItem};
+pub use frame::publish::{AckLevel, AckRun, Acks, Duplicate, Producer, Publish, Published};
+pub use frame::server::{Done, Refused, ServerFrame};
+pub use frame::subscribe::{Durable, OnConflict, Start, Subscribe, Subscribed, Unsubscribe, Unsubscribed};
+pub use frame::topic::{AlterTopic, CreateTopic, TopicReady, TopicStatus};
 pub use header::{FrameHeader, HEADER_LEN, MAGIC, PROTOCOL_VERSION};
 pub use limits::Limits;
-pub use list::{AckRun, BatchDuplicate, BatchResult, Duplicate, Entry, List};
+pub use list::{Entry, List};
 pub use name::{MAX_NAME_LEN, NameError, TopicName};
 pub use options::{CompactionMode, Overflow, SettingNames, TopicOptions, micros};
-pub use peek::{PlainPublishes, RecordHead};
+pub use page::{Item, Items, Page};
 pub use record::{
-    Headers, MAX_HEADERS, RECORD_OVERHEAD, RECORD_TIMESTAMP_AT, Record, RecordError, RecordRef, Records,
+    Headers, MAX_HEADERS, RECORD_OVERHEAD, RECORD_TIMESTAMP_AT, Record, RecordHead, RecordRef, Records,
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use time::Timestamp;

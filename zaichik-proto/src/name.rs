@@ -4,7 +4,7 @@ use core::fmt;
 
 use thiserror::Error;
 
-/// Longest name of a topic, a client or a durable subscription, in bytes.
+/// Maximum length of the name of a topic, client or durable subscription, in bytes.
 pub const MAX_NAME_LEN: usize = 255;
 
 /// A valid topic name: 1 to 255 bytes of UTF-8, no control characters, no leading `$`.
@@ -22,7 +22,7 @@ impl<'a> TopicName<'a> {
     /// Checks a name.
     ///
     /// # Errors
-    /// [`NameError`] says which rule the bytes break.
+    /// [`NameError`] says which rule the bytes violate.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, NameError> {
         if bytes.is_empty() {
             return Err(NameError::Empty);
@@ -62,22 +62,22 @@ impl fmt::Display for TopicName<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// It has no bytes.
+    /// The name is empty.
     #[error("a name must have at least one byte")]
     Empty,
-    /// It is longer than [`MAX_NAME_LEN`].
-    #[error("a name of {got} bytes is longer than 255")]
+    /// The name is longer than [`MAX_NAME_LEN`].
+    #[error("a name has {got} bytes; the maximum is 255")]
     TooLong {
-        /// Its length in bytes.
+        /// The length in bytes.
         got: usize,
     },
-    /// It is not UTF-8.
+    /// The name is not UTF-8.
     #[error("a name must be UTF-8")]
     NotUtf8,
-    /// It has a control character.
+    /// The name has a control character.
     #[error("a name must have no control characters")]
     Control,
-    /// It starts with `$`, which is reserved for the broker.
+    /// The name starts with `$`, which is reserved for the broker.
     #[error("names that start with $ are reserved")]
     Reserved,
 }
@@ -98,6 +98,6 @@ mod tests {
         assert_eq!(TopicName::parse(b"$x"), Err(NameError::Reserved));
         assert_eq!(TopicName::parse(b"\xff\xfe"), Err(NameError::NotUtf8));
         assert!(TopicName::parse(b"a$x").is_ok());
-        assert!(TopicName::parse(&[b'/'; 255]).is_ok(), "slashes mean nothing and cost nothing");
+        assert!(TopicName::parse(&[b'/'; 255]).is_ok(), "slashes have no meaning");
     }
 }

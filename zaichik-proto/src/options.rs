@@ -1,4 +1,4 @@
-//! A topic's settings as a client asks for them: each one may be left to the broker's default.
+//! The settings of a topic, as clients request them and brokers report them.
 
 use core::fmt;
 use core::time::Duration;
@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 use crate::error::ProtocolFault;
 use crate::read::Reader;
 
-/// Settings of a topic; what is `None` is the broker's default for topics (docs/protocol.md §6.2).
+/// Settings of a topic (docs/protocol.md §6.2); `None` leaves a setting to the broker's default.
 ///
-/// Times are microseconds. `u64::MAX` stands for "for ever" and "without limit".
+/// Times are in microseconds. `u64::MAX` means forever, or no limit.
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,27 +19,28 @@ use crate::read::Reader;
 /// assert_eq!(options.retention_ttl_micros, Some(10_000_000));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct TopicOptions {
-    /// How long a record lives (semantics R1); 0 keeps records for existing subscriptions only (R2).
+    /// How long a record is retained (semantics R1); 0 retains records for existing subscriptions only (R2).
     pub retention_ttl_micros: Option<u64>,
-    /// How long a key is remembered (C1); 0 is not at all. With [`CompactionMode::Latest`] how long a superseded record
-    /// stays; 0 is not at all, too.
+    /// How long a key is remembered (C1), or with [`CompactionMode::Latest`] how long a superseded record is
+    /// retained; 0 is not at all.
     pub compaction_window_micros: Option<u64>,
-    /// Which record of a key stays.
+    /// Which record of a key is kept.
     pub compaction: Option<CompactionMode>,
-    /// Most records retained; at least 1.
+    /// Maximum number of retained records; at least 1.
     pub max_messages: Option<u64>,
-    /// Most bytes retained, records' overhead included; at least 1.
+    /// Maximum bytes of retained records, including their overhead; at least 1.
     pub max_bytes: Option<u64>,
-    /// What happens at those limits.
+    /// What happens at these limits.
     pub overflow: Option<Overflow>,
-    /// Most keys remembered; at least 1, `u64::MAX` for no limit.
+    /// Maximum number of remembered keys; at least 1, `u64::MAX` for no limit.
     pub max_keys: Option<u64>,
     /// How long a tombstone is live (C7).
     pub tombstone_ttl_micros: Option<u64>,
 }
 
-/// Which record of a key stays (semantics C).
+/// Which record of a key is kept (semantics C).
 ///
 /// ```
 /// use zaichik_proto::{CompactionMode, TopicOptions};
@@ -51,7 +52,7 @@ pub enum CompactionMode {
     /// The first record within the window; later ones are duplicates.
     #[default]
     First,
-    /// The newest record; it supersedes the older ones.
+    /// The newest record, which supersedes the older ones.
     Latest,
 }
 
@@ -59,26 +60,26 @@ pub enum CompactionMode {
 ///
 /// ```
 /// use zaichik_proto::{Overflow, TopicOptions};
-/// let jobs = TopicOptions::new().max_messages(1_000).overflow(Overflow::Reject); // none is lost
+/// let jobs = TopicOptions::new().max_messages(1_000).overflow(Overflow::Reject); // refuses instead of losing records
 /// assert_eq!(jobs.overflow, Some(Overflow::Reject));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overflow {
-    /// The oldest record goes, and readers behind it get a Gap.
+    /// The oldest record is removed, and subscriptions that have not read it receive a Gap.
     #[default]
     DropOldest,
     /// The publish is refused unless every subscription has committed the oldest record.
     Reject,
 }
 
-/// A duration in microseconds; `u64::MAX`, which stands for ever, from one that is longer than that.
+/// Converts a duration to microseconds; a duration that does not fit becomes `u64::MAX`, which means forever.
 #[must_use]
 pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl TopicOptions {
-    /// Everything left to the broker's defaults.
+    /// Options that leave every setting to the broker's defaults.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -93,64 +94,64 @@ impl TopicOptions {
         }
     }
 
-    /// Records live this long; zero keeps them for existing subscriptions only.
+    /// Sets how long records are retained; zero retains them for existing subscriptions only.
     #[must_use]
     pub fn retention_ttl(mut self, ttl: Duration) -> Self {
         self.retention_ttl_micros = Some(micros(ttl));
         self
     }
 
-    /// Records live until a limit evicts them.
+    /// Retains records until a limit evicts them.
     #[must_use]
     pub const fn retain_forever(mut self) -> Self {
         self.retention_ttl_micros = Some(u64::MAX);
         self
     }
 
-    /// Keys are remembered this long; zero is not at all. With [`CompactionMode::Latest`], superseded records stay this
-    /// long; zero is not at all, too.
+    /// Sets how long keys are remembered, or with [`CompactionMode::Latest`] how long superseded records are
+    /// retained; zero is not at all.
     #[must_use]
     pub fn compaction_window(mut self, window: Duration) -> Self {
         self.compaction_window_micros = Some(micros(window));
         self
     }
 
-    /// Which record of a key stays.
+    /// Sets which record of a key is kept.
     #[must_use]
     pub const fn compaction(mut self, mode: CompactionMode) -> Self {
         self.compaction = Some(mode);
         self
     }
 
-    /// Most records retained; `u64::MAX` for no limit.
+    /// Sets the maximum number of retained records; `u64::MAX` for no limit.
     #[must_use]
     pub const fn max_messages(mut self, count: u64) -> Self {
         self.max_messages = Some(count);
         self
     }
 
-    /// Most bytes retained; `u64::MAX` for no limit.
+    /// Sets the maximum bytes of retained records; `u64::MAX` for no limit.
     #[must_use]
     pub const fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
         self
     }
 
-    /// What happens at the limits.
+    /// Sets what happens at the limits.
     #[must_use]
     pub const fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = Some(overflow);
         self
     }
 
-    /// Most keys remembered; `u64::MAX` for no limit.
+    /// Sets the maximum number of remembered keys; `u64::MAX` for no limit.
     #[must_use]
     pub const fn max_keys(mut self, count: u64) -> Self {
         self.max_keys = Some(count);
         self
     }
 
-    /// Tombstones are live this long.
+    /// Sets how long tombstones are live.
     #[must_use]
     pub fn tombstone_ttl(mut self, ttl: Duration) -> Self {
         self.tombstone_ttl_micros = Some(micros(ttl));
@@ -227,7 +228,9 @@ impl TopicOptions {
         ]
     }
 
-    /// A mask with a bit for each setting in which two fully given sets differ, in the order of §6.2.
+    /// A mask of the settings that differ between two sets of options, in the order of docs/protocol.md §6.2.
+    ///
+    /// An absent setting differs from every value, so both sets should be complete.
     #[must_use]
     pub fn difference(&self, other: &Self) -> u64 {
         let pairs = self.fields().into_iter().zip(other.fields());
@@ -247,7 +250,7 @@ const NAMES: [&str; 8] = [
     "tombstone_ttl",
 ];
 
-/// The names of the settings in a mask of docs/protocol.md §6.2, for people.
+/// Displays the names of the settings in a mask (docs/protocol.md §6.2).
 ///
 /// ```
 /// use zaichik_proto::SettingNames;

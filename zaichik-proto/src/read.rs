@@ -1,4 +1,4 @@
-//! One reader for every body: it never reads past its slice and never allocates.
+//! The reader of bodies: it never reads past its slice and never allocates.
 
 use crate::error::ProtocolFault;
 
@@ -9,22 +9,26 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     pub(crate) const fn new(body: &'a [u8]) -> Self {
         Self { rest: body }
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], ProtocolFault> {
         let (head, rest) = self.rest.split_at_checked(len).ok_or(ProtocolFault::Truncated)?;
         self.rest = rest;
         Ok(head)
     }
 
+    #[inline]
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], ProtocolFault> {
         let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(ProtocolFault::Truncated)?;
         self.rest = rest;
         Ok(*head)
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, ProtocolFault> {
         self.array::<1>().map(|[byte]| byte)
     }
@@ -33,6 +37,7 @@ impl<'a> Reader<'a> {
         self.array().map(u16::from_le_bytes)
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self) -> Result<u32, ProtocolFault> {
         self.array().map(u32::from_le_bytes)
     }
@@ -46,6 +51,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A byte that is 0 or 1.
+    #[inline]
     pub(crate) fn bool(&mut self, field: &'static str) -> Result<bool, ProtocolFault> {
         match self.u8()? {
             0 => Ok(false),
@@ -54,7 +60,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The id of a request, which is never 0.
+    /// The id of a request, which must not be 0.
     pub(crate) fn request(&mut self) -> Result<u32, ProtocolFault> {
         match self.u32()? {
             0 => Err(ProtocolFault::BadValue { field: "request id", got: 0 }),
@@ -62,29 +68,31 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Bytes behind a one-byte length.
+    /// Bytes after a one-byte length.
+    #[inline]
     pub(crate) fn short_bytes(&mut self) -> Result<&'a [u8], ProtocolFault> {
         let len = self.u8()?;
         self.take(usize::from(len))
     }
 
-    /// Bytes behind a two-byte length.
+    /// Bytes after a two-byte length.
     pub(crate) fn long_bytes(&mut self) -> Result<&'a [u8], ProtocolFault> {
         let len = self.u16()?;
         self.take(usize::from(len))
     }
 
-    /// Text behind a one-byte length.
+    /// Text after a one-byte length.
     pub(crate) fn short_text(&mut self, field: &'static str) -> Result<&'a str, ProtocolFault> {
         core::str::from_utf8(self.short_bytes()?).map_err(|_| ProtocolFault::NotUtf8 { field })
     }
 
-    /// Text behind a two-byte length.
+    /// Text after a two-byte length.
     pub(crate) fn long_text(&mut self, field: &'static str) -> Result<&'a str, ProtocolFault> {
         core::str::from_utf8(self.long_bytes()?).map_err(|_| ProtocolFault::NotUtf8 { field })
     }
 
-    /// Everything that is left.
+    /// All remaining bytes.
+    #[inline]
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         core::mem::take(&mut self.rest)
     }

@@ -1,17 +1,17 @@
-//! A request is refused: an answer, not an error of the connection.
+//! Refusals: answers to requests that the broker does not fulfil.
 
 use core::fmt;
 
-use crate::error::wire_codes;
+use crate::code::wire_codes;
 use crate::options::SettingNames;
 
 wire_codes! {
-    /// Why a request was refused (docs/protocol.md §8). The connection lives on.
+    /// Why a request was refused (docs/protocol.md §8). The connection stays open.
     ///
     /// ```
     /// use zaichik_proto::RefusalCode;
     /// assert!(RefusalCode::Busy.is_retryable());
-    /// assert!(!RefusalCode::Unknown(999).is_retryable(), "what a newer broker says is not tried again");
+    /// assert!(!RefusalCode::Unknown(999).is_retryable(), "unknown codes are not retried");
     /// ```
     pub enum RefusalCode {
         /// The topic's name is empty, too long, not UTF-8, has a control character or starts with `$`.
@@ -22,60 +22,60 @@ wire_codes! {
         InvalidSettings = 3,
         /// The topic does not exist, and the request does not create it.
         UnknownTopic = 4,
-        /// The broker has as many topics as it may; `value` is the limit.
+        /// The broker has reached its limit of topics; `value` is the limit.
         TopicsFull = 5,
-        /// The topic is at its limit and may not drop anything (`overflow = reject`).
+        /// The topic is at its limit and must not evict records (`overflow = reject`).
         TopicFull = 6,
-        /// The topic remembers as many keys as it may; `value` is the limit.
+        /// The topic has reached its limit of remembered keys; `value` is the limit.
         KeysFull = 7,
-        /// A message, or what the topic would have to hold for the request, is above a limit; `value` is the limit.
+        /// A message, or the space that the request needs in the topic, is above a limit; `value` is the limit.
         TooLarge = 8,
-        /// The broker is at its memory budget; `value` is how many microseconds to wait before trying again.
+        /// The broker has used its memory budget; `value` is the delay before a retry, in microseconds.
         Busy = 9,
         /// The broker is stopping and accepts no more messages.
         Draining = 10,
         /// The topic has used all of its offsets.
         OffsetsExhausted = 11,
-        /// The connection has no subscription of that number, or the topic no durable one of that name.
+        /// The connection has no subscription with this number, or the topic has no durable one with this name.
         NotSubscribed = 16,
-        /// The number is in use, or this connection already subscribes to that topic under that name.
+        /// The number is in use, or the connection already holds the durable subscription.
         AlreadySubscribed = 17,
-        /// The connection has as many subscriptions as it may, or the broker as many durable ones; `value` is the limit.
+        /// The connection has reached its limit of subscriptions, or the broker that of durable ones; `value` is the
+        /// limit.
         SubscriptionsFull = 18,
         /// The window is above the limit; `value` is the limit in messages.
         WindowTooLarge = 19,
-        /// The offset was not delivered yet; `value` is the first offset that was not.
+        /// The offset has not been delivered; `value` is the first undelivered offset.
         CommitAhead = 20,
-        /// The subscription has `window = 0`: nothing to commit.
+        /// The subscription has `window = 0`, so there are no commits.
         CommitsOff = 21,
-        /// The offset of a negative acknowledgement was not delivered yet; `value` as in `CommitAhead`.
+        /// The offset of a Nack has not been delivered; `value` is the first undelivered offset.
         NackAhead = 22,
-        /// Another connection holds the durable subscription, and the request asked not to take over.
+        /// Another connection holds the durable subscription, and the request does not take it over.
         SubscriptionHeld = 23,
-        /// A newer attachment of the durable subscription exists; `value` is its epoch.
+        /// Another connection took over the durable subscription; `value` is the new epoch.
         SubscriptionFenced = 24,
         /// The dead-letter topic can't be used.
         InvalidDeadLetter = 25,
-        /// The producer skipped sequence numbers; `value` is the one expected.
+        /// The producer skipped sequence numbers; `value` is the expected number.
         SequenceGap = 32,
-        /// The sequence number is older than what the broker remembers.
+        /// The broker no longer remembers the request with this sequence number.
         SequenceTooOld = 33,
-        /// A newer epoch of the producer exists; `value` is that epoch.
+        /// The producer has a newer epoch; `value` is that epoch.
         ProducerFenced = 34,
-        /// The broker remembers as many producers as it may; `value` is the limit.
+        /// The broker has reached its limit of remembered producers; `value` is the limit.
         ProducersFull = 35,
-        /// The batch has more operations than allowed; `value` is the limit.
+        /// The batch has too many operations; `value` is the limit.
         BatchTooLong = 36,
-        /// This broker has no storage, so it can't acknowledge durably.
+        /// The broker has no storage, so it can't acknowledge durably.
         NotDurable = 48,
-        /// The broker knows the request but does not implement it; `value` is the mask of the settings if they
-        /// are the reason.
+        /// The broker does not implement the request; `value` is the mask of the unsupported settings, if any.
         Unsupported = 49,
     }
 }
 
 impl RefusalCode {
-    /// Whether the same request may succeed later without being changed.
+    /// Whether the same request may succeed later.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         matches!(
@@ -90,7 +90,7 @@ impl RefusalCode {
     }
 }
 
-/// A refused request: which rule, where, and the number that belongs to it.
+/// Why and where a request was refused.
 ///
 /// ```
 /// use zaichik_proto::{Refusal, RefusalCode};
@@ -100,22 +100,22 @@ impl RefusalCode {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    /// The rule.
+    /// The reason.
     pub code: RefusalCode,
-    /// Which operation of a batch, from 0; 0 elsewhere.
+    /// The index of the refused operation in a batch, from 0; 0 for other requests.
     pub operation: u32,
-    /// A number whose meaning [`RefusalCode`] gives; 0 where it gives none.
+    /// A number whose meaning depends on the [`code`](RefusalCode); 0 if it has none.
     pub value: u64,
 }
 
 impl Refusal {
-    /// A refusal without a number.
+    /// A refusal without a value.
     #[must_use]
     pub const fn new(code: RefusalCode) -> Self {
         Self { code, operation: 0, value: 0 }
     }
 
-    /// A refusal with the number that [`RefusalCode`] describes.
+    /// A refusal with the value that its [`code`](RefusalCode) describes.
     #[must_use]
     pub const fn with_value(code: RefusalCode, value: u64) -> Self {
         Self { code, operation: 0, value }
@@ -133,51 +133,51 @@ impl fmt::Display for Refusal {
                 write!(f, "the topic exists with other settings; these differ: {}", SettingNames(value))
             }
             RefusalCode::InvalidSettings => {
-                write!(f, "the topic's settings are invalid; look at: {}", SettingNames(value))
+                write!(f, "the topic's settings are invalid: {}", SettingNames(value))
             }
             RefusalCode::UnknownTopic => f.write_str("the topic does not exist; create it first"),
-            RefusalCode::TopicsFull => write!(f, "the broker already has {value} topics, its limit; use one of them, or raise max_topics"),
+            RefusalCode::TopicsFull => write!(f, "the broker has reached its limit of {value} topics; use an existing topic, or raise max_topics"),
             RefusalCode::TopicFull => {
-                f.write_str("the topic is full and its overflow is reject; try again when consumers have committed")
+                f.write_str("the topic is full, and its overflow is reject; try again when its consumers have committed")
             }
             RefusalCode::KeysFull => {
-                write!(f, "the topic already remembers {value} keys, its limit; try again when some have left the window")
+                write!(f, "the topic has reached its limit of {value} remembered keys; try again when keys have left the window")
             }
-            RefusalCode::TooLarge => write!(f, "the request is above the limit of {value}; send less at once"),
+            RefusalCode::TooLarge => write!(f, "the request is above the limit of {value}; send less in one request"),
             RefusalCode::Busy => write!(f, "the broker is at its memory budget; try again in {value} us"),
             RefusalCode::Draining => f.write_str("the broker is stopping; connect again later"),
             RefusalCode::OffsetsExhausted => f.write_str("the topic has used all of its offsets; use another topic"),
             RefusalCode::NotSubscribed => {
-                f.write_str("there is no such subscription: none of that number here, or no durable one of that name; subscribe first")
+                f.write_str("the subscription does not exist: this connection has none with that number, or the topic has no durable one with that name; subscribe first")
             }
             RefusalCode::AlreadySubscribed => {
                 f.write_str("this connection already has that subscription; unsubscribe first")
             }
             RefusalCode::SubscriptionsFull => {
-                write!(f, "there are already {value} subscriptions, the limit of this connection or of durable ones; end some")
+                write!(f, "the limit of {value} subscriptions, of this connection or of durable ones, is reached; end some")
             }
-            RefusalCode::WindowTooLarge => write!(f, "the window is above the limit of {value} messages; ask for less"),
+            RefusalCode::WindowTooLarge => write!(f, "the window is above the limit of {value} messages; request a smaller one"),
             RefusalCode::CommitAhead | RefusalCode::NackAhead => {
-                write!(f, "the offset was not delivered, or was taken back; the first undelivered one is {value}")
+                write!(f, "the offset was not delivered, or was rewound; the first undelivered offset is {value}")
             }
             RefusalCode::CommitsOff => f.write_str("the subscription has window 0; commits, nacks and dead letters need a window of at least 1"),
-            RefusalCode::SubscriptionHeld => f.write_str("another connection holds that durable subscription; wait until it is gone, or take it over"),
+            RefusalCode::SubscriptionHeld => f.write_str("another connection holds the durable subscription; wait until it ends, or take the subscription over"),
             RefusalCode::SubscriptionFenced => {
-                write!(f, "another connection took the subscription over, epoch {value}; stop using it, or subscribe anew to take it back")
+                write!(f, "another connection took the subscription over with epoch {value}; stop using it, or subscribe again to take it back")
             }
             RefusalCode::InvalidDeadLetter => {
-                f.write_str("the dead-letter topic's name is invalid, or it is the topic itself or retains nothing; choose another")
+                f.write_str("the dead-letter topic has an invalid name, is the topic itself or retains nothing; choose another")
             }
-            RefusalCode::SequenceGap => write!(f, "the producer skipped a sequence; send again from {value}, in order"),
-            RefusalCode::SequenceTooOld => f.write_str("the sequence is older than what the broker remembers, so what became of it is unknown"),
-            RefusalCode::ProducerFenced => write!(f, "a newer epoch of the producer exists: {value}; stop publishing under this one"),
-            RefusalCode::ProducersFull => write!(f, "the broker already remembers {value} producers, its limit; try again later, or publish without one"),
-            RefusalCode::BatchTooLong => write!(f, "the batch has more than {value} operations, the limit; split it"),
+            RefusalCode::SequenceGap => write!(f, "the producer skipped a sequence number; resend from {value}, in order"),
+            RefusalCode::SequenceTooOld => f.write_str("the broker no longer remembers this sequence number, so the outcome of the request is unknown"),
+            RefusalCode::ProducerFenced => write!(f, "the producer has a newer epoch, {value}; stop publishing under this one"),
+            RefusalCode::ProducersFull => write!(f, "the broker has reached its limit of {value} remembered producers; try again later, or publish without a producer"),
+            RefusalCode::BatchTooLong => write!(f, "the batch has more operations than the limit of {value}; split it"),
             RefusalCode::NotDurable => {
-                f.write_str("the broker has no storage; ask for the acknowledgement level accepted")
+                f.write_str("the broker has no storage; request the acknowledgement level accepted")
             }
             RefusalCode::Unsupported => f.write_str("the broker does not implement the request"),
-            RefusalCode::Unknown(code) => write!(f, "refused with code {code}, which this version does not know"),
+            RefusalCode::Unknown(code) => write!(f, "the request was refused with code {code}, which this version does not know"),
         }
     }
 }

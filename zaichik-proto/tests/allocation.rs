@@ -1,4 +1,4 @@
-//! Decoding allocates nothing, whatever the input says (faults W2, W3).
+//! Decoding never allocates, whatever the input (faults W2, W3).
 
 use allocation_counter::measure;
 use bytes::BytesMut;
@@ -26,7 +26,7 @@ proptest! {
 }
 
 #[test]
-fn w3_counts_that_lie_allocate_nothing() {
+fn w3_false_counts_allocate_nothing() {
     for kind in [0x04, 0x0a, 0x43, 0x44, 0x45, 0x49] {
         let body = [0xff; 256];
         let frame = [&[0, 1, 0, 0, kind, 0, 0, 0][..], &body].concat();
@@ -70,7 +70,7 @@ fn a_frame_that_decodes_allocates_nothing() {
     }
 }
 
-/// How often decoding `input` allocates: in each direction, before and after the handshake.
+/// Number of allocations while decoding `input` in both directions, before and after the handshake.
 fn allocations(input: &[u8]) -> u64 {
     let limits = Limits::default();
     let counted = measure(|| {
@@ -86,7 +86,7 @@ fn allocations(input: &[u8]) -> u64 {
 }
 
 #[test]
-fn the_counter_counts() {
+fn allocations_are_counted() {
     let counted = measure(|| {
         std::hint::black_box(Vec::<u8>::with_capacity(1_000));
     });

@@ -65,6 +65,7 @@ impl<'a> BrokerReport<'a> {
             max_window_bytes,
             max_subscriptions,
             heartbeat_millis,
+            ..
         } = info.limits;
         let limits = [
             ("max_message", max_message),

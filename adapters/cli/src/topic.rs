@@ -159,6 +159,7 @@ impl Create {
                 (&self.topic, "adopted", "already existed by its first use; now has these settings")
             }
             TopicStatus::Unchanged => (&self.topic, "unchanged", "already exists with these settings"),
+            _ => (&self.topic, "ready", "is ready"),
         };
         if self.output.is_json() {
             report::json(&CreateReport { topic, status })?;

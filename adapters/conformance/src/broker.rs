@@ -1,4 +1,4 @@
-//! The broker of a case, and what the cases do with its clients.
+//! The broker of a case, and helpers for its clients.
 
 use std::fmt::Debug;
 use std::future::{Future, poll_fn};
@@ -17,19 +17,19 @@ use zaichik_testkit::show;
 use crate::form::Form;
 use crate::peer::Peer;
 
-/// A case that takes longer hangs.
+/// Time limit of a case.
 const LONGEST: Duration = Duration::from_mins(1);
 
 /// Longer than any test runs.
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
 
-/// As good as nothing, but not zero: what is waited for comes by itself.
+/// Short, but above zero, so that what depends on it happens by itself.
 pub(crate) const SOON: Duration = Duration::from_millis(20);
 
-/// The clients that a form has.
+/// A form's client.
 pub(crate) type ClientOf<F> = Client<<F as Form>::Runtime>;
 
-/// The raw peers that a form has.
+/// A form's raw peer.
 pub(crate) type PeerOf<F> = Peer<<F as Form>::Runtime>;
 
 /// A running broker.
@@ -40,7 +40,7 @@ impl<F: Form> Broker<F> {
         Self::with(|_| {}).await
     }
 
-    /// With another configuration than the default one.
+    /// Starts a broker with a changed default configuration.
     pub(crate) async fn with(change: impl FnOnce(&mut BrokerConfig)) -> Self {
         Self::at("127.0.0.1:0", change).await
     }
@@ -67,7 +67,7 @@ impl<F: Form> Broker<F> {
         self.client_builder().connect().await.expect("the broker listens")
     }
 
-    /// A connection on which nothing was said yet.
+    /// A connection on which nothing was sent yet.
     pub(crate) async fn dial(&self) -> PeerOf<F> {
         Peer::dial(self.0.address()).await.expect("the broker listens")
     }
@@ -86,19 +86,19 @@ impl<F: Form> Broker<F> {
         peer
     }
 
-    /// Stops the broker at once; ready when nothing of it is left.
+    /// Stops the broker at once and waits for its end.
     pub(crate) async fn stop(self) {
         self.0.handle().shutdown(Duration::ZERO);
         self.stopped().await;
     }
 
-    /// Ready when nothing is left of a broker that was stopped.
+    /// Waits for the end of a broker that was asked to stop.
     pub(crate) async fn stopped(self) {
-        self.0.stopped().await.expect("an orderly end");
+        self.0.stopped().await.expect("the broker stopped without an error");
     }
 }
 
-/// Fails instead of hanging for ever.
+/// Fails at the time limit instead of hanging.
 pub(crate) async fn within<R: Runtime, T>(test: impl Future<Output = T>) -> T {
     let clock = Clock::of::<R>();
     let end = clock.instant(clock.now() + LONGEST).expect("a near moment");
@@ -107,25 +107,25 @@ pub(crate) async fn within<R: Runtime, T>(test: impl Future<Output = T>) -> T {
         if let Poll::Ready(done) = test.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
-        assert!(timer.poll_until(cx, end).is_pending(), "it hangs");
+        assert!(timer.poll_until(cx, end).is_pending(), "the case hangs");
         Poll::Pending
     })
     .await
 }
 
-/// Runs a future in the background; what is returned is ready with what it gives.
+/// Runs a future in the background; the returned future completes with its output.
 pub(crate) fn spawn<R: Runtime, T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> impl Future<Output = T> + Send {
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     R::spawn(async move {
-        // Nobody may be interested any more.
-        drop(tell.send(future.await));
+        // The receiver may be gone.
+        drop(sender.send(future.await));
     });
-    told.map(|told| told.expect("no panic"))
+    receiver.map(|output| output.expect("no panic"))
 }
 
-/// Publishes and says where: "@3" for a message that was accepted, "=@1" for a duplicate of offset 1.
+/// Publishes a message; "@3" if it was accepted, "=@1" for a duplicate of offset 1, " new" if the topic was created.
 pub(crate) async fn put<R: Runtime>(client: &Client<R>, topic: &str, message: impl Into<Outgoing>) -> String {
     let message: Outgoing = message.into();
     let receipt = client.publish(topic, message).await.expect("accepted");
@@ -135,44 +135,34 @@ pub(crate) async fn put<R: Runtime>(client: &Client<R>, topic: &str, message: im
     format!("{duplicate}@{offset}{created}")
 }
 
-/// The same under a key.
-pub(crate) async fn put_keyed<R: Runtime>(
-    client: &Client<R>,
-    topic: &str,
-    key: &'static str,
-    body: &'static str,
-) -> String {
-    put(client, topic, Outgoing::new(body).key(key)).await
-}
-
-/// The next thing that a subscription has to tell: "0=body", "0=body #2" the second time, "1..3 expired".
+/// The next event of a subscription: "0=body", "0=body #2" the second time, "1..3 expired".
 pub(crate) async fn next(subscription: &mut Subscription) -> String {
-    told(subscription.next().await)
+    show_event(subscription.next().await)
 }
 
-/// The next message, committed; "0=body".
+/// The next event, committed if it is a message: "0=body".
 pub(crate) async fn next_committed(subscription: &mut Subscription) -> String {
-    let told = next(subscription).await;
-    if told.contains('=') {
+    let event = next(subscription).await;
+    if event.contains('=') {
         subscription.commit().await.expect("committed");
     }
-    told
+    event
 }
 
-/// What a subscription has to tell now, without a commit, once everything has come to rest.
+/// The events that a subscription has now, without a commit.
 pub(crate) async fn settled<R: Runtime>(client: &Client<R>, subscription: &mut Subscription) -> Vec<String> {
     let mut all = Vec::new();
-    // The first answer shows that the broker has looked, the second that what it found has arrived.
+    // The first answer shows that the broker has served the connection, the second that what it produced has arrived.
     for _ in 0..2 {
         client.ping().await.expect("connected");
     }
     while let Some(one) = subscription.next().now_or_never() {
-        all.push(told(one));
+        all.push(show_event(one));
     }
     all
 }
 
-/// What a request was refused for: "`TopicsFull` 2".
+/// The code and value of a refusal: "`TopicsFull` 2".
 pub(crate) fn refused<T: Debug>(result: Result<T, ClientError>) -> String {
     match result {
         Err(ClientError::Request(RequestError::Refused { refusal, .. })) => {
@@ -183,7 +173,7 @@ pub(crate) fn refused<T: Debug>(result: Result<T, ClientError>) -> String {
     }
 }
 
-fn told(event: Option<Result<Event<Delivery>, ClientError>>) -> String {
+fn show_event(event: Option<Result<Event<Delivery>, ClientError>>) -> String {
     match event {
         Some(Ok(Event::Message(message))) => {
             let text = show::message(message.offset, &message.body);

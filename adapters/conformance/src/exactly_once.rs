@@ -1,4 +1,4 @@
-//! P-06, X-03: whatever breaks wherever, what was asked for happens once.
+//! Rules P-06 and X-03: each request has one effect, wherever a connection breaks.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -18,16 +18,16 @@ use crate::faults::{Direction, Fault};
 use crate::form::Form;
 use crate::proxy::Proxy;
 
-/// Programs that run at the same time.
+/// Runs at the same time.
 const AT_ONCE: usize = 12;
 
-/// A broker whose topics keep everything, so that they need not be created.
+/// A broker whose implicit topics retain forever.
 async fn keeping<F: Form>() -> Broker<F> {
     Broker::with(|config| config.topic_defaults.retention_ttl_micros = u64::MAX).await
 }
 
-/// What topics are to hold in the end. They are looked at together, by one connection: each one leaves a port behind
-/// that can't be used for a minute, and there are only so many.
+/// What each topic must hold at the end. One connection checks all of them, because each TCP connection makes a port
+/// unusable for a minute and ports are limited.
 #[derive(Default)]
 struct Expected(RefCell<Vec<(String, Vec<String>)>>);
 
@@ -37,7 +37,7 @@ impl Expected {
         self.0.borrow_mut().push((topic.to_owned(), bodies));
     }
 
-    /// Each topic holds exactly that, in that order.
+    /// Checks that each topic holds exactly these bodies, in order.
     async fn check<F: Form>(self, broker: &Broker<F>) {
         let peer = broker.peer().await;
         for (topic, expected) in self.0.into_inner() {
@@ -50,7 +50,7 @@ impl Expected {
     }
 }
 
-/// A client at a proxy, which comes back quickly.
+/// A client at a proxy that reconnects quickly.
 fn behind<R: Runtime>(proxy: &Proxy) -> ClientBuilder<R> {
     Client::builder(proxy.address()).retry_first_connect(true).configure(|config| {
         config.reconnect_min = Duration::from_millis(1);
@@ -58,14 +58,13 @@ fn behind<R: Runtime>(proxy: &Proxy) -> ClientBuilder<R> {
     })
 }
 
-/// Runs a program for each byte after which its first connection can break, in each direction: from the first byte
-/// of all to the first one that it does not need any more. It gets the proxy to connect to and a name of its own, and
-/// says whether the connection broke.
+/// Runs `program` for each byte at which its first connection can break, in each direction, up to the first byte that
+/// it does not need. It receives the proxy to connect to and a unique name, and returns whether the connection broke.
 async fn at_each_byte<F: Form>(broker: &Broker<F>, program: impl AsyncFn(&Proxy, &str) -> bool) {
     at_bytes(broker, 1, program).await;
 }
 
-/// The same for as many bytes as the form can stand.
+/// The same for as many bytes as the form can afford.
 async fn at_many_bytes<F: Form>(broker: &Broker<F>, program: impl AsyncFn(&Proxy, &str) -> bool) {
     at_bytes(broker, F::STRIDE, program).await;
 }
@@ -83,7 +82,7 @@ async fn at_bytes<F: Form>(broker: &Broker<F>, stride: usize, program: impl Asyn
                 }
             });
             let broke = join_all(runs).await;
-            assert!(first > 0 || broke.contains(&true), "it never broke");
+            assert!(first > 0 || broke.contains(&true), "no connection broke");
             if broke.contains(&false) {
                 break;
             }
@@ -96,7 +95,7 @@ pub(crate) async fn p_06_a_publish_cut_at_each_byte_is_stored_once<F: Form>() {
     let expected = Expected::default();
     let program = async |proxy: &Proxy, topic: &str| {
         let client = behind::<F::Runtime>(proxy).start();
-        let receipt = client.publish(topic, "x").await.expect("accepted, in the end");
+        let receipt = client.publish(topic, "x").await.expect("accepted eventually");
         assert_eq!(receipt.offset(0), Some(0), "{topic}");
         expected.in_topic(topic, ["x"]);
         proxy.connections() > 1
@@ -113,7 +112,7 @@ pub(crate) async fn p_06_several_in_flight_cut_at_many_bytes_keep_their_order<F:
         let client = behind::<F::Runtime>(proxy).start();
         let handles = ["a", "b", "c"].map(|body| client.publish(topic, body).enqueue().expect("room"));
         for (offset, handle) in (0..).zip(handles) {
-            assert_eq!(handle.await.expect("accepted, in the end").offset(0), Some(offset), "{topic}");
+            assert_eq!(handle.await.expect("accepted eventually").offset(0), Some(offset), "{topic}");
         }
         expected.in_topic(topic, ["a", "b", "c"]);
         proxy.connections() > 1
@@ -133,8 +132,8 @@ pub(crate) async fn x_03_a_transaction_cut_at_many_bytes_has_one_effect<F: Form>
         let transaction = client.transaction().publish(topic, "a").publish(&other, "b").publish(topic, "c");
         let sending = transaction.send();
         let (before, receipt) = futures::join!(before, sending);
-        assert_eq!(before.expect("accepted, in the end").offset(0), Some(0), "{topic}");
-        let receipt = receipt.expect("applied, in the end");
+        assert_eq!(before.expect("accepted eventually").offset(0), Some(0), "{topic}");
+        let receipt = receipt.expect("applied eventually");
         let offsets: Vec<_> = receipt.publishes.iter().map(|one| one.offset(0)).collect();
         assert_eq!(offsets, [Some(1), Some(0), Some(2)], "{topic}");
         expected.in_topic(topic, ["before", "a", "c"]);
@@ -146,8 +145,8 @@ pub(crate) async fn x_03_a_transaction_cut_at_many_bytes_has_one_effect<F: Form>
     broker.stop().await;
 }
 
-/// What a worker does with the messages of `name/in`: for each one, an output in `name/out`, in one transaction with
-/// the message's commit.
+/// A worker's task: for each message of `name/in`, publish an output to `name/out` in one transaction with the commit of
+/// the message.
 struct Work<'a> {
     name: &'a str,
     inputs: u64,
@@ -174,7 +173,7 @@ impl Work<'_> {
         output.commit(message).send().await
     }
 
-    /// Works until nothing is left.
+    /// Processes every input.
     async fn finish<R: Runtime>(&self, client: &Client<R>) -> Result<(), ClientError> {
         let mut subscription = self.subscribe(client).await?;
         let mut done = subscription.start();
@@ -182,7 +181,7 @@ impl Work<'_> {
             let message = subscription.next_message().await?.expect("more to do");
             match self.process(client, &message).await {
                 Ok(_) => done = message.offset + 1,
-                // Nothing of it happened, and the message comes again.
+                // It had no effect, and the message is redelivered.
                 Err(ClientError::Request(RequestError::NotApplied { .. })) => {}
                 Err(error) => return Err(error),
             }
@@ -190,9 +189,9 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The same by new workers, on connections that do not break.
+    /// Processes the rest with new workers, on connections that do not break.
     ///
-    /// What a dead one had sent may arrive late and take over from its successor; then another one is needed.
+    /// Frames of a dead worker may arrive late and take over from its successor; then another worker is needed.
     async fn take_over<F: Form>(&self, broker: &Broker<F>) {
         while let Err(error) = self.finish(&broker.client().await).await {
             let is_fenced = if let ClientError::Request(RequestError::Refused { refusal, .. }) = &error {
@@ -204,14 +203,14 @@ impl Work<'_> {
         }
     }
 
-    /// Exactly one output for each input, in order.
-    fn is_done(&self, expected: &Expected) {
+    /// Expects exactly one output for each input, in order.
+    fn expect_done(&self, expected: &Expected) {
         expected
             .in_topic(&format!("{}/out", self.name), (0..self.inputs).map(|number| format!("f({number})")));
     }
 }
 
-/// One worker whose connection breaks goes on by itself.
+/// One worker, whose client reconnects by itself.
 pub(crate) async fn x_03_consume_transform_produce_cut_at_many_bytes<F: Form>() {
     let broker = keeping::<F>().await;
     let steady = broker.client().await;
@@ -220,8 +219,8 @@ pub(crate) async fn x_03_consume_transform_produce_cut_at_many_bytes<F: Form>() 
         let work = Work { name, inputs: 2 };
         work.prepare(&steady).await;
         let client = behind::<F::Runtime>(proxy).start();
-        work.finish(&client).await.expect("a broken connection is mended");
-        work.is_done(&expected);
+        work.finish(&client).await.expect("the client reconnects");
+        work.expect_done(&expected);
         proxy.connections() > 1
     };
     at_many_bytes(&broker, program).await;
@@ -229,7 +228,7 @@ pub(crate) async fn x_03_consume_transform_produce_cut_at_many_bytes<F: Form>() 
     broker.stop().await;
 }
 
-/// One worker ends with its connection, and another one takes its place.
+/// A worker ends with its connection, and another takes its place.
 pub(crate) async fn x_03_consume_transform_produce_by_workers_that_die_at_many_bytes<F: Form>() {
     let broker = keeping::<F>().await;
     let steady = broker.client().await;
@@ -241,7 +240,7 @@ pub(crate) async fn x_03_consume_transform_produce_by_workers_that_die_at_many_b
         let died = work.finish(&client).await.is_err();
         drop(client);
         work.take_over(&broker).await;
-        work.is_done(&expected);
+        work.expect_done(&expected);
         died
     };
     at_many_bytes(&broker, program).await;
@@ -252,88 +251,82 @@ pub(crate) async fn x_03_consume_transform_produce_by_workers_that_die_at_many_b
 /// How a worker ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// With its connection, at once.
+    /// Its connection breaks.
     Cut,
-    /// It is dropped, and the client still sends what it owes.
+    /// It is dropped, and its client still sends what is queued.
     Dropped,
-    /// Not at all: it is only slow, and goes on when another one has taken its place.
+    /// It does not end: it is slow, and continues after another has taken its place.
     Late,
 }
 
 type Sending<'a> = Pin<Box<dyn Future<Output = Result<BatchReceipt, ClientError>> + 'a>>;
 
-/// What a worker has when it stops.
+/// The state of a worker that has stopped.
 #[derive(Default)]
-struct Left<'a> {
+struct Stopped<'a> {
     subscription: Option<Subscription>,
     sending: Option<Sending<'a>>,
 }
 
-/// Does so many steps of the work and stops there: subscribe, then for each message take, send, and answer.
-async fn stop_after<'a, R: Runtime>(work: &'a Work<'_>, client: &'a Client<R>, steps: usize) -> Left<'a> {
-    let mut left = Left::default();
+/// Does `steps` steps of the work: subscribe, then for each message take it, send the transaction, await the answer.
+async fn stop_after<'a, R: Runtime>(work: &'a Work<'_>, client: &'a Client<R>, steps: usize) -> Stopped<'a> {
+    let mut stopped = Stopped::default();
     let mut done = 0..steps;
     if done.next().is_none() {
-        return left;
+        return stopped;
     }
-    let subscription = left.subscription.insert(work.subscribe(client).await.expect("subscribed"));
+    let subscription = stopped.subscription.insert(work.subscribe(client).await.expect("subscribed"));
     for _ in 0..work.inputs {
         if done.next().is_none() {
-            return left;
+            return stopped;
         }
         let message = subscription.next_message().await.expect("no gap").expect("a message");
         if done.next().is_none() {
-            return left;
+            return stopped;
         }
         let mut sending = Box::pin(async move { work.process(client, &message).await });
         assert!(poll!(&mut sending).is_pending());
         if done.next().is_none() {
-            left.sending = Some(sending);
-            return left;
+            stopped.sending = Some(sending);
+            return stopped;
         }
-        sending.await.expect("nothing breaks");
+        sending.await.expect("the connection works");
     }
-    left
+    stopped
 }
 
-async fn dies<F: Form>(
-    broker: &Broker<F>,
-    steady: &ClientOf<F>,
-    expected: &Expected,
-    steps: usize,
-    end: End,
-) {
+async fn die<F: Form>(broker: &Broker<F>, steady: &ClientOf<F>, expected: &Expected, steps: usize, end: End) {
     let name = format!("{steps}/{end:?}");
     let work = Work { name: &name, inputs: 3 };
     work.prepare(steady).await;
     let proxy = Proxy::start::<F::Runtime>(&broker.address(), |_| Vec::new()).await;
     let client = behind::<F::Runtime>(&proxy).reconnect(false).start();
-    let left = stop_after(&work, &client, steps).await;
+    let stopped = stop_after(&work, &client, steps).await;
     match end {
         End::Cut => {
             proxy.cut();
-            drop(left);
+            drop(stopped);
             work.take_over(broker).await;
         }
         End::Dropped => {
-            drop(left);
+            drop(stopped);
             drop(client);
             work.take_over(broker).await;
         }
         End::Late => {
             work.take_over(broker).await;
-            if let Some(sending) = left.sending {
-                // It was in time or it was not; either way there is one output.
+            if let Some(sending) = stopped.sending {
+                // Whether it was in time or not, there is one output.
                 drop(sending.await);
             }
-            if let Some(mut subscription) = left.subscription {
+            if let Some(mut subscription) = stopped.subscription {
                 while let Ok(Some(message)) = subscription.next_message().await {
-                    work.process(&client, &message).await.expect_err("another one has done it");
+                    work.process(&client, &message).await.expect_err("another worker has done it");
                 }
             }
         }
     }
-    work.is_done(expected);
+    work.expect_done(expected);
 }
 
 pub(crate) async fn x_03_consume_transform_produce_by_workers_that_die_between_any_steps<F: Form>() {
@@ -342,7 +335,7 @@ pub(crate) async fn x_03_consume_transform_produce_by_workers_that_die_between_a
     let expected = Expected::default();
     for steps in 0..=10 {
         let ends = [End::Cut, End::Dropped, End::Late];
-        join_all(ends.map(|end| dies(&broker, &steady, &expected, steps, end))).await;
+        join_all(ends.map(|end| die(&broker, &steady, &expected, steps, end))).await;
     }
     expected.check(&broker).await;
     broker.stop().await;

@@ -1,4 +1,4 @@
-//! What can go wrong on a connection, and one direction of one with its faults.
+//! Faults of a connection, and one direction of a connection that has them.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use zaichik_driver::{Clock, Io, Timer};
 
-/// Most bytes that a direction holds.
+/// Maximum bytes that a direction buffers.
 const HELD: usize = 16 << 10;
 
-/// Most microseconds of a delay.
+/// Upper bound of a delay in microseconds, exclusive.
 const LONGEST_DELAY: u64 = 2_000;
 
 /// A direction of a connection through the proxy.
@@ -20,32 +20,32 @@ pub(crate) enum Direction {
     FromBroker,
 }
 
-/// Something that goes wrong.
+/// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Bytes leave in pieces of a random size, up to this, in both directions.
+    /// Bytes leave in pieces of 1 to `most` bytes, in both directions.
     Split { seed: u64, most: usize },
-    /// Each piece leaves a moment later, in both directions.
+    /// Each piece leaves after a random delay, in both directions.
     Delay { seed: u64 },
-    /// The connection breaks when so many bytes have left in a direction.
+    /// The connection breaks when this many bytes have left in a direction.
     Cut(Direction, u64),
-    /// No byte is taken any more when so many have left in a direction; nobody is told.
+    /// A direction stops silently when this many bytes have left in it.
     Freeze(Direction, u64),
 }
 
-/// One direction: what it holds, and how it fails.
+/// One direction: its buffered bytes and its faults.
 #[derive(Debug)]
 pub(crate) struct Half<T> {
     held: BytesMut,
     /// Bytes that have left.
     left: u64,
     source_ended: bool,
-    told_end: bool,
+    end_forwarded: bool,
     split: Option<(Random, usize)>,
     delay: Option<Random>,
     cut_after: Option<u64>,
     freeze_after: Option<u64>,
-    /// Of the current piece, bytes that are still to leave.
+    /// Bytes of the current piece that have not left.
     piece: usize,
     /// When the current piece may leave.
     due: Option<Instant>,
@@ -53,23 +53,23 @@ pub(crate) struct Half<T> {
     timer: T,
 }
 
-/// What a direction did.
+/// The result of a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// So many bytes left, or were taken if 0.
-    Moved(u64),
-    /// Its source has ended and its target knows.
+    /// Bytes were taken or left.
+    Moved,
+    /// The source has ended, and the target was shut down.
     Over,
-    /// The connection is to break.
+    /// The connection must break.
     Cut,
 }
 
-/// Small numbers that look random and are the same each time (`SplitMix64`).
+/// Repeatable pseudo-random numbers (`SplitMix64`).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    /// A number from 0 up to, not including, `end`.
+    /// A number below `end`.
     pub(crate) const fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -86,7 +86,7 @@ impl<T: Timer> Half<T> {
             held: BytesMut::new(),
             left: 0,
             source_ended: false,
-            told_end: false,
+            end_forwarded: false,
             split: None,
             delay: None,
             cut_after: None,
@@ -108,7 +108,7 @@ impl<T: Timer> Half<T> {
         half
     }
 
-    /// Takes or hands on some bytes.
+    /// Takes or forwards some bytes.
     pub(crate) fn poll<I: Io>(&mut self, cx: &mut Context<'_>, from: &mut I, to: &mut I) -> Poll<Step> {
         if self.cut_after.is_some_and(|after| self.left >= after) {
             return Poll::Ready(Step::Cut);
@@ -117,25 +117,25 @@ impl<T: Timer> Half<T> {
             return Poll::Pending;
         }
         let step =
-            if self.held.is_empty() { self.poll_take(cx, from, to) } else { self.poll_hand_on(cx, to) };
+            if self.held.is_empty() { self.poll_take(cx, from, to) } else { self.poll_forward(cx, to) };
         step.map(|step| step.unwrap_or(Step::Cut))
     }
 
     fn poll_take<I: Io>(&mut self, cx: &mut Context<'_>, from: &mut I, to: &mut I) -> Poll<io::Result<Step>> {
-        if self.told_end {
+        if self.end_forwarded {
             return Poll::Ready(Ok(Step::Over));
         }
         if !self.source_ended {
             let count = ready!(from.poll_read(cx, &mut self.held, HELD))?;
             self.source_ended = count == 0;
-            return Poll::Ready(Ok(Step::Moved(0)));
+            return Poll::Ready(Ok(Step::Moved));
         }
         ready!(to.poll_shutdown(cx))?;
-        self.told_end = true;
+        self.end_forwarded = true;
         Poll::Ready(Ok(Step::Over))
     }
 
-    fn poll_hand_on<I: Io>(&mut self, cx: &mut Context<'_>, to: &mut I) -> Poll<io::Result<Step>> {
+    fn poll_forward<I: Io>(&mut self, cx: &mut Context<'_>, to: &mut I) -> Poll<io::Result<Step>> {
         if self.piece == 0 {
             self.piece = self.held.len();
             if let Some((random, most)) = &mut self.split {
@@ -159,6 +159,6 @@ impl<T: Timer> Half<T> {
         let count = ready!(to.poll_write(cx, &mut (&mut self.held).take(allowed)))?;
         self.piece -= count;
         self.left += count as u64;
-        Poll::Ready(Ok(Step::Moved(count as u64)))
+        Poll::Ready(Ok(Step::Moved))
     }
 }

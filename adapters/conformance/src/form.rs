@@ -12,31 +12,31 @@ use zaichik_driver::{
 
 use crate::memory::{InMemory, Place};
 
-/// A running broker, in one of the forms that the suite runs over.
+/// A running broker, in one of the forms over which the suite runs.
 pub trait Form: Sized + Send + Sync + 'static {
-    /// What its clients and its peers run on.
+    /// The runtime of its clients and peers.
     type Runtime: Runtime;
 
-    /// A case that breaks connections at each byte of a long program leaves out all but every so manieth: a socket
-    /// leaves a port behind that can't be used for a minute, and there are only so many.
+    /// Step between the bytes at which a long program's connection is cut: each TCP connection makes a port unusable for
+    /// a minute, and ports are limited.
     const STRIDE: usize;
 
     /// Starts a broker at `address` (port 0 for any free one).
     ///
     /// # Errors
-    /// The configuration contradicts itself, or the address is taken.
+    /// The configuration is invalid, or the address is in use.
     fn start(address: &str, config: BrokerConfig) -> impl Future<Output = Result<Self, ServerError>> + Send;
 
-    /// Where raw streams connect to.
+    /// The address for raw streams.
     fn address(&self) -> &str;
 
-    /// A client, connected as is usual in this form.
+    /// A builder of clients that connect in this form's usual way.
     fn client_builder(&self) -> ClientBuilder<Self::Runtime>;
 
-    /// Something that stops the broker.
+    /// A handle that stops the broker.
     fn handle(&self) -> BrokerHandle;
 
-    /// Ready when the broker was stopped and nothing of it is left.
+    /// Completes when the broker has stopped and all its tasks have ended.
     ///
     /// # Errors
     /// The broker failed.
@@ -68,10 +68,10 @@ impl<R: Runtime> Form for Sockets<R> {
     async fn start(address: &str, config: BrokerConfig) -> Result<Self, ServerError> {
         let server = Server::<R>::bind(address, config).await?;
         let (address, handle) = (server.local_addr().to_string(), server.broker().handle());
-        let (tell, outcome) = oneshot::channel();
+        let (sender, outcome) = oneshot::channel();
         R::spawn(async move {
-            // Nobody may be interested any more.
-            drop(tell.send(server.serve().await));
+            // The form may be gone.
+            drop(sender.send(server.serve().await));
         });
         Ok(Self { address, handle, outcome, runtime: std::marker::PhantomData })
     }
@@ -130,7 +130,7 @@ impl<R: Runtime> Form for InProcess<R> {
         let broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(self.place);
         match broker {
-            // The grace that was given before can only become shorter.
+            // A grace time that was set before can only become shorter.
             Some(broker) => broker.shutdown(Duration::MAX).await,
             None => Ok(()),
         }

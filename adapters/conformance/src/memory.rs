@@ -1,4 +1,4 @@
-//! Sockets without a network: a runtime whose addresses are places in memory.
+//! Connections without a network: a runtime whose addresses are in memory.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -12,11 +12,11 @@ use std::time::{Instant, SystemTime};
 
 use zaichik_driver::{Endpoint, Listener, LocalIo, Runtime};
 
-/// Another runtime, with streams in memory instead of its own.
+/// The runtime `R`, with streams in memory instead of sockets.
 #[derive(Debug, Clone, Copy)]
 pub struct InMemory<R>(PhantomData<fn() -> R>);
 
-/// Accepts streams at a place in memory.
+/// Accepts streams at an address in memory.
 #[derive(Debug)]
 pub struct MemoryListener {
     place: Place,
@@ -91,12 +91,12 @@ impl Listener for MemoryListener {
     }
 }
 
-/// An address that is taken until this is dropped.
+/// An address that is in use until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Place(pub(crate) SocketAddr);
 
 impl Place {
-    /// Takes `address`, port 0 for any free one; who connects there gets what `open` opens.
+    /// Takes `address`, with port 0 any free one; `open` makes the stream of each connection to it.
     pub(crate) fn take(
         address: &str,
         open: impl Fn() -> io::Result<LocalIo> + Send + Sync + 'static,
@@ -104,7 +104,7 @@ impl Place {
         let mut address = parse(address)?;
         let mut places = lock(&PLACES);
         if address.port() == 0 {
-            // Never one that was in use before: who knows a place that is gone is to find nobody there.
+            // Ports are not reused, so that connecting to an address that was given up fails.
             address.set_port(NEXT_PORT.fetch_add(1, Ordering::Relaxed));
         }
         if places.contains_key(&address) {
@@ -118,7 +118,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let opener = lock(&PLACES).remove(&self.0);
-        // Outside the lock: it may hold streams, whose ends wake others.
+        // Outside the lock: dropping it may drop streams, which wakes their peers.
         drop(opener);
     }
 }
@@ -129,7 +129,7 @@ static PLACES: Mutex<BTreeMap<SocketAddr, Arc<Opener>>> = Mutex::new(BTreeMap::n
 
 static NEXT_PORT: AtomicU16 = AtomicU16::new(1);
 
-/// Streams that wait to be accepted, at most.
+/// Maximum streams that wait to be accepted.
 const BACKLOG: usize = 1_024;
 
 #[derive(Debug, Default)]

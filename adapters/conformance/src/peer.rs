@@ -10,12 +10,13 @@ use bytes::{Buf, BytesMut};
 use zaichik_driver::{Io, Runtime};
 use zaichik_testkit::RawClient;
 
-/// Most bytes of one read.
+/// Maximum bytes of one read.
 const READ_AT_ONCE: usize = 64 << 10;
 
-/// A raw client on a stream; everything that it can say is in [`RawClient`].
+/// A raw client on a stream; [`RawClient`] has its requests.
 ///
-/// What it says leaves when something is awaited. Only [`flush`](Self::flush) does not read meanwhile.
+/// Requests are queued, and written when a method of this type is awaited. Every method but [`flush`](Self::flush) also
+/// reads.
 pub(crate) struct Peer<R: Runtime> {
     raw: RawClient,
     line: Mutex<Line<R::Io>>,
@@ -24,14 +25,14 @@ pub(crate) struct Peer<R: Runtime> {
 struct Line<I> {
     io: I,
     incoming: BytesMut,
-    /// Bytes that ever came.
+    /// Bytes received so far.
     received: usize,
     /// Nothing more will be received.
     ended: bool,
 }
 
 impl<R: Runtime> Peer<R> {
-    /// A connection on which nothing was said yet.
+    /// A connection on which nothing was sent yet.
     pub(crate) async fn dial(address: &str) -> io::Result<Self> {
         let line =
             Line { io: R::connect(address).await?, incoming: BytesMut::new(), received: 0, ended: false };
@@ -45,61 +46,55 @@ impl<R: Runtime> Peer<R> {
         self.take_log();
     }
 
-    /// Bytes that ever came.
+    /// Bytes received so far.
     pub(crate) fn received(&self) -> usize {
         self.line().received
     }
 
-    /// Writes what was said, without reading; what can't be written any more is dropped.
+    /// Writes the queued bytes without reading. On a closed connection they are dropped.
     pub(crate) async fn flush(&self) {
         poll_fn(|cx| self.line().poll_flush(cx, &self.raw)).await;
     }
 
-    /// The answer to a request, which is forgotten.
+    /// Waits for the answer to a request and removes it.
     pub(crate) async fn answer(&self, request: u32) -> String {
         self.until(|raw| raw.take_answer(request), "an answer").await
     }
 
-    /// At least so many deliveries and gaps, as they came since the last call.
+    /// Waits for at least `count` deliveries and gaps; those since the last call, in order.
     pub(crate) async fn stream_of(&self, count: usize) -> Vec<String> {
         self.until(|raw| (raw.stream_len() >= count).then(|| raw.take_stream()), "deliveries").await
     }
 
-    /// Deliveries and gaps since the last call, once everything has come to rest.
+    /// Deliveries and gaps since the last call, after [`settle`](Self::settle).
     pub(crate) async fn stream(&self) -> Vec<String> {
         self.settle().await;
         self.take_stream()
     }
 
-    /// Frames that answer no request by its id, since the last call, once everything has come to rest.
-    pub(crate) async fn control(&self) -> Vec<String> {
-        self.settle().await;
-        self.take_control()
-    }
-
-    /// Everything since the last call, in the order in which it came, once everything has come to rest.
+    /// Everything since the last call, in order, after [`settle`](Self::settle).
     pub(crate) async fn log(&self) -> Vec<String> {
         self.settle().await;
         self.take_log()
     }
 
-    /// Ready when what the broker owed before is here.
+    /// Waits until everything that the broker had to send has arrived.
     ///
-    /// The first pong shows that the broker has looked; the second one that what it found was written before.
+    /// The first pong shows that the broker has served the connection, the second that what it produced was written.
     pub(crate) async fn settle(&self) {
         for _ in 0..2 {
             self.ping_before(b"").await;
         }
     }
 
-    /// Sends a ping and, in one piece with it, other bytes; ready when the pong is here.
+    /// Sends a ping and, in the same write, other bytes; waits for the pong.
     pub(crate) async fn ping_before(&self, bytes: &[u8]) {
         let nonce = self.probe();
         self.send_bytes(bytes);
         self.until(|raw| raw.take_pong(nonce).then_some(()), "a pong").await;
     }
 
-    /// Reads to the end of the stream; everything since the last call, in the order in which it came.
+    /// Reads to the end of the stream; everything since the last call, in order.
     pub(crate) async fn end(&self) -> Vec<String> {
         poll_fn(|cx| {
             let found = ready!(self.line().poll_until(cx, &self.raw, |_| None::<()>));
@@ -110,13 +105,13 @@ impl<R: Runtime> Peer<R> {
         self.take_log()
     }
 
-    /// Sends nothing more, but still reads.
+    /// Ends the outgoing direction; the other one remains open.
     pub(crate) async fn finish(&self) {
         self.flush().await;
         poll_fn(|cx| self.line().io.poll_shutdown(cx)).await.expect("the connection is open");
     }
 
-    /// Reads until `look` finds something.
+    /// Reads until `look` returns a value.
     async fn until<T>(&self, mut look: impl FnMut(&RawClient) -> Option<T>, what: &str) -> T {
         let found = poll_fn(|cx| self.line().poll_until(cx, &self.raw, &mut look)).await;
         found.unwrap_or_else(|| panic!("the connection ended before {what} came: {:?}", self.take_log()))
@@ -136,7 +131,7 @@ impl<R: Runtime> Deref for Peer<R> {
 }
 
 impl<I: Io> Line<I> {
-    /// Writes and reads until `look` finds something; `None` if the connection ends before.
+    /// Writes and reads until `look` returns a value; `None` if the connection ends first.
     fn poll_until<T>(
         &mut self,
         cx: &mut Context<'_>,

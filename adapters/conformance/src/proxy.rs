@@ -1,4 +1,4 @@
-//! A proxy between a broker and its peers on which connections fail as a case wants it.
+//! A proxy between a broker and its peers whose connections fail as a case requires.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -10,7 +10,7 @@ use zaichik_driver::{Clock, Listener, Runtime};
 
 use crate::faults::{Direction, Fault, Half, Step};
 
-/// Connections that a proxy accepts in its life.
+/// Connections that a proxy accepts in all.
 const MOST_CONNECTIONS: usize = 4_096;
 
 /// Steps of a connection before other tasks of the thread get their turn.
@@ -23,7 +23,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one before the broker at `address`. `plan` tells what goes wrong on the first, second … connection.
+    /// Starts a proxy for the broker at `address`. `plan` returns the faults of a connection by its number, from 0.
     pub(crate) async fn start<R: Runtime>(
         address: &str,
         plan: impl Fn(usize) -> Vec<Fault> + Send + Unpin + 'static,
@@ -44,22 +44,17 @@ impl Proxy {
         &self.address
     }
 
-    /// Connections that were ever made through it.
+    /// Connections accepted so far.
     pub(crate) fn connections(&self) -> usize {
         lock(&self.control).accepted
     }
 
-    /// Bytes that have left in a direction, of all connections.
-    pub(crate) fn forwarded(&self, direction: Direction) -> u64 {
-        lock(&self.control).forwarded[direction as usize]
-    }
-
-    /// Nothing moves any more in a direction, on any connection; nobody is told.
+    /// Silently stops a direction of every connection.
     pub(crate) fn freeze(&self, direction: Direction) {
         lock(&self.control).frozen[direction as usize] = true;
     }
 
-    /// Breaks every connection; what comes after it moves again.
+    /// Breaks every connection and ends all freezes.
     pub(crate) fn cut(&self) {
         change(&self.control, |control| {
             control.frozen = [false; 2];
@@ -74,13 +69,12 @@ impl Drop for Proxy {
     }
 }
 
-/// What the proxy's tasks are told.
+/// The state that a proxy shares with its tasks.
 #[derive(Default)]
 struct Control {
     accepted: usize,
-    forwarded: [u64; 2],
     frozen: [bool; 2],
-    /// Connections of an earlier era are to break.
+    /// Connections of an earlier era must break.
     era: u64,
     over: bool,
     /// By the number of the connection; the acceptor has the last number.
@@ -142,20 +136,16 @@ struct Pump<R: Runtime> {
 }
 
 impl<R: Runtime> Pump<R> {
-    /// Whether the connection is over.
+    /// Polls one direction, unless it is frozen.
     fn poll_half(&mut self, cx: &mut Context<'_>, direction: Direction) -> Poll<Step> {
         if lock(&self.control).frozen[direction as usize] {
             return Poll::Pending;
         }
         let Self { client, broker, to_broker, from_broker, .. } = self;
-        let step = match direction {
+        match direction {
             Direction::ToBroker => to_broker.poll(cx, client, broker),
             Direction::FromBroker => from_broker.poll(cx, broker, client),
-        };
-        if let Poll::Ready(Step::Moved(count)) = step {
-            lock(&self.control).forwarded[direction as usize] += count;
         }
-        step
     }
 }
 
@@ -176,7 +166,7 @@ impl<R: Runtime> Future for Pump<R> {
                 [Poll::Ready(Step::Cut), _]
                 | [_, Poll::Ready(Step::Cut)]
                 | [Poll::Ready(Step::Over), Poll::Ready(Step::Over)] => return Poll::Ready(()),
-                [Poll::Ready(Step::Moved(_)), _] | [_, Poll::Ready(Step::Moved(_))] => {}
+                [Poll::Ready(Step::Moved), _] | [_, Poll::Ready(Step::Moved)] => {}
                 _ => return Poll::Pending,
             }
         }

@@ -1,61 +1,18 @@
-//! P: publishing and its answers.
+//! Chapter P: what sockets, threads and the client's queue can break in publishing.
 
 use std::pin::pin;
 
 use futures::future::{join_all, select};
 use futures::{FutureExt, SinkExt};
-use zaichik_driver::{Client, ClientError, ErrorClass, Outgoing, RequestError, TopicOptions};
-use zaichik_proto::{AckLevel, FrameHeader};
-use zaichik_testkit::{Sub, keyed, record};
+use zaichik_driver::{Client, ClientError, ErrorClass, Outgoing, TopicOptions};
+use zaichik_testkit::Sub;
 
-use crate::broker::{Broker, next, next_committed, put, refused, spawn};
+use crate::broker::{Broker, next, next_committed, put, spawn};
 use crate::faults::Direction;
 use crate::form::Form;
 use crate::proxy::Proxy;
 
-/// The kind byte of a Publish (docs/protocol.md §6.3).
-const PUBLISH: u8 = 0x04;
-
-pub(crate) async fn p1_exactly_one_answer_per_request_in_request_order<F: Form>() {
-    let broker = Broker::<F>::start().await;
-    let peer = broker.topic(TopicOptions::new()).await;
-    let hour = TopicOptions::new().compaction_window(crate::broker::HOUR).max_keys(1);
-    peer.answer(peer.create("keys", hour)).await;
-    let requests = [
-        peer.publish("t", "a"),
-        peer.publish("t", "b"),
-        peer.publish_keyed("keys", "k", "1"),
-        peer.publish_keyed("keys", "k", "2"),
-        peer.publish_keyed("keys", "l", "3"),
-        peer.publish("$bad", "x"),
-        peer.publish("t", "c"),
-        peer.publish_all("t", &[record(b"d"), record(b"e")]),
-        peer.publish("new", "f"),
-    ];
-    let mut answers = Vec::new();
-    for request in requests {
-        // The peer checks the order of the answers.
-        answers.push(peer.answer(request).await);
-    }
-    let expected =
-        ["@0", "@1", "@0", "none 0=@0", "refused KeysFull 1", "refused InvalidTopic", "@2", "@3", "@0 new"];
-    assert_eq!(answers, expected);
-    broker.stop().await;
-}
-
-pub(crate) async fn p1_a_refusal_without_an_answer_is_counted<F: Form>() {
-    let broker = Broker::<F>::start().await;
-    let peer = broker.peer().await;
-    for _ in 0..3 {
-        peer.publish_with("$bad", AckLevel::None, &[record(b"x")]);
-    }
-    peer.publish_with("t", AckLevel::None, &[record(b"x")]);
-    assert_eq!(peer.control().await, ["3 times refused InvalidTopic"]);
-    assert_eq!(peer.answer(peer.publish("t", "y")).await, "@1");
-    broker.stop().await;
-}
-
-pub(crate) async fn p4_a_client_that_is_dropped_still_sends_what_it_took<F: Form>() {
+pub(crate) async fn p4_a_dropped_client_still_sends_what_it_accepted<F: Form>() {
     let broker = Broker::<F>::start().await;
     let reader = broker.client().await;
     let mut subscription = reader.subscribe("last words").window(16).await.expect("subscribed");
@@ -70,7 +27,7 @@ pub(crate) async fn p4_a_client_that_is_dropped_still_sends_what_it_took<F: Form
     broker.stop().await;
 }
 
-pub(crate) async fn p4_more_requests_than_fit_wait_for_their_turn<F: Form>() {
+pub(crate) async fn p4_requests_beyond_the_limit_wait_for_their_turn<F: Form>() {
     let broker = Broker::<F>::start().await;
     let client = broker.client_builder().max_in_flight(2).start();
     client.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
@@ -78,7 +35,7 @@ pub(crate) async fn p4_more_requests_than_fit_wait_for_their_turn<F: Form>() {
     for number in 0..500 {
         let client = client.clone();
         let mut publish = Box::pin(async move { client.publish("t", number.to_string()).await });
-        // Some lose interest while they wait: the others are not to wait for ever.
+        // Some are dropped while they wait; the others must not wait forever.
         if number % 3 == 0 {
             assert!(publish.as_mut().now_or_never().is_none_or(|done| done.is_ok()));
         } else {
@@ -91,7 +48,7 @@ pub(crate) async fn p4_more_requests_than_fit_wait_for_their_turn<F: Form>() {
     broker.stop().await;
 }
 
-pub(crate) async fn p4_a_publisher_reports_a_refusal_once_and_goes_on<F: Form>() {
+pub(crate) async fn p4_a_publisher_reports_a_refusal_once_and_continues<F: Form>() {
     let broker = Broker::<F>::start().await;
     let client = broker.client().await;
     let mut publisher = client.publisher("t").max_in_flight(1);
@@ -99,48 +56,11 @@ pub(crate) async fn p4_a_publisher_reports_a_refusal_once_and_goes_on<F: Form>()
     let too_large = publisher.send(Outgoing::new(vec![0; 2 << 20])).await;
     assert!(matches!(too_large, Err(ClientError::Request(_))), "{too_large:?}");
     publisher.send("fine again".into()).await.expect("accepted");
-    publisher.close().await.expect("nothing is left to report");
+    publisher.close().await.expect("the refusal was reported already");
     broker.stop().await;
 }
 
-pub(crate) async fn p_08_durable_is_refused_by_a_broker_without_storage<F: Form>() {
-    let broker = Broker::<F>::start().await;
-    let client = broker.client().await;
-    assert_eq!(refused(client.publish("t", "x").durable().await), "NotDurable");
-    assert_eq!(put(&client, "t", "x").await, "@0 new", "it did not create the topic either");
-    broker.stop().await;
-}
-
-pub(crate) async fn p_09_what_is_too_large_is_refused_before_a_byte_is_sent<F: Form>() {
-    let broker = Broker::<F>::with(|config| config.wire.max_message = 1_000).await;
-    let proxy = Proxy::start::<F::Runtime>(&broker.address(), |_| Vec::new()).await;
-    let client = Client::<F::Runtime>::connect(proxy.address()).await.expect("the broker listens");
-    client.ping().await.expect("connected");
-    let before = proxy.forwarded(Direction::ToBroker);
-    let refused = client.publish("t", vec![b'x'; 1_001]).await;
-    let is_local =
-        matches!(refused, Err(ClientError::Request(RequestError::TooLarge { limit: 1_000, got: 1_001 })));
-    assert!(is_local, "{refused:?}");
-    let many = vec![Outgoing::new("x"); 65_537];
-    let refused = client.publish_all("t", many).await;
-    assert!(matches!(refused, Err(ClientError::Request(RequestError::TooManyRecords { .. }))), "{refused:?}");
-    assert_eq!(proxy.forwarded(Direction::ToBroker), before);
-    assert_eq!(put(&client, "t", vec![b'x'; 1_000]).await, "@0 new");
-
-    // The broker checks too, whoever asks.
-    let peer = broker.peer().await;
-    let (largest, larger) = (vec![b'x'; 999], vec![b'x'; 1_000]);
-    let both = [record(b"x"), keyed("k", &larger)];
-    assert_eq!(peer.answer(peer.publish_all("u", &both)).await, "refused TooLarge 1000");
-    assert_eq!(peer.answer(peer.publish_all("u", &[keyed("k", &largest)])).await, "@0 new");
-    let body_len = zaichik_proto::Limits::default().max_frame + 1;
-    peer.send_bytes(&FrameHeader { body_len, kind: PUBLISH }.to_bytes());
-    assert_eq!(peer.end().await.pop().as_deref(), Some("fatal FrameTooLarge"));
-    put(&client, "t", "others are served").await;
-    broker.stop().await;
-}
-
-/// An answer does not wait for the deliveries that are due before it: they never end until it has come.
+/// An answer does not wait for deliveries that are due before it: here they continue until it arrives.
 pub(crate) async fn p_10_answers_come_while_deliveries_saturate<F: Form>() {
     let broker = Broker::<F>::start().await;
     let writer = broker.client().await;
@@ -165,7 +85,7 @@ pub(crate) async fn p_10_answers_come_while_deliveries_saturate<F: Form>() {
     broker.stop().await;
 }
 
-pub(crate) async fn p_12_another_broker_behind_the_address_is_told<F: Form>() {
+pub(crate) async fn p_12_a_subscription_restarts_on_another_instance<F: Form>() {
     let broker = Broker::<F>::start().await;
     let address = broker.address();
     let first = broker.peer().await.instance();
@@ -185,13 +105,13 @@ pub(crate) async fn p_12_another_broker_behind_the_address_is_told<F: Form>() {
     broker.stop().await;
 }
 
-/// What was sent and not answered when the broker went is unknown, and not sent to the next one.
+/// The outcome of an unanswered publish is unknown when the broker is replaced, and the client does not resend it.
 pub(crate) async fn p_12_pending_publishes_end_as_unknown<F: Form>() {
     let broker = Broker::<F>::start().await;
     let proxy = Proxy::start::<F::Runtime>(&broker.address(), |_| Vec::new()).await;
     let client = Client::<F::Runtime>::connect(proxy.address()).await.expect("the broker listens");
     put(&client, "t", "before").await;
-    // The answers do not arrive any more, and then neither broker nor connection is left.
+    // Answers no longer arrive; then the broker is replaced and the connection breaks.
     proxy.freeze(Direction::FromBroker);
     let peer = broker.peer().await;
     peer.answer(peer.subscribe_to(Sub::new(1, "t").window(0))).await;
@@ -206,6 +126,6 @@ pub(crate) async fn p_12_pending_publishes_end_as_unknown<F: Form>() {
     };
     let (pending, broker) = futures::join!(pending, replaced);
     assert_eq!(pending.map_err(|error| error.class()), Err(ErrorClass::Unknown));
-    assert_eq!(put(&client, "t", "after").await, "@0 new", "nothing was sent again");
+    assert_eq!(put(&client, "t", "after").await, "@0 new", "nothing was resent");
     broker.stop().await;
 }

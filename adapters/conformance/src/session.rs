@@ -1,4 +1,4 @@
-//! S: the byte stream, and how a broker ends.
+//! Chapter S: byte streams, and how a broker stops.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::broker::{Broker, PeerOf, next, put, spawn};
 use crate::form::Form;
 use crate::peer::Peer;
 
-/// A short session on a topic of its own, queued: everything that a client says, with answers in both lanes.
+/// Queues a short session on its own topic: the usual requests of a client, with answers in both lanes.
 pub(crate) fn converse<F: Form>(peer: &PeerOf<F>, topic: &str) {
     let two = [record(b"in two"), record(b" parts")];
     peer.create(topic, TopicOptions::new().retain_forever());
@@ -25,10 +25,10 @@ pub(crate) fn converse<F: Form>(peer: &PeerOf<F>, topic: &str) {
     peer.close();
 }
 
-/// What the broker says to all of it, by lane: within each the order is fixed.
+/// The broker's answers to that session, by lane; the order within each is fixed.
 ///
-/// How the bytes arrive decides how much is delivered before the subscription ends, so deliveries, what is said
-/// about them and where the last words stand are left out.
+/// How the bytes arrive decides how much is delivered before the subscription ends, so deliveries, the answer to the
+/// commit, the last delivered offset and the place of Goodbye are left out.
 async fn answers<F: Form>(peer: &PeerOf<F>) -> (Vec<String>, Vec<String>) {
     let varies = |one: &String| ["1/", "#5 ", "goodbye"].iter().any(|start| one.starts_with(start));
     let mut log = peer.end().await;
@@ -46,20 +46,20 @@ fn check(said: &(Vec<String>, Vec<String>), how: &str) {
     assert_eq!(said.1, ["#1 created", "#2 @0", "#4 @2", "#6 refused InvalidTopic", "#8 @4"], "{how}");
 }
 
-pub(crate) async fn s_03_a_stream_split_at_every_byte_means_the_same<F: Form>() {
+pub(crate) async fn s_03_a_stream_split_at_every_byte_has_the_same_result<F: Form>() {
     let broker = Broker::<F>::start().await;
-    // Many frames per read.
+    // All frames in one read.
     let whole = broker.peer().await;
     converse::<F>(&whole, "whole");
     check(&answers::<F>(&whole).await, "whole");
-    // A byte at a time.
+    // One byte at a time.
     let bytes = broker.peer().await;
     converse::<F>(&bytes, "bytes");
     for byte in bytes.take_queued() {
         bytes.send_bytes(&[byte]);
         bytes.flush().await;
     }
-    check(&answers::<F>(&bytes).await, "a byte at a time");
+    check(&answers::<F>(&bytes).await, "one byte at a time");
     for cut in 1..usize::MAX {
         let peer = broker.peer().await;
         converse::<F>(&peer, &format!("{cut:05}"));
@@ -69,7 +69,7 @@ pub(crate) async fn s_03_a_stream_split_at_every_byte_means_the_same<F: Form>() 
             break;
         }
         let (head, tail) = conversation.split_at(cut);
-        // The answer to the ping shows that the head was received without the tail.
+        // The pong shows that the broker received the head without the tail.
         peer.ping_before(head).await;
         peer.send_bytes(tail);
         check(&answers::<F>(&peer).await, &format!("cut at {cut}"));
@@ -77,12 +77,12 @@ pub(crate) async fn s_03_a_stream_split_at_every_byte_means_the_same<F: Form>() 
     broker.stop().await;
 }
 
-pub(crate) async fn s_05_a_shutdown_answers_what_it_accepted_and_leaves_nothing<F: Form>() {
+pub(crate) async fn s_05_a_shutdown_answers_what_it_accepted<F: Form>() {
     let broker = Broker::<F>::start().await;
     let (publisher, reader) = (broker.client().await, broker.client().await);
     publisher.create_topic("end", TopicOptions::new().retain_forever()).await.expect("created");
     let mut subscription = reader.subscribe("end").window(0).await.expect("subscribed");
-    // What is refused because the broker stops is tried again, but not for long.
+    // The client retries what a draining broker refuses, but not for long.
     let mut publishing = Vec::new();
     for number in 0..200 {
         let publisher = publisher.clone();
@@ -94,7 +94,7 @@ pub(crate) async fn s_05_a_shutdown_answers_what_it_accepted_and_leaves_nothing<
     broker.handle().shutdown(Duration::from_secs(5));
     let address = broker.address();
     broker.stopped().await;
-    assert!(Peer::<F::Runtime>::dial(&address).await.is_err(), "nobody listens");
+    assert!(Peer::<F::Runtime>::dial(&address).await.is_err(), "the listener is closed");
     drop(publisher);
     for published in join_all(publishing).await {
         if let Err(error) = published {
@@ -103,20 +103,20 @@ pub(crate) async fn s_05_a_shutdown_answers_what_it_accepted_and_leaves_nothing<
     }
 }
 
-pub(crate) async fn s5_a_shutdown_waits_for_what_is_being_worked_on<F: Form>() {
+pub(crate) async fn s5_a_shutdown_waits_for_uncommitted_messages<F: Form>() {
     let broker = Broker::<F>::start().await;
     let client = broker.client().await;
     let mut subscription = client.subscribe("t").await.expect("subscribed");
     client.publish("t", "x").await.expect("accepted");
     let message = subscription.next_message().await.expect("no gap").expect("a message");
-    // Longer than any test runs: only the commit can end it.
+    // The grace time is longer than any test: only the commit can end the drain.
     broker.handle().shutdown(crate::broker::HOUR);
     let stopping = spawn::<F::Runtime, _>(broker.stopped());
     message.commit().await.expect("still served");
     stopping.await;
 }
 
-pub(crate) async fn s5_a_hundred_brokers_come_and_go<F: Form>() {
+pub(crate) async fn s5_a_hundred_brokers_start_and_stop<F: Form>() {
     for _ in 0..100 {
         let broker = Broker::<F>::start().await;
         let client = broker.client().await;

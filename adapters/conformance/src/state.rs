@@ -1,4 +1,4 @@
-//! B: what a broker does when its peers do what they should not, or everything at once.
+//! Chapters S, A, R: peers that stop reading or misuse ids, and many operations at once.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::broker::{Broker, next, put, spawn};
 use crate::form::Form;
 use crate::peer::Peer;
 
-/// A reader that takes nothing is dropped, and until then and after it nobody else notices.
-pub(crate) async fn b1_a_peer_that_takes_nothing_is_dropped<F: Form>() {
+/// A reader that takes no bytes is dropped at the write deadline; other connections are served before and after.
+pub(crate) async fn s4_a_peer_that_takes_no_bytes_is_dropped<F: Form>() {
     let broker = Broker::<F>::with(|config| config.write_timeout = Duration::from_millis(300)).await;
     let (reader, writer) = (broker.client().await, broker.client().await);
     let flood = TopicOptions::new().retain_forever().max_bytes(1 << 20);
@@ -21,7 +21,7 @@ pub(crate) async fn b1_a_peer_that_takes_nothing_is_dropped<F: Form>() {
     let stuck = broker.peer().await;
     stuck.answer(stuck.subscribe_to(Sub::new(1, "flood").window(0))).await;
     stuck.answer(stuck.subscribe(2, "gate")).await;
-    // This record is kept for the one that is about to be stuck, and it fills its topic.
+    // This record is kept for the peer that is about to be stuck, and fills its topic.
     put(&writer, "gate", "0").await;
     stuck.stream_of(1).await;
     let mut subscription = reader.subscribe("flood").window(64).await.expect("subscribed");
@@ -31,22 +31,25 @@ pub(crate) async fn b1_a_peer_that_takes_nothing_is_dropped<F: Form>() {
         assert_eq!(next(&mut subscription).await, format!("{offset}=<65536>"));
         subscription.commit().await.expect("committed");
     }
-    // Retried until the record is kept for nobody any more: the stuck one is gone.
+    // Refused until the stuck peer is dropped and the record is kept for no subscription.
     assert_eq!(put(&writer, "gate", "1").await, "@1");
-    assert!(!stuck.end().await.iter().any(|one| one.starts_with("1/511=")), "it was dropped on the way");
+    assert!(
+        !stuck.end().await.iter().any(|one| one.starts_with("1/511=")),
+        "it was dropped before the last message"
+    );
     assert_eq!(put(&writer, "flood", "still served").await, "@512");
     assert_eq!(next(&mut subscription).await, "512=still served");
     broker.stop().await;
 }
 
-pub(crate) async fn b9_other_connections_subscriptions_are_out_of_reach<F: Form>() {
+pub(crate) async fn s7_other_connections_subscriptions_are_out_of_reach<F: Form>() {
     let broker = Broker::<F>::start().await;
     let (owner, other) = (broker.topic(TopicOptions::new().retain_forever()).await, broker.peer().await);
     owner.answer(owner.subscribe(7, "t")).await;
     owner.answer(owner.publish_all("t", &[record(b"a"), record(b"b")])).await;
     assert_eq!(owner.stream().await, ["7/0=a"]);
     for subscription in [7, 8] {
-        // The same answer whether somebody else has it or nobody.
+        // The answer is the same whether another connection has the number or none.
         assert_eq!(other.answer(other.commit(subscription, 0)).await, "refused NotSubscribed");
         assert_eq!(other.answer(other.unsubscribe(subscription)).await, "refused NotSubscribed");
     }
@@ -56,8 +59,8 @@ pub(crate) async fn b9_other_connections_subscriptions_are_out_of_reach<F: Form>
     broker.stop().await;
 }
 
-/// Until it is told that nothing follows, messages may come; after that none does.
-pub(crate) async fn b10_unsubscribe_while_deliveries_are_under_way<F: Form>() {
+/// Messages may arrive before Unsubscribed and never after it.
+pub(crate) async fn a9_unsubscribe_while_deliveries_are_under_way<F: Form>() {
     let broker = Broker::<F>::start().await;
     let writer = broker.topic(TopicOptions::new().retain_forever()).await;
     for position in 0..40 {
@@ -86,8 +89,8 @@ pub(crate) async fn b10_unsubscribe_while_deliveries_are_under_way<F: Form>() {
     broker.stop().await;
 }
 
-/// Readers that come while messages do get all of them, once: the peer checks that there is no hole.
-pub(crate) async fn b12_subscribing_races_with_publishing<F: Form>() {
+/// Readers that subscribe during publishing receive every message once; the peer checks that there is no hole.
+pub(crate) async fn r3_subscribing_races_with_publishing<F: Form>() {
     const MESSAGES: usize = 2_000;
     let broker = Broker::<F>::start().await;
     let writer = broker.topic(TopicOptions::new().retain_forever()).await;
@@ -95,7 +98,7 @@ pub(crate) async fn b12_subscribing_races_with_publishing<F: Form>() {
     for number in 0..16_u32 {
         let reader = broker.peer().await;
         tasks.push(spawn::<F::Runtime, _>(async move {
-            // Each waits for a little more before it comes.
+            // Each subscribes a little later than the one before.
             for _ in 0..number * 5 {
                 reader.settle().await;
             }
@@ -117,10 +120,10 @@ pub(crate) async fn b12_subscribing_races_with_publishing<F: Form>() {
     broker.stop().await;
 }
 
-/// Every publish that is answered was accepted and read before the end, and none was accepted without an answer.
-pub(crate) async fn b17_a_drain_under_load_answers_what_it_accepts<F: Form>() {
+/// Every accepted publish is answered and delivered, and nothing else is.
+pub(crate) async fn s5_a_drain_under_load_answers_what_it_accepts<F: Form>() {
     let broker = Broker::<F>::start().await;
-    let (reader, silent, stranger) = (broker.peer().await, broker.peer().await, broker.dial().await);
+    let (reader, silent, unfinished) = (broker.peer().await, broker.peer().await, broker.dial().await);
     reader.answer(reader.subscribe_to(Sub::new(1, "t").window(0))).await;
     let writers = join_all((0..4).map(|_| broker.peer())).await;
     for writer in &writers {
@@ -138,11 +141,11 @@ pub(crate) async fn b17_a_drain_under_load_answers_what_it_accepts<F: Form>() {
     broker.stopped().await;
     let farewell = silent.end().await;
     assert!(farewell.len() == 1 && farewell[0].starts_with("goodbye draining "), "{farewell:?}");
-    assert_eq!(stranger.end().await, ["fatal Stopped"]);
+    assert_eq!(unfinished.end().await, ["fatal Stopped"]);
     let answers: Vec<_> = written.into_iter().flatten().filter(|one| one.starts_with('#')).collect();
     let accepted = answers.iter().filter(|one| one.contains('@')).count();
     assert!(answers.iter().all(|one| one.contains('@') || one.contains("refused Draining")), "{answers:?}");
     assert!(accepted >= 10);
     let seen = seen.iter().filter(|one| one.starts_with("1/")).count();
-    assert_eq!(seen, accepted, "as many as were answered, and no more");
+    assert_eq!(seen, accepted, "each accepted record was delivered");
 }

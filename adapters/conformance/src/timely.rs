@@ -1,6 +1,6 @@
-//! What happens at its time, neither before nor after: where time is not real, an hour takes no time.
+//! What happens exactly at its time, on runtimes with virtual time, where an hour takes no time.
 //!
-//! Only for runtimes whose time passes when everybody waits. `tick` is how finely they tell moments apart.
+//! On such a runtime time advances when every task waits. `tick` is its smallest unit of time.
 
 #![expect(clippy::unchecked_time_subtraction, reason = "an hour is longer than a tick")]
 
@@ -15,13 +15,13 @@ use zaichik_driver::{
 
 use crate::broker::{HOUR, next, next_committed};
 
-/// A day, after which a durable subscription that nobody holds is forgotten.
+/// The default `inactive_ttl`.
 const DAY: Duration = Duration::from_hours(24);
 
-/// How long a client tries to publish.
+/// The default deadline of a publish.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The longest that it waits in between.
+/// The maximum delay between two attempts.
 const RETRY: Duration = Duration::from_secs(5);
 
 fn broker<R: Runtime>() -> EmbeddedBroker<R> {
@@ -34,23 +34,23 @@ async fn sleep<R: Runtime>(duration: Duration) {
     poll_fn(|cx| timer.poll_until(cx, until)).await;
 }
 
-/// Where a newcomer to a topic begins.
+/// Where a new subscription to a topic starts.
 async fn start<R: Runtime>(client: &Client<R>, topic: &str) -> u64 {
     client.subscribe(topic).await.expect("subscribed").start()
 }
 
-pub(crate) async fn a_message_lives_for_exactly_an_hour<R: Runtime>(tick: Duration) {
+pub(crate) async fn r1_a_message_lives_for_exactly_an_hour<R: Runtime>(tick: Duration) {
     let broker = broker::<R>();
     let client = broker.client();
     client.create_topic("t", TopicOptions::new().retention_ttl(HOUR)).await.expect("created");
     client.publish("t", "a").await.expect("accepted");
     sleep::<R>(HOUR - tick).await;
-    assert_eq!(start(&client, "t").await, 0, "it is there to its last moment");
+    assert_eq!(start(&client, "t").await, 0, "it is live one tick before");
     sleep::<R>(tick).await;
     assert_eq!(start(&client, "t").await, 1, "it has expired");
 }
 
-pub(crate) async fn what_expires_unread_is_a_gap<R: Runtime>(tick: Duration) {
+pub(crate) async fn r4_a_message_that_expires_unread_is_a_gap<R: Runtime>(tick: Duration) {
     let broker = broker::<R>();
     let client = broker.client();
     client.create_topic("t", TopicOptions::new().retention_ttl(HOUR)).await.expect("created");
@@ -68,7 +68,7 @@ pub(crate) async fn what_expires_unread_is_a_gap<R: Runtime>(tick: Duration) {
     assert_eq!(next_committed(&mut subscription).await, "2=c");
 }
 
-pub(crate) async fn a_key_is_remembered_for_exactly_its_window<R: Runtime>(tick: Duration) {
+pub(crate) async fn c1_a_key_is_remembered_for_exactly_its_window<R: Runtime>(tick: Duration) {
     let broker = broker::<R>();
     let client = broker.client();
     let options = TopicOptions::new().retain_forever().compaction_window(DAY);
@@ -81,7 +81,7 @@ pub(crate) async fn a_key_is_remembered_for_exactly_its_window<R: Runtime>(tick:
     assert_eq!(publish().await.first_offset, Some(1));
 }
 
-pub(crate) async fn a_nacked_message_comes_again_after_exactly_its_delay<R: Runtime>(_: Duration) {
+pub(crate) async fn a4_a_nacked_message_is_redelivered_after_exactly_its_delay<R: Runtime>(_: Duration) {
     let broker = broker::<R>();
     let client = broker.client();
     let mut subscription = client.subscribe("t").await.expect("subscribed");
@@ -95,7 +95,7 @@ pub(crate) async fn a_nacked_message_comes_again_after_exactly_its_delay<R: Runt
     assert_eq!(clock.now().since(before), HOUR);
 }
 
-pub(crate) async fn a_durable_subscription_is_forgotten_after_exactly_a_day<R: Runtime>(tick: Duration) {
+pub(crate) async fn d5_a_durable_subscription_is_forgotten_after_exactly_a_day<R: Runtime>(tick: Duration) {
     let broker = broker::<R>();
     let client = broker.client();
     client.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
@@ -114,7 +114,7 @@ pub(crate) async fn a_durable_subscription_is_forgotten_after_exactly_a_day<R: R
     }
 }
 
-pub(crate) async fn heartbeats_keep_an_idle_connection_for_a_day<R: Runtime>(_: Duration) {
+pub(crate) async fn s4_heartbeats_keep_an_idle_connection_for_a_day<R: Runtime>(_: Duration) {
     let broker = broker::<R>();
     let (writer, reader) = (broker.client(), broker.client());
     let mut subscription = reader.subscribe("t").await.expect("subscribed");
@@ -126,12 +126,10 @@ pub(crate) async fn heartbeats_keep_an_idle_connection_for_a_day<R: Runtime>(_: 
     writer.publish("t", "a").await.expect("accepted");
     assert_eq!(next_committed(&mut subscription).await, "0=a");
     let stats = broker.stats().expect("it runs");
-    assert_eq!((stats.connections, stats.clock_steps_back), (2, 0), "nobody had to connect again");
+    assert_eq!((stats.connections, stats.clock_steps_back), (2, 0), "no client reconnected");
 }
 
-pub(crate) async fn a_peer_that_says_nothing_is_closed_after_exactly_the_handshake_timeout<R: Runtime>(
-    _: Duration,
-) {
+pub(crate) async fn s1_a_silent_peer_is_closed_after_exactly_the_handshake_timeout<R: Runtime>(_: Duration) {
     let config = BrokerConfig::default();
     let timeout = config.handshake_timeout;
     let broker = EmbeddedBroker::<R>::start(config).expect("the defaults are valid");
@@ -143,7 +141,7 @@ pub(crate) async fn a_peer_that_says_nothing_is_closed_after_exactly_the_handsha
     assert_eq!(clock.now().since(before), timeout);
 }
 
-pub(crate) async fn a_publish_is_tried_again_until_its_deadline<R: Runtime>(_: Duration) {
+pub(crate) async fn r5_a_publish_is_retried_until_its_deadline<R: Runtime>(_: Duration) {
     let broker = broker::<R>();
     let client = broker.client();
     for (topic, ttl) in [("soon", PUBLISH_DEADLINE / 2), ("late", HOUR)] {
@@ -158,12 +156,12 @@ pub(crate) async fn a_publish_is_tried_again_until_its_deadline<R: Runtime>(_: D
     client.publish("soon", "b").await.expect("there is room before the deadline");
     assert_within(clock.now().since(before), PUBLISH_DEADLINE / 2);
     let before = clock.now();
-    let refused = client.publish("late", "b").await.expect_err("there is room after an hour only");
+    let refused = client.publish("late", "b").await.expect_err("there is room only after an hour");
     assert_eq!(refused.class(), ErrorClass::Retryable, "{refused}");
-    // It gives up when its next attempt would come too late.
+    // It gives up when its next attempt would be after the deadline.
     assert_within(clock.now().since(before), PUBLISH_DEADLINE - RETRY);
 }
 
 fn assert_within(waited: Duration, least: Duration) {
-    assert!((least..=least + RETRY).contains(&waited), "{waited:?}, not {least:?} and {RETRY:?} at most");
+    assert!((least..=least + RETRY).contains(&waited), "waited {waited:?}, not {least:?} to {RETRY:?} more");
 }

@@ -1,4 +1,4 @@
-//! W: what goes wrong between a broker and its peers; each time somebody honest is served as if nothing had.
+//! Chapter S: broken, slow and hostile connections, beside which honest clients are served as usual.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::form::Form;
 use crate::peer::Peer;
 use crate::proxy::Proxy;
 
-/// A peer whose only frame is garbage, and all that it is told.
-async fn told<F: Form>(broker: &Broker<F>, garbage: &[u8]) -> Vec<String> {
+/// Everything that the broker sends to a peer whose only frame is garbage.
+async fn replies<F: Form>(broker: &Broker<F>, garbage: &[u8]) -> Vec<String> {
     let peer = broker.peer().await;
     peer.send_bytes(garbage);
     peer.end().await
@@ -76,27 +76,27 @@ fn garbage() -> Vec<(FaultCode, Vec<u8>)> {
     ]
 }
 
-pub(crate) async fn s_04_garbage_is_told_and_closed_and_nobody_else_minds<F: Form>() {
+pub(crate) async fn s_04_garbage_ends_its_connection_and_no_other<F: Form>() {
     let broker = Broker::<F>::start().await;
     let honest = broker.client().await;
     let mut subscription = honest.subscribe("calm").await.expect("subscribed");
     for (round, (code, bytes)) in garbage().into_iter().enumerate() {
-        assert_eq!(told(&broker, &bytes).await, [format!("fatal {code}")]);
-        // What came before it was served, what comes behind it is not.
+        assert_eq!(replies(&broker, &bytes).await, [format!("fatal {code}")]);
+        // The frame before it is served, the frame after it is not.
         let before = encoded(&ClientFrame::Ping { nonce: 7 });
-        let log = told(&broker, &[&before[..], &bytes[..], &before[..]].concat()).await;
+        let log = replies(&broker, &[&before[..], &bytes[..], &before[..]].concat()).await;
         assert_eq!(log, ["pong 7".to_owned(), format!("fatal {code}")]);
         put(&honest, "calm", "still here").await;
         assert_eq!(next(&mut subscription).await, format!("{round}=still here"));
         subscription.commit().await.expect("committed");
     }
-    // The last words arrive even if far more is on its way to the broker than it will ever read.
+    // Fatal arrives although the peer has sent much more than the broker will read.
     let (code, mut bytes) = garbage().swap_remove(1);
     bytes.resize(1 << 20, 0);
     for _ in 0..8 {
-        assert_eq!(told(&broker, &bytes).await, [format!("fatal {code}")]);
+        assert_eq!(replies(&broker, &bytes).await, [format!("fatal {code}")]);
     }
-    // A frame that was cut off is no breach: it is as if it had never begun.
+    // An incomplete frame at the end of the stream is discarded and is no breach.
     let peer = broker.peer().await;
     peer.send_bytes(&frame(ClientFrame::Close.kind(), b"")[..7]);
     peer.finish().await;
@@ -104,13 +104,13 @@ pub(crate) async fn s_04_garbage_is_told_and_closed_and_nobody_else_minds<F: For
     broker.stop().await;
 }
 
-pub(crate) async fn w2_a_length_above_the_limit_is_refused_by_its_header<F: Form>() {
+pub(crate) async fn s13_a_length_above_the_limit_is_refused_by_its_header<F: Form>() {
     let broker = Broker::<F>::start().await;
     let limit = Limits::default().max_frame;
     for kind in [ClientFrame::Close.kind(), 0x04, 0x0a, 0x80, 0xff] {
         for body_len in [limit + 1, 1 << 31, u32::MAX - 1, u32::MAX] {
             let header = FrameHeader { body_len, kind }.to_bytes();
-            assert_eq!(told(&broker, &header).await, ["fatal FrameTooLarge"], "{kind:#x} {body_len}");
+            assert_eq!(replies(&broker, &header).await, ["fatal FrameTooLarge"], "{kind:#x} {body_len}");
         }
     }
     // Before the handshake the limit is smaller.
@@ -121,7 +121,7 @@ pub(crate) async fn w2_a_length_above_the_limit_is_refused_by_its_header<F: Form
     broker.stop().await;
 }
 
-pub(crate) async fn w6_what_a_later_version_sends_is_skipped<F: Form>() {
+pub(crate) async fn s13_extension_frames_of_a_later_version_are_skipped<F: Form>() {
     let broker = Broker::<F>::start().await;
     let peer = broker.peer().await;
     for kind in 0x80..=0xff {
@@ -129,19 +129,19 @@ pub(crate) async fn w6_what_a_later_version_sends_is_skipped<F: Form>() {
     }
     assert_eq!(peer.answer(peer.publish("t", "a")).await, "@0 new");
     for kind in [0x00, 0x10, 0x3f, 0x54, 0x7f] {
-        assert_eq!(told(&broker, &frame(kind, b"")).await, ["fatal UnknownKind"], "{kind:#x}");
+        assert_eq!(replies(&broker, &frame(kind, b"")).await, ["fatal UnknownKind"], "{kind:#x}");
     }
     for place in 5..8 {
         let mut bytes = encoded(&ClientFrame::Ping { nonce: 1 });
         bytes[place] = 0x80;
-        assert_eq!(told(&broker, &bytes).await, ["fatal ReservedBits"]);
+        assert_eq!(replies(&broker, &bytes).await, ["fatal ReservedBits"]);
     }
     peer.settle().await;
     broker.stop().await;
 }
 
-/// Pieces of one to seven bytes, each a moment late, in both directions.
-pub(crate) async fn w5_w10_split_and_late_bytes_change_nothing<F: Form>() {
+/// Pieces of one to seven bytes, each with a delay, in both directions.
+pub(crate) async fn s2_split_and_late_bytes_change_nothing<F: Form>() {
     let broker = Broker::<F>::start().await;
     join_all((0..4).map(|seed| split(&broker, seed))).await;
     broker.stop().await;
@@ -167,7 +167,7 @@ async fn split<F: Form>(broker: &Broker<F>, seed: u64) {
     client.close().await.expect("closed");
 }
 
-pub(crate) async fn w10_a_slow_reader_gets_the_bytes_that_were_sent<F: Form>() {
+pub(crate) async fn s2_a_slow_reader_gets_the_bytes_that_were_sent<F: Form>() {
     let broker = Broker::<F>::start().await;
     let plan = |number| vec![Fault::Split { seed: number as u64, most: 3_000 }];
     let proxy = Proxy::start::<F::Runtime>(&broker.address(), plan).await;
@@ -185,8 +185,8 @@ pub(crate) async fn w10_a_slow_reader_gets_the_bytes_that_were_sent<F: Form>() {
     broker.stop().await;
 }
 
-/// Who says nothing, or not enough, is told and closed; meanwhile there is room for who is honest.
-pub(crate) async fn w8_handshakes_that_never_end_keep_nobody_out<F: Form>() {
+/// Peers with incomplete handshakes are closed with a reason, and an honest client finds room meanwhile.
+pub(crate) async fn s1_handshakes_that_never_end_keep_no_client_out<F: Form>() {
     let broker = Broker::<F>::with(|config| {
         config.handshake_timeout = Duration::from_millis(500);
         config.max_handshakes = 8;
@@ -207,7 +207,7 @@ pub(crate) async fn w8_handshakes_that_never_end_keep_nobody_out<F: Form>() {
     let honest = broker.client_builder().retry_first_connect(true).configure(|config| {
         config.reconnect_max = Duration::from_millis(50);
     });
-    let honest = honest.connect().await.expect("there is room in the end");
+    let honest = honest.connect().await.expect("there is room eventually");
     put(&honest, "t", "served").await;
     for ended in join_all(slow.iter().map(Peer::end)).await {
         assert!(ended == ["fatal HandshakeTimeout"] || ended == ["fatal ServerFull"], "{ended:?}");
@@ -216,7 +216,7 @@ pub(crate) async fn w8_handshakes_that_never_end_keep_nobody_out<F: Form>() {
     broker.stop().await;
 }
 
-pub(crate) async fn w8_a_peer_that_says_nothing_is_told_and_closed<F: Form>() {
+pub(crate) async fn s1_a_silent_peer_is_closed_at_the_handshake_timeout<F: Form>() {
     let broker = Broker::<F>::with(|config| config.handshake_timeout = Duration::from_millis(50)).await;
     let (silent, half) = (broker.dial().await, broker.dial().await);
     half.send_bytes(&MAGIC[..2]);
@@ -226,25 +226,25 @@ pub(crate) async fn w8_a_peer_that_says_nothing_is_told_and_closed<F: Form>() {
     broker.stop().await;
 }
 
-pub(crate) async fn w9_a_peer_that_answers_no_ping_is_given_up<F: Form>() {
+pub(crate) async fn s4_a_peer_that_answers_no_ping_is_dropped<F: Form>() {
     let broker = Broker::<F>::with(|config| config.wire.heartbeat_millis = 100).await;
     let peer = broker.peer().await;
     assert_eq!(peer.end().await, ["ping 1", "ping 2", "fatal HeartbeatMissed"]);
     broker.stop().await;
 }
 
-/// A peer from which nothing is heard is given up after its heartbeats, wherever its bytes are lost.
-pub(crate) async fn w9_a_frozen_connection_is_given_up_at_both_ends<F: Form>() {
+/// Both ends drop a connection after its heartbeats, whichever direction loses the bytes.
+pub(crate) async fn s4_a_frozen_connection_is_dropped_at_both_ends<F: Form>() {
     let broker = Broker::<F>::with(|config| config.wire.heartbeat_millis = 200).await;
     for direction in [Direction::ToBroker, Direction::FromBroker] {
         let proxy = Proxy::start::<F::Runtime>(&broker.address(), move |number| {
-            // The handshake and a request pass; the second connection works.
+            // On the first connection the handshake and a request pass; the second connection works.
             if number == 0 { vec![Fault::Freeze(direction, 150)] } else { Vec::new() }
         })
         .await;
         let client = Client::<F::Runtime>::connect(proxy.address()).await.expect("the broker listens");
         let topic = format!("{direction:?}");
-        // Sooner or later an answer does not come, and what was asked is asked again on the next connection.
+        // Once the direction is frozen the answer is lost, and the client resends on the next connection.
         for offset in 0.. {
             assert_eq!(put(&client, &topic, "x").await.trim_end_matches(" new"), format!("@{offset}"));
             if proxy.connections() > 1 {
@@ -272,16 +272,16 @@ const STRANGERS: [&[u8]; 12] = [
     b"zai\x01",
 ];
 
-pub(crate) async fn w13_strangers_are_closed_without_an_answer<F: Form>() {
+pub(crate) async fn s1_other_protocols_are_closed_without_an_answer<F: Form>() {
     let broker = Broker::<F>::start().await;
     let honest = broker.client().await;
     for bytes in STRANGERS {
         let stranger = broker.dial().await;
         stranger.send_bytes(bytes);
         assert!(stranger.end().await.is_empty(), "{bytes:?}");
-        assert_eq!(stranger.received(), 0, "not even a byte");
+        assert_eq!(stranger.received(), 0, "not one byte");
     }
-    honest.ping().await.expect("others are served");
+    honest.ping().await.expect("other connections are served");
     broker.stop().await;
 }
 
@@ -290,7 +290,7 @@ async fn through<R: Runtime>(proxy: &Proxy) -> Peer<R> {
     Peer::dial(proxy.address()).await.expect("the proxy listens")
 }
 
-/// How many records a topic has, for who looks from elsewhere.
+/// The number of records in a topic, as another connection sees it.
 async fn records_of<F: Form>(broker: &Broker<F>, topic: &str) -> u64 {
     let peer = broker.peer().await;
     let answer = peer.answer(peer.subscribe_to(Sub::new(1, topic))).await;
@@ -298,9 +298,9 @@ async fn records_of<F: Form>(broker: &Broker<F>, topic: &str) -> u64 {
     end.parse().expect("a number")
 }
 
-/// At each byte that the broker gets, and at each that it sends: no part of a frame is applied, and what was
-/// answered was applied.
-pub(crate) async fn w11_a_session_cut_at_every_byte_is_applied_frame_by_frame<F: Form>() {
+/// Cut at each byte that the broker receives or sends: no incomplete frame is applied, and every answered request was
+/// applied.
+pub(crate) async fn s6_a_session_cut_at_every_byte_is_applied_frame_by_frame<F: Form>() {
     let broker = Broker::<F>::start().await;
     for direction in [Direction::ToBroker, Direction::FromBroker] {
         let plan = move |number| vec![Fault::Cut(direction, number as u64)];
@@ -335,20 +335,20 @@ pub(crate) async fn w11_a_session_cut_at_every_byte_is_applied_frame_by_frame<F:
     broker.stop().await;
 }
 
-/// A client whose first connection breaks anywhere mends it by itself: what it says was accepted was, once, and
-/// its subscription sees all of it in order.
-pub(crate) async fn w11_a_client_mends_a_connection_that_breaks_at_any_byte<F: Form>() {
+/// A client whose first connection breaks at any byte reconnects by itself: each accepted message is stored once, and
+/// its subscription receives all of them in order.
+pub(crate) async fn s6_a_client_recovers_from_a_cut_at_any_byte<F: Form>() {
     let broker = Broker::<F>::start().await;
     for direction in [Direction::ToBroker, Direction::FromBroker] {
-        join_all((0..480).step_by(6).map(|cut| mend(&broker, direction, cut))).await;
+        join_all((0..480).step_by(6).map(|cut| recover(&broker, direction, cut))).await;
     }
     broker.stop().await;
 }
 
-async fn mend<F: Form>(broker: &Broker<F>, direction: Direction, cut: u64) {
+async fn recover<F: Form>(broker: &Broker<F>, direction: Direction, cut: u64) {
     let plan = move |number| if number == 0 { vec![Fault::Cut(direction, cut)] } else { Vec::new() };
     let proxy = Proxy::start::<F::Runtime>(&broker.address(), plan).await;
-    let topic = format!("mend/{direction:?}/{cut}");
+    let topic = format!("recover/{direction:?}/{cut}");
     let owner = broker.client().await;
     owner.create_topic(&topic, TopicOptions::new().retain_forever()).await.expect("created");
     let client = Client::<F::Runtime>::builder(proxy.address()).configure(|config| {
@@ -356,20 +356,20 @@ async fn mend<F: Form>(broker: &Broker<F>, direction: Direction, cut: u64) {
         config.reconnect_min = Duration::from_millis(1);
     });
     let client = client.connect().await.expect("the second connection works");
-    let mut subscription = client.subscribe(&topic).await.expect("subscribed, in the end");
+    let mut subscription = client.subscribe(&topic).await.expect("subscribed eventually");
     for (offset, body) in ["a", "b", "c", "d"].into_iter().enumerate() {
         assert_eq!(put(&client, &topic, body).await, format!("@{offset}"), "{direction:?} {cut}");
     }
     assert_eq!(records_of(broker, &topic).await, 4, "{direction:?} {cut}");
-    // What was not committed when the connection broke comes again: each message counts once.
+    // An uncommitted message is redelivered on the next connection; each counts once.
     let mut seen: Vec<String> = Vec::new();
     while seen.len() < 4 {
-        let told = next(&mut subscription).await;
-        assert!(told.contains('=') || told.starts_with("reconnected"), "{direction:?} {cut}: {told}");
-        if told.contains('=') {
-            subscription.commit().await.expect("committed, or remembered");
-            if seen.last() != Some(&told) {
-                seen.push(told);
+        let event = next(&mut subscription).await;
+        assert!(event.contains('=') || event.starts_with("reconnected"), "{direction:?} {cut}: {event}");
+        if event.contains('=') {
+            subscription.commit().await.expect("committed, or queued until the client reconnects");
+            if seen.last() != Some(&event) {
+                seen.push(event);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The suite over a broker inside the program: no socket anywhere.
+//! The suite over a broker inside the program, without sockets.
 #![expect(clippy::expect_used, reason = "helpers of tests are not test functions")]
 
 use std::future::Future;

@@ -1,20 +1,21 @@
-//! `docs/rules.md` is complete and cited right: every citation names a rule that exists and has the one form, every
-//! clause has a test that cites it, and every row has a test of the engine and one over the adapters.
+//! Checks `docs/rules.md` against the sources: every citation has the one form and names a rule that exists, every
+//! clause has a test that cites it, every row has a test of the engine, and every chapter with rows and every marked
+//! row has a case over the adapters.
 
-#![expect(clippy::expect_used, reason = "a test that can't read the sources fails")]
+#![expect(clippy::expect_used, reason = "without the sources the test must fail")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// The text that defines them.
+/// The file that defines the rules.
 const RULES: &str = "docs/rules.md";
 
 /// The ids that `docs/rules.md` defines.
 #[derive(Debug, Default)]
 struct Rules {
     clauses: BTreeSet<String>,
-    /// Rows, and whether each can be observed over the adapters.
+    /// Rows, and whether each is marked as one that needs a case over the adapters.
     rows: BTreeMap<String, bool>,
     chapters: BTreeSet<String>,
     problems: Vec<String>,
@@ -36,19 +37,19 @@ impl Rules {
                 let id = cell.trim_end_matches('*');
                 if is_id(id) {
                     rules.define(id.contains('-'), id, &chapter);
-                    rules.rows.entry(id.to_owned()).and_modify(|is_observable| *is_observable = id == cell);
+                    rules.rows.entry(id.to_owned()).and_modify(|is_marked| *is_marked = id != cell);
                 }
             }
         }
         rules
     }
 
-    /// Adds an id of a chapter, a clause or a row; `is_right` says whether it has that form.
+    /// Adds the id of a chapter, a clause or a row; `is_right` says whether the id has the form of its kind.
     fn define(&mut self, is_right: bool, id: &str, chapter: &str) {
         let is_new = if is_chapter(id) {
             self.chapters.insert(id.to_owned())
         } else if id.contains('-') {
-            self.rows.insert(id.to_owned(), true).is_none()
+            self.rows.insert(id.to_owned(), false).is_none()
         } else {
             self.clauses.insert(id.to_owned())
         };
@@ -59,6 +60,11 @@ impl Rules {
 
     fn has(&self, id: &str) -> bool {
         self.clauses.contains(id) || self.rows.contains_key(id)
+    }
+
+    /// The letters of the chapters that have rows.
+    fn chapters_with_rows(&self) -> BTreeSet<&str> {
+        self.rows.keys().filter_map(|row| row.get(..1)).collect()
     }
 }
 
@@ -75,7 +81,7 @@ struct Uses {
     problems: Vec<String>,
     /// Ids that tests name or cite.
     tested: BTreeSet<String>,
-    /// Rows that have a test of the engine, and rows that have one over the adapters.
+    /// Ids in the names of the engine's tests, and in the names of cases over the adapters.
     engine: BTreeSet<String>,
     adapters: BTreeSet<String>,
 }
@@ -95,8 +101,8 @@ impl Uses {
         uses
     }
 
-    /// Reads the ids in a line: those of a list behind `rule` or `rules` are citations, quoted ones are names of rules
-    /// in code, and any other known one has no business there.
+    /// Reads the ids in a line. Those in a list after `rule` or `rules` are citations, quoted ones name the broken rule
+    /// in code, and any other id of a rule is an error.
     fn citations(&mut self, rules: &Rules, source: &Source, line: &str, place: &str) {
         let mut list = List::None;
         let mut previous = String::new();
@@ -138,13 +144,13 @@ impl Uses {
         }
     }
 
-    /// Reads the name of a function, if the line begins one.
+    /// Reads the id from the name of a function, if the line begins one.
     fn function(&mut self, rules: &Rules, source: &Source, line: &str, place: &str) {
         let Some((_, rest)) = line.split_once("fn ") else { return };
         let name = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
         let Some(id) = id_of(name) else { return };
         if !rules.has(&id) {
-            return self.problems.push(format!("{place}: {name} is about {id}, which is no rule"));
+            return self.problems.push(format!("{place}: {name} names {id}, which is not a rule"));
         }
         if source.path.starts_with("zaichik-engine/") {
             self.engine.insert(id.clone());
@@ -156,26 +162,31 @@ impl Uses {
     }
 }
 
-/// Everything that is wrong with the rules and what sources say about them.
+/// Everything that is wrong with the rules and with what the sources say about them.
 fn problems(text: &str, sources: &[Source]) -> Vec<String> {
     let rules = Rules::parse(text);
     let uses = Uses::of(&rules, sources);
-    let mut problems = [rules.problems, uses.problems].concat();
+    let mut problems = [&rules.problems[..], &uses.problems].concat();
     for clause in rules.clauses.difference(&uses.tested) {
         problems.push(format!("no test cites clause {clause}"));
     }
-    for (row, is_observable) in &rules.rows {
+    for (row, is_marked) in &rules.rows {
         if !uses.engine.contains(row) {
             problems.push(format!("row {row} has no test of the engine"));
         }
-        if *is_observable && !uses.adapters.contains(row) {
-            problems.push(format!("row {row} has no test over the adapters"));
+        if *is_marked && !uses.adapters.contains(row) {
+            problems.push(format!("row {row} has no case over the adapters"));
+        }
+    }
+    for chapter in rules.chapters_with_rows() {
+        if !uses.adapters.iter().any(|id| id.starts_with(chapter)) {
+            problems.push(format!("chapter {chapter} has no case over the adapters"));
         }
     }
     problems
 }
 
-/// What a list of ids is about.
+/// The kind of ids in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum List {
     None,
@@ -184,7 +195,7 @@ enum List {
     Old,
 }
 
-/// A word of a line, what is between it and the word before, and what is around it.
+/// A word of a line, the text between the previous word and this one, and everything before and after it.
 struct Word<'a> {
     text: &'a str,
     between: &'a str,
@@ -206,7 +217,7 @@ fn words(line: &str) -> impl Iterator<Item = Word<'_>> {
     })
 }
 
-/// Whether this is the id of a clause, as `R9`, or of a row, as `R-04`.
+/// Whether `word` has the form of a clause's id, such as `R9`, or of a row's, such as `R-04`.
 fn is_id(word: &str) -> bool {
     let mut chars = word.chars();
     let has_letter = chars.next().is_some_and(|c| c.is_ascii_uppercase());
@@ -221,7 +232,7 @@ fn is_chapter(word: &str) -> bool {
     word.len() == 1 && word.bytes().all(|c| c.is_ascii_uppercase())
 }
 
-/// `R9` for `r9_…` and `R-04` for `r_04_…`.
+/// Returns `R9` for `r9_…` and `R-04` for `r_04_…`.
 fn id_of(test: &str) -> Option<String> {
     let (first, rest) = test.split_once('_')?;
     let id = if first.len() == 1 { format!("{first}-{}", rest.split_once('_')?.0) } else { first.to_owned() };
@@ -229,7 +240,7 @@ fn id_of(test: &str) -> Option<String> {
     (first.starts_with(|c: char| c.is_ascii_lowercase()) && is_id(&id)).then_some(id)
 }
 
-/// `T2`, `T3`, `T4` for `T2 to T4`.
+/// Returns `T2`, `T3`, `T4` for `T2 to T4`.
 fn range(from: &str, to: &str) -> Vec<String> {
     let parse = |id: &str| Some((id.get(..1)?.to_owned(), id.get(1..)?.parse::<u8>().ok()?));
     match (parse(from), parse(to)) {
@@ -253,14 +264,15 @@ fn is_proof(path: &str) -> bool {
     is_code(path) && path.starts_with("fuzz/")
 }
 
-/// Whether a citation in this file is one by a test. The model and what runs it only describe, so they do not count.
+/// Whether a citation in this file is a test's. The reference model and its runner only describe rules, so they do not
+/// count.
 fn is_test(path: &str) -> bool {
     let is_proof = path.starts_with("fuzz/src/sim/") || path.starts_with("fuzz/src/model/rows/");
     is_code(path)
         && (path.contains("/tests/") || path.ends_with("/tests.rs") || is_over_adapters(path) || is_proof)
 }
 
-/// Every text of the workspace that may cite rules, but for this file with its bad examples.
+/// Every text of the workspace that may cite rules, except this file with its bad examples.
 fn sources(root: &Path) -> Vec<Source> {
     let mut sources = Vec::new();
     let mut folders = vec![root.to_owned()];
@@ -291,7 +303,8 @@ fn every_rule_is_proved_and_every_citation_resolves() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let text = fs::read_to_string(root.join(RULES)).expect("the rules");
     let rules = Rules::parse(&text);
-    assert!(rules.clauses.len() > 70 && rules.rows.len() > 100, "all of them were found");
+    let marked = rules.rows.values().filter(|is_marked| **is_marked).count();
+    assert!(rules.clauses.len() > 70 && rules.rows.len() > 100 && marked > 10, "the parser missed rules");
     let problems = problems(&text, &sources(&root));
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }
@@ -306,7 +319,7 @@ mod tests {
             "zaichik-engine/tests/rules/retention.rs",
             "fn r_01_delivered() {}\nfn r1_exact() {}\nfn r2_kept() {}",
         ),
-        ("adapters/conformance/src/retention.rs", "pub(crate) async fn r_01_delivered<F: Form>() {}"),
+        ("adapters/conformance/src/chapters.rs", "pub(crate) async fn r_01_delivered<F: Form>() {}"),
     ];
 
     fn check(rules: &str, tests: &[(&str, &str)], path: &str, text: &str) -> Vec<String> {
@@ -377,13 +390,33 @@ mod tests {
     #[test]
     fn a_row_without_a_test_is_found() {
         let rules = format!("{TEXT}| R-02 | given | then |\n| R-03* | given | then |\n");
-        let found = check(&rules, &ROW_TESTS, "fuzz/tests/planted.rs", "fn r_02_a() {}\nfn r_03_b() {}");
+        let tests = "fn r_02_a() {}\nfn r_03_b() {}";
         let expected = [
             "row R-02 has no test of the engine",
-            "row R-02 has no test over the adapters",
             "row R-03 has no test of the engine",
+            "row R-03 has no case over the adapters",
         ];
-        assert_eq!(found, expected);
+        assert_eq!(check(&rules, &ROW_TESTS, "fuzz/tests/planted.rs", tests), expected);
+        let found = check(&rules, &ROW_TESTS, "zaichik-engine/tests/rules/gaps.rs", tests);
+        assert_eq!(found, ["row R-03 has no case over the adapters"]);
+        for place in ["adapters/conformance/src/wire.rs", "adapters/parity/src/commands.rs"] {
+            let found = check(&rules, &ROW_TESTS, place, tests);
+            assert_eq!(found, ["row R-02 has no test of the engine", "row R-03 has no test of the engine"]);
+        }
+    }
+
+    #[test]
+    fn a_chapter_without_a_case_over_the_adapters_is_found() {
+        let engine = &ROW_TESTS[..1];
+        let expected = ["chapter R has no case over the adapters"];
+        assert_eq!(check(TEXT, engine, "adapters/driver/src/clock.rs", "fn r_01_delivered() {}"), expected);
+        for case in ["async fn r_01_delivered<F: Form>() {}", "async fn r1_exact<F: Form>() {}"] {
+            assert!(check(TEXT, engine, "adapters/conformance/src/chapters.rs", case).is_empty(), "{case}");
+        }
+        // A chapter without rows, as that of the simulator's invariants, needs no case.
+        let invariants = format!("{TEXT}## I. Invariants\n### I1 Total order\n");
+        let found = check(&invariants, &ROW_TESTS, "fuzz/tests/simulation.rs", "/// Rule I1.");
+        assert!(found.is_empty(), "{found:?}");
     }
 
     #[test]

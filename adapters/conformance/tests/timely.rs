@@ -1,4 +1,4 @@
-//! What lets hours pass: in simulated time, and in tokio's paused time.
+//! The cases that let hours pass, in simulated time and in tokio's paused time.
 
 #[cfg(test)]
 mod simulated {
@@ -7,7 +7,7 @@ mod simulated {
 
     use zaichik_simulated::{Simulated, Simulation};
 
-    /// Some orders in which tasks may run.
+    /// Each seed is another order of tasks.
     const SEEDS: u64 = 5;
 
     fn run<T: Future<Output = ()>>(case: impl Fn() -> T) {

@@ -121,7 +121,7 @@ impl Server {
             Asked::Hello => {
                 self.is_open = true;
                 let instance = choices.one_of(&[1, 2]);
-                let limits = Limits { heartbeat_millis: choices.one_of(&[5_000, 0]), ..Limits::default() };
+                let limits = Limits::new().heartbeat_millis(choices.one_of(&[5_000, 0]));
                 encoded(&ServerFrame::Welcome(Welcome { version: 1, instance, limits, server: "s" }))
             }
             Asked::Ping(nonce) => encoded(&ServerFrame::Pong { nonce }),

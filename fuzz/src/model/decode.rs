@@ -92,6 +92,7 @@ pub(crate) fn answer(frame: &ServerFrame<'_>) -> Option<(u32, Answer)> {
                 TopicStatus::Unchanged => Ready::Unchanged,
                 TopicStatus::Created => Ready::Created,
                 TopicStatus::Adopted => Ready::Adopted,
+                status => panic!("unknown status {status:?}"),
             };
             (ready.request, Answer::TopicReady(status))
         }

@@ -151,16 +151,16 @@ const fn start(start: Start) -> zaichik_proto::Start {
 }
 
 fn wire_options(options: &Options) -> TopicOptions {
-    TopicOptions {
-        retention_ttl_micros: options.ttl,
-        compaction_window_micros: options.window,
-        compaction: options.latest.map(compaction),
-        max_messages: options.max_messages,
-        max_bytes: options.max_bytes,
-        overflow: options.reject.map(overflow),
-        max_keys: options.max_keys,
-        tombstone_ttl_micros: options.tombstone_ttl,
-    }
+    let mut wire = TopicOptions::new();
+    wire.retention_ttl_micros = options.ttl;
+    wire.compaction_window_micros = options.window;
+    wire.compaction = options.latest.map(compaction);
+    wire.max_messages = options.max_messages;
+    wire.max_bytes = options.max_bytes;
+    wire.overflow = options.reject.map(overflow);
+    wire.max_keys = options.max_keys;
+    wire.tombstone_ttl_micros = options.tombstone_ttl;
+    wire
 }
 
 fn settings(settings: Settings) -> TopicSettings {

@@ -238,7 +238,7 @@ impl Subscription {
                     while topic.entry(self.next, now).is_some_and(is_missing) {
                         self.next += 1;
                     }
-                    let limit = !topic.allows_reason(offset, false);
+                    let limit = offset < topic.limit_end;
                     Some(Event::Gap { rewind, from: offset, to: self.next, limit })
                 }
                 Liveness::Live => {

@@ -23,12 +23,7 @@ pub(crate) struct Topic {
     /// The current step; nothing is superseded or evicted before its end.
     step: Option<Step>,
     /// The offset after the highest one that a limit removed.
-    limit_end: u64,
-    /// The same, if publishes at the same time are settled together: then a limit also removes what expired by itself
-    /// behind a record that had to go. The broker may do so.
-    joint_limit_end: u64,
-    /// When a limit last removed a record.
-    limited_at: Option<u64>,
+    pub(crate) limit_end: u64,
 }
 
 /// A step that may append records: a publish or a batch.
@@ -88,8 +83,6 @@ impl Topic {
             keys: Vec::new(),
             step: None,
             limit_end: 0,
-            joint_limit_end: 0,
-            limited_at: None,
         }
     }
 
@@ -255,9 +248,6 @@ impl Topic {
         while let Some(entry) = self.log.get_mut(self.front).filter(|entry| is_missing(entry)) {
             entry.removed = true;
             self.front += 1;
-            if self.limited_at == Some(now) {
-                self.joint_limit_end = self.base + self.front as u64;
-            }
         }
     }
 
@@ -296,7 +286,6 @@ impl Topic {
             let oldest = oldest.expect("an empty topic exceeds no limit");
             self.remove_to(oldest + 1);
             self.limit_end = self.base + self.front as u64;
-            (self.joint_limit_end, self.limited_at) = (self.limit_end, Some(now));
         }
     }
 
@@ -338,9 +327,12 @@ impl Topic {
         found.map_or_else(|| self.end(), |(_, offset)| offset)
     }
 
-    /// R9: whether a Gap that begins at this offset may have the reason `limit`, or `expired`.
-    pub(crate) const fn allows_reason(&self, from: u64, limit: bool) -> bool {
-        if limit { from < self.joint_limit_end } else { from >= self.limit_end }
+    /// R9: whether a Gap that begins at this offset may have the reason `limit`, or `expired`. Both are right where a
+    /// record's own time to live is over: it counts towards limits as long as it is behind a live record, and whether it
+    /// then expires or is evicted depends on what the broker does in one step.
+    pub(crate) fn allows_reason(&self, from: u64, limit: bool, now: u64) -> bool {
+        let is_own_death = self.at(from).is_some_and(|entry| entry.own_death() <= now);
+        limit == (from < self.limit_end) || is_own_death
     }
 
     /// Entries that may not be removed yet.

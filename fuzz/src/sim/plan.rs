@@ -339,16 +339,16 @@ fn draw_topics(rng: &mut Rng) -> Vec<TopicPlan> {
 }
 
 fn draw_options(rng: &mut Rng) -> Option<TopicOptions> {
-    let options = TopicOptions {
-        retention_ttl_micros: Some(rng.pick(&[0, 50 * MILLI, SECOND, 10 * SECOND, u64::MAX, u64::MAX])),
-        compaction_window_micros: Some(rng.pick(&[0, 0, 100 * MILLI, 2 * SECOND, 60 * SECOND])),
-        compaction: Some(rng.pick(&[CompactionMode::First, CompactionMode::First, CompactionMode::Latest])),
-        max_messages: Some(rng.pick(&[3, 20, 1_000, u64::MAX, u64::MAX])),
-        max_bytes: Some(rng.pick(&[1_000, 1 << 20, u64::MAX, u64::MAX])),
-        overflow: Some(rng.pick(&[Overflow::DropOldest, Overflow::DropOldest, Overflow::Reject])),
-        max_keys: Some(rng.pick(&[3, 1_000, 1_000])),
-        tombstone_ttl_micros: Some(rng.pick(&[SECOND, 3_600 * SECOND])),
-    };
+    let mut options = TopicOptions::new();
+    options.retention_ttl_micros = Some(rng.pick(&[0, 50 * MILLI, SECOND, 10 * SECOND, u64::MAX, u64::MAX]));
+    options.compaction_window_micros = Some(rng.pick(&[0, 0, 100 * MILLI, 2 * SECOND, 60 * SECOND]));
+    options.compaction =
+        Some(rng.pick(&[CompactionMode::First, CompactionMode::First, CompactionMode::Latest]));
+    options.max_messages = Some(rng.pick(&[3, 20, 1_000, u64::MAX, u64::MAX]));
+    options.max_bytes = Some(rng.pick(&[1_000, 1 << 20, u64::MAX, u64::MAX]));
+    options.overflow = Some(rng.pick(&[Overflow::DropOldest, Overflow::DropOldest, Overflow::Reject]));
+    options.max_keys = Some(rng.pick(&[3, 1_000, 1_000]));
+    options.tombstone_ttl_micros = Some(rng.pick(&[SECOND, 3_600 * SECOND]));
     let is_implicit = rng.once_in(4);
     (!is_implicit).then_some(options)
 }

@@ -145,6 +145,7 @@ impl fmt::Display for Event<Infallible> {
                 let reason = match reason {
                     GapReason::Expired => "they expired",
                     GapReason::Limit => "a limit of the topic removed them",
+                    _ => "the broker removed them",
                 };
                 write!(f, "messages {from} up to, not including, {to} are lost: {reason}")
             }

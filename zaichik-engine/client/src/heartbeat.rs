@@ -89,7 +89,7 @@ mod tests {
     }
 
     fn every_second() -> Heartbeat {
-        Heartbeat::new(&Limits { heartbeat_millis: 1_000, ..Limits::default() }, at(0))
+        Heartbeat::new(&Limits::new().heartbeat_millis(1_000), at(0))
     }
 
     #[test]
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn an_interval_of_zero_turns_heartbeats_off() {
-        let mut heartbeat = Heartbeat::new(&Limits { heartbeat_millis: 0, ..Limits::default() }, at(0));
+        let mut heartbeat = Heartbeat::new(&Limits::new().heartbeat_millis(0), at(0));
         assert_eq!(heartbeat.next_timeout(), None);
         assert_eq!(heartbeat.check(Timestamp::MAX), Silence::Short);
     }

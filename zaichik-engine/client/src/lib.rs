@@ -4,6 +4,16 @@
 //! connections: it reconnects, restores subscriptions and resends unanswered requests under their numbers, so that a
 //! publish takes effect exactly once. The broker's side is the crate `zaichik-engine`; neither depends on the other.
 
+// Where to look, from the face down:
+//
+// client         what drivers and applications call; the files below it hold one kind of call each
+// outcomes       what answers, refusals and lost connections do to requests and subscriptions together
+// requests       from call to answer: the table, the send queue, the producer's numbers, what is sent again
+// subscriptions  all subscriptions; subscription has one: what was received, its position, its rewinds
+// connection     the state of the connection and when to open it again; heartbeat has the clock of silence
+// inbound, outbound, encoder   bytes received, bytes to send, frames as requests keep them
+// The other files hold the values that applications see, one kind each.
+
 mod answer;
 mod backoff;
 mod batch;

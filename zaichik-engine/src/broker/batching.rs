@@ -18,7 +18,7 @@ use super::subscriptions::Subscriptions;
 use crate::effects::Effects;
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
-use crate::topic::{Draft, Intake};
+use crate::topic::{AppendPlan, PublishContext};
 
 /// What a batch needs of the broker.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(super) struct Scratch {
     /// The effect of each operation that has passed its check.
     effects: Vec<Checked>,
     /// The topics concerned, in the order of their first operation.
-    topics: Vec<TopicDraft>,
+    topics: Vec<TopicPlan>,
     /// The index of each topic in `topics`, by topic.
     by_topic: Vec<(TopicId, usize)>,
     /// Provisional cursors, by subscription.
@@ -57,11 +57,11 @@ pub(super) struct Scratch {
 
 /// What a batch does to one topic.
 #[derive(Debug, Clone, Copy)]
-struct TopicDraft {
+struct TopicPlan {
     topic: TopicId,
     /// Whether the batch creates it.
     created: bool,
-    draft: Draft,
+    plan: AppendPlan,
 }
 
 /// The effect of an operation that has passed its check.
@@ -174,21 +174,21 @@ impl<'b> Batching<'b> {
     ) -> Result<(), Refusal> {
         let (id, created) = self.publishing.topic_of(*recent, name)?;
         *recent = Some(id);
-        let index = self.begin_draft(id, created);
+        let index = self.begin_plan(id, created);
         let Self { publishing, scratch, .. } = self;
         // What is appended is copied into a tail that may have doubled for it.
         scratch.room = scratch.room.saturating_add(records.as_bytes().len().saturating_mul(2));
         publishing.memory.check(scratch.room)?;
         let before = scratch.duplicates.len();
-        let mut draft = scratch.topic(index).draft;
-        let mut intake = Intake {
+        let mut plan = scratch.topic(index).plan;
+        let mut context = PublishContext {
             max_message: publishing.config.wire.max_message,
             hash_key: publishing.topics.hash_key(),
             duplicates: &mut scratch.duplicates,
             retired: publishing.memory.retired(),
         };
-        let accepted = publishing.topics[id].check(publishing.now, records, &mut draft, &mut intake);
-        scratch.topic_mut(index).draft = draft;
+        let accepted = publishing.topics[id].check(publishing.now, records, &mut plan, &mut context);
+        scratch.topic_mut(index).plan = plan;
         let accepted = accepted?;
         let own = scratch.duplicates.get(before..).unwrap_or_default();
         let answered = own.iter().map(|duplicate| BatchDuplicate { operation, duplicate: *duplicate });
@@ -205,24 +205,24 @@ impl<'b> Batching<'b> {
         let (key, cursor) = check_commit(self.sessions, self.subscriptions, session, number, offset)?;
         let subscription = &self.subscriptions[key];
         let (id, cursor_id) = (subscription.topic, subscription.cursor_id);
-        // A draft frees what is committed, so it has to begin before the cursor is where it may not stay.
-        self.begin_draft(id, false);
+        // A plan frees what is committed, so it has to begin before the cursor is where it may not stay.
+        self.begin_plan(id, false);
         let cursor = self.scratch.raise_cursor(key, cursor);
         self.publishing.topics[id].cursors.set(cursor_id, cursor);
         self.scratch.effects.push(Checked::Commit { key, cursor });
         Ok(())
     }
 
-    /// The index of a topic's draft, which begins with the first operation that concerns the topic.
-    fn begin_draft(&mut self, id: TopicId, created: bool) -> usize {
+    /// The index of a topic's plan, which begins with the first operation that concerns the topic.
+    fn begin_plan(&mut self, id: TopicId, created: bool) -> usize {
         let scratch = &mut *self.scratch;
         match scratch.by_topic.binary_search_by_key(&id, |(id, _)| *id) {
             Ok(place) => scratch.by_topic.get(place).map_or(0, |(_, index)| *index),
             Err(place) => {
                 let (index, topic) = (scratch.topics.len(), &mut self.publishing.topics[id]);
                 scratch.room = scratch.room.saturating_add(topic.footprint().min(APPEND_ROOM));
-                let draft = topic.draft(self.publishing.now);
-                scratch.topics.push(TopicDraft { topic: id, created, draft });
+                let plan = topic.begin_plan(self.publishing.now);
+                scratch.topics.push(TopicPlan { topic: id, created, plan });
                 scratch.by_topic.insert(place, (id, index));
                 index
             }
@@ -236,8 +236,8 @@ impl<'b> Batching<'b> {
             let subscription = &subscriptions[*key];
             publishing.topics[subscription.topic].cursors.set(subscription.cursor_id, subscription.cursor());
         }
-        for TopicDraft { topic: id, draft, .. } in &scratch.topics {
-            publishing.topics[*id].abandon(draft);
+        for TopicPlan { topic: id, plan, .. } in &scratch.topics {
+            publishing.topics[*id].abandon(plan);
             // The keys that were looked up may have taken memory.
             publishing.topics.settle(*id, publishing.memory);
         }
@@ -256,8 +256,8 @@ impl<'b> Batching<'b> {
                 (Operation::Publish { records, .. }, Checked::Publish { topic, count, duplicates: own }) => {
                     let (own, rest) = duplicates.split_at_checked(own).unwrap_or_default();
                     duplicates = rest;
-                    let TopicDraft { topic: id, draft, .. } = scratch.topic(topic);
-                    publishing.topics[*id].append(now, records, draft, own, publishing.memory.retired());
+                    let TopicPlan { topic: id, plan, .. } = scratch.topic(topic);
+                    publishing.topics[*id].append(now, records, plan, own, publishing.memory.retired());
                     publishing.appended(*id, count, records.as_bytes().len());
                 }
                 (_, Checked::Commit { key, cursor }) => {
@@ -267,7 +267,7 @@ impl<'b> Batching<'b> {
             }
         }
         bump(&mut publishing.counters.stats.duplicates, scratch.duplicates.len() as u64);
-        for TopicDraft { topic: id, created, .. } in &scratch.topics {
+        for TopicPlan { topic: id, created, .. } in &scratch.topics {
             publishing.topics[*id].appended(now, publishing.memory.retired());
             publishing.topics.settle(*id, publishing.memory);
             publishing.topics.reclaim_if_pressed(now, *id, publishing.memory);
@@ -289,13 +289,13 @@ impl Scratch {
         self.room = room;
     }
 
-    #[expect(clippy::indexing_slicing, reason = "indices come from begin_draft, and the list only grows")]
-    fn topic(&self, index: usize) -> &TopicDraft {
+    #[expect(clippy::indexing_slicing, reason = "indices come from begin_plan, and the list only grows")]
+    fn topic(&self, index: usize) -> &TopicPlan {
         &self.topics[index]
     }
 
-    #[expect(clippy::indexing_slicing, reason = "indices come from begin_draft, and the list only grows")]
-    fn topic_mut(&mut self, index: usize) -> &mut TopicDraft {
+    #[expect(clippy::indexing_slicing, reason = "indices come from begin_plan, and the list only grows")]
+    fn topic_mut(&mut self, index: usize) -> &mut TopicPlan {
         &mut self.topics[index]
     }
 

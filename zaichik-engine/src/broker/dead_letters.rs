@@ -14,7 +14,7 @@ use crate::config::{BrokerConfig, TopicSettings};
 use crate::id::{SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
 use crate::subscription::DeadLetter;
-use crate::topic::Intake;
+use crate::topic::PublishContext;
 
 /// Minimum pause after a dead-letter topic refused a record, in microseconds.
 pub(super) const REFUSED_PAUSE: u64 = 1_000_000;
@@ -137,14 +137,14 @@ fn append_copy(
         // Its settings were changed: nobody would find the record there.
         return Err(Refusal::new(RefusalCode::InvalidDeadLetter));
     }
-    let mut intake = Intake {
+    let mut context = PublishContext {
         // The headers that say where it comes from may take it above the limit.
         max_message: u32::MAX,
         hash_key,
         duplicates: &mut Vec::new(),
         retired: readers.memory.retired(),
     };
-    let accepted = topic.publish(readers.now, Records::from_encoded(1, record), &mut intake);
+    let accepted = topic.publish(readers.now, Records::from_encoded(1, record), &mut context);
     if accepted.is_ok() {
         readers.readiness.wake_waiting(topic.waiting);
     }

@@ -16,7 +16,7 @@ use super::topics::Topics;
 use crate::config::BrokerConfig;
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, TopicId};
-use crate::topic::{Accepted, Intake};
+use crate::topic::{Accepted, PublishContext};
 
 /// What a publish needs of the broker.
 #[derive(Debug)]
@@ -166,13 +166,13 @@ impl<'b> Publishing<'b> {
         let bytes = publish.records.as_bytes().len();
         self.memory.check(bytes.saturating_add(APPEND_ROOM).saturating_add(room))?;
         let (id, created) = self.topic_of(run.topic(), publish.topic)?;
-        let mut intake = Intake {
+        let mut context = PublishContext {
             max_message: self.config.wire.max_message,
             hash_key: self.topics.hash_key(),
             duplicates: &mut self.answer.duplicates,
             retired: self.memory.retired(),
         };
-        let accepted = self.topics[id].publish(self.now, publish.records, &mut intake);
+        let accepted = self.topics[id].publish(self.now, publish.records, &mut context);
         let Accepted { first_offset, count } = match accepted {
             Ok(accepted) => accepted,
             Err(refusal) => {

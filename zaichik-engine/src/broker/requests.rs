@@ -18,7 +18,7 @@ use crate::id::{SessionId, TopicId};
 use crate::outbound::Outbound;
 use crate::session_config::SessionConfig;
 use crate::subscription::Subscription;
-use crate::topic::Appended;
+use crate::topic::AppendedRun;
 
 /// A connection that the broker was asked to accept.
 #[derive(Debug)]
@@ -184,7 +184,7 @@ impl Broker {
         run: &mut PublishRun,
         like: &Publish<'_>,
         alike: &mut PlainPublishes<'_, '_>,
-    ) -> Option<Appended> {
+    ) -> Option<AppendedRun> {
         self.publishing(now).extend_run_alike(run, like, alike)
     }
 

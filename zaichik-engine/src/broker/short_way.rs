@@ -6,7 +6,7 @@ use zaichik_proto::{AckLevel, PlainPublishes, Publish};
 use super::publishing::Publishing;
 use super::run::PublishRun;
 use crate::id::TopicId;
-use crate::topic::Appended;
+use crate::topic::AppendedRun;
 
 impl Publishing<'_> {
     /// Appends a publish to the topic of the run if nothing about it is special: the offset of its first record. `room` is
@@ -38,7 +38,7 @@ impl Publishing<'_> {
         run: &mut PublishRun,
         like: &Publish<'_>,
         alike: &mut PlainPublishes<'_, '_>,
-    ) -> Option<Appended> {
+    ) -> Option<AppendedRun> {
         let id = self.topic_of_run(run, like)?;
         let room = run.room(self.memory, self.is_stopping);
         let (max_message, retired) = (self.config.wire.max_message, self.memory.retired());

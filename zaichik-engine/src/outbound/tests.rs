@@ -12,7 +12,7 @@ enum Action {
     Frame(LaneKind, usize),
     /// A stream frame with a body that is shared.
     Shared(usize, usize),
-    /// The socket takes up to so many bytes, of so many slices.
+    /// The socket accepts up to `bytes` bytes of `slices` slices.
     Write {
         slices: usize,
         bytes: usize,
@@ -21,17 +21,17 @@ enum Action {
     Shrink,
 }
 
-/// Whole frames, and which is being written.
+/// Whole frames, and the one being written.
 #[derive(Debug, Default)]
 struct Naive {
     stream: VecDeque<Vec<u8>>,
     control: VecDeque<Vec<u8>>,
-    /// What is left of the frame that was begun, and whether it is a stream frame.
+    /// The rest of a partly written frame, and whether it is a stream frame.
     begun: Option<(bool, Vec<u8>)>,
 }
 
 impl Naive {
-    /// All bytes in the order in which they leave if no frame is added.
+    /// All bytes in the order in which they are sent if no frame is added.
     fn bytes(&self) -> Vec<u8> {
         let begun = self.begun.iter().map(|(_, rest)| rest);
         begun.chain(&self.control).chain(&self.stream).flatten().copied().collect()
@@ -85,7 +85,7 @@ fn check(actions: &[Action]) {
                     io[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
                 assert!(io[..filled].iter().all(|slice| !slice.is_empty()));
                 let expected = naive.bytes();
-                assert!(expected.starts_with(&offered), "no frame is cut by another");
+                assert!(expected.starts_with(&offered), "no frame is interrupted by another");
                 assert!(filled == *slices || offered.len() == expected.len(), "all that fits is offered");
                 offered.truncate(*bytes);
                 outbound.advance(offered.len());
@@ -126,7 +126,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn o_06_control_frames_leave_at_the_next_boundary_and_lanes_keep_their_order(
+    fn o_06_control_frames_are_sent_at_the_next_boundary_and_lanes_keep_their_order(
         actions in vec_of(action(), 1..100),
     ) {
         check(&actions);

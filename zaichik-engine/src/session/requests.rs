@@ -14,7 +14,7 @@ use crate::broker::{Broker, Description};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
 use crate::outbound::LaneKind;
-use crate::topic::Appended;
+use crate::topic::AppendedRun;
 use zaichik_proto::Timestamp;
 
 /// Maximum bytes of requests that one exchange applies, and one frame more.
@@ -207,7 +207,7 @@ impl Session {
             return 0;
         };
         if like.ack != AckLevel::None {
-            let Appended { request, count, first_offset, .. } = appended;
+            let AppendedRun { request, count, first_offset, .. } = appended;
             self.answers.accepted(&mut self.outbound, request, count, first_offset, count);
         }
         alike.taken()

@@ -153,8 +153,7 @@ fn a7_deliveries_without_end_do_not_starve_requests() {
 
 #[test]
 fn w9_who_is_not_read_is_not_given_up_and_goes_on_hearing_pings() {
-    let mut config = BrokerConfig::default();
-    config.memory_budget = 1;
+    let config = BrokerConfig { memory_budget: 1, ..BrokerConfig::default() };
     let mut bench = Bench::open(config);
     assert!(bench.session.wants_read(), "it may be a consumer that comes back");
     bench.send(&publish(b"t", b"", AckLevel::Accepted));
@@ -171,8 +170,7 @@ fn w9_who_is_not_read_is_not_given_up_and_goes_on_hearing_pings() {
 
 #[test]
 fn w9_who_takes_a_long_answer_slowly_is_not_given_up() {
-    let mut config = BrokerConfig::default();
-    config.lane_bytes = 64;
+    let config = BrokerConfig { lane_bytes: 64, ..BrokerConfig::default() };
     let mut bench = Bench::open(config);
     let options = TopicOptions::new().compaction_window(Duration::MAX);
     bench.send(&bytes(&ClientFrame::CreateTopic(CreateTopic { request: 1, topic: b"t", options })));

@@ -1,9 +1,9 @@
-//! The lowest cursor of a topic's subscriptions, without looking at all of them.
+//! The lowest cursor of a topic's subscriptions, without a scan.
 //!
-//! Most topics have one subscription, and then there is nothing to look for: its cursor stands here, and nothing is
-//! allocated. With several, only the lowest matters, and only now and then, while cursors rise with every commit. So each
-//! has an entry in a heap that may be too low; it is brought up to date when it comes to the top. A commit costs O(1), a
-//! question O(log n) amortised over the commits before it. A cursor that falls gets one more entry.
+//! Most topics have one subscription: its cursor is kept inline, and nothing is allocated. With several, the lowest is
+//! needed rarely, while cursors rise with every commit. So each has a heap entry that may be too low and is updated when
+//! it reaches the top. A commit costs O(1), a query O(log n) amortised over the commits before it. A cursor that falls
+//! gets another entry.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,23 +13,23 @@ use slab::Slab;
 /// Cursors of the subscriptions of one topic.
 #[derive(Debug, Default)]
 pub(crate) struct Cursors {
-    /// The only cursor, under [`ONLY`]; none while there are several.
+    /// The only cursor, with the id [`ONLY`]; `None` while there are several.
     only: Option<u64>,
     several: Option<Box<Several>>,
 }
 
-/// A cursor's place.
+/// Identifies a cursor within its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CursorId(u32);
 
-/// The place of a cursor that is alone, also when others join it.
+/// The id of a cursor that was the only one; it keeps the id when others are added.
 const ONLY: CursorId = CursorId(0);
 
-/// Cursors of which there were at least two since there were none.
+/// At least two cursors, or what remains of them until none is left.
 #[derive(Debug, Default)]
 struct Several {
     cursors: Slab<u64>,
-    /// An entry for each cursor, never above it; others, of removed ones too, until they come to the top.
+    /// At least one entry per cursor, never above it; and stale entries, until they reach the top.
     heap: BinaryHeap<Reverse<(u64, u32)>>,
 }
 
@@ -41,21 +41,22 @@ impl Cursors {
         }
         let several = self.several.get_or_insert_default();
         if let Some(only) = self.only.take() {
-            // The first one in an empty slab is under ONLY.
+            // The first id of an empty slab is ONLY.
             several.insert(only);
         }
         several.insert(cursor)
     }
 
-    /// The cursor is here now.
+    /// Moves a cursor.
     #[inline]
     pub(crate) fn set(&mut self, id: CursorId, to: u64) {
         if let Some(only) = &mut self.only {
-            if id == ONLY {
-                *only = to;
-            }
+            debug_assert!(id == ONLY, "{id:?} is not a cursor of this topic");
+            *only = to;
         } else if let Some(several) = &mut self.several {
             several.set(id, to);
+        } else {
+            debug_assert!(false, "{id:?} is not a cursor of this topic");
         }
     }
 
@@ -101,9 +102,10 @@ impl Several {
 
     fn set(&mut self, CursorId(id): CursorId, to: u64) {
         let Some(cursor) = self.cursors.get_mut(id as usize) else {
+            debug_assert!(false, "{id} is not a cursor of this topic");
             return;
         };
-        // Its entry may be too low, but never too high.
+        // Its entry may be too low, never too high.
         if to < core::mem::replace(cursor, to) {
             self.heap.push(Reverse((to, id)));
             self.rebuild_if_stale();
@@ -111,7 +113,8 @@ impl Several {
     }
 
     fn remove(&mut self, CursorId(id): CursorId) {
-        self.cursors.try_remove(id as usize);
+        let removed = self.cursors.try_remove(id as usize);
+        debug_assert!(removed.is_some(), "{id} is not a cursor of this topic");
         self.rebuild_if_stale();
     }
 
@@ -120,7 +123,7 @@ impl Several {
             let Reverse((seen, id)) = *top;
             match self.cursors.get(id as usize) {
                 Some(cursor) if *cursor == seen => return Some(seen),
-                // Raised, or the place of a removed one was used again: its own entry is there as well.
+                // Raised, or the id was reused after a removal, in which case its own entry exists as well.
                 Some(cursor) if *cursor > seen => *top = Reverse((*cursor, id)),
                 _ => {
                     std::collections::binary_heap::PeekMut::pop(top);
@@ -160,7 +163,7 @@ mod tests {
 
     fn action() -> impl Strategy<Value = Action> {
         prop_oneof![
-            // Often none is left, or one.
+            // Few inserts, so that often no cursor or one is left.
             3 => (0..20u64).prop_map(Action::Insert),
             8 => (0..8usize, 0..20u64).prop_map(|(which, to)| Action::Set(which, to)),
             3 => (0..8usize).prop_map(Action::Remove),
@@ -194,7 +197,7 @@ mod tests {
                 prop_assert_eq!(cursors.len(), all.len());
                 let bound = all.len().saturating_mul(2).saturating_add(17);
                 let entries = cursors.several.as_ref().map_or(0, |several| several.heap.len());
-                prop_assert!(entries <= bound, "old entries do not pile up");
+                prop_assert!(entries <= bound, "stale entries do not accumulate");
             }
         }
     }

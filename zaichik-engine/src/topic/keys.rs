@@ -1,7 +1,7 @@
-//! Compaction in `first` mode: which keys a topic still remembers (semantics C1 to C5, C9).
+//! Compaction in `first` mode: the keys that a topic remembers (semantics C1 to C5, C9).
 //!
-//! Keys leave in the order in which they came, because the window is anchored at the accepted record: a queue
-//! holds them, and a hash table finds them in it. Nothing is ever scanned.
+//! Keys expire in the order of acceptance, because the window is anchored at the accepted record: a queue holds them,
+//! and a hash table finds them in it. Nothing is ever scanned.
 
 use std::collections::VecDeque;
 use std::hash::Hasher;
@@ -10,18 +10,18 @@ use crate::planted::{Defect, is_planted};
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
-/// Forgotten keys dropped per publish; more than come in, so that the queue shrinks.
+/// Expired keys removed per new key; more than one, so that the queue shrinks.
 const FORGET_PER_CALL: usize = 4;
 
 /// The keys of one topic. Memory: the key's bytes and about 60 bytes a key.
 #[derive(Debug)]
 pub(crate) struct Keys {
     entries: VecDeque<Entry>,
-    /// The keys' bytes, one after the other, in the order of `entries`.
+    /// The keys' bytes, concatenated in the order of `entries`.
     bytes: VecDeque<u8>,
-    /// Bytes ever dropped off the front of `bytes`.
+    /// Bytes removed from the front of `bytes` so far.
     bytes_gone: u64,
-    /// Number of the first entry; numbers rise by one and are what the table holds.
+    /// Number of the first entry; numbers rise by one, and the table holds them.
     first: u64,
     table: HashTable<u64>,
     eras: VecDeque<Era>,
@@ -33,26 +33,26 @@ struct Entry {
     hash: u64,
     accepted: u64,
     offset: u64,
-    /// Where its key starts, counted from the first byte ever.
+    /// Where its key starts, counted from the first byte ever stored.
     start: u64,
 }
 
-/// From an entry on: the smallest window in force since it was accepted (semantics R7).
+/// The smallest window in force since the entries from `from` on were accepted (semantics R7).
 #[derive(Debug, Clone, Copy)]
 struct Era {
     from: u64,
     window: u64,
 }
 
-/// What a key turned out to be.
+/// The result of looking up a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Not remembered; it is from here on.
+pub(crate) enum KeyStatus {
+    /// Not remembered before; it is now.
     New,
     /// Remembered with the record at this offset.
     Duplicate(u64),
-    /// Not remembered, and there is no room for it.
-    Full,
+    /// Not remembered, and the limit of keys is reached.
+    LimitReached,
 }
 
 impl Keys {
@@ -68,8 +68,8 @@ impl Keys {
         }
     }
 
-    /// Looks a key up at `now` and remembers it for `offset` if it is new.
-    pub(crate) fn accept(&mut self, key: &[u8], now: u64, offset: u64, max_keys: u64) -> Verdict {
+    /// Looks up a key, and remembers it with `offset` if it is new.
+    pub(crate) fn accept(&mut self, key: &[u8], now: u64, offset: u64, max_keys: u64) -> KeyStatus {
         let mut hasher = SipHasher13::new_with_key(&self.hash_key.to_le_bytes());
         hasher.write(key);
         let hash = hasher.finish();
@@ -83,47 +83,46 @@ impl Keys {
             {
                 entry.accepted = now;
             }
-            return Verdict::Duplicate(entry.offset);
+            return KeyStatus::Duplicate(entry.offset);
         }
         self.forget(now, FORGET_PER_CALL);
         if self.remembered(now) >= max_keys {
-            return Verdict::Full;
+            return KeyStatus::LimitReached;
         }
         let number = self.next_number();
         let start = self.bytes_gone.saturating_add(self.bytes.len() as u64);
         self.entries.push_back(Entry { hash, accepted: now, offset, start });
         self.bytes.extend(key);
-        self.unindex(hash, found);
+        self.remove_from_table(hash, found);
         let (entries, first) = (&self.entries, self.first);
         self.table.insert_unique(hash, number, |number| {
             let index = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
             entries.get(index).map_or(0, |entry| entry.hash)
         });
-        Verdict::New
+        KeyStatus::New
     }
 
-    /// How many entries there are now, for [`undo_to`](Self::undo_to).
+    /// The number of the next entry, for [`undo_to`](Self::undo_to).
     pub(crate) fn next_number(&self) -> u64 {
         self.first.saturating_add(self.entries.len() as u64)
     }
 
     /// Forgets the entries from `number` on: their publish was refused.
     pub(crate) fn undo_to(&mut self, number: u64) {
-        while self.next_number() > number {
-            let Some(entry) = self.entries.pop_back() else {
-                return;
-            };
+        while self.next_number() > number
+            && let Some(entry) = self.entries.pop_back()
+        {
             let gone = self.next_number();
-            self.unindex(entry.hash, Some(gone));
+            self.remove_from_table(entry.hash, Some(gone));
             let keep = usize::try_from(entry.start.saturating_sub(self.bytes_gone)).unwrap_or(usize::MAX);
             self.bytes.truncate(keep);
         }
     }
 
-    /// The window is another one from here on.
+    /// Changes the window.
     pub(crate) fn set_window(&mut self, window: u64) {
         let mut from = self.next_number();
-        // What was remembered under a longer window is now remembered for this one.
+        // Keys accepted under a longer window are remembered for this one from now on.
         while let Some(era) = self.eras.back().filter(|era| era.window >= window || era.from == from) {
             from = if era.window >= window { era.from } else { from };
             self.eras.pop_back();
@@ -131,7 +130,7 @@ impl Keys {
         self.eras.push_back(Era { from, window });
     }
 
-    /// Drops up to `budget` keys that left the window; says whether more may have.
+    /// Removes up to `budget` expired keys; returns whether there may be more.
     pub(crate) fn forget(&mut self, now: u64, budget: usize) -> bool {
         for _ in 0..budget {
             let Some(entry) = self.entries.front().copied() else {
@@ -140,7 +139,7 @@ impl Keys {
             if now < self.forgets_at(self.first, entry) {
                 return false;
             }
-            self.unindex(entry.hash, Some(self.first));
+            self.remove_from_table(entry.hash, Some(self.first));
             self.entries.pop_front();
             let end = self.entries.front().map(|next| next.start);
             let len = end.map_or(self.bytes.len() as u64, |end| end.saturating_sub(self.bytes_gone));
@@ -154,12 +153,12 @@ impl Keys {
         true
     }
 
-    /// When the next key leaves the window; `u64::MAX` if none ever does.
+    /// When the next key expires; `u64::MAX` if none does.
     pub(crate) fn next_forget(&self) -> u64 {
         self.entries.front().map_or(u64::MAX, |entry| self.forgets_at(self.first, *entry))
     }
 
-    /// Gives memory back that the keys which left no longer need.
+    /// Frees memory of removed keys.
     pub(crate) fn shrink(&mut self) {
         let entries = self.entries.len();
         if self.entries.capacity() > entries.saturating_mul(4).max(16) {
@@ -206,7 +205,7 @@ impl Keys {
         self.entries.get(index).copied()
     }
 
-    /// When an entry leaves the window: exclusive, at this instant it has left.
+    /// When an entry expires: at this instant it is no longer remembered.
     fn forgets_at(&self, number: u64, entry: Entry) -> u64 {
         let era = self.eras.partition_point(|era| era.from <= number);
         let window = self.eras.get(era.saturating_sub(1)).map_or(0, |era| era.window);
@@ -235,7 +234,7 @@ impl Keys {
         front.get(start..) == Some(left) && back.get(..right.len()) == Some(right)
     }
 
-    fn unindex(&mut self, hash: u64, number: Option<u64>) {
+    fn remove_from_table(&mut self, hash: u64, number: Option<u64>) {
         let Some(number) = number else { return };
         if let Ok(found) = self.table.find_entry(hash, |other| *other == number) {
             found.remove();

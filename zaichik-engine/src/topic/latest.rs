@@ -1,8 +1,8 @@
-//! Compaction in `latest` mode: which record of each key is the newest one (semantics C4, C6).
+//! Compaction in `latest` mode: the newest record of each key (semantics C4, C6).
 //!
-//! A key is there while its newest record is live. The entries form a list in the order of those records, so that
-//! what a limit or the topic's time to live ends is found at its front; the other deaths have tables of their own.
-//! Checking a publish only adds keys; which record is the newest changes when it is appended.
+//! A key is kept while its newest record is live. The entries form a list in the order of those records, so keys whose
+//! record a limit or the topic's time to live removed are at its front; other deaths have separate tables. Checking a
+//! publish only adds keys; the newest record of a key changes when a record is appended.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hasher;
@@ -11,12 +11,12 @@ use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use slab::Slab;
 
-use super::log::Known;
+use super::log::RecordInfo;
 
-/// Keys that left dropped for one new key at most. More than one has to go only after `max_keys` was lowered.
+/// Maximum dead keys removed for one new key. More than one is necessary only after `max_keys` was lowered.
 const DROP_PER_KEY: usize = 256;
 
-/// Places for records that are checked which stay allocated.
+/// Capacity for checked records that stays allocated.
 const SPARE_CHECKED: usize = 128;
 
 /// No entry.
@@ -24,18 +24,18 @@ const NONE: u32 = u32::MAX;
 
 /// The newest record of each key of one topic. Memory: the key's bytes and about 120 bytes a key.
 #[derive(Debug)]
-pub(crate) struct Newest {
+pub(crate) struct LatestKeys {
     entries: Slab<Entry>,
     table: HashTable<u32>,
     hash_key: u128,
     /// The ends of the list.
     oldest: u32,
     youngest: u32,
-    /// By time of death: entries whose newest record has a time to live of its own.
+    /// By time of death: entries whose newest record has its own time to live.
     own_deaths: BTreeSet<(u64, u32)>,
     /// By offset: entries whose newest record is a tombstone.
     tombstones: BTreeSet<(u64, u32)>,
-    /// Keys of the records that were checked and not appended, in order.
+    /// Keys of the records that were checked and not yet appended, in order.
     checked: VecDeque<Checked>,
     /// Keys that count against the limit.
     live: u64,
@@ -47,9 +47,9 @@ pub(crate) struct Newest {
 struct Entry {
     hash: u64,
     key: Box<[u8]>,
-    /// `None` while the first record of the key is checked and not appended.
-    newest: Option<Known>,
-    /// Whether it counts: not if its newest record is, or will be, a tombstone that dies at once.
+    /// `None` while the first record of the key is checked but not appended.
+    newest: Option<RecordInfo>,
+    /// Whether it counts against the limit: not if its newest record is, or will be, a tombstone that dies at once.
     counts: bool,
     older: u32,
     younger: u32,
@@ -62,23 +62,23 @@ struct Checked {
     counted: bool,
 }
 
-/// What decides whether a record lives.
+/// What decides whether a record is live.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Horizon {
+pub(crate) struct Liveness {
     pub(crate) now: u64,
     /// The log's first offset.
     pub(crate) first: u64,
     pub(crate) tombstone_ttl: u64,
 }
 
-impl Horizon {
-    fn is_dead(&self, known: &Known) -> bool {
-        let deleted = known.is_tombstone && known.timestamp.saturating_add(self.tombstone_ttl) <= self.now;
-        deleted || known.own_death <= self.now || known.offset < self.first
+impl Liveness {
+    fn is_dead(&self, info: &RecordInfo) -> bool {
+        let deleted = info.is_tombstone && info.timestamp.saturating_add(self.tombstone_ttl) <= self.now;
+        deleted || info.own_death <= self.now || info.offset < self.first
     }
 }
 
-impl Newest {
+impl LatestKeys {
     pub(crate) fn new(hash_key: u128) -> Self {
         Self {
             entries: Slab::new(),
@@ -95,20 +95,26 @@ impl Newest {
     }
 
     /// Checks a record with a key; `false` if there is no room for the key.
-    pub(crate) fn check(&mut self, key: &[u8], is_tombstone: bool, horizon: Horizon, max_keys: u64) -> bool {
-        let dies_at_once = is_tombstone && horizon.tombstone_ttl == 0;
+    pub(crate) fn check(
+        &mut self,
+        key: &[u8],
+        is_tombstone: bool,
+        liveness: Liveness,
+        max_keys: u64,
+    ) -> bool {
+        let dies_at_once = is_tombstone && liveness.tombstone_ttl == 0;
         let hash = self.hash(key);
         let entries = &self.entries;
         let is_key = |slot: &u32| entries.get(*slot as usize).is_some_and(|entry| *entry.key == *key);
         let mut found = self.table.find(hash, is_key).copied();
         let newest = |slot: u32| self.entries.get(slot as usize)?.newest;
-        if let Some(slot) = found.filter(|slot| newest(*slot).is_some_and(|known| horizon.is_dead(&known))) {
-            self.drop_entry(slot);
+        if let Some(slot) = found.filter(|slot| newest(*slot).is_some_and(|info| liveness.is_dead(&info))) {
+            self.remove_entry(slot);
             found = None;
         }
         let counted =
             found.and_then(|slot| self.entries.get(slot as usize)).is_some_and(|entry| entry.counts);
-        if !counted && !dies_at_once && !self.has_room(horizon, max_keys) {
+        if !counted && !dies_at_once && !self.has_room(liveness, max_keys) {
             return false;
         }
         let entry = found.unwrap_or_else(|| self.insert(hash, key.into()));
@@ -117,39 +123,41 @@ impl Newest {
         true
     }
 
-    /// Nothing that was checked is appended.
+    /// Forgets the records that were checked and not appended.
     #[inline(never)]
-    pub(crate) fn abandon(&mut self) {
+    pub(crate) fn discard_checked(&mut self) {
         while let Some(Checked { entry, is_new, counted }) = self.checked.pop_back() {
             self.count(entry, counted);
             if is_new {
-                self.drop_entry(entry);
+                self.remove_entry(entry);
             }
         }
     }
 
-    /// The next record that was checked was appended; returns the one that it supersedes.
-    pub(crate) fn append(&mut self, known: Known) -> Option<Known> {
-        let slot = self.checked.pop_front()?.entry;
+    /// The next checked record was appended; returns the record that it supersedes.
+    pub(crate) fn append(&mut self, info: RecordInfo) -> Option<RecordInfo> {
+        let checked = self.checked.pop_front();
+        debug_assert!(checked.is_some(), "a record was appended that was not checked");
+        let slot = checked?.entry;
         self.unlink(slot);
         let entry = self.entries.get_mut(slot as usize)?;
-        let before = entry.newest.replace(known);
+        let before = entry.newest.replace(info);
         self.link(slot);
-        if known.own_death < u64::MAX {
-            self.own_deaths.insert((known.own_death, slot));
+        if info.own_death < u64::MAX {
+            self.own_deaths.insert((info.own_death, slot));
         }
-        if known.is_tombstone {
-            self.tombstones.insert((known.offset, slot));
+        if info.is_tombstone {
+            self.tombstones.insert((info.offset, slot));
         }
         before
     }
 
-    /// Drops up to `budget` keys whose newest record is dead; says whether there may be more.
-    pub(crate) fn forget(&mut self, horizon: Horizon, budget: usize) -> bool {
-        (0..budget).all(|_| self.drop_dead(horizon))
+    /// Removes up to `budget` keys whose newest record is dead; returns whether there may be more.
+    pub(crate) fn forget(&mut self, liveness: Liveness, budget: usize) -> bool {
+        (0..budget).all(|_| self.drop_dead(liveness))
     }
 
-    /// Gives memory back that the keys which left no longer need.
+    /// Frees memory of removed keys.
     pub(crate) fn shrink(&mut self) {
         if self.checked.is_empty() && self.checked.capacity() > SPARE_CHECKED {
             self.checked = VecDeque::new();
@@ -167,8 +175,8 @@ impl Newest {
             let slot = smaller.insert(hash, key);
             smaller.count(slot, counts);
             smaller.checked.push_back(Checked { entry: slot, is_new: true, counted: false });
-            if let Some(known) = entry.newest {
-                smaller.append(known);
+            if let Some(info) = entry.newest {
+                smaller.append(info);
             }
         }
         smaller.checked = VecDeque::new();
@@ -180,27 +188,27 @@ impl Newest {
         self.live
     }
 
-    /// Whether nothing is there.
+    /// Whether there are no keys.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// When the next key leaves, if the topic's records live for `ttl`; `u64::MAX` if none ever does.
+    /// When the next key dies, if the topic's records live for `ttl`; `u64::MAX` if none does.
     #[inline(never)]
-    pub(crate) fn next_forget(&self, horizon: Horizon, ttl: u64) -> u64 {
+    pub(crate) fn next_forget(&self, liveness: Liveness, ttl: u64) -> u64 {
         let newest = |slot: u32| self.entries.get(slot as usize)?.newest;
         let tombstone = self.tombstones.first().and_then(|(_, slot)| newest(*slot));
-        let deleted = tombstone.map(|known| known.timestamp.saturating_add(horizon.tombstone_ttl));
+        let deleted = tombstone.map(|info| info.timestamp.saturating_add(liveness.tombstone_ttl));
         let own = self.own_deaths.first().map(|(death, _)| *death);
-        let removed = newest(self.oldest).and_then(|known| match ttl {
-            _ if known.offset < horizon.first => Some(0),
+        let removed = newest(self.oldest).and_then(|info| match ttl {
+            _ if info.offset < liveness.first => Some(0),
             0 | u64::MAX => None,
-            ttl => Some(known.timestamp.saturating_add(ttl)),
+            ttl => Some(info.timestamp.saturating_add(ttl)),
         });
         own.into_iter().chain(deleted).chain(removed).min().unwrap_or(u64::MAX)
     }
 
-    /// Bytes allocated, about.
+    /// Approximate bytes allocated.
     #[inline(never)]
     pub(crate) fn footprint(&self) -> usize {
         let entries = self.entries.capacity().saturating_mul(size_of::<Entry>().saturating_add(8));
@@ -211,56 +219,56 @@ impl Newest {
         size_of::<Self>().saturating_add(entries).saturating_add(keys).saturating_add(tables)
     }
 
-    /// Whether list, tables and counts agree.
+    /// Whether list, tables and counts are consistent.
     pub(crate) fn is_consistent(&self) -> bool {
         let (mut listed, mut at, mut last) = (0usize, self.oldest, None);
-        while let Some((entry, known)) =
+        while let Some((entry, info)) =
             self.entries.get(at as usize).and_then(|entry| Some((entry, entry.newest?)))
         {
-            if last.is_some_and(|last| last >= known.offset) || listed > self.entries.len() {
+            if last.is_some_and(|last| last >= info.offset) || listed > self.entries.len() {
                 return false;
             }
-            (listed, at, last) = (listed.saturating_add(1), entry.younger, Some(known.offset));
+            (listed, at, last) = (listed.saturating_add(1), entry.younger, Some(info.offset));
         }
         let all = || self.entries.iter().map(|(_, entry)| entry);
         let bytes = all().map(|entry| entry.key.len()).fold(0, usize::saturating_add);
-        let known = || all().filter_map(|entry| entry.newest);
-        listed == known().count()
+        let info = || all().filter_map(|entry| entry.newest);
+        listed == info().count()
             && self.table.len() == self.entries.len()
             && self.live == all().filter(|entry| entry.counts).count() as u64
             && self.key_bytes == bytes
-            && self.own_deaths.len() == known().filter(|known| known.own_death < u64::MAX).count()
-            && self.tombstones.len() == known().filter(|known| known.is_tombstone).count()
+            && self.own_deaths.len() == info().filter(|info| info.own_death < u64::MAX).count()
+            && self.tombstones.len() == info().filter(|info| info.is_tombstone).count()
     }
 
-    /// Whether one more key may count; keys that are no longer live make room.
-    fn has_room(&mut self, horizon: Horizon, max_keys: u64) -> bool {
+    /// Whether one more key may count; dead keys make room.
+    fn has_room(&mut self, liveness: Liveness, max_keys: u64) -> bool {
         for _ in 0..DROP_PER_KEY {
             if self.live < max_keys {
                 return true;
             }
-            if !self.drop_dead(horizon) {
+            if !self.drop_dead(liveness) {
                 return false;
             }
         }
         self.live < max_keys
     }
 
-    fn drop_dead(&mut self, horizon: Horizon) -> bool {
+    fn drop_dead(&mut self, liveness: Liveness) -> bool {
         let is_dead = |slot: &u32| {
-            let known = self.entries.get(*slot as usize).and_then(|entry| entry.newest);
-            known.is_some_and(|known| horizon.is_dead(&known))
+            let info = self.entries.get(*slot as usize).and_then(|entry| entry.newest);
+            info.is_some_and(|info| liveness.is_dead(&info))
         };
         let own = self.own_deaths.first().map(|(_, slot)| *slot);
         let tombstone = self.tombstones.first().map(|(_, slot)| *slot);
         let dead = [Some(self.oldest), own, tombstone].into_iter().flatten().find(is_dead);
-        dead.inspect(|slot| self.drop_entry(*slot)).is_some()
+        dead.inspect(|slot| self.remove_entry(*slot)).is_some()
     }
 
     fn insert(&mut self, hash: u64, key: Box<[u8]>) -> u32 {
         self.key_bytes = self.key_bytes.saturating_add(key.len());
         let entry = Entry { hash, key, newest: None, counts: false, older: NONE, younger: NONE };
-        // More keys than u32 can tell would need more memory than any budget allows.
+        // More than u32::MAX keys would need more memory than any budget allows.
         let slot = u32::try_from(self.entries.insert(entry)).unwrap_or(NONE);
         let entries = &self.entries;
         let hash_of = |slot: &u32| entries.get(*slot as usize).map_or(0, |entry| entry.hash);
@@ -268,7 +276,7 @@ impl Newest {
         slot
     }
 
-    fn drop_entry(&mut self, slot: u32) {
+    fn remove_entry(&mut self, slot: u32) {
         self.count(slot, false);
         self.unlink(slot);
         if let Some(entry) = self.entries.try_remove(slot as usize) {
@@ -286,12 +294,13 @@ impl Newest {
         }
     }
 
-    /// Takes an entry out of the list and the tables of deaths, if it is in them.
+    /// Removes an entry from the list and the tables of deaths, if it is in them.
     fn unlink(&mut self, slot: u32) {
         let Some(entry) = self.entries.get_mut(slot as usize) else {
+            debug_assert!(false, "{slot} is not an entry");
             return;
         };
-        let Some(known) = entry.newest else { return };
+        let Some(info) = entry.newest else { return };
         let (older, younger) = (entry.older, entry.younger);
         (entry.older, entry.younger) = (NONE, NONE);
         match self.entries.get_mut(older as usize) {
@@ -302,15 +311,15 @@ impl Newest {
             Some(entry) => entry.older = older,
             None => self.youngest = older,
         }
-        if known.own_death < u64::MAX {
-            self.own_deaths.remove(&(known.own_death, slot));
+        if info.own_death < u64::MAX {
+            self.own_deaths.remove(&(info.own_death, slot));
         }
-        if known.is_tombstone {
-            self.tombstones.remove(&(known.offset, slot));
+        if info.is_tombstone {
+            self.tombstones.remove(&(info.offset, slot));
         }
     }
 
-    /// Puts an entry at the young end of the list.
+    /// Adds an entry at the young end of the list.
     fn link(&mut self, slot: u32) {
         let older = core::mem::replace(&mut self.youngest, slot);
         match self.entries.get_mut(older as usize) {

@@ -1,44 +1,49 @@
-//! Where a subscription begins, and where a seek leads (semantics R3, D6).
+//! A reader's position in a log, how much it takes, and what it gets.
 
-use zaichik_proto::Start;
+use bytes::Bytes;
 
-use super::{Position, Topic};
-use zaichik_proto::Timestamp;
+/// An offset, and a hint where it is: record `index` of the chunk that starts at offset `chunk` begins at `byte`, and is
+/// at or before the offset. The hint may be stale; only the offset is binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Position {
+    pub(crate) offset: u64,
+    pub(super) chunk: u64,
+    pub(super) index: u32,
+    pub(super) byte: u32,
+}
 
-impl Topic {
-    /// Where a new subscription begins (R3).
-    pub(crate) fn start(&mut self, now: Timestamp, start: Start) -> u64 {
-        let at = now.as_micros();
-        self.log.expire(at, self.settings.retention_ttl_micros);
-        let end = self.log.end();
-        let asked = match start {
-            Start::Earliest => 0,
-            Start::Latest => end,
-            Start::Offset(offset) => offset,
-            Start::Time(time) => self.log.first_since(time),
-        };
-        if asked >= end || self.settings.is_live_only() {
-            return asked.max(end);
-        }
-        self.log.first_live(Position::at(asked.max(self.hidden_below)), at).offset.min(end)
+impl Position {
+    /// An offset without a hint.
+    pub(crate) const fn at(offset: u64) -> Self {
+        Self { offset, chunk: u64::MAX, index: 0, byte: 0 }
     }
 
-    /// Where a subscription that stands at `cursor` goes on after a seek (D6): as if it began there. A live-only
-    /// topic still has what it keeps for the subscription, and nothing below its cursor.
-    pub(crate) fn seek(&mut self, now: Timestamp, to: Start, cursor: u64) -> u64 {
-        if !self.settings.is_live_only() {
-            return self.start(now, to);
-        }
-        let end = self.log.end();
-        let asked = match to {
-            Start::Earliest => cursor,
-            Start::Latest => end,
-            Start::Offset(offset) => offset.max(cursor),
-            Start::Time(time) => self.log.first_since(time).max(cursor),
-        };
-        if asked >= end {
-            return asked;
-        }
-        self.log.first_live(Position::at(asked), now.as_micros()).offset.min(end)
+    /// Another offset with the same hint.
+    pub(crate) const fn moved_to(self, offset: u64) -> Self {
+        Self { offset, ..self }
     }
+}
+
+/// How much a reader accepts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Want {
+    pub(crate) records: u32,
+    pub(crate) bytes: usize,
+    /// Maximum bytes of a record that is delivered alone although it exceeds `bytes`.
+    pub(crate) single: usize,
+}
+
+/// What a reader gets.
+#[derive(Debug)]
+pub(crate) enum Pull {
+    /// Records with consecutive offsets from the reader's position on.
+    Records { data: Bytes, count: u32, next: Position },
+    /// Nothing between the reader's position and `to` is live.
+    Gap { to: u64 },
+    /// Everything between the reader's position and `to` was superseded; no gap is reported (semantics C6).
+    Skip { to: u64 },
+    /// The next record exceeds what the reader accepts.
+    NoRoom,
+    /// The reader is at the end, or beyond it.
+    End,
 }

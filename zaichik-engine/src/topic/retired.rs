@@ -1,4 +1,4 @@
-//! Allocations that the log let go of while somebody still sends from them.
+//! Allocations that the log no longer needs while slices of them are still being sent.
 
 use std::collections::VecDeque;
 
@@ -11,11 +11,11 @@ pub(crate) struct Retired {
     charged: usize,
 }
 
-/// Allocations looked at per sweep.
+/// Allocations checked per sweep.
 const SWEEP: usize = 16;
 
 impl Retired {
-    /// Takes over an allocation of `charge` bytes; frees it at once if nobody else has a slice of it.
+    /// Takes over an allocation of `charge` bytes; frees it at once if no slice of it is in use.
     pub(crate) fn push(&mut self, handle: Bytes, charge: usize) {
         if !handle.is_unique() {
             self.charged = self.charged.saturating_add(charge);
@@ -23,7 +23,7 @@ impl Retired {
         }
     }
 
-    /// Frees what nobody else holds any more; looks at a bounded number of allocations.
+    /// Frees allocations without slices in use; checks a bounded number of them.
     pub(crate) fn sweep(&mut self) {
         for _ in 0..SWEEP.min(self.allocations.len()) {
             let Some((handle, charge)) = self.allocations.pop_front() else {

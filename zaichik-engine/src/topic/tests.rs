@@ -8,9 +8,8 @@ use proptest::collection::vec as vec_of;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use zaichik_proto::Record;
+use zaichik_proto::{Duplicate, Record, Records, RefusalCode};
 
-use super::log::Pull;
 use super::*;
 use crate::ring::Rings;
 
@@ -24,7 +23,7 @@ enum Action {
     Change(Change),
     /// One step of housekeeping.
     Step,
-    /// A second passes, and all there is to do is done.
+    /// A second passes, and housekeeping finishes.
     Rest,
 }
 
@@ -54,7 +53,7 @@ struct Entry {
     timestamp: u64,
     own_death: u64,
     superseded_at: Option<u64>,
-    /// When it was superseded for good, or had its time as a tombstone.
+    /// When the window after it was superseded ended, or its time as a tombstone.
     silent_at: Option<u64>,
 }
 
@@ -68,7 +67,7 @@ enum Fate {
 const READERS: usize = 2;
 const MAX_MESSAGE: u32 = 50_000;
 
-/// A topic next to its naive twin.
+/// A topic and a naive model of it.
 struct Pair {
     topic: Topic,
     retired: Retired,
@@ -78,8 +77,8 @@ struct Pair {
     first: u64,
     floor: u64,
     changed_at: u64,
-    /// Whether the space of some records had been used again before this action.
-    was_thin: bool,
+    /// Whether the space of some records had been reclaimed before this action.
+    was_sparse: bool,
     readers: Vec<(Position, CursorId)>,
 }
 
@@ -98,7 +97,7 @@ impl Pair {
             first: 0,
             floor: 0,
             changed_at: 0,
-            was_thin: false,
+            was_sparse: false,
             readers,
         }
     }
@@ -115,7 +114,7 @@ impl Pair {
         self.topic.settings
     }
 
-    /// Whoever died until now is dead for good, whatever the settings become.
+    /// What has died by now stays dead under any later settings.
     fn age(&mut self) {
         age(&mut self.all, self.now, self.changed_at, self.topic.settings);
     }
@@ -128,7 +127,7 @@ impl Pair {
     /// The first offset rises by the topic's time to live, by own ones at the front, and by commits.
     fn raise(&mut self) {
         let ttl = self.settings().retention_ttl_micros;
-        // It looks when it is asked something.
+        // The topic ages when it is queried.
         self.topic.is_empty(self.at());
         self.age();
         let mut first = self.first;
@@ -143,11 +142,14 @@ impl Pair {
         self.agree_on(first);
     }
 
-    /// Of records whose space was used again the topic knows less: it may raise its first offset over them sooner, or
-    /// later, together with their neighbours.
+    /// Of reclaimed records the topic knows less: it may raise its first offset over them earlier or later, together with
+    /// their neighbours.
     fn agree_on(&mut self, first: u64) {
         let real = self.topic.log.first().offset;
-        assert!(first == real || self.was_thin || self.topic.log.is_thin(), "first is {real}, not {first}");
+        assert!(
+            first == real || self.was_sparse || self.topic.log.is_sparse(),
+            "first is {real}, not {first}"
+        );
         let between = first.min(real)..first.max(real);
         for offset in between {
             let entry = &self.all[usize::try_from(offset).unwrap()];
@@ -164,7 +166,7 @@ impl Pair {
             Action::Move(reader, ahead) => {
                 let to = (self.first + ahead).min(self.end());
                 let (at, cursor) = &mut self.readers[*reader];
-                // In a topic without retention a cursor that falls finds less than it left.
+                // In a topic without retention, records behind a cursor are gone, so it does not fall.
                 if to >= at.offset || self.topic.settings.retention_ttl_micros > 0 {
                     *at = Position::at(to);
                     self.topic.cursors.set(*cursor, to);
@@ -178,7 +180,7 @@ impl Pair {
     }
 
     fn publish(&mut self, messages: &[Message], is_refused: bool) {
-        self.topic.draft(self.at());
+        self.topic.begin_plan(self.at());
         self.raise();
         let (mut all, mut full) = (self.all.clone(), false);
         let (now, settings) = (self.now, self.settings());
@@ -212,9 +214,9 @@ impl Pair {
         }
         let records = Records::from_encoded(count, &bytes);
         let (duplicates, retired) = (&mut self.duplicates, &mut self.retired);
-        let mut intake = Intake { max_message: MAX_MESSAGE, hash_key: 7, duplicates, retired };
+        let mut context = PublishContext { max_message: MAX_MESSAGE, hash_key: 7, duplicates, retired };
         let before = self.first;
-        let answer = self.topic.publish(Timestamp::from_micros(now), records, &mut intake);
+        let answer = self.topic.publish(Timestamp::from_micros(now), records, &mut context);
         let code = answer.map_err(|refusal| refusal.code);
         let sum = all[self.all.len()..].iter().map(|entry| entry.bytes.len() as u64).sum::<u64>();
         if full {
@@ -248,12 +250,12 @@ impl Pair {
             self.changed_at = self.now;
         }
         self.floor = self.floor.max(floor);
-        // A limit removed what it had to; the others are told by the next one.
+        // Takes over the first offset after a limit removed records.
         self.first = self.topic.log.first().offset;
         self.raise();
     }
 
-    /// Where a newcomer begins that asks for an offset.
+    /// Where a new subscription that asks for an offset starts.
     fn start(&mut self, asked: u64) -> u64 {
         self.raise();
         if self.settings().is_live_only() || asked >= self.end() {
@@ -302,7 +304,7 @@ impl Pair {
         self.topic.release_committed(self.at(), &mut self.retired);
     }
 
-    /// All of these have this fate, and the next one has not.
+    /// All of these offsets have this fate, and the next one does not.
     fn assert_all(&self, from: u64, to: u64, expected: Fate) {
         assert!(from < to);
         for offset in from..to {
@@ -335,7 +337,7 @@ impl Pair {
 
     fn check(&mut self) {
         assert!(self.topic.is_consistent());
-        self.was_thin = self.topic.log.is_thin();
+        self.was_sparse = self.topic.log.is_sparse();
         for asked in [0, self.first, self.end() / 2, self.end(), self.end() + 1] {
             let start = self.topic.start(self.at(), Start::Offset(asked));
             assert_eq!(start, self.start(asked), "asked for {asked}");
@@ -450,7 +452,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn c6_a_topic_does_what_a_list_does(change in change(), actions in vec_of(action(), 1..120)) {
+    fn c6_a_latest_topic_agrees_with_a_list(change in change(), actions in vec_of(action(), 1..120)) {
         let mut pair = Pair::new(&change);
         for action in &actions {
             pair.run(action);

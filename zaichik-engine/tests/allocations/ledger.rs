@@ -1,4 +1,4 @@
-//! The ledger is about what the heap holds: whoever trusts the budget is not surprised.
+//! The ledger matches the heap closely enough for the memory budget to hold.
 
 use allocation_counter::measure;
 use bytes::BytesMut;
@@ -6,31 +6,32 @@ use zaichik_engine::Ledger;
 use zaichik_proto::{
     AckLevel, ClientFrame, Producer, Publish, Record, Records, Start, Subscribe, TopicOptions,
 };
+use zaichik_testkit::{Connections, encoded};
 
-use crate::world::{World, encoded, publish};
+use crate::world::{publish, with_topic};
 
-/// How many things of a kind, so that what tables have to spare does not count.
+/// The number of items of a kind: so many that spare capacity of tables is negligible.
 const MANY: u32 = 1_000;
 
-/// What the ledger must say at least and at most, in percent of what the heap holds: tables double, and allocators
-/// round. Buffers of connections are charged by what is in them, and double as well.
+/// Bounds of the ledger, in percent of the heap: tables double, and allocators round. Buffers of connections are
+/// charged by their contents, and double as well.
 const RANGE: std::ops::RangeInclusive<u64> = 45..=160;
 
 #[test]
 fn records_that_are_kept_are_charged() {
-    let mut world = World::new(TopicOptions::new().retain_forever());
+    let mut world = with_topic(TopicOptions::new().retain_forever());
     let publisher = world.connect();
     let bytes = publish(AckLevel::None).repeat(100);
     assert_charged(
         &mut world,
         |ledger| ledger.topics,
-        |world| (0..100).for_each(|_| world.send(publisher, &bytes)),
+        |world| (0..100).for_each(|_| _ = world.send(publisher, &bytes)),
     );
 }
 
 #[test]
 fn topics_that_are_empty_are_charged() {
-    let mut world = World::new(TopicOptions::new());
+    let mut world = with_topic(TopicOptions::new());
     let publisher = world.connect();
     assert_charged(
         &mut world,
@@ -47,7 +48,7 @@ fn topics_that_are_empty_are_charged() {
 #[test]
 fn keys_that_are_remembered_are_charged() {
     let hour = core::time::Duration::from_hours(1);
-    let mut world = World::new(TopicOptions::new().compaction_window(hour));
+    let mut world = with_topic(TopicOptions::new().compaction_window(hour));
     let publisher = world.connect();
     assert_charged(
         &mut world,
@@ -62,7 +63,7 @@ fn keys_that_are_remembered_are_charged() {
 
 #[test]
 fn subscriptions_with_full_windows_are_charged() {
-    let mut world = World::new(TopicOptions::new().retain_forever());
+    let mut world = with_topic(TopicOptions::new().retain_forever());
     let publisher = world.connect();
     world.send(publisher, &publish(AckLevel::None).repeat(500));
     let subscriber = world.connect();
@@ -97,7 +98,7 @@ fn subscriptions_with_full_windows_are_charged() {
 
 #[test]
 fn producers_and_their_answers_are_charged() {
-    let mut world = World::new(TopicOptions::new());
+    let mut world = with_topic(TopicOptions::new());
     let publisher = world.connect();
     assert_charged(
         &mut world,
@@ -106,7 +107,7 @@ fn producers_and_their_answers_are_charged() {
             for id in 1..=MANY {
                 for sequence in 0..4 {
                     let producer = Producer { id: u128::from(id), epoch: 0, sequence };
-                    // Two topics in turn, so that each answer is remembered on its own.
+                    // Two alternating topics, so that each answer is remembered separately.
                     let topic = if sequence % 2 == 0 { "topic" } else { "other" };
                     world.send(publisher, &publish_to(topic, None, Some(producer)));
                 }
@@ -116,8 +117,8 @@ fn producers_and_their_answers_are_charged() {
 }
 
 #[test]
-fn what_waits_to_be_applied_is_charged() {
-    let mut world = World::new(TopicOptions::new());
+fn pending_input_is_charged() {
+    let mut world = with_topic(TopicOptions::new());
     let first_half = publish(AckLevel::None).split_to(100);
     let peers: Vec<_> = (0..MANY).map(|_| world.connect()).collect();
     assert_charged(
@@ -132,8 +133,8 @@ fn what_waits_to_be_applied_is_charged() {
 }
 
 #[test]
-fn what_waits_to_be_sent_is_charged() {
-    let mut world = World::new(TopicOptions::new());
+fn pending_output_is_charged() {
+    let mut world = with_topic(TopicOptions::new());
     let pings = encoded(&ClientFrame::Ping { nonce: 1 }).repeat(100);
     let peers: Vec<_> = (0..MANY).map(|_| world.connect()).collect();
     assert_charged(
@@ -141,14 +142,14 @@ fn what_waits_to_be_sent_is_charged() {
         |ledger| ledger.sessions,
         |world| {
             for peer in &peers {
-                world.send_to_deaf(*peer, &pings);
+                world.send_unread(*peer, &pings);
             }
         },
     );
 }
 
-/// Does it, and compares what the heap holds more then with what the ledger says.
-fn assert_charged(world: &mut World, part: fn(&Ledger) -> u64, act: impl FnOnce(&mut World)) {
+/// Compares the heap's growth during a call with the ledger's growth.
+fn assert_charged(world: &mut Connections, part: fn(&Ledger) -> u64, act: impl FnOnce(&mut Connections)) {
     let before = part(&world.broker.ledger());
     let held = measure(|| act(world)).bytes_current;
     let held = u64::try_from(held).expect("more than before");

@@ -1,4 +1,4 @@
-//! A broker that has warmed up allocates nothing per message: what it needs it has, and uses again.
+//! A broker that has warmed up allocates nothing per message: it reuses its memory.
 
 use allocation_counter::{measure, opt_out};
 use bytes::BytesMut;
@@ -7,42 +7,42 @@ use zaichik_proto::{
     TopicOptions,
 };
 
-use crate::world::{World, commit, publish, record};
+use crate::world::{commit, publish, record, subscriber, with_topic};
 
-/// Publishes that warm up, and publishes that are measured.
+/// Publishes to warm up, and publishes to measure.
 const PUBLISHES: u64 = 20_000;
 
 #[test]
 fn publishing_without_readers_allocates_nothing() {
     let bytes = publish(AckLevel::Accepted);
-    let mut world = World::new(TopicOptions::new());
+    let mut world = with_topic(TopicOptions::new());
     let publisher = world.connect();
-    assert_few(|_| world.send(publisher, &bytes));
+    assert_few(|_| _ = world.send(publisher, &bytes));
 }
 
 #[test]
 fn a_full_log_allocates_a_chunk_for_many_messages() {
     let bytes = publish(AckLevel::Accepted);
-    let mut world = World::new(TopicOptions::new().retain_forever().max_bytes(1 << 20));
+    let mut world = with_topic(TopicOptions::new().retain_forever().max_bytes(1 << 20));
     let publisher = world.connect();
-    assert_few(|_| world.send(publisher, &bytes));
+    assert_few(|_| _ = world.send(publisher, &bytes));
 }
 
 #[test]
 fn a_delivery_of_each_message_to_a_subscriber_that_does_not_commit_allocates_nothing() {
     let bytes = publish(AckLevel::None);
-    let mut world = World::new(TopicOptions::new());
+    let mut world = with_topic(TopicOptions::new());
     let publisher = world.connect();
-    world.subscribe(0);
-    assert_few(|_| world.send(publisher, &bytes));
+    subscriber(&mut world, 0);
+    assert_few(|_| _ = world.send(publisher, &bytes));
 }
 
 #[test]
 fn a_delivery_of_each_message_to_a_subscriber_that_commits_allocates_nothing() {
     let bytes = publish(AckLevel::Accepted);
-    let mut world = World::new(TopicOptions::new());
+    let mut world = with_topic(TopicOptions::new());
     let publisher = world.connect();
-    let subscriber = world.subscribe(64);
+    let subscriber = subscriber(&mut world, 64);
     let mut commits = BytesMut::new();
     assert_few(|index| {
         world.send(publisher, &bytes);
@@ -57,10 +57,10 @@ fn a_delivery_of_each_message_to_a_subscriber_that_commits_allocates_nothing() {
 #[test]
 fn many_messages_at_once_to_both_kinds_of_subscribers_allocate_nothing() {
     let bytes = publish(AckLevel::Accepted).repeat(50);
-    let mut world = World::new(TopicOptions::new().retain_forever().max_bytes(1 << 20));
+    let mut world = with_topic(TopicOptions::new().retain_forever().max_bytes(1 << 20));
     let publisher = world.connect();
-    world.subscribe(0);
-    let subscriber = world.subscribe(64);
+    subscriber(&mut world, 0);
+    let subscriber = subscriber(&mut world, 64);
     let mut commits = BytesMut::new();
     assert_few(|index| {
         if index % 50 == 49 {
@@ -74,13 +74,13 @@ fn many_messages_at_once_to_both_kinds_of_subscribers_allocate_nothing() {
 
 #[test]
 fn publishes_of_a_producer_allocate_nothing() {
-    let mut world = World::new(TopicOptions::new());
+    let mut world = with_topic(TopicOptions::new());
     let publisher = world.connect();
     let (record, mut bytes) = (record(), BytesMut::new());
     let records = Records::from_encoded(1, &record);
     assert_few(|sequence| {
         bytes.clear();
-        // Two topics in turn, so that each answer is remembered on its own.
+        // Two alternating topics, so that each answer is remembered separately.
         let topic = if sequence % 2 == 0 { b"topic" } else { b"other" };
         let (ack, producer) = (AckLevel::Accepted, Some(Producer { id: 1, epoch: 0, sequence }));
         ClientFrame::Publish(Publish { request: 1, ack, producer, topic, records }).encode(&mut bytes);
@@ -90,7 +90,7 @@ fn publishes_of_a_producer_allocate_nothing() {
 
 #[test]
 fn duplicates_and_refusals_of_a_producer_and_their_repeats_allocate_nothing() {
-    let mut world = World::new(TopicOptions::new().compaction_window(core::time::Duration::from_hours(1)));
+    let mut world = with_topic(TopicOptions::new().compaction_window(core::time::Duration::from_hours(1)));
     let publisher = world.connect();
     let mut record = Vec::new();
     Record { key: Some(b"key"), ..Record::default() }.encode(&mut record);
@@ -108,13 +108,13 @@ fn duplicates_and_refusals_of_a_producer_and_their_repeats_allocate_nothing() {
 
 #[test]
 fn batches_of_publishes_and_commits_allocate_nothing() {
-    let mut world = World::new(TopicOptions::new());
-    let publisher = world.subscribe(64);
+    let mut world = with_topic(TopicOptions::new());
+    let publisher = subscriber(&mut world, 64);
     let record = record();
     let records = Records::from_encoded(1, &record);
     let mut bytes = BytesMut::new();
     assert_few(|sequence| {
-        // Writing it is the peer's affair.
+        // Encoding it is not measured.
         opt_out(|| {
             let mut operations = OperationsBuilder::default();
             for topic in [b"topic", b"other", b"third"] {
@@ -134,7 +134,7 @@ fn batches_of_publishes_and_commits_allocate_nothing() {
     assert_eq!(world.broker.stats().records_delivered, PUBLISHES * 2);
 }
 
-/// Runs `publish` with 0, 1, 2 …: to warm up, and then to be measured.
+/// Calls `publish` with 0, 1, 2 …, first to warm up and then to measure.
 fn assert_few(mut publish: impl FnMut(u64)) {
     (0..PUBLISHES).for_each(&mut publish);
     let allocations = measure(|| (PUBLISHES..PUBLISHES * 2).for_each(&mut publish)).count_total;

@@ -9,7 +9,7 @@ fn ask(world: &mut World, peer: &Peer, operations: &[Op<'_>]) -> String {
     world.ask(peer, peer.batch(operations))
 }
 
-/// Tells whether a refused batch left a trace: everything that can be seen of the broker from outside.
+/// Everything about the broker that is visible from outside, to show whether a refused batch left a trace.
 fn fingerprint(world: &World) -> String {
     let (stats, ledger) = (world.broker.stats(), world.broker.ledger());
     let topics = world.broker.topic_count();
@@ -38,7 +38,7 @@ fn x1_publishes_to_any_topics_and_commits_in_one_step() {
     ];
     let answer = ask(&mut world, &peer, &operations);
     assert_eq!(answer, "batched 0@2 1@0new 3@3 4@2 5@0new");
-    assert_eq!(peer.stream(), ["1/1=1"], "what was committed makes room for the next one");
+    assert_eq!(peer.stream(), ["1/1=1"], "the committed record makes room for the next one");
     assert_eq!(world.everything(), ["1/0=0", "1/1=1", "1/2=a", "1/3=d"]);
     let stats = world.broker.stats();
     assert_eq!((stats.records_accepted, stats.refused), (2 + 6, 0));
@@ -61,7 +61,7 @@ fn x_01_a_batch_whose_third_operation_is_too_large_has_no_effect() {
     assert_eq!(reader.stream(), ["0/0=a", "1/0=b", "2/0=c"]);
 }
 
-/// Every reason for which an operation can fail, behind operations that could be done.
+/// Every reason for which an operation can fail, each after operations that would succeed.
 #[test]
 fn x1_each_failing_operation_is_named_and_leaves_no_trace() {
     let mut world = World::with(|config| config.max_topics = 6);
@@ -126,7 +126,7 @@ fn x1_each_failing_operation_is_named_and_leaves_no_trace() {
 }
 
 #[test]
-fn x_02_no_reader_ever_sees_a_part() {
+fn x_02_no_reader_ever_sees_part_of_a_batch() {
     for seed in 0..20 {
         let mut dice = Dice::new(seed);
         let mut world = World::new();
@@ -164,16 +164,16 @@ fn x_02_no_reader_ever_sees_a_part() {
                     seen.iter().filter(|one| one.starts_with(&prefix)).cloned().collect::<Vec<_>>()
                 };
                 let (seen, all) = (of(&reader.stream()), of(&all));
-                assert_eq!(seen, all[..seen.len()], "in the same order");
+                assert_eq!(seen, all[..seen.len()], "readers see the same order");
                 reader.stream();
             }
         }
     }
 }
 
-/// Between any two exchanges a reader is shown all of a batch or nothing of it.
+/// Between any two exchanges a reader sees all of a batch or none of it.
 #[test]
-fn x_02_a_reader_that_polls_all_the_time_sees_all_or_nothing() {
+fn x_02_a_reader_that_polls_constantly_sees_all_or_nothing() {
     let mut world = World::new();
     let (peer, reader) = (world.topic(TopicOptions::new().retain_forever()), world.connect());
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
@@ -193,23 +193,26 @@ fn x_03_a_batch_whose_answer_was_lost_has_one_effect() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever());
     world.publish(&peer, &["0"]);
-    world.ask(&peer, peer.subscribe(1, "t"));
+    let sub = Sub::new(1, "t").durable("d");
+    world.ask(&peer, peer.subscribe_to(sub));
     peer.stop_reading();
     let operations = [put("t", "a"), done(1, 0), put_all("new", &[record(b"b"), record(b"c")])];
     peer.batch_as(producer, &operations);
     world.settle();
     peer.cut();
     world.settle();
-    // The retry comes over a connection that has no such subscription, and gets the answer all the same.
+    // The retry uses a connection without such a subscription and still gets the answer.
     let again = world.connect();
     assert_eq!(world.ask(&again, again.batch_as(producer, &operations)), "batched 0@1 2@0new");
     assert_eq!(world.everything(), ["1/0=0", "1/1=a"]);
+    let start = world.ask(&again, again.subscribe_to(sub));
+    assert_eq!(start, "1..2 epoch 2 rewind 1", "it committed once");
     assert_eq!(world.broker.stats().records_accepted, 4);
     let next = Producer { sequence: 11, ..producer };
     assert_eq!(world.ask(&again, again.batch_as(next, &operations[..1])), "batched 0@2");
 }
 
-/// The connection breaks anywhere in a batch: all of it takes effect or nothing.
+/// The connection breaks at any byte of a batch: all of it takes effect, or nothing.
 #[test]
 fn b14_a_batch_is_never_torn() {
     let producer = Producer { id: 1, epoch: 0, sequence: 1 };
@@ -250,7 +253,7 @@ fn x_05_two_operations_with_the_same_key() {
     assert_eq!(ask(&mut world, &peer, &operations), "batched 0@0 1none 2@2 1.0=@1 2.1=@1 2.2=@2");
     assert_eq!(world.everything(), ["1/0=a", "1/1=first", "1/2=b", "1/3=d"]);
     assert_eq!(world.broker.stats().duplicates, 3);
-    // Keys that were there before.
+    // Keys that were remembered before.
     let answer = ask(&mut world, &peer, &[put("t", "e"), put_all("t", &[keyed("l", b""), keyed("m", b"f")])]);
     assert_eq!(answer, "batched 0@4 1@5 1.0=@2");
 }
@@ -283,7 +286,7 @@ fn x_06_topics_of_a_refused_batch_are_not_created() {
     }
     let created =
         world.take_notes().iter().filter(|note| note.event == NoteEvent::TopicCreatedImplicitly).count();
-    assert_eq!(created, 0, "and the log tells of none");
+    assert_eq!(created, 0, "and the log mentions none");
     assert_eq!(ask(&mut world, &peer, &operations[1..4]), "batched 0@0 1@0new 2@0new");
     let created =
         world.take_notes().into_iter().filter(|note| note.event == NoteEvent::TopicCreatedImplicitly);
@@ -318,7 +321,7 @@ fn x_09_records_of_all_operations_count_against_max_records() {
 }
 
 #[test]
-fn x_10_batches_are_contiguous_whoever_else_publishes() {
+fn x_10_batches_are_contiguous_among_other_publishers() {
     let mut world = World::new();
     let peers: Vec<_> = (0..3).map(|_| world.connect()).collect();
     world.ask(&peers[0], peers[0].create("t", TopicOptions::new().retain_forever()));
@@ -361,7 +364,7 @@ fn x_11_an_empty_batch_is_a_success() {
 }
 
 #[test]
-fn x2_answers_of_batches_come_in_the_order_of_requests() {
+fn x2_batches_are_answered_in_request_order() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new());
     peer.log();
@@ -382,7 +385,7 @@ fn x2_answers_of_batches_come_in_the_order_of_requests() {
 }
 
 #[test]
-fn x1_records_of_a_batch_together_above_a_limit_are_too_large() {
+fn x1_a_batch_whose_records_together_exceed_a_limit_is_too_large() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever().max_messages(3).max_bytes(100));
     let three = [put("t", "a"), put("t", "b"), put("t", "c")];
@@ -394,22 +397,22 @@ fn x1_records_of_a_batch_together_above_a_limit_are_too_large() {
     assert_eq!(ask(&mut world, &peer, &large), "refused TooLarge 100 at 2");
     assert_eq!(world.everything(), ["1/0=a", "1/1=b", "1/2=c"]);
     assert_eq!(ask(&mut world, &peer, &large[..2]), "batched 0@3 1@4");
-    assert_eq!(world.everything(), ["1/2=c", "1/3=d", "1/4=<40>"], "the oldest went");
+    assert_eq!(world.everything(), ["1/2=c", "1/3=d", "1/4=<40>"], "the oldest was dropped");
 }
 
 #[test]
-fn x1_a_commit_makes_room_for_the_publishes_behind_it() {
+fn x1_a_commit_makes_room_for_the_publishes_after_it() {
     for options in [TopicOptions::new().retain_forever(), TopicOptions::new()] {
         let mut world = World::new();
         let peer = world.topic(options.max_messages(3).overflow(Overflow::Reject));
         world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").window(9)));
         world.publish(&peer, &["a", "b", "c"]);
         assert_eq!(peer.stream(), ["1/0=a", "1/1=b", "1/2=c"]);
-        // Before the commit there is no room, and after it for as much as it committed.
+        // Before the commit there is no room; after it there is room for as many records as it committed.
         assert_eq!(ask(&mut world, &peer, &[put("t", "d"), done(1, 0)]), "refused TopicFull");
         let operations = [done(1, 1), put("t", "d"), put("t", "e"), put("t", "f")];
         assert_eq!(ask(&mut world, &peer, &operations), "refused TopicFull at 3");
-        // What was committed on trial is not committed: not for room, and not for delivery.
+        // A commit of a refused batch has no effect, neither on room nor on delivery.
         assert_eq!(world.ask(&peer, peer.publish("t", "x")), "refused TopicFull");
         assert!(peer.stream().is_empty());
         let operations = [done(1, 0), put("t", "d"), done(1, 1), put("t", "e")];
@@ -419,9 +422,9 @@ fn x1_a_commit_makes_room_for_the_publishes_behind_it() {
     }
 }
 
-/// In a topic that keeps records for its subscriptions only, a commit on trial must not let go of them.
+/// In a live-only topic, checking a commit must not free the records it covers.
 #[test]
-fn x1_what_a_refused_batch_would_have_committed_is_still_there() {
+fn x1_records_that_a_refused_batch_would_have_committed_are_kept() {
     let mut world = World::new();
     let (peer, other) = (world.topic(TopicOptions::new()), world.connect());
     world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").window(2)));
@@ -444,9 +447,9 @@ fn x1_commits_of_one_subscription_in_any_order() {
     world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").window(4)));
     assert_eq!(peer.stream().len(), 4);
     assert_eq!(ask(&mut world, &peer, &[done(1, 2), done(1, 0), done(1, 1)]), "batched");
-    assert_eq!(world.ask(&peer, peer.commit(1, 0)), "done 3", "the highest one counts");
+    assert_eq!(world.ask(&peer, peer.commit(1, 0)), "done 3", "the highest commit counts");
     assert_eq!(peer.stream(), ["1/4=e", "1/5=f"]);
-    // What the batch itself makes deliverable was not delivered before it.
+    // Records that become deliverable by the batch itself were not delivered before it.
     assert_eq!(
         ask(&mut world, &peer, &[done(1, 3), put("t", "g"), done(1, 6)]),
         "refused CommitAhead 6 at 2"
@@ -454,7 +457,7 @@ fn x1_commits_of_one_subscription_in_any_order() {
 }
 
 #[test]
-fn x1_offsets_that_run_out_refuse_the_whole_batch() {
+fn x1_a_batch_beyond_the_last_offset_is_refused_as_a_whole() {
     let mut world = World::with(|config| config.first_offset = u64::MAX - 3);
     let peer = world.topic(TopicOptions::new().retain_forever());
     let four = [put("t", "a"), put("t", "b"), put("t", "c"), put("t", "d")];
@@ -478,7 +481,7 @@ fn x4_durable_and_draining_refuse_the_whole_batch() {
     assert_eq!(ask(&mut world, &peer, &operations[..1]), "refused Draining");
     assert_eq!(ask(&mut world, &peer, &[]), "refused Draining");
     assert_eq!(world.broker.topic_count(), 1);
-    assert_eq!(world.ask(&peer, peer.commit(1, 0)), "done 1", "it was not committed before");
+    assert_eq!(world.ask(&peer, peer.commit(1, 0)), "done 1", "it was not committed by the refused batch");
 }
 
 #[test]
@@ -503,16 +506,16 @@ fn x6_a_batch_needs_memory_for_all_of_its_records() {
         assert!(world.broker.ledger().total() <= BUDGET, "{:?}", world.broker.ledger());
     }
     assert!((5..20).contains(&refusals), "{refusals}");
-    // A batch that only commits is always done: that is what frees memory.
+    // A batch that only commits is always accepted, because commits free memory.
     let last = peer.records().last().unwrap().offset;
     assert_eq!(ask(&mut world, &peer, &[done(1, last)]), "batched");
     world.advance(secs(2));
     assert!(ask(&mut world, &peer, &operations).starts_with("batched 0@"));
 }
 
-/// A small record may cost much: the allocation that it is appended to doubles.
+/// A small record may cost much memory: the allocation that it is appended to doubles.
 #[test]
-fn x6_a_batch_needs_memory_for_what_its_topics_grow() {
+fn x6_a_batch_needs_memory_for_the_growth_of_its_topics() {
     const BUDGET: u64 = 4 << 20;
     let mut world = World::with(|config| config.memory_budget = BUDGET).checked_at_rest();
     let peer = world.topic(TopicOptions::new());
@@ -533,7 +536,7 @@ fn x6_a_batch_needs_memory_for_what_its_topics_grow() {
 }
 
 #[test]
-fn x_04_a_commit_of_who_was_fenced_refuses_the_whole_batch() {
+fn x_04_a_commit_by_a_fenced_holder_refuses_the_whole_batch() {
     let mut world = World::new();
     let writer = world.topic(TopicOptions::new().retain_forever());
     world.publish(&writer, &["0", "1"]);
@@ -558,7 +561,7 @@ fn x1_a_batch_wakes_the_readers_of_all_its_topics() {
     for (index, reader) in readers.iter().enumerate() {
         world.ask(reader, reader.subscribe(1, &format!("t{index}")));
     }
-    // The world checks that nobody was forgotten.
+    // The world checks that no reader is left without a wake.
     let names: Vec<_> = (0..5).map(|index| format!("t{index}")).collect();
     let operations: Vec<_> = names.iter().map(|name| put(name, "x")).collect();
     assert_eq!(ask(&mut world, &writer, &operations), "batched 0@0 1@0 2@0 3@0 4@0");

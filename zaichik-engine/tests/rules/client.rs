@@ -51,7 +51,7 @@ fn end_to_end_a_conversation() {
 }
 
 #[test]
-fn end_to_end_everything_of_a_message_arrives() {
+fn end_to_end_all_parts_of_a_message_arrive() {
     let mut world = World::new();
     let client = world.client();
     let sub = subscribe(&mut world, client, "t", SubscribeOptions::new());
@@ -102,7 +102,7 @@ fn a_18_publishing_from_a_handler_with_the_smallest_buffers() {
     publish(&mut world, client, "t", "0").unwrap();
     for offset in 0..100_u64 {
         assert_eq!(world.take(client, sub), [format!("{offset}={offset}")]);
-        // The handler: it publishes on the same connection, and commits when that is answered.
+        // The handler publishes on the same connection and commits once the publish is answered.
         assert_eq!(publish(&mut world, client, "t", &(offset + 1).to_string()), Ok(offset + 1));
         world.done(client, zaichik_client::Client::commit_last).unwrap();
     }
@@ -149,7 +149,7 @@ fn p_12_another_instance_ends_pending_publishes_as_unknown_and_restarts_subscrip
     }
     assert_eq!(world.take(client, sub), ["0=a", "1=b", "2=c"]);
     world.call(client, |client, now| client.commit_quiet(now, sub, 1)).unwrap();
-    // A publish is on its way when the broker goes away.
+    // A publish is in flight when the broker goes away.
     let pending = world
         .call(client, |client, now| client.publish(now, "t", &[record(b"pending")], PublishOptions::new()));
     world.break_after(client, 1_000_000, 0);
@@ -169,7 +169,7 @@ fn p_12_another_instance_ends_pending_publishes_as_unknown_and_restarts_subscrip
 }
 
 #[test]
-fn p4_after_a_reconnect_subscriptions_go_on_after_what_they_committed() {
+fn p4_after_a_reconnect_subscriptions_continue_after_their_last_commit() {
     let mut world = World::new();
     let (client, other) = (world.client(), world.client());
     create(&mut world, client, "t", TopicOptions::new().retain_forever());
@@ -185,14 +185,14 @@ fn p4_after_a_reconnect_subscriptions_go_on_after_what_they_committed() {
     world.break_link(client, true);
     world.advance(secs(10));
     assert_eq!(world.connects(client), 2);
-    // What was read and not committed comes again, in order; what waited unread as well.
+    // Messages read but not committed are redelivered in order, and so are unread ones.
     assert_eq!(world.take(client, sub), ["reconnected 1 1", "1=1", "2=2", "3=3"]);
     world.done(client, zaichik_client::Client::commit_last).unwrap();
     assert_eq!(world.take(client, sub), ["4=4", "5=5"]);
 }
 
 #[test]
-fn r9_no_gap_is_told_of_what_was_committed_without_a_connection() {
+fn r9_no_gap_is_reported_for_messages_committed_without_a_connection() {
     let mut world = World::new();
     let (client, other) = (world.client(), world.client());
     create(&mut world, client, "t", TopicOptions::new().retention_ttl(secs(2)));
@@ -209,12 +209,12 @@ fn r9_no_gap_is_told_of_what_was_committed_without_a_connection() {
     world.advance(secs(3));
     world.break_link(client, true);
     world.advance(secs(10));
-    // The broker's cursor is at 0 still, and both have expired: only the second one was lost on the way.
+    // The broker's cursor is still at 0 and both messages have expired; only the second one was lost.
     assert_eq!(world.take(client, sub), ["reconnected 1 1", "1..2 expired"]);
 }
 
 #[test]
-fn p4_what_was_committed_does_not_come_again_after_an_attach_whose_answer_was_lost() {
+fn p4_committed_messages_are_not_redelivered_after_an_attach_whose_answer_was_lost() {
     let mut world = World::new();
     let (client, other) = (world.client(), world.client());
     create(&mut world, client, "t", TopicOptions::new().retain_forever());
@@ -228,7 +228,7 @@ fn p4_what_was_committed_does_not_come_again_after_an_attach_whose_answer_was_lo
     world.settle();
     let committed = world.done(client, |client, now| client.commit(now, sub, 0));
     assert_eq!(committed, Ok(Answer::Committed { cursor: 1 }));
-    // The next connection breaks in the answer to the Subscribe, behind the Welcome of 68 bytes.
+    // The next connection breaks in the answer to Subscribe, after the Welcome of 68 bytes.
     world.break_after(client, usize::MAX, 70);
     world.break_link(client, true);
     world.advance(secs(10));
@@ -248,7 +248,7 @@ fn d6_a_seek_that_never_arrived_leaves_a_durable_cursor_where_it_was() {
     }
     assert_eq!(world.take(client, sub), ["0=0", "1=1"]);
     world.done(client, |client, now| client.commit(now, sub, 0)).unwrap();
-    // The seek stays behind, while the broker goes on to deliver.
+    // The seek does not arrive, while the broker keeps delivering.
     world.hold_after(client, 0);
     let to = zaichik_proto::Start::Latest;
     let seek = world.call(client, |client, now| client.seek(now, sub, to)).unwrap();
@@ -258,12 +258,12 @@ fn d6_a_seek_that_never_arrived_leaves_a_durable_cursor_where_it_was() {
     world.release(client);
     world.advance(secs(10));
     assert!(matches!(world.answer(client, seek), Some(Err(RequestError::Disconnected { .. }))));
-    // The broker heard nothing of the seek, and its cursor is what counts.
+    // The broker never received the seek, and its cursor counts.
     assert_eq!(world.take(client, sub), ["reconnected 1 1", "1=1", "2=2"]);
 }
 
 #[test]
-fn p4_after_a_reconnect_what_is_gone_is_told() {
+fn p4_after_a_reconnect_lost_messages_are_reported() {
     let mut world = World::new();
     let (client, other) = (world.client(), world.client());
     create(&mut world, client, "t", TopicOptions::new().retain_forever().max_messages(2));
@@ -282,7 +282,7 @@ fn p4_after_a_reconnect_what_is_gone_is_told() {
 }
 
 #[test]
-fn p_06_a_link_that_breaks_at_each_byte_stores_each_publish_at_most_once() {
+fn p_06_a_connection_that_breaks_at_each_byte_stores_each_publish_at_most_once() {
     let (mut known, mut unknown, mut unknown_and_stored) = (0, 0, 0);
     for (there, back) in (0..400).map(|at| (at, usize::MAX)).chain((1..120).map(|at| (usize::MAX, at))) {
         let mut world = World::new();
@@ -345,7 +345,7 @@ fn p4_a_publish_that_was_never_sent_is_sent_after_the_reconnect() {
 }
 
 #[test]
-fn p4_a_deadline_without_a_connection_says_that_nothing_was_sent() {
+fn p4_a_deadline_without_a_connection_reports_that_nothing_was_sent() {
     let mut world = World::new();
     let client = world.client();
     publish(&mut world, client, "t", "a").unwrap();
@@ -365,7 +365,7 @@ fn p4_a_deadline_without_a_connection_says_that_nothing_was_sent() {
 }
 
 #[test]
-fn r5_a_publish_that_is_refused_for_the_moment_is_tried_again() {
+fn r5_a_publish_with_a_retryable_refusal_is_retried() {
     let mut world = World::new();
     let (client, consumer) = (world.client(), world.client());
     let options = TopicOptions::new().retain_forever().max_messages(1).overflow(Overflow::Reject);
@@ -385,7 +385,7 @@ fn r5_a_publish_that_is_refused_for_the_moment_is_tried_again() {
     world.done(consumer, zaichik_client::Client::commit_last).unwrap();
     world.advance(secs(2));
     assert!(matches!(world.answer(client, request), Some(Ok(Answer::Published(_)))));
-    // Nobody commits any more: when the deadline is over the refusal is the answer.
+    // No reader commits any more: at the deadline the refusal becomes the result.
     let request = send(&mut world, "c");
     world.advance(secs(20));
     let Some(Err(RequestError::Refused { refusal, .. })) = world.answer(client, request) else { panic!() };
@@ -393,7 +393,7 @@ fn r5_a_publish_that_is_refused_for_the_moment_is_tried_again() {
 }
 
 #[test]
-fn close_waits_for_what_is_unanswered() {
+fn close_waits_for_unanswered_requests() {
     let mut world = World::new();
     let client = world.client();
     let requests: Vec<_> = (0..50)
@@ -402,7 +402,7 @@ fn close_waits_for_what_is_unanswered() {
         })
         .map(Result::unwrap)
         .collect();
-    // It was not even connected when it was told to close.
+    // Close was called before the client was connected.
     world.call(client, zaichik_client::Client::close);
     let refused = world.call(client, zaichik_client::Client::ping);
     assert_eq!(refused, Err(RequestError::Closed));
@@ -433,7 +433,7 @@ fn close_gives_up_at_its_deadline() {
 }
 
 #[test]
-fn a_wrong_address_is_told_at_once() {
+fn a_wrong_address_is_reported_at_once() {
     let mut world = World::new();
     let client = world.client();
     world.break_link(client, false);
@@ -465,10 +465,10 @@ fn s_05_a_client_survives_a_broker_that_drains() {
         .call(client, |client, now| client.publish(now, "t", &[record(b"b")], PublishOptions::new()))
         .unwrap();
     world.advance(secs(1));
-    assert_eq!(world.answer(client, request), None, "it is refused for the moment, and tried again");
+    assert_eq!(world.answer(client, request), None, "the refusal is retryable, so it is retried");
     world.done(client, zaichik_client::Client::commit_last).unwrap();
     world.settle();
-    assert_eq!(world.broker.session_count(), 0, "nothing is owed any more");
+    assert_eq!(world.broker.session_count(), 0, "no work is outstanding");
     world.restart(78);
     world.advance(secs(10));
     assert!(matches!(world.answer(client, request), Some(Ok(Answer::Published(_)))));
@@ -476,7 +476,7 @@ fn s_05_a_client_survives_a_broker_that_drains() {
 }
 
 #[test]
-fn window_0_is_never_more_than_the_buffer_and_loses_nothing() {
+fn window_0_never_exceeds_the_buffer_and_loses_nothing() {
     let mut world = World::new();
     let client = world.client_with(|config| config.buffer_bytes = 10_000);
     let writer = world.client();
@@ -499,7 +499,7 @@ fn window_0_is_never_more_than_the_buffer_and_loses_nothing() {
 }
 
 #[test]
-fn a_publish_without_an_answer_is_queued_and_its_refusals_are_counted() {
+fn a_publish_without_acknowledgement_is_queued_and_its_refusals_are_counted() {
     let mut world = World::new();
     let client = world.client();
     create(&mut world, client, "t", TopicOptions::new().retain_forever().max_bytes(20));

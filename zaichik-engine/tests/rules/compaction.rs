@@ -125,7 +125,7 @@ fn c_11_a_key_outlives_its_record_that_a_limit_removed() {
 }
 
 #[test]
-fn c3_a_key_is_remembered_though_nobody_ever_read_its_record() {
+fn c3_a_key_is_remembered_although_its_record_was_never_read() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().compaction_window(secs(10)));
     assert_eq!(put(&mut world, &peer, "k"), "@0");
@@ -141,7 +141,7 @@ fn c_12_max_keys_refuses_new_keys_until_some_leave_the_window() {
     world.advance(secs(1));
     assert_eq!(put(&mut world, &peer, "b"), "@1");
     assert_eq!(put(&mut world, &peer, "c"), "refused KeysFull 2");
-    // What is remembered is still told, and what has no key needs no place.
+    // Remembered keys are still recognised, and records without a key need no room.
     assert_eq!(put(&mut world, &peer, "a"), "none 0=@0");
     assert_eq!(world.ask(&peer, peer.publish("t", "no key")), "@2");
     world.advance(us(8_999_999));
@@ -212,7 +212,7 @@ fn c_14_a_window_changed_by_adoption_applies_to_the_next_publish() {
 }
 
 #[test]
-fn c_15_a_duplicate_reaches_no_subscriber_and_takes_no_offset() {
+fn c_15_a_duplicate_is_not_delivered_and_takes_no_offset() {
     let mut world = World::new();
     let peer = world.topic(window(10));
     let reader = world.connect();
@@ -235,7 +235,7 @@ fn c1_duplicates_within_one_publish() {
 }
 
 #[test]
-fn c1_duplicates_of_an_unacknowledged_publish_are_not_told() {
+fn c1_duplicates_of_an_unacknowledged_publish_are_not_reported() {
     let mut world = World::new();
     let peer = world.topic(window(10));
     for _ in 0..3 {
@@ -287,7 +287,7 @@ fn r7_a_window_of_zero_forgets_and_a_later_one_brings_nothing_back() {
     world.ask(&peer, peer.alter("t", window(0)));
     assert_eq!(put(&mut world, &peer, "k"), "@1");
     world.ask(&peer, peer.alter("t", window(10)));
-    assert_eq!(put(&mut world, &peer, "k"), "@2", "while the window was zero nothing was remembered");
+    assert_eq!(put(&mut world, &peer, "k"), "@2", "nothing was remembered while the window was zero");
     assert_eq!(put(&mut world, &peer, "k"), "none 0=@2");
 }
 
@@ -315,7 +315,7 @@ fn r7_many_changes_of_the_window() {
 
 /// A defect of the first Zaichik: keys were remembered without bound.
 #[test]
-fn c4_memory_of_keys_is_bounded_and_given_back() {
+fn c4_memory_of_keys_is_bounded_and_freed() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().compaction_window(secs(10)).max_keys(1_000));
     let before = world.broker.ledger().topics;
@@ -366,7 +366,7 @@ fn c1_the_clock_going_back_does_not_stretch_a_window() {
     assert_eq!(put(&mut world, &peer, "m"), "@2");
     world.jump(begin + secs(10));
     assert_eq!(put(&mut world, &peer, "k"), "@3");
-    // What was accepted while the clock was back counts from the latest time told, nine seconds in.
+    // A record accepted while the clock was back counts from the latest time seen, nine seconds in.
     world.jump(begin + us(18_999_999));
     assert_eq!(put(&mut world, &peer, "m"), "none 0=@2");
     world.jump(begin + secs(19));

@@ -1,5 +1,5 @@
-//! The driving contract: four steps, in any order, as often as one likes; leaving one out delays progress and harms
-//! nothing.
+//! The driving contract: the four steps may be called in any order and any number of times; omitting one only delays
+//! progress.
 
 use std::fmt::Write;
 use std::io::IoSlice;
@@ -30,7 +30,7 @@ fn converse(peer: &Peer, dice: &mut Dice) {
     }
 }
 
-/// Requests about which connections contend, and such as go back.
+/// Requests over which connections compete, and requests that move positions back.
 fn quarrel(peer: &Peer, dice: &mut Dice) {
     let name = ["d", "e"][dice.below(2)];
     let number = 3 + u32::try_from(dice.below(3)).unwrap();
@@ -50,7 +50,7 @@ fn quarrel(peer: &Peer, dice: &mut Dice) {
     }
 }
 
-/// Each lane in its order; between them there is none.
+/// Each lane in its order; lanes are not ordered relative to each other.
 fn outcome(peer: &Peer) -> (Vec<String>, Vec<String>, Vec<String>) {
     let log = peer.log();
     let of = |number: char| log.iter().filter(|one| one.starts_with(number)).cloned().collect();
@@ -62,7 +62,7 @@ fn outcome(peer: &Peer) -> (Vec<String>, Vec<String>, Vec<String>) {
 
 /// The first of the driving contract's promises (rule S8).
 #[test]
-fn contract_the_steps_commute() {
+fn contract_the_order_of_steps_does_not_matter() {
     for seed in 0..60 {
         let run = |is_stirred: bool| {
             let mut world = World::new();
@@ -132,7 +132,7 @@ fn s_01_the_same_log_gives_the_same_broker_and_the_same_bytes() {
     }
 }
 
-/// A session with something in both lanes, a part of a delivery taken already.
+/// A session with frames in both lanes, part of a delivery already taken.
 fn with_full_lanes() -> (World, Peer) {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
@@ -183,20 +183,20 @@ fn contract_any_sequence_of_partial_writes_gives_the_same_bytes() {
                 written.extend_from_slice(&outbound.chunk()[..part]);
                 outbound.advance(part);
             }
-            // Looking and not writing, or giving a write up, changes nothing.
+            // Peeking without writing, or abandoning a write, changes nothing.
             let _ = outbound.chunk();
         }
         assert!(written == expected, "seed {seed}");
     }
 }
 
-/// What anybody can see of a session.
+/// The observable state of a session.
 fn seen(session: &mut Session) -> (Option<Timestamp>, usize, String) {
     (session.next_timeout(), session.outbound().remaining(), format!("{:?}", session.status()))
 }
 
 #[test]
-fn contract_a_session_s_deadlines_are_honest() {
+fn contract_a_sessions_deadlines_are_exact() {
     type Setup = fn(&mut World, &Peer);
     let setups: [(&str, Setup); 6] = [
         ("nothing", |_, _| {}),
@@ -251,7 +251,7 @@ fn contract_a_session_s_deadlines_are_honest() {
 }
 
 #[test]
-fn contract_the_broker_s_deadlines_are_honest() {
+fn contract_the_brokers_deadlines_are_exact() {
     let mut world = World::new();
     let peer = world.connect();
     let options = TopicOptions::new().retention_ttl(secs(5)).compaction_window(secs(7));
@@ -272,12 +272,12 @@ fn contract_the_broker_s_deadlines_are_honest() {
         deadlines += 1;
         assert!(deadlines < 1_000);
     }
-    assert!(deadlines >= 6, "three topics that expire and forget");
+    assert!(deadlines >= 6, "three topics expire records and forget keys");
     assert!(world.broker.ledger().topics < 6_000, "{:?}", world.broker.ledger());
 }
 
 #[test]
-fn contract_leaving_a_step_out_only_delays() {
+fn contract_omitting_a_step_only_delays() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
@@ -286,10 +286,10 @@ fn contract_leaving_a_step_out_only_delays() {
         world.ask(&writer, writer.publish("t", "x"));
         world.advance(secs(3));
     }
-    reader.go_on_reading();
+    reader.resume_reading();
     world.settle();
     assert_eq!(reader.stream().len(), 3);
-    // Deadlines that nobody met for a week are met at once.
+    // Deadlines missed for a week are handled at once.
     let options = TopicOptions::new().retention_ttl(secs(5));
     world.ask(&writer, writer.create("r", options));
     world.ask(&writer, writer.publish("r", "x"));

@@ -20,11 +20,11 @@ fn pair(world: &mut World, window: u32, max_attempts: u32, bodies: &[&str]) -> (
 
 /// Bodies and headers of the topic "dead".
 fn dead(world: &mut World) -> Vec<(String, Vec<(String, String)>)> {
-    let newcomer = world.connect();
-    world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "dead").window(0)));
+    let new_reader = world.connect();
+    world.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, "dead").window(0)));
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let records = newcomer.records();
-    newcomer.close();
+    let records = new_reader.records();
+    new_reader.close();
     world.settle();
     records
         .iter()
@@ -39,13 +39,13 @@ fn bodies(world: &mut World) -> Vec<String> {
 }
 
 #[test]
-fn a_13_only_the_record_that_failed_too_often_goes_and_the_cursor_passes_it() {
+fn a_13_only_the_record_that_failed_too_often_is_moved_and_the_cursor_passes_it() {
     let mut world = World::new();
     let (reader, _) = pair(&mut world, 3, 2, &["a", "b", "c", "d"]);
     reader.stream();
     assert_eq!(world.ask(&reader, reader.nack(1, 0, 0)), "done 1");
     assert_eq!(reader.stream(), ["1/0=a #2", "1/1=b #2", "1/2=c #2"]);
-    assert!(bodies(&mut world).is_empty(), "it failed once");
+    assert!(bodies(&mut world).is_empty(), "it failed only once");
     assert_eq!(world.ask(&reader, reader.nack(1, 0, 0)), "done 2");
     assert_eq!(reader.stream(), ["1/1=b #3", "1/2=c #3", "1/3=d"]);
     let expected = [
@@ -57,12 +57,12 @@ fn a_13_only_the_record_that_failed_too_often_goes_and_the_cursor_passes_it() {
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(dead(&mut world), [("a".to_owned(), expected.to_vec())]);
-    assert_eq!(world.ask(&reader, reader.commit(1, 0)), "done 1", "the cursor is behind it");
+    assert_eq!(world.ask(&reader, reader.commit(1, 0)), "done 1", "the cursor has passed it");
     assert_eq!(world.broker.stats().dead_letters, 1);
 }
 
 #[test]
-fn a_13_a_record_in_the_middle_is_left_out_from_then_on() {
+fn a_13_a_moved_record_in_the_middle_is_not_delivered_again() {
     let mut world = World::new();
     let (reader, _) = pair(&mut world, 3, 1, &["a", "b", "c", "d"]);
     assert_eq!(reader.stream(), ["1/0=a", "1/1=b", "1/2=c"]);
@@ -82,9 +82,13 @@ fn a_13_the_end_of_a_connection_is_a_failure_of_the_only_uncommitted_record() {
     let sub = Sub::new(7, "t").durable("d").dead_letter(2, "dead");
     for (attempt, end) in [|peer: &Peer| peer.close(), Peer::cut, Peer::finish].iter().enumerate() {
         let reader = world.connect();
-        world.ask(&reader, reader.subscribe_to(sub));
-        let expected = ["7/0=a", "7/0=a #2", "7/1=b"][attempt];
-        assert_eq!(reader.stream(), [expected]);
+        let expected = [
+            ("0..2 epoch 1 rewind 0", "7/0=a"),
+            ("0..2 epoch 2 rewind 1", "7/0=a #2"),
+            ("1..2 epoch 3 rewind 2", "7/1=b"),
+        ][attempt];
+        assert_eq!(world.ask(&reader, reader.subscribe_to(sub)), expected.0);
+        assert_eq!(reader.stream(), [expected.1]);
         end(&reader);
         world.settle();
     }
@@ -93,7 +97,7 @@ fn a_13_the_end_of_a_connection_is_a_failure_of_the_only_uncommitted_record() {
         .map(|(body, headers)| (body, headers[4].1.clone(), headers[2].1.clone()))
         .collect();
     assert_eq!(reasons, [("a".to_owned(), "disconnected".to_owned(), "d".to_owned())]);
-    // With two uncommitted ones nobody can say which of them it was.
+    // With two uncommitted records it is unknown which of them failed.
     for _ in 0..3 {
         let reader = world.connect();
         world.ask(&reader, reader.subscribe_to(sub.window(2)));
@@ -105,12 +109,12 @@ fn a_13_the_end_of_a_connection_is_a_failure_of_the_only_uncommitted_record() {
 }
 
 #[test]
-fn a_13_what_was_taken_back_is_not_what_a_connection_ended_with() {
+fn a_13_a_nacked_record_does_not_count_as_delivered_when_the_connection_ends() {
     let mut world = World::new();
     pair(&mut world, 1, 9, &["a", "b"]);
     let reader = world.connect();
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").durable("d").window(2).dead_letter(1, "dead")));
-    // Nobody asks for b, so a is the only delivered one.
+    // b is not requested, so a is the only delivered record.
     world.ask(&reader, reader.subscribe_to(Sub::new(2, "t").durable("e").window(2).dead_letter(2, "dead")));
     world.ask(&reader, reader.nack(2, 1, 3_600 * SECOND));
     reader.cut();
@@ -124,7 +128,7 @@ fn a_13_what_was_taken_back_is_not_what_a_connection_ended_with() {
 }
 
 #[test]
-fn a_13_everything_of_the_record_is_kept_but_its_time_to_live() {
+fn a_13_a_dead_letter_keeps_everything_but_its_time_to_live() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 1, 1, &[]);
     let headers: [(&str, &[u8]); 1] = [("trace", b"1")];
@@ -132,16 +136,16 @@ fn a_13_everything_of_the_record_is_kept_but_its_time_to_live() {
     world.ask(&writer, writer.publish_all("t", &[full]));
     world.ask(&reader, reader.nack(1, 0, 0));
     world.advance(secs(2));
-    let newcomer = world.connect();
-    world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "dead").window(0)));
-    let [copy] = newcomer.records().try_into().unwrap();
+    let new_reader = world.connect();
+    world.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, "dead").window(0)));
+    let [copy] = new_reader.records().try_into().unwrap();
     assert_eq!((copy.key.as_deref(), copy.body.as_slice()), (Some(&b"k"[..]), &b"a"[..]));
     assert_eq!(copy.headers.last(), Some(&("trace".to_owned(), b"1".to_vec())));
     assert_eq!(copy.headers.len(), 6);
 }
 
 #[test]
-fn a_13_the_largest_message_and_the_most_headers_have_room_for_where_they_come_from() {
+fn a_13_the_largest_message_and_the_maximum_of_headers_have_room_for_their_origin() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 1, 1, &[]);
     let limit = world.broker.config().wire.max_message as usize;
@@ -153,16 +157,16 @@ fn a_13_the_largest_message_and_the_most_headers_have_room_for_where_they_come_f
     for offset in 0..2 {
         assert_eq!(world.ask(&reader, reader.nack(1, offset, 0)), format!("done {}", offset + 1));
     }
-    let newcomer = world.connect();
-    world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "dead").window(0)));
-    let [first, second] = newcomer.records().try_into().unwrap();
+    let new_reader = world.connect();
+    world.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, "dead").window(0)));
+    let [first, second] = new_reader.records().try_into().unwrap();
     assert_eq!((first.body.len(), first.headers.len()), (limit, 5));
-    assert_eq!(second.headers.len(), 1_024, "the last of its own had no room");
+    assert_eq!(second.headers.len(), 1_024, "its own last header had no room");
     assert_eq!((second.headers[0].0.as_str(), second.headers[5].0.as_str()), ("zaichik-topic", "h0"));
 }
 
 #[test]
-fn a_13_without_a_dead_letter_a_record_comes_again_for_ever() {
+fn a_13_without_a_dead_letter_topic_a_record_is_redelivered_forever() {
     let mut world = World::new();
     let writer = world.topic(TopicOptions::new().retain_forever());
     world.publish(&writer, &["a"]);
@@ -173,7 +177,7 @@ fn a_13_without_a_dead_letter_a_record_comes_again_for_ever() {
         assert_eq!(reader.stream().last(), Some(&format!("1/0=a #{attempt}")));
     }
     assert_eq!(world.ask(&reader, reader.subscribe_to(Sub::new(2, "u").dead_letter(0, "dead"))), "0..0 new");
-    assert_eq!(world.broker.topic_count(), 2, "a dead letter without max_attempts is not used");
+    assert_eq!(world.broker.topic_count(), 2, "a dead-letter topic without max_attempts is ignored");
 }
 
 #[test]
@@ -187,11 +191,11 @@ fn a_14_a_dead_letter_topic_that_can_not_be_used_is_refused() {
     }
     let request = peer.subscribe_to(Sub::new(1, "t").window(0).dead_letter(1, "dead"));
     assert_eq!(world.ask(&peer, request), "refused CommitsOff");
-    assert_eq!(world.broker.topic_count(), 1, "nothing came into being");
+    assert_eq!(world.broker.topic_count(), 1, "no topic was created");
 }
 
 #[test]
-fn a_14_a_subscribe_whose_dead_letter_finds_no_room_leaves_no_topic_behind() {
+fn a_14_a_subscribe_without_room_for_its_dead_letter_topic_creates_no_topic() {
     let mut world = World::with(|config| config.max_topics = 1);
     let peer = world.connect();
     let request = peer.subscribe_to(Sub::new(1, "t").dead_letter(1, "dead"));
@@ -215,7 +219,7 @@ fn a_14_a_full_dead_letter_topic_leaves_the_record_where_it_is() {
     assert_eq!(world.broker.stats().dead_letters_refused, 1);
     world.ask(&reader, reader.nack(1, 0, 5 * SECOND));
     world.advance(us(4_999_999));
-    assert!(reader.stream().is_empty(), "or as long as was asked for");
+    assert!(reader.stream().is_empty(), "or as long as the nack requested");
     world.ask(&writer, writer.alter("dead", TopicOptions::new().max_messages(9)));
     world.advance(ms(1));
     assert_eq!(reader.stream(), ["1/0=a #3"]);
@@ -225,7 +229,24 @@ fn a_14_a_full_dead_letter_topic_leaves_the_record_where_it_is() {
 }
 
 #[test]
-fn a6_a_dead_letter_of_a_key_that_has_one_is_kept_too() {
+fn a_14_the_whole_window_waits_for_a_full_dead_letter_topic() {
+    let mut world = World::new();
+    let (reader, writer) = pair(&mut world, 2, 1, &["a", "b"]);
+    world.ask(&writer, writer.alter("dead", TopicOptions::new().max_messages(1)));
+    world.ask(&writer, writer.publish("dead", "in the way"));
+    assert_eq!(reader.stream(), ["1/0=a", "1/1=b"]);
+    world.ask(&reader, reader.nack(1, 0, 0));
+    assert!(reader.stream().is_empty());
+    world.advance(secs(1));
+    assert_eq!(reader.stream(), ["1/0=a #2", "1/1=b #2"]);
+    world.ask(&writer, writer.alter("dead", TopicOptions::new().max_messages(2)));
+    world.ask(&reader, reader.nack(1, 0, 0));
+    assert_eq!(reader.stream(), ["1/1=b #3"]);
+    assert_eq!(bodies(&mut world), ["in the way", "a"]);
+}
+
+#[test]
+fn a6_a_second_dead_letter_of_a_key_is_kept_too() {
     for mode in [CompactionMode::First, CompactionMode::Latest] {
         let mut world = World::with(|config| {
             config.topic_defaults.compaction = mode;
@@ -245,7 +266,7 @@ fn a6_a_dead_letter_of_a_key_that_has_one_is_kept_too() {
 }
 
 #[test]
-fn a6_a_dead_letter_topic_that_knows_the_key_does_not_swallow_the_record() {
+fn a6_a_dead_letter_topic_that_remembers_the_key_does_not_swallow_the_record() {
     let mut world = World::new();
     let compacting = TopicOptions::new().retain_forever().compaction_window(us(5 * SECOND));
     let writer = world.connect();
@@ -261,13 +282,13 @@ fn a6_a_dead_letter_topic_that_knows_the_key_does_not_swallow_the_record() {
     assert_eq!(bodies(&mut world), ["a"]);
     assert_eq!(world.broker.stats().dead_letters_refused, 1);
     world.advance(secs(5));
-    assert_eq!(reader.stream(), ["1/1=b #2"], "it stays until it is taken");
+    assert_eq!(reader.stream(), ["1/1=b #2"], "it stays until the dead-letter topic accepts it");
     world.ask(&reader, reader.nack(1, 1, 0));
     assert_eq!(bodies(&mut world), ["a", "b"]);
 }
 
 #[test]
-fn a6_dead_letters_of_dead_letters_end_before_they_fit_into_no_delivery() {
+fn a6_repeated_dead_letters_never_outgrow_a_delivery() {
     let mut world = World::new();
     let writer = world.topic(TopicOptions::new().retain_forever());
     world.ask(&writer, writer.create("dead", TopicOptions::new().retain_forever()));
@@ -278,7 +299,7 @@ fn a6_dead_letters_of_dead_letters_end_before_they_fit_into_no_delivery() {
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").dead_letter(1, "dead").window_bytes(0)));
     world.ask(&reader, reader.subscribe_to(Sub::new(2, "dead").dead_letter(1, "t").window_bytes(0)));
     for round in 0..200 {
-        assert!(round < 199, "it grows for ever");
+        assert!(round < 199, "it grows without bound");
         let came = reader.records();
         assert!(!reader.is_closed());
         let Some(one) = came.last() else { break };
@@ -287,17 +308,17 @@ fn a6_dead_letters_of_dead_letters_end_before_they_fit_into_no_delivery() {
     }
     assert_eq!(world.broker.stats().dead_letters_refused, 1);
     world.advance(secs(1));
-    assert_eq!(reader.records().len(), 1, "it is still there");
+    assert_eq!(reader.records().len(), 1, "it is kept");
 }
 
 #[test]
-fn a_14_at_the_end_of_a_connection_too() {
+fn a_14_a_full_dead_letter_topic_also_keeps_the_record_when_the_connection_ends() {
     let mut world = World::new();
     let (_, writer) = pair(&mut world, 1, 1, &["a"]);
     let sub = Sub::new(1, "t").durable("d").dead_letter(1, "dead");
     let reader = world.connect();
     world.ask(&reader, reader.subscribe_to(sub));
-    // It would be lost there: nothing is kept for nobody.
+    // A live-only topic without subscriptions would lose it.
     world.ask(&writer, writer.alter("dead", TopicOptions::new().retention_ttl(Duration::ZERO)));
     reader.cut();
     world.settle();
@@ -307,11 +328,15 @@ fn a_14_at_the_end_of_a_connection_too() {
     world.advance(secs(1));
     assert_eq!(reader.stream(), ["1/0=a #2"]);
     world.ask(&reader, reader.nack(1, 0, 0));
-    assert_eq!(world.ask(&writer, writer.publish("other", "next")), "@1", "the record is before it");
+    assert_eq!(
+        world.ask(&writer, writer.publish("other", "next")),
+        "@1",
+        "the dead letter was appended first"
+    );
 }
 
 #[test]
-fn a_14_another_attach_does_not_shorten_that_second() {
+fn a_14_a_new_attach_does_not_shorten_the_one_second_delay() {
     let mut world = World::new();
     let (_, writer) = pair(&mut world, 1, 1, &["a"]);
     let sub = Sub::new(1, "t").durable("d").dead_letter(1, "dead");
@@ -365,7 +390,7 @@ fn a6_a_seek_forgets_failures_and_brings_dead_letters_back() {
 }
 
 #[test]
-fn r9_the_cursor_moves_past_a_gap_behind_a_dead_letter() {
+fn r9_the_cursor_moves_past_a_gap_after_a_dead_letter() {
     let mut world = World::new();
     let (_, writer) = pair(&mut world, 1, 1, &[]);
     let sub = Sub::new(1, "t").window(2).durable("d").dead_letter(1, "dead");
@@ -380,11 +405,11 @@ fn r9_the_cursor_moves_past_a_gap_behind_a_dead_letter() {
     assert_eq!(bodies(&mut world), ["a"]);
     let reader = world.connect();
     assert_eq!(world.ask(&reader, reader.subscribe_to(sub)), "2..2 epoch 2 rewind 1");
-    assert!(reader.stream().is_empty(), "the gap was told once");
+    assert!(reader.stream().is_empty(), "the gap is reported once");
 }
 
 #[test]
-fn a5_a_dead_letter_that_a_seek_brings_back_has_the_attempts_that_it_had() {
+fn a5_a_dead_letter_that_a_seek_brings_back_keeps_its_attempts() {
     let mut world = World::new();
     let (reader, _) = pair(&mut world, 3, 1, &["a", "b", "c"]);
     world.ask(&reader, reader.nack(1, 1, 0));

@@ -72,7 +72,7 @@ fn a_05_committing_ahead_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_06_committing_a_subscription_of_nobody_or_of_another_connection() {
+fn a_06_committing_an_unknown_subscription_or_one_of_another_connection() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 1);
     world.publish(&writer, &["a", "b"]);
@@ -159,7 +159,7 @@ fn a_21_a_message_larger_than_the_window_in_bytes_is_delivered_alone() {
 }
 
 #[test]
-fn a_21_a_message_larger_than_a_delivery_frame_comes_whole_and_alone() {
+fn a_21_a_message_larger_than_a_delivery_frame_is_delivered_whole_and_alone() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 100);
     let large = "x".repeat(200_000);
@@ -168,7 +168,7 @@ fn a_21_a_message_larger_than_a_delivery_frame_comes_whole_and_alone() {
 }
 
 #[test]
-fn a5_a_delivery_carries_everything_of_the_record() {
+fn a5_a_delivery_carries_all_parts_of_a_record() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 10);
     let headers: [(&str, &[u8]); 3] = [("trace", &[1, 2]), ("empty", b""), ("trace", b"again")];
@@ -202,7 +202,7 @@ fn a7_a_delivery_frame_is_at_most_64_kib() {
 }
 
 #[test]
-fn a_15_subscribing_again_after_unsubscribe_starts_by_its_start() {
+fn a_15_subscribing_again_after_unsubscribe_uses_the_new_start() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 2);
     world.publish(&writer, &["a", "b", "c"]);
@@ -216,7 +216,7 @@ fn a_15_subscribing_again_after_unsubscribe_starts_by_its_start() {
 }
 
 #[test]
-fn a_16_what_was_on_its_way_when_the_connection_ended_is_not_committed() {
+fn a_16_records_in_flight_when_the_connection_ended_are_not_committed() {
     for end in [|peer: &Peer| peer.close(), Peer::cut, Peer::finish] {
         let mut world = World::new();
         let (reader, writer) = (world.connect(), world.connect());
@@ -228,7 +228,7 @@ fn a_16_what_was_on_its_way_when_the_connection_ended_is_not_committed() {
         world.publish(&writer, &["c"]);
         end(&reader);
         world.settle();
-        // A limit that may only remove what every subscription has committed shows who has: nobody.
+        // With reject a limit removes only what every subscription has committed: here nothing.
         let options = TopicOptions::new().retain_forever();
         assert_eq!(world.ask(&writer, writer.create("t", options)), "adopted");
         let again = world.connect();
@@ -239,7 +239,7 @@ fn a_16_what_was_on_its_way_when_the_connection_ended_is_not_committed() {
 }
 
 #[test]
-fn a_17_who_does_not_read_disturbs_nobody_and_is_dropped() {
+fn a_17_a_peer_that_does_not_read_disturbs_no_other_and_is_dropped() {
     let mut world = World::new();
     let (stuck, reader, writer) = (world.connect(), world.connect(), world.connect());
     for peer in [&stuck, &reader] {
@@ -258,9 +258,9 @@ fn a_17_who_does_not_read_disturbs_nobody_and_is_dropped() {
     world.settle();
     assert_eq!(stuck.unread(), 0);
     assert_eq!(world.broker.topic_count(), 2);
-    // And when it goes on reading in time, it finds the answer, and everything else.
+    // When it resumes reading in time, it gets the answer and everything else.
     world.advance(secs(9));
-    stuck.go_on_reading();
+    stuck.resume_reading();
     assert_eq!(world.ask(&stuck, request), "@0 new");
     assert_eq!(stuck.stream().len(), 40);
     // The next time it does not.
@@ -272,9 +272,9 @@ fn a_17_who_does_not_read_disturbs_nobody_and_is_dropped() {
     assert_eq!(reader.stream(), ["1/40=late"]);
 }
 
-/// A defect of the first Zaichik: a slow subscriber lost messages and was not told.
+/// A defect of the first Zaichik: a slow subscriber lost messages without notice.
 #[test]
-fn a_19_who_is_overtaken_by_a_limit_is_told_once_in_the_right_place() {
+fn a_19_a_reader_overtaken_by_a_limit_gets_one_gap_in_the_right_place() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
     let options = TopicOptions::new().retain_forever().max_messages(10);
@@ -293,7 +293,7 @@ fn a_19_who_is_overtaken_by_a_limit_is_told_once_in_the_right_place() {
 }
 
 #[test]
-fn a_19_a_full_lane_is_overtaken_too_and_the_sum_is_right() {
+fn a_19_a_full_lane_is_overtaken_too_and_every_offset_is_accounted_for() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
     let options = TopicOptions::new().retain_forever().max_bytes(500_000);
@@ -304,9 +304,9 @@ fn a_19_a_full_lane_is_overtaken_too_and_the_sum_is_right() {
     for _ in 0..200 {
         world.publish(&writer, &[&body]);
     }
-    reader.go_on_reading();
+    reader.resume_reading();
     world.settle();
-    // The peer checks that deliveries and gaps together leave no hole; only the last fifty could be left.
+    // The peer checks that deliveries and gaps together leave no hole; the topic keeps only the last fifty records.
     let stream = reader.stream();
     let gaps: Vec<_> = stream.iter().filter(|one| one.ends_with("limit")).collect();
     assert_eq!(gaps.len(), 1, "{gaps:?}");
@@ -329,18 +329,18 @@ fn a_22_unsubscribing_twice_and_subscribing_twice() {
 }
 
 #[test]
-fn a9_after_unsubscribed_nothing_follows() {
+fn a9_nothing_follows_unsubscribed() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 100);
     reader.stop_reading();
     world.publish(&writer, &["a", "b", "c"]);
     reader.unsubscribe(1);
     world.publish(&writer, &["d"]);
-    // The number is free at once, and its next use is told apart by the order of the lane.
+    // The number is free at once; the order of the lane distinguishes its next use.
     reader.subscribe_to(Sub::new(1, "t").from(Start::Offset(2)).window(9));
     world.settle();
     reader.log();
-    reader.go_on_reading();
+    reader.resume_reading();
     world.settle();
     assert_eq!(
         reader.log(),
@@ -349,7 +349,7 @@ fn a9_after_unsubscribed_nothing_follows() {
 }
 
 #[test]
-fn a9_unsubscribed_says_the_last_offset_delivered_if_any() {
+fn a9_unsubscribed_names_the_last_offset_delivered_if_any() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 2);
     assert_eq!(world.ask(&reader, reader.unsubscribe(1)), "ended");
@@ -360,7 +360,7 @@ fn a9_unsubscribed_says_the_last_offset_delivered_if_any() {
 
 #[test]
 fn a8_publishing_between_deliveries_always_makes_progress() {
-    // Every buffer at its smallest: a byte at once in both directions, lanes of one frame, window 1.
+    // The smallest buffers: one byte at a time in both directions, lanes of one frame, window 1.
     let mut world = World::with(|config| config.lane_bytes = 1);
     let peer = world.connect();
     peer.split_reads(1);
@@ -392,7 +392,7 @@ fn a7_many_subscriptions_are_served_in_turn() {
         let records = vec![record(&body); 500];
         world.ask(&writer, writer.publish_all(&format!("t{number}"), &records));
     }
-    reader.go_on_reading();
+    reader.resume_reading();
     world.settle();
     let mut turns: Vec<u32> = reader.records().iter().map(|one| one.subscription).collect();
     assert_eq!(turns.len(), 5_000);

@@ -1,4 +1,4 @@
-//! What a broker tells about itself: docs/protocol.md §6.15 and §6.16.
+//! Descriptions of a broker's topics, subscriptions and counters: docs/protocol.md §6.15 and §6.16.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn subscriptions(topic: &str) -> Subject<'_> {
     Subject::Subscriptions { from: 0, topic: topic.as_bytes() }
 }
 
-/// A broker with the topic "t", which holds these, and its writer.
+/// A broker with the topic "t", which holds these bodies, and its writer.
 fn with_topic(bodies: &[&str], options: TopicOptions) -> (World, Peer) {
     let mut world = World::new();
     let writer = world.topic(options);
@@ -39,20 +39,20 @@ fn a_topic_is_described_and_not_created() {
 }
 
 #[test]
-fn a_compacted_topic_tells_what_is_left_of_it() {
+fn a_compacted_topic_reports_its_remaining_records() {
     let options = TopicOptions::new().retain_forever().compaction(CompactionMode::Latest);
     let (mut world, peer) = with_topic(&[], options);
     for (key, body) in [("k", "old"), ("k", "new"), ("l", "other")] {
         world.ask(&peer, peer.publish_keyed("t", key, body));
     }
-    // The superseded record goes when time goes by.
+    // The superseded record is removed as time passes.
     world.advance(secs(1));
     let told = world.ask(&peer, peer.describe(Subject::Topic { topic: b"t" }));
     assert!(told.contains(": 2 messages, ") && told.contains(", 2 keys, "), "{told}");
 }
 
 #[test]
-fn topics_come_in_the_order_in_which_they_were_created_and_a_page_is_bounded() {
+fn topics_are_listed_in_creation_order_and_a_page_is_bounded() {
     let (mut world, peer) = with_topic(&[], TopicOptions::new());
     for number in 0..1_000 {
         world.ask(&peer, peer.publish(&format!("{}{number:04}", "long ".repeat(10)), "x"));
@@ -83,7 +83,7 @@ fn topics_come_in_the_order_in_which_they_were_created_and_a_page_is_bounded() {
 }
 
 #[test]
-fn subscriptions_tell_where_they_are() {
+fn subscriptions_report_their_positions() {
     let (mut world, peer) = with_topic(&["a", "b", "c"], TopicOptions::new().retain_forever());
     world.ask(&peer, peer.publish("other", "x"));
     let reader = world.connect();
@@ -108,7 +108,7 @@ fn subscriptions_tell_where_they_are() {
     assert_eq!(world.ask(&peer, peer.describe(subscriptions("other"))), "subscriptions");
     let unknown = Subject::Durable { topic: b"t", name: "e" };
     assert_eq!(world.ask(&peer, peer.describe(unknown)), "refused NotSubscribed");
-    // Nobody came back: it is gone at that instant, whether housekeeping has been there or not.
+    // No connection reattached: it is removed at that instant, whether or not housekeeping ran.
     world.jump(world.now() + Duration::from_hours(24));
     assert_eq!(world.ask(&peer, peer.describe(subscriptions(""))), "subscriptions");
     assert_eq!(world.ask(&peer, peer.describe(durable)), "refused NotSubscribed");
@@ -116,7 +116,7 @@ fn subscriptions_tell_where_they_are() {
 
 /// `RemoveDurable` (rule D7).
 #[test]
-fn a_durable_subscription_is_removed_when_nobody_has_it() {
+fn a_durable_subscription_can_be_removed_while_detached() {
     let (mut world, peer) = with_topic(&["a"], TopicOptions::new());
     let reader = world.connect();
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").durable("d")));
@@ -135,7 +135,7 @@ fn a_durable_subscription_is_removed_when_nobody_has_it() {
 }
 
 #[test]
-fn an_exchange_looks_through_few_pages_however_many_are_asked_for() {
+fn an_exchange_produces_few_pages_for_any_number_of_requests() {
     let (mut world, peer) = with_topic(&[], TopicOptions::new());
     peer.frames();
     for _ in 0..50 {
@@ -143,7 +143,7 @@ fn an_exchange_looks_through_few_pages_however_many_are_asked_for() {
     }
     let (mut most, mut all) = (0, 0);
     while all < 50 {
-        assert!(world.step(), "it goes on");
+        assert!(world.step(), "work continues");
         let answers = peer.frames().len();
         (most, all) = (most.max(answers), all + answers);
     }
@@ -151,7 +151,7 @@ fn an_exchange_looks_through_few_pages_however_many_are_asked_for() {
 }
 
 #[test]
-fn counters_tell_what_happened() {
+fn counters_report_what_happened() {
     let (mut world, peer) = with_topic(&["a", "b"], TopicOptions::new().retain_forever());
     let reader = world.connect();
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(8).durable("d")));
@@ -174,7 +174,7 @@ fn counters_tell_what_happened() {
 }
 
 #[test]
-fn the_program_around_the_broker_counts_what_it_alone_sees() {
+fn the_embedding_program_adds_its_own_counters() {
     let mut broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2)).unwrap();
     broker.report(Counter::ProcessMemory, 7);
     broker.report(Counter::ProcessMemory, 6);
@@ -185,13 +185,13 @@ fn the_program_around_the_broker_counts_what_it_alone_sees() {
     let counter = |wanted| broker.counters().find(|one| one.counter == wanted).map(|one| one.value);
     assert_eq!(counter(Counter::ProcessMemory), Some(6));
     assert_eq!(counter(Counter::WriteStalls), Some(5));
-    assert_eq!(counter(Counter::RecordsIn), Some(0), "it is the broker's own");
+    assert_eq!(counter(Counter::RecordsIn), Some(0), "it is a counter of the broker");
     assert_eq!(counter(Counter::Unknown(5_000)), None);
     assert!(broker.counters().map(|one| one.counter.code()).is_sorted());
 }
 
 #[test]
-fn a_client_gets_what_it_asks_for_and_a_refusal_as_such() {
+fn a_client_gets_descriptions_and_refusals() {
     let mut world = World::new();
     let client = world.client();
     let made = world.done(client, |client, now| client.create_topic(now, "t", &TopicOptions::new()));

@@ -1,4 +1,4 @@
-//! S-05: a broker that stops.
+//! S-05: a broker that drains.
 
 use zaichik_engine::{CloseReason, Status};
 use zaichik_proto::TopicOptions;
@@ -17,14 +17,14 @@ fn s_05_publishes_in_flight_are_answered_or_refused() {
     world.settle();
     let answers: Vec<_> = before.iter().chain(&after).map(|request| peer.answer(*request)).collect();
     let accepted = answers.iter().filter(|answer| answer.starts_with('@')).count() as u64;
-    assert_eq!(accepted, world.broker.stats().records_accepted, "none accepted and unanswered");
+    assert_eq!(accepted, world.broker.stats().records_accepted, "every accepted publish is answered");
     assert!(answers[5..].iter().all(|answer| answer == "refused Draining"), "{answers:?}");
     assert!(answers.iter().all(|answer| answer != "-"));
     assert_eq!(peer.control(), ["goodbye draining 10000"]);
 }
 
 #[test]
-fn s_05_a_connection_to_which_nothing_is_owed_is_closed() {
+fn s_05_a_connection_without_outstanding_work_is_closed() {
     let mut world = World::new();
     let idle: Vec<_> = (0..200).map(|_| world.connect()).collect();
     world.drain(secs(10));
@@ -38,7 +38,7 @@ fn s_05_a_connection_to_which_nothing_is_owed_is_closed() {
 }
 
 #[test]
-fn s_05_who_has_something_to_commit_gets_time_for_it() {
+fn s_05_a_reader_with_uncommitted_records_gets_time_to_commit() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe(1, "t"));
@@ -50,7 +50,7 @@ fn s_05_who_has_something_to_commit_gets_time_for_it() {
     assert!(writer.is_closed());
     assert_eq!(reader.control(), ["goodbye draining 10000"]);
     assert_eq!(world.status(&reader), Status::Open);
-    // All but publishes are served as before.
+    // Requests other than publishes are served as before.
     assert_eq!(world.ask(&reader, reader.create("u", TopicOptions::new())), "created");
     assert_eq!(world.ask(&reader, reader.publish("u", "x")), "refused Draining");
     assert_eq!(world.ask(&reader, reader.commit(1, 0)), "done 1");
@@ -58,12 +58,12 @@ fn s_05_who_has_something_to_commit_gets_time_for_it() {
     world.advance(secs(5));
     assert_eq!(world.ask(&reader, reader.commit(1, 1)), "done 2");
     assert!(reader.is_closed());
-    assert!(reader.control().is_empty(), "it was told already");
+    assert!(reader.control().is_empty(), "Goodbye is sent once");
     assert_eq!(world.broker.session_count(), 0);
 }
 
 #[test]
-fn s_05_when_the_grace_time_is_over_it_ends() {
+fn s_05_connections_are_closed_when_the_grace_period_ends() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe(1, "t"));
@@ -78,7 +78,7 @@ fn s_05_when_the_grace_time_is_over_it_ends() {
 }
 
 #[test]
-fn s_05_who_does_not_read_ends_with_the_grace_time_or_the_write_deadline() {
+fn s_05_a_peer_that_does_not_read_is_closed_by_the_grace_period_or_the_write_deadline() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe(1, "t"));
@@ -93,7 +93,7 @@ fn s_05_who_does_not_read_ends_with_the_grace_time_or_the_write_deadline() {
 }
 
 #[test]
-fn s_05_new_connections_are_told_to_come_back_later() {
+fn s_05_new_connections_are_refused() {
     let mut world = World::new();
     let reader = world.connect();
     world.ask(&reader, reader.subscribe(1, "t"));
@@ -110,7 +110,7 @@ fn s_05_new_connections_are_told_to_come_back_later() {
 }
 
 #[test]
-fn s_05_what_waits_to_be_written_is_written_first() {
+fn s_05_pending_output_is_written_first() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
@@ -123,14 +123,14 @@ fn s_05_what_waits_to_be_written_is_written_first() {
     world.drain(secs(30));
     world.settle();
     reader.split_writes(10_000);
-    reader.go_on_reading();
+    reader.resume_reading();
     world.settle();
     assert_eq!(reader.stream().len(), 20);
     assert!(reader.is_closed());
 }
 
 #[test]
-fn s_05_half_a_frame_is_waited_for() {
+fn s_05_a_partly_received_frame_may_still_arrive() {
     let mut world = World::new();
     let peer = world.connect();
     let request = peer.publish("t", "x");

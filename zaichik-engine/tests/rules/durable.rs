@@ -6,7 +6,7 @@ use crate::world::{Peer, Sub, World, mortal, secs};
 
 const SECOND: u64 = 1_000_000;
 
-/// The topic "t", which holds these, and a writer.
+/// The topic "t", which holds these bodies, and a writer.
 fn topic(world: &mut World, bodies: &[&str]) -> Peer {
     let writer = world.topic(TopicOptions::new().retain_forever());
     world.publish(&writer, bodies);
@@ -26,7 +26,7 @@ fn leave(world: &mut World, peer: &Peer) {
 }
 
 #[test]
-fn d_01_a_durable_subscription_goes_on_where_it_committed() {
+fn d_01_a_durable_subscription_continues_after_its_commit() {
     let mut world = World::new();
     topic(&mut world, &["a", "b", "c", "d", "e", "f", "g", "h"]);
     let (peer, answer) = attach(&mut world, 8);
@@ -34,12 +34,12 @@ fn d_01_a_durable_subscription_goes_on_where_it_committed() {
     world.ask(&peer, peer.commit(1, 5));
     leave(&mut world, &peer);
     let (peer, answer) = attach(&mut world, 8);
-    assert_eq!(answer, "6..8 epoch 2 rewind 1", "whatever start says");
+    assert_eq!(answer, "6..8 epoch 2 rewind 1", "the start is ignored");
     assert_eq!(peer.stream(), ["1/6=g #2", "1/7=h #2"]);
 }
 
 #[test]
-fn d_02_what_was_uncommitted_comes_again_in_order_with_another_attempt() {
+fn d_02_uncommitted_records_are_redelivered_in_order_with_a_new_attempt() {
     let mut world = World::new();
     let writer = topic(&mut world, &["a", "b", "c"]);
     let (peer, _) = attach(&mut world, 2);
@@ -70,17 +70,17 @@ fn d_03_a_second_attach_takes_over_and_the_old_one_has_no_effect() {
     for request in [old.commit(1, 0), old.nack(1, 0, 0), old.unsubscribe(1), old.seek(1, Start::Latest)] {
         assert_eq!(world.ask(&old, request), "refused SubscriptionFenced 2");
     }
-    assert_eq!(world.ask(&new, new.commit(1, 0)), "done 1", "nothing of that had an effect");
+    assert_eq!(world.ask(&new, new.commit(1, 0)), "done 1", "the old connection's requests had no effect");
     assert_eq!(new.stream(), ["1/1=b"]);
     leave(&mut world, &old);
     world.publish(&writer, &["c"]);
-    assert_eq!(world.ask(&new, new.commit(1, 1)), "done 2", "nor has the end of the old connection");
+    assert_eq!(world.ask(&new, new.commit(1, 1)), "done 2", "nor had the end of the old connection");
     assert_eq!(new.stream(), ["1/2=c"]);
     assert_eq!(world.broker.stats().takeovers, 1);
 }
 
 #[test]
-fn d_03_nothing_of_the_subscription_follows_fenced() {
+fn d_03_no_frame_of_the_subscription_follows_fenced() {
     let mut world = World::new();
     let writer = topic(&mut world, &[]);
     let (old, _) = attach(&mut world, 9);
@@ -88,14 +88,14 @@ fn d_03_nothing_of_the_subscription_follows_fenced() {
     world.publish(&writer, &["a", "b"]);
     let (new, _) = attach(&mut world, 9);
     world.publish(&writer, &["c"]);
-    old.go_on_reading();
+    old.resume_reading();
     world.settle();
     assert_eq!(old.stream(), ["1/0=a", "1/1=b", "1 fenced by 2"]);
     assert_eq!(new.stream(), ["1/0=a #2", "1/1=b #2", "1/2=c"]);
 }
 
 #[test]
-fn d_03_a_fenced_number_can_be_used_again() {
+fn d_03_a_fenced_number_can_be_reused() {
     let mut world = World::with(|config| config.wire.max_subscriptions = 2);
     topic(&mut world, &["a"]);
     let (old, _) = attach(&mut world, 1);
@@ -105,7 +105,7 @@ fn d_03_a_fenced_number_can_be_used_again() {
     assert_eq!(
         world.ask(&old, old.subscribe(3, "u")),
         "refused SubscriptionsFull 2",
-        "a fenced number counts"
+        "a fenced number counts against the limit"
     );
     assert_eq!(world.ask(&old, old.subscribe(1, "u")), "0..0 new");
     assert_eq!(world.ask(&old, old.commit(1, 0)), "refused CommitAhead");
@@ -113,13 +113,13 @@ fn d_03_a_fenced_number_can_be_used_again() {
 }
 
 #[test]
-fn d_04_an_attach_that_asks_not_to_take_over_is_refused() {
+fn d_04_an_attach_without_takeover_is_refused() {
     let mut world = World::new();
     topic(&mut world, &["a", "b"]);
     let (first, _) = attach(&mut world, 1);
     let second = world.connect();
     let polite = Sub::new(1, "t").durable("d").reject();
-    // An epoch above the one at hand is of a holder that the broker has forgotten.
+    // A higher epoch than the current one is of a holder that the broker has forgotten.
     for epoch in [0, 2] {
         let answer = world.ask(&second, second.subscribe_to(polite.epoch(epoch)));
         assert_eq!(answer, "refused SubscriptionHeld", "{epoch}");
@@ -131,7 +131,7 @@ fn d_04_an_attach_that_asks_not_to_take_over_is_refused() {
 }
 
 #[test]
-fn d_04_a_cursor_before_the_first_record_gets_a_gap_and_goes_on() {
+fn d_04_a_cursor_before_the_first_record_gets_a_gap_and_continues() {
     let mut world = World::new();
     let writer = topic(&mut world, &["a"]);
     let (peer, _) = attach(&mut world, 1);
@@ -145,7 +145,7 @@ fn d_04_a_cursor_before_the_first_record_gets_a_gap_and_goes_on() {
 
 /// Exact, whether housekeeping ran or not (rule D5).
 #[test]
-fn d_05_a_detached_one_is_gone_at_the_instant_and_not_before() {
+fn d_05_a_detached_subscription_expires_exactly_at_its_ttl() {
     for (waited, expected) in [(9_999_999, "1..2 epoch 2 rewind 1"), (10_000_000, "0..2 epoch 1 rewind 0")] {
         for keeps_house in [true, false] {
             let mut world = World::new();
@@ -169,7 +169,7 @@ fn d_05_a_detached_one_is_gone_at_the_instant_and_not_before() {
 }
 
 #[test]
-fn d_05_the_broker_s_default_counts_and_for_ever_is_for_ever() {
+fn d_05_the_default_ttl_applies_and_an_infinite_ttl_never_ends() {
     let mut world = World::with(|config| config.inactive_ttl = secs(60));
     topic(&mut world, &["a"]);
     for (name, inactive) in [("default", 0), ("ever", u64::MAX)] {
@@ -190,7 +190,21 @@ fn d_05_the_broker_s_default_counts_and_for_ever_is_for_ever() {
 }
 
 #[test]
-fn d_06_anybody_may_seek_a_durable_subscription() {
+fn d_05_a_seek_does_not_keep_a_detached_subscription() {
+    let mut world = World::new();
+    topic(&mut world, &["a", "b"]);
+    let peer = world.connect();
+    world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").durable("d").inactive(10 * SECOND)));
+    leave(&mut world, &peer);
+    let other = world.connect();
+    world.advance(secs(9));
+    assert_eq!(world.ask(&other, other.seek_durable("t", "d", Start::Offset(1))), "done 1");
+    world.advance(secs(1));
+    assert_eq!(world.ask(&other, other.seek_durable("t", "d", Start::Offset(1))), "refused NotSubscribed");
+}
+
+#[test]
+fn d_06_any_connection_may_seek_a_durable_subscription() {
     let mut world = World::new();
     topic(&mut world, &["a", "b", "c"]);
     let (peer, _) = attach(&mut world, 1);
@@ -201,7 +215,7 @@ fn d_06_anybody_may_seek_a_durable_subscription() {
     assert_eq!(
         world.ask(&other, other.seek_durable("t", "d", Start::Earliest)),
         "done 2",
-        "also a detached one"
+        "a detached subscription can be moved too"
     );
     let (peer, answer) = attach(&mut world, 1);
     assert_eq!(answer, "0..3 epoch 2 rewind 3");
@@ -221,7 +235,7 @@ fn d_07_one_name_on_two_topics_and_two_names_on_one() {
     assert_eq!(world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").durable("d"))), "0..2 epoch 1 rewind 0");
     assert_eq!(world.ask(&peer, peer.subscribe_to(Sub::new(2, "u").durable("d"))), "0..1 epoch 1 rewind 0");
     assert_eq!(world.ask(&peer, peer.subscribe_to(Sub::new(3, "t").durable("e"))), "0..2 epoch 1 rewind 0");
-    assert_eq!(world.ask(&peer, peer.subscribe(4, "t")), "0..2", "and one without a name");
+    assert_eq!(world.ask(&peer, peer.subscribe(4, "t")), "0..2", "and a subscription without a name");
     assert_eq!(
         world.ask(&peer, peer.subscribe_to(Sub::new(5, "t").durable("d"))),
         "refused AlreadySubscribed"
@@ -235,7 +249,7 @@ fn d_07_one_name_on_two_topics_and_two_names_on_one() {
 }
 
 #[test]
-fn d_08_who_was_fenced_stays_fenced() {
+fn d_08_a_fenced_client_stays_fenced() {
     let mut world = World::new();
     topic(&mut world, &["a"]);
     let (old, _) = attach(&mut world, 1);
@@ -251,13 +265,13 @@ fn d_08_who_was_fenced_stays_fenced() {
     assert_eq!(
         world.ask(&again, again.subscribe_to(sub)),
         "refused SubscriptionFenced 2",
-        "also when it is free"
+        "even when no connection holds it"
     );
     assert_eq!(world.ask(&again, again.subscribe_to(sub.epoch(2))), "0..1 epoch 3 rewind 2");
 }
 
 #[test]
-fn d3_the_holder_itself_comes_back_before_its_old_connection_is_gone() {
+fn d3_the_holder_itself_reattaches_before_its_old_connection_is_gone() {
     let mut world = World::new();
     topic(&mut world, &["a"]);
     let (old, _) = attach(&mut world, 1);
@@ -268,14 +282,14 @@ fn d3_the_holder_itself_comes_back_before_its_old_connection_is_gone() {
 }
 
 #[test]
-fn d3_the_holder_may_come_back_although_the_answer_to_its_last_attach_was_lost() {
+fn d3_the_holder_may_reattach_although_the_answer_to_its_last_attach_was_lost() {
     let mut world = World::new();
     topic(&mut world, &["a", "b"]);
     let (first, _) = attach(&mut world, 1);
     leave(&mut world, &first);
     let own = Sub::new(1, "t").durable("d").reject().epoch(1);
     for epoch in 2..5 {
-        // Each time the connection breaks before the client hears that it has another epoch now.
+        // Each time the connection breaks before the client receives its new epoch.
         let again = world.connect();
         let expected = format!("0..2 epoch {epoch} rewind {}", epoch - 1);
         assert_eq!(world.ask(&again, again.subscribe_to(own)), expected);
@@ -291,7 +305,7 @@ fn d3_the_holder_may_come_back_although_the_answer_to_its_last_attach_was_lost()
     assert_eq!(world.ask(&other, other.commit(1, 0)), "done 1");
     let mut unheard = own.epoch(9);
     for epoch in [10, 11] {
-        // The broker had forgotten that the client once had this epoch; it goes on from there, twice.
+        // The broker had forgotten that the client once had this epoch; it continues from there, twice.
         let again = world.connect();
         unheard = unheard.durable("new").reject().epoch(9);
         let answer = world.ask(&again, again.subscribe_to(unheard));
@@ -304,7 +318,7 @@ fn d3_epochs_never_fall() {
     let mut world = World::new();
     topic(&mut world, &["a"]);
     let peer = world.connect();
-    // The broker had dropped it meanwhile.
+    // The broker had removed it meanwhile.
     assert_eq!(
         world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").durable("d").epoch(7))),
         "0..1 epoch 8 rewind 0"
@@ -339,11 +353,11 @@ fn r_14_a_live_only_topic_keeps_records_for_a_detached_subscription() {
     let (peer, answer) = attach(&mut world, 9);
     assert_eq!(answer, "0..3 epoch 2 rewind 1");
     assert_eq!(peer.stream(), ["1/0=a", "1/1=b", "1/2=c"]);
-    assert!(world.everything().is_empty(), "a newcomer gets nothing");
+    assert!(world.everything().is_empty(), "a new subscription gets nothing");
 }
 
 #[test]
-fn r5_a_detached_subscription_holds_what_it_has_not_committed() {
+fn r5_a_detached_subscription_keeps_its_uncommitted_records() {
     let mut world = World::new();
     let options = TopicOptions::new().retain_forever().max_messages(2).overflow(Overflow::Reject);
     let writer = world.topic(options);
@@ -359,7 +373,7 @@ fn r5_a_detached_subscription_holds_what_it_has_not_committed() {
 }
 
 #[test]
-fn d2_window_0_goes_on_after_what_was_put_into_the_output() {
+fn d2_window_0_continues_after_records_put_into_the_output() {
     let mut world = World::new();
     let writer = topic(&mut world, &["a"]);
     let (peer, _) = attach(&mut world, 0);
@@ -384,20 +398,20 @@ fn limit_of_durable_subscriptions() {
     }
     let third = Sub::new(3, "t").durable("d3").inactive(SECOND);
     assert_eq!(world.ask(&peer, peer.subscribe_to(third)), "refused SubscriptionsFull 2");
-    assert_eq!(world.ask(&peer, peer.subscribe(3, "t")), "0..1", "others are not counted");
+    assert_eq!(world.ask(&peer, peer.subscribe(3, "t")), "0..1", "other subscriptions are not counted");
     leave(&mut world, &peer);
     let peer = world.connect();
     assert_eq!(
         world.ask(&peer, peer.subscribe_to(third)),
         "refused SubscriptionsFull 2",
-        "detached ones are"
+        "detached durable subscriptions are counted"
     );
     world.advance(secs(24 * 3_600));
     assert_eq!(world.ask(&peer, peer.subscribe_to(third)), "0..1 epoch 1 rewind 0");
 }
 
 #[test]
-fn s5_a_fenced_client_is_told_before_a_draining_broker_closes() {
+fn s5_a_fenced_client_receives_fenced_before_a_draining_broker_closes() {
     let mut world = World::new();
     topic(&mut world, &["a"]);
     let (old, _) = attach(&mut world, 1);

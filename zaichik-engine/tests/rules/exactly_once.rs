@@ -1,4 +1,4 @@
-//! P-06, X-03 in simulated time: short runs whose connection breaks at every byte, or between any two steps.
+//! P-06, X-03 in simulated time: short scenarios whose connection breaks at every byte, or between any two steps.
 
 use zaichik_client::{
     Answer, Batch, ClientConfig, DurableOptions, Event, Link, ProducerIdentity, PublishOptions, RequestError,
@@ -10,13 +10,13 @@ use crate::world::{RemoteId, Sub, World, ms, record, secs};
 
 const FENCED: RefusalCode = RefusalCode::SubscriptionFenced;
 
-/// What there is to work on.
+/// The messages to process.
 const INPUTS: u64 = 2;
 
-/// More bytes than any of the runs needs in a direction.
+/// More bytes than any scenario needs in one direction.
 const BYTES: usize = 1_000;
 
-/// Steps after which a run counts as hanging.
+/// Steps after which a scenario counts as hanging.
 const STEPS: usize = 5_000;
 
 /// A world whose topics keep everything.
@@ -32,15 +32,15 @@ fn client(world: &mut World, id: u128, change: impl FnOnce(&mut ClientConfig)) -
     })
 }
 
-/// All of a topic.
+/// The whole contents of a topic.
 fn all(world: &mut World, topic: &str) -> Vec<String> {
-    let newcomer = world.connect();
-    world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, topic).window(0)));
-    newcomer.stream()
+    let new_reader = world.connect();
+    world.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, topic).window(0)));
+    new_reader.stream()
 }
 
-/// Runs something for each byte after which a connection can break, in each direction, as long as it does break: what
-/// is run says that.
+/// Runs a scenario for each byte after which a connection can break, in each direction. The scenario returns whether
+/// the connection did break; the first one that did not is the last.
 fn at_each_byte(run: impl Fn(usize, usize) -> bool) {
     let to_broker = (0..BYTES).take_while(|at| run(*at, usize::MAX)).count();
     let from_broker = (0..BYTES).take_while(|at| run(usize::MAX, *at)).count();
@@ -54,7 +54,7 @@ fn publish(world: &mut World, client: RemoteId, body: &str) -> RequestId {
     world.call(client, |client, now| client.publish(now, "t", &records, PublishOptions::new())).unwrap()
 }
 
-/// The offset of an accepted publish, once its connection is mended.
+/// The offset of an accepted publish, once its connection is restored.
 fn offset_of(world: &mut World, client: RemoteId, request: RequestId) -> u64 {
     let answer = world.answer(client, request);
     let Some(Ok(Answer::Published(receipt))) = answer else { panic!("{answer:?}") };
@@ -97,7 +97,7 @@ fn p_06_a_retry_whose_connection_breaks_at_each_byte_is_stored_once() {
             world.break_after(client, first.0, first.1);
             let request = publish(&mut world, client, "a");
             world.settle();
-            assert!(matches!(world.link(client), Link::Connect { .. }), "the first one broke");
+            assert!(matches!(world.link(client), Link::Connect { .. }), "the first connection broke");
             world.break_after(client, to_broker, from_broker);
             world.advance(secs(5));
             assert_eq!(offset_of(&mut world, client, request), 0);
@@ -107,12 +107,12 @@ fn p_06_a_retry_whose_connection_breaks_at_each_byte_is_stored_once() {
     }
 }
 
-/// Takes each message of "in", and puts its output into "out" in one step with the message's commit.
+/// Publishes an output to "out" for each message of "in", in one batch with the message's commit.
 struct Worker {
     client: RemoteId,
     subscribe: RequestId,
     subscription: SubscriptionId,
-    /// What was sent and not answered, and the offset that it commits.
+    /// The batch in flight, and the offset that it commits.
     sending: Option<(RequestId, u64)>,
     done: u64,
     is_over: bool,
@@ -127,7 +127,7 @@ impl Worker {
         Self { client, subscribe, subscription, sending: None, done: 0, is_over: false }
     }
 
-    /// Does what there is to do at this moment.
+    /// Does everything that is possible now.
     fn act(&mut self, world: &mut World) {
         match world.answer_so_far(self.client, self.subscribe) {
             None => {}
@@ -166,17 +166,17 @@ impl Worker {
 
     fn failed(&mut self, error: &RequestError) {
         if matches!(error, RequestError::NotApplied { .. }) {
-            // Nothing of it happened, and the message comes again.
+            // It had no effect, and the message is redelivered.
             return;
         }
         let is_fenced = matches!(error, RequestError::Refused { refusal, .. } if refusal.code == FENCED);
-        // Only of a client that does not connect again.
+        // Happens only to a client that does not reconnect.
         let is_lost = matches!(error, RequestError::Unknown { .. } | RequestError::Closed);
         assert!(is_fenced || is_lost, "{error}");
         self.is_over = true;
     }
 
-    /// Works for so many steps of the world, as long as there is something to do.
+    /// Works for up to this many steps of the world, while there is work.
     fn run(&mut self, world: &mut World, steps: usize) {
         for _ in 0..steps {
             self.act(world);
@@ -196,7 +196,7 @@ impl Worker {
     }
 }
 
-/// A world with something to work on.
+/// A world with messages to process.
 fn with_inputs() -> World {
     let mut world = keeping();
     let peer = world.connect();
@@ -213,7 +213,7 @@ fn check(world: &mut World, how: &str) {
     assert_eq!(all(world, "out"), expected, "{how}");
 }
 
-/// A worker in the place of another one does the rest.
+/// A second worker replaces the first and finishes the work.
 fn take_over(world: &mut World, how: &str) {
     let mut next = Worker::new(world, 2, |_| {});
     next.finish(world);
@@ -264,7 +264,7 @@ fn x_03_consume_transform_produce_by_workers_that_die_between_any_steps() {
     assert!((10..STEPS - 1).contains(&died.count()));
 }
 
-/// A worker is not dead, only slow: what it said arrives up to some byte, and the rest when another one has done all.
+/// A worker is slow, not dead: its bytes arrive up to some byte, and the rest after another worker has finished.
 #[test]
 fn x_03_consume_transform_produce_with_a_worker_that_is_late_at_each_byte() {
     let late = (0..BYTES).take_while(|sent| {
@@ -272,14 +272,14 @@ fn x_03_consume_transform_produce_with_a_worker_that_is_late_at_each_byte() {
         let mut world = with_inputs();
         let mut worker = Worker::new(&mut world, 1, |_| {});
         world.hold_after(worker.client, *sent);
-        // Far less than it waits for an answer.
+        // Far less than the time that it waits for an answer.
         worker.run(&mut world, 60);
         let late = worker.done < INPUTS;
         let mut next = Worker::new(&mut world, 2, |_| {});
         next.finish(&mut world);
         world.release(worker.client);
         worker.finish(&mut world);
-        // The late one's first words may have been that it subscribes, which takes over from the other one.
+        // The late worker may have subscribed first, which takes over from the other one.
         assert!(worker.done == INPUTS || next.done == INPUTS, "{how}");
         check(&mut world, &how);
         late

@@ -1,4 +1,4 @@
-//! R7 and R9: what happens when settings change, and gaps.
+//! R7 and R9: changes of settings, and gaps.
 
 use zaichik_proto::{CompactionMode, Overflow, Start, TopicOptions};
 
@@ -8,16 +8,16 @@ fn alter(world: &mut World, peer: &Peer, options: TopicOptions) {
     assert_eq!(world.ask(peer, peer.alter("t", options)), "done 0");
 }
 
-/// Where a newcomer begins.
+/// Where a new subscription starts.
 fn start(world: &mut World, start: Start) -> String {
-    let newcomer = world.connect();
-    let answer = world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "t").from(start)));
-    newcomer.close();
+    let new_reader = world.connect();
+    let answer = world.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, "t").from(start)));
+    new_reader.close();
     world.settle();
     answer
 }
 
-/// What was delivered, what the gaps say and what newer values superseded is everything, whatever happened (S-02).
+/// Deliveries, gaps and superseded records together account for every offset (S-02).
 #[test]
 fn s_02_every_offset_is_delivered_or_in_a_gap_or_superseded() {
     for seed in 0..60 {
@@ -59,7 +59,7 @@ fn s_02_every_offset_is_delivered_or_in_a_gap_or_superseded() {
                 take(&mut world);
             }
         }
-        // One more that lives, so that the reader gets to the end.
+        // One more live record, so that the reader reaches the end.
         world.ask(&writer, writer.publish_all("t", &[keyed("last", b"x")]));
         published += 1;
         let mut accounted = 0;
@@ -100,7 +100,7 @@ fn r_11_a_raised_ttl_resurrects_nothing() {
     for asked in [Start::Earliest, Start::Offset(0), Start::Time(0)] {
         assert_eq!(start(&mut world, asked), "1..2");
     }
-    // What was live then lives for the new time.
+    // Records that were live then live for the new time.
     world.advance(secs(989));
     assert_eq!(start(&mut world, Start::Earliest), "1..2");
     world.advance(secs(1));
@@ -120,7 +120,7 @@ fn r7_lowered_and_raised_again_resurrects_nothing() {
 }
 
 #[test]
-fn r7_from_live_only_to_a_ttl_newcomers_see_nothing_old() {
+fn r7_from_live_only_to_a_ttl_new_subscriptions_see_nothing_old() {
     let mut world = World::new();
     let peer = world.connect();
     let reader = world.connect();
@@ -130,7 +130,7 @@ fn r7_from_live_only_to_a_ttl_newcomers_see_nothing_old() {
     for asked in [Start::Earliest, Start::Offset(0), Start::Offset(1), Start::Time(0)] {
         assert_eq!(start(&mut world, asked), "3..3");
     }
-    // The subscription that existed goes on as it would have (docs/protocol.md §11.2).
+    // The existing subscription continues unchanged (docs/protocol.md §11.2).
     world.ask(&reader, reader.commit(1, 0));
     world.ask(&reader, reader.commit(1, 1));
     assert_eq!(reader.stream(), ["1/0=0", "1/1=1", "1/2=2"]);
@@ -140,7 +140,7 @@ fn r7_from_live_only_to_a_ttl_newcomers_see_nothing_old() {
 }
 
 #[test]
-fn r7_from_a_ttl_to_live_only_nothing_is_kept_for_newcomers_and_memory_follows() {
+fn r7_from_a_ttl_to_live_only_nothing_is_kept_for_new_subscriptions() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever());
     let before = world.broker.ledger().topics;
@@ -153,7 +153,7 @@ fn r7_from_a_ttl_to_live_only_nothing_is_kept_for_newcomers_and_memory_follows()
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(9)));
     alter(&mut world, &peer, TopicOptions::new().retention_ttl(secs(0)));
     assert_eq!(start(&mut world, Start::Earliest), "50..50");
-    // It is kept for the subscription that existed.
+    // It is kept for the existing subscription.
     world.ask(&reader, reader.commit(1, 8));
     assert_eq!(reader.stream().len(), 18);
     reader.cut();
@@ -207,7 +207,7 @@ fn r7_lower_limits_with_drop_oldest_apply_at_once() {
         assert_eq!(start(&mut world, Start::Earliest), "3..5");
         world.ask(&reader, reader.commit(1, 0));
         assert_eq!(reader.stream(), ["1/0=0", "1/1..3 limit", "1/3=3"]);
-        // Raised again, it brings nothing back.
+        // Raising the limit again brings nothing back.
         alter(&mut world, &peer, TopicOptions::new().max_messages(100).max_bytes(10_000));
         assert_eq!(start(&mut world, Start::Offset(0)), "3..5");
     }
@@ -240,7 +240,7 @@ fn r7_from_reject_to_drop_oldest() {
 }
 
 #[test]
-fn r7_whoever_waits_with_a_full_window_hears_of_it_at_its_turn() {
+fn r7_a_reader_with_a_full_window_gets_the_gap_at_its_turn() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever());
     let reader = world.connect();
@@ -255,7 +255,7 @@ fn r7_whoever_waits_with_a_full_window_hears_of_it_at_its_turn() {
 }
 
 #[test]
-fn r9_what_expired_and_what_a_limit_removed_is_one_gap() {
+fn r9_expired_and_limited_records_form_one_gap() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever().max_messages(4));
     let reader = world.connect();
@@ -265,13 +265,13 @@ fn r9_what_expired_and_what_a_limit_removed_is_one_gap() {
     world.publish(&peer, &["6"]);
     world.advance(ms(1));
     world.publish(&peer, &["7", "8"]);
-    // 1, 2 and 3 fell to the limit, 4 and 5 expired: what begins below what a limit removed says limit.
+    // The limit removed 1, 2 and 3; 4 and 5 expired. A gap that begins among records removed by a limit says limit.
     world.ask(&reader, reader.commit(1, 0));
     assert_eq!(reader.stream(), ["1/0=0", "1/1..6 limit", "1/6=6"]);
 }
 
 #[test]
-fn r9_the_reason_is_expired_above_what_a_limit_removed() {
+fn r9_the_reason_is_expired_above_records_that_a_limit_removed() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever().max_messages(4));
     let reader = world.connect();
@@ -321,7 +321,7 @@ fn r9_a_gap_at_the_front_moves_the_cursor_at_once() {
     world.publish(&peer, &["0"]);
     world.ask(&reader, reader.commit(1, 0));
     reader.stop_reading();
-    // The lane is full of another subscription's deliveries, so this one can't be served at once.
+    // The lane is full of another subscription's deliveries, so this one can't be served immediately.
     let body = "x".repeat(100_000);
     world.ask(&reader, reader.subscribe_to(Sub::new(2, "other").window(0)));
     for _ in 0..4 {
@@ -329,17 +329,17 @@ fn r9_a_gap_at_the_front_moves_the_cursor_at_once() {
     }
     world.ask(&peer, peer.publish_all("t", &[mortal("1", 1_000), mortal("2", 1_000)]));
     world.advance(ms(1));
-    reader.go_on_reading();
+    reader.resume_reading();
     world.settle();
     assert_eq!(reader.stream().last().map(String::as_str), Some("1/1..3 expired"));
-    // Nothing was delivered before it, so the cursor is past it already; committing inside it is done already.
+    // Nothing was delivered before it, so the cursor is already past it and a commit inside it has no effect.
     assert_eq!(world.ask(&reader, reader.commit(1, 1)), "done 3");
     assert_eq!(world.ask(&reader, reader.commit(1, 2)), "done 3");
     assert_eq!(world.ask(&reader, reader.commit(1, 3)), "refused CommitAhead 3");
 }
 
 #[test]
-fn r9_a_commit_inside_a_gap_commits_what_was_before_it() {
+fn r9_a_commit_inside_a_gap_commits_the_records_before_it() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever());
     let records = [record(b"0"), mortal("1", 1_000), mortal("2", 1_000), record(b"3"), record(b"4")];
@@ -350,11 +350,11 @@ fn r9_a_commit_inside_a_gap_commits_what_was_before_it() {
     assert_eq!(reader.stream(), ["1/0=0", "1/1..3 expired", "1/3=3"]);
     assert_eq!(world.ask(&reader, reader.commit(1, 1)), "done 3");
     assert_eq!(reader.stream(), ["1/4=4"]);
-    assert_eq!(world.ask(&reader, reader.commit(1, 2)), "done 3", "again: done, without effect");
+    assert_eq!(world.ask(&reader, reader.commit(1, 2)), "done 3", "a repeated commit has no effect");
 }
 
 #[test]
-fn r9_a_gap_at_the_end_is_told_and_the_reader_goes_on() {
+fn r9_a_gap_at_the_end_is_reported_and_the_reader_continues() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retention_ttl(secs(1)));
     let reader = world.connect();
@@ -383,7 +383,7 @@ fn r9_a_gap_is_sent_once() {
 }
 
 #[test]
-fn r9_many_mortal_records_make_one_gap_each_run() {
+fn r9_each_sequence_of_expired_records_makes_one_gap() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever());
     let mut expected = Vec::new();
@@ -397,7 +397,7 @@ fn r9_many_mortal_records_make_one_gap_each_run() {
     }
     world.advance(secs(3));
     let reader = world.connect();
-    // No gap for what was before the start.
+    // No gap is reported before the start.
     assert_eq!(world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0))), "50..1020");
     assert_eq!(reader.stream(), expected[1..]);
 }

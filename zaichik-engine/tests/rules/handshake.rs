@@ -6,7 +6,7 @@ use zaichik_proto::{ClientFrame, FrameHeader, Hello, MAGIC};
 use crate::world::{World, secs, us};
 
 #[test]
-fn handshake_is_done_by_magic_and_hello_in_any_pieces() {
+fn handshake_accepts_magic_and_hello_in_any_pieces() {
     for piece in [1, 3, 4, 5, 1_000] {
         let mut world = World::new();
         let peer = world.dial();
@@ -19,7 +19,7 @@ fn handshake_is_done_by_magic_and_hello_in_any_pieces() {
 }
 
 #[test]
-fn handshake_must_be_done_in_five_seconds_in_total() {
+fn handshake_must_finish_within_five_seconds_in_total() {
     let mut world = World::new();
     let peer = world.dial();
     let hello = [&MAGIC[..], &[10, 0, 0, 0, 1, 0, 0, 0, 1, 0]].concat();
@@ -37,7 +37,7 @@ fn handshake_must_be_done_in_five_seconds_in_total() {
 }
 
 #[test]
-fn handshake_just_in_time() {
+fn handshake_may_finish_just_in_time() {
     let mut world = World::new();
     let peer = world.dial();
     world.advance(us(4_999_999));
@@ -70,14 +70,14 @@ fn handshake_speaks_the_smaller_version() {
         peer.send_bytes(&MAGIC);
         peer.send(&ClientFrame::Hello(Hello { version, name: "", token: b"" }));
         world.settle();
-        // The peer's decoder takes no other version than 1 in a Welcome.
+        // The peer's decoder accepts only version 1 in a Welcome.
         assert_eq!(peer.control(), [answer]);
         assert_eq!(peer.is_closed(), version == 0);
     }
 }
 
 #[test]
-fn handshake_asks_for_the_token_if_there_is_one() {
+fn handshake_requires_the_token_if_one_is_configured() {
     let secret = b"open sesame".to_vec();
     for (token, is_right) in
         [(&b"open sesame"[..], true), (b"open sesamf", false), (b"", false), (b"open", false)]
@@ -93,14 +93,14 @@ fn handshake_asks_for_the_token_if_there_is_one() {
     let peer = world.dial();
     peer.hello(b"whatever");
     world.settle();
-    assert_eq!(peer.control(), ["welcome"], "a broker that asks for none ignores it");
+    assert_eq!(peer.control(), ["welcome"], "a broker without a token ignores it");
 }
 
 #[test]
-fn handshake_keeps_at_most_its_limit_of_bytes() {
+fn handshake_buffers_at_most_its_limit_of_bytes() {
     let mut world = World::new();
     let peer = world.dial();
-    // A Hello of the largest body, which never becomes whole.
+    // A Hello with the largest body, which stays incomplete.
     peer.send_bytes(&MAGIC);
     peer.send_bytes(&FrameHeader { body_len: 4_096, kind: 1 }.to_bytes());
     peer.send_bytes(&[0; 4_095]);
@@ -111,11 +111,11 @@ fn handshake_keeps_at_most_its_limit_of_bytes() {
     assert!(session.inbound().len() <= 4_096 + 12);
     peer.send_bytes(&[0; 1]);
     world.settle();
-    assert!(peer.is_closed(), "it is whole now, and it is not a Hello");
+    assert!(peer.is_closed(), "the frame is complete now, and it is not a Hello");
 }
 
 #[test]
-fn handshake_frames_above_their_limit_are_refused_by_their_header() {
+fn handshake_refuses_frames_above_the_limit_by_their_header() {
     let mut world = World::new();
     let peer = world.dial();
     peer.send_bytes(&MAGIC);
@@ -126,7 +126,7 @@ fn handshake_frames_above_their_limit_are_refused_by_their_header() {
 }
 
 #[test]
-fn handshake_comes_first_and_once() {
+fn handshake_must_come_first_and_only_once() {
     let early = [
         ClientFrame::Ping { nonce: 1 },
         ClientFrame::Close,
@@ -150,7 +150,7 @@ fn handshake_comes_first_and_once() {
 }
 
 #[test]
-fn requests_right_behind_hello_are_served() {
+fn requests_sent_right_after_hello_are_served() {
     let mut world = World::new();
     let peer = world.dial();
     peer.hello(b"");

@@ -8,12 +8,12 @@ pub(crate) fn latest() -> TopicOptions {
     TopicOptions::new().retain_forever().compaction(CompactionMode::Latest)
 }
 
-/// Superseded records stay for so many seconds.
+/// Superseded records stay for this many seconds.
 pub(crate) fn lag(seconds: u64) -> TopicOptions {
     latest().compaction_window(secs(seconds))
 }
 
-/// The topic "t", and a connection to which offsets may be passed without a word.
+/// The topic "t", and a connection that may skip offsets without a gap.
 pub(crate) fn topic(world: &mut World, options: TopicOptions) -> Peer {
     let peer = world.topic(options);
     peer.expect_silence();
@@ -38,23 +38,23 @@ pub(crate) fn delete(world: &mut World, peer: &Peer, key: &str) -> String {
     world.ask(peer, peer.publish_all("t", &[tombstone(key)]))
 }
 
-/// Where a newcomer begins, and what it gets.
-pub(crate) fn newcomer(world: &mut World) -> Vec<String> {
-    let newcomer = connect(world);
-    let start = world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "t").window(0)));
-    let stream = newcomer.stream();
-    newcomer.close();
+/// Where a new subscription starts, and what it gets.
+pub(crate) fn new_reader(world: &mut World) -> Vec<String> {
+    let new_reader = connect(world);
+    let start = world.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, "t").window(0)));
+    let stream = new_reader.stream();
+    new_reader.close();
     world.settle();
     core::iter::once(start).chain(stream).collect()
 }
 
 #[test]
-fn c_16_a_newcomer_gets_the_newest_value() {
+fn c_16_a_new_subscription_gets_the_newest_value() {
     let mut world = World::new();
     let peer = topic(&mut world, latest());
     assert_eq!(put(&mut world, &peer, "k", "1"), "@0");
     assert_eq!(put(&mut world, &peer, "k", "2"), "@1");
-    assert_eq!(newcomer(&mut world), ["1..2", "1/1=2"]);
+    assert_eq!(new_reader(&mut world), ["1..2", "1/1=2"]);
 }
 
 #[test]
@@ -74,16 +74,20 @@ fn c_17_a_slow_subscriber_gets_only_the_newest_and_no_gap() {
 }
 
 #[test]
-fn c_18_within_the_window_both_are_there() {
+fn c_18_within_the_window_both_records_are_live() {
     let mut world = World::new();
     let peer = topic(&mut world, lag(10));
     put(&mut world, &peer, "k", "1");
     world.advance(secs(4));
     put(&mut world, &peer, "k", "2");
     world.advance(us(5_999_999));
-    assert_eq!(newcomer(&mut world), ["0..2", "1/0=1", "1/1=2"]);
+    assert_eq!(new_reader(&mut world), ["0..2", "1/0=1", "1/1=2"]);
     world.advance(us(1));
-    assert_eq!(newcomer(&mut world), ["1..2", "1/1=2"], "the window counts from the record's own acceptance");
+    assert_eq!(
+        new_reader(&mut world),
+        ["1..2", "1/1=2"],
+        "the window counts from the record's own acceptance"
+    );
 }
 
 #[test]
@@ -92,9 +96,9 @@ fn c_18_a_record_older_than_the_window_is_gone_when_it_is_superseded() {
     let peer = topic(&mut world, lag(10));
     put(&mut world, &peer, "k", "1");
     world.advance(secs(50));
-    assert_eq!(newcomer(&mut world), ["0..1", "1/0=1"], "the newest one stays");
+    assert_eq!(new_reader(&mut world), ["0..1", "1/0=1"], "the newest record stays");
     put(&mut world, &peer, "k", "2");
-    assert_eq!(newcomer(&mut world), ["1..2", "1/1=2"]);
+    assert_eq!(new_reader(&mut world), ["1..2", "1/1=2"]);
 }
 
 #[test]
@@ -106,7 +110,7 @@ fn c_18_the_window_does_not_depend_on_housekeeping() {
     }
     let now = world.now();
     world.jump(now + us(9_999_999));
-    assert_eq!(newcomer(&mut world), ["0..3", "1/0=1", "1/1=2", "1/2=3"]);
+    assert_eq!(new_reader(&mut world), ["0..3", "1/0=1", "1/1=2", "1/2=3"]);
     world.jump(now + secs(10));
     let reader = connect(&mut world);
     assert_eq!(world.ask(&reader, reader.subscribe(1, "t")), "2..3");
@@ -114,15 +118,15 @@ fn c_18_the_window_does_not_depend_on_housekeeping() {
 }
 
 #[test]
-fn c_19_a_tombstone_lives_for_its_time() {
+fn c_19_a_tombstone_lives_for_its_time_to_live() {
     let mut world = World::new();
     let peer = topic(&mut world, latest().tombstone_ttl(secs(60)));
     put(&mut world, &peer, "k", "1");
     assert_eq!(delete(&mut world, &peer, "k"), "@1");
     world.advance(us(59_999_999));
-    assert_eq!(newcomer(&mut world), ["1..2", "1/1="]);
+    assert_eq!(new_reader(&mut world), ["1..2", "1/1="]);
     world.advance(us(1));
-    assert_eq!(newcomer(&mut world), ["2..2"]);
+    assert_eq!(new_reader(&mut world), ["2..2"]);
 }
 
 #[test]
@@ -131,11 +135,11 @@ fn c_19_a_tombstone_is_superseded_too() {
     let peer = topic(&mut world, latest());
     delete(&mut world, &peer, "k");
     put(&mut world, &peer, "k", "1");
-    assert_eq!(newcomer(&mut world), ["1..2", "1/1=1"]);
+    assert_eq!(new_reader(&mut world), ["1..2", "1/1=1"]);
 }
 
 #[test]
-fn c_19_a_tombstone_whose_time_is_over_is_passed_without_a_gap() {
+fn c_19_an_expired_tombstone_is_skipped_without_a_gap() {
     let mut world = World::new();
     let peer = topic(&mut world, lag(1_000).tombstone_ttl(secs(5)));
     let reader = connect(&mut world);
@@ -145,7 +149,7 @@ fn c_19_a_tombstone_whose_time_is_over_is_passed_without_a_gap() {
     put(&mut world, &peer, "k", "2");
     world.advance(secs(5));
     world.ask(&reader, reader.commit(1, 0));
-    assert_eq!(reader.stream(), ["1/0=0", "1/2=2"], "also within the window in which it was superseded");
+    assert_eq!(reader.stream(), ["1/0=0", "1/2=2"], "even within the window after it was superseded");
     assert_eq!(world.broker.stats().superseded, 1);
 }
 
@@ -155,7 +159,7 @@ fn c_20_a_tombstone_for_an_unknown_key() {
     let peer = topic(&mut world, latest());
     assert_eq!(delete(&mut world, &peer, "k"), "@0");
     assert_eq!(delete(&mut world, &peer, ""), "@1");
-    assert_eq!(newcomer(&mut world), ["0..2", "1/0=", "1/1="]);
+    assert_eq!(new_reader(&mut world), ["0..2", "1/0=", "1/1="]);
 }
 
 #[test]
@@ -167,24 +171,24 @@ fn c_21_when_the_newest_value_expires_the_key_is_gone() {
     put(&mut world, &peer, "k", "2");
     assert_eq!(put(&mut world, &peer, "l", "x"), "refused KeysFull 1");
     world.advance(us(9_999_999));
-    assert_eq!(newcomer(&mut world), ["1..2", "1/1=2"]);
+    assert_eq!(new_reader(&mut world), ["1..2", "1/1=2"]);
     world.advance(us(1));
-    assert_eq!(newcomer(&mut world), ["2..2"]);
+    assert_eq!(new_reader(&mut world), ["2..2"]);
     assert_eq!(put(&mut world, &peer, "l", "x"), "@2");
 }
 
 #[test]
-fn c_21_a_value_that_outlived_its_successor_does_not_come_back() {
+fn c_21_a_superseded_value_does_not_come_back_when_its_successor_expires() {
     let mut world = World::new();
     let peer = topic(&mut world, latest());
     put(&mut world, &peer, "k", "1");
     world.ask(&peer, peer.publish_all("t", &[Record { ttl_micros: Some(1_000), ..keyed("k", b"2") }]));
     world.advance(ms(1));
-    assert_eq!(newcomer(&mut world), ["2..2"]);
+    assert_eq!(new_reader(&mut world), ["2..2"]);
 }
 
 #[test]
-fn c_22_an_explicit_start_at_an_offset_that_was_compacted_away() {
+fn c_22_an_explicit_start_at_a_compacted_offset() {
     let mut world = World::new();
     let peer = topic(&mut world, latest());
     for (key, body) in [("a", "0"), ("b", "1"), ("a", "2"), ("a", "3"), ("b", "4")] {
@@ -200,7 +204,7 @@ fn c_22_an_explicit_start_at_an_offset_that_was_compacted_away() {
     assert_eq!(world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").from(Start::Time(0)))), "3..5");
 }
 
-/// Random writes to few keys and many, with pauses in which space is used again: survivors keep offset and content.
+/// Random writes to few and many keys, with pauses in which space is reclaimed: survivors keep offset and content.
 #[test]
 fn c_23_survivors_keep_their_order_and_bytes_through_many_rewrites() {
     let mut world = World::new().checked_at_rest();
@@ -242,7 +246,7 @@ fn c6_records_without_a_key_are_never_superseded_and_the_empty_key_is_a_key() {
     for body in ["2", "3"] {
         put(&mut world, &peer, "", body);
     }
-    assert_eq!(newcomer(&mut world), ["0..4", "1/0=0", "1/1=1", "1/3=3"]);
+    assert_eq!(new_reader(&mut world), ["0..4", "1/0=0", "1/1=1", "1/3=3"]);
 }
 
 #[test]
@@ -251,12 +255,12 @@ fn c6_within_one_publish_the_later_record_of_a_key_supersedes_and_nothing_is_a_d
     let peer = topic(&mut world, latest());
     let records = [keyed("a", b"0"), keyed("b", b"1"), keyed("a", b"2"), record(b"3"), keyed("a", b"4")];
     assert_eq!(world.ask(&peer, peer.publish_all("t", &records)), "@0");
-    assert_eq!(newcomer(&mut world), ["1..5", "1/1=1", "1/3=3", "1/4=4"]);
+    assert_eq!(new_reader(&mut world), ["1..5", "1/1=1", "1/3=3", "1/4=4"]);
     assert_eq!(world.broker.stats().duplicates, 0);
 }
 
 #[test]
-fn c6_a_delivery_is_cut_at_a_hole() {
+fn c6_a_delivery_ends_at_a_hole() {
     let mut world = World::new();
     let peer = topic(&mut world, latest());
     for (key, body) in [("a", "0"), ("b", "1"), ("b", "2"), ("c", "3"), ("b", "4")] {
@@ -283,7 +287,7 @@ fn c6_a_delivered_record_that_is_superseded_stays_committable() {
 }
 
 #[test]
-fn c6_the_cursor_moves_past_a_silent_hole_as_past_a_gap() {
+fn c6_the_cursor_moves_past_superseded_records_as_past_a_gap() {
     let mut world = World::new();
     let peer = topic(&mut world, latest());
     let reader = connect(&mut world);
@@ -292,7 +296,7 @@ fn c6_the_cursor_moves_past_a_silent_hole_as_past_a_gap() {
         put(&mut world, &peer, key, body);
     }
     assert_eq!(reader.stream(), ["1/0=0", "1/1=1"]);
-    // Reading stands at 2; what is passed there counts as delivered.
+    // The reader is at 2; records skipped there count as delivered.
     assert_eq!(world.ask(&reader, reader.commit(1, 2)), "refused CommitAhead 2");
     assert_eq!(world.ask(&reader, reader.commit(1, 0)), "done 1");
     assert_eq!(reader.stream(), ["1/4=4"]);
@@ -300,7 +304,7 @@ fn c6_the_cursor_moves_past_a_silent_hole_as_past_a_gap() {
 }
 
 #[test]
-fn c6_gaps_are_cut_at_silent_offsets() {
+fn c6_gaps_end_at_superseded_records() {
     let mut world = World::new();
     let peer = topic(&mut world, latest());
     let reader = connect(&mut world);
@@ -315,9 +319,9 @@ fn c6_gaps_are_cut_at_silent_offsets() {
     assert_eq!((world.broker.stats().superseded, reader.silent()), (1, 1));
 }
 
-/// The same after the space of all of them was used again.
+/// The same after the space of all of them was reclaimed.
 #[test]
-fn c6_gaps_and_silent_offsets_are_told_apart_when_their_records_are_gone() {
+fn c6_gaps_and_superseded_records_differ_even_after_reclaiming() {
     let mut world = World::new();
     let peer = topic(&mut world, latest());
     let reader = connect(&mut world);
@@ -331,9 +335,9 @@ fn c6_gaps_and_silent_offsets_are_told_apart_when_their_records_are_gone() {
     put(&mut world, &peer, "k", "10");
     assert!(world.broker.ledger().topics > before + 9_000);
     world.advance(secs(5));
-    assert!(world.broker.ledger().topics < before + 1_000, "the space is used again");
+    assert!(world.broker.ledger().topics < before + 1_000, "the space is reclaimed");
     assert_eq!(
-        newcomer(&mut world),
+        new_reader(&mut world),
         ["0..11", "1/0=0", "1/2..4 expired", "1/5..7 expired", "1/8..10 expired", "1/10=10"]
     );
     world.ask(&reader, reader.commit(1, 0));
@@ -342,7 +346,7 @@ fn c6_gaps_and_silent_offsets_are_told_apart_when_their_records_are_gone() {
 }
 
 #[test]
-fn c6_what_died_of_its_own_ttl_before_it_was_superseded_is_a_gap() {
+fn c6_a_record_that_expired_before_it_was_superseded_is_a_gap() {
     let mut world = World::new();
     let peer = topic(&mut world, latest());
     let reader = connect(&mut world);
@@ -351,10 +355,10 @@ fn c6_what_died_of_its_own_ttl_before_it_was_superseded_is_a_gap() {
     let mortal = |body| Record { ttl_micros: Some(5_000), ..keyed("k", body) };
     world.ask(&peer, peer.publish_all("t", &[mortal(b"1")]));
     world.advance(ms(5));
-    // It dies at 5 ms; who is superseded at that instant died of its own.
+    // It expires at 5 ms; a record superseded at that instant counts as expired.
     world.ask(&peer, peer.publish_all("t", &[mortal(b"2")]));
     world.advance(us(4_999));
-    // This one is superseded a moment before its own end.
+    // This one is superseded just before it expires.
     put(&mut world, &peer, "k", "3");
     world.advance(secs(1));
     world.ask(&reader, reader.commit(1, 0));
@@ -363,7 +367,7 @@ fn c6_what_died_of_its_own_ttl_before_it_was_superseded_is_a_gap() {
 }
 
 #[test]
-fn c8_what_retention_or_a_limit_removed_is_a_gap_though_it_was_superseded() {
+fn c8_superseded_records_removed_by_retention_or_a_limit_are_a_gap() {
     let mut world = World::new();
     let peer = topic(&mut world, latest().retention_ttl(secs(10)));
     let reader = connect(&mut world);
@@ -388,7 +392,7 @@ fn c8_what_retention_or_a_limit_removed_is_a_gap_though_it_was_superseded() {
 }
 
 #[test]
-fn c8_a_front_that_was_superseded_stays_silent() {
+fn c8_superseded_records_at_the_front_are_skipped_silently() {
     let mut world = World::new();
     let peer = topic(&mut world, latest());
     let reader = connect(&mut world);
@@ -416,12 +420,15 @@ fn o_05_offsets_near_the_end() {
     }
     assert_eq!(put(&mut world, &peer, "k", "2"), "refused OffsetsExhausted");
     world.advance(secs(5));
-    assert_eq!(newcomer(&mut world), [format!("{}..{}", first + 1, first + 2), format!("1/{}=1", first + 1)]);
+    assert_eq!(
+        new_reader(&mut world),
+        [format!("{}..{}", first + 1, first + 2), format!("1/{}=1", first + 1)]
+    );
 }
 
-/// Ten keys for ever: memory is that of ten records, not of a million.
+/// Ten keys written repeatedly take the memory of ten records, not of a million.
 #[test]
-fn c6_memory_is_that_of_what_lives() {
+fn c6_memory_is_that_of_live_records() {
     let mut world = World::new().checked_at_rest();
     let peer = topic(&mut world, latest().max_messages(u64::MAX).max_bytes(u64::MAX));
     let reader = connect(&mut world);
@@ -445,13 +452,13 @@ fn c6_memory_is_that_of_what_lives() {
     let after = world.broker.ledger().topics;
     assert!(after < before + 8_192, "{before} before, {after} after");
     world.ask(&reader, reader.commit(1, 0));
-    assert_eq!(reader.silent() + 11, 1_000_001, "the reader passes all but the newest");
-    assert_eq!(newcomer(&mut world).len(), 1 + 1 + 10);
+    assert_eq!(reader.silent() + 11, 1_000_001, "the reader skips all but the newest");
+    assert_eq!(new_reader(&mut world).len(), 1 + 1 + 10);
 }
 
-/// Superseded records that wait for the end of their window, and tombstones, are memory only until then.
+/// Superseded records take memory until the end of their window, and tombstones until they expire.
 #[test]
-fn c6_memory_follows_windows_tombstones_and_keys() {
+fn c6_memory_is_freed_with_windows_tombstones_and_keys() {
     let mut world = World::new().checked_at_rest();
     let peer = topic(&mut world, lag(10).tombstone_ttl(secs(20)).max_bytes(u64::MAX));
     put(&mut world, &peer, "static", "stays");
@@ -469,10 +476,10 @@ fn c6_memory_follows_windows_tombstones_and_keys() {
     world.advance(secs(30));
     let after = world.broker.ledger().topics;
     assert!(after < before + (24 << 10), "{before} before, {after} after");
-    assert_eq!(newcomer(&mut world), ["0..10001", "1/0=stays"]);
+    assert_eq!(new_reader(&mut world), ["0..10001", "1/0=stays"]);
 }
 
-/// Many records that die at one moment: everything goes on in bounded steps, and is exact meanwhile.
+/// Many records die at one instant: work continues in bounded steps, and answers are exact meanwhile.
 #[test]
 fn r_12_many_deaths_at_one_instant() {
     let mut world = World::new().checked_at_rest();
@@ -485,5 +492,5 @@ fn r_12_many_deaths_at_one_instant() {
     world.settle();
     let now = world.now();
     world.jump(now + secs(10));
-    assert_eq!(newcomer(&mut world).len(), 1 + 10_000);
+    assert_eq!(new_reader(&mut world).len(), 1 + 10_000);
 }

@@ -1,4 +1,4 @@
-//! Every limit of the configuration, and floods that run into the bounds of a connection.
+//! Every limit of the configuration, and floods that reach the bounds of a connection.
 
 use zaichik_engine::{Broker, BrokerConfig, CloseReason, ConfigError, Seed, Status};
 use zaichik_proto::{AckLevel, TopicOptions};
@@ -32,7 +32,7 @@ fn limit_max_connections_refuses_before_a_byte_was_read() {
     let second = world.dial();
     world.settle();
     assert_eq!(second.log(), ["fatal ServerFull"]);
-    // Whoever does not take even that is dropped by the write deadline.
+    // A peer that does not read even that is dropped at the write deadline.
     let third = world.dial();
     third.stop_reading();
     world.advance(us(9_999_999));
@@ -42,22 +42,22 @@ fn limit_max_connections_refuses_before_a_byte_was_read() {
 }
 
 #[test]
-fn limit_max_handshakes_drops_the_oldest_that_sent_least() {
+fn limit_max_handshakes_drops_the_oldest_connection_that_sent_least() {
     let mut world = World::with(|config| config.max_handshakes = 3);
     let peers: Vec<_> = (0..3).map(|_| world.dial()).collect();
-    // The first one has sent something, the second one is the oldest that has not.
+    // The first one has sent something; the second one is the oldest that has not.
     peers[0].send_bytes(b"ZAI");
     world.settle();
     world.advance(ms(200));
-    let newcomer = world.dial();
+    let new_peer = world.dial();
     world.settle();
     let closed: Vec<_> = peers.iter().map(Peer::is_closed).collect();
     assert_eq!(closed, [false, true, false]);
     assert_eq!(peers[1].log(), ["fatal ServerFull"]);
-    newcomer.hello(b"");
+    new_peer.hello(b"");
     world.settle();
-    assert_eq!(newcomer.control(), ["welcome"]);
-    // Its handshake is done, so there is a place again.
+    assert_eq!(new_peer.control(), ["welcome"]);
+    // Its handshake is done, so a place is free again.
     let next = world.dial();
     world.settle();
     assert_eq!(world.status(&next), Status::Handshake);
@@ -65,7 +65,7 @@ fn limit_max_handshakes_drops_the_oldest_that_sent_least() {
 }
 
 #[test]
-fn limit_max_handshakes_spares_who_is_younger_than_200_ms() {
+fn limit_max_handshakes_spares_connections_younger_than_200_ms() {
     let mut world = World::with(|config| config.max_handshakes = 1);
     let first = world.dial();
     world.advance(us(199_999));
@@ -81,7 +81,7 @@ fn limit_max_handshakes_spares_who_is_younger_than_200_ms() {
 }
 
 #[test]
-fn limit_max_handshakes_leaves_those_alone_who_are_done() {
+fn limit_max_handshakes_ignores_connections_whose_handshake_is_done() {
     let mut world = World::with(|config| config.max_handshakes = 2);
     let done: Vec<_> = (0..10).map(|_| world.connect()).collect();
     world.advance(secs(1));
@@ -101,7 +101,7 @@ fn limit_max_subscriptions() {
     world.ask(&peer, peer.subscribe(2, "b"));
     assert_eq!(world.ask(&peer, peer.subscribe(3, "c")), "refused SubscriptionsFull 2");
     assert_eq!(world.broker.topic_count(), 2);
-    assert_eq!(world.ask(&other, other.subscribe(3, "c")), "0..0 new", "it is a limit of the connection");
+    assert_eq!(world.ask(&other, other.subscribe(3, "c")), "0..0 new", "the limit is per connection");
     world.ask(&peer, peer.unsubscribe(1));
     assert_eq!(world.ask(&peer, peer.subscribe(3, "c")), "0..0");
 }
@@ -118,7 +118,7 @@ fn limit_max_records() {
 }
 
 #[test]
-fn limit_settings_that_contradict_each_other_are_caught() {
+fn limit_settings_that_contradict_each_other_are_rejected() {
     type Change = fn(&mut BrokerConfig);
     let with = |change: Change| {
         let mut config = BrokerConfig::default();
@@ -168,8 +168,8 @@ fn flood_of_subscribes_and_unsubscribes() {
     world.settle();
     let (stream, control) = lanes(&mut world, &peer);
     assert!(stream <= LANE && control <= LANE, "{stream} {control}");
-    assert!(peer.unread() > 0, "the rest waits with the peer");
-    peer.go_on_reading();
+    assert!(peer.unread() > 0, "the rest stays with the peer");
+    peer.resume_reading();
     world.settle();
     assert_eq!(peer.unread(), 0);
     for [subscribe, unsubscribe] in requests {
@@ -196,8 +196,8 @@ fn flood_of_subscribes_while_deliveries_never_end() {
     for _ in 0..900 {
         world.step();
     }
-    assert_eq!(peer.answer(last), "@0 new", "decoding goes on while deliveries flow");
-    assert!(peer.stream().len() < 400, "and they still do");
+    assert_eq!(peer.answer(last), "@0 new", "decoding continues while deliveries flow");
+    assert!(peer.stream().len() < 400, "and deliveries still flow");
     world.settle();
     for [subscribe, unsubscribe] in requests {
         assert!(peer.answer(subscribe).starts_with("0..0"));
@@ -216,7 +216,7 @@ fn flood_of_commits() {
     world.settle();
     let (stream, control) = lanes(&mut world, &peer);
     assert!(stream <= LANE && control <= LANE + 64, "{stream} {control}");
-    peer.go_on_reading();
+    peer.resume_reading();
     world.settle();
     assert!(requests.into_iter().all(|request| peer.answer(request) == "done 1"));
 }
@@ -231,13 +231,13 @@ fn flood_of_publishes() {
     let (_, control) = lanes(&mut world, &peer);
     assert!(control <= LANE + 64, "{control}");
     assert!(peer.unread() > 0);
-    peer.go_on_reading();
+    peer.resume_reading();
     world.settle();
     assert!(requests.into_iter().all(|request| peer.answer(request) != "-"));
 }
 
 #[test]
-fn flood_of_refusals_that_nobody_asked_for() {
+fn flood_of_refusals_of_unacknowledged_publishes() {
     let mut world = World::new();
     let peer = world.connect();
     peer.stop_reading();
@@ -250,7 +250,7 @@ fn flood_of_refusals_that_nobody_asked_for() {
 }
 
 #[test]
-fn flood_of_a_publish_whose_answer_is_long() {
+fn flood_of_publishes_with_long_answers() {
     let mut world = World::new();
     let peer = world.connect();
     let options = TopicOptions::new().compaction_window(secs(60));
@@ -264,7 +264,7 @@ fn flood_of_a_publish_whose_answer_is_long() {
     // Each answer names 10,000 duplicates, 12 bytes each: the lane is full after three.
     let (_, control) = lanes(&mut world, &peer);
     assert!((LANE..LANE + 120_100).contains(&control), "{control}");
-    peer.go_on_reading();
+    peer.resume_reading();
     world.settle();
     assert_eq!(world.broker.stats().duplicates, 59_999);
 }

@@ -1,4 +1,4 @@
-//! The rules of the broker, each proved over bytes in simulated time: a test is named after the rule it proves.
+//! The rules of the broker, tested over bytes in simulated time: a test's name begins with the rule that it tests.
 
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
 

@@ -1,4 +1,4 @@
-//! The memory budget: who is slowed down, who is served, and how it recovers.
+//! The memory budget: which connections are slowed down or served, and how the broker recovers.
 
 use zaichik_engine::Status;
 use zaichik_proto::{AckLevel, TopicOptions};
@@ -41,18 +41,18 @@ fn memory_at_nine_tenths_connections_without_subscriptions_are_not_read() {
     assert!(world.broker.ledger().total() >= BUDGET / 10 * 9);
     assert!(world.broker.ledger().total() <= BUDGET);
     assert!(!world.session(&writer).unwrap().wants_read());
-    assert!(world.session(&reader).unwrap().wants_read(), "commits come through it");
-    assert!(writer.unread() > 0, "TCP tells the publisher");
+    assert!(world.session(&reader).unwrap().wants_read(), "its commits must get through");
+    assert!(writer.unread() > 0, "TCP slows the publisher down");
     let answered = requests.iter().filter(|request| writer.answer(**request) != "-").count();
     assert!((150..300).contains(&answered), "{answered}");
-    // A newcomer may still come in and subscribe; then it is read.
+    // A new connection may still subscribe; then it is read.
     let late = world.connect();
     world.settle();
     assert_eq!(world.status(&late), Status::Open);
 }
 
 #[test]
-fn memory_everything_goes_on_when_consumers_have_committed() {
+fn memory_publishing_resumes_when_consumers_have_committed() {
     let mut world = small();
     let (reader, writer) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(1_000)));
@@ -85,7 +85,7 @@ fn memory_at_its_budget_publishes_of_subscribers_are_refused_busy_and_commits_se
     assert!((150..300).contains(&accepted), "{accepted}");
     assert_eq!(answers[accepted], "refused Busy 10000");
     assert!(world.broker.ledger().total() <= BUDGET);
-    // Commits are what frees memory: they are always served.
+    // Commits free memory, so they are always served.
     let mut last = peer.records().last().unwrap().offset;
     loop {
         assert_eq!(world.ask(&peer, peer.commit(1, last)), format!("done {}", last + 1));
@@ -99,7 +99,7 @@ fn memory_at_its_budget_publishes_of_subscribers_are_refused_busy_and_commits_se
 }
 
 #[test]
-fn memory_that_is_not_read_has_no_heartbeat_to_miss_but_is_kept_alive() {
+fn memory_pressure_suspends_the_heartbeat_of_connections_that_are_not_read() {
     let mut world = World::with(|config| {
         config.memory_budget = BUDGET;
         config.wire.heartbeat_millis = 30_000;
@@ -115,10 +115,10 @@ fn memory_that_is_not_read_has_no_heartbeat_to_miss_but_is_kept_alive() {
         reader.ping(1);
         world.settle();
     }
-    assert_eq!(world.status(&writer), Status::Open, "it may not be heard, so silence means nothing");
+    assert_eq!(world.status(&writer), Status::Open, "it is not read, so silence means nothing");
     let pings = writer.control().len();
-    assert!((7..=8).contains(&pings), "the broker goes on sending its own pings: {pings}");
-    // When it is read again it has all of its time.
+    assert!((7..=8).contains(&pings), "the broker keeps sending its own pings: {pings}");
+    // When it is read again its deadline starts over.
     reader.cut();
     world.settle();
     assert!(world.session(&writer).unwrap().wants_read());
@@ -137,7 +137,7 @@ fn memory_is_freed_when_a_stuck_consumer_goes_away() {
     stuck.stop_reading();
     let requests = fill(&mut world, &writer, "t");
     assert!(writer.unread() > 0);
-    // The write deadline ends it, and the publisher goes on without anybody else's help.
+    // The write deadline closes it, and the publisher resumes without other events.
     world.advance(secs(11));
     assert!(stuck.is_closed());
     assert_eq!(writer.unread(), 0);
@@ -160,7 +160,7 @@ fn memory_is_freed_when_retained_records_expire() {
 }
 
 #[test]
-fn memory_of_one_record_is_charged_once_however_many_read_it() {
+fn memory_of_one_record_is_charged_once_for_any_number_of_readers() {
     let mut world = World::new();
     let writer = world.connect();
     let readers: Vec<_> = (0..50).map(|_| world.connect()).collect();
@@ -177,14 +177,14 @@ fn memory_of_one_record_is_charged_once_however_many_read_it() {
     assert!(total > 1_000_000, "{total}");
     assert!(total < 3_000_000, "{:?}", world.broker.ledger());
     for reader in &readers {
-        reader.go_on_reading();
+        reader.resume_reading();
     }
     world.settle();
     assert!(readers.iter().all(|reader| reader.stream().len() == 20));
 }
 
 #[test]
-fn memory_that_is_still_being_sent_stays_charged_until_it_is_gone() {
+fn memory_that_is_still_being_sent_stays_charged() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
     let options = TopicOptions::new().retain_forever().max_messages(1);
@@ -196,9 +196,9 @@ fn memory_that_is_still_being_sent_stays_charged_until_it_is_gone() {
         writer.publish_all("t", &[record(&body)]);
         world.settle();
     }
-    // Only one record is left in the topic, but the lane holds on to all of them.
+    // Only one record remains in the topic, but the lane holds all of them.
     assert!(world.broker.ledger().retired >= 200_000, "{:?}", world.broker.ledger());
-    reader.go_on_reading();
+    reader.resume_reading();
     world.settle();
     world.advance(ms(200));
     assert_eq!(world.broker.ledger().retired, 0);
@@ -206,7 +206,7 @@ fn memory_that_is_still_being_sent_stays_charged_until_it_is_gone() {
 }
 
 #[test]
-fn memory_that_was_retired_is_let_go_of_though_nobody_calls() {
+fn memory_that_was_retired_is_freed_without_requests() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
     let options = TopicOptions::new().retain_forever().max_messages(1);
@@ -226,13 +226,13 @@ fn memory_that_was_retired_is_let_go_of_though_nobody_calls() {
 }
 
 #[test]
-fn memory_pressure_that_ends_in_silence_wakes_who_was_not_read() {
+fn memory_pressure_that_ends_without_requests_wakes_paused_connections() {
     let mut world = small();
     let (stuck, writer) = (world.connect(), world.connect());
     world.ask(&stuck, stuck.subscribe_to(Sub::new(1, "t").window(1)));
     fill(&mut world, &writer, "t");
     assert!(writer.unread() > 0);
-    // The connection goes away without a last exchange, and housekeeping is all that is left to notice.
+    // The connection goes away without a last exchange, so only housekeeping can notice.
     stuck.cut();
     world.step();
     world.sleep(secs(1));
@@ -262,9 +262,9 @@ fn memory_of_an_idle_connection_is_small() {
     assert!(ledger.total() / 101 < 1_024, "{ledger:?}");
 }
 
-/// Otherwise nobody could free what a durable subscription keeps.
+/// Otherwise the records that a durable subscription keeps could never be freed.
 #[test]
-fn memory_at_its_budget_a_durable_consumer_comes_back_and_drains() {
+fn memory_at_its_budget_a_durable_consumer_reattaches_and_drains() {
     let mut world = small();
     let reader = world.connect();
     let durable = || Sub::new(1, "t").window(1_000).durable("d");
@@ -279,6 +279,6 @@ fn memory_at_its_budget_a_durable_consumer_comes_back_and_drains() {
     while let Some(last) = reader.records().last().map(|one| one.offset) {
         world.ask(&reader, reader.commit(1, last));
     }
-    assert!(world.session(&writer).unwrap().wants_read(), "there is room again");
+    assert!(world.session(&writer).unwrap().wants_read(), "memory is available again");
     assert_eq!(world.ask(&writer, requests[299]), "@299");
 }

@@ -6,7 +6,7 @@ use crate::world::{Sub, World, record, secs, us};
 
 /// One order for every subscription (rule O2).
 #[test]
-fn o_01_everybody_sees_the_same_order() {
+fn o_01_all_readers_see_the_same_order() {
     let mut world = World::new();
     let (one, two) = (world.connect(), world.connect());
     let readers: Vec<_> = (0..3).map(|_| world.connect()).collect();
@@ -16,7 +16,7 @@ fn o_01_everybody_sees_the_same_order() {
     for round in 0..50 {
         one.publish("t", &format!("a{round}"));
         two.publish("t", &format!("b{round}"));
-        // Who is read first changes with how much a read takes.
+        // The size of a read decides which connection is read first.
         one.split_reads(1 + round % 70);
         two.split_reads(1 + round * 3 % 70);
         world.step();
@@ -32,7 +32,7 @@ fn o_01_everybody_sees_the_same_order() {
 }
 
 #[test]
-fn o_02_what_was_published_before_subscribing_is_not_seen_when_live_only() {
+fn o_02_a_live_only_topic_does_not_deliver_earlier_records() {
     let mut world = World::new();
     let peer = world.connect();
     peer.publish("t", "a");
@@ -43,7 +43,7 @@ fn o_02_what_was_published_before_subscribing_is_not_seen_when_live_only() {
 }
 
 #[test]
-fn o_03_what_was_published_before_subscribing_is_seen_when_retained() {
+fn o_03_a_retaining_topic_delivers_earlier_records() {
     let mut world = World::new();
     let peer = world.connect();
     peer.create("t", TopicOptions::new().retain_forever());
@@ -72,29 +72,29 @@ fn o_04_a_clock_that_goes_back_neither_reorders_nor_expires() {
     let at = |seconds| (begin + secs(seconds)).as_micros();
     assert_eq!(stamps, [at(20), at(20), at(30)]);
     assert!(world.broker.stats().clock_steps_back > 0);
-    // The record that was accepted while the clock was back lives to its own timestamp's end.
+    // The record accepted while the clock was back lives until its own timestamp plus the time to live.
     for (now, start) in [(80 * 1_000_000 - 1, "0..3"), (80_000_000, "2..3"), (90_000_000, "3..3")] {
         world.jump(begin + us(now));
         let reader = world.connect();
         assert_eq!(world.ask(&reader, reader.subscribe(1, "t")), start);
     }
-    // Dead is dead: going back resurrects nothing.
+    // A clock that goes back does not resurrect expired records.
     world.jump(begin);
     let reader = world.connect();
     assert_eq!(world.ask(&reader, reader.subscribe(1, "t")), "3..3");
 }
 
 #[test]
-fn o_04_what_one_session_was_told_of_the_time_holds_for_all() {
+fn o_04_the_time_that_one_session_saw_holds_for_all() {
     let mut world = World::new();
     let (one, two) = (world.connect(), world.connect());
     let later = world.now() + secs(10);
     world.ask(&one, one.create("t", TopicOptions::new().retention_ttl(secs(5))));
     world.ask(&one, one.publish("t", "a"));
-    // Only this session hears of the later moment, and then the clock is back.
+    // Only this session sees the later time; then the clock goes back.
     world.session(&one).unwrap().handle_read(later);
     assert_eq!(world.ask(&one, one.subscribe(1, "t")), "1..1");
-    assert_eq!(world.ask(&two, two.subscribe(1, "t")), "1..1", "dead for one is dead for all");
+    assert_eq!(world.ask(&two, two.subscribe(1, "t")), "1..1", "expired for one session is expired for all");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn o_05_the_last_offsets_are_refused_cleanly() {
 }
 
 #[test]
-fn o_05_a_live_only_topic_without_readers_ends_as_well() {
+fn o_05_a_live_only_topic_without_readers_also_runs_out_of_offsets() {
     let mut world = World::with(|config| config.first_offset = u64::MAX - 2);
     let peer = world.connect();
     assert_eq!(world.ask(&peer, peer.publish("t", "a")), format!("@{} new", u64::MAX - 2));
@@ -140,24 +140,24 @@ fn o_06_control_frames_leave_at_the_next_frame_boundary() {
         }
         world.settle();
         reader.log();
-        // A part of the first delivery leaves, and then there is an answer.
+        // Part of the first delivery is sent, then an answer is queued.
         reader.split_writes(cut);
-        reader.go_on_reading();
+        reader.resume_reading();
         world.step();
         reader.stop_reading();
         let (first, second) = (reader.publish("u", "x"), reader.publish("u", "y"));
         world.settle();
         reader.split_writes(usize::MAX);
-        reader.go_on_reading();
+        reader.resume_reading();
         world.settle();
         let log = reader.log();
         let place = |text: &str| log.iter().position(|one| one.starts_with(text));
-        // The frame that was begun is finished first, and that is all.
+        // The frame that was started is finished first; nothing else precedes the answer.
         let boundary = cut / 60_000 + 1;
         assert_eq!(place(&format!("#{first} ")), Some(boundary), "{log:?}");
         assert_eq!(place(&format!("#{second} ")), Some(boundary + 1), "{log:?}");
         let stream: Vec<_> = (0..10).map(|offset| format!("1/{offset}=<60000>")).collect();
-        assert_eq!(reader.stream(), stream, "order holds within the lane");
+        assert_eq!(reader.stream(), stream, "the lane keeps its order");
     }
 }
 
@@ -192,7 +192,7 @@ fn o3_frames_of_one_connection_take_effect_in_order() {
     assert_eq!(answers, expected);
 }
 
-/// The seed's echo.
+/// A connection that publishes and subscribes receives its own messages.
 #[test]
 fn o4_a_publisher_gets_its_own_messages() {
     let mut world = World::new();
@@ -203,7 +203,7 @@ fn o4_a_publisher_gets_its_own_messages() {
 }
 
 #[test]
-fn o4_a_publisher_that_wants_no_answer_gets_its_own_messages_too() {
+fn o4_a_publisher_without_acknowledgements_gets_its_own_messages_too() {
     let mut world = World::new();
     let peer = world.connect();
     world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").window(9)));
@@ -215,7 +215,7 @@ fn o4_a_publisher_that_wants_no_answer_gets_its_own_messages_too() {
 }
 
 #[test]
-fn o1_offsets_are_never_used_again() {
+fn o1_offsets_are_never_reused() {
     let mut world = World::new();
     let peer = world.connect();
     world.ask(&peer, peer.create("t", TopicOptions::new().retention_ttl(secs(1)).max_messages(2)));
@@ -225,7 +225,7 @@ fn o1_offsets_are_never_used_again() {
             world.advance(secs(5));
         }
     }
-    // Also not of what nobody ever read.
+    // Nor are offsets of records that were never read.
     for offset in 0..3 {
         let answer = world.ask(&peer, peer.publish("live", "x"));
         assert!(answer.starts_with(&format!("@{offset}")));

@@ -5,7 +5,7 @@ use zaichik_proto::{Overflow, TopicOptions};
 use crate::world::{Sub, World, mortal, record, secs, us};
 
 #[test]
-fn r_08_a_newcomer_gets_the_last_ones_within_the_limit() {
+fn r_08_a_new_subscription_gets_the_last_records_within_the_limit() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever().max_messages(3));
     world.publish(&peer, &["0", "1", "2", "3", "4"]);
@@ -15,7 +15,7 @@ fn r_08_a_newcomer_gets_the_last_ones_within_the_limit() {
 #[test]
 fn r5_max_bytes_drops_the_oldest() {
     let mut world = World::new();
-    // A record is 16 bytes and its body.
+    // A record has 16 bytes and its body.
     let peer = world.topic(TopicOptions::new().retain_forever().max_bytes(3 * 17));
     world.publish(&peer, &["0", "1", "2", "3"]);
     assert_eq!(world.everything(), ["1/1=1", "1/2=2", "1/3=3"]);
@@ -46,12 +46,12 @@ fn r_09_reject_refuses_and_loses_nothing() {
     world.publish(&peer, &["0", "1"]);
     assert_eq!(world.ask(&peer, peer.publish("t", "2")), "refused TopicFull");
     assert_eq!(world.everything(), ["1/0=0", "1/1=1"]);
-    // That reader had no commits to make: window 0 commits what enters the output, and it is gone.
+    // That reader had nothing to commit: window 0 commits what enters the output, and the connection is closed.
     assert_eq!(world.ask(&peer, peer.publish("t", "2")), "refused TopicFull");
 }
 
 #[test]
-fn r_09_reject_drops_what_every_subscription_has_committed_and_no_more() {
+fn r_09_reject_drops_only_what_every_subscription_has_committed() {
     let mut world = World::new();
     let options = TopicOptions::new().retain_forever().max_messages(3).overflow(Overflow::Reject);
     let peer = world.topic(options);
@@ -60,17 +60,21 @@ fn r_09_reject_drops_what_every_subscription_has_committed_and_no_more() {
     world.ask(&one, one.subscribe_to(Sub::new(1, "t").window(3)));
     world.ask(&two, two.subscribe(1, "t"));
     world.ask(&one, one.commit(1, 1));
-    assert_eq!(world.ask(&peer, peer.publish("t", "3")), "refused TopicFull", "two has committed nothing");
+    assert_eq!(
+        world.ask(&peer, peer.publish("t", "3")),
+        "refused TopicFull",
+        "reader two has committed nothing"
+    );
     world.ask(&two, two.commit(1, 0));
     assert_eq!(world.ask(&peer, peer.publish("t", "3")), "@3");
     assert_eq!(world.ask(&peer, peer.publish("t", "4")), "refused TopicFull");
-    // Only as far as needed: record 1 would be committed by both now, and stays until its place is needed.
+    // Only as much as needed: both have committed record 1, but it stays until its room is needed.
     world.ask(&two, two.commit(1, 1));
     assert_eq!(world.everything(), ["1/1=1", "1/2=2", "1/3=3"]);
 }
 
 #[test]
-fn r_09_reject_drops_what_expired() {
+fn r_09_reject_drops_expired_records() {
     let mut world = World::new();
     let options = TopicOptions::new().retention_ttl(secs(5)).max_messages(2).overflow(Overflow::Reject);
     let peer = world.topic(options);
@@ -85,7 +89,7 @@ fn r_09_reject_drops_what_expired() {
 }
 
 #[test]
-fn r_09_reject_drops_what_died_by_its_own_time_to_live() {
+fn r_09_reject_drops_records_whose_own_time_to_live_is_over() {
     for wait in [us(1_000_000), secs(30)] {
         let mut world = World::new();
         let options = TopicOptions::new().retain_forever().max_messages(3).overflow(Overflow::Reject);
@@ -94,7 +98,7 @@ fn r_09_reject_drops_what_died_by_its_own_time_to_live() {
             world.ask(&peer, peer.publish_all("t", &[mortal(body, 1_000_000)]));
         }
         assert_eq!(world.ask(&peer, peer.publish("t", "3")), "refused TopicFull");
-        // At once, or long after the memory was freed.
+        // Immediately, or long after the memory was freed.
         world.advance(wait);
         assert_eq!(world.ask(&peer, peer.publish("t", "3")), "@3");
         assert_eq!(world.everything(), ["1/3=3"]);
@@ -102,7 +106,7 @@ fn r_09_reject_drops_what_died_by_its_own_time_to_live() {
 }
 
 #[test]
-fn r_09_reject_reaches_past_a_hole() {
+fn r_09_reject_makes_room_past_a_hole() {
     let mut world = World::new();
     let options = TopicOptions::new().retain_forever().max_messages(4).overflow(Overflow::Reject);
     let peer = world.topic(options);
@@ -114,7 +118,7 @@ fn r_09_reject_reaches_past_a_hole() {
     world.publish(&peer, &["3"]);
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(9)));
     world.ask(&reader, reader.commit(1, 0));
-    // Record 0 is committed, 1 and 2 are dead: there is room for three.
+    // Record 0 is committed, 1 and 2 are expired: there is room for three.
     for offset in 4..7 {
         assert_eq!(world.ask(&peer, peer.publish("t", "x")), format!("@{offset}"));
     }
@@ -122,14 +126,14 @@ fn r_09_reject_reaches_past_a_hole() {
 }
 
 #[test]
-fn r_09_reject_on_a_live_only_topic_keeps_nothing_for_nobody() {
+fn r_09_a_live_only_topic_with_reject_keeps_nothing_without_subscriptions() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().max_messages(2).overflow(Overflow::Reject));
     let reader = world.connect();
     world.ask(&reader, reader.subscribe(1, "t"));
     world.publish(&peer, &["0", "1"]);
     assert_eq!(world.ask(&peer, peer.publish("t", "2")), "refused TopicFull");
-    // It was kept for one subscription, which has ended: it is kept no more (R2).
+    // It was kept for one subscription, which has ended, so it is freed (R2).
     reader.cut();
     world.settle();
     assert_eq!(world.ask(&peer, peer.publish("t", "2")), "@2");
@@ -155,7 +159,7 @@ fn r_10_one_message_larger_than_the_topic_is_refused_and_the_log_is_intact() {
         assert_eq!(world.ask(&peer, peer.publish("t", &large)), "refused TooLarge 100");
         world.publish(&peer, &["1"]);
         assert_eq!(world.everything(), ["1/0=0", "1/1=1"]);
-        // The largest that fits beside them.
+        // The largest message that fits beside them.
         world.publish(&peer, &[&"x".repeat(50)]);
         assert_eq!(world.everything().len(), 3);
     }
@@ -177,7 +181,7 @@ fn r_10_a_publish_that_alone_exceeds_a_limit_is_refused() {
     }
 }
 
-/// A defect of the first Zaichik: what was retained had no bound.
+/// A defect of the first Zaichik: retention had no bound.
 #[test]
 fn r5_retained_messages_are_bounded() {
     let mut world = World::new();

@@ -36,7 +36,7 @@ fn p_01_the_same_sequence_again_gets_the_stored_answer() {
     for (sequence, body) in (40..).zip(["a", "b", "c"]) {
         assert_eq!(publish(&mut world, &peer, seq(sequence), body), format!("@{}", sequence - 40));
     }
-    // Whatever stands in the retry, whichever connection it comes from, and as often as it comes.
+    // The retry may have other contents, use another connection, and arrive any number of times.
     let other = world.connect();
     for peer in [&peer, &other, &other] {
         assert_eq!(publish(&mut world, peer, seq(41), "something else"), "@1");
@@ -68,7 +68,7 @@ fn p_01_a_stored_answer_is_repeated_in_full() {
 }
 
 #[test]
-fn p_01_a_plain_success_is_told_in_runs_and_repeated_alone() {
+fn p_01_a_plain_success_is_acknowledged_in_runs_and_repeated_alone() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new());
     world.ask(&peer, peer.subscribe(1, "t"));
@@ -86,7 +86,7 @@ fn p_01_a_plain_success_is_told_in_runs_and_repeated_alone() {
     let is_answer = |(kind, _): &(u8, usize)| *kind == ACKS || *kind == PUBLISHED;
     let frames: Vec<_> = peer.frames().into_iter().filter(is_answer).collect();
     assert_eq!(frames, [(ACKS, 4 + 16)], "three requests in one run");
-    // Two repeats, and one that is new: the peer checks that the answers come in the order of the requests.
+    // Two repeats and a new request: the peer checks that answers arrive in request order.
     let again = send(1);
     world.settle();
     let frames: Vec<_> = peer.frames().into_iter().filter(is_answer).map(|(kind, _)| kind).collect();
@@ -96,7 +96,7 @@ fn p_01_a_plain_success_is_told_in_runs_and_repeated_alone() {
 }
 
 #[test]
-fn p_01_without_an_answer_a_retry_is_stored_once_all_the_same() {
+fn p_01_a_retry_without_acknowledgement_is_still_stored_once() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new());
     peer.log();
@@ -106,7 +106,7 @@ fn p_01_without_an_answer_a_retry_is_stored_once_all_the_same() {
     world.settle();
     assert_eq!(world.broker.stats().records_accepted, 3);
     assert_eq!(peer.log(), ["2 times refused SequenceGap 3"]);
-    // Who wants an answer now gets the one that was not sent.
+    // A retry with acknowledgement gets the answer that was not sent before.
     assert_eq!(publish(&mut world, &peer, seq(1), "x"), "@1");
 }
 
@@ -114,7 +114,7 @@ fn p_01_without_an_answer_a_retry_is_stored_once_all_the_same() {
 fn p_02_a_hole_is_refused_and_nothing_is_appended() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever());
-    assert_eq!(publish(&mut world, &peer, seq(5), "a"), "@0", "the first one may be any");
+    assert_eq!(publish(&mut world, &peer, seq(5), "a"), "@0", "the first sequence may be any");
     for sequence in [7, 8, 1_000, u64::MAX] {
         assert_eq!(publish(&mut world, &peer, seq(sequence), "b"), "refused SequenceGap 6");
         let request = peer.batch_as(seq(sequence), &[put("new", "b")]);
@@ -136,7 +136,7 @@ fn p3_one_space_of_sequences_over_all_topics_and_both_kinds_of_requests() {
     assert_eq!(publish_to(&mut world, &peer, seq(2), "b", &[record(b"y")]), "refused SequenceTooOld");
     assert_eq!(publish_to(&mut world, &peer, seq(3), "b", &[record(b"y")]), "@1");
     assert_eq!(world.ask(&peer, peer.batch_as(seq(3), &[put("a", "y")])), "refused SequenceTooOld");
-    // Another producer has its own.
+    // Another producer has its own sequences.
     let another = Producer { id: 8, ..seq(77) };
     assert_eq!(publish_to(&mut world, &peer, another, "a", &[record(b"z")]), "@2");
     assert_eq!(publish_to(&mut world, &peer, seq(3), "a", &[record(b"z")]), "@1");
@@ -166,7 +166,7 @@ fn p_03_at_most_64_kib_of_answers_are_remembered() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().compaction_window(secs(60)));
     let duplicates = vec![keyed("k", b""); 2_001];
-    // An answer with 2,000 duplicates counts 24,017 bytes: two of them fit into 64 KiB, three do not.
+    // An answer with 2,000 duplicates has 24,017 bytes: two of them fit into 64 KiB, three do not.
     for sequence in 0..3 {
         let answer =
             publish_to(&mut world, &peer, seq(sequence), "t", &duplicates[sequence.min(1) as usize..]);
@@ -184,7 +184,7 @@ fn p_03_an_answer_above_64_kib_is_not_repeated() {
     let answer = publish_to(&mut world, &peer, seq(0), "t", &many);
     assert!(answer.starts_with("@0 1=@0 2=@0") && answer.ends_with(" 5460=@0"));
     assert_eq!(publish_to(&mut world, &peer, seq(0), "t", &many), "refused SequenceTooOld");
-    assert_eq!(publish(&mut world, &peer, seq(1), "x"), "@1", "it was used all the same");
+    assert_eq!(publish(&mut world, &peer, seq(1), "x"), "@1", "the sequence was used nevertheless");
     assert_eq!(world.broker.stats().records_accepted, 2);
 }
 
@@ -233,7 +233,7 @@ fn p_04_a_retryable_refusal_does_not_use_the_sequence_up() {
     assert_eq!(publish(&mut world, &peer, seq(1), "a"), "@0");
     assert_eq!(publish_to(&mut world, &peer, seq(2), "keys", &[keyed("k", b"")]), "@0");
     assert_eq!(publish(&mut world, &peer, seq(3), "b"), "@1");
-    // Three requests in flight: the first one is refused for now, so those behind it are.
+    // Three requests in flight: the first gets a retryable refusal, so those after it do too.
     for _ in 0..2 {
         let send = |sequence, topic, record| {
             peer.publish_as(Some(seq(sequence)), topic, AckLevel::Accepted, &[record])
@@ -252,9 +252,9 @@ fn p_04_a_retryable_refusal_does_not_use_the_sequence_up() {
     assert_eq!(publish_to(&mut world, &peer, seq(6), "other", &[record(b"e")]), "@1");
 }
 
-/// What was sent behind it must not overtake it, or the retry would find its sequence in the past.
+/// Later requests must not overtake it, or the retry would find its sequence in the past.
 #[test]
-fn p_04_the_first_request_of_a_producer_may_be_refused_for_now() {
+fn p_04_the_first_request_of_a_producer_may_get_a_retryable_refusal() {
     let mut world = World::new();
     let peer =
         world.topic(TopicOptions::new().retention_ttl(secs(60)).max_messages(1).overflow(Overflow::Reject));
@@ -276,7 +276,7 @@ fn p_05_a_producer_that_was_idle_for_its_ttl_is_a_new_one() {
     let mut world = World::with(|config| config.producer_ttl = secs(10));
     let peer = world.topic(TopicOptions::new());
     assert_eq!(publish(&mut world, &peer, seq(5), "a"), "@0");
-    // A retry is a sign of life, and so is a request that is refused.
+    // A retry counts as activity, and so does a refused request.
     world.advance(us(9_999_999));
     assert_eq!(publish(&mut world, &peer, seq(5), "a"), "@0");
     world.advance(us(9_999_999));
@@ -289,15 +289,15 @@ fn p_05_a_producer_that_was_idle_for_its_ttl_is_a_new_one() {
 }
 
 #[test]
-fn p_05_the_instant_is_exact_whether_housekeeping_came_by_or_not() {
+fn p_05_the_instant_does_not_depend_on_housekeeping() {
     let mut world = World::with(|config| config.producer_ttl = secs(10));
     let peer = world.topic(TopicOptions::new());
     let start = world.now();
     assert_eq!(publish(&mut world, &peer, Producer { epoch: 3, ..seq(5) }, "a"), "@0");
-    // Requests in the name of an epoch that is over are none of its own.
+    // Requests of an old epoch do not count as activity.
     world.jump(start + us(9_999_999));
     assert_eq!(publish(&mut world, &peer, seq(6), "b"), "refused ProducerFenced 3");
-    // So many others that housekeeping has not come to all of them when the request is there.
+    // So many others that housekeeping has not handled all of them when the request arrives.
     let id = |id| Producer { id, ..seq(5) };
     for other in 100..300 {
         peer.publish_as(Some(id(other)), "t", AckLevel::None, &[record(b"x")]);
@@ -314,12 +314,12 @@ fn p_05_the_instant_is_exact_whether_housekeeping_came_by_or_not() {
 }
 
 #[test]
-fn p_05_memory_of_idle_producers_comes_back_though_nobody_calls() {
+fn p_05_memory_of_idle_producers_is_freed_without_requests() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new());
     let mut requests = Vec::new();
     for id in 0..500 {
-        // Two topics in turn, so that the answers make no run.
+        // Two alternating topics, so that the answers form no run.
         for sequence in 0..20 {
             let producer = Some(Producer { id, epoch: 0, sequence });
             let topic = if sequence % 2 == 0 { "t" } else { "u" };
@@ -365,11 +365,11 @@ fn p_07_a_higher_epoch_fences_the_lower_one() {
     let (old, new) = (world.topic(TopicOptions::new()), world.connect());
     let epoch = |epoch, sequence| Producer { id: 7, epoch, sequence };
     assert_eq!(publish(&mut world, &old, epoch(1, 10), "a"), "@0");
-    assert_eq!(publish(&mut world, &new, epoch(2, 500), "b"), "@1", "it begins anew, with any sequence");
+    assert_eq!(publish(&mut world, &new, epoch(2, 500), "b"), "@1", "it starts over, with any sequence");
     assert_eq!(publish(&mut world, &old, epoch(1, 11), "c"), "refused ProducerFenced 2");
     assert_eq!(publish(&mut world, &old, epoch(1, 10), "a"), "refused ProducerFenced 2", "its retries too");
     assert_eq!(world.ask(&old, old.batch_as(epoch(0, 11), &[])), "refused ProducerFenced 2");
-    // The answers of the old epoch are nobody's any more.
+    // The answers of the old epoch are forgotten.
     assert_eq!(publish(&mut world, &new, epoch(2, 10), "a"), "refused SequenceTooOld");
     assert_eq!(publish(&mut world, &new, epoch(2, 501), "d"), "@2");
     assert_eq!(publish(&mut world, &new, epoch(3, 0), "e"), "@3");
@@ -377,7 +377,7 @@ fn p_07_a_higher_epoch_fences_the_lower_one() {
 }
 
 #[test]
-fn p_07_an_epoch_fences_also_when_its_first_request_is_refused() {
+fn p_07_an_epoch_fences_even_if_its_first_request_is_refused() {
     let mut world = World::new();
     let peer =
         world.topic(TopicOptions::new().retention_ttl(secs(9)).max_messages(1).overflow(Overflow::Reject));
@@ -411,14 +411,14 @@ fn b20_the_last_epoch_and_the_last_sequence() {
 
 /// A retry is recognised by its sequence, not by its key (rule C9).
 #[test]
-fn p_11_a_retry_gets_its_answer_and_not_that_of_the_key() {
+fn p_11_a_retry_gets_the_stored_answer_and_not_a_duplicate() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().compaction_window(secs(60)));
     let keyed = [keyed("k", b"1")];
     assert_eq!(publish_to(&mut world, &peer, seq(1), "t", &keyed), "@0");
     assert_eq!(publish_to(&mut world, &peer, seq(1), "t", &keyed), "@0", "the same offset, no duplicate");
     assert_eq!(publish_to(&mut world, &peer, seq(2), "t", &keyed), "none 0=@0");
-    // Also when the window is over, in which it would be new.
+    // Even after the window, when the key would be new.
     world.advance(secs(60));
     assert_eq!(publish_to(&mut world, &peer, seq(2), "t", &keyed), "none 0=@0");
     assert_eq!(publish_to(&mut world, &peer, seq(3), "t", &keyed), "@1");
@@ -438,10 +438,10 @@ fn limit_max_producers() {
         world.advance(secs(1));
     }
     assert_eq!(publish(&mut world, &peer, of(4, 1), "y"), "refused ProducersFull 3");
-    assert_eq!(publish(&mut world, &peer, of(1, 2), "x"), "@3", "those that are known go on");
+    assert_eq!(publish(&mut world, &peer, of(1, 2), "x"), "@3", "known producers continue");
     assert_eq!(publish(&mut world, &peer, of(1, 1), "x"), "@0");
     assert_eq!(world.ask(&peer, peer.publish("t", "nobody's")), "@4");
-    // The first one was heard again, so the second one is the first to be forgotten.
+    // The first one was active again, so the second one is forgotten first.
     world.jump(world.now() + secs(8));
     let requests = [of(5, 1), of(6, 1)]
         .map(|producer| peer.publish_as(Some(producer), "t", AckLevel::Accepted, &[record(b"x")]));
@@ -472,7 +472,7 @@ fn s_05_while_the_broker_drains_only_stored_answers_are_given() {
 
 const BUDGET: u64 = 4 << 20;
 
-/// A peer that filled the memory with records which it does not commit.
+/// A peer that filled the memory with records that it does not commit.
 fn filled() -> (World, Peer) {
     let mut world = World::with(|config| config.memory_budget = BUDGET).checked_at_rest();
     let peer = world.topic(TopicOptions::new());
@@ -492,7 +492,7 @@ fn memory_at_its_budget_retries_are_answered_and_new_requests_refused() {
         assert_eq!(publish(&mut world, &peer, seq(3), "c"), "refused SequenceGap 2");
         assert_eq!(world.ask(&peer, peer.batch_as(seq(2), &[put("t", "b")])), "refused Busy 10000");
         assert_eq!(publish(&mut world, &peer, Producer { id: 8, ..seq(1) }, "b"), "refused Busy 10000");
-        // Not even a refusal is remembered for which there is no memory.
+        // Without memory not even a refusal is remembered.
         let durable = peer.publish_as(Some(seq(2)), "t", AckLevel::Durable, &[record(b"b")]);
         assert_eq!(world.ask(&peer, durable), "refused Busy 10000");
         assert_eq!(publish_to(&mut world, &peer, seq(2), "$bad", &[record(b"")]), "refused Busy 10000");
@@ -511,7 +511,7 @@ fn memory_at_its_budget_retries_are_answered_and_new_requests_refused() {
 fn memory_of_producers_stays_within_the_budget() {
     let mut world = World::with(|config| config.memory_budget = 1 << 20).checked_at_rest();
     let peer = world.topic(TopicOptions::new().compaction_window(secs(3_600)));
-    // A subscription, so that it is read though memory is short.
+    // With a subscription it is read although memory is short.
     world.ask(&peer, peer.subscribe(1, "other"));
     let records = vec![keyed("k", b""); 1_000];
     let mut refused = 0;
@@ -534,7 +534,7 @@ fn memory_of_producers_stays_within_the_budget() {
     assert_eq!(publish(&mut world, &peer, seq(0), "x"), "@1");
 }
 
-/// The connection breaks anywhere in the request, or its answer is lost; the retry comes over another one.
+/// The connection breaks anywhere in the request, or its answer is lost; the retry uses another connection.
 #[test]
 fn b13_a_retry_after_an_unknown_result_is_stored_exactly_once() {
     let len = {
@@ -560,7 +560,7 @@ fn b13_a_retry_after_an_unknown_result_is_stored_exactly_once() {
 }
 
 #[test]
-fn p3_time_that_goes_back_forgets_nobody() {
+fn p3_a_clock_that_goes_back_forgets_no_producer() {
     let mut world = World::with(|config| config.producer_ttl = secs(10));
     let peer = world.topic(TopicOptions::new());
     publish(&mut world, &peer, seq(1), "a");

@@ -54,7 +54,7 @@ fn p1_runs_of_several_topics_and_publishers() {
     }
     let mut requests = Vec::new();
     for round in 0..20 {
-        // The offsets of both topics may happen to continue each other; the expansion is right all the same.
+        // The offsets of both topics may happen to be consecutive; the expansion is still right.
         requests.push((peer.publish("a", "x"), "a"));
         requests.push((peer.publish_all("b", &vec![record(b"x"); 1 + round % 3]), "b"));
         other.publish("a", "y");
@@ -83,7 +83,7 @@ fn p1_many_runs_are_split_over_frames() {
     world.ask(&peer, peer.publish_all("b", &[record(b"x"); 5]));
     peer.frames();
     peer.split_reads(usize::MAX);
-    // Each answer is a run of its own, because the topics alternate and their offsets do not continue each other.
+    // Each answer is a separate run, because the topics alternate and their offsets are not consecutive.
     let requests: Vec<_> =
         (0..3_000).map(|index| peer.publish(if index % 2 == 0 { "a" } else { "b" }, "x")).collect();
     world.settle();
@@ -95,7 +95,7 @@ fn p1_many_runs_are_split_over_frames() {
 }
 
 #[test]
-fn p1_without_an_answer_nothing_is_said_about_success() {
+fn p1_an_unacknowledged_success_is_not_answered() {
     let mut world = World::new();
     let peer = world.connect();
     peer.log();
@@ -108,7 +108,7 @@ fn p1_without_an_answer_nothing_is_said_about_success() {
 }
 
 #[test]
-fn p1_without_an_answer_refusals_are_told_at_most_once_a_second() {
+fn p1_unacknowledged_refusals_are_reported_at_most_once_a_second() {
     let mut world = World::new();
     let peer = world.connect();
     let refuse = |count: usize| {
@@ -127,14 +127,14 @@ fn p1_without_an_answer_refusals_are_told_at_most_once_a_second() {
     world.advance(ms(1));
     assert_eq!(peer.control(), ["9 times refused InvalidTopic"]);
     world.advance(secs(100));
-    assert!(peer.control().is_empty(), "a refusal is never told twice");
+    assert!(peer.control().is_empty(), "a refusal is never reported twice");
     refuse(1);
     world.settle();
     assert_eq!(peer.control(), ["1 times refused InvalidTopic"]);
 }
 
 #[test]
-fn p1_without_an_answer_each_code_is_counted_on_its_own() {
+fn p1_unacknowledged_refusals_are_counted_per_code() {
     let mut world = World::new();
     let peer = world.connect();
     for _ in 0..2 {
@@ -154,7 +154,7 @@ fn p1_without_an_answer_each_code_is_counted_on_its_own() {
 }
 
 #[test]
-fn p1_without_an_answer_the_request_id_may_be_anything() {
+fn p1_an_unacknowledged_publish_may_have_any_request_id() {
     let mut world = World::new();
     let peer = world.connect();
     let mut bytes = Vec::new();
@@ -217,11 +217,11 @@ fn p_10_answers_do_not_wait_for_deliveries() {
         world.ask(&writer, writer.publish_all(&format!("t{}", round % 8), &[record(&body)]));
     }
     peer.log();
-    // Half a megabyte is waiting in the broker and a quarter in the lane; the answer is the first to leave.
+    // Half a megabyte waits in the broker and a quarter in the lane; the answer leaves first.
     let request = peer.publish("u", "x");
     world.settle();
     peer.split_writes(4_096);
-    peer.go_on_reading();
+    peer.resume_reading();
     world.step();
     assert_eq!(peer.log(), [format!("#{request} @0 new")]);
 }

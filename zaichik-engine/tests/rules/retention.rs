@@ -20,8 +20,11 @@ fn r_02_not_delivered_at_the_instant_it_expires() {
     let peer = world.topic(TopicOptions::new().retention_ttl(secs(10)));
     world.publish(&peer, &["a"]);
     world.advance(secs(10));
-    assert_eq!(world.ask(&peer, peer.subscribe(1, "t")), "1..1");
-    assert!(peer.stream().is_empty());
+    for start in [Start::Earliest, Start::Offset(0), Start::Time(0)] {
+        let peer = world.connect();
+        assert_eq!(world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").from(start))), "1..1", "{start:?}");
+        assert!(peer.stream().is_empty());
+    }
 }
 
 #[test]
@@ -29,21 +32,21 @@ fn r1_expiry_does_not_depend_on_housekeeping() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retention_ttl(secs(10)));
     world.publish(&peer, &["a"]);
-    // Nobody was told of any deadline on the way.
+    // No deadline was handled meanwhile.
     let now = world.now() + secs(10);
     world.jump(now);
     assert_eq!(world.ask(&peer, peer.subscribe(1, "t")), "1..1");
 }
 
 #[test]
-fn r1_each_record_expires_on_its_own() {
+fn r1_each_record_expires_separately() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retention_ttl(secs(10)));
     for body in ["a", "b", "c", "d"] {
         world.publish(&peer, &[body]);
         world.advance(us(1));
     }
-    // They share a chunk, and still each lives to its own microsecond.
+    // They share a chunk, yet each lives to its own microsecond.
     world.advance(us(9_999_995));
     for left in [4, 3, 2, 1, 0] {
         assert_eq!(world.everything().len(), left);
@@ -52,7 +55,7 @@ fn r1_each_record_expires_on_its_own() {
 }
 
 #[test]
-fn r1_for_ever() {
+fn r1_a_record_may_live_forever() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever());
     world.publish(&peer, &["a"]);
@@ -61,16 +64,16 @@ fn r1_for_ever() {
 }
 
 #[test]
-fn r_03_live_only_delivers_to_whoever_is_there() {
+fn r_03_live_only_delivers_to_existing_subscriptions() {
     let mut world = World::new();
     let (writer, reader) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe(1, "t"));
     world.publish(&writer, &["a"]);
     assert_eq!(reader.stream(), ["1/0=a"]);
     for start in [Start::Earliest, Start::Latest, Start::Offset(0), Start::Time(0)] {
-        let newcomer = world.connect();
-        assert_eq!(world.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "t").from(start))), "1..1");
-        assert!(newcomer.stream().is_empty());
+        let new_reader = world.connect();
+        assert_eq!(world.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, "t").from(start))), "1..1");
+        assert!(new_reader.stream().is_empty());
     }
 }
 
@@ -93,7 +96,7 @@ fn r2_kept_until_each_subscription_has_committed() {
 }
 
 #[test]
-fn r2_what_everybody_has_committed_is_freed() {
+fn r2_records_committed_by_all_subscriptions_are_freed() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(1_000)));
@@ -107,7 +110,7 @@ fn r2_what_everybody_has_committed_is_freed() {
     }
     world.advance(secs(2));
     assert!(world.broker.ledger().topics > before + 500_000);
-    // Nothing is published any more: the commit alone frees them.
+    // Nothing more is published: the commit alone frees them.
     world.ask(&reader, reader.commit(1, 50));
     world.advance(secs(2));
     let after = world.broker.ledger().topics;
@@ -115,7 +118,7 @@ fn r2_what_everybody_has_committed_is_freed() {
 }
 
 #[test]
-fn r2_what_was_kept_for_a_connection_that_ended_is_freed() {
+fn r2_records_kept_for_a_connection_are_freed_when_it_ends() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe(1, "t"));
@@ -132,7 +135,7 @@ fn r2_what_was_kept_for_a_connection_that_ended_is_freed() {
 }
 
 #[test]
-fn r2_window_0_frees_what_was_put_into_the_output() {
+fn r2_window_0_frees_records_put_into_the_output() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
@@ -143,7 +146,7 @@ fn r2_window_0_frees_what_was_put_into_the_output() {
         world.publish(&writer, &[&body]);
     }
     world.advance(secs(5));
-    reader.go_on_reading();
+    reader.resume_reading();
     world.advance(secs(2));
     assert_eq!(reader.stream().len(), 100);
     let after = world.broker.ledger().topics;
@@ -151,28 +154,28 @@ fn r2_window_0_frees_what_was_put_into_the_output() {
 }
 
 #[test]
-fn r_04_what_expires_before_its_turn_is_one_gap() {
+fn r_04_records_that_expire_before_their_turn_are_one_gap() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retention_ttl(secs(3)));
     for body in ["0", "1", "2", "3", "4"] {
         world.publish(&peer, &[body]);
         world.advance(secs(1));
     }
-    // At 5: the records of 0, 1 and 2 are dead.
+    // At 5 the records of 0, 1 and 2 are expired.
     assert_eq!(world.ask(&peer, peer.subscribe(1, "t")), "3..5");
     assert_eq!(peer.stream(), ["1/3=3"]);
     world.publish(&peer, &["5", "6"]);
     world.advance(secs(2));
     world.publish(&peer, &["7"]);
     world.advance(secs(1));
-    // At 8: those of 4 and 5 are dead too, while 3 still was not committed.
+    // At 8 those of 4 and 5 are expired too, while 3 is still uncommitted.
     assert_eq!(world.ask(&peer, peer.commit(1, 3)), "done 4");
     assert_eq!(peer.stream(), ["1/4..7 expired", "1/7=7"]);
     assert_eq!(world.ask(&peer, peer.commit(1, 6)), "done 7");
 }
 
 #[test]
-fn r_07_the_message_s_own_time_to_live_counts_if_it_is_smaller() {
+fn r_07_the_messages_own_time_to_live_applies_if_it_is_smaller() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever());
     world.ask(&peer, peer.subscribe(1, "t"));
@@ -184,7 +187,7 @@ fn r_07_the_message_s_own_time_to_live_counts_if_it_is_smaller() {
 }
 
 #[test]
-fn r8_the_smaller_time_to_live_counts_to_the_microsecond() {
+fn r8_the_smaller_time_to_live_is_exact_to_the_microsecond() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retention_ttl(secs(10)));
     let records = [mortal("longer", 60_000_000), mortal("shorter", 2_000_000), record(b"none")];
@@ -200,7 +203,7 @@ fn r8_the_smaller_time_to_live_counts_to_the_microsecond() {
 }
 
 #[test]
-fn r8_on_a_live_only_topic_it_bounds_the_wait() {
+fn r8_a_record_of_a_live_only_topic_waits_at_most_its_time_to_live() {
     let mut world = World::new();
     let peer = world.connect();
     world.ask(&peer, peer.subscribe(1, "t"));
@@ -211,7 +214,7 @@ fn r8_on_a_live_only_topic_it_bounds_the_wait() {
 }
 
 #[test]
-fn r8_memory_of_mortal_records_is_freed_though_the_topic_keeps_for_ever() {
+fn r8_memory_of_expired_records_is_freed_although_the_topic_keeps_records_forever() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever());
     let before = world.broker.ledger().topics;
@@ -248,7 +251,7 @@ fn r_12_a_million_records_expire_at_one_instant() {
 }
 
 #[test]
-fn r_16_a_delivered_record_that_expires_stays_committable() {
+fn r_16_a_delivered_record_that_expires_can_still_be_committed() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retention_ttl(secs(1)));
     world.ask(&peer, peer.subscribe(1, "t"));
@@ -259,14 +262,14 @@ fn r_16_a_delivered_record_that_expires_stays_committable() {
 }
 
 #[test]
-fn r1_memory_of_what_died_between_what_lives_is_freed() {
+fn r1_memory_of_expired_records_between_live_ones_is_freed() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever().max_bytes(1 << 30));
     let body = vec![b'x'; 30_000];
     let mortal = Record { ttl_micros: Some(10_000_000), body: &body, ..Record::default() };
     let immortal = Record { ttl_micros: None, ..mortal };
     for record in [immortal, mortal, immortal] {
-        // A second apart, so that the chunks are apart as well.
+        // A second apart, so that each has its own chunk.
         world.advance(secs(2));
         for _ in 0..8 {
             peer.publish_all("t", &[record]);

@@ -1,4 +1,4 @@
-//! A4, A5, D6: going back and moving on, and what is counted meanwhile.
+//! A4, A5, D6: nack, seek, and the counts of attempts and rewinds.
 
 use zaichik_proto::{Start, TopicOptions};
 
@@ -6,7 +6,7 @@ use crate::world::{Dice, Peer, Sub, World, mortal, ms, record, secs};
 
 const SECOND: u64 = 1_000_000;
 
-/// A reader with a window of `window` records of the topic "t", which holds these, and a writer.
+/// A reader of the topic "t", which holds these bodies, with a window of `window` records; and a writer.
 fn pair(world: &mut World, window: u32, bodies: &[&str]) -> (Peer, Peer) {
     let writer = world.topic(TopicOptions::new().retain_forever());
     let reader = world.connect();
@@ -16,7 +16,7 @@ fn pair(world: &mut World, window: u32, bodies: &[&str]) -> (Peer, Peer) {
 }
 
 #[test]
-fn a_08_nack_of_the_first_brings_all_of_them_again_in_order() {
+fn a_08_a_nack_of_the_first_record_redelivers_all_of_them_in_order() {
     let mut world = World::new();
     let (reader, _) = pair(&mut world, 3, &["a", "b", "c", "d"]);
     assert_eq!(reader.stream(), ["1/0=a", "1/1=b", "1/2=c"]);
@@ -25,11 +25,11 @@ fn a_08_nack_of_the_first_brings_all_of_them_again_in_order() {
     assert_eq!(world.ask(&reader, reader.nack(1, 0, 0)), "done 2");
     assert_eq!(reader.stream(), ["1/0=a #3", "1/1=b #3", "1/2=c #3"]);
     assert_eq!(world.ask(&reader, reader.commit(1, 2)), "done 3");
-    assert_eq!(reader.stream(), ["1/3=d"], "the attempts of others are not its own");
+    assert_eq!(reader.stream(), ["1/3=d"], "its attempts are counted separately");
 }
 
 #[test]
-fn a_09_nack_of_the_second_after_a_commit_of_the_first() {
+fn a_09_a_nack_of_the_second_record_after_a_commit_of_the_first() {
     let mut world = World::new();
     let (reader, _) = pair(&mut world, 3, &["a", "b", "c", "d"]);
     assert_eq!(world.ask(&reader, reader.commit(1, 0)), "done 1");
@@ -39,7 +39,7 @@ fn a_09_nack_of_the_second_after_a_commit_of_the_first() {
 }
 
 #[test]
-fn a_05_a_frame_tells_one_attempt_for_all_of_its_records() {
+fn a_05_all_records_of_a_delivery_have_the_same_attempt() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 4, &[]);
     let records = ["a", "b", "c", "d"].map(|body| record(body.as_bytes()));
@@ -51,7 +51,7 @@ fn a_05_a_frame_tells_one_attempt_for_all_of_its_records() {
     assert_eq!(world.ask(&reader, reader.nack(1, 0, 0)), "done 3");
     assert_eq!(reader.stream(), ["1/0=a #2", "1/1=b #3", "1/2=c #4", "1/3=d #4"]);
     let deliveries = reader.frames().iter().filter(|(kind, _)| *kind == 0x49).count();
-    assert_eq!(deliveries, 3, "a, b, and the two with the same past");
+    assert_eq!(deliveries, 3, "a, b, and the two with the same history");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_10_nothing_overtakes_a_delayed_record() {
 }
 
 #[test]
-fn a_10_the_last_nack_decides_about_the_delay() {
+fn a_10_the_last_nack_sets_the_delay() {
     let mut world = World::new();
     let (reader, _) = pair(&mut world, 3, &["a", "b", "c"]);
     reader.stream();
@@ -78,11 +78,15 @@ fn a_10_the_last_nack_decides_about_the_delay() {
     assert_eq!(reader.stream(), ["1/1=b #2", "1/2=c #2"]);
     world.ask(&reader, reader.nack(1, 1, 3_600 * SECOND));
     assert_eq!(world.ask(&reader, reader.nack(1, 0, 0)), "done 4");
-    assert_eq!(reader.stream(), ["1/0=a #2", "1/1=b #3", "1/2=c #3"], "without a delay it goes on at once");
+    assert_eq!(
+        reader.stream(),
+        ["1/0=a #2", "1/1=b #3", "1/2=c #3"],
+        "without a delay delivery resumes at once"
+    );
 }
 
 #[test]
-fn a_10_a_commit_does_not_end_a_delay_and_one_for_ever_never_ends() {
+fn a_10_a_commit_does_not_end_a_delay_and_an_infinite_delay_never_ends() {
     let mut world = World::new();
     let (reader, _) = pair(&mut world, 3, &["a", "b", "c", "d"]);
     reader.stream();
@@ -95,7 +99,7 @@ fn a_10_a_commit_does_not_end_a_delay_and_one_for_ever_never_ends() {
 }
 
 #[test]
-fn a_11_nack_of_a_committed_offset_has_no_effect() {
+fn a_11_a_nack_of_a_committed_offset_has_no_effect() {
     let mut world = World::new();
     let (reader, _) = pair(&mut world, 1, &["a", "b"]);
     world.ask(&reader, reader.commit(1, 0));
@@ -108,11 +112,11 @@ fn a_11_nack_of_a_committed_offset_has_no_effect() {
 }
 
 #[test]
-fn a_12_a_commit_of_what_was_taken_back_is_ahead() {
+fn a_12_a_commit_of_a_nacked_record_is_ahead() {
     let mut world = World::new();
     let (reader, _) = pair(&mut world, 3, &["a", "b", "c"]);
     reader.stream();
-    // In one piece: the commit belongs to the old delivery.
+    // Sent together: the commit belongs to the old delivery.
     let (nack, commit) = (reader.nack(1, 0, SECOND), reader.commit(1, 1));
     assert_eq!(world.ask(&reader, nack), "done 1");
     assert_eq!(world.ask(&reader, commit), "refused CommitAhead");
@@ -136,7 +140,7 @@ fn a4_bad_nacks_are_refused_and_change_nothing() {
 }
 
 #[test]
-fn a4_what_was_on_its_way_before_a_nack_is_told_by_its_rewind() {
+fn a4_deliveries_sent_before_a_nack_have_the_old_rewind() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 3, &[]);
     reader.stop_reading();
@@ -145,16 +149,16 @@ fn a4_what_was_on_its_way_before_a_nack_is_told_by_its_rewind() {
     world.settle();
     reader.log();
     reader.frames();
-    reader.go_on_reading();
+    reader.resume_reading();
     world.settle();
-    // The answer overtakes the deliveries, of which the first is stale by then.
+    // The answer overtakes the deliveries; the first of them is stale by then.
     let (log, frames) = (reader.log(), reader.frames());
     assert_eq!(log, [&format!("#{nack} done 1"), "1/1=b #2", "1/2=c #2"]);
     assert_eq!(frames.iter().filter(|(kind, _)| *kind == 0x49).count(), 2);
 }
 
 #[test]
-fn r_15_a_live_only_record_comes_again_after_a_nack() {
+fn r_15_a_live_only_record_is_redelivered_after_a_nack() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe(1, "t"));
@@ -167,7 +171,7 @@ fn r_15_a_live_only_record_comes_again_after_a_nack() {
 }
 
 #[test]
-fn r_16_a_delivered_record_that_expired_becomes_a_gap_when_it_is_nacked() {
+fn r_16_a_delivered_record_that_expired_becomes_a_gap_after_a_nack() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 3, &["a"]);
     world.ask(&writer, writer.publish_all("t", &[mortal("b", SECOND)]));
@@ -186,8 +190,8 @@ fn d_06_a_seek_goes_back_and_replays() {
     world.ask(&reader, reader.commit(1, 1));
     assert_eq!(reader.stream(), ["1/0=a", "1/1=b", "1/2=c", "1/3=d"]);
     assert_eq!(world.ask(&reader, reader.seek(1, Start::Earliest)), "done 1");
-    assert_eq!(reader.stream(), ["1/0=a", "1/1=b"], "below the cursor attempts were forgotten");
-    assert_eq!(world.ask(&reader, reader.commit(1, 2)), "refused CommitAhead 2", "the window is a new one");
+    assert_eq!(reader.stream(), ["1/0=a", "1/1=b"], "attempts below the cursor were forgotten");
+    assert_eq!(world.ask(&reader, reader.commit(1, 2)), "refused CommitAhead 2", "the window starts empty");
     assert_eq!(world.ask(&reader, reader.commit(1, 1)), "done 2");
     assert_eq!(reader.stream(), ["1/2=c #2", "1/3=d #2"]);
 }
@@ -234,7 +238,7 @@ fn d_06_a_live_only_topic_has_nothing_below_the_cursor_to_seek_to() {
     assert_eq!(
         world.ask(&reader, reader.seek(1, Start::Offset(3))),
         "done 3",
-        "one poisoned record can be left out"
+        "one bad record can be skipped"
     );
     assert_eq!(reader.stream(), ["1/3=d #4"]);
 }
@@ -248,7 +252,7 @@ fn d_06_a_seek_without_commits() {
     assert_eq!(reader.stream(), ["1/1=b"]);
 }
 
-/// Whatever is nacked and committed when, records come in order, and each until it is committed.
+/// With any schedule of nacks and commits, records arrive in order, each until it is committed.
 #[test]
 fn promise_2_any_schedule_of_nacks_keeps_the_order() {
     for seed in 0..40 {

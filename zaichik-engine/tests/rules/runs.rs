@@ -1,14 +1,14 @@
-//! Publishes that come in one read are accepted as if each had come by itself (docs/adr/0005, 0007).
+//! Publishes that arrive in one read are accepted as if each had arrived alone (docs/adr/0005, 0007).
 
 use proptest::prelude::*;
 use zaichik_proto::{AckLevel, Overflow, TopicOptions};
 
 use crate::world::{Peer, Sub, World, keyed, mortal, record, secs};
 
-/// What is published.
+/// A step of publishing.
 #[derive(Debug, Clone)]
 enum Step {
-    /// Records of nothing but a body, one after the other, to a topic.
+    /// Consecutive publishes to a topic of one record with only a body.
     Alike {
         topic: usize,
         sizes: Vec<usize>,
@@ -52,12 +52,12 @@ fn settings() -> impl Strategy<Value = TopicOptions> {
     })
 }
 
-/// What became of all of it: the answers, how many were refused silently, and what is there afterwards.
+/// The outcome: the answers, the number of silent refusals, and the contents afterwards.
 fn outcome(steps: &[Step], options: &TopicOptions, has_waiting: bool, together: bool) -> Vec<String> {
     let mut world = World::with(|config| config.wire.max_message = LARGEST).checked_at_rest();
     let peer = world.topic(*options);
     if has_waiting {
-        // Somebody who is away: with `retention_ttl = 0` there is something to keep then.
+        // A detached subscription, so that a topic with `retention_ttl = 0` keeps records.
         let reader = world.connect();
         world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").durable("d")));
         reader.cut();
@@ -81,7 +81,7 @@ fn outcome(steps: &[Step], options: &TopicOptions, has_waiting: bool, together: 
     outcome
 }
 
-/// Sends the requests of a step; `sent` is told of each.
+/// Sends the requests of a step, and calls `sent` for each.
 fn send(peer: &Peer, step: &Step, mut sent: impl FnMut(u32)) {
     match step {
         Step::Alike { topic, sizes, acknowledged } => {

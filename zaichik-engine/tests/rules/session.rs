@@ -1,4 +1,4 @@
-//! S: heartbeat, write deadline, and how a connection ends.
+//! S: heartbeat, write deadline, and the end of a connection.
 
 use zaichik_engine::{CloseReason, Status};
 use zaichik_proto::{ClientFrame, TopicOptions};
@@ -10,7 +10,7 @@ fn with_heartbeat() -> World {
 }
 
 #[test]
-fn heartbeat_asks_twice_and_gives_up_after_three() {
+fn heartbeat_pings_twice_and_closes_after_three_intervals() {
     let mut world = with_heartbeat();
     let peer = world.connect();
     world.advance(us(29_999_999));
@@ -30,7 +30,7 @@ fn heartbeat_asks_twice_and_gives_up_after_three() {
 }
 
 #[test]
-fn heartbeat_every_byte_is_a_sign_of_life() {
+fn heartbeat_counts_every_byte_as_a_sign_of_life() {
     let mut world = with_heartbeat();
     let peer = world.connect();
     // One frame, a byte every 25 s.
@@ -50,7 +50,7 @@ fn heartbeat_every_byte_is_a_sign_of_life() {
 }
 
 #[test]
-fn heartbeat_what_the_broker_sends_is_no_sign_of_life() {
+fn heartbeat_ignores_what_the_broker_sends() {
     let mut world = with_heartbeat();
     let (reader, writer) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
@@ -64,7 +64,7 @@ fn heartbeat_what_the_broker_sends_is_no_sign_of_life() {
 }
 
 #[test]
-fn heartbeat_that_comes_late_catches_up() {
+fn heartbeat_handled_late_catches_up() {
     let mut world = with_heartbeat();
     let peer = world.connect();
     let later = world.now() + secs(65);
@@ -84,7 +84,7 @@ fn heartbeat_is_not_hastened_by_a_clock_that_went_back() {
     let begin = world.now();
     world.advance(secs(20));
     world.jump(begin);
-    // It is heard while the clock is back, and the clock was at 20 s already.
+    // The peer is heard while the clock is back; the clock had already reached 20 s.
     peer.ping(1);
     world.settle();
     peer.control();
@@ -124,7 +124,7 @@ fn write_deadline_is_met_exactly() {
 }
 
 #[test]
-fn write_deadline_each_byte_taken_moves_it() {
+fn write_deadline_moves_with_each_byte_taken() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe(1, "t"));
@@ -133,7 +133,7 @@ fn write_deadline_each_byte_taken_moves_it() {
     world.ask(&writer, writer.publish("t", "x"));
     for _ in 0..20 {
         world.advance(us(9_999_999));
-        reader.go_on_reading();
+        reader.resume_reading();
         world.step();
         reader.stop_reading();
         world.settle();
@@ -144,11 +144,11 @@ fn write_deadline_each_byte_taken_moves_it() {
 }
 
 #[test]
-fn write_deadline_begins_when_there_is_something_to_write() {
+fn write_deadline_begins_when_output_is_pending() {
     let mut world = World::new();
     let peer = world.dial();
     peer.stop_reading();
-    // Nobody looked in between.
+    // No timeout was handled in between.
     let later = world.now() + secs(4);
     world.jump(later);
     peer.hello(b"");
@@ -160,7 +160,7 @@ fn write_deadline_begins_when_there_is_something_to_write() {
 }
 
 #[test]
-fn write_deadline_holds_for_the_last_words_too() {
+fn write_deadline_applies_to_the_last_frames_too() {
     let mut world = World::new();
     let peer = world.connect();
     peer.stop_reading();
@@ -168,7 +168,7 @@ fn write_deadline_holds_for_the_last_words_too() {
     peer.close();
     world.settle();
     assert_eq!(world.status(&peer), Status::Closing);
-    assert_eq!(world.broker.session_count(), 0, "the broker has let go of it already");
+    assert_eq!(world.broker.session_count(), 0, "the broker has already forgotten it");
     world.advance(us(9_999_999));
     assert_eq!(world.status(&peer), Status::Closing);
     world.advance(us(1));
@@ -176,7 +176,7 @@ fn write_deadline_holds_for_the_last_words_too() {
 }
 
 #[test]
-fn close_answers_what_came_before_and_reads_nothing_after() {
+fn close_answers_earlier_requests_and_ignores_later_ones() {
     let mut world = World::new();
     let peer = world.connect();
     peer.log();
@@ -202,25 +202,25 @@ fn close_waits_for_a_peer_that_reads_slowly() {
     peer.close();
     world.settle();
     peer.split_writes(3);
-    peer.go_on_reading();
+    peer.resume_reading();
     world.settle();
     assert_eq!(requests.map(|request| peer.answer(request)), ["0..0 new", "@0", "ended"]);
     assert_eq!(peer.control(), ["goodbye closed"]);
 }
 
 #[test]
-fn end_of_stream_what_arrived_whole_takes_effect() {
+fn end_of_stream_complete_frames_take_effect() {
     let mut world = World::new();
     let peer = world.connect();
     let requests: Vec<_> = (0..10).map(|_| peer.publish("t", "x")).collect();
-    // Half a frame more.
+    // And half a frame.
     peer.send_bytes(&[20, 0, 0, 0, 4, 0, 0, 0, 1]);
     peer.finish();
     world.settle();
     for request in requests {
         assert!(peer.answer(request).starts_with('@'));
     }
-    assert!(peer.control().is_empty(), "a frame that was cut off is no breach");
+    assert!(peer.control().is_empty(), "a truncated frame is not a protocol error");
     assert!(peer.is_closed());
     assert_eq!(world.reason(&peer), Some(CloseReason::PeerGone));
     assert_eq!(world.broker.stats().records_accepted, 10);
@@ -238,7 +238,7 @@ fn end_of_stream_even_if_the_answers_fill_their_lane() {
     peer.finish();
     world.settle();
     assert!(world.session(&peer).unwrap().outbound().control_len() <= (256 << 10) + 64);
-    peer.go_on_reading();
+    peer.resume_reading();
     world.settle();
     assert_eq!(peer.control().len(), 40_000);
     assert_eq!(peer.answer(last), "@0 new");
@@ -246,7 +246,7 @@ fn end_of_stream_even_if_the_answers_fill_their_lane() {
 }
 
 #[test]
-fn a_broken_connection_takes_its_subscriptions_with_it() {
+fn a_broken_connection_ends_its_subscriptions() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
     for number in 0..50 {
@@ -263,7 +263,7 @@ fn a_broken_connection_takes_its_subscriptions_with_it() {
 }
 
 #[test]
-fn detaching_twice_or_a_stranger_changes_nothing() {
+fn detaching_twice_or_an_unknown_session_changes_nothing() {
     let mut world = World::new();
     let (one, two) = (world.connect(), world.connect());
     let id = world.session(&one).unwrap().id();
@@ -271,7 +271,7 @@ fn detaching_twice_or_a_stranger_changes_nothing() {
     world.settle();
     let three = world.connect();
     world.ask(&three, three.subscribe(1, "t"));
-    // The place is in use again; the old name is not.
+    // The slot is in use again; the old id is not.
     assert_eq!(world.session(&three).unwrap().id().slot(), id.slot());
     world.detach(id);
     world.detach(id);
@@ -281,12 +281,12 @@ fn detaching_twice_or_a_stranger_changes_nothing() {
 }
 
 #[test]
-fn a_session_s_slot_is_its_own_while_it_is_served() {
+fn a_sessions_slot_is_unique_while_it_is_served() {
     let mut world = World::with(|config| config.max_connections = 3);
     let mut peers: Vec<Peer> = Vec::new();
     for round in 0..12 {
         let peer = world.dial();
-        // Nobody reads, so those that were refused stay until their deadline.
+        // No peer reads, so refused connections stay until their deadline.
         peer.stop_reading();
         peers.push(peer);
         if round % 3 == 2 {
@@ -302,13 +302,13 @@ fn a_session_s_slot_is_its_own_while_it_is_served() {
         slots.sort_unstable();
         let count = slots.len();
         slots.dedup();
-        assert_eq!(slots.len(), count, "two connections share a place");
-        assert!(slots.iter().all(|slot| *slot < 3), "places are used again");
+        assert_eq!(slots.len(), count, "two connections share a slot");
+        assert!(slots.iter().all(|slot| *slot < 3), "slots are reused");
     }
 }
 
 #[test]
-fn alter_and_create_are_answered_on_a_connection_that_only_asks() {
+fn alter_and_create_are_answered_on_a_connection_without_subscriptions() {
     let mut world = World::new();
     let peer = world.connect();
     assert_eq!(world.ask(&peer, peer.create("t", TopicOptions::new())), "created");
@@ -317,7 +317,7 @@ fn alter_and_create_are_answered_on_a_connection_that_only_asks() {
 }
 
 #[test]
-fn notes_tell_what_happened_to_whom() {
+fn notes_name_the_event_the_session_and_the_topic() {
     let mut world = World::new();
     world.take_notes();
     let peer = world.connect();
@@ -339,12 +339,12 @@ fn notes_tell_what_happened_to_whom() {
         "implicit: topic created on first use",
         "t: topic created",
         "t: topic altered",
-        "t: subscription 7 begins at 0, the topic ends at 0",
+        "t: subscription 7 starts at 0, the topic ends at 0",
         "$bad: refused: the topic's name is invalid: use 1 to 255 bytes of UTF-8 without control characters and without a leading $",
         "t: subscription 7 ended",
     ];
     assert_eq!(lines, expected);
-    // Without anybody who takes them they do not pile up.
+    // Notes that are not taken do not accumulate.
     for _ in 0..1_000 {
         peer.publish("$bad", "x");
     }
@@ -353,7 +353,7 @@ fn notes_tell_what_happened_to_whom() {
 }
 
 #[test]
-fn a_session_has_room_for_a_frame_and_for_as_much_as_makes_reading_worth_while() {
+fn a_session_has_room_for_a_frame_and_for_a_worthwhile_read() {
     let mut world = World::new();
     let peer = world.connect();
     let max_frame = world.broker.config().wire.max_frame as usize;

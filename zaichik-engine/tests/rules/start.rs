@@ -5,7 +5,7 @@ use zaichik_proto::{Start, TopicOptions};
 use crate::world::{Sub, World, mortal, ms, record, secs};
 
 #[test]
-fn r_06_subscribing_in_the_same_step_as_a_publish_leaves_no_seam() {
+fn r_06_subscribing_in_the_same_step_as_a_publish_loses_and_repeats_nothing() {
     for writer_first in [true, false] {
         let mut world = World::new();
         let first = world.topic(TopicOptions::new().retain_forever());
@@ -33,7 +33,7 @@ fn r3_start_positions() {
         world.advance(secs(10));
     }
     world.advance(secs(60));
-    // At 110: the records of 0 and 10 are dead.
+    // At 110 the records of 0 and 10 are expired.
     let mut number = 0;
     let mut start = |world: &mut World, start| {
         let peer = world.connect();
@@ -60,7 +60,7 @@ fn r3_a_start_past_the_end_waits_for_its_offset() {
         assert_eq!(world.ask(&reader, reader.subscribe_to(sub)), "3..0");
         world.publish(&peer, &["0", "1", "2"]);
         assert!(reader.stream().is_empty());
-        // What is before the start counts as committed.
+        // Records before the start count as committed.
         assert_eq!(world.ask(&reader, reader.commit(1, 1)), "done 3");
         assert_eq!(world.ask(&reader, reader.commit(1, 3)), "refused CommitAhead 3");
         world.publish(&peer, &["3", "4"]);
@@ -69,7 +69,7 @@ fn r3_a_start_past_the_end_waits_for_its_offset() {
 }
 
 #[test]
-fn r3_no_gap_for_what_was_before_the_start() {
+fn r3_no_gap_is_reported_before_the_start() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever().max_messages(2));
     world.publish(&peer, &["0", "1", "2", "3"]);
@@ -80,7 +80,7 @@ fn r3_no_gap_for_what_was_before_the_start() {
 }
 
 #[test]
-fn r3_the_start_skips_records_that_died_by_their_own_time_to_live() {
+fn r3_the_start_skips_records_whose_own_time_to_live_is_over() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever());
     peer.publish_all("t", &[mortal("0", 1_000), mortal("1", 1_000), record(b"2"), mortal("3", 1_000)]);

@@ -32,7 +32,7 @@ fn t_02_adoption_keeps_offsets_and_resurrects_nothing() {
     for body in ["a", "b"] {
         world.ask(&writer, writer.publish("t", body));
     }
-    // The records are kept for the writer's own subscription, and a newcomer has no right to them.
+    // The records are kept for the writer's own subscription; new subscriptions do not get them.
     assert_eq!(
         world.ask(&reader, reader.create("t", TopicOptions::new().retention_ttl(secs(60)))),
         "adopted"
@@ -41,7 +41,7 @@ fn t_02_adoption_keeps_offsets_and_resurrects_nothing() {
     assert_eq!(world.ask(&writer, writer.publish("t", "c")), "@2");
     assert_eq!(reader.stream(), ["1/2=c"]);
     assert_eq!(writer.stream(), ["1/0=a", "1/1=b", "1/2=c"]);
-    // From here on a newcomer sees what is at most a minute old.
+    // From here on a new subscription gets records that are at most a minute old.
     let late = world.connect();
     assert_eq!(world.ask(&late, late.subscribe(1, "t")), "2..3");
     world.advance(secs(60));
@@ -56,12 +56,12 @@ fn t_03_the_same_settings_twice_change_nothing() {
     let options = TopicOptions::new().retention_ttl(secs(10)).max_messages(5);
     assert_eq!(world.ask(&peer, peer.create("t", options)), "created");
     assert_eq!(world.ask(&peer, peer.create("t", options)), "unchanged");
-    // A setting that is left out is compared as the broker's default for it.
+    // An omitted setting is compared as the broker's default.
     assert_eq!(world.ask(&peer, peer.create("t", options.max_bytes(64 << 20))), "unchanged");
 }
 
 #[test]
-fn t_04_other_settings_are_refused_with_what_differs() {
+fn t_04_other_settings_are_refused_with_a_mask_of_differences() {
     let mut world = World::new();
     let (peer, reader) = (world.connect(), world.connect());
     world.ask(&peer, peer.create("t", TopicOptions::new().retention_ttl(secs(10)).max_messages(5)));
@@ -69,7 +69,7 @@ fn t_04_other_settings_are_refused_with_what_differs() {
     assert_eq!(world.ask(&peer, peer.create("t", TopicOptions::new())), "refused SettingsDiffer 9");
     let other = TopicOptions::new().retention_ttl(secs(10)).max_messages(6);
     assert_eq!(world.ask(&peer, peer.create("t", other)), "refused SettingsDiffer 8");
-    // The connection is as good as before, and so are the settings.
+    // The connection and the settings are unaffected.
     for _ in 0..6 {
         world.ask(&peer, peer.publish("t", "a"));
     }
@@ -89,7 +89,7 @@ fn t_05_of_two_create_topics_on_an_implicit_topic_the_first_adopts() {
     assert_eq!(world.ask(&two, two.create("t", TopicOptions::new().max_messages(7))), "unchanged");
 }
 
-/// A defect of the first Zaichik: whoever came second got a broken topic.
+/// A defect of the first Zaichik: the second client got a broken topic.
 #[test]
 fn t_05_two_clients_create_one_topic_at_once() {
     let mut world = World::new();
@@ -143,7 +143,7 @@ fn t_07_the_limit_of_topics_refuses_and_the_connection_survives() {
 }
 
 #[test]
-fn t7_alter_changes_only_what_is_given() {
+fn t7_alter_changes_only_the_given_settings() {
     let mut world = World::new();
     let peer = world.connect();
     world.ask(&peer, peer.create("t", TopicOptions::new().retention_ttl(secs(10)).max_messages(5)));
@@ -186,7 +186,7 @@ fn t2_invalid_settings_are_refused_with_their_mask() {
 }
 
 #[test]
-fn t3_the_broker_defaults_are_what_is_left_out() {
+fn t3_omitted_settings_take_the_broker_defaults() {
     let mut world = World::with(|config| config.topic_defaults.retention_ttl_micros = 5_000_000);
     let peer = world.connect();
     world.ask(&peer, peer.publish("t", "a"));

@@ -1,4 +1,4 @@
-//! S-03, S-04, I14: bytes in any pieces, wrong bytes, and what becomes of everybody else.
+//! S-03, S-04, I14: bytes in any pieces, invalid bytes, and their effect on other connections.
 
 use bytes::BytesMut;
 use zaichik_engine::{CloseReason, Status};
@@ -8,7 +8,7 @@ use zaichik_proto::{
 
 use crate::world::{Dice, Peer, Sub, World, done, keyed, put, put_all, record, secs};
 
-/// Says everything that a client can say, and hands back its bytes instead of sending them.
+/// Makes every kind of request, and returns the bytes instead of sending them.
 fn conversation(peer: &Peer) -> BytesMut {
     peer.hello(b"");
     peer.create("t", TopicOptions::new().retain_forever().compaction_window(secs(60)));
@@ -33,7 +33,7 @@ fn conversation(peer: &Peer) -> BytesMut {
     peer.unsent()
 }
 
-/// What a peer was told: each lane in its order, and the answers.
+/// What a peer received: each lane in its order, and the answers.
 fn outcome(peer: &Peer) -> (Vec<String>, Vec<String>, Vec<String>) {
     let (stream, control, mut log) = (peer.stream(), peer.control(), peer.log());
     log.sort();
@@ -41,7 +41,7 @@ fn outcome(peer: &Peer) -> (Vec<String>, Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn s_03_any_cut_of_the_stream_gives_the_same_requests() {
+fn s_03_any_split_of_the_stream_gives_the_same_requests() {
     let mut world = World::new();
     let peer = world.dial();
     let bytes = conversation(&peer);
@@ -49,7 +49,7 @@ fn s_03_any_cut_of_the_stream_gives_the_same_requests() {
     world.settle();
     let mut expected = outcome(&peer);
     assert!(expected.2.len() > 12, "{expected:?}");
-    // How much is delivered before Unsubscribe depends on when the broker gets to it.
+    // How much is delivered before Unsubscribe depends on when the broker handles it.
     expected.0.clear();
     let forget = |mut seen: (Vec<String>, Vec<String>, Vec<String>)| {
         seen.0.clear();
@@ -70,7 +70,7 @@ fn s_03_any_cut_of_the_stream_gives_the_same_requests() {
     }
 }
 
-/// A defect of the first Zaichik: a frame that came in two segments was lost.
+/// A defect of the first Zaichik: a frame that arrived in two segments was lost.
 #[test]
 fn s_03_a_frame_split_across_two_segments() {
     let mut world = World::new();
@@ -93,7 +93,7 @@ fn s_03_a_frame_split_across_two_segments() {
 }
 
 #[test]
-fn s_03_a_byte_at_once_and_all_at_once() {
+fn s_03_one_byte_at_a_time_and_all_at_once() {
     let run = |piece: usize, writes: usize| {
         let mut world = World::new();
         let peer = world.connect();
@@ -114,7 +114,7 @@ fn s_03_a_byte_at_once_and_all_at_once() {
     }
 }
 
-/// Frames that break the protocol, and the code that tells.
+/// Frames that break the protocol, and the code that each causes.
 fn breaches() -> Vec<(&'static str, Vec<u8>)> {
     let frame = |kind: u8, body: &[u8]| {
         let header = FrameHeader { body_len: u32::try_from(body.len()).unwrap(), kind };
@@ -183,7 +183,7 @@ fn subscribe_durable(name: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn s_04_each_breach_ends_its_connection_with_its_code_and_disturbs_nobody() {
+fn s_04_each_breach_ends_only_its_own_connection_with_its_code() {
     for (code, bytes) in breaches() {
         let mut world = World::new();
         let (peer, other) = (world.connect(), world.connect());
@@ -231,7 +231,7 @@ fn s_04_fatal_says_where_the_offending_frame_starts() {
 }
 
 #[test]
-fn s_04_nothing_is_allocated_for_what_is_only_announced() {
+fn s_04_nothing_is_allocated_for_announced_lengths() {
     let mut world = World::new();
     let peer = world.connect();
     let before = world.broker.ledger().sessions;
@@ -243,7 +243,7 @@ fn s_04_nothing_is_allocated_for_what_is_only_announced() {
 }
 
 #[test]
-fn s_04_what_is_buffered_is_bounded_by_a_frame() {
+fn s_04_buffered_input_is_bounded_by_a_frame() {
     let mut world = World::with(|config| {
         config.wire.max_message = 10_000;
         config.wire.max_frame = 10_000 + 4_096;
@@ -262,7 +262,7 @@ fn s_04_what_is_buffered_is_bounded_by_a_frame() {
 }
 
 #[test]
-fn s_04_a_truncated_frame_is_dropped_with_its_connection() {
+fn s_04_a_truncated_frame_is_dropped_with_the_connection() {
     let mut world = World::new();
     let (peer, other) = (world.connect(), world.connect());
     peer.publish("t", "whole");
@@ -297,7 +297,7 @@ fn p_06_a_connection_cut_at_each_byte_of_a_publish_stores_it_once_or_not_at_all(
     }
 }
 
-/// Random frames, valid and mutilated, from one peer; another one gets on with its work.
+/// Random frames, valid and corrupted, from one peer; another peer keeps working.
 #[test]
 fn i14_noise_never_panics_and_never_disturbs_another_peer() {
     for seed in 0..150 {
@@ -318,7 +318,7 @@ fn i14_noise_never_panics_and_never_disturbs_another_peer() {
             assert_eq!(world.ask(&quiet, quiet.publish("mine", "x")), format!("@{offset}"));
             assert_eq!(quiet.stream(), [format!("1/{offset}=x")]);
             assert_eq!(world.ask(&quiet, quiet.commit(1, offset)), format!("done {}", offset + 1));
-            // Mutilated requests may have any id, so its answers are not looked at.
+            // Corrupted requests may have any id, so their answers are not checked.
             noisy.take_bytes();
             if noisy.is_closed() {
                 noisy = world.connect();
@@ -352,7 +352,7 @@ fn noise(dice: &mut Dice, peer: &Peer) {
         }
     };
     if dice.below(12) == 0 {
-        // Mutilates what was just said.
+        // Corrupts the request just made.
         let mut bytes = peer.unsent();
         match dice.below(4) {
             0 => bytes.truncate(dice.below(bytes.len())),

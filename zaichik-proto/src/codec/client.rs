@@ -1,19 +1,21 @@
-//! The client's frames as bytes (docs/protocol.md §6).
+//! Encodes and decodes the frames of clients (docs/protocol.md §6).
 
 use bytes::{BufMut, BytesMut};
 
-use super::{client_kind as kind, framed, put_label, put_long, put_short, put_topic};
-use crate::describe::Subject;
 use crate::error::ProtocolFault;
-use crate::frame::client::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Describe, Durable, Hello, Nack,
-    OnConflict, Operations, Producer, Publish, RemoveDurable, Seek, SeekTarget, Start, Subscribe,
-    Unsubscribe,
-};
+use crate::frame::batch::{Batch, Operations};
+use crate::frame::client::ClientFrame;
+use crate::frame::connection::Hello;
+use crate::frame::cursor::{Commit, Nack, RemoveDurable, Seek, SeekTarget};
+use crate::frame::describe::{Describe, Subject};
+use crate::frame::publish::{AckLevel, Producer, Publish};
+use crate::frame::subscribe::{Durable, OnConflict, Start, Subscribe, Unsubscribe};
+use crate::frame::topic::{AlterTopic, CreateTopic};
+use crate::header::client_kind as kind;
 use crate::limits::Limits;
 use crate::options::TopicOptions;
 use crate::read::Reader;
-use crate::record::{Origin, Records};
+use crate::write::{framed, put_label, put_long, put_short, put_topic};
 
 impl<'a> ClientFrame<'a> {
     /// The frame's kind byte.
@@ -39,11 +41,11 @@ impl<'a> ClientFrame<'a> {
         }
     }
 
-    /// Appends the frame, header included.
+    /// Appends the frame, including its header.
     ///
-    /// What the layout can't hold is written so that the broker refuses it: check names with
+    /// What the layout can't hold is written in a form that the broker refuses; check names with
     /// [`TopicName`](crate::TopicName) and records with [`Record::check`](crate::Record::check) first. Only the
-    /// client's own name is cut off where it is too long.
+    /// client's own name is truncated if it is too long.
     pub fn encode(&self, out: &mut BytesMut) {
         framed(out, self.kind(), |out| self.write(out));
     }
@@ -61,14 +63,7 @@ impl<'a> ClientFrame<'a> {
                 put_topic(out, topic);
                 options.write(out);
             }
-            Self::Publish(publish) => {
-                out.put_u32_le(publish.request);
-                out.put_u32_le(publish.records.len());
-                out.put_u8(ack_byte(publish.ack));
-                write_producer(out, publish.producer);
-                put_topic(out, publish.topic);
-                out.put_slice(publish.records.as_bytes());
-            }
+            Self::Publish(publish) => publish.write(out),
             Self::Subscribe(subscribe) => write_subscribe(out, subscribe),
             Self::Unsubscribe(Unsubscribe { request, subscription }) => {
                 out.put_u32_le(*request);
@@ -104,8 +99,8 @@ impl<'a> ClientFrame<'a> {
             Self::Batch(batch) => {
                 out.put_u32_le(batch.request);
                 out.put_u32_le(batch.operations.count);
-                out.put_u8(ack_byte(batch.ack));
-                write_producer(out, batch.producer);
+                out.put_u8(batch.ack.to_byte());
+                Producer::write_optional(batch.producer, out);
                 out.put_slice(batch.operations.bytes);
             }
             Self::Describe(Describe { request, subject }) => {
@@ -123,7 +118,7 @@ impl<'a> ClientFrame<'a> {
         }
     }
 
-    /// Reads the body of a frame whose kind a client may send.
+    /// Decodes the body of a frame whose kind a client may send.
     pub(crate) fn parse(frame_kind: u8, body: &'a [u8], limits: &Limits) -> Result<Self, ProtocolFault> {
         let mut reader = Reader::new(body);
         let r = &mut reader;
@@ -143,7 +138,7 @@ impl<'a> ClientFrame<'a> {
                 let (request, topic, options) = (r.request()?, r.short_bytes()?, TopicOptions::read(r)?);
                 Self::AlterTopic(AlterTopic { request, topic, options })
             }
-            kind::PUBLISH => Self::Publish(read_publish(r, limits)?),
+            kind::PUBLISH => Self::Publish(Publish::read(r, limits)?),
             kind::SUBSCRIBE => Self::Subscribe(read_subscribe(r)?),
             kind::UNSUBSCRIBE => {
                 Self::Unsubscribe(Unsubscribe { request: r.request()?, subscription: r.u32()? })
@@ -152,7 +147,7 @@ impl<'a> ClientFrame<'a> {
                 request: r.request()?,
                 subscription: r.u32()?,
                 offset: r.u64()?,
-                quiet: r.bool("quiet")?,
+                quiet: r.bool("quiet flag")?,
             }),
             kind::NACK => Self::Nack(Nack {
                 request: r.request()?,
@@ -173,7 +168,7 @@ impl<'a> ClientFrame<'a> {
             }
             kind::BATCH => {
                 let (request, count) = (r.request()?, r.u32()?);
-                let (ack, producer) = (read_ack(r)?, read_producer(r)?);
+                let (ack, producer) = (AckLevel::read(r)?, Producer::read_optional(r)?);
                 if ack == AckLevel::None {
                     return Err(ProtocolFault::BadValue { field: "acknowledgement of a batch", got: 0 });
                 }
@@ -238,50 +233,6 @@ fn read_subject<'a>(r: &mut Reader<'a>) -> Result<Subject<'a>, ProtocolFault> {
     }
 }
 
-const fn ack_byte(ack: AckLevel) -> u8 {
-    match ack {
-        AckLevel::None => 0,
-        AckLevel::Accepted => 1,
-        AckLevel::Durable => 2,
-    }
-}
-
-fn read_ack(r: &mut Reader<'_>) -> Result<AckLevel, ProtocolFault> {
-    match r.u8()? {
-        0 => Ok(AckLevel::None),
-        1 => Ok(AckLevel::Accepted),
-        2 => Ok(AckLevel::Durable),
-        got => Err(ProtocolFault::BadValue { field: "acknowledgement level", got: u64::from(got) }),
-    }
-}
-
-fn write_producer(out: &mut BytesMut, producer: Option<Producer>) {
-    out.put_u8(u8::from(producer.is_some()));
-    if let Some(Producer { id, epoch, sequence }) = producer {
-        out.put_u128_le(id);
-        out.put_u32_le(epoch);
-        out.put_u64_le(sequence);
-    }
-}
-
-fn read_producer(r: &mut Reader<'_>) -> Result<Option<Producer>, ProtocolFault> {
-    if !r.bool("has producer")? {
-        return Ok(None);
-    }
-    Ok(Some(Producer { id: r.u128()?, epoch: r.u32()?, sequence: r.u64()? }))
-}
-
-fn read_publish<'a>(r: &mut Reader<'a>, limits: &Limits) -> Result<Publish<'a>, ProtocolFault> {
-    let (request, count) = (r.u32()?, r.u32()?);
-    let ack = read_ack(r)?;
-    if request == 0 && ack != AckLevel::None {
-        return Err(ProtocolFault::BadValue { field: "request id", got: 0 });
-    }
-    let (producer, topic) = (read_producer(r)?, r.short_bytes()?);
-    let records = Records::read(r, count, limits.max_records.min(Limits::MAX_RECORDS), Origin::Publish)?;
-    Ok(Publish { request, ack, producer, topic, records })
-}
-
 fn write_start(out: &mut BytesMut, start: Start) {
     let (kind, value) = match start {
         Start::Earliest => (0, 0),
@@ -297,7 +248,7 @@ fn read_start(r: &mut Reader<'_>) -> Result<Start, ProtocolFault> {
     match (r.u8()?, r.u64()?) {
         (0, 0) => Ok(Start::Earliest),
         (1, 0) => Ok(Start::Latest),
-        (0 | 1, got) => Err(ProtocolFault::BadValue { field: "value of a start without one", got }),
+        (0 | 1, got) => Err(ProtocolFault::BadValue { field: "value for this start", got }),
         (2, offset) => Ok(Start::Offset(offset)),
         (3, time) => Ok(Start::Time(time)),
         (got, _) => Err(ProtocolFault::BadValue { field: "start", got: u64::from(got) }),
@@ -329,13 +280,13 @@ fn read_subscribe<'a>(r: &mut Reader<'a>) -> Result<Subscribe<'a>, ProtocolFault
     let (request, subscription, start) = (r.request()?, r.u32()?, read_start(r)?);
     let (window, window_bytes, max_attempts) = (r.u32()?, r.u32()?, r.u32()?);
     let (topic, dead_letter) = (r.short_bytes()?, r.short_bytes()?);
-    let durable = if r.bool("durable")? {
+    let durable = if r.bool("durable flag")? {
         let name = durable_name(r)?;
         let on_conflict = match r.u8()? {
             0 => OnConflict::TakeOver,
             1 => OnConflict::Reject,
             got => {
-                return Err(ProtocolFault::BadValue { field: "on conflict", got: u64::from(got) });
+                return Err(ProtocolFault::BadValue { field: "conflict rule", got: u64::from(got) });
             }
         };
         Some(Durable { name, on_conflict, epoch: r.u32()?, inactive_ttl_micros: r.u64()? })

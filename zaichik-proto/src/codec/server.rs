@@ -1,21 +1,25 @@
-//! The broker's frames as bytes (docs/protocol.md §7).
+//! Encodes and decodes the frames of brokers (docs/protocol.md §7).
 
 use bytes::{BufMut, BytesMut};
 
-use super::{NO_OFFSET, cut, framed, put_label, put_long, server_kind as kind};
-use crate::describe::{Item, Items, Page};
-use crate::error::{FaultCode, ProtocolFault};
-use crate::frame::server::{
-    Acks, Batched, Counters, Delivery, DeliveryHead, Done, Fatal, Fenced, Gap, GapReason, Goodbye,
-    GoodbyeReason, Published, Refused, ServerFrame, Subscribed, TopicReady, TopicStatus, Unsubscribed,
-    Welcome,
-};
-use crate::header::{FrameHeader, HEADER_LEN};
+use crate::code::FaultCode;
+use crate::error::ProtocolFault;
+use crate::frame::batch::Batched;
+use crate::frame::connection::{Fatal, Goodbye, GoodbyeReason, Welcome};
+use crate::frame::delivery::{Delivery, DeliveryHead, Fenced, Gap, GapReason};
+use crate::frame::describe::Counters;
+use crate::frame::publish::{Acks, Published};
+use crate::frame::server::{Done, Refused, ServerFrame};
+use crate::frame::subscribe::{Subscribed, Unsubscribed};
+use crate::frame::topic::{TopicReady, TopicStatus};
+use crate::header::{FrameHeader, HEADER_LEN, server_kind as kind};
 use crate::limits::Limits;
 use crate::list::{Entry, List};
+use crate::page::{Item, Items, Page};
 use crate::read::Reader;
 use crate::record::{Origin, Records};
 use crate::refusal::{Refusal, RefusalCode};
+use crate::write::{cut, framed, put_label, put_long};
 
 impl<'a> ServerFrame<'a> {
     /// The frame's kind byte.
@@ -45,7 +49,7 @@ impl<'a> ServerFrame<'a> {
         }
     }
 
-    /// Appends the frame, header included. Text that is too long is cut off.
+    /// Appends the frame, including its header; text that is too long is truncated.
     pub fn encode(&self, out: &mut BytesMut) {
         framed(out, self.kind(), |out| self.write(out));
     }
@@ -146,7 +150,7 @@ impl<'a> ServerFrame<'a> {
         }
     }
 
-    /// Reads the body of a frame whose kind the broker may send.
+    /// Decodes the body of a frame whose kind a broker may send.
     pub(crate) fn parse(frame_kind: u8, body: &'a [u8]) -> Result<Self, ProtocolFault> {
         let mut reader = Reader::new(body);
         let r = &mut reader;
@@ -158,7 +162,7 @@ impl<'a> ServerFrame<'a> {
             kind::ACKS => Self::Acks(read_acks(r)?),
             kind::PUBLISHED => Self::Published(Published {
                 request: r.request()?,
-                created: r.bool("created")?,
+                created: r.bool("created flag")?,
                 first_offset: optional_offset(r)?,
                 duplicates: List::read(r, "duplicates")?,
             }),
@@ -174,7 +178,7 @@ impl<'a> ServerFrame<'a> {
                 subscription: r.u32()?,
                 epoch: r.u32()?,
                 rewind: r.u32()?,
-                created: r.bool("created")?,
+                created: r.bool("created flag")?,
                 start: r.u64()?,
                 end: r.u64()?,
             }),
@@ -205,7 +209,7 @@ impl<'a> ServerFrame<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    /// What stands before the records.
+    /// The fields before the records.
     #[must_use]
     pub const fn head(&self) -> DeliveryHead {
         DeliveryHead {
@@ -229,12 +233,12 @@ impl<'a> Delivery<'a> {
 }
 
 impl DeliveryHead {
-    /// Bytes of a Delivery frame before its records, the frame header included.
+    /// Size of a Delivery frame before its records, including the frame header, in bytes.
     pub const LEN: usize = HEADER_LEN + Self::BODY_LEN as usize;
     const BODY_LEN: u32 = 24;
 
-    /// Appends the frame header and the fixed fields of a Delivery whose records have `records_len` bytes
-    /// and are appended by the caller.
+    /// Appends the frame header and the fixed fields of a Delivery; the caller appends the records, `records_len`
+    /// bytes.
     pub fn encode(&self, records_len: u32, out: &mut BytesMut) {
         let header =
             FrameHeader { body_len: Self::BODY_LEN.saturating_add(records_len), kind: kind::DELIVERY };
@@ -256,7 +260,7 @@ fn put_list<T: Entry>(out: &mut BytesMut, list: &List<'_, T>) {
     out.put_slice(list.as_bytes());
 }
 
-/// Stands for "none" where the next page begins.
+/// Means that no page follows.
 const NO_PAGE: u32 = u32::MAX;
 
 fn write_page<'a, T: Item<'a>>(out: &mut BytesMut, page: &Page<'a, T>) {
@@ -299,7 +303,7 @@ fn read_welcome<'a>(r: &mut Reader<'a>) -> Result<Welcome<'a>, ProtocolFault> {
         heartbeat_millis: r.u32()?,
     };
     if limit_fields(&limits).contains(&0) {
-        return Err(ProtocolFault::BadValue { field: "a limit", got: 0 });
+        return Err(ProtocolFault::BadValue { field: "limit", got: 0 });
     }
     Ok(Welcome { version, instance, limits, server: r.short_text("server")? })
 }
@@ -361,3 +365,6 @@ fn read_gap(r: &mut Reader<'_>) -> Result<Gap, ProtocolFault> {
     }
     Ok(Gap { subscription, rewind, reason, from, to })
 }
+
+/// Means none where an offset is optional.
+const NO_OFFSET: u64 = u64::MAX;

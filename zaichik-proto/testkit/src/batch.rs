@@ -1,4 +1,4 @@
-//! Batches as a test writes them.
+//! Batches in short notation for tests.
 
 use zaichik_proto::{AckLevel, Batch, ClientFrame, Operation, OperationsBuilder, Producer, Record};
 
@@ -33,19 +33,19 @@ pub const fn done<'a>(subscription: u32, offset: u64) -> Op<'a> {
     Op::Commit(subscription, offset)
 }
 
-/// Each gives the request's id.
+/// Each call returns the request's id.
 impl RawClient {
     /// A batch that is acknowledged.
     pub fn batch(&self, operations: &[Op<'_>]) -> u32 {
         self.batch_with(None, AckLevel::Accepted, operations)
     }
 
-    /// The same as a producer.
+    /// The same with a producer.
     pub fn batch_as(&self, producer: Producer, operations: &[Op<'_>]) -> u32 {
         self.batch_with(Some(producer), AckLevel::Accepted, operations)
     }
 
-    /// A batch with everything that one has.
+    /// A batch with all of its fields.
     pub fn batch_with(&self, producer: Option<Producer>, ack: AckLevel, operations: &[Op<'_>]) -> u32 {
         let mut builder = OperationsBuilder::default();
         for operation in operations {

@@ -1,4 +1,4 @@
-//! What a raw client knows: what it asked, what was answered, and what every client may count on.
+//! The raw client's records: its requests, the answers, and checks of what the protocol guarantees.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -9,7 +9,7 @@ use zaichik_proto::{
 
 use crate::show;
 
-/// The client's own pings have nonces from here on, which a test is unlikely to choose.
+/// The client's own pings use nonces from here on, which tests are unlikely to use.
 const OWN_NONCES: u64 = 1 << 63;
 
 /// A message as it was received.
@@ -17,7 +17,7 @@ const OWN_NONCES: u64 = 1 << 63;
 pub struct Received {
     /// The number of its subscription.
     pub subscription: u32,
-    /// Its place in the topic.
+    /// Its offset in the topic.
     pub offset: u64,
     /// When it was accepted, in microseconds since the epoch.
     pub timestamp: u64,
@@ -37,15 +37,15 @@ pub struct Received {
 pub(crate) struct Book {
     last_request: u32,
     last_nonce: u64,
-    /// Requests so far that may be answered.
+    /// Number of requests so far that may be answered.
     asked: u64,
-    /// Those that are still to be answered in the control lane, in the order sent.
+    /// Requests without an answer yet that are answered in the control lane, in the order sent.
     control_open: VecDeque<Open>,
-    /// Those that are still to be answered in the stream lane or refused in the control lane: which one it was.
+    /// The numbers of requests without an answer yet that are answered in the stream lane or refused in the control lane.
     stream_open: BTreeMap<u32, u64>,
-    /// Commits that are answered only if they are refused, in the order sent: which one it was, and its id.
+    /// Commits that are answered only if they are refused, in the order sent: their numbers and ids.
     quiet_open: VecDeque<(u64, u32)>,
-    /// What each subscription was told last.
+    /// The state of each subscription.
     places: BTreeMap<u32, Place>,
     pub(crate) answers: BTreeMap<u32, String>,
     /// Nonces of its own pings without a pong.
@@ -57,15 +57,15 @@ pub(crate) struct Book {
     pub(crate) records: Vec<Received>,
     pub(crate) frames: Vec<(u8, usize)>,
     pub(crate) instance: Option<u128>,
-    /// Offsets passed without a word; `None` if there may be none.
+    /// Offsets skipped without a gap; `None` if skipping is not allowed.
     pub(crate) silent: Option<u64>,
 }
 
-/// A request that is to be answered in the control lane.
+/// A request whose answer is due in the control lane.
 #[derive(Debug, Clone, Copy)]
 struct Open {
     request: u32,
-    /// Which one it was.
+    /// Its number.
     number: u64,
     expects: Expects,
 }
@@ -73,15 +73,15 @@ struct Open {
 /// What the answer to a request means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expects {
-    /// So many records are acknowledged.
+    /// This many records are acknowledged.
     Acknowledgement(u32),
     /// This subscription was rewound.
     Rewind(u32),
-    /// Only what it says.
+    /// Nothing that is checked.
     Nothing,
 }
 
-/// Where a subscription stands.
+/// The state of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     rewind: u32,
@@ -91,7 +91,7 @@ struct Place {
 
 impl Book {
     pub(crate) fn next_request(&mut self) -> u32 {
-        self.last_request = self.last_request.checked_add(1).expect("not as many");
+        self.last_request = self.last_request.checked_add(1).expect("fewer than u32::MAX requests");
         self.last_request
     }
 
@@ -151,6 +151,7 @@ impl Book {
                     TopicStatus::Unchanged => "unchanged",
                     TopicStatus::Created => "created",
                     TopicStatus::Adopted => "adopted",
+                    status => panic!("unknown status {status:?}"),
                 };
                 self.answered(ready.request, text.to_owned());
             }
@@ -197,9 +198,9 @@ impl Book {
             for index in 0..run.requests {
                 let next = self.control_open.front();
                 let Some(&Open { request, expects: Expects::Acknowledgement(records), .. }) = next else {
-                    panic!("{next:?} is the next to be answered, not by {run:?}");
+                    panic!("{next:?} must be answered next, not {run:?}");
                 };
-                assert!(index > 0 || request == run.request, "acknowledgements come in request order");
+                assert!(index > 0 || request == run.request, "acknowledgements arrive in request order");
                 self.answered(request, show::first(Some(offset)));
                 offset = offset.checked_add(records.into()).expect("offsets do not wrap");
             }
@@ -218,7 +219,7 @@ impl Book {
     fn done(&mut self, done: &Done) {
         if let Expects::Rewind(subscription) = self.answered(done.request, format!("done {}", done.value)) {
             let rewind = u32::try_from(done.value).expect("a count of rewinds");
-            // Between lanes there is no order: the subscription may have ended meanwhile.
+            // Lanes are not ordered relative to each other: the subscription may have ended meanwhile.
             if let Some(place) = self.places.get_mut(&subscription) {
                 place.rewound(rewind);
             }
@@ -242,7 +243,7 @@ impl Book {
         }
     }
 
-    /// Nothing of a subscription may come any more.
+    /// No more frames of the subscription may arrive.
     fn ended(&mut self, subscription: u32) {
         self.places.remove(&subscription).expect("it was subscribed");
         for open in &mut self.control_open {
@@ -252,7 +253,7 @@ impl Book {
         }
     }
 
-    /// From `start` on every offset is accounted for, in order.
+    /// Checks that every offset from `start` on is accounted for, in order.
     fn delivered(&mut self, delivery: &Delivery<'_>) {
         let (subscription, first) = (delivery.subscription, delivery.first_offset);
         let end = first.checked_add(delivery.records.len().into()).expect("offsets do not wrap");
@@ -283,9 +284,9 @@ impl Book {
         }
     }
 
-    /// Whether offsets `from..to` are news of a subscription: what was sent before a rewind is to be dropped.
+    /// Whether offsets `from..to` belong to the current rewind of a subscription; older frames are dropped.
     fn goes_on(&mut self, subscription: u32, rewind: u32, from: u64, to: u64) -> bool {
-        let place = self.places.get_mut(&subscription).expect("frames of a living subscription");
+        let place = self.places.get_mut(&subscription).expect("frames of an existing subscription");
         place.rewound(rewind);
         if rewind < place.rewind {
             return false;
@@ -302,15 +303,15 @@ impl Book {
         true
     }
 
-    /// An answer in the control lane: they come in the order of their requests.
+    /// An answer in the control lane; these arrive in request order.
     fn answered(&mut self, request: u32, text: String) -> Expects {
         let open = self.close(request);
         let next = self.control_open.front();
         assert!(
             next.is_none_or(|next| next.number > open.number),
-            "{next:?} was to be answered before {open:?}"
+            "{next:?} must be answered before {open:?}"
         );
-        // A quiet commit before this one was not refused.
+        // Earlier quiet commits were not refused.
         while self.quiet_open.front().is_some_and(|(number, _)| *number < open.number) {
             self.quiet_open.pop_front();
         }
@@ -321,21 +322,21 @@ impl Book {
     /// An answer in the stream lane.
     fn answered_in_stream(&mut self, request: u32, text: String) {
         let number = self.stream_open.remove(&request);
-        assert!(number.is_some(), "nobody waits for an answer to request {request} in the stream lane");
+        assert!(number.is_some(), "request {request} expects no answer in the stream lane");
         self.answer(request, text);
     }
 
     /// A request is answered in the control lane.
     fn close(&mut self, request: u32) -> Open {
         if let Some(at) = self.control_open.iter().position(|open| open.request == request) {
-            return self.control_open.remove(at).expect("it is there");
+            return self.control_open.remove(at).expect("the index is valid");
         }
         let is_it = |(_, quiet): &(u64, u32)| *quiet == request;
         let number = self.stream_open.remove(&request).or_else(|| {
             let at = self.quiet_open.iter().position(is_it);
             at.and_then(|at| self.quiet_open.remove(at)).map(|(number, _)| number)
         });
-        let number = number.unwrap_or_else(|| panic!("nobody waits for an answer to request {request}"));
+        let number = number.unwrap_or_else(|| panic!("request {request} expects no answer"));
         Open { request, number, expects: Expects::Nothing }
     }
 
@@ -357,7 +358,7 @@ impl Book {
 }
 
 impl Place {
-    /// The position was moved as often as this.
+    /// The rewind number is this now.
     const fn rewound(&mut self, rewind: u32) {
         if rewind > self.rewind {
             *self = Self { rewind, next: None };

@@ -1,4 +1,4 @@
-//! The raw client: bytes to send, bytes received, and what came of it.
+//! The raw client: bytes to send, bytes received, and texts about what they held.
 
 use std::mem::take;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,7 @@ use crate::book::{Book, Received};
 
 /// One end of a connection, without the connection.
 ///
-/// Every call takes `&self`, so that a test can hold one while it asks for the next; a transport keeps one inside and
-/// derefs to it.
+/// All methods take `&self`, so that calls can be nested; a transport wraps one and derefs to it.
 #[derive(Debug)]
 pub struct RawClient(Mutex<Inner>);
 
@@ -23,7 +22,7 @@ struct Inner {
 }
 
 impl RawClient {
-    /// A client that has said nothing.
+    /// A client that has sent nothing.
     #[must_use]
     pub fn new() -> Self {
         let decoder = ServerDecoder::handshake(&Limits::default());
@@ -37,26 +36,26 @@ impl RawClient {
         inner.book.asked(frame);
     }
 
-    /// Sends bytes as they are. Whatever they ask for is not expected to be answered.
+    /// Sends bytes as they are. No answers are expected for requests in them.
     pub fn send_bytes(&self, bytes: &[u8]) {
         self.lock().outgoing.extend_from_slice(bytes);
     }
 
-    /// Sends a frame with a new request id, which it gives.
+    /// Sends a frame with a new request id, and returns the id.
     pub fn request<'a>(&self, frame: impl FnOnce(u32) -> ClientFrame<'a>) -> u32 {
         let request = self.lock().book.next_request();
         self.send(&frame(request));
         request
     }
 
-    /// Sends a ping of the client's own, whose pong is for [`take_pong`](Self::take_pong) only.
+    /// Sends a ping whose pong only [`take_pong`](Self::take_pong) reports.
     pub fn probe(&self) -> u64 {
         let nonce = self.lock().book.next_nonce();
         self.send(&ClientFrame::Ping { nonce });
         nonce
     }
 
-    /// What is to be sent: the transport takes off the front what it has sent.
+    /// The bytes to send; the transport removes from the front what it has sent.
     pub fn outgoing<T>(&self, send: impl FnOnce(&mut BytesMut) -> T) -> T {
         send(&mut self.lock().outgoing)
     }
@@ -66,7 +65,7 @@ impl RawClient {
         self.lock().outgoing.len()
     }
 
-    /// Takes back what is to be sent; the answers to what is in it stay expected.
+    /// Takes the unsent bytes; answers to requests in them are still expected.
     pub fn take_queued(&self) -> BytesMut {
         take(&mut self.lock().outgoing)
     }
@@ -88,17 +87,17 @@ impl RawClient {
         self.lock().book.instance
     }
 
-    /// The answer to a request, which is forgotten.
+    /// Takes the answer to a request.
     pub fn take_answer(&self, request: u32) -> Option<String> {
         self.lock().book.answers.remove(&request)
     }
 
-    /// Whether the pong to a [`probe`](Self::probe) is here, which is forgotten.
+    /// Takes the pong to a [`probe`](Self::probe); returns whether it has arrived.
     pub fn take_pong(&self, nonce: u64) -> bool {
         self.lock().book.pongs.remove(&nonce)
     }
 
-    /// How much [`take_stream`](Self::take_stream) would give.
+    /// The number of texts that [`take_stream`](Self::take_stream) would return.
     pub fn stream_len(&self) -> usize {
         self.lock().book.stream.len()
     }
@@ -114,17 +113,17 @@ impl RawClient {
         take(&mut self.lock().book.control)
     }
 
-    /// Everything since the last call, in the order in which it came; answers as "#5 created".
+    /// Everything since the last call, in order of arrival; answers as "#5 created".
     pub fn take_log(&self) -> Vec<String> {
         take(&mut self.lock().book.log)
     }
 
-    /// From here on offsets may be passed without a word, as in topics that keep the newest message of a key.
+    /// From now on offsets may be skipped without a gap, as in topics with `latest` compaction.
     pub fn expect_silence(&self) {
         self.lock().book.silent = Some(0);
     }
 
-    /// How many offsets were passed without a word.
+    /// How many offsets were skipped without a gap.
     pub fn passed_silently(&self) -> u64 {
         self.lock().book.silent.unwrap_or_default()
     }

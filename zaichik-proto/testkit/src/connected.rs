@@ -1,4 +1,4 @@
-//! A client state machine with a broker at the other end, for examples in documentation.
+//! A client state machine connected to a broker, for examples in documentation.
 
 use bytes::Buf;
 use zaichik_client::{Client, ClientConfig};
@@ -12,7 +12,7 @@ pub struct Served {
     session: Session,
 }
 
-/// A client whose handshake is done, the broker that it is connected to, and the time.
+/// A client whose handshake is done, its broker, and the time.
 #[must_use]
 pub fn connected() -> (Timestamp, Client, Served) {
     let now = Timestamp::from_micros(1);

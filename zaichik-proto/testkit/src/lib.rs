@@ -1,20 +1,21 @@
 //! A raw client for tests of a broker: requests in, bytes out; bytes in, short texts out. No I/O, no clock.
 //!
-//! It says what it is told to, right or wrong, and checks what every client may count on: one answer for each
-//! request, in request order within the control lane; from a subscription's start on every offset accounted for, in
-//! order, within a rewind; nothing of a subscription after its end. What the broker says is kept as
-//! [texts](show), so that a test reads like a conversation. A broken promise is a panic.
+//! It sends any request, valid or not, and checks what the protocol guarantees: one answer for each request, in
+//! request order within the control lane; every offset from a subscription's start on accounted for, in order, within
+//! a rewind; nothing of a subscription after its end. What it receives is kept as [texts](show), so that a test reads
+//! like a conversation. A violation panics.
 //!
-//! The transport is the caller's: it sends what [`RawClient::outgoing`] holds and brings what comes to
+//! The caller is the transport: it sends what [`RawClient::outgoing`] holds and passes what arrives to
 //! [`RawClient::receive`].
 
-#![expect(clippy::expect_used, reason = "a test whose broker breaks a promise fails, as it should")]
+#![expect(clippy::expect_used, reason = "a test whose broker violates the protocol must fail")]
 #![expect(clippy::missing_panics_doc, reason = "as above")]
 
 mod batch;
 mod book;
 mod client;
 mod connected;
+mod connections;
 mod requests;
 pub mod show;
 mod sub;
@@ -23,5 +24,6 @@ pub use batch::{Op, done, put, put_all};
 pub use book::Received;
 pub use client::RawClient;
 pub use connected::{Served, connected};
+pub use connections::{BODY, Connections, publish_equal};
 pub use requests::encoded;
 pub use sub::{Sub, keyed, mortal, record};

@@ -1,4 +1,4 @@
-//! What a raw client can say.
+//! The requests of a raw client.
 
 use bytes::BytesMut;
 use zaichik_proto::{
@@ -10,7 +10,7 @@ use zaichik_proto::{
 use crate::client::RawClient;
 use crate::sub::{Sub, keyed, record};
 
-/// Each request gives its id; nothing leaves before the transport takes it.
+/// Each call returns the request's id; nothing is sent before the transport takes it.
 impl RawClient {
     /// Magic and Hello.
     pub fn hello(&self, token: &[u8]) {
@@ -50,7 +50,7 @@ impl RawClient {
         self.publish_as(None, topic, ack, records)
     }
 
-    /// The same as a producer.
+    /// The same with a producer.
     pub fn publish_as(
         &self,
         producer: Option<Producer>,
@@ -95,7 +95,7 @@ impl RawClient {
         self.request(|request| ClientFrame::Commit(Commit { request, subscription, offset, quiet: false }))
     }
 
-    /// Goes back to an offset, after so many microseconds.
+    /// Goes back to an offset, after a delay in microseconds.
     pub fn nack(&self, subscription: u32, offset: u64, delay_micros: u64) -> u32 {
         self.request(|request| ClientFrame::Nack(Nack { request, subscription, offset, delay_micros }))
     }
@@ -106,24 +106,24 @@ impl RawClient {
         self.request(|request| ClientFrame::Seek(Seek { request, target, to }))
     }
 
-    /// Moves the cursor of a durable subscription, whoever has it.
+    /// Moves the cursor of a durable subscription, attached to any connection or to none.
     pub fn seek_durable(&self, topic: &str, name: &str, to: Start) -> u32 {
         let target = SeekTarget::Durable { topic: topic.as_bytes(), name };
         self.request(|request| ClientFrame::Seek(Seek { request, target, to }))
     }
 
-    /// Asks what the broker has.
+    /// Asks for a description of the broker.
     pub fn describe(&self, subject: Subject<'_>) -> u32 {
         self.request(|request| ClientFrame::Describe(Describe { request, subject }))
     }
 
-    /// Ends a durable subscription for good.
+    /// Removes a durable subscription.
     pub fn remove_durable(&self, topic: &str, name: &str) -> u32 {
         let topic = topic.as_bytes();
         self.request(|request| ClientFrame::RemoveDurable(RemoveDurable { request, topic, name }))
     }
 
-    /// Asks for a pong, which is told with the frames of the control lane.
+    /// Asks for a pong, which is reported with the frames of the control lane.
     pub fn ping(&self, nonce: u64) {
         self.send(&ClientFrame::Ping { nonce });
     }
@@ -142,7 +142,7 @@ pub fn encoded(frame: &ClientFrame<'_>) -> BytesMut {
     bytes
 }
 
-/// Records as a frame has them.
+/// Records as they are in a frame.
 pub(crate) struct Encoded {
     count: u32,
     bytes: Vec<u8>,
@@ -154,7 +154,7 @@ impl Encoded {
         for record in records {
             record.encode(&mut bytes);
         }
-        Self { count: u32::try_from(records.len()).expect("not as many"), bytes }
+        Self { count: u32::try_from(records.len()).expect("fewer than u32::MAX records"), bytes }
     }
 
     pub(crate) fn as_records(&self) -> Records<'_> {

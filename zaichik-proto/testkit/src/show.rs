@@ -1,11 +1,11 @@
-//! Frames from the broker as short text.
+//! Frames from the broker as short texts.
 
 use zaichik_proto::{
     Batched, Counter, Counters, Duplicate, GapReason, Goodbye, GoodbyeReason, Page, Published, Refused,
     Subscribed, SubscriptionItem, TopicItem, Unsubscribed,
 };
 
-/// "7=body"; a body of more than 24 bytes is only measured: "7=<100>".
+/// "7=body"; of a body of more than 24 bytes only the length is shown: "7=<100>".
 #[must_use]
 pub fn message(offset: u64, body: &[u8]) -> String {
     if body.len() > 24 {
@@ -21,6 +21,7 @@ pub fn gap(from: u64, to: u64, reason: GapReason) -> String {
     let reason = match reason {
         GapReason::Expired => "expired",
         GapReason::Limit => "limit",
+        reason => panic!("unknown reason {reason:?}"),
     };
     format!("{from}..{to} {reason}")
 }
@@ -58,7 +59,7 @@ pub(crate) fn batched(batched: &Batched<'_>) -> String {
     ["batched".to_owned()].into_iter().chain(results).chain(duplicates).collect::<Vec<_>>().join(" ")
 }
 
-/// "counters Topics 1, Refused 3": those that are not 0, but for the time and for memory.
+/// "counters Topics 1, Refused 3": counters that are not 0, except those of time and memory.
 pub(crate) fn counters(counters: &Counters<'_>) -> String {
     let counted = counters.values.iter().filter(|one| one.value > 0 && is_deterministic(one.counter));
     let counted: Vec<_> = counted.map(|one| format!("{} {}", one.counter, one.value)).collect();

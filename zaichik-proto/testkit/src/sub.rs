@@ -1,8 +1,8 @@
-//! What is subscribed to and published, as a test writes it.
+//! Subscriptions and records in short notation for tests.
 
 use zaichik_proto::{Durable, OnConflict, Record, Start};
 
-/// What to subscribe to, and how: window 1, from the earliest record, for the connection only, unless told otherwise.
+/// The options of a subscription. Defaults: window 1, from the earliest record, not durable.
 #[derive(Debug, Clone, Copy)]
 pub struct Sub<'a> {
     pub(crate) number: u32,
@@ -49,45 +49,45 @@ impl<'a> Sub<'a> {
         Self { window_bytes, ..self }
     }
 
-    /// With a cursor of that name, which is taken from whoever has it.
+    /// Durable under this name; takes over from a current holder.
     #[must_use]
     pub const fn durable(self, name: &'a str) -> Self {
         let on_conflict = OnConflict::TakeOver;
         Self { durable: Some(Durable { name, on_conflict, epoch: 0, inactive_ttl_micros: 0 }), ..self }
     }
 
-    /// Refused if somebody has the cursor.
+    /// Refused if the durable subscription has a holder.
     #[must_use]
     pub fn reject(self) -> Self {
         Self { durable: self.durable.map(|it| Durable { on_conflict: OnConflict::Reject, ..it }), ..self }
     }
 
-    /// As who had the cursor under that epoch.
+    /// As the holder of this epoch.
     #[must_use]
     pub fn epoch(self, epoch: u32) -> Self {
         Self { durable: self.durable.map(|it| Durable { epoch, ..it }), ..self }
     }
 
-    /// The cursor is kept so long without a connection, in microseconds; 0 for the broker's default.
+    /// How long the cursor is kept without a connection, in microseconds; 0 for the broker's default.
     #[must_use]
     pub fn inactive(self, inactive_ttl_micros: u64) -> Self {
         Self { durable: self.durable.map(|it| Durable { inactive_ttl_micros, ..it }), ..self }
     }
 
-    /// Where a record goes that failed so often.
+    /// The topic to which a record is moved after this many failures.
     #[must_use]
     pub const fn dead_letter(self, max_attempts: u32, dead_letter: &'a str) -> Self {
         Self { max_attempts, dead_letter, ..self }
     }
 }
 
-/// A record without anything but its body.
+/// A record with only a body.
 #[must_use]
 pub const fn record(body: &[u8]) -> Record<'_> {
     keyed_or_not(None, body)
 }
 
-/// A record with a time to live of its own.
+/// A record with its own time to live.
 #[must_use]
 pub const fn mortal(body: &str, ttl_micros: u64) -> Record<'_> {
     Record { ttl_micros: Some(ttl_micros), ..record(body.as_bytes()) }

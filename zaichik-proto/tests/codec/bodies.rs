@@ -1,4 +1,4 @@
-//! Bodies that the protocol does not define: each is refused, and by name (docs/protocol.md §6, §7).
+//! Invalid bodies are refused with the name of the field (docs/protocol.md §6, §7).
 
 #![expect(clippy::indexing_slicing, reason = "a frame has a header")]
 
@@ -13,7 +13,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn w6_a_body_that_is_cut_or_goes_on_is_refused(
+    fn w6_a_body_that_is_too_short_or_too_long_is_refused(
         client in client_frame(),
         server in server_frame(),
         less in 1..40usize,
@@ -36,7 +36,7 @@ fn resized<F: FnMut(&[u8]) -> Step>(
     }
     let shorter = &body[..body.len().saturating_sub(less)];
     if shorter.len() < body.len() {
-        prop_assert!(decoder()(&raw_frame(kind, shorter)).is_err(), "cut to {:?}", shorter);
+        prop_assert!(decoder()(&raw_frame(kind, shorter)).is_err(), "truncated to {:?}", shorter);
     }
     let longer = [body, &vec![0; more]].concat();
     prop_assert!(decoder()(&raw_frame(kind, &longer)).is_err(), "{} bytes too many", more);
@@ -61,15 +61,15 @@ fn w6_undefined_values_from_a_client_are_refused() {
     }
     let publish = client_body(0x04);
     client_value(0x04, &publish, 8, &[3], "acknowledgement level");
-    client_value(0x04, &publish, 9, &[2], "has producer");
+    client_value(0x04, &publish, 9, &[2], "producer flag");
     let subscribe = client_body(0x05);
     client_value(0x05, &subscribe, 8, &[4], "start");
-    client_value(0x05, &subscribe, 9, &[1], "value of a start without one");
-    client_value(0x05, &subscribe, 8, &[1, 0, 0, 0, 0, 0, 0, 0, 1], "value of a start without one");
-    client_value(0x05, &subscribe, 32, &[2], "durable");
+    client_value(0x05, &subscribe, 9, &[1], "value for this start");
+    client_value(0x05, &subscribe, 8, &[1, 0, 0, 0, 0, 0, 0, 0, 1], "value for this start");
+    client_value(0x05, &subscribe, 32, &[2], "durable flag");
     client_value(0x05, &subscribe, 33, &[0, 0], "durable name length");
-    client_value(0x05, &subscribe, 35, &[2], "on conflict");
-    client_value(0x07, &client_body(0x07), 16, &[2], "quiet");
+    client_value(0x05, &subscribe, 35, &[2], "conflict rule");
+    client_value(0x07, &client_body(0x07), 16, &[2], "quiet flag");
     let seek = client_body(0x09);
     client_value(0x09, &seek, 4, &[4], "start");
     client_value(0x09, &seek, 13, &[2], "seek target");
@@ -91,10 +91,10 @@ fn w6_undefined_values_from_the_broker_are_refused() {
     server_value(0x43, &server_body(0x43), 4, &[0, 0, 0, 0], "acknowledgement runs");
     server_value(0x43, &server_body(0x43), 8, &[0, 0, 0, 0], "acknowledgement runs");
     server_value(0x43, &[0; 4], 0, &[], "count of acknowledgement runs");
-    server_value(0x44, &server_body(0x44), 4, &[2], "created");
+    server_value(0x44, &server_body(0x44), 4, &[2], "created flag");
     server_value(0x46, &server_body(0x46), 4, &[0], "count of refused requests");
     server_value(0x46, &server_body(0x46), 4, &[2], "count of refused requests");
-    server_value(0x48, &server_body(0x48), 16, &[2], "created");
+    server_value(0x48, &server_body(0x48), 16, &[2], "created flag");
     server_value(0x49, &server_body(0x49), 16, &[0xff; 8], "first offset");
     server_value(0x4a, &server_body(0x4a), 8, &[2], "gap reason");
     server_value(0x4a, &server_body(0x4a), 9, &[5], "end of a gap");
@@ -129,7 +129,7 @@ fn w3_counts_above_their_limit_are_refused_even_if_they_fit() {
         let operations = commit.repeat(count as usize);
         [&1u32.to_le_bytes()[..], &count.to_le_bytes(), &[1, 0], &operations].concat()
     };
-    assert!(client_steps()(&raw_frame(0x0a, &batch(1_024))).is_ok(), "refused later, by the broker (X-09)");
+    assert!(client_steps()(&raw_frame(0x0a, &batch(1_024))).is_ok(), "the broker refuses it (X-09)");
     assert_eq!(code(client_steps()(&raw_frame(0x0a, &batch(1_025)))), FaultCode::CountTooLarge);
 
     let acks = |count: u32| [&count.to_le_bytes()[..], &[1; 16].repeat(count as usize)].concat();
@@ -181,7 +181,7 @@ fn w6_reserved_bits_of_a_settings_mask_are_refused() {
 }
 
 #[test]
-fn w7_text_that_is_not_utf_8_is_refused_and_topics_are_not_the_codecs_business() {
+fn w7_text_that_is_not_utf_8_is_refused_except_in_topic_names() {
     let body = [&[1, 0, 0, 0, 3][..], b"\xff\xfe\0", &[0, 0]].concat();
     assert!(client_steps()(&raw_frame(0x02, &body)).is_ok(), "the broker refuses the topic's name");
     let mut subscribe = client_body(0x05);
@@ -192,7 +192,7 @@ fn w7_text_that_is_not_utf_8_is_refused_and_topics_are_not_the_codecs_business()
 }
 
 #[test]
-fn s_04_a_client_sets_no_timestamp() {
+fn s_04_a_timestamp_from_a_client_is_refused() {
     let mut publish = client_body(0x04);
     let at = publish.len() - 8;
     publish[at] = 1;
@@ -203,7 +203,7 @@ fn s_04_a_client_sets_no_timestamp() {
     assert_eq!(code(client_steps()(&raw_frame(0x0a, &batch))), FaultCode::BadRecord);
 }
 
-/// A legal body of a client's frame.
+/// A valid body of a client's frame.
 fn client_body(kind: u8) -> Vec<u8> {
     let record = [12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let body: &[&[u8]] = match kind {
@@ -225,7 +225,7 @@ fn client_body(kind: u8) -> Vec<u8> {
     [&[1, 0, 0, 0][..], &body.concat()].concat()
 }
 
-/// A legal body of a broker's frame.
+/// A valid body of a broker's frame.
 fn server_body(kind: u8) -> Vec<u8> {
     let record = [12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let body: &[&[u8]] = match kind {

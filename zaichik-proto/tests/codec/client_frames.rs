@@ -85,15 +85,17 @@ pub(crate) fn options() -> impl Strategy<Value = TopicOptions> {
     let times = (number(), number(), number());
     let limits = (number(), number(), number());
     (times, limits, prop::option::of(mode), prop::option::of(overflow)).prop_map(
-        |((retention, window, tombstone), (messages, bytes, keys), compaction, overflow)| TopicOptions {
-            retention_ttl_micros: retention,
-            compaction_window_micros: window,
-            compaction,
-            max_messages: messages,
-            max_bytes: bytes,
-            overflow,
-            max_keys: keys,
-            tombstone_ttl_micros: tombstone,
+        |((retention, window, tombstone), (messages, bytes, keys), compaction, overflow)| {
+            let mut options = TopicOptions::new();
+            options.retention_ttl_micros = retention;
+            options.compaction_window_micros = window;
+            options.compaction = compaction;
+            options.max_messages = messages;
+            options.max_bytes = bytes;
+            options.overflow = overflow;
+            options.max_keys = keys;
+            options.tombstone_ttl_micros = tombstone;
+            options
         },
     )
 }

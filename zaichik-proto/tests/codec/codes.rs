@@ -1,4 +1,4 @@
-//! Codes and masks mean the same in both directions, and their texts tell what to do.
+//! Codes and masks have the same meaning in both directions, and their texts say what to do.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn every_code_has_one_meaning() {
 }
 
 #[test]
-fn every_fault_of_a_peer_has_the_code_of_the_document() {
+fn every_fault_has_its_documented_code() {
     for (fault, code) in [
         (ProtocolFault::BadMagic, 1),
         (ProtocolFault::UnsupportedVersion { got: 9 }, 2),
@@ -54,7 +54,7 @@ fn t_04_a_refusal_names_the_settings_that_differ() {
 }
 
 #[test]
-fn the_mask_has_the_order_of_the_document() {
+fn the_mask_has_the_documented_order() {
     let second = Duration::from_secs(1);
     let settings = [
         TopicOptions::new().retention_ttl(second),
@@ -72,23 +72,23 @@ fn the_mask_has_the_order_of_the_document() {
 }
 
 #[test]
-fn a_mask_of_a_newer_broker_is_read_as_far_as_it_is_known() {
+fn unknown_settings_in_a_mask_are_ignored() {
     let refusal = Refusal::with_value(RefusalCode::InvalidSettings, u64::MAX);
     assert_eq!(
         refusal.to_string(),
-        "the topic's settings are invalid; look at: retention_ttl, compaction_window, compaction, \
+        "the topic's settings are invalid: retention_ttl, compaction_window, compaction, \
          max_messages, max_bytes, overflow, max_keys, tombstone_ttl"
     );
 }
 
 #[test]
-fn a_duration_longer_than_the_wire_holds_is_for_ever() {
+fn a_duration_that_does_not_fit_means_forever() {
     assert_eq!(micros(Duration::from_micros(7)), 7);
     assert_eq!(micros(Duration::MAX), u64::MAX);
 }
 
 #[test]
-fn every_refusal_says_what_is_wrong() {
+fn every_refusal_has_a_text() {
     for code in RefusalCode::ALL {
         assert!(Refusal::with_value(*code, 7).to_string().len() > 20, "{code}");
     }

@@ -1,4 +1,4 @@
-//! What a frame's layout can't hold is refused by the peer, or cut where nothing depends on it.
+//! Values that a frame's layout can't hold are refused by the peer, or truncated if they are informational.
 
 use zaichik_proto::{
     AckLevel, AlterTopic, Batch, ClientDecoder, ClientFrame, CreateTopic, Durable, Fatal, FaultCode,
@@ -10,7 +10,7 @@ use zaichik_proto::{
 use crate::{client_bytes, server_bytes};
 
 #[test]
-fn t_06_a_topic_that_is_too_long_becomes_no_other_topic() {
+fn t_06_a_topic_name_that_is_too_long_never_names_another_topic() {
     let long = [b'a'; 256];
     let mut record = bytes::BytesMut::new();
     Record::default().encode(&mut record);
@@ -60,7 +60,7 @@ fn t_06_a_topic_that_is_too_long_becomes_no_other_topic() {
 }
 
 #[test]
-fn a_dead_letter_topic_that_is_too_long_is_not_forgotten() {
+fn a_dead_letter_name_that_is_too_long_is_refused() {
     let long = [b'a'; 256];
     let bytes = client_bytes(&ClientFrame::Subscribe(subscribe(b"orders", &long, None)));
     let read = ClientDecoder::new(&Limits::default()).decode(&bytes).unwrap();
@@ -71,7 +71,7 @@ fn a_dead_letter_topic_that_is_too_long_is_not_forgotten() {
 }
 
 #[test]
-fn a_durable_name_that_is_too_long_becomes_no_other_subscription() {
+fn a_durable_name_that_is_too_long_never_names_another_subscription() {
     let long = "n".repeat(256);
     let durable =
         Durable { name: &long, on_conflict: OnConflict::TakeOver, epoch: 0, inactive_ttl_micros: 0 };
@@ -82,8 +82,8 @@ fn a_durable_name_that_is_too_long_becomes_no_other_subscription() {
 }
 
 #[test]
-fn labels_are_cut_between_characters() {
-    // 254 bytes, and a character of three bytes across the end of what fits.
+fn labels_are_truncated_between_characters() {
+    // 254 bytes and a character of three bytes that does not fit.
     let label = format!("{}€", "n".repeat(254));
     let hello = ClientFrame::Hello(Hello { version: 1, name: &label, token: b"" });
     let stream = [&MAGIC[..], &client_bytes(&hello)].concat();
@@ -110,7 +110,7 @@ fn the_text_of_a_fatal_frame_fits_the_handshake() {
 }
 
 #[test]
-fn the_longest_text_of_a_fatal_frame_is_read_and_a_longer_one_is_not() {
+fn the_longest_text_of_a_fatal_frame_is_accepted_and_a_longer_one_is_not() {
     let text = "a".repeat(Limits::MAX_TEXT);
     let mut stream =
         server_bytes(&ServerFrame::Fatal(Fatal { code: FaultCode::Internal, offset: 0, text: &text }));
@@ -118,7 +118,7 @@ fn the_longest_text_of_a_fatal_frame_is_read_and_a_longer_one_is_not() {
     assert!(
         matches!(decoder.decode(&stream), Ok(Some((ServerFrame::Fatal(fatal), _))) if fatal.text == text)
     );
-    // One byte more, in the length of the body and in that of the text.
+    // One more byte, in the lengths of the body and the text.
     let body_len = u32::from_le_bytes(*stream.first_chunk().unwrap()) + 1;
     stream.splice(..4, body_len.to_le_bytes());
     stream.splice(18..20, 1_025_u16.to_le_bytes());
@@ -128,7 +128,7 @@ fn the_longest_text_of_a_fatal_frame_is_read_and_a_longer_one_is_not() {
 }
 
 #[test]
-fn a_batch_knows_how_many_operations_it_has() {
+fn a_batch_counts_its_operations() {
     let commit = Operation::Commit { subscription: 1, offset: 2 };
     let two: OperationsBuilder = [commit, commit].into_iter().collect();
     assert_eq!((two.operations().len(), two.operations().is_empty()), (2, false));
@@ -138,8 +138,8 @@ fn a_batch_knows_how_many_operations_it_has() {
 
 #[test]
 fn x_06_the_answer_to_the_longest_batch_fits() {
-    // As many operations as are allowed, 11 bytes each, and records with an empty key, 16 bytes each: all of
-    // them can be duplicates, and each operation has 13 bytes in the answer.
+    // The maximum number of operations, 11 bytes each, and records with an empty key, 16 bytes each. All records can be
+    // duplicates, and each operation takes 13 bytes of the answer.
     let limits = Limits::default();
     let operations = 1_000;
     let records = (limits.max_frame - 10 - operations * 11) / 16;

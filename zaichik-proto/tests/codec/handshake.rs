@@ -1,4 +1,4 @@
-//! Before the handshake is done nothing else decodes (docs/protocol.md §3).
+//! Only the handshake's frames decode before the handshake is done (docs/protocol.md §3).
 
 use zaichik_proto::{
     ClientDecoder, ClientFrame, FrameHeader, HEADER_LEN, Hello, Limits, MAGIC, ProtocolError, ProtocolFault,
@@ -8,7 +8,7 @@ use zaichik_proto::{
 use crate::{client_bytes, raw_frame, server_bytes};
 
 #[test]
-fn a1_no_other_frame_of_the_client_comes_first() {
+fn a1_no_other_client_frame_is_allowed_first() {
     for kind in (0x02..=0x0f).chain(0x80..=0xff) {
         let stream = [&MAGIC[..], &header(0, kind)].concat();
         assert_eq!(client(&stream), Err(at(4, ProtocolFault::OutOfPhase { kind })));
@@ -16,14 +16,14 @@ fn a1_no_other_frame_of_the_client_comes_first() {
 }
 
 #[test]
-fn a1_no_other_frame_of_the_broker_comes_first() {
+fn a1_no_other_broker_frame_is_allowed_first() {
     for kind in (0x42..=0x4f).chain(0x80..=0xff) {
         assert_eq!(broker(&header(0, kind)), Err(at(0, ProtocolFault::OutOfPhase { kind })));
     }
 }
 
 #[test]
-fn a1_hello_comes_once() {
+fn a1_hello_is_allowed_once() {
     let stream = hello();
     let again = &stream[MAGIC.len()..];
     let mut decoder = ClientDecoder::handshake(&Limits::default());
@@ -36,7 +36,7 @@ fn a1_hello_comes_once() {
 }
 
 #[test]
-fn a1_nothing_follows_hello_before_the_broker_has_opened_the_connection() {
+fn a1_nothing_is_allowed_between_hello_and_welcome() {
     let mut decoder = ClientDecoder::handshake(&Limits::default());
     let stream = hello();
     assert!(decoder.decode(&stream).is_ok());
@@ -44,11 +44,11 @@ fn a1_nothing_follows_hello_before_the_broker_has_opened_the_connection() {
     let refused = at(stream.len(), ProtocolFault::OutOfPhase { kind: 0x0d });
     assert_eq!(decoder.decode(&close), Err(refused));
     decoder.open(&Limits::default());
-    assert_eq!(decoder.decode(&close), Err(refused), "opening heals nothing");
+    assert_eq!(decoder.decode(&close), Err(refused), "opening does not clear the error");
 }
 
 #[test]
-fn a1_welcome_comes_once() {
+fn a1_welcome_is_allowed_once() {
     let stream = welcome(Limits::default());
     let mut decoder = ServerDecoder::handshake(&Limits::default());
     assert!(matches!(decoder.decode(&stream), Ok(Some((ServerFrame::Welcome(_), _)))));
@@ -58,7 +58,7 @@ fn a1_welcome_comes_once() {
 }
 
 #[test]
-fn a1_fatal_may_come_first_and_later() {
+fn a1_fatal_is_allowed_first_and_later() {
     let fatal = raw_frame(0x50, &[34, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(broker(&fatal), Ok(Some(fatal.len())));
     let mut decoder = ServerDecoder::new(&Limits::default());
@@ -101,14 +101,14 @@ fn a_hello_of_a_later_version_decodes() {
 }
 
 #[test]
-fn a_welcome_announces_no_limit_of_zero() {
+fn a_welcome_with_a_limit_of_zero_is_refused() {
     let whole = welcome(Limits::default());
     assert_eq!(broker(&whole), Ok(Some(whole.len())));
     for limit in 0..7 {
         let mut stream = whole.clone();
         let place = HEADER_LEN + 2 + 16 + 4 * limit;
         stream[place..place + 4].fill(0);
-        let fault = ProtocolFault::BadValue { field: "a limit", got: 0 };
+        let fault = ProtocolFault::BadValue { field: "limit", got: 0 };
         assert_eq!(broker(&stream), Err(at(0, fault)));
     }
 }
@@ -120,14 +120,14 @@ fn a_hello_keeps_its_token_out_of_logs() {
 }
 
 #[test]
-fn w13_the_start_of_the_magic_waits_for_the_rest() {
+fn w13_an_incomplete_magic_is_no_error() {
     for len in 0..=MAGIC.len() {
         assert_eq!(client(&MAGIC[..len]), Ok(None));
     }
 }
 
 #[test]
-fn w13_other_protocols_are_refused_by_the_first_byte_that_differs() {
+fn w13_other_protocols_are_refused_at_the_first_byte_that_differs() {
     let packets: [(&str, &[u8]); 18] = [
         ("HTTP/1.1 GET", b"GET / HTTP/1.1\r\nHost: localhost:8889\r\n\r\n"),
         ("HTTP/1.1 POST", b"POST /topics HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"),
@@ -155,18 +155,18 @@ fn w13_other_protocols_are_refused_by_the_first_byte_that_differs() {
         assert_eq!(decoder.decode(&packet[..differs]), Ok(None), "{name}");
         let refused = Err(at(0, ProtocolFault::BadMagic));
         assert_eq!(decoder.decode(&packet[..=differs]), refused, "{name}");
-        assert_eq!(decoder.decode(&hello()), refused, "{name}: and it stays refused");
+        assert_eq!(decoder.decode(&hello()), refused, "{name}: the error is final");
         assert_eq!(client(packet), Err(at(0, ProtocolFault::BadMagic)), "{name}: in one piece");
     }
 }
 
-/// What a new broker takes of a stream.
+/// The number of bytes that a broker's decoder takes from a new stream.
 fn client(stream: &[u8]) -> Result<Option<usize>, ProtocolError> {
     let mut decoder = ClientDecoder::handshake(&Limits::default());
     decoder.decode(stream).map(|step| step.map(|(_, taken)| taken))
 }
 
-/// What a new client takes of a stream.
+/// The number of bytes that a client's decoder takes from a new stream.
 fn broker(stream: &[u8]) -> Result<Option<usize>, ProtocolError> {
     let mut decoder = ServerDecoder::handshake(&Limits::default());
     decoder.decode(stream).map(|step| step.map(|(_, taken)| taken))

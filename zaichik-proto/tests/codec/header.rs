@@ -1,4 +1,4 @@
-//! What eight bytes tell: length, kind, direction, reserved bits (docs/protocol.md §2).
+//! Checks of the frame header: length, kind, direction, reserved bits (docs/protocol.md §2).
 
 use zaichik_proto::{
     ClientDecoder, ClientFrame, FaultCode, FrameHeader, Limits, ProtocolError, ProtocolFault, ServerDecoder,
@@ -11,9 +11,9 @@ const CLIENT_KINDS: std::ops::RangeInclusive<u8> = 0x01..=0x0f;
 const SERVER_KINDS: std::ops::RangeInclusive<u8> = 0x41..=0x53;
 
 #[test]
-fn w2_a_length_bomb_is_refused_by_its_header() {
+fn w2_a_length_above_the_limit_is_refused_in_the_header() {
     for max_frame in [1, 100, Limits::default().max_frame, 1 << 31] {
-        let limits = Limits { max_frame, ..Limits::default() };
+        let limits = Limits::new().max_frame(max_frame);
         for got in [max_frame + 1, max_frame + 4_097, (1 << 31) + 4_097, u32::MAX - 1, u32::MAX] {
             for kind in CLIENT_KINDS.skip(1).chain(0x80..=0xff) {
                 let outcome = ClientDecoder::new(&limits).decode(&header(got, kind)).map(|_| ());
@@ -47,7 +47,7 @@ fn w2_a_length_up_to_the_limit_waits_for_the_body() {
 
 #[test]
 fn w2_without_a_limit_nothing_overflows() {
-    let limits = Limits { max_frame: u32::MAX, ..Limits::default() };
+    let limits = Limits::new().max_frame(u32::MAX);
     assert_eq!(ClientDecoder::new(&limits).decode(&header(u32::MAX, 0x04)), Ok(None));
     assert_eq!(ServerDecoder::new(&limits).decode(&header(u32::MAX, 0x49)), Ok(None));
 }

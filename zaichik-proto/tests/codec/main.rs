@@ -1,4 +1,4 @@
-//! The codec against whatever a peer may send: arbitrary frames, any cut of the stream, any damage to it.
+//! Tests of the codec with arbitrary frames, divided and damaged streams.
 
 mod bodies;
 mod client_frames;
@@ -6,6 +6,7 @@ mod codes;
 mod encode;
 mod handshake;
 mod header;
+mod lists;
 mod mutation;
 mod plain;
 mod records;
@@ -15,9 +16,10 @@ mod split;
 
 use bytes::BytesMut;
 use proptest::prelude::*;
+use proptest::sample::Index;
 use zaichik_proto::{ClientDecoder, ClientFrame, Limits, ProtocolError, ServerDecoder, ServerFrame};
 
-/// What one step of a decoder gave: the frame, encoded again, and the bytes that it took.
+/// The result of one call of a decoder: the frame, encoded again, and the number of bytes that it took.
 type Step = Result<Option<(Vec<u8>, usize)>, ProtocolError>;
 
 /// A decoder of the client's frames after the handshake, as a function from input to a step.
@@ -50,13 +52,13 @@ fn server_bytes(frame: &ServerFrame<'_>) -> Vec<u8> {
     bytes.into()
 }
 
-/// A frame of any body, header included.
+/// A frame with any body, including its header.
 fn raw_frame(kind: u8, body: &[u8]) -> Vec<u8> {
     let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
     [&len.to_le_bytes()[..], &[kind, 0, 0, 0], body].concat()
 }
 
-/// Feeds a stream in pieces that end at `cuts`; returns the frames and the error that ended it, if one did.
+/// Feeds a stream in pieces that end at `cuts`; returns the frames and the error that ended it, if any.
 fn feed(
     stream: &[u8],
     cuts: impl IntoIterator<Item = usize>,
@@ -79,7 +81,7 @@ fn feed(
     (frames, None)
 }
 
-/// Keeps what a generated frame borrows; a test ends soon.
+/// Leaks what a generated frame borrows; tests are short-lived.
 fn keep<T>(value: T) -> &'static T {
     Box::leak(Box::new(value))
 }
@@ -88,12 +90,28 @@ fn keep_bytes(bytes: Vec<u8>) -> &'static [u8] {
     bytes.leak()
 }
 
-/// Any number, with the ends of its range much more often than chance gives them.
+/// Positions and their new bytes.
+fn flips() -> impl Strategy<Value = Vec<(Index, u8)>> {
+    let byte = prop_oneof![Just(0), Just(1), Just(2), any::<u8>()];
+    prop::collection::vec((any::<Index>(), byte), 0..3)
+}
+
+/// Replaces some bytes.
+fn flipped(mut bytes: Vec<u8>, flips: &[(Index, u8)]) -> Vec<u8> {
+    for (at, byte) in flips {
+        if !bytes.is_empty() {
+            *at.get_mut(&mut bytes) = *byte;
+        }
+    }
+    bytes
+}
+
+/// Any number, most often from the ends of the range.
 fn edgy_u32() -> impl Strategy<Value = u32> {
     prop_oneof![Just(0), Just(1), Just(u32::MAX), 0..1_000u32, any::<u32>()]
 }
 
-/// Any number, with the ends of its range much more often than chance gives them.
+/// Any number, most often from the ends of the range.
 fn edgy_u64() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), Just(1), Just(u64::MAX), Just(u64::MAX - 1), 0..1_000u64, any::<u64>()]
 }
@@ -103,7 +121,7 @@ fn request() -> impl Strategy<Value = u32> {
     prop_oneof![Just(1), Just(u32::MAX), 1..=u32::MAX]
 }
 
-/// Bytes behind a one-byte length.
+/// Bytes that fit a one-byte length.
 fn short_bytes() -> impl Strategy<Value = &'static [u8]> {
     let len = prop_oneof![8 => 0..20usize, 1 => Just(255)];
     len.prop_flat_map(|len| prop::collection::vec(any::<u8>(), len)).prop_map(keep_bytes)

@@ -1,10 +1,6 @@
-//! A damaged stream decodes or ends in one error that stays (semantics S-04, faults W1).
+//! A damaged stream decodes or ends in one final error (semantics S-04, faults W1).
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "an index that is wrong fails the test"
-)]
+#![expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a wrong index fails the test")]
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -22,7 +18,7 @@ enum Damage {
     Insert(Index, Vec<u8>),
     Remove(Index, usize),
     Truncate(Index),
-    /// The length field of the frame that starts nearest.
+    /// Overwrites the length field of a frame.
     Length(Index, u32),
 }
 
@@ -64,17 +60,17 @@ proptest! {
     }
 }
 
-/// What must hold for every stream, whatever it is.
+/// Checks what must hold for every stream.
 fn check<F: FnMut(&[u8]) -> Step>(stream: &[u8], decoder: fn() -> F) -> Result<(), TestCaseError> {
     let mut step = decoder();
     let (frames, error) = feed(stream, [], &mut step);
     let whole = frames.concat();
-    prop_assert!(stream.starts_with(&whole), "what decodes encodes to the same bytes");
+    prop_assert!(stream.starts_with(&whole), "a decoded frame encodes to the same bytes");
     if let Some(error) = error {
         check_poisoned(error, whole.len(), stream, &mut step)?;
     }
     let by_bytes = feed(stream, 0..stream.len(), decoder());
-    prop_assert_eq!(by_bytes, (frames, error), "the cut of the stream changes nothing");
+    prop_assert_eq!(by_bytes, (frames, error), "the division of the stream changes nothing");
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use zaichik_proto::{Record, RecordError, RecordHead, RecordRef, Records};
 
 use crate::{edgy_u64, keep, keep_bytes, label};
 
-/// A record that the codec takes; `stamped` as the broker sends it.
+/// A valid record; with a timestamp if `stamped`.
 pub(crate) fn record(stamped: bool) -> impl Strategy<Value = Record<'static>> {
     let key = prop::option::of(prop_oneof![
         8 => prop::collection::vec(any::<u8>(), 0..20),
@@ -31,7 +31,7 @@ pub(crate) fn record(stamped: bool) -> impl Strategy<Value = Record<'static>> {
     )
 }
 
-/// At least one record, as they stand in a frame.
+/// At least one record, encoded.
 pub(crate) fn records(stamped: bool) -> impl Strategy<Value = Records<'static>> {
     prop::collection::vec(record(stamped), 1..5).prop_map(|records| {
         let mut bytes = BytesMut::new();
@@ -56,7 +56,7 @@ fn body() -> impl Strategy<Value = &'static [u8]> {
     prop::collection::vec(any::<u8>(), 0..40).prop_map(keep_bytes)
 }
 
-/// A record that breaks rules here and there.
+/// A record that may violate rules.
 fn careless_record() -> impl Strategy<Value = Record<'static>> {
     let key = prop::option::of(prop_oneof![0..4usize, 1_023..1_026usize, Just(65_536), Just(65_540)]);
     let name = prop_oneof![Just(0), 1..4usize, 254..258usize, Just(600)];
@@ -81,14 +81,14 @@ fn careless_record() -> impl Strategy<Value = Record<'static>> {
 
 proptest! {
     #[test]
-    fn a_record_reads_as_it_was_written(record in record(true), follows in prop::collection::vec(any::<u8>(), 0..20)) {
+    fn a_record_survives_encoding_and_decoding(record in record(true), follows in prop::collection::vec(any::<u8>(), 0..20)) {
         let mut bytes = BytesMut::new();
         record.encode(&mut bytes);
         prop_assert_eq!(record.check(), Ok(()));
         prop_assert_eq!(bytes.len(), record.encoded_len());
         bytes.extend_from_slice(&follows);
 
-        let (read, rest) = RecordRef::split_first(&bytes).expect("it was written right");
+        let (read, rest) = RecordRef::split_first(&bytes).expect("a valid record");
         prop_assert_eq!(rest, &follows[..]);
         prop_assert_eq!(read.as_bytes().len(), record.encoded_len());
         prop_assert_eq!(read.key(), record.key);
@@ -100,7 +100,7 @@ proptest! {
     }
 
     #[test]
-    fn a_peek_sees_what_a_whole_read_sees(record in record(true)) {
+    fn a_head_agrees_with_its_record(record in record(true)) {
         let mut bytes = BytesMut::new();
         record.encode(&mut bytes);
         let head = RecordHead {
@@ -113,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn heads_are_what_the_records_say(records in records(true)) {
+    fn heads_agree_with_their_records(records in records(true)) {
         let heads: Vec<_> = records.heads().collect();
         let whole = records.iter().map(|record| {
             let (len, ttl_micros) = (record.as_bytes().len(), record.ttl_micros());
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn what_check_refuses_the_peer_refuses(record in careless_record()) {
+    fn check_refuses_what_the_peer_refuses(record in careless_record()) {
         let mut bytes = BytesMut::new();
         record.encode(&mut bytes);
         let read = RecordRef::split_first(&bytes);
@@ -143,7 +143,7 @@ proptest! {
 }
 
 #[test]
-fn the_length_of_a_message_is_key_headers_and_body() {
+fn a_message_length_counts_key_headers_and_body() {
     let mut bytes = BytesMut::new();
     let record = Record {
         key: Some(b"key"),
@@ -178,7 +178,7 @@ fn s_04_malformed_records_are_named() {
     assert_eq!(with(&|bytes| bytes[0] += 1), RecordError::BadSize, "past the end");
     assert_eq!(with(&|bytes| bytes[..4].fill(0xff)), RecordError::BadSize);
     assert_eq!(with(&|bytes| bytes[0] = 11), RecordError::BadSize, "too small for its fields");
-    assert_eq!(with(&|bytes| bytes[0] = 12), RecordError::BadSize, "no room for what its flags tell");
+    assert_eq!(with(&|bytes| bytes[0] = 12), RecordError::BadSize, "too small for the fields in its flags");
     for bit in 4..8 {
         assert_eq!(with(&|bytes| bytes[4] |= 1 << bit), RecordError::ReservedBits);
     }
@@ -198,7 +198,7 @@ fn s_04_malformed_records_are_named() {
 }
 
 #[test]
-fn a_record_has_as_many_headers_as_are_allowed_and_no_more() {
+fn the_maximum_number_of_headers_is_accepted_and_no_more() {
     let header = [("name", &b"value"[..])];
     let most = header.repeat(1_024);
     let record = Record { headers: &most, ..Record::default() };
@@ -211,7 +211,7 @@ fn a_record_has_as_many_headers_as_are_allowed_and_no_more() {
 }
 
 #[test]
-fn a_list_knows_whether_there_are_records() {
+fn records_report_whether_they_are_empty() {
     let mut bytes = BytesMut::new();
     Record::default().encode(&mut bytes);
     let (one, none) = (Records::from_encoded(1, &bytes), Records::from_encoded(0, b""));

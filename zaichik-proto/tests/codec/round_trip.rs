@@ -15,7 +15,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn i18_client_frames_survive(frame in client_frame()) {
+    fn i18_client_frames_survive_encoding(frame in client_frame()) {
         let bytes = client_bytes(&frame);
         check_header(&bytes, frame.kind())?;
         let mut decoder = ClientDecoder::new(&Limits::default());
@@ -24,7 +24,7 @@ proptest! {
     }
 
     #[test]
-    fn i18_server_frames_survive(frame in server_frame()) {
+    fn i18_server_frames_survive_encoding(frame in server_frame()) {
         let bytes = server_bytes(&frame);
         check_header(&bytes, frame.kind())?;
         let mut decoder = ServerDecoder::new(&Limits::default());
@@ -33,7 +33,7 @@ proptest! {
     }
 
     #[test]
-    fn i18_the_handshake_survives(hello in hello(), welcome in welcome(), fatal in fatal()) {
+    fn i18_the_handshake_survives_encoding(hello in hello(), welcome in welcome(), fatal in fatal()) {
         let frame = ClientFrame::Hello(hello);
         let bytes = [&MAGIC[..], &client_bytes(&frame)].concat();
         let mut decoder = ClientDecoder::handshake(&Limits::default());

@@ -32,15 +32,14 @@ pub(crate) fn welcome() -> impl Strategy<Value = Welcome<'static>> {
         Welcome {
             version,
             instance,
-            limits: Limits {
-                max_message,
-                max_frame,
-                max_records,
-                max_window,
-                max_window_bytes,
-                max_subscriptions,
-                heartbeat_millis,
-            },
+            limits: Limits::new()
+                .max_message(max_message)
+                .max_frame(max_frame)
+                .max_records(max_records)
+                .max_window(max_window)
+                .max_window_bytes(max_window_bytes)
+                .max_subscriptions(max_subscriptions)
+                .heartbeat_millis(heartbeat_millis),
             server,
         }
     })
@@ -151,7 +150,7 @@ fn on_subscription() -> BoxedStrategy<ServerFrame<'static>> {
     let range = (edgy_u64(), edgy_u64())
         .prop_filter_map("an empty gap", |(a, b)| (a != b).then(|| (a.min(b), a.max(b))));
     let subscribed = ((request(), edgy_u32(), edgy_u32(), edgy_u32()), any::<bool>(), edgy_u64(), edgy_u64());
-    // Few enough that the offsets of a delivery do not end.
+    // The offsets of a delivery must not overflow.
     let first_offset = edgy_u64().prop_map(|offset| offset.min(u64::MAX - 4));
     let delivery = (edgy_u32(), edgy_u32(), edgy_u32(), first_offset, records(true));
     prop_oneof![
@@ -187,7 +186,7 @@ fn on_connection() -> BoxedStrategy<ServerFrame<'static>> {
     .boxed()
 }
 
-/// An offset that may be missing.
+/// An optional offset.
 fn offset() -> impl Strategy<Value = Option<u64>> {
     prop::option::of(edgy_u64().prop_map(|offset| offset.min(u64::MAX - 1)))
 }

@@ -1,4 +1,4 @@
-//! However the stream is cut, the same frames come out (semantics S-03).
+//! The frames do not depend on how the stream is divided (semantics S-03).
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -12,7 +12,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn s_03_client_frames_at_any_cut(
+    fn s_03_client_frames_do_not_depend_on_cuts(
         frames in prop::collection::vec(client_frame(), 1..12),
         cuts in prop::collection::vec(any::<Index>(), 0..24),
     ) {
@@ -22,7 +22,7 @@ proptest! {
     }
 
     #[test]
-    fn s_03_server_frames_at_any_cut(
+    fn s_03_server_frames_do_not_depend_on_cuts(
         frames in prop::collection::vec(server_frame(), 1..12),
         cuts in prop::collection::vec(any::<Index>(), 0..24),
     ) {
@@ -36,7 +36,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn s_03_a_byte_at_a_time(
+    fn s_03_frames_arrive_a_byte_at_a_time(
         client in prop::collection::vec(client_frame(), 1..5),
         server in prop::collection::vec(server_frame(), 1..5),
     ) {
@@ -50,14 +50,14 @@ proptest! {
     }
 
     #[test]
-    fn s_03_a_handshake_a_byte_at_a_time(hello in hello(), welcome in welcome()) {
+    fn s_03_a_handshake_arrives_a_byte_at_a_time(hello in hello(), welcome in welcome()) {
         let hello = client_bytes(&zaichik_proto::ClientFrame::Hello(hello));
         let stream = [&MAGIC[..], &hello].concat();
         let mut decoder = ClientDecoder::handshake(&Limits::default());
         for end in 0..stream.len() {
             prop_assert_eq!(decoder.decode(&stream[..end]), Ok(None));
         }
-        let (frame, taken) = decoder.decode(&stream).expect("legal").expect("whole");
+        let (frame, taken) = decoder.decode(&stream).expect("a valid frame").expect("a complete frame");
         prop_assert_eq!((client_bytes(&frame), taken), (hello, stream.len()));
 
         let stream = server_bytes(&zaichik_proto::ServerFrame::Welcome(welcome));
@@ -65,12 +65,12 @@ proptest! {
         for end in 0..stream.len() {
             prop_assert_eq!(decoder.decode(&stream[..end]), Ok(None));
         }
-        let (frame, taken) = decoder.decode(&stream).expect("legal").expect("whole");
+        let (frame, taken) = decoder.decode(&stream).expect("a valid frame").expect("a complete frame");
         prop_assert_eq!((server_bytes(&frame), taken), (stream.clone(), stream.len()));
     }
 }
 
-/// Places to cut, in order.
+/// Positions of the cuts, in order.
 fn places(stream: &[u8], cuts: &[Index]) -> Vec<usize> {
     let mut places: Vec<_> = cuts.iter().map(|cut| cut.index(stream.len())).collect();
     places.sort_unstable();

@@ -1,6 +1,6 @@
-//! Short ways to write a vector's frame. What frames borrow is leaked: tests end soon.
+//! Short forms for the frames of vectors. They leak what frames borrow: tests are short-lived.
 
-#![expect(clippy::unwrap_used, reason = "a vector that is wrong fails the test")]
+#![expect(clippy::unwrap_used, reason = "a wrong vector fails the test")]
 
 use bytes::BytesMut;
 use zaichik_proto::{

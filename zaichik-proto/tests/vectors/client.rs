@@ -1,6 +1,7 @@
 //! The vectors of the client's frames.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use zaichik_proto::{
     AckLevel, AlterTopic, Batch, ClientFrame, Commit, CompactionMode, Describe, Durable, Hello, Nack,
@@ -41,16 +42,15 @@ fn topics() -> BTreeMap<&'static str, ClientFrame<'static>> {
             "create_topic_all",
             create(
                 0x0102_0304,
-                TopicOptions {
-                    retention_ttl_micros: Some(10_000_000),
-                    compaction_window_micros: Some(5_000_000),
-                    compaction: Some(CompactionMode::Latest),
-                    max_messages: Some(1_000),
-                    max_bytes: Some(65_536),
-                    overflow: Some(Overflow::Reject),
-                    max_keys: Some(500),
-                    tombstone_ttl_micros: Some(MINUTE),
-                },
+                TopicOptions::new()
+                    .retention_ttl(Duration::from_secs(10))
+                    .compaction_window(Duration::from_secs(5))
+                    .compaction(CompactionMode::Latest)
+                    .max_messages(1_000)
+                    .max_bytes(65_536)
+                    .overflow(Overflow::Reject)
+                    .max_keys(500)
+                    .tombstone_ttl(Duration::from_micros(MINUTE)),
             ),
         ),
         (
@@ -58,7 +58,7 @@ fn topics() -> BTreeMap<&'static str, ClientFrame<'static>> {
             ClientFrame::AlterTopic(AlterTopic {
                 request: 4,
                 topic: "café".as_bytes(),
-                options: TopicOptions { overflow: Some(Overflow::DropOldest), ..TopicOptions::new() },
+                options: TopicOptions::new().overflow(Overflow::DropOldest),
             }),
         ),
     ])

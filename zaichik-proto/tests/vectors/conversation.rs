@@ -1,5 +1,7 @@
 //! The example conversation.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use zaichik_proto::{
     AckLevel, AckRun, Acks, ClientFrame, Commit, Delivery, Done, Goodbye, GoodbyeReason, Hello, Limits,
@@ -9,12 +11,12 @@ use zaichik_proto::{
 
 use crate::build::{MINUTE, body, create, list, records, stamped};
 
-/// The example of the document, as frames: what the client says and what the broker says.
+/// The example conversation as frames: the bytes of the client and those of the broker.
 pub(crate) fn halves() -> (BytesMut, BytesMut) {
     let mut client = BytesMut::from(&MAGIC[..]);
     for frame in [
         ClientFrame::Hello(Hello { version: 1, name: "doc", token: b"" }),
-        create(1, TopicOptions { retention_ttl_micros: Some(MINUTE), ..TopicOptions::new() }),
+        create(1, TopicOptions::new().retention_ttl(Duration::from_micros(MINUTE))),
         ClientFrame::Subscribe(Subscribe {
             request: 2,
             subscription: 1,

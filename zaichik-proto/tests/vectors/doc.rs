@@ -20,7 +20,7 @@ pub(crate) fn vectors(end: &str) -> BTreeMap<&'static str, Vec<u8>> {
     found
 }
 
-/// What one end says in the conversation: blocks that open with three backticks, `hex say` and the end.
+/// The bytes that one end sends in the conversation: blocks that open with three backticks, `hex say` and the end.
 pub(crate) fn said_by(end: &str) -> Vec<Vec<u8>> {
     let said = hex_blocks().filter(|(info, _)| info.strip_prefix("say ") == Some(end));
     said.map(|(_, bytes)| bytes).collect()
@@ -35,7 +35,7 @@ fn hex_blocks() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
     })
 }
 
-/// The bytes of a line; what follows a semicolon is a comment.
+/// The bytes of a line; a semicolon begins a comment.
 fn parse_line(line: &str) -> Vec<u8> {
     let bytes = line.split(';').next().unwrap_or_default();
     let byte = |text| u8::from_str_radix(text, 16).expect("two hexadecimal digits");

@@ -1,4 +1,4 @@
-//! The golden vectors and the example conversation of docs/protocol.md are what the codec speaks.
+//! The codec agrees with the vectors and the example conversation of docs/protocol.md.
 
 mod build;
 mod client;
@@ -54,7 +54,7 @@ fn every_broker_vector_encodes_and_decodes() {
 }
 
 #[test]
-fn the_example_conversation_is_what_the_codec_speaks() {
+fn the_example_conversation_encodes_and_decodes() {
     let (client, broker) = conversation::halves();
     assert_eq!(doc::said_by("client").concat(), client);
     assert_eq!(doc::said_by("broker").concat(), broker);
@@ -66,7 +66,7 @@ fn the_example_conversation_is_what_the_codec_speaks() {
         decoder.open(&limits);
         rest = &rest[taken..];
     }
-    assert!(rest.is_empty(), "the client's half ends with a whole frame");
+    assert!(rest.is_empty(), "the client's half ends with a complete frame");
 
     let mut decoder = ServerDecoder::handshake(&limits);
     let mut rest = &broker[..];
@@ -74,7 +74,7 @@ fn the_example_conversation_is_what_the_codec_speaks() {
         decoder.open(&limits);
         rest = &rest[taken..];
     }
-    assert!(rest.is_empty(), "the broker's half ends with a whole frame");
+    assert!(rest.is_empty(), "the broker's half ends with a complete frame");
 }
 
 #[test]

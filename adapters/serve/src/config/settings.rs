@@ -69,15 +69,14 @@ impl Settings {
         config.server_name = format!("zaichik {}", env!("CARGO_PKG_VERSION"));
         config.token = token;
         let max_message = saturated(self.max_message_size);
-        config.wire = Limits {
-            max_message,
-            max_frame: config.wire.max_frame.max(max_message.saturating_add(Limits::FRAME_ROOM)),
-            max_records: self.max_records,
-            max_window: self.max_window,
-            max_window_bytes: saturated(self.max_window_size),
-            max_subscriptions: self.max_subscriptions,
-            heartbeat_millis: u32::try_from(self.heartbeat.as_millis()).unwrap_or(u32::MAX).max(1),
-        };
+        config.wire = Limits::new()
+            .max_message(max_message)
+            .max_frame(config.wire.max_frame.max(max_message.saturating_add(Limits::FRAME_ROOM)))
+            .max_records(self.max_records)
+            .max_window(self.max_window)
+            .max_window_bytes(saturated(self.max_window_size))
+            .max_subscriptions(self.max_subscriptions)
+            .heartbeat_millis(u32::try_from(self.heartbeat.as_millis()).unwrap_or(u32::MAX).max(1));
         config.topic_defaults = self.topic_defaults;
         config.max_topics = self.max_topics;
         config.max_durables = self.max_durables;

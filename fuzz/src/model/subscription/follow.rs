@@ -63,7 +63,7 @@ impl Subscription {
         let is_next = (rewind, from) == (self.rewind, self.next) && self.has_room();
         let is_whole = from < to && (!is_missing(to) || self.may_skip(to, topic, now));
         let is_gone = (from..to).all(|offset| is_missing(offset) || self.may_skip(offset, topic, now));
-        if !is_next || !is_whole || !is_gone || !topic.allows_reason(from, limit) {
+        if !is_next || !is_whole || !is_gone || !topic.allows_reason(from, limit, now) {
             let expected = self.next_event(topic, now, &mut 0);
             return Broken::because("R9", format!("{seen:?} at {now}, expected {expected:?}"));
         }

@@ -8,7 +8,7 @@ use super::*;
 
 #[derive(Debug, Clone)]
 enum Action {
-    /// A publish of these keys, which is refused at the end or not.
+    /// A publish of these keys, which may be refused at the end.
     Publish {
         keys: Vec<&'static str>,
         refused: bool,
@@ -28,7 +28,7 @@ struct Remembered {
     window: u64,
 }
 
-/// Looks at every key ever accepted.
+/// Scans every key ever accepted.
 fn naive(
     all: &mut Vec<Remembered>,
     now: u64,
@@ -36,16 +36,16 @@ fn naive(
     offset: u64,
     max: u64,
     window: u64,
-) -> Verdict {
+) -> KeyStatus {
     let remembered: Vec<_> = all.iter().filter(|one| now - one.accepted < one.window).collect();
     if let Some(one) = remembered.iter().find(|one| one.key == key) {
-        return Verdict::Duplicate(one.offset);
+        return KeyStatus::Duplicate(one.offset);
     }
     if remembered.len() as u64 >= max {
-        return Verdict::Full;
+        return KeyStatus::LimitReached;
     }
     all.push(Remembered { key, accepted: now, offset, window });
-    Verdict::New
+    KeyStatus::New
 }
 
 fn check(first_window: u64, actions: &[Action]) {
@@ -57,8 +57,8 @@ fn check(first_window: u64, actions: &[Action]) {
             Action::Publish { keys: published, refused, max_keys } => {
                 let (before, naive_before) = (keys.next_number(), all.len());
                 for key in published {
-                    let verdict = keys.accept(key.as_bytes(), now, offset, *max_keys);
-                    assert_eq!(verdict, naive(&mut all, now, key, offset, *max_keys, window), "{key:?}");
+                    let status = keys.accept(key.as_bytes(), now, offset, *max_keys);
+                    assert_eq!(status, naive(&mut all, now, key, offset, *max_keys, window), "{key:?}");
                     offset += 1;
                 }
                 if *refused {
@@ -116,7 +116,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn keys_are_remembered_as_by_a_list(
+    fn keys_agree_with_a_list(
         window in select(vec![1, 3, 5, 10, u64::MAX]),
         actions in vec_of(action(), 1..80),
     ) {

@@ -1,66 +1,38 @@
-//! What a topic with `latest` compaction counts against its limits: the records that are not dead (semantics R5, C6).
+//! Records of a topic with `latest` compaction that count against its limits: those not dead (semantics R5, C6).
 //!
-//! A topic whose few keys are written over and over keeps one record for each of them for ever, so its limits must not
-//! count what was superseded. The count is kept as records come, die and fall off the front; the dead count as such
-//! from the moment on at which they are marked.
+//! A topic whose few keys are rewritten repeatedly keeps one record per key, so its limits must not count superseded
+//! records. The count is updated as records are appended, marked as dead, and removed at the front; a dead record counts
+//! until it is marked.
 
 use super::Log;
-use super::losses::{Losses, Thin};
-use super::read::Part;
-
-/// How many records, and their bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Amount {
-    records: u64,
-    bytes: u64,
-}
-
-impl Amount {
-    /// One record.
-    pub(super) const fn one(bytes: u64) -> Self {
-        Self { records: 1, bytes }
-    }
-
-    pub(super) const fn add(&mut self, more: Self) {
-        self.records = self.records.saturating_add(more.records);
-        self.bytes = self.bytes.saturating_add(more.bytes);
-    }
-
-    pub(super) const fn subtract(&mut self, less: Self) {
-        self.records = self.records.saturating_sub(less.records);
-        self.bytes = self.bytes.saturating_sub(less.bytes);
-    }
-}
+use super::chunk::Part;
+use super::losses::{Losses, SparseIndex};
+use crate::topic::amount::Amount;
 
 impl Log {
-    /// How many records there are, and their bytes; the dead among those of `latest` compaction not counted.
-    pub(crate) fn alive_amount(&self) -> (u64, u64) {
-        if !self.is_latest {
-            return (self.len(), self.bytes());
-        }
-        let Amount { records, bytes } = self.alive();
-        (records, bytes)
+    /// The records and their bytes, without the dead ones of `latest` compaction.
+    pub(in crate::topic) fn amount_alive(&self) -> Amount {
+        if self.is_latest { self.alive() } else { self.amount() }
     }
 
-    /// The first offset from which on the records that are not dead fit both limits.
-    pub(super) fn first_within_alive(&self, max_messages: u64, max_bytes: u64) -> u64 {
-        let fits = |amount: &Amount| amount.records <= max_messages && amount.bytes <= max_bytes;
+    /// The first offset from which on the records not dead are within the limits.
+    pub(super) fn first_within_alive(&self, limits: Amount) -> u64 {
         let mut left = self.alive();
         let mut offset = self.first.offset;
-        while !fits(&left) {
+        while !left.fits(limits) {
             let Some(part) = self.part(self.index_of(offset)) else {
+                debug_assert!(false, "offset {offset} is in no part");
                 break;
             };
-            let mut rest = left;
-            rest.subtract(part.alive());
-            if offset <= part.span.start && !fits(&rest) {
+            let rest = left.without(part.alive());
+            if offset <= part.span.start && !rest.fits(limits) {
                 (left, offset) = (rest, part.end);
                 continue;
             }
             for (at, amount) in self.alive_from(part, offset) {
                 left.subtract(amount);
                 offset = at.saturating_add(1);
-                if fits(&left) {
+                if left.fits(limits) {
                     return offset;
                 }
             }
@@ -69,12 +41,13 @@ impl Log {
         offset
     }
 
-    /// What is not dead between the first offset and `to`.
+    /// The records not dead between the first offset and `to`.
     pub(super) fn alive_below(&self, to: u64) -> Amount {
         let mut sum = Amount::default();
         let mut offset = self.first.offset;
         while offset < to {
             let Some(part) = self.part(self.index_of(offset)) else {
+                debug_assert!(false, "offset {offset} is in no part");
                 break;
             };
             if offset <= part.span.start && part.end <= to {
@@ -88,16 +61,11 @@ impl Log {
         sum
     }
 
-    /// Whether the count agrees with the records.
-    pub(super) fn is_alive_consistent(&self) -> bool {
-        !self.is_latest || self.alive_below(self.end) == self.alive()
-    }
-
-    fn alive(&self) -> Amount {
+    pub(super) fn alive(&self) -> Amount {
         self.compaction.as_ref().map_or_else(Amount::default, |compaction| compaction.alive)
     }
 
-    /// The records of a part from an offset on that are not dead.
+    /// The records of a part, from an offset on, that are not dead.
     fn alive_from<'a>(&self, part: Part<'a>, offset: u64) -> impl Iterator<Item = (u64, Amount)> + use<'a> {
         let from = self.locate(self.first.moved_to(offset));
         part.records(from).filter_map(move |found| {
@@ -109,12 +77,12 @@ impl Log {
 }
 
 impl Part<'_> {
-    /// What is in it and not dead.
+    /// Its records that are not dead.
     fn alive(&self) -> Amount {
         let (dead, dead_records) = self.losses.map_or((0, 0), |losses| (losses.dead, losses.dead_records));
-        let thin = self.losses.and_then(Losses::thin);
+        let sparse = self.losses.and_then(Losses::sparse);
         let all = self.end.saturating_sub(self.span.start);
-        let records = thin.map_or(if self.data.is_empty() { 0 } else { all }, Thin::len);
+        let records = sparse.map_or(if self.data.is_empty() { 0 } else { all }, SparseIndex::len);
         Amount {
             records: records.saturating_sub(dead_records),
             bytes: (self.data.len().saturating_sub(dead)) as u64,

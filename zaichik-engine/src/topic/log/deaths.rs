@@ -1,17 +1,17 @@
 //! When the records of a topic with `latest` compaction die (semantics C6, C7, R8).
 //!
-//! A record that was superseded within its window, a tombstone, and a record with a time to live of its own wait
-//! here for their moment, each kind in the order of its deaths. Readers ask by offset, so that a death counts at its
-//! moment, whether housekeeping came by or not.
+//! Records superseded within their window, tombstones, and records with their own time to live are kept here until they
+//! die, each kind in the order of its deaths. Readers look up an offset, so a death takes effect on time whether
+//! housekeeping ran or not.
 
 use std::collections::BTreeMap;
 
-/// What is known of a record without reading it.
+/// Facts about a record, available without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct RecordInfo {
     pub(crate) offset: u64,
     pub(crate) timestamp: u64,
-    /// When it dies by its own time to live; `u64::MAX` if it has none.
+    /// When its own time to live ends; `u64::MAX` if it has none.
     pub(crate) own_death: u64,
     /// Its bytes.
     pub(crate) len: u32,
@@ -27,42 +27,42 @@ pub(super) struct Dead {
     pub(super) is_silent: bool,
 }
 
-/// The deaths to come. Memory: about 100 bytes for each record that waits here, in each of the three tables.
+/// Future deaths. Memory: about 100 bytes for each record in each of the three tables.
 #[derive(Debug, Default)]
 pub(super) struct Deaths {
     window: u64,
     tombstone_ttl: u64,
-    /// When these two were set; nobody dies of them before.
+    /// When these two were set; they end no record's life earlier.
     changed_at: u64,
     /// Superseded records within the window. Timestamps rise with offsets, so they die in this order.
-    lagging: BTreeMap<u64, Known>,
+    lagging: BTreeMap<u64, RecordInfo>,
     /// Tombstones; they die in this order, too.
-    tombstones: BTreeMap<u64, Known>,
-    /// By time of death and offset: records with a time to live of their own, and their bytes.
+    tombstones: BTreeMap<u64, RecordInfo>,
+    /// By time of death and offset: the bytes of records with their own time to live.
     own: BTreeMap<(u64, u64), u32>,
-    /// Entries of `own` that were left when it was swept last.
+    /// Entries of `own` that remained after the last sweep.
     own_swept: usize,
 }
 
-/// Entries of `own` for which a sweep does not pay.
+/// Entries of `own` below which a sweep is not worthwhile.
 const SWEEP_FROM: usize = 64;
 
 impl Deaths {
-    /// Other settings hold from `now` on. Whoever was due [was taken out](Self::pop) before.
+    /// Changes the settings at `now`. Records due by then [were removed](Self::pop) before.
     pub(super) fn set(&mut self, window: u64, tombstone_ttl: u64, now: u64) {
         if (window, tombstone_ttl) != (self.window, self.tombstone_ttl) {
             (self.window, self.tombstone_ttl, self.changed_at) = (window, tombstone_ttl, now);
         }
     }
 
-    /// A record was appended to a log that begins at `first`.
-    pub(super) fn watch(&mut self, known: Known, first: u64) {
-        if known.is_tombstone {
-            self.tombstones.insert(known.offset, known);
+    /// Tracks an appended record of a log whose first offset is `first`.
+    pub(super) fn track(&mut self, info: RecordInfo, first: u64) {
+        if info.is_tombstone {
+            self.tombstones.insert(info.offset, info);
         }
-        if known.own_death < u64::MAX {
-            self.own.insert((known.own_death, known.offset), known.len);
-            // Limits may have removed records before their time; their entries are not to pile up.
+        if info.own_death < u64::MAX {
+            self.own.insert((info.own_death, info.offset), info.len);
+            // Limits may have removed records earlier; their entries must not accumulate.
             if self.own.len() > self.own_swept.saturating_mul(2).saturating_add(SWEEP_FROM) {
                 self.own.retain(|(_, offset), _| *offset >= first);
                 self.own_swept = self.own.len();
@@ -70,86 +70,86 @@ impl Deaths {
         }
     }
 
-    /// A record was superseded; returns it if it is dead now, and not by its own time to live.
-    pub(super) fn supersede(&mut self, known: Known, now: u64) -> Option<Dead> {
-        let ends_at = known.timestamp.saturating_add(self.window);
+    /// A record was superseded; returns it if that made it dead now, unless its own time to live ended first.
+    pub(super) fn supersede(&mut self, info: RecordInfo, now: u64) -> Option<Dead> {
+        let ends_at = info.timestamp.saturating_add(self.window);
         if ends_at > now {
-            self.lagging.insert(known.offset, known);
+            self.lagging.insert(info.offset, info);
             return None;
         }
-        let moment = self.moment(known.offset, now).unwrap_or(now);
-        (moment < known.own_death).then(|| self.bury(known))
+        let death = self.silent_death(info.offset, now).unwrap_or(now);
+        (death < info.own_death).then(|| self.take_out(info))
     }
 
-    /// Takes out a record that died, if there is one. One that a limit removed counts as well.
+    /// Removes a dead record, if there is one; a record that a limit removed counts as dead.
     pub(super) fn pop(&mut self, now: u64, first: u64) -> Option<Dead> {
-        while let Some(known) = self.next_silent(now, first) {
-            let moment = self.moment(known.offset, now).unwrap_or(now);
-            if known.offset < first || moment < known.own_death {
-                return Some(self.bury(known));
+        while let Some(info) = self.next_silent(now, first) {
+            let death = self.silent_death(info.offset, now).unwrap_or(now);
+            if info.offset < first || death < info.own_death {
+                return Some(self.take_out(info));
             }
-            // It died by its own time to live before.
-            self.lagging.remove(&known.offset);
-            self.tombstones.remove(&known.offset);
+            // Its own time to live ended first.
+            self.lagging.remove(&info.offset);
+            self.tombstones.remove(&info.offset);
         }
-        // Last, because whoever died silently before has left this table.
+        // Last, because records that died silently earlier have been removed from this table.
         let entry = self.own.first_entry().filter(|entry| entry.key().0 <= now)?;
         let ((_, offset), len) = entry.remove_entry();
         Some(Dead { offset, len, is_silent: false })
     }
 
-    /// When a record that is still in these tables was superseded for good, or had its time as a tombstone; `None` if
-    /// it was neither by `now`.
-    pub(super) fn moment(&self, offset: u64, now: u64) -> Option<u64> {
-        let superseded = self.lagging.get(&offset).map(|known| self.window_end(known));
-        let deleted = self.tombstones.get(&offset).map(|known| self.tombstone_end(known));
-        superseded.into_iter().chain(deleted).min().filter(|moment| *moment <= now)
+    /// When the window after a record was superseded ended, or its time to live as a tombstone; `None` if neither did by
+    /// `now`.
+    pub(super) fn silent_death(&self, offset: u64, now: u64) -> Option<u64> {
+        let superseded = self.lagging.get(&offset).map(|info| self.window_end(info));
+        let deleted = self.tombstones.get(&offset).map(|info| self.tombstone_end(info));
+        superseded.into_iter().chain(deleted).min().filter(|death| *death <= now)
     }
 
-    /// Whether a silent death happened that was not taken out.
+    /// Whether a record died silently and is still in these tables.
     pub(super) fn is_behind(&self, now: u64) -> bool {
         self.next_silent(now, 0).is_some()
     }
 
-    /// When somebody dies next, or sooner if there is somebody whom a limit removed.
+    /// When the next record dies; 0 if a limit removed a record that is still in these tables.
     #[inline(never)]
     pub(super) fn next(&self, first: u64) -> u64 {
-        let moment = |known: &Known, end: u64| if known.offset < first { 0 } else { end };
-        let lagging = self.lagging.values().next().map(|known| moment(known, self.window_end(known)));
-        let deleted = self.tombstones.values().next().map(|known| moment(known, self.tombstone_end(known)));
+        let end_if_there = |info: &RecordInfo, end: u64| if info.offset < first { 0 } else { end };
+        let lagging = self.lagging.values().next().map(|info| end_if_there(info, self.window_end(info)));
+        let deleted =
+            self.tombstones.values().next().map(|info| end_if_there(info, self.tombstone_end(info)));
         let own = self.own.keys().next().map(|(death, _)| *death);
         lagging.into_iter().chain(deleted).chain(own).min().unwrap_or(u64::MAX)
     }
 
-    /// Bytes allocated, about.
+    /// Approximate bytes allocated.
     pub(super) fn footprint(&self) -> usize {
-        let known = self.lagging.len().saturating_add(self.tombstones.len()).saturating_mul(80);
-        known.saturating_add(self.own.len().saturating_mul(40))
+        let info = self.lagging.len().saturating_add(self.tombstones.len()).saturating_mul(80);
+        info.saturating_add(self.own.len().saturating_mul(40))
     }
 
-    /// The next one that died silently by `now`, or stood below `first`.
-    fn next_silent(&self, now: u64, first: u64) -> Option<Known> {
-        let is_due = |known: &&Known, end: u64| end <= now || known.offset < first;
-        let lagging = self.lagging.values().next().filter(|known| is_due(known, self.window_end(known)));
-        let next =
-            || self.tombstones.values().next().filter(|known| is_due(known, self.tombstone_end(known)));
+    /// The next record that died silently by `now`, or is below `first`.
+    fn next_silent(&self, now: u64, first: u64) -> Option<RecordInfo> {
+        let is_due = |info: &&RecordInfo, end: u64| end <= now || info.offset < first;
+        let lagging = self.lagging.values().next().filter(|info| is_due(info, self.window_end(info)));
+        let next = || self.tombstones.values().next().filter(|info| is_due(info, self.tombstone_end(info)));
         lagging.or_else(next).copied()
     }
 
-    fn bury(&mut self, known: Known) -> Dead {
-        self.lagging.remove(&known.offset);
-        self.tombstones.remove(&known.offset);
-        self.own.remove(&(known.own_death, known.offset));
-        Dead { offset: known.offset, len: known.len, is_silent: true }
+    fn take_out(&mut self, info: RecordInfo) -> Dead {
+        self.lagging.remove(&info.offset);
+        self.tombstones.remove(&info.offset);
+        self.own.remove(&(info.own_death, info.offset));
+        Dead { offset: info.offset, len: info.len, is_silent: true }
     }
 
-    fn window_end(&self, known: &Known) -> u64 {
-        known.timestamp.saturating_add(self.window).max(self.changed_at)
+    fn window_end(&self, info: &RecordInfo) -> u64 {
+        info.timestamp.saturating_add(self.window).max(self.changed_at)
     }
 
-    fn tombstone_end(&self, known: &Known) -> u64 {
-        let end = known.timestamp.saturating_add(self.tombstone_ttl);
-        // One that came after the change lives as long as it says.
-        if known.timestamp < self.changed_at { end.max(self.changed_at) } else { end }
+    fn tombstone_end(&self, info: &RecordInfo) -> u64 {
+        let end = info.timestamp.saturating_add(self.tombstone_ttl);
+        // Later tombstones are not affected by the change.
+        if info.timestamp < self.changed_at { end.max(self.changed_at) } else { end }
     }
 }

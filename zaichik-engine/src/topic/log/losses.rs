@@ -1,37 +1,37 @@
-//! What a chunk of a topic with `latest` compaction has lost: records that are dead, and records that are gone.
+//! Dead and removed records of a chunk of a topic with `latest` compaction.
 
 /// The losses of one chunk.
 ///
 /// Records are marked when they die. When more than half of the chunk's bytes are dead, it is
-/// [rewritten](super::Log::reclaim): then it is *thin*, and holds only some of the offsets that it stands for.
+/// [rewritten](super::Log::reclaim): then it is *sparse*, and holds only some of the offsets in its range.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     /// A bit for each record in the chunk, in order: whether it died silently, superseded or as a tombstone.
     silent: Vec<u64>,
-    /// The same for those that died by their own time to live.
+    /// The same for records that expired by their own time to live.
     expired: Vec<u64>,
-    /// Bytes of the dead records that are still in the chunk, and how many those are.
+    /// Bytes and number of the dead records that are still in the chunk.
     pub(super) dead: usize,
     pub(super) dead_records: u64,
-    /// Whether the chunk waits to be rewritten.
+    /// Whether the chunk is queued to be rewritten.
     pub(super) is_queued: bool,
-    thin: Option<Thin>,
+    sparse: Option<SparseIndex>,
 }
 
-/// What a thin chunk holds, and what it does not hold any more. What is in neither list died silently.
+/// The contents of a sparse chunk. Offsets in neither list died silently.
 #[derive(Debug, Default)]
-pub(super) struct Thin {
-    /// The records that are there, by offset.
-    runs: Vec<Run>,
-    /// Offsets, from and to, whose records died by their own time to live.
+pub(super) struct SparseIndex {
+    /// The records present, by offset.
+    extents: Vec<Extent>,
+    /// Ranges of offsets, end exclusive, whose records expired by their own time to live.
     gaps: Vec<(u64, u64)>,
     /// Bytes that the topic had accepted before the end of the chunk.
     end_base: u64,
 }
 
-/// Records with consecutive offsets, one behind the other.
+/// Contiguous records with consecutive offsets.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Run {
+pub(super) struct Extent {
     pub(super) start: u64,
     pub(super) end: u64,
     /// Bytes that the topic had accepted before the first one.
@@ -39,15 +39,15 @@ pub(super) struct Run {
     /// Where the first one begins in the chunk, and where the last one ends.
     pub(super) byte: u32,
     pub(super) stop: u32,
-    /// How many records of the chunk stand before the first one.
+    /// Number of records in the chunk before the first one.
     ordinal: u32,
 }
 
-/// Records in a run at most, so that finding one is a short walk.
-const MAX_RUN: u64 = 64;
+/// Maximum records in an extent, so that finding one is a short walk.
+const MAX_EXTENT: u64 = 64;
 
 impl Losses {
-    /// Marks a record as dead, silently or by its own time to live; `false` if it is gone or was marked before.
+    /// Marks a record as dead, silently or by its own time to live; `false` if it was removed or marked before.
     pub(super) fn mark(&mut self, chunk: u64, offset: u64, len: u32, is_silent: bool) -> bool {
         let Some(ordinal) = self.ordinal(chunk, offset) else {
             return false;
@@ -66,21 +66,22 @@ impl Losses {
         is_set(&self.silent, ordinal)
     }
 
-    /// Whether it was marked as dead, for whatever reason.
+    /// Whether it was marked as dead for either reason.
     pub(super) fn is_dead(&self, ordinal: u64) -> bool {
         self.is_silent(ordinal) || is_set(&self.expired, ordinal)
     }
 
-    /// The number in the chunk that starts at offset `chunk` of the record at an offset; `None` if it is gone.
+    /// The number of the record at an offset in the chunk that starts at offset `chunk`; `None` if it was removed.
     pub(super) fn ordinal(&self, chunk: u64, offset: u64) -> Option<u64> {
-        let Some(thin) = &self.thin else {
+        let Some(sparse) = &self.sparse else {
             return offset.checked_sub(chunk);
         };
-        let run = thin.runs.get(thin.run_from(offset)).filter(|run| run.start <= offset)?;
-        Some(u64::from(run.ordinal).saturating_add(offset.saturating_sub(run.start)))
+        let extent =
+            sparse.extents.get(sparse.extent_from(offset)).filter(|extent| extent.start <= offset)?;
+        Some(u64::from(extent.ordinal).saturating_add(offset.saturating_sub(extent.start)))
     }
 
-    /// Takes over the marks of a chunk that is appended, whose first record gets the number `ordinal`.
+    /// Takes over the marks of an appended chunk, whose first record gets the number `ordinal`.
     pub(super) fn absorb(&mut self, other: &Self, records: u64, ordinal: u64) {
         for at in 0..records {
             if other.is_silent(at) {
@@ -94,31 +95,31 @@ impl Losses {
         self.dead_records = self.dead_records.saturating_add(other.dead_records);
     }
 
-    pub(super) const fn thin(&self) -> Option<&Thin> {
-        self.thin.as_ref()
+    pub(super) const fn sparse(&self) -> Option<&SparseIndex> {
+        self.sparse.as_ref()
     }
 
     /// Bytes allocated.
     pub(super) fn footprint(&self) -> usize {
         let bits = self.silent.capacity().saturating_add(self.expired.capacity()).saturating_mul(8);
-        let thin = self.thin.as_ref().map_or(0, |thin| {
-            let runs = thin.runs.capacity().saturating_mul(size_of::<Run>());
-            runs.saturating_add(thin.gaps.capacity().saturating_mul(16))
+        let sparse = self.sparse.as_ref().map_or(0, |sparse| {
+            let extents = sparse.extents.capacity().saturating_mul(size_of::<Extent>());
+            extents.saturating_add(sparse.gaps.capacity().saturating_mul(16))
         });
-        size_of::<Self>().saturating_add(bits).saturating_add(thin)
+        size_of::<Self>().saturating_add(bits).saturating_add(sparse)
     }
 }
 
-impl From<Thin> for Losses {
-    fn from(mut thin: Thin) -> Self {
-        thin.runs.shrink_to_fit();
-        thin.gaps.shrink_to_fit();
-        Self { thin: Some(thin), ..Self::default() }
+impl From<SparseIndex> for Losses {
+    fn from(mut sparse: SparseIndex) -> Self {
+        sparse.extents.shrink_to_fit();
+        sparse.gaps.shrink_to_fit();
+        Self { sparse: Some(sparse), ..Self::default() }
     }
 }
 
-impl Thin {
-    /// An empty one, for a chunk before whose end the topic had accepted that many bytes.
+impl SparseIndex {
+    /// An empty index of a chunk before whose end the topic had accepted `end_base` bytes.
     pub(super) fn new(end_base: u64) -> Self {
         Self { end_base, ..Self::default() }
     }
@@ -127,24 +128,24 @@ impl Thin {
         self.end_base
     }
 
-    /// A record stays: `byte` to `stop` of the new chunk. Records are kept in order.
+    /// Adds a record at `byte` to `stop` of the new chunk. Records are added in order.
     pub(super) fn keep(&mut self, offset: u64, base: u64, byte: u32, stop: u32) {
         let end = offset.saturating_add(1);
-        let ordinal = match self.runs.last_mut() {
+        let ordinal = match self.extents.last_mut() {
             None => 0,
-            Some(run) if run.end == offset && end.saturating_sub(run.start) <= MAX_RUN => {
-                (run.end, run.stop) = (end, stop);
+            Some(extent) if extent.end == offset && end.saturating_sub(extent.start) <= MAX_EXTENT => {
+                (extent.end, extent.stop) = (end, stop);
                 return;
             }
-            Some(run) => {
-                let records = run.end.saturating_sub(run.start);
-                run.ordinal.saturating_add(u32::try_from(records).unwrap_or(u32::MAX))
+            Some(extent) => {
+                let records = extent.end.saturating_sub(extent.start);
+                extent.ordinal.saturating_add(u32::try_from(records).unwrap_or(u32::MAX))
             }
         };
-        self.runs.push(Run { start: offset, end, base, byte, stop, ordinal });
+        self.extents.push(Extent { start: offset, end, base, byte, stop, ordinal });
     }
 
-    /// Records died by their own time to live.
+    /// Adds a range of records that expired by their own time to live.
     pub(super) fn lose(&mut self, from: u64, to: u64) {
         match self.gaps.last_mut() {
             Some(last) if last.1 == from => last.1 = to,
@@ -152,35 +153,35 @@ impl Thin {
         }
     }
 
-    /// How many records are there.
+    /// Number of records present.
     pub(super) fn len(&self) -> u64 {
-        self.runs.iter().map(|run| run.end.saturating_sub(run.start)).fold(0, u64::saturating_add)
+        self.extents.iter().map(|extent| extent.end.saturating_sub(extent.start)).fold(0, u64::saturating_add)
     }
 
-    pub(super) fn runs(&self) -> &[Run] {
-        &self.runs
+    pub(super) fn extents(&self) -> &[Extent] {
+        &self.extents
     }
 
-    /// The first run that ends above an offset.
-    pub(super) fn run_from(&self, offset: u64) -> usize {
-        self.runs.partition_point(|run| run.end <= offset)
+    /// The first extent that ends above an offset.
+    pub(super) fn extent_from(&self, offset: u64) -> usize {
+        self.extents.partition_point(|extent| extent.end <= offset)
     }
 
-    /// The end of the records that stand behind one without a hole.
-    pub(super) fn end_of_row(&self, offset: u64) -> u64 {
+    /// The end of the records that follow one without a hole.
+    pub(super) fn end_of_consecutive(&self, offset: u64) -> u64 {
         let mut end = offset;
-        for run in self.runs.get(self.run_from(offset)..).unwrap_or_default() {
-            if run.start > end {
+        for extent in self.extents.get(self.extent_from(offset)..).unwrap_or_default() {
+            if extent.start > end {
                 break;
             }
-            end = run.end;
+            end = extent.end;
         }
         end
     }
 
-    /// For an offset that is gone: whether it died by its own time to live, and where that may change.
+    /// For a removed record: whether it expired by its own time to live, and the offset at which that may change.
     pub(super) fn gone(&self, offset: u64, chunk_end: u64) -> (bool, u64) {
-        let held = self.runs.get(self.run_from(offset)).map_or(chunk_end, |run| run.start);
+        let held = self.extents.get(self.extent_from(offset)).map_or(chunk_end, |extent| extent.start);
         let gap = self.gaps.get(self.gaps.partition_point(|gap| gap.1 <= offset));
         match gap {
             Some((from, to)) if *from <= offset => (true, held.min(*to)),

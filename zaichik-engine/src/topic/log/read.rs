@@ -1,28 +1,12 @@
-//! Finding records in a log: by offset, by time, by what still lives and by what a limit leaves.
+//! Finding records in a log: by offset, by time, by liveness and by limits.
 
 use zaichik_proto::RecordHead;
 
-use super::losses::{Losses, Run};
-use super::{Chunk, Log, Position, Pull, Span, Want};
-
-/// What became of an offset that is not below the first one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    Live,
-    /// Its own time to live ended it.
-    Expired,
-    /// A newer record of its key did, or it was a tombstone and had its time.
-    Superseded,
-}
-
-/// A chunk, or the tail.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Part<'a> {
-    pub(super) span: Span,
-    pub(super) end: u64,
-    pub(super) data: &'a [u8],
-    pub(super) losses: Option<&'a Losses>,
-}
+use super::Log;
+use super::chunk::{Chunk, Part, RecordState, own_death};
+use super::losses::Losses;
+use crate::topic::amount::Amount;
+use crate::topic::position::{Position, Pull, Want};
 
 impl Log {
     /// What a reader at `from` gets. [`expire`](Self::expire) was called with the same `now`.
@@ -31,25 +15,31 @@ impl Log {
             return Pull::End;
         }
         if from.offset < self.first.offset {
-            return Pull::Gap { to: self.end_of(Fate::Expired, self.first, now) };
+            return Pull::Gap { to: self.end_of_state(RecordState::Expired, self.first, now) };
         }
         let (at, index) = (self.locate(from), self.index_of(from.offset));
-        if self.part(index).is_none_or(|part| part.is_mortal()) {
-            match self.fate(at, now).0 {
-                Fate::Live => {}
-                Fate::Expired => return Pull::Gap { to: self.end_of(Fate::Expired, at, now) },
-                Fate::Superseded => return Pull::Skip { to: self.end_of(Fate::Superseded, at, now) },
+        if self.part(index).is_none_or(|part| part.may_hold_dead()) {
+            match self.state_at(at, now).0 {
+                RecordState::Live => {}
+                RecordState::Expired => {
+                    return Pull::Gap { to: self.end_of_state(RecordState::Expired, at, now) };
+                }
+                RecordState::Superseded => {
+                    return Pull::Skip { to: self.end_of_state(RecordState::Superseded, at, now) };
+                }
             }
         }
         if index == self.chunks.len() {
             self.freeze_tail();
         }
         let Some(chunk) = self.chunks.get(index) else {
+            debug_assert!(false, "offset {} is in no chunk", at.offset);
             return Pull::End;
         };
         let begin = at.byte as usize;
         let losses = chunk.losses.as_deref();
-        let row = losses.and_then(Losses::thin).map_or(chunk.end, |thin| thin.end_of_row(at.offset));
+        let row =
+            losses.and_then(Losses::sparse).map_or(chunk.end, |sparse| sparse.end_of_consecutive(at.offset));
         let left = row.saturating_sub(at.offset);
         let rest = chunk.data.get(begin..).unwrap_or_default();
         let (count, len) =
@@ -58,12 +48,13 @@ impl Log {
             } else if self.compaction.is_some() {
                 let ordinal = losses.and_then(|losses| losses.ordinal(chunk.span.start, at.offset));
                 let ordinal = ordinal.unwrap_or_else(|| at.offset.saturating_sub(chunk.span.start));
-                run(rest, left, want, |nth, head| {
+                count_fitting(rest, left, want, |nth, head| {
                     let offset = at.offset.saturating_add(nth);
-                    self.fate_of(losses, ordinal.saturating_add(nth), offset, head, now) == Fate::Live
+                    self.record_state(losses, ordinal.saturating_add(nth), offset, head, now)
+                        == RecordState::Live
                 })
             } else {
-                run(rest, left, want, |_, head| own_death(head) > now)
+                count_fitting(rest, left, want, |_, head| own_death(head) > now)
             };
         if count == 0 {
             return Pull::NoRoom;
@@ -74,24 +65,24 @@ impl Log {
         Pull::Records { data: chunk.data.slice(begin..stop), count, next }
     }
 
-    /// The first offset at or after `from` whose record lives; the end if none does. [`expire`](Self::expire) was
+    /// The first offset at or after `from` whose record is live; the end if none is. [`expire`](Self::expire) was
     /// called with the same `now`.
     pub(crate) fn first_live(&self, from: Position, now: u64) -> Position {
         let mut at = self.locate(from.moved_to(from.offset.max(self.first.offset)));
         while at.offset < self.end {
-            match self.fate(at, now) {
-                (Fate::Live, _) => return at,
+            match self.state_at(at, now) {
+                (RecordState::Live, _) => return at,
                 (_, next) => at = self.locate(next),
             }
         }
         Position::at(self.end.max(from.offset))
     }
 
-    /// The first offset from `from` on that has another fate.
-    pub(super) fn end_of(&self, fate: Fate, from: Position, now: u64) -> u64 {
+    /// The first offset from `from` on in another state.
+    pub(super) fn end_of_state(&self, fate: RecordState, from: Position, now: u64) -> u64 {
         let mut at = from;
         while at.offset < self.end {
-            match self.fate(at, now) {
+            match self.state_at(at, now) {
                 (other, next) if other == fate => at = next,
                 _ => break,
             }
@@ -99,30 +90,55 @@ impl Log {
         at.offset
     }
 
-    /// What became of an offset, and from where on that may be something else.
-    pub(super) fn fate(&self, at: Position, now: u64) -> (Fate, Position) {
+    /// The state of an offset, and the next offset at which it may differ.
+    pub(super) fn state_at(&self, at: Position, now: u64) -> (RecordState, Position) {
         let at = self.locate(at);
         let Some(part) = self.part(self.index_of(at.offset)) else {
-            return (Fate::Expired, Position::at(self.end));
+            debug_assert!(false, "offset {} is in no part", at.offset);
+            return (RecordState::Expired, Position::at(self.end));
         };
-        if !part.is_mortal() {
-            return (Fate::Live, Position::at(part.end));
+        if !part.may_hold_dead() {
+            return (RecordState::Live, Position::at(part.end));
         }
         let ordinal = match part.losses {
             Some(losses) => losses.ordinal(part.span.start, at.offset),
             None if part.data.is_empty() || part.span.own_death <= now => {
-                return (Fate::Expired, Position::at(part.end));
+                return (RecordState::Expired, Position::at(part.end));
             }
             None => at.offset.checked_sub(part.span.start),
         };
         let head = part.data.get(at.byte as usize..).and_then(RecordHead::peek);
         if let Some((ordinal, head)) = ordinal.zip(head) {
             let next = at.moved_to(at.offset.saturating_add(1));
-            return (self.fate_of(part.losses, ordinal, at.offset, head, now), next);
+            return (self.record_state(part.losses, ordinal, at.offset, head, now), next);
         }
-        let thin = part.losses.and_then(Losses::thin);
-        let (expired, end) = thin.map_or((true, part.end), |thin| thin.gone(at.offset, part.end));
-        (if expired { Fate::Expired } else { Fate::Superseded }, Position::at(end))
+        let sparse = part.losses.and_then(Losses::sparse);
+        let (expired, end) = sparse.map_or((true, part.end), |sparse| sparse.gone(at.offset, part.end));
+        (if expired { RecordState::Expired } else { RecordState::Superseded }, Position::at(end))
+    }
+
+    /// The state of a present record, number `ordinal` of its part.
+    fn record_state(
+        &self,
+        losses: Option<&Losses>,
+        ordinal: u64,
+        offset: u64,
+        head: RecordHead,
+        now: u64,
+    ) -> RecordState {
+        let own = own_death(head);
+        if let Some(compaction) = &self.compaction {
+            if losses.is_some_and(|losses| losses.is_silent(ordinal)) {
+                return RecordState::Superseded;
+            }
+            // Records that died since the last housekeeping are not marked yet.
+            if compaction.deaths.is_behind(now)
+                && compaction.deaths.silent_death(offset, now).is_some_and(|death| death < own)
+            {
+                return RecordState::Superseded;
+            }
+        }
+        if own <= now { RecordState::Expired } else { RecordState::Live }
     }
 
     /// The first offset whose record was accepted at or after a time; the end if none was.
@@ -136,14 +152,14 @@ impl Log {
         offset.max(self.first.offset)
     }
 
-    /// The first offset from which on the records fit both limits.
-    pub(crate) fn first_within(&self, max_messages: u64, max_bytes: u64) -> u64 {
+    /// The first offset from which on the records are within the limits.
+    pub(in crate::topic) fn first_within(&self, limits: Amount) -> u64 {
         if self.is_latest {
-            return self.first_within_alive(max_messages, max_bytes);
+            return self.first_within_alive(limits);
         }
-        let by_count = self.first.offset.max(self.end.saturating_sub(max_messages));
-        let below = self.end_bytes.saturating_sub(max_bytes);
-        if self.bytes() <= max_bytes {
+        let by_count = self.first.offset.max(self.end.saturating_sub(limits.records));
+        let below = self.end_bytes.saturating_sub(limits.bytes);
+        if self.bytes() <= limits.bytes {
             return by_count;
         }
         let tail_begins_below = !self.tail.is_empty() && self.tail_span.base < below;
@@ -151,13 +167,13 @@ impl Log {
             after if after == self.chunks.len() && tail_begins_below => after,
             after => after.saturating_sub(1),
         };
-        let Some((part, at)) = self.existing(index) else {
+        let Some((part, at)) = self.part_from_first(index) else {
             return by_count;
         };
         let (mut offset, mut base) = (at.offset, part.base_of(at));
         let mut records = part.records(at);
         while base < below {
-            // What is gone from a chunk has no size any more; it goes as a whole.
+            // Records removed from a chunk have no sizes any more; a hole is passed as a whole.
             let Some(one) = records.next() else {
                 offset = part.end;
                 break;
@@ -172,21 +188,21 @@ impl Log {
         by_count.max(offset)
     }
 
-    /// The offset after the last record that the topic's time to live has ended; the first record is one.
-    pub(super) fn end_of_expired(&self, now: u64, ttl: u64) -> u64 {
+    /// The offset after the last record whose topic's time to live is over. The first record is one of these.
+    pub(super) fn end_of_retention(&self, now: u64, ttl: u64) -> u64 {
         let dead = |timestamp: u64| timestamp.saturating_add(ttl) <= now;
         let index = self.chunks.partition_point(|chunk| dead(chunk.span.last_timestamp));
-        let Some((part, at)) = self.existing(index) else {
+        let Some((part, at)) = self.part_from_first(index) else {
             return self.end;
         };
         let expired = part.records(at).take_while(|one| dead(one.head.timestamp));
         expired.last().map_or(at.offset, |one| one.offset.saturating_add(1))
     }
 
-    /// A chunk, or the tail, and where its records begin that exist. Nothing is walked through twice as the first
-    /// record of the log rises.
+    /// A chunk or the tail, and the position of its first existing record. Uses the log's first position, so that no record
+    /// is walked over repeatedly as that rises.
     #[inline]
-    fn existing(&self, index: usize) -> Option<(Part<'_>, Position)> {
+    fn part_from_first(&self, index: usize) -> Option<(Part<'_>, Position)> {
         let part = self.part(index)?;
         if self.first.offset <= part.span.start || self.first.offset >= part.end {
             return Some((part, Position::at(part.span.start)));
@@ -194,17 +210,18 @@ impl Log {
         Some((part, self.locate(self.first)))
     }
 
-    /// The same offset with its place: found from what was seen, if that still holds, else by a walk from the
-    /// start of its chunk. An offset that is gone from its chunk has the place of the next one.
+    /// The same offset with its byte position: found from the hint if that is still valid, else by a walk from the start of
+    /// its chunk. A removed record has the position of the next one.
     pub(super) fn locate(&self, at: Position) -> Position {
         let Some(Part { span, data, losses, .. }) = self.part(self.index_of(at.offset)) else {
             return Position::at(at.offset);
         };
         let (mut offset, mut byte) = (span.start, 0);
-        if let Some(thin) = losses.and_then(Losses::thin) {
-            // What was seen before it became thin does not hold.
-            let run = thin.runs().get(thin.run_from(at.offset));
-            (offset, byte) = run.map_or((at.offset, data.len()), |run| (run.start, run.byte as usize));
+        if let Some(sparse) = losses.and_then(Losses::sparse) {
+            // Hints from before the rewrite are invalid.
+            let extent = sparse.extents().get(sparse.extent_from(at.offset));
+            (offset, byte) =
+                extent.map_or((at.offset, data.len()), |extent| (extent.start, extent.byte as usize));
         } else {
             let last_seen = at.chunk.saturating_add(u64::from(at.index));
             if at.chunk == span.start && last_seen <= at.offset {
@@ -221,7 +238,7 @@ impl Log {
         seen(span.start, offset, byte).moved_to(at.offset)
     }
 
-    /// Which chunk holds an offset that exists; the number of chunks stands for the tail.
+    /// The index of the chunk that holds an existing offset; the number of chunks means the tail.
     pub(super) fn index_of(&self, offset: u64) -> usize {
         self.chunks.partition_point(|chunk| chunk.end <= offset)
     }
@@ -246,108 +263,19 @@ impl Log {
     }
 }
 
-/// A record on the way through a part.
-pub(super) struct Found {
-    pub(super) offset: u64,
-    /// Bytes that the topic had accepted before it.
-    base: u64,
-    pub(super) head: RecordHead,
-}
-
-impl<'a> Part<'a> {
-    /// Whether anything in it may be dead that the log's first offset has not passed.
-    const fn is_mortal(&self) -> bool {
-        self.span.has_own || self.data.is_empty()
-    }
-
-    /// What became of an offset whose record is gone from this part; `None` if it is there, or was in a hole of all.
-    pub(super) fn gone(&self, offset: u64) -> Option<Fate> {
-        let thin = self.losses.and_then(Losses::thin)?;
-        if thin.runs().get(thin.run_from(offset)).is_some_and(|run| run.start <= offset) {
-            return None;
-        }
-        let (is_expired, _) = thin.gone(offset, self.end);
-        Some(if is_expired { Fate::Expired } else { Fate::Superseded })
-    }
-
-    /// Bytes that the topic had accepted before a place in this part; of an offset that is gone, before the next one.
-    pub(super) fn base_of(&self, at: Position) -> u64 {
-        let Some(thin) = self.losses.and_then(Losses::thin) else {
-            return self.span.base.saturating_add(u64::from(at.byte));
-        };
-        let index = thin.run_from(at.offset);
-        let run = thin.runs().get(index);
-        if let Some(run) = run.filter(|run| run.start <= at.offset) {
-            return run.base.saturating_add(u64::from(at.byte.saturating_sub(run.byte)));
-        }
-        // Where a hole begins is known, what the records in it were like is not.
-        let before = index.checked_sub(1).and_then(|index| thin.runs().get(index));
-        match before {
-            Some(Run { end, base, byte, stop, .. }) if *end == at.offset => {
-                base.saturating_add(u64::from(stop.saturating_sub(*byte)))
-            }
-            None if at.offset <= self.span.start => self.span.base,
-            _ => run.map_or_else(|| thin.end_base(), |run| run.base),
-        }
-    }
-
-    /// The records from a place on that are there, in order.
-    pub(super) fn records(&self, at: Position) -> Records<'a> {
-        let (data, offset, byte, base) = (self.data, at.offset, at.byte as usize, self.base_of(at));
-        let Some(thin) = self.losses.and_then(Losses::thin) else {
-            return Records { data, runs: &[], offset, byte, base, end: u64::MAX };
-        };
-        let runs = thin.runs().get(thin.run_from(offset)..).unwrap_or_default();
-        match runs.split_first().filter(|(run, _)| run.start <= offset) {
-            Some((run, runs)) => Records { data, runs, offset, byte, base, end: run.end },
-            None => Records { data, runs, offset, byte, base, end: offset },
-        }
-    }
-}
-
-/// An iterator over records of a part.
-pub(super) struct Records<'a> {
-    data: &'a [u8],
-    /// The runs behind the one at hand.
-    runs: &'a [Run],
-    offset: u64,
-    byte: usize,
-    base: u64,
-    /// Where the run at hand ends; a part that is not thin is one run.
-    end: u64,
-}
-
-impl Iterator for Records<'_> {
-    type Item = Found;
-
-    fn next(&mut self) -> Option<Found> {
-        if self.offset >= self.end {
-            let (run, runs) = self.runs.split_first()?;
-            (self.offset, self.byte, self.base) = (run.start, run.byte as usize, run.base);
-            (self.end, self.runs) = (run.end, runs);
-        }
-        let head = self.data.get(self.byte..).and_then(RecordHead::peek)?;
-        let found = Found { offset: self.offset, base: self.base, head };
-        self.offset = self.offset.saturating_add(1);
-        self.byte = self.byte.saturating_add(head.len);
-        self.base = self.base.saturating_add(head.len as u64);
-        Some(found)
-    }
-}
-
-/// When a record dies by its own time to live; `u64::MAX` if it has none.
-pub(super) fn own_death(head: RecordHead) -> u64 {
-    head.ttl_micros.map_or(u64::MAX, |ttl| head.timestamp.saturating_add(ttl))
-}
-
 /// The position of a record that begins at `byte` of the chunk that starts at offset `chunk`.
 fn seen(chunk: u64, offset: u64, byte: usize) -> Position {
     let index = u32::try_from(offset.saturating_sub(chunk)).unwrap_or(u32::MAX);
     Position { offset, chunk, index, byte: u32::try_from(byte).unwrap_or(u32::MAX) }
 }
 
-/// How many records at the front of `rest` a reader takes, and their bytes: as long as they live.
-fn run(rest: &[u8], left: u64, want: Want, lives: impl Fn(u64, RecordHead) -> bool) -> (u32, usize) {
+/// How many live records at the front of `rest` a reader takes, and their bytes.
+fn count_fitting(
+    rest: &[u8],
+    left: u64,
+    want: Want,
+    lives: impl Fn(u64, RecordHead) -> bool,
+) -> (u32, usize) {
     let (mut count, mut len) = (0u32, 0usize);
     while u64::from(count) < left && count < want.records && len <= want.bytes {
         let Some(head) = rest.get(len..).and_then(RecordHead::peek) else {
@@ -364,13 +292,4 @@ fn run(rest: &[u8], left: u64, want: Want, lives: impl Fn(u64, RecordHead) -> bo
         len = total;
     }
     (count, len)
-}
-
-pub(super) fn count_records(mut data: &[u8]) -> u64 {
-    let mut count = 0u64;
-    while let Some(head) = RecordHead::peek(data) {
-        count = count.saturating_add(1);
-        data = data.get(head.len..).unwrap_or_default();
-    }
-    count
 }

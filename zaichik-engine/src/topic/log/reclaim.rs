@@ -1,69 +1,18 @@
-//! What becomes of dead records in a topic with `latest` compaction: they are marked, and their space is used again.
-
-use std::collections::VecDeque;
+//! Dead records of a topic with `latest` compaction: they are marked, and their space is reclaimed.
 
 use zaichik_proto::RecordHead;
 
-use super::alive::Amount;
-use super::deaths::{Dead, Deaths, Known};
-use super::losses::{Losses, Thin};
-use super::read::own_death;
-use super::{CHUNK, Chunk, Fate, Log, Position, Retired};
-
-/// Dead bytes in chunks that can be rewritten below which it is not done.
-const RECLAIM_FROM: usize = 1_024;
-
-/// What a log keeps for `latest` compaction.
-#[derive(Debug, Default)]
-pub(super) struct Compaction {
-    pub(super) deaths: Deaths,
-    /// Losses of the tail.
-    pub(super) tail: Option<Box<Losses>>,
-    /// Bytes of all losses.
-    pub(super) losses_bytes: usize,
-    /// Records that are not dead, from the first offset on.
-    pub(super) alive: Amount,
-    /// Starts of the chunks that wait to be rewritten; one that is not marked so is stale.
-    queue: VecDeque<u64>,
-    /// Dead bytes of those chunks.
-    queued_bytes: usize,
-}
-
-impl Compaction {
-    /// Bytes allocated.
-    #[inline(never)]
-    pub(super) fn footprint(&self) -> usize {
-        let queue = self.queue.capacity().saturating_mul(8);
-        let own = size_of::<Self>().saturating_add(queue).saturating_add(self.losses_bytes);
-        own.saturating_add(self.deaths.footprint())
-    }
-
-    /// These losses are no longer those of any chunk.
-    pub(super) fn let_go(&mut self, losses: Option<&Losses>) {
-        let Some(losses) = losses else { return };
-        self.losses_bytes = self.losses_bytes.saturating_sub(losses.footprint());
-        if losses.is_queued {
-            self.queued_bytes = self.queued_bytes.saturating_sub(losses.dead);
-        }
-    }
-
-    const fn is_ready(&self) -> bool {
-        self.queued_bytes >= RECLAIM_FROM
-    }
-
-    /// Dead records were marked in a chunk: it waits to be rewritten once more than half of it is dead.
-    fn enqueue(&mut self, losses: &mut Losses, start: u64, bytes: usize) {
-        if !losses.is_queued && losses.dead > bytes / 2 {
-            losses.is_queued = true;
-            self.queue.push_back(start);
-            self.queued_bytes = self.queued_bytes.saturating_add(losses.dead);
-        }
-    }
-}
+use super::Log;
+use super::chunk::{CHUNK, Chunk, RecordState};
+use super::deaths::{Dead, Deaths, RecordInfo};
+use super::losses::{Losses, SparseIndex};
+use crate::topic::amount::Amount;
+use crate::topic::position::Position;
+use crate::topic::retired::Retired;
 
 impl Log {
-    /// From `now` on a newer record of a key supersedes the older ones (semantics C6), within these times; or, if there
-    /// are none, no longer. The log is empty when this begins or ends.
+    /// Sets the window and the tombstones' time to live of `latest` compaction (semantics C6); `None` turns it off. The log
+    /// is empty when this turns on or off.
     pub(crate) fn set_latest(&mut self, times: Option<(u64, u64)>, now: u64) {
         self.is_latest = times.is_some();
         let Some((window, tombstone_ttl)) = times else {
@@ -72,42 +21,47 @@ impl Log {
             }
             return;
         };
-        // The dead stay dead whatever the new times are. Each dies once, so this is paid for by its publish.
-        self.bury_all(now);
+        // The dead stay dead under any new times. Each dies once, so the cost is amortised over publishes.
+        self.mark_all_dead(now);
         self.compaction.get_or_insert_default().deaths.set(window, tombstone_ttl, now);
     }
 
-    /// What is known of the record that was appended last.
-    pub(crate) fn last(&self, len: usize, own_ttl: Option<u64>, is_tombstone: bool) -> Known {
+    /// Facts about the last record appended.
+    pub(crate) fn last(&self, len: usize, own_ttl: Option<u64>, is_tombstone: bool) -> RecordInfo {
         let timestamp = self.last_timestamp;
         let own_death = own_ttl.map_or(u64::MAX, |ttl| timestamp.saturating_add(ttl));
         let len = u32::try_from(len).unwrap_or(u32::MAX);
-        Known { offset: self.end.saturating_sub(1), timestamp, own_death, len, is_tombstone }
+        RecordInfo { offset: self.end.saturating_sub(1), timestamp, own_death, len, is_tombstone }
     }
 
-    /// A record was appended that may die before the topic's time to live ends it.
-    pub(crate) fn watch(&mut self, known: Known) {
+    /// Tracks an appended record that may die before the topic's time to live ends.
+    pub(crate) fn track(&mut self, info: RecordInfo) {
         if let Some(compaction) = &mut self.compaction {
-            compaction.deaths.watch(known, self.first.offset);
+            compaction.deaths.track(info, self.first.offset);
         }
     }
 
     /// A newer record of its key was appended.
-    pub(crate) fn supersede(&mut self, known: Known, now: u64) {
-        if known.offset < self.first.offset {
+    pub(crate) fn supersede(&mut self, info: RecordInfo, now: u64) {
+        if info.offset < self.first.offset {
             return;
         }
-        if let Some(dead) = self.compaction.as_mut().and_then(|one| one.deaths.supersede(known, now)) {
-            self.mark(dead);
+        if let Some(dead) = self.compaction.as_mut().and_then(|one| one.deaths.supersede(info, now)) {
+            self.mark_record(dead);
         }
     }
 
-    /// Marks up to `budget` records that died; says whether there may be more.
-    pub(crate) fn bury(&mut self, now: u64, budget: usize) -> bool {
-        (0..budget).all(|_| self.bury_next(now))
+    /// Marks up to `budget` dead records; returns whether there may be more.
+    pub(crate) fn mark_dead(&mut self, now: u64, budget: usize) -> bool {
+        (0..budget).all(|_| self.mark_next_dead(now))
     }
 
-    /// Rewrites one chunk, if one is more than half dead; says whether another one is.
+    /// Marks all dead records.
+    pub(crate) fn mark_all_dead(&mut self, now: u64) {
+        while self.mark_next_dead(now) {}
+    }
+
+    /// Rewrites one chunk if one is more than half dead; returns whether another one is.
     pub(crate) fn reclaim(&mut self, now: u64, retired: &mut Retired) -> bool {
         let Some(compaction) = self.compaction.as_mut().filter(|compaction| compaction.is_ready()) else {
             return false;
@@ -128,9 +82,9 @@ impl Log {
         self.compaction.as_ref().is_some_and(|compaction| compaction.is_ready())
     }
 
-    /// An allocation was closed; its only chunk is the last one.
+    /// Queues the last chunk, whose allocation was closed, if it is to be rewritten.
     #[inline(never)]
-    pub(super) fn closed(&mut self) {
+    pub(super) fn allocation_closed(&mut self) {
         if let Some(compaction) = &mut self.compaction
             && let Some(Chunk { span, data, losses: Some(losses), .. }) = self.chunks.back_mut()
         {
@@ -138,21 +92,16 @@ impl Log {
         }
     }
 
-    fn bury_next(&mut self, now: u64) -> bool {
+    fn mark_next_dead(&mut self, now: u64) -> bool {
         let first = self.first.offset;
         let dead = self.compaction.as_mut().and_then(|compaction| compaction.deaths.pop(now, first));
         if let Some(dead) = dead {
-            self.mark(dead);
+            self.mark_record(dead);
         }
         dead.is_some()
     }
 
-    /// Marks all records that died; each dies once.
-    pub(crate) fn bury_all(&mut self, now: u64) {
-        while self.bury_next(now) {}
-    }
-
-    fn mark(&mut self, Dead { offset, len, is_silent }: Dead) {
+    fn mark_record(&mut self, Dead { offset, len, is_silent }: Dead) {
         let index = self.index_of(offset);
         let Some(compaction) = self.compaction.as_mut().filter(|_| offset >= self.first.offset) else {
             return;
@@ -181,30 +130,31 @@ impl Log {
         *place = losses;
     }
 
-    /// Makes one thin chunk of what lives in a chunk, and in its neighbours that are thin already, as long as they are
-    /// not much larger: so every byte is copied few times, and holes without records between them become one.
+    /// Replaces a chunk and its sparse neighbours with one sparse chunk of their live records, unless a neighbour is much
+    /// larger: so every byte is copied few times, and adjacent holes merge.
     fn rewrite(&mut self, index: usize, now: u64, retired: &mut Retired) {
-        // What is left out was counted as dead.
-        self.bury_all(now);
+        // Every record left out must have been counted as dead.
+        self.mark_all_dead(now);
         let (from, to, bytes) = self.neighbours(index);
         let Some((mut span, end)) =
             self.chunks.get(from).zip(self.chunks.get(to)).map(|(first, last)| (first.span, last.end))
         else {
+            debug_assert!(false, "chunk {index} does not exist");
             return;
         };
-        let (mut thin, mut data) = (Thin::new(self.base_after(to)), Vec::with_capacity(bytes));
+        let (mut sparse, mut data) = (SparseIndex::new(self.base_after(to)), Vec::with_capacity(bytes));
         let mut at = Position::at(span.start.max(self.first.offset));
         while at.offset < end {
             at = self.locate(at);
-            let (fate, next) = self.fate(at, now);
+            let (fate, next) = self.state_at(at, now);
             match fate {
-                Fate::Live => self.copy(at, &mut data, &mut thin),
-                Fate::Expired => thin.lose(at.offset, next.offset),
-                Fate::Superseded => {}
+                RecordState::Live => self.copy(at, &mut data, &mut sparse),
+                RecordState::Expired => sparse.lose(at.offset, next.offset),
+                RecordState::Superseded => {}
             }
             at = next;
         }
-        // A chunk of a record that is live now may hold fewer than it was marked to.
+        // Fewer records may be live now than were not marked.
         data.shrink_to_fit();
         let mut allocation = 0;
         for chunk in self.chunks.range_mut(from..=to) {
@@ -216,10 +166,10 @@ impl Log {
                 retired.push(data, charge);
             }
             if let Some(compaction) = &mut self.compaction {
-                compaction.let_go(chunk.losses.take().as_deref());
+                compaction.release_losses(chunk.losses.take().as_deref());
             }
         }
-        let losses = Box::new(Losses::from(thin));
+        let losses = Box::new(Losses::from(sparse));
         if let Some(compaction) = &mut self.compaction {
             compaction.losses_bytes = compaction.losses_bytes.saturating_add(losses.footprint());
         }
@@ -233,17 +183,17 @@ impl Log {
         }
     }
 
-    /// The first and the last chunk to be rewritten together with one, and about how many bytes live in them.
+    /// The first and the last chunk to be rewritten together with one, and their approximate live bytes.
     fn neighbours(&self, index: usize) -> (usize, usize, usize) {
         let live = |index: usize| {
             let chunk = self.chunks.get(index)?;
             let dead = chunk.losses.as_ref().map_or(0, |losses| losses.dead);
             Some(chunk.data.len().saturating_sub(dead))
         };
-        let is_thin = |chunk: &Chunk| chunk.losses.as_ref().is_some_and(|losses| losses.thin().is_some());
+        let is_sparse = |chunk: &Chunk| chunk.losses.as_ref().is_some_and(|losses| losses.sparse().is_some());
         let (mut from, mut to, mut bytes) = (index, index, live(index).unwrap_or_default());
         let fits = |at: usize, bytes: usize| {
-            self.chunks.get(at).filter(|chunk| is_thin(chunk))?;
+            self.chunks.get(at).filter(|chunk| is_sparse(chunk))?;
             let more = live(at)?;
             let is_small = more <= bytes.saturating_mul(2) && bytes.saturating_add(more) <= CHUNK;
             is_small.then_some(more)
@@ -257,8 +207,9 @@ impl Log {
         (from, to, bytes)
     }
 
-    fn copy(&self, at: Position, data: &mut Vec<u8>, thin: &mut Thin) {
+    fn copy(&self, at: Position, data: &mut Vec<u8>, sparse: &mut SparseIndex) {
         let Some(part) = self.part(self.index_of(at.offset)) else {
+            debug_assert!(false, "offset {} is in no part", at.offset);
             return;
         };
         let begin = at.byte as usize;
@@ -267,56 +218,6 @@ impl Log {
         let at_byte = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let begin = data.len();
         data.extend_from_slice(record);
-        thin.keep(at.offset, part.base_of(at), at_byte(begin), at_byte(data.len()));
-    }
-}
-
-impl Log {
-    /// Whether some chunk was rewritten.
-    #[cfg(test)]
-    pub(crate) fn is_thin(&self) -> bool {
-        self.chunks.iter().any(|chunk| chunk.losses.as_ref().is_some_and(|losses| losses.thin().is_some()))
-    }
-
-    /// Whether what is kept about losses agrees with the chunks.
-    pub(super) fn are_losses_consistent(&self) -> bool {
-        let Some(compaction) = &self.compaction else {
-            return self.chunks.iter().all(|chunk| chunk.losses.is_none());
-        };
-        let all = || self.chunks.iter().filter_map(|chunk| chunk.losses.as_ref());
-        let bytes = all().chain(&compaction.tail).map(|losses| losses.footprint());
-        let queued = all().filter(|losses| losses.is_queued).map(|losses| losses.dead);
-        let sizes = self
-            .chunks
-            .iter()
-            .all(|chunk| chunk.losses.as_ref().is_none_or(|losses| losses.dead <= chunk.data.len()));
-        sizes
-            && bytes.fold(0, usize::saturating_add) == compaction.losses_bytes
-            && queued.fold(0, usize::saturating_add) == compaction.queued_bytes
-            && self.is_alive_consistent()
-    }
-
-    /// What becomes of a record that is there: number `ordinal` of a part with losses or without.
-    pub(super) fn fate_of(
-        &self,
-        losses: Option<&Losses>,
-        ordinal: u64,
-        offset: u64,
-        head: RecordHead,
-        now: u64,
-    ) -> Fate {
-        let own = own_death(head);
-        if let Some(compaction) = &self.compaction {
-            if losses.is_some_and(|losses| losses.is_silent(ordinal)) {
-                return Fate::Superseded;
-            }
-            // What died since the last housekeeping is not marked yet.
-            if compaction.deaths.is_behind(now)
-                && compaction.deaths.moment(offset, now).is_some_and(|moment| moment < own)
-            {
-                return Fate::Superseded;
-            }
-        }
-        if own <= now { Fate::Expired } else { Fate::Live }
+        sparse.keep(at.offset, part.base_of(at), at_byte(begin), at_byte(data.len()));
     }
 }

@@ -8,6 +8,7 @@ use proptest::sample::select;
 use zaichik_proto::Record;
 
 use super::*;
+use crate::topic::position::{Pull, Want};
 
 #[derive(Debug, Clone)]
 enum Action {
@@ -15,16 +16,16 @@ enum Action {
         len: usize,
         ttl: Option<u64>,
     },
-    /// Accepts records that nobody will read, if the log is empty.
+    /// Accepts records that will never be read, if the log is empty.
     Skip(u64),
     Time(u64),
     Raise(u64),
-    /// One of the readers pulls and keeps the slice.
+    /// A reader pulls and keeps the slice.
     Pull {
         reader: usize,
         want: Want,
     },
-    /// A reader begins somewhere else.
+    /// A reader moves.
     Move {
         reader: usize,
         ahead: u64,
@@ -35,13 +36,13 @@ enum Action {
     },
     Free(usize),
     Seal,
-    /// Kept slices are let go.
+    /// Kept slices are dropped.
     Drop(usize),
 }
 
 const READERS: usize = 3;
 
-/// Every record ever, and which was the first to exist; `None` was skipped.
+/// Every record ever appended, `None` for a skipped one; and the first offset.
 #[derive(Debug, Default)]
 struct Naive {
     records: Vec<Option<Entry>>,
@@ -65,7 +66,7 @@ impl Naive {
         (offset >= self.first && entry.death > now).then_some(entry)
     }
 
-    /// The first live offset from `from` on that is acceptable; the end if there is none.
+    /// The first acceptable live offset from `from` on; the end if there is none.
     fn find(&self, from: u64, now: u64, accepts: impl Fn(&Entry) -> bool) -> u64 {
         let mut offsets = from..self.end();
         offsets.find(|offset| self.live(*offset, now).is_some_and(&accepts)).unwrap_or_else(|| self.end())
@@ -92,7 +93,7 @@ impl Naive {
     }
 }
 
-/// A log next to its naive twin.
+/// A log and a naive model of it.
 struct Pair {
     log: Log,
     naive: Naive,
@@ -100,7 +101,7 @@ struct Pair {
     now: u64,
     ttl: u64,
     readers: Vec<Position>,
-    /// Slices that readers still hold, and what they must hold.
+    /// Slices that readers still hold, and the expected contents.
     kept: Vec<(Bytes, Vec<u8>)>,
 }
 
@@ -136,9 +137,11 @@ impl Pair {
             Action::Move { reader, ahead } => self.readers[*reader] = Position::at(self.naive.first + ahead),
             Action::Limit { messages, bytes } => {
                 self.expire();
-                let (limit, naive) =
-                    (self.log.first_within(*messages, *bytes), self.naive.first_within(*messages, *bytes));
-                // A hole does not know its records' sizes any more; it goes as a whole.
+                let (limit, naive) = (
+                    self.log.first_within(Amount { records: *messages, bytes: *bytes }),
+                    self.naive.first_within(*messages, *bytes),
+                );
+                // A hole no longer has its records' sizes, so it is removed as a whole.
                 assert!(limit >= naive, "{limit} leaves more than {naive}");
                 assert!((naive..limit).all(|offset| self.naive.live(offset, self.now).is_none()));
                 self.log.raise_first(limit);
@@ -238,7 +241,7 @@ impl Pair {
         sum
     }
 
-    /// When all is dead and nobody holds a slice, nothing is charged.
+    /// When everything is dead and no slice is in use, nothing is charged.
     fn end(mut self) {
         self.log.raise_first(u64::MAX);
         self.log.free(u64::MAX, usize::MAX, &mut self.retired);
@@ -247,7 +250,7 @@ impl Pair {
         while !self.retired.is_empty() {
             let before = self.retired.charged();
             self.retired.sweep();
-            assert!(self.retired.is_empty() || self.retired.charged() < before, "nobody holds it");
+            assert!(self.retired.is_empty() || self.retired.charged() < before, "no slice of it is in use");
         }
         assert_eq!(self.charged(), 0);
     }
@@ -278,7 +281,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_log_does_what_a_list_does(
+    fn a_log_agrees_with_a_list(
         ttl in select(vec![0, 1, 5, 20, u64::MAX]),
         actions in vec_of(action(), 1..120),
     ) {

@@ -1,4 +1,4 @@
-//! Random numbers from a seed: a test that fails fails again.
+//! Random numbers from a seed: failures are reproducible.
 
 /// `SplitMix64`.
 pub(crate) struct Dice(u64);

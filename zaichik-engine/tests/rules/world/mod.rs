@@ -1,7 +1,7 @@
-//! A broker, its connections and the time, all in one thread: what the rules are tested in.
+//! A broker, its connections and the time in one thread, for tests of the rules.
 //!
-//! Peers speak frames over bytes through real sessions. After every call the broker is checked against itself, and
-//! when nothing moves any more, nobody may be found to have been forgotten.
+//! Peers exchange bytes with real sessions. After every call the broker verifies itself, and once nothing moves any
+//! more, no session may have work left.
 
 mod dice;
 mod peer;
@@ -28,7 +28,7 @@ use self::pipe::{Flow, Pipe};
 use self::remote::Remote;
 pub(crate) use self::remote::RemoteId;
 
-/// Steps after which something that should come to rest counts as never doing so.
+/// Steps after which a world that should settle counts as never settling.
 const MAX_STEPS: usize = 200_000;
 
 /// The broker's instance in these tests.
@@ -56,9 +56,9 @@ pub(crate) struct World {
     ends: Vec<End>,
     remotes: Vec<Remote>,
     by_id: BTreeMap<SessionId, usize>,
-    /// When housekeeping sleeps until: it is woken only by what the broker tells.
+    /// When housekeeping runs next; only the broker's own effects set it.
     armed: Option<Timestamp>,
-    /// Whether the broker is checked against itself after every call, or only when all is at rest.
+    /// Whether the broker verifies itself after every call, or only once the world has settled.
     is_thorough: bool,
 }
 
@@ -77,7 +77,7 @@ impl World {
         Self::with(|_| {})
     }
 
-    /// A world whose broker has another configuration.
+    /// A world with a changed broker configuration.
     pub(crate) fn with(change: impl FnOnce(&mut BrokerConfig)) -> Self {
         let mut config = BrokerConfig::default();
         // Weeks, so that silent peers may live as long as a test needs them.
@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    /// For worlds so large that checking all of it after every call takes too long.
+    /// For worlds that are too large to verify after every call.
     pub(crate) fn checked_at_rest(mut self) -> Self {
         self.is_thorough = false;
         self
@@ -130,17 +130,17 @@ impl World {
         }
     }
 
-    /// What a newcomer to the topic "t" gets that takes everything.
+    /// Everything that a new subscription to the topic "t" gets.
     pub(crate) fn everything(&mut self) -> Vec<String> {
-        let newcomer = self.connect();
-        self.ask(&newcomer, newcomer.subscribe_to(Sub::new(1, "t").window(0)));
-        let stream = newcomer.stream();
-        newcomer.close();
+        let new_reader = self.connect();
+        self.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, "t").window(0)));
+        let stream = new_reader.stream();
+        new_reader.close();
         self.settle();
         stream
     }
 
-    /// A connection on which nothing was said yet.
+    /// A connection before its handshake.
     pub(crate) fn dial(&mut self) -> Peer {
         Peer::new(self.open())
     }
@@ -156,13 +156,13 @@ impl World {
         pipe
     }
 
-    /// The answer to a request, once everything has come to rest; "-" if there is none.
+    /// The answer to a request once the world has settled; "-" if there is none.
     pub(crate) fn ask(&mut self, peer: &Peer, request: u32) -> String {
         self.settle();
         peer.answer(request)
     }
 
-    /// Everything that can happen now, once: reads, deadlines, exchanges, writes. Says whether anything did.
+    /// Does everything that can happen now once: reads, deadlines, exchanges, writes. Returns whether anything happened.
     pub(crate) fn step(&mut self) -> bool {
         let mut moved = self.keep_house();
         for index in 0..self.ends.len() {
@@ -177,11 +177,11 @@ impl World {
     /// Steps until nothing moves any more.
     pub(crate) fn settle(&mut self) {
         self.run();
-        self.assert_nobody_is_stranded();
+        self.assert_no_session_is_stranded();
         self.verify();
     }
 
-    /// Time goes on, and every deadline on the way is met exactly.
+    /// Advances the time, and handles every deadline exactly on time.
     pub(crate) fn advance(&mut self, by: Duration) {
         let target = self.now + by;
         self.settle();
@@ -191,14 +191,14 @@ impl World {
                 self.settle();
                 return;
             };
-            assert!(next > self.now, "the deadline {next:?} was met and stands again");
+            assert!(next > self.now, "the deadline {next:?} was handled and is set again");
             self.now = next;
             self.settle();
         }
         panic!("deadlines never end");
     }
 
-    /// Time goes on while no connection does anything: only housekeeping runs, when it was told to.
+    /// Advances the time while no connection does anything: only due housekeeping runs.
     pub(crate) fn sleep(&mut self, by: Duration) {
         let target = self.now + by;
         for _ in 0..MAX_STEPS {
@@ -212,12 +212,12 @@ impl World {
         panic!("housekeeping never ends");
     }
 
-    /// The clock jumps, also back; no deadline on the way is met.
+    /// Sets the clock, forward or back, without handling deadlines.
     pub(crate) fn jump(&mut self, to: Timestamp) {
         self.now = to;
     }
 
-    /// The next deadline of anybody.
+    /// The next deadline of the broker, its sessions and its clients.
     pub(crate) fn next_timeout(&self) -> Option<Timestamp> {
         let sessions = self.ends.iter().filter_map(|end| end.session.as_ref()?.next_timeout());
         sessions.chain(self.armed).chain(self.remote_timeouts()).min()
@@ -243,7 +243,7 @@ impl World {
         self.collect(false);
     }
 
-    /// What an adapter does when it drops a connection.
+    /// Drops a connection as an adapter does.
     pub(crate) fn detach(&mut self, id: SessionId) {
         self.broker.detach(self.now, id, &mut self.effects);
         self.collect(false);
@@ -262,7 +262,7 @@ impl World {
                 return;
             }
         }
-        panic!("the world never comes to rest");
+        panic!("the world never settles");
     }
 
     fn keep_house(&mut self) -> bool {
@@ -272,7 +272,7 @@ impl World {
         let turn = self.broker.handle_timeout(self.now, &mut self.effects);
         self.armed = self.broker.next_timeout();
         let is_due = self.armed.is_some_and(|at| at <= self.now);
-        assert_eq!(turn == Turn::More, is_due, "housekeeping says what it has left to do");
+        assert_eq!(turn == Turn::More, is_due, "housekeeping reports whether work remains");
         self.collect(false);
         true
     }
@@ -336,7 +336,7 @@ impl World {
         moved
     }
 
-    /// Takes out of the effects what is in them, and checks that the broker agrees with itself.
+    /// Takes everything out of the effects, and verifies the broker.
     fn collect(&mut self, more: bool) {
         while let Some(id) = self.effects.pop_wake() {
             if let Some(end) = self.by_id.get(&id).map(|index| &mut self.ends[*index]) {
@@ -347,8 +347,8 @@ impl World {
         if self.effects.take_rearm() {
             self.armed = next;
         }
-        let is_told = next.is_none_or(|next| self.armed.is_some_and(|armed| armed <= next));
-        assert!(is_told || more, "the deadline moved to {next:?}, and nobody was told: {:?}", self.armed);
+        let is_armed = next.is_none_or(|next| self.armed.is_some_and(|armed| armed <= next));
+        assert!(is_armed || more, "the deadline moved to {next:?} without a rearm: {:?}", self.armed);
         if self.is_thorough {
             self.verify();
         }
@@ -360,22 +360,22 @@ impl World {
         }
     }
 
-    /// Everything came to rest, so an exchange more changes nothing: else somebody was not woken.
-    fn assert_nobody_is_stranded(&mut self) {
+    /// Once settled, another exchange changes nothing; otherwise a session was not woken.
+    fn assert_no_session_is_stranded(&mut self) {
         for (index, end) in self.ends.iter_mut().enumerate() {
             let Some(session) = &mut end.session else {
                 continue;
             };
-            let look = |session: &mut Session| {
+            let state = |session: &mut Session| {
                 let status = session.status();
                 (session.outbound().stream_len(), session.outbound().control_len(), status)
             };
-            let before = look(session);
+            let before = state(session);
             let turn = session.exchange(self.now, &mut self.broker, &mut self.effects);
-            assert_eq!(before, look(session), "session {index} was stranded");
+            assert_eq!(before, state(session), "session {index} was stranded");
             assert_eq!(turn, Turn::Done, "session {index} was stranded");
         }
-        assert_eq!(self.effects.pop_wake(), None, "somebody was stranded");
+        assert_eq!(self.effects.pop_wake(), None, "a session was stranded");
         self.collect(false);
     }
 }

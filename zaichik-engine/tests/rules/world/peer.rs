@@ -1,4 +1,4 @@
-//! A raw client at its pipe.
+//! A raw client connected to a pipe.
 
 use std::cell::RefCell;
 use std::mem::take;
@@ -10,7 +10,7 @@ use zaichik_testkit::{RawClient, Received};
 
 use super::pipe::{Flow, Pipe};
 
-/// A raw client whose bytes go through a pipe; everything that it can say is in [`RawClient`].
+/// A raw client whose bytes go through a pipe; its requests are those of [`RawClient`].
 #[derive(Clone)]
 pub(crate) struct Peer {
     pipe: Rc<RefCell<Pipe>>,
@@ -40,7 +40,7 @@ impl Peer {
         self.pipe.borrow_mut().flow = Flow::Finished;
     }
 
-    /// The connection breaks; what is in it is lost.
+    /// Breaks the connection; bytes in flight are lost.
     pub(crate) fn cut(&self) {
         self.pipe.borrow_mut().flow = Flow::Cut;
     }
@@ -49,16 +49,16 @@ impl Peer {
         self.pipe.borrow_mut().is_reading = false;
     }
 
-    pub(crate) fn go_on_reading(&self) {
+    pub(crate) fn resume_reading(&self) {
         self.pipe.borrow_mut().is_reading = true;
     }
 
-    /// The broker's writes are cut into pieces of this many bytes.
+    /// Splits the broker's writes into pieces of this many bytes.
     pub(crate) fn split_writes(&self, bytes: usize) {
         self.pipe.borrow_mut().write_at_once = bytes;
     }
 
-    /// The broker's reads are cut into pieces of this many bytes.
+    /// Splits the broker's reads into pieces of this many bytes.
     pub(crate) fn split_reads(&self, bytes: usize) {
         self.pipe.borrow_mut().read_at_once = bytes;
     }
@@ -115,7 +115,7 @@ impl Peer {
         self.raw.passed_silently()
     }
 
-    /// Bytes that the broker sent and nobody looked at.
+    /// Bytes that the broker sent and the client has not read.
     pub(crate) fn take_bytes(&self) -> BytesMut {
         take(&mut self.pipe.borrow_mut().from_broker)
     }
@@ -134,7 +134,7 @@ impl Deref for Peer {
 }
 
 impl Drop for Peer {
-    /// What was never asked for is still checked.
+    /// Frames that the test never read are still checked.
     fn drop(&mut self) {
         // One is held by the pipe.
         if Rc::strong_count(&self.raw) <= 2 && !std::thread::panicking() {

@@ -8,28 +8,28 @@ use zaichik_testkit::RawClient;
 #[derive(Debug)]
 pub(super) struct Pipe {
     pub(super) index: usize,
-    /// Who sends into it, unless that is a real client.
+    /// The raw client that sends into it; `None` for a real client.
     pub(super) raw: Option<Rc<RawClient>>,
     pub(super) to_broker: BytesMut,
     pub(super) from_broker: BytesMut,
-    /// Bytes that one read of the broker gets at most.
+    /// Maximum bytes of one read by the broker.
     pub(super) read_at_once: usize,
-    /// Bytes that one write of the broker is taken of at most.
+    /// Maximum bytes taken from one write by the broker.
     pub(super) write_at_once: usize,
-    /// Whether the peer takes anything at all.
+    /// Whether the peer reads.
     pub(super) is_reading: bool,
     pub(super) flow: Flow,
     /// The broker has closed its end.
     pub(super) is_closed: bool,
 }
 
-/// What still goes through.
+/// What the connection still carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
     Open,
     /// The peer will send nothing more.
     Finished,
-    /// The connection is gone, with everything in it.
+    /// The connection is broken; bytes in flight are lost.
     Cut,
 }
 
@@ -40,7 +40,7 @@ impl Pipe {
             raw: None,
             to_broker: BytesMut::new(),
             from_broker: BytesMut::new(),
-            // As much as a usual adapter reads.
+            // The size of a typical adapter's read.
             read_at_once: 64 << 10,
             write_at_once: usize::MAX,
             is_reading: true,
@@ -49,7 +49,7 @@ impl Pipe {
         }
     }
 
-    /// Takes what the raw client has to send.
+    /// Takes the raw client's output.
     pub(super) fn fill(&mut self) {
         if let Some(raw) = &self.raw {
             self.to_broker.unsplit(raw.take_queued());

@@ -1,4 +1,4 @@
-//! Real clients in the world: they connect, break and come back over the same pipes as raw peers.
+//! Real clients in the world: they connect, break and reconnect over the same pipes as raw peers.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub(super) struct Remote {
     is_reachable: bool,
     /// Bytes that the next connection carries to the broker before it breaks, and bytes back.
     breaks_after: Option<(usize, usize)>,
-    /// Bytes to the broker after which nothing more leaves, though nothing is broken.
+    /// Bytes to the broker after which nothing more is sent, although the connection is up.
     holds_after: Option<usize>,
     bytes_sent: u64,
     connects: usize,
@@ -57,7 +57,7 @@ impl World {
         call(&mut self.remotes[id.0].client, self.now)
     }
 
-    /// The answer to a request, once everything has come to rest.
+    /// The answer to a request once the world has settled.
     pub(crate) fn answer(
         &mut self,
         id: RemoteId,
@@ -67,7 +67,7 @@ impl World {
         self.answer_so_far(id, request)
     }
 
-    /// The answer to a request, if it is there at this moment.
+    /// The answer to a request, if it has arrived.
     pub(crate) fn answer_so_far(
         &mut self,
         id: RemoteId,
@@ -86,7 +86,7 @@ impl World {
         self.answer(id, request).expect("an answer")
     }
 
-    /// What a subscription has to tell, as short text.
+    /// The events of a subscription as short texts.
     pub(crate) fn take(&mut self, id: RemoteId, subscription: SubscriptionId) -> Vec<String> {
         self.settle();
         let client = &mut self.remotes[id.0].client;
@@ -97,7 +97,7 @@ impl World {
         self.remotes[id.0].client.link()
     }
 
-    /// Bytes that the client ever sent.
+    /// Bytes that the client has sent in total.
     pub(crate) fn bytes_sent(&self, id: RemoteId) -> u64 {
         self.remotes[id.0].bytes_sent
     }
@@ -107,7 +107,7 @@ impl World {
         self.remotes[id.0].connects
     }
 
-    /// The client's connection breaks, if it has one, and from here on it can or can't make another one.
+    /// Breaks the client's connection, if it has one, and sets whether it can reconnect.
     pub(crate) fn break_link(&mut self, id: RemoteId, is_reachable: bool) {
         let remote = &mut self.remotes[id.0];
         remote.is_reachable = is_reachable;
@@ -116,22 +116,22 @@ impl World {
         }
     }
 
-    /// The connection breaks after so many bytes from here on.
+    /// The connection breaks after this many more bytes.
     pub(crate) fn break_after(&mut self, id: RemoteId, to_broker: usize, from_broker: usize) {
         self.remotes[id.0].breaks_after = Some((to_broker, from_broker));
     }
 
-    /// After so many bytes from here on nothing leaves for the broker any more.
+    /// After this many more bytes nothing reaches the broker.
     pub(crate) fn hold_after(&mut self, id: RemoteId, to_broker: usize) {
         self.remotes[id.0].holds_after = Some(to_broker);
     }
 
-    /// What is held leaves.
+    /// Sends the bytes that were held back.
     pub(crate) fn release(&mut self, id: RemoteId) {
         self.remotes[id.0].holds_after = None;
     }
 
-    /// The broker is replaced by another instance, which knows nothing.
+    /// Replaces the broker with a new, empty instance.
     pub(crate) fn restart(&mut self, instance: u128) {
         for end in &mut self.ends {
             end.session = None;

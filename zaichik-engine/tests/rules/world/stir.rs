@@ -1,4 +1,4 @@
-//! Steps in no order at all, and steps that are repeated.
+//! Steps in random order, and repeated steps.
 
 use bytes::Buf;
 use zaichik_engine::{Session, Timestamp, Turn};
@@ -47,7 +47,7 @@ impl World {
         self.collect(true);
     }
 
-    /// Runs housekeeping at a moment, due or not, until it has nothing left to do.
+    /// Runs housekeeping at a moment, due or not, until it is done.
     pub(crate) fn keep_house_at(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         while self.broker.handle_timeout(now, &mut self.effects) == Turn::More {}
@@ -55,7 +55,7 @@ impl World {
         self.collect(false);
     }
 
-    /// Does each step of each connection again where nothing new came: nothing changes.
+    /// Repeats each step of each connection without new input: nothing changes.
     pub(crate) fn assert_steps_are_idempotent(&mut self) {
         let now = self.now;
         for end in &mut self.ends {

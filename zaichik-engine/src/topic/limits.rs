@@ -1,0 +1,79 @@
+//! What a topic has room for, and what makes room: commits, times to live, and limits (semantics R1, R2, R5).
+
+use zaichik_proto::{Overflow, Refusal, RefusalCode};
+
+use super::amount::Amount;
+use super::{Position, Topic};
+
+impl Topic {
+    /// Checks that this amount can be appended. Returns the first offset that may stay: with `overflow = reject` the
+    /// records below it make room (R5).
+    pub(super) fn check_limits(&mut self, at: u64, added: Amount) -> Result<u64, Refusal> {
+        if !self.has_offsets(added.records) {
+            return Err(Refusal::new(RefusalCode::OffsetsExhausted));
+        }
+        let limits = self.limits();
+        if !added.fits(limits) {
+            let limit = if added.records > limits.records { limits.records } else { limits.bytes };
+            return Err(Refusal::with_value(RefusalCode::TooLarge, limit));
+        }
+        let first = self.log.first();
+        if self.settings.overflow == Overflow::DropOldest || added.records == 0 {
+            return Ok(first.offset);
+        }
+        let keep = self.log.first_within(limits.without(added));
+        // Only what is dead or committed by every subscription may make room; without subscriptions nothing is committed.
+        let committed = self.cursors.lowest().unwrap_or(0);
+        if keep > first.offset
+            && keep > self.log.first_live(Position::at(first.offset.max(committed)), at).offset
+        {
+            return Err(Refusal::new(RefusalCode::TopicFull));
+        }
+        Ok(keep)
+    }
+
+    /// Whether offsets remain for this many records. The last offset is never assigned, so "the offset after" a record
+    /// always exists.
+    #[inline]
+    pub(super) fn has_offsets(&self, records: u64) -> bool {
+        self.log.end().checked_add(records).is_some_and(|end| end < u64::MAX)
+    }
+
+    /// What a topic retains at most. No publish or batch may add more, so that it never evicts its own records.
+    #[inline]
+    pub(super) const fn limits(&self) -> Amount {
+        Amount { records: self.settings.max_messages, bytes: self.settings.max_bytes }
+    }
+
+    /// With `overflow = drop_oldest`: removes the oldest records until the rest is within the limits.
+    pub(super) fn drop_oldest(&mut self, at: u64) {
+        if self.settings.overflow != Overflow::DropOldest {
+            return;
+        }
+        if self.is_latest() {
+            // Dead records do not count, and new ones may be dead already: a tombstone without a time to live is.
+            self.log.mark_all_dead(at);
+        }
+        let first = self.log.first_within(self.limits());
+        if first > self.log.first().offset {
+            self.log.raise_first(first);
+            self.limit_end = self.limit_end.max(first);
+        }
+    }
+
+    /// Removes what is committed, then what has expired, in this order: expired records may follow committed ones.
+    /// Neither counts against the limits, whether housekeeping ran or not.
+    pub(super) fn age(&mut self, at: u64) {
+        self.trim_committed();
+        self.log.expire(at, self.settings.retention_ttl_micros);
+    }
+
+    /// With `retention_ttl = 0`, records that every subscription has committed are not kept (R2).
+    #[inline]
+    pub(super) fn trim_committed(&mut self) {
+        if self.settings.is_live_only() {
+            let lowest = self.cursors.lowest().unwrap_or_else(|| self.log.end());
+            self.log.raise_first(lowest);
+        }
+    }
+}

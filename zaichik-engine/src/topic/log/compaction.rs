@@ -1,0 +1,58 @@
+//! State of a log with `latest` compaction.
+
+use std::collections::VecDeque;
+
+use super::deaths::Deaths;
+use super::losses::Losses;
+use crate::topic::amount::Amount;
+
+/// Chunks are rewritten once they hold at least this many dead bytes together.
+const RECLAIM_FROM: usize = 1_024;
+
+/// State of a log with `latest` compaction.
+#[derive(Debug, Default)]
+pub(super) struct Compaction {
+    pub(super) deaths: Deaths,
+    /// Losses of the tail.
+    pub(super) tail: Option<Box<Losses>>,
+    /// Bytes of all losses.
+    pub(super) losses_bytes: usize,
+    /// Records that are not dead, from the first offset on.
+    pub(super) alive: Amount,
+    /// Starts of the chunks to be rewritten; an entry is stale if its chunk is not marked as queued.
+    pub(super) queue: VecDeque<u64>,
+    /// Dead bytes of those chunks.
+    pub(super) queued_bytes: usize,
+}
+
+impl Compaction {
+    /// Bytes allocated.
+    #[inline(never)]
+    pub(super) fn footprint(&self) -> usize {
+        let queue = self.queue.capacity().saturating_mul(8);
+        let own = size_of::<Self>().saturating_add(queue).saturating_add(self.losses_bytes);
+        own.saturating_add(self.deaths.footprint())
+    }
+
+    /// The chunk with these losses was removed.
+    pub(super) fn release_losses(&mut self, losses: Option<&Losses>) {
+        let Some(losses) = losses else { return };
+        self.losses_bytes = self.losses_bytes.saturating_sub(losses.footprint());
+        if losses.is_queued {
+            self.queued_bytes = self.queued_bytes.saturating_sub(losses.dead);
+        }
+    }
+
+    pub(super) const fn is_ready(&self) -> bool {
+        self.queued_bytes >= RECLAIM_FROM
+    }
+
+    /// Queues a chunk to be rewritten if more than half of it is dead.
+    pub(super) fn enqueue(&mut self, losses: &mut Losses, start: u64, bytes: usize) {
+        if !losses.is_queued && losses.dead > bytes / 2 {
+            losses.is_queued = true;
+            self.queue.push_back(start);
+            self.queued_bytes = self.queued_bytes.saturating_add(losses.dead);
+        }
+    }
+}
