@@ -133,3 +133,8 @@ impl Runtime for Simulated {
         Ok(executor::current().random())
     }
 }
+
+/// The program of this crate's README, compiled and run as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
