@@ -54,3 +54,8 @@ pub use planted::{Defect, plant};
 pub use session::{Session, Status};
 pub use stats::Stats;
 pub use zaichik_proto::Timestamp;
+
+/// The program of this crate's README, compiled and run as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,4 @@
-//! TCP, Unix sockets and alarms on async-std.
+//! TCP, Unix sockets and timers on async-std.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -22,7 +22,7 @@ pub type AsyncStdIo = FuturesIo<AsyncStdStream>;
 /// A listener: TCP, or a Unix socket.
 pub type AsyncStdListener = FuturesListener<AsyncStdStream>;
 
-/// A stream of async-std's.
+/// A stream of async-std.
 #[derive(Debug)]
 pub enum AsyncStdStream {
     /// Over the network.
@@ -57,7 +57,7 @@ pub(crate) async fn bind(address: &str) -> io::Result<AsyncStdListener> {
 #[cfg(unix)]
 fn unix((listener, socket): (std::os::unix::net::UnixListener, UnixSocket)) -> AsyncStdListener {
     let endpoint = Endpoint::Unix(socket.path().to_owned());
-    // Clients of a Unix socket have no names.
+    // Clients of a Unix socket have no address.
     let peer = endpoint.to_string();
     let listening = (UnixListener::from(listener), socket);
     let accepted = stream::unfold(listening, move |(listener, socket)| {
@@ -73,14 +73,14 @@ fn unix((listener, socket): (std::os::unix::net::UnixListener, UnixSocket)) -> A
     FuturesListener::new(endpoint, accepted)
 }
 
-/// Small frames leave at once: they are gathered before they are written.
+/// Turns Nagle's algorithm off: frames are collected before they are written.
 fn tcp(stream: TcpStream) -> io::Result<AsyncStdIo> {
     stream.set_nodelay(true)?;
     Ok(adapt(AsyncStdStream::Tcp(stream)))
 }
 
 fn adapt(stream: AsyncStdStream) -> AsyncStdIo {
-    // Closing a stream of async-std's flushes it, and tells nobody.
+    // Closing an async-std stream flushes it, but does not shut down the sending side.
     FuturesIo::with_shutdown(stream, |stream| match stream {
         AsyncStdStream::Tcp(stream) => stream.shutdown(Shutdown::Write),
         #[cfg(unix)]
@@ -130,7 +130,7 @@ impl AsyncWrite for AsyncStdStream {
     }
 }
 
-/// An alarm of the reactor that async-std runs on.
+/// A timer of async-std's reactor.
 ///
 /// async-std itself has no alarm that can be moved, and none for a moment instead of a duration.
 #[derive(Debug)]
@@ -152,7 +152,7 @@ impl Timer for AsyncStdTimer {
             self.set_to = Some(deadline);
         }
         ready!(Pin::new(&mut self.timer).poll(cx));
-        // It rings once: to ring again, it has to be set again.
+        // It fires once, so it must be set again.
         self.set_to = None;
         Poll::Ready(())
     }

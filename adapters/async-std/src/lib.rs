@@ -1,7 +1,7 @@
 //! The Zaichik broker and client on async-std.
 //!
 //! async-std is discontinued ([RUSTSEC-2025-0052](https://rustsec.org/advisories/RUSTSEC-2025-0052)): this crate
-//! is for programs that still run on it. On smol, the same code needs the few lines that `examples/smol` has.
+//! is for programs that still run on it. On smol, the same code runs with the few lines of `examples/smol`.
 //!
 //! A broker and a client in one program:
 //!
@@ -18,7 +18,7 @@
 //! let client = Client::connect(&address).await?;
 //! let mut subscription = client.subscribe("greetings").await?;
 //! client.publish("greetings", "hello").await?;
-//! let message = subscription.next_message().await?.expect("the subscription goes on");
+//! let message = subscription.next_message().await?.expect("the subscription continues");
 //! assert_eq!(message.body, "hello");
 //! message.commit().await?;
 //! client.close().await?;
@@ -30,7 +30,7 @@
 //! # }
 //! ```
 //!
-//! Without a socket the same is [`EmbeddedBroker::start`] and [`client`](EmbeddedBroker::client).
+//! [`EmbeddedBroker::start`] and [`client`](EmbeddedBroker::client) do the same without a socket.
 
 mod io;
 
@@ -64,11 +64,11 @@ pub type Server = zaichik_driver::Server<AsyncStd>;
 #[cfg(feature = "server")]
 pub type EmbeddedBroker = zaichik_driver::EmbeddedBroker<AsyncStd>;
 
-/// A connection to a broker, which mends itself.
+/// A client of a broker; it reconnects by itself.
 #[cfg(feature = "client")]
 pub type Client = zaichik_driver::Client<AsyncStd>;
 
-/// How to connect.
+/// Configures a client.
 #[cfg(feature = "client")]
 pub type ClientBuilder = zaichik_driver::ClientBuilder<AsyncStd>;
 
@@ -90,12 +90,12 @@ impl Runtime for AsyncStd {
     }
 
     fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-        // The handle is not needed: tasks end by themselves, and are counted where their end matters.
+        // The handle is not needed: tasks end on their own, and are counted where their end matters.
         drop(async_std::task::spawn(future));
     }
 }
 
-/// The README's program, compiled and run with the documentation's tests.
+/// The program of the README, compiled and run as a doctest.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

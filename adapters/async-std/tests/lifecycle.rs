@@ -1,4 +1,4 @@
-//! Servers on async-std come and go.
+//! Servers on async-std start and stop.
 #![cfg(target_os = "linux")]
 
 use std::alloc::System;

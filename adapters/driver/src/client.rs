@@ -50,7 +50,7 @@ use request::Request;
 /// A client of a broker; cheap to clone, every clone is the same client.
 ///
 /// One background task moves its bytes, reconnects when the connection breaks, restores subscriptions and resends
-/// unanswered requests (semantics P4). When the last clone, [`Subscription`] and [`Publisher`] are dropped, the task
+/// unanswered requests (rule P4). When the last clone, [`Subscription`] and [`Publisher`] are dropped, the task
 /// waits for outstanding answers, within the drain timeout, and ends.
 ///
 /// ```
@@ -92,7 +92,7 @@ impl<R: Runtime> Client<R> {
         ClientBuilder::new(address)
     }
 
-    /// Creates a topic; a topic that exists implicitly takes over these settings (semantics T2 to T4).
+    /// Creates a topic; a topic that exists implicitly takes over these settings (rules T2 to T4).
     ///
     /// # Errors
     /// [`ClientError::Request`] if it exists with other settings, or as for any request.
@@ -104,7 +104,7 @@ impl<R: Runtime> Client<R> {
         Ok(status)
     }
 
-    /// Changes settings of a topic in place (semantics T7).
+    /// Changes settings of a topic in place (rule T7).
     ///
     /// # Errors
     /// [`ClientError::Request`] if the broker refuses.
@@ -156,7 +156,7 @@ impl<R: Runtime> Client<R> {
         Subscribe::new(Arc::clone(&self.owner), topic)
     }
 
-    /// Moves the cursor of a durable subscription, whether or not a connection holds it (semantics D6).
+    /// Moves the cursor of a durable subscription, whether or not a connection holds it (rule D6).
     ///
     /// # Errors
     /// [`ClientError::Request`] if there is no such topic or subscription, or as for any request.
@@ -165,7 +165,7 @@ impl<R: Runtime> Client<R> {
         Ok(())
     }
 
-    /// Commits everything up to the message taken last, in its subscription (semantics A2); ready when the broker has
+    /// Commits everything up to the message taken last, in its subscription (rule A2); ready when the broker has
     /// the commit. With several subscriptions, [`Delivery::commit`] is clearer.
     ///
     /// # Errors

@@ -59,3 +59,8 @@ pub use zaichik_proto::{
     Overflow, ProtocolError, ProtocolFault, RecordError, Refusal, RefusalCode, Start, Timestamp,
     TopicOptions, TopicStatus,
 };
+
+/// The program of this crate's README, compiled and run as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,4 @@
-//! What runs in a simulation: its tasks, which of them are ready, and which simulation is the thread's.
+//! The tasks of a simulation, those that are ready, and the simulation of the current thread.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,12 +24,12 @@ pub(crate) struct Executor {
     random: RefCell<Random>,
 }
 
-/// Names a task of a simulation; never used again.
+/// Names a task of a simulation; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TaskId(u64);
 
 impl TaskId {
-    /// The future that a run is about.
+    /// The program of a run.
     pub(crate) const MAIN: Self = Self(0);
 }
 
@@ -38,7 +38,7 @@ struct Task {
     waker: Waker,
 }
 
-/// Tasks that were woken. A set: in which order they were woken makes no difference.
+/// Tasks that were woken. A set: the order of the wakes has no effect.
 #[derive(Debug, Default)]
 struct Ready(Mutex<BTreeSet<TaskId>>);
 
@@ -83,12 +83,12 @@ impl Executor {
         self.tasks.borrow_mut().insert(id, Task { future: Box::pin(future), waker });
     }
 
-    /// What makes a task ready.
+    /// A waker that makes a task ready.
     pub(crate) fn waker(&self, id: TaskId) -> Waker {
         Waker::from(Arc::new(Awakening { id, ready: Arc::clone(&self.ready) }))
     }
 
-    /// Draws one of the tasks that are ready, which no longer is.
+    /// Picks one of the ready tasks at random, and removes it from them.
     pub(crate) fn next_ready(&self) -> Option<TaskId> {
         let mut ready = self.ready.lock();
         let index = self.random.borrow_mut().index(ready.len());
@@ -97,9 +97,9 @@ impl Executor {
         Some(id)
     }
 
-    /// Polls a task of the background.
+    /// Polls a background task.
     pub(crate) fn poll(&self, id: TaskId) {
-        // It may start others, so the list is free meanwhile.
+        // It may start others, so the list must not be borrowed.
         let task = self.tasks.borrow_mut().remove(&id);
         if let Some(mut task) = task
             && task.future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_pending()
@@ -108,18 +108,18 @@ impl Executor {
         }
     }
 
-    /// How many tasks there are in the background.
+    /// The number of background tasks.
     pub(crate) fn background(&self) -> usize {
         self.tasks.borrow().len()
     }
 
-    /// Drops the tasks of the background.
+    /// Drops the background tasks.
     pub(crate) fn clear(&self) {
         let tasks = self.tasks.take();
         drop(tasks);
     }
 
-    /// Makes this simulation the thread's, as long as what is returned is kept.
+    /// Makes this the current simulation of the thread until the guard is dropped.
     pub(crate) fn enter(self: &Rc<Self>) -> Entered {
         Entered { before: CURRENT.replace(Some(Rc::clone(self))) }
     }
@@ -132,7 +132,7 @@ impl fmt::Debug for Executor {
 }
 
 impl Ready {
-    /// It is right after a panic too: no step of it calls anything.
+    /// It is valid after a panic too: no step under the lock calls other code.
     fn lock(&self) -> MutexGuard<'_, BTreeSet<TaskId>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,7 +150,7 @@ impl Wake for Awakening {
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Executor>>> = const { RefCell::new(None) };
-    /// Where the time of the simulation stands that was the thread's last.
+    /// The time at which the thread's last simulation stopped.
     static STOOD_AT: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
@@ -162,11 +162,11 @@ pub(crate) fn is_running() -> bool {
 /// The simulation that runs on this thread.
 ///
 /// # Panics
-/// If there is none.
+/// If none does.
 #[track_caller]
 #[expect(
     clippy::expect_used,
-    reason = "documented wherever it can be reached: there is nothing to go on with"
+    reason = "documented wherever it can be reached: nothing works without a simulation"
 )]
 pub(crate) fn current() -> Rc<Executor> {
     CURRENT
@@ -174,14 +174,14 @@ pub(crate) fn current() -> Rc<Executor> {
         .expect("no simulation runs on this thread: call this inside Simulation::run")
 }
 
-/// The time of the thread's simulation, or where it stood last; `None` if the thread had none.
+/// The time of the thread's simulation, or the time at which its last one stopped; `None` if it had none.
 pub(crate) fn time_here() -> Option<Instant> {
     // A client may be dropped by a thread that is about to end.
     let running = CURRENT.try_with(|current| current.borrow().as_ref().map(|executor| executor.time.now()));
     running.ok().flatten().or_else(|| STOOD_AT.try_with(Cell::get).ok().flatten())
 }
 
-/// A simulation that is the thread's; the one before is again when this is dropped.
+/// A guard: dropping it restores the previous simulation of the thread.
 #[derive(Debug)]
 pub(crate) struct Entered {
     before: Option<Rc<Executor>>,
@@ -191,7 +191,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         STOOD_AT.set(time_here());
         let left = CURRENT.replace(self.before.take());
-        // Not while the list is borrowed: it may be the last one that holds the simulation.
+        // Not while it is borrowed: this may be the last reference to the simulation.
         drop(left);
     }
 }

@@ -1,8 +1,8 @@
 //! The Zaichik broker and client in simulated time, for tests: no sockets, no sleeping, no runtime.
 //!
-//! A [`Simulation`] runs a program and everything that it starts on one thread. Its time passes only when nobody can
-//! run, and then jumps to the next timer, so that an hour takes no time; it is exact to the nanosecond, and the same
-//! program does the same each time.
+//! A [`Simulation`] runs a program and everything that it starts on one thread. Its time passes only when no task can
+//! run, and then jumps to the next timer, so that an hour takes no time. Time is exact to the nanosecond, and each run of
+//! a program is the same.
 //!
 //! ```
 //! use std::time::Duration;
@@ -16,7 +16,7 @@
 //!     client.publish("carts", "three carrots").await?;
 //!
 //!     sleep(Duration::from_hours(1) - Duration::from_micros(1)).await;
-//!     assert_eq!(client.subscribe("carts").await?.start(), 0, "the cart is there");
+//!     assert_eq!(client.subscribe("carts").await?.start(), 0, "the cart is live");
 //!     sleep(Duration::from_micros(1)).await;
 //!     assert_eq!(client.subscribe("carts").await?.start(), 1, "the cart has expired");
 //!     Ok(())
@@ -24,12 +24,11 @@
 //! # }
 //! ```
 //!
-//! What can run at the same moment runs in an order that is drawn from a seed: [`Simulation::with_seed`] with many seeds
-//! tries many orders, and one that fails can be tried again.
+//! Tasks that can run at the same time run in an order that a seed decides. Many seeds ([`Simulation::with_seed`]) try
+//! many orders, and a failure can be repeated with its seed.
 //!
-//! [`Server`] and [`Client::connect`](zaichik_driver::Client::connect) work too, over a network that exists within the
-//! simulation only; [`break_connections`] breaks it. Real sockets, threads and clocks are outside: a simulation does not
-//! wait for them. A program that runs on tokio can be tested with its paused time instead, see `zaichik-tokio`.
+//! [`Server`] and [`Client::connect`](zaichik_driver::Client::connect) work too, over a network within the simulation;
+//! [`break_connections`] breaks it. A simulation does not wait for real sockets, threads and clocks. A program that runs on tokio can be tested with its paused time instead, see `zaichik-tokio`.
 
 mod executor;
 mod network;
@@ -62,14 +61,14 @@ pub use zaichik_driver::{
 /// The runtime of the [`Simulation`] that runs on this thread.
 ///
 /// # Panics
-/// Outside of [`Simulation::run`], whatever starts something or draws a number; only the time can be read there: it
-/// stands where it stood last on the thread.
+/// Outside of [`Simulation::run`], everything but [`now`](Runtime::now), which returns the last time of the thread's
+/// simulation there.
 ///
 /// ```
 /// use zaichik_simulated::{Runtime, Simulated, Simulation};
 /// Simulation::new().run(async {
 ///     let (begin, end) = (Simulated::now(), Simulated::now());
-///     assert_eq!(begin, end, "no time passes while somebody can run");
+///     assert_eq!(begin, end, "no time passes while a task can run");
 /// });
 /// ```
 #[derive(Debug, Clone, Copy)]
@@ -92,10 +91,10 @@ pub type Server = zaichik_driver::Server<Simulated>;
 /// A broker inside the program.
 pub type EmbeddedBroker = zaichik_driver::EmbeddedBroker<Simulated>;
 
-/// A connection to a broker, which mends itself.
+/// A client of a broker; it reconnects by itself.
 pub type Client = zaichik_driver::Client<Simulated>;
 
-/// How to connect.
+/// Configures a client.
 pub type ClientBuilder = zaichik_driver::ClientBuilder<Simulated>;
 
 impl Runtime for Simulated {
@@ -103,12 +102,12 @@ impl Runtime for Simulated {
     type Listener = SimulatedListener;
     type Timer = SimulatedTimer;
 
-    /// Opens a connection within the simulation; only the port counts, all hosts are one.
+    /// Opens a connection within the simulation; all hosts are the same, only the port matters.
     async fn connect(address: &str) -> io::Result<SimulatedIo> {
         executor::current().network().connect(address)
     }
 
-    /// Listens within the simulation; only the port counts, all hosts are one.
+    /// Listens within the simulation; all hosts are the same, only the port matters.
     async fn bind(address: &str) -> io::Result<SimulatedListener> {
         SimulatedListener::bind(executor::current().network(), address)
     }
@@ -125,7 +124,7 @@ impl Runtime for Simulated {
         now()
     }
 
-    /// The first of January 2000 in each simulation, and what has passed in it since.
+    /// January 1, 2000, plus the time elapsed in the simulation.
     fn wall_clock() -> SystemTime {
         executor::current().time().wall_clock()
     }
@@ -134,3 +133,8 @@ impl Runtime for Simulated {
         Ok(executor::current().random())
     }
 }
+
+/// The program of this crate's README, compiled and run as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -12,14 +12,14 @@ use zaichik_driver::{Endpoint, Io, Listener, LocalIo};
 /// Connections to one port that wait to be accepted; further ones are refused.
 const BACKLOG: usize = 1_024;
 
-/// The first port that is given to who asks for any.
+/// The first port that `:0` binds.
 const FIRST_FREE_PORT: u16 = 49_152;
 
 /// A connection within a simulation.
 #[derive(Debug)]
 pub struct SimulatedIo(Arc<Mutex<Option<LocalIo>>>);
 
-/// A port of a simulation's network, which is free again when this is dropped.
+/// A port of a simulation's network. Dropping it frees the port.
 ///
 /// ```
 /// use zaichik_simulated::{Runtime, Simulated, Simulation};
@@ -27,7 +27,7 @@ pub struct SimulatedIo(Arc<Mutex<Option<LocalIo>>>);
 ///     let listener = Simulated::bind("localhost:8889").await.unwrap();
 ///     assert!(Simulated::bind("localhost:8889").await.is_err(), "the port is taken");
 ///     drop(listener);
-///     assert!(Simulated::bind("localhost:8889").await.is_ok(), "and free again");
+///     assert!(Simulated::bind("localhost:8889").await.is_ok(), "the port is free again");
 /// });
 /// ```
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Network {
         let Some(listening) = listening else {
             return Err(io::Error::new(
                 io::ErrorKind::ConnectionRefused,
-                format!("nobody listens on port {port} of this simulation"),
+                format!("no listener on port {port} of this simulation"),
             ));
         };
         listening.backlog.push_back(there);
@@ -75,11 +75,11 @@ impl Network {
         Ok(here)
     }
 
-    /// Breaks every connection; says how many there were.
+    /// Breaks every connection; returns their number.
     pub(crate) fn break_all(&self) -> usize {
         let connections = std::mem::take(&mut lock(&self.0).connections);
         let broken = connections.iter().filter_map(Weak::upgrade).filter_map(|io| lock(&io).take());
-        // Each end that is dropped tells the other one.
+        // Dropping an end closes the other one.
         broken.map(drop).count()
     }
 }
@@ -122,7 +122,7 @@ impl Listener for SimulatedListener {
 impl Drop for SimulatedListener {
     fn drop(&mut self) {
         let port = lock(&self.network.0).ports.remove(&self.port);
-        // Outside the lock: who waited to be accepted is told.
+        // Outside the lock: it closes connections that were not accepted.
         drop(port);
     }
 }
@@ -154,7 +154,7 @@ impl Io for SimulatedIo {
         self.poll(|io| io.poll_write(cx, from))
     }
 
-    /// Nothing comes sooner by looking for it, and time would stand still meanwhile.
+    /// Does nothing: polling again finds no bytes sooner, and would stop time.
     fn look_again(&self, _: &mut Context<'_>) {}
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -164,10 +164,10 @@ impl Io for SimulatedIo {
 
 fn port_of(address: &str) -> io::Result<u16> {
     let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-    port.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an address: host:port is one"))
+    port.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an address; use host:port"))
 }
 
-/// What is locked is right after a panic too: no step under the lock calls anything that could panic halfway.
+/// The value is valid after a panic too: no step under the lock calls anything that could panic halfway.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What a program asks of the simulation that it runs in: time, tasks, and accidents.
+//! What a program calls in a simulation: time, tasks, and broken connections.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -12,15 +12,15 @@ use zaichik_driver::Timer;
 use crate::executor;
 use crate::time::{SimulatedTimer, real};
 
-/// The moment that it is in the simulation that runs on this thread.
+/// The current time of the simulation on this thread.
 ///
-/// Outside of a simulation it is where the last one of this thread stopped, and where there was none, the real one.
+/// Outside of a simulation, the time at which the last one of this thread stopped; if there was none, the real time.
 #[must_use]
 pub fn now() -> Instant {
     executor::time_here().unwrap_or_else(real)
 }
 
-/// Waits until so much simulated time has passed, from now on.
+/// Waits until `duration` of simulated time has passed.
 ///
 /// # Panics
 /// Outside of a simulation.
@@ -30,7 +30,7 @@ pub fn sleep(duration: Duration) -> Sleep {
     Sleep { deadline: now().checked_add(duration), timer }
 }
 
-/// What a future gives, or `None` if so much simulated time passes before it is ready.
+/// The output of a future, or `None` if `duration` of simulated time passes before it is ready.
 ///
 /// # Panics
 /// When it is polled outside of a simulation.
@@ -43,9 +43,9 @@ pub async fn timeout<T>(duration: Duration, future: impl Future<Output = T>) -> 
     .await
 }
 
-/// Runs a future in the background of the simulation; awaiting what is returned gives what the future does.
+/// Runs a future in the background of the simulation. Awaiting the task returns the future's output.
 ///
-/// It need not be `Send`: everything runs on one thread. A panic in it ends the run, whether or not anybody awaits it.
+/// It need not be `Send`: everything runs on one thread. A panic in it ends the run, whether or not the task is awaited.
 ///
 /// # Panics
 /// Outside of a simulation.
@@ -53,21 +53,21 @@ pub async fn timeout<T>(duration: Duration, future: impl Future<Output = T>) -> 
 pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> Task<T> {
     let (tell, outcome) = oneshot::channel();
     executor::current().spawn(async move {
-        // Nobody may be interested any more.
+        // The task may have been dropped.
         drop(tell.send(future.await));
     });
     Task { outcome }
 }
 
-/// Breaks every connection of the simulation's network, as a network that fails does, and says how many there were.
+/// Breaks every connection of the simulation's network, and returns their number.
 ///
-/// What was written before still arrives, and its answers don't. Clients connect again, to whoever listens then.
-/// Clients of an [`EmbeddedBroker`](crate::EmbeddedBroker) broker need no network, so theirs go on.
+/// Bytes that were written before still arrive, but their answers do not. Clients reconnect. Clients of an
+/// [`EmbeddedBroker`](crate::EmbeddedBroker) need no network, so their connections continue.
 ///
 /// # Panics
 /// Outside of a simulation.
 #[track_caller]
-#[expect(clippy::must_use_candidate, reason = "it is for what it does")]
+#[expect(clippy::must_use_candidate, reason = "it is called for its effect")]
 pub fn break_connections() -> usize {
     executor::current().network().break_all()
 }
@@ -86,12 +86,12 @@ pub fn break_connections() -> usize {
 #[derive(Debug)]
 #[must_use = "time passes only while it is awaited"]
 pub struct Sleep {
-    /// `None` if it is too far away to be told, which is never.
+    /// `None` if it is too far away to be represented, which is never.
     deadline: Option<Instant>,
     timer: SimulatedTimer,
 }
 
-/// A future that runs in the background; it goes on when this is dropped.
+/// A future that runs in the background; it continues when this is dropped.
 ///
 /// # Panics
 /// Awaiting it, if its simulation was dropped before it was done.
@@ -124,7 +124,7 @@ impl Future for Sleep {
 impl<T> Future for Task<T> {
     type Output = T;
 
-    #[expect(clippy::expect_used, reason = "documented: there is nothing to give")]
+    #[expect(clippy::expect_used, reason = "documented: there is no output")]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         self.outcome.poll_unpin(cx).map(|outcome| outcome.expect("the simulation of this task was dropped"))
     }

@@ -18,7 +18,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// An index into so many things; 0 if there are none.
+    /// An index below `len`; 0 if `len` is 0.
     pub(crate) fn index(&mut self, len: usize) -> usize {
         let drawn = self.next().checked_rem(len as u64).unwrap_or(0);
         usize::try_from(drawn).unwrap_or(0)
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_index_is_one_of_those_there_are() {
+    fn an_index_is_below_the_count() {
         let mut random = Random::new(0);
         let drawn: Vec<_> = (0..100).map(|_| random.index(3)).collect();
         assert!(

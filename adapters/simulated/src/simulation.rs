@@ -9,15 +9,15 @@ use std::time::Duration;
 use crate::executor::{self, Executor, TaskId};
 use crate::time::Stuck;
 
-/// How long a run may take in simulated time, unless it says otherwise.
+/// Default time limit of a run, in simulated time.
 const TIME_LIMIT: Duration = Duration::from_hours(30 * 24);
 
-/// Polls without time passing after which a program counts as running in circles.
+/// Maximum polls without time passing.
 const POLLS_AT_ONCE: u64 = if cfg!(test) { 10_000 } else { 10_000_000 };
 
-/// A thread's worth of tasks, a clock and a network that exist only here.
+/// Simulated time, and the tasks and the network in it, on one thread.
 ///
-/// Dropping it drops everything that still runs in it.
+/// Dropping it drops the tasks that still run in it.
 ///
 /// ```
 /// use zaichik_simulated::{Simulation, now, spawn};
@@ -29,7 +29,7 @@ const POLLS_AT_ONCE: u64 = if cfg!(test) { 10_000 } else { 10_000_000 };
 ///     })
 /// };
 /// let (first, second) = run(7);
-/// assert_eq!(first, second, "no time passes while somebody can run");
+/// assert_eq!(first, second, "no time passes while a task can run");
 /// ```
 #[derive(Debug)]
 pub struct Simulation {
@@ -46,33 +46,32 @@ impl Simulation {
 
     /// A simulation whose seed decides which of several tasks runs first, and every random number.
     ///
-    /// The same program with the same seed does the same, unless it asks something outside for the time, a number or
-    /// the order of a hash map.
+    /// Runs of a program with the same seed are equal, unless the program uses real time, other random numbers or the order
+    /// of a hash map.
     #[must_use]
     pub fn with_seed(seed: u64) -> Self {
         Self { executor: Executor::new(seed), time_limit: TIME_LIMIT }
     }
 
-    /// How much time may pass in each [`run`](Self::run). Default: 30 days. As long as there is a client, heartbeats
-    /// go on for ever; the limit ends a program that waits for what does not come.
+    /// Maximum time that may pass in each [`run`](Self::run). Default: 30 days. While a client exists, heartbeats never
+    /// end; the limit ends a program that waits for something that never happens.
     #[must_use]
     pub const fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = limit;
         self
     }
 
-    /// Runs a program to its end, and what it starts as long as that takes. What is left of that goes on in the next
-    /// run, where time goes on as well.
+    /// Runs a program to its end, and its background tasks until then. Tasks that are not done, and time, continue in the
+    /// next run.
     ///
     /// # Panics
-    /// When the program can't end: nothing can run and no timer is set, the [time limit](Self::time_limit) is
-    /// reached, or something runs in circles (10 million polls without time passing). Inside another simulation. And
-    /// with whatever a task panics.
+    /// When the program can't end: no task can run and no timer is set, the [time limit](Self::time_limit) is reached,
+    /// or a task loops (10 million polls without time passing). Inside another simulation. When a task panics.
     #[track_caller]
     pub fn run<T>(&mut self, program: impl Future<Output = T>) -> T {
         assert!(
             !executor::is_running(),
-            "a simulation runs on this thread already: it can't run another one inside"
+            "a simulation runs on this thread already; it can't run another one"
         );
         let _entered = self.executor.enter();
         let until = self.executor.time().now().checked_add(self.time_limit);
@@ -85,7 +84,7 @@ impl Simulation {
                 polls = polls.saturating_add(1);
                 assert!(
                     polls <= POLLS_AT_ONCE,
-                    "the simulation runs in circles: {POLLS_AT_ONCE} polls without time passing; a loop that waits for a moment has to sleep"
+                    "the simulation loops: {POLLS_AT_ONCE} polls without time passing; a loop that waits for a time must sleep"
                 );
                 if id != TaskId::MAIN {
                     self.executor.poll(id);
@@ -98,18 +97,18 @@ impl Simulation {
             match self.executor.time().advance(until) {
                 Ok(()) => {}
                 Err(Stuck::Deadlock) => panic!(
-                    "the simulation is stuck: the program and {} tasks in the background wait, and no timer is set that could end that",
+                    "the simulation is stuck: the program and {} background tasks wait, and no timer is set",
                     self.executor.background()
                 ),
                 Err(Stuck::TimeIsUp) => panic!(
-                    "the simulation has not ended within {:?}: what it waits for does not come, or it needs a higher time_limit",
+                    "the simulation has not ended within {:?}: what it waits for never happens, or it needs a higher time_limit",
                     self.time_limit
                 ),
             }
         }
     }
 
-    /// How much time has passed in it.
+    /// The simulated time that has passed.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.executor.time().elapsed()
@@ -124,7 +123,7 @@ impl Default for Simulation {
 
 impl Drop for Simulation {
     fn drop(&mut self) {
-        // Connections and clients tell each other that they end, and what time it is then.
+        // Connections and clients notify each other that they end, and read the time.
         let _entered = self.executor.enter();
         self.executor.clear();
     }
@@ -138,8 +137,8 @@ mod tests {
     use crate::{sleep, spawn};
 
     #[test]
-    #[should_panic(expected = "the simulation runs in circles")]
-    fn a_loop_that_waits_for_a_moment_without_sleeping_is_told_so() {
+    #[should_panic(expected = "the simulation loops")]
+    fn a_loop_that_waits_for_a_time_without_sleeping_is_reported() {
         Simulation::new().run(async {
             let moment = spawn(sleep(Duration::from_secs(1)));
             drop(moment);
@@ -152,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_that_sleeps_may_go_on_as_long_as_there_is_time() {
+    fn a_loop_that_sleeps_may_run_until_the_time_limit() {
         let mut simulation = Simulation::new();
         simulation.run(async {
             for _ in 0..=POLLS_AT_ONCE {

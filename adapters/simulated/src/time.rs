@@ -10,7 +10,7 @@ use zaichik_driver::Timer;
 /// The date at which each simulation begins, from the Unix epoch on: the first of January 2000.
 const BEGIN: Duration = Duration::from_hours(262_968);
 
-/// An alarm in simulated time.
+/// A timer in simulated time.
 #[derive(Debug)]
 pub struct SimulatedTimer {
     time: Arc<Time>,
@@ -24,12 +24,12 @@ pub(crate) struct Time {
     state: Mutex<State>,
 }
 
-/// Why time does not go on.
+/// Why time can't advance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stuck {
     /// No timer is set.
     Deadlock,
-    /// The next timer is set to a moment behind the end.
+    /// The next timer is set to a time after the end.
     TimeIsUp,
 }
 
@@ -40,7 +40,7 @@ struct State {
     settings: u64,
 }
 
-/// When a timer rings; the number tells timers for one moment apart.
+/// When a timer rings; the number distinguishes timers for the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Setting {
     at: Instant,
@@ -67,7 +67,7 @@ impl Time {
             .unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
-    /// Jumps to the moment for which the next timer is set, but not behind `end`, and rings all that are set for it.
+    /// Jumps to the time of the next timer, but not past `end`, and rings all timers set for that time.
     pub(crate) fn advance(&self, end: Option<Instant>) -> Result<(), Stuck> {
         let due = {
             let mut state = self.lock();
@@ -84,7 +84,7 @@ impl Time {
         Ok(())
     }
 
-    /// Sets a timer, unless the moment has come.
+    /// Sets a timer, unless its time has come.
     fn set(&self, at: Instant, waker: &Waker) -> Option<Setting> {
         let mut state = self.lock();
         if at <= state.now {
@@ -98,11 +98,11 @@ impl Time {
 
     fn unset(&self, setting: Setting) {
         let waker = self.lock().timers.remove(&setting);
-        // Outside the lock: it may be the last one that holds a task.
+        // Outside the lock: it may be the last reference to a task.
         drop(waker);
     }
 
-    /// It is right after a panic too: no step under the lock calls anything that could panic halfway.
+    /// It is valid after a panic too: no step under the lock calls anything that could panic halfway.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,7 +134,7 @@ impl Drop for SimulatedTimer {
     }
 }
 
-/// The operating system's time: a moment to count from.
+/// The operating system's time, from which simulated time counts.
 #[expect(clippy::disallowed_methods, reason = "there is no other way to make an Instant")]
 pub(crate) fn real() -> Instant {
     Instant::now()
@@ -166,6 +166,6 @@ mod tests {
         assert_eq!(time.advance(None), Ok(()));
         ring(&[5, 3, 3]);
         drop(timers);
-        assert_eq!(time.advance(None), Err(Stuck::Deadlock), "who is gone sets no timer");
+        assert_eq!(time.advance(None), Err(Stuck::Deadlock), "a dropped timer does not ring");
     }
 }

@@ -1,4 +1,4 @@
-//! The network of a simulation: servers, clients that find them, and what breaks in between.
+//! The network of a simulation: servers, clients, and broken connections.
 #![expect(clippy::expect_used, reason = "helpers of tests are not test functions")]
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use zaichik_simulated::{
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// A broker on a port, until it is told to stop.
+/// A broker on a port, until its handle stops it.
 async fn serve(address: &str) -> (BrokerHandle, Task<()>) {
     let config = BrokerConfig::default();
     let server = Server::bind(address, config).await.expect("the port is free");
@@ -19,7 +19,7 @@ async fn serve(address: &str) -> (BrokerHandle, Task<()>) {
 }
 
 #[test]
-fn a_client_connects_again_when_the_network_broke_and_loses_nothing() {
+fn a_client_reconnects_after_broken_connections_and_loses_nothing() {
     let mut repeated = 0;
     for seed in 0..20 {
         Simulation::with_seed(seed).run(async {
@@ -28,36 +28,36 @@ fn a_client_connects_again_when_the_network_broke_and_loses_nothing() {
             client.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
             let mut subscription = client.subscribe("t").durable("d").await.expect("subscribed");
             for number in 0..10_u64 {
-                // So long that the client takes it for an accident of its own.
+                // Long enough that the client resets its backoff.
                 sleep(Duration::from_mins(1)).await;
                 let publishing = client.publish("t", number.to_string()).enqueue().expect("there is room");
                 let began = now();
-                // The seed decides where the message is then, or its answer.
+                // The seed decides whether the message or its answer is in transit then.
                 assert_eq!(spawn(async { break_connections() }).await, 1);
-                let receipt = publishing.await.expect("sent again");
+                let receipt = publishing.await.expect("resent");
                 assert_eq!(receipt.offset(0), Some(number), "stored once");
                 let took = now().duration_since(began);
-                assert!(took <= Duration::from_millis(100), "{took:?}: the first attempt comes soon");
-                let message = subscription.next_message().await.expect("no error").expect("it goes on");
+                assert!(took <= Duration::from_millis(100), "{took:?}: the first attempt is early");
+                let message = subscription.next_message().await.expect("no error").expect("it continues");
                 assert_eq!(message.offset, number);
                 message.commit().await.expect("committed");
             }
             let info = client.broker_info().await.expect("connected");
             let counter = info.counters.iter().find(|value| value.counter == Counter::Repeated);
             repeated += counter.expect("it is counted").value;
-            client.close().await.expect("nothing is owed");
+            client.close().await.expect("no answer is outstanding");
             handle.shutdown(Duration::ZERO);
             serving.await;
         });
     }
     assert!(
         (1..200).contains(&repeated),
-        "{repeated} of 200: sometimes only the answer was lost, and sometimes all"
+        "{repeated} of 200: sometimes only the answer is lost, and sometimes the message"
     );
 }
 
 #[test]
-fn a_client_finds_the_broker_that_comes_an_hour_later() {
+fn a_client_reconnects_to_a_broker_that_starts_an_hour_later() {
     Simulation::new().run(async {
         let (first, serving) = serve("broker:8889").await;
         let client = Client::connect("broker:8889").await.expect("it listens");
@@ -75,12 +75,12 @@ fn a_client_finds_the_broker_that_comes_an_hour_later() {
 }
 
 #[test]
-fn a_port_is_somebody_s_until_they_are_done() {
+fn a_port_is_taken_until_its_listener_is_dropped() {
     Simulation::new().run(async {
-        let refused = Client::connect("broker:8889").await.expect_err("nobody is there").to_string();
-        assert!(refused.contains("broker:8889: nobody listens on port 8889 of this simulation"), "{refused}");
+        let refused = Client::connect("broker:8889").await.expect_err("no listener").to_string();
+        assert!(refused.contains("broker:8889: no listener on port 8889 of this simulation"), "{refused}");
         let refused = Client::connect("broker").await.expect_err("no port").to_string();
-        assert!(refused.contains("broker: not an address: host:port is one"), "{refused}");
+        assert!(refused.contains("broker: not an address; use host:port"), "{refused}");
         let (handle, serving) = serve("broker:8889").await;
         let config = BrokerConfig::default();
         let taken = Server::bind("other:8889", config).await.expect_err("taken").to_string();
@@ -99,7 +99,7 @@ fn a_port_is_somebody_s_until_they_are_done() {
 }
 
 #[test]
-fn a_server_that_spins_lets_time_pass() {
+fn busy_polling_does_not_stop_time() {
     let mut simulation = Simulation::new();
     simulation.run(async {
         let config = BrokerConfig::default();

@@ -1,4 +1,4 @@
-//! What a simulation promises, whatever runs in it.
+//! The guarantees of a simulation.
 #![expect(clippy::expect_used, reason = "helpers of tests are not test functions")]
 
 use std::cell::RefCell;
@@ -17,7 +17,7 @@ fn broker() -> EmbeddedBroker {
     EmbeddedBroker::start(BrokerConfig::default()).expect("the defaults are valid")
 }
 
-/// Several workers publish, several read, all for an hour; what everybody saw, in the order in which it happened.
+/// Several workers publish and several read, for an hour; returns what they saw, in order.
 fn trace(seed: u64) -> Vec<String> {
     let trace = Rc::new(RefCell::new(Vec::new()));
     let begin = Rc::new(RefCell::new(None));
@@ -50,14 +50,14 @@ fn trace(seed: u64) -> Vec<String> {
             let (client, note) = (broker.client(), note.clone());
             tasks.push(spawn(async move {
                 let mut subscription = client.subscribe("t").await.expect("subscribed");
-                while let Some(told) = timeout(HOUR, subscription.next_message()).await {
-                    let message = told.expect("no error").expect("it goes on");
+                while let Some(received) = timeout(HOUR, subscription.next_message()).await {
+                    let message = received.expect("no error").expect("it continues");
                     note(format!(
                         "{worker} got {} of {:?}: {:?}",
                         message.offset, message.timestamp, message.body
                     ));
-                    message.nack(Duration::from_secs(worker)).await.expect("taken back");
-                    let again = subscription.next_message().await.expect("no error").expect("it goes on");
+                    message.nack(Duration::from_secs(worker)).await.expect("nacked");
+                    let again = subscription.next_message().await.expect("no error").expect("it continues");
                     again.commit().await.expect("committed");
                 }
             }));
@@ -78,7 +78,7 @@ fn the_same_seed_does_the_same() {
 }
 
 #[test]
-fn seeds_differ_in_who_is_first() {
+fn seeds_differ_in_the_task_that_runs_first() {
     let first_to_publish = |seed| {
         Simulation::with_seed(seed).run(async {
             let broker = broker();
@@ -97,7 +97,7 @@ fn seeds_differ_in_who_is_first() {
 }
 
 #[test]
-fn time_is_exact_and_its_passing_takes_none() {
+fn time_is_exact_and_passes_instantly() {
     let mut simulation = Simulation::new();
     let began = simulation.run(async {
         let began = now();
@@ -108,19 +108,19 @@ fn time_is_exact_and_its_passing_takes_none() {
         began
     });
     assert_eq!(simulation.elapsed(), HOUR + Duration::from_nanos(1));
-    assert_eq!(now(), began + simulation.elapsed(), "it stands still outside");
+    assert_eq!(now(), began + simulation.elapsed(), "time stops outside of a run");
 }
 
 #[test]
-fn what_a_run_leaves_goes_on_in_the_next_one() {
+fn tasks_continue_in_the_next_run() {
     let mut simulation = Simulation::new();
     let (broker, client, task) = simulation.run(async {
         let broker = broker();
         let client = broker.client();
-        client.publish("t", "before anybody reads").await.expect("accepted");
+        client.publish("t", "before a reader").await.expect("accepted");
         let mut subscription = client.subscribe("t").await.expect("subscribed");
         let task = spawn(async move {
-            let message = subscription.next_message().await.expect("no error").expect("it goes on");
+            let message = subscription.next_message().await.expect("no error").expect("it continues");
             sleep(HOUR).await;
             message.body.clone()
         });
@@ -132,7 +132,7 @@ fn what_a_run_leaves_goes_on_in_the_next_one() {
     });
     assert_eq!(body, "between runs");
     assert_eq!(simulation.elapsed(), HOUR);
-    // Each in another order than it was made, and none inside of a run.
+    // In another order than they were made, and not during a run.
     drop(client);
     drop(simulation);
     drop(broker);
@@ -150,14 +150,14 @@ fn a_client_may_outlive_its_simulation() {
 }
 
 #[test]
-#[should_panic(expected = "the simulation is stuck: the program and 1 tasks in the background wait")]
-fn a_program_that_nothing_can_wake_is_told_so() {
+#[should_panic(expected = "the simulation is stuck: the program and 1 background tasks wait")]
+fn a_program_that_nothing_can_wake_is_reported() {
     Simulation::new().run(async { spawn(pending::<()>()).await });
 }
 
 #[test]
 #[should_panic(expected = "the simulation has not ended within 86400s")]
-fn a_message_that_never_comes_ends_at_the_time_limit() {
+fn waiting_for_a_message_ends_at_the_time_limit() {
     Simulation::new()
         .time_limit(HOUR * 24)
         .run(async {
@@ -170,13 +170,13 @@ fn a_message_that_never_comes_ends_at_the_time_limit() {
 }
 
 #[test]
-#[should_panic(expected = "as the task wanted it")]
+#[should_panic(expected = "a panic of the task")]
 fn a_panic_in_a_task_ends_the_run() {
     Simulation::new().run(async {
         let broker = broker();
         let client = broker.client();
         client.ping().await.expect("connected");
-        drop(spawn(async { panic!("as the task wanted it") }));
+        drop(spawn(async { panic!("a panic of the task") }));
         sleep(HOUR).await;
     });
 }

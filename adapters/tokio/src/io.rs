@@ -1,4 +1,4 @@
-//! TCP and Unix sockets on tokio, without a buffer for connections that have nothing to read.
+//! TCP and Unix sockets on tokio, without a buffer for idle connections.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -17,11 +17,11 @@ use tokio::time::Sleep;
 use zaichik_driver::UnixSocket;
 use zaichik_driver::{Endpoint, Io, Listener, Timer};
 
-/// Most chunks of one vectored write.
+/// Maximum chunks of one vectored write.
 const SLICES: usize = 64;
 
-/// Room made for a read: it doubles as long as reads fill it and halves when they use little of it, so that a
-/// connection with small messages owns a small buffer.
+/// Buffer space for a read, in bytes: it doubles while reads fill it and halves when they use little of it, so that a
+/// connection with small messages has a small buffer.
 const READ_ROOM: RangeInclusive<usize> = 512..=(64 << 10);
 
 /// A connection: TCP, or a Unix socket.
@@ -49,7 +49,7 @@ enum Socket {
     Unix(UnixListener, UnixSocket),
 }
 
-/// An alarm of tokio's.
+/// A timer on tokio.
 #[derive(Debug, Default)]
 pub struct TokioTimer(Option<Pin<Box<Sleep>>>);
 
@@ -62,9 +62,9 @@ impl TokioIo {
         TcpStream::connect(address).await.map(Self::tcp)
     }
 
-    /// Small frames leave at once: they are gathered before they are written.
+    /// Turns Nagle's algorithm off: frames are collected before they are written.
     fn tcp(stream: TcpStream) -> Self {
-        // Some systems refuse it for a peer that is gone already, which the first read tells as well.
+        // Some systems refuse it if the peer is gone already. The first read reports that as well.
         let _ = stream.set_nodelay(true);
         Self::new(Stream::Tcp(stream))
     }
@@ -94,11 +94,11 @@ impl Io for TokioIo {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
-            // What is left of the last read is moved to the front rather than the next one cut short.
+            // Moves the rest of the last read to the front, so that the next read is not short.
             into.reserve(self.read_room.min(limit));
             let room = into.spare_capacity_mut().len().min(limit);
             let mut limited = (&mut *into).limit(limit);
-            // Unlike `try_read_buf` it knows after a read that did not fill the room that there is nothing more.
+            // Unlike `try_read_buf`, it learns from a read that did not fill the buffer that the socket is empty.
             if let Poll::Ready(read) = self.stream.poll_read_buf(cx, &mut limited) {
                 return Poll::Ready(read.inspect(|count| self.adapt(*count, room)));
             }
@@ -115,7 +115,7 @@ impl Io for TokioIo {
     }
 
     fn look_again(&self, cx: &mut Context<'_>) {
-        // Unlike a task that wakes itself, one that yields is woken behind a look at the sockets.
+        // Unlike a task that wakes itself, one that yields is woken after the runtime has checked its sockets.
         if pin!(tokio::task::yield_now()).poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
@@ -175,7 +175,7 @@ impl Listener for TokioListener {
             #[cfg(unix)]
             Socket::Unix(listener, socket) => {
                 let (stream, _) = ready!(listener.poll_accept(cx))?;
-                // Clients of a Unix socket have no names.
+                // Clients of a Unix socket have no address.
                 let peer = Endpoint::Unix(socket.path().to_owned()).to_string();
                 Poll::Ready(Ok((TokioIo::new(Stream::Unix(stream)), peer)))
             }

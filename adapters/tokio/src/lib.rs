@@ -15,7 +15,7 @@
 //! let client = Client::connect(&address).await?;
 //! let mut subscription = client.subscribe("greetings").await?;
 //! client.publish("greetings", "hello").await?;
-//! let message = subscription.next_message().await?.expect("the subscription goes on");
+//! let message = subscription.next_message().await?.expect("the subscription continues");
 //! assert_eq!(message.body, "hello");
 //! message.commit().await?;
 //! client.close().await?;
@@ -26,12 +26,12 @@
 //! # }
 //! ```
 //!
-//! Without a socket the same is [`EmbeddedBroker::start`] and [`client`](EmbeddedBroker::client).
+//! [`EmbeddedBroker::start`] and [`client`](EmbeddedBroker::client) do the same without a socket.
 //!
 //! # Tests
 //!
-//! Time is tokio's. Where a test pauses it (tokio's feature `test-util`), an [`EmbeddedBroker`] broker and its clients wait
-//! for nothing: an hour goes by as soon as everybody waits.
+//! Time is tokio's. In a test that pauses it (tokio's feature `test-util`), an [`EmbeddedBroker`] and its clients do not
+//! sleep: an hour passes as soon as every task waits.
 //!
 //! ```
 //! use std::time::Duration;
@@ -51,9 +51,9 @@
 //! # }
 //! ```
 //!
-//! Give the test a broker without a socket: while bytes are under way in a real one, paused time goes on. Let time pass
-//! with `tokio::time::sleep`, which lets heartbeats be answered on the way. `tokio::time::advance` jumps: over more than
-//! 90 s it is a machine that was suspended, and connections break. Finer than a millisecond, only it is exact.
+//! Use a broker without a socket in the test: paused time advances while bytes are in transit in a real socket. Let time
+//! pass with `tokio::time::sleep`, during which heartbeats are answered. `tokio::time::advance` jumps: a jump over more
+//! than 90 s looks like a suspended machine, and connections break. Below a millisecond, only `advance` is exact.
 
 mod io;
 
@@ -76,7 +76,7 @@ pub use zaichik_driver::{
     RefusalCode, Runtime, Start, Timer, Timestamp, TopicOptions, TopicStatus,
 };
 
-/// The tokio runtime; what it starts runs in the runtime that it is called in.
+/// The tokio runtime. Tasks run in the runtime of the caller.
 #[derive(Debug, Clone, Copy)]
 pub struct Tokio;
 
@@ -88,11 +88,11 @@ pub type Server = zaichik_driver::Server<Tokio>;
 #[cfg(feature = "server")]
 pub type EmbeddedBroker = zaichik_driver::EmbeddedBroker<Tokio>;
 
-/// A connection to a broker, which mends itself.
+/// A client of a broker; it reconnects by itself.
 #[cfg(feature = "client")]
 pub type Client = zaichik_driver::Client<Tokio>;
 
-/// How to connect.
+/// Configures a client.
 #[cfg(feature = "client")]
 pub type ClientBuilder = zaichik_driver::ClientBuilder<Tokio>;
 
@@ -114,7 +114,7 @@ impl Runtime for Tokio {
     }
 
     fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-        // The handle is not needed: tasks end by themselves, and are counted where their end matters.
+        // The handle is not needed: tasks end on their own, and are counted where their end matters.
         drop(tokio::spawn(future));
     }
 
@@ -123,17 +123,22 @@ impl Runtime for Tokio {
     }
 }
 
-/// The README's programs, compiled and run with the documentation's tests.
+/// The programs of the README, compiled and run as doctests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
-/// The same in Russian.
+/// The programs of the Russian README.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.ru.md")]
 struct RussianReadme;
 
-/// The guide's.
+/// The programs of the guide.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide.md")]
 struct Guide;
+
+/// The program of this crate's README, compiled and run as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct PackageReadme;

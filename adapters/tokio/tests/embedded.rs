@@ -1,4 +1,4 @@
-//! What the conformance suite can't see: a broker that is dropped.
+//! A case outside of the conformance suite: a broker that is dropped.
 
 use zaichik_tokio::{BrokerConfig, ClientError, EmbeddedBroker};
 
@@ -12,5 +12,5 @@ async fn a_broker_that_is_dropped_ends_its_clients() {
     drop(broker);
     assert!(matches!(subscription.next_message().await, Err(ClientError::Connect(_))));
     assert!(matches!(client.publish("t", "x").await, Err(ClientError::Connect(_))));
-    client.close().await.expect("it owes nothing");
+    client.close().await.expect("no answer is outstanding");
 }

@@ -1,4 +1,4 @@
-//! Servers on tokio come and go.
+//! Servers on tokio start and stop.
 #![cfg(target_os = "linux")]
 
 use std::alloc::System;

@@ -19,19 +19,19 @@ async fn an_hour_is_an_hour_to_the_microsecond() {
     client.create_topic("t", TopicOptions::new().retention_ttl(HOUR)).await.expect("created");
     client.publish("t", "a").await.expect("accepted");
     sleep(Duration::from_millis(3_599_999)).await;
-    // Timers of tokio's are exact to the millisecond only.
+    // Tokio's timers have a resolution of a millisecond.
     advance(Duration::from_micros(999)).await;
     assert_eq!(
         client.subscribe("t").await.expect("subscribed").start(),
         0,
-        "it is there to its last microsecond"
+        "it is live to its last microsecond"
     );
     advance(Duration::from_micros(1)).await;
     assert_eq!(client.subscribe("t").await.expect("subscribed").start(), 1, "it has expired");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_comes_later_lives_in_the_same_time() {
+async fn a_client_that_connects_later_has_the_same_time() {
     let broker = broker();
     let topic = TopicOptions::new().retention_ttl(HOUR * 2);
     broker.client().create_topic("t", topic).await.expect("created");
@@ -39,17 +39,17 @@ async fn a_client_that_comes_later_lives_in_the_same_time() {
     let later = broker.client();
     let published = Instant::now();
     later.publish("t", "a").await.expect("accepted");
-    assert_eq!(published, Instant::now(), "what is answered at once takes no time");
+    assert_eq!(published, Instant::now(), "an immediate answer takes no time");
     let mut subscription = later.subscribe("t").await.expect("subscribed");
-    let message = subscription.next_message().await.expect("no gap").expect("a message");
-    message.nack(HOUR).await.expect("taken back");
-    let again = subscription.next_message().await.expect("no gap").expect("a message");
+    let message = subscription.next_message().await.expect("no error").expect("a message");
+    message.nack(HOUR).await.expect("nacked");
+    let again = subscription.next_message().await.expect("no error").expect("a message");
     assert_eq!(again.attempt, 2);
     assert_eq!(published.elapsed(), HOUR, "neither before nor after");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_jump_over_the_heartbeats_is_a_machine_that_was_suspended() {
+async fn a_jump_over_the_heartbeats_breaks_the_connection() {
     let broker = broker();
     let client = broker.client();
     client.ping().await.expect("connected");
@@ -57,13 +57,13 @@ async fn a_jump_over_the_heartbeats_is_a_machine_that_was_suspended() {
     client.ping().await.expect("two heartbeats late, which is not too late");
     assert_eq!(broker.stats().expect("it runs").connections, 1);
     advance(HOUR).await;
-    // The connection is given up, and a new one made.
+    // The client drops the connection and opens another.
     while client.ping().await.is_err() {}
     assert_eq!(broker.stats().expect("it runs").connections, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn time_goes_on_when_a_test_lets_it() {
+async fn time_advances_when_a_test_sleeps() {
     let broker = broker();
     let client = broker.client();
     client.create_topic("t", TopicOptions::new().retention_ttl(HOUR)).await.expect("created");

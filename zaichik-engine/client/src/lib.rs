@@ -46,3 +46,8 @@ pub use outbound::Outbound;
 #[cfg(feature = "planted")]
 pub use planted::{Defect, plant};
 pub use zaichik_proto::Timestamp;
+
+/// The program of this crate's README, compiled and run as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

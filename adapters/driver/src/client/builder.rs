@@ -73,7 +73,7 @@ impl<R: Runtime> ClientBuilder<R> {
         self
     }
 
-    /// The identity under which messages are published, so that a message that is resent is stored once (semantics P3).
+    /// The identity under which messages are published, so that a message that is resent is stored once (rule P3).
     /// Default: a random one for this client. A program that numbers its work itself passes its identity and the next
     /// number. With `None` the outcome of unanswered messages is unknown when a connection breaks.
     pub const fn producer(mut self, producer: Option<ProducerIdentity>) -> Self {

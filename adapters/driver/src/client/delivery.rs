@@ -38,7 +38,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Commits this message and all before it (semantics A2); ready when the broker has the commit.
+    /// Commits this message and all before it (rule A2); ready when the broker has the commit.
     ///
     /// # Errors
     /// [`ClientError::Request`] if commits are off, the subscription has ended, or the connection broke
@@ -49,7 +49,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Moves delivery back to this message, after `delay` (semantics A4): it and all after it are redelivered in order,
+    /// Moves delivery back to this message, after `delay` (rule A4): it and all after it are redelivered in order,
     /// with [`attempt`](Message::attempt) raised. The whole subscription waits for it.
     ///
     /// Ready when the broker has the nack. A committed message stays committed. With a

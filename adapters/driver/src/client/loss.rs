@@ -3,7 +3,7 @@
 use zaichik_client::Event;
 
 /// What [`Subscription::next_message`](super::Subscription::next_message) does when messages are lost: at a gap
-/// (semantics R9), at a reconnect before which some were removed, and after the broker was restarted (semantics P5).
+/// (rule R9), at a reconnect before which some were removed, and after the broker was restarted (rule P5).
 ///
 /// The subscription continues in either case, and [`next_event`](super::Subscription::next_event) always reports each
 /// loss as an [`Event`].

@@ -31,7 +31,7 @@ impl Outgoing {
         Self { body: body.into(), ..Self::default() }
     }
 
-    /// A message that deletes a key from a topic that keeps the latest value of each (semantics C7).
+    /// A message that deletes a key from a topic that keeps the latest value of each (rule C7).
     #[must_use]
     pub fn tombstone(key: impl Into<Bytes>) -> Self {
         Self { key: Some(key.into()), tombstone: true, ..Self::default() }
@@ -51,7 +51,7 @@ impl Outgoing {
         self
     }
 
-    /// The message's time to live, if it is shorter than the topic's; at least a microsecond (semantics R8).
+    /// The message's time to live, if it is shorter than the topic's; at least a microsecond (rule R8).
     #[must_use]
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);

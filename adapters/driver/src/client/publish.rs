@@ -21,11 +21,11 @@ use super::request::{Call, Reply};
 /// Messages to publish to one topic: configure it, then await it or [`enqueue`](Self::enqueue) it.
 ///
 /// Awaiting it publishes the messages and resolves to their receipt when the broker has them in its log or refuses
-/// them. What the broker refuses for the moment is retried until the deadline, and what a broken connection left
-/// unanswered is sent again on the next one: it is stored once (semantics P3, P4).
+/// them. What the broker refuses temporarily is retried until the deadline, and what a broken connection left
+/// unanswered is sent again on the next one: it is stored once (rules P3, P4).
 ///
 /// Nothing is sent before the first poll. Dropping it later does not take the messages back: they are published once,
-/// and nobody learns the outcome.
+/// and their outcome is not reported.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
@@ -86,7 +86,7 @@ impl<'a> Publish<'a> {
         Self { topic, messages, options: PublishOptions::new(), call: Call::new(core) }
     }
 
-    /// How long to wait for the answer, and to retry what the broker refuses for the moment. Default 30 s.
+    /// How long to wait for the answer, and to retry what the broker refuses temporarily. Default 30 s.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = deadline;
         self

@@ -82,7 +82,7 @@ impl Publisher {
         self
     }
 
-    /// How long each step waits for its answer, and retries what the broker refuses for the moment. Default 30 s.
+    /// How long each step waits for its answer, and retries what the broker refuses temporarily. Default 30 s.
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = deadline;

@@ -55,7 +55,7 @@ impl Subscribe {
         self
     }
 
-    /// Where it begins (semantics R3); a durable one that exists continues at its cursor instead. Default:
+    /// Where it begins (rule R3); a durable one that exists continues at its cursor instead. Default:
     /// [`Start::Earliest`].
     pub const fn from(mut self, start: Start) -> Self {
         self.options.start = start;
@@ -63,14 +63,14 @@ impl Subscribe {
     }
 
     /// Gives the cursor a name under which it outlives this client: a later subscription with that name continues after
-    /// what was committed (semantics D). One client holds it at a time; the newest, unless the options say otherwise.
+    /// what was committed (chapter D). One client holds it at a time; the newest, unless the options say otherwise.
     pub fn durable(mut self, durable: impl Into<DurableOptions>) -> Self {
         self.options.durable = Some(durable.into());
         self
     }
 
     /// Moves a message to `topic` after `max_attempts` failures: it was nacked, or was the only uncommitted one when a
-    /// durable subscription's connection ended (semantics A6). Default: it is redelivered without limit.
+    /// durable subscription's connection ended (rule A6). Default: it is redelivered without limit.
     pub fn dead_letter(mut self, max_attempts: u32, topic: impl Into<String>) -> Self {
         self.options = self.options.dead_letter(max_attempts, topic);
         self

@@ -166,7 +166,7 @@ impl Subscription {
         self.losses
     }
 
-    /// Commits everything up to the message taken last (semantics A2); ready when the broker has the commit.
+    /// Commits everything up to the message taken last (rule A2); ready when the broker has the commit.
     ///
     /// # Errors
     /// [`ClientError::Request`] if no message was taken yet, commits are off, or the connection broke before the
@@ -185,7 +185,7 @@ impl Subscription {
         Ok(())
     }
 
-    /// Moves delivery back to the message taken last, after `delay` (semantics A4): it and all after it are redelivered
+    /// Moves delivery back to the message taken last, after `delay` (rule A4): it and all after it are redelivered
     /// in order, and nothing overtakes it.
     ///
     /// # Errors
@@ -198,7 +198,7 @@ impl Subscription {
         Ok(())
     }
 
-    /// Continues delivery at another position (semantics D6).
+    /// Continues delivery at another position (rule D6).
     ///
     /// # Errors
     /// [`ClientError::Request`] if the subscription has ended, or the connection broke before the answer.
@@ -209,7 +209,7 @@ impl Subscription {
         Ok(())
     }
 
-    /// Ends the subscription; ready when it can receive no more messages (semantics A9).
+    /// Ends the subscription; ready when it can receive no more messages (rule A9).
     ///
     /// A durable one keeps its cursor for a later subscription with its name. Returns the last offset delivered, if any.
     ///

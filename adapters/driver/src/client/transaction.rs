@@ -14,7 +14,7 @@ use super::outgoing::Outgoing;
 use super::request::Request;
 use super::subscription::Subscription;
 
-/// A transaction under construction; nothing is sent before [`send`](Self::send) (semantics X).
+/// A transaction under construction; nothing is sent before [`send`](Self::send) (chapter X).
 ///
 /// At most 1,000 operations, and at most the bytes of one frame. `send` reports an operation that is invalid.
 /// With a durable subscription, consuming, transforming and producing in one transaction gives exactly one output
@@ -52,7 +52,7 @@ impl Transaction {
         Self { owner, batch: Batch::new(), options: PublishOptions::new(), foreign: None }
     }
 
-    /// How long to wait for the answer, and to retry what the broker refuses for the moment. Default 30 s.
+    /// How long to wait for the answer, and to retry what the broker refuses temporarily. Default 30 s.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = deadline;
         self

@@ -1,6 +1,6 @@
 //! The loop between one session and its byte stream: a single future without branches that race.
 //!
-//! Each turn reads, lets the session meet the broker, and writes, in that order; a step
+//! Each turn reads, runs the session's exchange with the broker, and writes, in that order; a step
 //! that can't be done now has registered its waker. The timer is armed only when nothing else can be done.
 
 use std::future::Future;

@@ -147,7 +147,7 @@ impl<R: Runtime> EmbeddedBroker<R> {
         self.shared.inspect(|broker| *broker.stats()).map_err(ServerError::from)
     }
 
-    /// Stops: connections finish what they owe and are closed when `grace` is over; ready when all connections are closed.
+    /// Stops the broker: connections finish their work and are closed when `grace` is over; ready when all are closed.
     ///
     /// # Errors
     /// [`ServerError::Failed`] if the broker failed before.
