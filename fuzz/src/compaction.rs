@@ -1,4 +1,4 @@
-//! Compaction in `first` mode (semantics C1 to C5, C9, R7): publishes with few keys to one topic, on the engine and the
+//! Compaction in `first` mode (rules C1 to C5, C9, R7): publishes with few keys to one topic, on the engine and the
 //! model.
 
 use zaichik_proto::AckLevel;

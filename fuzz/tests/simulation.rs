@@ -30,7 +30,7 @@ fn different_seeds_differ() {
 }
 
 #[test]
-fn i_14_attackers_change_nothing_for_honest_clients() {
+fn i14_attackers_change_nothing_for_honest_clients() {
     let compared = (0..60).filter(|seed| twin(*seed).unwrap_or_else(|failure| panic!("{failure}"))).count();
     assert!(compared > 3, "{compared} runs had attackers");
 }

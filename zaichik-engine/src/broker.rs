@@ -236,7 +236,7 @@ impl Broker {
         verify::verify(&self.topics, &self.subscriptions, &self.sessions, &self.producers, &self.memory)
     }
 
-    /// Time does not go back: the latest time of any call (semantics O5).
+    /// Time does not go back: the latest time of any call (rule O5).
     pub(crate) const fn tick(&mut self, now: Timestamp) -> Timestamp {
         if now.as_micros() < self.now.as_micros() {
             bump(&mut self.counters.stats.clock_steps_back, 1);

@@ -39,7 +39,7 @@ pub struct BrokerConfig {
     pub max_handshakes: u32,
     /// Maximum producers whose answers are remembered for retries. Default 4,096.
     pub max_producers: u32,
-    /// Idle time after which a producer is forgotten; at this instant it counts as new (semantics P3). Default 10 min.
+    /// Idle time after which a producer is forgotten; at this instant it counts as new (rule P3). Default 10 min.
     pub producer_ttl: Duration,
     /// Maximum memory for everything the broker holds, in bytes, as the broker counts it. Default 256 MiB.
     pub memory: u64,
@@ -61,7 +61,7 @@ pub struct BrokerConfig {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Seed {
-    /// Identifies this broker instance: different at each start; clients see it (semantics P5).
+    /// Identifies this broker instance: different at each start; clients see it (rule P5).
     pub instance: u128,
     /// Key for hashing names and message keys: secret, so that clients cannot choose names that collide.
     pub hash_key: u128,
@@ -221,10 +221,10 @@ pub enum ConfigError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicSettings {
-    /// How long a record lives (semantics R1); 0, the default, keeps records only for existing subscriptions (R2).
+    /// How long a record lives (rule R1); 0, the default, keeps records only for existing subscriptions (rule R2).
     pub retention_ttl_micros: u64,
-    /// How long a key is remembered (C1); 0, the default, turns that off. With `latest`, how long a superseded record stays
-    /// live, from its own acceptance on (C6); 0 means not at all.
+    /// How long a key is remembered (rule C1); 0, the default, turns that off. With `latest`, how long a superseded record stays
+    /// live, from its own acceptance on (rule C6); 0 means not at all.
     pub compaction_window_micros: u64,
     /// Which record of a key is kept. Default: the first.
     pub compaction: CompactionMode,
@@ -234,9 +234,9 @@ pub struct TopicSettings {
     pub max_bytes: u64,
     /// What happens at those limits. Default: the oldest records are dropped.
     pub overflow: Overflow,
-    /// Maximum keys remembered; with `latest`, maximum keys whose newest record is live (C4). Default 1,000,000.
+    /// Maximum keys remembered; with `latest`, maximum keys whose newest record is live (rule C4). Default 1,000,000.
     pub max_keys: u64,
-    /// How long a tombstone is live (C7). Default 24 h.
+    /// How long a tombstone is live (rule C7). Default 24 h.
     pub tombstone_ttl_micros: u64,
 }
 
@@ -288,7 +288,7 @@ impl TopicSettings {
         options
     }
 
-    /// Whether new subscriptions get nothing accepted before them (R2).
+    /// Whether new subscriptions get nothing accepted before them (rule R2).
     pub(crate) const fn is_live_only(&self) -> bool {
         self.retention_ttl_micros == 0
     }

@@ -1,4 +1,4 @@
-//! Bytes to send: two bounded lanes, written as one stream (semantics A7).
+//! Bytes to send: two bounded lanes, written as one stream (rule A7).
 //!
 //! The machine owns the write cursor. The adapter peeks ([`Buf::chunks_vectored`]), writes what the socket accepts and
 //! reports the length ([`Buf::advance`]); partial or abandoned writes are safe.

@@ -7,37 +7,37 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(not(feature = "planted"), expect(unreachable_pub, reason = "public with the feature only"))]
 pub enum Defect {
-    /// R1: a record is delivered at the instant at which it expires.
+    /// Rule R1: a record is delivered at the instant at which it expires.
     LateExpiry,
-    /// R4: what a limit removed is skipped without a Gap.
+    /// Rule R4: what a limit removed is skipped without a Gap.
     SilentLimit,
-    /// D2: what was uncommitted when a connection ended is not delivered again.
+    /// Rule D2: what was uncommitted when a connection ended is not delivered again.
     NoRedelivery,
-    /// A2: a commit moves the cursor one record too far.
+    /// Rule A2: a commit moves the cursor one record too far.
     CommitTwo,
-    /// C1: a duplicate extends its key's window.
+    /// Rule C1: a duplicate extends its key's window.
     WindowRefreshed,
-    /// A3: a commit of what was not delivered is accepted.
+    /// Rule A3: a commit of what was not delivered is accepted.
     CommitAhead,
-    /// A4: a Nack does not raise the rewind number.
+    /// Rule A4: a Nack does not raise the rewind number.
     SameRewind,
-    /// D3: a commit under a number that is fenced is accepted.
+    /// Rule D3: a commit under a number that is fenced is accepted.
     FencedCommit,
-    /// P3: a producer's retry is appended once more.
+    /// Rule P3: a producer's retry is appended once more.
     RetryTwice,
-    /// P3: a request behind a hole in the sequence is accepted.
+    /// Rule P3: a request behind a hole in the sequence is accepted.
     HoleAccepted,
-    /// X1: the operations before the refused one take effect.
+    /// Rule X1: the operations before the refused one take effect.
     PartialBatch,
     /// One in sixteen wakes of a connection is lost.
     LostWake,
     /// The memory of records is not charged.
     Uncharged,
-    /// A1: one record more than the window is delivered.
+    /// Rule A1: one record more than the window is delivered.
     WideWindow,
-    /// A6: a record is copied to the dead-letter topic and delivered all the same.
+    /// Rule A6: a record is copied to the dead-letter topic and delivered all the same.
     DeadLetterStays,
-    /// A6: a record is skipped as a dead letter, and no copy of it is made.
+    /// Rule A6: a record is skipped as a dead letter, and no copy of it is made.
     DeadLetterLost,
 }
 

@@ -374,7 +374,7 @@ impl Session {
         }
     }
 
-    /// Whether the control lane has no room: only then does decoding pause (semantics A7).
+    /// Whether the control lane has no room: only then does decoding pause (rule A7).
     fn lane_is_full(&self) -> bool {
         self.outbound.control_len() >= self.config.output_buffer
     }

@@ -16,7 +16,7 @@ use crate::topic::{CursorId, Position, Want};
 use crate::window::Window;
 use zaichik_proto::Timestamp;
 
-/// Bytes of records in one Delivery frame, unless it holds a single larger record (semantics A7).
+/// Bytes of records in one Delivery frame, unless it holds a single larger record (rule A7).
 pub(crate) const MAX_DELIVERY: usize = Limits::MAX_DELIVERY_FRAME as usize - DeliveryHead::LEN;
 
 /// A subscription; its topic's log is its only queue.
@@ -44,12 +44,12 @@ pub(crate) struct Subscription {
     start: u64,
     /// Where the current pass of deliveries began.
     pass_start: u64,
-    /// How often the position was moved (semantics A4).
+    /// How often the position was moved (rule A4).
     rewind: u32,
     /// Nothing is delivered before this time.
     paused_until: Timestamp,
     /// Whether that delay outlives the connection, because a dead-letter topic refused a record when a connection ended
-    /// (semantics A6).
+    /// (rule A6).
     holds_off: bool,
     /// The highest offset delivered on this connection.
     last_delivered: Option<u64>,
@@ -78,7 +78,7 @@ pub(crate) struct Terms {
     pub(crate) dead_letter: Option<DeadLetter>,
 }
 
-/// When a record has failed too often, and where it goes then (semantics A6).
+/// When a record has failed too often, and where it goes then (rule A6).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DeadLetter {
     pub(crate) topic: TopicId,
@@ -126,7 +126,7 @@ impl Subscription {
         }
     }
 
-    /// No session holds it any more: what is uncommitted will be delivered again (semantics D2). A durable one waits for
+    /// No session holds it any more: what is uncommitted will be delivered again (rule D2). A durable one waits for
     /// another session until its time has passed.
     pub(crate) fn detach(&mut self, now: Timestamp) {
         self.lose_holder();
@@ -135,7 +135,7 @@ impl Subscription {
         }
     }
 
-    /// Another session takes it over: what is uncommitted will be delivered again (semantics D3).
+    /// Another session takes it over: what is uncommitted will be delivered again (rule D3).
     pub(crate) fn lose_holder(&mut self) {
         self.holder = None;
         if is_planted(Defect::NoRedelivery) {
@@ -147,13 +147,13 @@ impl Subscription {
         }
     }
 
-    /// Whether it is durable, and no session attached to it in time (semantics D5).
+    /// Whether it is durable, and no session attached to it in time (rule D5).
     pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
         self.durable.as_ref().is_some_and(|durable| durable.expires_at <= now)
     }
 
     /// Whether everything up to and including `offset` can be committed, and where the cursor would be then
-    /// (semantics A2, A3).
+    /// (rules A2, A3).
     pub(crate) fn check_commit(&self, offset: u64) -> Result<u64, Refusal> {
         let next = self.next.offset;
         if self.terms.window == 0 {
@@ -166,7 +166,7 @@ impl Subscription {
             return Ok(self.cursor);
         }
         let offset = offset.saturating_add(u64::from(is_planted(Defect::CommitTwo)));
-        // The cursor moves past gaps by itself, to the next record that is not done (R9).
+        // The cursor moves past gaps by itself, to the next record that is not done (rule R9).
         Ok(self.window.first_above(offset).unwrap_or(next))
     }
 
@@ -178,7 +178,7 @@ impl Subscription {
         self.move_cursor(cursor);
     }
 
-    /// Whether a nack of `offset` moves delivery back; below the cursor it has no effect (semantics A4).
+    /// Whether a nack of `offset` moves delivery back; below the cursor it has no effect (rule A4).
     pub(crate) const fn check_nack(&self, offset: u64) -> Result<bool, Refusal> {
         let next = self.next.offset;
         if self.terms.window == 0 {
@@ -198,7 +198,7 @@ impl Subscription {
         self.take_back(offset);
     }
 
-    /// Moves the cursor and forgets the window, failures and done marks, but not the attempts (semantics D6).
+    /// Moves the cursor and forgets the window, failures and done marks, but not the attempts (rule D6).
     pub(crate) fn seek(&mut self, to: u64) {
         self.raise_rewind();
         self.take_back(self.cursor);
@@ -265,7 +265,7 @@ impl Subscription {
         }
     }
 
-    /// The offsets up to `to` are missing and count as delivered (R9). Returns how many of them were not done before.
+    /// The offsets up to `to` are missing and count as delivered (rule R9). Returns how many of them were not done before.
     pub(crate) fn passed(&mut self, to: u64) -> u64 {
         let from = self.next.offset;
         let done = self.earlier.as_ref().map_or(0, |earlier| earlier.count_done(from, to));

@@ -41,7 +41,7 @@ const FREE_PER_COMMIT: usize = 4;
 pub(crate) struct Topic {
     pub(crate) name: Arc<str>,
     pub(crate) settings: TopicSettings,
-    /// Whether `CreateTopic` has given it its settings (semantics T1 to T4).
+    /// Whether `CreateTopic` has given it its settings (rules T1 to T4).
     pub(crate) explicit: bool,
     /// Ring of the subscriptions that are caught up.
     pub(crate) waiting: Node,
@@ -52,9 +52,9 @@ pub(crate) struct Topic {
     keys: Option<Box<Keys>>,
     /// With `latest` compaction: the newest record of each key.
     newest: Option<Box<LatestKeys>>,
-    /// New subscriptions get nothing below this offset (R7).
+    /// New subscriptions get nothing below this offset (rule R7).
     hidden_below: u64,
-    /// The offset after the highest one that a limit removed (R9).
+    /// The offset after the highest one that a limit removed (rule R9).
     limit_end: u64,
     last_append: Timestamp,
     /// When housekeeping is due; `Timestamp::MAX` if it is not.
@@ -84,7 +84,7 @@ impl Topic {
         }
     }
 
-    /// Changes the settings; what was dead stays dead (R7).
+    /// Changes the settings; what was dead stays dead (rule R7).
     pub(crate) fn change_settings(&mut self, now: Timestamp, settings: TopicSettings) {
         let at = now.as_micros();
         let live = self.start(now, Start::Earliest);
@@ -114,7 +114,7 @@ impl Topic {
         self.log.end()
     }
 
-    /// Whether there are no records between the first offset and the end; only then the compaction mode may change (T3).
+    /// Whether there are no records between the first offset and the end; only then the compaction mode may change (rule T3).
     pub(crate) fn is_empty(&mut self, now: Timestamp) -> bool {
         self.age(now.as_micros());
         self.log.is_empty()
@@ -133,7 +133,7 @@ impl Topic {
         self.log.is_consistent() && self.newest.as_ref().is_none_or(|newest| newest.is_consistent())
     }
 
-    /// Whether records accepted now can never be read (R2).
+    /// Whether records accepted now can never be read (rule R2).
     fn is_unread(&self) -> bool {
         self.settings.is_live_only() && self.cursors.is_empty()
     }
@@ -142,7 +142,7 @@ impl Topic {
         self.settings.compaction == CompactionMode::Latest
     }
 
-    /// Whether a key makes a record a duplicate of an earlier one (semantics C1).
+    /// Whether a key makes a record a duplicate of an earlier one (rule C1).
     fn remembers_keys(&self) -> bool {
         self.settings.compaction == CompactionMode::First && self.settings.compaction_window_micros > 0
     }

@@ -1,4 +1,4 @@
-//! Records delivered to a subscription and not committed (semantics A1 to A3).
+//! Records delivered to a subscription and not committed (rules A1 to A3).
 
 use std::collections::VecDeque;
 

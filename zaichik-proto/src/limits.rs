@@ -43,7 +43,7 @@ impl Limits {
     pub const MAX_RECORDS: u32 = 65_536;
     /// Maximum number of elements in any other counted list.
     pub const MAX_ELEMENTS: u32 = 1_024;
-    /// Maximum number of operations in a batch (semantics X6).
+    /// Maximum number of operations in a batch (rule X6).
     pub const MAX_OPERATIONS: u32 = 1_000;
     /// Maximum size of a key, in bytes.
     pub const MAX_KEY: usize = 1_024;

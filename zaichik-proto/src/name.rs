@@ -1,4 +1,4 @@
-//! Topic names (semantics T6).
+//! Topic names (rule T6).
 
 use core::fmt;
 

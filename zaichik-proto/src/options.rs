@@ -21,9 +21,9 @@ use crate::read::Reader;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TopicOptions {
-    /// How long a record is retained (semantics R1); 0 retains records for existing subscriptions only (R2).
+    /// How long a record is retained (rule R1); 0 retains records for existing subscriptions only (rule R2).
     pub retention_ttl_micros: Option<u64>,
-    /// How long a key is remembered (C1), or with [`CompactionMode::Latest`] how long a superseded record is
+    /// How long a key is remembered (rule C1), or with [`CompactionMode::Latest`] how long a superseded record is
     /// retained; 0 is not at all.
     pub compaction_window_micros: Option<u64>,
     /// Which record of a key is kept.
@@ -36,11 +36,11 @@ pub struct TopicOptions {
     pub overflow: Option<Overflow>,
     /// Maximum number of remembered keys; at least 1, `u64::MAX` for no limit.
     pub max_keys: Option<u64>,
-    /// How long a tombstone is live (C7).
+    /// How long a tombstone is live (rule C7).
     pub tombstone_ttl_micros: Option<u64>,
 }
 
-/// Which record of a key is kept (semantics C).
+/// Which record of a key is kept (chapter C).
 ///
 /// ```
 /// use zaichik_proto::{CompactionMode, TopicOptions};
@@ -56,7 +56,7 @@ pub enum CompactionMode {
     Latest,
 }
 
-/// What a topic does at its limits (semantics R5).
+/// What a topic does at its limits (rule R5).
 ///
 /// ```
 /// use zaichik_proto::{Overflow, TopicOptions};

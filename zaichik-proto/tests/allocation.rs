@@ -1,4 +1,4 @@
-//! Decoding never allocates, whatever the input (faults W2, W3).
+//! Decoding never allocates, whatever the input (rule S13).
 
 use allocation_counter::measure;
 use bytes::BytesMut;
@@ -12,12 +12,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
-    fn w2_any_16_bytes_allocate_nothing(bytes in any::<[u8; 16]>()) {
+    fn s13_any_16_bytes_allocate_nothing(bytes in any::<[u8; 16]>()) {
         prop_assert_eq!(allocations(&bytes), 0);
     }
 
     #[test]
-    fn w2_a_header_of_any_length_allocates_nothing(body_len: u32, kind: u8, body in any::<[u8; 8]>()) {
+    fn s13_a_header_of_any_length_allocates_nothing(body_len: u32, kind: u8, body in any::<[u8; 8]>()) {
         let [a, b, c, d] = body_len.to_le_bytes();
         let header = [a, b, c, d, kind, 0, 0, 0];
         prop_assert_eq!(allocations(&[header, body].concat()), 0);
@@ -26,7 +26,7 @@ proptest! {
 }
 
 #[test]
-fn w3_false_counts_allocate_nothing() {
+fn s13_false_counts_allocate_nothing() {
     for kind in [0x04, 0x0a, 0x43, 0x44, 0x45, 0x49] {
         let body = [0xff; 256];
         let frame = [&[0, 1, 0, 0, kind, 0, 0, 0][..], &body].concat();

@@ -60,7 +60,7 @@ pub fn a_broker_whose_log_reader_is_gone_still_drains(path: &str) {
 }
 
 /// A drain that waits for a subscriber does not wait after a second signal.
-pub fn b17_a_second_signal_ends_a_drain_at_once(path: &str) {
+pub fn s5_a_second_signal_ends_a_drain_at_once(path: &str) {
     let mut broker = Broker::start(path);
     script::block_on(async {
         let client = Client::connect(&broker.address()).await.expect("the broker listens");
@@ -77,7 +77,7 @@ pub fn b17_a_second_signal_ends_a_drain_at_once(path: &str) {
 }
 
 /// With more connections than descriptors, connected clients are served, and new ones later.
-pub fn w12_more_connections_than_descriptors_end_no_connection(path: &str) {
+pub fn s10_more_connections_than_descriptors_end_no_connection(path: &str) {
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -n 48; exec \"$0\"", path]);
     let mut broker = Broker::run(&mut piped(limited, 0));
@@ -182,7 +182,7 @@ pub fn wrong_usage_is_code_2(path: &str) {
 
 /// A recorded client receives the same bytes from the command as from a broker in this process on tokio, so all
 /// commands send the same bytes.
-pub fn the_same_script_gives_the_same_bytes(path: &str) {
+pub fn s_01_the_same_script_gives_the_same_bytes(path: &str) {
     let broker = Broker::start(path);
     let received = script::block_on(script::play(&broker.address()));
     broker.signal("TERM");

@@ -21,7 +21,7 @@ const ROUNDS: usize = 16;
 const WRITERS: u64 = 8;
 
 /// 500 connections send their handshake byte by byte; well-behaved clients are served meanwhile.
-pub fn w8_five_hundred_slow_handshakes_do_not_keep_clients_out(path: &str) {
+pub fn s1_five_hundred_slow_handshakes_do_not_keep_clients_out(path: &str) {
     let broker = Broker::start(path);
     let address = broker.address();
     script::block_on(async {
@@ -46,7 +46,7 @@ pub fn w8_five_hundred_slow_handshakes_do_not_keep_clients_out(path: &str) {
 }
 
 /// SIGTERM under load: every acknowledged message was delivered before the end, and no other was accepted.
-pub fn b17_sigterm_under_load_accounts_for_every_publish(path: &str) {
+pub fn s5_sigterm_under_load_accounts_for_every_publish(path: &str) {
     let mut broker = Broker::start(path);
     let address = broker.address();
     script::block_on(async {

@@ -27,7 +27,7 @@ const BODY: usize = 64 << 10;
 /// the budget. It blocks its thread, so the broker needs another one.
 ///
 /// Nothing else may run in the process.
-pub async fn b1_a_thousand_frozen_subscribers_stay_within_the_budget<R: Runtime>(heap: impl Fn() -> usize) {
+pub async fn s9_a_thousand_frozen_subscribers_stay_within_the_budget<R: Runtime>(heap: impl Fn() -> usize) {
     let mut config = BrokerConfig::default();
     config.memory = BUDGET;
     // Longer than the test, so that no connection is closed for being slow.

@@ -36,10 +36,10 @@ macro_rules! command_tests {
             connections_are_not_logged_by_default
             sigint_and_sigterm_drain_and_exit_with_0
             a_broker_whose_log_reader_is_gone_still_drains
-            b17_a_second_signal_ends_a_drain_at_once
-            w12_more_connections_than_descriptors_end_no_connection
+            s5_a_second_signal_ends_a_drain_at_once
+            s10_more_connections_than_descriptors_end_no_connection
             wrong_usage_is_code_2
-            the_same_script_gives_the_same_bytes
+            s_01_the_same_script_gives_the_same_bytes
         );
         $crate::command_tests!($command, configuration;
             config_print_shows_the_origin_of_each_value
@@ -73,8 +73,8 @@ macro_rules! command_tests {
             an_http_port_that_is_taken_is_one_line_and_code_3
         );
         $crate::command_tests!($command, faults;
-            w8_five_hundred_slow_handshakes_do_not_keep_clients_out
-            b17_sigterm_under_load_accounts_for_every_publish
+            s1_five_hundred_slow_handshakes_do_not_keep_clients_out
+            s5_sigterm_under_load_accounts_for_every_publish
         );
     };
     ($command:expr; $($name:ident)*) => {

@@ -4,13 +4,13 @@
 use std::alloc::System;
 
 use cap::Cap;
-use zaichik_parity::frozen::b1_a_thousand_frozen_subscribers_stay_within_the_budget;
+use zaichik_parity::frozen::s9_a_thousand_frozen_subscribers_stay_within_the_budget;
 use zaichik_tokio::Tokio;
 
 #[global_allocator]
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b1_a_thousand_frozen_subscribers_on_tokio_stay_within_the_budget() {
-    b1_a_thousand_frozen_subscribers_stay_within_the_budget::<Tokio>(|| HEAP.allocated()).await;
+async fn s9_a_thousand_frozen_subscribers_on_tokio_stay_within_the_budget() {
+    s9_a_thousand_frozen_subscribers_stay_within_the_budget::<Tokio>(|| HEAP.allocated()).await;
 }

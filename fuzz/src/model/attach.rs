@@ -1,4 +1,4 @@
-//! How subscriptions of the model begin, end and move (R3, D).
+//! How subscriptions of the model begin, end and move (rule R3, chapter D).
 
 use zaichik_proto::RefusalCode;
 
@@ -177,7 +177,7 @@ impl Model {
         self.durable(topic, name).ok_or((RefusalCode::NotSubscribed, 0))
     }
 
-    /// D6; returns the rewind.
+    /// Rule D6; returns the rewind.
     pub(crate) fn seek(&mut self, session: u64, target: Target, to: Start) -> Result<u64, Refusal> {
         let index = match target {
             Target::Number(number) => {
@@ -221,7 +221,7 @@ fn dead_letter(request: &Subscribe) -> Option<(u32, u32)> {
     request.dead_letter.filter(|_| request.max_attempts > 0).map(|topic| (request.max_attempts, topic))
 }
 
-/// R3.
+/// Rule R3.
 fn start(topic: &Topic, start: Start, now: u64) -> u64 {
     let end = topic.end();
     match start {
@@ -234,7 +234,7 @@ fn start(topic: &Topic, start: Start, now: u64) -> u64 {
     }
 }
 
-/// D6, live-only: as [`start`], among the records kept for the subscription, none of which is hidden.
+/// Rule D6, live-only: as [`start`], among the records kept for the subscription, none of which is hidden.
 fn start_again(topic: &Topic, start: Start, now: u64, own: u64) -> u64 {
     let end = topic.end();
     let (from, time) = match start {

@@ -1,4 +1,4 @@
-//! Batches in the model (X): one operation after another on a copy of the broker.
+//! Batches in the model (chapter X): one operation after another on a copy of the broker.
 
 use std::collections::BTreeSet;
 

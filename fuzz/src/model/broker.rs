@@ -72,7 +72,7 @@ impl Model {
         self.subscriptions.iter().any(|one| ends(one) || one.is_forgotten(now))
     }
 
-    /// Ends pauses (A4), and forgets durable subscriptions that were detached for too long (D5).
+    /// Ends pauses (rule A4), and forgets durable subscriptions that were detached for too long (rule D5).
     pub(crate) fn housekeep(&mut self) {
         let now = self.now;
         self.subscriptions.retain(|one| !one.is_forgotten(now));

@@ -26,9 +26,9 @@ pub(crate) struct Entry {
 pub(crate) enum Liveness {
     /// The record.
     Live,
-    /// A Gap (R4).
+    /// A Gap (rule R4).
     Missing,
-    /// Nothing: it was superseded, or it was a tombstone whose time is over (C6, C7).
+    /// Nothing: it was superseded, or it was a tombstone whose time is over (rules C6, C7).
     Silent,
 }
 
@@ -43,12 +43,12 @@ impl Entry {
         }
     }
 
-    /// R8.
+    /// Rule R8.
     pub(crate) fn own_death(&self) -> u64 {
         self.record.ttl.map_or(FOREVER, |ttl| self.timestamp.saturating_add(ttl))
     }
 
-    /// When it dies because of a newer record of its key, or because its time as a tombstone is over (C6, C7).
+    /// When it dies because of a newer record of its key, or because its time as a tombstone is over (rules C6, C7).
     pub(crate) fn silent_death(&self, settings: &Settings) -> u64 {
         if let Some(died) = self.died {
             return died;

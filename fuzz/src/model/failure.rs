@@ -1,4 +1,4 @@
-//! Nacks, failures and dead letters in the model (A4, A6).
+//! Nacks, failures and dead letters in the model (rules A4, A6).
 
 use crate::model::broker::Model;
 use crate::model::entry::Liveness;

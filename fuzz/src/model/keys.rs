@@ -22,7 +22,7 @@ pub(crate) fn forget(keys: &mut Vec<Key>, now: u64) {
     keys.retain(|key| now - key.accepted < key.window);
 }
 
-/// C1: remembers the key of a record that gets this offset, or returns the offset of the original that it duplicates.
+/// Rule C1: remembers the key of a record that gets this offset, or returns the offset of the original that it duplicates.
 /// All `keys` are within their windows.
 pub(crate) fn accept(
     keys: &mut Vec<Key>,
@@ -41,7 +41,7 @@ pub(crate) fn accept(
     Ok(None)
 }
 
-/// R7: the smallest window counts; a topic that changes its mode has no records, and forgets all keys.
+/// Rule R7: the smallest window counts; a topic that changes its mode has no records, and forgets all keys.
 pub(crate) fn change(keys: &mut Vec<Key>, old: &Settings, new: &Settings) {
     if old.latest != new.latest {
         keys.clear();
@@ -58,7 +58,7 @@ pub(crate) fn live(log: &[Entry], settings: &Settings, now: u64) -> BTreeSet<Vec
     live.filter_map(|entry| entry.record.key.clone()).collect()
 }
 
-/// C4, `latest`: adds the key of a record to the live ones. A record that does not stay needs no room: a tombstone that
+/// Rule C4, `latest`: adds the key of a record to the live ones. A record that does not stay needs no room: a tombstone that
 /// dies at once, or a record that no subscription waits for.
 pub(crate) fn take(
     live: &mut BTreeSet<Vec<u8>>,
@@ -77,7 +77,7 @@ pub(crate) fn take(
     Ok(())
 }
 
-/// C6: the last entry supersedes the older ones of its key.
+/// Rule C6: the last entry supersedes the older ones of its key.
 pub(crate) fn supersede(log: &mut [Entry], now: u64) {
     let Some((newest, older)) = log.split_last_mut() else { return };
     let Some(key) = &newest.record.key else { return };

@@ -1,4 +1,4 @@
-//! What the model remembers about producers (P3).
+//! What the model remembers about producers (rule P3).
 
 use zaichik_proto::{Producer, RefusalCode};
 

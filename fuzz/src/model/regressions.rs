@@ -59,7 +59,7 @@ fn subscribe(topic: u32, window: u32, from: Place) -> Action {
     Action::Subscribe { terms, from, epoch: Epoch::First }
 }
 
-/// T3: the topic is empty, although no housekeeping ran since the record behind the committed one expired.
+/// Rule T3: the topic is empty, although no housekeeping ran since the record behind the committed one expired.
 #[test]
 fn t3_an_expired_record_behind_a_committed_one_does_not_prevent_a_change_of_mode() {
     let subscribe = subscribe(2, 1, Place::BeforeEnd(-1));
@@ -77,7 +77,7 @@ fn t3_an_expired_record_behind_a_committed_one_does_not_prevent_a_change_of_mode
     check(&Script { defaults: SETTINGS, bounds: BOUNDS, output_buffer: 4_096, steps });
 }
 
-/// a pause after a refused dead letter that is over when a connection attaches causes no further delivery.
+/// Rule A-13: a pause after a refused dead letter that is over when a connection attaches causes no further delivery.
 #[test]
 fn a_13_a_pause_that_is_over_when_a_connection_attaches_is_forgotten() {
     let Action::Subscribe { terms, from, epoch } = subscribe(0, 1, Place::Earliest) else { unreachable!() };
@@ -104,7 +104,7 @@ fn a_13_a_pause_that_is_over_when_a_connection_attaches_is_forgotten() {
     check(&Script { defaults, bounds, output_buffer: 4_096, steps });
 }
 
-/// C4: memory that compaction could reclaim before the mode changed does not keep the new mode's housekeeping busy.
+/// Rule C4: memory that compaction could reclaim before the mode changed does not keep the new mode's housekeeping busy.
 #[test]
 fn c4_memory_left_by_compaction_does_not_keep_housekeeping_busy() {
     let publish = |key: Option<&str>, len| {

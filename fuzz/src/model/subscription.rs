@@ -98,18 +98,18 @@ impl Subscription {
         self.holder == Some((session, number))
     }
 
-    /// The first offset not committed; a Gap at the front does not hold it back (R9).
+    /// The first offset not committed; a Gap at the front does not hold it back (rule R9).
     pub(crate) fn cursor(&self) -> u64 {
         self.uncommitted.first().map_or(self.next, |(offset, _)| *offset)
     }
 
-    /// D5: whether it was detached for too long.
+    /// Rule D5: whether it was detached for too long.
     pub(crate) fn is_forgotten(&self, now: u64) -> bool {
         let ttl = self.terms.inactive_ttl;
         self.holder.is_none() && ttl != FOREVER && self.detached_at.saturating_add(ttl) <= now
     }
 
-    /// A2, A3.
+    /// Rules A2, A3.
     pub(crate) fn commit(&mut self, offset: u64) -> Result<u64, Refusal> {
         if self.terms.window == 0 {
             return Err((RefusalCode::CommitsOff, 0));
@@ -123,7 +123,7 @@ impl Subscription {
         Ok(self.cursor())
     }
 
-    /// A4: whether a nack of this offset has an effect.
+    /// Rule A4: whether a nack of this offset has an effect.
     pub(crate) fn check_nack(&self, offset: u64) -> Result<bool, Refusal> {
         match () {
             () if self.terms.window == 0 => Err((RefusalCode::CommitsOff, 0)),
@@ -132,7 +132,7 @@ impl Subscription {
         }
     }
 
-    /// A4: delivery restarts at this offset, perhaps later.
+    /// Rule A4: delivery restarts at this offset, perhaps later.
     pub(crate) fn go_back(&mut self, offset: u64, delay: u64, now: u64) {
         self.uncommitted.retain(|(delivered, _)| *delivered < offset);
         let pause = Pause { until: now.saturating_add(delay), outlives_attachment: false };
@@ -140,7 +140,7 @@ impl Subscription {
         self.start_again_at(offset);
     }
 
-    /// D6: everything delivered and failed is forgotten.
+    /// Rule D6: everything delivered and failed is forgotten.
     pub(crate) fn seek(&mut self, to: u64) {
         self.uncommitted.clear();
         self.failures.clear();
@@ -150,7 +150,7 @@ impl Subscription {
         self.forget_done();
     }
 
-    /// D3: another connection, or the same one again, continues at the cursor.
+    /// Rule D3: another connection, or the same one again, continues at the cursor.
     pub(crate) fn reattach(&mut self, terms: Terms, now: u64) {
         self.terms = terms;
         self.pause = self.pause.filter(|pause| pause.outlives_attachment && pause.until > now);
@@ -160,7 +160,7 @@ impl Subscription {
         self.start_again_at(cursor);
     }
 
-    /// D2: its connection no longer holds it.
+    /// Rule D2: its connection no longer holds it.
     pub(crate) fn detach(&mut self, now: u64) {
         if !self.uncommitted.is_empty() {
             self.skipped_below = 0;

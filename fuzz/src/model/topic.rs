@@ -181,7 +181,7 @@ impl Topic {
         });
     }
 
-    /// Changes the settings in place (R7): what is dead stays dead.
+    /// Changes the settings in place (rule R7): what is dead stays dead.
     pub(crate) fn change(&mut self, settings: Settings, cursors: &[u64], now: u64) {
         self.age(now);
         let floor = if self.settings.ttl == 0 { self.end() } else { self.first_live(now, |_, _| true) };
@@ -201,7 +201,7 @@ impl Topic {
         self.settle(now, cursors);
     }
 
-    /// T3: whether `compaction` may change.
+    /// Rule T3: whether `compaction` may change.
     pub(crate) fn is_empty(&self, now: u64, cursors: &[u64]) -> bool {
         let mut after = self.clone();
         after.trim(cursors);
@@ -209,7 +209,7 @@ impl Topic {
         after.front == after.log.len()
     }
 
-    /// R1: a record expires at the instant, and stays expired whatever the settings become. One whose own time to live
+    /// Rule R1: a record expires at the instant, and stays expired whatever the settings become. One whose own time to live
     /// is over is gone as soon as everything before it is.
     pub(crate) fn age(&mut self, now: u64) {
         let settings = self.settings;
@@ -225,7 +225,7 @@ impl Topic {
         }
     }
 
-    /// R2: with `retention_ttl = 0` a record is kept for the subscriptions that exist.
+    /// Rule R2: with `retention_ttl = 0` a record is kept for the subscriptions that exist.
     pub(crate) fn trim(&mut self, cursors: &[u64]) {
         let lowest = cursors.iter().min().copied().unwrap_or(u64::MAX);
         while self.settings.ttl == 0 && self.base + (self.front as u64) < lowest.min(self.end()) {
@@ -234,7 +234,7 @@ impl Topic {
         }
     }
 
-    /// R5, `reject`: removes records from the oldest on, only as far as needed.
+    /// Rule R5, `reject`: removes records from the oldest on, only as far as needed.
     fn make_way(&mut self, need: (u64, u64), cursors: &[u64], now: u64) -> Result<(), Refusal> {
         let committed = cursors.iter().min().copied().unwrap_or(0);
         let (mut gone, mut index) = ((0, 0), self.front);
@@ -253,7 +253,7 @@ impl Topic {
         Ok(())
     }
 
-    /// R5, `drop_oldest`.
+    /// Rule R5, `drop_oldest`.
     fn drop_oldest(&mut self, now: u64) {
         while !self.settings.reject && self.is_over((0, 0), (0, 0), now) {
             let oldest = (self.front..self.log.len()).find(|index| !self.log[*index].removed);
@@ -291,7 +291,7 @@ impl Topic {
         !entry.removed && (!self.settings.latest || index >= from || is_live())
     }
 
-    /// R3: the first record live for newcomers that `accepts` accepts; the end if there is none.
+    /// Rule R3: the first record live for newcomers that `accepts` accepts; the end if there is none.
     pub(crate) fn first_live(&self, now: u64, accepts: impl Fn(u64, &Entry) -> bool) -> u64 {
         let mut all = self.log[self.front..].iter().zip(self.base + self.front as u64..);
         let found = all.find(|(entry, offset)| {
@@ -301,7 +301,7 @@ impl Topic {
         found.map_or_else(|| self.end(), |(_, offset)| offset)
     }
 
-    /// R9: whether a Gap that begins at this offset may have the reason `limit`, or `expired`. Both are right where a
+    /// Rule R9: whether a Gap that begins at this offset may have the reason `limit`, or `expired`. Both are right where a
     /// record's own time to live is over: it counts towards limits as long as it is behind a live record, and whether it
     /// then expires or is evicted depends on what the broker does in one step.
     pub(crate) fn allows_reason(&self, from: u64, limit: bool, now: u64) -> bool {

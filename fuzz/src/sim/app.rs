@@ -260,7 +260,7 @@ impl App {
         Drawn { id, key, body, ttl, has_header: self.rng.once_in(8) }
     }
 
-    /// P4: the outcome of a producer's publish is unknown only if it could not be resent.
+    /// Rule P4: the outcome of a producer's publish is unknown only if it could not be resent.
     fn check_unknown(
         &self,
         now: u64,

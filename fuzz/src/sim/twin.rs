@@ -1,4 +1,4 @@
-//! Isolation (I14): the same run with and without its attackers.
+//! Isolation (rule I14): the same run with and without its attackers.
 
 use super::plan::Plan;
 use super::world::World;

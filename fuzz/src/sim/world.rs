@@ -285,7 +285,7 @@ impl World {
         self.check_stranded()
     }
 
-    /// I16: an exchange of an idle connection changes nothing; otherwise the connection should have been woken.
+    /// Rule I16: an exchange of an idle connection changes nothing; otherwise the connection should have been woken.
     fn check_stranded(&mut self) -> Verdict {
         let broker_now = self.broker_now();
         if self.armed.is_some_and(|armed| armed <= broker_now) {

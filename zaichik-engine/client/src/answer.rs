@@ -110,7 +110,7 @@ pub struct PublishReceipt {
     pub first_offset: Option<u64>,
     /// How many records the publish had.
     pub count: u32,
-    /// The records that were not appended because of their key (semantics C1), in order.
+    /// The records that were not appended because of their key (rule C1), in order.
     pub duplicates: Vec<Duplicate>,
     /// Whether the publish created its topic.
     pub created: bool,
@@ -155,7 +155,7 @@ impl PublishReceipt {
     }
 }
 
-/// Where the records of a batch are (semantics X).
+/// Where the records of a batch are (chapter X).
 ///
 /// ```
 /// # use zaichik_proto::Record;
@@ -176,7 +176,7 @@ pub struct BatchReceipt {
     pub publishes: Vec<PublishReceipt>,
 }
 
-/// Where a subscription began (semantics R3).
+/// Where a subscription began (rule R3).
 ///
 /// ```
 /// # use zaichik_client::{Answer, SubscribeOptions};

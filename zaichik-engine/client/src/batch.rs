@@ -1,4 +1,4 @@
-//! Batches: several publishes and commits that take effect together or not at all (semantics X).
+//! Batches: several publishes and commits that take effect together or not at all (chapter X).
 
 use core::fmt;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ pub(crate) enum SentOperation {
 }
 
 impl Batch {
-    /// Maximum operations (semantics X6).
+    /// Maximum operations (rule X6).
     pub const MAX_OPERATIONS: usize = 1_000;
 
     /// A batch without operations; sending it is allowed.

@@ -244,7 +244,7 @@ impl Client {
         self.connection.last_error()
     }
 
-    /// The broker's instance, known since its first Welcome (semantics P5).
+    /// The broker's instance, known since its first Welcome (rule P5).
     #[must_use]
     pub const fn instance(&self) -> Option<u128> {
         self.connection.instance()

@@ -27,8 +27,8 @@ pub struct ClientConfig {
     pub token: Vec<u8>,
     /// The seed of the jitter in delays; any number, preferably a random one for each client.
     pub jitter_seed: u64,
-    /// Numbers publishes and batches, so that what is sent again after a broken connection is stored once (semantics P3,
-    /// P4). Default `None`: the outcome of a publish whose connection breaks before the answer is reported as unknown.
+    /// Numbers publishes and batches, so that what is sent again after a broken connection is stored once (rule P3,
+    /// Rule P4). Default `None`: the outcome of a publish whose connection breaks before the answer is reported as unknown.
     pub producer: Option<ProducerIdentity>,
     /// Whether to reconnect after a broken connection. Default true.
     pub reconnect: bool,
@@ -102,7 +102,7 @@ impl fmt::Debug for ClientConfig {
     }
 }
 
-/// The identity under which a client numbers its publishes and batches (semantics P3).
+/// The identity under which a client numbers its publishes and batches (rule P3).
 ///
 /// Two clients that use the same id and epoch at the same time lose its guarantee: draw a random id for each client,
 /// or keep one and raise the epoch with each new owner, which fences the older ones.
@@ -192,7 +192,7 @@ impl Default for PublishOptions {
     }
 }
 
-/// Where a subscription begins, how much of it may be uncommitted, and what outlives it (semantics R3, A1, A6, D).
+/// Where a subscription begins, how much of it may be uncommitted, and what outlives it (rules R3, A1, A6, chapter D).
 ///
 /// ```
 /// use zaichik_client::{DurableOptions, SubscribeOptions};
@@ -273,7 +273,7 @@ impl Default for SubscribeOptions {
     }
 }
 
-/// A cursor that outlives its client, named within its topic (semantics D).
+/// A cursor that outlives its client, named within its topic (chapter D).
 ///
 /// ```
 /// use std::time::Duration;

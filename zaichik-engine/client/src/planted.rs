@@ -7,9 +7,9 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(not(feature = "planted"), expect(unreachable_pub, reason = "public with the feature only"))]
 pub enum Defect {
-    /// P4: a client resends unanswered requests in another order.
+    /// Rule P4: a client resends unanswered requests in another order.
     ResendReversed,
-    /// P4: a client does not resend an unanswered request.
+    /// Rule P4: a client does not resend an unanswered request.
     ResendForgotten,
 }
 

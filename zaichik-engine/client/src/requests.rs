@@ -43,7 +43,7 @@ pub(crate) struct Requests {
     queue: SendQueue,
     producer: Producer,
     jitter: Jitter,
-    /// Acknowledged publishes in the order sent, which is the order of their answers (semantics P1).
+    /// Acknowledged publishes in the order sent, which is the order of their answers (rule P1).
     publishes: VecDeque<u32>,
     timers: BTreeSet<(Timestamp, u32)>,
     /// Bytes of all frames kept.

@@ -1,4 +1,4 @@
-//! Batches: several publishes and commits, all of them in one step or none (semantics X).
+//! Batches: several publishes and commits, all of them in one step or none (chapter X).
 //!
 //! Each operation is checked as if those before it had taken effect: topics are created, keys are remembered and cursors are
 //! raised provisionally, and all of that can be undone. Only when the last check has passed the effects follow, in the same

@@ -1,4 +1,4 @@
-//! Records that failed too often are copied to another topic (semantics A6).
+//! Records that failed too often are copied to another topic (rule A6).
 
 use core::num::NonZeroU32;
 
@@ -98,7 +98,7 @@ pub(super) fn record_failed(
         return Outcome::Redelivered;
     }
     let topic = &mut readers.topics[subscription.topic];
-    // A record that is no longer live becomes a gap instead (R9).
+    // A record that is no longer live becomes a gap instead (rule R9).
     let Some(bytes) = topic.record(readers.now, offset) else {
         return Outcome::Redelivered;
     };

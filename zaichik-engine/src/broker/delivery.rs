@@ -1,4 +1,4 @@
-//! Delivering due records to a session, while its stream lane has room (semantics A7, R9).
+//! Delivering due records to a session, while its stream lane has room (rules A7, R9).
 
 use bytes::Bytes;
 use zaichik_proto::{DeliveryHead, Fenced, Gap, GapReason, RecordHead, ServerFrame, Timestamp};

@@ -1,4 +1,4 @@
-//! Producers whose retries are answered from memory (semantics P3).
+//! Producers whose retries are answered from memory (rule P3).
 
 mod history;
 

@@ -1,4 +1,4 @@
-//! Publishing (semantics P1 to P3, T1).
+//! Publishing (rules P1 to P3, T1).
 
 use std::sync::Arc;
 

@@ -20,7 +20,7 @@ pub(super) struct Readers<'b> {
 
 impl Readers<'_> {
     /// The durable subscription of that name. One that no session held for too long is gone at that instant, whether
-    /// housekeeping has removed it or not (D5).
+    /// housekeeping has removed it or not (rule D5).
     pub(super) fn find_durable(&mut self, topic: TopicId, name: &str) -> Option<SubKey> {
         let key = self.subscriptions.find_durable(topic, name)?;
         if self.subscriptions[key].has_expired(self.now) {
@@ -30,7 +30,7 @@ impl Readers<'_> {
         Some(key)
     }
 
-    /// The topic of that name, which is created if there is none (T1), and whether it was created.
+    /// The topic of that name, which is created if there is none (rule T1), and whether it was created.
     pub(super) fn find_or_add_topic(&mut self, name: &[u8]) -> Result<(TopicId, bool), Refusal> {
         self.topics.find_or_add(name, self.memory, self.readiness)
     }
@@ -67,7 +67,7 @@ impl Readers<'_> {
         self.reclaim_if_pressed(subscription.topic);
     }
 
-    /// No session holds a durable subscription any more: it waits for another one (D2).
+    /// No session holds a durable subscription any more: it waits for another one (rule D2).
     pub(super) fn detach(&mut self, key: SubKey) {
         let subscription = &mut self.subscriptions[key];
         subscription.detach(self.now);

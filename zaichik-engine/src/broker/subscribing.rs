@@ -1,4 +1,4 @@
-//! Subscribing, committing, going back, and the end of a subscription (semantics R3, A1 to A4, A9, D1 to D6).
+//! Subscribing, committing, going back, and the end of a subscription (rules R3, A1 to A4, A9, D1 to D6).
 
 use std::sync::Arc;
 
@@ -101,7 +101,7 @@ impl Subscribing<'_> {
         Ok(Unsubscribed { request, subscription: number, last_offset })
     }
 
-    /// Commits everything up to and including an offset; the answer is the cursor (semantics A2, A3).
+    /// Commits everything up to and including an offset; the answer is the cursor (rules A2, A3).
     pub(super) fn commit(&mut self, session: SessionId, number: u32, offset: u64) -> Result<u64, Refusal> {
         let (key, cursor) = check_commit(self.sessions, self.readers.subscriptions, session, number, offset)?;
         let topic = self.readers.commit(key, cursor);
@@ -109,7 +109,7 @@ impl Subscribing<'_> {
         Ok(cursor)
     }
 
-    /// Goes back to an offset; the answer is the rewind number (semantics A4, A6).
+    /// Goes back to an offset; the answer is the rewind number (rules A4, A6).
     pub(super) fn nack(
         &mut self,
         session: SessionId,
@@ -144,7 +144,7 @@ impl Subscribing<'_> {
         Ok(self.position_moved(key, session, effects))
     }
 
-    /// Moves a cursor; the answer is the rewind number (semantics D6).
+    /// Moves a cursor; the answer is the rewind number (rule D6).
     pub(super) fn seek(
         &mut self,
         session: SessionId,
@@ -176,7 +176,7 @@ impl Subscribing<'_> {
         Ok(())
     }
 
-    /// The session that held a subscription is over: the subscription ends, or waits for another session (semantics D2).
+    /// The session that held a subscription is over: the subscription ends, or waits for another session (rule D2).
     pub(super) fn lose_session(&mut self, key: SubKey) {
         let subscription = &self.readers.subscriptions[key];
         if subscription.durable.is_none() {
@@ -188,7 +188,7 @@ impl Subscribing<'_> {
         };
         let subscription = &mut self.readers.subscriptions[key];
         if outcome == Outcome::DeadLettered {
-            // Nothing else is uncommitted, so the cursor passes gaps behind the record as well (R9).
+            // Nothing else is uncommitted, so the cursor passes gaps behind the record as well (rule R9).
             subscription.commit(subscription.next().offset);
             self.readers.cursor_moved(key);
         }
@@ -256,7 +256,7 @@ impl Subscribing<'_> {
         self.readers.subscriptions.insert(beginning, terms, name, self.readers.readiness)
     }
 
-    /// Takes a durable subscription from its holder, if it has one, under a new epoch (semantics D3).
+    /// Takes a durable subscription from its holder, if it has one, under a new epoch (rule D3).
     fn take_over(
         &mut self,
         key: SubKey,

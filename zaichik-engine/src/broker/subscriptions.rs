@@ -1,4 +1,4 @@
-//! All subscriptions, and the names of the durable ones (semantics D).
+//! All subscriptions, and the names of the durable ones (chapter D).
 
 use core::hash::Hasher;
 use core::ops::{Index, IndexMut};
@@ -159,7 +159,7 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// Whether a session may attach to a durable subscription that exists (D3).
+    /// Whether a session may attach to a durable subscription that exists (rule D3).
     pub(super) fn check_take_over(
         &self,
         key: SubKey,

@@ -1,4 +1,4 @@
-//! All topics: found by name, created on first use, never deleted (semantics T).
+//! All topics: found by name, created on first use, never deleted (chapter T).
 
 use core::hash::Hasher;
 use core::ops::{Index, IndexMut};
@@ -103,7 +103,7 @@ impl Topics {
         self[id].name.as_bytes() == name
     }
 
-    /// `CreateTopic` (semantics T2 to T4).
+    /// `CreateTopic` (rules T2 to T4).
     pub(super) fn create(
         &mut self,
         now: Timestamp,
@@ -130,7 +130,7 @@ impl Topics {
         Ok(TopicStatus::Adopted)
     }
 
-    /// `AlterTopic` (semantics T7).
+    /// `AlterTopic` (rule T7).
     pub(super) fn alter(
         &mut self,
         now: Timestamp,
@@ -144,7 +144,7 @@ impl Topics {
         self.change_settings(now, id, settings, memory, readiness)
     }
 
-    /// The topic of that name, which is created if there is none (T1), and whether it was created.
+    /// The topic of that name, which is created if there is none (rule T1), and whether it was created.
     pub(super) fn find_or_add(
         &mut self,
         name: &[u8],
@@ -255,7 +255,7 @@ impl Topics {
         readiness: &mut Readiness,
     ) -> Result<(), Refusal> {
         let topic = &mut self[id];
-        // The compaction mode changes only while there are no records (T3).
+        // The compaction mode changes only while there are no records (rule T3).
         if settings.compaction != topic.settings.compaction && !topic.is_empty(now) {
             return Err(Refusal::with_value(RefusalCode::InvalidSettings, COMPACTION));
         }

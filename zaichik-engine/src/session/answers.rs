@@ -1,4 +1,4 @@
-//! Answers to publishes and batches, as few frames as order allows (semantics P1).
+//! Answers to publishes and batches, as few frames as order allows (rule P1).
 
 use zaichik_proto::{
     AckRun, Acks, BatchDuplicate, BatchResult, Batched, Duplicate, Entry, List, Published, Refusal,

@@ -1,4 +1,4 @@
-//! From frames to calls of the broker, in the order received (semantics O3).
+//! From frames to calls of the broker, in the order received (rule O3).
 
 use std::sync::Arc;
 
@@ -286,7 +286,7 @@ impl Session {
         }
     }
 
-    /// Answers a request whose answer must keep its order with deliveries (semantics A7).
+    /// Answers a request whose answer must keep its order with deliveries (rule A7).
     fn stream_answer(
         &mut self,
         request: u32,

@@ -152,7 +152,7 @@ fn a7_endless_deliveries_do_not_starve_requests() {
 }
 
 #[test]
-fn w9_a_peer_that_is_not_read_is_kept_and_still_receives_pings() {
+fn s4_a_peer_that_is_not_read_is_kept_and_still_receives_pings() {
     let config = BrokerConfig { memory: 1, ..BrokerConfig::default() };
     let mut bench = Bench::open(config);
     assert!(bench.session.wants_read(), "it may be a consumer that reconnects");
@@ -169,7 +169,7 @@ fn w9_a_peer_that_is_not_read_is_kept_and_still_receives_pings() {
 }
 
 #[test]
-fn w9_a_peer_that_accepts_a_long_answer_slowly_is_kept() {
+fn s4_a_peer_that_accepts_a_long_answer_slowly_is_kept() {
     let config = BrokerConfig { output_buffer: 64, ..BrokerConfig::default() };
     let mut bench = Bench::open(config);
     let options = TopicOptions::new().compaction_window(Duration::MAX);

@@ -1,4 +1,4 @@
-//! What makes a subscription outlive its connection (semantics D1 to D5).
+//! What makes a subscription outlive its connection (rules D1 to D5).
 
 use zaichik_proto::Timestamp;
 

@@ -1,4 +1,4 @@
-//! What a subscription remembers of offsets delivered before: attempts, failures, and which are done (A4 to A6).
+//! What a subscription remembers of offsets delivered before: attempts, failures, and which are done (rules A4 to A6).
 
 use std::collections::VecDeque;
 

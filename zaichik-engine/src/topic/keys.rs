@@ -1,4 +1,4 @@
-//! Compaction in `first` mode: the keys that a topic remembers (semantics C1 to C5, C9).
+//! Compaction in `first` mode: the keys that a topic remembers (rules C1 to C5, C9).
 //!
 //! Keys expire in the order of acceptance, because the window is anchored at the accepted record: a queue holds them,
 //! and a hash table finds them in it. Nothing is ever scanned.
@@ -37,7 +37,7 @@ struct Entry {
     start: u64,
 }
 
-/// The smallest window in force since the entries from `from` on were accepted (semantics R7).
+/// The smallest window in force since the entries from `from` on were accepted (rule R7).
 #[derive(Debug, Clone, Copy)]
 struct Era {
     from: u64,

@@ -1,4 +1,4 @@
-//! Compaction in `latest` mode: the newest record of each key (semantics C4, C6).
+//! Compaction in `latest` mode: the newest record of each key (rules C4, C6).
 //!
 //! A key is kept while its newest record is live. The entries form a list in the order of those records, so keys whose
 //! record a limit or the topic's time to live removed are at its front; other deaths have separate tables. Checking a

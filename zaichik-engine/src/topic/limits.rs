@@ -1,4 +1,4 @@
-//! What a topic has room for, and what makes room: commits, times to live, and limits (semantics R1, R2, R5).
+//! What a topic has room for, and what makes room: commits, times to live, and limits (rules R1, R2, R5).
 
 use zaichik_proto::{Overflow, Refusal, RefusalCode};
 
@@ -7,7 +7,7 @@ use super::{Position, Topic};
 
 impl Topic {
     /// Checks that this amount can be appended. Returns the first offset that may stay: with `overflow = reject` the
-    /// records below it make room (R5).
+    /// records below it make room (rule R5).
     pub(super) fn check_limits(&mut self, at: u64, added: Amount) -> Result<u64, Refusal> {
         if !self.has_offsets(added.records) {
             return Err(Refusal::new(RefusalCode::OffsetsExhausted));
@@ -68,7 +68,7 @@ impl Topic {
         self.log.expire(at, self.settings.retention_ttl_micros);
     }
 
-    /// With `retention_ttl = 0`, records that every subscription has committed are not kept (R2).
+    /// With `retention_ttl = 0`, records that every subscription has committed are not kept (rule R2).
     #[inline]
     pub(super) fn trim_committed(&mut self) {
         if self.settings.is_live_only() {

@@ -105,7 +105,7 @@ impl Topic {
         if self.settings.overflow != Overflow::DropOldest {
             return Some(free.min(wanted));
         }
-        // A limit will remove something: what is committed or expired by now is not removed because of it (R9).
+        // A limit will remove something: what is committed or expired by now is not removed because of it (rule R9).
         self.age(now.as_micros());
         Some(wanted.min(limits))
     }

@@ -40,7 +40,7 @@ pub(crate) enum Pull {
     Records { data: Bytes, count: u32, next: Position },
     /// Nothing between the reader's position and `to` is live.
     Gap { to: u64 },
-    /// Everything between the reader's position and `to` was superseded; no gap is reported (semantics C6).
+    /// Everything between the reader's position and `to` was superseded; no gap is reported (rule C6).
     Skip { to: u64 },
     /// The next record exceeds what the reader accepts.
     NoRoom,

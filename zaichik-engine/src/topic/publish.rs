@@ -1,4 +1,4 @@
-//! Publishing: the records of one publish, or of a batch, are checked and then appended (semantics C, R5).
+//! Publishing: the records of one publish, or of a batch, are checked and then appended (chapter C, rule R5).
 
 use zaichik_proto::{Duplicate, Records, Refusal, RefusalCode, Timestamp};
 
@@ -42,7 +42,7 @@ pub(crate) struct PublishContext<'a> {
 }
 
 impl Topic {
-    /// Accepts all records of a publish in one step, or refuses it and changes nothing (semantics C, R5).
+    /// Accepts all records of a publish in one step, or refuses it and changes nothing (chapter C, rule R5).
     pub(crate) fn publish(
         &mut self,
         now: Timestamp,
@@ -189,7 +189,7 @@ impl Topic {
     }
 }
 
-/// Compaction in `latest` mode (semantics C6 to C8), never inlined, so that other topics do not pay for it.
+/// Compaction in `latest` mode (rules C6 to C8), never inlined, so that other topics do not pay for it.
 impl Topic {
     /// Finds the key of a record, or makes room for it.
     #[inline(never)]

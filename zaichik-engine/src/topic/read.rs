@@ -1,4 +1,4 @@
-//! Reading a topic: what a reader gets, where it starts, and where a seek leads (semantics R3, D6).
+//! Reading a topic: what a reader gets, where it starts, and where a seek leads (rules R3, D6).
 
 use bytes::Bytes;
 use zaichik_proto::{GapReason, Start, Timestamp};
@@ -35,12 +35,12 @@ impl Topic {
         self.log.pull(from, want, now.as_micros())
     }
 
-    /// Why the offsets from `from` on are missing (R9).
+    /// Why the offsets from `from` on are missing (rule R9).
     pub(crate) const fn gap_reason(&self, from: u64) -> GapReason {
         if from < self.limit_end { GapReason::Limit } else { GapReason::Expired }
     }
 
-    /// Where a new subscription begins (R3).
+    /// Where a new subscription begins (rule R3).
     pub(crate) fn start(&mut self, now: Timestamp, start: Start) -> u64 {
         let at = now.as_micros();
         self.log.expire(at, self.settings.retention_ttl_micros);
@@ -57,7 +57,7 @@ impl Topic {
         self.log.first_live(Position::at(asked.max(self.hidden_below)), at).offset.min(end)
     }
 
-    /// Where a subscription with this cursor continues after a seek (D6): as if it started there. A live-only topic has
+    /// Where a subscription with this cursor continues after a seek (rule D6): as if it started there. A live-only topic has
     /// only what it keeps for the subscription, from its cursor on.
     pub(crate) fn seek(&mut self, now: Timestamp, to: Start, cursor: u64) -> u64 {
         if !self.settings.is_live_only() {

@@ -1,4 +1,4 @@
-//! A topic with `latest` compaction against a list of every record ever (semantics C4, C6 to C8).
+//! A topic with `latest` compaction against a list of every record ever (rules C4, C6 to C8).
 
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
 

@@ -1,4 +1,4 @@
-//! X: batches.
+//! Chapter X: batches.
 
 use zaichik_engine::NoteEvent;
 use zaichik_proto::{AckLevel, Overflow, Producer, TopicOptions};
@@ -214,7 +214,7 @@ fn x_03_a_batch_whose_answer_was_lost_has_one_effect() {
 
 /// The connection breaks at any byte of a batch: all of it takes effect, or nothing.
 #[test]
-fn b14_a_batch_is_never_torn() {
+fn x1_a_batch_is_never_torn() {
     let producer = Producer { id: 1, epoch: 0, sequence: 1 };
     let operations = [put("t", "a"), put("u", "b"), put("t", "c")];
     let len = {

@@ -1,4 +1,4 @@
-//! C: compaction in `first` mode.
+//! Chapter C: compaction in `first` mode.
 
 use zaichik_proto::{AckLevel, CompactionMode, TopicOptions};
 

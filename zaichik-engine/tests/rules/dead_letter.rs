@@ -1,4 +1,4 @@
-//! A6: records that fail too often.
+//! Rule A6: records that fail too often.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A: delivery and commit.
+//! Chapter A: delivery and commit.
 
 use zaichik_proto::{ClientFrame, Commit, Record, Start, TopicOptions};
 

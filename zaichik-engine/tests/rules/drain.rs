@@ -1,4 +1,4 @@
-//! S-05: a broker that drains.
+//! Rule S-05: a broker that drains.
 
 use zaichik_engine::{CloseReason, Status};
 use zaichik_proto::TopicOptions;

@@ -1,4 +1,4 @@
-//! D: subscriptions that outlive their connection.
+//! Chapter D: subscriptions that outlive their connection.
 
 use zaichik_proto::{Overflow, Start, TopicOptions};
 
@@ -131,7 +131,7 @@ fn d_04_an_attach_without_takeover_is_refused() {
 }
 
 #[test]
-fn d_04_a_cursor_before_the_first_record_gets_a_gap_and_continues() {
+fn d4_a_cursor_before_the_first_record_gets_a_gap_and_continues() {
     let mut world = World::new();
     let writer = topic(&mut world, &["a"]);
     let (peer, _) = attach(&mut world, 1);

@@ -1,4 +1,4 @@
-//! P-06, X-03 in simulated time: short scenarios whose connection breaks at every byte, or between any two steps.
+//! Rules P-06, X-03 in simulated time: short scenarios whose connection breaks at every byte, or between any two steps.
 
 use zaichik_client::{
     Answer, Batch, ClientConfig, DurableOptions, Event, Link, ProducerIdentity, PublishOptions, RequestError,

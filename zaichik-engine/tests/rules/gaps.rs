@@ -1,4 +1,4 @@
-//! R7 and R9: changes of settings, and gaps.
+//! Rules R7 and R9: changes of settings, and gaps.
 
 use zaichik_proto::{CompactionMode, Overflow, Start, TopicOptions};
 
@@ -17,7 +17,7 @@ fn start(world: &mut World, start: Start) -> String {
     answer
 }
 
-/// Deliveries, gaps and superseded records together account for every offset (S-02).
+/// Deliveries, gaps and superseded records together account for every offset (rule S-02).
 #[test]
 fn s_02_every_offset_is_delivered_or_in_a_gap_or_superseded() {
     for seed in 0..60 {

@@ -1,4 +1,4 @@
-//! S: the handshake.
+//! Chapter S: the handshake.
 
 use zaichik_engine::{CloseReason, Status};
 use zaichik_proto::{ClientFrame, FrameHeader, Hello, MAGIC};

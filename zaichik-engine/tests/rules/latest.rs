@@ -1,4 +1,4 @@
-//! C6 to C8: compaction in `latest` mode. The newest record of a key supersedes the older ones.
+//! Rules C6 to C8: compaction in `latest` mode. The newest record of a key supersedes the older ones.
 
 use zaichik_proto::{AckLevel, CompactionMode, Record, Start, TopicOptions};
 

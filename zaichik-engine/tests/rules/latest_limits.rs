@@ -1,4 +1,4 @@
-//! C4, C6, R5, R7: limits of a topic in `latest` mode, and changes of its settings.
+//! Rules C4, C6, R5, R7: limits of a topic in `latest` mode, and changes of its settings.
 
 use zaichik_proto::{CompactionMode, Overflow, Record, TopicOptions};
 

@@ -1,4 +1,4 @@
-//! O: order and offsets.
+//! Chapter O: order and offsets.
 
 use zaichik_proto::{AckLevel, TopicOptions};
 
@@ -28,7 +28,7 @@ fn o_01_all_readers_see_the_same_order() {
     assert_eq!(seen[0], seen[2]);
     let own: Vec<_> = seen[0].iter().filter(|one| one.contains("=a")).collect();
     let ascends = own.iter().enumerate().all(|(round, one)| one.ends_with(&format!("=a{round}")));
-    assert!(ascends, "O3: what one connection sent stays in its order: {own:?}");
+    assert!(ascends, "Rule O3: what one connection sent stays in its order: {own:?}");
 }
 
 #[test]

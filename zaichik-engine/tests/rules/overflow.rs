@@ -1,4 +1,4 @@
-//! R5: what happens at a topic's limits.
+//! Rule R5: what happens at a topic's limits.
 
 use zaichik_proto::{Overflow, TopicOptions};
 
@@ -133,7 +133,7 @@ fn r_09_a_live_only_topic_with_reject_keeps_nothing_without_subscriptions() {
     world.ask(&reader, reader.subscribe(1, "t"));
     world.publish(&peer, &["0", "1"]);
     assert_eq!(world.ask(&peer, peer.publish("t", "2")), "refused TopicFull");
-    // It was kept for one subscription, which has ended, so it is freed (R2).
+    // It was kept for one subscription, which has ended, so it is freed (rule R2).
     reader.cut();
     world.settle();
     assert_eq!(world.ask(&peer, peer.publish("t", "2")), "@2");

@@ -1,4 +1,4 @@
-//! P3: producers whose retries are stored once.
+//! Rule P3: producers whose retries are stored once.
 
 use zaichik_engine::Timestamp;
 use zaichik_proto::{AckLevel, Overflow, Producer, Record, TopicOptions};
@@ -391,7 +391,7 @@ fn p_07_an_epoch_fences_even_if_its_first_request_is_refused() {
 }
 
 #[test]
-fn b20_the_last_epoch_and_the_last_sequence() {
+fn p3_the_last_epoch_and_the_last_sequence() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new());
     let last = |sequence| Producer { id: u128::MAX, epoch: u32::MAX, sequence };
@@ -536,7 +536,7 @@ fn memory_of_producers_stays_within_the_budget() {
 
 /// The connection breaks anywhere in the request, or its answer is lost; the retry uses another connection.
 #[test]
-fn b13_a_retry_after_an_unknown_result_is_stored_exactly_once() {
+fn p3_a_retry_after_an_unknown_result_is_stored_exactly_once() {
     let len = {
         let mut world = World::new();
         let peer = world.connect();

@@ -1,4 +1,4 @@
-//! P: publishing and its answers.
+//! Chapter P: publishing and its answers.
 
 use zaichik_proto::{AckLevel, ClientFrame, Publish, Records, TopicOptions};
 

@@ -1,4 +1,4 @@
-//! R: retention.
+//! Chapter R: retention.
 
 use zaichik_proto::{Record, Start, TopicOptions};
 

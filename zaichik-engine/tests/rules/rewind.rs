@@ -1,4 +1,4 @@
-//! A4, A5, D6: nack, seek, and the counts of attempts and rewinds.
+//! Rules A4, A5, D6: nack, seek, and the counts of attempts and rewinds.
 
 use zaichik_proto::{Start, TopicOptions};
 

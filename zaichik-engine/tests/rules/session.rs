@@ -1,4 +1,4 @@
-//! S: heartbeat, write deadline, and the end of a connection.
+//! Chapter S: heartbeat, write deadline, and the end of a connection.
 
 use zaichik_engine::{CloseReason, Status};
 use zaichik_proto::{ClientFrame, TopicOptions};

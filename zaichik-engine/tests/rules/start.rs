@@ -1,4 +1,4 @@
-//! R3: where a subscription begins.
+//! Rule R3: where a subscription begins.
 
 use zaichik_proto::{Start, TopicOptions};
 

@@ -1,4 +1,4 @@
-//! T: topics.
+//! Chapter T: topics.
 
 use zaichik_proto::{AlterTopic, ClientFrame, CreateTopic, TopicOptions};
 

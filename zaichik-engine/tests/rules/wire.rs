@@ -1,4 +1,4 @@
-//! S-03, S-04, I14: bytes in any pieces, invalid bytes, and their effect on other connections.
+//! Rules S-03, S-04, I14: bytes in any pieces, invalid bytes, and their effect on other connections.
 
 use bytes::BytesMut;
 use zaichik_engine::{CloseReason, Status};

@@ -10,7 +10,7 @@ use crate::read::Reader;
 use crate::record::{Origin, Records};
 use crate::write::put_topic;
 
-/// Applies several operations, all of them or none (semantics X).
+/// Applies several operations, all of them or none (chapter X).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -76,7 +76,7 @@ impl<'a> Operations<'a> {
         self.count
     }
 
-    /// Whether the batch is empty, which is legal (semantics X-11).
+    /// Whether the batch is empty, which is legal (rule X-11).
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.count == 0
@@ -89,7 +89,7 @@ impl<'a> Operations<'a> {
     }
 
     pub(crate) fn read(r: &mut Reader<'a>, count: u32, limits: &Limits) -> Result<Self, ProtocolFault> {
-        // More operations than the semantics allow still decode, so that the broker can refuse the batch (X-09) instead
+        // More operations than the semantics allow still decode, so that the broker can refuse the batch (rule X-09) instead
         // of ending the connection.
         let possible = r.remaining().checked_div(MIN_OPERATION).unwrap_or(0);
         let limit = possible.min(Limits::MAX_ELEMENTS as usize);
@@ -159,7 +159,7 @@ impl<'a> FromIterator<Operation<'a>> for OperationsBuilder {
     }
 }
 
-/// Answers a batch (semantics X).
+/// Answers a batch (chapter X).
 ///
 /// ```
 /// # use bytes::BytesMut;

@@ -47,7 +47,7 @@ impl core::fmt::Debug for Hello<'_> {
 pub struct Welcome<'a> {
     /// The protocol version of the connection.
     pub version: u16,
-    /// The broker's instance: offsets, cursors and sequences hold within one instance only (semantics P5).
+    /// The broker's instance: offsets, cursors and sequences hold within one instance only (rule P5).
     pub instance: u128,
     /// What the connection may carry.
     pub limits: Limits,

@@ -2,7 +2,7 @@
 
 use super::subscribe::Start;
 
-/// Commits every record up to and including an offset (semantics A2).
+/// Commits every record up to and including an offset (rule A2).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -26,7 +26,7 @@ pub struct Commit {
     pub quiet: bool,
 }
 
-/// Requests redelivery from an offset (semantics A4).
+/// Requests redelivery from an offset (rule A4).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -71,7 +71,7 @@ pub enum SeekTarget<'a> {
     },
 }
 
-/// Moves a cursor (semantics D6).
+/// Moves a cursor (rule D6).
 ///
 /// ```
 /// # use bytes::BytesMut;

@@ -2,7 +2,7 @@
 
 use crate::record::Records;
 
-/// Delivers records with consecutive offsets to one subscription (semantics A5).
+/// Delivers records with consecutive offsets to one subscription (rule A5).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -21,7 +21,7 @@ use crate::record::Records;
 pub struct Delivery<'a> {
     /// The subscription's number.
     pub subscription: u32,
-    /// The subscription's rewind number; deliveries with a previous number must be dropped (semantics A4).
+    /// The subscription's rewind number; deliveries with a previous number must be dropped (rule A4).
     pub rewind: u32,
     /// How often each of these records has been delivered to the subscription, including this time.
     pub attempt: u32,
@@ -75,7 +75,7 @@ pub enum GapReason {
     Limit,
 }
 
-/// Reports offsets that will not be delivered to a subscription (semantics R9).
+/// Reports offsets that will not be delivered to a subscription (rule R9).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -101,7 +101,7 @@ pub struct Gap {
     pub to: u64,
 }
 
-/// Reports that another connection took over a durable subscription (semantics D3).
+/// Reports that another connection took over a durable subscription (rule D3).
 ///
 /// It is the last frame of the subscription on this connection.
 ///

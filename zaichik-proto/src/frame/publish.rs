@@ -7,7 +7,7 @@ use crate::list::{Entry, List};
 use crate::read::Reader;
 use crate::record::Records;
 
-/// Which acknowledgement a publish requests (semantics P2).
+/// Which acknowledgement a publish requests (rule P2).
 ///
 /// ```
 /// use zaichik_proto::AckLevel;
@@ -25,7 +25,7 @@ pub enum AckLevel {
     Durable,
 }
 
-/// Identifies a publisher and its request, so that a retry is stored once (semantics P3).
+/// Identifies a publisher and its request, so that a retry is stored once (rule P3).
 ///
 /// ```
 /// use zaichik_proto::Producer;
@@ -43,7 +43,7 @@ pub struct Producer {
     pub sequence: u64,
 }
 
-/// Appends records to one topic, all of them or none (semantics P1).
+/// Appends records to one topic, all of them or none (rule P1).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -72,7 +72,7 @@ pub struct Publish<'a> {
     pub records: Records<'a>,
 }
 
-/// Answers publishes that appended all of their records to existing topics (semantics P1).
+/// Answers publishes that appended all of their records to existing topics (rule P1).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -157,7 +157,7 @@ pub struct Published<'a> {
     pub duplicates: List<'a, Duplicate>,
 }
 
-/// A record that was not appended because the topic still remembered its key (semantics C1).
+/// A record that was not appended because the topic still remembered its key (rule C1).
 ///
 /// ```
 /// use zaichik_proto::Duplicate;

@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 /// Exhaustive: a client must handle every frame, so a new one has to break its build.
 ///
 /// Subscribed, Delivery, Gap, Fenced and Unsubscribed travel in the *stream lane*, all others in the *control
-/// lane*. Frames are ordered within a lane only (semantics A7). A Goodbye that answers Close, or a Fatal, is the last
+/// lane*. Frames are ordered within a lane only (rule A7). A Goodbye that answers Close, or a Fatal, is the last
 /// frame of a connection.
 ///
 /// ```

@@ -1,6 +1,6 @@
 //! Frames that begin and end subscriptions.
 
-/// Where a subscription begins (semantics R3).
+/// Where a subscription begins (rule R3).
 ///
 /// ```
 /// use zaichik_proto::Start;
@@ -22,7 +22,7 @@ pub enum Start {
     Time(u64),
 }
 
-/// What happens when another connection holds the durable subscription (semantics D3).
+/// What happens when another connection holds the durable subscription (rule D3).
 ///
 /// ```
 /// use zaichik_proto::OnConflict;
@@ -37,7 +37,7 @@ pub enum OnConflict {
     Reject,
 }
 
-/// Makes a subscription durable: its cursor outlives the connection (semantics D).
+/// Makes a subscription durable: its cursor outlives the connection (chapter D).
 ///
 /// ```
 /// use zaichik_proto::{Durable, OnConflict};
@@ -57,7 +57,7 @@ pub struct Durable<'a> {
     pub inactive_ttl_micros: u64,
 }
 
-/// Starts a subscription (semantics R3, A1).
+/// Starts a subscription (rules R3, A1).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -93,7 +93,7 @@ pub struct Subscribe<'a> {
     pub window: u32,
     /// Maximum bytes of uncommitted records; 0 for the broker's limit. A larger record is still delivered, alone.
     pub window_bytes: u32,
-    /// Number of failures after which a record goes to the dead-letter topic; 0 for no limit (semantics A6).
+    /// Number of failures after which a record goes to the dead-letter topic; 0 for no limit (rule A6).
     pub max_attempts: u32,
     /// The name of the dead-letter topic, not yet checked; empty for none.
     pub dead_letter: &'a [u8],
@@ -101,7 +101,7 @@ pub struct Subscribe<'a> {
     pub durable: Option<Durable<'a>>,
 }
 
-/// Answers [`Subscribe`]: the subscription has begun (semantics R3).
+/// Answers [`Subscribe`]: the subscription has begun (rule R3).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -132,7 +132,7 @@ pub struct Subscribed {
     pub end: u64,
 }
 
-/// Ends a subscription (semantics A9).
+/// Ends a subscription (rule A9).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -152,7 +152,7 @@ pub struct Unsubscribe {
     pub subscription: u32,
 }
 
-/// Reports that a subscription has ended; none of its deliveries follow (semantics A9).
+/// Reports that a subscription has ended; none of its deliveries follow (rule A9).
 ///
 /// ```
 /// # use bytes::BytesMut;

@@ -2,7 +2,7 @@
 
 use crate::options::TopicOptions;
 
-/// Creates a topic, or sets the settings of an implicitly created one (semantics T2 to T4).
+/// Creates a topic, or sets the settings of an implicitly created one (rules T2 to T4).
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -24,7 +24,7 @@ pub struct CreateTopic<'a> {
     pub options: TopicOptions,
 }
 
-/// Changes the settings of a topic in place (semantics T7); settings that are `None` keep their value.
+/// Changes the settings of a topic in place (rule T7); settings that are `None` keep their value.
 ///
 /// ```
 /// # use bytes::BytesMut;
@@ -64,7 +64,7 @@ pub enum TopicStatus {
     Adopted,
 }
 
-/// Answers `CreateTopic` (semantics T2 to T4).
+/// Answers `CreateTopic` (rules T2 to T4).
 ///
 /// ```
 /// # use bytes::BytesMut;

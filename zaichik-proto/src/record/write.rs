@@ -21,9 +21,9 @@ pub struct Record<'a> {
     pub headers: &'a [(&'a str, &'a [u8])],
     /// The body.
     pub body: &'a [u8],
-    /// The record's own time to live in microseconds, above 0 (semantics R8).
+    /// The record's own time to live in microseconds, above 0 (rule R8).
     pub ttl_micros: Option<u64>,
-    /// Whether the record deletes its key (semantics C7); such a record has a key and no body.
+    /// Whether the record deletes its key (rule C7); such a record has a key and no body.
     pub tombstone: bool,
     /// When the broker accepted the record, in microseconds since the Unix epoch; 0 in a publish.
     pub timestamp: u64,

@@ -13,7 +13,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn w6_a_body_that_is_too_short_or_too_long_is_refused(
+    fn s13_a_body_that_is_too_short_or_too_long_is_refused(
         client in client_frame(),
         server in server_frame(),
         less in 1..40usize,
@@ -44,7 +44,7 @@ fn resized<F: FnMut(&[u8]) -> Step>(
 }
 
 #[test]
-fn w6_undefined_values_from_a_client_are_refused() {
+fn s13_undefined_values_from_a_client_are_refused() {
     for (kind, name) in [
         (0x02, "create_topic"),
         (0x03, "alter_topic"),
@@ -83,7 +83,7 @@ fn w6_undefined_values_from_a_client_are_refused() {
 }
 
 #[test]
-fn w6_undefined_values_from_the_broker_are_refused() {
+fn s13_undefined_values_from_the_broker_are_refused() {
     for kind in [0x42, 0x44, 0x45, 0x47, 0x48] {
         server_value(kind, &server_body(kind), 0, &[0, 0, 0, 0], "request id");
     }
@@ -104,7 +104,7 @@ fn w6_undefined_values_from_the_broker_are_refused() {
 }
 
 #[test]
-fn w3_counts_that_no_frame_can_hold_are_refused() {
+fn s13_counts_that_no_frame_can_hold_are_refused() {
     let bombs = [1_000u32, 65_537, 1 << 31, u32::MAX];
     for count in bombs {
         let count = count.to_le_bytes();
@@ -123,13 +123,13 @@ fn w3_counts_that_no_frame_can_hold_are_refused() {
 }
 
 #[test]
-fn w3_counts_above_their_limit_are_refused_even_if_they_fit() {
+fn s13_counts_above_their_limit_are_refused_even_if_they_fit() {
     let commit = [1; 13];
     let batch = |count: u32| {
         let operations = commit.repeat(count as usize);
         [&1u32.to_le_bytes()[..], &count.to_le_bytes(), &[1, 0], &operations].concat()
     };
-    assert!(client_steps()(&raw_frame(0x0a, &batch(1_024))).is_ok(), "the broker refuses it (X-09)");
+    assert!(client_steps()(&raw_frame(0x0a, &batch(1_024))).is_ok(), "the broker refuses it (rule X-09)");
     assert_eq!(code(client_steps()(&raw_frame(0x0a, &batch(1_025)))), FaultCode::CountTooLarge);
 
     let acks = |count: u32| [&count.to_le_bytes()[..], &[1; 16].repeat(count as usize)].concat();
@@ -153,7 +153,7 @@ fn w3_counts_above_their_limit_are_refused_even_if_they_fit() {
 }
 
 #[test]
-fn w3_the_records_of_a_batch_are_counted_together() {
+fn s13_the_records_of_a_batch_are_counted_together() {
     let record = [12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let operation = |count: u32| {
         let records = record.repeat(count as usize);
@@ -170,7 +170,7 @@ fn w3_the_records_of_a_batch_are_counted_together() {
 }
 
 #[test]
-fn w6_reserved_bits_of_a_settings_mask_are_refused() {
+fn s13_reserved_bits_of_a_settings_mask_are_refused() {
     for bit in 8..16 {
         let mask = (1u16 << bit).to_le_bytes();
         let body = [&[1, 0, 0, 0, 1, b't'][..], &mask].concat();
@@ -181,7 +181,7 @@ fn w6_reserved_bits_of_a_settings_mask_are_refused() {
 }
 
 #[test]
-fn w7_text_that_is_not_utf_8_is_refused_except_in_topic_names() {
+fn s13_text_that_is_not_utf_8_is_refused_except_in_topic_names() {
     let body = [&[1, 0, 0, 0, 3][..], b"\xff\xfe\0", &[0, 0]].concat();
     assert!(client_steps()(&raw_frame(0x02, &body)).is_ok(), "the broker refuses the topic's name");
     let mut subscribe = client_body(0x05);

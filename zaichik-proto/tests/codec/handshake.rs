@@ -8,7 +8,7 @@ use zaichik_proto::{
 use crate::{client_bytes, raw_frame, server_bytes};
 
 #[test]
-fn a1_no_other_client_frame_is_allowed_first() {
+fn s1_no_other_client_frame_is_allowed_first() {
     for kind in (0x02..=0x0f).chain(0x80..=0xff) {
         let stream = [&MAGIC[..], &header(0, kind)].concat();
         assert_eq!(client(&stream), Err(at(4, ProtocolFault::OutOfPhase { kind })));
@@ -16,14 +16,14 @@ fn a1_no_other_client_frame_is_allowed_first() {
 }
 
 #[test]
-fn a1_no_other_broker_frame_is_allowed_first() {
+fn s1_no_other_broker_frame_is_allowed_first() {
     for kind in (0x42..=0x4f).chain(0x80..=0xff) {
         assert_eq!(broker(&header(0, kind)), Err(at(0, ProtocolFault::OutOfPhase { kind })));
     }
 }
 
 #[test]
-fn a1_hello_is_allowed_once() {
+fn s1_hello_is_allowed_once() {
     let stream = hello();
     let again = &stream[MAGIC.len()..];
     let mut decoder = ClientDecoder::handshake(&Limits::default());
@@ -36,7 +36,7 @@ fn a1_hello_is_allowed_once() {
 }
 
 #[test]
-fn a1_nothing_is_allowed_between_hello_and_welcome() {
+fn s1_nothing_is_allowed_between_hello_and_welcome() {
     let mut decoder = ClientDecoder::handshake(&Limits::default());
     let stream = hello();
     assert!(decoder.decode(&stream).is_ok());
@@ -48,7 +48,7 @@ fn a1_nothing_is_allowed_between_hello_and_welcome() {
 }
 
 #[test]
-fn a1_welcome_is_allowed_once() {
+fn s1_welcome_is_allowed_once() {
     let stream = welcome(Limits::default());
     let mut decoder = ServerDecoder::handshake(&Limits::default());
     assert!(matches!(decoder.decode(&stream), Ok(Some((ServerFrame::Welcome(_), _)))));
@@ -58,7 +58,7 @@ fn a1_welcome_is_allowed_once() {
 }
 
 #[test]
-fn a1_fatal_is_allowed_first_and_later() {
+fn s1_fatal_is_allowed_first_and_later() {
     let fatal = raw_frame(0x50, &[34, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(broker(&fatal), Ok(Some(fatal.len())));
     let mut decoder = ServerDecoder::new(&Limits::default());
@@ -66,7 +66,7 @@ fn a1_fatal_is_allowed_first_and_later() {
 }
 
 #[test]
-fn w8_a_handshake_has_at_most_4_kib() {
+fn s1_a_handshake_has_at_most_4_kib() {
     for got in [4_097, 1 << 20, 1 << 31, u32::MAX] {
         let too_large = ProtocolFault::FrameTooLarge { limit: 4_096, got };
         let stream = [&MAGIC[..], &header(got, 0x01)].concat();
@@ -120,14 +120,14 @@ fn a_hello_keeps_its_token_out_of_logs() {
 }
 
 #[test]
-fn w13_an_incomplete_magic_is_no_error() {
+fn s1_an_incomplete_magic_is_no_error() {
     for len in 0..=MAGIC.len() {
         assert_eq!(client(&MAGIC[..len]), Ok(None));
     }
 }
 
 #[test]
-fn w13_other_protocols_are_refused_at_the_first_byte_that_differs() {
+fn s1_other_protocols_are_refused_at_the_first_byte_that_differs() {
     let packets: [(&str, &[u8]); 18] = [
         ("HTTP/1.1 GET", b"GET / HTTP/1.1\r\nHost: localhost:8889\r\n\r\n"),
         ("HTTP/1.1 POST", b"POST /topics HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"),

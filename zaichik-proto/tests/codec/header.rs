@@ -11,7 +11,7 @@ const CLIENT_KINDS: std::ops::RangeInclusive<u8> = 0x01..=0x0f;
 const SERVER_KINDS: std::ops::RangeInclusive<u8> = 0x41..=0x53;
 
 #[test]
-fn w2_a_length_above_the_limit_is_refused_in_the_header() {
+fn s13_a_length_above_the_limit_is_refused_in_the_header() {
     for max_frame in [1, 100, Limits::default().max_frame, 1 << 31] {
         let limits = Limits::new().max_frame(max_frame);
         for got in [max_frame + 1, max_frame + 4_097, (1 << 31) + 4_097, u32::MAX - 1, u32::MAX] {
@@ -31,7 +31,7 @@ fn w2_a_length_above_the_limit_is_refused_in_the_header() {
 }
 
 #[test]
-fn w2_a_length_up_to_the_limit_waits_for_the_body() {
+fn s13_a_length_up_to_the_limit_waits_for_the_body() {
     let limits = Limits::default();
     for body_len in [1, limits.max_frame - 1, limits.max_frame] {
         for kind in CLIENT_KINDS.skip(1).chain(0x80..=0xff) {
@@ -46,14 +46,14 @@ fn w2_a_length_up_to_the_limit_waits_for_the_body() {
 }
 
 #[test]
-fn w2_without_a_limit_nothing_overflows() {
+fn s13_without_a_limit_nothing_overflows() {
     let limits = Limits::new().max_frame(u32::MAX);
     assert_eq!(ClientDecoder::new(&limits).decode(&header(u32::MAX, 0x04)), Ok(None));
     assert_eq!(ServerDecoder::new(&limits).decode(&header(u32::MAX, 0x49)), Ok(None));
 }
 
 #[test]
-fn w2_a_length_of_zero_is_a_frame_or_an_error() {
+fn s13_a_length_of_zero_is_a_frame_or_an_error() {
     for kind in CLIENT_KINDS.skip(1) {
         let outcome = ClientDecoder::new(&Limits::default()).decode(&header(0, kind)).map(|_| ());
         let expected = if kind == 0x0d { Ok(()) } else { fault(ProtocolFault::Truncated) };
@@ -76,7 +76,7 @@ fn s_04_every_kind_of_the_other_direction_is_refused() {
 }
 
 #[test]
-fn w6_unknown_kinds_are_refused() {
+fn s13_unknown_kinds_are_refused() {
     let unknown = (0x00..0x80).filter(|kind| !CLIENT_KINDS.contains(kind) && !SERVER_KINDS.contains(kind));
     for kind in unknown {
         assert_eq!(client_steps()(&header(9, kind)), fault(ProtocolFault::UnknownKind { kind }));
@@ -85,7 +85,7 @@ fn w6_unknown_kinds_are_refused() {
 }
 
 #[test]
-fn w6_extensions_are_skipped_by_their_length() {
+fn s13_extensions_are_skipped_by_their_length() {
     for kind in 0x80..=0xff {
         let body = b"whatever";
         let mut decoder = ClientDecoder::new(&Limits::default());
@@ -103,7 +103,7 @@ fn w6_extensions_are_skipped_by_their_length() {
 }
 
 #[test]
-fn w6_reserved_bits_of_the_header_are_refused() {
+fn s13_reserved_bits_of_the_header_are_refused() {
     let refused: Step = fault(ProtocolFault::ReservedBits { field: "header" });
     for byte in 5..8 {
         for bit in 0..8 {
@@ -118,7 +118,7 @@ fn w6_reserved_bits_of_the_header_are_refused() {
 }
 
 #[test]
-fn w1_the_error_names_the_frame_that_broke() {
+fn s13_the_error_names_the_frame_that_broke() {
     let mut step = client_steps();
     let good = raw_frame(0x0b, &[0; 8]);
     for _ in 0..3 {

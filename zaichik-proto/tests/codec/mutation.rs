@@ -1,4 +1,4 @@
-//! A damaged stream decodes or ends in one final error (semantics S-04, faults W1).
+//! A damaged stream decodes or ends in one final error (rules S-04, S13).
 
 #![expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a wrong index fails the test")]
 

@@ -94,7 +94,7 @@ fn c_23_live_records_keep_their_order() {
 }
 
 #[test]
-fn c_04_keys_whose_newest_record_is_live_count() {
+fn c4_keys_whose_newest_record_is_live_count() {
     let mut world = with_values(Settings { max_keys: 1, ..LATEST }, &["1"]);
     let other = || vec![record(Some("other"), "1")];
     assert_eq!(world.publish_records(0, other()), refused(RefusalCode::KeysFull, 1));

@@ -57,7 +57,7 @@ impl Subscription {
         Broken::because(rule, format!("{seen:?} at {now}, expected {expected:?}"))
     }
 
-    /// R4, R9: a Gap covers exactly what is missing, and has the right reason.
+    /// Rules R4, R9: a Gap covers exactly what is missing, and has the right reason.
     fn follow_gap(&mut self, seen: &Event, topic: &Topic, now: u64) -> Verdict {
         let Event::Gap { rewind, from, to, limit } = *seen else { return Ok(()) };
         let is_missing = |offset| topic.entry(offset, now).is_some_and(|(_, is)| is == Liveness::Missing);

@@ -297,7 +297,7 @@ impl App {
 }
 
 impl Reader {
-    /// I2, I4, from the application's point of view.
+    /// Rules I2, I4, from the application's point of view.
     fn check_next(&self, offset: u64, durable: Option<&str>, checker: &Checker) -> Verdict {
         let is_moved = durable.is_some_and(|name| checker.is_replayed(&self.topic, name));
         if offset < self.committed && !is_moved {

@@ -52,7 +52,7 @@ impl Apps {
         self.sent.insert(id, sent);
     }
 
-    /// I6, P4: a record is in the log at most once, in its producer's order, and not if its owner's request was refused.
+    /// Rules I6, P4: a record is in the log at most once, in its producer's order, and not if its owner's request was refused.
     pub(crate) fn appended(&mut self, id: Option<u64>, topic: u32, offset: u64) -> Verdict {
         let Some((id, sent)) = id.and_then(|id| Some((id, self.sent.get(&id)?))) else {
             return Ok(());
@@ -77,7 +77,7 @@ impl Apps {
         Ok(())
     }
 
-    /// I6: a publish was acknowledged at this offset.
+    /// Rule I6: a publish was acknowledged at this offset.
     pub(crate) fn acknowledged(&mut self, id: u64, offset: Option<u64>, is_duplicate: bool) -> Verdict {
         self.acknowledged += 1;
         let placed = self.placed.get(&id).map(|(_, offset)| *offset);
@@ -91,7 +91,7 @@ impl Apps {
         Ok(())
     }
 
-    /// P4: a publish certainly failed.
+    /// Rule P4: a publish certainly failed.
     pub(crate) fn not_stored(&mut self, id: u64) -> Verdict {
         if self.sent.get(&id).is_some_and(|sent| sent.may_repeat) {
             return Ok(());

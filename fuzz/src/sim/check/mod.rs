@@ -149,7 +149,7 @@ impl Checker {
         self.model.topics.keys().map(|id| self.model.names.topic(*id)).collect()
     }
 
-    /// I1, I3: what an application received is what is in the log.
+    /// Rules I1, I3: what an application received is what is in the log.
     pub(crate) fn check_received(&self, topic: &str, offset: u64, body: &[u8], timestamp: u64) -> Verdict {
         let log = self.model.names.find_topic(topic).and_then(|id| self.model.topic(id));
         let Some((entry, _)) = log.and_then(|log| log.entry(offset, self.model.now)) else {

@@ -116,7 +116,7 @@ impl<'a> Replies<'a> {
     }
 }
 
-/// I18: whole frames, each of which encodes to the same bytes.
+/// Rule I18: whole frames, each of which encodes to the same bytes.
 fn frames<'a>(limits: &Limits, mut bytes: &'a [u8]) -> Result<VecDeque<ServerFrame<'a>>, Broken> {
     let mut frames = VecDeque::new();
     let mut decoder = ServerDecoder::new(limits);

@@ -67,7 +67,7 @@ impl Checker {
         }
         if !taken.is_empty() && tap.is_open && !step.is_over {
             return Broken::because(
-                "W5",
+                "S2",
                 format!("{} bytes were taken that are no whole frame", taken.len()),
             );
         }
@@ -249,9 +249,9 @@ impl Tap {
 const fn rule(request: &Request) -> &'static str {
     match request {
         Request::Publish { producer: Some(_), .. } => "P3",
-        Request::Publish { .. } => "O1, C1, P1",
+        Request::Publish { .. } => "Rules O1, C1, P1",
         Request::Batch { .. } => "X1",
-        Request::Subscribe(_) | Request::RemoveDurable { .. } => "R3, D2",
+        Request::Subscribe(_) | Request::RemoveDurable { .. } => "Rule R3, D2",
         Request::Unsubscribe { .. } => "A9",
         Request::Commit { .. } => "A2",
         Request::Nack { .. } => "A4",

@@ -101,7 +101,7 @@ impl World {
         self.broker.ledger().total() + (16 << 10) >= budget - budget / 10
     }
 
-    /// I5, I16: every request was answered, and every record was delivered.
+    /// Rules I5, I16: every request was answered, and every record was delivered.
     pub(super) fn check_settled(&self, since: u64) -> Verdict {
         for (index, client) in self.clients.iter().enumerate() {
             let Peer::App(app) = &client.peer else { continue };

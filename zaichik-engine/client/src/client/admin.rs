@@ -14,7 +14,7 @@ use crate::requests::{Described, RequestKind};
 
 impl Client {
     /// Creates a topic, or gives an implicit one its settings; answered by [`Answer::Topic`](crate::Answer::Topic)
-    /// (semantics T2 to T4).
+    /// (rules T2 to T4).
     ///
     /// # Errors
     /// [`RequestError::InvalidTopic`], [`Full`](RequestError::Full), [`Closed`](RequestError::Closed): nothing was
@@ -33,7 +33,7 @@ impl Client {
     }
 
     /// Changes an explicit topic's settings in place; answered by [`Answer::Altered`](crate::Answer::Altered)
-    /// (semantics T7).
+    /// (rule T7).
     ///
     /// # Errors
     /// As [`create_topic`](Self::create_topic).

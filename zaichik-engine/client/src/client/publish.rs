@@ -1,4 +1,4 @@
-//! Publishes and batches: checked here, before a byte is sent (semantics P, X).
+//! Publishes and batches: checked here, before a byte is sent (chapters P, X).
 
 use std::sync::Arc;
 

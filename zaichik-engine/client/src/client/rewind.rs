@@ -1,4 +1,4 @@
-//! Going back and elsewhere: nacks and seeks (semantics A4, D6).
+//! Going back and elsewhere: nacks and seeks (rules A4, D6).
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::subscription::SubscriptionState;
 
 impl Client {
     /// Sets delivery back to `offset` after `delay`, from where it continues in order; answered by [`Answer::Rewound`]
-    /// (semantics A4).
+    /// (rule A4).
     ///
     /// From the call on nothing is handed out that was received before, and a commit at or beyond `offset` needs the
     /// message to be taken again. What is committed stays so: a nack of it has no effect. A connection that breaks ends
@@ -57,7 +57,7 @@ impl Client {
         Ok(id)
     }
 
-    /// Continues delivery at another position; answered by [`Answer::Rewound`] (semantics D6).
+    /// Continues delivery at another position; answered by [`Answer::Rewound`] (rule D6).
     ///
     /// From the call on nothing is handed out that was received before, and what was committed means nothing. After a
     /// reconnect a subscription that is not durable resumes at that position, or after what it committed since.
@@ -96,7 +96,7 @@ impl Client {
     }
 
     /// Moves the cursor of a durable subscription, attached or not, whichever connection holds it; answered by
-    /// [`Answer::Rewound`] (semantics D6).
+    /// [`Answer::Rewound`] (rule D6).
     ///
     /// # Errors
     /// [`RequestError::InvalidTopic`], [`InvalidDurableName`](RequestError::InvalidDurableName),

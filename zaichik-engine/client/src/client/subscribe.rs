@@ -97,10 +97,10 @@ impl Client {
         Ok(id)
     }
 
-    /// Commits everything up to and including `offset`; answered by [`Answer::Committed`] (semantics A2).
+    /// Commits everything up to and including `offset`; answered by [`Answer::Committed`] (rule A2).
     ///
     /// Without a connection the client keeps the commit for when the subscription resumes. What is committed already is
-    /// answered as done (A3).
+    /// answered as done (rule A3).
     ///
     /// # Errors
     /// [`RequestError::Refused`] with `CommitsOff` for `window = 0`, and with `CommitAhead` for an offset that was
@@ -151,7 +151,7 @@ impl Client {
         Ok(())
     }
 
-    /// Commits the last message that the application took, from whichever subscription it came (semantics A-07).
+    /// Commits the last message that the application took, from whichever subscription it came (rule A-07).
     ///
     /// Subscriptions with `window = 0`, where nothing is committed, do not count.
     ///

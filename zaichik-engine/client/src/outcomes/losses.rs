@@ -1,4 +1,4 @@
-//! What a lost connection means for each request (semantics P4, P5).
+//! What a lost connection means for each request (rules P4, P5).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a lost connection leaves of the requests, and which of them the next one may carry (semantics P4, P5).
+//! What a lost connection leaves of the requests, and which of them the next one may carry (rules P4, P5).
 
 use core::mem;
 use std::sync::Arc;

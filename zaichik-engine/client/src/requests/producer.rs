@@ -1,4 +1,4 @@
-//! The sequence numbers of an idempotent producer (semantics P3): which request has which, and when the next may leave.
+//! The sequence numbers of an idempotent producer (rule P3): which request has which, and when the next may leave.
 //!
 //! The broker applies a producer's requests in the order of their numbers and in no other. So the client sends them in
 //! the order in which they were made, and when one is refused unapplied, all requests behind it are too. Then the client

@@ -1,4 +1,4 @@
-//! What becomes of publishes and batches (semantics P1 to P4): accepted, refused, sent again, or given up.
+//! What becomes of publishes and batches (rules P1 to P4): accepted, refused, sent again, or given up.
 
 use std::sync::Arc;
 

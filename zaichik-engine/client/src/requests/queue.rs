@@ -1,4 +1,4 @@
-//! The order in which requests leave (semantics P3, P4).
+//! The order in which requests leave (rules P3, P4).
 //!
 //! Three queues share one sequence of places: requests without a sequence number, numbered ones that were never sent,
 //! and numbered ones that are sent again. The request with the lowest place among the heads is the next one.

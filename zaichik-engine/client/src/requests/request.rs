@@ -36,7 +36,7 @@ pub(crate) struct Request {
     pub(crate) progress: Progress,
     /// The complete frame, kept until it can't be sent any more.
     pub(crate) frame: Bytes,
-    /// Its sequence number, while the broker has it or may have it (semantics P3).
+    /// Its sequence number, while the broker has it or may have it (rule P3).
     pub(crate) sequence: Option<u64>,
     /// Whether it was sent on a connection that is gone, and no answer since has ruled out that it was applied.
     pub(crate) may_be_applied: bool,

@@ -1,4 +1,4 @@
-//! What nacks and seeks do to a subscription (semantics A4, D6).
+//! What nacks and seeks do to a subscription (rules A4, D6).
 
 use zaichik_proto::Start;
 

@@ -1,4 +1,4 @@
-//! The rewinds of one subscription: those that happened, and those that are on their way (semantics A4).
+//! The rewinds of one subscription: those that happened, and those that are on their way (rule A4).
 
 use super::position::Position;
 

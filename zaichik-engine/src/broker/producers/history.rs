@@ -1,4 +1,4 @@
-//! The answers that one producer may ask for again (semantics P3).
+//! The answers that one producer may ask for again (rule P3).
 //!
 //! Consecutive plain successes whose offsets follow each other in equal steps share an entry, so a producer that
 //! publishes to one topic costs a few entries whatever it publishes. The lists of all other answers stand one after

@@ -19,7 +19,7 @@ pub(crate) struct SessionEntry {
     pub(in crate::broker) throttle: Node,
     /// Its subscriptions, by the numbers that its client chose.
     pub(in crate::broker) subscriptions: BTreeMap<u32, SubKey>,
-    /// Topics to which it has a subscription that is not durable; one each (semantics D1).
+    /// Topics to which it has a subscription that is not durable; one each (rule D1).
     pub(in crate::broker) topics: BTreeSet<TopicId>,
     /// Durable subscriptions that other sessions took over.
     fenced: Option<Box<Fences>>,
@@ -39,7 +39,7 @@ pub(crate) struct SessionEntry {
     pub(in crate::broker) charged: usize,
 }
 
-/// Subscriptions that a session held until another one took them over (semantics D3).
+/// Subscriptions that a session held until another one took them over (rule D3).
 #[derive(Debug, Default)]
 struct Fences {
     /// The newer epoch by number, until the number is subscribed again.

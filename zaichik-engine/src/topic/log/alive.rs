@@ -1,4 +1,4 @@
-//! Records of a topic with `latest` compaction that count against its limits: those not dead (semantics R5, C6).
+//! Records of a topic with `latest` compaction that count against its limits: those not dead (rules R5, C6).
 //!
 //! A topic whose few keys are rewritten repeatedly keeps one record per key, so its limits must not count superseded
 //! records. The count is updated as records are appended, marked as dead, and removed at the front; a dead record counts

@@ -1,4 +1,4 @@
-//! When the records of a topic with `latest` compaction die (semantics C6, C7, R8).
+//! When the records of a topic with `latest` compaction die (rules C6, C7, R8).
 //!
 //! Records superseded within their window, tombstones, and records with their own time to live are kept here until they
 //! die, each kind in the order of its deaths. Readers look up an offset, so a death takes effect on time whether

@@ -11,7 +11,7 @@ use crate::topic::position::Position;
 use crate::topic::retired::Retired;
 
 impl Log {
-    /// Sets the window and the tombstones' time to live of `latest` compaction (semantics C6); `None` turns it off. The log
+    /// Sets the window and the tombstones' time to live of `latest` compaction (rule C6); `None` turns it off. The log
     /// is empty when this turns on or off.
     pub(crate) fn set_latest(&mut self, times: Option<(u64, u64)>, now: u64) {
         self.is_latest = times.is_some();

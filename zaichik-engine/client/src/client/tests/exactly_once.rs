@@ -1,4 +1,4 @@
-//! Publishes to a broker that follows exactly the rules of P3, over connections that break anywhere.
+//! Publishes to a broker that follows exactly rule P3, over connections that break anywhere.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -379,7 +379,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Each publish that ends well is stored once and in the order of the calls, each unknown one at most once, each
-    /// refused one not at all (semantics P3, P4, P5).
+    /// refused one not at all (rules P3, P4, P5).
     #[test]
     fn p_06_every_publish_is_stored_exactly_as_its_answer_reports(
         steps in prop::collection::vec(step(), 1..250),

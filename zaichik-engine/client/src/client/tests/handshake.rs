@@ -167,7 +167,7 @@ fn s_04_garbage_and_wrong_direction_end_the_client_with_a_typed_error() {
 }
 
 #[test]
-fn w9_a_silent_broker_is_pinged_and_given_up_after_three_heartbeats() {
+fn s4_a_silent_broker_is_pinged_and_given_up_after_three_heartbeats() {
     let mut peer = Peer::open();
     let opened = peer.now;
     peer.advance(Duration::from_millis(29_999));

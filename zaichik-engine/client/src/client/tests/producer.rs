@@ -260,7 +260,7 @@ fn p_04_a_final_refusal_uses_the_number_up() {
 }
 
 #[test]
-fn p_1_answers_out_of_turn_are_violations_between_publishes_and_batches_too() {
+fn p1_answers_out_of_turn_are_violations_between_publishes_and_batches_too() {
     let mut peer = known();
     let record = Record::default();
     peer.publish("t", b"a").unwrap();

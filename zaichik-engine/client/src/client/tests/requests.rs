@@ -69,7 +69,7 @@ fn topic_requests_are_answered() {
 }
 
 #[test]
-fn p_1_runs_duplicates_and_refusals_answer_publishes_in_the_order_sent() {
+fn p1_runs_duplicates_and_refusals_answer_publishes_in_the_order_sent() {
     let mut peer = Peer::open();
     let mut ids = Vec::new();
     for _ in 0..3 {
@@ -234,7 +234,7 @@ fn kept_bytes_are_bounded_and_freed_in_the_end() {
 }
 
 #[test]
-fn p_1_refusals_of_publishes_without_acknowledgement_are_counted() {
+fn p1_refusals_of_publishes_without_acknowledgement_are_counted() {
     let mut peer = Peer::open();
     let options = PublishOptions::new().ack(AckLevel::None);
     let id = peer.client.publish(peer.now, "t", &[body(b"")], options).unwrap();

@@ -78,7 +78,7 @@ fn a_02_a_commit_is_sent_once_and_answered() {
     };
     peer.done(request, 2);
     assert_eq!(peer.answer_to(id), Ok(Answer::Committed { cursor: 2 }));
-    // the same commit and an older one are done, and nothing is sent.
+    // Rule A-04: the same commit and an older one are done, and nothing is sent.
     for offset in [1, 0] {
         let id = peer.client.commit(peer.now, sub, offset).unwrap();
         assert_eq!(peer.answer_to(id), Ok(Answer::Committed { cursor: 2 }));

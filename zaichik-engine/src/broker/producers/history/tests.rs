@@ -161,7 +161,7 @@ fn p3_a_run_of_plain_successes_costs_one_place() {
 }
 
 #[test]
-fn b20_after_the_last_sequence_none_is_next() {
+fn p3_after_the_last_sequence_none_is_next() {
     let (mut history, mut scratch) = (History::starting_at(u64::MAX - 1), Vec::new());
     assert_eq!(history.standing(u64::MAX), Standing::Gap { expected: u64::MAX - 1 });
     for offset in 0..2 {
