@@ -11,7 +11,7 @@ use zaichik_parity::frozen::b1_a_thousand_frozen_subscribers_stay_within_the_bud
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);
 
 #[test]
-fn b1_a_thousand_frozen_subscribers_on_async_std_stay_within_the_budget() {
+fn a_thousand_frozen_subscribers_on_async_std_stay_within_the_budget() {
     let test = b1_a_thousand_frozen_subscribers_stay_within_the_budget::<AsyncStd>(|| HEAP.allocated());
     async_std::task::block_on(test);
 }

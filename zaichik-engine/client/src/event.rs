@@ -30,7 +30,7 @@ use zaichik_proto::{GapReason, Headers, RecordRef, Refusal, Timestamp};
 pub enum Event<M = Message> {
     /// A message.
     Message(M),
-    /// Offsets from `from` up to, not including, `to` that this subscription will not get (semantics R9).
+    /// Offsets from `from` up to, not including, `to` that this subscription will not get (rule R9).
     ///
     /// Adjacent gaps are reported as one.
     Gap {
@@ -52,7 +52,7 @@ pub enum Event<M = Message> {
         /// or newer records of their keys superseded them while there was no connection.
         start: u64,
     },
-    /// The connection is open again, to another instance of the broker: offsets start anew (semantics P5).
+    /// The connection is open again, to another instance of the broker: offsets start anew (rule P5).
     ///
     /// The subscription began again at its original position. What had not been delivered is lost.
     Restarted {
@@ -62,9 +62,9 @@ pub enum Event<M = Message> {
     /// After a reconnect the broker refused the subscription: it has ended.
     Refused(Refusal),
     /// Another connection took the durable subscription over: it has ended, and this client does not attach again by
-    /// itself (semantics D3).
+    /// itself (rule D3).
     Fenced,
-    /// The subscription has ended; the last offset that the broker delivered, if any (semantics A9).
+    /// The subscription has ended; the last offset that the broker delivered, if any (rule A9).
     Ended(Option<u64>),
 }
 
@@ -194,7 +194,7 @@ pub struct Message {
     pub offset: u64,
     /// When the broker accepted it.
     pub timestamp: Timestamp,
-    /// How often it was delivered to this subscription, this time included (semantics A5).
+    /// How often it was delivered to this subscription, this time included (rule A5).
     pub attempt: u32,
     /// Its key, if it has one.
     pub key: Option<Bytes>,
@@ -202,7 +202,7 @@ pub struct Message {
     pub headers: MessageHeaders,
     /// Its body.
     pub body: Bytes,
-    /// Whether it deletes its key (semantics C7).
+    /// Whether it deletes its key (rule C7).
     pub tombstone: bool,
 }
 
