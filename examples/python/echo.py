@@ -13,7 +13,7 @@ CLIENT = dict(Hello=1, CreateTopic=2, Publish=4, Subscribe=5, Unsubscribe=6, Com
 # r: a record (key, headers, body, timestamp), of which window 1 allows one. One publish is in flight: Acks has one run.
 BROKER = {
     0x41: ("Welcome", "version instance_low instance_high max_message max_frame max_records max_window "
-                      "max_window_bytes max_subscriptions heartbeat_millis server", "HQQIIIIIIIb"),
+                      "max_window_size max_subscriptions heartbeat_millis server", "HQQIIIIIIIb"),
     0x42: ("TopicReady", "request status", "IB"),
     0x43: ("Acks", "runs request requests first_offset", "IIIQ"),
     0x44: ("Published", "request created first_offset duplicates", "IBQI"),

@@ -30,7 +30,7 @@ const BOUNDS: Bounds = Bounds {
     max_topics: 1,
     max_subscriptions: 1,
     max_window: 1,
-    max_window_bytes: 1,
+    max_window_size: 1,
     max_durables: 1,
     inactive_ttl: FOREVER,
     max_producers: 1,
@@ -49,7 +49,7 @@ pub fn compaction(data: &[u8]) {
     while !choices.is_empty() {
         steps.push(step(&mut choices));
     }
-    check(&Script { defaults, bounds: BOUNDS, lane_bytes: 256 << 10, steps });
+    check(&Script { defaults, bounds: BOUNDS, output_buffer: 256 << 10, steps });
 }
 
 fn step(choices: &mut Choices<'_>) -> Step {

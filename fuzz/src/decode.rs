@@ -63,7 +63,7 @@ const fn limits() -> Limits {
         .max_frame(512)
         .max_records(4)
         .max_window(4)
-        .max_window_bytes(256)
+        .max_window_size(256)
         .max_subscriptions(4)
         .heartbeat_millis(1_000)
 }

@@ -43,7 +43,7 @@ struct Outcome {
 
 fn run(stream: &[u8], piece: usize) -> Outcome {
     let mut config = BrokerConfig::default();
-    config.memory_budget = MEMORY;
+    config.memory = MEMORY;
     let mut broker = Broker::new(config, Seed::new(1, 2)).unwrap();
     let mut effects = Effects::new();
     let mut peer = Peer {

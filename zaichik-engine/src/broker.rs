@@ -1,4 +1,4 @@
-//! Everything that connections share: topics, subscriptions, producers, limits, and who has something to do.
+//! Everything that connections share: topics, subscriptions, producers, limits, and which sessions have something to do.
 //!
 //! [`Broker`] is a face. Each part of it owns its state and its rules and can be tested alone: the tables
 //! ([`topics`], [`subscriptions`], [`sessions`], [`producers`]), what they share ([`memory`], [`readiness`], [`counters`]),
@@ -108,7 +108,7 @@ impl Broker {
     /// [`ConfigError`] if the configuration contradicts itself.
     pub fn new(config: BrokerConfig, seed: Seed) -> Result<Self, ConfigError> {
         config.check()?;
-        let (producers, mut memory) = (Producers::new(&config, seed), Memory::new(config.memory_budget));
+        let (producers, mut memory) = (Producers::new(&config, seed), Memory::new(config.memory));
         memory.charge_producers(producers.footprint());
         Ok(Self {
             session_config: Arc::new(SessionConfig::new(&config, seed)),
@@ -147,7 +147,7 @@ impl Broker {
         self.rearm(effects);
     }
 
-    /// Starts to stop: every connection is told, publishes are refused, and connections that remain after `grace` are
+    /// Starts to stop: every connection receives a Goodbye, publishes are refused, and connections that remain after `grace` are
     /// closed.
     pub fn drain(&mut self, now: Timestamp, grace: Duration, effects: &mut Effects) {
         let now = self.tick(now);
@@ -157,7 +157,7 @@ impl Broker {
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do if nothing else happens before; a time in the past
-    /// means at once. O(1). May change with every call; [`Effects::take_rearm`] tells when it became earlier.
+    /// means at once. O(1). May change with every call; [`Effects::take_rearm`] reports when it became earlier.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let released = self.readiness.has_throttled() && !self.memory.is_pressed();

@@ -10,7 +10,7 @@ use zaichik_proto::{CompactionMode, Limits, Overflow, SettingNames, TopicOptions
 /// ```
 /// use zaichik_engine::{Broker, BrokerConfig, Seed};
 /// let mut config = BrokerConfig::default();
-/// config.memory_budget = 64 << 20;
+/// config.memory = 64 << 20;
 /// let broker = Broker::new(config, Seed::new(0x1234, 0x5678))?; // random numbers
 /// # Ok::<(), zaichik_engine::ConfigError>(())
 /// ```
@@ -42,13 +42,13 @@ pub struct BrokerConfig {
     /// Idle time after which a producer is forgotten; at this instant it counts as new (semantics P3). Default 10 min.
     pub producer_ttl: Duration,
     /// Maximum memory for everything the broker holds, in bytes, as the broker counts it. Default 256 MiB.
-    pub memory_budget: u64,
+    pub memory: u64,
     /// How long a handshake may take, in total. Default 5 s.
     pub handshake_timeout: Duration,
     /// How long a peer may accept no output while some is pending. Default 10 s.
     pub write_timeout: Duration,
     /// Bytes that may wait in each of a connection's lanes, plus one frame. Default 256 KiB.
-    pub lane_bytes: usize,
+    pub output_buffer: usize,
 }
 
 /// Random numbers that identify and protect a broker, drawn each time it starts.
@@ -97,10 +97,10 @@ impl Default for BrokerConfig {
             max_handshakes: 1_024,
             max_producers: 4_096,
             producer_ttl: Duration::from_mins(10),
-            memory_budget: 256 << 20,
+            memory: 256 << 20,
             handshake_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(10),
-            lane_bytes: 256 << 10,
+            output_buffer: 256 << 10,
         }
     }
 }
@@ -118,8 +118,8 @@ impl BrokerConfig {
         if wire.max_records == 0 || wire.max_records > Limits::MAX_RECORDS {
             return Err(ConfigError::MaxRecords { got: wire.max_records });
         }
-        let limits = [wire.max_message, wire.max_window, wire.max_window_bytes, wire.max_subscriptions];
-        if limits.contains(&0) || self.lane_bytes == 0 || self.max_producers == 0 {
+        let limits = [wire.max_message, wire.max_window, wire.max_window_size, wire.max_subscriptions];
+        if limits.contains(&0) || self.output_buffer == 0 || self.max_producers == 0 {
             return Err(ConfigError::ZeroLimit);
         }
         let timeouts = [self.handshake_timeout, self.write_timeout, self.producer_ttl];
@@ -151,7 +151,7 @@ impl core::fmt::Debug for BrokerConfig {
             .field("max_topics", &self.max_topics)
             .field("max_connections", &self.max_connections)
             .field("max_producers", &self.max_producers)
-            .field("memory_budget", &self.memory_budget)
+            .field("memory", &self.memory)
             .finish_non_exhaustive()
     }
 }
@@ -184,7 +184,7 @@ pub enum ConfigError {
     /// No client accepts a Welcome with a limit of zero, lanes of zero bytes pass nothing, and a broker that remembers no
     /// producers refuses all of them.
     #[error(
-        "max_message, max_window, max_window_bytes, max_subscriptions, max_producers and lane_bytes must be above zero"
+        "max_message, max_window, max_window_size, max_subscriptions, max_producers and output_buffer must be above zero"
     )]
     ZeroLimit,
     /// A heartbeat or deadline of zero would close every connection, and producers would be forgotten at once.

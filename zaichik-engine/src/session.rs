@@ -369,14 +369,14 @@ impl Session {
         ExchangeReport {
             buffers: self.inbound.capacity().saturating_add(self.outbound.own_len()),
             received: self.inbound.len(),
-            takes_more: self.outbound.stream_len() < self.config.lane_bytes,
+            takes_more: self.outbound.stream_len() < self.config.output_buffer,
             publishes: self.publishes,
         }
     }
 
     /// Whether the control lane has no room: only then does decoding pause (semantics A7).
     fn lane_is_full(&self) -> bool {
-        self.outbound.control_len() >= self.config.lane_bytes
+        self.outbound.control_len() >= self.config.output_buffer
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct SessionConfig {
     pub(crate) handshake_micros: u64,
     pub(crate) write_micros: u64,
     pub(crate) heartbeat_micros: u64,
-    pub(crate) lane_bytes: usize,
+    pub(crate) output_buffer: usize,
 }
 
 impl SessionConfig {
@@ -34,7 +34,7 @@ impl SessionConfig {
             handshake_micros: micros(config.handshake_timeout),
             write_micros: micros(config.write_timeout),
             heartbeat_micros: u64::from(config.wire.heartbeat_millis).saturating_mul(MICROS_PER_MILLI),
-            lane_bytes: config.lane_bytes,
+            output_buffer: config.output_buffer,
         }
     }
 

@@ -25,7 +25,7 @@ pub struct Limits {
     /// Maximum window of a subscription, in messages. Default 1,024.
     pub max_window: u32,
     /// Maximum window of a subscription, in bytes of records. Default 1 MiB.
-    pub max_window_bytes: u32,
+    pub max_window_size: u32,
     /// Maximum number of subscriptions of one connection. Default 100,000.
     pub max_subscriptions: u32,
     /// Silence after which an end sends a Ping, in milliseconds. Default 30,000.
@@ -60,7 +60,7 @@ impl Limits {
             max_frame: (1 << 20) + Self::FRAME_ROOM,
             max_records: Self::MAX_RECORDS,
             max_window: 1_024,
-            max_window_bytes: 1 << 20,
+            max_window_size: 1 << 20,
             max_subscriptions: 100_000,
             heartbeat_millis: 30_000,
         }
@@ -96,8 +96,8 @@ impl Limits {
 
     /// Sets the maximum window in bytes.
     #[must_use]
-    pub const fn max_window_bytes(mut self, bytes: u32) -> Self {
-        self.max_window_bytes = bytes;
+    pub const fn max_window_size(mut self, bytes: u32) -> Self {
+        self.max_window_size = bytes;
         self
     }
 

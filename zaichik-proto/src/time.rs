@@ -1,4 +1,4 @@
-//! Time as a number: whoever drives a state machine tells it what time it is.
+//! Time as a number, which the driver of a state machine passes in.
 
 use core::time::Duration;
 

@@ -62,7 +62,7 @@ impl<'a> BrokerReport<'a> {
             max_frame,
             max_records,
             max_window,
-            max_window_bytes,
+            max_window_size,
             max_subscriptions,
             heartbeat_millis,
             ..
@@ -72,7 +72,7 @@ impl<'a> BrokerReport<'a> {
             ("max_frame", max_frame),
             ("max_records", max_records),
             ("max_window", max_window),
-            ("max_window_bytes", max_window_bytes),
+            ("max_window_size", max_window_size),
             ("max_subscriptions", max_subscriptions),
             ("heartbeat_millis", heartbeat_millis),
         ];

@@ -85,7 +85,7 @@ pub(crate) async fn a_17_a_peer_that_stops_reading_delays_no_other<F: Form>() {
 /// A client whose buffers are all at their smallest, and a broker with lanes of one frame.
 async fn smallest<F: Form>() -> (Broker<F>, ClientOf<F>) {
     let broker = Broker::<F>::with(|config| {
-        config.lane_bytes = 1;
+        config.output_buffer = 1;
         config.topic_defaults.retention_ttl_micros = u64::MAX;
     })
     .await;

@@ -21,7 +21,7 @@ const ROUNDS: usize = 16;
 const WRITERS: u64 = 8;
 
 /// 500 connections send their handshake byte by byte; well-behaved clients are served meanwhile.
-pub fn w8_five_hundred_slow_handshakes_lock_nobody_out(path: &str) {
+pub fn w8_five_hundred_slow_handshakes_do_not_keep_clients_out(path: &str) {
     let broker = Broker::start(path);
     let address = broker.address();
     script::block_on(async {

@@ -29,7 +29,7 @@ const BODY: usize = 64 << 10;
 /// Nothing else may run in the process.
 pub async fn b1_a_thousand_frozen_subscribers_stay_within_the_budget<R: Runtime>(heap: impl Fn() -> usize) {
     let mut config = BrokerConfig::default();
-    config.memory_budget = BUDGET;
+    config.memory = BUDGET;
     // Longer than the test, so that no connection is closed for being slow.
     config.write_timeout = Duration::from_hours(1);
     let before = heap();

@@ -174,7 +174,7 @@ pub fn metrics_work_with_all_connections_in_use_and_without_a_token(path: &str) 
 }
 
 /// New connections replace the oldest ones.
-pub fn silent_scrapers_lock_nobody_out(path: &str) {
+pub fn silent_scrapers_do_not_keep_others_out(path: &str) {
     let (broker, port) = start(path, &[]);
     script::block_on(async {
         let mut silent = Vec::new();

@@ -65,7 +65,7 @@ macro_rules! command_tests {
             metrics_count_what_happened
             metrics_name_a_thousand_durable_subscriptions_and_count_the_rest
             metrics_work_with_all_connections_in_use_and_without_a_token
-            silent_scrapers_lock_nobody_out
+            silent_scrapers_do_not_keep_others_out
             a_malformed_request_is_refused
             readiness_ends_with_the_first_signal
             probes_are_answered_on_a_unix_socket
@@ -73,7 +73,7 @@ macro_rules! command_tests {
             an_http_port_that_is_taken_is_one_line_and_code_3
         );
         $crate::command_tests!($command, faults;
-            w8_five_hundred_slow_handshakes_lock_nobody_out
+            w8_five_hundred_slow_handshakes_do_not_keep_clients_out
             b17_sigterm_under_load_accounts_for_every_publish
         );
     };

@@ -87,7 +87,7 @@ impl Process {
         let settings = &self.plan.config.settings;
         let mut config = self.plan.broker();
         config.max_connections = descriptors::connection_limit(config.max_connections);
-        let (connections, mebibytes) = (config.max_connections, config.memory_budget >> 20);
+        let (connections, mebibytes) = (config.max_connections, config.memory >> 20);
         let addresses: Vec<_> = settings.listen.iter().map(Address::as_str).collect();
         if settings.http.is_some() {
             // For the client that reads the metrics.

@@ -6,7 +6,8 @@ use crate::model::broker::Model;
 use crate::model::subscription::{Subscription, Terms};
 use std::rc::Rc;
 
-use crate::model::topic::{Liveness, Topic};
+use crate::model::entry::Liveness;
+use crate::model::topic::Topic;
 use crate::model::words::{Answer, FOREVER, INVALID, Refusal, Settings, Start, Subscribe, Target};
 
 impl Model {
@@ -127,8 +128,8 @@ impl Model {
         Terms {
             window: request.window,
             window_bytes: u64::from(match request.window_bytes {
-                0 => self.bounds.max_window_bytes,
-                bytes => bytes.min(self.bounds.max_window_bytes),
+                0 => self.bounds.max_window_size,
+                bytes => bytes.min(self.bounds.max_window_size),
             }),
             dead_letter: dead_letter(request),
             inactive_ttl: ttl.unwrap_or(self.bounds.inactive_ttl),

@@ -157,7 +157,7 @@ pub(crate) fn bounds(config: &BrokerConfig) -> Bounds {
         max_topics: config.max_topics,
         max_subscriptions: config.wire.max_subscriptions,
         max_window: config.wire.max_window,
-        max_window_bytes: config.wire.max_window_bytes,
+        max_window_size: config.wire.max_window_size,
         max_durables: config.max_durables,
         inactive_ttl: zaichik_proto::micros(config.inactive_ttl),
         max_producers: config.max_producers,

@@ -15,16 +15,16 @@ use crate::model::words::{
 };
 
 /// A broker's configuration.
-pub(crate) fn config(defaults: Settings, bounds: &Bounds, lane_bytes: usize) -> BrokerConfig {
+pub(crate) fn config(defaults: Settings, bounds: &Bounds, output_buffer: usize) -> BrokerConfig {
     let mut config = BrokerConfig::default();
     config.topic_defaults = settings(defaults);
     config.first_offset = bounds.first_offset;
-    config.lane_bytes = lane_bytes;
+    config.output_buffer = output_buffer;
     config.wire.max_message = bounds.max_message;
     config.wire.max_frame = bounds.max_message + Limits::FRAME_ROOM;
     config.wire.max_subscriptions = bounds.max_subscriptions;
     config.wire.max_window = bounds.max_window;
-    config.wire.max_window_bytes = bounds.max_window_bytes;
+    config.wire.max_window_size = bounds.max_window_size;
     config.max_topics = bounds.max_topics;
     config.max_durables = bounds.max_durables;
     config.max_producers = bounds.max_producers;

@@ -1,8 +1,8 @@
 //! Nacks, failures and dead letters in the model (A4, A6).
 
 use crate::model::broker::Model;
+use crate::model::entry::Liveness;
 use crate::model::subscription::Pause;
-use crate::model::topic::Liveness;
 use crate::model::words::{FOREVER, Record, Refusal};
 
 /// Bytes by which the headers of a dead letter may exceed the largest message.

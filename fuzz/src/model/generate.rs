@@ -51,8 +51,8 @@ impl Script {
 
 fn empty(choices: &mut Choices<'_>) -> Script {
     let (defaults, bounds) = (settings(choices), bounds(choices));
-    let lane_bytes = choices.one_of(&[256 << 10, 4 << 10]);
-    Script { defaults, bounds, lane_bytes, steps: Vec::new() }
+    let output_buffer = choices.one_of(&[256 << 10, 4 << 10]);
+    Script { defaults, bounds, output_buffer, steps: Vec::new() }
 }
 
 fn bounds(choices: &mut Choices<'_>) -> Bounds {
@@ -62,7 +62,7 @@ fn bounds(choices: &mut Choices<'_>) -> Bounds {
         max_topics: choices.one_of(&[100, 2, 4, 100, 100, 100]),
         max_subscriptions: choices.one_of(&[100, 2, 100, 100]),
         max_window: 1_024,
-        max_window_bytes: 1 << 20,
+        max_window_size: 1 << 20,
         max_durables: choices.one_of(&[100, 1, 2, 100]),
         inactive_ttl: choices.one_of(&[2_000_000, 3, 10]),
         max_producers: choices.one_of(&[100, 1, 2, 100]),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use zaichik_proto::RefusalCode;
 
-use crate::model::topic::{Entry, Liveness};
+use crate::model::entry::{Entry, Liveness};
 use crate::model::words::{Refusal, Settings};
 
 /// A key accepted in `first` mode.

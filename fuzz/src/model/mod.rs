@@ -10,6 +10,7 @@ mod batch;
 mod broker;
 pub(crate) mod decode;
 mod encode;
+pub(crate) mod entry;
 mod failure;
 mod generate;
 mod keys;

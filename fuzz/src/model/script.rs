@@ -17,7 +17,7 @@ const BEGIN: u64 = 1_000;
 pub struct Script {
     pub(crate) defaults: Settings,
     pub(crate) bounds: Bounds,
-    pub(crate) lane_bytes: usize,
+    pub(crate) output_buffer: usize,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) enum Step {
 impl std::fmt::Debug for Script {
     /// One line for each step, also in the alternate form.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{:?}, {:?}, lanes of {}", self.defaults, self.bounds, self.lane_bytes)?;
+        writeln!(f, "{:?}, {:?}, lanes of {}", self.defaults, self.bounds, self.output_buffer)?;
         self.steps.iter().enumerate().try_for_each(|(index, step)| writeln!(f, "{index:3} {step:?}"))
     }
 }
@@ -48,7 +48,7 @@ impl std::fmt::Debug for Script {
 pub fn check(script: &Script) {
     let mut model = Model::new(script.defaults, script.bounds);
     model.tick(BEGIN);
-    let peers = Peers::new(config(script.defaults, &script.bounds, script.lane_bytes), PEERS, BEGIN);
+    let peers = Peers::new(config(script.defaults, &script.bounds, script.output_buffer), PEERS, BEGIN);
     let mut both = Comparison { model, peers, now: BEGIN, request: 0, refused_silently: [0; PEERS] };
     for (step, index) in script.steps.iter().zip(0..) {
         both.run(step, index);

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use zaichik_proto::RefusalCode;
 
-use crate::model::topic::{Liveness, Topic};
+use crate::model::entry::Liveness;
+use crate::model::topic::Topic;
 use crate::model::words::{Event, FOREVER, Refusal};
 
 /// A cursor over one topic, held by a connection or durable.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use zaichik_proto::RefusalCode;
 
+use crate::model::entry::{Entry, Liveness};
 use crate::model::keys::{self, Key};
 use crate::model::words::{FOREVER, Record, Refusal, Settings};
 
@@ -33,33 +34,6 @@ struct Step {
     from: usize,
     /// `latest` mode: the keys that count towards `max_keys`.
     live_keys: BTreeSet<Vec<u8>>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) timestamp: u64,
-    pub(crate) record: Rc<Record>,
-    /// Missing for every reader: expired with the topic's time to live, evicted, or needed by no subscription.
-    pub(crate) removed: bool,
-    /// Not for newcomers: it was dead when the settings changed.
-    pub(crate) hidden: bool,
-    /// When a newer record of its key was accepted (`latest`).
-    pub(crate) superseded: Option<u64>,
-    /// When it died of that, or as a tombstone, under earlier settings.
-    pub(crate) died: Option<u64>,
-    /// It was alive when settings changed, so it does not die of them before this time.
-    pub(crate) not_before: u64,
-}
-
-/// What a reader gets at an offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Liveness {
-    /// The record.
-    Live,
-    /// A Gap (R4).
-    Missing,
-    /// Nothing: it was superseded, or it was a tombstone whose time is over (C6, C7).
-    Silent,
 }
 
 /// What a publish appended.
@@ -368,34 +342,5 @@ impl Topic {
 
     fn at(&self, offset: u64) -> Option<&Entry> {
         self.log.get(usize::try_from(offset.checked_sub(self.base)?).ok()?)
-    }
-}
-
-impl Entry {
-    pub(crate) fn liveness(&self, settings: &Settings, now: u64) -> Liveness {
-        let (own, silent) = (self.own_death(), self.silent_death(settings));
-        match () {
-            () if self.removed => Liveness::Missing,
-            () if silent <= now && silent < own => Liveness::Silent,
-            () if own <= now => Liveness::Missing,
-            () => Liveness::Live,
-        }
-    }
-
-    /// R8.
-    fn own_death(&self) -> u64 {
-        self.record.ttl.map_or(FOREVER, |ttl| self.timestamp.saturating_add(ttl))
-    }
-
-    /// When it dies because of a newer record of its key, or because its time as a tombstone is over (C6, C7).
-    fn silent_death(&self, settings: &Settings) -> u64 {
-        if let Some(died) = self.died {
-            return died;
-        }
-        let after = |span: u64| self.timestamp.saturating_add(span).max(self.not_before);
-        let superseded = self.superseded.filter(|_| settings.latest);
-        let of_key = superseded.map_or(FOREVER, |moment| moment.max(after(settings.window)));
-        let is_tombstone = settings.latest && self.record.tombstone;
-        of_key.min(if is_tombstone { after(settings.tombstone_ttl) } else { FOREVER })
     }
 }

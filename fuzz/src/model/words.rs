@@ -47,7 +47,7 @@ pub(crate) struct Bounds {
     pub(crate) max_topics: u32,
     pub(crate) max_subscriptions: u32,
     pub(crate) max_window: u32,
-    pub(crate) max_window_bytes: u32,
+    pub(crate) max_window_size: u32,
     pub(crate) max_durables: u32,
     pub(crate) inactive_ttl: u64,
     pub(crate) max_producers: u32,

@@ -1,5 +1,6 @@
 //! Honest applications on real clients: they publish, consume, seek and unsubscribe, and check the answers.
 
+mod ask;
 mod reader;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -8,18 +9,16 @@ use std::time::Duration;
 use zaichik_client::{
     Answer, Batch, Client, ClientConfig, Link, ProducerIdentity, PublishOptions, RequestError, RequestId,
 };
-use zaichik_engine::Timestamp;
 use zaichik_proto::{AckLevel, Record, TopicOptions};
 
+pub(crate) use self::ask::at;
+use self::ask::{Ask, Purpose, denied, placed};
 use self::reader::Reader;
 use super::check::{Broken, Checker, Outcome, Sent, Verdict, numbered};
 use super::plan::{Plan, Publishes, Work};
 use super::random::{Concern, Rng, mix};
 use super::trace::{self, Event};
 use super::{MILLI, SECOND};
-
-/// Maximum messages that an application takes at a time.
-const TAKEN_AT_ONCE: usize = 16;
 
 /// An application and its client.
 pub(crate) struct App {
@@ -40,36 +39,6 @@ pub(crate) struct App {
     open_since: Option<u64>,
     pub(crate) answers: usize,
     pub(crate) messages: usize,
-}
-
-/// An unanswered request.
-#[derive(Debug, Clone)]
-struct Ask {
-    at: u64,
-    purpose: Purpose,
-}
-
-#[derive(Debug, Clone)]
-enum Purpose {
-    Publish(Vec<u64>),
-    /// The numbers of the records in each publish.
-    Batch(Vec<Vec<u64>>),
-    /// A reader's message was transformed: the number of the new record, and the offset of the message.
-    Transform {
-        reader: usize,
-        id: u64,
-        offset: u64,
-    },
-    Subscribe(usize),
-    Unsubscribe,
-    Commit {
-        reader: usize,
-        offset: u64,
-        started: u32,
-    },
-    Nack,
-    Seek,
-    Other,
 }
 
 impl App {
@@ -422,30 +391,4 @@ impl Drawn {
             timestamp: 0,
         }
     }
-}
-
-fn placed(ids: &[u64], receipt: &zaichik_client::PublishReceipt, checker: &mut Checker) -> Verdict {
-    for (record, id) in (0u32..).zip(ids).filter(|(_, id)| **id != 0) {
-        checker.apps.acknowledged(*id, receipt.offset(record), receipt.is_duplicate(record))?;
-    }
-    Ok(())
-}
-
-/// After an error that rules out any effect, the records must not be in the log.
-fn denied<'a>(ids: impl Iterator<Item = &'a u64>, error: &RequestError, checker: &mut Checker) -> Verdict {
-    let is_certain = matches!(
-        error,
-        RequestError::Refused { .. }
-            | RequestError::HeldBack { .. }
-            | RequestError::NotSent { .. }
-            | RequestError::NotApplied { .. }
-    );
-    if !is_certain {
-        return Ok(());
-    }
-    ids.filter(|id| **id != 0).try_for_each(|id| checker.apps.not_stored(*id))
-}
-
-pub(crate) const fn at(now: u64) -> Timestamp {
-    Timestamp::from_micros(now)
 }

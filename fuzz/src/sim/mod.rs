@@ -21,6 +21,7 @@ mod pipe;
 mod plan;
 mod random;
 mod raw;
+mod setup;
 mod shrink;
 mod trace;
 mod twin;
@@ -30,39 +31,14 @@ use std::fmt;
 
 pub use self::plan::FAULT_CLASSES;
 use self::plan::Plan;
+pub use self::setup::Setup;
+pub(crate) use self::setup::{MILLI, SECOND};
 pub use self::shrink::shrink;
 pub use self::trace::report_panics;
 pub use self::twin::twin;
 pub use self::world::Counts;
 use self::world::World;
 pub use crate::broken::Broken;
-
-/// Microseconds in a millisecond.
-pub(crate) const MILLI: u64 = 1_000;
-/// Microseconds in a second.
-pub(crate) const SECOND: u64 = 1_000_000;
-
-/// A run to do.
-#[derive(Debug, Clone, Default)]
-pub struct Setup {
-    /// Everything else is drawn from it.
-    pub seed: u64,
-    /// Number of events in the first phase, instead of the drawn one.
-    pub events: Option<usize>,
-    /// Classes of faults, from [`FAULT_CLASSES`], and clients, as `client-3`, that are left out although the seed draws
-    /// them.
-    pub without: Vec<String>,
-    /// Whether each event is printed when it happens.
-    pub prints_events: bool,
-}
-
-impl Setup {
-    /// A seed without changes.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self { seed, ..Self::default() }
-    }
-}
 
 /// A run in which every rule holds.
 #[derive(Debug, Clone)]

@@ -37,9 +37,9 @@ pub(crate) struct Limits {
     pub(crate) max_message: u32,
     pub(crate) max_records: u32,
     pub(crate) max_window: u32,
-    pub(crate) max_window_bytes: u32,
+    pub(crate) max_window_size: u32,
     pub(crate) max_subscriptions: u32,
-    pub(crate) lane_bytes: usize,
+    pub(crate) output_buffer: usize,
     pub(crate) heartbeat_millis: u32,
     pub(crate) write_timeout: u64,
     pub(crate) inactive_ttl: u64,
@@ -237,18 +237,18 @@ impl Plan {
     pub(crate) fn broker(&self) -> BrokerConfig {
         let limits = &self.limits;
         let mut config = BrokerConfig::default();
-        config.memory_budget = limits.memory_budget;
+        config.memory = limits.memory_budget;
         config.max_topics = limits.max_topics;
         config.max_durables = limits.max_durables;
         config.max_connections = limits.max_connections;
         config.max_handshakes = limits.max_handshakes;
         config.max_producers = limits.max_producers;
-        config.lane_bytes = limits.lane_bytes;
+        config.output_buffer = limits.output_buffer;
         config.wire.max_message = limits.max_message;
         config.wire.max_frame = limits.max_message + 4_096;
         config.wire.max_records = limits.max_records;
         config.wire.max_window = limits.max_window;
-        config.wire.max_window_bytes = limits.max_window_bytes;
+        config.wire.max_window_size = limits.max_window_size;
         config.wire.max_subscriptions = limits.max_subscriptions;
         config.wire.heartbeat_millis = limits.heartbeat_millis;
         config.write_timeout = Duration::from_micros(limits.write_timeout);
@@ -291,9 +291,9 @@ fn draw_limits(rng: &mut Rng) -> Limits {
         max_message,
         max_records: narrow(rng.pick(&[2, 16, 65_536])),
         max_window: narrow(rng.pick(&[1, 4, 1_024])),
-        max_window_bytes: narrow(rng.pick(&[64, 1 << 10, 1 << 20])),
+        max_window_size: narrow(rng.pick(&[64, 1 << 10, 1 << 20])),
         max_subscriptions: narrow(tiny(rng, 2, 100_000)),
-        lane_bytes: usize::try_from(rng.pick(&[1, 64, 1 << 10, 256 << 10])).unwrap_or(1),
+        output_buffer: usize::try_from(rng.pick(&[1, 64, 1 << 10, 256 << 10])).unwrap_or(1),
         heartbeat_millis: narrow(rng.pick(&[500, 5_000, 30_000])),
         write_timeout: rng.pick(&[SECOND, 10 * SECOND, 10 * SECOND]),
         inactive_ttl: rng.pick(&[20 * SECOND, 24 * 3_600 * SECOND, 24 * 3_600 * SECOND]),

@@ -262,7 +262,7 @@ impl World {
         let ledger = self.broker.ledger();
         // A lane may exceed its limit by a frame, and a publish is charged after it was appended.
         let frame = u64::from(self.plan.limits.max_message) * 2 + (128 << 10);
-        let room = (self.links.len() as u64 + 2) * (frame + self.plan.limits.lane_bytes as u64 * 2);
+        let room = (self.links.len() as u64 + 2) * (frame + self.plan.limits.output_buffer as u64 * 2);
         if ledger.total() > self.plan.limits.memory_budget + room {
             return Broken::because(
                 "I10",

@@ -134,7 +134,7 @@ fn append_copy(
     let hash_key = readers.topics.hash_key();
     let topic = &mut readers.topics[id];
     if topic.settings.is_live_only() {
-        // Its settings were changed: nobody would find the record there.
+        // Its settings were changed: no reader would find the record there.
         return Err(Refusal::new(RefusalCode::InvalidDeadLetter));
     }
     let mut context = PublishContext {

@@ -24,7 +24,7 @@ const BYTES_PER_EXCHANGE: usize = 256 << 10;
 pub(super) struct Delivery<'b> {
     pub(super) now: Timestamp,
     /// Bytes of the stream lane above which nothing is added to it.
-    pub(super) lane_bytes: usize,
+    pub(super) output_buffer: usize,
     pub(super) sessions: &'b mut Sessions,
     pub(super) topics: &'b mut Topics,
     pub(super) subscriptions: &'b mut Subscriptions,
@@ -40,7 +40,7 @@ impl Delivery<'_> {
             return false;
         };
         let before = out.stream_len();
-        while out.stream_len() < self.lane_bytes {
+        while out.stream_len() < self.output_buffer {
             if let Some((subscription, epoch)) =
                 self.sessions.get_mut(session).and_then(SessionEntry::next_fence)
             {
@@ -97,7 +97,7 @@ impl Delivery<'_> {
                 }
             }
             topic.cursors.set(subscription.cursor_id, subscription.cursor());
-            if share == 0 || out.stream_len() >= self.lane_bytes {
+            if share == 0 || out.stream_len() >= self.output_buffer {
                 break Some(ready);
             }
         };

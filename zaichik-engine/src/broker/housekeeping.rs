@@ -14,8 +14,8 @@ use crate::id::{SessionId, SubKey};
 /// Maximum topics, subscriptions and producers that one call visits, and sessions that it wakes for a stop; of each.
 const STEPS_PER_CALL: usize = 64;
 
-/// An id that no session has: nobody asks, so nobody is exempt from being woken.
-const NOBODY: SessionId = SessionId::new(u64::MAX, u32::MAX);
+/// An id that no session has: housekeeping exempts no session from being woken.
+const NO_SESSION: SessionId = SessionId::new(u64::MAX, u32::MAX);
 
 /// When retired allocations are visited again, in microseconds.
 const SWEEP_EVERY: u64 = 100_000;
@@ -53,7 +53,7 @@ impl NextDeadlines {
 }
 
 impl Agenda {
-    /// Allocations are retired: schedules a visit, even if nobody calls any more.
+    /// Allocations are retired: schedules a visit, in case no request arrives any more.
     pub(super) const fn schedule_sweep(&mut self, now: Timestamp) {
         if self.sweep_at.is_none() {
             self.sweep_at = Some(now.plus_micros(SWEEP_EVERY));
@@ -115,7 +115,7 @@ impl Housekeeping<'_> {
         self.agenda.sweep_at = has_retired.then(|| now.plus_micros(SWEEP_EVERY));
         let Readers { subscriptions, memory, readiness, .. } = self.readers;
         let _ = release_throttled(self.sessions, memory, readiness, effects);
-        let _ = hand_out_wakes(NOBODY, self.sessions, subscriptions, readiness, effects);
+        let _ = hand_out_wakes(NO_SESSION, self.sessions, subscriptions, readiness, effects);
     }
 
     /// A pause of a subscription is over, or no session attached to it in time.
@@ -127,7 +127,7 @@ impl Housekeeping<'_> {
         } else if let Some(holder) = subscription.holder() {
             subscription.resume();
             self.readers.readiness.push(holder.ready, subscription.node);
-            self.sessions.wake(holder.session, NOBODY, effects);
+            self.sessions.wake(holder.session, NO_SESSION, effects);
         } else {
             self.readers.end(key);
         }

@@ -69,7 +69,7 @@ impl Memory {
         &mut self.retired
     }
 
-    /// Whether there are retired allocations; somebody has to [sweep](Retired::sweep) them.
+    /// Whether there are retired allocations; they have to be [swept](Retired::sweep).
     pub(super) fn has_retired(&self) -> bool {
         !self.retired.is_empty()
     }

@@ -53,7 +53,7 @@ impl Readers<'_> {
         topic
     }
 
-    /// A cursor has moved other than by a commit: frees what nobody needs any more.
+    /// A cursor has moved other than by a commit: frees what no subscription needs any more.
     pub(super) fn cursor_moved(&mut self, key: SubKey) {
         self.publish_cursor(key);
         self.reclaim_if_pressed(self.subscriptions[key].topic);

@@ -1,4 +1,4 @@
-//! Who has something to do: subscriptions that wait for a record, were woken by one or are ready to deliver, and sessions
+//! What has something to do: subscriptions that wait for a record, were woken by one or are ready to deliver, and sessions
 //! that wait for memory.
 //!
 //! A subscription is in at most one ring: its topic's waiting ring, the woken ring, or its session's ready ring. It is in
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_wakes_all_that_wait_and_nobody_else() {
+    fn a_record_wakes_exactly_the_waiting_subscriptions() {
         let mut readiness = Readiness::new();
         let (waiting, ready) = (readiness.insert_ring(), readiness.insert_ring());
         let nodes: Vec<_> = (0..4).map(|key| readiness.insert_subscription(SubKey(key))).collect();

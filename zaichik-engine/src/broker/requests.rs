@@ -85,10 +85,10 @@ impl Broker {
 
     /// Moves what is due into a session's stream lane; whether more is due that would fit.
     pub(crate) fn deliver(&mut self, now: Timestamp, session: SessionId, out: &mut Outbound) -> bool {
-        let lane_bytes = self.config.lane_bytes;
+        let output_buffer = self.config.output_buffer;
         let Self { sessions, topics, subscriptions, memory, readiness, counters, .. } = self;
         let mut delivery =
-            Delivery { now, lane_bytes, sessions, topics, subscriptions, memory, readiness, counters };
+            Delivery { now, output_buffer, sessions, topics, subscriptions, memory, readiness, counters };
         delivery.deliver(session, out)
     }
 
@@ -188,7 +188,7 @@ impl Broker {
         self.publishing(now).extend_run_alike(run, like, alike)
     }
 
-    /// Does what a run of publishes has left to do, before anybody reads their topic.
+    /// Does what a run of publishes has left to do, before their topic is read.
     pub(crate) fn settle_run(&mut self, now: Timestamp, run: &mut PublishRun) {
         self.publishing(now).settle_run(run);
     }

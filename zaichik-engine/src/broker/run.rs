@@ -11,7 +11,7 @@ const RUN_BYTES: usize = 64 << 10;
 
 /// Consecutive publishes of one session to one topic that have been appended and not settled.
 ///
-/// Between its first publish and [`take`](Self::take) nobody may read the topic. The topic that the session published
+/// Between its first publish and [`take`](Self::take) the topic must not be read. The topic that the session published
 /// to last is remembered beyond that, because the next publish most often names it again.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PublishRun {

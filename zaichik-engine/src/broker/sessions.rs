@@ -1,4 +1,4 @@
-//! The sessions of a broker, those that are still in their handshake first to be evicted, and who has been woken.
+//! The sessions of a broker: which of them are in their handshake and may be evicted, and which have been woken.
 
 mod entry;
 

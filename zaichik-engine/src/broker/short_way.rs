@@ -47,7 +47,7 @@ impl Publishing<'_> {
         Some(appended)
     }
 
-    /// Does what the publishes of a run have left to do, before anybody reads their topic.
+    /// Does what the publishes of a run have left to do, before their topic is read.
     pub(super) fn settle_run(&mut self, run: &mut PublishRun) {
         let Some((id, count, bytes)) = run.take() else {
             return;

@@ -55,7 +55,7 @@ impl Subscribing<'_> {
             let ready = NoteEvent::TopicReady(zaichik_proto::TopicStatus::Created);
             self.note_topic(session, dead_letter.topic, ready, effects);
         }
-        let limit = self.config.wire.max_window_bytes;
+        let limit = self.config.wire.max_window_size;
         let terms = Terms {
             number: request.subscription,
             window: request.window,

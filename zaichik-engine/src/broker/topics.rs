@@ -23,7 +23,7 @@ const COMPACTION: u64 = 1 << 2;
 const TABLES: usize = 8 + 12 + 16;
 
 /// The table of topics. An id is valid as long as the broker lives: topics are never deleted, and the id of one that
-/// [`remove_last`](Self::remove_last) takes back is not kept by anybody.
+/// [`remove_last`](Self::remove_last) takes back is not kept anywhere.
 #[derive(Debug)]
 pub(super) struct Topics {
     entries: Vec<Topic>,
@@ -211,7 +211,7 @@ impl Topics {
         }
     }
 
-    /// A cursor of a topic was raised or removed: frees some of what nobody needs any more.
+    /// A cursor of a topic was raised or removed: frees some of what no subscription needs any more.
     pub(super) fn release_committed(&mut self, now: Timestamp, id: TopicId, memory: &mut Memory) {
         self[id].release_committed(now, memory.retired());
         self.settle(id, memory);

@@ -1,4 +1,4 @@
-//! What a connection does at its edges (docs/protocol.md §5.1, §9, §10).
+//! A session at its limits (docs/protocol.md §5.1, §9, §10).
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ impl Bench {
 
     fn exchange(&mut self) {
         while self.session.exchange(self.now, &mut self.broker, &mut self.effects) == Turn::More {}
-        // Whoever is to be woken is driven by the tests themselves.
+        // The tests themselves drive the sessions that are to be woken.
         self.effects.clear();
     }
 
@@ -53,10 +53,10 @@ impl Bench {
         self.exchange();
     }
 
-    /// Takes up to so many frames from the output and names them.
-    fn read(&mut self, most: usize) -> Vec<String> {
+    /// Takes up to `limit` frames from the output; their names.
+    fn read(&mut self, limit: usize) -> Vec<String> {
         let mut names = Vec::new();
-        while names.len() < most && self.session.outbound().has_remaining() {
+        while names.len() < limit && self.session.outbound().has_remaining() {
             let mut copy = BytesMut::new();
             let mut slices = [std::io::IoSlice::new(&[]); 64];
             let outbound = self.session.outbound();
@@ -127,7 +127,7 @@ fn a7_goodbye_is_the_last_frame() {
 }
 
 #[test]
-fn a7_deliveries_without_end_do_not_starve_requests() {
+fn a7_endless_deliveries_do_not_starve_requests() {
     let mut bench = Bench::open(BrokerConfig::default());
     let mut other = bench.broker.accept(bench.now, &mut bench.effects);
     other.inbound().extend_from_slice(&[&MAGIC[..], &hello()].concat());
@@ -152,13 +152,13 @@ fn a7_deliveries_without_end_do_not_starve_requests() {
 }
 
 #[test]
-fn w9_who_is_not_read_is_not_given_up_and_goes_on_hearing_pings() {
-    let config = BrokerConfig { memory_budget: 1, ..BrokerConfig::default() };
+fn w9_a_peer_that_is_not_read_is_kept_and_still_receives_pings() {
+    let config = BrokerConfig { memory: 1, ..BrokerConfig::default() };
     let mut bench = Bench::open(config);
-    assert!(bench.session.wants_read(), "it may be a consumer that comes back");
+    assert!(bench.session.wants_read(), "it may be a consumer that reconnects");
     bench.send(&publish(b"t", b"", AckLevel::Accepted));
     assert_eq!(bench.read(usize::MAX), ["Refused"]);
-    assert!(!bench.session.wants_read(), "the budget is used up");
+    assert!(!bench.session.wants_read(), "the budget is spent");
     for _ in 0..5 {
         let due = bench.session.next_timeout().unwrap();
         assert_eq!(due, bench.now.plus_micros(30 * SECOND));
@@ -169,8 +169,8 @@ fn w9_who_is_not_read_is_not_given_up_and_goes_on_hearing_pings() {
 }
 
 #[test]
-fn w9_who_takes_a_long_answer_slowly_is_not_given_up() {
-    let config = BrokerConfig { lane_bytes: 64, ..BrokerConfig::default() };
+fn w9_a_peer_that_accepts_a_long_answer_slowly_is_kept() {
+    let config = BrokerConfig { output_buffer: 64, ..BrokerConfig::default() };
     let mut bench = Bench::open(config);
     let options = TopicOptions::new().compaction_window(Duration::MAX);
     bench.send(&bytes(&ClientFrame::CreateTopic(CreateTopic { request: 1, topic: b"t", options })));
@@ -191,7 +191,7 @@ fn w9_who_takes_a_long_answer_slowly_is_not_given_up() {
 }
 
 #[test]
-fn a_draining_broker_says_how_long() {
+fn a_draining_broker_reports_its_grace_period() {
     let mut bench = Bench::open(BrokerConfig::default());
     bench.broker.drain(bench.now, Duration::from_secs(3), &mut bench.effects);
     bench.exchange();
@@ -208,7 +208,7 @@ fn a_limit_of_zero_is_not_announced() {
     let zeros: [fn(&mut Limits) -> &mut u32; 4] = [
         |wire| &mut wire.max_message,
         |wire| &mut wire.max_window,
-        |wire| &mut wire.max_window_bytes,
+        |wire| &mut wire.max_window_size,
         |wire| &mut wire.max_subscriptions,
     ];
     for zero in zeros {

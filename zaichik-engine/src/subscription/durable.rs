@@ -18,7 +18,7 @@ pub(crate) struct Durable {
 }
 
 impl Durable {
-    /// One that nobody has attached to yet.
+    /// One that no session has attached to yet.
     pub(crate) fn new(name: &str) -> Self {
         Self {
             name: Box::from(name),

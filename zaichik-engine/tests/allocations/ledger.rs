@@ -10,7 +10,7 @@ use zaichik_testkit::{Connections, encoded};
 
 use crate::world::{publish, with_topic};
 
-/// The number of items of a kind: so many that spare capacity of tables is negligible.
+/// The number of items of a kind: enough for the spare capacity of tables to be negligible.
 const MANY: u32 = 1_000;
 
 /// Bounds of the ledger, in percent of the heap: tables double, and allocators round. Buffers of connections are

@@ -487,7 +487,7 @@ fn x4_durable_and_draining_refuse_the_whole_batch() {
 #[test]
 fn x6_a_batch_needs_memory_for_all_of_its_records() {
     const BUDGET: u64 = 2 << 20;
-    let mut world = World::with(|config| config.memory_budget = BUDGET).checked_at_rest();
+    let mut world = World::with(|config| config.memory = BUDGET).checked_at_rest();
     let peer = world.topic(TopicOptions::new());
     world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").window(1_000)));
     let body = vec![b'x'; 20_000];
@@ -517,7 +517,7 @@ fn x6_a_batch_needs_memory_for_all_of_its_records() {
 #[test]
 fn x6_a_batch_needs_memory_for_the_growth_of_its_topics() {
     const BUDGET: u64 = 4 << 20;
-    let mut world = World::with(|config| config.memory_budget = BUDGET).checked_at_rest();
+    let mut world = World::with(|config| config.memory = BUDGET).checked_at_rest();
     let peer = world.topic(TopicOptions::new());
     world.ask(&peer, peer.subscribe(1, "t"));
     let (names, body) = ((0..40).map(|index| format!("t{index}")).collect::<Vec<_>>(), vec![b'x'; 33_000]);

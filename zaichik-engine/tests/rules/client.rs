@@ -91,7 +91,7 @@ fn a_07_a_bare_commit_commits_the_last_message_read() {
 
 #[test]
 fn a_18_publishing_from_a_handler_with_the_smallest_buffers() {
-    let mut world = World::with(|config| config.lane_bytes = 1);
+    let mut world = World::with(|config| config.output_buffer = 1);
     let client = world.client_with(|config| {
         config.max_in_flight = 1;
         config.max_in_flight_bytes = 1;

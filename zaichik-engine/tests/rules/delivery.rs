@@ -134,7 +134,7 @@ fn a1_the_window_is_bounded_in_bytes() {
 #[test]
 fn a1_window_bytes_0_and_too_many_mean_the_limit() {
     for asked in [0, u32::MAX] {
-        let mut world = World::with(|config| config.wire.max_window_bytes = 40);
+        let mut world = World::with(|config| config.wire.max_window_size = 40);
         let reader = world.connect();
         let sub = Sub::new(1, "t").window(100).window_bytes(asked);
         assert_eq!(world.ask(&reader, reader.subscribe_to(sub)), "0..0 new");
@@ -361,7 +361,7 @@ fn a9_unsubscribed_names_the_last_offset_delivered_if_any() {
 #[test]
 fn a8_publishing_between_deliveries_always_makes_progress() {
     // The smallest buffers: one byte at a time in both directions, lanes of one frame, window 1.
-    let mut world = World::with(|config| config.lane_bytes = 1);
+    let mut world = World::with(|config| config.output_buffer = 1);
     let peer = world.connect();
     peer.split_reads(1);
     peer.split_writes(1);

@@ -289,7 +289,7 @@ fn c7_a_tombstone_ttl_of_zero_removes_a_key_at_once() {
 #[test]
 fn c6_a_batch_that_commits_under_memory_pressure_keeps_its_key() {
     const BUDGET: u64 = 16 << 20;
-    let mut world = World::with(|config| config.memory_budget = BUDGET);
+    let mut world = World::with(|config| config.memory = BUDGET);
     let peer = connect(&mut world);
     world.ask(&peer, peer.create("filler", TopicOptions::new().retain_forever()));
     world.ask(&peer, peer.create("t", TopicOptions::new().compaction(CompactionMode::Latest)));

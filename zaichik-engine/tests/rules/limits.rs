@@ -137,9 +137,9 @@ fn limit_settings_that_contradict_each_other_are_rejected() {
         |config| config.topic_defaults.max_keys = 0,
         |config| config.wire.max_message = 0,
         |config| config.wire.max_window = 0,
-        |config| config.wire.max_window_bytes = 0,
+        |config| config.wire.max_window_size = 0,
         |config| config.wire.max_subscriptions = 0,
-        |config| config.lane_bytes = 0,
+        |config| config.output_buffer = 0,
         |config| config.max_producers = 0,
         |config| config.producer_ttl = ms(0),
     ];

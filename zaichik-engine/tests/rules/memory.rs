@@ -8,7 +8,7 @@ use crate::world::{Peer, Sub, World, ms, record, secs};
 const BUDGET: u64 = 4 << 20;
 
 fn small() -> World {
-    World::with(|config| config.memory_budget = BUDGET).checked_at_rest()
+    World::with(|config| config.memory = BUDGET).checked_at_rest()
 }
 
 /// Publishes until the broker stops reading, or refuses.
@@ -101,7 +101,7 @@ fn memory_at_its_budget_publishes_of_subscribers_are_refused_busy_and_commits_se
 #[test]
 fn memory_pressure_suspends_the_heartbeat_of_connections_that_are_not_read() {
     let mut world = World::with(|config| {
-        config.memory_budget = BUDGET;
+        config.memory = BUDGET;
         config.wire.heartbeat_millis = 30_000;
     })
     .checked_at_rest();

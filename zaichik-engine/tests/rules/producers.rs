@@ -297,7 +297,7 @@ fn p_05_the_instant_does_not_depend_on_housekeeping() {
     // Requests of an old epoch do not count as activity.
     world.jump(start + us(9_999_999));
     assert_eq!(publish(&mut world, &peer, seq(6), "b"), "refused ProducerFenced 3");
-    // So many others that housekeeping has not handled all of them when the request arrives.
+    // Enough others that housekeeping has not handled all of them when the request arrives.
     let id = |id| Producer { id, ..seq(5) };
     for other in 100..300 {
         peer.publish_as(Some(id(other)), "t", AckLevel::None, &[record(b"x")]);
@@ -474,7 +474,7 @@ const BUDGET: u64 = 4 << 20;
 
 /// A peer that filled the memory with records that it does not commit.
 fn filled() -> (World, Peer) {
-    let mut world = World::with(|config| config.memory_budget = BUDGET).checked_at_rest();
+    let mut world = World::with(|config| config.memory = BUDGET).checked_at_rest();
     let peer = world.topic(TopicOptions::new());
     world.ask(&peer, peer.subscribe(1, "t"));
     assert_eq!(publish(&mut world, &peer, seq(1), "a"), "@0");
@@ -509,7 +509,7 @@ fn memory_at_its_budget_retries_are_answered_and_new_requests_refused() {
 
 #[test]
 fn memory_of_producers_stays_within_the_budget() {
-    let mut world = World::with(|config| config.memory_budget = 1 << 20).checked_at_rest();
+    let mut world = World::with(|config| config.memory = 1 << 20).checked_at_rest();
     let peer = world.topic(TopicOptions::new().compaction_window(secs(3_600)));
     // With a subscription it is read although memory is short.
     world.ask(&peer, peer.subscribe(1, "other"));

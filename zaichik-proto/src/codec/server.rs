@@ -285,7 +285,7 @@ const fn limit_fields(limits: &Limits) -> [u32; 7] {
         limits.max_frame,
         limits.max_records,
         limits.max_window,
-        limits.max_window_bytes,
+        limits.max_window_size,
         limits.max_subscriptions,
         limits.heartbeat_millis,
     ]
@@ -298,7 +298,7 @@ fn read_welcome<'a>(r: &mut Reader<'a>) -> Result<Welcome<'a>, ProtocolFault> {
         max_frame: r.u32()?,
         max_records: r.u32()?,
         max_window: r.u32()?,
-        max_window_bytes: r.u32()?,
+        max_window_size: r.u32()?,
         max_subscriptions: r.u32()?,
         heartbeat_millis: r.u32()?,
     };

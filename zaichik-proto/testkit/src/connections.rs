@@ -30,7 +30,7 @@ impl Connections {
     #[must_use]
     pub fn new() -> Self {
         let mut config = BrokerConfig::default();
-        config.memory_budget = 8 << 30;
+        config.memory = 8 << 30;
         let broker = Broker::new(config, Seed::new(1, 2)).expect("the defaults are valid");
         let now = Timestamp::from_micros(1_000_000);
         Self { broker, now, effects: Effects::new(), sessions: Vec::new(), slots: Vec::new() }

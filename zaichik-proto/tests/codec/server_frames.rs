@@ -25,7 +25,7 @@ pub(crate) fn welcome() -> impl Strategy<Value = Welcome<'static>> {
             max_frame,
             max_records,
             max_window,
-            max_window_bytes,
+            max_window_size,
             max_subscriptions,
             heartbeat_millis,
         ] = limits;
@@ -37,7 +37,7 @@ pub(crate) fn welcome() -> impl Strategy<Value = Welcome<'static>> {
                 .max_frame(max_frame)
                 .max_records(max_records)
                 .max_window(max_window)
-                .max_window_bytes(max_window_bytes)
+                .max_window_size(max_window_size)
                 .max_subscriptions(max_subscriptions)
                 .heartbeat_millis(heartbeat_millis),
             server,

@@ -34,7 +34,7 @@ impl ServerWatch {
     /// Maximum uncommitted bytes of a subscription; the default if the broker does not report its limits.
     pub(crate) fn window_bytes(&self) -> u32 {
         let limits = self.before.as_ref().map_or_else(Limits::default, |info| info.limits);
-        limits.max_window_bytes
+        limits.max_window_size
     }
 
     /// Asks again, and returns the usage in between, as far as the broker reports it.

@@ -27,7 +27,7 @@ async fn fill(client: &Client<Manual>, topic: &str, messages: usize) {
 #[test]
 fn a_subscription_dropped_with_messages_in_flight_does_not_stop_the_client() {
     let mut config = BrokerConfig::default();
-    config.lane_bytes = 4 << 20;
+    config.output_buffer = 4 << 20;
     let broker = Broker::start(config).expect("a valid configuration");
     let client = broker.client_builder().configure(|config| config.buffer_bytes = 1 << 10).start();
     Manual::block_on(async {

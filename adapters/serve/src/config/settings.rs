@@ -74,7 +74,7 @@ impl Settings {
             .max_frame(config.wire.max_frame.max(max_message.saturating_add(Limits::FRAME_ROOM)))
             .max_records(self.max_records)
             .max_window(self.max_window)
-            .max_window_bytes(saturated(self.max_window_size))
+            .max_window_size(saturated(self.max_window_size))
             .max_subscriptions(self.max_subscriptions)
             .heartbeat_millis(u32::try_from(self.heartbeat.as_millis()).unwrap_or(u32::MAX).max(1));
         config.topic_defaults = self.topic_defaults;
@@ -85,13 +85,13 @@ impl Settings {
         config.max_handshakes = self.max_handshakes;
         config.max_producers = self.max_producers;
         config.producer_ttl = self.producer_ttl;
-        config.memory_budget = match self.memory {
+        config.memory = match self.memory {
             Memory::Share(percent) => memory::share(percent),
             Memory::Bytes(bytes) => bytes,
         };
         config.handshake_timeout = self.handshake_timeout;
         config.write_timeout = self.write_timeout;
-        config.lane_bytes = usize::try_from(self.output_buffer).unwrap_or(usize::MAX);
+        config.output_buffer = usize::try_from(self.output_buffer).unwrap_or(usize::MAX);
         config
     }
 }
@@ -110,7 +110,7 @@ impl Default for Settings {
             max_message_size: broker.wire.max_message.into(),
             max_records: broker.wire.max_records,
             max_window: broker.wire.max_window,
-            max_window_size: broker.wire.max_window_bytes.into(),
+            max_window_size: broker.wire.max_window_size.into(),
             max_subscriptions: broker.wire.max_subscriptions,
             max_connections: broker.max_connections,
             max_handshakes: broker.max_handshakes,
@@ -118,7 +118,7 @@ impl Default for Settings {
             max_durables: broker.max_durables,
             max_producers: broker.max_producers,
             memory: Memory::Share(25),
-            output_buffer: broker.lane_bytes.try_into().unwrap_or(u64::MAX),
+            output_buffer: broker.output_buffer.try_into().unwrap_or(u64::MAX),
             heartbeat: Duration::from_millis(broker.wire.heartbeat_millis.into()),
             handshake_timeout: broker.handshake_timeout,
             write_timeout: broker.write_timeout,

@@ -39,7 +39,7 @@ const BOUNDS: Bounds = Bounds {
     max_topics: 10,
     max_subscriptions: 10,
     max_window: 1_024,
-    max_window_bytes: 1 << 20,
+    max_window_size: 1 << 20,
     max_durables: 10,
     inactive_ttl: 100,
     max_producers: 2,

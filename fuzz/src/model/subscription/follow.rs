@@ -2,7 +2,8 @@
 
 use super::Subscription;
 use crate::broken::{Broken, Verdict};
-use crate::model::topic::{Liveness, Topic};
+use crate::model::entry::Liveness;
+use crate::model::topic::Topic;
 use crate::model::words::Event;
 
 /// Maximum number of offsets that one event may skip.

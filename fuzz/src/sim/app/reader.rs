@@ -9,7 +9,8 @@ use zaichik_client::{
 };
 use zaichik_proto::{OnConflict, Record, Start};
 
-use super::{App, Ask, Purpose, TAKEN_AT_ONCE, at, denied, placed};
+use super::App;
+use super::ask::{Ask, Purpose, TAKEN_AT_ONCE, at, denied, placed};
 use crate::sim::check::{Broken, Checker, Outcome, Sent, Verdict, hash, numbered};
 use crate::sim::plan::Consumes;
 use crate::sim::trace::{self, Event};

@@ -190,7 +190,7 @@ impl World {
             Some(_) => 0,
         };
         let is_over = session.close_reason().is_some();
-        let has_room = session.outbound().stream_len() < self.plan.limits.lane_bytes;
+        let has_room = session.outbound().stream_len() < self.plan.limits.output_buffer;
         let is_drained = has_room && turn == Turn::Done && session.status() == Status::Open;
         let (may_lack, stats) = (self.plan.limits.may_lack_memory(), *self.broker.stats());
         let refused = may_lack.then_some(stats.refused - before_stats.refused);

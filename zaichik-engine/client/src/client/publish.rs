@@ -27,10 +27,10 @@ impl Client {
     /// [`AckLevel::None`].
     ///
     /// What the broker refuses only for the moment is sent again until the deadline, and so is what had no answer when
-    /// its connection broke. With a [`producer`](ClientConfig::producer) both happen in the order of the calls, which is
+    /// its connection broke. With a [`producer`](crate::ClientConfig::producer) both happen in the order of the calls, which is
     /// the order in the log, and the records are stored once: later publishes and batches wait for earlier ones.
     /// [`RequestError::Unknown`] then is left for a deadline that passes first, another instance of the broker, and
-    /// [`resend_timeout`](ClientConfig::resend_timeout).
+    /// [`resend_timeout`](crate::ClientConfig::resend_timeout).
     ///
     /// Without a producer, and with [`AckLevel::None`], later publishes may overtake one that is sent again, and one
     /// without an answer when its connection broke is unknown.

@@ -31,7 +31,7 @@ impl Client {
         let name = TopicName::parse(topic.as_bytes()).map_err(RequestError::InvalidTopic)?;
         check_names(&options)?;
         let limits = self.limits();
-        let windows = [(limits.max_window, options.window), (limits.max_window_bytes, options.window_bytes)];
+        let windows = [(limits.max_window, options.window), (limits.max_window_size, options.window_bytes)];
         if let Some((limit, got)) = windows.into_iter().find(|(limit, got)| got > limit) {
             return Err(RequestError::WindowTooLarge { limit, got });
         }

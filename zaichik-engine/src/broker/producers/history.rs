@@ -80,7 +80,7 @@ pub(super) struct History {
     lists_gone: u32,
 }
 
-/// Where one answer stands, or a run of them.
+/// The place of one answer, or of a run of answers.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     /// The low half of its sequence, or of its first one: 1,024 neighbours can't be mistaken for each other.
@@ -145,7 +145,7 @@ impl History {
         Standing::Remembered(after.saturating_sub(1))
     }
 
-    /// The answer to a sequence that stands in this place; its lists are read into `lists`.
+    /// The answer to a sequence, from this place; its lists are read into `lists`.
     pub(super) fn read(&self, sequence: u64, place: usize, lists: &mut AnswerLists) -> Stored {
         let Some(place) = self.places.get(place) else {
             return Stored::Lost;

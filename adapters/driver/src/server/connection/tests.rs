@@ -268,7 +268,7 @@ fn a_connection_with_a_full_buffer_is_read_again() {
 #[test]
 fn a_publisher_is_read_again_after_memory_was_freed() {
     let mut config = BrokerConfig::default();
-    config.memory_budget = 1 << 20;
+    config.memory = 1 << 20;
     let mut world = World::with(config);
     let (reader, writer) = (world.connect(), world.connect());
     world.subscribe(reader, 1);
