@@ -55,6 +55,7 @@ fn c_05_the_first_body_wins() {
     assert_eq!(peer.stream(), ["1/0=first"]);
 }
 
+/// Rule C2.
 #[test]
 fn c_06_without_a_key_nothing_is_a_duplicate() {
     let mut world = World::new();

@@ -58,6 +58,7 @@ fn a_04_committing_twice_gives_no_extra_credit() {
     assert_eq!(reader.stream(), ["1/0=a", "1/1=b"]);
 }
 
+/// Rule A3.
 #[test]
 fn a_05_committing_ahead_is_refused_and_changes_nothing() {
     let mut world = World::new();

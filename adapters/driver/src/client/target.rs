@@ -57,11 +57,11 @@ impl Target {
     }
 
     /// A connect error that names the address.
-    pub(crate) fn explain(&self, error: io::Error) -> io::Error {
+    pub(crate) fn explain(&self, error: &io::Error) -> io::Error {
         match self {
             Self::Remote(address) => io::Error::new(error.kind(), format!("{address}: {error}")),
             #[cfg(feature = "server")]
-            Self::Local(_) => error,
+            Self::Local(_) => io::Error::new(error.kind(), error.to_string()),
         }
     }
 }

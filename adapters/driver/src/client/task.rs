@@ -126,7 +126,7 @@ impl<R: Runtime> Task<R> {
                 if target.is_gone_for_good() {
                     state.give_up();
                 }
-                let error = target.explain(error);
+                let error = target.explain(&error);
                 state.connect_error = Some(Arc::new(error));
                 state.machine.handle_disconnected(now);
             }

@@ -29,7 +29,8 @@ pub(crate) struct Step<'a> {
 }
 
 impl Checker {
-    /// Compares one exchange with the model.
+    /// Compares one exchange with the model (rules I7, I9, I12, I15): contiguous offsets and whole batches, exact expiry,
+    /// windows, epochs, and every other rule of the broker.
     pub(crate) fn step(&mut self, step: Step<'_>) -> Verdict {
         let Some(mut tap) = self.taps.remove(&step.link) else {
             return Ok(());

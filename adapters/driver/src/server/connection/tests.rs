@@ -198,7 +198,7 @@ fn wakes_survive_a_publisher_that_is_dropped_at_once() {
 }
 
 #[test]
-fn a_broker_that_failed_notifies_every_connection() {
+fn s12_a_broker_that_failed_notifies_every_connection() {
     let mut world = World::new();
     let peers = [world.connect(), world.connect()];
     let shared = Arc::clone(&world.shared);
