@@ -11,12 +11,7 @@ use zaichik_parity::frozen::s9_a_thousand_frozen_subscribers_stay_within_the_bud
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);
 
 #[test]
-<<<<<<< HEAD
 fn s9_a_thousand_frozen_subscribers_on_async_std_stay_within_the_budget() {
     let test = s9_a_thousand_frozen_subscribers_stay_within_the_budget::<AsyncStd>(|| HEAP.allocated());
-=======
-fn a_thousand_frozen_subscribers_on_async_std_stay_within_the_budget() {
-    let test = b1_a_thousand_frozen_subscribers_stay_within_the_budget::<AsyncStd>(|| HEAP.allocated());
->>>>>>> w-driver
     async_std::task::block_on(test);
 }

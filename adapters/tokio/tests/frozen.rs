@@ -11,11 +11,6 @@ use zaichik_tokio::Tokio;
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);
 
 #[tokio::test(flavor = "multi_thread")]
-<<<<<<< HEAD
 async fn s9_a_thousand_frozen_subscribers_on_tokio_stay_within_the_budget() {
     s9_a_thousand_frozen_subscribers_stay_within_the_budget::<Tokio>(|| HEAP.allocated()).await;
-=======
-async fn a_thousand_frozen_subscribers_on_tokio_stay_within_the_budget() {
-    b1_a_thousand_frozen_subscribers_stay_within_the_budget::<Tokio>(|| HEAP.allocated()).await;
->>>>>>> w-driver
 }
