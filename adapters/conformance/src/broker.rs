@@ -135,6 +135,21 @@ pub(crate) async fn put<R: Runtime>(client: &Client<R>, topic: &str, message: im
     format!("{duplicate}@{offset}{created}")
 }
 
+/// The next message; panics if any is lost or the subscription ends.
+pub(crate) async fn next_message(subscription: &mut Subscription) -> Delivery {
+    loop {
+        match subscription
+            .next_event()
+            .await
+            .expect("the client is open")
+            .expect("the subscription continues")
+        {
+            Event::Message(message) => return message,
+            event => assert!(!event.is_loss() && !event.is_end(), "expected a message, got {event:?}"),
+        }
+    }
+}
+
 /// The next event of a subscription: "0=body", "0=body #2" the second time, "1..3 expired".
 pub(crate) async fn next(subscription: &mut Subscription) -> String {
     show_event(subscription.next().await)
