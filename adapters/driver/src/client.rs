@@ -187,14 +187,14 @@ impl<R: Runtime> Client<R> {
     /// The instance of the broker that the client was connected to last. Offsets are valid within one instance only.
     #[must_use]
     pub fn instance(&self) -> Option<u128> {
-        self.owner.core().look(|state, _| state.machine.instance())
+        self.owner.core().quietly(|state, _| state.machine.instance())
     }
 
     /// Refusals of messages that were published without an acknowledgement, since the last call: their number and the
     /// latest one.
     #[must_use]
     pub fn take_refused(&self) -> Option<(u64, Refusal)> {
-        self.owner.core().look(|state, _| state.machine.poll_refused())
+        self.owner.core().quietly(|state, _| state.machine.poll_refused())
     }
 
     /// Closes all clones of this client: waits for outstanding answers, within the drain timeout.
@@ -203,9 +203,9 @@ impl<R: Runtime> Client<R> {
     /// [`ClientError::Ended`] if a request was left unanswered, or the client had failed before.
     pub async fn close(self) -> Result<(), ClientError> {
         let core = self.owner.core();
-        core.change(|state, now| state.machine.close(now));
+        core.update(|state, now| state.machine.close(now));
         poll_fn(|cx| {
-            core.look(|state, _| {
+            core.quietly(|state, _| {
                 if let Some(over) = state.over() {
                     return Poll::Ready(over);
                 }
@@ -220,7 +220,7 @@ impl<R: Runtime> Client<R> {
     async fn opened(&self) -> Result<(), ClientError> {
         let core = self.owner.core();
         poll_fn(|cx| {
-            core.look(|state, _| {
+            core.quietly(|state, _| {
                 state.check()?;
                 if state.is_open() {
                     return Poll::Ready(Ok(()));

@@ -64,13 +64,13 @@ impl Core {
         Arc::new(Self { clock, state: Mutex::new(State::new(Machine::new(config))) })
     }
 
-    /// Reads the state, or takes something out of it that leaves the background task nothing to do.
-    pub(crate) fn look<T>(&self, step: impl FnOnce(&mut State, Timestamp) -> T) -> T {
+    /// Reads the state, or changes it in a way that gives the background task nothing to do: it is not woken.
+    pub(crate) fn quietly<T>(&self, step: impl FnOnce(&mut State, Timestamp) -> T) -> T {
         self.locked(step, false)
     }
 
     /// Changes the state, and wakes the background task.
-    pub(crate) fn change<T>(&self, step: impl FnOnce(&mut State, Timestamp) -> T) -> T {
+    pub(crate) fn update<T>(&self, step: impl FnOnce(&mut State, Timestamp) -> T) -> T {
         self.locked(step, true)
     }
 
@@ -130,7 +130,7 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.change(|state, now| state.machine.close(now));
+        self.0.update(|state, now| state.machine.close(now));
     }
 }
 

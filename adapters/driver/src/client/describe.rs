@@ -61,7 +61,7 @@ impl<R: Runtime> Client<R> {
         let Answer::Counters(counters) = answer else {
             return Err(mismatch(&answer));
         };
-        Ok(self.owner.core().look(|state, _| BrokerInfo {
+        Ok(self.owner.core().quietly(|state, _| BrokerInfo {
             server: state.machine.server().to_owned(),
             protocol: PROTOCOL_VERSION,
             instance: state.machine.instance().unwrap_or_default(),

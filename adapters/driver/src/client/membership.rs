@@ -16,7 +16,7 @@ pub(super) struct Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            self.owner.core().change(|state, now| state.leave(now, id));
+            self.owner.core().update(|state, now| state.leave(now, id));
         }
     }
 }

@@ -145,7 +145,7 @@ impl UnacknowledgedPublish<'_> {
     /// As for [`Publish::enqueue`].
     pub fn enqueue(&self) -> Result<(), ClientError> {
         let Publish { topic, messages, options, call } = &self.0;
-        call.core().change(|state, now| {
+        call.core().update(|state, now| {
             state.check()?;
             messages.publish(&mut state.machine, now, topic, *options)?;
             Ok(())

@@ -62,7 +62,7 @@ pub struct Publisher {
 
 impl Publisher {
     pub(super) fn new(owner: Arc<Owner>, topic: &str) -> Self {
-        let id = owner.core().look(|state, _| state.replies().add_publisher());
+        let id = owner.core().quietly(|state, _| state.replies().add_publisher());
         Self {
             owner,
             topic: topic.into(),
@@ -135,7 +135,7 @@ impl Publisher {
         let step = self.step();
         let Self { owner, topic, id, options, limit, batch, ticket, .. } = self;
         let messages = batch.get(..step).unwrap_or_default();
-        let sent = owner.core().change(|state, now| {
+        let sent = owner.core().update(|state, now| {
             state.check()?;
             let in_flight = state.replies().publisher(*id);
             if in_flight.requests >= *limit {
@@ -168,7 +168,7 @@ impl Publisher {
 
     /// Ready when every answer has arrived.
     fn poll_answered(&self, cx: &Context<'_>) -> Poll<Result<(), ClientError>> {
-        self.owner.core().look(|state, _| {
+        self.owner.core().quietly(|state, _| {
             let checked = state.check();
             let in_flight = state.replies().publisher(self.id);
             if let Some(error) = in_flight.error.take() {
@@ -188,7 +188,7 @@ impl Publisher {
 
     /// An error of an earlier step.
     fn take_error(&self) -> Result<(), ClientError> {
-        let error = self.owner.core().look(|state, _| state.replies().publisher(self.id).error.take());
+        let error = self.owner.core().quietly(|state, _| state.replies().publisher(self.id).error.take());
         error.map_or(Ok(()), Err)
     }
 }
@@ -221,7 +221,7 @@ impl Sink<Outgoing> for Publisher {
 impl Drop for Publisher {
     fn drop(&mut self) {
         let Self { owner, id, ticket, .. } = self;
-        owner.core().look(|state, _| {
+        owner.core().quietly(|state, _| {
             if let Some(ticket) = ticket.take() {
                 state.room.leave(ticket);
             }

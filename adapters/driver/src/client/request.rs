@@ -73,7 +73,7 @@ impl Call {
         if let Some(reply) = reply {
             return reply.poll_answer(cx);
         }
-        let made = core.change(|state, now| {
+        let made = core.update(|state, now| {
             state.check()?;
             match ask(&mut state.machine, now) {
                 Err(RequestError::Full) => {
@@ -103,7 +103,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.core.look(|state, _| state.room.leave(ticket));
+            self.core.quietly(|state, _| state.room.leave(ticket));
         }
     }
 }
@@ -114,7 +114,7 @@ impl Reply {
         core: &Arc<Core>,
         ask: impl FnOnce(&mut Machine, Timestamp) -> Result<RequestId, RequestError>,
     ) -> Result<Self, ClientError> {
-        let id = core.change(|state, now| {
+        let id = core.update(|state, now| {
             state.check()?;
             let id = ask(&mut state.machine, now)?;
             state.replies().await_reply(id, None);
@@ -128,7 +128,7 @@ impl Reply {
             // It was taken by an earlier poll.
             return Poll::Ready(Err(ClientError::Abandoned));
         };
-        let reply = self.core.look(|state, _| state.take_reply(id, cx.waker()));
+        let reply = self.core.quietly(|state, _| state.take_reply(id, cx.waker()));
         reply.map_or(Poll::Pending, |reply| {
             self.id = None;
             Poll::Ready(reply)
@@ -147,7 +147,7 @@ impl Future for Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if let Some(id) = self.id.take() {
-            self.core.look(|state, _| state.replies().forget(id));
+            self.core.quietly(|state, _| state.replies().forget(id));
         }
     }
 }

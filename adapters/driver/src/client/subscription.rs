@@ -239,7 +239,7 @@ impl Subscription {
         }
         let id = self.id;
         let core = self.membership.owner.core();
-        let taken = core.look(|state, _| {
+        let taken = core.quietly(|state, _| {
             if let Some(event) = state.machine.poll_event(id) {
                 return Poll::Ready(Some(Ok(event)));
             }
@@ -261,7 +261,7 @@ impl Subscription {
                 Some(Ok(Event::Restarted { .. })) => self.taken = None,
                 Some(Ok(event)) if !event.is_end() => {}
                 None | Some(_) => {
-                    core.look(|state, _| state.forget_reader(id));
+                    core.quietly(|state, _| state.forget_reader(id));
                     self.over = true;
                     self.membership.id = None;
                 }

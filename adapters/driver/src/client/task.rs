@@ -66,7 +66,7 @@ impl<R: Runtime> Task<R> {
         self.poll_connecting(cx);
         let connect_by = self.connecting.as_ref().map(|connecting| connecting.by);
         let Self { core, stream, target, .. } = self;
-        let outlook = core.look(|state, now| {
+        let outlook = core.quietly(|state, now| {
             state.watch_task(cx.waker());
             state.machine.handle_timeout(now);
             if state.is_over() {
@@ -114,7 +114,7 @@ impl<R: Runtime> Task<R> {
 
     fn connected(&mut self, connected: io::Result<Stream<R::Io>>) {
         let Self { core, stream, target, .. } = self;
-        core.look(|state, now| match connected {
+        core.quietly(|state, now| match connected {
             Ok(connected) => {
                 tracing::debug!(broker = %target, "connected");
                 *stream = Some(connected);

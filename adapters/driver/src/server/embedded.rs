@@ -191,7 +191,7 @@ impl BrokerHandle {
     /// unchanged. Clients see it in `Client::broker_info`.
     pub fn report(&self, counter: Counter, value: u64) {
         // A broker that failed answers no more requests.
-        let _ = self.shared.change(|broker| broker.report(counter, value));
+        let _ = self.shared.update(|broker| broker.report(counter, value));
     }
 }
 

@@ -138,15 +138,15 @@ impl Shared {
     }
 
     /// Reads from the broker.
-    pub(crate) fn inspect<T>(&self, look: impl FnOnce(&Broker) -> T) -> Result<T, Poisoned> {
+    pub(crate) fn inspect<T>(&self, read: impl FnOnce(&Broker) -> T) -> Result<T, Poisoned> {
         let _alarm = PanicAlarm(self);
-        self.state.lock().map(|state| look(&state.broker)).map_err(|_| Poisoned)
+        self.state.lock().map(|state| read(&state.broker)).map_err(|_| Poisoned)
     }
 
     /// Changes the broker in a way that has no effects on sessions.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Broker)) -> Result<(), Poisoned> {
+    pub(crate) fn update(&self, update: impl FnOnce(&mut Broker)) -> Result<(), Poisoned> {
         let _alarm = PanicAlarm(self);
-        self.state.lock().map(|mut state| change(&mut state.broker)).map_err(|_| Poisoned)
+        self.state.lock().map(|mut state| update(&mut state.broker)).map_err(|_| Poisoned)
     }
 
     pub(crate) const fn clock(&self) -> &Clock {
