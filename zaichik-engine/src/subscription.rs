@@ -149,7 +149,7 @@ impl Subscription {
 
     /// Whether it is durable, and no session attached to it in time (rule D5).
     pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
-        self.durable.as_ref().is_some_and(|durable| durable.expires_at <= now)
+        self.holder.is_none() && self.durable.as_ref().is_some_and(|durable| durable.expires_at <= now)
     }
 
     /// Whether everything up to and including `offset` can be committed, and where the cursor would be then

@@ -288,4 +288,15 @@ mod tests {
         assert_eq!(check(other, 0, OnConflict::Reject), Err(RefusalCode::SubscriptionHeld));
         assert_eq!(check(other, 0, OnConflict::TakeOver), Ok(()));
     }
+    #[test]
+    fn d5_an_attached_subscription_has_not_expired_even_at_the_end_of_time() {
+        let mut readiness = Readiness::new();
+        let mut subscriptions = Subscriptions::new(&BrokerConfig::default(), Seed::new(1, 2));
+        let key = insert(&mut subscriptions, &mut readiness, 0, "billing");
+        let holder = Holder { session: SessionId::new(1, 1), ready: readiness.insert_ring() };
+        subscriptions[key].attach(holder, TERMS, Timestamp::ZERO);
+        assert!(!subscriptions[key].has_expired(Timestamp::MAX));
+        subscriptions[key].detach(Timestamp::ZERO);
+        assert!(subscriptions[key].has_expired(Timestamp::ZERO), "it is kept for 0 microseconds");
+    }
 }

@@ -144,3 +144,18 @@ fn s_05_a_partly_received_frame_may_still_arrive() {
     assert_eq!(world.ask(&peer, request), "refused Draining");
     assert!(peer.is_closed());
 }
+
+#[test]
+fn s_05_refused_publishes_in_one_read_leave_the_topic_as_it_is() {
+    let mut world = World::new();
+    let peer = world.topic(TopicOptions::new().retain_forever());
+    world.publish(&peer, &["a"]);
+    // Nobody reads the topic any more, but the memory of its record is still there.
+    assert_eq!(world.ask(&peer, peer.alter("t", TopicOptions::new().retention_ttl(us(0)))), "done 0");
+    let requests: Vec<_> = (0..3).map(|_| peer.publish("t", "b")).collect();
+    world.drain(secs(10));
+    world.settle();
+    for request in requests {
+        assert_eq!(peer.answer(request), "refused Draining");
+    }
+}
