@@ -6,7 +6,7 @@ use zaichik_proto::{GapReason, Start, Timestamp};
 use super::amount::Amount;
 use super::{Position, Pull, Topic, Want};
 
-/// What a topic has at the death.
+/// What a topic holds at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Contents {
     /// The first offset that may be live.

@@ -508,6 +508,23 @@ fn memory_at_its_budget_retries_are_answered_and_new_requests_refused() {
 }
 
 #[test]
+fn p3_a_producer_that_there_was_no_memory_for_is_not_remembered() {
+    let (mut world, peer) = filled();
+    let another = |sequence| Producer { id: 8, ..seq(sequence) };
+    assert_eq!(publish(&mut world, &peer, another(5), "b"), "refused Busy 10000");
+    peer.stream();
+    let mut last = 0;
+    for _ in 0..300 {
+        world.ask(&peer, peer.commit(1, last));
+        last += u64::from(!peer.stream().is_empty());
+    }
+    world.advance(secs(1));
+    // The client waits for its first answer, because what follows it may count as the first request.
+    assert!(publish(&mut world, &peer, another(6), "c").starts_with('@'));
+    assert_eq!(publish(&mut world, &peer, another(5), "b"), "refused SequenceTooOld");
+}
+
+#[test]
 fn memory_of_producers_stays_within_the_budget() {
     let mut world = World::with(|config| config.memory = 1 << 20).checked_at_rest();
     let peer = world.topic(TopicOptions::new().compaction_window(secs(3_600)));
