@@ -135,6 +135,17 @@ pub(crate) async fn put<R: Runtime>(client: &Client<R>, topic: &str, message: im
     format!("{duplicate}@{offset}{created}")
 }
 
+/// The next message; panics if any is lost or the subscription ends.
+pub(crate) async fn next_message(subscription: &mut Subscription) -> Delivery {
+    loop {
+        let event = subscription.next_event().await.expect("the client is open");
+        match event.expect("the subscription continues").into_message() {
+            Ok(message) => return message,
+            Err(event) => assert!(!event.is_loss() && !event.is_end(), "expected a message, got {event:?}"),
+        }
+    }
+}
+
 /// The next event of a subscription: "0=body", "0=body #2" the second time, "1..3 expired".
 pub(crate) async fn next(subscription: &mut Subscription) -> String {
     show_event(subscription.next().await)

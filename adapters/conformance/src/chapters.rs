@@ -13,7 +13,7 @@ use zaichik_driver::{
     RefusalCode, RequestError, Start, TopicOptions, TopicStatus,
 };
 
-use crate::broker::{Broker, ClientOf, HOUR, SOON, next, put, refused, settled, spawn};
+use crate::broker::{Broker, ClientOf, HOUR, SOON, next, next_message, put, refused, settled, spawn};
 use crate::form::Form;
 
 pub(crate) async fn o_01_interleaved_publishers_are_seen_in_one_order<F: Form>() {
@@ -25,7 +25,7 @@ pub(crate) async fn o_01_interleaved_publishers_are_seen_in_one_order<F: Form>()
         seen.push(spawn::<F::Runtime, _>(async move {
             let (mut bodies, mut latest) = (Vec::new(), None);
             while bodies.len() < 400 {
-                let message = subscription.next_message().await.expect("no gap").expect("a message");
+                let message = next_message(&mut subscription).await;
                 assert_eq!(message.offset, bodies.len() as u64);
                 assert!(latest <= Some(message.timestamp), "timestamps never decrease (rule O5)");
                 latest = Some(message.timestamp);
@@ -151,7 +151,7 @@ pub(crate) async fn c_02_a_key_is_remembered_for_its_window_or_superseded<F: For
     }
     let mut subscription = client.subscribe("u").window(0).await.expect("subscribed");
     assert_eq!(next(&mut subscription).await, "2=3", "no gap for superseded records");
-    let tombstone = subscription.next_message().await.expect("no gap").expect("a message");
+    let tombstone = next_message(&mut subscription).await;
     assert!(tombstone.tombstone && tombstone.key.as_deref() == Some(b"k"), "{tombstone:?}");
     broker.stop().await;
 }
@@ -164,7 +164,7 @@ pub(crate) async fn a_13_a_message_is_nacked_committed_or_becomes_a_dead_letter<
     client.publish_all("t", [full, "b".into(), Outgoing::new("c").key("")]).await.expect("accepted");
     let subscribe = client.subscribe("t").window(2).dead_letter(2, "dead");
     let mut subscription = subscribe.await.expect("subscribed");
-    let message = subscription.next_message().await.expect("no gap").expect("a message");
+    let message = next_message(&mut subscription).await;
     assert_eq!((&*message.topic, message.offset, message.attempt), ("t", 0, 1));
     assert_eq!((&message.body[..], message.key.as_deref()), (&b"a"[..], Some(&b"k"[..])));
     let headers: Vec<_> = message.headers.iter().collect();
@@ -185,7 +185,7 @@ pub(crate) async fn a_13_a_message_is_nacked_committed_or_becomes_a_dead_letter<
     subscription.commit().await.expect("committed");
     assert!(settled(&client, &mut subscription).await.is_empty());
     let mut dead = client.subscribe("dead").await.expect("subscribed");
-    let copy = dead.next_message().await.expect("no gap").expect("a message");
+    let copy = next_message(&mut dead).await;
     assert_eq!((&copy.body[..], copy.key.as_deref()), (&b"a"[..], Some(&b"k"[..])));
     assert!(copy.headers.iter().any(|header| header == ("zaichik-reason", b"nack")), "{copy:?}");
     broker.stop().await;
@@ -251,7 +251,7 @@ pub(crate) async fn x_01_a_transaction_has_all_of_its_effects_or_none<F: Form>()
     put(&client, "t", "0").await;
     put(&client, "t", "1").await;
     let mut subscription = client.subscribe("t").await.expect("subscribed");
-    let message = subscription.next_message().await.expect("no gap").expect("a message");
+    let message = next_message(&mut subscription).await;
 
     let transaction = client.transaction().publish("t", "x").publish("new", "x").commit(&message);
     let transaction = transaction.publish_all("small", ["y", "z"]);
@@ -287,7 +287,7 @@ pub(crate) async fn s11_a_client_sees_topics_subscriptions_and_counters<F: Form>
     reader.create_topic("t", options).await.expect("created");
     put(&reader, "t", "a").await;
     let mut subscription = reader.subscribe("t").durable("d").await.expect("subscribed");
-    let message = subscription.next_message().await.expect("no gap").expect("a message");
+    let message = next_message(&mut subscription).await;
     message.commit().await.expect("committed");
 
     let topic = tool.topic("t").await.expect("described");

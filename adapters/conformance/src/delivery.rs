@@ -7,7 +7,7 @@ use futures::future::{join, join_all};
 use zaichik_driver::{Outgoing, Overflow, TopicOptions};
 use zaichik_testkit::Sub;
 
-use crate::broker::{Broker, ClientOf, next, put, refused};
+use crate::broker::{Broker, ClientOf, next, next_message, put, refused};
 use crate::form::Form;
 
 /// A broker with a topic `t` that retains forever, a reader and a writer.
@@ -68,7 +68,7 @@ pub(crate) async fn a_17_a_peer_that_stops_reading_delays_no_other<F: Form>() {
     for offset in 0..512 {
         let receipt = writer.publish("flood", body.clone()).await.expect("accepted");
         assert_eq!(receipt.offset(0), Some(offset));
-        let message = subscription.next_message().await.expect("no gap").expect("a message");
+        let message = next_message(&mut subscription).await;
         assert_eq!(message.offset, offset);
         message.commit().await.expect("committed");
     }
@@ -115,7 +115,7 @@ pub(crate) async fn a_18_a_handler_that_publishes_under_load_makes_progress<F: F
     };
     let handler = async {
         for number in 0..MESSAGES {
-            let message = work.next_message().await.expect("no gap").expect("a message");
+            let message = next_message(&mut work).await;
             match number % 3 {
                 0 => {
                     client.publish("answers", message.body.clone()).await.expect("accepted");
@@ -134,7 +134,7 @@ pub(crate) async fn a_18_a_handler_that_publishes_under_load_makes_progress<F: F
     };
     join(flood, handler).await;
     for offset in 0..MESSAGES as u64 {
-        let message = unread.next_message().await.expect("no gap").expect("a message");
+        let message = next_message(&mut unread).await;
         assert_eq!(message.offset, offset);
         message.commit().await.expect("committed");
     }
@@ -194,7 +194,7 @@ pub(crate) async fn a7_large_and_small_messages_arrive_whole<F: Form>() {
     };
     let reading = async {
         for size in sizes.clone() {
-            let message = subscription.next_message().await.expect("no gap").expect("a message");
+            let message = next_message(&mut subscription).await;
             assert!(message.body.len() == size && message.body.iter().all(|byte| *byte == 7));
             message.commit().await.expect("committed");
         }

@@ -13,7 +13,7 @@ use zaichik_driver::{
 };
 use zaichik_testkit::Sub;
 
-use crate::broker::{Broker, ClientOf, put};
+use crate::broker::{Broker, ClientOf, next_message, put};
 use crate::faults::{Direction, Fault};
 use crate::form::Form;
 use crate::proxy::Proxy;
@@ -280,7 +280,7 @@ async fn stop_after<'a, R: Runtime>(work: &'a Work<'_>, client: &'a Client<R>, s
         if done.next().is_none() {
             return stopped;
         }
-        let message = subscription.next_message().await.expect("no gap").expect("a message");
+        let message = next_message(subscription).await;
         if done.next().is_none() {
             return stopped;
         }

@@ -7,7 +7,7 @@ use zaichik_driver::{Client, ClientError, ErrorClass, TopicOptions};
 use zaichik_proto::{HEADER_LEN, Start};
 use zaichik_testkit::{Sub, record};
 
-use crate::broker::{Broker, PeerOf, next, put, spawn};
+use crate::broker::{Broker, PeerOf, next, next_message, put, spawn};
 use crate::form::Form;
 use crate::peer::Peer;
 
@@ -108,7 +108,7 @@ pub(crate) async fn s5_a_shutdown_waits_for_uncommitted_messages<F: Form>() {
     let client = broker.client().await;
     let mut subscription = client.subscribe("t").await.expect("subscribed");
     client.publish("t", "x").await.expect("accepted");
-    let message = subscription.next_message().await.expect("no gap").expect("a message");
+    let message = next_message(&mut subscription).await;
     // The grace time is longer than any test: only the commit can end the drain.
     broker.handle().shutdown(crate::broker::HOUR);
     let stopping = spawn::<F::Runtime, _>(broker.stopped());

@@ -13,7 +13,7 @@ use zaichik_driver::{
     Outgoing, Overflow, Runtime, Timer, TopicOptions,
 };
 
-use crate::broker::{HOUR, next, next_committed};
+use crate::broker::{HOUR, next, next_committed, next_message};
 
 /// The default `inactive_ttl`.
 const DAY: Duration = Duration::from_hours(24);
@@ -86,11 +86,11 @@ pub(crate) async fn a4_a_nacked_message_is_redelivered_after_exactly_its_delay<R
     let client = broker.client();
     let mut subscription = client.subscribe("t").await.expect("subscribed");
     client.publish("t", "a").await.expect("accepted");
-    let message = subscription.next_message().await.expect("no gap").expect("a message");
+    let message = next_message(&mut subscription).await;
     let clock = Clock::of::<R>();
     let before = clock.now();
     message.nack(HOUR).await.expect("taken back");
-    let again = subscription.next_message().await.expect("no gap").expect("a message");
+    let again = next_message(&mut subscription).await;
     assert_eq!((again.offset, again.attempt), (0, message.attempt + 1));
     assert_eq!(clock.now().since(before), HOUR);
 }

@@ -10,7 +10,7 @@ use zaichik_proto::{
 };
 use zaichik_testkit::{Sub, encoded, record};
 
-use crate::broker::{Broker, next, put};
+use crate::broker::{Broker, next, next_message, put};
 use crate::faults::{Direction, Fault};
 use crate::form::Form;
 use crate::peer::Peer;
@@ -160,7 +160,7 @@ async fn split<F: Form>(broker: &Broker<F>, seed: u64) {
         assert_eq!(receipt.expect("accepted").offset(0), Some(offset as u64));
     }
     for body in &bodies {
-        let message = subscription.next_message().await.expect("no gap").expect("a message");
+        let message = next_message(&mut subscription).await;
         assert_eq!(message.body, body);
         message.commit().await.expect("committed");
     }
@@ -179,7 +179,7 @@ pub(crate) async fn s2_a_slow_reader_gets_the_bytes_that_were_sent<F: Form>() {
     let reader = Client::<F::Runtime>::connect(proxy.address()).await.expect("the broker listens");
     let mut subscription = reader.subscribe("t").window(0).await.expect("subscribed");
     for number in 0..64_u8 {
-        let message = subscription.next_message().await.expect("no gap").expect("a message");
+        let message = next_message(&mut subscription).await;
         assert!(message.body.len() == 16 << 10 && message.body.iter().all(|byte| *byte == number));
     }
     broker.stop().await;

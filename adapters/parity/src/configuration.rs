@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use zaichik_tokio::{Client, ClientError, ErrorClass, TopicOptions};
 
 use crate::directory::Directory;
+use crate::messages::next_message;
 use crate::process::{Broker, command, piped};
 use crate::script;
 
@@ -165,7 +166,7 @@ pub fn the_configuration_reaches_the_broker(path: &str) {
         assert!(second.to_string().contains("topic"), "{second}");
         // Published before the first subscription: with the default settings it would not have been kept.
         let mut subscription = client.subscribe("only").await.expect("subscribed");
-        let message = subscription.next_message().await.expect("no gap").expect("a message");
+        let message = next_message(&mut subscription).await;
         assert_eq!(message.body, "kept");
         client.subscribe("only").window(4).await.expect_err("above the limit");
     });
@@ -187,7 +188,7 @@ pub fn a_broker_listens_on_several_addresses(path: &str) {
         let mut subscription = reader.subscribe("doors").window(0).await.expect("subscribed");
         for port in &ports {
             connect(port).await.publish("doors", port.to_string()).await.expect("accepted");
-            let message = subscription.next_message().await.expect("no gap").expect("a message");
+            let message = next_message(&mut subscription).await;
             assert_eq!(message.body, port.to_string());
         }
     });
@@ -315,7 +316,7 @@ pub fn a_drain_ends_at_its_deadline(path: &str) {
         let client = Client::builder(&broker.address()).reconnect(false).connect().await.expect("it listens");
         let mut subscription = client.subscribe("unfinished").await.expect("subscribed");
         client.publish("unfinished", "business").await.expect("accepted");
-        let message = subscription.next_message().await.expect("no gap").expect("a message");
+        let message = next_message(&mut subscription).await;
         broker.signal("TERM");
         let end = subscription.next_message().await;
         assert!(end.is_err(), "the connection is over: {end:?}");
@@ -364,7 +365,7 @@ pub fn a_broker_listens_on_a_unix_socket(path: &str) {
         let far = Client::connect(&broker.address()).await.expect("the broker listens");
         let mut subscription = far.subscribe("doors").window(0).await.expect("subscribed");
         near.publish("doors", "x").await.expect("accepted");
-        assert_eq!(subscription.next_message().await.expect("no gap").expect("a message").body, "x");
+        assert_eq!(next_message(&mut subscription).await.body, "x");
         near.close().await.expect("the client has no unfinished work");
         Client::connect(&address)
             .await

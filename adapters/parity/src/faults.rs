@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use zaichik_proto::MAGIC;
 use zaichik_tokio::{Client, Event};
 
+use crate::messages::next_message;
 use crate::process::Broker;
 use crate::script;
 
@@ -69,7 +70,7 @@ pub fn s5_sigterm_under_load_accounts_for_every_publish(path: &str) {
         for writer in 0..WRITERS {
             let first = connect().await.expect("the broker listens");
             let mut own = first.subscribe(&format!("started {writer}")).await.expect("subscribed");
-            own.next_message().await.expect("no gap").expect("a message").commit().await.expect("committed");
+            next_message(&mut own).await.commit().await.expect("committed");
             first.close().await.expect("the client has no unfinished work");
         }
         broker.signal("TERM");

@@ -5,6 +5,7 @@ use tokio::net::{TcpStream, UnixStream};
 use zaichik_tokio::{Client, TopicOptions};
 
 use crate::directory::Directory;
+use crate::messages::next_message;
 use crate::process::{Broker, command};
 use crate::script;
 
@@ -99,7 +100,7 @@ pub fn metrics_count_what_happened(path: &str) {
         for body in ["one", "two", "three"] {
             client.publish("orders", body).await.expect("accepted");
         }
-        let first = billing.next_message().await.expect("no gap").expect("a message");
+        let first = next_message(&mut billing).await;
         first.commit().await.expect("committed");
         client.create_topic("invoices", TopicOptions::new().max_messages(1)).await.expect("created");
         client
@@ -223,7 +224,7 @@ pub fn readiness_ends_with_the_first_signal(path: &str) {
         let mut subscription = client.subscribe("unfinished").await.expect("subscribed");
         client.publish("unfinished", "business").await.expect("accepted");
         // Received and not committed: the drain waits for it.
-        let message = subscription.next_message().await.expect("no gap").expect("a message");
+        let message = next_message(&mut subscription).await;
         assert_eq!(request(port, "GET", "/readyz").await.0, 200);
         broker.signal("TERM");
         broker.wait_for_log("draining");

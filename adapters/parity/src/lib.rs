@@ -20,6 +20,7 @@ pub mod frozen;
 pub mod http;
 #[cfg(target_os = "linux")]
 pub mod lifecycle;
+mod messages;
 #[cfg(unix)]
 mod process;
 mod script;

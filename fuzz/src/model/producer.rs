@@ -10,11 +10,11 @@ const MAX_ANSWERS: usize = 1_024;
 /// Every producer that is not forgotten.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Producers {
-    known: Vec<Known>,
+    known: Vec<Remembered>,
 }
 
 #[derive(Debug, Clone)]
-struct Known {
+struct Remembered {
     id: u128,
     epoch: u32,
     /// The next sequence.
@@ -46,7 +46,7 @@ impl Producers {
                 return refused(RefusalCode::ProducersFull, u64::from(bounds.max_producers));
             }
             let Producer { id, epoch, sequence } = claim;
-            self.known.push(Known {
+            self.known.push(Remembered {
                 id,
                 epoch,
                 expected: sequence,

@@ -30,7 +30,7 @@ pub(super) enum Failure {
 
 /// What becomes of a record that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum FailureOutcome {
     /// It is delivered again.
     Redelivered,
     /// It is in the dead-letter topic.
@@ -88,29 +88,29 @@ pub(super) fn record_failed(
     config: &BrokerConfig,
     (key, offset): (SubKey, u64),
     failure: Failure,
-) -> Outcome {
+) -> FailureOutcome {
     let subscription = &mut readers.subscriptions[key];
     let Some(DeadLetter { topic: target, max_attempts }) = subscription.terms.dead_letter else {
-        return Outcome::Redelivered;
+        return FailureOutcome::Redelivered;
     };
     let failures = subscription.fail(offset);
     if failures < max_attempts.get() {
-        return Outcome::Redelivered;
+        return FailureOutcome::Redelivered;
     }
     let topic = &mut readers.topics[subscription.topic];
     // A record that is no longer live becomes a gap instead (rule R9).
     let Some(bytes) = topic.record(readers.now, offset) else {
-        return Outcome::Redelivered;
+        return FailureOutcome::Redelivered;
     };
     let name = subscription.durable.as_ref().map_or("", |durable| &durable.name);
     let origin = Origin { topic: &topic.name, offset, subscription: name, failures, failure };
     let copied = origin.copy(&bytes).and_then(|copy| append_copy(readers, config, target, &copy));
     if copied.is_ok() {
         bump(&mut counters.stats.dead_letters, 1);
-        Outcome::DeadLettered
+        FailureOutcome::DeadLettered
     } else {
         bump(&mut counters.stats.dead_letters_refused, 1);
-        Outcome::Refused
+        FailureOutcome::Refused
     }
 }
 

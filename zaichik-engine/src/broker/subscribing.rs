@@ -8,7 +8,7 @@ use zaichik_proto::{
 };
 
 use super::counters::{Counters, bump};
-use super::dead_letters::{self, Failure, Outcome, REFUSED_PAUSE};
+use super::dead_letters::{self, Failure, FailureOutcome, REFUSED_PAUSE};
 use super::readers::Readers;
 use super::sessions::{SessionEntry, Sessions};
 use super::subscriptions::{Beginning, Subscriptions};
@@ -125,12 +125,13 @@ impl Subscribing<'_> {
         let outcome = if subscription.is_delivered(offset) {
             self.record_failed(key, offset, Failure::Nack)
         } else {
-            Outcome::Redelivered
+            FailureOutcome::Redelivered
         };
-        let delay = if outcome == Outcome::Refused { delay_micros.max(REFUSED_PAUSE) } else { delay_micros };
+        let delay =
+            if outcome == FailureOutcome::Refused { delay_micros.max(REFUSED_PAUSE) } else { delay_micros };
         let now = self.readers.now;
         let subscription = &mut self.readers.subscriptions[key];
-        if outcome == Outcome::DeadLettered && !is_planted(Defect::DeadLetterStays) {
+        if outcome == FailureOutcome::DeadLettered && !is_planted(Defect::DeadLetterStays) {
             subscription.raise_rewind();
             subscription.skip(offset);
         } else {
@@ -184,16 +185,16 @@ impl Subscribing<'_> {
         }
         let outcome = match subscription.only_uncommitted() {
             Some(offset) => self.record_failed(key, offset, Failure::Disconnected),
-            None => Outcome::Redelivered,
+            None => FailureOutcome::Redelivered,
         };
         let subscription = &mut self.readers.subscriptions[key];
-        if outcome == Outcome::DeadLettered {
+        if outcome == FailureOutcome::DeadLettered {
             // Nothing else is uncommitted, so the cursor passes gaps behind the record as well (rule R9).
             subscription.commit(subscription.next().offset);
             self.readers.cursor_moved(key);
         }
         self.readers.detach(key);
-        if outcome == Outcome::Refused {
+        if outcome == FailureOutcome::Refused {
             let until = self.readers.now.plus_micros(REFUSED_PAUSE);
             self.readers.subscriptions[key].hold_off(until);
         }
@@ -335,7 +336,7 @@ impl Subscribing<'_> {
         }
     }
 
-    fn record_failed(&mut self, key: SubKey, offset: u64, failure: Failure) -> Outcome {
+    fn record_failed(&mut self, key: SubKey, offset: u64, failure: Failure) -> FailureOutcome {
         dead_letters::record_failed(&mut self.readers, self.counters, self.config, (key, offset), failure)
     }
 

@@ -58,7 +58,7 @@ struct Entry {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum Ending {
     Live,
     Missing,
     Silent,
@@ -119,9 +119,9 @@ impl Pair {
         age(&mut self.all, self.now, self.changed_at, self.topic.settings);
     }
 
-    fn fate(&self, offset: u64) -> Fate {
+    fn fate(&self, offset: u64) -> Ending {
         let entry = &self.all[usize::try_from(offset).unwrap()];
-        if offset < self.first { Fate::Missing } else { fate(entry, self.now) }
+        if offset < self.first { Ending::Missing } else { fate(entry, self.now) }
     }
 
     /// The first offset rises by the topic's time to live, by own ones at the front, and by commits.
@@ -134,7 +134,7 @@ impl Pair {
         while let Some(entry) = self.all.get(usize::try_from(first).unwrap()) {
             let by_topic = ttl > 0 && ttl < u64::MAX && entry.timestamp + ttl <= self.now;
             let by_all = ttl == 0 && self.readers.iter().all(|(at, _)| at.offset > first);
-            if !by_topic && !by_all && fate(entry, self.now) != Fate::Missing {
+            if !by_topic && !by_all && fate(entry, self.now) != Ending::Missing {
                 break;
             }
             first += 1;
@@ -153,7 +153,7 @@ impl Pair {
         let between = first.min(real)..first.max(real);
         for offset in between {
             let entry = &self.all[usize::try_from(offset).unwrap()];
-            assert_ne!(fate(entry, self.now), Fate::Live, "offset {offset}: first is {real}, not {first}");
+            assert_ne!(fate(entry, self.now), Ending::Live, "offset {offset}: first is {real}, not {first}");
         }
         self.first = real;
     }
@@ -228,7 +228,7 @@ impl Pair {
             self.all = all;
             let fits = |from: u64| {
                 let kept = self.all[usize::try_from(from).unwrap()..].iter();
-                let kept: Vec<_> = kept.filter(|entry| fate(entry, now) == Fate::Live).collect();
+                let kept: Vec<_> = kept.filter(|entry| fate(entry, now) == Ending::Live).collect();
                 let bytes: u64 = kept.iter().map(|entry| entry.bytes.len() as u64).sum();
                 kept.len() as u64 <= settings.max_messages && bytes <= settings.max_bytes
             };
@@ -262,7 +262,7 @@ impl Pair {
             return self.end().max(asked);
         }
         let mut all = asked.max(self.floor)..self.end();
-        all.find(|offset| self.fate(*offset) == Fate::Live).unwrap_or_else(|| self.end())
+        all.find(|offset| self.fate(*offset) == Ending::Live).unwrap_or_else(|| self.end())
     }
 
     fn pull(&mut self, reader: usize, want: Want) {
@@ -275,22 +275,22 @@ impl Pair {
                 return;
             }
             Pull::NoRoom => {
-                assert_eq!(self.fate(from.offset), Fate::Live);
+                assert_eq!(self.fate(from.offset), Ending::Live);
                 let len = self.all[usize::try_from(from.offset).unwrap()].bytes.len();
                 assert!(len > want.bytes && len > want.single);
                 return;
             }
             Pull::Gap { to } => {
-                self.assert_all(from.offset, to, Fate::Missing);
+                self.assert_all(from.offset, to, Ending::Missing);
                 Position::at(to)
             }
             Pull::Skip { to } => {
-                self.assert_all(from.offset, to, Fate::Silent);
+                self.assert_all(from.offset, to, Ending::Silent);
                 Position::at(to)
             }
             Pull::Records { data, count, next } => {
                 assert_eq!(next.offset, from.offset + u64::from(count));
-                assert!((from.offset..next.offset).all(|offset| self.fate(offset) == Fate::Live));
+                assert!((from.offset..next.offset).all(|offset| self.fate(offset) == Ending::Live));
                 let range = usize::try_from(from.offset).unwrap()..usize::try_from(next.offset).unwrap();
                 assert_eq!(
                     data,
@@ -305,7 +305,7 @@ impl Pair {
     }
 
     /// All of these offsets have this fate, and the next one does not.
-    fn assert_all(&self, from: u64, to: u64, expected: Fate) {
+    fn assert_all(&self, from: u64, to: u64, expected: Ending) {
         assert!(from < to);
         for offset in from..to {
             assert_eq!(self.fate(offset), expected, "offset {offset} of {from}..{to}");
@@ -326,7 +326,7 @@ impl Pair {
         let found = self.topic.newest.as_ref().map_or(0, |newest| newest.live());
         assert_eq!(found, keys(&self.all, self.first, self.now).len() as u64, "keys leave");
         let live: usize = (self.first..self.end())
-            .filter(|at| self.fate(*at) != Fate::Silent)
+            .filter(|at| self.fate(*at) != Ending::Silent)
             .map(|at| self.all[usize::try_from(at).unwrap()].bytes.len() + 600)
             .sum();
         // Tables may keep 128 entries; above the first offset less than half of a chunk is dead.
@@ -390,18 +390,18 @@ fn age(all: &mut [Entry], now: u64, changed_at: u64, settings: TopicSettings) {
     }
 }
 
-fn fate(entry: &Entry, now: u64) -> Fate {
+fn fate(entry: &Entry, now: u64) -> Ending {
     match entry.silent_at {
-        Some(at) if at < entry.own_death => Fate::Silent,
-        _ if entry.own_death <= now => Fate::Missing,
-        _ => Fate::Live,
+        Some(at) if at < entry.own_death => Ending::Silent,
+        _ if entry.own_death <= now => Ending::Missing,
+        _ => Ending::Live,
     }
 }
 
 /// The keys whose newest record is live.
 fn keys(all: &[Entry], first: u64, now: u64) -> BTreeSet<&'static str> {
     let live =
-        all.iter().zip(0..).filter(|(entry, offset)| *offset >= first && fate(entry, now) == Fate::Live);
+        all.iter().zip(0..).filter(|(entry, offset)| *offset >= first && fate(entry, now) == Ending::Live);
     live.filter(|(entry, _)| entry.superseded_at.is_none()).filter_map(|(entry, _)| entry.key).collect()
 }
 

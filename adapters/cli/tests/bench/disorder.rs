@@ -22,7 +22,7 @@ async fn forward(address: &str, disorder: Disorder, messages: usize) {
     let publishing = Running(publishing.expect("the command starts"));
     // The last message is the publisher's end.
     for number in 0..=messages {
-        let message = before.next_message().await.expect("no gap").expect("a message");
+        let message = before.next_message().await.expect("no error").expect("a message");
         for message in disorder(number, message) {
             futures::SinkExt::feed(&mut after, message).await.expect("accepted");
         }

@@ -126,7 +126,7 @@ pub(crate) fn watch(address: &str, topic: &str) {
         let client = Client::connect(address).await.expect("the broker listens");
         let mut watching = client.subscribe(topic).window(0).await.expect("subscribed");
         for _ in 0..100 {
-            watching.next_message().await.expect("no gap").expect("a message");
+            watching.next_message().await.expect("no error").expect("a message");
         }
     });
 }
