@@ -130,7 +130,7 @@ impl fmt::Display for Refusal {
                 f.write_str("the topic's name is invalid: use 1 to 255 bytes of UTF-8 without control characters and without a leading $")
             }
             RefusalCode::SettingsDiffer => {
-                write!(f, "the topic exists with other settings; these differ: {}", SettingNames(value))
+                write!(f, "the topic exists with other settings; these differ: {}; to change them, alter the topic", SettingNames(value))
             }
             RefusalCode::InvalidSettings => {
                 write!(f, "the topic's settings are invalid: {}", SettingNames(value))

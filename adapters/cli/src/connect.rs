@@ -41,7 +41,7 @@ impl ServerArgs {
     /// The broker's address, without a token.
     ///
     /// # Errors
-    /// `--server` has a token, or `PORT` is not a port.
+    /// `--server` has a token, a URL has another scheme, or `PORT` is not a port.
     pub(crate) fn address(&self) -> Result<String, Failure> {
         Ok(self.url()?.address)
     }
@@ -91,7 +91,7 @@ impl ServerArgs {
 
     fn url(&self) -> Result<BrokerUrl, Failure> {
         if let Some(server) = &self.server {
-            let url = BrokerUrl::parse(server);
+            let url = BrokerUrl::checked(server)?;
             if url.token.is_some() {
                 return Err(Failure::new(
                     Code::Usage,
@@ -102,13 +102,25 @@ impl ServerArgs {
             return Ok(url);
         }
         match std::env::var("ZAICHIK_URL") {
-            Ok(url) if !url.is_empty() => Ok(BrokerUrl::parse(&url)),
+            Ok(url) if !url.is_empty() => BrokerUrl::checked(&url),
             _ => Ok(BrokerUrl::parse(&format!("127.0.0.1:{}", port(std::env::var("PORT").ok())?))),
         }
     }
 }
 
 impl BrokerUrl {
+    fn checked(url: &str) -> Result<Self, Failure> {
+        match url.split_once("://") {
+            Some((scheme, _)) if scheme != "zaichik" => Err(Failure::new(
+                Code::Usage,
+                format_args!(
+                    "the broker's URL begins with {scheme}://; use zaichik://host:port, host:port or unix:/path"
+                ),
+            )),
+            _ => Ok(Self::parse(url)),
+        }
+    }
+
     fn parse(url: &str) -> Self {
         if url.starts_with("unix:") {
             return Self { address: url.to_owned(), token: None };
@@ -162,6 +174,15 @@ mod tests {
         ] {
             assert_eq!(BrokerUrl::parse(url), expected, "{url}");
         }
+    }
+
+    #[test]
+    fn another_scheme_is_refused() {
+        assert!(BrokerUrl::checked("http://localhost:1").is_err());
+        assert_eq!(
+            BrokerUrl::checked("zaichik://a://b@localhost:1").ok(),
+            Some(parsed("localhost:1", Some("a://b")))
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use zaichik_tokio::{ClientError, ErrorClass, RequestError};
+use zaichik_tokio::{ClientError, ErrorClass, FaultCode, LinkError, RequestError};
 
 /// The exit code of a failed command.
 ///
@@ -67,6 +67,28 @@ impl From<ClientError> for Failure {
             error if error.class() == ErrorClass::Retryable => Code::TimedOut,
             _other => Code::Other,
         };
-        Self::new(code, error)
+        let failure = Self::new(code, &error);
+        match error {
+            ClientError::Ended(LinkError::Fatal { code: FaultCode::Unauthorized, .. }) => {
+                failure.with_context("", "; give the broker's token with --token-file")
+            }
+            _other => failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_token_is_code_3_and_names_the_flag() {
+        let fault = LinkError::Fatal { code: FaultCode::Unauthorized, text: "no".into() };
+        let Failure { code, message } = ClientError::Ended(fault).into();
+        assert_eq!(code, Code::Unreachable);
+        assert!(
+            message.ends_with("Unauthorized: no; give the broker's token with --token-file"),
+            "{message}"
+        );
     }
 }

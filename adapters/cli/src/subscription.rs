@@ -2,10 +2,10 @@
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use zaichik_tokio::SubscriptionInfo;
+use zaichik_tokio::{ClientError, RefusalCode, RequestError, SubscriptionInfo};
 
 use crate::connect::ServerArgs;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::printable::printable;
 use crate::report::{self, OutputArgs};
 use crate::subscribe::Position;
@@ -148,7 +148,8 @@ impl List {
 impl Info {
     async fn run(&self) -> Result<(), Failure> {
         let client = self.server.connect(NAME).await?;
-        let subscription = client.subscription(&self.durable.topic, &self.durable.name).await?;
+        let subscription = client.subscription(&self.durable.topic, &self.durable.name).await;
+        let subscription = subscription.map_err(|error| self.durable.failure(error))?;
         client.close().await?;
         let subscription = SubscriptionReport::new(&subscription);
         if self.output.is_json() {
@@ -178,7 +179,7 @@ impl Seek {
         let DurableName { topic, name } = &self.durable;
         let client = self.server.connect(NAME).await?;
         let to = self.to.resolve(&client, topic).await?;
-        client.seek(topic, name, to).await?;
+        client.seek(topic, name, to).await.map_err(|error| self.durable.failure(error))?;
         report::confirm(format_args!("subscription {} of {topic}: moved", printable(name.as_bytes())));
         Ok(client.close().await?)
     }
@@ -188,9 +189,27 @@ impl Remove {
     async fn run(&self) -> Result<(), Failure> {
         let DurableName { topic, name } = &self.durable;
         let client = self.server.connect(NAME).await?;
-        client.remove_subscription(topic, name).await?;
+        client.remove_subscription(topic, name).await.map_err(|error| self.durable.failure(error))?;
         report::confirm(format_args!("subscription {} of {topic}: removed", printable(name.as_bytes())));
         Ok(client.close().await?)
+    }
+}
+
+impl DurableName {
+    /// The broker's refusal does not name the subscription.
+    fn failure(&self, error: ClientError) -> Failure {
+        if let ClientError::Request(RequestError::Refused { refusal, .. }) = &error
+            && refusal.code == RefusalCode::NotSubscribed
+        {
+            let Self { topic, name } = self;
+            return Failure::new(
+                Code::Refused,
+                format_args!(
+                    "topic {topic:?} has no durable subscription {name:?}; zaichik subscription ls lists them"
+                ),
+            );
+        }
+        error.into()
     }
 }
 

@@ -194,7 +194,8 @@ pub struct Message {
     pub offset: u64,
     /// When the broker accepted it.
     pub timestamp: Timestamp,
-    /// How often it was delivered to this subscription, this time included (rule A5).
+    /// How often it was delivered to this subscription, this time included (rule A5). It is no count of failures: a nack of
+    /// an earlier message raises it too.
     pub attempt: u32,
     /// Its key, if it has one.
     pub key: Option<Bytes>,

@@ -49,7 +49,7 @@ fn t_04_a_refusal_names_the_settings_that_differ() {
     assert_eq!(mask, 0b10_0001);
     assert_eq!(
         Refusal::with_value(RefusalCode::SettingsDiffer, mask).to_string(),
-        "the topic exists with other settings; these differ: retention_ttl, overflow"
+        "the topic exists with other settings; these differ: retention_ttl, overflow; to change them, alter the topic"
     );
 }
 

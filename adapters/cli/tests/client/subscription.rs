@@ -46,7 +46,9 @@ fn info_shows_one_subscription() {
         contains("state       detached\n").and(contains("cursor      1\n")).and(contains("lag         2\n")),
     );
     assert_eq!(broker.json("subs info t d --json")[0]["attached"], false);
-    broker.run("subs info t nobody").assert().code(5).stdout(is_empty()).stderr(contains("\n").count(1));
+    broker.run("subs info t nobody").assert().code(5).stdout(is_empty()).stderr(
+        "zaichik: topic \"t\" has no durable subscription \"nobody\"; zaichik subscription ls lists them\n",
+    );
     broker.run("subs info t").assert().code(2);
 }
 

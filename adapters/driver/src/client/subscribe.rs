@@ -71,6 +71,10 @@ impl Subscribe {
 
     /// Moves a message to `topic` after `max_attempts` failures: it was nacked, or was the only uncommitted one when a
     /// durable subscription's connection ended (rule A6). Default: it is redelivered without limit.
+    ///
+    /// A `topic` that does not exist is created and keeps its messages forever; one that keeps nothing for later
+    /// subscribers, as by default, is refused. A moved message has headers that say where it comes from and why it
+    /// failed, such as `zaichik-offset` and `zaichik-reason`.
     pub fn dead_letter(mut self, max_attempts: u32, topic: impl Into<String>) -> Self {
         self.options = self.options.dead_letter(max_attempts, topic);
         self

@@ -60,11 +60,11 @@ use super::request::Request;
 ///             seen.push(format!("{:?}", message.body));
 ///             message.commit().await?;
 ///         }
-///         Event::Gap { from, to, .. } => seen.push(format!("{from} to {to} are lost")),
+///         Event::Gap { from, to, .. } => seen.push(format!("{from}..{to} are lost")),
 ///         other => panic!("{other:?}"),
 ///     }
 /// }
-/// assert_eq!(seen, [r#"b"17""#, "1 to 2 are lost", r#"b"19""#]);
+/// assert_eq!(seen, [r#"b"17""#, "1..2 are lost", r#"b"19""#]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).expect("it works");
 /// ```

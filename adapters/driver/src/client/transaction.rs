@@ -74,13 +74,15 @@ impl Transaction {
         self.add(topic, &messages.into_iter().map(Into::into).collect::<Vec<_>>())
     }
 
-    /// Commits this message and all before it as part of the transaction.
+    /// Commits this message and all before it as part of the transaction. The message must have come from this client or a
+    /// clone of it.
     pub fn commit(self, delivery: &Delivery) -> Self {
         let is_own = delivery.is_of(&self.owner);
         self.commit_offset(delivery.subscription(), is_own, delivery.offset)
     }
 
-    /// Commits everything up to and including `offset` as part of the transaction.
+    /// Commits everything up to and including `offset` as part of the transaction. The subscription must be one of this
+    /// client or a clone of it.
     pub fn commit_to(self, subscription: &Subscription, offset: u64) -> Self {
         let is_own = subscription.is_of(&self.owner);
         self.commit_offset(subscription.id(), is_own, offset)
@@ -91,6 +93,7 @@ impl Transaction {
     /// # Errors
     /// [`ClientError::class`] says whether the transaction had no effect and can be retried, or its outcome is unknown.
     /// [`RequestError::NotApplied`]: the connection broke, nothing was applied, and the messages are redelivered.
+    /// [`RequestError::NoSubscription`]: a commit is for a subscription of another client, or one that has ended.
     pub async fn send(self) -> Result<BatchReceipt, ClientError> {
         let Self { owner, batch, options, foreign } = self;
         if let Some(subscription) = foreign {

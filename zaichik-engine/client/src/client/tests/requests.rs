@@ -64,7 +64,10 @@ fn topic_requests_are_answered() {
     let error = peer.answer_to(refused).unwrap_err();
     assert_eq!(error.class(), ErrorClass::Refused);
     let text = error.to_string();
-    assert_eq!(text, "topic \"b\": the topic exists with other settings; these differ: retention_ttl");
+    assert_eq!(
+        text,
+        "topic \"b\": the topic exists with other settings; these differ: retention_ttl; to change them, alter the topic"
+    );
     assert_eq!(peer.client.link(), Link::Open);
 }
 
