@@ -78,12 +78,12 @@ impl Options {
 fn simulate(options: &Options) -> ExitCode {
     report_panics();
     if options.shrinks {
-        return match shrink(&Setup { seed: options.first, ..options.setup.clone() }) {
-            Some(failure) => {
-                eprintln!("{failure}");
-                ExitCode::FAILURE
-            }
-            None => ExitCode::SUCCESS,
+        return if let Some(failure) = shrink(&Setup { seed: options.first, ..options.setup.clone() }) {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        } else {
+            eprintln!("seed {} does not fail: there is nothing to shrink", options.first);
+            ExitCode::SUCCESS
         };
     }
     let begun = now();
