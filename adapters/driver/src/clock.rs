@@ -9,7 +9,7 @@ use crate::system_clock;
 
 /// The time: the wall clock at the start, plus the time elapsed since.
 ///
-/// The wall clock is read once, so its jumps have no effect; two clocks of one program may differ by the jumps between
+/// The wall clock is read once, so later jumps have no effect; two clocks of one program may differ by the jumps between
 /// their starts.
 ///
 /// ```

@@ -70,8 +70,8 @@ impl<R: Runtime> Client<R> {
         }))
     }
 
-    /// All topics, in the order of their creation. They are requested page by page, so a topic that is created during the
-    /// requests may be missing.
+    /// All topics, in the order of their creation. They are requested page by page, so a topic created meanwhile may be
+    /// missing.
     ///
     /// # Errors
     /// [`ClientError::Request`] if the connection breaks before the answer.
