@@ -248,7 +248,7 @@ fn a_takeover_ends_the_first_subscriber() {
     let second = broker.spawn("sub t --durable d -o latest");
     let (status, _, stderr) = first.wait();
     assert_eq!(status.code(), Some(5));
-    assert_eq!(stderr, "zaichik: topic \"t\": another connection took the subscription over\n");
+    assert_eq!(stderr, "zaichik: topic \"t\": another connection took over the subscription\n");
     second.signal("INT");
     assert_eq!(second.wait().0.code(), Some(0));
 }
