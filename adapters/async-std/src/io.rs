@@ -132,7 +132,7 @@ impl AsyncWrite for AsyncStdStream {
 
 /// A timer of async-std's reactor.
 ///
-/// async-std itself has no alarm that can be moved, and none for a moment instead of a duration.
+/// async-std itself has no timer that can be reset, and none for a point in time instead of a duration.
 #[derive(Debug)]
 pub struct AsyncStdTimer {
     timer: async_io::Timer,

@@ -1,7 +1,7 @@
 //! The Zaichik broker and client on async-std.
 //!
 //! async-std is discontinued ([RUSTSEC-2025-0052](https://rustsec.org/advisories/RUSTSEC-2025-0052)): this crate
-//! is for programs that still run on it. On smol, the same code runs with the few lines of `examples/smol`.
+//! is for programs that still run on it. On smol, the same code runs with the short adapter in `examples/smol`.
 //!
 //! A broker and a client in one program:
 //!
@@ -64,7 +64,7 @@ pub type Server = zaichik_driver::Server<AsyncStd>;
 #[cfg(feature = "server")]
 pub type EmbeddedBroker = zaichik_driver::EmbeddedBroker<AsyncStd>;
 
-/// A client of a broker; it reconnects by itself.
+/// A client of a broker; it reconnects automatically.
 #[cfg(feature = "client")]
 pub type Client = zaichik_driver::Client<AsyncStd>;
 
@@ -90,7 +90,7 @@ impl Runtime for AsyncStd {
     }
 
     fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-        // The handle is not needed: tasks end on their own, and are counted where their end matters.
+        // The handle is not needed: tasks end without it, and are counted where their end matters.
         drop(async_std::task::spawn(future));
     }
 }

@@ -50,8 +50,8 @@ use request::Request;
 /// A client of a broker; cheap to clone, every clone is the same client.
 ///
 /// One background task moves its bytes, reconnects when the connection breaks, restores subscriptions and resends
-/// unanswered requests (rule P4). When the last clone, [`Subscription`] and [`Publisher`] are dropped, the task
-/// waits for outstanding answers, within the drain timeout, and ends.
+/// unanswered requests (rule P4). Once all clones, [`Subscription`]s and [`Publisher`]s are dropped, the task
+/// waits for outstanding answers, up to the drain timeout, and ends.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
@@ -92,7 +92,7 @@ impl<R: Runtime> Client<R> {
         ClientBuilder::new(address)
     }
 
-    /// Creates a topic; a topic that exists implicitly takes over these settings (rules T2 to T4).
+    /// Creates a topic; a topic that was created implicitly adopts these settings (rules T2 to T4).
     ///
     /// # Errors
     /// [`ClientError::Request`] if it exists with other settings, or as for any request.
@@ -113,14 +113,15 @@ impl<R: Runtime> Client<R> {
         Ok(())
     }
 
-    /// Publishes a message: await what it returns for the receipt, or configure it first.
+    /// Publishes a message. Await the returned future for the receipt, or configure it first.
     ///
-    /// [`ClientError::class`] of its error says whether the message is refused, or its outcome is unknown.
+    /// If it fails, [`ClientError::class`] says whether the message was refused or its outcome is unknown.
     pub fn publish<'a>(&self, topic: &'a str, message: impl Into<Outgoing>) -> Publish<'a> {
         Publish::one(self.owner.core(), topic, message.into())
     }
 
-    /// Publishes messages in one step: all of them are accepted or none, and no other message comes between them.
+    /// Publishes messages in one step: either all of them are accepted or none, and no other message is stored between
+    /// them.
     ///
     /// ```
     /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
@@ -151,7 +152,7 @@ impl<R: Runtime> Client<R> {
         Publisher::new(Arc::clone(&self.owner), topic)
     }
 
-    /// Subscribes to a topic: await what it returns, or configure it first.
+    /// Subscribes to a topic. Await the returned future, or configure it first.
     pub fn subscribe(&self, topic: &str) -> Subscribe {
         Subscribe::new(Arc::clone(&self.owner), topic)
     }
@@ -165,8 +166,8 @@ impl<R: Runtime> Client<R> {
         Ok(())
     }
 
-    /// Commits everything up to the message taken last, in its subscription (rule A2); ready when the broker has
-    /// the commit. With several subscriptions, [`Delivery::commit`] is clearer.
+    /// Commits everything up to and including the last message taken, in its subscription (rule A2); ready when the
+    /// broker has the commit. With several subscriptions, [`Delivery::commit`] is clearer.
     ///
     /// # Errors
     /// [`ClientError::Request`] if no message was taken yet, and as for [`Delivery::commit`].
@@ -184,20 +185,20 @@ impl<R: Runtime> Client<R> {
         Ok(())
     }
 
-    /// The instance of the broker that the client was connected to last. Offsets are valid within one instance only.
+    /// The broker instance that the client was last connected to. Offsets are valid within one instance only.
     #[must_use]
     pub fn instance(&self) -> Option<u128> {
         self.owner.core().look(|state, _| state.machine.instance())
     }
 
-    /// Refusals of messages that were published without an acknowledgement, since the last call: their number and the
-    /// latest one.
+    /// Refusals, since the last call, of messages that were published without an acknowledgement: their number and the
+    /// latest refusal.
     #[must_use]
     pub fn take_refused(&self) -> Option<(u64, Refusal)> {
         self.owner.core().look(|state, _| state.machine.poll_refused())
     }
 
-    /// Closes all clones of this client: waits for outstanding answers, within the drain timeout.
+    /// Closes all clones of this client: waits for outstanding answers, up to the drain timeout.
     ///
     /// # Errors
     /// [`ClientError::Ended`] if a request was left unanswered, or the client had failed before.
@@ -252,7 +253,7 @@ impl<R: Runtime> fmt::Debug for Client<R> {
     }
 }
 
-/// The machine gives each request its kind of answer, so this is unreachable; an error is better than a panic.
+/// The state machine answers each request with its own kind, so this is unreachable; an error is better than a panic.
 fn mismatch(answer: &Answer) -> ClientError {
     debug_assert!(false, "{answer:?} does not answer the request");
     ClientError::Abandoned

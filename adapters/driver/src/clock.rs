@@ -9,8 +9,8 @@ use crate::system_clock;
 
 /// The time: the wall clock at the start, plus the time elapsed since.
 ///
-/// The wall clock is read once, so its jumps have no effect; two clocks of one program may differ by the jumps between
-/// their starts.
+/// The wall clock is read once, so later jumps have no effect; two clocks of one program may differ by the jumps
+/// between their starts.
 ///
 /// ```
 /// use zaichik_driver::Clock;
@@ -44,8 +44,8 @@ impl Clock {
         self.unix_at_start + (self.now)().saturating_duration_since(self.start)
     }
 
-    /// The runtime's instant of `timestamp`; at that instant the clock is at `timestamp` or later. `None` if it is too far
-    /// away for the runtime, which counts as never.
+    /// The runtime's instant of `timestamp`; at that instant the clock is at `timestamp` or later. `None` if it is too
+    /// far away for the runtime, which counts as never.
     #[must_use]
     pub fn instant(&self, timestamp: Timestamp) -> Option<Instant> {
         self.start.checked_add(timestamp.since(self.unix_at_start))

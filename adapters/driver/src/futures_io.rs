@@ -26,7 +26,8 @@ thread_local! {
 
 /// An [`Io`] over a byte stream with the `futures` traits.
 ///
-/// The stream must send written bytes without a flush: a stream that buffers them, such as `BufWriter`, is never flushed.
+/// The stream must send written bytes without a flush: a stream that buffers them, such as `BufWriter`, is never
+/// flushed.
 ///
 /// ```
 /// # use std::future::poll_fn;
@@ -53,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> FuturesIo<S> {
         Self { stream, shutdown: None }
     }
 
-    /// A stream whose `poll_close` does not shut down the sending side, and a function that does.
+    /// A stream whose `poll_close` does not shut down the sending side, with a function that does.
     #[must_use]
     pub const fn with_shutdown(stream: S, shutdown: fn(&S) -> io::Result<()>) -> Self {
         Self { stream, shutdown: Some(shutdown) }
@@ -67,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for FuturesIo<S> {
         into: &mut BytesMut,
         limit: usize,
     ) -> Poll<io::Result<usize>> {
-        // Taken rather than borrowed: a stream may be made of others that read on the same thread.
+        // Taken rather than borrowed: a stream may wrap others that read on the same thread.
         let mut scratch = ARRIVALS.take();
         if scratch.is_empty() {
             scratch = vec![0; SCRATCH].into_boxed_slice();
@@ -106,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives what it was given, at most five bytes at once; takes at most three.
+    /// Returns the bytes it was created with, at most five per read; accepts at most three per write.
     #[derive(Default)]
     struct Slow {
         given: VecDeque<u8>,
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_offers_every_chunk_and_advances_by_what_was_taken() {
+    fn a_write_offers_every_chunk_and_advances_by_the_bytes_accepted() {
         let mut cx = Context::from_waker(Waker::noop());
         let mut io = FuturesIo::new(Slow::default());
         let mut from = (&b"ab"[..]).chain(&b"cd"[..]);

@@ -30,7 +30,7 @@ pub struct FuturesListener<S> {
 }
 
 impl<S> FuturesListener<S> {
-    /// A listener on `endpoint`, with the real port. The stream must continue after an error, and not end.
+    /// A listener on `endpoint`, with the real port. The stream must continue after an error, and must not end.
     pub fn new<P: ToString>(
         endpoint: impl Into<Endpoint>,
         accepted: impl Stream<Item = io::Result<(FuturesIo<S>, P)>> + Send + 'static,

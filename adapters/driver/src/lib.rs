@@ -6,7 +6,7 @@
 //!
 //! # Features
 //!
-//! Both are on by default. A program without a broker turns `server` off and does not compile one.
+//! Both are on by default. A program that needs no broker can turn `server` off, and then does not compile one.
 //!
 //! - `client`: [`Client`], with the state machine of `zaichik-client`.
 //! - `server`: [`Server`] and [`EmbeddedBroker`], with the state machine of `zaichik-engine`.

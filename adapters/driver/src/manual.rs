@@ -16,7 +16,7 @@ use crate::runtime::{Listener, Runtime, Timer};
 /// Maximum polls of a test.
 const MOST_POLLS: usize = 100_000;
 
-/// The runtime. What is spawned runs in [`block_on`](Self::block_on), in the order spawned.
+/// The runtime. Spawned tasks run in [`block_on`](Self::block_on), in the order spawned.
 pub(crate) struct Manual;
 
 /// Never rings.
@@ -53,7 +53,7 @@ impl Manual {
                     return value;
                 }
             } else {
-                assert!(Self::step(), "stranded: nothing is woken, and the future is not ready");
+                assert!(Self::step(), "stuck: no task was woken, and the future is not ready");
             }
         }
         panic!("the tasks wake each other endlessly");

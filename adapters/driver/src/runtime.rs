@@ -27,7 +27,8 @@ use crate::system_clock;
 /// # }).expect("it reads");
 /// ```
 pub trait Io: Send + Unpin + 'static {
-    /// Appends received bytes to `into`, at most `limit` of them, and returns their number; 0 means that the peer has shut down its side.
+    /// Appends at most `limit` received bytes to `into` and returns their number; 0 means that the peer has shut down
+    /// its side.
     ///
     /// Reserves memory in `into` only when there are bytes to read, so that an idle connection costs none.
     ///
@@ -47,10 +48,10 @@ pub trait Io: Send + Unpin + 'static {
     /// The stream is broken.
     fn poll_write(&mut self, cx: &mut Context<'_>, from: &mut impl Buf) -> Poll<io::Result<usize>>;
 
-    /// Wakes the task of `cx` after the runtime has checked its sockets, without waiting for bytes: for callers that prefer
-    /// spinning to sleeping.
+    /// Wakes the task of `cx` after the runtime has checked its sockets, without waiting for bytes: for callers that
+    /// prefer spinning to sleeping.
     ///
-    /// By default the task is woken at once. That is correct, but has no benefit on a runtime that does not check its
+    /// By default the task is woken at once. This is correct, but of no benefit on a runtime that does not check its
     /// sockets in between.
     fn look_again(&self, cx: &mut Context<'_>) {
         cx.waker().wake_by_ref();
@@ -116,7 +117,7 @@ pub trait Timer: Send + Unpin + 'static {
     fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()>;
 }
 
-/// An async runtime: what brokers and clients need of one.
+/// An async runtime, as far as brokers and clients need one.
 ///
 /// ```
 /// use zaichik_driver::{Client, ClientError, Runtime};
@@ -134,14 +135,15 @@ pub trait Timer: Send + Unpin + 'static {
 /// # }).expect("it works");
 /// ```
 pub trait Runtime: Send + Sync + Sized + 'static {
-    /// Its stream: TCP, and Unix sockets where it has them.
+    /// Its stream: TCP, and Unix sockets where available.
     type Io: Io;
     /// Its listener.
     type Listener: Listener<Io = Self::Io>;
     /// Its timer.
     type Timer: Timer;
 
-    /// Opens a connection to `address` (`host:port`, or a Unix socket as [`Endpoint::unix_path`] knows them).
+    /// Opens a connection to `address` (`host:port`, or a Unix socket in the form that [`Endpoint::unix_path`]
+    /// accepts).
     fn connect(address: &str) -> impl Future<Output = io::Result<Self::Io>> + Send;
 
     /// Listens on `address`, as for [`connect`](Self::connect); port 0 takes any free one.
@@ -155,8 +157,8 @@ pub trait Runtime: Send + Sync + Sized + 'static {
 
     /// The current time on the clock of [`timer`](Self::timer); it never decreases.
     ///
-    /// Default: the operating system's clock. It is read at each step of a broker or a client, so it must be cheap. It may
-    /// be read outside of the runtime, because a client may be dropped anywhere.
+    /// Default: the operating system's clock. It is read at each step of a broker or a client, so it must be cheap. It
+    /// may be read outside the runtime, because a client may be dropped anywhere.
     #[must_use]
     fn now() -> Instant {
         system_clock::monotonic()

@@ -21,7 +21,7 @@ use crate::endpoint::Endpoint;
 use crate::runtime::{Listener, Runtime};
 use acceptor::Acceptor;
 
-/// A broker that listens on one or several sockets.
+/// A broker that listens on one or more sockets.
 ///
 /// Dropping it, or the future of [`serve`](Self::serve), closes every connection at once.
 ///
@@ -95,15 +95,15 @@ impl<R: Runtime> Server<R> {
     /// How long a connection polls for more bytes before it sleeps, after it moved some. Default: zero.
     ///
     /// It shortens a round trip by the time it takes to wake a thread, and occupies a processor while connections are
-    /// active. More than 100 us is rarely useful, and with fewer processors than busy connections it is harmful. It is
-    /// useful on tokio; on a runtime whose tasks do not yield to its sockets it has no effect.
+    /// active. More than 100 us is rarely useful, and with fewer processors than busy connections it is harmful. It
+    /// works on tokio; on a runtime whose tasks do not yield to its sockets it has no effect.
     #[must_use]
     pub fn busy_poll(self, time: Duration) -> Self {
         self.broker.shared().set_busy_poll(time);
         self
     }
 
-    /// The broker: gives clients that need no socket, counters, and a handle that stops the server.
+    /// The broker, for clients without a socket, for counters, and for a handle that stops the server.
     #[must_use]
     pub const fn broker(&self) -> &EmbeddedBroker<R> {
         &self.broker

@@ -1,4 +1,4 @@
-//! Locks and flags: those of the standard library, or those of a scheduler that tries out how threads interleave.
+//! Locks and flags: the standard library's, or those of a scheduler that explores thread interleavings.
 
 #[cfg(all(feature = "server", not(feature = "shuttle")))]
 pub(crate) use std::sync::atomic::AtomicBool;

@@ -1,4 +1,4 @@
-//! The file of a Unix socket: replaced after a broker that could not remove it, and removed at the end.
+//! The file of a Unix socket: replaced if an earlier broker could not remove it, and removed at the end.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -50,7 +50,7 @@ impl UnixSocket {
 impl Drop for UnixSocket {
     fn drop(&mut self) {
         if self.identity.is_some() && self.identity == identity(&self.path) {
-            // If it can't be removed, the next broker replaces it.
+            // If the removal fails, the next broker replaces the file.
             drop(std::fs::remove_file(&self.path));
         }
     }
@@ -70,7 +70,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 mod tests {
     use super::*;
 
-    /// A path without a file.
+    /// A path where there is no file.
     fn free(name: &str) -> PathBuf {
         std::env::temp_dir().join(format!("zaichik-{name}-{}.sock", std::process::id()))
     }

@@ -1,7 +1,7 @@
 //! The hand-off between connections and the broker, under many interleavings of threads.
 //!
-//! Clients, connections and housekeeping run as threads of a scheduler that picks a thread at every lock. Timers never
-//! ring, so a thread that misses its wake stays blocked, and the scheduler reports the deadlock:
+//! Clients, connections and housekeeping run as threads of a scheduler that picks the next thread at every lock. Timers
+//! never ring, so a thread that misses its wake stays blocked, and the scheduler reports the deadlock:
 //!
 //! `cargo test -p zaichik-driver --features shuttle --test hand_off`
 
@@ -21,7 +21,7 @@ use zaichik_driver::{
 /// Schedules of each kind that each test tries.
 const SCHEDULES: usize = 200;
 
-/// Tasks are threads of the scheduler.
+/// A runtime whose tasks are threads of the scheduler.
 struct Woven;
 
 impl Runtime for Woven {
@@ -152,7 +152,7 @@ fn hand_off_a_transaction_wakes_readers_of_all_its_topics() {
 }
 
 #[test]
-fn hand_off_a_client_that_loses_a_durable_subscription_learns_it() {
+fn hand_off_a_client_that_loses_a_durable_subscription_is_notified() {
     weave(|| async {
         let broker = broker();
         let (old, new) = (broker.client(), broker.client());
@@ -181,7 +181,7 @@ fn hand_off_a_broker_that_stops_leaves_no_task_behind() {
         let reading =
             threads::spawn(async move { while let Ok(Some(_)) = subscription.next_message().await {} });
         let writing = threads::spawn(async move {
-            // Bounded: some schedules make the others wait for all of it.
+            // Bounded, because some schedules make the other threads wait for all of it.
             for _ in 0..5 {
                 if writer.publish("t", "x").await.is_err() {
                     break;

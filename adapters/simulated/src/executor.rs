@@ -29,7 +29,7 @@ pub(crate) struct Executor {
 pub(crate) struct TaskId(u64);
 
 impl TaskId {
-    /// The program of a run.
+    /// The main program of a run.
     pub(crate) const MAIN: Self = Self(0);
 }
 
@@ -38,7 +38,7 @@ struct Task {
     waker: Waker,
 }
 
-/// Tasks that were woken. A set: the order of the wakes has no effect.
+/// Tasks that were woken. It is a set, so the order of the wakes has no effect.
 #[derive(Debug, Default)]
 struct Ready(Mutex<BTreeSet<TaskId>>);
 
@@ -88,7 +88,7 @@ impl Executor {
         Waker::from(Arc::new(Awakening { id, ready: Arc::clone(&self.ready) }))
     }
 
-    /// Picks one of the ready tasks at random, and removes it from them.
+    /// Removes one of the ready tasks, picked at random.
     pub(crate) fn next_ready(&self) -> Option<TaskId> {
         let mut ready = self.ready.lock();
         let index = self.random.borrow_mut().index(ready.len());
@@ -99,7 +99,7 @@ impl Executor {
 
     /// Polls a background task.
     pub(crate) fn poll(&self, id: TaskId) {
-        // It may start others, so the list must not be borrowed.
+        // It may spawn others, so the list must not be borrowed.
         let task = self.tasks.borrow_mut().remove(&id);
         if let Some(mut task) = task
             && task.future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_pending()
@@ -132,7 +132,7 @@ impl fmt::Debug for Executor {
 }
 
 impl Ready {
-    /// It is valid after a panic too: no step under the lock calls other code.
+    /// The state is valid even after a panic: no step under the lock calls other code.
     fn lock(&self) -> MutexGuard<'_, BTreeSet<TaskId>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -164,10 +164,7 @@ pub(crate) fn is_running() -> bool {
 /// # Panics
 /// If none does.
 #[track_caller]
-#[expect(
-    clippy::expect_used,
-    reason = "documented wherever it can be reached: nothing works without a simulation"
-)]
+#[expect(clippy::expect_used, reason = "every public function that can reach it documents the panic")]
 pub(crate) fn current() -> Rc<Executor> {
     CURRENT
         .with_borrow(Clone::clone)
@@ -191,7 +188,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         STOOD_AT.set(time_here());
         let left = CURRENT.replace(self.before.take());
-        // Not while it is borrowed: this may be the last reference to the simulation.
+        // Dropped after the borrow ends: this may be the last reference to the simulation.
         drop(left);
     }
 }

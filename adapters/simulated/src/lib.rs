@@ -1,8 +1,8 @@
 //! The Zaichik broker and client in simulated time, for tests: no sockets, no sleeping, no runtime.
 //!
-//! A [`Simulation`] runs a program and everything that it starts on one thread. Its time passes only when no task can
-//! run, and then jumps to the next timer, so that an hour takes no time. Time is exact to the nanosecond, and each run of
-//! a program is the same.
+//! A [`Simulation`] runs a program and everything that it starts on one thread. Simulated time passes only when no task
+//! can run, and then jumps to the next timer, so an hour passes instantly. Time is exact to the nanosecond, and every
+//! run of a program is the same.
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,11 +24,12 @@
 //! # }
 //! ```
 //!
-//! Tasks that can run at the same time run in an order that a seed decides. Many seeds ([`Simulation::with_seed`]) try
-//! many orders, and a failure can be repeated with its seed.
+//! A seed decides the order of tasks that can run at the same time. Many seeds ([`Simulation::with_seed`]) try
+//! many orders, and a failure can be reproduced with its seed.
 //!
-//! [`Server`] and [`Client::connect`](zaichik_driver::Client::connect) work too, over a network within the simulation;
-//! [`break_connections`] breaks it. A simulation does not wait for real sockets, threads and clocks. A program that runs on tokio can be tested with its paused time instead, see `zaichik-tokio`.
+//! [`Server`] and [`Client::connect`](zaichik_driver::Client::connect) work too, over a simulated network whose
+//! connections [`break_connections`] breaks. A simulation does not wait for real sockets, threads or clocks. A program
+//! that runs on tokio can be tested with tokio's paused time instead; see `zaichik-tokio`.
 
 mod executor;
 mod network;
@@ -61,8 +62,8 @@ pub use zaichik_driver::{
 /// The runtime of the [`Simulation`] that runs on this thread.
 ///
 /// # Panics
-/// Outside of [`Simulation::run`], everything but [`now`](Runtime::now), which returns the last time of the thread's
-/// simulation there.
+/// Everything but [`now`](Runtime::now) panics outside [`Simulation::run`]; there, `now` returns the time at which the
+/// thread's last simulation stopped.
 ///
 /// ```
 /// use zaichik_simulated::{Runtime, Simulated, Simulation};
@@ -91,7 +92,7 @@ pub type Server = zaichik_driver::Server<Simulated>;
 /// A broker inside the program.
 pub type EmbeddedBroker = zaichik_driver::EmbeddedBroker<Simulated>;
 
-/// A client of a broker; it reconnects by itself.
+/// A client of a broker; it reconnects automatically.
 pub type Client = zaichik_driver::Client<Simulated>;
 
 /// Configures a client.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf, BytesMut};
 use zaichik_driver::{Endpoint, Io, Listener, LocalIo};
 
-/// Connections to one port that wait to be accepted; further ones are refused.
+/// Maximum connections to one port that wait to be accepted; further ones are refused.
 const BACKLOG: usize = 1_024;
 
 /// The first port that `:0` binds.
@@ -122,7 +122,7 @@ impl Listener for SimulatedListener {
 impl Drop for SimulatedListener {
     fn drop(&mut self) {
         let port = lock(&self.network.0).ports.remove(&self.port);
-        // Outside the lock: it closes connections that were not accepted.
+        // Dropped after unlocking: it closes connections that were not accepted.
         drop(port);
     }
 }
@@ -154,7 +154,7 @@ impl Io for SimulatedIo {
         self.poll(|io| io.poll_write(cx, from))
     }
 
-    /// Does nothing: polling again finds no bytes sooner, and would stop time.
+    /// Does nothing: polling again would not find bytes sooner, and would stop time.
     fn look_again(&self, _: &mut Context<'_>) {}
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -167,7 +167,7 @@ fn port_of(address: &str) -> io::Result<u16> {
     port.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an address; use host:port"))
 }
 
-/// The value is valid after a panic too: no step under the lock calls anything that could panic halfway.
+/// The value is valid even after a panic: no step under the lock calls anything that could panic halfway.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

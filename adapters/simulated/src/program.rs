@@ -45,7 +45,8 @@ pub async fn timeout<T>(duration: Duration, future: impl Future<Output = T>) -> 
 
 /// Runs a future in the background of the simulation. Awaiting the task returns the future's output.
 ///
-/// It need not be `Send`: everything runs on one thread. A panic in it ends the run, whether or not the task is awaited.
+/// The future need not be `Send`: everything runs on one thread. If it panics, the run ends, whether or not the task is
+/// awaited.
 ///
 /// # Panics
 /// Outside of a simulation.
@@ -61,8 +62,8 @@ pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> Task<T> {
 
 /// Breaks every connection of the simulation's network, and returns their number.
 ///
-/// Bytes that were written before still arrive, but their answers do not. Clients reconnect. Clients of an
-/// [`EmbeddedBroker`](crate::EmbeddedBroker) need no network, so their connections continue.
+/// Bytes that were written before still arrive, but answers to them do not. Clients reconnect. Clients of an
+/// [`EmbeddedBroker`](crate::EmbeddedBroker) do not use the network, so their connections continue.
 ///
 /// # Panics
 /// Outside of a simulation.
@@ -94,7 +95,7 @@ pub struct Sleep {
 /// A future that runs in the background; it continues when this is dropped.
 ///
 /// # Panics
-/// Awaiting it, if its simulation was dropped before it was done.
+/// If it is awaited after its simulation was dropped before the task was done.
 ///
 /// ```
 /// use zaichik_simulated::{Simulation, spawn};

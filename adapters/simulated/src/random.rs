@@ -1,6 +1,6 @@
 //! Numbers that look random and are the same for the same seed (`SplitMix64`).
 
-/// A sequence of numbers.
+/// A sequence of pseudo-random numbers.
 #[derive(Debug)]
 pub(crate) struct Random(u64);
 
@@ -9,7 +9,7 @@ impl Random {
         Self(seed)
     }
 
-    /// Any number.
+    /// The next number.
     pub(crate) const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -46,27 +46,28 @@ impl Simulation {
 
     /// A simulation whose seed decides which of several tasks runs first, and every random number.
     ///
-    /// Runs of a program with the same seed are equal, unless the program uses real time, other random numbers or the order
-    /// of a hash map.
+    /// Runs of a program with the same seed are identical, unless the program uses real time, other random numbers or
+    /// the order of a hash map.
     #[must_use]
     pub fn with_seed(seed: u64) -> Self {
         Self { executor: Executor::new(seed), time_limit: TIME_LIMIT }
     }
 
-    /// Maximum time that may pass in each [`run`](Self::run). Default: 30 days. While a client exists, heartbeats never
-    /// end; the limit ends a program that waits for something that never happens.
+    /// Maximum time that may pass in each [`run`](Self::run). Default: 30 days. Since heartbeats never stop while a
+    /// client exists, only this limit ends a program that waits for something that never happens.
     #[must_use]
     pub const fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = limit;
         self
     }
 
-    /// Runs a program to its end, and its background tasks until then. Tasks that are not done, and time, continue in the
-    /// next run.
+    /// Runs a program to its end, and its background tasks until then. The next run continues with the unfinished tasks
+    /// and the time reached.
     ///
     /// # Panics
-    /// When the program can't end: no task can run and no timer is set, the [time limit](Self::time_limit) is reached,
-    /// or a task loops (10 million polls without time passing). Inside another simulation. When a task panics.
+    /// If the program can't end: no task can run and no timer is set, the [time limit](Self::time_limit) is reached,
+    /// or a task loops (10 million polls without time passing). If it is called inside another simulation. If a task
+    /// panics.
     #[track_caller]
     pub fn run<T>(&mut self, program: impl Future<Output = T>) -> T {
         assert!(
@@ -123,7 +124,7 @@ impl Default for Simulation {
 
 impl Drop for Simulation {
     fn drop(&mut self) {
-        // Connections and clients notify each other that they end, and read the time.
+        // Connections and clients notify each other when they end, and read the time.
         let _entered = self.executor.enter();
         self.executor.clear();
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use zaichik_driver::Timer;
 
-/// The date at which each simulation begins, from the Unix epoch on: the first of January 2000.
+/// The time at which each simulation begins, since the Unix epoch: January 1, 2000.
 const BEGIN: Duration = Duration::from_hours(262_968);
 
 /// A timer in simulated time.
@@ -98,11 +98,11 @@ impl Time {
 
     fn unset(&self, setting: Setting) {
         let waker = self.lock().timers.remove(&setting);
-        // Outside the lock: it may be the last reference to a task.
+        // Dropped after unlocking: it may be the last reference to a task.
         drop(waker);
     }
 
-    /// It is valid after a panic too: no step under the lock calls anything that could panic halfway.
+    /// The state is valid even after a panic: no step under the lock calls anything that could panic halfway.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,5 @@
 //! The network of a simulation: servers, clients, and broken connections.
-#![expect(clippy::expect_used, reason = "helpers of tests are not test functions")]
+#![expect(clippy::expect_used, reason = "test helpers are not test functions")]
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn a_client_reconnects_after_broken_connections_and_loses_nothing() {
                 sleep(Duration::from_mins(1)).await;
                 let publishing = client.publish("t", number.to_string()).enqueue().expect("there is room");
                 let began = now();
-                // The seed decides whether the message or its answer is in transit then.
+                // The seed decides whether the message or its answer is in transit at that time.
                 assert_eq!(spawn(async { break_connections() }).await, 1);
                 let receipt = publishing.await.expect("resent");
                 assert_eq!(receipt.offset(0), Some(number), "stored once");

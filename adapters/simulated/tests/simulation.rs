@@ -69,7 +69,7 @@ fn trace(seed: u64) -> Vec<String> {
 }
 
 #[test]
-fn the_same_seed_does_the_same() {
+fn runs_with_the_same_seed_are_identical() {
     for seed in [0, 7] {
         let first = trace(seed);
         assert!(first.len() > 50, "{first:?}");
@@ -78,7 +78,7 @@ fn the_same_seed_does_the_same() {
 }
 
 #[test]
-fn seeds_differ_in_the_task_that_runs_first() {
+fn different_seeds_run_different_tasks_first() {
     let first_to_publish = |seed| {
         Simulation::with_seed(seed).run(async {
             let broker = broker();
@@ -132,7 +132,7 @@ fn tasks_continue_in_the_next_run() {
     });
     assert_eq!(body, "between runs");
     assert_eq!(simulation.elapsed(), HOUR);
-    // In another order than they were made, and not during a run.
+    // Dropped in another order than they were created, and outside a run.
     drop(client);
     drop(simulation);
     drop(broker);
@@ -189,6 +189,6 @@ fn a_simulation_does_not_run_inside_another() {
 
 #[test]
 #[should_panic(expected = "no simulation runs on this thread: call this inside Simulation::run")]
-fn outside_of_a_simulation_nothing_starts() {
+fn nothing_starts_outside_a_simulation() {
     drop(spawn(async {}));
 }

@@ -64,7 +64,7 @@ impl TokioIo {
 
     /// Turns Nagle's algorithm off: frames are collected before they are written.
     fn tcp(stream: TcpStream) -> Self {
-        // Some systems refuse it if the peer is gone already. The first read reports that as well.
+        // Some systems refuse this if the peer is already gone, which the first read reports as well.
         let _ = stream.set_nodelay(true);
         Self::new(Stream::Tcp(stream))
     }
@@ -98,7 +98,7 @@ impl Io for TokioIo {
             into.reserve(self.read_room.min(limit));
             let room = into.spare_capacity_mut().len().min(limit);
             let mut limited = (&mut *into).limit(limit);
-            // Unlike `try_read_buf`, it learns from a read that did not fill the buffer that the socket is empty.
+            // Unlike `try_read_buf`, this concludes from a read that did not fill the buffer that the socket is empty.
             if let Poll::Ready(read) = self.stream.poll_read_buf(cx, &mut limited) {
                 return Poll::Ready(read.inspect(|count| self.adapt(*count, room)));
             }

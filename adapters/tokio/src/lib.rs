@@ -30,8 +30,8 @@
 //!
 //! # Tests
 //!
-//! Time is tokio's. In a test that pauses it (tokio's feature `test-util`), an [`EmbeddedBroker`] and its clients do not
-//! sleep: an hour passes as soon as every task waits.
+//! Time is tokio's. In a test that pauses it (tokio's feature `test-util`), an [`EmbeddedBroker`] and its clients do
+//! not sleep: an hour passes as soon as every task waits.
 //!
 //! ```
 //! use std::time::Duration;
@@ -51,9 +51,9 @@
 //! # }
 //! ```
 //!
-//! Use a broker without a socket in the test: paused time advances while bytes are in transit in a real socket. Let time
-//! pass with `tokio::time::sleep`, during which heartbeats are answered. `tokio::time::advance` jumps: a jump over more
-//! than 90 s looks like a suspended machine, and connections break. Below a millisecond, only `advance` is exact.
+//! In such a test use a broker without a socket: paused time advances while bytes are in transit in a real socket. Let
+//! time pass with `tokio::time::sleep`, during which heartbeats are answered. `tokio::time::advance` jumps: a jump of
+//! more than 90 s looks like a suspended machine, and connections break. Below a millisecond, only `advance` is exact.
 
 mod io;
 
@@ -88,7 +88,7 @@ pub type Server = zaichik_driver::Server<Tokio>;
 #[cfg(feature = "server")]
 pub type EmbeddedBroker = zaichik_driver::EmbeddedBroker<Tokio>;
 
-/// A client of a broker; it reconnects by itself.
+/// A client of a broker; it reconnects automatically.
 #[cfg(feature = "client")]
 pub type Client = zaichik_driver::Client<Tokio>;
 
@@ -114,7 +114,7 @@ impl Runtime for Tokio {
     }
 
     fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-        // The handle is not needed: tasks end on their own, and are counted where their end matters.
+        // The handle is not needed: tasks end without it, and are counted where their end matters.
         drop(tokio::spawn(future));
     }
 

@@ -1,4 +1,4 @@
-//! A case outside of the conformance suite: a broker that is dropped.
+//! A case that the conformance suite does not cover: a broker that is dropped.
 
 use zaichik_tokio::{BrokerConfig, ClientError, EmbeddedBroker};
 

@@ -13,7 +13,7 @@ fn broker() -> EmbeddedBroker {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_hour_is_an_hour_to_the_microsecond() {
+async fn an_hour_passes_exact_to_the_microsecond() {
     let broker = broker();
     let client = broker.client();
     client.create_topic("t", TopicOptions::new().retention_ttl(HOUR)).await.expect("created");
@@ -49,7 +49,7 @@ async fn a_client_that_connects_later_has_the_same_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_jump_over_the_heartbeats_breaks_the_connection() {
+async fn a_jump_past_the_heartbeats_breaks_the_connection() {
     let broker = broker();
     let client = broker.client();
     client.ping().await.expect("connected");

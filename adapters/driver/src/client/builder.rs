@@ -53,10 +53,11 @@ impl<R: Runtime> ClientBuilder<R> {
     }
 
     fn to(target: Target) -> Self {
-        // Jitter spreads the reconnects of clients that lost the same broker; without randomness they are only closer.
+        // Jitter spreads the reconnects of clients that lost the same broker. A fixed seed only spreads them less.
         let seed = R::random().ok().and_then(|random| u64::try_from(random >> 64).ok()).unwrap_or(0);
         let mut config = ClientConfig::new(seed);
-        // Without randomness nothing is sent twice: a broken connection leaves the outcome of its requests unknown.
+        // Without a random producer id nothing is resent: a broken connection leaves the outcome of its requests
+        // unknown.
         config.producer = R::random().ok().map(ProducerIdentity::new);
         Self { config, target, runtime: PhantomData }
     }
@@ -73,9 +74,9 @@ impl<R: Runtime> ClientBuilder<R> {
         self
     }
 
-    /// The identity under which messages are published, so that a message that is resent is stored once (rule P3).
-    /// Default: a random one for this client. A program that numbers its work itself passes its identity and the next
-    /// number. With `None` the outcome of unanswered messages is unknown when a connection breaks.
+    /// The identity under which messages are published, so that a resent message is stored once (rule P3).
+    /// Default: a random one for this client. A program that assigns its own sequence numbers passes its identity and
+    /// the next number. With `None`, the outcome of unanswered messages is unknown when a connection breaks.
     pub const fn producer(mut self, producer: Option<ProducerIdentity>) -> Self {
         self.config.producer = producer;
         self

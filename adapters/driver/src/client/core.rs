@@ -1,5 +1,5 @@
-//! What a client's handles and its background task share: the state machine, and the wakers of those that
-//! wait for it.
+//! The state shared by a client's handles and its background task: the state machine, and the wakers of the futures
+//! that wait for it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -29,13 +29,13 @@ pub(crate) struct Core {
 #[derive(Debug)]
 pub(crate) struct Owner(Arc<Core>);
 
-/// What the lock guards.
+/// The state that the lock guards.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) machine: Machine,
     /// Why the last attempt to connect failed.
     pub(crate) connect_error: Option<Arc<io::Error>>,
-    /// The background task is gone: nothing will be sent or received any more.
+    /// The background task is gone: nothing more will be sent or received.
     abandoned: bool,
     task: Option<Waker>,
     /// The background task stopped reading because there is no room for more.
@@ -64,7 +64,7 @@ impl Core {
         Arc::new(Self { clock, state: Mutex::new(State::new(Machine::new(config))) })
     }
 
-    /// Reads the state, or takes something out of it that leaves the background task nothing to do.
+    /// Reads the state, or takes something out of it that the background task need not know about.
     pub(crate) fn look<T>(&self, step: impl FnOnce(&mut State, Timestamp) -> T) -> T {
         self.locked(step, false)
     }
@@ -108,7 +108,7 @@ impl Core {
         value
     }
 
-    /// After a panic of the machine its state can't be trusted, so the client counts as abandoned.
+    /// After a panic in the state machine its state can't be trusted, so the client counts as abandoned.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| {
             let mut state = PoisonError::into_inner(poisoned);
@@ -161,7 +161,7 @@ impl State {
         }
     }
 
-    /// An error if no request can be made any more.
+    /// An error if no more requests can be made.
     pub(crate) fn check(&self) -> Result<(), ClientError> {
         match self.over() {
             None => Ok(()),
@@ -239,7 +239,7 @@ impl State {
         self.connect_error.clone().map_or(ClientError::Abandoned, ClientError::Connect)
     }
 
-    /// The machine's reason, or the operating system's error if connecting failed.
+    /// The state machine's reason, or the operating system's error if connecting failed.
     fn explain(&self, reason: zaichik_client::LinkError) -> ClientError {
         match (&reason, &self.connect_error) {
             (zaichik_client::LinkError::ConnectFailed, Some(source)) => {
@@ -249,7 +249,7 @@ impl State {
         }
     }
 
-    /// Hands the machine's answers and events to the futures that wait for them.
+    /// Hands the state machine's answers and events to the futures that wait for them.
     fn dispatch(&mut self, wakes: &mut Wakes) {
         while let Some((id, answer)) = self.machine.poll_answer() {
             if let Some(left) = self.replies.dispatch(id, answer, wakes) {
@@ -281,7 +281,7 @@ impl State {
         }
     }
 
-    /// The client is over: every future checks again.
+    /// The client has ended: every future checks again.
     fn wake_all(&mut self, wakes: &mut Wakes) {
         self.watchers.drain(..).for_each(|waker| wakes.push(waker));
         while let Some(waker) = self.room.pop() {

@@ -1,4 +1,5 @@
-//! Requests that describe the broker, its topics and subscriptions, for tools and dashboards (docs/protocol.md §6.15, §6.16).
+//! Requests that describe the broker, its topics and subscriptions, for tools and dashboards (docs/protocol.md §6.15,
+//! §6.16).
 
 use std::time::Duration;
 
@@ -70,8 +71,8 @@ impl<R: Runtime> Client<R> {
         }))
     }
 
-    /// All topics, in the order of their creation. They are requested page by page, so a topic that is created during the
-    /// requests may be missing.
+    /// All topics, in the order of their creation. They are requested page by page, so a topic created meanwhile may be
+    /// missing.
     ///
     /// # Errors
     /// [`ClientError::Request`] if the connection breaks before the answer.

@@ -39,8 +39,8 @@ pub enum ClientError {
     /// The runtime dropped the client's background task.
     #[error("the client's background task is gone: its runtime was shut down")]
     Abandoned,
-    /// Messages are lost, and the subscription fails then ([`OnLoss::Fail`](super::OnLoss::Fail)). It continues with the
-    /// next call.
+    /// Messages were lost, and the subscription is set to fail on loss ([`OnLoss::Fail`](super::OnLoss::Fail)). It
+    /// continues with the next call.
     #[error("topic {topic:?}: {event}; the subscription continues")]
     Lost {
         /// The topic's name.
@@ -48,8 +48,8 @@ pub enum ClientError {
         /// [`Gap`](Event::Gap), [`Reconnected`](Event::Reconnected) or [`Restarted`](Event::Restarted).
         event: Event<Infallible>,
     },
-    /// Another connection took the durable subscription over; this one has ended.
-    #[error("topic {topic:?}: another connection took the subscription over")]
+    /// Another connection took over the durable subscription; this one has ended.
+    #[error("topic {topic:?}: another connection took over the subscription")]
     Fenced {
         /// The topic's name.
         topic: Arc<str>,

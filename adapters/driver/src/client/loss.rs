@@ -3,7 +3,7 @@
 use zaichik_client::Event;
 
 /// What [`Subscription::next_message`](super::Subscription::next_message) does when messages are lost: at a gap
-/// (rule R9), at a reconnect before which some were removed, and after the broker was restarted (rule P5).
+/// (rule R9), after a reconnect if some were removed meanwhile, and after a restart of the broker (rule P5).
 ///
 /// The subscription continues in either case, and [`next_event`](super::Subscription::next_event) always reports each
 /// loss as an [`Event`].
@@ -40,11 +40,11 @@ pub enum OnLoss {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub struct Losses {
-    /// Gaps, those at a reconnect included.
+    /// Gaps, including those at a reconnect.
     pub gaps: u64,
     /// Offsets in these gaps.
     pub offsets: u64,
-    /// Restarts of the broker, each of which lost what had not been delivered.
+    /// Restarts of the broker, each of which lost the undelivered messages.
     pub restarts: u64,
 }
 

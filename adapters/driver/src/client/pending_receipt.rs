@@ -11,11 +11,12 @@ use super::error::ClientError;
 use super::mismatch;
 use super::request::Reply;
 
-/// A receipt that has not come yet; await it to learn the outcome. Returned by [`Publish::enqueue`](super::Publish::enqueue).
+/// A receipt that has not arrived yet; await it to learn the outcome. Returned by
+/// [`Publish::enqueue`](super::Publish::enqueue).
 ///
-/// The messages are published whether this is awaited or dropped. What the client keeps for the answer is bounded by
-/// its `max_in_flight`.
-#[must_use = "a refused or lost message is reported here only"]
+/// The messages are published whether this is awaited or dropped. The client's `max_in_flight` bounds the number of
+/// pending answers.
+#[must_use = "a refused or lost message is reported only here"]
 pub struct PendingReceipt(Reply);
 
 impl PendingReceipt {

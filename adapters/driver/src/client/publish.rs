@@ -1,4 +1,4 @@
-//! Publishing as a request: its messages, its terms and its receipt.
+//! Publishing as a request: its messages, its options and its receipt.
 
 use std::fmt;
 use std::future::Future;
@@ -20,9 +20,9 @@ use super::request::{Call, Reply};
 
 /// Messages to publish to one topic: configure it, then await it or [`enqueue`](Self::enqueue) it.
 ///
-/// Awaiting it publishes the messages and resolves to their receipt when the broker has them in its log or refuses
-/// them. What the broker refuses temporarily is retried until the deadline, and what a broken connection left
-/// unanswered is sent again on the next one: it is stored once (rules P3, P4).
+/// Awaiting it publishes the messages, and resolves to their receipt once the broker has them in its log, or to an
+/// error if it refuses them. Temporary refusals are retried until the deadline. Messages that a broken connection left
+/// unanswered are resent on the next one, and are stored once (rules P3, P4).
 ///
 /// Nothing is sent before the first poll. Dropping it later does not take the messages back: they are published once,
 /// and their outcome is not reported.
@@ -50,7 +50,7 @@ pub struct Publish<'a> {
 /// Messages to publish without an acknowledgement: there is no receipt to wait for.
 ///
 /// Made by [`Publish::no_ack`]. Awaiting it resolves when the messages are queued for sending. They are delivered at
-/// most once; what the broker refuses is counted in [`Client::take_refused`](super::Client::take_refused).
+/// most once; refusals are counted in [`Client::take_refused`](super::Client::take_refused).
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
@@ -86,19 +86,19 @@ impl<'a> Publish<'a> {
         Self { topic, messages, options: PublishOptions::new(), call: Call::new(core) }
     }
 
-    /// How long to wait for the answer, and to retry what the broker refuses temporarily. Default 30 s.
+    /// How long to wait for the answer, and to retry after temporary refusals. Default 30 s.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = deadline;
         self
     }
 
-    /// Waits until the messages are on disk. A broker without a disk refuses that. Default: until they are in its log.
+    /// Waits until the messages are on disk. A broker without a disk refuses this. Default: until they are in its log.
     pub const fn durable(mut self) -> Self {
         self.options.ack = AckLevel::Durable;
         self
     }
 
-    /// Waits for no answer: the messages are delivered at most once, and there is no receipt.
+    /// Does not wait for an answer: the messages are delivered at most once, and there is no receipt.
     pub const fn no_ack(mut self) -> UnacknowledgedPublish<'a> {
         self.options.ack = AckLevel::None;
         UnacknowledgedPublish(self)
@@ -124,7 +124,7 @@ impl<'a> Publish<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`RequestError::Full`] if as many requests or bytes are in flight as the client allows: await some handles
+    /// [`RequestError::Full`] if the maximum number of requests or bytes is in flight: await some handles
     /// first. Otherwise as for awaiting it, when nothing can be sent at all.
     pub fn enqueue(&self) -> Result<PendingReceipt, ClientError> {
         let Self { topic, messages, options, call } = self;

@@ -17,10 +17,10 @@ use super::replies::PublisherId;
 use super::room::Ticket;
 use super::wakes::keep;
 
-/// Maximum messages that are collected for one step.
+/// Maximum messages collected for one step.
 const BATCH_MESSAGES: usize = 256;
 
-/// Maximum bytes of a step; a larger message is a step by itself.
+/// Maximum bytes of a step; a larger message gets its own step.
 const BATCH_BYTES: usize = 32 << 10;
 
 /// Default of [`Publisher::max_in_flight`].
@@ -75,28 +75,29 @@ impl Publisher {
         }
     }
 
-    /// Maximum steps without an answer. Default 64; 0 counts as 1.
+    /// Maximum unanswered steps. Default 64; 0 counts as 1.
     #[must_use]
     pub fn max_in_flight(mut self, steps: usize) -> Self {
         self.limit = steps.max(1);
         self
     }
 
-    /// How long each step waits for its answer, and retries what the broker refuses temporarily. Default 30 s.
+    /// How long each step waits for its answer, and is retried after temporary refusals. Default 30 s.
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = deadline;
         self
     }
 
-    /// A flush waits until the messages are on disk. A broker without a disk refuses that.
+    /// A flush waits until the messages are on disk. A broker without a disk refuses this.
     #[must_use]
     pub const fn durable(mut self) -> Self {
         self.options.ack = AckLevel::Durable;
         self
     }
 
-    /// A flush waits for no answers, only until everything is queued for sending. Messages are delivered at most once.
+    /// A flush does not wait for answers, only until everything is queued for sending. Messages are delivered at most
+    /// once.
     #[must_use]
     pub const fn no_ack(mut self) -> Self {
         self.options.ack = AckLevel::None;
@@ -113,7 +114,7 @@ impl Publisher {
         self.batch.len() >= BATCH_MESSAGES || self.batch_bytes >= BATCH_BYTES
     }
 
-    /// The number of collected messages that fit one step; at least one.
+    /// The number of collected messages that fit into one step; at least one.
     fn step(&self) -> usize {
         let mut bytes = 0usize;
         let fits = |message: &&Outgoing| {

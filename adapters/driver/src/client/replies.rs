@@ -25,7 +25,7 @@ enum Reply {
     Arrived(Result<Answer, RequestError>),
     /// To a publisher's count.
     Counted(PublisherId),
-    /// Nowhere: it says that a subscription that was dropped receives nothing more.
+    /// Nowhere: it says that a dropped subscription receives nothing more.
     Left(SubscriptionId),
 }
 
@@ -90,14 +90,14 @@ impl Replies {
         self.publishers.remove(&id);
     }
 
-    /// The answer of a request goes to a publisher.
+    /// The answer to this request goes to a publisher.
     pub(crate) fn count(&mut self, id: RequestId, publisher: PublisherId) {
         self.by_request.insert(id, Reply::Counted(publisher));
         let in_flight = self.publisher(publisher);
         in_flight.requests = in_flight.requests.saturating_add(1);
     }
 
-    /// The answer to this request says that a subscription that was dropped receives nothing more.
+    /// The answer to this request says that a dropped subscription receives nothing more.
     pub(super) fn expect_leave(&mut self, id: RequestId, subscription: SubscriptionId) {
         self.by_request.insert(id, Reply::Left(subscription));
     }
@@ -137,7 +137,7 @@ impl Replies {
         }
     }
 
-    /// The client is over: everything that waits has to check again.
+    /// The client has ended: everything that waits has to check again.
     pub(super) fn wake_all(&mut self, wakes: &mut Wakes) {
         for reply in in_order(&mut self.by_request) {
             if let Reply::Awaited(waker) = reply {

@@ -18,8 +18,8 @@ pub(crate) struct Request<F> {
     ask: F,
 }
 
-/// The progress of a request; the caller passes the function that makes it to each poll. Dropping it after the request was made only
-/// discards the answer.
+/// The progress of a request; the caller passes the function that makes the request to each poll. Dropping it after the
+/// request was made only discards the answer.
 pub(crate) struct Call {
     core: Arc<Core>,
     ticket: Option<Ticket>,

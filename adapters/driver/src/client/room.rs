@@ -46,7 +46,7 @@ impl Room {
         self.calls = self.calls.saturating_add(1);
     }
 
-    /// The next waker for the calls so far.
+    /// The next waker, if a call is pending.
     pub(crate) fn pop_called(&mut self) -> Option<Waker> {
         // A call is forgotten when nothing waits: a later request tries before it waits.
         let calls = self.calls.min(self.waiting.len());
@@ -83,9 +83,9 @@ mod tests {
         room.call();
         assert_eq!(called(&mut room), 1, "the first one");
         room.leave(tickets[0]);
-        assert_eq!(called(&mut room), 1, "the first one was dropped: the second one");
+        assert_eq!(called(&mut room), 1, "the first one was dropped, so the second one");
         room.found(tickets[1]);
-        assert_eq!(called(&mut room), 1, "it found room: the third one");
+        assert_eq!(called(&mut room), 1, "it found room, so the third one");
         room.call();
         assert_eq!(called(&mut room), 0, "nothing waits");
         room.wait(None, Waker::noop());
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_dropped_before_its_call_takes_no_call_along() {
+    fn a_request_dropped_before_its_call_does_not_consume_a_call() {
         let mut room = Room::default();
         let tickets = [(); 2].map(|()| room.wait(None, Waker::noop()));
         room.leave(tickets[0]);

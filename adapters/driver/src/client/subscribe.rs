@@ -42,8 +42,9 @@ impl Subscribe {
     }
 
     /// Maximum uncommitted messages. Default 1: the next message is delivered after the last one was committed. 0 turns
-    /// commits off: at most once, as fast as they can be taken. Messages that are not taken fill
-    /// [`buffer_bytes`](crate::ClientConfig::buffer_bytes), and then the client reads nothing more, answers included.
+    /// commits off: messages are delivered at most once, as fast as they can be read. Messages that the program has not
+    /// taken fill [`buffer_bytes`](crate::ClientConfig::buffer_bytes), and then the client reads nothing more, not even
+    /// answers.
     pub const fn window(mut self, messages: u32) -> Self {
         self.options.window = messages;
         self
@@ -63,7 +64,7 @@ impl Subscribe {
     }
 
     /// Gives the cursor a name under which it outlives this client: a later subscription with that name continues after
-    /// what was committed (chapter D). One client holds it at a time; the newest, unless the options say otherwise.
+    /// the last commit (chapter D). One client holds it at a time: the newest, unless the options say otherwise.
     pub fn durable(mut self, durable: impl Into<DurableOptions>) -> Self {
         self.options.durable = Some(durable.into());
         self

@@ -18,9 +18,9 @@ use super::loss::{Losses, OnLoss};
 use super::membership::Membership;
 use super::request::Request;
 
-/// The messages of a topic, in order, and what takes their place: a stream of [`Event`]s.
+/// The messages of a topic, in order, and the losses and reconnects between them: a stream of [`Event`]s.
 ///
-/// Ends when the client is over or the subscription has ended. Dropping it unsubscribes.
+/// Ends when the client or the subscription has ended. Dropping it unsubscribes.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
@@ -34,13 +34,13 @@ use super::request::Request;
 ///     let order = orders.next_message().await?.expect("the subscription continues");
 ///     assert_eq!(order.body, expected);
 /// }
-/// orders.commit().await?; // everything up to the message taken last
+/// orders.commit().await?; // everything up to the last message taken
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).expect("it works");
 /// ```
 ///
-/// As a stream, and with [`next_event`](Self::next_event), it reports what [`next_message`](Self::next_message) passes
-/// over:
+/// As a stream, and with [`next_event`](Self::next_event), it also reports what [`next_message`](Self::next_message)
+/// skips:
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Event, Simulation, TopicOptions};
@@ -74,7 +74,7 @@ pub struct Subscription {
     topic: Arc<str>,
     start: u64,
     end: u64,
-    /// Offset of the message taken last.
+    /// Offset of the last message taken.
     taken: Option<u64>,
     on_loss: OnLoss,
     losses: Losses,
@@ -114,16 +114,19 @@ impl Subscription {
 
     /// The next message; `None` after the subscription's end.
     ///
-    /// Messages that are lost are no error: by default a loss is logged and counted in [`losses`](Self::losses), and
+    /// By default lost messages are not an error: a loss is logged and counted in [`losses`](Self::losses), and
     /// the next message is returned; see [`Subscribe::on_loss`](super::Subscribe::on_loss).
     /// [`next_event`](Self::next_event) reports each loss and each reconnect.
     ///
     /// Dropping the future before it is ready loses no message.
     ///
     /// # Errors
-    /// [`ClientError::Fenced`], a refusal after a reconnect, or the reason of the client's end; the subscription has
-    /// ended then. [`ClientError::Lost`] with [`OnLoss::Fail`]; the next call continues.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "what is neither an end nor a loss is passed over")]
+    /// [`ClientError::Fenced`], a refusal after a reconnect, or the reason why the client ended; in these cases the
+    /// subscription has ended. [`ClientError::Lost`] with [`OnLoss::Fail`]; the next call continues.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an event that is neither an end nor a loss is skipped"
+    )]
     pub async fn next_message(&mut self) -> Result<Option<Delivery>, ClientError> {
         loop {
             let Some(event) = self.next_event().await? else {
@@ -149,13 +152,13 @@ impl Subscription {
         }
     }
 
-    /// The next event: a message, or what takes a message's place. `None` after the subscription's end.
+    /// The next event: a message, a loss or a reconnect. `None` after the subscription's end.
     ///
-    /// The same as [`StreamExt::next`](futures::StreamExt::next) with `Option` and `Result` exchanged. Dropping the future
-    /// before it is ready loses no event.
+    /// The same as [`StreamExt::next`](futures::StreamExt::next) with `Option` and `Result` exchanged. Dropping the
+    /// future before it is ready loses no event.
     ///
     /// # Errors
-    /// The reason of the client's end, once.
+    /// The reason why the client ended, once.
     pub async fn next_event(&mut self) -> Result<Option<Event<Delivery>>, ClientError> {
         poll_fn(|cx| self.poll(cx)).await.transpose()
     }
@@ -166,7 +169,7 @@ impl Subscription {
         self.losses
     }
 
-    /// Commits everything up to the message taken last (rule A2); ready when the broker has the commit.
+    /// Commits everything up to and including the last message taken (rule A2); ready when the broker has the commit.
     ///
     /// # Errors
     /// [`ClientError::Request`] if no message was taken yet, commits are off, or the connection broke before the
@@ -185,7 +188,7 @@ impl Subscription {
         Ok(())
     }
 
-    /// Moves delivery back to the message taken last, after `delay` (rule A4): it and all after it are redelivered
+    /// Moves delivery back to the last message taken, after `delay` (rule A4): it and all after it are redelivered
     /// in order, and nothing overtakes it.
     ///
     /// # Errors
@@ -209,9 +212,10 @@ impl Subscription {
         Ok(())
     }
 
-    /// Ends the subscription; ready when it can receive no more messages (rule A9).
+    /// Ends the subscription; ready once it can receive no more messages (rule A9).
     ///
-    /// A durable one keeps its cursor for a later subscription with its name. Returns the last offset delivered, if any.
+    /// A durable one keeps its cursor for a later subscription with its name. Returns the last offset delivered, if
+    /// any.
     ///
     /// # Errors
     /// [`ClientError::Request`] if it has ended already, or the connection breaks before the answer.

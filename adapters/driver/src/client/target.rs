@@ -20,7 +20,7 @@ pub(crate) type OpenLocal = Arc<dyn Fn() -> io::Result<LocalIo> + Send + Sync>;
 /// Where the broker is.
 #[derive(Clone)]
 pub(crate) enum Target {
-    /// At an address of the network.
+    /// At a network address.
     Remote(Arc<str>),
     /// In this program.
     #[cfg(feature = "server")]

@@ -16,7 +16,7 @@ use super::target::{Opening, Stream, Target};
 use crate::alarm::Alarm;
 use crate::runtime::{Io, Runtime};
 
-/// Maximum bytes read in a turn.
+/// Maximum bytes read per turn.
 const READ_PER_TURN: usize = 256 << 10;
 
 /// Maximum bytes of one read.
@@ -28,7 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Turns before the task yields to others.
 const TURNS_PER_POLL: usize = 8;
 
-/// The background task of one client, as a future that ends when the client is over.
+/// The background task of one client, as a future that ends when the client has ended.
 pub(crate) struct Task<R: Runtime> {
     core: Arc<Core>,
     target: Target,
@@ -199,7 +199,7 @@ fn read(cx: &mut Context<'_>, state: &mut State, now: Timestamp, stream: &mut im
             Poll::Ready(Ok(count)) => {
                 left = left.saturating_sub(count);
                 state.machine.handle_read(now);
-                // The answer to a request that was dropped goes nowhere, but makes room.
+                // The answer to a dropped request has no receiver, but makes room.
                 state.room.call();
             }
             Poll::Ready(Err(error)) => return Err(error),

@@ -1,4 +1,5 @@
-//! Clients of a broker in the same program, polled by hand: a future that is stranded fails the test at once.
+//! Clients of a broker in the same program, polled by hand: a future that can never become ready fails the test at
+//! once.
 
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ fn a_publish_without_an_acknowledgement_resolves_once_it_is_queued() {
 }
 
 #[test]
-fn a_publish_that_is_dropped_before_it_was_polled_sends_nothing() {
+fn a_publish_dropped_before_it_is_polled_sends_nothing() {
     let broker = broker();
     let client = broker.client();
     Manual::block_on(async {
@@ -110,7 +111,7 @@ fn an_answer_that_arrives_too_late_still_makes_room() {
 }
 
 #[test]
-fn nothing_is_kept_of_finished_requests() {
+fn finished_requests_leave_nothing_behind() {
     let mut config = BrokerConfig::default();
     config.max_topics = 1;
     let broker = Broker::start(config).expect("a valid configuration");
@@ -141,7 +142,7 @@ fn an_address_without_a_listener_is_named() {
     );
 }
 
-/// A subscription whose topic kept one message, when three were published; the first is taken.
+/// A subscription to a topic that keeps one message, after three were published and the first was taken.
 async fn with_a_gap(client: &Client<Manual>, on_loss: OnLoss) -> Subscription {
     let keeps_one = TopicOptions::new().retain_forever().max_messages(1);
     client.create_topic("t", keeps_one).await.expect("created");
@@ -178,7 +179,7 @@ fn r9_a_subscription_that_fails_on_loss_continues_with_the_next_call() {
         assert_eq!(error.class(), ErrorClass::Lost);
         assert_eq!(
             error.to_string(),
-            "topic \"t\": messages 1 up to, not including, 3 are lost: a limit of the topic removed them; \
+            "topic \"t\": messages 1 up to, but not including, 3 are lost: a limit of the topic removed them; \
              the subscription continues"
         );
         let message = subscription.next_message().await.expect("the next call continues").expect("a message");

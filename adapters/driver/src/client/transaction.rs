@@ -43,7 +43,7 @@ pub struct Transaction {
     owner: Arc<Owner>,
     batch: Batch,
     options: PublishOptions,
-    /// A subscription of another client that was named.
+    /// Set if an operation named a subscription of another client.
     foreign: Option<SubscriptionId>,
 }
 
@@ -52,13 +52,13 @@ impl Transaction {
         Self { owner, batch: Batch::new(), options: PublishOptions::new(), foreign: None }
     }
 
-    /// How long to wait for the answer, and to retry what the broker refuses temporarily. Default 30 s.
+    /// How long to wait for the answer, and to retry after temporary refusals. Default 30 s.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = deadline;
         self
     }
 
-    /// Waits until the messages are on disk. A broker without a disk refuses that. Default: until they are in its log.
+    /// Waits until the messages are on disk. A broker without a disk refuses this. Default: until they are in its log.
     pub const fn durable(mut self) -> Self {
         self.options.ack = AckLevel::Durable;
         self

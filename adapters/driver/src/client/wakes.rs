@@ -37,7 +37,7 @@ impl Wakes {
     }
 }
 
-/// A map's values in the order of their keys: the order of wakes must not depend on a hasher's seed.
+/// A map's values in the order of their keys, so that the order of wakes does not depend on a hasher's seed.
 pub(super) fn in_order<K: Ord + Copy, V>(map: &mut HashMap<K, V>) -> impl Iterator<Item = &mut V> {
     let mut entries: Vec<_> = map.iter_mut().collect();
     entries.sort_unstable_by_key(|(key, _)| **key);

@@ -1,4 +1,4 @@
-//! Accepts connections from one or several listeners while the broker runs.
+//! Accepts connections from one or more listeners while the broker runs.
 
 use std::io;
 use std::sync::Arc;
@@ -15,26 +15,26 @@ use crate::runtime::{Listener, Runtime};
 /// Connections accepted before the task yields to others.
 const ACCEPTS_PER_POLL: usize = 64;
 
-/// Delay after the first accept that failed; doubles with each further one.
+/// Delay after the first failed accept; doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 
-/// Maximum delay after an accept that failed.
+/// Maximum delay after a failed accept.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Accepts connections while the broker runs.
 pub(super) struct Acceptor<'a, R: Runtime> {
     shared: &'a Arc<Shared>,
     doors: Vec<Door<R>>,
-    /// The door to poll next.
+    /// The listener to poll next.
     first: usize,
     spare: Spare,
 }
 
-/// A listener, and its delay after an accept that failed.
+/// A listener, and its delay after a failed accept.
 struct Door<R: Runtime> {
     listener: R::Listener,
     alarm: Alarm<R::Timer>,
-    /// The last delay, zero after an accept that succeeded.
+    /// The last delay; zero after a successful accept.
     backoff: Duration,
     until: Option<Instant>,
 }
@@ -53,7 +53,7 @@ impl<'a, R: Runtime> Acceptor<'a, R> {
             if idle || shared.is_stopping() != Ok(false) {
                 return Poll::Ready(());
             }
-            // One connection of each in turn: a flood at one door does not block the others.
+            // One connection from each in turn, so that a flood on one listener does not block the others.
             let Some(door) = doors.get_mut(*first) else {
                 *first = 0;
                 continue;
@@ -87,7 +87,7 @@ impl<R: Runtime> Door<R> {
         Self { listener, alarm: Alarm::new(R::timer()), backoff: Duration::ZERO, until: None }
     }
 
-    /// The next connection; an accept that fails is retried.
+    /// The next connection; a failed accept is retried.
     fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
@@ -109,7 +109,7 @@ impl<R: Runtime> Door<R> {
         }
     }
 
-    /// Decides how long to wait. No error of an accept may end the broker.
+    /// Decides how long to wait. A failed accept must never end the broker.
     fn failed(&mut self, cx: &mut Context<'_>, error: &io::Error, clock: &Clock, spare: &mut Spare) {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
         if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {

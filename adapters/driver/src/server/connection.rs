@@ -1,7 +1,7 @@
 //! The loop between one session and its byte stream: a single future without branches that race.
 //!
 //! Each turn reads, runs the session's exchange with the broker, and writes, in that order; a step
-//! that can't be done now has registered its waker. The timer is armed only when nothing else can be done.
+//! that can't proceed has registered its waker. The timer is armed only when nothing else can be done.
 
 use std::future::Future;
 use std::io;
@@ -18,7 +18,7 @@ use super::shared::{Poisoned, Shared};
 use crate::alarm::Alarm;
 use crate::runtime::{Io, Timer};
 
-/// Maximum bytes read in a turn.
+/// Maximum bytes read per turn.
 const READ_PER_TURN: usize = 128 << 10;
 
 /// Maximum bytes of one read.
@@ -27,8 +27,8 @@ const READ_AT_ONCE: usize = 64 << 10;
 /// Turns before the task yields to others.
 const TURNS_PER_POLL: usize = 8;
 
-/// How long received bytes are read and dropped after the last byte was written. Closing a socket with unread bytes
-/// resets it, and the reset can overtake the last answer or error.
+/// How long received bytes are still read, and dropped, after the last byte was written. Closing a socket with unread
+/// bytes resets it, and the reset can overtake the last answer or error.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Maximum bytes dropped in that time.
@@ -38,17 +38,17 @@ const LINGER_BYTES: usize = 4 << 20;
 /// messages does not allocate for each.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
 
-/// One connection of a broker, as a future that ends with it.
+/// One connection of a broker, as a future that ends when the connection does.
 pub(crate) struct Connection<I, T> {
     io: I,
     session: Session,
     alarm: Alarm<T>,
     stage: Stage,
-    /// The peer is gone: it receives nothing more.
+    /// The peer is gone and can receive nothing more.
     gone: bool,
     /// Whether bytes moved since the connection last slept.
     moved: bool,
-    /// Until when it polls instead of sleeping, if busy polling is on.
+    /// When to stop polling and sleep, if busy polling is on.
     spin_until: Timestamp,
     /// Writes that moved no bytes, since the last exchange.
     stalls: u32,
@@ -126,7 +126,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
             Status::Closing | Status::Handshake | Status::Open | _ => {}
         }
         self.moved |= read != Moved::Nothing || written != Moved::Nothing;
-        // The stream was not polled, so no wake will come when it has bytes.
+        // The stream was not polled, so the task will not be woken when it has bytes.
         let is_unasked = was_paused && self.session.wants_read();
         // The write may have made room for more.
         if turn == Turn::More || read == Moved::ToTheLimit || written == Moved::Some || is_unasked {
@@ -289,7 +289,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
         }
     }
 
-    /// The stream is broken: the peer receives nothing more.
+    /// The stream is broken: the peer can receive nothing more.
     fn broke(&mut self, error: &io::Error) {
         tracing::debug!(connection = %self.registration.session(), %error, "connection broke");
         self.gone = true;

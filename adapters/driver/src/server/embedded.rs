@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::local::LocalIo;
 use crate::runtime::Runtime;
 
-/// A broker that runs inside the program: its clients talk to it through memory.
+/// A broker that runs inside the program; its clients reach it through memory.
 ///
 /// It owns no thread and no global state, so a program may have any number of them. Dropping it ends every
 /// connection at once; [`shutdown`](Self::shutdown) lets connections finish their work.
@@ -98,7 +98,7 @@ pub enum ServerError {
 }
 
 impl<R: Runtime> EmbeddedBroker<R> {
-    /// Starts a broker; call it where the runtime can spawn.
+    /// Starts a broker; call it where the runtime can spawn tasks.
     ///
     /// # Errors
     /// [`ServerError::Config`] if the configuration contradicts itself, [`ServerError::Random`] if the runtime has no
@@ -156,7 +156,7 @@ impl<R: Runtime> EmbeddedBroker<R> {
         self.stopped().await
     }
 
-    /// Ready when the broker was stopped and all its tasks have ended.
+    /// Ready when the broker has stopped and all its tasks have ended.
     pub(crate) async fn stopped(&self) -> Result<(), ServerError> {
         let tasks = self.shared.tasks();
         poll_fn(|cx| if tasks.none(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
@@ -175,8 +175,8 @@ impl<R: Runtime> Drop for EmbeddedBroker<R> {
 }
 
 impl BrokerHandle {
-    /// Asks the broker to stop: it accepts no connections, and the others finish their work and are closed when
-    /// `grace` is over. A later call can shorten `grace`, not lengthen it.
+    /// Asks the broker to stop: it accepts no new connections, and the open ones finish their work and are closed when
+    /// `grace` is over. A later call can shorten `grace`, but not lengthen it.
     pub fn shutdown(&self, grace: Duration) {
         self.shared.drain(grace);
     }
@@ -187,10 +187,10 @@ impl BrokerHandle {
         self.shared.is_stopping() != Ok(false)
     }
 
-    /// Sets a counter that only the program around the broker knows, such as its processor time. Other counters are
-    /// unchanged. Clients see it in `Client::broker_info`.
+    /// Sets a counter that only the surrounding program knows, such as its processor time. Other counters do not
+    /// change. Clients see it in `Client::broker_info`.
     pub fn report(&self, counter: Counter, value: u64) {
-        // A broker that failed answers no more requests.
+        // A failed broker answers no more requests.
         let _ = self.shared.change(|broker| broker.report(counter, value));
     }
 }

@@ -1,4 +1,4 @@
-//! The task of a broker that runs its deadlines when no connection does.
+//! The broker's task that handles its deadlines when no connection does.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use crate::runtime::Timer;
 /// Rounds before the task yields to others.
 const ROUNDS_PER_POLL: usize = 4;
 
-/// Drives a broker's deadlines until the broker has stopped and its connections have ended.
+/// Handles a broker's deadlines until the broker has stopped and its connections have ended.
 pub(crate) struct Housekeeping<T> {
     alarm: Alarm<T>,
     shared: Arc<Shared>,
@@ -60,7 +60,7 @@ impl<T: Timer> Future for Housekeeping<T> {
 
 impl<T> Drop for Housekeeping<T> {
     fn drop(&mut self) {
-        // A panic in the broker ends here as well. No connection may continue without housekeeping.
+        // This also runs after a panic in the broker: no connection may continue without housekeeping.
         self.shared.abort();
     }
 }

@@ -8,8 +8,8 @@ use zaichik_engine::SessionId;
 use super::shared::Shared;
 use super::tasks::ConnectionEntry;
 
-/// A connection's registration with its broker: its session there, until the session is over, and the entry of its
-/// task, until this is dropped.
+/// A connection's registration with its broker: its session, until that is over, and its task's entry, until this is
+/// dropped.
 ///
 /// The task outlives the session while the connection waits for its peer to read the last bytes.
 #[derive(Debug)]

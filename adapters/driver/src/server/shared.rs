@@ -22,7 +22,7 @@ pub(crate) struct Shared {
     clock: Clock,
     state: Mutex<State>,
     tasks: Arc<Tasks>,
-    /// How long a connection polls again after bytes moved, in microseconds.
+    /// How long a connection keeps polling after bytes moved, in microseconds.
     busy_poll: AtomicU64,
 }
 
@@ -191,15 +191,15 @@ impl Shared {
     }
 }
 
-/// What the lock guards.
+/// The state that the lock guards.
 #[derive(Debug)]
 struct State {
     broker: Broker,
     effects: Effects,
-    /// When connections end at once, if the broker is stopping; `MAX` once they were aborted.
+    /// When connections are aborted, if the broker is stopping; `MAX` once they were.
     stop_at: Option<Timestamp>,
-    /// By slot: the session there, and its waker until it is woken. Each exchange sets it again, so that a session is
-    /// woken at most once in between. All connections at once are woken through `tasks`.
+    /// By slot: the session, and its waker until it is woken. Each exchange sets the waker again, so a session is
+    /// woken at most once between exchanges. To wake all connections at once, use `tasks`.
     sessions: Vec<Option<(SessionId, Option<Waker>)>>,
     housekeeper: Option<Waker>,
     wake_housekeeper: bool,
@@ -248,7 +248,7 @@ impl State {
         if *owner == id { waker.take() } else { None }
     }
 
-    /// Collects what has to be done without the lock.
+    /// Collects the work to be done after unlocking.
     fn collect(&mut self, aftermath: &mut Aftermath) {
         while !aftermath.is_full() {
             let Some(id) = self.effects.pop_wake() else {
@@ -271,7 +271,7 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        // Nothing is left to wake: each connection holds the state.
+        // Each connection holds the state, so there are none to wake.
         self.effects.clear();
     }
 }

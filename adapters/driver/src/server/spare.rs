@@ -1,4 +1,4 @@
-//! A spare file descriptor, for when the process has no others.
+//! A spare file descriptor, for when the process has run out of them.
 
 use std::io;
 
@@ -20,7 +20,7 @@ impl Spare {
         self.0 = None;
     }
 
-    /// Takes the descriptor back, if possible; without such a file the server has no spare.
+    /// Takes the descriptor back, if possible; otherwise the server has no spare.
     #[expect(clippy::disallowed_types, reason = "kept for its descriptor, not for its contents")]
     pub(crate) fn restore(&mut self) {
         self.0 = std::fs::File::open("/dev/null").ok();
@@ -29,7 +29,7 @@ impl Spare {
 
 /// Whether an accept failed because the process or the machine has no free descriptor.
 pub(crate) fn out_of_descriptors(error: &io::Error) -> bool {
-    /// ENFILE and EMFILE, the same numbers on every Unix.
+    /// ENFILE and EMFILE, which have the same numbers on every Unix.
     const FULL: [i32; 2] = [23, 24];
     cfg!(unix) && error.raw_os_error().is_some_and(|code| FULL.contains(&code))
 }

@@ -1,4 +1,5 @@
-//! The background tasks of one broker: their number, the wakers that wait for their end, and how all end at once.
+//! The background tasks of one broker: their number, the wakers that wait for their end, and ending all of them at
+//! once.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -18,11 +19,11 @@ pub(crate) struct Tasks {
 #[derive(Debug, Default)]
 struct State {
     /// The waker of each connection's task, from its first poll on. Unlike the wakers of sessions, these outlive the
-    /// session, and are needed when all connections have to end: also after a panic in the broker, whose state is not
-    /// to be trusted then.
+    /// session. They are needed when all connections have to end, even after a panic in the broker, whose state can't
+    /// be trusted then.
     connections: Slab<Option<Waker>>,
     housekeepers: usize,
-    /// Wakers to call when a task ends: housekeeping's, and those that wait for the broker's end. Only a few.
+    /// Wakers to call when a task ends: housekeeping's, and those waiting for the broker's end. Only a few.
     waiting: Vec<Waker>,
 }
 
@@ -64,13 +65,13 @@ impl Tasks {
         self.check(waker, |state| state.connections.is_empty() && state.housekeepers == 0)
     }
 
-    /// Calls the wakers that wait, for another reason than the end of a task.
+    /// Calls the waiting wakers for a reason other than the end of a task.
     pub(crate) fn wake_waiting(&self) {
         let waiting = std::mem::take(&mut self.lock().waiting);
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Calls all wakers: those of connections, and those that wait.
+    /// Calls all wakers: those of connections, and the waiting ones.
     pub(crate) fn wake_all(&self) {
         let connections: Vec<Waker> =
             self.lock().connections.iter().filter_map(|(_, waker)| waker.clone()).collect();
@@ -93,7 +94,7 @@ impl Tasks {
         holds
     }
 
-    /// The counts are valid after a panic as well: each change is a single step.
+    /// The counts are valid even after a panic: each change is a single step.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_task_to_end_wakes_those_that_wait() {
+    fn the_last_task_to_end_wakes_the_waiting_wakers() {
         let tasks = Arc::new(Tasks::default());
         let counter = Arc::new(Counter::default());
         let waker = Waker::from(Arc::clone(&counter));

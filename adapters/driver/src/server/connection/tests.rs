@@ -1,6 +1,6 @@
-//! Connections over memory, polled by hand: only woken tasks run.
+//! Connections over in-memory streams, polled by hand: only woken tasks run.
 
-#![expect(clippy::arithmetic_side_effects, reason = "indices of a test's own lists")]
+#![expect(clippy::arithmetic_side_effects, reason = "indices into a test's own lists")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "any other frame fails the test")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +18,7 @@ use crate::local::LocalIo;
 use crate::manual::{Silent, Task};
 use crate::server::housekeeping::Housekeeping;
 
-/// A broker, the tasks of its connections, and the other ends of those.
+/// A broker, the tasks of its connections, and the peers' ends of the connections.
 struct World {
     shared: Arc<Shared>,
     tasks: Vec<Task>,
@@ -102,7 +102,7 @@ impl World {
         }
     }
 
-    /// Polls what was woken until nothing is.
+    /// Polls woken tasks until there are none.
     fn run(&mut self) {
         for _ in 0..100_000 {
             let Some(task) = self.tasks.iter_mut().find(|task| task.is_due()) else {
@@ -180,7 +180,7 @@ fn every_reader_is_woken_by_one_publish() {
 }
 
 #[test]
-fn wakes_survive_a_publisher_that_is_dropped_at_once() {
+fn wakes_survive_a_publisher_dropped_right_after_its_publish() {
     let mut world = World::new();
     let readers: Vec<usize> = (0..300).map(|_| world.connect()).collect();
     for reader in &readers {
@@ -188,7 +188,7 @@ fn wakes_survive_a_publisher_that_is_dropped_at_once() {
     }
     let writer = world.connect();
     world.peers[writer].send(&quiet_publish(&[b"x"]));
-    // One poll of the publisher, and its task is dropped.
+    // The publisher is polled once, and then its task is dropped.
     world.tasks[writer + 1].poll();
     world.tasks[writer + 1].future = None;
     world.run();
@@ -298,7 +298,7 @@ fn a_connection_polls_again_for_a_while_after_bytes_moved() {
     ClientFrame::Ping { nonce: 7 }.encode(&mut ping);
     world.peers[peer].send(&ping);
     for _ in 0..5 {
-        assert!(world.tasks[peer + 1].is_due(), "it polls again and again");
+        assert!(world.tasks[peer + 1].is_due(), "it keeps polling");
         world.tasks[peer + 1].poll();
     }
     world.peers[peer].frame(|frame| assert!(matches!(frame, ServerFrame::Pong { nonce: 7 })));
