@@ -68,7 +68,7 @@ async fn expect_gap_and_four(mut slow: Subscription) -> Outcome {
     let Event::Gap { from, to, reason } = event else {
         return Err(format!("expected a gap, received {event:?}").into());
     };
-    println!("  it receives a gap: offsets {from} up to, not including, {to} are lost ({reason:?})");
+    println!("  it receives a gap: offsets {from} up to, but not including, {to} are lost ({reason:?})");
     expect((from, to) == (1, 3), "a gap for the two messages that expired in the meantime")?;
     expect_four(slow).await
 }

@@ -1,9 +1,9 @@
-//! Everything that connections share: topics, subscriptions, producers, limits, and which sessions have something to do.
+//! Everything that connections share: topics, subscriptions, producers, limits, and which sessions have work to do.
 //!
-//! [`Broker`] is a face. Each part of it owns its state and its rules and can be tested alone: the tables
-//! ([`topics`], [`subscriptions`], [`sessions`], [`producers`]), what they share ([`memory`], [`readiness`], [`counters`]),
-//! and the operations over several of them, each of which names the parts that it needs ([`publishing`], [`batching`],
-//! [`subscribing`], [`delivery`], [`describing`], [`housekeeping`]).
+//! [`Broker`] is a facade. Each part of it owns its state and rules and can be tested alone: the tables
+//! ([`topics`], [`subscriptions`], [`sessions`], [`producers`]), their shared state ([`memory`], [`readiness`],
+//! [`counters`]), and the operations over several of them, each of which names the parts that it needs ([`publishing`],
+//! [`batching`], [`subscribing`], [`delivery`], [`describing`], [`housekeeping`]).
 
 mod answer_lists;
 mod batching;
@@ -63,9 +63,9 @@ use crate::stats::Stats;
 
 /// A message broker as a state machine.
 ///
-/// It has no socket, clock, thread or lock: every call says what time it is, and what is to be done outside comes out in
-/// [`Effects`]. Connections meet it through [`Session::exchange`](crate::Session::exchange). The same calls with the same
-/// times give the same results, bit for bit.
+/// It has no socket, clock, thread or lock: every call receives the current time, and work for the caller is reported
+/// in [`Effects`]. Connections interact with it through [`Session::exchange`](crate::Session::exchange). The same calls
+/// with the same times give the same results, bit for bit.
 ///
 /// ```
 /// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp, Turn};
@@ -129,8 +129,8 @@ impl Broker {
         })
     }
 
-    /// Ends a connection: its subscriptions end, the durable ones wait for another connection. An id that is unknown, or no
-    /// longer known, changes nothing.
+    /// Ends a connection: its subscriptions end, and the durable ones wait for another connection. An unknown id, or
+    /// that of a connection that has ended, has no effect.
     pub fn detach(&mut self, now: Timestamp, id: SessionId, effects: &mut Effects) {
         let now = self.tick(now);
         let Some(entry) = self.sessions.remove(id, &mut self.memory, &mut self.readiness) else {
@@ -140,15 +140,15 @@ impl Broker {
             self.subscribing(now).lose_session(*key);
         }
         self.readiness.remove(entry.ready);
-        // The session that was to hand out the wakes may have been this one.
+        // This may have been the session that was to hand out the wakes.
         if self.hand_out_wakes(id, effects) || self.release_throttled(effects) {
             effects.rearm();
         }
         self.rearm(effects);
     }
 
-    /// Starts to stop: every connection receives a Goodbye, publishes are refused, and connections that remain after `grace` are
-    /// closed.
+    /// Begins to stop: every connection receives a Goodbye, publishes are refused, and connections that remain after
+    /// `grace` are closed.
     pub fn drain(&mut self, now: Timestamp, grace: Duration, effects: &mut Effects) {
         let now = self.tick(now);
         self.stops_at = Some(now.plus_micros(micros(grace)));
@@ -156,8 +156,8 @@ impl Broker {
         effects.rearm();
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do if nothing else happens before; a time in the past
-    /// means at once. O(1). May change with every call; [`Effects::take_rearm`] reports when it became earlier.
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do if nothing else happens before; a time in the
+    /// past means at once. O(1). May change with every call; [`Effects::take_rearm`] reports when it became earlier.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let released = self.readiness.has_throttled() && !self.memory.is_pressed();
@@ -192,7 +192,7 @@ impl Broker {
         self.topics.len()
     }
 
-    /// What the broker has counted since it was made.
+    /// The broker's counters since it was created.
     #[must_use]
     pub const fn stats(&self) -> &Stats {
         &self.counters.stats
@@ -204,19 +204,19 @@ impl Broker {
         self.memory.ledger()
     }
 
-    /// The configuration that it was made with.
+    /// The broker's configuration.
     #[must_use]
     pub const fn config(&self) -> &BrokerConfig {
         &self.config
     }
 
-    /// Sets a counter that only the program around the broker knows, such as its processor time. The broker's own counters,
+    /// Sets a counter that only the surrounding program knows, such as its processor time. The broker's own counters,
     /// and unknown ones, do not change.
     pub fn report(&mut self, counter: Counter, value: u64) {
         self.counters.report(counter, value);
     }
 
-    /// Adds to a counter that only the program around the broker knows, such as the number of stalled writes; for the same
+    /// Adds to a counter that only the surrounding program knows, such as the number of stalled writes; for the same
     /// counters as [`report`](Self::report).
     pub fn count(&mut self, counter: Counter, more: u64) {
         self.counters.count(counter, more);
@@ -231,12 +231,12 @@ impl Broker {
     /// everything that the broker holds.
     ///
     /// # Errors
-    /// [`Inconsistent`] names the first thing that does not agree.
+    /// [`Inconsistent`] names the first inconsistency found.
     pub fn verify(&self) -> Result<(), Inconsistent> {
         verify::verify(&self.topics, &self.subscriptions, &self.sessions, &self.producers, &self.memory)
     }
 
-    /// Time does not go back: the latest time of any call (rule O5).
+    /// The latest time of any call: time does not move backwards (rule O5).
     pub(crate) const fn tick(&mut self, now: Timestamp) -> Timestamp {
         if now.as_micros() < self.now.as_micros() {
             bump(&mut self.counters.stats.clock_steps_back, 1);
@@ -270,7 +270,7 @@ impl Broker {
         }
     }
 
-    /// Asks the caller for a call if the next deadline became earlier.
+    /// Asks the caller to rearm its timer if the next deadline became earlier.
     fn rearm(&mut self, effects: &mut Effects) {
         if self.memory.has_retired() {
             self.agenda.schedule_sweep(self.now);

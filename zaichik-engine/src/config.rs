@@ -156,7 +156,7 @@ impl core::fmt::Debug for BrokerConfig {
     }
 }
 
-/// An inconsistent configuration; never caused by what a peer sends.
+/// An inconsistent configuration; never caused by a peer's input.
 ///
 /// ```
 /// use zaichik_engine::{Broker, BrokerConfig, ConfigError, Seed};
@@ -181,8 +181,8 @@ pub enum ConfigError {
         /// The value given.
         got: u32,
     },
-    /// No client accepts a Welcome with a limit of zero, lanes of zero bytes pass nothing, and a broker that remembers no
-    /// producers refuses all of them.
+    /// No client accepts a Welcome with a limit of zero, lanes of zero bytes send nothing, and a broker that remembers
+    /// no producers refuses all of them.
     #[error(
         "max_message, max_window, max_window_size, max_subscriptions, max_producers and output_buffer must be above zero"
     )]
@@ -223,8 +223,8 @@ pub enum ConfigError {
 pub struct TopicSettings {
     /// How long a record lives (rule R1); 0, the default, keeps records only for existing subscriptions (rule R2).
     pub retention_ttl_micros: u64,
-    /// How long a key is remembered (rule C1); 0, the default, turns that off. With `latest`, how long a superseded record stays
-    /// live, from its own acceptance on (rule C6); 0 means not at all.
+    /// How long a key is remembered (rule C1); 0, the default, turns that off. With `latest`, how long a superseded
+    /// record stays live, from its own acceptance on (rule C6); 0 means not at all.
     pub compaction_window_micros: u64,
     /// Which record of a key is kept. Default: the first.
     pub compaction: CompactionMode,
@@ -256,7 +256,7 @@ impl Default for TopicSettings {
 }
 
 impl TopicSettings {
-    /// These settings, changed where the options have a value.
+    /// These settings, overridden where the options have a value.
     #[must_use]
     pub fn with(self, options: &TopicOptions) -> Self {
         Self {

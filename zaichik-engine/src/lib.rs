@@ -1,9 +1,9 @@
 //! The Zaichik broker as a pure state machine: frames and time in, effects out.
 //!
-//! Nothing in this crate knows a socket, a task, a thread, a clock, a file or a random number; their effects come in as
-//! arguments. A [`Session`] is everything that belongs to one connection, a [`Broker`] everything that
-//! connections share; they meet in [`Session::exchange`], and what the caller has to do comes out in
-//! [`Effects`]. A test can therefore run a broker for a simulated year in a second:
+//! This crate uses no socket, task, thread, clock, file or random number; their effects are passed in as arguments. A
+//! [`Session`] is everything that belongs to one connection, and a [`Broker`] everything that connections share. They
+//! interact in [`Session::exchange`], and work for the caller is reported in [`Effects`]. A test can therefore run a
+//! broker for a simulated year in a second:
 //!
 //! ```
 //! use bytes::{Buf, BytesMut};

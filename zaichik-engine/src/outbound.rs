@@ -17,7 +17,7 @@ const INLINE_MAX: usize = 512;
 /// connections own little memory. It is reused once everything split off it was written.
 const OPEN_ROOM: RangeInclusive<usize> = 256..=4 << 10;
 
-/// What a state machine has to send, as a [`Buf`].
+/// The bytes that a state machine has to send, as a [`Buf`].
 ///
 /// Frames of the control lane are sent at the next frame boundary, before those in the stream lane; a partly written
 /// frame is finished first.
@@ -77,7 +77,8 @@ impl Outbound {
         }
     }
 
-    /// Appends a stream frame: a head that `write` encodes, and a body, which is shared instead of copied if it is large.
+    /// Appends a stream frame: a head that `write` encodes, and a body, which is shared instead of copied if it is
+    /// large.
     pub(crate) fn stream_frame_with(&mut self, body: &Bytes, write: impl FnOnce(&mut BytesMut)) {
         let lane = &mut self.stream;
         lane.reserve_open();

@@ -1,7 +1,7 @@
 //! Deliberate defects, to test whether the simulator finds them.
 //!
-//! They exist only with the feature `planted`, which only the simulator's own tests enable. Without it `is_planted` is the
-//! constant `false`, and the compiler removes the defects.
+//! They exist only with the feature `planted`, which only the simulator's own tests enable. Without it `is_planted` is
+//! the constant `false`, and the compiler removes the defects.
 
 /// A defect, with the rule that it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -9,19 +9,19 @@
 pub enum Defect {
     /// Rule R1: a record is delivered at the instant at which it expires.
     LateExpiry,
-    /// Rule R4: what a limit removed is skipped without a Gap.
+    /// Rule R4: records that a limit removed are skipped without a Gap.
     SilentLimit,
-    /// Rule D2: what was uncommitted when a connection ended is not delivered again.
+    /// Rule D2: records that were uncommitted when a connection ended are not redelivered.
     NoRedelivery,
     /// Rule A2: a commit moves the cursor one record too far.
     CommitTwo,
     /// Rule C1: a duplicate extends its key's window.
     WindowRefreshed,
-    /// Rule A3: a commit of what was not delivered is accepted.
+    /// Rule A3: a commit of a record that was not delivered is accepted.
     CommitAhead,
     /// Rule A4: a Nack does not raise the rewind number.
     SameRewind,
-    /// Rule D3: a commit under a number that is fenced is accepted.
+    /// Rule D3: a commit under a fenced number is accepted.
     FencedCommit,
     /// Rule P3: a producer's retry is appended once more.
     RetryTwice,
@@ -43,7 +43,7 @@ pub enum Defect {
 
 #[cfg(feature = "planted")]
 impl Defect {
-    /// Every one.
+    /// All defects.
     pub const ALL: &[Self] = &[
         Self::LateExpiry,
         Self::SilentLimit,
@@ -71,7 +71,7 @@ thread_local! {
     static WAKES: core::cell::Cell<u32> = const { core::cell::Cell::new(0) };
 }
 
-/// Gives every broker of this thread that defect from now on, or none.
+/// Plants a defect in every broker of this thread from now on, or none.
 #[cfg(feature = "planted")]
 pub fn plant(defect: Option<Defect>) {
     PLANTED.set(defect);
@@ -95,7 +95,7 @@ pub(crate) fn loses_wake() -> bool {
     is_planted(Defect::LostWake) && count_wake() % 16 == 7
 }
 
-/// How many wakes came before this one since a defect was planted.
+/// The number of wakes before this one since a defect was planted.
 #[cfg(feature = "planted")]
 fn count_wake() -> u32 {
     WAKES.replace(WAKES.get().wrapping_add(1))

@@ -37,7 +37,7 @@ const MICROS_PER_MILLI: u64 = 1_000;
 /// Four steps drive it, in any order and any number of times: *read* (append to [`inbound`](Self::inbound),
 /// then [`handle_read`](Self::handle_read)), *exchange* with the broker, *write* (from
 /// [`outbound`](Self::outbound)) and *time* ([`handle_timeout`](Self::handle_timeout)). Leaving one out delays
-/// progress and does no harm. No call fails: a peer's mistake shows in [`status`](Self::status).
+/// progress but is otherwise harmless. No call fails: a peer's mistake shows in [`status`](Self::status).
 ///
 /// Memory: bounded by one frame and 64 KiB in, two lanes and one frame out; about half a kibibyte when idle.
 ///
@@ -67,15 +67,15 @@ pub struct Session {
     config: Arc<SessionConfig>,
     decoder: ClientDecoder,
     inbound: BytesMut,
-    /// How many bytes of `inbound` have been counted as heard.
+    /// The number of bytes of `inbound` that have been counted as heard.
     heard_len: usize,
     outbound: Outbound,
     answers: Answers,
     timers: Timers,
-    /// The publishes that were applied last.
+    /// The last publishes applied.
     run: PublishRun,
     state: State,
-    /// What the peer calls itself, until the broker has been informed.
+    /// The client's name, until the broker has been informed.
     name: Box<str>,
     /// Bytes of answers put into the stream lane since it last had none.
     stream_answers: usize,
@@ -83,9 +83,9 @@ pub struct Session {
     stream_answers_end: u64,
     /// Nothing more will be received.
     eof: bool,
-    /// The broker has no memory for what this connection would publish.
+    /// The broker is short of memory for this connection's publishes.
     throttled: bool,
-    /// It has published, so it waits when memory is short. A session that has not may be a consumer that reconnects.
+    /// It has published, so it waits when memory is short. A session that has not may be a reconnecting consumer.
     publishes: bool,
     /// When a stopping broker closes it, once the peer has received a Goodbye.
     stops_at: Option<Timestamp>,
@@ -123,17 +123,17 @@ impl Status {
 }
 
 impl Broker {
-    /// A new connection. Above the limits it is a session that reports so to its peer and closes.
+    /// A new connection. If a limit is exceeded, the session reports this to its peer and closes.
     ///
-    /// When too many connections are in their handshake, the one that sent least, and of those the oldest, is closed for the
-    /// new one, unless all are younger than 200 ms.
+    /// When too many connections are in their handshake, the one that sent the fewest bytes (of several, the oldest) is
+    /// closed for the new one, unless all are younger than 200 ms.
     pub fn accept(&mut self, now: Timestamp, effects: &mut Effects) -> Session {
         Session::new(self.admit(now, effects))
     }
 }
 
 impl Session {
-    /// The connection's name.
+    /// The connection's id.
     #[must_use]
     pub const fn id(&self) -> SessionId {
         self.id
@@ -170,7 +170,7 @@ impl Session {
         self.heard_len = self.inbound.len();
     }
 
-    /// The peer will send no more bytes. Those that it sent are still applied, and answered if it still reads.
+    /// The peer will send no more bytes. The bytes received are still applied, and answered if the peer still reads.
     pub const fn handle_eof(&mut self, _now: Timestamp) {
         self.eof = true;
     }
@@ -181,7 +181,7 @@ impl Session {
         self.read_limit() > 0
     }
 
-    /// How many more bytes [`inbound`](Self::inbound) may be given now.
+    /// How many more bytes may be appended to [`inbound`](Self::inbound) now.
     #[must_use]
     pub fn read_limit(&self) -> usize {
         let limit = match self.state {
@@ -199,7 +199,7 @@ impl Session {
         &mut self.outbound
     }
 
-    /// Hands requests to the broker, and takes answers and due records from it; a bounded amount of each.
+    /// Passes requests to the broker, and receives answers and due records; a bounded amount of each.
     pub fn exchange(&mut self, now: Timestamp, broker: &mut Broker, effects: &mut Effects) -> Turn {
         let now = self.timers.tick(broker.tick(now));
         self.timers.observe(now, &self.outbound);
@@ -236,7 +236,7 @@ impl Session {
         }
         let end = broker.end_exchange(self.id, self.report(), effects);
         if self.throttled && !end.throttled {
-            // While it was not read, nothing could be heard of it.
+            // While it was not read, nothing could be heard from it.
             self.timers.heard(now);
         }
         self.throttled = end.throttled;
@@ -251,7 +251,7 @@ impl Session {
             State::Ending(_) | State::Ended(_) => None,
             State::Handshake => Some(self.timers.handshake_by),
             State::Welcomed | State::Open => {
-                // After the end of its stream a peer cannot be heard; only the write deadline remains.
+                // After the end of its stream a peer can't be heard; only the write deadline remains.
                 let heartbeat = (!self.eof).then(|| self.timers.heartbeat(self.config.heartbeat_micros));
                 let report = self.answers.report_due();
                 heartbeat.into_iter().chain(report).chain(self.stops_at).min()
@@ -267,7 +267,7 @@ impl Session {
         let write = self.timers.write_deadline(&self.outbound, self.config.write_micros);
         if write.is_some_and(|deadline| deadline <= now) {
             self.finish(now, CloseReason::SlowConsumer);
-            // The peer does not read, so there is no point in waiting for it.
+            // The peer does not read, so waiting for it is pointless.
             self.outbound.clear();
             return;
         }
@@ -349,7 +349,7 @@ impl Session {
             stops_at: None,
         };
         if let Some(reason) = refused {
-            // It is over before it began: the broker does not know it.
+            // It was refused, so the broker does not know it.
             session.finish(now, reason);
             session.state = State::Ended(reason);
         }

@@ -1,4 +1,4 @@
-//! What all sessions of a broker share.
+//! The configuration that all sessions of a broker share.
 
 use subtle::ConstantTimeEq;
 use zaichik_proto::{Hello, Limits, MAGIC, PROTOCOL_VERSION, ProtocolError, ProtocolFault, micros};
@@ -11,7 +11,7 @@ const HELLO_AT: u64 = MAGIC.len() as u64;
 
 const MICROS_PER_MILLI: u64 = 1_000;
 
-/// What all sessions of a broker share.
+/// The configuration that all sessions of a broker share.
 #[derive(Debug)]
 pub(crate) struct SessionConfig {
     pub(crate) instance: u128,

@@ -25,7 +25,7 @@ pub struct Stats {
     pub repeated: u64,
     /// Records put into the output of a connection.
     pub records_delivered: u64,
-    /// Bytes of these.
+    /// Bytes of these records.
     pub bytes_delivered: u64,
     /// Gaps put into the output of a connection.
     pub gaps: u64,

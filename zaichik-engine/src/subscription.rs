@@ -25,8 +25,8 @@ pub(crate) struct Subscription {
     /// The session that it is attached to; only a durable one may have none.
     holder: Option<Holder>,
     pub(crate) topic: TopicId,
-    /// Its node in the ring of waiting, woken or ready subscriptions; alone while it waits for its client, for a delay, or
-    /// for a connection.
+    /// Its node in the ring of waiting, woken or ready subscriptions; alone while it waits for its client, for a delay,
+    /// or for a connection.
     pub(crate) node: Node,
     /// Identifies its cursor in the topic.
     pub(crate) cursor_id: CursorId,
@@ -66,7 +66,7 @@ pub(crate) struct Holder {
     pub(crate) ready: Node,
 }
 
-/// What a client requests of a subscription each time it attaches.
+/// The options that a client sets each time it attaches to a subscription.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     /// The number by which the client names it.
@@ -74,11 +74,11 @@ pub(crate) struct Terms {
     /// Maximum records delivered and not committed; 0 turns commits off.
     pub(crate) window: u32,
     pub(crate) window_bytes: u32,
-    /// Where records go that failed too often.
+    /// The dead-letter policy for records that failed too often.
     pub(crate) dead_letter: Option<DeadLetter>,
 }
 
-/// When a record has failed too often, and where it goes then (rule A6).
+/// After how many failures, and to which topic, a record is moved (rule A6).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DeadLetter {
     pub(crate) topic: TopicId,
@@ -126,7 +126,7 @@ impl Subscription {
         }
     }
 
-    /// No session holds it any more: what is uncommitted will be delivered again (rule D2). A durable one waits for
+    /// No session holds it any more: uncommitted records will be redelivered (rule D2). A durable one waits for
     /// another session until its time has passed.
     pub(crate) fn detach(&mut self, now: Timestamp) {
         self.lose_holder();
@@ -135,7 +135,7 @@ impl Subscription {
         }
     }
 
-    /// Another session takes it over: what is uncommitted will be delivered again (rule D3).
+    /// Another session takes it over: uncommitted records will be redelivered (rule D3).
     pub(crate) fn lose_holder(&mut self) {
         self.holder = None;
         if is_planted(Defect::NoRedelivery) {
@@ -166,7 +166,7 @@ impl Subscription {
             return Ok(self.cursor);
         }
         let offset = offset.saturating_add(u64::from(is_planted(Defect::CommitTwo)));
-        // The cursor moves past gaps by itself, to the next record that is not done (rule R9).
+        // The cursor moves past gaps automatically, to the next record that is not done (rule R9).
         Ok(self.window.first_above(offset).unwrap_or(next))
     }
 
@@ -265,7 +265,8 @@ impl Subscription {
         }
     }
 
-    /// The offsets up to `to` are missing and count as delivered (rule R9). Returns how many of them were not done before.
+    /// The offsets up to `to` are missing and count as delivered (rule R9). Returns how many of them were not done
+    /// before.
     pub(crate) fn passed(&mut self, to: u64) -> u64 {
         let from = self.next.offset;
         let done = self.earlier.as_ref().map_or(0, |earlier| earlier.count_done(from, to));
@@ -279,7 +280,7 @@ impl Subscription {
         to.saturating_sub(from).saturating_sub(done)
     }
 
-    /// How much it accepts now; `None` if its window is full or it is paused.
+    /// How much it can accept now; `None` if its window is full or it is paused.
     pub(crate) fn wants(&self, now: Timestamp) -> Option<Want> {
         if self.paused_until > now {
             return None;
@@ -346,7 +347,7 @@ impl Subscription {
         !self.window.is_empty()
     }
 
-    /// When it is due without any request: a delay ends, or its time to live while detached does.
+    /// When it is due without a request: when a delay ends, or its time to live while detached.
     pub(crate) fn due_at(&self) -> Timestamp {
         match (&self.durable, self.holder) {
             (Some(durable), None) => durable.expires_at,
@@ -374,7 +375,7 @@ impl Subscription {
         ordered && follows && fits && within && !self.earlier.as_deref().is_some_and(is_done)
     }
 
-    /// Records delivered from `offset` on will be delivered again.
+    /// Records delivered from `offset` on will be redelivered.
     fn take_back(&mut self, offset: u64) {
         self.end_pass();
         self.begin_pass(offset);

@@ -84,11 +84,11 @@ impl Topic {
         }
     }
 
-    /// Changes the settings; what was dead stays dead (rule R7).
+    /// Changes the settings; dead records stay dead (rule R7).
     pub(crate) fn change_settings(&mut self, now: Timestamp, settings: TopicSettings) {
         let at = now.as_micros();
         let live = self.start(now, Start::Earliest);
-        // What every subscription has committed does not come back under a longer time to live.
+        // A longer time to live does not revive records that every subscription has committed.
         self.trim_committed();
         self.hidden_below = self.hidden_below.max(live);
         if let Some(keys) = &mut self.keys {
@@ -96,7 +96,7 @@ impl Topic {
         }
         let liveness = self.liveness(at);
         if let Some(newest) = &mut self.newest {
-            // Keys whose newest record died do not come back under a longer time to live of tombstones.
+            // A longer time to live of tombstones does not revive keys whose newest record died.
             while newest.forget(liveness, FREE_PER_STEP) {}
         }
         if settings.compaction != self.settings.compaction {
@@ -114,7 +114,8 @@ impl Topic {
         self.log.end()
     }
 
-    /// Whether there are no records between the first offset and the end; only then the compaction mode may change (rule T3).
+    /// Whether there are no records between the first offset and the end; only then the compaction mode may change
+    /// (rule T3).
     pub(crate) fn is_empty(&mut self, now: Timestamp) -> bool {
         self.age(now.as_micros());
         self.log.is_empty()

@@ -163,7 +163,7 @@ impl fmt::Display for Refusal {
             RefusalCode::CommitsOff => f.write_str("the subscription has window 0; commits, nacks and dead letters need a window of at least 1"),
             RefusalCode::SubscriptionHeld => f.write_str("another connection holds the durable subscription; wait until it ends, or take the subscription over"),
             RefusalCode::SubscriptionFenced => {
-                write!(f, "another connection took the subscription over with epoch {value}; stop using it, or subscribe again to take it back")
+                write!(f, "another connection took over the subscription with epoch {value}; stop using it, or subscribe again to take it back")
             }
             RefusalCode::InvalidDeadLetter => {
                 f.write_str("the dead-letter topic has an invalid name, is the topic itself or retains nothing; choose another")

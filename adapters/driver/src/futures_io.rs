@@ -26,7 +26,8 @@ thread_local! {
 
 /// An [`Io`] over a byte stream with the `futures` traits.
 ///
-/// The stream must send written bytes without a flush: a stream that buffers them, such as `BufWriter`, is never flushed.
+/// The stream must send written bytes without a flush: a stream that buffers them, such as `BufWriter`, is never
+/// flushed.
 ///
 /// ```
 /// # use std::future::poll_fn;

@@ -46,9 +46,9 @@ pub enum Answer {
     Altered,
     /// Answers a publish that asked for an answer.
     Published(PublishReceipt),
-    /// Answers a batch: all of its operations took effect.
+    /// Answers a batch, all of whose operations took effect.
     Batched(BatchReceipt),
-    /// A publish with [`AckLevel::None`](zaichik_proto::AckLevel::None) is queued; there is no other answer.
+    /// A publish with [`AckLevel::None`](zaichik_proto::AckLevel::None) was queued; there is no other answer.
     Queued,
     /// Answers `subscribe`.
     Subscribed(SubscriptionStart),
@@ -64,7 +64,7 @@ pub enum Answer {
     },
     /// Answers `nack`, `seek` and `seek_durable`.
     Rewound {
-        /// How often deliveries of the subscription were set back; if the connection broke, as far as the client knows.
+        /// The number of times the subscription was rewound; if the connection broke, as far as the client knows.
         rewind: u32,
     },
     /// Answers `remove_durable`.
@@ -106,9 +106,9 @@ pub enum Answer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PublishReceipt {
-    /// Offset of the first record appended, the others follow it; `None` if all were duplicates.
+    /// Offset of the first record appended, which the others follow; `None` if all were duplicates.
     pub first_offset: Option<u64>,
-    /// How many records the publish had.
+    /// The number of records in the publish.
     pub count: u32,
     /// The records that were not appended because of their key (rule C1), in order.
     pub duplicates: Vec<Duplicate>,
@@ -117,7 +117,7 @@ pub struct PublishReceipt {
 }
 
 impl PublishReceipt {
-    /// The offset of a record of the publish, counted from 0: its own, or its original's if it was a duplicate.
+    /// The offset of a record of the publish, counted from 0: its own, or the original's if it was a duplicate.
     ///
     /// `None` if the publish had no such record.
     #[must_use]
@@ -193,7 +193,7 @@ pub struct BatchReceipt {
 pub struct SubscriptionStart {
     /// The subscription.
     pub subscription: SubscriptionId,
-    /// Whether the topic was created by the request.
+    /// Whether the request created the topic.
     pub created: bool,
     /// The first offset that can be delivered.
     pub start: u64,

@@ -34,14 +34,15 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Between two publishes of the same records: 10 ms doubling to 1 s.
+    /// Between two attempts to publish the same records: 10 ms doubling to 1 s.
     pub(crate) const PUBLISH: Self = Self { min_micros: 10_000, max_micros: 1_000_000, failures: 0 };
 
     pub(crate) fn new(min: Duration, max: Duration) -> Self {
         Self { min_micros: micros(min).max(1), max_micros: micros(max), failures: 0 }
     }
 
-    /// The next delay in microseconds, with up to half of it added as jitter; so that it exceeds the maximum by at most that.
+    /// The next delay in microseconds, with up to half of it added as jitter, so it exceeds the maximum by at most
+    /// half.
     pub(crate) fn next(&mut self, jitter: &mut Jitter) -> u64 {
         let factor = 1u64.checked_shl(self.failures).unwrap_or(u64::MAX);
         self.failures = self.failures.saturating_add(1);
@@ -49,9 +50,9 @@ impl Backoff {
         delay.saturating_add(jitter.up_to(delay >> 1))
     }
 
-    /// The next delay after a refusal, in microseconds; not below what a busy broker asks for.
+    /// The next delay after a refusal, in microseconds; at least the delay that a busy broker asks for.
     pub(crate) fn next_after(&mut self, refusal: Refusal, jitter: &mut Jitter) -> u64 {
-        // A day is more than any deadline; the bound keeps a wrong number from stopping a subscription forever.
+        // A day exceeds every deadline; the bound keeps a bogus number from stopping a subscription forever.
         let asked = if refusal.code == RefusalCode::Busy { refusal.value } else { 0 };
         self.next(jitter).max(asked.min(86_400_000_000))
     }

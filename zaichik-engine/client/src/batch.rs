@@ -12,9 +12,9 @@ use crate::answer::{BatchReceipt, PublishReceipt, SubscriptionId};
 use crate::error::RequestError;
 use crate::size::Size;
 
-/// Bytes of a Batch frame's body beside the producer and the operations.
+/// Bytes of a Batch frame's body besides the producer and the operations.
 const BATCH_FIXED: usize = 4 + 4 + 1 + 1;
-/// Bytes of a publish in a batch beside its topic and its records.
+/// Bytes of a publish in a batch besides its topic and its records.
 const PUBLISH_FIXED: usize = 1 + 4 + 4 + 1;
 /// Bytes of a commit in a batch.
 const COMMIT_FIXED: usize = 1 + 4 + 8;
@@ -58,7 +58,7 @@ pub(crate) enum SentOperation {
         topic: Arc<str>,
         subscription: SubscriptionId,
         offset: u64,
-        /// The subscription's generation when the batch was made: the commit means nothing in a later one.
+        /// The subscription's generation when the batch was made: the commit is void in a later one.
         generation: u32,
     },
 }
@@ -107,7 +107,7 @@ impl Batch {
         self.size.with(BATCH_FIXED)
     }
 
-    /// The operations as they are in a frame, or what is wrong with one of them.
+    /// The operations in their wire form, or the error of an invalid one.
     pub(crate) fn encoded(&self) -> Result<Operations<'_>, RequestError> {
         match &self.error {
             Some(error) => Err(error.clone()),
@@ -146,7 +146,7 @@ impl Batch {
 }
 
 impl fmt::Debug for Batch {
-    /// Shows how much it contains, not what.
+    /// Shows the number of operations, not their contents.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch")
             .field("operations", &self.operations.len())
@@ -163,7 +163,7 @@ impl SentOperation {
         }
     }
 
-    /// The subscription in which it commits, if it is a commit.
+    /// The subscription that it commits in, if it is a commit.
     pub(crate) const fn committed_subscription(&self) -> Option<SubscriptionId> {
         match self {
             Self::Publish { .. } => None,
@@ -176,7 +176,7 @@ pub(crate) fn in_batch(operation: usize, error: RequestError) -> RequestError {
     RequestError::InBatch { operation, error: Box::new(error) }
 }
 
-/// What the answer says about each publish; `None` if it does not fit the batch.
+/// The receipt for each publish from an answer; `None` if the answer does not fit the batch.
 pub(crate) fn receipt(batched: &Batched<'_>, sent: &[SentOperation]) -> Option<BatchReceipt> {
     let mut results = batched.results.iter();
     let mut duplicates = batched.duplicates.iter().peekable();

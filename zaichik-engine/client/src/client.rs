@@ -1,7 +1,7 @@
 //! The client as a state machine: requests and bytes in, answers, messages and bytes out.
 //!
-//! This file has what a driver calls. What an application asks for is in the files below it, one for each kind of
-//! request; the parts that keep the state stand beside it.
+//! This file has the methods that a driver calls. The requests of an application are in the submodules, one for each
+//! kind; the modules beside this one keep the state.
 
 mod admin;
 mod connecting;
@@ -31,13 +31,13 @@ use crate::outcomes::Outcomes;
 use crate::requests::{NewRequest, RequestKind, Requests};
 use crate::subscriptions::Subscriptions;
 
-/// One client of a broker, over as many connections as it takes.
+/// One client of a broker, over any number of successive connections.
 ///
 /// It knows no socket: a driver opens the connection when [`link`](Self::link) asks for one, appends received bytes
 /// to [`inbound`](Self::inbound) and calls [`handle_read`](Self::handle_read), writes what
-/// [`outbound`](Self::outbound) holds, and calls [`handle_timeout`](Self::handle_timeout) when the time that
-/// [`next_timeout`](Self::next_timeout) names has come; in any order, as often as it likes. Answers come out of
-/// [`poll_answer`](Self::poll_answer), messages out of [`poll_event`](Self::poll_event).
+/// [`outbound`](Self::outbound) holds, and calls [`handle_timeout`](Self::handle_timeout) at the time that
+/// [`next_timeout`](Self::next_timeout) returns; in any order, and any number of times.
+/// [`poll_answer`](Self::poll_answer) returns answers, and [`poll_event`](Self::poll_event) messages.
 ///
 /// Requests may be made before the connection is open; they are sent in order when it is. Every queue is bounded
 /// by [`ClientConfig`], by the windows and by the number of subscriptions.
@@ -71,7 +71,7 @@ use crate::subscriptions::Subscriptions;
 /// ```
 pub struct Client {
     config: ClientConfig,
-    /// The latest moment that any call has named.
+    /// The latest time passed to any call.
     now: Timestamp,
     connection: Connection,
     inbound: Inbound,
@@ -101,7 +101,7 @@ impl Client {
 
     /// A new byte stream to the broker exists: queues the magic and the Hello.
     ///
-    /// A stream that the client still had counts as broken. Has no effect on a client that is closed.
+    /// An earlier stream counts as broken. Has no effect on a closed client.
     pub fn handle_connected(&mut self, now: Timestamp) {
         let now = self.tick(now);
         if self.connection.has_stream() {
@@ -114,8 +114,8 @@ impl Client {
 
     /// The byte stream ended or broke, or connecting failed: [`link`](Self::link) returns what the client wants next.
     ///
-    /// Pass the bytes that were received before to [`handle_read`](Self::handle_read) first. Before the moment that
-    /// [`Link::Connect`] names nothing can have failed, so the call has no effect then.
+    /// First pass the bytes received before to [`handle_read`](Self::handle_read). Before the time in [`Link::Connect`]
+    /// nothing can have failed, so the call has no effect then.
     pub fn handle_disconnected(&mut self, now: Timestamp) {
         let now = self.tick(now);
         match *self.connection.link() {
@@ -134,7 +134,7 @@ impl Client {
         self.inbound.bytes()
     }
 
-    /// Takes in the complete frames of what was received; calling it again without new bytes does nothing.
+    /// Processes the complete frames received; calling it again without new bytes does nothing.
     pub fn handle_read(&mut self, now: Timestamp) {
         let now = self.tick(now);
         if self.inbound.has_new_bytes() {
@@ -150,9 +150,9 @@ impl Client {
     /// Whether the driver should read now.
     ///
     /// False without a connection, and while subscriptions with `window = 0` hold more than
-    /// [`buffer_bytes`](ClientConfig::buffer_bytes) that were not taken: then nothing is read from the broker at all, so
-    /// answers wait too, and a broker that can't write for its write deadline ends the connection as too slow.
-    /// Subscriptions with a window never cause it, because the broker keeps to their windows. May change after any
+    /// [`buffer_bytes`](ClientConfig::buffer_bytes) that were not taken: then nothing is read from the broker at all,
+    /// so answers wait too, and a broker that can't write until its write deadline closes the connection as too slow.
+    /// Subscriptions with a window never cause this, because the broker respects their windows. May change after any
     /// call.
     #[must_use]
     pub fn wants_read(&self) -> bool {
@@ -166,9 +166,9 @@ impl Client {
         }
     }
 
-    /// What is to be written.
+    /// The bytes to write.
     pub fn outbound(&mut self) -> &mut Outbound {
-        // Requests for which there was no room may fit now that bytes were taken.
+        // Requests that found no room may fit now that bytes were taken.
         self.settle();
         &mut self.outbound
     }
@@ -190,7 +190,7 @@ impl Client {
 
     /// The next answer to a request.
     ///
-    /// Answers that are not polled count as requests in flight.
+    /// Answers that were not polled count as requests in flight.
     pub fn poll_answer(&mut self) -> Option<(RequestId, Result<Answer, RequestError>)> {
         self.requests.pop_answer()
     }
@@ -203,21 +203,21 @@ impl Client {
     /// The next message or event of a subscription; `None` if there is none now, or no such subscription.
     ///
     /// A message that was taken can be [committed](Self::commit). After [`Event::Ended`], [`Event::Fenced`] and
-    /// [`Event::Refused`] the subscription is gone. While a nack or a seek is unanswered there is nothing, since what
-    /// was received may be stale.
+    /// [`Event::Refused`] the subscription is gone. While a nack or a seek is unanswered this returns `None`, because
+    /// the messages received may be stale.
     pub fn poll_event(&mut self, subscription: SubscriptionId) -> Option<Event> {
         self.subscriptions.take(subscription)
     }
 
-    /// Refusals of publishes and commits that wanted no answer, since the last call: how many, and the latest.
+    /// Refusals, since the last call, of publishes and commits that wanted no answer: their number and the latest one.
     pub const fn poll_refused(&mut self) -> Option<(u64, Refusal)> {
         self.requests.take_refused()
     }
 
-    /// Accepts no more requests, waits for the answers to those it has, says goodbye and closes.
+    /// Accepts no more requests, waits for outstanding answers, sends Close and closes.
     ///
-    /// The connection is opened again for requests that still need it. Subscriptions with a window continue until
-    /// everything is answered, those without receive nothing new. When the drain deadline passes first, the client closes
+    /// A broken connection is reopened for requests that still need it. Subscriptions with a window continue until
+    /// everything is answered; those without receive nothing new. If the drain deadline passes first, the client closes
     /// with [`LinkError::DrainTimeout`].
     pub fn close(&mut self, now: Timestamp) {
         self.tick(now);
@@ -225,7 +225,7 @@ impl Client {
         self.settle();
     }
 
-    /// Frees buffers that are empty, for a connection that goes idle.
+    /// Frees empty buffers, for a connection that becomes idle.
     pub fn shrink(&mut self) {
         self.inbound.shrink();
         self.outbound.shrink();
@@ -250,19 +250,19 @@ impl Client {
         self.connection.instance()
     }
 
-    /// What the broker calls itself, with its version; empty before its first Welcome.
+    /// The broker's name and version; empty before its first Welcome.
     #[must_use]
     pub fn server(&self) -> &str {
         self.connection.server()
     }
 
-    /// What the connection may carry: the defaults before the broker's first Welcome.
+    /// The limits of the connection; the defaults before the broker's first Welcome.
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         self.connection.limits()
     }
 
-    /// Keeps time from going back.
+    /// Keeps time from moving backwards.
     fn tick(&mut self, now: Timestamp) -> Timestamp {
         self.now = self.now.max(now);
         self.now
@@ -290,7 +290,7 @@ impl Client {
         Ok(self.encoder.share_topic(name))
     }
 
-    /// A request with the timeout that the configuration sets.
+    /// A request with the configured timeout.
     fn with_timeout(&self, topic: Arc<str>, kind: RequestKind) -> NewRequest {
         NewRequest { topic, kind, deadline: self.after(self.config.request_timeout), operations: None }
     }
@@ -301,7 +301,7 @@ impl Client {
 }
 
 impl fmt::Debug for Client {
-    /// Leaves out what was received and is to be sent: the token may be among it.
+    /// Omits received and unsent bytes, which may contain the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("link", &self.connection.link())

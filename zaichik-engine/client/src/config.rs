@@ -7,7 +7,7 @@ use zaichik_proto::{AckLevel, OnConflict, Start};
 
 /// How a [`Client`](crate::Client) behaves.
 ///
-/// Start from [`ClientConfig::new`] and change fields. Nothing in it is unlimited: each queue has its bound here.
+/// Start from [`ClientConfig::new`] and change fields. Each queue is bounded by a field here.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,38 +25,39 @@ pub struct ClientConfig {
     pub name: String,
     /// The shared token, at most 1,024 bytes; empty for none, the default.
     pub token: Vec<u8>,
-    /// The seed of the jitter in delays; any number, preferably a random one for each client.
+    /// The seed for the jitter in delays; any number, preferably a random one for each client.
     pub jitter_seed: u64,
-    /// Numbers publishes and batches, so that what is sent again after a broken connection is stored once (rule P3,
-    /// Rule P4). Default `None`: the outcome of a publish whose connection breaks before the answer is reported as unknown.
+    /// Numbers publishes and batches, so that one resent after a broken connection is stored once (rules P3, P4).
+    /// Default `None`: the outcome of a publish whose connection breaks before the answer is reported as unknown.
     pub producer: Option<ProducerIdentity>,
     /// Whether to reconnect after a broken connection. Default true.
     pub reconnect: bool,
     /// Whether to retry the first connection too. Default false: a wrong address
     /// is reported at once.
     pub retry_first_connect: bool,
-    /// The first delay before connecting again; it doubles with each failure. Default 50 ms.
+    /// The first delay before reconnecting; it doubles with each failure. Default 50 ms.
     pub reconnect_min: Duration,
-    /// The longest delay before connecting again. Default 5 s.
+    /// The maximum delay before reconnecting. Default 5 s.
     pub reconnect_max: Duration,
-    /// How long the broker may take to say Welcome. Default 5 s.
+    /// How long the broker may take to send Welcome. Default 5 s.
     pub handshake_timeout: Duration,
     /// How long topic requests, answered commits, nacks, seeks and pings may take. Default 30 s.
     pub request_timeout: Duration,
-    /// How long, since the broker was last heard, to resend publishes and batches that it may have applied; later they
-    /// are reported as unknown. Keep it below the time that the broker remembers a producer (10 min). Default 9 min.
+    /// How long after the broker was last heard to resend publishes and batches that it may have applied; after that
+    /// they are reported as unknown. Keep it below the time that the broker remembers a producer (10 min). Default 9
+    /// min.
     pub resend_timeout: Duration,
     /// How long [`Client::close`](crate::Client::close) waits for unanswered requests. Default 10 s.
     pub drain_timeout: Duration,
     /// Maximum unanswered requests, together with the answers that were not polled; at least 1, at most 65,536.
     /// Default 1,024.
     pub max_in_flight: usize,
-    /// Maximum bytes of unanswered requests, which are kept for resending; one more request may exceed it.
+    /// Maximum bytes of unanswered requests, which are kept for resending; the last request may exceed it.
     /// Default 8 MiB.
     pub max_in_flight_bytes: usize,
-    /// Maximum bytes that wait to be written; one more request may exceed it. Default 1 MiB.
+    /// Maximum bytes that wait to be written; the last request may exceed it. Default 1 MiB.
     pub max_outbound_bytes: usize,
-    /// Maximum bytes received and not taken for subscriptions with `window = 0`; one read may exceed it.
+    /// Maximum bytes received but not taken for subscriptions with `window = 0`; one read may exceed it.
     /// Default 1 MiB.
     pub buffer_bytes: usize,
 }
@@ -65,7 +66,7 @@ impl ClientConfig {
     /// The largest [`max_in_flight`](Self::max_in_flight).
     pub const MAX_IN_FLIGHT: usize = 65_536;
 
-    /// The defaults, with that seed of the jitter.
+    /// The defaults, with this seed for the jitter.
     #[must_use]
     pub const fn new(jitter_seed: u64) -> Self {
         Self {
@@ -90,7 +91,7 @@ impl ClientConfig {
 }
 
 impl fmt::Debug for ClientConfig {
-    /// Leaves the token out: it is a secret.
+    /// Omits the token, which is a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let token = if self.token.is_empty() { "none" } else { "redacted" };
         f.debug_struct("ClientConfig")
@@ -104,8 +105,8 @@ impl fmt::Debug for ClientConfig {
 
 /// The identity under which a client numbers its publishes and batches (rule P3).
 ///
-/// Two clients that use the same id and epoch at the same time lose its guarantee: draw a random id for each client,
-/// or keep one and raise the epoch with each new owner, which fences the older ones.
+/// Two clients that use the same id and epoch at the same time lose the guarantee: draw a random id for each client,
+/// or keep one and raise the epoch with each new owner, which fences the older owners.
 ///
 /// ```
 /// use zaichik_client::ProducerIdentity;
@@ -125,7 +126,7 @@ pub struct ProducerIdentity {
 }
 
 impl ProducerIdentity {
-    /// The first owner of an id.
+    /// The identity of the first owner of an id.
     #[must_use]
     pub const fn new(id: u128) -> Self {
         Self { id, epoch: 1, first_sequence: 0 }
@@ -146,7 +147,7 @@ impl ProducerIdentity {
     }
 }
 
-/// How a publish or a batch is answered.
+/// Options of a publish or a batch: its acknowledgement and its deadline.
 ///
 /// ```
 /// use std::time::Duration;
@@ -158,9 +159,9 @@ impl ProducerIdentity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PublishOptions {
-    /// Which answer is wanted. Default [`AckLevel::Accepted`].
+    /// The acknowledgement level. Default [`AckLevel::Accepted`].
     pub ack: AckLevel,
-    /// How long to wait for the answer, and to retry after refusals that may pass. Default 30 s.
+    /// How long to wait for the answer, and to retry after temporary refusals. Default 30 s.
     pub deadline: Duration,
 }
 
@@ -171,14 +172,14 @@ impl PublishOptions {
         Self { ack: AckLevel::Accepted, deadline: Duration::from_secs(30) }
     }
 
-    /// Which answer is wanted.
+    /// Sets the acknowledgement level.
     #[must_use]
     pub const fn ack(mut self, ack: AckLevel) -> Self {
         self.ack = ack;
         self
     }
 
-    /// How long to wait for the answer, and to retry after refusals that may pass.
+    /// How long to wait for the answer, and to retry after temporary refusals.
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -192,7 +193,7 @@ impl Default for PublishOptions {
     }
 }
 
-/// Where a subscription begins, how much of it may be uncommitted, and what outlives it (rules R3, A1, A6, chapter D).
+/// Where a subscription begins, its window, and its durable cursor and dead-letter topic (rules R3, A1, A6, chapter D).
 ///
 /// ```
 /// use zaichik_client::{DurableOptions, SubscribeOptions};
@@ -211,9 +212,9 @@ pub struct SubscribeOptions {
     pub window_bytes: u32,
     /// Makes the cursor outlive the client. Default `None`.
     pub durable: Option<DurableOptions>,
-    /// Failures of one message after which it goes to the dead-letter topic; 0 for no limit, the default.
+    /// Failures of one message after which it is moved to the dead-letter topic; 0 for no limit, the default.
     pub max_attempts: u32,
-    /// The topic that such a message goes to; empty for none, the default: it is redelivered without end.
+    /// The topic that such a message is moved to; empty for none, the default: it is redelivered without limit.
     pub dead_letter: String,
 }
 
@@ -259,7 +260,7 @@ impl SubscribeOptions {
         self
     }
 
-    /// Sends a message to a dead-letter topic after `max_attempts` failures, at least 1.
+    /// Moves a message to a dead-letter topic after `max_attempts` failures, at least 1.
     #[must_use]
     pub fn dead_letter(mut self, max_attempts: u32, topic: impl Into<String>) -> Self {
         (self.max_attempts, self.dead_letter) = (max_attempts, topic.into());
@@ -289,7 +290,8 @@ pub struct DurableOptions {
     pub name: String,
     /// What to do when another connection holds it. Default [`OnConflict::TakeOver`].
     ///
-    /// It has no effect when a client reconnects: either no other connection has held it since, or the client is fenced.
+    /// It has no effect when a client reconnects: either no other connection has held it since, or the client is
+    /// fenced.
     pub on_conflict: OnConflict,
     /// How long it is kept while no connection holds it; [`Duration::MAX`] for no limit, zero for the broker's setting
     /// (24 h), which is the default.
@@ -297,7 +299,7 @@ pub struct DurableOptions {
 }
 
 impl DurableOptions {
-    /// The defaults, under that name.
+    /// The defaults, with this name.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), on_conflict: OnConflict::TakeOver, inactive_ttl: Duration::ZERO }

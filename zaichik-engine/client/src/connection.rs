@@ -1,6 +1,6 @@
 //! The connection to the broker: its state, its handshake, and when to open it again.
 //!
-//! A client has at most one connection at a time. [`Link`] is what the driver sees of it.
+//! A client has at most one connection at a time. [`Link`] is the driver's view of it.
 
 use core::time::Duration;
 
@@ -24,13 +24,13 @@ use crate::heartbeat::{Heartbeat, Silence};
 pub enum Link {
     /// There is no connection, and one is wanted from `at` on.
     ///
-    /// A driver that still holds an old connection drops it. The moment is not part of
+    /// A driver that still holds an old connection drops it. This time is not part of
     /// [`Client::next_timeout`](crate::Client::next_timeout).
     Connect {
         /// When to connect; [`Timestamp::ZERO`] for at once.
         at: Timestamp,
     },
-    /// Bytes flow in both directions, and the handshake is not complete.
+    /// Bytes flow in both directions, but the handshake is not complete.
     Handshake,
     /// Requests are sent and answered.
     Open,
@@ -40,7 +40,7 @@ pub enum Link {
     Closed(Option<LinkError>),
 }
 
-/// The connection of a client, over all the byte streams that it takes.
+/// The connection of a client, over all its successive byte streams.
 #[derive(Debug)]
 pub(crate) struct Connection {
     link: Link,
@@ -54,18 +54,18 @@ pub(crate) struct Connection {
     last_error: Option<LinkError>,
     /// The broker's instance, known since its first Welcome.
     instance: Option<u128>,
-    /// What the broker calls itself.
+    /// The broker's name and version.
     server: Box<str>,
     limits: Limits,
     policy: ReconnectPolicy,
 }
 
-/// When a connection that broke is opened again.
+/// When to reopen a broken connection.
 #[derive(Debug, Clone, Copy)]
 struct ReconnectPolicy {
     reconnects: bool,
     retries_first: bool,
-    /// A connection that was open for this long resets the delays.
+    /// A connection that stayed open for this long resets the delays.
     stable_after: Duration,
 }
 
@@ -111,7 +111,7 @@ impl Connection {
         matches!(self.link, Link::Open)
     }
 
-    /// Whether Close was sent, so that nothing but the broker's Goodbye is awaited.
+    /// Whether Close was sent, so that only the broker's Goodbye is awaited.
     pub(crate) const fn is_closing(&self) -> bool {
         matches!(self.link, Link::Closing)
     }
@@ -154,7 +154,7 @@ impl Connection {
         self.handshake_deadline = deadline;
     }
 
-    /// Takes the broker's Welcome in; returns whether it is the instance of the connection before.
+    /// Processes the broker's Welcome; returns whether the instance is that of the previous connection.
     pub(crate) fn welcomed(&mut self, welcome: &Welcome<'_>, now: Timestamp) -> Result<bool, Violation> {
         if welcome.version != PROTOCOL_VERSION {
             return Err(Violation::Version { got: welcome.version });
@@ -172,7 +172,7 @@ impl Connection {
         self.link = Link::Open;
     }
 
-    /// Starts to drain, unless that is done already.
+    /// Starts to drain, unless it has already.
     pub(crate) fn drain_until(&mut self, deadline: Timestamp) {
         if !self.is_draining() && !self.is_closed() {
             self.drain_deadline = Some(deadline);
@@ -190,7 +190,7 @@ impl Connection {
         self.link = Link::Closed(error);
     }
 
-    /// Whether another connection is opened after one that broke for that reason.
+    /// Whether to reconnect after a connection broke for this reason.
     pub(crate) const fn reconnects_after(&self, cause: &LinkError) -> bool {
         let may_retry = self.instance.is_some() || self.policy.retries_first;
         !cause.is_final() && may_retry && self.policy.reconnects
@@ -199,7 +199,7 @@ impl Connection {
     /// The byte stream broke, or none could be opened: another one is wanted after a delay.
     pub(crate) fn broken(&mut self, now: Timestamp, cause: LinkError) {
         if self.is_open() && now.since(self.opened_at) >= self.policy.stable_after {
-            // A connection that breaks as soon as it is open must not shorten the delay.
+            // A connection that breaks right after opening must not shorten the delay.
             self.backoff.reset();
         }
         self.last_error = Some(cause);
@@ -210,7 +210,7 @@ impl Connection {
         self.heartbeat.heard(now);
     }
 
-    /// The client does not read for now, so that silence means nothing.
+    /// The client is not reading, so silence means nothing.
     pub(crate) const fn pause_heartbeat(&mut self) {
         self.heartbeat.pause();
     }

@@ -1,11 +1,11 @@
-//! Frames as requests keep them: encoded once, in buffers that small frames share.
+//! The encoded frames that requests keep: encoded once, in buffers that small frames share.
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use zaichik_proto::{ClientFrame, Publish, Record, Records, TopicName};
 
-/// A buffer for records is freed after use when it is larger than this, in bytes.
+/// A buffer for records that is larger than this, in bytes, is freed after use.
 const MAX_KEPT_SCRATCH: usize = 64 << 10;
 
 /// Size of the buffer that small frames share, in bytes; one unanswered frame keeps all of it in memory.
@@ -14,7 +14,7 @@ const ARENA: usize = 16 << 10;
 /// A frame that may be larger than this gets its own buffer, in bytes.
 const MAX_ARENA_FRAME: usize = ARENA / 4;
 
-/// More than any frame needs that has neither records nor operations, in bytes: two names of 255 and fixed fields.
+/// More bytes than any frame without records and operations needs: two names of 255 and fixed fields.
 const SMALL_FRAME: usize = 600;
 
 /// Encodes requests.
@@ -28,7 +28,7 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// A topic's name as shared text; the name used last is not copied again.
+    /// A topic's name as shared text; the last name used is not copied again.
     pub(crate) fn share_topic(&mut self, name: TopicName<'_>) -> Arc<str> {
         if *self.last_topic != *name.as_str() {
             self.last_topic = Arc::from(name.as_str());

@@ -1,4 +1,4 @@
-//! What can go wrong at a client: with one request, or with the client as a whole.
+//! Errors of a client: of one request, or of the client as a whole.
 
 use std::sync::Arc;
 
@@ -19,15 +19,15 @@ use crate::answer::SubscriptionId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ErrorClass {
-    /// Nothing happened, or trying again does no harm: try again later.
+    /// The request had no effect, or repeating it is harmless: try again later.
     Retryable,
     /// The request will never succeed as it is: change it.
     Refused,
-    /// It may have happened: check, or accept that trying again may do it twice.
+    /// It may have taken effect: check, or accept that trying again may apply it twice.
     Unknown,
-    /// Messages are lost, and their consumer was to fail then. It can continue: ask for the next message.
+    /// Messages were lost, and their consumer is set to fail on loss. It can continue: ask for the next message.
     Lost,
-    /// This client can't be used any more: make a new one.
+    /// This client can no longer be used: create a new one.
     Fatal,
 }
 
@@ -43,7 +43,7 @@ pub enum ErrorClass {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// As many requests or bytes are in flight as the configuration allows. Nothing was sent.
+    /// The configured maximum number of requests or bytes is in flight. Nothing was sent.
     #[error("too many requests or bytes are in flight; wait for answers, then try again")]
     Full,
     /// The client is closing or closed. Nothing was sent.
@@ -95,7 +95,7 @@ pub enum RequestError {
         /// The limit.
         limit: usize,
     },
-    /// A batch that asked for no answer. Nothing was sent.
+    /// A batch that asked for no acknowledgement. Nothing was sent.
     #[error("a batch is always answered; ask for the acknowledgement level accepted or durable")]
     BatchUnanswered,
     /// One operation of a batch is invalid. Nothing was sent.
@@ -115,13 +115,14 @@ pub enum RequestError {
         /// What the request has.
         got: u32,
     },
-    /// The client has as many subscriptions as the broker allows, ended ones whose end was not taken included.
+    /// The client has the maximum number of subscriptions that the broker allows, including ended ones whose end was
+    /// not taken.
     #[error("there are already {limit} subscriptions, the limit; unsubscribe from some first")]
     TooManySubscriptions {
         /// The limit.
         limit: u32,
     },
-    /// The client has no such subscription, or it ended. Nothing was sent.
+    /// The client has no such subscription, or it has ended. Nothing was sent.
     #[error("{0} does not exist or has ended; subscribe again")]
     NoSubscription(SubscriptionId),
     /// No message of a subscription with a window was taken yet. Nothing was sent.
@@ -130,39 +131,39 @@ pub enum RequestError {
     /// The broker refused the request, or would have to: it had no effect, and the connection stays open.
     #[error("{}topic {topic:?}: {refusal}", operation_of(refusal))]
     Refused {
-        /// The topic that the request, or the operation of a batch that `refusal` names, was about.
+        /// The topic of the request, or of the batch operation that `refusal` names.
         topic: Arc<str>,
         /// Why.
         #[source]
         refusal: Refusal,
     },
-    /// A publish or batch waited behind an earlier one that the broker refused for the moment, until its own deadline.
-    /// It had no effect.
+    /// A publish or batch waited until its deadline behind an earlier one that the broker refused temporarily. It had
+    /// no effect.
     #[error(
         "topic {topic:?}: nothing was published, because an earlier publish of this client was refused until the deadline ({refusal}); try again"
     )]
     HeldBack {
         /// The topic that the request was about.
         topic: Arc<str>,
-        /// Why the earlier one was refused.
+        /// Why the earlier publish was refused.
         #[source]
         refusal: Refusal,
     },
-    /// The connection broke before the batch took effect: it had no effect, and what it would have committed is
-    /// redelivered.
+    /// The connection broke before the batch took effect: it had no effect, and the messages that it would have
+    /// committed are redelivered.
     #[error(
         "topic {topic:?}: the connection broke before the transaction was applied, so it had no effect; its messages are redelivered"
     )]
     NotApplied {
-        /// The topic of the batch's first operation, or of the one that is no longer possible.
+        /// The topic of the batch's first operation, or of the operation that is no longer possible.
         topic: Arc<str>,
     },
     /// The producer has used every sequence number. Nothing was sent.
     #[error("the producer's sequence numbers are used up; open a client with a higher epoch")]
     SequencesExhausted,
-    /// No answer came in time, or the connection broke: the request took effect once, or not at all.
+    /// No answer arrived in time, or the connection broke: the request took effect once, or not at all.
     #[error(
-        "topic {topic:?}: no answer came, so whether the broker applied the request is unknown; check before trying again"
+        "topic {topic:?}: no answer arrived, so it is unknown whether the broker applied the request; check before trying again"
     )]
     Unknown {
         /// The topic that the request was about.
@@ -176,8 +177,8 @@ pub enum RequestError {
         /// The topic that the request was about; empty for a ping.
         topic: Arc<str>,
     },
-    /// The connection broke before the answer came. Trying again does no harm.
-    #[error("topic {topic:?}: the connection broke before the answer came; try again")]
+    /// The connection broke before the answer arrived. Trying again is harmless.
+    #[error("topic {topic:?}: the connection broke before the answer arrived; try again")]
     Disconnected {
         /// The topic that the request was about; empty for a ping.
         topic: Arc<str>,
@@ -219,7 +220,7 @@ impl RequestError {
     }
 }
 
-/// Names the refused operation of a batch; the first one is not named, as in all other requests.
+/// Names the refused operation of a batch; operation 0 is not named, since other requests report it as well.
 fn operation_of(refusal: &Refusal) -> String {
     match refusal.operation {
         0 => String::new(),
@@ -244,23 +245,23 @@ fn operation_of(refusal: &Refusal) -> String {
 #[non_exhaustive]
 pub enum LinkError {
     /// No connection could be made.
-    #[error("no connection to the broker could be made; check the address and that the broker runs")]
+    #[error("cannot connect to the broker; check the address and that the broker is running")]
     ConnectFailed,
     /// The connection broke.
-    #[error("the connection to the broker broke; check that the broker still runs, and connect again")]
+    #[error("the connection to the broker broke; check that the broker is still running, and connect again")]
     Disconnected,
     /// The broker did not finish the handshake in time.
     #[error("the broker did not answer the handshake in time; check that the address is a Zaichik broker's")]
     HandshakeTimeout,
-    /// Nothing was heard from the broker for three heartbeats.
-    #[error("nothing was heard from the broker for three heartbeats")]
+    /// Nothing was received from the broker for three heartbeats.
+    #[error("nothing was received from the broker for three heartbeats")]
     HeartbeatMissed,
-    /// The broker ended the connection and said why.
+    /// The broker ended the connection and gave a reason.
     #[error("the broker ended the connection: {code}: {text}")]
     Fatal {
         /// Why.
         code: FaultCode,
-        /// A description for people, in the broker's words.
+        /// The broker's description of the reason.
         text: Arc<str>,
     },
     /// The broker's bytes are not valid in the protocol.
@@ -278,7 +279,7 @@ pub enum LinkError {
     /// The client was closed, and requests were unanswered when its drain deadline passed.
     #[error("the client was closed with {unanswered} requests unanswered at the drain deadline")]
     DrainTimeout {
-        /// How many.
+        /// Their number.
         unanswered: usize,
     },
 }
@@ -291,7 +292,7 @@ impl LinkError {
             Self::ConnectFailed | Self::Disconnected | Self::HandshakeTimeout | Self::HeartbeatMissed => {
                 false
             }
-            // Codes below 32 mean that this client broke the protocol; it would do so again.
+            // Codes below 32 mean that this client broke the protocol, and it would do so again.
             Self::Fatal { code, .. } => code.code() < 32 || matches!(code, FaultCode::Unauthorized),
             Self::Protocol(_)
             | Self::Violation(_)
@@ -312,7 +313,7 @@ pub enum Violation {
         got: u16,
     },
     /// An answer that no request waits for, of the wrong kind, or out of order.
-    #[error("it answered request {request}, which does not wait for such an answer")]
+    #[error("it answered request {request}, which is not waiting for such an answer")]
     Answer {
         /// The request's id on the wire.
         request: u32,
@@ -336,19 +337,19 @@ pub enum Violation {
         subscription: u32,
         /// The first offset that was expected.
         after: u64,
-        /// The offset that came.
+        /// The offset delivered.
         got: u64,
     },
     /// More messages were delivered than the window allows.
-    #[error("it delivered more to subscription {subscription} than the window of {window}")]
+    #[error("it delivered more to subscription {subscription} than its window of {window} allows")]
     Window {
         /// The subscription's number.
         subscription: u32,
         /// The window.
         window: u32,
     },
-    /// A frame that answers nothing this client can request.
-    #[error("it sent frame kind {kind:#04x}, which answers nothing that was asked")]
+    /// A frame that does not answer anything this client can request.
+    #[error("it sent frame kind {kind:#04x}, which this client did not request")]
     Unexpected {
         /// The frame's kind byte.
         kind: u8,

@@ -1,4 +1,4 @@
-//! What a subscription hands to the application: messages, and what takes their place.
+//! The events that a subscription hands to the application: messages, losses, reconnects and its end.
 
 use core::convert::Infallible;
 use core::fmt;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use zaichik_proto::{GapReason, Headers, RecordRef, Refusal, Timestamp};
 
-/// What happens to a subscription, in order: a message, or what takes a message's place.
+/// An event of a subscription, in order: a message, a loss, a reconnect, or its end.
 ///
 /// `M` is the message. `Event<Infallible>` is an event that is not a message, see
 /// [`into_message`](Self::into_message).
@@ -30,7 +30,7 @@ use zaichik_proto::{GapReason, Headers, RecordRef, Refusal, Timestamp};
 pub enum Event<M = Message> {
     /// A message.
     Message(M),
-    /// Offsets from `from` up to, not including, `to` that this subscription will not get (rule R9).
+    /// This subscription will not receive the offsets from `from` up to, but not including, `to` (rule R9).
     ///
     /// Adjacent gaps are reported as one.
     Gap {
@@ -38,38 +38,39 @@ pub enum Event<M = Message> {
         from: u64,
         /// The first offset after the gap.
         to: u64,
-        /// Why; [`GapReason::Limit`] if a limit removed any of them.
+        /// The reason; [`GapReason::Limit`] if a limit removed any of them.
         reason: GapReason,
     },
-    /// The connection broke and is open again: what was delivered and not committed is redelivered.
+    /// The connection broke and is open again: uncommitted messages are redelivered.
     ///
-    /// What had been received and not taken was dropped; it is redelivered as well.
+    /// Messages that had been received but not taken were dropped; they are redelivered as well.
     Reconnected {
-        /// The first offset that is not committed, or where the subscription began or was moved to; with `window = 0` the
-        /// one after the last one taken. For a durable subscription that another client has moved meanwhile, `start`.
+        /// The first uncommitted offset, or where the subscription began or was moved to; with `window = 0` the
+        /// offset after the last one taken. For a durable subscription that another client has moved meanwhile,
+        /// `start`.
         from: u64,
-        /// The first offset that will come. Offsets in `from..start` are lost: they expired, a limit removed them
-        /// or newer records of their keys superseded them while there was no connection.
+        /// The first offset that will be delivered. Offsets in `from..start` are lost: while there was no connection
+        /// they expired, a limit removed them, or newer records of their keys superseded them.
         start: u64,
     },
-    /// The connection is open again, to another instance of the broker: offsets start anew (rule P5).
+    /// The connection is open again, to another instance of the broker: offsets start over (rule P5).
     ///
-    /// The subscription began again at its original position. What had not been delivered is lost.
+    /// The subscription began again at its original position. Undelivered messages are lost.
     Restarted {
-        /// The first offset that will come.
+        /// The first offset that will be delivered.
         start: u64,
     },
     /// After a reconnect the broker refused the subscription: it has ended.
     Refused(Refusal),
-    /// Another connection took the durable subscription over: it has ended, and this client does not attach again by
-    /// itself (rule D3).
+    /// Another connection took over the durable subscription: it has ended, and this client does not reattach
+    /// automatically (rule D3).
     Fenced,
     /// The subscription has ended; the last offset that the broker delivered, if any (rule A9).
     Ended(Option<u64>),
 }
 
 impl<M> Event<M> {
-    /// The message, or the event that is not one.
+    /// The message, or the event if it is not a message.
     ///
     /// # Errors
     /// Every event but [`Event::Message`], unchanged.
@@ -107,9 +108,9 @@ impl<M> Event<M> {
         }
     }
 
-    /// The offsets that this event skips: a gap's, or those that went while there was no connection.
+    /// The offsets that this event skips: a gap's, or those lost while there was no connection.
     ///
-    /// `None` if no offset is lost, and for [`Restarted`](Self::Restarted), after which offsets mean something else.
+    /// `None` if no offset is lost, and for [`Restarted`](Self::Restarted), after which offsets have a new meaning.
     #[must_use]
     pub fn lost_offsets(&self) -> Option<Range<u64>> {
         match self {
@@ -124,7 +125,7 @@ impl<M> Event<M> {
         }
     }
 
-    /// Whether messages are lost that the subscription had not delivered, or may be.
+    /// Whether undelivered messages were lost, or may have been.
     #[must_use]
     pub fn is_loss(&self) -> bool {
         matches!(self, Self::Restarted { .. }) || self.lost_offsets().is_some()
@@ -147,29 +148,29 @@ impl fmt::Display for Event<Infallible> {
                     GapReason::Limit => "a limit of the topic removed them",
                     _ => "the broker removed them",
                 };
-                write!(f, "messages {from} up to, not including, {to} are lost: {reason}")
+                write!(f, "messages {from} up to, but not including, {to} are lost: {reason}")
             }
             Self::Reconnected { from, start } if from < start => write!(
                 f,
-                "messages {from} up to, not including, {start} are lost: they went while there was no connection"
+                "messages {from} up to, but not including, {start} are lost: they were removed while there was no connection"
             ),
             Self::Reconnected { .. } => f.write_str("connected again; nothing is lost"),
             Self::Restarted { start } => {
-                write!(f, "the broker was restarted; its offsets start anew, from {start}")
+                write!(f, "the broker was restarted; its offsets start over, from {start}")
             }
             Self::Refused(refusal) => {
                 write!(f, "the broker refused the subscription after a reconnect: {refusal}")
             }
-            Self::Fenced => f.write_str("another connection took the subscription over"),
+            Self::Fenced => f.write_str("another connection took over the subscription"),
             Self::Ended(_) => f.write_str("the subscription has ended"),
         }
     }
 }
 
-/// A message as it was received: cheap to clone, its parts are slices of the frame that carried it.
+/// A received message: cheap to clone, because its parts are slices of the frame that carried it.
 ///
-/// Holding any part keeps the whole read buffer in memory that the frame was cut from, which is at most as large
-/// as what one read took plus one frame. Copy a small part that is to be kept for long.
+/// Holding any part keeps the frame's whole read buffer in memory, which is at most the size of one read plus one
+/// frame. Copy a small part that is to be kept for long.
 ///
 /// ```
 /// # use zaichik_proto::Record;
@@ -190,7 +191,7 @@ impl fmt::Display for Event<Infallible> {
 pub struct Message {
     /// The topic's name.
     pub topic: Arc<str>,
-    /// The message's place in the topic.
+    /// The message's offset in the topic.
     pub offset: u64,
     /// When the broker accepted it.
     pub timestamp: Timestamp,
@@ -239,11 +240,11 @@ pub struct MessageHeaders(Bytes);
 impl MessageHeaders {
     /// Name and value of each header.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
-        // The section was checked when its frame was decoded; an empty one stands for no headers.
+        // The section was checked when its frame was decoded; an empty one means no headers.
         Headers::parse(&self.0).unwrap_or(Headers::EMPTY).iter()
     }
 
-    /// The value of the first header of that name.
+    /// The value of the first header with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.iter().find_map(|(found, value)| (found == name).then_some(value))

@@ -1,8 +1,8 @@
-//! Whether the broker was heard recently, and when to ask it for a sign of life.
+//! Whether the broker was heard recently, and when to ping it.
 
 use zaichik_proto::{Limits, Timestamp};
 
-/// The clock of silence on one connection.
+/// Measures the broker's silence on one connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Heartbeat {
     /// Zero turns heartbeats off.
@@ -14,19 +14,19 @@ pub(crate) struct Heartbeat {
     is_paused: bool,
 }
 
-/// What silence asks for.
+/// How to react to silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Silence {
-    /// Nothing yet.
+    /// Do nothing yet.
     Short,
-    /// A ping, to check that the broker responds.
+    /// Send a ping, to check that the broker responds.
     Ping,
-    /// The connection counts as broken.
+    /// Treat the connection as broken.
     Broken,
 }
 
 impl Heartbeat {
-    /// Silence after which the connection counts as broken, in intervals.
+    /// Intervals of silence after which the connection counts as broken.
     const MAX_SILENCE: u64 = 3;
 
     /// The heartbeat of a connection that opens now.
@@ -60,7 +60,7 @@ impl Heartbeat {
         Some(self.heard_at.plus_micros(self.interval_micros.saturating_mul(intervals)))
     }
 
-    /// Judges the silence up to now; each ping is asked for once.
+    /// Judges the silence up to now; requests each ping once.
     pub(crate) fn check(&mut self, now: Timestamp) -> Silence {
         if self.is_paused {
             self.heard(now);

@@ -1,11 +1,11 @@
-//! Bytes received from the broker, up to the frames that they contain.
+//! Bytes received from the broker, and the frames in them.
 
 use bytes::{Bytes, BytesMut};
 use zaichik_proto::{
     Delivery, FrameHeader, HEADER_LEN, Limits, ProtocolError, Records, ServerDecoder, ServerFrame,
 };
 
-/// What was received and not taken in.
+/// Bytes received and not yet processed.
 #[derive(Debug)]
 pub(crate) struct Inbound {
     bytes: BytesMut,
@@ -34,7 +34,7 @@ impl Inbound {
         &mut self.bytes
     }
 
-    /// Whether bytes came since [`put_back`](Self::put_back).
+    /// Whether bytes arrived since [`put_back`](Self::put_back).
     pub(crate) fn has_new_bytes(&self) -> bool {
         self.bytes.len() > self.parsed_len
     }
@@ -50,7 +50,7 @@ impl Inbound {
         self.decoder.open(limits);
     }
 
-    /// Drops what was received.
+    /// Drops the received bytes.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.parsed_len = 0;

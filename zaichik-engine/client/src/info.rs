@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use zaichik_proto::{SubscriptionItem, TopicItem, TopicOptions};
 
-/// A topic as it was when the broker was asked.
+/// A topic's state at the time of the request.
 ///
 /// ```
 /// # use zaichik_proto::TopicOptions;
@@ -32,7 +32,7 @@ pub struct TopicInfo {
     pub start: u64,
     /// The offset of the next record.
     pub end: u64,
-    /// Live records between them; superseded ones do not count.
+    /// Live records between them, without superseded ones.
     pub messages: u64,
     /// Their bytes, as `max_bytes` counts them.
     pub bytes: u64,
@@ -44,7 +44,7 @@ pub struct TopicInfo {
     pub memory: u64,
 }
 
-/// A subscription as it was when the broker was asked.
+/// A subscription's state at the time of the request.
 ///
 /// ```
 /// # use zaichik_client::{Answer, DurableOptions, SubscribeOptions};
@@ -65,7 +65,7 @@ pub struct SubscriptionInfo {
     pub topic: String,
     /// The durable name; empty for one that ends with its connection.
     pub name: String,
-    /// Whether a connection has it.
+    /// Whether a connection holds it.
     pub attached: bool,
     /// Its epoch; 0 for one that is not durable.
     pub epoch: u32,
@@ -77,12 +77,12 @@ pub struct SubscriptionInfo {
     pub next: u64,
     /// The topic's end: the offset of the next record.
     pub end: u64,
-    /// How long it is still kept without a connection; `None` while it has one, or if there is no limit.
+    /// How much longer it is kept without a connection; `None` while it has one, or if there is no limit.
     pub expires_in: Option<Duration>,
 }
 
 impl SubscriptionInfo {
-    /// The number of offsets that are not committed; some of them may have been removed or superseded.
+    /// The number of uncommitted offsets; some of them may have been removed or superseded.
     #[must_use]
     pub const fn lag(&self) -> u64 {
         self.end.saturating_sub(self.cursor)

@@ -1,18 +1,19 @@
 //! The Zaichik client as a pure state machine: requests, bytes and time in, answers, messages and bytes out.
 //!
-//! A [`Client`] knows no socket, task, clock or random number; all of them come in as arguments. It survives its
-//! connections: it reconnects, restores subscriptions and resends unanswered requests under their numbers, so that a
-//! publish takes effect exactly once. The broker's side is the crate `zaichik-engine`; neither depends on the other.
+//! A [`Client`] uses no socket, task, clock or random number; their results are passed in as arguments. It survives its
+//! connections: it reconnects, restores subscriptions and resends unanswered requests under their sequence numbers, so
+//! that a publish takes effect exactly once. The broker's side is the crate `zaichik-engine`; neither depends on the
+//! other.
 
-// Where to look, from the face down:
+// The modules, from the public API down:
 //
-// client         what drivers and applications call; the files below it hold one kind of call each
-// outcomes       what answers, refusals and lost connections do to requests and subscriptions together
-// requests       from call to answer: the table, the send queue, the producer's numbers, what is sent again
-// subscriptions  all subscriptions; subscription has one: what was received, its position, its rewinds
-// connection     the state of the connection and when to open it again; heartbeat has the clock of silence
-// inbound, outbound, encoder   bytes received, bytes to send, frames as requests keep them
-// The other files hold the values that applications see, one kind each.
+// client         the methods for drivers and applications; its submodules hold one kind of call each
+// outcomes       the effects of answers, refusals and lost connections on requests and subscriptions together
+// requests       from call to answer: the table, the send queue, the producer's sequence numbers, resending
+// subscriptions  all subscriptions; subscription has a single one: its buffer, its position, its rewinds
+// connection     the state of the connection and when to reopen it; heartbeat measures the broker's silence
+// inbound, outbound, encoder   bytes received, bytes to send, the encoded frames that requests keep
+// The other modules hold the values that applications see, one kind each.
 
 mod answer;
 mod backoff;

@@ -12,10 +12,10 @@ const ROOM: RangeInclusive<usize> = 256..=4 << 10;
 /// Free bytes below which room is reserved.
 const LEAST_FREE: usize = 64;
 
-/// What a client has to send, as a [`Buf`].
+/// The bytes that a client has to send, as a [`Buf`].
 ///
-/// Write what [`Buf::chunk`] shows, then report how much of it the socket accepted with [`Buf::advance`]; a partial or
-/// abandoned write does no harm.
+/// Write the bytes of [`Buf::chunk`], then report how many of them the socket accepted with [`Buf::advance`]; a partial
+/// or abandoned write is harmless.
 ///
 /// ```
 /// use bytes::Buf;
@@ -31,7 +31,7 @@ const LEAST_FREE: usize = 64;
 #[derive(Default)]
 pub struct Outbound {
     bytes: BytesMut,
-    /// Room that was reserved last; 0 when the buffer holds no memory.
+    /// Room last reserved; 0 when the buffer holds no memory.
     room: usize,
     taken: u64,
 }
@@ -64,7 +64,7 @@ impl Outbound {
         self.bytes.len()
     }
 
-    /// Bytes ever taken by [`Buf::advance`].
+    /// Total bytes taken by [`Buf::advance`].
     #[must_use]
     pub const fn taken(&self) -> u64 {
         self.taken

@@ -1,4 +1,4 @@
-//! What answers, refusals and lost connections do to requests and their subscriptions together.
+//! The effects of answers, refusals and lost connections on requests and their subscriptions together.
 
 mod answers;
 mod losses;
@@ -16,7 +16,7 @@ use crate::requests::{NewRequest, RequestKind, Requests};
 use crate::subscription::{Subscription, SubscriptionState};
 use crate::subscriptions::Subscriptions;
 
-/// The parts of a client that an outcome changes, at one moment.
+/// The parts of a client that an outcome changes, and the current time.
 pub(crate) struct Outcomes<'c> {
     pub(crate) now: Timestamp,
     pub(crate) requests: &'c mut Requests,
@@ -39,7 +39,7 @@ impl Outcomes<'_> {
         self.requests.send_first(subscribe.as_slice());
     }
 
-    /// Subscriptions that waited for the outcome of batches no longer do; on an open connection they resume.
+    /// Releases subscriptions that waited for the outcome of batches; on an open connection they resume.
     pub(crate) fn resume_settled(&mut self, is_open: bool) {
         for id in self.requests.take_settled() {
             self.subscriptions.change(id, Subscription::commit_settled);
@@ -49,7 +49,7 @@ impl Outcomes<'_> {
         }
     }
 
-    /// Ends a subscription without the broker, which does not have it or has just refused to end it.
+    /// Ends a subscription locally: the broker does not have it, or has just refused to end it.
     pub(crate) fn end_locally(&mut self, id: SubscriptionId) -> Answer {
         match self.subscriptions.get(id).map(Subscription::state) {
             Some(SubscriptionState::Subscribing(wire)) => {
@@ -94,7 +94,7 @@ impl Outcomes<'_> {
     }
 }
 
-/// A Subscribe in its own buffer, since it may stay for long.
+/// A Subscribe in its own buffer, since it may be kept for long.
 pub(crate) fn encode_subscribe(request: u32, subscription: &Subscription, start: Start) -> Bytes {
     let options = subscription.options();
     let mut out = BytesMut::new();

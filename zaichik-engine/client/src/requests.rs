@@ -1,7 +1,7 @@
 //! Requests between the application's call and the answer, bounded in number and bytes by the caller.
 //!
-//! A request is queued, sent and answered; a lost connection or a refusal queues it again. What that takes for
-//! publishes and batches, whose sequence numbers have to stay in order, is in [`publishing`].
+//! A request is queued, sent and answered; a lost connection or a refusal queues it again. The handling of publishes
+//! and batches, whose sequence numbers must stay in order, is in [`publishing`].
 
 mod connection_lost;
 mod producer;
@@ -38,7 +38,7 @@ pub(crate) const MAX_SUBSCRIPTIONS: u32 = 1 << 18;
 #[derive(Debug)]
 pub(crate) struct Requests {
     table: Table,
-    /// How many requests were made, those included that were answered at once.
+    /// The number of requests made, including those answered at once.
     made: u64,
     queue: SendQueue,
     producer: Producer,
@@ -50,16 +50,15 @@ pub(crate) struct Requests {
     kept_bytes: usize,
     /// Requests whose answer the application waits for.
     awaited: usize,
-    /// Requests that the client made by itself.
+    /// Requests that the client itself made.
     internal: usize,
     /// Requests that may have been applied on a connection that is gone.
     uncertain: usize,
-    /// Where the last of them that was written again ends, as in [`Progress::Sent`].
+    /// The end of the last of them that was written again, as in [`Progress::Sent`].
     resent_end: u64,
-    /// Subscriptions in which a batch of `uncertain` would have committed, once for each commit of a batch that is
-    /// settled now.
+    /// Subscriptions in which a formerly uncertain batch commits, once for each commit; the batch is settled now.
     settled: Vec<SubscriptionId>,
-    /// Refusals that no request waits for: how many, and the latest.
+    /// Refusals that no request waits for: their number and the latest one.
     refused: Option<(u64, Refusal)>,
     answers: VecDeque<(RequestId, Result<Answer, RequestError>)>,
 }
@@ -71,7 +70,7 @@ impl Requests {
             made: 0,
             queue: SendQueue::new(),
             producer: Producer::new(config.producer, config.resend_timeout),
-            // Another sequence than that of the connection's delays.
+            // So that these delays differ from the connection's.
             jitter: Jitter::new(!config.jitter_seed),
             publishes: VecDeque::new(),
             timers: BTreeSet::new(),
@@ -149,7 +148,7 @@ impl Requests {
         }
     }
 
-    /// Gives the application its answer while the broker's is still to come; a request that may have to be sent again
+    /// Gives the application its answer while the broker's is still pending; a request that may have to be resent
     /// keeps its frame for that.
     pub(crate) fn answer_early(&mut self, wire: u32, result: Result<Answer, RequestError>) {
         let Some(request) = self.table.get_mut(wire) else {
@@ -183,7 +182,7 @@ impl Requests {
         Some(request)
     }
 
-    /// Schedules a Resubscribe again that the broker refused for the moment.
+    /// Reschedules a Resubscribe that the broker refused temporarily.
     pub(crate) fn retry_resubscribe(&mut self, wire: u32, refusal: Refusal, now: Timestamp) {
         let Some(request) = self.table.get_mut(wire) else {
             return;
@@ -194,7 +193,7 @@ impl Requests {
         }
     }
 
-    /// A request that waited for its timer is to be sent again.
+    /// A request that waited for its timer is to be resent.
     pub(crate) fn retry_now(&mut self, wire: u32) {
         if let Some(request) = self.table.get_mut(wire) {
             set_timer(&mut self.timers, request, request.deadline);
@@ -202,7 +201,7 @@ impl Requests {
         self.requeue(wire);
     }
 
-    /// Takes the subscriptions that waited for a batch which is settled now, once for each commit in it.
+    /// Takes the subscriptions that waited for a batch that is now settled, once for each commit in it.
     pub(crate) fn take_settled(&mut self) -> Vec<SubscriptionId> {
         mem::take(&mut self.settled)
     }
@@ -223,7 +222,7 @@ impl Requests {
         self.refused.take()
     }
 
-    /// The first request whose timer has run out; the timer is off then.
+    /// The first request whose timer has expired; turns the timer off.
     pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<&Request> {
         self.timers.first().filter(|(at, _)| *at <= now)?;
         let (_, wire) = self.timers.pop_first()?;
@@ -242,12 +241,12 @@ impl Requests {
         self.producer.hold_timer()
     }
 
-    /// Under which name requests are numbered.
+    /// The identity under which requests are numbered.
     pub(crate) const fn producer(&self) -> Option<ProducerIdentity> {
         self.producer.identity()
     }
 
-    /// The application's requests that are unanswered, and answers that were not polled.
+    /// The application's unanswered requests, and answers that were not polled.
     pub(crate) fn len(&self) -> usize {
         let requests = self.table.len().saturating_sub(self.internal);
         requests.saturating_add(self.answers.len())
@@ -268,7 +267,7 @@ impl Requests {
         self.awaited > 0 || self.queue.has_wanted()
     }
 
-    /// Requests that would be lost if the client closed now: unanswered ones, and unsent ones that want no answer.
+    /// Requests that would be lost if the client closed now: unanswered ones, and unsent ones that expect no answer.
     pub(crate) fn unfinished(&self) -> usize {
         let quiet = self.table.iter().filter(|request| matches!(request.kind, RequestKind::QuietPublish(_)));
         self.awaited.saturating_add(quiet.count())
@@ -279,7 +278,7 @@ impl Requests {
         RequestId(self.made)
     }
 
-    /// Lets a refused request wait for `at` before it is sent again.
+    /// Lets a refused request wait until `at` before it is resent.
     fn retry_at(&mut self, wire: u32, at: Timestamp) {
         if let Some(request) = self.table.get_mut(wire) {
             request.progress = Progress::Waiting;
@@ -325,7 +324,7 @@ impl Requests {
         self.check_numbers();
     }
 
-    /// Numbers rise in the order in which requests were made, without holes, and the next one follows.
+    /// Sequence numbers rise in the order in which requests were made, without holes, and the next one follows.
     fn check_numbers(&self) {
         let mut numbered: Vec<_> = self.table.iter().filter(|request| request.sequence.is_some()).collect();
         numbered.sort_unstable_by_key(|request| request.order);

@@ -25,7 +25,7 @@ impl Size {
                 return Err(bad(RecordError::TimestampSet));
             }
             let encoded = record.encoded_len();
-            // Fields that every record has do not count as message.
+            // Fields that every record has do not count towards the message size.
             let mut fixed = RECORD_OVERHEAD;
             fixed = fixed.saturating_add(if record.ttl_micros.is_some() { 8 } else { 0 });
             fixed = fixed.saturating_add(if record.headers.is_empty() { 0 } else { 4 });

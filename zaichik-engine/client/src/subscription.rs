@@ -1,4 +1,4 @@
-//! One subscription as the client sees it: what was received, taken and committed, and where to resume.
+//! One subscription on the client's side: the messages received, taken and committed, and where to resume.
 
 mod buffer;
 mod position;
@@ -20,7 +20,7 @@ use crate::event::Event;
 
 /// A subscription, over all connections of its client.
 ///
-/// The buffer holds what lies between the offset taken up to and `next`, unless a nack or a seek set deliveries back.
+/// The buffer holds the messages between the last one taken and `next`, unless a nack or a seek rewound deliveries.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     id: SubscriptionId,
@@ -33,14 +33,14 @@ pub(crate) struct Subscription {
     epoch: u32,
     rewinds: Rewinds,
     position: Position,
-    /// How often it was moved elsewhere; commits made before mean nothing.
+    /// How often it was moved; commits made before the last move are void.
     generation: u32,
     /// Commits in unanswered batches that the connection before this one carried.
     unsettled_commits: u32,
     buffer: Buffer,
     /// The first offset that was not received on this connection.
     next: u64,
-    /// What the next Subscribed has to report to the application.
+    /// What to report to the application at the next Subscribed.
     interruption: Option<Interruption>,
     last_delivered: Option<u64>,
 }
@@ -51,15 +51,15 @@ pub(crate) enum SubscriptionState {
     Subscribing(u32),
     /// The connection on which it was active is gone.
     Detached,
-    /// The Subscribe after a reconnect, with this id in frames, is unanswered or waits to be tried again.
+    /// The Subscribe after a reconnect, with this id in frames, is unanswered or waits to be retried.
     Resubscribing(u32),
-    /// Deliveries may come.
+    /// Deliveries may arrive.
     Active,
-    /// Nothing more will come.
+    /// Nothing more will arrive.
     Ended,
 }
 
-/// Why deliveries did not continue where they were.
+/// Why deliveries did not continue where they stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Interruption {
     Reconnected,
@@ -128,17 +128,17 @@ impl Subscription {
         self.is_ending = true;
     }
 
-    /// A Subscribe with this id is on its way.
+    /// A Subscribe with this id is in flight.
     pub(crate) const fn subscribing(&mut self, wire: u32) {
         self.state = SubscriptionState::Subscribing(wire);
     }
 
-    /// A Subscribe after a reconnect, with this id, is on its way.
+    /// A Subscribe after a reconnect, with this id, is in flight.
     pub(crate) const fn resubscribing(&mut self, wire: u32) {
         self.state = SubscriptionState::Resubscribing(wire);
     }
 
-    /// Withdraws a Subscribe after a reconnect that was not sent; returns its id.
+    /// Withdraws an unsent Subscribe after a reconnect; returns its id.
     pub(crate) fn withdraw(&mut self) -> Option<u32> {
         let SubscriptionState::Resubscribing(wire) = self.state else {
             return None;
@@ -147,10 +147,10 @@ impl Subscription {
         Some(wire)
     }
 
-    /// A Subscribed came.
+    /// A Subscribed arrived.
     pub(crate) fn subscribed(&mut self, epoch: u32, rewind: u32, start: u64) {
-        // Attaching raises both numbers by one, also when its answer was lost. If a number rose by more, another client has
-        // moved the cursor meanwhile, and the cursor counts.
+        // Attaching raises both numbers by one, even if its answer was lost. If a number rose by more, another client
+        // has moved the cursor meanwhile, and the cursor takes precedence.
         let is_known = self.rewinds.subscribed(rewind, epoch.wrapping_sub(self.epoch));
         let resumes = epoch == 0 || is_known;
         self.state = SubscriptionState::Active;
@@ -169,7 +169,8 @@ impl Subscription {
                     self.settled_position().begin_at(start);
                 }
                 let from = self.resume_offset().unwrap_or(start);
-                // A durable cursor may be before what was committed without a connection; that is not delivered again.
+                // A durable cursor may be behind commits made without a connection; those messages are not handed out
+                // again.
                 self.buffer.push_event(Event::Reconnected { from, start: start.max(from) });
             }
         }
@@ -192,11 +193,11 @@ impl Subscription {
         self.resume_offset().map_or_else(|| self.position.start(), Start::Offset)
     }
 
-    /// The connection is gone; what was received can still be taken, unless it may have been set back.
+    /// The connection is gone; received messages can still be taken, unless they may be stale.
     pub(crate) fn connection_lost(&mut self) {
         self.unsettled_commits = 0;
         match self.state {
-            // A seek behind its Subscribe is sent again with it.
+            // A seek behind its Subscribe is resent with it.
             SubscriptionState::Subscribing(_) => return,
             SubscriptionState::Active | SubscriptionState::Resubscribing(_) => {
                 self.state = SubscriptionState::Detached;
@@ -206,7 +207,7 @@ impl Subscription {
         self.stop_rewinding();
     }
 
-    /// An unanswered batch commits what came on the connection that is gone.
+    /// An unanswered batch commits messages received on the lost connection.
     pub(crate) const fn commit_unsettled(&mut self) {
         self.unsettled_commits = self.unsettled_commits.saturating_add(1);
     }
@@ -221,7 +222,7 @@ impl Subscription {
         self.state == SubscriptionState::Detached && self.unsettled_commits == 0
     }
 
-    /// Takes in the records of a delivery, which borrows from `frame`; stale ones are dropped.
+    /// Processes the records of a delivery, which borrows from `frame`; stale ones are dropped.
     ///
     /// Returns the offset to commit at once, for records that the application committed before they were redelivered.
     pub(crate) fn deliver(
@@ -241,7 +242,8 @@ impl Subscription {
         self.next = first.saturating_add(u64::from(count));
         self.last_delivered = Some(self.next.saturating_sub(1));
         if window == 0 && self.is_withheld() {
-            // Nothing bounds what comes until the answer, and keeping it would keep the answer from being read.
+            // Nothing bounds the deliveries before the answer, and buffering them would prevent the answer from being
+            // read.
             return Ok(None);
         }
         let records = frame.slice_ref(delivery.records.as_bytes());
@@ -254,11 +256,11 @@ impl Subscription {
         Ok(Some(committed.min(self.next).saturating_sub(1)))
     }
 
-    /// Takes in a gap; a stale one is dropped.
+    /// Processes a gap; a stale one is dropped.
     pub(crate) fn skip(&mut self, gap: &Gap) -> Result<(), Violation> {
         if self.admit(gap.rewind, gap.from)? {
             self.next = gap.to;
-            // A durable cursor may be before what was committed without a connection.
+            // A durable cursor may be behind commits made without a connection.
             let from = gap.from.max(self.position.committed_to().unwrap_or(0));
             if from < gap.to {
                 self.buffer.push_event(Event::Gap { from, to: gap.to, reason: gap.reason });
@@ -281,7 +283,8 @@ impl Subscription {
         Some(event)
     }
 
-    /// Nothing more will come: drops what was not taken if the application asked for the end, and reports it once.
+    /// The subscription has ended: drops untaken messages if the application asked for the end, and reports the end
+    /// once.
     pub(crate) fn end(&mut self, event: Event) {
         if self.state == SubscriptionState::Ended {
             return;
@@ -294,7 +297,7 @@ impl Subscription {
         self.buffer.push_event(event);
     }
 
-    /// Ends without the broker; returns the last offset that it delivered.
+    /// Ends it locally; returns the last offset that the broker delivered.
     pub(crate) fn end_locally(&mut self) -> Option<u64> {
         self.is_ending = true;
         self.end(Event::Ended(self.last_delivered));
@@ -303,7 +306,7 @@ impl Subscription {
 
     /// Raises the resume position to after `offset`, which the application has taken.
     ///
-    /// Returns whether that is new and the broker can be asked for it on this connection.
+    /// Returns whether this is new and can be committed at the broker on this connection.
     pub(crate) fn commit(&mut self, offset: u64) -> bool {
         let after = offset.saturating_add(1);
         if !self.position.commit_to(after) {
@@ -313,7 +316,7 @@ impl Subscription {
         self.is_active() && self.was_delivered(offset)
     }
 
-    /// Whether `offset` may be committed: what the broker would refuse never moves the resume position.
+    /// Whether `offset` may be committed: a commit that the broker would refuse never moves the resume position.
     pub(crate) fn check_commit(&self, offset: u64) -> Result<(), RequestError> {
         self.check_taken(offset, RefusalCode::CommitAhead)
     }
@@ -345,7 +348,7 @@ impl Subscription {
         self.buffer.bytes()
     }
 
-    /// Whether the application has taken everything, the end included.
+    /// Whether the application has taken everything, including the end.
     pub(crate) fn is_finished(&self) -> bool {
         self.state == SubscriptionState::Ended && self.buffer.is_empty()
     }
@@ -366,12 +369,12 @@ impl Subscription {
         Err(RequestError::Refused { topic: Arc::clone(&self.topic), refusal })
     }
 
-    /// Where a new connection resumes; with `window = 0`, where nothing is committed, after what was taken.
+    /// Where a new connection resumes; with `window = 0`, where nothing is committed, after the last message taken.
     fn resume_offset(&self) -> Option<u64> {
         self.position.resume_offset(self.options.window > 0)
     }
 
-    /// Whether a frame with that rewind number, about offsets from `first` on, is to be taken in.
+    /// Whether to process a frame with this rewind number, about offsets from `first` on.
     fn admit(&mut self, rewind: u32, first: u64) -> Result<bool, Violation> {
         let subscription = self.id.0;
         if !self.is_active() {

@@ -1,4 +1,4 @@
-//! All subscriptions of a client, and which of them have something to take.
+//! All subscriptions of a client, and which of them have events to take.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,7 +13,7 @@ use crate::subscription::Subscription;
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     table: BTreeMap<SubscriptionId, Entry>,
-    /// The last id given out.
+    /// The last id assigned.
     last_id: u32,
     /// Subscriptions to report as ready, each once.
     ready: VecDeque<SubscriptionId>,
@@ -75,7 +75,7 @@ impl Subscriptions {
         self.change(id, change).ok_or(RequestError::NoSubscription(id))?
     }
 
-    /// Changes a subscription, and updates the totals and the queue of ready ones; `None` if it is gone.
+    /// Changes a subscription, and updates the totals and the queue of ready subscriptions; `None` if it is gone.
     pub(crate) fn change<T>(
         &mut self,
         id: SubscriptionId,
@@ -92,13 +92,13 @@ impl Subscriptions {
             *is_ready = true;
             self.ready.push_back(id);
         }
-        // A message that was taken back can't be committed before it is taken again.
+        // A rewound message can't be committed before it is taken again.
         let taken_to = subscription.taken_to();
         self.last_taken = self.last_taken.filter(|(of, offset)| *of != id || *offset < taken_to);
         Some(result)
     }
 
-    /// Takes in a delivery; returns the offset to commit at once, if any.
+    /// Processes a delivery; returns the offset to commit at once, if any.
     pub(crate) fn deliver(
         &mut self,
         frame: &Bytes,
@@ -112,7 +112,7 @@ impl Subscriptions {
         committed.ok_or(Violation::Subscription { subscription: id.0 })?
     }
 
-    /// Takes in a gap.
+    /// Processes a gap.
     pub(crate) fn skip(&mut self, gap: &Gap) -> Result<(), Violation> {
         let id = SubscriptionId(gap.subscription);
         if self.leaving.contains(&id) {
@@ -134,8 +134,8 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// The broker refused an Unsubscribe because it had ended the subscription first: the frame that says so may still
-    /// come, since answers to requests overtake it.
+    /// The broker refused an Unsubscribe because it had ended the subscription first: the frame that reports this may
+    /// still arrive, since answers to requests overtake it.
     pub(crate) fn leave(&mut self, id: SubscriptionId) {
         if self.get(id).is_some_and(Subscription::is_active) {
             self.leaving.insert(id);
@@ -147,7 +147,7 @@ impl Subscriptions {
         self.leaving.clear();
     }
 
-    /// The next message or event of a subscription; one that is finished is gone then.
+    /// The next message or event of a subscription; removes a finished subscription.
     pub(crate) fn take(&mut self, id: SubscriptionId) -> Option<Event> {
         let subscription = &mut self.table.get_mut(&id)?.subscription;
         let before = subscription.buffered_bytes();
@@ -175,7 +175,7 @@ impl Subscriptions {
         None
     }
 
-    /// Reports all of them as ready: the application has to learn that the client closed.
+    /// Reports all of them as ready, so that the application learns that the client closed.
     pub(crate) fn wake_all(&mut self) {
         for (id, entry) in &mut self.table {
             if !entry.is_ready {
@@ -210,7 +210,7 @@ impl Subscriptions {
         self.last_taken
     }
 
-    /// The broker restarted, so that offsets taken so far name nothing.
+    /// The broker restarted, so the offsets taken so far are meaningless.
     pub(crate) const fn forget_taken(&mut self) {
         self.last_taken = None;
     }

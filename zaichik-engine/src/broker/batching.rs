@@ -1,8 +1,8 @@
 //! Batches: several publishes and commits, all of them in one step or none (chapter X).
 //!
-//! Each operation is checked as if those before it had taken effect: topics are created, keys are remembered and cursors are
-//! raised provisionally, and all of that can be undone. Only when the last check has passed the effects follow, in the same
-//! order, and none of them can fail.
+//! Each operation is checked as if the previous ones had taken effect: topics are created, keys are remembered and
+//! cursors are raised provisionally, and all of this can be undone. Only when the last check has passed do the effects
+//! follow, in the same order, and none of them can fail.
 
 use zaichik_proto::{
     Batch, BatchDuplicate, BatchResult, Duplicate, Limits, Operation, Records, Refusal, RefusalCode,
@@ -20,7 +20,7 @@ use crate::id::{SessionId, SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
 use crate::topic::{AppendPlan, PublishContext};
 
-/// What a batch needs of the broker.
+/// The parts of the broker that a batch needs.
 #[derive(Debug)]
 pub(super) struct Batching<'b> {
     pub(super) publishing: Publishing<'b>,
@@ -29,7 +29,7 @@ pub(super) struct Batching<'b> {
     pub(super) scratch: &'b mut Scratch,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Batched<'a> {
     /// One entry for each publish operation, in order.
@@ -38,7 +38,7 @@ pub(crate) struct Batched<'a> {
     pub(crate) duplicates: &'a [BatchDuplicate],
 }
 
-/// What a batch has been found to do so far; kept so that the next one allocates nothing.
+/// The effects of a batch's operations checked so far; reused so that the next batch allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     /// The effect of each operation that has passed its check.
@@ -55,7 +55,7 @@ pub(super) struct Scratch {
     room: usize,
 }
 
-/// What a batch does to one topic.
+/// The effect of a batch on one topic.
 #[derive(Debug, Clone, Copy)]
 struct TopicPlan {
     topic: TopicId,
@@ -72,7 +72,7 @@ enum Checked {
         topic: usize,
         /// Records to append.
         count: u64,
-        /// How many of the duplicates are its own.
+        /// The number of duplicates that belong to it.
         duplicates: usize,
     },
     Commit {
@@ -82,8 +82,8 @@ enum Checked {
 }
 
 impl<'b> Batching<'b> {
-    /// Does all operations of a batch in one step, or refuses it without effect; a producer's retry gets the answer that was
-    /// given before.
+    /// Applies all operations of a batch in one step, or refuses it without effect; a producer's retry gets the stored
+    /// answer.
     ///
     /// `recent` is the topic that the session published to last.
     pub(super) fn batch(
@@ -107,7 +107,7 @@ impl<'b> Batching<'b> {
                 }
                 Admission::Repeat(Stored::Batched) => {}
                 Admission::Repeat(Stored::Refused(refusal)) => return Err(refusal),
-                // A publish's answer would not answer a batch.
+                // The stored answer to a publish does not answer a batch.
                 Admission::Repeat(Stored::Published { .. } | Stored::Lost) => {
                     return Err(Refusal::new(RefusalCode::SequenceTooOld));
                 }
@@ -117,7 +117,7 @@ impl<'b> Batching<'b> {
         Ok(Batched { results: &answer.results, duplicates: &answer.batch_duplicates })
     }
 
-    /// `room` is what remembering the answer may cost, in bytes.
+    /// `room` is the maximum cost of remembering the answer, in bytes.
     fn accept(
         &mut self,
         session: SessionId,
@@ -176,7 +176,7 @@ impl<'b> Batching<'b> {
         *recent = Some(id);
         let index = self.begin_plan(id, created);
         let Self { publishing, scratch, .. } = self;
-        // What is appended is copied into a tail that may have doubled for it.
+        // The records are copied into a tail that may have doubled for them.
         scratch.room = scratch.room.saturating_add(records.as_bytes().len().saturating_mul(2));
         publishing.memory.check(scratch.room)?;
         let before = scratch.duplicates.len();
@@ -200,12 +200,12 @@ impl<'b> Batching<'b> {
         Ok(())
     }
 
-    /// Raises a cursor provisionally, so that the publishes behind it find the room that it makes.
+    /// Raises a cursor provisionally, so that the publishes after it find the room that it makes.
     fn check_commit(&mut self, session: SessionId, number: u32, offset: u64) -> Result<(), Refusal> {
         let (key, cursor) = check_commit(self.sessions, self.subscriptions, session, number, offset)?;
         let subscription = &self.subscriptions[key];
         let (id, cursor_id) = (subscription.topic, subscription.cursor_id);
-        // A plan frees what is committed, so it has to begin before the cursor is where it may not stay.
+        // Beginning a plan frees committed records, so it must happen before the cursor is raised, which may be undone.
         self.begin_plan(id, false);
         let cursor = self.scratch.raise_cursor(key, cursor);
         self.publishing.topics[id].cursors.set(cursor_id, cursor);
@@ -229,7 +229,7 @@ impl<'b> Batching<'b> {
         }
     }
 
-    /// A check failed: everything becomes what it was.
+    /// A check failed: restores the previous state.
     fn undo(&mut self) {
         let Self { publishing, subscriptions, scratch, .. } = self;
         for (key, _) in &scratch.cursors {
@@ -238,7 +238,7 @@ impl<'b> Batching<'b> {
         }
         for TopicPlan { topic: id, plan, .. } in &scratch.topics {
             publishing.topics[*id].abandon(plan);
-            // The keys that were looked up may have taken memory.
+            // The key lookups may have allocated memory.
             publishing.topics.settle(*id, publishing.memory);
         }
         for _ in scratch.topics.iter().filter(|topic| topic.created) {
@@ -279,7 +279,7 @@ impl<'b> Batching<'b> {
 }
 
 impl Scratch {
-    /// Forgets the last batch. Remembering the answer of the next one may cost `room` bytes.
+    /// Forgets the previous batch. Remembering the answer of the next one may cost `room` bytes.
     fn clear(&mut self, room: usize) {
         self.effects.clear();
         self.topics.clear();
@@ -299,7 +299,7 @@ impl Scratch {
         &mut self.topics[index]
     }
 
-    /// Raises the provisional cursor of a subscription; the highest one so far.
+    /// Raises the provisional cursor of a subscription; returns the highest one so far.
     fn raise_cursor(&mut self, key: SubKey, cursor: u64) -> u64 {
         match self.cursors.binary_search_by_key(&key, |(key, _)| *key) {
             Ok(place) => {

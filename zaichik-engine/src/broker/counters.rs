@@ -1,4 +1,4 @@
-//! What a broker has counted.
+//! A broker's counters.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use zaichik_proto::{Counter, CounterValue, RefusalCode};
 use super::ledger::Ledger;
 use crate::stats::Stats;
 
-/// The broker's own counters, refusals by code, and counters that the program around the broker reports.
+/// The broker's own counters, refusals by code, and counters that the surrounding program reports.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) stats: Stats,
@@ -26,21 +26,21 @@ impl Counters {
         bump(self.refusals.entry(code).or_default(), 1);
     }
 
-    /// Sets a counter of the program around the broker; any other one stays as it is.
+    /// Sets a counter of the surrounding program; any other counter does not change.
     pub(super) fn report(&mut self, counter: Counter, value: u64) {
         if is_reported(counter) {
             self.reported.insert(counter, value);
         }
     }
 
-    /// Adds to a counter of the program around the broker; any other one stays as it is.
+    /// Adds to a counter of the surrounding program; any other counter does not change.
     pub(super) fn count(&mut self, counter: Counter, more: u64) {
         if is_reported(counter) {
             bump(self.reported.entry(counter).or_default(), more);
         }
     }
 
-    /// Every counter, in the order of their codes: the broker's own, those of the program around it, refusals by code.
+    /// Every counter, in the order of their codes: the broker's own, the surrounding program's, and refusals by code.
     pub(super) fn list(&self, gauges: Gauges) -> impl Iterator<Item = CounterValue> {
         let reported = self.reported.iter().map(|(counter, value)| (*counter, *value));
         let refusals = self.refusals.iter().map(|(code, count)| (Counter::refusals(*code), *count));
@@ -49,7 +49,7 @@ impl Counters {
     }
 }
 
-/// What a broker has now, as opposed to what it has counted.
+/// A broker's current amounts, as opposed to its running counters.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Gauges {
     /// Time since the broker's first call.
@@ -94,7 +94,7 @@ fn own(stats: &Stats, gauges: Gauges) -> [(Counter, u64); 26] {
     ]
 }
 
-/// Whether only the program around the broker knows a counter.
+/// Whether only the surrounding program knows a counter.
 const fn is_reported(counter: Counter) -> bool {
     matches!(
         counter,

@@ -1,4 +1,4 @@
-//! Records that failed too often are copied to another topic (rule A6).
+//! Copying records that failed too often to another topic (rule A6).
 
 use core::num::NonZeroU32;
 
@@ -28,14 +28,14 @@ pub(super) enum Failure {
     Disconnected,
 }
 
-/// What becomes of a record that failed.
+/// The settlement of a failed record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailureOutcome {
     /// It is delivered again.
     Redelivered,
     /// It is in the dead-letter topic.
     DeadLettered,
-    /// The dead-letter topic refused it: it is delivered again after a pause.
+    /// The dead-letter topic refused it: it is redelivered after a pause.
     Refused,
 }
 
@@ -50,8 +50,8 @@ pub(super) fn check(topics: &Topics, topic: TopicName<'_>, request: &Subscribe<'
     if name == topic || is_live_only { Err(invalid) } else { Ok(()) }
 }
 
-/// The dead-letter topic of a Subscribe that was [checked](check), which is created if there is none, and whether it was
-/// created; `None` if the Subscribe names none.
+/// The dead-letter topic of a [checked](check) Subscribe, created if missing, and whether it was created; `None` if the
+/// Subscribe names none.
 pub(super) fn topic_of(
     readers: &mut Readers<'_>,
     request: &Subscribe<'_>,
@@ -67,7 +67,7 @@ pub(super) fn topic_of(
     if let Some(topic) = readers.topics.find(name) {
         return Ok(Some((DeadLetter { topic, max_attempts }, false)));
     }
-    // Every dead letter is kept, even if there is one with its key already.
+    // Every dead letter is kept, even if one with its key exists already.
     let settings = TopicSettings {
         retention_ttl_micros: u64::MAX,
         overflow: Overflow::Reject,
@@ -80,8 +80,8 @@ pub(super) fn topic_of(
     Ok(Some((DeadLetter { topic, max_attempts }, true)))
 }
 
-/// A delivered record failed. If that was one failure too many, it is copied to the dead-letter topic. The caller moves the
-/// subscription.
+/// A delivered record failed. After the maximum number of failures it is copied to the dead-letter topic. The caller
+/// moves the subscription.
 pub(super) fn record_failed(
     readers: &mut Readers<'_>,
     counters: &mut Counters,
@@ -114,7 +114,7 @@ pub(super) fn record_failed(
     }
 }
 
-/// Appends a record that the broker itself made.
+/// Appends a record that the broker itself created.
 fn append_copy(
     readers: &mut Readers<'_>,
     config: &BrokerConfig,
@@ -126,19 +126,19 @@ fn append_copy(
     }
     let max_message = config.wire.max_message;
     if record.len() > max_message.saturating_add(Limits::FRAME_ROOM) as usize {
-        // Dead letters of dead letters grow. Every frame of the broker has room for this many bytes (docs/protocol.md 3.3);
-        // a record that fits into no Delivery would stop every reader of the topic.
+        // Dead letters of dead letters grow. Every frame of the broker has room for this many bytes (docs/protocol.md
+        // 3.3); a record that does not fit into a Delivery would stop every reader of the topic.
         return Err(Refusal::with_value(RefusalCode::TooLarge, u64::from(max_message)));
     }
     readers.memory.check(record.len())?;
     let hash_key = readers.topics.hash_key();
     let topic = &mut readers.topics[id];
     if topic.settings.is_live_only() {
-        // Its settings were changed: no reader would find the record there.
+        // Its settings were changed, so no reader would find the record there.
         return Err(Refusal::new(RefusalCode::InvalidDeadLetter));
     }
     let mut context = PublishContext {
-        // The headers that say where it comes from may take it above the limit.
+        // The headers that name its origin may push it above the limit.
         max_message: u32::MAX,
         hash_key,
         duplicates: &mut Vec::new(),
@@ -150,13 +150,14 @@ fn append_copy(
     }
     readers.topics.settle(id, readers.memory);
     match accepted?.count {
-        // A topic that compacts knows its key. It is not dropped for that: the window will end.
+        // The topic compacts and remembers its key. The record is kept rather than dropped, because the window will
+        // end.
         0 => Err(Refusal::new(RefusalCode::InvalidDeadLetter)),
         _ => Ok(()),
     }
 }
 
-/// Where a dead letter comes from.
+/// The origin of a dead letter.
 #[derive(Debug, Clone, Copy)]
 struct Origin<'a> {
     topic: &'a str,
@@ -167,7 +168,7 @@ struct Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// The record with headers that say where it comes from and why, followed by its own headers as far as there is room.
+    /// The record with headers that name its origin and the reason, followed by those of its own headers that fit.
     fn copy(&self, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
         let split = RecordRef::split_first(bytes);
         let (record, _) = split.map_err(|_| Refusal::new(RefusalCode::InvalidDeadLetter))?;

@@ -6,8 +6,8 @@ use std::collections::binary_heap::PeekMut;
 
 use zaichik_proto::Timestamp;
 
-/// A queue of deadlines, earliest first. An entry whose own deadline differs from the queued one is stale: the code that pops
-/// it has to skip it. Memory: bounded by twice the number of entries that exist, and 64.
+/// A queue of deadlines, earliest first. An entry whose own deadline differs from the queued one is stale: the code
+/// that pops it must skip it. Memory: bounded by twice the number of existing entries plus 64.
 #[derive(Debug)]
 pub(super) struct Deadlines<K>(BinaryHeap<Reverse<(Timestamp, K)>>);
 
@@ -16,12 +16,13 @@ impl<K: Ord + Copy> Deadlines<K> {
         self.0.push(Reverse((due, key)));
     }
 
-    /// Whether too many queued deadlines are stale, so that the queue should be [rebuilt](Self::rebuild) for `count` entries.
+    /// Whether too many queued deadlines are stale, so that the queue should be [rebuilt](Self::rebuild) for `count`
+    /// entries.
     pub(super) fn is_stale(&self, count: usize) -> bool {
         self.0.len() > count.saturating_mul(2).saturating_add(64)
     }
 
-    /// Replaces the queue by the deadlines that the entries have now.
+    /// Replaces the queue with the current deadlines of the entries.
     pub(super) fn rebuild(&mut self, due: impl Iterator<Item = (Timestamp, K)>) {
         self.0 = due.filter(|(due, _)| *due < Timestamp::MAX).map(Reverse).collect();
     }

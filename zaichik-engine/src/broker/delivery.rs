@@ -16,10 +16,10 @@ use crate::ring::Node;
 use crate::subscription::MAX_DELIVERY;
 use crate::topic::Pull;
 
-/// Maximum bytes that one exchange delivers, and one frame more.
+/// Maximum bytes that one exchange delivers; the last frame may exceed it.
 const BYTES_PER_EXCHANGE: usize = 256 << 10;
 
-/// What a delivery needs of the broker.
+/// The parts of the broker that a delivery needs.
 #[derive(Debug)]
 pub(super) struct Delivery<'b> {
     pub(super) now: Timestamp,
@@ -34,7 +34,7 @@ pub(super) struct Delivery<'b> {
 }
 
 impl Delivery<'_> {
-    /// Moves what is due into the stream lane; whether more is due that would fit.
+    /// Moves due records into the stream lane; returns whether more are due that would fit.
     pub(super) fn deliver(&mut self, session: SessionId, out: &mut Outbound) -> bool {
         let Some(ready) = self.sessions.get(session).map(|entry| entry.ready) else {
             return false;
@@ -59,7 +59,8 @@ impl Delivery<'_> {
         false
     }
 
-    /// Delivers one subscription's share; afterwards it waits, is ready again, or is in no ring with a full window.
+    /// Delivers one subscription's share; afterwards the subscription waits, is ready again, or has a full window and
+    /// is in no ring.
     fn serve(&mut self, key: SubKey, ready: Node, out: &mut Outbound) {
         let subscription = &mut self.subscriptions[key];
         let (number, topic_id, rewind) =

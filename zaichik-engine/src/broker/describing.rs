@@ -1,4 +1,4 @@
-//! What the broker reports about itself (docs/protocol.md §6.15): counters, topics, subscriptions.
+//! The broker's description of itself (docs/protocol.md §6.15): counters, topics, subscriptions.
 
 use zaichik_proto::{
     CounterValue, Item, Items, List, Refusal, RefusalCode, Subject, SubscriptionItem, Timestamp, TopicItem,
@@ -11,10 +11,10 @@ use super::topics;
 use crate::id::TopicId;
 use crate::subscription::Subscription;
 
-/// Bytes at which a page ends, and one item more.
+/// Bytes at which a page ends; its last item may exceed them.
 const PAGE_BYTES: usize = 32 << 10;
 
-/// Maximum places of the table of subscriptions that are visited for one page: some may be empty, or belong to other topics.
+/// Maximum slots of the table of subscriptions visited for one page: some may be empty, or belong to other topics.
 const PAGE_PLACES: usize = 1_024;
 
 /// An answer to Describe, without its request's id.
@@ -28,7 +28,7 @@ pub(crate) enum Description<'a> {
     Subscriptions(Option<u32>, Items<'a, SubscriptionItem<'a>>),
 }
 
-/// What a description needs of the broker.
+/// The parts of the broker that a description needs.
 #[derive(Debug)]
 pub(super) struct Describing<'b> {
     pub(super) readers: Readers<'b>,
@@ -87,7 +87,7 @@ impl Describing<'_> {
         (None, count)
     }
 
-    /// The same with subscriptions, whose places may be empty.
+    /// The same with subscriptions, whose slots may be empty.
     fn page_of_subscriptions(
         &self,
         from: u32,

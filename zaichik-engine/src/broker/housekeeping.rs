@@ -1,5 +1,5 @@
-//! What is done without a request: memory of dead records, keys and silent producers is freed, pauses end, and sessions learn
-//! that the broker is stopping.
+//! Work done without a request: memory of dead records, keys and silent producers is freed, pauses end, and sessions
+//! are notified that the broker is stopping.
 
 use zaichik_proto::Timestamp;
 
@@ -11,7 +11,7 @@ use super::wakes::{hand_out_wakes, release_throttled};
 use crate::effects::Effects;
 use crate::id::{SessionId, SubKey};
 
-/// Maximum topics, subscriptions and producers that one call visits, and sessions that it wakes for a stop; of each.
+/// Maximum number, of each kind, of topics, subscriptions and producers visited and sessions woken for a stop per call.
 const STEPS_PER_CALL: usize = 64;
 
 /// An id that no session has: housekeeping exempts no session from being woken.
@@ -20,7 +20,7 @@ const NO_SESSION: SessionId = SessionId::new(u64::MAX, u32::MAX);
 /// When retired allocations are visited again, in microseconds.
 const SWEEP_EVERY: u64 = 100_000;
 
-/// What is due without a request, other than the deadlines of topics, subscriptions and producers.
+/// Housekeeping work other than the deadlines of topics, subscriptions and producers.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     /// The next session slot to wake because the broker is stopping.
@@ -53,7 +53,7 @@ impl NextDeadlines {
 }
 
 impl Agenda {
-    /// Allocations are retired: schedules a visit, in case no request arrives any more.
+    /// Allocations were retired: schedules a visit, in case no further request arrives.
     pub(super) const fn schedule_sweep(&mut self, now: Timestamp) {
         if self.sweep_at.is_none() {
             self.sweep_at = Some(now.plus_micros(SWEEP_EVERY));
@@ -64,7 +64,7 @@ impl Agenda {
         self.sweep_at
     }
 
-    /// Asks the caller for a call if the next deadline is earlier than the one it knows.
+    /// Asks the caller to rearm its timer if the next deadline is earlier than the one it knows.
     pub(super) fn rearm(&mut self, next: Option<Timestamp>, effects: &mut Effects) {
         if next.is_some_and(|next| self.reported.is_none_or(|reported| next < reported)) {
             effects.rearm();
@@ -77,7 +77,7 @@ impl Agenda {
         self.reported = next;
     }
 
-    /// Every session is to learn that the broker is stopping.
+    /// Every session must be notified that the broker is stopping.
     pub(super) const fn announce_stop(&mut self) {
         self.stop_announced_to = Some(0);
     }
@@ -87,7 +87,7 @@ impl Agenda {
     }
 }
 
-/// What housekeeping needs of the broker.
+/// The parts of the broker that housekeeping needs.
 #[derive(Debug)]
 pub(super) struct Housekeeping<'b> {
     pub(super) readers: Readers<'b>,
@@ -97,7 +97,7 @@ pub(super) struct Housekeeping<'b> {
 }
 
 impl Housekeeping<'_> {
-    /// Does a bounded amount of what is due.
+    /// Does a bounded amount of the work that is due.
     pub(super) fn run(mut self, effects: &mut Effects) {
         self.announce_stop(effects);
         let now = self.readers.now;

@@ -30,7 +30,7 @@ impl Memory {
         Self { budget, ledger: Ledger::default(), retired: Retired::default() }
     }
 
-    /// Refuses what the budget has no room for.
+    /// Refuses an allocation that the budget has no room for.
     pub(super) fn check(&self, more: usize) -> Result<(), Refusal> {
         if self.ledger().total().saturating_add(more as u64) > self.budget {
             return Err(Refusal::with_value(RefusalCode::Busy, BUSY_RETRY_MICROS));
@@ -48,7 +48,7 @@ impl Memory {
         self.ledger().total() >= self.budget.saturating_sub(self.budget / 10)
     }
 
-    /// Replaces `charged`, which one entry was charged with before, by `now`, in bytes.
+    /// Replaces an entry's previous charge `charged` with `now`, in bytes.
     pub(super) fn recharge(&mut self, account: Account, charged: &mut usize, now: usize) {
         let account = match account {
             Account::Topics => &mut self.ledger.topics,
@@ -69,7 +69,7 @@ impl Memory {
         &mut self.retired
     }
 
-    /// Whether there are retired allocations; they have to be [swept](Retired::sweep).
+    /// Whether there are retired allocations, which must be [swept](Retired::sweep).
     pub(super) fn has_retired(&self) -> bool {
         !self.retired.is_empty()
     }

@@ -18,7 +18,7 @@ use crate::planted::{Defect, is_planted};
 use crate::ring::{Node, Rings};
 use zaichik_proto::Timestamp;
 
-/// All producers that the broker remembers, in the order in which they were last heard. Nothing is ever scanned.
+/// All producers that the broker remembers, in the order in which they were last heard. No operation scans them.
 #[derive(Debug)]
 pub(super) struct Producers {
     /// Finds a producer by its id.
@@ -28,12 +28,12 @@ pub(super) struct Producers {
     rings: Rings,
     /// Head of the ring of all producers; the one that has been silent longest comes first.
     silent: Node,
-    /// The one that was heard last: most often the next one as well.
+    /// The one that was heard last, which is usually the next one as well.
     recent: u32,
     hash_key: u128,
     /// Maximum number of producers.
     limit: u32,
-    /// Silence after which one is forgotten, in microseconds.
+    /// Idle time after which a producer is forgotten, in microseconds.
     ttl: u64,
     /// Bytes of the producers themselves.
     own: usize,
@@ -50,7 +50,7 @@ struct ProducerEntry {
     history: History,
 }
 
-/// What a producer's request is to the broker.
+/// How the broker classifies a producer's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
     /// A new one. Handle it, then [remember](Producers::remember) the outcome.
@@ -76,7 +76,7 @@ impl Producers {
         }
     }
 
-    /// Finds out what a request is, by its producer and sequence. The lists of a stored answer are read into `lists`.
+    /// Classifies a request by its producer and sequence. The lists of a stored answer are read into `lists`.
     pub(super) fn admit(
         &mut self,
         now: Timestamp,
@@ -89,8 +89,8 @@ impl Producers {
         admission
     }
 
-    /// Remembers what became of a request that was [admitted](Self::admit) as fresh. One that may be retried leaves its
-    /// sequence the one that is expected.
+    /// Remembers the outcome of a request that was [admitted](Self::admit) as fresh. After a retryable refusal its
+    /// sequence is still the expected one.
     pub(super) fn remember(
         &mut self,
         now: Timestamp,
@@ -131,7 +131,7 @@ impl Producers {
         self.own.saturating_add(self.tables())
     }
 
-    /// The same, recounted; `None` if the parts contradict each other.
+    /// Bytes allocated, recounted; `None` if the parts contradict each other.
     pub(super) fn recount(&self) -> Option<usize> {
         let mut heard = Timestamp::ZERO;
         let (mut count, mut own) = (0usize, 0usize);
@@ -173,7 +173,7 @@ impl Producers {
         entry.heard = now;
         self.rings.push(self.silent, entry.node);
         if producer.epoch > entry.epoch {
-            // Another owner, which knows none of the answers so far.
+            // Another owner, to which none of the stored answers belong.
             self.own = self.own.saturating_sub(entry.history.footprint());
             entry.epoch = producer.epoch;
             entry.history = History::starting_at(producer.sequence);
@@ -275,7 +275,7 @@ impl Producers {
     }
 }
 
-/// The producer at an index of the table or of a ring; these hold the indices of existing producers only.
+/// The producer at an index of the table or of a ring, which hold only indices of existing producers.
 fn entry_at(entries: &mut Slab<Box<ProducerEntry>>, index: u32) -> &mut ProducerEntry {
     &mut entries[index as usize]
 }

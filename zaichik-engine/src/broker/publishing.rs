@@ -18,7 +18,7 @@ use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, TopicId};
 use crate::topic::{Accepted, PublishContext};
 
-/// What a publish needs of the broker.
+/// The parts of the broker that a publish needs.
 #[derive(Debug)]
 pub(super) struct Publishing<'b> {
     pub(super) now: Timestamp,
@@ -29,11 +29,11 @@ pub(super) struct Publishing<'b> {
     pub(super) readiness: &'b mut Readiness,
     pub(super) counters: &'b mut Counters,
     pub(super) answer: &'b mut AnswerLists,
-    /// Whether the broker is stopping: nothing is published any more.
+    /// Whether the broker is stopping; if so, publishes are refused.
     pub(super) is_stopping: bool,
 }
 
-/// What became of a publish.
+/// The outcome of a publish.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Published<'a> {
     /// Whether it created its topic.
@@ -47,17 +47,17 @@ pub(crate) struct Published<'a> {
 }
 
 impl Published<'_> {
-    /// Whether its answer is the offset and nothing else.
+    /// Whether its answer is only the offset.
     pub(crate) const fn is_plain(&self) -> bool {
         self.first_offset.is_some() && self.duplicates.is_empty() && !self.created && !self.is_repeat
     }
 }
 
 impl<'b> Publishing<'b> {
-    /// Accepts all records of a publish in one step, or refuses it without effect; a producer's retry gets the answer that
-    /// was given before.
+    /// Accepts all records of a publish in one step, or refuses it without effect; a producer's retry gets the stored
+    /// answer.
     ///
-    /// What can wait until [`settle_run`](Self::settle_run) is left to it.
+    /// Work that can wait is left to [`settle_run`](Self::settle_run).
     #[inline]
     pub(super) fn publish(
         mut self,
@@ -87,7 +87,7 @@ impl<'b> Publishing<'b> {
         Ok(Published { created, first_offset, duplicates: &self.answer.duplicates, is_repeat: false })
     }
 
-    /// What a producer's request is; the lists of a stored answer are read into `answer`.
+    /// Classifies a producer's request; the lists of a stored answer are read into `answer`.
     pub(super) fn admit(&mut self, producer: &Producer) -> Result<Admission, Refusal> {
         let admission = self.producers.admit(self.now, producer, self.answer, self.memory)?;
         if matches!(admission, Admission::Repeat(_)) {
@@ -96,14 +96,14 @@ impl<'b> Publishing<'b> {
         Ok(admission)
     }
 
-    /// Bytes that remembering an answer may cost, if there is memory for them beside `uncharged` bytes.
+    /// Bytes that remembering an answer may cost, if there is memory for them besides `uncharged` bytes.
     pub(super) fn producer_room(&self, uncharged: usize) -> Result<usize, Refusal> {
         let room = self.producers.room();
         self.memory.check(room.saturating_add(uncharged))?;
         Ok(room)
     }
 
-    /// Refuses what no publish or batch may ask for now.
+    /// Refuses options that no publish or batch may have now.
     pub(super) fn check_terms(&self, ack: AckLevel) -> Result<(), Refusal> {
         if ack == AckLevel::Durable {
             return Err(Refusal::new(RefusalCode::NotDurable));
@@ -114,8 +114,8 @@ impl<'b> Publishing<'b> {
         Ok(())
     }
 
-    /// The topic that a publish names, which is created if there is none, and whether it was created. `recent` is the topic
-    /// that the session published to last.
+    /// The topic that a publish names, created if missing, and whether it was created. `recent` is the topic that the
+    /// session last published to.
     pub(super) fn topic_of(
         &mut self,
         recent: Option<TopicId>,
@@ -148,8 +148,8 @@ impl<'b> Publishing<'b> {
         effects.note(|| Note { session, topic: Some(Arc::clone(&self.topics[id].name)), event });
     }
 
-    /// Accepts a publish: whether it created its topic, and the offset of the first record appended. The duplicates are in
-    /// `answer`. `room` is what remembering the answer may cost.
+    /// Accepts a publish; returns whether it created its topic, and the offset of the first record appended. The
+    /// duplicates are in `answer`. `room` is the maximum cost of remembering the answer, in bytes.
     fn accept(
         &mut self,
         session: SessionId,
@@ -179,7 +179,7 @@ impl<'b> Publishing<'b> {
                 if created {
                     self.topics.remove_last(self.memory, self.readiness);
                 } else {
-                    // The keys that were looked up may have taken memory.
+                    // The key lookups may have allocated memory.
                     self.topics.settle(id, self.memory);
                 }
                 return Err(refusal);
@@ -200,7 +200,7 @@ impl<'b> Publishing<'b> {
             Stored::Published { created, first_offset } => {
                 Ok(Published { created, first_offset, duplicates: &self.answer.duplicates, is_repeat: true })
             }
-            // It may have been an operation of a batch.
+            // The stored answer may be that of a batch.
             Stored::Refused(refusal) => Err(Refusal { operation: 0, ..refusal }),
             // A batch's answer would not answer a publish.
             Stored::Batched | Stored::Lost => Err(Refusal::new(RefusalCode::SequenceTooOld)),

@@ -1,4 +1,4 @@
-//! The subscriptions of topics: what follows for a topic when a cursor moves, and for a subscription when it ends.
+//! The subscriptions of topics: the consequences for a topic when a cursor moves, and for a subscription when it ends.
 
 use zaichik_proto::{Refusal, Timestamp};
 
@@ -8,7 +8,7 @@ use super::subscriptions::Subscriptions;
 use super::topics::Topics;
 use crate::id::{SubKey, TopicId};
 
-/// Topics and their subscriptions, with what they are charged to and the rings that they are in.
+/// Topics and their subscriptions, with the ledger that they are charged to and the rings that they are in.
 #[derive(Debug)]
 pub(super) struct Readers<'b> {
     pub(super) now: Timestamp,
@@ -19,8 +19,8 @@ pub(super) struct Readers<'b> {
 }
 
 impl Readers<'_> {
-    /// The durable subscription of that name. One that no session held for too long is gone at that instant, whether
-    /// housekeeping has removed it or not (rule D5).
+    /// The durable subscription with this name. One that was detached for too long no longer exists, whether or not
+    /// housekeeping has removed it (rule D5).
     pub(super) fn find_durable(&mut self, topic: TopicId, name: &str) -> Option<SubKey> {
         let key = self.subscriptions.find_durable(topic, name)?;
         if self.subscriptions[key].has_expired(self.now) {
@@ -30,21 +30,22 @@ impl Readers<'_> {
         Some(key)
     }
 
-    /// The topic of that name, which is created if there is none (rule T1), and whether it was created.
+    /// The topic with this name, created if missing (rule T1), and whether it was created.
     pub(super) fn find_or_add_topic(&mut self, name: &[u8]) -> Result<(TopicId, bool), Refusal> {
         self.topics.find_or_add(name, self.memory, self.readiness)
     }
 
-    /// Moves a cursor to where [`Subscription::check_commit`](crate::subscription::Subscription::check_commit) said, and
-    /// returns the topic, whose memory may be [reclaimed](Self::reclaim_if_pressed) now. Within a batch that has to wait
-    /// until the whole batch is applied, since it may change what was checked.
+    /// Moves a cursor to the position that
+    /// [`Subscription::check_commit`](crate::subscription::Subscription::check_commit) returned, and returns the topic,
+    /// whose memory may now be [reclaimed](Self::reclaim_if_pressed). Within a batch that must wait until the whole
+    /// batch is applied, since it may invalidate checks.
     pub(super) fn commit(&mut self, key: SubKey, cursor: u64) -> TopicId {
         let subscription = &mut self.subscriptions[key];
         subscription.commit(cursor);
         let (node, holder, topic) = (subscription.node, subscription.holder(), subscription.topic);
         self.subscriptions.settle(key, self.memory);
         self.publish_cursor(key);
-        // In no ring because its window was full: it may deliver again.
+        // It was in no ring because its window was full, and may deliver again now.
         if self.readiness.is_idle(node)
             && let Some(holder) = holder
         {
@@ -53,13 +54,13 @@ impl Readers<'_> {
         topic
     }
 
-    /// A cursor has moved other than by a commit: frees what no subscription needs any more.
+    /// A cursor has moved other than by a commit: frees records that no subscription needs any more.
     pub(super) fn cursor_moved(&mut self, key: SubKey) {
         self.publish_cursor(key);
         self.reclaim_if_pressed(self.subscriptions[key].topic);
     }
 
-    /// Ends a subscription. Sessions do not know it any more.
+    /// Ends a subscription that no session refers to any more.
     pub(super) fn end(&mut self, key: SubKey) {
         let subscription = self.subscriptions.remove(key, self.memory, self.readiness);
         self.topics[subscription.topic].cursors.remove(subscription.cursor_id);
@@ -67,7 +68,7 @@ impl Readers<'_> {
         self.reclaim_if_pressed(subscription.topic);
     }
 
-    /// No session holds a durable subscription any more: it waits for another one (rule D2).
+    /// Detaches a durable subscription from its session: it waits for another one (rule D2).
     pub(super) fn detach(&mut self, key: SubKey) {
         let subscription = &mut self.subscriptions[key];
         subscription.detach(self.now);
@@ -75,7 +76,7 @@ impl Readers<'_> {
         self.subscriptions.settle(key, self.memory);
     }
 
-    /// Memory is short: frees now rather than later what the subscriptions of a topic have committed.
+    /// If memory is short, frees the records that a topic's subscriptions have committed now rather than later.
     pub(super) fn reclaim_if_pressed(&mut self, topic: TopicId) {
         self.topics.reclaim_if_pressed(self.now, topic, self.memory);
     }

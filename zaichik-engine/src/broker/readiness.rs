@@ -1,8 +1,8 @@
-//! What has something to do: subscriptions that wait for a record, were woken by one or are ready to deliver, and sessions
-//! that wait for memory.
+//! Tracks subscriptions that wait for a record, were woken by one or are ready to deliver, and sessions that wait for
+//! memory.
 //!
-//! A subscription is in at most one ring: its topic's waiting ring, the woken ring, or its session's ready ring. It is in
-//! none while it waits for its client, for a delay to pass, or for a connection.
+//! A subscription is in at most one ring: its topic's waiting ring, the woken ring, or its session's ready ring. It is
+//! in none while it waits for its client, for a delay to pass, or for a connection.
 
 use crate::id::SubKey;
 use crate::ring::{Node, Rings};
@@ -81,7 +81,7 @@ impl Readiness {
         !self.rings.is_empty(ready)
     }
 
-    /// A session is not to be read until memory is freed, or may be read.
+    /// Marks whether a session must not be read until memory is freed.
     pub(super) fn set_throttled(&mut self, session: Node, throttled: bool) {
         if throttled {
             self.rings.push(self.throttled, session);
@@ -90,7 +90,7 @@ impl Readiness {
         }
     }
 
-    /// The slot of the next session that waits for memory; it waits no longer.
+    /// Removes the next session that waits for memory, and returns its slot.
     pub(super) fn pop_throttled(&mut self) -> Option<usize> {
         self.rings.pop(self.throttled).map(|slot| slot as usize)
     }

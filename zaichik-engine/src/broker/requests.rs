@@ -1,4 +1,4 @@
-//! What sessions call: the two ends of an exchange, and a call for each kind of request.
+//! The calls that sessions make: the beginning and end of an exchange, and one call for each kind of request.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(crate) struct Admitted {
     pub(crate) refused: Option<CloseReason>,
 }
 
-/// What the broker wants of a session when an exchange begins.
+/// What the broker wants from a session when an exchange begins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExchangeStart {
     /// To close, and why.
@@ -39,12 +39,12 @@ pub(crate) struct ExchangeStart {
     pub(crate) stops_at: Option<Timestamp>,
 }
 
-/// What a session has to know when an exchange ends.
+/// What a session needs to know when an exchange ends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExchangeEnd {
     /// It is not to be read until it is woken.
     pub(crate) throttled: bool,
-    /// There is more to do at once: wakes to hand out, or records that became due.
+    /// More work is due at once: wakes to hand out, or records that became due.
     pub(crate) more: bool,
 }
 
@@ -72,7 +72,7 @@ impl Broker {
         }
     }
 
-    /// A session's handshake is done; `name` is what its peer calls itself.
+    /// A session's handshake is done; `name` is its client's name.
     pub(crate) fn open(&mut self, id: SessionId, name: Box<str>, effects: &mut Effects) {
         self.sessions.opened(id);
         effects.note(|| Note { session: id, topic: None, event: NoteEvent::Opened { name } });
@@ -83,7 +83,7 @@ impl Broker {
         self.counters.refused(code);
     }
 
-    /// Moves what is due into a session's stream lane; whether more is due that would fit.
+    /// Moves due records into a session's stream lane; returns whether more are due that would fit.
     pub(crate) fn deliver(&mut self, now: Timestamp, session: SessionId, out: &mut Outbound) -> bool {
         let output_buffer = self.config.output_buffer;
         let Self { sessions, topics, subscriptions, memory, readiness, counters, .. } = self;
@@ -92,8 +92,8 @@ impl Broker {
         delivery.deliver(session, out)
     }
 
-    /// Hands a bounded number of woken subscriptions to their sessions; whether some are left. The session that asks is not
-    /// woken: it delivers next.
+    /// Hands a bounded number of woken subscriptions to their sessions; returns whether some remain. The calling
+    /// session is not woken, because it delivers next.
     pub(crate) fn hand_out_wakes(&mut self, asking: SessionId, effects: &mut Effects) -> bool {
         wakes::hand_out_wakes(asking, &mut self.sessions, &self.subscriptions, &mut self.readiness, effects)
     }
@@ -109,7 +109,7 @@ impl Broker {
         may_be_due || entry.has_unsent_fence() || subscriptions.any(Subscription::has_uncommitted)
     }
 
-    /// Charges what a session holds after an exchange, and wakes sessions for which memory was freed.
+    /// Charges the memory that a session holds after an exchange, and wakes sessions for which memory was freed.
     pub(crate) fn end_exchange(
         &mut self,
         id: SessionId,
@@ -120,7 +120,7 @@ impl Broker {
         self.memory.retired().sweep();
         let more = self.release_throttled(effects);
         self.rearm(effects);
-        // What the session published to its own subscriptions became ready just now.
+        // Records that the session published to its own subscriptions have just become ready.
         let is_ready = self
             .sessions
             .get(id)
@@ -129,7 +129,7 @@ impl Broker {
     }
 }
 
-/// Requests, each with its answer or why it is refused.
+/// Requests; each call returns the answer or the reason for refusing it.
 impl Broker {
     pub(crate) fn create_topic(
         &mut self,
@@ -161,8 +161,8 @@ impl Broker {
         Ok(())
     }
 
-    /// Accepts all records of a publish in one step, or refuses it without effect. What can wait until
-    /// [`settle_run`](Self::settle_run) is left to it.
+    /// Accepts all records of a publish in one step, or refuses it without effect. Work that can wait is left to
+    /// [`settle_run`](Self::settle_run).
     #[inline]
     pub(crate) fn publish(
         &mut self,
@@ -175,8 +175,8 @@ impl Broker {
         self.publishing(now).publish(session, run, publish, effects)
     }
 
-    /// Accepts the publishes that follow `like` and differ from it in request and record only, as far as nothing about them
-    /// is special; `None` if that is none of them.
+    /// Accepts the publishes that follow `like` and differ from it only in request and record, up to the first one that
+    /// is not plain; `None` if there are none.
     #[inline]
     pub(crate) fn publish_alike(
         &mut self,
@@ -188,13 +188,13 @@ impl Broker {
         self.publishing(now).extend_run_alike(run, like, alike)
     }
 
-    /// Does what a run of publishes has left to do, before their topic is read.
+    /// Completes a run of publishes before its topic is read.
     pub(crate) fn settle_run(&mut self, now: Timestamp, run: &mut PublishRun) {
         self.publishing(now).settle_run(run);
     }
 
-    /// Does all operations of a batch in one step, or refuses it without effect. `recent` is the topic that the session
-    /// published to last.
+    /// Applies all operations of a batch in one step, or refuses it without effect. `recent` is the topic that the
+    /// session last published to.
     pub(crate) fn batch(
         &mut self,
         now: Timestamp,

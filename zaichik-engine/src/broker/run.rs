@@ -1,4 +1,4 @@
-//! Runs of publishes: what follows from a publish is done once for all of them (docs/adr/0005-runs-of-publishes.md).
+//! Runs of publishes, whose consequences are handled once for the whole run (docs/adr/0005-runs-of-publishes.md).
 
 use super::memory::Memory;
 use crate::id::TopicId;
@@ -6,13 +6,13 @@ use crate::id::TopicId;
 /// Memory that a publish may cost beyond its records, in bytes: the tail of the log may double.
 pub(super) const APPEND_ROOM: usize = 64 << 10;
 
-/// Maximum bytes of publishes in a run: as much may be stored without being charged yet.
+/// Maximum bytes of publishes in a run, all of which may be stored before they are charged.
 const RUN_BYTES: usize = 64 << 10;
 
 /// Consecutive publishes of one session to one topic that have been appended and not settled.
 ///
-/// Between its first publish and [`take`](Self::take) the topic must not be read. The topic that the session published
-/// to last is remembered beyond that, because the next publish most often names it again.
+/// Between its first publish and [`take`](Self::take) the topic must not be read. The topic that the session last
+/// published to is remembered for longer, because the next publish usually names it again.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PublishRun {
     topic: Option<TopicId>,
@@ -20,17 +20,17 @@ pub(crate) struct PublishRun {
     records: u64,
     /// Their bytes.
     bytes: usize,
-    /// How many bytes there is memory for.
+    /// The number of bytes that memory is available for.
     room: usize,
 }
 
 impl PublishRun {
-    /// The topic that was published to last.
+    /// The last topic published to.
     pub(crate) const fn topic(&self) -> Option<TopicId> {
         self.topic
     }
 
-    /// The session published to another topic, other than in this run.
+    /// The session published to a topic outside this run.
     pub(crate) const fn turn_to(&mut self, topic: Option<TopicId>) {
         self.topic = topic;
     }

@@ -79,7 +79,8 @@ impl Sessions {
 
     /// The id of a new connection, and whether there is room for it. Without room it gets no entry.
     ///
-    /// When too many sessions are in their handshake, the one that sent least, and of those the oldest, is evicted.
+    /// When too many sessions are in their handshake, the one that sent the fewest bytes is evicted; of several, the
+    /// oldest.
     pub(super) fn insert(
         &mut self,
         now: Timestamp,
@@ -108,7 +109,7 @@ impl Sessions {
         (id, Ok(()))
     }
 
-    /// Removes a session; an id that is unknown, or no longer known, finds none.
+    /// Removes a session; an unknown or outdated id finds none.
     pub(super) fn remove(
         &mut self,
         id: SessionId,
@@ -131,7 +132,7 @@ impl Sessions {
         self.handshakes.retain(|waiting| *waiting != id);
     }
 
-    /// An exchange is over: charges what the session holds, and returns whether it is to wait for memory.
+    /// An exchange is over: charges the session's memory, and returns whether the session must wait for memory.
     pub(super) fn exchanged(
         &mut self,
         id: SessionId,
@@ -153,7 +154,7 @@ impl Sessions {
         throttled
     }
 
-    /// Charges what a session holds.
+    /// Charges the memory that a session holds.
     pub(super) fn settle(&mut self, id: SessionId, memory: &mut Memory) {
         if let Some(entry) = self.get_mut(id) {
             let footprint = entry.footprint();
@@ -161,7 +162,7 @@ impl Sessions {
         }
     }
 
-    /// A session has something to exchange: wakes it, unless it is the one that asks.
+    /// A session has something to exchange: wakes it, unless it is the calling one.
     pub(super) fn wake(&mut self, id: SessionId, asking: SessionId, effects: &mut Effects) {
         if id != asking
             && let Some(entry) = self.get_mut(id)
@@ -170,14 +171,14 @@ impl Sessions {
         }
     }
 
-    /// The same, for whichever session has this slot.
+    /// The same, for the session in this slot.
     pub(super) fn wake_slot(&mut self, slot: usize, effects: &mut Effects) {
         if let Some(entry) = self.entries.get_mut(slot) {
             entry.wake(effects);
         }
     }
 
-    /// Makes room for a session in its handshake; whether it could.
+    /// Makes room for a session in its handshake; returns whether it succeeded.
     fn evict_handshake(&mut self, now: Timestamp, effects: &mut Effects) -> bool {
         let oldest_first = self.handshakes.iter().filter_map(|id| self.entries.get(id.slot()));
         let old_enough = oldest_first.filter(|entry| now.since(entry.since) >= EVICT_AFTER);
@@ -198,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_session_that_sent_least_is_evicted_once_it_is_old_enough() {
+    fn the_session_that_sent_the_fewest_bytes_is_evicted_once_it_is_old_enough() {
         let config = BrokerConfig { max_handshakes: 2, ..BrokerConfig::default() };
         let (mut memory, mut readiness) = (Memory::new(1 << 20), Readiness::new());
         let (mut sessions, mut effects) = (Sessions::new(&config), Effects::new());
@@ -207,7 +208,7 @@ mod tests {
             sessions.insert(now, true, (&mut memory, &mut readiness), &mut effects)
         };
         let (first, second) = (accept(&mut sessions, 0).0, accept(&mut sessions, 0).0);
-        sessions.get_mut(first).expect("it is there").received = 10;
+        sessions.get_mut(first).expect("it exists").received = 10;
         assert_eq!(accept(&mut sessions, 199).1, Err(CloseReason::ServerFull));
         assert_eq!(accept(&mut sessions, 200).1, Ok(()));
         assert_eq!(sessions.get(second).and_then(|entry| entry.evicted), Some(CloseReason::ServerFull));
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_woken_once_until_it_exchanges_and_never_by_itself() {
+    fn a_session_is_woken_once_between_exchanges_and_does_not_wake_itself() {
         let (mut memory, mut readiness) = (Memory::new(1 << 20), Readiness::new());
         let (mut sessions, mut effects) = (Sessions::new(&BrokerConfig::default()), Effects::new());
         let (id, _) = sessions.insert(Timestamp::ZERO, true, (&mut memory, &mut readiness), &mut effects);

@@ -1,5 +1,5 @@
-//! The short way of a publish: it takes what cannot be refused and has no effect but to append records; everything else goes
-//! the long way, [`Publishing::publish`]. A property test compares both (tests/rules/runs.rs).
+//! The fast path of a publish: for publishes that cannot be refused and only append records. All others take the slow
+//! path, [`Publishing::publish`]. A property test compares both (tests/rules/runs.rs).
 
 use zaichik_proto::{AckLevel, PlainPublishes, Publish};
 
@@ -9,8 +9,8 @@ use crate::id::TopicId;
 use crate::topic::AppendedRun;
 
 impl Publishing<'_> {
-    /// Appends a publish to the topic of the run if nothing about it is special: the offset of its first record. `room` is
-    /// what remembering its answer may cost, in bytes.
+    /// Appends a plain publish to the topic of the run, and returns the offset of its first record. `room` is the
+    /// maximum cost of remembering its answer, in bytes.
     #[inline]
     pub(super) fn extend_run(
         &mut self,
@@ -30,8 +30,8 @@ impl Publishing<'_> {
         Some(first)
     }
 
-    /// Appends the publishes that follow `like` and differ from it in request and record only, as far as nothing about them
-    /// is special; `None` if that is none of them.
+    /// Appends the publishes that follow `like` and differ from it only in request and record, up to the first one that
+    /// is not plain; `None` if there are none.
     #[inline]
     pub(super) fn extend_run_alike(
         &mut self,
@@ -47,7 +47,7 @@ impl Publishing<'_> {
         Some(appended)
     }
 
-    /// Does what the publishes of a run have left to do, before their topic is read.
+    /// Completes the publishes of a run before their topic is read.
     pub(super) fn settle_run(&mut self, run: &mut PublishRun) {
         let Some((id, count, bytes)) = run.take() else {
             return;
@@ -57,7 +57,7 @@ impl Publishing<'_> {
         self.topics.settle(id, self.memory);
     }
 
-    /// The topic of the run, if a publish names it and may be appended the short way.
+    /// The topic of the run, if a publish names it and may take the fast path.
     #[inline]
     fn topic_of_run(&self, run: &PublishRun, publish: &Publish<'_>) -> Option<TopicId> {
         let id = run.topic().filter(|id| self.topics.is_named(*id, publish.topic))?;

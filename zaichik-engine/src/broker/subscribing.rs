@@ -1,4 +1,4 @@
-//! Subscribing, committing, going back, and the end of a subscription (rules R3, A1 to A4, A9, D1 to D6).
+//! Subscribing, committing, rewinding, and ending a subscription (rules R3, A1 to A4, A9, D1 to D6).
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::id::{SessionId, SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
 use crate::subscription::{Holder, Subscription, Terms};
 
-/// What a request about a subscription needs of the broker.
+/// The parts of the broker that a request about a subscription needs.
 #[derive(Debug)]
 pub(super) struct Subscribing<'b> {
     pub(super) config: &'b BrokerConfig,
@@ -74,7 +74,7 @@ impl Subscribing<'_> {
         Ok(self.subscribed(key, session, request.request, created, effects))
     }
 
-    /// Ends a subscription; no more of it is delivered. A durable one waits for another session.
+    /// Ends a subscription; it receives no more records. A durable one waits for another session.
     pub(super) fn unsubscribe(
         &mut self,
         session: SessionId,
@@ -109,7 +109,7 @@ impl Subscribing<'_> {
         Ok(cursor)
     }
 
-    /// Goes back to an offset; the answer is the rewind number (rules A4, A6).
+    /// Rewinds to an offset; the answer is the rewind number (rules A4, A6).
     pub(super) fn nack(
         &mut self,
         session: SessionId,
@@ -166,7 +166,7 @@ impl Subscribing<'_> {
         Ok(self.position_moved(key, session, effects))
     }
 
-    /// Ends a durable subscription that no session holds.
+    /// Removes a durable subscription that no session holds.
     pub(super) fn remove_durable(&mut self, topic: &[u8], name: &str) -> Result<(), Refusal> {
         let topic = self.readers.topics.known(topic)?;
         let key = self.readers.find_durable(topic, name).ok_or(Refusal::new(RefusalCode::NotSubscribed))?;
@@ -177,7 +177,7 @@ impl Subscribing<'_> {
         Ok(())
     }
 
-    /// The session that held a subscription is over: the subscription ends, or waits for another session (rule D2).
+    /// The session that held a subscription has ended: the subscription ends, or waits for another session (rule D2).
     pub(super) fn lose_session(&mut self, key: SubKey) {
         let subscription = &self.readers.subscriptions[key];
         if subscription.durable.is_none() {
@@ -210,7 +210,7 @@ impl Subscribing<'_> {
             return Err(Refusal::new(RefusalCode::CommitsOff));
         }
         let entry = entry_of(self.sessions, session)?;
-        // A number that is fenced is free again once its Fenced was sent.
+        // A fenced number is free again once its Fenced was sent.
         if entry.subscriptions.contains_key(&number) || entry.is_unsent_fence(number) {
             return Err(Refusal::new(RefusalCode::AlreadySubscribed));
         }
@@ -222,8 +222,8 @@ impl Subscribing<'_> {
         Ok(())
     }
 
-    /// Checks that the session does not subscribe twice to the same thing, and that it may have the durable subscription
-    /// that it asks for; returns that one, if it exists.
+    /// Checks that the session does not subscribe twice to the same topic or name, and that it may attach to the
+    /// requested durable subscription; returns that subscription, if it exists.
     fn check_twice(
         &mut self,
         session: SessionId,
@@ -340,7 +340,7 @@ impl Subscribing<'_> {
         dead_letters::record_failed(&mut self.readers, self.counters, self.config, (key, offset), failure)
     }
 
-    /// A position was moved: its holder delivers from there. Returns the rewind number.
+    /// A position was moved: the subscription's holder delivers from there. Returns the rewind number.
     fn position_moved(&mut self, key: SubKey, asking: SessionId, effects: &mut Effects) -> u64 {
         bump(&mut self.counters.stats.rewinds, 1);
         self.readers.cursor_moved(key);
@@ -358,7 +358,7 @@ impl Subscribing<'_> {
     }
 }
 
-/// Checks whether a session may commit: which subscription that is, and where its cursor would be.
+/// Checks whether a session may commit; returns the subscription and its new cursor.
 pub(super) fn check_commit(
     sessions: &Sessions,
     subscriptions: &Subscriptions,

@@ -16,14 +16,14 @@ use crate::id::{SessionId, SubKey, TopicId};
 use crate::subscription::{Durable, Subscription, Terms};
 use crate::topic::CursorId;
 
-/// The table of subscriptions. A key is valid until its subscription is [removed](Self::remove); sessions, rings and names
-/// drop theirs before that, deadlines may outlive it.
+/// The table of subscriptions. A key is valid until its subscription is [removed](Self::remove); sessions, rings and
+/// names drop their keys before that, but deadlines may outlive it.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
     entries: Slab<Subscription>,
     /// Durable subscriptions by topic and name.
     durables: HashTable<SubKey>,
-    /// When a pause or the life of a detached one ends.
+    /// When a pause, or the life of a detached subscription, ends.
     deadlines: Deadlines<SubKey>,
     hash_key: u128,
     /// Maximum number of durable subscriptions.
@@ -99,7 +99,7 @@ impl Subscriptions {
         self.entries.get(place as usize)
     }
 
-    /// Adds a subscription that no session holds yet; a durable one is found by its name from now on.
+    /// Adds a subscription that no session holds yet; a durable one can be found by its name from now on.
     pub(super) fn insert(
         &mut self,
         at: Beginning,
@@ -142,7 +142,7 @@ impl Subscriptions {
         subscription
     }
 
-    /// The durable subscription of that name, whether its time has passed or not.
+    /// The durable subscription with this name, whether or not its time has passed.
     pub(super) fn find_durable(&self, topic: TopicId, name: &str) -> Option<SubKey> {
         let is_it = |key: &SubKey| {
             let one = &self[*key];
@@ -189,7 +189,7 @@ impl Subscriptions {
         if request.inactive_ttl_micros == 0 { self.inactive_micros } else { request.inactive_ttl_micros }
     }
 
-    /// Charges what a subscription holds, and schedules when it is due.
+    /// Charges the memory that a subscription holds, and schedules its deadline.
     pub(super) fn settle(&mut self, key: SubKey, memory: &mut Memory) {
         let count = self.entries.len();
         let subscription = &mut self[key];

@@ -22,8 +22,8 @@ const COMPACTION: u64 = 1 << 2;
 /// Bytes of a topic's entries in tables: its hash entry, its ring head and the counts of its shared name.
 const TABLES: usize = 8 + 12 + 16;
 
-/// The table of topics. An id is valid as long as the broker lives: topics are never deleted, and the id of one that
-/// [`remove_last`](Self::remove_last) takes back is not kept anywhere.
+/// The table of topics. An id is valid for the broker's lifetime: topics are never deleted, and no one keeps the id of
+/// a topic that [`remove_last`](Self::remove_last) takes back.
 #[derive(Debug)]
 pub(super) struct Topics {
     entries: Vec<Topic>,
@@ -67,7 +67,7 @@ impl Topics {
         }
     }
 
-    /// Keys the hashes of names and of the keys of records.
+    /// The key for hashing topic names and record keys.
     pub(super) const fn hash_key(&self) -> u128 {
         self.hash_key
     }
@@ -144,7 +144,7 @@ impl Topics {
         self.change_settings(now, id, settings, memory, readiness)
     }
 
-    /// The topic of that name, which is created if there is none (rule T1), and whether it was created.
+    /// The topic with this name, created if missing (rule T1), and whether it was created.
     pub(super) fn find_or_add(
         &mut self,
         name: &[u8],
@@ -158,7 +158,7 @@ impl Topics {
         }
     }
 
-    /// Adds a topic; there is none of that name.
+    /// Adds a topic, whose name must not exist yet.
     pub(super) fn add(
         &mut self,
         name: TopicName<'_>,
@@ -181,7 +181,7 @@ impl Topics {
         Ok(id)
     }
 
-    /// Takes back the topic that was created last: the request that created it was refused.
+    /// Takes back the last topic created, because the request that created it was refused.
     pub(super) fn remove_last(&mut self, memory: &mut Memory, readiness: &mut Readiness) {
         let Some(mut topic) = self.entries.pop() else {
             return;
@@ -194,7 +194,7 @@ impl Topics {
         memory.recharge(Account::Topics, &mut topic.charged, 0);
     }
 
-    /// Charges what a topic holds, and schedules its housekeeping.
+    /// Charges the memory that a topic holds, and schedules its housekeeping.
     pub(super) fn settle(&mut self, id: TopicId, memory: &mut Memory) {
         let count = self.entries.len();
         let topic = &mut self[id];
@@ -211,13 +211,13 @@ impl Topics {
         }
     }
 
-    /// A cursor of a topic was raised or removed: frees some of what no subscription needs any more.
+    /// A cursor of a topic was raised or removed: frees some of the records that no subscription needs any more.
     pub(super) fn release_committed(&mut self, now: Timestamp, id: TopicId, memory: &mut Memory) {
         self[id].release_committed(now, memory.retired());
         self.settle(id, memory);
     }
 
-    /// If memory is short, frees now rather than later what a topic's subscriptions have committed.
+    /// If memory is short, frees the records that a topic's subscriptions have committed now rather than later.
     pub(super) fn reclaim_if_pressed(&mut self, now: Timestamp, id: TopicId, memory: &mut Memory) {
         if memory.is_pressed() {
             self[id].housekeep(now, memory.retired());
@@ -225,7 +225,7 @@ impl Topics {
         }
     }
 
-    /// Frees what is dead in up to `steps` topics that are due.
+    /// Frees dead records in up to `steps` topics that are due.
     pub(super) fn housekeep(&mut self, now: Timestamp, steps: usize, memory: &mut Memory) {
         for _ in 0..steps {
             let Some((due, id)) = self.deadlines.pop_due(now) else {

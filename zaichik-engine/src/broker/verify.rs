@@ -1,4 +1,4 @@
-//! A check of the broker against itself.
+//! A self-check of the broker.
 
 use thiserror::Error;
 
@@ -10,7 +10,7 @@ use super::subscriptions::Subscriptions;
 use super::topics::{self, Topics};
 use crate::subscription::Subscription;
 
-/// Recounts what the parts of a broker keep count of; see [`Broker::verify`](super::Broker::verify).
+/// Recounts everything that the parts of a broker count; see [`Broker::verify`](super::Broker::verify).
 pub(super) fn verify(
     topics: &Topics,
     subscriptions: &Subscriptions,
@@ -54,7 +54,7 @@ fn sum(parts: impl Iterator<Item = usize>) -> u64 {
     parts.fold(0, |sum, part| sum.saturating_add(part as u64))
 }
 
-/// What does not agree in a broker; always a defect of the broker.
+/// An inconsistency in a broker; always a defect of the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Inconsistent {
@@ -70,10 +70,10 @@ pub enum Inconsistent {
         /// Its client's number for it.
         number: u32,
     },
-    /// The producers: their order, their table, or what is remembered for one of them.
+    /// The producers: their order, their table, or the history of one of them.
     #[error("the producers contradict themselves")]
     Producers,
-    /// Two tables that hold the same things hold different numbers of them.
+    /// Two tables of the same things differ in length.
     #[error("{found} in {name}, but {expected} subscriptions")]
     Count {
         /// The table.
@@ -86,9 +86,9 @@ pub enum Inconsistent {
     /// The ledger.
     #[error("the ledger says {kept:?}, a recount {recounted:?}")]
     Ledger {
-        /// What was kept.
+        /// The ledger's figures.
         kept: Ledger,
-        /// What was counted.
+        /// The recounted figures.
         recounted: Ledger,
     },
 }

@@ -1,5 +1,4 @@
-//! Handing out what became possible: woken subscriptions go to their sessions, and sessions that waited for memory are read
-//! again.
+//! Hands woken subscriptions to their sessions, and resumes reading from sessions that waited for memory.
 
 use super::memory::Memory;
 use super::readiness::Readiness;
@@ -11,8 +10,8 @@ use crate::id::SessionId;
 /// Maximum subscriptions, or sessions, that one call hands out.
 const WAKES_PER_CALL: usize = 256;
 
-/// Moves woken subscriptions to the ready rings of their sessions and wakes these; whether some are left. The session that
-/// asks is not woken: it delivers next.
+/// Moves woken subscriptions to the ready rings of their sessions and wakes those sessions; returns whether some
+/// remain. The calling session is not woken, because it delivers next.
 pub(super) fn hand_out_wakes(
     asking: SessionId,
     sessions: &mut Sessions,
@@ -33,7 +32,7 @@ pub(super) fn hand_out_wakes(
     readiness.has_woken()
 }
 
-/// Wakes sessions that waited for memory, if memory is no longer short; whether some are left.
+/// Wakes sessions that waited for memory, if memory is no longer short; returns whether some remain.
 pub(super) fn release_throttled(
     sessions: &mut Sessions,
     memory: &Memory,

@@ -1,4 +1,4 @@
-//! Answers to publishes and batches, as few frames as order allows (rule P1).
+//! Answers to publishes and batches, in as few frames as their order allows (rule P1).
 
 use zaichik_proto::{
     AckRun, Acks, BatchDuplicate, BatchResult, Batched, Duplicate, Entry, List, Published, Refusal,
@@ -8,7 +8,7 @@ use zaichik_proto::{
 use crate::outbound::{LaneKind, Outbound};
 use zaichik_proto::Timestamp;
 
-/// Minimum time between two reports of refused publishes that wanted no answer, in microseconds.
+/// Minimum time between two reports of refused publishes without acknowledgement, in microseconds.
 const REPORT_EVERY: u64 = 1_000_000;
 
 /// Answers on their way into the control lane.
@@ -18,7 +18,8 @@ pub(super) struct Answers {
     runs: Vec<AckRun>,
     /// The offset that would continue the last run.
     continues_at: u64,
-    /// Refused publishes that wanted no answer, by code, since the last report of that code. As many as there are codes.
+    /// Refused publishes without acknowledgement, by code, since the last report of that code; at most one entry per
+    /// code.
     unreported: Vec<Refused>,
     /// No report before this.
     report_after: Timestamp,
@@ -28,8 +29,8 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// Accepts `requests` publishes, of which `request` is the first, with nothing to report but their offsets. Their records
-    /// have consecutive offsets.
+    /// Accepts `requests` publishes, of which `request` is the first, with nothing to report but their offsets. Their
+    /// records have consecutive offsets.
     pub(super) fn accepted(
         &mut self,
         outbound: &mut Outbound,
@@ -86,7 +87,7 @@ impl Answers {
         self.control(outbound, ServerFrame::Refused(Refused { request, count: 1, refusal }));
     }
 
-    /// Refuses a publish that wanted no answer; [reported](Self::report) later.
+    /// Refuses a publish without acknowledgement; [reported](Self::report) later.
     pub(super) fn refused_silently(&mut self, refusal: Refusal) {
         match self.unreported.iter_mut().find(|refused| refused.refusal.code == refusal.code) {
             Some(refused) => {
@@ -97,7 +98,7 @@ impl Answers {
         }
     }
 
-    /// Reports refused publishes that wanted no answer: one code per call, at most once a second.
+    /// Reports refused publishes without acknowledgement: one code per call, at most once a second.
     pub(super) fn report(&mut self, now: Timestamp, outbound: &mut Outbound) {
         if self.unreported.is_empty() || now < self.report_after {
             return;
@@ -126,7 +127,7 @@ impl Answers {
         }
     }
 
-    /// Gives back the memory of empty buffers.
+    /// Frees the memory of empty buffers.
     pub(super) fn shrink(&mut self) {
         if self.runs.is_empty() {
             self.runs = Vec::new();

@@ -12,7 +12,8 @@ use crate::outbound::LaneKind;
 use zaichik_proto::Timestamp;
 
 impl Session {
-    /// The broker is stopping: the peer receives a Goodbye, and the connection ends when neither owes the other anything.
+    /// The broker is stopping: the peer receives a Goodbye, and the connection ends when nothing is outstanding on
+    /// either side.
     pub(super) fn stop(&mut self, now: Timestamp, stops_at: Timestamp, broker: &Broker) {
         match self.state {
             State::Open => {}
@@ -26,7 +27,7 @@ impl Session {
             let goodbye = Goodbye { reason: GoodbyeReason::Draining, grace_millis };
             self.answers.control(&mut self.outbound, ServerFrame::Goodbye(goodbye));
         } else if self.inbound.is_empty() && !self.outbound.has_remaining() && !broker.owes(self.id) {
-            // The Goodbye was sent and nothing is owed.
+            // The Goodbye was sent and nothing is outstanding.
             self.state = State::Ending(CloseReason::Stopped);
         }
     }
@@ -59,7 +60,7 @@ impl Session {
         self.answers.report(now, &mut self.outbound);
         self.answers.flush(&mut self.outbound);
         if self.owes_stream_answers() {
-            // It is the last frame, so it follows the answers that are owed.
+            // It is the last frame, so it follows the outstanding answers.
             self.outbound.frame(LaneKind::Stream, |out| last.encode(out));
         } else {
             self.outbound.clear_stream();

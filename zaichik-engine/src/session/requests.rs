@@ -17,10 +17,10 @@ use crate::outbound::LaneKind;
 use crate::topic::AppendedRun;
 use zaichik_proto::Timestamp;
 
-/// Maximum bytes of requests that one exchange applies, and one frame more.
+/// Maximum bytes of requests that one exchange applies; the last frame may exceed it.
 const BYTES_PER_EXCHANGE: usize = 256 << 10;
 
-/// What a Describe counts as in these bytes: it is short, but may visit a whole page of entries.
+/// The bytes that a Describe counts as: it is short, but may visit a whole page of entries.
 const DESCRIBE_COUNTS: usize = 32 << 10;
 
 /// Bytes of answers in the stream lane at which decoding pauses, so that a peer that subscribes and unsubscribes in a
@@ -40,7 +40,7 @@ pub(super) enum Applied {
     All,
     /// As much as one exchange may apply; there may be more.
     More,
-    /// As much as can be answered: a lane is full.
+    /// As much as can be answered, because a lane is full.
     Paused,
 }
 
@@ -192,8 +192,8 @@ impl Session {
         }
     }
 
-    /// Applies the publishes that follow and differ from the one before in request and record only, as far as nothing about
-    /// them is special; returns how many bytes they are.
+    /// Applies the publishes that follow and differ from the previous one only in request and record, up to the first
+    /// one that is not plain; returns their length in bytes.
     #[inline]
     fn publish_alike(
         &mut self,

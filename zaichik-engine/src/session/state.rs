@@ -2,7 +2,7 @@
 
 use crate::error::CloseReason;
 
-/// Where a session is in its life, as [`Status`](super::Status) does not show it.
+/// The state of a session, in more detail than [`Status`](super::Status).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Handshake,

@@ -43,7 +43,7 @@ impl Bench {
 
     fn exchange(&mut self) {
         while self.session.exchange(self.now, &mut self.broker, &mut self.effects) == Turn::More {}
-        // The tests themselves drive the sessions that are to be woken.
+        // The tests drive the woken sessions themselves.
         self.effects.clear();
     }
 
@@ -137,7 +137,7 @@ fn a7_endless_deliveries_do_not_starve_requests() {
     let pair = [&subscribe(1, b"t", 1)[..], &unsubscribe].concat();
     bench.send(&[&pair.repeat(1_000)[..], &bytes(&ClientFrame::Ping { nonce: 1 })].concat());
 
-    // The peer reads, but never as fast as records come in.
+    // The peer reads, but more slowly than records arrive.
     for round in 0..3_000 {
         other.inbound().extend_from_slice(&publish(b"busy", &[0; 100], AckLevel::None).repeat(2));
         other.handle_read(bench.now);
@@ -155,7 +155,7 @@ fn a7_endless_deliveries_do_not_starve_requests() {
 fn s4_a_peer_that_is_not_read_is_kept_and_still_receives_pings() {
     let config = BrokerConfig { memory: 1, ..BrokerConfig::default() };
     let mut bench = Bench::open(config);
-    assert!(bench.session.wants_read(), "it may be a consumer that reconnects");
+    assert!(bench.session.wants_read(), "it may be a reconnecting consumer");
     bench.send(&publish(b"t", b"", AckLevel::Accepted));
     assert_eq!(bench.read(usize::MAX), ["Refused"]);
     assert!(!bench.session.wants_read(), "the budget is spent");
@@ -200,7 +200,7 @@ fn a_draining_broker_reports_its_grace_period() {
     ServerFrame::Goodbye(goodbye).encode(&mut wire);
     assert_eq!(bench.session.outbound().chunk(), wire);
     bench.read(usize::MAX);
-    assert!(bench.session.status().is_closed(), "nothing is owed");
+    assert!(bench.session.status().is_closed(), "nothing is outstanding");
 }
 
 #[test]

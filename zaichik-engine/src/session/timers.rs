@@ -8,14 +8,14 @@ use zaichik_proto::Timestamp;
 /// Heartbeats without a byte from the peer after which it is considered gone.
 const MISSED: u64 = 3;
 
-/// The deadlines of a connection, and what they depend on.
+/// The deadlines of a connection, and the state that they depend on.
 #[derive(Debug)]
 pub(super) struct Timers {
     /// The latest time of any call.
     now: Timestamp,
-    /// By when the handshake has to be done.
+    /// The deadline of the handshake.
     pub(super) handshake_by: Timestamp,
-    /// When bytes last came from the peer.
+    /// When bytes last arrived from the peer.
     heard: Timestamp,
     /// Pings sent since.
     pings: u64,
@@ -32,13 +32,13 @@ impl Timers {
         Self { now, handshake_by, heard: now, pings: 0, nonce: 0, taken: 0, write_since: now }
     }
 
-    /// Time does not go back: the latest time of any call.
+    /// The latest time of any call: time does not move backwards.
     pub(super) fn tick(&mut self, now: Timestamp) -> Timestamp {
         self.now = self.now.max(now);
         self.now
     }
 
-    /// Bytes came from the peer.
+    /// Bytes arrived from the peer.
     pub(super) const fn heard(&mut self, now: Timestamp) {
         self.heard = now;
         self.pings = 0;
@@ -52,7 +52,7 @@ impl Timers {
         }
     }
 
-    /// When the peer will have accepted no bytes for the whole timeout.
+    /// When the write timeout expires if the peer accepts no bytes until then.
     pub(super) fn write_deadline(&self, outbound: &Outbound, timeout: u64) -> Option<Timestamp> {
         outbound.has_remaining().then(|| self.write_since.plus_micros(timeout))
     }

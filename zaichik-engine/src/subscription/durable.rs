@@ -1,4 +1,4 @@
-//! What makes a subscription outlive its connection (rules D1 to D5).
+//! The state of a subscription that outlives its connection (rules D1 to D5).
 
 use zaichik_proto::Timestamp;
 
@@ -9,7 +9,7 @@ pub(crate) struct Durable {
     pub(crate) name: Box<str>,
     /// Rises with each attach.
     pub(crate) epoch: u32,
-    /// The epoch with which the current client attached first: that one and all later ones are its own.
+    /// The epoch under which the current client first attached: this and all later epochs are its own.
     held_since: u32,
     /// How long it is kept while detached, in microseconds.
     pub(crate) inactive_micros: u64,
@@ -29,9 +29,10 @@ impl Durable {
         }
     }
 
-    /// Whether a client that knows this epoch holds the subscription, or held it last.
+    /// Whether a client that knows this epoch holds the subscription, or was the last to hold it.
     ///
-    /// Older epochs of that client count as well: the Subscribed with the newest one may have been lost with a connection.
+    /// Older epochs of the same client count as well: the Subscribed with the newest one may have been lost with a
+    /// connection.
     pub(crate) const fn is_held_under(&self, epoch: u32) -> bool {
         epoch > 0 && self.held_since <= epoch && epoch <= self.epoch
     }

@@ -1,4 +1,4 @@
-//! What a subscription remembers of offsets delivered before: attempts, failures, and which are done (rules A4 to A6).
+//! A subscription's history of offsets delivered before: attempts, failures, and which are done (rules A4 to A6).
 
 use std::collections::VecDeque;
 
@@ -6,8 +6,7 @@ use std::collections::VecDeque;
 /// default window limit, so only repeated seeks reach it.
 const MAX_RANGES: usize = 4_096;
 
-/// Offsets at or above the cursor that were delivered before the current pass. Allocated only once deliveries were
-/// taken back.
+/// Offsets at or above the cursor that were delivered before the current pass. Allocated only after a rewind.
 #[derive(Debug, Default)]
 pub(crate) struct EarlierDeliveries {
     /// In order, without overlaps.
@@ -100,8 +99,8 @@ impl EarlierDeliveries {
         done.map(|range| range.to.min(to).saturating_sub(range.from.max(from))).fold(0, u64::saturating_add)
     }
 
-    /// The records at `from..to` no longer exist: attempts and failures are forgotten. What is done stays done, because
-    /// its loss must not be reported.
+    /// The records at `from..to` no longer exist: attempts and failures are forgotten. Done marks stay, because the
+    /// loss of a done record must not be reported.
     pub(crate) fn forget(&mut self, from: u64, to: u64) {
         self.rewrite(from, to, |range| DeliveredRange { attempts: 0, ..range });
         self.ranges.retain(|range| range.attempts > 0 || range.is_done);

@@ -1,4 +1,4 @@
-//! Amounts of records: what a topic holds, what its limits allow, what a publish adds.
+//! Amounts of records: those a topic holds, those its limits allow, and those a publish adds.
 
 /// A number of records, and the number of their bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,9 +1,9 @@
 //! The lowest cursor of a topic's subscriptions, without a scan.
 //!
 //! Most topics have one subscription: its cursor is kept inline, and nothing is allocated. With several, the lowest is
-//! needed rarely, while cursors rise with every commit. So each has a heap entry that may be too low and is updated when
-//! it reaches the top. A commit costs O(1), a query O(log n) amortised over the commits before it. A cursor that falls
-//! gets another entry.
+//! needed rarely, while cursors rise with every commit. So each has a heap entry that may be too low and is updated
+//! when it reaches the top. A commit costs O(1), a query O(log n) amortised over the commits before it. A cursor that
+//! falls gets another entry.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -25,7 +25,7 @@ pub(crate) struct CursorId(u32);
 /// The id of a cursor that was the only one; it keeps the id when others are added.
 const ONLY: CursorId = CursorId(0);
 
-/// At least two cursors, or what remains of them until none is left.
+/// Two or more cursors, or the remainder of these until there are none.
 #[derive(Debug, Default)]
 struct Several {
     cursors: Slab<u64>,

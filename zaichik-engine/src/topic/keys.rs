@@ -1,7 +1,7 @@
 //! Compaction in `first` mode: the keys that a topic remembers (rules C1 to C5, C9).
 //!
 //! Keys expire in the order of acceptance, because the window is anchored at the accepted record: a queue holds them,
-//! and a hash table finds them in it. Nothing is ever scanned.
+//! and a hash table finds them in it. No operation scans them.
 
 use std::collections::VecDeque;
 use std::hash::Hasher;
@@ -184,7 +184,7 @@ impl Keys {
     pub(crate) fn remembered(&self, now: u64) -> u64 {
         let gone = {
             let (mut low, mut high) = (0usize, self.entries.len());
-            // The usual case first: nothing at the front has left.
+            // The usual case first: no key at the front has left the window.
             if self.entries.front().is_none_or(|entry| now < self.forgets_at(self.first, *entry)) {
                 high = 0;
             }

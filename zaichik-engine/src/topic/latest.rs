@@ -1,8 +1,8 @@
 //! Compaction in `latest` mode: the newest record of each key (rules C4, C6).
 //!
 //! A key is kept while its newest record is live. The entries form a list in the order of those records, so keys whose
-//! record a limit or the topic's time to live removed are at its front; other deaths have separate tables. Checking a
-//! publish only adds keys; the newest record of a key changes when a record is appended.
+//! record was removed by a limit or the topic's time to live are at its front; other deaths have separate tables.
+//! Checking a publish only adds keys; the newest record of a key changes when a record is appended.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hasher;
@@ -62,7 +62,7 @@ struct Checked {
     counted: bool,
 }
 
-/// What decides whether a record is live.
+/// The conditions that decide whether a record is live.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Liveness {
     pub(crate) now: u64,

@@ -1,4 +1,4 @@
-//! What a topic has room for, and what makes room: commits, times to live, and limits (rules R1, R2, R5).
+//! The room that a topic has, and how it is freed: by commits, times to live, and limits (rules R1, R2, R5).
 
 use zaichik_proto::{Overflow, Refusal, RefusalCode};
 
@@ -22,7 +22,8 @@ impl Topic {
             return Ok(first.offset);
         }
         let keep = self.log.first_within(limits.without(added));
-        // Only what is dead or committed by every subscription may make room; without subscriptions nothing is committed.
+        // Only records that are dead, or committed by every subscription, may make room; without subscriptions none is
+        // committed.
         let committed = self.cursors.lowest().unwrap_or(0);
         if keep > first.offset
             && keep > self.log.first_live(Position::at(first.offset.max(committed)), at).offset
@@ -39,7 +40,7 @@ impl Topic {
         self.log.end().checked_add(records).is_some_and(|end| end < u64::MAX)
     }
 
-    /// What a topic retains at most. No publish or batch may add more, so that it never evicts its own records.
+    /// The maximum that a topic retains. No publish or batch may add more, so it never evicts its own records.
     #[inline]
     pub(super) const fn limits(&self) -> Amount {
         Amount { records: self.settings.max_messages, bytes: self.settings.max_bytes }
@@ -61,8 +62,8 @@ impl Topic {
         }
     }
 
-    /// Removes what is committed, then what has expired, in this order: expired records may follow committed ones.
-    /// Neither counts against the limits, whether housekeeping ran or not.
+    /// Removes committed records, then expired ones, in this order, because expired records may follow committed ones.
+    /// Neither count against the limits, whether or not housekeeping ran.
     pub(super) fn age(&mut self, at: u64) {
         self.trim_committed();
         self.log.expire(at, self.settings.retention_ttl_micros);

@@ -1,14 +1,14 @@
-//! The short way into the log: publishes that need no look at single records.
+//! The fast path into the log, for publishes whose records need not be inspected one by one.
 //!
-//! It is a special case of [`Topic::publish`] and appends what that would append. A publish qualifies if
+//! It is a special case of [`Topic::publish`], and appends the same records. A publish qualifies if
 //!
 //! - no record's key is looked up,
 //! - offsets remain,
 //! - no record can exceed a size limit, because all of them together do not,
-//! - all of it fits beside the records retained; or else the oldest records may be dropped for it, which
+//! - all of it fits besides the retained records; or the oldest records may be dropped for it, which
 //!   [`Topic::appended`] does once for all publishes of a run.
 //!
-//! Everything else, and every refusal, is left to the long way.
+//! Everything else, and every refusal, is left to the slow path.
 
 use zaichik_proto::{Overflow, PlainPublishes, RECORD_OVERHEAD, Records, Timestamp};
 
@@ -21,7 +21,7 @@ pub(crate) struct AppendedRun {
     /// The request of the first one.
     pub(crate) request: u32,
     pub(crate) first_offset: u64,
-    /// How many there are, at least one.
+    /// Their number, at least one.
     pub(crate) count: u32,
     /// Bytes of their records.
     pub(crate) bytes: usize,
@@ -94,7 +94,7 @@ impl Topic {
         Some(AppendedRun { request, first_offset, count, bytes: total })
     }
 
-    /// How much of this amount qualifies; `None` if nothing does.
+    /// The part of this amount that qualifies; `None` if nothing does.
     #[inline]
     fn plain_room(&mut self, now: Timestamp, wanted: Amount) -> Option<Amount> {
         if self.remembers_keys() || self.is_latest() || !self.has_offsets(wanted.records) {
@@ -108,7 +108,8 @@ impl Topic {
         if self.settings.overflow != Overflow::DropOldest {
             return Some(free.min(wanted));
         }
-        // A limit will remove something: what is committed or expired by now is not removed because of it (rule R9).
+        // A limit will remove something: first remove committed and expired records, so that their removal is not
+        // attributed to the limit (rule R9).
         self.age(now.as_micros());
         Some(wanted.min(limits))
     }

@@ -1,9 +1,9 @@
-//! A reader's position in a log, how much it takes, and what it gets.
+//! A reader's position in a log, how much it accepts, and what it receives.
 
 use bytes::Bytes;
 
-/// An offset, and a hint where it is: record `index` of the chunk that starts at offset `chunk` begins at `byte`, and is
-/// at or before the offset. The hint may be stale; only the offset is binding.
+/// An offset, and a hint to its place: record `index` of the chunk that starts at offset `chunk` begins at `byte`, and
+/// is at or before the offset. The hint may be stale; only the offset is binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Position {
     pub(crate) offset: u64,
@@ -33,7 +33,7 @@ pub(crate) struct Want {
     pub(crate) single: usize,
 }
 
-/// What a reader gets.
+/// What a reader receives.
 #[derive(Debug)]
 pub(crate) enum Pull {
     /// Records with consecutive offsets from the reader's position on.

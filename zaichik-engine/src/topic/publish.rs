@@ -17,7 +17,7 @@ pub(crate) struct Accepted {
     pub(crate) count: u64,
 }
 
-/// What a group of publishes, checked together, would append.
+/// The records that a group of publishes, checked together, would append.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AppendPlan {
     /// Their records, without duplicates.
@@ -28,7 +28,7 @@ pub(crate) struct AppendPlan {
     keep_from: u64,
 }
 
-/// What a topic needs from its broker to accept records.
+/// The parts of the broker that a topic needs to accept records.
 #[derive(Debug)]
 pub(crate) struct PublishContext<'a> {
     /// Largest message, in bytes.

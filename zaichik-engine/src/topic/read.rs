@@ -1,4 +1,4 @@
-//! Reading a topic: what a reader gets, where it starts, and where a seek leads (rules R3, D6).
+//! Reading a topic: what a reader receives, where it starts, and where a seek leads (rules R3, D6).
 
 use bytes::Bytes;
 use zaichik_proto::{GapReason, Start, Timestamp};
@@ -29,7 +29,7 @@ impl Topic {
         }
     }
 
-    /// What a subscription at `from` gets next.
+    /// What a subscription at `from` receives next.
     pub(crate) fn pull(&mut self, now: Timestamp, from: Position, want: Want) -> Pull {
         self.log.expire(now.as_micros(), self.settings.retention_ttl_micros);
         self.log.pull(from, want, now.as_micros())
@@ -57,8 +57,8 @@ impl Topic {
         self.log.first_live(Position::at(asked.max(self.hidden_below)), at).offset.min(end)
     }
 
-    /// Where a subscription with this cursor continues after a seek (rule D6): as if it started there. A live-only topic has
-    /// only what it keeps for the subscription, from its cursor on.
+    /// Where a subscription with this cursor continues after a seek (rule D6): as if it started there. A live-only
+    /// topic has only the records that it keeps for the subscription, from its cursor on.
     pub(crate) fn seek(&mut self, now: Timestamp, to: Start, cursor: u64) -> u64 {
         if !self.settings.is_live_only() {
             return self.start(now, to);
@@ -76,7 +76,7 @@ impl Topic {
         self.log.first_live(Position::at(asked), now.as_micros()).offset.min(end)
     }
 
-    /// What the topic holds now.
+    /// The topic's current contents.
     pub(crate) fn contents(&mut self, now: Timestamp) -> Contents {
         self.age(now.as_micros());
         let Amount { records: messages, bytes } = self.log.amount_alive();

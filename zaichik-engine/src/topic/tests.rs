@@ -114,7 +114,7 @@ impl Pair {
         self.topic.settings
     }
 
-    /// What has died by now stays dead under any later settings.
+    /// Records that have died by now stay dead under any later settings.
     fn age(&mut self) {
         age(&mut self.all, self.now, self.changed_at, self.topic.settings);
     }
@@ -142,8 +142,8 @@ impl Pair {
         self.agree_on(first);
     }
 
-    /// Of reclaimed records the topic knows less: it may raise its first offset over them earlier or later, together with
-    /// their neighbours.
+    /// The topic knows less about reclaimed records: it may raise its first offset over them earlier or later, together
+    /// with their neighbours.
     fn agree_on(&mut self, first: u64) {
         let real = self.topic.log.first().offset;
         assert!(
@@ -201,7 +201,7 @@ impl Pair {
         let mut bytes = Vec::new();
         all[self.all.len()..].iter().zip(messages).for_each(|(entry, message)| {
             let mut record = entry.bytes.clone();
-            // What a client sends has no timestamp.
+            // A client's records have no timestamps.
             record[8..16].fill(0);
             assert!(message.ttl.is_none_or(|ttl| entry.own_death == now + ttl));
             bytes.extend(record);

@@ -28,7 +28,7 @@ impl Topic {
         }
     }
 
-    /// Frees some of what is no longer needed after a cursor moved or was removed (rule R2).
+    /// Frees some of the records that are no longer needed after a cursor moved or was removed (rule R2).
     pub(crate) fn release_committed(&mut self, now: Timestamp, retired: &mut Retired) {
         if self.settings.is_live_only() {
             self.trim_committed();

@@ -80,7 +80,7 @@ fn a_broker_that_dies_is_one_line_and_code_3() {
         assert_eq!((code, stdout.as_str()), (Some(3), ""), "{command}: {stderr}");
         assert_eq!(
             stderr,
-            "zaichik: the connection to the broker broke; check that the broker still runs, and connect again\n",
+            "zaichik: the connection to the broker broke; check that the broker is still running, and connect again\n",
             "{command}"
         );
     }

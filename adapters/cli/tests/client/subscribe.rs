@@ -228,7 +228,7 @@ fn missing_messages_are_reported() {
     broker.run("sub t --durable e -c 1").assert().success();
     broker.publish("t", &["1", "2", "3"]);
     broker.run("sub t --durable d -e").assert().success().stdout("2\n3\n").stderr(
-        "zaichik: topic \"t\": messages 1 up to, not including, 2 are lost: a limit of the topic removed them; the \
+        "zaichik: topic \"t\": messages 1 up to, but not including, 2 are lost: a limit of the topic removed them; the \
          subscription continues\n",
     );
     broker
@@ -236,7 +236,7 @@ fn missing_messages_are_reported() {
         .assert()
         .code(6)
         .stdout(is_empty())
-        .stderr(contains("messages 1 up to, not including, 2 are lost").and(contains("\n").count(1)));
+        .stderr(contains("messages 1 up to, but not including, 2 are lost").and(contains("\n").count(1)));
     broker.run("sub t --durable e -e -q").assert().success().stdout("2\n3\n").stderr(is_empty());
 }
 

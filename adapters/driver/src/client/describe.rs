@@ -1,4 +1,5 @@
-//! Requests that describe the broker, its topics and subscriptions, for tools and dashboards (docs/protocol.md §6.15, §6.16).
+//! Requests that describe the broker, its topics and subscriptions, for tools and dashboards (docs/protocol.md §6.15,
+//! §6.16).
 
 use std::time::Duration;
 

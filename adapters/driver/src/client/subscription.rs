@@ -154,8 +154,8 @@ impl Subscription {
 
     /// The next event: a message, a loss or a reconnect. `None` after the subscription's end.
     ///
-    /// The same as [`StreamExt::next`](futures::StreamExt::next) with `Option` and `Result` exchanged. Dropping the future
-    /// before it is ready loses no event.
+    /// The same as [`StreamExt::next`](futures::StreamExt::next) with `Option` and `Result` exchanged. Dropping the
+    /// future before it is ready loses no event.
     ///
     /// # Errors
     /// The reason why the client ended, once.
@@ -214,7 +214,8 @@ impl Subscription {
 
     /// Ends the subscription; ready once it can receive no more messages (rule A9).
     ///
-    /// A durable one keeps its cursor for a later subscription with its name. Returns the last offset delivered, if any.
+    /// A durable one keeps its cursor for a later subscription with its name. Returns the last offset delivered, if
+    /// any.
     ///
     /// # Errors
     /// [`ClientError::Request`] if it has ended already, or the connection breaks before the answer.

@@ -1,4 +1,4 @@
-//! Topics, what the broker has and counted, and pings (docs/protocol.md §6.15, §6.16).
+//! Topics, descriptions of the broker's state, and pings (docs/protocol.md §6.15, §6.16).
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::error::RequestError;
 use crate::requests::{Described, RequestKind};
 
 impl Client {
-    /// Creates a topic, or gives an implicit one its settings; answered by [`Answer::Topic`](crate::Answer::Topic)
+    /// Creates a topic, or applies the settings to an implicit one; answered by [`Answer::Topic`](crate::Answer::Topic)
     /// (rules T2 to T4).
     ///
     /// # Errors
@@ -58,8 +58,8 @@ impl Client {
         self.describe(now, Arc::default(), Described::Broker, Subject::Broker)
     }
 
-    /// Asks for a page of topics, in the order in which they were created; answered by [`Answer::Topics`](crate::Answer::Topics). The first
-    /// page begins at 0.
+    /// Asks for a page of topics, in the order of their creation; answered by
+    /// [`Answer::Topics`](crate::Answer::Topics). The first page begins at 0.
     ///
     /// # Errors
     /// As [`describe_broker`](Self::describe_broker).
@@ -67,7 +67,8 @@ impl Client {
         self.describe(now, Arc::default(), Described::Topics, Subject::Topics { from })
     }
 
-    /// Asks for one topic, without creating it; answered by [`Answer::Topics`](crate::Answer::Topics) with this one.
+    /// Asks for one topic, without creating it; answered by [`Answer::Topics`](crate::Answer::Topics) with only this
+    /// topic.
     ///
     /// # Errors
     /// [`RequestError::InvalidTopic`], and as [`describe_broker`](Self::describe_broker).
@@ -76,8 +77,9 @@ impl Client {
         self.describe(now, shared, Described::Topics, Subject::Topic { topic: topic.as_bytes() })
     }
 
-    /// Asks for a page of subscriptions, of one topic or of all; answered by [`Answer::Subscriptions`](crate::Answer::Subscriptions). The first page
-    /// begins at 0; one that is there all the while is on exactly one page.
+    /// Asks for a page of subscriptions, of one topic or of all; answered by
+    /// [`Answer::Subscriptions`](crate::Answer::Subscriptions). The first page begins at 0. A subscription that exists
+    /// throughout is on exactly one page.
     ///
     /// # Errors
     /// As [`describe_topic`](Self::describe_topic).
@@ -92,7 +94,8 @@ impl Client {
         self.describe(now, shared, Described::Subscriptions, subject)
     }
 
-    /// Asks for one durable subscription; answered by [`Answer::Subscriptions`](crate::Answer::Subscriptions) with this one.
+    /// Asks for one durable subscription; answered by [`Answer::Subscriptions`](crate::Answer::Subscriptions) with only
+    /// it.
     ///
     /// # Errors
     /// [`RequestError::InvalidDurableName`], and as [`describe_topic`](Self::describe_topic).
@@ -108,7 +111,8 @@ impl Client {
         self.describe(now, shared, Described::Subscriptions, subject)
     }
 
-    /// Ends a durable subscription that no connection has, for good; answered by [`Answer::Removed`](crate::Answer::Removed).
+    /// Removes a durable subscription that no connection holds; answered by
+    /// [`Answer::Removed`](crate::Answer::Removed).
     ///
     /// # Errors
     /// As [`describe_durable`](Self::describe_durable).

@@ -1,4 +1,4 @@
-//! How a connection begins, breaks and ends, and what is written to it meanwhile.
+//! How a connection begins, breaks and ends, and how requests are written to it.
 
 use zaichik_proto::{ClientFrame, Hello, MAGIC, PROTOCOL_VERSION, Welcome};
 
@@ -25,7 +25,7 @@ impl Client {
         self.connection.start_handshake(self.after(self.config.handshake_timeout));
     }
 
-    /// The broker said Welcome: restores what the last connection had.
+    /// The broker sent Welcome: restores the state of the last connection.
     pub(super) fn welcomed(&mut self, welcome: &Welcome<'_>) -> Result<(), LinkError> {
         let same_instance = self.connection.welcomed(welcome, self.now)?;
         self.inbound.open(&welcome.limits);
@@ -42,7 +42,7 @@ impl Client {
     /// The connection broke, or none could be opened.
     pub(super) fn connection_lost(&mut self, now: Timestamp, cause: LinkError) {
         if self.connection.is_closing() {
-            // Everything was answered: how the connection ends makes no difference.
+            // Everything was answered, so it does not matter how the connection ends.
             self.closed(None);
             return;
         }

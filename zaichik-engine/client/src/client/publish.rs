@@ -15,7 +15,7 @@ use crate::error::RequestError;
 use crate::requests::{NewRequest, PublishState, RequestKind};
 use crate::size::Size;
 
-/// Bytes of a Publish frame's body beside the producer, the topic and the records.
+/// Bytes of a Publish frame's body besides the producer, the topic and the records.
 const PUBLISH_FIXED: usize = 4 + 4 + 1 + 1 + 1;
 
 /// Bytes of a producer's id, epoch and sequence number.
@@ -26,14 +26,14 @@ impl Client {
     /// [`Answer::Published`](crate::Answer::Published), or at once by [`Answer::Queued`](crate::Answer::Queued) with
     /// [`AckLevel::None`].
     ///
-    /// What the broker refuses only for the moment is sent again until the deadline, and so is what had no answer when
-    /// its connection broke. With a [`producer`](crate::ClientConfig::producer) both happen in the order of the calls, which is
-    /// the order in the log, and the records are stored once: later publishes and batches wait for earlier ones.
-    /// [`RequestError::Unknown`] then is left for a deadline that passes first, another instance of the broker, and
-    /// [`resend_timeout`](crate::ClientConfig::resend_timeout).
+    /// A publish that the broker refuses temporarily is resent until the deadline, and so is one without an answer when
+    /// its connection broke. With a [`producer`](crate::ClientConfig::producer) both happen in the order of the calls,
+    /// which is the order in the log, and the records are stored once: later publishes and batches wait for earlier
+    /// ones. [`RequestError::Unknown`] then remains only for a deadline that passes first, for another instance of the
+    /// broker, and for [`resend_timeout`](crate::ClientConfig::resend_timeout).
     ///
-    /// Without a producer, and with [`AckLevel::None`], later publishes may overtake one that is sent again, and one
-    /// without an answer when its connection broke is unknown.
+    /// Without a producer, and with [`AckLevel::None`], later publishes may overtake a resent one, and the outcome of a
+    /// publish without an answer when its connection broke is unknown.
     ///
     /// # Errors
     /// [`RequestError`]'s variants that say that nothing was sent.
@@ -73,19 +73,18 @@ impl Client {
         Ok(id)
     }
 
-    /// Does everything in a batch in one step, or nothing of it; answered by
-    /// [`Answer::Batched`](crate::Answer::Batched).
+    /// Applies a batch in one step, all of it or nothing; answered by [`Answer::Batched`](crate::Answer::Batched).
     ///
-    /// A commit counts here when the answer comes. What the broker refuses only for the moment is sent again until
-    /// the deadline, as with [`publish`](Self::publish). When the broker refuses one operation,
+    /// The client counts its commits as done when the answer arrives. A batch that the broker refuses temporarily is
+    /// resent until the deadline, as with [`publish`](Self::publish). If the broker refuses one operation,
     /// [`RequestError::Refused`] names it.
     ///
-    /// If the connection breaks, a batch with commits is settled before its subscriptions resume: either it was applied,
-    /// or [`RequestError::NotApplied`] reports that it was not and its messages are redelivered.
+    /// If the connection breaks, a batch with commits is settled before its subscriptions resume: either it was
+    /// applied, or [`RequestError::NotApplied`] reports that it was not and its messages are redelivered.
     ///
     /// # Errors
     /// [`RequestError`]'s variants that say that nothing was sent, in [`RequestError::InBatch`] if they are about one
-    /// operation; [`NotApplied`](RequestError::NotApplied) for a commit of what was taken on a connection that is
+    /// operation; [`NotApplied`](RequestError::NotApplied) for a commit of a message taken on a connection that is
     /// gone.
     pub fn send_batch(
         &mut self,
@@ -118,7 +117,7 @@ impl Client {
         Ok(id)
     }
 
-    /// Checks the commits of a batch, and keeps what its answer will be compared with.
+    /// Checks the commits of a batch, and keeps the operations for comparison with its answer.
     fn sent_operations(&self, batch: &Batch) -> Result<Vec<SentOperation>, RequestError> {
         let operations = batch.operations().iter().enumerate();
         operations
@@ -134,7 +133,7 @@ impl Client {
                     });
                     let subscription = checked.map_err(|error| batch::in_batch(number, error))?;
                     let topic = Arc::clone(subscription.topic());
-                    // The broker accepts only commits of what it delivered on this connection.
+                    // The broker accepts only commits of messages that it delivered on this connection.
                     if !subscription.is_active() || !subscription.was_delivered(*offset) {
                         return Err(RequestError::NotApplied { topic });
                     }
@@ -145,7 +144,7 @@ impl Client {
             .collect()
     }
 
-    /// The producer as it is in a frame whose sequence number is not known yet.
+    /// The producer's wire form in a frame whose sequence number is not known yet.
     fn unnumbered_producer(&self) -> Option<Producer> {
         let identity = self.requests.producer()?;
         Some(Producer { id: identity.id, epoch: identity.epoch, sequence: 0 })

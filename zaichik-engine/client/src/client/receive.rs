@@ -1,4 +1,4 @@
-//! What the broker sends: each frame goes to the part that it is about.
+//! Received frames: each is passed to the part that it concerns.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::inbound;
 use crate::requests::NO_ANSWER;
 
 impl Client {
-    /// Takes in every complete frame, until the connection ends.
+    /// Processes every complete frame, until the connection ends.
     pub(super) fn read_frames(&mut self) {
         // Frames borrow from the buffer while they change the client.
         let mut bytes = self.inbound.take();
@@ -32,7 +32,7 @@ impl Client {
         }
     }
 
-    /// Takes in one frame, if it is complete.
+    /// Processes one frame, if it is complete.
     fn read_frame(&mut self, bytes: &mut BytesMut) -> Result<bool, LinkError> {
         if let Some(frame) = inbound::split_delivery(bytes) {
             if let Some((ServerFrame::Delivery(delivery), _)) = self.inbound.decode(&frame)? {
@@ -77,12 +77,12 @@ impl Client {
             ServerFrame::Ping { nonce } => self.ping_received(*nonce),
             ServerFrame::Pong { nonce } => outcomes.pong(*nonce),
             ServerFrame::Goodbye(_) if self.connection.is_closing() => self.closed(None),
-            // The broker drains: it still answers, and the end of the stream shows when it is gone.
+            // The broker is draining: it still answers, and the end of the stream shows when it is gone.
             ServerFrame::Goodbye(_) | ServerFrame::Extension { .. } => {}
             ServerFrame::Fatal(fatal) => {
                 return Err(LinkError::Fatal { code: fatal.code, text: Arc::from(fatal.text) });
             }
-            // A Delivery is split off its buffer before it comes here.
+            // A Delivery is split off its buffer before it gets here.
             ServerFrame::Delivery(_) => {
                 return Err(Violation::Unexpected { kind: frame.kind() }.into());
             }
@@ -94,7 +94,7 @@ impl Client {
         let id = SubscriptionId(delivery.subscription);
         let is_unwindowed = self.subscriptions.get(id).is_some_and(|state| state.options().window == 0);
         if self.connection.is_closing() || (self.connection.is_draining() && is_unwindowed) {
-            // Messages that the application no longer takes must not keep answers from being read.
+            // Messages that the application no longer takes must not prevent answers from being read.
             return Ok(());
         }
         if let Some(committed) = self.subscriptions.deliver(frame, delivery)? {
@@ -104,7 +104,8 @@ impl Client {
     }
 
     fn ping_received(&mut self, nonce: u64) {
-        // A broker whose pings pile up unread hears the client by what is in the output already.
+        // If the broker does not read, more Pongs are pointless: the queued output already shows that the client is
+        // alive.
         if self.has_room_to_write() {
             let pong = ClientFrame::Pong { nonce };
             self.outbound.frame(|out| pong.encode(out));

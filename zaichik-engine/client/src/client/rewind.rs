@@ -1,4 +1,4 @@
-//! Going back and elsewhere: nacks and seeks (rules A4, D6).
+//! Moving a subscription's position: nacks and seeks (rules A4, D6).
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::requests::RequestKind;
 use crate::subscription::SubscriptionState;
 
 impl Client {
-    /// Sets delivery back to `offset` after `delay`, from where it continues in order; answered by [`Answer::Rewound`]
+    /// Rewinds delivery to `offset` after `delay`; from there it continues in order; answered by [`Answer::Rewound`]
     /// (rule A4).
     ///
-    /// From the call on nothing is handed out that was received before, and a commit at or beyond `offset` needs the
-    /// message to be taken again. What is committed stays so: a nack of it has no effect. A connection that breaks ends
-    /// the delay, since the next one delivers what is uncommitted at once.
+    /// After the call, messages received before it are no longer handed out, and a commit at or beyond `offset`
+    /// requires that the message be taken again. Committed messages stay committed: a nack of one has no effect. A
+    /// broken connection ends the delay, since the next one delivers uncommitted messages at once.
     ///
     /// # Errors
     /// [`RequestError::Refused`] with `CommitsOff` for `window = 0`, and with `NackAhead` for an offset that was not
@@ -59,8 +59,8 @@ impl Client {
 
     /// Continues delivery at another position; answered by [`Answer::Rewound`] (rule D6).
     ///
-    /// From the call on nothing is handed out that was received before, and what was committed means nothing. After a
-    /// reconnect a subscription that is not durable resumes at that position, or after what it committed since.
+    /// After the call, messages received before it are no longer handed out, and earlier commits are void. After a
+    /// reconnect a subscription that is not durable resumes at that position, or after its last commit since.
     ///
     /// # Errors
     /// [`RequestError::Disconnected`] for a durable subscription that has no connection now,
@@ -116,14 +116,14 @@ impl Client {
         Ok(self.send_seek(shared, RequestKind::SeekDurable, target, to))
     }
 
-    /// Moves a subscription that the broker does not have now; returns its rewind number.
+    /// Moves a subscription that the broker does not currently have; returns its rewind number.
     fn seek_locally(&mut self, id: SubscriptionId, to: Start) -> Result<u32, RequestError> {
         let (withdrawn, rewind) = self.subscriptions.change_usable(id, |state| {
             state.seek_locally(to);
             Ok((state.withdraw(), state.rewind_number()))
         })?;
         if let Some(wire) = withdrawn {
-            // The Subscribe that was withdrawn asked for the old position.
+            // The withdrawn Subscribe asked for the old position.
             self.requests.remove(wire);
             if self.connection.is_open() {
                 self.outcomes().resume(id);

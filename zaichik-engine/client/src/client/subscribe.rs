@@ -1,4 +1,4 @@
-//! Subscriptions and commits as the application asks for them.
+//! Requests for subscriptions and commits.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::subscription::{Subscription, SubscriptionState};
 impl Client {
     /// Starts a subscription; answered by [`Answer::Subscribed`].
     ///
-    /// It outlives connections: after a reconnect it resumes after the last committed offset, or from where it began if
-    /// none was committed; with `window = 0` after the last message taken. A durable one resumes at its cursor, unless
+    /// It outlives connections: after a reconnect it resumes after the last committed offset, or where it began if
+    /// none was committed; with `window = 0`, after the last message taken. A durable one resumes at its cursor, unless
     /// another connection took it over: then [`Event::Fenced`](crate::Event::Fenced) ends it for good.
     ///
     /// # Errors
@@ -59,8 +59,8 @@ impl Client {
 
     /// Ends a subscription; answered by [`Answer::Unsubscribed`].
     ///
-    /// Messages may be taken until the answer; after it only [`Event::Ended`](crate::Event::Ended) can be, and
-    /// with that the subscription is gone. Never [`RequestError::Full`].
+    /// Messages can be taken until the answer arrives. After it only [`Event::Ended`](crate::Event::Ended) can be
+    /// taken, and then the subscription is gone. Never fails with [`RequestError::Full`].
     ///
     /// # Errors
     /// [`RequestError::NoSubscription`], [`RequestError::Closed`].
@@ -99,13 +99,13 @@ impl Client {
 
     /// Commits everything up to and including `offset`; answered by [`Answer::Committed`] (rule A2).
     ///
-    /// Without a connection the client keeps the commit for when the subscription resumes. What is committed already is
-    /// answered as done (rule A3).
+    /// Without a connection the client keeps the commit until the subscription resumes. A commit of an offset that is
+    /// already committed succeeds (rule A3).
     ///
     /// # Errors
     /// [`RequestError::Refused`] with `CommitsOff` for `window = 0`, and with `CommitAhead` for an offset that was
     /// not taken yet; [`NoSubscription`](RequestError::NoSubscription), [`Full`](RequestError::Full),
-    /// [`Closed`](RequestError::Closed). Nothing was sent, nothing is committed.
+    /// [`Closed`](RequestError::Closed). Nothing was sent, and nothing is committed.
     pub fn commit(
         &mut self,
         now: Timestamp,
@@ -129,10 +129,10 @@ impl Client {
         Ok(id)
     }
 
-    /// As [`commit`](Self::commit), without an answer and never [`RequestError::Full`]: the cheap way.
+    /// Like [`commit`](Self::commit), but cheaper: without an answer, and never [`RequestError::Full`].
     ///
     /// # Errors
-    /// As `commit`; should the broker refuse it, [`poll_refused`](Self::poll_refused) reports that.
+    /// As for `commit`; a refusal by the broker is reported by [`poll_refused`](Self::poll_refused).
     pub fn commit_quiet(
         &mut self,
         now: Timestamp,
@@ -151,9 +151,9 @@ impl Client {
         Ok(())
     }
 
-    /// Commits the last message that the application took, from whichever subscription it came (rule A-07).
+    /// Commits the last message that the application took from any subscription (rule A-07).
     ///
-    /// Subscriptions with `window = 0`, where nothing is committed, do not count.
+    /// Subscriptions with `window = 0` do not count, because they have no commits.
     ///
     /// # Errors
     /// [`RequestError::NothingToCommit`], else as [`commit`](Self::commit).
@@ -168,8 +168,8 @@ impl Client {
         self.subscriptions.last_taken()
     }
 
-    /// Writes a commit at once. The windows bound how many there can be: each one follows a message that was
-    /// received, and the broker sends no further ones before it has the commits.
+    /// Writes a commit at once. The windows bound the number of commits: each one follows a received message, and the
+    /// broker sends no more messages before it has the commits.
     pub(super) fn send_quiet_commit(&mut self, subscription: SubscriptionId, offset: u64) {
         let frame = commit_frame(NO_ANSWER, subscription, offset, true);
         self.outbound.frame(|out| frame.encode(out));

@@ -1,7 +1,10 @@
 //! The client against a scripted broker, in simulated time.
 
 #![expect(clippy::arithmetic_side_effects, reason = "numbers of a test are small, and an overflow fails it")]
-#![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects and fails on all else")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it expects and fails on everything else"
+)]
 
 mod batch;
 mod batch_loss;

@@ -7,19 +7,19 @@ use crate::connection::Link;
 use crate::error::LinkError;
 use crate::heartbeat::Silence;
 
-/// The nonce of the client's own pings; those of the application are request ids, which are not zero.
+/// The nonce of the client's own pings; the nonces of the application's pings are request ids, which are not zero.
 const HEARTBEAT_NONCE: u64 = 0;
 
-/// When each timer runs out; `None` for one that is off.
+/// When each timer expires; `None` for one that is off.
 #[derive(Debug)]
 pub(super) struct Timers {
-    /// A request is to be sent again, or its deadline has passed.
+    /// A request is to be resent, or its deadline has passed.
     request: Option<Timestamp>,
     /// The producer may send again after a refusal.
     hold: Option<Timestamp>,
-    /// What may have been applied on an earlier connection may not be sent again any more.
+    /// Requests that may have been applied on an earlier connection may no longer be resent.
     resend: Option<Timestamp>,
-    /// The broker has not said Welcome.
+    /// The broker has not sent Welcome.
     handshake: Option<Timestamp>,
     /// The broker is silent.
     heartbeat: Option<Timestamp>,
@@ -89,7 +89,7 @@ impl Client {
     fn resend_timeout(&mut self) {
         if is_due(self.resend_timer(), self.now) {
             if self.connection.is_open() {
-                // What is in the output may not leave any more: the broker could take it for new.
+                // Requests in the output may no longer be sent: the broker could mistake them for new ones.
                 self.connection_lost(self.now, LinkError::Disconnected);
             }
             self.requests.give_up_uncertain();

@@ -1,4 +1,4 @@
-//! Answers to requests: each has to be of the kind, and in the order, that its request allows.
+//! Answers to requests: each must have the kind and the order that its request allows.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ impl Outcomes<'_> {
         self.answered(ready.request, RequestKind::CreateTopic, Answer::Topic(ready.status))
     }
 
-    /// A run of publishes was accepted, and there is nothing to report but offsets.
+    /// A run of publishes was accepted, with only offsets to report.
     pub(crate) fn acknowledged(&mut self, run: AckRun) -> Result<(), Violation> {
         let mut wire = run.request;
         let mut first_offset = run.first_offset;
@@ -77,7 +77,7 @@ impl Outcomes<'_> {
         Ok(())
     }
 
-    /// A request was done that has at most a number as its result.
+    /// A request that has at most a number as its result was done.
     pub(crate) fn done(&mut self, wire: u32, value: u64) -> Result<(), Violation> {
         let answer = match self.requests.sent_kind(wire)? {
             RequestKind::AlterTopic => Answer::Altered,
@@ -117,7 +117,7 @@ impl Outcomes<'_> {
         Ok(())
     }
 
-    /// The broker ended a subscription, because the application asked for it or because the broker had to.
+    /// The broker ended a subscription, at the application's request or for its own reasons.
     pub(crate) fn unsubscribed(&mut self, unsubscribed: &Unsubscribed) -> Result<(), Violation> {
         let &Unsubscribed { request, subscription, last_offset } = unsubscribed;
         let id = SubscriptionId(subscription);
@@ -144,7 +144,7 @@ impl Outcomes<'_> {
         self.answered(page.request, RequestKind::Describe(Described::Subscriptions), answer)
     }
 
-    /// A Pong came; one that answers no ping of the application answers a heartbeat.
+    /// A Pong arrived; if it does not answer a ping of the application, it answers a heartbeat.
     pub(crate) fn pong(&mut self, nonce: u64) {
         let Ok(wire) = u32::try_from(nonce) else {
             return;
@@ -154,7 +154,7 @@ impl Outcomes<'_> {
         }
     }
 
-    /// Answers a request, which has to be of that kind.
+    /// Answers a request, which must be of this kind.
     fn answered(&mut self, wire: u32, kind: RequestKind, answer: Answer) -> Result<(), Violation> {
         if self.requests.sent_kind(wire)? != kind {
             return Err(Violation::Answer { request: wire });

@@ -1,4 +1,4 @@
-//! What a lost connection means for each request (rules P4, P5).
+//! The effect of a lost connection on each request (rules P4, P5).
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::requests::{LostRequest, PublishState, Request, RequestKind};
 use crate::subscription::{Subscription, SubscriptionState};
 
 impl Outcomes<'_> {
-    /// The connection is gone, for good if `is_over`, and only the bytes before `taken` left.
+    /// The connection is gone, for good if `is_over`, and only the bytes before `taken` were sent.
     pub(crate) fn connection_lost(&mut self, taken: u64, is_over: bool) {
         for lost in self.requests.connection_lost(taken) {
             if !self.requests.numbered_lost(lost.wire, is_over) {
@@ -34,7 +34,7 @@ impl Outcomes<'_> {
             return;
         }
         let result = if let RequestKind::Unsubscribe(id) = kind {
-            // The connection took the subscription with it.
+            // The subscription ended with the connection.
             Some(Ok(self.end_locally(id)))
         } else {
             self.result_without_answer(request, has_left, is_over)
@@ -52,7 +52,7 @@ impl Outcomes<'_> {
         }
     }
 
-    /// The result of a request whose answer can't come any more; `None` if the next connection may carry the request.
+    /// The result of a request whose answer can no longer arrive; `None` if the next connection may carry the request.
     fn result_without_answer(
         &self,
         request: &Request,
@@ -71,12 +71,12 @@ impl Outcomes<'_> {
                 Some(Err(RequestError::Refused { topic, refusal }))
             }
             RequestKind::Batch(_) if request.has_commits() => Some(Err(RequestError::NotApplied { topic })),
-            // A subscription belongs to one connection, so asking again on the next one does no harm.
+            // A subscription belongs to one connection, so asking again on the next one is harmless.
             RequestKind::Publish(_)
             | RequestKind::Batch(_)
             | RequestKind::QuietPublish(_)
             | RequestKind::Subscribe(_) => None,
-            // The client resumes after this offset, whatever the broker made of the commit.
+            // The client resumes after this offset, whether or not the broker applied the commit.
             RequestKind::Commit(_, offset) if !is_over => {
                 Some(Ok(Answer::Committed { cursor: offset.saturating_add(1) }))
             }
@@ -96,7 +96,7 @@ impl Outcomes<'_> {
         }
     }
 
-    /// The result of a Nack or Seek, as [`result_without_answer`](Self::result_without_answer).
+    /// Like [`result_without_answer`](Self::result_without_answer), for a Nack or Seek.
     fn lost_rewind(
         &self,
         id: SubscriptionId,
@@ -107,14 +107,14 @@ impl Outcomes<'_> {
             return Some(Err(RequestError::Disconnected { topic }));
         };
         if let SubscriptionState::Subscribing(_) = subscription.state() {
-            // The Subscribe is sent again too, and asks for the old position.
+            // The Subscribe is resent too, and asks for the old position.
             return None;
         }
         if subscription.is_durable() && is_seek {
             // The broker keeps its cursor, and may not have received the seek.
             return Some(Err(RequestError::Disconnected { topic }));
         }
-        // The client resumes at the right position by itself.
+        // The client's Subscribe asks for the right position.
         Some(Ok(Answer::Rewound { rewind: subscription.rewind_number() }))
     }
 }

@@ -25,7 +25,7 @@ impl Outcomes<'_> {
                 return Ok(());
             }
             RequestKind::Subscribe(id) => self.subscriptions.remove(id),
-            // The broker ended it first, or refused to begin it: it has ended either way.
+            // The broker ended the subscription first, or refused to begin it: either way it has ended.
             RequestKind::Unsubscribe(id) => {
                 self.subscriptions.leave(id);
                 let answer = self.end_locally(id);
@@ -46,7 +46,7 @@ impl Outcomes<'_> {
         Ok(())
     }
 
-    /// Sends requests again whose delay has passed, and gives up those whose deadline has; `true` if there was one.
+    /// Resends requests whose delay has passed, and fails those whose deadline has; `true` if there was one.
     pub(crate) fn next_due(&mut self) -> bool {
         let Some(request) = self.requests.pop_due(self.now) else {
             return false;
@@ -57,7 +57,7 @@ impl Outcomes<'_> {
             self.requests.retry_now(wire);
             return true;
         }
-        // Nothing behind a publish that was refused unapplied is applied, so this one will be refused as well.
+        // Requests behind a publish that was refused unapplied are not applied, so this one will be refused as well.
         match self.requests.held_by(wire).filter(|_| is_sent) {
             Some(refusal) => self.requests.answer_early(wire, Err(RequestError::HeldBack { topic, refusal })),
             None if is_sent || may_be_applied => {

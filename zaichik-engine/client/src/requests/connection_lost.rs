@@ -1,4 +1,4 @@
-//! What a lost connection leaves of the requests, and which of them the next one may carry (rules P4, P5).
+//! The effect of a lost connection on requests, and which of them the next connection may carry (rules P4, P5).
 
 use core::mem;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use crate::error::RequestError;
 use crate::planted::{Defect, is_planted};
 
 impl Requests {
-    /// The connection is gone, and only the bytes before `taken` left: empties the queue.
+    /// The connection is gone, and only the bytes before `taken` were sent: empties the queue.
     ///
-    /// Returns all requests in the order made; the caller answers, removes or queues each of them, or leaves it to its
-    /// timer.
+    /// Returns all requests in the order in which they were made; the caller answers, removes or queues each of them,
+    /// or leaves it to its timer.
     pub(crate) fn connection_lost(&mut self, taken: u64) -> Vec<LostRequest> {
         self.publishes.clear();
         self.queue.clear();
         self.uncertain = 0;
-        // Nothing behind a request that was refused unapplied is applied.
+        // Requests behind one that was refused unapplied are not applied.
         let is_holding = self.producer.held_by().is_some();
         let mut given_back = None;
         let mut lost = Vec::with_capacity(self.table.len());
@@ -44,7 +44,7 @@ impl Requests {
         lost.into_iter().map(|(_, lost)| lost).collect()
     }
 
-    /// Decides about a request of a producer that lost its connection, for good if `is_over`; returns `false` for any
+    /// Decides about a producer's request that lost its connection, for good if `is_over`; returns `false` for any
     /// other request.
     pub(crate) fn numbered_lost(&mut self, wire: u32, is_over: bool) -> bool {
         let Some(request) = self.table.get_mut(wire) else {
@@ -89,8 +89,8 @@ impl Requests {
         }
     }
 
-    /// Until when everything has to leave again that may have been applied on a connection that is gone; `None` if all of
-    /// it has left, with the bytes before `taken`.
+    /// Until when the requests that may have been applied on a lost connection must be resent; `None` if all of them
+    /// were sent with the bytes before `taken`.
     pub(crate) fn resend_timer(&self, taken: u64) -> Option<Timestamp> {
         let is_unsent = self.uncertain > 0 && (self.queue.has_again() || self.resent_end > taken);
         is_unsent.then(|| self.producer.resend_until())
@@ -106,7 +106,7 @@ impl Requests {
         }
     }
 
-    /// Publishes and batches that an earlier connection may have carried to the broker are not sent again.
+    /// Publishes and batches that an earlier connection may have carried to the broker are not resent.
     pub(crate) fn give_up_uncertain(&mut self) {
         if self.uncertain == 0 {
             return;

@@ -1,8 +1,8 @@
-//! The sequence numbers of an idempotent producer (rule P3): which request has which, and when the next may leave.
+//! The sequence numbers of an idempotent producer (rule P3): which request has which, and when the next may be sent.
 //!
-//! The broker applies a producer's requests in the order of their numbers and in no other. So the client sends them in
-//! the order in which they were made, and when one is refused unapplied, all requests behind it are too. Then the client
-//! sends nothing until all answers are in and the wait is over, and it numbers the requests again.
+//! The broker applies a producer's requests only in the order of their numbers. So the client sends them in
+//! the order in which they were made, and when one is refused unapplied, so are all requests behind it. Then the client
+//! sends nothing until all answers have arrived and the wait is over, and renumbers the requests.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -16,18 +16,18 @@ pub(crate) struct Producer {
     identity: Option<ProducerIdentity>,
     /// The number of the next request that gets one.
     next_sequence: u64,
-    /// Requests that the broker has to answer next, in the order of their numbers, and when each was written.
+    /// Requests in flight, in the order of their numbers and answers, and when each was written.
     in_flight: VecDeque<(u32, Timestamp)>,
     hold: Option<Hold>,
-    /// When a request was written whose number the broker used up: since then at the latest it knows this producer.
+    /// When the latest request whose number the broker used up was written: at least since then it knows this producer.
     known_at: Option<Timestamp>,
-    /// How long the broker is sure to remember the producer, in microseconds.
+    /// The minimum time that the broker remembers the producer, in microseconds.
     memory_micros: u64,
-    /// Until when requests that may have been applied may be sent again.
+    /// Until when requests that may have been applied may be resent.
     resend_until: Timestamp,
 }
 
-/// A request was refused unapplied: everything in flight behind it will be too, and nothing is sent before `until`.
+/// A request was refused unapplied: so will everything in flight behind it, and nothing is sent before `until`.
 #[derive(Debug, Clone, Copy)]
 struct Hold {
     until: Timestamp,
@@ -35,7 +35,7 @@ struct Hold {
 }
 
 impl Producer {
-    /// `memory` is how long after it was last heard the broker is sure to remember the producer.
+    /// `memory` is the minimum time that the broker remembers the producer after it was last heard.
     pub(crate) fn new(identity: Option<ProducerIdentity>, memory: Duration) -> Self {
         Self {
             identity,
@@ -54,16 +54,16 @@ impl Producer {
 
     /// Whether a numbered request may be sent.
     ///
-    /// A broker that does not know the producer accepts any number as its first one, and forgets the producer again when
-    /// it refuses that request for the moment. It would then accept the next request in flight as the first one, out of
-    /// turn. So only one request is sent until the broker knows the producer.
+    /// A broker that does not know the producer accepts any number as its first one, and forgets the producer again if
+    /// it refuses that request temporarily. It would then accept the next request in flight as the first one, out of
+    /// order. So only one request is in flight until the broker knows the producer.
     pub(crate) fn may_send(&self, now: Timestamp) -> bool {
-        // Half of the time, since what is written now may take a while.
+        // Half of the time, since bytes written now may take a while to arrive.
         let is_known = self.known_at.is_some_and(|at| now < at.plus_micros(self.memory_micros >> 1));
         self.hold.is_none() && (is_known || self.in_flight.is_empty())
     }
 
-    /// Gives out a number; `None` when all are used up.
+    /// Assigns a number; `None` when all are used up.
     pub(crate) fn assign(&mut self) -> Option<u64> {
         // The last number stays unused: its successor would wrap around.
         let after = self.next_sequence.checked_add(1)?;
@@ -75,13 +75,13 @@ impl Producer {
         self.in_flight.push_back((wire, now));
     }
 
-    /// The request was answered. Returns when it was written; `None` if another answer had to come first.
+    /// The request was answered. Returns when it was written; `None` if another answer was due first.
     pub(crate) fn answered(&mut self, wire: u32) -> Option<Timestamp> {
         let (_, written_at) = self.in_flight.pop_front_if(|(first, _)| *first == wire)?;
         Some(written_at)
     }
 
-    /// A number is used up, by a request that was first written at `written_at`, if that is known.
+    /// A number is used up by a request that was first written at `written_at`, if that is known.
     pub(crate) fn used(&mut self, sequence: u64, written_at: Option<Timestamp>) {
         self.known_at = written_at.or(self.known_at);
         if self.hold.is_some() {
@@ -90,7 +90,7 @@ impl Producer {
         }
     }
 
-    /// A request was not applied: its number, or the one that the broker expects, is the next to be given out.
+    /// A request was not applied: its number, or the one that the broker expects, is the next to be assigned.
     pub(crate) fn hold(&mut self, now: Timestamp, next_sequence: Option<u64>, refusal: Refusal) {
         self.hold.get_or_insert(Hold { until: now, refusal });
         if let Some(next) = next_sequence {
@@ -98,7 +98,7 @@ impl Producer {
         }
     }
 
-    /// Sends nothing before `until`, because of that refusal.
+    /// Sends nothing before `until`, because of this refusal.
     pub(crate) fn hold_until(&mut self, until: Timestamp, refusal: Refusal) {
         let until = self.hold.map_or(until, |hold| hold.until.max(until));
         self.hold = Some(Hold { until, refusal });
@@ -140,8 +140,7 @@ impl Producer {
         self.known_at = None;
     }
 
-    /// The broker was heard for the last time on a connection that is gone, and no request of an earlier one is
-    /// unanswered.
+    /// Sets when the broker was last heard on a lost connection, if no request of an earlier one is unanswered.
     pub(crate) fn last_heard(&mut self, at: Timestamp) {
         self.resend_until = at.plus_micros(self.memory_micros);
     }

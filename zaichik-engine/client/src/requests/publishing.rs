@@ -1,4 +1,4 @@
-//! What becomes of publishes and batches (rules P1 to P4): accepted, refused, sent again, or given up.
+//! The outcomes of publishes and batches (rules P1 to P4): accepted, refused, resent, or given up.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use crate::answer::{Answer, PublishReceipt};
 use crate::error::{RequestError, Violation};
 
 impl Requests {
-    /// The publish whose answer must come next.
+    /// The publish whose answer is due next.
     pub(crate) fn first_publish(&self) -> Option<u32> {
         self.publishes.front().copied()
     }
 
-    /// How many records a publish has, whose answer must come next.
+    /// The number of records of a publish whose answer is due next.
     pub(crate) fn records_of_first_publish(&self, wire: u32) -> Result<u32, Violation> {
         let RequestKind::Publish(publish) = self.sent_kind(wire)? else {
             return Err(Violation::Answer { request: wire });
@@ -26,7 +26,7 @@ impl Requests {
         Ok(publish.size.records)
     }
 
-    /// The broker accepted the publish whose answer must come next.
+    /// The broker accepted the publish whose answer is due next.
     pub(crate) fn publish_accepted(&mut self, wire: u32, receipt: PublishReceipt) -> Result<(), Violation> {
         if !receipt.is_consistent() {
             return Err(Violation::Offsets { request: wire });
@@ -67,7 +67,7 @@ impl Requests {
         self.answer(wire, result);
     }
 
-    /// The answer to a request came and used up its sequence number, if it has one.
+    /// A request was answered, which used up its sequence number, if it has one.
     pub(crate) fn sequence_used(&mut self, wire: u32) -> Result<(), Violation> {
         let request = self.sent(wire)?;
         let may_be_repeated = request.may_be_applied;
@@ -79,7 +79,8 @@ impl Requests {
         Ok(())
     }
 
-    /// A producer's request was refused: for good, which uses its number up, or it is not applied for now.
+    /// A producer's request was refused: for good, which uses up its number, or temporarily, and then it was not
+    /// applied.
     fn numbered_refused(
         &mut self,
         wire: u32,
@@ -106,7 +107,7 @@ impl Requests {
         Ok(())
     }
 
-    /// A producer's request was not applied, and its number is free. It is sent again before everything behind it, unless
+    /// A producer's request was not applied, and its number is free. It is resent before everything behind it, unless
     /// that is too late.
     fn unapplied(
         &mut self,
@@ -149,7 +150,7 @@ impl Requests {
         }
     }
 
-    /// A request was certainly not applied. Returns whether it is to be sent again.
+    /// A request was certainly not applied. Returns whether to resend it.
     fn not_applied(&mut self, wire: u32) -> bool {
         let Some(request) = self.table.get_mut(wire) else {
             return false;
@@ -169,7 +170,7 @@ impl Requests {
         is_awaited
     }
 
-    /// Schedules a refused publish without a sequence number again, if its deadline leaves time for that.
+    /// Reschedules a refused publish without a sequence number, if its deadline leaves time for that.
     fn retry_publish(
         &mut self,
         wire: u32,
@@ -229,7 +230,7 @@ impl Requests {
         request.and_then(|_| self.producer.held_by())
     }
 
-    /// Whether a publish or batch took effect stays unknown.
+    /// It stays unknown whether a publish or batch took effect.
     pub(crate) fn give_up(&mut self, wire: u32) {
         if let Some(request) = self.table.get(wire) {
             let topic = Arc::clone(&request.topic);

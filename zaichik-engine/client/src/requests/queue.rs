@@ -1,7 +1,7 @@
-//! The order in which requests leave (rules P3, P4).
+//! The order in which requests are sent (rules P3, P4).
 //!
 //! Three queues share one sequence of places: requests without a sequence number, numbered ones that were never sent,
-//! and numbered ones that are sent again. The request with the lowest place among the heads is the next one.
+//! and numbered ones to be resent. The request with the lowest place among the heads is the next one.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,9 +9,9 @@ use super::request::{Progress, Request};
 use super::table::Table;
 use crate::planted::{Defect, is_planted};
 
-/// The place of requests that leave before all others.
+/// The place of requests that are sent before all others.
 const FIRST: u64 = 0;
-/// The place of numbered requests that are sent again: before all that were never sent.
+/// The place of numbered requests to be resent: before all that were never sent.
 const AGAIN: u64 = 1;
 
 /// Requests that wait for the connection, or for their producer's turn.
@@ -21,9 +21,9 @@ pub(super) struct SendQueue {
     plain: VecDeque<u32>,
     /// The same for numbered requests that were never sent.
     numbered: VecDeque<u32>,
-    /// Numbered requests that were sent before, by the order in which they were made.
+    /// Numbered requests that were sent before, in the order in which they were made.
     again: BTreeMap<u64, u32>,
-    /// The last place given out.
+    /// The last place assigned.
     last_place: u64,
     count: usize,
     bytes: usize,
@@ -44,7 +44,7 @@ impl SendQueue {
         }
     }
 
-    /// Puts a request behind all others, unless it is queued.
+    /// Puts a request behind all others, unless it is already queued.
     pub(super) fn push(&mut self, request: &mut Request, is_numbered: bool) {
         let place = self.last_place.saturating_add(1);
         if self.enter(request, place) {
@@ -54,7 +54,7 @@ impl SendQueue {
         }
     }
 
-    /// Puts a numbered request that was sent before among those that are sent again, in the order made.
+    /// Puts a numbered request that was sent before among those to be resent, in the order in which they were made.
     pub(super) fn push_again(&mut self, request: &mut Request) {
         if self.enter(request, AGAIN) {
             self.again.insert(request.order, request.wire);
@@ -64,7 +64,7 @@ impl SendQueue {
     /// Moves a queued request without a number before all others.
     pub(super) fn move_to_front(&mut self, request: &mut Request) {
         request.place = FIRST;
-        // It is named a second time further back, and skipped there: it will have left the queue by then.
+        // Its old entry further back is skipped later: by then it will have left the queue.
         self.plain.push_front(request.wire);
     }
 
@@ -90,7 +90,7 @@ impl SendQueue {
         }
     }
 
-    /// The application stops waiting for a queued request that stays for its number's sake.
+    /// The application stops waiting for a queued request, which stays queued for the sake of its number.
     pub(super) fn abandon_one(&mut self) {
         self.abandoned = self.abandoned.saturating_add(1);
     }
@@ -108,7 +108,7 @@ impl SendQueue {
         heads.min_by_key(|wire| table.get(*wire).map(|request| request.place))
     }
 
-    /// Those that are sent again, in the order made.
+    /// The requests to be resent, in the order in which they were made.
     pub(super) fn again(&self) -> Vec<u32> {
         self.again.values().copied().collect()
     }
@@ -127,7 +127,7 @@ impl SendQueue {
         self.bytes
     }
 
-    /// Whether a request waits that the application still wants to be sent.
+    /// Whether any queued request is still wanted by the application.
     pub(super) const fn has_wanted(&self) -> bool {
         self.count > self.abandoned
     }

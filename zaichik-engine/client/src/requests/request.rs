@@ -10,7 +10,7 @@ use crate::backoff::Backoff;
 use crate::batch::SentOperation;
 use crate::size::Size;
 
-/// A request as the application makes it, before it has an id.
+/// A new request of the application, before it has an id.
 pub(crate) struct NewRequest {
     pub(crate) topic: Arc<str>,
     pub(crate) kind: RequestKind,
@@ -34,15 +34,15 @@ pub(crate) struct Request {
     pub(crate) topic: Arc<str>,
     pub(crate) kind: RequestKind,
     pub(crate) progress: Progress,
-    /// The complete frame, kept until it can't be sent any more.
+    /// The complete frame, kept as long as it may be sent.
     pub(crate) frame: Bytes,
-    /// Its sequence number, while the broker has it or may have it (rule P3).
+    /// Its sequence number, while the broker has or may have received it (rule P3).
     pub(crate) sequence: Option<u64>,
     /// Whether it was sent on a connection that is gone, and no answer since has ruled out that it was applied.
     pub(crate) may_be_applied: bool,
     /// The operations of a batch.
     pub(crate) operations: Option<Arc<[SentOperation]>>,
-    /// When it is due to be sent again or given up; [`Timestamp::MAX`] for never.
+    /// When it is due to be resent or given up; [`Timestamp::MAX`] for never.
     pub(crate) timer: Timestamp,
     /// When the application stops waiting; [`Timestamp::MAX`] for never.
     pub(crate) deadline: Timestamp,
@@ -69,7 +69,7 @@ pub(crate) enum RequestKind {
     Ping,
 }
 
-/// What a Describe asks about, which decides the kind of frame that answers it.
+/// The subject of a Describe, which decides the kind of frame that answers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Described {
     Broker,
@@ -77,12 +77,12 @@ pub(crate) enum Described {
     Subscriptions,
 }
 
-/// How far a publish or a batch has come.
+/// The progress of a publish or a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PublishState {
     pub(crate) size: Size,
     pub(crate) backoff: Backoff,
-    /// Why the broker refused it last.
+    /// Why the broker last refused it.
     pub(crate) refusal: Option<Refusal>,
 }
 
@@ -90,7 +90,7 @@ pub(crate) struct PublishState {
 pub(crate) enum Progress {
     /// Waits in the queue for the connection, or for its producer's turn.
     Queued,
-    /// Written to the output; its frame ends before byte `end`, counted over all bytes ever sent.
+    /// Written to the output; its frame ends before byte `end`, counted over all bytes sent on all connections.
     Sent { end: u64 },
     /// In no queue: waits for its timer.
     Waiting,
@@ -128,7 +128,7 @@ impl Request {
         out.extend_from_slice(rest);
     }
 
-    /// What the broker's limits apply to, for a request with records.
+    /// The sizes that the broker's limits apply to, for a request with records.
     pub(crate) const fn size(&self) -> Option<Size> {
         match self.kind {
             RequestKind::Publish(PublishState { size, .. })
@@ -162,7 +162,7 @@ impl Request {
         matches!(self.kind, RequestKind::Publish(_) | RequestKind::Batch(_))
     }
 
-    /// Whether the client made it by itself.
+    /// Whether the client itself made it.
     pub(crate) const fn is_internal(&self) -> bool {
         matches!(self.kind, RequestKind::Resubscribe(..))
     }

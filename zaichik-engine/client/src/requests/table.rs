@@ -4,11 +4,11 @@ use slab::Slab;
 
 use super::request::Request;
 
-/// How many low bits of an id name the request's slot, counted from 1; the others tell the uses of a slot apart.
+/// The number of low bits of an id that name the request's slot, counted from 1; the others distinguish uses of a slot.
 const SLOT_BITS: u32 = 20;
 const SLOT_MASK: u32 = (1 << SLOT_BITS) - 1;
 
-/// Requests by id. An id that was removed names nothing until all numbers of uses have wrapped around.
+/// Requests by id. A removed id names nothing until the number of its slot's uses has wrapped around.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     slots: Slab<Request>,

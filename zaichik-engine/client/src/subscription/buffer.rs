@@ -1,4 +1,4 @@
-//! What was received for a subscription and not taken by the application.
+//! Messages and events that were received for a subscription and not yet taken by the application.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Buffer {
             Event::Gap { to: new_to, reason: new_reason, .. },
         ) = (self.items.back_mut(), &event)
         {
-            // Gaps take no room in the window: merging them bounds the buffer. Limit is the graver reason.
+            // Gaps do not count in the window, so merging them bounds the buffer. Limit is the more serious reason.
             *to = *new_to;
             *reason = (*reason).max(*new_reason);
             return;
@@ -72,7 +72,7 @@ impl Buffer {
         self.items.push_back(Item::Event(event));
     }
 
-    /// Drops messages before `committed`, which the application has seen on an earlier connection.
+    /// Drops messages before `committed`, which the application saw on an earlier connection.
     pub(super) fn drop_committed(&mut self, committed: u64, topic: &Arc<str>) {
         let (mut messages, mut bytes) = (0u32, 0usize);
         for item in &mut self.items {
@@ -93,11 +93,11 @@ impl Buffer {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// Drops what a rewind made stale, but not what the application still has to learn about the connection.
+    /// Drops messages that a rewind made stale, but keeps events about the connection.
     pub(super) fn drop_stale(&mut self, is_moved: bool) {
         self.items.retain(|item| match item {
             Item::Event(Event::Restarted { .. }) => true,
-            // Where deliveries resumed means nothing once the subscription was moved elsewhere.
+            // The position at which deliveries resumed is obsolete once the subscription was moved.
             Item::Event(Event::Reconnected { .. }) => !is_moved,
             Item::Event(_) | Item::Records(_) => false,
         });
@@ -109,7 +109,7 @@ impl Buffer {
         (self.messages, self.bytes) = (0, 0);
     }
 
-    /// Whether the application has not taken [`Event::Restarted`] yet.
+    /// Whether an [`Event::Restarted`] has not been taken yet.
     pub(super) fn holds_restarted(&self) -> bool {
         self.items.iter().any(|item| matches!(item, Item::Event(Event::Restarted { .. })))
     }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbouring_gaps_merge_under_the_graver_reason() {
+    fn adjacent_gaps_merge_under_the_more_serious_reason() {
         let mut buffer = Buffer::default();
         buffer.push_event(gap(1, 3, GapReason::Limit));
         buffer.push_event(gap(3, 5, GapReason::Expired));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rewind_keeps_the_news_of_a_restart() {
+    fn a_rewind_keeps_an_untaken_restart_event() {
         let mut buffer = filled(3, 1);
         buffer.push_event(Event::Restarted { start: 0 });
         buffer.push_event(gap(0, 1, GapReason::Expired));

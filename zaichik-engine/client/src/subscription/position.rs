@@ -1,8 +1,8 @@
-//! How far the application has come in a subscription, and where a new connection resumes.
+//! The application's progress in a subscription, and where a new connection resumes.
 
 use zaichik_proto::Start;
 
-/// Offsets: the committed one is never after the one taken up to.
+/// Offsets; `committed` is never above `taken`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {
     /// Where the subscription was asked to begin.
@@ -37,7 +37,7 @@ impl Position {
         self.taken_to = self.taken_to.max(offset);
     }
 
-    /// What was taken from `offset` on is taken back.
+    /// Messages from `offset` on no longer count as taken.
     pub(super) fn go_back(&mut self, offset: u64) {
         self.taken_to = self.taken_to.min(offset);
     }
@@ -51,7 +51,7 @@ impl Position {
         true
     }
 
-    /// The same, with what is committed in `other` as well.
+    /// The same position, with the commits of `other` as well.
     pub(super) fn with_commits_of(mut self, other: &Self) -> Self {
         self.committed_to = self.committed_to.max(other.committed_to);
         self
@@ -75,7 +75,7 @@ impl Position {
         self.committed_to.or(self.started_at).unwrap_or(0)
     }
 
-    /// Where a new connection resumes: after what is committed, or without commits after what was taken.
+    /// Where a new connection resumes: after the last commit, or without commits after the last message taken.
     pub(super) fn resume_offset(&self, has_commits: bool) -> Option<u64> {
         let started_at = self.started_at?;
         if !has_commits {
@@ -96,12 +96,12 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_that_never_began_resumes_where_it_was_asked_to() {
+    fn a_subscription_that_never_began_resumes_at_its_requested_start() {
         assert_eq!(Position::new(Start::Latest).resume_offset(true), None);
     }
 
     #[test]
-    fn with_commits_it_resumes_after_them_and_without_after_what_was_taken() {
+    fn it_resumes_after_the_last_commit_or_without_commits_after_the_last_message_taken() {
         let mut position = begun_at(5);
         position.take_to(9);
         assert_eq!((position.resume_offset(true), position.resume_offset(false)), (Some(5), Some(9)));

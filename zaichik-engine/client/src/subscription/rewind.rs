@@ -1,4 +1,4 @@
-//! What nacks and seeks do to a subscription (rules A4, D6).
+//! The effect of nacks and seeks on a subscription (rules A4, D6).
 
 use zaichik_proto::Start;
 
@@ -6,13 +6,13 @@ use super::position::Position;
 use super::{Subscription, SubscriptionState};
 
 impl Subscription {
-    /// A Nack is on its way.
+    /// A Nack is in flight.
     pub(crate) fn nack_sent(&mut self, offset: u64) {
         self.rewinds.start_nack(self.position);
         self.position.go_back(offset);
     }
 
-    /// Goes back to `offset` without a Nack: the broker delivers again from there anyway.
+    /// Rewinds to `offset` without a Nack: the broker will redeliver from there anyway.
     pub(crate) fn go_back(&mut self, offset: u64) {
         if self.state != SubscriptionState::Active {
             self.buffer.drop_stale(false);
@@ -20,7 +20,7 @@ impl Subscription {
         self.position.go_back(offset);
     }
 
-    /// A Seek is on its way.
+    /// A Seek is in flight.
     pub(crate) fn seek_sent(&mut self, to: Start) {
         self.rewinds.start_seek(self.position);
         if self.options.window == 0 {
@@ -29,7 +29,7 @@ impl Subscription {
         self.move_to(to);
     }
 
-    /// Moves to where the next Subscribe will ask to begin.
+    /// Moves to the position that the next Subscribe will ask for.
     pub(crate) fn seek_locally(&mut self, to: Start) {
         self.buffer.drop_stale(true);
         self.move_to(to);
@@ -39,7 +39,7 @@ impl Subscription {
     pub(crate) fn rewound(&mut self, number: u32, nack: Option<u64>) {
         if number > self.rewinds.number() {
             self.advance_rewind(number, nack.is_none());
-            // What comes next is not before the offset of a nack, with or without effect.
+            // The next delivery is not before the offset of a nack, whether or not it had an effect.
             self.next = nack.unwrap_or(0);
             if nack.is_none() {
                 self.position = Position::new(self.position.start());
@@ -48,10 +48,11 @@ impl Subscription {
         self.rewind_finished(nack.is_none());
     }
 
-    /// A Nack or Seek was answered, was refused, or was not sent: what was held back is handed out if it still counts.
+    /// A Nack or Seek was answered, refused, or not sent: releases the messages that were held back, if they are not
+    /// stale.
     pub(crate) fn rewind_finished(&mut self, is_seek: bool) {
         if let Some(saved) = self.rewinds.finish(is_seek) {
-            // What was committed meanwhile stays committed.
+            // Commits made meanwhile remain valid.
             self.position = saved.with_commits_of(&self.position);
         }
     }
@@ -60,8 +61,8 @@ impl Subscription {
         self.rewinds.number()
     }
 
-    /// Takes in the rewind number of a frame about offsets from `first` on; returns whether it is a new one, which makes
-    /// what was received stale.
+    /// Processes the rewind number of a frame about offsets from `first` on; returns whether it is new, which makes
+    /// the messages received before it stale.
     pub(super) fn admit_rewind(&mut self, number: u32, first: u64) -> bool {
         if number <= self.rewinds.number() {
             return false;
@@ -76,15 +77,15 @@ impl Subscription {
         true
     }
 
-    /// Whether what was received may be stale, because a nack or a seek is on its way.
+    /// Whether received messages may be stale, because a nack or a seek is in flight.
     ///
-    /// With `window = 0` there are only seeks, and each of them raises the number by one: the first delivery after the
-    /// last of them shows as much as its answer.
+    /// With `window = 0` there are only seeks, each of which raises the number by one: the first delivery after the
+    /// last seek tells as much as its answer.
     pub(super) const fn is_withheld(&self) -> bool {
         self.rewinds.is_pending() && (self.options.window > 0 || self.rewinds.awaits_seek())
     }
 
-    /// Nacks and seeks will not be answered any more.
+    /// Nacks and seeks will no longer be answered.
     pub(super) fn stop_rewinding(&mut self) {
         if self.rewinds.is_pending() {
             self.buffer.drop_stale(self.rewinds.has_seeks());
@@ -92,7 +93,7 @@ impl Subscription {
         self.rewinds.abandon();
     }
 
-    /// The position that counts unless a nack or a seek that is on its way has an effect.
+    /// The position that applies unless a nack or a seek in flight has an effect.
     pub(super) const fn settled_position(&mut self) -> &mut Position {
         match self.rewinds.saved_mut() {
             Some(saved) => saved,

@@ -1,18 +1,18 @@
-//! The rewinds of one subscription: those that happened, and those that are on their way (rule A4).
+//! The rewinds of one subscription: those that happened, and those in flight (rule A4).
 
 use super::position::Position;
 
 #[derive(Debug, Default)]
 pub(super) struct Rewinds {
-    /// How often deliveries were set back; those with a smaller number are stale.
+    /// How often deliveries were rewound; deliveries with a smaller number are stale.
     number: u32,
     /// Nacks and seeks without an answer.
     pending: u32,
-    /// How many of those are seeks.
+    /// The number of seeks among them.
     seeks: u32,
-    /// The number that the seeks on their way lead to.
+    /// The rewind number after the seeks in flight.
     sought: u32,
-    /// The position that holds if none of them has an effect.
+    /// The position that applies if none of them has an effect.
     saved: Option<Position>,
     /// A seek lost its connection before its answer: only the broker knows where a durable cursor is.
     lost_seek: bool,
@@ -23,33 +23,33 @@ impl Rewinds {
         self.number
     }
 
-    /// A Subscribed came with this number. Returns whether that is `added` more than known, so that no other client has
-    /// moved the cursor.
+    /// A Subscribed arrived with this number. Returns whether it is `added` more than the known one, so that no other
+    /// client has moved the cursor.
     pub(super) const fn subscribed(&mut self, number: u32, added: u32) -> bool {
         let is_known = !self.lost_seek && number == self.number.wrapping_add(added);
         (self.number, self.lost_seek) = (number, false);
         is_known
     }
 
-    /// Deliveries have this higher number from here on.
+    /// From here on, deliveries have this higher number.
     pub(super) const fn advance(&mut self, number: u32) {
         (self.number, self.saved) = (number, None);
     }
 
-    /// A Nack is on its way, while `position` holds.
+    /// A Nack is in flight, while `position` applies.
     pub(super) fn start_nack(&mut self, position: Position) {
         self.saved.get_or_insert(position);
         self.pending = self.pending.saturating_add(1);
     }
 
-    /// A Seek is on its way, while `position` holds.
+    /// A Seek is in flight, while `position` applies.
     pub(super) fn start_seek(&mut self, position: Position) {
         self.start_nack(position);
         self.sought = if self.seeks == 0 { self.number } else { self.sought }.wrapping_add(1);
         self.seeks = self.seeks.saturating_add(1);
     }
 
-    /// One less is on its way; returns the position to restore if it was the last and none of them had an effect.
+    /// One of them is no longer in flight; returns the position to restore if it was the last and none had an effect.
     pub(super) const fn finish(&mut self, is_seek: bool) -> Option<Position> {
         self.pending = self.pending.saturating_sub(1);
         if is_seek {
@@ -58,7 +58,7 @@ impl Rewinds {
         if self.pending > 0 { None } else { self.saved.take() }
     }
 
-    /// Nothing that is on its way will be answered any more.
+    /// None of the rewinds in flight will be answered any more.
     pub(super) const fn abandon(&mut self) {
         self.lost_seek = self.lost_seek || self.seeks > 0;
         (self.pending, self.seeks, self.saved) = (0, 0, None);
@@ -77,7 +77,7 @@ impl Rewinds {
         self.number < self.sought
     }
 
-    /// The position that holds if nothing on its way has an effect, while anything is.
+    /// The position that applies if no rewind in flight has an effect; `None` if none is in flight.
     pub(super) const fn saved_mut(&mut self) -> Option<&mut Position> {
         self.saved.as_mut()
     }

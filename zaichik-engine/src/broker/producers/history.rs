@@ -1,8 +1,8 @@
 //! The answers that one producer may ask for again (rule P3).
 //!
-//! Consecutive plain successes whose offsets follow each other in equal steps share an entry, so a producer that
-//! publishes to one topic costs a few entries whatever it publishes. The lists of all other answers stand one after
-//! the other in a queue of bytes. Once both have their size, nothing is allocated.
+//! Consecutive plain successes whose offsets are equally spaced share an entry, so a producer that publishes to one
+//! topic costs a few entries, however much it publishes. The lists of all other answers are stored consecutively in a
+//! queue of bytes. Once both have reached their full size, nothing is allocated.
 
 use std::collections::VecDeque;
 
@@ -13,10 +13,10 @@ use crate::broker::answer_lists::AnswerLists;
 /// Answers remembered for a producer; older ones are forgotten.
 const MAX_ANSWERS: u32 = 1_024;
 
-/// Bytes of their frames' bodies, all together.
+/// Maximum total bytes of their frames' bodies.
 const MAX_BYTES: usize = 64 << 10;
 
-/// Bytes that one answer more may cost at most: lists that were empty, and places that double.
+/// Maximum bytes that one more answer may cost: lists that were empty, and places that double.
 pub(super) const MAX_GROWTH: usize = MAX_BYTES + MAX_ANSWERS as usize * size_of::<Place>();
 
 /// Bytes of a Published without its duplicates: request, created, first offset, count (docs/protocol.md §7.4).
@@ -28,10 +28,10 @@ const BATCHED: usize = 12;
 /// Bytes of a Refused (§7.6).
 const REFUSED: usize = 22;
 
-/// An answer to be remembered.
+/// An answer to remember.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Outcome<'a> {
-    /// A publish was accepted; `records` is how many it had.
+    /// A publish with `records` records was accepted.
     Published { created: bool, first_offset: Option<u64>, records: u32, duplicates: &'a [Duplicate] },
     /// A batch was accepted.
     Batched { results: &'a [BatchResult], duplicates: &'a [BatchDuplicate] },
@@ -39,7 +39,7 @@ pub(crate) enum Outcome<'a> {
     Refused(Refusal),
 }
 
-/// An answer that was remembered; its lists are read with it.
+/// A remembered answer; its lists are read with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stored {
     Published {
@@ -52,16 +52,16 @@ pub(crate) enum Stored {
     Lost,
 }
 
-/// What a sequence is to a producer.
+/// How a sequence relates to a producer's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// The one that is expected.
+    /// The expected one.
     Next,
     /// It was used, and its answer is in this place.
     Remembered(usize),
-    /// It is below all that is remembered.
+    /// It is below all remembered ones.
     Forgotten,
-    /// One before it is missing.
+    /// An earlier one is missing.
     Gap { expected: u64 },
 }
 
@@ -112,11 +112,11 @@ enum What {
     Lost,
 }
 
-/// What no record has as its offset.
+/// An offset that no record has.
 const NONE: u64 = u64::MAX;
 
 impl History {
-    /// Nothing was answered; the next request has this sequence.
+    /// An empty history; the next request has this sequence.
     pub(super) const fn starting_at(sequence: u64) -> Self {
         Self {
             oldest: sequence,
@@ -128,7 +128,7 @@ impl History {
         }
     }
 
-    /// What a request with this sequence is. After the last sequence of all there is no next one.
+    /// Classifies a request with this sequence. After the maximum sequence there is no next one.
     pub(super) fn standing(&self, sequence: u64) -> Standing {
         let Some(distance) = sequence.checked_sub(self.oldest) else {
             return Standing::Forgotten;
@@ -176,7 +176,7 @@ impl History {
         }
     }
 
-    /// The request that was expected has this answer; the oldest ones make room for it. `scratch` is for encoding.
+    /// Remembers the answer to the expected request; the oldest answers make room for it. `scratch` is for encoding.
     pub(super) fn push(&mut self, outcome: Outcome<'_>, scratch: &mut Vec<u8>) {
         scratch.clear();
         let what = match outcome {
@@ -219,7 +219,7 @@ impl History {
         self.places.capacity().saturating_mul(size_of::<Place>()).saturating_add(self.lists.capacity())
     }
 
-    /// Whether the counts are those of the places.
+    /// Whether the counts match the places.
     pub(super) fn is_consistent(&self) -> bool {
         let sum = |part: fn(What) -> usize| {
             self.places.iter().map(|place| part(place.what)).fold(0, usize::saturating_add)
@@ -234,7 +234,7 @@ impl History {
 
     fn forget_oldest(&mut self) {
         let Some(place) = self.places.front_mut() else {
-            // Nothing is left, and what is to come fits.
+            // The queue is empty, and the next answer fits.
             (self.count, self.bytes) = (0, 0);
             return;
         };
@@ -255,7 +255,7 @@ impl History {
         self.lists_gone = self.lists_gone.wrapping_add(u32::try_from(len).unwrap_or(u32::MAX));
     }
 
-    /// Appends bytes; the queue grows to no more than what it may ever hold.
+    /// Appends bytes; the queue never grows beyond its maximum size.
     fn keep_list(&mut self, bytes: &[u8]) {
         let needed = self.lists.len().saturating_add(bytes.len());
         let capacity = self.lists.capacity();
@@ -266,7 +266,7 @@ impl History {
         self.lists.extend(bytes);
     }
 
-    /// Reads a list that starts at this byte; says where the next one starts.
+    /// Reads a list that starts at this byte; returns where the next one starts.
     fn read_list<T: Entry>(&self, at: usize, count: u32, into: &mut Vec<T>) -> usize {
         into.clear();
         let end = at.saturating_add(T::SIZE.saturating_mul(count as usize)).min(self.lists.len());
@@ -283,7 +283,7 @@ impl History {
     }
 }
 
-/// Bytes of the largest element that is read again.
+/// Bytes of the largest element that is read back.
 const LARGEST_ENTRY: usize = BatchDuplicate::SIZE;
 const _: () = assert!(Duplicate::SIZE <= LARGEST_ENTRY && BatchResult::SIZE <= LARGEST_ENTRY, "they fit");
 
@@ -298,7 +298,7 @@ impl Place {
 }
 
 impl What {
-    /// Bytes that each answer counts: its frame's body.
+    /// The bytes that each answer counts as: those of its frame's body.
     fn len(self) -> usize {
         match self {
             Self::Run { .. } => PUBLISHED,
@@ -321,7 +321,7 @@ impl What {
         }
     }
 
-    /// How many answers it is.
+    /// The number of answers in this place.
     const fn requests(self) -> u32 {
         match self {
             Self::Run { requests, .. } => requests,
@@ -330,7 +330,7 @@ impl What {
     }
 }
 
-/// Appends the elements' bytes; says how many elements there are.
+/// Appends the elements' bytes; returns the number of elements.
 fn encode<T: Entry>(list: &[T], out: &mut Vec<u8>) -> u32 {
     for entry in list {
         entry.write(out);
@@ -338,7 +338,7 @@ fn encode<T: Entry>(list: &[T], out: &mut Vec<u8>) -> u32 {
     u32::try_from(list.len()).unwrap_or(u32::MAX)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "half of it is what is wanted")]
+#[expect(clippy::cast_possible_truncation, reason = "only the low half is wanted")]
 const fn low(sequence: u64) -> u32 {
     sequence as u32
 }

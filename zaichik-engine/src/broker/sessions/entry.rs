@@ -1,4 +1,4 @@
-//! What a broker keeps of one session.
+//! The broker's record of one session.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -126,7 +126,7 @@ impl SessionEntry {
         }
     }
 
-    /// Bytes of the entry, the session's buffers and what is kept of lost subscriptions.
+    /// Bytes of the entry, the session's buffers and the list of lost subscriptions.
     pub(in crate::broker) fn footprint(&self) -> usize {
         const FENCE: usize = 2 * size_of::<(u32, u32)>() + size_of::<u32>();
         let fences = self.fenced.as_ref().map_or(0, |fenced| {

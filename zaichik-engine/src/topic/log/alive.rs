@@ -1,8 +1,8 @@
 //! Records of a topic with `latest` compaction that count against its limits: those not dead (rules R5, C6).
 //!
 //! A topic whose few keys are rewritten repeatedly keeps one record per key, so its limits must not count superseded
-//! records. The count is updated as records are appended, marked as dead, and removed at the front; a dead record counts
-//! until it is marked.
+//! records. The count is updated as records are appended, marked as dead, and removed at the front; a dead record
+//! counts until it is marked.
 
 use super::Log;
 use super::chunk::Part;
@@ -15,7 +15,7 @@ impl Log {
         if self.is_latest { self.alive() } else { self.amount() }
     }
 
-    /// The first offset from which on the records not dead are within the limits.
+    /// The first offset from which the records that are not dead are within the limits.
     pub(super) fn first_within_alive(&self, limits: Amount) -> u64 {
         let mut left = self.alive();
         let mut offset = self.first.offset;

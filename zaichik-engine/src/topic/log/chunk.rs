@@ -6,11 +6,11 @@ use zaichik_proto::{DeliveryHead, Limits, RecordHead};
 use super::losses::{Extent, Losses};
 use crate::topic::position::Position;
 
-/// Maximum size of an allocation of the log; a larger record has a separate one. A whole allocation fits a delivery: if it
-/// were larger, every delivery would have to be measured record by record and split.
+/// Maximum size of an allocation of the log; a larger record has a separate one. A whole allocation fits a delivery: if
+/// it were larger, every delivery would have to be measured record by record and split.
 pub(super) const CHUNK: usize = Limits::MAX_DELIVERY_FRAME as usize - DeliveryHead::LEN;
 
-/// What all records of a chunk have in common.
+/// Facts about all records of a chunk.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Span {
     /// Offset of the first record.
@@ -73,7 +73,8 @@ impl<'a> Part<'a> {
         self.span.has_own || self.data.is_empty()
     }
 
-    /// The state of an offset whose record was removed from this part; `None` if it is present, or if the whole part is a hole.
+    /// The state of an offset whose record was removed from this part; `None` if it is present, or if the whole part is
+    /// a hole.
     pub(super) fn gone(&self, offset: u64) -> Option<RecordState> {
         let sparse = self.losses.and_then(Losses::sparse)?;
         if sparse.extents().get(sparse.extent_from(offset)).is_some_and(|extent| extent.start <= offset) {

@@ -32,7 +32,7 @@ pub(super) struct Dead {
 pub(super) struct Deaths {
     window: u64,
     tombstone_ttl: u64,
-    /// When these two were set; they end no record's life earlier.
+    /// When these two settings were changed; they do not end a record's life before that.
     changed_at: u64,
     /// Superseded records within the window. Timestamps rise with offsets, so they die in this order.
     lagging: BTreeMap<u64, RecordInfo>,
@@ -98,8 +98,8 @@ impl Deaths {
         Some(Dead { offset, len, is_silent: false })
     }
 
-    /// When the window after a record was superseded ended, or its time to live as a tombstone; `None` if neither did by
-    /// `now`.
+    /// When the window after a record was superseded ended, or its time to live as a tombstone; `None` if neither did
+    /// by `now`.
     pub(super) fn silent_death(&self, offset: u64, now: u64) -> Option<u64> {
         let superseded = self.lagging.get(&offset).map(|info| self.window_end(info));
         let deleted = self.tombstones.get(&offset).map(|info| self.tombstone_end(info));

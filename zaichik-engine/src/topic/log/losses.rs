@@ -167,7 +167,7 @@ impl SparseIndex {
         self.extents.partition_point(|extent| extent.end <= offset)
     }
 
-    /// The end of the records that follow one without a hole.
+    /// The end of the records that follow a given one without a hole.
     pub(super) fn end_of_consecutive(&self, offset: u64) -> u64 {
         let mut end = offset;
         for extent in self.extents.get(self.extent_from(offset)..).unwrap_or_default() {

@@ -9,7 +9,7 @@ use crate::topic::amount::Amount;
 use crate::topic::position::{Position, Pull, Want};
 
 impl Log {
-    /// What a reader at `from` gets. [`expire`](Self::expire) was called with the same `now`.
+    /// What a reader at `from` receives. [`expire`](Self::expire) was called with the same `now`.
     pub(crate) fn pull(&mut self, from: Position, want: Want, now: u64) -> Pull {
         if from.offset >= self.end {
             return Pull::End;
@@ -152,7 +152,7 @@ impl Log {
         offset.max(self.first.offset)
     }
 
-    /// The first offset from which on the records are within the limits.
+    /// The first offset from which the records are within the limits.
     pub(in crate::topic) fn first_within(&self, limits: Amount) -> u64 {
         if self.is_latest {
             return self.first_within_alive(limits);
@@ -199,8 +199,8 @@ impl Log {
         expired.last().map_or(at.offset, |one| one.offset.saturating_add(1))
     }
 
-    /// A chunk or the tail, and the position of its first existing record. Uses the log's first position, so that no record
-    /// is walked over repeatedly as that rises.
+    /// A chunk or the tail, and the position of its first existing record. Uses the log's first position, so that no
+    /// record is walked over repeatedly as that rises.
     #[inline]
     fn part_from_first(&self, index: usize) -> Option<(Part<'_>, Position)> {
         let part = self.part(index)?;
@@ -210,8 +210,8 @@ impl Log {
         Some((part, self.locate(self.first)))
     }
 
-    /// The same offset with its byte position: found from the hint if that is still valid, else by a walk from the start of
-    /// its chunk. A removed record has the position of the next one.
+    /// The same offset with its byte position: found from the hint if that is still valid, else by a walk from the
+    /// start of its chunk. A removed record has the position of the next one.
     pub(super) fn locate(&self, at: Position) -> Position {
         let Some(Part { span, data, losses, .. }) = self.part(self.index_of(at.offset)) else {
             return Position::at(at.offset);
@@ -269,7 +269,7 @@ fn seen(chunk: u64, offset: u64, byte: usize) -> Position {
     Position { offset, chunk, index, byte: u32::try_from(byte).unwrap_or(u32::MAX) }
 }
 
-/// How many live records at the front of `rest` a reader takes, and their bytes.
+/// The number of live records at the front of `rest` that a reader receives, and their bytes.
 fn count_fitting(
     rest: &[u8],
     left: u64,

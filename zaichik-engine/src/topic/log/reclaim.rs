@@ -21,7 +21,7 @@ impl Log {
             }
             return;
         };
-        // The dead stay dead under any new times. Each dies once, so the cost is amortised over publishes.
+        // Dead records stay dead under any new times. Each record dies once, so the cost is amortised over publishes.
         self.mark_all_dead(now);
         self.compaction.get_or_insert_default().deaths.set(window, tombstone_ttl, now);
     }
@@ -130,8 +130,8 @@ impl Log {
         *place = losses;
     }
 
-    /// Replaces a chunk and its sparse neighbours with one sparse chunk of their live records, unless a neighbour is much
-    /// larger: so every byte is copied few times, and adjacent holes merge.
+    /// Replaces a chunk and its sparse neighbours with one sparse chunk of their live records, unless a neighbour is
+    /// much larger: so every byte is copied few times, and adjacent holes merge.
     fn rewrite(&mut self, index: usize, now: u64, retired: &mut Retired) {
         // Every record left out must have been counted as dead.
         self.mark_all_dead(now);

@@ -21,7 +21,7 @@ pub(super) fn send(peer: &mut Peer, batch: &Batch) -> Result<RequestId, RequestE
     peer.client.send_batch(peer.now, batch, PublishOptions::new())
 }
 
-/// A subscription from offset 0 on whose first two messages were taken.
+/// A subscription from offset 0 whose first two messages were taken.
 pub(super) fn taken(peer: &mut Peer, topic: &str) -> SubscriptionId {
     let sub = peer.subscribe(topic, 4, 0);
     peer.deliver(sub, 0, &[b"0", b"1", b"2"]);
@@ -147,7 +147,7 @@ fn x1_answers_that_do_not_fit_the_batch_are_violations() {
 }
 
 #[test]
-fn x_09_an_invalid_batch_is_refused_without_a_byte_sent() {
+fn x_09_an_invalid_batch_is_refused_without_sending_a_byte() {
     let mut peer = Peer::new(config());
     (peer.limits.max_message, peer.limits.max_records, peer.limits.max_frame) = (100, 3, 4_196);
     peer.connect(1);

@@ -1,4 +1,4 @@
-//! What a broken connection makes of batches, and of the subscriptions in which they commit.
+//! The effect of a broken connection on batches, and on the subscriptions in which they commit.
 
 use core::time::Duration;
 
@@ -24,7 +24,7 @@ fn x_03_an_applied_batch_is_answered_on_the_next_connection_before_its_subscript
     assert_eq!(
         again[1..],
         *core::slice::from_ref(&sent),
-        "the subscription waits for what becomes of the batch"
+        "the subscription waits for the outcome of the batch"
     );
     peer.batched(sent.request(), &[(0, 4)], &[]);
     assert!(matches!(peer.answer_to(id), Ok(Answer::Batched(_))));
@@ -89,7 +89,7 @@ fn x_03_an_unsent_batch_fails_at_once_if_it_commits_and_is_queued_if_not() {
         peer.disconnect();
         let error = peer.answer_to(commits).unwrap_err();
         assert_eq!(error, RequestError::NotApplied { topic: "out".into() });
-        // Until the messages are redelivered there is nothing that a batch could commit.
+        // Until the messages are redelivered, a batch has nothing to commit.
         let early = send(&mut peer, &committing(sub, 1)).unwrap_err();
         assert_eq!(early, RequestError::NotApplied { topic: "in".into() });
         peer.connect(1);
@@ -111,7 +111,7 @@ fn x_03_a_subscription_waits_for_every_batch_that_commits_on_it() {
     let sub = taken(&mut peer, "in");
     let ids: Vec<_> = (0..2).map(|offset| send(&mut peer, &committing(sub, offset)).unwrap()).collect();
     let sent = peer.sent();
-    // Broken twice: what it waits for is counted again.
+    // Broken twice, so the batches that it waits for are counted again.
     for _ in 0..2 {
         peer.disconnect();
         peer.connect(1);
@@ -162,7 +162,7 @@ fn p5_a_batch_without_an_answer_is_unknown_on_another_instance_and_after_9_min()
 }
 
 #[test]
-fn without_a_producer_a_batch_that_left_is_unknown() {
+fn without_a_producer_the_outcome_of_a_sent_batch_is_unknown() {
     let mut peer = Peer::open();
     let sub = taken(&mut peer, "in");
     let id = send(&mut peer, &committing(sub, 1)).unwrap();

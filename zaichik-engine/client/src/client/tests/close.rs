@@ -1,4 +1,4 @@
-//! Closing a client in order.
+//! Orderly closing of a client.
 
 use core::time::Duration;
 
@@ -13,7 +13,7 @@ fn goodbye(peer: &mut Peer, reason: GoodbyeReason) {
 }
 
 #[test]
-fn close_waits_for_answers_then_says_close_then_waits_for_goodbye() {
+fn close_waits_for_answers_then_sends_close_then_waits_for_goodbye() {
     let mut peer = Peer::open();
     let id = peer.publish("t", b"owed").unwrap();
     let request = peer.sent_one().request();
@@ -100,7 +100,7 @@ fn a_draining_broker_still_answers_and_is_reconnected_to() {
 }
 
 #[test]
-fn messages_that_are_not_taken_do_not_keep_close_from_its_answers() {
+fn messages_that_are_not_taken_do_not_keep_close_from_finishing() {
     let mut config = ClientConfig::new(1);
     config.buffer_bytes = 100;
     let mut peer = Peer::open_with(config);

@@ -1,4 +1,4 @@
-//! Durable subscriptions and dead letters, as the client asks for them.
+//! Durable subscriptions and dead letters, from the client's side.
 
 use core::time::Duration;
 
@@ -15,7 +15,7 @@ fn options(name: &str) -> SubscribeOptions {
     SubscribeOptions::new().window(8).durable(DurableOptions::new(name))
 }
 
-/// A durable subscription that was attached with that epoch and rewind number.
+/// A durable subscription attached with this epoch and rewind number.
 fn attach(peer: &mut Peer, start: u64, epoch: u32, rewind: u32) -> SubscriptionId {
     let (id, sub) = peer.client.subscribe(peer.now, "t", options("worker")).unwrap();
     let sent = peer.sent_one();
@@ -58,7 +58,7 @@ fn d1_a_subscribe_carries_all_options() {
 }
 
 #[test]
-fn d1_names_are_checked_before_a_byte_is_sent() {
+fn d1_names_are_checked_before_any_byte_is_sent() {
     let mut peer = Peer::open();
     let long = "x".repeat(256);
     for (name, got) in [("", 0), (&*long, 256)] {
@@ -70,7 +70,7 @@ fn d1_names_are_checked_before_a_byte_is_sent() {
     let error = peer.client.subscribe(peer.now, "t", dead).unwrap_err();
     assert_eq!(error, RequestError::InvalidDeadLetter(NameError::Reserved));
     assert!(peer.sent().is_empty());
-    // Several names on one topic, the longest one among them.
+    // Several names on one topic, including the longest one.
     for name in ["a", "b", &long[1..]] {
         peer.client.subscribe(peer.now, "t", options(name)).unwrap();
     }
@@ -97,7 +97,7 @@ fn d_01_a_reconnect_attaches_with_the_last_epoch_and_resumes_after_the_last_comm
 }
 
 #[test]
-fn d2_commits_without_a_connection_are_sent_later_and_their_messages_are_not_handed_out_again() {
+fn d2_commits_without_a_connection_are_sent_later_and_their_messages_are_not_returned_again() {
     let mut peer = Peer::open();
     let sub = attach(&mut peer, 0, 1, 0);
     peer.deliver(sub, 0, &[b"0", b"1"]);
@@ -116,7 +116,7 @@ fn d2_commits_without_a_connection_are_sent_later_and_their_messages_are_not_han
 }
 
 #[test]
-fn d4_a_gap_is_reported_only_where_it_is_not_committed() {
+fn d4_only_the_uncommitted_part_of_a_gap_is_reported() {
     let mut peer = Peer::open();
     let sub = attach(&mut peer, 0, 1, 0);
     peer.deliver(sub, 0, &[b"0", b"1"]);
@@ -147,7 +147,7 @@ fn d6_a_cursor_that_another_client_moved_overrides_earlier_commits() {
     peer.attached(&sent, 0, 2, 2);
     peer.deliver_rewound(sub, 2, 0, &[b"0"]);
     assert_eq!(peer.event(sub), Some(Event::Reconnected { from: 0, start: 0 }));
-    assert!(peer.client.commit(peer.now, sub, 0).is_err(), "it was not taken since then");
+    assert!(peer.client.commit(peer.now, sub, 0).is_err(), "it has not been taken since");
     assert_eq!(peer.message(sub).offset, 0);
 }
 
@@ -166,7 +166,7 @@ fn d_08_fenced_at_the_reconnect_is_final() {
 }
 
 #[test]
-fn d_03_a_fenced_subscription_reports_it_and_frames_on_their_way_are_refused() {
+fn d_03_a_fenced_subscription_reports_it_and_frames_in_transit_are_refused() {
     let mut peer = Peer::open();
     let sub = attach(&mut peer, 0, 1, 0);
     peer.deliver(sub, 0, &[b"0", b"1", b"2"]);
@@ -192,7 +192,7 @@ fn d_03_a_fenced_subscription_reports_it_and_frames_on_their_way_are_refused() {
 }
 
 #[test]
-fn d3_an_unsubscribe_during_fencing_drops_frames_on_their_way() {
+fn d3_an_unsubscribe_during_fencing_drops_frames_in_transit() {
     let mut peer = Peer::open();
     let sub = attach(&mut peer, 0, 1, 0);
     let id = peer.client.unsubscribe(peer.now, sub).unwrap();
@@ -205,7 +205,7 @@ fn d3_an_unsubscribe_during_fencing_drops_frames_on_their_way() {
     assert_eq!(peer.answer_to(id), Ok(Answer::Unsubscribed { last_offset: None }));
     assert_eq!(peer.event(sub), Some(Event::Ended(None)));
     assert_eq!(peer.event(sub), None);
-    // Then it has ended for the broker as well.
+    // Now the broker has ended it as well.
     peer.deliver(sub, 1, &[b"1"]);
     assert!(matches!(peer.client.link(), Link::Closed(Some(LinkError::Violation(_)))));
 }
@@ -226,7 +226,7 @@ fn d_04_a_held_subscription_is_an_error_of_the_first_subscribe() {
 }
 
 #[test]
-fn p5_on_another_instance_it_begins_at_its_original_position_under_no_epoch() {
+fn p5_on_another_instance_it_begins_at_its_original_position_without_an_epoch() {
     let mut peer = Peer::open();
     let sub = attach(&mut peer, 4, 3, 7);
     peer.deliver_rewound(sub, 7, 4, &[b"4"]);

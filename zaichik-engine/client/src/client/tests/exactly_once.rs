@@ -1,4 +1,4 @@
-//! Publishes to a broker that follows exactly rule P3, over connections that break anywhere.
+//! Publishes to a broker that implements exactly rule P3, over connections that break at any byte.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -26,7 +26,7 @@ enum Step {
     },
     /// The network accepts up to N bytes from the client.
     Write(usize),
-    /// The broker handles the next complete frame; the number chooses how.
+    /// The broker handles the next complete frame; the number selects its response.
     Handle(u8),
     /// The client receives up to N bytes from the broker.
     Read(usize),
@@ -55,7 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// How the broker answered a number.
+/// The broker's answer to a sequence number.
 #[derive(Debug, Clone)]
 enum Stored {
     /// The offset of the first record of each publish, and whether it was a batch.
@@ -82,7 +82,7 @@ impl Broker {
         RefusalCode::Draining,
     ];
 
-    /// Handles a request; `choice` says how the broker judges it apart from its number.
+    /// Handles a request; `choice` selects the broker's response if the sequence number is in order.
     fn handle(&mut self, now: Timestamp, sent: &Sent, choice: u8) -> BytesMut {
         let (producer, publishes, is_batch) = match sent {
             Sent::Publish { producer, bodies, .. } => (*producer, vec![bodies.clone()], false),
@@ -284,8 +284,8 @@ impl World {
                 self.brokers.push(Broker::default());
             }
             Step::Wait(micros) => {
-                // The broker remembers a producer for 1 min longer than the client resends: bytes that left may take that
-                // long.
+                // The broker remembers a producer for 1 min longer than the client resends: sent bytes may take that
+                // long to arrive.
                 while micros > 50_000_000 && self.is_up() && self.handle(100) {}
                 self.peer.now = self.peer.now + Duration::from_micros(micros);
                 self.peer.client.handle_timeout(self.peer.now);
@@ -296,7 +296,7 @@ impl World {
         self.peer.client.handle_timeout(self.peer.now);
         let _ = self.peer.client.outbound();
         while let Some((id, result)) = self.peer.answer() {
-            assert!(self.records.contains_key(&id), "{id} was never made");
+            assert!(self.records.contains_key(&id), "{id} was never requested");
             assert!(self.results.insert(id, result).is_none(), "{id} was answered before");
         }
         let before = self.peer.client.state();
@@ -326,7 +326,7 @@ impl World {
         }
     }
 
-    /// The connection stays intact from here on: everything is answered.
+    /// The connection stays intact from here on, so everything is answered.
     fn finish(&mut self) {
         for _ in 0..10_000 {
             if self.results.len() == self.records.len() {
@@ -378,7 +378,7 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Each publish that ends well is stored once and in the order of the calls, each unknown one at most once, each
+    /// Each successful publish is stored once and in the order of the calls, each unknown one at most once, and each
     /// refused one not at all (rules P3, P4, P5).
     #[test]
     fn p_06_every_publish_is_stored_exactly_as_its_answer_reports(

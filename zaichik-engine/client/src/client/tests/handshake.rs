@@ -1,4 +1,4 @@
-//! Opening a connection, keeping it alive, and how a broker refuses it.
+//! Opening a connection, keeping it alive, and being refused by a broker.
 
 use core::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{Client, ClientConfig, ErrorClass, Link, LinkError, RequestError, Vio
 use zaichik_proto::Timestamp;
 
 #[test]
-fn the_handshake_carries_name_and_token_and_brings_limits_and_instance() {
+fn the_handshake_sends_name_and_token_and_returns_limits_and_instance() {
     let mut config = ClientConfig::new(1);
     config.name = "test".into();
     config.token = b"secret".to_vec();
@@ -167,7 +167,7 @@ fn s_04_garbage_and_wrong_direction_end_the_client_with_a_typed_error() {
 }
 
 #[test]
-fn s4_a_silent_broker_is_pinged_and_given_up_after_three_heartbeats() {
+fn s4_a_silent_broker_is_pinged_and_disconnected_after_three_heartbeats() {
     let mut peer = Peer::open();
     let opened = peer.now;
     peer.advance(Duration::from_millis(29_999));
@@ -186,7 +186,7 @@ fn s4_a_silent_broker_is_pinged_and_given_up_after_three_heartbeats() {
 }
 
 #[test]
-fn a_late_timeout_counts_all_of_the_silence() {
+fn a_late_timeout_counts_the_whole_silence() {
     for (seconds, pings) in [(31, 1), (61, 1), (89, 1)] {
         let mut peer = Peer::open();
         peer.now = peer.now + Duration::from_secs(seconds);
@@ -201,7 +201,7 @@ fn a_late_timeout_counts_all_of_the_silence() {
 }
 
 #[test]
-fn time_does_not_go_back() {
+fn time_does_not_move_backwards() {
     let mut peer = Peer::open();
     let due = peer.client.next_timeout();
     peer.client.handle_timeout(Timestamp::ZERO);

@@ -57,7 +57,7 @@ fn a_08_after_a_nack_only_redelivered_messages_are_handed_out() {
 }
 
 #[test]
-fn a4_the_new_deliveries_may_come_before_the_answer() {
+fn a4_the_new_deliveries_may_precede_the_answer() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     let id = nack(&mut peer, sub, 1);
@@ -70,7 +70,7 @@ fn a4_the_new_deliveries_may_come_before_the_answer() {
 }
 
 #[test]
-fn a4_a_gap_also_shows_the_rewind() {
+fn a4_a_gap_also_reveals_the_rewind() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     nack(&mut peer, sub, 1);
@@ -92,7 +92,7 @@ fn a_12_a_nacked_message_is_committed_only_after_it_is_taken_again() {
     assert_eq!(peer.client.commit_last(peer.now), Err(RequestError::NothingToCommit));
     assert_eq!(refused_with(peer.client.commit(peer.now, sub, 1)), (RefusalCode::CommitAhead, 1));
     peer.done(request, 1);
-    // What precedes it was not set back.
+    // Earlier messages were not rewound.
     peer.client.commit_quiet(peer.now, sub, 0).unwrap();
     assert!(matches!(peer.sent_one(), Sent::Commit { offset: 0, .. }));
     peer.deliver_rewound(sub, 1, 1, &[b"1"]);
@@ -109,7 +109,7 @@ fn a_nack_without_a_connection_drops_what_was_received_after_it() {
     peer.disconnect();
     let id = peer.client.nack(peer.now, sub, 0, Duration::ZERO).unwrap();
     assert_eq!(peer.answer_to(id), Ok(Answer::Rewound { rewind: 0 }));
-    assert_eq!(peer.event(sub), None, "what was buffered is redelivered after what was nacked");
+    assert_eq!(peer.event(sub), None, "buffered messages are redelivered after the nacked one");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_nack_does_not_affect_commit_last_on_another_subscription() {
 }
 
 #[test]
-fn a_11_a_nack_of_a_committed_message_is_done_without_a_byte_sent() {
+fn a_11_a_nack_of_a_committed_message_succeeds_without_sending_a_byte() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     peer.client.commit_quiet(peer.now, sub, 1).unwrap();
@@ -136,7 +136,7 @@ fn a_11_a_nack_of_a_committed_message_is_done_without_a_byte_sent() {
 }
 
 #[test]
-fn a4_an_invalid_nack_is_refused_without_a_byte_sent() {
+fn a4_an_invalid_nack_is_refused_without_sending_a_byte() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 2);
     let ahead = peer.client.nack(peer.now, sub, 2, NOW);
@@ -154,7 +154,7 @@ fn a4_an_invalid_nack_is_refused_without_a_byte_sent() {
     assert!(peer.sent().is_empty());
 }
 
-/// The broker's cursor may be further than the client knows: past a gap, a dead letter, a batch.
+/// The broker's cursor may be further ahead than the client knows: past a gap, a dead letter or a batch.
 #[test]
 fn a_11_a_nack_without_effect_at_the_broker_changes_nothing() {
     for refused in [false, true] {
@@ -177,7 +177,7 @@ fn a_11_a_nack_without_effect_at_the_broker_changes_nothing() {
 }
 
 #[test]
-fn a4_nacks_before_the_first_answer_count_in_order() {
+fn a4_nacks_before_the_first_answer_apply_in_order() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 4);
     nack(&mut peer, sub, 2);
@@ -193,7 +193,7 @@ fn a4_nacks_before_the_first_answer_count_in_order() {
 }
 
 #[test]
-fn a4_the_second_of_two_nacks_may_be_without_effect() {
+fn a4_the_second_of_two_nacks_may_have_no_effect() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 4);
     nack(&mut peer, sub, 2);
@@ -244,7 +244,7 @@ fn a4_a_message_that_a_reconnect_redelivers_needs_no_nack() {
 }
 
 #[test]
-fn a_nack_that_is_not_answered_in_time_still_holds_back_what_may_be_stale() {
+fn a_nack_that_is_not_answered_in_time_still_holds_back_messages_that_may_be_stale() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     let id = nack(&mut peer, sub, 1);

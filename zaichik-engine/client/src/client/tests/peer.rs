@@ -76,7 +76,7 @@ impl Peer {
         self.client.handle_disconnected(self.now);
     }
 
-    /// The client takes in a frame.
+    /// The client receives a frame.
     pub(super) fn send(&mut self, frame: &ServerFrame<'_>) {
         frame.encode(self.client.inbound());
         self.client.handle_read(self.now);
@@ -121,7 +121,7 @@ impl Peer {
         sent.remove(0)
     }
 
-    /// Lets time pass to `at`, with every deadline on the way.
+    /// Lets time pass until `at`, handling every deadline on the way.
     pub(super) fn advance(&mut self, by: Duration) {
         let end = self.now + by;
         while let Some(at) = self.client.next_timeout().filter(|at| *at <= end) {
@@ -136,7 +136,7 @@ impl Peer {
         self.client.poll_answer()
     }
 
-    /// The answer to that request, which must be the next one.
+    /// The answer to this request, which must be the next one.
     pub(super) fn answer_to(&mut self, id: RequestId) -> Result<Answer, RequestError> {
         let (answered, result) = self.client.poll_answer().expect("an answer");
         assert_eq!(answered, id);
@@ -244,7 +244,8 @@ impl Peer {
         self.send(&ServerFrame::Published(Published { request, created: false, first_offset, duplicates }));
     }
 
-    /// Answers a batch: operation, first offset of each publish; operation, record, offset of each duplicate.
+    /// Answers a batch. `publishes` has the operation and first offset of each publish, `duplicates` the operation,
+    /// record and offset of each duplicate.
     pub(super) fn batched(&mut self, request: u32, results: &[(u32, u64)], duplicates: &[(u32, u32, u64)]) {
         let (mut first, mut second) = (Vec::new(), Vec::new());
         let results = results.iter().map(|(operation, first_offset)| BatchResult {
@@ -288,11 +289,11 @@ impl Peer {
         self.client.poll_event(subscription)
     }
 
-    /// The message that the subscription must have next.
+    /// The subscription's next event, which must be a message.
     pub(super) fn message(&mut self, subscription: SubscriptionId) -> Message {
         match self.client.poll_event(subscription) {
             Some(Event::Message(message)) => message,
-            other => panic!("no message but {other:?}"),
+            other => panic!("not a message: {other:?}"),
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn config() -> ClientConfig {
     config
 }
 
-/// A client whose broker knows its producer: number 100 is used up.
+/// A client whose broker knows its producer: sequence number 100 is used up.
 pub(super) fn known() -> Peer {
     let mut peer = Peer::open_with(config());
     let id = peer.publish("t", b"first").unwrap();
@@ -42,7 +42,7 @@ pub(super) fn numbered(sent: &[Sent]) -> Vec<(u64, &[u8])> {
     sent.iter().map(|sent| (sent.sequence(), sent.body())).collect()
 }
 
-/// Refuses requests that were sent after one that was not applied.
+/// Refuses requests sent after one that was not applied.
 pub(super) fn gaps(peer: &mut Peer, sent: &[Sent], expected: u64) {
     for sent in sent {
         peer.refuse(sent.request(), RefusalCode::SequenceGap, expected);
@@ -55,7 +55,7 @@ pub(super) fn sleep_until_due(peer: &mut Peer) {
 }
 
 #[test]
-fn p3_publishes_and_batches_share_one_sequence_and_quiet_publishes_have_no_number() {
+fn p3_publishes_and_batches_share_one_sequence_and_unacknowledged_publishes_have_no_number() {
     let mut peer = known();
     let record = Record { body: b"q", ..Record::default() };
     peer.publish("t", b"a").unwrap();
@@ -198,7 +198,7 @@ fn p3_a_publish_that_expires_while_refused_gives_its_number_to_the_next_one() {
         gaps(&mut peer, &sent[2..], 101);
         unsent
     };
-    // Made after it, and never sent.
+    // Requested after it, and never sent.
     let error = peer.answer_to(unsent).unwrap_err();
     assert!(matches!(error, RequestError::HeldBack { .. }), "{error:?}");
     assert_eq!(error.class(), ErrorClass::Retryable);
@@ -242,7 +242,7 @@ fn p_02_an_unexpected_sequence_gap_is_followed() {
 }
 
 #[test]
-fn p_04_a_final_refusal_uses_the_number_up() {
+fn p_04_a_final_refusal_uses_up_the_number() {
     let mut peer = known();
     let ids = publish_all(&mut peer, &[b"a", b"b", b"c", b"d"]);
     let sent = peer.sent();

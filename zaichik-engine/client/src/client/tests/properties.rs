@@ -1,4 +1,4 @@
-//! What holds after any sequence of calls.
+//! Properties that hold after any sequence of calls.
 
 mod broker;
 mod step;
@@ -24,7 +24,7 @@ struct World {
     subscriptions: Vec<SubscriptionId>,
     /// Requests without an answer.
     pending: BTreeSet<RequestId>,
-    /// What the batches among them commit, and how often the subscription had been moved before.
+    /// The commits of the batches among them, and how often the subscription had been moved before.
     batches: BTreeMap<RequestId, (SubscriptionId, u64, u32)>,
     moved: BTreeMap<SubscriptionId, u32>,
     /// The first offset of each subscription that is not committed.
@@ -52,7 +52,7 @@ impl World {
 
     fn asked(&mut self, request: &Result<RequestId, RequestError>) {
         if let Ok(id) = request {
-            assert!(self.pending.insert(*id), "{id} was given out before");
+            assert!(self.pending.insert(*id), "{id} was assigned before");
         }
     }
 
@@ -63,7 +63,7 @@ impl World {
 
     fn poll_answers(&mut self) {
         while let Some((id, result)) = self.peer.answer() {
-            assert!(self.pending.remove(&id), "{id} was answered before, or never made");
+            assert!(self.pending.remove(&id), "{id} was answered before, or never requested");
             let batch = self.batches.remove(&id);
             if let (Some((of, offset, moved)), Ok(Answer::Batched(_))) = (batch, result)
                 && self.moved.get(&of).copied().unwrap_or(0) == moved
@@ -84,7 +84,7 @@ impl World {
         match self.peer.event(id) {
             Some(Event::Message(message)) => {
                 let committed = self.committed.get(&id).copied().unwrap_or(0);
-                assert!(message.offset >= committed, "{id}: {} again", message.offset);
+                assert!(message.offset >= committed, "{id}: {} was redelivered", message.offset);
             }
             Some(Event::Restarted { .. }) => self.forget(id),
             Some(Event::Ended(_) | Event::Refused(_) | Event::Fenced) => {
@@ -350,8 +350,8 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// An honest broker causes no error, committed messages are not redelivered, every timeout makes progress, and repeating
-    /// a step changes nothing.
+    /// An honest broker causes no error, committed messages are not redelivered, every timeout makes progress, and
+    /// repeating a step changes nothing.
     #[test]
     fn any_sequence_of_steps_keeps_the_contract(
         steps in prop::collection::vec(step(), 1..160),

@@ -1,4 +1,4 @@
-//! What a new connection restores, and what it does not.
+//! The state that a new connection restores, and the state that it does not.
 
 use core::time::Duration;
 
@@ -8,7 +8,7 @@ use super::peer::Peer;
 use super::sent::Sent;
 use crate::{Answer, ClientConfig, Event, Link, LinkError, RequestError, SubscribeOptions, SubscriptionId};
 
-/// Reconnects to that instance; returns the Subscribe of each subscription.
+/// Reconnects to this instance; returns the Subscribe of each subscription.
 fn reconnect(peer: &mut Peer, instance: u128) -> Vec<Sent> {
     peer.disconnect();
     peer.connect(instance);
@@ -70,7 +70,7 @@ fn p4_window_0_resumes_after_the_last_message_taken() {
     let sent = reconnect(&mut peer, 1);
     assert_eq!(start(&sent[0]), Start::Offset(4));
     peer.subscribed(&sent[0], 6);
-    // Broken again before the application took the event: it still learns of everything that it missed.
+    // Broken again before the application took the event: the next event still covers everything missed.
     let sent = reconnect(&mut peer, 1);
     assert_eq!(start(&sent[0]), Start::Offset(4));
     peer.subscribed(&sent[0], 7);
@@ -80,7 +80,7 @@ fn p4_window_0_resumes_after_the_last_message_taken() {
 }
 
 #[test]
-fn a_commit_that_comes_after_the_reconnect_still_counts() {
+fn a_commit_made_after_the_reconnect_still_counts() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("a", 1, 0);
     peer.deliver(sub, 0, &[b"0"]);
@@ -94,7 +94,7 @@ fn a_commit_that_comes_after_the_reconnect_still_counts() {
     peer.deliver(sub, 0, &[b"0"]);
     assert!(matches!(peer.sent_one(), Sent::Commit { offset: 0, quiet: true, .. }));
     assert!(matches!(peer.event(sub), Some(Event::Reconnected { .. })));
-    assert_eq!(peer.event(sub), None, "it was done already");
+    assert_eq!(peer.event(sub), None, "it was already processed");
     peer.deliver(sub, 1, &[b"1"]);
     assert_eq!(peer.message(sub).offset, 1);
 }
@@ -136,7 +136,7 @@ fn p_12_another_instance_starts_the_subscription_again_and_resends_nothing() {
 }
 
 #[test]
-fn p5_restarted_is_reported_even_if_the_next_connection_breaks_too() {
+fn p5_restarted_is_reported_even_if_the_next_connection_also_breaks() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("a", 4, 5);
     let sent = reconnect(&mut peer, 2);
@@ -165,7 +165,7 @@ fn p4_an_unanswered_subscribe_is_sent_again() {
 }
 
 #[test]
-fn restored_subscriptions_come_before_what_was_queued() {
+fn restored_subscriptions_precede_queued_requests() {
     let mut peer = Peer::open();
     peer.subscribe("a", 1, 0);
     peer.disconnect();
@@ -176,7 +176,7 @@ fn restored_subscriptions_come_before_what_was_queued() {
 }
 
 #[test]
-fn an_unsubscribe_ends_with_the_connection_at_the_latest() {
+fn an_unsubscribe_completes_at_the_latest_when_the_connection_breaks() {
     let mut peer = Peer::open();
     let (one, two) = (peer.subscribe("a", 1, 0), peer.subscribe("b", 1, 0));
     let first = peer.client.unsubscribe(peer.now, one).unwrap();
@@ -245,7 +245,7 @@ fn unsubscribing_while_a_resubscribe_waits_or_is_refused_ends_it_for_good() {
 }
 
 #[test]
-fn messages_committed_meanwhile_take_no_room_in_the_window() {
+fn messages_committed_while_disconnected_take_no_room_in_the_window() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("a", 1, 0);
     peer.deliver(sub, 0, &[b"0"]);
@@ -301,7 +301,7 @@ fn without_reconnect_a_broken_connection_closes_the_client() {
     assert_eq!(peer.answer_to(unsent), Err(RequestError::Closed));
     let mut ready = [peer.client.poll_ready(), peer.client.poll_ready()];
     ready.sort_unstable();
-    assert_eq!(ready, [Some(idle), Some(sub)], "to learn that they have ended");
+    assert_eq!(ready, [Some(idle), Some(sub)], "both have ended");
     assert_eq!(peer.message(sub).offset, 0);
     assert_eq!(peer.event(sub), None);
 }

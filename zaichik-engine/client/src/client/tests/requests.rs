@@ -132,7 +132,7 @@ fn answers_that_fit_no_request_are_violations() {
             matches!(violation, Violation::Answer { .. } | Violation::Offsets { .. }),
             "{index}: {violation:?}"
         );
-        // A run that is too long answers what it can first.
+        // A run that is too long first answers the requests that it can.
         for id in ids {
             let answer = peer.answer_to(id);
             assert!(matches!(answer, Err(RequestError::Unknown { .. }) | Ok(_)), "{index}: {answer:?}");
@@ -141,7 +141,7 @@ fn answers_that_fit_no_request_are_violations() {
 }
 
 #[test]
-fn p_09_a_request_above_a_limit_is_refused_without_a_byte_sent() {
+fn p_09_a_request_above_a_limit_is_refused_without_sending_a_byte() {
     let mut peer = Peer::new(ClientConfig::new(1));
     (peer.limits.max_message, peer.limits.max_records, peer.limits.max_window) = (100, 2, 4);
     peer.limits.max_frame = 400;
@@ -216,7 +216,7 @@ fn bytes_that_wait_to_be_written_are_bounded() {
         accepted += 1;
         assert!(peer.answer().is_some());
     }
-    assert_eq!(accepted, 3, "two of 336 bytes fit, and one more may exceed it");
+    assert_eq!(accepted, 3, "two of 336 bytes fit, and one more may exceed the limit");
     assert_eq!(peer.sent().len(), 3);
     assert!(peer.client.publish(peer.now, "t", &[body(b"")], quiet).is_ok());
 }

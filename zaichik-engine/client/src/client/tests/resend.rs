@@ -1,4 +1,4 @@
-//! What an idempotent producer sends again after a broken connection, and what it gives up.
+//! The requests that an idempotent producer resends after a broken connection, and those that it gives up on.
 
 use core::time::Duration;
 
@@ -50,7 +50,7 @@ fn p_06_a_publish_cut_off_at_any_byte_is_sent_again_under_its_number() {
         let again = peer.sent();
         assert_eq!(numbered(&again), [(101, &b"a"[..]), (102, b"b")], "cut at {cut}");
         peer.disconnect();
-        // Cut off twice: what left once may have been applied, whatever happened the second time.
+        // Cut off twice: a publish sent completely once may have been applied, whatever happened the second time.
         peer.advance(Duration::from_secs(20));
         assert!(matches!(peer.answer_to(first), Err(RequestError::Unknown { .. })));
         peer.connect(1);
@@ -64,7 +64,7 @@ fn p_06_a_publish_cut_off_at_any_byte_is_sent_again_under_its_number() {
 }
 
 #[test]
-fn p4_a_publish_that_did_not_leave_gives_its_number_back_when_it_expires() {
+fn p4_a_publish_that_was_not_sent_gives_its_number_back_when_it_expires() {
     let mut peer = known();
     let gone = publish_for(&mut peer, b"a", Duration::from_secs(1));
     peer.publish("t", b"b").unwrap();
@@ -109,7 +109,7 @@ fn p3_a_publish_reported_as_unknown_is_not_retried_when_it_is_refused() {
 }
 
 #[test]
-fn p4_a_resend_behind_a_refused_request_was_not_applied_either() {
+fn p4_a_resent_request_behind_a_refused_one_was_not_applied_either() {
     let mut config = config();
     config.max_outbound_bytes = 150;
     let mut peer = Peer::open_with(config);
@@ -145,7 +145,7 @@ fn p4_a_resend_behind_a_refused_request_was_not_applied_either() {
 }
 
 #[test]
-fn p4_after_9_min_without_a_connection_only_what_may_be_applied_is_unknown() {
+fn p4_after_9_min_without_a_connection_only_requests_that_may_be_applied_are_unknown() {
     let mut peer = known();
     let day = Duration::from_hours(24);
     let gone = publish_for(&mut peer, b"gone", day);
@@ -157,7 +157,7 @@ fn p4_after_9_min_without_a_connection_only_what_may_be_applied_is_unknown() {
     assert_eq!(
         peer.client.next_timeout(),
         Some(peer.now + left),
-        "counted from when the broker was last heard"
+        "counted from the time at which the broker was last heard"
     );
     peer.advance(left.saturating_sub(Duration::from_micros(1)));
     assert_eq!(peer.answer(), None);
@@ -201,12 +201,12 @@ fn p4_connections_in_between_do_not_extend_the_9_min() {
         }
         peer.advance(Duration::from_secs(10));
         if leaves {
-            // The broker has it in time: its answer counts, and a broken connection makes it unknown.
+            // The broker received it in time: its answer counts, and a broken connection makes the outcome unknown.
             assert_eq!((peer.answer(), peer.client.link()), (None, Link::Open));
             peer.disconnect();
             peer.advance(Duration::ZERO);
         } else {
-            // It is in the output, and must not leave now.
+            // It is in the output, and must not be sent now.
             assert!(matches!(peer.client.link(), Link::Connect { .. }));
         }
         assert!(matches!(peer.answer_to(pending), Err(RequestError::Unknown { .. })), "{leaves}");
@@ -226,7 +226,11 @@ fn p_12_another_instance_receives_only_requests_that_were_never_sent() {
     peer.connect(2);
     assert_eq!(peer.answer_to(pending), Err(RequestError::Unknown { topic: "t".into() }));
     let first = peer.sent_one();
-    assert_eq!((first.sequence(), first.body()), (102, &b"unsent"[..]), "its broker is to know it first");
+    assert_eq!(
+        (first.sequence(), first.body()),
+        (102, &b"unsent"[..]),
+        "one at a time until the broker knows the producer"
+    );
     peer.ack(&[(first.request(), 1, 0)]);
     let second = peer.sent_one();
     assert_eq!((second.sequence(), second.body()), (103, &b"queued"[..]));

@@ -1,4 +1,4 @@
-//! Retryable refusals, deadlines, and outcomes that stay unknown.
+//! Retryable refusals, deadlines, and unknown outcomes.
 
 use core::time::Duration;
 
@@ -111,7 +111,7 @@ fn a_publish_that_never_had_a_connection_was_not_sent() {
 }
 
 #[test]
-fn p4_a_publish_is_unknown_if_its_last_byte_left_and_queued_again_if_not() {
+fn p4_a_publish_is_unknown_if_its_last_byte_was_sent_and_queued_again_if_not() {
     let mut whole = Peer::open();
     whole.publish("t", b"body").unwrap();
     let len = whole.client.outbound().remaining();

@@ -8,7 +8,7 @@ use super::sent::{Sent, Target};
 use crate::{Answer, ClientConfig, DurableOptions, Event, Link, RequestError, SubscribeOptions};
 
 #[test]
-fn d_06_a_seek_moves_the_subscription_and_forgets_what_was_committed() {
+fn d_06_a_seek_moves_the_subscription_and_voids_earlier_commits() {
     for done_first in [true, false] {
         let mut peer = Peer::open();
         let sub = delivered(&mut peer, 3);
@@ -39,7 +39,7 @@ fn d_06_a_seek_moves_the_subscription_and_forgets_what_was_committed() {
 }
 
 #[test]
-fn d6_without_a_window_a_seek_neither_keeps_what_is_stale_nor_stops_reading() {
+fn d6_without_a_window_a_seek_neither_keeps_stale_messages_nor_stops_reading() {
     let mut config = ClientConfig::new(7);
     config.buffer_bytes = 100;
     let mut peer = Peer::open_with(config);
@@ -56,7 +56,8 @@ fn d6_without_a_window_a_seek_neither_keeps_what_is_stale_nor_stops_reading() {
     peer.deliver_rewound(sub, 1, 4, &[&[0; 200]]);
     assert!(peer.client.wants_read());
     assert_eq!(peer.event(sub), None);
-    // What the last seek brings is handed out, since its answer may be behind more than the client may buffer.
+    // Messages from the last seek's position are handed out before its answer, which may be behind more messages than
+    // the client may buffer.
     peer.deliver_rewound(sub, 2, 9, &[&[0; 200]]);
     assert!(!peer.client.wants_read());
     assert_eq!(peer.message(sub).offset, 9);
@@ -79,7 +80,7 @@ fn d6_after_a_reconnect_a_subscription_resumes_from_where_it_was_moved_to() {
     peer.connect(1);
     let resumed = peer.sent_one();
     assert!(matches!(resumed, Sent::Subscribe { start: Start::Offset(1), .. }), "{resumed:?}");
-    // Moved again while the Subscribe is on its way, and while there is no connection.
+    // Moved again while the Subscribe is in transit, and while there is no connection.
     peer.client.seek(peer.now, sub, Start::Earliest).unwrap();
     let seek = peer.sent_one();
     peer.subscribed(&resumed, 1);
@@ -111,7 +112,7 @@ fn d6_after_a_reconnect_a_subscription_resumes_from_where_it_was_moved_to() {
 }
 
 #[test]
-fn p5_another_instance_begins_at_the_original_position_whatever_was_sought() {
+fn p5_another_instance_begins_at_the_original_position_despite_seeks() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     peer.client.seek(peer.now, sub, Start::Offset(2)).unwrap();
@@ -209,7 +210,7 @@ fn d6_a_seek_by_another_client_is_followed() {
 }
 
 #[test]
-fn p5_restarted_is_reported_before_what_a_seek_brings() {
+fn p5_restarted_is_reported_before_messages_that_follow_a_seek() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     peer.disconnect();

@@ -1,4 +1,4 @@
-//! The client's frames as the tests compare them.
+//! The client's frames in a form that tests can compare.
 
 use zaichik_proto::{ClientFrame, OnConflict, Operation, Producer, Records, SeekTarget, Start};
 
@@ -107,12 +107,12 @@ impl Sent {
             | Self::Unsubscribe { request, .. }
             | Self::Commit { request, .. } => *request,
             Self::Hello { .. } | Self::Ping(_) | Self::Pong(_) | Self::Close => {
-                panic!("{self:?} is no request")
+                panic!("{self:?} is not a request")
             }
         }
     }
 
-    /// The number that its producer gave it.
+    /// Its producer's sequence number.
     pub(super) fn sequence(&self) -> u64 {
         match self {
             Self::Publish { producer, .. } | Self::Batch { producer, .. } => producer.unwrap().sequence,

@@ -55,7 +55,7 @@ fn a5_a_message_carries_everything_and_borrows_the_frame() {
 }
 
 #[test]
-fn a_message_is_not_copied_out_of_what_was_received() {
+fn a_message_is_not_copied_out_of_the_received_buffer() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("t", 1, 0);
     peer.client.inbound().reserve(4_096);
@@ -78,7 +78,7 @@ fn a_02_a_commit_is_sent_once_and_answered() {
     };
     peer.done(request, 2);
     assert_eq!(peer.answer_to(id), Ok(Answer::Committed { cursor: 2 }));
-    // Rule A-04: the same commit and an older one are done, and nothing is sent.
+    // Rule A-04: the same commit and an older one succeed, and nothing is sent.
     for offset in [1, 0] {
         let id = peer.client.commit(peer.now, sub, offset).unwrap();
         assert_eq!(peer.answer_to(id), Ok(Answer::Committed { cursor: 2 }));
@@ -87,7 +87,7 @@ fn a_02_a_commit_is_sent_once_and_answered() {
 }
 
 #[test]
-fn a_05_a_commit_of_a_message_not_taken_is_refused_without_a_byte_sent() {
+fn a_05_a_commit_of_a_message_not_taken_is_refused_without_sending_a_byte() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("t", 4, 0);
     peer.deliver(sub, 0, &[b"a", b"b"]);
@@ -143,7 +143,7 @@ fn a_quiet_commit_asks_for_no_answer_and_its_refusal_is_counted() {
     peer.message(sub);
     peer.client.commit_quiet(peer.now, sub, 0).unwrap();
     let Sent::Commit { request, quiet: true, .. } = peer.sent_one() else {
-        panic!("no quiet commit");
+        panic!("not a quiet commit");
     };
     peer.refuse(request, RefusalCode::NotSubscribed, 0);
     assert!(matches!(peer.client.poll_refused(), Some((1, _))));
@@ -252,7 +252,7 @@ fn a_refused_subscribe_leaves_nothing_behind() {
 }
 
 #[test]
-fn subscriptions_are_counted_until_their_end_was_taken() {
+fn subscriptions_count_until_their_end_is_taken() {
     let mut peer = Peer::new(ClientConfig::new(1));
     peer.limits.max_subscriptions = 1;
     peer.connect(1);
@@ -269,7 +269,7 @@ fn subscriptions_are_counted_until_their_end_was_taken() {
 }
 
 #[test]
-fn window_0_pauses_reading_when_too_much_waits_and_silence_does_not_count_then() {
+fn window_0_pauses_reading_when_too_much_is_buffered_and_then_silence_does_not_count() {
     let mut config = ClientConfig::new(1);
     config.buffer_bytes = 1_000;
     let mut peer = Peer::open_with(config);
@@ -326,7 +326,7 @@ fn silence_does_not_count_while_reading_is_paused() {
     }
     assert_eq!(peer.client.link(), Link::Open);
     assert_eq!(peer.message(sub).offset, 0);
-    // From here on the broker must be heard.
+    // From here on the broker's silence counts.
     peer.advance(Duration::from_mins(2));
     assert_ne!(peer.client.link(), Link::Open);
 }

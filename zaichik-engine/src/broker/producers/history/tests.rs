@@ -6,7 +6,7 @@ use zaichik_proto::RefusalCode;
 
 use super::*;
 
-/// An answer in the naive model: all that would be sent.
+/// An answer in the naive model: everything that would be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Answer {
     Published { created: bool, first_offset: Option<u64>, records: u32, duplicates: Vec<Duplicate> },
@@ -38,7 +38,7 @@ impl Answer {
         }
     }
 
-    /// Bytes that it counts.
+    /// The bytes that it counts as.
     fn counted(&self) -> usize {
         if self.len() > 64 << 10 { 0 } else { self.len() }
     }
@@ -49,7 +49,7 @@ fn answer(history: &History, sequence: u64) -> Result<Answer, Standing> {
         Standing::Remembered(place) => place,
         standing @ (Standing::Next | Standing::Forgotten | Standing::Gap { .. }) => return Err(standing),
     };
-    // Entries of the answer before must not remain.
+    // Entries of the previous answer must not remain.
     let duplicates = vec![Duplicate { record: 9, offset: 9 }];
     let mut lists = AnswerLists { duplicates, ..AnswerLists::default() };
     let stored = history.read(sequence, place, &mut lists);
@@ -95,7 +95,7 @@ fn some_answer() -> impl Strategy<Value = Answer> {
     ]
 }
 
-/// One answer, or many plain successes behind each other.
+/// One answer, or many consecutive plain successes.
 fn step() -> impl Strategy<Value = Vec<Answer>> {
     prop_oneof![
         8 => some_answer().prop_map(|answer| vec![answer]),
@@ -109,7 +109,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn p3_what_is_remembered_is_what_a_plain_list_would_hold(
+    fn p3_the_history_agrees_with_a_plain_list(
         first in prop_oneof![Just(0u64), Just(u64::from(u32::MAX) - 500), 0..u64::MAX / 2],
         steps in vec_of(step(), 1..40),
     ) {
@@ -175,7 +175,7 @@ fn p3_after_the_last_sequence_none_is_next() {
 }
 
 #[test]
-fn p3_an_answer_larger_than_all_that_is_remembered_is_lost_and_nothing_else() {
+fn p3_an_answer_larger_than_the_whole_history_is_lost_without_other_effects() {
     let (mut history, mut scratch) = (History::starting_at(0), Vec::new());
     let with = |count| Answer::Published {
         created: true,

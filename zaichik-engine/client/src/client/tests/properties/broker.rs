@@ -20,11 +20,11 @@ pub(super) struct Cursor {
     pub(super) name: Option<String>,
 }
 
-/// An honest broker: what outlives a connection, and what does not.
+/// An honest broker: the state that outlives a connection, and the state that does not.
 #[derive(Default)]
 pub(super) struct Broker {
     pub(super) instance: u128,
-    /// The sequence number of the producer's next request, and how the earlier ones were answered.
+    /// The sequence number of the producer's next request, and the answers to the earlier ones.
     expected: Option<u64>,
     answers: BTreeMap<u64, Option<RefusalCode>>,
     pub(super) durables: BTreeMap<String, Cursor>,

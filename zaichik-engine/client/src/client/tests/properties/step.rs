@@ -1,4 +1,4 @@
-//! What may happen to a client.
+//! The events that may happen to a client.
 
 use proptest::prelude::*;
 
@@ -28,7 +28,7 @@ pub(super) enum Step {
     Answer {
         refuse: bool,
     },
-    /// The connection breaks, maybe after the broker has done what it read next.
+    /// The connection breaks, perhaps after the broker has handled the bytes that it read next.
     Break {
         after: bool,
     },
