@@ -178,7 +178,7 @@ fn r9_a_subscription_that_fails_on_loss_continues_with_the_next_call() {
         assert_eq!(error.class(), ErrorClass::Lost);
         assert_eq!(
             error.to_string(),
-            "topic \"t\": messages 1 up to, not including, 3 are lost: a limit of the topic removed them; \
+            "topic \"t\": messages 1 up to, but not including, 3 are lost: a limit of the topic removed them; \
              the subscription continues"
         );
         let message = subscription.next_message().await.expect("the next call continues").expect("a message");
