@@ -1,4 +1,4 @@
-//! The contenders: how each one is found, configured and started, and what to know about its figures.
+//! The contenders: how each one is found, configured and started, and notes on its figures.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -118,7 +118,7 @@ impl Contender {
         }
     }
 
-    /// What to know when comparing its figures.
+    /// Notes for comparing its figures.
     pub(crate) const fn caveat(self) -> &'static str {
         match self {
             Zaichik | ZaichikSpin | ZaichikAsyncStd => {

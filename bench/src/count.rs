@@ -14,7 +14,8 @@ pub(crate) struct Expected {
 }
 
 impl Expected {
-    /// Whether a stream that is counted by its bytes checks this message: the first one of each block, and the last one.
+    /// Whether a stream that is counted by its bytes checks this message: the first one of each block, and the last
+    /// one.
     fn is_sample(self, message: u64) -> bool {
         message.is_multiple_of(self.block) || message + 1 == self.messages
     }
@@ -66,7 +67,7 @@ pub(crate) struct FixedLength {
     len: usize,
     /// Where its payload begins.
     payload_at: usize,
-    /// What the broker may send between messages.
+    /// The question that the broker may send between messages.
     question: Option<Question>,
     messages: u64,
     /// Bytes read of the incomplete message.

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde::Serialize;
 use zaichik_measure::Machine;
 
-/// What figures depend on.
+/// The conditions that figures depend on.
 #[derive(Debug, Serialize)]
 pub(crate) struct Environment {
     pub(crate) kernel: String,
@@ -15,7 +15,7 @@ pub(crate) struct Environment {
     pub(crate) cores: usize,
     pub(crate) memory_mib: u64,
     pub(crate) rustc: String,
-    /// Load average of the minute before.
+    /// Load average of the preceding minute.
     pub(crate) load: String,
     /// Rounds; tables show their medians.
     pub(crate) rounds: u32,

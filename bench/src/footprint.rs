@@ -22,7 +22,7 @@ const CHUNK: usize = 500;
 /// Descriptors that are not connections.
 const RESERVED: u64 = 100;
 
-/// What is measured, and its number.
+/// The kind of measurement, and its number of items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Footprint {
     /// Bytes per idle connection with a subscription.
@@ -51,7 +51,7 @@ pub(crate) struct Scale {
 }
 
 impl Footprint {
-    /// Whether a contender has such a thing.
+    /// Whether this can be measured for a contender.
     pub(crate) fn admits(self, contender: Contender) -> bool {
         if contender.spins() {
             return false;

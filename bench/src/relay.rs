@@ -1,8 +1,8 @@
 //! The blind relay: copies bytes from a publisher's socket to the sockets of a topic's subscribers without interpreting
 //! them. It shows the best that a broker with plain threads and blocking sockets could do on this machine.
 //!
-//! A connection begins with a line, `P topic` or `S topic`, which is answered with [`READY`]. The relay copies the bytes
-//! that a publisher sends after it.
+//! A connection begins with a line, `P topic` or `S topic`, which is answered with [`READY`]. The relay copies the
+//! bytes that a publisher sends after it.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -44,7 +44,7 @@ pub(crate) fn serve(listener: &TcpListener, copying: Copying) -> Result<()> {
         let (socket, _) = listener.accept().context("accepting a connection")?;
         let topics = Arc::clone(&topics);
         let spawned = thread::Builder::new().stack_size(64 << 10).spawn(move || {
-            // A failed connection does not concern the others.
+            // A failed connection does not affect the others.
             drop(serve_connection(socket, &topics, copying));
         });
         spawned.context("starting a thread")?;

@@ -23,7 +23,7 @@ pub(crate) struct ContenderInfo {
     pub(crate) version: String,
     pub(crate) arguments: String,
     pub(crate) config: Option<&'static str>,
-    /// What to know when comparing its figures.
+    /// Notes for comparing its figures.
     pub(crate) caveat: &'static str,
 }
 

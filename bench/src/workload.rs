@@ -30,7 +30,7 @@ pub(crate) enum Kind {
     Rate,
     /// The cost of a guarantee.
     Guarantee(Guarantee),
-    /// The cost of a publish while the broker holds other things.
+    /// The cost of a publish while the broker holds other data.
     Flat(Background),
     /// Memory, or processor time of an idle broker.
     Footprint(Footprint),

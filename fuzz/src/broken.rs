@@ -1,4 +1,4 @@
-//! A rule that does not hold.
+//! A rule violation.
 
 use std::fmt;
 

@@ -49,7 +49,7 @@ struct World {
     now: Timestamp,
     asked: BTreeSet<RequestId>,
     subscriptions: Vec<SubscriptionId>,
-    /// Those about which nothing more may be reported.
+    /// Subscriptions about which nothing more may be reported.
     ended: BTreeSet<SubscriptionId>,
     last: u64,
 }
@@ -167,7 +167,7 @@ impl World {
             Ok(request) => assert!(self.asked.insert(request), "{request} is new"),
             Err(error) => assert!(!error.to_string().is_empty()),
         }
-        // An Unsubscribe is never refused as one too many.
+        // An Unsubscribe is never refused because of the maximum number of requests.
         let most = MOST_IN_FLIGHT + self.subscriptions.len();
         assert!(self.asked.len() <= most, "{} requests at once", self.asked.len());
     }

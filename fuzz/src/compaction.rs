@@ -12,7 +12,7 @@ use crate::model::words::{Bounds, FOREVER, Options, Record, Settings};
 /// Windows, in microseconds; the times between publishes are about as long.
 const WINDOWS: [u64; 8] = [0, 1, 3, 5, 8, 13, 1_000_000, FOREVER];
 
-/// Before any setting changes.
+/// The settings before any change.
 const SETTINGS: Settings = Settings {
     ttl: 0,
     window: 0,
@@ -37,10 +37,10 @@ const BOUNDS: Bounds = Bounds {
     producer_ttl: FOREVER,
 };
 
-/// One topic, one connection: `data` decides what is published, how time passes and which settings change.
+/// One topic and one connection: `data` decides what is published, how time passes and which settings change.
 ///
 /// # Panics
-/// As [`check`].
+/// As for [`check`].
 pub fn compaction(data: &[u8]) {
     let mut choices = Choices::new(data);
     let defaults = Settings { window: choices.one_of(&WINDOWS), ..SETTINGS };

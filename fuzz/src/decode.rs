@@ -3,14 +3,14 @@
 use bytes::BytesMut;
 use zaichik_proto::{ClientDecoder, ClientFrame, Limits, ProtocolError, ServerDecoder};
 
-/// The result of one step of a decoder: the frame, encoded again, and the number of bytes taken.
+/// The result of one step of a decoder: the frame, re-encoded, and the number of bytes consumed.
 pub(crate) type Step = Result<Option<(BytesMut, usize)>, ProtocolError>;
 
 /// The broker's decoder: what clients send. The first byte of `data` decides into which pieces the rest is split.
 ///
 /// # Panics
-/// If the outcome depends on the pieces, if a frame does not encode to the bytes that it was decoded from, if the short way
-/// decodes another frame, or if an error is not final.
+/// If the outcome depends on the pieces, if a frame does not encode to the bytes that it was decoded from, if the fast
+/// path decodes another frame, or if an error is not final.
 pub fn decode_client(data: &[u8]) {
     check(data, || {
         let mut decoder = ClientDecoder::new(&limits());
@@ -21,9 +21,9 @@ pub fn decode_client(data: &[u8]) {
                 assert_eq!(
                     step,
                     Some((ClientFrame::Publish(publish), taken)),
-                    "the short way decodes the same frame"
+                    "the fast path decodes the same frame"
                 );
-                // The frame is like itself.
+                // A frame is `like` itself.
                 let record = publish.records.as_bytes();
                 let mut other = decoder.clone();
                 let mut alike = other.decode_plain_publishes(&publish, input);
@@ -76,7 +76,7 @@ fn check<F: FnMut(&[u8]) -> Step>(data: &[u8], decoder: impl Fn() -> F) {
     let mut whole = decoder();
     let (frames, error) = feed(stream, stream.len().max(1), &mut whole);
     assert!(stream.starts_with(&frames), "decoded frames encode to the same bytes");
-    assert_eq!(feed(stream, piece, decoder()), (frames, error), "the pieces change nothing");
+    assert_eq!(feed(stream, piece, decoder()), (frames, error), "the outcome does not depend on the pieces");
     if let Some(error) = error {
         assert_eq!(whole(stream), Err(error), "an error is final");
         assert_eq!(whole(&[]), Err(error), "an error is final");

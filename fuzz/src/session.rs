@@ -16,8 +16,8 @@ const MOST_TURNS: usize = 10_000;
 /// the rest is split.
 ///
 /// # Panics
-/// If the broker contradicts itself, keeps anything of the connection, does not finish, sends something that is no frame,
-/// or if the outcome depends on the pieces.
+/// If the broker contradicts itself, keeps any state of the connection, does not finish, sends bytes that are not a
+/// frame, or if the outcome depends on the pieces.
 pub fn session(data: &[u8]) {
     let mut choices = Choices::new(data);
     let (says_hello, piece) = (choices.chance(50), usize::from(choices.byte()) + 1);

@@ -1,4 +1,4 @@
-//! Runs every target over its corpus, without the fuzzer: a regression test for everything it found.
+//! Runs every target over its corpus, without the fuzzer, as a regression test for everything that it found.
 
 use std::collections::BTreeSet;
 use std::fs;

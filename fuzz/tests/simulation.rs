@@ -1,4 +1,4 @@
-//! A few of the simulator's seeds, and reproducibility. More: `docs/testing.md`.
+//! A few of the simulator's seeds, and reproducibility; see `docs/testing.md`.
 
 use zaichik_fuzz::sim::{Failure, Setup, report_panics, run, twin};
 
@@ -30,7 +30,7 @@ fn different_seeds_differ() {
 }
 
 #[test]
-fn i14_attackers_change_nothing_for_honest_clients() {
+fn i14_attackers_have_no_effect_on_honest_clients() {
     let compared = (0..60).filter(|seed| twin(*seed).unwrap_or_else(|failure| panic!("{failure}"))).count();
     assert!(compared > 3, "{compared} runs had attackers");
 }

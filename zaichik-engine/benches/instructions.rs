@@ -1,7 +1,7 @@
 //! Hot paths whose instructions are counted, because times are noisy on a shared machine.
 //!
-//! `instructions SCENARIO ROUNDS` runs a scenario for a number of rounds; `.ci/instructions` does so twice under callgrind,
-//! with few and with many rounds, and compares the difference with the figures in `instructions.tsv`.
+//! `instructions SCENARIO ROUNDS` runs a scenario for a number of rounds; `.ci/instructions` does so twice under
+//! callgrind, with few and with many rounds, and compares the difference with the figures in `instructions.tsv`.
 
 #![expect(clippy::arithmetic_side_effects, clippy::expect_used, clippy::print_stdout, reason = "a benchmark")]
 
@@ -50,7 +50,7 @@ fn fan_out(rounds: usize, subscribers: usize, ack: AckLevel) {
     }
 }
 
-/// Each message is delivered before the next one comes.
+/// Each message is delivered before the next one arrives.
 fn one_at_a_time(rounds: usize) {
     let (mut connections, publisher) = prepare();
     let subscriber = connections.connect();

@@ -1,4 +1,4 @@
-//! Wire codes: numbers for reasons and counters, of which later versions may know more.
+//! Wire codes: numbers for reasons and counters, to which later versions may add.
 
 /// Defines an enum of wire codes that preserves unknown codes.
 macro_rules! wire_codes {
@@ -91,7 +91,7 @@ wire_codes! {
         ServerFull = 34,
         /// Nothing was received from the peer for three heartbeats.
         HeartbeatMissed = 35,
-        /// The peer did not read for the whole write deadline.
+        /// The peer did not read until the write deadline.
         SlowConsumer = 36,
         /// The broker is stopping and its grace period is over.
         Stopped = 37,

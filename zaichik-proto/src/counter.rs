@@ -1,4 +1,4 @@
-//! What a broker counts.
+//! The counters of a broker.
 
 use alloc::vec::Vec;
 
@@ -83,7 +83,7 @@ wire_codes! {
         Takeovers = 18,
         /// Refused requests, with any code.
         Refused = 19,
-        /// Calls with a time before that of an earlier call.
+        /// Calls whose time was before that of an earlier call.
         ClockStepsBack = 20,
         /// Bytes of memory used by topics.
         MemoryTopics = 32,

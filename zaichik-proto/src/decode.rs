@@ -10,16 +10,16 @@ use crate::frame::server::ServerFrame;
 use crate::header::{FIRST_EXTENSION, FrameHeader, MAGIC, client_kind, server_kind};
 use crate::limits::Limits;
 
-/// Decodes what clients send: the broker's decoder.
+/// Decodes frames from clients: the broker's decoder.
 pub type ClientDecoder = Decoder<FromClient>;
 
-/// Decodes what the broker sends: the client's decoder.
+/// Decodes frames from the broker: the client's decoder.
 pub type ServerDecoder = Decoder<FromServer>;
 
 /// An incremental decoder for one direction of one connection.
 ///
-/// The decoder stores no bytes: the caller keeps them and drops those that a frame took. The frames do not depend on
-/// how the stream was divided. Decoding never allocates.
+/// The decoder stores no bytes: the caller keeps them and drops those that a frame consumed. The frames do not depend
+/// on how the stream was split. Decoding never allocates.
 ///
 /// ```
 /// use zaichik_proto::{ClientDecoder, ClientFrame, Limits};
@@ -98,7 +98,7 @@ impl<S: Side> Decoder<S> {
 
     /// Decodes the frame at the front of `input`; `None` if it is incomplete.
     ///
-    /// Returns the frame and the number of bytes that it took; the input of the next call must start after them. A
+    /// Returns the frame and the number of bytes that it consumed; the input of the next call must start after them. A
     /// frame above the limit is refused as soon as its header has arrived.
     ///
     /// # Errors
@@ -126,7 +126,7 @@ impl<S: Side> Decoder<S> {
         }
     }
 
-    /// Number of bytes that decoded frames have taken from the stream, including the magic.
+    /// Number of bytes that decoded frames have consumed from the stream, including the magic.
     #[must_use]
     pub const fn position(&self) -> u64 {
         self.position
@@ -188,8 +188,8 @@ impl Decoder<FromClient> {
     /// Decodes the frame at the front of `input` if it is a *plain* publish, as most are: complete, without a
     /// producer, of one record with a body and nothing else.
     ///
-    /// Otherwise it returns `None`, changes nothing and says nothing about the frame: call [`decode`](Self::decode).
-    /// For a plain publish `decode` returns the same, at five times the cost.
+    /// Otherwise it returns `None` and changes nothing, and the frame may be of any kind, or invalid: call
+    /// [`decode`](Self::decode). For a plain publish `decode` returns the same, at five times the cost.
     ///
     /// ```
     /// use bytes::BytesMut;
@@ -255,7 +255,7 @@ mod sealed {
         ClientFrame, FromClient, FromServer, Limits, ProtocolFault, ServerFrame, client_kind, server_kind,
     };
 
-    /// What only this crate needs to know about a direction.
+    /// The part of a direction that only this crate uses.
     #[expect(unnameable_types, reason = "a trait that cannot be named cannot be implemented elsewhere")]
     pub trait Sealed {
         /// Whether the direction starts with the magic.

@@ -1,4 +1,4 @@
-//! Errors in what a peer sent.
+//! Errors in a peer's bytes.
 
 use thiserror::Error;
 
@@ -45,7 +45,7 @@ pub enum ProtocolFault {
         /// The version that the peer requested.
         got: u16,
     },
-    /// A handshake frame arrived after the handshake, or another frame before it was done.
+    /// A handshake frame arrived after the handshake, or another frame arrived before it was done.
     #[error("frame kind {kind:#04x} is not allowed in this phase of the connection")]
     OutOfPhase {
         /// The frame's kind byte.

@@ -1,11 +1,11 @@
-//! What the two ends say to each other: requests beside their answers, one file for each subject.
+//! The frames that the two ends exchange: requests together with their answers, one file for each subject.
 //!
-//! What may grow without a new protocol version, such as refusal codes, counters and the reasons that answers give,
-//! is `#[non_exhaustive]`. The rest is not, on purpose:
+//! Types that may grow without a new protocol version, such as refusal codes, counters and the reasons in answers, are
+//! `#[non_exhaustive]`. All others are deliberately exhaustive:
 //!
-//! - [`ClientFrame`](client::ClientFrame), [`ServerFrame`](server::ServerFrame) and what requests can ask for
-//!   (`Start`, `Operation`, `Subject`, …) are matched by the state machines of both ends. A machine that ignores a
-//!   frame leaves a request without an answer, so a new one has to break the build of every machine.
+//! - [`ClientFrame`](client::ClientFrame), [`ServerFrame`](server::ServerFrame) and the enums in requests (`Start`,
+//!   `Operation`, `Subject`, …) are matched by the state machines of both ends. A state machine that ignores a frame
+//!   leaves a request without an answer, so a new variant must break the build of every state machine.
 //! - Structs of frames, records and list entries have public fields and can be written as literals: their layout is
 //!   fixed for each protocol version.
 

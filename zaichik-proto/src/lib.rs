@@ -5,7 +5,7 @@
 //! [`ClientFrame`]s, the broker sends [`ServerFrame`]s, and a decoder of one direction rejects the frames of the other.
 //! `docs/protocol.md` in the repository is the normative description.
 //!
-//! Frames and the words of requests are exhaustive enums, because both ends must handle all of them. Codes, reasons,
+//! Frames and the options in requests are exhaustive enums, because both ends must handle all of them. Codes, reasons,
 //! limits and topic options are `#[non_exhaustive]`: they may grow.
 //!
 //! ```

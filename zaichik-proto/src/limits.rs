@@ -1,6 +1,6 @@
-//! The limits of a connection: the broker announces them in its Welcome, and both ends keep to them.
+//! The limits of a connection: the broker announces them in its Welcome, and both ends respect them.
 
-/// What a connection may carry (docs/protocol.md §3.3).
+/// The limits of a connection (docs/protocol.md §3.3).
 ///
 /// The broker's configuration decides. [`Limits::new`] has the defaults, and the method named like a limit changes it.
 ///
@@ -35,7 +35,7 @@ pub struct Limits {
 impl Limits {
     /// Maximum body of a frame before the handshake is done, in bytes.
     pub const MAX_HANDSHAKE_FRAME: u32 = 4_096;
-    /// Bytes that a frame needs beside the largest message: the fixed fields, the topic and the record header.
+    /// Bytes that a frame needs besides the largest message: the fixed fields, the topic and the record header.
     pub const FRAME_ROOM: u32 = 4_096;
     /// Maximum size of a frame in which the broker delivers several records, header included, in bytes.
     pub const MAX_DELIVERY_FRAME: u32 = 65_536;

@@ -1,4 +1,4 @@
-//! Refusals: answers to requests that the broker does not fulfil.
+//! Refusals: answers to requests that the broker does not carry out.
 
 use core::fmt;
 

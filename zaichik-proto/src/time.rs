@@ -6,7 +6,7 @@ use crate::options::micros;
 
 /// A moment, in microseconds since the Unix epoch.
 ///
-/// The state machines never read a clock. Within one of them time does not go back: a smaller `now` is taken
+/// The state machines never read a clock. Within each of them time does not move backwards: a smaller `now` is treated
 /// as the largest seen. Arithmetic saturates, so [`Timestamp::MAX`] means "never".
 ///
 /// ```
@@ -25,7 +25,7 @@ impl Timestamp {
     /// Never.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// A moment that many microseconds after the Unix epoch.
+    /// The moment `micros` microseconds after the Unix epoch.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
@@ -43,7 +43,7 @@ impl Timestamp {
         Self(self.0.saturating_add(micros))
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// The time since `earlier`; zero if this is not later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

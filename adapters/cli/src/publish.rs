@@ -160,7 +160,7 @@ impl Publish {
         }
     }
 
-    /// Messages as one request, with the terms of the command line.
+    /// Messages as one request, with the options of the command line.
     fn request(
         &self,
         client: &Client,
@@ -339,7 +339,8 @@ impl PublishRun<'_> {
 }
 
 impl InFlight {
-    /// Waits for the next answer; never completes if no request is in flight. No answer is lost if the future is dropped.
+    /// Waits for the next answer; never completes if no request is in flight. No answer is lost if the future is
+    /// dropped.
     async fn next(&mut self) -> Answer {
         let Some(PublishRequest { first, sent_at, receipt }) = self.requests.front_mut() else {
             return std::future::pending().await;

@@ -156,7 +156,7 @@ impl Create {
         let (topic, status, outcome) = match status {
             TopicStatus::Created => (&self.topic, "created", "created"),
             TopicStatus::Adopted => {
-                (&self.topic, "adopted", "already existed by its first use; now has these settings")
+                (&self.topic, "adopted", "was already created by its first use; now has these settings")
             }
             TopicStatus::Unchanged => (&self.topic, "unchanged", "already exists with these settings"),
             _ => (&self.topic, "ready", "is ready"),

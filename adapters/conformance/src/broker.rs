@@ -20,10 +20,10 @@ use crate::peer::Peer;
 /// Time limit of a case.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// Longer than any test runs.
+/// Longer than any test.
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
 
-/// Short, but above zero, so that what depends on it happens by itself.
+/// Short, but above zero, so that it takes effect without help.
 pub(crate) const SOON: Duration = Duration::from_millis(20);
 
 /// A form's client.
@@ -67,7 +67,7 @@ impl<F: Form> Broker<F> {
         self.client_builder().connect().await.expect("the broker listens")
     }
 
-    /// A connection on which nothing was sent yet.
+    /// A connection on which nothing has been sent yet.
     pub(crate) async fn dial(&self) -> PeerOf<F> {
         Peer::dial(self.0.address()).await.expect("the broker listens")
     }
@@ -163,7 +163,7 @@ pub(crate) async fn next_committed(subscription: &mut Subscription) -> String {
 /// The events that a subscription has now, without a commit.
 pub(crate) async fn settled<R: Runtime>(client: &Client<R>, subscription: &mut Subscription) -> Vec<String> {
     let mut all = Vec::new();
-    // The first answer shows that the broker has served the connection, the second that what it produced has arrived.
+    // The first answer shows that the broker has served the connection, the second that its output has arrived.
     for _ in 0..2 {
         client.ping().await.expect("connected");
     }

@@ -2,7 +2,7 @@
 //!
 //! The engine's tests prove every row in simulated time. These cases show that a chapter works in each form: that the
 //! client's calls reach the broker, and that answers, messages and refusals come back. The broker's clock is real:
-//! what must live lives for an hour, and what must expire is polled until it has.
+//! records that must stay live have an hour, and records that must expire are polled until they have.
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ pub(crate) async fn t_04_a_topic_is_created_adopted_altered_or_refused<F: Form>(
     broker.stop().await;
 }
 
-pub(crate) async fn r_04_what_expires_before_its_turn_is_one_gap<F: Form>() {
+pub(crate) async fn r_04_records_that_expire_before_their_turn_are_one_gap<F: Form>() {
     let broker = Broker::<F>::start().await;
     let client = broker.client().await;
     let forever = TopicOptions::new().retain_forever();
@@ -172,12 +172,12 @@ pub(crate) async fn a_13_a_message_is_nacked_committed_or_becomes_a_dead_letter<
     assert_eq!(settled(&client, &mut subscription).await, ["1=b"], "the window is full");
     assert_eq!(refused(subscription.commit_to(2).await), "CommitAhead 2");
 
-    // The delay ends by itself, and nothing overtakes the message.
+    // The delay ends without further requests, and nothing overtakes the message.
     message.nack(SOON).await.expect("it was delivered");
     for expected in ["0=a #2", "1=b #2"] {
         assert_eq!(next(&mut subscription).await, expected);
     }
-    // The second failure is one too many: the message is copied, and the cursor passes it.
+    // The second failure exceeds the maximum: the message is copied, and the cursor passes it.
     message.nack(Duration::ZERO).await.expect("it was delivered");
     for expected in ["1=b #3", "2=c"] {
         assert_eq!(next(&mut subscription).await, expected);
@@ -211,7 +211,7 @@ pub(crate) async fn d_03_a_durable_subscription_is_kept_taken_over_and_moved<F: 
     assert!(matches!(fenced, Err(ClientError::Fenced { .. })), "{fenced:?}");
     assert_eq!(next(&mut old).await, "ended");
 
-    // Any client may move it by its name, whether a connection holds it or not.
+    // Any client may move it by name, whether or not a connection holds it.
     first.seek("t", "d", Start::Offset(2)).await.expect("moved");
     assert_eq!(settled(&second, &mut subscription).await, ["2=c #3"]);
     subscription.seek(Start::Earliest).await.expect("moved");

@@ -1,4 +1,4 @@
-//! Chapter A: what sockets, threads and timers can break in delivery and commit.
+//! Chapter A: the parts of delivery and commit that sockets, threads and timers can break.
 
 use std::time::Duration;
 
@@ -56,13 +56,13 @@ pub(crate) async fn a_16_a_connection_that_ends_commits_nothing<F: Form>() {
     broker.stop().await;
 }
 
-pub(crate) async fn a_17_a_peer_that_stops_reading_delays_no_other<F: Form>() {
+pub(crate) async fn a_17_a_peer_that_stops_reading_does_not_delay_others<F: Form>() {
     let (broker, reader, writer) = pair::<F>().await;
     let options = TopicOptions::new().retain_forever().max_bytes(1 << 20);
     writer.create_topic("flood", options).await.expect("created");
     let stuck = broker.peer().await;
     stuck.answer(stuck.subscribe_to(Sub::new(1, "flood").window(0))).await;
-    // Far more than the buffers between the broker and the peer that does not read can hold.
+    // Far more than the buffers between the broker and the stalled peer can hold.
     let mut subscription = reader.subscribe("flood").window(64).await.expect("subscribed");
     let body = vec![7; 64 << 10];
     for offset in 0..512 {
@@ -72,8 +72,8 @@ pub(crate) async fn a_17_a_peer_that_stops_reading_delays_no_other<F: Form>() {
         assert_eq!(message.offset, offset);
         message.commit().await.expect("committed");
     }
-    // Its requests are served. When it reads again it gets every message or a Gap in its place; the peer checks that
-    // there is no hole.
+    // Its requests are served. When it reads again it receives every message or a Gap in its place; the peer checks
+    // that there is no hole.
     assert_eq!(stuck.answer(stuck.publish("other", "x")).await, "@0 new");
     let mut last = String::new();
     while !last.starts_with("1/511=") {
@@ -180,7 +180,7 @@ pub(crate) async fn a7_idle_connections_are_woken_by_a_publish<F: Form>() {
     broker.stop().await;
 }
 
-/// Many messages, of which some are larger than the buffers on their way.
+/// Many messages, some of them larger than the buffers on the way.
 pub(crate) async fn a7_large_and_small_messages_arrive_whole<F: Form>() {
     let (broker, reader, writer) = pair::<F>().await;
     let mut subscription = reader.subscribe("t").window(16).await.expect("subscribed");

@@ -9,7 +9,7 @@ use crate::faults::Direction;
 use crate::form::Form;
 use crate::proxy::Proxy;
 
-/// Creates a topic `t` that retains these forever; the client that published them.
+/// Creates a topic `t` that retains these messages forever; returns the client that published them.
 async fn topic<F: Form>(broker: &Broker<F>, bodies: &[&'static str]) -> ClientOf<F> {
     let writer = broker.client().await;
     writer.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
@@ -41,7 +41,7 @@ pub(crate) async fn d_02_uncommitted_messages_are_redelivered_in_order<F: Form>(
     let mut subscription = client.subscribe("t").durable("d").window(2).await.expect("subscribed");
     assert_eq!(next_committed(&mut subscription).await, "0=a");
     assert_eq!(settled(&client, &mut subscription).await, ["1=b", "2=c"]);
-    // The client reconnects by itself after a broken connection.
+    // The client reconnects automatically after a broken connection.
     proxy.cut();
     for expected in ["reconnected 1 1", "1=b #2", "2=c #2"] {
         assert_eq!(next(&mut subscription).await, expected);
@@ -56,7 +56,8 @@ pub(crate) async fn d_02_uncommitted_messages_are_redelivered_in_order<F: Form>(
     broker.stop().await;
 }
 
-/// A client that was taken over while it was disconnected learns it when it reconnects, and never attaches again.
+/// A client whose subscription was taken over while it was disconnected is notified when it reconnects, and never
+/// attaches again.
 pub(crate) async fn d_08_a_fenced_client_stays_fenced<F: Form>() {
     let broker = Broker::<F>::start().await;
     topic(&broker, &["a"]).await;
@@ -64,7 +65,7 @@ pub(crate) async fn d_08_a_fenced_client_stays_fenced<F: Form>() {
     let away = behind::<F>(&proxy).await;
     let mut old = away.subscribe("t").durable("d").await.expect("subscribed");
     assert_eq!(next(&mut old).await, "0=a");
-    // Fenced does not reach it.
+    // Fenced does not reach the disconnected client.
     proxy.freeze(Direction::FromBroker);
     let (client, mut subscription) = attach(&broker, 1).await;
     assert_eq!(next(&mut subscription).await, "0=a #2");

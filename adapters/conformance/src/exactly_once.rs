@@ -18,7 +18,7 @@ use crate::faults::{Direction, Fault};
 use crate::form::Form;
 use crate::proxy::Proxy;
 
-/// Runs at the same time.
+/// Maximum concurrent runs.
 const AT_ONCE: usize = 12;
 
 /// A broker whose implicit topics retain forever.
@@ -105,7 +105,7 @@ pub(crate) async fn p_06_a_publish_cut_at_each_byte_is_stored_once<F: Form>() {
     broker.stop().await;
 }
 
-pub(crate) async fn p_06_several_in_flight_cut_at_many_bytes_keep_their_order<F: Form>() {
+pub(crate) async fn p_06_several_publishes_in_flight_cut_at_many_bytes_keep_their_order<F: Form>() {
     let broker = keeping::<F>().await;
     let expected = Expected::default();
     let program = async |proxy: &Proxy, topic: &str| {
@@ -145,8 +145,8 @@ pub(crate) async fn x_03_a_transaction_cut_at_many_bytes_has_one_effect<F: Form>
     broker.stop().await;
 }
 
-/// A worker's task: for each message of `name/in`, publish an output to `name/out` in one transaction with the commit of
-/// the message.
+/// A worker's task: for each message of `name/in`, publish an output to `name/out` in one transaction with the commit
+/// of the message.
 struct Work<'a> {
     name: &'a str,
     inputs: u64,
@@ -210,7 +210,7 @@ impl Work<'_> {
     }
 }
 
-/// One worker, whose client reconnects by itself.
+/// One worker, whose client reconnects automatically.
 pub(crate) async fn x_03_consume_transform_produce_cut_at_many_bytes<F: Form>() {
     let broker = keeping::<F>().await;
     let steady = broker.client().await;
@@ -228,7 +228,7 @@ pub(crate) async fn x_03_consume_transform_produce_cut_at_many_bytes<F: Form>() 
     broker.stop().await;
 }
 
-/// A worker ends with its connection, and another takes its place.
+/// A worker ends with its connection, and another replaces it.
 pub(crate) async fn x_03_consume_transform_produce_by_workers_that_die_at_many_bytes<F: Form>() {
     let broker = keeping::<F>().await;
     let steady = broker.client().await;
@@ -253,9 +253,9 @@ pub(crate) async fn x_03_consume_transform_produce_by_workers_that_die_at_many_b
 enum End {
     /// Its connection breaks.
     Cut,
-    /// It is dropped, and its client still sends what is queued.
+    /// It is dropped, and its client still sends queued requests.
     Dropped,
-    /// It does not end: it is slow, and continues after another has taken its place.
+    /// It does not end: it is slow, and continues after another worker has replaced it.
     Late,
 }
 
@@ -268,7 +268,8 @@ struct Stopped<'a> {
     sending: Option<Sending<'a>>,
 }
 
-/// Does `steps` steps of the work: subscribe, then for each message take it, send the transaction, await the answer.
+/// Performs `steps` steps of the work: subscribe, then for each message take it, send the transaction, await the
+/// answer.
 async fn stop_after<'a, R: Runtime>(work: &'a Work<'_>, client: &'a Client<R>, steps: usize) -> Stopped<'a> {
     let mut stopped = Stopped::default();
     let mut done = 0..steps;

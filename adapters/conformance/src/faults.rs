@@ -29,7 +29,7 @@ pub(crate) enum Fault {
     Delay { seed: u64 },
     /// The connection breaks when this many bytes have left in a direction.
     Cut(Direction, u64),
-    /// A direction stops silently when this many bytes have left in it.
+    /// A direction stops silently when this many of its bytes have left.
     Freeze(Direction, u64),
 }
 

@@ -91,12 +91,12 @@ impl Listener for MemoryListener {
     }
 }
 
-/// An address that is in use until this is dropped.
+/// A reserved address, in use until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Place(pub(crate) SocketAddr);
 
 impl Place {
-    /// Takes `address`, with port 0 any free one; `open` makes the stream of each connection to it.
+    /// Reserves `address`, or any free one for port 0; `open` creates the stream of each connection to it.
     pub(crate) fn take(
         address: &str,
         open: impl Fn() -> io::Result<LocalIo> + Send + Sync + 'static,
@@ -104,7 +104,7 @@ impl Place {
         let mut address = parse(address)?;
         let mut places = lock(&PLACES);
         if address.port() == 0 {
-            // Ports are not reused, so that connecting to an address that was given up fails.
+            // Ports are not reused, so that connecting to a released address fails.
             address.set_port(NEXT_PORT.fetch_add(1, Ordering::Relaxed));
         }
         if places.contains_key(&address) {
@@ -118,7 +118,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let opener = lock(&PLACES).remove(&self.0);
-        // Outside the lock: dropping it may drop streams, which wakes their peers.
+        // Dropped after unlocking: this may drop streams, which wakes their peers.
         drop(opener);
     }
 }

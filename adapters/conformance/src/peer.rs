@@ -32,7 +32,7 @@ struct Line<I> {
 }
 
 impl<R: Runtime> Peer<R> {
-    /// A connection on which nothing was sent yet.
+    /// A connection on which nothing has been sent yet.
     pub(crate) async fn dial(address: &str) -> io::Result<Self> {
         let line =
             Line { io: R::connect(address).await?, incoming: BytesMut::new(), received: 0, ended: false };
@@ -80,7 +80,7 @@ impl<R: Runtime> Peer<R> {
 
     /// Waits until everything that the broker had to send has arrived.
     ///
-    /// The first pong shows that the broker has served the connection, the second that what it produced was written.
+    /// The first pong shows that the broker has served the connection, the second that its output was written.
     pub(crate) async fn settle(&self) {
         for _ in 0..2 {
             self.ping_before(b"").await;

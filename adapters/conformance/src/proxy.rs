@@ -10,7 +10,7 @@ use zaichik_driver::{Clock, Listener, Runtime};
 
 use crate::faults::{Direction, Fault, Half, Step};
 
-/// Connections that a proxy accepts in all.
+/// Maximum connections that a proxy accepts in total.
 const MOST_CONNECTIONS: usize = 4_096;
 
 /// Steps of a connection before other tasks of the thread get their turn.

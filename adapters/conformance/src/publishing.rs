@@ -1,4 +1,4 @@
-//! Chapter P: what sockets, threads and the client's queue can break in publishing.
+//! Chapter P: the parts of publishing that sockets, threads and the client's queue can break.
 
 use std::pin::pin;
 
@@ -12,7 +12,7 @@ use crate::faults::Direction;
 use crate::form::Form;
 use crate::proxy::Proxy;
 
-pub(crate) async fn p4_a_dropped_client_still_sends_what_it_accepted<F: Form>() {
+pub(crate) async fn p4_a_dropped_client_still_sends_accepted_requests<F: Form>() {
     let broker = Broker::<F>::start().await;
     let reader = broker.client().await;
     let mut subscription = reader.subscribe("last words").window(16).await.expect("subscribed");
@@ -61,7 +61,7 @@ pub(crate) async fn p4_a_publisher_reports_a_refusal_once_and_continues<F: Form>
 }
 
 /// An answer does not wait for deliveries that are due before it: here they continue until it arrives.
-pub(crate) async fn p_10_answers_come_while_deliveries_saturate<F: Form>() {
+pub(crate) async fn p_10_answers_arrive_while_deliveries_saturate_the_connection<F: Form>() {
     let broker = Broker::<F>::start().await;
     let writer = broker.client().await;
     let options = TopicOptions::new().retain_forever().max_bytes(4 << 20);

@@ -27,8 +27,8 @@ pub(crate) fn converse<F: Form>(peer: &PeerOf<F>, topic: &str) {
 
 /// The broker's answers to that session, by lane; the order within each is fixed.
 ///
-/// How the bytes arrive decides how much is delivered before the subscription ends, so deliveries, the answer to the
-/// commit, the last delivered offset and the place of Goodbye are left out.
+/// The timing of the bytes decides how much is delivered before the subscription ends, so deliveries, the answer to the
+/// commit, the last delivered offset and the place of Goodbye are omitted.
 async fn answers<F: Form>(peer: &PeerOf<F>) -> (Vec<String>, Vec<String>) {
     let varies = |one: &String| ["1/", "#5 ", "goodbye"].iter().any(|start| one.starts_with(start));
     let mut log = peer.end().await;
@@ -77,12 +77,12 @@ pub(crate) async fn s_03_a_stream_split_at_every_byte_has_the_same_result<F: For
     broker.stop().await;
 }
 
-pub(crate) async fn s_05_a_shutdown_answers_what_it_accepted<F: Form>() {
+pub(crate) async fn s_05_a_shutdown_answers_accepted_requests<F: Form>() {
     let broker = Broker::<F>::start().await;
     let (publisher, reader) = (broker.client().await, broker.client().await);
     publisher.create_topic("end", TopicOptions::new().retain_forever()).await.expect("created");
     let mut subscription = reader.subscribe("end").window(0).await.expect("subscribed");
-    // The client retries what a draining broker refuses, but not for long.
+    // The client retries requests that a draining broker refuses, but not for long.
     let mut publishing = Vec::new();
     for number in 0..200 {
         let publisher = publisher.clone();

@@ -10,8 +10,8 @@ use crate::broker::{Broker, next, put, spawn};
 use crate::form::Form;
 use crate::peer::Peer;
 
-/// A reader that takes no bytes is dropped at the write deadline; other connections are served before and after.
-pub(crate) async fn s4_a_peer_that_takes_no_bytes_is_dropped<F: Form>() {
+/// A reader that accepts no bytes is dropped at the write deadline; other connections are served before and after.
+pub(crate) async fn s4_a_peer_that_accepts_no_bytes_is_dropped<F: Form>() {
     let broker = Broker::<F>::with(|config| config.write_timeout = Duration::from_millis(300)).await;
     let (reader, writer) = (broker.client().await, broker.client().await);
     let flood = TopicOptions::new().retain_forever().max_bytes(1 << 20);
@@ -21,7 +21,7 @@ pub(crate) async fn s4_a_peer_that_takes_no_bytes_is_dropped<F: Form>() {
     let stuck = broker.peer().await;
     stuck.answer(stuck.subscribe_to(Sub::new(1, "flood").window(0))).await;
     stuck.answer(stuck.subscribe(2, "gate")).await;
-    // This record is kept for the peer that is about to be stuck, and fills its topic.
+    // This record is kept for the peer that will stall, and fills its topic.
     put(&writer, "gate", "0").await;
     stuck.stream_of(1).await;
     let mut subscription = reader.subscribe("flood").window(64).await.expect("subscribed");
@@ -31,7 +31,7 @@ pub(crate) async fn s4_a_peer_that_takes_no_bytes_is_dropped<F: Form>() {
         assert_eq!(next(&mut subscription).await, format!("{offset}=<65536>"));
         subscription.commit().await.expect("committed");
     }
-    // Refused until the stuck peer is dropped and the record is kept for no subscription.
+    // Refused until the stalled peer is dropped, because then no subscription needs the record.
     assert_eq!(put(&writer, "gate", "1").await, "@1");
     assert!(
         !stuck.end().await.iter().any(|one| one.starts_with("1/511=")),
@@ -49,7 +49,7 @@ pub(crate) async fn s7_other_connections_subscriptions_are_out_of_reach<F: Form>
     owner.answer(owner.publish_all("t", &[record(b"a"), record(b"b")])).await;
     assert_eq!(owner.stream().await, ["7/0=a"]);
     for subscription in [7, 8] {
-        // The answer is the same whether another connection has the number or none.
+        // The answer does not depend on whether another connection uses the number.
         assert_eq!(other.answer(other.commit(subscription, 0)).await, "refused NotSubscribed");
         assert_eq!(other.answer(other.unsubscribe(subscription)).await, "refused NotSubscribed");
     }
@@ -60,7 +60,7 @@ pub(crate) async fn s7_other_connections_subscriptions_are_out_of_reach<F: Form>
 }
 
 /// Messages may arrive before Unsubscribed and never after it.
-pub(crate) async fn a9_unsubscribe_while_deliveries_are_under_way<F: Form>() {
+pub(crate) async fn a9_unsubscribe_while_deliveries_are_in_transit<F: Form>() {
     let broker = Broker::<F>::start().await;
     let writer = broker.topic(TopicOptions::new().retain_forever()).await;
     for position in 0..40 {
@@ -98,7 +98,7 @@ pub(crate) async fn r3_subscribing_races_with_publishing<F: Form>() {
     for number in 0..16_u32 {
         let reader = broker.peer().await;
         tasks.push(spawn::<F::Runtime, _>(async move {
-            // Each subscribes a little later than the one before.
+            // Each subscribes a little later than the previous one.
             for _ in 0..number * 5 {
                 reader.settle().await;
             }
@@ -120,8 +120,8 @@ pub(crate) async fn r3_subscribing_races_with_publishing<F: Form>() {
     broker.stop().await;
 }
 
-/// Every accepted publish is answered and delivered, and nothing else is.
-pub(crate) async fn s5_a_drain_under_load_answers_what_it_accepts<F: Form>() {
+/// Exactly the accepted publishes are answered as such and delivered.
+pub(crate) async fn s5_a_drain_under_load_answers_accepted_publishes<F: Form>() {
     let broker = Broker::<F>::start().await;
     let (reader, silent, unfinished) = (broker.peer().await, broker.peer().await, broker.dial().await);
     reader.answer(reader.subscribe_to(Sub::new(1, "t").window(0))).await;

@@ -1,4 +1,4 @@
-//! What happens exactly at its time, on runtimes with virtual time, where an hour takes no time.
+//! Exact timing, on runtimes with virtual time, where an hour passes instantly.
 //!
 //! On such a runtime time advances when every task waits. `tick` is its smallest unit of time.
 

@@ -1,4 +1,4 @@
-//! Chapter S: broken, slow and hostile connections, beside which honest clients are served as usual.
+//! Chapter S: broken, slow and hostile connections, alongside which honest clients are served as usual.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn garbage() -> Vec<(FaultCode, Vec<u8>)> {
     ]
 }
 
-pub(crate) async fn s_04_garbage_ends_its_connection_and_no_other<F: Form>() {
+pub(crate) async fn s_04_garbage_ends_only_its_own_connection<F: Form>() {
     let broker = Broker::<F>::start().await;
     let honest = broker.client().await;
     let mut subscription = honest.subscribe("calm").await.expect("subscribed");
@@ -96,7 +96,7 @@ pub(crate) async fn s_04_garbage_ends_its_connection_and_no_other<F: Form>() {
     for _ in 0..8 {
         assert_eq!(replies(&broker, &bytes).await, [format!("fatal {code}")]);
     }
-    // An incomplete frame at the end of the stream is discarded and is no breach.
+    // An incomplete frame at the end of the stream is discarded, and is not a violation.
     let peer = broker.peer().await;
     peer.send_bytes(&frame(ClientFrame::Close.kind(), b"")[..7]);
     peer.finish().await;
@@ -141,7 +141,7 @@ pub(crate) async fn s13_extension_frames_of_a_later_version_are_skipped<F: Form>
 }
 
 /// Pieces of one to seven bytes, each with a delay, in both directions.
-pub(crate) async fn s2_split_and_late_bytes_change_nothing<F: Form>() {
+pub(crate) async fn s2_split_and_late_bytes_have_no_effect<F: Form>() {
     let broker = Broker::<F>::start().await;
     join_all((0..4).map(|seed| split(&broker, seed))).await;
     broker.stop().await;
@@ -186,7 +186,7 @@ pub(crate) async fn s2_a_slow_reader_gets_the_bytes_that_were_sent<F: Form>() {
 }
 
 /// Peers with incomplete handshakes are closed with a reason, and an honest client finds room meanwhile.
-pub(crate) async fn s1_handshakes_that_never_end_keep_no_client_out<F: Form>() {
+pub(crate) async fn s1_handshakes_that_never_end_do_not_keep_clients_out<F: Form>() {
     let broker = Broker::<F>::with(|config| {
         config.handshake_timeout = Duration::from_millis(500);
         config.max_handshakes = 8;
@@ -226,7 +226,7 @@ pub(crate) async fn s1_a_silent_peer_is_closed_at_the_handshake_timeout<F: Form>
     broker.stop().await;
 }
 
-pub(crate) async fn s4_a_peer_that_answers_no_ping_is_dropped<F: Form>() {
+pub(crate) async fn s4_a_peer_that_does_not_answer_pings_is_dropped<F: Form>() {
     let broker = Broker::<F>::with(|config| config.wire.heartbeat_millis = 100).await;
     let peer = broker.peer().await;
     assert_eq!(peer.end().await, ["ping 1", "ping 2", "fatal HeartbeatMissed"]);
@@ -290,7 +290,7 @@ async fn through<R: Runtime>(proxy: &Proxy) -> Peer<R> {
     Peer::dial(proxy.address()).await.expect("the proxy listens")
 }
 
-/// The number of records in a topic, as another connection sees it.
+/// The number of records in a topic, observed through another connection.
 async fn records_of<F: Form>(broker: &Broker<F>, topic: &str) -> u64 {
     let peer = broker.peer().await;
     let answer = peer.answer(peer.subscribe_to(Sub::new(1, topic))).await;
@@ -335,8 +335,8 @@ pub(crate) async fn s6_a_session_cut_at_every_byte_is_applied_frame_by_frame<F: 
     broker.stop().await;
 }
 
-/// A client whose first connection breaks at any byte reconnects by itself: each accepted message is stored once, and
-/// its subscription receives all of them in order.
+/// A client whose first connection breaks at any byte reconnects automatically: each accepted message is stored once,
+/// and its subscription receives all of them in order.
 pub(crate) async fn s6_a_client_recovers_from_a_cut_at_any_byte<F: Form>() {
     let broker = Broker::<F>::start().await;
     for direction in [Direction::ToBroker, Direction::FromBroker] {

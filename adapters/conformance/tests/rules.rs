@@ -1,4 +1,4 @@
-//! Checks `docs/rules.md` against the sources: every citation has the one form and names a rule that exists, every
+//! Checks `docs/rules.md` against the sources: every citation has the standard form and names an existing rule, every
 //! clause has a test that cites it, every row has a test of the engine, and every chapter with rows and every marked
 //! row has a case over the adapters.
 
@@ -75,7 +75,7 @@ struct Source {
     text: String,
 }
 
-/// What sources say about rules.
+/// The rules cited in the sources.
 #[derive(Debug, Default)]
 struct Uses {
     problems: Vec<String>,
@@ -162,7 +162,7 @@ impl Uses {
     }
 }
 
-/// Everything that is wrong with the rules and with what the sources say about them.
+/// All errors in the rules and in the citations of the sources.
 fn problems(text: &str, sources: &[Source]) -> Vec<String> {
     let rules = Rules::parse(text);
     let uses = Uses::of(&rules, sources);

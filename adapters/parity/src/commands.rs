@@ -11,7 +11,7 @@ use crate::process::{Broker, command, piped};
 use crate::script;
 
 /// The start lines name the version, the configuration and the address.
-pub fn port_0_is_any_free_port_and_the_real_one_is_printed(path: &str) {
+pub fn port_0_picks_a_free_port_and_prints_it(path: &str) {
     let broker = Broker::start(path);
     assert_ne!(broker.port, 0);
     let expected = [
@@ -31,7 +31,7 @@ pub fn port_0_is_any_free_port_and_the_real_one_is_printed(path: &str) {
 }
 
 /// The error names the address in one line.
-pub fn a_port_that_is_taken_is_one_line_and_code_3(path: &str) {
+pub fn a_port_in_use_is_reported_in_one_line_with_code_3(path: &str) {
     let first = Broker::start(path);
     let second = command(path, first.port).output().expect("the command runs");
     assert_eq!(second.status.code(), Some(3));
@@ -107,7 +107,7 @@ pub fn s10_more_connections_than_descriptors_end_no_connection(path: &str) {
 }
 
 /// An empty or invalid filter is ignored.
-pub fn a_filter_that_is_empty_or_wrong_hides_nothing(path: &str) {
+pub fn an_empty_or_invalid_log_filter_hides_nothing(path: &str) {
     for (filter, warning) in [("", None), ("zaichik=loud", Some("RUST_LOG=\"zaichik=loud\" is ignored"))] {
         let broker = Broker::run(command(path, 0).env("RUST_LOG", filter));
         let warned = broker.start.iter().find(|line| line.contains("RUST_LOG"));

@@ -115,8 +115,8 @@ pub fn unknown_settings_are_refused_with_a_suggestion(path: &str) {
     }
 }
 
-/// The line has the origin, the value and what to use.
-pub fn a_wrong_value_is_one_line(path: &str) {
+/// The line names the origin, the value and the expected form.
+pub fn an_invalid_value_is_reported_in_one_line(path: &str) {
     let directory = Directory::new();
     let wrong = directory.write("wrong.toml", "# too much\nlimits.max_message_size = \"9GiB\"\n");
     let errors =

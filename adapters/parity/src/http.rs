@@ -228,7 +228,7 @@ pub fn readiness_ends_with_the_first_signal(path: &str) {
         assert_eq!(request(port, "GET", "/readyz").await.0, 200);
         broker.signal("TERM");
         broker.wait_for_log("draining");
-        // The log line comes shortly before the change.
+        // The log line is written shortly before the change.
         while request(port, "GET", "/readyz").await.0 == 200 {}
         for (page, status, body) in
             [("/readyz", 503, "draining\n"), ("/metrics", 503, "draining\n"), ("/healthz", 200, "healthy\n")]
@@ -284,7 +284,7 @@ pub fn an_open_http_address_is_refused(path: &str) {
 }
 
 /// The same error as for the broker's own port.
-pub fn an_http_port_that_is_taken_is_one_line_and_code_3(path: &str) {
+pub fn an_http_port_in_use_is_reported_in_one_line_with_code_3(path: &str) {
     let (broker, port) = start(path, &[]);
     let address = format!("127.0.0.1:{port}");
     let output = command(path, 0).args(["--http", &address]).output().expect("the command runs");

@@ -30,9 +30,9 @@ mod script;
 macro_rules! command_tests {
     ($command:expr) => {
         $crate::command_tests!($command;
-            port_0_is_any_free_port_and_the_real_one_is_printed
-            a_port_that_is_taken_is_one_line_and_code_3
-            a_filter_that_is_empty_or_wrong_hides_nothing
+            port_0_picks_a_free_port_and_prints_it
+            a_port_in_use_is_reported_in_one_line_with_code_3
+            an_empty_or_invalid_log_filter_hides_nothing
             the_debug_log_shows_what_each_connection_did
             connections_are_not_logged_by_default
             sigint_and_sigterm_drain_and_exit_with_0
@@ -46,7 +46,7 @@ macro_rules! command_tests {
             config_print_shows_the_origin_of_each_value
             the_first_file_that_exists_is_read
             unknown_settings_are_refused_with_a_suggestion
-            a_wrong_value_is_one_line
+            an_invalid_value_is_reported_in_one_line
             config_default_prints_a_file_that_changes_nothing
             the_configuration_reaches_the_broker
             a_broker_listens_on_several_addresses
@@ -71,7 +71,7 @@ macro_rules! command_tests {
             readiness_ends_with_the_first_signal
             probes_are_answered_on_a_unix_socket
             an_open_http_address_is_refused
-            an_http_port_that_is_taken_is_one_line_and_code_3
+            an_http_port_in_use_is_reported_in_one_line_with_code_3
         );
         $crate::command_tests!($command, faults;
             s1_five_hundred_slow_handshakes_do_not_keep_clients_out

@@ -12,7 +12,7 @@ pub(crate) struct Broker {
     pub(crate) port: u16,
 }
 
-/// The command with pipes, and without the broker's variables of the test's own environment.
+/// The command with pipes, and without the broker's variables from the test's environment.
 pub(crate) fn command(path: &str, port: u16) -> Command {
     piped(Command::new(path), port)
 }

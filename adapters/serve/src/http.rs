@@ -1,4 +1,4 @@
-//! A small HTTP server beside the broker, for probes and Prometheus: `/healthz`, `/readyz`, `/metrics`.
+//! A small HTTP server next to the broker, for probes and Prometheus: `/healthz`, `/readyz`, `/metrics`.
 //!
 //! There is no authentication: the pages show counters, and the names of topics and durable subscriptions. The server
 //! shares only the runtime with the broker's clients, and holds at most [`MAX_CONNECTIONS`] connections.

@@ -27,7 +27,7 @@ pub(crate) enum Part {
         topic: u32,
         records: Vec<Record>,
     },
-    /// Commits the offset that is `ahead` after the cursor.
+    /// Commits the offset `ahead` places after the cursor.
     Commit {
         which: Which,
         ahead: i64,
@@ -37,7 +37,7 @@ pub(crate) enum Part {
 /// A subscription of the connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Which {
-    /// One of those that it holds, or held until it was fenced.
+    /// One of the subscriptions that it holds, or held until it was fenced.
     Own(usize),
     /// The one with this number, if there is one.
     Number(u32),
@@ -56,11 +56,11 @@ pub(crate) struct Claim {
 pub(crate) enum Epoch {
     /// It was not held.
     First,
-    /// At this distance from the current one.
+    /// An epoch at this distance from the current one.
     Current(i32),
 }
 
-/// Where a subscription begins, or a seek goes.
+/// Where a subscription begins, or a seek leads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Place {
     Earliest,
@@ -171,7 +171,7 @@ impl Place {
     }
 }
 
-/// The offset that is `ahead` after the first uncommitted one.
+/// The offset `ahead` places after the first uncommitted one.
 fn ahead_of_cursor(model: &Model, peer: u64, number: u32, ahead: i64) -> u64 {
     held(model, peer, number).map_or(0, Subscription::cursor).saturating_add_signed(ahead)
 }

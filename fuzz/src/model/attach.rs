@@ -150,7 +150,7 @@ impl Model {
         let mut numbers: Vec<_> = self.subscriptions.iter().filter_map(|one| one.holder).collect();
         numbers.retain(|(holder, _)| *holder == session);
         numbers.sort_unstable();
-        // In order: an earlier one may have been what kept a dead-letter topic full.
+        // In order, because an earlier subscription may have kept a dead-letter topic full.
         for (_, number) in numbers {
             self.fail_at_end(session, number);
             self.unsubscribe(session, number).expect("it holds it");
@@ -216,7 +216,7 @@ impl Model {
     }
 }
 
-/// After how many failures a record goes to which topic, if both are given.
+/// The maximum number of failures and the dead-letter topic, if both are given.
 fn dead_letter(request: &Subscribe) -> Option<(u32, u32)> {
     request.dead_letter.filter(|_| request.max_attempts > 0).map(|topic| (request.max_attempts, topic))
 }

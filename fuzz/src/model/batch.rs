@@ -1,4 +1,4 @@
-//! Batches in the model (chapter X): one operation after another on a copy of the broker.
+//! Batches in the model (chapter X): operations are applied in sequence to a copy of the broker.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ impl Model {
                 operation,
             };
         }
-        // Batches do not change producers, whose stored answers are many.
+        // Batches do not change producers, whose stored answers would be expensive to copy.
         let producers = std::mem::take(&mut self.producers);
         let (now, mut after) = (self.now, self.clone());
         self.producers = producers;
@@ -57,7 +57,7 @@ struct Trial {
     after: Model,
     results: Vec<(u32, bool, Option<u64>)>,
     duplicates: Vec<(u32, u32, u64)>,
-    /// Count and bytes of what each operation appended to its topic.
+    /// The count and bytes of the records that each operation appended to its topic.
     sums: Vec<(u32, u64, u64)>,
 }
 

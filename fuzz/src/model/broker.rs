@@ -1,7 +1,6 @@
-//! The model of a broker: topics, subscriptions and producers, and what each request does to them.
+//! The model of a broker: topics, subscriptions and producers, and the effect of each request on them.
 //!
-//! Obvious rather than fast: every question is answered with a scan. It shares no code with the engine; what they have in
-//! common is the rules.
+//! Obvious rather than fast: every question is answered with a scan. It shares the rules with the engine, but no code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -22,17 +21,17 @@ pub(crate) struct Model {
     pub(crate) bounds: Bounds,
     pub(crate) topics: BTreeMap<u32, Rc<Topic>>,
     pub(crate) names: Names,
-    /// What requests appended: topic, first offset and count. Callers may take it.
+    /// Records appended by requests: topic, first offset and count. Callers may take them.
     pub(crate) appended: Vec<(u32, u64, u64)>,
     pub(crate) subscriptions: Vec<Subscription>,
     /// Numbers whose durable subscription was taken over by another connection: session, number, and the new epoch.
     pub(crate) fenced: Vec<(u64, u32, u32)>,
-    /// Those of them of which the connection was not notified yet.
+    /// Those of them that the connection has not been notified of yet.
     pub(crate) notices: Vec<(u64, u32, u32)>,
     pub(crate) producers: Producers,
     /// Records that were copied to a dead-letter topic: topic, offset and durable name of the original.
     pub(crate) dead_letters: BTreeSet<(u32, u64, Option<u32>)>,
-    /// The number of dead letters for which the broker has memory; `None` if memory is no limit.
+    /// The number of dead letters that the broker has memory for; `None` if memory is not a limit.
     pub(crate) dead_letter_room: Option<u64>,
     /// Superseded records that subscriptions skipped.
     pub(crate) superseded: u64,
@@ -60,7 +59,7 @@ impl Model {
         }
     }
 
-    /// Time does not go back.
+    /// Time does not move backwards.
     pub(crate) fn tick(&mut self, now: u64) {
         self.now = self.now.max(now);
     }
@@ -114,7 +113,7 @@ impl Model {
         }
     }
 
-    /// A request that the broker refused for lack of memory has no effect but on its producer.
+    /// A request that the broker refused for lack of memory has an effect only on its producer.
     pub(crate) fn request_without_memory(&mut self, request: &Request, busy: Answer) -> Answer {
         let (Request::Publish { producer, .. } | Request::Batch { producer, .. }) = request else {
             return busy;
@@ -146,7 +145,7 @@ impl Model {
         Ok(Answer::Published { created, first, duplicates })
     }
 
-    /// Ends a step in which a topic may have got records.
+    /// Ends a step in which a topic may have received records.
     pub(crate) fn settle(&mut self, id: u32) {
         let (now, cursors) = (self.now, self.cursors(id));
         if let Some(topic) = self.topic_mut(id) {
@@ -154,7 +153,8 @@ impl Model {
         }
     }
 
-    /// Appends all records or none; says whether the topic was created. `earlier` is what the same batch appended.
+    /// Appends all records or none; returns whether the topic was created. `earlier` has the records that the same
+    /// batch appended before.
     pub(crate) fn append(
         &mut self,
         id: u32,
@@ -224,7 +224,7 @@ impl Model {
         Ok(())
     }
 
-    /// Whether the topic is to be created; an error if it can't be.
+    /// Whether the topic must be created; an error if it can't be.
     pub(crate) fn needs_topic(&self, id: u32) -> Result<bool, Refusal> {
         match self.topic(id) {
             _ if id == INVALID => Err((RefusalCode::InvalidTopic, 0)),
@@ -264,7 +264,7 @@ impl Model {
         self.subscriptions.iter().filter(|one| one.topic == id).map(Subscription::cursor).collect()
     }
 
-    /// Subscriptions that wait at the end of a topic may have something to deliver.
+    /// Subscriptions that waited at the end of a topic may have something to deliver.
     pub(crate) fn wake(&mut self, id: u32) {
         self.subscriptions.iter_mut().filter(|one| one.topic == id).for_each(Subscription::wake);
     }

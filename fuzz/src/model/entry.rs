@@ -11,17 +11,17 @@ pub(crate) struct Entry {
     pub(crate) record: Rc<Record>,
     /// Missing for every reader: expired with the topic's time to live, evicted, or needed by no subscription.
     pub(crate) removed: bool,
-    /// Not for newcomers: it was dead when the settings changed.
+    /// Hidden from new subscriptions: it was dead when the settings changed.
     pub(crate) hidden: bool,
     /// When a newer record of its key was accepted (`latest`).
     pub(crate) superseded: Option<u64>,
-    /// When it died of that, or as a tombstone, under earlier settings.
+    /// When it died as superseded, or as a tombstone, under earlier settings.
     pub(crate) died: Option<u64>,
-    /// It was alive when settings changed, so it does not die of them before this time.
+    /// It was live when settings changed, so the new ones do not end its life before this time.
     pub(crate) not_before: u64,
 }
 
-/// What a reader gets at an offset.
+/// What a reader receives at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Liveness {
     /// The record.
@@ -48,7 +48,7 @@ impl Entry {
         self.record.ttl.map_or(FOREVER, |ttl| self.timestamp.saturating_add(ttl))
     }
 
-    /// When it dies because of a newer record of its key, or because its time as a tombstone is over (rules C6, C7).
+    /// When it dies as superseded, or because its time as a tombstone is over (rules C6, C7).
     pub(crate) fn silent_death(&self, settings: &Settings) -> u64 {
         if let Some(died) = self.died {
             return died;

@@ -14,10 +14,10 @@ const RETRY: u64 = 1_000_000;
 /// Maximum headers of a record.
 const MAX_HEADERS: usize = 1_024;
 
-/// What becomes of a record that failed.
+/// The settlement of a failed record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// It is delivered again.
+    /// It is redelivered.
     Stays,
     /// It is in the dead-letter topic.
     Buried,

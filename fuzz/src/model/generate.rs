@@ -1,4 +1,4 @@
-//! Generates scripts. Everything in them is small, because bugs live at limits.
+//! Generates scripts. Everything in them is small, because bugs occur at limits.
 //!
 //! A script is decoded from bytes, so that a property test and a fuzzer draw from the same scripts. Zeros and missing
 //! bytes mean the simplest choice.
@@ -12,7 +12,7 @@ use crate::model::action::{Action, Claim, Epoch, Part, Place, Which};
 use crate::model::script::{PEERS, Script, Step};
 use crate::model::words::{Bounds, Durable, FOREVER, INVALID, Options, Record, Settings, Start, Subscribe};
 
-/// Largest message of these brokers.
+/// Maximum message size of these brokers.
 const MAX_MESSAGE: u32 = 100_000;
 
 /// Bytes for a broker's limits, and for one step: more than most steps use.
@@ -83,7 +83,7 @@ fn step(choices: &mut Choices<'_>) -> Step {
         3 => Step::Reconnect(peer(choices)),
         4 => Step::Shrink,
         _ => {
-            // Alone: one exchange applies a bounded number of bytes, and then delivers.
+            // Sent alone, because one exchange applies a bounded number of bytes, and then delivers.
             let len = choices.one_of(&[30_000, 70_000, 100_001]);
             let (ack, records) = (AckLevel::Accepted, vec![record(choices, len)]);
             Step::Send(peer(choices), vec![Action::Publish { topic: 0, ack, claim: None, records }])
@@ -91,7 +91,7 @@ fn step(choices: &mut Choices<'_>) -> Step {
     }
 }
 
-/// Prefers the first one, so that much happens on one connection.
+/// A connection, most often the first, so that many requests share one connection.
 fn peer(choices: &mut Choices<'_>) -> usize {
     choices.one_of(&[0, 0, 0, 1, 1, PEERS - 1])
 }

@@ -1,4 +1,4 @@
-//! What the model knows about a topic's keys: the first records of them, or the latest ones.
+//! A topic's keys in the model: the first record of each, or the latest.
 
 use std::collections::BTreeSet;
 
@@ -22,8 +22,8 @@ pub(crate) fn forget(keys: &mut Vec<Key>, now: u64) {
     keys.retain(|key| now - key.accepted < key.window);
 }
 
-/// Rule C1: remembers the key of a record that gets this offset, or returns the offset of the original that it duplicates.
-/// All `keys` are within their windows.
+/// Rule C1: remembers the key of a record that gets this offset, or returns the offset of the original that it
+/// duplicates. All `keys` are within their windows.
 pub(crate) fn accept(
     keys: &mut Vec<Key>,
     bytes: &[u8],
@@ -58,8 +58,8 @@ pub(crate) fn live(log: &[Entry], settings: &Settings, now: u64) -> BTreeSet<Vec
     live.filter_map(|entry| entry.record.key.clone()).collect()
 }
 
-/// Rule C4, `latest`: adds the key of a record to the live ones. A record that does not stay needs no room: a tombstone that
-/// dies at once, or a record that no subscription waits for.
+/// Rule C4, `latest`: adds the key of a record to the live ones. A record that is not kept needs no room: a tombstone
+/// that dies at once, or a record that no subscription waits for.
 pub(crate) fn take(
     live: &mut BTreeSet<Vec<u8>>,
     key: &[u8],

@@ -1,8 +1,8 @@
-//! Compares what the broker is observed to deliver with what is due.
+//! Compares the broker's observed deliveries with the due ones.
 //!
-//! The broker decides when it delivers, since that depends on room in its output. So the model does not deliver by itself:
-//! it [follows](Model::follow) one observed event after another, and [`check_drained`](Model::check_drained) finds what is
-//! missing when the broker claims to have delivered everything.
+//! The broker decides when it delivers, since that depends on room in its output. So the model does not deliver on its
+//! own: it [follows](Model::follow) the observed events one by one, and [`check_drained`](Model::check_drained) finds
+//! those missing when the broker claims to have delivered everything.
 
 use crate::broken::{Broken, Verdict};
 use crate::model::broker::Model;

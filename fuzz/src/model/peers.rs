@@ -1,4 +1,4 @@
-//! A broker and a few connections to it, driven with the model's requests; what they receive is decoded again.
+//! A broker and a few connections to it, driven with the model's requests; received frames are decoded for comparison.
 
 use bytes::{Buf, BufMut, BytesMut};
 use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Session, Timestamp, Turn};
@@ -74,7 +74,7 @@ impl Peers {
             );
             self.wake();
             self.verify();
-            // Connections that were woken may have caused something that is due at once.
+            // Woken connections may have caused work that is due at once.
             if turn == Turn::Done && self.broker.next_timeout().is_none_or(|next| next > self.now) {
                 return;
             }
@@ -82,7 +82,7 @@ impl Peers {
         panic!("housekeeping does not end");
     }
 
-    /// Idle connections give their buffers back.
+    /// Idle connections free their buffers.
     pub(crate) fn shrink(&mut self) {
         for peer in &mut self.all {
             peer.session.shrink();

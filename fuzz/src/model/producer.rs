@@ -1,4 +1,4 @@
-//! What the model remembers about producers (rule P3).
+//! Producers in the model (rule P3).
 
 use zaichik_proto::{Producer, RefusalCode};
 
@@ -21,7 +21,7 @@ struct Remembered {
     expected: u64,
     answers: Vec<(u64, Answer)>,
     used: u64,
-    /// Its only request was refused for lack of memory, and the broker may not remember it.
+    /// Its only request was refused for lack of memory, so the broker may not remember the producer.
     is_unsure: bool,
 }
 
@@ -31,7 +31,7 @@ impl Producers {
         self.known.iter().find(|known| known.id == id).map(|known| (known.epoch, known.expected))
     }
 
-    /// Whether a publish or batch is to be run; if not, the error is its answer.
+    /// Whether to run a publish or batch; if not, the error is its answer.
     pub(crate) fn judge(
         &mut self,
         claim: Producer,
@@ -118,7 +118,7 @@ impl Producers {
     }
 }
 
-/// Refusals that follow from what is remembered about producers.
+/// Refusals that depend on the remembered state of producers.
 const fn is_of_producers(code: RefusalCode) -> bool {
     matches!(
         code,

@@ -1,4 +1,4 @@
-//! What a connection receives.
+//! The answers and events that a connection receives.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use zaichik_proto::ServerFrame;
 use crate::model::decode;
 use crate::model::words::{Answer, Event};
 
-/// What one connection received.
+/// The answers and events that one connection received.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     /// Answers by request.
@@ -18,7 +18,7 @@ pub(crate) struct Received {
     pub(crate) refused_silently: u32,
 }
 
-/// What a connection expects.
+/// The answers and events that a connection expects.
 #[derive(Debug, Default)]
 pub(crate) struct Expected {
     /// Unanswered publishes with acknowledgement: request and count of records.
@@ -92,7 +92,7 @@ impl Received {
             | ServerFrame::Pong { .. }
             | ServerFrame::Goodbye(_)
             | ServerFrame::Fatal(_)
-            | ServerFrame::Extension { .. } => panic!("nothing asked for {frame:?}"),
+            | ServerFrame::Extension { .. } => panic!("no request asked for {frame:?}"),
         }
     }
 }

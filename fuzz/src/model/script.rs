@@ -1,4 +1,5 @@
-//! Scripts: what happens to a broker, as data that shrinks well, and a comparison of the engine and the model on one.
+//! Scripts: the events of a broker's life, as data that shrinks well, and a comparison of the engine and the model on
+//! one.
 
 use crate::model::action::Action;
 use crate::model::broker::Model;
@@ -23,7 +24,7 @@ pub struct Script {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    /// Time passes, or the clock goes back.
+    /// Time passes, or the clock moves backwards.
     Time(i64),
     /// A connection sends requests at once.
     Send(usize, Vec<Action>),

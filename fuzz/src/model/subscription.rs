@@ -14,25 +14,25 @@ use crate::model::words::{Event, FOREVER, Refusal};
 #[derive(Debug, Clone)]
 pub(crate) struct Subscription {
     pub(crate) topic: u32,
-    /// Makes it durable.
+    /// Set if it is durable.
     pub(crate) name: Option<u32>,
     /// The connection, and the number by which it names the subscription.
     pub(crate) holder: Option<(u64, u32)>,
     pub(crate) terms: Terms,
     pub(crate) epoch: u32,
-    /// The epoch with which its holder attached first.
+    /// The epoch under which its holder first attached.
     pub(crate) held_since: u32,
     pub(crate) rewind: u32,
     pub(crate) last_delivered: Option<u64>,
     /// The first offset not delivered.
     pub(crate) next: u64,
-    /// Offsets and sizes of what is delivered and not committed.
+    /// Offsets and sizes of delivered, uncommitted records.
     pub(crate) uncommitted: Vec<(u64, u64)>,
     /// It may have something to deliver.
     pub(crate) ready: bool,
     /// It waits at the end of its topic; otherwise its window stops it.
     pub(crate) waiting: bool,
-    /// Although it is ready, the broker may have found nothing to deliver; if so, whether it waits.
+    /// Although it is ready, the broker may have found nothing to deliver and let it wait.
     may_rest: Option<bool>,
     pub(crate) pause: Option<Pause>,
     /// How often offsets from the cursor on were delivered.
@@ -46,12 +46,12 @@ pub(crate) struct Subscription {
     skipped_below: u64,
 }
 
-/// The terms in its Subscribe.
+/// The options in its Subscribe.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) window: u32,
     pub(crate) window_bytes: u64,
-    /// After how many failures a record goes to which topic.
+    /// The maximum number of failures and the dead-letter topic.
     pub(crate) dead_letter: Option<(u32, u32)>,
     pub(crate) inactive_ttl: u64,
 }
@@ -185,12 +185,12 @@ impl Subscription {
         }
     }
 
-    /// A record failed once more; returns how often it has.
+    /// A record failed once more; returns its number of failures.
     pub(crate) fn fail(&mut self, offset: u64) -> u32 {
         raise(&mut self.failures, offset)
     }
 
-    /// The record that a Nack named, and to which delivery went back, is in the dead-letter topic.
+    /// The record that a Nack named, to which delivery was rewound, is in the dead-letter topic.
     pub(crate) fn bury(&mut self, offset: u64) {
         self.done.push(offset);
         self.pass_done();
@@ -217,8 +217,8 @@ impl Subscription {
         self.done.retain(|offset| *offset >= cursor);
     }
 
-    /// What it receives next at this time, and counts the silent offsets skipped before; `None` if its window is full or
-    /// it is at the end of its topic.
+    /// What it receives next at this time, and counts the silent offsets skipped before; `None` if its window is full
+    /// or it is at the end of its topic.
     pub(crate) fn next_event(&mut self, topic: &Topic, now: u64, skipped: &mut u64) -> Option<Event> {
         let rewind = self.rewind;
         while self.has_room() {

@@ -1,4 +1,4 @@
-//! One topic of the model: every record that it accepted, and which of them are still there.
+//! One topic of the model: every record that it accepted, and which of them still exist.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -36,7 +36,7 @@ struct Step {
     live_keys: BTreeSet<Vec<u8>>,
 }
 
-/// What a publish appended.
+/// The result of a publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Accepted {
     pub(crate) first: Option<u64>,
@@ -64,9 +64,9 @@ impl Topic {
         self.base + self.log.len() as u64
     }
 
-    /// Accepts all records, or changes nothing and says why. [`settle`](Self::settle) ends the step.
+    /// Accepts all records, or changes nothing and returns the reason. [`settle`](Self::settle) ends the step.
     ///
-    /// `earlier` is the count and bytes of what the same batch has appended already.
+    /// `earlier` is the count and bytes of the records that the same batch has already appended.
     pub(crate) fn publish(
         &mut self,
         now: u64,
@@ -145,7 +145,7 @@ impl Topic {
 
     /// Begins or continues a step that may append records.
     pub(crate) fn begin(&mut self, now: u64, cursors: &[u64]) {
-        // Removing records from the front lets expired ones behind them go too.
+        // Removing records from the front allows expired ones behind them to be removed too.
         self.trim(cursors);
         self.age(now);
         if self.step.is_none() {
@@ -158,7 +158,7 @@ impl Topic {
         }
     }
 
-    /// Ends the step: removes what no subscription needs and what exceeds the limits.
+    /// Ends the step: removes records that no subscription needs or that exceed the limits.
     pub(crate) fn settle(&mut self, now: u64, cursors: &[u64]) {
         if let Some(step) = self.step.take().filter(|_| self.settings.latest) {
             for index in step.from.max(self.front)..self.log.len() {
@@ -181,7 +181,7 @@ impl Topic {
         });
     }
 
-    /// Changes the settings in place (rule R7): what is dead stays dead.
+    /// Changes the settings in place (rule R7): dead records stay dead.
     pub(crate) fn change(&mut self, settings: Settings, cursors: &[u64], now: u64) {
         self.age(now);
         let floor = if self.settings.ttl == 0 { self.end() } else { self.first_live(now, |_, _| true) };
@@ -209,8 +209,8 @@ impl Topic {
         after.front == after.log.len()
     }
 
-    /// Rule R1: a record expires at the instant, and stays expired whatever the settings become. One whose own time to live
-    /// is over is gone as soon as everything before it is.
+    /// Rule R1: a record expires at the exact instant, and stays expired under any later settings. One whose own time
+    /// to live is over is gone as soon as everything before it is.
     pub(crate) fn age(&mut self, now: u64) {
         let settings = self.settings;
         if settings.ttl > 0 && settings.ttl != FOREVER {
@@ -270,7 +270,7 @@ impl Topic {
         self.front = self.front.max(index);
     }
 
-    /// Whether what is kept without `gone`, and with `need`, exceeds a limit.
+    /// Whether the kept records, without `gone` and with `need`, exceed a limit.
     fn is_over(&self, need: (u64, u64), gone: (u64, u64), now: u64) -> bool {
         let Settings { max_messages, max_bytes, .. } = self.settings;
         if (max_messages, max_bytes) == (FOREVER, FOREVER) {
@@ -282,8 +282,8 @@ impl Topic {
         count + need.0 - gone.0 > max_messages || bytes + need.1 - gone.1 > max_bytes
     }
 
-    /// Whether an entry counts towards the limits. With `latest` the dead do not, but the records of the current step
-    /// do, whatever becomes of them.
+    /// Whether an entry counts towards the limits. With `latest`, dead records do not, but the records of the current
+    /// step always do.
     fn counts(&self, index: usize, now: u64) -> bool {
         let entry = &self.log[index];
         let from = self.step.as_ref().map_or(self.log.len(), |step| step.from);
@@ -291,7 +291,7 @@ impl Topic {
         !entry.removed && (!self.settings.latest || index >= from || is_live())
     }
 
-    /// Rule R3: the first record live for newcomers that `accepts` accepts; the end if there is none.
+    /// Rule R3: the first record that is live for new subscriptions and satisfies `accepts`; the end if there is none.
     pub(crate) fn first_live(&self, now: u64, accepts: impl Fn(u64, &Entry) -> bool) -> u64 {
         let mut all = self.log[self.front..].iter().zip(self.base + self.front as u64..);
         let found = all.find(|(entry, offset)| {
@@ -301,9 +301,9 @@ impl Topic {
         found.map_or_else(|| self.end(), |(_, offset)| offset)
     }
 
-    /// Rule R9: whether a Gap that begins at this offset may have the reason `limit`, or `expired`. Both are right where a
-    /// record's own time to live is over: it counts towards limits as long as it is behind a live record, and whether it
-    /// then expires or is evicted depends on what the broker does in one step.
+    /// Rule R9: whether a Gap that begins at this offset may have the reason `limit`, or `expired`. Both are right
+    /// where a record's own time to live is over: it counts towards limits as long as it is behind a live record, and
+    /// whether it then expires or is evicted depends on what the broker does in one step.
     pub(crate) fn allows_reason(&self, from: u64, limit: bool, now: u64) -> bool {
         let is_own_death = self.at(from).is_some_and(|entry| entry.own_death() <= now);
         limit == (from < self.limit_end) || is_own_death
@@ -314,15 +314,16 @@ impl Topic {
         &self.log[self.front..]
     }
 
-    /// Bytes of the records that newcomers get.
+    /// Bytes of the records that new subscriptions receive.
     pub(crate) fn live_bytes(&self, now: u64) -> u64 {
         let is_live = |one: &&Entry| one.liveness(&self.settings, now) == Liveness::Live;
         let live = self.kept().iter().filter(is_live).filter(|one| !one.hidden);
         live.map(|entry| entry.record.len()).sum()
     }
 
-    /// Whether an offset died silently, and then expired with the topic's time to live. Both a Gap and silence are right
-    /// there: the broker does not know when such a record was accepted, once its memory was reused (protocol §11.13).
+    /// Whether an offset died silently, and then expired with the topic's time to live. Both a Gap and silence are
+    /// right there: the broker does not know when such a record was accepted, once its memory was reused (protocol
+    /// §11.13).
     pub(crate) fn is_unsure(&self, offset: u64, now: u64) -> bool {
         let ttl = self.settings.ttl;
         let expires = |entry: &Entry| entry.timestamp.saturating_add(ttl);
@@ -330,12 +331,12 @@ impl Topic {
         self.may_be_silent(offset, now) && self.at(offset).is_some_and(is_expired)
     }
 
-    /// Whether an offset died silently, whatever happened to it since.
+    /// Whether an offset died silently, regardless of later events.
     pub(crate) fn may_be_silent(&self, offset: u64, now: u64) -> bool {
         self.at(offset).is_some_and(|entry| entry.silent_death(&self.settings) <= now)
     }
 
-    /// The record accepted at an offset, and what a reader gets there.
+    /// The record accepted at an offset, and what a reader receives there.
     pub(crate) fn entry(&self, offset: u64, now: u64) -> Option<(&Entry, Liveness)> {
         self.at(offset).map(|entry| (entry, entry.liveness(&self.settings, now)))
     }

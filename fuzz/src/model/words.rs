@@ -1,4 +1,4 @@
-//! Requests, answers and events, in the form that the engine and the model have in common.
+//! Requests, answers and events, in a form common to the engine and the model.
 
 use std::rc::Rc;
 
@@ -107,7 +107,7 @@ pub(crate) struct Subscribe {
     pub(crate) durable: Option<Durable>,
 }
 
-/// What makes a subscription durable.
+/// The durable options of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Durable {
     pub(crate) name: u32,
@@ -154,7 +154,7 @@ pub(crate) enum Answer {
         value: u64,
         operation: u32,
     },
-    /// Refused for one of several reasons, all of which apply; only the model answers so.
+    /// Refused for one of several reasons, all of which apply; only the model gives this answer.
     RefusedFor(Vec<Refusal>),
 }
 

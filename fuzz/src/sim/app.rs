@@ -33,7 +33,7 @@ pub(crate) struct App {
     next_publish: u64,
     next_id: u64,
     next_question: u64,
-    /// In the second phase it finishes its work and begins nothing new.
+    /// In the second phase it finishes its work and starts nothing new.
     pub(crate) is_finishing: bool,
     /// Since when its connection is open.
     open_since: Option<u64>,
@@ -101,7 +101,7 @@ impl App {
         })
     }
 
-    /// When it next acts by itself.
+    /// When it next acts on its own.
     pub(crate) fn next_time(&self) -> u64 {
         let work = self
             .readers
@@ -122,7 +122,7 @@ impl App {
         work.chain(again).chain(publish).chain(question).min().unwrap_or(u64::MAX)
     }
 
-    /// Requests that are older than `since` and unanswered, and messages that are not processed.
+    /// Unanswered requests older than `since`, and unprocessed messages.
     pub(crate) fn unfinished(&self, since: u64) -> Vec<String> {
         let asked = self.asked.values().filter(|ask| ask.at < since).map(|ask| format!("{ask:?}"));
         let busy = self
@@ -158,8 +158,8 @@ impl App {
         while let Some((id, result)) = self.client.poll_answer() {
             self.answers += 1;
             if let Some(ask) = self.asked.remove(&id) {
-                // A publish that is refused repeatedly may be in flight when its deadline passes. The broker's clock, which
-                // dates the refusal, may be off.
+                // A publish that is refused repeatedly may be in flight when its deadline passes. The broker's clock,
+                // which dates the refusal, may be off.
                 let is_off = plan.faults.clock_back + plan.faults.clock_jump > 0;
                 let slack = if is_off { 44 * SECOND } else { 4 * SECOND };
                 if checker.refused_at + slack < now {
@@ -272,7 +272,7 @@ impl App {
             && matches!(ask.purpose, Purpose::Publish(_) | Purpose::Batch(_));
         let could_be_sent =
             self.is_finishing && self.open_since.is_some_and(|since| since + 15 * SECOND <= now);
-        // Without memory the broker does not read it, and another instance does not know it.
+        // A broker short of memory does not read it, and another instance does not know it.
         let could_be_answered = plan.limits.memory_budget > 1 << 20 && plan.faults.restart == 0;
         if self.work.has_producer && is_unknown && could_be_sent && could_be_answered {
             return Broken::because(

@@ -1,4 +1,4 @@
-//! What a seed draws before a run begins: limits, topics, faults and clients.
+//! The plan that a seed draws before a run begins: limits, topics, faults and clients.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// Number of events in the first phase.
     pub(crate) events: usize,
-    /// Clients that are left out.
+    /// Clients left out of the run.
     pub(crate) absent: Vec<usize>,
     /// All times are multiples of this, so that many coincide; in microseconds.
     pub(crate) grain: u64,
@@ -113,7 +113,7 @@ pub const FAULT_CLASSES: &[&str] = &[
 #[derive(Debug, Clone)]
 pub(crate) enum Role {
     Honest(Work),
-    /// Sends well-formed requests that make no sense.
+    /// Sends well-formed but meaningless requests.
     Liar,
     /// Sends bytes that break the protocol.
     Attacker(Attack),
@@ -131,7 +131,7 @@ pub(crate) enum Attack {
     Flood,
 }
 
-/// What an honest client does.
+/// The behaviour of an honest client.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Work {
     pub(crate) publishes: Option<Publishes>,
@@ -400,7 +400,7 @@ fn draw_consumes(rng: &mut Rng, limits: &Limits, topics: usize, who: u64, index:
     let window = u32::try_from(window).unwrap_or(1);
     let topic = rng.index(topics);
     let is_durable = rng.once_in(2);
-    // Some share a name, and take the subscription over from each other.
+    // Some share a name, and take over the subscription from each other.
     let name = if rng.once_in(5) { "shared".to_owned() } else { format!("d{who}-{index}") };
     let mut often = |count: u64| if rng.once_in(3) { count } else { 0 };
     let (nack, seek, leave) = (often(4), often(40), often(60));

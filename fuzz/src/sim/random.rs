@@ -3,7 +3,7 @@
 //! A draw from one stream does not change another, so a client or a class of faults can be left out of a run and the
 //! others behave as before.
 
-/// What a stream is for.
+/// The concern that a stream is for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Concern {
     /// Limits, topics, clients.
@@ -14,7 +14,7 @@ pub(crate) enum Concern {
     Net = 3,
     /// Jumps and steps of the clock, late housekeeping.
     Clock = 4,
-    /// What clients do.
+    /// The actions of clients.
     Work = 5,
     /// Faults of clients and connections.
     Fault = 6,

@@ -1,4 +1,4 @@
-//! Peers without a real client: they send requests that make no sense, and bytes that break the protocol.
+//! Peers without a real client: they send meaningless requests, and bytes that break the protocol.
 
 use bytes::BytesMut;
 use zaichik_proto::{
@@ -213,7 +213,7 @@ impl Raw {
         self.send(&ClientFrame::Batch(batch));
     }
 
-    /// A producer that raw peers share: they often use the right sequence, and take the epoch from each other.
+    /// A producer that raw peers share: they often use the right sequence, and fence each other with higher epochs.
     fn producer(&mut self) -> Producer {
         self.sequence = match self.rng.below(6) {
             0 => self.sequence,

@@ -1,4 +1,4 @@
-//! What a run of the simulator begins with.
+//! The inputs of a run of the simulator.
 
 /// Microseconds in a millisecond.
 pub(crate) const MILLI: u64 = 1_000;
@@ -8,12 +8,12 @@ pub(crate) const SECOND: u64 = 1_000_000;
 /// A run to do.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
-    /// Everything else is drawn from it.
+    /// The seed that everything else is drawn from.
     pub seed: u64,
     /// Number of events in the first phase, instead of the drawn one.
     pub events: Option<usize>,
-    /// Classes of faults, from [`FAULT_CLASSES`](super::FAULT_CLASSES), and clients, as `client-3`, that are left out although the seed draws
-    /// them.
+    /// Classes of faults, from [`FAULT_CLASSES`](super::FAULT_CLASSES), and clients, as `client-3`, that are left out
+    /// although the seed draws them.
     pub without: Vec<String>,
     /// Whether each event is printed when it happens.
     pub prints_events: bool,

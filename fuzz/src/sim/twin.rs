@@ -12,9 +12,9 @@ const EVENTS: usize = 200_000;
 
 /// Runs a seed twice, once without its attackers, and compares what each honest client receives, and when.
 ///
-/// Returns whether the runs could be compared: attackers may exhaust limits that are shared. Two classes of faults are
-/// left out: late housekeeping, whose delay depends on every client's events, and clocks that go back, since the broker
-/// uses the latest time that it was passed with any call.
+/// Returns whether the runs could be compared: attackers may exhaust shared limits. Two classes of faults are left out:
+/// late housekeeping, whose delay depends on every client's events, and clocks that move backwards, since the broker
+/// uses the latest time passed to any call.
 ///
 /// # Errors
 /// [`Failure`] if an attacker made a difference, or if a rule does not hold.

@@ -1,4 +1,4 @@
-//! The broker, the network, the clients and the time: one event after another.
+//! The broker, the network, the clients and the time, driven event by event.
 
 mod clients;
 mod faults;
@@ -21,13 +21,13 @@ use super::random::{Concern, Rng, Trail, mix};
 use super::raw::Raw;
 use super::trace;
 
-/// Time at which a run begins; not zero, so that clocks can go back.
+/// Time at which a run begins; not zero, so that clocks can move backwards.
 const BEGINNING: u64 = 1_000 * SECOND;
 
 /// Maximum bytes that a connection or client reads in one turn.
 const READ_AT_ONCE: usize = 16 << 10;
 
-/// What acts in an event.
+/// The actor of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Actor {
     House,
@@ -48,7 +48,7 @@ pub(crate) struct World {
     /// How far the broker's clock is ahead.
     shift: i64,
     queue: BinaryHeap<Reverse<(u64, u64, Actor)>>,
-    /// The next time at which each acts.
+    /// The next time at which each actor acts.
     wanted: BTreeMap<Actor, u64>,
     /// The latest time for which each was scheduled, and how often, to break ties.
     turns: BTreeMap<Actor, (u64, u64)>,
@@ -108,7 +108,7 @@ struct Client {
     /// Number of connections it had.
     connections: u64,
     faults: Rng,
-    /// A raw peer does not connect again before.
+    /// A raw peer does not reconnect before this time.
     again_at: u64,
     /// Hash of what the broker sent it, and when: to compare twins.
     received: Received,
@@ -257,7 +257,7 @@ impl World {
         Ok(true)
     }
 
-    /// Checks what must hold between any two events.
+    /// Checks the conditions that must hold between any two events.
     fn check(&mut self, is_thorough: bool) -> Verdict {
         let ledger = self.broker.ledger();
         // A lane may exceed its limit by a frame, and a publish is charged after it was appended.
@@ -335,8 +335,8 @@ impl World {
         }
         self.wanted.insert(actor, time);
         let turn = self.turns.entry(actor).or_insert((time, 0));
-        // Only events at the same time count, and for housekeeping, which all clients share, not even those. So what one
-        // client does does not reorder the events of another.
+        // Only events at the same time count; for housekeeping, which all clients share, not even these. So one
+        // client's actions do not reorder the events of another.
         *turn = if turn.0 == time && actor != Actor::House { (time, turn.1 + 1) } else { (time, 0) };
         let number = match actor {
             Actor::House => 1,

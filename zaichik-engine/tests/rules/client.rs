@@ -314,7 +314,7 @@ fn p_06_a_connection_that_breaks_at_each_byte_stores_each_publish_at_most_once()
         world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
         let mut bodies: Vec<_> = reader.records().into_iter().map(|one| one.body).collect();
         assert_eq!(bodies.len() as u64, world.broker.stats().records_accepted - before);
-        assert!(bodies.len() >= sure, "cut at {there}/{back}: what was acknowledged is there");
+        assert!(bodies.len() >= sure, "cut at {there}/{back}: acknowledged messages are stored");
         unknown_and_stored += bodies.len() - sure;
         bodies.sort_unstable();
         bodies.dedup();

@@ -57,7 +57,7 @@ fn c_05_the_first_body_wins() {
 
 /// Rule C2.
 #[test]
-fn c_06_without_a_key_nothing_is_a_duplicate() {
+fn c_06_a_record_without_a_key_is_never_a_duplicate() {
     let mut world = World::new();
     let peer = world.topic(window(10));
     assert_eq!(world.ask(&peer, peer.publish("t", "same")), "@0");
@@ -213,7 +213,7 @@ fn c_14_a_window_changed_by_adoption_applies_to_the_next_publish() {
 }
 
 #[test]
-fn c_15_a_duplicate_is_not_delivered_and_takes_no_offset() {
+fn c_15_a_duplicate_is_not_delivered_and_uses_no_offset() {
     let mut world = World::new();
     let peer = world.topic(window(10));
     let reader = world.connect();
@@ -281,7 +281,7 @@ fn r7_keys_obey_the_smallest_window_in_force_since_they_were_accepted() {
 }
 
 #[test]
-fn r7_a_window_of_zero_forgets_and_a_later_one_brings_nothing_back() {
+fn r7_a_window_of_zero_forgets_keys_and_a_later_window_does_not_restore_them() {
     let mut world = World::new();
     let peer = world.topic(window(10));
     assert_eq!(put(&mut world, &peer, "k"), "@0");
@@ -355,7 +355,7 @@ fn c7_a_tombstone_in_first_mode_is_an_ordinary_record() {
 }
 
 #[test]
-fn c1_the_clock_going_back_does_not_stretch_a_window() {
+fn c1_a_clock_that_moves_backwards_does_not_lengthen_a_window() {
     let mut world = World::new();
     let peer = world.topic(window(10));
     let begin = world.now();

@@ -181,7 +181,7 @@ fn a_13_without_a_dead_letter_topic_a_record_is_redelivered_forever() {
 }
 
 #[test]
-fn a_14_a_dead_letter_topic_that_can_not_be_used_is_refused() {
+fn a_14_an_unusable_dead_letter_topic_is_refused() {
     let mut world = World::new();
     let peer = world.connect();
     world.ask(&peer, peer.create("live", TopicOptions::new()));
@@ -375,7 +375,7 @@ fn a6_a_record_that_expired_becomes_a_gap_and_no_dead_letter() {
 }
 
 #[test]
-fn a6_a_seek_forgets_failures_and_brings_dead_letters_back() {
+fn a6_a_seek_forgets_failures_and_redelivers_dead_letters() {
     let mut world = World::new();
     let (reader, _) = pair(&mut world, 2, 2, &["a", "b"]);
     world.ask(&reader, reader.nack(1, 0, 0));
@@ -409,7 +409,7 @@ fn r9_the_cursor_moves_past_a_gap_after_a_dead_letter() {
 }
 
 #[test]
-fn a5_a_dead_letter_that_a_seek_brings_back_keeps_its_attempts() {
+fn a5_a_dead_letter_that_a_seek_redelivers_keeps_its_attempts() {
     let mut world = World::new();
     let (reader, _) = pair(&mut world, 3, 1, &["a", "b", "c"]);
     world.ask(&reader, reader.nack(1, 1, 0));

@@ -48,7 +48,7 @@ fn a_03_a_commit_in_the_middle_slides_the_window() {
 }
 
 #[test]
-fn a_04_committing_twice_gives_no_extra_credit() {
+fn a_04_committing_twice_does_not_open_the_window_further() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 1);
     world.publish(&writer, &["a", "b", "c"]);

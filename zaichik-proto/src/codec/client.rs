@@ -43,7 +43,7 @@ impl<'a> ClientFrame<'a> {
 
     /// Appends the frame, including its header.
     ///
-    /// What the layout can't hold is written in a form that the broker refuses; check names with
+    /// A value that the layout can't hold is written in a form that the broker refuses; check names with
     /// [`TopicName`](crate::TopicName) and records with [`Record::check`](crate::Record::check) first. Only the
     /// client's own name is truncated if it is too long.
     pub fn encode(&self, out: &mut BytesMut) {

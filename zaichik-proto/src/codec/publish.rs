@@ -1,7 +1,7 @@
-//! Encodes and decodes publishes (docs/protocol.md §6.6), with a short decoder for *plain* ones.
+//! Encodes and decodes publishes (docs/protocol.md §6.6), with a fast decoder for *plain* ones.
 //!
-//! A plain publish has no producer and one record with a body and nothing else. The short decoder is a special case of
-//! the long one: it gives up on more frames, but framing, fields, records and limits are checked by the same functions.
+//! A plain publish has no producer and one record with a body and nothing else. The fast decoder is a special case of
+//! the general one: it gives up on more frames, but the same functions check framing, fields, records and limits.
 
 use bytes::{BufMut, BytesMut};
 
@@ -39,8 +39,8 @@ impl<'d, 'a> PlainPublishes<'d, 'a> {
 
     /// Decodes the next publish: its request id and its encoded record.
     ///
-    /// Returns `None` and takes nothing if the next frame is incomplete, differs from the others in more than that,
-    /// or has a record of more than `max_len` bytes.
+    /// Returns `None` and consumes nothing if the next frame is incomplete, differs from the others in more than these
+    /// two, or has a record of more than `max_len` bytes.
     #[inline]
     pub fn next_within(&mut self, max_len: usize) -> Option<(u32, &'a [u8])> {
         let (publish, len) = plain_publish(self.input, self.limits)?;
@@ -54,7 +54,7 @@ impl<'d, 'a> PlainPublishes<'d, 'a> {
         Some((publish.request, record))
     }
 
-    /// Number of bytes that the decoded frames took.
+    /// Number of bytes consumed by the decoded frames.
     #[must_use]
     pub const fn taken(&self) -> usize {
         self.taken

@@ -260,7 +260,7 @@ fn put_list<T: Entry>(out: &mut BytesMut, list: &List<'_, T>) {
     out.put_slice(list.as_bytes());
 }
 
-/// Means that no page follows.
+/// The value that means that no page follows.
 const NO_PAGE: u32 = u32::MAX;
 
 fn write_page<'a, T: Item<'a>>(out: &mut BytesMut, page: &Page<'a, T>) {
@@ -366,5 +366,5 @@ fn read_gap(r: &mut Reader<'_>) -> Result<Gap, ProtocolFault> {
     Ok(Gap { subscription, rewind, reason, from, to })
 }
 
-/// Means none where an offset is optional.
+/// The value that means `None` where an offset is optional.
 const NO_OFFSET: u64 = u64::MAX;

@@ -10,7 +10,7 @@ use super::topic::{AlterTopic, CreateTopic};
 
 /// A frame from a client to the broker (docs/protocol.md §6).
 ///
-/// Exhaustive: a broker must handle every frame, so a new one has to break its build.
+/// Exhaustive: a broker must handle every frame, so a new one must break its build.
 ///
 /// ```
 /// use bytes::BytesMut;

@@ -47,9 +47,9 @@ impl core::fmt::Debug for Hello<'_> {
 pub struct Welcome<'a> {
     /// The protocol version of the connection.
     pub version: u16,
-    /// The broker's instance: offsets, cursors and sequences hold within one instance only (rule P5).
+    /// The broker's instance: offsets, cursors and sequences are valid within one instance only (rule P5).
     pub instance: u128,
-    /// What the connection may carry.
+    /// The limits of the connection.
     pub limits: Limits,
     /// The broker's name and version.
     pub server: &'a str,

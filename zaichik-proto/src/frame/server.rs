@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 
 /// A frame from the broker to a client (docs/protocol.md §7).
 ///
-/// Exhaustive: a client must handle every frame, so a new one has to break its build.
+/// Exhaustive: a client must handle every frame, so a new one must break its build.
 ///
 /// Subscribed, Delivery, Gap, Fenced and Unsubscribed travel in the *stream lane*, all others in the *control
 /// lane*. Frames are ordered within a lane only (rule A7). A Goodbye that answers Close, or a Fatal, is the last

@@ -49,7 +49,7 @@ impl RecordHead {
     }
 }
 
-/// Where records come from: clients leave timestamps zero, the broker fills them in.
+/// The origin of records: clients leave timestamps zero, the broker fills them in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     Publish,

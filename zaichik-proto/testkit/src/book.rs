@@ -37,11 +37,12 @@ pub struct Received {
 pub(crate) struct Book {
     last_request: u32,
     last_nonce: u64,
-    /// Number of requests so far that may be answered.
+    /// Number of requests made so far that may be answered.
     asked: u64,
     /// Requests without an answer yet that are answered in the control lane, in the order sent.
     control_open: VecDeque<Open>,
-    /// The numbers of requests without an answer yet that are answered in the stream lane or refused in the control lane.
+    /// The numbers of requests without an answer yet that are answered in the stream lane or refused in the control
+    /// lane.
     stream_open: BTreeMap<u32, u64>,
     /// Commits that are answered only if they are refused, in the order sent: their numbers and ids.
     quiet_open: VecDeque<(u64, u32)>,
@@ -70,7 +71,7 @@ struct Open {
     expects: Expects,
 }
 
-/// What the answer to a request means.
+/// The meaning of the answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expects {
     /// This many records are acknowledged.
@@ -358,7 +359,7 @@ impl Book {
 }
 
 impl Place {
-    /// The rewind number is this now.
+    /// Sets the subscription's current rewind number.
     const fn rewound(&mut self, rewind: u32) {
         if rewind > self.rewind {
             *self = Self { rewind, next: None };

@@ -1,4 +1,4 @@
-//! The raw client: bytes to send, bytes received, and texts about what they held.
+//! The raw client: bytes to send, bytes received, and descriptions of the received frames.
 
 use std::mem::take;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -55,7 +55,7 @@ impl RawClient {
         nonce
     }
 
-    /// The bytes to send; the transport removes from the front what it has sent.
+    /// The bytes to send; the transport removes sent bytes from the front.
     pub fn outgoing<T>(&self, send: impl FnOnce(&mut BytesMut) -> T) -> T {
         send(&mut self.lock().outgoing)
     }
@@ -70,7 +70,7 @@ impl RawClient {
         take(&mut self.lock().outgoing)
     }
 
-    /// Takes whole frames off the front of what was received.
+    /// Takes whole frames off the front of the received bytes.
     pub fn receive(&self, bytes: &mut BytesMut) {
         let Inner { decoder, book, .. } = &mut *self.lock();
         while let Some((frame, taken)) = decoder.decode(bytes).expect("the broker keeps to the protocol") {

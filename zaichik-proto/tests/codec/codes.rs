@@ -1,4 +1,4 @@
-//! Codes and masks have the same meaning in both directions, and their texts say what to do.
+//! Codes and masks have the same meaning in both directions, and their texts name a remedy.
 
 use std::time::Duration;
 

@@ -160,13 +160,13 @@ fn s1_other_protocols_are_refused_at_the_first_byte_that_differs() {
     }
 }
 
-/// The number of bytes that a broker's decoder takes from a new stream.
+/// The number of bytes that a broker's decoder consumes from a new stream.
 fn client(stream: &[u8]) -> Result<Option<usize>, ProtocolError> {
     let mut decoder = ClientDecoder::handshake(&Limits::default());
     decoder.decode(stream).map(|step| step.map(|(_, taken)| taken))
 }
 
-/// The number of bytes that a client's decoder takes from a new stream.
+/// The number of bytes that a client's decoder consumes from a new stream.
 fn broker(stream: &[u8]) -> Result<Option<usize>, ProtocolError> {
     let mut decoder = ServerDecoder::handshake(&Limits::default());
     decoder.decode(stream).map(|step| step.map(|(_, taken)| taken))

@@ -1,4 +1,4 @@
-//! A decoded list gives every entry that it counts, and the entries make up the frame again.
+//! A decoded list returns every entry that it counts, and encoding the entries again results in the same frame.
 
 use bytes::BytesMut;
 use proptest::prelude::*;

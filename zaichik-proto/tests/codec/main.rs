@@ -1,4 +1,4 @@
-//! Tests of the codec with arbitrary frames, divided and damaged streams.
+//! Tests of the codec with arbitrary frames, and with split and damaged streams.
 
 mod bodies;
 mod client_frames;
@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use zaichik_proto::{ClientDecoder, ClientFrame, Limits, ProtocolError, ServerDecoder, ServerFrame};
 
-/// The result of one call of a decoder: the frame, encoded again, and the number of bytes that it took.
+/// The result of one call of a decoder: the frame, re-encoded, and the number of bytes that it consumed.
 type Step = Result<Option<(Vec<u8>, usize)>, ProtocolError>;
 
 /// A decoder of the client's frames after the handshake, as a function from input to a step.

@@ -60,7 +60,7 @@ proptest! {
     }
 }
 
-/// Checks what must hold for every stream.
+/// Checks the properties of every stream.
 fn check<F: FnMut(&[u8]) -> Step>(stream: &[u8], decoder: fn() -> F) -> Result<(), TestCaseError> {
     let mut step = decoder();
     let (frames, error) = feed(stream, [], &mut step);

@@ -1,5 +1,5 @@
-//! The short decoder of plain publishes is a special case of the long one: it takes exactly the plain ones of what the
-//! long one decodes, with the same result.
+//! The fast decoder of plain publishes is a special case of the general one: it accepts exactly the plain publishes
+//! among the frames that the general one decodes, with the same result.
 
 #![expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
 
@@ -126,8 +126,8 @@ fn a_frame_above_a_limit_is_not_taken() {
     assert!(!is_taken(body_len, 0));
 }
 
-/// The short decoder takes what the long one decodes to a plain publish, and nothing else. Both then have the same
-/// state; if the short one takes nothing, it has not changed.
+/// The fast decoder accepts exactly the frames that the general one decodes to a plain publish. Then both have the same
+/// state; if the fast one returns nothing, its state has not changed.
 fn agree(limits: &Limits, bytes: &[u8]) -> Result<(), TestCaseError> {
     let mut long = ClientDecoder::new(&with(limits.max_frame.max(8), limits.max_records));
     let ping = client_bytes(&ClientFrame::Ping { nonce: 7 });
@@ -156,7 +156,7 @@ fn is_plain(publish: &Publish<'_>) -> bool {
     publish.producer.is_none() && publish.records.len() == 1 && is_bare
 }
 
-/// All that a decoder remembers.
+/// The whole state of a decoder.
 fn state(decoder: &ClientDecoder) -> String {
     format!("{decoder:?}")
 }

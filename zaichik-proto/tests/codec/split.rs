@@ -1,4 +1,4 @@
-//! The frames do not depend on how the stream is divided (rule S-03).
+//! The frames do not depend on how the stream is split (rule S-03).
 
 use proptest::prelude::*;
 use proptest::sample::Index;

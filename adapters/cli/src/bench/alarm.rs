@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use zaichik_tokio::{Clock, Timestamp};
 
-/// When the thread is to wake by itself.
+/// When the alarm wakes the thread.
 #[derive(Debug)]
 pub(crate) struct Alarm(AtomicU64);
 

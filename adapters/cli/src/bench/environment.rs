@@ -1,4 +1,4 @@
-//! What figures depend on apart from the parameters.
+//! What figures depend on besides the parameters.
 
 use serde::Serialize;
 use zaichik_measure::Machine;

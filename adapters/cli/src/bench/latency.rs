@@ -4,7 +4,7 @@ use serde::Serialize;
 use zaichik_measure::Latencies;
 use zaichik_tokio::Timestamp;
 
-/// What a report says about latencies, in microseconds.
+/// The latency figures of a report, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Percentiles {
     pub(crate) count: u64,

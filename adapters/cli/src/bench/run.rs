@@ -251,7 +251,7 @@ fn report(plan: &Plan, outcome: Outcome) -> Result<Report, Failure> {
             if !totals.is_empty() {
                 return got.verifier.verdict_for(totals.clone());
             }
-            // A subscriber that timed out has missed ends, whatever other condition it had.
+            // A subscriber that timed out has missed publishers' ends, regardless of its stop condition.
             let ends = usize::try_from(plan.pubs).ok().filter(|_| got.timed_out || !may_stop_early);
             got.verifier.verdict(ends)
         });

@@ -1,4 +1,4 @@
-//! What the run cost the broker, as far as the broker reports it.
+//! The broker's resource usage during the run, as far as it reports it.
 
 use std::fmt;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(crate) struct ServerWatch {
 }
 
 impl ServerWatch {
-    /// Asks before the run, on a separate connection: a broker that does not know the request may close it.
+    /// Asks before the run, on a separate connection, because a broker that does not know the request may close it.
     pub(crate) async fn start(client: Client) -> Self {
         let before = client.broker_info().await.ok();
         Self { client, before }

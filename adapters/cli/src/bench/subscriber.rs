@@ -159,7 +159,7 @@ impl Subscriber {
                 }
                 Step::Event(Some(Ok(Event::Gap { .. }))) => self.got.verifier.gap(),
                 Step::Event(Some(Err(error))) => return Err(request_failure(&self.client, error).await),
-                // The client does not reconnect, and no other client takes the subscription over.
+                // The client does not reconnect, and no other client takes over the subscription.
                 Step::Event(None | Some(Ok(_))) => {
                     let topic = self.subscription.topic();
                     return Err(Failure::new(
@@ -208,8 +208,8 @@ enum Step {
 }
 
 impl Committer {
-    /// Commits after each half of a window of `window` messages or `window_bytes`, whichever comes first; `None` without
-    /// a window.
+    /// Commits after each half of a window of `window` messages or `window_bytes`, whichever comes first; `None`
+    /// without a window.
     pub(crate) fn new(window: u32, window_bytes: u32) -> Option<Self> {
         (window > 0).then(|| Self {
             step: window.div_ceil(2),

@@ -1,4 +1,4 @@
-//! What verification found.
+//! The findings of verification.
 
 use std::fmt;
 

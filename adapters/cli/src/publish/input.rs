@@ -16,7 +16,7 @@ use crate::failure::{Code, Failure};
 /// Maximum size of a message in the input, in bytes; the broker's limit is usually lower.
 const MAX_INPUT: usize = 64 << 20;
 
-/// What to publish.
+/// The arguments that select the messages to publish.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Input")]
 pub(super) struct InputArgs {

@@ -1,4 +1,4 @@
-//! Commits messages: by themselves, or as standard input requests.
+//! Commits messages: automatically, or as standard input requests.
 
 use std::collections::VecDeque;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! Where the values of settings come from, and what is wrong with them.
+//! The origins of settings' values, and mistakes in them.
 
 use std::fmt;
 use std::sync::Arc;

@@ -19,7 +19,7 @@ const MAX_SERIES: usize = 1_000;
 /// Maximum subscriptions to request a list of; with more than that, no lags are shown.
 const MAX_LISTED: u64 = 100_000;
 
-/// The build of the broker that runs.
+/// The build of the running broker.
 #[derive(Debug, Clone)]
 pub(crate) struct BuildInfo {
     version: &'static str,

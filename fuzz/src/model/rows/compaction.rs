@@ -24,7 +24,7 @@ fn newcomer(world: &mut World) -> Vec<String> {
 }
 
 #[test]
-fn c_16_a_newcomer_sees_the_latest_value() {
+fn c_16_a_new_subscription_sees_the_latest_value() {
     let mut world = with_values(LATEST, &["1", "2"]);
     assert_eq!(newcomer(&mut world), ["1 2"]);
 }

@@ -71,7 +71,7 @@ fn a_12_a_commit_of_an_old_delivery_is_ahead() {
 }
 
 #[test]
-fn a_13_only_the_record_that_fails_is_buried() {
+fn a_13_only_the_record_that_fails_becomes_a_dead_letter() {
     let mut world = three_delivered(Subscribe { max_attempts: 2, dead_letter: Some(7), ..THREE });
     world.nack(1, 0, 0);
     world.took(1, 1);
@@ -94,7 +94,7 @@ fn a_13_only_the_record_that_fails_is_buried() {
 }
 
 #[test]
-fn a_13_a_buried_record_in_the_middle_is_skipped() {
+fn a_13_a_dead_letter_in_the_middle_is_skipped() {
     let mut world = three_delivered(Subscribe { max_attempts: 1, dead_letter: Some(7), ..THREE });
     assert_eq!(world.nack(1, 1, 0), Answer::Done(1));
     assert_eq!(world.took(1, 1), ["2 c 2/1"]);

@@ -5,7 +5,7 @@ use zaichik_proto::RefusalCode;
 use super::{DURABLE, KEEP, PLAIN, World, refused, refused_for, subscribed};
 use crate::model::words::{Answer, Durable, Settings, Start, Subscribe, Target};
 
-/// A durable subscription that its client held under this epoch.
+/// A durable subscription that its client last held under this epoch.
 fn held_under(epoch: u32, reject: bool) -> Subscribe {
     let durable = Durable { name: 0, reject, epoch, inactive_ttl: 0 };
     Subscribe { durable: Some(durable), ..DURABLE }
@@ -63,7 +63,7 @@ fn d_04_a_second_attach_is_refused_on_request() {
 }
 
 #[test]
-fn d_05_it_is_forgotten_at_the_instant_and_not_before() {
+fn d_05_it_is_forgotten_exactly_when_its_time_is_over() {
     let mut world = published(KEEP);
     world.subscribe(1, DURABLE);
     world.commit(1, 0);
@@ -76,7 +76,7 @@ fn d_05_it_is_forgotten_at_the_instant_and_not_before() {
 }
 
 #[test]
-fn d_06_a_seek_back_replays_and_one_beyond_the_end_waits() {
+fn d_06_a_seek_backwards_redelivers_and_one_beyond_the_end_waits() {
     let mut world = published(KEEP);
     world.subscribe(1, DURABLE);
     world.commit(1, 0);
@@ -93,7 +93,7 @@ fn d_06_a_seek_back_replays_and_one_beyond_the_end_waits() {
 }
 
 #[test]
-fn d_06_a_live_only_cursor_does_not_go_back() {
+fn d_06_a_live_only_cursor_does_not_move_backwards() {
     let mut world = World::new(Settings { ttl: 0, ..KEEP });
     world.subscribe(1, DURABLE);
     world.publish(0, &["a", "b", "c"]);

@@ -1,4 +1,4 @@
-//! Rows of the test table on the model alone, so that the model itself is tested.
+//! Rows of the test table, run on the model alone to test the model itself.
 
 mod batch;
 mod compaction;
@@ -16,7 +16,7 @@ use crate::model::words::{
     Target,
 };
 
-/// The model, with short ways to ask it; what subscriptions receive is kept until it is taken.
+/// The model, with short methods for requests; events of subscriptions are kept until they are taken.
 struct World {
     model: Model,
     got: BTreeMap<(u64, u32), Vec<String>>,
@@ -96,7 +96,7 @@ impl World {
         self.deliver();
     }
 
-    /// Takes what a subscription received.
+    /// Takes the events that a subscription received.
     fn took(&mut self, session: u64, number: u32) -> Vec<String> {
         self.got.remove(&(session, number)).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Compares what one subscription is observed to receive with what is due.
+//! Compares the observed events of one subscription with the due ones.
 
 use super::Subscription;
 use crate::broken::{Broken, Verdict};
@@ -84,7 +84,7 @@ impl Subscription {
                 Some(Event::Gap { from, to, .. }) if (from..to).all(|at| before.may_skip(at, topic, now)) => {
                     skipped += to - from;
                 }
-                // A limit or time made it due later, which does not wake a subscription.
+                // It became due because of a limit or of time, which does not wake a subscription.
                 Some(_) if rested.is_some() => {
                     *self = Self { ready: false, waiting: false, ..before };
                     return Ok(0);

@@ -1,4 +1,4 @@
-//! What an application has asked for, and what an answer means for its records.
+//! An application's requests, and the effect of an answer on its records.
 
 use zaichik_client::{PublishReceipt, RequestError};
 use zaichik_proto::Timestamp;

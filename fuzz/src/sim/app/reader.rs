@@ -1,4 +1,4 @@
-//! What an application does with a subscription: it takes messages, commits, nacks, seeks and transforms.
+//! An application's use of a subscription: it takes messages, commits, nacks, seeks and transforms.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,11 +24,11 @@ pub(super) struct Reader {
     pub(super) into: Option<String>,
     pub(super) id: Option<SubscriptionId>,
     pub(super) is_asking: bool,
-    /// It does not subscribe again before.
+    /// It does not resubscribe before this time.
     pub(super) again_at: u64,
     /// The next offset, unless a request of the application changed it.
     pub(super) next: Option<u64>,
-    /// Nothing below is delivered again.
+    /// Nothing below this offset is redelivered.
     pub(super) committed: u64,
     /// How often it began or was moved; earlier requests no longer count.
     pub(super) started: u32,

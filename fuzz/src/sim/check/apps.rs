@@ -1,11 +1,11 @@
-//! What honest applications sent and were answered, compared with the log.
+//! The requests and answers of honest applications, compared with the log.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Broken, Verdict};
 use crate::sim::random::Trail;
 
-/// What an application knows about a record that it sent.
+/// An application's knowledge about a record that it sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Nothing yet, or that the outcome is unknown.
@@ -19,7 +19,7 @@ pub(crate) enum Outcome {
 /// A record that an application sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sent {
-    /// The client that sent it, and in which of its lives.
+    /// The client that sent it, and how often that had crashed.
     pub(crate) owner: (usize, u32),
     /// Whether the owner's records must be in the log in the order of their numbers.
     pub(crate) is_ordered: bool,
@@ -52,7 +52,8 @@ impl Apps {
         self.sent.insert(id, sent);
     }
 
-    /// Rules I6, P4: a record is in the log at most once, in its producer's order, and not if its owner's request was refused.
+    /// Rules I6, P4: a record is in the log at most once, in its producer's order, and not if its owner's request was
+    /// refused.
     pub(crate) fn appended(&mut self, id: Option<u64>, topic: u32, offset: u64) -> Verdict {
         let Some((id, sent)) = id.and_then(|id| Some((id, self.sent.get(&id)?))) else {
             return Ok(());

@@ -1,8 +1,8 @@
-//! The checker compares what the broker does, step by step, with the model.
+//! The checker compares the broker's actions, step by step, with the model.
 //!
-//! It reads the bytes of every connection where the broker takes and makes them. So it knows which requests each step
-//! applied, what they were answered and what was delivered, in the one order in which all of it took effect. The rules of
-//! the broker are the [model's](crate::model); the checker's own are about clients ([`apps`]).
+//! It reads the bytes of every connection at the point where the broker receives and produces them. So it knows which
+//! requests each step applied, their answers and the deliveries, in the order in which all of it took effect. The rules
+//! of the broker are the [model's](crate::model); the checker's own are about clients ([`apps`]).
 
 mod apps;
 mod replies;
@@ -20,10 +20,10 @@ pub(crate) use crate::broken::{Broken, Verdict};
 use crate::model::{Model, decode};
 use crate::sim::SECOND;
 
-/// What is known about the broker, its connections and the applications.
+/// The checker's knowledge about the broker, its connections and the applications.
 #[derive(Debug)]
 pub(crate) struct Checker {
-    /// The broker that is followed; what clients still have from an earlier one is not checked.
+    /// The instance of the broker that is checked; data that clients still have from an earlier one is not.
     pub(crate) instance: u128,
     model: Model,
     limits: Limits,
@@ -31,7 +31,7 @@ pub(crate) struct Checker {
     pub(crate) apps: apps::Apps,
     /// Durable subscriptions that existed, by topic and name.
     known: BTreeSet<(u32, u32)>,
-    /// Those of them that were moved, or that began again after they were forgotten.
+    /// Durable subscriptions that were moved, or that began again after they were forgotten.
     replayed: BTreeSet<(u32, u32)>,
     /// When a producer's request was last refused with a retryable error.
     pub(crate) refused_at: u64,
@@ -66,7 +66,7 @@ impl Checker {
         }
     }
 
-    /// Another broker takes the place of the old one, and knows nothing about it.
+    /// Another broker replaces the old one, without its state.
     pub(crate) fn restart(&mut self, config: &BrokerConfig, instance: u128) {
         self.apps.restart();
         let apps = std::mem::take(&mut self.apps);
@@ -117,7 +117,7 @@ impl Checker {
         self.model.live_bytes()
     }
 
-    /// What the subscriptions of a connection have not received or not committed.
+    /// The records that the subscriptions of a connection have not received or not committed.
     pub(crate) fn behind(&self, link: u64) -> Vec<String> {
         let mut model = self.model.clone();
         let mut behind = Vec::new();
@@ -140,7 +140,7 @@ impl Checker {
         durables.into_iter().any(|one| one.terms.inactive_ttl > 24 * 3_600 * SECOND)
     }
 
-    /// Whether a durable subscription may deliver what was committed again.
+    /// Whether a durable subscription may redeliver committed records.
     pub(crate) fn is_replayed(&self, topic: &str, name: &str) -> bool {
         self.model.names.find(topic, name).is_some_and(|found| self.replayed.contains(&found))
     }
@@ -149,7 +149,7 @@ impl Checker {
         self.model.topics.keys().map(|id| self.model.names.topic(*id)).collect()
     }
 
-    /// Rules I1, I3: what an application received is what is in the log.
+    /// Rules I1, I3: a message that an application received equals the record in the log.
     pub(crate) fn check_received(&self, topic: &str, offset: u64, body: &[u8], timestamp: u64) -> Verdict {
         let log = self.model.names.find_topic(topic).and_then(|id| self.model.topic(id));
         let Some((entry, _)) = log.and_then(|log| log.entry(offset, self.model.now)) else {

@@ -1,4 +1,4 @@
-//! What one exchange answered, matched with its requests.
+//! The answers of one exchange, matched with its requests.
 
 use std::collections::VecDeque;
 
@@ -106,7 +106,7 @@ impl<'a> Replies<'a> {
         if is_it { Ok(()) } else { Broken::because("P1", format!("Describe {id} was not answered")) }
     }
 
-    /// Whether answers are left over.
+    /// Whether unmatched answers remain.
     pub(super) fn has_answers(&self) -> bool {
         let is_answer = |frame| decode::answer(frame).is_some();
         self.run.is_some()

@@ -1,4 +1,4 @@
-//! One exchange: which requests it applied, what each was answered, and what was delivered then.
+//! One exchange: the requests that it applied, their answers, and the deliveries.
 
 use bytes::Buf;
 use zaichik_proto::{AckLevel, ClientFrame, RefusalCode, ServerFrame};
@@ -21,7 +21,7 @@ pub(crate) struct Step<'a> {
     pub(crate) is_drained: bool,
     pub(crate) control: &'a [u8],
     pub(crate) stream: &'a [u8],
-    /// The time that the broker was passed.
+    /// The time that was passed to the broker.
     pub(crate) now: u64,
     /// If the broker may lack memory: how many requests it refused, and how many dead letters it made.
     pub(crate) refused: Option<u64>,
@@ -29,8 +29,8 @@ pub(crate) struct Step<'a> {
 }
 
 impl Checker {
-    /// Compares one exchange with the model (rules I7, I9, I12, I15): contiguous offsets and whole batches, exact expiry,
-    /// windows, epochs, and every other rule of the broker.
+    /// Compares one exchange with the model (rules I7, I9, I12, I15): contiguous offsets and whole batches, exact
+    /// expiry, windows, epochs, and every other rule of the broker.
     pub(crate) fn step(&mut self, step: Step<'_>) -> Verdict {
         let Some(mut tap) = self.taps.remove(&step.link) else {
             return Ok(());
@@ -182,7 +182,7 @@ impl Checker {
         }
     }
 
-    /// Durable subscriptions that begin again, or are moved, may deliver what was committed again.
+    /// Durable subscriptions that begin again, or are moved, may redeliver committed records.
     fn note_durables(&mut self, link: u64, request: &Request) {
         let durable = match request {
             Request::Subscribe(subscribe) => {
@@ -201,7 +201,7 @@ impl Checker {
         self.replayed.extend(durable);
     }
 
-    /// What a request appended is compared with what applications sent.
+    /// Compares the records that a request appended with those that applications sent.
     fn appended(&mut self) -> Verdict {
         for (topic, first, count) in std::mem::take(&mut self.model.appended) {
             let log = self.model.topic(topic).expect("records were appended to it");
@@ -215,17 +215,17 @@ impl Checker {
     }
 }
 
-/// What is known about the publishes without acknowledgement of an exchange.
+/// The known outcomes of an exchange's publishes without acknowledgement.
 struct Silence {
-    /// How many are left.
+    /// Their remaining number.
     publishes: u64,
     /// How many of them are refused.
     refused: u64,
 }
 
 impl Silence {
-    /// What became of the next one, as far as it is known: memory that was lacking once lacks until the end of the
-    /// exchange, so the last ones are refused.
+    /// The outcome of the next one, if known: once memory is lacking, it is lacking until the end of the exchange, so
+    /// the last ones are refused.
     fn take(&mut self) -> Option<Answer> {
         let is_refused = self.refused > 0 && self.refused >= self.publishes;
         self.publishes = self.publishes.saturating_sub(1);

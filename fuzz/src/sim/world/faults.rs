@@ -1,4 +1,4 @@
-//! What goes wrong, and when.
+//! Faults, and when they happen.
 
 use zaichik_engine::Broker;
 
@@ -119,7 +119,7 @@ impl World {
         self.wake_everything();
     }
 
-    /// The broker's clock was changed, so its deadlines are at other times.
+    /// The broker's clock was changed, so its deadlines move to other times.
     pub(super) fn wake_everything(&mut self) {
         if let Some(armed) = self.armed {
             self.want(Actor::House, self.world_time(armed));
@@ -139,7 +139,7 @@ impl World {
         self.replace_broker();
     }
 
-    /// Another broker takes the place of the old one, and knows nothing about it.
+    /// Another broker replaces the old one, without its state.
     pub(super) fn replace_broker(&mut self) {
         self.instance += 1;
         self.counts.restarts += 1;

@@ -6,7 +6,7 @@ use crate::sim::check::{Broken, Verdict};
 use crate::sim::trace::{self, Event};
 use crate::sim::{MILLI, SECOND};
 
-/// How often the time for that is extended.
+/// How often the time for the second phase is extended.
 const MORE_TIME: usize = 5;
 
 impl World {
@@ -59,7 +59,7 @@ impl World {
         Ok(())
     }
 
-    /// All clients close, and the broker keeps nothing of them.
+    /// All clients close, and the broker keeps no state of them.
     pub(crate) fn close(&mut self) -> Verdict {
         for index in 0..self.clients.len() {
             if let Peer::App(app) = &mut self.clients[index].peer {
@@ -86,7 +86,7 @@ impl World {
             return Broken::because("I10", format!("the broker contradicts itself at the end: {error}"));
         }
         let ledger = self.broker.ledger();
-        // A mutated frame may ask for a cursor that is kept for much longer.
+        // A mutated frame may request a cursor that is kept for much longer.
         let subscriptions = if self.checker.keeps_over_a_day() { 0 } else { ledger.subscriptions };
         let left = ledger.retired + subscriptions + ledger.sessions;
         if left > 0 {
