@@ -229,7 +229,7 @@ fn a_16_records_in_flight_when_the_connection_ended_are_not_committed() {
         world.publish(&writer, &["c"]);
         end(&reader);
         world.settle();
-        // With reject a limit removes only what every subscription has committed: here nothing.
+        // With reject a limit removes only records that every subscription has committed: here none.
         let options = TopicOptions::new().retain_forever();
         assert_eq!(world.ask(&writer, writer.create("t", options)), "adopted");
         let again = world.connect();
@@ -240,7 +240,7 @@ fn a_16_records_in_flight_when_the_connection_ended_are_not_committed() {
 }
 
 #[test]
-fn a_17_a_peer_that_does_not_read_disturbs_no_other_and_is_dropped() {
+fn a_17_a_peer_that_does_not_read_disturbs_no_others_and_is_dropped() {
     let mut world = World::new();
     let (stuck, reader, writer) = (world.connect(), world.connect(), world.connect());
     for peer in [&stuck, &reader] {
@@ -259,12 +259,12 @@ fn a_17_a_peer_that_does_not_read_disturbs_no_other_and_is_dropped() {
     world.settle();
     assert_eq!(stuck.unread(), 0);
     assert_eq!(world.broker.topic_count(), 2);
-    // When it resumes reading in time, it gets the answer and everything else.
+    // If it resumes reading in time, it receives the answer and everything else.
     world.advance(secs(9));
     stuck.resume_reading();
     assert_eq!(world.ask(&stuck, request), "@0 new");
     assert_eq!(stuck.stream().len(), 40);
-    // The next time it does not.
+    // The next time it resumes too late.
     stuck.stop_reading();
     world.publish(&writer, &["late"]);
     world.advance(secs(10));

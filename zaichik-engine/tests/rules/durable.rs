@@ -119,7 +119,7 @@ fn d_04_an_attach_without_takeover_is_refused() {
     let (first, _) = attach(&mut world, 1);
     let second = world.connect();
     let polite = Sub::new(1, "t").durable("d").reject();
-    // A higher epoch than the current one is of a holder that the broker has forgotten.
+    // An epoch above the current one belongs to a holder that the broker has forgotten.
     for epoch in [0, 2] {
         let answer = world.ask(&second, second.subscribe_to(polite.epoch(epoch)));
         assert_eq!(answer, "refused SubscriptionHeld", "{epoch}");

@@ -127,7 +127,7 @@ impl Worker {
         Self { client, subscribe, subscription, sending: None, done: 0, is_over: false }
     }
 
-    /// Does everything that is possible now.
+    /// Makes all progress that is possible now.
     fn act(&mut self, world: &mut World) {
         match world.answer_so_far(self.client, self.subscribe) {
             None => {}

@@ -108,7 +108,7 @@ fn r_11_a_raised_ttl_resurrects_nothing() {
 }
 
 #[test]
-fn r7_lowered_and_raised_again_resurrects_nothing() {
+fn r7_a_ttl_lowered_and_raised_again_resurrects_nothing() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retention_ttl(secs(100)));
     world.publish(&peer, &["0"]);
@@ -207,7 +207,7 @@ fn r7_lower_limits_with_drop_oldest_apply_at_once() {
         assert_eq!(start(&mut world, Start::Earliest), "3..5");
         world.ask(&reader, reader.commit(1, 0));
         assert_eq!(reader.stream(), ["1/0=0", "1/1..3 limit", "1/3=3"]);
-        // Raising the limit again brings nothing back.
+        // Raising the limit again restores nothing.
         alter(&mut world, &peer, TopicOptions::new().max_messages(100).max_bytes(10_000));
         assert_eq!(start(&mut world, Start::Offset(0)), "3..5");
     }
@@ -265,7 +265,8 @@ fn r9_expired_and_limited_records_form_one_gap() {
     world.publish(&peer, &["6"]);
     world.advance(ms(1));
     world.publish(&peer, &["7", "8"]);
-    // The limit removed 1, 2 and 3; 4 and 5 expired. A gap that begins among records removed by a limit says limit.
+    // The limit removed 1, 2 and 3; 4 and 5 expired. A gap that begins among records removed by a limit has that
+    // reason.
     world.ask(&reader, reader.commit(1, 0));
     assert_eq!(reader.stream(), ["1/0=0", "1/1..6 limit", "1/6=6"]);
 }
@@ -290,7 +291,7 @@ fn r9_the_reason_is_expired_above_records_that_a_limit_removed() {
 }
 
 #[test]
-fn r9_a_gap_takes_no_place_in_the_window() {
+fn r9_a_gap_does_not_count_in_the_window() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever());
     world.ask(&peer, peer.publish_all("t", &[record(b"0"), mortal("1", 1_000), record(b"2"), record(b"3")]));
@@ -301,7 +302,7 @@ fn r9_a_gap_takes_no_place_in_the_window() {
 }
 
 #[test]
-fn r9_the_cursor_moves_past_a_gap_by_itself() {
+fn r9_the_cursor_moves_past_a_gap_automatically() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retain_forever());
     let records = [record(b"0"), mortal("1", 1_000), mortal("2", 1_000), record(b"3")];

@@ -61,7 +61,7 @@ fn handshake_with_another_magic_gets_no_answer() {
 }
 
 #[test]
-fn handshake_speaks_the_smaller_version() {
+fn handshake_chooses_the_lower_version() {
     for (version, answer) in
         [(0, "fatal UnsupportedVersion"), (1, "welcome"), (2, "welcome"), (999, "welcome")]
     {

@@ -38,7 +38,7 @@ pub(crate) fn delete(world: &mut World, peer: &Peer, key: &str) -> String {
     world.ask(peer, peer.publish_all("t", &[tombstone(key)]))
 }
 
-/// Where a new subscription starts, and what it gets.
+/// Where a new subscription starts, and what it receives.
 pub(crate) fn new_reader(world: &mut World) -> Vec<String> {
     let new_reader = connect(world);
     let start = world.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, "t").window(0)));
@@ -178,7 +178,7 @@ fn c_21_when_the_newest_value_expires_the_key_is_gone() {
 }
 
 #[test]
-fn c_21_a_superseded_value_does_not_come_back_when_its_successor_expires() {
+fn c_21_a_superseded_value_does_not_return_when_its_successor_expires() {
     let mut world = World::new();
     let peer = topic(&mut world, latest());
     put(&mut world, &peer, "k", "1");
@@ -204,9 +204,10 @@ fn c_22_an_explicit_start_at_a_compacted_offset() {
     assert_eq!(world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").from(Start::Time(0)))), "3..5");
 }
 
-/// Random writes to few and many keys, with pauses in which space is reclaimed: survivors keep offset and content.
+/// Random writes to few and many keys, with pauses in which space is reclaimed: remaining records keep offset and
+/// content.
 #[test]
-fn c_23_survivors_keep_their_order_and_bytes_through_many_rewrites() {
+fn c_23_remaining_records_keep_their_order_and_bytes_through_many_rewrites() {
     let mut world = World::new().checked_at_rest();
     let peer = topic(&mut world, latest().max_bytes(u64::MAX));
     let (mut dice, mut newest) = (Dice::new(23), std::collections::BTreeMap::new());
@@ -274,7 +275,7 @@ fn c6_a_delivery_ends_at_a_hole() {
 }
 
 #[test]
-fn c6_a_delivered_record_that_is_superseded_stays_committable() {
+fn c6_a_delivered_record_that_is_superseded_can_still_be_committed() {
     let mut world = World::new();
     let peer = topic(&mut world, latest());
     let reader = connect(&mut world);
@@ -426,7 +427,7 @@ fn o_05_offsets_near_the_end() {
     );
 }
 
-/// Ten keys written repeatedly take the memory of ten records, not of a million.
+/// Ten keys written repeatedly use the memory of ten records, not of a million.
 #[test]
 fn c6_memory_is_that_of_live_records() {
     let mut world = World::new().checked_at_rest();
@@ -456,7 +457,7 @@ fn c6_memory_is_that_of_live_records() {
     assert_eq!(new_reader(&mut world).len(), 1 + 1 + 10);
 }
 
-/// Superseded records take memory until the end of their window, and tombstones until they expire.
+/// Superseded records use memory until the end of their window, and tombstones until they expire.
 #[test]
 fn c6_memory_is_freed_with_windows_tombstones_and_keys() {
     let mut world = World::new().checked_at_rest();

@@ -49,7 +49,7 @@ fn c8_a_reader_overtaken_by_a_limit_gets_gaps_for_everything_it_removed() {
 }
 
 #[test]
-fn r7_a_new_limit_counts_what_a_shorter_window_leaves() {
+fn r7_a_new_limit_counts_the_records_that_a_shorter_window_leaves() {
     let mut world = World::new();
     let peer = topic(&mut world, lag(10));
     for (key, body) in [("a", "0"), ("b", "1"), ("b", "2")] {
@@ -237,7 +237,7 @@ fn t1_latest_may_be_the_default_of_a_broker() {
 }
 
 #[test]
-fn r7_a_lowered_window_applies_at_once_and_a_raised_one_brings_nothing_back() {
+fn r7_a_lowered_window_applies_at_once_and_a_raised_one_resurrects_nothing() {
     let mut world = World::new();
     let peer = topic(&mut world, lag(10));
     put(&mut world, &peer, "k", "0");
@@ -261,7 +261,7 @@ fn r7_a_lowered_window_applies_at_once_and_a_raised_one_brings_nothing_back() {
 }
 
 #[test]
-fn r7_a_raised_tombstone_ttl_brings_no_tombstone_and_no_key_back() {
+fn r7_a_raised_tombstone_ttl_restores_no_tombstone_and_no_key() {
     let mut world = World::new();
     let peer = topic(&mut world, latest().tombstone_ttl(secs(1)).max_keys(1));
     delete(&mut world, &peer, "k");

@@ -32,7 +32,7 @@ fn limit_max_connections_refuses_before_a_byte_was_read() {
     let second = world.dial();
     world.settle();
     assert_eq!(second.log(), ["fatal ServerFull"]);
-    // A peer that does not read even that is dropped at the write deadline.
+    // A peer that does not even read the refusal is dropped at the write deadline.
     let third = world.dial();
     third.stop_reading();
     world.advance(us(9_999_999));
@@ -42,7 +42,7 @@ fn limit_max_connections_refuses_before_a_byte_was_read() {
 }
 
 #[test]
-fn limit_max_handshakes_drops_the_oldest_connection_that_sent_least() {
+fn limit_max_handshakes_drops_the_oldest_connection_that_sent_the_fewest_bytes() {
     let mut world = World::with(|config| config.max_handshakes = 3);
     let peers: Vec<_> = (0..3).map(|_| world.dial()).collect();
     // The first one has sent something; the second one is the oldest that has not.
@@ -57,7 +57,7 @@ fn limit_max_handshakes_drops_the_oldest_connection_that_sent_least() {
     new_peer.hello(b"");
     world.settle();
     assert_eq!(new_peer.control(), ["welcome"]);
-    // Its handshake is done, so a place is free again.
+    // Its handshake is done, so there is room for another.
     let next = world.dial();
     world.settle();
     assert_eq!(world.status(&next), Status::Handshake);
@@ -188,7 +188,7 @@ fn flood_of_subscribes_while_deliveries_never_end() {
         writer.publish_all("big", &[record(&body)]);
     }
     world.settle();
-    // The lane is never empty: the peer takes some of it at a time, and the broker refills it.
+    // The lane is never empty: the peer reads a part of it at a time, and the broker refills it.
     peer.split_writes(8_192);
     peer.subscribe_to(Sub::new(1, "big").window(0));
     let requests: Vec<_> = (0..3_000).map(|_| [peer.subscribe(2, "t"), peer.unsubscribe(2)]).collect();

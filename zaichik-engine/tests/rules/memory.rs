@@ -130,7 +130,7 @@ fn memory_pressure_suspends_the_heartbeat_of_connections_that_are_not_read() {
 }
 
 #[test]
-fn memory_is_freed_when_a_stuck_consumer_goes_away() {
+fn memory_is_freed_when_a_stalled_consumer_is_dropped() {
     let mut world = small();
     let (stuck, writer) = (world.connect(), world.connect());
     world.ask(&stuck, stuck.subscribe_to(Sub::new(1, "t").window(0)));
@@ -232,7 +232,7 @@ fn memory_pressure_that_ends_without_requests_wakes_paused_connections() {
     world.ask(&stuck, stuck.subscribe_to(Sub::new(1, "t").window(1)));
     fill(&mut world, &writer, "t");
     assert!(writer.unread() > 0);
-    // The connection goes away without a last exchange, so only housekeeping can notice.
+    // The connection ends without a last exchange, so only housekeeping can notice.
     stuck.cut();
     world.step();
     world.sleep(secs(1));

@@ -55,7 +55,7 @@ fn o_03_a_retaining_topic_delivers_earlier_records() {
 }
 
 #[test]
-fn o_04_a_clock_that_goes_back_neither_reorders_nor_expires() {
+fn o_04_a_clock_that_moves_backwards_neither_reorders_nor_expires_records() {
     let mut world = World::new();
     let peer = world.connect();
     let begin = world.now();
@@ -78,20 +78,20 @@ fn o_04_a_clock_that_goes_back_neither_reorders_nor_expires() {
         let reader = world.connect();
         assert_eq!(world.ask(&reader, reader.subscribe(1, "t")), start);
     }
-    // A clock that goes back does not resurrect expired records.
+    // A clock that moves backwards does not resurrect expired records.
     world.jump(begin);
     let reader = world.connect();
     assert_eq!(world.ask(&reader, reader.subscribe(1, "t")), "3..3");
 }
 
 #[test]
-fn o_04_the_time_that_one_session_saw_holds_for_all() {
+fn o_04_the_latest_time_of_one_session_applies_to_all() {
     let mut world = World::new();
     let (one, two) = (world.connect(), world.connect());
     let later = world.now() + secs(10);
     world.ask(&one, one.create("t", TopicOptions::new().retention_ttl(secs(5))));
     world.ask(&one, one.publish("t", "a"));
-    // Only this session sees the later time; then the clock goes back.
+    // Only this session sees the later time; then the clock moves back.
     world.session(&one).unwrap().handle_read(later);
     assert_eq!(world.ask(&one, one.subscribe(1, "t")), "1..1");
     assert_eq!(world.ask(&two, two.subscribe(1, "t")), "1..1", "expired for one session is expired for all");

@@ -1,4 +1,4 @@
-//! Rule R5: what happens at a topic's limits.
+//! Rule R5: behaviour at a topic's limits.
 
 use zaichik_proto::{Overflow, TopicOptions};
 
@@ -51,7 +51,7 @@ fn r_09_reject_refuses_and_loses_nothing() {
 }
 
 #[test]
-fn r_09_reject_drops_only_what_every_subscription_has_committed() {
+fn r_09_reject_drops_only_records_that_every_subscription_has_committed() {
     let mut world = World::new();
     let options = TopicOptions::new().retain_forever().max_messages(3).overflow(Overflow::Reject);
     let peer = world.topic(options);
@@ -159,7 +159,7 @@ fn r_10_one_message_larger_than_the_topic_is_refused_and_the_log_is_intact() {
         assert_eq!(world.ask(&peer, peer.publish("t", &large)), "refused TooLarge 100");
         world.publish(&peer, &["1"]);
         assert_eq!(world.everything(), ["1/0=0", "1/1=1"]);
-        // The largest message that fits beside them.
+        // The largest message that fits in addition to them.
         world.publish(&peer, &[&"x".repeat(50)]);
         assert_eq!(world.everything().len(), 3);
     }

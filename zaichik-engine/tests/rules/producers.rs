@@ -143,7 +143,7 @@ fn p3_one_space_of_sequences_over_all_topics_and_both_kinds_of_requests() {
 }
 
 #[test]
-fn p_03_a_sequence_older_than_what_is_remembered_is_too_old() {
+fn p_03_a_sequence_older_than_the_remembered_ones_is_too_old() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new());
     assert_eq!(publish(&mut world, &peer, seq(100), "x"), "@0");
@@ -189,7 +189,7 @@ fn p_03_an_answer_above_64_kib_is_not_repeated() {
 }
 
 #[test]
-fn p_04_a_final_refusal_uses_the_sequence_up_and_is_repeated() {
+fn p_04_a_final_refusal_uses_up_the_sequence_and_is_repeated() {
     let mut world = World::with(|config| config.wire.max_message = 1_000);
     let peer = world.topic(TopicOptions::new().max_bytes(2_000));
     let large = vec![b'x'; 1_001];
@@ -224,7 +224,7 @@ fn p_04_a_refused_batch_is_repeated_with_its_operation() {
 }
 
 #[test]
-fn p_04_a_retryable_refusal_does_not_use_the_sequence_up() {
+fn p_04_a_retryable_refusal_does_not_use_up_the_sequence() {
     let mut world = World::with(|config| config.max_topics = 3);
     let peer =
         world.topic(TopicOptions::new().retention_ttl(secs(60)).max_messages(2).overflow(Overflow::Reject));
@@ -472,7 +472,7 @@ fn s_05_while_the_broker_drains_only_stored_answers_are_given() {
 
 const BUDGET: u64 = 4 << 20;
 
-/// A peer that filled the memory with records that it does not commit.
+/// A peer that has filled the memory with records that it does not commit.
 fn filled() -> (World, Peer) {
     let mut world = World::with(|config| config.memory = BUDGET).checked_at_rest();
     let peer = world.topic(TopicOptions::new());
@@ -577,7 +577,7 @@ fn p3_a_retry_after_an_unknown_result_is_stored_exactly_once() {
 }
 
 #[test]
-fn p3_a_clock_that_goes_back_forgets_no_producer() {
+fn p3_a_clock_that_moves_backwards_forgets_no_producer() {
     let mut world = World::with(|config| config.producer_ttl = secs(10));
     let peer = world.topic(TopicOptions::new());
     publish(&mut world, &peer, seq(1), "a");

@@ -126,7 +126,7 @@ fn a_12_a_commit_of_a_nacked_record_is_ahead() {
 }
 
 #[test]
-fn a4_bad_nacks_are_refused_and_change_nothing() {
+fn a4_invalid_nacks_are_refused_and_change_nothing() {
     let mut world = World::new();
     let (reader, _) = pair(&mut world, 2, &["a", "b", "c"]);
     reader.stream();
@@ -184,7 +184,7 @@ fn r_16_a_delivered_record_that_expired_becomes_a_gap_after_a_nack() {
 }
 
 #[test]
-fn d_06_a_seek_goes_back_and_replays() {
+fn d_06_a_seek_backwards_redelivers() {
     let mut world = World::new();
     let (reader, _) = pair(&mut world, 2, &["a", "b", "c", "d"]);
     world.ask(&reader, reader.commit(1, 1));

@@ -104,7 +104,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn p1_publishes_in_one_read_are_what_they_are_one_by_one(
+    fn p1_publishes_in_one_read_have_the_same_outcome_as_one_by_one(
         steps in prop::collection::vec(step(), 1..12),
         options in settings(),
         has_waiting in any::<bool>(),

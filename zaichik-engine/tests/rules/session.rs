@@ -50,7 +50,7 @@ fn heartbeat_counts_every_byte_as_a_sign_of_life() {
 }
 
 #[test]
-fn heartbeat_ignores_what_the_broker_sends() {
+fn heartbeat_ignores_the_brokers_own_output() {
     let mut world = with_heartbeat();
     let (reader, writer) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
@@ -78,7 +78,7 @@ fn heartbeat_handled_late_catches_up() {
 }
 
 #[test]
-fn heartbeat_is_not_hastened_by_a_clock_that_went_back() {
+fn heartbeat_is_not_hastened_by_a_clock_that_moved_backwards() {
     let mut world = with_heartbeat();
     let peer = world.connect();
     let begin = world.now();
@@ -124,7 +124,7 @@ fn write_deadline_is_met_exactly() {
 }
 
 #[test]
-fn write_deadline_moves_with_each_byte_taken() {
+fn write_deadline_moves_with_each_byte_accepted() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe(1, "t"));
@@ -160,7 +160,7 @@ fn write_deadline_begins_when_output_is_pending() {
 }
 
 #[test]
-fn write_deadline_applies_to_the_last_frames_too() {
+fn write_deadline_also_applies_to_the_last_frames() {
     let mut world = World::new();
     let peer = world.connect();
     peer.stop_reading();

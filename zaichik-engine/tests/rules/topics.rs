@@ -103,7 +103,7 @@ fn t_05_two_clients_create_one_topic_at_once() {
     assert_eq!(world.broker.topic_count(), 1);
 }
 
-/// What a name may be (rule T6).
+/// Valid and invalid names (rule T6).
 #[test]
 fn t_06_names() {
     let mut world = World::new();
@@ -186,7 +186,7 @@ fn t2_invalid_settings_are_refused_with_their_mask() {
 }
 
 #[test]
-fn t3_omitted_settings_take_the_broker_defaults() {
+fn t3_omitted_settings_get_the_brokers_defaults() {
     let mut world = World::with(|config| config.topic_defaults.retention_ttl_micros = 5_000_000);
     let peer = world.connect();
     world.ask(&peer, peer.publish("t", "a"));

@@ -33,7 +33,7 @@ fn conversation(peer: &Peer) -> BytesMut {
     peer.unsent()
 }
 
-/// What a peer received: each lane in its order, and the answers.
+/// The frames that a peer received: each lane in its order, and the answers.
 fn outcome(peer: &Peer) -> (Vec<String>, Vec<String>, Vec<String>) {
     let (stream, control, mut log) = (peer.stream(), peer.control(), peer.log());
     log.sort();
@@ -183,7 +183,7 @@ fn subscribe_durable(name: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn s_04_each_breach_ends_only_its_own_connection_with_its_code() {
+fn s_04_each_violation_ends_only_its_own_connection_with_its_code() {
     for (code, bytes) in breaches() {
         let mut world = World::new();
         let (peer, other) = (world.connect(), world.connect());
@@ -205,7 +205,7 @@ fn s_04_each_breach_ends_only_its_own_connection_with_its_code() {
 }
 
 #[test]
-fn s_04_fatal_says_where_the_offending_frame_starts() {
+fn s_04_fatal_names_the_position_of_the_offending_frame() {
     let mut world = World::new();
     let peer = world.dial();
     peer.hello(b"");
@@ -299,7 +299,7 @@ fn p_06_a_connection_cut_at_each_byte_of_a_publish_stores_it_once_or_not_at_all(
 
 /// Random frames, valid and corrupted, from one peer; another peer keeps working.
 #[test]
-fn i14_noise_never_panics_and_never_disturbs_another_peer() {
+fn i14_random_frames_never_cause_a_panic_and_never_disturb_another_peer() {
     for seed in 0..150 {
         let mut dice = Dice::new(seed);
         let mut world = World::new();

@@ -1,7 +1,7 @@
 //! A broker, its connections and the time in one thread, for tests of the rules.
 //!
-//! Peers exchange bytes with real sessions. After every call the broker verifies itself, and once nothing moves any
-//! more, no session may have work left.
+//! Peers exchange bytes with real sessions. After every call the broker verifies itself, and once the world has
+//! settled, no session may have work left.
 
 mod dice;
 mod peer;
@@ -86,7 +86,7 @@ impl World {
         Self {
             broker: Broker::new(config, Seed::new(INSTANCE, HASH_KEY)).unwrap(),
             effects: Effects::new(),
-            // Not zero, so that clocks can go back.
+            // Not zero, so that clocks can move backwards.
             now: Timestamp::from_micros(1_000_000_000),
             ends: Vec::new(),
             remotes: Vec::new(),
@@ -130,7 +130,7 @@ impl World {
         }
     }
 
-    /// Everything that a new subscription to the topic "t" gets.
+    /// Everything that a new subscription to the topic "t" receives.
     pub(crate) fn everything(&mut self) -> Vec<String> {
         let new_reader = self.connect();
         self.ask(&new_reader, new_reader.subscribe_to(Sub::new(1, "t").window(0)));
@@ -162,7 +162,8 @@ impl World {
         peer.answer(request)
     }
 
-    /// Does everything that can happen now once: reads, deadlines, exchanges, writes. Returns whether anything happened.
+    /// Does everything that is possible now once: reads, deadlines, exchanges, writes. Returns whether anything
+    /// happened.
     pub(crate) fn step(&mut self) -> bool {
         let mut moved = self.keep_house();
         for index in 0..self.ends.len() {
@@ -174,7 +175,7 @@ impl World {
         moved
     }
 
-    /// Steps until nothing moves any more.
+    /// Steps until the world has settled.
     pub(crate) fn settle(&mut self) {
         self.run();
         self.assert_no_session_is_stranded();

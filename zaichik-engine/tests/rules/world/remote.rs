@@ -19,7 +19,7 @@ pub(super) struct Remote {
     answers: BTreeMap<RequestId, Result<Answer, RequestError>>,
     /// Whether connections can be made.
     is_reachable: bool,
-    /// Bytes that the next connection carries to the broker before it breaks, and bytes back.
+    /// Bytes that the next connection carries to the broker, and back, before it breaks.
     breaks_after: Option<(usize, usize)>,
     /// Bytes to the broker after which nothing more is sent, although the connection is up.
     holds_after: Option<usize>,
