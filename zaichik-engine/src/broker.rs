@@ -46,7 +46,7 @@ use self::producers::Producers;
 pub(crate) use self::publishing::Published;
 use self::publishing::Publishing;
 use self::readers::Readers;
-use self::readiness::Readiness;
+use self::readiness::{Readiness, Waits};
 pub(crate) use self::requests::Admitted;
 pub(crate) use self::run::PublishRun;
 pub(crate) use self::sessions::ExchangeReport;
@@ -108,7 +108,7 @@ impl Broker {
     /// [`ConfigError`] if the configuration contradicts itself.
     pub fn new(config: BrokerConfig, seed: Seed) -> Result<Self, ConfigError> {
         config.check()?;
-        let (producers, mut memory) = (Producers::new(&config, seed), Memory::new(config.memory));
+        let (producers, mut memory) = (Producers::new(&config, seed), Memory::new(&config));
         memory.charge_producers(producers.footprint());
         Ok(Self {
             session_config: Arc::new(SessionConfig::new(&config, seed)),
@@ -132,16 +132,13 @@ impl Broker {
     /// Ends a connection: its subscriptions end, and the durable ones wait for another connection. An unknown id, or
     /// that of a connection that has ended, has no effect.
     pub fn detach(&mut self, now: Timestamp, id: SessionId, effects: &mut Effects) {
-        let now = self.tick(now);
+        self.close_session(now, id, 0, effects);
         let Some(entry) = self.sessions.remove(id, &mut self.memory, &mut self.readiness) else {
             return;
         };
-        for key in entry.subscriptions.values() {
-            self.subscribing(now).lose_session(*key);
-        }
         self.readiness.remove(entry.ready);
         // This may have been the session that was to hand out the wakes.
-        if self.hand_out_wakes(id, effects) || self.release_throttled(effects) {
+        if self.hand_out_wakes(id, effects) || self.release_waiting(effects) {
             effects.rearm();
         }
         self.rearm(effects);
@@ -160,7 +157,7 @@ impl Broker {
     /// past means at once. O(1). May change with every call; [`Effects::take_rearm`] reports when it became earlier.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        let released = self.readiness.has_throttled() && !self.memory.is_pressed();
+        let released = self.readiness.first_waiting(Waits::ForRecords).is_some() && !self.memory.is_pressed();
         if self.agenda.is_announcing_stop() || released || self.readiness.has_woken() {
             return Some(self.now);
         }
@@ -272,14 +269,14 @@ impl Broker {
 
     /// Asks the caller to rearm its timer if the next deadline became earlier.
     fn rearm(&mut self, effects: &mut Effects) {
-        if self.memory.has_retired() {
+        if self.memory.has_retired() || self.readiness.has_waiting() {
             self.agenda.schedule_sweep(self.now);
         }
         self.agenda.rearm(self.next_deadlines().earliest(), effects);
     }
 
-    fn release_throttled(&mut self, effects: &mut Effects) -> bool {
-        wakes::release_throttled(&mut self.sessions, &self.memory, &mut self.readiness, effects)
+    fn release_waiting(&mut self, effects: &mut Effects) -> bool {
+        wakes::release_waiting(&mut self.sessions, &mut self.memory, &mut self.readiness, effects)
     }
 
     fn subscribing(&mut self, now: Timestamp) -> Subscribing<'_> {

@@ -2,6 +2,8 @@
 
 mod answers;
 mod ending;
+mod inbound;
+mod progress;
 mod requests;
 mod state;
 mod timers;
@@ -14,6 +16,8 @@ use zaichik_proto::{
 };
 
 use self::answers::Answers;
+pub(crate) use self::inbound::IDLE_ROOM;
+use self::inbound::{Inbound, Wish};
 use self::requests::Applied;
 use self::state::State;
 use self::timers::Timers;
@@ -24,8 +28,8 @@ use crate::id::SessionId;
 use crate::outbound::Outbound;
 use crate::session_config::SessionConfig;
 
-/// Bytes received and not yet applied that a connection may hold in addition to one frame.
-const INBOUND_ROOM: usize = 64 << 10;
+/// Bytes that must be free before a request is applied whose answer is short, or a record delivered.
+const SHORT_ANSWER: usize = 6 << 10;
 
 /// Bytes that a connection may send before its handshake is done.
 const HANDSHAKE_ROOM: usize = MAGIC.len() + HEADER_LEN + Limits::MAX_HANDSHAKE_FRAME as usize;
@@ -39,7 +43,8 @@ const MICROS_PER_MILLI: u64 = 1_000;
 /// [`outbound`](Self::outbound)) and *time* ([`handle_timeout`](Self::handle_timeout)). Leaving one out delays
 /// progress but is otherwise harmless. No call fails: a peer's mistake shows in [`status`](Self::status).
 ///
-/// Memory: bounded by one frame and 64 KiB in, two lanes and one frame out; about half a kibibyte when idle.
+/// Memory: bounded by [`max_connection_bytes`](crate::BrokerConfig::max_connection_bytes) and reserved before it is
+/// allocated (rule S15); about half a kibibyte when idle.
 ///
 /// ```
 /// use bytes::{Buf, BytesMut};
@@ -66,10 +71,14 @@ pub struct Session {
     id: SessionId,
     config: Arc<SessionConfig>,
     decoder: ClientDecoder,
-    inbound: BytesMut,
-    /// The number of bytes of `inbound` that have been counted as heard.
-    heard_len: usize,
+    inbound: Inbound,
     outbound: Outbound,
+    /// Bytes that its buffers may hold.
+    allowance: usize,
+    /// Bytes that they would have to hold for the next request or record; 0 if there is room.
+    lacks: usize,
+    /// Whether the rest of a begun frame is read as soon as it arrives.
+    is_read: bool,
     answers: Answers,
     timers: Timers,
     /// The last publishes applied.
@@ -141,18 +150,18 @@ impl Session {
 
     /// Where received bytes are appended; at most [`read_limit`](Self::read_limit) of them.
     pub const fn inbound(&mut self) -> &mut BytesMut {
-        &mut self.inbound
+        self.inbound.buffer()
     }
 
     /// Bytes were appended to [`inbound`](Self::inbound); a call without new ones changes nothing.
     pub fn handle_read(&mut self, now: Timestamp) {
         let now = self.timers.tick(now);
         self.timers.observe(now, &self.outbound);
-        if self.inbound.len() > self.heard_len {
+        if self.inbound.observe() {
             self.timers.heard(now);
         }
         if self.state == State::Handshake {
-            match self.decoder.decode(&self.inbound) {
+            match self.decoder.decode(self.inbound.as_slice()) {
                 Ok(Some((ClientFrame::Hello(hello), taken))) => {
                     let checked = self.config.check(&hello);
                     self.name = Box::from(hello.name);
@@ -167,7 +176,7 @@ impl Session {
                 Err(error) => self.finish(now, CloseReason::Protocol(error)),
             }
         }
-        self.heard_len = self.inbound.len();
+        self.timers.observe_frame(now, self.inbound.received(), self.missing());
     }
 
     /// The peer will send no more bytes. The bytes received are still applied, and answered if the peer still reads.
@@ -186,12 +195,10 @@ impl Session {
     pub fn read_limit(&self) -> usize {
         let limit = match self.state {
             State::Handshake => HANDSHAKE_ROOM,
-            State::Welcomed | State::Open => {
-                (self.config.wire.max_frame as usize).saturating_add(INBOUND_ROOM)
-            }
+            State::Welcomed | State::Open => usize::MAX,
             State::Ending(_) | State::Ended(_) => 0,
         };
-        if self.eof || self.throttled { 0 } else { limit.saturating_sub(self.inbound.len()) }
+        if self.eof || self.throttled { 0 } else { self.inbound.free(limit) }
     }
 
     /// The bytes to send.
@@ -204,8 +211,14 @@ impl Session {
         let now = self.timers.tick(broker.tick(now));
         self.timers.observe(now, &self.outbound);
         let start = broker.begin_exchange(self.id);
+        (self.allowance, self.lacks) = (start.allowance, 0);
         if let Some(reason) = start.close {
+            let is_unread = self.outbound.has_remaining();
             self.finish(now, reason);
+            if reason == CloseReason::MemoryNeeded && is_unread {
+                // The peer does not read, so waiting for it would keep the memory.
+                self.outbound.clear();
+            }
         }
         if self.state == State::Welcomed {
             broker.open(self.id, core::mem::take(&mut self.name), effects);
@@ -224,22 +237,29 @@ impl Session {
         let mut more = applied == Applied::More;
         if self.state == State::Open {
             more |= broker.hand_out_wakes(self.id, effects);
-            more |= broker.deliver(now, self.id, &mut self.outbound);
+            let room = self.allowance.saturating_sub(self.held()).saturating_sub(SHORT_ANSWER);
+            let room = room.saturating_add(self.outbound.allocated());
+            let delivered = broker.deliver(now, self.id, room, &mut self.outbound);
+            more |= delivered.more;
+            if delivered.lacks_memory {
+                self.lacks = self.held().saturating_add(SHORT_ANSWER.saturating_mul(2));
+            }
         }
-        if let State::Ending(reason) = self.state {
-            broker.detach(now, self.id, effects);
+        self.timers.observe(now, &self.outbound);
+        if let State::Ending(reason) | State::Ended(reason) = self.state {
             self.state = State::Ended(reason);
+            broker.close_session(now, self.id, self.held(), effects);
             return Turn::Done;
         }
-        if matches!(self.state, State::Ended(_)) {
-            return Turn::Done;
-        }
+        let needs = self.reserve_inbound(applied);
         let end = broker.end_exchange(self.id, self.report(), effects);
         if self.throttled && !end.throttled {
             // While it was not read, nothing could be heard from it.
             self.timers.heard(now);
         }
         self.throttled = end.throttled;
+        self.is_read = applied != Applied::Paused && needs == 0 && !self.throttled;
+        self.timers.observe_frame(now, self.inbound.received(), self.missing());
         if more || end.more { Turn::More } else { Turn::Done }
     }
 
@@ -254,7 +274,8 @@ impl Session {
                 // After the end of its stream a peer can't be heard; only the write deadline remains.
                 let heartbeat = (!self.eof).then(|| self.timers.heartbeat(self.config.heartbeat_micros));
                 let report = self.answers.report_due();
-                heartbeat.into_iter().chain(report).chain(self.stops_at).min()
+                let frame = self.timers.frame_deadline(self.config.frame_micros);
+                heartbeat.into_iter().chain(report).chain(frame).chain(self.stops_at).min()
             }
         };
         write.into_iter().chain(rest).min()
@@ -278,6 +299,11 @@ impl Session {
             State::Welcomed | State::Open => {
                 if self.stops_at.is_some_and(|by| by <= now) {
                     self.finish(now, CloseReason::Stopped);
+                    return;
+                }
+                let frame = self.timers.frame_deadline(self.config.frame_micros);
+                if frame.is_some_and(|deadline| deadline <= now) {
+                    self.finish(now, CloseReason::SlowProducer);
                     return;
                 }
                 self.answers.report(now, &mut self.outbound);
@@ -318,11 +344,15 @@ impl Session {
         }
     }
 
-    /// Frees the memory of empty buffers: the connection becomes idle.
+    /// Whether it waits for memory (rule S15): until it is woken it is not read, or answers and records wait.
+    #[must_use]
+    pub const fn lacks_memory(&self) -> bool {
+        self.lacks > 0
+    }
+
+    /// Frees spare memory of its buffers: the connection becomes idle. The next exchange returns it to the broker.
     pub fn shrink(&mut self) {
-        if self.inbound.is_empty() {
-            self.inbound = BytesMut::new();
-        }
+        self.inbound.shrink();
         self.outbound.shrink();
         self.answers.shrink();
     }
@@ -333,9 +363,11 @@ impl Session {
             id,
             decoder: ClientDecoder::handshake(&config.wire),
             config,
-            inbound: BytesMut::new(),
-            heard_len: 0,
+            inbound: Inbound::new(),
             outbound: Outbound::default(),
+            allowance: 0,
+            lacks: 0,
+            is_read: true,
             answers: Answers::default(),
             timers: Timers::new(now, handshake_by),
             run: PublishRun::default(),
@@ -365,9 +397,58 @@ impl Session {
         self.answers.control(&mut self.outbound, ServerFrame::Welcome(welcome));
     }
 
+    /// Bytes allocated for its buffers, or reserved for them.
+    fn held(&self) -> usize {
+        let output = self.outbound.allocated().saturating_add(self.answers.allocated());
+        self.inbound.reserved().saturating_add(output)
+    }
+
+    /// Whether that many more bytes may be held; if not, they are asked for.
+    fn reserve(&mut self, more: usize) -> bool {
+        let all = self.held().saturating_add(more);
+        if all > self.allowance {
+            self.lacks = all;
+            return false;
+        }
+        true
+    }
+
+    /// Reserves memory for what may be received before the next exchange. Returns the bytes that all buffers would have
+    /// to hold, if that is more than allowed, or 0.
+    fn reserve_inbound(&mut self, applied: Applied) -> usize {
+        let wish = match self.decoder.frame_len(self.inbound.as_slice()) {
+            _ if self.eof || applied == Applied::Paused => Wish::Nothing,
+            Some(len) if len > self.inbound.len() => Wish::Frame(len),
+            _ => Wish::More,
+        };
+        for _ in 0..2 {
+            let output = self.outbound.allocated().saturating_add(self.answers.allocated());
+            let room = self.allowance.saturating_sub(output);
+            match self.inbound.reserve(wish, room) {
+                None => return 0,
+                Some(needs) => self.lacks = needs.saturating_add(output),
+            }
+            self.outbound.shrink();
+            self.answers.shrink();
+        }
+        self.lacks
+    }
+
+    /// Bytes that the frame at the front of the received ones lacks, if it is read.
+    fn missing(&self) -> usize {
+        if self.inbound.is_empty() || self.eof || !self.is_read || self.state != State::Open {
+            return 0;
+        }
+        let len = self.decoder.frame_len(self.inbound.as_slice()).unwrap_or(HEADER_LEN);
+        len.saturating_sub(self.inbound.len())
+    }
+
     fn report(&self) -> ExchangeReport {
         ExchangeReport {
-            buffers: self.inbound.capacity().saturating_add(self.outbound.own_len()),
+            held: self.held(),
+            lacks: self.lacks,
+            stalled_since: self.timers.stalled_since(&self.outbound),
+            pins: self.outbound.pins_topics(),
             received: self.inbound.len(),
             takes_more: self.outbound.stream_len() < self.config.output_buffer,
             publishes: self.publishes,

@@ -20,6 +20,7 @@ pub(crate) struct SessionConfig {
     pub(crate) wire: Limits,
     pub(crate) handshake_micros: u64,
     pub(crate) write_micros: u64,
+    pub(crate) frame_micros: u64,
     pub(crate) heartbeat_micros: u64,
     pub(crate) output_buffer: usize,
 }
@@ -33,6 +34,7 @@ impl SessionConfig {
             wire: config.wire,
             handshake_micros: micros(config.handshake_timeout),
             write_micros: micros(config.write_timeout),
+            frame_micros: micros(config.frame_timeout),
             heartbeat_micros: u64::from(config.wire.heartbeat_millis).saturating_mul(MICROS_PER_MILLI),
             output_buffer: config.output_buffer,
         }

@@ -126,6 +126,29 @@ impl<S: Side> Decoder<S> {
         }
     }
 
+    /// Takes back the last frame decoded, of `len` bytes: the next call decodes it again. For a caller that has no room
+    /// for the answer yet.
+    pub const fn take_back(&mut self, len: usize) {
+        self.position = self.position.saturating_sub(len as u64);
+    }
+
+    /// The length of the frame at the front of `input`, including its header and the magic before it; `None` if its
+    /// header is incomplete. Bytes that [`decode`](Self::decode) rejects may have any length.
+    ///
+    /// ```
+    /// use zaichik_proto::{ClientDecoder, Limits};
+    /// let decoder = ClientDecoder::new(&Limits::default());
+    /// assert_eq!(decoder.frame_len(&[8, 0, 0, 0, 0x0b, 0, 0, 0, 7]), Some(16));
+    /// assert_eq!(decoder.frame_len(&[8, 0, 0]), None);
+    /// ```
+    #[must_use]
+    pub fn frame_len(&self, input: &[u8]) -> Option<usize> {
+        let magic_len = self.magic_len();
+        let (header, _) = input.get(magic_len..)?.split_first_chunk()?;
+        let header = FrameHeader::from_bytes(*header).ok()?;
+        Some(magic_len.saturating_add(header.frame_len()))
+    }
+
     /// Number of bytes that decoded frames have consumed from the stream, including the magic.
     #[must_use]
     pub const fn position(&self) -> u64 {

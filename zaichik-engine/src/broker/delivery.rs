@@ -19,12 +19,23 @@ use crate::topic::Pull;
 /// Maximum bytes that one exchange delivers; the last frame may exceed it.
 const BYTES_PER_EXCHANGE: usize = 256 << 10;
 
+/// The outcome of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    /// More is due that fits the lane.
+    pub(crate) more: bool,
+    /// More is due, but there is no memory for it.
+    pub(crate) lacks_memory: bool,
+}
+
 /// The parts of the broker that a delivery needs.
 #[derive(Debug)]
 pub(super) struct Delivery<'b> {
     pub(super) now: Timestamp,
     /// Bytes of the stream lane above which nothing is added to it.
     pub(super) output_buffer: usize,
+    /// Bytes that the lanes may allocate.
+    pub(super) room: usize,
     pub(super) sessions: &'b mut Sessions,
     pub(super) topics: &'b mut Topics,
     pub(super) subscriptions: &'b mut Subscriptions,
@@ -34,13 +45,19 @@ pub(super) struct Delivery<'b> {
 }
 
 impl Delivery<'_> {
-    /// Moves due records into the stream lane; returns whether more are due that would fit.
-    pub(super) fn deliver(&mut self, session: SessionId, out: &mut Outbound) -> bool {
+    /// Moves due records into the stream lane.
+    pub(super) fn deliver(&mut self, session: SessionId, out: &mut Outbound) -> Delivered {
+        let mut delivered = Delivered { more: false, lacks_memory: false };
         let Some(ready) = self.sessions.get(session).map(|entry| entry.ready) else {
-            return false;
+            return delivered;
         };
         let before = out.stream_len();
         while out.stream_len() < self.output_buffer {
+            if out.allocated() > self.room {
+                let has_fence = self.sessions.get(session).is_some_and(SessionEntry::has_unsent_fence);
+                delivered.lacks_memory = has_fence || self.readiness.has_ready(ready);
+                return delivered;
+            }
             if let Some((subscription, epoch)) =
                 self.sessions.get_mut(session).and_then(SessionEntry::next_fence)
             {
@@ -49,14 +66,15 @@ impl Delivery<'_> {
                 continue;
             }
             if out.stream_len().saturating_sub(before) >= BYTES_PER_EXCHANGE {
-                return self.readiness.has_ready(ready);
+                delivered.more = self.readiness.has_ready(ready);
+                return delivered;
             }
             let Some(key) = self.readiness.pop_ready(ready) else {
-                return false;
+                return delivered;
             };
             self.serve(key, ready, out);
         }
-        false
+        delivered
     }
 
     /// Delivers one subscription's share; afterwards the subscription waits, is ready again, or has a full window and
@@ -98,7 +116,7 @@ impl Delivery<'_> {
                 }
             }
             topic.cursors.set(subscription.cursor_id, subscription.cursor());
-            if share == 0 || out.stream_len() >= self.output_buffer {
+            if share == 0 || out.stream_len() >= self.output_buffer || out.allocated() > self.room {
                 break Some(ready);
             }
         };

@@ -7,7 +7,7 @@ use super::producers::Producers;
 use super::readers::Readers;
 use super::sessions::Sessions;
 use super::subscriptions::Due;
-use super::wakes::{hand_out_wakes, release_throttled};
+use super::wakes::{hand_out_wakes, release_waiting};
 use crate::effects::Effects;
 use crate::id::{SessionId, SubKey};
 
@@ -53,7 +53,7 @@ impl NextDeadlines {
 }
 
 impl Agenda {
-    /// Allocations were retired: schedules a visit, in case no further request arrives.
+    /// Allocations were retired, or sessions wait for memory: schedules a visit, in case no further request arrives.
     pub(super) const fn schedule_sweep(&mut self, now: Timestamp) {
         if self.sweep_at.is_none() {
             self.sweep_at = Some(now.plus_micros(SWEEP_EVERY));
@@ -111,10 +111,13 @@ impl Housekeeping<'_> {
         }
         self.producers.forget_silent(now, STEPS_PER_CALL, self.readers.memory);
         self.readers.memory.retired().sweep();
-        let has_retired = self.readers.memory.has_retired();
-        self.agenda.sweep_at = has_retired.then(|| now.plus_micros(SWEEP_EVERY));
+        let (has_retired, has_waiting) = (self.readers.memory.has_retired(), self.readers.readiness.has_waiting());
+        if has_waiting || self.readers.memory.is_pinned() {
+            self.sessions.evict_stalled(now, self.readers.memory, self.readers.readiness, effects);
+        }
+        self.agenda.sweep_at = (has_retired || has_waiting).then(|| now.plus_micros(SWEEP_EVERY));
         let Readers { subscriptions, memory, readiness, .. } = self.readers;
-        let _ = release_throttled(self.sessions, memory, readiness, effects);
+        let _ = release_waiting(self.sessions, memory, readiness, effects);
         let _ = hand_out_wakes(NO_SESSION, self.sessions, subscriptions, readiness, effects);
     }
 

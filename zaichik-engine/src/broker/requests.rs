@@ -7,7 +7,7 @@ use zaichik_proto::{
     Timestamp, TopicOptions, TopicStatus, Unsubscribe, Unsubscribed,
 };
 
-use super::delivery::Delivery;
+use super::delivery::{Delivered, Delivery};
 use super::describing::{Describing, Description};
 use super::readers::Readers;
 use super::topics::topic_name;
@@ -37,6 +37,8 @@ pub(crate) struct ExchangeStart {
     pub(crate) close: Option<CloseReason>,
     /// To stop by then.
     pub(crate) stops_at: Option<Timestamp>,
+    /// Bytes that its buffers may hold until the next exchange.
+    pub(crate) allowance: usize,
 }
 
 /// What a session needs to know when an exchange ends.
@@ -63,13 +65,29 @@ impl Broker {
 
     pub(crate) fn begin_exchange(&mut self, id: SessionId) -> ExchangeStart {
         let stops_at = self.stops_at;
+        let allowance = self.sessions.allowance(id, &self.memory, &self.readiness);
         match self.sessions.get_mut(id) {
             Some(entry) => {
                 entry.woken = false;
-                ExchangeStart { close: entry.evicted, stops_at }
+                ExchangeStart { close: entry.evicted, stops_at, allowance }
             }
-            None => ExchangeStart { close: Some(CloseReason::Internal), stops_at },
+            None => ExchangeStart { close: Some(CloseReason::Internal), stops_at, allowance },
         }
+    }
+
+    /// A session is over: its subscriptions end, or wait for another session. Until it is detached it is charged for the
+    /// `held` bytes that wait to be sent.
+    pub(crate) fn close_session(&mut self, now: Timestamp, id: SessionId, held: usize, effects: &mut Effects) {
+        let now = self.tick(now);
+        let subscriptions = self.sessions.close(id, held, &mut self.memory, &mut self.readiness);
+        for key in subscriptions.into_values() {
+            self.subscribing(now).lose_session(key);
+        }
+        // This may have been the session that was to hand out the wakes.
+        if self.hand_out_wakes(id, effects) || self.release_waiting(effects) {
+            effects.rearm();
+        }
+        self.rearm(effects);
     }
 
     /// A session's handshake is done; `name` is its client's name.
@@ -83,12 +101,18 @@ impl Broker {
         self.counters.refused(code);
     }
 
-    /// Moves due records into a session's stream lane; returns whether more are due that would fit.
-    pub(crate) fn deliver(&mut self, now: Timestamp, session: SessionId, out: &mut Outbound) -> bool {
+    /// Moves due records into a session's stream lane, as long as the lanes allocate at most `room` bytes.
+    pub(crate) fn deliver(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        room: usize,
+        out: &mut Outbound,
+    ) -> Delivered {
         let output_buffer = self.config.output_buffer;
         let Self { sessions, topics, subscriptions, memory, readiness, counters, .. } = self;
         let mut delivery =
-            Delivery { now, output_buffer, sessions, topics, subscriptions, memory, readiness, counters };
+            Delivery { now, output_buffer, room, sessions, topics, subscriptions, memory, readiness, counters };
         delivery.deliver(session, out)
     }
 
@@ -118,7 +142,7 @@ impl Broker {
     ) -> ExchangeEnd {
         let throttled = self.sessions.exchanged(id, report, &mut self.memory, &mut self.readiness);
         self.memory.retired().sweep();
-        let more = self.release_throttled(effects);
+        let more = self.release_waiting(effects);
         self.rearm(effects);
         // Records that the session published to its own subscriptions have just become ready.
         let is_ready = self

@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_durable_subscription_is_found_by_topic_and_name_until_it_is_removed() {
         let config = BrokerConfig { max_durables: 2, ..BrokerConfig::default() };
-        let (mut memory, mut readiness) = (Memory::new(1 << 20), Readiness::new());
+        let (mut memory, mut readiness) = (Memory::new(&BrokerConfig::default()), Readiness::new());
         let mut subscriptions = Subscriptions::new(&config, Seed::new(1, 2));
         let first = insert(&mut subscriptions, &mut readiness, 0, "billing");
         let second = insert(&mut subscriptions, &mut readiness, 1, "billing");

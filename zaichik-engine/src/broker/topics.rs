@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn a_topic_that_is_taken_back_leaves_nothing_behind() {
         let config = BrokerConfig { max_topics: 2, ..BrokerConfig::default() };
-        let (mut memory, mut readiness) = (Memory::new(1 << 20), Readiness::new());
+        let (mut memory, mut readiness) = (Memory::new(&BrokerConfig::default()), Readiness::new());
         let mut topics = Topics::new(&config, Seed::new(1, 2));
         let (kept, _) = topics.find_or_add(b"kept", &mut memory, &mut readiness).expect("there is room");
         let before = memory.ledger();

@@ -127,6 +127,14 @@ impl Answers {
         }
     }
 
+    /// Bytes allocated.
+    pub(super) fn allocated(&self) -> usize {
+        let runs = self.runs.capacity().saturating_mul(size_of::<AckRun>());
+        let unreported = self.unreported.capacity().saturating_mul(size_of::<Refused>());
+        let scratch = self.scratch.capacity().saturating_add(self.more_scratch.capacity());
+        runs.saturating_add(unreported).saturating_add(scratch)
+    }
+
     /// Frees the memory of empty buffers.
     pub(super) fn shrink(&mut self) {
         if self.runs.is_empty() {

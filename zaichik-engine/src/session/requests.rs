@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::Buf;
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, Done, Operation, Page,
+    AckLevel, AlterTopic, Batch, BatchDuplicate, ClientFrame, Commit, Counters, CreateTopic, Describe, Done,
+    Operation, Page,
     Publish, Refusal, RemoveDurable, ServerFrame, Subject, TopicReady,
 };
 
-use super::Session;
 use super::state::State;
+use super::{SHORT_ANSWER, Session};
 use crate::broker::{Broker, Description};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
@@ -50,7 +50,7 @@ impl Session {
         if !self.owes_stream_answers() {
             self.stream_answers = 0;
         }
-        let mut inbound = core::mem::take(&mut self.inbound);
+        let inbound = self.inbound.take();
         let (mut taken, mut extra) = (0usize, 0usize);
         let applied = loop {
             if self.lane_is_full() || self.stream_answers >= MAX_STREAM_ANSWERS {
@@ -58,6 +58,9 @@ impl Session {
             }
             if taken.saturating_add(extra) >= BYTES_PER_EXCHANGE {
                 break Applied::More;
+            }
+            if !self.reserve(SHORT_ANSWER) {
+                break Applied::Paused;
             }
             let rest = inbound.get(taken..).unwrap_or_default();
             if let Some((publish, len)) = self.decoder.decode_plain_publish(rest) {
@@ -71,6 +74,12 @@ impl Session {
             }
             match self.decoder.decode(rest) {
                 Ok(Some((frame, len))) => {
+                    if let Some(longest) = longest_answer(&frame)
+                        && !self.reserve(longest)
+                    {
+                        self.decoder.take_back(len);
+                        break Applied::Paused;
+                    }
                     taken = taken.saturating_add(len);
                     if matches!(frame, ClientFrame::Describe(_)) {
                         extra = extra.saturating_add(DESCRIBE_COUNTS);
@@ -91,9 +100,7 @@ impl Session {
         if self.state == State::Open {
             self.answers.report(now, &mut self.outbound);
             self.answers.flush(&mut self.outbound);
-            inbound.advance(taken);
-            self.heard_len = self.heard_len.saturating_sub(taken);
-            self.inbound = inbound;
+            self.inbound.put_back(inbound, taken);
         }
         applied
     }
@@ -313,4 +320,30 @@ impl Session {
             Note { session, topic, event: NoteEvent::Refused(refusal) }
         });
     }
+}
+
+/// Maximum size of the answer to a request, in bytes, together with the lists from which it is encoded; `None` if it is
+/// short.
+fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
+    /// The answer that is remembered for a producer's retry.
+    const REMEMBERED: usize = 128 << 10;
+    /// One page, as it is encoded and as it is sent.
+    const PAGE: usize = 80 << 10;
+    /// What is reported of a record or an operation at most, as above.
+    const ENTRY: usize = 2 * size_of::<BatchDuplicate>();
+    let (producer, entries) = match frame {
+        ClientFrame::Publish(Publish { producer, records, .. }) => (producer, records.len() as usize),
+        ClientFrame::Batch(Batch { producer, operations, .. }) => {
+            let entries = operations.iter().map(|operation| match operation {
+                Operation::Publish { records, .. } => (records.len() as usize).saturating_add(1),
+                Operation::Commit { .. } => 1,
+            });
+            (producer, entries.fold(0, usize::saturating_add))
+        }
+        ClientFrame::Describe(_) => return Some(PAGE),
+        _ => return None,
+    };
+    let remembered = if producer.is_some() { REMEMBERED } else { 0 };
+    let longest = entries.saturating_mul(ENTRY).max(remembered);
+    (longest > SHORT_ANSWER / 2).then_some(longest.saturating_add(SHORT_ANSWER))
 }

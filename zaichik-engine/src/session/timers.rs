@@ -2,6 +2,7 @@
 
 use bytes::Buf;
 
+use super::progress::Progress;
 use crate::outbound::Outbound;
 use zaichik_proto::Timestamp;
 
@@ -21,15 +22,16 @@ pub(super) struct Timers {
     pings: u64,
     /// Pings ever sent; the nonce of the next one.
     nonce: u64,
-    /// Bytes that the peer had accepted when last observed.
-    taken: u64,
-    /// When that number last changed, or when there was last nothing to accept.
-    write_since: Timestamp,
+    /// How fast the peer accepts output.
+    write: Progress,
+    /// How fast the frame arrives that the peer has begun.
+    frame: Progress,
 }
 
 impl Timers {
     pub(super) const fn new(now: Timestamp, handshake_by: Timestamp) -> Self {
-        Self { now, handshake_by, heard: now, pings: 0, nonce: 0, taken: 0, write_since: now }
+        let (write, frame) = (Progress::new(now), Progress::new(now));
+        Self { now, handshake_by, heard: now, pings: 0, nonce: 0, write, frame }
     }
 
     /// The latest time of any call: time does not move backwards.
@@ -46,15 +48,29 @@ impl Timers {
 
     /// Observes whether the peer has accepted bytes.
     pub(super) fn observe(&mut self, now: Timestamp, outbound: &Outbound) {
-        if !outbound.has_remaining() || outbound.taken() != self.taken {
-            self.taken = outbound.taken();
-            self.write_since = now;
-        }
+        self.write.observe(now, outbound.taken(), outbound.remaining() as u64);
     }
 
-    /// When the write timeout expires if the peer accepts no bytes until then.
+    /// Observes the bytes ever received, and how many the frame that the peer has begun still lacks.
+    pub(super) fn observe_frame(&mut self, now: Timestamp, received: u64, missing: usize) {
+        self.frame.observe(now, received, missing as u64);
+    }
+
+    /// When the write timeout expires if the peer accepts too few bytes until then.
     pub(super) fn write_deadline(&self, outbound: &Outbound, timeout: u64) -> Option<Timestamp> {
-        outbound.has_remaining().then(|| self.write_since.plus_micros(timeout))
+        outbound.has_remaining().then(|| self.write.since().plus_micros(timeout))
+    }
+
+    /// When the frame timeout expires if too little of the frame arrives until then.
+    pub(super) fn frame_deadline(&self, timeout: u64) -> Option<Timestamp> {
+        self.frame.is_due().then(|| self.frame.since().plus_micros(timeout))
+    }
+
+    /// Since when the peer has made no progress while it makes the broker hold memory.
+    pub(super) fn stalled_since(&self, outbound: &Outbound) -> Option<Timestamp> {
+        let write = outbound.has_remaining().then(|| self.write.since());
+        let frame = self.frame.is_due().then(|| self.frame.since());
+        write.into_iter().chain(frame).min()
     }
 
     /// When the next heartbeat is due.

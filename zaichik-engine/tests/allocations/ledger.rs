@@ -116,17 +116,45 @@ fn producers_and_their_answers_are_charged() {
     );
 }
 
+/// Half of a large frame: the whole frame is reserved, and allocated.
 #[test]
 fn pending_input_is_charged() {
     let mut world = with_topic(TopicOptions::new());
-    let first_half = publish(AckLevel::None).split_to(100);
-    let peers: Vec<_> = (0..MANY).map(|_| world.connect()).collect();
+    let body = vec![7; 100_000];
+    let mut record = Vec::new();
+    Record { body: &body, ..Record::default() }.encode(&mut record);
+    let records = Records::from_encoded(1, &record);
+    let publish = Publish { request: 1, ack: AckLevel::None, producer: None, topic: b"topic", records };
+    let frame = encoded(&ClientFrame::Publish(publish));
+    let peers: Vec<_> = (0..MANY / 10).map(|_| world.connect()).collect();
     assert_charged(
         &mut world,
         |ledger| ledger.sessions,
         |world| {
             for peer in &peers {
-                world.send(*peer, &first_half);
+                for part in frame[..frame.len() / 2].chunks(8 << 10) {
+                    world.send(*peer, part);
+                }
+            }
+        },
+    );
+}
+
+/// A byte of the next frame does not hide the allocation in which the last one was.
+#[test]
+fn input_that_was_applied_is_charged_as_long_as_it_is_allocated() {
+    let mut world = with_topic(TopicOptions::new());
+    let bytes = publish(AckLevel::None).repeat(400);
+    let peers: Vec<_> = (0..MANY / 10).map(|_| world.connect()).collect();
+    assert_charged(
+        &mut world,
+        |ledger| ledger.sessions,
+        |world| {
+            for peer in &peers {
+                for part in bytes.chunks(8 << 10) {
+                    world.send(*peer, part);
+                }
+                world.send(*peer, &[5]);
             }
         },
     );
@@ -135,14 +163,16 @@ fn pending_input_is_charged() {
 #[test]
 fn pending_output_is_charged() {
     let mut world = with_topic(TopicOptions::new());
-    let pings = encoded(&ClientFrame::Ping { nonce: 1 }).repeat(100);
-    let peers: Vec<_> = (0..MANY).map(|_| world.connect()).collect();
+    let pings = encoded(&ClientFrame::Ping { nonce: 1 }).repeat(500);
+    let peers: Vec<_> = (0..MANY / 10).map(|_| world.connect()).collect();
     assert_charged(
         &mut world,
         |ledger| ledger.sessions,
         |world| {
             for peer in &peers {
-                world.send_unread(*peer, &pings);
+                for _ in 0..30 {
+                    world.send_unread(*peer, &pings);
+                }
             }
         },
     );

@@ -18,7 +18,7 @@ use bytes::Buf;
 use zaichik_engine::{
     Broker, BrokerConfig, CloseReason, Effects, Note, Seed, Session, SessionId, Status, Timestamp, Turn,
 };
-use zaichik_proto::TopicOptions;
+use zaichik_proto::{ClientFrame, TopicOptions};
 
 pub(crate) use zaichik_testkit::{Op, Sub, done, keyed, mortal, put, put_all, record};
 
@@ -96,6 +96,22 @@ impl World {
         }
     }
 
+    /// A broker with this much memory for everything but connections; at least 2 MiB. Frames have at most 404,096 bytes.
+    pub(crate) fn with_memory(for_records: u64, change: impl FnOnce(&mut BrokerConfig)) -> Self {
+        Self::with(|config| {
+            (config.wire.max_message, config.wire.max_frame) = (400_000, 404_096);
+            config.memory = for_records / 3 * 4;
+            config.memory = config.memory.max(for_records + config.min_memory() / 2);
+            change(config);
+        })
+    }
+
+    /// The memory used for everything but connections.
+    pub(crate) fn memory_of_records(&self) -> u64 {
+        let ledger = self.broker.ledger();
+        ledger.total() - ledger.sessions
+    }
+
     /// For worlds that are too large to verify after every call.
     pub(crate) fn checked_at_rest(mut self) -> Self {
         self.is_thorough = false;
@@ -113,6 +129,17 @@ impl World {
         self.settle();
         assert_eq!(peer.control(), ["welcome"]);
         peer
+    }
+
+    /// Lets a connection have room for as many bytes as one may have that sends much (rule S15), and clears its log.
+    pub(crate) fn warm(&mut self, peer: &Peer) {
+        peer.split_reads(usize::MAX);
+        for _ in 0..20_000 {
+            peer.send(&ClientFrame::Pong { nonce: 0 });
+        }
+        self.settle();
+        peer.log();
+        peer.frames();
     }
 
     /// The topic "t" with these settings, and a connection.
