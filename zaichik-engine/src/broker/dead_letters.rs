@@ -12,7 +12,6 @@ use super::readers::Readers;
 use super::topics::{Topics, topic_name};
 use crate::config::{BrokerConfig, TopicSettings};
 use crate::id::{SubKey, TopicId};
-use crate::planted::{Defect, is_planted};
 use crate::subscription::DeadLetter;
 use crate::topic::PublishContext;
 
@@ -121,9 +120,6 @@ fn append_copy(
     id: TopicId,
     record: &[u8],
 ) -> Result<(), Refusal> {
-    if is_planted(Defect::DeadLetterLost) {
-        return Ok(());
-    }
     let max_message = config.wire.max_message;
     if record.len() > max_message.saturating_add(Limits::FRAME_ROOM) as usize {
         // Dead letters of dead letters grow. Every frame of the broker has room for this many bytes (docs/protocol.md
