@@ -1,4 +1,4 @@
-//! Tests the checker: every defect that is planted in the engine is found within a number of seeds.
+//! Tests the checker: every planted defect is found within a number of seeds.
 //!
 //! ```text
 //! cargo test --release -p zaichik-fuzz --features planted --test planted -- --nocapture
@@ -8,7 +8,7 @@
 
 use std::panic::catch_unwind;
 
-use zaichik_fuzz::sim::{Setup, run};
+use zaichik_fuzz::sim::{Defect, Setup, run};
 
 /// Maximum seeds to find each defect, unless `PLANTED_SEEDS` is set.
 const SEEDS: u64 = 10_000;
@@ -32,29 +32,38 @@ fn every_planted_defect_is_found() {
     assert!(missed.is_empty(), "not found within {seeds} seeds: {missed:?}");
 }
 
-/// Plants a defect, or removes it.
-type Plant = Box<dyn Fn(bool)>;
+/// Plants a defect in a run and in this thread, or removes it from the thread.
+type Plant = Box<dyn Fn(Option<&mut Setup>)>;
 
-/// The defects of the broker and of the client, by name.
+/// The defects at the edge of the broker, in the broker and in the client, by name.
 fn defects() -> impl Iterator<Item = (String, Plant)> {
     use zaichik_client as client;
     use zaichik_engine as broker;
+    let at_edge = Defect::ALL.iter().map(|defect| {
+        let plant: Plant = Box::new(|setup| {
+            if let Some(setup) = setup {
+                setup.defect = Some(*defect);
+            }
+        });
+        (format!("{defect:?}"), plant)
+    });
     let in_broker = broker::Defect::ALL.iter().map(|defect| {
-        let plant: Plant = Box::new(|present| broker::plant(present.then_some(*defect)));
+        let plant: Plant = Box::new(|setup| broker::plant(setup.map(|_| *defect)));
         (format!("{defect:?}"), plant)
     });
     let in_client = client::Defect::ALL.iter().map(|defect| {
-        let plant: Plant = Box::new(|present| client::plant(present.then_some(*defect)));
+        let plant: Plant = Box::new(|setup| client::plant(setup.map(|_| *defect)));
         (format!("{defect:?}"), plant)
     });
-    in_broker.chain(in_client)
+    at_edge.chain(in_broker).chain(in_client)
 }
 
 /// The failure of a seed with a defect, if it fails.
-fn found(plant: &dyn Fn(bool), seed: u64) -> Option<String> {
-    plant(true);
-    let ran = catch_unwind(|| run(&Setup::new(seed)));
-    plant(false);
+fn found(plant: &dyn Fn(Option<&mut Setup>), seed: u64) -> Option<String> {
+    let mut setup = Setup::new(seed);
+    plant(Some(&mut setup));
+    let ran = catch_unwind(|| run(&setup));
+    plant(None);
     match ran {
         Ok(Ok(_)) => None,
         Ok(Err(failure)) => Some(failure.broken.to_string()),

@@ -10,7 +10,6 @@ use zaichik_proto::{DeliveryHead, Limits, Refusal, RefusalCode};
 pub(crate) use self::durable::Durable;
 use self::earlier::EarlierDeliveries;
 use crate::id::{SessionId, SubKey, TopicId};
-use crate::planted::{Defect, is_planted};
 use crate::ring::Node;
 use crate::topic::{CursorId, Position, Want};
 use crate::window::Window;
@@ -138,9 +137,6 @@ impl Subscription {
     /// Another session takes it over: uncommitted records will be redelivered (rule D3).
     pub(crate) fn lose_holder(&mut self) {
         self.holder = None;
-        if is_planted(Defect::NoRedelivery) {
-            self.commit(self.next.offset);
-        }
         self.take_back(self.cursor);
         if !self.holds_off {
             self.resume();
@@ -159,13 +155,12 @@ impl Subscription {
         if self.terms.window == 0 {
             return Err(Refusal::new(RefusalCode::CommitsOff));
         }
-        if offset >= next && !is_planted(Defect::CommitAhead) {
+        if offset >= next {
             return Err(Refusal::with_value(RefusalCode::CommitAhead, next));
         }
         if offset < self.cursor {
             return Ok(self.cursor);
         }
-        let offset = offset.saturating_add(u64::from(is_planted(Defect::CommitTwo)));
         // The cursor moves past gaps automatically, to the next record that is not done (rule R9).
         Ok(self.window.first_above(offset).unwrap_or(next))
     }
@@ -192,9 +187,7 @@ impl Subscription {
 
     /// Delivery goes back to `offset`, which is between the cursor and what was delivered.
     pub(crate) fn nack(&mut self, offset: u64) {
-        if !is_planted(Defect::SameRewind) {
-            self.raise_rewind();
-        }
+        self.raise_rewind();
         self.take_back(offset);
     }
 
@@ -292,8 +285,7 @@ impl Subscription {
             return Some(Want { records: same, bytes: MAX_DELIVERY, single: usize::MAX });
         }
         let used = u32::try_from(self.window.len()).unwrap_or(u32::MAX);
-        let window = self.terms.window.saturating_add(u32::from(is_planted(Defect::WideWindow)));
-        let records = window.checked_sub(used).filter(|records| *records > 0)?;
+        let records = self.terms.window.checked_sub(used).filter(|records| *records > 0)?;
         let bytes = u64::from(self.terms.window_bytes).saturating_sub(self.window.bytes());
         let left = usize::try_from(bytes).unwrap_or(usize::MAX);
         // A record larger than the whole window is still delivered, alone.

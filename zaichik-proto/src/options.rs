@@ -68,7 +68,8 @@ pub enum Overflow {
     /// The oldest record is removed, and subscriptions that have not read it receive a Gap.
     #[default]
     DropOldest,
-    /// The publish is refused unless every subscription has committed the oldest record.
+    /// A record makes room only once every subscription has committed it or it has expired; until then the publish is
+    /// refused.
     Reject,
 }
 

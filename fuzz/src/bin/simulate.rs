@@ -5,12 +5,13 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use zaichik_fuzz::sim::{FAULT_CLASSES, Report, Setup, report_panics, run, shrink, twin};
+use zaichik_fuzz::sim::{Defect, FAULT_CLASSES, Report, Setup, report_panics, run, shrink, twin};
 
 const USAGE: &str = "simulate --seed S | --seeds A..[B] | --for SECONDSs | --shrink S
   --twins          Compare each seed with and without its attackers instead
   --events N       Number of events in the first phase, instead of the drawn one
   --without CLASS  Leave out a class of faults, or a client; may be repeated
+  --plant DEFECT   Plant a defect in the broker, as fuzz/tests/planted.rs does
   --all            Continue after a failure, and print one line for each
   --trace          Print each event";
 
@@ -65,6 +66,11 @@ impl Options {
                         ));
                     }
                     options.setup.without.push(class);
+                }
+                "--plant" => {
+                    let name = value()?;
+                    let found = Defect::ALL.iter().find(|defect| format!("{defect:?}") == name);
+                    options.setup.defect = Some(*found.ok_or_else(|| format!("{name} is not a defect"))?);
                 }
                 "--all" => options.all = true,
                 "--trace" => options.setup.prints_events = true,

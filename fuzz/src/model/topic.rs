@@ -322,8 +322,7 @@ impl Topic {
     }
 
     /// Whether an offset died silently, and then expired with the topic's time to live. Both a Gap and silence are
-    /// right there: the broker does not know when such a record was accepted, once its memory was reused (protocol
-    /// §11.13).
+    /// right there: the broker does not know when such a record was accepted, once its memory was reused (rule C8).
     pub(crate) fn is_unsure(&self, offset: u64, now: u64) -> bool {
         let ttl = self.settings.ttl;
         let expires = |entry: &Entry| entry.timestamp.saturating_add(ttl);

@@ -19,6 +19,7 @@ mod app;
 mod check;
 mod pipe;
 mod plan;
+mod planted;
 mod random;
 mod raw;
 mod setup;
@@ -31,6 +32,8 @@ use std::fmt;
 
 pub use self::plan::FAULT_CLASSES;
 use self::plan::Plan;
+pub use self::planted::Defect;
+use self::planted::Saboteur;
 pub use self::setup::Setup;
 pub(crate) use self::setup::{MILLI, SECOND};
 pub use self::shrink::shrink;
@@ -76,6 +79,9 @@ impl fmt::Display for Failure {
         if let Some(events) = self.setup.events {
             write!(f, " --events {events}")?;
         }
+        if let Some(defect) = self.setup.defect {
+            write!(f, " --plant {defect:?}")?;
+        }
         self.setup.without.iter().try_for_each(|class| write!(f, " --without {class}"))
     }
 }
@@ -88,6 +94,7 @@ pub fn run(setup: &Setup) -> Result<Report, Box<Failure>> {
     let plan = Plan::draw(setup);
     trace::begin(plan.to_string(), setup.prints_events);
     let mut world = World::new(plan);
+    world.saboteur = setup.defect.map(|defect| Saboteur::new(defect, &world.plan.broker().wire));
     let ran = world.run().and_then(|()| world.heal()).and_then(|()| world.close());
     if let Err(broken) = ran {
         return Err(Box::new(Failure { setup: setup.clone(), broken, story: trace::story() }));

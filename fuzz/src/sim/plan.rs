@@ -275,6 +275,13 @@ impl fmt::Display for Plan {
     }
 }
 
+/// The least memory of a broker with messages of that size.
+fn least_memory(max_message: u32) -> u64 {
+    let mut config = BrokerConfig::default();
+    config.wire.max_frame = max_message + 4_096;
+    config.min_memory()
+}
+
 fn draw_limits(rng: &mut Rng) -> Limits {
     let (producer_ttl, resend_timeout) = rng.pick(&[(600, 540), (600, 540), (120, 40)]);
     let are_shared = rng.once_in(2);
@@ -282,7 +289,7 @@ fn draw_limits(rng: &mut Rng) -> Limits {
     let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     let max_message = narrow(rng.pick(&[256, 4_096, 4_096, 1 << 20]));
     Limits {
-        memory_budget: tiny(rng, 64 << 10, 64 << 20).max(if rng.once_in(6) { 256 << 10 } else { 64 << 10 }),
+        memory_budget: tiny(rng, 0, 64 << 20).max(least_memory(max_message)),
         max_topics: narrow(tiny(rng, 2, 10_000)),
         max_durables: narrow(tiny(rng, 2, 10_000)),
         max_connections: narrow(tiny(rng, 6, 10_000)),

@@ -1,5 +1,7 @@
 //! The inputs of a run of the simulator.
 
+use super::planted::Defect;
+
 /// Microseconds in a millisecond.
 pub(crate) const MILLI: u64 = 1_000;
 /// Microseconds in a second.
@@ -15,6 +17,8 @@ pub struct Setup {
     /// Classes of faults, from [`FAULT_CLASSES`](super::FAULT_CLASSES), and clients, as `client-3`, that are left out
     /// although the seed draws them.
     pub without: Vec<String>,
+    /// The defect that the broker seems to have.
+    pub defect: Option<Defect>,
     /// Whether each event is printed when it happens.
     pub prints_events: bool,
 }

@@ -17,6 +17,7 @@ use super::SECOND;
 use super::app::App;
 use super::check::{Broken, Checker, Verdict};
 use super::plan::{Plan, Role};
+use super::planted::Saboteur;
 use super::random::{Concern, Rng, Trail, mix};
 use super::raw::Raw;
 use super::trace;
@@ -42,6 +43,8 @@ enum Actor {
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) checker: Checker,
+    /// Stands between the broker and everything else, if a defect is planted.
+    pub(crate) saboteur: Option<Saboteur>,
     broker: Broker,
     effects: Effects,
     pub(crate) now: u64,
@@ -153,6 +156,7 @@ impl World {
         }
         let mut world = Self {
             checker,
+            saboteur: None,
             broker,
             effects: Effects::new(),
             now: BEGINNING,

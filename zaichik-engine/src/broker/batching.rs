@@ -17,7 +17,6 @@ use super::subscribing::check_commit;
 use super::subscriptions::Subscriptions;
 use crate::effects::Effects;
 use crate::id::{SessionId, SubKey, TopicId};
-use crate::planted::{Defect, is_planted};
 use crate::topic::{AppendPlan, PublishContext};
 
 /// The parts of the broker that a batch needs.
@@ -141,7 +140,6 @@ impl<'b> Batching<'b> {
                 *recent = latest;
                 self.apply(session, batch, effects);
             }
-            Err(_) if is_planted(Defect::PartialBatch) => self.apply(session, batch, effects),
             Err(_) => self.undo(),
         }
         checked

@@ -12,7 +12,6 @@ use super::readers::Readers;
 use super::topics::{Topics, topic_name};
 use crate::config::{BrokerConfig, TopicSettings};
 use crate::id::{SubKey, TopicId};
-use crate::planted::{Defect, is_planted};
 use crate::subscription::DeadLetter;
 use crate::topic::PublishContext;
 
@@ -121,13 +120,10 @@ fn append_copy(
     id: TopicId,
     record: &[u8],
 ) -> Result<(), Refusal> {
-    if is_planted(Defect::DeadLetterLost) {
-        return Ok(());
-    }
     let max_message = config.wire.max_message;
     if record.len() > max_message.saturating_add(Limits::FRAME_ROOM) as usize {
         // Dead letters of dead letters grow. Every frame of the broker has room for this many bytes (docs/protocol.md
-        // 3.3); a record that does not fit into a Delivery would stop every reader of the topic.
+        // §3.3); a record that does not fit into a Delivery would stop every reader of the topic.
         return Err(Refusal::with_value(RefusalCode::TooLarge, u64::from(max_message)));
     }
     readers.memory.check(record.len())?;

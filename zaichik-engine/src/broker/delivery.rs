@@ -1,7 +1,7 @@
 //! Delivering due records to a session, while its stream lane has room (rules A7, R9).
 
 use bytes::Bytes;
-use zaichik_proto::{DeliveryHead, Fenced, Gap, GapReason, RecordHead, ServerFrame, Timestamp};
+use zaichik_proto::{DeliveryHead, Fenced, Gap, RecordHead, ServerFrame, Timestamp};
 
 use super::counters::{Counters, bump};
 use super::memory::Memory;
@@ -11,7 +11,6 @@ use super::subscriptions::Subscriptions;
 use super::topics::Topics;
 use crate::id::{SessionId, SubKey};
 use crate::outbound::{LaneKind, Outbound};
-use crate::planted::{Defect, is_planted};
 use crate::ring::Node;
 use crate::subscription::MAX_DELIVERY;
 use crate::topic::Pull;
@@ -97,9 +96,7 @@ impl Delivery<'_> {
                 Pull::Gap { to } => {
                     let reason = topic.gap_reason(from.offset);
                     let gap = Gap { subscription: number, rewind, reason, from: from.offset, to };
-                    if !(is_planted(Defect::SilentLimit) && reason == GapReason::Limit) {
-                        out.frame(LaneKind::Stream, |out| ServerFrame::Gap(gap).encode(out));
-                    }
+                    out.frame(LaneKind::Stream, |out| ServerFrame::Gap(gap).encode(out));
                     subscription.passed(to);
                     bump(&mut stats.gaps, 1);
                 }

@@ -4,6 +4,7 @@ use zaichik_proto::{Refusal, RefusalCode};
 
 use super::ledger::Ledger;
 use crate::config::BrokerConfig;
+use crate::planted::{Defect, is_planted};
 use crate::topic::Retired;
 
 /// When a publisher that found no memory should retry, in microseconds.
@@ -97,6 +98,9 @@ impl Memory {
 
     /// Replaces an entry's previous charge `charged` with `now`, in bytes.
     pub(super) fn recharge(&mut self, account: Account, charged: &mut usize, now: usize) {
+        if account == Account::Topics && is_planted(Defect::Uncharged) {
+            return;
+        }
         let account = match account {
             Account::Topics => &mut self.ledger.topics,
             Account::Subscriptions => &mut self.ledger.subscriptions,

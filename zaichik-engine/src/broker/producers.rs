@@ -14,7 +14,6 @@ pub(super) use self::history::{Outcome, Stored};
 use super::answer_lists::AnswerLists;
 use super::memory::Memory;
 use crate::config::{BrokerConfig, Seed};
-use crate::planted::{Defect, is_planted};
 use crate::ring::{Node, Rings};
 use zaichik_proto::Timestamp;
 
@@ -180,8 +179,6 @@ impl Producers {
         }
         match entry.history.standing(producer.sequence) {
             Standing::Next => Ok(Admission::Fresh),
-            Standing::Remembered(_) if is_planted(Defect::RetryTwice) => Ok(Admission::Fresh),
-            Standing::Gap { .. } if is_planted(Defect::HoleAccepted) => Ok(Admission::Fresh),
             Standing::Remembered(place) => {
                 Ok(Admission::Repeat(entry.history.read(producer.sequence, place, lists)))
             }

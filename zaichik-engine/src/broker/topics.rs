@@ -13,7 +13,6 @@ use super::memory::{Account, Memory};
 use super::readiness::Readiness;
 use crate::config::{BrokerConfig, Seed, TopicSettings};
 use crate::id::TopicId;
-use crate::planted::{Defect, is_planted};
 use crate::topic::Topic;
 
 /// Mask bit of the setting `compaction`.
@@ -198,7 +197,7 @@ impl Topics {
     pub(super) fn settle(&mut self, id: TopicId, memory: &mut Memory) {
         let count = self.entries.len();
         let topic = &mut self[id];
-        let footprint = if is_planted(Defect::Uncharged) { topic.charged.max(1) } else { footprint(topic) };
+        let footprint = footprint(topic);
         memory.recharge(Account::Topics, &mut topic.charged, footprint);
         let due = topic.due_at();
         if due < topic.due {

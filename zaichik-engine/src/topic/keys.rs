@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::hash::Hasher;
 
-use crate::planted::{Defect, is_planted};
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
@@ -77,12 +76,6 @@ impl Keys {
         if let Some(entry) = found.and_then(|number| self.entry(number))
             && now < self.forgets_at(found.unwrap_or_default(), entry)
         {
-            let index = found.and_then(|number| usize::try_from(number.saturating_sub(self.first)).ok());
-            if is_planted(Defect::WindowRefreshed)
-                && let Some(entry) = index.and_then(|index| self.entries.get_mut(index))
-            {
-                entry.accepted = now;
-            }
             return KeyStatus::Duplicate(entry.offset);
         }
         self.forget(now, FORGET_PER_CALL);

@@ -35,7 +35,6 @@ pub(super) use self::deaths::RecordInfo;
 use super::amount::Amount;
 use super::position::Position;
 use super::retired::Retired;
-use crate::planted::{Defect, is_planted};
 
 /// The records of one topic.
 #[derive(Debug, Default)]
@@ -200,7 +199,6 @@ impl Log {
     /// Raises the first offset over records whose time to live, the topic's or their own, has ended.
     #[inline]
     pub(crate) fn expire(&mut self, now: u64, ttl: u64) {
-        let now = now.saturating_sub(u64::from(is_planted(Defect::LateExpiry)));
         let by_topic = ttl > 0 && ttl < u64::MAX && self.first_timestamp.saturating_add(ttl) <= now;
         if !self.is_empty() && (by_topic || self.first_own_death <= now) {
             self.expire_front(now, by_topic.then_some(ttl));

@@ -343,7 +343,7 @@ fn t3_the_compaction_mode_changes_only_while_the_topic_is_empty() {
     assert_eq!(put(&mut world, &peer, "k"), "none 0=@0");
 }
 
-/// docs/protocol.md §11.6
+/// A tombstone is an ordinary record in this mode (rule C1).
 #[test]
 fn c7_a_tombstone_in_first_mode_is_an_ordinary_record() {
     let mut world = World::new();

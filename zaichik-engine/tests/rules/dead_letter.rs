@@ -177,7 +177,9 @@ fn a_13_without_a_dead_letter_topic_a_record_is_redelivered_forever() {
         assert_eq!(reader.stream().last(), Some(&format!("1/0=a #{attempt}")));
     }
     assert_eq!(world.ask(&reader, reader.subscribe_to(Sub::new(2, "u").dead_letter(0, "dead"))), "0..0 new");
-    assert_eq!(world.broker.topic_count(), 2, "a dead-letter topic without max_attempts is ignored");
+    let invalid = reader.subscribe_to(Sub::new(3, "v").window(0).dead_letter(0, "$x"));
+    assert_eq!(world.ask(&reader, invalid), "0..0 new");
+    assert_eq!(world.broker.topic_count(), 3, "a dead-letter topic without max_attempts is ignored");
 }
 
 #[test]

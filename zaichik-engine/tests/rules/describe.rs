@@ -114,6 +114,18 @@ fn subscriptions_report_their_positions() {
     assert_eq!(world.ask(&peer, peer.describe(durable)), "refused NotSubscribed");
 }
 
+/// A page from beyond the last place is empty and the last one (rule S11).
+#[test]
+fn a_page_from_beyond_the_end_is_empty_and_the_last() {
+    let (mut world, peer) = with_topic(&["a"], TopicOptions::new());
+    world.ask(&peer, peer.subscribe(1, "t"));
+    for from in [1_000, u32::MAX] {
+        assert_eq!(world.ask(&peer, peer.describe(Subject::Topics { from })), "topics");
+        let subject = Subject::Subscriptions { from, topic: b"" };
+        assert_eq!(world.ask(&peer, peer.describe(subject)), "subscriptions");
+    }
+}
+
 /// `RemoveDurable` (rule D7).
 #[test]
 fn a_durable_subscription_can_be_removed_while_detached() {

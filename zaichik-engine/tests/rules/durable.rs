@@ -329,6 +329,24 @@ fn d3_epochs_never_fall() {
 }
 
 #[test]
+fn d3_at_the_last_epoch_whoever_names_it_counts_as_the_holder() {
+    let mut world = World::new();
+    topic(&mut world, &["a"]);
+    let last = Sub::new(1, "t").durable("d").reject().epoch(u32::MAX);
+    let (first, second, third) = (world.connect(), world.connect(), world.connect());
+    assert_eq!(world.ask(&first, first.subscribe_to(last)), format!("0..1 epoch {} rewind 0", u32::MAX));
+    let held = third.subscribe_to(Sub::new(1, "t").durable("d").reject());
+    assert_eq!(world.ask(&third, held), "refused SubscriptionHeld");
+    assert_eq!(world.ask(&second, second.subscribe_to(last)), format!("0..1 epoch {} rewind 1", u32::MAX));
+    let fenced = format!("refused SubscriptionFenced {}", u32::MAX);
+    assert_eq!(world.ask(&first, first.commit(1, 0)), fenced, "the connection is fenced nevertheless");
+    leave(&mut world, &second);
+    assert_eq!(world.ask(&third, third.remove_durable("t", "d")), "done 0");
+    let (_, answer) = attach(&mut world, 1);
+    assert_eq!(answer, "0..1 epoch 1 rewind 0");
+}
+
+#[test]
 fn r_13_a_record_that_expires_while_detached_is_a_gap() {
     let mut world = World::new();
     let writer = topic(&mut world, &["a"]);

@@ -130,7 +130,7 @@ fn r7_from_live_only_to_a_ttl_new_subscriptions_see_nothing_old() {
     for asked in [Start::Earliest, Start::Offset(0), Start::Offset(1), Start::Time(0)] {
         assert_eq!(start(&mut world, asked), "3..3");
     }
-    // The existing subscription continues unchanged (docs/protocol.md §11.2).
+    // The existing subscription continues unchanged (rule R7).
     world.ask(&reader, reader.commit(1, 0));
     world.ask(&reader, reader.commit(1, 1));
     assert_eq!(reader.stream(), ["1/0=0", "1/1=1", "1/2=2"]);

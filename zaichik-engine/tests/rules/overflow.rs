@@ -165,7 +165,7 @@ fn r_10_one_message_larger_than_the_topic_is_refused_and_the_log_is_intact() {
     }
 }
 
-/// docs/protocol.md §11.13: a publish never evicts its own records.
+/// A publish never evicts its own records (rule R5).
 #[test]
 fn r_10_a_publish_that_alone_exceeds_a_limit_is_refused() {
     for overflow in [Overflow::DropOldest, Overflow::Reject] {

@@ -491,6 +491,8 @@ fn memory_at_its_budget_retries_are_answered_and_new_requests_refused() {
         assert_eq!(publish(&mut world, &peer, seq(2), "b"), "refused Busy 10000");
         assert_eq!(publish(&mut world, &peer, seq(3), "c"), "refused SequenceGap 2");
         assert_eq!(world.ask(&peer, peer.batch_as(seq(2), &[put("t", "b")])), "refused Busy 10000");
+        let commit = peer.batch_as(seq(2), &[done(1, 0)]);
+        assert_eq!(world.ask(&peer, commit), "refused Busy 10000", "no memory for its answer");
         assert_eq!(publish(&mut world, &peer, Producer { id: 8, ..seq(1) }, "b"), "refused Busy 10000");
         // Without memory not even a refusal is remembered.
         let durable = peer.publish_as(Some(seq(2)), "t", AckLevel::Durable, &[record(b"b")]);

@@ -99,6 +99,19 @@ fn a_10_a_commit_does_not_end_a_delay_and_an_infinite_delay_never_ends() {
 }
 
 #[test]
+fn a4_no_other_nack_shortens_the_delay_of_a_nack_of_the_first_record() {
+    let mut world = World::new();
+    let (reader, _) = pair(&mut world, 1, &["a", "b"]);
+    reader.stream();
+    assert_eq!(world.ask(&reader, reader.nack(1, 0, 10 * SECOND)), "done 1");
+    assert_eq!(world.ask(&reader, reader.nack(1, 0, 0)), "refused NackAhead", "it is not redelivered yet");
+    world.advance(ms(9_999));
+    assert!(reader.stream().is_empty());
+    world.advance(ms(1));
+    assert_eq!(reader.stream(), ["1/0=a #2"]);
+}
+
+#[test]
 fn a_11_a_nack_of_a_committed_offset_has_no_effect() {
     let mut world = World::new();
     let (reader, _) = pair(&mut world, 1, &["a", "b"]);
@@ -123,6 +136,23 @@ fn a_12_a_commit_of_a_nacked_record_is_ahead() {
     world.advance(secs(1));
     assert_eq!(reader.stream(), ["1/0=a #2", "1/1=b #2", "1/2=c #2"], "nothing was skipped");
     assert_eq!(world.ask(&reader, reader.commit(1, 1)), "done 2");
+}
+
+#[test]
+fn a3_a_commit_that_crosses_a_seek_is_compared_with_the_position_after_it() {
+    let mut world = World::new();
+    let (reader, _) = pair(&mut world, 3, &["a", "b", "c", "d", "e", "f"]);
+    assert_eq!(reader.stream(), ["1/0=a", "1/1=b", "1/2=c"]);
+    // Each pair is sent together: the commit belongs to the delivery before the seek.
+    let (seek, commit) = (reader.seek(1, Start::Offset(4)), reader.commit(1, 2));
+    assert_eq!(world.ask(&reader, seek), "done 1");
+    assert_eq!(world.ask(&reader, commit), "done 4", "the seek went beyond it: no effect");
+    assert_eq!(reader.stream(), ["1/4=e", "1/5=f"]);
+    let (seek, commit) = (reader.seek(1, Start::Earliest), reader.commit(1, 4));
+    assert_eq!(world.ask(&reader, seek), "done 2");
+    assert_eq!(world.ask(&reader, commit), "refused CommitAhead");
+    assert_eq!(reader.stream(), ["1/0=a", "1/1=b", "1/2=c"]);
+    assert_eq!(world.ask(&reader, reader.commit(1, 2)), "done 3", "it was delivered again");
 }
 
 #[test]

@@ -96,17 +96,18 @@ pub struct TopicItem<'a> {
     pub name: &'a str,
     /// Whether the settings were given by `CreateTopic` or `AlterTopic`.
     pub explicit: bool,
-    /// The topic's settings, all of them present.
+    /// The topic's settings; a broker reports all of them.
     pub settings: TopicOptions,
     /// The lowest offset that may be live; equals `end` if no record is live.
     pub start: u64,
     /// The offset of the next record.
     pub end: u64,
-    /// Number of records from `start` to `end`, excluding superseded ones.
+    /// Number of records from `start` to `end`; with [`CompactionMode::Latest`](crate::CompactionMode::Latest) without
+    /// dead ones.
     pub messages: u64,
     /// Size of those records in bytes, as `max_bytes` counts it.
     pub bytes: u64,
-    /// Number of remembered keys.
+    /// Number of keys as `max_keys` counts them (rule C4).
     pub keys: u64,
     /// Number of subscriptions, including detached ones.
     pub subscriptions: u32,
@@ -167,7 +168,7 @@ pub struct SubscriptionItem<'a> {
     pub next: u64,
     /// The topic's end.
     pub end: u64,
-    /// Time until the subscription is removed, in microseconds; `u64::MAX` while it is attached.
+    /// Time until the subscription is removed, in microseconds; `u64::MAX` while it is attached, or if it is kept forever.
     pub expires_in_micros: u64,
 }
 

@@ -170,6 +170,6 @@ pub struct Unsubscribed {
     pub request: u32,
     /// The subscription's number.
     pub subscription: u32,
-    /// The highest offset delivered on this connection; `None` if nothing was delivered.
+    /// The highest offset delivered since this Subscribe; `None` if nothing was delivered.
     pub last_offset: Option<u64>,
 }

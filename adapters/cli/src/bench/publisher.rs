@@ -23,7 +23,7 @@ use crate::failure::Failure;
 /// Bytes after which a publisher yields to other tasks of its thread, above all its connection.
 const YIELD_BYTES: usize = 64 << 10;
 
-/// How long a broker may delay the report of refused messages without acknowledgement: 1 s (docs/protocol.md §7.6).
+/// How long a broker may delay the report of refused messages without acknowledgement: 1 s (rule P1).
 const REFUSAL_INTERVAL: Duration = Duration::from_millis(1_100);
 
 /// The results of a publisher.

@@ -145,6 +145,9 @@ impl World {
         self.counts.restarts += 1;
         trace::event(self.now, Event::Restart);
         self.effects.clear();
+        if let Some(saboteur) = &mut self.saboteur {
+            saboteur.restart();
+        }
         let (config, seed) = (self.plan.broker(), self.plan.seed_of_broker(self.instance));
         self.checker.restart(&config, seed.instance);
         self.broker = Broker::new(config, seed).expect("the same configuration");

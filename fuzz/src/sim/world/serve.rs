@@ -10,6 +10,7 @@ use super::{Actor, READ_AT_ONCE, World};
 use crate::sim::app::at;
 use crate::sim::check::{Broken, Step, Verdict};
 use crate::sim::pipe::Pipe;
+use crate::sim::planted::Saboteur;
 use crate::sim::random::{Concern, Rng};
 use crate::sim::trace::{self, Event};
 
@@ -36,6 +37,9 @@ impl World {
     /// Applies the broker's effects, and checks that it announces its deadline.
     pub(super) fn collect(&mut self, more: bool) -> Verdict {
         while let Some(id) = self.effects.pop_wake() {
+            if self.saboteur.as_mut().is_some_and(Saboteur::loses_wake) {
+                continue;
+            }
             if let Some(link) = self.by_session.get(&id) {
                 self.want(Actor::Link(*link), self.now);
             }
@@ -176,13 +180,17 @@ impl World {
         let broker_now = self.broker_now();
         let Some(open) = self.links.get_mut(&link) else { return Ok(Turn::Done) };
         let Some(session) = open.session.as_mut() else { return Ok(Turn::Done) };
+        if let Some(saboteur) = self.saboteur.as_mut().filter(|_| session.status() == Status::Open) {
+            saboteur.alter_requests(link, session.inbound());
+        }
         let (waiting, was_over) = (session.inbound().len(), session.close_reason().is_some());
         let before_stats = *self.broker.stats();
         let out = session.outbound();
         let before = (out.control_len(), out.stream_len());
         let turn = session.exchange(at(broker_now), &mut self.broker, &mut self.effects);
+        let taken = waiting - session.inbound().len();
         let applied = match session.close_reason() {
-            None => waiting - session.inbound().len(),
+            None => taken,
             // Requests were applied until one of them, or the end of the stream, ended the connection.
             Some(CloseReason::Protocol(_) | CloseReason::Requested | CloseReason::PeerGone) if !was_over => {
                 waiting
@@ -195,7 +203,11 @@ impl World {
         let (may_lack, stats) = (self.plan.limits.may_lack_memory(), *self.broker.stats());
         let refused = may_lack.then_some(stats.refused - before_stats.refused);
         let dead_letters = may_lack.then_some(stats.dead_letters - before_stats.dead_letters);
-        let (control, stream) = open.new_frames(before);
+        let (mut control, mut stream) = open.new_frames(before);
+        if let Some(saboteur) = &mut self.saboteur {
+            saboteur.alter_answers(link, taken, is_over, [&mut control, &mut stream]);
+            saboteur.intrude(at(broker_now), &mut self.broker, &mut self.effects);
+        }
         trace::bytes(&control);
         trace::bytes(&stream);
         let requests = applied;
@@ -248,6 +260,10 @@ impl World {
                 // The other end is gone, and the network resets the connection.
                 open.reset_at.get_or_insert(now + faults.latency);
             }
+            let bytes = match &mut self.saboteur {
+                Some(saboteur) => saboteur.alter_output(link, &bytes),
+                None => bytes,
+            };
             arrives = Some(send(open, 1, now, bytes, &faults));
             if wrote >= READ_AT_ONCE || (faults.partial > 0 && open.rng.once_in(2)) {
                 break;

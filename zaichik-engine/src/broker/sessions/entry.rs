@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::effects::Effects;
 use crate::error::CloseReason;
 use crate::id::{SessionId, SubKey, TopicId};
-use crate::planted::{Defect, is_planted, loses_wake};
 use crate::ring::Node;
 use crate::session::IDLE_ROOM;
 use zaichik_proto::Timestamp;
@@ -95,9 +94,7 @@ impl SessionEntry {
     pub(in crate::broker) fn wake(&mut self, effects: &mut Effects) {
         if !self.woken {
             self.woken = true;
-            if !loses_wake() {
-                effects.wake(self.id);
-            }
+            effects.wake(self.id);
         }
     }
 
@@ -124,9 +121,7 @@ impl SessionEntry {
 
     /// The subscription of that number was taken over under a newer epoch.
     pub(in crate::broker) fn fence(&mut self, number: u32, epoch: u32) {
-        if !is_planted(Defect::FencedCommit) {
-            self.subscriptions.remove(&number);
-        }
+        self.subscriptions.remove(&number);
         let fenced = self.fenced.get_or_insert_default();
         fenced.epochs.insert(number, epoch);
         fenced.unsent.push_back(number);
