@@ -5,6 +5,8 @@ use core::time::Duration;
 use thiserror::Error;
 use zaichik_proto::{CompactionMode, Limits, Overflow, SettingNames, TopicOptions};
 
+use crate::session::BUSY_ROOM;
+
 /// A broker's configuration. Start from the default and change fields.
 ///
 /// ```
@@ -46,7 +48,7 @@ pub struct BrokerConfig {
     /// needs more (rule S9).
     pub memory: u64,
     /// Maximum memory for the buffers of one connection, in bytes; `None`, the default, for three times the largest
-    /// frame, two output buffers and 64 KiB (rule S15). At least three times the largest frame and 64 KiB.
+    /// frame (or 128 KiB), two output buffers and 192 KiB (rule S15). It can't be less without the output buffers.
     pub max_connection_bytes: Option<u64>,
     /// How long a handshake may take, in total. Default 5 s.
     pub handshake_timeout: Duration,
@@ -116,7 +118,7 @@ impl Default for BrokerConfig {
 
 impl BrokerConfig {
     /// The least [`memory`](Self::memory) with which the largest frame can be received and answered, in bytes: seven
-    /// times that frame and 1 MiB.
+    /// times that frame, or seven times 128 KiB, and 1 MiB.
     ///
     /// ```
     /// use zaichik_engine::{Broker, BrokerConfig, ConfigError, Seed};
@@ -127,7 +129,7 @@ impl BrokerConfig {
     /// ```
     #[must_use]
     pub const fn min_memory(&self) -> u64 {
-        (self.wire.max_frame as u64).saturating_mul(7).saturating_add(1 << 20)
+        self.largest_read().saturating_mul(7).saturating_add(1 << 20)
     }
 
     /// The part of the memory that is for the buffers of connections.
@@ -142,9 +144,15 @@ impl BrokerConfig {
         self.max_connection_bytes.unwrap_or_else(|| self.least_connection_bytes().saturating_add(lanes))
     }
 
-    /// What the largest frame needs: itself, and its answer, which is at most twice as large.
-    fn least_connection_bytes(&self) -> u64 {
-        u64::from(self.wire.max_frame).saturating_mul(3).saturating_add(64 << 10)
+    /// What the largest frame needs: itself, its answer, which is at most twice as large, and other answers.
+    const fn least_connection_bytes(&self) -> u64 {
+        self.largest_read().saturating_mul(3).saturating_add(192 << 10)
+    }
+
+    /// Maximum bytes received and not applied.
+    const fn largest_read(&self) -> u64 {
+        let frame = self.wire.max_frame as u64;
+        if frame > BUSY_ROOM as u64 { frame } else { BUSY_ROOM as u64 }
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {

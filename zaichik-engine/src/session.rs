@@ -16,7 +16,7 @@ use zaichik_proto::{
 };
 
 use self::answers::Answers;
-pub(crate) use self::inbound::IDLE_ROOM;
+pub(crate) use self::inbound::{BUSY_ROOM, IDLE_ROOM};
 use self::inbound::{Inbound, Wish};
 use self::requests::Applied;
 use self::state::State;

@@ -69,14 +69,16 @@ impl Memory {
         self.used() >= share.saturating_sub(share / 10)
     }
 
-    /// Bytes that a connection may hold that is charged `charged` bytes now (rule S15); at least `charged`.
-    pub(super) fn allowance(&self, charged: usize) -> usize {
-        let charged = charged as u64;
+    /// Bytes that a connection may hold that is charged `charged` bytes now (rule S15); at least `charged`. `fixed` of
+    /// them are not for buffers.
+    pub(super) fn allowance(&self, charged: usize, fixed: usize) -> usize {
+        let (charged, fixed) = (charged as u64, fixed as u64);
         let others = self.ledger.sessions.saturating_sub(charged);
         let all = self.for_connections.saturating_sub(others);
         let kept = self.for_connections / KEPT;
-        let large = all.saturating_sub(kept).min(self.per_connection);
-        let allowance = large.max(all.min(LITTLE as u64)).max(charged);
+        let large = all.saturating_sub(kept).min(self.per_connection.saturating_add(fixed));
+        let little = fixed.saturating_add(LITTLE as u64);
+        let allowance = large.max(all.min(little)).max(charged);
         usize::try_from(allowance).unwrap_or(usize::MAX)
     }
 
@@ -175,7 +177,7 @@ mod tests {
         let (mut topics, mut sessions) = (0, 0);
         let all = usize::try_from(16 * MIB).expect("it fits");
         memory.recharge(Account::Topics, &mut topics, all);
-        assert!(memory.allowance(0) > 3 << 20, "records do not take what connections need");
+        assert!(memory.allowance(0, 0) > 3 << 20, "records do not take what connections need");
         memory.recharge(Account::Topics, &mut topics, 0);
         memory.recharge(Account::Sessions, &mut sessions, all);
         assert_eq!(memory.check(11 << 20), Ok(()), "connections do not take what records need");
@@ -185,15 +187,15 @@ mod tests {
     fn s15_the_last_part_is_kept_for_connections_that_hold_little() {
         let mut memory = memory();
         let (mut large, mut small) = (0, 0);
-        memory.recharge(Account::Sessions, &mut large, memory.allowance(0));
-        while memory.allowance(0) > LITTLE {
-            let more = memory.allowance(0);
+        memory.recharge(Account::Sessions, &mut large, memory.allowance(0, 0));
+        while memory.allowance(0, 0) > LITTLE {
+            let more = memory.allowance(0, 0);
             memory.recharge(Account::Sessions, &mut 0, more);
         }
-        assert_eq!(memory.allowance(0), LITTLE, "a connection that holds little is served");
-        assert_eq!(memory.allowance(large), large, "one that holds much gets no more");
+        assert_eq!(memory.allowance(0, 0), LITTLE, "a connection that holds little is served");
+        assert_eq!(memory.allowance(large, 0), large, "one that holds much gets no more");
         let mut served = 0;
-        while memory.allowance(0) >= LITTLE {
+        while memory.allowance(0, 0) >= LITTLE {
             memory.recharge(Account::Sessions, &mut small, 0);
             small = 0;
             memory.recharge(Account::Sessions, &mut small, LITTLE);

@@ -104,7 +104,7 @@ impl Sessions {
         effects: &mut Effects,
     ) -> (SessionId, Result<(), CloseReason>) {
         let full = self.entries.len() >= self.limit
-            || memory.allowance(0) < SessionEntry::IDLE
+            || memory.allowance(0, SessionEntry::IDLE) < SessionEntry::IDLE
             || (self.handshakes.len() >= self.handshake_limit && !self.evict_handshake(now, effects));
         let serial = self.next_serial;
         self.next_serial = serial.saturating_add(1);
@@ -181,10 +181,10 @@ impl Sessions {
     /// Bytes that a session's buffers may hold now (rule S15). Large requests wait behind those made earlier.
     pub(super) fn allowance(&self, id: SessionId, memory: &Memory, readiness: &Readiness) -> usize {
         let Some(entry) = self.get(id) else { return 0 };
-        let allowance = memory.allowance(entry.charged);
+        let fixed = entry.fixed();
+        let allowance = memory.allowance(entry.charged, fixed).saturating_sub(fixed);
         let others_wait = readiness.first_waiting(Waits::ForMuch).is_some_and(|slot| slot != id.slot());
-        let allowance = if others_wait { allowance.min(entry.charged.max(LITTLE)) } else { allowance };
-        allowance.saturating_sub(entry.footprint().saturating_sub(entry.buffers.max(entry.reserved)))
+        if others_wait { allowance.min(entry.charged.saturating_sub(fixed).max(LITTLE)) } else { allowance }
     }
 
     /// Wakes the first session that waits for this if there is memory for it, and reserves the memory; returns whether
@@ -207,7 +207,7 @@ impl Sessions {
         } else {
             let before = core::mem::replace(&mut entry.reserved, entry.lacks);
             let footprint = entry.footprint();
-            if memory.allowance(entry.charged) < footprint {
+            if memory.allowance(entry.charged, entry.fixed()) < footprint {
                 entry.reserved = before;
                 return false;
             }

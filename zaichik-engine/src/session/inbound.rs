@@ -12,7 +12,7 @@ const ACTIVE_ROOM: usize = 8 << 10;
 const ANNOUNCED: usize = 8 << 10;
 
 /// Maximum room for a connection that sends faster than it is read, unless one frame is larger.
-pub(super) const BUSY_ROOM: usize = 128 << 10;
+pub(crate) const BUSY_ROOM: usize = 128 << 10;
 
 /// The factor by which the room grows while every read fills it.
 const GROWTH: usize = 8;

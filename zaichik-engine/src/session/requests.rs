@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, BatchDuplicate, ClientFrame, Commit, Counters, CreateTopic, Describe, Done,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, Done,
     Operation, Page,
     Publish, Refusal, RemoveDurable, ServerFrame, Subject, TopicReady,
 };
@@ -329,21 +329,24 @@ fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
     const REMEMBERED: usize = 128 << 10;
     /// One page, as it is encoded and as it is sent.
     const PAGE: usize = 80 << 10;
-    /// What is reported of a record or an operation at most, as above.
-    const ENTRY: usize = 2 * size_of::<BatchDuplicate>();
-    let (producer, entries) = match frame {
-        ClientFrame::Publish(Publish { producer, records, .. }) => (producer, records.len() as usize),
+    /// What is reported of each record of a publish and of a batch at most, as above.
+    const RECORD: usize = 24;
+    const ENTRY: usize = 32;
+    let (producer, own) = match frame {
+        ClientFrame::Publish(Publish { producer, records, .. }) => {
+            (producer, (records.len() as usize).saturating_mul(RECORD))
+        }
         ClientFrame::Batch(Batch { producer, operations, .. }) => {
             let entries = operations.iter().map(|operation| match operation {
                 Operation::Publish { records, .. } => (records.len() as usize).saturating_add(1),
                 Operation::Commit { .. } => 1,
             });
-            (producer, entries.fold(0, usize::saturating_add))
+            (producer, entries.fold(0, usize::saturating_add).saturating_mul(ENTRY))
         }
         ClientFrame::Describe(_) => return Some(PAGE),
         _ => return None,
     };
     let remembered = if producer.is_some() { REMEMBERED } else { 0 };
-    let longest = entries.saturating_mul(ENTRY).max(remembered);
+    let longest = own.max(remembered);
     (longest > SHORT_ANSWER / 2).then_some(longest.saturating_add(SHORT_ANSWER))
 }

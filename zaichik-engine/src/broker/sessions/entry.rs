@@ -147,11 +147,15 @@ impl SessionEntry {
 
     /// Bytes of the entry, the session's buffers and the list of lost subscriptions.
     pub(in crate::broker) fn footprint(&self) -> usize {
+        self.fixed().saturating_add(self.buffers.max(self.reserved))
+    }
+
+    /// The same without the buffers.
+    pub(in crate::broker) fn fixed(&self) -> usize {
         const FENCE: usize = 2 * size_of::<(u32, u32)>() + size_of::<u32>();
         let fences = self.fenced.as_ref().map_or(0, |fenced| {
             size_of::<Fences>().saturating_add(fenced.epochs.len().saturating_mul(FENCE))
         });
-        let buffers = self.buffers.max(self.reserved);
-        size_of::<Self>().saturating_add(buffers).saturating_add(fences)
+        size_of::<Self>().saturating_add(fences)
     }
 }
