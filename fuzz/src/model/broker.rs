@@ -77,7 +77,7 @@ impl Model {
         self.subscriptions.retain(|one| !one.is_forgotten(now));
         for one in &mut self.subscriptions {
             if one.pause.is_some_and(|pause| pause.until <= now) {
-                (one.pause, one.ready) = (None, true);
+                one.resume();
             }
         }
     }
