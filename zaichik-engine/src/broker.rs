@@ -132,6 +132,8 @@ impl Broker {
     /// Ends a connection: its subscriptions end, and the durable ones wait for another connection. An unknown id, or
     /// that of a connection that has ended, has no effect.
     pub fn detach(&mut self, now: Timestamp, id: SessionId, effects: &mut Effects) {
+        let now = self.tick(now);
+        let _ = self.end_expired(now);
         self.close_session(now, id, 0, effects);
         let Some(entry) = self.sessions.remove(id, &mut self.memory, &mut self.readiness) else {
             return;
@@ -261,7 +263,8 @@ impl Broker {
     fn next_deadlines(&self) -> NextDeadlines {
         NextDeadlines {
             topic_housekeeping: self.topics.next_housekeeping(),
-            subscription_due: self.subscriptions.next_due(),
+            pause_over: self.subscriptions.next_pause(),
+            subscription_expires: self.subscriptions.next_expiry(),
             producer_forgotten: self.producers.next_forget(),
             sweep: self.agenda.sweep_at(),
         }

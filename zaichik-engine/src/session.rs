@@ -210,6 +210,9 @@ impl Session {
     pub fn exchange(&mut self, now: Timestamp, broker: &mut Broker, effects: &mut Effects) -> Turn {
         let now = self.timers.tick(broker.tick(now));
         self.timers.observe(now, &self.outbound);
+        if broker.end_expired(now) {
+            return Turn::More;
+        }
         let start = broker.begin_exchange(self.id);
         (self.allowance, self.lacks) = (start.allowance, 0);
         if let Some(reason) = start.close {

@@ -339,13 +339,12 @@ impl Subscription {
         !self.window.is_empty()
     }
 
-    /// When it is due without a request: when a delay ends, or its time to live while detached.
-    pub(crate) fn due_at(&self) -> Timestamp {
-        match (&self.durable, self.holder) {
-            (Some(durable), None) => durable.expires_at,
-            _ if self.paused_until > Timestamp::ZERO => self.paused_until,
-            _ => Timestamp::MAX,
+    /// When its pause ends; [`Timestamp::MAX`] if there is none, or no session to deliver to.
+    pub(crate) const fn resumes_at(&self) -> Timestamp {
+        if self.holder.is_none() || self.paused_until.as_micros() == 0 {
+            return Timestamp::MAX;
         }
+        self.paused_until
     }
 
     /// Bytes allocated, including its entries in tables and rings.

@@ -39,10 +39,7 @@ impl Model {
             one
         } else {
             let start = start(self.topic(id).expect("it exists by now"), request.start, self.now);
-            // One that was detached for too long is replaced.
-            let name = request.durable.map(|durable| durable.name);
-            self.subscriptions.retain(|one| name.is_none() || (one.topic, one.name) != (id, name));
-            Subscription::new(id, name, start, terms)
+            Subscription::new(id, request.durable.map(|durable| durable.name), start, terms)
         };
         if let Some(durable) = request.durable {
             let is_own = one.is_held_under(durable.epoch);
@@ -104,10 +101,7 @@ impl Model {
     fn reason_against_attaching(&self, session: u64, request: &Subscribe) -> Option<Refusal> {
         let durable = request.durable?;
         let Some(index) = self.durable(request.topic, durable.name) else {
-            // Expired ones count until housekeeping removes them, except for the requested one.
-            let asked = (request.topic, Some(durable.name));
-            let durables = self.subscriptions.iter().filter(|one| one.name.is_some());
-            let count = durables.filter(|one| (one.topic, one.name) != asked).count();
+            let count = self.subscriptions.iter().filter(|one| one.name.is_some()).count();
             let limit = self.bounds.max_durables;
             return (count >= limit as usize).then(|| (RefusalCode::SubscriptionsFull, u64::from(limit)));
         };
@@ -141,7 +135,8 @@ impl Model {
         let one = self.held(session, number)?;
         let last = one.last_delivered;
         one.detach(now);
-        self.subscriptions.retain(|one| one.holder.is_some() || one.name.is_some());
+        let is_kept = |one: &Subscription| one.holder.is_some() || one.name.is_some();
+        self.subscriptions.retain(|one| is_kept(one) && !one.is_forgotten(now));
         Ok(Answer::Unsubscribed { last })
     }
 
@@ -209,10 +204,9 @@ impl Model {
         found.ok_or((RefusalCode::NotSubscribed, 0))
     }
 
-    /// The index of a durable subscription that was not detached for too long.
+    /// The index of a durable subscription.
     pub(crate) fn durable(&self, topic: u32, name: u32) -> Option<usize> {
-        let is = |one: &Subscription| (one.topic, one.name) == (topic, Some(name));
-        self.subscriptions.iter().position(|one| is(one) && !one.is_forgotten(self.now))
+        self.subscriptions.iter().position(|one| (one.topic, one.name) == (topic, Some(name)))
     }
 }
 

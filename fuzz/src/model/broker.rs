@@ -59,25 +59,25 @@ impl Model {
         }
     }
 
-    /// Time does not move backwards.
+    /// Time does not move backwards. Durable subscriptions end exactly when they were detached for too long (rule D5).
     pub(crate) fn tick(&mut self, now: u64) {
-        self.now = self.now.max(now);
+        let now = self.now.max(now);
+        self.now = now;
+        self.subscriptions.retain(|one| !one.is_forgotten(now));
     }
 
     /// Whether a timer with visible effects is due at this time.
     pub(crate) fn is_due(&self, now: u64) -> bool {
         let now = self.now.max(now);
-        let ends = |one: &Subscription| one.pause.is_some_and(|pause| pause.until <= now);
-        self.subscriptions.iter().any(|one| ends(one) || one.is_forgotten(now))
+        self.subscriptions.iter().any(|one| one.pause.is_some_and(|pause| pause.until <= now))
     }
 
-    /// Ends pauses (rule A4), and forgets durable subscriptions that were detached for too long (rule D5).
+    /// Ends pauses (rule A4).
     pub(crate) fn housekeep(&mut self) {
         let now = self.now;
-        self.subscriptions.retain(|one| !one.is_forgotten(now));
         for one in &mut self.subscriptions {
             if one.pause.is_some_and(|pause| pause.until <= now) {
-                (one.pause, one.ready) = (None, true);
+                one.resume();
             }
         }
     }

@@ -32,8 +32,9 @@ pub(crate) struct Subscription {
     pub(crate) ready: bool,
     /// It waits at the end of its topic; otherwise its window stops it.
     pub(crate) waiting: bool,
-    /// Although it is ready, the broker may have found nothing to deliver and let it wait.
-    may_rest: Option<bool>,
+    /// Although it is ready, the broker may have found that its window stops it: then nothing but a request about it
+    /// makes the broker look again.
+    may_be_stopped: bool,
     pub(crate) pause: Option<Pause>,
     /// How often offsets from the cursor on were delivered.
     attempts: Vec<(u64, u32)>,
@@ -84,7 +85,7 @@ impl Subscription {
             uncommitted: Vec::new(),
             ready: true,
             waiting: false,
-            may_rest: None,
+            may_be_stopped: false,
             pause: None,
             attempts: Vec::new(),
             failures: Vec::new(),
@@ -118,7 +119,7 @@ impl Subscription {
             return Err((RefusalCode::CommitAhead, self.next));
         }
         self.uncommitted.retain(|(delivered, _)| *delivered > offset);
-        (self.ready, self.may_rest) = (true, None);
+        (self.ready, self.may_be_stopped) = (true, false);
         self.forget_done();
         Ok(self.cursor())
     }
@@ -175,14 +176,19 @@ impl Subscription {
         (self.next, self.skipped_below) = (offset, 0);
         self.pass_done();
         self.rewind += 1;
-        (self.ready, self.waiting, self.may_rest) = (true, false, None);
+        (self.ready, self.waiting, self.may_be_stopped) = (true, false, false);
     }
 
     /// Records were appended to its topic.
     pub(crate) fn wake(&mut self) {
-        if self.waiting || self.may_rest == Some(true) {
-            (self.ready, self.may_rest) = (true, None);
+        if self.waiting {
+            (self.ready, self.waiting) = (true, false);
         }
+    }
+
+    /// Its pause is over.
+    pub(crate) fn resume(&mut self) {
+        (self.pause, self.ready, self.may_be_stopped) = (None, true, false);
     }
 
     /// A record failed once more; returns its number of failures.

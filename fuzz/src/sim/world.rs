@@ -304,6 +304,7 @@ impl World {
             let before =
                 (session.outbound().stream_len(), session.outbound().control_len(), session.status());
             let turn = self.exchange(link)?;
+            self.collect(turn == Turn::More)?;
             let Some(session) = self.links.get_mut(&link).and_then(|open| open.session.as_mut()) else {
                 continue;
             };

@@ -64,7 +64,7 @@ impl Describing<'_> {
             }
             Subject::Durable { topic, name } => {
                 let id = self.readers.topics.known(topic)?;
-                let found = self.readers.find_durable(id, name);
+                let found = self.readers.subscriptions.find_durable(id, name);
                 let key = found.ok_or(Refusal::new(RefusalCode::NotSubscribed))?;
                 self.describe_subscription(&self.readers.subscriptions[key], bytes);
                 Ok(Description::Subscriptions(None, Items::from_encoded(1, bytes)))
@@ -94,14 +94,14 @@ impl Describing<'_> {
         only: Option<TopicId>,
         bytes: &mut Vec<u8>,
     ) -> (Option<u32>, u32) {
-        let Readers { now, subscriptions, .. } = &self.readers;
+        let subscriptions = &self.readers.subscriptions;
         let mut count = 0u32;
         for (place, visited) in (from..subscriptions.places()).zip(0usize..) {
             if bytes.len() >= PAGE_BYTES || visited >= PAGE_PLACES {
                 return (Some(place), count);
             }
             let listed = subscriptions.nth(place).filter(|one| only.is_none_or(|topic| one.topic == topic));
-            if let Some(subscription) = listed.filter(|one| !one.has_expired(*now)) {
+            if let Some(subscription) = listed {
                 self.describe_subscription(subscription, bytes);
                 count = count.saturating_add(1);
             }

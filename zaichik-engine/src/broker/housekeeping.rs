@@ -11,7 +11,7 @@ use super::wakes::{hand_out_wakes, release_waiting};
 use crate::effects::Effects;
 use crate::id::{SessionId, SubKey};
 
-/// Maximum number, of each kind, of topics, subscriptions and producers visited and sessions woken for a stop per call.
+/// Maximum number, of each kind, of topics, pauses and producers visited and sessions woken for a stop per call.
 const STEPS_PER_CALL: usize = 64;
 
 /// An id that no session has: housekeeping exempts no session from being woken.
@@ -35,7 +35,8 @@ pub(super) struct Agenda {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NextDeadlines {
     pub(super) topic_housekeeping: Option<Timestamp>,
-    pub(super) subscription_due: Option<Timestamp>,
+    pub(super) pause_over: Option<Timestamp>,
+    pub(super) subscription_expires: Option<Timestamp>,
     pub(super) producer_forgotten: Option<Timestamp>,
     pub(super) sweep: Option<Timestamp>,
 }
@@ -43,10 +44,10 @@ pub(super) struct NextDeadlines {
 impl NextDeadlines {
     #[inline]
     pub(super) fn earliest(self) -> Option<Timestamp> {
-        let Self { topic_housekeeping, subscription_due, producer_forgotten, sweep } = self;
+        let Self { topic_housekeeping, pause_over, subscription_expires, producer_forgotten, sweep } = self;
         // Without iterators: this is computed once per exchange.
         let at = |deadline: Option<Timestamp>| deadline.unwrap_or(Timestamp::MAX);
-        let tables = at(topic_housekeeping).min(at(subscription_due));
+        let tables = at(topic_housekeeping).min(at(pause_over)).min(at(subscription_expires));
         let earliest = tables.min(at(producer_forgotten)).min(at(sweep));
         (earliest < Timestamp::MAX).then_some(earliest)
     }
@@ -103,12 +104,13 @@ impl Housekeeping<'_> {
         let now = self.readers.now;
         self.readers.topics.housekeep(now, STEPS_PER_CALL, self.readers.memory);
         for _ in 0..STEPS_PER_CALL {
-            match self.readers.subscriptions.pop_due(now) {
-                Some(Due::Subscription(key)) => self.subscription_due(key, effects),
+            match self.readers.subscriptions.pop_pause(now) {
+                Some(Due::Subscription(key)) => self.pause_over(key, effects),
                 Some(Due::Stale) => {}
                 None => break,
             }
         }
+        let _ = self.readers.end_expired();
         self.producers.forget_silent(now, STEPS_PER_CALL, self.readers.memory);
         self.readers.memory.retired().sweep();
         let (has_retired, has_waiting) = (self.readers.memory.has_retired(), self.readers.readiness.has_waiting());
@@ -121,19 +123,16 @@ impl Housekeeping<'_> {
         let _ = hand_out_wakes(NO_SESSION, self.sessions, subscriptions, readiness, effects);
     }
 
-    /// A pause of a subscription is over, or no session attached to it in time.
-    fn subscription_due(&mut self, key: SubKey, effects: &mut Effects) {
-        let now = self.readers.now;
+    /// A pause of a subscription is over, unless it was changed.
+    fn pause_over(&mut self, key: SubKey, effects: &mut Effects) {
         let subscription = &mut self.readers.subscriptions[key];
-        if subscription.due_at() > now {
-            self.readers.subscriptions.settle(key, self.readers.memory);
-        } else if let Some(holder) = subscription.holder() {
-            subscription.resume();
-            self.readers.readiness.push(holder.ready, subscription.node);
-            self.sessions.wake(holder.session, NO_SESSION, effects);
-        } else {
-            self.readers.end(key);
-        }
+        let holder = subscription.holder().filter(|_| subscription.resumes_at() <= self.readers.now);
+        let Some(holder) = holder else {
+            return self.readers.subscriptions.settle(key, self.readers.memory);
+        };
+        subscription.resume();
+        self.readers.readiness.push(holder.ready, subscription.node);
+        self.sessions.wake(holder.session, NO_SESSION, effects);
     }
 
     fn announce_stop(&mut self, effects: &mut Effects) {

@@ -4,9 +4,12 @@ use zaichik_proto::{Refusal, Timestamp};
 
 use super::memory::Memory;
 use super::readiness::Readiness;
-use super::subscriptions::Subscriptions;
+use super::subscriptions::{Due, Subscriptions};
 use super::topics::Topics;
 use crate::id::{SubKey, TopicId};
+
+/// Maximum subscriptions that one call ends because they were detached for too long.
+const EXPIRED_PER_CALL: usize = 64;
 
 /// Topics and their subscriptions, with the ledger that they are charged to and the rings that they are in.
 #[derive(Debug)]
@@ -19,17 +22,6 @@ pub(super) struct Readers<'b> {
 }
 
 impl Readers<'_> {
-    /// The durable subscription with this name. One that was detached for too long no longer exists, whether or not
-    /// housekeeping has removed it (rule D5).
-    pub(super) fn find_durable(&mut self, topic: TopicId, name: &str) -> Option<SubKey> {
-        let key = self.subscriptions.find_durable(topic, name)?;
-        if self.subscriptions[key].has_expired(self.now) {
-            self.end(key);
-            return None;
-        }
-        Some(key)
-    }
-
     /// The topic with this name, created if missing (rule T1), and whether it was created.
     pub(super) fn find_or_add_topic(&mut self, name: &[u8]) -> Result<(TopicId, bool), Refusal> {
         self.topics.find_or_add(name, self.memory, self.readiness)
@@ -68,12 +60,30 @@ impl Readers<'_> {
         self.reclaim_if_pressed(subscription.topic);
     }
 
-    /// Detaches a durable subscription from its session: it waits for another one (rule D2).
+    /// Detaches a durable subscription from its session: it waits for another one (rule D2), unless it is kept for no
+    /// time at all.
     pub(super) fn detach(&mut self, key: SubKey) {
         let subscription = &mut self.subscriptions[key];
         subscription.detach(self.now);
+        if subscription.has_expired(self.now) {
+            return self.end(key);
+        }
         self.readiness.unlink(subscription.node);
         self.subscriptions.settle(key, self.memory);
+        self.subscriptions.schedule_expiry(key);
+    }
+
+    /// Ends subscriptions that were detached for too long (rule D5), a bounded number of them; returns whether some may
+    /// remain.
+    pub(super) fn end_expired(&mut self) -> bool {
+        for _ in 0..EXPIRED_PER_CALL {
+            match self.subscriptions.pop_expired(self.now) {
+                Some(Due::Subscription(key)) => self.end(key),
+                Some(Due::Stale) => {}
+                None => return false,
+            }
+        }
+        self.subscriptions.next_expiry().is_some_and(|next| next <= self.now)
     }
 
     /// If memory is short, frees the records that a topic's subscriptions have committed now rather than later.

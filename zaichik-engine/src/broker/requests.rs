@@ -63,6 +63,14 @@ impl Broker {
         Admitted { id, config: Arc::clone(&self.session_config), now, refused: accepted.err() }
     }
 
+    /// Ends durable subscriptions that were detached for too long, so that no request finds them (rule D5). Returns
+    /// whether some may remain: then call again before the next request.
+    #[inline]
+    pub(crate) fn end_expired(&mut self, now: Timestamp) -> bool {
+        self.subscriptions.next_expiry().is_some_and(|next| next <= now)
+            && self.subscribing(now).readers.end_expired()
+    }
+
     pub(crate) fn begin_exchange(&mut self, id: SessionId) -> ExchangeStart {
         let stops_at = self.stops_at;
         let allowance = self.sessions.allowance(id, &self.memory, &self.readiness);

@@ -156,7 +156,7 @@ impl Subscribing<'_> {
             SeekTarget::Subscription(number) => key_of(self.sessions, session, number)?,
             SeekTarget::Durable { topic, name } => {
                 let topic = self.readers.topics.known(topic)?;
-                self.readers.find_durable(topic, name).ok_or(Refusal::new(RefusalCode::NotSubscribed))?
+                self.find_durable(topic, name)?
             }
         };
         let subscription = &mut self.readers.subscriptions[key];
@@ -169,7 +169,7 @@ impl Subscribing<'_> {
     /// Removes a durable subscription that no session holds.
     pub(super) fn remove_durable(&mut self, topic: &[u8], name: &str) -> Result<(), Refusal> {
         let topic = self.readers.topics.known(topic)?;
-        let key = self.readers.find_durable(topic, name).ok_or(Refusal::new(RefusalCode::NotSubscribed))?;
+        let key = self.find_durable(topic, name)?;
         if self.readers.subscriptions[key].holder().is_some() {
             return Err(Refusal::new(RefusalCode::SubscriptionHeld));
         }
@@ -193,11 +193,11 @@ impl Subscribing<'_> {
             subscription.commit(subscription.next().offset);
             self.readers.cursor_moved(key);
         }
-        self.readers.detach(key);
         if outcome == FailureOutcome::Refused {
             let until = self.readers.now.plus_micros(REFUSED_PAUSE);
             self.readers.subscriptions[key].hold_off(until);
         }
+        self.readers.detach(key);
     }
 
     /// Checks the limits and the session's own subscriptions.
@@ -225,7 +225,7 @@ impl Subscribing<'_> {
     /// Checks that the session does not subscribe twice to the same topic or name, and that it may attach to the
     /// requested durable subscription; returns that subscription, if it exists.
     fn check_twice(
-        &mut self,
+        &self,
         session: SessionId,
         name: TopicName<'_>,
         request: &Subscribe<'_>,
@@ -240,12 +240,17 @@ impl Subscribing<'_> {
                 _ => Ok(None),
             };
         };
-        let known = topic.and_then(|topic| self.readers.find_durable(topic, durable.name));
+        let known = topic.and_then(|topic| self.readers.subscriptions.find_durable(topic, durable.name));
         match known {
             Some(key) => self.readers.subscriptions.check_take_over(key, session, durable)?,
             None => self.readers.subscriptions.check_durables_full()?,
         }
         Ok(known)
+    }
+
+    fn find_durable(&self, topic: TopicId, name: &str) -> Result<SubKey, Refusal> {
+        let found = self.readers.subscriptions.find_durable(topic, name);
+        found.ok_or(Refusal::new(RefusalCode::NotSubscribed))
     }
 
     /// Adds a subscription that no session holds yet.

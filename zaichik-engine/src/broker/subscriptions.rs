@@ -23,8 +23,10 @@ pub(super) struct Subscriptions {
     entries: Slab<Subscription>,
     /// Durable subscriptions by topic and name.
     durables: HashTable<SubKey>,
-    /// When a pause, or the life of a detached subscription, ends.
-    deadlines: Deadlines<SubKey>,
+    /// When pauses end.
+    pauses: Deadlines<SubKey>,
+    /// When detached durable subscriptions end.
+    expiries: Deadlines<SubKey>,
     hash_key: u128,
     /// Maximum number of durable subscriptions.
     max_durables: u32,
@@ -32,7 +34,7 @@ pub(super) struct Subscriptions {
     inactive_micros: u64,
 }
 
-/// A deadline that has passed.
+/// A deadline of a subscription that has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     Subscription(SubKey),
@@ -70,7 +72,8 @@ impl Subscriptions {
         Self {
             entries: Slab::new(),
             durables: HashTable::new(),
-            deadlines: Deadlines::default(),
+            pauses: Deadlines::default(),
+            expiries: Deadlines::default(),
             hash_key: seed.hash_key,
             max_durables: config.max_durables,
             inactive_micros: micros(config.inactive_ttl),
@@ -142,7 +145,7 @@ impl Subscriptions {
         subscription
     }
 
-    /// The durable subscription with this name, whether or not its time has passed.
+    /// The durable subscription with this name.
     pub(super) fn find_durable(&self, topic: TopicId, name: &str) -> Option<SubKey> {
         let is_it = |key: &SubKey| {
             let one = &self[*key];
@@ -189,27 +192,42 @@ impl Subscriptions {
         if request.inactive_ttl_micros == 0 { self.inactive_micros } else { request.inactive_ttl_micros }
     }
 
-    /// Charges the memory that a subscription holds, and schedules its deadline.
+    /// Charges the memory that a subscription holds, and schedules the end of its pause.
     pub(super) fn settle(&mut self, key: SubKey, memory: &mut Memory) {
         let count = self.entries.len();
         let subscription = &mut self[key];
         let footprint = subscription.footprint();
         memory.recharge(Account::Subscriptions, &mut subscription.charged, footprint);
-        let due = subscription.due_at();
+        let due = subscription.resumes_at();
         if due < subscription.due {
             subscription.due = due;
-            self.deadlines.schedule(due, key);
-            if self.deadlines.is_stale(count) {
-                let key = |index: usize| SubKey(u32::try_from(index).unwrap_or(u32::MAX));
-                let due = self.entries.iter().map(|(index, one)| (one.due, key(index)));
-                self.deadlines.rebuild(due);
+            self.pauses.schedule(due, key);
+            if self.pauses.is_stale(count) {
+                let due = self.entries.iter().map(|(index, one)| (one.due, key_at(index)));
+                self.pauses.rebuild(due);
             }
         }
     }
 
-    /// The next deadline that has passed, if there is one.
-    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<Due> {
-        let (due, key) = self.deadlines.pop_due(now)?;
+    /// Schedules the end of a durable subscription that was detached.
+    pub(super) fn schedule_expiry(&mut self, key: SubKey) {
+        let Some(durable) = self[key].durable.as_mut().filter(|durable| durable.expires_at < durable.due)
+        else {
+            return;
+        };
+        durable.due = durable.expires_at;
+        let due = durable.due;
+        self.expiries.schedule(due, key);
+        if self.expiries.is_stale(self.durables.len()) {
+            let durables =
+                self.entries.iter().filter_map(|(index, one)| Some((index, one.durable.as_ref()?)));
+            self.expiries.rebuild(durables.map(|(index, durable)| (durable.due, key_at(index))));
+        }
+    }
+
+    /// The next pause that is over, if there is one.
+    pub(super) fn pop_pause(&mut self, now: Timestamp) -> Option<Due> {
+        let (due, key) = self.pauses.pop_due(now)?;
         let Some(subscription) = self.entries.get_mut(key.index()).filter(|one| one.due == due) else {
             return Some(Due::Stale);
         };
@@ -217,10 +235,36 @@ impl Subscriptions {
         Some(Due::Subscription(key))
     }
 
-    /// When the next one is due.
-    pub(super) fn next_due(&self) -> Option<Timestamp> {
-        self.deadlines.first()
+    /// The next subscription that was detached for too long, if there is one.
+    pub(super) fn pop_expired(&mut self, now: Timestamp) -> Option<Due> {
+        let (due, key) = self.expiries.pop_due(now)?;
+        let durable = self.entries.get_mut(key.index()).and_then(|one| one.durable.as_mut());
+        let Some(durable) = durable.filter(|durable| durable.due == due) else {
+            return Some(Due::Stale);
+        };
+        durable.due = Timestamp::MAX;
+        if durable.expires_at <= now {
+            return Some(Due::Subscription(key));
+        }
+        // It was attached since.
+        self.schedule_expiry(key);
+        Some(Due::Stale)
     }
+
+    /// When the next pause ends.
+    pub(super) fn next_pause(&self) -> Option<Timestamp> {
+        self.pauses.first()
+    }
+
+    /// When the next subscription may have been detached for too long.
+    #[inline]
+    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+        self.expiries.first()
+    }
+}
+
+fn key_at(index: usize) -> SubKey {
+    SubKey(u32::try_from(index).unwrap_or(u32::MAX))
 }
 
 fn hash_of(hash_key: u128, topic: TopicId, name: &str) -> u64 {

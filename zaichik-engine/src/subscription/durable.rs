@@ -15,6 +15,8 @@ pub(crate) struct Durable {
     pub(crate) inactive_micros: u64,
     /// When it ends if it stays detached; [`Timestamp::MAX`] while it is attached.
     pub(crate) expires_at: Timestamp,
+    /// The deadline that is queued for it.
+    pub(crate) due: Timestamp,
 }
 
 impl Durable {
@@ -26,6 +28,7 @@ impl Durable {
             held_since: 0,
             inactive_micros: 0,
             expires_at: Timestamp::MAX,
+            due: Timestamp::MAX,
         }
     }
 

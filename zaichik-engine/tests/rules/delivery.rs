@@ -2,7 +2,7 @@
 
 use zaichik_proto::{ClientFrame, Commit, Record, Start, TopicOptions};
 
-use crate::world::{Peer, Sub, World, record, secs};
+use crate::world::{Peer, Sub, World, mortal, record, secs};
 
 /// A reader with a window of `window` records, and a writer.
 fn pair(world: &mut World, window: u32) -> (Peer, Peer) {
@@ -130,6 +130,21 @@ fn a1_the_window_is_bounded_in_bytes() {
     assert_eq!(reader.stream(), ["1/3=d"]);
     world.ask(&reader, reader.commit(1, 3));
     assert_eq!(reader.stream(), ["1/4=e"]);
+}
+
+#[test]
+fn a1_a_window_full_in_bytes_waits_for_a_commit_even_if_the_record_that_did_not_fit_expires() {
+    let mut world = World::new();
+    let reader = world.connect();
+    let sub = Sub::new(1, "t").window(100).window_bytes(40);
+    world.ask(&reader, reader.subscribe_to(sub));
+    let large = "x".repeat(100);
+    world.ask(&reader, reader.publish_all("t", &[record(b"a"), mortal(&large, 1_000_000)]));
+    world.advance(secs(1));
+    world.publish(&reader, &["c"]);
+    assert_eq!(reader.stream(), ["1/0=a"]);
+    world.ask(&reader, reader.commit(1, 0));
+    assert_eq!(reader.stream(), ["1/1..2 expired", "1/2=c"]);
 }
 
 #[test]

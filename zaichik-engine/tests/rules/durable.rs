@@ -2,7 +2,7 @@
 
 use zaichik_proto::{Overflow, Start, TopicOptions};
 
-use crate::world::{Peer, Sub, World, mortal, secs};
+use crate::world::{Peer, Sub, World, mortal, secs, us};
 
 const SECOND: u64 = 1_000_000;
 
@@ -160,12 +160,67 @@ fn d_05_a_detached_subscription_expires_exactly_at_its_ttl() {
             if keeps_house {
                 world.advance(waited);
             } else {
+                world.stop_housekeeping();
                 world.jump(world.now() + waited);
             }
             let peer = world.connect();
             assert_eq!(world.ask(&peer, peer.subscribe_to(sub)), expected, "{waited:?} {keeps_house}");
         }
     }
+}
+
+#[test]
+fn d5_an_expired_subscription_counts_no_longer_even_without_housekeeping() {
+    let mut world = World::with(|config| config.max_durables = 2);
+    topic(&mut world, &["a"]);
+    let peer = world.connect();
+    for (number, name, inactive) in [(1, "short", 10 * SECOND), (2, "long", u64::MAX)] {
+        world.ask(&peer, peer.subscribe_to(Sub::new(number, "t").durable(name).inactive(inactive)));
+    }
+    leave(&mut world, &peer);
+    let peer = world.connect();
+    let third = Sub::new(3, "t").durable("third");
+    assert_eq!(world.ask(&peer, peer.subscribe_to(third)), "refused SubscriptionsFull 2");
+    world.stop_housekeeping();
+    world.jump(world.now() + secs(10));
+    assert_eq!(world.ask(&peer, peer.subscribe_to(third)), "0..1 epoch 1 rewind 0");
+}
+
+#[test]
+fn d5_an_expired_subscription_keeps_no_records_even_without_housekeeping() {
+    let mut world = World::new();
+    let writer = world.topic(TopicOptions::new().retain_forever().max_messages(1).overflow(Overflow::Reject));
+    let (other, _) = attach(&mut world, 1);
+    let peer = world.connect();
+    let expires = Sub::new(1, "t").durable("expires").inactive(10 * SECOND);
+    world.ask(&peer, peer.subscribe_to(expires));
+    leave(&mut world, &peer);
+    world.publish(&writer, &["a"]);
+    world.ask(&other, other.commit(1, 0));
+    world.stop_housekeeping();
+    world.jump(world.now() + us(9_999_999));
+    assert_eq!(world.ask(&writer, writer.publish("t", "b")), "refused TopicFull");
+    world.jump(world.now() + us(1));
+    assert_eq!(world.ask(&writer, writer.publish("t", "b")), "@1");
+}
+
+#[test]
+fn d5_no_request_finds_any_of_many_expired_subscriptions() {
+    const COUNT: u32 = 1_000;
+    let mut world = World::new();
+    topic(&mut world, &["a"]);
+    let peer = world.connect();
+    for number in 1..=COUNT {
+        let name = format!("d{number}");
+        world.ask(&peer, peer.subscribe_to(Sub::new(number, "t").durable(&name).inactive(10 * SECOND)));
+    }
+    leave(&mut world, &peer);
+    world.stop_housekeeping();
+    world.jump(world.now() + secs(10));
+    let peer = world.connect();
+    let last = format!("d{COUNT}");
+    assert_eq!(world.ask(&peer, peer.seek_durable("t", &last, Start::Latest)), "refused NotSubscribed");
+    assert_eq!(world.broker.ledger().subscriptions, 0);
 }
 
 #[test]

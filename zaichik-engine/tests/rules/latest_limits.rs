@@ -129,6 +129,7 @@ fn c_12_max_keys_counts_keys_whose_newest_record_is_live() {
 #[test]
 fn c_12_max_keys_is_exact_without_housekeeping() {
     let mut world = World::new();
+    world.stop_housekeeping();
     let options = latest().max_keys(3).tombstone_ttl(secs(10)).retention_ttl(secs(100));
     let peer = topic(&mut world, options);
     let begin = world.now();

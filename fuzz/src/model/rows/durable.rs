@@ -76,6 +76,25 @@ fn d_05_it_is_forgotten_exactly_when_its_time_is_over() {
 }
 
 #[test]
+fn d5_an_expired_one_does_not_count_and_keeps_no_records_even_without_housekeeping() {
+    let mut world = World::new(Settings { reject: true, max_messages: 1, ..KEEP });
+    world.model.bounds.max_durables = 1;
+    world.subscribe(1, DURABLE);
+    world.subscribe(2, PLAIN);
+    world.publish(0, &["a"]);
+    world.commit(2, 0);
+    world.disconnect(1);
+    let durable = Some(Durable { name: 1, reject: false, epoch: 0, inactive_ttl: 0 });
+    let other = Subscribe { durable, number: 2, ..PLAIN };
+    world.model.tick(99);
+    assert_eq!(world.subscribe(2, other), refused_for(RefusalCode::SubscriptionsFull, 1));
+    assert_eq!(world.publish(0, &["b"]), refused(RefusalCode::TopicFull, 0));
+    world.model.tick(100);
+    assert_eq!(world.publish(0, &["b"]), super::published(1));
+    assert_eq!(world.subscribe(2, other), subscribed(1, 0, 1, 2));
+}
+
+#[test]
 fn d_06_a_seek_backwards_redelivers_and_one_beyond_the_end_waits() {
     let mut world = published(KEEP);
     world.subscribe(1, DURABLE);

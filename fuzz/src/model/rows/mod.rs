@@ -4,6 +4,7 @@ mod batch;
 mod compaction;
 mod delivery;
 mod durable;
+mod observed;
 mod producer;
 
 use std::collections::BTreeMap;

@@ -19,7 +19,7 @@ impl Subscription {
             None if !self.ready => return Broken::because("A1", format!("{seen:?}, and nothing is due")),
             Some(_) | None => {}
         }
-        self.may_rest = None;
+        self.may_be_stopped = false;
         let (to, mut skipped) = (seen.offset(), 0);
         if to < self.next || to - self.next > MAX_SKIPPED {
             return Broken::because("I1", format!("{seen:?} follows offset {}", self.next));
@@ -76,7 +76,7 @@ impl Subscription {
 
     /// Checks that nothing more is due; returns the number of silent offsets at the end.
     pub(crate) fn check_drained(&mut self, topic: &Topic, now: u64) -> Result<u64, Broken> {
-        let (mut skipped, rested) = (0, self.may_rest.take());
+        let mut skipped = 0;
         loop {
             let before = self.clone();
             match self.next_event(topic, now, &mut skipped) {
@@ -84,8 +84,8 @@ impl Subscription {
                 Some(Event::Gap { from, to, .. }) if (from..to).all(|at| before.may_skip(at, topic, now)) => {
                     skipped += to - from;
                 }
-                // It became due because of a limit or of time, which does not wake a subscription.
-                Some(_) if rested.is_some() => {
+                // It became due because of a limit or of time, or behind what did.
+                Some(_) if before.may_be_stopped => {
                     *self = Self { ready: false, waiting: false, ..before };
                     return Ok(0);
                 }
@@ -96,13 +96,14 @@ impl Subscription {
         }
     }
 
-    /// Notes which silent offsets the broker may have skipped, and whether it may have found nothing to deliver.
+    /// Notes which silent offsets the broker may have skipped, and whether it may have found that the window is full. At
+    /// the end of the topic nothing becomes due without a publish, which wakes it.
     pub(crate) fn may_have_skipped(&mut self, topic: &Topic, now: u64) {
         let mut after = self.clone();
         let event = after.next_event(topic, now, &mut 0);
         let to = event.as_ref().map_or(after.next, Event::offset);
         self.skipped_below = self.skipped_below.max(to);
-        self.may_rest = if event.is_none() { Some(after.waiting) } else { self.may_rest };
+        self.may_be_stopped |= event.is_none() && !after.waiting;
     }
 
     /// It is known to have skipped the silent offsets below `to`; returns their number.

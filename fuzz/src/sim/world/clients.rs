@@ -21,10 +21,7 @@ impl World {
     pub(super) fn client(&mut self, index: usize) -> Verdict {
         match &self.clients[index].peer {
             Peer::App(_) => self.app(index),
-            Peer::Raw(_) => {
-                self.raw(index);
-                Ok(())
-            }
+            Peer::Raw(_) => self.raw(index),
             Peer::Gone => Ok(()),
         }
     }
@@ -38,7 +35,7 @@ impl World {
             ClientLink::Closed(reason) => {
                 return self.client_closed(index, reason.map(|reason| reason.to_string()));
             }
-            ClientLink::Connect { at: time } if time.as_micros() <= now => self.connect(index),
+            ClientLink::Connect { at: time } if time.as_micros() <= now => self.connect(index)?,
             ClientLink::Connect { .. } => self.drop_link(index, true),
             ClientLink::Handshake | ClientLink::Open | ClientLink::Closing => {}
         }
@@ -86,7 +83,7 @@ impl World {
         }
     }
 
-    pub(super) fn connect(&mut self, index: usize) {
+    pub(super) fn connect(&mut self, index: usize) -> Verdict {
         let now = self.now;
         self.drop_link(index, true);
         let refuse = if self.is_healing { 0 } else { self.plan.faults.refuse };
@@ -103,8 +100,9 @@ impl World {
         }
         if works {
             client.link = Some(link);
-            self.open(link, index);
+            return self.open(link, index);
         }
+        Ok(())
     }
 
     /// A client drops its connection: it ends the stream in order, or not.
@@ -190,21 +188,21 @@ impl World {
         (read, wrote)
     }
 
-    pub(super) fn raw(&mut self, index: usize) {
+    pub(super) fn raw(&mut self, index: usize) -> Verdict {
         let now = self.now;
         if self.clients[index].link.is_none_or(|link| !self.links.contains_key(&link)) {
             if self.clients[index].again_at > now {
                 let again_at = self.clients[index].again_at;
                 self.want(Actor::Client(index), again_at);
-                return;
+                return Ok(());
             }
             let pause = self.clients[index].faults.between(1, 4 * SECOND);
             self.clients[index].again_at = now + pause;
-            self.connect(index);
+            self.connect(index)?;
         }
         let faults = self.plan.faults;
         let client = &mut self.clients[index];
-        let Peer::Raw(raw) = &mut client.peer else { return };
+        let Peer::Raw(raw) = &mut client.peer else { return Ok(()) };
         raw.step(now, &self.plan);
         let mut wrote = 0;
         let (mut is_over, mut has_moved) = (true, false);
@@ -232,5 +230,6 @@ impl World {
         }
         trace::event(now, Event::Raw { client: index, wrote });
         self.want(Actor::Client(index), next);
+        Ok(())
     }
 }

@@ -50,7 +50,7 @@ impl World {
             .encode(&mut bytes);
         self.observers += 1;
         let link = u64::MAX - self.observers;
-        self.open(link, usize::MAX);
+        self.open(link, usize::MAX)?;
         let mut parts = vec![bytes, BytesMut::new(), BytesMut::new()];
         send(&mut parts[1]);
         ClientFrame::Close.encode(&mut parts[2]);

@@ -61,7 +61,8 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn open(&mut self, link: u64, client: usize) {
+    /// The broker accepts a connection, for which it may evict another one.
+    pub(super) fn open(&mut self, link: u64, client: usize) -> Verdict {
         let broker_now = self.broker_now();
         self.checker.tick(broker_now);
         let session = self.broker.accept(at(broker_now), &mut self.effects);
@@ -85,6 +86,7 @@ impl World {
         };
         self.links.insert(link, open);
         self.want(Actor::Link(link), self.now);
+        self.collect(false)
     }
 
     /// Serves the broker's end of a connection: read, exchange, write, sleep, as the driver does.
@@ -279,5 +281,28 @@ impl World {
             self.wake_client(client, time);
         }
         wrote
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::BEGINNING;
+    use super::*;
+    use crate::sim::plan::{FAULT_CLASSES, Plan};
+    use crate::sim::{SECOND, Setup};
+
+    #[test]
+    fn i16_a_connection_that_is_evicted_for_another_one_is_woken_at_once() {
+        let without = FAULT_CLASSES.iter().map(|class| (*class).to_owned()).collect();
+        let mut plan = Plan::draw(&Setup { without, ..Setup::new(1) });
+        (plan.limits.max_handshakes, plan.faults.capacity) = (1, 1 << 10);
+        plan.absent = (0..plan.roles.len()).collect();
+        let mut world = World::new(plan);
+        world.open(0, usize::MAX).expect("there is room");
+        world.run_until(BEGINNING + SECOND).expect("it is served");
+        world.open(1, usize::MAX).expect("the first one is evicted");
+        world.check_stranded().expect("it was woken");
+        world.run_until(BEGINNING + 2 * SECOND).expect("it is served");
+        assert!(world.by_session.values().eq([&1]), "the second one is in its handshake");
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct World {
     by_id: BTreeMap<SessionId, usize>,
     /// When housekeeping runs next; only the broker's own effects set it.
     armed: Option<Timestamp>,
+    /// Whether housekeeping runs when it is due.
+    keeps_house: bool,
     /// Whether the broker verifies itself after every call, or only once the world has settled.
     is_thorough: bool,
 }
@@ -92,6 +94,7 @@ impl World {
             remotes: Vec::new(),
             by_id: BTreeMap::new(),
             armed: None,
+            keeps_house: true,
             is_thorough: true,
         }
     }
@@ -245,6 +248,11 @@ impl World {
         self.now = to;
     }
 
+    /// Housekeeping is late from now on: it never runs again.
+    pub(crate) const fn stop_housekeeping(&mut self) {
+        self.keeps_house = false;
+    }
+
     /// The next deadline of the broker, its sessions and its clients.
     pub(crate) fn next_timeout(&self) -> Option<Timestamp> {
         let sessions = self.ends.iter().filter_map(|end| end.session.as_ref()?.next_timeout());
@@ -294,7 +302,7 @@ impl World {
     }
 
     fn keep_house(&mut self) -> bool {
-        if self.armed.is_none_or(|at| at > self.now) {
+        if !self.keeps_house || self.armed.is_none_or(|at| at > self.now) {
             return false;
         }
         let turn = self.broker.handle_timeout(self.now, &mut self.effects);
