@@ -272,7 +272,7 @@ impl Broker {
 
     /// Asks the caller to rearm its timer if the next deadline became earlier.
     fn rearm(&mut self, effects: &mut Effects) {
-        if self.memory.has_retired() || self.readiness.has_waiting() {
+        if self.memory.has_retired() || self.readiness.has_waiting() || self.memory.is_crowded() {
             self.agenda.schedule_sweep(self.now);
         }
         self.agenda.rearm(self.next_deadlines().earliest(), effects);

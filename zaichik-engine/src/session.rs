@@ -75,6 +75,8 @@ pub struct Session {
     outbound: Outbound,
     /// Bytes that its buffers may hold.
     allowance: usize,
+    /// Whether other connections need memory.
+    is_scarce: bool,
     /// Bytes that they would have to hold for the next request or record; 0 if there is room.
     lacks: usize,
     /// Whether the rest of a begun frame is read as soon as it arrives.
@@ -214,7 +216,7 @@ impl Session {
             return Turn::More;
         }
         let start = broker.begin_exchange(self.id);
-        (self.allowance, self.lacks) = (start.allowance, 0);
+        (self.allowance, self.lacks, self.is_scarce) = (start.allowance, 0, start.is_scarce);
         if let Some(reason) = start.close {
             let is_unread = self.outbound.has_remaining();
             self.finish(now, reason);
@@ -369,6 +371,7 @@ impl Session {
             inbound: Inbound::new(),
             outbound: Outbound::default(),
             allowance: 0,
+            is_scarce: false,
             lacks: 0,
             is_read: true,
             answers: Answers::default(),
@@ -424,10 +427,14 @@ impl Session {
             Some(len) if len > self.inbound.len() => Wish::Frame(len),
             _ => Wish::More,
         };
+        if self.is_scarce {
+            self.outbound.shrink();
+            self.answers.shrink();
+        }
         for _ in 0..2 {
             let output = self.outbound.allocated().saturating_add(self.answers.allocated());
             let room = self.allowance.saturating_sub(output);
-            match self.inbound.reserve(wish, room) {
+            match self.inbound.reserve(wish, room, self.is_scarce) {
                 None => return 0,
                 Some(needs) => self.lacks = needs.saturating_add(output),
             }

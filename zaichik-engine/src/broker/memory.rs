@@ -82,6 +82,18 @@ impl Memory {
         usize::try_from(allowance).unwrap_or(usize::MAX)
     }
 
+    /// Whether only the kept part of the connections' share is left.
+    pub(super) const fn is_scarce(&self) -> bool {
+        let kept = self.for_connections / KEPT;
+        self.ledger.sessions >= self.for_connections.saturating_sub(kept)
+    }
+
+    /// Whether half of the kept part is used.
+    pub(super) const fn is_crowded(&self) -> bool {
+        let kept = self.for_connections / KEPT;
+        self.ledger.sessions >= self.for_connections.saturating_sub(kept / 2)
+    }
+
     /// Whether allocations that only connections still need use an eighth of the share for records.
     pub(super) fn is_pinned(&self) -> bool {
         self.retired.charged() as u64 >= self.share() / 8

@@ -39,6 +39,8 @@ pub(crate) struct ExchangeStart {
     pub(crate) stops_at: Option<Timestamp>,
     /// Bytes that its buffers may hold until the next exchange.
     pub(crate) allowance: usize,
+    /// Whether other sessions need memory, so that it should keep none for later.
+    pub(crate) is_scarce: bool,
 }
 
 /// What a session needs to know when an exchange ends.
@@ -74,12 +76,13 @@ impl Broker {
     pub(crate) fn begin_exchange(&mut self, id: SessionId) -> ExchangeStart {
         let stops_at = self.stops_at;
         let allowance = self.sessions.allowance(id, &self.memory, &self.readiness);
+        let is_scarce = self.memory.is_scarce() || self.readiness.has_waiting();
         match self.sessions.get_mut(id) {
             Some(entry) => {
                 entry.woken = false;
-                ExchangeStart { close: entry.evicted, stops_at, allowance }
+                ExchangeStart { close: entry.evicted, stops_at, allowance, is_scarce }
             }
-            None => ExchangeStart { close: Some(CloseReason::Internal), stops_at, allowance },
+            None => ExchangeStart { close: Some(CloseReason::Internal), stops_at, allowance, is_scarce },
         }
     }
 
@@ -148,7 +151,7 @@ impl Broker {
         report: ExchangeReport,
         effects: &mut Effects,
     ) -> ExchangeEnd {
-        let throttled = self.sessions.exchanged(id, report, &mut self.memory, &mut self.readiness);
+        let throttled = self.sessions.exchanged(self.now, id, report, &mut self.memory, &mut self.readiness);
         self.memory.retired().sweep();
         let more = self.release_waiting(effects);
         self.rearm(effects);

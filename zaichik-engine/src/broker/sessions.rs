@@ -14,6 +14,7 @@ use crate::config::BrokerConfig;
 use crate::effects::Effects;
 use crate::error::CloseReason;
 use crate::id::{SessionId, SubKey};
+use crate::session::IDLE_ROOM;
 use slab::Slab;
 
 /// Age from which a session in its handshake may be evicted for a newer one.
@@ -151,6 +152,7 @@ impl Sessions {
     /// An exchange is over: charges the session's memory, and returns whether the session must wait for memory.
     pub(super) fn exchanged(
         &mut self,
+        now: Timestamp,
         id: SessionId,
         report: ExchangeReport,
         memory: &mut Memory,
@@ -162,6 +164,7 @@ impl Sessions {
         };
         entry.buffers = report.held;
         (entry.lacks, entry.reserved) = (report.lacks, 0);
+        entry.waits_since = (report.lacks > 0).then(|| entry.waits_since.unwrap_or(now));
         (entry.stalled_since, entry.pins) = (report.stalled_since, report.pins);
         entry.received = report.received;
         let footprint = entry.footprint();
@@ -218,9 +221,10 @@ impl Sessions {
         true
     }
 
-    /// Closes sessions whose peers hold memory without making progress, until those that wait could be served; examines
-    /// a bounded number.
-    pub(super) fn evict_stalled(
+    /// Frees memory for sessions that wait: closes those whose peers hold memory without making progress, and wakes
+    /// others that hold more than an idle one, so that they give back what they keep for later. Examines a bounded
+    /// number.
+    pub(super) fn make_room(
         &mut self,
         now: Timestamp,
         memory: &Memory,
@@ -230,6 +234,8 @@ impl Sessions {
         let waiting = [Waits::ForLittle, Waits::ForMuch].map(|waits| readiness.first_waiting(waits));
         let lacks = waiting.into_iter().flatten().filter_map(|slot| self.entries.get(slot));
         let needed = lacks.fold(0usize, |sum, entry| sum.saturating_add(entry.lacks));
+        let is_crowded = memory.is_crowded();
+        let needed = if is_crowded { needed.max(LITTLE) } else { needed };
         let is_pinned = memory.is_pinned();
         let (slots, mut freed) = (self.entries.capacity(), 0usize);
         for _ in 0..EXAMINED_PER_CALL.min(slots) {
@@ -239,11 +245,15 @@ impl Sessions {
             let slot = self.hand;
             self.hand = if slot.saturating_add(1) < slots { slot.saturating_add(1) } else { 0 };
             let Some(entry) = self.entries.get_mut(slot) else { continue };
-            let is_stalled = entry.stalled_since.is_some_and(|since| now.since(since) >= EVICT_STALLED_AFTER);
+            let waits_since = entry.waits_since.filter(|_| is_crowded);
+            let since = entry.stalled_since.into_iter().chain(waits_since).min();
+            let is_stalled = since.is_some_and(|since| now.since(since) >= EVICT_STALLED_AFTER);
             if is_stalled && entry.evicted.is_none() && (freed < needed || entry.pins) {
                 entry.evicted = Some(CloseReason::MemoryNeeded);
                 entry.wake(effects);
                 freed = freed.saturating_add(entry.buffers);
+            } else if entry.buffers > IDLE_ROOM && entry.lacks == 0 {
+                entry.wake(effects);
             }
         }
     }
@@ -259,7 +269,7 @@ impl Sessions {
     ) -> BTreeMap<u32, SubKey> {
         let Some(entry) = self.get_mut(id) else { return BTreeMap::new() };
         (entry.buffers, entry.reserved, entry.lacks) = (held, 0, 0);
-        entry.stalled_since = None;
+        (entry.stalled_since, entry.waits_since) = (None, None);
         let subscriptions = entry.end();
         let footprint = entry.footprint();
         memory.recharge(Account::Sessions, &mut entry.charged, footprint);

@@ -9,7 +9,7 @@ pub(crate) const IDLE_ROOM: usize = 512;
 const ACTIVE_ROOM: usize = 8 << 10;
 
 /// Bytes of a frame that must arrive before the rest is reserved: what is only announced costs nothing (rule S13).
-const ANNOUNCED: usize = 8 << 10;
+const ANNOUNCED: usize = 2 << 10;
 
 /// Maximum room for a connection that sends faster than it is read, unless one frame is larger.
 pub(crate) const BUSY_ROOM: usize = 128 << 10;
@@ -117,34 +117,33 @@ impl Inbound {
         *self = Self { room: 0, received: self.received, ..Self::new() };
     }
 
-    /// Adapts the room to what is wanted, within `allowance` bytes. Returns the bytes that it needs if that is more.
-    pub(super) fn reserve(&mut self, wish: Wish, allowance: usize) -> Option<usize> {
+    /// Adapts the room to what is wanted, within `allowance` bytes. If memory is scarce, it keeps no more than it needs.
+    /// Returns the bytes that it needs if that is more than it may have.
+    pub(super) fn reserve(&mut self, wish: Wish, allowance: usize, is_scarce: bool) -> Option<usize> {
         let len = self.bytes.len();
         let (was_used, was_full) = (core::mem::take(&mut self.was_used), core::mem::take(&mut self.was_full));
-        let least = if was_used { ACTIVE_ROOM } else { IDLE_ROOM };
-        let grown = self.room.saturating_mul(if was_full { GROWTH } else { 1 }).clamp(least, BUSY_ROOM);
-        let (least, wanted) = match wish {
-            Wish::Nothing => (len, len),
-            Wish::Frame(frame) if frame > len => {
-                let least = if len < ANNOUNCED { frame.min(ANNOUNCED) } else { frame };
-                (least, least.max(grown))
-            }
-            Wish::Frame(_) | Wish::More => {
-                let least = len.saturating_add(IDLE_ROOM);
-                (least, least.max(grown))
-            }
+        let usual = if was_used { ACTIVE_ROOM } else { IDLE_ROOM };
+        let grown = self.room.saturating_mul(if was_full { GROWTH } else { 1 }).clamp(usual, BUSY_ROOM);
+        let least = match wish {
+            Wish::Nothing => len,
+            Wish::Frame(frame) if frame > len && (frame <= ANNOUNCED || len >= ANNOUNCED) => frame,
+            Wish::Frame(frame) if frame > len => ANNOUNCED,
+            Wish::Frame(_) | Wish::More => len.saturating_add(IDLE_ROOM),
         };
-        let room = wanted.max(IDLE_ROOM).min(allowance.max(least));
-        if least > allowance {
+        if least > allowance.max(self.reserved()) {
             // Nothing is received until there is memory. What was received stays.
             self.shrink_to(len);
             self.room = len;
             return Some(least);
         }
-        if self.allocated > allowance {
+        let spare = match wish {
+            Wish::Nothing => 0,
+            Wish::Frame(_) | Wish::More => grown.max(self.allocated.min(BUSY_ROOM)).min(allowance),
+        };
+        self.room = if is_scarce { least } else { least.max(spare) }.max(IDLE_ROOM);
+        if is_scarce || self.allocated > allowance {
             self.shrink_to(len);
         }
-        self.room = room.max(self.allocated.min(BUSY_ROOM).min(allowance));
         self.make_room();
         None
     }
@@ -212,7 +211,7 @@ mod tests {
             assert!(inbound.allocated <= inbound.room, "{} of {}", inbound.allocated, inbound.room);
             let len = inbound.len();
             inbound.advance(len - 1);
-            assert_eq!(inbound.reserve(Wish::More, usize::MAX), None);
+            assert_eq!(inbound.reserve(Wish::More, usize::MAX, false), None);
         }
         assert_eq!(rooms, [512, 8_192, 65_536, BUSY_ROOM, BUSY_ROOM, BUSY_ROOM, BUSY_ROOM, BUSY_ROOM]);
     }
@@ -222,13 +221,13 @@ mod tests {
         let mut inbound = Inbound::new();
         for _ in 0..2 {
             receive(&mut inbound, usize::MAX);
-            assert_eq!(inbound.reserve(Wish::Frame(1 << 20), 2 << 20), None);
+            assert_eq!(inbound.reserve(Wish::Frame(1 << 20), 2 << 20, false), None);
         }
         receive(&mut inbound, usize::MAX);
         assert_eq!(inbound.len(), 1 << 20);
         inbound.advance(inbound.len() - 1);
         assert!(inbound.reserved() >= 1 << 20, "it is charged by its allocation, not by the byte in it");
-        assert_eq!(inbound.reserve(Wish::More, 1 << 10), None);
+        assert_eq!(inbound.reserve(Wish::More, 1 << 10, false), None);
         assert!(inbound.reserved() <= 1 << 10);
         assert_eq!(inbound.len(), 1);
     }
@@ -237,30 +236,44 @@ mod tests {
     fn s15_a_frame_that_is_larger_than_the_allowance_is_not_read() {
         let mut inbound = Inbound::new();
         receive(&mut inbound, usize::MAX);
-        assert_eq!(inbound.reserve(Wish::Frame(5_000), 4_999), Some(5_000));
+        assert_eq!(inbound.reserve(Wish::Frame(5_000), 4_999, false), Some(5_000));
         assert_eq!((inbound.free(usize::MAX), inbound.reserved()), (0, 512));
-        assert_eq!(inbound.reserve(Wish::Frame(5_000), 5_000), None);
+        assert_eq!(inbound.reserve(Wish::Frame(5_000), 5_000, false), None);
         assert_eq!(inbound.free(usize::MAX), 4_488);
     }
 
     #[test]
-    fn s13_a_large_frame_is_reserved_when_8_kib_of_it_have_arrived() {
+    fn s13_a_large_frame_is_reserved_when_2_kib_of_it_have_arrived() {
         let mut inbound = Inbound::new();
         receive(&mut inbound, 8);
-        assert_eq!(inbound.reserve(Wish::Frame(1 << 20), usize::MAX), None);
-        assert!(inbound.reserved() <= 8 << 10);
+        assert_eq!(inbound.reserve(Wish::Frame(1 << 20), usize::MAX, true), None);
+        assert!(inbound.reserved() <= 2 << 10);
         receive(&mut inbound, usize::MAX);
-        assert_eq!(inbound.len(), 8 << 10);
-        assert_eq!(inbound.reserve(Wish::Frame(1 << 20), 512 << 10), Some(1 << 20), "all of it or nothing");
-        assert_eq!(inbound.reserve(Wish::Frame(1 << 20), usize::MAX), None);
+        assert_eq!(inbound.len(), 2 << 10);
+        assert_eq!(inbound.reserve(Wish::Frame(1 << 20), 512 << 10, false), Some(1 << 20), "all of it or nothing");
+        assert_eq!(inbound.reserve(Wish::Frame(1 << 20), usize::MAX, false), None);
         assert_eq!(inbound.reserved(), 1 << 20);
+    }
+
+    #[test]
+    fn s15_scarce_memory_is_not_kept_for_later() {
+        let mut inbound = Inbound::new();
+        receive(&mut inbound, usize::MAX);
+        inbound.reserve(Wish::Frame(100_000), usize::MAX, false);
+        receive(&mut inbound, usize::MAX);
+        inbound.reserve(Wish::Frame(100_000), usize::MAX, false);
+        assert_eq!(inbound.reserve(Wish::Frame(100_000), 10_000, true), None, "what was reserved stays reserved");
+        receive(&mut inbound, usize::MAX);
+        inbound.advance(100_000);
+        assert_eq!(inbound.reserve(Wish::More, usize::MAX, true), None);
+        assert_eq!(inbound.reserved(), 512);
     }
 
     #[test]
     fn s15_nothing_is_read_while_answers_wait() {
         let mut inbound = Inbound::new();
         receive(&mut inbound, 100);
-        assert_eq!(inbound.reserve(Wish::Nothing, usize::MAX), None);
+        assert_eq!(inbound.reserve(Wish::Nothing, usize::MAX, false), None);
         assert_eq!(inbound.free(usize::MAX), 412, "only what was reserved already");
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct SessionEntry {
     pub(in crate::broker) buffers: usize,
     /// Bytes that they would have to hold for it to go on, or 0.
     pub(in crate::broker) lacks: usize,
+    /// Since when it waits for them.
+    pub(in crate::broker) waits_since: Option<Timestamp>,
     /// Bytes that were reserved for that while it waited, until its next exchange.
     pub(in crate::broker) reserved: usize,
     /// Since when its peer has made no progress while it makes the broker hold memory.
@@ -75,6 +77,7 @@ impl SessionEntry {
             received: 0,
             buffers: IDLE_ROOM,
             lacks: 0,
+            waits_since: None,
             reserved: 0,
             stalled_since: None,
             pins: false,
