@@ -97,7 +97,8 @@ impl<R: Runtime> Client<R> {
     /// # Errors
     /// [`ClientError::Request`] if it exists with other settings, or as for any request.
     pub async fn create_topic(&self, topic: &str, options: TopicOptions) -> Result<TopicStatus, ClientError> {
-        let answer = self.ask(|machine, now| machine.create_topic(now, topic, &options)).await?;
+        let topic = topic.to_owned();
+        let answer = self.ask(move |machine, now| machine.create_topic(now, &topic, &options)).await?;
         let Answer::Topic(status) = answer else {
             return Err(mismatch(&answer));
         };
@@ -109,11 +110,14 @@ impl<R: Runtime> Client<R> {
     /// # Errors
     /// [`ClientError::Request`] if the broker refuses.
     pub async fn alter_topic(&self, topic: &str, options: TopicOptions) -> Result<(), ClientError> {
-        self.ask(|machine, now| machine.alter_topic(now, topic, &options)).await?;
+        let topic = topic.to_owned();
+        self.ask(move |machine, now| machine.alter_topic(now, &topic, &options)).await?;
         Ok(())
     }
 
     /// Publishes a message. Await the returned future for the receipt, or configure it first.
+    ///
+    /// Messages are stored in the order in which the futures are first polled (rule P6).
     ///
     /// If it fails, [`ClientError::class`] says whether the message was refused or its outcome is unknown.
     pub fn publish<'a>(&self, topic: &'a str, message: impl Into<Outgoing>) -> Publish<'a> {
@@ -161,7 +165,8 @@ impl<R: Runtime> Client<R> {
     /// # Errors
     /// [`ClientError::Request`] if there is no such topic or subscription, or as for any request.
     pub async fn seek(&self, topic: &str, name: &str, to: Start) -> Result<(), ClientError> {
-        self.ask(|machine, now| machine.seek_durable(now, topic, name, to)).await?;
+        let (topic, name) = (topic.to_owned(), name.to_owned());
+        self.ask(move |machine, now| machine.seek_durable(now, &topic, &name, to)).await?;
         Ok(())
     }
 
@@ -171,7 +176,10 @@ impl<R: Runtime> Client<R> {
     /// # Errors
     /// [`ClientError::Request`] if no message was taken yet, and as for [`Delivery::commit`].
     pub async fn commit(&self) -> Result<(), ClientError> {
-        self.ask(Machine::commit_last).await?;
+        // A message that is taken while the commit waits for room is not part of it.
+        let last = self.owner.core().quietly(|state, _| state.machine.last_taken());
+        let (subscription, offset) = last.ok_or(RequestError::NothingToCommit)?;
+        self.ask(move |machine, now| machine.commit(now, subscription, offset)).await?;
         Ok(())
     }
 
@@ -234,7 +242,7 @@ impl<R: Runtime> Client<R> {
 
     fn ask<F>(&self, ask: F) -> Request<F>
     where
-        F: FnMut(&mut Machine, Timestamp) -> Result<RequestId, RequestError> + Unpin,
+        F: FnOnce(&mut Machine, Timestamp) -> Result<RequestId, RequestError> + Send + Unpin + 'static,
     {
         Request::new(self.owner.core(), ask)
     }

@@ -262,6 +262,13 @@ impl Client {
         self.connection.limits()
     }
 
+    /// Whether one more request may be made now: if not, requests fail with [`RequestError::Full`]. May change after any
+    /// call.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.check_room() != Err(RequestError::Full)
+    }
+
     /// Keeps time from moving backwards.
     fn tick(&mut self, now: Timestamp) -> Timestamp {
         self.now = self.now.max(now);

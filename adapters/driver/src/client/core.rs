@@ -13,7 +13,7 @@ use zaichik_proto::Timestamp;
 
 use super::error::ClientError;
 use super::replies::{Replies, Taken};
-use super::room::Room;
+use super::room::{Ask, Room, Ticket, Waiter, Waiting};
 use super::wakes::{Wakes, in_order, keep};
 use crate::clock::Clock;
 use crate::sync::{Mutex, MutexGuard};
@@ -41,8 +41,8 @@ pub(crate) struct State {
     /// The background task stopped reading because there is no room for more.
     pub(crate) is_paused: bool,
     replies: Replies,
-    /// Requests that wait for room: each answer, read and write may make some.
-    pub(crate) room: Room,
+    /// Requests that wait for room: each step may make some.
+    room: Room,
     readers: HashMap<SubscriptionId, Option<Waker>>,
     /// Subscriptions that were dropped and may still receive events.
     leaving: BTreeSet<SubscriptionId>,
@@ -80,7 +80,7 @@ impl Core {
             let mut state = self.lock();
             state.abandoned = true;
             let mut wakes = Wakes::default();
-            state.dispatch(&mut wakes);
+            state.dispatch(self.clock.now(), &mut wakes);
             state.wake_all(&mut wakes);
             wakes
         };
@@ -96,10 +96,10 @@ impl Core {
         let mut state = self.lock();
         let now = self.clock.now();
         let value = step(&mut state, now);
-        state.dispatch(&mut wakes);
+        let has_made_requests = state.dispatch(now, &mut wakes);
         // Taking a message may have made room for the next one, for which the stream was not polled.
         let is_unasked = state.is_paused && state.machine.wants_read();
-        if wake_task || is_unasked {
+        if wake_task || is_unasked || has_made_requests {
             state.is_paused = false;
             wakes.extend(state.task.take());
         }
@@ -209,6 +209,46 @@ impl State {
         }
     }
 
+    /// Whether a request may be made now: there is room, and no other request waits for it.
+    pub(crate) fn is_free(&self) -> bool {
+        self.room.has_no_line() && self.machine.has_room()
+    }
+
+    /// [`RequestError::Full`] if other requests wait for room, which one that is made now would overtake.
+    pub(crate) fn check_line(&self) -> Result<(), RequestError> {
+        if self.room.has_no_line() { Ok(()) } else { Err(RequestError::Full) }
+    }
+
+    /// Puts a request at the end of the line; it is made as soon as there is room and nothing is before it.
+    pub(crate) fn line_up(&mut self, ask: Ask, owner: Waiter) -> Ticket {
+        self.room.wait(ask, owner)
+    }
+
+    /// The request that was in the line, once its turn has come.
+    pub(crate) fn take_turn(
+        &mut self,
+        ticket: Ticket,
+        waker: &Waker,
+    ) -> Option<Result<RequestId, ClientError>> {
+        let result = self.room.result(ticket, waker);
+        if let Some(Ok(request)) = result {
+            return Some(Ok(request));
+        }
+        // The client's end says more than the error of one request.
+        if let Err(over) = self.check() {
+            self.room.leave(ticket);
+            return Some(Err(over));
+        }
+        result.map(|result| result.map_err(ClientError::from))
+    }
+
+    /// A future or a publisher with a request in the line was dropped.
+    pub(crate) fn leave_line(&mut self, ticket: Ticket) {
+        if let Some(request) = self.room.leave(ticket) {
+            self.replies.forget(request);
+        }
+    }
+
     /// Wakes `waker` when a subscription has an event.
     pub(crate) fn watch_subscription(&mut self, id: SubscriptionId, waker: &Waker) {
         keep(self.readers.entry(id).or_default(), waker);
@@ -249,17 +289,21 @@ impl State {
         }
     }
 
-    /// Hands the state machine's answers and events to the futures that wait for them.
-    fn dispatch(&mut self, wakes: &mut Wakes) {
-        while let Some((id, answer)) = self.machine.poll_answer() {
-            if let Some(left) = self.replies.dispatch(id, answer, wakes) {
-                self.leaving.remove(&left);
-                self.discard(left);
+    /// Hands the state machine's answers and events to the futures that wait for them, and makes the requests for which
+    /// there is room now; says whether it made any.
+    fn dispatch(&mut self, now: Timestamp, wakes: &mut Wakes) -> bool {
+        let mut has_made_requests = false;
+        loop {
+            while let Some((id, answer)) = self.machine.poll_answer() {
+                if let Some(left) = self.replies.dispatch(id, answer, wakes) {
+                    self.leaving.remove(&left);
+                    self.discard(left);
+                }
             }
-            self.room.call();
-        }
-        while let Some(waker) = self.room.pop_called() {
-            wakes.push(waker);
+            if self.abandoned || !self.serve(now, wakes) {
+                break;
+            }
+            has_made_requests = true;
         }
         while let Some(id) = self.machine.poll_ready() {
             if self.leaving.contains(&id) {
@@ -279,14 +323,36 @@ impl State {
                 self.wake_all(wakes);
             }
         }
+        has_made_requests
+    }
+
+    /// Makes requests in the order of the line while there is room; says whether there were any.
+    fn serve(&mut self, now: Timestamp, wakes: &mut Wakes) -> bool {
+        let mut has_served = false;
+        while self.machine.has_room()
+            && let Some((ticket, Waiting { ask, owner })) = self.room.next()
+        {
+            has_served = true;
+            let result = ask(&mut self.machine, now);
+            match (&result, owner) {
+                (Ok(request), Waiter::Future(kept)) => self.replies.await_reply(*request, kept.as_ref()),
+                (Err(_), Waiter::Future(kept)) => wakes.extend(kept),
+                (result, Waiter::Publisher(publisher)) => {
+                    if let Ok(request) = result {
+                        self.replies.count(*request, publisher);
+                    }
+                    wakes.extend(self.replies.publisher(publisher).waker.take());
+                }
+            }
+            self.room.served(ticket, result);
+        }
+        has_served
     }
 
     /// The client has ended: every future checks again.
     fn wake_all(&mut self, wakes: &mut Wakes) {
         self.watchers.drain(..).for_each(|waker| wakes.push(waker));
-        while let Some(waker) = self.room.pop() {
-            wakes.push(waker);
-        }
+        self.room.wake_all(wakes);
         self.replies.wake_all(wakes);
         for reader in in_order(&mut self.readers) {
             wakes.extend(reader.take());

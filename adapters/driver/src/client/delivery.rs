@@ -45,7 +45,7 @@ impl Delivery {
     /// before the answer; then uncommitted messages are redelivered.
     pub async fn commit(&self) -> Result<(), ClientError> {
         let (id, offset) = (self.subscription, self.message.offset);
-        Request::new(&self.core, |machine, now| machine.commit(now, id, offset)).await?;
+        Request::new(&self.core, move |machine, now| machine.commit(now, id, offset)).await?;
         Ok(())
     }
 
@@ -59,7 +59,7 @@ impl Delivery {
     /// As for [`commit`](Self::commit).
     pub async fn nack(&self, delay: Duration) -> Result<(), ClientError> {
         let (id, offset) = (self.subscription, self.message.offset);
-        Request::new(&self.core, |machine, now| machine.nack(now, id, offset, delay)).await?;
+        Request::new(&self.core, move |machine, now| machine.nack(now, id, offset, delay)).await?;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use zaichik_client::{Answer, DurableOptions, SubscribeOptions};
 use zaichik_proto::Start;
@@ -90,16 +90,17 @@ impl Subscribe {
     async fn subscribe(self) -> Result<Subscription, ClientError> {
         let Self { owner, topic, options, on_loss } = self;
         let core = Arc::clone(owner.core());
-        let mut membership = Membership { owner, id: None };
-        let answer = Request::new(&core, |machine, now| {
-            let (request, subscription) = machine.subscribe(now, &topic, options.clone())?;
-            membership.id = Some(subscription);
+        let id = Arc::new(OnceLock::new());
+        // Dropped after the request: while that is in the line, the id is unknown and there is nothing to leave.
+        let mut membership = Membership { owner, id: Arc::clone(&id), is_over: false };
+        let name = Arc::clone(&topic);
+        let answer = Request::new(&core, move |machine, now| {
+            let (request, subscription) = machine.subscribe(now, &name, options)?;
+            id.get_or_init(|| subscription);
             Ok(request)
         })
         .await;
-        if answer.is_err() {
-            membership.id = None;
-        }
+        membership.is_over = answer.is_err();
         let answer = answer?;
         let Answer::Subscribed(begun) = answer else {
             return Err(mismatch(&answer));

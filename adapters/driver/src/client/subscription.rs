@@ -183,8 +183,8 @@ impl Subscription {
     /// # Errors
     /// As for [`commit`](Self::commit); also refused if `offset` was not delivered.
     pub async fn commit_to(&self, offset: u64) -> Result<(), ClientError> {
-        let core = self.membership.owner.core();
-        Request::new(core, |machine, now| machine.commit(now, self.id, offset)).await?;
+        let (id, core) = (self.id, self.membership.owner.core());
+        Request::new(core, move |machine, now| machine.commit(now, id, offset)).await?;
         Ok(())
     }
 
@@ -196,7 +196,7 @@ impl Subscription {
     pub async fn nack(&mut self, delay: Duration) -> Result<(), ClientError> {
         let offset = self.taken.ok_or(RequestError::NothingToCommit)?;
         let (id, core) = (self.id, self.membership.owner.core());
-        Request::new(core, |machine, now| machine.nack(now, id, offset, delay)).await?;
+        Request::new(core, move |machine, now| machine.nack(now, id, offset, delay)).await?;
         self.taken = None;
         Ok(())
     }
@@ -207,7 +207,7 @@ impl Subscription {
     /// [`ClientError::Request`] if the subscription has ended, or the connection broke before the answer.
     pub async fn seek(&mut self, to: Start) -> Result<(), ClientError> {
         let (id, core) = (self.id, self.membership.owner.core());
-        Request::new(core, |machine, now| machine.seek(now, id, to)).await?;
+        Request::new(core, move |machine, now| machine.seek(now, id, to)).await?;
         self.taken = None;
         Ok(())
     }
@@ -222,7 +222,7 @@ impl Subscription {
     pub async fn unsubscribe(self) -> Result<Option<u64>, ClientError> {
         let id = self.id;
         let core = Arc::clone(self.membership.owner.core());
-        let answer = Request::new(&core, |machine, now| machine.unsubscribe(now, id)).await?;
+        let answer = Request::new(&core, move |machine, now| machine.unsubscribe(now, id)).await?;
         let Answer::Unsubscribed { last_offset } = answer else {
             return Err(super::mismatch(&answer));
         };
@@ -267,7 +267,7 @@ impl Subscription {
                 None | Some(_) => {
                     core.quietly(|state, _| state.forget_reader(id));
                     self.over = true;
-                    self.membership.id = None;
+                    self.membership.is_over = true;
                 }
             }
             event

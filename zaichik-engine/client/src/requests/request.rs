@@ -162,6 +162,11 @@ impl Request {
         matches!(self.kind, RequestKind::Publish(_) | RequestKind::Batch(_))
     }
 
+    /// Whether it is a publish without an answer.
+    pub(crate) const fn is_quiet_publish(&self) -> bool {
+        matches!(self.kind, RequestKind::QuietPublish(_))
+    }
+
     /// Whether the client itself made it.
     pub(crate) const fn is_internal(&self) -> bool {
         matches!(self.kind, RequestKind::Resubscribe(..))
