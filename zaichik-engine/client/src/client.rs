@@ -209,6 +209,15 @@ impl Client {
         self.subscriptions.take(subscription)
     }
 
+    /// Drops the messages and events that a subscription has received; they do not count as taken.
+    ///
+    /// For an application that no longer reads the subscription: [`unsubscribe`](Self::unsubscribe) first, then call this
+    /// whenever the subscription is [ready](Self::poll_ready).
+    pub fn discard_events(&mut self, subscription: SubscriptionId) {
+        self.subscriptions.discard(subscription);
+        self.settle();
+    }
+
     /// Refusals, since the last call, of publishes and commits that wanted no answer: their number and the latest one.
     pub const fn poll_refused(&mut self) -> Option<(u64, Refusal)> {
         self.requests.take_refused()

@@ -283,6 +283,11 @@ impl Subscription {
         Some(event)
     }
 
+    /// Drops everything that was received and not taken.
+    pub(crate) fn discard(&mut self) {
+        self.buffer.clear();
+    }
+
     /// The subscription has ended: drops untaken messages if the application asked for the end, and reports the end
     /// once.
     pub(crate) fn end(&mut self, event: Event) {

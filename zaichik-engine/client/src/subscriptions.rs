@@ -158,11 +158,21 @@ impl Subscriptions {
         } else if let Some(Event::Message(message)) = &event {
             self.last_taken = Some((id, message.offset));
         }
-        if subscription.is_finished() {
+        self.remove_finished(id);
+        event
+    }
+
+    /// Drops what a subscription has received, as if it had never arrived; removes a finished subscription.
+    pub(crate) fn discard(&mut self, id: SubscriptionId) {
+        self.change(id, Subscription::discard);
+        self.remove_finished(id);
+    }
+
+    fn remove_finished(&mut self, id: SubscriptionId) {
+        if self.get(id).is_some_and(Subscription::is_finished) {
             self.remove(id);
             self.last_taken = self.last_taken.filter(|(of, _)| *of != id);
         }
-        event
     }
 
     pub(crate) fn pop_ready(&mut self) -> Option<SubscriptionId> {

@@ -262,17 +262,12 @@ impl State {
             self.leaving.insert(id);
             self.replies.expect_leave(request, id);
         }
-        self.discard(id);
+        self.machine.discard_events(id);
     }
 
     /// A subscription has ended, and its last event was taken.
     pub(crate) fn forget_reader(&mut self, id: SubscriptionId) {
         self.readers.remove(&id);
-    }
-
-    /// Drops the events of a subscription that was dropped.
-    fn discard(&mut self, id: SubscriptionId) {
-        while self.machine.poll_event(id).is_some() {}
     }
 
     fn abandonment(&self) -> ClientError {
@@ -297,7 +292,7 @@ impl State {
             while let Some((id, answer)) = self.machine.poll_answer() {
                 if let Some(left) = self.replies.dispatch(id, answer, wakes) {
                     self.leaving.remove(&left);
-                    self.discard(left);
+                    self.machine.discard_events(left);
                 }
             }
             if self.abandoned || !self.serve(now, wakes) {
@@ -307,7 +302,7 @@ impl State {
         }
         while let Some(id) = self.machine.poll_ready() {
             if self.leaving.contains(&id) {
-                self.discard(id);
+                self.machine.discard_events(id);
             }
             wakes.extend(self.readers.get_mut(&id).and_then(Option::take));
         }

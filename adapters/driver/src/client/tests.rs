@@ -132,6 +132,25 @@ fn finished_requests_leave_nothing_behind() {
 }
 
 #[test]
+fn a_07_a_dropped_subscription_does_not_change_the_message_taken_last() {
+    let broker = broker();
+    let client = broker.client();
+    Manual::block_on(async {
+        client.create_topic("read", TopicOptions::new().retain_forever()).await.expect("created");
+        let mut read = client.subscribe("read").durable("d").window(4).await.expect("subscribed");
+        let mut dropped = client.subscribe("dropped").window(4).await.expect("subscribed");
+        client.publish("read", "x").await.expect("accepted");
+        client.publish_all("dropped", ["y", "z"]).await.expect("accepted");
+        dropped.next_message().await.expect("no error").expect("a message");
+        read.next_message().await.expect("no error").expect("a message");
+        drop(dropped); // with a message that was received and not taken
+        client.commit().await.expect("committed");
+        let info = client.subscription("read", "d").await.expect("it exists");
+        assert_eq!(info.lag(), 0);
+    });
+}
+
+#[test]
 fn an_address_without_a_listener_is_named() {
     let refused = Manual::block_on(Client::<Manual>::connect("zaichik://nowhere:8889"));
     let said = refused.expect_err("there is no network").to_string();

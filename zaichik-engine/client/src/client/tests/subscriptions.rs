@@ -136,6 +136,24 @@ fn a_07_commit_last_commits_the_last_message_taken() {
 }
 
 #[test]
+fn a_07_messages_that_are_discarded_do_not_count_as_taken() {
+    let mut peer = Peer::open();
+    let (read, dropped) = (peer.subscribe("t", 8, 0), peer.subscribe("u", 8, 0));
+    peer.deliver(read, 0, &[b"0"]);
+    peer.deliver(dropped, 0, &[b"0", b"1"]);
+    peer.message(read);
+    peer.client.unsubscribe(peer.now, dropped).unwrap();
+    let unsubscribe = peer.sent_one();
+    peer.client.discard_events(dropped);
+    assert_eq!(peer.client.last_taken(), Some((read, 0)));
+    peer.unsubscribed(&unsubscribe, Some(1));
+    peer.client.discard_events(dropped);
+    assert_eq!(peer.client.last_taken(), Some((read, 0)));
+    peer.client.check_invariants();
+    assert_eq!(peer.client.commit(peer.now, dropped, 0), Err(RequestError::NoSubscription(dropped)));
+}
+
+#[test]
 fn a_quiet_commit_asks_for_no_answer_and_its_refusal_is_counted() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("t", 1, 0);
