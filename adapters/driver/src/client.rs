@@ -53,6 +53,10 @@ use request::Request;
 /// unanswered requests (rule P4). Once all clones, [`Subscription`]s and [`Publisher`]s are dropped, the task
 /// waits for outstanding answers, up to the drain timeout, and ends.
 ///
+/// The task ends with its runtime, though, and what was only [enqueued](Publish::enqueue) may be lost then: a program
+/// ends with [`close`](Self::close), which waits until everything is answered. A client whose runtime ends first logs a
+/// warning with the number of unanswered publishes, if the runtime drops its tasks.
+///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
 /// # Simulation::new().run(async {
@@ -205,7 +209,10 @@ impl<R: Runtime> Client<R> {
         self.owner.core().quietly(|state, _| state.machine.poll_refused())
     }
 
-    /// Closes all clones of this client: waits for outstanding answers, up to the drain timeout.
+    /// Closes all clones of this client: waits for outstanding answers, up to the drain timeout (10 s by default).
+    ///
+    /// The last call of a program that publishes: `main` returns without waiting for the background task, so messages
+    /// whose receipts nobody awaited may not even be sent.
     ///
     /// # Errors
     /// [`ClientError::Ended`] if a request was left unanswered, or the client had failed before.

@@ -278,6 +278,14 @@ impl Client {
         self.check_room() != Err(RequestError::Full)
     }
 
+    /// The publishes and batches that would be lost, or whose outcome would stay unknown, if the client were dropped now.
+    ///
+    /// O(n) in the requests in flight.
+    #[must_use]
+    pub fn unanswered_publishes(&self) -> usize {
+        self.requests.unanswered_publishes()
+    }
+
     /// Keeps time from moving backwards.
     fn tick(&mut self, now: Timestamp) -> Timestamp {
         self.now = self.now.max(now);

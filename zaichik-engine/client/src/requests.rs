@@ -273,6 +273,14 @@ impl Requests {
         self.awaited.saturating_add(quiet.count())
     }
 
+    /// Publishes and batches without an answer, and unsent ones that expect none.
+    pub(crate) fn unanswered_publishes(&self) -> usize {
+        let is_unanswered = |request: &&Request| {
+            request.is_quiet_publish() || (request.id.is_some() && request.is_acknowledged_publish())
+        };
+        self.table.iter().filter(is_unanswered).count()
+    }
+
     fn next_id(&mut self) -> RequestId {
         self.made = self.made.saturating_add(1);
         RequestId(self.made)

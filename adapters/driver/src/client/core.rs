@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use zaichik_client::{
-    Answer, Client as Machine, ClientConfig, Link, RequestError, RequestId, SubscriptionId,
+    Answer, Client as Machine, ClientConfig, Link, LinkError, RequestError, RequestId, SubscriptionId,
 };
 use zaichik_proto::Timestamp;
 
@@ -78,6 +78,7 @@ impl Core {
     pub(crate) fn abandon(&self) {
         let wakes = {
             let mut state = self.lock();
+            state.warn_of_lost_publishes();
             state.abandoned = true;
             let mut wakes = Wakes::default();
             state.dispatch(self.clock.now(), &mut wakes);
@@ -249,6 +250,20 @@ impl State {
         }
     }
 
+    /// The background task ends: publishes that nobody waits for would be lost without a word.
+    fn warn_of_lost_publishes(&self) {
+        let unanswered = match self.machine.last_error() {
+            Some(LinkError::DrainTimeout { unanswered }) => *unanswered,
+            _ => self.machine.unanswered_publishes(),
+        };
+        if unanswered > 0 {
+            tracing::warn!(
+                unanswered,
+                "a client ended with unanswered publishes, which may be lost; await close() before the runtime ends"
+            );
+        }
+    }
+
     /// Wakes `waker` when a subscription has an event.
     pub(crate) fn watch_subscription(&mut self, id: SubscriptionId, waker: &Waker) {
         keep(self.readers.entry(id).or_default(), waker);
@@ -275,11 +290,9 @@ impl State {
     }
 
     /// The state machine's reason, or the operating system's error if connecting failed.
-    fn explain(&self, reason: zaichik_client::LinkError) -> ClientError {
+    fn explain(&self, reason: LinkError) -> ClientError {
         match (&reason, &self.connect_error) {
-            (zaichik_client::LinkError::ConnectFailed, Some(source)) => {
-                ClientError::Connect(Arc::clone(source))
-            }
+            (LinkError::ConnectFailed, Some(source)) => ClientError::Connect(Arc::clone(source)),
             _ => ClientError::Ended(reason),
         }
     }

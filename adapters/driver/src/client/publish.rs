@@ -114,6 +114,9 @@ impl<'a> Publish<'a> {
     /// Messages of one client are stored in the order in which they were published, whether or not their handles are
     /// awaited. Each call publishes once, so a call that failed with [`RequestError::Full`] can be repeated.
     ///
+    /// The background task sends the messages later: before the program ends, await the handle or
+    /// [`close`](super::Client::close) the client, or they may be lost without a word.
+    ///
     /// ```
     /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
     /// # Simulation::new().run(async {
@@ -147,7 +150,8 @@ impl<'a> Publish<'a> {
 }
 
 impl UnacknowledgedPublish<'_> {
-    /// Queues the messages for sending now, without waiting for room.
+    /// Queues the messages for sending now, without waiting for room. Before the program ends,
+    /// [`close`](super::Client::close) the client, or they may not be sent.
     ///
     /// # Errors
     /// As for [`Publish::enqueue`].

@@ -1,9 +1,13 @@
 //! Clients of a broker in the same program, polled by hand: a future that can never become ready fails the test at once.
 
+use std::fmt::Write as _;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use futures::future::join;
 use futures::{FutureExt, SinkExt};
+use tracing::field::Field;
+use tracing::{Level, Metadata, Subscriber, span};
 use zaichik_client::ErrorClass;
 use zaichik_engine::BrokerConfig;
 
@@ -129,6 +133,79 @@ fn finished_requests_leave_nothing_behind() {
         last.unsubscribe().await.expect("ended, and everything before it is answered");
         assert!(client.owner.core().quietly(|state, _| state.is_at_rest()));
     });
+}
+
+/// Keeps the warnings of a test.
+#[derive(Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut fields = String::new();
+        event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
+            write!(fields, "{field}={value:?} ").expect("a string");
+        });
+        self.0.lock().expect("no panic").push(fields);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// The warnings that `run` logs.
+fn warnings(run: impl FnOnce()) -> Vec<String> {
+    let warnings = Warnings::default();
+    let kept = Arc::clone(&warnings.0);
+    tracing::subscriber::with_default(warnings, run);
+    let kept = kept.lock().expect("no panic");
+    kept.clone()
+}
+
+#[test]
+fn p4_a_client_whose_runtime_ends_warns_of_unanswered_publishes() {
+    let broker = broker();
+    let warned = warnings(|| {
+        let client = broker.client();
+        Manual::block_on(async { client.ping().await.expect("connected") });
+        for _ in 0..100 {
+            drop(client.publish("t", "x").enqueue().expect("room"));
+        }
+        client.publish("t", "x").no_ack().enqueue().expect("room");
+        drop(client);
+        Manual::shut_down();
+    });
+    assert!(matches!(&warned[..], [one] if one.contains("unanswered=101 ")), "{warned:?}");
+}
+
+#[test]
+fn p4_a_closed_client_has_sent_everything_and_warns_of_nothing() {
+    let broker = broker();
+    let warned = warnings(|| {
+        Manual::block_on(async {
+            let client = broker.client();
+            for _ in 0..100 {
+                drop(client.publish("t", "x").enqueue().expect("room"));
+            }
+            client.close().await.expect("everything is answered");
+            let end = broker.client().topic("t").await.expect("it exists").end;
+            assert_eq!(end, 100);
+        });
+        Manual::shut_down();
+    });
+    assert!(warned.is_empty(), "{warned:?}");
 }
 
 #[test]
