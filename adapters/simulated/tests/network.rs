@@ -121,6 +121,36 @@ fn busy_polling_does_not_stop_time() {
     assert!(simulation.elapsed() >= HOUR * 2);
 }
 
+#[test]
+fn p4_a_commit_under_a_broken_connection_is_ok_only_when_the_broker_has_it() {
+    let mut took_long = 0;
+    for seed in 0..20 {
+        Simulation::with_seed(seed).run(async {
+            let server =
+                Server::bind("broker:8889", BrokerConfig::default()).await.expect("the port is free");
+            let witness = server.broker().client();
+            let _serving = spawn(server.serve());
+            let client = Client::connect("broker:8889").await.expect("it listens");
+            client.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
+            let mut subscription = client.subscribe("t").durable("d").window(4).await.expect("subscribed");
+            for number in 0..10_u64 {
+                sleep(Duration::from_mins(1)).await;
+                client.publish("t", number.to_string()).await.expect("stored");
+                let message = subscription.next_message().await.expect("no error").expect("it continues");
+                assert_eq!(message.offset, number);
+                let began = now();
+                let breaking = spawn(async { break_connections() });
+                message.commit().await.expect("the broker comes back at once");
+                let lag = witness.subscription("t", "d").await.expect("it exists").lag();
+                assert_eq!(lag, 0, "the broker has the commit");
+                breaking.await;
+                took_long += u32::from(now() > began);
+            }
+        });
+    }
+    assert!(took_long > 20, "{took_long} of 200: sometimes the connection breaks first");
+}
+
 /// Connects to these addresses in turn; those with port 1 never answer.
 fn connect(addresses: &[&str]) -> impl Future<Output = io::Result<SimulatedIo>> {
     let addresses = addresses.iter().map(|address| address.parse().expect("an address"));

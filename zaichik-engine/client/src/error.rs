@@ -128,6 +128,20 @@ pub enum RequestError {
     /// No message of a subscription with a window was taken yet. Nothing was sent.
     #[error("no message was taken yet, so there is nothing to commit")]
     NothingToCommit,
+    /// The message is committed, so it can't be redelivered by a nack. Nothing was sent.
+    ///
+    /// Commits are cumulative: one of a later message covers it.
+    #[error(
+        "topic {topic:?}: message {offset} can't be nacked, because everything before {cursor} is committed; commit messages in order"
+    )]
+    AlreadyCommitted {
+        /// The topic of the subscription.
+        topic: Arc<str>,
+        /// The message's offset.
+        offset: u64,
+        /// The first offset that is not committed.
+        cursor: u64,
+    },
     /// The broker refused the request, or would have to: it had no effect, and the connection stays open.
     #[error("{}topic {topic:?}: {refusal}", operation_of(refusal))]
     Refused {
@@ -213,6 +227,7 @@ impl RequestError {
             | Self::TooManySubscriptions { .. }
             | Self::NoSubscription(_)
             | Self::NothingToCommit
+            | Self::AlreadyCommitted { .. }
             | Self::Refused { .. } => ErrorClass::Refused,
             Self::Unknown { .. } => ErrorClass::Unknown,
             Self::Closed | Self::SequencesExhausted => ErrorClass::Fatal,

@@ -182,6 +182,17 @@ impl Requests {
         Some(request)
     }
 
+    /// Takes a request out of the queue, until it is queued again or its deadline passes.
+    pub(crate) fn park(&mut self, wire: u32) {
+        let Some(request) = self.table.get_mut(wire) else {
+            return;
+        };
+        if self.queue.leave(request) {
+            request.progress = Progress::Waiting;
+            self.queue.compact(&self.table);
+        }
+    }
+
     /// Reschedules a Resubscribe that the broker refused temporarily.
     pub(crate) fn retry_resubscribe(&mut self, wire: u32, refusal: Refusal, now: Timestamp) {
         let Some(request) = self.table.get_mut(wire) else {

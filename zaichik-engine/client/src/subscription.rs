@@ -1,6 +1,7 @@
 //! One subscription on the client's side: the messages received, taken and committed, and where to resume.
 
 mod buffer;
+mod commits;
 mod position;
 mod rewind;
 mod rewinds;
@@ -8,14 +9,16 @@ mod rewinds;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use zaichik_proto::{Delivery, Gap, Refusal, RefusalCode, Start};
+use zaichik_proto::{Delivery, Gap, Start};
 
 use self::buffer::{Buffer, ReceivedRecords};
+use self::commits::WaitingCommits;
+pub(crate) use self::commits::{CommitStep, Release};
 use self::position::Position;
 use self::rewinds::Rewinds;
 use crate::answer::SubscriptionId;
 use crate::config::SubscribeOptions;
-use crate::error::{RequestError, Violation};
+use crate::error::Violation;
 use crate::event::Event;
 
 /// A subscription, over all connections of its client.
@@ -37,6 +40,7 @@ pub(crate) struct Subscription {
     generation: u32,
     /// Commits in unanswered batches that the connection before this one carried.
     unsettled_commits: u32,
+    waiting_commits: WaitingCommits,
     buffer: Buffer,
     /// The first offset that was not received on this connection.
     next: u64,
@@ -79,6 +83,7 @@ impl Subscription {
             rewinds: Rewinds::default(),
             generation: 0,
             unsettled_commits: 0,
+            waiting_commits: WaitingCommits::default(),
             buffer: Buffer::default(),
             next: 0,
             interruption: None,
@@ -174,6 +179,8 @@ impl Subscription {
                 self.buffer.push_event(Event::Reconnected { from, start: start.max(from) });
             }
         }
+        // A durable subscription starts at the broker's cursor.
+        self.position.confirm_to(start);
     }
 
     /// A new connection is open: forgets what was not taken and returns where to begin.
@@ -321,16 +328,6 @@ impl Subscription {
         self.is_active() && self.was_delivered(offset)
     }
 
-    /// Whether `offset` may be committed: a commit that the broker would refuse never moves the resume position.
-    pub(crate) fn check_commit(&self, offset: u64) -> Result<(), RequestError> {
-        self.check_taken(offset, RefusalCode::CommitAhead)
-    }
-
-    /// Whether `offset` may be nacked.
-    pub(crate) fn check_nack(&self, offset: u64) -> Result<(), RequestError> {
-        self.check_taken(offset, RefusalCode::NackAhead)
-    }
-
     /// Whether an offset that the application took was delivered on this connection.
     pub(crate) const fn was_delivered(&self, offset: u64) -> bool {
         offset < self.next
@@ -361,17 +358,6 @@ impl Subscription {
     /// Whether there is something to take.
     pub(crate) fn has_something(&self) -> bool {
         !self.is_withheld() && !self.buffer.is_empty()
-    }
-
-    fn check_taken(&self, offset: u64, ahead: RefusalCode) -> Result<(), RequestError> {
-        let refusal = if self.options.window == 0 {
-            Refusal::new(RefusalCode::CommitsOff)
-        } else if offset >= self.taken_to() {
-            Refusal::with_value(ahead, self.taken_to())
-        } else {
-            return Ok(());
-        };
-        Err(RequestError::Refused { topic: Arc::clone(&self.topic), refusal })
     }
 
     /// Where a new connection resumes; with `window = 0`, where nothing is committed, after the last message taken.

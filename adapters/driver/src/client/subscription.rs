@@ -169,16 +169,15 @@ impl Subscription {
         self.losses
     }
 
-    /// Commits everything up to and including the last message taken (rule A2); ready when the broker has the commit.
+    /// Commits everything up to and including the last message taken (rule A2); ready as [`Delivery::commit`] is.
     ///
     /// # Errors
-    /// [`ClientError::Request`] if no message was taken yet, commits are off, or the connection broke before the
-    /// answer; then uncommitted messages are redelivered.
+    /// [`ClientError::Request`] if no message was taken yet, and as for [`Delivery::commit`].
     pub async fn commit(&self) -> Result<(), ClientError> {
         self.commit_to(self.taken.ok_or(RequestError::NothingToCommit)?).await
     }
 
-    /// Commits everything up to and including `offset`; ready when the broker has the commit.
+    /// Commits everything up to and including `offset`; ready as [`Delivery::commit`] is.
     ///
     /// # Errors
     /// As for [`commit`](Self::commit); also refused if `offset` was not delivered.
@@ -192,7 +191,7 @@ impl Subscription {
     /// in order, and nothing overtakes it.
     ///
     /// # Errors
-    /// As for [`commit`](Self::commit).
+    /// As for [`Delivery::nack`].
     pub async fn nack(&mut self, delay: Duration) -> Result<(), ClientError> {
         let offset = self.taken.ok_or(RequestError::NothingToCommit)?;
         let (id, core) = (self.id, self.membership.owner.core());

@@ -73,6 +73,12 @@ impl Outcomes<'_> {
         | RequestKind::Batch(PublishState { refusal, .. }) = kind
         {
             self.requests.finish_held(wire, refusal);
+        } else if let RequestKind::Commit(id, ..) = kind
+            && self.subscriptions.get(id).is_some_and(Subscription::is_durable)
+        {
+            // It may have been sent on an earlier connection, and the client still commits it with a redelivery.
+            self.subscriptions.change(id, |subscription| subscription.forget_commit(wire));
+            self.requests.answer(wire, Err(RequestError::Unknown { topic }));
         } else {
             self.rewind_failed(kind);
             self.requests.answer(wire, Err(RequestError::NotSent { topic }));

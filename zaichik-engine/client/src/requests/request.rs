@@ -60,7 +60,8 @@ pub(crate) enum RequestKind {
     /// Subscribe after a reconnect, made by the client itself.
     Resubscribe(SubscriptionId, Backoff),
     Unsubscribe(SubscriptionId),
-    Commit(SubscriptionId, u64),
+    /// With the offset, and the generation of the subscription in which it was made.
+    Commit(SubscriptionId, u64, u32),
     Nack(SubscriptionId, u64),
     Seek(SubscriptionId, Start),
     SeekDurable,
