@@ -11,6 +11,7 @@ mod outgoing;
 mod pending_receipt;
 mod publish;
 mod publisher;
+mod readers;
 mod replies;
 mod request;
 mod room;

@@ -29,6 +29,7 @@ use crate::inbound::Inbound;
 use crate::outbound::Outbound;
 use crate::outcomes::Outcomes;
 use crate::requests::{NewRequest, RequestKind, Requests};
+use crate::subscription::Subscription;
 use crate::subscriptions::Subscriptions;
 
 /// One client of a broker, over any number of successive connections.
@@ -216,6 +217,13 @@ impl Client {
     pub fn discard_events(&mut self, subscription: SubscriptionId) {
         self.subscriptions.discard(subscription);
         self.settle();
+    }
+
+    /// Whether every message of the subscription's window was taken and none of them is committed: the next one arrives
+    /// after a commit.
+    #[must_use]
+    pub fn is_window_taken(&self, subscription: SubscriptionId) -> bool {
+        self.subscriptions.get(subscription).is_some_and(Subscription::is_window_taken)
     }
 
     /// Refusals, since the last call, of publishes and commits that wanted no answer: their number and the latest one.

@@ -183,6 +183,15 @@ pub enum RequestError {
         /// The topic that the request was about.
         topic: Arc<str>,
     },
+    /// No answer was read before the deadline, because messages of subscriptions with `window = 0` that were not taken
+    /// fill [`buffer_bytes`](crate::ClientConfig::buffer_bytes): the request took effect once, or not at all.
+    #[error(
+        "topic {topic:?}: no answer was read, because messages of subscriptions with window 0 wait to be taken; take them in another task, use another client, or use a window; it is unknown whether the broker applied the request"
+    )]
+    Unread {
+        /// The topic that the request was about; empty for a ping.
+        topic: Arc<str>,
+    },
     /// The deadline passed before there was a connection, room in the output, or the request's turn. Nothing was sent.
     #[error(
         "topic {topic:?}: the request could not be sent before its deadline, so nothing happened; try again"
@@ -229,7 +238,7 @@ impl RequestError {
             | Self::NothingToCommit
             | Self::AlreadyCommitted { .. }
             | Self::Refused { .. } => ErrorClass::Refused,
-            Self::Unknown { .. } => ErrorClass::Unknown,
+            Self::Unknown { .. } | Self::Unread { .. } => ErrorClass::Unknown,
             Self::Closed | Self::SequencesExhausted => ErrorClass::Fatal,
         }
     }

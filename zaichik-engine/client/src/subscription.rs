@@ -12,8 +12,8 @@ use bytes::Bytes;
 use zaichik_proto::{Delivery, Gap, Start};
 
 use self::buffer::{Buffer, ReceivedRecords};
-use self::commits::WaitingCommits;
 pub(crate) use self::commits::{CommitStep, Release};
+use self::commits::{TakenMessages, WaitingCommits};
 use self::position::Position;
 use self::rewinds::Rewinds;
 use crate::answer::SubscriptionId;
@@ -41,6 +41,7 @@ pub(crate) struct Subscription {
     /// Commits in unanswered batches that the connection before this one carried.
     unsettled_commits: u32,
     waiting_commits: WaitingCommits,
+    taken: TakenMessages,
     buffer: Buffer,
     /// The first offset that was not received on this connection.
     next: u64,
@@ -84,6 +85,7 @@ impl Subscription {
             generation: 0,
             unsettled_commits: 0,
             waiting_commits: WaitingCommits::default(),
+            taken: TakenMessages::default(),
             buffer: Buffer::default(),
             next: 0,
             interruption: None,
@@ -187,6 +189,7 @@ impl Subscription {
     pub(crate) fn resume(&mut self, same_instance: bool) -> Start {
         let restart_is_news = self.buffer.holds_restarted();
         self.buffer.clear();
+        self.taken = TakenMessages::default();
         if !same_instance {
             self.interruption = Some(Interruption::Restarted);
             self.position = Position::new(self.options.start);
@@ -283,7 +286,10 @@ impl Subscription {
         }
         let event = self.buffer.take(&self.topic)?;
         match &event {
-            Event::Message(message) => self.position.take_to(message.offset.saturating_add(1)),
+            Event::Message(message) => {
+                self.position.take_to(message.offset.saturating_add(1));
+                self.message_taken(message.offset);
+            }
             Event::Gap { to, .. } | Event::Reconnected { start: to, .. } => self.position.take_to(*to),
             Event::Restarted { .. } | Event::Refused(_) | Event::Fenced | Event::Ended(_) => {}
         }

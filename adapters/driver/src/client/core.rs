@@ -1,7 +1,7 @@
 //! The state shared by a client's handles and its background task: the state machine, and the wakers of the futures
 //! that wait for it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
@@ -12,9 +12,10 @@ use zaichik_client::{
 use zaichik_proto::Timestamp;
 
 use super::error::ClientError;
+use super::readers::Readers;
 use super::replies::{Replies, Taken};
 use super::room::{Ask, Room, Ticket, Waiter, Waiting};
-use super::wakes::{Wakes, in_order, keep};
+use super::wakes::{Wakes, keep};
 use crate::clock::Clock;
 use crate::sync::{Mutex, MutexGuard};
 
@@ -43,7 +44,7 @@ pub(crate) struct State {
     replies: Replies,
     /// Requests that wait for room: each step may make some.
     room: Room,
-    readers: HashMap<SubscriptionId, Option<Waker>>,
+    readers: Readers,
     /// Subscriptions that were dropped and may still receive events.
     leaving: BTreeSet<SubscriptionId>,
     /// Futures that wait for the link to open or close.
@@ -145,7 +146,7 @@ impl State {
             is_paused: false,
             replies: Replies::default(),
             room: Room::default(),
-            readers: HashMap::new(),
+            readers: Readers::default(),
             leaving: BTreeSet::new(),
             watchers: Vec::new(),
             seen: Phase::Opening,
@@ -265,8 +266,19 @@ impl State {
     }
 
     /// Wakes `waker` when a subscription has an event.
-    pub(crate) fn watch_subscription(&mut self, id: SubscriptionId, waker: &Waker) {
-        keep(self.readers.entry(id).or_default(), waker);
+    pub(crate) fn watch_subscription(
+        &mut self,
+        id: SubscriptionId,
+        topic: &Arc<str>,
+        now: Timestamp,
+        waker: &Waker,
+    ) {
+        self.readers.wait(id, topic, now, waker);
+    }
+
+    /// Logs what keeps readers waiting for long; called now and then.
+    pub(crate) fn warn_of_waiting_readers(&mut self, now: Timestamp) {
+        self.readers.warn(&self.machine, now);
     }
 
     /// A subscription was dropped: ends it.
@@ -282,7 +294,7 @@ impl State {
 
     /// A subscription has ended, and its last event was taken.
     pub(crate) fn forget_reader(&mut self, id: SubscriptionId) {
-        self.readers.remove(&id);
+        self.readers.forget(id);
     }
 
     fn abandonment(&self) -> ClientError {
@@ -317,7 +329,7 @@ impl State {
             if self.leaving.contains(&id) {
                 self.machine.discard_events(id);
             }
-            wakes.extend(self.readers.get_mut(&id).and_then(Option::take));
+            wakes.extend(self.readers.wake(id));
         }
         let phase = match self.machine.link() {
             Link::Open => Phase::Open,
@@ -362,9 +374,7 @@ impl State {
         self.watchers.drain(..).for_each(|waker| wakes.push(waker));
         self.room.wake_all(wakes);
         self.replies.wake_all(wakes);
-        for reader in in_order(&mut self.readers) {
-            wakes.extend(reader.take());
-        }
+        self.readers.wake_all(wakes);
     }
 }
 

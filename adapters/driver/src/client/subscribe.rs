@@ -41,10 +41,14 @@ impl Subscribe {
         Self { owner, topic: topic.into(), options: SubscribeOptions::new(), on_loss: OnLoss::Continue }
     }
 
-    /// Maximum uncommitted messages. Default 1: the next message is delivered after the last one was committed. 0 turns
-    /// commits off: messages are delivered at most once, as fast as they can be read. Messages that the program has not
-    /// taken fill [`buffer_bytes`](crate::ClientConfig::buffer_bytes), and then the client reads nothing more, not even
-    /// answers.
+    /// Maximum uncommitted messages. Default 1: the next message is delivered after the last one was committed. A program
+    /// that collects messages before it commits, as `chunks(n)` does, needs a window of at least `n`, or it waits for
+    /// ever.
+    ///
+    /// 0 turns commits off: messages are delivered at most once, as fast as they can be read. Messages that the program
+    /// has not taken fill [`buffer_bytes`](crate::ClientConfig::buffer_bytes), and then the client reads nothing more, not
+    /// even answers: take them in a task that awaits no other request of this client. A request that waits for its answer
+    /// then fails with [`RequestError::Unread`](crate::RequestError::Unread) at its deadline.
     pub const fn window(mut self, messages: u32) -> Self {
         self.options.window = messages;
         self

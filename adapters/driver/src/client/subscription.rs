@@ -20,7 +20,9 @@ use super::request::Request;
 
 /// The messages of a topic, in order, and the losses and reconnects between them: a stream of [`Event`]s.
 ///
-/// Ends when the client or the subscription has ended. Dropping it unsubscribes.
+/// Ends when the client or the subscription has ended. Dropping it unsubscribes. When every message of the window was
+/// taken and none is committed, the next one waits for a commit; so `chunks(n)` with `n` above the
+/// [window](super::Subscribe::window) never yields. A subscription that has waited so for 10 s logs a warning, once.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
@@ -242,14 +244,15 @@ impl Subscription {
         }
         let id = self.id;
         let core = self.membership.owner.core();
-        let taken = core.quietly(|state, _| {
+        let topic = &self.topic;
+        let taken = core.quietly(|state, now| {
             if let Some(event) = state.machine.poll_event(id) {
                 return Poll::Ready(Some(Ok(event)));
             }
             if let Some(over) = state.over() {
                 return Poll::Ready(over.err().map(Err));
             }
-            state.watch_subscription(id, cx.waker());
+            state.watch_subscription(id, topic, now, cx.waker());
             Poll::Pending
         });
         taken.map(|taken| {

@@ -69,6 +69,7 @@ impl<R: Runtime> Task<R> {
         let outlook = core.quietly(|state, now| {
             state.watch_task(cx.waker());
             state.machine.handle_timeout(now);
+            state.warn_of_waiting_readers(now);
             if state.is_over() {
                 return Outlook::Over;
             }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use futures::future::join;
-use futures::{FutureExt, SinkExt};
+use futures::{FutureExt, SinkExt, StreamExt};
 use tracing::field::Field;
 use tracing::{Level, Metadata, Subscriber, span};
 use zaichik_client::ErrorClass;
@@ -280,4 +280,24 @@ fn r9_a_subscription_that_fails_on_loss_continues_with_the_next_call() {
         let message = subscription.next_message().await.expect("the next call continues").expect("a message");
         assert_eq!(message.offset, 3);
     });
+}
+
+#[test]
+fn a1_a_reader_that_collects_more_than_its_window_is_warned_once() {
+    let warned = warnings(|| {
+        zaichik_simulated::Simulation::new().run(async {
+            use zaichik_simulated::{BrokerConfig, EmbeddedBroker, TopicOptions, sleep, spawn};
+            let broker = EmbeddedBroker::start(BrokerConfig::default()).expect("the defaults are valid");
+            let client = broker.client();
+            client.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
+            client.publish_all("t", ["0", "1", "2", "3"]).await.expect("accepted");
+            let slow = client.subscribe("t").window(2).await.expect("subscribed");
+            let idle = client.subscribe("t").durable("d").window(8).await.expect("subscribed");
+            let waiting = spawn(async move { slow.chunks(4).next().await });
+            let fine = spawn(async move { idle.chunks(8).next().await });
+            sleep(Duration::from_mins(5)).await;
+            drop((waiting, fine));
+        });
+    });
+    assert!(matches!(&warned[..], [one] if one.contains("larger window")), "{warned:?}");
 }

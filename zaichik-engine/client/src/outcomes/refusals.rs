@@ -46,8 +46,9 @@ impl Outcomes<'_> {
         Ok(())
     }
 
-    /// Resends requests whose delay has passed, and fails those whose deadline has; `true` if there was one.
-    pub(crate) fn next_due(&mut self) -> bool {
+    /// Resends requests whose delay has passed, and fails those whose deadline has; `true` if there was one. `is_unread`
+    /// says that answers are not read.
+    pub(crate) fn next_due(&mut self, is_unread: bool) -> bool {
         let Some(request) = self.requests.pop_due(self.now) else {
             return false;
         };
@@ -60,6 +61,9 @@ impl Outcomes<'_> {
         // Requests behind a publish that was refused unapplied are not applied, so this one will be refused as well.
         match self.requests.held_by(wire).filter(|_| is_sent) {
             Some(refusal) => self.requests.answer_early(wire, Err(RequestError::HeldBack { topic, refusal })),
+            None if is_sent && is_unread => {
+                self.requests.answer_early(wire, Err(RequestError::Unread { topic }));
+            }
             None if is_sent || may_be_applied => {
                 self.requests.answer_early(wire, Err(RequestError::Unknown { topic }));
             }

@@ -1,5 +1,6 @@
 //! Which messages can be committed or nacked, and commits whose answer is the broker's (rules A2, P4).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use zaichik_proto::{Refusal, RefusalCode};
@@ -11,6 +12,11 @@ use crate::error::RequestError;
 /// number.
 #[derive(Debug, Default)]
 pub(super) struct WaitingCommits(Vec<WaitingCommit>);
+
+/// The offsets of the messages that were taken on this connection, ascending. Committed ones are dropped with the next
+/// one taken, so the window bounds their number.
+#[derive(Debug, Default)]
+pub(super) struct TakenMessages(VecDeque<u64>);
 
 #[derive(Debug, Clone, Copy)]
 struct WaitingCommit {
@@ -113,6 +119,29 @@ impl Subscription {
             released.push((waiting.wire, release));
             false
         });
+    }
+
+    /// A message of a subscription with a window was taken.
+    pub(super) fn message_taken(&mut self, offset: u64) {
+        if self.options.window == 0 {
+            return;
+        }
+        let cursor = self.cursor();
+        let taken = &mut self.taken.0;
+        // After a nack it is taken again.
+        while taken.pop_back_if(|last| *last >= offset).is_some() {}
+        while taken.pop_front_if(|first| *first < cursor).is_some() {}
+        taken.push_back(offset);
+    }
+
+    /// Whether the next message can arrive only after a commit, and the application has all before it.
+    pub(crate) fn is_window_taken(&self) -> bool {
+        let taken = &self.taken.0;
+        let cursor = self.cursor();
+        let committed = taken.partition_point(|offset| *offset < cursor);
+        let uncommitted = taken.len().saturating_sub(committed);
+        let window = self.options.window;
+        window > 0 && self.is_active() && self.buffer.is_empty() && uncommitted >= window as usize
     }
 
     fn check_taken(&self, offset: u64, ahead: RefusalCode) -> Result<(), RequestError> {
