@@ -7,14 +7,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use async_std::net::{TcpListener, TcpStream};
+use async_std::net::{TcpListener, TcpStream, ToSocketAddrs};
 #[cfg(unix)]
 use async_std::os::unix::net::{UnixListener, UnixStream};
 use futures::io::{AsyncRead, AsyncWrite};
 use futures::stream;
 #[cfg(unix)]
 use zaichik_driver::UnixSocket;
-use zaichik_driver::{Endpoint, FuturesIo, FuturesListener, Timer};
+use zaichik_driver::{Endpoint, FuturesIo, FuturesListener, Timer, connect_to_any};
+
+use crate::AsyncStd;
 
 /// A connection: TCP, or a Unix socket.
 pub type AsyncStdIo = FuturesIo<AsyncStdStream>;
@@ -37,7 +39,8 @@ pub(crate) async fn connect(address: &str) -> io::Result<AsyncStdIo> {
     if let Some(path) = Endpoint::unix_path(address) {
         return UnixStream::connect(path).await.map(AsyncStdStream::Unix).map(adapt);
     }
-    tcp(TcpStream::connect(address).await?)
+    let addresses: Vec<_> = address.to_socket_addrs().await?.collect();
+    tcp(connect_to_any::<AsyncStd, _, _>(&addresses, TcpStream::connect).await?)
 }
 
 pub(crate) async fn bind(address: &str) -> io::Result<AsyncStdListener> {

@@ -94,6 +94,7 @@ cases! { $
         p4_a_dropped_client_still_sends_accepted_requests
         p4_requests_beyond_the_limit_wait_for_their_turn
         p4_a_publisher_reports_a_refusal_once_and_continues
+        p6_publishes_that_wait_for_room_are_stored_in_the_order_of_the_calls
         p_10_answers_arrive_while_deliveries_saturate_the_connection
         p_12_a_subscription_restarts_on_another_instance
         p_12_pending_publishes_end_as_unknown

@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use futures::future::{join_all, select};
-use futures::{FutureExt, SinkExt};
+use futures::{FutureExt, SinkExt, StreamExt, stream};
 use zaichik_driver::{Client, ClientError, ErrorClass, Outgoing, TopicOptions};
 use zaichik_testkit::Sub;
 
@@ -57,6 +57,26 @@ pub(crate) async fn p4_a_publisher_reports_a_refusal_once_and_continues<F: Form>
     assert!(matches!(too_large, Err(ClientError::Request(_))), "{too_large:?}");
     publisher.send("fine again".into()).await.expect("accepted");
     publisher.close().await.expect("the refusal was reported already");
+    broker.stop().await;
+}
+
+pub(crate) async fn p6_publishes_that_wait_for_room_are_stored_in_the_order_of_the_calls<F: Form>() {
+    let broker = Broker::<F>::start().await;
+    let client = broker.client_builder().max_in_flight(16).start();
+    client.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
+    let publishes = (0..5_000).map(|number| client.publish("t", number.to_string()));
+    let mut receipts = stream::iter(publishes).buffered(64).enumerate();
+    while let Some((number, receipt)) = receipts.next().await {
+        assert_eq!(receipt.expect("accepted").offset(0), u64::try_from(number).ok());
+    }
+    // The large ones are more than the client keeps in flight.
+    let client = broker.client_builder().configure(|config| config.max_in_flight_bytes = 1 << 20).start();
+    client.create_topic("u", TopicOptions::new().retain_forever()).await.expect("created");
+    let size = |number: u64| if number.is_multiple_of(10) { 500 << 10 } else { 10 };
+    let publishes = (0..100).map(|number| client.publish("u", vec![0; size(number)]));
+    for (number, receipt) in (0..).zip(join_all(publishes).await) {
+        assert_eq!(receipt.expect("accepted").offset(0), Some(number));
+    }
     broker.stop().await;
 }
 

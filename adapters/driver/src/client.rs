@@ -11,6 +11,7 @@ mod outgoing;
 mod pending_receipt;
 mod publish;
 mod publisher;
+mod readers;
 mod replies;
 mod request;
 mod room;
@@ -52,6 +53,10 @@ use request::Request;
 /// One background task moves its bytes, reconnects when the connection breaks, restores subscriptions and resends
 /// unanswered requests (rule P4). Once all clones, [`Subscription`]s and [`Publisher`]s are dropped, the task
 /// waits for outstanding answers, up to the drain timeout, and ends.
+///
+/// The task ends with its runtime, though, and what was only [enqueued](Publish::enqueue) may be lost then: a program
+/// ends with [`close`](Self::close), which waits until everything is answered. A client whose runtime ends first logs a
+/// warning with the number of unanswered publishes, if the runtime drops its tasks.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
@@ -97,7 +102,8 @@ impl<R: Runtime> Client<R> {
     /// # Errors
     /// [`ClientError::Request`] if it exists with other settings, or as for any request.
     pub async fn create_topic(&self, topic: &str, options: TopicOptions) -> Result<TopicStatus, ClientError> {
-        let answer = self.ask(|machine, now| machine.create_topic(now, topic, &options)).await?;
+        let topic = topic.to_owned();
+        let answer = self.ask(move |machine, now| machine.create_topic(now, &topic, &options)).await?;
         let Answer::Topic(status) = answer else {
             return Err(mismatch(&answer));
         };
@@ -109,11 +115,14 @@ impl<R: Runtime> Client<R> {
     /// # Errors
     /// [`ClientError::Request`] if the broker refuses.
     pub async fn alter_topic(&self, topic: &str, options: TopicOptions) -> Result<(), ClientError> {
-        self.ask(|machine, now| machine.alter_topic(now, topic, &options)).await?;
+        let topic = topic.to_owned();
+        self.ask(move |machine, now| machine.alter_topic(now, &topic, &options)).await?;
         Ok(())
     }
 
     /// Publishes a message. Await the returned future for the receipt, or configure it first.
+    ///
+    /// Messages are stored in the order in which the futures are first polled (rule P6).
     ///
     /// If it fails, [`ClientError::class`] says whether the message was refused or its outcome is unknown.
     pub fn publish<'a>(&self, topic: &'a str, message: impl Into<Outgoing>) -> Publish<'a> {
@@ -161,7 +170,8 @@ impl<R: Runtime> Client<R> {
     /// # Errors
     /// [`ClientError::Request`] if there is no such topic or subscription, or as for any request.
     pub async fn seek(&self, topic: &str, name: &str, to: Start) -> Result<(), ClientError> {
-        self.ask(|machine, now| machine.seek_durable(now, topic, name, to)).await?;
+        let (topic, name) = (topic.to_owned(), name.to_owned());
+        self.ask(move |machine, now| machine.seek_durable(now, &topic, &name, to)).await?;
         Ok(())
     }
 
@@ -171,7 +181,10 @@ impl<R: Runtime> Client<R> {
     /// # Errors
     /// [`ClientError::Request`] if no message was taken yet, and as for [`Delivery::commit`].
     pub async fn commit(&self) -> Result<(), ClientError> {
-        self.ask(Machine::commit_last).await?;
+        // A message that is taken while the commit waits for room is not part of it.
+        let last = self.owner.core().quietly(|state, _| state.machine.last_taken());
+        let (subscription, offset) = last.ok_or(RequestError::NothingToCommit)?;
+        self.ask(move |machine, now| machine.commit(now, subscription, offset)).await?;
         Ok(())
     }
 
@@ -197,7 +210,10 @@ impl<R: Runtime> Client<R> {
         self.owner.core().quietly(|state, _| state.machine.poll_refused())
     }
 
-    /// Closes all clones of this client: waits for outstanding answers, up to the drain timeout.
+    /// Closes all clones of this client: waits for outstanding answers, up to the drain timeout (10 s by default).
+    ///
+    /// The last call of a program that publishes: `main` returns without waiting for the background task, so messages
+    /// whose receipts nobody awaited may not even be sent.
     ///
     /// # Errors
     /// [`ClientError::Ended`] if a request was left unanswered, or the client had failed before.
@@ -234,7 +250,7 @@ impl<R: Runtime> Client<R> {
 
     fn ask<F>(&self, ask: F) -> Request<F>
     where
-        F: FnMut(&mut Machine, Timestamp) -> Result<RequestId, RequestError> + Unpin,
+        F: FnOnce(&mut Machine, Timestamp) -> Result<RequestId, RequestError> + Send + Unpin + 'static,
     {
         Request::new(self.owner.core(), ask)
     }

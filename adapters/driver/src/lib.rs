@@ -16,6 +16,7 @@ mod alarm;
 #[cfg(feature = "client")]
 mod client;
 mod clock;
+mod connect;
 mod endpoint;
 mod futures_io;
 mod futures_listener;
@@ -37,6 +38,7 @@ pub use client::{
     Publish, Publisher, Subscribe, Subscription, Transaction, UnacknowledgedPublish,
 };
 pub use clock::Clock;
+pub use connect::connect_to_any;
 pub use endpoint::Endpoint;
 pub use futures_io::FuturesIo;
 pub use futures_listener::FuturesListener;

@@ -59,6 +59,12 @@ impl Manual {
         panic!("the tasks wake each other endlessly");
     }
 
+    /// Drops all tasks, as a runtime does that ends.
+    pub(crate) fn shut_down() {
+        let tasks = SPAWNED.take();
+        drop(tasks);
+    }
+
     /// Polls one task that was woken, if any; says whether it did.
     fn step() -> bool {
         let due = SPAWNED.with_borrow_mut(|tasks| {

@@ -143,6 +143,9 @@ pub trait Runtime: Send + Sync + Sized + 'static {
     type Timer: Timer;
 
     /// Opens a connection to `address` (`host:port`, or a Unix socket in the form that [`Endpoint::unix_path`] accepts).
+    ///
+    /// [`connect_to_any`](crate::connect_to_any) tries the addresses of a name side by side, so that one which does not
+    /// answer does not hide the others.
     fn connect(address: &str) -> impl Future<Output = io::Result<Self::Io>> + Send;
 
     /// Listens on `address`, as for [`connect`](Self::connect); port 0 takes any free one.

@@ -1,11 +1,15 @@
 //! The network of a simulation: servers, clients, and broken connections.
 #![expect(clippy::expect_used, reason = "test helpers are not test functions")]
 
+use std::future::{Future, pending};
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use zaichik_driver::connect_to_any;
 use zaichik_simulated::{
-    BrokerConfig, BrokerHandle, Client, Counter, Server, Simulation, Task, TopicOptions, break_connections,
-    now, sleep, spawn,
+    BrokerConfig, BrokerHandle, Client, Counter, Runtime, Server, Simulated, SimulatedIo, Simulation, Task,
+    TopicOptions, break_connections, now, sleep, spawn,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -115,4 +119,63 @@ fn busy_polling_does_not_stop_time() {
         serving.await;
     });
     assert!(simulation.elapsed() >= HOUR * 2);
+}
+
+#[test]
+fn p4_a_commit_under_a_broken_connection_is_ok_only_when_the_broker_has_it() {
+    let mut took_long = 0;
+    for seed in 0..20 {
+        Simulation::with_seed(seed).run(async {
+            let server =
+                Server::bind("broker:8889", BrokerConfig::default()).await.expect("the port is free");
+            let witness = server.broker().client();
+            let _serving = spawn(server.serve());
+            let client = Client::connect("broker:8889").await.expect("it listens");
+            client.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
+            let mut subscription = client.subscribe("t").durable("d").window(4).await.expect("subscribed");
+            for number in 0..10_u64 {
+                sleep(Duration::from_mins(1)).await;
+                client.publish("t", number.to_string()).await.expect("stored");
+                let message = subscription.next_message().await.expect("no error").expect("it continues");
+                assert_eq!(message.offset, number);
+                let began = now();
+                let breaking = spawn(async { break_connections() });
+                message.commit().await.expect("the broker comes back at once");
+                let lag = witness.subscription("t", "d").await.expect("it exists").lag();
+                assert_eq!(lag, 0, "the broker has the commit");
+                breaking.await;
+                took_long += u32::from(now() > began);
+            }
+        });
+    }
+    assert!(took_long > 20, "{took_long} of 200: sometimes the connection breaks first");
+}
+
+/// Connects to these addresses in turn; those with port 1 never answer.
+fn connect(addresses: &[&str]) -> impl Future<Output = io::Result<SimulatedIo>> {
+    let addresses = addresses.iter().map(|address| address.parse().expect("an address"));
+    let addresses: Vec<SocketAddr> = addresses.collect();
+    async move {
+        connect_to_any::<Simulated, _, _>(&addresses, async |address| match address.port() {
+            1 => pending().await,
+            _ => Simulated::connect(&address.to_string()).await,
+        })
+        .await
+    }
+}
+
+#[test]
+fn p4_an_address_that_swallows_connections_delays_the_next_one_by_a_quarter_of_a_second() {
+    Simulation::new().run(async {
+        let _serving = serve("broker:8889").await;
+        let began = now();
+        connect(&["[::1]:1", "[::2]:1", "127.0.0.1:8889"]).await.expect("the last one answers");
+        assert_eq!(now().duration_since(began), Duration::from_millis(250), "families take turns");
+        connect(&["127.0.0.1:2", "127.0.0.1:8889"]).await.expect("the first one fails at once");
+        assert_eq!(now().duration_since(began), Duration::from_millis(250), "so nothing waits");
+        let refused = connect(&["127.0.0.1:2", "127.0.0.1:3"]).await.expect_err("no listener");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let nothing = connect(&[]).await.expect_err("no address");
+        assert_eq!(nothing.kind(), io::ErrorKind::InvalidInput);
+    });
 }

@@ -15,7 +15,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Sleep;
 #[cfg(unix)]
 use zaichik_driver::UnixSocket;
-use zaichik_driver::{Endpoint, Io, Listener, Timer};
+use zaichik_driver::{Endpoint, Io, Listener, Timer, connect_to_any};
+
+use crate::Tokio;
 
 /// Maximum chunks of one vectored write.
 const SLICES: usize = 64;
@@ -59,7 +61,8 @@ impl TokioIo {
         if let Some(path) = Endpoint::unix_path(address) {
             return UnixStream::connect(path).await.map(Stream::Unix).map(Self::new);
         }
-        TcpStream::connect(address).await.map(Self::tcp)
+        let addresses: Vec<_> = tokio::net::lookup_host(address).await?.collect();
+        connect_to_any::<Tokio, _, _>(&addresses, TcpStream::connect).await.map(Self::tcp)
     }
 
     /// Turns Nagle's algorithm off: frames are collected before they are written.

@@ -29,6 +29,7 @@ use crate::inbound::Inbound;
 use crate::outbound::Outbound;
 use crate::outcomes::Outcomes;
 use crate::requests::{NewRequest, RequestKind, Requests};
+use crate::subscription::Subscription;
 use crate::subscriptions::Subscriptions;
 
 /// One client of a broker, over any number of successive connections.
@@ -209,6 +210,22 @@ impl Client {
         self.subscriptions.take(subscription)
     }
 
+    /// Drops the messages and events that a subscription has received; they do not count as taken.
+    ///
+    /// For an application that no longer reads the subscription: [`unsubscribe`](Self::unsubscribe) first, then call this
+    /// whenever the subscription is [ready](Self::poll_ready).
+    pub fn discard_events(&mut self, subscription: SubscriptionId) {
+        self.subscriptions.discard(subscription);
+        self.settle();
+    }
+
+    /// Whether every message of the subscription's window was taken and none of them is committed: the next one arrives
+    /// after a commit.
+    #[must_use]
+    pub fn is_window_taken(&self, subscription: SubscriptionId) -> bool {
+        self.subscriptions.get(subscription).is_some_and(Subscription::is_window_taken)
+    }
+
     /// Refusals, since the last call, of publishes and commits that wanted no answer: their number and the latest one.
     pub const fn poll_refused(&mut self) -> Option<(u64, Refusal)> {
         self.requests.take_refused()
@@ -260,6 +277,21 @@ impl Client {
     #[must_use]
     pub const fn limits(&self) -> &Limits {
         self.connection.limits()
+    }
+
+    /// Whether one more request may be made now: if not, requests fail with [`RequestError::Full`]. May change after any
+    /// call.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.check_room() != Err(RequestError::Full)
+    }
+
+    /// The publishes and batches that would be lost, or whose outcome would stay unknown, if the client were dropped now.
+    ///
+    /// O(n) in the requests in flight.
+    #[must_use]
+    pub fn unanswered_publishes(&self) -> usize {
+        self.requests.unanswered_publishes()
     }
 
     /// Keeps time from moving backwards.

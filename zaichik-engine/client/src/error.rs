@@ -128,6 +128,20 @@ pub enum RequestError {
     /// No message of a subscription with a window was taken yet. Nothing was sent.
     #[error("no message was taken yet, so there is nothing to commit")]
     NothingToCommit,
+    /// The message is committed, so it can't be redelivered by a nack. Nothing was sent.
+    ///
+    /// Commits are cumulative: one of a later message covers it.
+    #[error(
+        "topic {topic:?}: message {offset} can't be nacked, because everything before {cursor} is committed; commit messages in order"
+    )]
+    AlreadyCommitted {
+        /// The topic of the subscription.
+        topic: Arc<str>,
+        /// The message's offset.
+        offset: u64,
+        /// The first offset that is not committed.
+        cursor: u64,
+    },
     /// The broker refused the request, or would have to: it had no effect, and the connection stays open.
     #[error("{}topic {topic:?}: {refusal}", operation_of(refusal))]
     Refused {
@@ -167,6 +181,15 @@ pub enum RequestError {
     )]
     Unknown {
         /// The topic that the request was about.
+        topic: Arc<str>,
+    },
+    /// No answer was read before the deadline, because messages of subscriptions with `window = 0` that were not taken
+    /// fill [`buffer_bytes`](crate::ClientConfig::buffer_bytes): the request took effect once, or not at all.
+    #[error(
+        "topic {topic:?}: no answer was read, because messages of subscriptions with window 0 wait to be taken; take them in another task, use another client, or use a window; it is unknown whether the broker applied the request"
+    )]
+    Unread {
+        /// The topic that the request was about; empty for a ping.
         topic: Arc<str>,
     },
     /// The deadline passed before there was a connection, room in the output, or the request's turn. Nothing was sent.
@@ -213,8 +236,9 @@ impl RequestError {
             | Self::TooManySubscriptions { .. }
             | Self::NoSubscription(_)
             | Self::NothingToCommit
+            | Self::AlreadyCommitted { .. }
             | Self::Refused { .. } => ErrorClass::Refused,
-            Self::Unknown { .. } => ErrorClass::Unknown,
+            Self::Unknown { .. } | Self::Unread { .. } => ErrorClass::Unknown,
             Self::Closed | Self::SequencesExhausted => ErrorClass::Fatal,
         }
     }

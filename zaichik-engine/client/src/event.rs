@@ -195,8 +195,9 @@ pub struct Message {
     pub offset: u64,
     /// When the broker accepted it.
     pub timestamp: Timestamp,
-    /// How often it was delivered to this subscription, this time included (rule A5). It is no count of failures: a nack of
-    /// an earlier message raises it too.
+    /// How often the broker delivered it to this subscription, this time included (rule A5), whether or not the
+    /// application saw it: deliveries that were still buffered when a nack or a broken connection discarded them count
+    /// too. So it is no count of failures, and it may be 2 when a message is seen for the first time.
     pub attempt: u32,
     /// Its key, if it has one.
     pub key: Option<Bytes>,

@@ -13,7 +13,7 @@ use crate::answer::{Answer, SubscriptionId};
 use crate::backoff::Backoff;
 use crate::error::RequestError;
 use crate::requests::{NewRequest, RequestKind, Requests};
-use crate::subscription::{Subscription, SubscriptionState};
+use crate::subscription::{Release, Subscription, SubscriptionState};
 use crate::subscriptions::Subscriptions;
 
 /// The parts of a client that an outcome changes, and the current time.
@@ -45,6 +45,17 @@ impl Outcomes<'_> {
             self.subscriptions.change(id, Subscription::commit_settled);
             if is_open {
                 self.resume(id);
+            }
+        }
+    }
+
+    /// Sends or answers commits that waited for their connection.
+    pub(crate) fn release_commits(&mut self) {
+        for (wire, release) in self.subscriptions.take_released() {
+            match release {
+                Release::Send => self.requests.requeue(wire),
+                Release::Confirmed(cursor) => self.requests.answer(wire, Ok(Answer::Committed { cursor })),
+                Release::Void => self.requests.give_up(wire),
             }
         }
     }

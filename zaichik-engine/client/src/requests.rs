@@ -112,7 +112,7 @@ impl Requests {
             self.answers.push_back((id, Ok(Answer::Queued)));
         }
         set_timer(&mut self.timers, request, new.deadline);
-        self.queue.push(request, is_numbered(&self.producer, request));
+        self.queue.push(request, is_ordered(&self.producer, request));
         (request.wire, id)
     }
 
@@ -180,6 +180,17 @@ impl Requests {
             self.queue.compact(&self.table);
         }
         Some(request)
+    }
+
+    /// Takes a request out of the queue, until it is queued again or its deadline passes.
+    pub(crate) fn park(&mut self, wire: u32) {
+        let Some(request) = self.table.get_mut(wire) else {
+            return;
+        };
+        if self.queue.leave(request) {
+            request.progress = Progress::Waiting;
+            self.queue.compact(&self.table);
+        }
     }
 
     /// Reschedules a Resubscribe that the broker refused temporarily.
@@ -269,8 +280,16 @@ impl Requests {
 
     /// Requests that would be lost if the client closed now: unanswered ones, and unsent ones that expect no answer.
     pub(crate) fn unfinished(&self) -> usize {
-        let quiet = self.table.iter().filter(|request| matches!(request.kind, RequestKind::QuietPublish(_)));
+        let quiet = self.table.iter().filter(|request| request.is_quiet_publish());
         self.awaited.saturating_add(quiet.count())
+    }
+
+    /// Publishes and batches without an answer, and unsent ones that expect none.
+    pub(crate) fn unanswered_publishes(&self) -> usize {
+        let is_unanswered = |request: &&Request| {
+            request.is_quiet_publish() || (request.id.is_some() && request.is_acknowledged_publish())
+        };
+        self.table.iter().filter(is_unanswered).count()
     }
 
     fn next_id(&mut self) -> RequestId {
@@ -290,6 +309,11 @@ impl Requests {
 /// Whether the producer numbers the request.
 const fn is_numbered(producer: &Producer, request: &Request) -> bool {
     producer.identity().is_some() && request.is_acknowledged_publish()
+}
+
+/// Whether the request has a place in the order of the producer's publishes (rule P6).
+const fn is_ordered(producer: &Producer, request: &Request) -> bool {
+    producer.identity().is_some() && (request.is_acknowledged_publish() || request.is_quiet_publish())
 }
 
 fn set_timer(timers: &mut BTreeSet<(Timestamp, u32)>, request: &mut Request, at: Timestamp) {
@@ -320,7 +344,7 @@ impl Requests {
             all().filter(is_publish).filter(|request| request.is_sent()).count()
         );
         assert!(self.settled.is_empty());
-        self.queue.check_invariants(&self.table, |request| is_numbered(&self.producer, request));
+        self.queue.check_invariants(&self.table, |request| is_ordered(&self.producer, request));
         self.check_numbers();
     }
 

@@ -1,6 +1,7 @@
 //! One subscription on the client's side: the messages received, taken and committed, and where to resume.
 
 mod buffer;
+mod commits;
 mod position;
 mod rewind;
 mod rewinds;
@@ -8,14 +9,16 @@ mod rewinds;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use zaichik_proto::{Delivery, Gap, Refusal, RefusalCode, Start};
+use zaichik_proto::{Delivery, Gap, Start};
 
 use self::buffer::{Buffer, ReceivedRecords};
+pub(crate) use self::commits::{CommitStep, Release};
+use self::commits::{TakenMessages, WaitingCommits};
 use self::position::Position;
 use self::rewinds::Rewinds;
 use crate::answer::SubscriptionId;
 use crate::config::SubscribeOptions;
-use crate::error::{RequestError, Violation};
+use crate::error::Violation;
 use crate::event::Event;
 
 /// A subscription, over all connections of its client.
@@ -37,6 +40,8 @@ pub(crate) struct Subscription {
     generation: u32,
     /// Commits in unanswered batches that the connection before this one carried.
     unsettled_commits: u32,
+    waiting_commits: WaitingCommits,
+    taken: TakenMessages,
     buffer: Buffer,
     /// The first offset that was not received on this connection.
     next: u64,
@@ -79,6 +84,8 @@ impl Subscription {
             rewinds: Rewinds::default(),
             generation: 0,
             unsettled_commits: 0,
+            waiting_commits: WaitingCommits::default(),
+            taken: TakenMessages::default(),
             buffer: Buffer::default(),
             next: 0,
             interruption: None,
@@ -174,12 +181,15 @@ impl Subscription {
                 self.buffer.push_event(Event::Reconnected { from, start: start.max(from) });
             }
         }
+        // A durable subscription starts at the broker's cursor.
+        self.position.confirm_to(start);
     }
 
     /// A new connection is open: forgets what was not taken and returns where to begin.
     pub(crate) fn resume(&mut self, same_instance: bool) -> Start {
         let restart_is_news = self.buffer.holds_restarted();
         self.buffer.clear();
+        self.taken = TakenMessages::default();
         if !same_instance {
             self.interruption = Some(Interruption::Restarted);
             self.position = Position::new(self.options.start);
@@ -276,11 +286,19 @@ impl Subscription {
         }
         let event = self.buffer.take(&self.topic)?;
         match &event {
-            Event::Message(message) => self.position.take_to(message.offset.saturating_add(1)),
+            Event::Message(message) => {
+                self.position.take_to(message.offset.saturating_add(1));
+                self.message_taken(message.offset);
+            }
             Event::Gap { to, .. } | Event::Reconnected { start: to, .. } => self.position.take_to(*to),
             Event::Restarted { .. } | Event::Refused(_) | Event::Fenced | Event::Ended(_) => {}
         }
         Some(event)
+    }
+
+    /// Drops everything that was received and not taken.
+    pub(crate) fn discard(&mut self) {
+        self.buffer.clear();
     }
 
     /// The subscription has ended: drops untaken messages if the application asked for the end, and reports the end
@@ -316,16 +334,6 @@ impl Subscription {
         self.is_active() && self.was_delivered(offset)
     }
 
-    /// Whether `offset` may be committed: a commit that the broker would refuse never moves the resume position.
-    pub(crate) fn check_commit(&self, offset: u64) -> Result<(), RequestError> {
-        self.check_taken(offset, RefusalCode::CommitAhead)
-    }
-
-    /// Whether `offset` may be nacked.
-    pub(crate) fn check_nack(&self, offset: u64) -> Result<(), RequestError> {
-        self.check_taken(offset, RefusalCode::NackAhead)
-    }
-
     /// Whether an offset that the application took was delivered on this connection.
     pub(crate) const fn was_delivered(&self, offset: u64) -> bool {
         offset < self.next
@@ -356,17 +364,6 @@ impl Subscription {
     /// Whether there is something to take.
     pub(crate) fn has_something(&self) -> bool {
         !self.is_withheld() && !self.buffer.is_empty()
-    }
-
-    fn check_taken(&self, offset: u64, ahead: RefusalCode) -> Result<(), RequestError> {
-        let refusal = if self.options.window == 0 {
-            Refusal::new(RefusalCode::CommitsOff)
-        } else if offset >= self.taken_to() {
-            Refusal::with_value(ahead, self.taken_to())
-        } else {
-            return Ok(());
-        };
-        Err(RequestError::Refused { topic: Arc::clone(&self.topic), refusal })
     }
 
     /// Where a new connection resumes; with `window = 0`, where nothing is committed, after the last message taken.

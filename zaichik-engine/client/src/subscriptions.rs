@@ -1,5 +1,6 @@
 //! All subscriptions of a client, and which of them have events to take.
 
+use core::mem;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use zaichik_proto::{Delivery, Gap};
 use crate::answer::SubscriptionId;
 use crate::error::{RequestError, Violation};
 use crate::event::Event;
-use crate::subscription::Subscription;
+use crate::subscription::{Release, Subscription};
 
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
@@ -23,6 +24,8 @@ pub(crate) struct Subscriptions {
     leaving: BTreeSet<SubscriptionId>,
     /// The last message that the application took from a subscription with a window.
     last_taken: Option<(SubscriptionId, u64)>,
+    /// Requests of commits that no longer wait.
+    released: Vec<(u32, Release)>,
 }
 
 #[derive(Debug)]
@@ -92,6 +95,7 @@ impl Subscriptions {
             *is_ready = true;
             self.ready.push_back(id);
         }
+        subscription.release_commits(&mut self.released);
         // A rewound message can't be committed before it is taken again.
         let taken_to = subscription.taken_to();
         self.last_taken = self.last_taken.filter(|(of, offset)| *of != id || *offset < taken_to);
@@ -158,11 +162,21 @@ impl Subscriptions {
         } else if let Some(Event::Message(message)) = &event {
             self.last_taken = Some((id, message.offset));
         }
-        if subscription.is_finished() {
+        self.remove_finished(id);
+        event
+    }
+
+    /// Drops what a subscription has received, as if it had never arrived; removes a finished subscription.
+    pub(crate) fn discard(&mut self, id: SubscriptionId) {
+        self.change(id, Subscription::discard);
+        self.remove_finished(id);
+    }
+
+    fn remove_finished(&mut self, id: SubscriptionId) {
+        if self.get(id).is_some_and(Subscription::is_finished) {
             self.remove(id);
             self.last_taken = self.last_taken.filter(|(of, _)| *of != id);
         }
-        event
     }
 
     pub(crate) fn pop_ready(&mut self) -> Option<SubscriptionId> {
@@ -203,6 +217,11 @@ impl Subscriptions {
     /// Bytes that wait to be taken from subscriptions without a window.
     pub(crate) const fn unwindowed_bytes(&self) -> usize {
         self.unwindowed_bytes
+    }
+
+    /// Takes the requests of commits that no longer wait, in the order of the commits of each subscription.
+    pub(crate) fn take_released(&mut self) -> Vec<(u32, Release)> {
+        mem::take(&mut self.released)
     }
 
     /// The last message that the application took from a subscription with a window.

@@ -1,20 +1,21 @@
 //! The state shared by a client's handles and its background task: the state machine, and the wakers of the futures
 //! that wait for it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use zaichik_client::{
-    Answer, Client as Machine, ClientConfig, Link, RequestError, RequestId, SubscriptionId,
+    Answer, Client as Machine, ClientConfig, Link, LinkError, RequestError, RequestId, SubscriptionId,
 };
 use zaichik_proto::Timestamp;
 
 use super::error::ClientError;
+use super::readers::Readers;
 use super::replies::{Replies, Taken};
-use super::room::Room;
-use super::wakes::{Wakes, in_order, keep};
+use super::room::{Ask, Room, Ticket, Waiter, Waiting};
+use super::wakes::{Wakes, keep};
 use crate::clock::Clock;
 use crate::sync::{Mutex, MutexGuard};
 
@@ -41,9 +42,9 @@ pub(crate) struct State {
     /// The background task stopped reading because there is no room for more.
     pub(crate) is_paused: bool,
     replies: Replies,
-    /// Requests that wait for room: each answer, read and write may make some.
-    pub(crate) room: Room,
-    readers: HashMap<SubscriptionId, Option<Waker>>,
+    /// Requests that wait for room: each step may make some.
+    room: Room,
+    readers: Readers,
     /// Subscriptions that were dropped and may still receive events.
     leaving: BTreeSet<SubscriptionId>,
     /// Futures that wait for the link to open or close.
@@ -78,9 +79,10 @@ impl Core {
     pub(crate) fn abandon(&self) {
         let wakes = {
             let mut state = self.lock();
+            state.warn_of_lost_publishes();
             state.abandoned = true;
             let mut wakes = Wakes::default();
-            state.dispatch(&mut wakes);
+            state.dispatch(self.clock.now(), &mut wakes);
             state.wake_all(&mut wakes);
             wakes
         };
@@ -96,10 +98,10 @@ impl Core {
         let mut state = self.lock();
         let now = self.clock.now();
         let value = step(&mut state, now);
-        state.dispatch(&mut wakes);
+        let has_made_requests = state.dispatch(now, &mut wakes);
         // Taking a message may have made room for the next one, for which the stream was not polled.
         let is_unasked = state.is_paused && state.machine.wants_read();
-        if wake_task || is_unasked {
+        if wake_task || is_unasked || has_made_requests {
             state.is_paused = false;
             wakes.extend(state.task.take());
         }
@@ -144,7 +146,7 @@ impl State {
             is_paused: false,
             replies: Replies::default(),
             room: Room::default(),
-            readers: HashMap::new(),
+            readers: Readers::default(),
             leaving: BTreeSet::new(),
             watchers: Vec::new(),
             seen: Phase::Opening,
@@ -209,9 +211,74 @@ impl State {
         }
     }
 
+    /// Whether a request may be made now: there is room, and no other request waits for it.
+    pub(crate) fn is_free(&self) -> bool {
+        self.room.has_no_line() && self.machine.has_room()
+    }
+
+    /// [`RequestError::Full`] if other requests wait for room, which one that is made now would overtake.
+    pub(crate) fn check_line(&self) -> Result<(), RequestError> {
+        if self.room.has_no_line() { Ok(()) } else { Err(RequestError::Full) }
+    }
+
+    /// Puts a request at the end of the line; it is made as soon as there is room and nothing is before it.
+    pub(crate) fn line_up(&mut self, ask: Ask, owner: Waiter) -> Ticket {
+        self.room.wait(ask, owner)
+    }
+
+    /// The request that was in the line, once its turn has come.
+    pub(crate) fn take_turn(
+        &mut self,
+        ticket: Ticket,
+        waker: &Waker,
+    ) -> Option<Result<RequestId, ClientError>> {
+        let result = self.room.result(ticket, waker);
+        if let Some(Ok(request)) = result {
+            return Some(Ok(request));
+        }
+        // The client's end says more than the error of one request.
+        if let Err(over) = self.check() {
+            self.room.leave(ticket);
+            return Some(Err(over));
+        }
+        result.map(|result| result.map_err(ClientError::from))
+    }
+
+    /// A future or a publisher with a request in the line was dropped.
+    pub(crate) fn leave_line(&mut self, ticket: Ticket) {
+        if let Some(request) = self.room.leave(ticket) {
+            self.replies.forget(request);
+        }
+    }
+
+    /// The background task ends: publishes that nobody waits for would be lost without a word.
+    fn warn_of_lost_publishes(&self) {
+        let unanswered = match self.machine.last_error() {
+            Some(LinkError::DrainTimeout { unanswered }) => *unanswered,
+            _ => self.machine.unanswered_publishes(),
+        };
+        if unanswered > 0 {
+            tracing::warn!(
+                unanswered,
+                "a client ended with unanswered publishes, which may be lost; await close() before the runtime ends"
+            );
+        }
+    }
+
     /// Wakes `waker` when a subscription has an event.
-    pub(crate) fn watch_subscription(&mut self, id: SubscriptionId, waker: &Waker) {
-        keep(self.readers.entry(id).or_default(), waker);
+    pub(crate) fn watch_subscription(
+        &mut self,
+        id: SubscriptionId,
+        topic: &Arc<str>,
+        now: Timestamp,
+        waker: &Waker,
+    ) {
+        self.readers.wait(id, topic, now, waker);
+    }
+
+    /// Logs what keeps readers waiting for long; called now and then.
+    pub(crate) fn warn_of_waiting_readers(&mut self, now: Timestamp) {
+        self.readers.warn(&self.machine, now);
     }
 
     /// A subscription was dropped: ends it.
@@ -222,17 +289,12 @@ impl State {
             self.leaving.insert(id);
             self.replies.expect_leave(request, id);
         }
-        self.discard(id);
+        self.machine.discard_events(id);
     }
 
     /// A subscription has ended, and its last event was taken.
     pub(crate) fn forget_reader(&mut self, id: SubscriptionId) {
-        self.readers.remove(&id);
-    }
-
-    /// Drops the events of a subscription that was dropped.
-    fn discard(&mut self, id: SubscriptionId) {
-        while self.machine.poll_event(id).is_some() {}
+        self.readers.forget(id);
     }
 
     fn abandonment(&self) -> ClientError {
@@ -240,32 +302,34 @@ impl State {
     }
 
     /// The state machine's reason, or the operating system's error if connecting failed.
-    fn explain(&self, reason: zaichik_client::LinkError) -> ClientError {
+    fn explain(&self, reason: LinkError) -> ClientError {
         match (&reason, &self.connect_error) {
-            (zaichik_client::LinkError::ConnectFailed, Some(source)) => {
-                ClientError::Connect(Arc::clone(source))
-            }
+            (LinkError::ConnectFailed, Some(source)) => ClientError::Connect(Arc::clone(source)),
             _ => ClientError::Ended(reason),
         }
     }
 
-    /// Hands the state machine's answers and events to the futures that wait for them.
-    fn dispatch(&mut self, wakes: &mut Wakes) {
-        while let Some((id, answer)) = self.machine.poll_answer() {
-            if let Some(left) = self.replies.dispatch(id, answer, wakes) {
-                self.leaving.remove(&left);
-                self.discard(left);
+    /// Hands the state machine's answers and events to the futures that wait for them, and makes the requests for which
+    /// there is room now; says whether it made any.
+    fn dispatch(&mut self, now: Timestamp, wakes: &mut Wakes) -> bool {
+        let mut has_made_requests = false;
+        loop {
+            while let Some((id, answer)) = self.machine.poll_answer() {
+                if let Some(left) = self.replies.dispatch(id, answer, wakes) {
+                    self.leaving.remove(&left);
+                    self.machine.discard_events(left);
+                }
             }
-            self.room.call();
-        }
-        while let Some(waker) = self.room.pop_called() {
-            wakes.push(waker);
+            if self.abandoned || !self.serve(now, wakes) {
+                break;
+            }
+            has_made_requests = true;
         }
         while let Some(id) = self.machine.poll_ready() {
             if self.leaving.contains(&id) {
-                self.discard(id);
+                self.machine.discard_events(id);
             }
-            wakes.extend(self.readers.get_mut(&id).and_then(Option::take));
+            wakes.extend(self.readers.wake(id));
         }
         let phase = match self.machine.link() {
             Link::Open => Phase::Open,
@@ -279,18 +343,38 @@ impl State {
                 self.wake_all(wakes);
             }
         }
+        has_made_requests
+    }
+
+    /// Makes requests in the order of the line while there is room; says whether there were any.
+    fn serve(&mut self, now: Timestamp, wakes: &mut Wakes) -> bool {
+        let mut has_served = false;
+        while self.machine.has_room()
+            && let Some((ticket, Waiting { ask, owner })) = self.room.next()
+        {
+            has_served = true;
+            let result = ask(&mut self.machine, now);
+            match (&result, owner) {
+                (Ok(request), Waiter::Future(kept)) => self.replies.await_reply(*request, kept.as_ref()),
+                (Err(_), Waiter::Future(kept)) => wakes.extend(kept),
+                (result, Waiter::Publisher(publisher)) => {
+                    if let Ok(request) = result {
+                        self.replies.count(*request, publisher);
+                    }
+                    wakes.extend(self.replies.publisher(publisher).waker.take());
+                }
+            }
+            self.room.served(ticket, result);
+        }
+        has_served
     }
 
     /// The client has ended: every future checks again.
     fn wake_all(&mut self, wakes: &mut Wakes) {
         self.watchers.drain(..).for_each(|waker| wakes.push(waker));
-        while let Some(waker) = self.room.pop() {
-            wakes.push(waker);
-        }
+        self.room.wake_all(wakes);
         self.replies.wake_all(wakes);
-        for reader in in_order(&mut self.readers) {
-            wakes.extend(reader.take());
-        }
+        self.readers.wake_all(wakes);
     }
 }
 

@@ -38,28 +38,37 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Commits this message and all before it (rule A2); ready when the broker has the commit.
+    /// Commits this message and all before it (rule A2).
+    ///
+    /// Ready when the broker has the commit of a durable subscription, even if connections break meanwhile. A
+    /// subscription without a name ends with its connection, and the client continues behind its commits, so a commit
+    /// without a connection is done at once (rule P4).
     ///
     /// # Errors
-    /// [`ClientError::Request`] if commits are off, the subscription has ended, or the connection broke
-    /// before the answer; then uncommitted messages are redelivered.
+    /// [`ClientError::Request`] if commits are off or the subscription has ended; of class
+    /// [`Unknown`](crate::ErrorClass::Unknown) if the broker may or may not have the commit: 30 s passed, the subscription
+    /// ended, or its cursor was moved. The messages are not handed out again to this client, but may be to the next
+    /// holder.
     pub async fn commit(&self) -> Result<(), ClientError> {
         let (id, offset) = (self.subscription, self.message.offset);
-        Request::new(&self.core, |machine, now| machine.commit(now, id, offset)).await?;
+        Request::new(&self.core, move |machine, now| machine.commit(now, id, offset)).await?;
         Ok(())
     }
 
     /// Moves delivery back to this message, after `delay` (rule A4): it and all after it are redelivered in order,
     /// with [`attempt`](Message::attempt) raised. The whole subscription waits for it.
     ///
-    /// Ready when the broker has the nack. A committed message stays committed. With a
-    /// [dead-letter topic](super::Subscribe::dead_letter) it counts as a failure.
+    /// Ready when the broker has the nack. With a [dead-letter topic](super::Subscribe::dead_letter) it counts as a
+    /// failure.
     ///
     /// # Errors
-    /// As for [`commit`](Self::commit).
+    /// [`RequestError::AlreadyCommitted`](crate::RequestError::AlreadyCommitted) if this message or a later one was
+    /// committed: it is not redelivered. If the connection of a durable subscription breaks first, an error of class
+    /// [`Unknown`](crate::ErrorClass::Unknown) or [`Retryable`](crate::ErrorClass::Retryable): the message is redelivered,
+    /// but may not count as failed. Otherwise as for [`commit`](Self::commit).
     pub async fn nack(&self, delay: Duration) -> Result<(), ClientError> {
         let (id, offset) = (self.subscription, self.message.offset);
-        Request::new(&self.core, |machine, now| machine.nack(now, id, offset, delay)).await?;
+        Request::new(&self.core, move |machine, now| machine.nack(now, id, offset, delay)).await?;
         Ok(())
     }
 

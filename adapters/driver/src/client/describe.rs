@@ -79,7 +79,7 @@ impl<R: Runtime> Client<R> {
     pub async fn topics(&self) -> Result<Vec<TopicInfo>, ClientError> {
         let (mut all, mut from) = (Vec::new(), Some(0));
         while let Some(page) = from {
-            let answer = self.ask(|machine, now| machine.describe_topics(now, page)).await?;
+            let answer = self.ask(move |machine, now| machine.describe_topics(now, page)).await?;
             let Answer::Topics { topics, next } = answer else {
                 return Err(mismatch(&answer));
             };
@@ -94,7 +94,8 @@ impl<R: Runtime> Client<R> {
     /// # Errors
     /// [`ClientError::Request`] with `UnknownTopic` if there is none, or as for any request.
     pub async fn topic(&self, topic: &str) -> Result<TopicInfo, ClientError> {
-        let answer = self.ask(|machine, now| machine.describe_topic(now, topic)).await?;
+        let topic = topic.to_owned();
+        let answer = self.ask(move |machine, now| machine.describe_topic(now, &topic)).await?;
         let Answer::Topics { mut topics, .. } = answer else {
             return Err(mismatch(&answer));
         };
@@ -109,7 +110,10 @@ impl<R: Runtime> Client<R> {
     pub async fn subscriptions(&self, topic: Option<&str>) -> Result<Vec<SubscriptionInfo>, ClientError> {
         let (mut all, mut from) = (Vec::new(), Some(0));
         while let Some(page) = from {
-            let answer = self.ask(|machine, now| machine.describe_subscriptions(now, topic, page)).await?;
+            let topic = topic.map(str::to_owned);
+            let ask =
+                self.ask(move |machine, now| machine.describe_subscriptions(now, topic.as_deref(), page));
+            let answer = ask.await?;
             let Answer::Subscriptions { subscriptions, next } = answer else {
                 return Err(mismatch(&answer));
             };
@@ -125,7 +129,8 @@ impl<R: Runtime> Client<R> {
     /// [`ClientError::Request`] with `UnknownTopic` or `NotSubscribed` if there is none, or as for any
     /// request.
     pub async fn subscription(&self, topic: &str, name: &str) -> Result<SubscriptionInfo, ClientError> {
-        let answer = self.ask(|machine, now| machine.describe_durable(now, topic, name)).await?;
+        let (topic, name) = (topic.to_owned(), name.to_owned());
+        let answer = self.ask(move |machine, now| machine.describe_durable(now, &topic, &name)).await?;
         let Answer::Subscriptions { mut subscriptions, .. } = answer else {
             return Err(mismatch(&answer));
         };
@@ -138,7 +143,8 @@ impl<R: Runtime> Client<R> {
     /// [`ClientError::Request`] with `SubscriptionHeld` while a connection holds it, with `UnknownTopic` or
     /// `NotSubscribed` if there is none, or as for any request.
     pub async fn remove_subscription(&self, topic: &str, name: &str) -> Result<(), ClientError> {
-        self.ask(|machine, now| machine.remove_durable(now, topic, name)).await?;
+        let (topic, name) = (topic.to_owned(), name.to_owned());
+        self.ask(move |machine, now| machine.remove_durable(now, &topic, &name)).await?;
         Ok(())
     }
 }

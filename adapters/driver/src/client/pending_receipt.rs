@@ -13,7 +13,8 @@ use super::request::Reply;
 
 /// A receipt that has not arrived yet; await it to learn the outcome. Returned by [`Publish::enqueue`](super::Publish::enqueue).
 ///
-/// The messages are published whether this is awaited or dropped. The client's `max_in_flight` bounds the number of
+/// The messages are published whether this is awaited or dropped, unless the program ends before they are: see
+/// [`Client::close`](super::Client::close). The client's `max_in_flight` bounds the number of
 /// pending answers.
 #[must_use = "a refused or lost message is reported only here"]
 pub struct PendingReceipt(Reply);

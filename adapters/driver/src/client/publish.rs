@@ -16,7 +16,8 @@ use super::error::ClientError;
 use super::mismatch;
 use super::outgoing::Outgoing;
 use super::pending_receipt::PendingReceipt;
-use super::request::{Call, Reply};
+use super::request::{Begun, Call, Reply, Turn};
+use super::room::Ask;
 
 /// Messages to publish to one topic: configure it, then await it or [`enqueue`](Self::enqueue) it.
 ///
@@ -24,8 +25,10 @@ use super::request::{Call, Reply};
 /// if it refuses them. Temporary refusals are retried until the deadline. Messages that a broken connection left
 /// unanswered are resent on the next one, and are stored once (rules P3, P4).
 ///
-/// Nothing is sent before the first poll. Dropping it later does not take the messages back: they are published once,
-/// and their outcome is not reported.
+/// Nothing is sent before the first poll. Messages of one client, its clones and tasks are stored in the order of the
+/// first polls (rule P6), also while the maximum number of requests is in flight: then they wait in line. Dropping it
+/// while it waits withdraws the messages. Dropping it later does not take them back: they are published once, and their
+/// outcome is not reported.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
@@ -71,6 +74,8 @@ pub struct UnacknowledgedPublish<'a>(Publish<'a>);
 enum Messages {
     One(Outgoing),
     Many(Vec<Outgoing>),
+    /// They wait for room.
+    Shared(Arc<[Outgoing]>),
 }
 
 impl<'a> Publish<'a> {
@@ -109,6 +114,9 @@ impl<'a> Publish<'a> {
     /// Messages of one client are stored in the order in which they were published, whether or not their handles are
     /// awaited. Each call publishes once, so a call that failed with [`RequestError::Full`] can be repeated.
     ///
+    /// The background task sends the messages later: before the program ends, await the handle or
+    /// [`close`](super::Client::close) the client, or they may be lost without a word.
+    ///
     /// ```
     /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
     /// # Simulation::new().run(async {
@@ -124,22 +132,26 @@ impl<'a> Publish<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`RequestError::Full`] if the maximum number of requests or bytes is in flight: await some handles
-    /// first. Otherwise as for awaiting it, when nothing can be sent at all.
+    /// [`RequestError::Full`] if the maximum number of requests or bytes is in flight, or other requests wait for room:
+    /// await some handles first. Otherwise as for awaiting it, when nothing can be sent at all.
     pub fn enqueue(&self) -> Result<PendingReceipt, ClientError> {
         let Self { topic, messages, options, call } = self;
         let reply = Reply::now(call.core(), |machine, now| messages.publish(machine, now, topic, *options))?;
         Ok(PendingReceipt::new(reply))
     }
 
-    fn poll_answer(&mut self, cx: &Context<'_>) -> Poll<Result<Answer, ClientError>> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, ClientError>> {
         let Self { topic, messages, options, call } = self;
-        call.poll(cx, |machine, now| messages.publish(machine, now, topic, *options))
+        call.poll(cx, |turn| match turn {
+            Turn::Now(machine, now) => messages.publish(machine, now, topic, *options).map(Begun::Made),
+            Turn::Later => Ok(Begun::HandedOver(messages.hand_over(topic, *options))),
+        })
     }
 }
 
 impl UnacknowledgedPublish<'_> {
-    /// Queues the messages for sending now, without waiting for room.
+    /// Queues the messages for sending now, without waiting for room. Before the program ends,
+    /// [`close`](super::Client::close) the client, or they may not be sent.
     ///
     /// # Errors
     /// As for [`Publish::enqueue`].
@@ -147,6 +159,7 @@ impl UnacknowledgedPublish<'_> {
         let Publish { topic, messages, options, call } = &self.0;
         call.core().update(|state, now| {
             state.check()?;
+            state.check_line()?;
             messages.publish(&mut state.machine, now, topic, *options)?;
             Ok(())
         })
@@ -164,10 +177,25 @@ impl Messages {
         Outgoing::with_records(self.as_slice(), |records| machine.publish(now, topic, records, options))
     }
 
-    const fn as_slice(&self) -> &[Outgoing] {
+    /// The publish as a request that can wait for room. The messages are shared, not copied.
+    fn hand_over(&mut self, topic: &str, options: PublishOptions) -> Ask {
+        let messages: Arc<[Outgoing]> = match std::mem::replace(self, Self::Many(Vec::new())) {
+            Self::One(message) => Arc::new([message]),
+            Self::Many(messages) => messages.into(),
+            Self::Shared(messages) => messages,
+        };
+        *self = Self::Shared(Arc::clone(&messages));
+        let topic: Box<str> = topic.into();
+        Box::new(move |machine, now| {
+            Outgoing::with_records(&messages, |records| machine.publish(now, &topic, records, options))
+        })
+    }
+
+    fn as_slice(&self) -> &[Outgoing] {
         match self {
             Self::One(message) => slice::from_ref(message),
-            Self::Many(messages) => messages.as_slice(),
+            Self::Many(messages) => messages,
+            Self::Shared(messages) => messages,
         }
     }
 }

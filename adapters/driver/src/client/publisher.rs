@@ -7,14 +7,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Sink;
-use zaichik_client::{PublishOptions, RequestError};
+use zaichik_client::{Client as Machine, PublishOptions};
 use zaichik_proto::AckLevel;
 
 use super::core::Owner;
 use super::error::ClientError;
 use super::outgoing::Outgoing;
 use super::replies::PublisherId;
-use super::room::Ticket;
+use super::room::{Ticket, Waiter};
 use super::wakes::keep;
 
 /// Maximum messages collected for one step.
@@ -30,6 +30,7 @@ const MAX_IN_FLIGHT: usize = 64;
 ///
 /// Messages that are [fed](futures::SinkExt::feed) without a flush are sent together: up to 256 of them and 32 KiB
 /// are one step, which the broker accepts or refuses as a whole. A flush is done when every step has its answer.
+/// A step takes its place among the other publishes of the client when it is sent (rule P6).
 /// An error is reported once, by the next call; it means that some of the messages before it were not accepted.
 /// Dropping the publisher loses messages that were fed and not flushed. Messages that were sent are published, and
 /// their outcome is not reported.
@@ -57,6 +58,7 @@ pub struct Publisher {
     limit: usize,
     batch: Vec<Outgoing>,
     batch_bytes: usize,
+    /// A step that waits for room.
     ticket: Option<Ticket>,
 }
 
@@ -125,45 +127,69 @@ impl Publisher {
 
     /// Sends the collected messages, as far as the limits allow.
     fn poll_send(&mut self, cx: &Context<'_>) -> Poll<Result<(), ClientError>> {
-        while !self.batch.is_empty() {
+        while self.ticket.is_some() || !self.batch.is_empty() {
             ready!(self.poll_send_step(cx))?;
         }
         Poll::Ready(Ok(()))
     }
 
     fn poll_send_step(&mut self, cx: &Context<'_>) -> Poll<Result<(), ClientError>> {
+        let made = match self.ticket {
+            Some(ticket) => self.poll_turn(ticket, cx),
+            None => self.poll_begin(cx),
+        };
+        made.map(|made| {
+            self.ticket = None;
+            made
+        })
+    }
+
+    /// Makes the next step, or puts it in the line of requests that wait for room.
+    fn poll_begin(&mut self, cx: &Context<'_>) -> Poll<Result<(), ClientError>> {
         let step = self.step();
         let Self { owner, topic, id, options, limit, batch, ticket, .. } = self;
-        let messages = batch.get(..step).unwrap_or_default();
-        let sent = owner.core().update(|state, now| {
+        let begun = owner.core().update(|state, now| {
             state.check()?;
+            let is_free = state.is_free();
             let in_flight = state.replies().publisher(*id);
             if in_flight.requests >= *limit {
                 keep(&mut in_flight.waker, cx.waker());
                 return Poll::Pending;
             }
-            let asked = Outgoing::with_records(messages, |records| {
-                state.machine.publish(now, topic, records, *options)
-            });
-            if asked == Err(RequestError::Full) {
-                *ticket = Some(state.room.wait(*ticket, cx.waker()));
-                return Poll::Pending;
-            }
-            if let Some(ticket) = ticket.take() {
-                state.room.found(ticket);
-            }
-            Poll::Ready(match asked {
-                Ok(request) => {
+            let step = step.min(batch.len());
+            if is_free {
+                let messages = batch.get(..step).unwrap_or_default();
+                let made = Outgoing::with_records(messages, |records| {
+                    state.machine.publish(now, topic, records, *options)
+                });
+                batch.drain(..step);
+                return Poll::Ready(made.map_err(ClientError::from).map(|request| {
                     state.replies().count(request, *id);
-                    Ok(())
-                }
-                Err(error) => Err(error.into()),
-            })
+                }));
+            }
+            keep(&mut in_flight.waker, cx.waker());
+            let messages: Vec<_> = batch.drain(..step).collect();
+            let (topic, options) = (Arc::clone(topic), *options);
+            let ask = Box::new(move |machine: &mut Machine, now| {
+                Outgoing::with_records(&messages, |records| machine.publish(now, &topic, records, options))
+            });
+            *ticket = Some(state.line_up(ask, Waiter::Publisher(*id)));
+            Poll::Pending
         });
-        let sent = ready!(sent);
-        self.batch.drain(..step);
         self.batch_bytes = self.batch.iter().map(Outgoing::len).fold(0, usize::saturating_add);
-        Poll::Ready(sent)
+        begun
+    }
+
+    /// Ready when the step in the line was made.
+    fn poll_turn(&self, ticket: Ticket, cx: &Context<'_>) -> Poll<Result<(), ClientError>> {
+        let turn = self.owner.core().quietly(|state, _| {
+            let turn = state.take_turn(ticket, cx.waker());
+            if turn.is_none() {
+                keep(&mut state.replies().publisher(self.id).waker, cx.waker());
+            }
+            turn
+        });
+        turn.map_or(Poll::Pending, |turn| Poll::Ready(turn.map(drop)))
     }
 
     /// Ready when every answer has arrived.
@@ -223,7 +249,7 @@ impl Drop for Publisher {
         let Self { owner, id, ticket, .. } = self;
         owner.core().quietly(|state, _| {
             if let Some(ticket) = ticket.take() {
-                state.room.leave(ticket);
+                state.leave_line(ticket);
             }
             state.replies().remove_publisher(*id);
         });

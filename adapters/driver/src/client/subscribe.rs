@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use zaichik_client::{Answer, DurableOptions, SubscribeOptions};
 use zaichik_proto::Start;
@@ -41,10 +41,14 @@ impl Subscribe {
         Self { owner, topic: topic.into(), options: SubscribeOptions::new(), on_loss: OnLoss::Continue }
     }
 
-    /// Maximum uncommitted messages. Default 1: the next message is delivered after the last one was committed. 0 turns
-    /// commits off: messages are delivered at most once, as fast as they can be read. Messages that the program has not
-    /// taken fill [`buffer_bytes`](crate::ClientConfig::buffer_bytes), and then the client reads nothing more, not even
-    /// answers.
+    /// Maximum uncommitted messages. Default 1: the next message is delivered after the last one was committed. A program
+    /// that collects messages before it commits, as `chunks(n)` does, needs a window of at least `n`, or it waits for
+    /// ever.
+    ///
+    /// 0 turns commits off: messages are delivered at most once, as fast as they can be read. Messages that the program
+    /// has not taken fill [`buffer_bytes`](crate::ClientConfig::buffer_bytes), and then the client reads nothing more, not
+    /// even answers: take them in a task that awaits no other request of this client. A request that waits for its answer
+    /// then fails with [`RequestError::Unread`](crate::RequestError::Unread) at its deadline.
     pub const fn window(mut self, messages: u32) -> Self {
         self.options.window = messages;
         self
@@ -90,16 +94,17 @@ impl Subscribe {
     async fn subscribe(self) -> Result<Subscription, ClientError> {
         let Self { owner, topic, options, on_loss } = self;
         let core = Arc::clone(owner.core());
-        let mut membership = Membership { owner, id: None };
-        let answer = Request::new(&core, |machine, now| {
-            let (request, subscription) = machine.subscribe(now, &topic, options.clone())?;
-            membership.id = Some(subscription);
+        let id = Arc::new(OnceLock::new());
+        // Dropped after the request: while that is in the line, the id is unknown and there is nothing to leave.
+        let mut membership = Membership { owner, id: Arc::clone(&id), is_over: false };
+        let name = Arc::clone(&topic);
+        let answer = Request::new(&core, move |machine, now| {
+            let (request, subscription) = machine.subscribe(now, &name, options)?;
+            id.get_or_init(|| subscription);
             Ok(request)
         })
         .await;
-        if answer.is_err() {
-            membership.id = None;
-        }
+        membership.is_over = answer.is_err();
         let answer = answer?;
         let Answer::Subscribed(begun) = answer else {
             return Err(mismatch(&answer));

@@ -20,7 +20,9 @@ use super::request::Request;
 
 /// The messages of a topic, in order, and the losses and reconnects between them: a stream of [`Event`]s.
 ///
-/// Ends when the client or the subscription has ended. Dropping it unsubscribes.
+/// Ends when the client or the subscription has ended. Dropping it unsubscribes. When every message of the window was
+/// taken and none is committed, the next one waits for a commit; so `chunks(n)` with `n` above the
+/// [window](super::Subscribe::window) never yields. A subscription that has waited so for 10 s logs a warning, once.
 ///
 /// ```
 /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation};
@@ -169,22 +171,21 @@ impl Subscription {
         self.losses
     }
 
-    /// Commits everything up to and including the last message taken (rule A2); ready when the broker has the commit.
+    /// Commits everything up to and including the last message taken (rule A2); ready as [`Delivery::commit`] is.
     ///
     /// # Errors
-    /// [`ClientError::Request`] if no message was taken yet, commits are off, or the connection broke before the
-    /// answer; then uncommitted messages are redelivered.
+    /// [`ClientError::Request`] if no message was taken yet, and as for [`Delivery::commit`].
     pub async fn commit(&self) -> Result<(), ClientError> {
         self.commit_to(self.taken.ok_or(RequestError::NothingToCommit)?).await
     }
 
-    /// Commits everything up to and including `offset`; ready when the broker has the commit.
+    /// Commits everything up to and including `offset`; ready as [`Delivery::commit`] is.
     ///
     /// # Errors
     /// As for [`commit`](Self::commit); also refused if `offset` was not delivered.
     pub async fn commit_to(&self, offset: u64) -> Result<(), ClientError> {
-        let core = self.membership.owner.core();
-        Request::new(core, |machine, now| machine.commit(now, self.id, offset)).await?;
+        let (id, core) = (self.id, self.membership.owner.core());
+        Request::new(core, move |machine, now| machine.commit(now, id, offset)).await?;
         Ok(())
     }
 
@@ -192,11 +193,11 @@ impl Subscription {
     /// in order, and nothing overtakes it.
     ///
     /// # Errors
-    /// As for [`commit`](Self::commit).
+    /// As for [`Delivery::nack`].
     pub async fn nack(&mut self, delay: Duration) -> Result<(), ClientError> {
         let offset = self.taken.ok_or(RequestError::NothingToCommit)?;
         let (id, core) = (self.id, self.membership.owner.core());
-        Request::new(core, |machine, now| machine.nack(now, id, offset, delay)).await?;
+        Request::new(core, move |machine, now| machine.nack(now, id, offset, delay)).await?;
         self.taken = None;
         Ok(())
     }
@@ -207,7 +208,7 @@ impl Subscription {
     /// [`ClientError::Request`] if the subscription has ended, or the connection broke before the answer.
     pub async fn seek(&mut self, to: Start) -> Result<(), ClientError> {
         let (id, core) = (self.id, self.membership.owner.core());
-        Request::new(core, |machine, now| machine.seek(now, id, to)).await?;
+        Request::new(core, move |machine, now| machine.seek(now, id, to)).await?;
         self.taken = None;
         Ok(())
     }
@@ -222,7 +223,7 @@ impl Subscription {
     pub async fn unsubscribe(self) -> Result<Option<u64>, ClientError> {
         let id = self.id;
         let core = Arc::clone(self.membership.owner.core());
-        let answer = Request::new(&core, |machine, now| machine.unsubscribe(now, id)).await?;
+        let answer = Request::new(&core, move |machine, now| machine.unsubscribe(now, id)).await?;
         let Answer::Unsubscribed { last_offset } = answer else {
             return Err(super::mismatch(&answer));
         };
@@ -243,14 +244,15 @@ impl Subscription {
         }
         let id = self.id;
         let core = self.membership.owner.core();
-        let taken = core.quietly(|state, _| {
+        let topic = &self.topic;
+        let taken = core.quietly(|state, now| {
             if let Some(event) = state.machine.poll_event(id) {
                 return Poll::Ready(Some(Ok(event)));
             }
             if let Some(over) = state.over() {
                 return Poll::Ready(over.err().map(Err));
             }
-            state.watch_subscription(id, cx.waker());
+            state.watch_subscription(id, topic, now, cx.waker());
             Poll::Pending
         });
         taken.map(|taken| {
@@ -267,7 +269,7 @@ impl Subscription {
                 None | Some(_) => {
                     core.quietly(|state, _| state.forget_reader(id));
                     self.over = true;
-                    self.membership.id = None;
+                    self.membership.is_over = true;
                 }
             }
             event

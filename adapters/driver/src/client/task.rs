@@ -69,6 +69,7 @@ impl<R: Runtime> Task<R> {
         let outlook = core.quietly(|state, now| {
             state.watch_task(cx.waker());
             state.machine.handle_timeout(now);
+            state.warn_of_waiting_readers(now);
             if state.is_over() {
                 return Outlook::Over;
             }
@@ -180,7 +181,6 @@ fn pump<I: Io>(
             tracing::debug!(broker = %target, %error, "connection broke");
             *stream = None;
             state.machine.handle_disconnected(now);
-            state.room.call();
             Outlook::Busy
         }
     }
@@ -199,8 +199,6 @@ fn read(cx: &mut Context<'_>, state: &mut State, now: Timestamp, stream: &mut im
             Poll::Ready(Ok(count)) => {
                 left = left.saturating_sub(count);
                 state.machine.handle_read(now);
-                // The answer to a dropped request has no receiver, but makes room.
-                state.room.call();
             }
             Poll::Ready(Err(error)) => return Err(error),
         }
@@ -218,7 +216,6 @@ fn write(cx: &mut Context<'_>, state: &mut State, stream: &mut impl Io) -> io::R
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(Ok(_)) => {
                 wrote = true;
-                state.room.call();
             }
             Poll::Ready(Err(error)) => return Err(error),
         }

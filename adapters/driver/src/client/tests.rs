@@ -1,9 +1,13 @@
 //! Clients of a broker in the same program, polled by hand: a future that can never become ready fails the test at once.
 
+use std::fmt::Write as _;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use futures::future::join;
-use futures::{FutureExt, SinkExt};
+use futures::{FutureExt, SinkExt, StreamExt};
+use tracing::field::Field;
+use tracing::{Level, Metadata, Subscriber, span};
 use zaichik_client::ErrorClass;
 use zaichik_engine::BrokerConfig;
 
@@ -131,6 +135,98 @@ fn finished_requests_leave_nothing_behind() {
     });
 }
 
+/// Keeps the warnings of a test.
+#[derive(Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut fields = String::new();
+        event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
+            write!(fields, "{field}={value:?} ").expect("a string");
+        });
+        self.0.lock().expect("no panic").push(fields);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// The warnings that `run` logs.
+fn warnings(run: impl FnOnce()) -> Vec<String> {
+    let warnings = Warnings::default();
+    let kept = Arc::clone(&warnings.0);
+    tracing::subscriber::with_default(warnings, run);
+    let kept = kept.lock().expect("no panic");
+    kept.clone()
+}
+
+#[test]
+fn p4_a_client_whose_runtime_ends_warns_of_unanswered_publishes() {
+    let broker = broker();
+    let warned = warnings(|| {
+        let client = broker.client();
+        Manual::block_on(async { client.ping().await.expect("connected") });
+        for _ in 0..100 {
+            drop(client.publish("t", "x").enqueue().expect("room"));
+        }
+        client.publish("t", "x").no_ack().enqueue().expect("room");
+        drop(client);
+        Manual::shut_down();
+    });
+    assert!(matches!(&warned[..], [one] if one.contains("unanswered=101 ")), "{warned:?}");
+}
+
+#[test]
+fn p4_a_closed_client_has_sent_everything_and_warns_of_nothing() {
+    let broker = broker();
+    let warned = warnings(|| {
+        Manual::block_on(async {
+            let client = broker.client();
+            for _ in 0..100 {
+                drop(client.publish("t", "x").enqueue().expect("room"));
+            }
+            client.close().await.expect("everything is answered");
+            let end = broker.client().topic("t").await.expect("it exists").end;
+            assert_eq!(end, 100);
+        });
+        Manual::shut_down();
+    });
+    assert!(warned.is_empty(), "{warned:?}");
+}
+
+#[test]
+fn a_07_a_dropped_subscription_does_not_change_the_message_taken_last() {
+    let broker = broker();
+    let client = broker.client();
+    Manual::block_on(async {
+        client.create_topic("read", TopicOptions::new().retain_forever()).await.expect("created");
+        let mut read = client.subscribe("read").durable("d").window(4).await.expect("subscribed");
+        let mut dropped = client.subscribe("dropped").window(4).await.expect("subscribed");
+        client.publish("read", "x").await.expect("accepted");
+        client.publish_all("dropped", ["y", "z"]).await.expect("accepted");
+        dropped.next_message().await.expect("no error").expect("a message");
+        read.next_message().await.expect("no error").expect("a message");
+        drop(dropped); // with a message that was received and not taken
+        client.commit().await.expect("committed");
+        let info = client.subscription("read", "d").await.expect("it exists");
+        assert_eq!(info.lag(), 0);
+    });
+}
+
 #[test]
 fn an_address_without_a_listener_is_named() {
     let refused = Manual::block_on(Client::<Manual>::connect("zaichik://nowhere:8889"));
@@ -184,4 +280,24 @@ fn r9_a_subscription_that_fails_on_loss_continues_with_the_next_call() {
         let message = subscription.next_message().await.expect("the next call continues").expect("a message");
         assert_eq!(message.offset, 3);
     });
+}
+
+#[test]
+fn a1_a_reader_that_collects_more_than_its_window_is_warned_once() {
+    let warned = warnings(|| {
+        zaichik_simulated::Simulation::new().run(async {
+            use zaichik_simulated::{BrokerConfig, EmbeddedBroker, TopicOptions, sleep, spawn};
+            let broker = EmbeddedBroker::start(BrokerConfig::default()).expect("the defaults are valid");
+            let client = broker.client();
+            client.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
+            client.publish_all("t", ["0", "1", "2", "3"]).await.expect("accepted");
+            let slow = client.subscribe("t").window(2).await.expect("subscribed");
+            let idle = client.subscribe("t").durable("d").window(8).await.expect("subscribed");
+            let waiting = spawn(async move { slow.chunks(4).next().await });
+            let fine = spawn(async move { idle.chunks(8).next().await });
+            sleep(Duration::from_mins(5)).await;
+            drop((waiting, fine));
+        });
+    });
+    assert!(matches!(&warned[..], [one] if one.contains("larger window")), "{warned:?}");
 }

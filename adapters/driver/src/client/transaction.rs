@@ -99,7 +99,7 @@ impl Transaction {
         if let Some(subscription) = foreign {
             return Err(RequestError::NoSubscription(subscription).into());
         }
-        let ask = Request::new(owner.core(), |machine, now| machine.send_batch(now, &batch, options));
+        let ask = Request::new(owner.core(), move |machine, now| machine.send_batch(now, &batch, options));
         let answer = ask.await?;
         let Answer::Batched(receipt) = answer else {
             return Err(super::mismatch(&answer));

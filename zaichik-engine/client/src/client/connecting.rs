@@ -67,6 +67,7 @@ impl Client {
 
     /// Makes all progress that is possible: writes requests, and lets a draining client close.
     pub(super) fn settle(&mut self) {
+        self.outcomes().release_commits();
         self.write_requests();
         if !self.connection.is_draining() || self.requests.is_busy() {
             return;

@@ -28,12 +28,12 @@ impl Client {
     ///
     /// A publish that the broker refuses temporarily is resent until the deadline, and so is one without an answer when
     /// its connection broke. With a [`producer`](crate::ClientConfig::producer) both happen in the order of the calls,
-    /// which is the order in the log, and the records are stored once: later publishes and batches wait for earlier
-    /// ones. [`RequestError::Unknown`] then remains only for a deadline that passes first, for another instance of the
+    /// which is the order in the log (rule P6), and the records are stored once: later publishes and batches wait for
+    /// earlier ones; with [`AckLevel::None`] until these are answered. [`RequestError::Unknown`] then remains only for a deadline that passes first, for another instance of the
     /// broker, and for [`resend_timeout`](crate::ClientConfig::resend_timeout).
     ///
-    /// Without a producer, and with [`AckLevel::None`], later publishes may overtake a resent one, and the outcome of a
-    /// publish without an answer when its connection broke is unknown.
+    /// Without a producer later publishes may overtake a resent one, and the outcome of a publish without an answer when
+    /// its connection broke is unknown.
     ///
     /// # Errors
     /// [`RequestError`]'s variants that say that nothing was sent.

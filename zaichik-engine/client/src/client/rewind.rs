@@ -17,11 +17,16 @@ impl Client {
     /// (rule A4).
     ///
     /// After the call, messages received before it are no longer handed out, and a commit at or beyond `offset`
-    /// requires that the message be taken again. Committed messages stay committed: a nack of one has no effect. A
-    /// broken connection ends the delay, since the next one delivers uncommitted messages at once.
+    /// requires that the message be taken again. A broken connection ends the delay, since the next one delivers
+    /// uncommitted messages at once. A nack of a durable subscription whose connection broke before the answer ends with
+    /// [`RequestError::Unknown`], or with [`Disconnected`](RequestError::Disconnected) if it was not sent: the messages
+    /// are redelivered in either case, but only the broker counts failures. Of any other subscription the client itself
+    /// keeps the position, so that the nack succeeds.
     ///
     /// # Errors
-    /// [`RequestError::Refused`] with `CommitsOff` for `window = 0`, and with `NackAhead` for an offset that was not
+    /// [`RequestError::AlreadyCommitted`] for a message that is committed, which is not redelivered (rule A4).
+    /// [`Disconnected`](RequestError::Disconnected) for a message of a durable subscription that was not delivered on the
+    /// connection that is open now. [`RequestError::Refused`] with `CommitsOff` for `window = 0`, and with `NackAhead` for an offset that was not
     /// taken; [`NoSubscription`](RequestError::NoSubscription), [`Full`](RequestError::Full),
     /// [`Closed`](RequestError::Closed). Nothing was sent.
     pub fn nack(
@@ -35,15 +40,16 @@ impl Client {
         self.check_room()?;
         let (topic, rewind, is_sent) = self.subscriptions.change_usable(subscription, |state| {
             state.check_nack(offset)?;
-            let rewind = state.rewind_number();
-            let is_committed = offset < state.cursor();
-            let is_sent = !is_committed && state.is_active() && state.was_delivered(offset);
+            let (topic, rewind) = (Arc::clone(state.topic()), state.rewind_number());
+            let is_sent = state.is_active() && state.was_delivered(offset);
             if is_sent {
                 state.nack_sent(offset);
-            } else if !is_committed {
+            } else if state.is_durable() {
+                return Err(RequestError::Disconnected { topic });
+            } else {
                 state.go_back(offset);
             }
-            Ok((Arc::clone(state.topic()), rewind, is_sent))
+            Ok((topic, rewind, is_sent))
         })?;
         if !is_sent {
             return Ok(self.requests.answer_at_once(Answer::Rewound { rewind }));

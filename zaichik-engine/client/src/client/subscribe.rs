@@ -10,7 +10,7 @@ use crate::config::SubscribeOptions;
 use crate::error::RequestError;
 use crate::outcomes::encode_subscribe;
 use crate::requests::{MAX_SUBSCRIPTIONS, NO_ANSWER, NewRequest, RequestKind};
-use crate::subscription::{Subscription, SubscriptionState};
+use crate::subscription::{CommitStep, Subscription, SubscriptionState};
 
 impl Client {
     /// Starts a subscription; answered by [`Answer::Subscribed`].
@@ -99,8 +99,12 @@ impl Client {
 
     /// Commits everything up to and including `offset`; answered by [`Answer::Committed`] (rule A2).
     ///
-    /// Without a connection the client keeps the commit until the subscription resumes. A commit of an offset that is
-    /// already committed succeeds (rule A3).
+    /// Without a connection the client keeps the commit until the subscription resumes; the messages that it covers are
+    /// not handed out again. A durable subscription's commit is answered when the broker has it, over however many
+    /// connections: it ends with [`RequestError::Unknown`] at
+    /// [`request_timeout`](crate::ClientConfig::request_timeout), with the subscription, or if the cursor is moved
+    /// meanwhile. Of any other subscription the client itself keeps the position, so a commit without a connection
+    /// succeeds at once (rule P4). A commit of an offset that is already committed succeeds (rule A3).
     ///
     /// # Errors
     /// [`RequestError::Refused`] with `CommitsOff` for `window = 0`, and with `CommitAhead` for an offset that was
@@ -114,17 +118,22 @@ impl Client {
     ) -> Result<RequestId, RequestError> {
         self.tick(now);
         self.check_room()?;
-        let (topic, is_news, cursor) = self.subscriptions.change_usable(subscription, |state| {
+        let (topic, step, generation, cursor) = self.subscriptions.change_usable(subscription, |state| {
             state.check_commit(offset)?;
-            Ok((Arc::clone(state.topic()), state.commit(offset), state.cursor()))
+            let step = state.commit_with_answer(offset);
+            Ok((Arc::clone(state.topic()), step, state.generation(), state.cursor()))
         })?;
-        if !is_news {
+        if step == CommitStep::Done {
             return Ok(self.requests.answer_at_once(Answer::Committed { cursor }));
         }
-        let new = self.with_timeout(topic, RequestKind::Commit(subscription, offset));
-        let (_, id) = self
+        let new = self.with_timeout(topic, RequestKind::Commit(subscription, offset, generation));
+        let (wire, id) = self
             .requests
             .insert(new, |request| self.encoder.small(&commit_frame(request, subscription, offset, false)));
+        if step == CommitStep::Wait {
+            self.requests.park(wire);
+            self.subscriptions.change(subscription, |state| state.wait_with_commit(wire, offset, generation));
+        }
         self.settle();
         Ok(id)
     }

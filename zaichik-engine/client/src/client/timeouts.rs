@@ -48,7 +48,9 @@ impl Client {
 
     /// Does what is due.
     pub(super) fn run_timers(&mut self) {
-        while self.outcomes().next_due() {
+        // Answers wait behind messages that are not taken.
+        let is_unread = self.connection.is_open() && !self.wants_read();
+        while self.outcomes().next_due(is_unread) {
             let is_open = self.connection.is_open();
             self.outcomes().resume_settled(is_open);
         }

@@ -69,6 +69,7 @@ impl Outcomes<'_> {
                 self.subscriptions.change(subscription, |subscription| {
                     if subscription.generation() == generation {
                         subscription.commit(offset);
+                        subscription.commit_answered(offset.saturating_add(1), generation);
                     }
                 });
             }
@@ -81,7 +82,10 @@ impl Outcomes<'_> {
     pub(crate) fn done(&mut self, wire: u32, value: u64) -> Result<(), Violation> {
         let answer = match self.requests.sent_kind(wire)? {
             RequestKind::AlterTopic => Answer::Altered,
-            RequestKind::Commit(..) => Answer::Committed { cursor: value },
+            RequestKind::Commit(id, _, generation) => {
+                self.subscriptions.change(id, |subscription| subscription.commit_answered(value, generation));
+                Answer::Committed { cursor: value }
+            }
             RequestKind::RemoveDurable => Answer::Removed,
             RequestKind::Nack(id, offset) => self.rewound(wire, Some(id), Some(offset), value)?,
             RequestKind::Seek(id, _) => self.rewound(wire, Some(id), None, value)?,

@@ -11,12 +11,21 @@ use crate::subscription::{Subscription, SubscriptionState};
 impl Outcomes<'_> {
     /// The connection is gone, for good if `is_over`, and only the bytes before `taken` were sent.
     pub(crate) fn connection_lost(&mut self, taken: u64, is_over: bool) {
+        let mut waiting = Vec::new();
         for lost in self.requests.connection_lost(taken) {
-            if !self.requests.numbered_lost(lost.wire, is_over) {
-                self.request_lost(lost, is_over);
+            if self.requests.numbered_lost(lost.wire, is_over) {
+                continue;
+            }
+            match self.commit_to_confirm(lost.wire).filter(|_| !is_over) {
+                Some(commit) => waiting.extend(Some(commit).filter(|_| !lost.is_waiting)),
+                None => self.request_lost(lost, is_over),
             }
         }
         self.subscriptions.connection_lost();
+        for (id, wire, offset, generation) in waiting {
+            self.subscriptions
+                .change(id, |subscription| subscription.wait_with_commit(wire, offset, generation));
+        }
         for id in self.requests.unsettled() {
             self.subscriptions.change(id, Subscription::commit_unsettled);
         }
@@ -77,23 +86,45 @@ impl Outcomes<'_> {
             | RequestKind::QuietPublish(_)
             | RequestKind::Subscribe(_) => None,
             // The client resumes after this offset, whether or not the broker applied the commit.
-            RequestKind::Commit(_, offset) if !is_over => {
+            RequestKind::Commit(_, offset, _) if !is_over => {
                 Some(Ok(Answer::Committed { cursor: offset.saturating_add(1) }))
+            }
+            RequestKind::Nack(id, _) if !is_over && self.is_durable(id) => {
+                // Its messages are redelivered in any case, but the broker may or may not count a failure.
+                let unknown = RequestError::Unknown { topic: Arc::clone(&topic) };
+                Some(Err(if has_left { unknown } else { RequestError::Disconnected { topic } }))
             }
             RequestKind::Nack(id, _) if !is_over => self.lost_rewind(id, false, topic),
             RequestKind::Seek(id, _) if !is_over => self.lost_rewind(id, true, topic),
+            RequestKind::Commit(id, ..) if has_left || self.is_durable(id) => {
+                Some(Err(RequestError::Unknown { topic }))
+            }
+            RequestKind::Nack(..) | RequestKind::Seek(..) => {
+                has_left.then_some(Err(RequestError::Unknown { topic }))
+            }
             RequestKind::CreateTopic
             | RequestKind::AlterTopic
             | RequestKind::Resubscribe(..)
             | RequestKind::Unsubscribe(_)
             | RequestKind::Commit(..)
-            | RequestKind::Nack(..)
-            | RequestKind::Seek(..)
             | RequestKind::SeekDurable
             | RequestKind::RemoveDurable
             | RequestKind::Describe(_)
             | RequestKind::Ping => has_left.then_some(Err(RequestError::Disconnected { topic })),
         }
+    }
+
+    /// A commit that only the broker can confirm: its subscription, its id in frames, its offset and its generation.
+    fn commit_to_confirm(&self, wire: u32) -> Option<(SubscriptionId, u32, u64, u32)> {
+        let request = self.requests.get(wire).filter(|request| request.id.is_some())?;
+        let RequestKind::Commit(id, offset, generation) = request.kind else {
+            return None;
+        };
+        self.is_durable(id).then_some((id, wire, offset, generation))
+    }
+
+    fn is_durable(&self, id: SubscriptionId) -> bool {
+        self.subscriptions.get(id).is_some_and(Subscription::is_durable)
     }
 
     /// Like [`result_without_answer`](Self::result_without_answer), for a Nack or Seek.

@@ -46,8 +46,9 @@ impl Outcomes<'_> {
         Ok(())
     }
 
-    /// Resends requests whose delay has passed, and fails those whose deadline has; `true` if there was one.
-    pub(crate) fn next_due(&mut self) -> bool {
+    /// Resends requests whose delay has passed, and fails those whose deadline has; `true` if there was one. `is_unread`
+    /// says that answers are not read.
+    pub(crate) fn next_due(&mut self, is_unread: bool) -> bool {
         let Some(request) = self.requests.pop_due(self.now) else {
             return false;
         };
@@ -60,6 +61,9 @@ impl Outcomes<'_> {
         // Requests behind a publish that was refused unapplied are not applied, so this one will be refused as well.
         match self.requests.held_by(wire).filter(|_| is_sent) {
             Some(refusal) => self.requests.answer_early(wire, Err(RequestError::HeldBack { topic, refusal })),
+            None if is_sent && is_unread => {
+                self.requests.answer_early(wire, Err(RequestError::Unread { topic }));
+            }
             None if is_sent || may_be_applied => {
                 self.requests.answer_early(wire, Err(RequestError::Unknown { topic }));
             }
@@ -73,6 +77,12 @@ impl Outcomes<'_> {
         | RequestKind::Batch(PublishState { refusal, .. }) = kind
         {
             self.requests.finish_held(wire, refusal);
+        } else if let RequestKind::Commit(id, ..) = kind
+            && self.subscriptions.get(id).is_some_and(Subscription::is_durable)
+        {
+            // It may have been sent on an earlier connection, and the client still commits it with a redelivery.
+            self.subscriptions.change(id, |subscription| subscription.forget_commit(wire));
+            self.requests.answer(wire, Err(RequestError::Unknown { topic }));
         } else {
             self.rewind_failed(kind);
             self.requests.answer(wire, Err(RequestError::NotSent { topic }));

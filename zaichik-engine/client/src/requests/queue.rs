@@ -1,7 +1,7 @@
-//! The order in which requests are sent (rules P3, P4).
+//! The order in which requests are sent (rules P3, P4, P6).
 //!
-//! Three queues share one sequence of places: requests without a sequence number, numbered ones that were never sent,
-//! and numbered ones to be resent. The request with the lowest place among the heads is the next one.
+//! Three queues share one sequence of places: a producer's publishes and batches to be resent, those that were never
+//! sent, and all other requests. The request with the lowest place among the heads is the next one.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,10 +17,10 @@ const AGAIN: u64 = 1;
 /// Requests that wait for the connection, or for their producer's turn.
 #[derive(Debug)]
 pub(super) struct SendQueue {
-    /// Requests without a sequence number, in the order to send; may name requests that left the queue.
+    /// Requests outside the order of publishes, in the order to send; may name requests that left the queue.
     plain: VecDeque<u32>,
-    /// The same for numbered requests that were never sent.
-    numbered: VecDeque<u32>,
+    /// The same for a producer's publishes and batches that were never sent, with or without an acknowledgement.
+    ordered: VecDeque<u32>,
     /// Numbered requests that were sent before, in the order in which they were made.
     again: BTreeMap<u64, u32>,
     /// The last place assigned.
@@ -35,7 +35,7 @@ impl SendQueue {
     pub(super) const fn new() -> Self {
         Self {
             plain: VecDeque::new(),
-            numbered: VecDeque::new(),
+            ordered: VecDeque::new(),
             again: BTreeMap::new(),
             last_place: AGAIN,
             count: 0,
@@ -45,11 +45,11 @@ impl SendQueue {
     }
 
     /// Puts a request behind all others, unless it is already queued.
-    pub(super) fn push(&mut self, request: &mut Request, is_numbered: bool) {
+    pub(super) fn push(&mut self, request: &mut Request, is_ordered: bool) {
         let place = self.last_place.saturating_add(1);
         if self.enter(request, place) {
             self.last_place = place;
-            let queue = if is_numbered { &mut self.numbered } else { &mut self.plain };
+            let queue = if is_ordered { &mut self.ordered } else { &mut self.plain };
             queue.push_back(request.wire);
         }
     }
@@ -83,7 +83,7 @@ impl SendQueue {
     /// Drops names of requests that left the queue, if there are too many: they may not outnumber the requests.
     pub(super) fn compact(&mut self, table: &Table) {
         let max_names = self.count.saturating_mul(2).saturating_add(64);
-        for names in [&mut self.plain, &mut self.numbered] {
+        for names in [&mut self.plain, &mut self.ordered] {
             if names.len() > max_names {
                 names.retain(|wire| is_queued(table, *wire));
             }
@@ -95,16 +95,16 @@ impl SendQueue {
         self.abandoned = self.abandoned.saturating_add(1);
     }
 
-    /// The request to send next; numbered ones only if it is their turn.
-    pub(super) fn next(&mut self, table: &Table, may_send_numbered: bool) -> Option<u32> {
-        for names in [&mut self.plain, &mut self.numbered] {
+    /// The request to send next; a producer's only if it is their turn.
+    pub(super) fn next(&mut self, table: &Table, is_their_turn: impl Fn(&Request) -> bool) -> Option<u32> {
+        for names in [&mut self.plain, &mut self.ordered] {
             while names.front().is_some_and(|wire| !is_queued(table, *wire)) {
                 names.pop_front();
             }
         }
-        let numbered = self.first_again().or_else(|| self.numbered.front().copied());
-        let numbered = numbered.filter(|_| may_send_numbered);
-        let heads = self.plain.front().copied().into_iter().chain(numbered);
+        let ordered = self.first_again().or_else(|| self.ordered.front().copied());
+        let ordered = ordered.filter(|wire| table.get(*wire).is_some_and(is_their_turn));
+        let heads = self.plain.front().copied().into_iter().chain(ordered);
         heads.min_by_key(|wire| table.get(*wire).map(|request| request.place))
     }
 
@@ -158,18 +158,18 @@ fn is_queued(table: &Table, wire: u32) -> bool {
 #[cfg(test)]
 impl SendQueue {
     /// Counts everything again: every queued request is named in the one queue that it belongs to.
-    pub(super) fn check_invariants(&self, table: &Table, is_numbered: impl Fn(&Request) -> bool) {
+    pub(super) fn check_invariants(&self, table: &Table, is_ordered: impl Fn(&Request) -> bool) {
         let queued = || table.iter().filter(|request| request.is_queued());
         assert_eq!(self.count, queued().count());
         assert_eq!(self.bytes, queued().map(|request| request.frame.len()).sum());
         assert_eq!(self.abandoned, queued().filter(|request| request.is_abandoned()).count());
         let max_names = self.count.saturating_mul(2).saturating_add(64);
-        assert!(self.plain.len() <= max_names && self.numbered.len() <= max_names);
+        assert!(self.plain.len() <= max_names && self.ordered.len() <= max_names);
         for request in table.iter() {
             let is_again = self.again.get(&request.order) == Some(&request.wire);
             assert!(request.is_queued() || !is_again, "{request:?}");
-            if request.is_queued() && is_numbered(request) {
-                assert!(is_again || self.numbered.contains(&request.wire), "{request:?}");
+            if request.is_queued() && is_ordered(request) {
+                assert!(is_again || self.ordered.contains(&request.wire), "{request:?}");
             } else if request.is_queued() {
                 assert!(self.plain.contains(&request.wire), "{request:?}");
             }

@@ -60,7 +60,8 @@ pub(crate) enum RequestKind {
     /// Subscribe after a reconnect, made by the client itself.
     Resubscribe(SubscriptionId, Backoff),
     Unsubscribe(SubscriptionId),
-    Commit(SubscriptionId, u64),
+    /// With the offset, and the generation of the subscription in which it was made.
+    Commit(SubscriptionId, u64, u32),
     Nack(SubscriptionId, u64),
     Seek(SubscriptionId, Start),
     SeekDurable,
@@ -160,6 +161,11 @@ impl Request {
     /// Whether it is a publish or a batch with an answer, which a producer numbers.
     pub(crate) const fn is_acknowledged_publish(&self) -> bool {
         matches!(self.kind, RequestKind::Publish(_) | RequestKind::Batch(_))
+    }
+
+    /// Whether it is a publish without an answer.
+    pub(crate) const fn is_quiet_publish(&self) -> bool {
+        matches!(self.kind, RequestKind::QuietPublish(_))
     }
 
     /// Whether the client itself made it.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use zaichik_proto::{Limits, Refusal, RefusalCode, Timestamp};
 
 use super::request::{Progress, RequestKind};
-use super::{Requests, is_numbered};
+use super::{Requests, is_numbered, is_ordered};
 use crate::error::RequestError;
 use crate::outbound::Outbound;
 
 impl Requests {
     /// Writes the next request that may be sent to the output; `false` if there is none.
     pub(crate) fn write_next(&mut self, outbound: &mut Outbound, limits: &Limits, now: Timestamp) -> bool {
-        let next = self.queue.next(&self.table, self.producer.may_send(now));
+        let next = self.queue.next(&self.table, |request| self.producer.is_turn_of(request, now));
         let Some(request) = next.and_then(|wire| self.table.get_mut(wire)) else {
             return false;
         };
@@ -55,7 +55,7 @@ impl Requests {
     /// Puts a request behind all others that wait for the connection.
     pub(crate) fn requeue(&mut self, wire: u32) {
         if let Some(request) = self.table.get_mut(wire) {
-            self.queue.push(request, is_numbered(&self.producer, request));
+            self.queue.push(request, is_ordered(&self.producer, request));
         }
     }
 

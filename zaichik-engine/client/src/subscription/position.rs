@@ -13,16 +13,19 @@ pub(super) struct Position {
     taken_to: u64,
     /// The first offset that is not committed, once one was.
     committed_to: Option<u64>,
+    /// The broker's cursor, as far as it is known to have risen; meaningful for a durable subscription.
+    confirmed_to: u64,
 }
 
 impl Position {
     pub(super) const fn new(start: Start) -> Self {
-        Self { start, started_at: None, taken_to: 0, committed_to: None }
+        Self { start, started_at: None, taken_to: 0, committed_to: None, confirmed_to: 0 }
     }
 
     /// The first offset is known, and nothing from there on was taken.
     pub(super) const fn begin_at(&mut self, offset: u64) {
         (self.started_at, self.taken_to, self.committed_to) = (Some(offset), offset, None);
+        self.confirmed_to = offset;
     }
 
     /// Begins at `offset` unless the first offset is known.
@@ -54,7 +57,18 @@ impl Position {
     /// The same position, with the commits of `other` as well.
     pub(super) fn with_commits_of(mut self, other: &Self) -> Self {
         self.committed_to = self.committed_to.max(other.committed_to);
+        self.confirmed_to = self.confirmed_to.max(other.confirmed_to);
         self
+    }
+
+    /// The broker's cursor is at `offset` or beyond.
+    pub(super) fn confirm_to(&mut self, offset: u64) {
+        self.confirmed_to = self.confirmed_to.max(offset);
+    }
+
+    /// The least that the broker's cursor can be.
+    pub(super) const fn confirmed_to(&self) -> u64 {
+        self.confirmed_to
     }
 
     pub(super) const fn start(&self) -> Start {

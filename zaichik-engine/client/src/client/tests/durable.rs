@@ -239,3 +239,109 @@ fn p5_on_another_instance_it_begins_at_its_original_position_without_an_epoch() 
     assert_eq!(peer.event(sub), Some(Event::Restarted { start: 0 }));
     assert_eq!(peer.message(sub).offset, 0);
 }
+
+/// A durable subscription of which messages 0 and 1 were taken.
+fn with_two_taken(peer: &mut Peer) -> SubscriptionId {
+    let sub = attach(peer, 0, 1, 0);
+    peer.deliver(sub, 0, &[b"0", b"1"]);
+    assert_eq!((peer.message(sub).offset, peer.message(sub).offset), (0, 1));
+    sub
+}
+
+#[test]
+fn p4_a_commit_that_the_broker_did_not_receive_is_sent_again_and_then_answered() {
+    let mut peer = Peer::open();
+    let sub = with_two_taken(&mut peer);
+    let id = peer.client.commit(peer.now, sub, 0).unwrap();
+    peer.sent();
+    let sent = reconnect(&mut peer, 1);
+    let later = peer.client.commit(peer.now, sub, 1).unwrap();
+    peer.attached(&sent, 0, 2, 1);
+    assert_eq!(peer.sent(), [], "the broker would refuse it before it redelivers the message");
+    assert_eq!(peer.answer(), None);
+    peer.deliver_rewound(sub, 1, 0, &[b"0", b"1"]);
+    let commits = peer.sent();
+    let answered = commits.iter().filter(|sent| matches!(sent, Sent::Commit { quiet: false, .. }));
+    let requests: Vec<_> = answered.map(Sent::request).collect();
+    assert_eq!((requests.len(), peer.answer()), (2, None), "{commits:?}");
+    peer.done(requests[0], 2);
+    peer.done(requests[1], 2);
+    assert_eq!(peer.answer_to(id), Ok(Answer::Committed { cursor: 2 }));
+    assert_eq!(peer.answer_to(later), Ok(Answer::Committed { cursor: 2 }));
+    let again = peer.client.commit(peer.now, sub, 1).unwrap();
+    assert_eq!(peer.answer_to(again), Ok(Answer::Committed { cursor: 2 }), "the broker has it");
+    peer.client.check_invariants();
+}
+
+#[test]
+fn p4_a_commit_whose_answer_was_lost_is_answered_by_the_reattachment() {
+    let mut peer = Peer::open();
+    let sub = with_two_taken(&mut peer);
+    let id = peer.client.commit(peer.now, sub, 0).unwrap();
+    peer.sent();
+    let sent = reconnect(&mut peer, 1);
+    assert_eq!(peer.answer(), None);
+    peer.attached(&sent, 1, 2, 1);
+    assert_eq!(peer.answer_to(id), Ok(Answer::Committed { cursor: 1 }));
+    assert_eq!(peer.sent(), []);
+}
+
+#[test]
+fn p4_a_commit_that_can_not_be_confirmed_is_unknown() {
+    enum End {
+        Deadline,
+        Restart,
+        Fenced,
+        Moved,
+        Close,
+    }
+    for end in [End::Deadline, End::Restart, End::Fenced, End::Moved, End::Close] {
+        let mut peer = Peer::open();
+        let sub = with_two_taken(&mut peer);
+        let sent_before = peer.client.commit(peer.now, sub, 0).unwrap();
+        peer.sent();
+        peer.disconnect();
+        let unsent = peer.client.commit(peer.now, sub, 1).unwrap();
+        match end {
+            End::Deadline => peer.advance(Duration::from_secs(30)),
+            End::Restart => peer.connect(2),
+            End::Fenced => {
+                peer.connect(1);
+                let attach = peer.sent_one();
+                peer.refuse(attach.request(), RefusalCode::SubscriptionFenced, 2);
+            }
+            End::Moved => {
+                peer.connect(1);
+                let attach = peer.sent_one();
+                peer.attached(&attach, 0, 2, 5);
+            }
+            End::Close => {
+                peer.client.close(peer.now);
+                peer.advance(Duration::from_secs(10));
+            }
+        }
+        for id in [sent_before, unsent] {
+            assert_eq!(peer.answer_to(id).unwrap_err().class(), ErrorClass::Unknown);
+        }
+        assert_eq!(peer.answer(), None);
+        peer.client.check_invariants();
+    }
+}
+
+#[test]
+fn a4_a_nack_of_a_durable_subscription_succeeds_only_with_the_brokers_answer() {
+    let mut peer = Peer::open();
+    let sub = with_two_taken(&mut peer);
+    let sent = peer.client.nack(peer.now, sub, 1, Duration::ZERO).unwrap();
+    peer.sent();
+    let unsent = peer.client.nack(peer.now, sub, 0, Duration::ZERO).unwrap();
+    peer.disconnect();
+    assert!(matches!(peer.answer_to(sent), Err(RequestError::Unknown { .. })));
+    assert!(matches!(peer.answer_to(unsent), Err(RequestError::Disconnected { .. })));
+
+    let mut peer = Peer::open();
+    let sub = with_two_taken(&mut peer);
+    peer.disconnect();
+    let without = peer.client.nack(peer.now, sub, 1, Duration::ZERO).unwrap_err();
+    assert_eq!(without, RequestError::Disconnected { topic: "t".into() });
+}

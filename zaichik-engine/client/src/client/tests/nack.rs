@@ -124,13 +124,14 @@ fn a_nack_does_not_affect_commit_last_on_another_subscription() {
 }
 
 #[test]
-fn a_11_a_nack_of_a_committed_message_succeeds_without_sending_a_byte() {
+fn a_11_a_nack_of_a_committed_message_is_an_error_without_sending_a_byte() {
     let mut peer = Peer::open();
     let sub = delivered(&mut peer, 3);
     peer.client.commit_quiet(peer.now, sub, 1).unwrap();
     peer.sent();
-    let id = nack(&mut peer, sub, 1);
-    assert_eq!(peer.answer_to(id), Ok(Answer::Rewound { rewind: 0 }));
+    let error = peer.client.nack(peer.now, sub, 0, NOW).unwrap_err();
+    assert_eq!(error, RequestError::AlreadyCommitted { topic: "t".into(), offset: 0, cursor: 2 });
+    assert_eq!(error.class(), ErrorClass::Refused);
     assert!(peer.sent().is_empty());
     assert_eq!(peer.message(sub).offset, 3);
 }

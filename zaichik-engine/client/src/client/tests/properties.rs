@@ -1,6 +1,7 @@
 //! Properties that hold after any sequence of calls.
 
 mod broker;
+mod commits;
 mod step;
 
 use core::time::Duration;
@@ -27,6 +28,9 @@ struct World {
     /// The commits of the batches among them, and how often the subscription had been moved before.
     batches: BTreeMap<RequestId, (SubscriptionId, u64, u32)>,
     moved: BTreeMap<SubscriptionId, u32>,
+    /// The unanswered commits of durable subscriptions, and how often the subscription had been moved, in which instance.
+    commits: BTreeMap<RequestId, (SubscriptionId, u64, u32, u128)>,
+    durables: BTreeMap<SubscriptionId, String>,
     /// The first offset of each subscription that is not committed.
     committed: BTreeMap<SubscriptionId, u64>,
     names: u32,
@@ -45,6 +49,8 @@ impl World {
             pending: BTreeSet::new(),
             batches: BTreeMap::new(),
             moved: BTreeMap::new(),
+            commits: BTreeMap::new(),
+            durables: BTreeMap::new(),
             committed: BTreeMap::new(),
             names: 0,
         }
@@ -64,6 +70,11 @@ impl World {
     fn poll_answers(&mut self) {
         while let Some((id, result)) = self.peer.answer() {
             assert!(self.pending.remove(&id), "{id} was answered before, or never requested");
+            if let Some(commit) = self.commits.remove(&id)
+                && result.is_ok()
+            {
+                self.check_committed(commit);
+            }
             let batch = self.batches.remove(&id);
             if let (Some((of, offset, moved)), Ok(Answer::Batched(_))) = (batch, result)
                 && self.moved.get(&of).copied().unwrap_or(0) == moved
@@ -239,18 +250,12 @@ impl World {
             options = options.durable(DurableOptions::new(self.names.to_string()));
         }
         if let Ok((request, id)) = self.peer.client.subscribe(self.peer.now, "t", options) {
+            if durable {
+                self.durables.insert(id, self.names.to_string());
+            }
             self.asked(&Ok(request));
             self.subscriptions.push(id);
         }
-    }
-
-    fn commit(&mut self) {
-        let last = self.peer.client.last_taken();
-        let request = self.peer.client.commit_last(self.peer.now);
-        if let (Ok(_), Some((id, offset))) = (&request, last) {
-            self.has_committed(id, offset);
-        }
-        self.asked(&request);
     }
 
     fn run_network(&mut self, step: &Step) {

@@ -136,6 +136,24 @@ fn a_07_commit_last_commits_the_last_message_taken() {
 }
 
 #[test]
+fn a_07_messages_that_are_discarded_do_not_count_as_taken() {
+    let mut peer = Peer::open();
+    let (read, dropped) = (peer.subscribe("t", 8, 0), peer.subscribe("u", 8, 0));
+    peer.deliver(read, 0, &[b"0"]);
+    peer.deliver(dropped, 0, &[b"0", b"1"]);
+    peer.message(read);
+    peer.client.unsubscribe(peer.now, dropped).unwrap();
+    let unsubscribe = peer.sent_one();
+    peer.client.discard_events(dropped);
+    assert_eq!(peer.client.last_taken(), Some((read, 0)));
+    peer.unsubscribed(&unsubscribe, Some(1));
+    peer.client.discard_events(dropped);
+    assert_eq!(peer.client.last_taken(), Some((read, 0)));
+    peer.client.check_invariants();
+    assert_eq!(peer.client.commit(peer.now, dropped, 0), Err(RequestError::NoSubscription(dropped)));
+}
+
+#[test]
 fn a_quiet_commit_asks_for_no_answer_and_its_refusal_is_counted() {
     let mut peer = Peer::open();
     let sub = peer.subscribe("t", 1, 0);
@@ -290,6 +308,42 @@ fn window_0_pauses_reading_when_too_much_is_buffered_and_then_silence_does_not_c
     peer.client.handle_timeout(peer.now);
     assert_eq!(peer.client.link(), Link::Open, "the silence was the client's own");
     assert_eq!(peer.client.next_timeout(), Some(peer.now + Duration::from_secs(30)));
+}
+
+#[test]
+fn a_request_behind_messages_that_are_not_taken_says_so_at_its_deadline() {
+    let mut config = ClientConfig::new(1);
+    config.buffer_bytes = 10;
+    let mut peer = Peer::open_with(config);
+    let sub = peer.subscribe("t", 0, 0);
+    peer.deliver(sub, 0, &[&[0; 100]]);
+    assert!(!peer.client.wants_read());
+    let id = peer.publish("t", b"x").unwrap();
+    peer.sent();
+    peer.advance(Duration::from_secs(30));
+    let error = peer.answer_to(id).unwrap_err();
+    assert_eq!(error, RequestError::Unread { topic: "t".into() });
+    assert_eq!(error.class(), crate::ErrorClass::Unknown);
+}
+
+#[test]
+fn a1_a_window_is_taken_until_a_commit_or_a_nack() {
+    let mut peer = Peer::open();
+    let sub = peer.subscribe("t", 2, 0);
+    peer.deliver(sub, 0, &[b"0"]);
+    gap(&mut peer, sub, 1, 9, GapReason::Expired);
+    peer.message(sub);
+    peer.event(sub);
+    assert!(!peer.client.is_window_taken(sub), "a gap does not count");
+    peer.deliver(sub, 9, &[b"9"]);
+    assert!(!peer.client.is_window_taken(sub), "there is a message to take");
+    peer.message(sub);
+    assert!(peer.client.is_window_taken(sub));
+    peer.client.commit_quiet(peer.now, sub, 0).unwrap();
+    assert!(!peer.client.is_window_taken(sub));
+    peer.deliver(sub, 10, &[b"10"]);
+    peer.message(sub);
+    assert!(peer.client.is_window_taken(sub));
 }
 
 #[test]
