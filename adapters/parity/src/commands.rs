@@ -172,7 +172,7 @@ pub fn connections_are_not_logged_by_default(path: &str) {
 pub fn wrong_usage_is_code_2(path: &str) {
     let output = command(path, 0).arg("--no-such-flag").output().expect("the command runs");
     assert_eq!(output.status.code(), Some(2));
-    for port in ["many", "65536", "-1", ""] {
+    for port in ["many", "65536", "-1", " ", "80 80", "80,81"] {
         let output = command(path, 0).env("PORT", port).output().expect("the command runs");
         assert_eq!(output.status.code(), Some(2));
         let stderr = String::from_utf8(output.stderr).expect("text");

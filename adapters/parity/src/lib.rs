@@ -47,12 +47,17 @@ macro_rules! command_tests {
             the_first_file_that_exists_is_read
             unknown_settings_are_refused_with_a_suggestion
             an_invalid_value_is_reported_in_one_line
+            a_memory_budget_below_the_minimum_is_refused
+            empty_variables_count_as_not_set
+            configurations_are_printed_as_json
             config_default_prints_a_file_that_changes_nothing
             the_configuration_reaches_the_broker
             a_broker_listens_on_several_addresses
+            a_hundred_listeners_are_all_served
             a_port_together_with_addresses_is_a_usage_error
             an_open_address_without_a_token_is_refused
             only_clients_with_the_token_can_connect
+            a_client_without_the_token_is_logged_with_its_address
             a_short_token_is_refused_and_a_readable_file_is_reported
             the_log_has_three_formats
             verbose_flags_set_the_log_level

@@ -29,11 +29,16 @@ pub(crate) fn start(format: LogFormat, verbose: u8) {
         // They would be reported on stderr with a panic: closing the log's reader must not end the broker.
         .log_internal_errors(false);
     match format {
-        LogFormat::Pretty => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Pretty => log.with_ansi(is_colored(io::stderr().is_terminal())).init(),
         LogFormat::Compact => log.with_ansi(false).without_time().compact().init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
     if let Some(mistake) = mistake {
         tracing::warn!("RUST_LOG={wanted:?} is ignored: {mistake}");
     }
+}
+
+/// Whether the log has colors: on a terminal, unless `NO_COLOR` forbids them (<https://no-color.org>).
+fn is_colored(is_terminal: bool) -> bool {
+    is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
