@@ -46,6 +46,7 @@ enum Compaction {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum WhenFull {
+    #[value(alias = "drop_oldest")]
     DropOldest,
     Reject,
 }
@@ -116,7 +117,7 @@ impl Settings {
             ("compaction-window", duration(self.compaction_window_us)),
             ("compaction", self.compaction.to_owned()),
             ("max-messages", limit(self.max_messages)),
-            ("max-bytes", limit(self.max_bytes)),
+            ("max-bytes", report::size(self.max_bytes.unwrap_or(u64::MAX))),
             ("overflow", self.overflow.to_owned()),
             ("max-keys", limit(self.max_keys)),
             ("tombstone-ttl", duration(self.tombstone_ttl_us)),

@@ -100,8 +100,14 @@ mod tests {
 
     #[test]
     fn unknown_names_are_mistakes() {
-        let names =
-            ["ZAICHIK_LIMITS_MAX_TOPIC", "ZAICHIK_MAX_TOPICS", "ZAICHIK_COLOUR", "ZAICHIK_URL", "HOME"];
+        let names = [
+            "ZAICHIK_LIMITS_MAX_TOPIC",
+            "ZAICHIK_MAX_TOPICS",
+            "ZAICHIK_COLOUR",
+            "ZAICHIK_URL",
+            "ZAICHIK_SERVER",
+            "HOME",
+        ];
         let environment = Environment::of(&names.map(|name| (name, "1")));
         let (given, mistakes) = environment.settings();
         assert!(given.is_empty());
