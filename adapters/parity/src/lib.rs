@@ -36,6 +36,7 @@ macro_rules! command_tests {
             the_debug_log_shows_what_each_connection_did
             connections_are_not_logged_by_default
             sigint_and_sigterm_drain_and_exit_with_0
+            a_log_that_nobody_reads_does_not_stop_the_broker
             a_broker_whose_log_reader_is_gone_still_drains
             s5_a_second_signal_ends_a_drain_at_once
             s10_more_connections_than_descriptors_end_no_connection

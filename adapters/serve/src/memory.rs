@@ -37,11 +37,14 @@ fn group_limit(root: &Path, cgroup: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// The path and the text of a file.
+    type File = (&'static str, &'static str);
+
     /// A directory in place of `/`, with these files; removed on drop.
     struct Root(PathBuf);
 
     impl Root {
-        fn with(name: &str, files: &[(&str, &str)]) -> Self {
+        fn with(name: &str, files: &[File]) -> Self {
             let root = std::env::temp_dir().join(format!("zaichik-memory-{name}-{}", std::process::id()));
             for (path, text) in files {
                 let path = root.join(path);
@@ -80,7 +83,7 @@ mod tests {
         const GIB: u64 = 1 << 30;
         let meminfo = ("proc/meminfo", "MemTotal: 4194304 kB\n");
         let own = ("proc/self/cgroup", "0::/a/b\n");
-        let cases: [(&str, &[(&str, &str)], u64); 10] = [
+        let cases: [(&str, &[File], u64); 10] = [
             ("nothing", &[], UNKNOWN),
             ("no-group", &[meminfo], 4 * GIB),
             ("no-limit", &[meminfo, own, ("sys/fs/cgroup/a/b/memory.max", "max\n")], 4 * GIB),

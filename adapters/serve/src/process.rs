@@ -59,7 +59,9 @@ impl Process {
         (runtime, workers): (&str, usize),
         signals: io::Result<impl Stream<Item = Signal> + Send + 'static>,
     ) -> ExitCode {
-        match self.run::<R>((runtime, workers), signals).await {
+        let ended = self.run::<R>((runtime, workers), signals).await;
+        log::flush();
+        match ended {
             Ok(()) => ExitCode::SUCCESS,
             Err(error @ ServerError::Bind { .. }) => fail(
                 self.command,
@@ -76,6 +78,7 @@ impl Process {
     /// Reports that the runtime did not start; returns the exit code.
     #[must_use]
     pub fn runtime_failed(self, error: &io::Error) -> ExitCode {
+        log::flush();
         fail(self.command, 1, format_args!("cannot start the runtime: {error}"))
     }
 
