@@ -1,6 +1,7 @@
 //! `zaichik sub`: prints the messages of topics.
 
 mod args;
+mod closed;
 mod commits;
 mod confirmation;
 mod connection;

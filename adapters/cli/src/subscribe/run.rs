@@ -11,6 +11,7 @@ use zaichik_serve::Signal;
 use zaichik_tokio::{Client, ClientError, Delivery, Event, RequestError, Subscription};
 
 use super::args::{Subscribe, WINDOW};
+use super::closed::output_closed;
 use super::commits::{CommitEvent, CommitMode, Commits, FailedCommit};
 use super::connection::ConnectionWatch;
 use super::show::MessageWriter;
@@ -31,6 +32,8 @@ pub(super) struct SubscribeRun<'a> {
     commits: Commits,
     writer: MessageWriter<'a>,
     signals: Pin<Box<dyn Stream<Item = Signal>>>,
+    /// Ready when nobody reads the output any more.
+    closed: Pin<Box<dyn Future<Output = ()>>>,
     /// The messages in `output`, with their sources.
     batch: Vec<(usize, Delivery)>,
     output: Vec<u8>,
@@ -61,6 +64,7 @@ impl<'a> SubscribeRun<'a> {
             commits,
             writer: args.show.writer(args.verbose),
             signals,
+            closed: Box::pin(output_closed()),
             batch: Vec::new(),
             output: Vec::new(),
         }
@@ -100,6 +104,7 @@ impl<'a> SubscribeRun<'a> {
             tokio::select! {
                 biased;
                 _ = self.signals.next() => return Ok(EndReason::Stopped),
+                () = &mut self.closed => return Ok(EndReason::Stopped),
                 is_open = self.connection.changed() => {
                     let change = if is_open { "connected again" } else { "connection lost, trying again" };
                     self.args.notify(change);

@@ -143,6 +143,20 @@ fn a_closed_output_ends_the_command_quietly() {
 }
 
 #[test]
+fn a_reader_that_is_gone_ends_the_command_without_another_message() {
+    let broker = broker_with(&["one"]);
+    for arguments in ["sub t", "sub t --durable d", "sub t --json --commit manual"] {
+        let mut reading = broker.spawn(arguments);
+        assert!(reading.line().contains("one"));
+        reading.close_output();
+        let (status, _, stderr) = reading.wait();
+        assert_eq!((status.code(), stderr.as_str()), (Some(0), ""), "{arguments}");
+    }
+    let line = "zaichik sub t > /dev/null & sub=$!; zaichik pub t two; kill -0 $sub && kill $sub; wait $sub";
+    assert_eq!(broker.shell(line).status().expect("a shell").code(), Some(0), "a file is never closed");
+}
+
+#[test]
 fn standard_input_requests_commits() {
     let broker = broker_with(&["a", "b", "c", "d"]);
     let mut reading = broker.spawn("sub t --durable d --commit manual --window 2 -F %o\\n");
