@@ -216,6 +216,8 @@ mod tests {
     fn an_invalid_port_is_refused() {
         assert!(port(None).is_ok_and(|port| port == DEFAULT_PORT));
         assert!(port(Some("1".to_owned())).is_ok_and(|port| port == 1));
-        assert!(port(Some("many".to_owned())).is_err());
+        for wrong in ["many", "1x", "1 ", "1 2", "1,2", "65536", "-1", "0x1", "8889:8890"] {
+            assert!(port(Some(wrong.to_owned())).is_err(), "{wrong}");
+        }
     }
 }

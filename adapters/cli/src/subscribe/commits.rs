@@ -23,7 +23,8 @@ pub(crate) enum CommitMode {
     Each,
     /// Commit nothing; a durable subscription then receives at most its window.
     Never,
-    /// Commit as standard input says: an offset, or a topic and an offset, on each line.
+    /// Commit as standard input says: an offset, or a topic and an offset, on each line. The command ends with its input,
+    /// or when it has printed all it should and each message is committed.
     Manual,
 }
 

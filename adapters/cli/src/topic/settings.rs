@@ -179,7 +179,14 @@ mod tests {
         for wrong in ["", "MiB", "1TiB", "-1", "20000000000GiB"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
-        assert!(duration("soon").is_err());
-        assert!(count("many").is_err());
+        for wrong in ["soon", "1h x", "1h,2h", "forever1", "forever forever", "1hforever"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["many", "10 10", "10x", "unlimited1", "10,unlimited", "18446744073709551616"] {
+            assert!(count(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["64MiBMiB", "64MiB64MiB", "1GiBB", "unlimited1", "1 2", "1.5GiB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
     }
 }
