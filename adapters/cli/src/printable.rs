@@ -41,8 +41,8 @@ fn escaped(text: &str, is_harmful: impl Fn(char) -> bool) -> String {
     printable
 }
 
-/// Whether a terminal obeys the character instead of showing it: controls (C0, DEL, C1), line and paragraph separators, and
-/// the controls of bidirectional text.
+/// Whether a terminal obeys the character instead of showing it: control characters (below U+0020, and U+007F to U+009F),
+/// line and paragraph separators, and the controls of bidirectional text.
 fn is_harmful(char: char) -> bool {
     char.is_control()
         || matches!(
