@@ -1,43 +1,14 @@
 //! The configuration of a broker command.
 
-use std::process::{Command, Output};
+use std::process::Command;
 
-use zaichik_tokio::{Client, ClientError, ErrorClass, TopicOptions};
+use zaichik_tokio::{Client, ErrorClass, TopicOptions};
 
 use crate::directory::Directory;
 use crate::messages::next_message;
+use crate::outcome::{printed, refused, run};
 use crate::process::{Broker, command, piped};
 use crate::script;
-
-/// Runs the command until it exits, in a directory and without `PORT` in its environment.
-fn run(path: &str, directory: &Directory, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    let mut command = unconfigured(path, directory);
-    command.args(arguments).envs(variables.iter().copied()).output().expect("the command runs")
-}
-
-fn unconfigured(path: &str, directory: &Directory) -> Command {
-    let mut command = command(path, 0);
-    command.env_remove("PORT").current_dir(directory.path());
-    command
-}
-
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).expect("text")
-}
-
-/// The standard output of a command that succeeded.
-fn printed(output: Output) -> String {
-    assert_eq!(output.status.code(), Some(0), "{}", text(output.stderr));
-    text(output.stdout)
-}
-
-/// The lines on standard error of a command that exited with 2.
-fn refused(output: Output) -> Vec<String> {
-    let stderr = text(output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert!(output.stdout.is_empty(), "{}", text(output.stdout));
-    stderr.lines().map(str::to_owned).collect()
-}
 
 /// Flags override the environment, which overrides `PORT`, the file and the defaults.
 pub fn config_print_shows_the_origin_of_each_value(path: &str) {
@@ -236,168 +207,6 @@ pub fn the_configuration_reaches_the_broker(path: &str) {
     assert_eq!(broker.end().0, Some(0));
 }
 
-/// Each address is in the log, and served by the same broker.
-pub fn a_broker_listens_on_several_addresses(path: &str) {
-    let listen = ["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--listen", "localhost:0"];
-    let broker = Broker::run(command(path, 1).args(listen));
-    let ports = broker.ports();
-    assert_eq!(ports.len(), 3);
-    script::block_on(async {
-        let connect = async |port: &u16| {
-            Client::connect(&format!("127.0.0.1:{port}")).await.expect("the broker listens")
-        };
-        let reader = connect(&ports[0]).await;
-        let mut subscription = reader.subscribe("doors").window(0).await.expect("subscribed");
-        for port in &ports {
-            connect(port).await.publish("doors", port.to_string()).await.expect("accepted");
-            let message = next_message(&mut subscription).await;
-            assert_eq!(message.body, port.to_string());
-        }
-    });
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
-}
-
-/// More listeners than a task accepts connections at once.
-pub fn a_hundred_listeners_are_all_served(path: &str) {
-    let listen = vec!["127.0.0.1:0"; 100].join(",");
-    let broker = Broker::run(command(path, 0).env("ZAICHIK_LISTEN", listen));
-    let ports = broker.ports();
-    assert_eq!(ports.len(), 100);
-    script::block_on(async {
-        for port in ports {
-            let client = Client::connect(&format!("127.0.0.1:{port}")).await.expect("the broker listens");
-            client.close().await.expect("the client has no unfinished work");
-        }
-    });
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
-}
-
-/// `--port` and `--listen` contradict each other.
-pub fn a_port_together_with_addresses_is_a_usage_error(path: &str) {
-    let output =
-        command(path, 0).args(["-p", "0", "--listen", "127.0.0.1:0"]).output().expect("the command runs");
-    assert_eq!(output.status.code(), Some(2));
-}
-
-/// An address that other machines can reach needs a token or `--insecure`.
-pub fn an_open_address_without_a_token_is_refused(path: &str) {
-    let directory = Directory::new();
-    let errors = refused(run(path, &directory, &["--listen", "0.0.0.0:0", "--listen", "127.0.0.1:0"], &[]));
-    assert!(
-        errors.len() == 1
-            && errors[0]
-                .contains("--listen: listen = \"0.0.0.0:0\" lets other machines connect without a token")
-            && errors[0].contains("--insecure"),
-        "{errors:?}"
-    );
-    let open = ["--listen", "127.0.0.1:0", "--listen", "0.0.0.0:0", "--insecure"];
-    let broker = Broker::run(unconfigured(path, &directory).args(open));
-    assert!(broker.start.iter().any(|line| line.contains("auth: none; anyone who can connect")));
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
-}
-
-/// Clients with the token can connect; others cannot.
-pub fn only_clients_with_the_token_can_connect(path: &str) {
-    let directory = Directory::new();
-    let token = "0123456789abcdef0123456789abcdef";
-    let file = directory.write("token", &format!("{token}\n"));
-    let listen = ["--listen", "127.0.0.1:0", "--listen", "0.0.0.0:0"];
-    let broker = Broker::run(unconfigured(path, &directory).args(listen).env("ZAICHIK_TOKEN_FILE", &file));
-    assert!(broker.start.iter().any(|line| line.contains(&format!("auth: token from {file}"))));
-    assert!(!broker.start.iter().any(|line| line.contains("other users")));
-    script::block_on(async {
-        let builder = || Client::builder(&broker.address()).reconnect(false);
-        builder()
-            .token(token)
-            .connect()
-            .await
-            .expect("the right token")
-            .ping()
-            .await
-            .expect("the broker answers");
-        let later = token.replacen('f', "g", 2);
-        let wrong = [
-            "",
-            "0",
-            &token[1..],
-            &token[..31],
-            "0123456789abcdef0123456789abcdeg",
-            "1123456789abcdef0123456789abcdef",
-            &later,
-            &token.to_uppercase(),
-            &format!("{token}0"),
-            &format!("{token}\n"),
-            &format!("{token}\0"),
-            &format!(" {token}"),
-            &format!("x{token}"),
-            &token.repeat(2),
-            &format!("{token}\n{token}"),
-            &format!("{token}{}", "x".repeat(992)),
-        ];
-        for wrong in wrong {
-            let error = builder().token(wrong).connect().await.expect_err("the wrong token");
-            assert!(matches!(error, ClientError::Ended(_)), "{wrong:?}: {error}");
-        }
-    });
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
-}
-
-/// Wrong tokens sent in a row.
-const ATTEMPTS: usize = 50;
-
-/// The log names the peer of a client without the token, and does not grow with each attempt.
-pub fn a_client_without_the_token_is_logged_with_its_address(path: &str) {
-    let directory = Directory::new();
-    let file = directory.write("token", "0123456789abcdef0123456789abcdef");
-    let broker = Broker::run(unconfigured(path, &directory).args(["--port=0", "--token-file", &file]));
-    script::block_on(async {
-        for _ in 0..ATTEMPTS {
-            let builder = Client::builder(&broker.address()).reconnect(false).token("guessed");
-            builder.connect().await.expect_err("the wrong token");
-        }
-    });
-    broker.signal("TERM");
-    let (code, log) = broker.end();
-    assert_eq!(code, Some(0));
-    let warnings: Vec<_> = log.lines().filter(|line| line.contains("client rejected: ")).collect();
-    let first = warnings.first().expect("a warning");
-    let expected = ["WARN", "the token is missing or wrong", "peer=\"127.0.0.1:", "unreported=0"];
-    assert!(expected.iter().all(|part| first.contains(part)), "{first}");
-    assert!(!log.contains("guessed"), "{log}");
-    // One per second; the attempts take less than a second each, even on a slow machine.
-    assert!(warnings.len() < ATTEMPTS, "{log}");
-}
-
-/// A short token is an error; a token file that others can read is a warning.
-pub fn a_short_token_is_refused_and_a_readable_file_is_reported(path: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    let directory = Directory::new();
-    let file = directory.write("token", "secret\n");
-    let errors = refused(run(path, &directory, &["--token-file", &file, "--port=0"], &[]));
-    assert!(
-        errors.len() == 1
-            && errors[0].contains("the token has 6 bytes, the minimum is 32")
-            && errors[0].contains("openssl rand -hex 32")
-            && !errors[0].contains("openssl rand -hex 32 >"),
-        "the advice must not overwrite the file: {errors:?}"
-    );
-    let errors = refused(run(path, &directory, &["config", "check", "--token-file", "none"], &[]));
-    assert!(errors.len() == 1 && errors[0].contains("token_file none: cannot read the token"), "{errors:?}");
-    directory.write("token", &"x".repeat(32));
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("the test owns it");
-    let output = run(path, &directory, &["config", "check", "--token-file", &file], &[]);
-    let stderr = text(output.stderr);
-    assert!(output.status.success() && stderr.contains("other users can read"), "{stderr}");
-    let broker = Broker::run(unconfigured(path, &directory).args(["--port=0", "--token-file", &file]));
-    assert!(broker.start.iter().any(|line| line.contains("other users can read")));
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
-}
-
 /// The default, one without timestamps, and JSON.
 pub fn the_log_has_three_formats(path: &str) {
     for format in ["pretty", "compact", "json"] {
@@ -473,40 +282,6 @@ pub fn a_client_reconnects_after_a_drain(path: &str) {
         second.signal("TERM");
         assert_eq!(second.end().0, Some(0));
     });
-}
-
-/// A Unix socket counts as loopback, is replaced after a crash, and is removed on exit.
-pub fn a_broker_listens_on_a_unix_socket(path: &str) {
-    let directory = Directory::new();
-    let socket = directory.path().join("broker.sock");
-    // A broker that was killed leaves its socket behind.
-    drop(std::os::unix::net::UnixListener::bind(&socket).expect("the path is free"));
-    let address = format!("unix:{}", socket.display());
-    let listen = ["--listen", &address, "--listen", "127.0.0.1:0", "-v"];
-    let broker = Broker::run(command(path, 0).args(listen));
-    let url = format!("unix://{}", socket.display());
-    assert!(broker.start.iter().any(|line| line.contains(&format!("listening {url}"))));
-    let second = command(path, 0).args(["--listen", &address]).output().expect("the command runs");
-    assert_eq!(second.status.code(), Some(3), "the address is in use");
-    script::block_on(async {
-        let near = Client::connect(&url).await.expect("the broker listens");
-        let far = Client::connect(&broker.address()).await.expect("the broker listens");
-        let mut subscription = far.subscribe("doors").window(0).await.expect("subscribed");
-        near.publish("doors", "x").await.expect("accepted");
-        assert_eq!(next_message(&mut subscription).await.body, "x");
-        near.close().await.expect("the client has no unfinished work");
-        Client::connect(&address)
-            .await
-            .expect("without slashes")
-            .close()
-            .await
-            .expect("the client has no unfinished work");
-    });
-    broker.signal("TERM");
-    let (code, log) = broker.end();
-    assert_eq!(code, Some(0));
-    assert!(log.contains(&format!("peer=\"{address}\"")), "{log}");
-    assert!(!socket.exists());
 }
 
 /// The descriptor gets one line of JSON and is closed, while the broker runs.

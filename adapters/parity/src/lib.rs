@@ -7,6 +7,8 @@
 #![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 #[cfg(unix)]
+pub mod access;
+#[cfg(unix)]
 pub mod commands;
 #[cfg(unix)]
 pub mod configuration;
@@ -20,7 +22,11 @@ pub mod frozen;
 pub mod http;
 #[cfg(target_os = "linux")]
 pub mod lifecycle;
+#[cfg(unix)]
+pub mod listeners;
 mod messages;
+#[cfg(unix)]
+mod outcome;
 #[cfg(unix)]
 mod process;
 mod script;
@@ -53,19 +59,23 @@ macro_rules! command_tests {
             configurations_are_printed_as_json
             config_default_prints_a_file_that_changes_nothing
             the_configuration_reaches_the_broker
-            a_broker_listens_on_several_addresses
-            a_hundred_listeners_are_all_served
-            a_port_together_with_addresses_is_a_usage_error
-            an_open_address_without_a_token_is_refused
-            only_clients_with_the_token_can_connect
-            a_client_without_the_token_is_logged_with_its_address
-            a_short_token_is_refused_and_a_readable_file_is_reported
             the_log_has_three_formats
             verbose_flags_set_the_log_level
             a_drain_ends_at_its_deadline
             a_client_reconnects_after_a_drain
-            a_broker_listens_on_a_unix_socket
             ready_fd_reports_that_the_broker_is_ready
+        );
+        $crate::command_tests!($command, access;
+            an_open_address_without_a_token_is_refused
+            only_clients_with_the_token_can_connect
+            a_client_without_the_token_is_logged_with_its_address
+            a_short_token_is_refused_and_a_readable_file_is_reported
+        );
+        $crate::command_tests!($command, listeners;
+            a_broker_listens_on_several_addresses
+            a_hundred_listeners_are_all_served
+            a_port_together_with_addresses_is_a_usage_error
+            a_broker_listens_on_a_unix_socket
         );
         $crate::command_tests!($command, http;
             only_probes_and_metrics_are_served
