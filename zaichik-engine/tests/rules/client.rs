@@ -58,7 +58,7 @@ fn end_to_end_all_parts_of_a_message_arrive() {
     let headers: [(&str, &[u8]); 2] = [("trace", &[1, 2]), ("empty", b"")];
     let full = Record { key: Some(b"k"), headers: &headers, ..record(b"body") };
     world.done(client, |client, now| client.publish(now, "t", &[full], PublishOptions::new())).unwrap();
-    let at = world.now();
+    let at = world.now;
     let incoming = world.call(client, |client, _| client.poll_event(sub));
     let Some(Event::Message(message)) = incoming else { panic!("{incoming:?}") };
     assert_eq!((message.offset, message.attempt, message.timestamp), (0, 1, at));

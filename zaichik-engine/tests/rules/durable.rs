@@ -160,7 +160,7 @@ fn d_05_a_detached_subscription_expires_exactly_at_its_ttl() {
             if keeps_house {
                 world.advance(waited);
             } else {
-                world.jump(world.now() + waited);
+                world.jump(world.now + waited);
             }
             let peer = world.connect();
             assert_eq!(world.ask(&peer, peer.subscribe_to(sub)), expected, "{waited:?} {keeps_house}");

@@ -108,7 +108,7 @@ fn c_18_the_window_does_not_depend_on_housekeeping() {
     for body in ["1", "2", "3"] {
         put(&mut world, &peer, "k", body);
     }
-    let now = world.now();
+    let now = world.now;
     world.jump(now + us(9_999_999));
     assert_eq!(new_reader(&mut world), ["0..3", "1/0=1", "1/1=2", "1/2=3"]);
     world.jump(now + secs(10));
@@ -491,7 +491,7 @@ fn r_12_many_deaths_at_one_instant() {
         peer.publish_with("t", AckLevel::None, &records);
     }
     world.settle();
-    let now = world.now();
+    let now = world.now;
     world.jump(now + secs(10));
     assert_eq!(new_reader(&mut world).len(), 1 + 10_000);
 }

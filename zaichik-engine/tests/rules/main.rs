@@ -27,6 +27,8 @@ mod gaps;
 #[cfg(test)]
 mod handshake;
 #[cfg(test)]
+mod lanes;
+#[cfg(test)]
 mod latest;
 #[cfg(test)]
 mod latest_limits;

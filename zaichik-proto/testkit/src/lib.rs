@@ -24,6 +24,6 @@ pub use batch::{Op, done, put, put_all};
 pub use book::Received;
 pub use client::RawClient;
 pub use connected::{Served, connected};
-pub use connections::{BODY, Connections, publish_equal};
+pub use connections::{BODY, Connections, publish_equal, requests};
 pub use requests::encoded;
 pub use sub::{Sub, keyed, mortal, record};
