@@ -28,6 +28,8 @@ pub struct Connections {
     pub effects: Effects,
     /// The time of all steps.
     pub now: Timestamp,
+    /// Whether the broker verifies itself after each step. Default: no.
+    pub is_thorough: bool,
     /// By index; `None` after its end.
     sessions: Vec<Option<Session>>,
     /// Ids of the sessions, in ascending order.
@@ -51,7 +53,7 @@ impl Connections {
     pub fn with(config: BrokerConfig, seed: Seed, now: Timestamp) -> Self {
         let broker = Broker::new(config, seed).expect("a valid configuration");
         let (effects, sessions, ids) = (Effects::new(), Vec::new(), Vec::new());
-        Self { broker, effects, now, sessions, ids, first: 0, armed: None }
+        Self { broker, effects, now, is_thorough: false, sessions, ids, first: 0, armed: None }
     }
 
     /// Replaces the broker with an empty one; all connections end.
@@ -110,7 +112,11 @@ impl Connections {
         let Some(session) = self.sessions.get_mut(connection).and_then(Option::as_mut) else {
             return Turn::Done;
         };
-        session.exchange(self.now, &mut self.broker, &mut self.effects)
+        let turn = session.exchange(self.now, &mut self.broker, &mut self.effects);
+        if self.is_thorough {
+            self.verify();
+        }
+        turn
     }
 
     /// The connection writes up to `limit` bytes.
@@ -124,12 +130,28 @@ impl Connections {
     pub fn detach(&mut self, connection: usize) {
         if let Some(session) = self.sessions.get_mut(connection).and_then(Option::take) {
             self.broker.detach(self.now, session.id(), &mut self.effects);
+            if self.is_thorough {
+                self.verify();
+            }
+        }
+    }
+
+    /// The broker verifies itself.
+    ///
+    /// # Panics
+    /// If it contradicts itself.
+    pub fn verify(&self) {
+        if let Err(error) = self.broker.verify() {
+            panic!("the broker contradicts itself: {error}");
         }
     }
 
     /// Housekeeping, once.
     pub fn housekeep(&mut self) -> Turn {
         let turn = self.broker.handle_timeout(self.now, &mut self.effects);
+        if self.is_thorough {
+            self.verify();
+        }
         self.armed = self.broker.next_timeout();
         let is_due = self.armed.is_some_and(|at| at <= self.now);
         assert!(turn == Turn::More || !is_due, "housekeeping reports whether work remains");
@@ -174,22 +196,30 @@ impl Connections {
     /// The connection exchanges, and its peer reads all of the output, until neither can do more; then every connection
     /// that was woken does the same. `read` gets each output and takes all of it.
     pub fn settle(&mut self, connection: usize, mut read: impl FnMut(usize, &mut Outbound)) {
-        let mut next = Some(connection);
-        while let Some(index) = next {
-            for turns in 0.. {
-                assert!(turns < MAX_TURNS, "the exchange does not end");
-                let turn = self.exchange(index);
-                let Some(session) = self.session(index) else { break };
-                let outbound = session.outbound();
-                if outbound.has_remaining() {
-                    read(index, outbound);
-                } else if turn == Turn::Done {
-                    break;
-                }
-            }
-            next = self.pop_wake();
-        }
+        self.run(connection, &mut read);
+        self.wake(read);
+    }
+
+    /// Every connection that was woken exchanges, and its peer reads, as in [`settle`](Self::settle).
+    pub fn wake(&mut self, mut read: impl FnMut(usize, &mut Outbound)) {
         self.rearm();
+        while let Some(woken) = self.pop_wake() {
+            self.run(woken, &mut read);
+        }
+    }
+
+    fn run(&mut self, connection: usize, read: &mut impl FnMut(usize, &mut Outbound)) {
+        for _ in 0..MAX_TURNS {
+            let turn = self.exchange(connection);
+            let Some(session) = self.session(connection) else { return };
+            let outbound = session.outbound();
+            if outbound.has_remaining() {
+                read(connection, outbound);
+            } else if turn == Turn::Done {
+                return;
+            }
+        }
+        panic!("the exchange does not end");
     }
 
     /// A new connection whose handshake is done.
