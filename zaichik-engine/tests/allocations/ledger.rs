@@ -3,10 +3,8 @@
 use allocation_counter::measure;
 use bytes::BytesMut;
 use zaichik_engine::Ledger;
-use zaichik_proto::{
-    AckLevel, ClientFrame, Producer, Publish, Record, Records, Start, Subscribe, TopicOptions,
-};
-use zaichik_testkit::{Connections, encoded};
+use zaichik_proto::{AckLevel, Producer, Record, TopicOptions};
+use zaichik_testkit::{Connections, Sub, requests};
 
 use crate::world::{publish, with_topic};
 
@@ -25,7 +23,7 @@ fn records_that_are_kept_are_charged() {
     assert_charged(
         &mut world,
         |ledger| ledger.topics,
-        |world| (0..100).for_each(|_| _ = world.send(publisher, &bytes)),
+        |world| (0..100).for_each(|_| world.send(publisher, &bytes)),
     );
 }
 
@@ -73,24 +71,9 @@ fn subscriptions_with_full_windows_are_charged() {
         |world| {
             for index in 0..MANY {
                 // One connection may subscribe to a topic many times under different names.
-                let durable = zaichik_proto::Durable {
-                    name: &format!("durable {index}"),
-                    on_conflict: zaichik_proto::OnConflict::TakeOver,
-                    epoch: 0,
-                    inactive_ttl_micros: u64::MAX,
-                };
-                let subscribe = Subscribe {
-                    request: 1,
-                    subscription: index + 1,
-                    topic: b"topic",
-                    start: Start::Earliest,
-                    window: 400,
-                    window_bytes: 0,
-                    max_attempts: 0,
-                    dead_letter: b"",
-                    durable: Some(durable),
-                };
-                world.send(subscriber, &encoded(&ClientFrame::Subscribe(subscribe)));
+                let name = format!("durable {index}");
+                let sub = Sub::new(index + 1, "topic").window(400).durable(&name).inactive(u64::MAX);
+                world.send(subscriber, &requests(|client| client.subscribe_to(sub)));
             }
         },
     );
@@ -135,7 +118,7 @@ fn pending_input_is_charged() {
 #[test]
 fn pending_output_is_charged() {
     let mut world = with_topic(TopicOptions::new());
-    let pings = encoded(&ClientFrame::Ping { nonce: 1 }).repeat(100);
+    let pings = requests(|client| client.ping(1)).repeat(100);
     let peers: Vec<_> = (0..MANY).map(|_| world.connect()).collect();
     assert_charged(
         &mut world,
@@ -160,8 +143,6 @@ fn assert_charged(world: &mut Connections, part: fn(&Ledger) -> u64, act: impl F
 }
 
 fn publish_to(topic: &str, key: Option<&[u8]>, producer: Option<Producer>) -> BytesMut {
-    let mut record = Vec::new();
-    Record { key, body: b"b", ..Record::default() }.encode(&mut record);
-    let (records, topic) = (Records::from_encoded(1, &record), topic.as_bytes());
-    encoded(&ClientFrame::Publish(Publish { request: 1, ack: AckLevel::Accepted, producer, topic, records }))
+    let record = Record { key, body: b"b", ..Record::default() };
+    requests(|client| client.publish_as(producer, topic, AckLevel::Accepted, &[record]))
 }
