@@ -144,7 +144,7 @@ def run(port):
 
 if __name__ == "__main__":
     try:
-        run(int(os.environ.get("PORT", "8889")))
+        run(int(os.environ.get("PORT") or "8889"))
     except (ValueError, OverflowError, OSError) as error:
         sys.exit(f"echo: failed: {error}")
     print("echo: ok")

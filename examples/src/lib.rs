@@ -8,10 +8,11 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 /// Why an example failed, as text.
 pub struct Failure(String);
 
-/// The broker's address: this machine, at `PORT`, or at 8889 if `PORT` is not set.
+/// The broker's address: this machine, at `PORT`, or at 8889 if `PORT` is not set or empty.
 #[must_use]
 pub fn address() -> String {
-    let port = std::env::var("PORT").unwrap_or_else(|_| "8889".to_owned());
+    let port = std::env::var("PORT").ok().filter(|port| !port.is_empty());
+    let port = port.unwrap_or_else(|| "8889".to_owned());
     format!("127.0.0.1:{port}")
 }
 

@@ -1,16 +1,13 @@
 //! Arbitrary bytes to a broker, whole and in pieces, before and after the handshake.
 
-use bytes::{Buf, BufMut, BytesMut};
-use zaichik_engine::{Broker, BrokerConfig, CloseReason, Effects, Seed, Session, Stats, Timestamp, Turn};
-use zaichik_proto::{ClientFrame, Hello, Limits, MAGIC, PROTOCOL_VERSION, ServerDecoder, ServerFrame};
+use bytes::{BufMut, BytesMut};
+use zaichik_engine::{BrokerConfig, CloseReason, Seed, Stats, Timestamp};
+use zaichik_testkit::{Connections, Frames, requests};
 
 use crate::choices::Choices;
 
 /// Memory of the whole broker, in bytes.
 const MEMORY: u64 = 16 << 20;
-
-/// Maximum exchanges until a session must be idle.
-const MOST_TURNS: usize = 10_000;
 
 /// One connection to a new broker: the first byte decides whether a handshake comes first, the second into which pieces
 /// the rest is split.
@@ -21,11 +18,7 @@ const MOST_TURNS: usize = 10_000;
 pub fn session(data: &[u8]) {
     let mut choices = Choices::new(data);
     let (says_hello, piece) = (choices.chance(50), usize::from(choices.byte()) + 1);
-    let mut stream = BytesMut::new();
-    if says_hello {
-        stream.extend_from_slice(&MAGIC);
-        ClientFrame::Hello(Hello { version: PROTOCOL_VERSION, name: "", token: b"" }).encode(&mut stream);
-    }
+    let mut stream = if says_hello { requests(|client| client.hello(b"")) } else { BytesMut::new() };
     stream.extend_from_slice(choices.rest());
     let whole = run(&stream, stream.len().max(1));
     let pieces = run(&stream, piece);
@@ -44,59 +37,29 @@ struct Outcome {
 fn run(stream: &[u8], piece: usize) -> Outcome {
     let mut config = BrokerConfig::default();
     config.memory = MEMORY;
-    let mut broker = Broker::new(config, Seed::new(1, 2)).unwrap();
-    let mut effects = Effects::new();
-    let mut peer = Peer {
-        session: broker.accept(Timestamp::from_micros(1), &mut effects),
-        decoder: ServerDecoder::handshake(&Limits::default()),
-        input: BytesMut::new(),
+    let mut connections = Connections::with(config, Seed::new(1, 2), Timestamp::from_micros(1));
+    connections.is_thorough = true;
+    let connection = connections.accept();
+    let (mut frames, mut input) = (Frames::new(), BytesMut::new());
+    let mut settle = |connections: &mut Connections| {
+        connections.settle(connection, |_, outbound| {
+            input.put(outbound);
+            frames.take(&mut input, |_, _| {});
+        });
     };
     for mut rest in stream.chunks(piece) {
-        while !rest.is_empty() && peer.session.wants_read() {
-            let (now, later) = rest.split_at(rest.len().min(peer.session.read_limit()));
-            peer.session.inbound().put_slice(now);
-            rest = later;
-            peer.settle(&mut broker, &mut effects);
+        while connections.read(connection, &mut rest, usize::MAX) > 0 {
+            settle(&mut connections);
         }
     }
-    peer.session.handle_eof(Timestamp::from_micros(1));
-    peer.settle(&mut broker, &mut effects);
-    assert!(peer.session.status().is_closed(), "{:?}", peer.session.status());
-    assert!(peer.input.is_empty(), "the last frame is whole");
-    broker.detach(Timestamp::from_micros(1), peer.session.id(), &mut effects);
-    broker.verify().unwrap();
-    assert_eq!(broker.ledger().sessions, 0);
-    Outcome { reason: peer.session.close_reason(), stats: *broker.stats() }
-}
-
-struct Peer {
-    session: Session,
-    decoder: ServerDecoder,
-    input: BytesMut,
-}
-
-impl Peer {
-    /// Exchanges and reads until the session is idle.
-    fn settle(&mut self, broker: &mut Broker, effects: &mut Effects) {
-        let now = Timestamp::from_micros(1);
-        self.session.handle_read(now);
-        for _ in 0..MOST_TURNS {
-            let turn = self.session.exchange(now, broker, effects);
-            effects.clear();
-            let outbound = self.session.outbound();
-            let is_silent = !outbound.has_remaining();
-            self.input.put(outbound);
-            while let Some((frame, taken)) = self.decoder.decode(&self.input).unwrap() {
-                if let ServerFrame::Welcome(welcome) = frame {
-                    self.decoder.open(&welcome.limits);
-                }
-                self.input.advance(taken);
-            }
-            broker.verify().unwrap();
-            if is_silent && turn == Turn::Done {
-                return;
-            }
-        }
-        panic!("the exchange does not end");
-    }
+    let now = connections.now;
+    connections.session(connection).expect("it is open").handle_eof(now);
+    settle(&mut connections);
+    assert!(input.is_empty(), "the last frame is whole");
+    let session = connections.session(connection).expect("it is open");
+    assert!(session.status().is_closed(), "{:?}", session.status());
+    let reason = session.close_reason();
+    connections.detach(connection);
+    assert_eq!(connections.broker.ledger().sessions, 0);
+    Outcome { reason, stats: *connections.broker.stats() }
 }

@@ -13,14 +13,12 @@
 
 use core::time::Duration;
 
+use bytes::BytesMut;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use zaichik_engine::Effects;
-use zaichik_proto::{
-    AckLevel, Batch, ClientDecoder, ClientFrame, CompactionMode, HEADER_LEN, Limits, Operation,
-    OperationsBuilder, Producer, Publish, Record, Records, TopicOptions,
-};
-use zaichik_testkit::{BODY, Connections, encoded, publish_equal};
+use zaichik_proto::{AckLevel, ClientDecoder, CompactionMode, HEADER_LEN, Limits, Producer, TopicOptions};
+use zaichik_testkit::{BODY, Connections, publish_equal, put_all, record, requests};
 
 /// Records in each iteration.
 const RECORDS: u32 = 256;
@@ -44,16 +42,13 @@ fn acknowledged(bencher: Bencher<'_, '_>) {
 /// The same from a producer, so that each answer is remembered. Includes writing the sequences into the frames.
 #[divan::bench(sample_count = 2_000)]
 fn acknowledged_to_a_producer(bencher: Bencher<'_, '_>) {
-    let frame = of_producer(&publish_equal("topic", AckLevel::Accepted, 1, None));
-    run_numbered(bencher, &frame, RECORDS, 1);
+    run_numbered(bencher, &publish_to("topic"), RECORDS, 1);
 }
 
 /// The same with two alternating topics, so that each answer is remembered separately.
 #[divan::bench(sample_count = 2_000)]
 fn acknowledged_to_a_producer_in_two_topics(bencher: Bencher<'_, '_>) {
-    let frames =
-        ["topic", "other"].map(|topic| of_producer(&publish_equal(topic, AckLevel::Accepted, 1, None)));
-    run_numbered(bencher, &frames.concat(), RECORDS / 2, 2);
+    run_numbered(bencher, &["topic", "other"].map(publish_to).concat(), RECORDS / 2, 2);
 }
 
 /// Batches of this many publishes of one record each, each batch with an answer.
@@ -63,7 +58,7 @@ fn operations_per_batch(bencher: Bencher<'_, '_>, operations: u32) {
     let (mut connections, publisher) = prepare(steady());
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
         connections.now = connections.now + Duration::from_millis(1);
-        connections.send(publisher, &bytes)
+        connections.send(publisher, &bytes);
     });
 }
 
@@ -134,7 +129,7 @@ fn keyed_with_a_window(bencher: Bencher<'_, '_>) {
         frames.chunks(RECORDS as usize).map(<[_]>::concat).collect::<Vec<_>>().into_iter().cycle();
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
         connections.now = connections.now + Duration::from_millis(1);
-        connections.send(publisher, &rounds.next().expect("an endless iterator"))
+        connections.send(publisher, &rounds.next().expect("an endless iterator"));
     });
 }
 
@@ -191,7 +186,7 @@ fn run(bencher: Bencher<'_, '_>, options: TopicOptions, ack: AckLevel, per_frame
     let bytes = publish_equal("topic", ack, per_frame, None).repeat((RECORDS / per_frame) as usize);
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
         connections.now = connections.now + Duration::from_millis(1);
-        connections.send(publisher, &bytes)
+        connections.send(publisher, &bytes);
     });
 }
 
@@ -208,7 +203,7 @@ fn run_numbered(bencher: Bencher<'_, '_>, piece: &[u8], repeat: u32, requests: u
             frame[SEQUENCE_AT..SEQUENCE_AT + 8].copy_from_slice(&sequence.to_le_bytes());
             sequence += 1;
         }
-        connections.send(publisher, &bytes)
+        connections.send(publisher, &bytes);
     });
     assert_eq!(connections.broker.stats().refused, 0);
 }
@@ -218,25 +213,16 @@ const SEQUENCE_AT: usize = HEADER_LEN + 4 + 4 + 1 + 1 + 16 + 4;
 
 const PRODUCER: Option<Producer> = Some(Producer { id: 7, epoch: 0, sequence: 0 });
 
-/// The same Publish, with a producer.
-fn of_producer(frame: &[u8]) -> Vec<u8> {
-    let (frame, _) = ClientDecoder::new(&Limits::default())
-        .decode(frame)
-        .expect("the frame is valid")
-        .expect("the frame is complete");
-    let ClientFrame::Publish(publish) = frame else { unreachable!("it is a Publish") };
-    encoded(&ClientFrame::Publish(Publish { producer: PRODUCER, ..publish })).to_vec()
+/// A publish of one record by the producer.
+fn publish_to(topic: &str) -> BytesMut {
+    requests(|client| client.publish_as(PRODUCER, topic, AckLevel::Accepted, &[record(&BODY)]))
 }
 
 /// A Batch of this many publishes of one record each.
-fn batch(producer: Option<Producer>, operations: u32) -> Vec<u8> {
-    let mut record = Vec::new();
-    Record { body: &BODY, ..Record::default() }.encode(&mut record);
-    let records = Records::from_encoded(1, &record);
-    let operations: OperationsBuilder =
-        (0..operations).map(|_| Operation::Publish { topic: b"topic", records }).collect();
-    let (ack, operations) = (AckLevel::Accepted, operations.operations());
-    encoded(&ClientFrame::Batch(Batch { request: 1, ack, producer, operations })).to_vec()
+fn batch(producer: Option<Producer>, operations: u32) -> BytesMut {
+    let operation = put_all("topic", &[record(&BODY)]);
+    let operations = vec![operation; operations as usize];
+    requests(|client| client.batch_with(producer, AckLevel::Accepted, &operations))
 }
 
 fn prepare(options: TopicOptions) -> (Connections, usize) {

@@ -172,6 +172,7 @@ impl Broker {
         let Self { topics, subscriptions, memory, readiness, sessions, producers, agenda, .. } = self;
         let readers = Readers { now, topics, subscriptions, memory, readiness };
         Housekeeping { readers, sessions, producers, agenda }.run(effects);
+        self.memory.charge_tables(self.spare());
         self.agenda.reported(self.next_deadlines().earliest());
         match self.next_timeout() {
             Some(next) if next <= now => Turn::More,
@@ -270,8 +271,14 @@ impl Broker {
         }
     }
 
+    /// Bytes of the free places of tables.
+    fn spare(&self) -> usize {
+        self.sessions.spare().saturating_add(self.subscriptions.spare()).saturating_add(self.readiness.spare())
+    }
+
     /// Asks the caller to rearm its timer if the next deadline became earlier.
     fn rearm(&mut self, effects: &mut Effects) {
+        self.memory.charge_tables(self.spare());
         if self.memory.has_retired() || self.readiness.has_waiting() || self.memory.is_crowded() {
             self.agenda.schedule_sweep(self.now);
         }

@@ -118,7 +118,7 @@ impl Default for BrokerConfig {
 
 impl BrokerConfig {
     /// The least [`memory`](Self::memory) with which the largest frame can be received and answered, in bytes: seven
-    /// times that frame, or seven times 128 KiB, and 1 MiB.
+    /// times that frame (or 128 KiB) and 960 KiB.
     ///
     /// ```
     /// use zaichik_engine::{Broker, BrokerConfig, ConfigError, Seed};
@@ -129,7 +129,7 @@ impl BrokerConfig {
     /// ```
     #[must_use]
     pub const fn min_memory(&self) -> u64 {
-        self.largest_read().saturating_mul(7).saturating_add(1 << 20)
+        self.largest_read().saturating_mul(7).saturating_add(960 << 10)
     }
 
     /// The part of the memory that is for the buffers of connections.

@@ -103,6 +103,12 @@ impl Rings {
         links.saturating_add(self.free.capacity().saturating_mul(size_of::<u32>()))
     }
 
+    /// Bytes allocated for nodes that do not exist.
+    pub(crate) fn spare(&self) -> usize {
+        let nodes = self.links.len().saturating_sub(self.free.len());
+        self.footprint().saturating_sub(nodes.saturating_mul(size_of::<Links>()))
+    }
+
     #[inline]
     #[expect(clippy::indexing_slicing, reason = "only the arena makes nodes, and it never shrinks")]
     fn links(&self, index: u32) -> &Links {

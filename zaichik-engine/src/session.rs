@@ -470,6 +470,3 @@ impl Session {
         self.outbound.control_len() >= self.config.output_buffer
     }
 }
-
-#[cfg(test)]
-mod tests;

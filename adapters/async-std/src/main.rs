@@ -16,6 +16,7 @@ const COMMAND: &str = "zaichik-async-std";
 /// A small message broker, on async-std.
 #[derive(Debug, Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]
+#[command(after_help = "Without a command it runs a broker, with the options of `zaichik-async-std serve`.")]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

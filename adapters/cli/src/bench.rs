@@ -18,7 +18,7 @@ mod text;
 mod verdict;
 mod verify;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -27,6 +27,7 @@ use zaichik_measure::HistogramError;
 use zaichik_tokio::{Client, ClientError};
 
 use crate::failure::{Code, Failure};
+use crate::printable::printable_json;
 use options::{Ack, Common, Load, Publishing, Subscribing};
 use plan::{Amount, Plan};
 use report::Report;
@@ -142,7 +143,7 @@ impl Bench {
         let (common, plan) = self.measurement.plan()?;
         let shows = !common.no_progress && io::stderr().is_terminal();
         if !common.json && !common.csv {
-            print(&format!("{plan}\n"));
+            print(&format!("{plan}\n"))?;
         }
         let is_echo = plan.command == "echo";
         let runtime = runtime(is_echo)?;
@@ -156,7 +157,7 @@ impl Bench {
         // A publisher's thread may still be waiting for an answer that never arrives.
         runtime.shutdown_background();
         let report = report?;
-        print(&render(&report, common)?);
+        print(&render(&report, common)?)?;
         report.check()
     }
 }
@@ -211,21 +212,18 @@ fn runtime(is_single: bool) -> Result<Runtime, Failure> {
 
 fn render(report: &Report, common: &Common) -> Result<String, Failure> {
     if common.json {
-        return Ok(report.json()? + "\n");
+        return Ok(printable_json(&report.json()?) + "\n");
     }
     Ok(if common.csv { report.csv() } else { text::summary(report) })
 }
 
 /// Writes to standard output. A closed pipe does not fail the measurement.
-fn print(text: &str) {
+fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
-}
-
-/// Writes a line to standard error.
-fn notice(line: &str) {
-    // A failure to write to standard error has nowhere to be reported.
-    drop(writeln!(io::stderr(), "zaichik: {line}"));
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::of_output(&error)),
+        _ => Ok(()),
+    }
 }
 
 impl From<HistogramError> for Failure {

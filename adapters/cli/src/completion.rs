@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::failure::{Code, Failure};
+use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,10 +26,9 @@ impl Completion {
     pub(crate) fn run(&self, command: &mut Command) -> Result<(), Failure> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, command, "zaichik", &mut script);
-        match io::stdout().write_all(&script) {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                Err(Failure::new(Code::Other, format_args!("cannot write the output: {error}")))
-            }
+        let mut out = io::stdout().lock();
+        match out.write_all(&script).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::of_output(&error)),
             _ => Ok(()),
         }
     }

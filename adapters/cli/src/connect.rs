@@ -1,19 +1,27 @@
 //! How a command finds its broker and connects to it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use zaichik_serve::ConfiguredBroker;
 use zaichik_tokio::{Client, ClientBuilder};
 
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, notice};
 
 /// The broker's default port.
 const DEFAULT_PORT: u16 = 8889;
 
-const SERVER: &str = "Broker to connect to: zaichik://host:port, host:port or unix:/path [default: $ZAICHIK_URL, or \
+const SERVER: &str = "Broker to connect to: zaichik://host:port, host:port or unix:/path [default: $ZAICHIK_SERVER, or \
                       port $PORT or 8889 of this machine]";
+
+/// Variables with the broker's URL: as `--server`, which cannot have a token, and under an earlier name.
+const VARIABLES: [&str; 2] = ["ZAICHIK_SERVER", "ZAICHIK_URL"];
+
+/// Warns once of a token's file: a benchmark reads it for each connection.
+static WARNED: Once = Once::new();
 
 /// The broker's address, and how to connect to it.
 #[derive(Debug, Clone, Args)]
@@ -38,6 +46,17 @@ struct BrokerUrl {
 }
 
 impl ServerArgs {
+    /// The same for the broker that this machine's configuration describes; a token file on the command line stays.
+    pub(crate) fn at(self, broker: ConfiguredBroker) -> Self {
+        let token_file = self.token_file.filter(|path| !path.as_os_str().is_empty()).or(broker.token_file);
+        Self { server: Some(broker.address), token_file, ..self }
+    }
+
+    /// Maximum time to wait for a connection.
+    pub(crate) const fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
     /// The broker's address, without a token.
     ///
     /// # Errors
@@ -96,14 +115,14 @@ impl ServerArgs {
                 return Err(Failure::new(
                     Code::Usage,
                     "the URL of --server has a token, which every user of this machine can read; put the token into \
-                     a file and pass it with --token-file, or set the whole URL in $ZAICHIK_URL",
+                     a file and pass it with --token-file, or set the whole URL in $ZAICHIK_SERVER",
                 ));
             }
             return Ok(url);
         }
-        match std::env::var("ZAICHIK_URL") {
-            Ok(url) if !url.is_empty() => BrokerUrl::checked(&url),
-            _ => Ok(BrokerUrl::parse(&format!("127.0.0.1:{}", port(std::env::var("PORT").ok())?))),
+        match VARIABLES.into_iter().find_map(variable) {
+            Some(url) => BrokerUrl::checked(&url),
+            None => Ok(BrokerUrl::parse(&format!("127.0.0.1:{}", port(variable("PORT"))?))),
         }
     }
 }
@@ -136,6 +155,11 @@ impl BrokerUrl {
     }
 }
 
+/// A variable of the environment; an empty one counts as not set.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 fn port(variable: Option<String>) -> Result<u16, Failure> {
     let Some(text) = variable else {
         return Ok(DEFAULT_PORT);
@@ -146,6 +170,9 @@ fn port(variable: Option<String>) -> Result<u16, Failure> {
 }
 
 fn read_token(path: &Path) -> Result<Vec<u8>, Failure> {
+    if let Some(warning) = zaichik_serve::token_file_warning(path) {
+        WARNED.call_once(|| notice(warning));
+    }
     let mut token = std::fs::read(path).map_err(|error| {
         Failure::new(Code::Usage, format_args!("cannot read the token file {}: {error}", path.display()))
     })?;
@@ -189,6 +216,8 @@ mod tests {
     fn an_invalid_port_is_refused() {
         assert!(port(None).is_ok_and(|port| port == DEFAULT_PORT));
         assert!(port(Some("1".to_owned())).is_ok_and(|port| port == 1));
-        assert!(port(Some("many".to_owned())).is_err());
+        for wrong in ["many", "1x", "1 ", "1 2", "1,2", "65536", "-1", "0x1", "8889:8890"] {
+            assert!(port(Some(wrong.to_owned())).is_err(), "{wrong}");
+        }
     }
 }

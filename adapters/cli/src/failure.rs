@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use zaichik_tokio::{ClientError, ErrorClass, FaultCode, LinkError, RequestError};
 
+use crate::printable::printable_line;
+
 /// The exit code of a failed command.
 ///
 /// 0 is success; being stopped by a signal counts as success.
@@ -45,12 +47,28 @@ impl Failure {
         self
     }
 
+    /// The error of an output that cannot be written.
+    pub(crate) fn of_output(error: &io::Error) -> Self {
+        Self::new(Code::Other, format_args!("cannot write the output: {error}"))
+    }
+
     /// Prints one line on stderr; returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
-        // There is nowhere to report a failure to write to stderr.
-        drop(writeln!(io::stderr(), "zaichik: {}", self.message));
+        notice(&self.message);
         ExitCode::from(self.code as u8)
     }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Prints a line on stderr. It may have text of the broker, so it is made safe to print.
+pub(crate) fn notice(message: impl fmt::Display) {
+    // There is nowhere to report a failure to write to stderr.
+    drop(writeln!(io::stderr(), "zaichik: {}", printable_line(&message.to_string())));
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "errors of later versions have no exit code here")]

@@ -8,7 +8,7 @@ use zaichik_tokio::{BrokerInfo, Counter, Limits};
 
 use crate::connect::ServerArgs;
 use crate::failure::Failure;
-use crate::printable::printable;
+use crate::printable::printable_line;
 use crate::report::{self, OutputArgs};
 
 /// Show the broker's version, limits and counters.
@@ -43,14 +43,23 @@ impl Info {
             return report::json(&report);
         }
         let mut pairs = vec![
-            ("server".to_owned(), printable(report.server.as_bytes())),
+            ("server".to_owned(), printable_line(report.server)),
             ("address".to_owned(), report.address),
             ("protocol".to_owned(), report.protocol.to_string()),
             ("instance".to_owned(), report.instance),
             ("uptime".to_owned(), report::duration(report.uptime_us)),
         ];
-        pairs.extend(report.limits.iter().map(|(name, limit)| (format!("limit {name}"), limit.to_string())));
-        pairs.extend(report.counters.into_iter().map(|(name, value)| (name, value.to_string())));
+        pairs.extend(report.limits.iter().map(|(name, limit)| match *name {
+            "heartbeat_millis" => {
+                ("limit heartbeat".to_owned(), report::duration(u64::from(*limit).saturating_mul(1_000)))
+            }
+            "max_message" | "max_frame" | "max_window_size" => {
+                (format!("limit {name}"), report::size((*limit).into()))
+            }
+            name => (format!("limit {name}"), limit.to_string()),
+        }));
+        let counters = info.counters.iter().filter(|value| value.counter != Counter::Uptime);
+        pairs.extend(counters.map(|value| (name(value.counter), shown(value.counter, value.value))));
         report::pairs(pairs)
     }
 }
@@ -98,6 +107,25 @@ fn name(counter: Counter) -> String {
     }
 }
 
+/// A counter's value with its unit, for people.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are numbers of something")]
+fn shown(counter: Counter, value: u64) -> String {
+    match counter {
+        Counter::ProcessCpu => report::duration(value),
+        Counter::BytesIn
+        | Counter::BytesOut
+        | Counter::MemoryTopics
+        | Counter::MemoryRetired
+        | Counter::MemorySubscriptions
+        | Counter::MemoryProducers
+        | Counter::MemorySessions
+        | Counter::MemoryBudget
+        | Counter::ProcessMemory
+        | Counter::ProcessMemoryPeak => report::size(value),
+        _ => value.to_string(),
+    }
+}
+
 /// `TopicFull` as `topic_full`.
 fn snake_case(name: &str) -> String {
     let mut snake = String::with_capacity(name.len());
@@ -122,5 +150,18 @@ mod tests {
         assert_eq!(name(Counter::refusals(RefusalCode::TopicFull)), "refused_with_topic_full");
         assert_eq!(name(Counter::refusals(RefusalCode::Unknown(99))), "refused_with_code_99");
         assert_eq!(name(Counter::Unknown(999)), "counter_999");
+    }
+
+    #[test]
+    fn bytes_and_times_have_units() {
+        for (counter, value, expected) in [
+            (Counter::RecordsIn, 1_048_576, "1048576"),
+            (Counter::BytesIn, 1_048_576, "1 MiB"),
+            (Counter::MemoryBudget, 1_536, "1.5 KiB"),
+            (Counter::ProcessCpu, 1_500_000, "1s 500ms"),
+            (Counter::Unknown(999), 7, "7"),
+        ] {
+            assert_eq!(shown(counter, value), expected);
+        }
     }
 }

@@ -4,14 +4,15 @@ mod bench;
 mod completion;
 mod connect;
 mod failure;
+mod hints;
 mod info;
-
 mod ping;
 mod printable;
 mod publish;
 mod report;
 mod rfc3339;
 mod signals;
+mod stdin;
 mod subscribe;
 mod subscription;
 mod topic;
@@ -30,14 +31,23 @@ use crate::ping::Ping;
 use crate::publish::Publish;
 use crate::subscribe::Subscribe;
 use crate::subscription::Subscriptions;
-use crate::topic::Topic;
+use crate::topic::{Topic, TopicList};
 
 /// The prefix of its error messages.
 const COMMAND: &str = "zaichik";
 
+const AFTER_HELP: &str = "\
+Without a command it runs a broker, with the options of `zaichik serve`.
+
+Examples:
+  zaichik                                          # a broker on 127.0.0.1:8889
+  zaichik topic create orders --retention-ttl 1h   # in another terminal
+  zaichik pub orders 'one tea'
+  zaichik sub orders";
+
 /// A small message broker and its client.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -58,10 +68,14 @@ enum Command {
     /// Manage topics.
     #[command(visible_alias = "t")]
     Topic(Box<Topic>),
+    /// List all topics, as `topic ls` does.
+    #[command(visible_alias = "list")]
+    Ls(TopicList),
     /// Manage durable subscriptions.
     #[command(visible_alias = "subs")]
     Subscription(Subscriptions),
     /// Show the broker's version, limits and counters.
+    #[command(visible_alias = "status")]
     Info(Info),
     /// Check that the broker responds.
     Ping(Ping),
@@ -80,6 +94,7 @@ fn main() -> ExitCode {
         Some(Command::Publish(publish)) => finish(block_on(publish.run())),
         Some(Command::Subscribe(subscribe)) => finish(block_on(subscribe.run())),
         Some(Command::Topic(topic)) => finish(block_on(topic.run())),
+        Some(Command::Ls(list)) => finish(block_on(list.run())),
         Some(Command::Subscription(subscriptions)) => finish(block_on(subscriptions.run())),
         Some(Command::Info(info)) => finish(block_on(info.run())),
         Some(Command::Ping(ping)) => finish(block_on(ping.run())),
@@ -116,5 +131,45 @@ fn finish(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Every command with its subcommands.
+    fn commands(command: &clap::Command) -> Vec<&clap::Command> {
+        let inner = command.get_subcommands().flat_map(commands);
+        [command].into_iter().chain(inner).collect()
+    }
+
+    #[test]
+    fn a_short_flag_has_one_meaning_in_all_commands() {
+        let mut meanings = BTreeMap::new();
+        let mut root = Cli::command();
+        root.build();
+        for command in commands(&root) {
+            for flag in command.get_arguments() {
+                if let (Some(short), Some(long)) = (flag.get_short(), flag.get_long()) {
+                    let known = *meanings.entry(short).or_insert_with(|| long.to_owned()) == long;
+                    assert!(known, "-{short} of {} is not --{}", command.get_name(), meanings[&short]);
+                }
+            }
+        }
+        assert_eq!(meanings.get(&'J').map(String::as_str), Some("json"));
+    }
+
+    #[test]
+    fn every_command_that_asks_a_broker_can_print_json() {
+        let mut root = Cli::command();
+        root.build();
+        for command in commands(&root) {
+            let asks = command.get_arguments().any(|flag| flag.get_long() == Some("server"));
+            let has_json = command.get_arguments().any(|flag| flag.get_long() == Some("json"));
+            assert!(has_json || !asks, "{}", command.get_name());
+        }
     }
 }

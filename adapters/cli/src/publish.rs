@@ -21,8 +21,8 @@ use zaichik_tokio::{
 use self::input::{Input, InputArgs};
 use self::receipts::{ReceiptArgs, Receipts};
 use crate::connect::ServerArgs;
-use crate::failure::{Code, Failure};
-use crate::signals;
+use crate::failure::{Code, Failure, notice};
+use crate::{hints, signals};
 
 /// Maximum messages in a transaction: the protocol's maximum records in one batch.
 const MAX_TRANSACTION: usize = 65_536;
@@ -54,8 +54,7 @@ pub(crate) struct Publish {
     /// Pause between two messages.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, conflicts_with = "txn", help_heading = PUBLISHING)]
     sleep: Option<Duration>,
-    /// When a message counts as published: none does not wait for the broker, accepted waits until the broker has it,
-    /// durable until it is on disk.
+    /// When a message counts as published: none does not wait for the broker, accepted waits until the broker has it.
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "accepted", help_heading = PUBLISHING)]
     ack: Ack,
     /// Maximum time to wait for an answer, retries included.
@@ -80,6 +79,8 @@ pub(crate) struct Publish {
 enum Ack {
     None,
     Accepted,
+    /// On disk: for brokers with storage. Not offered, because this version has none and its broker refuses it.
+    #[value(hide = true)]
     Durable,
 }
 
@@ -116,6 +117,9 @@ type Answer = (u64, Option<Result<PublishReceipt, ClientError>>);
 impl Publish {
     pub(crate) async fn run(&self) -> Result<(), Failure> {
         self.check()?;
+        if let Some(hint) = hints::wildcard(&self.topic).filter(|_| !self.receipts.is_quiet()) {
+            notice(hint);
+        }
         let producer = self.producer.as_deref().map(|name| ProducerIdentity::new(producer_id(name)));
         let client = self.server.connect_with("zaichik pub", |builder| match producer {
             Some(producer) => builder.producer(Some(producer)),
@@ -325,7 +329,13 @@ impl PublishRun<'_> {
             }
         }
         let Some((number, error)) = self.failure else {
-            self.receipts.finish();
+            self.receipts.finish()?;
+            if input.messages_read() > 0
+                && !self.args.receipts.is_quiet()
+                && let Some(hint) = hints::kept_for_nobody(self.client, &self.args.topic).await
+            {
+                notice(hint);
+            }
             return Ok(());
         };
         let prefix = if self.args.txn { String::new() } else { input.error_prefix(number) };

@@ -8,6 +8,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::failure::{Code, Failure};
+use crate::printable::printable_json;
 
 /// The format of a report.
 #[derive(Debug, Args)]
@@ -30,7 +31,7 @@ impl OutputArgs {
 /// Standard output cannot be written to; a closed pipe is not an error.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let line = serde_json::to_string(value).map_err(|error| Failure::new(Code::Other, error))?;
-    print(&line)
+    print(&printable_json(&line))
 }
 
 /// Prints aligned columns, right-aligned from index `numbers`; prints nothing if there are no rows.
@@ -60,6 +61,22 @@ pub(crate) fn pairs<N: Into<String>>(pairs: Vec<(N, String)>) -> Result<(), Fail
         table.add_row([name.into(), value]);
     }
     print_table(&table)
+}
+
+/// A size in bytes, for people.
+pub(crate) fn size(bytes: u64) -> String {
+    if bytes == u64::MAX {
+        return "unlimited".to_owned();
+    }
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let Some((shift, unit)) = units.into_iter().find(|(shift, _)| bytes >> shift > 0) else {
+        return format!("{bytes} B");
+    };
+    let (whole, rest) = (bytes >> shift, bytes & (1_u64 << shift).saturating_sub(1));
+    match rest.saturating_mul(10) >> shift {
+        0 if rest == 0 => format!("{whole} {unit}"),
+        tenth => format!("{whole}.{tenth} {unit}"),
+    }
 }
 
 /// Prints a confirmation on standard error, if that is a terminal.
@@ -98,9 +115,29 @@ fn print_table(table: &Table) -> Result<(), Failure> {
 
 fn print(text: &str) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{text}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::new(Code::Other, format_args!("cannot write the output: {error}")))
-        }
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::of_output(&error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        for (bytes, expected) in [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_024, "1 KiB"),
+            (1_025, "1.0 KiB"),
+            (1_536, "1.5 KiB"),
+            (1 << 20, "1 MiB"),
+            (6_442_450_944, "6 GiB"),
+            (u64::MAX - 1, "16777215.9 TiB"),
+            (u64::MAX, "unlimited"),
+        ] {
+            assert_eq!(size(bytes), expected);
+        }
     }
 }

@@ -1,14 +1,17 @@
 //! `zaichik sub`: prints the messages of topics.
 
 mod args;
+mod closed;
 mod commits;
+mod confirmation;
+mod connection;
 mod format;
 mod position;
 mod run;
 mod show;
 mod sources;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -16,12 +19,13 @@ use zaichik_tokio::{Client, DurableOptions, Subscription};
 
 pub(crate) use self::args::Subscribe;
 use self::args::WINDOW;
-use self::commits::CommitMode;
+use self::commits::{CommitMode, Commits, FailedCommit};
+use self::confirmation::confirm;
 pub(crate) use self::position::Position;
 use self::run::{EndReason, SubscribeRun};
 pub(crate) use self::show::ShowArgs;
-use crate::failure::{Code, Failure};
-use crate::signals;
+use crate::failure::{Code, Failure, notice};
+use crate::{hints, signals};
 
 /// Maximum time to wait for answers to commits before the command ends.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -29,30 +33,75 @@ const DRAIN: Duration = Duration::from_secs(5);
 impl Subscribe {
     pub(crate) async fn run(&self) -> Result<(), Failure> {
         let window = self.window()?;
+        let mode = if self.window == Some(0) { CommitMode::Never } else { self.commit };
+        let commits = Commits::new(mode, &self.topics)?;
+        self.topics.iter().filter_map(|topic| hints::wildcard(topic)).for_each(|hint| self.notify(hint));
         let mut signals = Box::pin(signals::arriving().map_err(|error| Failure::new(Code::Other, error))?);
         let (client, subscriptions) = tokio::select! {
             biased;
             _ = signals.next() => return Ok(()),
             opened = self.open(window) => opened?,
         };
-        let mut run = SubscribeRun::new(self, subscriptions, signals);
+        if self.exit_at_end {
+            self.hint_at_retention(&client, &subscriptions).await;
+        }
+        let mut run = SubscribeRun::new(self, &client, commits, subscriptions, signals);
         let outcome = run.read().await;
         // Messages that were written are committed, whatever the outcome.
-        match tokio::time::timeout(DRAIN, run.settle()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.notify(format_args!("the last commit failed: {error}")),
-            Err(_) => {
-                self.notify(format_args!(
-                    "the last commit was not answered; its messages may be redelivered"
-                ));
-            }
+        let mut settled = self.settle(&mut run).await;
+        if let (Ok(_), Ok(()), Some(name)) = (&outcome, &settled, &self.durable) {
+            settled = confirm(&client, name, &run.committed(), self.server.connect_timeout()).await;
         }
-        if let Err(error) = client.close().await
+        // The subscriptions end with the connection, not before: an uncommitted message has failed then.
+        if let Err(error) = client.clone().close().await
             && outcome.is_ok()
+            && settled.is_ok()
         {
             self.notify(error);
         }
-        self.check_end(outcome?, run.shown())
+        match (outcome, settled) {
+            (Ok(end), Ok(())) => self.check_end(end, run.shown()),
+            (Ok(_), Err(failure)) if self.relies_on_commits() => Err(failure),
+            (outcome, Err(failure)) => {
+                self.notify(failure);
+                self.check_end(outcome?, run.shown())
+            }
+            (Err(failure), Ok(())) => Err(failure),
+        }
+    }
+
+    /// Waits for the answers to all commits.
+    async fn settle(&self, run: &mut SubscribeRun<'_>) -> Result<(), Failure> {
+        match tokio::time::timeout(DRAIN, run.settle()).await {
+            Ok(settled) => settled.map_err(|FailedCommit { topic, offset, error }| {
+                let prefix = format!("topic {topic:?}: the commit of message {offset} failed: ");
+                Failure::from(error).with_context(&prefix, "; it and later ones may be redelivered")
+            }),
+            Err(_) => Err(Failure::new(
+                Code::TimedOut,
+                "the last commit was not answered; its messages may be redelivered",
+            )),
+        }
+    }
+
+    /// Whether anyone notices a commit that is missing: the next holder of the durable subscription, or the user who asked
+    /// for commits.
+    const fn relies_on_commits(&self) -> bool {
+        self.durable.is_some() || matches!(self.commit, CommitMode::Each | CommitMode::Manual)
+    }
+
+    /// Explains why there is nothing to show: a frequent question of those who have just published their first message.
+    async fn hint_at_retention(&self, client: &Client, subscriptions: &[Subscription]) {
+        for (topic, subscription) in self.topics.iter().zip(subscriptions) {
+            let is_empty = subscription.start() >= subscription.end();
+            if is_empty
+                && self.durable.is_none()
+                && !self.quiet
+                && let Some(hint) = hints::nothing_kept(client, topic).await
+            {
+                self.notify(hint);
+            }
+        }
     }
 
     async fn open(&self, window: u32) -> Result<(Client, Vec<Subscription>), Failure> {
@@ -123,8 +172,7 @@ impl Subscribe {
 
     fn notify(&self, message: impl std::fmt::Display) {
         if !self.quiet {
-            // There is nowhere to report a failure to write to stderr.
-            drop(writeln!(io::stderr(), "zaichik: {message}"));
+            notice(message);
         }
     }
 }

@@ -6,7 +6,7 @@ use zaichik_tokio::{ClientError, RefusalCode, RequestError, SubscriptionInfo};
 
 use crate::connect::ServerArgs;
 use crate::failure::{Code, Failure};
-use crate::printable::printable;
+use crate::printable::printable_line;
 use crate::report::{self, OutputArgs};
 use crate::subscribe::Position;
 
@@ -30,6 +30,7 @@ pub(crate) struct Subscriptions {
 #[derive(Debug, Subcommand)]
 enum SubscriptionCommand {
     /// List subscriptions, including those that are not durable.
+    #[command(visible_alias = "list")]
     Ls(List),
     /// Show one durable subscription.
     Info(Info),
@@ -77,6 +78,8 @@ struct Seek {
     #[arg(value_name = "POSITION", allow_hyphen_values = true)]
     to: Position,
     #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
@@ -84,6 +87,8 @@ struct Seek {
 struct Remove {
     #[command(flatten)]
     durable: DurableName,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -103,6 +108,14 @@ struct SubscriptionReport<'a> {
     lag: u64,
     /// Null while it is attached, and if it never expires.
     expires_in_us: Option<u64>,
+}
+
+/// The outcome of `subscription seek` or `subscription rm`, as JSON.
+#[derive(Debug, Serialize)]
+struct Outcome<'a> {
+    topic: &'a str,
+    name: &'a str,
+    status: &'static str,
 }
 
 impl Subscriptions {
@@ -131,7 +144,7 @@ impl List {
         let rows = reports.map(|subscription| {
             let SubscriptionReport { topic, window, cursor, next, end, lag, .. } = subscription;
             let mut row = vec![
-                topic.to_owned(),
+                printable_line(topic),
                 subscription.shown_name(),
                 subscription.state().to_owned(),
                 subscription.expires(),
@@ -156,7 +169,7 @@ impl Info {
             return report::json(&subscription);
         }
         let mut pairs = vec![
-            ("topic", subscription.topic.to_owned()),
+            ("topic", printable_line(subscription.topic)),
             ("name", subscription.shown_name()),
             ("state", subscription.state().to_owned()),
             ("expires in", subscription.expires()),
@@ -180,7 +193,7 @@ impl Seek {
         let client = self.server.connect(NAME).await?;
         let to = self.to.resolve(&client, topic).await?;
         client.seek(topic, name, to).await.map_err(|error| self.durable.failure(error))?;
-        report::confirm(format_args!("subscription {} of {topic}: moved", printable(name.as_bytes())));
+        self.durable.confirm("moved", &self.output)?;
         Ok(client.close().await?)
     }
 }
@@ -190,12 +203,23 @@ impl Remove {
         let DurableName { topic, name } = &self.durable;
         let client = self.server.connect(NAME).await?;
         client.remove_subscription(topic, name).await.map_err(|error| self.durable.failure(error))?;
-        report::confirm(format_args!("subscription {} of {topic}: removed", printable(name.as_bytes())));
+        self.durable.confirm("removed", &self.output)?;
         Ok(client.close().await?)
     }
 }
 
 impl DurableName {
+    /// Reports what happened to the subscription.
+    fn confirm(&self, status: &'static str, output: &OutputArgs) -> Result<(), Failure> {
+        let Self { topic, name } = self;
+        if output.is_json() {
+            return report::json(&Outcome { topic, name, status });
+        }
+        let (topic, name) = (printable_line(topic), printable_line(name));
+        report::confirm(format_args!("subscription {name} of {topic}: {status}"));
+        Ok(())
+    }
+
     /// The broker's refusal does not name the subscription.
     fn failure(&self, error: ClientError) -> Failure {
         if let ClientError::Request(RequestError::Refused { refusal, .. }) = &error
@@ -232,7 +256,7 @@ impl<'a> SubscriptionReport<'a> {
     }
 
     fn shown_name(&self) -> String {
-        self.name.map_or_else(|| "-".to_owned(), |name| printable(name.as_bytes()))
+        self.name.map_or_else(|| "-".to_owned(), printable_line)
     }
 
     const fn state(&self) -> &'static str {

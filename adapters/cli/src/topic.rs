@@ -4,11 +4,13 @@ mod settings;
 
 use clap::{ArgGroup, Args, Subcommand};
 use serde::Serialize;
-use zaichik_tokio::{TopicInfo, TopicStatus};
+use zaichik_tokio::{ClientError, RefusalCode, RequestError, TopicInfo, TopicStatus};
 
 use self::settings::{Settings, SettingsArgs, retention};
 use crate::connect::ServerArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, notice};
+use crate::hints;
+use crate::printable::printable_line;
 use crate::report::{self, OutputArgs};
 use crate::subscribe::{Position, ShowArgs, Subscribe};
 
@@ -41,7 +43,8 @@ enum TopicCommand {
     /// Change settings of a topic; omitted settings stay as they are.
     Alter(Alter),
     /// List all topics.
-    Ls(List),
+    #[command(visible_alias = "list")]
+    Ls(TopicList),
     /// Show one topic and its settings.
     Info(Info),
     /// Show the messages in a topic without consuming them.
@@ -61,6 +64,7 @@ struct Create {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "zaichik topic alter <TOPIC> <SETTINGS> [OPTIONS]")]
 #[command(group = ArgGroup::new("changes").required(true).multiple(true).args([
     "retention_ttl", "compaction_window", "compaction", "max_messages", "max_bytes", "overflow", "max_keys",
     "tombstone_ttl",
@@ -71,11 +75,14 @@ struct Alter {
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
     server: ServerArgs,
 }
 
+/// List all topics.
 #[derive(Debug, Args)]
-struct List {
+pub(crate) struct TopicList {
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -107,7 +114,7 @@ struct View {
     )]
     from: Position,
     /// Maximum messages to show; all by default.
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short, long, value_name = "N")]
     count: Option<u64>,
     #[command(flatten)]
     show: ShowArgs,
@@ -130,9 +137,9 @@ struct TopicReport<'a> {
     settings: Settings,
 }
 
-/// The outcome of `topic create`, as JSON.
+/// The outcome of `topic create` or `topic alter`, as JSON.
 #[derive(Debug, Serialize)]
-struct CreateReport<'a> {
+struct Outcome<'a> {
     topic: &'a str,
     status: &'static str,
 }
@@ -151,8 +158,12 @@ impl Topic {
 
 impl Create {
     async fn run(&self) -> Result<(), Failure> {
+        if let Some(hint) = hints::wildcard(&self.topic) {
+            notice(hint);
+        }
         let client = self.server.connect(NAME).await?;
-        let status = client.create_topic(&self.topic, self.settings.options()).await?;
+        let status = client.create_topic(&self.topic, self.settings.options()).await;
+        let status = status.map_err(|error| explain(error, &self.topic))?;
         let (topic, status, outcome) = match status {
             TopicStatus::Created => (&self.topic, "created", "created"),
             TopicStatus::Adopted => {
@@ -162,9 +173,9 @@ impl Create {
             _ => (&self.topic, "ready", "is ready"),
         };
         if self.output.is_json() {
-            report::json(&CreateReport { topic, status })?;
+            report::json(&Outcome { topic, status })?;
         } else {
-            report::confirm(format_args!("topic {topic}: {outcome}"));
+            report::confirm(format_args!("topic {}: {outcome}", printable_line(topic)));
         }
         Ok(client.close().await?)
     }
@@ -174,13 +185,17 @@ impl Alter {
     async fn run(&self) -> Result<(), Failure> {
         let client = self.server.connect(NAME).await?;
         client.alter_topic(&self.topic, self.settings.options()).await?;
-        report::confirm(format_args!("topic {}: changed", self.topic));
+        if self.output.is_json() {
+            report::json(&Outcome { topic: &self.topic, status: "changed" })?;
+        } else {
+            report::confirm(format_args!("topic {}: changed", printable_line(&self.topic)));
+        }
         Ok(client.close().await?)
     }
 }
 
-impl List {
-    async fn run(&self) -> Result<(), Failure> {
+impl TopicList {
+    pub(crate) async fn run(&self) -> Result<(), Failure> {
         let client = self.server.connect(NAME).await?;
         let topics = client.topics().await?;
         client.close().await?;
@@ -199,7 +214,7 @@ impl List {
                 topic.keys,
                 u64::from(topic.subscriptions),
             ];
-            let mut row = vec![topic.name.clone(), retention(&topic.settings)];
+            let mut row = vec![printable_line(&topic.name), retention(&topic.settings)];
             row.extend(numbers.map(|number| number.to_string()));
             row
         });
@@ -218,17 +233,17 @@ impl Info {
             return report::json(&topic);
         }
         let created = if topic.explicit { "explicitly" } else { "by its first use" };
-        let mut pairs = vec![("topic", topic.topic.to_owned()), ("created", created.to_owned())];
+        let mut pairs = vec![("topic", printable_line(topic.topic)), ("created", created.to_owned())];
         let numbers = [
             ("start", topic.start),
             ("end", topic.end),
             ("messages", topic.messages),
-            ("bytes", topic.bytes),
             ("keys", topic.keys),
             ("subscriptions", u64::from(topic.subscriptions)),
-            ("memory", topic.memory),
         ];
         pairs.extend(numbers.map(|(name, number)| (name, number.to_string())));
+        let sizes = [("bytes", topic.bytes), ("memory", topic.memory)];
+        pairs.extend(sizes.map(|(name, size)| (name, report::size(size))));
         pairs.extend(topic.settings.pairs());
         report::pairs(pairs)
     }
@@ -243,6 +258,14 @@ impl View {
         let Self { topic, from, count, show, server } = self;
         Subscribe::view(topic, from, count, show, server).run().await
     }
+}
+
+/// Names the command that changes a topic if it exists with other settings.
+fn explain(error: ClientError, topic: &str) -> Failure {
+    let differs = matches!(&error, ClientError::Request(RequestError::Refused { refusal, .. })
+        if refusal.code == RefusalCode::SettingsDiffer);
+    let advice = format!("; change them with: zaichik topic alter {}", hints::argument(topic));
+    Failure::from(error).with_context("", if differs { &advice } else { "" })
 }
 
 impl<'a> TopicReport<'a> {

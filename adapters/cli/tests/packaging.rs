@@ -15,8 +15,15 @@ const DEFAULTS: &str = include_str!("../../../packaging/zaichik.toml");
 /// The command, without the broker's variables of the test's own environment.
 fn zaichik(arguments: &[String]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zaichik"));
-    for name in ["PORT", "RUST_LOG", "ZAICHIK_URL", "ZAICHIK_CONFIG", "ZAICHIK_TOKEN_FILE", "ZAICHIK_LISTEN"]
-    {
+    for name in [
+        "PORT",
+        "RUST_LOG",
+        "ZAICHIK_SERVER",
+        "ZAICHIK_URL",
+        "ZAICHIK_CONFIG",
+        "ZAICHIK_TOKEN_FILE",
+        "ZAICHIK_LISTEN",
+    ] {
         command.env_remove(name);
     }
     command.args(arguments).current_dir(env!("CARGO_TARGET_TMPDIR"));
@@ -134,13 +141,24 @@ fn the_health_check_of_the_image_succeeds_only_if_the_broker_answers() {
     let wrong = file("wrong-token", "another token that is long enough");
     for (needed, sent, expected) in [(&*token, &*token, 0), (&token, &wrong, 3), ("", "", 0)] {
         let (broker, port) = start(needed);
-        let check = || run(zaichik(&health).env("PORT", &port).env("ZAICHIK_TOKEN_FILE", sent));
-        let (code, output) = check();
-        assert_eq!(code, Some(expected), "{output}");
+        let open = format!("0.0.0.0:{port}");
+        let config = file("health.toml", &format!("listen = [\"{open}\"]\ntoken_file = \"{sent}\"\n"));
+        let places = [
+            [("PORT", &*port), ("ZAICHIK_TOKEN_FILE", sent)],
+            [("ZAICHIK_LISTEN", &open), ("ZAICHIK_TOKEN_FILE", sent)],
+            [("ZAICHIK_CONFIG", &config), ("ZAICHIK_SERVER", "127.0.0.1:1")],
+        ];
+        let check = || places.map(|variables| run(zaichik(&health).envs(variables)));
+        for (code, output) in check() {
+            assert_eq!(code, Some(expected), "{output}");
+        }
         drop(broker);
-        let (code, output) = check();
-        assert_eq!(code, Some(3), "{output}");
+        for (code, output) in check() {
+            assert_eq!(code, Some(3), "{output}");
+        }
     }
+    let (code, output) = run(zaichik(&health).env("ZAICHIK_LISTEN", "0.0.0.0:0"));
+    assert_eq!(code, Some(2), "{output}");
 }
 
 /// Starts a broker that requires this token; returns it and its port.

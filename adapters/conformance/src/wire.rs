@@ -5,10 +5,9 @@ use std::time::Duration;
 use futures::future::join_all;
 use zaichik_driver::{Client, Runtime, TopicOptions};
 use zaichik_proto::{
-    ClientFrame, Commit, Durable, FaultCode, FrameHeader, Hello, Limits, MAGIC, OnConflict, Publish, Record,
-    Records, ServerFrame, Start, Subscribe,
+    ClientFrame, Commit, FaultCode, FrameHeader, Hello, Limits, MAGIC, Publish, Record, Records, ServerFrame,
 };
-use zaichik_testkit::{Sub, encoded, record};
+use zaichik_testkit::{Sub, encoded, record, requests};
 
 use crate::broker::{Broker, next, next_message, put};
 use crate::faults::{Direction, Fault};
@@ -39,20 +38,8 @@ fn garbage() -> Vec<(FaultCode, Vec<u8>)> {
     let ping = ClientFrame::Ping { nonce: 1 };
     let mut reserved = encoded(&ping).to_vec();
     reserved[5] = 1;
-    let durable =
-        Durable { name: "DURABLE", on_conflict: OnConflict::TakeOver, epoch: 0, inactive_ttl_micros: 0 };
-    let subscribe = Subscribe {
-        request: 1,
-        subscription: 1,
-        topic: b"t",
-        start: Start::Earliest,
-        window: 1,
-        window_bytes: 0,
-        max_attempts: 0,
-        dead_letter: b"",
-        durable: Some(durable),
-    };
-    let mut not_text = encoded(&ClientFrame::Subscribe(subscribe)).to_vec();
+    let sub = Sub::new(1, "t").durable("DURABLE");
+    let mut not_text = requests(|client| client.subscribe_to(sub)).to_vec();
     let name = not_text.windows(7).position(|bytes| bytes == b"DURABLE").expect("the name");
     not_text[name] = 0xff;
     let mut stamped = Vec::new();

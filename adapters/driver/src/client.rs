@@ -232,13 +232,17 @@ impl<R: Runtime> Client<R> {
         .await
     }
 
-    /// Ready when the connection is open, or can't be opened.
-    async fn opened(&self) -> Result<(), ClientError> {
+    /// Waits until the connection is open, or, for `false`, until it is not. A connection that is lost and restored at
+    /// once may go unnoticed.
+    ///
+    /// # Errors
+    /// The client has ended: the reason, as for any request.
+    pub async fn connection_is(&self, open: bool) -> Result<(), ClientError> {
         let core = self.owner.core();
         poll_fn(|cx| {
             core.quietly(|state, _| {
                 state.check()?;
-                if state.is_open() {
+                if state.is_open() == open {
                     return Poll::Ready(Ok(()));
                 }
                 state.watch_link(cx.waker());

@@ -16,6 +16,7 @@ const UNIX: &str = "unix:";
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Endpoint {
     /// A TCP address, with the real port.
     Tcp(SocketAddr),

@@ -20,6 +20,9 @@ mod connect;
 mod endpoint;
 mod futures_io;
 mod futures_listener;
+#[cfg(test)]
+#[cfg(all(feature = "client", feature = "server", feature = "shuttle"))]
+mod hand_off;
 mod local;
 #[cfg(test)]
 #[cfg(feature = "server")]

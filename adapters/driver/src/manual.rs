@@ -1,4 +1,6 @@
 //! A runtime for tests: everything runs on the test's thread, and only woken tasks run. Its timers never ring.
+//!
+//! With the feature `shuttle`, tasks are threads of its scheduler instead.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -139,6 +141,13 @@ impl Runtime for Manual {
         Silent
     }
 
+    #[cfg(feature = "shuttle")]
+    fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+        // The handle is not needed: tasks end on their own.
+        drop(shuttle::future::spawn(future));
+    }
+
+    #[cfg(not(feature = "shuttle"))]
     fn spawn(future: impl Future<Output = ()> + Send + 'static) {
         SPAWNED.with_borrow_mut(|tasks| tasks.push(Task::new(future)));
     }

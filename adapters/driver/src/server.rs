@@ -5,6 +5,7 @@ mod connection;
 mod embedded;
 mod housekeeping;
 mod registration;
+mod rejections;
 mod shared;
 mod spare;
 mod tasks;

@@ -60,6 +60,24 @@ pub fn a_broker_whose_log_reader_is_gone_still_drains(path: &str) {
     assert_eq!(Broker::start(path).end_without_log_reader("TERM"), Some(0));
 }
 
+/// When the reader of the log does not read, clients are served, and the lines that did not fit are counted.
+pub fn a_log_that_nobody_reads_does_not_stop_the_broker(path: &str) {
+    const MESSAGES: u32 = 2_000;
+    let mut broker = Broker::run(command(path, 0).arg("-vv"));
+    script::block_on(async {
+        let client = Client::connect(&broker.address()).await.expect("the broker listens");
+        for _ in 0..MESSAGES {
+            client.publish("unread", "x").await.expect("accepted");
+        }
+        client.close().await.expect("the client has no unfinished work");
+    });
+    broker.wait_for_log("lines were dropped");
+    broker.signal("TERM");
+    let (code, log) = broker.end();
+    assert_eq!(code, Some(0));
+    assert!(log.contains("stopped"), "the end is logged");
+}
+
 /// A drain that waits for a subscriber does not wait after a second signal.
 pub fn s5_a_second_signal_ends_a_drain_at_once(path: &str) {
     let mut broker = Broker::start(path);
@@ -172,7 +190,7 @@ pub fn connections_are_not_logged_by_default(path: &str) {
 pub fn wrong_usage_is_code_2(path: &str) {
     let output = command(path, 0).arg("--no-such-flag").output().expect("the command runs");
     assert_eq!(output.status.code(), Some(2));
-    for port in ["many", "65536", "-1", ""] {
+    for port in ["many", "65536", "-1", " ", "80 80", "80,81"] {
         let output = command(path, 0).env("PORT", port).output().expect("the command runs");
         assert_eq!(output.status.code(), Some(2));
         let stderr = String::from_utf8(output.stderr).expect("text");

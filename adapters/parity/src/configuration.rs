@@ -1,43 +1,14 @@
 //! The configuration of a broker command.
 
-use std::process::{Command, Output};
+use std::process::Command;
 
-use zaichik_tokio::{Client, ClientError, ErrorClass, TopicOptions};
+use zaichik_tokio::{Client, ErrorClass, TopicOptions};
 
 use crate::directory::Directory;
 use crate::messages::next_message;
+use crate::outcome::{printed, refused, run};
 use crate::process::{Broker, command, piped};
 use crate::script;
-
-/// Runs the command until it exits, in a directory and without `PORT` in its environment.
-fn run(path: &str, directory: &Directory, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    let mut command = unconfigured(path, directory);
-    command.args(arguments).envs(variables.iter().copied()).output().expect("the command runs")
-}
-
-fn unconfigured(path: &str, directory: &Directory) -> Command {
-    let mut command = command(path, 0);
-    command.env_remove("PORT").current_dir(directory.path());
-    command
-}
-
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).expect("text")
-}
-
-/// The standard output of a command that succeeded.
-fn printed(output: Output) -> String {
-    assert_eq!(output.status.code(), Some(0), "{}", text(output.stderr));
-    text(output.stdout)
-}
-
-/// The lines on standard error of a command that exited with 2.
-fn refused(output: Output) -> Vec<String> {
-    let stderr = text(output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert!(output.stdout.is_empty(), "{}", text(output.stdout));
-    stderr.lines().map(str::to_owned).collect()
-}
 
 /// Flags override the environment, which overrides `PORT`, the file and the defaults.
 pub fn config_print_shows_the_origin_of_each_value(path: &str) {
@@ -62,7 +33,7 @@ pub fn config_print_shows_the_origin_of_each_value(path: &str) {
     }
     // The output is a file with the same effect.
     let effective = directory.write("effective.toml", &file);
-    let again = printed(run(path, &directory, &["config", "print", "-c", &effective], &[]));
+    let again = printed(run(path, &directory, &["config", "print", "--config", &effective], &[]));
     let values = |file: &str| -> Vec<String> {
         file.lines().map(|line| line.split("  # ").next().unwrap_or_default().to_owned()).collect()
     };
@@ -87,7 +58,7 @@ pub fn the_first_file_that_exists_is_read(path: &str) {
     assert!(print(&[], &[("ZAICHIK_CONFIG", &named)]).contains("max_topics = 3  # "));
     let flag = with("flag.toml", 4);
     assert!(print(&["--config", &flag], &[("ZAICHIK_CONFIG", &named)]).contains("max_topics = 4  # "));
-    let errors = refused(run(path, &directory, &["config", "check", "-c", "none.toml"], &[]));
+    let errors = refused(run(path, &directory, &["config", "check", "--config", "none.toml"], &[]));
     assert!(
         errors.len() == 1 && errors[0].contains("cannot read the configuration file none.toml"),
         "{errors:?}"
@@ -119,8 +90,12 @@ pub fn unknown_settings_are_refused_with_a_suggestion(path: &str) {
 pub fn an_invalid_value_is_reported_in_one_line(path: &str) {
     let directory = Directory::new();
     let wrong = directory.write("wrong.toml", "# too much\nlimits.max_message_size = \"9GiB\"\n");
-    let errors =
-        refused(run(path, &directory, &["-c", &wrong, "--log-format", "loud"], &[("ZAICHIK_DRAIN", "1")]));
+    let errors = refused(run(
+        path,
+        &directory,
+        &["--config", &wrong, "--log-format", "loud"],
+        &[("ZAICHIK_DRAIN", "1")],
+    ));
     let expected = [
         "wrong.toml:2: limits.max_message_size = \"9GiB\" is invalid; use a size such as \"64KiB\", at most 1GiB",
         ": env ZAICHIK_DRAIN: drain = \"1\" is invalid; use a duration such as \"30s\", \"5m\" or \"24h\"",
@@ -132,12 +107,68 @@ pub fn an_invalid_value_is_reported_in_one_line(path: &str) {
     }
 }
 
+/// A budget in which no message fits is refused, with the minimum.
+pub fn a_memory_budget_below_the_minimum_is_refused(path: &str) {
+    let directory = Directory::new();
+    for memory in ["1", "0", "1MiB", "8388607"] {
+        let errors = refused(run(path, &directory, &["config", "check", "--memory", memory], &[]));
+        assert!(errors.len() == 1 && errors[0].contains("at least 8MiB"), "{errors:?}");
+    }
+    let broker = Broker::run(command(path, 0).args(["--memory", "8MiB"]));
+    script::block_on(async {
+        let client = Client::connect(&broker.address()).await.expect("the broker listens");
+        let mut subscription = client.subscribe("large").await.expect("subscribed");
+        client.publish("large", vec![b'x'; 1_000_000]).await.expect("the budget has room for it");
+        assert_eq!(next_message(&mut subscription).await.body.len(), 1_000_000);
+    });
+    broker.signal("TERM");
+    assert_eq!(broker.end().0, Some(0));
+}
+
+/// Empty variables change nothing, and are no mistakes.
+pub fn empty_variables_count_as_not_set(path: &str) {
+    let directory = Directory::new();
+    let defaults = printed(run(path, &directory, &["config", "print"], &[]));
+    for name in [
+        "PORT",
+        "ZAICHIK_LISTEN",
+        "ZAICHIK_DRAIN",
+        "ZAICHIK_LIMITS_MEMORY",
+        "ZAICHIK_TOKEN_FILE",
+        "ZAICHIK_CONFIG",
+        "ZAICHIK_HTTP",
+        "ZAICHIK_LOG_FORMAT",
+        "ZAICHIK_TOPIC_DEFAULTS_OVERFLOW",
+    ] {
+        assert_eq!(printed(run(path, &directory, &["config", "print"], &[(name, "")])), defaults, "{name}");
+    }
+}
+
+/// With `--json`, each value is one of JSON, with its origin.
+pub fn configurations_are_printed_as_json(path: &str) {
+    let directory = Directory::new();
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let arguments = [&["config"], arguments].concat();
+        let line = printed(run(path, &directory, &arguments, &[("ZAICHIK_LIMITS_MAX_TOPICS", "7")]));
+        serde_json::from_str(&line).expect("JSON")
+    };
+    let effective = json(&["print", "--json", "--drain", "1s"]);
+    assert_eq!(
+        effective["limits.max_topics"],
+        serde_json::json!({"value": 7, "origin": "env ZAICHIK_LIMITS_MAX_TOPICS"})
+    );
+    assert_eq!(effective["drain"], serde_json::json!({"value": "1s", "origin": "--drain"}));
+    assert_eq!(json(&["default", "-J"])["limits.max_topics"], 100_000);
+    let valid = serde_json::json!({"valid": true, "sources": "env ZAICHIK_LIMITS_MAX_TOPICS"});
+    assert_eq!(json(&["check", "--json"]), valid);
+}
+
 /// The file of defaults is valid and has the default values.
 pub fn config_default_prints_a_file_that_changes_nothing(path: &str) {
     let directory = Directory::new();
     let file = printed(run(path, &directory, &["config", "default"], &[]));
     let name = directory.write("default.toml", &file);
-    let checked = printed(run(path, &directory, &["config", "check", "-c", &name], &[]));
+    let checked = printed(run(path, &directory, &["config", "check", "--config", &name], &[]));
     assert!(checked.contains("the configuration is valid") && checked.contains("default.toml"), "{checked}");
     let value = |line: &str| line.split("  # ").next().unwrap_or_default().to_owned();
     let values = |file: String| -> Vec<String> {
@@ -152,7 +183,9 @@ pub fn the_configuration_reaches_the_broker(path: &str) {
     let file = "[topic_defaults]\nretention_ttl = \"forever\"\n[limits]\nmax_topics = 1\n";
     let file = directory.write("own.toml", file);
     let broker = Broker::run(
-        command(path, 0).args(["--max-message-size=1KiB", "-c", &file]).env("ZAICHIK_LIMITS_MAX_WINDOW", "3"),
+        command(path, 0)
+            .args(["--max-message-size=1KiB", "--config", &file])
+            .env("ZAICHIK_LIMITS_MAX_WINDOW", "3"),
     );
     assert!(
         broker.start[1].contains("own.toml + env PORT + env ZAICHIK_LIMITS_MAX_WINDOW + --max-message-size")
@@ -170,102 +203,6 @@ pub fn the_configuration_reaches_the_broker(path: &str) {
         assert_eq!(message.body, "kept");
         client.subscribe("only").window(4).await.expect_err("above the limit");
     });
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
-}
-
-/// Each address is in the log, and served by the same broker.
-pub fn a_broker_listens_on_several_addresses(path: &str) {
-    let listen = ["-l", "127.0.0.1:0", "--listen", "127.0.0.1:0", "-l", "localhost:0"];
-    let broker = Broker::run(command(path, 1).args(listen));
-    let ports = broker.ports();
-    assert_eq!(ports.len(), 3);
-    script::block_on(async {
-        let connect = async |port: &u16| {
-            Client::connect(&format!("127.0.0.1:{port}")).await.expect("the broker listens")
-        };
-        let reader = connect(&ports[0]).await;
-        let mut subscription = reader.subscribe("doors").window(0).await.expect("subscribed");
-        for port in &ports {
-            connect(port).await.publish("doors", port.to_string()).await.expect("accepted");
-            let message = next_message(&mut subscription).await;
-            assert_eq!(message.body, port.to_string());
-        }
-    });
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
-}
-
-/// `--port` and `--listen` contradict each other.
-pub fn a_port_together_with_addresses_is_a_usage_error(path: &str) {
-    let output = command(path, 0).args(["-p", "0", "-l", "127.0.0.1:0"]).output().expect("the command runs");
-    assert_eq!(output.status.code(), Some(2));
-}
-
-/// An address that other machines can reach needs a token or `--insecure`.
-pub fn an_open_address_without_a_token_is_refused(path: &str) {
-    let directory = Directory::new();
-    let errors = refused(run(path, &directory, &["-l", "0.0.0.0:0", "-l", "127.0.0.1:0"], &[]));
-    assert!(
-        errors.len() == 1
-            && errors[0]
-                .contains("--listen: listen = \"0.0.0.0:0\" lets other machines connect without a token")
-            && errors[0].contains("--insecure"),
-        "{errors:?}"
-    );
-    let open = ["-l", "127.0.0.1:0", "-l", "0.0.0.0:0", "--insecure"];
-    let broker = Broker::run(unconfigured(path, &directory).args(open));
-    assert!(broker.start.iter().any(|line| line.contains("auth: none; anyone who can connect")));
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
-}
-
-/// Clients with the token can connect; others cannot.
-pub fn only_clients_with_the_token_can_connect(path: &str) {
-    let directory = Directory::new();
-    let token = "0123456789abcdef0123456789abcdef";
-    let file = directory.write("token", &format!("{token}\n"));
-    let listen = ["-l", "127.0.0.1:0", "-l", "0.0.0.0:0"];
-    let broker = Broker::run(unconfigured(path, &directory).args(listen).env("ZAICHIK_TOKEN_FILE", &file));
-    assert!(broker.start.iter().any(|line| line.contains(&format!("auth: token from {file}"))));
-    assert!(!broker.start.iter().any(|line| line.contains("other users")));
-    script::block_on(async {
-        let builder = || Client::builder(&broker.address()).reconnect(false);
-        builder()
-            .token(token)
-            .connect()
-            .await
-            .expect("the right token")
-            .ping()
-            .await
-            .expect("the broker answers");
-        for wrong in ["", "0123456789abcdef0123456789abcdeg"] {
-            let error = builder().token(wrong).connect().await.expect_err("the wrong token");
-            assert!(matches!(error, ClientError::Ended(_)), "{error}");
-        }
-    });
-    broker.signal("TERM");
-    assert_eq!(broker.end().0, Some(0));
-}
-
-/// A short token is an error; a token file that others can read is a warning.
-pub fn a_short_token_is_refused_and_a_readable_file_is_reported(path: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    let directory = Directory::new();
-    let file = directory.write("token", "secret\n");
-    let errors = refused(run(path, &directory, &["--token-file", &file, "--port=0"], &[]));
-    assert!(
-        errors.len() == 1
-            && errors[0].contains("the token has 6 bytes, the minimum is 32")
-            && errors[0].contains("openssl rand -hex 32"),
-        "{errors:?}"
-    );
-    let errors = refused(run(path, &directory, &["config", "check", "--token-file", "none"], &[]));
-    assert!(errors.len() == 1 && errors[0].contains("token_file none: cannot read the token"), "{errors:?}");
-    directory.write("token", &"x".repeat(32));
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("the test owns it");
-    let broker = Broker::run(unconfigured(path, &directory).args(["--port=0", "--token-file", &file]));
-    assert!(broker.start.iter().any(|line| line.contains("other users can read")));
     broker.signal("TERM");
     assert_eq!(broker.end().0, Some(0));
 }
@@ -345,40 +282,6 @@ pub fn a_client_reconnects_after_a_drain(path: &str) {
         second.signal("TERM");
         assert_eq!(second.end().0, Some(0));
     });
-}
-
-/// A Unix socket counts as loopback, is replaced after a crash, and is removed on exit.
-pub fn a_broker_listens_on_a_unix_socket(path: &str) {
-    let directory = Directory::new();
-    let socket = directory.path().join("broker.sock");
-    // A broker that was killed leaves its socket behind.
-    drop(std::os::unix::net::UnixListener::bind(&socket).expect("the path is free"));
-    let address = format!("unix:{}", socket.display());
-    let listen = ["-l", &address, "-l", "127.0.0.1:0", "-v"];
-    let broker = Broker::run(command(path, 0).args(listen));
-    let url = format!("unix://{}", socket.display());
-    assert!(broker.start.iter().any(|line| line.contains(&format!("listening {url}"))));
-    let second = command(path, 0).args(["-l", &address]).output().expect("the command runs");
-    assert_eq!(second.status.code(), Some(3), "the address is in use");
-    script::block_on(async {
-        let near = Client::connect(&url).await.expect("the broker listens");
-        let far = Client::connect(&broker.address()).await.expect("the broker listens");
-        let mut subscription = far.subscribe("doors").window(0).await.expect("subscribed");
-        near.publish("doors", "x").await.expect("accepted");
-        assert_eq!(next_message(&mut subscription).await.body, "x");
-        near.close().await.expect("the client has no unfinished work");
-        Client::connect(&address)
-            .await
-            .expect("without slashes")
-            .close()
-            .await
-            .expect("the client has no unfinished work");
-    });
-    broker.signal("TERM");
-    let (code, log) = broker.end();
-    assert_eq!(code, Some(0));
-    assert!(log.contains(&format!("peer=\"{address}\"")), "{log}");
-    assert!(!socket.exists());
 }
 
 /// The descriptor gets one line of JSON and is closed, while the broker runs.

@@ -7,6 +7,8 @@
 #![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 #[cfg(unix)]
+pub mod access;
+#[cfg(unix)]
 pub mod commands;
 #[cfg(unix)]
 pub mod configuration;
@@ -20,7 +22,11 @@ pub mod frozen;
 pub mod http;
 #[cfg(target_os = "linux")]
 pub mod lifecycle;
+#[cfg(unix)]
+pub mod listeners;
 mod messages;
+#[cfg(unix)]
+mod outcome;
 #[cfg(unix)]
 mod process;
 mod script;
@@ -36,6 +42,7 @@ macro_rules! command_tests {
             the_debug_log_shows_what_each_connection_did
             connections_are_not_logged_by_default
             sigint_and_sigterm_drain_and_exit_with_0
+            a_log_that_nobody_reads_does_not_stop_the_broker
             a_broker_whose_log_reader_is_gone_still_drains
             s5_a_second_signal_ends_a_drain_at_once
             s10_more_connections_than_descriptors_end_no_connection
@@ -47,19 +54,28 @@ macro_rules! command_tests {
             the_first_file_that_exists_is_read
             unknown_settings_are_refused_with_a_suggestion
             an_invalid_value_is_reported_in_one_line
+            a_memory_budget_below_the_minimum_is_refused
+            empty_variables_count_as_not_set
+            configurations_are_printed_as_json
             config_default_prints_a_file_that_changes_nothing
             the_configuration_reaches_the_broker
-            a_broker_listens_on_several_addresses
-            a_port_together_with_addresses_is_a_usage_error
-            an_open_address_without_a_token_is_refused
-            only_clients_with_the_token_can_connect
-            a_short_token_is_refused_and_a_readable_file_is_reported
             the_log_has_three_formats
             verbose_flags_set_the_log_level
             a_drain_ends_at_its_deadline
             a_client_reconnects_after_a_drain
-            a_broker_listens_on_a_unix_socket
             ready_fd_reports_that_the_broker_is_ready
+        );
+        $crate::command_tests!($command, access;
+            an_open_address_without_a_token_is_refused
+            only_clients_with_the_token_can_connect
+            a_client_without_the_token_is_logged_with_its_address
+            a_short_token_is_refused_and_a_readable_file_is_reported
+        );
+        $crate::command_tests!($command, listeners;
+            a_broker_listens_on_several_addresses
+            a_hundred_listeners_are_all_served
+            a_port_together_with_addresses_is_a_usage_error
+            a_broker_listens_on_a_unix_socket
         );
         $crate::command_tests!($command, http;
             only_probes_and_metrics_are_served

@@ -4,10 +4,10 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use crate::Options;
-use crate::config::{Mistake, default_file};
+use crate::config::{Mistake, default_file, default_json};
 use crate::plan::Plan;
 
 /// Exit code for an invalid configuration.
@@ -17,6 +17,7 @@ pub(crate) const WRONG_CONFIGURATION: u8 = 2;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a broker (the default without a command).
+    #[command(visible_alias = "server")]
     Serve(Box<Options>),
     /// Check or print a broker's configuration.
     #[command(subcommand)]
@@ -27,11 +28,28 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Check the configuration as `serve` would, then exit: 0 if it is valid, 2 if not.
-    Check(Box<Options>),
+    Check(Box<ConfigArgs>),
     /// Print the effective configuration as a file, each value with its origin.
-    Print(Box<Options>),
+    Print(Box<ConfigArgs>),
     /// Print a configuration file with every setting at its default.
-    Default,
+    Default(ConfigOutput),
+}
+
+/// A configuration, and how to report it.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    #[command(flatten)]
+    options: Options,
+    #[command(flatten)]
+    output: ConfigOutput,
+}
+
+/// How to report a configuration.
+#[derive(Debug, Args)]
+pub struct ConfigOutput {
+    /// Print one line of JSON.
+    #[arg(short = 'J', long)]
+    json: bool,
 }
 
 impl ConfigCommand {
@@ -39,20 +57,33 @@ impl ConfigCommand {
     #[must_use]
     pub fn run(&self, command: &str) -> ExitCode {
         match self {
-            Self::Check(options) => check(command, options),
-            Self::Print(options) => match Plan::make(options) {
+            Self::Check(request) => check(command, &request.options, request.output.json),
+            Self::Print(request) => match Plan::make(&request.options) {
+                Ok(plan) if request.output.json => print(command, plan.config.effective_json()),
                 Ok(plan) => print(command, plan.config.effective_file()),
                 Err(mistakes) => wrong(command, &mistakes),
             },
-            Self::Default => print(command, default_file()),
+            Self::Default(ConfigOutput { json: true }) => print(command, default_json()),
+            Self::Default(_) => print(command, default_file()),
         }
     }
 }
 
 /// Checks a configuration and prints the result.
-pub(crate) fn check(command: &str, options: &Options) -> ExitCode {
+pub(crate) fn check(command: &str, options: &Options, json: bool) -> ExitCode {
     match Plan::make(options) {
-        Ok(plan) => print(command, format_args!("the configuration is valid: {}\n", plan.config.sources())),
+        Ok(plan) => {
+            if let Some(warning) = plan.token.and_then(|token| token.warning) {
+                warn(command, warning);
+            }
+            let sources = plan.config.sources();
+            if json {
+                let valid = serde_json::json!({ "valid": true, "sources": sources });
+                print(command, format_args!("{valid}\n"))
+            } else {
+                print(command, format_args!("the configuration is valid: {sources}\n"))
+            }
+        }
         Err(mistakes) => wrong(command, &mistakes),
     }
 }
@@ -67,9 +98,13 @@ pub(crate) fn wrong(command: &str, mistakes: &[Mistake]) -> ExitCode {
 
 /// Prints the reason on stderr and returns the exit code.
 pub(crate) fn fail(command: &str, code: u8, why: impl Display) -> ExitCode {
-    // There is nowhere to report a failure to write to stderr.
-    drop(writeln!(io::stderr(), "{command}: {why}"));
+    warn(command, why);
     ExitCode::from(code)
+}
+
+fn warn(command: &str, what: impl Display) {
+    // There is nowhere to report a failure to write to stderr.
+    drop(writeln!(io::stderr(), "{command}: {what}"));
 }
 
 fn print(command: &str, text: impl Display) -> ExitCode {

@@ -17,7 +17,7 @@ pub(crate) use address::Address;
 pub(crate) use environment::Environment;
 pub(crate) use keys::{KEYS, Key};
 pub(crate) use origin::{Mistake, Origin};
-pub(crate) use print::{default_file, default_value};
+pub(crate) use print::{default_file, default_json, default_value};
 pub(crate) use settings::{LogFormat, Settings};
 
 use crate::Options;
@@ -162,7 +162,7 @@ mod tests {
             [
                 "env PORT: \"many\" is not a port; use a whole number from 0 to 65535, 0 for any free port",
                 "env ZAICHIK_LIMITS_MEMORY: limits.memory = \"lots\" is invalid; use a share of the machine's \
-             memory such as \"25%\", or a size such as \"256MiB\"",
+             memory such as \"25%\", or a size such as \"256MiB\", at least 8MiB",
                 "env ZAICHIK_DRAINS: unknown setting; did you mean ZAICHIK_DRAIN?",
                 "--drain: drain = \"soon\" is invalid; use a duration such as \"30s\", \"5m\" or \"24h\"",
                 "--max-topics: limits.max_topics = \"none\" is invalid; use a whole number from 1 to 4294967295",
@@ -171,8 +171,20 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_variable_counts_as_not_set() {
+        let settings = KEYS.iter().map(Key::env);
+        for name in settings.chain(["PORT", "ZAICHIK_CONFIG", "ZAICHIK_NO_SUCH_SETTING"].map(str::to_owned)) {
+            let config = load(&[], &[(&name, "")]).expect(&name);
+            assert_eq!(config.sources(), "defaults", "{name}");
+            assert_eq!(config.settings, Settings::default(), "{name}");
+        }
+        let config = load(&[], &[("PORT", "2"), ("ZAICHIK_LISTEN", "")]).expect("valid");
+        assert_eq!(config.settings.listen[0].as_str(), "127.0.0.1:2", "an empty variable overrides nothing");
+    }
+
+    #[test]
     fn the_sources_are_named_once() {
-        let config = load(&["--drain=1s"], &[("PORT", "0"), ("ZAICHIK_TOKEN_FILE", "")]).expect("valid");
+        let config = load(&["--drain=1s"], &[("PORT", "0"), ("ZAICHIK_TOKEN_FILE", "t")]).expect("valid");
         assert_eq!(config.sources(), "env PORT + env ZAICHIK_TOKEN_FILE + --drain");
         assert_eq!(load(&[], &[]).expect("valid").sources(), "defaults");
     }

@@ -95,9 +95,10 @@ impl<R: Runtime> Http<R> {
     /// Logs the address, with a warning if other machines can connect.
     pub(crate) fn announce(&self) {
         let pages = "/healthz /readyz /metrics";
-        match &self.address {
-            Endpoint::Tcp(address) => tracing::info!("listening http://{address} ({pages})"),
-            Endpoint::Unix(path) => tracing::info!("listening http on unix:{} ({pages})", path.display()),
+        if let Endpoint::Tcp(address) = &self.address {
+            tracing::info!("listening http://{address} ({pages})");
+        } else {
+            tracing::info!("listening http on {} ({pages})", self.address);
         }
         if self.is_open {
             tracing::warn!(

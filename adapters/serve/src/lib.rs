@@ -5,6 +5,7 @@
 
 mod command;
 mod config;
+mod configured;
 mod descriptors;
 mod http;
 mod log;
@@ -18,8 +19,10 @@ mod token;
 mod usage;
 mod usage_error;
 
-pub use command::{Command, ConfigCommand};
+pub use command::{Command, ConfigArgs, ConfigCommand, ConfigOutput};
+pub use configured::ConfiguredBroker;
 pub use options::Options;
 pub use process::Process;
 pub use signals::Signal;
+pub use token::token_file_warning;
 pub use usage_error::parse;

@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use crate::config::{KEYS, Key, default_value};
 
 /// How to run a broker. Flags override the environment, which overrides `PORT`, the file and the defaults.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Options {
     /// Port to listen on, on 127.0.0.1; 0 picks any free port [env: PORT].
     #[arg(short, long, conflicts_with = "listen")]
@@ -16,7 +16,7 @@ pub struct Options {
     settings: Flags,
     /// Configuration file. Default: the first that exists of `$ZAICHIK_CONFIG`, ./zaichik.toml and
     /// `$XDG_CONFIG_HOME/zaichik/config.toml`.
-    #[arg(short, long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH")]
     config: Option<PathBuf>,
     /// Log what each connection does; -vv logs every turn of every connection. `RUST_LOG` overrides it.
     #[arg(short, long, action = ArgAction::Count)]
@@ -49,7 +49,7 @@ impl Options {
 }
 
 /// The settings that are flags, as text: they are parsed together with the other layers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Flags(Vec<(&'static Key, Vec<String>)>);
 
 impl Args for Flags {
@@ -60,7 +60,6 @@ impl Args for Flags {
                 .help(format!("{} [default: {}]", key.help, default_value(key)))
                 .value_name(value_name(key.path))
                 .action(if key.path == LISTEN { ArgAction::Append } else { ArgAction::Set });
-            let arg = if key.path == LISTEN { arg.short('l') } else { arg };
             command.arg(arg.long(flag))
         })
     }

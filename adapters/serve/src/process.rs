@@ -40,7 +40,7 @@ impl Process {
         let clock = Clock::start();
         let started = clock.now();
         if options.check {
-            return Err(check(command, options));
+            return Err(check(command, options, false));
         }
         let ready = options.ready_fd.map(ReadyDescriptor::take).transpose();
         let ready = ready.map_err(|mistake| wrong(command, &[mistake]))?;
@@ -59,7 +59,9 @@ impl Process {
         (runtime, workers): (&str, usize),
         signals: io::Result<impl Stream<Item = Signal> + Send + 'static>,
     ) -> ExitCode {
-        match self.run::<R>((runtime, workers), signals).await {
+        let ended = self.run::<R>((runtime, workers), signals).await;
+        log::flush();
+        match ended {
             Ok(()) => ExitCode::SUCCESS,
             Err(error @ ServerError::Bind { .. }) => fail(
                 self.command,
@@ -76,6 +78,7 @@ impl Process {
     /// Reports that the runtime did not start; returns the exit code.
     #[must_use]
     pub fn runtime_failed(self, error: &io::Error) -> ExitCode {
+        log::flush();
         fail(self.command, 1, format_args!("cannot start the runtime: {error}"))
     }
 
@@ -86,7 +89,8 @@ impl Process {
     ) -> Result<(), ServerError> {
         let settings = &self.plan.config.settings;
         let mut config = self.plan.broker();
-        config.max_connections = descriptors::connection_limit(config.max_connections);
+        let listeners = settings.listen.len().saturating_add(usize::from(settings.http.is_some()));
+        config.max_connections = descriptors::connection_limit(config.max_connections, listeners);
         let (connections, mebibytes) = (config.max_connections, config.memory >> 20);
         let addresses: Vec<_> = settings.listen.iter().map(Address::as_str).collect();
         if settings.http.is_some() {
@@ -133,8 +137,8 @@ impl Process {
         match &self.plan.token {
             Some(token) => {
                 tracing::info!("auth: token from {file}");
-                if token.is_exposed {
-                    tracing::warn!("auth: other users can read {file}; protect it with: chmod o-rw {file}");
+                if let Some(warning) = &token.warning {
+                    tracing::warn!("auth: {warning}");
                 }
             }
             None if self.plan.is_open => {

@@ -45,6 +45,7 @@ pub(crate) async fn shut_down_on(signals: impl Stream<Item = Signal>, broker: Br
     }
     if let Some(signal) = signals.next().await {
         tracing::warn!("{}: exiting immediately", signal.name());
+        crate::log::flush();
         std::process::exit(signal.code());
     }
 }

@@ -1,6 +1,7 @@
 //! The process's CPU time and memory, as counters of the broker.
 
 use std::future::poll_fn;
+use std::path::Path;
 use std::time::Duration;
 
 use zaichik_driver::{BrokerHandle, Counter, Runtime, Timer};
@@ -20,7 +21,7 @@ pub(crate) async fn keep_reporting<R: Runtime>(broker: BrokerHandle) {
 
 /// Updates the counters once.
 pub(crate) fn report(broker: &BrokerHandle) {
-    let (resident, peak) = memory();
+    let (resident, peak) = memory(Path::new("/"));
     for (counter, value) in
         [(Counter::ProcessCpu, cpu()), (Counter::ProcessMemory, resident), (Counter::ProcessMemoryPeak, peak)]
     {
@@ -43,13 +44,10 @@ const fn cpu() -> Option<u64> {
     None
 }
 
-/// Resident memory and its peak, in bytes; known on Linux only.
-fn memory() -> (Option<u64>, Option<u64>) {
-    let status = if cfg!(target_os = "linux") {
-        std::fs::read_to_string("/proc/self/status").unwrap_or_default()
-    } else {
-        String::new()
-    };
+/// Resident memory and its peak, in bytes; known on Linux only. The file that reports them is below `root`, which is `/`
+/// except in tests.
+fn memory(root: &Path) -> (Option<u64>, Option<u64>) {
+    let status = std::fs::read_to_string(root.join("proc/self/status")).unwrap_or_default();
     (bytes(&status, "VmRSS:"), bytes(&status, "VmHWM:"))
 }
 
@@ -70,12 +68,23 @@ mod tests {
         assert_eq!(bytes(status, "VmRSS:"), Some(20 << 20));
         assert_eq!(bytes(status, "VmHWM:"), Some(41 << 20));
         assert_eq!(bytes(status, "Threads:"), None);
+        for wrong in
+            ["VmRSS: 1 kB kB", "VmRSS: 1", "VmRSS: 1 2 kB", "XVmRSS: 1 kB", "VmRSS: 18446744073709551615 kB"]
+        {
+            assert_eq!(bytes(wrong, "VmRSS:"), None, "{wrong}");
+        }
+        assert_eq!(bytes("VmRSS: 1 kB\nVmRSS: 2 kB\n", "VmRSS:"), Some(1_024));
+    }
+
+    #[test]
+    fn without_the_file_the_memory_is_unknown() {
+        assert_eq!(memory(Path::new("/no/such/root")), (None, None));
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_uses_memory_and_cpu() {
-        let (resident, peak) = memory();
+        let (resident, peak) = memory(Path::new("/"));
         assert!(resident.is_some_and(|bytes| bytes > 0) && peak >= resident, "{resident:?} {peak:?}");
         assert!(cpu().is_some());
     }

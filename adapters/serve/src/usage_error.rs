@@ -8,13 +8,20 @@ use clap::error::ErrorKind;
 /// Exit code for a wrong command line.
 const WRONG_USAGE: i32 = 2;
 
+/// Maximum columns of a help text.
+const HELP_WIDTH: usize = 100;
+
 /// Parses the command line; error messages begin with `command`.
 ///
 /// Does not return if the command line asks for help or the version, which it prints, or is wrong: then it prints one
 /// line on stderr and exits with code 2.
 #[must_use]
 pub fn parse<C: Parser>(command: &str) -> C {
-    C::try_parse().unwrap_or_else(|error| {
+    // A broker's options follow the command's name as well as `serve`; in the help of the command itself they would hide
+    // the subcommands.
+    let parser = C::command().mut_args(|option| option.hide(true)).max_term_width(HELP_WIDTH);
+    let parsed = parser.try_get_matches().and_then(|matches| C::from_arg_matches(&matches));
+    parsed.unwrap_or_else(|error| {
         let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
         if is_help || !error.use_stderr() {
             error.exit();

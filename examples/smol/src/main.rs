@@ -18,7 +18,7 @@ const TOPIC: &str = "examples/smol";
 
 fn main() -> Outcome {
     smol::block_on(async {
-        if let Ok(port) = std::env::var("PORT") {
+        if let Some(port) = std::env::var("PORT").ok().filter(|port| !port.is_empty()) {
             return echo(&format!("127.0.0.1:{port}")).await;
         }
         let server = zaichik_driver::Server::<Smol>::bind("127.0.0.1:0", BrokerConfig::default()).await?;

@@ -1,8 +1,9 @@
 //! A broker and a few connections to it, driven with the model's requests; received frames are decoded for comparison.
 
-use bytes::{Buf, BufMut, BytesMut};
-use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Session, Timestamp, Turn};
-use zaichik_proto::{AckLevel, ClientFrame, Hello, Limits, MAGIC, ServerDecoder, ServerFrame};
+use bytes::{BufMut, BytesMut};
+use zaichik_engine::{Broker, BrokerConfig, Outbound, Seed, Timestamp, Turn};
+use zaichik_proto::{AckLevel, ServerFrame};
+use zaichik_testkit::{Connections, Frames, requests};
 
 use crate::model::encode::encode;
 use crate::model::receive::{Expected, Received};
@@ -10,15 +11,14 @@ use crate::model::words::Request;
 
 /// The engine's side of the comparison.
 pub(crate) struct Peers {
-    broker: Broker,
-    effects: Effects,
+    connections: Connections,
     all: Vec<Peer>,
-    now: Timestamp,
 }
 
+#[derive(Default)]
 struct Peer {
-    session: Session,
-    decoder: ServerDecoder,
+    connection: usize,
+    frames: Frames,
     input: BytesMut,
     expected: Expected,
     received: Received,
@@ -27,55 +27,46 @@ struct Peer {
 impl Peers {
     /// A broker with `count` connections that have finished their handshake.
     pub(crate) fn new(config: BrokerConfig, count: usize, now: u64) -> Self {
-        let broker = Broker::new(config, Seed::new(1, 2)).unwrap();
-        let now = Timestamp::from_micros(now);
-        let mut peers = Self { broker, effects: Effects::new(), all: Vec::new(), now };
-        for _ in 0..count {
-            let peer = peers.connect();
-            peers.all.push(peer);
+        let connections = Connections::with(config, Seed::new(1, 2), Timestamp::from_micros(now));
+        let mut peers = Self { connections, all: Vec::new() };
+        for peer in 0..count {
+            peers.all.push(Peer::default());
+            peers.connect(peer);
         }
         peers
     }
 
     pub(crate) fn set_time(&mut self, now: u64) {
-        self.now = Timestamp::from_micros(now);
+        self.connections.now = Timestamp::from_micros(now);
     }
 
     /// A connection sends requests in one piece, and all connections exchange until they are idle.
     pub(crate) fn send(&mut self, peer: usize, requests: &[(u32, Request)]) {
-        let Self { all, now, .. } = self;
-        let sender = &mut all[peer];
+        let mut bytes = BytesMut::new();
         for (request, what) in requests {
             if let Request::Publish { ack: AckLevel::Accepted | AckLevel::Durable, records, .. } = what {
-                sender.expected.publishes.push((*request, records.len() as u64));
+                self.all[peer].expected.publishes.push((*request, records.len() as u64));
             }
-            encode(*request, what, sender.session.inbound());
+            encode(*request, what, &mut bytes);
         }
-        sender.session.handle_read(*now);
-        self.settle(peer);
+        self.send_bytes(peer, bytes);
     }
 
     /// The connection ends, and another one takes its place.
     pub(crate) fn reconnect(&mut self, peer: usize) {
-        self.broker.detach(self.now, self.all[peer].session.id(), &mut self.effects);
-        let fresh = self.connect();
-        self.all[peer] = fresh;
-        self.wake();
+        self.connections.detach(self.all[peer].connection);
+        self.connect(peer);
     }
 
     /// Housekeeping until nothing is due.
     pub(crate) fn housekeep(&mut self) {
         for _ in 0..1_000 {
-            let turn = self.broker.handle_timeout(self.now, &mut self.effects);
-            let is_due = |next: Option<Timestamp>| next.is_some_and(|next| next <= self.now);
-            assert!(
-                turn == Turn::More || !is_due(self.broker.next_timeout()),
-                "unfinished housekeeping is reported"
-            );
-            self.wake();
+            let turn = self.connections.housekeep();
+            self.connections.wake(|connection, outbound| Peer::read(&mut self.all, connection, outbound));
             self.verify();
             // Woken connections may have caused work that is due at once.
-            if turn == Turn::Done && self.broker.next_timeout().is_none_or(|next| next > self.now) {
+            let next = self.connections.broker.next_timeout();
+            if turn == Turn::Done && next.is_none_or(|next| next > self.connections.now) {
                 return;
             }
         }
@@ -84,8 +75,8 @@ impl Peers {
 
     /// Idle connections free their buffers.
     pub(crate) fn shrink(&mut self) {
-        for peer in &mut self.all {
-            peer.session.shrink();
+        for peer in &self.all {
+            self.connections.session(peer.connection).expect("it is open").shrink();
         }
     }
 
@@ -96,78 +87,54 @@ impl Peers {
 
     /// Counts of superseded records that were skipped, and of records that a dead-letter topic refused.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        let stats = self.broker.stats();
+        let stats = self.connections.broker.stats();
         (stats.superseded, stats.dead_letters_refused)
     }
 
     pub(crate) fn verify(&self) {
-        self.broker.verify().unwrap();
+        self.connections.verify();
     }
 
     /// Ends all connections, and lets time pass until the broker has nothing left to forget.
     pub(crate) fn finish(mut self) -> Broker {
         for peer in std::mem::take(&mut self.all) {
-            self.broker.detach(self.now, peer.session.id(), &mut self.effects);
+            self.connections.detach(peer.connection);
         }
-        while let Some(due) = self.broker.next_timeout().filter(|due| *due < Timestamp::MAX) {
-            self.now = self.now.max(due);
+        while let Some(due) = self.connections.broker.next_timeout().filter(|due| *due < Timestamp::MAX) {
+            self.connections.now = self.connections.now.max(due);
             self.housekeep();
         }
-        self.effects.clear();
-        self.broker
+        self.connections.effects.clear();
+        self.connections.broker
     }
 
-    fn connect(&mut self) -> Peer {
-        let session = self.broker.accept(self.now, &mut self.effects);
-        let (input, expected, received) = (BytesMut::new(), Expected::default(), Received::default());
-        let decoder = ServerDecoder::handshake(&Limits::default());
-        let mut peer = Peer { session, decoder, input, expected, received };
-        peer.session.inbound().put_slice(&MAGIC);
-        let hello = Hello { version: 1, name: "model", token: b"" };
-        ClientFrame::Hello(hello).encode(peer.session.inbound());
-        peer.session.handle_read(self.now);
-        let _ = peer.session.exchange(self.now, &mut self.broker, &mut self.effects);
-        peer.read();
-        peer
+    fn connect(&mut self, peer: usize) {
+        self.all[peer] = Peer { connection: self.connections.accept(), ..Peer::default() };
+        self.send_bytes(peer, requests(|client| client.hello(b"")));
     }
 
-    fn settle(&mut self, peer: usize) {
-        for _ in 0..10_000 {
-            let peer = &mut self.all[peer];
-            let turn = peer.session.exchange(self.now, &mut self.broker, &mut self.effects);
-            if !peer.read() && turn == Turn::Done {
-                return self.wake();
-            }
-        }
-        panic!("the exchange does not end");
-    }
-
-    fn wake(&mut self) {
-        let _ = self.effects.take_rearm();
-        while let Some(id) = self.effects.pop_wake() {
-            if let Some(peer) = self.all.iter().position(|peer| peer.session.id() == id) {
-                self.settle(peer);
-            }
-        }
+    fn send_bytes(&mut self, peer: usize, mut bytes: BytesMut) {
+        let connection = self.all[peer].connection;
+        self.connections.read(connection, &mut bytes, usize::MAX);
+        assert!(bytes.is_empty(), "one read is enough");
+        let read = |connection, outbound: &mut Outbound| Peer::read(&mut self.all, connection, outbound);
+        self.connections.settle(connection, read);
+        let reason = self.connections.session(connection).and_then(|session| session.close_reason());
+        assert_eq!(reason, None);
     }
 }
 
 impl Peer {
-    /// Reads all output; returns whether there was any.
-    fn read(&mut self) -> bool {
-        let outbound = self.session.outbound();
-        let any = outbound.has_remaining();
-        self.input.put(outbound);
-        assert!(self.session.close_reason().is_none(), "{:?}", self.session.close_reason());
-        while let Some((frame, taken)) = self.decoder.decode(&self.input).unwrap() {
-            if let ServerFrame::Welcome(welcome) = frame {
-                self.decoder.open(&welcome.limits);
-            } else {
-                self.received.frame(&frame, &mut self.expected);
+    /// The peer of a connection reads all of its output.
+    fn read(all: &mut [Self], connection: usize, outbound: &mut Outbound) {
+        let peer = all.iter_mut().find(|peer| peer.connection == connection).expect("its peer");
+        let Self { frames, input, expected, received, .. } = peer;
+        input.put(outbound);
+        frames.take(input, |frame, _| {
+            if !matches!(frame, ServerFrame::Welcome(_)) {
+                received.frame(frame, expected);
             }
-            self.input.advance(taken);
-        }
-        assert!(self.input.is_empty(), "frames are written whole");
-        any
+        });
+        assert!(input.is_empty(), "frames are written whole");
     }
 }

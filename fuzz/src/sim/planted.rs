@@ -12,8 +12,8 @@ mod requests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BytesMut;
-use zaichik_engine::{Broker, Effects, Timestamp};
 use zaichik_proto::{Limits, Producer};
+use zaichik_testkit::Connections;
 
 /// A defect, with the rule that it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,9 +146,9 @@ impl Saboteur {
     }
 
     /// Sends its own requests to the broker, if it has any.
-    pub(super) fn intrude(&mut self, now: Timestamp, broker: &mut Broker, effects: &mut Effects) {
+    pub(super) fn intrude(&mut self, connections: &mut Connections) {
         if !self.own_requests.is_empty() {
-            intruder::send(&self.own_requests.split(), now, broker, effects);
+            intruder::send(&self.own_requests.split(), connections);
         }
     }
 }

@@ -10,11 +10,12 @@ mod serve;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use zaichik_engine::{Broker, Effects, SessionId, Turn};
+use zaichik_engine::{Session, Timestamp, Turn};
+use zaichik_testkit::Connections;
 
 use self::link::Link;
 use super::SECOND;
-use super::app::App;
+use super::app::{App, at};
 use super::check::{Broken, Checker, Verdict};
 use super::plan::{Plan, Role};
 use super::planted::Saboteur;
@@ -45,8 +46,7 @@ pub(crate) struct World {
     pub(crate) checker: Checker,
     /// Stands between the broker and everything else, if a defect is planted.
     pub(crate) saboteur: Option<Saboteur>,
-    broker: Broker,
-    effects: Effects,
+    connections: Connections,
     pub(crate) now: u64,
     /// How far the broker's clock is ahead.
     shift: i64,
@@ -56,10 +56,9 @@ pub(crate) struct World {
     /// The latest time for which each was scheduled, and how often, to break ties.
     turns: BTreeMap<Actor, (u64, u64)>,
     links: BTreeMap<u64, Link>,
-    by_session: BTreeMap<SessionId, u64>,
+    /// The link of each of the broker's connections.
+    link_of: BTreeMap<usize, u64>,
     clients: Vec<Client>,
-    /// The deadline that the broker last announced, in the broker's time.
-    armed: Option<u64>,
     clock: Rng,
     lateness: Rng,
     instance: u64,
@@ -145,7 +144,7 @@ impl World {
     pub(crate) fn new(plan: Plan) -> Self {
         let (config, seed) = (plan.broker(), plan.seed_of_broker(0));
         let checker = Checker::new(&config, seed.instance);
-        let broker = Broker::new(config, seed).expect("the plan's configuration is valid");
+        let connections = Connections::with(config, seed, at(BEGINNING));
         let roles = plan.roles.clone();
         let mut clients: Vec<_> =
             roles.iter().enumerate().map(|(index, role)| Client::new(&plan, index, role)).collect();
@@ -157,17 +156,15 @@ impl World {
         let mut world = Self {
             checker,
             saboteur: None,
-            broker,
-            effects: Effects::new(),
+            connections,
             now: BEGINNING,
             shift: 0,
             queue: BinaryHeap::new(),
             wanted: BTreeMap::new(),
             turns: BTreeMap::new(),
             links: BTreeMap::new(),
-            by_session: BTreeMap::new(),
+            link_of: BTreeMap::new(),
             clients,
-            armed: None,
             clock: Rng::new(plan.seed, Concern::Clock, 0),
             lateness: Rng::new(plan.seed, Concern::Clock, 1),
             instance: 0,
@@ -263,7 +260,7 @@ impl World {
 
     /// Checks the conditions that must hold between any two events.
     fn check(&mut self, is_thorough: bool) -> Verdict {
-        let ledger = self.broker.ledger();
+        let ledger = self.connections.broker.ledger();
         // The exchange of one connection may have put a last answer or record into the output.
         let room = u64::from(self.plan.limits.max_message) * 3 + (128 << 10);
         if ledger.total() > self.plan.limits.memory_budget + room {
@@ -275,7 +272,7 @@ impl World {
         if !is_thorough {
             return Ok(());
         }
-        if let Err(error) = self.broker.verify() {
+        if let Err(error) = self.connections.broker.verify() {
             return Broken::because("I10", format!("the broker contradicts itself: {error}"));
         }
         let live = self.checker.live_bytes();
@@ -290,8 +287,7 @@ impl World {
 
     /// Rule I16: an exchange of an idle connection changes nothing; otherwise the connection should have been woken.
     fn check_stranded(&mut self) -> Verdict {
-        let broker_now = self.broker_now();
-        if self.armed.is_some_and(|armed| armed <= broker_now) {
+        if self.armed().is_some_and(|armed| armed <= self.broker_now()) {
             return Ok(());
         }
         let links: Vec<_> = self.links.keys().copied().collect();
@@ -299,16 +295,13 @@ impl World {
             if self.wanted.get(&Actor::Link(link)).is_some_and(|at| *at <= self.now) {
                 continue;
             }
-            let Some(open) = self.links.get_mut(&link) else { continue };
-            let Some(session) = &mut open.session else { continue };
-            let before =
-                (session.outbound().stream_len(), session.outbound().control_len(), session.status());
+            let state = |session: &mut Session| {
+                (session.outbound().stream_len(), session.outbound().control_len(), session.status())
+            };
+            let Some(before) = self.session(link).map(state) else { continue };
             let turn = self.exchange(link)?;
             self.collect(turn == Turn::More)?;
-            let Some(session) = self.links.get_mut(&link).and_then(|open| open.session.as_mut()) else {
-                continue;
-            };
-            let after = (session.outbound().stream_len(), session.outbound().control_len(), session.status());
+            let Some(after) = self.session(link).map(state) else { continue };
             if before != after || turn == Turn::More {
                 return Broken::because(
                     "I16",
@@ -317,6 +310,23 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// The broker's end of a connection, while there is one.
+    fn session(&mut self, link: u64) -> Option<&mut Session> {
+        self.connections.session(self.links.get(&link)?.session?)
+    }
+
+    /// The deadline that the broker last announced, in the broker's time.
+    fn armed(&self) -> Option<u64> {
+        self.connections.armed().map(Timestamp::as_micros)
+    }
+
+    /// Sets the broker's clock, and returns what it shows.
+    fn tick(&mut self) -> u64 {
+        let broker_now = self.broker_now();
+        self.connections.now = at(broker_now);
+        broker_now
     }
 
     fn broker_now(&self) -> u64 {
@@ -367,7 +377,7 @@ impl World {
         for received in self.received() {
             trail.number(received);
         }
-        let stats = format!("{:?} {:?}", self.broker.stats(), self.broker.ledger());
+        let stats = format!("{:?} {:?}", self.connections.broker.stats(), self.connections.broker.ledger());
         trail.bytes(stats.as_bytes());
         trail.value()
     }

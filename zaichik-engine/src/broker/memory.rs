@@ -105,9 +105,7 @@ impl Memory {
 
     /// Bytes used of it.
     fn used(&self) -> u64 {
-        let Ledger { topics, subscriptions, producers, .. } = self.ledger;
-        let retired = self.retired.charged() as u64;
-        topics.saturating_add(subscriptions).saturating_add(producers).saturating_add(retired)
+        self.ledger().total().saturating_sub(self.ledger.sessions)
     }
 
     /// Replaces an entry's previous charge `charged` with `now`, in bytes.
@@ -127,6 +125,11 @@ impl Memory {
     /// All producers together hold this many bytes now.
     pub(super) const fn charge_producers(&mut self, footprint: usize) {
         self.ledger.producers = footprint as u64;
+    }
+
+    /// The free places of all tables hold this many bytes now.
+    pub(super) const fn charge_tables(&mut self, spare: usize) {
+        self.ledger.tables = spare as u64;
     }
 
     /// Takes allocations that are still being sent from.

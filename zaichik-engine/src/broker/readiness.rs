@@ -126,9 +126,9 @@ impl Readiness {
         }
     }
 
-    /// Bytes allocated.
-    pub(super) fn footprint(&self) -> usize {
-        self.rings.footprint()
+    /// Bytes of free places.
+    pub(super) fn spare(&self) -> usize {
+        self.rings.spare()
     }
 }
 

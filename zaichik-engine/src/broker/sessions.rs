@@ -76,6 +76,11 @@ impl Sessions {
         self.entries.len()
     }
 
+    /// Bytes of free places.
+    pub(super) fn spare(&self) -> usize {
+        self.entries.capacity().saturating_sub(self.entries.len()).saturating_mul(size_of::<SessionEntry>())
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &SessionEntry> {
         self.entries.iter().map(|(_, entry)| entry)
     }
@@ -135,6 +140,9 @@ impl Sessions {
     ) -> Option<SessionEntry> {
         self.get(id)?;
         let mut entry = self.entries.try_remove(id.slot())?;
+        if self.entries.is_empty() {
+            self.entries = Slab::new();
+        }
         self.handshakes.retain(|waiting| *waiting != id);
         readiness.remove(entry.throttle);
         memory.recharge(Account::Sessions, &mut entry.charged, 0);

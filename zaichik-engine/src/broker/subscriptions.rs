@@ -84,6 +84,12 @@ impl Subscriptions {
         self.entries.len()
     }
 
+    /// Bytes of free places.
+    pub(super) fn spare(&self) -> usize {
+        let free = self.entries.capacity().saturating_sub(self.entries.len());
+        free.saturating_mul(size_of::<Subscription>())
+    }
+
     pub(super) fn durable_count(&self) -> usize {
         self.durables.len()
     }
@@ -134,6 +140,9 @@ impl Subscriptions {
         readiness: &mut Readiness,
     ) -> Subscription {
         let mut subscription = self.entries.remove(key.index());
+        if self.entries.is_empty() {
+            self.entries = Slab::new();
+        }
         if let Some(durable) = &subscription.durable {
             let hash = hash_of(self.hash_key, subscription.topic, &durable.name);
             if let Ok(found) = self.durables.find_entry(hash, |other| *other == key) {

@@ -236,10 +236,14 @@ mod tests {
     fn s15_a_frame_that_is_larger_than_the_allowance_is_not_read() {
         let mut inbound = Inbound::new();
         receive(&mut inbound, usize::MAX);
-        assert_eq!(inbound.reserve(Wish::Frame(5_000), 4_999, false), Some(5_000));
+        assert_eq!(inbound.reserve(Wish::Frame(5_000), 1_000, true), Some(2_048));
         assert_eq!((inbound.free(usize::MAX), inbound.reserved()), (0, 512));
-        assert_eq!(inbound.reserve(Wish::Frame(5_000), 5_000, false), None);
-        assert_eq!(inbound.free(usize::MAX), 4_488);
+        assert_eq!(inbound.reserve(Wish::Frame(5_000), 2_048, true), None);
+        receive(&mut inbound, usize::MAX);
+        assert_eq!(inbound.reserve(Wish::Frame(5_000), 4_999, true), Some(5_000));
+        assert_eq!(inbound.free(usize::MAX), 0);
+        assert_eq!(inbound.reserve(Wish::Frame(5_000), 5_000, true), None);
+        assert_eq!(inbound.free(usize::MAX), 5_000 - 2_048);
     }
 
     #[test]

@@ -3,18 +3,15 @@
 use allocation_counter::measure;
 use bytes::BytesMut;
 use zaichik_engine::Ledger;
-use zaichik_proto::{
-    AckLevel, ClientFrame, Producer, Publish, Record, Records, Start, Subscribe, TopicOptions,
-};
-use zaichik_testkit::{Connections, encoded};
+use zaichik_proto::{AckLevel, Producer, Record, TopicOptions};
+use zaichik_testkit::{Connections, Sub, requests};
 
 use crate::world::{publish, with_topic};
 
 /// The number of items of a kind: enough for the spare capacity of tables to be negligible.
 const MANY: u32 = 1_000;
 
-/// Bounds of the ledger, in percent of the heap: tables double, and allocators round. Buffers of connections are
-/// charged by their contents, and double as well.
+/// Bounds of the ledger, in percent of the heap: tables double, and allocators round.
 const RANGE: std::ops::RangeInclusive<u64> = 45..=160;
 
 #[test]
@@ -25,7 +22,7 @@ fn records_that_are_kept_are_charged() {
     assert_charged(
         &mut world,
         |ledger| ledger.topics,
-        |world| (0..100).for_each(|_| _ = world.send(publisher, &bytes)),
+        |world| (0..100).for_each(|_| world.send(publisher, &bytes)),
     );
 }
 
@@ -73,24 +70,9 @@ fn subscriptions_with_full_windows_are_charged() {
         |world| {
             for index in 0..MANY {
                 // One connection may subscribe to a topic many times under different names.
-                let durable = zaichik_proto::Durable {
-                    name: &format!("durable {index}"),
-                    on_conflict: zaichik_proto::OnConflict::TakeOver,
-                    epoch: 0,
-                    inactive_ttl_micros: u64::MAX,
-                };
-                let subscribe = Subscribe {
-                    request: 1,
-                    subscription: index + 1,
-                    topic: b"topic",
-                    start: Start::Earliest,
-                    window: 400,
-                    window_bytes: 0,
-                    max_attempts: 0,
-                    dead_letter: b"",
-                    durable: Some(durable),
-                };
-                world.send(subscriber, &encoded(&ClientFrame::Subscribe(subscribe)));
+                let name = format!("durable {index}");
+                let sub = Sub::new(index + 1, "topic").window(400).durable(&name).inactive(u64::MAX);
+                world.send(subscriber, &requests(|client| client.subscribe_to(sub)));
             }
         },
     );
@@ -121,11 +103,8 @@ fn producers_and_their_answers_are_charged() {
 fn pending_input_is_charged() {
     let mut world = with_topic(TopicOptions::new());
     let body = vec![7; 100_000];
-    let mut record = Vec::new();
-    Record { body: &body, ..Record::default() }.encode(&mut record);
-    let records = Records::from_encoded(1, &record);
-    let publish = Publish { request: 1, ack: AckLevel::None, producer: None, topic: b"topic", records };
-    let frame = encoded(&ClientFrame::Publish(publish));
+    let record = Record { body: &body, ..Record::default() };
+    let frame = requests(|client| client.publish_with("topic", AckLevel::None, &[record]));
     let peers: Vec<_> = (0..MANY / 10).map(|_| world.connect()).collect();
     assert_charged(
         &mut world,
@@ -163,7 +142,7 @@ fn input_that_was_applied_is_charged_as_long_as_it_is_allocated() {
 #[test]
 fn pending_output_is_charged() {
     let mut world = with_topic(TopicOptions::new());
-    let pings = encoded(&ClientFrame::Ping { nonce: 1 }).repeat(500);
+    let pings = requests(|client| client.ping(1)).repeat(500);
     let peers: Vec<_> = (0..MANY / 10).map(|_| world.connect()).collect();
     assert_charged(
         &mut world,
@@ -190,8 +169,6 @@ fn assert_charged(world: &mut Connections, part: fn(&Ledger) -> u64, act: impl F
 }
 
 fn publish_to(topic: &str, key: Option<&[u8]>, producer: Option<Producer>) -> BytesMut {
-    let mut record = Vec::new();
-    Record { key, body: b"b", ..Record::default() }.encode(&mut record);
-    let (records, topic) = (Records::from_encoded(1, &record), topic.as_bytes());
-    encoded(&ClientFrame::Publish(Publish { request: 1, ack: AckLevel::Accepted, producer, topic, records }))
+    let record = Record { key, body: b"b", ..Record::default() };
+    requests(|client| client.publish_as(producer, topic, AckLevel::Accepted, &[record]))
 }

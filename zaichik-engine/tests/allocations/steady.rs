@@ -17,7 +17,7 @@ fn publishing_without_readers_allocates_nothing() {
     let bytes = publish(AckLevel::Accepted);
     let mut world = with_topic(TopicOptions::new());
     let publisher = world.connect();
-    assert_few(|_| _ = world.send(publisher, &bytes));
+    assert_few(|_| world.send(publisher, &bytes));
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn a_full_log_allocates_a_chunk_for_many_messages() {
     let bytes = publish(AckLevel::Accepted);
     let mut world = with_topic(TopicOptions::new().retain_forever().max_bytes(1 << 20));
     let publisher = world.connect();
-    assert_few(|_| _ = world.send(publisher, &bytes));
+    assert_few(|_| world.send(publisher, &bytes));
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn a_delivery_of_each_message_to_a_subscriber_that_does_not_commit_allocates_not
     let mut world = with_topic(TopicOptions::new());
     let publisher = world.connect();
     subscriber(&mut world, 0);
-    assert_few(|_| _ = world.send(publisher, &bytes));
+    assert_few(|_| world.send(publisher, &bytes));
 }
 
 #[test]

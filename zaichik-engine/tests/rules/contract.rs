@@ -293,7 +293,7 @@ fn contract_omitting_a_step_only_delays() {
     let options = TopicOptions::new().retention_ttl(secs(5));
     world.ask(&writer, writer.create("r", options));
     world.ask(&writer, writer.publish("r", "x"));
-    let later = world.now() + secs(7 * 86_400) + us(1);
+    let later = world.now + secs(7 * 86_400) + us(1);
     world.jump(later);
     world.settle();
     assert_eq!(world.ask(&writer, writer.subscribe(1, "r")), "1..1");

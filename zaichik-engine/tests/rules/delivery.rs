@@ -190,7 +190,7 @@ fn a5_a_delivery_carries_all_parts_of_a_record() {
     let headers: [(&str, &[u8]); 3] = [("trace", &[1, 2]), ("empty", b""), ("trace", b"again")];
     let full = Record { key: Some(b"k"), headers: &headers, ttl_micros: Some(60_000_000), ..record(b"body") };
     world.ask(&writer, writer.publish_all("t", &[full, record(b"plain"), Record { key: Some(b""), ..full }]));
-    let at = world.now().as_micros();
+    let at = world.now.as_micros();
     let records = reader.records();
     let first = &records[0];
     assert_eq!((first.offset, first.timestamp, first.key.as_deref()), (0, at, Some(&b"k"[..])));

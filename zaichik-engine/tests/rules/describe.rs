@@ -109,7 +109,7 @@ fn subscriptions_report_their_positions() {
     let unknown = Subject::Durable { topic: b"t", name: "e" };
     assert_eq!(world.ask(&peer, peer.describe(unknown)), "refused NotSubscribed");
     // No connection reattached: it is removed at that instant, whether or not housekeeping ran.
-    world.jump(world.now() + Duration::from_hours(24));
+    world.jump(world.now + Duration::from_hours(24));
     assert_eq!(world.ask(&peer, peer.describe(subscriptions(""))), "subscriptions");
     assert_eq!(world.ask(&peer, peer.describe(durable)), "refused NotSubscribed");
 }

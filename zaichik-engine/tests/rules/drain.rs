@@ -158,3 +158,13 @@ fn s_05_refused_publishes_in_one_read_leave_the_topic_as_it_is() {
         assert_eq!(peer.answer(request), "refused Draining");
     }
 }
+
+#[test]
+fn s_05_goodbye_reports_the_grace_period() {
+    let mut world = World::new();
+    let peer = world.connect();
+    world.drain(secs(3));
+    world.settle();
+    assert_eq!(peer.control(), ["goodbye draining 3000"]);
+    assert!(peer.is_closed(), "nothing is outstanding");
+}

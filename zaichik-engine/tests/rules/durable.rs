@@ -161,7 +161,7 @@ fn d_05_a_detached_subscription_expires_exactly_at_its_ttl() {
                 world.advance(waited);
             } else {
                 world.stop_housekeeping();
-                world.jump(world.now() + waited);
+                world.jump(world.now + waited);
             }
             let peer = world.connect();
             assert_eq!(world.ask(&peer, peer.subscribe_to(sub)), expected, "{waited:?} {keeps_house}");
@@ -182,7 +182,7 @@ fn d5_an_expired_subscription_counts_no_longer_even_without_housekeeping() {
     let third = Sub::new(3, "t").durable("third");
     assert_eq!(world.ask(&peer, peer.subscribe_to(third)), "refused SubscriptionsFull 2");
     world.stop_housekeeping();
-    world.jump(world.now() + secs(10));
+    world.jump(world.now + secs(10));
     assert_eq!(world.ask(&peer, peer.subscribe_to(third)), "0..1 epoch 1 rewind 0");
 }
 
@@ -198,9 +198,9 @@ fn d5_an_expired_subscription_keeps_no_records_even_without_housekeeping() {
     world.publish(&writer, &["a"]);
     world.ask(&other, other.commit(1, 0));
     world.stop_housekeeping();
-    world.jump(world.now() + us(9_999_999));
+    world.jump(world.now + us(9_999_999));
     assert_eq!(world.ask(&writer, writer.publish("t", "b")), "refused TopicFull");
-    world.jump(world.now() + us(1));
+    world.jump(world.now + us(1));
     assert_eq!(world.ask(&writer, writer.publish("t", "b")), "@1");
 }
 
@@ -216,7 +216,7 @@ fn d5_no_request_finds_any_of_many_expired_subscriptions() {
     }
     leave(&mut world, &peer);
     world.stop_housekeeping();
-    world.jump(world.now() + secs(10));
+    world.jump(world.now + secs(10));
     let peer = world.connect();
     let last = format!("d{COUNT}");
     assert_eq!(world.ask(&peer, peer.seek_durable("t", &last, Start::Latest)), "refused NotSubscribed");

@@ -1,7 +1,7 @@
 //! Chapter S: the handshake.
 
-use zaichik_engine::{CloseReason, Status};
-use zaichik_proto::{ClientFrame, FrameHeader, Hello, MAGIC};
+use zaichik_engine::{Broker, BrokerConfig, CloseReason, ConfigError, Seed, Status};
+use zaichik_proto::{ClientFrame, FrameHeader, Hello, Limits, MAGIC};
 
 use crate::world::{World, secs, us};
 
@@ -164,4 +164,19 @@ fn extensions_are_skipped() {
     peer.send(&ClientFrame::Extension { kind: 0x80, body: b"from the future" });
     peer.send(&ClientFrame::Extension { kind: 0xff, body: b"" });
     assert_eq!(world.ask(&peer, peer.publish("t", "a")), "@0 new");
+}
+
+#[test]
+fn a_limit_of_zero_is_not_announced() {
+    let zeros: [fn(&mut Limits) -> &mut u32; 4] = [
+        |wire| &mut wire.max_message,
+        |wire| &mut wire.max_window,
+        |wire| &mut wire.max_window_size,
+        |wire| &mut wire.max_subscriptions,
+    ];
+    for zero in zeros {
+        let mut config = BrokerConfig::default();
+        *zero(&mut config.wire) = 0;
+        assert_eq!(Broker::new(config, Seed::new(1, 2)).err(), Some(ConfigError::ZeroLimit));
+    }
 }

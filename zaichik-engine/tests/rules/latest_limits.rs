@@ -132,7 +132,7 @@ fn c_12_max_keys_is_exact_without_housekeeping() {
     world.stop_housekeeping();
     let options = latest().max_keys(3).tombstone_ttl(secs(10)).retention_ttl(secs(100));
     let peer = topic(&mut world, options);
-    let begin = world.now();
+    let begin = world.now;
     put(&mut world, &peer, "retained", "0");
     world.jump(begin + secs(50));
     delete(&mut world, &peer, "deleted");
@@ -186,7 +186,7 @@ fn t3_the_mode_changes_only_while_there_are_no_records() {
     world.ask(&peer, peer.alter("t", latest().retention_ttl(secs(5))));
     world.advance(us(4_999_999));
     assert_eq!(world.ask(&peer, peer.alter("t", first)), "refused InvalidSettings 4");
-    let now = world.now();
+    let now = world.now;
     world.jump(now + us(1));
     assert_eq!(world.ask(&peer, peer.alter("t", first)), "done 0");
     assert_eq!(put(&mut world, &peer, "k", "1"), "@1");
@@ -266,7 +266,7 @@ fn r7_a_raised_tombstone_ttl_restores_no_tombstone_and_no_key() {
     let mut world = World::new();
     let peer = topic(&mut world, latest().tombstone_ttl(secs(1)).max_keys(1));
     delete(&mut world, &peer, "k");
-    let now = world.now();
+    let now = world.now;
     world.jump(now + secs(1));
     world.ask(&peer, peer.alter("t", TopicOptions::new().tombstone_ttl(secs(100))));
     assert_eq!(new_reader(&mut world), ["1..1"]);

@@ -3,9 +3,13 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
 
 #[cfg(test)]
+mod batch_refusals;
+#[cfg(test)]
 mod batches;
 #[cfg(test)]
 mod client;
+#[cfg(test)]
+mod client_reconnect;
 #[cfg(test)]
 mod compaction;
 #[cfg(test)]
@@ -27,7 +31,11 @@ mod gaps;
 #[cfg(test)]
 mod handshake;
 #[cfg(test)]
+mod lanes;
+#[cfg(test)]
 mod latest;
+#[cfg(test)]
+mod latest_gaps;
 #[cfg(test)]
 mod latest_limits;
 #[cfg(test)]
@@ -38,6 +46,8 @@ mod memory;
 mod order;
 #[cfg(test)]
 mod overflow;
+#[cfg(test)]
+mod producer_memory;
 #[cfg(test)]
 mod producers;
 #[cfg(test)]

@@ -33,7 +33,7 @@ fn r1_expiry_does_not_depend_on_housekeeping() {
     let peer = world.topic(TopicOptions::new().retention_ttl(secs(10)));
     world.publish(&peer, &["a"]);
     // No deadline was handled meanwhile.
-    let now = world.now() + secs(10);
+    let now = world.now + secs(10);
     world.jump(now);
     assert_eq!(world.ask(&peer, peer.subscribe(1, "t")), "1..1");
 }

@@ -242,7 +242,7 @@ fn d_06_a_seek_to_the_latest_and_to_a_time() {
     let mut world = World::new();
     let (reader, writer) = pair(&mut world, 5, &["a"]);
     world.advance(secs(5));
-    let time = world.now().as_micros();
+    let time = world.now.as_micros();
     world.publish(&writer, &["b"]);
     assert_eq!(reader.stream(), ["1/0=a", "1/1=b"]);
     assert_eq!(world.ask(&reader, reader.seek(1, Start::Time(time))), "done 1");

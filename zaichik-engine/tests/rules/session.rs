@@ -70,7 +70,7 @@ fn heartbeat_ignores_the_brokers_own_output() {
 fn heartbeat_handled_late_catches_up() {
     let mut world = with_heartbeat();
     let peer = world.connect();
-    let later = world.now() + secs(65);
+    let later = world.now + secs(65);
     world.jump(later);
     world.settle();
     assert!(!peer.is_closed());
@@ -84,7 +84,7 @@ fn heartbeat_handled_late_catches_up() {
 fn heartbeat_is_not_hastened_by_a_clock_that_moved_backwards() {
     let mut world = with_heartbeat();
     let peer = world.connect();
-    let begin = world.now();
+    let begin = world.now;
     world.advance(secs(20));
     world.jump(begin);
     // The peer is heard while the clock is back; the clock had already reached 20 s.
@@ -179,7 +179,7 @@ fn write_deadline_begins_when_output_is_pending() {
     let peer = world.dial();
     peer.stop_reading();
     // No timeout was handled in between.
-    let later = world.now() + secs(4);
+    let later = world.now + secs(4);
     world.jump(later);
     peer.hello(b"");
     world.settle();

@@ -27,7 +27,7 @@ fn r_06_subscribing_in_the_same_step_as_a_publish_loses_and_repeats_nothing() {
 fn r3_start_positions() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new().retention_ttl(secs(100)));
-    let begin = world.now().as_micros();
+    let begin = world.now.as_micros();
     for body in ["0", "1", "2", "3", "4"] {
         world.publish(&peer, &[body]);
         world.advance(secs(10));

@@ -3,10 +3,11 @@
 use std::mem::take;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::{Buf, BytesMut};
-use zaichik_proto::{ClientFrame, HEADER_LEN, Limits, ServerDecoder, ServerFrame};
+use bytes::BytesMut;
+use zaichik_proto::ClientFrame;
 
 use crate::book::{Book, Received};
+use crate::frames::Frames;
 
 /// One end of a connection, without the connection.
 ///
@@ -17,7 +18,7 @@ pub struct RawClient(Mutex<Inner>);
 #[derive(Debug)]
 struct Inner {
     outgoing: BytesMut,
-    decoder: ServerDecoder,
+    frames: Frames,
     book: Book,
 }
 
@@ -25,8 +26,8 @@ impl RawClient {
     /// A client that has sent nothing.
     #[must_use]
     pub fn new() -> Self {
-        let decoder = ServerDecoder::handshake(&Limits::default());
-        Self(Mutex::new(Inner { outgoing: BytesMut::new(), decoder, book: Book::default() }))
+        let (outgoing, frames, book) = (BytesMut::new(), Frames::new(), Book::default());
+        Self(Mutex::new(Inner { outgoing, frames, book }))
     }
 
     /// Sends a frame; if it is a request, its answer is expected.
@@ -72,14 +73,8 @@ impl RawClient {
 
     /// Takes whole frames off the front of the received bytes.
     pub fn receive(&self, bytes: &mut BytesMut) {
-        let Inner { decoder, book, .. } = &mut *self.lock();
-        while let Some((frame, taken)) = decoder.decode(bytes).expect("the broker keeps to the protocol") {
-            if let ServerFrame::Welcome(welcome) = &frame {
-                decoder.open(&welcome.limits);
-            }
-            book.receive(&frame, taken.saturating_sub(HEADER_LEN));
-            bytes.advance(taken);
-        }
+        let Inner { frames, book, .. } = &mut *self.lock();
+        frames.take(bytes, |frame, body_len| book.receive(frame, body_len));
     }
 
     /// The broker's instance, once it is known.

@@ -2,25 +2,22 @@
 
 use bytes::Buf;
 use zaichik_client::{Client, ClientConfig};
-use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Session};
 use zaichik_proto::Timestamp;
 
-/// A broker and its end of one connection.
+use crate::connections::Connections;
+
+/// A broker with one connection.
 #[derive(Debug)]
-pub struct Served {
-    broker: Broker,
-    session: Session,
-}
+pub struct Served(Connections);
 
 /// A client whose handshake is done, its broker, and the time.
 #[must_use]
 pub fn connected() -> (Timestamp, Client, Served) {
-    let now = Timestamp::from_micros(1);
-    let mut broker =
-        Broker::new(BrokerConfig::default(), Seed::new(7, 8)).expect("the defaults are consistent");
-    let session = broker.accept(now, &mut Effects::new());
-    let (mut client, mut served) = (Client::new(ClientConfig::new(9)), Served { broker, session });
+    let (mut client, mut connections) = (Client::new(ClientConfig::new(9)), Connections::new());
+    connections.accept();
+    let now = connections.now;
     client.handle_connected(now);
+    let mut served = Served(connections);
     served.serve(now, &mut client);
     (now, client, served)
 }
@@ -28,15 +25,14 @@ pub fn connected() -> (Timestamp, Client, Served) {
 impl Served {
     /// Carries bytes both ways, long enough for the answers of a few requests to arrive.
     pub fn serve(&mut self, now: Timestamp, client: &mut Client) {
-        let mut effects = Effects::new();
+        self.0.now = now;
         for _ in 0..4 {
-            let outbound = client.outbound();
-            self.session.inbound().extend_from_slice(&outbound.copy_to_bytes(outbound.remaining()));
-            self.session.handle_read(now);
-            let _ = self.session.exchange(now, &mut self.broker, &mut effects);
-            let outbound = self.session.outbound();
-            client.inbound().extend_from_slice(&outbound.copy_to_bytes(outbound.remaining()));
-            client.handle_read(now);
+            self.0.read(0, client.outbound(), usize::MAX);
+            self.0.settle(0, |_, outbound| {
+                let bytes = outbound.copy_to_bytes(outbound.remaining());
+                client.inbound().extend_from_slice(&bytes);
+                client.handle_read(now);
+            });
         }
     }
 }

@@ -1,28 +1,42 @@
-//! A broker and connections without sockets, for benches and for tests that count: bytes in, bytes out.
+//! A broker and its sessions without sockets, driven step by step: bytes in, bytes out.
 
-use bytes::{Buf, BytesMut};
-use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Session, Turn};
-use zaichik_proto::{
-    AckLevel, ClientFrame, CreateTopic, Hello, MAGIC, Publish, Record, Records, Start, Subscribe, Timestamp,
-    TopicOptions,
-};
+use bytes::{Buf, Bytes, BytesMut};
+use zaichik_engine::{Broker, BrokerConfig, Effects, Outbound, Seed, Session, SessionId, Turn};
+use zaichik_proto::{AckLevel, Record, Timestamp, TopicOptions};
 
-use crate::requests::encoded;
+use crate::client::RawClient;
+use crate::sub::Sub;
 
 /// The body of each record that [`publish_equal`] publishes.
 pub const BODY: [u8; 128] = [7; 128];
 
-/// A broker and its connections, whose peers read everything at once, at a time that only the caller moves.
+/// Exchanges after which a connection that should become idle counts as never idle.
+const MAX_TURNS: usize = 1_000_000;
+
+/// A broker and its connections, at a time that only the caller moves.
+///
+/// Each step drives one connection or the broker, as an adapter does: [`read`](Self::read),
+/// [`time_out`](Self::time_out), [`exchange`](Self::exchange), [`write`](Self::write), [`detach`](Self::detach),
+/// [`housekeep`](Self::housekeep). The caller decides on their order, and after each step it takes what the broker asks
+/// for: [`pop_wake`](Self::pop_wake) until `None`, and [`rearm`](Self::rearm). [`send`](Self::send) and
+/// [`settle`](Self::settle) do all of that.
 #[derive(Debug)]
 pub struct Connections {
     /// The broker.
     pub broker: Broker,
-    /// The time of all calls.
+    /// What it asks for.
+    pub effects: Effects,
+    /// The time of all steps.
     pub now: Timestamp,
-    effects: Effects,
-    sessions: Vec<Session>,
-    /// Index of the session in each slot.
-    slots: Vec<usize>,
+    /// Whether the broker verifies itself after each step. Default: no.
+    pub is_thorough: bool,
+    /// By index; `None` after its end.
+    sessions: Vec<Option<Session>>,
+    /// Ids of the sessions, in ascending order.
+    ids: Vec<SessionId>,
+    /// Index of the first of them; earlier sessions belonged to a broker that was replaced.
+    first: usize,
+    armed: Option<Timestamp>,
 }
 
 impl Connections {
@@ -31,86 +45,218 @@ impl Connections {
     pub fn new() -> Self {
         let mut config = BrokerConfig::default();
         config.memory = 8 << 30;
-        let broker = Broker::new(config, Seed::new(1, 2)).expect("the defaults are valid");
-        let now = Timestamp::from_micros(1_000_000);
-        Self { broker, now, effects: Effects::new(), sessions: Vec::new(), slots: Vec::new() }
+        Self::with(config, Seed::new(1, 2), Timestamp::from_micros(1_000_000))
     }
 
-    /// A new connection whose handshake is done; returns its index.
-    pub fn connect(&mut self) -> usize {
+    /// A broker without connections.
+    #[must_use]
+    pub fn with(config: BrokerConfig, seed: Seed, now: Timestamp) -> Self {
+        let broker = Broker::new(config, seed).expect("a valid configuration");
+        let (effects, sessions, ids) = (Effects::new(), Vec::new(), Vec::new());
+        Self { broker, effects, now, is_thorough: false, sessions, ids, first: 0, armed: None }
+    }
+
+    /// Replaces the broker with an empty one; all connections end.
+    pub fn restart(&mut self, config: BrokerConfig, seed: Seed) {
+        self.effects.clear();
+        self.broker = Broker::new(config, seed).expect("a valid configuration");
+        self.armed = None;
+        self.sessions.fill_with(|| None);
+        self.first = self.sessions.len();
+        self.ids.clear();
+    }
+
+    /// A new connection before its handshake; returns its index, which is not used again.
+    pub fn accept(&mut self) -> usize {
         let session = self.broker.accept(self.now, &mut self.effects);
-        let (index, slot) = (self.sessions.len(), session.id().slot());
-        if slot >= self.slots.len() {
-            self.slots.resize(slot.saturating_add(1), usize::MAX);
+        self.ids.push(session.id());
+        self.sessions.push(Some(session));
+        self.sessions.len().saturating_sub(1)
+    }
+
+    /// The broker's end of a connection, until it is detached.
+    pub fn session(&mut self, connection: usize) -> Option<&mut Session> {
+        self.sessions.get_mut(connection)?.as_mut()
+    }
+
+    /// The connection reads up to `limit` bytes from the front of `bytes`, as many as it accepts; returns how many.
+    pub fn read(&mut self, connection: usize, bytes: &mut impl Buf, limit: usize) -> usize {
+        let now = self.now;
+        let Some(session) = self.session(connection) else { return 0 };
+        let count = session.read_limit().min(limit).min(bytes.remaining());
+        let mut taken = bytes.take(count);
+        while taken.has_remaining() {
+            // A `put` would replace the buffer, so that later reads allocate.
+            session.inbound().extend_from_slice(taken.chunk());
+            taken.advance(taken.chunk().len());
         }
-        *self.slots.get_mut(slot).expect("the table was extended") = index;
-        self.sessions.push(session);
-        let mut bytes = BytesMut::from(&MAGIC[..]);
-        ClientFrame::Hello(Hello { version: 1, name: "", token: b"" }).encode(&mut bytes);
-        self.send(index, &bytes);
+        if count > 0 {
+            session.handle_read(now);
+        }
+        count
+    }
+
+    /// The connection handles its deadline, if one is due; returns whether one was.
+    pub fn time_out(&mut self, connection: usize) -> bool {
+        let now = self.now;
+        let Some(session) = self.session(connection) else { return false };
+        let is_due = session.next_timeout().is_some_and(|at| at <= now);
+        if is_due {
+            session.handle_timeout(now);
+        }
+        is_due
+    }
+
+    /// The connection exchanges with the broker.
+    pub fn exchange(&mut self, connection: usize) -> Turn {
+        let Some(session) = self.sessions.get_mut(connection).and_then(Option::as_mut) else {
+            return Turn::Done;
+        };
+        let turn = session.exchange(self.now, &mut self.broker, &mut self.effects);
+        if self.is_thorough {
+            self.verify();
+        }
+        turn
+    }
+
+    /// The connection writes up to `limit` bytes.
+    pub fn write(&mut self, connection: usize, limit: usize) -> Bytes {
+        let Some(session) = self.session(connection) else { return Bytes::new() };
+        let count = session.outbound().remaining().min(limit);
+        session.outbound().copy_to_bytes(count)
+    }
+
+    /// Drops the connection, as an adapter does after its end or after a cut.
+    pub fn detach(&mut self, connection: usize) {
+        if let Some(session) = self.sessions.get_mut(connection).and_then(Option::take) {
+            self.broker.detach(self.now, session.id(), &mut self.effects);
+            if self.is_thorough {
+                self.verify();
+            }
+        }
+    }
+
+    /// The broker verifies itself.
+    ///
+    /// # Panics
+    /// If it contradicts itself.
+    pub fn verify(&self) {
+        if let Err(error) = self.broker.verify() {
+            panic!("the broker contradicts itself: {error}");
+        }
+    }
+
+    /// Housekeeping, once.
+    pub fn housekeep(&mut self) -> Turn {
+        let turn = self.broker.handle_timeout(self.now, &mut self.effects);
+        if self.is_thorough {
+            self.verify();
+        }
+        self.armed = self.broker.next_timeout();
+        let is_due = self.armed.is_some_and(|at| at <= self.now);
+        assert!(turn == Turn::More || !is_due, "housekeeping reports whether work remains");
+        turn
+    }
+
+    /// When housekeeping runs next; only the broker's effects set it.
+    #[must_use]
+    pub const fn armed(&self) -> Option<Timestamp> {
+        self.armed
+    }
+
+    /// Moves the time of the next housekeeping if the broker asks for that; returns whether it did.
+    pub fn rearm(&mut self) -> bool {
+        let is_asked = self.effects.take_rearm();
+        if is_asked {
+            self.armed = self.broker.next_timeout();
+        }
+        is_asked
+    }
+
+    /// Whether housekeeping runs no later than the broker needs it.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        let next = self.broker.next_timeout();
+        next.is_none_or(|next| self.armed.is_some_and(|armed| armed <= next))
+    }
+
+    /// The next connection that the broker wakes.
+    pub fn pop_wake(&mut self) -> Option<usize> {
+        while let Some(id) = self.effects.pop_wake() {
+            let place = self.ids.binary_search(&id).expect("a connection of this broker");
+            let index = self.first.saturating_add(place);
+            // Another one may have ended meanwhile.
+            if self.session(index).is_some() {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// The connection exchanges, and its peer reads all of the output, until neither can do more; then every connection
+    /// that was woken does the same. `read` gets each output and takes all of it.
+    pub fn settle(&mut self, connection: usize, mut read: impl FnMut(usize, &mut Outbound)) {
+        self.run(connection, &mut read);
+        self.wake(read);
+    }
+
+    /// Every connection that was woken exchanges, and its peer reads, as in [`settle`](Self::settle).
+    pub fn wake(&mut self, mut read: impl FnMut(usize, &mut Outbound)) {
+        self.rearm();
+        while let Some(woken) = self.pop_wake() {
+            self.run(woken, &mut read);
+        }
+    }
+
+    fn run(&mut self, connection: usize, read: &mut impl FnMut(usize, &mut Outbound)) {
+        for _ in 0..MAX_TURNS {
+            let turn = self.exchange(connection);
+            let Some(session) = self.session(connection) else { return };
+            let outbound = session.outbound();
+            if outbound.has_remaining() {
+                read(connection, outbound);
+            } else if turn == Turn::Done {
+                return;
+            }
+        }
+        panic!("the exchange does not end");
+    }
+
+    /// A new connection whose handshake is done.
+    pub fn connect(&mut self) -> usize {
+        let index = self.accept();
+        self.send(index, &requests(|client| client.hello(b"")));
         index
     }
 
     /// Creates a topic.
     pub fn create(&mut self, connection: usize, topic: &str, options: TopicOptions) {
-        let create = CreateTopic { request: 1, topic: topic.as_bytes(), options };
-        self.send(connection, &encoded(&ClientFrame::CreateTopic(create)));
+        self.send(connection, &requests(|client| client.create(topic, options)));
     }
 
     /// Subscribes to the latest records under number 1.
     pub fn subscribe(&mut self, connection: usize, topic: &str, window: u32) {
-        let subscribe = Subscribe {
-            request: 1,
-            subscription: 1,
-            topic: topic.as_bytes(),
-            start: Start::Latest,
-            window,
-            window_bytes: 0,
-            max_attempts: 0,
-            dead_letter: b"",
-            durable: None,
-        };
-        self.send(connection, &encoded(&ClientFrame::Subscribe(subscribe)));
+        let sub = Sub::new(1, topic).from(zaichik_proto::Start::Latest).window(window);
+        self.send(connection, &requests(|client| client.subscribe_to(sub)));
     }
 
-    /// Bytes arrive and take effect, woken connections have their turn, and every peer reads its output. Returns how
-    /// many bytes the sender read.
-    pub fn send(&mut self, connection: usize, bytes: &[u8]) -> usize {
-        let session = self.sessions.get_mut(connection).expect("a connection");
-        session.inbound().extend_from_slice(bytes);
-        session.handle_read(self.now);
-        let read = self.turn(connection);
-        let _ = self.effects.take_rearm();
-        while let Some(id) = self.effects.pop_wake() {
-            let woken = *self.slots.get(id.slot()).expect("every session has a slot");
-            self.turn(woken);
+    /// Bytes arrive and take effect, woken connections have their turn, and every peer reads its output.
+    pub fn send(&mut self, connection: usize, mut bytes: &[u8]) {
+        loop {
+            let count = self.read(connection, &mut bytes, usize::MAX);
+            self.settle(connection, |_, outbound| outbound.advance(outbound.remaining()));
+            if bytes.is_empty() {
+                return;
+            }
+            assert_ne!(count, 0, "the connection does not read");
         }
-        read
     }
 
     /// Bytes arrive and take effect, and the peer reads none of its output.
-    pub fn send_unread(&mut self, connection: usize, bytes: &[u8]) {
-        let session = self.sessions.get_mut(connection).expect("a connection");
-        session.inbound().extend_from_slice(bytes);
-        session.handle_read(self.now);
-        while session.exchange(self.now, &mut self.broker, &mut self.effects) == Turn::More {}
-        session.shrink();
-    }
-
-    /// Exchanges and writes until nothing more can be done.
-    fn turn(&mut self, connection: usize) -> usize {
-        let session = self.sessions.get_mut(connection).expect("a connection");
-        let mut read = 0usize;
-        loop {
-            let turn = session.exchange(self.now, &mut self.broker, &mut self.effects);
-            let outbound = session.outbound();
-            let count = outbound.remaining();
-            outbound.advance(count);
-            read = read.saturating_add(count);
-            if turn == Turn::Done && count == 0 {
-                return read;
-            }
-        }
+    pub fn send_unread(&mut self, connection: usize, mut bytes: &[u8]) {
+        self.read(connection, &mut bytes, usize::MAX);
+        while self.exchange(connection) == Turn::More {}
+        self.session(connection).expect("a connection").shrink();
     }
 }
 
@@ -120,14 +266,17 @@ impl Default for Connections {
     }
 }
 
+/// The bytes of a raw client's requests, of which the first has the id 1.
+#[must_use]
+pub fn requests<T>(make: impl FnOnce(&RawClient) -> T) -> BytesMut {
+    let client = RawClient::new();
+    make(&client);
+    client.take_queued()
+}
+
 /// A Publish of `count` records of 128 bytes, all with this key or without one.
 #[must_use]
 pub fn publish_equal(topic: &str, ack: AckLevel, count: u32, key: Option<&[u8]>) -> BytesMut {
-    let mut bytes = Vec::new();
-    for _ in 0..count {
-        Record { key, body: &BODY, ..Record::default() }.encode(&mut bytes);
-    }
-    let records = Records::from_encoded(count, &bytes);
-    let topic = topic.as_bytes();
-    encoded(&ClientFrame::Publish(Publish { request: 1, ack, producer: None, topic, records }))
+    let record = Record { key, body: &BODY, ..Record::default() };
+    requests(|client| client.publish_with(topic, ack, &vec![record; count as usize]))
 }

@@ -34,15 +34,15 @@ const MAX_RATE: i64 = 100_000_000;
 pub(crate) struct Common {
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-    /// The topic. Default: a new topic with a unique name. Topics are never deleted, so each run without --topic leaves
-    /// an empty one in the broker until it exits.
-    #[arg(long, value_name = "TOPIC")]
-    pub(crate) topic: Option<String>,
+    /// The topic; it keeps nothing after the run. Topics are never deleted, so all runs share one by default; runs at the
+    /// same time need different ones.
+    #[arg(long, value_name = "TOPIC", default_value = "bench")]
+    pub(crate) topic: String,
     /// How long to wait for a message or an answer before giving up.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration)]
     pub(crate) timeout: Duration,
     /// Print one JSON object: parameters, environment and results.
-    #[arg(long, conflicts_with = "csv")]
+    #[arg(short = 'J', long, conflicts_with = "csv")]
     pub(crate) json: bool,
     /// Print CSV: a header and one line for each part of the run.
     #[arg(long)]

@@ -48,11 +48,10 @@ impl Plan {
         let random =
             random.map_err(|error| Failure::new(Code::Other, format_args!("no random numbers: {error}")))?;
         let run = random >> PUBLISHER_BITS;
-        let topic = common.topic.clone().unwrap_or_else(|| format!("bench-{run:012x}"));
         Ok(Self {
             command,
             server: common.server.address()?,
-            topic,
+            topic: common.topic.clone(),
             msgs: None,
             duration: None,
             size: None,

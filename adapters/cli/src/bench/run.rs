@@ -15,7 +15,6 @@ use zaichik_tokio::{Client, ClientError, Overflow, RefusalCode, RequestError, To
 
 use super::alarm::{self, Alarm};
 use super::environment::Environment;
-use super::notice;
 use super::options::Ack;
 use super::plan::Plan;
 use super::progress::Progress;
@@ -26,7 +25,7 @@ use super::server::{ServerCost, ServerWatch};
 use super::subscriber::{Received, Subscriber, Until, no_message};
 use super::verdict::Verdict;
 use crate::connect::ServerArgs;
-use crate::failure::{Code, Failure};
+use crate::failure::{Code, Failure, notice};
 use crate::signals;
 
 /// Maximum bytes of a connection's unanswered publishes, including the overhead of small messages: four times the limit
@@ -68,7 +67,7 @@ pub(crate) async fn run(plan: &Plan, server: &ServerArgs, shows: bool) -> Result
     let subscribers = subscribe(plan, server, &state, watch.window_bytes()).await?;
     let publishers = if plan.size.is_some() { publish(plan, server, &state).await? } else { Vec::new() };
     if publishers.is_empty() {
-        notice(&format!(
+        notice(format_args!(
             "subscribed to {}; waiting for `zaichik bench pub --topic {}`",
             plan.topic, plan.topic
         ));
@@ -117,7 +116,7 @@ pub(crate) async fn create_topic(client: &Client, plan: &Plan) -> Result<(), Fai
         Err(ClientError::Request(RequestError::Refused { refusal, .. }))
             if refusal.code == RefusalCode::SettingsDiffer =>
         {
-            notice(&format!(
+            notice(format_args!(
                 "topic {:?} exists with other settings, which may lose messages of a run",
                 plan.topic
             ));

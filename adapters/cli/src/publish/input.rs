@@ -12,6 +12,7 @@ use zaichik_tokio::{Clock, Outgoing};
 
 use super::template;
 use crate::failure::{Code, Failure};
+use crate::stdin;
 
 /// Maximum size of a message in the input, in bytes; the broker's limit is usually lower.
 const MAX_INPUT: usize = 64 << 20;
@@ -112,7 +113,7 @@ impl InputArgs {
                     let what = if self.is_lines() { "one message per line" } else { "the message" };
                     drop(writeln!(io::stderr(), "reading {what} from the terminal; press Ctrl-D to finish"));
                 }
-                Ok(Box::new(tokio::io::stdin()))
+                Ok(Box::new(stdin::open()?))
             }
         }
     }

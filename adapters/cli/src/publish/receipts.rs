@@ -1,10 +1,13 @@
 //! Reports which messages are stored.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use clap::Args;
 use serde::Serialize;
 use zaichik_tokio::PublishReceipt;
+
+use crate::failure::Failure;
+use crate::printable::{printable_json, printable_line};
 
 /// What to print about stored messages.
 #[derive(Debug, Args)]
@@ -32,6 +35,8 @@ pub(super) struct Receipts<'a> {
     /// The first and the last offset of messages that were not duplicates.
     offsets: Option<(u64, u64)>,
     created: bool,
+    /// Why no more lines of JSON are written.
+    unwritten: Option<io::Error>,
 }
 
 /// A stored message, as JSON.
@@ -49,6 +54,10 @@ impl ReceiptArgs {
         self.json
     }
 
+    pub(super) const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     fn has_summary(&self) -> bool {
         self.verbose || (!self.quiet && io::stderr().is_terminal())
     }
@@ -56,7 +65,16 @@ impl ReceiptArgs {
 
 impl<'a> Receipts<'a> {
     pub(super) const fn new(args: &'a ReceiptArgs, topic: &'a str) -> Self {
-        Self { args, topic, stored: 0, unacknowledged: 0, duplicates: 0, offsets: None, created: false }
+        Self {
+            args,
+            topic,
+            stored: 0,
+            unacknowledged: 0,
+            duplicates: 0,
+            offsets: None,
+            created: false,
+            unwritten: None,
+        }
     }
 
     /// Records a message that was sent without acknowledgement.
@@ -76,9 +94,11 @@ impl<'a> Receipts<'a> {
                 let first = self.offsets.map_or(offset, |(first, _)| first);
                 self.offsets = Some((first, offset));
             }
-            if self.args.json {
+            if self.args.json && self.unwritten.is_none() {
                 let number = first.saturating_add(u64::from(record));
-                print_json(&StoredMessage { topic: self.topic, number, offset, duplicate });
+                let message = StoredMessage { topic: self.topic, number, offset, duplicate };
+                // Publishing continues without its receipts.
+                self.unwritten = print_json(&message).err();
             }
         }
     }
@@ -89,15 +109,24 @@ impl<'a> Receipts<'a> {
     }
 
     /// Prints the summary of a command that succeeded, unless it is turned off.
-    pub(super) fn finish(&self) {
+    ///
+    /// # Errors
+    /// The receipts could not be written; a closed pipe is not an error.
+    pub(super) fn finish(self) -> Result<(), Failure> {
         if self.args.has_summary() {
             // The messages are stored, whether or not the summary can be written.
             drop(writeln!(io::stderr(), "{}", self.summary()));
         }
+        match self.unwritten {
+            Some(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Failure::of_output(&error).with_context("the messages are stored, but ", ""))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn summary(&self) -> String {
-        let topic = self.topic;
+        let topic = printable_line(self.topic);
         if self.unacknowledged > 0 {
             return format!("sent {} to {topic}, without acknowledgement", messages(self.unacknowledged));
         }
@@ -116,12 +145,10 @@ impl<'a> Receipts<'a> {
     }
 }
 
-fn print_json(message: &StoredMessage<'_>) {
-    if let Ok(mut line) = serde_json::to_string(message) {
-        line.push('\n');
-        // Publishing continues, whether or not the receipts can be written.
-        drop(io::stdout().write_all(line.as_bytes()));
-    }
+fn print_json(message: &StoredMessage<'_>) -> io::Result<()> {
+    let mut line = printable_json(&serde_json::to_string(message)?);
+    line.push('\n');
+    io::stdout().write_all(line.as_bytes())
 }
 
 fn messages(count: u64) -> String {

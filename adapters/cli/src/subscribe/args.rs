@@ -26,7 +26,8 @@ Examples:
   zaichik sub jobs -F '%o %k %s{hex}\\n'
 
 Exit code: 0 if it is done or was stopped by a signal, 4 if --wait expired before a message (or all of --count)
-arrived, 5 if the broker refused a request, 6 if messages are missing and --fail-on-gap is given.";
+arrived, or the broker did not confirm a commit that was asked for or is of a durable subscription, 5 if the broker
+refused a request, 6 if messages are missing and --fail-on-gap is given.";
 
 /// Subscribe to topics.
 #[derive(Debug, Args)]

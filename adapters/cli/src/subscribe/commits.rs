@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 
 use clap::ValueEnum;
@@ -11,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
 use zaichik_tokio::{ClientError, Delivery};
 
 use crate::failure::{Code, Failure};
+use crate::stdin;
 
 /// When messages are committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -21,7 +23,8 @@ pub(crate) enum CommitMode {
     Each,
     /// Commit nothing; a durable subscription then receives at most its window.
     Never,
-    /// Commit as standard input says: an offset, or a topic and an offset, on each line.
+    /// Commit as standard input says: an offset, or a topic and an offset, on each line. The command ends with its input,
+    /// or when it has printed all it should and each message is committed.
     Manual,
 }
 
@@ -40,10 +43,26 @@ pub(super) enum CommitEvent {
     /// A commit is answered.
     Answered,
     /// A line of standard input, or its end.
-    Request(Option<String>),
+    Request(io::Result<Option<String>>),
 }
 
-type Commit = Pin<Box<dyn Future<Output = Result<(), ClientError>>>>;
+/// A commit that failed, and that no later one of its topic made up for.
+#[derive(Debug)]
+pub(super) struct FailedCommit {
+    pub(super) topic: String,
+    pub(super) offset: u64,
+    pub(super) error: ClientError,
+}
+
+type Commit = Pin<Box<dyn Future<Output = Answer>>>;
+
+/// The answer to a commit.
+struct Answer {
+    /// The index of the topic.
+    source: usize,
+    offset: u64,
+    result: Result<(), ClientError>,
+}
 
 /// The messages of a topic that are written but not committed.
 struct Uncommitted {
@@ -52,17 +71,33 @@ struct Uncommitted {
     messages: VecDeque<Delivery>,
     /// The highest offset that was ever written, plus 1.
     end: u64,
+    /// The highest offset whose commit succeeded.
+    committed: Option<u64>,
+    /// The highest offset above it whose commit failed.
+    failed: Option<(u64, ClientError)>,
 }
 
 impl Commits {
-    pub(super) fn new(mode: CommitMode, topics: &[String]) -> Self {
-        let none = |topic: &String| Uncommitted { topic: topic.clone(), messages: VecDeque::new(), end: 0 };
-        Self {
+    /// Commits for the messages of `topics`; in manual mode it reads standard input.
+    ///
+    /// # Errors
+    /// Standard input is closed.
+    pub(super) fn new(mode: CommitMode, topics: &[String]) -> Result<Self, Failure> {
+        let requests = match mode {
+            CommitMode::Manual => Some(BufReader::new(stdin::open()?).lines()),
+            CommitMode::Auto | CommitMode::Each | CommitMode::Never => None,
+        };
+        Ok(Self {
             mode,
             in_flight: FuturesUnordered::new(),
-            topics: topics.iter().map(none).collect(),
-            requests: (mode == CommitMode::Manual).then(|| BufReader::new(tokio::io::stdin()).lines()),
-        }
+            topics: topics.iter().map(|topic| Uncommitted::new(topic)).collect(),
+            requests,
+        })
+    }
+
+    /// Whether standard input may still request commits of messages that were written.
+    pub(super) fn awaits_requests(&self) -> bool {
+        self.mode == CommitMode::Manual && self.topics.iter().any(|topic| !topic.messages.is_empty())
     }
 
     /// Records messages that were written, in this order, and commits them unless the mode is manual.
@@ -73,6 +108,10 @@ impl Commits {
         for (source, delivery) in messages {
             if let Some(topic) = self.topics.get_mut(source) {
                 topic.end = topic.end.max(delivery.offset.saturating_add(1));
+                if topic.committed >= Some(delivery.offset) {
+                    // Somebody has moved the subscription back.
+                    topic.committed = delivery.offset.checked_sub(1);
+                }
                 // The subscription was moved back: the messages from this one on are redelivered.
                 if topic.messages.back().is_some_and(|last| last.offset >= delivery.offset) {
                     topic.messages.clear();
@@ -81,10 +120,10 @@ impl Commits {
             }
         }
         if self.mode != CommitMode::Manual {
-            for topic in &mut self.topics {
+            for (source, topic) in self.topics.iter_mut().enumerate() {
                 if let Some(last) = topic.messages.pop_back() {
                     topic.messages.clear();
-                    self.in_flight.push(commit(last));
+                    self.in_flight.push(commit(source, last));
                 }
             }
         }
@@ -97,16 +136,26 @@ impl Commits {
         }
     }
 
+    /// Forgets everything about a source, because its topic begins again in another broker.
+    pub(super) fn restarted(&mut self, source: usize) {
+        if let Some(topic) = self.topics.get_mut(source) {
+            *topic = Uncommitted::new(&topic.topic);
+        }
+    }
+
     /// Waits for the next event; never completes if no commit is in flight and the mode is not manual. No event is lost
     /// if the future is dropped.
     pub(super) async fn next(&mut self) -> CommitEvent {
-        let Self { in_flight, requests, .. } = self;
+        let Self { in_flight, requests, topics, .. } = self;
         tokio::select! {
             biased;
-            Some(_) = in_flight.next() => CommitEvent::Answered,
+            Some(answer) = in_flight.next() => {
+                answer.record(topics);
+                CommitEvent::Answered
+            }
             line = async {
                 match requests {
-                    Some(requests) => requests.next_line().await.ok().flatten(),
+                    Some(requests) => requests.next_line().await,
                     None => std::future::pending().await,
                 }
             } => CommitEvent::Request(line),
@@ -116,13 +165,20 @@ impl Commits {
     /// Waits for the answers to all commits.
     ///
     /// # Errors
-    /// The first commit that failed.
-    pub(super) async fn settle(&mut self) -> Result<(), ClientError> {
-        let mut settled = Ok(());
+    /// The commit of a topic's last messages failed; those of earlier ones do not matter.
+    pub(super) async fn settle(&mut self) -> Result<(), FailedCommit> {
         while let Some(answer) = self.in_flight.next().await {
-            settled = settled.and(answer);
+            answer.record(&mut self.topics);
         }
-        settled
+        let failed = self.topics.iter().find_map(|topic| Some((topic, topic.failed.as_ref()?)));
+        failed.map_or(Ok(()), |(topic, (offset, error))| {
+            Err(FailedCommit { topic: topic.topic.clone(), offset: *offset, error: error.clone() })
+        })
+    }
+
+    /// The topics with a committed message, and the offset of the last one.
+    pub(super) fn committed(&self) -> Vec<(String, u64)> {
+        self.topics.iter().filter_map(|topic| Some((topic.topic.clone(), topic.committed?))).collect()
     }
 
     /// Commits what a line of standard input requests.
@@ -139,14 +195,15 @@ impl Commits {
             None => (None, line),
         };
         let offset: u64 = offset.parse().map_err(|_| invalid("use an offset, or a topic and an offset"))?;
+        let mut topics = self.topics.iter_mut().enumerate();
         let topic = match topic {
-            Some(name) => self.topics.iter_mut().find(|topic| topic.topic == name),
-            None if self.topics.len() > 1 => {
+            Some(name) => topics.find(|(_, topic)| topic.topic == name),
+            None if topics.len() > 1 => {
                 return Err(invalid("there are several topics; put the topic before the offset"));
             }
-            None => self.topics.first_mut(),
+            None => topics.next(),
         };
-        let topic = topic.ok_or_else(|| invalid("this command is not subscribed to that topic"))?;
+        let (source, topic) = topic.ok_or_else(|| invalid("this command is not subscribed to that topic"))?;
         if offset >= topic.end {
             return Err(invalid("that message was not printed yet"));
         }
@@ -156,12 +213,73 @@ impl Commits {
             last = Some(delivery);
         }
         if let Some(last) = last {
-            self.in_flight.push(commit(last));
+            self.in_flight.push(commit(source, last));
         }
         Ok(())
     }
 }
 
-fn commit(delivery: Delivery) -> Commit {
-    Box::pin(async move { delivery.commit().await })
+impl Uncommitted {
+    fn new(topic: &str) -> Self {
+        Self { topic: topic.to_owned(), messages: VecDeque::new(), end: 0, committed: None, failed: None }
+    }
+}
+
+impl Answer {
+    fn record(self, topics: &mut [Uncommitted]) {
+        let Self { source, offset, result } = self;
+        let Some(topic) = topics.get_mut(source) else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                topic.committed = topic.committed.max(Some(offset));
+                topic.failed.take_if(|(failed, _)| *failed <= offset);
+            }
+            Err(error) if topic.committed < Some(offset) => {
+                let is_higher = topic.failed.as_ref().is_none_or(|(failed, _)| *failed <= offset);
+                if is_higher {
+                    topic.failed = Some((offset, error));
+                }
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn commit(source: usize, delivery: Delivery) -> Commit {
+    Box::pin(async move { Answer { source, offset: delivery.offset, result: delivery.commit().await } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The topic, the offset, and whether the commit succeeded.
+    type Step = (usize, u64, bool);
+
+    #[test]
+    fn a_failed_commit_counts_until_a_later_one_of_its_topic_succeeds() {
+        let lost = || Err(ClientError::Abandoned);
+        // The answers to commits, and what has failed by topic.
+        let cases: [(&[Step], [Option<u64>; 2]); 9] = [
+            (&[], [None, None]),
+            (&[(0, 5, true)], [None, None]),
+            (&[(0, 5, false)], [Some(5), None]),
+            (&[(0, 5, false), (0, 7, true)], [None, None]),
+            (&[(0, 5, false), (0, 5, true)], [None, None]),
+            (&[(0, 5, false), (0, 4, true)], [Some(5), None]),
+            (&[(0, 7, true), (0, 5, false)], [None, None]),
+            (&[(0, 5, false), (0, 9, false), (0, 7, true)], [Some(9), None]),
+            (&[(0, 5, false), (1, 9, true), (1, 11, false)], [Some(5), Some(11)]),
+        ];
+        for (answers, expected) in cases {
+            let mut topics = ["t", "u"].map(Uncommitted::new);
+            for (source, offset, is_committed) in answers.iter().copied() {
+                let result = if is_committed { Ok(()) } else { lost() };
+                Answer { source, offset, result }.record(&mut topics);
+            }
+            assert_eq!(topics.map(|topic| topic.failed.map(|(offset, _)| offset)), expected, "{answers:?}");
+        }
+    }
 }

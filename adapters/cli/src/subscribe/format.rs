@@ -18,6 +18,8 @@ enum Piece {
     /// Milliseconds since 1970.
     Time,
     Attempt,
+    /// 1 for a tombstone, which deletes its key; 0 for any other message.
+    Tombstone,
     Headers,
     Key(Encoding),
     KeyLength,
@@ -43,6 +45,7 @@ impl Format {
                 Piece::Offset => number(message.offset, out),
                 Piece::Time => number(message.timestamp.as_micros() / 1_000, out),
                 Piece::Attempt => number(message.attempt.into(), out),
+                Piece::Tombstone => number(message.tombstone.into(), out),
                 Piece::Headers => headers(message, out),
                 Piece::Key(encoding) => encoding.write(key, out),
                 Piece::KeyLength => number(key.len() as u64, out),
@@ -107,6 +110,7 @@ fn placeholder(rest: &mut Chars<'_>) -> Result<Piece, String> {
         Some('o') => Piece::Offset,
         Some('T') => Piece::Time,
         Some('a') => Piece::Attempt,
+        Some('d') => Piece::Tombstone,
         Some('h') => Piece::Headers,
         Some('k') => Piece::Key(Encoding::parse(rest)?),
         Some('K') => Piece::KeyLength,
@@ -114,7 +118,7 @@ fn placeholder(rest: &mut Chars<'_>) -> Result<Piece, String> {
         Some('S') => Piece::BodyLength,
         Some('%') => Piece::Literal(b"%".to_vec()),
         Some(other) => {
-            return Err(format!("unknown placeholder %{other}; use %t %o %T %k %K %s %S %h %a or %%"));
+            return Err(format!("unknown placeholder %{other}; use %t %o %T %k %K %s %S %h %a %d or %%"));
         }
         None => return Err("a % at the end has no meaning; use %% for a percent sign".to_owned()),
     })

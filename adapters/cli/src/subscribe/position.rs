@@ -93,7 +93,31 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(expected), "{text}");
         }
-        for wrong in ["", "-", "@", "@-", "+1", "--1", "-+1", "first", "@5m", "1.5", "last-per-key", "é"] {
+        for wrong in [
+            "",
+            "-",
+            "@",
+            "@-",
+            "+1",
+            "--1",
+            "-+1",
+            "first",
+            "@5m",
+            "1.5",
+            "last-per-key",
+            "é",
+            "42x",
+            "42 ",
+            "42 43",
+            "-10-10",
+            "latest,earliest",
+            "earliest ",
+            "latests",
+            "@-5m x",
+            "@2025-11-22T10:00Zx",
+            "@@-5m",
+            "@2025-11-22T10:00Z@-5m",
+        ] {
             assert!(wrong.parse::<Position>().is_err(), "{wrong}");
         }
     }

@@ -8,10 +8,12 @@ use futures::{FutureExt, Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Sleep;
 use zaichik_serve::Signal;
-use zaichik_tokio::{ClientError, Delivery, Event, RequestError, Subscription};
+use zaichik_tokio::{Client, ClientError, Delivery, Event, RequestError, Subscription};
 
 use super::args::{Subscribe, WINDOW};
-use super::commits::{CommitEvent, CommitMode, Commits};
+use super::closed::output_closed;
+use super::commits::{CommitEvent, CommitMode, Commits, FailedCommit};
+use super::connection::ConnectionWatch;
 use super::show::MessageWriter;
 use super::sources::{SourceEvent, Sources};
 use crate::failure::{Code, Failure};
@@ -25,10 +27,13 @@ const GRACE: Duration = Duration::from_secs(1);
 /// A running `sub` command.
 pub(super) struct SubscribeRun<'a> {
     args: &'a Subscribe,
+    connection: ConnectionWatch<'a>,
     sources: Sources,
     commits: Commits,
     writer: MessageWriter<'a>,
     signals: Pin<Box<dyn Stream<Item = Signal>>>,
+    /// Ready when nobody reads the output any more.
+    closed: Pin<Box<dyn Future<Output = ()>>>,
     /// The messages in `output`, with their sources.
     batch: Vec<(usize, Delivery)>,
     output: Vec<u8>,
@@ -47,16 +52,19 @@ pub(super) enum EndReason {
 impl<'a> SubscribeRun<'a> {
     pub(super) fn new(
         args: &'a Subscribe,
+        client: &'a Client,
+        commits: Commits,
         subscriptions: Vec<Subscription>,
         signals: Pin<Box<dyn Stream<Item = Signal>>>,
     ) -> Self {
-        let mode = if args.window == Some(0) { CommitMode::Never } else { args.commit };
         Self {
             args,
+            connection: ConnectionWatch::new(client),
             sources: Sources::new(subscriptions, args.exit_at_end),
-            commits: Commits::new(mode, &args.topics),
+            commits,
             writer: args.show.writer(args.verbose),
             signals,
+            closed: Box::pin(output_closed()),
             batch: Vec::new(),
             output: Vec::new(),
         }
@@ -70,32 +78,50 @@ impl<'a> SubscribeRun<'a> {
     /// Waits for the answers to all commits.
     ///
     /// # Errors
-    /// The first commit that failed.
-    pub(super) async fn settle(&mut self) -> Result<(), ClientError> {
+    /// As for [`Commits::settle`].
+    pub(super) async fn settle(&mut self) -> Result<(), FailedCommit> {
         self.commits.settle().await
+    }
+
+    /// As for [`Commits::committed`].
+    pub(super) fn committed(&self) -> Vec<(String, u64)> {
+        self.commits.committed()
     }
 
     /// Prints messages until the command ends.
     ///
     /// # Errors
-    /// A subscription ended, messages are missing with `--fail-on-gap`, the output cannot be written, or a line of
-    /// standard input is invalid.
+    /// A subscription ended, messages are missing with `--fail-on-gap`, the output cannot be written, or standard input
+    /// cannot be read or has an invalid line.
     pub(super) async fn read(&mut self) -> Result<EndReason, Failure> {
         let mut idle = self.idle();
         loop {
-            if self.sources.are_done() || self.args.count.is_some_and(|count| self.writer.count() >= count) {
+            let is_done =
+                self.sources.are_done() || self.args.count.is_some_and(|count| self.writer.count() >= count);
+            if is_done && !self.commits.awaits_requests() {
                 return Ok(EndReason::Done);
             }
             tokio::select! {
                 biased;
                 _ = self.signals.next() => return Ok(EndReason::Stopped),
+                () = &mut self.closed => return Ok(EndReason::Stopped),
+                is_open = self.connection.changed() => {
+                    let change = if is_open { "connected again" } else { "connection lost, trying again" };
+                    self.args.notify(change);
+                }
                 event = self.commits.next() => match event {
                     // If a commit failed, its messages are redelivered, and the subscription reports that.
                     CommitEvent::Answered => {}
-                    CommitEvent::Request(Some(line)) => self.commits.request(&line)?,
-                    CommitEvent::Request(None) => return Ok(EndReason::Stopped),
+                    CommitEvent::Request(Ok(Some(line))) => self.commits.request(&line)?,
+                    CommitEvent::Request(Ok(None)) => return Ok(EndReason::Stopped),
+                    CommitEvent::Request(Err(error)) => {
+                        return Err(Failure::new(
+                            Code::Other,
+                            format_args!("cannot read the offsets to commit from standard input: {error}"),
+                        ));
+                    }
                 },
-                (source, event) = self.sources.next() => {
+                (source, event) = self.sources.next(), if !is_done => {
                     let collected = self.collect(source, event);
                     if !self.batch.is_empty() {
                         idle = self.idle();
@@ -157,7 +183,8 @@ impl<'a> SubscribeRun<'a> {
             Err(event) => event,
         };
         match event {
-            Event::Reconnected { .. } | Event::Restarted { .. } => self.commits.rewound(source),
+            Event::Reconnected { .. } => self.commits.rewound(source),
+            Event::Restarted { .. } => self.commits.restarted(source),
             Event::Fenced => return Err(ClientError::Fenced { topic: topic.into() }.into()),
             Event::Refused(refusal) => {
                 let topic = topic.into();
@@ -206,9 +233,7 @@ impl<'a> SubscribeRun<'a> {
         match written {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Some(EndReason::Stopped)),
-            Err(error) => {
-                return Err(Failure::new(Code::Other, format_args!("cannot write the output: {error}")));
-            }
+            Err(error) => return Err(Failure::of_output(&error)),
         }
         self.output.clear();
         self.commits.written(std::mem::take(&mut self.batch));
@@ -219,6 +244,7 @@ impl<'a> SubscribeRun<'a> {
             tokio::select! {
                 biased;
                 _ = self.signals.next() => return Ok(Some(EndReason::Stopped)),
+                // If it failed, the message is redelivered; if the command ends before, the end reports it.
                 _ = self.commits.settle() => {}
             }
         }

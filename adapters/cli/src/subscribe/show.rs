@@ -10,7 +10,7 @@ use serde::Serialize;
 use zaichik_tokio::{Clock, Message};
 
 use super::format::Format;
-use crate::printable::printable;
+use crate::printable::{printable, printable_json, printable_line};
 use crate::rfc3339;
 
 /// The output format.
@@ -18,7 +18,8 @@ use crate::rfc3339;
 #[command(next_help_heading = "Output")]
 pub(crate) struct ShowArgs {
     /// Print each message in this format: %t topic, %o offset, %T milliseconds since 1970, %k key, %s body, %K and %S
-    /// their lengths in bytes, %h headers, %a attempt, %s{hex}, %s{base64}, %%, \n \r \t \0 \\. No newline is added.
+    /// their lengths in bytes, %h headers, %a attempt, %d 1 for a tombstone and 0 otherwise, %s{hex}, %s{base64}, %%,
+    /// \n \r \t \0 \\. No newline is added.
     #[arg(short = 'F', long, conflicts_with_all = ["json", "raw", "no_raw"])]
     format: Option<Format>,
     /// Print each message as a line of JSON; keys and bodies that are not UTF-8 are in base64.
@@ -105,8 +106,8 @@ impl MessageWriter<'_> {
         match self.style {
             Style::Format(format) => format.write(message, out),
             Style::Json => {
-                if let Ok(line) = serde_json::to_vec(&JsonMessage::new(message)) {
-                    out.extend(line);
+                if let Ok(line) = serde_json::to_string(&JsonMessage::new(message)) {
+                    out.extend_from_slice(printable_json(&line).as_bytes());
                     out.push(b'\n');
                 }
             }
@@ -123,11 +124,11 @@ impl MessageWriter<'_> {
     }
 
     fn write_human(&self, message: &Message, out: &mut Vec<u8>) {
-        let (number, topic, offset) = (self.count, &message.topic, message.offset);
+        let (number, topic, offset) = (self.count, printable_line(&message.topic), message.offset);
         let mut line = format!("[#{number}] {topic} offset={offset}");
         if let Some(key) = &message.key {
             line.push_str(" key=");
-            line.push_str(&printable(key));
+            line.push_str(&printable_line(&String::from_utf8_lossy(key)));
         }
         line.push_str(" age=");
         line.push_str(&age(self.clock.now().since(message.timestamp)));
@@ -140,7 +141,8 @@ impl MessageWriter<'_> {
         }
         line.push('\n');
         for (name, value) in message.headers.iter() {
-            line.extend([&printable(name.as_bytes()), ": ", &printable(value), "\n"]);
+            let value = String::from_utf8_lossy(value);
+            line.extend([&printable_line(name), ": ", &printable_line(&value), "\n"]);
         }
         if !message.tombstone {
             line.push_str(&printable(&message.body));

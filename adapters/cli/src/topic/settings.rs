@@ -46,6 +46,7 @@ enum Compaction {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum WhenFull {
+    #[value(alias = "drop_oldest")]
     DropOldest,
     Reject,
 }
@@ -116,7 +117,7 @@ impl Settings {
             ("compaction-window", duration(self.compaction_window_us)),
             ("compaction", self.compaction.to_owned()),
             ("max-messages", limit(self.max_messages)),
-            ("max-bytes", limit(self.max_bytes)),
+            ("max-bytes", report::size(self.max_bytes.unwrap_or(u64::MAX))),
             ("overflow", self.overflow.to_owned()),
             ("max-keys", limit(self.max_keys)),
             ("tombstone-ttl", duration(self.tombstone_ttl_us)),
@@ -178,7 +179,14 @@ mod tests {
         for wrong in ["", "MiB", "1TiB", "-1", "20000000000GiB"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
-        assert!(duration("soon").is_err());
-        assert!(count("many").is_err());
+        for wrong in ["soon", "1h x", "1h,2h", "forever1", "forever forever", "1hforever"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["many", "10 10", "10x", "unlimited1", "10,unlimited", "18446744073709551616"] {
+            assert!(count(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["64MiBMiB", "64MiB64MiB", "1GiBB", "unlimited1", "1 2", "1.5GiB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -247,3 +247,16 @@ fn a_terminal_shows_progress_unless_disabled() {
         assert!(shown.is_empty() || shown.ends_with('\n'), "later output starts a new line");
     }
 }
+
+#[test]
+fn runs_leave_one_topic_that_keeps_nothing() {
+    let broker = Broker::start();
+    for command in ["pub", "pubsub", "echo", "pub"] {
+        broker.json(&format!("{command} --msgs 200"));
+    }
+    let mut list = zaichik("topic");
+    let output = list.args(["ls", "-J", "--server", &broker.address]).output().expect("the command runs");
+    let topic: Value = serde_json::from_slice(&output.stdout).expect("one topic");
+    assert_eq!((&topic["topic"], number(&topic, "/messages")), (&Value::from("bench"), 0));
+    assert_eq!(number(&topic, "/settings/retention_ttl_us"), 0);
+}

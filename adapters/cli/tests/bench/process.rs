@@ -82,6 +82,7 @@ pub(crate) fn zaichik(command: &str) -> Command {
         .arg(command)
         .env_remove("PORT")
         .env_remove("RUST_LOG")
+        .env_remove("ZAICHIK_SERVER")
         .env_remove("ZAICHIK_URL")
         .env_remove("ZAICHIK_TOKEN_FILE")
         .stdin(Stdio::null())

@@ -8,7 +8,7 @@ use zaichik_tokio::{Client, Message, Outgoing, Start, TopicOptions};
 /// The command, without the broker's variables of the test's own environment.
 pub(crate) fn zaichik() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zaichik"));
-    for variable in ["PORT", "RUST_LOG", "ZAICHIK_URL", "ZAICHIK_TOKEN_FILE"] {
+    for variable in ["PORT", "RUST_LOG", "ZAICHIK_SERVER", "ZAICHIK_URL", "ZAICHIK_TOKEN_FILE"] {
         command.env_remove(variable);
     }
     command
@@ -61,7 +61,7 @@ impl Broker {
     /// A command that talks to it.
     pub(crate) fn command(&self) -> Command {
         let mut command = zaichik();
-        command.env("ZAICHIK_URL", &self.address);
+        command.env("ZAICHIK_SERVER", &self.address);
         command
     }
 
@@ -71,7 +71,7 @@ impl Broker {
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new("sh");
         command.args(["-c", line]).env("PATH", format!("{}:{path}", folder.display()));
-        command.env("ZAICHIK_URL", &self.address).env_remove("RUST_LOG");
+        command.env("ZAICHIK_SERVER", &self.address).env_remove("RUST_LOG");
         command
     }
 

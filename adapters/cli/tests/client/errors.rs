@@ -89,6 +89,9 @@ fn wrong_flags_are_one_line_and_code_2() {
         "pub t x --ttl soon",
         "pub t x -H nothing",
         "pub t x --ack perhaps",
+        "topic view t -n 1",
+        "serve -l 127.0.0.1:0",
+        "-c zaichik.toml",
         "pub t x --count many",
         "pub t -q -v x",
         "pub t x --no-such-flag",
@@ -107,11 +110,53 @@ fn a_token_on_the_command_line_is_refused_and_one_in_the_environment_is_not() {
     run(zaichik(), &format!("ping -s {url}"))
         .assert()
         .code(2)
-        .stderr(one_line("--token-file").and(contains("$ZAICHIK_URL")).and(contains("secret").not()));
+        .stderr(one_line("--token-file").and(contains("$ZAICHIK_SERVER")).and(contains("secret").not()));
     let mut command = zaichik();
-    command.env("ZAICHIK_URL", &url);
+    command.env("ZAICHIK_SERVER", &url);
     run(command, "ping -c 1").assert().success().stdout(starts_with("pong from 127.0.0.1:"));
     run(zaichik(), "ping --token-file /no/such/file").assert().code(2).stderr(one_line("/no/such/file"));
+}
+
+#[test]
+fn the_environment_names_the_broker_and_empty_variables_count_as_not_set() {
+    let broker = Broker::start();
+    let (_, port) = broker.address().rsplit_once(':').expect("a port");
+    let (here, nowhere) = (broker.address(), "127.0.0.1:1");
+    for variables in [
+        &[("ZAICHIK_SERVER", here)][..],
+        &[("ZAICHIK_URL", here)],
+        &[("ZAICHIK_SERVER", here), ("ZAICHIK_URL", nowhere), ("PORT", "1")],
+        &[("ZAICHIK_SERVER", ""), ("ZAICHIK_URL", here), ("PORT", "")],
+        &[("ZAICHIK_SERVER", ""), ("ZAICHIK_URL", ""), ("PORT", port), ("ZAICHIK_TOKEN_FILE", "")],
+    ] {
+        let mut command = zaichik();
+        command.envs(variables.iter().copied());
+        run(command, "ping -c 1").assert().success();
+        let mut command = zaichik();
+        command.envs(variables.iter().copied());
+        run(command, &format!("ping -c 1 -s {nowhere}")).assert().code(3);
+    }
+    let mut command = zaichik();
+    command.env("PORT", "");
+    run(command, "ping -c 1 --connect-timeout 1s")
+        .assert()
+        .stderr(contains("$PORT").not().and(contains("is not a port").not()));
+}
+
+#[test]
+fn a_token_file_that_others_can_read_is_reported_once() {
+    use std::os::unix::fs::PermissionsExt;
+    let broker = Broker::start();
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("readable-token");
+    std::fs::write(&path, "0123456789abcdef0123456789abcdef").expect("written");
+    let path = path.to_str().expect("text");
+    for (mode, warnings) in [(0o644, 1), (0o600, 0)] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("ours");
+        for arguments in ["ping -c 1", "bench pub --msgs 10 --pubs 3"] {
+            let warned = contains("zaichik: other users can read").count(warnings);
+            broker.run(&format!("{arguments} --token-file {path}")).assert().success().stderr(warned);
+        }
+    }
 }
 
 #[test]

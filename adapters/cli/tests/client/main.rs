@@ -8,6 +8,7 @@ mod help;
 mod network;
 mod publish;
 mod readme;
+mod streams;
 mod subscribe;
 mod subscription;
 mod terminal;

@@ -25,6 +25,8 @@ struct State {
     swallows: AtomicBool,
     /// Notified when bytes were discarded.
     swallowed: Notify,
+    /// Whether a commit of the client breaks the connection for good.
+    ends_at_commit: AtomicBool,
 }
 
 impl Network {
@@ -38,7 +40,11 @@ impl Network {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(broker) = TcpStream::connect(&broker).await else { return };
                 tokio::select! {
-                    () = forward(client, broker, &forwarding) => {}
+                    () = forward(client, broker, &forwarding) => {
+                        if forwarding.ends_at_commit.load(Ordering::SeqCst) {
+                            return;
+                        }
+                    }
                     () = forwarding.cut.notified() => {}
                 }
             }
@@ -60,6 +66,11 @@ impl Network {
         self.state.swallows.store(true, Ordering::SeqCst);
     }
 
+    /// From the next connection on: breaks the connection instead of forwarding a commit, and accepts no other one.
+    pub(crate) fn end_at_commit(&self) {
+        self.state.ends_at_commit.store(true, Ordering::SeqCst);
+    }
+
     /// Waits until bytes were discarded.
     pub(crate) fn wait_until_swallowed(&self) {
         self.runtime.block_on(self.state.swallowed.notified());
@@ -69,14 +80,21 @@ impl Network {
 /// Forwards one connection until either end closes it.
 async fn forward(mut client: TcpStream, mut broker: TcpStream, state: &State) {
     let (mut from_client, mut from_broker) = ([0; 4_096], [0; 4_096]);
+    let mut frames = Frames::default();
     loop {
         tokio::select! {
             read = client.read(&mut from_client) => {
                 let Ok(count @ 1..) = read else { return };
                 if state.swallows.load(Ordering::SeqCst) {
                     state.swallowed.notify_one();
-                } else if broker.write_all(&from_client[..count]).await.is_err() {
-                    return;
+                } else {
+                    let ends = state.ends_at_commit.load(Ordering::SeqCst);
+                    if ends && frames.have_commit(&from_client[..count]) {
+                        return;
+                    }
+                    if broker.write_all(&from_client[..count]).await.is_err() {
+                        return;
+                    }
                 }
             }
             read = broker.read(&mut from_broker) => {
@@ -89,9 +107,42 @@ async fn forward(mut client: TcpStream, mut broker: TcpStream, state: &State) {
     }
 }
 
+/// The bytes of a client, split into frames: four bytes once, then the length and the kind of each frame.
+#[derive(Default)]
+struct Frames {
+    begun: bool,
+    pending: Vec<u8>,
+}
+
+impl Frames {
+    const HEADER: usize = 8;
+    const COMMIT: u8 = 7;
+
+    /// Whether one of the frames that begin in these bytes is a commit.
+    fn have_commit(&mut self, bytes: &[u8]) -> bool {
+        self.pending.extend_from_slice(bytes);
+        if !self.begun && self.pending.len() >= 4 {
+            self.begun = true;
+            self.pending.drain(..4);
+        }
+        while self.begun && self.pending.len() >= Self::HEADER {
+            if self.pending[4] == Self::COMMIT {
+                return true;
+            }
+            let length = self.pending[..4].try_into().map(u32::from_le_bytes).expect("four bytes");
+            let end = Self::HEADER.saturating_add(usize::try_from(length).expect("a small frame"));
+            if self.pending.len() < end {
+                break;
+            }
+            self.pending.drain(..end);
+        }
+        false
+    }
+}
+
 /// A command that talks to its broker through the network.
 pub(crate) fn spawn_through(network: &Network, arguments: &str) -> RunningCommand {
     let mut command = super::broker::zaichik();
-    command.env("ZAICHIK_URL", network.address()).args(arguments.split_whitespace());
+    command.env("ZAICHIK_SERVER", network.address()).args(arguments.split_whitespace());
     RunningCommand::start(command)
 }

@@ -134,6 +134,7 @@ fn receipts_are_a_line_of_json_each() {
 #[test]
 fn a_receipt_is_printed_as_soon_as_its_message_is_stored() {
     let broker = Broker::start();
+    broker.create_kept("t");
     let mut publishing = broker.spawn("pub t -l -J");
     for number in 1..=3 {
         publishing.write(&format!("{number}\n"));
@@ -268,4 +269,40 @@ fn a_broken_connection_loses_and_duplicates_nothing() {
     let (status, rest, stderr) = publishing.end();
     assert_eq!((status.code(), rest.as_str(), stderr.as_str()), (Some(0), "", ""));
     assert_eq!(broker.bodies("t"), lines);
+}
+
+#[test]
+fn a_message_kept_for_nobody_is_reported_with_the_command_that_changes_it() {
+    let broker = Broker::start();
+    let hint = "zaichik: topic \"hello\" kept the message for nobody: it has no subscription, and its retention is 0; to \
+                keep messages for an hour: zaichik topic alter hello --retention-ttl 1h\n";
+    broker.run("pub hello world").assert().success().stdout(is_empty()).stderr(hint);
+    broker.run("pub hello world --ack none").assert().success().stderr(hint);
+    broker.run("pub hello world -q").assert().success().stderr(is_empty());
+    broker.run("sub hello -e").assert().success().stdout(is_empty()).stderr(
+        contains("its retention is 0").and(contains("zaichik topic alter hello --retention-ttl 1h\n")),
+    );
+    for quiet in ["sub hello -e -q", "sub other -e", "sub hello -e --durable d"] {
+        broker.run(quiet).assert().success().stdout(is_empty()).stderr(is_empty());
+    }
+    // Someone receives it now.
+    broker.run("pub hello again").assert().success().stderr(is_empty());
+    broker.run("subscription rm hello d").assert().success();
+    let (_, advice) = hint.split_once("an hour: ").expect("a command");
+    assert!(broker.shell(advice.trim()).status().expect("it runs").success());
+    broker.run("pub hello world").assert().success().stderr(is_empty());
+    broker.run("sub hello -e").assert().success().stdout("world\n").stderr(is_empty());
+}
+
+#[test]
+fn a_name_that_looks_like_a_pattern_is_reported() {
+    let broker = Broker::start();
+    let hint = || contains("there are no wildcards").and(contains("\n").count(1));
+    for arguments in ["sub orders.* -e", "topic create orders/#", "sub a b.> -e"] {
+        broker.run(arguments).assert().success().stderr(hint());
+    }
+    broker.create_kept("orders.+");
+    broker.run("pub orders.+ x").assert().success().stderr(hint());
+    broker.run("pub orders.+ x -q").assert().success().stderr(is_empty());
+    broker.run("sub orders* -e").assert().success().stderr(is_empty());
 }

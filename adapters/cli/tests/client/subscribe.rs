@@ -143,6 +143,20 @@ fn a_closed_output_ends_the_command_quietly() {
 }
 
 #[test]
+fn a_reader_that_is_gone_ends_the_command_without_another_message() {
+    let broker = broker_with(&["one"]);
+    for arguments in ["sub t", "sub t --durable d", "sub t --json --commit manual"] {
+        let mut reading = broker.spawn(arguments);
+        assert!(reading.line().contains("one"));
+        reading.close_output();
+        let (status, _, stderr) = reading.wait();
+        assert_eq!((status.code(), stderr.as_str()), (Some(0), ""), "{arguments}");
+    }
+    let line = "zaichik sub t > /dev/null & sub=$!; zaichik pub t two; kill -0 $sub && kill $sub; wait $sub";
+    assert_eq!(broker.shell(line).status().expect("a shell").code(), Some(0), "a file is never closed");
+}
+
+#[test]
 fn standard_input_requests_commits() {
     let broker = broker_with(&["a", "b", "c", "d"]);
     let mut reading = broker.spawn("sub t --durable d --commit manual --window 2 -F %o\\n");
@@ -173,16 +187,18 @@ fn messages_are_printed_in_the_given_format() {
     let broker = Broker::start();
     broker.create_kept("t");
     broker.send("t", &[Outgoing::new("body\u{1}").key("key").header("a", "1").header("b", "")]);
-    let format = r"%t|%o|%k|%K|%s{hex}|%S|%h|%a|%k{base64}|%%\t\\\n";
+    let format = r"%t|%o|%k|%K|%s{hex}|%S|%h|%a|%k{base64}|%d|%%\t\\\n";
     broker
         .run("sub t -e -F")
         .arg(format)
         .assert()
         .success()
-        .stdout("t|0|key|3|626f647901|5|a=1,b=|1|a2V5|%\t\\\n");
+        .stdout("t|0|key|3|626f647901|5|a=1,b=|1|a2V5|0|%\t\\\n");
     let output = broker.run("sub t -e -F %T").assert().success();
     let millis: u64 = String::from_utf8_lossy(&output.get_output().stdout).parse().expect("a number");
     assert_eq!(millis, broker.messages("t")[0].timestamp.as_micros() / 1_000);
+    broker.send("t", &[Outgoing::tombstone("key"), Outgoing::new("").key("key")]);
+    broker.run("sub t -e -o -2 -F %d%S,").assert().success().stdout("10,00,");
     broker.run("sub t -F %x").assert().code(2).stderr(contains("unknown placeholder %x"));
     broker.run("sub t -F %s -J").assert().code(2);
 }
@@ -285,6 +301,8 @@ fn a_reconnect_is_reported() {
     assert_eq!(reading.line(), "one");
     for body in ["two", "three"] {
         network.cut();
+        assert_eq!(reading.stderr_line(), "zaichik: connection lost, trying again");
+        assert_eq!(reading.stderr_line(), "zaichik: connected again");
         assert_eq!(reading.stderr_line(), "zaichik: topic \"t\": reconnected; no messages are lost");
         broker.publish("t", &[body]);
         assert_eq!(reading.line(), body);
@@ -303,7 +321,11 @@ fn a_restart_of_the_broker_is_reported() {
     let mut failing = broker.spawn("sub t --fail-on-gap -o latest -v");
     assert!(failing.stderr_line().contains("subscribed"));
     broker.kill();
+    for lines in [&mut reading, &mut failing] {
+        assert_eq!(lines.stderr_line(), "zaichik: connection lost, trying again");
+    }
     let broker = Broker::start_at(&address);
+    assert_eq!(reading.stderr_line(), "zaichik: connected again");
     assert!(reading.stderr_line().contains("the broker was restarted"));
     let (status, _, stderr) = failing.wait();
     assert_eq!(status.code(), Some(6));
@@ -333,4 +355,87 @@ fn a_slow_reader_gets_every_message() {
     assert_eq!(stuck.wait_unread().code(), Some(0));
     let output = broker.run("sub t --durable stuck -e").assert().success();
     assert!(output.get_output().stdout.len() > large.len(), "not all of it was committed");
+}
+
+#[test]
+fn a_commit_without_an_answer_is_no_success() {
+    for (arguments, request) in [
+        ("--commit each --count 1", ""),
+        ("--commit each -e", ""),
+        ("--count 1", ""),
+        ("-e", ""),
+        ("--commit manual -e", "0\n"),
+        ("--commit manual --count 1", "t 0\n"),
+    ] {
+        let broker = broker_with(&["hello"]);
+        let network = Network::to(broker.address());
+        network.end_at_commit();
+        let mut reading =
+            spawn_through(&network, &format!("sub t --durable d --connect-timeout 1s {arguments}"));
+        assert_eq!(reading.line(), "hello");
+        reading.write(request);
+        let (status, rest, stderr) = reading.wait();
+        assert_eq!((status.code(), rest.as_str()), (Some(4), ""), "{arguments}: {stderr}");
+        assert!(
+            stderr.contains("commit") && stderr.contains("may be redelivered\n"),
+            "{arguments}: {stderr}"
+        );
+        broker.run("sub t --durable d -e").assert().success().stdout("hello\n");
+    }
+}
+
+#[test]
+fn topics_written_together_are_all_committed() {
+    let broker = Broker::start();
+    let bodies: Vec<_> = (0..50).map(|number| number.to_string()).collect();
+    let bodies: Vec<_> = bodies.iter().map(String::as_str).collect();
+    for topic in ["t", "u", "v"] {
+        broker.create_kept(topic);
+        broker.publish(topic, &bodies);
+    }
+    for mode in ["auto", "each", "never"] {
+        let lags = || -> Vec<u64> {
+            let lines = broker.json("subscription ls -J");
+            let own = lines.iter().filter(|line| line["name"] == mode);
+            own.map(|line| line["lag"].as_u64().expect("a number")).collect()
+        };
+        let read = broker.run(&format!("sub t u v --durable {mode} --commit {mode} -e")).assert().success();
+        let text = String::from_utf8(read.get_output().stdout.clone()).expect("text");
+        assert_eq!(text.lines().count(), 150, "{mode}");
+        assert_eq!(lags(), if mode == "never" { [50; 3] } else { [0; 3] }, "{mode}");
+    }
+    let mut manual = broker.spawn("sub t u v --durable manual --commit manual -e -v -F %t%o\\n");
+    let lines: Vec<_> = (0..150).map(|_| manual.line()).collect();
+    assert!(["t49", "u49", "v49"].iter().all(|last| lines.iter().any(|line| line == last)), "{lines:?}");
+    manual.write("t 49\nv 48\n");
+    let (status, ..) = manual.end();
+    assert_eq!(status.code(), Some(0));
+    let mut lags: Vec<_> = broker
+        .json("subscription ls -J")
+        .iter()
+        .filter(|line| line["name"] == "manual")
+        .map(|line| (line["topic"].as_str().expect("a name").to_owned(), line["lag"].as_u64()))
+        .collect();
+    lags.sort();
+    assert_eq!(lags, [("t".to_owned(), Some(0)), ("u".to_owned(), Some(50)), ("v".to_owned(), Some(1))]);
+}
+
+#[test]
+fn requested_commits_are_read_to_the_end_of_the_input() {
+    for arguments in ["-e", "--count 3", "-e --wait 1h"] {
+        let broker = broker_with(&["a", "b", "c"]);
+        let mut reading = broker.spawn(&format!("sub t --durable d --commit manual {arguments}"));
+        assert_eq!([reading.line(), reading.line(), reading.line()], ["a", "b", "c"]);
+        reading.write("0\n");
+        reading.write("1\n");
+        let (status, rest, stderr) = reading.end();
+        assert_eq!((status.code(), rest.as_str(), stderr.as_str()), (Some(0), "", ""), "{arguments}");
+        broker.run("sub t --durable d -e").assert().success().stdout("c\n");
+        // When everything is committed there is nothing to wait for, although the input is open.
+        let mut reading = broker.spawn(&format!("sub t --durable e --commit manual {arguments}"));
+        assert_eq!([reading.line(), reading.line(), reading.line()], ["a", "b", "c"]);
+        reading.write("2\n");
+        assert_eq!(reading.wait().0.code(), Some(0), "{arguments}");
+        broker.run("sub t --durable e -e").assert().success().stdout("");
+    }
 }

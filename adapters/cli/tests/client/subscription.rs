@@ -98,4 +98,45 @@ fn info_shows_the_broker() {
     assert_eq!(info["counters"]["durable_subscriptions"], 1);
     let shown = broker.run("info").assert().success();
     shown.stdout(contains("uptime ").and(contains("limit max_window ")).and(contains("records_in ")));
+    let shown = broker.run("status").assert().success();
+    shown.stdout(
+        contains("limit max_message")
+            .and(contains("1 MiB\n"))
+            .and(contains("limit heartbeat"))
+            .and(contains("30s\n")),
+    );
+}
+
+#[test]
+fn seek_and_rm_have_a_line_of_json() {
+    let broker = broker_with_a_reader();
+    let line = |status: &str| json!({"topic": "t", "name": "d", "status": status});
+    assert_eq!(broker.json("subscription seek t d 0 --json"), [line("moved")]);
+    assert_eq!(broker.json("subscription rm t d -J"), [line("removed")]);
+}
+
+#[test]
+fn a_list_has_every_subscription_of_every_page() {
+    const SUBSCRIPTIONS: usize = 2_000;
+    let broker = Broker::start();
+    broker.with_client(async |client| {
+        for number in 0..SUBSCRIPTIONS {
+            let topic = if number % 2 == 0 { "even" } else { "odd" };
+            let name = format!("{number:04}-{}", "long-name-".repeat(10));
+            let subscribing = client.subscribe(topic).durable(name.as_str());
+            drop(subscribing.await.expect("subscribed"));
+        }
+    });
+    let names = |list: &str| -> std::collections::BTreeSet<String> {
+        let lines = broker.json(list);
+        let names = lines.iter().map(|line| line["name"].as_str().expect("a name").to_owned());
+        let names: std::collections::BTreeSet<_> = names.collect();
+        assert_eq!(names.len(), lines.len(), "{list}");
+        names
+    };
+    assert_eq!(names("subscription ls -J").len(), SUBSCRIPTIONS);
+    assert_eq!(names("subs list --json").len(), SUBSCRIPTIONS);
+    let (even, odd) = (names("subscription ls even -J"), names("subscription ls odd -J"));
+    assert_eq!((even.len(), odd.len()), (SUBSCRIPTIONS / 2, SUBSCRIPTIONS / 2));
+    assert!(even.is_disjoint(&odd));
 }

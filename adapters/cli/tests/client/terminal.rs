@@ -52,7 +52,12 @@ fn publishing_prints_a_summary() {
     let broker = Broker::start();
     let (code, screen) = on_a_terminal(with(&broker, "pub t hello"), "");
     assert_eq!(code, Some(0));
-    assert_eq!(screen, "published 1 message to t, offset 0; created the topic with the broker's defaults\n");
+    assert_eq!(
+        screen,
+        "published 1 message to t, offset 0; created the topic with the broker's defaults\n\
+         zaichik: topic \"t\" kept the message for nobody: it has no subscription, and its retention is 0; to keep \
+         messages for an hour: zaichik topic alter t --retention-ttl 1h\n"
+    );
     assert_eq!(on_a_terminal(with(&broker, "pub t hello -q"), ""), (Some(0), String::new()));
 }
 
@@ -92,6 +97,21 @@ fn output_on_a_terminal_is_for_people() {
     let (_, screen) = on_a_terminal(with(&broker, "sub orders -e -q --raw"), "");
     assert_eq!(screen, "\x1b[2Jone coffee\n\n", "raw output is not escaped");
     broker.run("sub orders -e --no-raw").assert().success().stdout(starts_with("[#1] orders offset=0"));
+}
+
+#[test]
+fn the_log_has_colors_unless_the_environment_forbids_them() {
+    let broker = Broker::start();
+    for (no_color, is_colored) in [(None, true), (Some(""), true), (Some("1"), false)] {
+        // It logs that the filter is wrong, then exits because the address is in use.
+        let mut command = super::broker::zaichik();
+        command.args(["serve", "--listen", broker.address()]).env("RUST_LOG", "zaichik=loud");
+        command.env_remove("NO_COLOR").envs(no_color.map(|value| ("NO_COLOR", value)));
+        let (code, screen) = on_a_terminal(command, "");
+        assert_eq!(code, Some(3), "{screen}");
+        assert!(screen.contains("is ignored"), "{screen}");
+        assert_eq!(screen.contains('\x1b'), is_colored, "{no_color:?}: {screen:?}");
+    }
 }
 
 #[test]

@@ -53,11 +53,11 @@ fn create_reports_its_outcome() {
     broker.run("pub t x").assert().success();
     assert_eq!(create("--retention-ttl 1m"), [json!({"topic": "t", "status": "adopted"})]);
     assert_eq!(create("--retention-ttl 1m"), [json!({"topic": "t", "status": "unchanged"})]);
-    broker
-        .run("topic create t --retention-ttl 2m")
-        .assert()
-        .code(5)
-        .stderr(contains("these differ: retention_ttl").and(contains("\n").count(1)));
+    broker.run("topic create t --retention-ttl 2m").assert().code(5).stderr(
+        contains("these differ: retention_ttl")
+            .and(contains("; change them with: zaichik topic alter t\n"))
+            .and(contains("\n").count(1)),
+    );
     assert_eq!(broker.json("topic create u -J"), [json!({"topic": "u", "status": "created"})]);
 }
 
@@ -111,8 +111,50 @@ fn view_consumes_nothing() {
     for _ in 0..2 {
         broker.run("topic view t").assert().success().stdout("a\nb\nc\n").stderr(is_empty());
     }
-    broker.run("topic view t -n 1 -o -2").assert().success().stdout("b\n");
+    broker.run("topic view t -c 1 -o -2").assert().success().stdout("b\n");
     broker.run("topic view t -o 2 -F %o").assert().success().stdout("2");
     assert_eq!(broker.json("topic view t -J")[2]["body"], "c");
     assert_eq!(broker.json("topic info t -J")[0]["subscriptions"], 0);
+}
+
+#[test]
+fn a_list_has_every_topic_of_every_page() {
+    const TOPICS: usize = 5_000;
+    let broker = Broker::start();
+    broker.with_client(async |client| {
+        for number in 0..TOPICS {
+            let topic = format!("{number:04}-{}", "long-name-".repeat(10));
+            client.publish(&topic, "x").enqueue().expect("room").await.expect("accepted");
+        }
+    });
+    for list in ["topic ls -J", "ls --json", "list -J", "topic list -J"] {
+        let lines = broker.json(list);
+        let names: std::collections::BTreeSet<_> =
+            lines.iter().map(|line| line["topic"].as_str().expect("a name")).collect();
+        assert_eq!((lines.len(), names.len()), (TOPICS, TOPICS), "{list}");
+    }
+    let text = broker.run("ls").assert().success().get_output().stdout.clone();
+    assert_eq!(String::from_utf8(text).expect("text").lines().count(), TOPICS + 1);
+}
+
+#[test]
+fn alter_has_a_line_of_json_and_both_spellings_of_a_value() {
+    let broker = Broker::start();
+    for overflow in ["drop_oldest", "drop-oldest"] {
+        broker.run(&format!("topic create {overflow} --overflow {overflow}")).assert().success();
+        let changed = broker.json(&format!("topic alter {overflow} --overflow {overflow} --json"));
+        assert_eq!(changed, [json!({"topic": overflow, "status": "changed"})]);
+        assert_eq!(
+            broker.json(&format!("topic info {overflow} -J"))[0]["settings"]["overflow"],
+            "drop-oldest"
+        );
+    }
+    broker.run("topic create t --overflow dropoldest").assert().code(2);
+}
+
+#[test]
+fn sizes_are_shown_with_units() {
+    let broker = Broker::start();
+    broker.run("topic create t --max-bytes 1536KiB").assert().success();
+    broker.run("topic info t").assert().success().stdout(contains("max-bytes          1.5 MiB\n"));
 }

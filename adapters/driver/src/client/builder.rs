@@ -126,7 +126,7 @@ impl<R: Runtime> ClientBuilder<R> {
     /// client.
     pub async fn connect(self) -> Result<Client<R>, ClientError> {
         let client = self.start();
-        client.opened().await?;
+        client.connection_is(true).await?;
         Ok(client)
     }
 }

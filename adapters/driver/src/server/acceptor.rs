@@ -12,7 +12,7 @@ use crate::alarm::Alarm;
 use crate::clock::Clock;
 use crate::runtime::{Listener, Runtime};
 
-/// Connections accepted before the task yields to others.
+/// Connections accepted before the task yields to others; with more listeners, one connection of each.
 const ACCEPTS_PER_POLL: usize = 64;
 
 /// Delay after the first failed accept; doubles with each further one.
@@ -48,7 +48,8 @@ impl<'a, R: Runtime> Acceptor<'a, R> {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { shared, doors, first, spare } = self;
         let mut asleep = 0_usize;
-        for _ in 0..ACCEPTS_PER_POLL {
+        // A whole round of the listeners fits, wherever it begins, or the task would wake itself without end.
+        for _ in 0..ACCEPTS_PER_POLL.max(doors.len().saturating_add(1)) {
             let idle = shared.tasks().none(cx.waker());
             if idle || shared.is_stopping() != Ok(false) {
                 return Poll::Ready(());
@@ -133,5 +134,81 @@ impl<R: Runtime> Door<R> {
             }
         }
         spare.restore();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    use zaichik_engine::{Broker, BrokerConfig, Seed};
+
+    use super::*;
+    use crate::endpoint::Endpoint;
+    use crate::local::LocalIo;
+    use crate::manual::Silent;
+
+    /// A runtime whose listeners never accept.
+    struct Deaf;
+
+    struct DeafListener;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Listener for DeafListener {
+        type Io = LocalIo;
+
+        fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(LocalIo, String)>> {
+            Poll::Pending
+        }
+
+        fn local_addr(&self) -> io::Result<Endpoint> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    impl Runtime for Deaf {
+        type Io = LocalIo;
+        type Listener = DeafListener;
+        type Timer = Silent;
+
+        async fn connect(_: &str) -> io::Result<LocalIo> {
+            Err(io::ErrorKind::ConnectionRefused.into())
+        }
+
+        async fn bind(_: &str) -> io::Result<DeafListener> {
+            Ok(DeafListener)
+        }
+
+        fn timer() -> Silent {
+            Silent
+        }
+
+        fn spawn(_: impl Future<Output = ()> + Send + 'static) {}
+    }
+
+    #[test]
+    fn idle_listeners_let_the_task_sleep_however_many_there_are() {
+        for count in [1, 63, 64, 65, 1_000] {
+            let broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2)).expect("valid");
+            let shared = Shared::new(broker, Clock::start());
+            let _housekeeper = shared.tasks().enter_housekeeper();
+            let listeners = (0..count).map(|_| DeafListener).collect();
+            let mut acceptor = Acceptor::<Deaf>::new(&shared, listeners);
+            let wakes = Arc::new(Wakes::default());
+            let task = Waker::from(Arc::clone(&wakes));
+            for _ in 0..2 {
+                assert!(acceptor.poll(&mut Context::from_waker(&task)).is_pending());
+                assert_eq!(wakes.0.load(Ordering::Relaxed), 0, "with {count} listeners it wakes itself");
+            }
+        }
     }
 }

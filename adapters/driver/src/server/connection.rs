@@ -43,6 +43,8 @@ pub(crate) struct Connection<I, T> {
     io: I,
     session: Session,
     alarm: Alarm<T>,
+    /// The peer's name for the log, until its handshake is done.
+    peer: Option<Box<str>>,
     stage: Stage,
     /// The peer is gone and can receive nothing more.
     gone: bool,
@@ -94,6 +96,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
             io,
             session,
             alarm: Alarm::new(timer),
+            peer: Some(peer.into()),
             stage: Stage::Serving,
             gone: false,
             moved: false,
@@ -123,7 +126,8 @@ impl<I: Io, T: Timer> Connection<I, T> {
         match self.session.status() {
             Status::Closing | Status::Closed if self.gone => return Outlook::Over,
             Status::Closed => return self.start_ending(),
-            Status::Closing | Status::Handshake | Status::Open | _ => {}
+            Status::Open => self.peer = None,
+            Status::Closing | Status::Handshake | _ => {}
         }
         self.moved |= read != Moved::Nothing || written != Moved::Nothing;
         // The stream was not polled, so the task will not be woken when it has bytes.
@@ -318,6 +322,12 @@ impl<I, T> Drop for Connection<I, T> {
     fn drop(&mut self) {
         let connection = self.registration.session();
         if let Some(reason) = self.session.close_reason() {
+            if reason == CloseReason::Unauthorized
+                && let Some(unreported) = self.registration.shared().reject()
+            {
+                let peer = self.peer.as_deref().unwrap_or_default();
+                tracing::warn!(%connection, peer, unreported, "client rejected: {reason}");
+            }
             tracing::debug!(%connection, %reason, "connection closed");
         } else {
             tracing::debug!(%connection, "connection dropped");

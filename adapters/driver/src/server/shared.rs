@@ -9,6 +9,7 @@ use thiserror::Error;
 use zaichik_engine::{Broker, Effects, Note, Session, SessionId, Timestamp, Turn};
 use zaichik_proto::Counter;
 
+use super::rejections::Rejections;
 use super::tasks::Tasks;
 use crate::clock::Clock;
 use crate::sync::{Mutex, MutexGuard};
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     tasks: Arc<Tasks>,
     /// How long a connection keeps polling after bytes moved, in microseconds.
     busy_poll: AtomicU64,
+    rejections: Mutex<Rejections>,
 }
 
 /// The broker failed while it was locked; its state can't be trusted.
@@ -49,6 +51,7 @@ impl Shared {
             state: Mutex::new(State::new(broker)),
             tasks: Arc::new(Tasks::default()),
             busy_poll: AtomicU64::new(0),
+            rejections: Mutex::new(Rejections::default()),
         })
     }
 
@@ -160,6 +163,12 @@ impl Shared {
 
     pub(crate) fn set_busy_poll(&self, time: Duration) {
         self.busy_poll.store(zaichik_proto::micros(time), Ordering::Relaxed);
+    }
+
+    /// Counts a client whose token was refused; as for [`Rejections::record`].
+    pub(crate) fn reject(&self) -> Option<u64> {
+        let mut rejections = self.rejections.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        rejections.record(self.clock.now())
     }
 
     pub(crate) const fn tasks(&self) -> &Arc<Tasks> {

@@ -23,9 +23,9 @@ impl Address {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let is_address = match text.strip_prefix(UNIX) {
             Some(path) => cfg!(unix) && !path.trim_start_matches('/').is_empty(),
-            None => text.rsplit_once(':').is_some_and(|(host, port)| {
-                !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok()
-            }),
+            None => {
+                text.rsplit_once(':').is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok())
+            }
         };
         if is_address {
             return Ok(Self(text.to_owned()));
@@ -52,6 +52,17 @@ impl Address {
             Ok(address) => canonical(address).is_loopback(),
             Err(_) => self.0.rsplit_once(':').is_some_and(|(host, _)| host.eq_ignore_ascii_case("localhost")),
         }
+    }
+}
+
+/// Whether a text may be the name or the address of a host; an IPv6 address is in brackets.
+fn is_host(host: &str) -> bool {
+    let is_part = |text: &str, more: &str| {
+        !text.is_empty() && text.chars().all(|char| char.is_alphanumeric() || more.contains(char))
+    };
+    match host.strip_prefix('[') {
+        Some(inner) => inner.strip_suffix(']').is_some_and(|inner| is_part(inner, ":.%-_")),
+        None => is_part(host, ".-_"),
     }
 }
 
@@ -82,7 +93,25 @@ mod tests {
         {
             assert!(Address::parse(text).unwrap_err().contains(instead), "{text}");
         }
-        for text in ["host", "host:many", "host:70000", "zaichik://host:1", "unix:"] {
+        for text in [
+            "host",
+            "host:many",
+            "host:70000",
+            "host:1x",
+            "host:1 ",
+            "host:1/",
+            "zaichik://host:1",
+            "host:1,host:2",
+            "host:",
+            "host:1:2",
+            "::1:1",
+            "[::1:1",
+            "::1]:1",
+            "[]:1",
+            "a b:1",
+            "unix:",
+            "unix:/",
+        ] {
             assert!(Address::parse(text).is_err(), "{text}");
         }
     }

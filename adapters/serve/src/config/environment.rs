@@ -13,10 +13,11 @@ const PORT: &str = "PORT";
 /// The variable for the path of the configuration file.
 const CONFIG: &str = "ZAICHIK_CONFIG";
 
-/// Known variables that are not settings, without the prefix: the configuration file, and the broker's URL for clients.
-const OTHERS: &[&str] = &["config", "url"];
+/// Known variables that are not settings, without the prefix: the configuration file, and the broker's URL for clients
+/// under its two names.
+const OTHERS: &[&str] = &["config", "server", "url"];
 
-/// A copy of the environment.
+/// A copy of the environment, without empty variables: each of them counts as not set.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
     variables: Vec<(String, String)>,
@@ -28,7 +29,11 @@ impl Environment {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
         };
-        let mut variables: Vec<_> = std::env::vars_os().map(text).collect();
+        Self::new(std::env::vars_os().map(text))
+    }
+
+    fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut variables: Vec<_> = variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         variables.sort();
         Self { variables }
     }
@@ -36,7 +41,7 @@ impl Environment {
     #[cfg(test)]
     pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Self { variables: variables.iter().map(owned).collect() }
+        Self::new(variables.iter().map(owned))
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
@@ -45,12 +50,12 @@ impl Environment {
 
     /// The path of the configuration file, if the environment names one.
     pub(crate) fn config(&self) -> Option<PathBuf> {
-        self.get(CONFIG).filter(|path| !path.is_empty()).map(PathBuf::from)
+        self.get(CONFIG).map(PathBuf::from)
     }
 
     /// The directory of the user's configuration files.
     pub(crate) fn config_home(&self) -> Option<PathBuf> {
-        let named = |name| self.get(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let named = |name| self.get(name).map(PathBuf::from);
         named("XDG_CONFIG_HOME").or_else(|| named("HOME").map(|home| home.join(".config")))
     }
 
@@ -95,8 +100,14 @@ mod tests {
 
     #[test]
     fn unknown_names_are_mistakes() {
-        let names =
-            ["ZAICHIK_LIMITS_MAX_TOPIC", "ZAICHIK_MAX_TOPICS", "ZAICHIK_COLOUR", "ZAICHIK_URL", "HOME"];
+        let names = [
+            "ZAICHIK_LIMITS_MAX_TOPIC",
+            "ZAICHIK_MAX_TOPICS",
+            "ZAICHIK_COLOUR",
+            "ZAICHIK_URL",
+            "ZAICHIK_SERVER",
+            "HOME",
+        ];
         let environment = Environment::of(&names.map(|name| (name, "1")));
         let (given, mistakes) = environment.settings();
         assert!(given.is_empty());
@@ -104,9 +115,9 @@ mod tests {
         assert_eq!(
             messages,
             [
+                "env ZAICHIK_COLOUR: unknown setting",
                 "env ZAICHIK_LIMITS_MAX_TOPIC: unknown setting; did you mean ZAICHIK_LIMITS_MAX_TOPICS?",
                 "env ZAICHIK_MAX_TOPICS: unknown setting; did you mean ZAICHIK_LIMITS_MAX_TOPICS?",
-                "env ZAICHIK_COLOUR: unknown setting",
             ]
         );
     }

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use zaichik_driver::{CompactionMode, Overflow};
 
 use super::address::Address;
-use super::settings::{LogFormat, Memory};
+use super::settings::{LogFormat, MIN_MEMORY, Memory};
 
 /// A value as it was given; flags and the environment give text only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,9 @@ pub(crate) enum Field<'a> {
     Compaction(&'a mut CompactionMode),
     Overflow(&'a mut Overflow),
 }
+
+/// Maximum addresses to listen on; each takes a file descriptor.
+const MAX_ADDRESSES: usize = 1_024;
 
 /// The words for `u64::MAX`.
 const UNLIMITED: &str = "unlimited";
@@ -196,6 +199,9 @@ fn addresses(value: &Value) -> Result<Vec<Address>, String> {
     if addresses.is_empty() {
         return Err("use one or more addresses, such as \"127.0.0.1:8889\"".to_owned());
     }
+    if addresses.len() > MAX_ADDRESSES {
+        return Err(format!("use at most {MAX_ADDRESSES} addresses"));
+    }
     addresses.into_iter().map(Address::parse).collect()
 }
 
@@ -213,10 +219,13 @@ fn memory(value: &Value) -> Result<Memory, String> {
         Some(share) => {
             share.trim_end().parse().ok().filter(|share| (1..=100).contains(share)).map(Memory::Share)
         }
-        None => value.size().filter(|size| *size > 0).map(Memory::Bytes),
+        None => value.size().filter(|size| *size >= MIN_MEMORY).map(Memory::Bytes),
     };
     memory.ok_or_else(|| {
-        "use a share of the machine's memory such as \"25%\", or a size such as \"256MiB\"".to_owned()
+        format!(
+            "use a share of the machine's memory such as \"25%\", or a size such as \"256MiB\", at least {}",
+            bytes(MIN_MEMORY)
+        )
     })
 }
 
@@ -226,8 +235,10 @@ fn count(value: &Value, maximum: u32) -> Result<u32, String> {
     count.ok_or_else(|| format!("use a whole number from 1 to {maximum}"))
 }
 
+/// The value with this name, in which `-` and `_` are the same.
 fn one_of<T: Copy>(value: &Value, all: &[T], name: fn(T) -> &'static str) -> Result<T, String> {
-    let found = all.iter().copied().find(|one| value.text() == Some(name(*one)));
+    let given = value.text().map(|text| text.replace('-', "_"));
+    let found = all.iter().copied().find(|one| given.as_deref() == Some(name(*one)));
     found.ok_or_else(|| {
         let names: Vec<_> = all.iter().map(|one| quoted(name(*one))).collect();
         format!("use {}", names.join(" or "))
@@ -332,9 +343,32 @@ mod tests {
         for (given, expected) in [("25%", Memory::Share(25)), ("256MiB", Memory::Bytes(256 << 20))] {
             assert_eq!(memory(&text(given)), Ok(expected));
         }
-        for wrong in ["0%", "101%", "%", "all", "0"] {
-            assert!(memory(&text(wrong)).is_err(), "{wrong}");
+        assert_eq!(memory(&text("8MiB")), Ok(Memory::Bytes(8 << 20)));
+        for wrong in ["0%", "101%", "%", "25%%", "25% 25%", "all", "0", "1", "8MB", "8388607", "8MiB8MiB"] {
+            let refused = memory(&text(wrong)).expect_err(wrong);
+            assert!(refused.ends_with(", at least 8MiB"), "{wrong}: {refused}");
         }
+        assert!(memory(&Value::Number(1)).is_err());
+    }
+
+    #[test]
+    fn names_may_have_a_hyphen_or_an_underscore() {
+        for given in ["drop_oldest", "drop-oldest"] {
+            let mut overflow = Overflow::Reject;
+            Field::Overflow(&mut overflow).read(&text(given)).expect(given);
+            assert_eq!(overflow, Overflow::DropOldest);
+            assert_eq!(Field::Overflow(&mut overflow).write(), "\"drop_oldest\"");
+        }
+        for wrong in ["dropoldest", "drop_oldest_", "drop_oldest,reject", "drop", ""] {
+            assert!(Field::Overflow(&mut Overflow::Reject).read(&text(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_addresses_is_limited() {
+        let many = |count| Value::List(vec!["127.0.0.1:0".to_owned(); count]);
+        assert!(addresses(&many(MAX_ADDRESSES)).is_ok());
+        assert_eq!(addresses(&many(MAX_ADDRESSES + 1)), Err("use at most 1024 addresses".to_owned()));
     }
 
     #[test]

@@ -26,6 +26,21 @@ pub(crate) fn default_file() -> String {
     format!("{HEADER}\n{}", file(lines, "\n"))
 }
 
+/// Every setting's default as one line of JSON: an object with the settings' paths.
+pub(crate) fn default_json() -> String {
+    let mut settings = Settings::default();
+    let values: serde_json::Map<_, _> =
+        KEYS.iter().map(|key| (key.path.to_owned(), json_value(key, &mut settings))).collect();
+    format!("{}\n", serde_json::Value::from(values))
+}
+
+/// A setting's value, as the file has it.
+fn json_value(key: &Key, settings: &mut Settings) -> serde_json::Value {
+    let Line { name, value } = line(key, settings);
+    let table: toml::Table = format!("{name} = {value}").parse().unwrap_or_default();
+    table.get(name).and_then(|value| serde_json::to_value(value).ok()).unwrap_or_default()
+}
+
 /// The default of a setting for a help text: without quotes and brackets, `none` for an empty value.
 pub(crate) fn default_value(key: &Key) -> String {
     let value = line(key, &mut Settings::default()).value.replace(['"', '[', ']'], "");
@@ -41,6 +56,21 @@ impl Config {
             (key, format!("{name} = {value}  # {}\n", Comment(origin)))
         });
         file(lines, "")
+    }
+
+    /// The effective values as one line of JSON: an object with the settings' paths, each with its value and its origin.
+    pub(crate) fn effective_json(&self) -> String {
+        let mut settings = self.settings.clone();
+        let values: serde_json::Map<_, _> = KEYS
+            .iter()
+            .zip(&self.origins)
+            .map(|(key, origin)| {
+                let value = json_value(key, &mut settings);
+                let origin = Comment(origin).to_string();
+                (key.path.to_owned(), serde_json::json!({ "value": value, "origin": origin }))
+            })
+            .collect();
+        format!("{}\n", serde_json::Value::from(values))
     }
 }
 
@@ -99,6 +129,20 @@ mod tests {
             (given.key.field)(&mut settings).read(&given.value).unwrap();
         }
         assert_eq!(settings, Settings::default());
+    }
+
+    #[test]
+    fn json_has_every_setting_as_the_file_has_it() {
+        let json: serde_json::Value = serde_json::from_str(&default_json()).unwrap();
+        assert_eq!(json.as_object().unwrap().len(), KEYS.len());
+        for (path, expected) in [
+            ("listen", serde_json::json!(["127.0.0.1:8889"])),
+            ("limits.max_topics", 100_000.into()),
+            ("limits.memory", "25%".into()),
+            ("http", "".into()),
+        ] {
+            assert_eq!(json[path], expected, "{path}");
+        }
     }
 
     #[test]

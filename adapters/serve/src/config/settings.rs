@@ -1,6 +1,6 @@
 //! All settings of a broker, with their defaults.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use zaichik_driver::{BrokerConfig, Limits, TopicSettings};
@@ -13,6 +13,9 @@ const DEFAULT_PORT: u16 = 8889;
 
 /// Default for the maximum time of a drain.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
+
+/// Minimum memory budget, in bytes: room for some of the largest messages, their windows and a few hundred connections.
+pub(crate) const MIN_MEMORY: u64 = 8 << 20;
 
 /// A broker's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +89,7 @@ impl Settings {
         config.max_producers = self.max_producers;
         config.producer_ttl = self.producer_ttl;
         config.memory = match self.memory {
-            Memory::Share(percent) => memory::share(percent),
+            Memory::Share(percent) => memory::share(Path::new("/"), percent).max(MIN_MEMORY),
             Memory::Bytes(bytes) => bytes,
         };
         config.handshake_timeout = self.handshake_timeout;

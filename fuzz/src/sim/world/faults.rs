@@ -1,7 +1,5 @@
 //! Faults, and when they happen.
 
-use zaichik_engine::Broker;
-
 use super::{Actor, Peer, World};
 use crate::sim::app::App;
 use crate::sim::plan::Role;
@@ -121,7 +119,7 @@ impl World {
 
     /// The broker's clock was changed, so its deadlines move to other times.
     pub(super) fn wake_everything(&mut self) {
-        if let Some(armed) = self.armed {
+        if let Some(armed) = self.armed() {
             self.want(Actor::House, self.world_time(armed));
         }
         let links: Vec<_> = self.links.keys().copied().collect();
@@ -144,15 +142,12 @@ impl World {
         self.instance += 1;
         self.counts.restarts += 1;
         trace::event(self.now, Event::Restart);
-        self.effects.clear();
         if let Some(saboteur) = &mut self.saboteur {
             saboteur.restart();
         }
         let (config, seed) = (self.plan.broker(), self.plan.seed_of_broker(self.instance));
         self.checker.restart(&config, seed.instance);
-        self.broker = Broker::new(config, seed).expect("the same configuration");
-        self.armed = None;
-        self.by_session.clear();
+        self.connections.restart(config, seed);
         for open in self.links.values_mut() {
             open.session = None;
             open.reset_at = Some(self.now);

@@ -73,7 +73,7 @@ impl World {
             self.clients[index].peer = Peer::Gone;
         }
         self.run_until(self.now + 60 * SECOND)?;
-        let sessions = self.broker.session_count();
+        let sessions = self.connections.broker.session_count();
         if sessions > 0 {
             return Broken::because(
                 "I10",
@@ -82,10 +82,10 @@ impl World {
         }
         // Long enough for the broker to forget everything but topics.
         self.run_until(self.now + 25 * 3_600 * SECOND)?;
-        if let Err(error) = self.broker.verify() {
+        if let Err(error) = self.connections.broker.verify() {
             return Broken::because("I10", format!("the broker contradicts itself at the end: {error}"));
         }
-        let ledger = self.broker.ledger();
+        let ledger = self.connections.broker.ledger();
         // A mutated frame may request a cursor that is kept for much longer.
         let subscriptions = if self.checker.keeps_over_a_day() { 0 } else { ledger.subscriptions };
         let left = ledger.retired + subscriptions + ledger.sessions;
@@ -98,7 +98,7 @@ impl World {
     /// At nine tenths of the budget connections without a subscription are not read, so nothing can be expected.
     pub(super) fn is_short_of_memory(&self) -> bool {
         let budget = self.plan.limits.memory_budget;
-        self.broker.ledger().total() + (16 << 10) >= budget - budget / 10
+        self.connections.broker.ledger().total() + (16 << 10) >= budget - budget / 10
     }
 
     /// Rules I5, I16: every request was answered, and every record was delivered.

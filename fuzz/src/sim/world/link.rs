@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
-use zaichik_engine::{Outbound, Session};
+use zaichik_engine::Outbound;
 use zaichik_proto::HEADER_LEN;
 
 use crate::sim::pipe::Pipe;
@@ -13,7 +13,8 @@ use crate::sim::random::Rng;
 
 /// A connection.
 pub(super) struct Link {
-    pub(super) session: Option<Session>,
+    /// Index of the broker's end, while there is one.
+    pub(super) session: Option<usize>,
     pub(super) client: usize,
     pub(super) to_broker: Pipe,
     pub(super) to_client: Pipe,
@@ -34,9 +35,7 @@ pub(super) struct Link {
 impl Link {
     /// The frames that an exchange added to the lanes, given the lengths before. The output begins with the rest of a
     /// stream frame that was partly sent; then come the control lane and the rest of the stream lane.
-    pub(super) fn new_frames(&mut self, before: (usize, usize)) -> (Vec<u8>, Vec<u8>) {
-        let Some(session) = &mut self.session else { return Default::default() };
-        let out = session.outbound();
+    pub(super) fn new_frames(&mut self, before: (usize, usize), out: &Outbound) -> (Vec<u8>, Vec<u8>) {
         let after = (out.control_len(), out.stream_len());
         if after == before {
             return Default::default();

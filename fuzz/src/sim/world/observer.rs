@@ -1,7 +1,8 @@
 //! A connection without faults: it creates the topics, and reads every topic at the end.
 
 use bytes::BytesMut;
-use zaichik_proto::{ClientFrame, CreateTopic, Hello, MAGIC, PROTOCOL_VERSION, Start, Subscribe};
+use zaichik_proto::{ClientFrame, CreateTopic, Hello, MAGIC, PROTOCOL_VERSION};
+use zaichik_testkit::{Sub, requests};
 
 use super::World;
 use super::link::Link;
@@ -25,18 +26,8 @@ impl World {
     pub(super) fn audit(&mut self) -> Verdict {
         let names = self.checker.topic_names();
         for name in &names {
-            let subscribe = Subscribe {
-                request: 1,
-                subscription: 1,
-                topic: name.as_bytes(),
-                start: Start::Earliest,
-                window: 0,
-                window_bytes: 0,
-                max_attempts: 0,
-                dead_letter: b"",
-                durable: None,
-            };
-            self.observe(|out| ClientFrame::Subscribe(subscribe).encode(out))?;
+            let subscribe = requests(|client| client.subscribe_to(Sub::new(1, name).window(0)));
+            self.observe(|out| out.unsplit(subscribe))?;
         }
         Ok(())
     }

@@ -16,17 +16,16 @@ use crate::sim::trace::{self, Event};
 
 impl World {
     pub(super) fn housekeep(&mut self) -> Verdict {
-        let broker_now = self.broker_now();
-        let Some(armed) = self.armed else { return Ok(()) };
+        let broker_now = self.tick();
+        let Some(armed) = self.armed() else { return Ok(()) };
         if armed > broker_now {
             self.want(Actor::House, self.world_time(armed));
             return Ok(());
         }
         trace::event(self.now, Event::House);
-        let turn = self.broker.handle_timeout(at(broker_now), &mut self.effects);
+        let turn = self.connections.housekeep();
         self.checker.housekept(broker_now);
-        self.armed = self.broker.next_timeout().map(zaichik_engine::Timestamp::as_micros);
-        if let Some(armed) = self.armed {
+        if let Some(armed) = self.armed() {
             let late = if self.is_healing { 0 } else { self.plan.faults.late };
             let late = if turn == Turn::More { 0 } else { self.lateness.below(late + 1) };
             self.want(Actor::House, self.world_time(armed).max(self.now) + late);
@@ -36,26 +35,22 @@ impl World {
 
     /// Applies the broker's effects, and checks that it announces its deadline.
     pub(super) fn collect(&mut self, more: bool) -> Verdict {
-        while let Some(id) = self.effects.pop_wake() {
+        while let Some(connection) = self.connections.pop_wake() {
             if self.saboteur.as_mut().is_some_and(Saboteur::loses_wake) {
                 continue;
             }
-            if let Some(link) = self.by_session.get(&id) {
-                self.want(Actor::Link(*link), self.now);
-            }
+            self.want(Actor::Link(self.link_of[&connection]), self.now);
         }
-        let next = self.broker.next_timeout().map(zaichik_engine::Timestamp::as_micros);
-        if self.effects.take_rearm() {
-            self.armed = next;
-            if let Some(next) = next {
-                self.want(Actor::House, self.world_time(next));
-            }
+        if self.connections.rearm()
+            && let Some(next) = self.armed()
+        {
+            self.want(Actor::House, self.world_time(next));
         }
-        let is_told = next.is_none_or(|next| self.armed.is_some_and(|armed| armed <= next));
-        if !is_told && !more {
+        if !self.connections.is_armed() && !more {
+            let (next, armed) = (self.connections.broker.next_timeout(), self.armed());
             return Broken::because(
                 "I16",
-                format!("the deadline moved to {next:?} without notice: {:?}", self.armed),
+                format!("the deadline moved to {next:?} without notice: {armed:?}"),
             );
         }
         Ok(())
@@ -63,13 +58,13 @@ impl World {
 
     /// The broker accepts a connection, for which it may evict another one.
     pub(super) fn open(&mut self, link: u64, client: usize) -> Verdict {
-        let broker_now = self.broker_now();
+        let broker_now = self.tick();
         self.checker.tick(broker_now);
-        let session = self.broker.accept(at(broker_now), &mut self.effects);
+        let session = self.connections.accept();
+        self.link_of.insert(session, link);
         trace::event(self.now, Event::Accepted { link });
         self.counts.connections += 1;
         self.checker.accepted(link);
-        self.by_session.insert(session.id(), link);
         let open = Link {
             session: Some(session),
             client,
@@ -91,27 +86,24 @@ impl World {
 
     /// Serves the broker's end of a connection: read, exchange, write, sleep, as the driver does.
     pub(super) fn serve(&mut self, link: u64) -> Verdict {
-        let (now, broker_now) = (self.now, self.broker_now());
+        let (now, broker_now) = (self.now, self.tick());
         let Some(open) = self.links.get_mut(&link) else { return Ok(()) };
-        let Some(session) = open.session.as_mut() else { return Ok(()) };
+        let Some(connection) = open.session else { return Ok(()) };
         let mut gone = false;
         let mut read = 0;
-        let before_timeout = session.next_timeout().is_some_and(|due| due.as_micros() <= broker_now);
-        if before_timeout {
-            session.handle_timeout(at(broker_now));
-        }
+        self.connections.time_out(connection);
+        let Some(mut session) = self.connections.session(connection) else { return Ok(()) };
         if open.reset_at.is_some_and(|time| time <= now) {
             session.close(at(broker_now), CloseReason::PeerGone);
             gone = true;
         }
         while !gone && open.frozen_until <= now && session.wants_read() && read < READ_AT_ONCE {
             let limit = session.read_limit().min(READ_AT_ONCE - read);
-            if let Some(bytes) = open.to_broker.read(now, limit) {
-                read += bytes.len();
-                session.inbound().extend_from_slice(&bytes);
+            if let Some(mut bytes) = open.to_broker.read(now, limit) {
                 self.checker.received(link, &bytes);
-                let before = session.inbound().len();
-                session.handle_read(at(broker_now));
+                let before = session.inbound().len() + bytes.len();
+                read += self.connections.read(connection, &mut bytes, limit);
+                session = self.connections.session(connection).expect("it is open");
                 let taken = before - session.inbound().len();
                 if session.close_reason().is_none() {
                     self.checker.handshake_read(link, taken);
@@ -137,19 +129,18 @@ impl World {
         wrote: usize,
     ) -> Verdict {
         let Some(open) = self.links.get_mut(&link) else { return Ok(()) };
-        let Some(session) = open.session.as_mut() else { return Ok(()) };
+        let Some(connection) = open.session else { return Ok(()) };
+        let Some(session) = self.connections.session(connection) else { return Ok(()) };
         let status = session.status();
         let is_over = matches!(status, Status::Closed) || (gone && matches!(status, Status::Closing));
         let client = open.client;
         if is_over {
-            let id = session.id();
             open.session = None;
             open.to_client.finish();
-            self.by_session.remove(&id);
             trace::event(self.now, Event::Ended { link, client });
-            let broker_now = self.broker_now();
+            let broker_now = self.tick();
             self.checker.tick(broker_now);
-            self.broker.detach(at(broker_now), id, &mut self.effects);
+            self.connections.detach(connection);
             self.collect(false)?;
             let arrival =
                 self.links.get(&link).and_then(|open| open.to_client.next_arrival()).unwrap_or(self.now);
@@ -179,17 +170,20 @@ impl World {
 
     /// A session exchanges with the broker, and the checker checks the outcome.
     pub(super) fn exchange(&mut self, link: u64) -> Result<Turn, Broken> {
-        let broker_now = self.broker_now();
+        let broker_now = self.tick();
+        let before_stats = *self.connections.broker.stats();
         let Some(open) = self.links.get_mut(&link) else { return Ok(Turn::Done) };
-        let Some(session) = open.session.as_mut() else { return Ok(Turn::Done) };
+        let Some(connection) = open.session else { return Ok(Turn::Done) };
+        let Some(session) = self.connections.session(connection) else { return Ok(Turn::Done) };
         if let Some(saboteur) = self.saboteur.as_mut().filter(|_| session.status() == Status::Open) {
             saboteur.alter_requests(link, session.inbound());
         }
         let (waiting, was_over) = (session.inbound().len(), session.close_reason().is_some());
-        let before_stats = *self.broker.stats();
         let out = session.outbound();
         let before = (out.control_len(), out.stream_len());
-        let turn = session.exchange(at(broker_now), &mut self.broker, &mut self.effects);
+        let turn = self.connections.exchange(connection);
+        let stats = *self.connections.broker.stats();
+        let Some(session) = self.connections.session(connection) else { return Ok(Turn::Done) };
         let taken = waiting - session.inbound().len();
         let applied = match session.close_reason() {
             None => taken,
@@ -202,13 +196,13 @@ impl World {
         let is_over = session.close_reason().is_some();
         let has_room = session.outbound().stream_len() < self.plan.limits.output_buffer;
         let is_drained = has_room && turn == Turn::Done && session.status() == Status::Open;
-        let (may_lack, stats) = (self.plan.limits.may_lack_memory(), *self.broker.stats());
+        let may_lack = self.plan.limits.may_lack_memory();
         let refused = may_lack.then_some(stats.refused - before_stats.refused);
         let dead_letters = may_lack.then_some(stats.dead_letters - before_stats.dead_letters);
-        let (mut control, mut stream) = open.new_frames(before);
+        let (mut control, mut stream) = open.new_frames(before, session.outbound());
         if let Some(saboteur) = &mut self.saboteur {
             saboteur.alter_answers(link, taken, is_over, [&mut control, &mut stream]);
-            saboteur.intrude(at(broker_now), &mut self.broker, &mut self.effects);
+            saboteur.intrude(&mut self.connections);
         }
         trace::bytes(&control);
         trace::bytes(&stream);
@@ -240,7 +234,8 @@ impl World {
         let mut wrote = 0;
         let mut arrives = None;
         while open.frozen_until <= now {
-            let Some(session) = open.session.as_mut() else { break };
+            let Some(connection) = open.session else { break };
+            let Some(session) = self.connections.session(connection) else { break };
             if !session.outbound().has_remaining() {
                 break;
             }
@@ -254,7 +249,8 @@ impl World {
                 break;
             }
             let before = session.outbound().stream_len();
-            let bytes = session.outbound().copy_to_bytes(room);
+            let bytes = self.connections.write(connection, room);
+            let Some(session) = self.connections.session(connection) else { break };
             let of_stream = before - session.outbound().stream_len();
             open.stream_sent(of_stream);
             wrote += bytes.len();
@@ -303,6 +299,7 @@ mod tests {
         world.open(1, usize::MAX).expect("the first one is evicted");
         world.check_stranded().expect("it was woken");
         world.run_until(BEGINNING + 2 * SECOND).expect("it is served");
-        assert!(world.by_session.values().eq([&1]), "the second one is in its handshake");
+        let links = world.links.iter().filter(|(_, open)| open.session.is_some());
+        assert!(links.map(|(link, _)| *link).eq([1]), "the second one is in its handshake");
     }
 }

@@ -10,15 +10,14 @@ mod remote;
 mod stir;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Buf;
-use zaichik_engine::{
-    Broker, BrokerConfig, CloseReason, Effects, Note, Seed, Session, SessionId, Status, Timestamp, Turn,
-};
-use zaichik_proto::{ClientFrame, TopicOptions};
+use bytes::{Buf, Bytes};
+use zaichik_engine::{BrokerConfig, CloseReason, Note, Seed, Session, SessionId, Status, Timestamp, Turn};
+use zaichik_proto::{ClientFrame, HEADER_LEN, TopicOptions};
+use zaichik_testkit::Connections;
 
 pub(crate) use zaichik_testkit::{Op, Sub, done, keyed, mortal, put, put_all, record};
 
@@ -50,23 +49,16 @@ pub(crate) const fn us(count: u64) -> Duration {
 }
 
 pub(crate) struct World {
-    pub(crate) broker: Broker,
-    effects: Effects,
-    now: Timestamp,
+    connections: Connections,
+    /// By the connection's index.
     ends: Vec<End>,
     remotes: Vec<Remote>,
-    by_id: BTreeMap<SessionId, usize>,
-    /// When housekeeping runs next; only the broker's own effects set it.
-    armed: Option<Timestamp>,
     /// Whether housekeeping runs when it is due.
     keeps_house: bool,
-    /// Whether the broker verifies itself after every call, or only once the world has settled.
-    is_thorough: bool,
 }
 
 /// The broker's end of a connection.
 struct End {
-    session: Option<Session>,
     pipe: Rc<RefCell<Pipe>>,
     /// Something happened since the last exchange.
     is_due: bool,
@@ -85,18 +77,11 @@ impl World {
         // Weeks, so that silent peers may live as long as a test needs them.
         config.wire.heartbeat_millis = u32::MAX;
         change(&mut config);
-        Self {
-            broker: Broker::new(config, Seed::new(INSTANCE, HASH_KEY)).unwrap(),
-            effects: Effects::new(),
-            // Not zero, so that clocks can move backwards.
-            now: Timestamp::from_micros(1_000_000_000),
-            ends: Vec::new(),
-            remotes: Vec::new(),
-            by_id: BTreeMap::new(),
-            armed: None,
-            keeps_house: true,
-            is_thorough: true,
-        }
+        // Not zero, so that clocks can move backwards.
+        let now = Timestamp::from_micros(1_000_000_000);
+        let mut connections = Connections::with(config, Seed::new(INSTANCE, HASH_KEY), now);
+        connections.is_thorough = true;
+        Self { connections, ends: Vec::new(), remotes: Vec::new(), keeps_house: true }
     }
 
     /// A broker with this much memory for everything but connections; at least 2 MiB. Frames have at most 404,096 bytes.
@@ -119,10 +104,6 @@ impl World {
     pub(crate) fn checked_at_rest(mut self) -> Self {
         self.is_thorough = false;
         self
-    }
-
-    pub(crate) const fn now(&self) -> Timestamp {
-        self.now
     }
 
     /// A connection whose handshake is done.
@@ -177,11 +158,8 @@ impl World {
 
     /// A new byte stream to the broker.
     fn open(&mut self) -> Rc<RefCell<Pipe>> {
-        let session = self.broker.accept(self.now, &mut self.effects);
-        let pipe = Rc::new(RefCell::new(Pipe::new(self.ends.len())));
-        self.by_id.insert(session.id(), self.ends.len());
-        let session = Some(session);
-        self.ends.push(End { session, pipe: Rc::clone(&pipe), is_due: true, knows_eof: false, reason: None });
+        let pipe = Rc::new(RefCell::new(Pipe::new(self.accept())));
+        self.ends.push(End { pipe: Rc::clone(&pipe), is_due: true, knows_eof: false, reason: None });
         self.collect(false);
         pipe
     }
@@ -233,7 +211,7 @@ impl World {
     pub(crate) fn sleep(&mut self, by: Duration) {
         let target = self.now + by;
         for _ in 0..MAX_STEPS {
-            let Some(next) = self.armed.filter(|next| *next <= target) else {
+            let Some(next) = self.armed().filter(|next| *next <= target) else {
                 self.now = target;
                 return;
             };
@@ -254,14 +232,16 @@ impl World {
     }
 
     /// The next deadline of the broker, its sessions and its clients.
-    pub(crate) fn next_timeout(&self) -> Option<Timestamp> {
-        let sessions = self.ends.iter().filter_map(|end| end.session.as_ref()?.next_timeout());
-        sessions.chain(self.armed).chain(self.remote_timeouts()).min()
+    pub(crate) fn next_timeout(&mut self) -> Option<Timestamp> {
+        let connections = &mut self.connections;
+        let sessions =
+            (0..self.ends.len()).filter_map(|index| connections.session(index)?.next_timeout()).min();
+        sessions.into_iter().chain(self.connections.armed()).chain(self.remote_timeouts()).min()
     }
 
     /// The broker's end of a peer's connection, while there is one.
     pub(crate) fn session(&mut self, peer: &Peer) -> Option<&mut Session> {
-        self.ends[peer.index()].session.as_mut()
+        self.connections.session(peer.index())
     }
 
     pub(crate) fn status(&mut self, peer: &Peer) -> Status {
@@ -269,20 +249,33 @@ impl World {
     }
 
     /// Why a peer's connection ended.
-    pub(crate) fn reason(&self, peer: &Peer) -> Option<CloseReason> {
-        let end = &self.ends[peer.index()];
-        end.reason.or_else(|| end.session.as_ref()?.close_reason())
+    pub(crate) fn reason(&mut self, peer: &Peer) -> Option<CloseReason> {
+        self.ends[peer.index()].reason.or_else(|| self.session(peer)?.close_reason())
     }
 
     pub(crate) fn drain(&mut self, grace: Duration) {
-        self.broker.drain(self.now, grace, &mut self.effects);
+        let Connections { broker, effects, now, .. } = &mut self.connections;
+        broker.drain(*now, grace, effects);
         self.collect(false);
     }
 
     /// Drops a connection as an adapter does.
     pub(crate) fn detach(&mut self, id: SessionId) {
-        self.broker.detach(self.now, id, &mut self.effects);
+        let Connections { broker, effects, now, .. } = &mut self.connections;
+        broker.detach(*now, id, effects);
         self.collect(false);
+    }
+
+    /// A peer that stopped reading reads one frame.
+    pub(crate) fn read_frame(&mut self, peer: &Peer) {
+        let index = peer.index();
+        let Some(session) = self.connections.session(index) else {
+            return;
+        };
+        let header = session.outbound().chunk().first_chunk().copied().map(u32::from_le_bytes);
+        let len = header.map_or(0, |body_len| body_len as usize + HEADER_LEN);
+        peer.receive(&mut self.write(index, len).into());
+        self.ends[index].is_due = true;
     }
 
     /// The notes for a log since the last call; the first call asks for them.
@@ -302,69 +295,57 @@ impl World {
     }
 
     fn keep_house(&mut self) -> bool {
-        if !self.keeps_house || self.armed.is_none_or(|at| at > self.now) {
-            return false;
+        let is_due = self.keeps_house && self.armed().is_some_and(|at| at <= self.now);
+        if is_due {
+            let turn = self.housekeep();
+            let is_due = self.armed().is_some_and(|at| at <= self.now);
+            assert_eq!(turn == Turn::More, is_due, "housekeeping reports whether work remains");
+            self.collect(false);
         }
-        let turn = self.broker.handle_timeout(self.now, &mut self.effects);
-        self.armed = self.broker.next_timeout();
-        let is_due = self.armed.is_some_and(|at| at <= self.now);
-        assert_eq!(turn == Turn::More, is_due, "housekeeping reports whether work remains");
-        self.collect(false);
-        true
+        is_due
     }
 
     fn step_end(&mut self, index: usize) -> bool {
         let (now, end) = (self.now, &mut self.ends[index]);
-        let Some(session) = &mut end.session else {
+        let Some(session) = self.connections.session(index) else {
             return false;
         };
         let pipe = Rc::clone(&end.pipe);
         let mut pipe = pipe.borrow_mut();
         pipe.fill();
         if pipe.flow == Flow::Cut {
-            let id = session.id();
-            end.session = None;
             pipe.is_closed = true;
-            self.broker.detach(now, id, &mut self.effects);
+            self.connections.detach(index);
             self.collect(false);
             return true;
         }
+        let is_over = pipe.flow == Flow::Finished && pipe.to_broker.is_empty() && session.wants_read();
         let mut moved = false;
-        let count = session.read_limit().min(pipe.read_at_once).min(pipe.to_broker.len());
-        if count > 0 {
-            session.inbound().extend_from_slice(&pipe.to_broker.split_to(count));
-            session.handle_read(now);
-            (end.is_due, moved) = (true, true);
-        } else if pipe.flow == Flow::Finished
-            && !end.knows_eof
-            && pipe.to_broker.is_empty()
-            && session.wants_read()
-        {
+        if is_over && !end.knows_eof {
             end.knows_eof = true;
             session.handle_eof(now);
-            (end.is_due, moved) = (true, true);
+            moved = true;
         }
-        if session.next_timeout().is_some_and(|at| at <= now) {
-            session.handle_timeout(now);
-            (end.is_due, moved) = (true, true);
-        }
+        let limit = pipe.read_at_once;
+        moved |= self.connections.read(index, &mut pipe.to_broker, limit) > 0;
+        moved |= self.connections.time_out(index);
+        end.is_due |= moved;
         let mut more = false;
         if end.is_due {
-            more = session.exchange(now, &mut self.broker, &mut self.effects) == Turn::More;
+            more = self.connections.exchange(index) == Turn::More;
             (end.is_due, moved) = (more, true);
         }
-        let outbound = session.outbound();
-        if pipe.is_reading && outbound.has_remaining() {
-            let count = outbound.remaining().min(pipe.write_at_once);
-            pipe.from_broker.extend_from_slice(&outbound.copy_to_bytes(count));
+        let written =
+            if pipe.is_reading { self.connections.write(index, pipe.write_at_once) } else { Bytes::new() };
+        if !written.is_empty() {
+            pipe.from_broker.extend_from_slice(&written);
             (end.is_due, moved) = (true, true);
         }
-        if session.status().is_closed() {
-            (end.reason, pipe.is_closed) = (session.close_reason(), true);
-            let id = session.id();
-            end.session = None;
-            self.broker.detach(now, id, &mut self.effects);
-            moved = true;
+        if let Some(session) = self.connections.session(index)
+            && session.status().is_closed()
+        {
+            (end.reason, pipe.is_closed, moved) = (session.close_reason(), true, true);
+            self.connections.detach(index);
         }
         if moved {
             self.collect(more);
@@ -372,46 +353,48 @@ impl World {
         moved
     }
 
-    /// Takes everything out of the effects, and verifies the broker.
+    /// Takes everything out of the effects.
     fn collect(&mut self, more: bool) {
-        while let Some(id) = self.effects.pop_wake() {
-            if let Some(end) = self.by_id.get(&id).map(|index| &mut self.ends[*index]) {
-                end.is_due = true;
-            }
+        while let Some(index) = self.connections.pop_wake() {
+            self.ends[index].is_due = true;
         }
+        self.rearm();
         let next = self.broker.next_timeout();
-        if self.effects.take_rearm() {
-            self.armed = next;
-        }
-        let is_armed = next.is_none_or(|next| self.armed.is_some_and(|armed| armed <= next));
-        assert!(is_armed || more, "the deadline moved to {next:?} without a rearm: {:?}", self.armed);
-        if self.is_thorough {
-            self.verify();
-        }
-    }
-
-    fn verify(&self) {
-        if let Err(error) = self.broker.verify() {
-            panic!("the broker contradicts itself: {error}");
-        }
+        assert!(
+            self.is_armed() || more,
+            "the deadline moved to {next:?} without a rearm: {:?}",
+            self.armed()
+        );
     }
 
     /// Once settled, another exchange changes nothing; otherwise a session was not woken.
     fn assert_no_session_is_stranded(&mut self) {
-        for (index, end) in self.ends.iter_mut().enumerate() {
-            let Some(session) = &mut end.session else {
-                continue;
-            };
+        for index in 0..self.ends.len() {
             let state = |session: &mut Session| {
                 let status = session.status();
                 (session.outbound().stream_len(), session.outbound().control_len(), status)
             };
-            let before = state(session);
-            let turn = session.exchange(self.now, &mut self.broker, &mut self.effects);
-            assert_eq!(before, state(session), "session {index} was stranded");
+            let before = self.connections.session(index).map(state);
+            let turn = self.exchange(index);
+            assert_eq!(before, self.connections.session(index).map(state), "session {index} was stranded");
             assert_eq!(turn, Turn::Done, "session {index} was stranded");
         }
-        assert_eq!(self.effects.pop_wake(), None, "a session was stranded");
+        assert_eq!(self.pop_wake(), None, "a session was stranded");
         self.collect(false);
+    }
+}
+
+/// The broker, the time, and single steps.
+impl Deref for World {
+    type Target = Connections;
+
+    fn deref(&self) -> &Connections {
+        &self.connections
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Connections {
+        &mut self.connections
     }
 }

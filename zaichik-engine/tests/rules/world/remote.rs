@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use bytes::Buf;
 use zaichik_client::{Answer, Client, ClientConfig, Event, Link, RequestError, RequestId, SubscriptionId};
-use zaichik_engine::{Broker, Seed, Timestamp};
+use zaichik_engine::{Seed, Timestamp};
 use zaichik_testkit::show;
 
 use super::World;
@@ -54,7 +54,7 @@ impl World {
 
     /// Calls the client, with the time.
     pub(crate) fn call<T>(&mut self, id: RemoteId, call: impl FnOnce(&mut Client, Timestamp) -> T) -> T {
-        call(&mut self.remotes[id.0].client, self.now)
+        call(&mut self.remotes[id.0].client, self.connections.now)
     }
 
     /// The answer to a request once the world has settled.
@@ -133,16 +133,13 @@ impl World {
 
     /// Replaces the broker with a new, empty instance.
     pub(crate) fn restart(&mut self, instance: u128) {
-        for end in &mut self.ends {
-            end.session = None;
+        for end in &self.ends {
             let mut pipe = end.pipe.borrow_mut();
             pipe.is_closed = true;
             pipe.from_broker.clear();
         }
         let config = self.broker.config().clone();
-        self.broker = Broker::new(config, Seed::new(instance, super::HASH_KEY)).unwrap();
-        self.by_id.clear();
-        self.armed = None;
+        self.connections.restart(config, Seed::new(instance, super::HASH_KEY));
     }
 
     pub(super) fn remote_timeouts(&self) -> impl Iterator<Item = Timestamp> {

@@ -1,6 +1,5 @@
 //! Steps in random order, and repeated steps.
 
-use bytes::Buf;
 use zaichik_engine::{Session, Timestamp, Turn};
 
 use super::{Dice, World};
@@ -11,26 +10,20 @@ impl World {
         let now = self.now;
         let index = dice.below(self.ends.len());
         let end = &mut self.ends[index];
-        let Some(session) = &mut end.session else {
+        let Some(session) = self.connections.session(index) else {
             return;
         };
         let mut pipe = end.pipe.borrow_mut();
         pipe.fill();
         match dice.below(7) {
             0 | 1 => {
-                let count = (dice.below(200) + 1).min(session.read_limit()).min(pipe.to_broker.len());
-                session.inbound().extend_from_slice(&pipe.to_broker.split_to(count));
-                session.handle_read(now);
+                self.connections.read(index, &mut pipe.to_broker, dice.below(200) + 1);
                 end.is_due = true;
             }
             2 => session.handle_read(now),
-            3 => {
-                end.is_due = session.exchange(now, &mut self.broker, &mut self.effects) == Turn::More;
-            }
+            3 => end.is_due = self.connections.exchange(index) == Turn::More,
             4 => {
-                let outbound = session.outbound();
-                let count = (dice.below(200) + 1).min(outbound.remaining());
-                pipe.from_broker.extend_from_slice(&outbound.copy_to_bytes(count));
+                pipe.from_broker.extend_from_slice(&self.connections.write(index, dice.below(200) + 1));
                 end.is_due = true;
             }
             5 => {
@@ -50,16 +43,15 @@ impl World {
     /// Runs housekeeping at a moment, due or not, until it is done.
     pub(crate) fn keep_house_at(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
-        while self.broker.handle_timeout(now, &mut self.effects) == Turn::More {}
-        self.armed = self.broker.next_timeout();
+        while self.housekeep() == Turn::More {}
         self.collect(false);
     }
 
     /// Repeats each step of each connection without new input: nothing changes.
     pub(crate) fn assert_steps_are_idempotent(&mut self) {
         let now = self.now;
-        for end in &mut self.ends {
-            let Some(session) = &mut end.session else {
+        for index in 0..self.ends.len() {
+            let Some(session) = self.connections.session(index) else {
                 continue;
             };
             let twice = |session: &mut Session, step: &mut dyn FnMut(&mut Session)| {
@@ -70,10 +62,10 @@ impl World {
             };
             twice(session, &mut |session| session.handle_read(now));
             twice(session, &mut |session| session.handle_timeout(now));
-            while session.exchange(now, &mut self.broker, &mut self.effects) == Turn::More {}
-            let before = format!("{session:?} {:?}", self.broker);
-            assert_eq!(session.exchange(now, &mut self.broker, &mut self.effects), Turn::Done);
-            assert_eq!(before, format!("{session:?} {:?}", self.broker));
+            while self.exchange(index) == Turn::More {}
+            let before = format!("{:?}", self.connections);
+            assert_eq!(self.exchange(index), Turn::Done);
+            assert_eq!(before, format!("{:?}", self.connections));
         }
         self.collect(false);
         self.keep_house_at(now);

@@ -1,16 +1,13 @@
 //! Connections over in-memory streams, polled by hand: only woken tasks run.
 
 #![expect(clippy::arithmetic_side_effects, reason = "indices into a test's own lists")]
-#![expect(clippy::wildcard_enum_match_arm, reason = "any other frame fails the test")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 use zaichik_engine::{Broker, BrokerConfig, Seed};
-use zaichik_proto::{
-    AckLevel, ClientFrame, FaultCode, HEADER_LEN, Hello, Limits, MAGIC, PROTOCOL_VERSION, Publish, Record,
-    Records, ServerDecoder, ServerFrame, Start, Subscribe,
-};
+use zaichik_proto::{AckLevel, HEADER_LEN};
+use zaichik_testkit::{RawClient, Sub, record, requests};
 
 use super::*;
 use crate::clock::Clock;
@@ -28,7 +25,7 @@ struct World {
 struct Peer {
     io: LocalIo,
     received: BytesMut,
-    decoder: ServerDecoder,
+    raw: RawClient,
 }
 
 impl World {
@@ -51,55 +48,30 @@ impl World {
 
     /// A connection after its handshake; the index of its task is its peer's plus one.
     fn connect(&mut self) -> usize {
-        let (here, there) = LocalIo::pair();
+        let (io, there) = LocalIo::pair();
         let session = self.shared.accept().expect("sound").expect("running");
         let connection = Connection::new(there, "test", Silent, session, &self.shared);
         self.spawn(connection);
-        self.peers.push(Peer {
-            io: here,
-            received: BytesMut::new(),
-            decoder: ServerDecoder::handshake(&Limits::default()),
-        });
+        self.peers.push(Peer { io, received: BytesMut::new(), raw: RawClient::new() });
         let peer = self.peers.len() - 1;
-        let mut hello = BytesMut::from(&MAGIC[..]);
-        ClientFrame::Hello(Hello { version: PROTOCOL_VERSION, name: "", token: b"" }).encode(&mut hello);
-        self.peers[peer].send(&hello);
-        self.run();
-        self.peers[peer].frame(|frame| assert!(matches!(frame, ServerFrame::Welcome(_))));
-        self.peers[peer].decoder.open(&Limits::default());
+        self.send(peer, |raw| raw.hello(b""));
+        assert_eq!(self.peers[peer].read().take_control(), ["welcome"]);
         peer
     }
 
     fn subscribe(&mut self, peer: usize, window: u32) {
-        let subscribe = Subscribe {
-            request: 1,
-            subscription: 1,
-            topic: b"t",
-            start: Start::Earliest,
-            window,
-            window_bytes: 0,
-            max_attempts: 0,
-            dead_letter: b"",
-            durable: None,
-        };
-        self.send(peer, &ClientFrame::Subscribe(subscribe));
-        self.peers[peer].frame(|frame| assert!(matches!(frame, ServerFrame::Subscribed(_))));
+        let request = self.send(peer, |raw| raw.subscribe_to(Sub::new(1, "t").window(window)));
+        assert!(self.peers[peer].read().take_answer(request).is_some());
     }
 
-    fn send(&mut self, peer: usize, frame: &ClientFrame<'_>) {
-        let mut bytes = BytesMut::new();
-        frame.encode(&mut bytes);
-        self.send_bytes(peer, &bytes);
-    }
-
-    /// Sends in pieces that the stream accepts.
-    fn send_bytes(&mut self, peer: usize, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let sent = self.peers[peer].try_send(bytes);
-            assert_ne!(sent, 0, "the broker does not read");
-            bytes = &bytes[sent..];
+    /// Sends requests in pieces that the stream accepts.
+    fn send<T>(&mut self, peer: usize, make: impl FnOnce(&RawClient) -> T) -> T {
+        let request = make(&self.peers[peer].raw);
+        while self.peers[peer].raw.queued() > 0 {
+            assert_ne!(self.peers[peer].write(), 0, "the broker does not read");
             self.run();
         }
+        request
     }
 
     /// Polls woken tasks until there are none.
@@ -119,50 +91,32 @@ impl World {
 }
 
 impl Peer {
-    fn send(&mut self, bytes: &[u8]) {
-        assert_eq!(self.try_send(bytes), bytes.len());
-    }
-
-    fn try_send(&mut self, mut bytes: &[u8]) -> usize {
+    /// Writes what the stream accepts; returns how many bytes.
+    fn write(&mut self) -> usize {
         let mut cx = Context::from_waker(Waker::noop());
-        match self.io.poll_write(&mut cx, &mut bytes) {
+        match self.raw.outgoing(|bytes| self.io.poll_write(&mut cx, bytes)) {
             Poll::Ready(sent) => sent.expect("open"),
             Poll::Pending => 0,
         }
     }
 
-    fn is_silent(&mut self) -> bool {
+    /// Reads everything.
+    fn read(&mut self) -> &RawClient {
         let mut cx = Context::from_waker(Waker::noop());
-        self.received.is_empty() && self.io.poll_read(&mut cx, &mut self.received, usize::MAX).is_pending()
-    }
-
-    fn frame<T>(&mut self, look: impl FnOnce(ServerFrame<'_>) -> T) -> T {
-        let mut cx = Context::from_waker(Waker::noop());
-        let _ = self.io.poll_read(&mut cx, &mut self.received, usize::MAX);
-        let (frame, taken) =
-            self.decoder.decode(&self.received).expect("a good frame").expect("a whole frame");
-        let seen = look(frame);
-        self.received.advance(taken);
-        seen
+        while let Poll::Ready(Ok(1..)) = self.io.poll_read(&mut cx, &mut self.received, usize::MAX) {}
+        self.raw.receive(&mut self.received);
+        &self.raw
     }
 }
 
-fn publish(world: &mut World, peer: usize) {
-    world.send_bytes(peer, &quiet_publish(&[b"x"]));
+fn publish(raw: &RawClient) {
+    raw.publish_with("t", AckLevel::None, &[record(b"x")]);
 }
 
 /// A publish without an acknowledgement.
 fn quiet_publish(bodies: &[&[u8]]) -> BytesMut {
-    let mut records = Vec::new();
-    for body in bodies {
-        Record { body, ..Record::default() }.encode(&mut records);
-    }
-    let count = u32::try_from(bodies.len()).expect("a few");
-    let records = Records::from_encoded(count, &records);
-    let publish = Publish { request: 9, ack: AckLevel::None, producer: None, topic: b"t", records };
-    let mut bytes = BytesMut::new();
-    ClientFrame::Publish(publish).encode(&mut bytes);
-    bytes
+    let records: Vec<_> = bodies.iter().map(|body| record(body)).collect();
+    requests(|raw| raw.publish_with("t", AckLevel::None, &records))
 }
 
 #[test]
@@ -173,9 +127,9 @@ fn every_reader_is_woken_by_one_publish() {
         world.subscribe(*reader, 0);
     }
     let writer = world.connect();
-    publish(&mut world, writer);
+    world.send(writer, publish);
     for reader in readers {
-        world.peers[reader].frame(|frame| assert!(matches!(frame, ServerFrame::Delivery(_))));
+        assert_eq!(world.peers[reader].read().take_stream(), ["1/0=x"]);
     }
 }
 
@@ -187,13 +141,14 @@ fn wakes_survive_a_publisher_dropped_right_after_its_publish() {
         world.subscribe(*reader, 0);
     }
     let writer = world.connect();
-    world.peers[writer].send(&quiet_publish(&[b"x"]));
+    publish(&world.peers[writer].raw);
+    world.peers[writer].write();
     // The publisher is polled once, and then its task is dropped.
     world.tasks[writer + 1].poll();
     world.tasks[writer + 1].future = None;
     world.run();
     for reader in readers {
-        world.peers[reader].frame(|frame| assert!(matches!(frame, ServerFrame::Delivery(_))));
+        assert_eq!(world.peers[reader].read().take_stream(), ["1/0=x"]);
     }
 }
 
@@ -206,11 +161,7 @@ fn s12_a_broker_that_failed_notifies_every_connection() {
     assert!(failed.is_err());
     world.run();
     for peer in peers {
-        let code = world.peers[peer].frame(|frame| match frame {
-            ServerFrame::Fatal(fatal) => Some(fatal.code),
-            _ => None,
-        });
-        assert_eq!(code, Some(FaultCode::Internal));
+        assert_eq!(world.peers[peer].read().take_control(), ["fatal Internal"]);
     }
     assert!(world.shared.accept().is_err());
     // Both ends are closed.
@@ -224,13 +175,12 @@ fn s12_a_broker_that_failed_notifies_every_connection() {
 fn a_peer_that_shut_down_its_side_is_still_answered() {
     let mut world = World::new();
     let peer = world.connect();
-    let mut bytes = BytesMut::new();
-    ClientFrame::Ping { nonce: 5 }.encode(&mut bytes);
-    world.peers[peer].send(&bytes);
+    world.peers[peer].raw.ping(5);
+    world.peers[peer].write();
     let mut cx = Context::from_waker(Waker::noop());
     assert!(world.peers[peer].io.poll_shutdown(&mut cx).is_ready());
     world.run();
-    world.peers[peer].frame(|frame| assert_eq!(frame, ServerFrame::Pong { nonce: 5 }));
+    assert_eq!(world.peers[peer].read().take_control(), ["pong 5"]);
     assert!(world.is_over(peer));
     assert_eq!(world.shared.inspect(Broker::session_count), Ok(0));
 }
@@ -259,10 +209,10 @@ fn a_connection_with_a_full_buffer_is_read_again() {
     // All but the last byte of the first frame, so that the buffer is full before the second one is complete.
     let mut bytes = frame.repeat(4);
     let last = bytes.split_off(frame.len() - 1);
-    world.send_bytes(writer, &bytes);
-    world.send_bytes(writer, &last);
-    world.send(writer, &ClientFrame::Ping { nonce: 5 });
-    world.peers[writer].frame(|frame| assert_eq!(frame, ServerFrame::Pong { nonce: 5 }));
+    world.send(writer, |raw| raw.send_bytes(&bytes));
+    world.send(writer, |raw| raw.send_bytes(&last));
+    world.send(writer, |raw| raw.ping(5));
+    assert_eq!(world.peers[writer].read().take_control(), ["pong 5"]);
 }
 
 #[test]
@@ -275,17 +225,18 @@ fn a_publisher_is_read_again_after_memory_was_freed() {
     // Kept until the reader commits it, which it never does.
     let message = quiet_publish(&[&vec![7; 60 << 10]]);
     for _ in 0..16 {
-        world.peers[writer].try_send(&message);
+        world.peers[writer].raw.send_bytes(&message);
+        world.peers[writer].write();
         world.run();
     }
-    let mut ping = BytesMut::new();
-    ClientFrame::Ping { nonce: 5 }.encode(&mut ping);
-    world.peers[writer].send(&ping);
+    world.peers[writer].raw.ping(5);
+    world.peers[writer].write();
     world.run();
-    assert!(world.peers[writer].is_silent(), "it is not read while memory is short");
+    assert!(world.peers[writer].read().take_control().is_empty(), "it is not read while memory is short");
     world.tasks[reader + 1].future = None;
     world.run();
-    world.peers[writer].frame(|frame| assert_eq!(frame, ServerFrame::Pong { nonce: 5 }));
+    world.send(writer, |_| ());
+    assert_eq!(world.peers[writer].read().take_control(), ["pong 5"]);
 }
 
 #[test]
@@ -294,19 +245,19 @@ fn a_connection_polls_again_for_a_while_after_bytes_moved() {
     let peer = world.connect();
     world.shared.set_busy_poll(Duration::from_hours(1));
     assert!(!world.tasks[peer + 1].is_due(), "no bytes have moved since");
-    let mut ping = BytesMut::new();
-    ClientFrame::Ping { nonce: 7 }.encode(&mut ping);
-    world.peers[peer].send(&ping);
+    world.peers[peer].raw.ping(7);
+    world.peers[peer].write();
     for _ in 0..5 {
         assert!(world.tasks[peer + 1].is_due(), "it keeps polling");
         world.tasks[peer + 1].poll();
     }
-    world.peers[peer].frame(|frame| assert!(matches!(frame, ServerFrame::Pong { nonce: 7 })));
+    assert_eq!(world.peers[peer].read().take_control(), ["pong 7"]);
 
     let mut world = World::new();
     let peer = world.connect();
     world.shared.set_busy_poll(Duration::from_micros(1));
-    world.peers[peer].send(&ping);
+    world.peers[peer].raw.ping(7);
+    world.peers[peer].write();
     // It sleeps after that time.
     world.run();
     assert!(!world.tasks[peer + 1].is_due());

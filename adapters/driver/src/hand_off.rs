@@ -3,73 +3,21 @@
 //! Clients, connections and housekeeping run as threads of a scheduler that picks the next thread at every lock. Timers
 //! never ring, so a thread that misses its wake stays blocked, and the scheduler reports the deadlock:
 //!
-//! `cargo test -p zaichik-driver --features shuttle --test hand_off`
-
-#![expect(clippy::expect_used, reason = "as in any test")]
+//! `cargo test -p zaichik-driver --features shuttle hand_off`
 
 use std::future::Future;
-use std::io;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use shuttle::future as threads;
-use zaichik_driver::{
-    BrokerConfig, Client, ClientError, DurableOptions, EmbeddedBroker, Endpoint, Listener, LocalIo,
-    OnConflict, Overflow, Runtime, Subscription, Timer, TopicOptions,
+
+use crate::manual::Manual;
+use crate::{
+    BrokerConfig, Client, ClientError, DurableOptions, EmbeddedBroker, OnConflict, Overflow, Subscription,
+    TopicOptions,
 };
 
 /// Schedules of each kind that each test tries.
 const SCHEDULES: usize = 200;
-
-/// A runtime whose tasks are threads of the scheduler.
-struct Woven;
-
-impl Runtime for Woven {
-    type Io = LocalIo;
-    type Listener = NoListener;
-    type Timer = Silent;
-
-    async fn connect(_: &str) -> io::Result<LocalIo> {
-        Err(io::ErrorKind::ConnectionRefused.into())
-    }
-
-    async fn bind(_: &str) -> io::Result<NoListener> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn timer() -> Silent {
-        Silent
-    }
-
-    fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-        // The handle is not needed: tasks end on their own.
-        drop(threads::spawn(future));
-    }
-}
-
-/// Never rings.
-struct Silent;
-
-impl Timer for Silent {
-    fn poll_until(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
-        Poll::Pending
-    }
-}
-
-/// There is no network.
-enum NoListener {}
-
-impl Listener for NoListener {
-    type Io = LocalIo;
-
-    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(LocalIo, String)>> {
-        match *self {}
-    }
-
-    fn local_addr(&self) -> io::Result<Endpoint> {
-        match *self {}
-    }
-}
 
 /// Tries schedules: uniformly random ones, and ones with few context switches.
 fn weave<T: Future<Output = ()> + 'static>(program: fn() -> T) {
@@ -78,11 +26,11 @@ fn weave<T: Future<Output = ()> + 'static>(program: fn() -> T) {
     shuttle::check_pct(run, SCHEDULES, 3);
 }
 
-fn broker() -> EmbeddedBroker<Woven> {
+fn broker() -> EmbeddedBroker<Manual> {
     EmbeddedBroker::start(BrokerConfig::default()).expect("the defaults are valid")
 }
 
-async fn stop(broker: EmbeddedBroker<Woven>, clients: impl IntoIterator<Item = Client<Woven>>) {
+async fn stop(broker: EmbeddedBroker<Manual>, clients: impl IntoIterator<Item = Client<Manual>>) {
     for client in clients {
         client.close().await.expect("no answer is outstanding");
     }
