@@ -13,12 +13,16 @@ pub enum Defect {
     /// Rule A6: a record is copied to the dead-letter topic and delivered all the same. Only the broker knows which Nack
     /// made a dead letter, and no request undoes that the record is done without a second rewind.
     DeadLetterStays,
+    /// Rule S15: a connection may hold any amount of memory. What it may hold is never sent.
+    NoAllowance,
+    /// Rule S15: a connection that waits for memory is not woken when there is some. The broker alone knows that it waits.
+    WaitsForEver,
 }
 
 #[cfg(feature = "planted")]
 impl Defect {
     /// All defects.
-    pub const ALL: &[Self] = &[Self::Uncharged, Self::DeadLetterStays];
+    pub const ALL: &[Self] = &[Self::Uncharged, Self::DeadLetterStays, Self::NoAllowance, Self::WaitsForEver];
 }
 
 #[cfg(feature = "planted")]

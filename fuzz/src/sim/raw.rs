@@ -2,14 +2,17 @@
 
 use bytes::BytesMut;
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Durable, Hello, MAGIC, Nack, OnConflict,
-    Operation, OperationsBuilder, PROTOCOL_VERSION, Producer, Publish, Record, Records, Seek, SeekTarget,
-    Start, Subscribe, TopicOptions, Unsubscribe,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Describe, Durable, FrameHeader, Hello, MAGIC,
+    Nack, OnConflict, Operation, OperationsBuilder, PROTOCOL_VERSION, Producer, Publish, Record, Records, Seek, SeekTarget,
+    Start, Subject, Subscribe, TopicOptions, Unsubscribe,
 };
 
 use super::plan::{Attack, Plan, Role};
 use super::random::{Concern, Rng};
 use super::{MILLI, SECOND};
+
+/// The kind of a Publish.
+const PUBLISH: u8 = 0x04;
 
 /// Maximum bytes that wait to be written.
 const MOST_WAITING: usize = 64 << 10;
@@ -28,14 +31,32 @@ pub(crate) struct Raw {
     sequence: u64,
     /// Whether it reads what it receives.
     pub(crate) is_reading: bool,
+    /// What it makes the broker hold.
+    hoards: Hoards,
+}
+
+/// What a slow attacker makes the broker hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hoards {
+    /// A connection: it sends one byte at a time.
+    Connection,
+    /// The bytes of a frame that it does not complete.
+    Input,
+    /// Answers that it does not read.
+    Output,
 }
 
 impl Raw {
     pub(crate) fn new(plan: &Plan, index: usize, role: &Role) -> Self {
         let mut rng = Rng::new(plan.seed, Concern::Work, index as u64);
         let is_reading = !rng.once_in(4);
+        let attack = if let Role::Attacker(attack) = role { Some(*attack) } else { None };
+        let hoards = match attack {
+            Some(Attack::Loris) => rng.pick(&[Hoards::Connection, Hoards::Input, Hoards::Output]),
+            _ => Hoards::Connection,
+        };
         Self {
-            attack: if let Role::Attacker(attack) = role { Some(*attack) } else { None },
+            attack,
             rng,
             outbound: BytesMut::new(),
             next: 0,
@@ -43,13 +64,17 @@ impl Raw {
             keeps_apart: !plan.limits.are_shared,
             index,
             sequence: 0,
-            is_reading,
+            is_reading: is_reading && hoards != Hoards::Output,
+            hoards,
         }
     }
 
     /// A new connection is established.
     pub(crate) fn connected(&mut self) {
         self.outbound.clear();
+        if self.hoards == Hoards::Input {
+            self.next = 0;
+        }
         if matches!(self.attack, Some(Attack::Garbage)) && self.rng.once_in(2) {
             return;
         }
@@ -60,7 +85,8 @@ impl Raw {
 
     /// Maximum bytes that it writes at a time.
     pub(crate) fn pace(&self) -> usize {
-        if matches!(self.attack, Some(Attack::Loris)) { 1 } else { usize::MAX }
+        let is_slow = self.attack == Some(Attack::Loris) && self.hoards == Hoards::Connection;
+        if is_slow { 1 } else { usize::MAX }
     }
 
     /// Produces more bytes, if it is time.
@@ -73,7 +99,10 @@ impl Raw {
             return;
         }
         match self.attack {
-            Some(Attack::Loris) => self.next = now + SECOND,
+            Some(Attack::Loris) => {
+                self.next = now + SECOND;
+                self.hoard(plan);
+            }
             Some(Attack::Garbage) => {
                 let garbage: Vec<u8> =
                     (0..self.rng.between(1, 200)).map(|_| self.rng.next().to_le_bytes()[0]).collect();
@@ -99,6 +128,27 @@ impl Raw {
                     if let Some(byte) = self.outbound.get_mut(place) {
                         *byte ^= 1 << self.rng.below(8);
                     }
+                }
+            }
+        }
+    }
+
+    /// Makes the broker hold more.
+    fn hoard(&mut self, plan: &Plan) {
+        match self.hoards {
+            Hoards::Connection => {}
+            Hoards::Input => {
+                let body_len = plan.limits.max_message + 4_000;
+                self.outbound.extend_from_slice(&FrameHeader { body_len, kind: PUBLISH }.to_bytes());
+                self.outbound.resize(self.outbound.len() + body_len as usize - 1, 0);
+                // The rest of the frame never comes.
+                self.next += 3_600 * SECOND;
+            }
+            Hoards::Output => {
+                for _ in 0..self.rng.between(1, 2_000) {
+                    self.request += 1;
+                    let subject = Subject::Broker;
+                    self.send(&ClientFrame::Describe(Describe { request: self.request, subject }));
                 }
             }
         }

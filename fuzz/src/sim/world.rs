@@ -269,6 +269,12 @@ impl World {
                 format!("{ledger:?} is above the budget of {}", self.plan.limits.memory_budget),
             );
         }
+        let config = self.connections.broker.config();
+        let for_connections = (config.memory / 4).max(config.min_memory() / 2);
+        if ledger.sessions > for_connections + room {
+            let of = format!("{ledger:?}: the share of connections is {for_connections}");
+            return Broken::because("S15", of);
+        }
         if !is_thorough {
             return Ok(());
         }

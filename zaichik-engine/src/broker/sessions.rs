@@ -14,6 +14,7 @@ use crate::config::BrokerConfig;
 use crate::effects::Effects;
 use crate::error::CloseReason;
 use crate::id::{SessionId, SubKey};
+use crate::planted::{Defect, is_planted};
 use crate::session::IDLE_ROOM;
 use slab::Slab;
 
@@ -207,7 +208,7 @@ impl Sessions {
         readiness: &mut Readiness,
         effects: &mut Effects,
     ) -> bool {
-        let first = readiness.first_waiting(waits);
+        let first = readiness.first_waiting(waits).filter(|_| !is_planted(Defect::WaitsForEver));
         let Some(entry) = first.and_then(|slot| self.entries.get_mut(slot)) else {
             return false;
         };
