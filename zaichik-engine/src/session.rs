@@ -79,6 +79,8 @@ pub struct Session {
     is_scarce: bool,
     /// Bytes that they would have to hold for the next request or record; 0 if there is room.
     lacks: usize,
+    /// Bytes more that a request or a record needs that this exchange had no room for; 0 if there was room.
+    wants: usize,
     /// Whether the rest of a begun frame is read as soon as it arrives.
     is_read: bool,
     answers: Answers,
@@ -216,7 +218,8 @@ impl Session {
             return Turn::More;
         }
         let start = broker.begin_exchange(self.id);
-        (self.allowance, self.lacks, self.is_scarce) = (start.allowance, 0, start.is_scarce);
+        (self.allowance, self.is_scarce) = (start.allowance, start.is_scarce);
+        (self.lacks, self.wants) = (0, 0);
         if let Some(reason) = start.close {
             let is_unread = self.outbound.has_remaining();
             self.finish(now, reason);
@@ -247,7 +250,7 @@ impl Session {
             let delivered = broker.deliver(now, self.id, room, &mut self.outbound);
             more |= delivered.more;
             if delivered.lacks_memory {
-                self.lacks = self.held().saturating_add(SHORT_ANSWER.saturating_mul(2));
+                self.wants = self.wants.max(SHORT_ANSWER.saturating_mul(2));
             }
         }
         self.timers.observe(now, &self.outbound);
@@ -257,6 +260,11 @@ impl Session {
             return Turn::Done;
         }
         let needs = self.reserve_inbound(applied);
+        if self.wants > 0 {
+            // Its own spare memory may have been enough.
+            let all = self.held().saturating_add(self.wants);
+            if all > self.allowance { self.lacks = self.lacks.max(all) } else { more = true }
+        }
         let end = broker.end_exchange(self.id, self.report(), effects);
         if self.throttled && !end.throttled {
             // While it was not read, nothing could be heard from it.
@@ -373,6 +381,7 @@ impl Session {
             allowance: 0,
             is_scarce: false,
             lacks: 0,
+            wants: 0,
             is_read: true,
             answers: Answers::default(),
             timers: Timers::new(now, handshake_by),
@@ -409,14 +418,9 @@ impl Session {
         self.inbound.reserved().saturating_add(output)
     }
 
-    /// Whether that many more bytes may be held; if not, they are asked for.
-    fn reserve(&mut self, more: usize) -> bool {
-        let all = self.held().saturating_add(more);
-        if all > self.allowance {
-            self.lacks = all;
-            return false;
-        }
-        true
+    /// Whether that many more bytes may be held.
+    fn has_room(&self, more: usize) -> bool {
+        self.held().saturating_add(more) <= self.allowance
     }
 
     /// Reserves memory for what may be received before the next exchange. Returns the bytes that all buffers would have
@@ -427,16 +431,19 @@ impl Session {
             Some(len) if len > self.inbound.len() => Wish::Frame(len),
             _ => Wish::More,
         };
-        if self.is_scarce {
+        // What it keeps for later may be enough for what it lacks.
+        let is_scarce = self.is_scarce || self.wants > 0;
+        if is_scarce {
             self.outbound.shrink();
             self.answers.shrink();
         }
         for _ in 0..2 {
             let output = self.outbound.allocated().saturating_add(self.answers.allocated());
-            let room = self.allowance.saturating_sub(output);
-            match self.inbound.reserve(wish, room, self.is_scarce) {
+            // A frame must leave room for its answer.
+            let others = output.saturating_add(SHORT_ANSWER);
+            match self.inbound.reserve(wish, self.allowance.saturating_sub(others), is_scarce) {
                 None => return 0,
-                Some(needs) => self.lacks = needs.saturating_add(output),
+                Some(needs) => self.lacks = needs.saturating_add(others),
             }
             self.outbound.shrink();
             self.answers.shrink();

@@ -59,10 +59,14 @@ impl Session {
             if taken.saturating_add(extra) >= BYTES_PER_EXCHANGE {
                 break Applied::More;
             }
-            if !self.reserve(SHORT_ANSWER) {
+            let rest = inbound.get(taken..).unwrap_or_default();
+            if !self.has_room(SHORT_ANSWER) {
+                if self.decoder.frame_len(rest).is_none_or(|len| len > rest.len()) {
+                    break Applied::All;
+                }
+                self.wants = SHORT_ANSWER;
                 break Applied::Paused;
             }
-            let rest = inbound.get(taken..).unwrap_or_default();
             if let Some((publish, len)) = self.decoder.decode_plain_publish(rest) {
                 taken = taken.saturating_add(len);
                 self.publish(now, &publish, broker, effects);
@@ -75,8 +79,9 @@ impl Session {
             match self.decoder.decode(rest) {
                 Ok(Some((frame, len))) => {
                     if let Some(longest) = longest_answer(&frame)
-                        && !self.reserve(longest)
+                        && !self.has_room(longest)
                     {
+                        self.wants = longest;
                         self.decoder.take_back(len);
                         break Applied::Paused;
                     }
