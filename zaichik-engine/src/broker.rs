@@ -273,7 +273,10 @@ impl Broker {
 
     /// Bytes of the free places of tables.
     fn spare(&self) -> usize {
-        self.sessions.spare().saturating_add(self.subscriptions.spare()).saturating_add(self.readiness.spare())
+        self.sessions
+            .spare()
+            .saturating_add(self.subscriptions.spare())
+            .saturating_add(self.readiness.spare())
     }
 
     /// Asks the caller to rearm its timer if the next deadline became earlier.

@@ -244,7 +244,9 @@ pub enum ConfigError {
     )]
     ZeroLimit,
     /// Too little memory for the largest frame.
-    #[error("memory is {got} bytes; with this max_frame at least {least} are needed; raise memory or lower max_frame")]
+    #[error(
+        "memory is {got} bytes; with this max_frame at least {least} are needed; raise memory or lower max_frame"
+    )]
     MemoryTooSmall {
         /// The budget given.
         got: u64,

@@ -97,6 +97,11 @@ impl Rings {
         core::iter::successors(follow(head), move |index| follow(*index)).map(|index| self.links(index).owner)
     }
 
+    /// Whether the next [`insert`](Self::insert) allocates.
+    pub(crate) fn is_full(&self) -> bool {
+        self.free.is_empty() && self.links.len() == self.links.capacity()
+    }
+
     /// Bytes allocated.
     pub(crate) fn footprint(&self) -> usize {
         let links = self.links.capacity().saturating_mul(size_of::<Links>());

@@ -2,9 +2,9 @@
 
 use bytes::BytesMut;
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Describe, Durable, FrameHeader, Hello, MAGIC,
-    Nack, OnConflict, Operation, OperationsBuilder, PROTOCOL_VERSION, Producer, Publish, Record, Records, Seek, SeekTarget,
-    Start, Subject, Subscribe, TopicOptions, Unsubscribe,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Describe, Durable, FrameHeader, Hello,
+    MAGIC, Nack, OnConflict, Operation, OperationsBuilder, PROTOCOL_VERSION, Producer, Publish, Record,
+    Records, Seek, SeekTarget, Start, Subject, Subscribe, TopicOptions, Unsubscribe,
 };
 
 use super::plan::{Attack, Plan, Role};

@@ -113,12 +113,14 @@ impl Housekeeping<'_> {
         let _ = self.readers.end_expired();
         self.producers.forget_silent(now, STEPS_PER_CALL, self.readers.memory);
         self.readers.memory.retired().sweep();
-        let (has_retired, has_waiting) = (self.readers.memory.has_retired(), self.readers.readiness.has_waiting());
+        let (has_retired, has_waiting) =
+            (self.readers.memory.has_retired(), self.readers.readiness.has_waiting());
         let is_crowded = self.readers.memory.is_crowded();
         if has_waiting || is_crowded || self.readers.memory.is_pinned() {
             self.sessions.make_room(now, self.readers.memory, self.readers.readiness, effects);
         }
-        self.agenda.sweep_at = (has_retired || has_waiting || is_crowded).then(|| now.plus_micros(SWEEP_EVERY));
+        self.agenda.sweep_at =
+            (has_retired || has_waiting || is_crowded).then(|| now.plus_micros(SWEEP_EVERY));
         let Readers { subscriptions, memory, readiness, .. } = self.readers;
         let _ = release_waiting(self.sessions, memory, readiness, effects);
         let _ = hand_out_wakes(NO_SESSION, self.sessions, subscriptions, readiness, effects);

@@ -88,7 +88,13 @@ impl Broker {
 
     /// A session is over: its subscriptions end, or wait for another session. Until it is detached it is charged for the
     /// `held` bytes that wait to be sent.
-    pub(crate) fn close_session(&mut self, now: Timestamp, id: SessionId, held: usize, effects: &mut Effects) {
+    pub(crate) fn close_session(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        held: usize,
+        effects: &mut Effects,
+    ) {
         let now = self.tick(now);
         let subscriptions = self.sessions.close(id, held, &mut self.memory, &mut self.readiness);
         for key in subscriptions.into_values() {
@@ -122,8 +128,17 @@ impl Broker {
     ) -> Delivered {
         let output_buffer = self.config.output_buffer;
         let Self { sessions, topics, subscriptions, memory, readiness, counters, .. } = self;
-        let mut delivery =
-            Delivery { now, output_buffer, room, sessions, topics, subscriptions, memory, readiness, counters };
+        let mut delivery = Delivery {
+            now,
+            output_buffer,
+            room,
+            sessions,
+            topics,
+            subscriptions,
+            memory,
+            readiness,
+            counters,
+        };
         delivery.deliver(session, out)
     }
 

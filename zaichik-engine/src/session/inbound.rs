@@ -48,7 +48,15 @@ pub(super) enum Wish {
 
 impl Inbound {
     pub(super) fn new() -> Self {
-        Self { bytes: BytesMut::new(), allocated: 0, room: IDLE_ROOM, seen: 0, received: 0, was_used: false, was_full: false }
+        Self {
+            bytes: BytesMut::new(),
+            allocated: 0,
+            room: IDLE_ROOM,
+            seen: 0,
+            received: 0,
+            was_used: false,
+            was_full: false,
+        }
     }
 
     /// Where received bytes are appended.
@@ -254,7 +262,11 @@ mod tests {
         assert!(inbound.reserved() <= 2 << 10);
         receive(&mut inbound, usize::MAX);
         assert_eq!(inbound.len(), 2 << 10);
-        assert_eq!(inbound.reserve(Wish::Frame(1 << 20), 512 << 10, false), Some(1 << 20), "all of it or nothing");
+        assert_eq!(
+            inbound.reserve(Wish::Frame(1 << 20), 512 << 10, false),
+            Some(1 << 20),
+            "all of it or nothing"
+        );
         assert_eq!(inbound.reserve(Wish::Frame(1 << 20), usize::MAX, false), None);
         assert_eq!(inbound.reserved(), 1 << 20);
     }
@@ -266,7 +278,11 @@ mod tests {
         inbound.reserve(Wish::Frame(100_000), usize::MAX, false);
         receive(&mut inbound, usize::MAX);
         inbound.reserve(Wish::Frame(100_000), usize::MAX, false);
-        assert_eq!(inbound.reserve(Wish::Frame(100_000), 10_000, true), None, "what was reserved stays reserved");
+        assert_eq!(
+            inbound.reserve(Wish::Frame(100_000), 10_000, true),
+            None,
+            "what was reserved stays reserved"
+        );
         receive(&mut inbound, usize::MAX);
         inbound.advance(100_000);
         assert_eq!(inbound.reserve(Wish::More, usize::MAX, true), None);

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, Done,
-    Operation, Page,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, Done, Operation, Page,
     Publish, Refusal, RemoveDurable, ServerFrame, Subject, TopicReady,
 };
 

@@ -129,6 +129,7 @@ impl Pair {
         let ttl = self.settings().retention_ttl_micros;
         // The topic ages when it is queried.
         self.topic.is_empty(self.at());
+        assert!(!self.topic.log.is_first_expired(self.now), "an expired record remains the first one");
         self.age();
         let mut first = self.first;
         while let Some(entry) = self.all.get(usize::try_from(first).unwrap()) {

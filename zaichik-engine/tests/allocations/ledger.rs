@@ -3,10 +3,12 @@
 use allocation_counter::measure;
 use bytes::BytesMut;
 use zaichik_engine::Ledger;
-use zaichik_proto::{AckLevel, Producer, Record, TopicOptions};
+use zaichik_proto::{
+    AckLevel, ClientFrame, CompactionMode, Nack, Producer, Publish, Record, Records, TopicOptions,
+};
 use zaichik_testkit::{Connections, Sub, requests};
 
-use crate::world::{publish, with_topic};
+use crate::world::{publish, subscriber, with_topic};
 
 /// The number of items of a kind: enough for the spare capacity of tables to be negligible.
 const MANY: u32 = 1_000;
@@ -75,6 +77,59 @@ fn subscriptions_with_full_windows_are_charged() {
                 world.send(subscriber, &requests(|client| client.subscribe_to(sub)));
             }
         },
+    );
+}
+
+#[test]
+fn deliveries_before_a_rewind_are_charged() {
+    const RECORDS: u32 = 200;
+    let mut world = with_topic(TopicOptions::new().retain_forever());
+    let publisher = world.connect();
+    let subscribers: Vec<_> = (0..20).map(|_| subscriber(&mut world, RECORDS)).collect();
+    world.send(publisher, &publish(AckLevel::None).repeat(RECORDS as usize));
+    assert_charged(
+        &mut world,
+        |ledger| ledger.subscriptions,
+        |world| {
+            for subscriber in subscribers {
+                // Each nack redelivers what follows, so in the end every record has another number of attempts.
+                for offset in (0..u64::from(RECORDS)).rev() {
+                    let nack = Nack { request: 1, subscription: 1, offset, delay_micros: 0 };
+                    world.send(subscriber, &requests(|client| client.send(&ClientFrame::Nack(nack))));
+                }
+                // Without new input, an idle connection frees its buffers, which are not measured here.
+                world.send_unread(subscriber, b"");
+            }
+        },
+    );
+}
+
+#[test]
+fn records_that_newer_ones_will_remove_are_charged() {
+    let hour = core::time::Duration::from_hours(1);
+    let options = TopicOptions::new().retain_forever().compaction(CompactionMode::Latest);
+    let mut world = with_topic(options.compaction_window(hour));
+    let publisher = world.connect();
+    assert_charged(
+        &mut world,
+        |ledger| ledger.topics,
+        |world| (0..MANY).for_each(|_| _ = world.send(publisher, &publish_to("topic", Some(b"key"), None))),
+    );
+}
+
+#[test]
+fn records_with_their_own_time_to_live_are_charged() {
+    let mut world = with_topic(TopicOptions::new().retain_forever().compaction(CompactionMode::Latest));
+    let publisher = world.connect();
+    let mut record = Vec::new();
+    Record { ttl_micros: Some(3_600_000_000), ..Record::default() }.encode(&mut record);
+    let (records, topic) = (Records::from_encoded(1, &record), b"topic");
+    let publish = Publish { request: 1, ack: AckLevel::Accepted, producer: None, topic, records };
+    let bytes = requests(|client| client.send(&ClientFrame::Publish(publish)));
+    assert_charged(
+        &mut world,
+        |ledger| ledger.topics,
+        |world| (0..MANY).for_each(|_| _ = world.send(publisher, &bytes)),
     );
 }
 

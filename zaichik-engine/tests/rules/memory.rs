@@ -101,8 +101,8 @@ fn memory_at_its_budget_publishes_of_subscribers_are_refused_busy_and_commits_se
 
 #[test]
 fn memory_pressure_suspends_the_heartbeat_of_connections_that_are_not_read() {
-    let mut world = World::with_memory(BUDGET, |config| config.wire.heartbeat_millis = 30_000)
-    .checked_at_rest();
+    let mut world =
+        World::with_memory(BUDGET, |config| config.wire.heartbeat_millis = 30_000).checked_at_rest();
     let (reader, writer) = (world.connect(), world.connect());
     world.ask(&reader, reader.subscribe(1, "t"));
     fill(&mut world, &writer, "t");

@@ -129,7 +129,8 @@ fn write_deadline_is_met_exactly() {
 /// Otherwise a peer could keep memory for ever with a byte now and then.
 #[test]
 fn s16_a_trickle_does_not_move_the_write_deadline_and_16_kib_do() {
-    for (at_once, status) in [(1, Status::Closed), ((16 << 10) - 1, Status::Closed), (16 << 10, Status::Open)] {
+    for (at_once, status) in [(1, Status::Closed), ((16 << 10) - 1, Status::Closed), (16 << 10, Status::Open)]
+    {
         let mut world = World::new();
         let (reader, writer) = (world.connect(), world.connect());
         world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use zaichik_proto::{
     Acks, Batch, Batched, ClientDecoder, ClientFrame, Counters, Delivery, Entry, Item, Items, Limits, List,
     Operation, OperationsBuilder, Page, Publish, Published, Record, Records, ServerDecoder, ServerFrame,
+    SubscriptionItem, TopicItem, TopicOptions,
 };
 
 use crate::client_frames::client_frame;
@@ -29,6 +30,41 @@ proptest! {
             prop_assert_eq!(rebuilt_server_frame(&frame)?, &bytes[..taken]);
         }
     }
+}
+
+#[test]
+fn the_minimum_size_of_an_item_is_the_size_of_the_smallest_one() {
+    let topic = TopicItem {
+        name: "",
+        explicit: false,
+        settings: TopicOptions::new(),
+        start: 0,
+        end: 0,
+        messages: 0,
+        bytes: 0,
+        keys: 0,
+        subscriptions: 0,
+        memory: 0,
+    };
+    let subscription = SubscriptionItem {
+        topic: "",
+        name: "",
+        attached: false,
+        epoch: 0,
+        window: 0,
+        cursor: 0,
+        next: 0,
+        end: 0,
+        expires_in_micros: 0,
+    };
+    assert_eq!(TopicItem::MIN_SIZE, written(&topic).len());
+    assert_eq!(SubscriptionItem::MIN_SIZE, written(&subscription).len());
+}
+
+fn written<'a>(item: &impl Item<'a>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    item.write(&mut bytes);
+    bytes
 }
 
 fn rebuilt_client_frame(frame: &ClientFrame<'_>) -> Result<Vec<u8>, TestCaseError> {

@@ -90,7 +90,9 @@ impl Settings {
         config.max_producers = self.max_producers;
         config.producer_ttl = self.producer_ttl;
         config.memory = match self.memory {
-            Memory::Share(percent) => memory::share(Path::new("/"), percent).max(MIN_MEMORY.max(config.min_memory())),
+            Memory::Share(percent) => {
+                memory::share(Path::new("/"), percent).max(MIN_MEMORY.max(config.min_memory()))
+            }
             Memory::Bytes(bytes) => bytes,
         };
         config.handshake_timeout = self.handshake_timeout;

@@ -1,6 +1,8 @@
 //! Consistency checks of a log.
 
 use super::Log;
+#[cfg(test)]
+use super::chunk::RecordState;
 use super::chunk::count_records;
 use super::losses::SparseIndex;
 
@@ -35,6 +37,12 @@ impl Log {
     #[cfg(test)]
     pub(crate) fn is_sparse(&self) -> bool {
         self.chunks.iter().any(|chunk| chunk.losses.as_ref().is_some_and(|losses| losses.sparse().is_some()))
+    }
+
+    /// Whether the first record is one that [`expire`](Self::expire) passes over.
+    #[cfg(test)]
+    pub(crate) fn is_first_expired(&self, now: u64) -> bool {
+        !self.is_empty() && self.state_at(self.first, now).0 == RecordState::Expired
     }
 
     /// Whether the state of compaction is consistent with the chunks.

@@ -153,3 +153,19 @@ impl Deaths {
         if info.timestamp < self.changed_at { end.max(self.changed_at) } else { end }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_only_the_topic_ends_are_not_tracked() {
+        let mut deaths = Deaths::default();
+        let info = RecordInfo { offset: 7, timestamp: 1, own_death: u64::MAX, len: 20, is_tombstone: false };
+        deaths.track(info, 0);
+        assert_eq!((deaths.footprint(), deaths.next(0)), (0, u64::MAX));
+        deaths.track(RecordInfo { own_death: u64::MAX - 1, ..info }, 0);
+        assert_ne!(deaths.footprint(), 0);
+        assert_eq!(deaths.next(0), u64::MAX - 1);
+    }
+}

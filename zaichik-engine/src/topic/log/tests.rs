@@ -277,6 +277,25 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
+#[test]
+fn sealing_frees_spare_capacity_of_more_than_a_quarter() {
+    // Allocations double, so a tail that has just grown is nearly half empty, and one that is full has no spare.
+    for (records, is_shared) in [(1, false), (40, false), (41, false), (1, true), (40, true)] {
+        let mut pair = Pair::new(u64::MAX);
+        for _ in 0..records {
+            pair.append(84, None);
+        }
+        if is_shared {
+            pair.pull(0, Want { records: 1, bytes: usize::MAX, single: usize::MAX });
+            pair.run(&Action::Drop(1));
+        }
+        pair.log.seal(&mut pair.retired);
+        let (charged, live) = (pair.charged(), pair.in_use());
+        assert!(charged <= live + live / 4, "{charged} bytes are charged for {live}");
+        pair.end();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
