@@ -486,12 +486,19 @@ fn limit_of_durable_subscriptions() {
 #[test]
 fn s5_a_fenced_client_receives_fenced_before_a_draining_broker_closes() {
     let mut world = World::new();
-    topic(&mut world, &["a"]);
+    let writer = topic(&mut world, &["a"]);
     let (old, _) = attach(&mut world, 1);
-    let (new, _) = attach(&mut world, 1);
+    let new = world.connect();
+    world.ask(&new, new.subscribe(2, "u"));
+    world.ask(&writer, writer.publish("u", "x"));
     world.drain(secs(10));
-    world.ask(&new, new.commit(1, 0));
     world.settle();
+    assert!(!old.is_closed() && !new.is_closed(), "both have an uncommitted record");
+    // Nothing but its Fenced is outstanding for the old holder now.
+    assert_eq!(world.ask(&new, new.subscribe_to(Sub::new(1, "t").durable("d"))), "0..1 epoch 2 rewind 1");
     assert_eq!(old.stream(), ["1/0=a", "1 fenced by 2"]);
-    assert!(old.is_closed() && new.is_closed());
+    assert!(old.is_closed());
+    world.ask(&new, new.commit(2, 0));
+    world.ask(&new, new.commit(1, 0));
+    assert!(new.is_closed());
 }

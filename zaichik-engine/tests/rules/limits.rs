@@ -311,20 +311,3 @@ fn flood_of_publishes_with_long_answers() {
     world.settle();
     assert_eq!(world.broker.stats().duplicates, 59_999);
 }
-
-#[test]
-fn wakes_are_handed_out_in_bounded_steps() {
-    let mut world = World::new();
-    let readers: Vec<_> = (0..600).map(|_| world.connect()).collect();
-    for reader in &readers {
-        reader.subscribe(1, "t");
-    }
-    world.settle();
-    let writer = world.connect();
-    writer.publish("t", "x");
-    // The publish and its answer do not wait for six hundred deliveries.
-    assert_eq!(world.ask(&writer, 1), "@0");
-    for reader in readers {
-        assert_eq!(reader.stream(), ["1/0=x"]);
-    }
-}

@@ -17,6 +17,7 @@ use super::replies::{Replies, Taken};
 use super::room::{Ask, Room, Ticket, Waiter, Waiting};
 use super::wakes::{Wakes, keep};
 use crate::clock::Clock;
+use crate::planted::{Defect, is_planted};
 use crate::sync::{Mutex, MutexGuard};
 
 /// One client, shared by its handles, its subscriptions and its background task.
@@ -100,8 +101,10 @@ impl Core {
         let value = step(&mut state, now);
         let has_made_requests = state.dispatch(now, &mut wakes);
         // Taking a message may have made room for the next one, for which the stream was not polled.
-        let is_unasked = state.is_paused && state.machine.wants_read();
-        if wake_task || is_unasked || has_made_requests {
+        let is_unasked =
+            state.is_paused && state.machine.wants_read() && !is_planted(Defect::ClientReadForgotten);
+        let has_to_send = has_made_requests && !is_planted(Defect::ClientWriteForgotten);
+        if wake_task || is_unasked || has_to_send {
             state.is_paused = false;
             wakes.extend(state.task.take());
         }

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -16,6 +16,7 @@ use zaichik_engine::{CloseReason, Session, Status, Timestamp, Turn};
 use super::registration::Registration;
 use super::shared::{Poisoned, Shared};
 use crate::alarm::Alarm;
+use crate::planted::{Defect, is_planted};
 use crate::runtime::{Io, Timer};
 
 /// Maximum bytes read per turn.
@@ -131,7 +132,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
         }
         self.moved |= read != Moved::Nothing || written != Moved::Nothing;
         // The stream was not polled, so the task will not be woken when it has bytes.
-        let is_unasked = was_paused && self.session.wants_read();
+        let is_unasked = was_paused && self.session.wants_read() && !is_planted(Defect::ReadForgotten);
         // The write may have made room for more.
         if turn == Turn::More || read == Moved::ToTheLimit || written == Moved::Some || is_unasked {
             return Outlook::Busy;
@@ -193,6 +194,8 @@ impl<I: Io, T: Timer> Connection<I, T> {
     /// Writes what the socket accepts.
     fn write(&mut self, cx: &mut Context<'_>) -> Moved {
         let mut moved = Moved::Nothing;
+        let mut unwoken = Context::from_waker(Waker::noop());
+        let cx = if is_planted(Defect::WriteForgotten) { &mut unwoken } else { cx };
         while self.session.outbound().has_remaining() {
             match self.io.poll_write(cx, self.session.outbound()) {
                 Poll::Pending => {
@@ -313,7 +316,9 @@ impl<I: Io, T: Timer> Future for Connection<I, T> {
                 Outlook::Over => return Poll::Ready(()),
             }
         }
-        cx.waker().wake_by_ref();
+        if !is_planted(Defect::TurnsForgotten) {
+            cx.waker().wake_by_ref();
+        }
         Poll::Pending
     }
 }

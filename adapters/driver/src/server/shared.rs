@@ -12,6 +12,7 @@ use zaichik_proto::Counter;
 use super::rejections::Rejections;
 use super::tasks::Tasks;
 use crate::clock::Clock;
+use crate::planted::{Defect, is_planted};
 use crate::sync::{Mutex, MutexGuard};
 
 /// Sessions woken after one turn; the housekeeping task wakes the others, and yields in between.
@@ -238,7 +239,7 @@ impl State {
         match self.sessions.get_mut(slot) {
             Some(Some((owner, Some(known)))) if *owner == id && known.will_wake(waker) => {}
             // A session that ended, or was refused, may share its slot with a newer one.
-            Some(Some((owner, _))) if *owner > id => {}
+            Some(Some((owner, _))) if *owner > id && !is_planted(Defect::WakerOverwritten) => {}
             Some(entry) => *entry = Some((id, Some(waker.clone()))),
             None => {}
         }
@@ -246,7 +247,7 @@ impl State {
 
     fn forget(&mut self, id: SessionId) {
         if let Some(entry) = self.sessions.get_mut(id.slot())
-            && entry.as_ref().is_some_and(|(owner, _)| *owner == id)
+            && entry.as_ref().is_some_and(|(owner, _)| *owner == id || is_planted(Defect::WakerRemoved))
         {
             *entry = None;
         }
@@ -259,7 +260,7 @@ impl State {
 
     /// Collects the work to be done after unlocking.
     fn collect(&mut self, aftermath: &mut Aftermath) {
-        while !aftermath.is_full() {
+        while !aftermath.is_full() || is_planted(Defect::WakesDropped) {
             let Some(id) = self.effects.pop_wake() else {
                 break;
             };

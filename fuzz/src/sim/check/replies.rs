@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use bytes::BytesMut;
 use zaichik_proto::{AckRun, Limits, ServerDecoder, ServerFrame};
+use zaichik_testkit::rebuilt_server_frame;
 
 use super::{Broken, Verdict};
 use crate::model::decode;
@@ -116,16 +116,14 @@ impl<'a> Replies<'a> {
     }
 }
 
-/// Rule I18: whole frames, each of which encodes to the same bytes.
+/// Rule I18: whole frames, the values of each of which encode to the same bytes.
 fn frames<'a>(limits: &Limits, mut bytes: &'a [u8]) -> Result<VecDeque<ServerFrame<'a>>, Broken> {
     let mut frames = VecDeque::new();
     let mut decoder = ServerDecoder::new(limits);
     while !bytes.is_empty() {
         match decoder.decode(bytes) {
             Ok(Some((frame, len))) => {
-                let mut again = BytesMut::new();
-                frame.encode(&mut again);
-                if again != bytes[..len] {
+                if rebuilt_server_frame(&frame) != bytes[..len] {
                     return Broken::because("I18", format!("{frame:?} encodes to other bytes"));
                 }
                 frames.push_back(frame);

@@ -134,7 +134,7 @@ fn every_reader_is_woken_by_one_publish() {
 }
 
 #[test]
-fn wakes_survive_a_publisher_dropped_right_after_its_publish() {
+fn wakes_survive_a_publisher_that_is_gone_at_once() {
     let mut world = World::new();
     let readers: Vec<usize> = (0..300).map(|_| world.connect()).collect();
     for reader in &readers {
@@ -143,10 +143,13 @@ fn wakes_survive_a_publisher_dropped_right_after_its_publish() {
     let writer = world.connect();
     publish(&world.peers[writer].raw);
     world.peers[writer].write();
-    // The publisher is polled once, and then its task is dropped.
-    world.tasks[writer + 1].poll();
-    world.tasks[writer + 1].future = None;
-    world.run();
+    // It is gone before its task reads the publish, so its session ends in the same exchange.
+    world.peers[writer].io = LocalIo::pair().0;
+    // Housekeeping, the first task, would wake the readers too, but it may be late.
+    while let Some(task) = world.tasks[1..].iter_mut().find(|task| task.is_due()) {
+        task.poll();
+    }
+    assert!(world.is_over(writer));
     for reader in readers {
         assert_eq!(world.peers[reader].read().take_stream(), ["1/0=x"]);
     }
