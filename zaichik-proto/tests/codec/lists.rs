@@ -1,9 +1,7 @@
 //! A decoded list yields every entry that it counts, and encoding the entries again results in the same frame.
 
 use proptest::prelude::*;
-use zaichik_proto::{
-    ClientDecoder, Item, Limits, ServerDecoder, SubscriptionItem, TopicItem, TopicOptions,
-};
+use zaichik_proto::{ClientDecoder, Item, Limits, ServerDecoder, SubscriptionItem, TopicItem, TopicOptions};
 use zaichik_testkit::{rebuilt_client_frame, rebuilt_server_frame};
 
 use crate::client_frames::client_frame;

@@ -9,7 +9,7 @@ use crate::peer::Peer;
 use crate::program::{LARGE, Seen, TOPIC, below, record, settle, yield_some};
 
 /// Memory of the broker, in bytes.
-const MEMORY: u64 = 1 << 20;
+const MEMORY: u64 = 2 << 20;
 
 /// Large records that each publisher sends.
 const RECORDS: u64 = 400;
