@@ -139,8 +139,7 @@ impl Broker {
             return;
         };
         self.readiness.remove(entry.ready);
-        // This may have been the session that was to hand out the wakes.
-        if self.hand_out_wakes(id, effects) || self.release_waiting(effects) {
+        if self.release_waiting(effects) {
             effects.rearm();
         }
         self.rearm(effects);
