@@ -26,7 +26,7 @@ const ALLOWED: u64 = BUDGET + BUDGET / 20 + (32 << 20);
 const CONNECTIONS: usize = 300;
 
 /// How often each of them sends what the broker accepts. A client publishes and consumes in between.
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 10;
 
 /// The kind of a Publish.
 const PUBLISH: u8 = 0x04;
