@@ -60,6 +60,7 @@ use crate::effects::{Effects, Turn};
 use crate::id::SessionId;
 use crate::session_config::SessionConfig;
 use crate::stats::Stats;
+use crate::steps::STEPS_PER_EXCHANGE;
 
 /// A message broker as a state machine.
 ///
@@ -102,6 +103,9 @@ pub struct Broker {
 }
 
 impl Broker {
+    /// The most steps that one call takes, besides four for each record and operation of one Publish or Batch (rule S14).
+    pub const MAX_STEPS: u64 = 4 * STEPS_PER_EXCHANGE;
+
     /// A broker without topics or connections.
     ///
     /// # Errors
@@ -202,6 +206,15 @@ impl Broker {
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         self.memory.ledger()
+    }
+
+    /// Work done since the broker was created, in steps (rule S14): visits to records, parts of a log, keys and entries
+    /// of tables, each of some tens of nanoseconds. The difference over one call is bounded by
+    /// [`MAX_STEPS`](Self::MAX_STEPS), and by four steps for each record and operation of one Publish or Batch, which
+    /// are atomic.
+    #[must_use]
+    pub const fn steps(&self) -> u64 {
+        self.topics.steps()
     }
 
     /// The broker's configuration.

@@ -39,6 +39,7 @@ mod ring;
 mod session;
 mod session_config;
 mod stats;
+mod steps;
 mod subscription;
 mod topic;
 mod window;

@@ -129,6 +129,12 @@ impl Topic {
         self.log.footprint().saturating_add(keys).saturating_add(self.cursors.footprint())
     }
 
+    /// The steps of work done in this topic since the last call (rule S14).
+    #[inline]
+    pub(crate) fn take_steps(&self) -> u64 {
+        self.log.take_steps()
+    }
+
     /// Whether its parts are consistent with each other.
     pub(crate) fn is_consistent(&self) -> bool {
         self.log.is_consistent() && self.newest.as_ref().is_none_or(|newest| newest.is_consistent())

@@ -13,8 +13,15 @@ use crate::id::{SessionId, SubKey};
 use crate::outbound::{LaneKind, Outbound};
 use crate::planted::{Defect, is_planted};
 use crate::ring::Node;
+use crate::steps::STEPS_PER_EXCHANGE;
 use crate::subscription::MAX_DELIVERY;
 use crate::topic::Pull;
+
+/// Steps of looking for the next frame of a subscription, besides the walk through its topic's log.
+const STEPS_PER_FRAME: u64 = 4;
+
+/// Maximum frames of one subscription before the next one is served.
+const MAX_FRAMES: u64 = 64;
 
 /// Maximum bytes that one exchange delivers; the last frame may exceed it.
 const BYTES_PER_EXCHANGE: usize = 256 << 10;
@@ -40,6 +47,7 @@ impl Delivery<'_> {
             return false;
         };
         let before = out.stream_len();
+        let last_step = self.topics.steps().saturating_add(STEPS_PER_EXCHANGE);
         while out.stream_len() < self.output_buffer {
             if let Some((subscription, epoch)) =
                 self.sessions.get_mut(session).and_then(SessionEntry::next_fence)
@@ -48,7 +56,8 @@ impl Delivery<'_> {
                 out.frame(LaneKind::Stream, |out| ServerFrame::Fenced(fenced).encode(out));
                 continue;
             }
-            if out.stream_len().saturating_sub(before) >= BYTES_PER_EXCHANGE {
+            let is_share_used = out.stream_len().saturating_sub(before) >= BYTES_PER_EXCHANGE;
+            if is_share_used || self.topics.steps() >= last_step {
                 return self.readiness.has_ready(ready);
             }
             let Some(key) = self.readiness.pop_ready(ready) else {
@@ -67,12 +76,13 @@ impl Delivery<'_> {
             (subscription.terms.number, subscription.topic, subscription.rewind());
         let topic = &mut self.topics[topic_id];
         let stats = &mut self.counters.stats;
-        let mut share = MAX_DELIVERY;
+        let (mut share, mut frames) = (MAX_DELIVERY, 0u64);
         let ring = loop {
             let Some(want) = subscription.wants(self.now) else {
                 break None;
             };
             let from = subscription.next();
+            frames = frames.saturating_add(1);
             match topic.pull(self.now, from, want) {
                 Pull::End => break Some(topic.waiting),
                 Pull::NoRoom => break None,
@@ -98,13 +108,14 @@ impl Delivery<'_> {
                 }
             }
             topic.cursors.set(subscription.cursor_id, subscription.cursor());
-            if share == 0 || out.stream_len() >= self.output_buffer {
+            if share == 0 || frames >= MAX_FRAMES || out.stream_len() >= self.output_buffer {
                 break Some(ready);
             }
         };
         if let Some(ring) = ring {
             self.readiness.push(ring, subscription.node);
         }
+        self.topics.spend(frames.saturating_mul(STEPS_PER_FRAME));
         self.subscriptions.settle(key, self.memory);
         self.topics.release_committed(self.now, topic_id, self.memory);
         self.topics.reclaim_if_pressed(self.now, topic_id, self.memory);

@@ -15,7 +15,10 @@ use crate::subscription::Subscription;
 const PAGE_BYTES: usize = 32 << 10;
 
 /// Maximum slots of the table of subscriptions visited for one page: some may be empty, or belong to other topics.
-const PAGE_PLACES: usize = 1_024;
+const PAGE_PLACES: u32 = 1_024;
+
+/// Steps of describing a topic or a subscription.
+const STEPS_PER_ITEM: u64 = 4;
 
 /// An answer to Describe, without its request's id.
 #[derive(Debug)]
@@ -89,27 +92,30 @@ impl Describing<'_> {
 
     /// The same with subscriptions, whose slots may be empty.
     fn page_of_subscriptions(
-        &self,
+        &mut self,
         from: u32,
         only: Option<TopicId>,
         bytes: &mut Vec<u8>,
     ) -> (Option<u32>, u32) {
-        let Readers { now, subscriptions, .. } = &self.readers;
-        let mut count = 0u32;
-        for (place, visited) in (from..subscriptions.places()).zip(0usize..) {
-            if bytes.len() >= PAGE_BYTES || visited >= PAGE_PLACES {
-                return (Some(place), count);
-            }
-            let listed = subscriptions.nth(place).filter(|one| only.is_none_or(|topic| one.topic == topic));
-            if let Some(subscription) = listed.filter(|one| !one.has_expired(*now)) {
+        let (now, places) = (self.readers.now, self.readers.subscriptions.places());
+        let (mut count, mut place) = (0u32, from);
+        let last = places.min(from.saturating_add(PAGE_PLACES));
+        while place < last && bytes.len() < PAGE_BYTES {
+            let listed = self.readers.subscriptions.nth(place);
+            let listed = listed.filter(|one| only.is_none_or(|topic| one.topic == topic));
+            if let Some(subscription) = listed.filter(|one| !one.has_expired(now)) {
                 self.describe_subscription(subscription, bytes);
                 count = count.saturating_add(1);
             }
+            place = place.saturating_add(1);
         }
-        (None, count)
+        let visited = u64::from(place.saturating_sub(from));
+        self.readers.topics.spend(visited.saturating_add(u64::from(count).saturating_mul(STEPS_PER_ITEM)));
+        ((place < places).then_some(place), count)
     }
 
     fn describe_topic(&mut self, id: TopicId, bytes: &mut Vec<u8>) {
+        self.readers.topics.spend(STEPS_PER_ITEM);
         let topic = &mut self.readers.topics[id];
         let contents = topic.contents(self.readers.now);
         let item = TopicItem {

@@ -78,6 +78,12 @@ impl Broker {
         effects.note(|| Note { session: id, topic: None, event: NoteEvent::Opened { name } });
     }
 
+    /// Counts work on a request, in steps.
+    #[inline]
+    pub(crate) const fn spend(&mut self, steps: u64) {
+        self.topics.spend(steps);
+    }
+
     /// Counts a request that was refused.
     pub(crate) fn count_refusal(&mut self, code: RefusalCode) {
         self.counters.refused(code);

@@ -36,6 +36,8 @@ pub(super) struct Topics {
     defaults: TopicSettings,
     /// Offset of each topic's first record.
     first_offset: u64,
+    /// Work done since the broker was created, in steps.
+    steps: u64,
 }
 
 impl Index<TopicId> for Topics {
@@ -64,6 +66,7 @@ impl Topics {
             limit: config.max_topics,
             defaults: config.topic_defaults,
             first_offset: config.first_offset,
+            steps: 0,
         }
     }
 
@@ -194,10 +197,23 @@ impl Topics {
         memory.recharge(Account::Topics, &mut topic.charged, 0);
     }
 
-    /// Charges the memory that a topic holds, and schedules its housekeeping.
+    /// Work done since the broker was created, in steps (rule S14).
+    #[inline]
+    pub(super) const fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Counts work on requests and subscriptions; that in topics is counted when they are [settled](Self::settle).
+    #[inline]
+    pub(super) const fn spend(&mut self, steps: u64) {
+        self.steps = self.steps.saturating_add(steps);
+    }
+
+    /// Charges the memory that a topic holds, counts the work done in it, and schedules its housekeeping.
     pub(super) fn settle(&mut self, id: TopicId, memory: &mut Memory) {
         let count = self.entries.len();
         let topic = &mut self[id];
+        let steps = topic.take_steps();
         let footprint = if is_planted(Defect::Uncharged) { topic.charged.max(1) } else { footprint(topic) };
         memory.recharge(Account::Topics, &mut topic.charged, footprint);
         let due = topic.due_at();
@@ -209,6 +225,7 @@ impl Topics {
                 self.deadlines.rebuild(due);
             }
         }
+        self.spend(steps);
     }
 
     /// A cursor of a topic was raised or removed: frees some of the records that no subscription needs any more.

@@ -36,6 +36,7 @@ use super::amount::Amount;
 use super::position::Position;
 use super::retired::Retired;
 use crate::planted::{Defect, is_planted};
+use crate::steps::Steps;
 
 /// The records of one topic.
 #[derive(Debug, Default)]
@@ -70,6 +71,8 @@ pub(crate) struct Log {
     end: u64,
     end_bytes: u64,
     last_timestamp: u64,
+    /// Work done in this log.
+    steps: Steps,
 }
 
 impl Log {
@@ -165,6 +168,11 @@ impl Log {
         self.end = self.end.saturating_add(count);
         self.last_timestamp = self.last_timestamp.max(timestamp);
         self.first = Position::at(self.end);
+    }
+
+    /// The steps of work done in this log since the last call (rule S14).
+    pub(crate) fn take_steps(&self) -> u64 {
+        self.steps.take()
     }
 
     /// The first offset that exists.

@@ -57,4 +57,6 @@ mod topics;
 #[cfg(test)]
 mod wire;
 #[cfg(test)]
+mod work;
+#[cfg(test)]
 mod world;

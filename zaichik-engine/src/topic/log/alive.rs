@@ -20,6 +20,7 @@ impl Log {
         let mut left = self.alive();
         let mut offset = self.first.offset;
         while !left.fits(limits) {
+            self.steps.add(1);
             let Some(part) = self.part(self.index_of(offset)) else {
                 debug_assert!(false, "offset {offset} is in no part");
                 break;
@@ -46,6 +47,7 @@ impl Log {
         let mut sum = Amount::default();
         let mut offset = self.first.offset;
         while offset < to {
+            self.steps.add(1);
             let Some(part) = self.part(self.index_of(offset)) else {
                 debug_assert!(false, "offset {offset} is in no part");
                 break;
@@ -66,9 +68,10 @@ impl Log {
     }
 
     /// The records of a part, from an offset on, that are not dead.
-    fn alive_from<'a>(&self, part: Part<'a>, offset: u64) -> impl Iterator<Item = (u64, Amount)> + use<'a> {
+    fn alive_from<'a>(&'a self, part: Part<'a>, offset: u64) -> impl Iterator<Item = (u64, Amount)> {
         let from = self.locate(self.first.moved_to(offset));
         part.records(from).filter_map(move |found| {
+            self.steps.add(1);
             let ordinal = part.losses.and_then(|losses| losses.ordinal(part.span.start, found.offset));
             let is_dead = part.losses.zip(ordinal).is_some_and(|(losses, ordinal)| losses.is_dead(ordinal));
             (!is_dead).then_some((found.offset, Amount::one(found.head.len as u64)))

@@ -9,6 +9,9 @@ use crate::topic::retired::Retired;
 /// Table entries that stay allocated while the log is in use, so that tables do not shrink and grow constantly.
 const SPARE_ENTRIES: usize = 128;
 
+/// Steps of freeing a chunk.
+const STEPS_PER_CHUNK: u64 = 4;
+
 impl Log {
     /// Frees up to `budget` chunks without live records; returns whether there may be more.
     pub(crate) fn free(&mut self, now: u64, budget: usize, retired: &mut Retired) -> bool {
@@ -45,6 +48,7 @@ impl Log {
                 compaction.release_losses(losses.as_deref());
             }
         }
+        self.steps.add((budget.saturating_sub(left) as u64).saturating_mul(STEPS_PER_CHUNK));
         left == 0
     }
 

@@ -70,6 +70,7 @@ impl Log {
     pub(crate) fn first_live(&self, from: Position, now: u64) -> Position {
         let mut at = self.locate(from.moved_to(from.offset.max(self.first.offset)));
         while at.offset < self.end {
+            self.steps.add(1);
             match self.state_at(at, now) {
                 (RecordState::Live, _) => return at,
                 (_, next) => at = self.locate(next),
@@ -82,6 +83,7 @@ impl Log {
     pub(super) fn end_of_state(&self, fate: RecordState, from: Position, now: u64) -> u64 {
         let mut at = from;
         while at.offset < self.end {
+            self.steps.add(1);
             match self.state_at(at, now) {
                 (other, next) if other == fate => at = next,
                 _ => break,
@@ -147,7 +149,10 @@ impl Log {
         let Some(part) = self.part(index) else {
             return self.end;
         };
-        let earlier = part.records(Position::at(part.span.start)).take_while(|one| one.head.timestamp < time);
+        let earlier = part.records(Position::at(part.span.start)).take_while(|one| {
+            self.steps.add(1);
+            one.head.timestamp < time
+        });
         let offset = earlier.last().map_or(part.span.start, |one| one.offset.saturating_add(1));
         offset.max(self.first.offset)
     }
@@ -173,6 +178,7 @@ impl Log {
         let (mut offset, mut base) = (at.offset, part.base_of(at));
         let mut records = part.records(at);
         while base < below {
+            self.steps.add(1);
             // Records removed from a chunk have no sizes any more; a hole is passed as a whole.
             let Some(one) = records.next() else {
                 offset = part.end;
@@ -195,7 +201,10 @@ impl Log {
         let Some((part, at)) = self.part_from_first(index) else {
             return self.end;
         };
-        let expired = part.records(at).take_while(|one| dead(one.head.timestamp));
+        let expired = part.records(at).take_while(|one| {
+            self.steps.add(1);
+            dead(one.head.timestamp)
+        });
         expired.last().map_or(at.offset, |one| one.offset.saturating_add(1))
     }
 
@@ -228,6 +237,7 @@ impl Log {
                 (offset, byte) = (last_seen, at.byte as usize);
             }
         }
+        let from = offset;
         while offset < at.offset {
             let Some(head) = data.get(byte..).and_then(RecordHead::peek) else {
                 break;
@@ -235,6 +245,7 @@ impl Log {
             byte = byte.saturating_add(head.len);
             offset = offset.saturating_add(1);
         }
+        self.steps.add(offset.saturating_sub(from));
         seen(span.start, offset, byte).moved_to(at.offset)
     }
 

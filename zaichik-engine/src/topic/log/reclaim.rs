@@ -10,6 +10,9 @@ use crate::topic::amount::Amount;
 use crate::topic::position::Position;
 use crate::topic::retired::Retired;
 
+/// Steps of marking a record as dead: it is taken out of the tables of deaths, and its chunk is found.
+const STEPS_PER_DEATH: u64 = 4;
+
 impl Log {
     /// Sets the window and the tombstones' time to live of `latest` compaction (rule C6); `None` turns it off. The log
     /// is empty when this turns on or off.
@@ -96,6 +99,7 @@ impl Log {
         let first = self.first.offset;
         let dead = self.compaction.as_mut().and_then(|compaction| compaction.deaths.pop(now, first));
         if let Some(dead) = dead {
+            self.steps.add(STEPS_PER_DEATH);
             self.mark_record(dead);
         }
         dead.is_some()

@@ -58,6 +58,8 @@ pub(crate) struct World {
     by_id: BTreeMap<SessionId, usize>,
     /// When housekeeping runs next; only the broker's own effects set it.
     armed: Option<Timestamp>,
+    /// The most steps that one call of the broker took (rule S14).
+    pub(crate) most_steps: u64,
     /// Whether the broker verifies itself after every call, or only once the world has settled.
     is_thorough: bool,
 }
@@ -92,6 +94,7 @@ impl World {
             remotes: Vec::new(),
             by_id: BTreeMap::new(),
             armed: None,
+            most_steps: 0,
             is_thorough: true,
         }
     }
@@ -270,7 +273,9 @@ impl World {
         if self.armed.is_none_or(|at| at > self.now) {
             return false;
         }
+        let before = self.broker.steps();
         let turn = self.broker.handle_timeout(self.now, &mut self.effects);
+        count_steps(&self.broker, before, &mut self.most_steps);
         self.armed = self.broker.next_timeout();
         let is_due = self.armed.is_some_and(|at| at <= self.now);
         assert_eq!(turn == Turn::More, is_due, "housekeeping reports whether work remains");
@@ -315,8 +320,10 @@ impl World {
         }
         let mut more = false;
         if end.is_due {
+            let before = self.broker.steps();
             more = session.exchange(now, &mut self.broker, &mut self.effects) == Turn::More;
             (end.is_due, moved) = (more, true);
+            count_steps(&self.broker, before, &mut self.most_steps);
         }
         let outbound = session.outbound();
         if pipe.is_reading && outbound.has_remaining() {
@@ -379,4 +386,9 @@ impl World {
         assert_eq!(self.effects.pop_wake(), None, "a session was stranded");
         self.collect(false);
     }
+}
+
+/// Counts the steps of a call.
+fn count_steps(broker: &Broker, before: u64, most: &mut u64) {
+    *most = (broker.steps() - before).max(*most);
 }

@@ -9,7 +9,7 @@ use std::task::Waker;
 use zaichik_engine::{Broker, BrokerConfig, Seed};
 use zaichik_proto::{
     AckLevel, ClientFrame, FaultCode, HEADER_LEN, Hello, Limits, MAGIC, PROTOCOL_VERSION, Publish, Record,
-    Records, ServerDecoder, ServerFrame, Start, Subscribe,
+    Records, RemoveDurable, ServerDecoder, ServerFrame, Start, Subscribe,
 };
 
 use super::*;
@@ -286,6 +286,29 @@ fn a_publisher_is_read_again_after_memory_was_freed() {
     world.tasks[reader + 1].future = None;
     world.run();
     world.peers[writer].frame(|frame| assert_eq!(frame, ServerFrame::Pong { nonce: 5 }));
+}
+
+#[test]
+fn s14_others_are_polled_between_two_exchanges_that_used_their_share() {
+    let mut world = World::new();
+    let (flooding, other) = (world.connect(), world.connect());
+    let (mut flood, mut ping) = (BytesMut::new(), BytesMut::new());
+    for request in 1..=2_500 {
+        ClientFrame::RemoveDurable(RemoveDurable { request, topic: b"t", name: "n" }).encode(&mut flood);
+    }
+    ClientFrame::Ping { nonce: 7 }.encode(&mut ping);
+    world.peers[flooding].send(&flood);
+    let mut polls = 0;
+    while world.tasks[flooding + 1].is_due() {
+        world.tasks[flooding + 1].poll();
+        world.peers[other].send(&ping);
+        world.tasks[other + 1].poll();
+        world.peers[other].frame(|frame| assert_eq!(frame, ServerFrame::Pong { nonce: 7 }));
+        polls += 1;
+    }
+    world.peers[flooding].frame(|frame| assert!(matches!(frame, ServerFrame::Refused(_)), "{frame:?}"));
+    // An exchange applies 256 of these requests; eight exchanges in one poll would be 2,048.
+    assert!(polls >= 9, "{polls} polls");
 }
 
 #[test]
