@@ -3,7 +3,7 @@
 //! [`Broker`] is a facade. Each part of it owns its state and rules and can be tested alone: the tables
 //! ([`topics`], [`subscriptions`], [`sessions`], [`producers`]), their shared state ([`memory`], [`readiness`],
 //! [`counters`]), and the operations over several of them, each of which names the parts that it needs ([`publishing`],
-//! [`batching`], [`subscribing`], [`delivery`], [`describing`], [`housekeeping`]).
+//! [`batching`], [`subscribing`], [`preparing`], [`delivery`], [`describing`], [`housekeeping`]).
 
 mod answer_lists;
 mod batching;
@@ -16,6 +16,7 @@ mod fast_path;
 mod housekeeping;
 mod ledger;
 mod memory;
+mod preparing;
 mod producers;
 mod publishing;
 mod readers;
@@ -42,6 +43,7 @@ pub(crate) use self::describing::Description;
 use self::housekeeping::{Agenda, Housekeeping, NextDeadlines};
 pub use self::ledger::Ledger;
 use self::memory::Memory;
+use self::preparing::Preparing;
 use self::producers::Producers;
 pub(crate) use self::publishing::Published;
 use self::publishing::Publishing;
@@ -299,6 +301,11 @@ impl Broker {
         let Self { config, sessions, topics, subscriptions, memory, readiness, counters, .. } = self;
         let readers = Readers { now, topics, subscriptions, memory, readiness };
         Subscribing { config, sessions, readers, counters }
+    }
+
+    fn preparing(&mut self, now: Timestamp, last_step: u64) -> Preparing<'_> {
+        let Self { sessions, topics, subscriptions, memory, .. } = self;
+        Preparing { now, last_step, sessions, topics, subscriptions, memory }
     }
 
     #[inline]

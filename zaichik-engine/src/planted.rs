@@ -39,11 +39,18 @@ pub enum Defect {
     DeadLetterStays,
     /// Rule A6: a record is skipped as a dead letter, and no copy of it is made.
     DeadLetterLost,
+    /// Rule S14: requests do not wait until deaths are settled, which walks then pass one by one.
+    UnsettledWalk,
+    /// Rule S14: an exchange applies every request that was received.
+    EndlessExchange,
+    /// Rule R5: records that expired by their own time to live count against the limits.
+    DeadCount,
 }
 
 #[cfg(feature = "planted")]
 impl Defect {
-    /// All defects.
+    /// All defects that the simulator finds. A step test finds [`UnsettledWalk`](Self::UnsettledWalk), which needs more
+    /// records than a simulated topic holds (tests/rules/work.rs).
     pub const ALL: &[Self] = &[
         Self::LateExpiry,
         Self::SilentLimit,
@@ -61,6 +68,8 @@ impl Defect {
         Self::WideWindow,
         Self::DeadLetterStays,
         Self::DeadLetterLost,
+        Self::EndlessExchange,
+        Self::DeadCount,
     ];
 }
 

@@ -180,7 +180,8 @@ impl Subscription {
 
     /// Records were appended to its topic.
     pub(crate) fn wake(&mut self) {
-        if self.waiting || self.may_rest == Some(true) {
+        // If it may rest with a full window instead, no record wakes it.
+        if self.may_rest.unwrap_or(self.waiting) {
             (self.ready, self.may_rest) = (true, None);
         }
     }

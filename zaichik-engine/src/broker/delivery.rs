@@ -20,6 +20,9 @@ use crate::topic::Pull;
 /// Steps of looking for the next frame of a subscription, besides the walk through its topic's log.
 const STEPS_PER_FRAME: u64 = 4;
 
+/// Steps for which deaths are settled even if the share is nearly used.
+const LEAST_STEPS: u64 = 64;
+
 /// Maximum frames of one subscription before the next one is served.
 const MAX_FRAMES: u64 = 64;
 
@@ -63,18 +66,25 @@ impl Delivery<'_> {
             let Some(key) = self.readiness.pop_ready(ready) else {
                 return false;
             };
-            self.serve(key, ready, out);
+            self.serve(key, ready, last_step, out);
         }
         false
     }
 
     /// Delivers one subscription's share; afterwards the subscription waits, is ready again, or has a full window and
     /// is in no ring.
-    fn serve(&mut self, key: SubKey, ready: Node, out: &mut Outbound) {
+    fn serve(&mut self, key: SubKey, ready: Node, last_step: u64, out: &mut Outbound) {
         let subscription = &mut self.subscriptions[key];
         let (number, topic_id, rewind) =
             (subscription.terms.number, subscription.topic, subscription.rewind());
+        let steps = self.topics.steps();
         let topic = &mut self.topics[topic_id];
+        let left = last_step.saturating_sub(steps).max(LEAST_STEPS);
+        if !topic.settle(self.now, left) {
+            // What it receives next depends on deaths that are left for the next exchange.
+            self.readiness.push(ready, subscription.node);
+            return self.topics.settle(topic_id, self.memory);
+        }
         let stats = &mut self.counters.stats;
         let (mut share, mut frames) = (MAX_DELIVERY, 0u64);
         let ring = loop {
@@ -117,7 +127,7 @@ impl Delivery<'_> {
         }
         self.topics.spend(frames.saturating_mul(STEPS_PER_FRAME));
         self.subscriptions.settle(key, self.memory);
-        self.topics.release_committed(self.now, topic_id, self.memory);
+        self.topics.release_committed(topic_id, self.memory);
         self.topics.reclaim_if_pressed(self.now, topic_id, self.memory);
     }
 }

@@ -17,6 +17,9 @@ const PAGE_BYTES: usize = 32 << 10;
 /// Maximum slots of the table of subscriptions visited for one page: some may be empty, or belong to other topics.
 const PAGE_PLACES: u32 = 1_024;
 
+/// Steps at which a page of topics ends.
+const STEPS_PER_PAGE: u64 = 2_048;
+
 /// Steps of describing a topic or a subscription.
 const STEPS_PER_ITEM: u64 = 4;
 
@@ -77,10 +80,12 @@ impl Describing<'_> {
 
     /// Topics from a number on: where the next page begins, and how many there are on this one.
     fn page_of_topics(&mut self, from: u32, bytes: &mut Vec<u8>) -> (Option<u32>, u32) {
-        let mut count = 0u32;
-        let mut number = from;
+        let last_step = self.readers.topics.steps().saturating_add(STEPS_PER_PAGE);
+        let (mut count, mut number) = (0u32, from);
         while let Some(id) = self.readers.topics.nth(number) {
-            if bytes.len() >= PAGE_BYTES {
+            let is_settled = self.readers.topics[id].settle(self.readers.now, STEPS_PER_PAGE);
+            let is_full = bytes.len() >= PAGE_BYTES || self.readers.topics.steps() >= last_step;
+            if count > 0 && (is_full || !is_settled) {
                 return (Some(number), count);
             }
             self.describe_topic(id, bytes);
@@ -131,6 +136,7 @@ impl Describing<'_> {
             memory: topics::footprint(topic) as u64,
         };
         item.write(bytes);
+        self.readers.topics.settle(id, self.readers.memory);
     }
 
     fn describe_subscription(&self, subscription: &Subscription, bytes: &mut Vec<u8>) {

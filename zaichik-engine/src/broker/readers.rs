@@ -64,7 +64,7 @@ impl Readers<'_> {
     pub(super) fn end(&mut self, key: SubKey) {
         let subscription = self.subscriptions.remove(key, self.memory, self.readiness);
         self.topics[subscription.topic].cursors.remove(subscription.cursor_id);
-        self.topics.release_committed(self.now, subscription.topic, self.memory);
+        self.topics.release_committed(subscription.topic, self.memory);
         self.reclaim_if_pressed(subscription.topic);
     }
 
@@ -86,6 +86,6 @@ impl Readers<'_> {
         let subscription = &self.subscriptions[key];
         let topic = subscription.topic;
         self.topics[topic].cursors.set(subscription.cursor_id, subscription.cursor());
-        self.topics.release_committed(self.now, topic, self.memory);
+        self.topics.release_committed(topic, self.memory);
     }
 }

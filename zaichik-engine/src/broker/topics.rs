@@ -14,6 +14,7 @@ use super::readiness::Readiness;
 use crate::config::{BrokerConfig, Seed, TopicSettings};
 use crate::id::TopicId;
 use crate::planted::{Defect, is_planted};
+use crate::steps::STEPS_PER_EXCHANGE;
 use crate::topic::Topic;
 
 /// Mask bit of the setting `compaction`.
@@ -229,8 +230,8 @@ impl Topics {
     }
 
     /// A cursor of a topic was raised or removed: frees some of the records that no subscription needs any more.
-    pub(super) fn release_committed(&mut self, now: Timestamp, id: TopicId, memory: &mut Memory) {
-        self[id].release_committed(now, memory.retired());
+    pub(super) fn release_committed(&mut self, id: TopicId, memory: &mut Memory) {
+        self[id].release_committed(memory.retired());
         self.settle(id, memory);
     }
 
@@ -242,9 +243,13 @@ impl Topics {
         }
     }
 
-    /// Frees dead records in up to `steps` topics that are due.
-    pub(super) fn housekeep(&mut self, now: Timestamp, steps: usize, memory: &mut Memory) {
-        for _ in 0..steps {
+    /// Frees dead records in up to `count` topics that are due, for about as many steps as an exchange takes.
+    pub(super) fn housekeep(&mut self, now: Timestamp, count: usize, memory: &mut Memory) {
+        let last_step = self.steps.saturating_add(STEPS_PER_EXCHANGE);
+        for _ in 0..count {
+            if self.steps >= last_step {
+                return;
+            }
             let Some((due, id)) = self.deadlines.pop_due(now) else {
                 return;
             };
@@ -261,6 +266,12 @@ impl Topics {
     /// When housekeeping is due next.
     pub(super) fn next_housekeeping(&self) -> Option<Timestamp> {
         self.deadlines.first()
+    }
+
+    /// Whether housekeeping of some topic is due; if none is, the deaths of all are settled.
+    #[inline]
+    pub(super) fn has_due(&self, now: Timestamp) -> bool {
+        self.deadlines.first().is_some_and(|due| due <= now)
     }
 
     fn change_settings(

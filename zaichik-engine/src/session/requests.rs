@@ -14,6 +14,7 @@ use crate::broker::{Broker, Description};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
 use crate::outbound::LaneKind;
+use crate::planted::{Defect, is_planted};
 use crate::steps::STEPS_PER_EXCHANGE;
 use crate::topic::AppendedRun;
 use zaichik_proto::Timestamp;
@@ -55,11 +56,15 @@ impl Session {
             if self.lane_is_full() || self.stream_answers >= MAX_STREAM_ANSWERS {
                 break Applied::Paused;
             }
-            if taken >= BYTES_PER_EXCHANGE || broker.steps() >= last_step {
+            let is_used = taken >= BYTES_PER_EXCHANGE || broker.steps() >= last_step;
+            if is_used && !is_planted(Defect::EndlessExchange) {
                 break Applied::More;
             }
             let rest = inbound.get(taken..).unwrap_or_default();
             if let Some((publish, len)) = self.decoder.decode_plain_publish(rest) {
+                if !broker.prepare_publish((now, last_step), &mut self.run, publish.topic) {
+                    break Applied::More;
+                }
                 taken = taken.saturating_add(len);
                 self.publish(now, &publish, broker, effects);
                 let share = BYTES_PER_EXCHANGE.saturating_sub(taken);
@@ -70,6 +75,9 @@ impl Session {
             }
             match self.decoder.decode(rest) {
                 Ok(Some((frame, len))) => {
+                    if !broker.prepare((now, last_step), self.id, &mut self.run, &frame) {
+                        break Applied::More;
+                    }
                     taken = taken.saturating_add(len);
                     broker.spend(steps_of(&frame));
                     self.request(now, &frame, broker, effects);

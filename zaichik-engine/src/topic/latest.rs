@@ -188,6 +188,11 @@ impl LatestKeys {
         self.live
     }
 
+    /// Keys in the table, counted or not.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Whether there are no keys.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()

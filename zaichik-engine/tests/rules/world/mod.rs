@@ -18,7 +18,7 @@ use bytes::Buf;
 use zaichik_engine::{
     Broker, BrokerConfig, CloseReason, Effects, Note, Seed, Session, SessionId, Status, Timestamp, Turn,
 };
-use zaichik_proto::TopicOptions;
+use zaichik_proto::{RECORD_OVERHEAD, TopicOptions};
 
 pub(crate) use zaichik_testkit::{Op, Sub, done, keyed, mortal, put, put_all, record};
 
@@ -275,7 +275,7 @@ impl World {
         }
         let before = self.broker.steps();
         let turn = self.broker.handle_timeout(self.now, &mut self.effects);
-        count_steps(&self.broker, before, &mut self.most_steps);
+        count_steps(&self.broker, before, 0, &mut self.most_steps);
         self.armed = self.broker.next_timeout();
         let is_due = self.armed.is_some_and(|at| at <= self.now);
         assert_eq!(turn == Turn::More, is_due, "housekeeping reports whether work remains");
@@ -320,10 +320,11 @@ impl World {
         }
         let mut more = false;
         if end.is_due {
-            let before = self.broker.steps();
+            let (before, waiting) = (self.broker.steps(), session.inbound().len());
             more = session.exchange(now, &mut self.broker, &mut self.effects) == Turn::More;
             (end.is_due, moved) = (more, true);
-            count_steps(&self.broker, before, &mut self.most_steps);
+            let taken = waiting.saturating_sub(session.inbound().len());
+            count_steps(&self.broker, before, taken, &mut self.most_steps);
         }
         let outbound = session.outbound();
         if pipe.is_reading && outbound.has_remaining() {
@@ -388,7 +389,10 @@ impl World {
     }
 }
 
-/// Counts the steps of a call.
-fn count_steps(broker: &Broker, before: u64, most: &mut u64) {
-    *most = (broker.steps() - before).max(*most);
+/// Checks that a call was bounded (rule S14); it applied `taken` bytes of requests.
+fn count_steps(broker: &Broker, before: u64, taken: usize, most: &mut u64) {
+    let steps = broker.steps() - before;
+    *most = steps.max(*most);
+    let of_records = 4 * (taken / RECORD_OVERHEAD) as u64;
+    assert!(steps <= Broker::MAX_STEPS + of_records, "{steps} steps in one call, for {taken} bytes");
 }
