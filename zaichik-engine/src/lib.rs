@@ -41,6 +41,7 @@ mod session_config;
 mod stats;
 mod steps;
 mod subscription;
+mod table;
 mod topic;
 mod window;
 

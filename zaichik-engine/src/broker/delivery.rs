@@ -125,7 +125,7 @@ impl Delivery<'_> {
         if let Some(ring) = ring {
             self.readiness.push(ring, subscription.node);
         }
-        self.topics.spend(frames.saturating_mul(STEPS_PER_FRAME));
+        self.topics.spend(frames.saturating_mul(subscription.steps().saturating_add(STEPS_PER_FRAME)));
         self.subscriptions.settle(key, self.memory);
         self.topics.release_committed(topic_id, self.memory);
         self.topics.reclaim_if_pressed(self.now, topic_id, self.memory);

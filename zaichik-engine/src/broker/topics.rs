@@ -4,7 +4,6 @@ use core::hash::Hasher;
 use core::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use zaichik_proto::{Refusal, RefusalCode, Timestamp, TopicName, TopicOptions, TopicStatus};
 
@@ -15,6 +14,7 @@ use crate::config::{BrokerConfig, Seed, TopicSettings};
 use crate::id::TopicId;
 use crate::planted::{Defect, is_planted};
 use crate::steps::STEPS_PER_EXCHANGE;
+use crate::table::Table;
 use crate::topic::Topic;
 
 /// Mask bit of the setting `compaction`.
@@ -28,7 +28,7 @@ const TABLES: usize = 8 + 12 + 16;
 #[derive(Debug)]
 pub(super) struct Topics {
     entries: Vec<Topic>,
-    names: HashTable<TopicId>,
+    names: Table<TopicId>,
     /// When housekeeping is due.
     deadlines: Deadlines<TopicId>,
     hash_key: u128,
@@ -61,7 +61,7 @@ impl Topics {
     pub(super) fn new(config: &BrokerConfig, seed: Seed) -> Self {
         Self {
             entries: Vec::new(),
-            names: HashTable::new(),
+            names: Table::new(),
             deadlines: Deadlines::default(),
             hash_key: seed.hash_key,
             limit: config.max_topics,
@@ -91,7 +91,7 @@ impl Topics {
 
     pub(super) fn find(&self, name: TopicName<'_>) -> Option<TopicId> {
         let name = name.as_str();
-        self.names.find(self.hash(name), |id| &*self[*id].name == name).copied()
+        self.names.find(self.hash(name), |id| &*self[*id].name == name)
     }
 
     /// The topic that a request names.
@@ -178,9 +178,8 @@ impl Topics {
         memory.check(name.len().saturating_add(size_of::<Topic>()))?;
         self.entries.push(Topic::new(Arc::from(name), settings, readiness.insert_ring(), self.first_offset));
         let (hash, hash_key, entries) = (self.hash(name), self.hash_key, &self.entries);
-        self.names.insert_unique(hash, id, |id| {
-            entries.get(id.index()).map_or(0, |topic| hash_of(hash_key, &topic.name))
-        });
+        self.names
+            .insert(hash, id, |id| entries.get(id.index()).map_or(0, |topic| hash_of(hash_key, &topic.name)));
         self.settle(id, memory);
         Ok(id)
     }
@@ -191,9 +190,7 @@ impl Topics {
             return;
         };
         let index = self.entries.len();
-        if let Ok(found) = self.names.find_entry(self.hash(&topic.name), |id| id.index() == index) {
-            found.remove();
-        }
+        self.names.remove(hash_of(self.hash_key, &topic.name), |id| id.index() == index);
         readiness.remove(topic.waiting);
         memory.recharge(Account::Topics, &mut topic.charged, 0);
     }

@@ -7,14 +7,17 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hasher;
 
-use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use slab::Slab;
 
 use super::log::RecordInfo;
+use crate::table::Table;
 
 /// Maximum dead keys removed for one new key. More than one is necessary only after `max_keys` was lowered.
 const DROP_PER_KEY: usize = 256;
+
+/// Maximum keys that are moved to smaller allocations in one call; more stay where they are.
+const MOVED_AT_ONCE: usize = 4_096;
 
 /// Capacity for checked records that stays allocated.
 const SPARE_CHECKED: usize = 128;
@@ -26,7 +29,7 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct LatestKeys {
     entries: Slab<Entry>,
-    table: HashTable<u32>,
+    table: Table<u32>,
     hash_key: u128,
     /// The ends of the list.
     oldest: u32,
@@ -82,7 +85,7 @@ impl LatestKeys {
     pub(crate) fn new(hash_key: u128) -> Self {
         Self {
             entries: Slab::new(),
-            table: HashTable::new(),
+            table: Table::new(),
             hash_key,
             oldest: NONE,
             youngest: NONE,
@@ -106,7 +109,7 @@ impl LatestKeys {
         let hash = self.hash(key);
         let entries = &self.entries;
         let is_key = |slot: &u32| entries.get(*slot as usize).is_some_and(|entry| *entry.key == *key);
-        let mut found = self.table.find(hash, is_key).copied();
+        let mut found = self.table.find(hash, is_key);
         let newest = |slot: u32| self.entries.get(slot as usize)?.newest;
         if let Some(slot) = found.filter(|slot| newest(*slot).is_some_and(|info| liveness.is_dead(&info))) {
             self.remove_entry(slot);
@@ -163,8 +166,10 @@ impl LatestKeys {
             self.checked = VecDeque::new();
         }
         let len = self.entries.len();
-        if self.entries.capacity() <= len.saturating_mul(4).max(16) || !self.checked.is_empty() {
-            return;
+        let is_large = self.entries.capacity() > len.saturating_mul(4).max(16);
+        if !is_large || len > MOVED_AT_ONCE || !self.checked.is_empty() {
+            let entries = &self.entries;
+            return self.table.shrink(|slot| entries.get(*slot as usize).map_or(0, |entry| entry.hash));
         }
         let mut smaller = Self::new(self.hash_key);
         smaller.entries.reserve_exact(len.saturating_mul(2));
@@ -181,6 +186,11 @@ impl LatestKeys {
         }
         smaller.checked = VecDeque::new();
         *self = smaller;
+    }
+
+    /// Whether [`shrink`](Self::shrink) has something to do although no key was removed.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.table.is_moving()
     }
 
     /// How many keys count against the limit.
@@ -277,7 +287,7 @@ impl LatestKeys {
         let slot = u32::try_from(self.entries.insert(entry)).unwrap_or(NONE);
         let entries = &self.entries;
         let hash_of = |slot: &u32| entries.get(*slot as usize).map_or(0, |entry| entry.hash);
-        self.table.insert_unique(hash, slot, hash_of);
+        self.table.insert(hash, slot, hash_of);
         slot
     }
 
@@ -286,9 +296,7 @@ impl LatestKeys {
         self.unlink(slot);
         if let Some(entry) = self.entries.try_remove(slot as usize) {
             self.key_bytes = self.key_bytes.saturating_sub(entry.key.len());
-            if let Ok(found) = self.table.find_entry(entry.hash, |other| *other == slot) {
-                found.remove();
-            }
+            self.table.remove(entry.hash, |other| *other == slot);
         }
     }
 

@@ -48,7 +48,9 @@ impl Topic {
         let newest = self.newest.as_ref().map_or(u64::MAX, |newest| {
             newest.next_forget(self.liveness(0), self.settings.retention_ttl_micros)
         });
-        let other = if self.is_over_limit { 0 } else { keys.min(newest) };
+        let is_moving = self.keys.as_ref().is_some_and(|keys| keys.is_moving())
+            || self.newest.as_ref().is_some_and(|newest| newest.is_moving());
+        let other = if self.is_over_limit || is_moving { 0 } else { keys.min(newest) };
         log.min(Timestamp::from_micros(other)).min(self.seal_at())
     }
 

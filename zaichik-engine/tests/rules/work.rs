@@ -12,7 +12,7 @@ fn with_records(count: usize) -> (World, Peer) {
     let mut world = World::new().checked_at_rest();
     let peer = world.topic(TopicOptions::new().retain_forever());
     for _ in 0..count / 1_000 {
-        world.ask(&peer, peer.publish_all("t", &[record(b""); 1_000]));
+        world.ask(&peer, peer.publish_all("t", &vec![record(b""); 1_000]));
     }
     world.ask(&peer, peer.subscribe_to(Sub::new(1, "t")));
     (world, peer)
@@ -82,7 +82,7 @@ fn with_deaths(count: usize) -> (World, Peer, Peer) {
     world.ask(&peer, peer.subscribe_to(Sub::new(1, "t")));
     world.publish(&peer, &["first"]);
     for _ in 0..count / 1_000 {
-        world.ask(&peer, peer.publish_all("t", &[mortal("", 1_000); 1_000]));
+        world.ask(&peer, peer.publish_all("t", &vec![mortal("", 1_000); 1_000]));
     }
     world.publish(&peer, &["last"]);
     world.jump(world.now() + ms(1));

@@ -7,6 +7,7 @@
 
 use core::ops::Bound;
 use std::collections::BTreeMap;
+use std::collections::btree_map::OccupiedEntry;
 
 /// Facts about a record, available without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,15 @@ pub(super) struct Dead {
     pub(super) len: u32,
     /// Whether readers skip it without a gap.
     pub(super) is_silent: bool,
+}
+
+/// A death that was settled.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Settled {
+    /// The record died of this.
+    Died(Dead),
+    /// Its own time to live had ended before; that is settled separately.
+    Outlived,
 }
 
 /// Future deaths. Memory: about 100 bytes for each record in each of the three tables.
@@ -99,34 +109,33 @@ impl Deaths {
         (death < info.own_death).then(|| self.take_out(info))
     }
 
-    /// Settles one death that has come by `now`, in a log whose first offset is `first`; `None` if there is none. The
-    /// record is returned if this is what it died of.
-    pub(super) fn pop(&mut self, now: u64, first: u64) -> Option<Option<Dead>> {
+    /// Settles one death that has come by `now`, in a log whose first offset is `first`; `None` if there is none.
+    pub(super) fn pop(&mut self, now: u64, first: u64) -> Option<Settled> {
         if let Some(info) = self.next_silent(now, first) {
             let death = self.silent_death(info.offset, now).unwrap_or(now);
             if death < info.own_death {
-                return Some(Some(self.take_out(info)));
+                return Some(Settled::Died(self.take_out(info)));
             }
             // Its own time to live ended first.
             self.lagging.remove(&info.offset);
             self.tombstones.remove(&info.offset);
-            return Some(None);
+            return Some(Settled::Outlived);
         }
         // Last, because records that died silently earlier have been removed from this table.
         let entry = self.own.first_entry().filter(|entry| entry.key().0 <= now)?;
         let ((_, offset), len) = entry.remove_entry();
-        Some(Some(Dead { offset, len, is_silent: false }))
+        Some(Settled::Died(Dead { offset, len, is_silent: false }))
     }
 
     /// Removes the entries of one record that no longer exists; `false` if there is none at the front of the tables.
     pub(super) fn drop_removed(&mut self, first: u64, is_empty: bool) -> bool {
         let removed = |info: &RecordInfo| info.offset < first;
         let lagging = self.lagging.first_entry().filter(|entry| removed(entry.get()));
-        if lagging.map(|entry| entry.remove_entry()).is_some() {
+        if lagging.map(OccupiedEntry::remove_entry).is_some() {
             return true;
         }
         let tombstone = self.tombstones.first_entry().filter(|entry| removed(entry.get()));
-        tombstone.map(|entry| entry.remove_entry()).is_some() || (is_empty && self.own.pop_first().is_some())
+        tombstone.map(OccupiedEntry::remove_entry).is_some() || (is_empty && self.own.pop_first().is_some())
     }
 
     /// Whether there are deaths that have come by `now` and are not settled.

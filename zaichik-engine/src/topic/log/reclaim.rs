@@ -5,7 +5,7 @@ use zaichik_proto::RecordHead;
 use super::Log;
 use super::chunk::{CHUNK, Chunk, RecordState};
 use super::compaction::Compaction;
-use super::deaths::{Dead, RecordInfo};
+use super::deaths::{Dead, RecordInfo, Settled};
 use super::losses::{Losses, SparseIndex};
 use crate::topic::amount::Amount;
 use crate::topic::position::Position;
@@ -131,7 +131,7 @@ impl Log {
             return false;
         };
         self.steps.add(STEPS_PER_DEATH);
-        if let Some(dead) = settled {
+        if let Settled::Died(dead) = settled {
             self.mark_record(dead);
         }
         true
