@@ -129,6 +129,8 @@ pub(crate) enum Attack {
     Loris,
     /// Ever more topics and keys.
     Flood,
+    /// Many short requests that are much work for the broker.
+    Work,
 }
 
 /// The behaviour of an honest client.
@@ -425,7 +427,8 @@ fn draw_consumes(rng: &mut Rng, limits: &Limits, topics: usize, who: u64, index:
 }
 
 fn draw_attacker(rng: &mut Rng) -> Role {
-    match rng.below(6) {
+    match rng.below(7) {
+        6 => Role::Attacker(Attack::Work),
         0 | 1 => Role::Liar,
         2 => Role::Attacker(Attack::Mutate),
         3 => Role::Attacker(Attack::Garbage),

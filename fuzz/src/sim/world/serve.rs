@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use bytes::Buf;
-use zaichik_engine::{CloseReason, Status, Turn};
+use zaichik_engine::{Broker, CloseReason, Status, Turn};
+use zaichik_proto::RECORD_OVERHEAD;
 
 use super::link::{Link, send};
 use super::{Actor, READ_AT_ONCE, World};
@@ -22,7 +23,9 @@ impl World {
             return Ok(());
         }
         trace::event(self.now, Event::House);
+        let steps = self.broker.steps();
         let turn = self.broker.handle_timeout(at(broker_now), &mut self.effects);
+        self.check_work(steps, 0)?;
         self.checker.housekept(broker_now);
         self.armed = self.broker.next_timeout().map(zaichik_engine::Timestamp::as_micros);
         if let Some(armed) = self.armed {
@@ -177,7 +180,7 @@ impl World {
         let Some(open) = self.links.get_mut(&link) else { return Ok(Turn::Done) };
         let Some(session) = open.session.as_mut() else { return Ok(Turn::Done) };
         let (waiting, was_over) = (session.inbound().len(), session.close_reason().is_some());
-        let before_stats = *self.broker.stats();
+        let (before_stats, steps) = (*self.broker.stats(), self.broker.steps());
         let out = session.outbound();
         let before = (out.control_len(), out.stream_len());
         let turn = session.exchange(at(broker_now), &mut self.broker, &mut self.effects);
@@ -189,6 +192,9 @@ impl World {
             }
             Some(_) => 0,
         };
+        self.check_work(steps, applied)?;
+        let Some(open) = self.links.get_mut(&link) else { return Ok(turn) };
+        let Some(session) = open.session.as_mut() else { return Ok(turn) };
         let is_over = session.close_reason().is_some();
         let has_room = session.outbound().stream_len() < self.plan.limits.output_buffer;
         let is_drained = has_room && turn == Turn::Done && session.status() == Status::Open;
@@ -216,6 +222,18 @@ impl World {
             dead_letters,
         })?;
         Ok(turn)
+    }
+
+    /// Rule S14: the work of a call that applied some bytes of requests is bounded.
+    fn check_work(&self, before: u64, applied: usize) -> Verdict {
+        let (steps, of_records) = (self.broker.steps() - before, 4 * (applied / RECORD_OVERHEAD) as u64);
+        if steps > Broker::MAX_STEPS + of_records {
+            return Broken::because(
+                "S14",
+                format!("{steps} steps in one call, which applied {applied} bytes"),
+            );
+        }
+        Ok(())
     }
 
     /// Writes what the network accepts; returns how many bytes.
