@@ -2,9 +2,9 @@
 
 use hashbrown::HashTable;
 
-/// Buckets of the former table that each insertion empties. Enough to finish before the current table is full: that has
-/// room for at least an eighth of the former one's entries besides those that move.
-const BUCKETS_PER_INSERT: usize = 16;
+/// Maximum buckets of the former table that each insertion empties. Enough to finish before the current table is full:
+/// that has room for at least an eighth of the former one's entries besides those that move.
+const MAX_BUCKETS_PER_INSERT: usize = 16;
 
 /// Buckets that each call of [`Table::shrink`] empties.
 const BUCKETS_PER_SHRINK: usize = 1_024;
@@ -20,11 +20,13 @@ pub(crate) struct Table<T> {
     former: HashTable<T>,
     /// The first bucket of it that may hold a value.
     bucket: usize,
+    /// Buckets of it that each insertion empties; usually two.
+    share: usize,
 }
 
 impl<T: Copy> Table<T> {
     pub(crate) const fn new() -> Self {
-        Self { current: HashTable::new(), former: HashTable::new(), bucket: 0 }
+        Self { current: HashTable::new(), former: HashTable::new(), bucket: 0, share: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -54,7 +56,7 @@ impl<T: Copy> Table<T> {
             self.change_capacity(len.saturating_mul(2).max(self.current.capacity() / 4));
         }
         self.current.insert_unique(hash, value, &hash_of);
-        self.advance(BUCKETS_PER_INSERT, &hash_of);
+        self.advance(self.share, &hash_of);
     }
 
     /// Removes the value with this hash that `is_it` accepts, if there is one.
@@ -86,6 +88,9 @@ impl<T: Copy> Table<T> {
     fn change_capacity(&mut self, capacity: usize) {
         let larger = HashTable::with_capacity(capacity.max(4));
         (self.former, self.bucket) = (core::mem::replace(&mut self.current, larger), 0);
+        let room = self.current.capacity().saturating_sub(self.former.len()).max(1);
+        let needed = self.former.num_buckets().checked_div(room).unwrap_or_default();
+        self.share = needed.saturating_add(1).min(MAX_BUCKETS_PER_INSERT);
         if self.former.is_empty() {
             self.former = HashTable::new();
         }
@@ -140,7 +145,7 @@ mod tests {
             let before = table.former.len().max(if table.is_moving() { 0 } else { table.current.len() });
             insert(&mut table, value);
             let moved = if table.is_moving() { before - table.former.len() } else { 0 };
-            assert!(moved <= BUCKETS_PER_INSERT, "{moved} values moved at once");
+            assert!(moved <= 2, "{moved} values moved at once");
             has_moved |= table.is_moving();
         }
         assert!(has_moved && (0..100_000).all(|value| has(&table, value)));
