@@ -105,7 +105,8 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// The most steps that one call takes, besides four for each record and operation of one Publish or Batch (rule S14).
+    /// The most steps that one call takes, besides four for each record and operation of one Publish or Batch, and one for
+    /// each part of a log that a limit or a lowered time to live passes (rule S14).
     pub const MAX_STEPS: u64 = 4 * STEPS_PER_EXCHANGE;
 
     /// A broker without topics or connections.
