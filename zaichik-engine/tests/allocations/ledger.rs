@@ -87,6 +87,8 @@ fn deliveries_before_a_rewind_are_charged() {
     let publisher = world.connect();
     let subscribers: Vec<_> = (0..20).map(|_| subscriber(&mut world, RECORDS)).collect();
     world.send(publisher, &publish(AckLevel::None).repeat(RECORDS as usize));
+    // Without new input, an idle connection frees its buffers, which are not measured here.
+    subscribers.iter().for_each(|subscriber| world.send_unread(*subscriber, b""));
     assert_charged(
         &mut world,
         |ledger| ledger.subscriptions,
@@ -97,7 +99,6 @@ fn deliveries_before_a_rewind_are_charged() {
                     let nack = Nack { request: 1, subscription: 1, offset, delay_micros: 0 };
                     world.send(subscriber, &requests(|client| client.send(&ClientFrame::Nack(nack))));
                 }
-                // Without new input, an idle connection frees its buffers, which are not measured here.
                 world.send_unread(subscriber, b"");
             }
         },

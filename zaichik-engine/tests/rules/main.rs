@@ -67,4 +67,6 @@ mod topics;
 #[cfg(test)]
 mod wire;
 #[cfg(test)]
+mod work;
+#[cfg(test)]
 mod world;
