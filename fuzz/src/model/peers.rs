@@ -113,10 +113,13 @@ impl Peers {
         self.send_bytes(peer, requests(|client| client.hello(b"")));
     }
 
-    fn send_bytes(&mut self, peer: usize, mut bytes: BytesMut) {
-        let connection = self.all[peer].connection;
-        self.connections.read(connection, &mut bytes, usize::MAX);
-        assert!(bytes.is_empty(), "one read is enough");
+    /// The requests of a step arrive at once, even if a connection would have to read several times: the model applies
+    /// them without deliveries in between.
+    fn send_bytes(&mut self, peer: usize, bytes: BytesMut) {
+        let (connection, now) = (self.all[peer].connection, self.connections.now);
+        let session = self.connections.session(connection).expect("it is open");
+        session.inbound().extend_from_slice(&bytes);
+        session.handle_read(now);
         let read = |connection, outbound: &mut Outbound| Peer::read(&mut self.all, connection, outbound);
         self.connections.settle(connection, read);
         let reason = self.connections.session(connection).and_then(|session| session.close_reason());

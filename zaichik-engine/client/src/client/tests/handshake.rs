@@ -90,6 +90,8 @@ fn fatal_codes_are_final_or_lead_to_a_reconnect() {
         FaultCode::HandshakeTimeout,
         FaultCode::HeartbeatMissed,
         FaultCode::SlowConsumer,
+        FaultCode::SlowProducer,
+        FaultCode::MemoryNeeded,
         FaultCode::Unknown(99),
     ];
     for code in FaultCode::ALL.iter().copied().chain([FaultCode::Unknown(99), FaultCode::Unknown(31)]) {
