@@ -7,8 +7,9 @@ use zaichik_proto::{
     Operation, Page, Publish, Refusal, RemoveDurable, ServerFrame, Subject, TopicReady,
 };
 
+use super::Session;
+use super::answers::SHORT_ANSWER;
 use super::state::State;
-use super::{SHORT_ANSWER, Session};
 use crate::broker::{Broker, Description};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
