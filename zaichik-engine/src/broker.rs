@@ -3,7 +3,7 @@
 //! [`Broker`] is a facade. Each part of it owns its state and rules and can be tested alone: the tables
 //! ([`topics`], [`subscriptions`], [`sessions`], [`producers`]), their shared state ([`memory`], [`readiness`],
 //! [`counters`]), and the operations over several of them, each of which names the parts that it needs ([`publishing`],
-//! [`batching`], [`subscribing`], [`delivery`], [`describing`], [`housekeeping`]).
+//! [`batching`], [`subscribing`], [`preparing`], [`delivery`], [`describing`], [`housekeeping`]).
 
 mod answer_lists;
 mod batching;
@@ -16,6 +16,7 @@ mod fast_path;
 mod housekeeping;
 mod ledger;
 mod memory;
+mod preparing;
 mod producers;
 mod publishing;
 mod readers;
@@ -42,6 +43,7 @@ pub(crate) use self::describing::Description;
 use self::housekeeping::{Agenda, Housekeeping, NextDeadlines};
 pub use self::ledger::Ledger;
 use self::memory::Memory;
+use self::preparing::Preparing;
 use self::producers::Producers;
 pub(crate) use self::publishing::Published;
 use self::publishing::Publishing;
@@ -60,6 +62,7 @@ use crate::effects::{Effects, Turn};
 use crate::id::SessionId;
 use crate::session_config::SessionConfig;
 use crate::stats::Stats;
+use crate::steps::STEPS_PER_EXCHANGE;
 
 /// A message broker as a state machine.
 ///
@@ -102,6 +105,10 @@ pub struct Broker {
 }
 
 impl Broker {
+    /// The most steps that one call takes, besides four for each record and operation of one Publish or Batch, and one for
+    /// each part of a log that a limit or a lowered time to live passes (rule S14).
+    pub const MAX_STEPS: u64 = 4 * STEPS_PER_EXCHANGE;
+
     /// A broker without topics or connections.
     ///
     /// # Errors
@@ -203,6 +210,15 @@ impl Broker {
         self.memory.ledger()
     }
 
+    /// Work done since the broker was created, in steps (rule S14): visits to records, parts of a log, keys and entries
+    /// of tables, each of some tens of nanoseconds. The difference over one call is bounded by
+    /// [`MAX_STEPS`](Self::MAX_STEPS), and by four steps for each record and operation of one Publish or Batch, which
+    /// are atomic.
+    #[must_use]
+    pub const fn steps(&self) -> u64 {
+        self.topics.steps()
+    }
+
     /// The broker's configuration.
     #[must_use]
     pub const fn config(&self) -> &BrokerConfig {
@@ -295,6 +311,11 @@ impl Broker {
         let Self { config, sessions, topics, subscriptions, memory, readiness, counters, .. } = self;
         let readers = Readers { now, topics, subscriptions, memory, readiness };
         Subscribing { config, sessions, readers, counters }
+    }
+
+    fn preparing(&mut self, now: Timestamp, last_step: u64) -> Preparing<'_> {
+        let Self { sessions, topics, subscriptions, memory, .. } = self;
+        Preparing { now, last_step, sessions, topics, subscriptions, memory }
     }
 
     #[inline]

@@ -17,12 +17,26 @@ pub enum Defect {
     NoAllowance,
     /// Rule S15: a connection that waits for memory is not woken when there is some. The broker alone knows that it waits.
     WaitsForEver,
+    /// Rule S14: requests do not wait until deaths are settled, which walks then pass one by one.
+    UnsettledWalk,
+    /// Rule S14: an exchange applies every request that was received.
+    EndlessExchange,
+    /// Rule R5: records that expired by their own time to live count against the limits.
+    DeadCount,
 }
 
 #[cfg(feature = "planted")]
 impl Defect {
-    /// All defects.
-    pub const ALL: &[Self] = &[Self::Uncharged, Self::DeadLetterStays, Self::NoAllowance, Self::WaitsForEver];
+    /// All defects that the simulator finds. A step test finds [`UnsettledWalk`](Self::UnsettledWalk), which needs more
+    /// records than a simulated topic holds (tests/rules/work.rs).
+    pub const ALL: &[Self] = &[
+        Self::Uncharged,
+        Self::DeadLetterStays,
+        Self::NoAllowance,
+        Self::WaitsForEver,
+        Self::EndlessExchange,
+        Self::DeadCount,
+    ];
 }
 
 #[cfg(feature = "planted")]

@@ -15,7 +15,7 @@ use zaichik_proto::{
     ClientDecoder, ClientFrame, HEADER_LEN, Limits, MAGIC, PROTOCOL_VERSION, ServerFrame, Timestamp, Welcome,
 };
 
-use self::answers::Answers;
+use self::answers::{Answers, SHORT_ANSWER};
 pub(crate) use self::inbound::{BUSY_ROOM, IDLE_ROOM};
 use self::inbound::{Inbound, Wish};
 use self::requests::Applied;
@@ -27,9 +27,6 @@ use crate::error::CloseReason;
 use crate::id::SessionId;
 use crate::outbound::Outbound;
 use crate::session_config::SessionConfig;
-
-/// Bytes that must be free before a request is applied whose answer is short, or a record delivered.
-const SHORT_ANSWER: usize = 6 << 10;
 
 /// Bytes that a connection may send before its handshake is done.
 const HANDSHAKE_ROOM: usize = MAGIC.len() + HEADER_LEN + Limits::MAX_HANDSHAKE_FRAME as usize;

@@ -347,6 +347,12 @@ impl Subscription {
         self.paused_until
     }
 
+    /// Steps of moving its position: its history of deliveries is rewritten.
+    pub(crate) fn steps(&self) -> u64 {
+        const RANGES_PER_STEP: usize = 8;
+        self.earlier.as_ref().map_or(0, |earlier| (earlier.len() / RANGES_PER_STEP) as u64)
+    }
+
     /// Bytes allocated, including its entries in tables and rings.
     pub(crate) fn footprint(&self) -> usize {
         const TABLES: usize = 2 * (size_of::<(u32, SubKey)>() + size_of::<usize>()) + 16;

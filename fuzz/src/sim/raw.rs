@@ -118,6 +118,7 @@ impl Raw {
                     self.publish(&topic, Some(&key), false);
                 }
             }
+            Some(Attack::Work) => self.work(plan),
             None | Some(Attack::Mutate) => {
                 let before = self.outbound.len();
                 for _ in 0..self.rng.between(1, 3) {
@@ -149,6 +150,60 @@ impl Raw {
                     self.request += 1;
                     let subject = Subject::Broker;
                     self.send(&ClientFrame::Describe(Describe { request: self.request, subject }));
+                }
+            }
+        }
+    }
+
+    /// Sends hundreds of equal short requests, after one that gives them something to do.
+    fn work(&mut self, plan: &Plan) {
+        let topic = self.topic(plan);
+        let (name, kind, count) = (topic.as_bytes(), self.rng.below(5), self.rng.between(100, 1_000));
+        let start =
+            self.rng.pick(&[Start::Earliest, Start::Latest, Start::Offset(plan.limits.first_offset + 9)]);
+        let subscribe = |request| Subscribe {
+            request,
+            subscription: 9,
+            topic: name,
+            start,
+            window: 1,
+            window_bytes: 0,
+            max_attempts: 0,
+            dead_letter: b"",
+            durable: None,
+        };
+        let mortal = [self.rng.pick(&[1, MILLI, SECOND]), SECOND];
+        self.send(&ClientFrame::Subscribe(subscribe(self.request)));
+        for ttl_micros in mortal {
+            let mut records = Vec::new();
+            let few = u32::try_from(self.rng.between(1, 20)).unwrap_or(1);
+            for _ in 0..few {
+                Record { ttl_micros: Some(ttl_micros), ..Record::default() }.encode(&mut records);
+            }
+            let (request, ack, producer) = (self.request, AckLevel::None, None);
+            let records = Records::from_encoded(few, &records);
+            self.send(&ClientFrame::Publish(Publish { request, ack, producer, topic: name, records }));
+            self.publish(&topic, None, false);
+        }
+        for _ in 0..count {
+            self.request += 1;
+            let request = self.request;
+            match kind {
+                0 => {
+                    let target = SeekTarget::Subscription(9);
+                    self.send(&ClientFrame::Seek(Seek { request, target, to: start }));
+                }
+                1 => {
+                    self.send(&ClientFrame::Subscribe(subscribe(request)));
+                    self.send(&ClientFrame::Unsubscribe(Unsubscribe { request, subscription: 9 }));
+                }
+                2 => {
+                    let subject = Subject::Topics { from: 0 };
+                    self.send(&ClientFrame::Describe(Describe { request, subject }));
+                }
+                _ => {
+                    let options = TopicOptions::new();
+                    self.send(&ClientFrame::AlterTopic(AlterTopic { request, topic: b"x", options }));
                 }
             }
         }

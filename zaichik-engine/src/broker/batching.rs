@@ -10,7 +10,7 @@ use zaichik_proto::{
 
 use super::counters::bump;
 use super::producers::{Admission, Outcome, Stored};
-use super::publishing::Publishing;
+use super::publishing::{Publishing, steps_of};
 use super::run::APPEND_ROOM;
 use super::sessions::Sessions;
 use super::subscribing::check_commit;
@@ -170,6 +170,7 @@ impl<'b> Batching<'b> {
         name: &[u8],
         records: Records<'_>,
     ) -> Result<(), Refusal> {
+        self.publishing.topics.spend(steps_of(records));
         let (id, created) = self.publishing.topic_of(*recent, name)?;
         *recent = Some(id);
         let index = self.begin_plan(id, created);

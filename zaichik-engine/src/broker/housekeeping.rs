@@ -117,7 +117,8 @@ impl Housekeeping<'_> {
             (self.readers.memory.has_retired(), self.readers.readiness.has_waiting());
         let is_crowded = self.readers.memory.is_crowded();
         if has_waiting || is_crowded || self.readers.memory.is_pinned() {
-            self.sessions.make_room(now, self.readers.memory, self.readers.readiness, effects);
+            let Readers { memory, readiness, topics, .. } = &mut self.readers;
+            topics.spend(self.sessions.make_room(now, memory, readiness, effects) as u64);
         }
         self.agenda.sweep_at =
             (has_retired || has_waiting || is_crowded).then(|| now.plus_micros(SWEEP_EVERY));

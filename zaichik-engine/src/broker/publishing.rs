@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use zaichik_proto::{AckLevel, Duplicate, Producer, Publish, Refusal, RefusalCode, Timestamp};
+use zaichik_proto::{AckLevel, Duplicate, Producer, Publish, Records, Refusal, RefusalCode, Timestamp};
 
 use super::answer_lists::AnswerLists;
 use super::counters::{Counters, bump};
@@ -17,6 +17,9 @@ use crate::config::BrokerConfig;
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, TopicId};
 use crate::topic::{Accepted, PublishContext};
+
+/// Steps of accepting one record: its key is looked up, and it is copied.
+const STEPS_PER_RECORD: u64 = 3;
 
 /// The parts of the broker that a publish needs.
 #[derive(Debug)]
@@ -162,6 +165,7 @@ impl<'b> Publishing<'b> {
             return Ok((false, Some(first)));
         }
         self.settle_run(run);
+        self.topics.spend(steps_of(publish.records));
         self.check_terms(publish.ack)?;
         let bytes = publish.records.as_bytes().len();
         self.memory.check(bytes.saturating_add(APPEND_ROOM).saturating_add(room))?;
@@ -206,4 +210,9 @@ impl<'b> Publishing<'b> {
             Stored::Batched | Stored::Lost => Err(Refusal::new(RefusalCode::SequenceTooOld)),
         }
     }
+}
+
+/// Steps of accepting these records, which are not plain.
+pub(super) fn steps_of(records: Records<'_>) -> u64 {
+    u64::from(records.len()).saturating_mul(STEPS_PER_RECORD)
 }

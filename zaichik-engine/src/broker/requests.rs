@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use zaichik_proto::{
-    Batch, Commit, Nack, PlainPublishes, Publish, Refusal, RefusalCode, Seek, Subject, Subscribe, Subscribed,
-    Timestamp, TopicOptions, TopicStatus, Unsubscribe, Unsubscribed,
+    Batch, ClientFrame, Commit, Nack, PlainPublishes, Publish, Refusal, RefusalCode, Seek, Subject,
+    Subscribe, Subscribed, Timestamp, TopicOptions, TopicStatus, Unsubscribe, Unsubscribed,
 };
 
 use super::delivery::{Delivered, Delivery};
@@ -111,6 +111,43 @@ impl Broker {
     pub(crate) fn open(&mut self, id: SessionId, name: Box<str>, effects: &mut Effects) {
         self.sessions.opened(id);
         effects.note(|| Note { session: id, topic: None, event: NoteEvent::Opened { name } });
+    }
+
+    /// Whether a request may be applied now. If not, a bounded part of what it waits for was done: it stays in its place,
+    /// and the session asks again in its next exchange (rule S14). At `last_step` the exchange has used its share.
+    pub(crate) fn prepare(
+        &mut self,
+        (now, last_step): (Timestamp, u64),
+        session: SessionId,
+        run: &mut PublishRun,
+        frame: &ClientFrame<'_>,
+    ) -> bool {
+        if !self.topics.has_due(now) {
+            return true;
+        }
+        self.settle_run(now, run);
+        self.preparing(now, last_step).prepare(session, frame)
+    }
+
+    /// The same for a plain publish to a topic.
+    #[inline]
+    pub(crate) fn prepare_publish(
+        &mut self,
+        (now, last_step): (Timestamp, u64),
+        run: &mut PublishRun,
+        topic: &[u8],
+    ) -> bool {
+        if !self.topics.has_due(now) {
+            return true;
+        }
+        self.settle_run(now, run);
+        self.preparing(now, last_step).settle_named(topic)
+    }
+
+    /// Counts work on a request, in steps.
+    #[inline]
+    pub(crate) const fn spend(&mut self, steps: u64) {
+        self.topics.spend(steps);
     }
 
     /// Counts a request that was refused.

@@ -232,14 +232,14 @@ impl Sessions {
 
     /// Frees memory for sessions that wait: closes those whose peers hold memory without making progress, and wakes
     /// others that hold more than an idle one, so that they give back what they keep for later. Examines a bounded
-    /// number.
+    /// number, which it returns.
     pub(super) fn make_room(
         &mut self,
         now: Timestamp,
         memory: &Memory,
         readiness: &Readiness,
         effects: &mut Effects,
-    ) {
+    ) -> usize {
         let waiting = [Waits::ForLittle, Waits::ForMuch].map(|waits| readiness.first_waiting(waits));
         let lacks = waiting.into_iter().flatten().filter_map(|slot| self.entries.get(slot));
         let needed = lacks.fold(0usize, |sum, entry| sum.saturating_add(entry.lacks));
@@ -247,9 +247,10 @@ impl Sessions {
         let needed = if is_crowded { needed.max(LITTLE) } else { needed };
         let is_pinned = memory.is_pinned();
         let (slots, mut freed) = (self.entries.capacity(), 0usize);
-        for _ in 0..EXAMINED_PER_CALL.min(slots) {
+        let most = EXAMINED_PER_CALL.min(slots);
+        for examined in 0..most {
             if freed >= needed && !is_pinned {
-                return;
+                return examined;
             }
             let slot = self.hand;
             self.hand = if slot.saturating_add(1) < slots { slot.saturating_add(1) } else { 0 };
@@ -265,6 +266,7 @@ impl Sessions {
                 entry.wake(effects);
             }
         }
+        most
     }
 
     /// A session is over, but its last bytes wait to be sent: it is charged for `held` bytes, and its subscriptions are

@@ -347,6 +347,7 @@ impl Subscribing<'_> {
 
     /// A position was moved: the subscription's holder delivers from there. Returns the rewind number.
     fn position_moved(&mut self, key: SubKey, asking: SessionId, effects: &mut Effects) -> u64 {
+        self.readers.topics.spend(self.readers.subscriptions[key].steps());
         bump(&mut self.counters.stats.rewinds, 1);
         self.readers.cursor_moved(key);
         self.readers.subscriptions.settle(key, self.readers.memory);

@@ -3,7 +3,6 @@
 use core::hash::Hasher;
 use core::ops::{Index, IndexMut};
 
-use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use slab::Slab;
 use zaichik_proto::{Durable as Request, OnConflict, Refusal, RefusalCode, Timestamp, micros};
@@ -14,6 +13,7 @@ use super::readiness::Readiness;
 use crate::config::{BrokerConfig, Seed};
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::subscription::{Durable, Subscription, Terms};
+use crate::table::Table;
 use crate::topic::CursorId;
 
 /// The table of subscriptions. A key is valid until its subscription is [removed](Self::remove); sessions, rings and
@@ -22,7 +22,7 @@ use crate::topic::CursorId;
 pub(super) struct Subscriptions {
     entries: Slab<Subscription>,
     /// Durable subscriptions by topic and name.
-    durables: HashTable<SubKey>,
+    durables: Table<SubKey>,
     /// When pauses end.
     pauses: Deadlines<SubKey>,
     /// When detached durable subscriptions end.
@@ -71,7 +71,7 @@ impl Subscriptions {
     pub(super) fn new(config: &BrokerConfig, seed: Seed) -> Self {
         Self {
             entries: Slab::new(),
-            durables: HashTable::new(),
+            durables: Table::new(),
             pauses: Deadlines::default(),
             expiries: Deadlines::default(),
             hash_key: seed.hash_key,
@@ -124,7 +124,7 @@ impl Subscriptions {
         if let Some(name) = name {
             let (hash, hash_key, entries) =
                 (hash_of(self.hash_key, at.topic, name), self.hash_key, &self.entries);
-            self.durables.insert_unique(hash, key, |key| {
+            self.durables.insert(hash, key, |key| {
                 let named = entries.get(key.index()).and_then(|one| Some((one.topic, one.durable.as_ref()?)));
                 named.map_or(0, |(topic, durable)| hash_of(hash_key, topic, &durable.name))
             });
@@ -145,9 +145,7 @@ impl Subscriptions {
         }
         if let Some(durable) = &subscription.durable {
             let hash = hash_of(self.hash_key, subscription.topic, &durable.name);
-            if let Ok(found) = self.durables.find_entry(hash, |other| *other == key) {
-                found.remove();
-            }
+            self.durables.remove(hash, |other| *other == key);
         }
         readiness.remove(subscription.node);
         memory.recharge(Account::Subscriptions, &mut subscription.charged, 0);
@@ -160,7 +158,7 @@ impl Subscriptions {
             let one = &self[*key];
             one.topic == topic && one.durable.as_ref().is_some_and(|durable| *durable.name == *name)
         };
-        self.durables.find(hash_of(self.hash_key, topic, name), is_it).copied()
+        self.durables.find(hash_of(self.hash_key, topic, name), is_it)
     }
 
     /// Whether there is room for one more durable subscription.

@@ -8,6 +8,9 @@ use zaichik_proto::{
 use crate::outbound::{LaneKind, Outbound};
 use zaichik_proto::Timestamp;
 
+/// Bytes that must be free before a request is applied whose answer is short, or a record delivered.
+pub(super) const SHORT_ANSWER: usize = 6 << 10;
+
 /// Minimum time between two reports of refused publishes without acknowledgement, in microseconds.
 const REPORT_EVERY: u64 = 1_000_000;
 

@@ -3,24 +3,24 @@
 use std::sync::Arc;
 
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, Done, Operation, Page,
-    Publish, Refusal, RemoveDurable, ServerFrame, Subject, TopicReady,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, Done, Limits,
+    Operation, Page, Publish, Refusal, RemoveDurable, ServerFrame, Subject, TopicReady,
 };
 
+use super::Session;
+use super::answers::SHORT_ANSWER;
 use super::state::State;
-use super::{SHORT_ANSWER, Session};
 use crate::broker::{Broker, Description};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
 use crate::outbound::LaneKind;
+use crate::planted::{Defect, is_planted};
+use crate::steps::STEPS_PER_EXCHANGE;
 use crate::topic::AppendedRun;
 use zaichik_proto::Timestamp;
 
 /// Maximum bytes of requests that one exchange applies; the last frame may exceed it.
 const BYTES_PER_EXCHANGE: usize = 256 << 10;
-
-/// The bytes that a Describe counts as: it is short, but may visit a whole page of entries.
-const DESCRIBE_COUNTS: usize = 32 << 10;
 
 /// Bytes of answers in the stream lane at which decoding pauses, so that a peer that subscribes and unsubscribes in a
 /// loop without reading cannot fill memory.
@@ -50,12 +50,14 @@ impl Session {
             self.stream_answers = 0;
         }
         let inbound = self.inbound.take();
-        let (mut taken, mut extra) = (0usize, 0usize);
+        let mut taken = 0usize;
+        let last_step = broker.steps().saturating_add(STEPS_PER_EXCHANGE);
         let applied = loop {
             if self.lane_is_full() || self.stream_answers >= MAX_STREAM_ANSWERS {
                 break Applied::Paused;
             }
-            if taken.saturating_add(extra) >= BYTES_PER_EXCHANGE {
+            let is_used = taken >= BYTES_PER_EXCHANGE || broker.steps() >= last_step;
+            if is_used && !is_planted(Defect::EndlessExchange) {
                 break Applied::More;
             }
             let rest = inbound.get(taken..).unwrap_or_default();
@@ -67,9 +69,13 @@ impl Session {
                 break Applied::Paused;
             }
             if let Some((publish, len)) = self.decoder.decode_plain_publish(rest) {
+                if !broker.prepare_publish((now, last_step), &mut self.run, publish.topic) {
+                    self.decoder.take_back(len);
+                    break Applied::More;
+                }
                 taken = taken.saturating_add(len);
                 self.publish(now, &publish, broker, effects);
-                let share = BYTES_PER_EXCHANGE.saturating_sub(taken.saturating_add(extra));
+                let share = BYTES_PER_EXCHANGE.saturating_sub(taken);
                 let rest = rest.get(len..).unwrap_or_default();
                 let rest = rest.get(..share).unwrap_or(rest);
                 taken = taken.saturating_add(self.publish_alike(now, &publish, rest, broker));
@@ -84,10 +90,12 @@ impl Session {
                         self.decoder.take_back(len);
                         break Applied::Paused;
                     }
-                    taken = taken.saturating_add(len);
-                    if matches!(frame, ClientFrame::Describe(_)) {
-                        extra = extra.saturating_add(DESCRIBE_COUNTS);
+                    if !broker.prepare((now, last_step), self.id, &mut self.run, &frame) {
+                        self.decoder.take_back(len);
+                        break Applied::More;
                     }
+                    taken = taken.saturating_add(len);
+                    broker.spend(steps_of(&frame));
                     self.request(now, &frame, broker, effects);
                     if self.state != State::Open {
                         break Applied::All;
@@ -353,4 +361,21 @@ fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
     let remembered = if producer.is_some() { REMEMBERED } else { 0 };
     let longest = own.max(remembered);
     (longest > SHORT_ANSWER / 2).then_some(longest.saturating_add(SHORT_ANSWER))
+}
+
+/// Steps of applying a request and encoding its answer, besides those that its effects on topics take (rule S14).
+const fn steps_of(frame: &ClientFrame<'_>) -> u64 {
+    match frame {
+        ClientFrame::Subscribe(_) | ClientFrame::CreateTopic(_) | ClientFrame::AlterTopic(_) => 32,
+        ClientFrame::Unsubscribe(_) | ClientFrame::Describe(_) | ClientFrame::RemoveDurable(_) => 16,
+        ClientFrame::Seek(_) | ClientFrame::Nack(_) => 8,
+        ClientFrame::Batch(batch) => {
+            let operations = batch.operations.len();
+            let checked = if operations > Limits::MAX_OPERATIONS { 0 } else { operations as u64 };
+            checked.saturating_mul(4).saturating_add(8)
+        }
+        ClientFrame::Publish(_) | ClientFrame::Commit(_) => 4,
+        ClientFrame::Ping { .. } | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => 2,
+        ClientFrame::Hello(_) | ClientFrame::Close => 0,
+    }
 }

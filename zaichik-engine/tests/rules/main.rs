@@ -69,4 +69,6 @@ mod wakes;
 #[cfg(test)]
 mod wire;
 #[cfg(test)]
+mod work;
+#[cfg(test)]
 mod world;

@@ -25,7 +25,8 @@ const READ_PER_TURN: usize = 128 << 10;
 /// Maximum bytes of one read.
 const READ_AT_ONCE: usize = 64 << 10;
 
-/// Turns before the task yields to others.
+/// Turns before the task yields to others, if none of them used its whole share: such a turn is the last one of its
+/// poll, so that every other connection that is ready has one in between (rule S14).
 const TURNS_PER_POLL: usize = 8;
 
 /// How long received bytes are still read, and dropped, after the last byte was written. Closing a socket with unread
@@ -83,6 +84,8 @@ struct Ending {
 enum Outlook {
     /// There is more to do at once.
     Busy,
+    /// There is more to do, after others had a turn: this one used its share.
+    Sated,
     /// Nothing to do before a wake.
     Idle,
     /// The connection is over.
@@ -133,8 +136,11 @@ impl<I: Io, T: Timer> Connection<I, T> {
         self.moved |= read != Moved::Nothing || written != Moved::Nothing;
         // The stream was not polled, so the task will not be woken when it has bytes.
         let is_unasked = was_paused && self.session.wants_read() && !is_planted(Defect::ReadForgotten);
+        if turn == Turn::More || read == Moved::ToTheLimit {
+            return Outlook::Sated;
+        }
         // The write may have made room for more.
-        if turn == Turn::More || read == Moved::ToTheLimit || written == Moved::Some || is_unasked {
+        if written == Moved::Some || is_unasked {
             return Outlook::Busy;
         }
         self.wait(cx)
@@ -312,6 +318,7 @@ impl<I: Io, T: Timer> Future for Connection<I, T> {
         for _ in 0..TURNS_PER_POLL {
             match self.turn(cx) {
                 Outlook::Busy => {}
+                Outlook::Sated => break,
                 Outlook::Idle => return Poll::Pending,
                 Outlook::Over => return Poll::Ready(()),
             }

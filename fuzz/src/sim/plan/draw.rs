@@ -164,11 +164,12 @@ fn draw_consumes(rng: &mut Rng, limits: &Limits, topics: usize, who: u64, index:
 }
 
 pub(super) fn draw_attacker(rng: &mut Rng) -> Role {
-    match rng.below(6) {
+    match rng.below(7) {
         0 | 1 => Role::Liar,
         2 => Role::Attacker(Attack::Mutate),
         3 => Role::Attacker(Attack::Garbage),
         4 => Role::Attacker(Attack::Loris),
+        5 => Role::Attacker(Attack::Work),
         _ => Role::Attacker(Attack::Flood),
     }
 }

@@ -89,6 +89,8 @@ pub(crate) enum Attack {
     Loris,
     /// Ever more topics and keys.
     Flood,
+    /// Many short requests that are much work for the broker.
+    Work,
 }
 
 /// The behaviour of an honest client.

@@ -65,6 +65,6 @@ impl Log {
 
     /// Whether the count of records not dead matches the records.
     fn is_alive_consistent(&self) -> bool {
-        !self.is_latest || self.alive_below(self.end) == self.alive()
+        self.compaction.is_none() || self.alive_below(self.end) == self.alive()
     }
 }

@@ -15,8 +15,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use zaichik_engine::{BrokerConfig, CloseReason, Note, Seed, Session, SessionId, Status, Timestamp, Turn};
-use zaichik_proto::{ClientFrame, HEADER_LEN, TopicOptions};
+use zaichik_engine::{
+    Broker, BrokerConfig, CloseReason, Note, Seed, Session, SessionId, Status, Timestamp, Turn,
+};
+use zaichik_proto::{ClientFrame, HEADER_LEN, RECORD_OVERHEAD, TopicOptions};
 use zaichik_testkit::Connections;
 
 pub(crate) use zaichik_testkit::{Op, Sub, done, keyed, mortal, put, put_all, record};
@@ -55,6 +57,8 @@ pub(crate) struct World {
     remotes: Vec<Remote>,
     /// Whether housekeeping runs when it is due.
     keeps_house: bool,
+    /// The most steps that one call of the broker took (rule S14).
+    pub(crate) most_steps: u64,
 }
 
 /// The broker's end of a connection.
@@ -81,7 +85,7 @@ impl World {
         let now = Timestamp::from_micros(1_000_000_000);
         let mut connections = Connections::with(config, Seed::new(INSTANCE, HASH_KEY), now);
         connections.is_thorough = true;
-        Self { connections, ends: Vec::new(), remotes: Vec::new(), keeps_house: true }
+        Self { connections, ends: Vec::new(), remotes: Vec::new(), keeps_house: true, most_steps: 0 }
     }
 
     /// A broker with this much memory for everything but connections; at least 2 MiB. Frames have at most 404,096 bytes.
@@ -297,7 +301,9 @@ impl World {
     fn keep_house(&mut self) -> bool {
         let is_due = self.keeps_house && self.armed().is_some_and(|at| at <= self.now);
         if is_due {
+            let before = self.connections.broker.steps();
             let turn = self.housekeep();
+            count_steps(&self.connections.broker, before, 0, &mut self.most_steps);
             let is_due = self.armed().is_some_and(|at| at <= self.now);
             assert_eq!(turn == Turn::More, is_due, "housekeeping reports whether work remains");
             self.collect(false);
@@ -332,8 +338,12 @@ impl World {
         end.is_due |= moved;
         let mut more = false;
         if end.is_due {
+            let before = self.connections.broker.steps();
+            let waiting = self.connections.session(index).map_or(0, |session| session.inbound().len());
             more = self.connections.exchange(index) == Turn::More;
             (end.is_due, moved) = (more, true);
+            let rest = self.connections.session(index).map_or(0, |session| session.inbound().len());
+            count_steps(&self.connections.broker, before, waiting.saturating_sub(rest), &mut self.most_steps);
         }
         let written =
             if pipe.is_reading { self.connections.write(index, pipe.write_at_once) } else { Bytes::new() };
@@ -397,4 +407,12 @@ impl DerefMut for World {
     fn deref_mut(&mut self) -> &mut Connections {
         &mut self.connections
     }
+}
+
+/// Checks that a call was bounded (rule S14); it applied `taken` bytes of requests.
+fn count_steps(broker: &Broker, before: u64, taken: usize, most: &mut u64) {
+    let steps = broker.steps() - before;
+    *most = steps.max(*most);
+    let of_records = 4 * (taken / RECORD_OVERHEAD) as u64;
+    assert!(steps <= Broker::MAX_STEPS + of_records, "{steps} steps in one call, for {taken} bytes");
 }

@@ -245,6 +245,29 @@ fn a_publisher_is_read_again_after_memory_was_freed() {
 }
 
 #[test]
+fn s14_others_are_polled_between_two_exchanges_that_used_their_share() {
+    let mut world = World::new();
+    let (flooding, other) = (world.connect(), world.connect());
+    let requests = (0..2_500).map(|_| world.peers[flooding].raw.remove_durable("t", "n"));
+    let last = requests.last().expect("a request");
+    world.peers[flooding].write();
+    assert_eq!(world.peers[flooding].raw.queued(), 0, "the stream accepts all of it");
+    let mut polls = 0;
+    while world.tasks[flooding + 1].is_due() {
+        world.tasks[flooding + 1].poll();
+        world.peers[other].raw.ping(7);
+        world.peers[other].write();
+        world.tasks[other + 1].poll();
+        assert_eq!(world.peers[other].read().take_control(), ["pong 7"]);
+        world.peers[flooding].read();
+        polls += 1;
+    }
+    assert!(world.peers[flooding].raw.take_answer(last).is_some(), "all of it was applied");
+    // An exchange applies 256 of these requests; eight exchanges in one poll would be 2,048.
+    assert!(polls >= 9, "{polls} polls");
+}
+
+#[test]
 fn a_connection_polls_again_for_a_while_after_bytes_moved() {
     let mut world = World::new();
     let peer = world.connect();
