@@ -88,7 +88,9 @@ fn deliveries_before_a_rewind_are_charged() {
     let subscribers: Vec<_> = (0..20).map(|_| subscriber(&mut world, RECORDS)).collect();
     world.send(publisher, &publish(AckLevel::None).repeat(RECORDS as usize));
     // Without new input, an idle connection frees its buffers, which are not measured here.
-    subscribers.iter().for_each(|subscriber| world.send_unread(*subscriber, b""));
+    for subscriber in &subscribers {
+        world.send_unread(*subscriber, b"");
+    }
     assert_charged(
         &mut world,
         |ledger| ledger.subscriptions,
@@ -114,7 +116,7 @@ fn records_that_newer_ones_will_remove_are_charged() {
     assert_charged(
         &mut world,
         |ledger| ledger.topics,
-        |world| (0..MANY).for_each(|_| _ = world.send(publisher, &publish_to("topic", Some(b"key"), None))),
+        |world| (0..MANY).for_each(|_| world.send(publisher, &publish_to("topic", Some(b"key"), None))),
     );
 }
 
@@ -130,7 +132,7 @@ fn records_with_their_own_time_to_live_are_charged() {
     assert_charged(
         &mut world,
         |ledger| ledger.topics,
-        |world| (0..MANY).for_each(|_| _ = world.send(publisher, &bytes)),
+        |world| (0..MANY).for_each(|_| world.send(publisher, &bytes)),
     );
 }
 
