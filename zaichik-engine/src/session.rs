@@ -63,6 +63,7 @@ const MICROS_PER_MILLI: u64 = 1_000;
 /// assert!(session.next_timeout().is_some(), "a heartbeat is due");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[expect(clippy::struct_excessive_bools, reason = "each is independent of the others")]
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,

@@ -114,7 +114,7 @@ fn records_that_newer_ones_will_remove_are_charged() {
     assert_charged(
         &mut world,
         |ledger| ledger.topics,
-        |world| (0..MANY).for_each(|_| _ = world.send(publisher, &publish_to("topic", Some(b"key"), None))),
+        |world| (0..MANY).for_each(|_| world.send(publisher, &publish_to("topic", Some(b"key"), None))),
     );
 }
 
@@ -130,7 +130,7 @@ fn records_with_their_own_time_to_live_are_charged() {
     assert_charged(
         &mut world,
         |ledger| ledger.topics,
-        |world| (0..MANY).for_each(|_| _ = world.send(publisher, &bytes)),
+        |world| (0..MANY).for_each(|_| world.send(publisher, &bytes)),
     );
 }
 

@@ -257,7 +257,7 @@ impl Connections {
         if let Some(session) = self.session(connection) {
             session.shrink();
         }
-        self.exchange(connection);
+        while self.exchange(connection) == Turn::More {}
     }
 
     /// Bytes arrive and take effect, and the peer reads none of its output.
