@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut, BytesMut};
 use zaichik_engine::{Broker, BrokerConfig, CloseReason, Effects, Seed, Session, Stats, Timestamp, Turn};
-use zaichik_proto::{ClientFrame, Hello, Limits, MAGIC, PROTOCOL_VERSION, ServerDecoder, ServerFrame};
+use zaichik_proto::{ClientFrame, Hello, Limits, MAGIC, ServerDecoder, ServerFrame, Version};
 
 use crate::choices::Choices;
 
@@ -24,7 +24,9 @@ pub fn session(data: &[u8]) {
     let mut stream = BytesMut::new();
     if says_hello {
         stream.extend_from_slice(&MAGIC);
-        ClientFrame::Hello(Hello { version: PROTOCOL_VERSION, name: "", token: b"" }).encode(&mut stream);
+        // Pieces of all lengths in both versions.
+        let version = if piece % 4 < 2 { Version::One } else { Version::Two }.number();
+        ClientFrame::Hello(Hello { version, name: "", token: b"" }).encode(&mut stream);
     }
     stream.extend_from_slice(choices.rest());
     let whole = run(&stream, stream.len().max(1));
@@ -88,7 +90,7 @@ impl Peer {
             self.input.put(outbound);
             while let Some((frame, taken)) = self.decoder.decode(&self.input).unwrap() {
                 if let ServerFrame::Welcome(welcome) = frame {
-                    self.decoder.open(&welcome.limits);
+                    self.decoder.open(Version::from_number(welcome.version).unwrap(), &welcome.limits);
                 }
                 self.input.advance(taken);
             }

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut, BytesMut};
 use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Session, Timestamp, Turn};
-use zaichik_proto::{AckLevel, ClientFrame, Hello, Limits, MAGIC, ServerDecoder, ServerFrame};
+use zaichik_proto::{AckLevel, ClientFrame, Hello, Limits, MAGIC, ServerDecoder, ServerFrame, Version};
 
 use crate::model::encode::encode;
 use crate::model::receive::{Expected, Received};
@@ -30,8 +30,8 @@ impl Peers {
         let broker = Broker::new(config, Seed::new(1, 2)).unwrap();
         let now = Timestamp::from_micros(now);
         let mut peers = Self { broker, effects: Effects::new(), all: Vec::new(), now };
-        for _ in 0..count {
-            let peer = peers.connect();
+        for peer in 0..count {
+            let peer = peers.connect(peer);
             peers.all.push(peer);
         }
         peers
@@ -58,7 +58,7 @@ impl Peers {
     /// The connection ends, and another one takes its place.
     pub(crate) fn reconnect(&mut self, peer: usize) {
         self.broker.detach(self.now, self.all[peer].session.id(), &mut self.effects);
-        let fresh = self.connect();
+        let fresh = self.connect(peer);
         self.all[peer] = fresh;
         self.wake();
     }
@@ -117,13 +117,19 @@ impl Peers {
         self.broker
     }
 
-    fn connect(&mut self) -> Peer {
+    /// The version that a connection speaks: one half of them the first, one half the second.
+    pub(crate) const fn version(peer: usize) -> Version {
+        if peer.is_multiple_of(2) { Version::One } else { Version::Two }
+    }
+
+    fn connect(&mut self, peer: usize) -> Peer {
+        let version = Self::version(peer);
         let session = self.broker.accept(self.now, &mut self.effects);
         let (input, expected, received) = (BytesMut::new(), Expected::default(), Received::default());
         let decoder = ServerDecoder::handshake(&Limits::default());
         let mut peer = Peer { session, decoder, input, expected, received };
         peer.session.inbound().put_slice(&MAGIC);
-        let hello = Hello { version: 1, name: "model", token: b"" };
+        let hello = Hello { version: version.number(), name: "model", token: b"" };
         ClientFrame::Hello(hello).encode(peer.session.inbound());
         peer.session.handle_read(self.now);
         let _ = peer.session.exchange(self.now, &mut self.broker, &mut self.effects);
@@ -161,7 +167,8 @@ impl Peer {
         assert!(self.session.close_reason().is_none(), "{:?}", self.session.close_reason());
         while let Some((frame, taken)) = self.decoder.decode(&self.input).unwrap() {
             if let ServerFrame::Welcome(welcome) = frame {
-                self.decoder.open(&welcome.limits);
+                let version = Version::from_number(welcome.version).unwrap();
+                self.decoder.open(version, &welcome.limits);
             } else {
                 self.received.frame(&frame, &mut self.expected);
             }

@@ -110,7 +110,7 @@ impl Subscription {
     }
 
     /// Rules A2, A3.
-    pub(crate) fn commit(&mut self, offset: u64) -> Result<u64, Refusal> {
+    pub(crate) fn commit(&mut self, offset: u64, _rewind: Option<u32>) -> Result<u64, Refusal> {
         if self.terms.window == 0 {
             return Err((RefusalCode::CommitsOff, 0));
         }

@@ -3,8 +3,8 @@
 use bytes::BytesMut;
 use zaichik_proto::{
     AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Durable, Hello, MAGIC, Nack, OnConflict,
-    Operation, OperationsBuilder, PROTOCOL_VERSION, Producer, Publish, Record, Records, Seek, SeekTarget,
-    Start, Subscribe, TopicOptions, Unsubscribe,
+    Operation, OperationsBuilder, Producer, Publish, Record, Records, Seek, SeekTarget, Start, Subscribe,
+    TopicOptions, Unsubscribe, Version,
 };
 
 use super::plan::{Attack, Plan, Role};
@@ -17,6 +17,8 @@ const MOST_WAITING: usize = 64 << 10;
 pub(crate) struct Raw {
     attack: Option<Attack>,
     rng: Rng,
+    /// The version that it speaks.
+    version: Version,
     /// Bytes to be written on this connection.
     pub(crate) outbound: BytesMut,
     pub(crate) next: u64,
@@ -34,9 +36,11 @@ impl Raw {
     pub(crate) fn new(plan: &Plan, index: usize, role: &Role) -> Self {
         let mut rng = Rng::new(plan.seed, Concern::Work, index as u64);
         let is_reading = !rng.once_in(4);
+        let version = rng.pick(&[Version::One, Version::Two]);
         Self {
             attack: if let Role::Attacker(attack) = role { Some(*attack) } else { None },
             rng,
+            version,
             outbound: BytesMut::new(),
             next: 0,
             request: 0,
@@ -54,7 +58,7 @@ impl Raw {
             return;
         }
         self.outbound.extend_from_slice(&MAGIC);
-        let hello = Hello { version: PROTOCOL_VERSION, name: "raw", token: b"" };
+        let hello = Hello { version: self.version.number(), name: "raw", token: b"" };
         ClientFrame::Hello(hello).encode(&mut self.outbound);
     }
 
@@ -151,8 +155,8 @@ impl Raw {
             }
             2 => self.send(&ClientFrame::Unsubscribe(Unsubscribe { request, subscription })),
             3..=5 => {
-                let quiet = self.rng.once_in(2);
-                self.send(&ClientFrame::Commit(Commit { request, subscription, offset, quiet }));
+                let (rewind, quiet) = (self.rewind(), self.rng.once_in(2));
+                self.send(&ClientFrame::Commit(Commit { request, subscription, offset, rewind, quiet }));
             }
             6 => {
                 let delay_micros = self.rng.pick(&[0, SECOND, u64::MAX]);
@@ -176,6 +180,11 @@ impl Raw {
                 self.publish(&topic, None, has_producer);
             }
         }
+    }
+
+    /// The rewind number in a commit.
+    fn rewind(&mut self) -> Option<u32> {
+        (self.version > Version::One).then(|| u32::try_from(self.rng.below(4)).unwrap_or(0))
     }
 
     fn publish(&mut self, topic: &str, key: Option<&[u8]>, has_producer: bool) {
@@ -205,7 +214,8 @@ impl Raw {
             records: Records::from_encoded(1, &encoded),
         });
         if self.rng.once_in(2) {
-            operations.push(Operation::Commit { subscription, offset });
+            let rewind = self.rewind();
+            operations.push(Operation::Commit { subscription, offset, rewind });
         }
         let producer = self.rng.once_in(2).then(|| self.producer());
         let (request, ack) = (self.request, AckLevel::Accepted);

@@ -11,7 +11,7 @@ use super::delivery::Delivery;
 use super::describing::{Describing, Description};
 use super::readers::Readers;
 use super::topics::topic_name;
-use super::{Batched, Broker, ExchangeReport, PublishRun, Published, bump, wakes};
+use super::{BatchAnswer, Broker, ExchangeReport, PublishRun, Published, Rejection, bump, wakes};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
 use crate::id::{SessionId, TopicId};
@@ -171,7 +171,7 @@ impl Broker {
         run: &mut PublishRun,
         publish: &Publish<'_>,
         effects: &mut Effects,
-    ) -> Result<Published<'_>, Refusal> {
+    ) -> Result<Published<'_>, Rejection> {
         self.publishing(now).publish(session, run, publish, effects)
     }
 
@@ -202,7 +202,7 @@ impl Broker {
         recent: &mut Option<TopicId>,
         batch: &Batch<'_>,
         effects: &mut Effects,
-    ) -> Result<Batched<'_>, Refusal> {
+    ) -> Result<BatchAnswer<'_>, Rejection> {
         self.batching(now).batch(session, recent, batch, effects)
     }
 

@@ -66,7 +66,7 @@ impl Bench {
             let name = format!("{frame:?}");
             names.push(name.split(['(', ' ']).next().unwrap().to_owned());
             if let ServerFrame::Welcome(welcome) = frame {
-                self.decoder.open(&welcome.limits);
+                self.decoder.open(Version::from_number(welcome.version).unwrap(), &welcome.limits);
             }
             self.session.outbound().advance(taken);
             self.exchange();

@@ -4,7 +4,7 @@ use std::mem::take;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, BytesMut};
-use zaichik_proto::{ClientFrame, HEADER_LEN, Limits, ServerDecoder, ServerFrame};
+use zaichik_proto::{ClientFrame, HEADER_LEN, Limits, ServerDecoder, ServerFrame, Version};
 
 use crate::book::{Book, Received};
 
@@ -17,6 +17,8 @@ pub struct RawClient(Mutex<Inner>);
 #[derive(Debug)]
 struct Inner {
     outgoing: BytesMut,
+    /// The version of the connection, once it is known.
+    version: Version,
     decoder: ServerDecoder,
     book: Book,
 }
@@ -26,7 +28,8 @@ impl RawClient {
     #[must_use]
     pub fn new() -> Self {
         let decoder = ServerDecoder::handshake(&Limits::default());
-        Self(Mutex::new(Inner { outgoing: BytesMut::new(), decoder, book: Book::default() }))
+        let (outgoing, version, book) = (BytesMut::new(), Version::One, Book::default());
+        Self(Mutex::new(Inner { outgoing, version, decoder, book }))
     }
 
     /// Sends a frame; if it is a request, its answer is expected.
@@ -72,14 +75,22 @@ impl RawClient {
 
     /// Takes whole frames off the front of the received bytes.
     pub fn receive(&self, bytes: &mut BytesMut) {
-        let Inner { decoder, book, .. } = &mut *self.lock();
+        let Inner { decoder, book, version, .. } = &mut *self.lock();
         while let Some((frame, taken)) = decoder.decode(bytes).expect("the broker keeps to the protocol") {
             if let ServerFrame::Welcome(welcome) = &frame {
-                decoder.open(&welcome.limits);
+                *version =
+                    Version::from_number(welcome.version).expect("the broker answers in a known version");
+                decoder.open(*version, &welcome.limits);
             }
             book.receive(&frame, taken.saturating_sub(HEADER_LEN));
             bytes.advance(taken);
         }
+    }
+
+    /// The rewind number that a commit on a subscription carries now: none in version 1.
+    pub fn rewind(&self, subscription: u32) -> Option<u32> {
+        let Inner { book, version, .. } = &*self.lock();
+        (*version > Version::One).then(|| book.rewind(subscription))
     }
 
     /// The broker's instance, once it is known.

@@ -32,6 +32,7 @@ impl Outcomes<'_> {
                 count,
                 duplicates: Vec::new(),
                 created: false,
+                repeated: false,
             };
             self.requests.publish_accepted(wire, receipt)?;
             first_offset = first_offset.saturating_add(u64::from(count));
@@ -50,6 +51,7 @@ impl Outcomes<'_> {
             count,
             duplicates: published.duplicates.iter().collect(),
             created: published.created,
+            repeated: published.repeated == Some(true),
         };
         self.requests.publish_accepted(published.request, receipt)
     }

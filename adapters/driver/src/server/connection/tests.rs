@@ -9,7 +9,7 @@ use std::task::Waker;
 use zaichik_engine::{Broker, BrokerConfig, Seed};
 use zaichik_proto::{
     AckLevel, ClientFrame, FaultCode, HEADER_LEN, Hello, Limits, MAGIC, PROTOCOL_VERSION, Publish, Record,
-    Records, ServerDecoder, ServerFrame, Start, Subscribe,
+    Records, ServerDecoder, ServerFrame, Start, Subscribe, Version,
 };
 
 use super::*;
@@ -66,7 +66,7 @@ impl World {
         self.peers[peer].send(&hello);
         self.run();
         self.peers[peer].frame(|frame| assert!(matches!(frame, ServerFrame::Welcome(_))));
-        self.peers[peer].decoder.open(&Limits::default());
+        self.peers[peer].decoder.open(Version::NEWEST, &Limits::default());
         peer
     }
 

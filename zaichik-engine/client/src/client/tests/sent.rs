@@ -190,14 +190,14 @@ pub(super) fn owned(frame: &ClientFrame<'_>) -> Sent {
         ClientFrame::Ping { nonce } => Sent::Ping(*nonce),
         ClientFrame::Pong { nonce } => Sent::Pong(*nonce),
         ClientFrame::Close => Sent::Close,
-        ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
+        ClientFrame::Shard(_) | ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
     }
 }
 
 fn operation(operation: Operation<'_>) -> Op {
     match operation {
         Operation::Publish { topic, records } => Op::Publish { topic: text(topic), bodies: bodies(&records) },
-        Operation::Commit { subscription, offset } => Op::Commit { subscription, offset },
+        Operation::Commit { subscription, offset, .. } => Op::Commit { subscription, offset },
     }
 }
 
