@@ -25,6 +25,8 @@ pub enum Defect {
     FencedCommit,
     /// Rule P3: a producer's retry is appended once more.
     RetryTwice,
+    /// Rule P3: a repeated answer does not say so.
+    RepeatUnsaid,
     /// Rule P3: a request behind a hole in the sequence is accepted.
     HoleAccepted,
     /// Rule X1: the operations before the refused one take effect.
@@ -54,6 +56,7 @@ impl Defect {
         Self::SameRewind,
         Self::FencedCommit,
         Self::RetryTwice,
+        Self::RepeatUnsaid,
         Self::HoleAccepted,
         Self::PartialBatch,
         Self::LostWake,

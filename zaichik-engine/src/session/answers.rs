@@ -6,6 +6,7 @@ use zaichik_proto::{
 
 use crate::broker::{Batched as AcceptedBatch, Published as AcceptedPublish, Rejection};
 use crate::outbound::{LaneKind, Outbound};
+use crate::planted::{Defect, is_planted};
 use zaichik_proto::Timestamp;
 
 /// Minimum time between two reports of refused publishes without acknowledgement, in microseconds.
@@ -159,7 +160,7 @@ impl Answers {
 
     /// What an answer says about being repeated: nothing in version 1.
     fn repeated(&self, is_repeat: bool) -> Option<bool> {
-        (self.version > Version::One).then_some(is_repeat)
+        (self.version > Version::One).then_some(is_repeat && !is_planted(Defect::RepeatUnsaid))
     }
 
     /// Frees the memory of empty buffers.

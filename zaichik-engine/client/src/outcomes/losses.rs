@@ -84,6 +84,7 @@ impl Outcomes<'_> {
             RequestKind::Seek(id, _) if !is_over => self.lost_rewind(id, true, topic),
             RequestKind::CreateTopic
             | RequestKind::AlterTopic
+            | RequestKind::Fill(_)
             | RequestKind::Resubscribe(..)
             | RequestKind::Unsubscribe(_)
             | RequestKind::Commit(..)

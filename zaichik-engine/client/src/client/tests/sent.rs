@@ -124,6 +124,7 @@ impl Sent {
     pub(super) fn body(&self) -> &[u8] {
         match self {
             Self::Publish { bodies, .. } => &bodies[0],
+            Self::Batch { operations, .. } if operations.is_empty() => b"",
             other => panic!("{other:?}"),
         }
     }
