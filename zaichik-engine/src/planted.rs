@@ -19,6 +19,8 @@ pub enum Defect {
     WindowRefreshed,
     /// Rule A3: a commit of a record that was not delivered is accepted.
     CommitAhead,
+    /// Rule A10: a commit made before a seek is accepted after it.
+    CommitRewound,
     /// Rule A4: a Nack does not raise the rewind number.
     SameRewind,
     /// Rule D3: a commit under a fenced number is accepted.
@@ -53,6 +55,7 @@ impl Defect {
         Self::CommitTwo,
         Self::WindowRefreshed,
         Self::CommitAhead,
+        Self::CommitRewound,
         Self::SameRewind,
         Self::FencedCommit,
         Self::RetryTwice,

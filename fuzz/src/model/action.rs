@@ -56,6 +56,8 @@ pub(crate) struct Claim {
 pub(crate) enum Epoch {
     /// It was not held.
     First,
+    /// The maximum epoch, or this much less.
+    Huge(u32),
     /// An epoch at this distance from the current one.
     Current(i32),
 }
@@ -101,6 +103,7 @@ impl Action {
                     let epoch = match epoch {
                         Epoch::First => 0,
                         Epoch::Current(by) => current.saturating_add_signed(by),
+                        Epoch::Huge(by) => u32::MAX.wrapping_sub(by),
                     };
                     Durable { epoch, ..durable }
                 });

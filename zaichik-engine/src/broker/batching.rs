@@ -175,8 +175,8 @@ impl<'b> Batching<'b> {
         for (operation, index) in batch.operations.iter().zip(0u32..) {
             let checked = match operation {
                 Operation::Publish { topic, records } => self.check_publish(recent, index, topic, records),
-                Operation::Commit { subscription, offset, .. } => {
-                    self.check_commit(session, subscription, offset)
+                Operation::Commit { subscription, offset, rewind } => {
+                    self.check_commit(session, (subscription, offset, rewind))
                 }
             };
             checked.map_err(|refusal| Refusal { operation: index, ..refusal })?;
@@ -220,8 +220,8 @@ impl<'b> Batching<'b> {
     }
 
     /// Raises a cursor provisionally, so that the publishes after it find the room that it makes.
-    fn check_commit(&mut self, session: SessionId, number: u32, offset: u64) -> Result<(), Refusal> {
-        let (key, cursor) = check_commit(self.sessions, self.subscriptions, session, number, offset)?;
+    fn check_commit(&mut self, session: SessionId, commit: (u32, u64, Option<u32>)) -> Result<(), Refusal> {
+        let (key, cursor) = check_commit(self.sessions, self.subscriptions, session, commit)?;
         let subscription = &self.subscriptions[key];
         let (id, cursor_id) = (subscription.topic, subscription.cursor_id);
         // Beginning a plan frees committed records, so it must happen before the cursor is raised, which may be undone.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use zaichik_proto::{
     Batch, Commit, Nack, PlainPublishes, Publish, Refusal, RefusalCode, Seek, Subject, Subscribe, Subscribed,
-    Timestamp, TopicOptions, TopicStatus, Unsubscribe, Unsubscribed,
+    Timestamp, TopicOptions, TopicStatus, Unsubscribe, Unsubscribed, Version,
 };
 
 use super::delivery::Delivery;
@@ -233,18 +233,19 @@ impl Broker {
         session: SessionId,
         request: &Commit,
     ) -> Result<u64, Refusal> {
-        self.subscribing(now).commit(session, request.subscription, request.offset)
+        self.subscribing(now).commit(session, request)
     }
 
-    /// The answer is the rewind number.
+    /// The answer is the rewind number; it depends on the version of the connection.
     pub(crate) fn nack(
         &mut self,
         now: Timestamp,
         session: SessionId,
+        version: Version,
         request: Nack,
         effects: &mut Effects,
     ) -> Result<u64, Refusal> {
-        self.subscribing(now).nack(session, request, effects)
+        self.subscribing(now).nack(session, version, request, effects)
     }
 
     /// The answer is the rewind number.

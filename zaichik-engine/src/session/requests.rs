@@ -140,7 +140,7 @@ impl Session {
             }
             ClientFrame::Close => self.finish(now, CloseReason::Requested),
             ClientFrame::Nack(nack) => {
-                let result = broker.nack(now, self.id, *nack, effects);
+                let result = broker.nack(now, self.id, self.answers.version(), *nack, effects);
                 let done = |value| ServerFrame::Done(Done { request: nack.request, value });
                 self.answer(nack.request, NO_TOPIC, result.map(done), broker, effects);
             }

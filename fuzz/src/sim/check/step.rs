@@ -170,7 +170,11 @@ impl Checker {
                     value, code: RefusalCode::CommitAhead | RefusalCode::NackAhead, ..
                 }),
             ) => (self.model.index_of(link, *number), *value),
-            (Request::Commit { number, .. }, Some(Answer::Done(cursor))) => {
+            (
+                Request::Nack { number, .. },
+                Some(Answer::Refused { value: cursor, code: RefusalCode::NackCommitted, .. }),
+            )
+            | (Request::Commit { number, .. }, Some(Answer::Done(cursor))) => {
                 (self.model.index_of(link, *number), *cursor)
             }
             (Request::Subscribe(subscribe), Some(Answer::Subscribed { start, .. })) => {

@@ -3,7 +3,9 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use zaichik_proto::{ClientFrame, Nack, Seek, SeekTarget, Start, Timestamp, micros};
+use zaichik_proto::{
+    ClientFrame, Nack, Refusal, RefusalCode, Seek, SeekTarget, Start, Timestamp, Version, micros,
+};
 
 use super::Client;
 use super::subscribe::check_durable_name;
@@ -17,12 +19,13 @@ impl Client {
     /// (rule A4).
     ///
     /// After the call, messages received before it are no longer handed out, and a commit at or beyond `offset`
-    /// requires that the message be taken again. Committed messages stay committed: a nack of one has no effect. A
+    /// requires that the message be taken again. Committed messages stay committed: a nack of one is refused. A
     /// broken connection ends the delay, since the next one delivers uncommitted messages at once.
     ///
     /// # Errors
     /// [`RequestError::Refused`] with `CommitsOff` for `window = 0`, and with `NackAhead` for an offset that was not
-    /// taken; [`NoSubscription`](RequestError::NoSubscription), [`Full`](RequestError::Full),
+    /// taken, and with `NackCommitted` for one that is committed (version 1 of the protocol reports success instead);
+    /// [`NoSubscription`](RequestError::NoSubscription), [`Full`](RequestError::Full),
     /// [`Closed`](RequestError::Closed). Nothing was sent.
     pub fn nack(
         &mut self,
@@ -33,10 +36,15 @@ impl Client {
     ) -> Result<RequestId, RequestError> {
         self.tick(now);
         self.check_room()?;
+        let version = self.connection.version();
         let (topic, rewind, is_sent) = self.subscriptions.change_usable(subscription, |state| {
             state.check_nack(offset)?;
             let rewind = state.rewind_number();
             let is_committed = offset < state.cursor();
+            if is_committed && version > Version::One {
+                let refusal = Refusal::with_value(RefusalCode::NackCommitted, state.cursor());
+                return Err(RequestError::Refused { topic: Arc::clone(state.topic()), refusal });
+            }
             let is_sent = !is_committed && state.is_active() && state.was_delivered(offset);
             if is_sent {
                 state.nack_sent(offset);
