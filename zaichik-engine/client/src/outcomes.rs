@@ -64,6 +64,7 @@ impl Outcomes<'_> {
             Some(SubscriptionState::Detached | SubscriptionState::Active | SubscriptionState::Ended)
             | None => {}
         }
+        self.requests.commits_settled(id, None);
         let last_offset = self.subscriptions.change(id, Subscription::end_locally).flatten();
         Answer::Unsubscribed { last_offset }
     }

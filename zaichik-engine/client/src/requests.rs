@@ -14,6 +14,7 @@ mod table;
 
 use core::mem;
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use zaichik_proto::{Refusal, Timestamp};
@@ -59,6 +60,8 @@ pub(crate) struct Requests {
     bound: usize,
     /// The end of the last of them that was written again, as in [`Progress::Sent`].
     resent_end: u64,
+    /// Commits of durable subscriptions whose connection is gone: the next attach tells whether they count.
+    lost_commits: Vec<u32>,
     /// Subscriptions in which a formerly uncertain batch commits, once for each commit; the batch is settled now.
     settled: Vec<SubscriptionId>,
     /// Refusals that no request waits for: their number and the latest one.
@@ -83,6 +86,7 @@ impl Requests {
             uncertain: 0,
             bound: 0,
             resent_end: 0,
+            lost_commits: Vec::new(),
             settled: Vec::new(),
             refused: None,
             answers: VecDeque::new(),
@@ -216,6 +220,36 @@ impl Requests {
     pub(crate) fn unsettled(&self) -> Vec<SubscriptionId> {
         let uncertain = self.table.iter().filter(|request| request.may_be_applied);
         uncertain.flat_map(Request::committed_subscriptions).collect()
+    }
+
+    /// The connection of a commit of a durable subscription is gone.
+    pub(crate) fn commit_lost(&mut self, wire: u32) {
+        if !self.lost_commits.contains(&wire) {
+            self.lost_commits.push(wire);
+        }
+    }
+
+    /// Whether a commit waits for its durable subscription to be attached again.
+    pub(crate) fn is_lost_commit(&self, wire: u32) -> bool {
+        self.lost_commits.contains(&wire)
+    }
+
+    /// A subscription is attached again with this cursor, or has ended: answers the commits that wait for that.
+    pub(crate) fn commits_settled(&mut self, id: SubscriptionId, cursor: Option<u64>) {
+        for wire in mem::take(&mut self.lost_commits) {
+            match self.table.get(wire).map(|request| (request.kind, Arc::clone(&request.topic))) {
+                Some((RequestKind::Commit(of, offset), topic)) if of == id => {
+                    let result = match cursor {
+                        Some(cursor) if offset < cursor => Ok(Answer::Committed { cursor }),
+                        // The subscription was moved, or belongs to somebody else now.
+                        _ => Err(RequestError::Disconnected { topic }),
+                    };
+                    self.answer(wire, result);
+                }
+                Some(_) => self.lost_commits.push(wire),
+                None => {}
+            }
+        }
     }
 
     /// Counts refusals that no request waits for, and keeps the latest.

@@ -135,7 +135,11 @@ impl Outcomes<'_> {
         if id.0 != subscribed.subscription {
             return Err(Violation::Answer { request });
         }
-        self.subscriptions.change(id, |subscription| subscription.subscribed(epoch, rewind, start));
+        let cursor = self.subscriptions.change(id, |subscription| {
+            subscription.subscribed(epoch, rewind, start);
+            subscription.cursor()
+        });
+        self.requests.commits_settled(id, cursor);
         let answer = SubscriptionStart { subscription: id, created, start, end };
         self.requests.answer(request, Ok(Answer::Subscribed(answer)));
         Ok(())
@@ -148,6 +152,7 @@ impl Outcomes<'_> {
         if request != 0 {
             self.answered(request, RequestKind::Unsubscribe(id), Answer::Unsubscribed { last_offset })?;
         }
+        self.requests.commits_settled(id, None);
         self.subscriptions.ended(id, Event::Ended(last_offset))
     }
 

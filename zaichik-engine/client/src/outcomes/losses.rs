@@ -33,6 +33,15 @@ impl Outcomes<'_> {
             self.requests.remove(wire);
             return;
         }
+        if let RequestKind::Commit(id, _) = kind
+            && !is_over
+            && (has_left || is_waiting)
+            && self.subscriptions.get(id).is_some_and(Subscription::is_durable)
+        {
+            // Another client may take the subscription over before the broker has the commit.
+            self.requests.commit_lost(wire);
+            return;
+        }
         let result = if let RequestKind::Unsubscribe(id) = kind {
             // The subscription ended with the connection.
             Some(Ok(self.end_locally(id)))
@@ -82,6 +91,9 @@ impl Outcomes<'_> {
             }
             RequestKind::Nack(id, _) if !is_over => self.lost_rewind(id, false, topic),
             RequestKind::Seek(id, _) if !is_over => self.lost_rewind(id, true, topic),
+            RequestKind::Commit(..) if self.requests.is_lost_commit(request.wire) => {
+                Some(Err(RequestError::Disconnected { topic }))
+            }
             RequestKind::CreateTopic
             | RequestKind::AlterTopic
             | RequestKind::Fill(_)

@@ -79,7 +79,12 @@ impl Outcomes<'_> {
             self.requests.finish_held(wire, refusal);
         } else {
             self.rewind_failed(kind);
-            self.requests.answer(wire, Err(RequestError::NotSent { topic }));
+            let error = if self.requests.is_lost_commit(wire) {
+                RequestError::Disconnected { topic }
+            } else {
+                RequestError::NotSent { topic }
+            };
+            self.requests.answer(wire, Err(error));
         }
     }
 
@@ -96,6 +101,7 @@ impl Outcomes<'_> {
         let is_fenced = refusal.code == RefusalCode::SubscriptionFenced;
         let event = if is_fenced { Event::Fenced } else { Event::Refused(refusal) };
         self.subscriptions.change(id, |subscription| subscription.end(event));
+        self.requests.commits_settled(id, None);
         self.requests.remove(wire);
     }
 }

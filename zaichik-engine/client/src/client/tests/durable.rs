@@ -239,3 +239,39 @@ fn p5_on_another_instance_it_begins_at_its_original_position_without_an_epoch() 
     assert_eq!(peer.event(sub), Some(Event::Restarted { start: 0 }));
     assert_eq!(peer.message(sub).offset, 0);
 }
+
+/// A commit of offset 1 that left on a connection that broke; the Subscribe on the next one.
+fn commit_in_flight(peer: &mut Peer) -> (SubscriptionId, crate::RequestId, Sent) {
+    let sub = attach(peer, 0, 1, 0);
+    peer.deliver(sub, 0, &[b"0", b"1"]);
+    assert_eq!((peer.message(sub).offset, peer.message(sub).offset), (0, 1));
+    let commit = peer.client.commit(peer.now, sub, 1).unwrap();
+    peer.sent();
+    let again = reconnect(peer, 1);
+    assert_eq!(peer.answer(), None, "another client may hold the subscription now");
+    (sub, commit, again)
+}
+
+#[test]
+fn p4_a_commit_in_flight_is_answered_when_its_subscription_is_attached_again() {
+    let mut peer = Peer::open();
+    let (_, commit, again) = commit_in_flight(&mut peer);
+    peer.attached(&again, 2, 2, 1);
+    assert_eq!(peer.answer_to(commit), Ok(Answer::Committed { cursor: 2 }));
+}
+
+#[test]
+fn p4_a_commit_in_flight_is_not_answered_as_committed_once_its_subscription_is_fenced() {
+    let mut peer = Peer::open();
+    let (sub, commit, again) = commit_in_flight(&mut peer);
+    peer.refuse(again.request(), RefusalCode::SubscriptionFenced, 3);
+    assert_eq!(peer.answer_to(commit), Err(RequestError::Disconnected { topic: "t".into() }));
+    assert_eq!(peer.event(sub), Some(Event::Fenced));
+
+    // The same if the broker is never reached again.
+    let mut peer = Peer::open();
+    let (_, commit, _) = commit_in_flight(&mut peer);
+    peer.disconnect();
+    peer.advance(Duration::from_mins(1));
+    assert_eq!(peer.answer_to(commit), Err(RequestError::Disconnected { topic: "t".into() }));
+}
