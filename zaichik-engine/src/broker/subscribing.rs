@@ -247,12 +247,11 @@ impl Subscribing<'_> {
             };
         };
         let known = topic.and_then(|topic| self.readers.find_durable(topic, durable.name));
-        match known {
-            Some(key) => self.readers.subscriptions.check_take_over(key, session, durable)?,
-            None => {
-                check_epoch(0, durable.epoch)?;
-                self.readers.subscriptions.check_durables_full()?;
-            }
+        if let Some(key) = known {
+            self.readers.subscriptions.check_take_over(key, session, durable)?;
+        } else {
+            check_epoch(0, durable.epoch)?;
+            self.readers.subscriptions.check_durables_full()?;
         }
         Ok(known)
     }
