@@ -119,8 +119,8 @@ pub struct PublishReceipt {
 }
 
 impl PublishReceipt {
-    /// Whether the broker had answered this producer and sequence before, and this is the answer of that time (rule
-    /// P3): an earlier attempt of this request, or another run of a program under the same identity, stored the records.
+    /// Whether the broker had answered this producer and sequence before, and this is the answer of that time: an earlier
+    /// attempt of this request, or another run of a program under the same identity, stored the records (rule P3).
     ///
     /// False with a broker that speaks version 1 of the protocol, which does not say.
     #[must_use]
