@@ -1,7 +1,7 @@
 //! An open connection: arbitrary bytes, split anywhere, decode to the same frames or the same error.
 
 use bytes::BytesMut;
-use zaichik_proto::{ClientDecoder, ClientFrame, Limits, ProtocolError, ServerDecoder};
+use zaichik_proto::{ClientDecoder, ClientFrame, Limits, ProtocolError, ServerDecoder, Version};
 
 /// The result of one step of a decoder: the frame, re-encoded, and the number of bytes consumed.
 pub(crate) type Step = Result<Option<(BytesMut, usize)>, ProtocolError>;
@@ -12,8 +12,14 @@ pub(crate) type Step = Result<Option<(BytesMut, usize)>, ProtocolError>;
 /// If the outcome depends on the pieces, if a frame does not encode to the bytes that it was decoded from, if the fast
 /// path decodes another frame, or if an error is not final.
 pub fn decode_client(data: &[u8]) {
+    for version in [Version::One, Version::Two] {
+        decode_client_of(version, data);
+    }
+}
+
+fn decode_client_of(version: Version, data: &[u8]) {
     check(data, || {
-        let mut decoder = ClientDecoder::new(&limits());
+        let mut decoder = ClientDecoder::speaking(version, &limits());
         move |input| {
             let short = decoder.clone().decode_plain_publish(input);
             let step = decoder.decode(input)?;
@@ -41,13 +47,15 @@ pub fn decode_client(data: &[u8]) {
 /// # Panics
 /// As [`decode_client`].
 pub fn decode_server(data: &[u8]) {
-    check(data, || {
-        let mut decoder = ServerDecoder::new(&limits());
-        move |input| {
-            let step = decoder.decode(input)?;
-            Ok(step.map(|(frame, taken)| (encoded(|out| frame.encode(out)), taken)))
-        }
-    });
+    for version in [Version::One, Version::Two] {
+        check(data, || {
+            let mut decoder = ServerDecoder::speaking(version, &limits());
+            move |input| {
+                let step = decoder.decode(input)?;
+                Ok(step.map(|(frame, taken)| (encoded(|out| frame.encode(out)), taken)))
+            }
+        });
+    }
 }
 
 pub(crate) fn encoded(write: impl FnOnce(&mut BytesMut)) -> BytesMut {

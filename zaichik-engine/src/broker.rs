@@ -35,16 +35,16 @@ use std::sync::Arc;
 use zaichik_proto::{Counter, CounterValue, Timestamp, micros};
 
 use self::answer_lists::AnswerLists;
-pub(crate) use self::batching::Batched;
 use self::batching::Batching;
+pub(crate) use self::batching::{BatchAnswer, Batched};
 use self::counters::{Counters, Gauges, bump};
 pub(crate) use self::describing::Description;
 use self::housekeeping::{Agenda, Housekeeping, NextDeadlines};
 pub use self::ledger::Ledger;
 use self::memory::Memory;
 use self::producers::Producers;
-pub(crate) use self::publishing::Published;
 use self::publishing::Publishing;
+pub(crate) use self::publishing::{Published, Rejection};
 use self::readers::Readers;
 use self::readiness::{Readiness, Waits};
 pub(crate) use self::requests::Admitted;

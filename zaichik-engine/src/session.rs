@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{
-    ClientDecoder, ClientFrame, HEADER_LEN, Limits, MAGIC, PROTOCOL_VERSION, ServerFrame, Timestamp, Welcome,
+    ClientDecoder, ClientFrame, HEADER_LEN, Limits, MAGIC, ServerFrame, Timestamp, Version, Welcome,
 };
 
 use self::answers::Answers;
@@ -35,6 +35,9 @@ const SHORT_ANSWER: usize = 6 << 10;
 const HANDSHAKE_ROOM: usize = MAGIC.len() + HEADER_LEN + Limits::MAX_HANDSHAKE_FRAME as usize;
 
 const MICROS_PER_MILLI: u64 = 1_000;
+
+/// The optional parts of the protocol that this broker offers: none is defined yet (docs/protocol.md §14.2).
+const CAPABILITIES: u64 = 0;
 
 /// The broker's end of one connection.
 ///
@@ -171,7 +174,7 @@ impl Session {
                     self.name = Box::from(hello.name);
                     self.inbound.advance(taken);
                     match checked {
-                        Ok(()) => self.welcome(),
+                        Ok(version) => self.welcome(version),
                         Err(reason) => self.finish(now, reason),
                     }
                 }
@@ -403,12 +406,14 @@ impl Session {
         session
     }
 
-    fn welcome(&mut self) {
+    fn welcome(&mut self, version: Version) {
         self.state = State::Welcomed;
-        self.decoder.open(&self.config.wire);
+        self.decoder.open(version, &self.config.wire);
+        self.answers.speak(version);
         let config = &self.config;
         let (instance, limits, server) = (config.instance, config.wire, config.server_name.as_str());
-        let welcome = Welcome { version: PROTOCOL_VERSION, instance, limits, server };
+        let welcome =
+            Welcome { version: version.number(), instance, limits, capabilities: CAPABILITIES, server };
         self.answers.control(&mut self.outbound, ServerFrame::Welcome(welcome));
     }
 

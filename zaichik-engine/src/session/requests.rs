@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use zaichik_proto::{
     AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, Done, Operation, Page,
-    Publish, Refusal, RemoveDurable, ServerFrame, Subject, TopicReady,
+    Publish, Refusal, RefusalCode, RemoveDurable, ServerFrame, Subject, TopicReady, Version,
 };
 
 use super::state::State;
 use super::{SHORT_ANSWER, Session};
-use crate::broker::{Broker, Description};
+use crate::broker::{BatchAnswer, Broker, Description, Rejection};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
 use crate::outbound::LaneKind;
@@ -151,7 +151,7 @@ impl Session {
             }
             ClientFrame::Close => self.finish(now, CloseReason::Requested),
             ClientFrame::Nack(nack) => {
-                let result = broker.nack(now, self.id, *nack, effects);
+                let result = broker.nack(now, self.id, self.answers.version(), *nack, effects);
                 let done = |value| ServerFrame::Done(Done { request: nack.request, value });
                 self.answer(nack.request, NO_TOPIC, result.map(done), broker, effects);
             }
@@ -165,6 +165,11 @@ impl Session {
                 let result = broker.seek(now, self.id, seek, effects);
                 let done = |value| ServerFrame::Done(Done { request: seek.request, value });
                 self.answer(seek.request, NO_TOPIC, result.map(done), broker, effects);
+            }
+            ClientFrame::Shard(shard) => {
+                // There are no shards yet.
+                let refusal = Refusal::new(RefusalCode::Unsupported);
+                self.answer(shard.request, NO_TOPIC, Err(refusal), broker, effects);
             }
             // The decoder rejects a second Hello, and unknown frames are skipped.
             ClientFrame::Hello(_) | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => {}
@@ -182,21 +187,12 @@ impl Session {
                     let records = publish.records.len();
                     self.answers.accepted(&mut self.outbound, publish.request, 1, first, records);
                 }
-                first => {
-                    let (created, duplicates) = (published.created, published.duplicates);
-                    self.answers.accepted_in_full(
-                        &mut self.outbound,
-                        publish.request,
-                        created,
-                        first,
-                        duplicates,
-                    );
-                }
+                _ => self.answers.accepted_in_full(&mut self.outbound, publish.request, published),
             },
-            Err(refusal) if wants_answer => {
-                self.answer(publish.request, publish.topic, Err(refusal), broker, effects);
+            Err(rejection) if wants_answer => {
+                self.reject(publish.request, publish.topic, rejection, broker, effects);
             }
-            Err(refusal) => {
+            Err(Rejection { refusal, .. }) => {
                 self.answers.refused_silently(refusal);
                 self.note_refusal(publish.topic, refusal, broker, effects);
             }
@@ -229,17 +225,24 @@ impl Session {
         let result = broker.batch(now, self.id, &mut recent, batch, effects);
         self.run.turn_to(recent);
         match result {
-            Ok(batched) => {
-                let (results, duplicates) = (batched.results, batched.duplicates);
-                self.answers.batched(&mut self.outbound, batch.request, results, duplicates);
+            Ok(BatchAnswer::Batched(batched)) => {
+                self.answers.batched(&mut self.outbound, batch.request, batched);
             }
-            Err(refusal) => {
-                let failed = batch.operations.iter().nth(refusal.operation as usize);
+            Ok(BatchAnswer::Published(published)) if self.answers.version() > Version::One => {
+                self.answers.accepted_in_full(&mut self.outbound, batch.request, published);
+            }
+            Ok(BatchAnswer::Published(_)) => {
+                // In version 1 the answer to a publish can't answer a batch.
+                let refusal = Refusal::new(RefusalCode::SequenceTooOld);
+                self.answer(batch.request, NO_TOPIC, Err(refusal), broker, effects);
+            }
+            Err(rejection) => {
+                let failed = batch.operations.iter().nth(rejection.refusal.operation as usize);
                 let topic = match failed {
                     Some(Operation::Publish { topic, .. }) => topic,
                     Some(Operation::Commit { .. }) | None => NO_TOPIC,
                 };
-                self.answer(batch.request, topic, Err(refusal), broker, effects);
+                self.reject(batch.request, topic, rejection, broker, effects);
             }
         }
     }
@@ -290,11 +293,20 @@ impl Session {
     ) {
         match result {
             Ok(frame) => self.answers.control(&mut self.outbound, frame),
-            Err(refusal) => {
-                self.answers.refused(&mut self.outbound, request, refusal);
-                self.note_refusal(topic, refusal, broker, effects);
-            }
+            Err(refusal) => self.reject(request, topic, Rejection::from(refusal), broker, effects),
         }
+    }
+
+    fn reject(
+        &mut self,
+        request: u32,
+        topic: &[u8],
+        rejection: Rejection,
+        broker: &mut Broker,
+        effects: &mut Effects,
+    ) {
+        self.answers.refused(&mut self.outbound, request, rejection);
+        self.note_refusal(topic, rejection.refusal, broker, effects);
     }
 
     /// Answers a request whose answer must keep its order with deliveries (rule A7).

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use zaichik_engine::{BrokerConfig, CloseReason, Note, Seed, Session, SessionId, Status, Timestamp, Turn};
-use zaichik_proto::{ClientFrame, HEADER_LEN, TopicOptions};
+use zaichik_proto::{ClientFrame, HEADER_LEN, TopicOptions, Version};
 use zaichik_testkit::Connections;
 
 pub(crate) use zaichik_testkit::{Op, Sub, done, keyed, mortal, put, put_all, record};
@@ -106,10 +106,15 @@ impl World {
         self
     }
 
-    /// A connection whose handshake is done.
+    /// A connection of version 1 whose handshake is done.
     pub(crate) fn connect(&mut self) -> Peer {
+        self.connect_as(Version::One)
+    }
+
+    /// A connection whose handshake is done.
+    pub(crate) fn connect_as(&mut self, version: Version) -> Peer {
         let peer = self.dial();
-        peer.hello(b"");
+        peer.hello_as(version, b"");
         self.settle();
         assert_eq!(peer.control(), ["welcome"]);
         peer

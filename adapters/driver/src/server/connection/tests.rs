@@ -218,13 +218,14 @@ fn a_connection_with_a_full_buffer_is_read_again() {
 #[test]
 fn a_publisher_is_read_again_after_memory_was_freed() {
     let mut config = BrokerConfig::default();
-    config.memory = 1 << 20;
+    (config.wire.max_message, config.wire.max_frame) = (60 << 10, 64 << 10);
+    config.memory = 4 << 20;
     let mut world = World::with(config);
     let (reader, writer) = (world.connect(), world.connect());
     world.subscribe(reader, 1);
     // Kept until the reader commits it, which it never does.
-    let message = quiet_publish(&[&vec![7; 60 << 10]]);
-    for _ in 0..16 {
+    let message = quiet_publish(&[&vec![7; 59 << 10]]);
+    for _ in 0..60 {
         world.peers[writer].raw.send_bytes(&message);
         world.peers[writer].write();
         world.run();
@@ -232,7 +233,8 @@ fn a_publisher_is_read_again_after_memory_was_freed() {
     world.peers[writer].raw.ping(5);
     world.peers[writer].write();
     world.run();
-    assert!(world.peers[writer].read().take_control().is_empty(), "it is not read while memory is short");
+    let control = world.peers[writer].read().take_control();
+    assert!(control.is_empty(), "it is not read while memory is short: {control:?}");
     world.tasks[reader + 1].future = None;
     world.run();
     world.send(writer, |_| ());
