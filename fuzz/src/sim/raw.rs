@@ -3,8 +3,8 @@
 use bytes::BytesMut;
 use zaichik_proto::{
     AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Describe, Durable, FrameHeader, Hello,
-    MAGIC, Nack, OnConflict, Operation, OperationsBuilder, Producer, Publish, Record, Records, Seek, SeekTarget,
-    Start, Subject, Subscribe, TopicOptions, Unsubscribe, Version,
+    MAGIC, Nack, OnConflict, Operation, OperationsBuilder, Producer, Publish, Record, Records, Seek,
+    SeekTarget, Start, Subject, Subscribe, TopicOptions, Unsubscribe, Version,
 };
 
 use super::plan::{Attack, Plan, Role};

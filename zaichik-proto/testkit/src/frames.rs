@@ -28,7 +28,8 @@ impl Frames {
     /// # Panics
     /// If the bytes are not frames.
     pub fn take(&mut self, bytes: &mut BytesMut, mut each: impl FnMut(&ServerFrame<'_>, usize)) {
-        while let Some((frame, taken)) = self.decoder.decode(bytes).expect("the broker keeps to the protocol") {
+        while let Some((frame, taken)) = self.decoder.decode(bytes).expect("the broker keeps to the protocol")
+        {
             if let ServerFrame::Welcome(welcome) = &frame {
                 self.version =
                     Version::from_number(welcome.version).expect("the broker answers in a known version");
