@@ -18,8 +18,7 @@ use zaichik_proto::{
 use self::answers::Answers;
 pub(crate) use self::inbound::{BUSY_ROOM, IDLE_ROOM};
 use self::inbound::{Inbound, Wish};
-use self::requests::Applied;
-use self::state::State;
+use self::state::{Applied, State};
 use self::timers::Timers;
 use crate::broker::{Admitted, Broker, ExchangeReport, PublishRun};
 use crate::effects::{Effects, Turn};

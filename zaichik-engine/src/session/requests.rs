@@ -7,7 +7,7 @@ use zaichik_proto::{
     Publish, Refusal, RefusalCode, RemoveDurable, ServerFrame, Subject, TopicReady, Version,
 };
 
-use super::state::State;
+use super::state::{Applied, State};
 use super::{SHORT_ANSWER, Session};
 use crate::broker::{BatchAnswer, Broker, Description, Rejection};
 use crate::effects::{Effects, Note, NoteEvent};
@@ -31,17 +31,6 @@ const STREAM_ANSWER: usize = 48;
 
 /// The topic of requests that name a subscription, or nothing.
 const NO_TOPIC: &[u8] = b"";
-
-/// How much of the received bytes has been applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Applied {
-    /// Every whole frame.
-    All,
-    /// As much as one exchange may apply; there may be more.
-    More,
-    /// As much as can be answered, because a lane is full.
-    Paused,
-}
 
 impl Session {
     /// Applies a bounded amount of what was received.
