@@ -69,6 +69,7 @@ const CAPABILITIES: u64 = 0;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Session {
     id: SessionId,
     config: Arc<SessionConfig>,

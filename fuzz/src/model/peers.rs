@@ -49,7 +49,7 @@ impl Peers {
             }
             encode(*request, what, &mut bytes);
         }
-        self.send_bytes(peer, bytes);
+        self.send_bytes(peer, &bytes);
     }
 
     /// The connection ends, and another one takes its place.
@@ -115,15 +115,15 @@ impl Peers {
 
     fn connect(&mut self, peer: usize) {
         self.all[peer] = Peer { connection: self.connections.accept(), ..Peer::default() };
-        self.send_bytes(peer, requests(|client| client.hello_as(Self::version(peer), b"")));
+        self.send_bytes(peer, &requests(|client| client.hello_as(Self::version(peer), b"")));
     }
 
     /// The requests of a step arrive at once, even if a connection would have to read several times: the model applies
     /// them without deliveries in between.
-    fn send_bytes(&mut self, peer: usize, bytes: BytesMut) {
+    fn send_bytes(&mut self, peer: usize, bytes: &[u8]) {
         let (connection, now) = (self.all[peer].connection, self.connections.now);
         let session = self.connections.session(connection).expect("it is open");
-        session.inbound().extend_from_slice(&bytes);
+        session.inbound().extend_from_slice(bytes);
         session.handle_read(now);
         let read = |connection, outbound: &mut Outbound| Peer::read(&mut self.all, connection, outbound);
         self.connections.settle(connection, read);

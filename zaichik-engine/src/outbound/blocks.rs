@@ -14,7 +14,7 @@ const LEAST_ROOM: usize = 64;
 /// Bytes in the order in which they were appended.
 #[derive(Default)]
 pub(super) struct Blocks {
-    blocks: VecDeque<Block>,
+    queue: VecDeque<Block>,
     /// Capacities of all blocks.
     allocated: usize,
     /// Size of the last block begun; 0 when there is none.
@@ -32,13 +32,13 @@ impl Blocks {
     /// Appends what `write` writes; returns its length.
     pub(super) fn append(&mut self, write: impl FnOnce(&mut BytesMut)) -> usize {
         let has_room = |block: &Block| block.bytes.capacity().saturating_sub(block.bytes.len()) >= LEAST_ROOM;
-        if !self.blocks.back().is_some_and(has_room) {
+        if !self.queue.back().is_some_and(has_room) {
             self.size = self.size.saturating_mul(2).clamp(*BLOCK.start(), *BLOCK.end());
             let bytes = BytesMut::with_capacity(self.size);
             self.allocated = self.allocated.saturating_add(bytes.capacity());
-            self.blocks.push_back(Block { bytes, read: 0 });
+            self.queue.push_back(Block { bytes, read: 0 });
         }
-        let Some(Block { bytes, .. }) = self.blocks.back_mut() else { return 0 };
+        let Some(Block { bytes, .. }) = self.queue.back_mut() else { return 0 };
         let (len, capacity) = (bytes.len(), bytes.capacity());
         write(bytes);
         self.allocated = self.allocated.saturating_add(bytes.capacity().saturating_sub(capacity));
@@ -47,13 +47,13 @@ impl Blocks {
 
     /// The first bytes, at most `limit` of them and not necessarily all.
     pub(super) fn first(&self, limit: usize) -> &[u8] {
-        self.blocks.front().map_or(&[], |block| block.rest(0, limit))
+        self.queue.front().map_or(&[], |block| block.rest(0, limit))
     }
 
     /// Up to `len` bytes after the first `skip`, in slices.
     pub(super) fn slices(&self, skip: usize, len: usize) -> impl Iterator<Item = &[u8]> {
         let mut at = (skip, len);
-        self.blocks.iter().map_while(move |block| {
+        self.queue.iter().map_while(move |block| {
             let (skip, len) = at;
             if len == 0 {
                 return None;
@@ -68,8 +68,8 @@ impl Blocks {
     pub(super) fn take(&mut self, count: usize) {
         let mut left = count;
         while left > 0 {
-            let is_last = self.blocks.len() == 1;
-            let Some(block) = self.blocks.front_mut() else { return };
+            let is_last = self.queue.len() == 1;
+            let Some(block) = self.queue.front_mut() else { return };
             let part = block.unread().min(left);
             block.read = block.read.saturating_add(part);
             left = left.saturating_sub(part);
@@ -83,7 +83,7 @@ impl Blocks {
                 return;
             }
             self.allocated = self.allocated.saturating_sub(block.bytes.capacity());
-            self.blocks.pop_front();
+            self.queue.pop_front();
             self.size = if is_last { 0 } else { self.size };
         }
     }
@@ -91,22 +91,22 @@ impl Blocks {
     /// Removes all bytes after the first `keep`.
     pub(super) fn truncate(&mut self, keep: usize) {
         let mut left = keep;
-        for block in &mut self.blocks {
+        for block in &mut self.queue {
             let kept = block.unread().min(left);
             block.bytes.truncate(block.read.saturating_add(kept));
             left = left.saturating_sub(kept);
         }
-        while let Some(last) = self.blocks.back()
+        while let Some(last) = self.queue.back()
             && last.unread() == 0
         {
             self.allocated = self.allocated.saturating_sub(last.bytes.capacity());
-            self.blocks.pop_back();
+            self.queue.pop_back();
         }
     }
 
     /// Bytes allocated.
     pub(super) fn allocated(&self) -> usize {
-        self.allocated.saturating_add(self.blocks.capacity().saturating_mul(size_of::<Block>()))
+        self.allocated.saturating_add(self.queue.capacity().saturating_mul(size_of::<Block>()))
     }
 }
 
@@ -142,7 +142,7 @@ mod tests {
                 prop_assert_eq!(blocks.append(|out| out.extend_from_slice(&bytes)), more);
                 model.extend(bytes);
                 let count = count.min(model.len());
-                prop_assert_eq!(all(&blocks, count, 100), &model[count..model.len().min(count + 100)]);
+                prop_assert_eq!(all(&blocks, count, 100), &model[count..model.len().min(count.saturating_add(100))]);
                 if what == 0 {
                     blocks.truncate(count);
                     model.truncate(count);
@@ -152,7 +152,7 @@ mod tests {
                 }
                 prop_assert_eq!(all(&blocks, 0, usize::MAX), &model[..]);
                 prop_assert!(model.starts_with(blocks.first(usize::MAX)));
-                let capacities: usize = blocks.blocks.iter().map(|block| block.bytes.capacity()).sum();
+                let capacities: usize = blocks.queue.iter().map(|block| block.bytes.capacity()).sum();
                 prop_assert_eq!(blocks.allocated, capacities);
             }
             blocks.take(model.len());

@@ -349,7 +349,20 @@ fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
             (producer, entries.fold(0, usize::saturating_add).saturating_mul(ENTRY))
         }
         ClientFrame::Describe(_) => return Some(PAGE),
-        _ => return None,
+        ClientFrame::Hello(_)
+        | ClientFrame::CreateTopic(_)
+        | ClientFrame::AlterTopic(_)
+        | ClientFrame::Subscribe(_)
+        | ClientFrame::Unsubscribe(_)
+        | ClientFrame::Commit(_)
+        | ClientFrame::Nack(_)
+        | ClientFrame::Seek(_)
+        | ClientFrame::RemoveDurable(_)
+        | ClientFrame::Shard(_)
+        | ClientFrame::Ping { .. }
+        | ClientFrame::Pong { .. }
+        | ClientFrame::Close
+        | ClientFrame::Extension { .. } => return None,
     };
     let remembered = if producer.is_some() { REMEMBERED } else { 0 };
     let longest = own.max(remembered);

@@ -76,10 +76,10 @@ fn s4_a_peer_that_is_not_read_is_kept_and_still_receives_pings() {
     let filler = world.topic(TopicOptions::new().retain_forever());
     // With a subscription it is always read.
     world.ask(&filler, filler.subscribe(1, "u"));
-    while world.ask(&filler, filler.publish_all("t", &[record(&[0; 20_000])])) != "refused Busy 10000" {}
+    while world.ask(&filler, filler.publish_all("t", &[record(&vec![0; 20_000])])) != "refused Busy 10000" {}
     let peer = world.connect();
     assert!(world.session(&peer).unwrap().wants_read(), "it may be a reconnecting consumer");
-    assert_eq!(world.ask(&peer, peer.publish_all("t", &[record(&[0; 20_000])])), "refused Busy 10000");
+    assert_eq!(world.ask(&peer, peer.publish_all("t", &[record(&vec![0; 20_000])])), "refused Busy 10000");
     assert!(!world.session(&peer).unwrap().wants_read(), "the budget is spent");
     for number in 1..6 {
         let now = world.now;
