@@ -1,7 +1,7 @@
 //! An open connection: arbitrary bytes, split anywhere, decode to the same frames or the same error.
 
 use bytes::BytesMut;
-use zaichik_proto::{ClientDecoder, ClientFrame, Limits, ProtocolError, ServerDecoder};
+use zaichik_proto::{ClientDecoder, ClientFrame, Limits, ProtocolError, ServerDecoder, Version};
 use zaichik_testkit::{rebuilt_client_frame, rebuilt_server_frame};
 
 /// The result of one step of a decoder: the frame, encoded again from its values, and the number of bytes consumed.
@@ -13,8 +13,14 @@ pub(crate) type Step = Result<Option<(BytesMut, usize)>, ProtocolError>;
 /// If the outcome depends on the pieces, if a list yields other entries than the bytes that it was decoded from, if a
 /// frame does not encode to those bytes, if the fast path decodes another frame, or if an error is not final.
 pub fn decode_client(data: &[u8]) {
+    for version in [Version::One, Version::Two] {
+        decode_client_of(version, data);
+    }
+}
+
+fn decode_client_of(version: Version, data: &[u8]) {
     check(data, || {
-        let mut decoder = ClientDecoder::new(&limits());
+        let mut decoder = ClientDecoder::speaking(version, &limits());
         move |input| {
             let short = decoder.clone().decode_plain_publish(input);
             let step = decoder.decode(input)?;
@@ -44,15 +50,17 @@ pub fn decode_client(data: &[u8]) {
 /// # Panics
 /// As [`decode_client`].
 pub fn decode_server(data: &[u8]) {
-    check(data, || {
-        let mut decoder = ServerDecoder::new(&limits());
-        move |input| {
-            let step = decoder.decode(input)?;
-            Ok(step.map(|(frame, taken)| {
-                (again(encoded(|out| frame.encode(out)), &rebuilt_server_frame(&frame)), taken)
-            }))
-        }
-    });
+    for version in [Version::One, Version::Two] {
+        check(data, || {
+            let mut decoder = ServerDecoder::speaking(version, &limits());
+            move |input| {
+                let step = decoder.decode(input)?;
+                Ok(step.map(|(frame, taken)| {
+                    (again(encoded(|out| frame.encode(out)), &rebuilt_server_frame(&frame)), taken)
+                }))
+            }
+        });
+    }
 }
 
 pub(crate) fn encoded(write: impl FnOnce(&mut BytesMut)) -> BytesMut {

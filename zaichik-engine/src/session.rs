@@ -12,14 +12,13 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{
-    ClientDecoder, ClientFrame, HEADER_LEN, Limits, MAGIC, PROTOCOL_VERSION, ServerFrame, Timestamp, Welcome,
+    ClientDecoder, ClientFrame, HEADER_LEN, Limits, MAGIC, ServerFrame, Timestamp, Version, Welcome,
 };
 
 use self::answers::{Answers, SHORT_ANSWER};
 pub(crate) use self::inbound::{BUSY_ROOM, IDLE_ROOM};
 use self::inbound::{Inbound, Wish};
-use self::requests::Applied;
-use self::state::State;
+use self::state::{Applied, State};
 use self::timers::Timers;
 use crate::broker::{Admitted, Broker, ExchangeReport, PublishRun};
 use crate::effects::{Effects, Turn};
@@ -32,6 +31,9 @@ use crate::session_config::SessionConfig;
 const HANDSHAKE_ROOM: usize = MAGIC.len() + HEADER_LEN + Limits::MAX_HANDSHAKE_FRAME as usize;
 
 const MICROS_PER_MILLI: u64 = 1_000;
+
+/// The optional parts of the protocol that this broker offers: none is defined yet (docs/protocol.md §14.2).
+const CAPABILITIES: u64 = 0;
 
 /// The broker's end of one connection.
 ///
@@ -65,6 +67,7 @@ const MICROS_PER_MILLI: u64 = 1_000;
 /// ```
 #[expect(clippy::struct_excessive_bools, reason = "each is independent of the others")]
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Session {
     id: SessionId,
     config: Arc<SessionConfig>,
@@ -169,7 +172,7 @@ impl Session {
                     self.name = Box::from(hello.name);
                     self.inbound.advance(taken);
                     match checked {
-                        Ok(()) => self.welcome(),
+                        Ok(version) => self.welcome(version),
                         Err(reason) => self.finish(now, reason),
                     }
                 }
@@ -401,12 +404,14 @@ impl Session {
         session
     }
 
-    fn welcome(&mut self) {
+    fn welcome(&mut self, version: Version) {
         self.state = State::Welcomed;
-        self.decoder.open(&self.config.wire);
+        self.decoder.open(version, &self.config.wire);
+        self.answers.speak(version);
         let config = &self.config;
         let (instance, limits, server) = (config.instance, config.wire, config.server_name.as_str());
-        let welcome = Welcome { version: PROTOCOL_VERSION, instance, limits, server };
+        let welcome =
+            Welcome { version: version.number(), instance, limits, capabilities: CAPABILITIES, server };
         self.answers.control(&mut self.outbound, ServerFrame::Welcome(welcome));
     }
 

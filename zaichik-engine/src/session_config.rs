@@ -1,7 +1,7 @@
 //! The configuration that all sessions of a broker share.
 
 use subtle::ConstantTimeEq;
-use zaichik_proto::{Hello, Limits, MAGIC, PROTOCOL_VERSION, ProtocolError, ProtocolFault, micros};
+use zaichik_proto::{Hello, Limits, MAGIC, ProtocolError, ProtocolFault, Version, micros};
 
 use crate::config::{BrokerConfig, Seed};
 use crate::error::CloseReason;
@@ -40,16 +40,16 @@ impl SessionConfig {
         }
     }
 
-    /// Checks whether a peer may connect.
-    pub(crate) fn check(&self, hello: &Hello<'_>) -> Result<(), CloseReason> {
-        if hello.version < PROTOCOL_VERSION {
+    /// Checks whether a peer may connect; returns the version that both ends speak.
+    pub(crate) fn check(&self, hello: &Hello<'_>) -> Result<Version, CloseReason> {
+        let version = Version::negotiate(hello.version).ok_or_else(|| {
             let fault = ProtocolFault::UnsupportedVersion { got: hello.version };
-            return Err(CloseReason::Protocol(ProtocolError { offset: HELLO_AT, fault }));
-        }
+            CloseReason::Protocol(ProtocolError { offset: HELLO_AT, fault })
+        })?;
         match &self.token {
             // In constant time, so that the token cannot be guessed byte by byte.
             Some(token) if !bool::from(token.as_slice().ct_eq(hello.token)) => Err(CloseReason::Unauthorized),
-            _ => Ok(()),
+            _ => Ok(version),
         }
     }
 }

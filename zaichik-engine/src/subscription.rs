@@ -7,7 +7,7 @@ use core::num::NonZeroU32;
 
 use zaichik_proto::{DeliveryHead, Limits, Refusal, RefusalCode};
 
-pub(crate) use self::durable::Durable;
+pub(crate) use self::durable::{Durable, check_epoch};
 use self::earlier::EarlierDeliveries;
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::ring::Node;
@@ -45,6 +45,8 @@ pub(crate) struct Subscription {
     pass_start: u64,
     /// How often the position was moved (rule A4).
     rewind: u32,
+    /// The rewind number of the last seek: commits that were made under a lower one are void.
+    sought: u32,
     /// Nothing is delivered before this time.
     paused_until: Timestamp,
     /// Whether that delay outlives the connection, because a dead-letter topic refused a record when a connection ended
@@ -107,6 +109,7 @@ impl Subscription {
             start,
             pass_start: start,
             rewind: 0,
+            sought: 0,
             paused_until: Timestamp::ZERO,
             holds_off: false,
             last_delivered: None,
@@ -149,11 +152,14 @@ impl Subscription {
     }
 
     /// Whether everything up to and including `offset` can be committed, and where the cursor would be then
-    /// (rules A2, A3).
-    pub(crate) fn check_commit(&self, offset: u64) -> Result<u64, Refusal> {
+    /// (rules A2, A3). `rewind` is the highest one that the client had received, if the commit says so (rule A10).
+    pub(crate) fn check_commit(&self, offset: u64, rewind: Option<u32>) -> Result<u64, Refusal> {
         let next = self.next.offset;
         if self.terms.window == 0 {
             return Err(Refusal::new(RefusalCode::CommitsOff));
+        }
+        if rewind.is_some_and(|rewind| rewind < self.sought) {
+            return Err(Refusal::with_value(RefusalCode::CommitRewound, u64::from(self.rewind)));
         }
         if offset >= next {
             return Err(Refusal::with_value(RefusalCode::CommitAhead, next));
@@ -194,6 +200,7 @@ impl Subscription {
     /// Moves the cursor and forgets the window, failures and done marks, but not the attempts (rule D6).
     pub(crate) fn seek(&mut self, to: u64) {
         self.raise_rewind();
+        self.sought = self.rewind;
         self.take_back(self.cursor);
         self.resume();
         if let Some(earlier) = &mut self.earlier {

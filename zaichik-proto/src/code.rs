@@ -83,6 +83,8 @@ wire_codes! {
         NotUtf8 = 11,
         /// A record is malformed.
         BadRecord = 12,
+        /// The kind of a frame is reserved, and this end does not implement it.
+        Unsupported = 13,
         /// The handshake did not arrive in time.
         HandshakeTimeout = 32,
         /// The token is missing or wrong.

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 use zaichik_engine::{Broker, BrokerConfig, Outbound, Seed, Timestamp, Turn};
-use zaichik_proto::{AckLevel, ServerFrame};
+use zaichik_proto::{AckLevel, ServerFrame, Version};
 use zaichik_testkit::{Connections, Frames, requests};
 
 use crate::model::encode::encode;
@@ -108,9 +108,14 @@ impl Peers {
         self.connections.broker
     }
 
+    /// The version that a connection speaks: one half of them the first, one half the second.
+    pub(crate) const fn version(peer: usize) -> Version {
+        if peer.is_multiple_of(2) { Version::One } else { Version::Two }
+    }
+
     fn connect(&mut self, peer: usize) {
         self.all[peer] = Peer { connection: self.connections.accept(), ..Peer::default() };
-        self.send_bytes(peer, &requests(|client| client.hello(b"")));
+        self.send_bytes(peer, &requests(|client| client.hello_as(Self::version(peer), b"")));
     }
 
     /// The requests of a step arrive at once, even if a connection would have to read several times: the model applies

@@ -3,8 +3,8 @@
 use bytes::BytesMut;
 use zaichik_proto::{
     AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Describe, Durable, FrameHeader, Hello,
-    MAGIC, Nack, OnConflict, Operation, OperationsBuilder, PROTOCOL_VERSION, Producer, Publish, Record,
-    Records, Seek, SeekTarget, Start, Subject, Subscribe, TopicOptions, Unsubscribe,
+    MAGIC, Nack, OnConflict, Operation, OperationsBuilder, Producer, Publish, Record, Records, Seek,
+    SeekTarget, Start, Subject, Subscribe, TopicOptions, Unsubscribe, Version,
 };
 
 use super::plan::{Attack, Plan, Role};
@@ -20,6 +20,8 @@ const MOST_WAITING: usize = 64 << 10;
 pub(crate) struct Raw {
     attack: Option<Attack>,
     rng: Rng,
+    /// The version that it speaks.
+    version: Version,
     /// Bytes to be written on this connection.
     pub(crate) outbound: BytesMut,
     pub(crate) next: u64,
@@ -55,9 +57,11 @@ impl Raw {
             Some(Attack::Loris) => rng.pick(&[Hoards::Connection, Hoards::Input, Hoards::Output]),
             _ => Hoards::Connection,
         };
+        let version = rng.pick(&[Version::One, Version::Two]);
         Self {
             attack,
             rng,
+            version,
             outbound: BytesMut::new(),
             next: 0,
             request: 0,
@@ -79,7 +83,7 @@ impl Raw {
             return;
         }
         self.outbound.extend_from_slice(&MAGIC);
-        let hello = Hello { version: PROTOCOL_VERSION, name: "raw", token: b"" };
+        let hello = Hello { version: self.version.number(), name: "raw", token: b"" };
         ClientFrame::Hello(hello).encode(&mut self.outbound);
     }
 
@@ -256,8 +260,8 @@ impl Raw {
             }
             2 => self.send(&ClientFrame::Unsubscribe(Unsubscribe { request, subscription })),
             3..=5 => {
-                let quiet = self.rng.once_in(2);
-                self.send(&ClientFrame::Commit(Commit { request, subscription, offset, quiet }));
+                let (rewind, quiet) = (self.rewind(), self.rng.once_in(2));
+                self.send(&ClientFrame::Commit(Commit { request, subscription, offset, rewind, quiet }));
             }
             6 => {
                 let delay_micros = self.rng.pick(&[0, SECOND, u64::MAX]);
@@ -281,6 +285,11 @@ impl Raw {
                 self.publish(&topic, None, has_producer);
             }
         }
+    }
+
+    /// The rewind number in a commit.
+    fn rewind(&mut self) -> Option<u32> {
+        (self.version > Version::One).then(|| u32::try_from(self.rng.below(4)).unwrap_or(0))
     }
 
     fn publish(&mut self, topic: &str, key: Option<&[u8]>, has_producer: bool) {
@@ -310,7 +319,8 @@ impl Raw {
             records: Records::from_encoded(1, &encoded),
         });
         if self.rng.once_in(2) {
-            operations.push(Operation::Commit { subscription, offset });
+            let rewind = self.rewind();
+            operations.push(Operation::Commit { subscription, offset, rewind });
         }
         let producer = self.rng.once_in(2).then(|| self.producer());
         let (request, ack) = (self.request, AckLevel::Accepted);

@@ -54,6 +54,7 @@ impl Preparing<'_> {
             | ClientFrame::Unsubscribe(_)
             | ClientFrame::RemoveDurable(_)
             | ClientFrame::Hello(_)
+            | ClientFrame::Shard(_)
             | ClientFrame::Ping { .. }
             | ClientFrame::Pong { .. }
             | ClientFrame::Close

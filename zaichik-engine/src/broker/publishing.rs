@@ -49,6 +49,21 @@ pub(crate) struct Published<'a> {
     pub(crate) is_repeat: bool,
 }
 
+/// Why a publish or a batch was refused.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rejection {
+    pub(crate) refusal: Refusal,
+    /// Whether its producer had sent it before, so that the stored refusal is repeated.
+    pub(crate) is_repeat: bool,
+}
+
+impl From<Refusal> for Rejection {
+    /// A new refusal.
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, is_repeat: false }
+    }
+}
+
 impl Published<'_> {
     /// Whether its answer is only the offset.
     pub(crate) const fn is_plain(&self) -> bool {
@@ -68,7 +83,7 @@ impl<'b> Publishing<'b> {
         run: &mut PublishRun,
         publish: &Publish<'_>,
         effects: &mut Effects,
-    ) -> Result<Published<'b>, Refusal> {
+    ) -> Result<Published<'b>, Rejection> {
         let accepted = match &publish.producer {
             None => self.accept(session, run, publish, 0, effects),
             Some(producer) => match self.admit(producer)? {
@@ -199,15 +214,17 @@ impl<'b> Publishing<'b> {
         Ok((created, first_offset))
     }
 
-    fn repeat(self, stored: Stored) -> Result<Published<'b>, Refusal> {
+    fn repeat(self, stored: Stored) -> Result<Published<'b>, Rejection> {
         match stored {
             Stored::Published { created, first_offset } => {
                 Ok(Published { created, first_offset, duplicates: &self.answer.duplicates, is_repeat: true })
             }
             // The stored answer may be that of a batch.
-            Stored::Refused(refusal) => Err(Refusal { operation: 0, ..refusal }),
+            Stored::Refused(refusal) => {
+                Err(Rejection { refusal: Refusal { operation: 0, ..refusal }, is_repeat: true })
+            }
             // A batch's answer would not answer a publish.
-            Stored::Batched | Stored::Lost => Err(Refusal::new(RefusalCode::SequenceTooOld)),
+            Stored::Batched | Stored::Lost => Err(Refusal::new(RefusalCode::SequenceTooOld).into()),
         }
     }
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use zaichik_proto::{
     Batch, ClientFrame, Commit, Nack, PlainPublishes, Publish, Refusal, RefusalCode, Seek, Subject,
-    Subscribe, Subscribed, Timestamp, TopicOptions, TopicStatus, Unsubscribe, Unsubscribed,
+    Subscribe, Subscribed, Timestamp, TopicOptions, TopicStatus, Unsubscribe, Unsubscribed, Version,
 };
 
 use super::delivery::{Delivered, Delivery};
 use super::describing::{Describing, Description};
 use super::readers::Readers;
 use super::topics::topic_name;
-use super::{Batched, Broker, ExchangeReport, PublishRun, Published, bump, wakes};
+use super::{BatchAnswer, Broker, ExchangeReport, PublishRun, Published, Rejection, bump, wakes};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
 use crate::id::{SessionId, TopicId};
@@ -258,7 +258,7 @@ impl Broker {
         run: &mut PublishRun,
         publish: &Publish<'_>,
         effects: &mut Effects,
-    ) -> Result<Published<'_>, Refusal> {
+    ) -> Result<Published<'_>, Rejection> {
         self.publishing(now).publish(session, run, publish, effects)
     }
 
@@ -289,7 +289,7 @@ impl Broker {
         recent: &mut Option<TopicId>,
         batch: &Batch<'_>,
         effects: &mut Effects,
-    ) -> Result<Batched<'_>, Refusal> {
+    ) -> Result<BatchAnswer<'_>, Rejection> {
         self.batching(now).batch(session, recent, batch, effects)
     }
 
@@ -320,18 +320,19 @@ impl Broker {
         session: SessionId,
         request: &Commit,
     ) -> Result<u64, Refusal> {
-        self.subscribing(now).commit(session, request.subscription, request.offset)
+        self.subscribing(now).commit(session, request)
     }
 
-    /// The answer is the rewind number.
+    /// The answer is the rewind number; it depends on the version of the connection.
     pub(crate) fn nack(
         &mut self,
         now: Timestamp,
         session: SessionId,
+        version: Version,
         request: Nack,
         effects: &mut Effects,
     ) -> Result<u64, Refusal> {
-        self.subscribing(now).nack(session, request, effects)
+        self.subscribing(now).nack(session, version, request, effects)
     }
 
     /// The answer is the rewind number.

@@ -12,7 +12,7 @@ use super::memory::{Account, Memory};
 use super::readiness::Readiness;
 use crate::config::{BrokerConfig, Seed};
 use crate::id::{SessionId, SubKey, TopicId};
-use crate::subscription::{Durable, Subscription, Terms};
+use crate::subscription::{Durable, Subscription, Terms, check_epoch};
 use crate::table::Table;
 use crate::topic::CursorId;
 
@@ -188,6 +188,7 @@ impl Subscriptions {
         if request.epoch > 0 && request.epoch < durable.epoch && !is_holder {
             return Err(Refusal::with_value(RefusalCode::SubscriptionFenced, u64::from(durable.epoch)));
         }
+        check_epoch(durable.epoch, request.epoch)?;
         if holder.is_some() && request.on_conflict == OnConflict::Reject && !is_holder {
             return Err(Refusal::new(RefusalCode::SubscriptionHeld));
         }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use zaichik_proto::{
     AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, Done, Limits,
-    Operation, Page, Publish, Refusal, RemoveDurable, ServerFrame, Subject, TopicReady,
+    Operation, Page, Publish, Refusal, RefusalCode, RemoveDurable, ServerFrame, Subject, TopicReady, Version,
 };
 
 use super::Session;
 use super::answers::SHORT_ANSWER;
-use super::state::State;
-use crate::broker::{Broker, Description};
+use super::state::{Applied, State};
+use crate::broker::{BatchAnswer, Broker, Description, Rejection};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
 use crate::outbound::LaneKind;
@@ -31,17 +31,6 @@ const STREAM_ANSWER: usize = 48;
 
 /// The topic of requests that name a subscription, or nothing.
 const NO_TOPIC: &[u8] = b"";
-
-/// How much of the received bytes has been applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Applied {
-    /// Every whole frame.
-    All,
-    /// As much as one exchange may apply; there may be more.
-    More,
-    /// As much as can be answered, because a lane is full.
-    Paused,
-}
 
 impl Session {
     /// Applies a bounded amount of what was received.
@@ -159,7 +148,7 @@ impl Session {
             }
             ClientFrame::Close => self.finish(now, CloseReason::Requested),
             ClientFrame::Nack(nack) => {
-                let result = broker.nack(now, self.id, *nack, effects);
+                let result = broker.nack(now, self.id, self.answers.version(), *nack, effects);
                 let done = |value| ServerFrame::Done(Done { request: nack.request, value });
                 self.answer(nack.request, NO_TOPIC, result.map(done), broker, effects);
             }
@@ -173,6 +162,11 @@ impl Session {
                 let result = broker.seek(now, self.id, seek, effects);
                 let done = |value| ServerFrame::Done(Done { request: seek.request, value });
                 self.answer(seek.request, NO_TOPIC, result.map(done), broker, effects);
+            }
+            ClientFrame::Shard(shard) => {
+                // There are no shards yet.
+                let refusal = Refusal::new(RefusalCode::Unsupported);
+                self.answer(shard.request, NO_TOPIC, Err(refusal), broker, effects);
             }
             // The decoder rejects a second Hello, and unknown frames are skipped.
             ClientFrame::Hello(_) | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => {}
@@ -190,21 +184,12 @@ impl Session {
                     let records = publish.records.len();
                     self.answers.accepted(&mut self.outbound, publish.request, 1, first, records);
                 }
-                first => {
-                    let (created, duplicates) = (published.created, published.duplicates);
-                    self.answers.accepted_in_full(
-                        &mut self.outbound,
-                        publish.request,
-                        created,
-                        first,
-                        duplicates,
-                    );
-                }
+                _ => self.answers.accepted_in_full(&mut self.outbound, publish.request, published),
             },
-            Err(refusal) if wants_answer => {
-                self.answer(publish.request, publish.topic, Err(refusal), broker, effects);
+            Err(rejection) if wants_answer => {
+                self.reject(publish.request, publish.topic, rejection, broker, effects);
             }
-            Err(refusal) => {
+            Err(Rejection { refusal, .. }) => {
                 self.answers.refused_silently(refusal);
                 self.note_refusal(publish.topic, refusal, broker, effects);
             }
@@ -237,17 +222,24 @@ impl Session {
         let result = broker.batch(now, self.id, &mut recent, batch, effects);
         self.run.turn_to(recent);
         match result {
-            Ok(batched) => {
-                let (results, duplicates) = (batched.results, batched.duplicates);
-                self.answers.batched(&mut self.outbound, batch.request, results, duplicates);
+            Ok(BatchAnswer::Batched(batched)) => {
+                self.answers.batched(&mut self.outbound, batch.request, batched);
             }
-            Err(refusal) => {
-                let failed = batch.operations.iter().nth(refusal.operation as usize);
+            Ok(BatchAnswer::Published(published)) if self.answers.version() > Version::One => {
+                self.answers.accepted_in_full(&mut self.outbound, batch.request, published);
+            }
+            Ok(BatchAnswer::Published(_)) => {
+                // In version 1 the answer to a publish can't answer a batch.
+                let refusal = Refusal::new(RefusalCode::SequenceTooOld);
+                self.answer(batch.request, NO_TOPIC, Err(refusal), broker, effects);
+            }
+            Err(rejection) => {
+                let failed = batch.operations.iter().nth(rejection.refusal.operation as usize);
                 let topic = match failed {
                     Some(Operation::Publish { topic, .. }) => topic,
                     Some(Operation::Commit { .. }) | None => NO_TOPIC,
                 };
-                self.answer(batch.request, topic, Err(refusal), broker, effects);
+                self.reject(batch.request, topic, rejection, broker, effects);
             }
         }
     }
@@ -298,11 +290,20 @@ impl Session {
     ) {
         match result {
             Ok(frame) => self.answers.control(&mut self.outbound, frame),
-            Err(refusal) => {
-                self.answers.refused(&mut self.outbound, request, refusal);
-                self.note_refusal(topic, refusal, broker, effects);
-            }
+            Err(refusal) => self.reject(request, topic, Rejection::from(refusal), broker, effects),
         }
+    }
+
+    fn reject(
+        &mut self,
+        request: u32,
+        topic: &[u8],
+        rejection: Rejection,
+        broker: &mut Broker,
+        effects: &mut Effects,
+    ) {
+        self.answers.refused(&mut self.outbound, request, rejection);
+        self.note_refusal(topic, rejection.refusal, broker, effects);
     }
 
     /// Answers a request whose answer must keep its order with deliveries (rule A7).
@@ -356,7 +357,8 @@ fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
             (producer, entries.fold(0, usize::saturating_add).saturating_mul(ENTRY))
         }
         ClientFrame::Describe(_) => return Some(PAGE),
-        ClientFrame::CreateTopic(_)
+        ClientFrame::Hello(_)
+        | ClientFrame::CreateTopic(_)
         | ClientFrame::AlterTopic(_)
         | ClientFrame::Subscribe(_)
         | ClientFrame::Unsubscribe(_)
@@ -364,7 +366,7 @@ fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
         | ClientFrame::Nack(_)
         | ClientFrame::Seek(_)
         | ClientFrame::RemoveDurable(_)
-        | ClientFrame::Hello(_)
+        | ClientFrame::Shard(_)
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
         | ClientFrame::Close
@@ -386,7 +388,7 @@ const fn steps_of(frame: &ClientFrame<'_>) -> u64 {
             let checked = if operations > Limits::MAX_OPERATIONS { 0 } else { operations as u64 };
             checked.saturating_mul(4).saturating_add(8)
         }
-        ClientFrame::Publish(_) | ClientFrame::Commit(_) => 4,
+        ClientFrame::Publish(_) | ClientFrame::Commit(_) | ClientFrame::Shard(_) => 4,
         ClientFrame::Ping { .. } | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => 2,
         ClientFrame::Hello(_) | ClientFrame::Close => 0,
     }

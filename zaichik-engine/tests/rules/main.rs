@@ -65,6 +65,8 @@ mod start;
 #[cfg(test)]
 mod topics;
 #[cfg(test)]
+mod versions;
+#[cfg(test)]
 mod wakes;
 #[cfg(test)]
 mod wire;

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use zaichik_engine::{CloseReason, Status};
 use zaichik_proto::{
-    AckLevel, ClientFrame, Commit, FrameHeader, Limits, MAGIC, Producer, ServerFrame, TopicOptions,
+    AckLevel, ClientFrame, Commit, FrameHeader, Limits, MAGIC, Producer, ServerFrame, TopicOptions, Version,
 };
 
 use crate::world::{Dice, Peer, Sub, World, done, keyed, put, put_all, record, secs};
@@ -122,7 +122,8 @@ fn breaches() -> Vec<(&'static str, Vec<u8>)> {
     };
     let commit = |request, extra: &[u8]| {
         let mut bytes = BytesMut::new();
-        ClientFrame::Commit(Commit { request, subscription: 1, offset: 0, quiet: false }).encode(&mut bytes);
+        ClientFrame::Commit(Commit { request, subscription: 1, offset: 0, rewind: None, quiet: false })
+            .encode(&mut bytes);
         frame(7, &[&bytes[8..], extra].concat())
     };
     let publish = |count: u32, records: &[u8]| {
@@ -221,7 +222,7 @@ fn s_04_fatal_names_the_position_of_the_offending_frame() {
     let mut offset = None;
     while let Some((frame, taken)) = decoder.decode(&bytes[at..]).unwrap() {
         if let ServerFrame::Welcome(welcome) = frame {
-            decoder.open(&welcome.limits);
+            decoder.open(Version::One, &welcome.limits);
         } else if let ServerFrame::Fatal(fatal) = frame {
             offset = Some(fatal.offset);
         }

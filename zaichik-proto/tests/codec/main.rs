@@ -13,6 +13,7 @@ mod records;
 mod round_trip;
 mod server_frames;
 mod split;
+mod versions;
 
 use bytes::BytesMut;
 use proptest::prelude::*;

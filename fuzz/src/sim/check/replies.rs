@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use zaichik_proto::{AckRun, Limits, ServerDecoder, ServerFrame};
+use zaichik_proto::{AckRun, Limits, ServerDecoder, ServerFrame, Version};
 use zaichik_testkit::rebuilt_server_frame;
 
 use super::{Broken, Verdict};
@@ -24,8 +24,14 @@ pub(super) struct Replies<'a> {
 }
 
 impl<'a> Replies<'a> {
-    pub(super) fn parse(limits: &Limits, control: &'a [u8], stream: &'a [u8]) -> Result<Self, Broken> {
-        let (mut control, mut stream) = (frames(limits, control)?, frames(limits, stream)?);
+    pub(super) fn parse(
+        version: Version,
+        limits: &Limits,
+        control: &'a [u8],
+        stream: &'a [u8],
+    ) -> Result<Self, Broken> {
+        let frames = |bytes| frames(version, limits, bytes);
+        let (mut control, mut stream) = (frames(control)?, frames(stream)?);
         let is_reply = |frame: &ServerFrame<'_>| match frame {
             ServerFrame::Ping { .. }
             | ServerFrame::Pong { .. }
@@ -117,9 +123,13 @@ impl<'a> Replies<'a> {
 }
 
 /// Rule I18: whole frames, the values of each of which encode to the same bytes.
-fn frames<'a>(limits: &Limits, mut bytes: &'a [u8]) -> Result<VecDeque<ServerFrame<'a>>, Broken> {
+fn frames<'a>(
+    version: Version,
+    limits: &Limits,
+    mut bytes: &'a [u8],
+) -> Result<VecDeque<ServerFrame<'a>>, Broken> {
     let mut frames = VecDeque::new();
-    let mut decoder = ServerDecoder::new(limits);
+    let mut decoder = ServerDecoder::speaking(version, limits);
     while !bytes.is_empty() {
         match decoder.decode(bytes) {
             Ok(Some((frame, len))) => {

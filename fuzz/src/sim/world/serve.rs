@@ -76,6 +76,7 @@ impl World {
             rng: Rng::new(self.plan.seed, Concern::Net, link),
             frozen_until: 0,
             reset_at: None,
+            is_cut: false,
             breaks_after: [None; 2],
             is_eof_reported: false,
             is_abandoned: false,

@@ -18,7 +18,7 @@ use bytes::{Buf, Bytes};
 use zaichik_engine::{
     Broker, BrokerConfig, CloseReason, Note, Seed, Session, SessionId, Status, Timestamp, Turn,
 };
-use zaichik_proto::{ClientFrame, HEADER_LEN, RECORD_OVERHEAD, TopicOptions};
+use zaichik_proto::{ClientFrame, HEADER_LEN, RECORD_OVERHEAD, TopicOptions, Version};
 use zaichik_testkit::Connections;
 
 pub(crate) use zaichik_testkit::{Op, Sub, done, keyed, mortal, put, put_all, record};
@@ -110,10 +110,15 @@ impl World {
         self
     }
 
-    /// A connection whose handshake is done.
+    /// A connection of version 1 whose handshake is done.
     pub(crate) fn connect(&mut self) -> Peer {
+        self.connect_as(Version::One)
+    }
+
+    /// A connection whose handshake is done.
+    pub(crate) fn connect_as(&mut self, version: Version) -> Peer {
         let peer = self.dial();
-        peer.hello(b"");
+        peer.hello_as(version, b"");
         self.settle();
         assert_eq!(peer.control(), ["welcome"]);
         peer

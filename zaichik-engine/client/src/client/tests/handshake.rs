@@ -32,7 +32,8 @@ fn the_handshake_sends_name_and_token_and_returns_limits_and_instance() {
 #[test]
 fn s_03_frames_split_at_every_byte_have_the_same_effect() {
     let mut wire = BytesMut::new();
-    let welcome = Welcome { version: 1, instance: 5, limits: Limits::default(), server: "scripted" };
+    let welcome =
+        Welcome { version: 1, instance: 5, limits: Limits::default(), capabilities: 0, server: "scripted" };
     ServerFrame::Welcome(welcome).encode(&mut wire);
     ServerFrame::Ping { nonce: 9 }.encode(&mut wire);
     let extension = ServerFrame::Extension { kind: 0x90, body: b"from later" };
@@ -136,9 +137,10 @@ fn the_first_connection_fails_at_once_unless_configured_otherwise() {
 fn a_version_that_was_not_offered_is_a_violation() {
     let mut peer = Peer::new(ClientConfig::new(1));
     peer.connect_only();
-    let welcome = Welcome { version: 2, instance: 5, limits: Limits::default(), server: "newer" };
+    let welcome =
+        Welcome { version: 3, instance: 5, limits: Limits::default(), capabilities: 0, server: "newer" };
     peer.send(&ServerFrame::Welcome(welcome));
-    let error = LinkError::Violation(Violation::Version { got: 2 });
+    let error = LinkError::Violation(Violation::Version { got: 3 });
     assert_eq!(peer.client.link(), Link::Closed(Some(error)));
 }
 

@@ -244,7 +244,7 @@ fn p1_refusals_of_publishes_without_acknowledgement_are_counted() {
     assert_eq!(peer.answer_to(id), Ok(Answer::Queued));
     let refusal = Refusal::new(RefusalCode::TopicFull);
     for count in [2, 3] {
-        peer.send(&ServerFrame::Refused(Refused { request: 0, count, refusal }));
+        peer.send(&ServerFrame::Refused(Refused { request: 0, count, refusal, repeated: None }));
     }
     assert_eq!(peer.client.poll_refused(), Some((5, refusal)));
     assert_eq!(peer.client.poll_refused(), None);
