@@ -222,7 +222,8 @@ impl Session {
         (self.allowance, self.is_scarce) = (start.allowance, start.is_scarce);
         (self.lacks, self.wants) = (0, 0);
         if let Some(reason) = start.close {
-            let is_unread = self.outbound.has_remaining();
+            // Its Fatal was not sent before, unless it is over already.
+            let is_unread = self.close_reason().is_none() && self.outbound.has_remaining();
             self.finish(now, reason);
             if reason == CloseReason::MemoryNeeded && is_unread {
                 // The peer does not read, so waiting for it would keep the memory.

@@ -103,13 +103,14 @@ impl Delivery<'_> {
             return self.topics.settle(topic_id, self.memory);
         }
         let stats = &mut self.counters.stats;
-        let (mut share, mut frames) = (MAX_DELIVERY, 0u64);
+        let (mut share, mut frames, mut spent) = (MAX_DELIVERY, 0u64, 0u64);
         let ring = loop {
             let Some(want) = subscription.wants(self.now) else {
                 break None;
             };
             let from = subscription.next();
             frames = frames.saturating_add(1);
+            spent = spent.saturating_add(subscription.steps()).saturating_add(STEPS_PER_FRAME);
             match topic.pull(self.now, from, want) {
                 Pull::End => break Some(topic.waiting),
                 Pull::NoRoom => break None,
@@ -134,14 +135,14 @@ impl Delivery<'_> {
             }
             topic.cursors.set(subscription.cursor_id, subscription.cursor());
             let is_full = out.stream_len() >= self.output_buffer || out.allocated() > self.room;
-            if share == 0 || frames >= MAX_FRAMES || is_full {
+            if share == 0 || frames >= MAX_FRAMES || spent >= left || is_full {
                 break Some(ready);
             }
         };
         if let Some(ring) = ring {
             self.readiness.push(ring, subscription.node);
         }
-        self.topics.spend(frames.saturating_mul(subscription.steps().saturating_add(STEPS_PER_FRAME)));
+        self.topics.spend(spent);
         self.subscriptions.settle(key, self.memory);
         self.topics.release_committed(topic_id, self.memory);
         self.topics.reclaim_if_pressed(self.now, topic_id, self.memory);
