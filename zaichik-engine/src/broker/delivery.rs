@@ -134,6 +134,8 @@ impl Delivery<'_> {
                 }
             }
             topic.cursors.set(subscription.cursor_id, subscription.cursor());
+            // What the walk to this frame took.
+            spent = spent.saturating_add(topic.take_steps());
             let is_full = out.stream_len() >= self.output_buffer || out.allocated() > self.room;
             if share == 0 || frames >= MAX_FRAMES || spent >= left || is_full {
                 break Some(ready);
