@@ -23,9 +23,6 @@ impl Saboteur {
             let mut altered = BytesMut::new();
             let mut rest = &lane[..];
             while let Some(bytes) = first_frame(rest) {
-                if connection.version.is_none() {
-                    connection.version = self.welcomed(bytes);
-                }
                 let mut decoder = ServerDecoder::speaking(connection.version(), &self.limits);
                 if let Ok(Some((frame, _))) = decoder.decode(bytes) {
                     self.note_answer(&mut connection, &frame);
@@ -48,7 +45,12 @@ impl Saboteur {
         rest.extend_from_slice(bytes);
         let mut altered = BytesMut::new();
         while let Some(len) = first_frame(&rest).map(<[u8]>::len) {
-            self.alter_answer(&connection, &rest.split_to(len), &mut altered);
+            let bytes = rest.split_to(len);
+            // Welcome is written before the first exchange.
+            if connection.version.is_none() {
+                connection.version = self.welcomed(&bytes);
+            }
+            self.alter_answer(&connection, &bytes, &mut altered);
         }
         connection.partial = rest;
         self.connections.insert(link, connection);
