@@ -6,11 +6,13 @@ mod requests;
 mod state;
 mod timers;
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{
     ClientDecoder, ClientFrame, HEADER_LEN, Limits, MAGIC, PROTOCOL_VERSION, ServerFrame, Timestamp, Welcome,
+    micros,
 };
 
 use self::answers::Answers;
@@ -293,6 +295,15 @@ impl Session {
             }
             State::Handshake | State::Ending(_) | State::Ended(_) => {}
         }
+    }
+
+    /// The broker did not run for `pause`, although `now` advanced by as much: the machine was suspended, the process
+    /// stopped, or the wall clock set forward. Call it before the next call with a time after the pause, and call
+    /// [`Broker::resumed`] once.
+    ///
+    /// The deadlines of the handshake, of silence and of output move by `pause` (rule S4); the end of a drain does not.
+    pub fn resumed(&mut self, pause: Duration) {
+        self.timers.resumed(micros(pause));
     }
 
     /// Ends the connection; the peer receives the reason. The first reason counts.

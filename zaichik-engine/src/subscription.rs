@@ -45,7 +45,7 @@ pub(crate) struct Subscription {
     pass_start: u64,
     /// How often the position was moved (rule A4).
     rewind: u32,
-    /// Nothing is delivered before this time.
+    /// Nothing is delivered before this running time (see the table of subscriptions).
     paused_until: Timestamp,
     /// Whether that delay outlives the connection, because a dead-letter topic refused a record when a connection ended
     /// (rule A6).
@@ -115,7 +115,7 @@ impl Subscription {
         }
     }
 
-    /// A session holds it from now on.
+    /// A session holds it from now on, a running time.
     pub(crate) fn attach(&mut self, holder: Holder, terms: Terms, now: Timestamp) {
         self.holder = Some(holder);
         self.terms = terms;
@@ -273,7 +273,7 @@ impl Subscription {
         to.saturating_sub(from).saturating_sub(done)
     }
 
-    /// How much it can accept now; `None` if its window is full or it is paused.
+    /// How much it can accept at `now`, a running time; `None` if its window is full or it is paused.
     pub(crate) fn wants(&self, now: Timestamp) -> Option<Want> {
         if self.paused_until > now {
             return None;
@@ -339,7 +339,7 @@ impl Subscription {
         !self.window.is_empty()
     }
 
-    /// When its pause ends; [`Timestamp::MAX`] if there is none, or no session to deliver to.
+    /// The running time at which its pause ends; [`Timestamp::MAX`] if there is none, or no session to deliver to.
     pub(crate) const fn resumes_at(&self) -> Timestamp {
         if self.holder.is_none() || self.paused_until.as_micros() == 0 {
             return Timestamp::MAX;

@@ -61,6 +61,7 @@ impl Delivery<'_> {
     /// Delivers one subscription's share; afterwards the subscription waits, is ready again, or has a full window and
     /// is in no ring.
     fn serve(&mut self, key: SubKey, ready: Node, out: &mut Outbound) {
+        let running = self.subscriptions.running(self.now);
         let subscription = &mut self.subscriptions[key];
         let (number, topic_id, rewind) =
             (subscription.terms.number, subscription.topic, subscription.rewind());
@@ -68,7 +69,7 @@ impl Delivery<'_> {
         let stats = &mut self.counters.stats;
         let mut share = MAX_DELIVERY;
         let ring = loop {
-            let Some(want) = subscription.wants(self.now) else {
+            let Some(want) = subscription.wants(running) else {
                 break None;
             };
             let from = subscription.next();

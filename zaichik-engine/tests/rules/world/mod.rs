@@ -221,6 +221,18 @@ impl World {
         self.now = to;
     }
 
+    /// The broker does not run for a while, and is told so.
+    pub(crate) fn suspend(&mut self, pause: Duration) {
+        self.now = self.now + pause;
+        self.broker.resumed(pause);
+        for end in &mut self.ends {
+            if let Some(session) = &mut end.session {
+                session.resumed(pause);
+            }
+        }
+        self.collect(false);
+    }
+
     /// Housekeeping is late from now on: it never runs again.
     pub(crate) const fn stop_housekeeping(&mut self) {
         self.keeps_house = false;
