@@ -186,6 +186,21 @@ impl Broker {
         }
     }
 
+    /// The broker did not run for `pause`, although `now` advanced by as much: the machine was suspended, the process
+    /// stopped, or the wall clock set forward. Call it before the next call with a time after the pause, and call
+    /// [`Session::resumed`](crate::Session::resumed) for each session. O(1).
+    ///
+    /// The delays of Nacks are prolonged by `pause` (rule A4). Everything else that has a time counts it (rule O5).
+    pub fn resumed(&mut self, pause: Duration) {
+        self.subscriptions.resumed(micros(pause));
+    }
+
+    /// The wall clock was set back, which the caller hides by passing times that do not decrease: counts it as `steps`
+    /// calls with an earlier time (`clock_steps_back`, rule O5).
+    pub const fn clock_stepped_back(&mut self, steps: u64) {
+        bump(&mut self.counters.stats.clock_steps_back, steps);
+    }
+
     /// The number of connections.
     #[must_use]
     pub fn session_count(&self) -> usize {

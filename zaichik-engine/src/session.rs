@@ -8,11 +8,12 @@ mod requests;
 mod state;
 mod timers;
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{
-    ClientDecoder, ClientFrame, HEADER_LEN, Limits, MAGIC, ServerFrame, Timestamp, Version, Welcome,
+    ClientDecoder, ClientFrame, HEADER_LEN, Limits, MAGIC, ServerFrame, Timestamp, Version, Welcome, micros,
 };
 
 use self::answers::{Answers, SHORT_ANSWER};
@@ -67,7 +68,6 @@ const CAPABILITIES: u64 = 0;
 /// ```
 #[expect(clippy::struct_excessive_bools, reason = "each is independent of the others")]
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Session {
     id: SessionId,
     config: Arc<SessionConfig>,
@@ -331,6 +331,15 @@ impl Session {
             }
             State::Handshake | State::Ending(_) | State::Ended(_) => {}
         }
+    }
+
+    /// The broker did not run for `pause`, although `now` advanced by as much: the machine was suspended, the process
+    /// stopped, or the wall clock set forward. Call it before the next call with a time after the pause, and call
+    /// [`Broker::resumed`] once.
+    ///
+    /// The deadlines of the handshake, of silence and of output move by `pause` (rule S4); the end of a drain does not.
+    pub fn resumed(&mut self, pause: Duration) {
+        self.timers.resumed(micros(pause));
     }
 
     /// Ends the connection; the peer receives the reason. The first reason counts.

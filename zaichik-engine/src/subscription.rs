@@ -47,7 +47,7 @@ pub(crate) struct Subscription {
     rewind: u32,
     /// The rewind number of the last seek: commits that were made under a lower one are void.
     sought: u32,
-    /// Nothing is delivered before this time.
+    /// Nothing is delivered before this running time (see the table of subscriptions).
     paused_until: Timestamp,
     /// Whether that delay outlives the connection, because a dead-letter topic refused a record when a connection ended
     /// (rule A6).
@@ -118,7 +118,7 @@ impl Subscription {
         }
     }
 
-    /// A session holds it from now on.
+    /// A session holds it from now on, a running time.
     pub(crate) fn attach(&mut self, holder: Holder, terms: Terms, now: Timestamp) {
         self.holder = Some(holder);
         self.terms = terms;
@@ -280,7 +280,7 @@ impl Subscription {
         to.saturating_sub(from).saturating_sub(done)
     }
 
-    /// How much it can accept now; `None` if its window is full or it is paused.
+    /// How much it can accept at `now`, a running time; `None` if its window is full or it is paused.
     pub(crate) fn wants(&self, now: Timestamp) -> Option<Want> {
         if self.paused_until > now {
             return None;
@@ -346,7 +346,7 @@ impl Subscription {
         !self.window.is_empty()
     }
 
-    /// When its pause ends; [`Timestamp::MAX`] if there is none, or no session to deliver to.
+    /// The running time at which its pause ends; [`Timestamp::MAX`] if there is none, or no session to deliver to.
     pub(crate) const fn resumes_at(&self) -> Timestamp {
         if self.holder.is_none() || self.paused_until.as_micros() == 0 {
             return Timestamp::MAX;

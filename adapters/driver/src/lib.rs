@@ -34,6 +34,8 @@ mod runtime;
 mod server;
 mod sync;
 mod system_clock;
+#[cfg(any(feature = "client", feature = "server"))]
+mod timeline;
 #[cfg(unix)]
 mod unix_socket;
 

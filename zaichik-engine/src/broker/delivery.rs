@@ -91,6 +91,7 @@ impl Delivery<'_> {
     /// Delivers one subscription's share; afterwards the subscription waits, is ready again, or has a full window and
     /// is in no ring.
     fn serve(&mut self, key: SubKey, ready: Node, last_step: u64, out: &mut Outbound) {
+        let running = self.subscriptions.running(self.now);
         let subscription = &mut self.subscriptions[key];
         let (number, topic_id, rewind) =
             (subscription.terms.number, subscription.topic, subscription.rewind());
@@ -105,7 +106,7 @@ impl Delivery<'_> {
         let stats = &mut self.counters.stats;
         let (mut share, mut frames, mut spent) = (MAX_DELIVERY, 0u64, 0u64);
         let ring = loop {
-            let Some(want) = subscription.wants(self.now) else {
+            let Some(want) = subscription.wants(running) else {
                 break None;
             };
             let from = subscription.next();

@@ -129,8 +129,9 @@ impl Housekeeping<'_> {
 
     /// A pause of a subscription is over, unless it was changed.
     fn pause_over(&mut self, key: SubKey, effects: &mut Effects) {
+        let running = self.readers.subscriptions.running(self.readers.now);
         let subscription = &mut self.readers.subscriptions[key];
-        let holder = subscription.holder().filter(|_| subscription.resumes_at() <= self.readers.now);
+        let holder = subscription.holder().filter(|_| subscription.resumes_at() <= running);
         let Some(holder) = holder else {
             return self.readers.subscriptions.settle(key, self.readers.memory);
         };

@@ -135,7 +135,7 @@ impl Subscribing<'_> {
         };
         let delay =
             if outcome == FailureOutcome::Refused { delay_micros.max(REFUSED_PAUSE) } else { delay_micros };
-        let now = self.readers.now;
+        let running = self.readers.subscriptions.running(self.readers.now);
         let subscription = &mut self.readers.subscriptions[key];
         if outcome == FailureOutcome::DeadLettered && !is_planted(Defect::DeadLetterStays) {
             subscription.raise_rewind();
@@ -144,7 +144,7 @@ impl Subscribing<'_> {
             subscription.nack(offset);
         }
         if delay > 0 {
-            subscription.pause(now.plus_micros(delay));
+            subscription.pause(running.plus_micros(delay));
         } else {
             subscription.resume();
         }
@@ -200,7 +200,8 @@ impl Subscribing<'_> {
             self.readers.cursor_moved(key);
         }
         if outcome == FailureOutcome::Refused {
-            let until = self.readers.now.plus_micros(REFUSED_PAUSE);
+            let running = self.readers.subscriptions.running(self.readers.now);
+            let until = running.plus_micros(REFUSED_PAUSE);
             self.readers.subscriptions[key].hold_off(until);
         }
         self.readers.detach(key);
@@ -311,8 +312,9 @@ impl Subscribing<'_> {
     fn attach(&mut self, key: SubKey, session: SessionId, terms: Terms) -> Result<(), Refusal> {
         let entry = self.sessions.get_mut(session).ok_or(Refusal::new(RefusalCode::NotSubscribed))?;
         let holder = Holder { session, ready: entry.ready };
+        let running = self.readers.subscriptions.running(self.readers.now);
         let subscription = &mut self.readers.subscriptions[key];
-        subscription.attach(holder, terms, self.readers.now);
+        subscription.attach(holder, terms, running);
         entry.unfence(terms.number);
         entry.subscriptions.insert(terms.number, key);
         if subscription.durable.is_none() {

@@ -23,7 +23,7 @@ pub(super) struct Subscriptions {
     entries: Slab<Subscription>,
     /// Durable subscriptions by topic and name.
     durables: Table<SubKey>,
-    /// When pauses end.
+    /// When pauses end, in running time.
     pauses: Deadlines<SubKey>,
     /// When detached durable subscriptions end.
     expiries: Deadlines<SubKey>,
@@ -32,6 +32,8 @@ pub(super) struct Subscriptions {
     max_durables: u32,
     /// How long a durable subscription lives without a session unless its client says otherwise, in microseconds.
     inactive_micros: u64,
+    /// For how long the broker has not run, in microseconds.
+    stopped_micros: u64,
 }
 
 /// A deadline of a subscription that has passed.
@@ -77,7 +79,20 @@ impl Subscriptions {
             hash_key: seed.hash_key,
             max_durables: config.max_durables,
             inactive_micros: micros(config.inactive_ttl),
+            stopped_micros: 0,
         }
+    }
+
+    /// The broker did not run for `pause` microseconds.
+    pub(super) const fn resumed(&mut self, pause: u64) {
+        self.stopped_micros = self.stopped_micros.saturating_add(pause);
+    }
+
+    /// The running time at `now`: without the time in which the broker did not run. Pauses of subscriptions are in it,
+    /// so that all of them can be prolonged at once.
+    #[inline]
+    pub(super) const fn running(&self, now: Timestamp) -> Timestamp {
+        Timestamp::from_micros(now.as_micros().saturating_sub(self.stopped_micros))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -235,7 +250,7 @@ impl Subscriptions {
 
     /// The next pause that is over, if there is one.
     pub(super) fn pop_pause(&mut self, now: Timestamp) -> Option<Due> {
-        let (due, key) = self.pauses.pop_due(now)?;
+        let (due, key) = self.pauses.pop_due(self.running(now))?;
         let Some(subscription) = self.entries.get_mut(key.index()).filter(|one| one.due == due) else {
             return Some(Due::Stale);
         };
@@ -261,7 +276,7 @@ impl Subscriptions {
 
     /// When the next pause ends.
     pub(super) fn next_pause(&self) -> Option<Timestamp> {
-        self.pauses.first()
+        self.pauses.first().map(|running| running.plus_micros(self.stopped_micros))
     }
 
     /// When the next subscription may have been detached for too long.

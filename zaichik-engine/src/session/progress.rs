@@ -32,6 +32,11 @@ impl Progress {
         }
     }
 
+    /// The broker did not run for `pause` microseconds, which do not count.
+    pub(super) const fn resumed(&mut self, pause: u64) {
+        self.since = self.since.plus_micros(pause);
+    }
+
     /// Since when too little has moved.
     pub(super) const fn since(&self) -> Timestamp {
         self.since

@@ -20,6 +20,8 @@ pub(super) struct Timers {
     heard: Timestamp,
     /// Pings sent since.
     pings: u64,
+    /// When the last of them was sent.
+    pinged: Timestamp,
     /// Pings ever sent; the nonce of the next one.
     nonce: u64,
     /// How fast the peer accepts output.
@@ -31,13 +33,23 @@ pub(super) struct Timers {
 impl Timers {
     pub(super) const fn new(now: Timestamp, handshake_by: Timestamp) -> Self {
         let (write, frame) = (Progress::new(now), Progress::new(now));
-        Self { now, handshake_by, heard: now, pings: 0, nonce: 0, write, frame }
+        Self { now, handshake_by, heard: now, pings: 0, pinged: now, nonce: 0, write, frame }
     }
 
     /// The latest time of any call: time does not move backwards.
     pub(super) fn tick(&mut self, now: Timestamp) -> Timestamp {
         self.now = self.now.max(now);
         self.now
+    }
+
+    /// The broker did not run for `pause` microseconds, of which no deadline counts any.
+    pub(super) fn resumed(&mut self, pause: u64) {
+        let Self { handshake_by, heard, pinged, write, frame, .. } = self;
+        for at in [handshake_by, heard, pinged] {
+            *at = at.plus_micros(pause);
+        }
+        write.resumed(pause);
+        frame.resumed(pause);
     }
 
     /// Bytes arrived from the peer.
@@ -73,18 +85,23 @@ impl Timers {
         write.into_iter().chain(frame).min()
     }
 
-    /// When the next heartbeat is due.
-    pub(super) const fn heartbeat(&self, every: u64) -> Timestamp {
-        self.heard.plus_micros(every.saturating_mul(self.pings.saturating_add(1)))
+    /// When the next heartbeat is due: at a multiple of the interval, and an interval or more after the last ping.
+    pub(super) fn heartbeat(&self, every: u64) -> Timestamp {
+        let due = self.heard.plus_micros(every.saturating_mul(self.pings.saturating_add(1)));
+        if self.pings == 0 { due } else { due.max(self.pinged.plus_micros(every)) }
     }
 
     /// A heartbeat is due: the nonce of the ping to send, or `None` if the peer missed too many. A peer that is
-    /// not read cannot miss any.
+    /// not read cannot miss any, and neither can one whose silence was not watched: a check that is late by an interval
+    /// sends another ping.
     pub(super) fn ping(&mut self, now: Timestamp, every: u64, is_read: bool) -> Option<u64> {
-        if is_read && now >= self.heard.plus_micros(every.saturating_mul(MISSED)) {
+        let is_late = now >= self.heartbeat(every).plus_micros(every);
+        let is_silent = self.pings > 0 && now >= self.heard.plus_micros(every.saturating_mul(MISSED));
+        if is_read && is_silent && !is_late {
             return None;
         }
         self.pings = self.pings.saturating_add(1);
+        self.pinged = now;
         self.nonce = self.nonce.saturating_add(1);
         Some(self.nonce)
     }

@@ -88,7 +88,9 @@ fn deliveries_before_a_rewind_are_charged() {
     let subscribers: Vec<_> = (0..20).map(|_| subscriber(&mut world, RECORDS)).collect();
     world.send(publisher, &publish(AckLevel::None).repeat(RECORDS as usize));
     // The deliveries so far are not measured here, nor are the buffers that they left.
-    subscribers.iter().for_each(|subscriber| world.shrink(*subscriber));
+    for subscriber in &subscribers {
+        world.shrink(*subscriber);
+    }
     assert_charged(
         &mut world,
         |ledger| ledger.subscriptions,

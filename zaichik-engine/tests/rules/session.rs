@@ -67,17 +67,66 @@ fn heartbeat_ignores_the_brokers_own_output() {
 }
 
 #[test]
-fn heartbeat_handled_late_catches_up() {
+fn heartbeat_handled_late_still_leaves_an_interval_after_the_ping() {
     let mut world = with_heartbeat();
     let peer = world.connect();
-    let later = world.now + secs(65);
+    let later = world.now + secs(55);
     world.jump(later);
     world.settle();
-    assert!(!peer.is_closed());
-    let later = later + secs(25);
-    world.jump(later);
+    assert_eq!(peer.control(), ["ping 1"]);
+    world.advance(us(29_999_999));
+    assert!(peer.control().is_empty(), "85 s after the start, less than an interval after the ping");
+    world.advance(us(1));
+    assert_eq!(peer.control(), ["ping 2"]);
+    world.advance(secs(30));
+    assert_eq!(peer.control(), ["fatal HeartbeatMissed"]);
+}
+
+#[test]
+fn s4_no_connection_is_closed_for_silence_that_was_not_watched() {
+    // The broker stops for an hour before the first ping, after it, and after the second one; nobody reports it.
+    for ran in [20, 40, 70] {
+        let mut world = with_heartbeat();
+        let peer = world.connect();
+        world.advance(secs(ran));
+        peer.control();
+        let later = world.now + secs(3_600);
+        world.jump(later);
+        world.settle();
+        assert_eq!(peer.control().len(), 1, "a ping at once, after {ran} s");
+        world.advance(us(29_999_999));
+        assert_eq!(world.status(&peer), Status::Open);
+        world.advance(us(1));
+        assert_eq!(peer.control(), ["fatal HeartbeatMissed"], "a peer that does not answer it is gone");
+    }
+}
+
+#[test]
+fn s4_no_deadline_of_a_connection_counts_a_pause_of_the_broker() {
+    let mut world = with_heartbeat();
+    let (silent, slow, writer) = (world.connect(), world.connect(), world.connect());
+    world.ask(&slow, slow.subscribe(1, "t"));
+    world.advance(secs(25));
+    let newcomer = world.dial();
+    slow.stop_reading();
+    for peer in [&slow, &writer] {
+        peer.ping(1);
+    }
+    world.ask(&writer, writer.publish("t", "x"));
+    world.advance(secs(4));
+    world.suspend(secs(3_600));
     world.settle();
-    assert!(peer.is_closed());
+    assert!(silent.control().is_empty(), "it has been silent for 29 s");
+    world.advance(us(999_999));
+    assert!(silent.control().is_empty());
+    assert_eq!(world.status(&newcomer), Status::Handshake, "4.999999 s of 5 s");
+    world.advance(us(1));
+    assert_eq!(silent.control(), ["ping 1"]);
+    assert_eq!(world.reason(&newcomer), Some(CloseReason::HandshakeTimeout));
+    world.advance(us(4_999_999));
+    assert_eq!(world.status(&slow), Status::Open, "9.999999 s of 10 s");
+    world.advance(us(1));
+    assert_eq!(world.reason(&slow), Some(CloseReason::SlowConsumer));
 }
 
 #[test]

@@ -58,6 +58,8 @@ pub(crate) struct Connection<I, T> {
     stalls: u32,
     /// When its buffers are freed, unless bytes move before.
     shrink_at: Option<Timestamp>,
+    /// The pauses of the broker by which the session's deadlines have moved.
+    paused: Duration,
     /// Dropped last: a task that waits for the connection's end finds the socket closed.
     registration: Registration,
 }
@@ -107,6 +109,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
             spin_until: Timestamp::ZERO,
             stalls: 0,
             shrink_at: None,
+            paused: shared.paused(),
             registration: Registration::new(shared, id),
         }
     }
@@ -148,12 +151,12 @@ impl<I: Io, T: Timer> Connection<I, T> {
 
     /// Ends at once: the peer is notified if its socket accepts the bytes.
     fn abort(&mut self, cx: &mut Context<'_>) -> Outlook {
-        let shared = self.registration.shared();
-        let reason = match shared.is_stopping() {
+        let reason = match self.registration.shared().is_stopping() {
             Ok(_) => CloseReason::Stopped,
             Err(Poisoned) => CloseReason::Internal,
         };
-        self.session.close(shared.clock().now(), reason);
+        let now = self.now();
+        self.session.close(now, reason);
         self.write(cx);
         Outlook::Over
     }
@@ -170,13 +173,15 @@ impl<I: Io, T: Timer> Connection<I, T> {
             match self.io.poll_read(cx, self.session.inbound(), limit) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => {
-                    self.session.handle_eof(self.registration.shared().clock().now());
+                    let now = self.now();
+                    self.session.handle_eof(now);
                     return Moved::Some;
                 }
                 Poll::Ready(Ok(count)) => {
                     left = left.saturating_sub(count);
                     moved = Moved::Some;
-                    self.session.handle_read(self.registration.shared().clock().now());
+                    let now = self.now();
+                    self.session.handle_read(now);
                 }
                 Poll::Ready(Err(error)) => {
                     self.broke(&error);
@@ -188,13 +193,13 @@ impl<I: Io, T: Timer> Connection<I, T> {
     }
 
     fn exchange(&mut self, cx: &Context<'_>) -> Turn {
-        let shared = self.registration.shared();
-        shared.exchange(&mut self.session, std::mem::take(&mut self.stalls), cx.waker()).unwrap_or_else(
-            |Poisoned| {
-                self.session.close(shared.clock().now(), CloseReason::Internal);
-                Turn::Done
-            },
-        )
+        let (shared, stalls) = (self.registration.shared(), std::mem::take(&mut self.stalls));
+        let turn = shared.exchange(&mut self.session, &mut self.paused, stalls, cx.waker());
+        turn.unwrap_or_else(|Poisoned| {
+            let now = self.now();
+            self.session.close(now, CloseReason::Internal);
+            Turn::Done
+        })
     }
 
     /// Writes what the socket accepts.
@@ -224,9 +229,8 @@ impl<I: Io, T: Timer> Connection<I, T> {
 
     /// Sleeps until a wake or the session's next deadline.
     fn wait(&mut self, cx: &mut Context<'_>) -> Outlook {
-        let clock = self.registration.shared().clock();
         if std::mem::take(&mut self.moved) {
-            let now = clock.now();
+            let now = self.now();
             self.shrink_at = Some(now + SHRINK_AFTER);
             let busy_poll = self.registration.shared().busy_poll();
             if busy_poll > Duration::ZERO {
@@ -234,7 +238,8 @@ impl<I: Io, T: Timer> Connection<I, T> {
             }
         }
         let deadline = self.session.next_timeout().into_iter().chain(self.shrink_at).min();
-        match self.alarm.poll(cx, deadline.and_then(|at| clock.instant(at))) {
+        let deadline = deadline.and_then(|at| self.registration.shared().clock().instant(at));
+        match self.alarm.poll(cx, deadline) {
             Poll::Pending => {
                 if self.spin_until > Timestamp::ZERO {
                     self.spin(cx);
@@ -242,7 +247,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
                 Outlook::Idle
             }
             Poll::Ready(()) => {
-                let now = clock.now();
+                let now = self.now();
                 if self.shrink_at.is_some_and(|at| at <= now) {
                     self.session.shrink();
                     self.shrink_at = None;
@@ -251,6 +256,11 @@ impl<I: Io, T: Timer> Connection<I, T> {
                 Outlook::Busy
             }
         }
+    }
+
+    /// The time; the session's deadlines have moved by every pause before it.
+    fn now(&mut self) -> Timestamp {
+        self.registration.shared().now_for(&mut self.session, &mut self.paused)
     }
 
     /// Polls again soon instead of sleeping, for a while after bytes moved.
@@ -306,7 +316,8 @@ impl<I: Io, T: Timer> Connection<I, T> {
     fn broke(&mut self, error: &io::Error) {
         tracing::debug!(connection = %self.registration.session(), %error, "connection broke");
         self.gone = true;
-        self.session.close(self.registration.shared().clock().now(), CloseReason::PeerGone);
+        let now = self.now();
+        self.session.close(now, CloseReason::PeerGone);
     }
 }
 

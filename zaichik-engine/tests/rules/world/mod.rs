@@ -235,6 +235,18 @@ impl World {
         self.now = to;
     }
 
+    /// The broker does not run for a while, which is reported to it and to its sessions.
+    pub(crate) fn suspend(&mut self, pause: Duration) {
+        self.now = self.now + pause;
+        self.broker.resumed(pause);
+        for index in 0..self.ends.len() {
+            if let Some(session) = self.connections.session(index) {
+                session.resumed(pause);
+            }
+        }
+        self.collect(false);
+    }
+
     /// Housekeeping is late from now on: it never runs again.
     pub(crate) const fn stop_housekeeping(&mut self) {
         self.keeps_house = false;

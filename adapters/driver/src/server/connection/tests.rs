@@ -10,10 +10,10 @@ use zaichik_proto::{AckLevel, HEADER_LEN};
 use zaichik_testkit::{RawClient, Sub, record, requests};
 
 use super::*;
-use crate::clock::Clock;
 use crate::local::LocalIo;
 use crate::manual::{Silent, Task};
 use crate::server::housekeeping::Housekeeping;
+use crate::timeline::Timeline;
 
 /// A broker, the tasks of its connections, and the peers' ends of the connections.
 struct World {
@@ -35,7 +35,7 @@ impl World {
 
     fn with(config: BrokerConfig) -> Self {
         let broker = Broker::new(config, Seed::new(1, 2)).expect("a valid configuration");
-        let shared = Shared::new(broker, Clock::start());
+        let shared = Shared::new(broker, Timeline::start());
         let mut world = Self { shared, tasks: Vec::new(), peers: Vec::new() };
         let housekeeping = Housekeeping::new(Silent, &world.shared);
         world.spawn(housekeeping);

@@ -190,7 +190,7 @@ fn s4_a_silent_broker_is_pinged_and_disconnected_after_three_heartbeats() {
 }
 
 #[test]
-fn a_late_timeout_counts_the_whole_silence() {
+fn s4_a_late_timeout_counts_the_whole_silence_but_pings_first() {
     for (seconds, pings) in [(31, 1), (61, 1), (89, 1)] {
         let mut peer = Peer::open();
         peer.now = peer.now + Duration::from_secs(seconds);
@@ -199,7 +199,10 @@ fn a_late_timeout_counts_the_whole_silence() {
         assert_eq!(peer.sent().len(), pings, "{seconds}");
     }
     let mut peer = Peer::open();
-    peer.now = peer.now + Duration::from_secs(90);
+    peer.now = peer.now + Duration::from_hours(1);
+    peer.client.handle_timeout(peer.now);
+    assert_eq!((peer.sent().len(), peer.client.last_error()), (1, None), "the broker had no ping to answer");
+    peer.now = peer.now + Duration::from_secs(30);
     peer.client.handle_timeout(peer.now);
     assert_eq!(peer.client.last_error(), Some(&LinkError::HeartbeatMissed));
 }
