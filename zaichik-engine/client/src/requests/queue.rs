@@ -107,8 +107,10 @@ impl SendQueue {
             }
         }
         let ordered = self.first_again().or_else(|| self.ordered.front().copied());
-        let ordered = ordered.filter(|wire| table.get(*wire).is_some_and(is_their_turn));
-        let heads = self.plain.front().copied().into_iter().chain(ordered);
+        let ordered = ordered.filter(|wire| table.get(*wire).is_some_and(&is_their_turn));
+        let quiet = self.quiet_behind_fills(table).filter(|request| is_their_turn(request));
+        let heads =
+            self.plain.front().copied().into_iter().chain(ordered.or(quiet.map(|request| request.wire)));
         heads.min_by_key(|wire| table.get(*wire).map(|request| request.place))
     }
 
@@ -134,6 +136,14 @@ impl SendQueue {
     /// Whether any queued request is still wanted by the application.
     pub(super) const fn has_wanted(&self) -> bool {
         self.count > self.abandoned
+    }
+
+    /// A publish without an acknowledgement that waits only for empty batches in the place of requests that
+    /// were given up: there is nothing left that it could overtake.
+    fn quiet_behind_fills<'t>(&self, table: &'t Table) -> Option<&'t Request> {
+        let front = table.get(*self.ordered.front()?).filter(|request| request.is_quiet_publish())?;
+        let again = || self.again.values().filter_map(|wire| table.get(*wire));
+        (self.has_again() && again().all(Request::is_idle_fill)).then_some(front)
     }
 
     fn first_again(&self) -> Option<u32> {

@@ -211,6 +211,11 @@ impl Request {
         matches!(self.kind, RequestKind::Publish(_) | RequestKind::Batch(_) | RequestKind::Fill(_))
     }
 
+    /// Whether it only uses up a number, and nothing depends on its answer.
+    pub(super) const fn is_idle_fill(&self) -> bool {
+        matches!(self.kind, RequestKind::Fill(_)) && !self.may_be_applied
+    }
+
     /// Whether it is a publish without an answer.
     pub(crate) const fn is_quiet_publish(&self) -> bool {
         matches!(self.kind, RequestKind::QuietPublish(_))
