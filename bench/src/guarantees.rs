@@ -161,7 +161,8 @@ fn consume(client: &mut Client, messages: u64, block: u32) -> Result<()> {
                 ServerFrame::Delivery(delivery) => {
                     next += check_delivery(delivery, next, u64::from(block))?;
                     let quiet = next < messages;
-                    let commit = Commit { request: 2, subscription: 0, offset: next - 1, quiet };
+                    let commit =
+                        Commit { request: 2, subscription: 0, offset: next - 1, rewind: Some(0), quiet };
                     ClientFrame::Commit(commit).encode(out);
                 }
                 ServerFrame::Done(_) => is_done = true,

@@ -1,19 +1,26 @@
 //! An open connection: arbitrary bytes, split anywhere, decode to the same frames or the same error.
 
 use bytes::BytesMut;
-use zaichik_proto::{ClientDecoder, ClientFrame, Limits, ProtocolError, ServerDecoder};
+use zaichik_proto::{ClientDecoder, ClientFrame, Limits, ProtocolError, ServerDecoder, Version};
+use zaichik_testkit::{rebuilt_client_frame, rebuilt_server_frame};
 
-/// The result of one step of a decoder: the frame, re-encoded, and the number of bytes consumed.
+/// The result of one step of a decoder: the frame, encoded again from its values, and the number of bytes consumed.
 pub(crate) type Step = Result<Option<(BytesMut, usize)>, ProtocolError>;
 
 /// The broker's decoder: what clients send. The first byte of `data` decides into which pieces the rest is split.
 ///
 /// # Panics
-/// If the outcome depends on the pieces, if a frame does not encode to the bytes that it was decoded from, if the fast
-/// path decodes another frame, or if an error is not final.
+/// If the outcome depends on the pieces, if a list yields other entries than the bytes that it was decoded from, if a
+/// frame does not encode to those bytes, if the fast path decodes another frame, or if an error is not final.
 pub fn decode_client(data: &[u8]) {
+    for version in [Version::One, Version::Two] {
+        decode_client_of(version, data);
+    }
+}
+
+fn decode_client_of(version: Version, data: &[u8]) {
     check(data, || {
-        let mut decoder = ClientDecoder::new(&limits());
+        let mut decoder = ClientDecoder::speaking(version, &limits());
         move |input| {
             let short = decoder.clone().decode_plain_publish(input);
             let step = decoder.decode(input)?;
@@ -31,7 +38,9 @@ pub fn decode_client(data: &[u8]) {
                 assert_eq!(alike.next_within(record.len()), Some((publish.request, record)));
                 assert_eq!(alike.taken(), taken);
             }
-            Ok(step.map(|(frame, taken)| (encoded(|out| frame.encode(out)), taken)))
+            Ok(step.map(|(frame, taken)| {
+                (again(encoded(|out| frame.encode(out)), &rebuilt_client_frame(&frame)), taken)
+            }))
         }
     });
 }
@@ -41,19 +50,29 @@ pub fn decode_client(data: &[u8]) {
 /// # Panics
 /// As [`decode_client`].
 pub fn decode_server(data: &[u8]) {
-    check(data, || {
-        let mut decoder = ServerDecoder::new(&limits());
-        move |input| {
-            let step = decoder.decode(input)?;
-            Ok(step.map(|(frame, taken)| (encoded(|out| frame.encode(out)), taken)))
-        }
-    });
+    for version in [Version::One, Version::Two] {
+        check(data, || {
+            let mut decoder = ServerDecoder::speaking(version, &limits());
+            move |input| {
+                let step = decoder.decode(input)?;
+                Ok(step.map(|(frame, taken)| {
+                    (again(encoded(|out| frame.encode(out)), &rebuilt_server_frame(&frame)), taken)
+                }))
+            }
+        });
+    }
 }
 
 pub(crate) fn encoded(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
     let mut bytes = BytesMut::new();
     write(&mut bytes);
     bytes
+}
+
+/// A frame's bytes, of which its lists keep their own, and those of the values that a reader gets.
+fn again(kept: BytesMut, rebuilt: &BytesMut) -> BytesMut {
+    assert_eq!(&kept, rebuilt, "the values of a frame are those of its bytes");
+    kept
 }
 
 /// Small limits: bugs live at limits, and the fuzzer's inputs are short.

@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 use zaichik_engine::{BrokerConfig, CloseReason, Seed, Stats, Timestamp};
+use zaichik_proto::Version;
 use zaichik_testkit::{Connections, Frames, requests};
 
 use crate::choices::Choices;
@@ -18,7 +19,10 @@ const MEMORY: u64 = 16 << 20;
 pub fn session(data: &[u8]) {
     let mut choices = Choices::new(data);
     let (says_hello, piece) = (choices.chance(50), usize::from(choices.byte()) + 1);
-    let mut stream = if says_hello { requests(|client| client.hello(b"")) } else { BytesMut::new() };
+    // Pieces of all lengths in both versions.
+    let version = if piece % 4 < 2 { Version::One } else { Version::Two };
+    let mut stream =
+        if says_hello { requests(|client| client.hello_as(version, b"")) } else { BytesMut::new() };
     stream.extend_from_slice(choices.rest());
     let whole = run(&stream, stream.len().max(1));
     let pieces = run(&stream, piece);

@@ -47,7 +47,7 @@ fn run(bencher: Bencher<'_, '_>, subscribers: usize, window: u32) {
         connections.send(publisher, &bytes);
         end += u64::from(RECORDS);
         if window > 0 {
-            let commit = Commit { request: 1, subscription: 1, offset: end - 1, quiet: true };
+            let commit = Commit { request: 1, subscription: 1, offset: end - 1, rewind: None, quiet: true };
             let commit = encoded(&ClientFrame::Commit(commit));
             for subscriber in &subscribers {
                 connections.send(*subscriber, &commit);

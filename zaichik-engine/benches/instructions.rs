@@ -71,7 +71,7 @@ fn committed(rounds: usize) {
     for _ in 0..rounds * 4 {
         connections.send(publisher, &bytes);
         offset += (MESSAGES / 4) as u64;
-        let commit = Commit { request: 1, subscription: 1, offset: offset - 1, quiet: false };
+        let commit = Commit { request: 1, subscription: 1, offset: offset - 1, rewind: None, quiet: false };
         connections.send(subscriber, &encoded(&ClientFrame::Commit(commit)));
     }
 }

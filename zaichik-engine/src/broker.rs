@@ -3,7 +3,7 @@
 //! [`Broker`] is a facade. Each part of it owns its state and rules and can be tested alone: the tables
 //! ([`topics`], [`subscriptions`], [`sessions`], [`producers`]), their shared state ([`memory`], [`readiness`],
 //! [`counters`]), and the operations over several of them, each of which names the parts that it needs ([`publishing`],
-//! [`batching`], [`subscribing`], [`delivery`], [`describing`], [`housekeeping`]).
+//! [`batching`], [`subscribing`], [`preparing`], [`delivery`], [`describing`], [`housekeeping`]).
 
 mod answer_lists;
 mod batching;
@@ -16,6 +16,7 @@ mod fast_path;
 mod housekeeping;
 mod ledger;
 mod memory;
+mod preparing;
 mod producers;
 mod publishing;
 mod readers;
@@ -35,18 +36,19 @@ use std::sync::Arc;
 use zaichik_proto::{Counter, CounterValue, Timestamp, micros};
 
 use self::answer_lists::AnswerLists;
-pub(crate) use self::batching::Batched;
 use self::batching::Batching;
+pub(crate) use self::batching::{BatchAnswer, Batched};
 use self::counters::{Counters, Gauges, bump};
 pub(crate) use self::describing::Description;
 use self::housekeeping::{Agenda, Housekeeping, NextDeadlines};
 pub use self::ledger::Ledger;
 use self::memory::Memory;
+use self::preparing::Preparing;
 use self::producers::Producers;
-pub(crate) use self::publishing::Published;
 use self::publishing::Publishing;
+pub(crate) use self::publishing::{Published, Rejection};
 use self::readers::Readers;
-use self::readiness::Readiness;
+use self::readiness::{Readiness, Waits};
 pub(crate) use self::requests::Admitted;
 pub(crate) use self::run::PublishRun;
 pub(crate) use self::sessions::ExchangeReport;
@@ -60,6 +62,7 @@ use crate::effects::{Effects, Turn};
 use crate::id::SessionId;
 use crate::session_config::SessionConfig;
 use crate::stats::Stats;
+use crate::steps::STEPS_PER_EXCHANGE;
 
 /// A message broker as a state machine.
 ///
@@ -102,13 +105,17 @@ pub struct Broker {
 }
 
 impl Broker {
+    /// The most steps that one call takes, besides four for each record and operation of one Publish or Batch, and one for
+    /// each part of a log that a limit or a lowered time to live passes (rule S14).
+    pub const MAX_STEPS: u64 = 4 * STEPS_PER_EXCHANGE;
+
     /// A broker without topics or connections.
     ///
     /// # Errors
     /// [`ConfigError`] if the configuration contradicts itself.
     pub fn new(config: BrokerConfig, seed: Seed) -> Result<Self, ConfigError> {
         config.check()?;
-        let (producers, mut memory) = (Producers::new(&config, seed), Memory::new(config.memory));
+        let (producers, mut memory) = (Producers::new(&config, seed), Memory::new(&config));
         memory.charge_producers(producers.footprint());
         Ok(Self {
             session_config: Arc::new(SessionConfig::new(&config, seed)),
@@ -134,15 +141,12 @@ impl Broker {
     pub fn detach(&mut self, now: Timestamp, id: SessionId, effects: &mut Effects) {
         let now = self.tick(now);
         let _ = self.end_expired(now);
+        self.close_session(now, id, 0, effects);
         let Some(entry) = self.sessions.remove(id, &mut self.memory, &mut self.readiness) else {
             return;
         };
-        for key in entry.subscriptions.values() {
-            self.subscribing(now).lose_session(*key);
-        }
         self.readiness.remove(entry.ready);
-        // This may have been the session that was to hand out the wakes.
-        if self.hand_out_wakes(id, effects) || self.release_throttled(effects) {
+        if self.release_waiting(effects) {
             effects.rearm();
         }
         self.rearm(effects);
@@ -161,7 +165,7 @@ impl Broker {
     /// past means at once. O(1). May change with every call; [`Effects::take_rearm`] reports when it became earlier.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        let released = self.readiness.has_throttled() && !self.memory.is_pressed();
+        let released = self.readiness.first_waiting(Waits::ForRecords).is_some() && !self.memory.is_pressed();
         if self.agenda.is_announcing_stop() || released || self.readiness.has_woken() {
             return Some(self.now);
         }
@@ -174,11 +178,27 @@ impl Broker {
         let Self { topics, subscriptions, memory, readiness, sessions, producers, agenda, .. } = self;
         let readers = Readers { now, topics, subscriptions, memory, readiness };
         Housekeeping { readers, sessions, producers, agenda }.run(effects);
+        self.memory.charge_tables(self.spare());
         self.agenda.reported(self.next_deadlines().earliest());
         match self.next_timeout() {
             Some(next) if next <= now => Turn::More,
             _ => Turn::Done,
         }
+    }
+
+    /// The broker did not run for `pause`, although `now` advanced by as much: the machine was suspended, the process
+    /// stopped, or the wall clock set forward. Call it before the next call with a time after the pause, and call
+    /// [`Session::resumed`](crate::Session::resumed) for each session. O(1).
+    ///
+    /// The delays of Nacks are prolonged by `pause` (rule A4). Everything else that has a time counts it (rule O5).
+    pub fn resumed(&mut self, pause: Duration) {
+        self.subscriptions.resumed(micros(pause));
+    }
+
+    /// The wall clock was set back, which the caller hides by passing times that do not decrease: counts it as `steps`
+    /// calls with an earlier time (`clock_steps_back`, rule O5).
+    pub const fn clock_stepped_back(&mut self, steps: u64) {
+        bump(&mut self.counters.stats.clock_steps_back, steps);
     }
 
     /// The number of connections.
@@ -203,6 +223,15 @@ impl Broker {
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         self.memory.ledger()
+    }
+
+    /// Work done since the broker was created, in steps (rule S14): visits to records, parts of a log, keys and entries
+    /// of tables, each of some tens of nanoseconds. The difference over one call is bounded by
+    /// [`MAX_STEPS`](Self::MAX_STEPS), and by four steps for each record and operation of one Publish or Batch, which
+    /// are atomic.
+    #[must_use]
+    pub const fn steps(&self) -> u64 {
+        self.topics.steps()
     }
 
     /// The broker's configuration.
@@ -272,22 +301,36 @@ impl Broker {
         }
     }
 
+    /// Bytes of the free places of tables.
+    fn spare(&self) -> usize {
+        self.sessions
+            .spare()
+            .saturating_add(self.subscriptions.spare())
+            .saturating_add(self.readiness.spare())
+    }
+
     /// Asks the caller to rearm its timer if the next deadline became earlier.
     fn rearm(&mut self, effects: &mut Effects) {
-        if self.memory.has_retired() {
+        self.memory.charge_tables(self.spare());
+        if self.memory.has_retired() || self.readiness.has_waiting() || self.memory.is_crowded() {
             self.agenda.schedule_sweep(self.now);
         }
         self.agenda.rearm(self.next_deadlines().earliest(), effects);
     }
 
-    fn release_throttled(&mut self, effects: &mut Effects) -> bool {
-        wakes::release_throttled(&mut self.sessions, &self.memory, &mut self.readiness, effects)
+    fn release_waiting(&mut self, effects: &mut Effects) -> bool {
+        wakes::release_waiting(&mut self.sessions, &mut self.memory, &mut self.readiness, effects)
     }
 
     fn subscribing(&mut self, now: Timestamp) -> Subscribing<'_> {
         let Self { config, sessions, topics, subscriptions, memory, readiness, counters, .. } = self;
         let readers = Readers { now, topics, subscriptions, memory, readiness };
         Subscribing { config, sessions, readers, counters }
+    }
+
+    fn preparing(&mut self, now: Timestamp, last_step: u64) -> Preparing<'_> {
+        let Self { sessions, topics, subscriptions, memory, .. } = self;
+        Preparing { now, last_step, sessions, topics, subscriptions, memory }
     }
 
     #[inline]

@@ -5,6 +5,8 @@ use core::time::Duration;
 use thiserror::Error;
 use zaichik_proto::{CompactionMode, Limits, Overflow, SettingNames, TopicOptions};
 
+use crate::session::BUSY_ROOM;
+
 /// A broker's configuration. Start from the default and change fields.
 ///
 /// ```
@@ -41,12 +43,19 @@ pub struct BrokerConfig {
     pub max_producers: u32,
     /// Idle time after which a producer is forgotten; at this instant it counts as new (rule P3). Default 10 min.
     pub producer_ttl: Duration,
-    /// Maximum memory for everything the broker holds, in bytes, as the broker counts it. Default 256 MiB.
+    /// Maximum memory for everything the broker holds, in bytes, as the broker counts it. Default 256 MiB; at least
+    /// [`min_memory`](Self::min_memory). A quarter of it is for the buffers of connections, or more if the largest frame
+    /// needs more (rule S9).
     pub memory: u64,
+    /// Maximum memory for the buffers of one connection, in bytes; `None`, the default, for three times the largest
+    /// frame (or 128 KiB), two output buffers and 192 KiB (rule S15). It can't be less without the output buffers.
+    pub max_connection_bytes: Option<u64>,
     /// How long a handshake may take, in total. Default 5 s.
     pub handshake_timeout: Duration,
-    /// How long a peer may accept no output while some is pending. Default 10 s.
+    /// How long a peer may take to accept the output that waits for it, or 16 KiB of it (rule S16). Default 10 s.
     pub write_timeout: Duration,
+    /// How long a peer may take to complete a frame that it has begun, or to send 16 KiB of it (rule S16). Default 10 s.
+    pub frame_timeout: Duration,
     /// Bytes that may wait in each of a connection's lanes, plus one frame. Default 256 KiB.
     pub output_buffer: usize,
 }
@@ -98,14 +107,54 @@ impl Default for BrokerConfig {
             max_producers: 4_096,
             producer_ttl: Duration::from_mins(10),
             memory: 256 << 20,
+            max_connection_bytes: None,
             handshake_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(10),
+            frame_timeout: Duration::from_secs(10),
             output_buffer: 256 << 10,
         }
     }
 }
 
 impl BrokerConfig {
+    /// The least [`memory`](Self::memory) with which the largest frame can be received and answered, in bytes: seven
+    /// times that frame (or 128 KiB) and 960 KiB.
+    ///
+    /// ```
+    /// use zaichik_engine::{Broker, BrokerConfig, ConfigError, Seed};
+    /// let mut config = BrokerConfig::default();
+    /// config.memory = config.min_memory() - 1;
+    /// let error = Broker::new(config, Seed::new(1, 2)).expect_err("too little");
+    /// assert!(matches!(error, ConfigError::MemoryTooSmall { .. }));
+    /// ```
+    #[must_use]
+    pub const fn min_memory(&self) -> u64 {
+        self.largest_read().saturating_mul(7).saturating_add(960 << 10)
+    }
+
+    /// The part of the memory that is for the buffers of connections.
+    pub(crate) fn connections_memory(&self) -> u64 {
+        let least = (self.min_memory() / 2).min(self.memory / 2);
+        (self.memory / 4).max(least)
+    }
+
+    /// Maximum memory for the buffers of one connection.
+    pub(crate) fn connection_bytes(&self) -> u64 {
+        let lanes = (self.output_buffer as u64).saturating_mul(2);
+        self.max_connection_bytes.unwrap_or_else(|| self.least_connection_bytes().saturating_add(lanes))
+    }
+
+    /// What the largest frame needs: itself, its answer, which is at most twice as large, and other answers.
+    const fn least_connection_bytes(&self) -> u64 {
+        self.largest_read().saturating_mul(3).saturating_add(192 << 10)
+    }
+
+    /// Maximum bytes received and not applied.
+    const fn largest_read(&self) -> u64 {
+        let frame = self.wire.max_frame as u64;
+        if frame > BUSY_ROOM as u64 { frame } else { BUSY_ROOM as u64 }
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let wire = &self.wire;
         let needed = wire.max_message.checked_add(Limits::FRAME_ROOM);
@@ -122,7 +171,14 @@ impl BrokerConfig {
         if limits.contains(&0) || self.output_buffer == 0 || self.max_producers == 0 {
             return Err(ConfigError::ZeroLimit);
         }
-        let timeouts = [self.handshake_timeout, self.write_timeout, self.producer_ttl];
+        if self.memory < self.min_memory() {
+            return Err(ConfigError::MemoryTooSmall { got: self.memory, least: self.min_memory() });
+        }
+        let least = self.least_connection_bytes();
+        if let Some(got) = self.max_connection_bytes.filter(|got| *got < least) {
+            return Err(ConfigError::ConnectionBytesTooSmall { got, least });
+        }
+        let timeouts = [self.handshake_timeout, self.write_timeout, self.frame_timeout, self.producer_ttl];
         if wire.heartbeat_millis == 0 || timeouts.iter().any(|timeout| zaichik_proto::micros(*timeout) == 0) {
             return Err(ConfigError::ZeroTimeout);
         }
@@ -187,8 +243,26 @@ pub enum ConfigError {
         "max_message, max_window, max_window_size, max_subscriptions, max_producers and output_buffer must be above zero"
     )]
     ZeroLimit,
+    /// Too little memory for the largest frame.
+    #[error(
+        "memory is {got} bytes; with this max_frame at least {least} are needed; raise memory or lower max_frame"
+    )]
+    MemoryTooSmall {
+        /// The budget given.
+        got: u64,
+        /// The least budget for this `max_frame`.
+        least: u64,
+    },
+    /// Too little memory for a connection that sends the largest frame.
+    #[error("max_connection_bytes is {got}; with this max_frame at least {least} are needed")]
+    ConnectionBytesTooSmall {
+        /// The value given.
+        got: u64,
+        /// The least value for this `max_frame`.
+        least: u64,
+    },
     /// A heartbeat or deadline of zero would close every connection, and producers would be forgotten at once.
-    #[error("heartbeat, handshake and write timeouts and producer_ttl must be above zero")]
+    #[error("heartbeat, handshake, write and frame timeouts and producer_ttl must be above zero")]
     ZeroTimeout,
     /// The server name does not fit in the Welcome.
     #[error("server_name has {got} bytes; at most 255 fit")]

@@ -32,8 +32,12 @@ pub enum CloseReason {
     ServerFull,
     /// Nothing was received from the peer for three heartbeats.
     HeartbeatMissed,
-    /// The peer accepted no output for the whole write timeout.
+    /// The peer accepted too little output within the write timeout (rule S16).
     SlowConsumer,
+    /// Too little of a frame that the peer had begun arrived within the frame timeout (rule S16).
+    SlowProducer,
+    /// It made no progress while other connections needed the memory that it held (rule S15).
+    MemoryNeeded,
     /// The broker is stopping.
     Stopped,
     /// The broker failed.
@@ -51,6 +55,8 @@ impl CloseReason {
             Self::ServerFull => Some(FaultCode::ServerFull),
             Self::HeartbeatMissed => Some(FaultCode::HeartbeatMissed),
             Self::SlowConsumer => Some(FaultCode::SlowConsumer),
+            Self::SlowProducer => Some(FaultCode::SlowProducer),
+            Self::MemoryNeeded => Some(FaultCode::MemoryNeeded),
             Self::Stopped => Some(FaultCode::Stopped),
             Self::Internal => Some(FaultCode::Internal),
         }
@@ -69,7 +75,11 @@ impl fmt::Display for CloseReason {
                 f.write_str("the broker has reached its maximum of connections; try again later")
             }
             Self::HeartbeatMissed => f.write_str("nothing was received from the peer for three heartbeats"),
-            Self::SlowConsumer => f.write_str("the peer accepted no output for the write timeout"),
+            Self::SlowConsumer => f.write_str("the peer accepted too little output within the write timeout"),
+            Self::SlowProducer => f.write_str("too little of a frame arrived within the frame timeout"),
+            Self::MemoryNeeded => f.write_str(
+                "the connection made no progress while the broker needed its memory; read answers and finish frames",
+            ),
             Self::Stopped => f.write_str("the broker is stopping; connect again later"),
             Self::Internal => f.write_str("the broker failed; see its log"),
         }

@@ -28,6 +28,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arena;
 mod broker;
 mod config;
 mod effects;
@@ -39,7 +40,9 @@ mod ring;
 mod session;
 mod session_config;
 mod stats;
+mod steps;
 mod subscription;
+mod table;
 mod topic;
 mod window;
 

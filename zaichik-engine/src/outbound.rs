@@ -3,19 +3,18 @@
 //! The machine owns the write cursor. The adapter peeks ([`Buf::chunks_vectored`]), writes what the socket accepts and
 //! reports the length ([`Buf::advance`]); partial or abandoned writes are safe.
 
-use std::collections::VecDeque;
+mod blocks;
+mod lane;
+
 use std::fmt;
 use std::io::IoSlice;
-use std::ops::RangeInclusive;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use self::lane::Lane;
+
 /// Bodies up to this many bytes are copied next to their header: an `IoSlice` costs more than the copy.
 const INLINE_MAX: usize = 512;
-
-/// Minimum and maximum room reserved in the open buffer of a lane: it doubles from one to the other, so that quiet
-/// connections own little memory. It is reused once everything split off it was written.
-const OPEN_ROOM: RangeInclusive<usize> = 256..=4 << 10;
 
 /// The bytes that a state machine has to send, as a [`Buf`].
 ///
@@ -66,13 +65,9 @@ impl Outbound {
     pub(crate) fn frame(&mut self, lane: LaneKind, write: impl FnOnce(&mut BytesMut)) {
         let is_stream = lane == LaneKind::Stream;
         let lane = self.lane(lane);
-        lane.reserve_open();
-        let before = lane.open.len();
-        write(&mut lane.open);
-        let len = lane.open.len().saturating_sub(before);
-        lane.len = lane.len.saturating_add(len);
+        let len = lane.put(write);
         if is_stream {
-            lane.frames.push_back(len);
+            lane.end_frame(len);
             self.stream_put = self.stream_put.saturating_add(len as u64);
         }
     }
@@ -81,20 +76,17 @@ impl Outbound {
     /// large.
     pub(crate) fn stream_frame_with(&mut self, body: &Bytes, write: impl FnOnce(&mut BytesMut)) {
         let lane = &mut self.stream;
-        lane.reserve_open();
-        let before = lane.open.len();
-        write(&mut lane.open);
-        let mut len = lane.open.len().saturating_sub(before);
-        len = len.saturating_add(body.len());
-        if body.len() <= INLINE_MAX {
-            lane.open.extend_from_slice(body);
+        let len = if body.len() <= INLINE_MAX {
+            lane.put(|out| {
+                write(out);
+                out.extend_from_slice(body);
+            })
         } else {
-            lane.seal();
-            lane.pieces.push_back(Piece { bytes: body.clone(), is_shared: true });
-            lane.shared_len = lane.shared_len.saturating_add(body.len());
-        }
-        lane.len = lane.len.saturating_add(len);
-        lane.frames.push_back(len);
+            let head = lane.put(write);
+            lane.share(body.clone());
+            head.saturating_add(body.len())
+        };
+        lane.end_frame(len);
         self.stream_put = self.stream_put.saturating_add(len as u64);
     }
 
@@ -120,23 +112,28 @@ impl Outbound {
     /// Bytes waiting in the stream lane.
     #[must_use]
     pub const fn stream_len(&self) -> usize {
-        self.stream.len
+        self.stream.len()
     }
 
-    /// Bytes waiting in both lanes, without shared bodies, which are charged to their topic.
-    pub(crate) const fn own_len(&self) -> usize {
-        self.stream.len.saturating_add(self.control.len).saturating_sub(self.stream.shared_len)
+    /// Bytes allocated for both lanes, without shared bodies, which are charged to their topic.
+    pub(crate) fn allocated(&self) -> usize {
+        self.stream.allocated().saturating_add(self.control.allocated())
+    }
+
+    /// Whether memory of a topic is kept by what waits.
+    pub(crate) fn pins_topics(&self) -> bool {
+        self.stream.shares()
     }
 
     /// Bytes waiting in the control lane.
     #[must_use]
     pub const fn control_len(&self) -> usize {
-        self.control.len
+        self.control.len()
     }
 
     /// Total bytes put into the stream lane, and total bytes that have left it.
     pub(crate) const fn stream_progress(&self) -> (u64, u64) {
-        (self.stream_put, self.stream_put.saturating_sub(self.stream.len as u64))
+        (self.stream_put, self.stream_put.saturating_sub(self.stream.len() as u64))
     }
 
     /// Total bytes taken by [`Buf::advance`].
@@ -155,7 +152,7 @@ impl Outbound {
 
 impl Buf for Outbound {
     fn remaining(&self) -> usize {
-        self.stream.len.saturating_add(self.control.len)
+        self.stream.len().saturating_add(self.control.len())
     }
 
     fn chunk(&self) -> &[u8] {
@@ -170,8 +167,8 @@ impl Buf for Outbound {
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filler = Filler { slices, filled: 0 };
         filler.add(self.stream.chunks(0), self.stream_partial);
-        filler.add(self.control.chunks(0), self.control.len);
-        filler.add(self.stream.chunks(self.stream_partial), self.stream.len);
+        filler.add(self.control.chunks(0), self.control.len());
+        filler.add(self.stream.chunks(self.stream_partial), self.stream.len());
         filler.filled
     }
 
@@ -183,7 +180,7 @@ impl Buf for Outbound {
         self.stream_partial = self.stream_partial.saturating_sub(partial);
         self.stream.take(partial);
         left = left.saturating_sub(partial);
-        let control = left.min(self.control.len);
+        let control = left.min(self.control.len());
         self.control.take(control);
         left = left.saturating_sub(control);
         if left > 0 {
@@ -196,118 +193,10 @@ impl fmt::Debug for Outbound {
     /// Shows lengths, not bytes: a client's handshake contains its token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbound")
-            .field("stream_len", &self.stream.len)
-            .field("control_len", &self.control.len)
+            .field("stream_len", &self.stream.len())
+            .field("control_len", &self.control.len())
             .field("taken", &self.taken)
             .finish_non_exhaustive()
-    }
-}
-
-/// Frames in order: finished pieces, then an open buffer for small frames.
-#[derive(Default)]
-struct Lane {
-    pieces: VecDeque<Piece>,
-    open: BytesMut,
-    /// Room last reserved in it; 0 when it holds no memory.
-    open_room: usize,
-    /// Bytes in `pieces` and `open`.
-    len: usize,
-    /// Bytes in shared pieces.
-    shared_len: usize,
-    /// Remaining bytes of each frame, in order; kept for the stream lane only.
-    frames: VecDeque<usize>,
-}
-
-/// A finished part of a lane.
-struct Piece {
-    bytes: Bytes,
-    /// Whether the bytes are a slice of a topic's memory, which charges them.
-    is_shared: bool,
-}
-
-impl Lane {
-    fn reserve_open(&mut self) {
-        if self.open.capacity().saturating_sub(self.open.len()) < 64 {
-            let room = self.open_room.saturating_mul(2);
-            self.open_room = room.clamp(*OPEN_ROOM.start(), *OPEN_ROOM.end());
-            self.open.reserve(self.open_room);
-        }
-    }
-
-    fn seal(&mut self) {
-        if !self.open.is_empty() {
-            self.pieces.push_back(Piece { bytes: self.open.split().freeze(), is_shared: false });
-        }
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.pieces.front().map_or(&self.open, |piece| &piece.bytes)
-    }
-
-    /// The chunks in order, after `skip` bytes.
-    fn chunks(&self, skip: usize) -> impl Iterator<Item = &[u8]> {
-        let chunks = self.pieces.iter().map(|piece| &piece.bytes[..]).chain(core::iter::once(&self.open[..]));
-        chunks.scan(skip, |skip, chunk| {
-            let skipped = chunk.len().min(*skip);
-            *skip = skip.saturating_sub(skipped);
-            Some(chunk.get(skipped..).unwrap_or_default())
-        })
-    }
-
-    /// Removes `count` bytes from the front; returns the remaining bytes of a frame that this split, or 0.
-    fn take(&mut self, count: usize) -> usize {
-        self.len = self.len.saturating_sub(count);
-        let mut left = count;
-        while left > 0 {
-            let Some(piece) = self.pieces.front_mut() else {
-                self.open.advance(left.min(self.open.len()));
-                break;
-            };
-            let part = piece.bytes.len().min(left);
-            piece.bytes.advance(part);
-            if piece.is_shared {
-                self.shared_len = self.shared_len.saturating_sub(part);
-            }
-            if piece.bytes.is_empty() {
-                self.pieces.pop_front();
-            }
-            left = left.saturating_sub(part);
-        }
-        self.take_frames(count)
-    }
-
-    fn take_frames(&mut self, count: usize) -> usize {
-        let mut left = count;
-        while left > 0 {
-            let Some(frame) = self.frames.front_mut() else {
-                return 0;
-            };
-            if *frame > left {
-                *frame = frame.saturating_sub(left);
-                return *frame;
-            }
-            left = left.saturating_sub(*frame);
-            self.frames.pop_front();
-        }
-        0
-    }
-
-    /// Keeps the first `keep` bytes, which are the rest of the first frame.
-    fn truncate(&mut self, keep: usize) {
-        self.seal();
-        let mut left = keep;
-        self.shared_len = 0;
-        for piece in &mut self.pieces {
-            let part = piece.bytes.len().min(left);
-            piece.bytes.truncate(part);
-            left = left.saturating_sub(part);
-            if piece.is_shared {
-                self.shared_len = self.shared_len.saturating_add(part);
-            }
-        }
-        self.pieces.retain(|piece| !piece.bytes.is_empty());
-        self.frames.truncate(usize::from(keep > 0));
-        self.len = keep;
     }
 }
 

@@ -13,12 +13,30 @@ pub enum Defect {
     /// Rule A6: a record is copied to the dead-letter topic and delivered all the same. Only the broker knows which Nack
     /// made a dead letter, and no request undoes that the record is done without a second rewind.
     DeadLetterStays,
+    /// Rule S15: a connection may hold any amount of memory. What it may hold is never sent.
+    NoAllowance,
+    /// Rule S15: a connection that waits for memory is not woken when there is some. The broker alone knows that it waits.
+    WaitsForEver,
+    /// Rule S14: requests do not wait until deaths are settled, which walks then pass one by one.
+    UnsettledWalk,
+    /// Rule S14: an exchange applies every request that was received.
+    EndlessExchange,
+    /// Rule R5: records that expired by their own time to live count against the limits.
+    DeadCount,
 }
 
 #[cfg(feature = "planted")]
 impl Defect {
-    /// All defects.
-    pub const ALL: &[Self] = &[Self::Uncharged, Self::DeadLetterStays];
+    /// All defects that the simulator finds. A step test finds [`UnsettledWalk`](Self::UnsettledWalk), which needs more
+    /// records than a simulated topic holds (tests/rules/work.rs).
+    pub const ALL: &[Self] = &[
+        Self::Uncharged,
+        Self::DeadLetterStays,
+        Self::NoAllowance,
+        Self::WaitsForEver,
+        Self::EndlessExchange,
+        Self::DeadCount,
+    ];
 }
 
 #[cfg(feature = "planted")]

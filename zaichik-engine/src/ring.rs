@@ -97,10 +97,21 @@ impl Rings {
         core::iter::successors(follow(head), move |index| follow(*index)).map(|index| self.links(index).owner)
     }
 
+    /// Whether the next [`insert`](Self::insert) allocates.
+    pub(crate) fn is_full(&self) -> bool {
+        self.free.is_empty() && self.links.len() == self.links.capacity()
+    }
+
     /// Bytes allocated.
     pub(crate) fn footprint(&self) -> usize {
         let links = self.links.capacity().saturating_mul(size_of::<Links>());
         links.saturating_add(self.free.capacity().saturating_mul(size_of::<u32>()))
+    }
+
+    /// Bytes allocated for nodes that do not exist.
+    pub(crate) fn spare(&self) -> usize {
+        let nodes = self.links.len().saturating_sub(self.free.len());
+        self.footprint().saturating_sub(nodes.saturating_mul(size_of::<Links>()))
     }
 
     #[inline]

@@ -2,20 +2,24 @@
 
 mod answers;
 mod ending;
+mod inbound;
+mod progress;
 mod requests;
 mod state;
 mod timers;
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{
-    ClientDecoder, ClientFrame, HEADER_LEN, Limits, MAGIC, PROTOCOL_VERSION, ServerFrame, Timestamp, Welcome,
+    ClientDecoder, ClientFrame, HEADER_LEN, Limits, MAGIC, ServerFrame, Timestamp, Version, Welcome, micros,
 };
 
-use self::answers::Answers;
-use self::requests::Applied;
-use self::state::State;
+use self::answers::{Answers, SHORT_ANSWER};
+pub(crate) use self::inbound::{BUSY_ROOM, IDLE_ROOM};
+use self::inbound::{Inbound, Wish};
+use self::state::{Applied, State};
 use self::timers::Timers;
 use crate::broker::{Admitted, Broker, ExchangeReport, PublishRun};
 use crate::effects::{Effects, Turn};
@@ -24,13 +28,13 @@ use crate::id::SessionId;
 use crate::outbound::Outbound;
 use crate::session_config::SessionConfig;
 
-/// Bytes received and not yet applied that a connection may hold in addition to one frame.
-const INBOUND_ROOM: usize = 64 << 10;
-
 /// Bytes that a connection may send before its handshake is done.
 const HANDSHAKE_ROOM: usize = MAGIC.len() + HEADER_LEN + Limits::MAX_HANDSHAKE_FRAME as usize;
 
 const MICROS_PER_MILLI: u64 = 1_000;
+
+/// The optional parts of the protocol that this broker offers: none is defined yet (docs/protocol.md §14.2).
+const CAPABILITIES: u64 = 0;
 
 /// The broker's end of one connection.
 ///
@@ -39,7 +43,8 @@ const MICROS_PER_MILLI: u64 = 1_000;
 /// [`outbound`](Self::outbound)) and *time* ([`handle_timeout`](Self::handle_timeout)). Leaving one out delays
 /// progress but is otherwise harmless. No call fails: a peer's mistake shows in [`status`](Self::status).
 ///
-/// Memory: bounded by one frame and 64 KiB in, two lanes and one frame out; about half a kibibyte when idle.
+/// Memory: bounded by [`max_connection_bytes`](crate::BrokerConfig::max_connection_bytes) and reserved before it is
+/// allocated (rule S15); about half a kibibyte when idle.
 ///
 /// ```
 /// use bytes::{Buf, BytesMut};
@@ -61,15 +66,24 @@ const MICROS_PER_MILLI: u64 = 1_000;
 /// assert!(session.next_timeout().is_some(), "a heartbeat is due");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[expect(clippy::struct_excessive_bools, reason = "each is independent of the others")]
 #[derive(Debug)]
 pub struct Session {
     id: SessionId,
     config: Arc<SessionConfig>,
     decoder: ClientDecoder,
-    inbound: BytesMut,
-    /// The number of bytes of `inbound` that have been counted as heard.
-    heard_len: usize,
+    inbound: Inbound,
     outbound: Outbound,
+    /// Bytes that its buffers may hold.
+    allowance: usize,
+    /// Whether other connections need memory.
+    is_scarce: bool,
+    /// Bytes that they would have to hold for the next request or record; 0 if there is room.
+    lacks: usize,
+    /// Bytes more that a request or a record needs that this exchange had no room for; 0 if there was room.
+    wants: usize,
+    /// Whether the rest of a begun frame is read as soon as it arrives.
+    is_read: bool,
     answers: Answers,
     timers: Timers,
     /// The last publishes applied.
@@ -141,24 +155,24 @@ impl Session {
 
     /// Where received bytes are appended; at most [`read_limit`](Self::read_limit) of them.
     pub const fn inbound(&mut self) -> &mut BytesMut {
-        &mut self.inbound
+        self.inbound.buffer()
     }
 
     /// Bytes were appended to [`inbound`](Self::inbound); a call without new ones changes nothing.
     pub fn handle_read(&mut self, now: Timestamp) {
         let now = self.timers.tick(now);
         self.timers.observe(now, &self.outbound);
-        if self.inbound.len() > self.heard_len {
+        if self.inbound.observe() {
             self.timers.heard(now);
         }
         if self.state == State::Handshake {
-            match self.decoder.decode(&self.inbound) {
+            match self.decoder.decode(self.inbound.as_slice()) {
                 Ok(Some((ClientFrame::Hello(hello), taken))) => {
                     let checked = self.config.check(&hello);
                     self.name = Box::from(hello.name);
                     self.inbound.advance(taken);
                     match checked {
-                        Ok(()) => self.welcome(),
+                        Ok(version) => self.welcome(version),
                         Err(reason) => self.finish(now, reason),
                     }
                 }
@@ -167,7 +181,7 @@ impl Session {
                 Err(error) => self.finish(now, CloseReason::Protocol(error)),
             }
         }
-        self.heard_len = self.inbound.len();
+        self.timers.observe_frame(now, self.inbound.received(), self.missing());
     }
 
     /// The peer will send no more bytes. The bytes received are still applied, and answered if the peer still reads.
@@ -186,12 +200,10 @@ impl Session {
     pub fn read_limit(&self) -> usize {
         let limit = match self.state {
             State::Handshake => HANDSHAKE_ROOM,
-            State::Welcomed | State::Open => {
-                (self.config.wire.max_frame as usize).saturating_add(INBOUND_ROOM)
-            }
+            State::Welcomed | State::Open => usize::MAX,
             State::Ending(_) | State::Ended(_) => 0,
         };
-        if self.eof || self.throttled { 0 } else { limit.saturating_sub(self.inbound.len()) }
+        if self.eof || self.throttled { 0 } else { self.inbound.free(limit) }
     }
 
     /// The bytes to send.
@@ -207,8 +219,16 @@ impl Session {
             return Turn::More;
         }
         let start = broker.begin_exchange(self.id);
+        (self.allowance, self.is_scarce) = (start.allowance, start.is_scarce);
+        (self.lacks, self.wants) = (0, 0);
         if let Some(reason) = start.close {
+            // Its Fatal was not sent before, unless it is over already.
+            let is_unread = self.close_reason().is_none() && self.outbound.has_remaining();
             self.finish(now, reason);
+            if reason == CloseReason::MemoryNeeded && is_unread {
+                // The peer does not read, so waiting for it would keep the memory.
+                self.outbound.clear();
+            }
         }
         if self.state == State::Welcomed {
             broker.open(self.id, core::mem::take(&mut self.name), effects);
@@ -227,15 +247,25 @@ impl Session {
         let mut more = applied == Applied::More;
         if self.state == State::Open {
             more |= broker.hand_out_wakes(self.id, effects);
-            more |= broker.deliver(now, self.id, &mut self.outbound);
+            let room = self.allowance.saturating_sub(self.held()).saturating_sub(SHORT_ANSWER);
+            let room = room.saturating_add(self.outbound.allocated());
+            let delivered = broker.deliver(now, self.id, room, &mut self.outbound);
+            more |= delivered.more;
+            if delivered.lacks_memory {
+                self.wants = self.wants.max(SHORT_ANSWER.saturating_mul(2));
+            }
         }
-        if let State::Ending(reason) = self.state {
-            broker.detach(now, self.id, effects);
+        self.timers.observe(now, &self.outbound);
+        if let State::Ending(reason) | State::Ended(reason) = self.state {
             self.state = State::Ended(reason);
+            broker.close_session(now, self.id, self.held(), effects);
             return Turn::Done;
         }
-        if matches!(self.state, State::Ended(_)) {
-            return Turn::Done;
+        let needs = self.reserve_inbound(applied);
+        if self.wants > 0 {
+            // Its own spare memory may have been enough.
+            let all = self.held().saturating_add(self.wants);
+            if all > self.allowance { self.lacks = self.lacks.max(all) } else { more = true }
         }
         let end = broker.end_exchange(self.id, self.report(), effects);
         if self.throttled && !end.throttled {
@@ -243,6 +273,8 @@ impl Session {
             self.timers.heard(now);
         }
         self.throttled = end.throttled;
+        self.is_read = applied != Applied::Paused && needs == 0 && !self.throttled;
+        self.timers.observe_frame(now, self.inbound.received(), self.missing());
         if more || end.more { Turn::More } else { Turn::Done }
     }
 
@@ -257,7 +289,8 @@ impl Session {
                 // After the end of its stream a peer can't be heard; only the write deadline remains.
                 let heartbeat = (!self.eof).then(|| self.timers.heartbeat(self.config.heartbeat_micros));
                 let report = self.answers.report_due();
-                heartbeat.into_iter().chain(report).chain(self.stops_at).min()
+                let frame = self.timers.frame_deadline(self.config.frame_micros);
+                heartbeat.into_iter().chain(report).chain(frame).chain(self.stops_at).min()
             }
         };
         write.into_iter().chain(rest).min()
@@ -283,6 +316,11 @@ impl Session {
                     self.finish(now, CloseReason::Stopped);
                     return;
                 }
+                let frame = self.timers.frame_deadline(self.config.frame_micros);
+                if frame.is_some_and(|deadline| deadline <= now) {
+                    self.finish(now, CloseReason::SlowProducer);
+                    return;
+                }
                 self.answers.report(now, &mut self.outbound);
                 if !self.eof && self.timers.heartbeat(self.config.heartbeat_micros) <= now {
                     match self.timers.ping(now, self.config.heartbeat_micros, self.wants_read()) {
@@ -293,6 +331,15 @@ impl Session {
             }
             State::Handshake | State::Ending(_) | State::Ended(_) => {}
         }
+    }
+
+    /// The broker did not run for `pause`, although `now` advanced by as much: the machine was suspended, the process
+    /// stopped, or the wall clock set forward. Call it before the next call with a time after the pause, and call
+    /// [`Broker::resumed`] once.
+    ///
+    /// The deadlines of the handshake, of silence and of output move by `pause` (rule S4); the end of a drain does not.
+    pub fn resumed(&mut self, pause: Duration) {
+        self.timers.resumed(micros(pause));
     }
 
     /// Ends the connection; the peer receives the reason. The first reason counts.
@@ -321,11 +368,15 @@ impl Session {
         }
     }
 
-    /// Frees the memory of empty buffers: the connection becomes idle.
+    /// Whether it waits for memory (rule S15): until it is woken it is not read, or answers and records wait.
+    #[must_use]
+    pub const fn lacks_memory(&self) -> bool {
+        self.lacks > 0
+    }
+
+    /// Frees spare memory of its buffers: the connection becomes idle. The next exchange returns it to the broker.
     pub fn shrink(&mut self) {
-        if self.inbound.is_empty() {
-            self.inbound = BytesMut::new();
-        }
+        self.inbound.shrink();
         self.outbound.shrink();
         self.answers.shrink();
     }
@@ -336,9 +387,13 @@ impl Session {
             id,
             decoder: ClientDecoder::handshake(&config.wire),
             config,
-            inbound: BytesMut::new(),
-            heard_len: 0,
+            inbound: Inbound::new(),
             outbound: Outbound::default(),
+            allowance: 0,
+            is_scarce: false,
+            lacks: 0,
+            wants: 0,
+            is_read: true,
             answers: Answers::default(),
             timers: Timers::new(now, handshake_by),
             run: PublishRun::default(),
@@ -359,18 +414,71 @@ impl Session {
         session
     }
 
-    fn welcome(&mut self) {
+    fn welcome(&mut self, version: Version) {
         self.state = State::Welcomed;
-        self.decoder.open(&self.config.wire);
+        self.decoder.open(version, &self.config.wire);
+        self.answers.speak(version);
         let config = &self.config;
         let (instance, limits, server) = (config.instance, config.wire, config.server_name.as_str());
-        let welcome = Welcome { version: PROTOCOL_VERSION, instance, limits, server };
+        let welcome =
+            Welcome { version: version.number(), instance, limits, capabilities: CAPABILITIES, server };
         self.answers.control(&mut self.outbound, ServerFrame::Welcome(welcome));
+    }
+
+    /// Bytes allocated for its buffers, or reserved for them.
+    fn held(&self) -> usize {
+        let output = self.outbound.allocated().saturating_add(self.answers.allocated());
+        self.inbound.reserved().saturating_add(output)
+    }
+
+    /// Whether that many more bytes may be held.
+    fn has_room(&self, more: usize) -> bool {
+        self.held().saturating_add(more) <= self.allowance
+    }
+
+    /// Reserves memory for what may be received before the next exchange. Returns the bytes that all buffers would have
+    /// to hold, if that is more than allowed, or 0.
+    fn reserve_inbound(&mut self, applied: Applied) -> usize {
+        let wish = match self.decoder.frame_len(self.inbound.as_slice()) {
+            _ if self.eof || applied == Applied::Paused => Wish::Nothing,
+            Some(len) if len > self.inbound.len() => Wish::Frame(len),
+            _ => Wish::More,
+        };
+        // What it keeps for later may be enough for what it lacks.
+        let is_scarce = self.is_scarce || self.wants > 0;
+        if is_scarce {
+            self.outbound.shrink();
+            self.answers.shrink();
+        }
+        for _ in 0..2 {
+            let output = self.outbound.allocated().saturating_add(self.answers.allocated());
+            // A frame must leave room for its answer.
+            let others = output.saturating_add(SHORT_ANSWER);
+            match self.inbound.reserve(wish, self.allowance.saturating_sub(others), is_scarce) {
+                None => return 0,
+                Some(needs) => self.lacks = needs.saturating_add(others),
+            }
+            self.outbound.shrink();
+            self.answers.shrink();
+        }
+        self.lacks
+    }
+
+    /// Bytes that the frame at the front of the received ones lacks, if it is read.
+    fn missing(&self) -> usize {
+        if self.inbound.is_empty() || self.eof || !self.is_read || self.state != State::Open {
+            return 0;
+        }
+        let len = self.decoder.frame_len(self.inbound.as_slice()).unwrap_or(HEADER_LEN);
+        len.saturating_sub(self.inbound.len())
     }
 
     fn report(&self) -> ExchangeReport {
         ExchangeReport {
-            buffers: self.inbound.capacity().saturating_add(self.outbound.own_len()),
+            held: self.held(),
+            lacks: self.lacks,
+            stalled_since: self.timers.stalled_since(&self.outbound),
+            pins: self.outbound.pins_topics(),
             received: self.inbound.len(),
             takes_more: self.outbound.stream_len() < self.config.output_buffer,
             publishes: self.publishes,

@@ -1,7 +1,7 @@
 //! The configuration that all sessions of a broker share.
 
 use subtle::ConstantTimeEq;
-use zaichik_proto::{Hello, Limits, MAGIC, PROTOCOL_VERSION, ProtocolError, ProtocolFault, micros};
+use zaichik_proto::{Hello, Limits, MAGIC, ProtocolError, ProtocolFault, Version, micros};
 
 use crate::config::{BrokerConfig, Seed};
 use crate::error::CloseReason;
@@ -20,6 +20,7 @@ pub(crate) struct SessionConfig {
     pub(crate) wire: Limits,
     pub(crate) handshake_micros: u64,
     pub(crate) write_micros: u64,
+    pub(crate) frame_micros: u64,
     pub(crate) heartbeat_micros: u64,
     pub(crate) output_buffer: usize,
 }
@@ -33,21 +34,22 @@ impl SessionConfig {
             wire: config.wire,
             handshake_micros: micros(config.handshake_timeout),
             write_micros: micros(config.write_timeout),
+            frame_micros: micros(config.frame_timeout),
             heartbeat_micros: u64::from(config.wire.heartbeat_millis).saturating_mul(MICROS_PER_MILLI),
             output_buffer: config.output_buffer,
         }
     }
 
-    /// Checks whether a peer may connect.
-    pub(crate) fn check(&self, hello: &Hello<'_>) -> Result<(), CloseReason> {
-        if hello.version < PROTOCOL_VERSION {
+    /// Checks whether a peer may connect; returns the version that both ends speak.
+    pub(crate) fn check(&self, hello: &Hello<'_>) -> Result<Version, CloseReason> {
+        let version = Version::negotiate(hello.version).ok_or_else(|| {
             let fault = ProtocolFault::UnsupportedVersion { got: hello.version };
-            return Err(CloseReason::Protocol(ProtocolError { offset: HELLO_AT, fault }));
-        }
+            CloseReason::Protocol(ProtocolError { offset: HELLO_AT, fault })
+        })?;
         match &self.token {
             // In constant time, so that the token cannot be guessed byte by byte.
             Some(token) if !bool::from(token.as_slice().ct_eq(hello.token)) => Err(CloseReason::Unauthorized),
-            _ => Ok(()),
+            _ => Ok(version),
         }
     }
 }

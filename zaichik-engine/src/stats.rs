@@ -41,6 +41,6 @@ pub struct Stats {
     pub superseded: u64,
     /// Requests refused.
     pub refused: u64,
-    /// Calls with an earlier time than a previous call.
+    /// Calls with an earlier time than a previous call, and steps back of the wall clock that the caller reported.
     pub clock_steps_back: u64,
 }

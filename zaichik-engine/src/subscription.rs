@@ -7,7 +7,7 @@ use core::num::NonZeroU32;
 
 use zaichik_proto::{DeliveryHead, Limits, Refusal, RefusalCode};
 
-pub(crate) use self::durable::Durable;
+pub(crate) use self::durable::{Durable, check_epoch};
 use self::earlier::EarlierDeliveries;
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::ring::Node;
@@ -45,7 +45,9 @@ pub(crate) struct Subscription {
     pass_start: u64,
     /// How often the position was moved (rule A4).
     rewind: u32,
-    /// Nothing is delivered before this time.
+    /// The rewind number of the last seek: commits that were made under a lower one are void.
+    sought: u32,
+    /// Nothing is delivered before this running time (see the table of subscriptions).
     paused_until: Timestamp,
     /// Whether that delay outlives the connection, because a dead-letter topic refused a record when a connection ended
     /// (rule A6).
@@ -107,6 +109,7 @@ impl Subscription {
             start,
             pass_start: start,
             rewind: 0,
+            sought: 0,
             paused_until: Timestamp::ZERO,
             holds_off: false,
             last_delivered: None,
@@ -115,7 +118,7 @@ impl Subscription {
         }
     }
 
-    /// A session holds it from now on.
+    /// A session holds it from now on, a running time.
     pub(crate) fn attach(&mut self, holder: Holder, terms: Terms, now: Timestamp) {
         self.holder = Some(holder);
         self.terms = terms;
@@ -149,11 +152,14 @@ impl Subscription {
     }
 
     /// Whether everything up to and including `offset` can be committed, and where the cursor would be then
-    /// (rules A2, A3).
-    pub(crate) fn check_commit(&self, offset: u64) -> Result<u64, Refusal> {
+    /// (rules A2, A3). `rewind` is the highest one that the client had received, if the commit says so (rule A10).
+    pub(crate) fn check_commit(&self, offset: u64, rewind: Option<u32>) -> Result<u64, Refusal> {
         let next = self.next.offset;
         if self.terms.window == 0 {
             return Err(Refusal::new(RefusalCode::CommitsOff));
+        }
+        if rewind.is_some_and(|rewind| rewind < self.sought) {
+            return Err(Refusal::with_value(RefusalCode::CommitRewound, u64::from(self.rewind)));
         }
         if offset >= next {
             return Err(Refusal::with_value(RefusalCode::CommitAhead, next));
@@ -194,6 +200,7 @@ impl Subscription {
     /// Moves the cursor and forgets the window, failures and done marks, but not the attempts (rule D6).
     pub(crate) fn seek(&mut self, to: u64) {
         self.raise_rewind();
+        self.sought = self.rewind;
         self.take_back(self.cursor);
         self.resume();
         if let Some(earlier) = &mut self.earlier {
@@ -273,7 +280,7 @@ impl Subscription {
         to.saturating_sub(from).saturating_sub(done)
     }
 
-    /// How much it can accept now; `None` if its window is full or it is paused.
+    /// How much it can accept at `now`, a running time; `None` if its window is full or it is paused.
     pub(crate) fn wants(&self, now: Timestamp) -> Option<Want> {
         if self.paused_until > now {
             return None;
@@ -339,12 +346,18 @@ impl Subscription {
         !self.window.is_empty()
     }
 
-    /// When its pause ends; [`Timestamp::MAX`] if there is none, or no session to deliver to.
+    /// The running time at which its pause ends; [`Timestamp::MAX`] if there is none, or no session to deliver to.
     pub(crate) const fn resumes_at(&self) -> Timestamp {
         if self.holder.is_none() || self.paused_until.as_micros() == 0 {
             return Timestamp::MAX;
         }
         self.paused_until
+    }
+
+    /// Steps of moving its position: its history of deliveries is rewritten.
+    pub(crate) fn steps(&self) -> u64 {
+        const RANGES_PER_STEP: usize = 8;
+        self.earlier.as_ref().map_or(0, |earlier| (earlier.len() / RANGES_PER_STEP) as u64)
     }
 
     /// Bytes allocated, including its entries in tables and rings.

@@ -33,6 +33,12 @@ use crate::ring::Node;
 /// Maximum chunks, keys and dead records that one step of housekeeping handles, of each.
 const FREE_PER_STEP: usize = 64;
 
+/// Steps of settling a death, or forgetting a key.
+const STEPS_PER_ENTRY: u64 = 4;
+
+/// Deaths settled before and after a publish; more than its records, on average.
+const SETTLED_AT_ONCE: usize = 128;
+
 /// Maximum chunks that a run of publishes or a commit frees; more than it can add.
 const FREE_PER_COMMIT: usize = 4;
 
@@ -56,6 +62,8 @@ pub(crate) struct Topic {
     hidden_below: u64,
     /// The offset after the highest one that a limit removed (rule R9).
     limit_end: u64,
+    /// Whether the limits are to be enforced once all deaths are settled.
+    is_over_limit: bool,
     last_append: Timestamp,
     /// When housekeeping is due; `Timestamp::MAX` if it is not.
     pub(crate) due: Timestamp,
@@ -78,6 +86,7 @@ impl Topic {
             newest: None,
             hidden_below: 0,
             limit_end: 0,
+            is_over_limit: false,
             last_append: Timestamp::ZERO,
             due: Timestamp::MAX,
             charged: 0,
@@ -94,11 +103,9 @@ impl Topic {
         if let Some(keys) = &mut self.keys {
             keys.set_window(settings.compaction_window_micros);
         }
-        let liveness = self.liveness(at);
-        if let Some(newest) = &mut self.newest {
-            // A longer time to live of tombstones does not revive keys whose newest record died.
-            while newest.forget(liveness, FREE_PER_STEP) {}
-        }
+        // A longer time to live of tombstones does not revive keys whose newest record died. The caller has forgotten
+        // all but the newest of them.
+        let _ = self.forget_dead_keys(at, usize::MAX);
         if settings.compaction != self.settings.compaction {
             // There are no records, so there is nothing to remember.
             (self.keys, self.newest) = (None, None);
@@ -107,6 +114,39 @@ impl Topic {
         self.settings = settings;
         self.age(at);
         self.drop_oldest(at);
+    }
+
+    /// Settles deaths that have come by `now`, for up to `steps` steps; returns whether none is left. Only then requests
+    /// and deliveries may depend on which records are live (rule S14).
+    #[inline]
+    pub(crate) fn settle(&mut self, now: Timestamp, steps: u64) -> bool {
+        !(self.is_over_limit || self.log.is_behind(now.as_micros())) || self.settle_deaths(now, steps)
+    }
+
+    /// The same, before the settings change: keys whose newest record died are forgotten as well.
+    pub(crate) fn settle_keys(&mut self, now: Timestamp, steps: u64) -> bool {
+        self.settle(now, steps) && self.forget_dead_keys(now.as_micros(), budget_of(steps))
+    }
+
+    #[inline(never)]
+    fn settle_deaths(&mut self, now: Timestamp, steps: u64) -> bool {
+        let is_settled = self.log.settle(now.as_micros(), budget_of(steps));
+        if is_settled && self.is_over_limit {
+            self.drop_oldest(now.as_micros());
+        }
+        is_settled
+    }
+
+    /// Forgets up to `budget` keys whose newest record is dead; returns whether none is left.
+    fn forget_dead_keys(&mut self, at: u64, budget: usize) -> bool {
+        let liveness = self.liveness(at);
+        let Some(newest) = &mut self.newest else {
+            return true;
+        };
+        let before = newest.len();
+        let more = newest.forget(liveness, budget);
+        self.log.spend((before.saturating_sub(newest.len()) as u64).saturating_mul(STEPS_PER_ENTRY));
+        !more
     }
 
     /// The offset of the next record.
@@ -127,6 +167,12 @@ impl Topic {
         let newest = self.newest.as_ref().map_or(0, |newest| newest.footprint());
         let keys = keys.saturating_add(newest);
         self.log.footprint().saturating_add(keys).saturating_add(self.cursors.footprint())
+    }
+
+    /// The steps of work done in this topic since the last call (rule S14).
+    #[inline]
+    pub(crate) fn take_steps(&self) -> u64 {
+        self.log.take_steps()
     }
 
     /// Whether its parts are consistent with each other.
@@ -152,6 +198,11 @@ impl Topic {
         let tombstone_ttl = self.settings.tombstone_ttl_micros;
         Liveness { now, first: self.log.first().offset, tombstone_ttl }
     }
+}
+
+/// How many entries can be handled within a number of steps.
+fn budget_of(steps: u64) -> usize {
+    usize::try_from(steps / STEPS_PER_ENTRY).unwrap_or(usize::MAX)
 }
 
 /// The window and the tombstones' time to live, with `latest` compaction.

@@ -83,6 +83,8 @@ wire_codes! {
         NotUtf8 = 11,
         /// A record is malformed.
         BadRecord = 12,
+        /// The kind of a frame is reserved, and this end does not implement it.
+        Unsupported = 13,
         /// The handshake did not arrive in time.
         HandshakeTimeout = 32,
         /// The token is missing or wrong.
@@ -91,11 +93,15 @@ wire_codes! {
         ServerFull = 34,
         /// Nothing was received from the peer for three heartbeats.
         HeartbeatMissed = 35,
-        /// The peer did not read until the write deadline.
+        /// The peer accepted too little output within the write timeout.
         SlowConsumer = 36,
         /// The broker is stopping and its grace period is over.
         Stopped = 37,
         /// The broker failed; its log has the details.
         Internal = 38,
+        /// Too little of a frame that the peer had begun arrived within the frame timeout.
+        SlowProducer = 39,
+        /// The connection made no progress while the broker needed the memory that it held.
+        MemoryNeeded = 40,
     }
 }

@@ -9,6 +9,7 @@ use crate::frame::publish::Publish;
 use crate::frame::server::ServerFrame;
 use crate::header::{FIRST_EXTENSION, FrameHeader, MAGIC, client_kind, server_kind};
 use crate::limits::Limits;
+use crate::version::Version;
 
 /// Decodes frames from clients: the broker's decoder.
 pub type ClientDecoder = Decoder<FromClient>;
@@ -32,6 +33,8 @@ pub type ServerDecoder = Decoder<FromServer>;
 #[derive(Debug, Clone)]
 pub struct Decoder<S> {
     limits: Limits,
+    /// The version of the connection; before the handshake is done, the first one.
+    version: Version,
     phase: Phase,
     position: u64,
     poison: Option<ProtocolError>,
@@ -73,10 +76,16 @@ impl Side for FromServer {
 }
 
 impl<S: Side> Decoder<S> {
-    /// Creates a decoder for a connection whose handshake is done.
+    /// Creates a decoder for a connection whose handshake is done, and which speaks version 1.
     #[must_use]
     pub const fn new(limits: &Limits) -> Self {
-        Self { limits: *limits, phase: Phase::Open, position: 0, poison: None, side: PhantomData }
+        Self::speaking(Version::One, limits)
+    }
+
+    /// Creates a decoder for a connection whose handshake is done, and which speaks `version`.
+    #[must_use]
+    pub const fn speaking(version: Version, limits: &Limits) -> Self {
+        Self { limits: *limits, version, phase: Phase::Open, position: 0, poison: None, side: PhantomData }
     }
 
     /// Creates a decoder for a new connection.
@@ -90,9 +99,9 @@ impl<S: Side> Decoder<S> {
         decoder
     }
 
-    /// Ends the handshake: from now on all other frames are decoded, within `limits`.
-    pub const fn open(&mut self, limits: &Limits) {
-        self.limits = *limits;
+    /// Ends the handshake: from now on all other frames of `version` are decoded, within `limits`.
+    pub const fn open(&mut self, version: Version, limits: &Limits) {
+        (self.version, self.limits) = (version, *limits);
         self.phase = Phase::Open;
     }
 
@@ -126,6 +135,29 @@ impl<S: Side> Decoder<S> {
         }
     }
 
+    /// Takes back the last frame decoded, of `len` bytes: the next call decodes it again. For a caller that has no room
+    /// for the answer yet.
+    pub const fn take_back(&mut self, len: usize) {
+        self.position = self.position.saturating_sub(len as u64);
+    }
+
+    /// The length of the frame at the front of `input`, including its header and the magic before it; `None` if its
+    /// header is incomplete. Bytes that [`decode`](Self::decode) rejects may have any length.
+    ///
+    /// ```
+    /// use zaichik_proto::{ClientDecoder, Limits};
+    /// let decoder = ClientDecoder::new(&Limits::default());
+    /// assert_eq!(decoder.frame_len(&[8, 0, 0, 0, 0x0b, 0, 0, 0, 7]), Some(16));
+    /// assert_eq!(decoder.frame_len(&[8, 0, 0]), None);
+    /// ```
+    #[must_use]
+    pub fn frame_len(&self, input: &[u8]) -> Option<usize> {
+        let magic_len = self.magic_len();
+        let (header, _) = input.get(magic_len..)?.split_first_chunk()?;
+        let header = FrameHeader::from_bytes(*header).ok()?;
+        Some(magic_len.saturating_add(header.frame_len()))
+    }
+
     /// Number of bytes that decoded frames have consumed from the stream, including the magic.
     #[must_use]
     pub const fn position(&self) -> u64 {
@@ -148,7 +180,7 @@ impl<S: Side> Decoder<S> {
         let Some(body) = rest.get(..header.body_len as usize) else {
             return Ok(None);
         };
-        let frame = S::parse(header.kind, body, &self.limits)?;
+        let frame = S::parse(header.kind, body, self.version, &self.limits)?;
         let taken = magic_len.saturating_add(header.frame_len());
         Ok(Some((frame, taken)))
     }
@@ -164,8 +196,14 @@ impl<S: Side> Decoder<S> {
     /// Checks everything that depends on the header alone.
     fn check_header(&self, header: FrameHeader) -> Result<(), ProtocolFault> {
         let kind = header.kind;
-        if kind < FIRST_EXTENSION && !S::KINDS.contains(&kind) {
-            let fault = if S::OTHER_KINDS.contains(&kind) {
+        let version = self.version;
+        // Before Welcome the version is not known, and only a later one has a frame between Hello and Welcome.
+        let is_later = version > Version::One || self.phase == Phase::Handshake;
+        if kind == S::RESERVED && is_later {
+            return Err(ProtocolFault::Unsupported { kind });
+        }
+        if kind < FIRST_EXTENSION && !S::kinds(version).contains(&kind) {
+            let fault = if S::other_kinds(version).contains(&kind) {
                 ProtocolFault::WrongDirection { kind }
             } else {
                 ProtocolFault::UnknownKind { kind }
@@ -252,7 +290,8 @@ mod sealed {
     use core::ops::RangeInclusive;
 
     use super::{
-        ClientFrame, FromClient, FromServer, Limits, ProtocolFault, ServerFrame, client_kind, server_kind,
+        ClientFrame, FromClient, FromServer, Limits, ProtocolFault, ServerFrame, Version, client_kind,
+        server_kind,
     };
 
     /// The part of a direction that only this crate uses.
@@ -260,10 +299,12 @@ mod sealed {
     pub trait Sealed {
         /// Whether the direction starts with the magic.
         const HAS_MAGIC: bool;
+        /// The kind of this direction that is reserved from version 2 on.
+        const RESERVED: u8;
         /// The kinds of this direction.
-        const KINDS: RangeInclusive<u8>;
+        fn kinds(version: Version) -> RangeInclusive<u8>;
         /// The kinds of the other direction.
-        const OTHER_KINDS: RangeInclusive<u8>;
+        fn other_kinds(version: Version) -> RangeInclusive<u8>;
         /// The maximum body after the handshake.
         fn max_frame(limits: &Limits) -> u32;
         /// Whether a frame of this kind is allowed in the handshake.
@@ -271,15 +312,27 @@ mod sealed {
         /// Whether a frame of this kind is allowed after the handshake.
         fn when_open(kind: u8) -> bool;
         /// Reads the body of a frame whose kind is of this direction or an extension.
-        fn parse<'a>(kind: u8, body: &'a [u8], limits: &Limits) -> Result<Self::Frame<'a>, ProtocolFault>
+        fn parse<'a>(
+            kind: u8,
+            body: &'a [u8],
+            version: Version,
+            limits: &Limits,
+        ) -> Result<Self::Frame<'a>, ProtocolFault>
         where
             Self: super::Side;
     }
 
     impl Sealed for FromClient {
         const HAS_MAGIC: bool = true;
-        const KINDS: RangeInclusive<u8> = client_kind::HELLO..=client_kind::LAST;
-        const OTHER_KINDS: RangeInclusive<u8> = server_kind::WELCOME..=server_kind::LAST;
+        const RESERVED: u8 = client_kind::PROOF;
+
+        fn kinds(version: Version) -> RangeInclusive<u8> {
+            client_kind::HELLO..=client_kind::last(version)
+        }
+
+        fn other_kinds(version: Version) -> RangeInclusive<u8> {
+            server_kind::WELCOME..=server_kind::last(version)
+        }
 
         fn max_frame(limits: &Limits) -> u32 {
             limits.max_frame
@@ -293,15 +346,27 @@ mod sealed {
             kind != client_kind::HELLO
         }
 
-        fn parse<'a>(kind: u8, body: &'a [u8], limits: &Limits) -> Result<ClientFrame<'a>, ProtocolFault> {
-            ClientFrame::parse(kind, body, limits)
+        fn parse<'a>(
+            kind: u8,
+            body: &'a [u8],
+            version: Version,
+            limits: &Limits,
+        ) -> Result<ClientFrame<'a>, ProtocolFault> {
+            ClientFrame::parse(kind, body, version, limits)
         }
     }
 
     impl Sealed for FromServer {
         const HAS_MAGIC: bool = false;
-        const KINDS: RangeInclusive<u8> = server_kind::WELCOME..=server_kind::LAST;
-        const OTHER_KINDS: RangeInclusive<u8> = client_kind::HELLO..=client_kind::LAST;
+        const RESERVED: u8 = server_kind::CHALLENGE;
+
+        fn kinds(version: Version) -> RangeInclusive<u8> {
+            server_kind::WELCOME..=server_kind::last(version)
+        }
+
+        fn other_kinds(version: Version) -> RangeInclusive<u8> {
+            client_kind::HELLO..=client_kind::last(version)
+        }
 
         fn max_frame(limits: &Limits) -> u32 {
             // The answer to a batch can be slightly longer than the batch (docs/protocol.md §3.3).
@@ -316,8 +381,13 @@ mod sealed {
             kind != server_kind::WELCOME
         }
 
-        fn parse<'a>(kind: u8, body: &'a [u8], _limits: &Limits) -> Result<ServerFrame<'a>, ProtocolFault> {
-            ServerFrame::parse(kind, body)
+        fn parse<'a>(
+            kind: u8,
+            body: &'a [u8],
+            version: Version,
+            _limits: &Limits,
+        ) -> Result<ServerFrame<'a>, ProtocolFault> {
+            ServerFrame::parse(kind, body, version)
         }
     }
 }

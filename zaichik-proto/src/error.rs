@@ -40,7 +40,7 @@ pub enum ProtocolFault {
     #[error("the peer does not speak Zaichik: its first bytes are not the magic ZAI\\x01")]
     BadMagic,
     /// This end does not support the version in the handshake.
-    #[error("protocol version {got} is not supported; this end supports version 1")]
+    #[error("protocol version {got} is not supported; this end supports version 1 and later ones")]
     UnsupportedVersion {
         /// The version that the peer requested.
         got: u16,
@@ -62,6 +62,12 @@ pub enum ProtocolFault {
     /// A kind below 0x80 that the protocol does not define.
     #[error("frame kind {kind:#04x} is unknown")]
     UnknownKind {
+        /// The frame's kind byte.
+        kind: u8,
+    },
+    /// The protocol reserves the kind, and this end does not implement it.
+    #[error("frame kind {kind:#04x} is reserved and not implemented")]
+    Unsupported {
         /// The frame's kind byte.
         kind: u8,
     },
@@ -130,6 +136,7 @@ impl ProtocolFault {
             Self::OutOfPhase { .. } => FaultCode::OutOfPhase,
             Self::FrameTooLarge { .. } => FaultCode::FrameTooLarge,
             Self::UnknownKind { .. } => FaultCode::UnknownKind,
+            Self::Unsupported { .. } => FaultCode::Unsupported,
             Self::WrongDirection { .. } => FaultCode::WrongDirection,
             Self::ReservedBits { .. } => FaultCode::ReservedBits,
             Self::Truncated | Self::TrailingBytes { .. } => FaultCode::BadLength,

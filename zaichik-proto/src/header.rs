@@ -1,12 +1,13 @@
 //! The magic that begins a connection, and the header that begins every frame.
 
 use crate::error::ProtocolFault;
+use crate::version::Version;
 
 /// The first four bytes that a client sends; the last one is the protocol's major version.
 pub const MAGIC: [u8; 4] = *b"ZAI\x01";
 
-/// The protocol version that this crate implements.
-pub const PROTOCOL_VERSION: u16 = 1;
+/// The number of the newest protocol version that this crate implements.
+pub const PROTOCOL_VERSION: u16 = Version::NEWEST.number();
 
 /// Size of a frame's header in bytes.
 pub const HEADER_LEN: usize = 8;
@@ -66,6 +67,8 @@ impl FrameHeader {
 
 /// Kinds that a client sends.
 pub(crate) mod client_kind {
+    use crate::version::Version;
+
     pub(crate) const HELLO: u8 = 0x01;
     pub(crate) const CREATE_TOPIC: u8 = 0x02;
     pub(crate) const ALTER_TOPIC: u8 = 0x03;
@@ -81,11 +84,24 @@ pub(crate) mod client_kind {
     pub(crate) const CLOSE: u8 = 0x0d;
     pub(crate) const DESCRIBE: u8 = 0x0e;
     pub(crate) const REMOVE_DURABLE: u8 = 0x0f;
-    pub(crate) const LAST: u8 = REMOVE_DURABLE;
+    /// Chooses a shard; from version 2 on.
+    pub(crate) const SHARD: u8 = 0x10;
+    /// Answers a Challenge; reserved from version 2 on.
+    pub(crate) const PROOF: u8 = 0x11;
+
+    /// The last kind that a version defines or reserves.
+    pub(crate) const fn last(version: Version) -> u8 {
+        match version {
+            Version::One => REMOVE_DURABLE,
+            Version::Two => PROOF,
+        }
+    }
 }
 
 /// Kinds that the broker sends.
 pub(crate) mod server_kind {
+    use crate::version::Version;
+
     pub(crate) const WELCOME: u8 = 0x41;
     pub(crate) const TOPIC_READY: u8 = 0x42;
     pub(crate) const ACKS: u8 = 0x43;
@@ -105,7 +121,16 @@ pub(crate) mod server_kind {
     pub(crate) const COUNTERS: u8 = 0x51;
     pub(crate) const TOPICS: u8 = 0x52;
     pub(crate) const SUBSCRIPTIONS: u8 = 0x53;
-    pub(crate) const LAST: u8 = SUBSCRIPTIONS;
+    /// Asks for a proof before Welcome; reserved from version 2 on.
+    pub(crate) const CHALLENGE: u8 = 0x54;
+
+    /// The last kind that a version defines or reserves.
+    pub(crate) const fn last(version: Version) -> u8 {
+        match version {
+            Version::One => SUBSCRIPTIONS,
+            Version::Two => CHALLENGE,
+        }
+    }
 }
 
 /// The first kind of an extension, which a receiver that does not know it skips.

@@ -13,7 +13,7 @@
 //! use zaichik_proto::{ClientDecoder, ClientFrame, Commit, Limits};
 //!
 //! let mut wire = BytesMut::new();
-//! ClientFrame::Commit(Commit { request: 7, subscription: 1, offset: 41, quiet: false }).encode(&mut wire);
+//! ClientFrame::Commit(Commit { request: 7, subscription: 1, offset: 41, rewind: None, quiet: false }).encode(&mut wire);
 //!
 //! let mut decoder = ClientDecoder::new(&Limits::default());
 //! let (frame, taken) = decoder.decode(&wire)?.expect("the frame is complete");
@@ -42,6 +42,7 @@ mod read;
 mod record;
 mod refusal;
 mod time;
+mod version;
 mod write;
 
 pub use code::FaultCode;
@@ -53,7 +54,7 @@ pub use frame::batch::{
     Batch, BatchDuplicate, BatchResult, Batched, Operation, Operations, OperationsBuilder,
 };
 pub use frame::client::ClientFrame;
-pub use frame::connection::{Fatal, Goodbye, GoodbyeReason, Hello, Welcome};
+pub use frame::connection::{Fatal, Goodbye, GoodbyeReason, Hello, Shard, Welcome};
 pub use frame::cursor::{Commit, Nack, RemoveDurable, Seek, SeekTarget};
 pub use frame::delivery::{Delivery, DeliveryHead, Fenced, Gap, GapReason};
 pub use frame::describe::{Counters, Describe, Subject, SubscriptionItem, TopicItem};
@@ -72,3 +73,4 @@ pub use record::{
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use time::Timestamp;
+pub use version::Version;

@@ -57,6 +57,12 @@ wire_codes! {
         SubscriptionFenced = 24,
         /// The dead-letter topic can't be used.
         InvalidDeadLetter = 25,
+        /// The subscription was moved by a Seek after the client received what it commits; `value` is the rewind number.
+        CommitRewound = 26,
+        /// The offset of a Nack is committed; `value` is the cursor. Version 1 reports success instead.
+        NackCommitted = 27,
+        /// The epoch is too large to be continued; `value` is the newest one.
+        EpochTooLarge = 28,
         /// The producer skipped sequence numbers; `value` is the expected number.
         SequenceGap = 32,
         /// The broker no longer remembers the request with this sequence number.
@@ -168,6 +174,13 @@ impl fmt::Display for Refusal {
             RefusalCode::InvalidDeadLetter => {
                 f.write_str("the dead-letter topic has an invalid name, is the topic itself or retains nothing; choose another")
             }
+            RefusalCode::CommitRewound => {
+                write!(f, "the subscription was moved after the messages were received, and is at rewind {value} now; commit what it delivers from there")
+            }
+            RefusalCode::NackCommitted => {
+                write!(f, "the offset is committed, and the cursor is {value}; seek to redeliver committed messages")
+            }
+            RefusalCode::EpochTooLarge => write!(f, "the epoch is too large to be continued; subscribe with the epoch {value} or 0"),
             RefusalCode::SequenceGap => write!(f, "the producer skipped a sequence number; resend from {value}, in order"),
             RefusalCode::SequenceTooOld => f.write_str("the broker no longer remembers this sequence number, so the outcome of the request is unknown"),
             RefusalCode::ProducerFenced => write!(f, "the producer has a newer epoch, {value}; stop publishing under this one"),

@@ -46,7 +46,7 @@ fn garbage() -> Vec<(FaultCode, Vec<u8>)> {
     Record { timestamp: 1, ..record(b"x") }.encode(&mut stamped);
     let mut wrong_direction = bytes::BytesMut::new();
     ServerFrame::Pong { nonce: 1 }.encode(&mut wrong_direction);
-    let commit = Commit { request: 0, subscription: 1, offset: 0, quiet: false };
+    let commit = Commit { request: 0, subscription: 1, offset: 0, rewind: None, quiet: false };
     let hello = Hello { version: 1, name: "again", token: b"" };
     vec![
         (FaultCode::OutOfPhase, encoded(&ClientFrame::Hello(hello)).to_vec()),

@@ -27,11 +27,15 @@ mod local;
 #[cfg(test)]
 #[cfg(feature = "server")]
 mod manual;
+#[cfg(any(feature = "client", feature = "server"))]
+mod planted;
 mod runtime;
 #[cfg(feature = "server")]
 mod server;
 mod sync;
 mod system_clock;
+#[cfg(any(feature = "client", feature = "server"))]
+mod timeline;
 #[cfg(unix)]
 mod unix_socket;
 
@@ -46,6 +50,8 @@ pub use endpoint::Endpoint;
 pub use futures_io::FuturesIo;
 pub use futures_listener::FuturesListener;
 pub use local::LocalIo;
+#[cfg(all(feature = "planted", any(feature = "client", feature = "server")))]
+pub use planted::{Defect, plant};
 pub use runtime::{Io, Listener, Runtime, Timer};
 #[cfg(feature = "server")]
 pub use server::{BrokerHandle, EmbeddedBroker, Server, ServerError};

@@ -166,7 +166,11 @@ pub trait Runtime: Send + Sync + Sized + 'static {
         system_clock::monotonic()
     }
 
-    /// The wall clock, read once when a broker or a client starts. Default: the operating system's.
+    /// The wall clock, which brokers and clients follow: the machine was suspended while it advanced more than
+    /// [`now`](Self::now). Default: the operating system's.
+    ///
+    /// It is read at most ten times a second. A runtime whose time is not real must supply it, or real time is added to
+    /// its own.
     #[must_use]
     fn wall_clock() -> SystemTime {
         system_clock::wall_clock()

@@ -1,15 +1,16 @@
-//! Faults that a broker command must survive: slow clients, and SIGTERM under load.
+//! Faults that a broker command must survive: slow clients, SIGTERM under load, and SIGSTOP.
 
 use std::collections::BTreeSet;
 
+use bytes::{Buf, BytesMut};
 use futures::future::join_all;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use zaichik_proto::MAGIC;
-use zaichik_tokio::{Client, Event};
+use zaichik_proto::{ClientFrame, Hello, Limits, MAGIC, ServerDecoder, ServerFrame, Version};
+use zaichik_tokio::{Client, ClientError, Event, LinkError};
 
 use crate::messages::next_message;
-use crate::process::Broker;
+use crate::process::{Broker, command};
 use crate::script;
 
 /// Connections that never complete their handshake.
@@ -114,4 +115,90 @@ async fn write_until_the_end(client: Client, writer: u64) -> Vec<Vec<u8>> {
         }
     }
     acknowledged
+}
+
+/// A broker that was stopped for longer than three heartbeats keeps a peer that answers its Ping.
+pub fn s4_a_stopped_broker_drops_no_peer_that_answers_its_ping(path: &str) {
+    let broker = Broker::run(command(path, 0).env("ZAICHIK_LIMITS_HEARTBEAT", "1s"));
+    let address = broker.address();
+    script::block_on(async {
+        let mut peer = Peer::connect(&address).await;
+        // The client measures the broker's silence; it began after the peer was heard for the last time.
+        let client = Client::builder(&address).reconnect(false).connect().await.expect("the broker listens");
+        broker.signal("STOP");
+        let silence = loop {
+            if let Err(error) = client.ping().await
+                && let ClientError::Ended(reason) = error
+            {
+                break reason;
+            }
+        };
+        assert_eq!(silence, LinkError::HeartbeatMissed);
+        broker.signal("CONT");
+        loop {
+            match peer.next().await {
+                Heard::Ping(nonce) => {
+                    peer.send(&ClientFrame::Pong { nonce }).await;
+                    peer.send(&ClientFrame::Ping { nonce: 7 }).await;
+                }
+                Heard::Pong => break,
+                Heard::Other(frame) => panic!("{frame}"),
+            }
+        }
+    });
+    broker.signal("TERM");
+    let (code, log) = broker.end();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+/// A connection without a client, so that nothing but the test decides when it gives up.
+struct Peer {
+    stream: TcpStream,
+    received: BytesMut,
+    decoder: ServerDecoder,
+}
+
+/// A frame that a peer received.
+enum Heard {
+    Ping(u64),
+    Pong,
+    Other(String),
+}
+
+impl Peer {
+    /// A connection whose handshake is done.
+    async fn connect(address: &str) -> Self {
+        let stream = TcpStream::connect(address).await.expect("the kernel accepts");
+        let decoder = ServerDecoder::handshake(&Limits::default());
+        let mut peer = Self { stream, received: BytesMut::new(), decoder };
+        peer.stream.write_all(&MAGIC).await.expect("the broker reads");
+        peer.send(&ClientFrame::Hello(Hello { version: 1, name: "peer", token: b"" })).await;
+        let Heard::Other(_) = peer.next().await else { panic!("no Welcome") };
+        peer.decoder.open(Version::One, &Limits::default());
+        peer
+    }
+
+    async fn send(&mut self, frame: &ClientFrame<'_>) {
+        let mut bytes = BytesMut::new();
+        frame.encode(&mut bytes);
+        self.stream.write_all(&bytes).await.expect("the broker reads");
+    }
+
+    async fn next(&mut self) -> Heard {
+        loop {
+            if let Some((frame, taken)) = self.decoder.decode(&self.received).expect("a frame") {
+                let heard = if let ServerFrame::Ping { nonce } = frame {
+                    Heard::Ping(nonce)
+                } else if matches!(frame, ServerFrame::Pong { .. }) {
+                    Heard::Pong
+                } else {
+                    Heard::Other(format!("{frame:?}"))
+                };
+                self.received.advance(taken);
+                return heard;
+            }
+            let read = self.stream.read_buf(&mut self.received).await.expect("an open connection");
+            assert_ne!(read, 0, "the broker closed the connection");
+        }
+    }
 }

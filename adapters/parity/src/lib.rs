@@ -19,6 +19,8 @@ pub mod faults;
 #[cfg(target_os = "linux")]
 pub mod frozen;
 #[cfg(unix)]
+pub mod hoards;
+#[cfg(unix)]
 pub mod http;
 #[cfg(target_os = "linux")]
 pub mod lifecycle;
@@ -92,6 +94,10 @@ macro_rules! command_tests {
         $crate::command_tests!($command, faults;
             s1_five_hundred_slow_handshakes_do_not_keep_clients_out
             s5_sigterm_under_load_accounts_for_every_publish
+            s4_a_stopped_broker_drops_no_peer_that_answers_its_ping
+        );
+        $crate::command_tests!($command, hoards;
+            s15_connections_that_hoard_memory_stay_within_the_budget
         );
     };
     ($command:expr; $($name:ident)*) => {

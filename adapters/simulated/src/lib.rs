@@ -43,7 +43,9 @@ use std::io;
 use std::time::{Instant, SystemTime};
 
 pub use network::{SimulatedIo, SimulatedListener};
-pub use program::{Sleep, Task, break_connections, now, sleep, spawn, timeout};
+pub use program::{
+    Sleep, Task, break_connections, now, sleep, spawn, stop_process, suspend_machine, timeout,
+};
 pub use simulation::Simulation;
 pub use time::SimulatedTimer;
 pub use zaichik_driver::{
@@ -125,7 +127,7 @@ impl Runtime for Simulated {
         now()
     }
 
-    /// January 1, 2000, plus the time elapsed in the simulation.
+    /// January 1, 2000, plus the time elapsed in the simulation and the time for which its machine was suspended.
     fn wall_clock() -> SystemTime {
         executor::current().time().wall_clock()
     }

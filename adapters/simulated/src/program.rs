@@ -73,6 +73,51 @@ pub fn break_connections() -> usize {
     executor::current().network().break_all()
 }
 
+/// Stops the process, as SIGSTOP does: no task runs for `duration`, and timers that were due meanwhile ring late.
+///
+/// ```
+/// use std::time::Duration;
+/// use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation, stop_process};
+/// Simulation::new().run(async {
+///     let broker = EmbeddedBroker::start(BrokerConfig::default()).expect("the defaults are valid");
+///     let client = broker.client();
+///     client.ping().await.expect("connected");
+///     stop_process(Duration::from_hours(1));
+///     client.ping().await.expect("the connection survives");
+///     assert_eq!(broker.stats().expect("it runs").connections, 1);
+/// });
+/// ```
+///
+/// # Panics
+/// Outside of a simulation.
+#[track_caller]
+pub fn stop_process(duration: Duration) {
+    executor::current().time().stop(duration);
+}
+
+/// Suspends the machine: the wall clock advances by `duration`, while [`now`] and timers stand still.
+///
+/// ```
+/// use std::time::Duration;
+/// use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation, TopicOptions, sleep, suspend_machine};
+/// Simulation::new().run(async {
+///     let broker = EmbeddedBroker::start(BrokerConfig::default()).expect("the defaults are valid");
+///     let client = broker.client();
+///     client.create_topic("t", TopicOptions::new().retention_ttl(Duration::from_mins(10))).await.expect("created");
+///     client.publish("t", "a").await.expect("accepted");
+///     suspend_machine(Duration::from_hours(1));
+///     sleep(Duration::from_secs(1)).await;
+///     assert_eq!(client.subscribe("t").await.expect("subscribed").start(), 1, "it has expired");
+/// });
+/// ```
+///
+/// # Panics
+/// Outside of a simulation.
+#[track_caller]
+pub fn suspend_machine(duration: Duration) {
+    executor::current().time().suspend(duration);
+}
+
 /// The future of [`sleep`].
 ///
 /// ```

@@ -36,6 +36,8 @@ pub(crate) enum Stuck {
 #[derive(Debug)]
 struct State {
     now: Instant,
+    /// How far the wall clock was set forward.
+    suspended: Duration,
     timers: BTreeMap<Setting, Waker>,
     settings: u64,
 }
@@ -50,7 +52,15 @@ struct Setting {
 impl Time {
     pub(crate) fn new() -> Self {
         let begin = real();
-        Self { begin, state: Mutex::new(State { now: begin, timers: BTreeMap::new(), settings: 0 }) }
+        Self {
+            begin,
+            state: Mutex::new(State {
+                now: begin,
+                suspended: Duration::ZERO,
+                timers: BTreeMap::new(),
+                settings: 0,
+            }),
+        }
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -63,8 +73,20 @@ impl Time {
 
     pub(crate) fn wall_clock(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH
-            .checked_add(BEGIN.saturating_add(self.elapsed()))
+            .checked_add(BEGIN.saturating_add(self.elapsed()).saturating_add(self.lock().suspended))
             .unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// The process is stopped: time passes, but no timer rings.
+    pub(crate) fn stop(&self, duration: Duration) {
+        let mut state = self.lock();
+        state.now = state.now.checked_add(duration).unwrap_or(state.now);
+    }
+
+    /// The machine is suspended: only the wall clock advances.
+    pub(crate) fn suspend(&self, duration: Duration) {
+        let mut state = self.lock();
+        state.suspended = state.suspended.saturating_add(duration);
     }
 
     /// Jumps to the time of the next timer, but not past `end`, and rings all timers set for that time.

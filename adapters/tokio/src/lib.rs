@@ -52,13 +52,14 @@
 //! ```
 //!
 //! In such a test use a broker without a socket: paused time advances while bytes are in transit in a real socket. Let
-//! time pass with `tokio::time::sleep`, during which heartbeats are answered. `tokio::time::advance` jumps: a jump of more
-//! than 90 s looks like a suspended machine, and connections break. Below a millisecond, only `advance` is exact.
+//! time pass with `tokio::time::sleep`, which stops at every timer on the way. `tokio::time::advance` jumps: a jump of more
+//! than 2 s looks like a process that was stopped, which heartbeats and the delays of nacks do not count. Below a
+//! millisecond, only `advance` is exact.
 
 mod io;
 
 use std::future::Future;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 pub use io::{TokioIo, TokioListener, TokioTimer};
 #[cfg(feature = "client")]
@@ -120,6 +121,15 @@ impl Runtime for Tokio {
 
     fn now() -> Instant {
         tokio::time::Instant::now().into_std()
+    }
+
+    /// The operating system's wall clock; while tokio's time is paused, it has the same pauses and jumps.
+    #[expect(clippy::disallowed_methods, reason = "tokio has no wall clock of its own")]
+    fn wall_clock() -> SystemTime {
+        // In this order an interruption makes the wall clock too early, which has no effect, and never too late.
+        let (wall, real, tokio) = (SystemTime::now(), Instant::now(), Self::now());
+        let wall = wall.checked_add(tokio.saturating_duration_since(real)).unwrap_or(wall);
+        wall.checked_sub(real.saturating_duration_since(tokio)).unwrap_or(wall)
     }
 }
 

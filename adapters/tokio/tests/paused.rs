@@ -49,17 +49,15 @@ async fn a_client_that_connects_later_has_the_same_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_jump_past_the_heartbeats_breaks_the_connection() {
+async fn s4_a_jump_past_the_heartbeats_breaks_no_connection() {
     let broker = broker();
     let client = broker.client();
     client.ping().await.expect("connected");
     advance(Duration::from_secs(80)).await;
-    client.ping().await.expect("two heartbeats late, which is not too late");
-    assert_eq!(broker.stats().expect("it runs").connections, 1);
+    client.ping().await.expect("two heartbeats late");
     advance(HOUR).await;
-    // The client drops the connection and opens another.
-    while client.ping().await.is_err() {}
-    assert_eq!(broker.stats().expect("it runs").connections, 2);
+    client.ping().await.expect("an hour late");
+    assert_eq!(broker.stats().expect("it runs").connections, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::{Buf, BytesMut};
 use zaichik_proto::{
     AckLevel, ClientFrame, CreateTopic, FrameHeader, HEADER_LEN, Hello, Limits, MAGIC, PROTOCOL_VERSION,
-    Publish, Record, Records, ServerDecoder, ServerFrame, Start, Subscribe, TopicOptions,
+    Publish, Record, Records, ServerDecoder, ServerFrame, Start, Subscribe, TopicOptions, Version,
 };
 
 use crate::wire;
@@ -109,7 +109,7 @@ impl Client {
             token: b"",
         }))?;
         client.answer("Welcome", |frame| matches!(frame, ServerFrame::Welcome(_)))?;
-        client.decoder.open(&Limits::default());
+        client.decoder.open(Version::NEWEST, &Limits::default());
         Ok(client)
     }
 

@@ -7,7 +7,7 @@ use zaichik_proto::{
     AckLevel, AckRun, Acks, Batched, ClientDecoder, ClientFrame, Counters, Delivery, Done, Duplicate, Fatal,
     FaultCode, Fenced, Gap, GapReason, Goodbye, GoodbyeReason, Items, Limits, List, Page, Published, Record,
     Records, Refusal, RefusalCode, Refused, ServerFrame, Subject, Subscribed, TopicReady, TopicStatus,
-    Unsubscribed, Welcome,
+    Unsubscribed, Version, Welcome,
 };
 
 use crate::choices::Choices;
@@ -31,6 +31,7 @@ const REFUSALS: [RefusalCode; 12] = [
 /// The other end of one connection.
 pub(super) struct Server {
     decoder: ClientDecoder,
+    version: Version,
     input: BytesMut,
     is_open: bool,
     asked: VecDeque<Asked>,
@@ -60,6 +61,7 @@ impl Server {
     pub(super) fn new() -> Self {
         Self {
             decoder: ClientDecoder::handshake(&Limits::default()),
+            version: Version::One,
             input: BytesMut::new(),
             is_open: false,
             asked: VecDeque::new(),
@@ -76,10 +78,7 @@ impl Server {
             self.decoder.decode(&self.input).expect("the client keeps to the protocol")
         {
             let asked = match frame {
-                ClientFrame::Hello(_) => {
-                    self.decoder.open(&Limits::default());
-                    Some(Asked::Hello)
-                }
+                ClientFrame::Hello(_) => Some(Asked::Hello),
                 ClientFrame::Publish(publish) => {
                     (publish.ack != AckLevel::None).then_some(Asked::Publish(publish.request))
                 }
@@ -104,7 +103,7 @@ impl Server {
                 }),
                 ClientFrame::Ping { nonce } => Some(Asked::Ping(nonce)),
                 ClientFrame::Close => Some(Asked::Close),
-                ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => None,
+                ClientFrame::Shard(_) | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => None,
             };
             self.asked.extend(asked);
             self.input.advance(taken);
@@ -121,8 +120,17 @@ impl Server {
             Asked::Hello => {
                 self.is_open = true;
                 let instance = choices.one_of(&[1, 2]);
+                // Each instance speaks its own version.
+                self.version = if instance == 1 { Version::One } else { Version::Two };
+                self.decoder.open(self.version, &Limits::default());
                 let limits = Limits::new().heartbeat_millis(choices.one_of(&[5_000, 0]));
-                encoded(&ServerFrame::Welcome(Welcome { version: 1, instance, limits, server: "s" }))
+                encoded(&ServerFrame::Welcome(Welcome {
+                    version: self.version.number(),
+                    instance,
+                    limits,
+                    capabilities: 0,
+                    server: "s",
+                }))
             }
             Asked::Ping(nonce) => encoded(&ServerFrame::Pong { nonce }),
             Asked::Close => {
@@ -145,6 +153,7 @@ impl Server {
                 let mut bytes = Vec::new();
                 let duplicates = List::encode_into(&mut bytes, [Duplicate { record: 0, offset }]);
                 encoded(&ServerFrame::Published(Published {
+                    repeated: self.repeated(),
                     request,
                     created,
                     first_offset: None,
@@ -161,7 +170,12 @@ impl Server {
                 let results = zaichik_proto::BatchResult { operation: 0, created, first_offset: offset };
                 let mut bytes = Vec::new();
                 let results = List::encode_into(&mut bytes, [results]);
-                encoded(&ServerFrame::Batched(Batched { request, results, duplicates: List::EMPTY }))
+                encoded(&ServerFrame::Batched(Batched {
+                    repeated: self.repeated(),
+                    request,
+                    results,
+                    duplicates: List::EMPTY,
+                }))
             }
             Asked::Subscribe(request, subscription) => {
                 (self.subscription, self.next) = (subscription, offset);
@@ -200,10 +214,15 @@ impl Server {
         }
     }
 
+    /// An answer of version 2 is repeated now and then.
+    fn repeated(&self) -> Option<bool> {
+        (self.version > Version::One).then_some(self.next % 2 == 1)
+    }
+
     fn refuse(&self, request: u32, choices: &mut Choices<'_>) -> Bytes {
         let value = choices.one_of(&[0, 1, self.next, u64::MAX]);
         let refusal = Refusal::with_value(choices.one_of(&REFUSALS), value);
-        encoded(&ServerFrame::Refused(Refused { request, count: 1, refusal }))
+        encoded(&ServerFrame::Refused(Refused { request, count: 1, refusal, repeated: self.repeated() }))
     }
 
     /// Sends a frame that answers no request; some are allowed.

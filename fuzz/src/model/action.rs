@@ -56,6 +56,8 @@ pub(crate) struct Claim {
 pub(crate) enum Epoch {
     /// It was not held.
     First,
+    /// The maximum epoch, or this much less.
+    Huge(u32),
     /// An epoch at this distance from the current one.
     Current(i32),
 }
@@ -87,7 +89,8 @@ impl Action {
                     Part::Publish { topic, records } => Operation::Publish { topic, records },
                     Part::Commit { which, ahead } => {
                         let number = which.resolve(model, peer);
-                        Operation::Commit { number, offset: ahead_of_cursor(model, peer, number, ahead) }
+                        let offset = ahead_of_cursor(model, peer, number, ahead);
+                        Operation::Commit { number, offset, rewind: rewind_of(model, peer, number) }
                     }
                 });
                 Request::Batch { ack, producer, operations: operations.collect() }
@@ -100,6 +103,7 @@ impl Action {
                     let epoch = match epoch {
                         Epoch::First => 0,
                         Epoch::Current(by) => current.saturating_add_signed(by),
+                        Epoch::Huge(by) => u32::MAX.wrapping_sub(by),
                     };
                     Durable { epoch, ..durable }
                 });
@@ -108,7 +112,8 @@ impl Action {
             Self::Unsubscribe { which } => Request::Unsubscribe { number: which.resolve(model, peer) },
             Self::Commit { which, ahead } => {
                 let number = which.resolve(model, peer);
-                Request::Commit { number, offset: ahead_of_cursor(model, peer, number, ahead) }
+                let offset = ahead_of_cursor(model, peer, number, ahead);
+                Request::Commit { number, offset, rewind: rewind_of(model, peer, number) }
             }
             Self::Nack { which, ahead, delay } => {
                 let number = which.resolve(model, peer);
@@ -174,6 +179,13 @@ impl Place {
 /// The offset `ahead` places after the first uncommitted one.
 fn ahead_of_cursor(model: &Model, peer: u64, number: u32, ahead: i64) -> u64 {
     held(model, peer, number).map_or(0, Subscription::cursor).saturating_add_signed(ahead)
+}
+
+/// The rewind number of a commit, if the connection's version has one: the current one, or for even offsets of the
+/// cursor the one before.
+fn rewind_of(model: &Model, peer: u64, number: u32) -> Option<u32> {
+    let (rewind, cursor) = held(model, peer, number).map_or((0, 0), |one| (one.rewind, one.cursor()));
+    model.newer.contains(&peer).then(|| rewind.saturating_sub(u32::from(cursor % 2 == 0)))
 }
 
 fn held(model: &Model, peer: u64, number: u32) -> Option<&Subscription> {

@@ -100,6 +100,11 @@ impl Model {
 
     fn reason_against_attaching(&self, session: u64, request: &Subscribe) -> Option<Refusal> {
         let durable = request.durable?;
+        let newest =
+            self.durable(request.topic, durable.name).map_or(0, |index| self.subscriptions[index].epoch);
+        if durable.epoch > newest.max(1 << 31) || newest.max(durable.epoch) == u32::MAX {
+            return Some((RefusalCode::EpochTooLarge, newest.into()));
+        }
         let Some(index) = self.durable(request.topic, durable.name) else {
             let count = self.subscriptions.iter().filter(|one| one.name.is_some()).count();
             let limit = self.bounds.max_durables;

@@ -74,8 +74,8 @@ impl Trial {
                 self.duplicates.extend(duplicates.map(|(record, offset)| (operation, record, offset)));
                 Ok(())
             }
-            Operation::Commit { number, offset } => {
-                self.after.held(session, *number)?.commit(*offset).map(|_| ())
+            Operation::Commit { number, offset, rewind } => {
+                self.after.held(session, *number)?.commit(*offset, *rewind).map(|_| ())
             }
         }
     }

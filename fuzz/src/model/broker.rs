@@ -8,7 +8,7 @@ use std::rc::Rc;
 use zaichik_proto::{AckLevel, Producer, RefusalCode};
 
 use crate::model::names::Names;
-use crate::model::producer::Producers;
+use crate::model::producer::{Kind, Producers};
 use crate::model::subscription::Subscription;
 use crate::model::topic::{Accepted, Topic};
 use crate::model::words::{Answer, Bounds, INVALID, Options, Ready, Record, Refusal, Request, Settings};
@@ -29,6 +29,8 @@ pub(crate) struct Model {
     /// Those of them that the connection has not been notified of yet.
     pub(crate) notices: Vec<(u64, u32, u32)>,
     pub(crate) producers: Producers,
+    /// Connections that speak version 2.
+    pub(crate) newer: BTreeSet<u64>,
     /// Records that were copied to a dead-letter topic: topic, offset and durable name of the original.
     pub(crate) dead_letters: BTreeSet<(u32, u64, Option<u32>)>,
     /// The number of dead letters that the broker has memory for; `None` if memory is not a limit.
@@ -52,6 +54,7 @@ impl Model {
             fenced: Vec::new(),
             notices: Vec::new(),
             producers: Producers::default(),
+            newer: BTreeSet::new(),
             dead_letters: BTreeSet::new(),
             dead_letter_room: None,
             superseded: 0,
@@ -83,20 +86,32 @@ impl Model {
     }
 
     pub(crate) fn request(&mut self, session: u64, request: &Request) -> Answer {
+        let answer = self.request_of(session, request);
+        if self.newer.contains(&session) { answer } else { answer.plain() }
+    }
+
+    /// The kind of a batch on a connection.
+    pub(crate) fn kind_of_batch(&self, session: u64) -> Kind {
+        if self.newer.contains(&session) { Kind::Batch } else { Kind::OldBatch }
+    }
+
+    fn request_of(&mut self, session: u64, request: &Request) -> Answer {
         let refused = |refusal| Answer::refused(refusal);
         match request {
             Request::Publish { ack, producer, topic, records } => {
-                self.as_producer(*producer, false, |model| {
+                self.as_producer(*producer, Kind::Publish, |model| {
                     model.publish(*ack, *topic, records).unwrap_or_else(refused)
                 })
             }
             Request::Batch { ack, producer, operations } => {
-                self.as_producer(*producer, true, |model| model.batch(session, *ack, operations))
+                self.as_producer(*producer, self.kind_of_batch(session), |model| {
+                    model.batch(session, *ack, operations)
+                })
             }
             Request::Subscribe(subscribe) => self.subscribe(session, subscribe),
             Request::Unsubscribe { number } => self.unsubscribe(session, *number).unwrap_or_else(refused),
-            Request::Commit { number, offset } => {
-                let committed = self.held(session, *number).and_then(|one| one.commit(*offset));
+            Request::Commit { number, offset, rewind } => {
+                let committed = self.held(session, *number).and_then(|one| one.commit(*offset, *rewind));
                 committed.map_or_else(refused, Answer::Done)
             }
             Request::Nack { number, offset, delay } => {
@@ -114,21 +129,24 @@ impl Model {
     }
 
     /// A request that the broker refused for lack of memory has an effect only on its producer.
-    pub(crate) fn request_without_memory(&mut self, request: &Request, busy: Answer) -> Answer {
+    pub(crate) fn request_without_memory(&mut self, session: u64, request: &Request, busy: Answer) -> Answer {
         let (Request::Publish { producer, .. } | Request::Batch { producer, .. }) = request else {
             return busy;
         };
-        self.as_producer(*producer, matches!(request, Request::Batch { .. }), |_| busy)
+        let is_batch = matches!(request, Request::Batch { .. });
+        let kind = if is_batch { self.kind_of_batch(session) } else { Kind::Publish };
+        let answer = self.as_producer(*producer, kind, |_| busy);
+        if self.newer.contains(&session) { answer } else { answer.plain() }
     }
 
     fn as_producer(
         &mut self,
         claim: Option<Producer>,
-        is_batch: bool,
+        kind: Kind,
         run: impl FnOnce(&mut Self) -> Answer,
     ) -> Answer {
         let Some(claim) = claim else { return run(self) };
-        if let Err(answer) = self.producers.judge(claim, is_batch, self.now, &self.bounds) {
+        if let Err(answer) = self.producers.judge(claim, kind, self.now, &self.bounds) {
             return answer;
         }
         let answer = run(self);

@@ -27,8 +27,8 @@ pub(crate) fn request(frame: &ClientFrame<'_>, names: &mut Names) -> Option<(u32
                 zaichik_proto::Operation::Publish { topic, records: published } => {
                     Operation::Publish { topic: names.topic_id(topic), records: records(&published) }
                 }
-                zaichik_proto::Operation::Commit { subscription, offset } => {
-                    Operation::Commit { number: subscription, offset }
+                zaichik_proto::Operation::Commit { subscription, offset, rewind } => {
+                    Operation::Commit { number: subscription, offset, rewind }
                 }
             });
             let (ack, producer, operations) = (batch.ack, batch.producer, operations.collect());
@@ -37,7 +37,8 @@ pub(crate) fn request(frame: &ClientFrame<'_>, names: &mut Names) -> Option<(u32
         ClientFrame::Subscribe(one) => (one.request, Request::Subscribe(subscribe(one, names))),
         ClientFrame::Unsubscribe(one) => (one.request, Request::Unsubscribe { number: one.subscription }),
         ClientFrame::Commit(commit) => {
-            (commit.request, Request::Commit { number: commit.subscription, offset: commit.offset })
+            let (number, offset, rewind) = (commit.subscription, commit.offset, commit.rewind);
+            (commit.request, Request::Commit { number, offset, rewind })
         }
         ClientFrame::Nack(nack) => {
             let (number, offset, delay) = (nack.subscription, nack.offset, nack.delay_micros);
@@ -65,6 +66,7 @@ pub(crate) fn request(frame: &ClientFrame<'_>, names: &mut Names) -> Option<(u32
             (alter.request, Request::Alter { topic, options })
         }
         ClientFrame::Describe(_)
+        | ClientFrame::Shard(_)
         | ClientFrame::Hello(_)
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
@@ -79,13 +81,16 @@ pub(crate) fn answer(frame: &ServerFrame<'_>) -> Option<(u32, Answer)> {
         ServerFrame::Published(published) => {
             let duplicates = published.duplicates.iter().map(|one| (one.record, one.offset)).collect();
             let (created, first) = (published.created, published.first_offset);
-            (published.request, Answer::Published { created, first, duplicates })
+            let answer = Answer::Published { created, first, duplicates };
+            (published.request, repeated(published.repeated, answer))
         }
-        ServerFrame::Batched(batched) => (batched.request, self::batched(batched)),
+        ServerFrame::Batched(batched) => {
+            (batched.request, repeated(batched.repeated, self::batched(batched)))
+        }
         ServerFrame::Refused(refused) if refused.request != 0 => {
             let (code, value) = (refused.refusal.code, refused.refusal.value);
             let operation = refused.refusal.operation;
-            (refused.request, Answer::Refused { code, value, operation })
+            (refused.request, repeated(refused.repeated, Answer::Refused { code, value, operation }))
         }
         ServerFrame::TopicReady(ready) => {
             let status = match ready.status {
@@ -118,6 +123,10 @@ pub(crate) fn answer(frame: &ServerFrame<'_>) -> Option<(u32, Answer)> {
         | ServerFrame::Fatal(_)
         | ServerFrame::Extension { .. } => return None,
     })
+}
+
+fn repeated(repeated: Option<bool>, answer: Answer) -> Answer {
+    if repeated == Some(true) { Answer::Repeated(Box::new(answer)) } else { answer }
 }
 
 /// The events of a subscription in a frame, and its number.

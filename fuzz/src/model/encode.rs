@@ -54,8 +54,9 @@ pub(crate) fn encode(request: u32, what: &Request, out: &mut BytesMut) {
         Request::Unsubscribe { number } => {
             ClientFrame::Unsubscribe(Unsubscribe { request, subscription: *number }).encode(out);
         }
-        Request::Commit { number, offset } => {
-            let commit = Commit { request, subscription: *number, offset: *offset, quiet: false };
+        Request::Commit { number, offset, rewind } => {
+            let commit =
+                Commit { request, subscription: *number, offset: *offset, rewind: *rewind, quiet: false };
             ClientFrame::Commit(commit).encode(out);
         }
         Request::Nack { number, offset, delay } => {
@@ -118,8 +119,12 @@ fn push(operation: &Operation, builder: &mut OperationsBuilder) {
             let records = Records::from_encoded(u32::try_from(records.len()).unwrap(), &bytes);
             builder.push(zaichik_proto::Operation::Publish { topic: topic.as_bytes(), records });
         }
-        Operation::Commit { number, offset } => {
-            builder.push(zaichik_proto::Operation::Commit { subscription: *number, offset: *offset });
+        Operation::Commit { number, offset, rewind } => {
+            builder.push(zaichik_proto::Operation::Commit {
+                subscription: *number,
+                offset: *offset,
+                rewind: *rewind,
+            });
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Nacks, failures and dead letters in the model (rules A4, A6).
 
+use zaichik_proto::RefusalCode;
+
 use crate::model::broker::Model;
 use crate::model::entry::Liveness;
 use crate::model::subscription::Pause;
@@ -44,6 +46,9 @@ impl Model {
             if outcome == Outcome::Buried {
                 one.bury(offset);
             }
+        } else if self.newer.contains(&session) {
+            let cursor = self.held(session, number)?.cursor();
+            return Err((RefusalCode::NackCommitted, cursor));
         }
         self.held(session, number).map(|one| u64::from(one.rewind))
     }

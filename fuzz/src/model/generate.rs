@@ -152,11 +152,12 @@ fn subscribe(choices: &mut Choices<'_>) -> Action {
             inactive_ttl: choices.one_of(&[FOREVER, 0, 0, 1, 3, 10]),
         }),
     };
-    let epoch = match choices.weighted(&[3, 1, 1, 1]) {
+    let epoch = match choices.weighted(&[6, 2, 2, 2, 1]) {
         0 => Epoch::First,
         1 => Epoch::Current(0),
         2 => Epoch::Current(1),
-        _ => Epoch::Current(-1),
+        3 => Epoch::Current(-1),
+        _ => Epoch::Huge(choices.one_of(&[0, 1, 2, 1 << 30])),
     };
     Action::Subscribe { terms, from: place(choices), epoch }
 }

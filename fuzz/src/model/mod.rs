@@ -31,6 +31,7 @@ mod rows;
 
 pub(crate) use self::broker::Model;
 pub use self::generate::scripts;
+pub(crate) use self::producer::Kind;
 pub use self::script::{Script, check};
 
 /// Runs the script that these bytes encode on the engine and on the model.

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 use zaichik_engine::{Broker, BrokerConfig, Outbound, Seed, Timestamp, Turn};
-use zaichik_proto::{AckLevel, ServerFrame};
+use zaichik_proto::{AckLevel, ServerFrame, Version};
 use zaichik_testkit::{Connections, Frames, requests};
 
 use crate::model::encode::encode;
@@ -49,7 +49,7 @@ impl Peers {
             }
             encode(*request, what, &mut bytes);
         }
-        self.send_bytes(peer, bytes);
+        self.send_bytes(peer, &bytes);
     }
 
     /// The connection ends, and another one takes its place.
@@ -108,15 +108,23 @@ impl Peers {
         self.connections.broker
     }
 
-    fn connect(&mut self, peer: usize) {
-        self.all[peer] = Peer { connection: self.connections.accept(), ..Peer::default() };
-        self.send_bytes(peer, requests(|client| client.hello(b"")));
+    /// The version that a connection speaks: one half of them the first, one half the second.
+    pub(crate) const fn version(peer: usize) -> Version {
+        if peer.is_multiple_of(2) { Version::One } else { Version::Two }
     }
 
-    fn send_bytes(&mut self, peer: usize, mut bytes: BytesMut) {
-        let connection = self.all[peer].connection;
-        self.connections.read(connection, &mut bytes, usize::MAX);
-        assert!(bytes.is_empty(), "one read is enough");
+    fn connect(&mut self, peer: usize) {
+        self.all[peer] = Peer { connection: self.connections.accept(), ..Peer::default() };
+        self.send_bytes(peer, &requests(|client| client.hello_as(Self::version(peer), b"")));
+    }
+
+    /// The requests of a step arrive at once, even if a connection would have to read several times: the model applies
+    /// them without deliveries in between.
+    fn send_bytes(&mut self, peer: usize, bytes: &[u8]) {
+        let (connection, now) = (self.all[peer].connection, self.connections.now);
+        let session = self.connections.session(connection).expect("it is open");
+        session.inbound().extend_from_slice(bytes);
+        session.handle_read(now);
         let read = |connection, outbound: &mut Outbound| Peer::read(&mut self.all, connection, outbound);
         self.connections.settle(connection, read);
         let reason = self.connections.session(connection).and_then(|session| session.close_reason());

@@ -7,6 +7,15 @@ use crate::model::words::{Answer, Bounds};
 /// Answers remembered for one producer. The bound in bytes is not modelled.
 const MAX_ANSWERS: usize = 1_024;
 
+/// The kind of a producer's request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Publish,
+    /// A batch on a connection of version 1, which the answer to a publish does not answer.
+    OldBatch,
+    Batch,
+}
+
 /// Every producer that is not forgotten.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Producers {
@@ -35,7 +44,7 @@ impl Producers {
     pub(crate) fn judge(
         &mut self,
         claim: Producer,
-        is_batch: bool,
+        kind: Kind,
         now: u64,
         bounds: &Bounds,
     ) -> Result<(), Answer> {
@@ -71,29 +80,28 @@ impl Producers {
             return Ok(());
         }
         match known.answers.iter().find(|(sequence, _)| *sequence == claim.sequence) {
-            Some((_, Answer::Published { .. })) if is_batch => refused(RefusalCode::SequenceTooOld, 0),
-            Some((_, Answer::Batched { .. })) if !is_batch => refused(RefusalCode::SequenceTooOld, 0),
+            Some((_, Answer::Published { .. })) if kind == Kind::OldBatch => {
+                refused(RefusalCode::SequenceTooOld, 0)
+            }
+            Some((_, Answer::Batched { .. })) if kind == Kind::Publish => {
+                refused(RefusalCode::SequenceTooOld, 0)
+            }
             // Only the answer to a batch names an operation.
-            Some((_, Answer::Refused { code, value, .. })) if !is_batch => refused(*code, *value),
-            Some((_, answer)) => Err(answer.clone()),
+            Some((_, Answer::Refused { code, value, .. })) if kind == Kind::Publish => {
+                Err(Answer::Repeated(Box::new(Answer::refused((*code, *value)))))
+            }
+            Some((_, answer)) => Err(Answer::Repeated(Box::new(answer.clone()))),
             None => refused(RefusalCode::SequenceTooOld, 0),
         }
     }
 
     /// Finds out from the broker's answer whether it remembers the producers that are unsure.
-    pub(crate) fn reveal(
-        &mut self,
-        claim: Producer,
-        is_batch: bool,
-        now: u64,
-        bounds: &Bounds,
-        answer: &Answer,
-    ) {
+    pub(crate) fn reveal(&mut self, claim: Producer, kind: Kind, now: u64, bounds: &Bounds, answer: &Answer) {
         if !self.known.iter().any(|known| known.is_unsure) {
             return;
         }
-        let agrees = match (self.clone().judge(claim, is_batch, now, bounds), answer) {
-            (Err(expected), _) => expected == *answer,
+        let agrees = match (self.clone().judge(claim, kind, now, bounds), answer) {
+            (Err(expected), _) => expected.plain() == answer.clone().plain(),
             (Ok(()), Answer::Refused { code, .. }) => !is_of_producers(*code),
             (Ok(()), _) => true,
         };

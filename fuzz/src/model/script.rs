@@ -1,6 +1,8 @@
 //! Scripts: the events of a broker's life, as data that shrinks well, and a comparison of the engine and the model on
 //! one.
 
+use zaichik_proto::Version;
+
 use crate::model::action::Action;
 use crate::model::broker::Model;
 use crate::model::encode::config;
@@ -49,6 +51,9 @@ impl std::fmt::Debug for Script {
 pub fn check(script: &Script) {
     let mut model = Model::new(script.defaults, script.bounds);
     model.tick(BEGIN);
+    model
+        .newer
+        .extend((0..PEERS).filter(|peer| Peers::version(*peer) > Version::One).map(|peer| peer as u64));
     let peers = Peers::new(config(script.defaults, &script.bounds, script.output_buffer), PEERS, BEGIN);
     let mut both = Comparison { model, peers, now: BEGIN, request: 0, refused_silently: [0; PEERS] };
     for (step, index) in script.steps.iter().zip(0..) {

@@ -23,6 +23,8 @@ pub(crate) struct Subscription {
     /// The epoch under which its holder first attached.
     pub(crate) held_since: u32,
     pub(crate) rewind: u32,
+    /// The rewind of the last seek.
+    sought: u32,
     pub(crate) last_delivered: Option<u64>,
     /// The first offset not delivered.
     pub(crate) next: u64,
@@ -80,6 +82,7 @@ impl Subscription {
             epoch: 0,
             held_since: 0,
             rewind: 0,
+            sought: 0,
             last_delivered: None,
             next: start,
             uncommitted: Vec::new(),
@@ -110,10 +113,13 @@ impl Subscription {
         self.holder.is_none() && ttl != FOREVER && self.detached_at.saturating_add(ttl) <= now
     }
 
-    /// Rules A2, A3.
-    pub(crate) fn commit(&mut self, offset: u64) -> Result<u64, Refusal> {
+    /// Rules A2, A3, A10.
+    pub(crate) fn commit(&mut self, offset: u64, rewind: Option<u32>) -> Result<u64, Refusal> {
         if self.terms.window == 0 {
             return Err((RefusalCode::CommitsOff, 0));
+        }
+        if rewind.is_some_and(|rewind| rewind < self.sought) {
+            return Err((RefusalCode::CommitRewound, self.rewind.into()));
         }
         if offset >= self.next {
             return Err((RefusalCode::CommitAhead, self.next));
@@ -148,6 +154,7 @@ impl Subscription {
         self.done.clear();
         self.pause = None;
         self.start_again_at(to);
+        self.sought = self.rewind;
         self.forget_done();
     }
 

@@ -282,13 +282,12 @@ impl Topic {
         count + need.0 - gone.0 > max_messages || bytes + need.1 - gone.1 > max_bytes
     }
 
-    /// Whether an entry counts towards the limits. With `latest`, dead records do not, but the records of the current
-    /// step always do.
+    /// Whether an entry counts towards the limits. Dead records do not, but the records of the current step always do.
     fn counts(&self, index: usize, now: u64) -> bool {
         let entry = &self.log[index];
         let from = self.step.as_ref().map_or(self.log.len(), |step| step.from);
         let is_live = || entry.liveness(&self.settings, now) == Liveness::Live;
-        !entry.removed && (!self.settings.latest || index >= from || is_live())
+        !entry.removed && (index >= from || is_live())
     }
 
     /// Rule R3: the first record that is live for new subscriptions and satisfies `accepts`; the end if there is none.

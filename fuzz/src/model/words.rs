@@ -76,23 +76,55 @@ pub(crate) enum Start {
 /// A client's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Request {
-    Publish { ack: AckLevel, producer: Option<Producer>, topic: u32, records: Vec<Record> },
-    Batch { ack: AckLevel, producer: Option<Producer>, operations: Vec<Operation> },
+    Publish {
+        ack: AckLevel,
+        producer: Option<Producer>,
+        topic: u32,
+        records: Vec<Record>,
+    },
+    Batch {
+        ack: AckLevel,
+        producer: Option<Producer>,
+        operations: Vec<Operation>,
+    },
     Subscribe(Subscribe),
-    Unsubscribe { number: u32 },
-    Commit { number: u32, offset: u64 },
-    Nack { number: u32, offset: u64, delay: u64 },
-    Seek { target: Target, to: Start },
-    RemoveDurable { topic: u32, name: u32 },
-    Create { topic: u32, options: Options },
-    Alter { topic: u32, options: Options },
+    Unsubscribe {
+        number: u32,
+    },
+    /// The rewind number that it carries, from version 2 on.
+    Commit {
+        number: u32,
+        offset: u64,
+        rewind: Option<u32>,
+    },
+    Nack {
+        number: u32,
+        offset: u64,
+        delay: u64,
+    },
+    Seek {
+        target: Target,
+        to: Start,
+    },
+    RemoveDurable {
+        topic: u32,
+        name: u32,
+    },
+    Create {
+        topic: u32,
+        options: Options,
+    },
+    Alter {
+        topic: u32,
+        options: Options,
+    },
 }
 
 /// One operation of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Operation {
     Publish { topic: u32, records: Vec<Record> },
-    Commit { number: u32, offset: u64 },
+    Commit { number: u32, offset: u64, rewind: Option<u32> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +186,8 @@ pub(crate) enum Answer {
         value: u64,
         operation: u32,
     },
+    /// A stored answer that says so, from version 2 on.
+    Repeated(Box<Self>),
     /// Refused for one of several reasons, all of which apply; only the model gives this answer.
     RefusedFor(Vec<Refusal>),
 }
@@ -199,8 +233,22 @@ impl Answer {
         Self::Refused { code, value, operation: 0 }
     }
 
-    pub(crate) const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::RefusedFor(_))
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused { .. } | Self::RefusedFor(_) => true,
+            Self::Repeated(answer) => answer.is_refusal(),
+            Self::Published { .. }
+            | Self::Batched { .. }
+            | Self::TopicReady(_)
+            | Self::Subscribed { .. }
+            | Self::Unsubscribed { .. }
+            | Self::Done(_) => false,
+        }
+    }
+
+    /// The same, as version 1 says it.
+    pub(crate) fn plain(self) -> Self {
+        if let Self::Repeated(answer) = self { *answer } else { self }
     }
 
     /// Whether this answer of the model allows an answer of the engine.

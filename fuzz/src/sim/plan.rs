@@ -72,6 +72,10 @@ impl Plan {
             for who in 0..rng.between(1, 3) {
                 roles.push(draw_attacker(&mut Rng::new(setup.seed, Concern::Plan, 64 + who)));
             }
+            // Enough to use up the connections' share of the memory.
+            if limits.may_lack_memory() && Rng::new(setup.seed, Concern::Plan, 80).once_in(2) {
+                roles.extend([const { Role::Attacker(Attack::Loris) }; 12]);
+            }
         }
         let absent =
             setup.without.iter().filter_map(|name| name.strip_prefix("client-")?.parse().ok()).collect();

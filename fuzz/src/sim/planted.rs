@@ -12,7 +12,7 @@ mod requests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BytesMut;
-use zaichik_proto::{Limits, Producer};
+use zaichik_proto::{Limits, Producer, Version};
 use zaichik_testkit::Connections;
 
 /// A defect, with the rule that it breaks.
@@ -30,12 +30,16 @@ pub enum Defect {
     LateWindow,
     /// Rule A3: a commit of a record that was not delivered is accepted.
     CommitAhead,
+    /// Rule A10: a commit made before a seek is accepted after it.
+    CommitRewound,
     /// Rule A4: the answer to a Nack has the rewind number before it.
     SameRewind,
     /// Rule D3: a commit under a fenced number is answered as if it took effect.
     FencedCommit,
     /// Rule P3: a producer's retry is appended once more.
     RetryTwice,
+    /// Rule P3: a repeated answer does not say so.
+    RepeatUnsaid,
     /// Rule P3: a request behind a hole in the sequence is accepted.
     HoleAccepted,
     /// Rule X1: the publishes before the refused operation take effect.
@@ -60,9 +64,11 @@ impl Defect {
         Self::CommitTwo,
         Self::LateWindow,
         Self::CommitAhead,
+        Self::CommitRewound,
         Self::SameRewind,
         Self::FencedCommit,
         Self::RetryTwice,
+        Self::RepeatUnsaid,
         Self::HoleAccepted,
         Self::PartialBatch,
         Self::LostWake,
@@ -90,6 +96,8 @@ pub(super) struct Saboteur {
 /// What is known about a connection.
 #[derive(Debug, Default)]
 struct Connection {
+    /// The version that it speaks, once Welcome has said it.
+    version: Option<Version>,
     /// Bytes of waiting requests that were examined.
     examined: usize,
     /// The beginning of a frame on its way to the client.
@@ -119,6 +127,12 @@ enum Asked {
     Subscribe { durable: Option<(Vec<u8>, String)>, dead_letter: Vec<u8> },
     Commit { offset: u64 },
     Nack { rewind: u32 },
+}
+
+impl Connection {
+    fn version(&self) -> Version {
+        self.version.unwrap_or(Version::One)
+    }
 }
 
 impl Saboteur {

@@ -2,14 +2,17 @@
 
 use bytes::BytesMut;
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Durable, Hello, MAGIC, Nack, OnConflict,
-    Operation, OperationsBuilder, PROTOCOL_VERSION, Producer, Publish, Record, Records, Seek, SeekTarget,
-    Start, Subscribe, TopicOptions, Unsubscribe,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, CreateTopic, Describe, Durable, FrameHeader, Hello,
+    MAGIC, Nack, OnConflict, Operation, OperationsBuilder, Producer, Publish, Record, Records, Seek,
+    SeekTarget, Start, Subject, Subscribe, TopicOptions, Unsubscribe, Version,
 };
 
 use super::plan::{Attack, Plan, Role};
 use super::random::{Concern, Rng};
 use super::{MILLI, SECOND};
+
+/// The kind of a Publish.
+const PUBLISH: u8 = 0x04;
 
 /// Maximum bytes that wait to be written.
 const MOST_WAITING: usize = 64 << 10;
@@ -17,6 +20,8 @@ const MOST_WAITING: usize = 64 << 10;
 pub(crate) struct Raw {
     attack: Option<Attack>,
     rng: Rng,
+    /// The version that it speaks.
+    version: Version,
     /// Bytes to be written on this connection.
     pub(crate) outbound: BytesMut,
     pub(crate) next: u64,
@@ -28,39 +33,64 @@ pub(crate) struct Raw {
     sequence: u64,
     /// Whether it reads what it receives.
     pub(crate) is_reading: bool,
+    /// What it makes the broker hold.
+    hoards: Hoards,
+}
+
+/// What a slow attacker makes the broker hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hoards {
+    /// A connection: it sends one byte at a time.
+    Connection,
+    /// The bytes of a frame that it does not complete.
+    Input,
+    /// Answers that it does not read.
+    Output,
 }
 
 impl Raw {
     pub(crate) fn new(plan: &Plan, index: usize, role: &Role) -> Self {
         let mut rng = Rng::new(plan.seed, Concern::Work, index as u64);
         let is_reading = !rng.once_in(4);
+        let attack = if let Role::Attacker(attack) = role { Some(*attack) } else { None };
+        let hoards = match attack {
+            Some(Attack::Loris) => rng.pick(&[Hoards::Connection, Hoards::Input, Hoards::Output]),
+            _ => Hoards::Connection,
+        };
+        let version = rng.pick(&[Version::One, Version::Two]);
         Self {
-            attack: if let Role::Attacker(attack) = role { Some(*attack) } else { None },
+            attack,
             rng,
+            version,
             outbound: BytesMut::new(),
             next: 0,
             request: 0,
             keeps_apart: !plan.limits.are_shared,
             index,
             sequence: 0,
-            is_reading,
+            is_reading: is_reading && hoards != Hoards::Output,
+            hoards,
         }
     }
 
     /// A new connection is established.
     pub(crate) fn connected(&mut self) {
         self.outbound.clear();
+        if self.hoards == Hoards::Input {
+            self.next = 0;
+        }
         if matches!(self.attack, Some(Attack::Garbage)) && self.rng.once_in(2) {
             return;
         }
         self.outbound.extend_from_slice(&MAGIC);
-        let hello = Hello { version: PROTOCOL_VERSION, name: "raw", token: b"" };
+        let hello = Hello { version: self.version.number(), name: "raw", token: b"" };
         ClientFrame::Hello(hello).encode(&mut self.outbound);
     }
 
     /// Maximum bytes that it writes at a time.
     pub(crate) fn pace(&self) -> usize {
-        if matches!(self.attack, Some(Attack::Loris)) { 1 } else { usize::MAX }
+        let is_slow = self.attack == Some(Attack::Loris) && self.hoards == Hoards::Connection;
+        if is_slow { 1 } else { usize::MAX }
     }
 
     /// Produces more bytes, if it is time.
@@ -73,7 +103,10 @@ impl Raw {
             return;
         }
         match self.attack {
-            Some(Attack::Loris) => self.next = now + SECOND,
+            Some(Attack::Loris) => {
+                self.next = now + SECOND;
+                self.hoard(plan);
+            }
             Some(Attack::Garbage) => {
                 let garbage: Vec<u8> =
                     (0..self.rng.between(1, 200)).map(|_| self.rng.next().to_le_bytes()[0]).collect();
@@ -89,6 +122,7 @@ impl Raw {
                     self.publish(&topic, Some(&key), false);
                 }
             }
+            Some(Attack::Work) => self.work(plan),
             None | Some(Attack::Mutate) => {
                 let before = self.outbound.len();
                 for _ in 0..self.rng.between(1, 3) {
@@ -99,6 +133,81 @@ impl Raw {
                     if let Some(byte) = self.outbound.get_mut(place) {
                         *byte ^= 1 << self.rng.below(8);
                     }
+                }
+            }
+        }
+    }
+
+    /// Makes the broker hold more.
+    fn hoard(&mut self, plan: &Plan) {
+        match self.hoards {
+            Hoards::Connection => {}
+            Hoards::Input => {
+                let body_len = plan.limits.max_message + 4_000;
+                self.outbound.extend_from_slice(&FrameHeader { body_len, kind: PUBLISH }.to_bytes());
+                self.outbound.resize(self.outbound.len() + body_len as usize - 1, 0);
+                // The rest of the frame never comes.
+                self.next += 3_600 * SECOND;
+            }
+            Hoards::Output => {
+                for _ in 0..self.rng.between(1, 2_000) {
+                    self.request += 1;
+                    let subject = Subject::Broker;
+                    self.send(&ClientFrame::Describe(Describe { request: self.request, subject }));
+                }
+            }
+        }
+    }
+
+    /// Sends hundreds of equal short requests, after one that gives them something to do.
+    fn work(&mut self, plan: &Plan) {
+        let topic = self.topic(plan);
+        let (name, kind, count) = (topic.as_bytes(), self.rng.below(5), self.rng.between(100, 1_000));
+        let start =
+            self.rng.pick(&[Start::Earliest, Start::Latest, Start::Offset(plan.limits.first_offset + 9)]);
+        let subscribe = |request| Subscribe {
+            request,
+            subscription: 9,
+            topic: name,
+            start,
+            window: 1,
+            window_bytes: 0,
+            max_attempts: 0,
+            dead_letter: b"",
+            durable: None,
+        };
+        let mortal = [self.rng.pick(&[1, MILLI, SECOND]), SECOND];
+        self.send(&ClientFrame::Subscribe(subscribe(self.request)));
+        for ttl_micros in mortal {
+            let mut records = Vec::new();
+            let few = u32::try_from(self.rng.between(1, 20)).unwrap_or(1);
+            for _ in 0..few {
+                Record { ttl_micros: Some(ttl_micros), ..Record::default() }.encode(&mut records);
+            }
+            let (request, ack, producer) = (self.request, AckLevel::None, None);
+            let records = Records::from_encoded(few, &records);
+            self.send(&ClientFrame::Publish(Publish { request, ack, producer, topic: name, records }));
+            self.publish(&topic, None, false);
+        }
+        for _ in 0..count {
+            self.request += 1;
+            let request = self.request;
+            match kind {
+                0 => {
+                    let target = SeekTarget::Subscription(9);
+                    self.send(&ClientFrame::Seek(Seek { request, target, to: start }));
+                }
+                1 => {
+                    self.send(&ClientFrame::Subscribe(subscribe(request)));
+                    self.send(&ClientFrame::Unsubscribe(Unsubscribe { request, subscription: 9 }));
+                }
+                2 => {
+                    let subject = Subject::Topics { from: 0 };
+                    self.send(&ClientFrame::Describe(Describe { request, subject }));
+                }
+                _ => {
+                    let options = TopicOptions::new();
+                    self.send(&ClientFrame::AlterTopic(AlterTopic { request, topic: b"x", options }));
                 }
             }
         }
@@ -151,8 +260,8 @@ impl Raw {
             }
             2 => self.send(&ClientFrame::Unsubscribe(Unsubscribe { request, subscription })),
             3..=5 => {
-                let quiet = self.rng.once_in(2);
-                self.send(&ClientFrame::Commit(Commit { request, subscription, offset, quiet }));
+                let (rewind, quiet) = (self.rewind(), self.rng.once_in(2));
+                self.send(&ClientFrame::Commit(Commit { request, subscription, offset, rewind, quiet }));
             }
             6 => {
                 let delay_micros = self.rng.pick(&[0, SECOND, u64::MAX]);
@@ -176,6 +285,11 @@ impl Raw {
                 self.publish(&topic, None, has_producer);
             }
         }
+    }
+
+    /// The rewind number in a commit.
+    fn rewind(&mut self) -> Option<u32> {
+        (self.version > Version::One).then(|| u32::try_from(self.rng.below(4)).unwrap_or(0))
     }
 
     fn publish(&mut self, topic: &str, key: Option<&[u8]>, has_producer: bool) {
@@ -205,7 +319,8 @@ impl Raw {
             records: Records::from_encoded(1, &encoded),
         });
         if self.rng.once_in(2) {
-            operations.push(Operation::Commit { subscription, offset });
+            let rewind = self.rewind();
+            operations.push(Operation::Commit { subscription, offset, rewind });
         }
         let producer = self.rng.once_in(2).then(|| self.producer());
         let (request, ack) = (self.request, AckLevel::Accepted);

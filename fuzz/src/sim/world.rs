@@ -261,14 +261,19 @@ impl World {
     /// Checks the conditions that must hold between any two events.
     fn check(&mut self, is_thorough: bool) -> Verdict {
         let ledger = self.connections.broker.ledger();
-        // A lane may exceed its limit by a frame, and a publish is charged after it was appended.
-        let frame = u64::from(self.plan.limits.max_message) * 2 + (128 << 10);
-        let room = (self.links.len() as u64 + 2) * (frame + self.plan.limits.output_buffer as u64 * 2);
+        // The exchange of one connection may have put a last answer or record into the output.
+        let room = u64::from(self.plan.limits.max_message) * 3 + (128 << 10);
         if ledger.total() > self.plan.limits.memory_budget + room {
             return Broken::because(
                 "I10",
                 format!("{ledger:?} is above the budget of {}", self.plan.limits.memory_budget),
             );
+        }
+        let config = self.connections.broker.config();
+        let for_connections = (config.memory / 4).max(config.min_memory() / 2);
+        if ledger.sessions > for_connections + room {
+            let of = format!("{ledger:?}: the share of connections is {for_connections}");
+            return Broken::because("S15", of);
         }
         if !is_thorough {
             return Ok(());

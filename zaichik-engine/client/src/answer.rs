@@ -114,9 +114,20 @@ pub struct PublishReceipt {
     pub duplicates: Vec<Duplicate>,
     /// Whether the publish created its topic.
     pub created: bool,
+    /// What [`is_repeated`](Self::is_repeated) returns.
+    pub repeated: bool,
 }
 
 impl PublishReceipt {
+    /// Whether the broker had answered this producer and sequence before, and this is the answer of that time: an earlier
+    /// attempt of this request, or another run of a program under the same identity, stored the records (rule P3).
+    ///
+    /// False with a broker that speaks version 1 of the protocol, which does not say.
+    #[must_use]
+    pub const fn is_repeated(&self) -> bool {
+        self.repeated
+    }
+
     /// The offset of a record of the publish, counted from 0: its own, or the original's if it was a duplicate.
     ///
     /// `None` if the publish had no such record.
@@ -174,6 +185,16 @@ impl PublishReceipt {
 pub struct BatchReceipt {
     /// One receipt for each publish of the batch, in order; commits have none.
     pub publishes: Vec<PublishReceipt>,
+    /// What [`is_repeated`](Self::is_repeated) returns.
+    pub repeated: bool,
+}
+
+impl BatchReceipt {
+    /// As [`PublishReceipt::is_repeated`].
+    #[must_use]
+    pub const fn is_repeated(&self) -> bool {
+        self.repeated
+    }
 }
 
 /// Where a subscription began (rule R3).

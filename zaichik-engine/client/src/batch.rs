@@ -16,7 +16,7 @@ use crate::size::Size;
 const BATCH_FIXED: usize = 4 + 4 + 1 + 1;
 /// Bytes of a publish in a batch besides its topic and its records.
 const PUBLISH_FIXED: usize = 1 + 4 + 4 + 1;
-/// Bytes of a commit in a batch.
+/// Bytes of a commit in a batch, without its rewind number.
 const COMMIT_FIXED: usize = 1 + 4 + 8;
 
 /// Publishes and commits that take effect in one step, collected here and sent by
@@ -60,6 +60,8 @@ pub(crate) enum SentOperation {
         offset: u64,
         /// The subscription's generation when the batch was made: the commit is void in a later one.
         generation: u32,
+        /// The subscription's rewind number then.
+        rewind: u32,
     },
 }
 
@@ -95,7 +97,8 @@ impl Batch {
     /// Adds a commit of everything in a subscription up to and including `offset`.
     pub fn commit(&mut self, subscription: SubscriptionId, offset: u64) -> &mut Self {
         self.add(|batch| {
-            batch.encoded.push(Operation::Commit { subscription: subscription.0, offset });
+            // Which rewind number it carries, if any, is known when the batch is sent.
+            batch.encoded.push(Operation::Commit { subscription: subscription.0, offset, rewind: None });
             batch.operations.push(BatchOperation::Commit { subscription, offset });
             batch.size = batch.size.with(COMMIT_FIXED);
             Ok(())
@@ -113,6 +116,19 @@ impl Batch {
             Some(error) => Err(error.clone()),
             None => Ok(self.encoded.operations()),
         }
+    }
+
+    /// The operations in their wire form, where each commit carries the next of `rewinds`.
+    pub(crate) fn encoded_with(&self, rewinds: impl IntoIterator<Item = u32>) -> OperationsBuilder {
+        let mut rewinds = rewinds.into_iter();
+        let operations = self.encoded.operations();
+        let with_rewind = |operation| match operation {
+            Operation::Commit { subscription, offset, .. } => {
+                Operation::Commit { subscription, offset, rewind: rewinds.next() }
+            }
+            publish @ Operation::Publish { .. } => publish,
+        };
+        operations.iter().map(with_rewind).collect()
     }
 
     pub(crate) fn operations(&self) -> &[BatchOperation] {
@@ -163,6 +179,14 @@ impl SentOperation {
         }
     }
 
+    /// The rewind number that it carries, if it is a commit.
+    pub(crate) const fn rewind(&self) -> Option<u32> {
+        match self {
+            Self::Publish { .. } => None,
+            Self::Commit { rewind, .. } => Some(*rewind),
+        }
+    }
+
     /// The subscription that it commits in, if it is a commit.
     pub(crate) const fn committed_subscription(&self) -> Option<SubscriptionId> {
         match self {
@@ -193,11 +217,13 @@ pub(crate) fn receipt(batched: &Batched<'_>, sent: &[SentOperation]) -> Option<B
             duplicates: core::iter::from_fn(|| duplicates.next_if(is_of).map(|found| found.duplicate))
                 .collect(),
             created,
+            repeated: batched.repeated == Some(true),
         };
         if answered as usize != operation || !receipt.is_consistent() {
             return None;
         }
         publishes.push(receipt);
     }
-    (results.next().is_none() && duplicates.next().is_none()).then_some(BatchReceipt { publishes })
+    let repeated = batched.repeated == Some(true);
+    (results.next().is_none() && duplicates.next().is_none()).then_some(BatchReceipt { publishes, repeated })
 }

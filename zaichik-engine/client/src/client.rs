@@ -17,7 +17,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use zaichik_proto::{Limits, Refusal, Timestamp, TopicName, micros};
+use zaichik_proto::{Limits, Refusal, Timestamp, TopicName, Version, micros};
 
 use crate::answer::{Answer, RequestId, SubscriptionId};
 use crate::config::ClientConfig;
@@ -271,6 +271,12 @@ impl Client {
     #[must_use]
     pub fn server(&self) -> &str {
         self.connection.server()
+    }
+
+    /// The protocol version of the last connection; version 1 before the broker's first Welcome.
+    #[must_use]
+    pub const fn protocol(&self) -> Version {
+        self.connection.version()
     }
 
     /// The limits of the connection; the defaults before the broker's first Welcome.

@@ -4,7 +4,7 @@
 
 use core::time::Duration;
 
-use zaichik_proto::{Limits, PROTOCOL_VERSION, Timestamp, Welcome};
+use zaichik_proto::{Limits, Timestamp, Version, Welcome};
 
 use crate::backoff::{Backoff, Jitter};
 use crate::config::ClientConfig;
@@ -57,6 +57,8 @@ pub(crate) struct Connection {
     /// The broker's name and version.
     server: Box<str>,
     limits: Limits,
+    /// The version of the last connection; the first one before the broker's first Welcome.
+    version: Version,
     policy: ReconnectPolicy,
 }
 
@@ -90,6 +92,7 @@ impl Connection {
             instance: None,
             server: Box::default(),
             limits: Limits::default(),
+            version: Version::One,
             policy: ReconnectPolicy {
                 reconnects: config.reconnect,
                 retries_first: config.retry_first_connect,
@@ -148,6 +151,11 @@ impl Connection {
         &self.limits
     }
 
+    /// The version of the connection.
+    pub(crate) const fn version(&self) -> Version {
+        self.version
+    }
+
     /// A byte stream exists, and the handshake begins.
     pub(crate) fn start_handshake(&mut self, deadline: Timestamp) {
         self.link = Link::Handshake;
@@ -156,9 +164,8 @@ impl Connection {
 
     /// Processes the broker's Welcome; returns whether the instance is that of the previous connection.
     pub(crate) fn welcomed(&mut self, welcome: &Welcome<'_>, now: Timestamp) -> Result<bool, Violation> {
-        if welcome.version != PROTOCOL_VERSION {
-            return Err(Violation::Version { got: welcome.version });
-        }
+        self.version =
+            Version::from_number(welcome.version).ok_or(Violation::Version { got: welcome.version })?;
         let same_instance = self.instance.replace(welcome.instance) == Some(welcome.instance);
         self.server = welcome.server.into();
         self.limits = welcome.limits;

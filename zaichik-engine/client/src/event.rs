@@ -263,3 +263,30 @@ impl fmt::Debug for MessageHeaders {
         f.debug_map().entries(self.iter()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use zaichik_proto::RefusalCode;
+
+    use super::*;
+
+    #[test]
+    fn losses_and_the_last_event_are_recognised() {
+        let refused = Event::<()>::Refused(Refusal::new(RefusalCode::NotSubscribed));
+        let ended = [refused, Event::Fenced, Event::Ended(None), Event::Ended(Some(7))];
+        let lost: [Event<()>; 3] = [
+            Event::Gap { from: 3, to: 5, reason: GapReason::Limit },
+            Event::Reconnected { from: 3, start: 4 },
+            Event::Restarted { start: 3 },
+        ];
+        let others = [
+            Event::Message(()),
+            Event::Reconnected { from: 3, start: 3 },
+            Event::Reconnected { from: 4, start: 3 },
+        ];
+        assert!(ended.iter().all(|event| event.is_end() && !event.is_loss()));
+        assert!(lost.iter().all(|event| event.is_loss() && !event.is_end()));
+        assert!(others.iter().all(|event| !event.is_loss() && !event.is_end()));
+        assert_eq!(lost.each_ref().map(Event::lost_offsets), [Some(3..5), Some(3..4), None]);
+    }
+}

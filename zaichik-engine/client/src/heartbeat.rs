@@ -8,8 +8,10 @@ pub(crate) struct Heartbeat {
     /// Zero turns heartbeats off.
     interval_micros: u64,
     heard_at: Timestamp,
-    /// Whole intervals of silence so far; a ping was sent in each.
+    /// Pings sent in this silence.
     pings: u64,
+    /// When the last of them was sent.
+    pinged_at: Timestamp,
     /// Reading is paused, so silence means nothing.
     is_paused: bool,
 }
@@ -35,6 +37,7 @@ impl Heartbeat {
             interval_micros: u64::from(limits.heartbeat_millis).saturating_mul(1_000),
             heard_at: now,
             pings: 0,
+            pinged_at: now,
             is_paused: false,
         }
     }
@@ -52,31 +55,36 @@ impl Heartbeat {
         self.heard_at
     }
 
-    pub(crate) const fn next_timeout(&self) -> Option<Timestamp> {
+    pub(crate) fn next_timeout(&self) -> Option<Timestamp> {
         if self.interval_micros == 0 {
             return None;
         }
-        let intervals = self.pings.saturating_add(1);
-        Some(self.heard_at.plus_micros(self.interval_micros.saturating_mul(intervals)))
+        let due = self.silent_for(self.pings.saturating_add(1));
+        let after_ping = self.pinged_at.plus_micros(self.interval_micros);
+        Some(if self.pings == 0 { due } else { due.max(after_ping) })
     }
 
-    /// Judges the silence up to now; requests each ping once.
+    /// Judges the silence up to now; requests each ping once. Nothing is broken that had no interval to answer a ping, or
+    /// whose silence was not watched: a check that is late by an interval, after a suspend, requests another ping.
     pub(crate) fn check(&mut self, now: Timestamp) -> Silence {
         if self.is_paused {
             self.heard(now);
             return Silence::Short;
         }
-        let before = self.pings;
-        while self.pings < Self::MAX_SILENCE && self.next_timeout().is_some_and(|at| at <= now) {
-            self.pings = self.pings.saturating_add(1);
+        let Some(due) = self.next_timeout().filter(|due| *due <= now) else {
+            return Silence::Short;
+        };
+        let is_late = now >= due.plus_micros(self.interval_micros);
+        if self.pings > 0 && now >= self.silent_for(Self::MAX_SILENCE) && !is_late {
+            return Silence::Broken;
         }
-        if self.pings == before {
-            Silence::Short
-        } else if self.pings < Self::MAX_SILENCE {
-            Silence::Ping
-        } else {
-            Silence::Broken
-        }
+        (self.pings, self.pinged_at) = (self.pings.saturating_add(1), now);
+        Silence::Ping
+    }
+
+    /// When the broker will have been silent for so many intervals.
+    const fn silent_for(&self, intervals: u64) -> Timestamp {
+        self.heard_at.plus_micros(self.interval_micros.saturating_mul(intervals))
     }
 }
 
@@ -100,6 +108,19 @@ mod tests {
         assert_eq!(heartbeat.check(at(1_000)), Silence::Short);
         assert_eq!(heartbeat.check(at(2_000)), Silence::Ping);
         assert_eq!(heartbeat.check(at(3_000)), Silence::Broken);
+    }
+
+    #[test]
+    fn s4_a_suspended_client_pings_before_it_gives_up() {
+        for before in [0, 1_000, 2_000] {
+            let mut heartbeat = every_second();
+            for at_millis in (1_000..=before).step_by(1_000) {
+                assert_eq!(heartbeat.check(at(at_millis)), Silence::Ping);
+            }
+            assert_eq!(heartbeat.check(at(3_600_000)), Silence::Ping, "after {before} ms");
+            assert_eq!(heartbeat.check(at(3_600_999)), Silence::Short);
+            assert_eq!(heartbeat.check(at(3_601_000)), Silence::Broken);
+        }
     }
 
     #[test]

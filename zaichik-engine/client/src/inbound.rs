@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use zaichik_proto::{
-    Delivery, FrameHeader, HEADER_LEN, Limits, ProtocolError, Records, ServerDecoder, ServerFrame,
+    Delivery, FrameHeader, HEADER_LEN, Limits, ProtocolError, Records, ServerDecoder, ServerFrame, Version,
 };
 
 /// Bytes received and not yet processed.
@@ -45,9 +45,9 @@ impl Inbound {
         self.decoder = ServerDecoder::handshake(&Limits::default());
     }
 
-    /// The handshake is complete, and frames up to these limits follow.
-    pub(crate) fn open(&mut self, limits: &Limits) {
-        self.decoder.open(limits);
+    /// The handshake is complete, and frames of this version up to these limits follow.
+    pub(crate) fn open(&mut self, version: Version, limits: &Limits) {
+        self.decoder.open(version, limits);
     }
 
     /// Drops the received bytes.

@@ -10,7 +10,7 @@ use zaichik_proto::{
 
 use super::counters::bump;
 use super::producers::{Admission, Outcome, Stored};
-use super::publishing::Publishing;
+use super::publishing::{Published, Publishing, Rejection, steps_of};
 use super::run::APPEND_ROOM;
 use super::sessions::Sessions;
 use super::subscribing::check_commit;
@@ -35,6 +35,17 @@ pub(crate) struct Batched<'a> {
     pub(crate) results: &'a [BatchResult],
     /// The records that were not appended, in order.
     pub(crate) duplicates: &'a [BatchDuplicate],
+    /// Whether its producer had sent it before, so that the stored answer is repeated.
+    pub(crate) is_repeat: bool,
+}
+
+/// The answer to a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum BatchAnswer<'a> {
+    /// Its outcome.
+    Batched(Batched<'a>),
+    /// Its sequence is that of a publish that was accepted: the stored answer tells what became of it.
+    Published(Published<'a>),
 }
 
 /// The effects of a batch's operations checked so far; reused so that the next batch allocates nothing.
@@ -91,7 +102,8 @@ impl<'b> Batching<'b> {
         recent: &mut Option<TopicId>,
         batch: &Batch<'_>,
         effects: &mut Effects,
-    ) -> Result<Batched<'b>, Refusal> {
+    ) -> Result<BatchAnswer<'b>, Rejection> {
+        let mut is_repeat = false;
         match &batch.producer {
             None => self.accept(session, recent, batch, 0, effects)?,
             Some(producer) => match self.publishing.admit(producer)? {
@@ -104,16 +116,23 @@ impl<'b> Batching<'b> {
                     producers.remember(*now, producer, outcome, memory);
                     accepted?;
                 }
-                Admission::Repeat(Stored::Batched) => {}
-                Admission::Repeat(Stored::Refused(refusal)) => return Err(refusal),
-                // The stored answer to a publish does not answer a batch.
-                Admission::Repeat(Stored::Published { .. } | Stored::Lost) => {
-                    return Err(Refusal::new(RefusalCode::SequenceTooOld));
+                Admission::Repeat(Stored::Batched) => is_repeat = true,
+                Admission::Repeat(Stored::Refused(refusal)) => {
+                    return Err(Rejection { refusal, is_repeat: true });
+                }
+                Admission::Repeat(Stored::Published { created, first_offset }) => {
+                    let duplicates = &self.publishing.answer.duplicates[..];
+                    let published = Published { created, first_offset, duplicates, is_repeat: true };
+                    return Ok(BatchAnswer::Published(published));
+                }
+                Admission::Repeat(Stored::Lost) => {
+                    return Err(Refusal::new(RefusalCode::SequenceTooOld).into());
                 }
             },
         }
         let answer = self.publishing.answer;
-        Ok(Batched { results: &answer.results, duplicates: &answer.batch_duplicates })
+        let (results, duplicates) = (&answer.results, &answer.batch_duplicates);
+        Ok(BatchAnswer::Batched(Batched { results, duplicates, is_repeat }))
     }
 
     /// `room` is the maximum cost of remembering the answer, in bytes.
@@ -154,8 +173,8 @@ impl<'b> Batching<'b> {
         for (operation, index) in batch.operations.iter().zip(0u32..) {
             let checked = match operation {
                 Operation::Publish { topic, records } => self.check_publish(recent, index, topic, records),
-                Operation::Commit { subscription, offset } => {
-                    self.check_commit(session, subscription, offset)
+                Operation::Commit { subscription, offset, rewind } => {
+                    self.check_commit(session, (subscription, offset, rewind))
                 }
             };
             checked.map_err(|refusal| Refusal { operation: index, ..refusal })?;
@@ -170,6 +189,7 @@ impl<'b> Batching<'b> {
         name: &[u8],
         records: Records<'_>,
     ) -> Result<(), Refusal> {
+        self.publishing.topics.spend(steps_of(records));
         let (id, created) = self.publishing.topic_of(*recent, name)?;
         *recent = Some(id);
         let index = self.begin_plan(id, created);
@@ -199,8 +219,8 @@ impl<'b> Batching<'b> {
     }
 
     /// Raises a cursor provisionally, so that the publishes after it find the room that it makes.
-    fn check_commit(&mut self, session: SessionId, number: u32, offset: u64) -> Result<(), Refusal> {
-        let (key, cursor) = check_commit(self.sessions, self.subscriptions, session, number, offset)?;
+    fn check_commit(&mut self, session: SessionId, commit: (u32, u64, Option<u32>)) -> Result<(), Refusal> {
+        let (key, cursor) = check_commit(self.sessions, self.subscriptions, session, commit)?;
         let subscription = &self.subscriptions[key];
         let (id, cursor_id) = (subscription.topic, subscription.cursor_id);
         // Beginning a plan frees committed records, so it must happen before the cursor is raised, which may be undone.

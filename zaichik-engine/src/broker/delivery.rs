@@ -12,11 +12,30 @@ use super::topics::Topics;
 use crate::id::{SessionId, SubKey};
 use crate::outbound::{LaneKind, Outbound};
 use crate::ring::Node;
+use crate::steps::STEPS_PER_EXCHANGE;
 use crate::subscription::MAX_DELIVERY;
 use crate::topic::Pull;
 
+/// Steps of looking for the next frame of a subscription, besides the walk through its topic's log.
+const STEPS_PER_FRAME: u64 = 4;
+
+/// Steps for which deaths are settled even if the share is nearly used.
+const LEAST_STEPS: u64 = 64;
+
+/// Maximum frames of one subscription before the next one is served.
+const MAX_FRAMES: u64 = 64;
+
 /// Maximum bytes that one exchange delivers; the last frame may exceed it.
 const BYTES_PER_EXCHANGE: usize = 256 << 10;
+
+/// The outcome of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    /// More is due that fits the lane.
+    pub(crate) more: bool,
+    /// More is due, but there is no memory for it.
+    pub(crate) lacks_memory: bool,
+}
 
 /// The parts of the broker that a delivery needs.
 #[derive(Debug)]
@@ -24,6 +43,8 @@ pub(super) struct Delivery<'b> {
     pub(super) now: Timestamp,
     /// Bytes of the stream lane above which nothing is added to it.
     pub(super) output_buffer: usize,
+    /// Bytes that the lanes may allocate.
+    pub(super) room: usize,
     pub(super) sessions: &'b mut Sessions,
     pub(super) topics: &'b mut Topics,
     pub(super) subscriptions: &'b mut Subscriptions,
@@ -33,13 +54,20 @@ pub(super) struct Delivery<'b> {
 }
 
 impl Delivery<'_> {
-    /// Moves due records into the stream lane; returns whether more are due that would fit.
-    pub(super) fn deliver(&mut self, session: SessionId, out: &mut Outbound) -> bool {
+    /// Moves due records into the stream lane.
+    pub(super) fn deliver(&mut self, session: SessionId, out: &mut Outbound) -> Delivered {
+        let mut delivered = Delivered { more: false, lacks_memory: false };
         let Some(ready) = self.sessions.get(session).map(|entry| entry.ready) else {
-            return false;
+            return delivered;
         };
         let before = out.stream_len();
+        let last_step = self.topics.steps().saturating_add(STEPS_PER_EXCHANGE);
         while out.stream_len() < self.output_buffer {
+            if out.allocated() > self.room {
+                let has_fence = self.sessions.get(session).is_some_and(SessionEntry::has_unsent_fence);
+                delivered.lacks_memory = has_fence || self.readiness.has_ready(ready);
+                return delivered;
+            }
             if let Some((subscription, epoch)) =
                 self.sessions.get_mut(session).and_then(SessionEntry::next_fence)
             {
@@ -47,31 +75,43 @@ impl Delivery<'_> {
                 out.frame(LaneKind::Stream, |out| ServerFrame::Fenced(fenced).encode(out));
                 continue;
             }
-            if out.stream_len().saturating_sub(before) >= BYTES_PER_EXCHANGE {
-                return self.readiness.has_ready(ready);
+            let is_share_used = out.stream_len().saturating_sub(before) >= BYTES_PER_EXCHANGE;
+            if is_share_used || self.topics.steps() >= last_step {
+                delivered.more = self.readiness.has_ready(ready);
+                return delivered;
             }
             let Some(key) = self.readiness.pop_ready(ready) else {
-                return false;
+                return delivered;
             };
-            self.serve(key, ready, out);
+            self.serve(key, ready, last_step, out);
         }
-        false
+        delivered
     }
 
     /// Delivers one subscription's share; afterwards the subscription waits, is ready again, or has a full window and
     /// is in no ring.
-    fn serve(&mut self, key: SubKey, ready: Node, out: &mut Outbound) {
+    fn serve(&mut self, key: SubKey, ready: Node, last_step: u64, out: &mut Outbound) {
+        let running = self.subscriptions.running(self.now);
         let subscription = &mut self.subscriptions[key];
         let (number, topic_id, rewind) =
             (subscription.terms.number, subscription.topic, subscription.rewind());
+        let steps = self.topics.steps();
         let topic = &mut self.topics[topic_id];
+        let left = last_step.saturating_sub(steps).max(LEAST_STEPS);
+        if !topic.settle(self.now, left) {
+            // What it receives next depends on deaths that are left for the next exchange.
+            self.readiness.push(ready, subscription.node);
+            return self.topics.settle(topic_id, self.memory);
+        }
         let stats = &mut self.counters.stats;
-        let mut share = MAX_DELIVERY;
+        let (mut share, mut frames, mut spent) = (MAX_DELIVERY, 0u64, 0u64);
         let ring = loop {
-            let Some(want) = subscription.wants(self.now) else {
+            let Some(want) = subscription.wants(running) else {
                 break None;
             };
             let from = subscription.next();
+            frames = frames.saturating_add(1);
+            spent = spent.saturating_add(subscription.steps()).saturating_add(STEPS_PER_FRAME);
             match topic.pull(self.now, from, want) {
                 Pull::End => break Some(topic.waiting),
                 Pull::NoRoom => break None,
@@ -95,15 +135,19 @@ impl Delivery<'_> {
                 }
             }
             topic.cursors.set(subscription.cursor_id, subscription.cursor());
-            if share == 0 || out.stream_len() >= self.output_buffer {
+            // What the walk to this frame took.
+            spent = spent.saturating_add(topic.take_steps());
+            let is_full = out.stream_len() >= self.output_buffer || out.allocated() > self.room;
+            if share == 0 || frames >= MAX_FRAMES || spent >= left || is_full {
                 break Some(ready);
             }
         };
         if let Some(ring) = ring {
             self.readiness.push(ring, subscription.node);
         }
+        self.topics.spend(spent);
         self.subscriptions.settle(key, self.memory);
-        self.topics.release_committed(self.now, topic_id, self.memory);
+        self.topics.release_committed(topic_id, self.memory);
         self.topics.reclaim_if_pressed(self.now, topic_id, self.memory);
     }
 }

@@ -15,7 +15,13 @@ use crate::subscription::Subscription;
 const PAGE_BYTES: usize = 32 << 10;
 
 /// Maximum slots of the table of subscriptions visited for one page: some may be empty, or belong to other topics.
-const PAGE_PLACES: usize = 1_024;
+const PAGE_PLACES: u32 = 1_024;
+
+/// Steps at which a page of topics ends.
+const STEPS_PER_PAGE: u64 = 2_048;
+
+/// Steps of describing a topic or a subscription.
+const STEPS_PER_ITEM: u64 = 4;
 
 /// An answer to Describe, without its request's id.
 #[derive(Debug)]
@@ -74,10 +80,12 @@ impl Describing<'_> {
 
     /// Topics from a number on: where the next page begins, and how many there are on this one.
     fn page_of_topics(&mut self, from: u32, bytes: &mut Vec<u8>) -> (Option<u32>, u32) {
-        let mut count = 0u32;
-        let mut number = from;
+        let last_step = self.readers.topics.steps().saturating_add(STEPS_PER_PAGE);
+        let (mut count, mut number) = (0u32, from);
         while let Some(id) = self.readers.topics.nth(number) {
-            if bytes.len() >= PAGE_BYTES {
+            let is_settled = self.readers.topics[id].settle(self.readers.now, STEPS_PER_PAGE);
+            let is_full = bytes.len() >= PAGE_BYTES || self.readers.topics.steps() >= last_step;
+            if count > 0 && (is_full || !is_settled) {
                 return (Some(number), count);
             }
             self.describe_topic(id, bytes);
@@ -89,27 +97,29 @@ impl Describing<'_> {
 
     /// The same with subscriptions, whose slots may be empty.
     fn page_of_subscriptions(
-        &self,
+        &mut self,
         from: u32,
         only: Option<TopicId>,
         bytes: &mut Vec<u8>,
     ) -> (Option<u32>, u32) {
-        let subscriptions = &self.readers.subscriptions;
-        let mut count = 0u32;
-        for (place, visited) in (from..subscriptions.places()).zip(0usize..) {
-            if bytes.len() >= PAGE_BYTES || visited >= PAGE_PLACES {
-                return (Some(place), count);
-            }
-            let listed = subscriptions.nth(place).filter(|one| only.is_none_or(|topic| one.topic == topic));
-            if let Some(subscription) = listed {
+        let places = self.readers.subscriptions.places();
+        let (mut count, mut place) = (0u32, from);
+        let last = places.min(from.saturating_add(PAGE_PLACES));
+        while place < last && bytes.len() < PAGE_BYTES {
+            let listed = self.readers.subscriptions.nth(place);
+            if let Some(subscription) = listed.filter(|one| only.is_none_or(|topic| one.topic == topic)) {
                 self.describe_subscription(subscription, bytes);
                 count = count.saturating_add(1);
             }
+            place = place.saturating_add(1);
         }
-        (None, count)
+        let visited = u64::from(place.saturating_sub(from));
+        self.readers.topics.spend(visited.saturating_add(u64::from(count).saturating_mul(STEPS_PER_ITEM)));
+        ((place < places).then_some(place), count)
     }
 
     fn describe_topic(&mut self, id: TopicId, bytes: &mut Vec<u8>) {
+        self.readers.topics.spend(STEPS_PER_ITEM);
         let topic = &mut self.readers.topics[id];
         let contents = topic.contents(self.readers.now);
         let item = TopicItem {
@@ -125,6 +135,7 @@ impl Describing<'_> {
             memory: topics::footprint(topic) as u64,
         };
         item.write(bytes);
+        self.readers.topics.settle(id, self.readers.memory);
     }
 
     fn describe_subscription(&self, subscription: &Subscription, bytes: &mut Vec<u8>) {

@@ -7,7 +7,7 @@ use super::producers::Producers;
 use super::readers::Readers;
 use super::sessions::Sessions;
 use super::subscriptions::Due;
-use super::wakes::{hand_out_wakes, release_throttled};
+use super::wakes::{hand_out_wakes, release_waiting};
 use crate::effects::Effects;
 use crate::id::{SessionId, SubKey};
 
@@ -54,7 +54,7 @@ impl NextDeadlines {
 }
 
 impl Agenda {
-    /// Allocations were retired: schedules a visit, in case no further request arrives.
+    /// Allocations were retired, or sessions wait for memory: schedules a visit, in case no further request arrives.
     pub(super) const fn schedule_sweep(&mut self, now: Timestamp) {
         if self.sweep_at.is_none() {
             self.sweep_at = Some(now.plus_micros(SWEEP_EVERY));
@@ -113,17 +113,25 @@ impl Housekeeping<'_> {
         let _ = self.readers.end_expired();
         self.producers.forget_silent(now, STEPS_PER_CALL, self.readers.memory);
         self.readers.memory.retired().sweep();
-        let has_retired = self.readers.memory.has_retired();
-        self.agenda.sweep_at = has_retired.then(|| now.plus_micros(SWEEP_EVERY));
+        let (has_retired, has_waiting) =
+            (self.readers.memory.has_retired(), self.readers.readiness.has_waiting());
+        let is_crowded = self.readers.memory.is_crowded();
+        if has_waiting || is_crowded || self.readers.memory.is_pinned() {
+            let Readers { memory, readiness, topics, .. } = &mut self.readers;
+            topics.spend(self.sessions.make_room(now, memory, readiness, effects) as u64);
+        }
+        self.agenda.sweep_at =
+            (has_retired || has_waiting || is_crowded).then(|| now.plus_micros(SWEEP_EVERY));
         let Readers { subscriptions, memory, readiness, .. } = self.readers;
-        let _ = release_throttled(self.sessions, memory, readiness, effects);
+        let _ = release_waiting(self.sessions, memory, readiness, effects);
         let _ = hand_out_wakes(NO_SESSION, self.sessions, subscriptions, readiness, effects);
     }
 
     /// A pause of a subscription is over, unless it was changed.
     fn pause_over(&mut self, key: SubKey, effects: &mut Effects) {
+        let running = self.readers.subscriptions.running(self.readers.now);
         let subscription = &mut self.readers.subscriptions[key];
-        let holder = subscription.holder().filter(|_| subscription.resumes_at() <= self.readers.now);
+        let holder = subscription.holder().filter(|_| subscription.resumes_at() <= running);
         let Some(holder) = holder else {
             return self.readers.subscriptions.settle(key, self.readers.memory);
         };

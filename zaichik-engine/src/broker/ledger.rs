@@ -21,6 +21,8 @@ pub struct Ledger {
     pub subscriptions: u64,
     /// Producers and the answers remembered for them.
     pub producers: u64,
+    /// Free places of tables, which are kept for later use.
+    pub tables: u64,
     /// Connections: bytes received and not yet applied, and bytes that wait to be sent.
     pub sessions: u64,
 }
@@ -33,6 +35,7 @@ impl Ledger {
             .saturating_add(self.retired)
             .saturating_add(self.subscriptions)
             .saturating_add(self.producers)
+            .saturating_add(self.tables)
             .saturating_add(self.sessions)
     }
 }

@@ -150,8 +150,9 @@ impl Producers {
 
     /// Maximum bytes that remembering one more answer may cost.
     pub(super) fn room(&self) -> usize {
-        let is_full =
-            self.entries.len() == self.entries.capacity() || self.table.len() == self.table.capacity();
+        let is_full = self.entries.len() == self.entries.capacity()
+            || self.table.len() == self.table.capacity()
+            || self.rings.is_full();
         let tables = if is_full { self.tables().saturating_add(SMALLEST_TABLES) } else { 0 };
         tables.saturating_add(size_of::<ProducerEntry>()).saturating_add(MAX_GROWTH)
     }
@@ -287,4 +288,28 @@ fn hash_of(hash_key: u128, id: u128) -> u64 {
     let mut hasher = SipHasher13::new_with_key(&hash_key.to_le_bytes());
     hasher.write(&id.to_le_bytes());
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i10_one_more_answer_never_costs_more_than_its_room() {
+        let config =
+            BrokerConfig { max_producers: u32::MAX, memory: u64::MAX / 2, ..BrokerConfig::default() };
+        let mut producers = Producers::new(&config, Seed::new(1, 2));
+        let (mut memory, mut lists) = (Memory::new(&config), AnswerLists::default());
+        let now = Timestamp::from_micros(1);
+        // Each table doubles at another number, and from 8,192 on that costs more than the answers of a producer may.
+        for id in 1..40_000 {
+            let producer = Producer { id, epoch: 0, sequence: 0 };
+            producers.admit(now, &producer, &mut lists, &mut memory).expect("a new producer");
+            let (before, room) = (producers.footprint(), producers.room());
+            let refusal = Refusal::new(RefusalCode::TooLarge);
+            producers.remember(now, &producer, Err(refusal), &mut memory);
+            let cost = producers.footprint() - before;
+            assert!(cost <= room, "producer {id} costs {cost}, and room was {room}");
+        }
+    }
 }

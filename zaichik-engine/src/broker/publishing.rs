@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use zaichik_proto::{AckLevel, Duplicate, Producer, Publish, Refusal, RefusalCode, Timestamp};
+use zaichik_proto::{AckLevel, Duplicate, Producer, Publish, Records, Refusal, RefusalCode, Timestamp};
 
 use super::answer_lists::AnswerLists;
 use super::counters::{Counters, bump};
@@ -17,6 +17,9 @@ use crate::config::BrokerConfig;
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, TopicId};
 use crate::topic::{Accepted, PublishContext};
+
+/// Steps of accepting one record: its key is looked up, and it is copied.
+const STEPS_PER_RECORD: u64 = 3;
 
 /// The parts of the broker that a publish needs.
 #[derive(Debug)]
@@ -46,6 +49,21 @@ pub(crate) struct Published<'a> {
     pub(crate) is_repeat: bool,
 }
 
+/// Why a publish or a batch was refused.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rejection {
+    pub(crate) refusal: Refusal,
+    /// Whether its producer had sent it before, so that the stored refusal is repeated.
+    pub(crate) is_repeat: bool,
+}
+
+impl From<Refusal> for Rejection {
+    /// A new refusal.
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, is_repeat: false }
+    }
+}
+
 impl Published<'_> {
     /// Whether its answer is only the offset.
     pub(crate) const fn is_plain(&self) -> bool {
@@ -65,7 +83,7 @@ impl<'b> Publishing<'b> {
         run: &mut PublishRun,
         publish: &Publish<'_>,
         effects: &mut Effects,
-    ) -> Result<Published<'b>, Refusal> {
+    ) -> Result<Published<'b>, Rejection> {
         let accepted = match &publish.producer {
             None => self.accept(session, run, publish, 0, effects),
             Some(producer) => match self.admit(producer)? {
@@ -162,6 +180,7 @@ impl<'b> Publishing<'b> {
             return Ok((false, Some(first)));
         }
         self.settle_run(run);
+        self.topics.spend(steps_of(publish.records));
         self.check_terms(publish.ack)?;
         let bytes = publish.records.as_bytes().len();
         self.memory.check(bytes.saturating_add(APPEND_ROOM).saturating_add(room))?;
@@ -195,15 +214,22 @@ impl<'b> Publishing<'b> {
         Ok((created, first_offset))
     }
 
-    fn repeat(self, stored: Stored) -> Result<Published<'b>, Refusal> {
+    fn repeat(self, stored: Stored) -> Result<Published<'b>, Rejection> {
         match stored {
             Stored::Published { created, first_offset } => {
                 Ok(Published { created, first_offset, duplicates: &self.answer.duplicates, is_repeat: true })
             }
             // The stored answer may be that of a batch.
-            Stored::Refused(refusal) => Err(Refusal { operation: 0, ..refusal }),
+            Stored::Refused(refusal) => {
+                Err(Rejection { refusal: Refusal { operation: 0, ..refusal }, is_repeat: true })
+            }
             // A batch's answer would not answer a publish.
-            Stored::Batched | Stored::Lost => Err(Refusal::new(RefusalCode::SequenceTooOld)),
+            Stored::Batched | Stored::Lost => Err(Refusal::new(RefusalCode::SequenceTooOld).into()),
         }
     }
+}
+
+/// Steps of accepting these records, which are not plain.
+pub(super) fn steps_of(records: Records<'_>) -> u64 {
+    u64::from(records.len()).saturating_mul(STEPS_PER_RECORD)
 }

@@ -11,6 +11,9 @@ use crate::id::{SubKey, TopicId};
 /// Maximum subscriptions that one call ends because they were detached for too long.
 const EXPIRED_PER_CALL: usize = 64;
 
+/// Steps of ending a subscription (rule S14).
+const STEPS_PER_END: u64 = 16;
+
 /// Topics and their subscriptions, with the ledger that they are charged to and the rings that they are in.
 #[derive(Debug)]
 pub(super) struct Readers<'b> {
@@ -56,7 +59,7 @@ impl Readers<'_> {
     pub(super) fn end(&mut self, key: SubKey) {
         let subscription = self.subscriptions.remove(key, self.memory, self.readiness);
         self.topics[subscription.topic].cursors.remove(subscription.cursor_id);
-        self.topics.release_committed(self.now, subscription.topic, self.memory);
+        self.topics.release_committed(subscription.topic, self.memory);
         self.reclaim_if_pressed(subscription.topic);
     }
 
@@ -78,8 +81,11 @@ impl Readers<'_> {
     pub(super) fn end_expired(&mut self) -> bool {
         for _ in 0..EXPIRED_PER_CALL {
             match self.subscriptions.pop_expired(self.now) {
-                Some(Due::Subscription(key)) => self.end(key),
-                Some(Due::Stale) => {}
+                Some(Due::Subscription(key)) => {
+                    self.topics.spend(STEPS_PER_END);
+                    self.end(key);
+                }
+                Some(Due::Stale) => self.topics.spend(1),
                 None => return false,
             }
         }
@@ -96,6 +102,6 @@ impl Readers<'_> {
         let subscription = &self.subscriptions[key];
         let topic = subscription.topic;
         self.topics[topic].cursors.set(subscription.cursor_id, subscription.cursor());
-        self.topics.release_committed(self.now, topic, self.memory);
+        self.topics.release_committed(topic, self.memory);
     }
 }

@@ -15,13 +15,29 @@ pub(super) struct Readiness {
     woken: Node,
     /// Head of the ring of sessions that are not read until memory is freed.
     throttled: Node,
+    /// Heads of the rings of sessions that wait for memory for their buffers, by how much they need.
+    waiting: [Node; 2],
+}
+
+/// What a session waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// Nothing.
+    No,
+    /// Memory for records.
+    ForRecords,
+    /// Memory for its buffers, of which little is kept for it.
+    ForLittle,
+    /// Memory for its buffers, and more than that.
+    ForMuch,
 }
 
 impl Readiness {
     pub(super) fn new() -> Self {
         let mut rings = Rings::default();
         let (woken, throttled) = (rings.insert(0), rings.insert(0));
-        Self { rings, woken, throttled }
+        let waiting = [rings.insert(0), rings.insert(0)];
+        Self { rings, woken, throttled, waiting }
     }
 
     /// A new, empty ring: a topic's waiting ring, or a session's ready ring.
@@ -81,22 +97,38 @@ impl Readiness {
         !self.rings.is_empty(ready)
     }
 
-    /// Marks whether a session must not be read until memory is freed.
-    pub(super) fn set_throttled(&mut self, session: Node, throttled: bool) {
-        if throttled {
-            self.rings.push(self.throttled, session);
-        } else {
-            self.rings.unlink(session);
+    /// Puts a session at the end of those that wait for the same, or takes it out.
+    pub(super) fn set_waiting(&mut self, session: Node, waits: Waits) {
+        match self.ring_of(waits) {
+            Some(ring) => self.rings.push(ring, session),
+            None => self.rings.unlink(session),
         }
     }
 
-    /// Removes the next session that waits for memory, and returns its slot.
-    pub(super) fn pop_throttled(&mut self) -> Option<usize> {
-        self.rings.pop(self.throttled).map(|slot| slot as usize)
+    /// The slot of the first session that waits for this.
+    pub(super) fn first_waiting(&self, waits: Waits) -> Option<usize> {
+        let ring = self.ring_of(waits)?;
+        self.rings.members(ring).next().map(|slot| slot as usize)
     }
 
-    pub(super) fn has_throttled(&self) -> bool {
-        !self.rings.is_empty(self.throttled)
+    /// Whether a session waits for memory for its buffers.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.waiting.iter().any(|ring| !self.rings.is_empty(*ring))
+    }
+
+    const fn ring_of(&self, waits: Waits) -> Option<Node> {
+        let [little, much] = self.waiting;
+        match waits {
+            Waits::No => None,
+            Waits::ForRecords => Some(self.throttled),
+            Waits::ForLittle => Some(little),
+            Waits::ForMuch => Some(much),
+        }
+    }
+
+    /// Bytes of free places.
+    pub(super) fn spare(&self) -> usize {
+        self.rings.spare()
     }
 }
 
@@ -120,13 +152,16 @@ mod tests {
     }
 
     #[test]
-    fn throttled_sessions_are_released_in_order() {
+    fn s15_sessions_that_wait_for_memory_are_served_in_order() {
         let mut readiness = Readiness::new();
         let (first, second) = (readiness.insert_session(7), readiness.insert_session(8));
-        readiness.set_throttled(first, true);
-        readiness.set_throttled(second, true);
-        readiness.set_throttled(first, false);
-        assert_eq!((readiness.pop_throttled(), readiness.pop_throttled()), (Some(8), None));
-        assert!(!readiness.has_throttled());
+        readiness.set_waiting(first, Waits::ForMuch);
+        readiness.set_waiting(second, Waits::ForMuch);
+        assert_eq!(readiness.first_waiting(Waits::ForMuch), Some(7));
+        assert_eq!(readiness.first_waiting(Waits::ForRecords), None);
+        readiness.set_waiting(first, Waits::No);
+        assert_eq!(readiness.first_waiting(Waits::ForMuch), Some(8));
+        readiness.set_waiting(second, Waits::ForRecords);
+        assert!(!readiness.has_waiting());
     }
 }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use zaichik_proto::{
-    Batch, Commit, Nack, PlainPublishes, Publish, Refusal, RefusalCode, Seek, Subject, Subscribe, Subscribed,
-    Timestamp, TopicOptions, TopicStatus, Unsubscribe, Unsubscribed,
+    Batch, ClientFrame, Commit, Nack, PlainPublishes, Publish, Refusal, RefusalCode, Seek, Subject,
+    Subscribe, Subscribed, Timestamp, TopicOptions, TopicStatus, Unsubscribe, Unsubscribed, Version,
 };
 
-use super::delivery::Delivery;
+use super::delivery::{Delivered, Delivery};
 use super::describing::{Describing, Description};
 use super::readers::Readers;
 use super::topics::topic_name;
-use super::{Batched, Broker, ExchangeReport, PublishRun, Published, bump, wakes};
+use super::{BatchAnswer, Broker, ExchangeReport, PublishRun, Published, Rejection, bump, wakes};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
 use crate::id::{SessionId, TopicId};
@@ -37,6 +37,10 @@ pub(crate) struct ExchangeStart {
     pub(crate) close: Option<CloseReason>,
     /// To stop by then.
     pub(crate) stops_at: Option<Timestamp>,
+    /// Bytes that its buffers may hold until the next exchange.
+    pub(crate) allowance: usize,
+    /// Whether other sessions need memory, so that it should keep none for later.
+    pub(crate) is_scarce: bool,
 }
 
 /// What a session needs to know when an exchange ends.
@@ -71,13 +75,36 @@ impl Broker {
 
     pub(crate) fn begin_exchange(&mut self, id: SessionId) -> ExchangeStart {
         let stops_at = self.stops_at;
+        let allowance = self.sessions.allowance(id, &self.memory, &self.readiness);
+        let is_scarce = self.memory.is_scarce() || self.readiness.has_waiting();
         match self.sessions.get_mut(id) {
             Some(entry) => {
                 entry.woken = false;
-                ExchangeStart { close: entry.evicted, stops_at }
+                ExchangeStart { close: entry.evicted, stops_at, allowance, is_scarce }
             }
-            None => ExchangeStart { close: Some(CloseReason::Internal), stops_at },
+            None => ExchangeStart { close: Some(CloseReason::Internal), stops_at, allowance, is_scarce },
         }
+    }
+
+    /// A session is over: its subscriptions end, or wait for another session. Until it is detached it is charged for the
+    /// `held` bytes that wait to be sent.
+    pub(crate) fn close_session(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        held: usize,
+        effects: &mut Effects,
+    ) {
+        let now = self.tick(now);
+        let subscriptions = self.sessions.close(id, held, &mut self.memory, &mut self.readiness);
+        for key in subscriptions.into_values() {
+            self.subscribing(now).lose_session(key);
+        }
+        // This may have been the session that was to hand out the wakes.
+        if self.hand_out_wakes(id, effects) || self.release_waiting(effects) {
+            effects.rearm();
+        }
+        self.rearm(effects);
     }
 
     /// A session's handshake is done; `name` is its client's name.
@@ -86,17 +113,69 @@ impl Broker {
         effects.note(|| Note { session: id, topic: None, event: NoteEvent::Opened { name } });
     }
 
+    /// Whether a request may be applied now. If not, a bounded part of what it waits for was done: it stays in its place,
+    /// and the session asks again in its next exchange (rule S14). At `last_step` the exchange has used its share.
+    pub(crate) fn prepare(
+        &mut self,
+        (now, last_step): (Timestamp, u64),
+        session: SessionId,
+        run: &mut PublishRun,
+        frame: &ClientFrame<'_>,
+    ) -> bool {
+        if !self.topics.has_due(now) {
+            return true;
+        }
+        self.settle_run(now, run);
+        self.preparing(now, last_step).prepare(session, frame)
+    }
+
+    /// The same for a plain publish to a topic.
+    #[inline]
+    pub(crate) fn prepare_publish(
+        &mut self,
+        (now, last_step): (Timestamp, u64),
+        run: &mut PublishRun,
+        topic: &[u8],
+    ) -> bool {
+        if !self.topics.has_due(now) {
+            return true;
+        }
+        self.settle_run(now, run);
+        self.preparing(now, last_step).settle_named(topic)
+    }
+
+    /// Counts work on a request, in steps.
+    #[inline]
+    pub(crate) const fn spend(&mut self, steps: u64) {
+        self.topics.spend(steps);
+    }
+
     /// Counts a request that was refused.
     pub(crate) fn count_refusal(&mut self, code: RefusalCode) {
         self.counters.refused(code);
     }
 
-    /// Moves due records into a session's stream lane; returns whether more are due that would fit.
-    pub(crate) fn deliver(&mut self, now: Timestamp, session: SessionId, out: &mut Outbound) -> bool {
+    /// Moves due records into a session's stream lane, as long as the lanes allocate at most `room` bytes.
+    pub(crate) fn deliver(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        room: usize,
+        out: &mut Outbound,
+    ) -> Delivered {
         let output_buffer = self.config.output_buffer;
         let Self { sessions, topics, subscriptions, memory, readiness, counters, .. } = self;
-        let mut delivery =
-            Delivery { now, output_buffer, sessions, topics, subscriptions, memory, readiness, counters };
+        let mut delivery = Delivery {
+            now,
+            output_buffer,
+            room,
+            sessions,
+            topics,
+            subscriptions,
+            memory,
+            readiness,
+            counters,
+        };
         delivery.deliver(session, out)
     }
 
@@ -124,9 +203,9 @@ impl Broker {
         report: ExchangeReport,
         effects: &mut Effects,
     ) -> ExchangeEnd {
-        let throttled = self.sessions.exchanged(id, report, &mut self.memory, &mut self.readiness);
+        let throttled = self.sessions.exchanged(self.now, id, report, &mut self.memory, &mut self.readiness);
         self.memory.retired().sweep();
-        let more = self.release_throttled(effects);
+        let more = self.release_waiting(effects);
         self.rearm(effects);
         // Records that the session published to its own subscriptions have just become ready.
         let is_ready = self
@@ -179,7 +258,7 @@ impl Broker {
         run: &mut PublishRun,
         publish: &Publish<'_>,
         effects: &mut Effects,
-    ) -> Result<Published<'_>, Refusal> {
+    ) -> Result<Published<'_>, Rejection> {
         self.publishing(now).publish(session, run, publish, effects)
     }
 
@@ -210,7 +289,7 @@ impl Broker {
         recent: &mut Option<TopicId>,
         batch: &Batch<'_>,
         effects: &mut Effects,
-    ) -> Result<Batched<'_>, Refusal> {
+    ) -> Result<BatchAnswer<'_>, Rejection> {
         self.batching(now).batch(session, recent, batch, effects)
     }
 
@@ -241,18 +320,19 @@ impl Broker {
         session: SessionId,
         request: &Commit,
     ) -> Result<u64, Refusal> {
-        self.subscribing(now).commit(session, request.subscription, request.offset)
+        self.subscribing(now).commit(session, request)
     }
 
-    /// The answer is the rewind number.
+    /// The answer is the rewind number; it depends on the version of the connection.
     pub(crate) fn nack(
         &mut self,
         now: Timestamp,
         session: SessionId,
+        version: Version,
         request: Nack,
         effects: &mut Effects,
     ) -> Result<u64, Refusal> {
-        self.subscribing(now).nack(session, request, effects)
+        self.subscribing(now).nack(session, version, request, effects)
     }
 
     /// The answer is the rewind number.

@@ -3,21 +3,29 @@
 mod entry;
 
 use core::time::Duration;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use zaichik_proto::Timestamp;
 
 pub(super) use self::entry::SessionEntry;
-use super::memory::{Account, Memory};
-use super::readiness::Readiness;
+use super::memory::{Account, LITTLE, Memory};
+use super::readiness::{Readiness, Waits};
 use crate::config::BrokerConfig;
 use crate::effects::Effects;
 use crate::error::CloseReason;
-use crate::id::SessionId;
+use crate::id::{SessionId, SubKey};
+use crate::planted::{Defect, is_planted};
+use crate::session::IDLE_ROOM;
 use slab::Slab;
 
 /// Age from which a session in its handshake may be evicted for a newer one.
 const EVICT_AFTER: Duration = Duration::from_millis(200);
+
+/// How long a peer that holds memory may make no progress before the memory may be taken for others (rule S15).
+const EVICT_STALLED_AFTER: Duration = Duration::from_secs(1);
+
+/// Maximum slots examined for such peers per call.
+const EXAMINED_PER_CALL: usize = 1_024;
 
 /// The table of sessions. Ids may outlive their session, so looking one up may find nothing.
 #[derive(Debug)]
@@ -30,13 +38,21 @@ pub(super) struct Sessions {
     limit: usize,
     /// Maximum number of sessions in their handshake.
     handshake_limit: usize,
+    /// The next slot to examine for sessions without progress.
+    hand: usize,
 }
 
 /// What a session reports after an exchange.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExchangeReport {
-    /// Bytes of its buffers and lanes.
-    pub(crate) buffers: usize,
+    /// Bytes that its buffers hold, or that are reserved for them.
+    pub(crate) held: usize,
+    /// Bytes that they would have to hold for it to go on, or 0.
+    pub(crate) lacks: usize,
+    /// Since when its peer has made no progress while it makes the broker hold memory.
+    pub(crate) stalled_since: Option<Timestamp>,
+    /// Whether it keeps memory of topics that waits to be sent.
+    pub(crate) pins: bool,
     /// Bytes received before its handshake was done.
     pub(crate) received: usize,
     /// Whether its stream lane has room.
@@ -53,11 +69,17 @@ impl Sessions {
             handshakes: VecDeque::new(),
             limit: config.max_connections as usize,
             handshake_limit: config.max_handshakes as usize,
+            hand: 0,
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Bytes of free places.
+    pub(super) fn spare(&self) -> usize {
+        self.entries.capacity().saturating_sub(self.entries.len()).saturating_mul(size_of::<SessionEntry>())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &SessionEntry> {
@@ -89,6 +111,7 @@ impl Sessions {
         effects: &mut Effects,
     ) -> (SessionId, Result<(), CloseReason>) {
         let full = self.entries.len() >= self.limit
+            || memory.allowance(0, SessionEntry::IDLE) < SessionEntry::IDLE
             || (self.handshakes.len() >= self.handshake_limit && !self.evict_handshake(now, effects));
         let serial = self.next_serial;
         self.next_serial = serial.saturating_add(1);
@@ -118,6 +141,9 @@ impl Sessions {
     ) -> Option<SessionEntry> {
         self.get(id)?;
         let mut entry = self.entries.try_remove(id.slot())?;
+        if self.entries.is_empty() {
+            self.entries = Slab::new();
+        }
         self.handshakes.retain(|waiting| *waiting != id);
         readiness.remove(entry.throttle);
         memory.recharge(Account::Sessions, &mut entry.charged, 0);
@@ -135,6 +161,7 @@ impl Sessions {
     /// An exchange is over: charges the session's memory, and returns whether the session must wait for memory.
     pub(super) fn exchanged(
         &mut self,
+        now: Timestamp,
         id: SessionId,
         report: ExchangeReport,
         memory: &mut Memory,
@@ -144,14 +171,122 @@ impl Sessions {
         let Some(entry) = self.get_mut(id) else {
             return false;
         };
-        entry.buffers = report.buffers;
+        entry.buffers = report.held;
+        (entry.lacks, entry.reserved) = (report.lacks, 0);
+        entry.waits_since = (report.lacks > 0).then(|| entry.waits_since.unwrap_or(now));
+        (entry.stalled_since, entry.pins) = (report.stalled_since, report.pins);
         entry.received = report.received;
         let footprint = entry.footprint();
         memory.recharge(Account::Sessions, &mut entry.charged, footprint);
         // A session with a subscription is always read: the commits that free memory come through it.
         let throttled = pressed && report.publishes && entry.open && entry.subscriptions.is_empty();
-        readiness.set_throttled(entry.throttle, throttled);
+        let waits = match report.lacks {
+            0 if throttled => Waits::ForRecords,
+            0 => Waits::No,
+            lacks if lacks <= LITTLE => Waits::ForLittle,
+            _ => Waits::ForMuch,
+        };
+        readiness.set_waiting(entry.throttle, waits);
         throttled
+    }
+
+    /// Bytes that a session's buffers may hold now (rule S15). Large requests wait behind those made earlier.
+    pub(super) fn allowance(&self, id: SessionId, memory: &Memory, readiness: &Readiness) -> usize {
+        let Some(entry) = self.get(id) else { return 0 };
+        let fixed = entry.fixed();
+        let allowance = memory.allowance(entry.charged, fixed).saturating_sub(fixed);
+        let others_wait = readiness.first_waiting(Waits::ForMuch).is_some_and(|slot| slot != id.slot());
+        if others_wait { allowance.min(entry.charged.saturating_sub(fixed).max(LITTLE)) } else { allowance }
+    }
+
+    /// Wakes the first session that waits for this if there is memory for it, and reserves the memory; returns whether
+    /// there was one.
+    pub(super) fn release(
+        &mut self,
+        waits: Waits,
+        memory: &mut Memory,
+        readiness: &mut Readiness,
+        effects: &mut Effects,
+    ) -> bool {
+        let first = readiness.first_waiting(waits).filter(|_| !is_planted(Defect::WaitsForEver));
+        let Some(entry) = first.and_then(|slot| self.entries.get_mut(slot)) else {
+            return false;
+        };
+        if waits == Waits::ForRecords {
+            if memory.is_pressed() {
+                return false;
+            }
+        } else {
+            let before = core::mem::replace(&mut entry.reserved, entry.lacks);
+            let footprint = entry.footprint();
+            if memory.allowance(entry.charged, entry.fixed()) < footprint {
+                entry.reserved = before;
+                return false;
+            }
+            memory.recharge(Account::Sessions, &mut entry.charged, footprint);
+        }
+        readiness.set_waiting(entry.throttle, Waits::No);
+        entry.wake(effects);
+        true
+    }
+
+    /// Frees memory for sessions that wait: closes those whose peers hold memory without making progress, and wakes
+    /// others that hold more than an idle one, so that they give back what they keep for later. Examines a bounded
+    /// number, which it returns.
+    pub(super) fn make_room(
+        &mut self,
+        now: Timestamp,
+        memory: &Memory,
+        readiness: &Readiness,
+        effects: &mut Effects,
+    ) -> usize {
+        let waiting = [Waits::ForLittle, Waits::ForMuch].map(|waits| readiness.first_waiting(waits));
+        let lacks = waiting.into_iter().flatten().filter_map(|slot| self.entries.get(slot));
+        let needed = lacks.fold(0usize, |sum, entry| sum.saturating_add(entry.lacks));
+        let is_crowded = memory.is_crowded();
+        let needed = if is_crowded { needed.max(LITTLE) } else { needed };
+        let is_pinned = memory.is_pinned();
+        let (slots, mut freed) = (self.entries.capacity(), 0usize);
+        let most = EXAMINED_PER_CALL.min(slots);
+        for examined in 0..most {
+            if freed >= needed && !is_pinned {
+                return examined;
+            }
+            let slot = self.hand;
+            self.hand = if slot.saturating_add(1) < slots { slot.saturating_add(1) } else { 0 };
+            let Some(entry) = self.entries.get_mut(slot) else { continue };
+            let waits_since = entry.waits_since.filter(|_| is_crowded);
+            let since = entry.stalled_since.into_iter().chain(waits_since).min();
+            let is_stalled = since.is_some_and(|since| now.since(since) >= EVICT_STALLED_AFTER);
+            if is_stalled && entry.evicted.is_none() && (freed < needed || entry.pins) {
+                entry.evicted = Some(CloseReason::MemoryNeeded);
+                entry.wake(effects);
+                freed = freed.saturating_add(entry.buffers);
+            } else if entry.buffers > IDLE_ROOM && entry.lacks == 0 {
+                entry.wake(effects);
+            }
+        }
+        most
+    }
+
+    /// A session is over, but its last bytes wait to be sent: it is charged for `held` bytes, and its subscriptions are
+    /// returned the first time.
+    pub(super) fn close(
+        &mut self,
+        id: SessionId,
+        held: usize,
+        memory: &mut Memory,
+        readiness: &mut Readiness,
+    ) -> BTreeMap<u32, SubKey> {
+        let Some(entry) = self.get_mut(id) else { return BTreeMap::new() };
+        (entry.buffers, entry.reserved, entry.lacks) = (held, 0, 0);
+        (entry.stalled_since, entry.waits_since) = (None, None);
+        let subscriptions = entry.end();
+        let footprint = entry.footprint();
+        memory.recharge(Account::Sessions, &mut entry.charged, footprint);
+        readiness.set_waiting(entry.throttle, Waits::No);
+        self.handshakes.retain(|waiting| *waiting != id);
+        subscriptions
     }
 
     /// Charges the memory that a session holds.
@@ -201,7 +336,7 @@ mod tests {
     #[test]
     fn the_session_that_sent_the_fewest_bytes_is_evicted_once_it_is_old_enough() {
         let config = BrokerConfig { max_handshakes: 2, ..BrokerConfig::default() };
-        let (mut memory, mut readiness) = (Memory::new(1 << 20), Readiness::new());
+        let (mut memory, mut readiness) = (Memory::new(&BrokerConfig::default()), Readiness::new());
         let (mut sessions, mut effects) = (Sessions::new(&config), Effects::new());
         let mut accept = |sessions: &mut Sessions, millis: u64| {
             let now = Timestamp::from_micros(millis * 1_000);
@@ -218,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_session_is_woken_once_between_exchanges_and_does_not_wake_itself() {
-        let (mut memory, mut readiness) = (Memory::new(1 << 20), Readiness::new());
+        let (mut memory, mut readiness) = (Memory::new(&BrokerConfig::default()), Readiness::new());
         let (mut sessions, mut effects) = (Sessions::new(&BrokerConfig::default()), Effects::new());
         let (id, _) = sessions.insert(Timestamp::ZERO, true, (&mut memory, &mut readiness), &mut effects);
         let other = SessionId::new(9, 9);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use zaichik_proto::{
-    Durable, Nack, Refusal, RefusalCode, Seek, SeekTarget, Subscribe, Subscribed, Timestamp, TopicName,
-    Unsubscribe, Unsubscribed,
+    Commit, Durable, Nack, Refusal, RefusalCode, Seek, SeekTarget, Subscribe, Subscribed, Timestamp,
+    TopicName, Unsubscribe, Unsubscribed, Version,
 };
 
 use super::counters::{Counters, bump};
@@ -17,7 +17,7 @@ use crate::config::BrokerConfig;
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::planted::{Defect, is_planted};
-use crate::subscription::{Holder, Subscription, Terms};
+use crate::subscription::{Holder, Subscription, Terms, check_epoch};
 
 /// The parts of the broker that a request about a subscription needs.
 #[derive(Debug)]
@@ -101,9 +101,11 @@ impl Subscribing<'_> {
         Ok(Unsubscribed { request, subscription: number, last_offset })
     }
 
-    /// Commits everything up to and including an offset; the answer is the cursor (rules A2, A3).
-    pub(super) fn commit(&mut self, session: SessionId, number: u32, offset: u64) -> Result<u64, Refusal> {
-        let (key, cursor) = check_commit(self.sessions, self.readers.subscriptions, session, number, offset)?;
+    /// Commits everything up to and including an offset; the answer is the cursor (rules A2, A3, A10).
+    pub(super) fn commit(&mut self, session: SessionId, request: &Commit) -> Result<u64, Refusal> {
+        let Commit { subscription: number, offset, rewind, .. } = *request;
+        let commit = (number, offset, rewind);
+        let (key, cursor) = check_commit(self.sessions, self.readers.subscriptions, session, commit)?;
         let topic = self.readers.commit(key, cursor);
         self.readers.reclaim_if_pressed(topic);
         Ok(cursor)
@@ -113,6 +115,7 @@ impl Subscribing<'_> {
     pub(super) fn nack(
         &mut self,
         session: SessionId,
+        version: Version,
         request: Nack,
         effects: &mut Effects,
     ) -> Result<u64, Refusal> {
@@ -120,7 +123,10 @@ impl Subscribing<'_> {
         let key = key_of(self.sessions, session, number)?;
         let subscription = &self.readers.subscriptions[key];
         if !subscription.check_nack(offset)? {
-            return Ok(u64::from(subscription.rewind()));
+            return match version {
+                Version::One => Ok(u64::from(subscription.rewind())),
+                Version::Two => Err(Refusal::with_value(RefusalCode::NackCommitted, subscription.cursor())),
+            };
         }
         let outcome = if subscription.is_delivered(offset) {
             self.record_failed(key, offset, Failure::Nack)
@@ -129,7 +135,7 @@ impl Subscribing<'_> {
         };
         let delay =
             if outcome == FailureOutcome::Refused { delay_micros.max(REFUSED_PAUSE) } else { delay_micros };
-        let now = self.readers.now;
+        let running = self.readers.subscriptions.running(self.readers.now);
         let subscription = &mut self.readers.subscriptions[key];
         if outcome == FailureOutcome::DeadLettered && !is_planted(Defect::DeadLetterStays) {
             subscription.raise_rewind();
@@ -138,7 +144,7 @@ impl Subscribing<'_> {
             subscription.nack(offset);
         }
         if delay > 0 {
-            subscription.pause(now.plus_micros(delay));
+            subscription.pause(running.plus_micros(delay));
         } else {
             subscription.resume();
         }
@@ -194,7 +200,8 @@ impl Subscribing<'_> {
             self.readers.cursor_moved(key);
         }
         if outcome == FailureOutcome::Refused {
-            let until = self.readers.now.plus_micros(REFUSED_PAUSE);
+            let running = self.readers.subscriptions.running(self.readers.now);
+            let until = running.plus_micros(REFUSED_PAUSE);
             self.readers.subscriptions[key].hold_off(until);
         }
         self.readers.detach(key);
@@ -241,9 +248,11 @@ impl Subscribing<'_> {
             };
         };
         let known = topic.and_then(|topic| self.readers.subscriptions.find_durable(topic, durable.name));
-        match known {
-            Some(key) => self.readers.subscriptions.check_take_over(key, session, durable)?,
-            None => self.readers.subscriptions.check_durables_full()?,
+        if let Some(key) = known {
+            self.readers.subscriptions.check_take_over(key, session, durable)?;
+        } else {
+            check_epoch(0, durable.epoch)?;
+            self.readers.subscriptions.check_durables_full()?;
         }
         Ok(known)
     }
@@ -303,8 +312,9 @@ impl Subscribing<'_> {
     fn attach(&mut self, key: SubKey, session: SessionId, terms: Terms) -> Result<(), Refusal> {
         let entry = self.sessions.get_mut(session).ok_or(Refusal::new(RefusalCode::NotSubscribed))?;
         let holder = Holder { session, ready: entry.ready };
+        let running = self.readers.subscriptions.running(self.readers.now);
         let subscription = &mut self.readers.subscriptions[key];
-        subscription.attach(holder, terms, self.readers.now);
+        subscription.attach(holder, terms, running);
         entry.unfence(terms.number);
         entry.subscriptions.insert(terms.number, key);
         if subscription.durable.is_none() {
@@ -347,6 +357,7 @@ impl Subscribing<'_> {
 
     /// A position was moved: the subscription's holder delivers from there. Returns the rewind number.
     fn position_moved(&mut self, key: SubKey, asking: SessionId, effects: &mut Effects) -> u64 {
+        self.readers.topics.spend(self.readers.subscriptions[key].steps());
         bump(&mut self.counters.stats.rewinds, 1);
         self.readers.cursor_moved(key);
         self.readers.subscriptions.settle(key, self.readers.memory);
@@ -363,16 +374,16 @@ impl Subscribing<'_> {
     }
 }
 
-/// Checks whether a session may commit; returns the subscription and its new cursor.
+/// Checks whether a session may commit in a subscription, of this number, up to an offset, as received under a rewind
+/// number; returns the subscription and its new cursor.
 pub(super) fn check_commit(
     sessions: &Sessions,
     subscriptions: &Subscriptions,
     session: SessionId,
-    number: u32,
-    offset: u64,
+    (number, offset, rewind): (u32, u64, Option<u32>),
 ) -> Result<(SubKey, u64), Refusal> {
     let key = key_of(sessions, session, number)?;
-    Ok((key, subscriptions[key].check_commit(offset)?))
+    Ok((key, subscriptions[key].check_commit(offset, rewind)?))
 }
 
 /// The subscription that a session has under a number.

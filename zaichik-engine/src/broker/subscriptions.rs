@@ -3,7 +3,6 @@
 use core::hash::Hasher;
 use core::ops::{Index, IndexMut};
 
-use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use slab::Slab;
 use zaichik_proto::{Durable as Request, OnConflict, Refusal, RefusalCode, Timestamp, micros};
@@ -13,7 +12,8 @@ use super::memory::{Account, Memory};
 use super::readiness::Readiness;
 use crate::config::{BrokerConfig, Seed};
 use crate::id::{SessionId, SubKey, TopicId};
-use crate::subscription::{Durable, Subscription, Terms};
+use crate::subscription::{Durable, Subscription, Terms, check_epoch};
+use crate::table::Table;
 use crate::topic::CursorId;
 
 /// The table of subscriptions. A key is valid until its subscription is [removed](Self::remove); sessions, rings and
@@ -22,8 +22,8 @@ use crate::topic::CursorId;
 pub(super) struct Subscriptions {
     entries: Slab<Subscription>,
     /// Durable subscriptions by topic and name.
-    durables: HashTable<SubKey>,
-    /// When pauses end.
+    durables: Table<SubKey>,
+    /// When pauses end, in running time.
     pauses: Deadlines<SubKey>,
     /// When detached durable subscriptions end.
     expiries: Deadlines<SubKey>,
@@ -32,6 +32,8 @@ pub(super) struct Subscriptions {
     max_durables: u32,
     /// How long a durable subscription lives without a session unless its client says otherwise, in microseconds.
     inactive_micros: u64,
+    /// For how long the broker has not run, in microseconds.
+    stopped_micros: u64,
 }
 
 /// A deadline of a subscription that has passed.
@@ -71,17 +73,36 @@ impl Subscriptions {
     pub(super) fn new(config: &BrokerConfig, seed: Seed) -> Self {
         Self {
             entries: Slab::new(),
-            durables: HashTable::new(),
+            durables: Table::new(),
             pauses: Deadlines::default(),
             expiries: Deadlines::default(),
             hash_key: seed.hash_key,
             max_durables: config.max_durables,
             inactive_micros: micros(config.inactive_ttl),
+            stopped_micros: 0,
         }
+    }
+
+    /// The broker did not run for `pause` microseconds.
+    pub(super) const fn resumed(&mut self, pause: u64) {
+        self.stopped_micros = self.stopped_micros.saturating_add(pause);
+    }
+
+    /// The running time at `now`: without the time in which the broker did not run. Pauses of subscriptions are in it,
+    /// so that all of them can be prolonged at once.
+    #[inline]
+    pub(super) const fn running(&self, now: Timestamp) -> Timestamp {
+        Timestamp::from_micros(now.as_micros().saturating_sub(self.stopped_micros))
     }
 
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Bytes of free places.
+    pub(super) fn spare(&self) -> usize {
+        let free = self.entries.capacity().saturating_sub(self.entries.len());
+        free.saturating_mul(size_of::<Subscription>())
     }
 
     pub(super) fn durable_count(&self) -> usize {
@@ -118,7 +139,7 @@ impl Subscriptions {
         if let Some(name) = name {
             let (hash, hash_key, entries) =
                 (hash_of(self.hash_key, at.topic, name), self.hash_key, &self.entries);
-            self.durables.insert_unique(hash, key, |key| {
+            self.durables.insert(hash, key, |key| {
                 let named = entries.get(key.index()).and_then(|one| Some((one.topic, one.durable.as_ref()?)));
                 named.map_or(0, |(topic, durable)| hash_of(hash_key, topic, &durable.name))
             });
@@ -134,11 +155,12 @@ impl Subscriptions {
         readiness: &mut Readiness,
     ) -> Subscription {
         let mut subscription = self.entries.remove(key.index());
+        if self.entries.is_empty() {
+            self.entries = Slab::new();
+        }
         if let Some(durable) = &subscription.durable {
             let hash = hash_of(self.hash_key, subscription.topic, &durable.name);
-            if let Ok(found) = self.durables.find_entry(hash, |other| *other == key) {
-                found.remove();
-            }
+            self.durables.remove(hash, |other| *other == key);
         }
         readiness.remove(subscription.node);
         memory.recharge(Account::Subscriptions, &mut subscription.charged, 0);
@@ -151,7 +173,7 @@ impl Subscriptions {
             let one = &self[*key];
             one.topic == topic && one.durable.as_ref().is_some_and(|durable| *durable.name == *name)
         };
-        self.durables.find(hash_of(self.hash_key, topic, name), is_it).copied()
+        self.durables.find(hash_of(self.hash_key, topic, name), is_it)
     }
 
     /// Whether there is room for one more durable subscription.
@@ -181,6 +203,7 @@ impl Subscriptions {
         if request.epoch > 0 && request.epoch < durable.epoch && !is_holder {
             return Err(Refusal::with_value(RefusalCode::SubscriptionFenced, u64::from(durable.epoch)));
         }
+        check_epoch(durable.epoch, request.epoch)?;
         if holder.is_some() && request.on_conflict == OnConflict::Reject && !is_holder {
             return Err(Refusal::new(RefusalCode::SubscriptionHeld));
         }
@@ -227,7 +250,7 @@ impl Subscriptions {
 
     /// The next pause that is over, if there is one.
     pub(super) fn pop_pause(&mut self, now: Timestamp) -> Option<Due> {
-        let (due, key) = self.pauses.pop_due(now)?;
+        let (due, key) = self.pauses.pop_due(self.running(now))?;
         let Some(subscription) = self.entries.get_mut(key.index()).filter(|one| one.due == due) else {
             return Some(Due::Stale);
         };
@@ -253,7 +276,7 @@ impl Subscriptions {
 
     /// When the next pause ends.
     pub(super) fn next_pause(&self) -> Option<Timestamp> {
-        self.pauses.first()
+        self.pauses.first().map(|running| running.plus_micros(self.stopped_micros))
     }
 
     /// When the next subscription may have been detached for too long.
@@ -295,7 +318,7 @@ mod tests {
     #[test]
     fn a_durable_subscription_is_found_by_topic_and_name_until_it_is_removed() {
         let config = BrokerConfig { max_durables: 2, ..BrokerConfig::default() };
-        let (mut memory, mut readiness) = (Memory::new(1 << 20), Readiness::new());
+        let (mut memory, mut readiness) = (Memory::new(&BrokerConfig::default()), Readiness::new());
         let mut subscriptions = Subscriptions::new(&config, Seed::new(1, 2));
         let first = insert(&mut subscriptions, &mut readiness, 0, "billing");
         let second = insert(&mut subscriptions, &mut readiness, 1, "billing");

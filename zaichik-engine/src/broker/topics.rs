@@ -4,7 +4,6 @@ use core::hash::Hasher;
 use core::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use zaichik_proto::{Refusal, RefusalCode, Timestamp, TopicName, TopicOptions, TopicStatus};
 
@@ -13,6 +12,8 @@ use super::memory::{Account, Memory};
 use super::readiness::Readiness;
 use crate::config::{BrokerConfig, Seed, TopicSettings};
 use crate::id::TopicId;
+use crate::steps::STEPS_PER_EXCHANGE;
+use crate::table::Table;
 use crate::topic::Topic;
 
 /// Mask bit of the setting `compaction`.
@@ -26,7 +27,7 @@ const TABLES: usize = 8 + 12 + 16;
 #[derive(Debug)]
 pub(super) struct Topics {
     entries: Vec<Topic>,
-    names: HashTable<TopicId>,
+    names: Table<TopicId>,
     /// When housekeeping is due.
     deadlines: Deadlines<TopicId>,
     hash_key: u128,
@@ -35,6 +36,8 @@ pub(super) struct Topics {
     defaults: TopicSettings,
     /// Offset of each topic's first record.
     first_offset: u64,
+    /// Work done since the broker was created, in steps.
+    steps: u64,
 }
 
 impl Index<TopicId> for Topics {
@@ -57,12 +60,13 @@ impl Topics {
     pub(super) fn new(config: &BrokerConfig, seed: Seed) -> Self {
         Self {
             entries: Vec::new(),
-            names: HashTable::new(),
+            names: Table::new(),
             deadlines: Deadlines::default(),
             hash_key: seed.hash_key,
             limit: config.max_topics,
             defaults: config.topic_defaults,
             first_offset: config.first_offset,
+            steps: 0,
         }
     }
 
@@ -86,7 +90,7 @@ impl Topics {
 
     pub(super) fn find(&self, name: TopicName<'_>) -> Option<TopicId> {
         let name = name.as_str();
-        self.names.find(self.hash(name), |id| &*self[*id].name == name).copied()
+        self.names.find(self.hash(name), |id| &*self[*id].name == name)
     }
 
     /// The topic that a request names.
@@ -173,9 +177,8 @@ impl Topics {
         memory.check(name.len().saturating_add(size_of::<Topic>()))?;
         self.entries.push(Topic::new(Arc::from(name), settings, readiness.insert_ring(), self.first_offset));
         let (hash, hash_key, entries) = (self.hash(name), self.hash_key, &self.entries);
-        self.names.insert_unique(hash, id, |id| {
-            entries.get(id.index()).map_or(0, |topic| hash_of(hash_key, &topic.name))
-        });
+        self.names
+            .insert(hash, id, |id| entries.get(id.index()).map_or(0, |topic| hash_of(hash_key, &topic.name)));
         self.settle(id, memory);
         Ok(id)
     }
@@ -186,17 +189,28 @@ impl Topics {
             return;
         };
         let index = self.entries.len();
-        if let Ok(found) = self.names.find_entry(self.hash(&topic.name), |id| id.index() == index) {
-            found.remove();
-        }
+        self.names.remove(hash_of(self.hash_key, &topic.name), |id| id.index() == index);
         readiness.remove(topic.waiting);
         memory.recharge(Account::Topics, &mut topic.charged, 0);
     }
 
-    /// Charges the memory that a topic holds, and schedules its housekeeping.
+    /// Work done since the broker was created, in steps (rule S14).
+    #[inline]
+    pub(super) const fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Counts work on requests and subscriptions; that in topics is counted when they are [settled](Self::settle).
+    #[inline]
+    pub(super) const fn spend(&mut self, steps: u64) {
+        self.steps = self.steps.saturating_add(steps);
+    }
+
+    /// Charges the memory that a topic holds, counts the work done in it, and schedules its housekeeping.
     pub(super) fn settle(&mut self, id: TopicId, memory: &mut Memory) {
         let count = self.entries.len();
         let topic = &mut self[id];
+        let steps = topic.take_steps();
         let footprint = footprint(topic);
         memory.recharge(Account::Topics, &mut topic.charged, footprint);
         let due = topic.due_at();
@@ -208,11 +222,12 @@ impl Topics {
                 self.deadlines.rebuild(due);
             }
         }
+        self.spend(steps);
     }
 
     /// A cursor of a topic was raised or removed: frees some of the records that no subscription needs any more.
-    pub(super) fn release_committed(&mut self, now: Timestamp, id: TopicId, memory: &mut Memory) {
-        self[id].release_committed(now, memory.retired());
+    pub(super) fn release_committed(&mut self, id: TopicId, memory: &mut Memory) {
+        self[id].release_committed(memory.retired());
         self.settle(id, memory);
     }
 
@@ -224,9 +239,13 @@ impl Topics {
         }
     }
 
-    /// Frees dead records in up to `steps` topics that are due.
-    pub(super) fn housekeep(&mut self, now: Timestamp, steps: usize, memory: &mut Memory) {
-        for _ in 0..steps {
+    /// Frees dead records in up to `count` topics that are due, for about as many steps as an exchange takes.
+    pub(super) fn housekeep(&mut self, now: Timestamp, count: usize, memory: &mut Memory) {
+        let last_step = self.steps.saturating_add(STEPS_PER_EXCHANGE);
+        for _ in 0..count {
+            if self.steps >= last_step {
+                return;
+            }
             let Some((due, id)) = self.deadlines.pop_due(now) else {
                 return;
             };
@@ -243,6 +262,12 @@ impl Topics {
     /// When housekeeping is due next.
     pub(super) fn next_housekeeping(&self) -> Option<Timestamp> {
         self.deadlines.first()
+    }
+
+    /// Whether housekeeping of some topic is due; if none is, the deaths of all are settled.
+    #[inline]
+    pub(super) fn has_due(&self, now: Timestamp) -> bool {
+        self.deadlines.first().is_some_and(|due| due <= now)
     }
 
     fn change_settings(
@@ -309,7 +334,7 @@ mod tests {
     #[test]
     fn a_topic_that_is_taken_back_leaves_nothing_behind() {
         let config = BrokerConfig { max_topics: 2, ..BrokerConfig::default() };
-        let (mut memory, mut readiness) = (Memory::new(1 << 20), Readiness::new());
+        let (mut memory, mut readiness) = (Memory::new(&BrokerConfig::default()), Readiness::new());
         let mut topics = Topics::new(&config, Seed::new(1, 2));
         let (kept, _) = topics.find_or_add(b"kept", &mut memory, &mut readiness).expect("there is room");
         let before = memory.ledger();

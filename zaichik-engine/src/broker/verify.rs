@@ -40,6 +40,7 @@ pub(super) fn verify(
     let recounted = Ledger {
         topics: sum(topics.iter().map(topics::footprint)),
         retired: memory.ledger().retired,
+        tables: memory.ledger().tables,
         subscriptions: sum(subscriptions.iter().map(Subscription::footprint)),
         producers: producers.recount().ok_or(Inconsistent::Producers)? as u64,
         sessions: sum(sessions.iter().map(SessionEntry::footprint)),

@@ -1,7 +1,7 @@
 //! Hands woken subscriptions to their sessions, and resumes reading from sessions that waited for memory.
 
 use super::memory::Memory;
-use super::readiness::Readiness;
+use super::readiness::{Readiness, Waits};
 use super::sessions::Sessions;
 use super::subscriptions::Subscriptions;
 use crate::effects::Effects;
@@ -32,21 +32,20 @@ pub(super) fn hand_out_wakes(
     readiness.has_woken()
 }
 
-/// Wakes sessions that waited for memory, if memory is no longer short; returns whether some remain.
-pub(super) fn release_throttled(
+/// Wakes sessions that waited for memory for which there is memory now; returns whether some may remain.
+pub(super) fn release_waiting(
     sessions: &mut Sessions,
-    memory: &Memory,
+    memory: &mut Memory,
     readiness: &mut Readiness,
     effects: &mut Effects,
 ) -> bool {
-    if memory.is_pressed() {
-        return false;
-    }
     for _ in 0..WAKES_PER_CALL {
-        let Some(slot) = readiness.pop_throttled() else {
+        let released = [Waits::ForLittle, Waits::ForMuch, Waits::ForRecords]
+            .into_iter()
+            .any(|waits| sessions.release(waits, memory, readiness, effects));
+        if !released {
             return false;
-        };
-        sessions.wake_slot(slot, effects);
+        }
     }
-    readiness.has_throttled()
+    true
 }

@@ -1,5 +1,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
 
+use std::collections::VecDeque;
+
 use proptest::collection::vec as vec_of;
 use proptest::prelude::*;
 use proptest::sample::select;

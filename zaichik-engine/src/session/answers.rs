@@ -1,19 +1,24 @@
 //! Answers to publishes and batches, in as few frames as their order allows (rule P1).
 
 use zaichik_proto::{
-    AckRun, Acks, BatchDuplicate, BatchResult, Batched, Duplicate, Entry, List, Published, Refusal,
-    RefusalCode, Refused, ServerFrame,
+    AckRun, Acks, Batched, Entry, List, Published, Refusal, RefusalCode, Refused, ServerFrame, Version,
 };
 
+use crate::broker::{Batched as AcceptedBatch, Published as AcceptedPublish, Rejection};
 use crate::outbound::{LaneKind, Outbound};
 use zaichik_proto::Timestamp;
+
+/// Bytes that must be free before a request is applied whose answer is short, or a record delivered.
+pub(super) const SHORT_ANSWER: usize = 6 << 10;
 
 /// Minimum time between two reports of refused publishes without acknowledgement, in microseconds.
 const REPORT_EVERY: u64 = 1_000_000;
 
 /// Answers on their way into the control lane.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Answers {
+    /// The version of the connection.
+    version: Version,
     /// Runs of accepted publishes that are not in the lane yet.
     runs: Vec<AckRun>,
     /// The offset that would continue the last run.
@@ -28,7 +33,31 @@ pub(super) struct Answers {
     more_scratch: Vec<u8>,
 }
 
+impl Default for Answers {
+    /// Before the handshake is done, the version does not matter.
+    fn default() -> Self {
+        Self {
+            version: Version::One,
+            runs: Vec::new(),
+            continues_at: 0,
+            unreported: Vec::new(),
+            report_after: Timestamp::ZERO,
+            scratch: Vec::new(),
+            more_scratch: Vec::new(),
+        }
+    }
+}
+
 impl Answers {
+    /// The handshake is done, and answers have the layout of this version.
+    pub(super) const fn speak(&mut self, version: Version) {
+        self.version = version;
+    }
+
+    pub(super) const fn version(&self) -> Version {
+        self.version
+    }
+
     /// Accepts `requests` publishes, of which `request` is the first, with nothing to report but their offsets. Their
     /// records have consecutive offsets.
     pub(super) fn accepted(
@@ -59,13 +88,14 @@ impl Answers {
         &mut self,
         outbound: &mut Outbound,
         request: u32,
-        created: bool,
-        first_offset: Option<u64>,
-        duplicates: &[Duplicate],
+        published: AcceptedPublish<'_>,
     ) {
         self.flush(outbound);
+        let AcceptedPublish { created, first_offset, duplicates, is_repeat } = published;
+        let repeated = self.repeated(is_repeat);
         let duplicates = List::encode_into(&mut self.scratch, duplicates.iter().copied());
-        control(outbound, &ServerFrame::Published(Published { request, created, first_offset, duplicates }));
+        let answer = Published { request, created, repeated, first_offset, duplicates };
+        control(outbound, &ServerFrame::Published(answer));
     }
 
     /// Accepts a batch.
@@ -73,28 +103,31 @@ impl Answers {
         &mut self,
         outbound: &mut Outbound,
         request: u32,
-        results: &[BatchResult],
-        duplicates: &[BatchDuplicate],
+        AcceptedBatch { results, duplicates, is_repeat }: AcceptedBatch<'_>,
     ) {
         self.flush(outbound);
+        let repeated = self.repeated(is_repeat);
         let results = List::encode_into(&mut self.scratch, results.iter().copied());
         let duplicates = List::encode_into(&mut self.more_scratch, duplicates.iter().copied());
-        control(outbound, &ServerFrame::Batched(Batched { request, results, duplicates }));
+        control(outbound, &ServerFrame::Batched(Batched { request, repeated, results, duplicates }));
     }
 
     /// Refuses a request.
-    pub(super) fn refused(&mut self, outbound: &mut Outbound, request: u32, refusal: Refusal) {
-        self.control(outbound, ServerFrame::Refused(Refused { request, count: 1, refusal }));
+    pub(super) fn refused(&mut self, outbound: &mut Outbound, request: u32, rejection: Rejection) {
+        let Rejection { refusal, is_repeat } = rejection;
+        let repeated = self.repeated(is_repeat);
+        self.control(outbound, ServerFrame::Refused(Refused { request, count: 1, refusal, repeated }));
     }
 
     /// Refuses a publish without acknowledgement; [reported](Self::report) later.
     pub(super) fn refused_silently(&mut self, refusal: Refusal) {
+        let repeated = self.repeated(false);
         match self.unreported.iter_mut().find(|refused| refused.refusal.code == refusal.code) {
             Some(refused) => {
                 refused.count = refused.count.saturating_add(1);
                 refused.refusal = refusal;
             }
-            None => self.unreported.push(Refused { request: 0, count: 1, refusal }),
+            None => self.unreported.push(Refused { request: 0, count: 1, refusal, repeated }),
         }
     }
 
@@ -125,6 +158,19 @@ impl Answers {
             let runs = List::encode_into(&mut self.scratch, self.runs.drain(..));
             control(outbound, &ServerFrame::Acks(Acks { runs }));
         }
+    }
+
+    /// Bytes allocated.
+    pub(super) fn allocated(&self) -> usize {
+        let runs = self.runs.capacity().saturating_mul(size_of::<AckRun>());
+        let unreported = self.unreported.capacity().saturating_mul(size_of::<Refused>());
+        let scratch = self.scratch.capacity().saturating_add(self.more_scratch.capacity());
+        runs.saturating_add(unreported).saturating_add(scratch)
+    }
+
+    /// What an answer says about being repeated: nothing in version 1.
+    fn repeated(&self, is_repeat: bool) -> Option<bool> {
+        (self.version > Version::One).then_some(is_repeat)
     }
 
     /// Frees the memory of empty buffers.

@@ -1,6 +1,6 @@
 //! How a connection ends, and the last frame that its peer receives.
 
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use zaichik_proto::{Fatal, Goodbye, GoodbyeReason, ProtocolError, ProtocolFault, ServerFrame};
 
 use super::answers::control;
@@ -38,7 +38,7 @@ impl Session {
         }
         self.timers.observe(now, &self.outbound);
         self.state = State::Ending(reason);
-        self.inbound = BytesMut::new();
+        self.inbound.close();
         // A peer that does not speak the protocol at all receives no answer.
         let stranger =
             matches!(reason, CloseReason::Protocol(ProtocolError { fault: ProtocolFault::BadMagic, .. }));

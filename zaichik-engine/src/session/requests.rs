@@ -2,26 +2,25 @@
 
 use std::sync::Arc;
 
-use bytes::Buf;
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, Done, Operation, Page,
-    Publish, Refusal, RemoveDurable, ServerFrame, Subject, TopicReady,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, Done, Limits,
+    Operation, Page, Publish, Refusal, RefusalCode, RemoveDurable, ServerFrame, Subject, TopicReady, Version,
 };
 
 use super::Session;
-use super::state::State;
-use crate::broker::{Broker, Description};
+use super::answers::SHORT_ANSWER;
+use super::state::{Applied, State};
+use crate::broker::{BatchAnswer, Broker, Description, Rejection};
 use crate::effects::{Effects, Note, NoteEvent};
 use crate::error::CloseReason;
 use crate::outbound::LaneKind;
+use crate::planted::{Defect, is_planted};
+use crate::steps::STEPS_PER_EXCHANGE;
 use crate::topic::AppendedRun;
 use zaichik_proto::Timestamp;
 
 /// Maximum bytes of requests that one exchange applies; the last frame may exceed it.
 const BYTES_PER_EXCHANGE: usize = 256 << 10;
-
-/// The bytes that a Describe counts as: it is short, but may visit a whole page of entries.
-const DESCRIBE_COUNTS: usize = 32 << 10;
 
 /// Bytes of answers in the stream lane at which decoding pauses, so that a peer that subscribes and unsubscribes in a
 /// loop without reading cannot fill memory.
@@ -33,37 +32,39 @@ const STREAM_ANSWER: usize = 48;
 /// The topic of requests that name a subscription, or nothing.
 const NO_TOPIC: &[u8] = b"";
 
-/// How much of the received bytes has been applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Applied {
-    /// Every whole frame.
-    All,
-    /// As much as one exchange may apply; there may be more.
-    More,
-    /// As much as can be answered, because a lane is full.
-    Paused,
-}
-
 impl Session {
     /// Applies a bounded amount of what was received.
     pub(super) fn apply(&mut self, now: Timestamp, broker: &mut Broker, effects: &mut Effects) -> Applied {
         if !self.owes_stream_answers() {
             self.stream_answers = 0;
         }
-        let mut inbound = core::mem::take(&mut self.inbound);
-        let (mut taken, mut extra) = (0usize, 0usize);
+        let inbound = self.inbound.take();
+        let mut taken = 0usize;
+        let last_step = broker.steps().saturating_add(STEPS_PER_EXCHANGE);
         let applied = loop {
             if self.lane_is_full() || self.stream_answers >= MAX_STREAM_ANSWERS {
                 break Applied::Paused;
             }
-            if taken.saturating_add(extra) >= BYTES_PER_EXCHANGE {
+            let is_used = taken >= BYTES_PER_EXCHANGE || broker.steps() >= last_step;
+            if is_used && !is_planted(Defect::EndlessExchange) {
                 break Applied::More;
             }
             let rest = inbound.get(taken..).unwrap_or_default();
+            if !self.has_room(SHORT_ANSWER) {
+                if self.decoder.frame_len(rest).is_none_or(|len| len > rest.len()) {
+                    break Applied::All;
+                }
+                self.wants = SHORT_ANSWER;
+                break Applied::Paused;
+            }
             if let Some((publish, len)) = self.decoder.decode_plain_publish(rest) {
+                if !broker.prepare_publish((now, last_step), &mut self.run, publish.topic) {
+                    self.decoder.take_back(len);
+                    break Applied::More;
+                }
                 taken = taken.saturating_add(len);
                 self.publish(now, &publish, broker, effects);
-                let share = BYTES_PER_EXCHANGE.saturating_sub(taken.saturating_add(extra));
+                let share = BYTES_PER_EXCHANGE.saturating_sub(taken);
                 let rest = rest.get(len..).unwrap_or_default();
                 let rest = rest.get(..share).unwrap_or(rest);
                 taken = taken.saturating_add(self.publish_alike(now, &publish, rest, broker));
@@ -71,10 +72,19 @@ impl Session {
             }
             match self.decoder.decode(rest) {
                 Ok(Some((frame, len))) => {
-                    taken = taken.saturating_add(len);
-                    if matches!(frame, ClientFrame::Describe(_)) {
-                        extra = extra.saturating_add(DESCRIBE_COUNTS);
+                    if let Some(longest) = longest_answer(&frame)
+                        && !self.has_room(longest)
+                    {
+                        self.wants = longest;
+                        self.decoder.take_back(len);
+                        break Applied::Paused;
                     }
+                    if !broker.prepare((now, last_step), self.id, &mut self.run, &frame) {
+                        self.decoder.take_back(len);
+                        break Applied::More;
+                    }
+                    taken = taken.saturating_add(len);
+                    broker.spend(steps_of(&frame));
                     self.request(now, &frame, broker, effects);
                     if self.state != State::Open {
                         break Applied::All;
@@ -91,9 +101,7 @@ impl Session {
         if self.state == State::Open {
             self.answers.report(now, &mut self.outbound);
             self.answers.flush(&mut self.outbound);
-            inbound.advance(taken);
-            self.heard_len = self.heard_len.saturating_sub(taken);
-            self.inbound = inbound;
+            self.inbound.put_back(inbound, taken);
         }
         applied
     }
@@ -140,7 +148,7 @@ impl Session {
             }
             ClientFrame::Close => self.finish(now, CloseReason::Requested),
             ClientFrame::Nack(nack) => {
-                let result = broker.nack(now, self.id, *nack, effects);
+                let result = broker.nack(now, self.id, self.answers.version(), *nack, effects);
                 let done = |value| ServerFrame::Done(Done { request: nack.request, value });
                 self.answer(nack.request, NO_TOPIC, result.map(done), broker, effects);
             }
@@ -154,6 +162,11 @@ impl Session {
                 let result = broker.seek(now, self.id, seek, effects);
                 let done = |value| ServerFrame::Done(Done { request: seek.request, value });
                 self.answer(seek.request, NO_TOPIC, result.map(done), broker, effects);
+            }
+            ClientFrame::Shard(shard) => {
+                // There are no shards yet.
+                let refusal = Refusal::new(RefusalCode::Unsupported);
+                self.answer(shard.request, NO_TOPIC, Err(refusal), broker, effects);
             }
             // The decoder rejects a second Hello, and unknown frames are skipped.
             ClientFrame::Hello(_) | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => {}
@@ -171,21 +184,12 @@ impl Session {
                     let records = publish.records.len();
                     self.answers.accepted(&mut self.outbound, publish.request, 1, first, records);
                 }
-                first => {
-                    let (created, duplicates) = (published.created, published.duplicates);
-                    self.answers.accepted_in_full(
-                        &mut self.outbound,
-                        publish.request,
-                        created,
-                        first,
-                        duplicates,
-                    );
-                }
+                _ => self.answers.accepted_in_full(&mut self.outbound, publish.request, published),
             },
-            Err(refusal) if wants_answer => {
-                self.answer(publish.request, publish.topic, Err(refusal), broker, effects);
+            Err(rejection) if wants_answer => {
+                self.reject(publish.request, publish.topic, rejection, broker, effects);
             }
-            Err(refusal) => {
+            Err(Rejection { refusal, .. }) => {
                 self.answers.refused_silently(refusal);
                 self.note_refusal(publish.topic, refusal, broker, effects);
             }
@@ -218,17 +222,24 @@ impl Session {
         let result = broker.batch(now, self.id, &mut recent, batch, effects);
         self.run.turn_to(recent);
         match result {
-            Ok(batched) => {
-                let (results, duplicates) = (batched.results, batched.duplicates);
-                self.answers.batched(&mut self.outbound, batch.request, results, duplicates);
+            Ok(BatchAnswer::Batched(batched)) => {
+                self.answers.batched(&mut self.outbound, batch.request, batched);
             }
-            Err(refusal) => {
-                let failed = batch.operations.iter().nth(refusal.operation as usize);
+            Ok(BatchAnswer::Published(published)) if self.answers.version() > Version::One => {
+                self.answers.accepted_in_full(&mut self.outbound, batch.request, published);
+            }
+            Ok(BatchAnswer::Published(_)) => {
+                // In version 1 the answer to a publish can't answer a batch.
+                let refusal = Refusal::new(RefusalCode::SequenceTooOld);
+                self.answer(batch.request, NO_TOPIC, Err(refusal), broker, effects);
+            }
+            Err(rejection) => {
+                let failed = batch.operations.iter().nth(rejection.refusal.operation as usize);
                 let topic = match failed {
                     Some(Operation::Publish { topic, .. }) => topic,
                     Some(Operation::Commit { .. }) | None => NO_TOPIC,
                 };
-                self.answer(batch.request, topic, Err(refusal), broker, effects);
+                self.reject(batch.request, topic, rejection, broker, effects);
             }
         }
     }
@@ -279,11 +290,20 @@ impl Session {
     ) {
         match result {
             Ok(frame) => self.answers.control(&mut self.outbound, frame),
-            Err(refusal) => {
-                self.answers.refused(&mut self.outbound, request, refusal);
-                self.note_refusal(topic, refusal, broker, effects);
-            }
+            Err(refusal) => self.reject(request, topic, Rejection::from(refusal), broker, effects),
         }
+    }
+
+    fn reject(
+        &mut self,
+        request: u32,
+        topic: &[u8],
+        rejection: Rejection,
+        broker: &mut Broker,
+        effects: &mut Effects,
+    ) {
+        self.answers.refused(&mut self.outbound, request, rejection);
+        self.note_refusal(topic, rejection.refusal, broker, effects);
     }
 
     /// Answers a request whose answer must keep its order with deliveries (rule A7).
@@ -312,5 +332,64 @@ impl Session {
             let topic = (!topic.is_empty()).then(|| Arc::from(String::from_utf8_lossy(topic)));
             Note { session, topic, event: NoteEvent::Refused(refusal) }
         });
+    }
+}
+
+/// Maximum size of the answer to a request, in bytes, together with the lists from which it is encoded; `None` if it is
+/// short.
+fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
+    /// The answer that is remembered for a producer's retry.
+    const REMEMBERED: usize = 128 << 10;
+    /// One page, as it is encoded and as it is sent.
+    const PAGE: usize = 80 << 10;
+    /// What is reported of each record of a publish and of a batch at most, as above.
+    const RECORD: usize = 24;
+    const ENTRY: usize = 32;
+    let (producer, own) = match frame {
+        ClientFrame::Publish(Publish { producer, records, .. }) => {
+            (producer, (records.len() as usize).saturating_mul(RECORD))
+        }
+        ClientFrame::Batch(Batch { producer, operations, .. }) => {
+            let entries = operations.iter().map(|operation| match operation {
+                Operation::Publish { records, .. } => (records.len() as usize).saturating_add(1),
+                Operation::Commit { .. } => 1,
+            });
+            (producer, entries.fold(0, usize::saturating_add).saturating_mul(ENTRY))
+        }
+        ClientFrame::Describe(_) => return Some(PAGE),
+        ClientFrame::Hello(_)
+        | ClientFrame::CreateTopic(_)
+        | ClientFrame::AlterTopic(_)
+        | ClientFrame::Subscribe(_)
+        | ClientFrame::Unsubscribe(_)
+        | ClientFrame::Commit(_)
+        | ClientFrame::Nack(_)
+        | ClientFrame::Seek(_)
+        | ClientFrame::RemoveDurable(_)
+        | ClientFrame::Shard(_)
+        | ClientFrame::Ping { .. }
+        | ClientFrame::Pong { .. }
+        | ClientFrame::Close
+        | ClientFrame::Extension { .. } => return None,
+    };
+    let remembered = if producer.is_some() { REMEMBERED } else { 0 };
+    let longest = own.max(remembered);
+    (longest > SHORT_ANSWER / 2).then_some(longest.saturating_add(SHORT_ANSWER))
+}
+
+/// Steps of applying a request and encoding its answer, besides those that its effects on topics take (rule S14).
+const fn steps_of(frame: &ClientFrame<'_>) -> u64 {
+    match frame {
+        ClientFrame::Subscribe(_) | ClientFrame::CreateTopic(_) | ClientFrame::AlterTopic(_) => 32,
+        ClientFrame::Unsubscribe(_) | ClientFrame::Describe(_) | ClientFrame::RemoveDurable(_) => 16,
+        ClientFrame::Seek(_) | ClientFrame::Nack(_) => 8,
+        ClientFrame::Batch(batch) => {
+            let operations = batch.operations.len();
+            let checked = if operations > Limits::MAX_OPERATIONS { 0 } else { operations as u64 };
+            checked.saturating_mul(4).saturating_add(8)
+        }
+        ClientFrame::Publish(_) | ClientFrame::Commit(_) | ClientFrame::Shard(_) => 4,
+        ClientFrame::Ping { .. } | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => 2,
+        ClientFrame::Hello(_) | ClientFrame::Close => 0,
     }
 }

@@ -1,4 +1,4 @@
-//! The states of a session.
+//! The states of a session and of what it received.
 
 use crate::error::CloseReason;
 
@@ -13,4 +13,15 @@ pub(super) enum State {
     Ending(CloseReason),
     /// Over, and the broker has been informed.
     Ended(CloseReason),
+}
+
+/// How much of the received bytes has been applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// Every whole frame.
+    All,
+    /// As much as one exchange may apply; there may be more.
+    More,
+    /// As much as can be answered, because a lane is full.
+    Paused,
 }

@@ -2,6 +2,7 @@
 
 use bytes::Buf;
 
+use super::progress::Progress;
 use crate::outbound::Outbound;
 use zaichik_proto::Timestamp;
 
@@ -19,23 +20,36 @@ pub(super) struct Timers {
     heard: Timestamp,
     /// Pings sent since.
     pings: u64,
+    /// When the last of them was sent.
+    pinged: Timestamp,
     /// Pings ever sent; the nonce of the next one.
     nonce: u64,
-    /// Bytes that the peer had accepted when last observed.
-    taken: u64,
-    /// When that number last changed, or when there was last nothing to accept.
-    write_since: Timestamp,
+    /// How fast the peer accepts output.
+    write: Progress,
+    /// How fast the frame arrives that the peer has begun.
+    frame: Progress,
 }
 
 impl Timers {
     pub(super) const fn new(now: Timestamp, handshake_by: Timestamp) -> Self {
-        Self { now, handshake_by, heard: now, pings: 0, nonce: 0, taken: 0, write_since: now }
+        let (write, frame) = (Progress::new(now), Progress::new(now));
+        Self { now, handshake_by, heard: now, pings: 0, pinged: now, nonce: 0, write, frame }
     }
 
     /// The latest time of any call: time does not move backwards.
     pub(super) fn tick(&mut self, now: Timestamp) -> Timestamp {
         self.now = self.now.max(now);
         self.now
+    }
+
+    /// The broker did not run for `pause` microseconds, of which no deadline counts any.
+    pub(super) fn resumed(&mut self, pause: u64) {
+        let Self { handshake_by, heard, pinged, write, frame, .. } = self;
+        for at in [handshake_by, heard, pinged] {
+            *at = at.plus_micros(pause);
+        }
+        write.resumed(pause);
+        frame.resumed(pause);
     }
 
     /// Bytes arrived from the peer.
@@ -46,29 +60,48 @@ impl Timers {
 
     /// Observes whether the peer has accepted bytes.
     pub(super) fn observe(&mut self, now: Timestamp, outbound: &Outbound) {
-        if !outbound.has_remaining() || outbound.taken() != self.taken {
-            self.taken = outbound.taken();
-            self.write_since = now;
-        }
+        self.write.observe(now, outbound.taken(), outbound.remaining() as u64);
     }
 
-    /// When the write timeout expires if the peer accepts no bytes until then.
+    /// Observes the bytes ever received, and how many the frame that the peer has begun still lacks.
+    pub(super) fn observe_frame(&mut self, now: Timestamp, received: u64, missing: usize) {
+        self.frame.observe(now, received, missing as u64);
+    }
+
+    /// When the write timeout expires if the peer accepts too few bytes until then.
     pub(super) fn write_deadline(&self, outbound: &Outbound, timeout: u64) -> Option<Timestamp> {
-        outbound.has_remaining().then(|| self.write_since.plus_micros(timeout))
+        outbound.has_remaining().then(|| self.write.since().plus_micros(timeout))
     }
 
-    /// When the next heartbeat is due.
-    pub(super) const fn heartbeat(&self, every: u64) -> Timestamp {
-        self.heard.plus_micros(every.saturating_mul(self.pings.saturating_add(1)))
+    /// When the frame timeout expires if too little of the frame arrives until then.
+    pub(super) fn frame_deadline(&self, timeout: u64) -> Option<Timestamp> {
+        self.frame.is_due().then(|| self.frame.since().plus_micros(timeout))
+    }
+
+    /// Since when the peer has made no progress while it makes the broker hold memory.
+    pub(super) fn stalled_since(&self, outbound: &Outbound) -> Option<Timestamp> {
+        let write = outbound.has_remaining().then(|| self.write.since());
+        let frame = self.frame.is_due().then(|| self.frame.since());
+        write.into_iter().chain(frame).min()
+    }
+
+    /// When the next heartbeat is due: at a multiple of the interval, and an interval or more after the last ping.
+    pub(super) fn heartbeat(&self, every: u64) -> Timestamp {
+        let due = self.heard.plus_micros(every.saturating_mul(self.pings.saturating_add(1)));
+        if self.pings == 0 { due } else { due.max(self.pinged.plus_micros(every)) }
     }
 
     /// A heartbeat is due: the nonce of the ping to send, or `None` if the peer missed too many. A peer that is
-    /// not read cannot miss any.
+    /// not read cannot miss any, and neither can one whose silence was not watched: a check that is late by an interval
+    /// sends another ping.
     pub(super) fn ping(&mut self, now: Timestamp, every: u64, is_read: bool) -> Option<u64> {
-        if is_read && now >= self.heard.plus_micros(every.saturating_mul(MISSED)) {
+        let is_late = now >= self.heartbeat(every).plus_micros(every);
+        let is_silent = self.pings > 0 && now >= self.heard.plus_micros(every.saturating_mul(MISSED));
+        if is_read && is_silent && !is_late {
             return None;
         }
         self.pings = self.pings.saturating_add(1);
+        self.pinged = now;
         self.nonce = self.nonce.saturating_add(1);
         Some(self.nonce)
     }

@@ -1,6 +1,18 @@
 //! The state of a subscription that outlives its connection (rules D1 to D5).
 
-use zaichik_proto::Timestamp;
+use zaichik_proto::{Refusal, RefusalCode, Timestamp};
+
+/// The highest epoch that a client may name above the newest one, so that nobody can use up the epochs of a name.
+const MAX_NAMED: u32 = 1 << 31;
+
+/// Whether a client that knows epoch `named`, or none (0), may attach to a subscription whose newest one is `newest`: there
+/// must be a higher one (rule D3).
+pub(crate) fn check_epoch(newest: u32, named: u32) -> Result<(), Refusal> {
+    if named > newest.max(MAX_NAMED) || newest.max(named) == u32::MAX {
+        return Err(Refusal::with_value(RefusalCode::EpochTooLarge, u64::from(newest)));
+    }
+    Ok(())
+}
 
 /// The durable part of a subscription.
 #[derive(Debug)]

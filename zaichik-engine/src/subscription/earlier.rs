@@ -107,6 +107,11 @@ impl EarlierDeliveries {
         self.failures.retain(|(offset, _)| *offset < from || *offset >= to);
     }
 
+    /// Ranges with the same history.
+    pub(crate) fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.ranges.is_empty() && self.failures.is_empty()
     }

@@ -6,11 +6,14 @@
 use std::collections::VecDeque;
 use std::hash::Hasher;
 
-use hashbrown::HashTable;
+use crate::table::Table;
 use siphasher::sip::SipHasher13;
 
 /// Expired keys removed per new key; more than one, so that the queue shrinks.
 const FORGET_PER_CALL: usize = 4;
+
+/// Maximum entries that are moved to a smaller allocation in one call; more stay where they are.
+const MOVED_AT_ONCE: usize = 16_384;
 
 /// The keys of one topic. Memory: the key's bytes and about 60 bytes a key.
 #[derive(Debug)]
@@ -22,7 +25,7 @@ pub(crate) struct Keys {
     bytes_gone: u64,
     /// Number of the first entry; numbers rise by one, and the table holds them.
     first: u64,
-    table: HashTable<u64>,
+    table: Table<u64>,
     eras: VecDeque<Era>,
     hash_key: u128,
 }
@@ -61,7 +64,7 @@ impl Keys {
             bytes: VecDeque::new(),
             bytes_gone: 0,
             first: 0,
-            table: HashTable::new(),
+            table: Table::new(),
             eras: VecDeque::from([Era { from: 0, window }]),
             hash_key,
         }
@@ -72,7 +75,7 @@ impl Keys {
         let mut hasher = SipHasher13::new_with_key(&self.hash_key.to_le_bytes());
         hasher.write(key);
         let hash = hasher.finish();
-        let found = self.table.find(hash, |number| self.is_key(*number, key)).copied();
+        let found = self.table.find(hash, |number| self.is_key(*number, key));
         if let Some(entry) = found.and_then(|number| self.entry(number))
             && now < self.forgets_at(found.unwrap_or_default(), entry)
         {
@@ -88,10 +91,7 @@ impl Keys {
         self.bytes.extend(key);
         self.remove_from_table(hash, found);
         let (entries, first) = (&self.entries, self.first);
-        self.table.insert_unique(hash, number, |number| {
-            let index = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
-            entries.get(index).map_or(0, |entry| entry.hash)
-        });
+        self.table.insert(hash, number, |number| hash_of(entries, first, *number));
         KeyStatus::New
     }
 
@@ -151,18 +151,20 @@ impl Keys {
         self.entries.front().map_or(u64::MAX, |entry| self.forgets_at(self.first, *entry))
     }
 
-    /// Frees memory of removed keys.
+    /// Frees memory of removed keys, in steps.
     pub(crate) fn shrink(&mut self) {
         let entries = self.entries.len();
-        if self.entries.capacity() > entries.saturating_mul(4).max(16) {
+        if self.entries.capacity() > entries.saturating_mul(4).max(16) && entries <= MOVED_AT_ONCE {
             self.entries.shrink_to(entries.saturating_mul(2));
             self.bytes.shrink_to(self.bytes.len().saturating_mul(2));
-            let (queue, first) = (&self.entries, self.first);
-            self.table.shrink_to(entries.saturating_mul(2), |number| {
-                let index = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
-                queue.get(index).map_or(0, |entry| entry.hash)
-            });
         }
+        let (queue, first) = (&self.entries, self.first);
+        self.table.shrink(|number| hash_of(queue, first, *number));
+    }
+
+    /// Whether [`shrink`](Self::shrink) has something to do although no key was removed.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.table.is_moving()
     }
 
     /// Bytes allocated.
@@ -229,10 +231,14 @@ impl Keys {
 
     fn remove_from_table(&mut self, hash: u64, number: Option<u64>) {
         let Some(number) = number else { return };
-        if let Ok(found) = self.table.find_entry(hash, |other| *other == number) {
-            found.remove();
-        }
+        self.table.remove(hash, |other| *other == number);
     }
+}
+
+/// The hash of the entry with this number; `first` is the number of the first one.
+fn hash_of(entries: &VecDeque<Entry>, first: u64, number: u64) -> u64 {
+    let index = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
+    entries.get(index).map_or(0, |entry| entry.hash)
 }
 
 #[cfg(test)]

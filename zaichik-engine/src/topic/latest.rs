@@ -7,14 +7,17 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hasher;
 
-use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
-use slab::Slab;
 
 use super::log::RecordInfo;
+use crate::arena::Arena;
+use crate::table::Table;
 
 /// Maximum dead keys removed for one new key. More than one is necessary only after `max_keys` was lowered.
 const DROP_PER_KEY: usize = 256;
+
+/// Maximum keys that are moved to smaller allocations in one call; more stay where they are.
+const MOVED_AT_ONCE: usize = 1_024;
 
 /// Capacity for checked records that stays allocated.
 const SPARE_CHECKED: usize = 128;
@@ -25,8 +28,8 @@ const NONE: u32 = u32::MAX;
 /// The newest record of each key of one topic. Memory: the key's bytes and about 120 bytes a key.
 #[derive(Debug)]
 pub(crate) struct LatestKeys {
-    entries: Slab<Entry>,
-    table: HashTable<u32>,
+    entries: Arena<Entry>,
+    table: Table<u32>,
     hash_key: u128,
     /// The ends of the list.
     oldest: u32,
@@ -81,8 +84,8 @@ impl Liveness {
 impl LatestKeys {
     pub(crate) fn new(hash_key: u128) -> Self {
         Self {
-            entries: Slab::new(),
-            table: HashTable::new(),
+            entries: Arena::new(),
+            table: Table::new(),
             hash_key,
             oldest: NONE,
             youngest: NONE,
@@ -105,15 +108,14 @@ impl LatestKeys {
         let dies_at_once = is_tombstone && liveness.tombstone_ttl == 0;
         let hash = self.hash(key);
         let entries = &self.entries;
-        let is_key = |slot: &u32| entries.get(*slot as usize).is_some_and(|entry| *entry.key == *key);
-        let mut found = self.table.find(hash, is_key).copied();
-        let newest = |slot: u32| self.entries.get(slot as usize)?.newest;
+        let is_key = |slot: &u32| entries.get(*slot).is_some_and(|entry| *entry.key == *key);
+        let mut found = self.table.find(hash, is_key);
+        let newest = |slot: u32| self.entries.get(slot)?.newest;
         if let Some(slot) = found.filter(|slot| newest(*slot).is_some_and(|info| liveness.is_dead(&info))) {
             self.remove_entry(slot);
             found = None;
         }
-        let counted =
-            found.and_then(|slot| self.entries.get(slot as usize)).is_some_and(|entry| entry.counts);
+        let counted = found.and_then(|slot| self.entries.get(slot)).is_some_and(|entry| entry.counts);
         if !counted && !dies_at_once && !self.has_room(liveness, max_keys) {
             return false;
         }
@@ -140,7 +142,7 @@ impl LatestKeys {
         debug_assert!(checked.is_some(), "a record was appended that was not checked");
         let slot = checked?.entry;
         self.unlink(slot);
-        let entry = self.entries.get_mut(slot as usize)?;
+        let entry = self.entries.get_mut(slot)?;
         let before = entry.newest.replace(info);
         self.link(slot);
         if info.own_death < u64::MAX {
@@ -163,13 +165,14 @@ impl LatestKeys {
             self.checked = VecDeque::new();
         }
         let len = self.entries.len();
-        if self.entries.capacity() <= len.saturating_mul(4).max(16) || !self.checked.is_empty() {
-            return;
+        let is_large = self.entries.capacity() > len.saturating_mul(4).max(16);
+        if !is_large || len > MOVED_AT_ONCE || !self.checked.is_empty() {
+            let entries = &self.entries;
+            return self.table.shrink(|slot| entries.get(*slot).map_or(0, |entry| entry.hash));
         }
         let mut smaller = Self::new(self.hash_key);
-        smaller.entries.reserve_exact(len.saturating_mul(2));
         let mut next = self.oldest;
-        while let Some(mut entry) = self.entries.try_remove(next as usize) {
+        while let Some(mut entry) = self.entries.remove(next) {
             next = entry.younger;
             let (hash, key, counts) = (entry.hash, core::mem::take(&mut entry.key), entry.counts);
             let slot = smaller.insert(hash, key);
@@ -183,9 +186,19 @@ impl LatestKeys {
         *self = smaller;
     }
 
+    /// Whether [`shrink`](Self::shrink) has something to do although no key was removed.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.table.is_moving()
+    }
+
     /// How many keys count against the limit.
     pub(crate) const fn live(&self) -> u64 {
         self.live
+    }
+
+    /// Keys in the table, counted or not.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// Whether there are no keys.
@@ -196,7 +209,7 @@ impl LatestKeys {
     /// When the next key dies, if the topic's records live for `ttl`; `u64::MAX` if none does.
     #[inline(never)]
     pub(crate) fn next_forget(&self, liveness: Liveness, ttl: u64) -> u64 {
-        let newest = |slot: u32| self.entries.get(slot as usize)?.newest;
+        let newest = |slot: u32| self.entries.get(slot)?.newest;
         let tombstone = self.tombstones.first().and_then(|(_, slot)| newest(*slot));
         let deleted = tombstone.map(|info| info.timestamp.saturating_add(liveness.tombstone_ttl));
         let own = self.own_deaths.first().map(|(death, _)| *death);
@@ -211,7 +224,7 @@ impl LatestKeys {
     /// Approximate bytes allocated.
     #[inline(never)]
     pub(crate) fn footprint(&self) -> usize {
-        let entries = self.entries.capacity().saturating_mul(size_of::<Entry>().saturating_add(8));
+        let entries = self.entries.footprint();
         let checked = self.checked.capacity().saturating_mul(size_of::<Checked>());
         let deaths = self.own_deaths.len().saturating_add(self.tombstones.len()).saturating_mul(32);
         let keys = self.entries.len().saturating_mul(16).saturating_add(self.key_bytes);
@@ -222,15 +235,13 @@ impl LatestKeys {
     /// Whether list, tables and counts are consistent.
     pub(crate) fn is_consistent(&self) -> bool {
         let (mut listed, mut at, mut last) = (0usize, self.oldest, None);
-        while let Some((entry, info)) =
-            self.entries.get(at as usize).and_then(|entry| Some((entry, entry.newest?)))
-        {
+        while let Some((entry, info)) = self.entries.get(at).and_then(|entry| Some((entry, entry.newest?))) {
             if last.is_some_and(|last| last >= info.offset) || listed > self.entries.len() {
                 return false;
             }
             (listed, at, last) = (listed.saturating_add(1), entry.younger, Some(info.offset));
         }
-        let all = || self.entries.iter().map(|(_, entry)| entry);
+        let all = || self.entries.iter();
         let bytes = all().map(|entry| entry.key.len()).fold(0, usize::saturating_add);
         let info = || all().filter_map(|entry| entry.newest);
         listed == info().count()
@@ -256,7 +267,7 @@ impl LatestKeys {
 
     fn drop_dead(&mut self, liveness: Liveness) -> bool {
         let is_dead = |slot: &u32| {
-            let info = self.entries.get(*slot as usize).and_then(|entry| entry.newest);
+            let info = self.entries.get(*slot).and_then(|entry| entry.newest);
             info.is_some_and(|info| liveness.is_dead(&info))
         };
         let own = self.own_deaths.first().map(|(_, slot)| *slot);
@@ -268,27 +279,24 @@ impl LatestKeys {
     fn insert(&mut self, hash: u64, key: Box<[u8]>) -> u32 {
         self.key_bytes = self.key_bytes.saturating_add(key.len());
         let entry = Entry { hash, key, newest: None, counts: false, older: NONE, younger: NONE };
-        // More than u32::MAX keys would need more memory than any budget allows.
-        let slot = u32::try_from(self.entries.insert(entry)).unwrap_or(NONE);
+        let slot = self.entries.insert(entry);
         let entries = &self.entries;
-        let hash_of = |slot: &u32| entries.get(*slot as usize).map_or(0, |entry| entry.hash);
-        self.table.insert_unique(hash, slot, hash_of);
+        let hash_of = |slot: &u32| entries.get(*slot).map_or(0, |entry| entry.hash);
+        self.table.insert(hash, slot, hash_of);
         slot
     }
 
     fn remove_entry(&mut self, slot: u32) {
         self.count(slot, false);
         self.unlink(slot);
-        if let Some(entry) = self.entries.try_remove(slot as usize) {
+        if let Some(entry) = self.entries.remove(slot) {
             self.key_bytes = self.key_bytes.saturating_sub(entry.key.len());
-            if let Ok(found) = self.table.find_entry(entry.hash, |other| *other == slot) {
-                found.remove();
-            }
+            self.table.remove(entry.hash, |other| *other == slot);
         }
     }
 
     fn count(&mut self, slot: u32, counts: bool) {
-        if let Some(entry) = self.entries.get_mut(slot as usize) {
+        if let Some(entry) = self.entries.get_mut(slot) {
             let before = core::mem::replace(&mut entry.counts, counts);
             self.live = self.live.saturating_sub(u64::from(before)).saturating_add(u64::from(counts));
         }
@@ -296,18 +304,18 @@ impl LatestKeys {
 
     /// Removes an entry from the list and the tables of deaths, if it is in them.
     fn unlink(&mut self, slot: u32) {
-        let Some(entry) = self.entries.get_mut(slot as usize) else {
+        let Some(entry) = self.entries.get_mut(slot) else {
             debug_assert!(false, "{slot} is not an entry");
             return;
         };
         let Some(info) = entry.newest else { return };
         let (older, younger) = (entry.older, entry.younger);
         (entry.older, entry.younger) = (NONE, NONE);
-        match self.entries.get_mut(older as usize) {
+        match self.entries.get_mut(older) {
             Some(entry) => entry.younger = younger,
             None => self.oldest = younger,
         }
-        match self.entries.get_mut(younger as usize) {
+        match self.entries.get_mut(younger) {
             Some(entry) => entry.older = older,
             None => self.youngest = older,
         }
@@ -322,11 +330,11 @@ impl LatestKeys {
     /// Adds an entry at the young end of the list.
     fn link(&mut self, slot: u32) {
         let older = core::mem::replace(&mut self.youngest, slot);
-        match self.entries.get_mut(older as usize) {
+        match self.entries.get_mut(older) {
             Some(entry) => entry.younger = slot,
             None => self.oldest = slot,
         }
-        if let Some(entry) = self.entries.get_mut(slot as usize) {
+        if let Some(entry) = self.entries.get_mut(slot) {
             entry.older = older;
         }
     }

@@ -3,7 +3,7 @@
 use zaichik_proto::{Overflow, Refusal, RefusalCode};
 
 use super::amount::Amount;
-use super::{Position, Topic};
+use super::{Position, SETTLED_AT_ONCE, Topic};
 
 impl Topic {
     /// Checks that this amount can be appended. Returns the first offset that may stay: with `overflow = reject` the
@@ -48,12 +48,15 @@ impl Topic {
 
     /// With `overflow = drop_oldest`: removes the oldest records until the rest is within the limits.
     pub(super) fn drop_oldest(&mut self, at: u64) {
+        self.is_over_limit = false;
         if self.settings.overflow != Overflow::DropOldest {
             return;
         }
-        if self.is_latest() {
-            // Dead records do not count, and new ones may be dead already: a tombstone without a time to live is.
-            self.log.mark_all_dead(at);
+        // Dead records do not count, and new ones may be dead already: a tombstone without a time to live is. No live
+        // record is removed because of one whose death is not settled yet.
+        if !self.log.settle(at, SETTLED_AT_ONCE) {
+            self.is_over_limit = true;
+            return;
         }
         let first = self.log.first_within(self.limits());
         if first > self.log.first().offset {

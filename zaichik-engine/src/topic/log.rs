@@ -23,8 +23,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use zaichik_proto::{RECORD_TIMESTAMP_AT, RecordHead};
@@ -35,6 +34,10 @@ pub(super) use self::deaths::RecordInfo;
 use super::amount::Amount;
 use super::position::Position;
 use super::retired::Retired;
+use crate::steps::Steps;
+
+/// Deaths that are settled in passing: more than one publish, on average, adds.
+const SETTLED_AT_ONCE: usize = 64;
 
 /// The records of one topic.
 #[derive(Debug, Default)]
@@ -53,11 +56,9 @@ pub(crate) struct Log {
     is_shared: bool,
     /// Bytes of all other allocations.
     chunk_charges: usize,
-    /// Time of death and start of the chunks whose records all have their own time to live.
-    own_deaths: BinaryHeap<Reverse<(u64, u64)>>,
     /// Whether a newer record of a key supersedes the older ones.
     is_latest: bool,
-    /// State for that; allocated once the topic had `latest` compaction.
+    /// Which records died, and which will. Present in `latest` mode, and while a record has its own time to live.
     compaction: Option<Box<Compaction>>,
     first: Position,
     /// Timestamp of the first record; meaningless while there is none.
@@ -69,6 +70,8 @@ pub(crate) struct Log {
     end: u64,
     end_bytes: u64,
     last_timestamp: u64,
+    /// Work done in this log.
+    steps: Steps,
 }
 
 impl Log {
@@ -90,11 +93,12 @@ impl Log {
         }
         let timestamp = timestamp.max(self.last_timestamp);
         let own_death = own_ttl.map_or(u64::MAX, |ttl| timestamp.saturating_add(ttl));
-        // With `latest` compaction chunks do not expire as a whole.
-        let span_death = if self.is_latest { u64::MAX } else { own_death };
+        if own_death < u64::MAX && self.compaction.is_none() {
+            self.track_deaths();
+        }
         if self.tail.is_empty() {
-            let (start, base, own_death) = (self.end, self.end_bytes, span_death);
-            self.tail_span = Span { start, base, last_timestamp: timestamp, own_death, has_own: false };
+            let (start, base) = (self.end, self.end_bytes);
+            self.tail_span = Span { start, base, last_timestamp: timestamp, has_own: false };
         }
         let at = self.tail.len();
         self.tail.extend_from_slice(record);
@@ -103,17 +107,14 @@ impl Log {
             *place = timestamp.to_le_bytes();
         }
         self.tail_span.last_timestamp = timestamp;
-        self.tail_span.own_death = self.tail_span.own_death.max(span_death);
         self.tail_span.has_own |= own_ttl.is_some() || self.is_latest;
         if self.is_empty() {
             self.first_timestamp = timestamp;
             self.first_own_death = own_death;
             self.first_bytes = self.end_bytes;
         }
-        if self.is_latest
-            && let Some(compaction) = &mut self.compaction
-        {
-            compaction.alive.add(Amount::one(record.len() as u64));
+        if let Some(compaction) = &mut self.compaction {
+            compaction.appended(self.end, record.len(), own_death, self.first.offset);
         }
         self.last_timestamp = timestamp;
         self.end = self.end.saturating_add(1);
@@ -152,6 +153,9 @@ impl Log {
             count = count.saturating_add(1);
         }
         let bytes = self.tail.len().saturating_sub(before) as u64;
+        if let Some(compaction) = &mut self.compaction {
+            compaction.alive.add(Amount { records: count, bytes });
+        }
         self.end = self.end.saturating_add(count);
         self.end_bytes = self.end_bytes.saturating_add(bytes);
     }
@@ -164,6 +168,16 @@ impl Log {
         self.end = self.end.saturating_add(count);
         self.last_timestamp = self.last_timestamp.max(timestamp);
         self.first = Position::at(self.end);
+    }
+
+    /// The steps of work done in this log since the last call (rule S14).
+    pub(crate) fn take_steps(&self) -> u64 {
+        self.steps.take()
+    }
+
+    /// Counts work on behalf of this log's topic.
+    pub(crate) fn spend(&self, steps: u64) {
+        self.steps.add(steps);
     }
 
     /// The first offset that exists.
@@ -211,7 +225,7 @@ impl Log {
         if offset <= self.first.offset {
             return;
         }
-        if self.is_latest {
+        if self.compaction.is_some() {
             let gone = self.alive_below(offset);
             if let Some(compaction) = &mut self.compaction {
                 compaction.alive.subtract(gone);
@@ -229,7 +243,7 @@ impl Log {
         let death = match part.gone(offset) {
             Some(RecordState::Expired) => 0,
             Some(_) => u64::MAX,
-            None => head.map_or(part.span.own_death, own_death),
+            None => head.map_or(u64::MAX, own_death),
         };
         (self.first_bytes, self.first_timestamp, self.first_own_death) = (bytes, timestamp, death);
     }
@@ -237,9 +251,8 @@ impl Log {
     /// Bytes allocated.
     pub(crate) fn footprint(&self) -> usize {
         let chunks = self.chunks.capacity().saturating_mul(size_of::<Chunk>());
-        let deaths = self.own_deaths.capacity().saturating_mul(16);
         let compaction = self.compaction.as_ref().map_or(0, |compaction| compaction.footprint());
-        let tables = chunks.saturating_add(deaths).saturating_add(compaction);
+        let tables = chunks.saturating_add(compaction);
         self.tail_charge.saturating_add(self.chunk_charges).saturating_add(tables)
     }
 
@@ -248,7 +261,8 @@ impl Log {
         if let Some(ttl) = ttl {
             self.raise_first(self.end_of_retention(now, ttl));
         }
-        if self.first_own_death <= now && !self.is_empty() {
+        // While deaths are not settled, finding the first live record could be a long walk.
+        if self.first_own_death <= now && !self.is_empty() && self.settle(now, SETTLED_AT_ONCE) {
             self.raise_first(self.end_of_state(RecordState::Expired, self.first, now));
         }
     }

@@ -101,9 +101,12 @@ impl Topic {
             return None;
         }
         let limits = self.limits();
-        let free = limits.without(self.log.amount());
+        let free = limits.without(self.log.amount_alive());
         if wanted.fits(free) {
             return Some(wanted);
+        }
+        if self.log.is_behind(now.as_micros()) {
+            return None;
         }
         if self.settings.overflow != Overflow::DropOldest {
             return Some(free.min(wanted));

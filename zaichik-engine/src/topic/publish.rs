@@ -6,7 +6,7 @@ use super::amount::Amount;
 use super::keys::{KeyStatus, Keys};
 use super::latest::LatestKeys;
 use super::log::RecordInfo;
-use super::{FREE_PER_COMMIT, Retired, Topic};
+use super::{FREE_PER_COMMIT, Retired, SETTLED_AT_ONCE, Topic};
 
 /// The outcome of one publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,9 +65,7 @@ impl Topic {
     /// Starts to check publishes that are accepted together or not at all.
     pub(crate) fn begin_plan(&mut self, now: Timestamp) -> AppendPlan {
         self.age(now.as_micros());
-        if self.is_latest() {
-            self.log.mark_all_dead(now.as_micros());
-        }
+        self.log.settle(now.as_micros(), SETTLED_AT_ONCE);
         if let Some(newest) = &mut self.newest {
             newest.discard_checked();
         }
@@ -144,7 +142,7 @@ impl Topic {
     pub(crate) fn appended(&mut self, now: Timestamp, retired: &mut Retired) {
         let at = now.as_micros();
         self.drop_oldest(at);
-        self.log.free(at, FREE_PER_COMMIT, retired);
+        self.log.free(FREE_PER_COMMIT, retired);
     }
 
     /// Looks up the key of each record and adds the records that are not duplicates to the plan.
@@ -211,7 +209,9 @@ impl Topic {
     /// Registers an appended record; if it has a key, it supersedes the older record of that key.
     #[inline(never)]
     fn supersede(&mut self, info: RecordInfo, has_key: bool, at: u64) {
-        self.log.track(info);
+        if info.is_tombstone {
+            self.log.track_tombstone(info);
+        }
         if has_key && let Some(older) = self.newest.as_mut().and_then(|newest| newest.append(info)) {
             self.log.supersede(older, at);
         }

@@ -22,6 +22,9 @@ pub(crate) struct Contents {
 impl Topic {
     /// The record at an offset, while it is live.
     pub(crate) fn record(&mut self, now: Timestamp, offset: u64) -> Option<Bytes> {
+        if !self.log.is_live(offset, now.as_micros()) {
+            return None;
+        }
         let want = Want { records: 1, bytes: 0, single: usize::MAX };
         match self.pull(now, Position::at(offset), want) {
             Pull::Records { data, .. } => Some(data),

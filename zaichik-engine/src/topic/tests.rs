@@ -129,6 +129,7 @@ impl Pair {
         let ttl = self.settings().retention_ttl_micros;
         // The topic ages when it is queried.
         self.topic.is_empty(self.at());
+        assert!(!self.topic.log.is_first_expired(self.now), "an expired record remains the first one");
         self.age();
         let mut first = self.first;
         while let Some(entry) = self.all.get(usize::try_from(first).unwrap()) {
@@ -170,7 +171,7 @@ impl Pair {
                 if to >= at.offset || self.topic.settings.retention_ttl_micros > 0 {
                     *at = Position::at(to);
                     self.topic.cursors.set(*cursor, to);
-                    self.topic.release_committed(Timestamp::from_micros(self.now), &mut self.retired);
+                    self.topic.release_committed(&mut self.retired);
                 }
             }
             Action::Change(change) => self.change(change),
@@ -301,7 +302,7 @@ impl Pair {
         };
         self.readers[reader].0 = to;
         self.topic.cursors.set(cursor, to.offset);
-        self.topic.release_committed(self.at(), &mut self.retired);
+        self.topic.release_committed(&mut self.retired);
     }
 
     /// All of these offsets have this fate, and the next one does not.

@@ -7,16 +7,21 @@ use super::{FREE_PER_COMMIT, FREE_PER_STEP, Retired, Topic};
 /// Idle time after which spare capacity of a topic's allocations is freed, in microseconds.
 const SEAL_AFTER: u64 = 1_000_000;
 
+/// Steps for which housekeeping settles deaths in one topic.
+const STEPS_PER_SETTLING: u64 = 256;
+
 impl Topic {
     /// One bounded step of housekeeping. Afterwards [`due_at`](Self::due_at) is valid again.
     pub(crate) fn housekeep(&mut self, now: Timestamp, retired: &mut Retired) {
         let at = now.as_micros();
         self.age(at);
-        let more = self.log.free(at, FREE_PER_STEP, retired);
-        if self.is_latest() {
-            self.housekeep_latest(at, retired);
+        if self.settle(now, STEPS_PER_SETTLING) && !self.log.forget_removed(FREE_PER_STEP) {
+            self.log.reclaim(at, retired);
         }
+        let more = self.log.free(FREE_PER_STEP, retired);
+        self.housekeep_latest(at);
         if let Some(keys) = &mut self.keys {
+            self.log.spend(FREE_PER_STEP as u64);
             keys.forget(at, FREE_PER_STEP);
             keys.shrink();
             if keys.next_forget() == u64::MAX && self.settings.compaction_window_micros == 0 {
@@ -29,10 +34,10 @@ impl Topic {
     }
 
     /// Frees some of the records that are no longer needed after a cursor moved or was removed (rule R2).
-    pub(crate) fn release_committed(&mut self, now: Timestamp, retired: &mut Retired) {
+    pub(crate) fn release_committed(&mut self, retired: &mut Retired) {
         if self.settings.is_live_only() {
             self.trim_committed();
-            self.log.free(now.as_micros(), FREE_PER_COMMIT, retired);
+            self.log.free(FREE_PER_COMMIT, retired);
         }
     }
 
@@ -43,16 +48,16 @@ impl Topic {
         let newest = self.newest.as_ref().map_or(u64::MAX, |newest| {
             newest.next_forget(self.liveness(0), self.settings.retention_ttl_micros)
         });
-        log.min(Timestamp::from_micros(keys.min(newest))).min(self.seal_at())
+        let is_moving = self.keys.as_ref().is_some_and(|keys| keys.is_moving())
+            || self.newest.as_ref().is_some_and(|newest| newest.is_moving());
+        let other = if self.is_over_limit || is_moving { 0 } else { keys.min(newest) };
+        log.min(Timestamp::from_micros(other)).min(self.seal_at())
     }
 
     #[inline(never)]
-    fn housekeep_latest(&mut self, at: u64, retired: &mut Retired) {
-        if self.log.mark_dead(at, FREE_PER_STEP) {
-            return;
-        }
-        self.log.reclaim(at, retired);
+    fn housekeep_latest(&mut self, at: u64) {
         let liveness = self.liveness(at);
+        self.log.spend(if self.newest.is_some() { FREE_PER_STEP as u64 } else { 1 });
         if let Some(newest) = &mut self.newest {
             newest.forget(liveness, FREE_PER_STEP);
             newest.shrink();

@@ -3,16 +3,17 @@
 use allocation_counter::measure;
 use bytes::BytesMut;
 use zaichik_engine::Ledger;
-use zaichik_proto::{AckLevel, Producer, Record, TopicOptions};
+use zaichik_proto::{
+    AckLevel, ClientFrame, CompactionMode, Nack, Producer, Publish, Record, Records, TopicOptions,
+};
 use zaichik_testkit::{Connections, Sub, requests};
 
-use crate::world::{publish, with_topic};
+use crate::world::{publish, subscriber, with_topic};
 
 /// The number of items of a kind: enough for the spare capacity of tables to be negligible.
 const MANY: u32 = 1_000;
 
-/// Bounds of the ledger, in percent of the heap: tables double, and allocators round. Buffers of connections are
-/// charged by their contents, and double as well.
+/// Bounds of the ledger, in percent of the heap: tables double, and allocators round.
 const RANGE: std::ops::RangeInclusive<u64> = 45..=160;
 
 #[test]
@@ -80,6 +81,62 @@ fn subscriptions_with_full_windows_are_charged() {
 }
 
 #[test]
+fn deliveries_before_a_rewind_are_charged() {
+    const RECORDS: u32 = 200;
+    let mut world = with_topic(TopicOptions::new().retain_forever());
+    let publisher = world.connect();
+    let subscribers: Vec<_> = (0..20).map(|_| subscriber(&mut world, RECORDS)).collect();
+    world.send(publisher, &publish(AckLevel::None).repeat(RECORDS as usize));
+    // The deliveries so far are not measured here, nor are the buffers that they left.
+    for subscriber in &subscribers {
+        world.shrink(*subscriber);
+    }
+    assert_charged(
+        &mut world,
+        |ledger| ledger.subscriptions,
+        |world| {
+            for subscriber in subscribers {
+                // Each nack redelivers what follows, so in the end every record has another number of attempts.
+                for offset in (0..u64::from(RECORDS)).rev() {
+                    let nack = Nack { request: 1, subscription: 1, offset, delay_micros: 0 };
+                    world.send(subscriber, &requests(|client| client.send(&ClientFrame::Nack(nack))));
+                }
+                world.shrink(subscriber);
+            }
+        },
+    );
+}
+
+#[test]
+fn records_that_newer_ones_will_remove_are_charged() {
+    let hour = core::time::Duration::from_hours(1);
+    let options = TopicOptions::new().retain_forever().compaction(CompactionMode::Latest);
+    let mut world = with_topic(options.compaction_window(hour));
+    let publisher = world.connect();
+    assert_charged(
+        &mut world,
+        |ledger| ledger.topics,
+        |world| (0..MANY).for_each(|_| world.send(publisher, &publish_to("topic", Some(b"key"), None))),
+    );
+}
+
+#[test]
+fn records_with_their_own_time_to_live_are_charged() {
+    let mut world = with_topic(TopicOptions::new().retain_forever().compaction(CompactionMode::Latest));
+    let publisher = world.connect();
+    let mut record = Vec::new();
+    Record { ttl_micros: Some(3_600_000_000), ..Record::default() }.encode(&mut record);
+    let (records, topic) = (Records::from_encoded(1, &record), b"topic");
+    let publish = Publish { request: 1, ack: AckLevel::Accepted, producer: None, topic, records };
+    let bytes = requests(|client| client.send(&ClientFrame::Publish(publish)));
+    assert_charged(
+        &mut world,
+        |ledger| ledger.topics,
+        |world| (0..MANY).for_each(|_| world.send(publisher, &bytes)),
+    );
+}
+
+#[test]
 fn producers_and_their_answers_are_charged() {
     let mut world = with_topic(TopicOptions::new());
     let publisher = world.connect();
@@ -99,17 +156,42 @@ fn producers_and_their_answers_are_charged() {
     );
 }
 
+/// Half of a large frame: the whole frame is reserved, and allocated.
 #[test]
 fn pending_input_is_charged() {
     let mut world = with_topic(TopicOptions::new());
-    let first_half = publish(AckLevel::None).split_to(100);
-    let peers: Vec<_> = (0..MANY).map(|_| world.connect()).collect();
+    let body = vec![7; 100_000];
+    let record = Record { body: &body, ..Record::default() };
+    let frame = requests(|client| client.publish_with("topic", AckLevel::None, &[record]));
+    let peers: Vec<_> = (0..MANY / 10).map(|_| world.connect()).collect();
     assert_charged(
         &mut world,
         |ledger| ledger.sessions,
         |world| {
             for peer in &peers {
-                world.send(*peer, &first_half);
+                for part in frame[..frame.len() / 2].chunks(8 << 10) {
+                    world.send(*peer, part);
+                }
+            }
+        },
+    );
+}
+
+/// A byte of the next frame does not hide the allocation in which the last one was.
+#[test]
+fn input_that_was_applied_is_charged_as_long_as_it_is_allocated() {
+    let mut world = with_topic(TopicOptions::new());
+    let bytes = publish(AckLevel::None).repeat(400);
+    let peers: Vec<_> = (0..MANY / 10).map(|_| world.connect()).collect();
+    assert_charged(
+        &mut world,
+        |ledger| ledger.sessions,
+        |world| {
+            for peer in &peers {
+                for part in bytes.chunks(8 << 10) {
+                    world.send(*peer, part);
+                }
+                world.send(*peer, &[5]);
             }
         },
     );
@@ -118,14 +200,16 @@ fn pending_input_is_charged() {
 #[test]
 fn pending_output_is_charged() {
     let mut world = with_topic(TopicOptions::new());
-    let pings = requests(|client| client.ping(1)).repeat(100);
-    let peers: Vec<_> = (0..MANY).map(|_| world.connect()).collect();
+    let pings = requests(|client| client.ping(1)).repeat(500);
+    let peers: Vec<_> = (0..MANY / 10).map(|_| world.connect()).collect();
     assert_charged(
         &mut world,
         |ledger| ledger.sessions,
         |world| {
             for peer in &peers {
-                world.send_unread(*peer, &pings);
+                for _ in 0..30 {
+                    world.send_unread(*peer, &pings);
+                }
             }
         },
     );

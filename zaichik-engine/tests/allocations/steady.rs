@@ -121,7 +121,7 @@ fn batches_of_publishes_and_commits_allocate_nothing() {
                 operations.push(Operation::Publish { topic, records });
             }
             if let Some(offset) = sequence.checked_sub(1) {
-                operations.push(Operation::Commit { subscription: 1, offset });
+                operations.push(Operation::Commit { subscription: 1, offset, rewind: None });
             }
             bytes.clear();
             let (ack, operations) = (AckLevel::Accepted, operations.operations());

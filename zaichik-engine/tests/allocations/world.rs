@@ -30,5 +30,5 @@ pub(crate) fn record() -> Vec<u8> {
 }
 
 pub(crate) const fn commit(offset: u64) -> ClientFrame<'static> {
-    ClientFrame::Commit(Commit { request: 1, subscription: 1, offset, quiet: true })
+    ClientFrame::Commit(Commit { request: 1, subscription: 1, offset, rewind: None, quiet: true })
 }

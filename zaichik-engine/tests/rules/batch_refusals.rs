@@ -225,7 +225,7 @@ fn x4_durable_and_draining_refuse_the_whole_batch() {
 #[test]
 fn x6_a_batch_needs_memory_for_all_of_its_records() {
     const BUDGET: u64 = 2 << 20;
-    let mut world = World::with(|config| config.memory = BUDGET).checked_at_rest();
+    let mut world = World::with_memory(BUDGET, |_| {}).checked_at_rest();
     let peer = world.topic(TopicOptions::new());
     world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").window(1_000)));
     let body = vec![b'x'; 20_000];
@@ -241,7 +241,7 @@ fn x6_a_batch_needs_memory_for_all_of_its_records() {
         } else {
             assert_eq!(after, before + 20, "{answer}");
         }
-        assert!(world.broker.ledger().total() <= BUDGET, "{:?}", world.broker.ledger());
+        assert!(world.memory_of_records() <= BUDGET, "{:?}", world.broker.ledger());
     }
     assert!((5..20).contains(&refusals), "{refusals}");
     // A batch that only commits is always accepted, because commits free memory.
@@ -255,7 +255,7 @@ fn x6_a_batch_needs_memory_for_all_of_its_records() {
 #[test]
 fn x6_a_batch_needs_memory_for_the_growth_of_its_topics() {
     const BUDGET: u64 = 4 << 20;
-    let mut world = World::with(|config| config.memory = BUDGET).checked_at_rest();
+    let mut world = World::with_memory(BUDGET, |_| {}).checked_at_rest();
     let peer = world.topic(TopicOptions::new());
     world.ask(&peer, peer.subscribe(1, "t"));
     let (names, body) = ((0..40).map(|index| format!("t{index}")).collect::<Vec<_>>(), vec![b'x'; 33_000]);
@@ -263,14 +263,14 @@ fn x6_a_batch_needs_memory_for_the_growth_of_its_topics() {
         world.ask(&peer, peer.create(name, TopicOptions::new().retain_forever()));
         world.ask(&peer, peer.publish_all(name, &[record(&body)]));
     }
-    while world.broker.ledger().total() < BUDGET - (1 << 20) {
+    while world.memory_of_records() < BUDGET - (1 << 20) {
         world.ask(&peer, peer.publish_all("t", &[record(&body)]));
     }
     let operations: Vec<_> = names.iter().map(|name| put(name, "x")).collect();
     let answer = ask(&mut world, &peer, &operations);
     assert!(answer.starts_with("refused Busy 10000 at "), "{answer}");
     assert!(ask(&mut world, &peer, &operations[..20]).starts_with("batched 0@1 1@1 "));
-    assert!(world.broker.ledger().total() <= BUDGET, "{:?}", world.broker.ledger());
+    assert!(world.memory_of_records() <= BUDGET, "{:?}", world.broker.ledger());
 }
 
 #[test]

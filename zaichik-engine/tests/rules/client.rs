@@ -1,9 +1,12 @@
 //! The real client against the real broker: end to end in simulated time.
 
 use zaichik_client::{
-    Answer, Event, Link, LinkError, PublishOptions, RequestError, SubscribeOptions, SubscriptionId,
+    Answer, Event, Link, LinkError, ProducerIdentity, PublishOptions, RequestError, RequestId,
+    SubscribeOptions, SubscriptionId,
 };
-use zaichik_proto::{AckLevel, GapReason, Overflow, Record, RefusalCode, TopicOptions, TopicStatus};
+use zaichik_proto::{
+    AckLevel, GapReason, Overflow, Producer, Record, RefusalCode, TopicOptions, TopicStatus,
+};
 
 use crate::world::{RemoteId, World, ms, record, secs};
 
@@ -252,4 +255,70 @@ fn a_publish_without_acknowledgement_is_queued_and_its_refusals_are_counted() {
     let (count, refusal) = world.call(client, |client, _| client.poll_refused()).unwrap();
     assert_eq!((count, refusal.code, refusal.value), (2, RefusalCode::TooLarge, 20));
     assert_eq!(world.broker.stats().records_accepted, 1);
+}
+
+/// A client whose publish of "old" left on a connection that broke, and was refused on the next one until its deadline;
+/// its number, and the answer so far.
+fn given_up(world: &mut World) -> (RemoteId, RequestId, Producer) {
+    world.topic(TopicOptions::new().retain_forever().max_messages(1).overflow(Overflow::Reject));
+    let client = world.client_with(|config| config.producer = Some(ProducerIdentity::new(77)));
+    let publish = |world: &mut World, body: &str, deadline| {
+        let (records, options) = ([record(body.as_bytes())], PublishOptions::new().deadline(deadline));
+        world.call(client, |client, now| client.publish(now, "t", &records, options)).unwrap()
+    };
+    let first = publish(world, "first", secs(60));
+    assert!(matches!(world.answer(client, first), Some(Ok(_))));
+    let old = publish(world, "old", ms(500));
+    while !world.has_left(client) {
+        world.step();
+    }
+    world.break_link(client, true);
+    let sequence = ProducerIdentity::new(77).first_sequence + 1;
+    (client, old, Producer { id: 77, epoch: ProducerIdentity::new(77).epoch, sequence })
+}
+
+fn make_room(world: &mut World) {
+    let peer = world.connect();
+    assert_eq!(world.ask(&peer, peer.alter("t", TopicOptions::new().max_messages(10))), "done 0");
+}
+
+fn publish_new(world: &mut World, client: RemoteId) -> RequestId {
+    let records = [record(b"new")];
+    world.call(client, |client, now| client.publish(now, "t", &records, PublishOptions::new())).unwrap()
+}
+
+#[test]
+fn p4_bytes_that_arrive_after_a_client_gave_up_are_not_stored_and_answer_nothing_else() {
+    let mut world = World::new();
+    let (client, old, producer) = given_up(&mut world);
+    world.advance(secs(3));
+    let answer = world.answer(client, old);
+    assert!(matches!(&answer, Some(Err(RequestError::Refused { .. }))), "{answer:?}");
+    make_room(&mut world);
+    let late = world.connect();
+    let request = late.publish_as(Some(producer), "t", AckLevel::Accepted, &[record(b"old")]);
+    assert_eq!(world.ask(&late, request), "refused SequenceTooOld", "its number was used up");
+    let new = publish_new(&mut world, client);
+    let Some(Ok(Answer::Published(receipt))) = world.answer(client, new) else { panic!("it is refused") };
+    assert_eq!(receipt.offset(0), Some(1));
+    assert_eq!(world.everything(), ["1/0=first", "1/1=new"]);
+}
+
+#[test]
+fn p4_bytes_that_arrive_before_the_empty_batch_are_reported_as_stored() {
+    let mut world = World::new();
+    let (client, old, producer) = given_up(&mut world);
+    world.advance(ms(200));
+    assert!(world.answer_so_far(client, old).is_none());
+    make_room(&mut world);
+    let late = world.connect();
+    let request = late.publish_as(Some(producer), "t", AckLevel::Accepted, &[record(b"old")]);
+    assert_eq!(world.ask(&late, request), "@1");
+    let new = publish_new(&mut world, client);
+    world.advance(secs(3));
+    let Some(Ok(Answer::Published(receipt))) = world.answer(client, old) else { panic!("it is stored") };
+    assert!(receipt.is_repeated());
+    assert_eq!(receipt.offset(0), Some(1));
+    assert!(matches!(world.answer(client, new), Some(Ok(_))));
+    assert_eq!(world.everything(), ["1/0=first", "1/1=old", "1/2=new"]);
 }

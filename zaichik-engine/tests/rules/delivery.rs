@@ -88,7 +88,7 @@ fn a2_a_quiet_commit_is_answered_only_when_refused() {
     let (reader, writer) = pair(&mut world, 1);
     world.publish(&writer, &["a", "b"]);
     let quiet = |offset| {
-        let commit = |request| Commit { request, subscription: 1, offset, quiet: true };
+        let commit = |request| Commit { request, subscription: 1, offset, rewind: None, quiet: true };
         reader.request(|request| ClientFrame::Commit(commit(request)))
     };
     assert_eq!(world.ask(&reader, quiet(0)), "-");

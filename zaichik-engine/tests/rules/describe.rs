@@ -149,9 +149,13 @@ fn a_durable_subscription_can_be_removed_while_detached() {
 #[test]
 fn an_exchange_produces_few_pages_for_any_number_of_requests() {
     let (mut world, peer) = with_topic(&[], TopicOptions::new());
+    for number in 0..600 {
+        peer.create(&format!("topic-{number}"), TopicOptions::new());
+    }
+    world.settle();
     peer.frames();
     for _ in 0..50 {
-        peer.describe(subscriptions("t"));
+        peer.describe(Subject::Topics { from: 0 });
     }
     let (mut most, mut all) = (0, 0);
     while all < 50 {
@@ -159,7 +163,8 @@ fn an_exchange_produces_few_pages_for_any_number_of_requests() {
         let answers = peer.frames().len();
         (most, all) = (most.max(answers), all + answers);
     }
-    assert_eq!((most, all), (8, 50));
+    assert!(most <= 8, "{most} pages in one exchange");
+    assert_eq!(all, 50);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Chapter D: subscriptions that outlive their connection.
 
-use zaichik_proto::{Overflow, Start, TopicOptions};
+use zaichik_proto::{Overflow, Start, TopicOptions, Version};
 
-use crate::world::{Peer, Sub, World, mortal, secs, us};
+use crate::world::{Peer, Sub, World, done, mortal, put, secs, us};
 
 const SECOND: u64 = 1_000_000;
 
@@ -379,26 +379,8 @@ fn d3_epochs_never_fall() {
         "0..1 epoch 8 rewind 0"
     );
     let other = world.connect();
-    let last = Sub::new(1, "t").durable("d").epoch(u32::MAX);
-    assert_eq!(world.ask(&other, other.subscribe_to(last)), format!("0..1 epoch {} rewind 1", u32::MAX));
-}
-
-#[test]
-fn d3_at_the_last_epoch_whoever_names_it_counts_as_the_holder() {
-    let mut world = World::new();
-    topic(&mut world, &["a"]);
-    let last = Sub::new(1, "t").durable("d").reject().epoch(u32::MAX);
-    let (first, second, third) = (world.connect(), world.connect(), world.connect());
-    assert_eq!(world.ask(&first, first.subscribe_to(last)), format!("0..1 epoch {} rewind 0", u32::MAX));
-    let held = third.subscribe_to(Sub::new(1, "t").durable("d").reject());
-    assert_eq!(world.ask(&third, held), "refused SubscriptionHeld");
-    assert_eq!(world.ask(&second, second.subscribe_to(last)), format!("0..1 epoch {} rewind 1", u32::MAX));
-    let fenced = format!("refused SubscriptionFenced {}", u32::MAX);
-    assert_eq!(world.ask(&first, first.commit(1, 0)), fenced, "the connection is fenced nevertheless");
-    leave(&mut world, &second);
-    assert_eq!(world.ask(&third, third.remove_durable("t", "d")), "done 0");
-    let (_, answer) = attach(&mut world, 1);
-    assert_eq!(answer, "0..1 epoch 1 rewind 0");
+    let later = Sub::new(1, "t").durable("d").epoch(20);
+    assert_eq!(world.ask(&other, other.subscribe_to(later)), "0..1 epoch 21 rewind 1");
 }
 
 #[test]
@@ -486,12 +468,94 @@ fn limit_of_durable_subscriptions() {
 #[test]
 fn s5_a_fenced_client_receives_fenced_before_a_draining_broker_closes() {
     let mut world = World::new();
-    topic(&mut world, &["a"]);
+    let writer = topic(&mut world, &["a"]);
     let (old, _) = attach(&mut world, 1);
-    let (new, _) = attach(&mut world, 1);
+    let new = world.connect();
+    world.ask(&new, new.subscribe(2, "u"));
+    world.ask(&writer, writer.publish("u", "x"));
     world.drain(secs(10));
-    world.ask(&new, new.commit(1, 0));
     world.settle();
+    assert!(!old.is_closed() && !new.is_closed(), "both have an uncommitted record");
+    // Nothing but its Fenced is outstanding for the old holder now.
+    assert_eq!(world.ask(&new, new.subscribe_to(Sub::new(1, "t").durable("d"))), "0..1 epoch 2 rewind 1");
     assert_eq!(old.stream(), ["1/0=a", "1 fenced by 2"]);
-    assert!(old.is_closed() && new.is_closed());
+    assert!(old.is_closed());
+    world.ask(&new, new.commit(2, 0));
+    world.ask(&new, new.commit(1, 0));
+    assert!(new.is_closed());
+}
+
+#[test]
+fn d3_an_epoch_too_large_to_be_continued_is_refused() {
+    let mut world = World::new();
+    topic(&mut world, &["a"]);
+    let sub = Sub::new(1, "t").durable("d");
+    for epoch in [u32::MAX, u32::MAX - 1, (1 << 31) + 1] {
+        let peer = world.connect();
+        assert_eq!(world.ask(&peer, peer.subscribe_to(sub.epoch(epoch))), "refused EpochTooLarge");
+    }
+    // It left nothing behind, and fencing works.
+    let (old, answer) = attach(&mut world, 1);
+    assert_eq!(answer, "0..1 epoch 1 rewind 0");
+    let (_new, answer) = attach(&mut world, 1);
+    assert_eq!(answer, "0..1 epoch 2 rewind 1");
+    assert_eq!(old.stream(), ["1/0=a", "1 fenced by 2"]);
+    let again = world.connect();
+    assert_eq!(
+        world.ask(&again, again.subscribe_to(sub.epoch(u32::MAX).reject())),
+        "refused EpochTooLarge 2"
+    );
+    assert_eq!(world.ask(&again, again.subscribe_to(sub.epoch(1 << 31))), "0..1 epoch 2147483649 rewind 2");
+    // The holder's own range goes beyond the bound.
+    let own = world.connect();
+    assert_eq!(world.ask(&own, own.subscribe_to(sub.epoch((1 << 31) + 1))), "0..1 epoch 2147483650 rewind 3");
+}
+
+#[test]
+fn a10_a_commit_made_before_a_seek_is_refused_after_it() {
+    let mut world = World::new();
+    topic(&mut world, &["a", "b", "c"]);
+    let holder = world.connect_as(Version::Two);
+    world.ask(&holder, holder.subscribe_to(Sub::new(1, "t").window(3).durable("d")));
+    assert_eq!(holder.stream(), ["1/0=a", "1/1=b", "1/2=c"]);
+    let other = world.connect();
+    assert_eq!(world.ask(&other, other.seek_durable("t", "d", Start::Offset(0))), "done 1");
+    assert_eq!(world.ask(&holder, holder.commit_of(1, 2, Some(0))), "refused CommitRewound 1");
+    assert_eq!(holder.stream(), ["1/0=a #2", "1/1=b #2", "1/2=c #2"], "the seek holds");
+    assert_eq!(world.ask(&holder, holder.commit_of(1, 2, Some(0))), "refused CommitRewound 1");
+    assert_eq!(world.ask(&holder, holder.commit(1, 0)), "done 1");
+    // A batch with such a commit has no effect.
+    assert_eq!(world.ask(&other, other.seek_durable("t", "d", Start::Offset(0))), "done 2");
+    let batch = holder.batch(&[put("u", "x"), done(1, 0)]);
+    assert_eq!(world.ask(&holder, batch), "refused CommitRewound 2 at 1");
+    assert_eq!(world.broker.topic_count(), 1);
+    // In version 1 a commit counts as one of the current rewind.
+    let old = world.connect();
+    world.ask(&old, old.subscribe_to(Sub::new(1, "t").window(3).durable("old")));
+    assert_eq!(world.ask(&other, other.seek_durable("t", "old", Start::Offset(0))), "done 1");
+    assert_eq!(world.ask(&old, old.commit(1, 2)), "done 3");
+}
+
+#[test]
+fn a10_a_nack_voids_no_commit_of_what_was_before_it() {
+    let mut world = World::new();
+    topic(&mut world, &["a", "b", "c"]);
+    let peer = world.connect_as(Version::Two);
+    world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").window(3)));
+    peer.stream();
+    assert_eq!(world.ask(&peer, peer.nack(1, 2, 0)), "done 1");
+    assert_eq!(world.ask(&peer, peer.commit_of(1, 1, Some(0))), "done 2");
+}
+
+#[test]
+fn a4_a_nack_of_what_is_committed_is_refused_in_version_2() {
+    let mut world = World::new();
+    topic(&mut world, &["a", "b"]);
+    for (version, answer) in [(Version::One, "done 0"), (Version::Two, "refused NackCommitted 1")] {
+        let peer = world.connect_as(version);
+        world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").window(2)));
+        peer.stream();
+        assert_eq!(world.ask(&peer, peer.commit(1, 0)), "done 1");
+        assert_eq!(world.ask(&peer, peer.nack(1, 0, 0)), answer);
+    }
 }

@@ -264,7 +264,7 @@ fn r9_expired_and_limited_records_form_one_gap() {
     world.ask(&peer, peer.publish_all("t", &[mortal("4", 1_000), mortal("5", 1_000)]));
     world.publish(&peer, &["6"]);
     world.advance(ms(1));
-    world.publish(&peer, &["7", "8"]);
+    world.publish(&peer, &["7", "8", "9"]);
     // The limit removed 1, 2 and 3; 4 and 5 expired. A gap that begins among records removed by a limit has that
     // reason.
     world.ask(&reader, reader.commit(1, 0));

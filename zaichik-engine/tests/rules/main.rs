@@ -65,6 +65,12 @@ mod start;
 #[cfg(test)]
 mod topics;
 #[cfg(test)]
+mod versions;
+#[cfg(test)]
+mod wakes;
+#[cfg(test)]
 mod wire;
+#[cfg(test)]
+mod work;
 #[cfg(test)]
 mod world;

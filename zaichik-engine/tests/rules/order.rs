@@ -98,6 +98,21 @@ fn o_04_the_latest_time_of_one_session_applies_to_all() {
 }
 
 #[test]
+fn o5_lives_count_a_pause_of_the_broker() {
+    let mut world = World::new();
+    let peer = world.connect();
+    world.ask(&peer, peer.create("t", TopicOptions::new().retention_ttl(secs(60))));
+    world.ask(&peer, peer.publish("t", "a"));
+    world.advance(secs(10));
+    world.suspend(us(49_999_999));
+    let reader = world.connect();
+    assert_eq!(world.ask(&reader, reader.subscribe(1, "t")), "0..1");
+    world.suspend(us(1));
+    let reader = world.connect();
+    assert_eq!(world.ask(&reader, reader.subscribe(1, "t")), "1..1");
+}
+
+#[test]
 fn o_05_the_last_offsets_are_refused_cleanly() {
     let mut world = World::with(|config| config.first_offset = u64::MAX - 3);
     let peer = world.connect();

@@ -1,6 +1,6 @@
 //! Rule R5: behaviour at a topic's limits.
 
-use zaichik_proto::{Overflow, TopicOptions};
+use zaichik_proto::{Overflow, Subject, TopicOptions};
 
 use crate::world::{Sub, World, mortal, record, secs, us};
 
@@ -191,4 +191,37 @@ fn r5_retained_messages_are_bounded() {
         world.ask(&peer, peer.publish_all("t", &[record(&body)]));
         assert!(world.broker.ledger().topics < (1 << 20) + (256 << 10));
     }
+}
+
+#[test]
+fn r_17_expired_records_behind_a_live_one_do_not_count() {
+    for overflow in [Overflow::DropOldest, Overflow::Reject] {
+        let mut world = World::new();
+        let options =
+            TopicOptions::new().retain_forever().max_messages(4).max_bytes(1_000).overflow(overflow);
+        let peer = world.topic(options);
+        world.publish(&peer, &["precious"]);
+        let big = "x".repeat(300);
+        world.ask(&peer, peer.publish_all("t", &[mortal(&big, 10), mortal(&big, 10), mortal("x", 10)]));
+        world.advance(us(10));
+        world.publish(&peer, &["1", "2", "3"]);
+        assert_eq!(world.everything(), ["1/0=precious", "1/1..4 expired", "1/4=1", "1/5=2", "1/6=3"]);
+        let answer = world.ask(&peer, peer.publish("t", "4"));
+        match overflow {
+            Overflow::Reject => assert_eq!(answer, "refused TopicFull"),
+            Overflow::DropOldest => assert_eq!(answer, "@7"),
+        }
+    }
+}
+
+#[test]
+fn r_17_a_description_counts_live_records() {
+    let mut world = World::new();
+    let peer = world.topic(TopicOptions::new().retain_forever());
+    world.publish(&peer, &["a"]);
+    world.ask(&peer, peer.publish_all("t", &[mortal("b", 10), mortal("c", 20)]));
+    world.publish(&peer, &["d"]);
+    world.advance(us(10));
+    let told = world.ask(&peer, peer.describe(Subject::Topic { topic: b"t" }));
+    assert!(told.contains("0..4: 3 messages"), "{told}");
 }

@@ -98,7 +98,7 @@ fn p_01_a_plain_success_is_acknowledged_in_runs_and_repeated_alone() {
 fn p_01_a_retry_without_acknowledgement_is_still_stored_once() {
     let mut world = World::new();
     let peer = world.topic(TopicOptions::new());
-    peer.log();
+    world.warm(&peer);
     for sequence in [0, 1, 1, 0, 2, 4, 2, 5] {
         peer.publish_as(Some(seq(sequence)), "t", AckLevel::None, &[record(b"x")]);
     }

@@ -2,7 +2,7 @@
 
 use zaichik_proto::{Start, TopicOptions};
 
-use crate::world::{Dice, Peer, Sub, World, mortal, ms, record, secs};
+use crate::world::{Dice, Peer, Sub, World, mortal, ms, record, secs, us};
 
 const SECOND: u64 = 1_000_000;
 
@@ -65,6 +65,26 @@ fn a_10_nothing_overtakes_a_delayed_record() {
     assert!(reader.stream().is_empty(), "the whole subscription waits");
     world.advance(ms(1));
     assert_eq!(reader.stream(), ["1/0=a #2", "1/1=b #2", "1/2=c"]);
+}
+
+#[test]
+fn a4_a_delay_counts_only_time_in_which_the_broker_ran() {
+    let mut world = World::new();
+    let (reader, _) = pair(&mut world, 3, &["a"]);
+    reader.stream();
+    world.ask(&reader, reader.nack(1, 0, 10 * SECOND));
+    world.advance(secs(4));
+    world.suspend(secs(3_600));
+    world.settle();
+    world.advance(us(5_999_999));
+    assert!(reader.stream().is_empty());
+    world.advance(us(1));
+    assert_eq!(reader.stream(), ["1/0=a #2"]);
+    world.ask(&reader, reader.nack(1, 0, SECOND));
+    world.advance(ms(999));
+    assert!(reader.stream().is_empty(), "a delay after a pause is as long as any other");
+    world.advance(ms(1));
+    assert_eq!(reader.stream(), ["1/0=a #3"]);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Publishes that arrive in one read are accepted as if each had arrived alone (docs/adr/0005, 0007).
 
 use proptest::prelude::*;
-use zaichik_proto::{AckLevel, Overflow, TopicOptions};
+use zaichik_proto::{AckLevel, Overflow, Subject, TopicOptions};
 
-use crate::world::{Peer, Sub, World, keyed, mortal, record, secs};
+use crate::world::{Peer, Sub, World, keyed, mortal, put, record, secs};
 
 /// A step of publishing.
 #[derive(Debug, Clone)]
@@ -19,6 +19,11 @@ enum Step {
     Several(usize, usize),
     TooLarge(usize),
     Refused,
+    /// Requests that depend on the records published before them.
+    Describe(usize),
+    Subscribe(usize),
+    Batch(usize),
+    Alter(usize, u64),
 }
 
 const TOPICS: [&str; 2] = ["t", "other"];
@@ -37,6 +42,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (topic(), 1..4usize).prop_map(|(topic, count)| Step::Several(topic, count)),
         1 => topic().prop_map(Step::TooLarge),
         1 => Just(Step::Refused),
+        1 => topic().prop_map(Step::Describe),
+        1 => topic().prop_map(Step::Subscribe),
+        1 => topic().prop_map(Step::Batch),
+        1 => (topic(), 1..90u64).prop_map(|(topic, messages)| Step::Alter(topic, messages)),
     ]
 }
 
@@ -97,6 +106,17 @@ fn send(peer: &Peer, step: &Step, mut sent: impl FnMut(u32)) {
         }
         Step::TooLarge(topic) => sent(peer.publish(TOPICS[*topic], &"x".repeat(LARGEST as usize + 1))),
         Step::Refused => sent(peer.publish("$bad", "x")),
+        Step::Describe(topic) => sent(peer.describe(Subject::Topic { topic: TOPICS[*topic].as_bytes() })),
+        Step::Subscribe(topic) => {
+            sent(peer.subscribe_to(Sub::new(1, TOPICS[*topic]).window(1)));
+            peer.unsubscribe(1);
+        }
+        Step::Batch(topic) => {
+            sent(peer.batch(&[put(TOPICS[*topic], "first"), put(TOPICS[*topic], "second")]));
+        }
+        Step::Alter(topic, messages) => {
+            sent(peer.alter(TOPICS[*topic], TopicOptions::new().max_messages(*messages)));
+        }
     }
 }
 

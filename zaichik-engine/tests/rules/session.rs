@@ -1,7 +1,7 @@
 //! Chapter S: heartbeat, write deadline, and the end of a connection.
 
 use zaichik_engine::{CloseReason, Status};
-use zaichik_proto::{ClientFrame, TopicOptions};
+use zaichik_proto::{AckLevel, ClientFrame, TopicOptions};
 
 use crate::world::{Peer, Sub, World, record, secs, us};
 
@@ -31,7 +31,10 @@ fn heartbeat_pings_twice_and_closes_after_three_intervals() {
 
 #[test]
 fn heartbeat_counts_every_byte_as_a_sign_of_life() {
-    let mut world = with_heartbeat();
+    let mut world = World::with(|config| {
+        config.wire.heartbeat_millis = 30_000;
+        config.frame_timeout = secs(1_000);
+    });
     let peer = world.connect();
     // One frame, a byte every 25 s.
     let mut frame = bytes::BytesMut::new();
@@ -64,17 +67,66 @@ fn heartbeat_ignores_the_brokers_own_output() {
 }
 
 #[test]
-fn heartbeat_handled_late_catches_up() {
+fn heartbeat_handled_late_still_leaves_an_interval_after_the_ping() {
     let mut world = with_heartbeat();
     let peer = world.connect();
-    let later = world.now + secs(65);
+    let later = world.now + secs(55);
     world.jump(later);
     world.settle();
-    assert!(!peer.is_closed());
-    let later = later + secs(25);
-    world.jump(later);
+    assert_eq!(peer.control(), ["ping 1"]);
+    world.advance(us(29_999_999));
+    assert!(peer.control().is_empty(), "85 s after the start, less than an interval after the ping");
+    world.advance(us(1));
+    assert_eq!(peer.control(), ["ping 2"]);
+    world.advance(secs(30));
+    assert_eq!(peer.control(), ["fatal HeartbeatMissed"]);
+}
+
+#[test]
+fn s4_no_connection_is_closed_for_silence_that_was_not_watched() {
+    // The broker stops for an hour before the first ping, after it, and after the second one; nobody reports it.
+    for ran in [20, 40, 70] {
+        let mut world = with_heartbeat();
+        let peer = world.connect();
+        world.advance(secs(ran));
+        peer.control();
+        let later = world.now + secs(3_600);
+        world.jump(later);
+        world.settle();
+        assert_eq!(peer.control().len(), 1, "a ping at once, after {ran} s");
+        world.advance(us(29_999_999));
+        assert_eq!(world.status(&peer), Status::Open);
+        world.advance(us(1));
+        assert_eq!(peer.control(), ["fatal HeartbeatMissed"], "a peer that does not answer it is gone");
+    }
+}
+
+#[test]
+fn s4_no_deadline_of_a_connection_counts_a_pause_of_the_broker() {
+    let mut world = with_heartbeat();
+    let (silent, slow, writer) = (world.connect(), world.connect(), world.connect());
+    world.ask(&slow, slow.subscribe(1, "t"));
+    world.advance(secs(25));
+    let newcomer = world.dial();
+    slow.stop_reading();
+    for peer in [&slow, &writer] {
+        peer.ping(1);
+    }
+    world.ask(&writer, writer.publish("t", "x"));
+    world.advance(secs(4));
+    world.suspend(secs(3_600));
     world.settle();
-    assert!(peer.is_closed());
+    assert!(silent.control().is_empty(), "it has been silent for 29 s");
+    world.advance(us(999_999));
+    assert!(silent.control().is_empty());
+    assert_eq!(world.status(&newcomer), Status::Handshake, "4.999999 s of 5 s");
+    world.advance(us(1));
+    assert_eq!(silent.control(), ["ping 1"]);
+    assert_eq!(world.reason(&newcomer), Some(CloseReason::HandshakeTimeout));
+    world.advance(us(4_999_999));
+    assert_eq!(world.status(&slow), Status::Open, "9.999999 s of 10 s");
+    world.advance(us(1));
+    assert_eq!(world.reason(&slow), Some(CloseReason::SlowConsumer));
 }
 
 #[test]
@@ -123,20 +175,48 @@ fn write_deadline_is_met_exactly() {
     assert_eq!(world.broker.session_count(), 1);
 }
 
+/// Otherwise a peer could keep memory for ever with a byte now and then.
 #[test]
-fn write_deadline_moves_with_each_byte_accepted() {
+fn s16_a_trickle_does_not_move_the_write_deadline_and_16_kib_do() {
+    for (at_once, status) in [(1, Status::Closed), ((16 << 10) - 1, Status::Closed), (16 << 10, Status::Open)]
+    {
+        let mut world = World::new();
+        let (reader, writer) = (world.connect(), world.connect());
+        world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
+        reader.stop_reading();
+        for _ in 0..4 {
+            writer.publish_with("t", AckLevel::None, &[record(&vec![b'x'; 60_000])]);
+            world.settle();
+        }
+        reader.split_writes(at_once);
+        for _ in 0..10 {
+            world.advance(us(9_999_999));
+            if world.status(&reader) != Status::Open {
+                break;
+            }
+            reader.resume_reading();
+            world.step();
+            reader.stop_reading();
+            world.settle();
+        }
+        assert_eq!(world.status(&reader), status, "{at_once} bytes in 10 s");
+    }
+}
+
+/// All that waited was accepted, so there was progress, although more waits by then.
+#[test]
+fn s16_output_that_waited_moves_the_deadline_when_it_was_accepted() {
     let mut world = World::new();
     let (reader, writer) = (world.connect(), world.connect());
-    world.ask(&reader, reader.subscribe(1, "t"));
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
     reader.stop_reading();
-    reader.split_writes(1);
     world.ask(&writer, writer.publish("t", "x"));
     for _ in 0..20 {
         world.advance(us(9_999_999));
         reader.resume_reading();
         world.step();
         reader.stop_reading();
-        world.settle();
+        world.ask(&writer, writer.publish("t", "x"));
     }
     assert_eq!(world.status(&reader), Status::Open);
     world.advance(secs(10));
@@ -168,7 +248,7 @@ fn write_deadline_also_applies_to_the_last_frames() {
     peer.close();
     world.settle();
     assert_eq!(world.status(&peer), Status::Closing);
-    assert_eq!(world.broker.session_count(), 0, "the broker has already forgotten it");
+    assert_eq!(world.broker.session_count(), 1, "its last frames are charged until they are sent");
     world.advance(us(9_999_999));
     assert_eq!(world.status(&peer), Status::Closing);
     world.advance(us(1));
@@ -352,10 +432,18 @@ fn notes_name_the_event_the_session_and_the_topic() {
     assert_eq!(world.take_notes().len(), 256);
 }
 
+/// A connection may send little at first, and more while its reads fill that.
 #[test]
-fn a_session_has_room_for_a_frame_and_for_a_worthwhile_read() {
+fn s15_the_room_for_received_bytes_grows_with_use() {
     let mut world = World::new();
     let peer = world.connect();
-    let max_frame = world.broker.config().wire.max_frame as usize;
-    assert_eq!(world.session(&peer).unwrap().read_limit(), max_frame + (64 << 10));
+    assert_eq!(world.session(&peer).unwrap().read_limit(), 8 << 10);
+    peer.split_reads(usize::MAX);
+    for _ in 0..1_000 {
+        peer.publish_with("t", AckLevel::None, &[record(&[b'x'; 1_000])]);
+    }
+    world.settle();
+    assert_eq!(world.session(&peer).unwrap().read_limit(), 128 << 10);
+    world.session(&peer).unwrap().shrink();
+    assert_eq!(world.session(&peer).unwrap().read_limit(), 512);
 }

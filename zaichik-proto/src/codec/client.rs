@@ -5,7 +5,7 @@ use bytes::{BufMut, BytesMut};
 use crate::error::ProtocolFault;
 use crate::frame::batch::{Batch, Operations};
 use crate::frame::client::ClientFrame;
-use crate::frame::connection::Hello;
+use crate::frame::connection::{Hello, Shard};
 use crate::frame::cursor::{Commit, Nack, RemoveDurable, Seek, SeekTarget};
 use crate::frame::describe::{Describe, Subject};
 use crate::frame::publish::{AckLevel, Producer, Publish};
@@ -15,6 +15,7 @@ use crate::header::client_kind as kind;
 use crate::limits::Limits;
 use crate::options::TopicOptions;
 use crate::read::Reader;
+use crate::version::Version;
 use crate::write::{framed, put_label, put_long, put_short, put_topic};
 
 impl<'a> ClientFrame<'a> {
@@ -34,6 +35,7 @@ impl<'a> ClientFrame<'a> {
             Self::Batch(_) => kind::BATCH,
             Self::Describe(_) => kind::DESCRIBE,
             Self::RemoveDurable(_) => kind::REMOVE_DURABLE,
+            Self::Shard(_) => kind::SHARD,
             Self::Ping { .. } => kind::PING,
             Self::Pong { .. } => kind::PONG,
             Self::Close => kind::CLOSE,
@@ -73,6 +75,9 @@ impl<'a> ClientFrame<'a> {
                 out.put_u32_le(commit.request);
                 out.put_u32_le(commit.subscription);
                 out.put_u64_le(commit.offset);
+                if let Some(rewind) = commit.rewind {
+                    out.put_u32_le(rewind);
+                }
                 out.put_u8(u8::from(commit.quiet));
             }
             Self::Nack(nack) => {
@@ -112,14 +117,23 @@ impl<'a> ClientFrame<'a> {
                 put_topic(out, topic);
                 put_short(out, name.as_bytes(), b"");
             }
+            Self::Shard(Shard { request, shard }) => {
+                out.put_u32_le(*request);
+                out.put_u32_le(*shard);
+            }
             Self::Ping { nonce } | Self::Pong { nonce } => out.put_u64_le(*nonce),
             Self::Close => {}
             Self::Extension { body, .. } => out.put_slice(body),
         }
     }
 
-    /// Decodes the body of a frame whose kind a client may send.
-    pub(crate) fn parse(frame_kind: u8, body: &'a [u8], limits: &Limits) -> Result<Self, ProtocolFault> {
+    /// Decodes the body of a frame whose kind a client may send in this version.
+    pub(crate) fn parse(
+        frame_kind: u8,
+        body: &'a [u8],
+        version: Version,
+        limits: &Limits,
+    ) -> Result<Self, ProtocolFault> {
         let mut reader = Reader::new(body);
         let r = &mut reader;
         let frame = match frame_kind {
@@ -147,6 +161,7 @@ impl<'a> ClientFrame<'a> {
                 request: r.request()?,
                 subscription: r.u32()?,
                 offset: r.u64()?,
+                rewind: if version > Version::One { Some(r.u32()?) } else { None },
                 quiet: r.bool("quiet flag")?,
             }),
             kind::NACK => Self::Nack(Nack {
@@ -172,7 +187,7 @@ impl<'a> ClientFrame<'a> {
                 if ack == AckLevel::None {
                     return Err(ProtocolFault::BadValue { field: "acknowledgement of a batch", got: 0 });
                 }
-                let operations = Operations::read(r, count, limits)?;
+                let operations = Operations::read(r, count, version, limits)?;
                 Self::Batch(Batch { request, ack, producer, operations })
             }
             kind::DESCRIBE => Self::Describe(Describe { request: r.request()?, subject: read_subject(r)? }),
@@ -181,6 +196,7 @@ impl<'a> ClientFrame<'a> {
                 topic: r.short_bytes()?,
                 name: durable_name(r)?,
             }),
+            kind::SHARD => Self::Shard(Shard { request: r.request()?, shard: r.u32()? }),
             kind::PING => Self::Ping { nonce: r.u64()? },
             kind::PONG => Self::Pong { nonce: r.u64()? },
             kind::CLOSE => Self::Close,

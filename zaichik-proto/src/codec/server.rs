@@ -19,6 +19,7 @@ use crate::page::{Item, Items, Page};
 use crate::read::Reader;
 use crate::record::{Origin, Records};
 use crate::refusal::{Refusal, RefusalCode};
+use crate::version::Version;
 use crate::write::{cut, framed, put_label, put_long};
 
 impl<'a> ServerFrame<'a> {
@@ -62,6 +63,9 @@ impl<'a> ServerFrame<'a> {
                 for limit in limit_fields(&welcome.limits) {
                     out.put_u32_le(limit);
                 }
+                if welcome.version > Version::One.number() {
+                    out.put_u64_le(welcome.capabilities);
+                }
                 put_label(out, welcome.server);
             }
             Self::TopicReady(TopicReady { request, status }) => {
@@ -76,20 +80,23 @@ impl<'a> ServerFrame<'a> {
             Self::Published(published) => {
                 out.put_u32_le(published.request);
                 out.put_u8(u8::from(published.created));
+                put_optional_bool(out, published.repeated);
                 out.put_u64_le(published.first_offset.unwrap_or(NO_OFFSET));
                 put_list(out, &published.duplicates);
             }
             Self::Batched(batched) => {
                 out.put_u32_le(batched.request);
+                put_optional_bool(out, batched.repeated);
                 put_list(out, &batched.results);
                 put_list(out, &batched.duplicates);
             }
-            Self::Refused(Refused { request, count, refusal }) => {
+            Self::Refused(Refused { request, count, refusal, repeated }) => {
                 out.put_u32_le(*request);
                 out.put_u32_le(*count);
                 out.put_u16_le(refusal.code.code());
                 out.put_u32_le(refusal.operation);
                 out.put_u64_le(refusal.value);
+                put_optional_bool(out, *repeated);
             }
             Self::Done(Done { request, value }) => {
                 out.put_u32_le(*request);
@@ -150,8 +157,8 @@ impl<'a> ServerFrame<'a> {
         }
     }
 
-    /// Decodes the body of a frame whose kind a broker may send.
-    pub(crate) fn parse(frame_kind: u8, body: &'a [u8]) -> Result<Self, ProtocolFault> {
+    /// Decodes the body of a frame whose kind a broker may send in this version.
+    pub(crate) fn parse(frame_kind: u8, body: &'a [u8], version: Version) -> Result<Self, ProtocolFault> {
         let mut reader = Reader::new(body);
         let r = &mut reader;
         let frame = match frame_kind {
@@ -163,15 +170,17 @@ impl<'a> ServerFrame<'a> {
             kind::PUBLISHED => Self::Published(Published {
                 request: r.request()?,
                 created: r.bool("created flag")?,
+                repeated: read_repeated(r, version)?,
                 first_offset: optional_offset(r)?,
                 duplicates: List::read(r, "duplicates")?,
             }),
             kind::BATCHED => Self::Batched(Batched {
                 request: r.request()?,
+                repeated: read_repeated(r, version)?,
                 results: List::read(r, "batch results")?,
                 duplicates: List::read(r, "batch duplicates")?,
             }),
-            kind::REFUSED => Self::Refused(read_refused(r)?),
+            kind::REFUSED => Self::Refused(read_refused(r, version)?),
             kind::DONE => Self::Done(Done { request: r.request()?, value: r.u64()? }),
             kind::SUBSCRIBED => Self::Subscribed(Subscribed {
                 request: r.request()?,
@@ -305,7 +314,19 @@ fn read_welcome<'a>(r: &mut Reader<'a>) -> Result<Welcome<'a>, ProtocolFault> {
     if limit_fields(&limits).contains(&0) {
         return Err(ProtocolFault::BadValue { field: "limit", got: 0 });
     }
-    Ok(Welcome { version, instance, limits, server: r.short_text("server")? })
+    let capabilities = if version > Version::One.number() { r.u64()? } else { 0 };
+    Ok(Welcome { version, instance, limits, capabilities, server: r.short_text("server")? })
+}
+
+/// Version 1 does not say whether an answer is repeated.
+fn read_repeated(r: &mut Reader<'_>, version: Version) -> Result<Option<bool>, ProtocolFault> {
+    if version > Version::One { r.bool("repeated flag").map(Some) } else { Ok(None) }
+}
+
+fn put_optional_bool(out: &mut BytesMut, value: Option<bool>) {
+    if let Some(value) = value {
+        out.put_u8(u8::from(value));
+    }
 }
 
 fn read_topic_status(r: &mut Reader<'_>) -> Result<TopicStatus, ProtocolFault> {
@@ -325,13 +346,13 @@ fn read_acks<'a>(r: &mut Reader<'a>) -> Result<Acks<'a>, ProtocolFault> {
     Ok(Acks { runs })
 }
 
-fn read_refused(r: &mut Reader<'_>) -> Result<Refused, ProtocolFault> {
+fn read_refused(r: &mut Reader<'_>, version: Version) -> Result<Refused, ProtocolFault> {
     let (request, count) = (r.u32()?, r.u32()?);
     if count == 0 || (request != 0 && count != 1) {
         return Err(ProtocolFault::BadValue { field: "count of refused requests", got: u64::from(count) });
     }
     let refusal = Refusal { code: RefusalCode::from_code(r.u16()?), operation: r.u32()?, value: r.u64()? };
-    Ok(Refused { request, count, refusal })
+    Ok(Refused { request, count, refusal, repeated: read_repeated(r, version)? })
 }
 
 fn read_goodbye_reason(r: &mut Reader<'_>) -> Result<GoodbyeReason, ProtocolFault> {

@@ -8,6 +8,7 @@ use crate::limits::Limits;
 use crate::list::{Entry, List};
 use crate::read::Reader;
 use crate::record::{Origin, Records};
+use crate::version::Version;
 use crate::write::put_topic;
 
 /// Applies several operations, all of them or none (chapter X).
@@ -15,7 +16,7 @@ use crate::write::put_topic;
 /// ```
 /// # use bytes::BytesMut;
 /// use zaichik_proto::{ClientDecoder, ClientFrame, Limits, AckLevel, Batch, Operation, OperationsBuilder};
-/// let operations: OperationsBuilder = [Operation::Commit { subscription: 0, offset: 41 }].into_iter().collect();
+/// let operations: OperationsBuilder = [Operation::Commit { subscription: 0, offset: 41, rewind: None }].into_iter().collect();
 /// let operations = operations.operations();
 /// let batch = Batch { request: 8, ack: AckLevel::Accepted, producer: None, operations };
 /// let mut wire = BytesMut::new();
@@ -40,7 +41,7 @@ pub struct Batch<'a> {
 ///
 /// ```
 /// use zaichik_proto::{Operation, OperationsBuilder};
-/// let commits = [0, 1].map(|subscription| Operation::Commit { subscription, offset: 41 });
+/// let commits = [0, 1].map(|subscription| Operation::Commit { subscription, offset: 41, rewind: None });
 /// let builder: OperationsBuilder = commits.into_iter().collect();
 /// assert!(builder.operations().iter().eq(commits));
 /// ```
@@ -59,6 +60,9 @@ pub enum Operation<'a> {
         subscription: u32,
         /// The last offset to commit.
         offset: u64,
+        /// The highest rewind number that the client had received for the subscription; `None` in version 1, and only
+        /// there.
+        rewind: Option<u32>,
     },
 }
 
@@ -88,7 +92,12 @@ impl<'a> Operations<'a> {
         core::iter::from_fn(move || Operation::read(&mut reader, u32::MAX).ok())
     }
 
-    pub(crate) fn read(r: &mut Reader<'a>, count: u32, limits: &Limits) -> Result<Self, ProtocolFault> {
+    pub(crate) fn read(
+        r: &mut Reader<'a>,
+        count: u32,
+        version: Version,
+        limits: &Limits,
+    ) -> Result<Self, ProtocolFault> {
         // More operations than the semantics allow still decode, so that the broker can refuse the batch (rule X-09) instead
         // of ending the connection.
         let possible = r.remaining().checked_div(MIN_OPERATION).unwrap_or(0);
@@ -101,8 +110,16 @@ impl<'a> Operations<'a> {
         let mut check = Reader::new(bytes);
         let mut records_left = limits.record_limit();
         for _ in 0..count {
-            if let Operation::Publish { records, .. } = Operation::read(&mut check, records_left)? {
-                records_left = records_left.saturating_sub(records.len());
+            match Operation::read(&mut check, records_left)? {
+                Operation::Publish { records, .. } => {
+                    records_left = records_left.saturating_sub(records.len());
+                }
+                Operation::Commit { rewind, .. } => {
+                    if rewind.is_some() != (version > Version::One) {
+                        let got = u64::from(commit_kind(rewind));
+                        return Err(ProtocolFault::BadValue { field: "operation", got });
+                    }
+                }
             }
         }
         check.finish()?;
@@ -114,7 +131,7 @@ impl<'a> Operations<'a> {
 ///
 /// ```
 /// use zaichik_proto::{Operation, OperationsBuilder};
-/// let builder: OperationsBuilder = [Operation::Commit { subscription: 0, offset: 41 }].into_iter().collect();
+/// let builder: OperationsBuilder = [Operation::Commit { subscription: 0, offset: 41, rewind: None }].into_iter().collect();
 /// assert_eq!(builder.operations().iter().count(), 1);
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -136,10 +153,13 @@ impl OperationsBuilder {
                 put_topic(&mut self.bytes, topic);
                 self.bytes.extend_from_slice(records.as_bytes());
             }
-            Operation::Commit { subscription, offset } => {
-                self.bytes.push(OPERATION_COMMIT);
+            Operation::Commit { subscription, offset, rewind } => {
+                self.bytes.push(commit_kind(rewind));
                 self.bytes.extend_from_slice(&subscription.to_le_bytes());
                 self.bytes.extend_from_slice(&offset.to_le_bytes());
+                if let Some(rewind) = rewind {
+                    self.bytes.extend_from_slice(&rewind.to_le_bytes());
+                }
             }
         }
     }
@@ -164,7 +184,7 @@ impl<'a> FromIterator<Operation<'a>> for OperationsBuilder {
 /// ```
 /// # use bytes::BytesMut;
 /// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Batched, List};
-/// let batched = Batched { request: 8, results: List::EMPTY, duplicates: List::EMPTY };
+/// let batched = Batched { request: 8, repeated: None, results: List::EMPTY, duplicates: List::EMPTY };
 /// let mut wire = BytesMut::new();
 /// ServerFrame::Batched(batched).encode(&mut wire);
 /// let mut decoder = ServerDecoder::new(&Limits::default());
@@ -175,6 +195,8 @@ impl<'a> FromIterator<Operation<'a>> for OperationsBuilder {
 pub struct Batched<'a> {
     /// The request's id.
     pub request: u32,
+    /// Whether the batch had been answered before, and this is the stored answer; `None` in version 1, and only there.
+    pub repeated: Option<bool>,
     /// One entry for each publish operation, in order.
     pub results: List<'a, BatchResult>,
     /// The records that were not appended, in order.
@@ -259,13 +281,27 @@ impl<'a> Operation<'a> {
                 let records = Records::read(&mut records, count, max_records, Origin::Publish)?;
                 Ok(Self::Publish { topic, records })
             }
-            OPERATION_COMMIT => Ok(Self::Commit { subscription: r.u32()?, offset: r.u64()? }),
+            OPERATION_COMMIT => Ok(Self::Commit { subscription: r.u32()?, offset: r.u64()?, rewind: None }),
+            OPERATION_COMMIT_REWIND => {
+                Ok(Self::Commit { subscription: r.u32()?, offset: r.u64()?, rewind: Some(r.u32()?) })
+            }
             got => Err(ProtocolFault::BadValue { field: "operation", got: u64::from(got) }),
         }
     }
 }
 
 const OPERATION_PUBLISH: u8 = 0;
+/// A commit of version 1.
 const OPERATION_COMMIT: u8 = 1;
+/// A commit with its rewind number, of later versions.
+const OPERATION_COMMIT_REWIND: u8 = 2;
+
+const fn commit_kind(rewind: Option<u32>) -> u8 {
+    match rewind {
+        None => OPERATION_COMMIT,
+        Some(_) => OPERATION_COMMIT_REWIND,
+    }
+}
+
 /// The shortest operation is a commit: a kind byte, a number and an offset.
 const MIN_OPERATION: usize = 13;

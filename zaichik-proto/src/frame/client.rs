@@ -1,7 +1,7 @@
 //! Frames that a client sends.
 
 use super::batch::Batch;
-use super::connection::Hello;
+use super::connection::{Hello, Shard};
 use super::cursor::{Commit, Nack, RemoveDurable, Seek};
 use super::describe::Describe;
 use super::publish::Publish;
@@ -45,6 +45,8 @@ pub enum ClientFrame<'a> {
     Describe(Describe<'a>),
     /// Removes a durable subscription.
     RemoveDurable(RemoveDurable<'a>),
+    /// Chooses a shard of the broker; from version 2 on.
+    Shard(Shard),
     /// Requests a Pong.
     Ping {
         /// A number that the Pong repeats.

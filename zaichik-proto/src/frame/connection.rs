@@ -35,7 +35,7 @@ impl core::fmt::Debug for Hello<'_> {
 /// # use bytes::BytesMut;
 /// use zaichik_proto::{Limits, ServerDecoder, ServerFrame, Welcome};
 /// let limits = Limits::default();
-/// let welcome = Welcome { version: 1, instance: 7, limits, server: "zaichik 0.1.0" };
+/// let welcome = Welcome { version: 1, instance: 7, limits, capabilities: 0, server: "zaichik 0.1.0" };
 /// let mut wire = BytesMut::new();
 /// ServerFrame::Welcome(welcome).encode(&mut wire);
 /// let mut decoder = ServerDecoder::handshake(&limits);
@@ -51,8 +51,33 @@ pub struct Welcome<'a> {
     pub instance: u128,
     /// The limits of the connection.
     pub limits: Limits,
+    /// A mask of the optional parts of the protocol that the broker offers (docs/protocol.md §14.2); 0 in version 1,
+    /// which has no such field. A client ignores bits that it does not know.
+    pub capabilities: u64,
     /// The broker's name and version.
     pub server: &'a str,
+}
+
+/// Chooses the shard of the broker that serves a connection, as its first request (docs/protocol.md §14.3).
+///
+/// Reserved: a broker without shards refuses it with [`Unsupported`](crate::RefusalCode::Unsupported).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ClientDecoder, ClientFrame, Limits, Shard, Version};
+/// let shard = Shard { request: 1, shard: 3 };
+/// let mut wire = BytesMut::new();
+/// ClientFrame::Shard(shard).encode(&mut wire);
+/// let mut decoder = ClientDecoder::speaking(Version::Two, &Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ClientFrame::Shard(shard), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    /// The request's id, above 0.
+    pub request: u32,
+    /// The shard's number.
+    pub shard: u32,
 }
 
 /// The reason of a [`Goodbye`].

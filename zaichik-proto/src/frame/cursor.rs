@@ -6,11 +6,11 @@ use super::subscribe::Start;
 ///
 /// ```
 /// # use bytes::BytesMut;
-/// use zaichik_proto::{ClientDecoder, ClientFrame, Limits, Commit};
-/// let commit = Commit { request: 3, subscription: 0, offset: 41, quiet: true };
+/// use zaichik_proto::{ClientDecoder, ClientFrame, Limits, Commit, Version};
+/// let commit = Commit { request: 3, subscription: 0, offset: 41, rewind: Some(2), quiet: true };
 /// let mut wire = BytesMut::new();
 /// ClientFrame::Commit(commit).encode(&mut wire);
-/// let mut decoder = ClientDecoder::new(&Limits::default());
+/// let mut decoder = ClientDecoder::speaking(Version::Two, &Limits::default());
 /// assert_eq!(decoder.decode(&wire)?, Some((ClientFrame::Commit(commit), wire.len())));
 /// # Ok::<(), zaichik_proto::ProtocolError>(())
 /// ```
@@ -22,6 +22,9 @@ pub struct Commit {
     pub subscription: u32,
     /// The last offset to commit.
     pub offset: u64,
+    /// The highest rewind number that the client had received for the subscription; `None` in version 1, and only
+    /// there.
+    pub rewind: Option<u32>,
     /// Whether the broker answers only if it refuses the commit.
     pub quiet: bool,
 }

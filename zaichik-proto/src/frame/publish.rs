@@ -138,7 +138,8 @@ impl Entry for AckRun {
 /// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Duplicate, List, Published};
 /// let mut bytes = Vec::new();
 /// let duplicates = List::encode_into(&mut bytes, [Duplicate { record: 1, offset: 7 }]);
-/// let published = Published { request: 1, created: false, first_offset: Some(40), duplicates };
+/// let (created, repeated) = (false, None);
+/// let published = Published { request: 1, created, repeated, first_offset: Some(40), duplicates };
 /// let mut wire = BytesMut::new();
 /// ServerFrame::Published(published).encode(&mut wire);
 /// let mut decoder = ServerDecoder::new(&Limits::default());
@@ -151,6 +152,8 @@ pub struct Published<'a> {
     pub request: u32,
     /// Whether the publish created its topic.
     pub created: bool,
+    /// Whether the request had been answered before, and this is the stored answer; `None` in version 1, and only there.
+    pub repeated: Option<bool>,
     /// The offset of the first appended record, which the others follow; `None` if all records were duplicates.
     pub first_offset: Option<u64>,
     /// The records that were not appended, in order.

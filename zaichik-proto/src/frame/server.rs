@@ -85,7 +85,8 @@ pub enum ServerFrame<'a> {
 /// ```
 /// # use bytes::BytesMut;
 /// use zaichik_proto::{ServerDecoder, ServerFrame, Limits, Refusal, RefusalCode, Refused};
-/// let refused = Refused { request: 3, count: 1, refusal: Refusal::with_value(RefusalCode::Busy, 50_000) };
+/// let refusal = Refusal::with_value(RefusalCode::Busy, 50_000);
+/// let refused = Refused { request: 3, count: 1, refusal, repeated: None };
 /// let mut wire = BytesMut::new();
 /// ServerFrame::Refused(refused).encode(&mut wire);
 /// let mut decoder = ServerDecoder::new(&Limits::default());
@@ -100,6 +101,8 @@ pub struct Refused {
     pub count: u32,
     /// The reason; that of the latest request if there are several.
     pub refusal: Refusal,
+    /// Whether the request had been refused before, and this is the stored answer; `None` in version 1, and only there.
+    pub repeated: Option<bool>,
 }
 
 /// Reports that a request succeeded.

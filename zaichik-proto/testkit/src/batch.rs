@@ -55,7 +55,11 @@ impl RawClient {
                     builder.push(Operation::Publish { topic, records: records.as_records() });
                 }
                 Op::Commit(subscription, offset) => {
-                    builder.push(Operation::Commit { subscription: *subscription, offset: *offset });
+                    builder.push(Operation::Commit {
+                        subscription: *subscription,
+                        offset: *offset,
+                        rewind: self.rewind(*subscription),
+                    });
                 }
             }
         }

@@ -91,6 +91,11 @@ struct Place {
 }
 
 impl Book {
+    /// The highest rewind number received for a subscription; 0 before the first.
+    pub(crate) fn rewind(&self, subscription: u32) -> u32 {
+        self.places.get(&subscription).map_or(0, |place| place.rewind)
+    }
+
     pub(crate) fn next_request(&mut self) -> u32 {
         self.last_request = self.last_request.checked_add(1).expect("fewer than u32::MAX requests");
         self.last_request
@@ -116,6 +121,7 @@ impl Book {
             ClientFrame::AlterTopic(alter) => (alter.request, Expects::Nothing),
             ClientFrame::Describe(describe) => (describe.request, Expects::Nothing),
             ClientFrame::RemoveDurable(remove) => (remove.request, Expects::Nothing),
+            ClientFrame::Shard(shard) => (shard.request, Expects::Nothing),
             ClientFrame::Batch(batch) => (batch.request, Expects::Nothing),
             ClientFrame::Commit(commit) if commit.quiet => {
                 return self.quiet_open.push_back((number, commit.request));

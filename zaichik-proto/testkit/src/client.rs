@@ -4,7 +4,7 @@ use std::mem::take;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
-use zaichik_proto::ClientFrame;
+use zaichik_proto::{ClientFrame, Version};
 
 use crate::book::{Book, Received};
 use crate::frames::Frames;
@@ -75,6 +75,12 @@ impl RawClient {
     pub fn receive(&self, bytes: &mut BytesMut) {
         let Inner { frames, book, .. } = &mut *self.lock();
         frames.take(bytes, |frame, body_len| book.receive(frame, body_len));
+    }
+
+    /// The rewind number that a commit on a subscription carries now: none in version 1.
+    pub fn rewind(&self, subscription: u32) -> Option<u32> {
+        let Inner { book, frames, .. } = &*self.lock();
+        (frames.version() > Version::One).then(|| book.rewind(subscription))
     }
 
     /// The broker's instance, once it is known.

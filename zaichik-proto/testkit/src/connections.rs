@@ -252,6 +252,14 @@ impl Connections {
         }
     }
 
+    /// The connection is idle, and gives back its spare memory.
+    pub fn shrink(&mut self, connection: usize) {
+        if let Some(session) = self.session(connection) {
+            session.shrink();
+        }
+        while self.exchange(connection) == Turn::More {}
+    }
+
     /// Bytes arrive and take effect, and the peer reads none of its output.
     pub fn send_unread(&mut self, connection: usize, mut bytes: &[u8]) {
         self.read(connection, &mut bytes, usize::MAX);

@@ -2,9 +2,9 @@
 
 use bytes::BytesMut;
 use zaichik_proto::{
-    AckLevel, AlterTopic, ClientFrame, Commit, CreateTopic, Describe, Hello, MAGIC, Nack, PROTOCOL_VERSION,
-    Producer, Publish, Record, Records, RemoveDurable, Seek, SeekTarget, Start, Subject, Subscribe,
-    TopicOptions, Unsubscribe,
+    AckLevel, AlterTopic, ClientFrame, Commit, CreateTopic, Describe, Hello, MAGIC, Nack, Producer, Publish,
+    Record, Records, RemoveDurable, Seek, SeekTarget, Start, Subject, Subscribe, TopicOptions, Unsubscribe,
+    Version,
 };
 
 use crate::client::RawClient;
@@ -12,10 +12,15 @@ use crate::sub::{Sub, keyed, record};
 
 /// Each call returns the request's id; nothing is sent before the transport takes it.
 impl RawClient {
-    /// Magic and Hello.
+    /// Magic and Hello of a client that speaks version 1.
     pub fn hello(&self, token: &[u8]) {
+        self.hello_as(Version::One, token);
+    }
+
+    /// Magic and Hello of a client whose highest version is `version`.
+    pub fn hello_as(&self, version: Version, token: &[u8]) {
         self.send_bytes(&MAGIC);
-        self.send(&ClientFrame::Hello(Hello { version: PROTOCOL_VERSION, name: "peer", token }));
+        self.send(&ClientFrame::Hello(Hello { version: version.number(), name: "peer", token }));
     }
 
     /// Creates a topic.
@@ -90,9 +95,16 @@ impl RawClient {
         self.request(|request| ClientFrame::Unsubscribe(Unsubscribe { request, subscription }))
     }
 
-    /// Commits up to and including an offset.
+    /// Commits up to and including an offset; in version 2, what was received under the newest rewind number.
     pub fn commit(&self, subscription: u32, offset: u64) -> u32 {
-        self.request(|request| ClientFrame::Commit(Commit { request, subscription, offset, quiet: false }))
+        self.commit_of(subscription, offset, self.rewind(subscription))
+    }
+
+    /// Commits up to and including an offset that was received under this rewind number.
+    pub fn commit_of(&self, subscription: u32, offset: u64, rewind: Option<u32>) -> u32 {
+        self.request(|request| {
+            ClientFrame::Commit(Commit { request, subscription, offset, rewind, quiet: false })
+        })
     }
 
     /// Goes back to an offset, after a delay in microseconds.

@@ -32,10 +32,12 @@ pub fn number(word: &str, value: u64) -> String {
     if value == 0 { word.to_owned() } else { format!("{word} {value}") }
 }
 
-/// "refused `TooLarge` 1000 at 3": the code, the value and the operation, unless they are 0.
+/// "refused `TooLarge` 1000 at 3": the code, the value and the operation, unless they are 0; a repeated answer ends
+/// with "again", here and below.
 pub(crate) fn refused(refused: &Refused) -> String {
     let value = number(&format!("refused {}", refused.refusal.code), refused.refusal.value);
-    number(&format!("{value} at"), refused.refusal.operation.into()).trim_end_matches(" at").to_owned()
+    let text = number(&format!("{value} at"), refused.refusal.operation.into());
+    again(text.trim_end_matches(" at").to_owned(), refused.repeated)
 }
 
 /// "@7", with duplicates "@7 1=@3", "none 0=@3" without anything new, and " new" if the topic is.
@@ -43,7 +45,8 @@ pub(crate) fn published(published: &Published<'_>) -> String {
     let first = first(published.first_offset);
     let duplicates = published.duplicates.iter().map(|one| format!("{}=@{}", one.record, one.offset));
     let new = published.created.then(|| "new".to_owned());
-    [first].into_iter().chain(duplicates).chain(new).collect::<Vec<_>>().join(" ")
+    let text = [first].into_iter().chain(duplicates).chain(new).collect::<Vec<_>>().join(" ");
+    again(text, published.repeated)
 }
 
 /// The publish operations by their number, then the duplicates: "batched 0@7 2@0new 3none 3.0=@5".
@@ -56,7 +59,13 @@ pub(crate) fn batched(batched: &Batched<'_>) -> String {
         let Duplicate { record, offset } = one.duplicate;
         format!("{}.{record}=@{offset}", one.operation)
     });
-    ["batched".to_owned()].into_iter().chain(results).chain(duplicates).collect::<Vec<_>>().join(" ")
+    let text =
+        ["batched".to_owned()].into_iter().chain(results).chain(duplicates).collect::<Vec<_>>().join(" ");
+    again(text, batched.repeated)
+}
+
+fn again(text: String, repeated: Option<bool>) -> String {
+    if repeated == Some(true) { text + " again" } else { text }
 }
 
 /// "counters Topics 1, Refused 3": counters that are not 0, except those of time and memory.

@@ -26,7 +26,10 @@ fn subscribed() -> RawClient {
     let client = RawClient::new();
     client.hello(b"");
     let limits = Limits::default();
-    receive(&client, &[ServerFrame::Welcome(Welcome { version: 1, instance: 7, limits, server: "" })]);
+    receive(
+        &client,
+        &[ServerFrame::Welcome(Welcome { version: 1, instance: 7, limits, capabilities: 0, server: "" })],
+    );
     assert_eq!((client.take_control(), client.instance()), (vec!["welcome".to_owned()], Some(7)));
     let request = client.subscribe_to(Sub::new(1, "t").from(Start::Offset(5)).window(9));
     receive(&client, &[start(request)]);

@@ -3,7 +3,7 @@
 #![expect(clippy::indexing_slicing, reason = "a frame has a header")]
 
 use proptest::prelude::*;
-use zaichik_proto::{FaultCode, ProtocolError, ProtocolFault};
+use zaichik_proto::{FaultCode, ProtocolError, ProtocolFault, RecordError};
 
 use crate::client_frames::client_frame;
 use crate::server_frames::server_frame;
@@ -116,6 +116,9 @@ fn s13_counts_that_no_frame_can_hold_are_refused() {
         server_count(0x45, 4, &count, "batch results");
         server_count(0x45, 8, &count, "batch duplicates");
         server_count(0x49, 12, &count, "records");
+        server_count(0x51, 4, &count, "counters");
+        server_count(0x52, 8, &count, "topics");
+        server_count(0x53, 8, &count, "subscriptions");
     }
     client_count(0x04, 4, &[0; 4], "records");
     client_count(0x0a, 11, &[0; 4], "records");
@@ -135,6 +138,15 @@ fn s13_counts_above_their_limit_are_refused_even_if_they_fit() {
     let acks = |count: u32| [&count.to_le_bytes()[..], &[1; 16].repeat(count as usize)].concat();
     assert!(server_steps()(&raw_frame(0x43, &acks(1_024))).is_ok());
     assert_eq!(code(server_steps()(&raw_frame(0x43, &acks(1_025)))), FaultCode::CountTooLarge);
+
+    for (kind, smallest) in [(0x52, 56), (0x53, 43)] {
+        let page = |count: u32| {
+            let items = vec![0; smallest * count as usize];
+            [&[1, 0, 0, 0][..], &[0xff; 4], &count.to_le_bytes(), &items].concat()
+        };
+        assert!(server_steps()(&raw_frame(kind, &page(1_024))).is_ok());
+        assert_eq!(code(server_steps()(&raw_frame(kind, &page(1_025)))), FaultCode::CountTooLarge);
+    }
 
     let record = [12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let publish = |count: u32| {
@@ -192,6 +204,22 @@ fn s13_text_that_is_not_utf_8_is_refused_except_in_topic_names() {
 }
 
 #[test]
+fn s_04_a_record_that_is_shorter_than_its_fixed_fields_is_refused() {
+    let last = [12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for size in 0..12u8 {
+        // Zeros follow, so that the next record would also be valid at the place where this one claims to end.
+        let short = [size, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let publish = [&[1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 1, b't'][..], &short, &last].concat();
+        assert_eq!(bad_record(client_steps()(&raw_frame(0x04, &publish))), (0, RecordError::BadSize));
+        let operation = [&[0, 2, 0, 0, 0, 32, 0, 0, 0, 1, b't'][..], &short, &last].concat();
+        let batch = [&[1, 0, 0, 0, 1, 0, 0, 0, 1, 0][..], &operation].concat();
+        assert_eq!(bad_record(client_steps()(&raw_frame(0x0a, &batch))), (0, RecordError::BadSize));
+        let delivery = [&[0; 12][..], &[2, 0, 0, 0], &[0; 8], &short, &last].concat();
+        assert_eq!(bad_record(server_steps()(&raw_frame(0x49, &delivery))), (0, RecordError::BadSize));
+    }
+}
+
+#[test]
 fn s_04_a_timestamp_from_a_client_is_refused() {
     let mut publish = client_body(0x04);
     let at = publish.len() - 8;
@@ -238,6 +266,9 @@ fn server_body(kind: u8) -> Vec<u8> {
         0x49 => &[&[0; 12], &[1, 0, 0, 0], &[0; 8], &record],
         0x4a => &[&[0; 17], &[5, 0, 0, 0, 0, 0, 0, 0]],
         0x4f => &[&[0; 5]],
+        0x51 => &[&[1, 0, 0, 0], &[0; 4]],
+        // no further page
+        0x52 | 0x53 => &[&[1, 0, 0, 0], &[0xff; 4], &[0; 4]],
         _ => &[],
     };
     body.concat()
@@ -278,6 +309,13 @@ fn count_too_large(step: Step) -> String {
     match step {
         Err(ProtocolError { fault: ProtocolFault::CountTooLarge { field, .. }, .. }) => field.to_owned(),
         other => format!("{other:?}"),
+    }
+}
+
+fn bad_record(step: Step) -> (u32, RecordError) {
+    match step {
+        Err(ProtocolError { fault: ProtocolFault::BadRecord { index, error }, .. }) => (index, error),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn client_frame() -> BoxedStrategy<ClientFrame<'static>> {
         }),
         (request(), edgy_u32(), edgy_u64(), any::<bool>()).prop_map(
             |(request, subscription, offset, quiet)| {
-                ClientFrame::Commit(Commit { request, subscription, offset, quiet })
+                ClientFrame::Commit(Commit { request, subscription, offset, rewind: None, quiet })
             }
         ),
         (request(), edgy_u32(), edgy_u64(), edgy_u64()).prop_map(
@@ -167,8 +167,11 @@ fn seek() -> impl Strategy<Value = Seek<'static>> {
 fn batch() -> impl Strategy<Value = Batch<'static>> {
     let operation = prop_oneof![
         (short_bytes(), records(false)).prop_map(|(topic, records)| Operation::Publish { topic, records }),
-        (edgy_u32(), edgy_u64())
-            .prop_map(|(subscription, offset)| Operation::Commit { subscription, offset }),
+        (edgy_u32(), edgy_u64()).prop_map(|(subscription, offset)| Operation::Commit {
+            subscription,
+            offset,
+            rewind: None
+        }),
     ];
     let ack = prop_oneof![Just(AckLevel::Accepted), Just(AckLevel::Durable)];
     (request(), ack, producer(), prop::collection::vec(operation, 0..5)).prop_map(

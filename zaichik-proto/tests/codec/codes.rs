@@ -28,6 +28,7 @@ fn every_fault_has_its_documented_code() {
         (ProtocolFault::FrameTooLarge { limit: 1, got: 2 }, 4),
         (ProtocolFault::UnknownKind { kind: 1 }, 5),
         (ProtocolFault::WrongDirection { kind: 1 }, 6),
+        (ProtocolFault::Unsupported { kind: 0x11 }, 13),
         (ProtocolFault::ReservedBits { field: "header" }, 7),
         (ProtocolFault::Truncated, 8),
         (ProtocolFault::TrailingBytes { count: 1 }, 8),

@@ -91,8 +91,13 @@ fn labels_are_truncated_between_characters() {
         ClientDecoder::handshake(&Limits::default()).decode(&stream).map(|step| step.map(|(frame, _)| frame));
     assert!(matches!(read, Ok(Some(ClientFrame::Hello(hello))) if hello.name == &label[..254]));
 
-    let welcome =
-        ServerFrame::Welcome(Welcome { version: 1, instance: 0, limits: Limits::default(), server: &label });
+    let welcome = ServerFrame::Welcome(Welcome {
+        version: 1,
+        instance: 0,
+        limits: Limits::default(),
+        capabilities: 0,
+        server: &label,
+    });
     let stream = server_bytes(&welcome);
     let read =
         ServerDecoder::handshake(&Limits::default()).decode(&stream).map(|step| step.map(|(frame, _)| frame));
@@ -129,7 +134,7 @@ fn the_longest_text_of_a_fatal_frame_is_accepted_and_a_longer_one_is_not() {
 
 #[test]
 fn a_batch_counts_its_operations() {
-    let commit = Operation::Commit { subscription: 1, offset: 2 };
+    let commit = Operation::Commit { subscription: 1, offset: 2, rewind: None };
     let two: OperationsBuilder = [commit, commit].into_iter().collect();
     assert_eq!((two.operations().len(), two.operations().is_empty()), (2, false));
     let none = OperationsBuilder::default();

@@ -2,7 +2,7 @@
 
 use zaichik_proto::{
     ClientDecoder, ClientFrame, FrameHeader, HEADER_LEN, Hello, Limits, MAGIC, ProtocolError, ProtocolFault,
-    ServerDecoder, ServerFrame, Welcome,
+    ServerDecoder, ServerFrame, Version, Welcome,
 };
 
 use crate::{client_bytes, raw_frame, server_bytes};
@@ -31,7 +31,7 @@ fn s1_hello_is_allowed_once() {
     let mut opened = decoder.clone();
     let refused = Err(at(stream.len(), ProtocolFault::OutOfPhase { kind: 0x01 }));
     assert_eq!(decoder.decode(again), refused, "before the broker has opened the connection");
-    opened.open(&Limits::default());
+    opened.open(Version::One, &Limits::default());
     assert_eq!(opened.decode(again), refused, "after it has");
 }
 
@@ -43,7 +43,7 @@ fn s1_nothing_is_allowed_between_hello_and_welcome() {
     let close = client_bytes(&ClientFrame::Close);
     let refused = at(stream.len(), ProtocolFault::OutOfPhase { kind: 0x0d });
     assert_eq!(decoder.decode(&close), Err(refused));
-    decoder.open(&Limits::default());
+    decoder.open(Version::One, &Limits::default());
     assert_eq!(decoder.decode(&close), Err(refused), "opening does not clear the error");
 }
 
@@ -52,7 +52,7 @@ fn s1_welcome_is_allowed_once() {
     let stream = welcome(Limits::default());
     let mut decoder = ServerDecoder::handshake(&Limits::default());
     assert!(matches!(decoder.decode(&stream), Ok(Some((ServerFrame::Welcome(_), _)))));
-    decoder.open(&Limits::default());
+    decoder.open(Version::One, &Limits::default());
     let refused = at(stream.len(), ProtocolFault::OutOfPhase { kind: 0x41 });
     assert_eq!(decoder.decode(&stream), Err(refused));
 }
@@ -178,7 +178,13 @@ fn hello() -> Vec<u8> {
 }
 
 fn welcome(limits: Limits) -> Vec<u8> {
-    server_bytes(&ServerFrame::Welcome(Welcome { version: 1, instance: 7, limits, server: "zaichik" }))
+    server_bytes(&ServerFrame::Welcome(Welcome {
+        version: 1,
+        instance: 7,
+        limits,
+        capabilities: 0,
+        server: "zaichik",
+    }))
 }
 
 fn header(body_len: u32, kind: u8) -> [u8; HEADER_LEN] {

@@ -1,15 +1,12 @@
-//! A decoded list returns every entry that it counts, and encoding the entries again results in the same frame.
+//! A decoded list yields every entry that it counts, and encoding the entries again results in the same frame.
 
-use bytes::BytesMut;
 use proptest::prelude::*;
-use zaichik_proto::{
-    Acks, Batch, Batched, ClientDecoder, ClientFrame, Counters, Delivery, Entry, Item, Items, Limits, List,
-    Operation, OperationsBuilder, Page, Publish, Published, Record, Records, ServerDecoder, ServerFrame,
-};
+use zaichik_proto::{ClientDecoder, Item, Limits, ServerDecoder, SubscriptionItem, TopicItem, TopicOptions};
+use zaichik_testkit::{rebuilt_client_frame, rebuilt_server_frame};
 
 use crate::client_frames::client_frame;
 use crate::server_frames::server_frame;
-use crate::{client_bytes, flipped, flips, server_bytes};
+use crate::{Step, client_bytes, client_steps, flipped, flips, raw_frame, server_bytes, server_steps};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
@@ -18,7 +15,7 @@ proptest! {
     fn the_entries_of_a_client_frame_make_up_the_frame(frame in client_frame(), flips in flips()) {
         let bytes = flipped(client_bytes(&frame), &flips);
         if let Ok(Some((frame, taken))) = ClientDecoder::new(&Limits::default()).decode(&bytes) {
-            prop_assert_eq!(rebuilt_client_frame(&frame)?, &bytes[..taken]);
+            prop_assert_eq!(&rebuilt_client_frame(&frame)[..], &bytes[..taken]);
         }
     }
 
@@ -26,108 +23,119 @@ proptest! {
     fn the_entries_of_a_broker_frame_make_up_the_frame(frame in server_frame(), flips in flips()) {
         let bytes = flipped(server_bytes(&frame), &flips);
         if let Ok(Some((frame, taken))) = ServerDecoder::new(&Limits::default()).decode(&bytes) {
-            prop_assert_eq!(rebuilt_server_frame(&frame)?, &bytes[..taken]);
+            prop_assert_eq!(&rebuilt_server_frame(&frame)[..], &bytes[..taken]);
         }
     }
 }
 
-fn rebuilt_client_frame(frame: &ClientFrame<'_>) -> Result<Vec<u8>, TestCaseError> {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the others have no list")]
-    match frame {
-        ClientFrame::Publish(publish) => {
-            let bytes = rebuilt_records(&publish.records)?;
-            let records = Records::from_encoded(publish.records.len(), &bytes);
-            Ok(client_bytes(&ClientFrame::Publish(Publish { records, ..*publish })))
-        }
-        ClientFrame::Batch(batch) => {
-            let mut builder = OperationsBuilder::default();
-            for operation in batch.operations.iter() {
-                match operation {
-                    Operation::Publish { topic, records } => {
-                        let bytes = rebuilt_records(&records)?;
-                        let records = Records::from_encoded(records.len(), &bytes);
-                        builder.push(Operation::Publish { topic, records });
-                    }
-                    Operation::Commit { .. } => builder.push(operation),
-                }
-            }
-            prop_assert_eq!(batch.operations.iter().count(), batch.operations.len() as usize);
-            let operations = builder.operations();
-            Ok(client_bytes(&ClientFrame::Batch(Batch { operations, ..*batch })))
-        }
-        frame => Ok(client_bytes(frame)),
-    }
-}
-
-fn rebuilt_server_frame(frame: &ServerFrame<'_>) -> Result<Vec<u8>, TestCaseError> {
-    let (mut first, mut second) = (Vec::new(), Vec::new());
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the others have no list")]
-    let frame = match frame {
-        ServerFrame::Acks(acks) => ServerFrame::Acks(Acks { runs: rebuilt_list(&acks.runs, &mut first)? }),
-        ServerFrame::Published(published) => ServerFrame::Published(Published {
-            duplicates: rebuilt_list(&published.duplicates, &mut first)?,
-            ..*published
-        }),
-        ServerFrame::Batched(batched) => ServerFrame::Batched(Batched {
-            results: rebuilt_list(&batched.results, &mut first)?,
-            duplicates: rebuilt_list(&batched.duplicates, &mut second)?,
-            ..*batched
-        }),
-        ServerFrame::Counters(counters) => ServerFrame::Counters(Counters {
-            values: rebuilt_list(&counters.values, &mut first)?,
-            ..*counters
-        }),
-        ServerFrame::Topics(page) => {
-            ServerFrame::Topics(Page { items: rebuilt_items(&page.items, &mut first)?, ..*page })
-        }
-        ServerFrame::Subscriptions(page) => {
-            ServerFrame::Subscriptions(Page { items: rebuilt_items(&page.items, &mut first)?, ..*page })
-        }
-        ServerFrame::Delivery(delivery) => {
-            first = rebuilt_records(&delivery.records)?;
-            let records = Records::from_encoded(delivery.records.len(), &first);
-            ServerFrame::Delivery(Delivery { records, ..*delivery })
-        }
-        frame => *frame,
+#[test]
+fn the_minimum_size_of_an_item_is_the_size_of_the_smallest_one() {
+    let topic = TopicItem {
+        name: "",
+        explicit: false,
+        settings: TopicOptions::new(),
+        start: 0,
+        end: 0,
+        messages: 0,
+        bytes: 0,
+        keys: 0,
+        subscriptions: 0,
+        memory: 0,
     };
-    Ok(server_bytes(&frame))
+    let subscription = SubscriptionItem {
+        topic: "",
+        name: "",
+        attached: false,
+        epoch: 0,
+        window: 0,
+        cursor: 0,
+        next: 0,
+        end: 0,
+        expires_in_micros: 0,
+    };
+    assert_eq!(TopicItem::MIN_SIZE, written(&topic).len());
+    assert_eq!(SubscriptionItem::MIN_SIZE, written(&subscription).len());
 }
 
-fn rebuilt_list<'a, T: Entry>(
-    list: &List<'_, T>,
-    bytes: &'a mut Vec<u8>,
-) -> Result<List<'a, T>, TestCaseError> {
-    prop_assert_eq!(list.iter().count(), list.len());
-    prop_assert_eq!(list.is_empty(), list.iter().next().is_none());
-    Ok(List::encode_into(bytes, list.iter()))
+fn written<'a>(item: &impl Item<'a>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    item.write(&mut bytes);
+    bytes
 }
 
-fn rebuilt_items<'a, T: Item<'a>>(
-    items: &Items<'a, T>,
-    bytes: &'a mut Vec<u8>,
-) -> Result<Items<'a, T>, TestCaseError> {
-    prop_assert_eq!(items.iter().count(), items.len() as usize);
-    prop_assert_eq!(items.is_empty(), items.iter().next().is_none());
-    items.iter().for_each(|item| item.write(bytes));
-    Ok(Items::from_encoded(items.len(), bytes))
+/// A record with a body of `body`, and with `flags`.
+fn record(flags: u8, body: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(body.len()).unwrap_or(u32::MAX).saturating_add(12);
+    [&size.to_le_bytes()[..], &[flags], &[0; 11], body].concat()
 }
 
-fn rebuilt_records(records: &Records<'_>) -> Result<Vec<u8>, TestCaseError> {
-    prop_assert_eq!(records.iter().count(), records.len() as usize);
-    prop_assert_eq!(records.heads().count(), records.len() as usize);
-    let mut bytes = BytesMut::new();
-    for record in records.iter() {
-        let headers = record.headers().iter().collect::<Vec<_>>();
-        let rebuilt = Record {
-            key: record.key(),
-            headers: &headers,
-            body: record.body(),
-            ttl_micros: record.ttl_micros(),
-            tombstone: record.is_tombstone(),
-            timestamp: record.timestamp(),
-        };
-        prop_assert_eq!(rebuilt.check(), Ok(()));
-        rebuilt.encode(&mut bytes);
-    }
-    Ok(bytes.into())
+/// A record with two headers, the second of which has the name `name`.
+fn record_with_headers(name: &[u8]) -> Vec<u8> {
+    let len = u8::try_from(name.len()).unwrap_or(u8::MAX);
+    let headers = [&[2, 0, 1, b'a', 0, 0, len][..], name, &[0, 0]].concat();
+    let size = u32::try_from(headers.len()).unwrap_or(u32::MAX);
+    record(2, &[&size.to_le_bytes()[..], &headers].concat())
+}
+
+#[test]
+fn s13_every_entry_of_a_client_frame_is_checked() {
+    let publish = |last: &[u8]| {
+        raw_frame(0x04, &[&[1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 1, b't'][..], &record(0, b"a"), last].concat())
+    };
+    let last_is_checked = |frame: &dyn Fn(&[u8]) -> Vec<u8>, valid: &[u8], invalid: &[u8]| {
+        is_checked(client_steps, &frame(valid), &frame(invalid));
+    };
+    last_is_checked(&publish, &record(0, b"b"), &record(0x10, b"b"));
+    last_is_checked(&publish, &record(0, b"b"), &record(1 << 3, b"b"));
+    last_is_checked(&publish, &record_with_headers(b"b"), &record_with_headers(b""));
+    last_is_checked(&publish, &record_with_headers(b"b"), &record_with_headers(b"\xff"));
+
+    let batch =
+        |last: &[u8]| raw_frame(0x0a, &[&[1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 1][..], &[0; 12], last].concat());
+    let operation = |record: &[u8]| {
+        let len = u8::try_from(record.len()).unwrap_or(u8::MAX);
+        [&[0, 1, 0, 0, 0, len, 0, 0, 0, 1, b't'][..], record].concat()
+    };
+    last_is_checked(&batch, &[1; 13], &[2; 13]);
+    last_is_checked(&batch, &operation(&record(0, b"")), &operation(&record(0x10, b"")));
+    last_is_checked(&batch, &operation(&record_with_headers(b"b")), &operation(&record_with_headers(b"")));
+}
+
+#[test]
+fn s13_every_entry_of_a_broker_frame_is_checked() {
+    let two = |kind: u8, head: &[u8], first: &[u8], last: &[u8]| {
+        raw_frame(kind, &[head, &[2, 0, 0, 0], first, last].concat())
+    };
+    let last_is_checked = |kind: u8, head: &[u8], valid: &[u8], invalid: &[u8]| {
+        is_checked(server_steps, &two(kind, head, valid, valid), &two(kind, head, valid, invalid));
+    };
+    let run = |request: u8, requests: u8| [&[request, 0, 0, 0, requests, 0, 0, 0][..], &[0; 8]].concat();
+    last_is_checked(0x43, &[], &run(1, 1), &run(0, 1));
+    last_is_checked(0x43, &[], &run(1, 1), &run(1, 0));
+
+    let result = |created: u8| [&[0, 0, 0, 0, created][..], &[0; 8]].concat();
+    let batched =
+        |last: &[u8]| raw_frame(0x45, &[&[1, 0, 0, 0, 2, 0, 0, 0][..], &result(0), last, &[0; 4]].concat());
+    is_checked(server_steps, &batched(&result(1)), &batched(&result(2)));
+
+    // Name, explicit flag, no settings, five numbers of 8 bytes, one of 4 and one of 8.
+    let topic = |name: u8, explicit: u8| [&[1, name, explicit, 0, 0][..], &[0; 52]].concat();
+    last_is_checked(0x52, &[1, 0, 0, 0, 0, 0, 0, 0], &topic(b't', 1), &topic(0xff, 1));
+    last_is_checked(0x52, &[1, 0, 0, 0, 0, 0, 0, 0], &topic(b't', 1), &topic(b't', 2));
+    // Topic, name, attached flag, two numbers of 4 bytes and four of 8.
+    let subscription = |name: u8, attached: u8| [&[1, b't', 1, name, attached][..], &[0; 40]].concat();
+    last_is_checked(0x53, &[1, 0, 0, 0, 0, 0, 0, 0], &subscription(b'n', 1), &subscription(0xff, 1));
+    last_is_checked(0x53, &[1, 0, 0, 0, 0, 0, 0, 0], &subscription(b'n', 1), &subscription(b'n', 2));
+
+    let delivery = |last: &[u8]| {
+        raw_frame(0x49, &[&[0; 12][..], &[2, 0, 0, 0], &[0; 8], &record(0, b"a"), last].concat())
+    };
+    is_checked(server_steps, &delivery(&record(0, b"b")), &delivery(&record(0x10, b"b")));
+    is_checked(server_steps, &delivery(&record_with_headers(b"b")), &delivery(&record_with_headers(b"")));
+}
+
+fn is_checked<F: FnMut(&[u8]) -> Step>(decoder: fn() -> F, valid: &[u8], invalid: &[u8]) {
+    assert_eq!(decoder()(valid), Ok(Some((valid.to_vec(), valid.len()))));
+    let step = decoder()(invalid);
+    assert!(step.is_err(), "{invalid:?} decodes: {step:?}");
 }

@@ -13,13 +13,16 @@ mod records;
 mod round_trip;
 mod server_frames;
 mod split;
+mod versions;
 
 use bytes::BytesMut;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use zaichik_proto::{ClientDecoder, ClientFrame, Limits, ProtocolError, ServerDecoder, ServerFrame};
+use zaichik_testkit::{rebuilt_client_frame, rebuilt_server_frame};
 
-/// The result of one call of a decoder: the frame, re-encoded, and the number of bytes that it consumed.
+/// The result of one call of a decoder: the frame, encoded again from its values, and the number of bytes that it
+/// consumed.
 type Step = Result<Option<(Vec<u8>, usize)>, ProtocolError>;
 
 /// A decoder of the client's frames after the handshake, as a function from input to a step.
@@ -27,7 +30,7 @@ fn client_steps() -> impl FnMut(&[u8]) -> Step {
     let mut decoder = ClientDecoder::new(&Limits::default());
     move |input| {
         let step = decoder.decode(input)?;
-        Ok(step.map(|(frame, taken)| (client_bytes(&frame), taken)))
+        Ok(step.map(|(frame, taken)| (rebuilt_client_frame(&frame).into(), taken)))
     }
 }
 
@@ -36,7 +39,7 @@ fn server_steps() -> impl FnMut(&[u8]) -> Step {
     let mut decoder = ServerDecoder::new(&Limits::default());
     move |input| {
         let step = decoder.decode(input)?;
-        Ok(step.map(|(frame, taken)| (server_bytes(&frame), taken)))
+        Ok(step.map(|(frame, taken)| (rebuilt_server_frame(&frame).into(), taken)))
     }
 }
 

@@ -132,7 +132,7 @@ fn agree(limits: &Limits, bytes: &[u8]) -> Result<(), TestCaseError> {
     let mut long = ClientDecoder::new(&with(limits.max_frame.max(8), limits.max_records));
     let ping = client_bytes(&ClientFrame::Ping { nonce: 7 });
     prop_assert!(matches!(long.decode(&ping), Ok(Some(_))), "the position is not 0");
-    long.open(limits);
+    long.open(zaichik_proto::Version::One, limits);
     let mut short = long.clone();
     let before = state(&short);
 

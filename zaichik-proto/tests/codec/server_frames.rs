@@ -40,6 +40,7 @@ pub(crate) fn welcome() -> impl Strategy<Value = Welcome<'static>> {
                 .max_window_size(max_window_size)
                 .max_subscriptions(max_subscriptions)
                 .heartbeat_millis(heartbeat_millis),
+            capabilities: if version > 1 { u64::from(max_window) } else { 0 },
             server,
         }
     })
@@ -72,10 +73,10 @@ fn answer() -> BoxedStrategy<ServerFrame<'static>> {
             .prop_map(|(request, status)| ServerFrame::TopicReady(TopicReady { request, status })),
         list(run, 1).prop_map(|runs| ServerFrame::Acks(Acks { runs })),
         published.prop_map(|(request, created, first_offset, duplicates)| {
-            ServerFrame::Published(Published { request, created, first_offset, duplicates })
+            ServerFrame::Published(Published { repeated: None, request, created, first_offset, duplicates })
         }),
         (request(), list(result, 0), list(batch_duplicate, 0)).prop_map(|(request, results, duplicates)| {
-            ServerFrame::Batched(Batched { request, results, duplicates })
+            ServerFrame::Batched(Batched { repeated: None, request, results, duplicates })
         }),
         refused(),
         (request(), list(counter, 0))
@@ -141,7 +142,7 @@ fn refused() -> impl Strategy<Value = ServerFrame<'static>> {
     let who = prop_oneof![request().prop_map(|id| (id, 1)), request().prop_map(|count| (0, count))];
     (who, code, edgy_u32(), edgy_u64()).prop_map(|((request, count), code, operation, value)| {
         let refusal = Refusal { code, operation, value };
-        ServerFrame::Refused(Refused { request, count, refusal })
+        ServerFrame::Refused(Refused { request, count, refusal, repeated: None })
     })
 }
 

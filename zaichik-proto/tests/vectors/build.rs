@@ -22,7 +22,7 @@ pub(crate) const fn producer() -> Producer {
 }
 
 pub(crate) const fn refused(request: u32, count: u32, refusal: Refusal) -> ServerFrame<'static> {
-    ServerFrame::Refused(Refused { request, count, refusal })
+    ServerFrame::Refused(Refused { request, count, refusal, repeated: None })
 }
 
 pub(crate) const fn body(body: &[u8]) -> Record<'_> {

@@ -160,7 +160,7 @@ fn subscribes() -> BTreeMap<&'static str, ClientFrame<'static>> {
 }
 
 fn on_subscriptions() -> BTreeMap<&'static str, ClientFrame<'static>> {
-    let commit = Commit { request: 15, subscription: 1, offset: 41, quiet: false };
+    let commit = Commit { request: 15, subscription: 1, offset: 41, rewind: None, quiet: false };
     BTreeMap::from([
         ("unsubscribe", ClientFrame::Unsubscribe(Unsubscribe { request: 14, subscription: 1 })),
         ("commit", ClientFrame::Commit(commit)),
@@ -198,7 +198,7 @@ fn batches() -> BTreeMap<&'static str, ClientFrame<'static>> {
                 producer: Some(producer()),
                 operations: operations(&[
                     Operation::Publish { topic: b"paid", records: records(&[body(b"a"), body(b"b")]) },
-                    Operation::Commit { subscription: 1, offset: 41 },
+                    Operation::Commit { subscription: 1, offset: 41, rewind: None },
                 ]),
             }),
         ),

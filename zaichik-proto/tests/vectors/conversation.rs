@@ -35,7 +35,7 @@ pub(crate) fn halves() -> (BytesMut, BytesMut) {
             topic: b"orders",
             records: records(&[Record { key: Some(b"k1"), ..body(b"hello") }]),
         }),
-        ClientFrame::Commit(Commit { request: 4, subscription: 1, offset: 0, quiet: false }),
+        ClientFrame::Commit(Commit { request: 4, subscription: 1, offset: 0, rewind: None, quiet: false }),
         ClientFrame::Close,
     ] {
         frame.encode(&mut client);
@@ -46,6 +46,7 @@ pub(crate) fn halves() -> (BytesMut, BytesMut) {
             version: 1,
             instance: 1,
             limits: Limits::default(),
+            capabilities: 0,
             server: "zaichik",
         }),
         ServerFrame::TopicReady(TopicReady { request: 1, status: TopicStatus::Created }),

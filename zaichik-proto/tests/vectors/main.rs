@@ -5,12 +5,14 @@ mod client;
 mod conversation;
 mod doc;
 mod server;
+mod two;
 
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 use zaichik_proto::{
     ClientDecoder, ClientFrame, Counter, FaultCode, Limits, MAGIC, RefusalCode, ServerDecoder, ServerFrame,
+    Version,
 };
 
 #[test]
@@ -54,6 +56,34 @@ fn every_broker_vector_encodes_and_decodes() {
 }
 
 #[test]
+fn every_vector_of_version_two_encodes_and_decodes() {
+    let vectors = doc::vectors("client-v2");
+    let frames = two::client_frames();
+    assert_eq!(names(&vectors), names(&frames));
+    for (name, frame) in frames {
+        let mut encoded = BytesMut::new();
+        frame.encode(&mut encoded);
+        assert_eq!(encoded, vectors[name][..], "encode {name}");
+        let mut decoder = ClientDecoder::speaking(Version::Two, &Limits::default());
+        assert_eq!(decoder.decode(&vectors[name]), Ok(Some((frame, encoded.len()))), "decode {name}");
+    }
+    let vectors = doc::vectors("broker-v2");
+    let frames = two::server_frames();
+    assert_eq!(names(&vectors), names(&frames));
+    for (name, frame) in frames {
+        let mut encoded = BytesMut::new();
+        frame.encode(&mut encoded);
+        assert_eq!(encoded, vectors[name][..], "encode {name}");
+        let mut decoder = if matches!(frame, ServerFrame::Welcome(_)) {
+            ServerDecoder::handshake(&Limits::default())
+        } else {
+            ServerDecoder::speaking(Version::Two, &Limits::default())
+        };
+        assert_eq!(decoder.decode(&vectors[name]), Ok(Some((frame, encoded.len()))), "decode {name}");
+    }
+}
+
+#[test]
 fn the_example_conversation_encodes_and_decodes() {
     let (client, broker) = conversation::halves();
     assert_eq!(doc::said_by("client").concat(), client);
@@ -63,7 +93,7 @@ fn the_example_conversation_encodes_and_decodes() {
     let mut decoder = ClientDecoder::handshake(&limits);
     let mut rest = &client[..];
     while let Some((_, taken)) = decoder.decode(rest).unwrap() {
-        decoder.open(&limits);
+        decoder.open(Version::One, &limits);
         rest = &rest[taken..];
     }
     assert!(rest.is_empty(), "the client's half ends with a complete frame");
@@ -71,7 +101,7 @@ fn the_example_conversation_encodes_and_decodes() {
     let mut decoder = ServerDecoder::handshake(&limits);
     let mut rest = &broker[..];
     while let Some((_, taken)) = decoder.decode(rest).unwrap() {
-        decoder.open(&limits);
+        decoder.open(Version::One, &limits);
         rest = &rest[taken..];
     }
     assert!(rest.is_empty(), "the broker's half ends with a complete frame");

@@ -23,6 +23,7 @@ pub(crate) fn frames() -> BTreeMap<&'static str, ServerFrame<'static>> {
                 version: 1,
                 instance: 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff,
                 limits: Limits::default(),
+                capabilities: 0,
                 server: "zaichik 0.1.0",
             }),
         ),
@@ -68,6 +69,7 @@ fn answers() -> BTreeMap<&'static str, ServerFrame<'static>> {
         (
             "published_created",
             ServerFrame::Published(Published {
+                repeated: None,
                 request: 5,
                 created: true,
                 first_offset: Some(0),
@@ -77,6 +79,7 @@ fn answers() -> BTreeMap<&'static str, ServerFrame<'static>> {
         (
             "published_duplicate",
             ServerFrame::Published(Published {
+                repeated: None,
                 request: 6,
                 created: false,
                 first_offset: Some(43),
@@ -86,6 +89,7 @@ fn answers() -> BTreeMap<&'static str, ServerFrame<'static>> {
         (
             "published_all_duplicates",
             ServerFrame::Published(Published {
+                repeated: None,
                 request: 7,
                 created: false,
                 first_offset: None,
@@ -95,6 +99,7 @@ fn answers() -> BTreeMap<&'static str, ServerFrame<'static>> {
         (
             "batched",
             ServerFrame::Batched(Batched {
+                repeated: None,
                 request: 20,
                 results: list([BatchResult { operation: 0, created: true, first_offset: 0 }]),
                 duplicates: list([BatchDuplicate {

@@ -32,6 +32,8 @@ pub(super) struct Receipts<'a> {
     stored: u64,
     unacknowledged: u64,
     duplicates: u64,
+    /// Messages that an earlier attempt had stored, in this run of the command or in another one.
+    repeated: u64,
     /// The first and the last offset of messages that were not duplicates.
     offsets: Option<(u64, u64)>,
     created: bool,
@@ -47,6 +49,8 @@ struct StoredMessage<'a> {
     number: u64,
     offset: Option<u64>,
     duplicate: bool,
+    /// Whether an earlier attempt had stored it.
+    repeated: bool,
 }
 
 impl ReceiptArgs {
@@ -71,6 +75,7 @@ impl<'a> Receipts<'a> {
             stored: 0,
             unacknowledged: 0,
             duplicates: 0,
+            repeated: 0,
             offsets: None,
             created: false,
             unwritten: None,
@@ -84,7 +89,12 @@ impl<'a> Receipts<'a> {
 
     /// Records stored messages, the first of which has number `first` in the input, and prints them as JSON if asked.
     pub(super) fn stored(&mut self, first: u64, receipt: &PublishReceipt) {
-        self.created |= receipt.created;
+        // The topic was created by the attempt that created it.
+        let repeated = receipt.is_repeated();
+        self.created |= receipt.created && !repeated;
+        if repeated {
+            self.repeated = self.repeated.saturating_add(u64::from(receipt.count));
+        }
         for record in 0..receipt.count {
             let (offset, duplicate) = (receipt.offset(record), receipt.is_duplicate(record));
             self.stored = self.stored.saturating_add(1);
@@ -96,7 +106,7 @@ impl<'a> Receipts<'a> {
             }
             if self.args.json && self.unwritten.is_none() {
                 let number = first.saturating_add(u64::from(record));
-                let message = StoredMessage { topic: self.topic, number, offset, duplicate };
+                let message = StoredMessage { topic: self.topic, number, offset, duplicate, repeated };
                 // Publishing continues without its receipts.
                 self.unwritten = print_json(&message).err();
             }
@@ -140,8 +150,13 @@ impl<'a> Receipts<'a> {
             1 => "; 1 was a duplicate by key".to_owned(),
             count => format!("; {count} were duplicates by key"),
         };
+        let repeated = match self.repeated {
+            0 => String::new(),
+            1 => "; 1 had been stored by an earlier attempt".to_owned(),
+            count => format!("; {count} had been stored by an earlier attempt"),
+        };
         let created = if self.created { "; created the topic with the broker's defaults" } else { "" };
-        format!("published {} to {topic}{offsets}{duplicates}{created}", messages(self.stored))
+        format!("published {} to {topic}{offsets}{duplicates}{repeated}{created}", messages(self.stored))
     }
 }
 

@@ -125,9 +125,9 @@ fn receipts_are_a_line_of_json_each() {
     let broker = Broker::start();
     broker.create("t", TopicOptions::new().retain_forever().compaction_window(Duration::from_mins(1)));
     broker.run("pub t -J -K :").write_stdin("a:1\nb:1\na:2\n").assert().success().stderr(is_empty()).stdout(
-        "{\"topic\":\"t\",\"number\":1,\"offset\":0,\"duplicate\":false}\n\
-             {\"topic\":\"t\",\"number\":2,\"offset\":1,\"duplicate\":false}\n\
-             {\"topic\":\"t\",\"number\":3,\"offset\":0,\"duplicate\":true}\n",
+        "{\"topic\":\"t\",\"number\":1,\"offset\":0,\"duplicate\":false,\"repeated\":false}\n\
+             {\"topic\":\"t\",\"number\":2,\"offset\":1,\"duplicate\":false,\"repeated\":false}\n\
+             {\"topic\":\"t\",\"number\":3,\"offset\":0,\"duplicate\":true,\"repeated\":false}\n",
     );
 }
 
@@ -159,10 +159,12 @@ fn a_named_producer_s_retry_is_stored_once() {
             .stdout
             .clone()
     };
-    let first = publish("a\nb\n");
-    assert_eq!(publish("a\nb\n"), first, "the same receipts");
-    let longer = publish("a\nb\nc\n");
-    assert!(longer.starts_with(&first));
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let first = text(publish("a\nb\n"));
+    let again = first.replace("\"repeated\":false", "\"repeated\":true");
+    assert_eq!(text(publish("a\nb\n")), again, "the same receipts, which say that they are repeated");
+    let longer = text(publish("a\nb\nc\n"));
+    assert!(longer.starts_with(&again) && longer.ends_with("\"repeated\":false}\n"), "{longer}");
     assert_eq!(broker.bodies("t"), ["a", "b", "c"]);
     broker.run("pub t -l --producer another").write_stdin("a\n").assert().success();
     assert_eq!(broker.bodies("t").len(), 4);

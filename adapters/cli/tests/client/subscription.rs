@@ -89,7 +89,7 @@ fn rm_removes_a_subscription() {
 fn info_shows_the_broker() {
     let broker = broker_with_a_reader();
     let [info] = &broker.json("info --json")[..] else { panic!("one line") };
-    assert_eq!(info["protocol"], 1);
+    assert_eq!(info["protocol"], 2);
     assert_eq!(info["address"], broker.address());
     assert!(info["server"].as_str().is_some_and(|server| server.contains(env!("CARGO_PKG_VERSION"))));
     assert_eq!(info["instance"].as_str().map(str::len), Some(32));

@@ -12,8 +12,8 @@ use super::error::ClientError;
 use super::target::OpenLocal;
 use super::target::Target;
 use super::task::Task;
-use crate::clock::Clock;
 use crate::runtime::Runtime;
+use crate::timeline::Timeline;
 
 /// A client's configuration and the address of its broker.
 ///
@@ -114,7 +114,7 @@ impl<R: Runtime> ClientBuilder<R> {
     /// Returns a client at once; it connects in the background, and requests wait until it is connected.
     #[must_use]
     pub fn start(self) -> Client<R> {
-        let core = Core::new(self.config, Clock::of::<R>());
+        let core = Core::new(self.config, Timeline::of::<R>());
         R::spawn(Task::<R>::new(&core, self.target));
         Client::new(Owner::new(&core))
     }

@@ -16,13 +16,14 @@ use super::readers::Readers;
 use super::replies::{Replies, Taken};
 use super::room::{Ask, Room, Ticket, Waiter, Waiting};
 use super::wakes::{Wakes, keep};
-use crate::clock::Clock;
+use crate::planted::{Defect, is_planted};
 use crate::sync::{Mutex, MutexGuard};
+use crate::timeline::Timeline;
 
 /// One client, shared by its handles, its subscriptions and its background task.
 #[derive(Debug)]
 pub(crate) struct Core {
-    clock: Clock,
+    clock: Timeline,
     state: Mutex<State>,
 }
 
@@ -61,7 +62,7 @@ enum Phase {
 }
 
 impl Core {
-    pub(crate) fn new(config: ClientConfig, clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(config: ClientConfig, clock: Timeline) -> Arc<Self> {
         Arc::new(Self { clock, state: Mutex::new(State::new(Machine::new(config))) })
     }
 
@@ -89,7 +90,7 @@ impl Core {
         wakes.run();
     }
 
-    pub(crate) const fn clock(&self) -> &Clock {
+    pub(crate) const fn clock(&self) -> &Timeline {
         &self.clock
     }
 
@@ -100,8 +101,10 @@ impl Core {
         let value = step(&mut state, now);
         let has_made_requests = state.dispatch(now, &mut wakes);
         // Taking a message may have made room for the next one, for which the stream was not polled.
-        let is_unasked = state.is_paused && state.machine.wants_read();
-        if wake_task || is_unasked || has_made_requests {
+        let is_unasked =
+            state.is_paused && state.machine.wants_read() && !is_planted(Defect::ClientReadForgotten);
+        let has_to_send = has_made_requests && !is_planted(Defect::ClientWriteForgotten);
+        if wake_task || is_unasked || has_to_send {
             state.is_paused = false;
             wakes.extend(state.task.take());
         }
@@ -184,6 +187,11 @@ impl State {
     /// Whether requests reach the broker right now.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.machine.link(), Link::Open) && !self.abandoned
+    }
+
+    /// Whether a future waits for an answer.
+    pub(crate) fn awaits_answers(&self) -> bool {
+        self.replies.are_awaited()
     }
 
     /// Wakes the background task when the state changes.

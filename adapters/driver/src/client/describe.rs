@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use zaichik_client::{Answer, Client as Machine, SubscriptionInfo, TopicInfo};
-use zaichik_proto::{Counter, CounterValue, Limits, PROTOCOL_VERSION};
+use zaichik_proto::{Counter, CounterValue, Limits};
 
 use super::{Client, ClientError, mismatch};
 use crate::runtime::Runtime;
@@ -64,7 +64,7 @@ impl<R: Runtime> Client<R> {
         };
         Ok(self.owner.core().quietly(|state, _| BrokerInfo {
             server: state.machine.server().to_owned(),
-            protocol: PROTOCOL_VERSION,
+            protocol: state.machine.protocol().number(),
             instance: state.machine.instance().unwrap_or_default(),
             limits: *state.machine.limits(),
             counters,

@@ -149,6 +149,11 @@ impl Replies {
         }
     }
 
+    /// Whether a future waits for an answer.
+    pub(super) fn are_awaited(&self) -> bool {
+        !self.by_request.is_empty()
+    }
+
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.by_request.is_empty() && self.publishers.is_empty()

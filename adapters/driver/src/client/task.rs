@@ -15,6 +15,7 @@ use super::core::{Core, State};
 use super::target::{Opening, Stream, Target};
 use crate::alarm::Alarm;
 use crate::runtime::{Io, Runtime};
+use crate::timeline::WATCH_EVERY;
 
 /// Maximum bytes read per turn.
 const READ_PER_TURN: usize = 256 << 10;
@@ -66,14 +67,21 @@ impl<R: Runtime> Task<R> {
         self.poll_connecting(cx);
         let connect_by = self.connecting.as_ref().map(|connecting| connecting.by);
         let Self { core, stream, target, .. } = self;
-        let outlook = core.quietly(|state, now| {
+        let (outlook, waits) = core.quietly(|state, now| {
             state.watch_task(cx.waker());
+            // What has arrived counts before a deadline that passed while the client did not run.
+            if state.machine.next_timeout().is_some_and(|at| at <= now)
+                && let Some(stream) = stream.as_mut()
+            {
+                // If it broke, it breaks again below.
+                let _ = read(cx, state, now, stream);
+            }
             state.machine.handle_timeout(now);
             state.warn_of_waiting_readers(now);
             if state.is_over() {
-                return Outlook::Over;
+                return (Outlook::Over, false);
             }
-            match state.machine.link() {
+            let outlook = match state.machine.link() {
                 Link::Closed(_) => Outlook::Over,
                 Link::Connect { at } if at <= now && connect_by.is_none() => Outlook::Connect,
                 Link::Connect { at } => {
@@ -82,7 +90,8 @@ impl<R: Runtime> Task<R> {
                     Outlook::Idle(state.machine.next_timeout().into_iter().chain([next]).min())
                 }
                 Link::Handshake | Link::Open | Link::Closing => pump(cx, state, now, stream, target),
-            }
+            };
+            (outlook, state.awaits_answers())
         });
         match outlook {
             Outlook::Over => Poll::Ready(Outlook::Over),
@@ -94,6 +103,9 @@ impl<R: Runtime> Task<R> {
                 Poll::Ready(Outlook::Busy)
             }
             Outlook::Idle(deadline) => {
+                // A suspended machine's timers ring late, so those of requests are looked at more often.
+                let look = self.core.clock().now() + WATCH_EVERY;
+                let deadline = deadline.map(|at| if waits { at.min(look) } else { at });
                 let deadline = deadline.and_then(|at| self.core.clock().instant(at));
                 self.alarm.poll(cx, deadline).map(|()| Outlook::Busy)
             }

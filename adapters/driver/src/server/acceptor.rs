@@ -9,8 +9,8 @@ use super::connection::Connection;
 use super::shared::{Poisoned, Shared};
 use super::spare::{Spare, out_of_descriptors};
 use crate::alarm::Alarm;
-use crate::clock::Clock;
 use crate::runtime::{Listener, Runtime};
+use crate::timeline::Timeline;
 
 /// Connections accepted before the task yields to others; with more listeners, one connection of each.
 const ACCEPTS_PER_POLL: usize = 64;
@@ -92,7 +92,7 @@ impl<R: Runtime> Door<R> {
     fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
-        clock: &Clock,
+        clock: &Timeline,
         spare: &mut Spare,
     ) -> Poll<(R::Io, String)> {
         loop {
@@ -111,7 +111,7 @@ impl<R: Runtime> Door<R> {
     }
 
     /// Decides how long to wait. A failed accept must never end the broker.
-    fn failed(&mut self, cx: &mut Context<'_>, error: &io::Error, clock: &Clock, spare: &mut Spare) {
+    fn failed(&mut self, cx: &mut Context<'_>, error: &io::Error, clock: &Timeline, spare: &mut Spare) {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
         if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
             return;
@@ -199,7 +199,7 @@ mod tests {
     fn idle_listeners_let_the_task_sleep_however_many_there_are() {
         for count in [1, 63, 64, 65, 1_000] {
             let broker = Broker::new(BrokerConfig::default(), Seed::new(1, 2)).expect("valid");
-            let shared = Shared::new(broker, Clock::start());
+            let shared = Shared::new(broker, Timeline::start());
             let _housekeeper = shared.tasks().enter_housekeeper();
             let listeners = (0..count).map(|_| DeafListener).collect();
             let mut acceptor = Acceptor::<Deaf>::new(&shared, listeners);

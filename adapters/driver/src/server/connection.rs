@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -16,6 +16,7 @@ use zaichik_engine::{CloseReason, Session, Status, Timestamp, Turn};
 use super::registration::Registration;
 use super::shared::{Poisoned, Shared};
 use crate::alarm::Alarm;
+use crate::planted::{Defect, is_planted};
 use crate::runtime::{Io, Timer};
 
 /// Maximum bytes read per turn.
@@ -24,7 +25,8 @@ const READ_PER_TURN: usize = 128 << 10;
 /// Maximum bytes of one read.
 const READ_AT_ONCE: usize = 64 << 10;
 
-/// Turns before the task yields to others.
+/// Turns before the task yields to others, if none of them used its whole share: such a turn is the last one of its
+/// poll, so that every other connection that is ready has one in between (rule S14).
 const TURNS_PER_POLL: usize = 8;
 
 /// How long received bytes are still read, and dropped, after the last byte was written. Closing a socket with unread
@@ -56,6 +58,8 @@ pub(crate) struct Connection<I, T> {
     stalls: u32,
     /// When its buffers are freed, unless bytes move before.
     shrink_at: Option<Timestamp>,
+    /// The pauses of the broker by which the session's deadlines have moved.
+    paused: Duration,
     /// Dropped last: a task that waits for the connection's end finds the socket closed.
     registration: Registration,
 }
@@ -82,6 +86,8 @@ struct Ending {
 enum Outlook {
     /// There is more to do at once.
     Busy,
+    /// There is more to do, after others had a turn: this one used its share.
+    Sated,
     /// Nothing to do before a wake.
     Idle,
     /// The connection is over.
@@ -103,6 +109,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
             spin_until: Timestamp::ZERO,
             stalls: 0,
             shrink_at: None,
+            paused: shared.paused(),
             registration: Registration::new(shared, id),
         }
     }
@@ -131,9 +138,12 @@ impl<I: Io, T: Timer> Connection<I, T> {
         }
         self.moved |= read != Moved::Nothing || written != Moved::Nothing;
         // The stream was not polled, so the task will not be woken when it has bytes.
-        let is_unasked = was_paused && self.session.wants_read();
+        let is_unasked = was_paused && self.session.wants_read() && !is_planted(Defect::ReadForgotten);
+        if turn == Turn::More || read == Moved::ToTheLimit {
+            return Outlook::Sated;
+        }
         // The write may have made room for more.
-        if turn == Turn::More || read == Moved::ToTheLimit || written == Moved::Some || is_unasked {
+        if written == Moved::Some || is_unasked {
             return Outlook::Busy;
         }
         self.wait(cx)
@@ -141,12 +151,12 @@ impl<I: Io, T: Timer> Connection<I, T> {
 
     /// Ends at once: the peer is notified if its socket accepts the bytes.
     fn abort(&mut self, cx: &mut Context<'_>) -> Outlook {
-        let shared = self.registration.shared();
-        let reason = match shared.is_stopping() {
+        let reason = match self.registration.shared().is_stopping() {
             Ok(_) => CloseReason::Stopped,
             Err(Poisoned) => CloseReason::Internal,
         };
-        self.session.close(shared.clock().now(), reason);
+        let now = self.now();
+        self.session.close(now, reason);
         self.write(cx);
         Outlook::Over
     }
@@ -163,13 +173,15 @@ impl<I: Io, T: Timer> Connection<I, T> {
             match self.io.poll_read(cx, self.session.inbound(), limit) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => {
-                    self.session.handle_eof(self.registration.shared().clock().now());
+                    let now = self.now();
+                    self.session.handle_eof(now);
                     return Moved::Some;
                 }
                 Poll::Ready(Ok(count)) => {
                     left = left.saturating_sub(count);
                     moved = Moved::Some;
-                    self.session.handle_read(self.registration.shared().clock().now());
+                    let now = self.now();
+                    self.session.handle_read(now);
                 }
                 Poll::Ready(Err(error)) => {
                     self.broke(&error);
@@ -181,18 +193,20 @@ impl<I: Io, T: Timer> Connection<I, T> {
     }
 
     fn exchange(&mut self, cx: &Context<'_>) -> Turn {
-        let shared = self.registration.shared();
-        shared.exchange(&mut self.session, std::mem::take(&mut self.stalls), cx.waker()).unwrap_or_else(
-            |Poisoned| {
-                self.session.close(shared.clock().now(), CloseReason::Internal);
-                Turn::Done
-            },
-        )
+        let (shared, stalls) = (self.registration.shared(), std::mem::take(&mut self.stalls));
+        let turn = shared.exchange(&mut self.session, &mut self.paused, stalls, cx.waker());
+        turn.unwrap_or_else(|Poisoned| {
+            let now = self.now();
+            self.session.close(now, CloseReason::Internal);
+            Turn::Done
+        })
     }
 
     /// Writes what the socket accepts.
     fn write(&mut self, cx: &mut Context<'_>) -> Moved {
         let mut moved = Moved::Nothing;
+        let mut unwoken = Context::from_waker(Waker::noop());
+        let cx = if is_planted(Defect::WriteForgotten) { &mut unwoken } else { cx };
         while self.session.outbound().has_remaining() {
             match self.io.poll_write(cx, self.session.outbound()) {
                 Poll::Pending => {
@@ -215,9 +229,8 @@ impl<I: Io, T: Timer> Connection<I, T> {
 
     /// Sleeps until a wake or the session's next deadline.
     fn wait(&mut self, cx: &mut Context<'_>) -> Outlook {
-        let clock = self.registration.shared().clock();
         if std::mem::take(&mut self.moved) {
-            let now = clock.now();
+            let now = self.now();
             self.shrink_at = Some(now + SHRINK_AFTER);
             let busy_poll = self.registration.shared().busy_poll();
             if busy_poll > Duration::ZERO {
@@ -225,7 +238,8 @@ impl<I: Io, T: Timer> Connection<I, T> {
             }
         }
         let deadline = self.session.next_timeout().into_iter().chain(self.shrink_at).min();
-        match self.alarm.poll(cx, deadline.and_then(|at| clock.instant(at))) {
+        let deadline = deadline.and_then(|at| self.registration.shared().clock().instant(at));
+        match self.alarm.poll(cx, deadline) {
             Poll::Pending => {
                 if self.spin_until > Timestamp::ZERO {
                     self.spin(cx);
@@ -233,7 +247,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
                 Outlook::Idle
             }
             Poll::Ready(()) => {
-                let now = clock.now();
+                let now = self.now();
                 if self.shrink_at.is_some_and(|at| at <= now) {
                     self.session.shrink();
                     self.shrink_at = None;
@@ -242,6 +256,11 @@ impl<I: Io, T: Timer> Connection<I, T> {
                 Outlook::Busy
             }
         }
+    }
+
+    /// The time; the session's deadlines have moved by every pause before it.
+    fn now(&mut self) -> Timestamp {
+        self.registration.shared().now_for(&mut self.session, &mut self.paused)
     }
 
     /// Polls again soon instead of sleeping, for a while after bytes moved.
@@ -297,7 +316,8 @@ impl<I: Io, T: Timer> Connection<I, T> {
     fn broke(&mut self, error: &io::Error) {
         tracing::debug!(connection = %self.registration.session(), %error, "connection broke");
         self.gone = true;
-        self.session.close(self.registration.shared().clock().now(), CloseReason::PeerGone);
+        let now = self.now();
+        self.session.close(now, CloseReason::PeerGone);
     }
 }
 
@@ -309,11 +329,14 @@ impl<I: Io, T: Timer> Future for Connection<I, T> {
         for _ in 0..TURNS_PER_POLL {
             match self.turn(cx) {
                 Outlook::Busy => {}
+                Outlook::Sated => break,
                 Outlook::Idle => return Poll::Pending,
                 Outlook::Over => return Poll::Ready(()),
             }
         }
-        cx.waker().wake_by_ref();
+        if !is_planted(Defect::TurnsForgotten) {
+            cx.waker().wake_by_ref();
+        }
         Poll::Pending
     }
 }

@@ -16,9 +16,9 @@ use super::housekeeping::Housekeeping;
 use super::shared::{Poisoned, Shared};
 #[cfg(feature = "client")]
 use crate::client::{Client, ClientBuilder};
-use crate::clock::Clock;
 use crate::local::LocalIo;
 use crate::runtime::Runtime;
+use crate::timeline::Timeline;
 
 /// A broker that runs inside the program; its clients reach it through memory.
 ///
@@ -106,7 +106,7 @@ impl<R: Runtime> EmbeddedBroker<R> {
     pub fn start(config: BrokerConfig) -> Result<Self, ServerError> {
         let random = || R::random().map_err(ServerError::Random);
         let broker = Broker::new(config, Seed::new(random()?, random()?))?;
-        let shared = Shared::new(broker, Clock::of::<R>());
+        let shared = Shared::new(broker, Timeline::of::<R>());
         R::spawn(Housekeeping::new(R::timer(), &shared));
         Ok(Self { shared, runtime: PhantomData })
     }

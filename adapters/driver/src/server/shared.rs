@@ -11,8 +11,9 @@ use zaichik_proto::Counter;
 
 use super::rejections::Rejections;
 use super::tasks::Tasks;
-use crate::clock::Clock;
+use crate::planted::{Defect, is_planted};
 use crate::sync::{Mutex, MutexGuard};
+use crate::timeline::{Moment, Timeline, WATCH_EVERY};
 
 /// Sessions woken after one turn; the housekeeping task wakes the others, and yields in between.
 const WAKES_PER_TURN: usize = 64;
@@ -20,7 +21,7 @@ const WAKES_PER_TURN: usize = 64;
 /// One broker, shared by its connections.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    clock: Clock,
+    clock: Timeline,
     state: Mutex<State>,
     tasks: Arc<Tasks>,
     /// How long a connection keeps polling after bytes moved, in microseconds.
@@ -45,7 +46,7 @@ pub(crate) struct Housekeeping {
 }
 
 impl Shared {
-    pub(crate) fn new(broker: Broker, clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(broker: Broker, clock: Timeline) -> Arc<Self> {
         Arc::new(Self {
             clock,
             state: Mutex::new(State::new(broker)),
@@ -59,19 +60,42 @@ impl Shared {
     pub(crate) fn accept(&self) -> Result<Option<Session>, Poisoned> {
         self.locked(|state, now| {
             let running = !state.is_stopping();
+            // From the first connection on, the time is watched.
+            state.wake_housekeeper |= state.broker.session_count() == 0;
             running.then(|| state.broker.accept(now, &mut state.effects))
         })
     }
 
+    /// The time, for a session whose deadlines have moved by the pauses `seen` so far; they move by those since.
+    pub(crate) fn now_for(&self, session: &mut Session, seen: &mut Duration) -> Timestamp {
+        let moment = self.clock.read();
+        if moment.paused > *seen {
+            session.resumed(moment.paused.saturating_sub(*seen));
+            *seen = moment.paused;
+        }
+        moment.now
+    }
+
+    /// For how long, in total, the broker has not run.
+    pub(crate) fn paused(&self) -> Duration {
+        self.clock.read().paused
+    }
+
     /// Runs an exchange between a session and the broker; `waker` is woken when the session has something to pull.
-    /// `stalls` are the writes since the last exchange that moved no bytes.
+    /// `stalls` are the writes since the last exchange that moved no bytes; `seen` is as for [`now_for`](Self::now_for).
     pub(crate) fn exchange(
         &self,
         session: &mut Session,
+        seen: &mut Duration,
         stalls: u32,
         waker: &Waker,
     ) -> Result<Turn, Poisoned> {
         self.locked(|state, now| {
+            let missed = state.paused.saturating_sub(*seen);
+            if missed > Duration::ZERO {
+                session.resumed(missed);
+                *seen = state.paused;
+            }
             if stalls > 0 {
                 state.broker.count(Counter::WriteStalls, u64::from(stalls));
             }
@@ -100,7 +124,11 @@ impl Shared {
                 state.stop_at = Some(Timestamp::MAX);
             }
             let turn = state.broker.handle_timeout(now, &mut state.effects);
-            let next = state.broker.next_timeout().into_iter().chain(state.stop_at).min();
+            // Without connections nothing depends on how long the broker ran.
+            let is_watched = state.broker.session_count() > 0;
+            self.clock.watch(is_watched);
+            let watch = is_watched.then(|| now + WATCH_EVERY);
+            let next = state.broker.next_timeout().into_iter().chain(state.stop_at).chain(watch).min();
             (abort, Housekeeping { turn, next, is_stopping: state.is_stopping() })
         })?;
         if abort {
@@ -152,7 +180,7 @@ impl Shared {
         self.state.lock().map(|mut state| update(&mut state.broker)).map_err(|_| Poisoned)
     }
 
-    pub(crate) const fn clock(&self) -> &Clock {
+    pub(crate) const fn clock(&self) -> &Timeline {
         &self.clock
     }
 
@@ -181,7 +209,9 @@ impl Shared {
         let _alarm = PanicAlarm(self);
         let mut state = self.state.lock().map_err(|_| Poisoned)?;
         state.effects.set_notes(tracing::enabled!(tracing::Level::DEBUG));
-        let value = step(&mut state, self.clock.now());
+        let moment = self.clock.read();
+        state.catch_up(&moment);
+        let value = step(&mut state, moment.now);
         state.collect(&mut aftermath);
         drop(state);
         aftermath.run();
@@ -212,6 +242,9 @@ struct State {
     sessions: Vec<Option<(SessionId, Option<Waker>)>>,
     housekeeper: Option<Waker>,
     wake_housekeeper: bool,
+    /// The pauses and steps back of the clock that the broker was notified of.
+    paused: Duration,
+    steps_back: u64,
 }
 
 impl State {
@@ -223,6 +256,26 @@ impl State {
             sessions: Vec::new(),
             housekeeper: None,
             wake_housekeeper: false,
+            paused: Duration::ZERO,
+            steps_back: 0,
+        }
+    }
+
+    /// Notifies the broker of what happened to the clock.
+    fn catch_up(&mut self, moment: &Moment) {
+        if moment.paused > self.paused {
+            let pause = moment.paused.saturating_sub(self.paused);
+            self.paused = moment.paused;
+            self.broker.resumed(pause);
+            tracing::info!(
+                ?pause,
+                "the broker did not run, or the wall clock was set forward; deadlines wait"
+            );
+        }
+        if moment.steps_back > self.steps_back {
+            self.broker.clock_stepped_back(moment.steps_back.saturating_sub(self.steps_back));
+            self.steps_back = moment.steps_back;
+            tracing::warn!("the wall clock was set back; time passes at half speed until it has caught up");
         }
     }
 
@@ -238,7 +291,7 @@ impl State {
         match self.sessions.get_mut(slot) {
             Some(Some((owner, Some(known)))) if *owner == id && known.will_wake(waker) => {}
             // A session that ended, or was refused, may share its slot with a newer one.
-            Some(Some((owner, _))) if *owner > id => {}
+            Some(Some((owner, _))) if *owner > id && !is_planted(Defect::WakerOverwritten) => {}
             Some(entry) => *entry = Some((id, Some(waker.clone()))),
             None => {}
         }
@@ -246,7 +299,7 @@ impl State {
 
     fn forget(&mut self, id: SessionId) {
         if let Some(entry) = self.sessions.get_mut(id.slot())
-            && entry.as_ref().is_some_and(|(owner, _)| *owner == id)
+            && entry.as_ref().is_some_and(|(owner, _)| *owner == id || is_planted(Defect::WakerRemoved))
         {
             *entry = None;
         }
@@ -259,7 +312,7 @@ impl State {
 
     /// Collects the work to be done after unlocking.
     fn collect(&mut self, aftermath: &mut Aftermath) {
-        while !aftermath.is_full() {
+        while !aftermath.is_full() || is_planted(Defect::WakesDropped) {
             let Some(id) = self.effects.pop_wake() else {
                 break;
             };

@@ -135,8 +135,13 @@ pub(crate) const KEYS: &[Key] = &[
     },
     Key {
         path: "limits.write_timeout",
-        help: "How long a client may accept no output before the broker closes the connection",
+        help: "How long a client may take to accept the waiting output, or 16 KiB of it",
         field: |to| Field::Timeout(&mut to.write_timeout),
+    },
+    Key {
+        path: "limits.frame_timeout",
+        help: "How long a client may take to complete a frame that it has begun, or to send 16 KiB of it",
+        field: |to| Field::Timeout(&mut to.frame_timeout),
     },
     Key {
         path: "limits.producer_ttl",

@@ -41,6 +41,7 @@ pub(crate) struct Settings {
     pub(crate) heartbeat: Duration,
     pub(crate) handshake_timeout: Duration,
     pub(crate) write_timeout: Duration,
+    pub(crate) frame_timeout: Duration,
     pub(crate) producer_ttl: Duration,
     pub(crate) topic_defaults: TopicSettings,
     pub(crate) inactive_ttl: Duration,
@@ -89,11 +90,14 @@ impl Settings {
         config.max_producers = self.max_producers;
         config.producer_ttl = self.producer_ttl;
         config.memory = match self.memory {
-            Memory::Share(percent) => memory::share(Path::new("/"), percent).max(MIN_MEMORY),
+            Memory::Share(percent) => {
+                memory::share(Path::new("/"), percent).max(MIN_MEMORY.max(config.min_memory()))
+            }
             Memory::Bytes(bytes) => bytes,
         };
         config.handshake_timeout = self.handshake_timeout;
         config.write_timeout = self.write_timeout;
+        config.frame_timeout = self.frame_timeout;
         config.output_buffer = usize::try_from(self.output_buffer).unwrap_or(usize::MAX);
         config
     }
@@ -125,6 +129,7 @@ impl Default for Settings {
             heartbeat: Duration::from_millis(broker.wire.heartbeat_millis.into()),
             handshake_timeout: broker.handshake_timeout,
             write_timeout: broker.write_timeout,
+            frame_timeout: broker.frame_timeout,
             producer_ttl: broker.producer_ttl,
             topic_defaults: broker.topic_defaults,
             inactive_ttl: broker.inactive_ttl,

@@ -43,7 +43,7 @@ fn x_04_a_fenced_commit_refuses_the_batch() {
     world.publish(0, &["a"]);
     world.subscribe(1, DURABLE);
     world.subscribe(2, DURABLE);
-    let answer = world.batch(1, vec![one(0, "b"), Operation::Commit { number: 1, offset: 0 }]);
+    let answer = world.batch(1, vec![one(0, "b"), Operation::Commit { number: 1, offset: 0, rewind: None }]);
     assert_eq!(answer, refused(RefusalCode::SubscriptionFenced, 2, 1));
     assert_eq!(world.model.topic(0).unwrap().end(), 1);
 }
@@ -62,7 +62,7 @@ fn x_10_a_commit_makes_room_for_the_publish_after_it() {
     let mut world = World::new(Settings { max_messages: 1, reject: true, ..KEEP });
     world.publish(0, &["a"]);
     world.subscribe(1, PLAIN);
-    let commit = Operation::Commit { number: 1, offset: 0 };
+    let commit = Operation::Commit { number: 1, offset: 0, rewind: None };
     let full = world.batch(1, vec![one(0, "b"), commit.clone()]);
     assert_eq!(full, refused(RefusalCode::TopicFull, 0, 0));
     let answer = world.batch(1, vec![commit, one(0, "b")]);

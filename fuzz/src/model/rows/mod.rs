@@ -126,7 +126,7 @@ impl World {
     }
 
     fn commit(&mut self, session: u64, offset: u64) -> Answer {
-        self.ask(session, &Request::Commit { number: 1, offset })
+        self.ask(session, &Request::Commit { number: 1, offset, rewind: None })
     }
 
     fn nack(&mut self, session: u64, offset: u64, delay: u64) -> Answer {

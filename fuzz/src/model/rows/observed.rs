@@ -31,7 +31,7 @@ impl Observed {
     }
 
     fn commits(&mut self, offset: u64) {
-        self.0.request(1, &Request::Commit { number: 1, offset });
+        self.0.request(1, &Request::Commit { number: 1, offset, rewind: None });
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Buf, BytesMut};
 use zaichik_engine::BrokerConfig;
-use zaichik_proto::{ClientDecoder, ClientFrame, Limits};
+use zaichik_proto::{ClientDecoder, ClientFrame, Limits, Version};
 
 pub(crate) use self::apps::{Outcome, Sent, hash, numbered};
 pub(crate) use self::step::Step;
@@ -43,6 +43,7 @@ pub(crate) struct Checker {
 #[derive(Debug)]
 struct Tap {
     decoder: ClientDecoder,
+    version: Version,
     waiting: BytesMut,
     is_open: bool,
     is_over: bool,
@@ -77,7 +78,8 @@ impl Checker {
     pub(crate) fn accepted(&mut self, link: u64) {
         let decoder = ClientDecoder::handshake(&self.limits);
         let waiting = BytesMut::new();
-        let tap = Tap { decoder, waiting, is_open: false, is_over: false, refused_silently: 0 };
+        let version = Version::One;
+        let tap = Tap { decoder, version, waiting, is_open: false, is_over: false, refused_silently: 0 };
         self.taps.insert(link, tap);
     }
 
@@ -93,9 +95,15 @@ impl Checker {
         let limits = self.limits;
         if let Some(tap) = self.taps.get_mut(&link).filter(|tap| !tap.is_open && taken > 0) {
             let hello = tap.decoder.decode(&tap.waiting);
-            if matches!(hello, Ok(Some((ClientFrame::Hello(_), len))) if len == taken) {
-                tap.is_open = true;
-                tap.decoder.open(&limits);
+            if let Ok(Some((ClientFrame::Hello(hello), len))) = hello
+                && len == taken
+                && let Some(version) = Version::negotiate(hello.version)
+            {
+                (tap.is_open, tap.version) = (true, version);
+                tap.decoder.open(version, &limits);
+                if version > Version::One {
+                    self.model.newer.insert(link);
+                }
             }
             tap.waiting.advance(taken);
         }

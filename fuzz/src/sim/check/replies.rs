@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use bytes::BytesMut;
-use zaichik_proto::{AckRun, Limits, ServerDecoder, ServerFrame};
+use zaichik_proto::{AckRun, Limits, ServerDecoder, ServerFrame, Version};
+use zaichik_testkit::rebuilt_server_frame;
 
 use super::{Broken, Verdict};
 use crate::model::decode;
@@ -24,8 +24,14 @@ pub(super) struct Replies<'a> {
 }
 
 impl<'a> Replies<'a> {
-    pub(super) fn parse(limits: &Limits, control: &'a [u8], stream: &'a [u8]) -> Result<Self, Broken> {
-        let (mut control, mut stream) = (frames(limits, control)?, frames(limits, stream)?);
+    pub(super) fn parse(
+        version: Version,
+        limits: &Limits,
+        control: &'a [u8],
+        stream: &'a [u8],
+    ) -> Result<Self, Broken> {
+        let frames = |bytes| frames(version, limits, bytes);
+        let (mut control, mut stream) = (frames(control)?, frames(stream)?);
         let is_reply = |frame: &ServerFrame<'_>| match frame {
             ServerFrame::Ping { .. }
             | ServerFrame::Pong { .. }
@@ -116,16 +122,18 @@ impl<'a> Replies<'a> {
     }
 }
 
-/// Rule I18: whole frames, each of which encodes to the same bytes.
-fn frames<'a>(limits: &Limits, mut bytes: &'a [u8]) -> Result<VecDeque<ServerFrame<'a>>, Broken> {
+/// Rule I18: whole frames, the values of each of which encode to the same bytes.
+fn frames<'a>(
+    version: Version,
+    limits: &Limits,
+    mut bytes: &'a [u8],
+) -> Result<VecDeque<ServerFrame<'a>>, Broken> {
     let mut frames = VecDeque::new();
-    let mut decoder = ServerDecoder::new(limits);
+    let mut decoder = ServerDecoder::speaking(version, limits);
     while !bytes.is_empty() {
         match decoder.decode(bytes) {
             Ok(Some((frame, len))) => {
-                let mut again = BytesMut::new();
-                frame.encode(&mut again);
-                if again != bytes[..len] {
+                if rebuilt_server_frame(&frame) != bytes[..len] {
                     return Broken::because("I18", format!("{frame:?} encodes to other bytes"));
                 }
                 frames.push_back(frame);

@@ -6,6 +6,7 @@ use zaichik_proto::{AckLevel, ClientFrame, RefusalCode, ServerFrame};
 use super::apps::record_id;
 use super::replies::Replies;
 use super::{Broken, Checker, Tap, Verdict};
+use crate::model::Kind;
 use crate::model::decode;
 use crate::model::words::{Answer, Request, Target};
 
@@ -47,7 +48,7 @@ impl Checker {
     }
 
     fn step_of(&mut self, tap: &mut Tap, step: Step<'_>) -> Verdict {
-        let mut replies = Replies::parse(&self.limits, step.control, step.stream)?;
+        let mut replies = Replies::parse(tap.version, &self.limits, step.control, step.stream)?;
         let mut taken = tap.waiting.split_to(step.taken.min(tap.waiting.len()));
         let silent = tap.silent_publishes(&taken);
         let refused = step.refused.map_or(0, |refused| refused.saturating_sub(replies.refused));
@@ -121,7 +122,7 @@ impl Checker {
         self.note_durables(link, &request);
         let expected = match &reply {
             Some(busy @ Answer::Refused { code: RefusalCode::Busy, .. }) => {
-                self.model.request_without_memory(&request, busy.clone())
+                self.model.request_without_memory(link, &request, busy.clone())
             }
             _ => self.model.request(link, &request),
         };
@@ -160,7 +161,8 @@ impl Checker {
             ) => {
                 let (now, bounds) = (self.model.now, self.model.bounds);
                 let is_batch = matches!(request, Request::Batch { .. });
-                return self.model.producers.reveal(*claim, is_batch, now, &bounds, answer);
+                let kind = if is_batch { self.model.kind_of_batch(link) } else { Kind::Publish };
+                return self.model.producers.reveal(*claim, kind, now, &bounds, answer);
             }
             (
                 Request::Commit { number, .. } | Request::Nack { number, .. },
@@ -168,7 +170,11 @@ impl Checker {
                     value, code: RefusalCode::CommitAhead | RefusalCode::NackAhead, ..
                 }),
             ) => (self.model.index_of(link, *number), *value),
-            (Request::Commit { number, .. }, Some(Answer::Done(cursor))) => {
+            (
+                Request::Nack { number, .. },
+                Some(Answer::Refused { value: cursor, code: RefusalCode::NackCommitted, .. }),
+            )
+            | (Request::Commit { number, .. }, Some(Answer::Done(cursor))) => {
                 (self.model.index_of(link, *number), *cursor)
             }
             (Request::Subscribe(subscribe), Some(Answer::Subscribed { start, .. })) => {

@@ -1,10 +1,18 @@
 //! The parts of a plan, drawn from a seed.
 
+use zaichik_engine::BrokerConfig;
 use zaichik_proto::{CompactionMode, Overflow, TopicOptions};
 
 use super::parts::{Attack, Consumes, Faults, Limits, Publishes, Role, TopicPlan, Work};
 use crate::sim::random::Rng;
 use crate::sim::{MILLI, SECOND};
+
+/// The least memory of a broker with messages of that size.
+fn least_memory(max_message: u32) -> u64 {
+    let mut config = BrokerConfig::default();
+    config.wire.max_frame = max_message + 4_096;
+    config.min_memory()
+}
 
 pub(super) fn draw_limits(rng: &mut Rng) -> Limits {
     let (producer_ttl, resend_timeout) = rng.pick(&[(600, 540), (600, 540), (120, 40)]);
@@ -13,7 +21,7 @@ pub(super) fn draw_limits(rng: &mut Rng) -> Limits {
     let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     let max_message = narrow(rng.pick(&[256, 4_096, 4_096, 1 << 20]));
     Limits {
-        memory_budget: tiny(rng, 64 << 10, 64 << 20).max(if rng.once_in(6) { 256 << 10 } else { 64 << 10 }),
+        memory_budget: tiny(rng, 0, 64 << 20).max(least_memory(max_message)),
         max_topics: narrow(tiny(rng, 2, 10_000)),
         max_durables: narrow(tiny(rng, 2, 10_000)),
         max_connections: narrow(tiny(rng, 6, 10_000)),
@@ -156,11 +164,12 @@ fn draw_consumes(rng: &mut Rng, limits: &Limits, topics: usize, who: u64, index:
 }
 
 pub(super) fn draw_attacker(rng: &mut Rng) -> Role {
-    match rng.below(6) {
+    match rng.below(7) {
         0 | 1 => Role::Liar,
         2 => Role::Attacker(Attack::Mutate),
         3 => Role::Attacker(Attack::Garbage),
         4 => Role::Attacker(Attack::Loris),
+        5 => Role::Attacker(Attack::Work),
         _ => Role::Attacker(Attack::Flood),
     }
 }

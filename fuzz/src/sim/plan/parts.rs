@@ -79,16 +79,18 @@ pub(crate) enum Role {
     Attacker(Attack),
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attack {
     /// Frames with flipped bits.
     Mutate,
     /// Random bytes.
     Garbage,
-    /// One byte at a time.
+    /// One byte at a time, or a frame that it does not complete, or answers that it does not read.
     Loris,
     /// Ever more topics and keys.
     Flood,
+    /// Many short requests that are much work for the broker.
+    Work,
 }
 
 /// The behaviour of an honest client.

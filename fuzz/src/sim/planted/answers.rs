@@ -2,8 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use zaichik_proto::{
-    AckLevel, ClientDecoder, ClientFrame, Done, GapReason, HEADER_LEN, Operation, Publish, RefusalCode, Seek,
-    SeekTarget, ServerDecoder, ServerFrame, Start,
+    AckLevel, Batched, ClientDecoder, ClientFrame, Done, GapReason, HEADER_LEN, Operation, Publish,
+    Published, RefusalCode, Refused, Seek, SeekTarget, ServerDecoder, ServerFrame, Start, Version,
 };
 
 use super::{Asked, Connection, Defect, Saboteur, Subscription};
@@ -23,7 +23,8 @@ impl Saboteur {
             let mut altered = BytesMut::new();
             let mut rest = &lane[..];
             while let Some(bytes) = first_frame(rest) {
-                if let Ok(Some((frame, _))) = ServerDecoder::new(&self.limits).decode(bytes) {
+                let mut decoder = ServerDecoder::speaking(connection.version(), &self.limits);
+                if let Ok(Some((frame, _))) = decoder.decode(bytes) {
                     self.note_answer(&mut connection, &frame);
                 }
                 self.alter_answer(&connection, bytes, &mut altered);
@@ -44,7 +45,12 @@ impl Saboteur {
         rest.extend_from_slice(bytes);
         let mut altered = BytesMut::new();
         while let Some(len) = first_frame(&rest).map(<[u8]>::len) {
-            self.alter_answer(&connection, &rest.split_to(len), &mut altered);
+            let bytes = rest.split_to(len);
+            // Welcome is written before the first exchange.
+            if connection.version.is_none() {
+                connection.version = self.welcomed(&bytes);
+            }
+            self.alter_answer(&connection, &bytes, &mut altered);
         }
         connection.partial = rest;
         self.connections.insert(link, connection);
@@ -53,7 +59,8 @@ impl Saboteur {
 
     /// Appends what takes the place of a frame: another one, itself, or nothing.
     fn alter_answer(&self, connection: &Connection, bytes: &[u8], out: &mut BytesMut) {
-        let Ok(Some((frame, _))) = ServerDecoder::new(&self.limits).decode(bytes) else {
+        let mut decoder = ServerDecoder::speaking(connection.version(), &self.limits);
+        let Ok(Some((frame, _))) = decoder.decode(bytes) else {
             return out.extend_from_slice(bytes);
         };
         match (self.defect, frame) {
@@ -76,7 +83,27 @@ impl Saboteur {
                     _ => out.extend_from_slice(bytes),
                 }
             }
+            (Defect::RepeatUnsaid, ServerFrame::Published(published)) => {
+                let repeated = published.repeated.map(|_| false);
+                ServerFrame::Published(Published { repeated, ..published }).encode(out);
+            }
+            (Defect::RepeatUnsaid, ServerFrame::Batched(batched)) => {
+                let repeated = batched.repeated.map(|_| false);
+                ServerFrame::Batched(Batched { repeated, ..batched }).encode(out);
+            }
+            (Defect::RepeatUnsaid, ServerFrame::Refused(refused)) => {
+                let repeated = refused.repeated.map(|_| false);
+                ServerFrame::Refused(Refused { repeated, ..refused }).encode(out);
+            }
             _ => out.extend_from_slice(bytes),
+        }
+    }
+
+    /// The version in a Welcome.
+    fn welcomed(&self, bytes: &[u8]) -> Option<Version> {
+        match ServerDecoder::handshake(&self.limits).decode(bytes) {
+            Ok(Some((ServerFrame::Welcome(welcome), _))) => Version::from_number(welcome.version),
+            _ => None,
         }
     }
 
@@ -125,7 +152,7 @@ impl Saboteur {
                 if self.defect == Defect::PartialBatch
                     && let Some(batch) = batch
                 {
-                    self.publish_part(&batch.clone(), refused.refusal.operation);
+                    self.publish_part(connection.version(), &batch.clone(), refused.refusal.operation);
                 }
             }
             _ => {}
@@ -133,8 +160,8 @@ impl Saboteur {
     }
 
     /// Publishes the records of a batch's first operations.
-    fn publish_part(&mut self, batch: &[u8], operations: u32) {
-        let mut decoder = ClientDecoder::new(&self.limits);
+    fn publish_part(&mut self, version: Version, batch: &[u8], operations: u32) {
+        let mut decoder = ClientDecoder::speaking(version, &self.limits);
         let Ok(Some((ClientFrame::Batch(batch), _))) = decoder.decode(batch) else { return };
         for operation in batch.operations.iter().take(operations as usize) {
             if let Operation::Publish { topic, records } = operation {

@@ -16,7 +16,8 @@ impl Saboteur {
         let mut connection = self.connections.remove(&link).unwrap_or_default();
         loop {
             let rest = waiting.get(connection.examined..).unwrap_or_default();
-            let Ok(Some((frame, len))) = ClientDecoder::new(&self.limits).decode(rest) else { break };
+            let mut decoder = ClientDecoder::speaking(connection.version(), &self.limits);
+            let Ok(Some((frame, len))) = decoder.decode(rest) else { break };
             let mut altered = BytesMut::new();
             self.alter_request(&connection, frame, &mut altered);
             self.note_request(&mut connection, &frame);
@@ -42,6 +43,10 @@ impl Saboteur {
                 let last = next(commit.subscription).checked_sub(1);
                 let offset = last.map_or(commit.offset, |last| commit.offset.min(last));
                 ClientFrame::Commit(Commit { offset, ..commit }).encode(out);
+            }
+            (Defect::CommitRewound, ClientFrame::Commit(commit)) => {
+                let rewind = commit.rewind.map(|_| u32::MAX);
+                ClientFrame::Commit(Commit { rewind, ..commit }).encode(out);
             }
             (Defect::WideWindow, ClientFrame::Subscribe(one))
                 if (1..self.limits.max_window).contains(&one.window) =>
@@ -108,7 +113,7 @@ impl Saboteur {
             }
             ClientFrame::Batch(batch) => {
                 for operation in batch.operations.iter() {
-                    if let Operation::Commit { subscription, offset } = operation {
+                    if let Operation::Commit { subscription, offset, .. } = operation {
                         note_commit(connection, subscription, offset);
                     }
                 }

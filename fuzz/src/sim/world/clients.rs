@@ -140,7 +140,7 @@ impl World {
             return (0, 0);
         };
         let (mut read, mut wrote) = (0, 0);
-        let mut is_broken = open.reset_at.is_some_and(|time| time <= now);
+        let mut is_broken = open.is_cut || open.reset_at.is_some_and(|time| time <= now);
         while !is_broken && open.frozen_until <= now && app.client.wants_read() && read < READ_AT_ONCE {
             let limit = usize::try_from(open.rng.between(1, 4_096)).unwrap_or(1);
             if let Some(bytes) = open.to_client.read(now, limit) {

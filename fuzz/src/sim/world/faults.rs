@@ -55,7 +55,10 @@ impl World {
             }
             "reset" => {
                 self.counts.resets += 1;
-                if bytes == 0 {
+                if bytes == 0 && direction == 1 {
+                    // The client's end is gone; what is on its way reaches the broker late (rule P4).
+                    (open.is_cut, open.frozen_until) = (true, now + long);
+                } else if bytes == 0 {
                     open.reset_at = Some(now);
                 } else {
                     // An earlier break stays in force.

@@ -12,6 +12,7 @@ use crate::sim::plan::Faults;
 use crate::sim::random::Rng;
 
 /// A connection.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Link {
     /// Index of the broker's end, while there is one.
     pub(super) session: Option<usize>,
@@ -21,6 +22,8 @@ pub(super) struct Link {
     pub(super) rng: Rng,
     pub(super) frozen_until: u64,
     pub(super) reset_at: Option<u64>,
+    /// The client's end is broken, and the broker does not know yet.
+    pub(super) is_cut: bool,
     /// Bytes that get through in each direction before it breaks.
     pub(super) breaks_after: [Option<usize>; 2],
     pub(super) is_eof_reported: bool,

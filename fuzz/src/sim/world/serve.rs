@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use bytes::Buf;
-use zaichik_engine::{CloseReason, Status, Turn};
+use zaichik_engine::{Broker, CloseReason, Status, Turn};
+use zaichik_proto::RECORD_OVERHEAD;
 
 use super::link::{Link, send};
 use super::{Actor, READ_AT_ONCE, World};
@@ -23,7 +24,9 @@ impl World {
             return Ok(());
         }
         trace::event(self.now, Event::House);
+        let before = self.connections.broker.steps();
         let turn = self.connections.housekeep();
+        check_work(self.connections.broker.steps() - before, 0)?;
         self.checker.housekept(broker_now);
         if let Some(armed) = self.armed() {
             let late = if self.is_healing { 0 } else { self.plan.faults.late };
@@ -73,6 +76,7 @@ impl World {
             rng: Rng::new(self.plan.seed, Concern::Net, link),
             frozen_until: 0,
             reset_at: None,
+            is_cut: false,
             breaks_after: [None; 2],
             is_eof_reported: false,
             is_abandoned: false,
@@ -171,7 +175,7 @@ impl World {
     /// A session exchanges with the broker, and the checker checks the outcome.
     pub(super) fn exchange(&mut self, link: u64) -> Result<Turn, Broken> {
         let broker_now = self.tick();
-        let before_stats = *self.connections.broker.stats();
+        let (before_stats, steps) = (*self.connections.broker.stats(), self.connections.broker.steps());
         let Some(open) = self.links.get_mut(&link) else { return Ok(Turn::Done) };
         let Some(connection) = open.session else { return Ok(Turn::Done) };
         let Some(session) = self.connections.session(connection) else { return Ok(Turn::Done) };
@@ -182,6 +186,7 @@ impl World {
         let out = session.outbound();
         let before = (out.control_len(), out.stream_len());
         let turn = self.connections.exchange(connection);
+        let steps = self.connections.broker.steps() - steps;
         let stats = *self.connections.broker.stats();
         let Some(session) = self.connections.session(connection) else { return Ok(Turn::Done) };
         let taken = waiting - session.inbound().len();
@@ -193,6 +198,7 @@ impl World {
             }
             Some(_) => 0,
         };
+        check_work(steps, applied)?;
         let is_over = session.close_reason().is_some();
         let has_room = session.outbound().stream_len() < self.plan.limits.output_buffer;
         let is_drained = has_room && turn == Turn::Done && session.status() == Status::Open;
@@ -278,6 +284,15 @@ impl World {
         }
         wrote
     }
+}
+
+/// Rule S14: the work of a call that applied some bytes of requests is bounded.
+fn check_work(steps: u64, applied: usize) -> Verdict {
+    let of_records = 4 * (applied / RECORD_OVERHEAD) as u64;
+    if steps > Broker::MAX_STEPS + of_records {
+        return Broken::because("S14", format!("{steps} steps in one call, which applied {applied} bytes"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ impl Client {
     /// The broker sent Welcome: restores the state of the last connection.
     pub(super) fn welcomed(&mut self, welcome: &Welcome<'_>) -> Result<(), LinkError> {
         let same_instance = self.connection.welcomed(welcome, self.now)?;
-        self.inbound.open(&welcome.limits);
+        self.inbound.open(self.connection.version(), &welcome.limits);
         if !same_instance {
             self.subscriptions.forget_taken();
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use zaichik_proto::{
-    AckLevel, Batch as BatchFrame, ClientFrame, HEADER_LEN, Producer, Publish, Record, Records, Timestamp,
-    TopicName,
+    AckLevel, Batch as BatchFrame, ClientFrame, HEADER_LEN, OperationsBuilder, Producer, Publish, Record,
+    Records, Timestamp, TopicName, Version,
 };
 
 use super::Client;
@@ -17,6 +17,9 @@ use crate::size::Size;
 
 /// Bytes of a Publish frame's body besides the producer, the topic and the records.
 const PUBLISH_FIXED: usize = 4 + 4 + 1 + 1 + 1;
+
+/// Bytes of a rewind number.
+const REWIND: usize = 4;
 
 /// Bytes of a producer's id, epoch and sequence number.
 const PRODUCER_FIXED: usize = 16 + 4 + 8;
@@ -102,6 +105,13 @@ impl Client {
         size.check(self.limits())?;
         self.check_room()?;
         let sent = self.sent_operations(batch)?;
+        let rewinds: Vec<_> = sent.iter().filter_map(SentOperation::rewind).collect();
+        // Only a batch that commits differs between the versions, and it has its connection.
+        let is_plain = rewinds.is_empty() || self.connection.version() == Version::One;
+        let size = size.with(if is_plain { 0 } else { rewinds.len().saturating_mul(REWIND) });
+        size.check(self.limits())?;
+        let with_rewinds = if is_plain { None } else { Some(batch.encoded_with(rewinds)) };
+        let operations = with_rewinds.as_ref().map_or(operations, OperationsBuilder::operations);
         let new = NewRequest {
             topic: sent.first().map_or_else(Arc::default, |operation| Arc::clone(operation.topic())),
             kind: RequestKind::Batch(PublishState::new(size)),
@@ -138,7 +148,8 @@ impl Client {
                         return Err(RequestError::NotApplied { topic });
                     }
                     let (id, generation) = (subscription.id(), subscription.generation());
-                    Ok(SentOperation::Commit { topic, subscription: id, offset: *offset, generation })
+                    let (offset, rewind) = (*offset, subscription.rewind_number());
+                    Ok(SentOperation::Commit { topic, subscription: id, offset, generation, rewind })
                 }
             })
             .collect()

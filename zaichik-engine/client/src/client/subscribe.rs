@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use zaichik_proto::{ClientFrame, Commit, MAX_NAME_LEN, Timestamp, TopicName, Unsubscribe};
+use zaichik_proto::{ClientFrame, Commit, MAX_NAME_LEN, Timestamp, TopicName, Unsubscribe, Version};
 
 use super::Client;
 use crate::answer::{Answer, RequestId, SubscriptionId};
@@ -127,9 +127,10 @@ impl Client {
             return Ok(self.requests.answer_at_once(Answer::Committed { cursor }));
         }
         let new = self.with_timeout(topic, RequestKind::Commit(subscription, offset, generation));
-        let (wire, id) = self
-            .requests
-            .insert(new, |request| self.encoder.small(&commit_frame(request, subscription, offset, false)));
+        let rewind = self.commit_rewind(subscription);
+        let (wire, id) = self.requests.insert(new, |request| {
+            self.encoder.small(&commit_frame(request, subscription, offset, rewind, false))
+        });
         if step == CommitStep::Wait {
             self.requests.park(wire);
             self.subscriptions.change(subscription, |state| state.wait_with_commit(wire, offset, generation));
@@ -180,8 +181,15 @@ impl Client {
     /// Writes a commit at once. The windows bound the number of commits: each one follows a received message, and the
     /// broker sends no more messages before it has the commits.
     pub(super) fn send_quiet_commit(&mut self, subscription: SubscriptionId, offset: u64) {
-        let frame = commit_frame(NO_ANSWER, subscription, offset, true);
+        let rewind = self.commit_rewind(subscription);
+        let frame = commit_frame(NO_ANSWER, subscription, offset, rewind, true);
         self.outbound.frame(|out| frame.encode(out));
+    }
+
+    /// The rewind number that a commit carries now: none in version 1 (rule A10).
+    fn commit_rewind(&self, id: SubscriptionId) -> Option<u32> {
+        let subscription = self.subscriptions.get(id)?;
+        (self.connection.version() > Version::One).then(|| subscription.rewind_number())
     }
 }
 
@@ -206,7 +214,8 @@ fn commit_frame(
     request: u32,
     subscription: SubscriptionId,
     offset: u64,
+    rewind: Option<u32>,
     quiet: bool,
 ) -> ClientFrame<'static> {
-    ClientFrame::Commit(Commit { request, subscription: subscription.0, offset, quiet })
+    ClientFrame::Commit(Commit { request, subscription: subscription.0, offset, rewind, quiet })
 }

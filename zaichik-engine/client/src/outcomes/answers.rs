@@ -13,7 +13,7 @@ use crate::batch::{self, SentOperation};
 use crate::error::Violation;
 use crate::event::Event;
 use crate::info::{SubscriptionInfo, TopicInfo};
-use crate::requests::{Described, RequestKind};
+use crate::requests::{Described, Original, RequestKind};
 
 impl Outcomes<'_> {
     /// A topic was created, or existed.
@@ -32,6 +32,7 @@ impl Outcomes<'_> {
                 count,
                 duplicates: Vec::new(),
                 created: false,
+                repeated: false,
             };
             self.requests.publish_accepted(wire, receipt)?;
             first_offset = first_offset.saturating_add(u64::from(count));
@@ -44,13 +45,22 @@ impl Outcomes<'_> {
 
     /// A publish was accepted.
     pub(crate) fn published(&mut self, published: &Published<'_>) -> Result<(), Violation> {
-        let count = self.requests.records_of_first_publish(published.request)?;
+        let fill = self.requests.sent_kind(published.request)?.fill_of(Original::Publish);
+        let count = match fill {
+            Some(fill) => fill.state.size.records,
+            None => self.requests.records_of_first_publish(published.request)?,
+        };
         let receipt = PublishReceipt {
             first_offset: published.first_offset,
             count,
             duplicates: published.duplicates.iter().collect(),
             created: published.created,
+            repeated: published.repeated == Some(true),
         };
+        if fill.is_some() {
+            // Its original had been stored when it was given up.
+            return self.requests.was_published(published.request, receipt);
+        }
         self.requests.publish_accepted(published.request, receipt)
     }
 
@@ -60,6 +70,19 @@ impl Outcomes<'_> {
         let sent = self.requests.sent(request)?;
         let operations = match (sent.kind, &sent.operations) {
             (RequestKind::Batch(_), Some(operations)) => Arc::clone(operations),
+            (RequestKind::Fill(fill), operations) => {
+                let operations = operations.clone();
+                let original = self.requests.original(request, fill, batched);
+                let Some(operations) = operations.filter(|_| original == Some(true)) else {
+                    self.requests.sequence_used(request)?;
+                    match original {
+                        None => self.requests.filled(request, fill),
+                        Some(_) => self.requests.give_up(request),
+                    }
+                    return Ok(());
+                };
+                operations
+            }
             _ => return Err(Violation::Answer { request }),
         };
         let receipt = batch::receipt(batched, &operations).ok_or(Violation::Offsets { request })?;
@@ -94,6 +117,7 @@ impl Outcomes<'_> {
             | RequestKind::Publish(_)
             | RequestKind::QuietPublish(_)
             | RequestKind::Batch(_)
+            | RequestKind::Fill(_)
             | RequestKind::Subscribe(_)
             | RequestKind::Resubscribe(..)
             | RequestKind::Unsubscribe(_)

@@ -104,6 +104,7 @@ impl Outcomes<'_> {
             }
             RequestKind::CreateTopic
             | RequestKind::AlterTopic
+            | RequestKind::Fill(_)
             | RequestKind::Resubscribe(..)
             | RequestKind::Unsubscribe(_)
             | RequestKind::Commit(..)

@@ -8,7 +8,7 @@ use super::Outcomes;
 use crate::answer::SubscriptionId;
 use crate::error::{RequestError, Violation};
 use crate::event::Event;
-use crate::requests::{Progress, PublishState, RequestKind};
+use crate::requests::{Fill, Progress, PublishState, RequestKind};
 use crate::subscription::Subscription;
 
 impl Outcomes<'_> {
@@ -17,7 +17,9 @@ impl Outcomes<'_> {
         let request = self.requests.sent(wire)?;
         let (kind, topic) = (request.kind, Arc::clone(&request.topic));
         match kind {
-            RequestKind::Publish(state) | RequestKind::Batch(state) => {
+            RequestKind::Publish(state)
+            | RequestKind::Batch(state)
+            | RequestKind::Fill(Fill { state, .. }) => {
                 return self.requests.publish_refused(wire, state, refusal, self.now);
             }
             RequestKind::Resubscribe(id, _) => {
@@ -58,14 +60,16 @@ impl Outcomes<'_> {
             self.requests.retry_now(wire);
             return true;
         }
-        // Requests behind a publish that was refused unapplied are not applied, so this one will be refused as well.
-        match self.requests.held_by(wire).filter(|_| is_sent) {
+        // Requests behind a publish that was refused unapplied are not applied, so this one will be refused as well,
+        // unless bytes of an earlier connection bring the missing one.
+        match self.requests.held_by(wire).filter(|_| is_sent && !self.requests.has_late()) {
             Some(refusal) => self.requests.answer_early(wire, Err(RequestError::HeldBack { topic, refusal })),
             None if is_sent && is_unread => {
                 self.requests.answer_early(wire, Err(RequestError::Unread { topic }));
             }
             None if is_sent || may_be_applied => {
                 self.requests.answer_early(wire, Err(RequestError::Unknown { topic }));
+                self.requests.fill_unless_sent(wire);
             }
             None => self.deadline_passed_unsent(wire, kind, topic),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use zaichik_proto::Timestamp;
 
-use super::request::{LostRequest, Progress, RequestKind};
+use super::request::{Fill, LostRequest, Progress, Reason, RequestKind};
 use super::{Requests, is_numbered};
 use crate::error::RequestError;
 use crate::planted::{Defect, is_planted};
@@ -18,27 +18,28 @@ impl Requests {
     pub(crate) fn connection_lost(&mut self, taken: u64) -> Vec<LostRequest> {
         self.publishes.clear();
         self.queue.clear();
-        self.uncertain = 0;
-        // Requests behind one that was refused unapplied are not applied.
-        let is_holding = self.producer.held_by().is_some();
-        let mut given_back = None;
+        (self.uncertain, self.bound) = (0, 0);
+        let mut highest = None;
         let mut lost = Vec::with_capacity(self.table.len());
         for request in self.table.iter_mut() {
             let progress = mem::replace(&mut request.progress, Progress::Waiting);
             let has_left = matches!(progress, Progress::Sent { end } if end <= taken);
             let is_waiting = progress == Progress::Waiting;
             lost.push((request.order, LostRequest { wire: request.wire, has_left, is_waiting }));
-            let Some(sequence) = request.sequence else {
+            if request.sequence.is_none() {
                 continue;
-            };
-            request.may_be_applied = (request.may_be_applied || has_left) && !is_holding;
-            if request.may_be_applied {
-                self.uncertain = self.uncertain.saturating_add(1);
-            } else {
-                request.sequence = None;
-                given_back = Some(given_back.map_or(sequence, |least: u64| least.min(sequence)));
+            }
+            request.is_bound |= has_left;
+            // Nothing is to be learned from the answer to an empty batch whose original was answered.
+            let is_settled = matches!(request.kind, RequestKind::Fill(_)) && request.id.is_none();
+            request.may_be_applied |= has_left && !is_settled;
+            self.uncertain = self.uncertain.saturating_add(usize::from(request.may_be_applied));
+            self.bound = self.bound.saturating_add(usize::from(request.is_bound));
+            if request.is_bound {
+                highest = highest.max(request.sequence);
             }
         }
+        let given_back = self.give_back(highest);
         self.producer.connection_lost(given_back);
         lost.sort_unstable_by_key(|(order, _)| *order);
         lost.into_iter().map(|(_, lost)| lost).collect()
@@ -50,36 +51,68 @@ impl Requests {
         let Some(request) = self.table.get_mut(wire) else {
             return false;
         };
-        let (RequestKind::Publish(state) | RequestKind::Batch(state)) = request.kind else {
+        let (RequestKind::Publish(state) | RequestKind::Batch(state) | RequestKind::Fill(Fill { state, .. })) =
+            request.kind
+        else {
             return false;
         };
         if !is_numbered(&self.producer, request) {
             return false;
         }
+        let is_wanted = request.id.is_some();
         let topic = Arc::clone(&request.topic);
-        let error = match (request.may_be_applied, state.refusal) {
-            (true, _) if !is_over => {
-                if !is_planted(Defect::ResendForgotten) {
-                    self.queue.push_again(request);
-                }
-                return true;
+        if request.may_be_applied {
+            if is_over {
+                self.answer(wire, Err(RequestError::Unknown { topic }));
+            } else if !is_planted(Defect::ResendForgotten) {
+                self.resend_number(wire, is_wanted);
             }
-            (true, _) => RequestError::Unknown { topic },
-            (false, _) if request.id.is_none() => {
-                self.remove(wire);
-                return true;
-            }
-            (false, Some(refusal)) if is_over => RequestError::Refused { topic, refusal },
-            (false, None) if is_over => RequestError::Closed,
+            return true;
+        }
+        let error = match state.refusal {
+            _ if !is_wanted => None,
+            Some(refusal) if is_over => Some(RequestError::Refused { topic, refusal }),
+            None if is_over => Some(RequestError::Closed),
             // The deliveries that it commits are gone with the connection.
-            (false, _) if request.has_commits() => RequestError::NotApplied { topic },
-            (false, _) => {
-                self.requeue(wire);
-                return true;
-            }
+            _ if request.has_commits() => Some(RequestError::NotApplied { topic }),
+            _ => None,
         };
-        self.answer(wire, Err(error));
+        if request.sequence.is_none() || is_over {
+            match error {
+                Some(error) => self.answer(wire, Err(error)),
+                None if is_wanted => self.requeue(wire),
+                None => drop(self.remove(wire)),
+            }
+            return true;
+        }
+        let is_wanted = is_wanted && error.is_none();
+        if let Some(error) = error {
+            self.answer_early(wire, Err(error));
+        }
+        self.resend_number(wire, is_wanted);
         true
+    }
+
+    /// Queues a request that keeps its number, or if it is no longer wanted an empty batch.
+    fn resend_number(&mut self, wire: u32, is_wanted: bool) {
+        if !is_wanted {
+            self.fill(wire, Reason::NotSent);
+        }
+        if let Some(request) = self.table.get_mut(wire) {
+            self.queue.push_again(request);
+        }
+    }
+
+    /// Takes back the numbers above `highest`, which certainly never reach the broker; returns the smallest one.
+    fn give_back(&mut self, highest: Option<u64>) -> Option<u64> {
+        let mut least = None;
+        for request in self.table.iter_mut() {
+            if request.sequence > highest {
+                let sequence = request.sequence.take();
+                least = if least.is_none() { sequence } else { least.min(sequence) };
+            }
+        }
+        least
     }
 
     /// The connection that is gone was last heard at `at`.
@@ -100,23 +133,40 @@ impl Requests {
     pub(crate) fn connected(&mut self, same_instance: bool, now: Timestamp) {
         if !same_instance {
             self.producer.forget();
-        }
-        if !same_instance || self.producer.resend_until() <= now {
+            for wire in self.uncertain() {
+                self.give_up(wire);
+            }
+            self.renumber();
+        } else if self.producer.resend_until() <= now {
             self.give_up_uncertain();
         }
     }
 
-    /// Publishes and batches that an earlier connection may have carried to the broker are not resent.
+    /// Publishes and batches that an earlier connection may have carried to the broker are not resent; empty batches take
+    /// their places.
     pub(crate) fn give_up_uncertain(&mut self) {
+        for wire in self.uncertain() {
+            let Some(request) = self.table.get_mut(wire) else {
+                continue;
+            };
+            let topic = Arc::clone(&request.topic);
+            self.settled.extend(request.committed_subscriptions());
+            (request.may_be_applied, request.operations) = (false, None);
+            self.uncertain = self.uncertain.saturating_sub(1);
+            self.answer_early(wire, Err(RequestError::Unknown { topic }));
+            self.fill(wire, Reason::NotSent);
+        }
+    }
+
+    /// The requests that may have been applied on a connection that is gone, in the order in which they were made.
+    fn uncertain(&self) -> Vec<u32> {
         if self.uncertain == 0 {
-            return;
+            return Vec::new();
         }
         let uncertain = self.table.iter().filter(|request| request.may_be_applied);
         let mut uncertain: Vec<_> = uncertain.map(|request| (request.order, request.wire)).collect();
         uncertain.sort_unstable();
-        for (_, wire) in uncertain {
-            self.give_up(wire);
-        }
+        uncertain.into_iter().map(|(_, wire)| wire).collect()
     }
 
     /// The client is closed, and every request is answered.

@@ -2,7 +2,7 @@
 //!
 //! The broker applies a producer's requests only in the order of their numbers. So the client sends them in
 //! the order in which they were made, and when one is refused unapplied, so are all requests behind it. Then the client
-//! sends nothing until all answers have arrived and the wait is over, and renumbers the requests.
+//! sends nothing until all answers have arrived and the wait is over, and resends the requests with their numbers.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -91,20 +91,15 @@ impl Producer {
     }
 
     /// A number is used up by a request that was first written at `written_at`, if that is known.
-    pub(crate) fn used(&mut self, sequence: u64, written_at: Option<Timestamp>) {
+    pub(crate) fn used(&mut self, written_at: Option<Timestamp>) {
         self.known_at = written_at.or(self.known_at);
-        if self.hold.is_some() {
-            // The broker broke the rule and applied a request behind a refused one.
-            self.next_sequence = sequence.saturating_add(1);
-        }
     }
 
-    /// A request was not applied: its number, or the one that the broker expects, is the next to be assigned.
-    pub(crate) fn hold(&mut self, now: Timestamp, next_sequence: Option<u64>, refusal: Refusal) {
+    /// A request that was written at `written_at` was not applied, and neither are those behind it.
+    pub(crate) fn hold(&mut self, now: Timestamp, written_at: Timestamp, refusal: Refusal) {
         self.hold.get_or_insert(Hold { until: now, refusal });
-        if let Some(next) = next_sequence {
-            self.next_sequence = next;
-        }
+        // The broker heard the producer when it refused the request, and remembers it from then on.
+        self.resend_until = self.resend_until.max(written_at.plus_micros(self.memory_micros));
     }
 
     /// Sends nothing before `until`, because of this refusal.
@@ -130,11 +125,11 @@ impl Producer {
         self.hold.map(|hold| hold.refusal)
     }
 
-    /// The connection is gone, and nothing is in flight. `given_back` is the smallest number that certainly did not
-    /// reach the broker.
+    /// The connection is gone, and nothing is in flight. `given_back` is the smallest number that certainly never
+    /// reaches the broker, like all higher ones.
     pub(crate) fn connection_lost(&mut self, given_back: Option<u64>) {
         self.in_flight.clear();
-        if let Some(sequence) = given_back.filter(|_| self.hold.is_none()) {
+        if let Some(sequence) = given_back {
             self.next_sequence = sequence;
         }
     }
@@ -142,6 +137,13 @@ impl Producer {
     /// The client is closed.
     pub(crate) const fn close(&mut self) {
         self.hold = None;
+    }
+
+    /// Assigns numbers to the next `count` requests; returns the first one.
+    pub(crate) const fn assign_all(&mut self, count: u64) -> u64 {
+        let first = self.next_sequence;
+        self.next_sequence = first.saturating_add(count);
+        first
     }
 
     /// The broker does not know this producer.
@@ -163,10 +165,6 @@ impl Producer {
 impl Producer {
     pub(crate) fn in_flight(&self) -> Vec<u32> {
         self.in_flight.iter().map(|(wire, _)| *wire).collect()
-    }
-
-    pub(crate) const fn is_holding(&self) -> bool {
-        self.hold.is_some()
     }
 
     pub(crate) const fn next_sequence(&self) -> u64 {

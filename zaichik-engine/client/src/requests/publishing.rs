@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use zaichik_proto::{Refusal, RefusalCode, Timestamp};
 
-use super::request::{PublishState, Request, RequestKind};
+use super::request::{PublishState, Reason, Request, RequestKind};
 use super::{Requests, is_numbered};
 use crate::answer::{Answer, PublishReceipt};
 use crate::error::{RequestError, Violation};
@@ -71,10 +71,10 @@ impl Requests {
     pub(crate) fn sequence_used(&mut self, wire: u32) -> Result<(), Violation> {
         let request = self.sent(wire)?;
         let may_be_repeated = request.may_be_applied;
-        if let Some(sequence) = request.sequence {
+        if request.sequence.is_some() {
             let written_at = self.producer.answered(wire).ok_or(Violation::Answer { request: wire })?;
             // A repeated answer does not show how long the broker will remember the producer.
-            self.producer.used(sequence, Some(written_at).filter(|_| !may_be_repeated));
+            self.producer.used(Some(written_at).filter(|_| !may_be_repeated));
         }
         Ok(())
     }
@@ -94,12 +94,15 @@ impl Requests {
             if code == RefusalCode::SequenceGap && refusal.value >= sequence {
                 return Err(Violation::Answer { request: wire });
             }
-            self.producer.answered(wire).ok_or(Violation::Answer { request: wire })?;
-            self.unapplied(wire, sequence, state, refusal, now);
+            let written_at = self.producer.answered(wire).ok_or(Violation::Answer { request: wire })?;
+            self.unapplied(wire, state, refusal, written_at, now);
             return Ok(());
         }
         self.sequence_used(wire)?;
-        if code == RefusalCode::SequenceTooOld {
+        // Another owner says nothing about what was applied before.
+        let is_fenced = code == RefusalCode::ProducerFenced
+            && self.get(wire).is_some_and(|request| request.may_be_applied);
+        if code == RefusalCode::SequenceTooOld || is_fenced {
             self.give_up(wire);
         } else {
             self.finish_refused(wire, refusal);
@@ -107,67 +110,48 @@ impl Requests {
         Ok(())
     }
 
-    /// A producer's request was not applied, and its number is free. It is resent before everything behind it, unless
-    /// that is too late.
+    /// A producer's request, written at `written_at`, was not applied. It is resent with its number, before everything
+    /// behind it; an empty batch is sent instead if it is too late for that, or if nobody waits for the answer.
     fn unapplied(
         &mut self,
         wire: u32,
-        sequence: u64,
         mut state: PublishState,
         refusal: Refusal,
+        written_at: Timestamp,
         now: Timestamp,
     ) {
         let is_gap = refusal.code == RefusalCode::SequenceGap;
         let is_first = self.producer.held_by().is_none();
-        let next_sequence = match (is_gap, is_first) {
-            (true, _) => Some(refusal.value),
-            (false, true) => Some(sequence),
-            (false, false) => None,
-        };
-        self.producer.hold(now, next_sequence, refusal);
-        if is_first {
-            // Requests that an earlier connection may have carried to the broker come after this one, so they were not
-            // applied either.
-            for again in self.queue.again() {
-                self.not_applied(again);
-            }
+        self.producer.hold(now, written_at, refusal);
+        if is_gap && is_first {
+            self.fill_missing(refusal.value);
         }
-        if !self.not_applied(wire) {
+        let Some(request) = self.table.get(wire) else {
             return;
+        };
+        let (is_wanted, deadline) = (request.id.is_some(), request.deadline);
+        let is_fill = matches!(request.kind, RequestKind::Fill(_));
+        // The subscriptions in which it commits are not those of this connection, and wait until it is settled.
+        let is_too_late = request.may_be_applied && request.has_commits();
+        if is_too_late {
+            self.abandon(wire, Reason::NotApplied);
+        } else if !is_wanted {
+            self.fill(wire, Reason::NotSent);
         }
         if is_first || !is_gap {
             let at = now.plus_micros(state.backoff.next_after(refusal, &mut self.jitter));
-            if self.get(wire).is_some_and(|request| at >= request.deadline) {
-                self.finish_held(wire, Some(refusal).filter(|_| !is_gap));
-                return;
+            if is_wanted && !is_fill && !is_too_late && at >= deadline {
+                let reason = if is_gap { Reason::HeldBack(refusal) } else { Reason::Refused(refusal) };
+                self.abandon(wire, reason);
+            } else {
+                self.producer.hold_until(at, refusal);
+                state.refusal = if is_gap { state.refusal } else { Some(refusal) };
             }
-            self.producer.hold_until(at, refusal);
-            state.refusal = if is_gap { state.refusal } else { Some(refusal) };
         }
         if let Some(request) = self.table.get_mut(wire) {
             request.set_publish_state(state);
             self.queue.push_again(request);
         }
-    }
-
-    /// A request was certainly not applied. Returns whether to resend it.
-    fn not_applied(&mut self, wire: u32) -> bool {
-        let Some(request) = self.table.get_mut(wire) else {
-            return false;
-        };
-        if request.may_be_applied && request.has_commits() {
-            let topic = Arc::clone(&request.topic);
-            self.finish(wire, Err(RequestError::NotApplied { topic }));
-            return false;
-        }
-        request.sequence = None;
-        let was_uncertain = core::mem::take(&mut request.may_be_applied);
-        let is_awaited = request.id.is_some();
-        self.uncertain = self.uncertain.saturating_sub(usize::from(was_uncertain));
-        if !is_awaited {
-            self.remove(wire);
-        }
-        is_awaited
     }
 
     /// Reschedules a refused publish without a sequence number, if its deadline leaves time for that.
@@ -209,19 +193,12 @@ impl Requests {
 
     /// The deadline of a publish or batch leaves no time to send it; `own` is why it was refused itself, if it was.
     pub(crate) fn finish_held(&mut self, wire: u32, own: Option<Refusal>) {
-        if let Some(refusal) = own {
-            self.finish_refused(wire, refusal);
-            return;
-        }
-        let Some(request) = self.table.get(wire) else {
-            return;
+        let reason = match (own, self.held_by(wire)) {
+            (Some(refusal), _) => Reason::Refused(refusal),
+            (None, Some(refusal)) => Reason::HeldBack(refusal),
+            (None, None) => Reason::NotSent,
         };
-        let topic = Arc::clone(&request.topic);
-        let error = match self.held_by(wire) {
-            Some(refusal) => RequestError::HeldBack { topic, refusal },
-            None => RequestError::NotSent { topic },
-        };
-        self.finish(wire, Err(error));
+        self.abandon(wire, reason);
     }
 
     /// The refusal because of which the request's producer sends nothing, if there is one.

@@ -21,7 +21,7 @@ pub(super) struct SendQueue {
     plain: VecDeque<u32>,
     /// The same for a producer's publishes and batches that were never sent, with or without an acknowledgement.
     ordered: VecDeque<u32>,
-    /// Numbered requests that were sent before, in the order in which they were made.
+    /// Requests that have a number, by their numbers.
     again: BTreeMap<u64, u32>,
     /// The last place assigned.
     last_place: u64,
@@ -54,10 +54,12 @@ impl SendQueue {
         }
     }
 
-    /// Puts a numbered request that was sent before among those to be resent, in the order in which they were made.
+    /// Puts a request that has a number among those to be resent, in the order of their numbers.
     pub(super) fn push_again(&mut self, request: &mut Request) {
-        if self.enter(request, AGAIN) {
-            self.again.insert(request.order, request.wire);
+        if let Some(sequence) = request.sequence
+            && self.enter(request, AGAIN)
+        {
+            self.again.insert(sequence, request.wire);
         }
     }
 
@@ -73,7 +75,9 @@ impl SendQueue {
         if !request.is_queued() {
             return false;
         }
-        self.again.remove(&request.order);
+        if let Some(sequence) = request.sequence {
+            self.again.remove(&sequence);
+        }
         self.count = self.count.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(request.frame.len());
         self.abandoned = self.abandoned.saturating_sub(usize::from(request.is_abandoned()));
@@ -103,12 +107,14 @@ impl SendQueue {
             }
         }
         let ordered = self.first_again().or_else(|| self.ordered.front().copied());
-        let ordered = ordered.filter(|wire| table.get(*wire).is_some_and(is_their_turn));
-        let heads = self.plain.front().copied().into_iter().chain(ordered);
+        let ordered = ordered.filter(|wire| table.get(*wire).is_some_and(&is_their_turn));
+        let quiet = self.quiet_behind_fills(table).filter(|request| is_their_turn(request));
+        let heads =
+            self.plain.front().copied().into_iter().chain(ordered.or(quiet.map(|request| request.wire)));
         heads.min_by_key(|wire| table.get(*wire).map(|request| request.place))
     }
 
-    /// The requests to be resent, in the order in which they were made.
+    /// The requests to be resent, in the order of their numbers.
     pub(super) fn again(&self) -> Vec<u32> {
         self.again.values().copied().collect()
     }
@@ -130,6 +136,14 @@ impl SendQueue {
     /// Whether any queued request is still wanted by the application.
     pub(super) const fn has_wanted(&self) -> bool {
         self.count > self.abandoned
+    }
+
+    /// A publish without an acknowledgement that waits only for empty batches in the place of requests that
+    /// were given up: there is nothing left that it could overtake.
+    fn quiet_behind_fills<'t>(&self, table: &'t Table) -> Option<&'t Request> {
+        let front = table.get(*self.ordered.front()?).filter(|request| request.is_quiet_publish())?;
+        let again = || self.again.values().filter_map(|wire| table.get(*wire));
+        (self.has_again() && again().all(Request::is_idle_fill)).then_some(front)
     }
 
     fn first_again(&self) -> Option<u32> {
@@ -166,7 +180,8 @@ impl SendQueue {
         let max_names = self.count.saturating_mul(2).saturating_add(64);
         assert!(self.plain.len() <= max_names && self.ordered.len() <= max_names);
         for request in table.iter() {
-            let is_again = self.again.get(&request.order) == Some(&request.wire);
+            let again = request.sequence.and_then(|sequence| self.again.get(&sequence));
+            let is_again = again == Some(&request.wire);
             assert!(request.is_queued() || !is_again, "{request:?}");
             if request.is_queued() && is_ordered(request) {
                 assert!(is_again || self.ordered.contains(&request.wire), "{request:?}");

@@ -36,8 +36,11 @@ pub(crate) struct Request {
     pub(crate) progress: Progress,
     /// The complete frame, kept as long as it may be sent.
     pub(crate) frame: Bytes,
-    /// Its sequence number, while the broker has or may have received it (rule P3).
+    /// Its sequence number, from the first time that it is written on (rule P3). No other request ever gets it, unless
+    /// it certainly never left.
     pub(crate) sequence: Option<u64>,
+    /// Whether a connection that is gone may have carried the number to the broker, where it may still arrive.
+    pub(crate) is_bound: bool,
     /// Whether it was sent on a connection that is gone, and no answer since has ruled out that it was applied.
     pub(crate) may_be_applied: bool,
     /// The operations of a batch.
@@ -56,6 +59,8 @@ pub(crate) enum RequestKind {
     /// A publish without acknowledgement; it is forgotten once it is written.
     QuietPublish(Size),
     Batch(PublishState),
+    /// An empty batch that uses up the number of a publish or batch that was given up.
+    Fill(Fill),
     Subscribe(SubscriptionId),
     /// Subscribe after a reconnect, made by the client itself.
     Resubscribe(SubscriptionId, Backoff),
@@ -87,6 +92,30 @@ pub(crate) struct PublishState {
     pub(crate) refusal: Option<Refusal>,
 }
 
+/// A publish or batch that was given up before its number was used up (rule P4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fill {
+    pub(crate) state: PublishState,
+    pub(crate) of: Original,
+    pub(crate) reason: Reason,
+}
+
+/// The request whose number a fill uses up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Original {
+    Publish,
+    Batch,
+}
+
+/// Why a request was given up, which is its answer if it certainly was not applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Refused(Refusal),
+    HeldBack(Refusal),
+    NotApplied,
+    NotSent,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// Waits in the queue for the connection, or for its producer's turn.
@@ -113,6 +142,24 @@ impl PublishState {
     }
 }
 
+impl RequestKind {
+    /// The empty batch in the place of such a request, if it is one.
+    pub(crate) fn fill_of(self, original: Original) -> Option<Fill> {
+        if let Self::Fill(fill) = self { Some(fill).filter(|fill| fill.of == original) } else { None }
+    }
+
+    /// The publish or batch that it is.
+    pub(crate) const fn original(self) -> Option<(PublishState, Original)> {
+        if let Self::Publish(state) = self {
+            Some((state, Original::Publish))
+        } else if let Self::Batch(state) = self {
+            Some((state, Original::Batch))
+        } else {
+            None
+        }
+    }
+}
+
 impl Request {
     /// Appends the frame to the output.
     pub(crate) fn write(&self, out: &mut BytesMut) {
@@ -135,7 +182,8 @@ impl Request {
             RequestKind::Publish(PublishState { size, .. })
             | RequestKind::Batch(PublishState { size, .. })
             | RequestKind::QuietPublish(size) => Some(size),
-            RequestKind::CreateTopic
+            RequestKind::Fill(_)
+            | RequestKind::CreateTopic
             | RequestKind::AlterTopic
             | RequestKind::Subscribe(_)
             | RequestKind::Resubscribe(..)
@@ -160,7 +208,12 @@ impl Request {
 
     /// Whether it is a publish or a batch with an answer, which a producer numbers.
     pub(crate) const fn is_acknowledged_publish(&self) -> bool {
-        matches!(self.kind, RequestKind::Publish(_) | RequestKind::Batch(_))
+        matches!(self.kind, RequestKind::Publish(_) | RequestKind::Batch(_) | RequestKind::Fill(_))
+    }
+
+    /// Whether it only uses up a number, and nothing depends on its answer.
+    pub(super) const fn is_idle_fill(&self) -> bool {
+        matches!(self.kind, RequestKind::Fill(_)) && !self.may_be_applied
     }
 
     /// Whether it is a publish without an answer.
@@ -176,6 +229,12 @@ impl Request {
     /// Whether its answer is no longer awaited and only its sequence number keeps it.
     pub(crate) const fn is_abandoned(&self) -> bool {
         self.id.is_none() && self.is_acknowledged_publish()
+    }
+
+    /// Whether it is a batch that publishes anything.
+    pub(crate) fn has_publishes(&self) -> bool {
+        let operations = self.operations.as_deref().unwrap_or_default();
+        operations.iter().any(|operation| operation.committed_subscription().is_none())
     }
 
     /// Whether it is a batch that commits anything.
@@ -198,7 +257,10 @@ impl Request {
 
     /// Replaces the state of a publish or batch.
     pub(crate) const fn set_publish_state(&mut self, state: PublishState) {
-        if let RequestKind::Publish(old) | RequestKind::Batch(old) = &mut self.kind {
+        if let RequestKind::Publish(old)
+        | RequestKind::Batch(old)
+        | RequestKind::Fill(Fill { state: old, .. }) = &mut self.kind
+        {
             *old = state;
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use zaichik_proto::{Limits, Refusal, RefusalCode, Timestamp};
 
-use super::request::{Progress, RequestKind};
+use super::request::{Progress, Reason, RequestKind};
 use super::{Requests, is_numbered, is_ordered};
 use crate::error::RequestError;
 use crate::outbound::Outbound;
@@ -83,10 +83,15 @@ impl Requests {
         } else {
             error
         };
+        let has_number = request.sequence.is_some();
         if let RequestKind::QuietPublish(_) = request.kind {
             let limit = u64::from(limits.max_message);
             self.count_refused(1, Refusal::with_value(RefusalCode::TooLarge, limit));
         }
-        self.finish(wire, Err(error));
+        if !has_number {
+            return self.finish(wire, Err(error));
+        }
+        self.answer_early(wire, Err(error));
+        self.fill(wire, Reason::NotSent);
     }
 }

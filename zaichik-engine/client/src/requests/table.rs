@@ -75,6 +75,7 @@ mod tests {
             progress: Progress::Waiting,
             frame: Bytes::new(),
             sequence: None,
+            is_bound: false,
             may_be_applied: false,
             operations: None,
             timer: Timestamp::MAX,

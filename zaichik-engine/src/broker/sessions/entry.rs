@@ -6,6 +6,7 @@ use crate::effects::Effects;
 use crate::error::CloseReason;
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::ring::Node;
+use crate::session::IDLE_ROOM;
 use zaichik_proto::Timestamp;
 
 /// The broker's side of a session, from its start until it is detached.
@@ -32,8 +33,18 @@ pub(crate) struct SessionEntry {
     pub(in crate::broker) since: Timestamp,
     /// Bytes received before the handshake was done.
     pub(in crate::broker) received: usize,
-    /// Bytes of its buffers and lanes after its last exchange.
+    /// Bytes that its buffers held, or that were reserved for them, after its last exchange.
     pub(in crate::broker) buffers: usize,
+    /// Bytes that they would have to hold for it to go on, or 0.
+    pub(in crate::broker) lacks: usize,
+    /// Since when it waits for them.
+    pub(in crate::broker) waits_since: Option<Timestamp>,
+    /// Bytes that were reserved for that while it waited, until its next exchange.
+    pub(in crate::broker) reserved: usize,
+    /// Since when its peer has made no progress while it makes the broker hold memory.
+    pub(in crate::broker) stalled_since: Option<Timestamp>,
+    /// Whether it keeps memory of topics that waits to be sent.
+    pub(in crate::broker) pins: bool,
     /// Bytes that the ledger has charged for it.
     pub(in crate::broker) charged: usize,
 }
@@ -48,6 +59,9 @@ struct Fences {
 }
 
 impl SessionEntry {
+    /// Bytes of an idle session.
+    pub(in crate::broker) const IDLE: usize = size_of::<Self>() + IDLE_ROOM;
+
     pub(in crate::broker) const fn new(id: SessionId, ready: Node, throttle: Node, since: Timestamp) -> Self {
         Self {
             id,
@@ -61,9 +75,22 @@ impl SessionEntry {
             evicted: None,
             since,
             received: 0,
-            buffers: 0,
+            buffers: IDLE_ROOM,
+            lacks: 0,
+            waits_since: None,
+            reserved: 0,
+            stalled_since: None,
+            pins: false,
             charged: 0,
         }
+    }
+
+    /// The session is over: returns its subscriptions, and forgets those that it lost.
+    pub(in crate::broker) fn end(&mut self) -> BTreeMap<u32, SubKey> {
+        self.open = false;
+        self.topics.clear();
+        self.fenced = None;
+        core::mem::take(&mut self.subscriptions)
     }
 
     /// Wakes the session, unless it has been woken and has not exchanged since.
@@ -123,10 +150,15 @@ impl SessionEntry {
 
     /// Bytes of the entry, the session's buffers and the list of lost subscriptions.
     pub(in crate::broker) fn footprint(&self) -> usize {
+        self.fixed().saturating_add(self.buffers.max(self.reserved))
+    }
+
+    /// The same without the buffers.
+    pub(in crate::broker) fn fixed(&self) -> usize {
         const FENCE: usize = 2 * size_of::<(u32, u32)>() + size_of::<u32>();
         let fences = self.fenced.as_ref().map_or(0, |fenced| {
             size_of::<Fences>().saturating_add(fenced.epochs.len().saturating_mul(FENCE))
         });
-        size_of::<Self>().saturating_add(self.buffers).saturating_add(fences)
+        size_of::<Self>().saturating_add(fences)
     }
 }

@@ -1,18 +1,27 @@
-//! Records of a topic with `latest` compaction that count against its limits: those not dead (rules R5, C6).
+//! Records that count against a topic's limits: those that are not dead (rules R5, C6).
 //!
-//! A topic whose few keys are rewritten repeatedly keeps one record per key, so its limits must not count superseded
-//! records. The count is updated as records are appended, marked as dead, and removed at the front; a dead record
-//! counts until it is marked.
+//! A dead record behind a live one is not removed, but it must not count: a topic whose few keys are rewritten repeatedly
+//! keeps one record per key, and one whose records have their own time to live keeps those that are left. The count is
+//! updated as records are appended, marked as dead, and removed at the front; a dead record counts until its death is
+//! settled.
 
 use super::Log;
 use super::chunk::Part;
 use super::losses::{Losses, SparseIndex};
+use crate::planted::{Defect, is_planted};
 use crate::topic::amount::Amount;
 
 impl Log {
-    /// The records and their bytes, without the dead ones of `latest` compaction.
+    /// The records and their bytes, without those whose death is settled.
+    #[inline]
     pub(in crate::topic) fn amount_alive(&self) -> Amount {
-        if self.is_latest { self.alive() } else { self.amount() }
+        if self.counts_live() { self.alive() } else { self.amount() }
+    }
+
+    /// Whether some of the records may be dead behind a live one.
+    #[inline]
+    pub(super) fn counts_live(&self) -> bool {
+        self.compaction.is_some() && (self.is_latest || !is_planted(Defect::DeadCount))
     }
 
     /// The first offset from which the records that are not dead are within the limits.
@@ -20,6 +29,7 @@ impl Log {
         let mut left = self.alive();
         let mut offset = self.first.offset;
         while !left.fits(limits) {
+            self.steps.add(1);
             let Some(part) = self.part(self.index_of(offset)) else {
                 debug_assert!(false, "offset {offset} is in no part");
                 break;
@@ -46,6 +56,7 @@ impl Log {
         let mut sum = Amount::default();
         let mut offset = self.first.offset;
         while offset < to {
+            self.steps.add(1);
             let Some(part) = self.part(self.index_of(offset)) else {
                 debug_assert!(false, "offset {offset} is in no part");
                 break;
@@ -66,9 +77,10 @@ impl Log {
     }
 
     /// The records of a part, from an offset on, that are not dead.
-    fn alive_from<'a>(&self, part: Part<'a>, offset: u64) -> impl Iterator<Item = (u64, Amount)> + use<'a> {
+    fn alive_from<'a>(&'a self, part: Part<'a>, offset: u64) -> impl Iterator<Item = (u64, Amount)> {
         let from = self.locate(self.first.moved_to(offset));
         part.records(from).filter_map(move |found| {
+            self.steps.add(1);
             let ordinal = part.losses.and_then(|losses| losses.ordinal(part.span.start, found.offset));
             let is_dead = part.losses.zip(ordinal).is_some_and(|(losses, ordinal)| losses.is_dead(ordinal));
             (!is_dead).then_some((found.offset, Amount::one(found.head.len as u64)))

@@ -1,6 +1,8 @@
 //! Consistency checks of a log.
 
 use super::Log;
+#[cfg(test)]
+use super::chunk::RecordState;
 use super::chunk::count_records;
 use super::losses::SparseIndex;
 
@@ -37,6 +39,12 @@ impl Log {
         self.chunks.iter().any(|chunk| chunk.losses.as_ref().is_some_and(|losses| losses.sparse().is_some()))
     }
 
+    /// Whether the first record is one that [`expire`](Self::expire) passes over.
+    #[cfg(test)]
+    pub(crate) fn is_first_expired(&self, now: u64) -> bool {
+        !self.is_empty() && self.state_at(self.first, now).0 == RecordState::Expired
+    }
+
     /// Whether the state of compaction is consistent with the chunks.
     fn is_compaction_consistent(&self) -> bool {
         let Some(compaction) = &self.compaction else {
@@ -57,6 +65,6 @@ impl Log {
 
     /// Whether the count of records not dead matches the records.
     fn is_alive_consistent(&self) -> bool {
-        !self.is_latest || self.alive_below(self.end) == self.alive()
+        self.compaction.is_none() || self.alive_below(self.end) == self.alive()
     }
 }

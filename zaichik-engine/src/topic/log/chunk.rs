@@ -19,8 +19,6 @@ pub(super) struct Span {
     pub(super) base: u64,
     /// Timestamp of the last record.
     pub(super) last_timestamp: u64,
-    /// When the last of them expires by its own time to live; `u64::MAX` if one has none, or may die otherwise.
-    pub(super) own_death: u64,
     /// Whether any of them may die before the topic's time to live ends.
     pub(super) has_own: bool,
 }
@@ -30,7 +28,7 @@ pub(super) struct Chunk {
     pub(super) span: Span,
     /// Offset after the last record.
     pub(super) end: u64,
-    /// The records; empty once all expired by their own time to live and the memory was freed.
+    /// The records.
     pub(super) data: Bytes,
     pub(super) allocation: u32,
     /// Bytes charged to this chunk: its whole allocation for the last chunk of one, else 0.

@@ -1,4 +1,4 @@
-//! State of a log with `latest` compaction.
+//! Which records of a log died before those in front of them, and which will.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,8 @@ use crate::topic::amount::Amount;
 /// Chunks are rewritten once they hold at least this many dead bytes together.
 const RECLAIM_FROM: usize = 1_024;
 
-/// State of a log with `latest` compaction.
+/// The deaths in a log that do not follow the order of its records: by their own time to live, and with `latest`
+/// compaction.
 #[derive(Debug, Default)]
 pub(super) struct Compaction {
     pub(super) deaths: Deaths,
@@ -26,6 +27,18 @@ pub(super) struct Compaction {
 }
 
 impl Compaction {
+    /// A record was appended to a log whose first offset is `first`.
+    #[inline(never)]
+    pub(super) fn appended(&mut self, offset: u64, len: usize, own_death: u64, first: u64) {
+        self.alive.add(Amount::one(len as u64));
+        if own_death < u64::MAX {
+            let len = u32::try_from(len).unwrap_or(u32::MAX);
+            self.deaths.track_own(own_death, offset, len);
+            // Limits may have removed records earlier; their entries must not accumulate.
+            self.deaths.drop_stale(self.alive.records, first);
+        }
+    }
+
     /// Bytes allocated.
     #[inline(never)]
     pub(super) fn footprint(&self) -> usize {
@@ -54,5 +67,20 @@ impl Compaction {
             self.queue.push_back(start);
             self.queued_bytes = self.queued_bytes.saturating_add(losses.dead);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_only_the_topic_ends_are_not_tracked() {
+        let mut compaction = Compaction::default();
+        let own = |compaction: &Compaction| (compaction.deaths.footprint(), compaction.deaths.next(0, false));
+        compaction.appended(7, 20, u64::MAX, 0);
+        assert_eq!(own(&compaction), (0, u64::MAX));
+        compaction.appended(8, 20, u64::MAX - 1, 0);
+        assert_eq!(own(&compaction), (40, u64::MAX - 1));
     }
 }

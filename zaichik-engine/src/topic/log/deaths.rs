@@ -1,10 +1,13 @@
-//! When the records of a topic with `latest` compaction die (rules C6, C7, R8).
+//! When records die before the topic's time to live ends (rules C6, C7, R8).
 //!
-//! Records superseded within their window, tombstones, and records with their own time to live are kept here until they
-//! die, each kind in the order of its deaths. Readers look up an offset, so a death takes effect on time whether
-//! housekeeping ran or not.
+//! Records with their own time to live, and with `latest` compaction those superseded within their window and tombstones,
+//! are kept here until they die, each kind in the order of its deaths. Deaths that have come are *settled*, a bounded
+//! number at a time: the records are marked in their chunks, and no longer count. Readers look up what is not settled yet,
+//! so a death takes effect on time whether housekeeping ran or not.
 
+use core::ops::Bound;
 use std::collections::BTreeMap;
+use std::collections::btree_map::OccupiedEntry;
 
 /// Facts about a record, available without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,15 @@ pub(super) struct Dead {
     pub(super) is_silent: bool,
 }
 
+/// A death that was settled.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Settled {
+    /// The record died of this.
+    Died(Dead),
+    /// Its own time to live had ended before; that is settled separately.
+    Outlived,
+}
+
 /// Future deaths. Memory: about 100 bytes for each record in each of the three tables.
 #[derive(Debug, Default)]
 pub(super) struct Deaths {
@@ -40,12 +52,15 @@ pub(super) struct Deaths {
     tombstones: BTreeMap<u64, RecordInfo>,
     /// By time of death and offset: the bytes of records with their own time to live.
     own: BTreeMap<(u64, u64), u32>,
-    /// Entries of `own` that remained after the last sweep.
-    own_swept: usize,
+    /// The entry of `own` that was examined last for whether its record still exists.
+    own_examined: (u64, u64),
 }
 
-/// Entries of `own` below which a sweep is not worthwhile.
-const SWEEP_FROM: usize = 64;
+/// Entries of `own` below which stale ones are not looked for.
+const STALE_FROM: u64 = 64;
+
+/// Entries examined for each one added while more than half are stale.
+const EXAMINED: usize = 4;
 
 impl Deaths {
     /// Changes the settings at `now`. Records due by then [were removed](Self::pop) before.
@@ -55,17 +70,30 @@ impl Deaths {
         }
     }
 
-    /// Tracks an appended record of a log whose first offset is `first`.
-    pub(super) fn track(&mut self, info: RecordInfo, first: u64) {
-        if info.is_tombstone {
-            self.tombstones.insert(info.offset, info);
+    /// Tracks an appended tombstone.
+    pub(super) fn track_tombstone(&mut self, info: RecordInfo) {
+        self.tombstones.insert(info.offset, info);
+    }
+
+    /// Tracks an appended record with its own time to live.
+    pub(super) fn track_own(&mut self, own_death: u64, offset: u64, len: u32) {
+        self.own.insert((own_death, offset), len);
+    }
+
+    /// Removes some entries of records below `first`, if there are more of them than of the `alive` records.
+    pub(super) fn drop_stale(&mut self, alive: u64, first: u64) {
+        if self.own.len() as u64 <= alive.saturating_mul(2).saturating_add(STALE_FROM) {
+            return;
         }
-        if info.own_death < u64::MAX {
-            self.own.insert((info.own_death, info.offset), info.len);
-            // Limits may have removed records earlier; their entries must not accumulate.
-            if self.own.len() > self.own_swept.saturating_mul(2).saturating_add(SWEEP_FROM) {
-                self.own.retain(|(_, offset), _| *offset >= first);
-                self.own_swept = self.own.len();
+        for _ in 0..EXAMINED {
+            let after = (Bound::Excluded(self.own_examined), Bound::Unbounded);
+            let Some((key, _)) = self.own.range(after).next() else {
+                self.own_examined = (0, 0);
+                return;
+            };
+            self.own_examined = *key;
+            if key.1 < first {
+                self.own.remove(&self.own_examined);
             }
         }
     }
@@ -81,21 +109,44 @@ impl Deaths {
         (death < info.own_death).then(|| self.take_out(info))
     }
 
-    /// Removes a dead record, if there is one; a record that a limit removed counts as dead.
-    pub(super) fn pop(&mut self, now: u64, first: u64) -> Option<Dead> {
-        while let Some(info) = self.next_silent(now, first) {
+    /// Settles one death that has come by `now`, in a log whose first offset is `first`; `None` if there is none.
+    pub(super) fn pop(&mut self, now: u64, first: u64) -> Option<Settled> {
+        if let Some(info) = self.next_silent(now, first) {
             let death = self.silent_death(info.offset, now).unwrap_or(now);
-            if info.offset < first || death < info.own_death {
-                return Some(self.take_out(info));
+            if death < info.own_death {
+                return Some(Settled::Died(self.take_out(info)));
             }
             // Its own time to live ended first.
             self.lagging.remove(&info.offset);
             self.tombstones.remove(&info.offset);
+            return Some(Settled::Outlived);
         }
         // Last, because records that died silently earlier have been removed from this table.
         let entry = self.own.first_entry().filter(|entry| entry.key().0 <= now)?;
         let ((_, offset), len) = entry.remove_entry();
-        Some(Dead { offset, len, is_silent: false })
+        Some(Settled::Died(Dead { offset, len, is_silent: false }))
+    }
+
+    /// Removes the entries of one record that no longer exists; `false` if there is none at the front of the tables.
+    pub(super) fn drop_removed(&mut self, first: u64, is_empty: bool) -> bool {
+        let removed = |info: &RecordInfo| info.offset < first;
+        let lagging = self.lagging.first_entry().filter(|entry| removed(entry.get()));
+        if lagging.map(OccupiedEntry::remove_entry).is_some() {
+            return true;
+        }
+        let tombstone = self.tombstones.first_entry().filter(|entry| removed(entry.get()));
+        tombstone.map(OccupiedEntry::remove_entry).is_some() || (is_empty && self.own.pop_first().is_some())
+    }
+
+    /// Whether there are deaths that have come by `now` and are not settled.
+    #[inline]
+    pub(super) fn is_behind(&self, now: u64, first: u64) -> bool {
+        self.own.first_key_value().is_some_and(|((death, _), _)| *death <= now)
+            || self.next_silent(now, first).is_some()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.lagging.is_empty() && self.tombstones.is_empty()
     }
 
     /// When the window after a record was superseded ended, or its time to live as a tombstone; `None` if neither did
@@ -106,19 +157,14 @@ impl Deaths {
         superseded.into_iter().chain(deleted).min().filter(|death| *death <= now)
     }
 
-    /// Whether a record died silently and is still in these tables.
-    pub(super) fn is_behind(&self, now: u64) -> bool {
-        self.next_silent(now, 0).is_some()
-    }
-
-    /// When the next record dies; 0 if a limit removed a record that is still in these tables.
+    /// When the next record dies; 0 if [`drop_removed`](Self::drop_removed) has something to do.
     #[inline(never)]
-    pub(super) fn next(&self, first: u64) -> u64 {
+    pub(super) fn next(&self, first: u64, is_empty: bool) -> u64 {
         let end_if_there = |info: &RecordInfo, end: u64| if info.offset < first { 0 } else { end };
         let lagging = self.lagging.values().next().map(|info| end_if_there(info, self.window_end(info)));
         let deleted =
             self.tombstones.values().next().map(|info| end_if_there(info, self.tombstone_end(info)));
-        let own = self.own.keys().next().map(|(death, _)| *death);
+        let own = self.own.keys().next().map(|(death, _)| if is_empty { 0 } else { *death });
         lagging.into_iter().chain(deleted).chain(own).min().unwrap_or(u64::MAX)
     }
 
@@ -128,12 +174,12 @@ impl Deaths {
         info.saturating_add(self.own.len().saturating_mul(40))
     }
 
-    /// The next record that died silently by `now`, or is below `first`.
+    /// The next record that died silently by `now` and still exists.
     fn next_silent(&self, now: u64, first: u64) -> Option<RecordInfo> {
-        let is_due = |info: &&RecordInfo, end: u64| end <= now || info.offset < first;
-        let lagging = self.lagging.values().next().filter(|info| is_due(info, self.window_end(info)));
-        let next = || self.tombstones.values().next().filter(|info| is_due(info, self.tombstone_end(info)));
-        lagging.or_else(next).copied()
+        let lagging = self.lagging.range(first..).next().map(|(_, info)| info);
+        let tombstone = || self.tombstones.range(first..).next().map(|(_, info)| info);
+        let superseded = lagging.filter(|info| self.window_end(info) <= now);
+        superseded.or_else(|| tombstone().filter(|info| self.tombstone_end(info) <= now)).copied()
     }
 
     fn take_out(&mut self, info: RecordInfo) -> Dead {

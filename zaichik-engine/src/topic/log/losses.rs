@@ -1,4 +1,4 @@
-//! Dead and removed records of a chunk of a topic with `latest` compaction.
+//! Dead and removed records of a chunk.
 
 /// The losses of one chunk.
 ///
@@ -27,6 +27,8 @@ pub(super) struct SparseIndex {
     gaps: Vec<(u64, u64)>,
     /// Bytes that the topic had accepted before the end of the chunk.
     end_base: u64,
+    /// Number of records present.
+    records: u64,
 }
 
 /// Contiguous records with consecutive offsets.
@@ -73,12 +75,39 @@ impl Losses {
 
     /// The number of the record at an offset in the chunk that starts at offset `chunk`; `None` if it was removed.
     pub(super) fn ordinal(&self, chunk: u64, offset: u64) -> Option<u64> {
+        self.place(chunk, offset, u64::MAX).map(|(ordinal, _)| ordinal)
+    }
+
+    /// The same, and the offset up to which those of the following records rise by one each. The chunk ends at `end`.
+    pub(super) fn place(&self, chunk: u64, offset: u64, end: u64) -> Option<(u64, u64)> {
         let Some(sparse) = &self.sparse else {
-            return offset.checked_sub(chunk);
+            return Some((offset.checked_sub(chunk)?, end));
         };
         let extent =
             sparse.extents.get(sparse.extent_from(offset)).filter(|extent| extent.start <= offset)?;
-        Some(u64::from(extent.ordinal).saturating_add(offset.saturating_sub(extent.start)))
+        let ordinal = u64::from(extent.ordinal).saturating_add(offset.saturating_sub(extent.start));
+        Some((ordinal, extent.end))
+    }
+
+    /// If the record that is number `ordinal` was marked: whether it died silently, and the number of the first one after
+    /// it that was not marked alike. Looks at 64 records at a time.
+    pub(super) fn marked(&self, ordinal: u64) -> Option<(bool, u64)> {
+        let is_silent = self.is_silent(ordinal);
+        if !is_silent && !is_set(&self.expired, ordinal) {
+            return None;
+        }
+        let bits = if is_silent { &self.silent } else { &self.expired };
+        let (mut word, _) = place(ordinal);
+        let mut passed = ordinal % 64;
+        loop {
+            let marks = bits.get(word).copied().unwrap_or_default();
+            let run = u64::from((marks >> passed).trailing_ones());
+            let end = (word as u64).saturating_mul(64).saturating_add(passed).saturating_add(run);
+            if passed.saturating_add(run) < 64 {
+                return Some((is_silent, end));
+            }
+            (word, passed) = (word.saturating_add(1), 0);
+        }
     }
 
     /// Takes over the marks of an appended chunk, whose first record gets the number `ordinal`.
@@ -131,6 +160,7 @@ impl SparseIndex {
     /// Adds a record at `byte` to `stop` of the new chunk. Records are added in order.
     pub(super) fn keep(&mut self, offset: u64, base: u64, byte: u32, stop: u32) {
         let end = offset.saturating_add(1);
+        self.records = self.records.saturating_add(1);
         let ordinal = match self.extents.last_mut() {
             None => 0,
             Some(extent) if extent.end == offset && end.saturating_sub(extent.start) <= MAX_EXTENT => {
@@ -154,8 +184,13 @@ impl SparseIndex {
     }
 
     /// Number of records present.
-    pub(super) fn len(&self) -> u64 {
-        self.extents.iter().map(|extent| extent.end.saturating_sub(extent.start)).fold(0, u64::saturating_add)
+    pub(super) const fn len(&self) -> u64 {
+        self.records
+    }
+
+    /// Entries of this index.
+    pub(super) fn entries(&self) -> usize {
+        self.extents.len().saturating_add(self.gaps.len())
     }
 
     pub(super) fn extents(&self) -> &[Extent] {

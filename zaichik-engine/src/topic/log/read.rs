@@ -45,17 +45,19 @@ impl Log {
         let (count, len) =
             if !chunk.span.has_own && left <= u64::from(want.records) && rest.len() <= want.bytes {
                 (u32::try_from(left).unwrap_or(u32::MAX), rest.len())
-            } else if self.compaction.is_some() {
+            } else if chunk.span.has_own {
+                let is_behind = self.is_behind(now);
                 let ordinal = losses.and_then(|losses| losses.ordinal(chunk.span.start, at.offset));
                 let ordinal = ordinal.unwrap_or_else(|| at.offset.saturating_sub(chunk.span.start));
                 count_fitting(rest, left, want, |nth, head| {
                     let offset = at.offset.saturating_add(nth);
-                    self.record_state(losses, ordinal.saturating_add(nth), offset, head, now)
+                    self.record_state(losses, ordinal.saturating_add(nth), offset, head, (now, is_behind))
                         == RecordState::Live
                 })
             } else {
-                count_fitting(rest, left, want, |_, head| own_death(head) > now)
+                count_fitting(rest, left, want, |_, _| true)
             };
+        self.steps.add(u64::from(count));
         if count == 0 {
             return Pull::NoRoom;
         }
@@ -66,16 +68,22 @@ impl Log {
     }
 
     /// The first offset at or after `from` whose record is live; the end if none is. [`expire`](Self::expire) was
-    /// called with the same `now`.
+    /// called with the same `now`. If deaths are [settled](Self::settle), this is a search.
     pub(crate) fn first_live(&self, from: Position, now: u64) -> Position {
-        let mut at = self.locate(from.moved_to(from.offset.max(self.first.offset)));
+        let mut at = from.moved_to(from.offset.max(self.first.offset));
         while at.offset < self.end {
             match self.state_at(at, now) {
                 (RecordState::Live, _) => return at,
-                (_, next) => at = self.locate(next),
+                (_, next) => at = next,
             }
         }
         Position::at(self.end.max(from.offset))
+    }
+
+    /// Whether the record at an offset is live.
+    pub(crate) fn is_live(&self, offset: u64, now: u64) -> bool {
+        let exists = self.first.offset <= offset && offset < self.end;
+        exists && self.state_at(Position::at(offset), now).0 == RecordState::Live
     }
 
     /// The first offset from `from` on in another state.
@@ -92,7 +100,7 @@ impl Log {
 
     /// The state of an offset, and the next offset at which it may differ.
     pub(super) fn state_at(&self, at: Position, now: u64) -> (RecordState, Position) {
-        let at = self.locate(at);
+        self.steps.add(1);
         let Some(part) = self.part(self.index_of(at.offset)) else {
             debug_assert!(false, "offset {} is in no part", at.offset);
             return (RecordState::Expired, Position::at(self.end));
@@ -100,21 +108,31 @@ impl Log {
         if !part.may_hold_dead() {
             return (RecordState::Live, Position::at(part.end));
         }
-        let ordinal = match part.losses {
-            Some(losses) => losses.ordinal(part.span.start, at.offset),
-            None if part.data.is_empty() || part.span.own_death <= now => {
-                return (RecordState::Expired, Position::at(part.end));
-            }
-            None => at.offset.checked_sub(part.span.start),
+        let place = match part.losses {
+            Some(losses) => losses.place(part.span.start, at.offset, part.end),
+            None => at.offset.checked_sub(part.span.start).map(|ordinal| (ordinal, part.end)),
         };
-        let head = part.data.get(at.byte as usize..).and_then(RecordHead::peek);
-        if let Some((ordinal, head)) = ordinal.zip(head) {
-            let next = at.moved_to(at.offset.saturating_add(1));
-            return (self.record_state(part.losses, ordinal, at.offset, head, now), next);
+        let Some((ordinal, end)) = place else {
+            let sparse = part.losses.and_then(Losses::sparse);
+            let (expired, end) = sparse.map_or((true, part.end), |sparse| sparse.gone(at.offset, part.end));
+            return (if expired { RecordState::Expired } else { RecordState::Superseded }, at.moved_to(end));
+        };
+        if let Some((is_silent, stop)) = part.losses.and_then(|losses| losses.marked(ordinal)) {
+            let state = if is_silent { RecordState::Superseded } else { RecordState::Expired };
+            let stop = at.offset.saturating_add(stop.saturating_sub(ordinal)).min(end);
+            return (state, at.moved_to(stop));
         }
-        let sparse = part.losses.and_then(Losses::sparse);
-        let (expired, end) = sparse.map_or((true, part.end), |sparse| sparse.gone(at.offset, part.end));
-        (if expired { RecordState::Expired } else { RecordState::Superseded }, Position::at(end))
+        if !self.is_behind(now) {
+            return (RecordState::Live, at.moved_to(at.offset.saturating_add(1)));
+        }
+        let at = self.locate(at);
+        let next = at.moved_to(at.offset.saturating_add(1));
+        let head = part.data.get(at.byte as usize..).and_then(RecordHead::peek);
+        debug_assert!(head.is_some(), "no record at offset {}", at.offset);
+        let state = head.map_or(RecordState::Expired, |head| {
+            self.record_state(part.losses, ordinal, at.offset, head, (now, true))
+        });
+        (state, next)
     }
 
     /// The state of a present record, number `ordinal` of its part.
@@ -124,17 +142,15 @@ impl Log {
         ordinal: u64,
         offset: u64,
         head: RecordHead,
-        now: u64,
+        (now, is_behind): (u64, bool),
     ) -> RecordState {
         let own = own_death(head);
         if let Some(compaction) = &self.compaction {
             if losses.is_some_and(|losses| losses.is_silent(ordinal)) {
                 return RecordState::Superseded;
             }
-            // Records that died since the last housekeeping are not marked yet.
-            if compaction.deaths.is_behind(now)
-                && compaction.deaths.silent_death(offset, now).is_some_and(|death| death < own)
-            {
+            // Deaths that are not settled yet are not marked.
+            if is_behind && compaction.deaths.silent_death(offset, now).is_some_and(|death| death < own) {
                 return RecordState::Superseded;
             }
         }
@@ -147,14 +163,17 @@ impl Log {
         let Some(part) = self.part(index) else {
             return self.end;
         };
-        let earlier = part.records(Position::at(part.span.start)).take_while(|one| one.head.timestamp < time);
+        let earlier = part.records(Position::at(part.span.start)).take_while(|one| {
+            self.steps.add(1);
+            one.head.timestamp < time
+        });
         let offset = earlier.last().map_or(part.span.start, |one| one.offset.saturating_add(1));
         offset.max(self.first.offset)
     }
 
     /// The first offset from which the records are within the limits.
     pub(in crate::topic) fn first_within(&self, limits: Amount) -> u64 {
-        if self.is_latest {
+        if self.counts_live() {
             return self.first_within_alive(limits);
         }
         let by_count = self.first.offset.max(self.end.saturating_sub(limits.records));
@@ -173,7 +192,7 @@ impl Log {
         let (mut offset, mut base) = (at.offset, part.base_of(at));
         let mut records = part.records(at);
         while base < below {
-            // Records removed from a chunk have no sizes any more; a hole is passed as a whole.
+            self.steps.add(1);
             let Some(one) = records.next() else {
                 offset = part.end;
                 break;
@@ -195,7 +214,10 @@ impl Log {
         let Some((part, at)) = self.part_from_first(index) else {
             return self.end;
         };
-        let expired = part.records(at).take_while(|one| dead(one.head.timestamp));
+        let expired = part.records(at).take_while(|one| {
+            self.steps.add(1);
+            dead(one.head.timestamp)
+        });
         expired.last().map_or(at.offset, |one| one.offset.saturating_add(1))
     }
 
@@ -228,6 +250,7 @@ impl Log {
                 (offset, byte) = (last_seen, at.byte as usize);
             }
         }
+        let from = offset;
         while offset < at.offset {
             let Some(head) = data.get(byte..).and_then(RecordHead::peek) else {
                 break;
@@ -235,6 +258,7 @@ impl Log {
             byte = byte.saturating_add(head.len);
             offset = offset.saturating_add(1);
         }
+        self.steps.add(offset.saturating_sub(from));
         seen(span.start, offset, byte).moved_to(at.offset)
     }
 

@@ -1,14 +1,24 @@
-//! Dead records of a topic with `latest` compaction: they are marked, and their space is reclaimed.
+//! Dead records: their deaths are settled, and their space is reclaimed.
 
 use zaichik_proto::RecordHead;
 
 use super::Log;
 use super::chunk::{CHUNK, Chunk, RecordState};
-use super::deaths::{Dead, Deaths, RecordInfo};
+use super::compaction::Compaction;
+use super::deaths::{Dead, RecordInfo, Settled};
 use super::losses::{Losses, SparseIndex};
 use crate::topic::amount::Amount;
 use crate::topic::position::Position;
 use crate::topic::retired::Retired;
+
+/// Steps of marking a record as dead: it is taken out of the tables of deaths, and its chunk is found.
+const STEPS_PER_DEATH: u64 = 4;
+
+/// Chunks whose places are moved in one step.
+const CHUNKS_PER_STEP: usize = 16;
+
+/// Entries of the index of a sparse chunk from which on it is not merged with another one, so that rewriting it is bounded.
+const MAX_ENTRIES: usize = 1_024;
 
 impl Log {
     /// Sets the window and the tombstones' time to live of `latest` compaction (rule C6); `None` turns it off. The log
@@ -16,13 +26,10 @@ impl Log {
     pub(crate) fn set_latest(&mut self, times: Option<(u64, u64)>, now: u64) {
         self.is_latest = times.is_some();
         let Some((window, tombstone_ttl)) = times else {
-            if let Some(compaction) = &mut self.compaction {
-                compaction.deaths = Deaths::default();
-            }
             return;
         };
-        // Dead records stay dead under any new times. Each record dies once, so the cost is amortised over publishes.
-        self.mark_all_dead(now);
+        // Dead records stay dead under any new times. The caller has settled all deaths but the newest.
+        self.settle(now, usize::MAX);
         self.compaction.get_or_insert_default().deaths.set(window, tombstone_ttl, now);
     }
 
@@ -34,11 +41,17 @@ impl Log {
         RecordInfo { offset: self.end.saturating_sub(1), timestamp, own_death, len, is_tombstone }
     }
 
-    /// Tracks an appended record that may die before the topic's time to live ends.
-    pub(crate) fn track(&mut self, info: RecordInfo) {
+    /// Tracks an appended tombstone.
+    pub(crate) fn track_tombstone(&mut self, info: RecordInfo) {
         if let Some(compaction) = &mut self.compaction {
-            compaction.deaths.track(info, self.first.offset);
+            compaction.deaths.track_tombstone(info);
         }
+    }
+
+    /// Begins to track deaths: until now no record could die before those in front of it.
+    #[inline(never)]
+    pub(super) fn track_deaths(&mut self) {
+        self.compaction = Some(Box::new(Compaction { alive: self.amount(), ..Compaction::default() }));
     }
 
     /// A newer record of its key was appended.
@@ -51,14 +64,34 @@ impl Log {
         }
     }
 
-    /// Marks up to `budget` dead records; returns whether there may be more.
-    pub(crate) fn mark_dead(&mut self, now: u64, budget: usize) -> bool {
-        (0..budget).all(|_| self.mark_next_dead(now))
+    /// Settles up to `budget` deaths that have come by `now`; returns whether none is left. Then every dead record is
+    /// marked and does not count, and positions are found by search.
+    pub(crate) fn settle(&mut self, now: u64, budget: usize) -> bool {
+        for _ in 0..budget {
+            if !self.settle_next(now) {
+                return true;
+            }
+        }
+        !self.is_behind(now)
     }
 
-    /// Marks all dead records.
-    pub(crate) fn mark_all_dead(&mut self, now: u64) {
-        while self.mark_next_dead(now) {}
+    /// Whether deaths that have come by `now` are not [settled](Self::settle).
+    #[inline]
+    pub(crate) fn is_behind(&self, now: u64) -> bool {
+        let first = self.first.offset;
+        self.compaction.as_ref().is_some_and(|compaction| compaction.deaths.is_behind(now, first))
+    }
+
+    /// Drops up to `budget` records that no longer exist from the tables of deaths; returns whether there may be more.
+    pub(crate) fn forget_removed(&mut self, budget: usize) -> bool {
+        let (first, is_empty) = (self.first.offset, self.is_empty());
+        let mut drop_one = || {
+            let compaction = self.compaction.as_mut();
+            compaction.is_some_and(|compaction| compaction.deaths.drop_removed(first, is_empty))
+        };
+        let dropped = (0..budget).take_while(|_| drop_one()).count();
+        self.steps.add(dropped as u64);
+        dropped == budget
     }
 
     /// Rewrites one chunk if one is more than half dead; returns whether another one is.
@@ -92,13 +125,16 @@ impl Log {
         }
     }
 
-    fn mark_next_dead(&mut self, now: u64) -> bool {
+    fn settle_next(&mut self, now: u64) -> bool {
         let first = self.first.offset;
-        let dead = self.compaction.as_mut().and_then(|compaction| compaction.deaths.pop(now, first));
-        if let Some(dead) = dead {
+        let Some(settled) = self.compaction.as_mut().and_then(|one| one.deaths.pop(now, first)) else {
+            return false;
+        };
+        self.steps.add(STEPS_PER_DEATH);
+        if let Settled::Died(dead) = settled {
             self.mark_record(dead);
         }
-        dead.is_some()
+        true
     }
 
     fn mark_record(&mut self, Dead { offset, len, is_silent }: Dead) {
@@ -133,8 +169,6 @@ impl Log {
     /// Replaces a chunk and its sparse neighbours with one sparse chunk of their live records, unless a neighbour is
     /// much larger: so every byte is copied few times, and adjacent holes merge.
     fn rewrite(&mut self, index: usize, now: u64, retired: &mut Retired) {
-        // Every record left out must have been counted as dead.
-        self.mark_all_dead(now);
         let (from, to, bytes) = self.neighbours(index);
         let Some((mut span, end)) =
             self.chunks.get(from).zip(self.chunks.get(to)).map(|(first, last)| (first.span, last.end))
@@ -177,6 +211,8 @@ impl Log {
         self.chunk_charges = self.chunk_charges.saturating_add(charge);
         let losses = Some(losses);
         let chunk = Chunk { span, end, data: data.into(), allocation, charge, losses };
+        let moved = self.chunks.len().saturating_sub(to).min(from);
+        self.steps.add((moved / CHUNKS_PER_STEP) as u64);
         self.chunks.drain(from.saturating_add(1)..=to);
         if let Some(place) = self.chunks.get_mut(from) {
             *place = chunk;
@@ -185,18 +221,19 @@ impl Log {
 
     /// The first and the last chunk to be rewritten together with one, and their approximate live bytes.
     fn neighbours(&self, index: usize) -> (usize, usize, usize) {
+        let sparse = |index: usize| self.chunks.get(index)?.losses.as_ref()?.sparse();
+        let mut entries = 0usize;
         let live = |index: usize| {
             let chunk = self.chunks.get(index)?;
             let dead = chunk.losses.as_ref().map_or(0, |losses| losses.dead);
             Some(chunk.data.len().saturating_sub(dead))
         };
-        let is_sparse = |chunk: &Chunk| chunk.losses.as_ref().is_some_and(|losses| losses.sparse().is_some());
         let (mut from, mut to, mut bytes) = (index, index, live(index).unwrap_or_default());
-        let fits = |at: usize, bytes: usize| {
-            self.chunks.get(at).filter(|chunk| is_sparse(chunk))?;
+        let mut fits = |at: usize, bytes: usize| {
+            entries = entries.saturating_add(sparse(at)?.entries());
             let more = live(at)?;
             let is_small = more <= bytes.saturating_mul(2) && bytes.saturating_add(more) <= CHUNK;
-            is_small.then_some(more)
+            (is_small && entries <= MAX_ENTRIES).then_some(more)
         };
         while let Some((at, more)) = from.checked_sub(1).and_then(|at| Some((at, fits(at, bytes)?))) {
             (from, bytes) = (at, bytes.saturating_add(more));

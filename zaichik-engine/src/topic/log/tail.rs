@@ -1,7 +1,5 @@
 //! Allocations of a log: the one that the tail fills, and the chunks that share it.
 
-use std::cmp::Reverse;
-
 use bytes::{Bytes, BytesMut};
 
 use super::Log;
@@ -22,7 +20,6 @@ impl Log {
         self.tail = BytesMut::new();
         self.tail_charge = 0;
         self.chunks.shrink_to(self.chunks.len());
-        self.own_deaths.shrink_to(self.own_deaths.len());
     }
 
     /// Whether [`seal`](Self::seal) has nothing to free.
@@ -82,18 +79,6 @@ impl Log {
             self.chunk_charges = self.chunk_charges.saturating_add(charge);
         }
         self.allocation_closed();
-        if let Some(Chunk { span, .. }) = self.chunks.back()
-            && span.own_death < u64::MAX
-        {
-            self.own_deaths.push(Reverse((span.own_death, span.start)));
-            // Limits may have removed chunks earlier; their entries must not accumulate.
-            if self.own_deaths.len() > self.chunks.len().saturating_mul(2).saturating_add(16) {
-                let mortal =
-                    self.chunks.iter().filter(|chunk| chunk.charge > 0 && chunk.span.own_death < u64::MAX);
-                self.own_deaths =
-                    mortal.map(|chunk| Reverse((chunk.span.own_death, chunk.span.start))).collect();
-            }
-        }
     }
 
     /// Copies the live part of the last `pieces` chunks, which share an allocation, into one of exactly that size. Skipped
@@ -115,7 +100,6 @@ impl Log {
                 losses.get_or_insert_default().absorb(lost, records, ordinal);
             }
             span.last_timestamp = span.last_timestamp.max(part.last_timestamp);
-            span.own_death = span.own_death.max(part.own_death);
             span.has_own |= part.has_own;
             *last = *end;
         }

@@ -15,8 +15,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use zaichik_engine::{BrokerConfig, CloseReason, Note, Seed, Session, SessionId, Status, Timestamp, Turn};
-use zaichik_proto::{HEADER_LEN, TopicOptions};
+use zaichik_engine::{
+    Broker, BrokerConfig, CloseReason, Note, Seed, Session, SessionId, Status, Timestamp, Turn,
+};
+use zaichik_proto::{ClientFrame, HEADER_LEN, RECORD_OVERHEAD, TopicOptions, Version};
 use zaichik_testkit::Connections;
 
 pub(crate) use zaichik_testkit::{Op, Sub, done, keyed, mortal, put, put_all, record};
@@ -55,6 +57,8 @@ pub(crate) struct World {
     remotes: Vec<Remote>,
     /// Whether housekeeping runs when it is due.
     keeps_house: bool,
+    /// The most steps that one call of the broker took (rule S14).
+    pub(crate) most_steps: u64,
 }
 
 /// The broker's end of a connection.
@@ -81,7 +85,23 @@ impl World {
         let now = Timestamp::from_micros(1_000_000_000);
         let mut connections = Connections::with(config, Seed::new(INSTANCE, HASH_KEY), now);
         connections.is_thorough = true;
-        Self { connections, ends: Vec::new(), remotes: Vec::new(), keeps_house: true }
+        Self { connections, ends: Vec::new(), remotes: Vec::new(), keeps_house: true, most_steps: 0 }
+    }
+
+    /// A broker with this much memory for everything but connections; at least 2 MiB. Frames have at most 404,096 bytes.
+    pub(crate) fn with_memory(for_records: u64, change: impl FnOnce(&mut BrokerConfig)) -> Self {
+        Self::with(|config| {
+            (config.wire.max_message, config.wire.max_frame) = (400_000, 404_096);
+            config.memory = for_records / 3 * 4;
+            config.memory = config.memory.max(for_records + config.min_memory() / 2);
+            change(config);
+        })
+    }
+
+    /// The memory used for everything but connections.
+    pub(crate) fn memory_of_records(&self) -> u64 {
+        let ledger = self.broker.ledger();
+        ledger.total() - ledger.sessions
     }
 
     /// For worlds that are too large to verify after every call.
@@ -90,13 +110,29 @@ impl World {
         self
     }
 
-    /// A connection whose handshake is done.
+    /// A connection of version 1 whose handshake is done.
     pub(crate) fn connect(&mut self) -> Peer {
+        self.connect_as(Version::One)
+    }
+
+    /// A connection whose handshake is done.
+    pub(crate) fn connect_as(&mut self, version: Version) -> Peer {
         let peer = self.dial();
-        peer.hello(b"");
+        peer.hello_as(version, b"");
         self.settle();
         assert_eq!(peer.control(), ["welcome"]);
         peer
+    }
+
+    /// Lets a connection have room for as many bytes as one may have that sends much (rule S15), and clears its log.
+    pub(crate) fn warm(&mut self, peer: &Peer) {
+        peer.split_reads(usize::MAX);
+        for _ in 0..20_000 {
+            peer.send(&ClientFrame::Pong { nonce: 0 });
+        }
+        self.settle();
+        peer.log();
+        peer.frames();
     }
 
     /// The topic "t" with these settings, and a connection.
@@ -199,6 +235,18 @@ impl World {
         self.now = to;
     }
 
+    /// The broker does not run for a while, which is reported to it and to its sessions.
+    pub(crate) fn suspend(&mut self, pause: Duration) {
+        self.now = self.now + pause;
+        self.broker.resumed(pause);
+        for index in 0..self.ends.len() {
+            if let Some(session) = self.connections.session(index) {
+                session.resumed(pause);
+            }
+        }
+        self.collect(false);
+    }
+
     /// Housekeeping is late from now on: it never runs again.
     pub(crate) const fn stop_housekeeping(&mut self) {
         self.keeps_house = false;
@@ -270,7 +318,9 @@ impl World {
     fn keep_house(&mut self) -> bool {
         let is_due = self.keeps_house && self.armed().is_some_and(|at| at <= self.now);
         if is_due {
+            let before = self.connections.broker.steps();
             let turn = self.housekeep();
+            count_steps(&self.connections.broker, before, 0, &mut self.most_steps);
             let is_due = self.armed().is_some_and(|at| at <= self.now);
             assert_eq!(turn == Turn::More, is_due, "housekeeping reports whether work remains");
             self.collect(false);
@@ -305,8 +355,12 @@ impl World {
         end.is_due |= moved;
         let mut more = false;
         if end.is_due {
+            let before = self.connections.broker.steps();
+            let waiting = self.connections.session(index).map_or(0, |session| session.inbound().len());
             more = self.connections.exchange(index) == Turn::More;
             (end.is_due, moved) = (more, true);
+            let rest = self.connections.session(index).map_or(0, |session| session.inbound().len());
+            count_steps(&self.connections.broker, before, waiting.saturating_sub(rest), &mut self.most_steps);
         }
         let written =
             if pipe.is_reading { self.connections.write(index, pipe.write_at_once) } else { Bytes::new() };
@@ -370,4 +424,12 @@ impl DerefMut for World {
     fn deref_mut(&mut self) -> &mut Connections {
         &mut self.connections
     }
+}
+
+/// Checks that a call was bounded (rule S14); it applied `taken` bytes of requests.
+fn count_steps(broker: &Broker, before: u64, taken: usize, most: &mut u64) {
+    let steps = broker.steps() - before;
+    *most = steps.max(*most);
+    let of_records = 4 * (taken / RECORD_OVERHEAD) as u64;
+    assert!(steps <= Broker::MAX_STEPS + of_records, "{steps} steps in one call, for {taken} bytes");
 }

@@ -102,6 +102,13 @@ impl World {
         self.remotes[id.0].bytes_sent
     }
 
+    /// Whether everything that the client had to send is on its way, unread by the broker.
+    pub(crate) fn has_left(&mut self, id: RemoteId) -> bool {
+        let remote = &mut self.remotes[id.0];
+        let is_empty = !remote.client.outbound().has_remaining();
+        is_empty && remote.pipe.as_ref().is_some_and(|pipe| !pipe.borrow().to_broker.is_empty())
+    }
+
     /// How often it was connected.
     pub(crate) fn connects(&self, id: RemoteId) -> usize {
         self.remotes[id.0].connects

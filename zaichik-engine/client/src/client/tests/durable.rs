@@ -134,6 +134,24 @@ fn d4_only_the_uncommitted_part_of_a_gap_is_reported() {
 }
 
 #[test]
+fn d4_a_gap_that_ends_at_the_last_commit_is_not_reported() {
+    let mut peer = Peer::open();
+    let sub = attach(&mut peer, 0, 1, 0);
+    peer.deliver(sub, 0, &[b"0", b"1"]);
+    peer.sent();
+    peer.disconnect();
+    peer.message(sub);
+    peer.client.commit_quiet(peer.now, sub, 0).unwrap();
+    peer.connect(1);
+    let sent = peer.sent_one();
+    peer.attached(&sent, 0, 2, 1);
+    let gap = Gap { subscription: sub.0, rewind: 1, reason: GapReason::Expired, from: 0, to: 1 };
+    peer.send(&ServerFrame::Gap(gap));
+    assert_eq!(peer.event(sub), Some(Event::Reconnected { from: 1, start: 1 }));
+    assert_eq!(peer.event(sub), None);
+}
+
+#[test]
 fn d6_a_cursor_that_another_client_moved_overrides_earlier_commits() {
     let mut peer = Peer::open();
     let sub = attach(&mut peer, 0, 1, 0);

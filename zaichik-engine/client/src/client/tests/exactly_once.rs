@@ -137,7 +137,7 @@ impl Broker {
 fn refused(request: u32, code: RefusalCode, value: u64) -> BytesMut {
     let mut out = BytesMut::new();
     let refusal = Refusal::with_value(code, value);
-    ServerFrame::Refused(Refused { request, count: 1, refusal }).encode(&mut out);
+    ServerFrame::Refused(Refused { request, count: 1, refusal, repeated: None }).encode(&mut out);
     out
 }
 
@@ -147,6 +147,7 @@ impl Stored {
         let frame = match self {
             Self::Refused(code) => return refused(request, *code, 0),
             Self::Accepted(offsets, false) => ServerFrame::Published(Published {
+                repeated: None,
                 request,
                 created: false,
                 first_offset: offsets.first().copied(),
@@ -159,7 +160,7 @@ impl Stored {
                     first_offset: *first_offset,
                 });
                 let results = List::encode_into(&mut bytes, results);
-                ServerFrame::Batched(Batched { request, results, duplicates: List::EMPTY })
+                ServerFrame::Batched(Batched { repeated: None, request, results, duplicates: List::EMPTY })
             }
         };
         frame.encode(&mut out);

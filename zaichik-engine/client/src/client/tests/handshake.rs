@@ -32,7 +32,8 @@ fn the_handshake_sends_name_and_token_and_returns_limits_and_instance() {
 #[test]
 fn s_03_frames_split_at_every_byte_have_the_same_effect() {
     let mut wire = BytesMut::new();
-    let welcome = Welcome { version: 1, instance: 5, limits: Limits::default(), server: "scripted" };
+    let welcome =
+        Welcome { version: 1, instance: 5, limits: Limits::default(), capabilities: 0, server: "scripted" };
     ServerFrame::Welcome(welcome).encode(&mut wire);
     ServerFrame::Ping { nonce: 9 }.encode(&mut wire);
     let extension = ServerFrame::Extension { kind: 0x90, body: b"from later" };
@@ -90,6 +91,8 @@ fn fatal_codes_are_final_or_lead_to_a_reconnect() {
         FaultCode::HandshakeTimeout,
         FaultCode::HeartbeatMissed,
         FaultCode::SlowConsumer,
+        FaultCode::SlowProducer,
+        FaultCode::MemoryNeeded,
         FaultCode::Unknown(99),
     ];
     for code in FaultCode::ALL.iter().copied().chain([FaultCode::Unknown(99), FaultCode::Unknown(31)]) {
@@ -134,9 +137,10 @@ fn the_first_connection_fails_at_once_unless_configured_otherwise() {
 fn a_version_that_was_not_offered_is_a_violation() {
     let mut peer = Peer::new(ClientConfig::new(1));
     peer.connect_only();
-    let welcome = Welcome { version: 2, instance: 5, limits: Limits::default(), server: "newer" };
+    let welcome =
+        Welcome { version: 3, instance: 5, limits: Limits::default(), capabilities: 0, server: "newer" };
     peer.send(&ServerFrame::Welcome(welcome));
-    let error = LinkError::Violation(Violation::Version { got: 2 });
+    let error = LinkError::Violation(Violation::Version { got: 3 });
     assert_eq!(peer.client.link(), Link::Closed(Some(error)));
 }
 
@@ -186,7 +190,7 @@ fn s4_a_silent_broker_is_pinged_and_disconnected_after_three_heartbeats() {
 }
 
 #[test]
-fn a_late_timeout_counts_the_whole_silence() {
+fn s4_a_late_timeout_counts_the_whole_silence_but_pings_first() {
     for (seconds, pings) in [(31, 1), (61, 1), (89, 1)] {
         let mut peer = Peer::open();
         peer.now = peer.now + Duration::from_secs(seconds);
@@ -195,7 +199,10 @@ fn a_late_timeout_counts_the_whole_silence() {
         assert_eq!(peer.sent().len(), pings, "{seconds}");
     }
     let mut peer = Peer::open();
-    peer.now = peer.now + Duration::from_secs(90);
+    peer.now = peer.now + Duration::from_hours(1);
+    peer.client.handle_timeout(peer.now);
+    assert_eq!((peer.sent().len(), peer.client.last_error()), (1, None), "the broker had no ping to answer");
+    peer.now = peer.now + Duration::from_secs(30);
     peer.client.handle_timeout(peer.now);
     assert_eq!(peer.client.last_error(), Some(&LinkError::HeartbeatMissed));
 }

@@ -6,7 +6,7 @@ use bytes::{Buf, BytesMut};
 use zaichik_proto::{
     AckRun, Acks, BatchDuplicate, BatchResult, Batched, ClientDecoder, Delivery, Done, Duplicate, Fatal,
     FaultCode, Limits, List, Published, Record, Records, Refusal, RefusalCode, Refused, ServerFrame,
-    Subscribed, Unsubscribed, Welcome,
+    Subscribed, Unsubscribed, Version, Welcome,
 };
 
 use super::sent::{Sent, owned};
@@ -21,6 +21,10 @@ pub(super) struct Peer {
     pub(super) client: Client,
     pub(super) now: Timestamp,
     pub(super) limits: Limits,
+    /// The version that it speaks.
+    pub(super) version: Version,
+    /// Whether its next answers are repeated ones.
+    pub(super) repeats: bool,
     decoder: ClientDecoder,
     received: BytesMut,
 }
@@ -31,6 +35,8 @@ impl Peer {
             client: Client::new(config),
             now: Timestamp::from_micros(1_000_000),
             limits: Limits::default(),
+            version: Version::One,
+            repeats: false,
             decoder: ClientDecoder::handshake(&Limits::default()),
             received: BytesMut::new(),
         }
@@ -68,8 +74,19 @@ impl Peer {
     }
 
     pub(super) fn welcome(&mut self, instance: u128) {
-        let welcome = Welcome { version: 1, instance, limits: self.limits, server: "scripted" };
+        let welcome = Welcome {
+            version: self.version.number(),
+            instance,
+            limits: self.limits,
+            capabilities: 0,
+            server: "scripted",
+        };
         self.send(&ServerFrame::Welcome(welcome));
+    }
+
+    /// What an answer says about being repeated.
+    fn repeated(&self) -> Option<bool> {
+        (self.version > Version::One).then_some(self.repeats)
     }
 
     pub(super) fn disconnect(&mut self) {
@@ -98,7 +115,7 @@ impl Peer {
         while let Some((frame, taken)) = self.decoder.decode(&self.received).unwrap() {
             let frame = owned(&frame);
             if matches!(frame, Sent::Hello { .. }) {
-                self.decoder.open(&self.limits);
+                self.decoder.open(self.version, &self.limits);
             }
             sent.push(frame);
             self.received.advance(taken);
@@ -241,7 +258,14 @@ impl Peer {
         let entries =
             duplicates.iter().map(|(record, offset)| Duplicate { record: *record, offset: *offset });
         let duplicates = List::encode_into(&mut bytes, entries);
-        self.send(&ServerFrame::Published(Published { request, created: false, first_offset, duplicates }));
+        let repeated = self.repeated();
+        self.send(&ServerFrame::Published(Published {
+            repeated,
+            request,
+            created: false,
+            first_offset,
+            duplicates,
+        }));
     }
 
     /// Answers a batch. `publishes` has the operation and first offset of each publish, `duplicates` the operation,
@@ -257,7 +281,9 @@ impl Peer {
             operation: *operation,
             duplicate: Duplicate { record: *record, offset: *offset },
         });
+        let repeated = self.repeated();
         self.send(&ServerFrame::Batched(Batched {
+            repeated,
             request,
             results: List::encode_into(&mut first, results),
             duplicates: List::encode_into(&mut second, duplicates),
@@ -266,14 +292,17 @@ impl Peer {
 
     pub(super) fn refuse_operation(&mut self, request: u32, code: RefusalCode, operation: u32) {
         let refusal = Refusal { code, operation, value: 0 };
-        self.send(&ServerFrame::Refused(Refused { request, count: 1, refusal }));
+        let repeated = self.repeated();
+        self.send(&ServerFrame::Refused(Refused { request, count: 1, refusal, repeated }));
     }
 
     pub(super) fn refuse(&mut self, request: u32, code: RefusalCode, value: u64) {
+        let repeated = self.repeated();
         self.send(&ServerFrame::Refused(Refused {
             request,
             count: 1,
             refusal: Refusal::with_value(code, value),
+            repeated,
         }));
     }
 

@@ -2,8 +2,8 @@
 
 use bytes::Buf;
 use zaichik_proto::{
-    AckLevel, NameError, Record, RecordError, Refusal, RefusalCode, Refused, ServerFrame, TopicOptions,
-    TopicReady, TopicStatus,
+    AckLevel, Counter, CounterValue, Counters, Items, List, NameError, Page, Record, RecordError, Refusal,
+    RefusalCode, Refused, ServerFrame, TopicOptions, TopicReady, TopicStatus,
 };
 
 use super::peer::Peer;
@@ -244,10 +244,59 @@ fn p1_refusals_of_publishes_without_acknowledgement_are_counted() {
     assert_eq!(peer.answer_to(id), Ok(Answer::Queued));
     let refusal = Refusal::new(RefusalCode::TopicFull);
     for count in [2, 3] {
-        peer.send(&ServerFrame::Refused(Refused { request: 0, count, refusal }));
+        peer.send(&ServerFrame::Refused(Refused { request: 0, count, refusal, repeated: None }));
     }
     assert_eq!(peer.client.poll_refused(), Some((5, refusal)));
     assert_eq!(peer.client.poll_refused(), None);
+}
+
+#[test]
+fn descriptions_and_removals_are_answered() {
+    let mut peer = Peer::open();
+    let ids = [
+        peer.client.describe_broker(peer.now).unwrap(),
+        peer.client.describe_topics(peer.now, 0).unwrap(),
+        peer.client.describe_subscriptions(peer.now, None, 7).unwrap(),
+        peer.client.remove_durable(peer.now, "t", "worker").unwrap(),
+    ];
+    let wires: Vec<_> = peer.sent().iter().map(Sent::request).collect();
+    let value = CounterValue { counter: Counter::Topics, value: 7 };
+    let mut bytes = Vec::new();
+    let values = List::encode_into(&mut bytes, [value]);
+    peer.send(&ServerFrame::Counters(Counters { request: wires[0], values }));
+    assert_eq!(peer.answer_to(ids[0]), Ok(Answer::Counters(vec![value])));
+    peer.send(&ServerFrame::Topics(Page { request: wires[1], next: Some(270), items: Items::EMPTY }));
+    assert_eq!(peer.answer_to(ids[1]), Ok(Answer::Topics { topics: Vec::new(), next: Some(270) }));
+    peer.send(&ServerFrame::Subscriptions(Page { request: wires[2], next: None, items: Items::EMPTY }));
+    assert_eq!(peer.answer_to(ids[2]), Ok(Answer::Subscriptions { subscriptions: Vec::new(), next: None }));
+    peer.done(wires[3], 0);
+    assert_eq!(peer.answer_to(ids[3]), Ok(Answer::Removed));
+    assert_eq!(peer.client.link(), Link::Open);
+}
+
+#[test]
+fn an_answer_to_another_kind_of_request_is_a_violation() {
+    type Script = fn(&mut Peer, u32);
+    let scripts: [Script; 3] = [
+        |peer, request| {
+            let mut bytes = Vec::new();
+            let values = List::encode_into(&mut bytes, []);
+            peer.send(&ServerFrame::Counters(Counters { request, values }));
+        },
+        |peer, request| {
+            peer.send(&ServerFrame::Topics(Page { request, next: None, items: Items::EMPTY }));
+        },
+        |peer, request| {
+            peer.send(&ServerFrame::Subscriptions(Page { request, next: None, items: Items::EMPTY }));
+        },
+    ];
+    for script in scripts {
+        let mut peer = Peer::open();
+        peer.client.remove_durable(peer.now, "t", "worker").unwrap();
+        let request = peer.sent_one().request();
+        script(&mut peer, request);
+        assert!(matches!(violation(&peer), Violation::Answer { .. }));
+    }
 }
 
 #[test]

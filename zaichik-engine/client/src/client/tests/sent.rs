@@ -124,6 +124,7 @@ impl Sent {
     pub(super) fn body(&self) -> &[u8] {
         match self {
             Self::Publish { bodies, .. } => &bodies[0],
+            Self::Batch { operations, .. } if operations.is_empty() => b"",
             other => panic!("{other:?}"),
         }
     }
@@ -190,14 +191,14 @@ pub(super) fn owned(frame: &ClientFrame<'_>) -> Sent {
         ClientFrame::Ping { nonce } => Sent::Ping(*nonce),
         ClientFrame::Pong { nonce } => Sent::Pong(*nonce),
         ClientFrame::Close => Sent::Close,
-        ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
+        ClientFrame::Shard(_) | ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
     }
 }
 
 fn operation(operation: Operation<'_>) -> Op {
     match operation {
         Operation::Publish { topic, records } => Op::Publish { topic: text(topic), bodies: bodies(&records) },
-        Operation::Commit { subscription, offset } => Op::Commit { subscription, offset },
+        Operation::Commit { subscription, offset, .. } => Op::Commit { subscription, offset },
     }
 }
 

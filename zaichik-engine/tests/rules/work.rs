@@ -1,0 +1,160 @@
+//! Rule S14: no call does more than a bounded amount of work, whatever the requests are.
+
+use std::time::Duration;
+
+use zaichik_engine::Broker;
+use zaichik_proto::{CompactionMode, Start, Subject, TopicOptions};
+
+use super::world::{Peer, Sub, World, keyed, mortal, ms, record};
+
+/// A topic "t" that retains `count` records forever, and a connection with subscription 1 to it.
+fn with_records(count: usize) -> (World, Peer) {
+    let mut world = World::new().checked_at_rest();
+    let peer = world.topic(TopicOptions::new().retain_forever());
+    for _ in 0..count / 1_000 {
+        world.ask(&peer, peer.publish_all("t", &vec![record(b""); 1_000]));
+    }
+    world.ask(&peer, peer.subscribe_to(Sub::new(1, "t")));
+    (world, peer)
+}
+
+/// Applies what a peer has sent, one exchange at a time, and counts the exchanges. After each of them another
+/// connection publishes and is answered.
+fn exchanges_with_others_in_between(
+    world: &mut World,
+    other: &Peer,
+    flood: impl IntoIterator<Item = u32>,
+    peer: &Peer,
+) -> usize {
+    peer.split_reads(usize::MAX);
+    let last = flood.into_iter().last().expect("a request");
+    world.most_steps = 0;
+    for exchanges in 1..10_000 {
+        let request = other.publish("other", "x");
+        assert!(world.step(), "work continues");
+        assert!(other.answer(request).starts_with('@'), "it does not wait for the flood");
+        if peer.answer(last) != "-" {
+            return exchanges;
+        }
+    }
+    panic!("the flood never ends");
+}
+
+#[test]
+fn s_06_a_flood_of_seeks_is_applied_in_many_exchanges() {
+    let (mut world, peer) = with_records(4_000);
+    let other = world.connect();
+    for to in [Start::Offset(3_900), Start::Time(u64::MAX >> 1), Start::Earliest] {
+        let flood = (0..4_000).map(|_| peer.seek(1, to));
+        let exchanges = exchanges_with_others_in_between(&mut world, &other, flood, &peer);
+        assert!(exchanges >= 4_000 * 8 / 4_096, "{exchanges} exchanges for {to:?}");
+        assert!(world.most_steps <= Broker::MAX_STEPS, "{} steps", world.most_steps);
+    }
+}
+
+#[test]
+fn s_06_a_flood_of_subscriptions_is_applied_in_many_exchanges() {
+    let (mut world, peer) = with_records(1_000);
+    let other = world.connect();
+    let flood =
+        (0..600).flat_map(|_| [peer.subscribe_to(Sub::new(2, "u").from(Start::Latest)), peer.unsubscribe(2)]);
+    let exchanges = exchanges_with_others_in_between(&mut world, &other, flood, &peer);
+    assert!(exchanges >= 600 * 48 / 4_096, "{exchanges} exchanges");
+    assert!(world.most_steps <= Broker::MAX_STEPS, "{} steps", world.most_steps);
+}
+
+#[test]
+fn s_06_a_flood_of_descriptions_is_applied_in_many_exchanges() {
+    let (mut world, peer) = with_records(1_000);
+    let other = world.connect();
+    let flood = (0..1_000).map(|_| peer.describe(Subject::Topic { topic: b"t" }));
+    let exchanges = exchanges_with_others_in_between(&mut world, &other, flood, &peer);
+    assert!(exchanges >= 1_000 * 16 / 4_096, "{exchanges} exchanges");
+    assert!(world.most_steps <= Broker::MAX_STEPS, "{} steps", world.most_steps);
+}
+
+/// A topic "t" in which `count` records between two live ones have died at one instant, a subscription to it, and another
+/// connection.
+fn with_deaths(count: usize) -> (World, Peer, Peer) {
+    let mut world = World::new().checked_at_rest();
+    let other = world.connect();
+    let peer = world.topic(TopicOptions::new().retain_forever().max_messages(u64::MAX).max_bytes(u64::MAX));
+    world.ask(&peer, peer.subscribe_to(Sub::new(1, "t")));
+    world.publish(&peer, &["first"]);
+    for _ in 0..count / 1_000 {
+        world.ask(&peer, peer.publish_all("t", &vec![mortal("", 1_000); 1_000]));
+    }
+    world.publish(&peer, &["last"]);
+    world.jump(world.now + ms(1));
+    (world, peer, other)
+}
+
+#[test]
+fn s_07_requests_wait_in_their_place_until_deaths_are_settled() {
+    let (mut world, peer, other) = with_deaths(20_000);
+    peer.stream();
+    world.most_steps = 0;
+    let requests = [peer.commit(1, 0), peer.seek(1, Start::Offset(1)), peer.publish("t", "more")];
+    let mut exchanges = 0;
+    while peer.answer(requests[2]) == "-" {
+        let request = other.publish("other", "x");
+        assert!(world.step(), "work continues");
+        assert!(other.answer(request).starts_with('@'), "it does not wait");
+        exchanges += 1;
+    }
+    assert!(exchanges > 20_000 * 4 / (3 * 4_096), "{exchanges} exchanges");
+    world.settle();
+    // The commit led to a gap over all that died, and the seek to the first live record, without another one.
+    assert_eq!(peer.stream().last().map(String::as_str), Some("1/20001=last"));
+    assert!(world.most_steps <= Broker::MAX_STEPS, "{} steps", world.most_steps);
+}
+
+#[test]
+fn s_07_readers_receive_one_gap_over_all_that_died_at_one_instant() {
+    let (mut world, peer, _) = with_deaths(20_000);
+    assert_eq!(peer.stream(), ["1/0=first"]);
+    peer.commit(1, 0);
+    world.settle();
+    assert_eq!(peer.stream(), ["1/1..20001 expired", "1/20001=last"]);
+}
+
+#[test]
+fn s_08_settings_that_kill_many_records_take_effect_at_once() {
+    let mut world = World::new().checked_at_rest();
+    let options = TopicOptions::new().retain_forever().compaction(CompactionMode::Latest);
+    let options = options.compaction_window(Duration::MAX).max_bytes(u64::MAX);
+    let peer = world.topic(options);
+    let keys: Vec<_> = (0..10_000).map(|number| number.to_string()).collect();
+    for _ in 0..2 {
+        for some in keys.chunks(1_000) {
+            let records: Vec<_> = some.iter().map(|key| keyed(key, b"")).collect();
+            world.ask(&peer, peer.publish_all("t", &records));
+        }
+    }
+    let other = world.connect();
+    world.most_steps = 0;
+    // Every record that was superseded is dead from then on.
+    peer.alter("t", TopicOptions::new().compaction_window(Duration::ZERO));
+    let subscribed = peer.subscribe(1, "t");
+    while peer.answer(subscribed) == "-" {
+        let request = other.publish("other", "x");
+        assert!(world.step(), "work continues");
+        assert!(other.answer(request).starts_with('@'), "it does not wait");
+    }
+    assert_eq!(peer.stream().first().map(String::as_str), Some("1/10000="));
+    // Nine tenths of the records are removed by a limit, and their keys are forgotten.
+    assert_eq!(world.ask(&peer, peer.alter("t", TopicOptions::new().max_messages(1_000))), "done 0");
+    let told = world.ask(&peer, peer.describe(Subject::Topic { topic: b"t" }));
+    assert!(told.contains("19000..20000: 1000 messages"), "{told}");
+    world.settle();
+    assert!(world.most_steps <= Broker::MAX_STEPS, "{} steps", world.most_steps);
+}
+
+/// A planted defect: requests do not wait, so one of them walks over all that is not settled.
+#[cfg(feature = "planted")]
+#[test]
+#[should_panic(expected = "steps in one call")]
+fn s14_a_planted_walk_is_found() {
+    zaichik_engine::plant(Some(zaichik_engine::Defect::UnsettledWalk));
+    s_07_requests_wait_in_their_place_until_deaths_are_settled();
+}
