@@ -22,11 +22,11 @@ const BUDGET: u64 = 64 << 20;
 /// Maximum memory of its process: a twentieth more, and its code, stacks and the runtime.
 const ALLOWED: u64 = BUDGET + BUDGET / 20 + (32 << 20);
 
-/// Connections that each round adds; with 300 in all their requests exceed the budget several times.
-const PER_ROUND: usize = 30;
+/// Connections that each round adds; with 120 in all their requests exceed the budget several times.
+const PER_ROUND: usize = 20;
 
 /// How often each of them sends what the broker accepts. A client publishes and consumes in between.
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 6;
 
 /// The kind of a Publish.
 const PUBLISH: u8 = 0x04;
@@ -49,7 +49,7 @@ pub fn s15_connections_that_hoard_memory_stay_within_the_budget(path: &str) {
             for _ in 0..ROUNDS {
                 hoard.extend((0..PER_ROUND).map(|_| Peer::connect(&address, &bytes)));
                 hoard.iter_mut().for_each(Peer::send);
-                for _ in 0..10 {
+                for _ in 0..5 {
                     honest.publish("honest", "x").await.expect("accepted at the first try, or soon");
                     let message = next_message(&mut messages).await;
                     message.commit().await.expect("committed");
