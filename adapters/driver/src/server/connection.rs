@@ -334,9 +334,7 @@ impl<I: Io, T: Timer> Future for Connection<I, T> {
                 Outlook::Over => return Poll::Ready(()),
             }
         }
-        if !is_planted(Defect::TurnsForgotten) {
-            cx.waker().wake_by_ref();
-        }
+        cx.waker().wake_by_ref();
         Poll::Pending
     }
 }
