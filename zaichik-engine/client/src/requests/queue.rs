@@ -109,8 +109,12 @@ impl SendQueue {
         let ordered = self.first_again().or_else(|| self.ordered.front().copied());
         let ordered = ordered.filter(|wire| table.get(*wire).is_some_and(&is_their_turn));
         let quiet = self.quiet_behind_fills(table).filter(|request| is_their_turn(request));
-        let heads =
-            self.plain.front().copied().into_iter().chain(ordered.or(quiet.map(|request| request.wire)));
+        let heads = self
+            .plain
+            .front()
+            .copied()
+            .into_iter()
+            .chain(ordered.or_else(|| quiet.map(|request| request.wire)));
         heads.min_by_key(|wire| table.get(*wire).map(|request| request.place))
     }
 
