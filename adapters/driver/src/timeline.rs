@@ -16,7 +16,7 @@ const CHECK_EVERY: Duration = Duration::from_millis(100);
 /// How often the time is read at least while somebody [watches](Timeline::watch).
 pub(crate) const WATCH_EVERY: Duration = Duration::from_secs(1);
 
-/// A watched time that was not read for so long was not read because the program did not run.
+/// If nobody read a watched time for longer than this, the program did not run.
 const STOPPED_AFTER: Duration = Duration::from_secs(2);
 
 /// Smallest difference between the clocks that is more than the time between reading one and the other.

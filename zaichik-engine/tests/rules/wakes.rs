@@ -22,7 +22,7 @@ struct Scene {
     writer: Line,
 }
 
-/// A connection without a world: it exchanges only when it is told to.
+/// A connection without a world: it exchanges only when the test says so.
 struct Line {
     session: Session,
     raw: RawClient,

@@ -1,4 +1,4 @@
-//! A raw client over a stream in memory: it sends at once, and reads unless it is told to stop.
+//! A raw client over a stream in memory: it sends at once, and reads until the test stops it.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

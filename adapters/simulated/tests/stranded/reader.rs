@@ -1,4 +1,4 @@
-//! A client of the driver that publishes, and takes messages unless it is told to stop.
+//! A client of the driver that publishes, and takes messages until the test stops it.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
