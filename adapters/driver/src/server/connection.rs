@@ -15,6 +15,7 @@ use zaichik_engine::{CloseReason, Session, Status, Timestamp, Turn};
 
 use super::registration::Registration;
 use super::shared::{Poisoned, Shared};
+use super::turnstile::Admission;
 use crate::alarm::Alarm;
 use crate::planted::{Defect, is_planted};
 use crate::runtime::{Io, Timer};
@@ -338,8 +339,13 @@ impl<I: Io, T: Timer> Future for Connection<I, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.registration.watch(cx.waker());
-        if !self.registration.is_admitted(cx.waker()) {
-            return Poll::Pending;
+        match self.registration.admit(cx.waker()) {
+            Admission::Granted => {}
+            Admission::GrantedNext => {
+                self.io.give_way(cx);
+                return Poll::Pending;
+            }
+            Admission::Refused => return Poll::Pending,
         }
         self.bytes = 0;
         for _ in 0..TURNS_PER_POLL {

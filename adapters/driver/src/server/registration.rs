@@ -7,7 +7,7 @@ use zaichik_engine::SessionId;
 
 use super::shared::Shared;
 use super::tasks::ConnectionEntry;
-use super::turnstile::Place;
+use super::turnstile::{Admission, Place};
 
 /// A connection's registration with its broker: its session, until that is over, and its task's entry, until this is
 /// dropped.
@@ -49,9 +49,10 @@ impl Registration {
         self.entry.is_aborted()
     }
 
-    /// Whether the connection may go on now; if not, the task is woken when it may. One that must end may.
-    pub(super) fn is_admitted(&mut self, waker: &Waker) -> bool {
-        self.shared.turnstile().admits(&mut self.place, waker) || self.is_aborted()
+    /// Whether the connection may go on now; if it is refused, the task is woken when it may. One that must end may.
+    pub(super) fn admit(&mut self, waker: &Waker) -> Admission {
+        let admission = self.shared.turnstile().admits(&mut self.place, waker);
+        if admission != Admission::Granted && self.is_aborted() { Admission::Granted } else { admission }
     }
 
     /// The connection used its share and has more to do: the task is woken when it may go on.

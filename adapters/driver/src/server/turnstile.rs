@@ -15,6 +15,15 @@ const INSIDE: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Turnstile(Mutex<Line>);
 
+/// Whether a connection may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    Granted,
+    /// It waited, and may go on when it is polled again.
+    GrantedNext,
+    Refused,
+}
+
 /// Where a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Place {
@@ -41,32 +50,35 @@ struct Line {
 }
 
 impl Turnstile {
-    /// Whether the connection, which has something to do, may go on now. If not, `waker` is woken when it may.
-    pub(super) fn admits(&self, place: &mut Place, waker: &Waker) -> bool {
+    /// Whether the connection, which has something to do, may go on now. If it is refused, `waker` is woken when it
+    /// may.
+    ///
+    /// A runtime may poll a task that was woken by another before those that are ready, so one that waited goes on later.
+    pub(super) fn admits(&self, place: &mut Place, waker: &Waker) -> Admission {
         match *place {
-            Place::Outside | Place::Inside => true,
+            Place::Outside | Place::Inside => Admission::Granted,
             Place::Resting => {
                 let mut line = self.lock();
                 if line.busy > INSIDE {
                     // It was ready among all others; now it is behind those that are not busy.
                     line.enqueue(place, waker);
                     Self::let_in(line);
-                    return false;
+                    return Admission::Refused;
                 }
                 line.inside = line.inside.saturating_add(1);
                 *place = Place::Inside;
-                true
+                Admission::Granted
             }
             Place::Waiting(number) => {
                 let mut line = self.lock();
                 if number < line.passed {
                     *place = Place::Inside;
-                    return true;
+                    return Admission::GrantedNext;
                 }
                 if let Some(Some(known)) = line.position(number) {
                     known.clone_from(waker);
                 }
-                false
+                Admission::Refused
             }
         }
     }
@@ -157,6 +169,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
+    use super::Admission::{Granted, GrantedNext, Refused};
     use super::*;
 
     #[derive(Default)]
@@ -178,17 +191,17 @@ mod tests {
         let turnstile = Turnstile::default();
         let mut all: Vec<_> = (0..INSIDE * 2).map(|_| connection()).collect();
         for (_, waker, place) in &mut all {
-            assert!(turnstile.admits(place, waker), "nobody waits before it used a share");
+            assert_eq!(turnstile.admits(place, waker), Granted, "nobody waits before it used a share");
             turnstile.pass(place, waker);
         }
-        let admitted = |all: &mut Vec<(Arc<Count>, Waker, Place)>| -> Vec<bool> {
+        let admitted = |all: &mut Vec<(Arc<Count>, Waker, Place)>| -> Vec<Admission> {
             all.iter_mut().map(|(_, waker, place)| turnstile.admits(place, waker)).collect()
         };
-        assert_eq!(admitted(&mut all), [[true; INSIDE], [false; INSIDE]].concat());
+        assert_eq!(admitted(&mut all), [[GrantedNext; INSIDE], [Refused; INSIDE]].concat());
         let (_, waker, place) = &mut all[0];
         turnstile.pass(place, waker);
-        assert!(!turnstile.admits(place, waker), "others are before it");
-        assert!(turnstile.admits(&mut all[INSIDE].2, Waker::noop()));
+        assert_eq!(turnstile.admits(place, waker), Refused, "others are before it");
+        assert_eq!(turnstile.admits(&mut all[INSIDE].2, Waker::noop()), GrantedNext);
         let woken = |index: usize| all[index].0.0.load(Ordering::Relaxed);
         assert_eq!((woken(0), woken(INSIDE), woken(INSIDE + 1)), (1, 1, 0));
     }
@@ -206,7 +219,7 @@ mod tests {
         turnstile.leave(&mut all[INSIDE + 1].2);
         let (count, waker, place) = &mut all[INSIDE + 2];
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
-        assert!(turnstile.admits(place, waker));
+        assert_eq!(turnstile.admits(place, waker), GrantedNext);
         for (_, _, place) in &mut all {
             turnstile.leave(place);
         }
@@ -220,14 +233,14 @@ mod tests {
         let mut all: Vec<_> = (0..=INSIDE).map(|_| connection()).collect();
         for (_, waker, place) in &mut all[..INSIDE] {
             turnstile.rest(place);
-            assert!(turnstile.admits(place, waker));
+            assert_eq!(turnstile.admits(place, waker), Granted);
             turnstile.rest(place);
         }
         turnstile.rest(&mut all[INSIDE].2);
         let (count, waker, place) = &mut all[INSIDE];
-        assert!(!turnstile.admits(place, waker), "it goes behind the others that are ready");
+        assert_eq!(turnstile.admits(place, waker), Refused, "it goes behind the others that are ready");
         assert_eq!(count.0.load(Ordering::Relaxed), 1, "and is ready again at once");
-        assert!(turnstile.admits(place, waker));
+        assert_eq!(turnstile.admits(place, waker), GrantedNext);
     }
 
     #[test]
@@ -238,7 +251,7 @@ mod tests {
             turnstile.pass(place, waker);
         }
         let (moved, waker, _) = connection();
-        assert!(!turnstile.admits(&mut all[INSIDE].2, &waker));
+        assert_eq!(turnstile.admits(&mut all[INSIDE].2, &waker), Refused);
         turnstile.leave(&mut all[0].2);
         assert_eq!(moved.0.load(Ordering::Relaxed), 1);
     }
