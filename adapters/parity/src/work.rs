@@ -18,10 +18,10 @@ use crate::process::Broker;
 use crate::script;
 
 /// Connections of each attack.
-const ATTACKERS: usize = 20;
+const ATTACKERS: usize = 10;
 
 /// Messages that the client publishes, receives and commits during each attack.
-const MESSAGES: usize = 200;
+const MESSAGES: usize = 100;
 
 /// Records or keys of an attacked topic.
 const RECORDS: u32 = 4_000;
