@@ -181,7 +181,11 @@ impl Broker {
 
     /// Hands a bounded number of woken subscriptions to their sessions; returns whether some remain. The calling
     /// session is not woken, because it delivers next.
+    #[inline]
     pub(crate) fn hand_out_wakes(&mut self, asking: SessionId, effects: &mut Effects) -> bool {
+        if !self.readiness.has_woken() {
+            return false;
+        }
         wakes::hand_out_wakes(asking, &mut self.sessions, &self.subscriptions, &mut self.readiness, effects)
     }
 

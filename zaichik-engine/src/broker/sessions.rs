@@ -145,6 +145,7 @@ impl Sessions {
             self.entries = Slab::new();
         }
         self.handshakes.retain(|waiting| *waiting != id);
+        readiness.set_waiting(entry.throttle, Waits::No);
         readiness.remove(entry.throttle);
         memory.recharge(Account::Sessions, &mut entry.charged, 0);
         Some(entry)
