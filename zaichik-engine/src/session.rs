@@ -484,9 +484,4 @@ impl Session {
             publishes: self.publishes,
         }
     }
-
-    /// Whether the control lane has no room: only then does decoding pause (rule A7).
-    fn lane_is_full(&self) -> bool {
-        self.outbound.control_len() >= self.config.output_buffer
-    }
 }

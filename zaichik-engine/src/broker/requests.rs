@@ -75,15 +75,15 @@ impl Broker {
 
     pub(crate) fn begin_exchange(&mut self, id: SessionId) -> ExchangeStart {
         let stops_at = self.stops_at;
-        let allowance = self.sessions.allowance(id, &self.memory, &self.readiness);
         let is_scarce = self.memory.is_scarce() || self.readiness.has_waiting();
-        match self.sessions.get_mut(id) {
+        let (allowance, close) = match self.sessions.get_mut(id) {
             Some(entry) => {
                 entry.woken = false;
-                ExchangeStart { close: entry.evicted, stops_at, allowance, is_scarce }
+                (entry.allowance(&self.memory, &self.readiness), entry.evicted)
             }
-            None => ExchangeStart { close: Some(CloseReason::Internal), stops_at, allowance, is_scarce },
-        }
+            None => (0, Some(CloseReason::Internal)),
+        };
+        ExchangeStart { close, stops_at, allowance, is_scarce }
     }
 
     /// A session is over: its subscriptions end, or wait for another session. Until it is detached it is charged for the
@@ -207,15 +207,11 @@ impl Broker {
         report: ExchangeReport,
         effects: &mut Effects,
     ) -> ExchangeEnd {
-        let throttled = self.sessions.exchanged(self.now, id, report, &mut self.memory, &mut self.readiness);
+        let (throttled, is_ready) =
+            self.sessions.exchanged(self.now, id, report, &mut self.memory, &mut self.readiness);
         self.memory.retired().sweep();
         let more = self.release_waiting(effects);
         self.rearm(effects);
-        // Records that the session published to its own subscriptions have just become ready.
-        let is_ready = self
-            .sessions
-            .get(id)
-            .is_some_and(|entry| self.readiness.has_ready(entry.ready) || entry.has_unsent_fence());
         ExchangeEnd { throttled, more: more || (report.takes_more && is_ready) }
     }
 }

@@ -159,7 +159,8 @@ impl Sessions {
         self.handshakes.retain(|waiting| *waiting != id);
     }
 
-    /// An exchange is over: charges the session's memory, and returns whether the session must wait for memory.
+    /// An exchange is over: charges the session's memory. Returns whether the session must wait for memory, and whether
+    /// something is ready for it: records that it published to its own subscriptions have just become ready.
     pub(super) fn exchanged(
         &mut self,
         now: Timestamp,
@@ -167,11 +168,13 @@ impl Sessions {
         report: ExchangeReport,
         memory: &mut Memory,
         readiness: &mut Readiness,
-    ) -> bool {
-        let pressed = memory.is_pressed();
+    ) -> (bool, bool) {
         let Some(entry) = self.get_mut(id) else {
-            return false;
+            return (false, false);
         };
+        // A session with a subscription is always read: the commits that free memory come through it.
+        let throttled =
+            report.publishes && entry.open && entry.subscriptions.is_empty() && memory.is_pressed();
         entry.buffers = report.held;
         (entry.lacks, entry.reserved) = (report.lacks, 0);
         entry.waits_since = (report.lacks > 0).then(|| entry.waits_since.unwrap_or(now));
@@ -179,8 +182,6 @@ impl Sessions {
         entry.received = report.received;
         let footprint = entry.footprint();
         memory.recharge(Account::Sessions, &mut entry.charged, footprint);
-        // A session with a subscription is always read: the commits that free memory come through it.
-        let throttled = pressed && report.publishes && entry.open && entry.subscriptions.is_empty();
         let waits = match report.lacks {
             0 if throttled => Waits::ForRecords,
             0 => Waits::No,
@@ -188,16 +189,7 @@ impl Sessions {
             _ => Waits::ForMuch,
         };
         readiness.set_waiting(entry.throttle, waits);
-        throttled
-    }
-
-    /// Bytes that a session's buffers may hold now (rule S15). Large requests wait behind those made earlier.
-    pub(super) fn allowance(&self, id: SessionId, memory: &Memory, readiness: &Readiness) -> usize {
-        let Some(entry) = self.get(id) else { return 0 };
-        let fixed = entry.fixed();
-        let allowance = memory.allowance(entry.charged, fixed).saturating_sub(fixed);
-        let others_wait = readiness.first_waiting(Waits::ForMuch).is_some_and(|slot| slot != id.slot());
-        if others_wait { allowance.min(entry.charged.saturating_sub(fixed).max(LITTLE)) } else { allowance }
+        (throttled, readiness.has_ready(entry.ready) || entry.has_unsent_fence())
     }
 
     /// Wakes the first session that waits for this if there is memory for it, and reserves the memory; returns whether
