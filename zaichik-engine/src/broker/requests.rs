@@ -48,7 +48,7 @@ pub(crate) struct ExchangeStart {
 pub(crate) struct ExchangeEnd {
     /// It is not to be read until it is woken.
     pub(crate) throttled: bool,
-    /// More work is due at once: wakes to hand out, or records that became due.
+    /// More sessions that waited for memory are to be woken at once.
     pub(crate) more: bool,
 }
 
@@ -189,6 +189,12 @@ impl Broker {
         wakes::hand_out_wakes(asking, &mut self.sessions, &self.subscriptions, &mut self.readiness, effects)
     }
 
+    /// Whether a session has something in hand to deliver, which is not among the woken subscriptions.
+    pub(crate) fn is_ready(&self, id: SessionId) -> bool {
+        let entry = self.sessions.get(id);
+        entry.is_some_and(|entry| self.readiness.has_ready(entry.ready) || entry.has_unsent_fence())
+    }
+
     /// Whether a session has records to deliver, or has delivered some that are not committed.
     pub(crate) fn owes(&self, id: SessionId) -> bool {
         let Some(entry) = self.sessions.get(id) else {
@@ -207,12 +213,11 @@ impl Broker {
         report: ExchangeReport,
         effects: &mut Effects,
     ) -> ExchangeEnd {
-        let (throttled, is_ready) =
-            self.sessions.exchanged(self.now, id, report, &mut self.memory, &mut self.readiness);
+        let throttled = self.sessions.exchanged(self.now, id, report, &mut self.memory, &mut self.readiness);
         self.memory.retired().sweep();
         let more = self.release_waiting(effects);
         self.rearm(effects);
-        ExchangeEnd { throttled, more: more || (report.takes_more && is_ready) }
+        ExchangeEnd { throttled, more }
     }
 }
 

@@ -55,8 +55,6 @@ pub(crate) struct ExchangeReport {
     pub(crate) pins: bool,
     /// Bytes received before its handshake was done.
     pub(crate) received: usize,
-    /// Whether its stream lane has room.
-    pub(crate) takes_more: bool,
     /// Whether it has published.
     pub(crate) publishes: bool,
 }
@@ -159,8 +157,7 @@ impl Sessions {
         self.handshakes.retain(|waiting| *waiting != id);
     }
 
-    /// An exchange is over: charges the session's memory. Returns whether the session must wait for memory, and whether
-    /// something is ready for it: records that it published to its own subscriptions have just become ready.
+    /// An exchange is over: charges the session's memory, and returns whether the session must wait for memory.
     pub(super) fn exchanged(
         &mut self,
         now: Timestamp,
@@ -168,9 +165,9 @@ impl Sessions {
         report: ExchangeReport,
         memory: &mut Memory,
         readiness: &mut Readiness,
-    ) -> (bool, bool) {
+    ) -> bool {
         let Some(entry) = self.get_mut(id) else {
-            return (false, false);
+            return false;
         };
         // A session with a subscription is always read: the commits that free memory come through it.
         let throttled =
@@ -189,7 +186,7 @@ impl Sessions {
             _ => Waits::ForMuch,
         };
         readiness.set_waiting(entry.throttle, waits);
-        (throttled, readiness.has_ready(entry.ready) || entry.has_unsent_fence())
+        throttled
     }
 
     /// Wakes the first session that waits for this if there is memory for it, and reserves the memory; returns whether
