@@ -318,7 +318,11 @@ impl Broker {
         self.agenda.rearm(self.next_deadlines().earliest(), effects);
     }
 
+    #[inline]
     fn release_waiting(&mut self, effects: &mut Effects) -> bool {
+        if !self.readiness.has_sessions_waiting() {
+            return false;
+        }
         wakes::release_waiting(&mut self.sessions, &mut self.memory, &mut self.readiness, effects)
     }
 

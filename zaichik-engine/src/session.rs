@@ -247,8 +247,8 @@ impl Session {
         let mut more = applied == Applied::More;
         if self.state == State::Open {
             more |= broker.hand_out_wakes(self.id, effects);
-            let room = self.allowance.saturating_sub(self.held()).saturating_sub(SHORT_ANSWER);
-            let room = room.saturating_add(self.outbound.allocated());
+            let others = self.held().saturating_sub(self.outbound.allocated());
+            let room = self.allowance.saturating_sub(others).saturating_sub(SHORT_ANSWER);
             let delivered = broker.deliver(now, self.id, room, &mut self.outbound);
             more |= delivered.more;
             if delivered.lacks_memory {
@@ -275,6 +275,12 @@ impl Session {
         self.throttled = end.throttled;
         self.is_read = applied != Applied::Paused && needs == 0 && !self.throttled;
         self.timers.observe_frame(now, self.inbound.received(), self.missing());
+        debug_assert!(
+            more || self.lacks > 0
+                || self.outbound.stream_len() >= self.config.output_buffer
+                || !broker.is_ready(self.id),
+            "a delivery leaves nothing that fits"
+        );
         if more || end.more { Turn::More } else { Turn::Done }
     }
 
@@ -480,13 +486,7 @@ impl Session {
             stalled_since: self.timers.stalled_since(&self.outbound),
             pins: self.outbound.pins_topics(),
             received: self.inbound.len(),
-            takes_more: self.outbound.stream_len() < self.config.output_buffer,
             publishes: self.publishes,
         }
-    }
-
-    /// Whether the control lane has no room: only then does decoding pause (rule A7).
-    fn lane_is_full(&self) -> bool {
-        self.outbound.control_len() >= self.config.output_buffer
     }
 }

@@ -57,9 +57,13 @@ impl Delivery<'_> {
     /// Moves due records into the stream lane.
     pub(super) fn deliver(&mut self, session: SessionId, out: &mut Outbound) -> Delivered {
         let mut delivered = Delivered { more: false, lacks_memory: false };
-        let Some(ready) = self.sessions.get(session).map(|entry| entry.ready) else {
+        let Some(entry) = self.sessions.get(session) else {
             return delivered;
         };
+        let ready = entry.ready;
+        if !self.readiness.has_ready(ready) && !entry.has_unsent_fence() {
+            return delivered;
+        }
         let before = out.stream_len();
         let last_step = self.topics.steps().saturating_add(STEPS_PER_EXCHANGE);
         while out.stream_len() < self.output_buffer {

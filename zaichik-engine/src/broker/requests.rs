@@ -48,7 +48,7 @@ pub(crate) struct ExchangeStart {
 pub(crate) struct ExchangeEnd {
     /// It is not to be read until it is woken.
     pub(crate) throttled: bool,
-    /// More work is due at once: wakes to hand out, or records that became due.
+    /// More sessions that waited for memory are to be woken at once.
     pub(crate) more: bool,
 }
 
@@ -75,15 +75,15 @@ impl Broker {
 
     pub(crate) fn begin_exchange(&mut self, id: SessionId) -> ExchangeStart {
         let stops_at = self.stops_at;
-        let allowance = self.sessions.allowance(id, &self.memory, &self.readiness);
         let is_scarce = self.memory.is_scarce() || self.readiness.has_waiting();
-        match self.sessions.get_mut(id) {
+        let (allowance, close) = match self.sessions.get_mut(id) {
             Some(entry) => {
                 entry.woken = false;
-                ExchangeStart { close: entry.evicted, stops_at, allowance, is_scarce }
+                (entry.allowance(&self.memory, &self.readiness), entry.evicted)
             }
-            None => ExchangeStart { close: Some(CloseReason::Internal), stops_at, allowance, is_scarce },
-        }
+            None => (0, Some(CloseReason::Internal)),
+        };
+        ExchangeStart { close, stops_at, allowance, is_scarce }
     }
 
     /// A session is over: its subscriptions end, or wait for another session. Until it is detached it is charged for the
@@ -181,8 +181,18 @@ impl Broker {
 
     /// Hands a bounded number of woken subscriptions to their sessions; returns whether some remain. The calling
     /// session is not woken, because it delivers next.
+    #[inline]
     pub(crate) fn hand_out_wakes(&mut self, asking: SessionId, effects: &mut Effects) -> bool {
+        if !self.readiness.has_woken() {
+            return false;
+        }
         wakes::hand_out_wakes(asking, &mut self.sessions, &self.subscriptions, &mut self.readiness, effects)
+    }
+
+    /// Whether a session has something in hand to deliver, which is not among the woken subscriptions.
+    pub(crate) fn is_ready(&self, id: SessionId) -> bool {
+        let entry = self.sessions.get(id);
+        entry.is_some_and(|entry| self.readiness.has_ready(entry.ready) || entry.has_unsent_fence())
     }
 
     /// Whether a session has records to deliver, or has delivered some that are not committed.
@@ -207,12 +217,7 @@ impl Broker {
         self.memory.retired().sweep();
         let more = self.release_waiting(effects);
         self.rearm(effects);
-        // Records that the session published to its own subscriptions have just become ready.
-        let is_ready = self
-            .sessions
-            .get(id)
-            .is_some_and(|entry| self.readiness.has_ready(entry.ready) || entry.has_unsent_fence());
-        ExchangeEnd { throttled, more: more || (report.takes_more && is_ready) }
+        ExchangeEnd { throttled, more }
     }
 }
 

@@ -55,8 +55,6 @@ pub(crate) struct ExchangeReport {
     pub(crate) pins: bool,
     /// Bytes received before its handshake was done.
     pub(crate) received: usize,
-    /// Whether its stream lane has room.
-    pub(crate) takes_more: bool,
     /// Whether it has published.
     pub(crate) publishes: bool,
 }
@@ -145,6 +143,7 @@ impl Sessions {
             self.entries = Slab::new();
         }
         self.handshakes.retain(|waiting| *waiting != id);
+        readiness.set_waiting(entry.throttle, Waits::No);
         readiness.remove(entry.throttle);
         memory.recharge(Account::Sessions, &mut entry.charged, 0);
         Some(entry)
@@ -167,10 +166,12 @@ impl Sessions {
         memory: &mut Memory,
         readiness: &mut Readiness,
     ) -> bool {
-        let pressed = memory.is_pressed();
         let Some(entry) = self.get_mut(id) else {
             return false;
         };
+        // A session with a subscription is always read: the commits that free memory come through it.
+        let throttled =
+            report.publishes && entry.open && entry.subscriptions.is_empty() && memory.is_pressed();
         entry.buffers = report.held;
         (entry.lacks, entry.reserved) = (report.lacks, 0);
         entry.waits_since = (report.lacks > 0).then(|| entry.waits_since.unwrap_or(now));
@@ -178,8 +179,6 @@ impl Sessions {
         entry.received = report.received;
         let footprint = entry.footprint();
         memory.recharge(Account::Sessions, &mut entry.charged, footprint);
-        // A session with a subscription is always read: the commits that free memory come through it.
-        let throttled = pressed && report.publishes && entry.open && entry.subscriptions.is_empty();
         let waits = match report.lacks {
             0 if throttled => Waits::ForRecords,
             0 => Waits::No,
@@ -188,15 +187,6 @@ impl Sessions {
         };
         readiness.set_waiting(entry.throttle, waits);
         throttled
-    }
-
-    /// Bytes that a session's buffers may hold now (rule S15). Large requests wait behind those made earlier.
-    pub(super) fn allowance(&self, id: SessionId, memory: &Memory, readiness: &Readiness) -> usize {
-        let Some(entry) = self.get(id) else { return 0 };
-        let fixed = entry.fixed();
-        let allowance = memory.allowance(entry.charged, fixed).saturating_sub(fixed);
-        let others_wait = readiness.first_waiting(Waits::ForMuch).is_some_and(|slot| slot != id.slot());
-        if others_wait { allowance.min(entry.charged.saturating_sub(fixed).max(LITTLE)) } else { allowance }
     }
 
     /// Wakes the first session that waits for this if there is memory for it, and reserves the memory; returns whether

@@ -38,11 +38,16 @@ impl Session {
         if !self.owes_stream_answers() {
             self.stream_answers = 0;
         }
+        if self.inbound.is_empty() {
+            let applied = if self.is_paused() { Applied::Paused } else { Applied::All };
+            self.answers.report(now, &mut self.outbound);
+            return applied;
+        }
         let inbound = self.inbound.take();
         let mut taken = 0usize;
         let last_step = broker.steps().saturating_add(STEPS_PER_EXCHANGE);
         let applied = loop {
-            if self.lane_is_full() || self.stream_answers >= MAX_STREAM_ANSWERS {
+            if self.is_paused() {
                 break Applied::Paused;
             }
             let is_used = taken >= BYTES_PER_EXCHANGE || broker.steps() >= last_step;
@@ -104,6 +109,11 @@ impl Session {
             self.inbound.put_back(inbound, taken);
         }
         applied
+    }
+
+    /// Whether a lane has no room for another answer: only then does decoding pause (rule A7).
+    fn is_paused(&self) -> bool {
+        self.outbound.control_len() >= self.config.output_buffer || self.stream_answers >= MAX_STREAM_ANSWERS
     }
 
     fn request(

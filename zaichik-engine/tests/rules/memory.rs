@@ -1,6 +1,6 @@
 //! The memory budget: which connections are slowed down or served, and how the broker recovers.
 
-use zaichik_engine::Status;
+use zaichik_engine::{Status, Turn};
 use zaichik_proto::{AckLevel, TopicOptions};
 
 use crate::world::{Peer, Sub, World, ms, record, secs};
@@ -279,4 +279,25 @@ fn memory_at_its_budget_a_durable_consumer_reattaches_and_drains() {
     }
     assert!(world.session(&writer).unwrap().wants_read(), "memory is available again");
     assert_eq!(world.ask(&writer, requests[299]), "@299");
+}
+
+#[test]
+fn s15_a_connection_that_waits_for_memory_has_nothing_to_do_until_it_is_woken() {
+    let mut world = World::with_memory(16 << 20, |config| {
+        // Less than its output buffer.
+        (config.output_buffer, config.max_connection_bytes) = (8 << 20, Some(2 << 20));
+    })
+    .checked_at_rest();
+    let (reader, writer) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
+    reader.stop_reading();
+    // Small bodies are copied into the output, one at a time.
+    for _ in 0..8_000 {
+        world.ask(&writer, writer.publish("t", &"x".repeat(300)));
+    }
+    assert!(world.session(&reader).unwrap().lacks_memory());
+    assert_eq!(world.exchange(reader.index()), Turn::Done, "it would be called again and again");
+    reader.resume_reading();
+    world.settle();
+    assert_eq!(reader.records().len(), 8_000);
 }

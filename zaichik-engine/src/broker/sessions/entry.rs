@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::broker::memory::{LITTLE, Memory};
+use crate::broker::readiness::{Readiness, Waits};
 use crate::effects::Effects;
 use crate::error::CloseReason;
 use crate::id::{SessionId, SubKey, TopicId};
@@ -110,6 +112,14 @@ impl SessionEntry {
     /// The epoch under which the subscription of this number was taken over, if it was.
     pub(in crate::broker) fn fenced_by(&self, number: u32) -> Option<u32> {
         self.fenced.as_ref()?.epochs.get(&number).copied()
+    }
+
+    /// Bytes that its buffers may hold now (rule S15). Large requests wait behind those made earlier.
+    pub(in crate::broker) fn allowance(&self, memory: &Memory, readiness: &Readiness) -> usize {
+        let fixed = self.fixed();
+        let allowance = memory.allowance(self.charged, fixed).saturating_sub(fixed);
+        let others_wait = readiness.first_waiting(Waits::ForMuch).is_some_and(|slot| slot != self.id.slot());
+        if others_wait { allowance.min(self.charged.saturating_sub(fixed).max(LITTLE)) } else { allowance }
     }
 
     /// Whether a Fenced is still to be sent.
