@@ -285,9 +285,10 @@ fn memory_at_its_budget_a_durable_consumer_reattaches_and_drains() {
 /// A peer that reads no answers uses up what its own connection may hold: it waits for itself, and nobody for it.
 #[test]
 fn s15_a_connection_at_its_own_limit_keeps_no_other_from_getting_memory() {
+    const LIMIT: u64 = 576 << 10;
     let mut world = World::with(|config| {
         (config.wire.max_message, config.wire.max_frame) = (8 << 10, 16 << 10);
-        (config.output_buffer, config.max_connection_bytes) = (1 << 20, Some(576 << 10));
+        (config.output_buffer, config.max_connection_bytes) = (1 << 20, Some(LIMIT));
     });
     let (silent, honest) = (world.connect(), world.connect());
     silent.stop_reading();
@@ -295,6 +296,7 @@ fn s15_a_connection_at_its_own_limit_keeps_no_other_from_getting_memory() {
     world.settle();
     assert!(silent.unread() > 0, "it asks for more than it may hold");
     assert!(!world.session(&silent).unwrap().lacks_memory(), "the broker has enough");
+    assert!(world.broker.ledger().sessions <= LIMIT + (32 << 10), "{:?}", world.broker.ledger());
     // The answer to a producer's request may need more than what each connection gets while others wait.
     assert_eq!(publish(&mut world, &honest, seq(0), "x"), "@0 new", "no time has passed");
     silent.resume_reading();
