@@ -267,6 +267,10 @@ impl Session {
             let all = self.held().saturating_add(self.wants);
             if all > self.allowance { self.lacks = self.lacks.max(all) } else { more = true }
         }
+        if self.lacks > self.config.connection_bytes && self.outbound.has_remaining() {
+            // No memory of others would help: it goes on when its peer has read.
+            self.lacks = 0;
+        }
         let end = broker.end_exchange(self.id, self.report(), effects);
         if self.throttled && !end.throttled {
             // While it was not read, nothing could be heard from it.

@@ -31,8 +31,7 @@ struct Block {
 impl Blocks {
     /// Appends what `write` writes; returns its length.
     pub(super) fn append(&mut self, write: impl FnOnce(&mut BytesMut)) -> usize {
-        let has_room = |block: &Block| block.bytes.capacity().saturating_sub(block.bytes.len()) >= LEAST_ROOM;
-        if !self.queue.back().is_some_and(has_room) {
+        if !self.queue.back().is_some_and(Block::has_room) {
             self.size = self.size.saturating_mul(2).clamp(*BLOCK.start(), *BLOCK.end());
             let bytes = BytesMut::with_capacity(self.size);
             self.allocated = self.allocated.saturating_add(bytes.capacity());
@@ -125,6 +124,13 @@ impl Block {
         self.bytes.len().saturating_sub(self.read)
     }
 
+    /// Whether more may be appended. A block that a frame has enlarged beyond the maximum takes no other one: it would
+    /// double again and again, and so allocate more than was reserved for a frame (rule S15).
+    fn has_room(&self) -> bool {
+        let capacity = self.bytes.capacity();
+        capacity <= *BLOCK.end() && capacity.saturating_sub(self.bytes.len()) >= LEAST_ROOM
+    }
+
     /// At most `limit` of the bytes not taken, after the first `skip` of them.
     fn rest(&self, skip: usize, limit: usize) -> &[u8] {
         let from = self.read.saturating_add(skip).min(self.bytes.len());
@@ -141,6 +147,22 @@ mod tests {
 
     fn all(blocks: &Blocks, skip: usize, len: usize) -> Vec<u8> {
         blocks.slices(skip, len).flatten().copied().collect()
+    }
+
+    /// An answer is applied when there are 6 KiB for it.
+    #[test]
+    fn s15_a_short_frame_allocates_at_most_6_kib_however_much_waits() {
+        for len in 1..=300usize {
+            let (mut blocks, mut waiting) = (Blocks::default(), 0);
+            while waiting < 256 << 10 {
+                let before = blocks.allocated;
+                waiting += blocks.append(|out| out.extend_from_slice(&vec![7; len]));
+                let more = blocks.allocated - before;
+                assert!(more <= 6 << 10, "{more} bytes for {len} behind {waiting}");
+            }
+            let allocated = blocks.allocated();
+            assert!(allocated <= waiting * 9 / 4, "{allocated} for {waiting} in frames of {len}");
+        }
     }
 
     proptest! {

@@ -1,8 +1,9 @@
 //! The memory budget: which connections are slowed down or served, and how the broker recovers.
 
 use zaichik_engine::{Status, Turn};
-use zaichik_proto::{AckLevel, TopicOptions};
+use zaichik_proto::{AckLevel, Subject, TopicOptions};
 
+use crate::producers::{publish, seq};
 use crate::world::{Peer, Sub, World, ms, record, secs};
 
 /// Memory for records.
@@ -300,4 +301,26 @@ fn s15_a_connection_that_waits_for_memory_has_nothing_to_do_until_it_is_woken() 
     reader.resume_reading();
     world.settle();
     assert_eq!(reader.records().len(), 8_000);
+}
+
+/// A peer that reads no answers uses up what its own connection may hold: it waits for itself, and nobody for it.
+#[test]
+fn s15_a_connection_at_its_own_limit_keeps_no_other_from_getting_memory() {
+    const LIMIT: u64 = 576 << 10;
+    let mut world = World::with(|config| {
+        (config.wire.max_message, config.wire.max_frame) = (8 << 10, 16 << 10);
+        (config.output_buffer, config.max_connection_bytes) = (1 << 20, Some(LIMIT));
+    });
+    let (silent, honest) = (world.connect(), world.connect());
+    silent.stop_reading();
+    let asked: Vec<_> = (0..40_000).map(|_| silent.describe(Subject::Broker)).collect();
+    world.settle();
+    assert!(silent.unread() > 0, "it asks for more than it may hold");
+    assert!(!world.session(&silent).unwrap().lacks_memory(), "the broker has enough");
+    assert!(world.broker.ledger().sessions <= LIMIT + (32 << 10), "{:?}", world.broker.ledger());
+    // The answer to a producer's request may need more than what each connection gets while others wait.
+    assert_eq!(publish(&mut world, &honest, seq(0), "x"), "@0 new", "no time has passed");
+    silent.resume_reading();
+    world.settle();
+    assert!(asked.into_iter().all(|request| silent.answer(request) != "-"));
 }

@@ -334,7 +334,9 @@ impl<I: Io, T: Timer> Future for Connection<I, T> {
                 Outlook::Over => return Poll::Ready(()),
             }
         }
-        cx.waker().wake_by_ref();
+        if !is_planted(Defect::TurnsForgotten) {
+            cx.waker().wake_by_ref();
+        }
         Poll::Pending
     }
 }
