@@ -18,6 +18,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "it prints its results")]
 
+mod attacks;
 mod contender;
 mod count;
 mod dialect;
@@ -68,12 +69,13 @@ fn main() -> ExitCode {
 
 /// Runs the subcommand, or the harness without one.
 fn run(cli: &Cli) -> Result<()> {
-    match cli.command {
+    match &cli.command {
         Some(Command::Relay { port, copying }) => {
-            let listener = TcpListener::bind(("127.0.0.1", port)).context("listening")?;
+            let listener = TcpListener::bind(("127.0.0.1", *port)).context("listening")?;
             println!("listening 127.0.0.1:{}", listener.local_addr()?.port());
-            relay::serve(&listener, copying)
+            relay::serve(&listener, *copying)
         }
+        Some(Command::Attacks(options)) => attacks::run(options),
         None if cli.options.list => {
             list();
             Ok(())

@@ -24,6 +24,8 @@ pub(crate) struct Cli {
 /// What to run instead of the harness.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Attack the broker commands, and measure their memory and an honest client beside each attack.
+    Attacks(AttackOptions),
     /// The relay; the harness starts it.
     #[command(hide = true)]
     Relay {
@@ -34,6 +36,32 @@ pub(crate) enum Command {
         #[command(flatten)]
         copying: Copying,
     },
+}
+
+/// Which attacks to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AttackOptions {
+    /// Attacks to run, by name [default: all]
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Memory budgets of the broker, in MiB
+    #[arg(long, value_delimiter = ',', default_values_t = [64, 256, 1_024])]
+    pub(crate) budgets: Vec<u64>,
+    /// Broker commands to attack: zaichik, zaichik-async-std [default: both]
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) contenders: Vec<String>,
+    /// How long each attack is measured once it is prepared
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seconds: u64,
+    /// The broker on tokio [default: zaichik in this program's folder]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) zaichik: Option<PathBuf>,
+    /// The broker on async-std [default: zaichik-async-std in this program's folder]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) zaichik_async_std: Option<PathBuf>,
+    /// List attacks
+    #[arg(long)]
+    pub(crate) list: bool,
 }
 
 /// How to measure.

@@ -48,10 +48,16 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a contender on a free port and waits until it accepts a connection.
-    pub(crate) fn start(contender: Contender, programs: &Programs, folder: &TemporaryFolder) -> Result<Self> {
+    /// Starts a contender on a free port, with more environment variables, and waits until it accepts a connection.
+    pub(crate) fn start(
+        contender: Contender,
+        programs: &Programs,
+        folder: &TemporaryFolder,
+        variables: &[(&str, String)],
+    ) -> Result<Self> {
         let port = free_port()?;
         let mut command = programs.command(contender, port, folder.path())?;
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         let log = folder.path().join("log");
         let output = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
         let errors = output.try_clone().context("a second handle of the log")?;

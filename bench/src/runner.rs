@@ -65,7 +65,7 @@ impl Runner {
         // A single start varies too much.
         let runs = if kind == Kind::Startup { self.length.starts } else { 1 };
         let samples = (0..runs).map(|_| {
-            let mut broker = Process::start(participant.contender, &self.programs, &self.folder)?;
+            let mut broker = Process::start(participant.contender, &self.programs, &self.folder, &[])?;
             kind.run(participant.contender, &mut broker, messages, self.length)
         });
         Ok(medians(&samples.collect::<Result<Vec<_>>>()?))
@@ -75,7 +75,7 @@ impl Runner {
     fn calibrate(&self, kind: Kind, contender: Contender, guess: u64) -> Result<u64> {
         let mut messages = guess;
         loop {
-            let mut broker = Process::start(contender, &self.programs, &self.folder)?;
+            let mut broker = Process::start(contender, &self.programs, &self.folder, &[])?;
             let sample = kind.run(contender, &mut broker, messages, self.length)?;
             let seconds = sample.get(&Metric::Seconds).copied().unwrap_or_default();
             if seconds >= CALIBRATION {

@@ -366,8 +366,13 @@ fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
             });
             (producer, entries.fold(0, usize::saturating_add).saturating_mul(ENTRY))
         }
-        ClientFrame::Describe(_) => return Some(PAGE),
-        ClientFrame::Hello(_)
+        ClientFrame::Describe(Describe {
+            subject: Subject::Topics { .. } | Subject::Subscriptions { .. },
+            ..
+        }) => return Some(PAGE),
+        // Other descriptions are the counters, or one item.
+        ClientFrame::Describe(_)
+        | ClientFrame::Hello(_)
         | ClientFrame::CreateTopic(_)
         | ClientFrame::AlterTopic(_)
         | ClientFrame::Subscribe(_)

@@ -1,7 +1,7 @@
 //! The memory budget: which connections are slowed down or served, and how the broker recovers.
 
 use zaichik_engine::{Status, Turn};
-use zaichik_proto::{AckLevel, Subject, TopicOptions};
+use zaichik_proto::{AckLevel, FrameHeader, Subject, TopicOptions};
 
 use crate::producers::{publish, seq};
 use crate::world::{Peer, Sub, World, ms, record, secs};
@@ -323,4 +323,28 @@ fn s15_a_connection_at_its_own_limit_keeps_no_other_from_getting_memory() {
     silent.resume_reading();
     world.settle();
     assert!(asked.into_iter().all(|request| silent.answer(request) != "-"));
+}
+
+/// The counters, and one topic or subscription, need no more room than other short answers, so monitoring goes on while
+/// connections hoard memory.
+#[test]
+fn s15_short_descriptions_do_not_wait_behind_large_requests() {
+    let mut world = small();
+    let honest = world.connect();
+    world.ask(&honest, honest.subscribe_to(Sub::new(1, "t").durable("d")));
+    for _ in 0..100 {
+        let hoarder = world.connect();
+        let mut header = FrameHeader { body_len: 400_000, kind: 4 }.to_bytes().to_vec();
+        header.resize(400_000, 0);
+        hoarder.send_bytes(&header);
+    }
+    world.settle();
+    let page = honest.describe(Subject::Topics { from: 0 });
+    assert_eq!(world.ask(&honest, page), "-", "connections hold too much for a page");
+    let other = world.connect();
+    let (topic, name) = (b"t", "d");
+    for subject in [Subject::Broker, Subject::Topic { topic }, Subject::Durable { topic, name }] {
+        let answer = world.ask(&other, other.describe(subject));
+        assert_ne!(answer, "-", "{subject:?}");
+    }
 }
