@@ -100,3 +100,21 @@ fn write_deadline_also_applies_to_the_last_frames() {
     world.advance(us(1));
     assert_eq!(world.status(&peer), Status::Closed);
 }
+
+#[test]
+fn s16_a_frame_has_all_of_its_time_however_long_the_connection_was_idle() {
+    for idle in [0, 9, 20, 3_600] {
+        let mut world = World::new();
+        let peer = world.connect();
+        // Nothing looked at the connection in between.
+        let later = world.now + secs(idle);
+        world.jump(later);
+        // The first half of a frame.
+        peer.send_bytes(&[20, 0, 0, 0, 4, 0, 0, 0, 1]);
+        world.settle();
+        world.advance(us(9_999_999));
+        assert_eq!(world.status(&peer), Status::Open, "idle for {idle} s");
+        world.advance(us(1));
+        assert_eq!(world.reason(&peer), Some(CloseReason::SlowProducer), "idle for {idle} s");
+    }
+}
