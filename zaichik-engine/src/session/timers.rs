@@ -65,6 +65,10 @@ impl Timers {
 
     /// Observes the bytes ever received, and how many the frame that the peer has begun still lacks.
     pub(super) fn observe_frame(&mut self, now: Timestamp, received: u64, missing: usize) {
+        if !self.frame.is_due() {
+            // A frame that begins now has all of its time, however long ago the last one ended.
+            self.frame.observe(now, received, 0);
+        }
         self.frame.observe(now, received, missing as u64);
     }
 
