@@ -11,6 +11,9 @@ const BLOCK: RangeInclusive<usize> = 256..=4 << 10;
 /// Room below which a new block is begun; most frames need no more.
 const LEAST_ROOM: usize = 64;
 
+/// Places by which the queue of blocks grows.
+const MORE_BLOCKS: usize = 4;
+
 /// Bytes in the order in which they were appended.
 #[derive(Default)]
 pub(super) struct Blocks {
@@ -36,6 +39,10 @@ impl Blocks {
             let bytes = BytesMut::with_capacity(self.size);
             self.allocated = self.allocated.saturating_add(bytes.capacity());
             let places = self.queue.capacity();
+            if self.queue.len() == places {
+                // Not twice as many: a frame allocates little, however much waits (rule S15).
+                self.queue.reserve_exact(MORE_BLOCKS);
+            }
             self.queue.push_back(Block { bytes, read: 0 });
             let more = self.queue.capacity().saturating_sub(places);
             self.allocated = self.allocated.saturating_add(more.saturating_mul(size_of::<Block>()));
