@@ -267,7 +267,8 @@ impl Session {
             let all = self.held().saturating_add(self.wants);
             if all > self.allowance { self.lacks = self.lacks.max(all) } else { more = true }
         }
-        if self.lacks > self.config.connection_bytes && self.outbound.has_remaining() {
+        let waits_for_peer = self.lacks > self.config.connection_bytes && self.outbound.has_remaining();
+        if waits_for_peer {
             // No memory of others would help: it goes on when its peer has read.
             self.lacks = 0;
         }
@@ -281,6 +282,7 @@ impl Session {
         self.timers.observe_frame(now, self.inbound.received(), self.missing());
         debug_assert!(
             more || self.lacks > 0
+                || waits_for_peer
                 || self.outbound.stream_len() >= self.config.output_buffer
                 || !broker.is_ready(self.id),
             "a delivery leaves nothing that fits"
