@@ -41,6 +41,7 @@ mod session;
 mod session_config;
 mod stats;
 mod steps;
+pub mod store;
 mod subscription;
 mod table;
 mod topic;
