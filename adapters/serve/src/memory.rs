@@ -3,6 +3,8 @@
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
+use crate::planted::{Defect, is_planted};
+
 /// The assumed memory, in bytes, where the system does not report it.
 const UNKNOWN: u64 = 1 << 30;
 
@@ -29,6 +31,7 @@ fn group_limit(root: &Path, cgroup: &str) -> Option<u64> {
     let path = cgroup.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let group = root.join(path);
     let groups = group.ancestors().take_while(|group| group.starts_with(root));
+    let groups = groups.take(if is_planted(Defect::OwnLimitOnly) { 1 } else { usize::MAX });
     let limit = |group: PathBuf| read_to_string(group.join("memory.max")).ok()?.trim().parse().ok();
     groups.filter_map(|group| limit(group.to_owned())).min()
 }

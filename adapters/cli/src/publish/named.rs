@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until};
 use zaichik_serve::Signal;
+use zaichik_serve::planted::{Defect, is_planted};
 use zaichik_tokio::{BatchReceipt, ClientError, ErrorClass, Outgoing, RefusalCode, RequestError};
 
 use super::args::{Ack, MAX_TRANSACTION, Publish};
@@ -144,7 +145,8 @@ impl<'a> NamedRun<'a> {
                 ));
             }
         }
-        if input.fingerprint().map(ToString::to_string).as_ref() != Some(&progress.fingerprint) {
+        let is_same = input.fingerprint().map(ToString::to_string).as_ref() == Some(&progress.fingerprint);
+        if !is_same && !is_planted(Defect::OtherInput) {
             return Err(Failure::new(
                 Code::Refused,
                 format_args!(
