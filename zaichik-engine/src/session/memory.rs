@@ -27,10 +27,13 @@ impl Session {
     /// Reserves memory for what may be received before the next exchange. Returns the bytes that all buffers would have
     /// to hold, if that is more than allowed, or 0.
     pub(super) fn reserve_inbound(&mut self, applied: Applied) -> usize {
-        let wish = match self.decoder.frame_len(self.inbound.as_slice()) {
-            _ if self.eof || applied == Applied::Paused => Wish::Nothing,
-            Some(len) if len > self.inbound.len() => Wish::Frame(len),
-            _ => Wish::More,
+        let wish = if self.eof || applied == Applied::Paused {
+            Wish::Nothing
+        } else if self.inbound.is_empty() {
+            Wish::More
+        } else {
+            let len = self.decoder.frame_len(self.inbound.as_slice());
+            len.filter(|len| *len > self.inbound.len()).map_or(Wish::More, Wish::Frame)
         };
         // What it keeps for later may be enough for what it lacks.
         let is_scarce = self.is_scarce || self.wants > 0;
