@@ -117,6 +117,8 @@ impl Broker {
         config.check()?;
         let (producers, mut memory) = (Producers::new(&config, seed), Memory::new(&config));
         memory.charge_producers(producers.footprint());
+        let readiness = Readiness::new();
+        memory.charge_tables(readiness.spare());
         Ok(Self {
             session_config: Arc::new(SessionConfig::new(&config, seed)),
             now: Timestamp::ZERO,
@@ -127,7 +129,7 @@ impl Broker {
             sessions: Sessions::new(&config),
             producers,
             memory,
-            readiness: Readiness::new(),
+            readiness,
             counters: Counters::default(),
             agenda: Agenda::default(),
             answer: AnswerLists::default(),
@@ -178,7 +180,7 @@ impl Broker {
         let Self { topics, subscriptions, memory, readiness, sessions, producers, agenda, .. } = self;
         let readers = Readers { now, topics, subscriptions, memory, readiness };
         Housekeeping { readers, sessions, producers, agenda }.run(effects);
-        self.memory.charge_tables(self.spare());
+        self.charge_tables();
         self.agenda.reported(self.next_deadlines().earliest());
         match self.next_timeout() {
             Some(next) if next <= now => Turn::More,
@@ -263,7 +265,8 @@ impl Broker {
     /// # Errors
     /// [`Inconsistent`] names the first inconsistency found.
     pub fn verify(&self) -> Result<(), Inconsistent> {
-        verify::verify(&self.topics, &self.subscriptions, &self.sessions, &self.producers, &self.memory)
+        let Self { topics, subscriptions, sessions, producers, memory, readiness, .. } = self;
+        verify::verify(topics, subscriptions, sessions, producers, memory, readiness)
     }
 
     /// The latest time of any call: time does not move backwards (rule O5).
@@ -301,17 +304,16 @@ impl Broker {
         }
     }
 
-    /// Bytes of the free places of tables.
-    fn spare(&self) -> usize {
-        self.sessions
-            .spare()
-            .saturating_add(self.subscriptions.spare())
-            .saturating_add(self.readiness.spare())
+    /// Charges the free places of tables.
+    #[inline]
+    const fn charge_tables(&mut self) {
+        let spare = self.sessions.spare().saturating_add(self.subscriptions.spare());
+        self.memory.charge_tables(spare.saturating_add(self.readiness.spare()));
     }
 
     /// Asks the caller to rearm its timer if the next deadline became earlier.
     fn rearm(&mut self, effects: &mut Effects) {
-        self.memory.charge_tables(self.spare());
+        self.charge_tables();
         if self.memory.has_retired() || self.readiness.has_waiting() || self.memory.is_crowded() {
             self.agenda.schedule_sweep(self.now);
         }

@@ -19,6 +19,8 @@ struct Links {
 pub(crate) struct Rings {
     links: Vec<Links>,
     free: Vec<u32>,
+    /// Bytes allocated for nodes that do not exist.
+    spare: usize,
 }
 
 impl Rings {
@@ -26,11 +28,13 @@ impl Rings {
     pub(crate) fn insert(&mut self, owner: u32) -> Node {
         if let Some(index) = self.free.pop() {
             *self.links_mut(index) = Links { prev: index, next: index, owner };
+            self.spare = self.recount_spare();
             return Node(index);
         }
         // More than u32::MAX nodes would need more memory than any budget allows.
         let index = u32::try_from(self.links.len()).unwrap_or(u32::MAX);
         self.links.push(Links { prev: index, next: index, owner });
+        self.spare = self.recount_spare();
         Node(index)
     }
 
@@ -38,6 +42,7 @@ impl Rings {
     pub(crate) fn remove(&mut self, node: Node) {
         self.unlink(node);
         self.free.push(node.0);
+        self.spare = self.recount_spare();
     }
 
     /// Removes a node from its ring.
@@ -109,7 +114,13 @@ impl Rings {
     }
 
     /// Bytes allocated for nodes that do not exist.
-    pub(crate) fn spare(&self) -> usize {
+    #[inline]
+    pub(crate) const fn spare(&self) -> usize {
+        self.spare
+    }
+
+    /// The same, counted anew.
+    pub(crate) fn recount_spare(&self) -> usize {
         let nodes = self.links.len().saturating_sub(self.free.len());
         self.footprint().saturating_sub(nodes.saturating_mul(size_of::<Links>()))
     }

@@ -37,6 +37,11 @@ pub(crate) struct Delivered {
     pub(crate) lacks_memory: bool,
 }
 
+impl Delivered {
+    /// Nothing more is due.
+    pub(super) const ALL: Self = Self { more: false, lacks_memory: false };
+}
+
 /// The parts of the broker that a delivery needs.
 #[derive(Debug)]
 pub(super) struct Delivery<'b> {
@@ -56,14 +61,10 @@ pub(super) struct Delivery<'b> {
 impl Delivery<'_> {
     /// Moves due records into the stream lane.
     pub(super) fn deliver(&mut self, session: SessionId, out: &mut Outbound) -> Delivered {
-        let mut delivered = Delivered { more: false, lacks_memory: false };
-        let Some(entry) = self.sessions.get(session) else {
+        let mut delivered = Delivered::ALL;
+        let Some(ready) = self.sessions.get(session).map(|entry| entry.ready) else {
             return delivered;
         };
-        let ready = entry.ready;
-        if !self.readiness.has_ready(ready) && !entry.has_unsent_fence() {
-            return delivered;
-        }
         let before = out.stream_len();
         let last_step = self.topics.steps().saturating_add(STEPS_PER_EXCHANGE);
         while out.stream_len() < self.output_buffer {

@@ -113,7 +113,11 @@ impl Producers {
     }
 
     /// When the next one will have been silent for too long.
+    #[inline]
     pub(super) fn next_forget(&self) -> Option<Timestamp> {
+        if self.entries.is_empty() {
+            return None;
+        }
         let first = self.rings.members(self.silent).next()?;
         let due = self.entries.get(first as usize)?.heard.plus_micros(self.ttl);
         (due < Timestamp::MAX).then_some(due)

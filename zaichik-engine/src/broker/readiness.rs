@@ -145,8 +145,13 @@ impl Readiness {
     }
 
     /// Bytes of free places.
-    pub(super) fn spare(&self) -> usize {
+    pub(super) const fn spare(&self) -> usize {
         self.rings.spare()
+    }
+
+    /// The same, counted anew.
+    pub(super) fn recount_spare(&self) -> usize {
+        self.rings.recount_spare()
     }
 }
 

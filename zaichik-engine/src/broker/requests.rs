@@ -61,6 +61,7 @@ impl Broker {
         let (id, accepted) = self.sessions.insert(now, self.stops_at.is_none(), parts, effects);
         if accepted.is_ok() {
             bump(&mut self.counters.stats.connections, 1);
+            self.charge_tables();
         }
         Admitted { id, config: Arc::clone(&self.session_config), now, refused: accepted.err() }
     }
@@ -69,8 +70,12 @@ impl Broker {
     /// whether some may remain: then call again before the next request.
     #[inline]
     pub(crate) fn end_expired(&mut self, now: Timestamp) -> bool {
-        self.subscriptions.next_expiry().is_some_and(|next| next <= now)
-            && self.subscribing(now).readers.end_expired()
+        if self.subscriptions.next_expiry().is_none_or(|next| next > now) {
+            return false;
+        }
+        let more = self.subscribing(now).readers.end_expired();
+        self.charge_tables();
+        more
     }
 
     pub(crate) fn begin_exchange(&mut self, id: SessionId) -> ExchangeStart {
@@ -163,6 +168,9 @@ impl Broker {
         room: usize,
         out: &mut Outbound,
     ) -> Delivered {
+        if !self.is_ready(session) {
+            return Delivered::ALL;
+        }
         let output_buffer = self.config.output_buffer;
         let Self { sessions, topics, subscriptions, memory, readiness, counters, .. } = self;
         let mut delivery = Delivery {
@@ -190,6 +198,7 @@ impl Broker {
     }
 
     /// Whether a session has something in hand to deliver, which is not among the woken subscriptions.
+    #[inline]
     pub(crate) fn is_ready(&self, id: SessionId) -> bool {
         let entry = self.sessions.get(id);
         entry.is_some_and(|entry| self.readiness.has_ready(entry.ready) || entry.has_unsent_fence())

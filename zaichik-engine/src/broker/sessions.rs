@@ -31,6 +31,8 @@ const EXAMINED_PER_CALL: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Sessions {
     entries: Slab<SessionEntry>,
+    /// Bytes of its free places.
+    spare: usize,
     next_serial: u64,
     /// Sessions in their handshake, oldest first.
     handshakes: VecDeque<SessionId>,
@@ -63,6 +65,7 @@ impl Sessions {
     pub(super) fn new(config: &BrokerConfig) -> Self {
         Self {
             entries: Slab::new(),
+            spare: 0,
             next_serial: 0,
             handshakes: VecDeque::new(),
             limit: config.max_connections as usize,
@@ -76,7 +79,12 @@ impl Sessions {
     }
 
     /// Bytes of free places.
-    pub(super) fn spare(&self) -> usize {
+    pub(super) const fn spare(&self) -> usize {
+        self.spare
+    }
+
+    /// The same, counted anew.
+    pub(super) fn recount_spare(&self) -> usize {
         self.entries.capacity().saturating_sub(self.entries.len()).saturating_mul(size_of::<SessionEntry>())
     }
 
@@ -126,6 +134,7 @@ impl Sessions {
         let footprint = entry.footprint();
         memory.recharge(Account::Sessions, &mut entry.charged, footprint);
         place.insert(entry);
+        self.spare = self.recount_spare();
         self.handshakes.push_back(id);
         (id, Ok(()))
     }
@@ -142,6 +151,7 @@ impl Sessions {
         if self.entries.is_empty() {
             self.entries = Slab::new();
         }
+        self.spare = self.recount_spare();
         self.handshakes.retain(|waiting| *waiting != id);
         readiness.set_waiting(entry.throttle, Waits::No);
         readiness.remove(entry.throttle);

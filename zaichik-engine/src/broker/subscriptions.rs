@@ -21,6 +21,8 @@ use crate::topic::CursorId;
 #[derive(Debug)]
 pub(super) struct Subscriptions {
     entries: Slab<Subscription>,
+    /// Bytes of its free places.
+    spare: usize,
     /// Durable subscriptions by topic and name.
     durables: Table<SubKey>,
     /// When pauses end, in running time.
@@ -73,6 +75,7 @@ impl Subscriptions {
     pub(super) fn new(config: &BrokerConfig, seed: Seed) -> Self {
         Self {
             entries: Slab::new(),
+            spare: 0,
             durables: Table::new(),
             pauses: Deadlines::default(),
             expiries: Deadlines::default(),
@@ -100,7 +103,12 @@ impl Subscriptions {
     }
 
     /// Bytes of free places.
-    pub(super) fn spare(&self) -> usize {
+    pub(super) const fn spare(&self) -> usize {
+        self.spare
+    }
+
+    /// The same, counted anew.
+    pub(super) fn recount_spare(&self) -> usize {
         let free = self.entries.capacity().saturating_sub(self.entries.len());
         free.saturating_mul(size_of::<Subscription>())
     }
@@ -136,6 +144,7 @@ impl Subscriptions {
         let node = readiness.insert_subscription(key);
         let durable = name.map(|name| Box::new(Durable::new(name)));
         entry.insert(Subscription::new(at.topic, node, at.cursor_id, at.start, terms, durable));
+        self.spare = self.recount_spare();
         if let Some(name) = name {
             let (hash, hash_key, entries) =
                 (hash_of(self.hash_key, at.topic, name), self.hash_key, &self.entries);
@@ -158,6 +167,7 @@ impl Subscriptions {
         if self.entries.is_empty() {
             self.entries = Slab::new();
         }
+        self.spare = self.recount_spare();
         if let Some(durable) = &subscription.durable {
             let hash = hash_of(self.hash_key, subscription.topic, &durable.name);
             self.durables.remove(hash, |other| *other == key);

@@ -131,16 +131,14 @@ impl Answers {
     /// Refuses a publish without acknowledgement; [reported](Self::report) later.
     pub(super) fn refused_silently(&mut self, refusal: Refusal) {
         let repeated = self.repeated(false);
-        match self.unreported.iter_mut().find(|refused| refused.refusal.code == refusal.code) {
-            Some(refused) => {
-                refused.count = refused.count.saturating_add(1);
-                refused.refusal = refusal;
-            }
-            None => {
-                self.unreported.push(Refused { request: 0, count: 1, refusal, repeated });
-                self.charge();
-            }
+        let known = self.unreported.iter_mut().find(|refused| refused.refusal.code == refusal.code);
+        if let Some(refused) = known {
+            refused.count = refused.count.saturating_add(1);
+            refused.refusal = refusal;
+            return;
         }
+        self.unreported.push(Refused { request: 0, count: 1, refusal, repeated });
+        self.charge();
     }
 
     /// Reports refused publishes without acknowledgement: one code per call, at most once a second.

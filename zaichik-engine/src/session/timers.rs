@@ -86,7 +86,10 @@ impl Timers {
     pub(super) fn stalled_since(&self, outbound: &Outbound) -> Option<Timestamp> {
         let write = outbound.has_remaining().then(|| self.write.since());
         let frame = self.frame.is_due().then(|| self.frame.since());
-        write.into_iter().chain(frame).min()
+        match (write, frame) {
+            (Some(write), Some(frame)) => Some(write.min(frame)),
+            (write, frame) => write.or(frame),
+        }
     }
 
     /// When the next heartbeat is due: at a multiple of the interval, and an interval or more after the last ping.

@@ -283,6 +283,20 @@ fn memory_at_its_budget_a_durable_consumer_reattaches_and_drains() {
 }
 
 #[test]
+fn memory_that_commits_free_wakes_publishers_at_once() {
+    let mut world = small();
+    let (reader, writer) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(1_000)));
+    fill(&mut world, &writer, "t");
+    assert!(writer.unread() > 0);
+    world.stop_housekeeping();
+    while let Some(last) = reader.records().last().map(|one| one.offset) {
+        world.ask(&reader, reader.commit(1, last));
+    }
+    assert_eq!(writer.unread(), 0, "no housekeeping was needed");
+}
+
+#[test]
 fn s15_a_connection_that_waits_for_memory_has_nothing_to_do_until_it_is_woken() {
     let mut world = World::with_memory(16 << 20, |config| {
         // Less than its output buffer.
