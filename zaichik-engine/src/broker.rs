@@ -136,16 +136,18 @@ impl Broker {
         })
     }
 
-    /// Ends a connection: its subscriptions end, and the durable ones wait for another connection. An unknown id, or
-    /// that of a connection that has ended, has no effect.
+    /// Ends a connection: its subscriptions end, and the durable ones wait for another connection; if they are more than
+    /// some hundreds, the rest of them in [`handle_timeout`](Self::handle_timeout) (rule S14). An unknown id, or that of a
+    /// connection that has ended, has no effect.
     pub fn detach(&mut self, now: Timestamp, id: SessionId, effects: &mut Effects) {
         let now = self.tick(now);
         let _ = self.end_expired(now);
-        self.close_session(now, id, 0, effects);
-        let Some(entry) = self.sessions.remove(id, &mut self.memory, &mut self.readiness) else {
+        if self.close_session(now, id, 0, effects) == Turn::More {
+            self.sessions.leave(id);
+            effects.rearm();
+        } else if self.sessions.remove(id, &mut self.memory, &mut self.readiness).is_none() {
             return;
-        };
-        self.readiness.remove(entry.ready);
+        }
         if self.release_waiting(effects) {
             effects.rearm();
         }
@@ -166,7 +168,8 @@ impl Broker {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let released = self.readiness.first_waiting(Waits::ForRecords).is_some() && !self.memory.is_pressed();
-        if self.agenda.is_announcing_stop() || released || self.readiness.has_woken() {
+        let is_leaving = self.sessions.first_leaving().is_some();
+        if self.agenda.is_announcing_stop() || released || is_leaving || self.readiness.has_woken() {
             return Some(self.now);
         }
         self.next_deadlines().earliest()
@@ -175,6 +178,11 @@ impl Broker {
     /// Does what is due, in bounded steps. An early or repeated call changes nothing.
     pub fn handle_timeout(&mut self, now: Timestamp, effects: &mut Effects) -> Turn {
         let now = self.tick(now);
+        if let Some(id) = self.sessions.first_leaving()
+            && self.end_subscriptions(now, id) == Turn::Done
+        {
+            self.sessions.remove(id, &mut self.memory, &mut self.readiness);
+        }
         let Self { topics, subscriptions, memory, readiness, sessions, producers, agenda, .. } = self;
         let readers = Readers { now, topics, subscriptions, memory, readiness };
         Housekeeping { readers, sessions, producers, agenda }.run(effects);
@@ -319,7 +327,10 @@ impl Broker {
     }
 
     fn release_waiting(&mut self, effects: &mut Effects) -> bool {
-        wakes::release_waiting(&mut self.sessions, &mut self.memory, &mut self.readiness, effects)
+        let (released, more) =
+            wakes::release_waiting(&mut self.sessions, &mut self.memory, &mut self.readiness, effects);
+        self.topics.spend(released);
+        more
     }
 
     fn subscribing(&mut self, now: Timestamp) -> Subscribing<'_> {

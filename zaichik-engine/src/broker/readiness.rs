@@ -106,9 +106,9 @@ impl Readiness {
     }
 
     /// The slot of the first session that waits for this.
-    pub(super) fn first_waiting(&self, waits: Waits) -> Option<usize> {
+    pub(super) fn first_waiting(&self, waits: Waits) -> Option<u32> {
         let ring = self.ring_of(waits)?;
-        self.rings.members(ring).next().map(|slot| slot as usize)
+        self.rings.members(ring).next()
     }
 
     /// Whether a session waits for memory for its buffers.
