@@ -138,16 +138,18 @@ impl Broker {
         })
     }
 
-    /// Ends a connection: its subscriptions end, and the durable ones wait for another connection. An unknown id, or
-    /// that of a connection that has ended, has no effect.
+    /// Ends a connection: its subscriptions end, and the durable ones wait for another connection; if they are more than
+    /// some hundreds, the rest of them in [`handle_timeout`](Self::handle_timeout) (rule S14). An unknown id, or that of a
+    /// connection that has ended, has no effect.
     pub fn detach(&mut self, now: Timestamp, id: SessionId, effects: &mut Effects) {
         let now = self.tick(now);
         let _ = self.end_expired(now);
-        self.close_session(now, id, 0, effects);
-        let Some(entry) = self.sessions.remove(id, &mut self.memory, &mut self.readiness) else {
+        if self.close_session(now, id, 0, effects) == Turn::More {
+            self.sessions.leave(id);
+            effects.rearm();
+        } else if self.sessions.remove(id, &mut self.memory, &mut self.readiness).is_none() {
             return;
-        };
-        self.readiness.remove(entry.ready);
+        }
         if self.release_waiting(effects) {
             effects.rearm();
         }
@@ -168,7 +170,8 @@ impl Broker {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let released = self.readiness.first_waiting(Waits::ForRecords).is_some() && !self.memory.is_pressed();
-        if self.agenda.is_announcing_stop() || released || self.readiness.has_woken() {
+        let is_leaving = self.sessions.first_leaving().is_some();
+        if self.agenda.is_announcing_stop() || released || is_leaving || self.readiness.has_woken() {
             return Some(self.now);
         }
         self.next_deadlines().earliest()
@@ -177,6 +180,11 @@ impl Broker {
     /// Does what is due, in bounded steps. An early or repeated call changes nothing.
     pub fn handle_timeout(&mut self, now: Timestamp, effects: &mut Effects) -> Turn {
         let now = self.tick(now);
+        if let Some(id) = self.sessions.first_leaving()
+            && self.end_subscriptions(now, id) == Turn::Done
+        {
+            self.sessions.remove(id, &mut self.memory, &mut self.readiness);
+        }
         let Self { topics, subscriptions, memory, readiness, sessions, producers, agenda, .. } = self;
         let readers = Readers { now, topics, subscriptions, memory, readiness };
         Housekeeping { readers, sessions, producers, agenda }.run(effects);
@@ -306,7 +314,7 @@ impl Broker {
 
     /// Charges the free places of tables.
     #[inline]
-    const fn charge_tables(&mut self) {
+    fn charge_tables(&mut self) {
         let spare = self.sessions.spare().saturating_add(self.subscriptions.spare());
         self.memory.charge_tables(spare.saturating_add(self.readiness.spare()));
     }
@@ -325,7 +333,10 @@ impl Broker {
         if !self.readiness.has_sessions_waiting() {
             return false;
         }
-        wakes::release_waiting(&mut self.sessions, &mut self.memory, &mut self.readiness, effects)
+        let (released, more) =
+            wakes::release_waiting(&mut self.sessions, &mut self.memory, &mut self.readiness, effects);
+        self.topics.spend(released);
+        more
     }
 
     fn subscribing(&mut self, now: Timestamp) -> Subscribing<'_> {

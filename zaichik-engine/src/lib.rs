@@ -36,6 +36,7 @@ mod error;
 mod id;
 mod outbound;
 mod planted;
+mod queue;
 mod ring;
 mod session;
 mod session_config;

@@ -201,8 +201,7 @@ impl Session {
         self.timers.observe(now, &self.outbound);
         if let State::Ending(reason) | State::Ended(reason) = self.state {
             self.state = State::Ended(reason);
-            broker.close_session(now, self.id, self.held(), effects);
-            return Turn::Done;
+            return broker.close_session(now, self.id, self.held(), effects);
         }
         let needs = self.reserve_inbound(applied);
         more |= self.settle_wants();

@@ -123,9 +123,9 @@ impl Readiness {
 
     /// The slot of the first session that waits for this.
     #[inline]
-    pub(super) fn first_waiting(&self, waits: Waits) -> Option<usize> {
+    pub(super) fn first_waiting(&self, waits: Waits) -> Option<u32> {
         let ring = self.ring_of(waits).filter(|_| self.has_sessions_waiting())?;
-        self.rings.members(ring).next().map(|slot| slot as usize)
+        self.rings.members(ring).next()
     }
 
     /// Whether a session waits for memory for its buffers.
@@ -145,13 +145,8 @@ impl Readiness {
     }
 
     /// Bytes of free places.
-    pub(super) const fn spare(&self) -> usize {
+    pub(super) fn spare(&self) -> usize {
         self.rings.spare()
-    }
-
-    /// The same, counted anew.
-    pub(super) fn recount_spare(&self) -> usize {
-        self.rings.recount_spare()
     }
 }
 

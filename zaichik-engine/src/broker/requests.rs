@@ -9,14 +9,16 @@ use zaichik_proto::{
 
 use super::delivery::{Delivered, Delivery};
 use super::describing::{Describing, Description};
-use super::readers::Readers;
+use super::readers::{Readers, STEPS_PER_END};
+use super::sessions::Ended;
 use super::topics::topic_name;
 use super::{BatchAnswer, Broker, ExchangeReport, PublishRun, Published, Rejection, bump, wakes};
-use crate::effects::{Effects, Note, NoteEvent};
+use crate::effects::{Effects, Note, NoteEvent, Turn};
 use crate::error::CloseReason;
 use crate::id::{SessionId, TopicId};
 use crate::outbound::Outbound;
 use crate::session_config::SessionConfig;
+use crate::steps::STEPS_PER_EXCHANGE;
 use crate::subscription::Subscription;
 use crate::topic::AppendedRun;
 
@@ -91,25 +93,42 @@ impl Broker {
         ExchangeStart { close, stops_at, allowance, is_scarce }
     }
 
-    /// A session is over: its subscriptions end, or wait for another session. Until it is detached it is charged for the
-    /// `held` bytes that wait to be sent.
+    /// A session is over: its subscriptions end, or wait for another session, a bounded number of them in each call.
+    /// Until it is detached it is charged for the `held` bytes that wait to be sent.
     pub(crate) fn close_session(
         &mut self,
         now: Timestamp,
         id: SessionId,
         held: usize,
         effects: &mut Effects,
-    ) {
+    ) -> Turn {
         let now = self.tick(now);
-        let subscriptions = self.sessions.close(id, held, &mut self.memory, &mut self.readiness);
-        for key in subscriptions.into_values() {
-            self.subscribing(now).lose_session(key);
-        }
+        self.sessions.close(id, held, &mut self.memory, &mut self.readiness);
+        let turn = self.end_subscriptions(now, id);
         // This may have been the session that was to hand out the wakes.
         if self.hand_out_wakes(id, effects) || self.release_waiting(effects) {
             effects.rearm();
         }
         self.rearm(effects);
+        turn
+    }
+
+    /// Ends subscriptions of a session that is over, for about as many steps as an exchange takes (rule S14).
+    pub(super) fn end_subscriptions(&mut self, now: Timestamp, id: SessionId) -> Turn {
+        let last_step = self.steps().saturating_add(STEPS_PER_EXCHANGE);
+        let mut turn = Turn::More;
+        while turn == Turn::More && self.steps() < last_step {
+            match self.sessions.end_one(id) {
+                Some(Ended::Subscription(key)) => {
+                    self.spend(STEPS_PER_END);
+                    self.subscribing(now).lose_session(key);
+                }
+                Some(Ended::Fence) => self.spend(1),
+                None => turn = Turn::Done,
+            }
+        }
+        self.sessions.settle(id, &mut self.memory);
+        turn
     }
 
     /// A session's handshake is done; `name` is its client's name.
@@ -194,7 +213,10 @@ impl Broker {
         if !self.readiness.has_woken() {
             return false;
         }
-        wakes::hand_out_wakes(asking, &mut self.sessions, &self.subscriptions, &mut self.readiness, effects)
+        let Self { sessions, subscriptions, readiness, .. } = self;
+        let (handed, more) = wakes::hand_out_wakes(asking, sessions, subscriptions, readiness, effects);
+        self.spend(handed);
+        more
     }
 
     /// Whether a session has something in hand to deliver, which is not among the woken subscriptions.

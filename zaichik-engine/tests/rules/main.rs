@@ -31,6 +31,7 @@ mod durable;
 #[cfg(test)]
 mod exactly_once;
 #[cfg(test)]
+mod floods;
 mod gaps;
 #[cfg(test)]
 mod handshake;
