@@ -85,6 +85,13 @@ impl Memory {
         usize::try_from(allowance).unwrap_or(usize::MAX)
     }
 
+    /// Whether a new connection that holds `idle` bytes leaves half of the kept part for the requests of others.
+    pub(super) fn admits(&self, idle: usize) -> bool {
+        let kept = self.for_connections / KEPT;
+        let held = self.ledger.sessions.saturating_add(idle as u64);
+        held <= self.for_connections.saturating_sub(kept / 2) || is_planted(Defect::NoAllowance)
+    }
+
     /// Whether only the kept part of the connections' share is left.
     pub(super) const fn is_scarce(&self) -> bool {
         let kept = self.for_connections / KEPT;

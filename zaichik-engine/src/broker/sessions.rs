@@ -112,7 +112,7 @@ impl Sessions {
         effects: &mut Effects,
     ) -> (SessionId, Result<(), CloseReason>) {
         let full = self.entries.len() >= self.limit
-            || memory.allowance(0, SessionEntry::IDLE) < SessionEntry::IDLE
+            || !memory.admits(SessionEntry::IDLE)
             || (self.handshakes.len() >= self.handshake_limit && !self.evict_handshake(now, effects));
         let serial = self.next_serial;
         self.next_serial = serial.saturating_add(1);

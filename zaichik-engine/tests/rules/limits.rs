@@ -311,3 +311,28 @@ fn flood_of_publishes_with_long_answers() {
     world.settle();
     assert_eq!(world.broker.stats().duplicates, 59_999);
 }
+
+/// Idle connections can keep new ones out, but not those that are served.
+#[test]
+fn s15_new_connections_leave_room_for_the_requests_of_others() {
+    let small = World::with(|config| {
+        (config.wire.max_message, config.wire.max_frame) = (8 << 10, 16 << 10);
+        config.memory = config.min_memory();
+    });
+    let mut world = small.checked_at_rest();
+    let honest = world.connect();
+    let mut idle = Vec::new();
+    loop {
+        let peer = world.dial();
+        peer.hello(b"");
+        world.settle();
+        if world.reason(&peer) == Some(CloseReason::ServerFull) {
+            break;
+        }
+        idle.push(peer);
+    }
+    assert!(idle.len() > 20, "{}", idle.len());
+    let body = "x".repeat(2_000);
+    assert_eq!(world.ask(&honest, honest.publish("t", &body)), "@0 new");
+    assert_eq!(world.ask(&idle[0], idle[0].publish("t", &body)), "@1");
+}
