@@ -20,6 +20,7 @@ mod compaction;
 mod decode;
 mod handshake;
 pub mod model;
+mod rows;
 mod session;
 pub mod sim;
 
@@ -28,6 +29,7 @@ pub use compaction::compaction;
 pub use decode::{decode_client, decode_server};
 pub use handshake::handshake;
 pub use model::engine;
+pub use rows::rows;
 pub use session::session;
 
 /// Runs one target on one input.
@@ -41,5 +43,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("decode_server", decode_server),
     ("engine", engine),
     ("handshake", handshake),
+    ("rows", rows),
     ("session", session),
 ];

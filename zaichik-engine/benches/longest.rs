@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Session, Timestamp, Turn};
 use zaichik_proto::{
-    AckLevel, AlterTopic, ClientFrame, CompactionMode, CreateTopic, Hello, MAGIC, PROTOCOL_VERSION, Publish,
-    Record, Records, Seek, SeekTarget, Start, Subscribe, TopicOptions, Unsubscribe,
+    AckLevel, AlterTopic, ClientFrame, CompactionMode, CreateTopic, Durable, Hello, MAGIC, OnConflict,
+    PROTOCOL_VERSION, Publish, Record, Records, Seek, SeekTarget, Start, Subscribe, TopicOptions,
+    Unsubscribe,
 };
 
 /// A broker and one connection.
@@ -63,6 +64,15 @@ fn run() -> Vec<Measured> {
             let unsubscribe = Unsubscribe { request, subscription: 1 };
             if request % 2 == 0 { ClientFrame::Unsubscribe(unsubscribe) } else { subscribe(request) }
         });
+    });
+
+    let names: Vec<_> = (0..=50_000).map(|name| name.to_string()).collect();
+    let mut bench = Bench::new(forever);
+    bench.measure(&mut all, "50,000 durable subscriptions to a topic", |bench| {
+        bench.repeat(50_000, |request| durable(request, names.get(request as usize).map_or("", |name| name)));
+    });
+    bench.measure(&mut all, "the end of their connection", |bench| {
+        bench.repeat(1, |_| ClientFrame::Close);
     });
 
     let mut bench = Bench::new(forever);
@@ -202,6 +212,12 @@ fn subscribe<'a>(request: u32) -> ClientFrame<'a> {
         dead_letter: b"",
         durable: None,
     })
+}
+
+fn durable(subscription: u32, name: &str) -> ClientFrame<'_> {
+    let durable = Durable { name, epoch: 0, on_conflict: OnConflict::TakeOver, inactive_ttl_micros: 0 };
+    let ClientFrame::Subscribe(like) = subscribe(subscription) else { return ClientFrame::Close };
+    ClientFrame::Subscribe(Subscribe { subscription, durable: Some(durable), ..like })
 }
 
 fn seek<'a>(request: u32, to: Start) -> ClientFrame<'a> {

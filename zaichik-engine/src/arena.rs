@@ -3,8 +3,12 @@
 //! A growing vector moves all of its values at once; this never moves one. Memory of a block is freed when its last
 //! value is removed.
 
-/// Places of a block.
-const BLOCK: u32 = 256;
+/// Maximum bytes of a block, unless it has [`FEWEST`] places.
+const BLOCK_BYTES: usize = 32 << 10;
+
+/// Minimum and maximum places of a block.
+const FEWEST: u32 = 16;
+const MOST: u32 = 256;
 
 /// No place.
 const NONE: u32 = u32::MAX;
@@ -37,6 +41,15 @@ enum Place<T> {
 }
 
 impl<T> Arena<T> {
+    /// Places of a block: a power of two.
+    const BLOCK: u32 = {
+        let mut places = MOST;
+        while places > FEWEST && places as usize * size_of::<Place<T>>() > BLOCK_BYTES {
+            places /= 2;
+        }
+        places
+    };
+
     pub(crate) const fn new() -> Self {
         Self { blocks: Vec::new(), open: Vec::new(), len: 0, allocated: 0 }
     }
@@ -52,6 +65,21 @@ impl<T> Arena<T> {
     /// Places allocated.
     pub(crate) const fn capacity(&self) -> usize {
         self.allocated
+    }
+
+    /// A number above those of all values.
+    pub(crate) fn end(&self) -> u32 {
+        u32::try_from(self.blocks.len()).unwrap_or(NONE).saturating_mul(Self::BLOCK)
+    }
+
+    /// The number that the next value gets.
+    pub(crate) fn next_number(&self) -> u32 {
+        let block = self.open.last().map_or(self.blocks.len(), |open| *open as usize);
+        let place = self.blocks.get(block).map_or(0, |block| match block.vacant {
+            NONE => u32::try_from(block.places.len()).unwrap_or(NONE),
+            vacant => vacant,
+        });
+        u32::try_from(block).unwrap_or(NONE).saturating_mul(Self::BLOCK).saturating_add(place)
     }
 
     /// Bytes allocated.
@@ -71,7 +99,7 @@ impl<T> Arena<T> {
 
     #[inline]
     pub(crate) fn get(&self, number: u32) -> Option<&T> {
-        let (block, place) = split(number);
+        let (block, place) = Self::split(number);
         match self.blocks.get(block)?.places.get(place)? {
             Place::Value(value) => Some(value),
             Place::Vacant(_) => None,
@@ -80,7 +108,7 @@ impl<T> Arena<T> {
 
     #[inline]
     pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
-        let (block, place) = split(number);
+        let (block, place) = Self::split(number);
         match self.blocks.get_mut(block)?.places.get_mut(place)? {
             Place::Value(value) => Some(value),
             Place::Vacant(_) => None,
@@ -102,19 +130,19 @@ impl<T> Arena<T> {
         let before = block.places.capacity();
         let place = block.insert(value);
         self.allocated = self.allocated.saturating_add(block.places.capacity()).saturating_sub(before);
-        if block.values >= BLOCK as usize {
+        if block.values >= Self::BLOCK as usize {
             self.open.pop();
         }
         self.len = self.len.saturating_add(1);
-        index.saturating_mul(BLOCK).saturating_add(place)
+        index.saturating_mul(Self::BLOCK).saturating_add(place)
     }
 
     pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
-        let (index, place) = split(number);
+        let (index, place) = Self::split(number);
         let block = self.blocks.get_mut(index)?;
         let value = block.remove(place)?;
         self.len = self.len.saturating_sub(1);
-        if block.values.saturating_add(1) == BLOCK as usize {
+        if block.values.saturating_add(1) == Self::BLOCK as usize {
             self.open.push(u32::try_from(index).unwrap_or(NONE));
         }
         if block.values == 0 {
@@ -125,6 +153,11 @@ impl<T> Arena<T> {
             *self = Self::new();
         }
         Some(value)
+    }
+
+    #[expect(clippy::arithmetic_side_effects, reason = "a block has places")]
+    const fn split(number: u32) -> (usize, usize) {
+        ((number / Self::BLOCK) as usize, (number % Self::BLOCK) as usize)
     }
 }
 
@@ -153,10 +186,6 @@ impl<T> Block<T> {
             Place::Vacant(_) => None,
         }
     }
-}
-
-const fn split(number: u32) -> (usize, usize) {
-    ((number / BLOCK) as usize, (number % BLOCK) as usize)
 }
 
 #[cfg(test)]

@@ -117,6 +117,8 @@ impl Broker {
         config.check()?;
         let (producers, mut memory) = (Producers::new(&config, seed), Memory::new(&config));
         memory.charge_producers(producers.footprint());
+        let readiness = Readiness::new();
+        memory.charge_tables(readiness.spare());
         Ok(Self {
             session_config: Arc::new(SessionConfig::new(&config, seed)),
             now: Timestamp::ZERO,
@@ -127,7 +129,7 @@ impl Broker {
             sessions: Sessions::new(&config),
             producers,
             memory,
-            readiness: Readiness::new(),
+            readiness,
             counters: Counters::default(),
             agenda: Agenda::default(),
             answer: AnswerLists::default(),
@@ -136,16 +138,18 @@ impl Broker {
         })
     }
 
-    /// Ends a connection: its subscriptions end, and the durable ones wait for another connection. An unknown id, or
-    /// that of a connection that has ended, has no effect.
+    /// Ends a connection: its subscriptions end, and the durable ones wait for another connection; if they are more than
+    /// some hundreds, the rest of them in [`handle_timeout`](Self::handle_timeout) (rule S14). An unknown id, or that of a
+    /// connection that has ended, has no effect.
     pub fn detach(&mut self, now: Timestamp, id: SessionId, effects: &mut Effects) {
         let now = self.tick(now);
         let _ = self.end_expired(now);
-        self.close_session(now, id, 0, effects);
-        let Some(entry) = self.sessions.remove(id, &mut self.memory, &mut self.readiness) else {
+        if self.close_session(now, id, 0, effects) == Turn::More {
+            self.sessions.leave(id);
+            effects.rearm();
+        } else if self.sessions.remove(id, &mut self.memory, &mut self.readiness).is_none() {
             return;
-        };
-        self.readiness.remove(entry.ready);
+        }
         if self.release_waiting(effects) {
             effects.rearm();
         }
@@ -166,7 +170,8 @@ impl Broker {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let released = self.readiness.first_waiting(Waits::ForRecords).is_some() && !self.memory.is_pressed();
-        if self.agenda.is_announcing_stop() || released || self.readiness.has_woken() {
+        let is_leaving = self.sessions.first_leaving().is_some();
+        if self.agenda.is_announcing_stop() || released || is_leaving || self.readiness.has_woken() {
             return Some(self.now);
         }
         self.next_deadlines().earliest()
@@ -175,10 +180,15 @@ impl Broker {
     /// Does what is due, in bounded steps. An early or repeated call changes nothing.
     pub fn handle_timeout(&mut self, now: Timestamp, effects: &mut Effects) -> Turn {
         let now = self.tick(now);
+        if let Some(id) = self.sessions.first_leaving()
+            && self.end_subscriptions(now, id) == Turn::Done
+        {
+            self.sessions.remove(id, &mut self.memory, &mut self.readiness);
+        }
         let Self { topics, subscriptions, memory, readiness, sessions, producers, agenda, .. } = self;
         let readers = Readers { now, topics, subscriptions, memory, readiness };
         Housekeeping { readers, sessions, producers, agenda }.run(effects);
-        self.memory.charge_tables(self.spare());
+        self.charge_tables();
         self.agenda.reported(self.next_deadlines().earliest());
         match self.next_timeout() {
             Some(next) if next <= now => Turn::More,
@@ -263,7 +273,8 @@ impl Broker {
     /// # Errors
     /// [`Inconsistent`] names the first inconsistency found.
     pub fn verify(&self) -> Result<(), Inconsistent> {
-        verify::verify(&self.topics, &self.subscriptions, &self.sessions, &self.producers, &self.memory)
+        let Self { topics, subscriptions, sessions, producers, memory, readiness, .. } = self;
+        verify::verify(topics, subscriptions, sessions, producers, memory, readiness)
     }
 
     /// The latest time of any call: time does not move backwards (rule O5).
@@ -301,25 +312,31 @@ impl Broker {
         }
     }
 
-    /// Bytes of the free places of tables.
-    fn spare(&self) -> usize {
-        self.sessions
-            .spare()
-            .saturating_add(self.subscriptions.spare())
-            .saturating_add(self.readiness.spare())
+    /// Charges the free places of tables.
+    #[inline]
+    fn charge_tables(&mut self) {
+        let spare = self.sessions.spare().saturating_add(self.subscriptions.spare());
+        self.memory.charge_tables(spare.saturating_add(self.readiness.spare()));
     }
 
     /// Asks the caller to rearm its timer if the next deadline became earlier.
     fn rearm(&mut self, effects: &mut Effects) {
-        self.memory.charge_tables(self.spare());
+        self.charge_tables();
         if self.memory.has_retired() || self.readiness.has_waiting() || self.memory.is_crowded() {
             self.agenda.schedule_sweep(self.now);
         }
         self.agenda.rearm(self.next_deadlines().earliest(), effects);
     }
 
+    #[inline]
     fn release_waiting(&mut self, effects: &mut Effects) -> bool {
-        wakes::release_waiting(&mut self.sessions, &mut self.memory, &mut self.readiness, effects)
+        if !self.readiness.has_sessions_waiting() {
+            return false;
+        }
+        let (released, more) =
+            wakes::release_waiting(&mut self.sessions, &mut self.memory, &mut self.readiness, effects);
+        self.topics.spend(released);
+        more
     }
 
     fn subscribing(&mut self, now: Timestamp) -> Subscribing<'_> {

@@ -155,7 +155,19 @@ impl BrokerConfig {
         if frame > BUSY_ROOM as u64 { frame } else { BUSY_ROOM as u64 }
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    /// Checks that the settings are possible and fit each other, as [`Broker::new`](crate::Broker::new) does.
+    ///
+    /// ```
+    /// use zaichik_engine::{BrokerConfig, ConfigError};
+    /// let mut config = BrokerConfig::default();
+    /// assert_eq!(config.check(), Ok(()));
+    /// config.max_connection_bytes = Some(1 << 20);
+    /// assert!(matches!(config.check(), Err(ConfigError::ConnectionBytesTooSmall { .. })));
+    /// ```
+    ///
+    /// # Errors
+    /// The first setting that is impossible, or does not fit the others.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let wire = &self.wire;
         let needed = wire.max_message.checked_add(Limits::FRAME_ROOM);
         if needed.is_none_or(|needed| wire.max_frame < needed) {

@@ -42,18 +42,6 @@ impl fmt::Display for SessionId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TopicId(pub(crate) u32);
 
-impl TopicId {
-    pub(crate) const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
 /// A subscription's index in its broker; reused after it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SubKey(pub(crate) u32);
-
-impl SubKey {
-    pub(crate) const fn index(self) -> usize {
-        self.0 as usize
-    }
-}

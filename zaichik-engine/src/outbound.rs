@@ -49,6 +49,8 @@ pub struct Outbound {
     taken: u64,
     /// Total bytes put into the stream lane.
     stream_put: u64,
+    /// Bytes allocated for both lanes: asked for far more often than it changes.
+    allocated: usize,
 }
 
 /// The lane of a frame.
@@ -70,6 +72,7 @@ impl Outbound {
             lane.end_frame(len);
             self.stream_put = self.stream_put.saturating_add(len as u64);
         }
+        self.charge();
     }
 
     /// Appends a stream frame: a head that `write` encodes, and a body, which is shared instead of copied if it is
@@ -88,12 +91,14 @@ impl Outbound {
         };
         lane.end_frame(len);
         self.stream_put = self.stream_put.saturating_add(len as u64);
+        self.charge();
     }
 
     /// Drops unsent stream frames, except the rest of a partly sent one.
     pub(crate) fn clear_stream(&mut self) {
         let keep = self.stream_partial;
         self.stream.truncate(keep);
+        self.charge();
     }
 
     /// Drops everything: the connection is gone.
@@ -117,7 +122,8 @@ impl Outbound {
 
     /// Bytes allocated for both lanes, without shared bodies, which are charged to their topic.
     pub(crate) fn allocated(&self) -> usize {
-        self.stream.allocated().saturating_add(self.control.allocated())
+        debug_assert_eq!(self.allocated, self.recount(), "what the lanes allocate was not charged");
+        self.allocated
     }
 
     /// Whether memory of a topic is kept by what waits.
@@ -140,6 +146,15 @@ impl Outbound {
     #[must_use]
     pub const fn taken(&self) -> u64 {
         self.taken
+    }
+
+    /// A lane may have allocated or freed memory.
+    const fn charge(&mut self) {
+        self.allocated = self.stream.allocated().saturating_add(self.control.allocated());
+    }
+
+    fn recount(&self) -> usize {
+        self.stream.recount().saturating_add(self.control.recount())
     }
 
     const fn lane(&mut self, lane: LaneKind) -> &mut Lane {
@@ -186,6 +201,7 @@ impl Buf for Outbound {
         if left > 0 {
             self.stream_partial = self.stream.take(left);
         }
+        self.charge();
     }
 }
 

@@ -14,30 +14,56 @@ struct Links {
     owner: u32,
 }
 
-/// The arena of all nodes. Memory: 12 bytes per node.
-#[derive(Debug, Default)]
+/// Nodes of a block.
+const BLOCK: usize = 16;
+
+/// No node.
+const NONE: u32 = u32::MAX;
+
+/// The arena of all nodes, in blocks that never move (rule S14). Memory: 12 bytes per node.
+#[derive(Debug)]
 pub(crate) struct Rings {
-    links: Vec<Links>,
-    free: Vec<u32>,
+    #[expect(clippy::vec_box, reason = "nodes don't move when the list of blocks grows")]
+    blocks: Vec<Box<[Links; BLOCK]>>,
+    /// Nodes that were used so far.
+    used: u32,
+    /// The first vacant one of them; its `next` is the next one.
+    vacant: u32,
+    /// How many of them are vacant.
+    vacancies: u32,
+}
+
+impl Default for Rings {
+    fn default() -> Self {
+        Self { blocks: Vec::new(), used: 0, vacant: NONE, vacancies: 0 }
+    }
 }
 
 impl Rings {
     /// A new node, alone in its ring. As a member it represents `owner`; the owner of a head is not used.
     pub(crate) fn insert(&mut self, owner: u32) -> Node {
-        if let Some(index) = self.free.pop() {
-            *self.links_mut(index) = Links { prev: index, next: index, owner };
-            return Node(index);
-        }
-        // More than u32::MAX nodes would need more memory than any budget allows.
-        let index = u32::try_from(self.links.len()).unwrap_or(u32::MAX);
-        self.links.push(Links { prev: index, next: index, owner });
+        let index = if self.vacant == NONE {
+            if self.used as usize == self.places() {
+                self.blocks.push(Box::new([Links { prev: 0, next: 0, owner: 0 }; BLOCK]));
+            }
+            // More than u32::MAX nodes would need more memory than any budget allows.
+            let next = self.used.saturating_add(1);
+            core::mem::replace(&mut self.used, next)
+        } else {
+            self.vacancies = self.vacancies.saturating_sub(1);
+            let next = self.links(self.vacant).next;
+            core::mem::replace(&mut self.vacant, next)
+        };
+        *self.links_mut(index) = Links { prev: index, next: index, owner };
         Node(index)
     }
 
     /// Removes a node from its ring and from the arena.
     pub(crate) fn remove(&mut self, node: Node) {
         self.unlink(node);
-        self.free.push(node.0);
+        self.links_mut(node.0).next = self.vacant;
+        self.vacant = node.0;
+        self.vacancies = self.vacancies.saturating_add(1);
     }
 
     /// Removes a node from its ring.
@@ -99,31 +125,35 @@ impl Rings {
 
     /// Whether the next [`insert`](Self::insert) allocates.
     pub(crate) fn is_full(&self) -> bool {
-        self.free.is_empty() && self.links.len() == self.links.capacity()
+        self.vacant == NONE && self.used as usize == self.places()
     }
 
     /// Bytes allocated.
     pub(crate) fn footprint(&self) -> usize {
-        let links = self.links.capacity().saturating_mul(size_of::<Links>());
-        links.saturating_add(self.free.capacity().saturating_mul(size_of::<u32>()))
+        let links = self.places().saturating_mul(size_of::<Links>());
+        links.saturating_add(self.blocks.capacity().saturating_mul(size_of::<usize>()))
     }
 
     /// Bytes allocated for nodes that do not exist.
     pub(crate) fn spare(&self) -> usize {
-        let nodes = self.links.len().saturating_sub(self.free.len());
+        let nodes = self.used.saturating_sub(self.vacancies) as usize;
         self.footprint().saturating_sub(nodes.saturating_mul(size_of::<Links>()))
+    }
+
+    fn places(&self) -> usize {
+        self.blocks.len().saturating_mul(BLOCK)
     }
 
     #[inline]
     #[expect(clippy::indexing_slicing, reason = "only the arena makes nodes, and it never shrinks")]
     fn links(&self, index: u32) -> &Links {
-        &self.links[index as usize]
+        &self.blocks[index as usize / BLOCK][index as usize % BLOCK]
     }
 
     #[inline]
     #[expect(clippy::indexing_slicing, reason = "as above")]
     fn links_mut(&mut self, index: u32) -> &mut Links {
-        &mut self.links[index as usize]
+        &mut self.blocks[index as usize / BLOCK][index as usize % BLOCK]
     }
 
     /// Makes `next` follow `prev`.

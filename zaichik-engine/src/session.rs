@@ -1,8 +1,11 @@
 //! The broker's end of one connection: bytes in, bytes out, and one call in which it exchanges them with the broker.
 
 mod answers;
+mod costs;
 mod ending;
+mod handshake;
 mod inbound;
+mod memory;
 mod progress;
 mod requests;
 mod state;
@@ -12,16 +15,15 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
-use zaichik_proto::{
-    ClientDecoder, ClientFrame, HEADER_LEN, Limits, MAGIC, ServerFrame, Timestamp, Version, Welcome, micros,
-};
+use zaichik_proto::{ClientDecoder, HEADER_LEN, Limits, MAGIC, ServerFrame, Timestamp, micros};
 
 use self::answers::{Answers, SHORT_ANSWER};
+use self::inbound::Inbound;
 pub(crate) use self::inbound::{BUSY_ROOM, IDLE_ROOM};
-use self::inbound::{Inbound, Wish};
+pub use self::state::Status;
 use self::state::{Applied, State};
 use self::timers::Timers;
-use crate::broker::{Admitted, Broker, ExchangeReport, PublishRun};
+use crate::broker::{Broker, ExchangeReport, PublishRun};
 use crate::effects::{Effects, Turn};
 use crate::error::CloseReason;
 use crate::id::SessionId;
@@ -32,9 +34,6 @@ use crate::session_config::SessionConfig;
 const HANDSHAKE_ROOM: usize = MAGIC.len() + HEADER_LEN + Limits::MAX_HANDSHAKE_FRAME as usize;
 
 const MICROS_PER_MILLI: u64 = 1_000;
-
-/// The optional parts of the protocol that this broker offers: none is defined yet (docs/protocol.md §14.2).
-const CAPABILITIES: u64 = 0;
 
 /// The broker's end of one connection.
 ///
@@ -105,47 +104,6 @@ pub struct Session {
     stops_at: Option<Timestamp>,
 }
 
-/// Where a connection is in its life.
-///
-/// ```
-/// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Status, Timestamp};
-/// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
-/// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
-/// let session = broker.accept(now, &mut effects);
-/// assert_eq!(session.status(), Status::Handshake);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Status {
-    /// The handshake is not done.
-    Handshake,
-    /// Requests are served.
-    Open,
-    /// Over, but bytes are left to send: write them, then close.
-    Closing,
-    /// Over: close the byte stream and detach.
-    Closed,
-}
-
-impl Status {
-    /// Whether to close the byte stream now.
-    #[must_use]
-    pub const fn is_closed(self) -> bool {
-        matches!(self, Self::Closed)
-    }
-}
-
-impl Broker {
-    /// A new connection. If a limit is exceeded, the session reports this to its peer and closes.
-    ///
-    /// When too many connections are in their handshake, the one that sent the fewest bytes (of several, the oldest) is
-    /// closed for the new one, unless all are younger than 200 ms.
-    pub fn accept(&mut self, now: Timestamp, effects: &mut Effects) -> Session {
-        Session::new(self.admit(now, effects))
-    }
-}
-
 impl Session {
     /// The connection's id.
     #[must_use]
@@ -166,20 +124,7 @@ impl Session {
             self.timers.heard(now);
         }
         if self.state == State::Handshake {
-            match self.decoder.decode(self.inbound.as_slice()) {
-                Ok(Some((ClientFrame::Hello(hello), taken))) => {
-                    let checked = self.config.check(&hello);
-                    self.name = Box::from(hello.name);
-                    self.inbound.advance(taken);
-                    match checked {
-                        Ok(version) => self.welcome(version),
-                        Err(reason) => self.finish(now, reason),
-                    }
-                }
-                Ok(Some((_, taken))) => self.inbound.advance(taken),
-                Ok(None) => {}
-                Err(error) => self.finish(now, CloseReason::Protocol(error)),
-            }
+            self.shake_hands(now);
         }
         self.timers.observe_frame(now, self.inbound.received(), self.missing());
     }
@@ -247,9 +192,7 @@ impl Session {
         let mut more = applied == Applied::More;
         if self.state == State::Open {
             more |= broker.hand_out_wakes(self.id, effects);
-            let room = self.allowance.saturating_sub(self.held()).saturating_sub(SHORT_ANSWER);
-            let room = room.saturating_add(self.outbound.allocated());
-            let delivered = broker.deliver(now, self.id, room, &mut self.outbound);
+            let delivered = broker.deliver(now, self.id, self.delivery_room(), &mut self.outbound);
             more |= delivered.more;
             if delivered.lacks_memory {
                 self.wants = self.wants.max(SHORT_ANSWER.saturating_mul(2));
@@ -258,14 +201,13 @@ impl Session {
         self.timers.observe(now, &self.outbound);
         if let State::Ending(reason) | State::Ended(reason) = self.state {
             self.state = State::Ended(reason);
-            broker.close_session(now, self.id, self.held(), effects);
-            return Turn::Done;
+            return broker.close_session(now, self.id, self.held(), effects);
         }
         let needs = self.reserve_inbound(applied);
-        if self.wants > 0 {
-            // Its own spare memory may have been enough.
-            let all = self.held().saturating_add(self.wants);
-            if all > self.allowance { self.lacks = self.lacks.max(all) } else { more = true }
+        more |= self.settle_wants();
+        let waits_for_peer = self.waits_for_peer();
+        if waits_for_peer {
+            self.lacks = 0;
         }
         let end = broker.end_exchange(self.id, self.report(), effects);
         if self.throttled && !end.throttled {
@@ -275,6 +217,13 @@ impl Session {
         self.throttled = end.throttled;
         self.is_read = applied != Applied::Paused && needs == 0 && !self.throttled;
         self.timers.observe_frame(now, self.inbound.received(), self.missing());
+        debug_assert!(
+            more || self.lacks > 0
+                || waits_for_peer
+                || self.outbound.stream_len() >= self.config.output_buffer
+                || !broker.is_ready(self.id),
+            "a delivery leaves nothing that fits"
+        );
         if more || end.more { Turn::More } else { Turn::Done }
     }
 
@@ -381,89 +330,6 @@ impl Session {
         self.answers.shrink();
     }
 
-    fn new(Admitted { id, config, now, refused }: Admitted) -> Self {
-        let handshake_by = now.plus_micros(config.handshake_micros);
-        let mut session = Self {
-            id,
-            decoder: ClientDecoder::handshake(&config.wire),
-            config,
-            inbound: Inbound::new(),
-            outbound: Outbound::default(),
-            allowance: 0,
-            is_scarce: false,
-            lacks: 0,
-            wants: 0,
-            is_read: true,
-            answers: Answers::default(),
-            timers: Timers::new(now, handshake_by),
-            run: PublishRun::default(),
-            state: State::Handshake,
-            name: Box::default(),
-            stream_answers: 0,
-            stream_answers_end: 0,
-            eof: false,
-            throttled: false,
-            publishes: false,
-            stops_at: None,
-        };
-        if let Some(reason) = refused {
-            // It was refused, so the broker does not know it.
-            session.finish(now, reason);
-            session.state = State::Ended(reason);
-        }
-        session
-    }
-
-    fn welcome(&mut self, version: Version) {
-        self.state = State::Welcomed;
-        self.decoder.open(version, &self.config.wire);
-        self.answers.speak(version);
-        let config = &self.config;
-        let (instance, limits, server) = (config.instance, config.wire, config.server_name.as_str());
-        let welcome =
-            Welcome { version: version.number(), instance, limits, capabilities: CAPABILITIES, server };
-        self.answers.control(&mut self.outbound, ServerFrame::Welcome(welcome));
-    }
-
-    /// Bytes allocated for its buffers, or reserved for them.
-    fn held(&self) -> usize {
-        let output = self.outbound.allocated().saturating_add(self.answers.allocated());
-        self.inbound.reserved().saturating_add(output)
-    }
-
-    /// Whether that many more bytes may be held.
-    fn has_room(&self, more: usize) -> bool {
-        self.held().saturating_add(more) <= self.allowance
-    }
-
-    /// Reserves memory for what may be received before the next exchange. Returns the bytes that all buffers would have
-    /// to hold, if that is more than allowed, or 0.
-    fn reserve_inbound(&mut self, applied: Applied) -> usize {
-        let wish = match self.decoder.frame_len(self.inbound.as_slice()) {
-            _ if self.eof || applied == Applied::Paused => Wish::Nothing,
-            Some(len) if len > self.inbound.len() => Wish::Frame(len),
-            _ => Wish::More,
-        };
-        // What it keeps for later may be enough for what it lacks.
-        let is_scarce = self.is_scarce || self.wants > 0;
-        if is_scarce {
-            self.outbound.shrink();
-            self.answers.shrink();
-        }
-        for _ in 0..2 {
-            let output = self.outbound.allocated().saturating_add(self.answers.allocated());
-            // A frame must leave room for its answer.
-            let others = output.saturating_add(SHORT_ANSWER);
-            match self.inbound.reserve(wish, self.allowance.saturating_sub(others), is_scarce) {
-                None => return 0,
-                Some(needs) => self.lacks = needs.saturating_add(others),
-            }
-            self.outbound.shrink();
-            self.answers.shrink();
-        }
-        self.lacks
-    }
-
     /// Bytes that the frame at the front of the received ones lacks, if it is read.
     fn missing(&self) -> usize {
         if self.inbound.is_empty() || self.eof || !self.is_read || self.state != State::Open {
@@ -480,13 +346,7 @@ impl Session {
             stalled_since: self.timers.stalled_since(&self.outbound),
             pins: self.outbound.pins_topics(),
             received: self.inbound.len(),
-            takes_more: self.outbound.stream_len() < self.config.output_buffer,
             publishes: self.publishes,
         }
-    }
-
-    /// Whether the control lane has no room: only then does decoding pause (rule A7).
-    fn lane_is_full(&self) -> bool {
-        self.outbound.control_len() >= self.config.output_buffer
     }
 }

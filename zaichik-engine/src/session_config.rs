@@ -23,6 +23,8 @@ pub(crate) struct SessionConfig {
     pub(crate) frame_micros: u64,
     pub(crate) heartbeat_micros: u64,
     pub(crate) output_buffer: usize,
+    /// Maximum bytes that the buffers of one connection may hold.
+    pub(crate) connection_bytes: usize,
 }
 
 impl SessionConfig {
@@ -37,6 +39,7 @@ impl SessionConfig {
             frame_micros: micros(config.frame_timeout),
             heartbeat_micros: u64::from(config.wire.heartbeat_millis).saturating_mul(MICROS_PER_MILLI),
             output_buffer: config.output_buffer,
+            connection_bytes: usize::try_from(config.connection_bytes()).unwrap_or(usize::MAX),
         }
     }
 

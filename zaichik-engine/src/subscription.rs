@@ -9,6 +9,7 @@ use zaichik_proto::{DeliveryHead, Limits, Refusal, RefusalCode};
 
 pub(crate) use self::durable::{Durable, check_epoch};
 use self::earlier::EarlierDeliveries;
+pub(crate) use self::earlier::MAX_RANGES;
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::ring::Node;
 use crate::topic::{CursorId, Position, Want};

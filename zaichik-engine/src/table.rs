@@ -38,6 +38,11 @@ impl<T: Copy> Table<T> {
         self.current.allocation_size().saturating_add(self.former.allocation_size())
     }
 
+    /// Whether the next [`insert`](Self::insert) allocates.
+    pub(crate) fn is_full(&self) -> bool {
+        self.current.len() == self.current.capacity()
+    }
+
     /// The value with this hash that `is_it` accepts.
     #[inline]
     pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(&T) -> bool) -> Option<T> {
@@ -50,7 +55,7 @@ impl<T: Copy> Table<T> {
 
     /// Adds a value that is not in the table. `hash_of` gives the hashes of other values, a bounded number of which move.
     pub(crate) fn insert(&mut self, hash: u64, value: T, hash_of: impl Fn(&T) -> u64) {
-        if self.current.len() == self.current.capacity() {
+        if self.is_full() {
             self.advance(usize::MAX, &hash_of);
             let len = self.current.len();
             self.change_capacity(len.saturating_mul(2).max(self.current.capacity() / 4));

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use zaichik_serve::planted::{Defect, is_planted};
 use zaichik_tokio::{ClientError, ErrorClass, FaultCode, LinkError, RequestError};
 
 use crate::printable::printable_line;
@@ -55,6 +56,9 @@ impl Failure {
     /// Prints one line on stderr; returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         notice(&self.message);
+        if self.code == Code::Gap && is_planted(Defect::ExitCodeLost) {
+            return ExitCode::SUCCESS;
+        }
         ExitCode::from(self.code as u8)
     }
 }

@@ -1,88 +1,31 @@
 //! `zaichik pub`: publishes messages from the command line, a file or a pipe.
 
+mod args;
+mod fingerprint;
+mod identity;
 mod input;
+mod named;
+mod outcome;
+mod progress;
 mod receipts;
 mod template;
 
 use std::collections::VecDeque;
-use std::hash::Hasher;
 use std::pin::Pin;
-use std::time::Duration;
 
-use clap::{Args, ValueEnum};
 use futures::{Stream, StreamExt};
-use siphasher::sip128::{Hasher128, SipHasher24};
-use tokio::time::Instant;
 use zaichik_serve::Signal;
-use zaichik_tokio::{
-    Client, ClientError, Outgoing, PendingReceipt, ProducerIdentity, PublishReceipt, RequestError,
-};
+use zaichik_tokio::{Client, ClientError, Outgoing, PendingReceipt, PublishReceipt, RequestError};
 
-use self::input::{Input, InputArgs};
-use self::receipts::{ReceiptArgs, Receipts};
-use crate::connect::ServerArgs;
+pub(crate) use self::args::Publish;
+use self::args::{Ack, MAX_TRANSACTION};
+use self::identity::Identity;
+use self::input::Input;
+use self::named::NamedRun;
+use self::outcome::conclude;
+use self::receipts::Receipts;
 use crate::failure::{Code, Failure, notice};
 use crate::{hints, signals};
-
-/// Maximum messages in a transaction: the protocol's maximum records in one batch.
-const MAX_TRANSACTION: usize = 65_536;
-
-const PUBLISHING: &str = "Publishing";
-
-const EXAMPLES: &str = "\
-Examples:
-  zaichik pub orders 'one coffee'
-  zaichik pub orders -k user-7 -H trace:a1b2 'one coffee'
-  zaichik pub orders -f invoice.pdf
-  seq 1000 | zaichik pub numbers -l
-  zaichik pub prices -K = --txn < prices.txt      # lines like EUR=1.08, all of them or none
-  zaichik pub prices -n -k EUR                    # delete a key
-  zaichik pub ticks --count 10 --sleep 1s --template 'tick {{ n }} at {{ ts }}'
-  zaichik pub orders -l --producer import-42 < orders.txt    # can be run again for up to 1,024 lines: each is stored once
-
-Exit code: 0 if the broker has every message, 4 if an answer did not arrive in time, 5 if the broker refused a
-message.";
-
-/// Publish messages to a topic.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct Publish {
-    /// Topic to publish to; created with the broker's defaults if it does not exist.
-    topic: String,
-    #[command(flatten)]
-    input: InputArgs,
-    /// Pause between two messages.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, conflicts_with = "txn", help_heading = PUBLISHING)]
-    sleep: Option<Duration>,
-    /// When a message counts as published: none does not wait for the broker, accepted waits until the broker has it.
-    #[arg(long, value_enum, value_name = "LEVEL", default_value = "accepted", help_heading = PUBLISHING)]
-    ack: Ack,
-    /// Maximum time to wait for an answer, retries included.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration, help_heading = PUBLISHING)]
-    timeout: Duration,
-    /// Publish the whole input as one transaction: either all of it is stored or nothing.
-    #[arg(long, help_heading = PUBLISHING)]
-    txn: bool,
-    /// Name of this input, for a safe retry: messages that are already stored under it are not stored again.
-    ///
-    /// A message is identified by the name and its position in the input. The broker remembers the last 1,024 messages
-    /// of a name, for 10 minutes. Two commands must not use one name at the same time.
-    #[arg(long, value_name = "ID", help_heading = PUBLISHING)]
-    producer: Option<String>,
-    #[command(flatten)]
-    receipts: ReceiptArgs,
-    #[command(flatten)]
-    server: ServerArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Ack {
-    None,
-    Accepted,
-    /// On disk: for brokers with storage. Not offered, because this version has none and its broker refuses it.
-    #[value(hide = true)]
-    Durable,
-}
 
 /// A running `pub` command.
 struct PublishRun<'a> {
@@ -98,21 +41,19 @@ struct PublishRun<'a> {
 }
 
 /// Requests without an answer, in order; the client limits their number.
+#[derive(Default)]
 struct InFlight {
     requests: VecDeque<PublishRequest>,
-    /// Maximum time to wait for each answer, if the client has no deadline.
-    answer_timeout: Option<Duration>,
 }
 
 struct PublishRequest {
     /// The number of its first message in the input, from 1.
     first: u64,
-    sent_at: Instant,
     receipt: PendingReceipt,
 }
 
-/// The number of the first message of a request, and the answer; `None` if it did not arrive in time.
-type Answer = (u64, Option<Result<PublishReceipt, ClientError>>);
+/// The number of the first message of a request, and the answer.
+type Answer = (u64, Result<PublishReceipt, ClientError>);
 
 impl Publish {
     pub(crate) async fn run(&self) -> Result<(), Failure> {
@@ -120,23 +61,24 @@ impl Publish {
         if let Some(hint) = hints::wildcard(&self.topic).filter(|_| !self.receipts.is_quiet()) {
             notice(hint);
         }
-        let producer = self.producer.as_deref().map(|name| ProducerIdentity::new(producer_id(name)));
-        let client = self.server.connect_with("zaichik pub", |builder| match producer {
-            Some(producer) => builder.producer(Some(producer)),
-            None => builder,
-        });
-        let client = client.await?;
-        let mut input = self.input.open().await?;
+        let receipts = Receipts::new(&self.receipts, &self.topic);
+        let signals = || -> Result<Pin<Box<dyn Stream<Item = Signal>>>, Failure> {
+            Ok(Box::pin(signals::arriving().map_err(|error| Failure::new(Code::Other, error))?))
+        };
+        if let Some(name) = &self.producer {
+            let identity = Identity::take_over(name, &self.server).await?;
+            let mut input = self.input.open(true).await?;
+            return NamedRun::new(self, identity, signals()?, receipts).run(&mut input).await;
+        }
+        let client = self.server.connect("zaichik pub").await?;
+        let mut input = self.input.open(false).await?;
         let mut run = PublishRun {
             args: self,
             client: &client,
-            signals: Box::pin(signals::arriving().map_err(|error| Failure::new(Code::Other, error))?),
+            signals: signals()?,
             is_stopping: false,
-            in_flight: InFlight {
-                requests: VecDeque::new(),
-                answer_timeout: self.producer.as_ref().map(|_| self.timeout),
-            },
-            receipts: Receipts::new(&self.receipts, &self.topic),
+            in_flight: InFlight::default(),
+            receipts,
             failure: None,
         };
         let read = if self.txn { run.transaction(&mut input).await } else { run.stream(&mut input).await };
@@ -146,34 +88,13 @@ impl Publish {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), Failure> {
-        if self.ack != Ack::None {
-            return Ok(());
-        }
-        let need_answers = [
-            (self.txn, "--txn"),
-            (self.producer.is_some(), "--producer"),
-            (self.receipts.is_json(), "--json"),
-        ];
-        match need_answers.into_iter().find(|(is_given, _)| *is_given) {
-            Some((_, flag)) => Err(Failure::new(
-                Code::Usage,
-                format_args!("{flag} needs the broker's answers; omit --ack none"),
-            )),
-            None => Ok(()),
-        }
-    }
-
     /// Messages as one request, with the options of the command line.
     fn request(
         &self,
         client: &Client,
         messages: impl IntoIterator<Item = Outgoing>,
     ) -> zaichik_tokio::Publish<'_> {
-        // A message that misses its deadline leaves its sequence number to the next one. Under a producer's name the
-        // numbers must be the same when the input is published again, so there is no deadline: the command ends.
-        let deadline = if self.producer.is_some() { Duration::MAX } else { self.timeout };
-        let request = client.publish_all(&self.topic, messages).deadline(deadline);
+        let request = client.publish_all(&self.topic, messages).deadline(self.timeout);
         if self.ack == Ack::Durable { request.durable() } else { request }
     }
 }
@@ -186,7 +107,7 @@ impl PublishRun<'_> {
             tokio::select! {
                 biased;
                 _ = self.signals.next() => self.is_stopping = true,
-                answer = self.in_flight.next(), if !self.in_flight.requests.is_empty() => self.answered(answer)?,
+                answer = self.in_flight.next(), if !self.in_flight.requests.is_empty() => self.answered(answer),
                 message = async {
                     if let Some(pause) = &mut pause {
                         pause.await;
@@ -242,8 +163,7 @@ impl PublishRun<'_> {
         while self.failure.is_none() {
             match request.enqueue() {
                 Ok(receipt) => {
-                    let sent_at = Instant::now();
-                    self.in_flight.requests.push_back(PublishRequest { first, sent_at, receipt });
+                    self.in_flight.requests.push_back(PublishRequest { first, receipt });
                     break;
                 }
                 Err(ClientError::Request(RequestError::Full)) if !self.in_flight.requests.is_empty() => {
@@ -275,40 +195,37 @@ impl PublishRun<'_> {
             biased;
             _ = self.signals.next() => {
                 if self.is_stopping {
-                    return Err(self.unknown_outcome("the command was stopped"));
+                    return Err(self.unknown_outcome());
                 }
                 self.is_stopping = true;
                 Ok(())
             }
-            answer = self.in_flight.next() => self.answered(answer),
+            answer = self.in_flight.next() => {
+                self.answered(answer);
+                Ok(())
+            }
         }
     }
 
-    fn answered(&mut self, (first, answer): Answer) -> Result<(), Failure> {
+    fn answered(&mut self, (first, answer): Answer) {
         match answer {
-            Some(Ok(receipt)) => self.receipts.stored(first, &receipt),
-            Some(Err(error)) => self.failed(first, error),
-            None => return Err(self.unknown_outcome("no answer arrived in time")),
+            Ok(receipt) => self.receipts.stored(first, &receipt),
+            Err(error) => self.failed(first, error),
         }
-        Ok(())
     }
 
     fn failed(&mut self, number: u64, error: ClientError) {
         self.failure.get_or_insert((number, error));
     }
 
-    /// The error of a command that stops waiting for answers.
-    fn unknown_outcome(&self, why: &str) -> Failure {
+    /// The error of a command that is stopped before all answers have arrived.
+    fn unknown_outcome(&self) -> Failure {
         let (stored, topic) = (self.receipts.count(), &self.args.topic);
-        let advice = if self.args.producer.is_some() {
-            "run the same command again to store them once"
-        } else {
-            "check the topic before publishing them again"
-        };
         Failure::new(
             Code::TimedOut,
             format_args!(
-                "topic {topic:?}: {why}; messages known to be stored: {stored}; the others may be stored or not; {advice}"
+                "topic {topic:?}: the command was stopped; messages known to be stored: {stored}; the others may be \
+                 stored or not; check the topic before publishing them again"
             ),
         )
     }
@@ -328,23 +245,8 @@ impl PublishRun<'_> {
                 ));
             }
         }
-        let Some((number, error)) = self.failure else {
-            self.receipts.finish()?;
-            if input.messages_read() > 0
-                && !self.args.receipts.is_quiet()
-                && let Some(hint) = hints::kept_for_nobody(self.client, &self.args.topic).await
-            {
-                notice(hint);
-            }
-            return Ok(());
-        };
-        let prefix = if self.args.txn { String::new() } else { input.error_prefix(number) };
-        let stored = self.receipts.count();
-        let rest = match (stored, self.args.ack) {
-            (0, _) | (_, Ack::None) => String::new(),
-            (stored, _) => format!("; stored: {stored} of {} messages read", input.messages_read()),
-        };
-        Err(Failure::from(error).with_context(&prefix, &rest))
+        let failure = self.failure.map(|(number, error)| (Some(number), error.into()));
+        conclude(self.args, self.client, self.receipts, failure, input).await
     }
 }
 
@@ -352,37 +254,11 @@ impl InFlight {
     /// Waits for the next answer; never completes if no request is in flight. No answer is lost if the future is
     /// dropped.
     async fn next(&mut self) -> Answer {
-        let Some(PublishRequest { first, sent_at, receipt }) = self.requests.front_mut() else {
+        let Some(PublishRequest { first, receipt }) = self.requests.front_mut() else {
             return std::future::pending().await;
         };
-        let first = *first;
-        let answer = match self.answer_timeout {
-            None => Some(receipt.await),
-            Some(timeout) => {
-                tokio::time::timeout(timeout.saturating_sub(sent_at.elapsed()), receipt).await.ok()
-            }
-        };
-        if answer.is_some() {
-            self.requests.pop_front();
-        }
-        (first, answer)
-    }
-}
-
-/// The producer id for a name: the same on every machine and in every version.
-fn producer_id(name: &str) -> u128 {
-    let mut hasher = SipHasher24::new_with_keys(0x7a61_6963_6869_6b20, 0x7072_6f64_7563_6572);
-    hasher.write(name.as_bytes());
-    hasher.finish128().as_u128()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_producer_id_never_changes() {
-        assert_eq!(producer_id("import-42"), 31_220_177_165_384_081_027_385_370_208_466_788_023);
-        assert_ne!(producer_id("import-42"), producer_id("import-43"));
+        let answer = (*first, receipt.await);
+        self.requests.pop_front();
+        answer
     }
 }

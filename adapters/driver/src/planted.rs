@@ -22,6 +22,9 @@ pub enum Defect {
     /// A session that stopped reading because its buffer was full does not read again.
     #[cfg(feature = "server")]
     ReadForgotten,
+    /// A connection with more to do after its turns does not run again.
+    #[cfg(feature = "server")]
+    TurnsForgotten,
     /// A client that stopped reading because its program took no messages does not read again.
     #[cfg(feature = "client")]
     ClientReadForgotten,
@@ -44,6 +47,8 @@ impl Defect {
         Self::WriteForgotten,
         #[cfg(feature = "server")]
         Self::ReadForgotten,
+        #[cfg(feature = "server")]
+        Self::TurnsForgotten,
         #[cfg(feature = "client")]
         Self::ClientReadForgotten,
         #[cfg(feature = "client")]

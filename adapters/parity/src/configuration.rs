@@ -125,6 +125,26 @@ pub fn a_memory_budget_below_the_minimum_is_refused(path: &str) {
     assert_eq!(broker.end().0, Some(0));
 }
 
+/// Settings that do not fit each other are refused before the broker starts, by every command that checks them.
+pub fn settings_that_do_not_fit_each_other_are_refused(path: &str) {
+    let directory = Directory::new();
+    for (settings, expected) in [
+        (
+            &["--max-connection-bytes", "1MiB"][..],
+            "max_connection_bytes is 1048576; with this max_frame at least ",
+        ),
+        (&["--memory", "8MiB", "--max-message-size", "8MiB"], "memory is 8388608"),
+    ] {
+        for command in [&[][..], &["serve"], &["--check"], &["config", "check"], &["config", "print"]] {
+            let errors = refused(run(path, &directory, &[command, settings].concat(), &[]));
+            assert!(errors.len() == 1 && errors[0].contains(expected), "{errors:?}");
+        }
+    }
+    let fitting = ["config", "print", "--max-connection-bytes", "4MiB"];
+    let printed = printed(run(path, &directory, &fitting, &[]));
+    assert!(printed.contains("max_connection_bytes = \"4MiB\"  # --max-connection-bytes\n"), "{printed}");
+}
+
 /// Empty variables change nothing, and are no mistakes.
 pub fn empty_variables_count_as_not_set(path: &str) {
     let directory = Directory::new();

@@ -59,6 +59,7 @@ macro_rules! command_tests {
             unknown_settings_are_refused_with_a_suggestion
             an_invalid_value_is_reported_in_one_line
             a_memory_budget_below_the_minimum_is_refused
+            settings_that_do_not_fit_each_other_are_refused
             empty_variables_count_as_not_set
             configurations_are_printed_as_json
             config_default_prints_a_file_that_changes_nothing

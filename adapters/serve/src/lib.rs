@@ -12,6 +12,8 @@ mod log;
 mod memory;
 mod options;
 mod plan;
+#[doc(hidden)]
+pub mod planted;
 mod process;
 mod ready;
 mod signals;

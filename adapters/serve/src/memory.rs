@@ -1,7 +1,9 @@
 //! The memory budget as a share of the machine's or the cgroup's memory.
 
 use std::fs::read_to_string;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::planted::{Defect, is_planted};
 
 /// The assumed memory, in bytes, where the system does not report it.
 const UNKNOWN: u64 = 1 << 30;
@@ -23,18 +25,35 @@ fn total(meminfo: &str) -> Option<u64> {
     kibibytes.checked_mul(1_024)
 }
 
-/// The smallest `memory.max` of the process's cgroup (version 2) and its ancestors, in bytes. The directories of cgroups
-/// are below `root`.
+/// The smallest memory limit of the process's cgroup and its ancestors, in bytes; without a limit, version 1 reports a
+/// number above every machine's memory. The directories of cgroups are below `root`.
 fn group_limit(root: &Path, cgroup: &str) -> Option<u64> {
-    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    cgroup.lines().filter_map(|line| smallest(root, line)).min()
+}
+
+/// The smallest limit in the hierarchy of a line of /proc/self/cgroup: that of version 2, or the one of version 1 that
+/// limits memory.
+fn smallest(root: &Path, line: &str) -> Option<u64> {
+    let (_, line) = line.split_once(':')?;
+    let (controllers, path) = line.split_once(":/")?;
+    let (root, file) = match controllers {
+        "" => (root.to_owned(), "memory.max"),
+        _ if controllers.split(',').any(|name| name == "memory") => {
+            (root.join("memory"), "memory.limit_in_bytes")
+        }
+        _ => return None,
+    };
     let group = root.join(path);
-    let groups = group.ancestors().take_while(|group| group.starts_with(root));
-    let limit = |group: PathBuf| read_to_string(group.join("memory.max")).ok()?.trim().parse().ok();
-    groups.filter_map(|group| limit(group.to_owned())).min()
+    let groups = group.ancestors().take_while(|group| group.starts_with(&root));
+    let groups = groups.take(if is_planted(Defect::OwnLimitOnly) { 1 } else { usize::MAX });
+    let limit = |group: &Path| read_to_string(group.join(file)).ok()?.trim().parse().ok();
+    groups.filter_map(limit).min()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     /// The path and the text of a file.
@@ -83,7 +102,7 @@ mod tests {
         const GIB: u64 = 1 << 30;
         let meminfo = ("proc/meminfo", "MemTotal: 4194304 kB\n");
         let own = ("proc/self/cgroup", "0::/a/b\n");
-        let cases: [(&str, &[File], u64); 10] = [
+        let cases: [(&str, &[File], u64); 12] = [
             ("nothing", &[], UNKNOWN),
             ("no-group", &[meminfo], 4 * GIB),
             ("no-limit", &[meminfo, own, ("sys/fs/cgroup/a/b/memory.max", "max\n")], 4 * GIB),
@@ -113,6 +132,28 @@ mod tests {
                     ("sys/fs/cgroup/a/b/memory.max", "1073741824\n"),
                 ],
                 GIB,
+            ),
+            (
+                "version-1",
+                &[
+                    meminfo,
+                    ("proc/self/cgroup", "12:cpu,memory:/a/b\n1:name=memory:/x\n"),
+                    ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
+                    ("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "1073741824\n"),
+                    ("sys/fs/cgroup/memory/a/b/memory.limit_in_bytes", "2147483648\n"),
+                    ("sys/fs/cgroup/memory/x/memory.limit_in_bytes", "1024\n"),
+                    ("sys/fs/cgroup/a/memory.max", "1024\n"),
+                ],
+                GIB,
+            ),
+            (
+                "version-1-without-limit",
+                &[
+                    meminfo,
+                    ("proc/self/cgroup", "12:memory:/a\n0::/a\n"),
+                    ("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9223372036854771712\n"),
+                ],
+                4 * GIB,
             ),
             ("unreadable", &[meminfo, own, ("sys/fs/cgroup/a/b/memory.max", "1073741824 1\n")], 4 * GIB),
         ];

@@ -94,7 +94,13 @@ fn value_name(path: &str) -> &'static str {
         "token_file" => "PATH",
         "log_format" => "FORMAT",
         "drain" | "busy_poll" => "DURATION",
-        _ if path.ends_with("_size") || path.ends_with("memory") || path.ends_with("buffer") => "SIZE",
+        _ if path.ends_with("_size")
+            || path.ends_with("memory")
+            || path.ends_with("buffer")
+            || path.ends_with("bytes") =>
+        {
+            "SIZE"
+        }
         _ if path.ends_with("_timeout") || path.ends_with("_ttl") || path.ends_with("heartbeat") => {
             "DURATION"
         }

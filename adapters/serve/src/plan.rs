@@ -45,7 +45,9 @@ impl Plan {
                 config.origin("http")
             ))]);
         }
-        Ok(Self { is_open: !open.is_empty(), token, config })
+        let plan = Self { is_open: !open.is_empty(), token, config };
+        plan.broker().check().map_err(|error| vec![Mistake(error.to_string())])?;
+        Ok(plan)
     }
 
     /// The configuration of the broker itself.

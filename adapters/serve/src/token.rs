@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::config::Mistake;
+use crate::planted::{Defect, is_planted};
 
 /// Minimum length of a token, in bytes: long enough that even 32 digits cannot be guessed.
 const MIN_LENGTH: usize = 32;
@@ -51,7 +52,8 @@ pub(crate) fn read(path: &Path) -> Result<Token, Mistake> {
 #[must_use]
 pub fn token_file_warning(path: &Path) -> Option<String> {
     let shown = path.display();
-    is_exposed(path).then(|| format!("other users can read {shown}; protect it with: chmod o-rw {shown}"))
+    let is_exposed = is_exposed(path) && !is_planted(Defect::ExposedToken);
+    is_exposed.then(|| format!("other users can read {shown}; protect it with: chmod o-rw {shown}"))
 }
 
 #[cfg(unix)]

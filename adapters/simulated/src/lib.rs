@@ -44,7 +44,7 @@ use std::time::{Instant, SystemTime};
 
 pub use network::{SimulatedIo, SimulatedListener};
 pub use program::{
-    Sleep, Task, break_connections, now, sleep, spawn, stop_process, suspend_machine, timeout,
+    Sleep, Task, break_connections, now, set_clock_back, sleep, spawn, stop_process, suspend_machine, timeout,
 };
 pub use simulation::Simulation;
 pub use time::SimulatedTimer;

@@ -118,6 +118,30 @@ pub fn suspend_machine(duration: Duration) {
     executor::current().time().suspend(duration);
 }
 
+/// Sets the wall clock back by `by`; [`now`] and timers continue. The Unix epoch is the earliest time that it shows.
+///
+/// ```
+/// use std::time::Duration;
+/// use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation, set_clock_back, sleep};
+/// Simulation::new().run(async {
+///     let broker = EmbeddedBroker::start(BrokerConfig::default()).expect("the defaults are valid");
+///     let client = broker.client();
+///     let before = client.publish("t", "a").await.expect("accepted");
+///     set_clock_back(Duration::from_hours(1));
+///     sleep(Duration::from_secs(1)).await;
+///     let after = client.publish("t", "b").await.expect("accepted");
+///     assert_eq!(after.first_offset(), before.first_offset().map(|first| first + 1));
+///     assert_eq!(broker.stats().expect("it runs").clock_steps_back, 1);
+/// });
+/// ```
+///
+/// # Panics
+/// Outside of a simulation.
+#[track_caller]
+pub fn set_clock_back(by: Duration) {
+    executor::current().time().set_back(by);
+}
+
 /// The future of [`sleep`].
 ///
 /// ```

@@ -38,6 +38,8 @@ struct State {
     now: Instant,
     /// How far the wall clock was set forward.
     suspended: Duration,
+    /// How far it was set back.
+    set_back: Duration,
     timers: BTreeMap<Setting, Waker>,
     settings: u64,
 }
@@ -57,6 +59,7 @@ impl Time {
             state: Mutex::new(State {
                 now: begin,
                 suspended: Duration::ZERO,
+                set_back: Duration::ZERO,
                 timers: BTreeMap::new(),
                 settings: 0,
             }),
@@ -72,8 +75,11 @@ impl Time {
     }
 
     pub(crate) fn wall_clock(&self) -> SystemTime {
+        let elapsed = self.elapsed();
+        let state = self.lock();
+        let since_epoch = BEGIN.saturating_add(elapsed).saturating_add(state.suspended);
         SystemTime::UNIX_EPOCH
-            .checked_add(BEGIN.saturating_add(self.elapsed()).saturating_add(self.lock().suspended))
+            .checked_add(since_epoch.saturating_sub(state.set_back))
             .unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
@@ -87,6 +93,12 @@ impl Time {
     pub(crate) fn suspend(&self, duration: Duration) {
         let mut state = self.lock();
         state.suspended = state.suspended.saturating_add(duration);
+    }
+
+    /// The wall clock is set back.
+    pub(crate) fn set_back(&self, by: Duration) {
+        let mut state = self.lock();
+        state.set_back = state.set_back.saturating_add(by);
     }
 
     /// Jumps to the time of the next timer, but not past `end`, and rings all timers set for that time.

@@ -1,4 +1,4 @@
-//! Brokers and clients whose process was stopped, or whose machine was suspended.
+//! Brokers and clients whose process was stopped, whose machine was suspended, or whose wall clock was set back.
 #![expect(clippy::expect_used, reason = "helpers of tests are not test functions")]
 
 use std::future::poll_fn;
@@ -6,8 +6,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use zaichik_simulated::{
-    BrokerConfig, Client, ClientError, EmbeddedBroker, Io, LocalIo, Server, Simulation, now, sleep, spawn,
-    stop_process, suspend_machine,
+    BrokerConfig, Client, ClientError, Counter, EmbeddedBroker, Io, LocalIo, Server, Simulation, now,
+    set_clock_back, sleep, spawn, stop_process, suspend_machine,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -112,4 +112,33 @@ fn s4_a_request_whose_deadline_passed_in_a_pause_fails_after_it() {
             assert!(failed - resumed <= 2 * SECOND, "{:?}", failed - resumed);
         });
     }
+}
+
+/// Each step of a second or more counts once, however long the broker needs to fall back to the wall clock; timestamps
+/// and lives go on.
+#[test]
+fn o5_steps_back_of_the_wall_clock_are_counted_and_reported_over_the_wire() {
+    Simulation::new().run(async {
+        let broker = broker();
+        let client = broker.client();
+        let mut subscription = client.subscribe("t").await.expect("subscribed");
+        let mut last = 0;
+        for (back, counted) in
+            [(Duration::ZERO, 0), (SECOND / 2, 0), (SECOND, 1), (10 * SECOND, 2), (HOUR, 3)]
+        {
+            set_clock_back(back);
+            for _ in 0..3 {
+                sleep(SECOND).await;
+                client.publish("t", "a").await.expect("accepted");
+                let message = subscription.next_message().await.expect("no error").expect("a message");
+                assert!(message.timestamp.as_micros() > last, "timestamps increase");
+                last = message.timestamp.as_micros();
+                message.commit().await.expect("committed");
+            }
+            let info = client.broker_info().await.expect("it answers");
+            assert_eq!(info.counter(Counter::ClockStepsBack), Some(counted), "after {back:?} back");
+            assert_eq!(broker.stats().expect("it runs").clock_steps_back, counted);
+        }
+        assert_eq!(broker.stats().expect("it runs").connections, 1);
+    });
 }

@@ -173,12 +173,14 @@ impl Totals {
             self.requests, self.deliveries, self.acknowledged
         );
         println!(
-            "faults: {} resets, {} freezes, {} half-open, {} crashes, {} clock steps, {} brokers replaced",
+            "faults: {} resets, {} freezes, {} half-open, {} crashes, {} clock steps, {} pauses, \
+             {} brokers replaced",
             counts.resets,
             counts.freezes,
             counts.half_opens,
             counts.crashes,
             counts.clock_steps,
+            counts.pauses,
             counts.restarts
         );
         if self.twins > 0 {

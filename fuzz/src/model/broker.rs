@@ -75,6 +75,13 @@ impl Model {
         self.subscriptions.iter().any(|one| one.pause.is_some_and(|pause| pause.until <= now))
     }
 
+    /// The broker did not run for a time, which the delays of Nacks do not count (rule O5).
+    pub(crate) fn resumed(&mut self, pause: u64) {
+        for one in self.subscriptions.iter_mut().filter_map(|one| one.pause.as_mut()) {
+            one.until = one.until.saturating_add(pause);
+        }
+    }
+
     /// Ends pauses (rule A4).
     pub(crate) fn housekeep(&mut self) {
         let now = self.now;

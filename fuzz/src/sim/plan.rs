@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use zaichik_engine::{BrokerConfig, Seed};
 
-use self::draw::{draw_attacker, draw_faults, draw_limits, draw_topics, draw_work};
+use self::draw::{draw_attacker, draw_faults, draw_limits, draw_pause, draw_topics, draw_work};
 pub(crate) use self::parts::{Attack, Consumes, Faults, Limits, Publishes, Role, TopicPlan, Work};
 use super::random::{Concern, Rng, mix};
 use super::{MILLI, Setup};
@@ -43,6 +43,7 @@ pub const FAULT_CLASSES: &[&str] = &[
     "clock-jump",
     "late",
     "restart",
+    "pause",
     "attackers",
 ];
 
@@ -51,6 +52,7 @@ impl Plan {
         let mut rng = Rng::new(setup.seed, Concern::Plan, 0);
         let mut limits = draw_limits(&mut Rng::new(setup.seed, Concern::Plan, 1));
         let mut faults = draw_faults(&mut Rng::new(setup.seed, Concern::Plan, 2), limits.resend_timeout);
+        faults.pause = draw_pause(&mut Rng::new(setup.seed, Concern::Plan, 4));
         let grain = rng.pick(&[1, 100, MILLI, 10 * MILLI]);
         let events = usize::try_from(rng.pick(&[2_000, 2_000, 3_000, 5_000, 20_000])).unwrap_or(2_000);
         let topics = draw_topics(&mut Rng::new(setup.seed, Concern::Plan, 3));
@@ -155,6 +157,7 @@ fn without(class: &str, faults: &mut Faults, roles: &mut Vec<Role>) {
         "clock-jump" => faults.clock_jump = 0,
         "late" => faults.late = 0,
         "restart" => faults.restart = 0,
+        "pause" => faults.pause = 0,
         "attackers" => roles.retain(|role| matches!(role, Role::Honest(_))),
         _ => {}
     }

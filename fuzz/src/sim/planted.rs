@@ -50,6 +50,10 @@ pub enum Defect {
     WideWindow,
     /// Rule A6: a record is done as a dead letter, and its copy goes to a topic that nobody reads.
     DeadLetterLost,
+    /// Rule O5: a pause of the broker is not reported to it.
+    PauseUnsaid,
+    /// Rule O5: the broker's clock stands still while the broker does not run.
+    PauseUncounted,
     /// No rule: nothing is altered.
     #[cfg(test)]
     Nothing,
@@ -74,6 +78,8 @@ impl Defect {
         Self::LostWake,
         Self::WideWindow,
         Self::DeadLetterLost,
+        Self::PauseUnsaid,
+        Self::PauseUncounted,
     ];
 }
 
@@ -91,6 +97,8 @@ pub(super) struct Saboteur {
     own_requests: BytesMut,
     /// Wakes since the defect was planted.
     wakes: u32,
+    /// How far the broker's clock is behind, in microseconds.
+    behind: u64,
 }
 
 /// What is known about a connection.
@@ -145,18 +153,32 @@ impl Saboteur {
             dead_letters: BTreeSet::new(),
             own_requests: BytesMut::new(),
             wakes: 0,
+            behind: 0,
         }
     }
 
     /// Another broker replaces the old one, without its state.
     pub(super) fn restart(&mut self) {
-        *self = Self { wakes: self.wakes, ..Self::new(self.defect, &self.limits) };
+        *self = Self { wakes: self.wakes, behind: self.behind, ..Self::new(self.defect, &self.limits) };
     }
 
     /// Whether the wake that is due is lost.
     pub(super) fn loses_wake(&mut self) -> bool {
         self.wakes += 1;
         self.defect == Defect::LostWake && self.wakes % 16 == 8
+    }
+
+    /// The broker did not run for a time; returns whether that is reported to it.
+    pub(super) fn reports(&mut self, pause: u64) -> bool {
+        if self.defect == Defect::PauseUncounted {
+            self.behind += pause;
+        }
+        !matches!(self.defect, Defect::PauseUnsaid | Defect::PauseUncounted)
+    }
+
+    /// How far the broker's clock is behind, in microseconds.
+    pub(super) const fn behind(&self) -> u64 {
+        self.behind
     }
 
     /// Sends its own requests to the broker, if it has any.

@@ -18,6 +18,8 @@ pub(crate) enum Concern {
     Work = 5,
     /// Faults of clients and connections.
     Fault = 6,
+    /// Pauses of the broker, of clients and of the machine.
+    Pause = 7,
 }
 
 /// A stream of random numbers.

@@ -60,7 +60,34 @@ pub(crate) enum Event {
         shift: i64,
     },
     Restart,
+    Paused {
+        who: Paused,
+        micros: u64,
+    },
+    /// The broker was not running for this time, which was reported to it.
+    Resumed {
+        micros: u64,
+    },
     Healing,
+}
+
+/// What does not run for a time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Paused {
+    Broker,
+    Client(usize),
+    /// The machine on which all of them run.
+    Machine,
+}
+
+impl Paused {
+    const fn number(self) -> u64 {
+        match self {
+            Self::Broker => 0,
+            Self::Machine => 1,
+            Self::Client(client) => 2 + client as u64,
+        }
+    }
 }
 
 struct Trace {
@@ -155,5 +182,7 @@ fn numbers(event: Event) -> [u64; 4] {
         Event::Clock { shift } => [10, shift.cast_unsigned(), 0, 0],
         Event::Restart => [11, 0, 0, 0],
         Event::Healing => [12, 0, 0, 0],
+        Event::Paused { who, micros } => [13, who.number(), micros, 0],
+        Event::Resumed { micros } => [14, micros, 0, 0],
     }
 }

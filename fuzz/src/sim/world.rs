@@ -1,19 +1,28 @@
 //! The broker, the network, the clients and the time, driven event by event.
 
+mod between;
 mod clients;
+mod counts;
+mod deadlines;
 mod faults;
 mod heal;
 mod link;
 mod observer;
+mod pauses;
 mod serve;
+mod silence;
+mod stopping;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use zaichik_engine::{Session, Timestamp, Turn};
+use zaichik_engine::{Session, Timestamp};
 use zaichik_testkit::Connections;
 
+pub use self::counts::Counts;
 use self::link::Link;
+use self::pauses::Pauses;
+use self::silence::Silence;
 use super::SECOND;
 use super::app::{App, at};
 use super::check::{Broken, Checker, Verdict};
@@ -39,6 +48,7 @@ enum Actor {
     Fault(usize),
     Clock,
     Restart,
+    Pause,
 }
 
 pub(crate) struct World {
@@ -61,46 +71,12 @@ pub(crate) struct World {
     clients: Vec<Client>,
     clock: Rng,
     lateness: Rng,
+    pauses: Pauses,
     instance: u64,
     /// Number of connections of the observer.
     observers: u64,
     pub(crate) is_healing: bool,
     pub(crate) counts: Counts,
-}
-
-/// How often things happened.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Counts {
-    /// Events handled.
-    pub events: u64,
-    /// Connections opened.
-    pub connections: u64,
-    /// Connections frozen.
-    pub freezes: u64,
-    /// Connections reset.
-    pub resets: u64,
-    /// Connections that became silent.
-    pub half_opens: u64,
-    /// Clients that crashed.
-    pub crashes: u64,
-    /// Steps and jumps of the clock.
-    pub clock_steps: u64,
-    /// Brokers replaced.
-    pub restarts: u64,
-}
-
-impl Counts {
-    /// Adds the counts of another run.
-    pub const fn add(&mut self, other: &Self) {
-        self.events += other.events;
-        self.connections += other.connections;
-        self.freezes += other.freezes;
-        self.resets += other.resets;
-        self.half_opens += other.half_opens;
-        self.crashes += other.crashes;
-        self.clock_steps += other.clock_steps;
-        self.restarts += other.restarts;
-    }
 }
 
 /// A client with at most one connection.
@@ -112,6 +88,10 @@ struct Client {
     faults: Rng,
     /// A raw peer does not reconnect before this time.
     again_at: u64,
+    /// It does not run before this time.
+    stopped_until: u64,
+    /// Its broker's silence.
+    silence: Silence,
     /// Hash of what the broker sent it, and when: to compare twins.
     received: Received,
 }
@@ -167,6 +147,7 @@ impl World {
             clients,
             clock: Rng::new(plan.seed, Concern::Clock, 0),
             lateness: Rng::new(plan.seed, Concern::Clock, 1),
+            pauses: Pauses::new(plan.seed),
             instance: 0,
             observers: 0,
             is_healing: false,
@@ -179,6 +160,7 @@ impl World {
             world.want_fault(index);
         }
         world.want_clock();
+        world.want_pause();
         if world.plan.faults.restart > 0 {
             let after = world.clock.between(1, world.plan.faults.restart * 2);
             world.want(Actor::Restart, BEGINNING + after);
@@ -236,6 +218,11 @@ impl World {
         }
         self.wanted.remove(&actor);
         self.now = self.now.max(time);
+        self.resume_broker();
+        if let Some(until) = self.stopped_until(actor) {
+            self.want(actor, until);
+            return Ok(true);
+        }
         self.counts.events += 1;
         match actor {
             Actor::House => self.housekeep(),
@@ -253,69 +240,13 @@ impl World {
                 self.restart();
                 Ok(())
             }
+            Actor::Pause => {
+                self.pause();
+                Ok(())
+            }
         }?;
         self.check(self.counts.events.is_multiple_of(256))?;
         Ok(true)
-    }
-
-    /// Checks the conditions that must hold between any two events.
-    fn check(&mut self, is_thorough: bool) -> Verdict {
-        let ledger = self.connections.broker.ledger();
-        // The exchange of one connection may have put a last answer or record into the output.
-        let room = u64::from(self.plan.limits.max_message) * 3 + (128 << 10);
-        if ledger.total() > self.plan.limits.memory_budget + room {
-            return Broken::because(
-                "I10",
-                format!("{ledger:?} is above the budget of {}", self.plan.limits.memory_budget),
-            );
-        }
-        let config = self.connections.broker.config();
-        let for_connections = (config.memory / 4).max(config.min_memory() / 2);
-        if ledger.sessions > for_connections + room {
-            let of = format!("{ledger:?}: the share of connections is {for_connections}");
-            return Broken::because("S15", of);
-        }
-        if !is_thorough {
-            return Ok(());
-        }
-        if let Err(error) = self.connections.broker.verify() {
-            return Broken::because("I10", format!("the broker contradicts itself: {error}"));
-        }
-        let live = self.checker.live_bytes();
-        if ledger.topics < live {
-            return Broken::because(
-                "I10",
-                format!("{} bytes are charged for topics, {live} are live", ledger.topics),
-            );
-        }
-        self.check_stranded()
-    }
-
-    /// Rule I16: an exchange of an idle connection changes nothing; otherwise the connection should have been woken.
-    fn check_stranded(&mut self) -> Verdict {
-        if self.armed().is_some_and(|armed| armed <= self.broker_now()) {
-            return Ok(());
-        }
-        let links: Vec<_> = self.links.keys().copied().collect();
-        for link in links {
-            if self.wanted.get(&Actor::Link(link)).is_some_and(|at| *at <= self.now) {
-                continue;
-            }
-            let state = |session: &mut Session| {
-                (session.outbound().stream_len(), session.outbound().control_len(), session.status())
-            };
-            let Some(before) = self.session(link).map(state) else { continue };
-            let turn = self.exchange(link)?;
-            self.collect(turn == Turn::More)?;
-            let Some(after) = self.session(link).map(state) else { continue };
-            if before != after || turn == Turn::More {
-                return Broken::because(
-                    "I16",
-                    format!("connection {link:#x} was not woken: {before:?}, {after:?}, {turn:?}"),
-                );
-            }
-        }
-        Ok(())
     }
 
     /// The broker's end of a connection, while there is one.
@@ -332,16 +263,22 @@ impl World {
     fn tick(&mut self) -> u64 {
         let broker_now = self.broker_now();
         self.connections.now = at(broker_now);
+        self.pauses.tick(broker_now);
         broker_now
     }
 
     fn broker_now(&self) -> u64 {
-        self.now.saturating_add_signed(self.shift)
+        self.now.saturating_add_signed(self.shift).saturating_sub(self.behind())
+    }
+
+    /// How far a planted defect makes the broker's clock lag behind.
+    fn behind(&self) -> u64 {
+        self.saboteur.as_ref().map_or(0, Saboteur::behind)
     }
 
     /// The simulated time at which the broker's clock shows a time.
     fn world_time(&self, broker_now: u64) -> u64 {
-        broker_now.saturating_add_signed(-self.shift)
+        broker_now.saturating_add(self.behind()).saturating_add_signed(-self.shift)
     }
 
     fn want(&mut self, actor: Actor, time: u64) {
@@ -365,6 +302,7 @@ impl World {
             Actor::Fault(client) => mix(client as u64) | 8,
             Actor::Clock => 3,
             Actor::Restart => 5,
+            Actor::Pause => 7,
         };
         let rank = mix(mix(self.plan.seed ^ time ^ (Concern::Order as u64) << 56) ^ number ^ (turn.1 << 40));
         self.queue.push(Reverse((time, rank, actor)));
@@ -406,6 +344,8 @@ impl Client {
             connections: 0,
             faults,
             again_at: 0,
+            stopped_until: 0,
+            silence: Silence::default(),
             received: Received { trail: Trail::new(), at: 0 },
         }
     }

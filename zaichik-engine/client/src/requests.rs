@@ -59,6 +59,8 @@ pub(crate) struct Requests {
     bound: usize,
     /// The end of the last of them that was written again, as in [`Progress::Sent`].
     resent_end: u64,
+    /// Numbered requests that are not answered: a publish without an acknowledgement waits for them (rule P6).
+    ahead: usize,
     /// Subscriptions in which a formerly uncertain batch commits, once for each commit; the batch is settled now.
     settled: Vec<SubscriptionId>,
     /// Refusals that no request waits for: their number and the latest one.
@@ -83,6 +85,7 @@ impl Requests {
             uncertain: 0,
             bound: 0,
             resent_end: 0,
+            ahead: 0,
             settled: Vec::new(),
             refused: None,
             answers: VecDeque::new(),
@@ -160,6 +163,7 @@ impl Requests {
             return;
         };
         set_timer(&mut self.timers, request, Timestamp::MAX);
+        self.ahead = self.ahead.saturating_sub(usize::from(request.is_ahead()));
         if let Some(id) = request.id.take() {
             self.awaited = self.awaited.saturating_sub(1);
             if request.is_queued() {
@@ -181,6 +185,7 @@ impl Requests {
         self.awaited = self.awaited.saturating_sub(usize::from(request.id.is_some()));
         self.uncertain = self.uncertain.saturating_sub(usize::from(request.may_be_applied));
         self.bound = self.bound.saturating_sub(usize::from(request.is_bound));
+        self.ahead = self.ahead.saturating_sub(usize::from(request.is_ahead()));
         self.internal = self.internal.saturating_sub(usize::from(request.is_internal()));
         if self.queue.leave(&request) {
             self.queue.compact(&self.table);
@@ -341,6 +346,7 @@ impl Requests {
         assert_eq!(self.kept_bytes, all().map(|request| request.frame.len()).sum());
         assert_eq!(self.uncertain, all().filter(|request| request.may_be_applied).count());
         assert_eq!(self.bound, all().filter(|request| request.is_bound).count());
+        assert_eq!(self.ahead, all().filter(|request| request.is_ahead()).count());
         assert!(all().all(|request| request.is_bound || !request.may_be_applied));
         let timers = all().filter(|request| request.timer < Timestamp::MAX);
         let timers: BTreeSet<_> = timers.map(|request| (request.timer, request.wire)).collect();

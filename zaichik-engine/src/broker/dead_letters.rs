@@ -18,6 +18,9 @@ use crate::topic::PublishContext;
 /// Minimum pause after a dead-letter topic refused a record, in microseconds.
 pub(super) const REFUSED_PAUSE: u64 = 1_000_000;
 
+/// Bytes of a record that are copied in a step (rule S14).
+const BYTES_PER_STEP: u64 = 1_024;
+
 /// How a record failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -104,6 +107,7 @@ pub(super) fn record_failed(
     let name = subscription.durable.as_ref().map_or("", |durable| &durable.name);
     let origin = Origin { topic: &topic.name, offset, subscription: name, failures, failure };
     let copied = origin.copy(&bytes).and_then(|copy| append_copy(readers, config, target, &copy));
+    readers.topics.spend(bytes.len() as u64 / BYTES_PER_STEP);
     if copied.is_ok() {
         bump(&mut counters.stats.dead_letters, 1);
         FailureOutcome::DeadLettered

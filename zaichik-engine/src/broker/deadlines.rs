@@ -1,47 +1,50 @@
 //! When entries of one kind are due.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::collections::binary_heap::PeekMut;
+use std::collections::BTreeSet;
 
 use zaichik_proto::Timestamp;
 
-/// A queue of deadlines, earliest first. An entry whose own deadline differs from the queued one is stale: the code
-/// that pops it must skip it. Memory: bounded by twice the number of existing entries plus 64.
+/// The deadlines of entries, at most one each, earliest first; the entries know their own.
+///
+/// `Timestamp::MAX` stands for none. Every call takes O(log n) and moves no other deadline (rule S14);
+/// [`first`](Self::first) takes O(1). Memory: about 32 bytes for each deadline.
 #[derive(Debug)]
-pub(super) struct Deadlines<K>(BinaryHeap<Reverse<(Timestamp, K)>>);
+pub(super) struct Deadlines<K> {
+    queue: BTreeSet<(Timestamp, K)>,
+    /// The earliest one, which every exchange asks for.
+    first: Option<Timestamp>,
+}
 
 impl<K: Ord + Copy> Deadlines<K> {
-    pub(super) fn schedule(&mut self, due: Timestamp, key: K) {
-        self.0.push(Reverse((due, key)));
+    /// Replaces the deadline of an entry.
+    pub(super) fn schedule(&mut self, key: K, from: Timestamp, to: Timestamp) {
+        if from < Timestamp::MAX {
+            self.queue.remove(&(from, key));
+        }
+        if to < Timestamp::MAX {
+            self.queue.insert((to, key));
+        }
+        self.first = self.queue.first().map(|(due, _)| *due);
     }
 
-    /// Whether too many queued deadlines are stale, so that the queue should be [rebuilt](Self::rebuild) for `count`
-    /// entries.
-    pub(super) fn is_stale(&self, count: usize) -> bool {
-        self.0.len() > count.saturating_mul(2).saturating_add(64)
-    }
-
-    /// Replaces the queue with the current deadlines of the entries.
-    pub(super) fn rebuild(&mut self, due: impl Iterator<Item = (Timestamp, K)>) {
-        self.0 = due.filter(|(due, _)| *due < Timestamp::MAX).map(Reverse).collect();
-    }
-
-    /// The earliest deadline, stale or not.
-    pub(super) fn first(&self) -> Option<Timestamp> {
-        self.0.peek().map(|Reverse((due, _))| *due)
+    /// The earliest deadline.
+    #[inline]
+    pub(super) const fn first(&self) -> Option<Timestamp> {
+        self.first
     }
 
     /// Removes the earliest deadline if it has passed.
-    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, K)> {
-        let first = self.0.peek_mut().filter(|first| first.0.0 <= now)?;
-        Some(PeekMut::pop(first).0)
+    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<K> {
+        self.first.filter(|first| *first <= now)?;
+        let (_, key) = self.queue.pop_first()?;
+        self.first = self.queue.first().map(|(due, _)| *due);
+        Some(key)
     }
 }
 
-impl<K: Ord> Default for Deadlines<K> {
+impl<K> Default for Deadlines<K> {
     fn default() -> Self {
-        Self(BinaryHeap::new())
+        Self { queue: BTreeSet::new(), first: None }
     }
 }
 
@@ -55,24 +58,28 @@ mod tests {
     fn deadlines_pop_in_order_and_not_before_their_time() {
         let mut deadlines = Deadlines::default();
         for (due, key) in [(30, 'c'), (10, 'a'), (20, 'b')] {
-            deadlines.schedule(AT(due), key);
+            deadlines.schedule(key, Timestamp::MAX, AT(due));
         }
         assert_eq!(deadlines.pop_due(AT(9)), None);
         assert_eq!(deadlines.first(), Some(AT(10)));
-        assert_eq!(deadlines.pop_due(AT(20)), Some((AT(10), 'a')));
-        assert_eq!(deadlines.pop_due(AT(20)), Some((AT(20), 'b')));
+        assert_eq!(deadlines.pop_due(AT(20)), Some('a'));
+        assert_eq!(deadlines.pop_due(AT(20)), Some('b'));
         assert_eq!(deadlines.pop_due(AT(20)), None);
     }
 
     #[test]
-    fn rebuilding_drops_stale_deadlines_and_those_that_never_come() {
+    fn s14_an_entry_has_one_deadline_however_often_it_changes() {
         let mut deadlines = Deadlines::default();
-        for due in 0..=66 {
-            deadlines.schedule(AT(due), 'a');
+        deadlines.schedule('b', Timestamp::MAX, AT(50));
+        let mut due = Timestamp::MAX;
+        for to in (7..100).rev() {
+            deadlines.schedule('a', due, AT(to));
+            due = AT(to);
         }
-        assert!(deadlines.is_stale(1) && !deadlines.is_stale(2));
-        deadlines.rebuild([(AT(7), 'a'), (Timestamp::MAX, 'b')].into_iter());
-        assert_eq!(deadlines.pop_due(Timestamp::MAX), Some((AT(7), 'a')));
+        assert_eq!((deadlines.queue.len(), deadlines.first()), (2, Some(AT(7))));
+        deadlines.schedule('a', due, Timestamp::MAX);
+        assert_eq!((deadlines.queue.len(), deadlines.first()), (1, Some(AT(50))));
+        assert_eq!(deadlines.pop_due(Timestamp::MAX), Some('b'));
         assert_eq!(deadlines.first(), None);
     }
 }

@@ -37,6 +37,11 @@ pub(crate) struct Delivered {
     pub(crate) lacks_memory: bool,
 }
 
+impl Delivered {
+    /// Nothing more is due.
+    pub(super) const ALL: Self = Self { more: false, lacks_memory: false };
+}
+
 /// The parts of the broker that a delivery needs.
 #[derive(Debug)]
 pub(super) struct Delivery<'b> {
@@ -56,7 +61,7 @@ pub(super) struct Delivery<'b> {
 impl Delivery<'_> {
     /// Moves due records into the stream lane.
     pub(super) fn deliver(&mut self, session: SessionId, out: &mut Outbound) -> Delivered {
-        let mut delivered = Delivered { more: false, lacks_memory: false };
+        let mut delivered = Delivered::ALL;
         let Some(ready) = self.sessions.get(session).map(|entry| entry.ready) else {
             return delivered;
         };

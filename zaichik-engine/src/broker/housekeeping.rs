@@ -6,13 +6,12 @@ use zaichik_proto::Timestamp;
 use super::producers::Producers;
 use super::readers::Readers;
 use super::sessions::Sessions;
-use super::subscriptions::Due;
 use super::wakes::{hand_out_wakes, release_waiting};
 use crate::effects::Effects;
 use crate::id::{SessionId, SubKey};
 
 /// Maximum number, of each kind, of topics, pauses and producers visited and sessions woken for a stop per call.
-const STEPS_PER_CALL: usize = 64;
+const VISITED_PER_CALL: u32 = 64;
 
 /// An id that no session has: housekeeping exempts no session from being woken.
 const NO_SESSION: SessionId = SessionId::new(u64::MAX, u32::MAX);
@@ -24,7 +23,7 @@ const SWEEP_EVERY: u64 = 100_000;
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     /// The next session slot to wake because the broker is stopping.
-    stop_announced_to: Option<usize>,
+    stop_announced_to: Option<u32>,
     /// When retired allocations are visited.
     sweep_at: Option<Timestamp>,
     /// The deadline that the caller knows.
@@ -102,29 +101,29 @@ impl Housekeeping<'_> {
     pub(super) fn run(mut self, effects: &mut Effects) {
         self.announce_stop(effects);
         let now = self.readers.now;
-        self.readers.topics.housekeep(now, STEPS_PER_CALL, self.readers.memory);
-        for _ in 0..STEPS_PER_CALL {
+        self.readers.topics.housekeep(now, VISITED_PER_CALL as usize, self.readers.memory);
+        for _ in 0..VISITED_PER_CALL {
             match self.readers.subscriptions.pop_pause(now) {
-                Some(Due::Subscription(key)) => self.pause_over(key, effects),
-                Some(Due::Stale) => {}
+                Some(key) => self.pause_over(key, effects),
                 None => break,
             }
         }
         let _ = self.readers.end_expired();
-        self.producers.forget_silent(now, STEPS_PER_CALL, self.readers.memory);
+        self.producers.forget_silent(now, VISITED_PER_CALL as usize, self.readers.memory);
         self.readers.memory.retired().sweep();
         let (has_retired, has_waiting) =
             (self.readers.memory.has_retired(), self.readers.readiness.has_waiting());
         let is_crowded = self.readers.memory.is_crowded();
         if has_waiting || is_crowded || self.readers.memory.is_pinned() {
             let Readers { memory, readiness, topics, .. } = &mut self.readers;
-            topics.spend(self.sessions.make_room(now, memory, readiness, effects) as u64);
+            topics.spend(self.sessions.make_room(now, memory, readiness, effects).into());
         }
         self.agenda.sweep_at =
             (has_retired || has_waiting || is_crowded).then(|| now.plus_micros(SWEEP_EVERY));
-        let Readers { subscriptions, memory, readiness, .. } = self.readers;
-        let _ = release_waiting(self.sessions, memory, readiness, effects);
-        let _ = hand_out_wakes(NO_SESSION, self.sessions, subscriptions, readiness, effects);
+        let Readers { subscriptions, memory, readiness, topics, .. } = self.readers;
+        let (released, _) = release_waiting(self.sessions, memory, readiness, effects);
+        let (handed, _) = hand_out_wakes(NO_SESSION, self.sessions, subscriptions, readiness, effects);
+        topics.spend(released.saturating_add(handed));
     }
 
     /// A pause of a subscription is over, unless it was changed.
@@ -142,7 +141,7 @@ impl Housekeeping<'_> {
 
     fn announce_stop(&mut self, effects: &mut Effects) {
         let Some(from) = self.agenda.stop_announced_to else { return };
-        let to = from.saturating_add(STEPS_PER_CALL);
+        let to = from.saturating_add(VISITED_PER_CALL);
         for slot in from..to {
             self.sessions.wake_slot(slot, effects);
         }

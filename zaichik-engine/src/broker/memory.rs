@@ -115,7 +115,9 @@ impl Memory {
 
     /// Bytes used of it.
     fn used(&self) -> u64 {
-        self.ledger().total().saturating_sub(self.ledger.sessions)
+        let Ledger { topics, subscriptions, producers, tables, retired: _, sessions: _ } = self.ledger;
+        let fixed = topics.saturating_add(subscriptions).saturating_add(producers);
+        fixed.saturating_add(tables).saturating_add(self.retired.charged() as u64)
     }
 
     /// Replaces an entry's previous charge `charged` with `now`, in bytes.

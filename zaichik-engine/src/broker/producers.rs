@@ -4,26 +4,26 @@ mod history;
 
 use std::hash::Hasher;
 
-use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
-use slab::Slab;
 use zaichik_proto::{Producer, Refusal, RefusalCode};
 
 use self::history::{History, MAX_GROWTH, Standing};
 pub(super) use self::history::{Outcome, Stored};
 use super::answer_lists::AnswerLists;
 use super::memory::Memory;
+use crate::arena::Arena;
 use crate::config::{BrokerConfig, Seed};
 use crate::ring::{Node, Rings};
+use crate::table::Table;
 use zaichik_proto::Timestamp;
 
 /// All producers that the broker remembers, in the order in which they were last heard. No operation scans them.
 #[derive(Debug)]
 pub(super) struct Producers {
     /// Finds a producer by its id.
-    table: HashTable<u32>,
+    table: Table<u32>,
     /// Each one is a separate allocation, so that its memory is freed when it is forgotten.
-    entries: Slab<Box<ProducerEntry>>,
+    entries: Arena<Box<ProducerEntry>>,
     rings: Rings,
     /// Head of the ring of all producers; the one that has been silent longest comes first.
     silent: Node,
@@ -62,8 +62,8 @@ impl Producers {
     pub(super) fn new(config: &BrokerConfig, seed: Seed) -> Self {
         let mut rings = Rings::default();
         Self {
-            table: HashTable::new(),
-            entries: Slab::new(),
+            table: Table::new(),
+            entries: Arena::new(),
             silent: rings.insert(0),
             rings,
             recent: 0,
@@ -113,9 +113,13 @@ impl Producers {
     }
 
     /// When the next one will have been silent for too long.
+    #[inline]
     pub(super) fn next_forget(&self) -> Option<Timestamp> {
+        if self.entries.is_empty() {
+            return None;
+        }
         let first = self.rings.members(self.silent).next()?;
-        let due = self.entries.get(first as usize)?.heard.plus_micros(self.ttl);
+        let due = self.entries.get(first)?.heard.plus_micros(self.ttl);
         (due < Timestamp::MAX).then_some(due)
     }
 
@@ -135,7 +139,7 @@ impl Producers {
         let mut heard = Timestamp::ZERO;
         let (mut count, mut own) = (0usize, 0usize);
         for index in self.rings.members(self.silent) {
-            let entry = self.entries.get(index as usize)?;
+            let entry = self.entries.get(index)?;
             let found = self.table.find(self.hash(entry.id), |other| *other == index);
             if entry.heard < heard || found.is_none() || !entry.history.is_consistent() {
                 return None;
@@ -150,10 +154,11 @@ impl Producers {
 
     /// Maximum bytes that remembering one more answer may cost.
     pub(super) fn room(&self) -> usize {
-        let is_full = self.entries.len() == self.entries.capacity()
-            || self.table.len() == self.table.capacity()
-            || self.rings.is_full();
-        let tables = if is_full { self.tables().saturating_add(SMALLEST_TABLES) } else { 0 };
+        let is_full =
+            self.entries.len() == self.entries.capacity() || self.table.is_full() || self.rings.is_full();
+        // A table that grows keeps the former one while its values move.
+        let tables =
+            if is_full { self.tables().saturating_mul(2).saturating_add(SMALLEST_TABLES) } else { 0 };
         tables.saturating_add(size_of::<ProducerEntry>()).saturating_add(MAX_GROWTH)
     }
 
@@ -201,11 +206,11 @@ impl Producers {
 
     fn find(&mut self, now: Timestamp, id: u128) -> Option<u32> {
         // The last one may have been removed meanwhile.
-        let is_it = |index: u32| self.entries.get(index as usize).is_some_and(|entry| entry.id == id);
+        let is_it = |index: u32| self.entries.get(index).is_some_and(|entry| entry.id == id);
         let index = if is_it(self.recent) {
             self.recent
         } else {
-            *self.table.find(self.hash(id), |index| is_it(*index))?
+            self.table.find(self.hash(id), |index| is_it(*index))?
         };
         if entry_at(&mut self.entries, index).heard.plus_micros(self.ttl) <= now {
             self.remove(index);
@@ -227,12 +232,11 @@ impl Producers {
     }
 
     fn insert(&mut self, now: Timestamp, producer: &Producer) -> u32 {
-        let entry = self.entries.vacant_entry();
-        let index = u32::try_from(entry.key()).unwrap_or(u32::MAX);
+        let index = self.entries.next_number();
         let node = self.rings.insert(index);
         self.rings.push(self.silent, node);
         let history = History::starting_at(producer.sequence);
-        entry.insert(Box::new(ProducerEntry {
+        self.entries.insert(Box::new(ProducerEntry {
             id: producer.id,
             epoch: producer.epoch,
             node,
@@ -241,31 +245,28 @@ impl Producers {
         }));
         self.own = self.own.saturating_add(size_of::<ProducerEntry>());
         let (hash, hash_key, entries) = (self.hash(producer.id), self.hash_key, &self.entries);
-        self.table.insert_unique(hash, index, |index| {
-            entries.get(*index as usize).map_or(0, |entry| hash_of(hash_key, entry.id))
-        });
+        self.table
+            .insert(hash, index, |index| entries.get(*index).map_or(0, |entry| hash_of(hash_key, entry.id)));
         self.recent = index;
         index
     }
 
     fn remove(&mut self, index: u32) {
-        let entry = self.entries.remove(index as usize);
+        let Some(entry) = self.entries.remove(index) else { return };
         self.rings.remove(entry.node);
-        if let Ok(found) = self.table.find_entry(self.hash(entry.id), |other| *other == index) {
-            found.remove();
-        }
+        self.table.remove(self.hash(entry.id), |other| *other == index);
         let footprint = size_of::<ProducerEntry>().saturating_add(entry.history.footprint());
         self.own = self.own.saturating_sub(footprint);
         if self.entries.is_empty() {
-            (self.table, self.entries, self.rings) = (HashTable::new(), Slab::new(), Rings::default());
+            (self.table, self.rings) = (Table::new(), Rings::default());
             self.silent = self.rings.insert(0);
         }
     }
 
     /// Bytes of the tables that find and order the producers.
     fn tables(&self) -> usize {
-        let entries = self.entries.capacity().saturating_mul(SLAB_ENTRY);
-        self.table.allocation_size().saturating_add(entries).saturating_add(self.rings.footprint())
+        let lists = self.entries.footprint().saturating_add(self.rings.footprint());
+        self.table.allocation_size().saturating_add(lists)
     }
 
     fn hash(&self, id: u128) -> u64 {
@@ -274,12 +275,10 @@ impl Producers {
 }
 
 /// The producer at an index of the table or of a ring, which hold only indices of existing producers.
-fn entry_at(entries: &mut Slab<Box<ProducerEntry>>, index: u32) -> &mut ProducerEntry {
-    &mut entries[index as usize]
+#[expect(clippy::expect_used, reason = "as above")]
+fn entry_at(entries: &mut Arena<Box<ProducerEntry>>, index: u32) -> &mut ProducerEntry {
+    entries.get_mut(index).expect("a producer that exists")
 }
-
-/// Bytes of a place in the slab: the pointer, and whether it is occupied.
-const SLAB_ENTRY: usize = 16;
 
 /// Maximum bytes of the tables for the first producer.
 const SMALLEST_TABLES: usize = 512;
@@ -308,7 +307,7 @@ mod tests {
             let (before, room) = (producers.footprint(), producers.room());
             let refusal = Refusal::new(RefusalCode::TooLarge);
             producers.remember(now, &producer, Err(refusal), &mut memory);
-            let cost = producers.footprint() - before;
+            let cost = producers.footprint().saturating_sub(before);
             assert!(cost <= room, "producer {id} costs {cost}, and room was {room}");
         }
     }

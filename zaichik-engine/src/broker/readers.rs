@@ -12,7 +12,7 @@ use crate::id::{SubKey, TopicId};
 const EXPIRED_PER_CALL: usize = 64;
 
 /// Steps of ending a subscription (rule S14).
-const STEPS_PER_END: u64 = 16;
+pub(super) const STEPS_PER_END: u64 = 16;
 
 /// Topics and their subscriptions, with the ledger that they are charged to and the rings that they are in.
 #[derive(Debug)]

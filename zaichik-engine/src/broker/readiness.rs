@@ -17,6 +17,8 @@ pub(super) struct Readiness {
     throttled: Node,
     /// Heads of the rings of sessions that wait for memory for their buffers, by how much they need.
     waiting: [Node; 2],
+    /// Sessions in these three rings.
+    sessions_waiting: usize,
 }
 
 /// What a session waits for.
@@ -37,7 +39,7 @@ impl Readiness {
         let mut rings = Rings::default();
         let (woken, throttled) = (rings.insert(0), rings.insert(0));
         let waiting = [rings.insert(0), rings.insert(0)];
-        Self { rings, woken, throttled, waiting }
+        Self { rings, woken, throttled, waiting, sessions_waiting: 0 }
     }
 
     /// A new, empty ring: a topic's waiting ring, or a session's ready ring.
@@ -85,6 +87,7 @@ impl Readiness {
         self.rings.pop(self.woken).map(SubKey)
     }
 
+    #[inline]
     pub(super) fn has_woken(&self) -> bool {
         !self.rings.is_empty(self.woken)
     }
@@ -98,22 +101,37 @@ impl Readiness {
     }
 
     /// Puts a session at the end of those that wait for the same, or takes it out.
+    #[inline]
     pub(super) fn set_waiting(&mut self, session: Node, waits: Waits) {
+        if self.sessions_waiting == 0 && waits == Waits::No {
+            return;
+        }
+        let waited = usize::from(!self.rings.is_alone(session));
         match self.ring_of(waits) {
             Some(ring) => self.rings.push(ring, session),
             None => self.rings.unlink(session),
         }
+        let waits = usize::from(waits != Waits::No);
+        self.sessions_waiting = self.sessions_waiting.saturating_add(waits).saturating_sub(waited);
+    }
+
+    /// Whether a session waits for anything.
+    #[inline]
+    pub(super) const fn has_sessions_waiting(&self) -> bool {
+        self.sessions_waiting > 0
     }
 
     /// The slot of the first session that waits for this.
-    pub(super) fn first_waiting(&self, waits: Waits) -> Option<usize> {
-        let ring = self.ring_of(waits)?;
-        self.rings.members(ring).next().map(|slot| slot as usize)
+    #[inline]
+    pub(super) fn first_waiting(&self, waits: Waits) -> Option<u32> {
+        let ring = self.ring_of(waits).filter(|_| self.has_sessions_waiting())?;
+        self.rings.members(ring).next()
     }
 
     /// Whether a session waits for memory for its buffers.
+    #[inline]
     pub(super) fn has_waiting(&self) -> bool {
-        self.waiting.iter().any(|ring| !self.rings.is_empty(*ring))
+        self.has_sessions_waiting() && self.waiting.iter().any(|ring| !self.rings.is_empty(*ring))
     }
 
     const fn ring_of(&self, waits: Waits) -> Option<Node> {
@@ -162,6 +180,9 @@ mod tests {
         readiness.set_waiting(first, Waits::No);
         assert_eq!(readiness.first_waiting(Waits::ForMuch), Some(8));
         readiness.set_waiting(second, Waits::ForRecords);
-        assert!(!readiness.has_waiting());
+        assert!(!readiness.has_waiting() && readiness.has_sessions_waiting());
+        readiness.set_waiting(second, Waits::No);
+        readiness.set_waiting(second, Waits::No);
+        assert!(!readiness.has_sessions_waiting());
     }
 }

@@ -9,14 +9,16 @@ use zaichik_proto::{
 
 use super::delivery::{Delivered, Delivery};
 use super::describing::{Describing, Description};
-use super::readers::Readers;
+use super::readers::{Readers, STEPS_PER_END};
+use super::sessions::Ended;
 use super::topics::topic_name;
 use super::{BatchAnswer, Broker, ExchangeReport, PublishRun, Published, Rejection, bump, wakes};
-use crate::effects::{Effects, Note, NoteEvent};
+use crate::effects::{Effects, Note, NoteEvent, Turn};
 use crate::error::CloseReason;
 use crate::id::{SessionId, TopicId};
 use crate::outbound::Outbound;
 use crate::session_config::SessionConfig;
+use crate::steps::STEPS_PER_EXCHANGE;
 use crate::subscription::Subscription;
 use crate::topic::AppendedRun;
 
@@ -48,7 +50,7 @@ pub(crate) struct ExchangeStart {
 pub(crate) struct ExchangeEnd {
     /// It is not to be read until it is woken.
     pub(crate) throttled: bool,
-    /// More work is due at once: wakes to hand out, or records that became due.
+    /// More sessions that waited for memory are to be woken at once.
     pub(crate) more: bool,
 }
 
@@ -61,6 +63,7 @@ impl Broker {
         let (id, accepted) = self.sessions.insert(now, self.stops_at.is_none(), parts, effects);
         if accepted.is_ok() {
             bump(&mut self.counters.stats.connections, 1);
+            self.charge_tables();
         }
         Admitted { id, config: Arc::clone(&self.session_config), now, refused: accepted.err() }
     }
@@ -69,42 +72,63 @@ impl Broker {
     /// whether some may remain: then call again before the next request.
     #[inline]
     pub(crate) fn end_expired(&mut self, now: Timestamp) -> bool {
-        self.subscriptions.next_expiry().is_some_and(|next| next <= now)
-            && self.subscribing(now).readers.end_expired()
+        if self.subscriptions.next_expiry().is_none_or(|next| next > now) {
+            return false;
+        }
+        let more = self.subscribing(now).readers.end_expired();
+        self.charge_tables();
+        more
     }
 
     pub(crate) fn begin_exchange(&mut self, id: SessionId) -> ExchangeStart {
         let stops_at = self.stops_at;
-        let allowance = self.sessions.allowance(id, &self.memory, &self.readiness);
         let is_scarce = self.memory.is_scarce() || self.readiness.has_waiting();
-        match self.sessions.get_mut(id) {
+        let (allowance, close) = match self.sessions.get_mut(id) {
             Some(entry) => {
                 entry.woken = false;
-                ExchangeStart { close: entry.evicted, stops_at, allowance, is_scarce }
+                (entry.allowance(&self.memory, &self.readiness), entry.evicted)
             }
-            None => ExchangeStart { close: Some(CloseReason::Internal), stops_at, allowance, is_scarce },
-        }
+            None => (0, Some(CloseReason::Internal)),
+        };
+        ExchangeStart { close, stops_at, allowance, is_scarce }
     }
 
-    /// A session is over: its subscriptions end, or wait for another session. Until it is detached it is charged for the
-    /// `held` bytes that wait to be sent.
+    /// A session is over: its subscriptions end, or wait for another session, a bounded number of them in each call.
+    /// Until it is detached it is charged for the `held` bytes that wait to be sent.
     pub(crate) fn close_session(
         &mut self,
         now: Timestamp,
         id: SessionId,
         held: usize,
         effects: &mut Effects,
-    ) {
+    ) -> Turn {
         let now = self.tick(now);
-        let subscriptions = self.sessions.close(id, held, &mut self.memory, &mut self.readiness);
-        for key in subscriptions.into_values() {
-            self.subscribing(now).lose_session(key);
-        }
+        self.sessions.close(id, held, &mut self.memory, &mut self.readiness);
+        let turn = self.end_subscriptions(now, id);
         // This may have been the session that was to hand out the wakes.
         if self.hand_out_wakes(id, effects) || self.release_waiting(effects) {
             effects.rearm();
         }
         self.rearm(effects);
+        turn
+    }
+
+    /// Ends subscriptions of a session that is over, for about as many steps as an exchange takes (rule S14).
+    pub(super) fn end_subscriptions(&mut self, now: Timestamp, id: SessionId) -> Turn {
+        let last_step = self.steps().saturating_add(STEPS_PER_EXCHANGE);
+        let mut turn = Turn::More;
+        while turn == Turn::More && self.steps() < last_step {
+            match self.sessions.end_one(id) {
+                Some(Ended::Subscription(key)) => {
+                    self.spend(STEPS_PER_END);
+                    self.subscribing(now).lose_session(key);
+                }
+                Some(Ended::Fence) => self.spend(1),
+                None => turn = Turn::Done,
+            }
+        }
+        self.sessions.settle(id, &mut self.memory);
+        turn
     }
 
     /// A session's handshake is done; `name` is its client's name.
@@ -163,6 +187,9 @@ impl Broker {
         room: usize,
         out: &mut Outbound,
     ) -> Delivered {
+        if !self.is_ready(session) {
+            return Delivered::ALL;
+        }
         let output_buffer = self.config.output_buffer;
         let Self { sessions, topics, subscriptions, memory, readiness, counters, .. } = self;
         let mut delivery = Delivery {
@@ -181,8 +208,22 @@ impl Broker {
 
     /// Hands a bounded number of woken subscriptions to their sessions; returns whether some remain. The calling
     /// session is not woken, because it delivers next.
+    #[inline]
     pub(crate) fn hand_out_wakes(&mut self, asking: SessionId, effects: &mut Effects) -> bool {
-        wakes::hand_out_wakes(asking, &mut self.sessions, &self.subscriptions, &mut self.readiness, effects)
+        if !self.readiness.has_woken() {
+            return false;
+        }
+        let Self { sessions, subscriptions, readiness, .. } = self;
+        let (handed, more) = wakes::hand_out_wakes(asking, sessions, subscriptions, readiness, effects);
+        self.spend(handed);
+        more
+    }
+
+    /// Whether a session has something in hand to deliver, which is not among the woken subscriptions.
+    #[inline]
+    pub(crate) fn is_ready(&self, id: SessionId) -> bool {
+        let entry = self.sessions.get(id);
+        entry.is_some_and(|entry| self.readiness.has_ready(entry.ready) || entry.has_unsent_fence())
     }
 
     /// Whether a session has records to deliver, or has delivered some that are not committed.
@@ -207,12 +248,7 @@ impl Broker {
         self.memory.retired().sweep();
         let more = self.release_waiting(effects);
         self.rearm(effects);
-        // Records that the session published to its own subscriptions have just become ready.
-        let is_ready = self
-            .sessions
-            .get(id)
-            .is_some_and(|entry| self.readiness.has_ready(entry.ready) || entry.has_unsent_fence());
-        ExchangeEnd { throttled, more: more || (report.takes_more && is_ready) }
+        ExchangeEnd { throttled, more }
     }
 }
 

@@ -3,20 +3,20 @@
 mod entry;
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use zaichik_proto::Timestamp;
 
-pub(super) use self::entry::SessionEntry;
+pub(super) use self::entry::{Ended, SessionEntry};
 use super::memory::{Account, LITTLE, Memory};
 use super::readiness::{Readiness, Waits};
+use crate::arena::Arena;
 use crate::config::BrokerConfig;
 use crate::effects::Effects;
 use crate::error::CloseReason;
-use crate::id::{SessionId, SubKey};
+use crate::id::SessionId;
 use crate::planted::{Defect, is_planted};
 use crate::session::IDLE_ROOM;
-use slab::Slab;
 
 /// Age from which a session in its handshake may be evicted for a newer one.
 const EVICT_AFTER: Duration = Duration::from_millis(200);
@@ -25,21 +25,23 @@ const EVICT_AFTER: Duration = Duration::from_millis(200);
 const EVICT_STALLED_AFTER: Duration = Duration::from_secs(1);
 
 /// Maximum slots examined for such peers per call.
-const EXAMINED_PER_CALL: usize = 1_024;
+const EXAMINED_PER_CALL: u32 = 1_024;
 
 /// The table of sessions. Ids may outlive their session, so looking one up may find nothing.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    entries: Slab<SessionEntry>,
+    entries: Arena<SessionEntry>,
     next_serial: u64,
     /// Sessions in their handshake, oldest first.
-    handshakes: VecDeque<SessionId>,
+    handshakes: BTreeSet<SessionId>,
+    /// Sessions whose connections are gone, and whose subscriptions are ended in steps.
+    leaving: VecDeque<SessionId>,
     /// Maximum number of sessions.
     limit: usize,
     /// Maximum number of sessions in their handshake.
     handshake_limit: usize,
     /// The next slot to examine for sessions without progress.
-    hand: usize,
+    hand: u32,
 }
 
 /// What a session reports after an exchange.
@@ -55,8 +57,6 @@ pub(crate) struct ExchangeReport {
     pub(crate) pins: bool,
     /// Bytes received before its handshake was done.
     pub(crate) received: usize,
-    /// Whether its stream lane has room.
-    pub(crate) takes_more: bool,
     /// Whether it has published.
     pub(crate) publishes: bool,
 }
@@ -64,9 +64,10 @@ pub(crate) struct ExchangeReport {
 impl Sessions {
     pub(super) fn new(config: &BrokerConfig) -> Self {
         Self {
-            entries: Slab::new(),
+            entries: Arena::new(),
             next_serial: 0,
-            handshakes: VecDeque::new(),
+            handshakes: BTreeSet::new(),
+            leaving: VecDeque::new(),
             limit: config.max_connections as usize,
             handshake_limit: config.max_handshakes as usize,
             hand: 0,
@@ -78,25 +79,25 @@ impl Sessions {
     }
 
     /// Bytes of free places.
-    pub(super) fn spare(&self) -> usize {
+    pub(super) const fn spare(&self) -> usize {
         self.entries.capacity().saturating_sub(self.entries.len()).saturating_mul(size_of::<SessionEntry>())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &SessionEntry> {
-        self.entries.iter().map(|(_, entry)| entry)
+        self.entries.iter()
     }
 
-    /// The number of slots, occupied or not.
-    pub(super) fn slots(&self) -> usize {
-        self.entries.capacity()
+    /// A number above those of all occupied slots.
+    pub(super) fn slots(&self) -> u32 {
+        self.entries.end()
     }
 
     pub(super) fn get(&self, id: SessionId) -> Option<&SessionEntry> {
-        self.entries.get(id.slot()).filter(|entry| entry.id == id)
+        self.entries.get(id.slot).filter(|entry| entry.id == id)
     }
 
     pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut SessionEntry> {
-        self.entries.get_mut(id.slot()).filter(|entry| entry.id == id)
+        self.entries.get_mut(id.slot).filter(|entry| entry.id == id)
     }
 
     /// The id of a new connection, and whether there is room for it. Without room it gets no entry.
@@ -115,8 +116,7 @@ impl Sessions {
             || (self.handshakes.len() >= self.handshake_limit && !self.evict_handshake(now, effects));
         let serial = self.next_serial;
         self.next_serial = serial.saturating_add(1);
-        let place = self.entries.vacant_entry();
-        let id = SessionId::new(serial, u32::try_from(place.key()).unwrap_or(u32::MAX));
+        let id = SessionId::new(serial, self.entries.next_number());
         if full {
             return (id, Err(CloseReason::ServerFull));
         }
@@ -127,8 +127,9 @@ impl Sessions {
         let mut entry = SessionEntry::new(id, ready, throttle, now);
         let footprint = entry.footprint();
         memory.recharge(Account::Sessions, &mut entry.charged, footprint);
-        place.insert(entry);
-        self.handshakes.push_back(id);
+        let slot = self.entries.insert(entry);
+        debug_assert_eq!(slot, id.slot, "the slot that it was to get");
+        self.handshakes.insert(id);
         (id, Ok(()))
     }
 
@@ -140,11 +141,11 @@ impl Sessions {
         readiness: &mut Readiness,
     ) -> Option<SessionEntry> {
         self.get(id)?;
-        let mut entry = self.entries.try_remove(id.slot())?;
-        if self.entries.is_empty() {
-            self.entries = Slab::new();
-        }
-        self.handshakes.retain(|waiting| *waiting != id);
+        let mut entry = self.entries.remove(id.slot)?;
+        self.handshakes.remove(&id);
+        self.leaving.pop_front_if(|first| *first == id);
+        readiness.set_waiting(entry.throttle, Waits::No);
+        readiness.remove(entry.ready);
         readiness.remove(entry.throttle);
         memory.recharge(Account::Sessions, &mut entry.charged, 0);
         Some(entry)
@@ -155,7 +156,7 @@ impl Sessions {
         if let Some(entry) = self.get_mut(id) {
             entry.open = true;
         }
-        self.handshakes.retain(|waiting| *waiting != id);
+        self.handshakes.remove(&id);
     }
 
     /// An exchange is over: charges the session's memory, and returns whether the session must wait for memory.
@@ -167,10 +168,12 @@ impl Sessions {
         memory: &mut Memory,
         readiness: &mut Readiness,
     ) -> bool {
-        let pressed = memory.is_pressed();
         let Some(entry) = self.get_mut(id) else {
             return false;
         };
+        // A session with a subscription is always read: the commits that free memory come through it.
+        let throttled =
+            report.publishes && entry.open && entry.subscriptions.is_empty() && memory.is_pressed();
         entry.buffers = report.held;
         (entry.lacks, entry.reserved) = (report.lacks, 0);
         entry.waits_since = (report.lacks > 0).then(|| entry.waits_since.unwrap_or(now));
@@ -178,8 +181,6 @@ impl Sessions {
         entry.received = report.received;
         let footprint = entry.footprint();
         memory.recharge(Account::Sessions, &mut entry.charged, footprint);
-        // A session with a subscription is always read: the commits that free memory come through it.
-        let throttled = pressed && report.publishes && entry.open && entry.subscriptions.is_empty();
         let waits = match report.lacks {
             0 if throttled => Waits::ForRecords,
             0 => Waits::No,
@@ -188,15 +189,6 @@ impl Sessions {
         };
         readiness.set_waiting(entry.throttle, waits);
         throttled
-    }
-
-    /// Bytes that a session's buffers may hold now (rule S15). Large requests wait behind those made earlier.
-    pub(super) fn allowance(&self, id: SessionId, memory: &Memory, readiness: &Readiness) -> usize {
-        let Some(entry) = self.get(id) else { return 0 };
-        let fixed = entry.fixed();
-        let allowance = memory.allowance(entry.charged, fixed).saturating_sub(fixed);
-        let others_wait = readiness.first_waiting(Waits::ForMuch).is_some_and(|slot| slot != id.slot());
-        if others_wait { allowance.min(entry.charged.saturating_sub(fixed).max(LITTLE)) } else { allowance }
     }
 
     /// Wakes the first session that waits for this if there is memory for it, and reserves the memory; returns whether
@@ -239,14 +231,14 @@ impl Sessions {
         memory: &Memory,
         readiness: &Readiness,
         effects: &mut Effects,
-    ) -> usize {
+    ) -> u32 {
         let waiting = [Waits::ForLittle, Waits::ForMuch].map(|waits| readiness.first_waiting(waits));
         let lacks = waiting.into_iter().flatten().filter_map(|slot| self.entries.get(slot));
         let needed = lacks.fold(0usize, |sum, entry| sum.saturating_add(entry.lacks));
         let is_crowded = memory.is_crowded();
         let needed = if is_crowded { needed.max(LITTLE) } else { needed };
         let is_pinned = memory.is_pinned();
-        let (slots, mut freed) = (self.entries.capacity(), 0usize);
+        let (slots, mut freed) = (self.entries.end(), 0usize);
         let most = EXAMINED_PER_CALL.min(slots);
         for examined in 0..most {
             if freed >= needed && !is_pinned {
@@ -269,24 +261,43 @@ impl Sessions {
         most
     }
 
-    /// A session is over, but its last bytes wait to be sent: it is charged for `held` bytes, and its subscriptions are
-    /// returned the first time.
+    /// A session is over, but its last bytes wait to be sent: it is charged for `held` bytes.
     pub(super) fn close(
         &mut self,
         id: SessionId,
         held: usize,
         memory: &mut Memory,
         readiness: &mut Readiness,
-    ) -> BTreeMap<u32, SubKey> {
-        let Some(entry) = self.get_mut(id) else { return BTreeMap::new() };
+    ) {
+        let Some(entry) = self.get_mut(id) else { return };
         (entry.buffers, entry.reserved, entry.lacks) = (held, 0, 0);
         (entry.stalled_since, entry.waits_since) = (None, None);
-        let subscriptions = entry.end();
+        entry.open = false;
         let footprint = entry.footprint();
         memory.recharge(Account::Sessions, &mut entry.charged, footprint);
         readiness.set_waiting(entry.throttle, Waits::No);
-        self.handshakes.retain(|waiting| *waiting != id);
-        subscriptions
+        self.handshakes.remove(&id);
+    }
+
+    /// Takes a part of a session that is over; `None` when no more are left.
+    pub(super) fn end_one(&mut self, id: SessionId) -> Option<Ended> {
+        self.get_mut(id)?.end_one()
+    }
+
+    /// The connection of a session that is over is gone before all of its subscriptions were ended: it stays until they
+    /// are, and is not woken any more.
+    pub(super) fn leave(&mut self, id: SessionId) {
+        if let Some(entry) = self.get_mut(id)
+            && !entry.detached
+        {
+            (entry.detached, entry.woken) = (true, true);
+            self.leaving.push_back(id);
+        }
+    }
+
+    /// The first session that is [leaving](Self::leave).
+    pub(super) fn first_leaving(&self) -> Option<SessionId> {
+        self.leaving.front().copied()
     }
 
     /// Charges the memory that a session holds.
@@ -307,7 +318,7 @@ impl Sessions {
     }
 
     /// The same, for the session in this slot.
-    pub(super) fn wake_slot(&mut self, slot: usize, effects: &mut Effects) {
+    pub(super) fn wake_slot(&mut self, slot: u32, effects: &mut Effects) {
         if let Some(entry) = self.entries.get_mut(slot) {
             entry.wake(effects);
         }
@@ -315,7 +326,7 @@ impl Sessions {
 
     /// Makes room for a session in its handshake; returns whether it succeeded.
     fn evict_handshake(&mut self, now: Timestamp, effects: &mut Effects) -> bool {
-        let oldest_first = self.handshakes.iter().filter_map(|id| self.entries.get(id.slot()));
+        let oldest_first = self.handshakes.iter().filter_map(|id| self.entries.get(id.slot));
         let old_enough = oldest_first.filter(|entry| now.since(entry.since) >= EVICT_AFTER);
         let Some(id) = old_enough.min_by_key(|entry| entry.received).map(|entry| entry.id) else {
             return false;
@@ -324,7 +335,7 @@ impl Sessions {
             entry.evicted = Some(CloseReason::ServerFull);
             entry.wake(effects);
         }
-        self.handshakes.retain(|waiting| *waiting != id);
+        self.handshakes.remove(&id);
         true
     }
 }

@@ -4,23 +4,23 @@ use core::hash::Hasher;
 use core::ops::{Index, IndexMut};
 
 use siphasher::sip::SipHasher13;
-use slab::Slab;
 use zaichik_proto::{Durable as Request, OnConflict, Refusal, RefusalCode, Timestamp, micros};
 
 use super::deadlines::Deadlines;
 use super::memory::{Account, Memory};
 use super::readiness::Readiness;
+use crate::arena::Arena;
 use crate::config::{BrokerConfig, Seed};
 use crate::id::{SessionId, SubKey, TopicId};
 use crate::subscription::{Durable, Subscription, Terms, check_epoch};
 use crate::table::Table;
 use crate::topic::CursorId;
 
-/// The table of subscriptions. A key is valid until its subscription is [removed](Self::remove); sessions, rings and
-/// names drop their keys before that, but deadlines may outlive it.
+/// The table of subscriptions. A key is valid until its subscription is [removed](Self::remove); sessions, rings,
+/// names and deadlines drop their keys before that.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
-    entries: Slab<Subscription>,
+    entries: Arena<Subscription>,
     /// Durable subscriptions by topic and name.
     durables: Table<SubKey>,
     /// When pauses end, in running time.
@@ -40,7 +40,7 @@ pub(super) struct Subscriptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     Subscription(SubKey),
-    /// Its subscription is gone, or has another deadline now.
+    /// Its subscription has another deadline now.
     Stale,
 }
 
@@ -56,23 +56,23 @@ pub(super) struct Beginning {
 impl Index<SubKey> for Subscriptions {
     type Output = Subscription;
 
-    #[expect(clippy::indexing_slicing, reason = "a key is valid until its subscription is removed")]
+    #[expect(clippy::expect_used, reason = "a key is valid until its subscription is removed")]
     fn index(&self, key: SubKey) -> &Subscription {
-        &self.entries[key.index()]
+        self.entries.get(key.0).expect("a subscription that exists")
     }
 }
 
 impl IndexMut<SubKey> for Subscriptions {
-    #[expect(clippy::indexing_slicing, reason = "a key is valid until its subscription is removed")]
+    #[expect(clippy::expect_used, reason = "as above")]
     fn index_mut(&mut self, key: SubKey) -> &mut Subscription {
-        &mut self.entries[key.index()]
+        self.entries.get_mut(key.0).expect("a subscription that exists")
     }
 }
 
 impl Subscriptions {
     pub(super) fn new(config: &BrokerConfig, seed: Seed) -> Self {
         Self {
-            entries: Slab::new(),
+            entries: Arena::new(),
             durables: Table::new(),
             pauses: Deadlines::default(),
             expiries: Deadlines::default(),
@@ -100,9 +100,8 @@ impl Subscriptions {
     }
 
     /// Bytes of free places.
-    pub(super) fn spare(&self) -> usize {
-        let free = self.entries.capacity().saturating_sub(self.entries.len());
-        free.saturating_mul(size_of::<Subscription>())
+    pub(super) const fn spare(&self) -> usize {
+        self.entries.capacity().saturating_sub(self.entries.len()).saturating_mul(size_of::<Subscription>())
     }
 
     pub(super) fn durable_count(&self) -> usize {
@@ -110,17 +109,17 @@ impl Subscriptions {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Subscription> {
-        self.entries.iter().map(|(_, subscription)| subscription)
+        self.entries.iter()
     }
 
     /// The number of places, occupied or not.
     pub(super) fn places(&self) -> u32 {
-        u32::try_from(self.entries.capacity()).unwrap_or(u32::MAX)
+        self.entries.end()
     }
 
     /// The subscription in a place, if it is occupied.
     pub(super) fn nth(&self, place: u32) -> Option<&Subscription> {
-        self.entries.get(place as usize)
+        self.entries.get(place)
     }
 
     /// Adds a subscription that no session holds yet; a durable one can be found by its name from now on.
@@ -131,16 +130,17 @@ impl Subscriptions {
         name: Option<&str>,
         readiness: &mut Readiness,
     ) -> SubKey {
-        let entry = self.entries.vacant_entry();
-        let key = SubKey(u32::try_from(entry.key()).unwrap_or(u32::MAX));
+        let key = SubKey(self.entries.next_number());
         let node = readiness.insert_subscription(key);
         let durable = name.map(|name| Box::new(Durable::new(name)));
-        entry.insert(Subscription::new(at.topic, node, at.cursor_id, at.start, terms, durable));
+        let number =
+            self.entries.insert(Subscription::new(at.topic, node, at.cursor_id, at.start, terms, durable));
+        debug_assert_eq!(number, key.0, "the number that it was to get");
         if let Some(name) = name {
             let (hash, hash_key, entries) =
                 (hash_of(self.hash_key, at.topic, name), self.hash_key, &self.entries);
             self.durables.insert(hash, key, |key| {
-                let named = entries.get(key.index()).and_then(|one| Some((one.topic, one.durable.as_ref()?)));
+                let named = entries.get(key.0).and_then(|one| Some((one.topic, one.durable.as_ref()?)));
                 named.map_or(0, |(topic, durable)| hash_of(hash_key, topic, &durable.name))
             });
         }
@@ -148,20 +148,21 @@ impl Subscriptions {
     }
 
     /// Removes a subscription from this table and from its ring; returns it so that its topic can be settled.
+    #[expect(clippy::expect_used, reason = "a key is valid until its subscription is removed")]
     pub(super) fn remove(
         &mut self,
         key: SubKey,
         memory: &mut Memory,
         readiness: &mut Readiness,
     ) -> Subscription {
-        let mut subscription = self.entries.remove(key.index());
-        if self.entries.is_empty() {
-            self.entries = Slab::new();
-        }
+        let mut subscription = self.entries.remove(key.0).expect("a subscription that exists");
         if let Some(durable) = &subscription.durable {
             let hash = hash_of(self.hash_key, subscription.topic, &durable.name);
             self.durables.remove(hash, |other| *other == key);
         }
+        self.pauses.schedule(key, subscription.due, Timestamp::MAX);
+        let expires = subscription.durable.as_ref().map_or(Timestamp::MAX, |durable| durable.due);
+        self.expiries.schedule(key, expires, Timestamp::MAX);
         readiness.remove(subscription.node);
         memory.recharge(Account::Subscriptions, &mut subscription.charged, 0);
         subscription
@@ -217,18 +218,13 @@ impl Subscriptions {
 
     /// Charges the memory that a subscription holds, and schedules the end of its pause.
     pub(super) fn settle(&mut self, key: SubKey, memory: &mut Memory) {
-        let count = self.entries.len();
         let subscription = &mut self[key];
         let footprint = subscription.footprint();
         memory.recharge(Account::Subscriptions, &mut subscription.charged, footprint);
         let due = subscription.resumes_at();
         if due < subscription.due {
-            subscription.due = due;
-            self.pauses.schedule(due, key);
-            if self.pauses.is_stale(count) {
-                let due = self.entries.iter().map(|(index, one)| (one.due, key_at(index)));
-                self.pauses.rebuild(due);
-            }
+            let before = core::mem::replace(&mut subscription.due, due);
+            self.pauses.schedule(key, before, due);
         }
     }
 
@@ -238,31 +234,22 @@ impl Subscriptions {
         else {
             return;
         };
-        durable.due = durable.expires_at;
-        let due = durable.due;
-        self.expiries.schedule(due, key);
-        if self.expiries.is_stale(self.durables.len()) {
-            let durables =
-                self.entries.iter().filter_map(|(index, one)| Some((index, one.durable.as_ref()?)));
-            self.expiries.rebuild(durables.map(|(index, durable)| (durable.due, key_at(index))));
-        }
+        let due = durable.expires_at;
+        let before = core::mem::replace(&mut durable.due, due);
+        self.expiries.schedule(key, before, due);
     }
 
     /// The next pause that is over, if there is one.
-    pub(super) fn pop_pause(&mut self, now: Timestamp) -> Option<Due> {
-        let (due, key) = self.pauses.pop_due(self.running(now))?;
-        let Some(subscription) = self.entries.get_mut(key.index()).filter(|one| one.due == due) else {
-            return Some(Due::Stale);
-        };
-        subscription.due = Timestamp::MAX;
-        Some(Due::Subscription(key))
+    pub(super) fn pop_pause(&mut self, now: Timestamp) -> Option<SubKey> {
+        let key = self.pauses.pop_due(self.running(now))?;
+        self[key].due = Timestamp::MAX;
+        Some(key)
     }
 
     /// The next subscription that was detached for too long, if there is one.
     pub(super) fn pop_expired(&mut self, now: Timestamp) -> Option<Due> {
-        let (due, key) = self.expiries.pop_due(now)?;
-        let durable = self.entries.get_mut(key.index()).and_then(|one| one.durable.as_mut());
-        let Some(durable) = durable.filter(|durable| durable.due == due) else {
+        let key = self.expiries.pop_due(now)?;
+        let Some(durable) = &mut self[key].durable else {
             return Some(Due::Stale);
         };
         durable.due = Timestamp::MAX;
@@ -284,10 +271,6 @@ impl Subscriptions {
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
         self.expiries.first()
     }
-}
-
-fn key_at(index: usize) -> SubKey {
-    SubKey(u32::try_from(index).unwrap_or(u32::MAX))
 }
 
 fn hash_of(hash_key: u128, topic: TopicId, name: &str) -> u64 {

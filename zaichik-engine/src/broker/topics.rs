@@ -10,6 +10,7 @@ use zaichik_proto::{Refusal, RefusalCode, Timestamp, TopicName, TopicOptions, To
 use super::deadlines::Deadlines;
 use super::memory::{Account, Memory};
 use super::readiness::Readiness;
+use crate::arena::Arena;
 use crate::config::{BrokerConfig, Seed, TopicSettings};
 use crate::id::TopicId;
 use crate::steps::STEPS_PER_EXCHANGE;
@@ -26,7 +27,7 @@ const TABLES: usize = 8 + 12 + 16;
 /// a topic that [`remove_last`](Self::remove_last) takes back.
 #[derive(Debug)]
 pub(super) struct Topics {
-    entries: Vec<Topic>,
+    entries: Arena<Topic>,
     names: Table<TopicId>,
     /// When housekeeping is due.
     deadlines: Deadlines<TopicId>,
@@ -43,23 +44,23 @@ pub(super) struct Topics {
 impl Index<TopicId> for Topics {
     type Output = Topic;
 
-    #[expect(clippy::indexing_slicing, reason = "ids come from this table, whose entries are never removed")]
+    #[expect(clippy::expect_used, reason = "ids come from this table, whose entries are never removed")]
     fn index(&self, id: TopicId) -> &Topic {
-        &self.entries[id.index()]
+        self.entries.get(id.0).expect("a topic exists for ever")
     }
 }
 
 impl IndexMut<TopicId> for Topics {
-    #[expect(clippy::indexing_slicing, reason = "ids come from this table, whose entries are never removed")]
+    #[expect(clippy::expect_used, reason = "as above")]
     fn index_mut(&mut self, id: TopicId) -> &mut Topic {
-        &mut self.entries[id.index()]
+        self.entries.get_mut(id.0).expect("a topic exists for ever")
     }
 }
 
 impl Topics {
     pub(super) fn new(config: &BrokerConfig, seed: Seed) -> Self {
         Self {
-            entries: Vec::new(),
+            entries: Arena::new(),
             names: Table::new(),
             deadlines: Deadlines::default(),
             hash_key: seed.hash_key,
@@ -175,21 +176,24 @@ impl Topics {
         }
         let name = name.as_str();
         memory.check(name.len().saturating_add(size_of::<Topic>()))?;
-        self.entries.push(Topic::new(Arc::from(name), settings, readiness.insert_ring(), self.first_offset));
+        // Topics are only added, and the last one may be taken back, so their numbers follow each other.
+        let topic = Topic::new(Arc::from(name), settings, readiness.insert_ring(), self.first_offset);
+        let number = self.entries.insert(topic);
+        debug_assert_eq!(number, id.0, "in the order of their creation");
         let (hash, hash_key, entries) = (self.hash(name), self.hash_key, &self.entries);
-        self.names
-            .insert(hash, id, |id| entries.get(id.index()).map_or(0, |topic| hash_of(hash_key, &topic.name)));
+        self.names.insert(hash, id, |id| entries.get(id.0).map_or(0, |topic| hash_of(hash_key, &topic.name)));
         self.settle(id, memory);
         Ok(id)
     }
 
     /// Takes back the last topic created, because the request that created it was refused.
     pub(super) fn remove_last(&mut self, memory: &mut Memory, readiness: &mut Readiness) {
-        let Some(mut topic) = self.entries.pop() else {
+        let last = TopicId(u32::try_from(self.entries.len().saturating_sub(1)).unwrap_or(u32::MAX));
+        let Some(mut topic) = self.entries.remove(last.0) else {
             return;
         };
-        let index = self.entries.len();
-        self.names.remove(hash_of(self.hash_key, &topic.name), |id| id.index() == index);
+        self.names.remove(hash_of(self.hash_key, &topic.name), |id| *id == last);
+        self.deadlines.schedule(last, topic.due, Timestamp::MAX);
         readiness.remove(topic.waiting);
         memory.recharge(Account::Topics, &mut topic.charged, 0);
     }
@@ -208,19 +212,14 @@ impl Topics {
 
     /// Charges the memory that a topic holds, counts the work done in it, and schedules its housekeeping.
     pub(super) fn settle(&mut self, id: TopicId, memory: &mut Memory) {
-        let count = self.entries.len();
         let topic = &mut self[id];
         let steps = topic.take_steps();
         let footprint = footprint(topic);
         memory.recharge(Account::Topics, &mut topic.charged, footprint);
         let due = topic.due_at();
         if due < topic.due {
-            topic.due = due;
-            self.deadlines.schedule(due, id);
-            if self.deadlines.is_stale(count) {
-                let due = self.entries.iter().zip(0..).map(|(topic, index)| (topic.due, TopicId(index)));
-                self.deadlines.rebuild(due);
-            }
+            let before = core::mem::replace(&mut topic.due, due);
+            self.deadlines.schedule(id, before, due);
         }
         self.spend(steps);
     }
@@ -246,13 +245,10 @@ impl Topics {
             if self.steps >= last_step {
                 return;
             }
-            let Some((due, id)) = self.deadlines.pop_due(now) else {
+            let Some(id) = self.deadlines.pop_due(now) else {
                 return;
             };
-            // A deadline of a topic that was taken back is stale as well.
-            let Some(topic) = self.entries.get_mut(id.index()).filter(|topic| topic.due == due) else {
-                continue;
-            };
+            let topic = &mut self[id];
             topic.due = Timestamp::MAX;
             topic.housekeep(now, memory.retired());
             self.settle(id, memory);

@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::ledger::Ledger;
 use super::memory::Memory;
 use super::producers::Producers;
+use super::readiness::Readiness;
 use super::sessions::{SessionEntry, Sessions};
 use super::subscriptions::Subscriptions;
 use super::topics::{self, Topics};
@@ -17,6 +18,7 @@ pub(super) fn verify(
     sessions: &Sessions,
     producers: &Producers,
     memory: &Memory,
+    readiness: &Readiness,
 ) -> Result<(), Inconsistent> {
     if let Some(topic) = topics.iter().find(|topic| !topic.is_consistent()) {
         return Err(Inconsistent::Topic { name: topic.name.to_string() });
@@ -40,7 +42,7 @@ pub(super) fn verify(
     let recounted = Ledger {
         topics: sum(topics.iter().map(topics::footprint)),
         retired: memory.ledger().retired,
-        tables: memory.ledger().tables,
+        tables: sum([sessions.spare(), subscriptions.spare(), readiness.spare()].into_iter()),
         subscriptions: sum(subscriptions.iter().map(Subscription::footprint)),
         producers: producers.recount().ok_or(Inconsistent::Producers)? as u64,
         sessions: sum(sessions.iter().map(SessionEntry::footprint)),

@@ -8,20 +8,20 @@ use crate::effects::Effects;
 use crate::id::SessionId;
 
 /// Maximum subscriptions, or sessions, that one call hands out.
-const WAKES_PER_CALL: usize = 256;
+const WAKES_PER_CALL: u64 = 256;
 
-/// Moves woken subscriptions to the ready rings of their sessions and wakes those sessions; returns whether some
-/// remain. The calling session is not woken, because it delivers next.
+/// Moves woken subscriptions to the ready rings of their sessions and wakes those sessions; returns how many, in steps,
+/// and whether some remain. The calling session is not woken, because it delivers next.
 pub(super) fn hand_out_wakes(
     asking: SessionId,
     sessions: &mut Sessions,
     subscriptions: &Subscriptions,
     readiness: &mut Readiness,
     effects: &mut Effects,
-) -> bool {
-    for _ in 0..WAKES_PER_CALL {
+) -> (u64, bool) {
+    for handed in 0..WAKES_PER_CALL {
         let Some(key) = readiness.pop_woken() else {
-            return false;
+            return (handed, false);
         };
         let subscription = &subscriptions[key];
         if let Some(holder) = subscription.holder() {
@@ -29,23 +29,24 @@ pub(super) fn hand_out_wakes(
             sessions.wake(holder.session, asking, effects);
         }
     }
-    readiness.has_woken()
+    (WAKES_PER_CALL, readiness.has_woken())
 }
 
-/// Wakes sessions that waited for memory for which there is memory now; returns whether some may remain.
+/// Wakes sessions that waited for memory for which there is memory now; returns how many, in steps, and whether some may
+/// remain.
 pub(super) fn release_waiting(
     sessions: &mut Sessions,
     memory: &mut Memory,
     readiness: &mut Readiness,
     effects: &mut Effects,
-) -> bool {
-    for _ in 0..WAKES_PER_CALL {
+) -> (u64, bool) {
+    for count in 0..WAKES_PER_CALL {
         let released = [Waits::ForLittle, Waits::ForMuch, Waits::ForRecords]
             .into_iter()
             .any(|waits| sessions.release(waits, memory, readiness, effects));
         if !released {
-            return false;
+            return (count, false);
         }
     }
-    true
+    (WAKES_PER_CALL, true)
 }

@@ -11,11 +11,14 @@ const BLOCK: RangeInclusive<usize> = 256..=4 << 10;
 /// Room below which a new block is begun; most frames need no more.
 const LEAST_ROOM: usize = 64;
 
+/// Places by which the queue of blocks grows.
+const MORE_BLOCKS: usize = 4;
+
 /// Bytes in the order in which they were appended.
 #[derive(Default)]
 pub(super) struct Blocks {
     queue: VecDeque<Block>,
-    /// Capacities of all blocks.
+    /// Bytes allocated: the capacities of all blocks, and of their queue.
     allocated: usize,
     /// Size of the last block begun; 0 when there is none.
     size: usize,
@@ -31,12 +34,18 @@ struct Block {
 impl Blocks {
     /// Appends what `write` writes; returns its length.
     pub(super) fn append(&mut self, write: impl FnOnce(&mut BytesMut)) -> usize {
-        let has_room = |block: &Block| block.bytes.capacity().saturating_sub(block.bytes.len()) >= LEAST_ROOM;
-        if !self.queue.back().is_some_and(has_room) {
+        if !self.queue.back().is_some_and(Block::has_room) {
             self.size = self.size.saturating_mul(2).clamp(*BLOCK.start(), *BLOCK.end());
             let bytes = BytesMut::with_capacity(self.size);
             self.allocated = self.allocated.saturating_add(bytes.capacity());
+            let places = self.queue.capacity();
+            if self.queue.len() == places {
+                // Not twice as many: a frame allocates little, however much waits (rule S15).
+                self.queue.reserve_exact(MORE_BLOCKS);
+            }
             self.queue.push_back(Block { bytes, read: 0 });
+            let more = self.queue.capacity().saturating_sub(places);
+            self.allocated = self.allocated.saturating_add(more.saturating_mul(size_of::<Block>()));
         }
         let Some(Block { bytes, .. }) = self.queue.back_mut() else { return 0 };
         let (len, capacity) = (bytes.len(), bytes.capacity());
@@ -105,14 +114,28 @@ impl Blocks {
     }
 
     /// Bytes allocated.
-    pub(super) fn allocated(&self) -> usize {
-        self.allocated.saturating_add(self.queue.capacity().saturating_mul(size_of::<Block>()))
+    pub(super) const fn allocated(&self) -> usize {
+        self.allocated
+    }
+
+    /// The same, counted anew.
+    pub(super) fn recount(&self) -> usize {
+        let blocks = self.queue.iter().map(|block| block.bytes.capacity());
+        let queue = self.queue.capacity().saturating_mul(size_of::<Block>());
+        blocks.fold(queue, usize::saturating_add)
     }
 }
 
 impl Block {
     fn unread(&self) -> usize {
         self.bytes.len().saturating_sub(self.read)
+    }
+
+    /// Whether more may be appended. A block that a frame has enlarged beyond the maximum takes no other one: it would
+    /// double again and again, and so allocate more than was reserved for a frame (rule S15).
+    fn has_room(&self) -> bool {
+        let capacity = self.bytes.capacity();
+        capacity <= *BLOCK.end() && capacity.saturating_sub(self.bytes.len()) >= LEAST_ROOM
     }
 
     /// At most `limit` of the bytes not taken, after the first `skip` of them.
@@ -131,6 +154,22 @@ mod tests {
 
     fn all(blocks: &Blocks, skip: usize, len: usize) -> Vec<u8> {
         blocks.slices(skip, len).flatten().copied().collect()
+    }
+
+    /// An answer is applied when there are 6 KiB for it.
+    #[test]
+    fn s15_a_short_frame_allocates_at_most_6_kib_however_much_waits() {
+        for len in 1..=300usize {
+            let (mut blocks, mut waiting) = (Blocks::default(), 0);
+            while waiting < 256 << 10 {
+                let before = blocks.allocated;
+                waiting += blocks.append(|out| out.extend_from_slice(&vec![7; len]));
+                let more = blocks.allocated - before;
+                assert!(more <= 6 << 10, "{more} bytes for {len} behind {waiting}");
+            }
+            let allocated = blocks.allocated();
+            assert!(allocated <= waiting * 9 / 4, "{allocated} for {waiting} in frames of {len}");
+        }
     }
 
     proptest! {
@@ -152,11 +191,11 @@ mod tests {
                 }
                 prop_assert_eq!(all(&blocks, 0, usize::MAX), &model[..]);
                 prop_assert!(model.starts_with(blocks.first(usize::MAX)));
-                let capacities: usize = blocks.queue.iter().map(|block| block.bytes.capacity()).sum();
-                prop_assert_eq!(blocks.allocated, capacities);
+                prop_assert_eq!(blocks.allocated(), blocks.recount());
             }
             blocks.take(model.len());
-            prop_assert!(blocks.allocated <= *BLOCK.end(), "at most one small block is kept");
+            let kept: usize = blocks.queue.iter().map(|block| block.bytes.capacity()).sum();
+            prop_assert!(kept <= *BLOCK.end(), "at most one small block is kept");
         }
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Lane {
     shared: usize,
     /// Remaining bytes of each frame, in order; kept for the stream lane only.
     frames: VecDeque<usize>,
+    /// Bytes allocated for the two queues.
+    queues: usize,
 }
 
 /// A part of a lane.
@@ -43,7 +45,7 @@ impl Lane {
         self.len = self.len.saturating_add(more);
         match self.pieces.back_mut() {
             Some(Piece::Own(len)) => *len = len.saturating_add(more),
-            Some(Piece::Shared(_)) | None if more > 0 => self.pieces.push_back(Piece::Own(more)),
+            Some(Piece::Shared(_)) | None if more > 0 => self.push(Piece::Own(more)),
             Some(Piece::Shared(_)) | None => {}
         }
         more
@@ -53,12 +55,16 @@ impl Lane {
     pub(super) fn share(&mut self, bytes: Bytes) {
         self.len = self.len.saturating_add(bytes.len());
         self.shared = self.shared.saturating_add(1);
-        self.pieces.push_back(Piece::Shared(bytes));
+        self.push(Piece::Shared(bytes));
     }
 
     /// The last `len` bytes are a frame.
     pub(super) fn end_frame(&mut self, len: usize) {
+        let grows = self.frames.len() == self.frames.capacity();
         self.frames.push_back(len);
+        if grows {
+            self.queues = self.recount_queues();
+        }
     }
 
     /// Bytes that wait.
@@ -72,10 +78,13 @@ impl Lane {
     }
 
     /// Bytes allocated, without shared slices.
-    pub(super) fn allocated(&self) -> usize {
-        let pieces = self.pieces.capacity().saturating_mul(size_of::<Piece>());
-        let frames = self.frames.capacity().saturating_mul(size_of::<usize>());
-        self.own.allocated().saturating_add(pieces).saturating_add(frames)
+    pub(super) const fn allocated(&self) -> usize {
+        self.own.allocated().saturating_add(self.queues)
+    }
+
+    /// The same, counted anew.
+    pub(super) fn recount(&self) -> usize {
+        self.own.recount().saturating_add(self.recount_queues())
     }
 
     /// The first bytes; empty only if none wait.
@@ -151,6 +160,19 @@ impl Lane {
         self.own.truncate(own);
         self.frames.truncate(usize::from(keep > 0));
         (self.len, self.shared) = (keep, shared);
+    }
+
+    fn push(&mut self, piece: Piece) {
+        let grows = self.pieces.len() == self.pieces.capacity();
+        self.pieces.push_back(piece);
+        if grows {
+            self.queues = self.recount_queues();
+        }
+    }
+
+    fn recount_queues(&self) -> usize {
+        let pieces = self.pieces.capacity().saturating_mul(size_of::<Piece>());
+        pieces.saturating_add(self.frames.capacity().saturating_mul(size_of::<usize>()))
     }
 
     fn take_frames(&mut self, count: usize) -> usize {

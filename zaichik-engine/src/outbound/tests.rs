@@ -105,6 +105,7 @@ fn check(actions: &[Action]) {
         assert_eq!(outbound.has_remaining(), !outbound.chunk().is_empty());
         assert!(naive.bytes().starts_with(outbound.chunk()));
         assert_eq!(outbound.taken(), taken);
+        assert_eq!(outbound.allocated, outbound.recount());
     }
     let expected = naive.bytes();
     assert_eq!(outbound.copy_to_bytes(expected.len()), expected);

@@ -31,6 +31,8 @@ pub(super) struct Answers {
     scratch: Vec<u8>,
     /// For a second list in one frame.
     more_scratch: Vec<u8>,
+    /// Bytes allocated for all of these: asked for far more often than it changes.
+    allocated: usize,
 }
 
 impl Default for Answers {
@@ -44,6 +46,7 @@ impl Default for Answers {
             report_after: Timestamp::ZERO,
             scratch: Vec::new(),
             more_scratch: Vec::new(),
+            allocated: 0,
         }
     }
 }
@@ -77,7 +80,11 @@ impl Answers {
             run.requests = all;
             return;
         }
+        let grows = self.runs.len() == self.runs.capacity();
         self.runs.push(AckRun { request, requests, first_offset });
+        if grows {
+            self.charge();
+        }
         if self.runs.len() >= AckRun::MAX_ELEMENTS as usize {
             self.flush(outbound);
         }
@@ -96,6 +103,7 @@ impl Answers {
         let duplicates = List::encode_into(&mut self.scratch, duplicates.iter().copied());
         let answer = Published { request, created, repeated, first_offset, duplicates };
         control(outbound, &ServerFrame::Published(answer));
+        self.charge();
     }
 
     /// Accepts a batch.
@@ -110,6 +118,7 @@ impl Answers {
         let results = List::encode_into(&mut self.scratch, results.iter().copied());
         let duplicates = List::encode_into(&mut self.more_scratch, duplicates.iter().copied());
         control(outbound, &ServerFrame::Batched(Batched { request, repeated, results, duplicates }));
+        self.charge();
     }
 
     /// Refuses a request.
@@ -122,13 +131,14 @@ impl Answers {
     /// Refuses a publish without acknowledgement; [reported](Self::report) later.
     pub(super) fn refused_silently(&mut self, refusal: Refusal) {
         let repeated = self.repeated(false);
-        match self.unreported.iter_mut().find(|refused| refused.refusal.code == refusal.code) {
-            Some(refused) => {
-                refused.count = refused.count.saturating_add(1);
-                refused.refusal = refusal;
-            }
-            None => self.unreported.push(Refused { request: 0, count: 1, refusal, repeated }),
+        let known = self.unreported.iter_mut().find(|refused| refused.refusal.code == refusal.code);
+        if let Some(refused) = known {
+            refused.count = refused.count.saturating_add(1);
+            refused.refusal = refusal;
+            return;
         }
+        self.unreported.push(Refused { request: 0, count: 1, refusal, repeated });
+        self.charge();
     }
 
     /// Reports refused publishes without acknowledgement: one code per call, at most once a second.
@@ -157,11 +167,22 @@ impl Answers {
         if !self.runs.is_empty() {
             let runs = List::encode_into(&mut self.scratch, self.runs.drain(..));
             control(outbound, &ServerFrame::Acks(Acks { runs }));
+            self.charge();
         }
     }
 
     /// Bytes allocated.
     pub(super) fn allocated(&self) -> usize {
+        debug_assert_eq!(self.allocated, self.recount(), "what answers allocate was not charged");
+        self.allocated
+    }
+
+    /// A list may have allocated or freed memory.
+    fn charge(&mut self) {
+        self.allocated = self.recount();
+    }
+
+    fn recount(&self) -> usize {
         let runs = self.runs.capacity().saturating_mul(size_of::<AckRun>());
         let unreported = self.unreported.capacity().saturating_mul(size_of::<Refused>());
         let scratch = self.scratch.capacity().saturating_add(self.more_scratch.capacity());
@@ -179,6 +200,7 @@ impl Answers {
             self.runs = Vec::new();
             self.scratch = Vec::new();
             self.more_scratch = Vec::new();
+            self.charge();
         }
     }
 }

@@ -109,7 +109,9 @@ impl Inbound {
 
     /// Puts the bytes back, of which the first `taken` were applied.
     pub(super) fn put_back(&mut self, mut bytes: BytesMut, taken: usize) {
-        bytes.advance(taken);
+        if taken > 0 {
+            bytes.advance(taken);
+        }
         self.seen = bytes.len();
         self.bytes = bytes;
     }
@@ -127,7 +129,23 @@ impl Inbound {
 
     /// Adapts the room to what is wanted, within `allowance` bytes. If memory is scarce, it keeps no more than it needs.
     /// Returns the bytes that it needs if that is more than it may have.
+    #[inline]
     pub(super) fn reserve(&mut self, wish: Wish, allowance: usize, is_scarce: bool) -> Option<usize> {
+        let is_unused = !self.was_used && self.bytes.is_empty() && wish == Wish::More;
+        if is_unused && !is_scarce && self.is_settled(allowance) {
+            return None;
+        }
+        self.adapt(wish, allowance, is_scarce)
+    }
+
+    /// Whether [`adapt`](Self::adapt) changes nothing if nothing was received, nothing waits and memory is not scarce.
+    fn is_settled(&self, allowance: usize) -> bool {
+        let is_allowed = self.room <= allowance.min(BUSY_ROOM) && self.room >= IDLE_ROOM;
+        let has_memory = self.allocated == 0 || self.bytes.capacity() >= self.room;
+        is_allowed && has_memory && self.allocated <= self.room
+    }
+
+    fn adapt(&mut self, wish: Wish, allowance: usize, is_scarce: bool) -> Option<usize> {
         let len = self.bytes.len();
         let (was_used, was_full) = (core::mem::take(&mut self.was_used), core::mem::take(&mut self.was_full));
         let usual = if was_used { ACTIVE_ROOM } else { IDLE_ROOM };
@@ -201,6 +219,8 @@ impl Inbound {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn receive(inbound: &mut Inbound, count: usize) {
@@ -287,6 +307,27 @@ mod tests {
         inbound.advance(100_000);
         assert_eq!(inbound.reserve(Wish::More, usize::MAX, true), None);
         assert_eq!(inbound.reserved(), 512);
+    }
+
+    proptest! {
+        #[test]
+        fn s15_what_is_settled_does_not_change(
+            steps in prop::collection::vec((0..10_000usize, any::<bool>(), 0..20_000usize, 0..8u8), 1..40),
+        ) {
+            let mut inbound = Inbound::new();
+            for (more, applies_all, allowance, what) in steps {
+                receive(&mut inbound, if what % 2 == 0 { more } else { 0 });
+                inbound.advance(if applies_all { inbound.len() } else { inbound.len() / 2 });
+                let is_scarce = what == 7;
+                inbound.adapt(Wish::More, allowance, is_scarce);
+                if inbound.is_empty() && inbound.is_settled(allowance) {
+                    let state = |inbound: &Inbound| (inbound.room, inbound.allocated, inbound.bytes.capacity());
+                    let before = state(&inbound);
+                    prop_assert_eq!(inbound.adapt(Wish::More, allowance, false), None);
+                    prop_assert_eq!(state(&inbound), before);
+                }
+            }
+        }
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use zaichik_proto::{
-    AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, Done, Limits,
-    Operation, Page, Publish, Refusal, RefusalCode, RemoveDurable, ServerFrame, Subject, TopicReady, Version,
+    AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, Done, Operation, Page,
+    Publish, Refusal, RefusalCode, RemoveDurable, ServerFrame, Subject, TopicReady, Version,
 };
 
 use super::Session;
 use super::answers::SHORT_ANSWER;
+use super::costs::{longest_answer, steps_of};
 use super::state::{Applied, State};
 use crate::broker::{BatchAnswer, Broker, Description, Rejection};
 use crate::effects::{Effects, Note, NoteEvent};
@@ -38,11 +39,16 @@ impl Session {
         if !self.owes_stream_answers() {
             self.stream_answers = 0;
         }
+        if self.inbound.is_empty() {
+            let applied = if self.is_paused() { Applied::Paused } else { Applied::All };
+            self.answers.report(now, &mut self.outbound);
+            return applied;
+        }
         let inbound = self.inbound.take();
         let mut taken = 0usize;
         let last_step = broker.steps().saturating_add(STEPS_PER_EXCHANGE);
         let applied = loop {
-            if self.lane_is_full() || self.stream_answers >= MAX_STREAM_ANSWERS {
+            if self.is_paused() {
                 break Applied::Paused;
             }
             let is_used = taken >= BYTES_PER_EXCHANGE || broker.steps() >= last_step;
@@ -104,6 +110,11 @@ impl Session {
             self.inbound.put_back(inbound, taken);
         }
         applied
+    }
+
+    /// Whether a lane has no room for another answer: only then does decoding pause (rule A7).
+    fn is_paused(&self) -> bool {
+        self.outbound.control_len() >= self.config.output_buffer || self.stream_answers >= MAX_STREAM_ANSWERS
     }
 
     fn request(
@@ -332,69 +343,5 @@ impl Session {
             let topic = (!topic.is_empty()).then(|| Arc::from(String::from_utf8_lossy(topic)));
             Note { session, topic, event: NoteEvent::Refused(refusal) }
         });
-    }
-}
-
-/// Maximum size of the answer to a request, in bytes, together with the lists from which it is encoded; `None` if it is
-/// short.
-fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
-    /// The answer that is remembered for a producer's retry.
-    const REMEMBERED: usize = 128 << 10;
-    /// One page, as it is encoded and as it is sent.
-    const PAGE: usize = 80 << 10;
-    /// What is reported of each record of a publish and of a batch at most, as above.
-    const RECORD: usize = 24;
-    const ENTRY: usize = 32;
-    let (producer, own) = match frame {
-        ClientFrame::Publish(Publish { producer, records, .. }) => {
-            (producer, (records.len() as usize).saturating_mul(RECORD))
-        }
-        ClientFrame::Batch(Batch { producer, operations, .. }) => {
-            let entries = operations.iter().map(|operation| match operation {
-                Operation::Publish { records, .. } => (records.len() as usize).saturating_add(1),
-                Operation::Commit { .. } => 1,
-            });
-            (producer, entries.fold(0, usize::saturating_add).saturating_mul(ENTRY))
-        }
-        ClientFrame::Describe(Describe {
-            subject: Subject::Topics { .. } | Subject::Subscriptions { .. },
-            ..
-        }) => return Some(PAGE),
-        // Other descriptions are the counters, or one item.
-        ClientFrame::Describe(_)
-        | ClientFrame::Hello(_)
-        | ClientFrame::CreateTopic(_)
-        | ClientFrame::AlterTopic(_)
-        | ClientFrame::Subscribe(_)
-        | ClientFrame::Unsubscribe(_)
-        | ClientFrame::Commit(_)
-        | ClientFrame::Nack(_)
-        | ClientFrame::Seek(_)
-        | ClientFrame::RemoveDurable(_)
-        | ClientFrame::Shard(_)
-        | ClientFrame::Ping { .. }
-        | ClientFrame::Pong { .. }
-        | ClientFrame::Close
-        | ClientFrame::Extension { .. } => return None,
-    };
-    let remembered = if producer.is_some() { REMEMBERED } else { 0 };
-    let longest = own.max(remembered);
-    (longest > SHORT_ANSWER / 2).then_some(longest.saturating_add(SHORT_ANSWER))
-}
-
-/// Steps of applying a request and encoding its answer, besides those that its effects on topics take (rule S14).
-const fn steps_of(frame: &ClientFrame<'_>) -> u64 {
-    match frame {
-        ClientFrame::Subscribe(_) | ClientFrame::CreateTopic(_) | ClientFrame::AlterTopic(_) => 32,
-        ClientFrame::Unsubscribe(_) | ClientFrame::Describe(_) | ClientFrame::RemoveDurable(_) => 16,
-        ClientFrame::Seek(_) | ClientFrame::Nack(_) => 8,
-        ClientFrame::Batch(batch) => {
-            let operations = batch.operations.len();
-            let checked = if operations > Limits::MAX_OPERATIONS { 0 } else { operations as u64 };
-            checked.saturating_mul(4).saturating_add(8)
-        }
-        ClientFrame::Publish(_) | ClientFrame::Commit(_) | ClientFrame::Shard(_) => 4,
-        ClientFrame::Ping { .. } | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => 2,
-        ClientFrame::Hello(_) | ClientFrame::Close => 0,
     }
 }

@@ -65,6 +65,10 @@ impl Timers {
 
     /// Observes the bytes ever received, and how many the frame that the peer has begun still lacks.
     pub(super) fn observe_frame(&mut self, now: Timestamp, received: u64, missing: usize) {
+        if !self.frame.is_due() {
+            // A frame that begins now has all of its time, however long ago the last one ended.
+            self.frame.observe(now, received, 0);
+        }
         self.frame.observe(now, received, missing as u64);
     }
 
@@ -82,7 +86,10 @@ impl Timers {
     pub(super) fn stalled_since(&self, outbound: &Outbound) -> Option<Timestamp> {
         let write = outbound.has_remaining().then(|| self.write.since());
         let frame = self.frame.is_due().then(|| self.frame.since());
-        write.into_iter().chain(frame).min()
+        match (write, frame) {
+            (Some(write), Some(frame)) => Some(write.min(frame)),
+            (write, frame) => write.or(frame),
+        }
     }
 
     /// When the next heartbeat is due: at a multiple of the interval, and an interval or more after the last ping.

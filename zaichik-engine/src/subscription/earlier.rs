@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// Maximum number of ranges remembered; beyond it the highest offsets are forgotten and count as new. It exceeds the
 /// default window limit, so only repeated seeks reach it.
-const MAX_RANGES: usize = 4_096;
+pub(crate) const MAX_RANGES: usize = 4_096;
 
 /// Offsets at or above the cursor that were delivered before the current pass. Allocated only after a rewind.
 #[derive(Debug, Default)]

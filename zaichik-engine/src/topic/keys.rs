@@ -3,30 +3,27 @@
 //! Keys expire in the order of acceptance, because the window is anchored at the accepted record: a queue holds them,
 //! and a hash table finds them in it. No operation scans them.
 
-use std::collections::VecDeque;
 use std::hash::Hasher;
 
+use crate::queue::Queue;
 use crate::table::Table;
 use siphasher::sip::SipHasher13;
 
 /// Expired keys removed per new key; more than one, so that the queue shrinks.
 const FORGET_PER_CALL: usize = 4;
 
-/// Maximum entries that are moved to a smaller allocation in one call; more stay where they are.
-const MOVED_AT_ONCE: usize = 16_384;
-
 /// The keys of one topic. Memory: the key's bytes and about 60 bytes a key.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    entries: VecDeque<Entry>,
+    entries: Queue<Entry>,
     /// The keys' bytes, concatenated in the order of `entries`.
-    bytes: VecDeque<u8>,
+    bytes: Queue<u8>,
     /// Bytes removed from the front of `bytes` so far.
     bytes_gone: u64,
     /// Number of the first entry; numbers rise by one, and the table holds them.
     first: u64,
     table: Table<u64>,
-    eras: VecDeque<Era>,
+    eras: Queue<Era>,
     hash_key: u128,
 }
 
@@ -59,13 +56,15 @@ pub(crate) enum KeyStatus {
 
 impl Keys {
     pub(crate) fn new(hash_key: u128, window: u64) -> Self {
+        let mut eras = Queue::new();
+        eras.extend(&[Era { from: 0, window }]);
         Self {
-            entries: VecDeque::new(),
-            bytes: VecDeque::new(),
+            entries: Queue::new(),
+            bytes: Queue::new(),
             bytes_gone: 0,
             first: 0,
             table: Table::new(),
-            eras: VecDeque::from([Era { from: 0, window }]),
+            eras,
             hash_key,
         }
     }
@@ -87,7 +86,7 @@ impl Keys {
         }
         let number = self.next_number();
         let start = self.bytes_gone.saturating_add(self.bytes.len() as u64);
-        self.entries.push_back(Entry { hash, accepted: now, offset, start });
+        self.entries.extend(&[Entry { hash, accepted: now, offset, start }]);
         self.bytes.extend(key);
         self.remove_from_table(hash, found);
         let (entries, first) = (&self.entries, self.first);
@@ -103,8 +102,9 @@ impl Keys {
     /// Forgets the entries from `number` on: their publish was refused.
     pub(crate) fn undo_to(&mut self, number: u64) {
         while self.next_number() > number
-            && let Some(entry) = self.entries.pop_back()
+            && let Some(entry) = self.entries.back()
         {
+            self.entries.truncate(self.entries.len().saturating_sub(1));
             let gone = self.next_number();
             self.remove_from_table(entry.hash, Some(gone));
             let keep = usize::try_from(entry.start.saturating_sub(self.bytes_gone)).unwrap_or(usize::MAX);
@@ -114,33 +114,32 @@ impl Keys {
 
     /// Changes the window.
     pub(crate) fn set_window(&mut self, window: u64) {
-        let mut from = self.next_number();
-        // Keys accepted under a longer window are remembered for this one from now on.
-        while let Some(era) = self.eras.back().filter(|era| era.window >= window || era.from == from) {
-            from = if era.window >= window { era.from } else { from };
-            self.eras.pop_back();
-        }
-        self.eras.push_back(Era { from, window });
+        let next = self.next_number();
+        // Keys accepted under a longer window are remembered for this one from now on. Eras have rising windows.
+        let shorter = self.eras.partition_point(|_, era| era.window < window);
+        let from = self.eras.get(shorter).map_or(next, |era| era.from);
+        self.eras.truncate(self.eras.partition_point(|_, era| era.window < window && era.from < from));
+        self.eras.extend(&[Era { from, window }]);
     }
 
     /// Removes up to `budget` expired keys; returns whether there may be more.
     pub(crate) fn forget(&mut self, now: u64, budget: usize) -> bool {
         for _ in 0..budget {
-            let Some(entry) = self.entries.front().copied() else {
+            let Some(entry) = self.entries.front() else {
                 return false;
             };
             if now < self.forgets_at(self.first, entry) {
                 return false;
             }
             self.remove_from_table(entry.hash, Some(self.first));
-            self.entries.pop_front();
+            self.entries.take(1);
             let end = self.entries.front().map(|next| next.start);
             let len = end.map_or(self.bytes.len() as u64, |end| end.saturating_sub(self.bytes_gone));
-            self.bytes.drain(..usize::try_from(len).unwrap_or(usize::MAX).min(self.bytes.len()));
+            self.bytes.take(usize::try_from(len).unwrap_or(usize::MAX));
             self.bytes_gone = self.bytes_gone.saturating_add(len);
             self.first = self.first.saturating_add(1);
             if self.eras.get(1).is_some_and(|next| next.from <= self.first) {
-                self.eras.pop_front();
+                self.eras.take(1);
             }
         }
         true
@@ -148,16 +147,13 @@ impl Keys {
 
     /// When the next key expires; `u64::MAX` if none does.
     pub(crate) fn next_forget(&self) -> u64 {
-        self.entries.front().map_or(u64::MAX, |entry| self.forgets_at(self.first, *entry))
+        self.entries.front().map_or(u64::MAX, |entry| self.forgets_at(self.first, entry))
     }
 
     /// Frees memory of removed keys, in steps.
     pub(crate) fn shrink(&mut self) {
-        let entries = self.entries.len();
-        if self.entries.capacity() > entries.saturating_mul(4).max(16) && entries <= MOVED_AT_ONCE {
-            self.entries.shrink_to(entries.saturating_mul(2));
-            self.bytes.shrink_to(self.bytes.len().saturating_mul(2));
-        }
+        self.entries.shrink();
+        self.bytes.shrink();
         let (queue, first) = (&self.entries, self.first);
         self.table.shrink(|number| hash_of(queue, first, *number));
     }
@@ -169,40 +165,30 @@ impl Keys {
 
     /// Bytes allocated.
     pub(crate) fn footprint(&self) -> usize {
-        let entries = self.entries.capacity().saturating_mul(size_of::<Entry>());
-        let eras = self.eras.capacity().saturating_mul(size_of::<Era>());
-        let table = self.table.allocation_size();
-        entries.saturating_add(self.bytes.capacity()).saturating_add(eras).saturating_add(table)
+        let queues = self.entries.footprint().saturating_add(self.bytes.footprint());
+        queues.saturating_add(self.eras.footprint()).saturating_add(self.table.allocation_size())
     }
 
     /// Keys still in the window. They are the last ones, so a binary search counts them.
     pub(crate) fn remembered(&self, now: u64) -> u64 {
-        let gone = {
-            let (mut low, mut high) = (0usize, self.entries.len());
-            // The usual case first: no key at the front has left the window.
-            if self.entries.front().is_none_or(|entry| now < self.forgets_at(self.first, *entry)) {
-                high = 0;
-            }
-            while low < high {
-                let middle = low.midpoint(high);
-                let number = self.first.saturating_add(middle as u64);
-                let left =
-                    self.entries.get(middle).is_some_and(|entry| self.forgets_at(number, *entry) <= now);
-                if left { low = middle.saturating_add(1) } else { high = middle }
-            }
-            low
-        };
+        // The usual case first: no key at the front has left the window.
+        if self.entries.front().is_none_or(|entry| now < self.forgets_at(self.first, entry)) {
+            return self.entries.len() as u64;
+        }
+        let gone = self.entries.partition_point(|index, entry| {
+            self.forgets_at(self.first.saturating_add(index as u64), entry) <= now
+        });
         self.entries.len().saturating_sub(gone) as u64
     }
 
     fn entry(&self, number: u64) -> Option<Entry> {
         let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.entries.get(index).copied()
+        self.entries.get(index)
     }
 
     /// When an entry expires: at this instant it is no longer remembered.
     fn forgets_at(&self, number: u64, entry: Entry) -> u64 {
-        let era = self.eras.partition_point(|era| era.from <= number);
+        let era = self.eras.partition_point(|_, era| era.from <= number);
         let window = self.eras.get(era.saturating_sub(1)).map_or(0, |era| era.window);
         entry.accepted.saturating_add(window)
     }
@@ -215,18 +201,7 @@ impl Keys {
         let end = self.entry(number.saturating_add(1)).map_or(total, |next| next.start);
         let place = |at: u64| usize::try_from(at.saturating_sub(self.bytes_gone)).unwrap_or(usize::MAX);
         let (start, end) = (place(entry.start), place(end));
-        if end.saturating_sub(start) != key.len() {
-            return false;
-        }
-        let (front, back) = self.bytes.as_slices();
-        if let Some(stored) = front.get(start..end) {
-            return stored == key;
-        }
-        if let Some(start) = start.checked_sub(front.len()) {
-            return back.get(start..end.saturating_sub(front.len())) == Some(key);
-        }
-        let (left, right) = key.split_at(front.len().saturating_sub(start));
-        front.get(start..) == Some(left) && back.get(..right.len()) == Some(right)
+        end.saturating_sub(start) == key.len() && self.bytes.continues_with(start, key)
     }
 
     fn remove_from_table(&mut self, hash: u64, number: Option<u64>) {
@@ -236,7 +211,7 @@ impl Keys {
 }
 
 /// The hash of the entry with this number; `first` is the number of the first one.
-fn hash_of(entries: &VecDeque<Entry>, first: u64, number: u64) -> u64 {
+fn hash_of(entries: &Queue<Entry>, first: u64, number: u64) -> u64 {
     let index = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
     entries.get(index).map_or(0, |entry| entry.hash)
 }

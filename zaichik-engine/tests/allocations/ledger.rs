@@ -2,7 +2,7 @@
 
 use allocation_counter::measure;
 use bytes::BytesMut;
-use zaichik_engine::Ledger;
+use zaichik_engine::{Ledger, Turn};
 use zaichik_proto::{
     AckLevel, ClientFrame, CompactionMode, Nack, Producer, Publish, Record, Records, TopicOptions,
 };
@@ -152,6 +152,29 @@ fn producers_and_their_answers_are_charged() {
                     world.send(publisher, &publish_to(topic, None, Some(producer)));
                 }
             }
+        },
+    );
+}
+
+/// All but one are forgotten, so nearly all that is left are the tables that find and order the producers.
+#[test]
+fn tables_of_producers_that_were_forgotten_are_charged() {
+    let mut world = with_topic(TopicOptions::new());
+    let publisher = world.connect();
+    assert_charged(
+        &mut world,
+        |ledger| ledger.producers,
+        |world| {
+            for id in 1..=MANY {
+                let producer = Producer { id: u128::from(id), epoch: 0, sequence: 0 };
+                world.send(publisher, &publish_to("topic", None, Some(producer)));
+            }
+            world.now = world.now + world.broker.config().producer_ttl / 2;
+            let last = Producer { id: u128::from(MANY), epoch: 0, sequence: 1 };
+            world.send(publisher, &publish_to("topic", None, Some(last)));
+            world.now = world.now + world.broker.config().producer_ttl / 2;
+            while world.housekeep() == Turn::More {}
+            world.shrink(publisher);
         },
     );
 }

@@ -3,6 +3,8 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
 
 #[cfg(test)]
+mod altered;
+#[cfg(test)]
 mod batch_refusals;
 #[cfg(test)]
 mod batches;
@@ -17,6 +19,8 @@ mod contract;
 #[cfg(test)]
 mod dead_letter;
 #[cfg(test)]
+mod dead_letter_refused;
+#[cfg(test)]
 mod delivery;
 #[cfg(test)]
 mod describe;
@@ -27,6 +31,7 @@ mod durable;
 #[cfg(test)]
 mod exactly_once;
 #[cfg(test)]
+mod floods;
 mod gaps;
 #[cfg(test)]
 mod handshake;
@@ -51,6 +56,8 @@ mod producer_memory;
 #[cfg(test)]
 mod producers;
 #[cfg(test)]
+mod progress;
+#[cfg(test)]
 mod publishing;
 #[cfg(test)]
 mod retention;
@@ -63,11 +70,15 @@ mod session;
 #[cfg(test)]
 mod start;
 #[cfg(test)]
+mod takeover;
+#[cfg(test)]
 mod topics;
 #[cfg(test)]
 mod versions;
 #[cfg(test)]
 mod wakes;
+#[cfg(test)]
+mod window;
 #[cfg(test)]
 mod wire;
 #[cfg(test)]

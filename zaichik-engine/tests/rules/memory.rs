@@ -1,8 +1,9 @@
 //! The memory budget: which connections are slowed down or served, and how the broker recovers.
 
-use zaichik_engine::Status;
+use zaichik_engine::{Status, Turn};
 use zaichik_proto::{AckLevel, FrameHeader, Subject, TopicOptions};
 
+use crate::producers::{publish, seq};
 use crate::world::{Peer, Sub, World, ms, record, secs};
 
 /// Memory for records.
@@ -279,6 +280,63 @@ fn memory_at_its_budget_a_durable_consumer_reattaches_and_drains() {
     }
     assert!(world.session(&writer).unwrap().wants_read(), "memory is available again");
     assert_eq!(world.ask(&writer, requests[299]), "@299");
+}
+
+#[test]
+fn memory_that_commits_free_wakes_publishers_at_once() {
+    let mut world = small();
+    let (reader, writer) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(1_000)));
+    fill(&mut world, &writer, "t");
+    assert!(writer.unread() > 0);
+    world.stop_housekeeping();
+    while let Some(last) = reader.records().last().map(|one| one.offset) {
+        world.ask(&reader, reader.commit(1, last));
+    }
+    assert_eq!(writer.unread(), 0, "no housekeeping was needed");
+}
+
+#[test]
+fn s15_a_connection_that_waits_for_memory_has_nothing_to_do_until_it_is_woken() {
+    let mut world = World::with_memory(16 << 20, |config| {
+        // Less than its output buffer.
+        (config.output_buffer, config.max_connection_bytes) = (8 << 20, Some(2 << 20));
+    })
+    .checked_at_rest();
+    let (reader, writer) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(0)));
+    reader.stop_reading();
+    // Small bodies are copied into the output, one at a time.
+    for _ in 0..8_000 {
+        world.ask(&writer, writer.publish("t", &"x".repeat(300)));
+    }
+    assert!(!world.session(&reader).unwrap().lacks_memory(), "it waits for its peer");
+    assert_eq!(world.exchange(reader.index()), Turn::Done, "it would be called again and again");
+    reader.resume_reading();
+    world.settle();
+    assert_eq!(reader.records().len(), 8_000);
+}
+
+/// A peer that reads no answers uses up what its own connection may hold: it waits for itself, and nobody for it.
+#[test]
+fn s15_a_connection_at_its_own_limit_keeps_no_other_from_getting_memory() {
+    const LIMIT: u64 = 576 << 10;
+    let mut world = World::with(|config| {
+        (config.wire.max_message, config.wire.max_frame) = (8 << 10, 16 << 10);
+        (config.output_buffer, config.max_connection_bytes) = (1 << 20, Some(LIMIT));
+    });
+    let (silent, honest) = (world.connect(), world.connect());
+    silent.stop_reading();
+    let asked: Vec<_> = (0..40_000).map(|_| silent.describe(Subject::Broker)).collect();
+    world.settle();
+    assert!(silent.unread() > 0, "it asks for more than it may hold");
+    assert!(!world.session(&silent).unwrap().lacks_memory(), "the broker has enough");
+    assert!(world.broker.ledger().sessions <= LIMIT + (32 << 10), "{:?}", world.broker.ledger());
+    // The answer to a producer's request may need more than what each connection gets while others wait.
+    assert_eq!(publish(&mut world, &honest, seq(0), "x"), "@0 new", "no time has passed");
+    silent.resume_reading();
+    world.settle();
+    assert!(asked.into_iter().all(|request| silent.answer(request) != "-"));
 }
 
 /// The counters, and one topic or subscription, need no more room than other short answers, so monitoring goes on while

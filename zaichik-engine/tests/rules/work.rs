@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use zaichik_engine::Broker;
-use zaichik_proto::{CompactionMode, Start, Subject, TopicOptions};
+use zaichik_proto::{CompactionMode, Counter, Start, Subject, TopicOptions};
 
 use super::world::{Peer, Sub, World, keyed, mortal, ms, record};
 
@@ -148,6 +148,57 @@ fn s_08_settings_that_kill_many_records_take_effect_at_once() {
     assert!(told.contains("19000..20000: 1000 messages"), "{told}");
     world.settle();
     assert!(world.most_steps <= Broker::MAX_STEPS, "{} steps", world.most_steps);
+}
+
+/// A connection with `count` subscriptions, half of them durable, and another connection.
+fn with_subscriptions(count: u32) -> (World, Peer, Peer) {
+    let mut world = World::new().checked_at_rest();
+    let (peer, other) = (world.connect(), world.connect());
+    peer.split_reads(usize::MAX);
+    let names: Vec<_> = (0..count).map(|number| number.to_string()).collect();
+    for (number, name) in (0..count).zip(&names) {
+        let sub = if number % 2 == 0 { Sub::new(number, name) } else { Sub::new(number, "t").durable(name) };
+        peer.subscribe_to(sub);
+    }
+    world.settle();
+    world.most_steps = 0;
+    (world, peer, other)
+}
+
+/// Lets the world end the subscriptions of a connection while another one is served, and counts the calls.
+fn end_subscriptions(world: &mut World, other: &Peer) -> usize {
+    let left = |world: &World| world.broker.counters().find(|one| one.counter == Counter::Subscriptions);
+    let durable = left(world).map_or(0, |count| count.value / 2);
+    for calls in 0..1_000 {
+        if left(world).is_some_and(|count| count.value == durable) {
+            return calls;
+        }
+        let request = other.publish("other", "x");
+        assert!(world.step(), "work continues");
+        assert!(other.answer(request).starts_with('@'), "it does not wait");
+    }
+    panic!("its subscriptions never end");
+}
+
+#[test]
+fn s14_the_subscriptions_of_a_session_that_ends_are_ended_in_steps() {
+    for still_writes in [true, false] {
+        let (mut world, peer, other) = with_subscriptions(5_000);
+        if still_writes {
+            peer.stop_reading();
+            peer.close();
+        } else {
+            peer.cut();
+        }
+        let calls = end_subscriptions(&mut world, &other);
+        assert!(calls > 5_000 * 16 / 4_096, "all in {calls} calls");
+        peer.cut();
+        world.settle();
+        // The durable ones wait for another session.
+        assert_eq!(world.ask(&other, other.remove_durable("t", "4999")), "done 0");
+        assert_eq!(world.broker.session_count(), 1);
+        assert!(world.most_steps <= Broker::MAX_STEPS, "{} steps", world.most_steps);
+    }
 }
 
 /// A planted defect: requests do not wait, so one of them walks over all that is not settled.

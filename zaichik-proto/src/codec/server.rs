@@ -251,11 +251,15 @@ impl DeliveryHead {
     pub fn encode(&self, records_len: u32, out: &mut BytesMut) {
         let header =
             FrameHeader { body_len: Self::BODY_LEN.saturating_add(records_len), kind: kind::DELIVERY };
-        out.put_slice(&header.to_bytes());
-        self.write(out);
+        let mut bytes = [0; Self::LEN];
+        let (start, body) = bytes.split_at_mut(HEADER_LEN);
+        start.copy_from_slice(&header.to_bytes());
+        self.write(&mut &mut *body);
+        // One call, because there is one for each delivery.
+        out.put_slice(&bytes);
     }
 
-    fn write(&self, out: &mut BytesMut) {
+    fn write(&self, out: &mut impl BufMut) {
         out.put_u32_le(self.subscription);
         out.put_u32_le(self.rewind);
         out.put_u32_le(self.attempt);

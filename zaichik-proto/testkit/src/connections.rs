@@ -1,5 +1,7 @@
 //! A broker and its sessions without sockets, driven step by step: bytes in, bytes out.
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes, BytesMut};
 use zaichik_engine::{Broker, BrokerConfig, Effects, Outbound, Seed, Session, SessionId, Turn};
 use zaichik_proto::{AckLevel, Record, Timestamp, TopicOptions};
@@ -64,6 +66,15 @@ impl Connections {
         self.sessions.fill_with(|| None);
         self.first = self.sessions.len();
         self.ids.clear();
+    }
+
+    /// The broker and its connections did not run for `pause`, although the time advances by as much (rule O5). Call it
+    /// before the time is set to one after the pause.
+    pub fn resumed(&mut self, pause: Duration) {
+        self.broker.resumed(pause);
+        for session in self.sessions.iter_mut().flatten() {
+            session.resumed(pause);
+        }
     }
 
     /// A new connection before its handshake; returns its index, which is not used again.

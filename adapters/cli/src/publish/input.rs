@@ -10,6 +10,7 @@ use clap::Args;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use zaichik_tokio::{Clock, Outgoing};
 
+use super::fingerprint::Fingerprint;
 use super::template;
 use crate::failure::{Code, Failure};
 use crate::stdin;
@@ -59,6 +60,9 @@ pub(super) struct Input<'a> {
     args: &'a InputArgs,
     source: Source,
     messages_read: u64,
+    /// The size of the last message's key and body in the input.
+    message_bytes: usize,
+    fingerprint: Option<Fingerprint>,
     clock: Clock,
 }
 
@@ -75,11 +79,12 @@ struct Lines {
 }
 
 impl InputArgs {
-    /// Opens the input; reads all of it, unless it is read by lines.
+    /// Opens the input; reads all of it, unless it is read by lines. It has a fingerprint if the messages are published
+    /// under a name.
     ///
     /// # Errors
     /// It cannot be read, or is too large for a message.
-    pub(super) async fn open(&self) -> Result<Input<'_>, Failure> {
+    pub(super) async fn open(&self, has_fingerprint: bool) -> Result<Input<'_>, Failure> {
         let source = match &self.body {
             Some(body) => Source::Repeat(body.clone().into_encoded_bytes().into()),
             None if self.null => Source::Repeat(Bytes::new()),
@@ -92,7 +97,15 @@ impl InputArgs {
                 }
             }
         };
-        Ok(Input { args: self, source, messages_read: 0, clock: Clock::start() })
+        let fingerprint = has_fingerprint.then(|| Fingerprint::new(&self.headers));
+        Ok(Input {
+            args: self,
+            source,
+            messages_read: 0,
+            message_bytes: 0,
+            fingerprint,
+            clock: Clock::start(),
+        })
     }
 
     fn is_lines(&self) -> bool {
@@ -146,12 +159,27 @@ impl Input<'_> {
         };
         self.messages_read = number;
         let fixed_key = self.args.key.as_ref().map(|key| Bytes::from(key.clone().into_encoded_bytes()));
-        Ok(Some(self.message(key.or(fixed_key), body)))
+        let key = key.or(fixed_key);
+        self.message_bytes = body.len().saturating_add(key.as_ref().map_or(0, Bytes::len));
+        if let Some(fingerprint) = &mut self.fingerprint {
+            fingerprint.add(key.as_deref(), (!self.args.null).then_some(&body));
+        }
+        Ok(Some(self.message(key, body)))
+    }
+
+    /// The fingerprint of the messages read so far, as they are in the input: templates are not filled in.
+    pub(super) const fn fingerprint(&self) -> Option<&Fingerprint> {
+        self.fingerprint.as_ref()
     }
 
     /// The number of messages read so far.
     pub(super) const fn messages_read(&self) -> u64 {
         self.messages_read
+    }
+
+    /// The size of the last message's key and body, before templates are filled in.
+    pub(super) const fn message_bytes(&self) -> usize {
+        self.message_bytes
     }
 
     /// The prefix of an error about a message; empty if there is only one message.

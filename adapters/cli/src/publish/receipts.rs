@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use zaichik_tokio::PublishReceipt;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, notice};
 use crate::printable::{printable_json, printable_line};
 
 /// What to print about stored messages.
@@ -34,6 +34,8 @@ pub(super) struct Receipts<'a> {
     duplicates: u64,
     /// Messages that an earlier attempt had stored, in this run of the command or in another one.
     repeated: u64,
+    /// Messages of the input that earlier commands published under its name.
+    published_before: u64,
     /// The first and the last offset of messages that were not duplicates.
     offsets: Option<(u64, u64)>,
     created: bool,
@@ -47,9 +49,10 @@ struct StoredMessage<'a> {
     topic: &'a str,
     /// Its position in the input, from 1.
     number: u64,
+    /// Unknown if an earlier command stored it.
     offset: Option<u64>,
     duplicate: bool,
-    /// Whether an earlier attempt had stored it.
+    /// Whether an earlier attempt or an earlier command had stored it.
     repeated: bool,
 }
 
@@ -76,6 +79,7 @@ impl<'a> Receipts<'a> {
             unacknowledged: 0,
             duplicates: 0,
             repeated: 0,
+            published_before: 0,
             offsets: None,
             created: false,
             unwritten: None,
@@ -110,6 +114,28 @@ impl<'a> Receipts<'a> {
                 // Publishing continues without its receipts.
                 self.unwritten = print_json(&message).err();
             }
+        }
+    }
+
+    /// Records messages at the beginning of the input that earlier commands published under its name: says so, and prints
+    /// them as JSON if asked.
+    pub(super) fn published_before(&mut self, name: &str, count: u64) {
+        self.published_before = count;
+        if count > 0 && !self.args.quiet {
+            let these = if count == 1 { "this one is" } else { "these are" };
+            notice(format_args!(
+                "{} had been published to topic {:?} under the name {name:?}; {these} not published again",
+                messages(count),
+                self.topic
+            ));
+        }
+        for number in 1..=count {
+            if !self.args.json || self.unwritten.is_some() {
+                break;
+            }
+            let topic = self.topic;
+            let message = StoredMessage { topic, number, offset: None, duplicate: false, repeated: true };
+            self.unwritten = print_json(&message).err();
         }
     }
 
@@ -155,8 +181,15 @@ impl<'a> Receipts<'a> {
             1 => "; 1 had been stored by an earlier attempt".to_owned(),
             count => format!("; {count} had been stored by an earlier attempt"),
         };
+        let before = match self.published_before {
+            0 => String::new(),
+            count => format!("; {} had been published before", messages(count)),
+        };
         let created = if self.created { "; created the topic with the broker's defaults" } else { "" };
-        format!("published {} to {topic}{offsets}{duplicates}{repeated}{created}", messages(self.stored))
+        format!(
+            "published {} to {topic}{offsets}{duplicates}{repeated}{before}{created}",
+            messages(self.stored)
+        )
     }
 }
 
@@ -166,6 +199,7 @@ fn print_json(message: &StoredMessage<'_>) -> io::Result<()> {
     io::stdout().write_all(line.as_bytes())
 }
 
-fn messages(count: u64) -> String {
+/// A number of messages in words.
+pub(super) fn messages(count: u64) -> String {
     if count == 1 { "1 message".to_owned() } else { format!("{count} messages") }
 }

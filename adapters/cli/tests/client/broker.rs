@@ -191,6 +191,12 @@ impl RunningCommand {
         self.stdin.as_mut().expect("still open").write_all(text.as_bytes()).expect("it reads");
     }
 
+    /// Writes a text, of which it may read only a part.
+    pub(crate) fn write_what_it_reads(&mut self, text: &str) {
+        // A process that has ended reads nothing more.
+        drop(self.stdin.as_mut().expect("still open").write_all(text.as_bytes()));
+    }
+
     /// The next line of its standard output without the line ending; empty at the end.
     pub(crate) fn line(&mut self) -> String {
         next_line(self.stdout.as_mut().expect("still open"))

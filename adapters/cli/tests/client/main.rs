@@ -6,6 +6,7 @@ mod broker;
 mod errors;
 mod help;
 mod network;
+mod producer;
 mod publish;
 mod readme;
 mod streams;

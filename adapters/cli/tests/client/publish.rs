@@ -146,31 +146,6 @@ fn a_receipt_is_printed_as_soon_as_its_message_is_stored() {
 }
 
 #[test]
-fn a_named_producer_s_retry_is_stored_once() {
-    let broker = Broker::start();
-    broker.create_kept("t");
-    let publish = |lines: &str| {
-        broker
-            .run("pub t -l --producer import -J")
-            .write_stdin(lines)
-            .assert()
-            .success()
-            .get_output()
-            .stdout
-            .clone()
-    };
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let first = text(publish("a\nb\n"));
-    let again = first.replace("\"repeated\":false", "\"repeated\":true");
-    assert_eq!(text(publish("a\nb\n")), again, "the same receipts, which say that they are repeated");
-    let longer = text(publish("a\nb\nc\n"));
-    assert!(longer.starts_with(&again) && longer.ends_with("\"repeated\":false}\n"), "{longer}");
-    assert_eq!(broker.bodies("t"), ["a", "b", "c"]);
-    broker.run("pub t -l --producer another").write_stdin("a\n").assert().success();
-    assert_eq!(broker.bodies("t").len(), 4);
-}
-
-#[test]
 fn a_transaction_is_all_or_nothing() {
     let broker = Broker::start();
     broker.create("t", TopicOptions::new().retain_forever().max_messages(3).overflow(Overflow::Reject));

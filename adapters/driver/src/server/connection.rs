@@ -360,7 +360,9 @@ impl<I: Io, T: Timer> Future for Connection<I, T> {
                 Outlook::Over => return Poll::Ready(()),
             }
         }
-        self.registration.used_share(cx.waker());
+        if !is_planted(Defect::TurnsForgotten) {
+            self.registration.used_share(cx.waker());
+        }
         Poll::Pending
     }
 }

@@ -6,6 +6,7 @@ use super::field::Value;
 use super::keys::{KEYS, PREFIX, env_name};
 use super::origin::{GivenSetting, Mistake, Origin};
 use super::suggest::{closest, did_you_mean};
+use crate::planted::{Defect, is_planted};
 
 /// The variable for the port alone, without Zaichik's prefix.
 const PORT: &str = "PORT";
@@ -33,7 +34,10 @@ impl Environment {
     }
 
     fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut variables: Vec<_> = variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let mut variables: Vec<_> = variables
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty() || is_planted(Defect::EmptyVariable))
+            .collect();
         variables.sort();
         Self { variables }
     }

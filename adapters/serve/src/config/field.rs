@@ -38,6 +38,8 @@ pub(crate) enum Field<'a> {
     CountOrUnlimited(&'a mut u64),
     /// Bytes from 1; `u64::MAX` is "unlimited".
     SizeOrUnlimited(&'a mut u64),
+    /// Bytes, from 1 to a maximum; `None` is "auto".
+    SizeOrAuto(&'a mut Option<u64>, u64),
     /// A duration, zero included.
     Duration(&'a mut Duration),
     /// A duration other than zero.
@@ -54,6 +56,9 @@ const MAX_ADDRESSES: usize = 1_024;
 /// The words for `u64::MAX`.
 const UNLIMITED: &str = "unlimited";
 const FOREVER: &str = "forever";
+
+/// The word for a value that the broker derives from other settings.
+const AUTO: &str = "auto";
 
 impl Value {
     /// The value as it was written, for an error message.
@@ -131,6 +136,13 @@ impl Field<'_> {
                 let size = word_or(value, UNLIMITED, Value::size).filter(|size| *size > 0);
                 *place = size.ok_or("use a size such as \"64MiB\", or \"unlimited\"")?;
             }
+            Self::SizeOrAuto(place, maximum) => {
+                let size = value.size().filter(|size| (1..=maximum).contains(size));
+                let size = if value.text() == Some(AUTO) { Some(None) } else { size.map(Some) };
+                *place = size.ok_or_else(|| {
+                    format!("use a size such as \"2MiB\", at most {}, or \"auto\"", bytes(maximum))
+                })?;
+            }
             Self::Duration(place) => {
                 *place = value.duration().ok_or("use a duration such as \"30s\", \"5m\" or \"24h\"")?;
             }
@@ -168,6 +180,7 @@ impl Field<'_> {
             Self::Size(place, _) => quoted(&bytes(*place)),
             Self::CountOrUnlimited(place) => unlimited(*place, grouped),
             Self::SizeOrUnlimited(place) => unlimited(*place, |size| quoted(&bytes(size))),
+            Self::SizeOrAuto(place, _) => quoted(&place.map_or_else(|| AUTO.to_owned(), bytes)),
             Self::Duration(place) | Self::Timeout(place) => quoted(&duration(*place)),
             Self::DurationOrForever(place) if *place == u64::MAX => quoted(FOREVER),
             Self::DurationOrForever(place) => quoted(&duration(Duration::from_micros(*place))),
@@ -336,6 +349,19 @@ mod tests {
         assert_eq!(Field::DurationOrForever(&mut micros).write(), "\"forever\"");
         assert_eq!(Field::SizeOrUnlimited(&mut size).write(), "\"unlimited\"");
         assert!(Field::CountOrUnlimited(&mut count).read(&Value::Number(0)).is_err());
+    }
+
+    #[test]
+    fn a_size_may_be_left_to_the_broker() {
+        let mut size = None;
+        for (given, expected, shown) in [("4MiB", Some(4 << 20), "\"4MiB\""), ("auto", None, "\"auto\"")] {
+            Field::SizeOrAuto(&mut size, 1 << 30).read(&text(given)).expect(given);
+            assert_eq!(size, expected);
+            assert_eq!(Field::SizeOrAuto(&mut size, 1 << 30).write(), shown);
+        }
+        for wrong in ["", "0", "2GiB", "Auto", "auto auto", "unlimited"] {
+            assert!(Field::SizeOrAuto(&mut size, 1 << 30).read(&text(wrong)).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -15,6 +15,9 @@ const MAX_MESSAGE_SIZE: u64 = 1 << 30;
 /// Maximum for a connection's buffer, and for a window in bytes.
 const MAX_BUFFER: u64 = 1 << 30;
 
+/// Maximum for the memory of one connection, in bytes: the largest messages need some of their size.
+const MAX_CONNECTION_BYTES: u64 = 8 << 30;
+
 /// Maximum records of a publish in the protocol.
 const MAX_RECORDS: u32 = zaichik_driver::Limits::MAX_RECORDS;
 
@@ -122,6 +125,12 @@ pub(crate) const KEYS: &[Key] = &[
         path: "limits.output_buffer",
         help: "Size of each of a connection's two output buffers, one for answers and one for deliveries",
         field: |to| Field::Size(&mut to.output_buffer, MAX_BUFFER),
+    },
+    Key {
+        path: "limits.max_connection_bytes",
+        help: "Maximum memory for the buffers of one connection; auto is three times the largest frame, both output \
+               buffers and 192 KiB",
+        field: |to| Field::SizeOrAuto(&mut to.max_connection_bytes, MAX_CONNECTION_BYTES),
     },
     Key {
         path: "limits.heartbeat",

@@ -38,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) max_producers: u32,
     pub(crate) memory: Memory,
     pub(crate) output_buffer: u64,
+    pub(crate) max_connection_bytes: Option<u64>,
     pub(crate) heartbeat: Duration,
     pub(crate) handshake_timeout: Duration,
     pub(crate) write_timeout: Duration,
@@ -99,6 +100,7 @@ impl Settings {
         config.write_timeout = self.write_timeout;
         config.frame_timeout = self.frame_timeout;
         config.output_buffer = usize::try_from(self.output_buffer).unwrap_or(usize::MAX);
+        config.max_connection_bytes = self.max_connection_bytes;
         config
     }
 }
@@ -126,6 +128,7 @@ impl Default for Settings {
             max_producers: broker.max_producers,
             memory: Memory::Share(25),
             output_buffer: broker.output_buffer.try_into().unwrap_or(u64::MAX),
+            max_connection_bytes: broker.max_connection_bytes,
             heartbeat: Duration::from_millis(broker.wire.heartbeat_millis.into()),
             handshake_timeout: broker.handshake_timeout,
             write_timeout: broker.write_timeout,
@@ -163,6 +166,12 @@ mod tests {
         let mut engine = BrokerConfig::default();
         engine.server_name.clone_from(&config.server_name);
         assert!(config == engine, "{config:?} is not {engine:?}");
+    }
+
+    #[test]
+    fn the_memory_of_a_connection_is_the_broker_s() {
+        let settings = Settings { max_connection_bytes: Some(4 << 20), ..Settings::default() };
+        assert_eq!(settings.broker(None).max_connection_bytes, Some(4 << 20));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use hyper::{Method, Response, StatusCode};
 use zaichik_driver::{BrokerHandle, Client, Runtime};
 
 use super::metrics::{BuildInfo, Snapshot};
+use crate::planted::{Defect, is_planted};
 use crate::usage;
 
 /// The Prometheus text format.
@@ -39,7 +40,7 @@ impl<R: Runtime> Pages<R> {
         }
         match path {
             "/metrics" => self.metrics().await,
-            "/readyz" if self.broker.is_stopping() => draining(),
+            "/readyz" if self.broker.is_stopping() && !is_planted(Defect::ReadyWhileDraining) => draining(),
             "/readyz" => text(StatusCode::OK, "ready\n"),
             // The answer itself shows that the process works.
             _ => text(StatusCode::OK, "healthy\n"),

@@ -138,6 +138,7 @@ impl Run {
                     if reader.is_reading() { reader.stop_reading() } else { reader.resume_reading() }
                 }
             }
+            12 => self.burst(),
             _ => self.publish(),
         }
     }
@@ -201,6 +202,15 @@ impl Run {
         }
         for _ in 0..below(60) {
             peer.request(|raw| raw.publish_all(TOPIC, &[record(&[b'f'; LARGE])]));
+        }
+    }
+
+    /// More work than one turn does, with short answers that are read: the connection has more to do, and only it knows.
+    fn burst(&self) {
+        if let Some(peer) = pick(&self.peers) {
+            for _ in 0..600 {
+                peer.request(|raw| raw.remove_durable(TOPIC, "unknown"));
+            }
         }
     }
 

@@ -114,6 +114,11 @@ impl Checker {
         self.model.tick(now);
     }
 
+    /// It was reported to the broker that it did not run for a time.
+    pub(crate) fn resumed(&mut self, pause: u64) {
+        self.model.resumed(pause);
+    }
+
     /// The broker ran its housekeeping.
     pub(crate) fn housekept(&mut self, now: u64) {
         self.model.tick(now);

@@ -69,7 +69,14 @@ pub(super) fn draw_faults(rng: &mut Rng, resend_timeout: u64) -> Faults {
         clock_jump: if resend_timeout > 100 * SECOND { clock_jump } else { 0 },
         late: if late_on { late } else { 0 },
         restart,
+        pause: 0,
     }
+}
+
+/// The mean time between two pauses; it has a stream of its own.
+pub(super) fn draw_pause(rng: &mut Rng) -> u64 {
+    let (on, mean) = (rng.once_in(2), rng.between(2_000, 40_000) * MILLI);
+    if on { mean } else { 0 }
 }
 
 pub(super) fn draw_topics(rng: &mut Rng) -> Vec<TopicPlan> {

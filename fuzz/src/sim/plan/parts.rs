@@ -67,6 +67,8 @@ pub(crate) struct Faults {
     pub(crate) late: u64,
     /// The broker is replaced by another instance.
     pub(crate) restart: u64,
+    /// The broker, a client, or all of them are stopped, and go on.
+    pub(crate) pause: u64,
 }
 
 /// The role of a client.

@@ -28,9 +28,11 @@ impl World {
 
     pub(super) fn app(&mut self, index: usize) -> Verdict {
         let now = self.now;
-        let client = &mut self.clients[index];
-        let Peer::App(app) = &mut client.peer else { return Ok(()) };
-        app.client.handle_timeout(at(now));
+        // After a pause, what has arrived is read before the client looks at its deadlines (rule S4).
+        let was_stopped = std::mem::take(&mut self.clients[index].stopped_until) > 0;
+        let (early, soon) = if was_stopped { self.pump(index) } else { (0, 0) };
+        self.time_out_client(index)?;
+        let Peer::App(app) = &mut self.clients[index].peer else { return Ok(()) };
         match app.client.link() {
             ClientLink::Closed(reason) => {
                 return self.client_closed(index, reason.map(|reason| reason.to_string()));
@@ -40,6 +42,7 @@ impl World {
             ClientLink::Handshake | ClientLink::Open | ClientLink::Closing => {}
         }
         let (read, wrote) = self.pump(index);
+        let (read, wrote) = (early + read, soon + wrote);
         let client = &mut self.clients[index];
         let Peer::App(app) = &mut client.peer else { return Ok(()) };
         app.step(now, &self.plan, &mut self.checker)?;
@@ -88,12 +91,15 @@ impl World {
         self.drop_link(index, true);
         let refuse = if self.is_healing { 0 } else { self.plan.faults.refuse };
         let client = &mut self.clients[index];
-        let works = !client.faults.once_in(refuse);
+        let works = !client.faults.once_in(refuse) && !self.pauses.is_stopped();
         trace::event(now, Event::Connecting { client: index, works });
         let link = (index as u64) << 32 | client.connections;
         client.connections += 1;
         match &mut client.peer {
-            Peer::App(app) if works => app.client.handle_connected(at(now)),
+            Peer::App(app) if works => {
+                app.client.handle_connected(at(now));
+                client.silence.heard(now);
+            }
             Peer::App(app) => app.client.handle_disconnected(at(now)),
             Peer::Raw(raw) if works => raw.connected(),
             Peer::Raw(_) | Peer::Gone => {}
@@ -148,6 +154,7 @@ impl World {
                 client.received.add(now, &bytes);
                 app.client.inbound().extend_from_slice(&bytes);
                 app.client.handle_read(at(now));
+                client.silence.heard(now);
             } else {
                 is_broken = open.to_client.is_over();
                 break;

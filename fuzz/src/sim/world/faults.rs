@@ -114,9 +114,11 @@ impl World {
         if self.is_healing || shift.unsigned_abs() > 20 * SECOND {
             return;
         }
+        let before = self.broker_now();
         self.shift = shift;
         self.counts.clock_steps += 1;
         trace::event(self.now, Event::Clock { shift });
+        self.report_jump(before);
         self.wake_everything();
     }
 
@@ -151,6 +153,7 @@ impl World {
         let (config, seed) = (self.plan.broker(), self.plan.seed_of_broker(self.instance));
         self.checker.restart(&config, seed.instance);
         self.connections.restart(config, seed);
+        self.pauses.restart();
         for open in self.links.values_mut() {
             open.session = None;
             open.reset_at = Some(self.now);

@@ -14,6 +14,7 @@ impl World {
     pub(crate) fn heal(&mut self) -> Verdict {
         trace::event(self.now, Event::Healing);
         self.is_healing = true;
+        self.resume_all();
         self.plan.faults.latency = self.plan.faults.latency.min(10 * MILLI);
         self.plan.faults.capacity = self.plan.faults.capacity.max(1_024);
         for index in 0..self.clients.len() {

@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes};
 use zaichik_engine::Outbound;
 use zaichik_proto::HEADER_LEN;
 
+use super::silence::Deadlines;
 use crate::sim::pipe::Pipe;
 use crate::sim::plan::Faults;
 use crate::sim::random::Rng;
@@ -33,6 +34,7 @@ pub(super) struct Link {
     pub(super) stream: VecDeque<usize>,
     /// Whether a part of the first one was sent.
     pub(super) is_partly_sent: bool,
+    pub(super) deadlines: Deadlines,
 }
 
 impl Link {

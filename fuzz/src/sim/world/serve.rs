@@ -7,6 +7,7 @@ use zaichik_engine::{Broker, CloseReason, Status, Turn};
 use zaichik_proto::RECORD_OVERHEAD;
 
 use super::link::{Link, send};
+use super::silence::Deadlines;
 use super::{Actor, READ_AT_ONCE, World};
 use crate::sim::app::at;
 use crate::sim::check::{Broken, Step, Verdict};
@@ -27,7 +28,7 @@ impl World {
         let before = self.connections.broker.steps();
         let turn = self.connections.housekeep();
         check_work(self.connections.broker.steps() - before, 0)?;
-        self.checker.housekept(broker_now);
+        self.checker.housekept(broker_now + self.behind());
         if let Some(armed) = self.armed() {
             let late = if self.is_healing { 0 } else { self.plan.faults.late };
             let late = if turn == Turn::More { 0 } else { self.lateness.below(late + 1) };
@@ -62,7 +63,7 @@ impl World {
     /// The broker accepts a connection, for which it may evict another one.
     pub(super) fn open(&mut self, link: u64, client: usize) -> Verdict {
         let broker_now = self.tick();
-        self.checker.tick(broker_now);
+        self.checker.tick(broker_now + self.behind());
         let session = self.connections.accept();
         self.link_of.insert(session, link);
         trace::event(self.now, Event::Accepted { link });
@@ -82,21 +83,24 @@ impl World {
             is_abandoned: false,
             stream: VecDeque::new(),
             is_partly_sent: false,
+            deadlines: Deadlines::new(self.pauses.running()),
         };
         self.links.insert(link, open);
         self.want(Actor::Link(link), self.now);
         self.collect(false)
     }
 
-    /// Serves the broker's end of a connection: read, exchange, write, sleep, as the driver does.
+    /// Serves the broker's end of a connection: read, exchange, write, and handle what is due only
+    /// if there is nothing else to do, as the driver does.
     pub(super) fn serve(&mut self, link: u64) -> Verdict {
         let (now, broker_now) = (self.now, self.tick());
         let Some(open) = self.links.get_mut(&link) else { return Ok(()) };
         let Some(connection) = open.session else { return Ok(()) };
         let mut gone = false;
         let mut read = 0;
-        self.connections.time_out(connection);
+        let running = self.pauses.running();
         let Some(mut session) = self.connections.session(connection) else { return Ok(()) };
+        open.deadlines.observe(running, session);
         if open.reset_at.is_some_and(|time| time <= now) {
             session.close(at(broker_now), CloseReason::PeerGone);
             gone = true;
@@ -105,6 +109,7 @@ impl World {
             let limit = session.read_limit().min(READ_AT_ONCE - read);
             if let Some(mut bytes) = open.to_broker.read(now, limit) {
                 self.checker.received(link, &bytes);
+                open.deadlines.heard(running);
                 let before = session.inbound().len() + bytes.len();
                 read += self.connections.read(connection, &mut bytes, limit);
                 session = self.connections.session(connection).expect("it is open");
@@ -121,35 +126,46 @@ impl World {
         }
         let turn = self.exchange(link)?;
         let wrote = if gone { 0 } else { self.write(link) };
-        self.after_turn(link, turn, gone, read, wrote)
+        let is_idle = turn == Turn::Done && read < READ_AT_ONCE && wrote == 0;
+        let timed_out = is_idle && !gone && self.time_out(link)?;
+        if is_idle {
+            self.check_handshake(link)?;
+        }
+        self.after_turn(link, Served { turn, gone, read, wrote, timed_out })
     }
 
     pub(super) fn after_turn(
         &mut self,
         link: u64,
-        turn: Turn,
-        gone: bool,
-        read: usize,
-        wrote: usize,
+        Served { turn, gone, read, wrote, timed_out }: Served,
     ) -> Verdict {
         let Some(open) = self.links.get_mut(&link) else { return Ok(()) };
         let Some(connection) = open.session else { return Ok(()) };
         let Some(session) = self.connections.session(connection) else { return Ok(()) };
         let status = session.status();
-        let is_over = matches!(status, Status::Closed) || (gone && matches!(status, Status::Closing));
+        let is_over =
+            matches!(status, Status::Closed) && !timed_out || (gone && matches!(status, Status::Closing));
         let client = open.client;
         if is_over {
             open.session = None;
             open.to_client.finish();
             trace::event(self.now, Event::Ended { link, client });
             let broker_now = self.tick();
-            self.checker.tick(broker_now);
+            self.checker.tick(broker_now + self.behind());
             self.connections.detach(connection);
             self.collect(false)?;
             let arrival =
                 self.links.get(&link).and_then(|open| open.to_client.next_arrival()).unwrap_or(self.now);
             self.wake_client(client, arrival);
             return Ok(());
+        }
+        if timed_out {
+            // Only after the next turn is it known whether the connection is over.
+            if read > 0 {
+                self.wake_client(client, self.now);
+            }
+            self.want(Actor::Link(link), self.now);
+            return self.collect(false);
         }
         let due = session.next_timeout().map(zaichik_engine::Timestamp::as_micros);
         let can_read = session.wants_read() && open.frozen_until <= self.now;
@@ -225,7 +241,7 @@ impl World {
             is_drained,
             control,
             stream,
-            now: broker_now,
+            now: broker_now + self.behind(),
             refused,
             dead_letters,
         })?;
@@ -284,6 +300,17 @@ impl World {
         }
         wrote
     }
+}
+
+/// What happened in a turn of the broker's end of a connection.
+pub(super) struct Served {
+    pub(super) turn: Turn,
+    /// Whether the connection is reset.
+    pub(super) gone: bool,
+    pub(super) read: usize,
+    pub(super) wrote: usize,
+    /// Whether a deadline was handled.
+    pub(super) timed_out: bool,
 }
 
 /// Rule S14: the work of a call that applied some bytes of requests is bounded.

@@ -13,6 +13,7 @@ mod durable;
 mod exactly_once;
 mod handshake;
 mod nack;
+mod order;
 mod peer;
 mod producer;
 mod properties;

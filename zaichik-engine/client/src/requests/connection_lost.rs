@@ -40,6 +40,7 @@ impl Requests {
             }
         }
         let given_back = self.give_back(highest);
+        self.ahead = self.table.iter().filter(|request| request.is_ahead()).count();
         self.producer.connection_lost(given_back);
         lost.sort_unstable_by_key(|(order, _)| *order);
         lost.into_iter().map(|(_, lost)| lost).collect()

@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 
 use zaichik_proto::{Refusal, Timestamp, micros};
 
-use super::request::Request;
 use crate::config::ProducerIdentity;
 
 #[derive(Debug)]
@@ -53,20 +52,12 @@ impl Producer {
         self.identity
     }
 
-    /// Whether the first publish or batch of those that wait may be sent.
-    ///
-    /// One without an acknowledgement has no number with which the broker could put it in order, so it is sent when
-    /// nothing before it can be refused and resent any more.
-    pub(crate) fn is_turn_of(&self, request: &Request, now: Timestamp) -> bool {
-        if request.is_quiet_publish() { self.in_flight.is_empty() } else { self.may_send(now) }
-    }
-
     /// Whether a numbered request may be sent.
     ///
     /// A broker that does not know the producer accepts any number as its first one, and forgets the producer again if
     /// it refuses that request temporarily. It would then accept the next request in flight as the first one, out of
     /// order. So only one request is in flight until the broker knows the producer.
-    fn may_send(&self, now: Timestamp) -> bool {
+    pub(crate) fn may_send(&self, now: Timestamp) -> bool {
         // Half of the time, since bytes written now may take a while to arrive.
         let is_known = self.known_at.is_some_and(|at| now < at.plus_micros(self.memory_micros >> 1));
         self.hold.is_none() && (is_known || self.in_flight.is_empty())

@@ -1,7 +1,7 @@
 //! The order in which requests are sent (rules P3, P4, P6).
 //!
 //! Three queues share one sequence of places: a producer's publishes and batches to be resent, those that were never
-//! sent, and all other requests. The request with the lowest place among the heads is the next one.
+//! sent, and all other requests. The request with the lowest place among the heads whose turn it is is the next one.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -99,23 +99,21 @@ impl SendQueue {
         self.abandoned = self.abandoned.saturating_add(1);
     }
 
-    /// The request to send next; a producer's only if it is their turn.
+    /// The request to send next, of those whose turn it is.
     pub(super) fn next(&mut self, table: &Table, is_their_turn: impl Fn(&Request) -> bool) -> Option<u32> {
         for names in [&mut self.plain, &mut self.ordered] {
             while names.front().is_some_and(|wire| !is_queued(table, *wire)) {
                 names.pop_front();
             }
         }
-        let ordered = self.first_again().or_else(|| self.ordered.front().copied());
-        let ordered = ordered.filter(|wire| table.get(*wire).is_some_and(&is_their_turn));
-        let quiet = self.quiet_behind_fills(table).filter(|request| is_their_turn(request));
-        let heads = self
-            .plain
-            .front()
-            .copied()
-            .into_iter()
-            .chain(ordered.or_else(|| quiet.map(|request| request.wire)));
-        heads.min_by_key(|wire| table.get(*wire).map(|request| request.place))
+        let again = self.first_again();
+        let get = |wire: u32| table.get(wire);
+        // A numbered request follows all that are resent; a publish without a number passes them when it is its turn.
+        let fresh = self.ordered.front().copied().and_then(get);
+        let fresh = fresh.filter(|request| again.is_none() || request.is_quiet_publish());
+        let ordered = again.and_then(get).into_iter().chain(fresh).filter(|request| is_their_turn(request));
+        let heads = self.plain.front().copied().and_then(get).into_iter().chain(ordered);
+        heads.min_by_key(|request| request.place).map(|request| request.wire)
     }
 
     /// The requests to be resent, in the order of their numbers.
@@ -140,14 +138,6 @@ impl SendQueue {
     /// Whether any queued request is still wanted by the application.
     pub(super) const fn has_wanted(&self) -> bool {
         self.count > self.abandoned
-    }
-
-    /// A publish without an acknowledgement that waits only for empty batches in the place of requests that
-    /// were given up: there is nothing left that it could overtake.
-    fn quiet_behind_fills<'t>(&self, table: &'t Table) -> Option<&'t Request> {
-        let front = table.get(*self.ordered.front()?).filter(|request| request.is_quiet_publish())?;
-        let again = || self.again.values().filter_map(|wire| table.get(*wire));
-        (self.has_again() && again().all(Request::is_idle_fill)).then_some(front)
     }
 
     fn first_again(&self) -> Option<u32> {

@@ -211,9 +211,9 @@ impl Request {
         matches!(self.kind, RequestKind::Publish(_) | RequestKind::Batch(_) | RequestKind::Fill(_))
     }
 
-    /// Whether it only uses up a number, and nothing depends on its answer.
-    pub(super) const fn is_idle_fill(&self) -> bool {
-        matches!(self.kind, RequestKind::Fill(_)) && !self.may_be_applied
+    /// Whether a later publish without an acknowledgement waits for it (rule P6): once it is answered, it is not resent.
+    pub(super) const fn is_ahead(&self) -> bool {
+        self.sequence.is_some() && self.id.is_some()
     }
 
     /// Whether it is a publish without an answer.

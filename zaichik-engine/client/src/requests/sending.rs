@@ -12,7 +12,10 @@ use crate::outbound::Outbound;
 impl Requests {
     /// Writes the next request that may be sent to the output; `false` if there is none.
     pub(crate) fn write_next(&mut self, outbound: &mut Outbound, limits: &Limits, now: Timestamp) -> bool {
-        let next = self.queue.next(&self.table, |request| self.producer.is_turn_of(request, now));
+        let next = self.queue.next(&self.table, |request| {
+            // Without a number the broker could not put it in order.
+            if request.is_quiet_publish() { self.ahead == 0 } else { self.producer.may_send(now) }
+        });
         let Some(request) = next.and_then(|wire| self.table.get_mut(wire)) else {
             return false;
         };
@@ -26,6 +29,7 @@ impl Requests {
         }
         if is_numbered && request.sequence.is_none() {
             request.sequence = self.producer.assign();
+            self.ahead = self.ahead.saturating_add(usize::from(request.is_ahead()));
             if request.sequence.is_none() {
                 let wire = request.wire;
                 self.unsendable(wire, RequestError::SequencesExhausted, limits);

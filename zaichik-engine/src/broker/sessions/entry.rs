@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::broker::memory::{LITTLE, Memory};
+use crate::broker::readiness::{Readiness, Waits};
 use crate::effects::Effects;
 use crate::error::CloseReason;
 use crate::id::{SessionId, SubKey, TopicId};
@@ -10,6 +12,7 @@ use crate::session::IDLE_ROOM;
 use zaichik_proto::Timestamp;
 
 /// The broker's side of a session, from its start until it is detached.
+#[expect(clippy::struct_excessive_bools, reason = "each is independent of the others")]
 #[derive(Debug)]
 pub(crate) struct SessionEntry {
     pub(in crate::broker) id: SessionId,
@@ -27,6 +30,8 @@ pub(crate) struct SessionEntry {
     pub(in crate::broker) woken: bool,
     /// Whether its handshake is done.
     pub(in crate::broker) open: bool,
+    /// Whether its connection is gone, and only its subscriptions are left to end.
+    pub(in crate::broker) detached: bool,
     /// Why the broker wants it to close, if it does.
     pub(in crate::broker) evicted: Option<CloseReason>,
     /// When it began.
@@ -47,6 +52,15 @@ pub(crate) struct SessionEntry {
     pub(in crate::broker) pins: bool,
     /// Bytes that the ledger has charged for it.
     pub(in crate::broker) charged: usize,
+}
+
+/// A part of a session that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::broker) enum Ended {
+    /// A subscription, which ends or waits for another session.
+    Subscription(SubKey),
+    /// The number of a subscription that was lost before.
+    Fence,
 }
 
 /// Subscriptions that a session held until another one took them over (rule D3).
@@ -72,6 +86,7 @@ impl SessionEntry {
             fenced: None,
             woken: false,
             open: false,
+            detached: false,
             evicted: None,
             since,
             received: 0,
@@ -85,12 +100,19 @@ impl SessionEntry {
         }
     }
 
-    /// The session is over: returns its subscriptions, and forgets those that it lost.
-    pub(in crate::broker) fn end(&mut self) -> BTreeMap<u32, SubKey> {
-        self.open = false;
-        self.topics.clear();
-        self.fenced = None;
-        core::mem::take(&mut self.subscriptions)
+    /// The session is over: takes one of its subscriptions, or forgets one of those that it lost; `None` when no more are
+    /// left.
+    pub(in crate::broker) fn end_one(&mut self) -> Option<Ended> {
+        self.topics.pop_first();
+        if let Some((_, key)) = self.subscriptions.pop_first() {
+            return Some(Ended::Subscription(key));
+        }
+        let fenced = self.fenced.as_mut()?;
+        fenced.unsent = VecDeque::new();
+        if fenced.epochs.pop_first().is_none() {
+            self.fenced = None;
+        }
+        Some(Ended::Fence)
     }
 
     /// Wakes the session, unless it has been woken and has not exchanged since.
@@ -110,6 +132,14 @@ impl SessionEntry {
     /// The epoch under which the subscription of this number was taken over, if it was.
     pub(in crate::broker) fn fenced_by(&self, number: u32) -> Option<u32> {
         self.fenced.as_ref()?.epochs.get(&number).copied()
+    }
+
+    /// Bytes that its buffers may hold now (rule S15). Large requests wait behind those made earlier.
+    pub(in crate::broker) fn allowance(&self, memory: &Memory, readiness: &Readiness) -> usize {
+        let fixed = self.fixed();
+        let allowance = memory.allowance(self.charged, fixed).saturating_sub(fixed);
+        let others_wait = readiness.first_waiting(Waits::ForMuch).is_some_and(|slot| slot != self.id.slot);
+        if others_wait { allowance.min(self.charged.saturating_sub(fixed).max(LITTLE)) } else { allowance }
     }
 
     /// Whether a Fenced is still to be sent.

@@ -24,7 +24,7 @@ impl Peer {
         Self { pipe, raw }
     }
 
-    pub(super) fn index(&self) -> usize {
+    pub(crate) fn index(&self) -> usize {
         self.pipe.borrow().index
     }
 

@@ -285,9 +285,12 @@ impl World {
                 self.brokers.push(Broker::default());
             }
             Step::Wait(micros) => {
-                // The broker remembers a producer for 1 min longer than the client resends: sent bytes may take that
-                // long to arrive.
-                while micros > 50_000_000 && self.is_up() && self.handle(100) {}
+                // The broker remembers a producer for 1 min longer than the client resends: bytes may take that long to
+                // arrive, in either direction.
+                if micros > 50_000_000 && self.is_up() {
+                    while self.handle(100) {}
+                    self.read(usize::MAX);
+                }
                 self.peer.now = self.peer.now + Duration::from_micros(micros);
                 self.peer.client.handle_timeout(self.peer.now);
             }

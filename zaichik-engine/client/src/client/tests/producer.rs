@@ -72,29 +72,6 @@ fn p3_publishes_and_batches_share_one_sequence_and_unacknowledged_publishes_have
     assert_eq!(producers(&peer.sent()), [None, sequence(103)]);
 }
 
-#[test]
-fn p6_an_unacknowledged_publish_waits_until_those_before_it_are_answered() {
-    let mut peer = known();
-    peer.publish("t", b"a").unwrap();
-    let quiet = PublishOptions::new().ack(AckLevel::None);
-    peer.client.publish(peer.now, "t", &[Record { body: b"b", ..Record::default() }], quiet).unwrap();
-    peer.publish("t", b"c").unwrap();
-    peer.client.ping(peer.now).unwrap();
-    let sent = peer.sent();
-    assert!(
-        matches!(&sent[..], [Sent::Publish { .. }, Sent::Ping(_)]),
-        "other requests do not wait: {sent:?}"
-    );
-    // It is resent before the one that waits.
-    peer.refuse(sent[0].request(), RefusalCode::TopicFull, 0);
-    sleep_until_due(&mut peer);
-    let again = peer.sent_one();
-    assert_eq!(again.body(), b"a");
-    peer.ack(&[(again.request(), 1, 1)]);
-    let bodies: Vec<_> = peer.sent().iter().map(|sent| sent.body().to_vec()).collect();
-    assert_eq!(bodies, [b"b", b"c"]);
-}
-
 fn producers(sent: &[Sent]) -> Vec<Option<Producer>> {
     let producers = sent.iter().map(|sent| match sent {
         Sent::Publish { producer, .. } | Sent::Batch { producer, .. } => *producer,

@@ -1,0 +1,39 @@
+//! How often things happened in a run.
+
+/// How often things happened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    /// Events handled.
+    pub events: u64,
+    /// Connections opened.
+    pub connections: u64,
+    /// Connections frozen.
+    pub freezes: u64,
+    /// Connections reset.
+    pub resets: u64,
+    /// Connections that became silent.
+    pub half_opens: u64,
+    /// Clients that crashed.
+    pub crashes: u64,
+    /// Steps and jumps of the clock.
+    pub clock_steps: u64,
+    /// Brokers replaced.
+    pub restarts: u64,
+    /// Pauses of the broker, of a client, or of all of them.
+    pub pauses: u64,
+}
+
+impl Counts {
+    /// Adds the counts of another run.
+    pub const fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.connections += other.connections;
+        self.freezes += other.freezes;
+        self.resets += other.resets;
+        self.half_opens += other.half_opens;
+        self.crashes += other.crashes;
+        self.clock_steps += other.clock_steps;
+        self.restarts += other.restarts;
+        self.pauses += other.pauses;
+    }
+}

@@ -1,0 +1,66 @@
+//! What holds for every row, and for all bytes.
+
+use proptest::collection::vec as vec_of;
+use proptest::prelude::*;
+use zaichik_engine::store::{Key, Row, RowError};
+
+use super::generate::row;
+
+fn encoded(row: &Row) -> (Vec<u8>, Vec<u8>) {
+    let (mut key, mut value) = (Vec::new(), Vec::new());
+    row.key().encode(&mut key);
+    row.encode(&mut value);
+    (key, value)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_row_is_read_back_as_it_was(row in row()) {
+        let (key, value) = encoded(&row);
+        prop_assert_eq!(Key::decode(&key), Ok(row.key()));
+        prop_assert_eq!(Row::decode(&key, &value), Ok(row));
+    }
+
+    #[test]
+    fn the_order_of_keys_is_that_of_their_bytes(one in row(), other in row()) {
+        let order = encoded(&one).0.cmp(&encoded(&other).0);
+        prop_assert_eq!(one.key().cmp(&other.key()), order);
+    }
+
+    #[test]
+    fn a_value_that_is_cut_or_continued_is_refused(row in row(), cut in any::<prop::sample::Index>(), more in any::<u8>()) {
+        let (key, mut value) = encoded(&row);
+        prop_assert!(Row::decode(&key, &value[..cut.index(value.len())]).is_err());
+        value.push(more);
+        prop_assert!(Row::decode(&key, &value).is_err());
+    }
+
+    #[test]
+    fn a_changed_byte_is_refused_or_makes_another_row(row in row(), at in any::<prop::sample::Index>(), flip in 1..=u8::MAX) {
+        let (key, mut value) = encoded(&row);
+        let at = at.index(value.len());
+        value[at] ^= flip;
+        if let Ok(other) = Row::decode(&key, &value) {
+            prop_assert_eq!(encoded(&other), (key, value), "there is one encoding");
+        }
+    }
+
+    #[test]
+    fn no_bytes_cause_a_panic(kind in 0..9u8, key in vec_of(any::<u8>(), 0..30), value in vec_of(any::<u8>(), 0..200)) {
+        let key = [&[kind], &key[..]].concat();
+        let _ = Row::decode(&key, &value);
+        let value = [&[1], &value[..]].concat();
+        if let Ok(row) = Row::decode(&key, &value) {
+            prop_assert_eq!(encoded(&row), (key, value));
+        }
+    }
+
+    #[test]
+    fn another_format_is_named(row in row(), format in 2..=u8::MAX) {
+        let (key, mut value) = encoded(&row);
+        value[0] = format;
+        prop_assert_eq!(Row::decode(&key, &value), Err(RowError::Format { key: row.key(), format }));
+    }
+}
