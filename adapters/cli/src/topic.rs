@@ -264,7 +264,7 @@ impl View {
 fn explain(error: ClientError, topic: &str) -> Failure {
     let differs = matches!(&error, ClientError::Request(RequestError::Refused { refusal, .. })
         if refusal.code == RefusalCode::SettingsDiffer);
-    let advice = format!("; change them with: zaichik topic alter {}", hints::argument(topic));
+    let advice = format!(": zaichik topic alter {}", hints::argument(topic));
     Failure::from(error).with_context("", if differs { &advice } else { "" })
 }
 

@@ -85,11 +85,13 @@ impl Memory {
         usize::try_from(allowance).unwrap_or(usize::MAX)
     }
 
-    /// Whether a new connection that holds `idle` bytes leaves half of the kept part for the requests of others.
-    pub(super) fn admits(&self, idle: usize) -> bool {
+    /// Whether there is room for one more connection that holds `idle` bytes beside `count` others, and half of the kept
+    /// part is left for requests if all of them are idle. What they hold beyond that they have to give back.
+    pub(super) fn admits(&self, idle: usize, count: usize) -> bool {
         let kept = self.for_connections / KEPT;
-        let held = self.ledger.sessions.saturating_add(idle as u64);
-        held <= self.for_connections.saturating_sub(kept / 2) || is_planted(Defect::NoAllowance)
+        let idle_bytes = (idle as u64).saturating_mul((count as u64).saturating_add(1));
+        let fits = idle_bytes <= self.for_connections.saturating_sub(kept / 2);
+        (fits && self.allowance(0, idle) >= idle) || is_planted(Defect::NoAllowance)
     }
 
     /// Whether only the kept part of the connections' share is left.

@@ -112,7 +112,7 @@ impl Sessions {
         effects: &mut Effects,
     ) -> (SessionId, Result<(), CloseReason>) {
         let full = self.entries.len() >= self.limit
-            || !memory.admits(SessionEntry::IDLE)
+            || !memory.admits(SessionEntry::IDLE, self.entries.len())
             || (self.handshakes.len() >= self.handshake_limit && !self.evict_handshake(now, effects));
         let serial = self.next_serial;
         self.next_serial = serial.saturating_add(1);

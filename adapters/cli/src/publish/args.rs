@@ -24,7 +24,7 @@ Examples:
   zaichik pub prices -K = --txn < prices.txt      # lines like EUR=1.08, all of them or none
   zaichik pub prices -n -k EUR                    # delete a key
   zaichik pub ticks --count 10 --sleep 1s --template 'tick {{ n }} at {{ ts }}'
-  zaichik pub orders -l --producer import-42 < orders.txt    # can be run again: each line is stored once
+  zaichik pub orders -l --producer import-42 < orders.txt    # run again: each line once
 
 Exit code: 0 if the broker has every message, 4 if an answer did not arrive in time, 5 if the broker refused a
 message.";

@@ -55,7 +55,7 @@ fn create_reports_its_outcome() {
     assert_eq!(create("--retention-ttl 1m"), [json!({"topic": "t", "status": "unchanged"})]);
     broker.run("topic create t --retention-ttl 2m").assert().code(5).stderr(
         contains("these differ: retention_ttl")
-            .and(contains("; change them with: zaichik topic alter t\n"))
+            .and(contains(": zaichik topic alter t\n"))
             .and(contains("\n").count(1)),
     );
     assert_eq!(broker.json("topic create u -J"), [json!({"topic": "u", "status": "created"})]);
