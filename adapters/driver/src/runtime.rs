@@ -57,6 +57,14 @@ pub trait Io: Send + Unpin + 'static {
         cx.waker().wake_by_ref();
     }
 
+    /// Wakes the task of `cx` after the tasks that are ready now, and those whose sockets are ready, if the runtime can do
+    /// so: for tasks with much to do.
+    ///
+    /// By default the task is woken at once.
+    fn give_way(&self, cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
+
     /// Shuts down the sending side: the peer learns that nothing more will be written.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod rejections;
 mod shared;
 mod spare;
 mod tasks;
+mod turnstile;
 
 use std::future::poll_fn;
 use std::io;

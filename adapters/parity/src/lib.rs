@@ -32,6 +32,8 @@ mod outcome;
 #[cfg(unix)]
 mod process;
 mod script;
+#[cfg(unix)]
+pub mod work;
 
 /// Defines the tests of a broker command: its output, its exit codes and the bytes it sends.
 #[macro_export]
@@ -99,6 +101,9 @@ macro_rules! command_tests {
         );
         $crate::command_tests!($command, hoards;
             s15_connections_that_hoard_memory_stay_within_the_budget
+        );
+        $crate::command_tests!($command, work;
+            s14_peers_that_make_work_keep_nobody_from_being_served
         );
     };
     ($command:expr; $($name:ident)*) => {

@@ -124,6 +124,10 @@ impl Io for TokioIo {
         }
     }
 
+    fn give_way(&self, cx: &mut Context<'_>) {
+        self.look_again(cx);
+    }
+
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream.writer().poll_shutdown(cx)
     }

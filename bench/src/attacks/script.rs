@@ -32,7 +32,10 @@ const BYTES_PER_KEY: u64 = 400;
 const BURIED: u32 = 1_000_000;
 
 /// How long the records of a hole live.
-const TTL: Duration = Duration::from_millis(200);
+const TTL: Duration = Duration::from_millis(50);
+
+/// Pause after ten of them, so that they do not fill the memory.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Payload of a large record.
 const LARGE: usize = 60_000;
@@ -54,6 +57,7 @@ pub(super) fn holes(client: &mut Client) -> Result<()> {
         publish(client, "holes", &[live])?;
         for _ in 0..LIVE / 10 {
             publish(client, "holes", &[dying; 10])?;
+            thread::sleep(PAUSE);
         }
     }
     thread::sleep(TTL + TTL);

@@ -15,6 +15,7 @@ use zaichik_engine::{CloseReason, Session, Status, Timestamp, Turn};
 
 use super::registration::Registration;
 use super::shared::{Poisoned, Shared};
+use super::turnstile::Admission;
 use crate::alarm::Alarm;
 use crate::planted::{Defect, is_planted};
 use crate::runtime::{Io, Timer};
@@ -28,6 +29,9 @@ const READ_AT_ONCE: usize = 64 << 10;
 /// Turns before the task yields to others, if none of them used its whole share: such a turn is the last one of its
 /// poll, so that every other connection that is ready has one in between (rule S14).
 const TURNS_PER_POLL: usize = 8;
+
+/// Bytes moved in one poll from which a connection counts as busy: it lets others go first if many are.
+const BUSY: usize = 8 << 10;
 
 /// How long received bytes are still read, and dropped, after the last byte was written. Closing a socket with unread
 /// bytes resets it, and the reset can overtake the last answer or error.
@@ -52,6 +56,8 @@ pub(crate) struct Connection<I, T> {
     gone: bool,
     /// Whether bytes moved since the connection last slept.
     moved: bool,
+    /// Bytes moved in this poll.
+    bytes: usize,
     /// When to stop polling and sleep, if busy polling is on.
     spin_until: Timestamp,
     /// Writes that moved no bytes, since the last exchange.
@@ -86,7 +92,7 @@ struct Ending {
 enum Outlook {
     /// There is more to do at once.
     Busy,
-    /// There is more to do, after others had a turn: this one used its share.
+    /// There is more to do, after others had a turn: this one used its share of work, or of room for answers.
     Sated,
     /// Nothing to do before a wake.
     Idle,
@@ -106,6 +112,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
             stage: Stage::Serving,
             gone: false,
             moved: false,
+            bytes: 0,
             spin_until: Timestamp::ZERO,
             stalls: 0,
             shrink_at: None,
@@ -128,6 +135,8 @@ impl<I: Io, T: Timer> Connection<I, T> {
         let read = self.read(cx);
         let was_paused = !self.session.wants_read();
         let turn = self.exchange(cx);
+        // Its answers use up the room for them.
+        let is_full = !self.session.wants_read();
         let written = self.write(cx);
         tracing::trace!(connection = %self.registration.session(), ?read, ?turn, ?written, "turn");
         match self.session.status() {
@@ -139,7 +148,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
         self.moved |= read != Moved::Nothing || written != Moved::Nothing;
         // The stream was not polled, so the task will not be woken when it has bytes.
         let is_unasked = was_paused && self.session.wants_read() && !is_planted(Defect::ReadForgotten);
-        if turn == Turn::More || read == Moved::ToTheLimit {
+        if turn == Turn::More || read == Moved::ToTheLimit || (is_full && written == Moved::Some) {
             return Outlook::Sated;
         }
         // The write may have made room for more.
@@ -179,6 +188,7 @@ impl<I: Io, T: Timer> Connection<I, T> {
                 }
                 Poll::Ready(Ok(count)) => {
                     left = left.saturating_sub(count);
+                    self.bytes = self.bytes.saturating_add(count);
                     moved = Moved::Some;
                     let now = self.now();
                     self.session.handle_read(now);
@@ -217,7 +227,10 @@ impl<I: Io, T: Timer> Connection<I, T> {
                     self.broke(&io::ErrorKind::WriteZero.into());
                     break;
                 }
-                Poll::Ready(Ok(_)) => moved = Moved::Some,
+                Poll::Ready(Ok(count)) => {
+                    self.bytes = self.bytes.saturating_add(count);
+                    moved = Moved::Some;
+                }
                 Poll::Ready(Err(error)) => {
                     self.broke(&error);
                     break;
@@ -326,16 +339,29 @@ impl<I: Io, T: Timer> Future for Connection<I, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.registration.watch(cx.waker());
+        match self.registration.admit(cx.waker()) {
+            Admission::Granted => {}
+            Admission::GrantedNext => {
+                self.io.give_way(cx);
+                return Poll::Pending;
+            }
+            Admission::Refused => return Poll::Pending,
+        }
+        self.bytes = 0;
         for _ in 0..TURNS_PER_POLL {
             match self.turn(cx) {
                 Outlook::Busy => {}
                 Outlook::Sated => break,
-                Outlook::Idle => return Poll::Pending,
+                Outlook::Idle => {
+                    let did_much = self.bytes >= BUSY;
+                    self.registration.is_idle(did_much);
+                    return Poll::Pending;
+                }
                 Outlook::Over => return Poll::Ready(()),
             }
         }
         if !is_planted(Defect::TurnsForgotten) {
-            cx.waker().wake_by_ref();
+            self.registration.used_share(cx.waker());
         }
         Poll::Pending
     }

@@ -7,6 +7,7 @@ use zaichik_engine::SessionId;
 
 use super::shared::Shared;
 use super::tasks::ConnectionEntry;
+use super::turnstile::{Admission, Place};
 
 /// A connection's registration with its broker: its session, until that is over, and its task's entry, until this is
 /// dropped.
@@ -17,6 +18,8 @@ pub(super) struct Registration {
     shared: Arc<Shared>,
     session: SessionId,
     has_session: bool,
+    /// Its place among busy connections.
+    place: Place,
     /// Dropped after the session has ended.
     entry: ConnectionEntry,
 }
@@ -24,7 +27,8 @@ pub(super) struct Registration {
 impl Registration {
     /// Registers the task of a connection whose session the broker accepted.
     pub(super) fn new(shared: &Arc<Shared>, session: SessionId) -> Self {
-        Self { shared: Arc::clone(shared), session, has_session: true, entry: shared.tasks().enter() }
+        let entry = shared.tasks().enter();
+        Self { shared: Arc::clone(shared), session, has_session: true, place: Place::Outside, entry }
     }
 
     pub(super) const fn shared(&self) -> &Arc<Shared> {
@@ -45,6 +49,23 @@ impl Registration {
         self.entry.is_aborted()
     }
 
+    /// Whether the connection may go on now; if it is refused, the task is woken when it may. One that must end may.
+    pub(super) fn admit(&mut self, waker: &Waker) -> Admission {
+        let admission = self.shared.turnstile().admits(&mut self.place, waker);
+        if admission != Admission::Granted && self.is_aborted() { Admission::Granted } else { admission }
+    }
+
+    /// The connection used its share and has more to do: the task is woken when it may go on.
+    pub(super) fn used_share(&mut self, waker: &Waker) {
+        self.shared.turnstile().pass(&mut self.place, waker);
+    }
+
+    /// The connection has nothing more to do, after it did much or little.
+    pub(super) fn is_idle(&mut self, did_much: bool) {
+        let turnstile = self.shared.turnstile();
+        if did_much { turnstile.rest(&mut self.place) } else { turnstile.leave(&mut self.place) }
+    }
+
     /// The session is over: the broker forgets it.
     pub(super) fn end_session(&mut self) {
         if std::mem::take(&mut self.has_session) {
@@ -56,5 +77,6 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.end_session();
+        self.shared.turnstile().leave(&mut self.place);
     }
 }

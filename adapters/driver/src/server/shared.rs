@@ -11,6 +11,7 @@ use zaichik_proto::Counter;
 
 use super::rejections::Rejections;
 use super::tasks::Tasks;
+use super::turnstile::Turnstile;
 use crate::planted::{Defect, is_planted};
 use crate::sync::{Mutex, MutexGuard};
 use crate::timeline::{Moment, Timeline, WATCH_EVERY};
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     clock: Timeline,
     state: Mutex<State>,
     tasks: Arc<Tasks>,
+    turnstile: Turnstile,
     /// How long a connection keeps polling after bytes moved, in microseconds.
     busy_poll: AtomicU64,
     rejections: Mutex<Rejections>,
@@ -51,6 +53,7 @@ impl Shared {
             clock,
             state: Mutex::new(State::new(broker)),
             tasks: Arc::new(Tasks::default()),
+            turnstile: Turnstile::default(),
             busy_poll: AtomicU64::new(0),
             rejections: Mutex::new(Rejections::default()),
         })
@@ -178,6 +181,11 @@ impl Shared {
     pub(crate) fn update(&self, update: impl FnOnce(&mut Broker)) -> Result<(), Poisoned> {
         let _alarm = PanicAlarm(self);
         self.state.lock().map(|mut state| update(&mut state.broker)).map_err(|_| Poisoned)
+    }
+
+    /// The line of busy connections.
+    pub(super) const fn turnstile(&self) -> &Turnstile {
+        &self.turnstile
     }
 
     pub(crate) const fn clock(&self) -> &Timeline {

@@ -266,6 +266,32 @@ fn s14_others_are_polled_between_two_exchanges_that_used_their_share() {
     assert!(polls >= 9, "{polls} polls");
 }
 
+/// Otherwise each request of another connection waits for a share of all of them.
+#[test]
+fn s14_few_busy_connections_are_ready_at_a_time() {
+    let mut world = World::new();
+    let flooding: Vec<_> = (0..50).map(|_| world.connect()).collect();
+    let mut last = Vec::new();
+    for peer in &flooding {
+        last.push((0..2_500).fold(0, |_, _| world.peers[*peer].raw.remove_durable("t", "n")));
+        world.peers[*peer].write();
+    }
+    for peer in &flooding {
+        world.tasks[peer + 1].poll();
+    }
+    let ready = flooding.iter().filter(|peer| world.tasks[**peer + 1].is_due()).count();
+    assert_eq!(ready, 8);
+    while world.tasks.iter().any(Task::is_due) {
+        world.run();
+        for peer in &flooding {
+            world.peers[*peer].read();
+        }
+    }
+    for (peer, last) in flooding.into_iter().zip(last) {
+        assert!(world.peers[peer].raw.take_answer(last).is_some(), "all of them are served");
+    }
+}
+
 #[test]
 fn a_connection_polls_again_for_a_while_after_bytes_moved() {
     let mut world = World::new();
