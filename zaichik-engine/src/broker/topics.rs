@@ -13,6 +13,7 @@ use super::readiness::Readiness;
 use crate::config::{BrokerConfig, Seed, TopicSettings};
 use crate::id::TopicId;
 use crate::steps::STEPS_PER_EXCHANGE;
+use crate::store::TopicRow;
 use crate::table::Table;
 use crate::topic::Topic;
 
@@ -176,11 +177,20 @@ impl Topics {
         let name = name.as_str();
         memory.check(name.len().saturating_add(size_of::<Topic>()))?;
         self.entries.push(Topic::new(Arc::from(name), settings, readiness.insert_ring(), self.first_offset));
-        let (hash, hash_key, entries) = (self.hash(name), self.hash_key, &self.entries);
-        self.names
-            .insert(hash, id, |id| entries.get(id.index()).map_or(0, |topic| hash_of(hash_key, &topic.name)));
+        self.make_known(id);
         self.settle(id, memory);
         Ok(id)
+    }
+
+    /// Adds a topic that was stored, even above the limit; `None` if there is one with its name.
+    pub(super) fn restore(&mut self, row: &TopicRow, readiness: &mut Readiness) -> Option<TopicId> {
+        let id = TopicId(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+        if self.find(topic_name(row.name.as_bytes()).ok()?).is_some() {
+            return None;
+        }
+        self.entries.push(Topic::restored(row, readiness.insert_ring()));
+        self.make_known(id);
+        Some(id)
     }
 
     /// Takes back the last topic created, because the request that created it was refused.
@@ -289,6 +299,13 @@ impl Topics {
         readiness.wake_waiting(topic.waiting);
         self.settle(id, memory);
         Ok(())
+    }
+
+    /// Makes a topic known by its name.
+    fn make_known(&mut self, id: TopicId) {
+        let (hash, hash_key, entries) = (self.hash(&self[id].name), self.hash_key, &self.entries);
+        self.names
+            .insert(hash, id, |id| entries.get(id.index()).map_or(0, |topic| hash_of(hash_key, &topic.name)));
     }
 
     fn hash(&self, name: &str) -> u64 {

@@ -3,6 +3,8 @@
 //! Keys expire in the order of acceptance, because the window is anchored at the accepted record: a queue holds them,
 //! and a hash table finds them in it. No operation scans them.
 
+mod rows;
+
 use std::collections::VecDeque;
 use std::hash::Hasher;
 
@@ -43,6 +45,8 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 struct Era {
     from: u64,
+    /// Records from this offset on were accepted in it.
+    offset: u64,
     window: u64,
 }
 
@@ -58,14 +62,15 @@ pub(crate) enum KeyStatus {
 }
 
 impl Keys {
-    pub(crate) fn new(hash_key: u128, window: u64) -> Self {
+    /// No keys; the next record has the offset `end`.
+    pub(crate) fn new(hash_key: u128, window: u64, end: u64) -> Self {
         Self {
             entries: VecDeque::new(),
             bytes: VecDeque::new(),
             bytes_gone: 0,
             first: 0,
             table: Table::new(),
-            eras: VecDeque::from([Era { from: 0, window }]),
+            eras: VecDeque::from([Era { from: 0, offset: end, window }]),
             hash_key,
         }
     }
@@ -112,15 +117,17 @@ impl Keys {
         }
     }
 
-    /// Changes the window.
-    pub(crate) fn set_window(&mut self, window: u64) {
-        let mut from = self.next_number();
+    /// Changes the window; the next record has the offset `end`.
+    pub(crate) fn set_window(&mut self, window: u64, end: u64) {
+        let (mut from, mut offset) = (self.next_number(), end);
         // Keys accepted under a longer window are remembered for this one from now on.
         while let Some(era) = self.eras.back().filter(|era| era.window >= window || era.from == from) {
-            from = if era.window >= window { era.from } else { from };
+            if era.window >= window {
+                (from, offset) = (era.from, era.offset);
+            }
             self.eras.pop_back();
         }
-        self.eras.push_back(Era { from, window });
+        self.eras.push_back(Era { from, offset, window });
     }
 
     /// Removes up to `budget` expired keys; returns whether there may be more.

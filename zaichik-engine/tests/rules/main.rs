@@ -63,6 +63,10 @@ mod session;
 #[cfg(test)]
 mod start;
 #[cfg(test)]
+mod storage;
+#[cfg(test)]
+mod storage_damage;
+#[cfg(test)]
 mod topics;
 #[cfg(test)]
 mod versions;

@@ -6,6 +6,7 @@
 mod dice;
 mod peer;
 mod pipe;
+mod recover;
 mod remote;
 mod stir;
 
@@ -26,6 +27,7 @@ pub(crate) use zaichik_testkit::{Op, Sub, done, keyed, mortal, put, put_all, rec
 pub(crate) use self::dice::Dice;
 pub(crate) use self::peer::Peer;
 use self::pipe::{Flow, Pipe};
+pub(crate) use self::recover::encoded;
 use self::remote::Remote;
 pub(crate) use self::remote::RemoteId;
 
