@@ -20,6 +20,7 @@ mod compaction;
 mod decode;
 mod handshake;
 pub mod model;
+mod restored;
 mod rows;
 mod session;
 pub mod sim;

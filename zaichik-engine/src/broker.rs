@@ -22,6 +22,8 @@ mod publishing;
 mod readers;
 mod readiness;
 mod requests;
+mod restore;
+mod rows;
 mod run;
 mod sessions;
 mod subscribing;
@@ -50,6 +52,7 @@ pub(crate) use self::publishing::{Published, Rejection};
 use self::readers::Readers;
 use self::readiness::{Readiness, Waits};
 pub(crate) use self::requests::Admitted;
+pub use self::restore::Restore;
 pub(crate) use self::run::PublishRun;
 pub(crate) use self::sessions::ExchangeReport;
 use self::sessions::Sessions;
@@ -63,6 +66,7 @@ use crate::id::SessionId;
 use crate::session_config::SessionConfig;
 use crate::stats::Stats;
 use crate::steps::STEPS_PER_EXCHANGE;
+use crate::store::Row;
 
 /// A message broker as a state machine.
 ///
@@ -275,6 +279,22 @@ impl Broker {
     pub fn verify(&self) -> Result<(), Inconsistent> {
         let Self { topics, subscriptions, sessions, producers, memory, readiness, .. } = self;
         verify::verify(topics, subscriptions, sessions, producers, memory, readiness)
+    }
+
+    /// Everything that survives a restart (rule B1): the rows that a store with this state has, in the order of their keys.
+    /// The same state gives the same rows, whatever led to it. Cost: proportional to the rows; data of records is
+    /// shared, except what was accepted last.
+    ///
+    /// ```
+    /// use zaichik_engine::store::{Key, Row};
+    /// use zaichik_engine::{Broker, BrokerConfig, Seed};
+    /// let broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
+    /// let keys: Vec<_> = broker.rows().map(|row| row.key()).collect();
+    /// assert_eq!(keys, [Key::Meta]);
+    /// # Ok::<(), zaichik_engine::ConfigError>(())
+    /// ```
+    pub fn rows(&self) -> impl Iterator<Item = Row> {
+        rows::rows(self)
     }
 
     /// The latest time of any call: time does not move backwards (rule O5).

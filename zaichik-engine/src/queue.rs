@@ -40,6 +40,11 @@ impl<T: Copy> Queue<T> {
         self.blocks.get(block)?.get(place).copied()
     }
 
+    /// The values, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = T> {
+        (0..self.len).filter_map(|index| self.get(index))
+    }
+
     pub(crate) fn front(&self) -> Option<T> {
         self.get(0)
     }

@@ -2,6 +2,7 @@
 
 mod durable;
 mod earlier;
+mod rows;
 
 use core::num::NonZeroU32;
 

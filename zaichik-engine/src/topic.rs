@@ -10,7 +10,9 @@ mod plain;
 mod position;
 mod publish;
 mod read;
+mod restore;
 mod retired;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -26,6 +28,7 @@ use self::log::Log;
 pub(crate) use self::plain::AppendedRun;
 pub(crate) use self::position::{Position, Pull, Want};
 pub(crate) use self::publish::{Accepted, AppendPlan, PublishContext};
+pub(crate) use self::restore::TopicParts;
 pub(crate) use self::retired::Retired;
 use crate::config::TopicSettings;
 use crate::ring::Node;
@@ -101,7 +104,7 @@ impl Topic {
         self.trim_committed();
         self.hidden_below = self.hidden_below.max(live);
         if let Some(keys) = &mut self.keys {
-            keys.set_window(settings.compaction_window_micros);
+            keys.set_window(settings.compaction_window_micros, self.log.end());
         }
         // A longer time to live of tombstones does not revive keys whose newest record died. The caller has forgotten
         // all but the newest of them.

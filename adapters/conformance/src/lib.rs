@@ -98,6 +98,7 @@ cases! { $
         p_10_answers_arrive_while_deliveries_saturate_the_connection
         p_12_a_subscription_restarts_on_another_instance
         p_12_pending_publishes_end_as_unknown
+        b_12_without_a_store_nothing_survives
     }
     exactly_once {
         p_06_a_publish_cut_at_each_byte_is_stored_once

@@ -125,6 +125,22 @@ pub(crate) async fn p_12_a_subscription_restarts_on_another_instance<F: Form>() 
     broker.stop().await;
 }
 
+/// A broker without a store begins anew.
+pub(crate) async fn b_12_without_a_store_nothing_survives<F: Form>() {
+    let broker = Broker::<F>::start().await;
+    let address = broker.address();
+    let first = broker.peer().await.instance();
+    let client = Client::<F::Runtime>::connect(&address).await.expect("the broker listens");
+    assert_eq!(put(&client, "t", "before").await, "@0 new");
+    assert_eq!(put(&client, "t", "before").await, "@1");
+    broker.stop().await;
+
+    let broker = Broker::<F>::at(&address, |_| {}).await;
+    assert_ne!(broker.peer().await.instance(), first);
+    assert_eq!(put(&client, "t", "after").await, "@0 new");
+    broker.stop().await;
+}
+
 /// The outcome of an unanswered publish is unknown when the broker is replaced, and the client does not resend it.
 pub(crate) async fn p_12_pending_publishes_end_as_unknown<F: Form>() {
     let broker = Broker::<F>::start().await;

@@ -82,6 +82,13 @@ impl Model {
         }
     }
 
+    /// All connections have ended, and the broker is restored: what ends after some time gets all of it again.
+    pub(crate) fn restart(&mut self) {
+        self.producers.heard(self.now, &self.bounds);
+        let now = self.now;
+        self.subscriptions.iter_mut().for_each(|one| one.detach_again(now));
+    }
+
     /// Ends pauses (rule A4).
     pub(crate) fn housekeep(&mut self) {
         let now = self.now;

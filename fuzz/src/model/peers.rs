@@ -13,6 +13,9 @@ use crate::model::words::Request;
 pub(crate) struct Peers {
     connections: Connections,
     all: Vec<Peer>,
+    config: BrokerConfig,
+    /// What brokers before this one counted.
+    counted: (u64, u64),
 }
 
 #[derive(Default)]
@@ -27,8 +30,8 @@ struct Peer {
 impl Peers {
     /// A broker with `count` connections that have finished their handshake.
     pub(crate) fn new(config: BrokerConfig, count: usize, now: u64) -> Self {
-        let connections = Connections::with(config, Seed::new(1, 2), Timestamp::from_micros(now));
-        let mut peers = Self { connections, all: Vec::new() };
+        let connections = Connections::with(config.clone(), Seed::new(1, 2), Timestamp::from_micros(now));
+        let mut peers = Self { connections, all: Vec::new(), config, counted: (0, 0) };
         for peer in 0..count {
             peers.all.push(Peer::default());
             peers.connect(peer);
@@ -56,6 +59,29 @@ impl Peers {
     pub(crate) fn reconnect(&mut self, peer: usize) {
         self.connections.detach(self.all[peer].connection);
         self.connect(peer);
+    }
+
+    /// The broker ends, and another one is restored from its rows; every connection is replaced.
+    pub(crate) fn restart(&mut self) {
+        for peer in &self.all {
+            self.connections.detach(peer.connection);
+        }
+        // Describing topics removes what is dead at this instant.
+        let describing = self.connections.accept();
+        let describe = requests(|client| {
+            client.hello(b"");
+            client.describe(zaichik_proto::Subject::Topics { from: 0 });
+        });
+        self.connections.send(describing, &describe);
+        self.connections.detach(describing);
+        self.housekeep();
+        self.counted = self.counts();
+        let now = self.connections.now;
+        let restored = crate::restored::restored(&self.connections.broker, &self.config, now);
+        self.connections.replace(restored);
+        for peer in 0..self.all.len() {
+            self.connect(peer);
+        }
     }
 
     /// Housekeeping until nothing is due.
@@ -87,8 +113,8 @@ impl Peers {
 
     /// Counts of superseded records that were skipped, and of records that a dead-letter topic refused.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        let stats = self.connections.broker.stats();
-        (stats.superseded, stats.dead_letters_refused)
+        let (stats, before) = (self.connections.broker.stats(), self.counted);
+        (before.0 + stats.superseded, before.1 + stats.dead_letters_refused)
     }
 
     pub(crate) fn verify(&self) {

@@ -95,6 +95,12 @@ impl Producers {
         }
     }
 
+    /// All that are not forgotten count as heard now.
+    pub(crate) fn heard(&mut self, now: u64, bounds: &Bounds) {
+        self.known.retain(|known| now < known.used.saturating_add(bounds.producer_ttl));
+        self.known.iter_mut().for_each(|known| known.used = now);
+    }
+
     /// Finds out from the broker's answer whether it remembers the producers that are unsure.
     pub(crate) fn reveal(&mut self, claim: Producer, kind: Kind, now: u64, bounds: &Bounds, answer: &Answer) {
         if !self.known.iter().any(|known| known.is_unsure) {

@@ -32,6 +32,8 @@ pub(crate) enum Step {
     Send(usize, Vec<Action>),
     /// A connection ends, and another one takes its place.
     Reconnect(usize),
+    /// The broker ends, and another one is restored from its rows; every connection is replaced.
+    Restart,
     Housekeep,
     Shrink,
 }
@@ -102,6 +104,17 @@ impl Comparison {
                 self.model.disconnect(*peer as u64);
                 self.peers.reconnect(*peer);
                 self.refused_silently[*peer] = 0;
+            }
+            Step::Restart => {
+                self.model.tick(self.now);
+                self.model.housekeep();
+                self.peers.housekeep();
+                for peer in 0..PEERS {
+                    self.model.disconnect(peer as u64);
+                }
+                self.model.restart();
+                self.peers.restart();
+                self.refused_silently = [0; PEERS];
             }
             Step::Housekeep => {
                 self.model.tick(self.now);

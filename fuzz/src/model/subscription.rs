@@ -107,6 +107,11 @@ impl Subscription {
         self.uncommitted.first().map_or(self.next, |(offset, _)| *offset)
     }
 
+    /// It counts as detached from now on.
+    pub(crate) const fn detach_again(&mut self, now: u64) {
+        self.detached_at = now;
+    }
+
     /// Rule D5: whether it was detached for too long.
     pub(crate) fn is_forgotten(&self, now: u64) -> bool {
         let ttl = self.terms.inactive_ttl;

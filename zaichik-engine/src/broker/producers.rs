@@ -1,6 +1,7 @@
 //! Producers whose retries are answered from memory (rule P3).
 
 mod history;
+mod rows;
 
 use std::hash::Hasher;
 
@@ -9,6 +10,7 @@ use zaichik_proto::{Producer, Refusal, RefusalCode};
 
 use self::history::{History, MAX_GROWTH, Standing};
 pub(super) use self::history::{Outcome, Stored};
+pub(super) use self::rows::RestoredProducer;
 use super::answer_lists::AnswerLists;
 use super::memory::Memory;
 use crate::arena::Arena;

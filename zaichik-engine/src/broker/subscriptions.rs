@@ -88,6 +88,11 @@ impl Subscriptions {
         self.stopped_micros = self.stopped_micros.saturating_add(pause);
     }
 
+    /// For how long the broker has not run, in microseconds.
+    pub(super) const fn stopped_micros(&self) -> u64 {
+        self.stopped_micros
+    }
+
     /// The running time at `now`: without the time in which the broker did not run. Pauses of subscriptions are in it,
     /// so that all of them can be prolonged at once.
     #[inline]

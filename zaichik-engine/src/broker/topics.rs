@@ -14,6 +14,7 @@ use crate::arena::Arena;
 use crate::config::{BrokerConfig, Seed, TopicSettings};
 use crate::id::TopicId;
 use crate::steps::STEPS_PER_EXCHANGE;
+use crate::store::TopicRow;
 use crate::table::Table;
 use crate::topic::Topic;
 
@@ -180,10 +181,21 @@ impl Topics {
         let topic = Topic::new(Arc::from(name), settings, readiness.insert_ring(), self.first_offset);
         let number = self.entries.insert(topic);
         debug_assert_eq!(number, id.0, "in the order of their creation");
-        let (hash, hash_key, entries) = (self.hash(name), self.hash_key, &self.entries);
-        self.names.insert(hash, id, |id| entries.get(id.0).map_or(0, |topic| hash_of(hash_key, &topic.name)));
+        self.make_known(id);
         self.settle(id, memory);
         Ok(id)
+    }
+
+    /// Adds a topic that was stored, even above the limit; `None` if there is one with its name.
+    pub(super) fn restore(&mut self, row: &TopicRow, readiness: &mut Readiness) -> Option<TopicId> {
+        let id = TopicId(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+        if self.find(topic_name(row.name.as_bytes()).ok()?).is_some() {
+            return None;
+        }
+        let number = self.entries.insert(Topic::restored(row, readiness.insert_ring()));
+        debug_assert_eq!(number, id.0, "in the order of their creation");
+        self.make_known(id);
+        Some(id)
     }
 
     /// Takes back the last topic created, because the request that created it was refused.
@@ -285,6 +297,12 @@ impl Topics {
         readiness.wake_waiting(topic.waiting);
         self.settle(id, memory);
         Ok(())
+    }
+
+    /// Makes a topic known by its name.
+    fn make_known(&mut self, id: TopicId) {
+        let (hash, hash_key, entries) = (self.hash(&self[id].name), self.hash_key, &self.entries);
+        self.names.insert(hash, id, |id| entries.get(id.0).map_or(0, |topic| hash_of(hash_key, &topic.name)));
     }
 
     fn hash(&self, name: &str) -> u64 {

@@ -121,6 +121,8 @@ pub struct CursorRow {
     pub held_since: u32,
     /// How long it is kept while it is detached, in microseconds; it counts from the restart.
     pub inactive_micros: u64,
+    /// The window of its newest Subscribe.
+    pub window: u32,
     /// Its first uncommitted offset.
     pub cursor: u64,
     /// The position that Subscribe or Seek chose last; at most `cursor`.
@@ -183,13 +185,13 @@ pub struct AnswerRow {
 /// What was answered to a request of a producer, or to several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Publishes were accepted that had equally many records, and whose offsets follow each other.
+    /// Publishes were accepted whose first offsets are equally far apart.
     Run {
         /// Their number, at least 1.
         requests: u32,
-        /// How many records each had, at least 1.
+        /// How far apart they are, at least 1.
         step: u32,
-        /// The offset of the first record.
+        /// The first offset of the first one.
         first_offset: u64,
     },
     /// A publish was accepted that created its topic, or has duplicates.

@@ -44,6 +44,16 @@ impl Durable {
         }
     }
 
+    /// The epoch under which the current client first attached.
+    pub(crate) const fn held_since(&self) -> u32 {
+        self.held_since
+    }
+
+    /// Takes the epochs that it had before a restart.
+    pub(crate) const fn restore(&mut self, epoch: u32, held_since: u32) {
+        (self.epoch, self.held_since) = (epoch, held_since);
+    }
+
     /// Whether a client that knows this epoch holds the subscription, or was the last to hold it.
     ///
     /// Older epochs of the same client count as well: the Subscribed with the newest one may have been lost with a

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::store;
+
 /// Maximum number of ranges remembered; beyond it the highest offsets are forgotten and count as new. It exceeds the
 /// default window limit, so only repeated seeks reach it.
 pub(crate) const MAX_RANGES: usize = 4_096;
@@ -105,6 +107,24 @@ impl EarlierDeliveries {
         self.rewrite(from, to, |range| DeliveredRange { attempts: 0, ..range });
         self.ranges.retain(|range| range.attempts > 0 || range.is_done);
         self.failures.retain(|(offset, _)| *offset < from || *offset >= to);
+    }
+
+    /// The history as it is stored.
+    pub(crate) fn stored(&self) -> (Vec<store::DeliveredRange>, Vec<(u64, u32)>) {
+        let stored = |range: &DeliveredRange| {
+            let DeliveredRange { from, to, attempts, is_done } = *range;
+            store::DeliveredRange { from, to, attempts, is_done }
+        };
+        (self.ranges.iter().map(stored).collect(), self.failures.clone())
+    }
+
+    /// The history that was stored.
+    pub(crate) fn restored(ranges: &[store::DeliveredRange], failures: Vec<(u64, u32)>) -> Self {
+        let range = |stored: &store::DeliveredRange| {
+            let store::DeliveredRange { from, to, attempts, is_done } = *stored;
+            DeliveredRange { from, to, attempts, is_done }
+        };
+        Self { ranges: ranges.iter().map(range).collect(), failures }
     }
 
     /// Ranges with the same history.

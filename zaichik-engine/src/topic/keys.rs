@@ -3,6 +3,8 @@
 //! Keys expire in the order of acceptance, because the window is anchored at the accepted record: a queue holds them,
 //! and a hash table finds them in it. No operation scans them.
 
+mod rows;
+
 use std::hash::Hasher;
 
 use crate::queue::Queue;
@@ -40,6 +42,8 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 struct Era {
     from: u64,
+    /// Records from this offset on were accepted in it.
+    offset: u64,
     window: u64,
 }
 
@@ -55,9 +59,10 @@ pub(crate) enum KeyStatus {
 }
 
 impl Keys {
-    pub(crate) fn new(hash_key: u128, window: u64) -> Self {
+    /// No keys; the next record has the offset `end`.
+    pub(crate) fn new(hash_key: u128, window: u64, end: u64) -> Self {
         let mut eras = Queue::new();
-        eras.extend(&[Era { from: 0, window }]);
+        eras.extend(&[Era { from: 0, offset: end, window }]);
         Self {
             entries: Queue::new(),
             bytes: Queue::new(),
@@ -112,14 +117,14 @@ impl Keys {
         }
     }
 
-    /// Changes the window.
-    pub(crate) fn set_window(&mut self, window: u64) {
+    /// Changes the window; the next record has the offset `end`.
+    pub(crate) fn set_window(&mut self, window: u64, end: u64) {
         let next = self.next_number();
         // Keys accepted under a longer window are remembered for this one from now on. Eras have rising windows.
         let shorter = self.eras.partition_point(|_, era| era.window < window);
-        let from = self.eras.get(shorter).map_or(next, |era| era.from);
+        let (from, offset) = self.eras.get(shorter).map_or((next, end), |era| (era.from, era.offset));
         self.eras.truncate(self.eras.partition_point(|_, era| era.window < window && era.from < from));
-        self.eras.extend(&[Era { from, window }]);
+        self.eras.extend(&[Era { from, offset, window }]);
     }
 
     /// Removes up to `budget` expired keys; returns whether there may be more.

@@ -75,7 +75,7 @@ pub(crate) struct Liveness {
 }
 
 impl Liveness {
-    fn is_dead(&self, info: &RecordInfo) -> bool {
+    pub(crate) fn is_dead(&self, info: &RecordInfo) -> bool {
         let deleted = info.is_tombstone && info.timestamp.saturating_add(self.tombstone_ttl) <= self.now;
         deleted || info.own_death <= self.now || info.offset < self.first
     }

@@ -19,6 +19,8 @@ mod free;
 mod losses;
 mod read;
 mod reclaim;
+mod restore;
+mod rows;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -231,7 +233,14 @@ impl Log {
                 compaction.alive.subtract(gone);
             }
         }
-        self.first = self.locate(self.first.moved_to(offset));
+        self.first = self.first.moved_to(offset);
+        self.find_first();
+    }
+
+    /// Finds the first record after the first offset has changed.
+    fn find_first(&mut self) {
+        let offset = self.first.offset;
+        self.first = self.locate(self.first);
         let Some(part) = self.part(self.index_of(offset)) else {
             self.first_bytes = self.end_bytes;
             return;

@@ -165,8 +165,10 @@ impl Topic {
                 return Err(Refusal::with_value(RefusalCode::TooLarge, self.settings.max_bytes));
             }
             if remembers_keys && let Some(key) = record.key() {
-                let keys = self.keys.get_or_insert_with(|| Box::new(Keys::new(context.hash_key, window)));
                 let offset = self.log.end().saturating_add(plan.added.records);
+                // The publish may be refused, and the next one begins at the end again.
+                let new = || Box::new(Keys::new(context.hash_key, window, self.log.end()));
+                let keys = self.keys.get_or_insert_with(new);
                 match keys.accept(key, at, offset, self.settings.max_keys) {
                     KeyStatus::New => {}
                     KeyStatus::Duplicate(offset) => {

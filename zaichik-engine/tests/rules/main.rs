@@ -70,6 +70,10 @@ mod session;
 #[cfg(test)]
 mod start;
 #[cfg(test)]
+mod storage;
+#[cfg(test)]
+mod storage_damage;
+#[cfg(test)]
 mod takeover;
 #[cfg(test)]
 mod topics;

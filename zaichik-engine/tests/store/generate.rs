@@ -137,6 +137,7 @@ fn cursor() -> impl Strategy<Value = CursorRow> {
                 epoch: epochs.0,
                 held_since: epochs.1,
                 inactive_micros: place.2,
+                window: rewinds.0 / 2,
                 cursor,
                 start: cursor.saturating_sub(place.1),
                 rewind: rewinds.0,

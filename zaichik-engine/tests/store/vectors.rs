@@ -79,6 +79,7 @@ fn a_durable_subscription() {
         epoch: 3,
         held_since: 2,
         inactive_micros: 60,
+        window: 1,
         cursor: 9,
         start: 8,
         rewind: 5,
@@ -87,7 +88,7 @@ fn a_durable_subscription() {
         delivered: vec![DeliveredRange { from: 10, to: 12, attempts: 1, is_done: true }],
         failures: vec![(9, 2)],
     };
-    let numbers = "03000000 02000000 05000000 04000000";
+    let numbers = "03000000 02000000 05000000 04000000 01000000";
     let offsets = "3c00000000000000 0900000000000000 0800000000000000 4600000000000000";
     let ranges = "01000000 0a00000000000000 0c00000000000000 01000000 01";
     let value = format!("01 03 616461 {numbers} {offsets} {ranges} 01000000 0900000000000000 02000000");

@@ -60,9 +60,14 @@ impl Connections {
 
     /// Replaces the broker with an empty one; all connections end.
     pub fn restart(&mut self, config: BrokerConfig, seed: Seed) {
+        self.replace(Broker::new(config, seed).expect("a valid configuration"));
+    }
+
+    /// Replaces the broker with another one; all connections end.
+    pub fn replace(&mut self, broker: Broker) {
         self.effects.clear();
-        self.broker = Broker::new(config, seed).expect("a valid configuration");
-        self.armed = None;
+        self.broker = broker;
+        self.armed = self.broker.next_timeout();
         self.sessions.fill_with(|| None);
         self.first = self.sessions.len();
         self.ids.clear();

@@ -4,6 +4,8 @@
 //! topic costs a few entries, however much it publishes. The lists of all other answers are stored consecutively in a
 //! queue of bytes. Once both have reached their full size, nothing is allocated.
 
+mod rows;
+
 use std::collections::VecDeque;
 
 use zaichik_proto::{BatchDuplicate, BatchResult, Duplicate, Entry, Refusal};
@@ -75,6 +77,8 @@ pub(super) struct History {
     /// Bytes of their frames' bodies.
     bytes: usize,
     places: VecDeque<Place>,
+    /// Places that were dropped off the front.
+    places_gone: u64,
     lists: VecDeque<u8>,
     /// Bytes ever dropped off the front of `lists`; wraps.
     lists_gone: u32,
@@ -123,6 +127,7 @@ impl History {
             count: 0,
             bytes: 0,
             places: VecDeque::new(),
+            places_gone: 0,
             lists: VecDeque::new(),
             lists_gone: 0,
         }
@@ -251,6 +256,7 @@ impl History {
         }
         let len = place.what.lists_len().min(self.lists.len());
         self.places.pop_front();
+        self.places_gone = self.places_gone.saturating_add(1);
         self.lists.drain(..len);
         self.lists_gone = self.lists_gone.wrapping_add(u32::try_from(len).unwrap_or(u32::MAX));
     }

@@ -10,7 +10,7 @@ use crate::subscription::MAX_RANGES;
 impl CursorRow {
     pub(super) fn put(&self, out: &mut impl BufMut) {
         put_text(&self.principal, out);
-        for number in [self.epoch, self.held_since, self.rewind, self.sought] {
+        for number in [self.epoch, self.held_since, self.rewind, self.sought, self.window] {
             out.put_u32_le(number);
         }
         for number in [self.inactive_micros, self.cursor, self.start, self.paused_until.as_micros()] {
@@ -37,6 +37,7 @@ pub(super) fn read(topic: u32, name: &str, fields: &mut Fields<'_>) -> Result<Cu
     fields.check(0 < held_since && held_since <= epoch, "its epoch")?;
     let (rewind, sought) = (fields.u32("its rewinds")?, fields.u32("its rewinds")?);
     fields.check(sought <= rewind, "its rewinds")?;
+    let window = fields.u32("its window")?;
     let inactive_micros = fields.u64("its time to live")?;
     let (cursor, start) = (fields.u64("its cursor")?, fields.u64("its start")?);
     fields.check(start <= cursor, "its start")?;
@@ -64,6 +65,7 @@ pub(super) fn read(topic: u32, name: &str, fields: &mut Fields<'_>) -> Result<Cu
         epoch,
         held_since,
         inactive_micros,
+        window,
         cursor,
         start,
         rewind,

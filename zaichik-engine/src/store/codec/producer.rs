@@ -95,9 +95,8 @@ fn read_run(sequence: u64, fields: &mut Fields<'_>) -> Result<Answer, RowError> 
     let first_offset = fields.u64("its run")?;
     let last = requests.checked_sub(1).map(u64::from);
     let fits = last.is_some_and(|last| {
-        let records = last.saturating_add(1).saturating_mul(u64::from(step));
-        sequence.checked_add(last).is_some()
-            && first_offset.checked_add(records).is_some_and(|end| end < u64::MAX)
+        let offset = last.checked_mul(u64::from(step)).and_then(|further| first_offset.checked_add(further));
+        sequence.checked_add(last).is_some() && offset.is_some_and(|offset| offset < u64::MAX)
     });
     fields.check(fits && step > 0, "its run")?;
     Ok(Answer::Run { requests, step, first_offset })

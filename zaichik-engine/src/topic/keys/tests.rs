@@ -50,7 +50,7 @@ fn naive(
 
 fn check(first_window: u64, actions: &[Action]) {
     let (mut window, mut now, mut offset) = (first_window, 100, 0);
-    let mut keys = Keys::new(7, window);
+    let mut keys = Keys::new(7, window, 0);
     let mut all = Vec::new();
     for action in actions {
         match action {
@@ -68,7 +68,7 @@ fn check(first_window: u64, actions: &[Action]) {
             }
             Action::Time(by) => now += by,
             Action::Window(to) => {
-                keys.set_window(*to);
+                keys.set_window(*to, offset);
                 window = *to;
                 for one in &mut all {
                     one.window = one.window.min(*to);

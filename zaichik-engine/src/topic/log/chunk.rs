@@ -1,7 +1,7 @@
 //! The parts of a log, which are chunks and the tail, and the records in them.
 
 use bytes::Bytes;
-use zaichik_proto::{DeliveryHead, Limits, RecordHead};
+use zaichik_proto::{DeliveryHead, Limits, RecordHead, Timestamp};
 
 use super::losses::{Extent, Losses};
 use crate::topic::position::Position;
@@ -21,6 +21,12 @@ pub(super) struct Span {
     pub(super) last_timestamp: u64,
     /// Whether any of them may die before the topic's time to live ends.
     pub(super) has_own: bool,
+}
+
+impl Span {
+    pub(super) const fn last_timestamp(&self) -> Timestamp {
+        Timestamp::from_micros(self.last_timestamp)
+    }
 }
 
 #[derive(Debug)]

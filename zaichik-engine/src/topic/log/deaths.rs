@@ -168,6 +168,31 @@ impl Deaths {
         lagging.into_iter().chain(deleted).chain(own).min().unwrap_or(u64::MAX)
     }
 
+    /// When the settings were changed.
+    pub(super) const fn changed_at(&self) -> u64 {
+        self.changed_at
+    }
+
+    /// Whether a record is superseded and within its window.
+    pub(super) fn is_superseded(&self, offset: u64) -> bool {
+        self.lagging.contains_key(&offset)
+    }
+
+    /// The settings were changed at this time, before a restart.
+    pub(super) const fn restore_changed_at(&mut self, at: u64) {
+        self.changed_at = at;
+    }
+
+    /// A record was superseded before a restart, and its window was not over.
+    pub(super) fn restore_superseded(&mut self, info: RecordInfo) {
+        self.lagging.insert(info.offset, info);
+    }
+
+    /// A record died silently before a restart.
+    pub(super) fn restore_dead(&mut self, info: RecordInfo) -> Dead {
+        self.take_out(info)
+    }
+
     /// Approximate bytes allocated.
     pub(super) fn footprint(&self) -> usize {
         let info = self.lagging.len().saturating_add(self.tombstones.len()).saturating_mul(80);

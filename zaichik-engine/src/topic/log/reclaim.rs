@@ -137,7 +137,7 @@ impl Log {
         true
     }
 
-    fn mark_record(&mut self, Dead { offset, len, is_silent }: Dead) {
+    pub(super) fn mark_record(&mut self, Dead { offset, len, is_silent }: Dead) {
         let index = self.index_of(offset);
         let Some(compaction) = self.compaction.as_mut().filter(|_| offset >= self.first.offset) else {
             return;

@@ -53,7 +53,7 @@ impl Log {
     }
 
     /// Closes the tail's allocation: its chunks keep it, or it is reused, or it is freed.
-    fn close_allocation(&mut self, merge: bool, retired: &mut Retired) {
+    pub(super) fn close_allocation(&mut self, merge: bool, retired: &mut Retired) {
         if !self.tail.is_empty() {
             self.freeze_tail();
         }

@@ -6,6 +6,7 @@
 mod dice;
 mod peer;
 mod pipe;
+mod recover;
 mod remote;
 mod stir;
 mod turns;
@@ -25,6 +26,7 @@ pub(crate) use zaichik_testkit::{Op, Sub, done, keyed, mortal, put, put_all, rec
 pub(crate) use self::dice::Dice;
 pub(crate) use self::peer::Peer;
 use self::pipe::Pipe;
+pub(crate) use self::recover::encoded;
 use self::remote::Remote;
 pub(crate) use self::remote::RemoteId;
 use self::turns::MAX_STEPS;

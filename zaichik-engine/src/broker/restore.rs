@@ -1,0 +1,263 @@
+//! A broker that is built from its rows.
+
+use std::sync::Arc;
+
+use zaichik_proto::Timestamp;
+
+use super::Broker;
+use super::producers::RestoredProducer;
+use super::subscriptions::Beginning;
+use crate::config::{BrokerConfig, ConfigError, Seed};
+use crate::id::{SubKey, TopicId};
+use crate::session_config::SessionConfig;
+use crate::store::{
+    AnswerRow, CursorRow, Key, KeysRow, MarksRow, MetaRow, RecordsRow, Row, RowError, TopicRow,
+};
+use crate::subscription::Terms;
+use crate::topic::TopicParts;
+
+/// A broker that is being read back from a store.
+///
+/// It takes all rows, in the order of their keys, and then becomes a [`Broker`] of the same instance. To its clients, the
+/// restart is a broken connection (chapter B). Nothing is guessed: a row that is damaged, missing or contradicts another
+/// one is an error. Limits of the configuration that the rows exceed apply to what is created from now on.
+///
+/// ```
+/// use zaichik_engine::{Broker, BrokerConfig, Restore, Seed, Timestamp};
+/// let broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
+/// let mut restore = Restore::new(BrokerConfig::default(), Seed::new(9, 10))?;
+/// for row in broker.rows() {
+///     let (mut key, mut value) = (Vec::new(), Vec::new());
+///     row.key().encode(&mut key);
+///     row.encode(&mut value);
+///     restore.row(&key, &value)?;
+/// }
+/// let restored = restore.finish(Timestamp::ZERO)?;
+/// assert!(restored.rows().eq(broker.rows()), "its instance is 7 again");
+/// # Ok::<(), zaichik_engine::store::RowError>(())
+/// ```
+#[derive(Debug)]
+pub struct Restore {
+    broker: Broker,
+    seed: Seed,
+    meta: Option<MetaRow>,
+    last: Option<Key>,
+    /// The latest time in any row.
+    latest: Timestamp,
+    topics: Vec<TopicParts>,
+    cursors: Vec<(SubKey, CursorRow)>,
+    producers: Vec<RestoredProducer>,
+}
+
+impl Restore {
+    /// A broker without rows so far. Of the seed, only the key for hashing is used if there is a row.
+    ///
+    /// # Errors
+    /// [`ConfigError`] as for [`Broker::new`].
+    pub fn new(config: BrokerConfig, seed: Seed) -> Result<Self, ConfigError> {
+        Ok(Self {
+            broker: Broker::new(config, seed)?,
+            seed,
+            meta: None,
+            last: None,
+            latest: Timestamp::ZERO,
+            topics: Vec::new(),
+            cursors: Vec::new(),
+            producers: Vec::new(),
+        })
+    }
+
+    /// Takes the next row, as [`Key::encode`] and [`Row::encode`] wrote it. Cost: proportional to its bytes, which are
+    /// copied.
+    ///
+    /// # Errors
+    /// [`RowError`]; then the broker can't be restored.
+    pub fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), RowError> {
+        let key = Key::decode(key)?;
+        if self.last.as_ref().is_some_and(|last| *last >= key) {
+            return Err(RowError::OutOfOrder { key });
+        }
+        let row = Row::read(&key, value)?;
+        self.last = Some(key);
+        match row {
+            Row::Meta(row) => {
+                self.passed(row.now);
+                self.meta = Some(row);
+                Ok(())
+            }
+            Row::Topic(row) => self.topic(row),
+            Row::Records(row) => self.records(row),
+            Row::Cursor(row) => self.cursor(row),
+            Row::Producer(row) => {
+                self.producers.push(self.broker.producers.restore(&row));
+                Ok(())
+            }
+            Row::Answer(row) => self.answer(row),
+            Row::Marks(row) => self.marks(row),
+            Row::Keys(row) => self.keys(row),
+        }
+    }
+
+    /// All rows were taken: the broker, at the latest of `now` and the times in the rows. What has died since is removed;
+    /// durable subscriptions are detached from now on, and producers were heard now.
+    ///
+    /// Without a row it is a new broker, with the instance of the seed.
+    ///
+    /// # Errors
+    /// [`RowError::Missing`] or [`RowError::Contradiction`].
+    pub fn finish(mut self, now: Timestamp) -> Result<Broker, RowError> {
+        if self.last.is_none() {
+            return Ok(self.broker);
+        }
+        let Some(MetaRow { instance, now: stored_at }) = self.meta else {
+            return Err(RowError::Missing { key: Key::Meta });
+        };
+        let now = now.max(self.latest);
+        (self.broker.now, self.broker.started) = (now, now);
+        let seed = Seed { instance, ..self.seed };
+        self.broker.session_config = Arc::new(SessionConfig::new(&self.broker.config, seed));
+        self.finish_producers(now)?;
+        self.finish_topics(now)?;
+        self.finish_cursors(stored_at, now)?;
+        self.broker.charge_tables();
+        Ok(self.broker)
+    }
+
+    fn topic(&mut self, row: TopicRow) -> Result<(), RowError> {
+        let number = self.topics.len() as u64;
+        if u64::from(row.topic) != number {
+            let topic = u32::try_from(number).unwrap_or(u32::MAX);
+            return Err(RowError::Missing { key: Key::Topic { topic } });
+        }
+        self.passed(row.changed_at);
+        let Broker { topics, readiness, .. } = &mut self.broker;
+        if topics.restore(&row, readiness).is_none() {
+            return Err(contradiction(Key::Topic { topic: row.topic }, "another topic has its name"));
+        }
+        self.topics.push(TopicParts { row, marks: Vec::new(), keys: Vec::new() });
+        Ok(())
+    }
+
+    fn records(&mut self, row: RecordsRow) -> Result<(), RowError> {
+        self.passed(row.last_timestamp);
+        let key = Key::Records { topic: row.topic, start: row.start };
+        let id = self.known(&key, row.topic)?;
+        let Broker { topics, memory, .. } = &mut self.broker;
+        if !topics[id].restore_records(row, memory.retired()) {
+            return Err(contradiction(key, "it does not begin where the records before it end"));
+        }
+        Ok(())
+    }
+
+    fn cursor(&mut self, row: CursorRow) -> Result<(), RowError> {
+        let key = Key::Cursor { topic: row.topic, name: row.name.clone() };
+        let id = self.known(&key, row.topic)?;
+        let Broker { topics, subscriptions, readiness, config, .. } = &mut self.broker;
+        let topic = &mut topics[id];
+        if row.delivered.last().is_some_and(|range| range.to > topic.end()) {
+            return Err(contradiction(key, "it received records beyond the end of its topic"));
+        }
+        let beginning =
+            Beginning { topic: id, start: row.cursor, cursor_id: topic.cursors.insert(row.cursor) };
+        let window_bytes = config.wire.max_window_size;
+        let terms = Terms { number: 0, window: row.window, window_bytes, dead_letter: None };
+        let key = subscriptions.insert(beginning, terms, Some(&row.name), readiness);
+        self.cursors.push((key, row));
+        Ok(())
+    }
+
+    fn answer(&mut self, row: AnswerRow) -> Result<(), RowError> {
+        let key = Key::Answer { producer: row.producer, number: row.number };
+        let index = self.producers.binary_search_by_key(&row.producer, |producer| producer.id);
+        let Some(producer) = index.ok().and_then(|index| self.producers.get(index)) else {
+            return Err(contradiction(key, "its producer has no row"));
+        };
+        if !self.broker.producers.restore_answer(*producer, row) {
+            return Err(contradiction(key, "it does not follow the answer before it"));
+        }
+        Ok(())
+    }
+
+    fn marks(&mut self, row: MarksRow) -> Result<(), RowError> {
+        let key = Key::Marks { topic: row.topic, start: row.start };
+        let end = self.known(&key, row.topic).map(|id| self.broker.topics[id].end())?;
+        let parts = self.topics.get_mut(row.topic as usize).filter(|parts| parts.row.rows_from <= row.start);
+        let is_between = row.runs.last().is_some_and(|run| run.to <= end);
+        let Some(parts) = parts.filter(|_| is_between) else {
+            return Err(contradiction(key, "its records have no row"));
+        };
+        let last = parts.marks.last().map_or(0, |run| run.to);
+        if row.runs.first().is_some_and(|run| run.from < last) {
+            return Err(contradiction(key, "its records are marked twice"));
+        }
+        parts.marks.extend(row.runs);
+        Ok(())
+    }
+
+    fn keys(&mut self, row: KeysRow) -> Result<(), RowError> {
+        let start = row.keys.first().map_or(0, |first| first.offset);
+        let key = Key::Keys { topic: row.topic, start };
+        let _ = self.known(&key, row.topic)?;
+        row.keys.last().into_iter().for_each(|last| self.passed(last.accepted));
+        let Some(parts) = self.topics.get_mut(row.topic as usize) else {
+            return Err(contradiction(key, "its topic has no row"));
+        };
+        if parts.keys.last().is_some_and(|last| last.offset >= start) {
+            return Err(contradiction(key, "one of its keys has another row"));
+        }
+        parts.keys.extend(row.keys);
+        Ok(())
+    }
+
+    fn finish_producers(&mut self, now: Timestamp) -> Result<(), RowError> {
+        let Broker { producers, memory, .. } = &mut self.broker;
+        if let Some(lacking) = self.producers.iter().find(|one| !producers.is_restored(**one)) {
+            let key = Key::Producer { producer: lacking.id };
+            return Err(contradiction(key, "some of its answers have no row"));
+        }
+        producers.restored(now);
+        memory.charge_producers(producers.footprint());
+        Ok(())
+    }
+
+    fn finish_topics(&mut self, now: Timestamp) -> Result<(), RowError> {
+        let Broker { topics, memory, .. } = &mut self.broker;
+        let hash_key = topics.hash_key();
+        for parts in &self.topics {
+            let id = TopicId(parts.row.topic);
+            let restored = topics[id].restore_parts(now, parts, hash_key, memory.retired());
+            restored.map_err(|what| contradiction(Key::Topic { topic: parts.row.topic }, what))?;
+            topics.settle(id, memory);
+        }
+        Ok(())
+    }
+
+    fn finish_cursors(&mut self, stored_at: Timestamp, now: Timestamp) -> Result<(), RowError> {
+        let Broker { subscriptions, memory, .. } = &mut self.broker;
+        for (key, row) in self.cursors.drain(..) {
+            let name = Key::Cursor { topic: row.topic, name: row.name.clone() };
+            subscriptions[key].restore(row, stored_at, now);
+            if !subscriptions[key].is_consistent() {
+                return Err(contradiction(name, "its cursor is not where it may be"));
+            }
+            subscriptions.settle(key, memory);
+            subscriptions.schedule_expiry(key);
+        }
+        Ok(())
+    }
+
+    /// The topic of a row.
+    fn known(&self, key: &Key, topic: u32) -> Result<TopicId, RowError> {
+        let id = self.broker.topics.nth(topic);
+        id.ok_or_else(|| contradiction(key.clone(), "its topic has no row"))
+    }
+
+    /// The broker had this time.
+    fn passed(&mut self, time: Timestamp) {
+        self.latest = self.latest.max(time);
+    }
+}
+
+const fn contradiction(key: Key, what: &'static str) -> RowError {
+    RowError::Contradiction { key, what }
+}

@@ -1,0 +1,36 @@
+//! The rows of a broker.
+
+use super::Broker;
+use super::producers::Producers;
+use super::subscriptions::Subscriptions;
+use super::topics::Topics;
+use crate::store::{CursorRow, MetaRow, Row};
+use crate::topic::Topic;
+
+/// Everything that survives a restart, in the order of the keys.
+pub(super) fn rows(broker: &Broker) -> impl Iterator<Item = Row> {
+    let Broker { session_config, now, topics, subscriptions, producers, .. } = broker;
+    let meta = Row::Meta(MetaRow { instance: session_config.instance, now: *now });
+    core::iter::once(meta)
+        .chain(numbered(topics).map(|(number, topic)| Row::Topic(topic.row(number))))
+        .chain(numbered(topics).flat_map(|(number, topic)| topic.records_rows(number)).map(Row::Records))
+        .chain(cursors(subscriptions).into_iter().map(Row::Cursor))
+        .chain(producer_rows(producers))
+        .chain(numbered(topics).flat_map(|(number, topic)| topic.marks_rows(number)).map(Row::Marks))
+        .chain(numbered(topics).flat_map(|(number, topic)| topic.keys_rows(number)).map(Row::Keys))
+}
+
+fn numbered(topics: &Topics) -> impl Iterator<Item = (u32, &Topic)> {
+    (0..).zip(topics.iter())
+}
+
+fn cursors(subscriptions: &Subscriptions) -> Vec<CursorRow> {
+    let stopped = subscriptions.stopped_micros();
+    let mut rows: Vec<_> = subscriptions.iter().filter_map(|one| one.row(stopped)).collect();
+    rows.sort_unstable_by(|a, b| (a.topic, &a.name).cmp(&(b.topic, &b.name)));
+    rows
+}
+
+fn producer_rows(producers: &Producers) -> impl Iterator<Item = Row> {
+    producers.rows().map(Row::Producer).chain(producers.answer_rows().map(Row::Answer))
+}

@@ -1,0 +1,44 @@
+//! A topic's rows.
+
+use zaichik_proto::Timestamp;
+
+use super::Topic;
+use crate::store::{KeysRow, MarksRow, RecordsRow, TopicRow};
+
+impl Topic {
+    /// The topic itself; `topic` is its number.
+    pub(crate) fn row(&self, topic: u32) -> TopicRow {
+        TopicRow {
+            topic,
+            name: Box::from(&*self.name),
+            settings: self.settings,
+            explicit: self.explicit,
+            rows_from: self.log.rows_from(),
+            first: self.log.first().offset,
+            hidden_below: self.hidden_below,
+            limit_end: self.limit_end,
+            changed_at: Timestamp::from_micros(self.log.changed_at()),
+            eras: self.keys.as_ref().map(|keys| keys.eras()).unwrap_or_default(),
+        }
+    }
+
+    /// Its records.
+    pub(crate) fn records_rows(&self, topic: u32) -> impl Iterator<Item = RecordsRow> {
+        self.log.records_rows(topic)
+    }
+
+    /// What became of them.
+    pub(crate) fn marks_rows(&self, topic: u32) -> impl Iterator<Item = MarksRow> {
+        self.log.marks_rows(topic)
+    }
+
+    /// The remembered keys whose record has no row.
+    pub(crate) fn keys_rows(&self, topic: u32) -> impl Iterator<Item = KeysRow> {
+        let gone = |offset: u64| !self.log.holds(offset);
+        let mut keys = self.keys.iter().flat_map(move |keys| keys.remembered_keys(gone));
+        core::iter::from_fn(move || {
+            let keys: Vec<_> = keys.by_ref().take(KeysRow::MAX_KEYS).collect();
+            (!keys.is_empty()).then_some(KeysRow { topic, keys })
+        })
+    }
+}

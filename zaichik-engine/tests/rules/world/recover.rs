@@ -1,0 +1,47 @@
+//! A broker that ends, and is restored from its rows.
+
+use zaichik_engine::store::{Row, RowError};
+use zaichik_engine::{Broker, Restore, Seed, Timestamp};
+
+use super::World;
+
+impl World {
+    /// The broker ends without a word, and one that is restored from its rows takes its place, at the time `now` of its
+    /// clock.
+    pub(crate) fn recover_at(&mut self, now: Timestamp) {
+        self.settle();
+        let rows: Vec<Row> = self.broker.rows().collect();
+        let restored = self.restore(&encoded(&rows), now).expect("consistent rows");
+        restored.verify().expect("a consistent broker");
+        for end in &self.ends {
+            let mut pipe = end.pipe.borrow_mut();
+            pipe.is_closed = true;
+            pipe.from_broker.clear();
+        }
+        self.connections.replace(restored);
+    }
+
+    /// The same at the time of the world.
+    pub(crate) fn recover(&mut self) {
+        self.recover_at(self.now);
+    }
+
+    /// A broker from keys and values.
+    pub(crate) fn restore(&self, rows: &[(Vec<u8>, Vec<u8>)], now: Timestamp) -> Result<Broker, RowError> {
+        // Another instance, and another key for hashing: the first one comes from the rows.
+        let mut restore = Restore::new(self.broker.config().clone(), Seed::new(1, 2))?;
+        rows.iter().try_for_each(|(key, value)| restore.row(key, value))?;
+        restore.finish(now)
+    }
+}
+
+/// The keys and values of rows.
+pub(crate) fn encoded(rows: &[Row]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let bytes = |row: &Row| {
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        row.key().encode(&mut key);
+        row.encode(&mut value);
+        (key, value)
+    };
+    rows.iter().map(bytes).collect()
+}
