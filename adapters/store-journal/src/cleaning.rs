@@ -1,0 +1,123 @@
+//! Decides what of the oldest segment is written again, so that the segment can be removed.
+//!
+//! Rows that live for long keep their segment, with everything in it that is superfluous. When the superfluous part of the
+//! journal is too large, what lives in the oldest segment is written again, with later commits. Segments become
+//! superfluous in their order, so a row moves at most once while all of the journal is rewritten, and what removed a row
+//! is never gone before the row.
+
+use crate::index::{Index, Key, Place};
+use crate::outline::Outline;
+use crate::planted::{Defect, is_planted};
+use crate::table::{Entries, Entry, row_bytes};
+
+/// A commit may move this many times the bytes that the commits before it have brought.
+pub const MOVED_PER_BROUGHT: u64 = 2;
+/// What a commit moves at most in bytes, but for a single longer row.
+pub const MAX_MOVED: u64 = 4 << 20;
+
+/// The segment that is being cleaned.
+#[derive(Debug, Default)]
+pub(crate) struct Cleaning {
+    segment: u64,
+    /// What lived in it when cleaning began, the next row last.
+    rows: Vec<(Key, Place)>,
+    credit: u64,
+    moved: u64,
+}
+
+/// What is moved with a commit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Moves {
+    /// The number of rows of the segment that are done with it.
+    rows: usize,
+    bytes: u64,
+}
+
+impl Cleaning {
+    /// The segment whose outline is needed to go on, if there is too much that is superfluous.
+    ///
+    /// That is: more than two fifths of what lives, and more than one segment. If all that lives stays for good, cleaning
+    /// keeps up with what is written at one half. Before that, when rows without anything superfluous between them are
+    /// moved for the first time, it grows to nine tenths.
+    pub(crate) fn wants(&self, index: &Index, active: u64, segment_bytes: u64) -> Option<u64> {
+        let total = index.total();
+        let allowed = total
+            .live
+            .saturating_add(total.live / 5)
+            .saturating_add(total.live / 5)
+            .saturating_add(segment_bytes);
+        let oldest = index.oldest_live().filter(|oldest| *oldest < active)?;
+        (self.rows.is_empty() && total.written > allowed).then_some(oldest)
+    }
+
+    /// Begins with this segment.
+    pub(crate) fn start(&mut self, outline: &Outline, index: &Index) {
+        self.segment = outline.segment();
+        self.rows.clear();
+        for (at, _, table) in outline.frames() {
+            let values = at.saturating_add(crate::frame::HEADER as u64);
+            for entry in Entries::new(table).flatten() {
+                let Entry::Put { key, at, .. } = entry else { continue };
+                let at = values.saturating_add(u64::from(at));
+                let place =
+                    index.get(key).filter(|place| place.segment == self.segment && u64::from(place.at) == at);
+                if let Some(place) = place {
+                    self.rows.push((Key::copy(key), place));
+                }
+            }
+        }
+        self.rows.reverse();
+        if is_planted(Defect::CleaningDropsRow) {
+            self.rows.pop();
+        }
+    }
+
+    /// Nothing is to be cleaned now: what commits brought does not count for later.
+    pub(crate) fn rest(&mut self) {
+        if self.rows.is_empty() {
+            self.credit = 0;
+        }
+    }
+
+    /// The rows that the next commit moves, and a summary for [`Self::moved`].
+    pub(crate) fn plan(&self, index: &Index) -> (Vec<(Key, Place)>, Moves) {
+        let mut moves = Moves::default();
+        let mut rows = Vec::new();
+        for (key, place) in self.rows.iter().rev() {
+            if index.get(key.as_slice()) == Some(*place) {
+                let bytes = row_bytes(key.as_slice(), place.len);
+                let sum = moves.bytes.saturating_add(bytes);
+                let is_alone = moves.bytes == 0 && self.credit >= MAX_MOVED;
+                if sum > self.credit && !is_alone {
+                    break;
+                }
+                moves.bytes = sum;
+                rows.push((key.clone(), *place));
+            }
+            moves.rows = moves.rows.saturating_add(1);
+        }
+        (rows, moves)
+    }
+
+    /// A commit that moved this, and brought so many bytes itself, is durable.
+    pub(crate) fn moved(&mut self, moves: Moves, brought: u64) {
+        self.rows.truncate(self.rows.len().saturating_sub(moves.rows));
+        self.moved = self.moved.saturating_add(moves.bytes);
+        let earned = brought.saturating_mul(MOVED_PER_BROUGHT);
+        self.credit = self.credit.saturating_sub(moves.bytes).saturating_add(earned).min(MAX_MOVED);
+    }
+
+    /// The bytes that were moved up to now.
+    pub(crate) const fn moved_bytes(&self) -> u64 {
+        self.moved
+    }
+
+    /// The oldest segment that is still needed.
+    pub(crate) fn oldest(&self, index: &Index, active: u64) -> u64 {
+        if is_planted(Defect::CleaningDropsRow) && self.rows.is_empty() && self.segment < active {
+            let next = self.segment.saturating_add(1);
+            return index.oldest_live().unwrap_or(active).clamp(next, active.max(next));
+        }
+        index.oldest_live().unwrap_or(active).min(active)
+    }
+}

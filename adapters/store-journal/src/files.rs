@@ -1,0 +1,178 @@
+//! The directory of the file system.
+
+#![expect(clippy::disallowed_types, reason = "files are what this module is about")]
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use crate::disk::{Disk, Effect, File};
+use crate::error::{OpenError, failed};
+
+/// How many files are kept open.
+const MAX_OPEN: usize = 64;
+/// Its holder is the owner of the directory; it contains the holder's process id.
+const LOCK: &str = "LOCK";
+
+/// A directory that this process has locked.
+#[derive(Debug)]
+pub struct Files {
+    path: PathBuf,
+    lock: fs::File,
+    open: BTreeMap<File, fs::File>,
+    /// The file with writes that were not synced; its handle stays open, because the sync's error is told to it.
+    written: Option<File>,
+}
+
+impl Files {
+    /// Locks the directory; creates it if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Locked`]; [`OpenError::Foreign`] if it has no store, but other files; [`OpenError::Store`] if the
+    /// operating system refuses.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let doing = |error: io::Error| OpenError::Store(failed("open", path.display(), &error));
+        fs::create_dir_all(path).map_err(doing)?;
+        refuse_foreign(path)?;
+        loop {
+            let mut options = OpenOptions::new();
+            let options = options.read(true).write(true).create(true).truncate(false);
+            let mut lock = options.open(path.join(LOCK)).map_err(doing)?;
+            match lock.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let mut pid = String::new();
+                    let read = lock.read_to_string(&mut pid);
+                    let pid = read.ok().map(|_| pid.trim().to_owned()).filter(|pid| !pid.is_empty());
+                    return Err(OpenError::Locked {
+                        path: path.to_owned(),
+                        pid: pid.unwrap_or_else(|| "unknown".to_owned()),
+                    });
+                }
+                Err(TryLockError::Error(error)) => return Err(doing(error)),
+            }
+            if !is_at(&lock, &path.join(LOCK)) {
+                // It was removed before it was locked.
+                continue;
+            }
+            lock.set_len(0).map_err(doing)?;
+            lock.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(doing)?;
+            return Ok(Self { path: path.to_owned(), lock, open: BTreeMap::new(), written: None });
+        }
+    }
+
+    fn file(&mut self, file: File) -> io::Result<&mut fs::File> {
+        if self.open.len() >= MAX_OPEN && !self.open.contains_key(&file) {
+            let written = self.written;
+            self.open.retain(|file, _| Some(*file) == written);
+        }
+        match self.open.entry(file) {
+            std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                let handle =
+                    OpenOptions::new().read(true).write(true).open(self.path.join(file.to_string()))?;
+                Ok(entry.insert(handle))
+            }
+        }
+    }
+}
+
+impl Disk for Files {
+    fn run(&mut self, effect: Effect<'_>) -> io::Result<()> {
+        match effect {
+            Effect::Create(file) => {
+                let path = self.path.join(file.to_string());
+                let handle =
+                    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+                self.open.insert(file, handle);
+                Ok(())
+            }
+            Effect::Write { file, at, bytes } => {
+                self.written = Some(file);
+                let handle = self.file(file)?;
+                handle.seek(SeekFrom::Start(at))?;
+                handle.write_all(bytes)
+            }
+            Effect::Truncate { file, len } => self.file(file)?.set_len(len),
+            Effect::Sync(file) => self.file(file)?.sync_data(),
+            Effect::SyncDirectory => sync_directory(&self.path),
+            Effect::Remove(file) => {
+                self.open.remove(&file);
+                fs::remove_file(self.path.join(file.to_string()))
+            }
+        }
+    }
+
+    fn read(&mut self, file: File, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let handle = self.file(file)?;
+        handle.seek(SeekFrom::Start(at))?;
+        let mut done = 0_usize;
+        loop {
+            match handle.read(bytes.get_mut(done..).unwrap_or_default()) {
+                Ok(0) => return Ok(done),
+                Ok(read) => done = done.saturating_add(read),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn files(&mut self) -> io::Result<Vec<(File, u64)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if let Some(file) = entry.file_name().to_str().and_then(File::named) {
+                files.push((file, entry.metadata()?.len()));
+            }
+        }
+        Ok(files)
+    }
+
+    fn is_ours(&mut self) -> bool {
+        is_at(&self.lock, &self.path.join(LOCK))
+    }
+}
+
+/// A directory in which only somebody else has files is not a place for a store.
+fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
+    let doing = |error: io::Error| OpenError::Store(failed("list", path.display(), &error));
+    let mut foreign = None;
+    for entry in fs::read_dir(path).map_err(doing)? {
+        let name = entry.map_err(doing)?.file_name();
+        let name = name.to_string_lossy();
+        match File::named(&name) {
+            Some(File::Identity) => return Ok(()),
+            Some(_) => {}
+            None if name == LOCK || name == "lost+found" => {}
+            None => foreign = Some(name.into_owned()),
+        }
+    }
+    foreign.map_or(Ok(()), |entry| Err(OpenError::Foreign { path: path.to_owned(), entry }))
+}
+
+/// Whether this is the file with this path.
+#[cfg(unix)]
+fn is_at(file: &fs::File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let (Ok(file), Ok(path)) = (file.metadata(), fs::metadata(path)) else { return false };
+    (file.dev(), file.ino()) == (path.dev(), path.ino())
+}
+
+/// A locked file cannot be removed elsewhere.
+#[cfg(not(unix))]
+const fn is_at(_: &fs::File, _: &Path) -> bool {
+    true
+}
+
+#[cfg(unix)]
+fn sync_directory(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
+}
+
+/// Elsewhere a file's own sync makes its name durable.
+#[cfg(not(unix))]
+fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
+}

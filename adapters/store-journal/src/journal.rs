@@ -1,0 +1,335 @@
+//! The journal: rows in a directory, which commits change as a whole or not at all.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::io;
+
+use crate::cleaning::{Cleaning, Moves};
+use crate::disk::{Disk, Effect, File};
+use crate::error::{Damage, StoreError, failed, is_full};
+use crate::files::Files;
+use crate::floor::Floor;
+use crate::frame::{Draft, HEADER, MAX_FRAME, Stamp, TooLong};
+use crate::index::Index;
+use crate::op::Op;
+use crate::options::Options;
+use crate::outline::Outline;
+use crate::planted::{Defect, is_planted};
+use crate::recovery::{corrupt, outline, read_row};
+use crate::segment::{FORMAT, SegmentHeader};
+
+mod opening;
+mod reserve;
+mod rows;
+
+/// An open journal.
+///
+/// It belongs to one thread: [`commit`](Self::commit) returns when the commit is durable. Memory: 60 to 80 bytes a row,
+/// the length of each key above 13 bytes, the outline of the segment that is being written (a seventh of it with rows of
+/// 200 bytes in commits of their own), and twice the longest commit.
+#[derive(Debug)]
+pub struct Journal<D = Files> {
+    disk: D,
+    options: Options,
+    store: u128,
+    index: Index,
+    cleaning: Cleaning,
+    /// The segment that is being written.
+    active: Outline,
+    /// Whether the next frame begins a new segment in any case.
+    is_sealed: bool,
+    /// The last commit's.
+    stamp: Stamp,
+    draft: Draft,
+    floor: Floor,
+    lengths: BTreeMap<u64, u64>,
+    /// Segments that are not needed any more.
+    obsolete: Vec<u64>,
+    reserve: reserve::Reserve,
+    is_failed: bool,
+}
+
+/// What a journal consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Info {
+    /// How many rows there are.
+    pub rows: usize,
+    /// The bytes of these rows, with their keys and what the journal adds to each.
+    pub live_bytes: u64,
+    /// The segments that are needed.
+    pub segments: usize,
+    /// The bytes of these segments.
+    pub bytes: u64,
+    /// The sequence of the last commit.
+    pub sequence: u64,
+    /// How often the directory was opened, this time included.
+    pub epoch: u64,
+    /// The bytes of rows that were moved since the directory was opened, so that segments can be removed.
+    pub moved_bytes: u64,
+    /// Whether the reserve had to be given back because there was no space.
+    pub is_full: bool,
+}
+
+impl<D: Disk> Journal<D> {
+    /// Makes these operations durable, all or none. Takes as long as the disk.
+    ///
+    /// With them it moves up to twice the bytes that earlier commits brought (see [`MOVED_PER_BROUGHT`](crate::MOVED_PER_BROUGHT)).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Fenced`], [`StoreError::Full`] and [`StoreError::TooLong`] change nothing. After
+    /// [`StoreError::Failed`] and [`StoreError::Corrupt`] the journal accepts no more commits.
+    pub fn commit(&mut self, ops: &[Op<'_>]) -> Result<(), StoreError> {
+        self.transact(|draft| {
+            for op in ops {
+                match *op {
+                    Op::Put { key, value } => draft.put(key, value)?,
+                    Op::Remove { key } => draft.remove(key)?,
+                    Op::Trim { topic, from, to } => draft.trim(topic, from, to),
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes what `fill` drafts durable.
+    fn transact(&mut self, fill: impl FnOnce(&mut Draft) -> Result<(), TooLong>) -> Result<(), StoreError> {
+        if self.is_failed {
+            let error = io::Error::other(
+                "the storage directory failed before; start again to read back what is durable",
+            );
+            return Err(StoreError::Failed(error));
+        }
+        if !self.disk.is_ours() {
+            return Err(StoreError::Fenced);
+        }
+        let moves = self.draft_moves()?;
+        let before = self.draft.content_bytes();
+        fill(&mut self.draft).map_err(too_long)?;
+        let brought = self.draft.content_bytes().saturating_sub(before);
+        let oldest = self.cleaning.oldest(&self.index, self.active.segment().max(1));
+        let stamp = Stamp { sequence: self.stamp.sequence.saturating_add(1), oldest, ..self.stamp };
+        match self.append(stamp) {
+            Err(StoreError::Full) if self.make_room(brought)? => self.append(stamp)?,
+            other => other?,
+        }
+        self.cleaning.moved(moves, brought);
+        self.index.forget_below(oldest);
+        let needed = self.lengths.split_off(&oldest);
+        self.obsolete.extend(core::mem::replace(&mut self.lengths, needed).into_keys());
+        Ok(())
+    }
+
+    /// Drafts a frame with what is moved.
+    fn draft_moves(&mut self) -> Result<Moves, StoreError> {
+        self.draft.clear();
+        let (rows, moves) = self.cleaning.plan(&self.index);
+        for (key, place) in rows {
+            let value =
+                read_row(&mut self.disk, key.as_slice(), place).inspect_err(|_| self.is_failed = true)?;
+            self.draft.put(key.as_slice(), &[&value]).map_err(too_long)?;
+        }
+        Ok(moves)
+    }
+
+    /// Writes what is drafted, and applies it once it is durable.
+    fn append(&mut self, stamp: Stamp) -> Result<(), StoreError> {
+        if self.draft.frame_bytes() > MAX_FRAME {
+            return Err(StoreError::TooLong);
+        }
+        let end = self.active.end.saturating_add(self.draft.frame_bytes());
+        let is_new = self.is_sealed || (self.active.last.is_some() && end > self.options.segment_bytes);
+        let started = if is_new { Some(self.start_segment(stamp.sequence)?) } else { None };
+        let site = started.as_ref().unwrap_or(&self.active).site();
+        let file = File::Segment(site.segment);
+        let (header, frame) = self.draft.finish(site, stamp).map_err(too_long)?;
+        let encoded = frame.get(..HEADER).unwrap_or_default().to_vec();
+        let written = self.disk.run(Effect::Write { file, at: site.at, bytes: frame });
+        self.checked("write", file, written)?;
+        if is_planted(Defect::RemovedTooEarly) {
+            for number in self.lengths.range(..stamp.oldest).map(|(number, _)| *number) {
+                self.disk.run(Effect::Remove(File::Segment(number))).map_err(StoreError::Failed)?;
+            }
+        }
+        self.sync(file)?;
+        if is_new && !is_planted(Defect::CreationNotSynced) {
+            self.run("sync", "the storage directory", Effect::SyncDirectory)?;
+        }
+        // Durable from here on.
+        if let Some(started) = started {
+            self.active = started;
+            self.is_sealed = false;
+        }
+        let values = site.at.saturating_add(HEADER as u64);
+        let table = self.draft.table();
+        self.index
+            .apply(site.segment, values, table)
+            .map_err(|_| corrupt(site.segment, site.at, Damage::Malformed))?;
+        self.active.push(header, &encoded, table);
+        self.lengths.insert(site.segment, self.active.end);
+        self.stamp = stamp;
+        Ok(())
+    }
+
+    /// Ends the segment that is being written, and creates the next one.
+    fn start_segment(&mut self, first: u64) -> Result<Outline, StoreError> {
+        let number = self.active.segment();
+        if !self.is_sealed && self.active.is_worth_it() {
+            let file = File::Segment(number);
+            let outline = self.active.encode();
+            self.run("write", file, Effect::Write { file, at: self.active.end, bytes: &outline })?;
+            self.lengths.insert(number, self.active.end.saturating_add(outline.len() as u64));
+        }
+        // The next segment may exist from here on, even if there is no space for it. A frame in this one would contradict
+        // the next one's header.
+        self.is_sealed = true;
+        let next = number.saturating_add(1);
+        let file = File::Segment(next);
+        self.run("create", file, Effect::Create(file))?;
+        let header = SegmentHeader { format: FORMAT, store: self.store, segment: next, first };
+        self.run("write", file, Effect::Write { file, at: 0, bytes: &header.encode() })?;
+        Ok(Outline::new(self.store, next))
+    }
+
+    fn sync(&mut self, file: File) -> Result<(), StoreError> {
+        let mut synced = self.disk.run(Effect::Sync(file));
+        if synced.is_err() && is_planted(Defect::SyncErrorForgotten) {
+            synced = self.disk.run(Effect::Sync(file));
+        }
+        // No space now would mean that earlier writes are lost, as after any other error.
+        synced.map_err(|error| {
+            self.is_failed = true;
+            failed("sync", file, &error)
+        })
+    }
+
+    fn run(
+        &mut self,
+        doing: &str,
+        what: impl core::fmt::Display,
+        effect: Effect<'_>,
+    ) -> Result<(), StoreError> {
+        if let Effect::Sync(file) = effect {
+            return self.sync(file);
+        }
+        let done = self.disk.run(effect);
+        self.checked(doing, what, done)
+    }
+
+    /// No space is an error like another for a sync, but leaves a write to be repeated.
+    fn checked(
+        &mut self,
+        doing: &str,
+        what: impl core::fmt::Display,
+        done: io::Result<()>,
+    ) -> Result<(), StoreError> {
+        done.map_err(|error| {
+            if is_full(&error) {
+                return StoreError::Full;
+            }
+            self.is_failed = true;
+            failed(doing, what, &error)
+        })
+    }
+
+    /// Does what need not be done while a commit waits: raises the floor, removes a segment, prepares cleaning, restores
+    /// the reserve. Each call does at most one of each. To be called after each commit, and now and then if there is none.
+    ///
+    /// `now` is the time since any fixed moment.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Failed`] and [`StoreError::Corrupt`], after which the journal accepts no more commits.
+    pub fn tend(&mut self, now: Duration) -> Result<(), StoreError> {
+        if self.is_failed {
+            return Ok(());
+        }
+        if let Some((at, slot)) = self.floor.raise(self.store, self.stamp.sequence, now) {
+            let file = File::Floor;
+            match self.run("write", file, Effect::Write { file, at, bytes: &slot }) {
+                // The floor stays lower than it could be.
+                Err(StoreError::Full) => {}
+                other => other.and_then(|()| self.run("sync", file, Effect::Sync(file)))?,
+            }
+        }
+        self.remove_obsolete()?;
+        if let Some(number) =
+            self.cleaning.wants(&self.index, self.active.segment(), self.options.segment_bytes)
+        {
+            let len = self.lengths.get(&number).copied().unwrap_or(0);
+            let found =
+                outline(&mut self.disk, self.store, number, len).inspect_err(|_| self.is_failed = true)?;
+            self.cleaning.start(&found.1, &self.index);
+        } else {
+            self.cleaning.rest();
+        }
+        self.restore_reserve(now)
+    }
+
+    /// Removes a segment that is not needed any more.
+    fn remove_obsolete(&mut self) -> Result<bool, StoreError> {
+        let Some(number) = self.obsolete.pop() else { return Ok(false) };
+        let file = File::Segment(number);
+        match self.disk.run(Effect::Remove(file)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                self.is_failed = true;
+                Err(failed("remove", file, &error))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Shows all rows, in the order of their keys.
+    ///
+    /// # Errors
+    ///
+    /// What `show` returns; [`StoreError::Corrupt`] if a row does not have its checksum.
+    pub fn rows<E: From<StoreError>>(
+        &mut self,
+        mut show: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (key, place) in self.index.rows() {
+            let value = read_row(&mut self.disk, key, place)?;
+            show(key, &value)?;
+        }
+        Ok(())
+    }
+
+    /// The value of a row.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`] if it does not have its checksum, [`StoreError::Failed`] if it cannot be read.
+    pub fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.index.get(key).map(|place| read_row(&mut self.disk, key, place)).transpose()
+    }
+
+    /// What the journal consists of.
+    pub fn info(&self) -> Info {
+        Info {
+            rows: self.index.len(),
+            live_bytes: self.index.total().live,
+            segments: self.lengths.len(),
+            bytes: self.lengths.values().fold(0, |sum, len| sum.saturating_add(*len)),
+            sequence: self.stamp.sequence,
+            epoch: self.stamp.epoch,
+            moved_bytes: self.cleaning.moved_bytes(),
+            is_full: self.reserve.is_missing(),
+        }
+    }
+
+    /// The disk, to look at.
+    #[cfg(test)]
+    pub(crate) const fn disk_mut(&mut self) -> &mut D {
+        &mut self.disk
+    }
+
+    /// The disk.
+    pub fn into_disk(self) -> D {
+        self.disk
+    }
+}
+
+fn too_long(_: TooLong) -> StoreError {
+    StoreError::TooLong
+}

@@ -1,0 +1,9 @@
+//! Properties of the journal on a disk that loses power, fills up and fails.
+
+mod crash;
+mod damage;
+mod faults;
+#[cfg(feature = "planted")]
+mod planted;
+mod size;
+mod workload;

@@ -1,0 +1,111 @@
+//! The journal in a directory of the file system.
+
+use std::fs;
+use std::path::PathBuf;
+
+use zaichik_store_journal::{Files, Journal, Op, OpenError, Options, StoreError, check};
+
+/// A directory that is removed at the end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("zaichik-journal-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn open(&self) -> Result<Journal, OpenError> {
+        Journal::open(&self.0, Options { segment_bytes: 4096, reserve_bytes: 100_000, ..Options::new(7) })
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn rows_are_there_again_after_the_journal_was_closed() {
+    let directory = Directory::new("again");
+    for round in 0..20_u8 {
+        let mut journal = directory.open().unwrap();
+        let mut rows = 0;
+        journal
+            .rows(|key, value| {
+                assert_eq!((key, value), ([4, rows].as_slice(), [rows; 300].as_slice()));
+                rows += 1;
+                Ok::<_, StoreError>(())
+            })
+            .unwrap();
+        assert_eq!(rows, round);
+        journal.commit(&[Op::Put { key: &[4, round], value: &[&[round; 100], &[round; 200]] }]).unwrap();
+        journal.tend(std::time::Duration::ZERO).unwrap();
+    }
+    let report = check(&mut Files::open(&directory.0).unwrap()).unwrap().unwrap();
+    assert_eq!((report.rows, report.sequence, report.floor), (20, 40, 40));
+    assert_eq!(fs::metadata(directory.0.join("RESERVE")).unwrap().len(), 100_000);
+}
+
+#[test]
+fn a_second_owner_is_refused_and_hears_who_is_the_first() {
+    let directory = Directory::new("locked");
+    let _first = directory.open().unwrap();
+    let error = directory.open().unwrap_err();
+    assert!(
+        matches!(&error, OpenError::Locked { pid, .. } if *pid == std::process::id().to_string()),
+        "{error}"
+    );
+    assert!(error.to_string().contains(&directory.0.display().to_string()));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_owner_whose_lock_was_removed_stores_nothing_more() {
+    let directory = Directory::new("stolen");
+    let mut first = directory.open().unwrap();
+    fs::remove_file(directory.0.join("LOCK")).unwrap();
+    let mut second = directory.open().unwrap();
+    assert!(matches!(first.commit(&[]), Err(StoreError::Fenced)));
+    second.commit(&[Op::Remove { key: &[1] }]).unwrap();
+}
+
+#[test]
+fn a_directory_with_other_files_is_refused() {
+    let directory = Directory::new("foreign");
+    fs::create_dir_all(&directory.0).unwrap();
+    fs::write(directory.0.join("letter.txt"), "dear").unwrap();
+    let error = directory.open().unwrap_err();
+    assert!(matches!(&error, OpenError::Foreign { entry, .. } if entry == "letter.txt"), "{error}");
+    assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 1);
+    fs::remove_file(directory.0.join("letter.txt")).unwrap();
+    drop(directory.open().unwrap());
+    fs::write(directory.0.join("letter.txt"), "dear").unwrap();
+    directory.open().unwrap();
+}
+
+#[test]
+fn a_directory_of_another_version_is_refused() {
+    let directory = Directory::new("version");
+    drop(directory.open().unwrap());
+    fs::write(directory.0.join("FORMAT"), "zaichik journal\nformat 2\n").unwrap();
+    let error = directory.open().unwrap_err();
+    assert_eq!(error.to_string(), "the storage directory has format 2, but this version reads format 1");
+}
+
+#[test]
+fn a_damaged_segment_is_named_with_its_place() {
+    let directory = Directory::new("damaged");
+    let mut journal = directory.open().unwrap();
+    for round in 0..3_u8 {
+        journal.commit(&[Op::Put { key: &[4, round], value: &[&[round; 300]] }]).unwrap();
+    }
+    drop(journal);
+    let path = directory.0.join("segment-0000000001");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[200] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let error = directory.open().unwrap_err().to_string();
+    assert!(error.starts_with("segment-0000000001 is damaged at byte 112: a commit is not valid"), "{error}");
+}
