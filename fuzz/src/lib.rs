@@ -29,7 +29,7 @@ pub use client::client;
 pub use compaction::compaction;
 pub use decode::{decode_client, decode_server};
 pub use handshake::handshake;
-pub use model::engine;
+pub use model::{engine, restart};
 pub use rows::rows;
 pub use session::session;
 
@@ -44,6 +44,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("decode_server", decode_server),
     ("engine", engine),
     ("handshake", handshake),
+    ("restart", restart),
     ("rows", rows),
     ("session", session),
 ];

@@ -42,11 +42,20 @@ pub fn engine(data: &[u8]) {
     check(&Script::from_bytes(data));
 }
 
+/// Restarts the broker in the middle of the script that these bytes encode, and compares it with the one before.
+///
+/// # Panics
+/// If the two differ, or as [`check`].
+pub fn restart(data: &[u8]) {
+    script::check_twins(&Script::from_bytes(data));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::{check, scripts};
+    use crate::model::script::check_twins;
 
     /// Number of scripts: `PROPTEST_CASES=1000000 cargo test --release -p zaichik-fuzz --lib the_engine_does`.
     fn cases() -> u32 {
@@ -59,6 +68,11 @@ mod tests {
         #[test]
         fn the_engine_does_what_the_model_does(script in scripts()) {
             check(&script);
+        }
+
+        #[test]
+        fn a_restored_broker_does_what_the_one_before_does(script in scripts()) {
+            check_twins(&script);
         }
     }
 }

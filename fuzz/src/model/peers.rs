@@ -61,8 +61,9 @@ impl Peers {
         self.connect(peer);
     }
 
-    /// The broker ends, and another one is restored from its rows; every connection is replaced.
-    pub(crate) fn restart(&mut self) {
+    /// The broker ends, and another one is restored from its rows; every connection is replaced. Returns the broker that
+    /// was to end, with other connections.
+    pub(crate) fn restart(&mut self) -> Self {
         for peer in &self.all {
             self.connections.detach(peer.connection);
         }
@@ -78,10 +79,16 @@ impl Peers {
         self.counted = self.counts();
         let now = self.connections.now;
         let restored = crate::restored::restored(&self.connections.broker, &self.config, now);
-        self.connections.replace(restored);
+        let ended = std::mem::replace(&mut self.connections.broker, restored);
+        let mut before = Self::new(self.config.clone(), 0, now.as_micros());
+        before.connections.replace(ended);
+        self.connections.restarted();
         for peer in 0..self.all.len() {
             self.connect(peer);
+            before.all.push(Peer::default());
+            before.connect(peer);
         }
+        before
     }
 
     /// Housekeeping until nothing is due.

@@ -37,6 +37,13 @@ impl Expected {
 }
 
 impl Received {
+    /// As text, the events of each subscription together: the order of several ones is that of parts of logs.
+    pub(crate) fn sorted(&self) -> String {
+        let mut events: Vec<_> = self.events.iter().collect();
+        events.sort_by_key(|(number, _)| *number);
+        format!("{:?} {events:?} {}", self.answers, self.refused_silently)
+    }
+
     pub(crate) fn frame(&mut self, frame: &ServerFrame<'_>, expected: &mut Expected) {
         if let Some((request, answer)) = decode::answer(frame) {
             expected.answered(request);

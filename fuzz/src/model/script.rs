@@ -7,7 +7,7 @@ use crate::model::action::Action;
 use crate::model::broker::Model;
 use crate::model::encode::config;
 use crate::model::peers::Peers;
-use crate::model::words::{Answer, Bounds, Settings};
+use crate::model::words::{Answer, Bounds, FOREVER, Settings, Subscribe};
 
 /// Number of connections of every script.
 pub(crate) const PEERS: usize = 3;
@@ -46,18 +46,44 @@ impl std::fmt::Debug for Script {
     }
 }
 
+/// Like [`check`]. From the first restart on, the broker that ended goes on beside the one that was restored from its rows,
+/// and both must send the same to everybody.
+///
+/// # Panics
+/// As [`check`], or if the two differ.
+pub(crate) fn check_twins(script: &Script) {
+    let mut script = script.clone();
+    // What ends after some time gets all of it again only where there was a restart.
+    (script.bounds.inactive_ttl, script.bounds.producer_ttl) = (FOREVER, FOREVER);
+    for step in &mut script.steps {
+        let Step::Send(_, actions) = step else { continue };
+        for action in actions {
+            if let Action::Subscribe { terms: Subscribe { durable: Some(durable), .. }, .. } = action {
+                durable.inactive_ttl = 0;
+            }
+        }
+    }
+    script.steps.insert(script.steps.len() / 2, Step::Restart);
+    run(&script, true);
+}
+
 /// Runs a script on the engine and on the model, and compares them step by step.
 ///
 /// # Panics
 /// If they differ, or if the engine contradicts itself.
 pub fn check(script: &Script) {
+    run(script, false);
+}
+
+fn run(script: &Script, has_twin: bool) {
     let mut model = Model::new(script.defaults, script.bounds);
     model.tick(BEGIN);
     model
         .newer
         .extend((0..PEERS).filter(|peer| Peers::version(*peer) > Version::One).map(|peer| peer as u64));
     let peers = Peers::new(config(script.defaults, &script.bounds, script.output_buffer), PEERS, BEGIN);
-    let mut both = Comparison { model, peers, now: BEGIN, request: 0, refused_silently: [0; PEERS] };
+    let (twin, refused_silently) = (None, [0; PEERS]);
+    let mut both = Comparison { model, peers, has_twin, twin, now: BEGIN, request: 0, refused_silently };
     for (step, index) in script.steps.iter().zip(0..) {
         both.run(step, index);
     }
@@ -74,6 +100,9 @@ pub fn check(script: &Script) {
 struct Comparison {
     model: Model,
     peers: Peers,
+    /// Whether a broker that was restarted goes on.
+    has_twin: bool,
+    twin: Option<Peers>,
     now: u64,
     request: u32,
     /// Refused publishes without acknowledgement that were not reported.
@@ -87,6 +116,7 @@ impl Comparison {
             Step::Time(by) => {
                 self.now = self.now.saturating_add_signed(*by);
                 self.peers.set_time(self.now);
+                self.twin.iter_mut().for_each(|twin| twin.set_time(self.now));
                 // Timers with visible effects are punctual; all others may be late.
                 if !self.model.is_due(self.now) {
                     return;
@@ -94,6 +124,7 @@ impl Comparison {
                 self.model.tick(self.now);
                 self.model.housekeep();
                 self.peers.housekeep();
+                self.twin.iter_mut().for_each(Peers::housekeep);
             }
             Step::Send(peer, actions) => {
                 self.model.tick(self.now);
@@ -103,6 +134,7 @@ impl Comparison {
                 self.model.tick(self.now);
                 self.model.disconnect(*peer as u64);
                 self.peers.reconnect(*peer);
+                self.twin.iter_mut().for_each(|twin| twin.reconnect(*peer));
                 self.refused_silently[*peer] = 0;
             }
             Step::Restart => {
@@ -113,19 +145,24 @@ impl Comparison {
                     self.model.disconnect(peer as u64);
                 }
                 self.model.restart();
-                self.peers.restart();
+                let ended = self.peers.restart();
+                self.twin = Some(ended).filter(|_| self.has_twin);
                 self.refused_silently = [0; PEERS];
             }
             Step::Housekeep => {
                 self.model.tick(self.now);
                 self.model.housekeep();
                 self.peers.housekeep();
+                self.twin.iter_mut().for_each(Peers::housekeep);
             }
             Step::Shrink => self.peers.shrink(),
         }
         for (peer, expected) in expected.iter().enumerate() {
             let what = || format!("to {peer} in step {index}: {step:?}");
             let received = self.peers.take(peer);
+            if let Some(twin) = &mut self.twin {
+                assert_eq!(received.sorted(), twin.take(peer).sorted(), "restored and not {}", what());
+            }
             self.refused_silently[peer] -= i64::from(received.refused_silently);
             assert!(self.refused_silently[peer] >= 0, "more refusals reported than there were {}", what());
             compare(received.answers, expected, &what);
@@ -156,6 +193,7 @@ impl Comparison {
             requests.push((self.request, what));
         }
         self.peers.send(peer, &requests);
+        self.twin.iter_mut().for_each(|twin| twin.send(peer, &requests));
         expected
     }
 }

@@ -233,14 +233,13 @@ impl Log {
                 compaction.alive.subtract(gone);
             }
         }
-        self.first = self.first.moved_to(offset);
-        self.find_first();
+        self.begin_at(offset);
     }
 
-    /// Finds the first record after the first offset has changed.
-    fn find_first(&mut self) {
-        let offset = self.first.offset;
-        self.first = self.locate(self.first);
+    /// Sets the first offset, and finds its record.
+    #[inline]
+    fn begin_at(&mut self, offset: u64) {
+        self.first = self.locate(self.first.moved_to(offset));
         let Some(part) = self.part(self.index_of(offset)) else {
             self.first_bytes = self.end_bytes;
             return;

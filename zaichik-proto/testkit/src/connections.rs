@@ -65,8 +65,13 @@ impl Connections {
 
     /// Replaces the broker with another one; all connections end.
     pub fn replace(&mut self, broker: Broker) {
-        self.effects.clear();
         self.broker = broker;
+        self.restarted();
+    }
+
+    /// The broker was replaced; all connections end.
+    pub fn restarted(&mut self) {
+        self.effects.clear();
         self.armed = self.broker.next_timeout();
         self.sessions.fill_with(|| None);
         self.first = self.sessions.len();

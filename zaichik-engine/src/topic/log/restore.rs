@@ -43,7 +43,7 @@ impl Log {
 
     /// All records are appended: those below `first` are gone; `false` if that is above the end.
     pub(in crate::topic) fn restore_first(&mut self, first: u64) -> bool {
-        self.find_first();
+        self.begin_at(self.first.offset);
         self.raise_first(first);
         self.first.offset == first
     }
