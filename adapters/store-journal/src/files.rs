@@ -33,8 +33,18 @@ impl Files {
     /// [`OpenError::Locked`]; [`OpenError::Foreign`] if it has no store, but other files; [`OpenError::Store`] if the
     /// operating system refuses.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        fs::create_dir_all(path).map_err(|error| failed("create", path.display(), &error))?;
+        Self::existing(path)
+    }
+
+    /// Locks a directory that exists.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Locked`]; [`OpenError::Foreign`] if it has no store, but other files; [`OpenError::Store`] if the
+    /// operating system refuses.
+    pub fn existing(path: &Path) -> Result<Self, OpenError> {
         let doing = |error: io::Error| OpenError::Store(failed("open", path.display(), &error));
-        fs::create_dir_all(path).map_err(doing)?;
         refuse_foreign(path)?;
         loop {
             let mut options = OpenOptions::new();

@@ -109,13 +109,11 @@ impl Index {
         self.usage.iter().find(|(_, usage)| usage.live > 0).map(|(segment, _)| *segment)
     }
 
-    /// Forgets segments below this one, in which nothing lives. Returns the first that is left.
+    /// Forgets segments below this one, in which nothing lives.
     pub(crate) fn forget_below(&mut self, oldest: u64) {
-        let kept = self.usage.split_off(&oldest);
-        for usage in self.usage.values() {
-            self.total.written = self.total.written.saturating_sub(usage.written);
+        while let Some(first) = self.usage.first_entry().filter(|first| *first.key() < oldest) {
+            self.total.written = self.total.written.saturating_sub(first.remove().written);
         }
-        self.usage = kept;
     }
 
     /// Applies a frame whose values begin at `values` in this segment.

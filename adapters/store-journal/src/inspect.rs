@@ -6,7 +6,8 @@ use crate::floor::read_floor;
 use crate::identity::read_identity;
 use crate::journal::Journal;
 use crate::options::Options;
-use crate::recovery::{Missing, Recovered, corrupt, outline, read_row, read_segment, recover, segments};
+use crate::reader::Reader;
+use crate::recovery::{Missing, Recovered, corrupt, outline, read_segment, recover, segments};
 use crate::segment::SEGMENT_HEADER;
 
 /// What a directory holds.
@@ -56,8 +57,9 @@ fn examine(disk: &mut impl Disk, missing: Missing) -> Result<Option<Report>, Ope
         report.live_bytes = found.index.total().live;
         report.sequence = found.stamp.sequence;
         check_frames(disk, store, &found)?;
+        let mut reader = Reader::default();
         for (key, place) in found.index.rows() {
-            read_row(disk, key, place)?;
+            reader.row(disk, key, place)?;
         }
     }
     Ok(Some(report))
@@ -92,9 +94,10 @@ pub fn rows<E: From<OpenError>>(
 ) -> Result<(), E> {
     let Some(store) = read_identity(disk)? else { return Ok(()) };
     let found = recover(disk, store, 0, Missing::IsAccepted).map_err(OpenError::from)?;
+    let mut reader = Reader::default();
     for (key, place) in found.iter().flat_map(|found| found.index.rows()) {
-        let value = read_row(disk, key, place).map_err(OpenError::from)?;
-        show(key, &value)?;
+        let value = reader.row(disk, key, place).map_err(OpenError::from)?;
+        show(key, value)?;
     }
     Ok(())
 }

@@ -15,7 +15,8 @@ use crate::op::Op;
 use crate::options::Options;
 use crate::outline::Outline;
 use crate::planted::{Defect, is_planted};
-use crate::recovery::{corrupt, outline, read_row};
+use crate::reader::Reader;
+use crate::recovery::{corrupt, outline};
 use crate::segment::{FORMAT, SegmentHeader};
 
 mod opening;
@@ -109,14 +110,17 @@ impl<D: Disk> Journal<D> {
         let brought = self.draft.content_bytes().saturating_sub(before);
         let oldest = self.cleaning.oldest(&self.index, self.active.segment().max(1));
         let stamp = Stamp { sequence: self.stamp.sequence.saturating_add(1), oldest, ..self.stamp };
-        match self.append(stamp) {
-            Err(StoreError::Full) if self.make_room(brought)? => self.append(stamp)?,
-            other => other?,
+        loop {
+            match self.append(stamp) {
+                Err(StoreError::Full) if self.make_room(brought)? => {}
+                other => break other?,
+            }
         }
         self.cleaning.moved(moves, brought);
         self.index.forget_below(oldest);
-        let needed = self.lengths.split_off(&oldest);
-        self.obsolete.extend(core::mem::replace(&mut self.lengths, needed).into_keys());
+        while let Some(first) = self.lengths.first_entry().filter(|first| *first.key() < oldest) {
+            self.obsolete.push(first.remove_entry().0);
+        }
         Ok(())
     }
 
@@ -124,10 +128,11 @@ impl<D: Disk> Journal<D> {
     fn draft_moves(&mut self) -> Result<Moves, StoreError> {
         self.draft.clear();
         let (rows, moves) = self.cleaning.plan(&self.index);
+        let mut reader = Reader::default();
         for (key, place) in rows {
             let value =
-                read_row(&mut self.disk, key.as_slice(), place).inspect_err(|_| self.is_failed = true)?;
-            self.draft.put(key.as_slice(), &[&value]).map_err(too_long)?;
+                reader.row(&mut self.disk, key.as_slice(), place).inspect_err(|_| self.is_failed = true)?;
+            self.draft.put(key.as_slice(), &[value]).map_err(too_long)?;
         }
         Ok(moves)
     }
@@ -288,9 +293,9 @@ impl<D: Disk> Journal<D> {
         &mut self,
         mut show: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
+        let mut reader = Reader::default();
         for (key, place) in self.index.rows() {
-            let value = read_row(&mut self.disk, key, place)?;
-            show(key, &value)?;
+            show(key, reader.row(&mut self.disk, key, place)?)?;
         }
         Ok(())
     }
@@ -301,7 +306,9 @@ impl<D: Disk> Journal<D> {
     ///
     /// [`StoreError::Corrupt`] if it does not have its checksum, [`StoreError::Failed`] if it cannot be read.
     pub fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.index.get(key).map(|place| read_row(&mut self.disk, key, place)).transpose()
+        let mut reader = Reader::default();
+        let place = self.index.get(key);
+        place.map(|place| reader.row(&mut self.disk, key, place).map(<[u8]>::to_vec)).transpose()
     }
 
     /// What the journal consists of.

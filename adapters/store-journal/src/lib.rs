@@ -48,6 +48,7 @@ mod op;
 mod options;
 mod outline;
 mod planted;
+mod reader;
 mod recovery;
 mod scan;
 mod segment;

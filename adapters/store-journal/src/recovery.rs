@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::disk::{Disk, File};
 use crate::error::{Damage, StoreError, failed};
-use crate::frame::{HEADER, Header, Stamp, row_crc};
-use crate::index::{Index, Place};
+use crate::frame::{HEADER, Header, Stamp};
+use crate::index::Index;
 use crate::outline::{Outline, TRAILER, Trailer};
 use crate::scan::{Scan, scan};
 use crate::segment::{FORMAT, SEGMENT_HEADER, SegmentHeader};
@@ -93,16 +93,6 @@ pub(crate) fn read(disk: &mut impl Disk, file: File, at: u64, len: u64) -> Resul
         .map_err(|error| failed(&format!("read byte {at} of"), file, &error))?;
     bytes.truncate(read);
     Ok(bytes)
-}
-
-/// Reads the value of a row.
-pub(crate) fn read_row(disk: &mut impl Disk, key: &[u8], place: Place) -> Result<Vec<u8>, StoreError> {
-    let at = u64::from(place.at);
-    let value = read(disk, File::Segment(place.segment), at, u64::from(place.len))?;
-    if value.len() as u64 != u64::from(place.len) || row_crc(key, &value) != place.crc {
-        return Err(corrupt(place.segment, at, Damage::Row));
-    }
-    Ok(value)
 }
 
 pub(crate) fn corrupt(segment: u64, at: u64, damage: Damage) -> StoreError {

@@ -49,6 +49,15 @@ fn rows_are_there_again_after_the_journal_was_closed() {
 }
 
 #[test]
+fn a_directory_that_is_looked_at_is_not_created() {
+    let directory = Directory::new("absent");
+    assert!(matches!(Files::existing(&directory.0), Err(OpenError::Store(StoreError::Failed(_)))));
+    assert!(!directory.0.exists());
+    fs::create_dir_all(&directory.0).unwrap();
+    assert_eq!(check(&mut Files::existing(&directory.0).unwrap()).unwrap(), None);
+}
+
+#[test]
 fn a_second_owner_is_refused_and_hears_who_is_the_first() {
     let directory = Directory::new("locked");
     let _first = directory.open().unwrap();
