@@ -192,10 +192,12 @@ impl Session {
         let mut more = applied == Applied::More;
         if self.state == State::Open {
             more |= broker.hand_out_wakes(self.id, effects);
-            let delivered = broker.deliver(now, self.id, self.delivery_room(), &mut self.outbound);
-            more |= delivered.more;
-            if delivered.lacks_memory {
-                self.wants = self.wants.max(SHORT_ANSWER.saturating_mul(2));
+            if broker.is_ready(self.id) {
+                let delivered = broker.deliver(now, self.id, self.delivery_room(), &mut self.outbound);
+                more |= delivered.more;
+                if delivered.lacks_memory {
+                    self.wants = self.wants.max(SHORT_ANSWER.saturating_mul(2));
+                }
             }
         }
         self.timers.observe(now, &self.outbound);

@@ -89,7 +89,7 @@ impl Readers<'_> {
                 None => return false,
             }
         }
-        self.subscriptions.next_expiry().is_some_and(|next| next <= self.now)
+        self.subscriptions.has_expired(self.now)
     }
 
     /// If memory is short, frees the records that a topic's subscriptions have committed now rather than later.

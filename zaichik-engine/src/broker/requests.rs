@@ -72,7 +72,7 @@ impl Broker {
     /// whether some may remain: then call again before the next request.
     #[inline]
     pub(crate) fn end_expired(&mut self, now: Timestamp) -> bool {
-        if self.subscriptions.next_expiry().is_none_or(|next| next > now) {
+        if !self.subscriptions.has_expired(now) {
             return false;
         }
         let more = self.subscribing(now).readers.end_expired();
@@ -179,7 +179,8 @@ impl Broker {
         self.counters.refused(code);
     }
 
-    /// Moves due records into a session's stream lane, as long as the lanes allocate at most `room` bytes.
+    /// Moves due records into the stream lane of a session that [is ready](Self::is_ready), as long as the lanes allocate at
+    /// most `room` bytes.
     pub(crate) fn deliver(
         &mut self,
         now: Timestamp,
@@ -187,9 +188,6 @@ impl Broker {
         room: usize,
         out: &mut Outbound,
     ) -> Delivered {
-        if !self.is_ready(session) {
-            return Delivered::ALL;
-        }
         let output_buffer = self.config.output_buffer;
         let Self { sessions, topics, subscriptions, memory, readiness, counters, .. } = self;
         let mut delivery = Delivery {

@@ -80,7 +80,7 @@ impl Sessions {
 
     /// Bytes of free places.
     pub(super) const fn spare(&self) -> usize {
-        self.entries.capacity().saturating_sub(self.entries.len()).saturating_mul(size_of::<SessionEntry>())
+        self.entries.spare().saturating_mul(size_of::<SessionEntry>())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &SessionEntry> {
@@ -93,11 +93,11 @@ impl Sessions {
     }
 
     pub(super) fn get(&self, id: SessionId) -> Option<&SessionEntry> {
-        self.entries.get(id.slot).filter(|entry| entry.id == id)
+        self.entries.get(id.slot).filter(|entry| entry.id.serial() == id.serial())
     }
 
     pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut SessionEntry> {
-        self.entries.get_mut(id.slot).filter(|entry| entry.id == id)
+        self.entries.get_mut(id.slot).filter(|entry| entry.id.serial() == id.serial())
     }
 
     /// The id of a new connection, and whether there is room for it. Without room it gets no entry.

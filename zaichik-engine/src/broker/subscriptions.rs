@@ -101,7 +101,7 @@ impl Subscriptions {
 
     /// Bytes of free places.
     pub(super) const fn spare(&self) -> usize {
-        self.entries.capacity().saturating_sub(self.entries.len()).saturating_mul(size_of::<Subscription>())
+        self.entries.spare().saturating_mul(size_of::<Subscription>())
     }
 
     pub(super) fn durable_count(&self) -> usize {
@@ -261,15 +261,22 @@ impl Subscriptions {
         Some(Due::Stale)
     }
 
-    /// When the next pause ends.
-    pub(super) fn next_pause(&self) -> Option<Timestamp> {
-        self.pauses.first().map(|running| running.plus_micros(self.stopped_micros))
+    /// When the next pause ends, or `Timestamp::MAX`.
+    #[inline]
+    pub(super) const fn next_pause(&self) -> Timestamp {
+        self.pauses.first().plus_micros(self.stopped_micros)
     }
 
-    /// When the next subscription may have been detached for too long.
+    /// When the next subscription may have been detached for too long, or `Timestamp::MAX`.
     #[inline]
-    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+    pub(super) const fn next_expiry(&self) -> Timestamp {
         self.expiries.first()
+    }
+
+    /// Whether a subscription may have been detached for too long.
+    #[inline]
+    pub(super) fn has_expired(&self, now: Timestamp) -> bool {
+        self.expiries.is_due(now)
     }
 }
 
