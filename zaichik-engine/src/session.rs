@@ -183,13 +183,14 @@ impl Session {
         if self.state == State::Open {
             applied = self.apply(now, broker, effects);
         }
+        let mut stopping = Turn::Done;
         if let Some(stops_at) = start.stops_at {
-            self.stop(now, stops_at, broker);
+            stopping = self.stop(now, stops_at, broker);
         }
         if self.eof && applied == Applied::All {
             self.finish(now, CloseReason::PeerGone);
         }
-        let mut more = applied == Applied::More;
+        let mut more = applied == Applied::More || stopping == Turn::More;
         if self.state == State::Open {
             more |= broker.hand_out_wakes(self.id, effects);
             if broker.is_ready(self.id) {

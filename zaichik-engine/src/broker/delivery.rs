@@ -62,10 +62,11 @@ impl Delivery<'_> {
     /// Moves due records into the stream lane.
     pub(super) fn deliver(&mut self, session: SessionId, out: &mut Outbound) -> Delivered {
         let mut delivered = Delivered::ALL;
-        let entry = self.sessions.get(session);
-        let Some((ready, mut has_fence)) = entry.map(|entry| (entry.ready, entry.has_unsent_fence())) else {
+        let Some(entry) = self.sessions.get_mut(session) else {
             return delivered;
         };
+        entry.committed_below = 0;
+        let (ready, mut has_fence) = (entry.ready, entry.has_unsent_fence());
         let before = out.stream_len();
         let last_step = self.topics.steps().saturating_add(STEPS_PER_EXCHANGE);
         while out.stream_len() < self.output_buffer {

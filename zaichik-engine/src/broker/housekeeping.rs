@@ -104,13 +104,13 @@ impl Housekeeping<'_> {
         let now = self.readers.now;
         self.readers.topics.housekeep(now, VISITED_PER_CALL as usize, self.readers.memory);
         for _ in 0..VISITED_PER_CALL {
-            match self.readers.subscriptions.pop_pause(now) {
-                Some(key) => self.pause_over(key, effects),
-                None => break,
-            }
+            let Some(key) = self.readers.subscriptions.pop_pause(now) else { break };
+            self.readers.topics.spend(1);
+            self.pause_over(key, effects);
         }
         let _ = self.readers.end_expired();
-        self.producers.forget_silent(now, VISITED_PER_CALL as usize, self.readers.memory);
+        let forgotten = self.producers.forget_silent(now, VISITED_PER_CALL as usize, self.readers.memory);
+        self.readers.topics.spend(forgotten);
         self.readers.memory.retired().sweep();
         let (has_retired, has_waiting) =
             (self.readers.memory.has_retired(), self.readers.readiness.has_waiting());
@@ -140,12 +140,14 @@ impl Housekeeping<'_> {
         self.sessions.wake(holder.session, NO_SESSION, effects);
     }
 
+    /// Wakes sessions, which then learn that the broker is stopping.
     fn announce_stop(&mut self, effects: &mut Effects) {
         let Some(from) = self.agenda.stop_announced_to else { return };
         let to = from.saturating_add(VISITED_PER_CALL);
         for slot in from..to {
             self.sessions.wake_slot(slot, effects);
         }
+        self.readers.topics.spend(VISITED_PER_CALL.into());
         self.agenda.stop_announced_to = (to < self.sessions.slots()).then_some(to);
     }
 }

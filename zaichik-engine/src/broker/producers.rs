@@ -122,10 +122,12 @@ impl Producers {
         first.map_or(Timestamp::MAX, |first| first.heard.plus_micros(self.ttl))
     }
 
-    /// Forgets up to `steps` producers that have been silent for long enough.
-    pub(super) fn forget_silent(&mut self, now: Timestamp, steps: usize, memory: &mut Memory) {
-        self.forget(now, steps);
+    /// Forgets up to `count` producers that have been silent for long enough; returns how many, in steps.
+    pub(super) fn forget_silent(&mut self, now: Timestamp, count: usize, memory: &mut Memory) -> u64 {
+        let before = self.entries.len();
+        self.forget(now, count);
         memory.charge_producers(self.footprint());
+        before.saturating_sub(self.entries.len()) as u64
     }
 
     /// Bytes allocated.

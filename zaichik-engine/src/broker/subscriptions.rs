@@ -147,15 +147,15 @@ impl Subscriptions {
         key
     }
 
-    /// Removes a subscription from this table and from its ring; returns it so that its topic can be settled.
-    #[expect(clippy::expect_used, reason = "a key is valid until its subscription is removed")]
+    /// Removes a subscription from this table and from its ring; returns it so that its topic can be settled. There is
+    /// none if it was removed before, which no caller does.
     pub(super) fn remove(
         &mut self,
         key: SubKey,
         memory: &mut Memory,
         readiness: &mut Readiness,
-    ) -> Subscription {
-        let mut subscription = self.entries.remove(key.0).expect("a subscription that exists");
+    ) -> Option<Subscription> {
+        let mut subscription = self.entries.remove(key.0)?;
         if let Some(durable) = &subscription.durable {
             let hash = hash_of(self.hash_key, subscription.topic, &durable.name);
             self.durables.remove(hash, |other| *other == key);
@@ -165,7 +165,7 @@ impl Subscriptions {
         self.expiries.schedule(key, expires, Timestamp::MAX);
         readiness.remove(subscription.node);
         memory.recharge(Account::Subscriptions, &mut subscription.charged, 0);
-        subscription
+        Some(subscription)
     }
 
     /// The durable subscription with this name.
@@ -317,7 +317,8 @@ mod tests {
         assert_eq!(subscriptions.find_durable(TopicId(1), "billing"), Some(second));
         assert_eq!(subscriptions.find_durable(TopicId(0), "kitchen"), None);
         assert!(subscriptions.check_durables_full().is_err());
-        subscriptions.remove(first, &mut memory, &mut readiness);
+        assert!(subscriptions.remove(first, &mut memory, &mut readiness).is_some());
+        assert!(subscriptions.remove(first, &mut memory, &mut readiness).is_none());
         assert_eq!(subscriptions.find_durable(TopicId(0), "billing"), None);
         assert_eq!((memory.ledger().subscriptions, subscriptions.durable_count()), (0, 1));
     }

@@ -66,8 +66,7 @@ impl Lane {
     /// The last `len` bytes are a frame.
     pub(super) fn end_frame(&mut self, len: usize) {
         if self.frames.len() == self.frames.capacity() {
-            self.frames.reserve_exact(MORE_FRAMES);
-            self.queues = self.recount_queues();
+            self.grow_frames();
         }
         self.frames.push_back(len);
     }
@@ -169,10 +168,21 @@ impl Lane {
 
     fn push(&mut self, piece: Piece) {
         if self.pieces.len() == self.pieces.capacity() {
-            self.pieces.reserve_exact(MORE_PIECES);
-            self.queues = self.recount_queues();
+            self.grow_pieces();
         }
         self.pieces.push_back(piece);
+    }
+
+    #[cold]
+    fn grow_pieces(&mut self) {
+        self.pieces.reserve_exact(MORE_PIECES);
+        self.queues = self.recount_queues();
+    }
+
+    #[cold]
+    fn grow_frames(&mut self) {
+        self.frames.reserve_exact(MORE_FRAMES);
+        self.queues = self.recount_queues();
     }
 
     fn recount_queues(&self) -> usize {
