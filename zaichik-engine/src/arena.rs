@@ -20,8 +20,8 @@ pub(crate) struct Arena<T> {
     /// The blocks that are not full.
     open: Vec<u32>,
     len: usize,
-    /// Places that are allocated.
-    allocated: usize,
+    /// Places that are allocated and hold no value.
+    spare: usize,
 }
 
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl<T> Arena<T> {
     };
 
     pub(crate) const fn new() -> Self {
-        Self { blocks: Vec::new(), open: Vec::new(), len: 0, allocated: 0 }
+        Self { blocks: Vec::new(), open: Vec::new(), len: 0, spare: 0 }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -64,7 +64,13 @@ impl<T> Arena<T> {
 
     /// Places allocated.
     pub(crate) const fn capacity(&self) -> usize {
-        self.allocated
+        self.len.saturating_add(self.spare)
+    }
+
+    /// Places that are allocated and hold no value.
+    #[inline]
+    pub(crate) const fn spare(&self) -> usize {
+        self.spare
     }
 
     /// A number above those of all values.
@@ -84,7 +90,7 @@ impl<T> Arena<T> {
 
     /// Bytes allocated.
     pub(crate) fn footprint(&self) -> usize {
-        let blocks = self.allocated.saturating_mul(size_of::<Place<T>>());
+        let blocks = self.capacity().saturating_mul(size_of::<Place<T>>());
         let table = self.blocks.capacity().saturating_mul(size_of::<Block<T>>());
         blocks.saturating_add(table).saturating_add(self.open.capacity().saturating_mul(4))
     }
@@ -129,7 +135,8 @@ impl<T> Arena<T> {
         };
         let before = block.places.capacity();
         let place = block.insert(value);
-        self.allocated = self.allocated.saturating_add(block.places.capacity()).saturating_sub(before);
+        let more = block.places.capacity().saturating_sub(before);
+        self.spare = self.spare.saturating_add(more).saturating_sub(1);
         if block.values >= Self::BLOCK as usize {
             self.open.pop();
         }
@@ -141,12 +148,12 @@ impl<T> Arena<T> {
         let (index, place) = Self::split(number);
         let block = self.blocks.get_mut(index)?;
         let value = block.remove(place)?;
-        self.len = self.len.saturating_sub(1);
+        (self.len, self.spare) = (self.len.saturating_sub(1), self.spare.saturating_add(1));
         if block.values.saturating_add(1) == Self::BLOCK as usize {
             self.open.push(u32::try_from(index).unwrap_or(NONE));
         }
         if block.values == 0 {
-            self.allocated = self.allocated.saturating_sub(block.places.capacity());
+            self.spare = self.spare.saturating_sub(block.places.capacity());
             (block.places, block.vacant) = (Vec::new(), NONE);
         }
         if self.len == 0 {
@@ -224,6 +231,8 @@ mod tests {
                     prop_assert_eq!(arena.remove(number), map.remove(&number));
                 }
                 prop_assert_eq!(arena.len(), map.len());
+                let places: usize = arena.blocks.iter().map(|block| block.places.capacity()).sum();
+                prop_assert_eq!(arena.capacity(), places);
             }
             prop_assert!(arena.iter().eq(map.values()));
             prop_assert!(map.iter().all(|(number, value)| arena.get(*number) == Some(value)));

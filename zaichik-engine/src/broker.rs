@@ -51,7 +51,7 @@ use self::publishing::Publishing;
 pub(crate) use self::publishing::{Published, Rejection};
 use self::readers::Readers;
 use self::readiness::{Readiness, Waits};
-pub(crate) use self::requests::Admitted;
+pub(crate) use self::requests::{Admitted, Owes};
 pub use self::restore::Restore;
 pub(crate) use self::run::PublishRun;
 pub(crate) use self::sessions::ExchangeReport;

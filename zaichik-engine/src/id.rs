@@ -24,6 +24,11 @@ impl SessionId {
         Self { serial, slot }
     }
 
+    /// What distinguishes it from others that had its slot before.
+    pub(crate) const fn serial(self) -> u64 {
+        self.serial
+    }
+
     /// A small number, unique among the connections that the broker serves and reused afterwards. A connection that was
     /// refused, or has ended but still writes, may share it with a newer one.
     #[must_use]

@@ -191,13 +191,17 @@ impl Buf for Outbound {
         assert!(count <= self.remaining(), "advanced past the end of the outbound bytes");
         self.taken = self.taken.saturating_add(count as u64);
         let mut left = count;
-        let partial = left.min(self.stream_partial);
-        self.stream_partial = self.stream_partial.saturating_sub(partial);
-        self.stream.take(partial);
-        left = left.saturating_sub(partial);
-        let control = left.min(self.control.len());
-        self.control.take(control);
-        left = left.saturating_sub(control);
+        if self.stream_partial > 0 {
+            let partial = left.min(self.stream_partial);
+            self.stream_partial = self.stream_partial.saturating_sub(partial);
+            self.stream.take(partial);
+            left = left.saturating_sub(partial);
+        }
+        if self.control.len() > 0 {
+            let control = left.min(self.control.len());
+            self.control.take(control);
+            left = left.saturating_sub(control);
+        }
         if left > 0 {
             self.stream_partial = self.stream.take(left);
         }

@@ -31,11 +31,13 @@ pub(crate) struct Rings {
     vacant: u32,
     /// How many of them are vacant.
     vacancies: u32,
+    /// Bytes allocated for nodes that do not exist: asked for in each exchange, and seldom changed.
+    spare: usize,
 }
 
 impl Default for Rings {
     fn default() -> Self {
-        Self { blocks: Vec::new(), used: 0, vacant: NONE, vacancies: 0 }
+        Self { blocks: Vec::new(), used: 0, vacant: NONE, vacancies: 0, spare: 0 }
     }
 }
 
@@ -55,6 +57,7 @@ impl Rings {
             core::mem::replace(&mut self.vacant, next)
         };
         *self.links_mut(index) = Links { prev: index, next: index, owner };
+        self.spare = self.recount_spare();
         Node(index)
     }
 
@@ -64,46 +67,59 @@ impl Rings {
         self.links_mut(node.0).next = self.vacant;
         self.vacant = node.0;
         self.vacancies = self.vacancies.saturating_add(1);
+        self.spare = self.recount_spare();
     }
 
     /// Removes a node from its ring.
     #[inline]
     pub(crate) fn unlink(&mut self, Node(index): Node) {
-        let Links { prev, next, .. } = *self.links(index);
+        let links = self.links_mut(index);
+        if links.next == index {
+            return;
+        }
+        let Links { prev, next, .. } = *links;
+        (links.prev, links.next) = (index, index);
         self.join(prev, next);
-        self.join(index, index);
     }
 
     /// Moves a node to the end of the ring of `head`.
     #[inline]
     pub(crate) fn push(&mut self, Node(head): Node, node: Node) {
         self.unlink(node);
-        let prev = self.links(head).prev;
-        self.join(prev, node.0);
-        self.join(node.0, head);
+        let Node(index) = node;
+        let prev = core::mem::replace(&mut self.links_mut(head).prev, index);
+        self.links_mut(prev).next = index;
+        let links = self.links_mut(index);
+        (links.prev, links.next) = (prev, head);
     }
 
     /// Removes the first member from the ring of `head`, and returns its owner.
     #[inline]
-    pub(crate) fn pop(&mut self, head: Node) -> Option<u32> {
-        let next = self.links(head.0).next;
-        if next == head.0 {
+    pub(crate) fn pop(&mut self, Node(head): Node) -> Option<u32> {
+        let first = self.links(head).next;
+        if first == head {
             return None;
         }
-        self.unlink(Node(next));
-        Some(self.links(next).owner)
+        let links = self.links_mut(first);
+        let Links { next, owner, .. } = *links;
+        (links.prev, links.next) = (first, first);
+        self.join(head, next);
+        Some(owner)
     }
 
-    /// Moves all members of one ring to the end of another.
+    /// Moves all members of one ring to the end of another; returns whether there are any.
     #[inline]
-    pub(crate) fn splice(&mut self, Node(from): Node, Node(to): Node) {
-        let (source, target) = (*self.links(from), *self.links(to));
-        if source.next == from {
-            return;
+    pub(crate) fn splice(&mut self, Node(from): Node, Node(to): Node) -> bool {
+        let source = self.links_mut(from);
+        let Links { prev: last, next: first, .. } = *source;
+        if first == from {
+            return false;
         }
-        self.join(target.prev, source.next);
-        self.join(source.prev, to);
-        self.join(from, from);
+        (source.prev, source.next) = (from, from);
+        let prev = core::mem::replace(&mut self.links_mut(to).prev, last);
+        self.links_mut(last).next = to;
+        self.join(prev, first);
+        true
     }
 
     /// Whether the ring of `head` has no members.
@@ -135,7 +151,12 @@ impl Rings {
     }
 
     /// Bytes allocated for nodes that do not exist.
-    pub(crate) fn spare(&self) -> usize {
+    #[inline]
+    pub(crate) const fn spare(&self) -> usize {
+        self.spare
+    }
+
+    fn recount_spare(&self) -> usize {
         let nodes = self.used.saturating_sub(self.vacancies) as usize;
         self.footprint().saturating_sub(nodes.saturating_mul(size_of::<Links>()))
     }
@@ -197,6 +218,7 @@ mod tests {
         let node = rings.insert(7);
         rings.remove(node);
         assert_eq!(rings.insert(8), node);
+        assert_eq!(rings.spare(), rings.footprint() - size_of::<Links>());
     }
 
     #[test]

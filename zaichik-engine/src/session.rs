@@ -183,19 +183,22 @@ impl Session {
         if self.state == State::Open {
             applied = self.apply(now, broker, effects);
         }
+        let mut stopping = Turn::Done;
         if let Some(stops_at) = start.stops_at {
-            self.stop(now, stops_at, broker);
+            stopping = self.stop(now, stops_at, broker);
         }
         if self.eof && applied == Applied::All {
             self.finish(now, CloseReason::PeerGone);
         }
-        let mut more = applied == Applied::More;
+        let mut more = applied == Applied::More || stopping == Turn::More;
         if self.state == State::Open {
             more |= broker.hand_out_wakes(self.id, effects);
-            let delivered = broker.deliver(now, self.id, self.delivery_room(), &mut self.outbound);
-            more |= delivered.more;
-            if delivered.lacks_memory {
-                self.wants = self.wants.max(SHORT_ANSWER.saturating_mul(2));
+            if broker.is_ready(self.id) {
+                let delivered = broker.deliver(now, self.id, self.delivery_room(), &mut self.outbound);
+                more |= delivered.more;
+                if delivered.lacks_memory {
+                    self.wants = self.wants.max(SHORT_ANSWER.saturating_mul(2));
+                }
             }
         }
         self.timers.observe(now, &self.outbound);

@@ -12,7 +12,7 @@ use zaichik_proto::Timestamp;
 pub(super) struct Deadlines<K> {
     queue: BTreeSet<(Timestamp, K)>,
     /// The earliest one, which every exchange asks for.
-    first: Option<Timestamp>,
+    first: Timestamp,
 }
 
 impl<K: Ord + Copy> Deadlines<K> {
@@ -24,27 +24,39 @@ impl<K: Ord + Copy> Deadlines<K> {
         if to < Timestamp::MAX {
             self.queue.insert((to, key));
         }
-        self.first = self.queue.first().map(|(due, _)| *due);
+        self.first = self.recount_first();
     }
 
-    /// The earliest deadline.
+    /// The earliest deadline, or `Timestamp::MAX`.
     #[inline]
-    pub(super) const fn first(&self) -> Option<Timestamp> {
+    pub(super) const fn first(&self) -> Timestamp {
         self.first
+    }
+
+    /// Whether a deadline has passed.
+    #[inline]
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.first <= now && self.first < Timestamp::MAX
     }
 
     /// Removes the earliest deadline if it has passed.
     pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<K> {
-        self.first.filter(|first| *first <= now)?;
+        if !self.is_due(now) {
+            return None;
+        }
         let (_, key) = self.queue.pop_first()?;
-        self.first = self.queue.first().map(|(due, _)| *due);
+        self.first = self.recount_first();
         Some(key)
+    }
+
+    fn recount_first(&self) -> Timestamp {
+        self.queue.first().map_or(Timestamp::MAX, |(due, _)| *due)
     }
 }
 
 impl<K> Default for Deadlines<K> {
     fn default() -> Self {
-        Self { queue: BTreeSet::new(), first: None }
+        Self { queue: BTreeSet::new(), first: Timestamp::MAX }
     }
 }
 
@@ -61,7 +73,7 @@ mod tests {
             deadlines.schedule(key, Timestamp::MAX, AT(due));
         }
         assert_eq!(deadlines.pop_due(AT(9)), None);
-        assert_eq!(deadlines.first(), Some(AT(10)));
+        assert_eq!(deadlines.first(), AT(10));
         assert_eq!(deadlines.pop_due(AT(20)), Some('a'));
         assert_eq!(deadlines.pop_due(AT(20)), Some('b'));
         assert_eq!(deadlines.pop_due(AT(20)), None);
@@ -76,10 +88,10 @@ mod tests {
             deadlines.schedule('a', due, AT(to));
             due = AT(to);
         }
-        assert_eq!((deadlines.queue.len(), deadlines.first()), (2, Some(AT(7))));
+        assert_eq!((deadlines.queue.len(), deadlines.first()), (2, AT(7)));
         deadlines.schedule('a', due, Timestamp::MAX);
-        assert_eq!((deadlines.queue.len(), deadlines.first()), (1, Some(AT(50))));
+        assert_eq!((deadlines.queue.len(), deadlines.first()), (1, AT(50)));
         assert_eq!(deadlines.pop_due(Timestamp::MAX), Some('b'));
-        assert_eq!(deadlines.first(), None);
+        assert_eq!(deadlines.first(), Timestamp::MAX);
     }
 }

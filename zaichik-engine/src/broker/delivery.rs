@@ -6,7 +6,7 @@ use zaichik_proto::{DeliveryHead, Fenced, Gap, RecordHead, ServerFrame, Timestam
 use super::counters::{Counters, bump};
 use super::memory::Memory;
 use super::readiness::Readiness;
-use super::sessions::{SessionEntry, Sessions};
+use super::sessions::Sessions;
 use super::subscriptions::Subscriptions;
 use super::topics::Topics;
 use crate::id::{SessionId, SubKey};
@@ -62,22 +62,20 @@ impl Delivery<'_> {
     /// Moves due records into the stream lane.
     pub(super) fn deliver(&mut self, session: SessionId, out: &mut Outbound) -> Delivered {
         let mut delivered = Delivered::ALL;
-        let Some(ready) = self.sessions.get(session).map(|entry| entry.ready) else {
+        let Some(entry) = self.sessions.get_mut(session) else {
             return delivered;
         };
+        entry.committed_below = 0;
+        let (ready, mut has_fence) = (entry.ready, entry.has_unsent_fence());
         let before = out.stream_len();
         let last_step = self.topics.steps().saturating_add(STEPS_PER_EXCHANGE);
         while out.stream_len() < self.output_buffer {
             if out.allocated() > self.room {
-                let has_fence = self.sessions.get(session).is_some_and(SessionEntry::has_unsent_fence);
                 delivered.lacks_memory = has_fence || self.readiness.has_ready(ready);
                 return delivered;
             }
-            if let Some((subscription, epoch)) =
-                self.sessions.get_mut(session).and_then(SessionEntry::next_fence)
-            {
-                let fenced = Fenced { subscription, epoch };
-                out.frame(LaneKind::Stream, |out| ServerFrame::Fenced(fenced).encode(out));
+            if has_fence {
+                has_fence = self.send_fence(session, out);
                 continue;
             }
             let is_share_used = out.stream_len().saturating_sub(before) >= BYTES_PER_EXCHANGE;
@@ -91,6 +89,18 @@ impl Delivery<'_> {
             self.serve(key, ready, last_step, out);
         }
         delivered
+    }
+
+    /// Sends a Fenced; returns whether there are more.
+    fn send_fence(&mut self, session: SessionId, out: &mut Outbound) -> bool {
+        let Some(entry) = self.sessions.get_mut(session) else {
+            return false;
+        };
+        if let Some((subscription, epoch)) = entry.next_fence() {
+            let fenced = Fenced { subscription, epoch };
+            out.frame(LaneKind::Stream, |out| ServerFrame::Fenced(fenced).encode(out));
+        }
+        entry.has_unsent_fence()
     }
 
     /// Delivers one subscription's share; afterwards the subscription waits, is ready again, or has a full window and

@@ -30,14 +30,14 @@ pub(super) struct Agenda {
     reported: Option<Timestamp>,
 }
 
-/// The deadlines of a broker, by what they are for.
+/// The deadlines of a broker, by what they are for; `Timestamp::MAX` for none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NextDeadlines {
-    pub(super) topic_housekeeping: Option<Timestamp>,
-    pub(super) pause_over: Option<Timestamp>,
-    pub(super) subscription_expires: Option<Timestamp>,
-    pub(super) producer_forgotten: Option<Timestamp>,
-    pub(super) sweep: Option<Timestamp>,
+    pub(super) topic_housekeeping: Timestamp,
+    pub(super) pause_over: Timestamp,
+    pub(super) subscription_expires: Timestamp,
+    pub(super) producer_forgotten: Timestamp,
+    pub(super) sweep: Timestamp,
 }
 
 impl NextDeadlines {
@@ -45,9 +45,8 @@ impl NextDeadlines {
     pub(super) fn earliest(self) -> Option<Timestamp> {
         let Self { topic_housekeeping, pause_over, subscription_expires, producer_forgotten, sweep } = self;
         // Without iterators: this is computed once per exchange.
-        let at = |deadline: Option<Timestamp>| deadline.unwrap_or(Timestamp::MAX);
-        let tables = at(topic_housekeeping).min(at(pause_over)).min(at(subscription_expires));
-        let earliest = tables.min(at(producer_forgotten)).min(at(sweep));
+        let tables = topic_housekeeping.min(pause_over).min(subscription_expires);
+        let earliest = tables.min(producer_forgotten).min(sweep);
         (earliest < Timestamp::MAX).then_some(earliest)
     }
 }
@@ -60,8 +59,10 @@ impl Agenda {
         }
     }
 
-    pub(super) const fn sweep_at(&self) -> Option<Timestamp> {
-        self.sweep_at
+    /// When retired allocations are visited, or `Timestamp::MAX`.
+    #[inline]
+    pub(super) fn sweep_at(&self) -> Timestamp {
+        self.sweep_at.unwrap_or(Timestamp::MAX)
     }
 
     /// Asks the caller to rearm its timer if the next deadline is earlier than the one it knows.
@@ -103,13 +104,13 @@ impl Housekeeping<'_> {
         let now = self.readers.now;
         self.readers.topics.housekeep(now, VISITED_PER_CALL as usize, self.readers.memory);
         for _ in 0..VISITED_PER_CALL {
-            match self.readers.subscriptions.pop_pause(now) {
-                Some(key) => self.pause_over(key, effects),
-                None => break,
-            }
+            let Some(key) = self.readers.subscriptions.pop_pause(now) else { break };
+            self.readers.topics.spend(1);
+            self.pause_over(key, effects);
         }
         let _ = self.readers.end_expired();
-        self.producers.forget_silent(now, VISITED_PER_CALL as usize, self.readers.memory);
+        let forgotten = self.producers.forget_silent(now, VISITED_PER_CALL as usize, self.readers.memory);
+        self.readers.topics.spend(forgotten);
         self.readers.memory.retired().sweep();
         let (has_retired, has_waiting) =
             (self.readers.memory.has_retired(), self.readers.readiness.has_waiting());
@@ -139,12 +140,14 @@ impl Housekeeping<'_> {
         self.sessions.wake(holder.session, NO_SESSION, effects);
     }
 
+    /// Wakes sessions, which then learn that the broker is stopping.
     fn announce_stop(&mut self, effects: &mut Effects) {
         let Some(from) = self.agenda.stop_announced_to else { return };
         let to = from.saturating_add(VISITED_PER_CALL);
         for slot in from..to {
             self.sessions.wake_slot(slot, effects);
         }
+        self.readers.topics.spend(VISITED_PER_CALL.into());
         self.agenda.stop_announced_to = (to < self.sessions.slots()).then_some(to);
     }
 }

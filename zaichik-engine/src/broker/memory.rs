@@ -35,16 +35,26 @@ pub(super) struct Memory {
     for_connections: u64,
     /// Maximum bytes of one connection.
     per_connection: u64,
+    /// From how many bytes on memory for records is short.
+    pressed_from: u64,
+    /// From how many bytes of connections on only the kept part is left, and from how many half of that is used.
+    scarce_from: u64,
+    crowded_from: u64,
     ledger: Ledger,
     retired: Retired,
 }
 
 impl Memory {
     pub(super) fn new(config: &BrokerConfig) -> Self {
+        let for_connections = config.connections_memory();
+        let (share, kept) = (config.memory.saturating_sub(for_connections), for_connections / KEPT);
         Self {
             budget: config.memory,
-            for_connections: config.connections_memory(),
+            for_connections,
             per_connection: config.connection_bytes(),
+            pressed_from: share.saturating_sub(share / 10),
+            scarce_from: for_connections.saturating_sub(kept),
+            crowded_from: for_connections.saturating_sub(kept / 2),
             ledger: Ledger::default(),
             retired: Retired::default(),
         }
@@ -65,8 +75,7 @@ impl Memory {
 
     /// Whether nine tenths of that share are used.
     pub(super) fn is_pressed(&self) -> bool {
-        let share = self.share();
-        self.used() >= share.saturating_sub(share / 10)
+        self.used() >= self.pressed_from
     }
 
     /// Bytes that a connection may hold that is charged `charged` bytes now (rule S15); at least `charged`. `fixed` of
@@ -78,8 +87,7 @@ impl Memory {
         let (charged, fixed) = (charged as u64, fixed as u64);
         let others = self.ledger.sessions.saturating_sub(charged);
         let all = self.for_connections.saturating_sub(others);
-        let kept = self.for_connections / KEPT;
-        let large = all.saturating_sub(kept).min(self.per_connection.saturating_add(fixed));
+        let large = self.scarce_from.saturating_sub(others).min(self.per_connection.saturating_add(fixed));
         let little = fixed.saturating_add(LITTLE as u64);
         let allowance = large.max(all.min(little)).max(charged);
         usize::try_from(allowance).unwrap_or(usize::MAX)
@@ -88,22 +96,18 @@ impl Memory {
     /// Whether there is room for one more connection that holds `idle` bytes beside `count` others, and half of the kept
     /// part is left for requests if all of them are idle. What they hold beyond that they have to give back.
     pub(super) fn admits(&self, idle: usize, count: usize) -> bool {
-        let kept = self.for_connections / KEPT;
         let idle_bytes = (idle as u64).saturating_mul((count as u64).saturating_add(1));
-        let fits = idle_bytes <= self.for_connections.saturating_sub(kept / 2);
-        (fits && self.allowance(0, idle) >= idle) || is_planted(Defect::NoAllowance)
+        (idle_bytes <= self.crowded_from && self.allowance(0, idle) >= idle) || is_planted(Defect::NoAllowance)
     }
 
     /// Whether only the kept part of the connections' share is left.
     pub(super) const fn is_scarce(&self) -> bool {
-        let kept = self.for_connections / KEPT;
-        self.ledger.sessions >= self.for_connections.saturating_sub(kept)
+        self.ledger.sessions >= self.scarce_from
     }
 
     /// Whether half of the kept part is used.
     pub(super) const fn is_crowded(&self) -> bool {
-        let kept = self.for_connections / KEPT;
-        self.ledger.sessions >= self.for_connections.saturating_sub(kept / 2)
+        self.ledger.sessions >= self.crowded_from
     }
 
     /// Whether allocations that only connections still need use an eighth of the share for records.

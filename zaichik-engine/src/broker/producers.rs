@@ -114,21 +114,22 @@ impl Producers {
         memory.charge_producers(self.footprint());
     }
 
-    /// When the next one will have been silent for too long.
+    /// When the next one will have been silent for too long, or `Timestamp::MAX`.
     #[inline]
-    pub(super) fn next_forget(&self) -> Option<Timestamp> {
+    pub(super) fn next_forget(&self) -> Timestamp {
         if self.entries.is_empty() {
-            return None;
+            return Timestamp::MAX;
         }
-        let first = self.rings.members(self.silent).next()?;
-        let due = self.entries.get(first)?.heard.plus_micros(self.ttl);
-        (due < Timestamp::MAX).then_some(due)
+        let first = self.rings.members(self.silent).next().and_then(|first| self.entries.get(first));
+        first.map_or(Timestamp::MAX, |first| first.heard.plus_micros(self.ttl))
     }
 
-    /// Forgets up to `steps` producers that have been silent for long enough.
-    pub(super) fn forget_silent(&mut self, now: Timestamp, steps: usize, memory: &mut Memory) {
-        self.forget(now, steps);
+    /// Forgets up to `count` producers that have been silent for long enough; returns how many, in steps.
+    pub(super) fn forget_silent(&mut self, now: Timestamp, count: usize, memory: &mut Memory) -> u64 {
+        let before = self.entries.len();
+        self.forget(now, count);
         memory.charge_producers(self.footprint());
+        before.saturating_sub(self.entries.len()) as u64
     }
 
     /// Bytes allocated.
@@ -156,8 +157,7 @@ impl Producers {
 
     /// Maximum bytes that remembering one more answer may cost.
     pub(super) fn room(&self) -> usize {
-        let is_full =
-            self.entries.len() == self.entries.capacity() || self.table.is_full() || self.rings.is_full();
+        let is_full = self.entries.spare() == 0 || self.table.is_full() || self.rings.is_full();
         // A table that grows keeps the former one while its values move.
         let tables =
             if is_full { self.tables().saturating_mul(2).saturating_add(SMALLEST_TABLES) } else { 0 };
@@ -197,7 +197,8 @@ impl Producers {
 
     fn forget(&mut self, now: Timestamp, steps: usize) {
         for _ in 0..steps {
-            if self.next_forget().is_none_or(|due| due > now) {
+            let due = self.next_forget();
+            if due > now || due == Timestamp::MAX {
                 return;
             }
             if let Some(first) = self.rings.pop(self.silent) {

@@ -57,7 +57,10 @@ impl Readers<'_> {
 
     /// Ends a subscription that no session refers to any more.
     pub(super) fn end(&mut self, key: SubKey) {
-        let subscription = self.subscriptions.remove(key, self.memory, self.readiness);
+        let Some(subscription) = self.subscriptions.remove(key, self.memory, self.readiness) else {
+            debug_assert!(false, "a subscription ends once");
+            return;
+        };
         self.topics[subscription.topic].cursors.remove(subscription.cursor_id);
         self.topics.release_committed(subscription.topic, self.memory);
         self.reclaim_if_pressed(subscription.topic);
@@ -89,7 +92,7 @@ impl Readers<'_> {
                 None => return false,
             }
         }
-        self.subscriptions.next_expiry().is_some_and(|next| next <= self.now)
+        self.subscriptions.has_expired(self.now)
     }
 
     /// If memory is short, frees the records that a topic's subscriptions have committed now rather than later.

@@ -13,6 +13,8 @@ pub(super) struct Readiness {
     rings: Rings,
     /// Head of the ring of subscriptions whose topic received something while they waited.
     woken: Node,
+    /// Whether it may have members: each exchange asks.
+    may_have_woken: bool,
     /// Head of the ring of sessions that are not read until memory is freed.
     throttled: Node,
     /// Heads of the rings of sessions that wait for memory for their buffers, by how much they need.
@@ -39,7 +41,7 @@ impl Readiness {
         let mut rings = Rings::default();
         let (woken, throttled) = (rings.insert(0), rings.insert(0));
         let waiting = [rings.insert(0), rings.insert(0)];
-        Self { rings, woken, throttled, waiting, sessions_waiting: 0 }
+        Self { rings, woken, may_have_woken: false, throttled, waiting, sessions_waiting: 0 }
     }
 
     /// A new, empty ring: a topic's waiting ring, or a session's ready ring.
@@ -80,16 +82,18 @@ impl Readiness {
     /// A topic received something: wakes all subscriptions in its waiting ring.
     #[inline]
     pub(super) fn wake_waiting(&mut self, waiting: Node) {
-        self.rings.splice(waiting, self.woken);
+        self.may_have_woken |= self.rings.splice(waiting, self.woken);
     }
 
     pub(super) fn pop_woken(&mut self) -> Option<SubKey> {
-        self.rings.pop(self.woken).map(SubKey)
+        let first = self.rings.pop(self.woken);
+        self.may_have_woken = first.is_some();
+        first.map(SubKey)
     }
 
     #[inline]
     pub(super) fn has_woken(&self) -> bool {
-        !self.rings.is_empty(self.woken)
+        self.may_have_woken && !self.rings.is_empty(self.woken)
     }
 
     pub(super) fn pop_ready(&mut self, ready: Node) -> Option<SubKey> {
@@ -145,7 +149,7 @@ impl Readiness {
     }
 
     /// Bytes of free places.
-    pub(super) fn spare(&self) -> usize {
+    pub(super) const fn spare(&self) -> usize {
         self.rings.spare()
     }
 }

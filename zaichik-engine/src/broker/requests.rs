@@ -19,8 +19,10 @@ use crate::id::{SessionId, TopicId};
 use crate::outbound::Outbound;
 use crate::session_config::SessionConfig;
 use crate::steps::STEPS_PER_EXCHANGE;
-use crate::subscription::Subscription;
 use crate::topic::AppendedRun;
+
+/// Maximum subscriptions of a session that one exchange examines while the broker stops.
+const OWES_PER_CALL: u64 = 1_024;
 
 /// A connection that the broker was asked to accept.
 #[derive(Debug)]
@@ -45,6 +47,15 @@ pub(crate) struct ExchangeStart {
     pub(crate) is_scarce: bool,
 }
 
+/// Whether a session of a stopping broker must remain for what was delivered to it, or is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owes {
+    Nothing,
+    Something,
+    /// Some of its subscriptions are still to be examined.
+    Unknown,
+}
+
 /// What a session needs to know when an exchange ends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExchangeEnd {
@@ -61,6 +72,7 @@ impl Broker {
         let now = self.tick(now);
         let parts = (&mut self.memory, &mut self.readiness);
         let (id, accepted) = self.sessions.insert(now, self.stops_at.is_none(), parts, effects);
+        self.spend(self.sessions.take_steps());
         if accepted.is_ok() {
             bump(&mut self.counters.stats.connections, 1);
             self.charge_tables();
@@ -72,7 +84,7 @@ impl Broker {
     /// whether some may remain: then call again before the next request.
     #[inline]
     pub(crate) fn end_expired(&mut self, now: Timestamp) -> bool {
-        if self.subscriptions.next_expiry().is_none_or(|next| next > now) {
+        if !self.subscriptions.has_expired(now) {
             return false;
         }
         let more = self.subscribing(now).readers.end_expired();
@@ -179,7 +191,8 @@ impl Broker {
         self.counters.refused(code);
     }
 
-    /// Moves due records into a session's stream lane, as long as the lanes allocate at most `room` bytes.
+    /// Moves due records into the stream lane of a session that [is ready](Self::is_ready), as long as the lanes allocate at
+    /// most `room` bytes.
     pub(crate) fn deliver(
         &mut self,
         now: Timestamp,
@@ -187,9 +200,6 @@ impl Broker {
         room: usize,
         out: &mut Outbound,
     ) -> Delivered {
-        if !self.is_ready(session) {
-            return Delivered::ALL;
-        }
         let output_buffer = self.config.output_buffer;
         let Self { sessions, topics, subscriptions, memory, readiness, counters, .. } = self;
         let mut delivery = Delivery {
@@ -226,15 +236,32 @@ impl Broker {
         entry.is_some_and(|entry| self.readiness.has_ready(entry.ready) || entry.has_unsent_fence())
     }
 
-    /// Whether a session has records to deliver, or has delivered some that are not committed.
-    pub(crate) fn owes(&self, id: SessionId) -> bool {
-        let Some(entry) = self.sessions.get(id) else {
-            return false;
-        };
-        let mut subscriptions = entry.subscriptions.values().map(|key| &self.subscriptions[*key]);
+    /// Whether a session has records to deliver, or has delivered some that are not committed; examines a bounded number of
+    /// its subscriptions (rule S14).
+    pub(crate) fn owes(&mut self, id: SessionId) -> Owes {
         // Some of its own may be among those that were woken and not yet handed out.
-        let may_be_due = self.readiness.has_ready(entry.ready) || self.readiness.has_woken();
-        may_be_due || entry.has_unsent_fence() || subscriptions.any(Subscription::has_uncommitted)
+        if self.is_ready(id) || self.readiness.has_woken() {
+            return Owes::Something;
+        }
+        let Some(entry) = self.sessions.get_mut(id) else {
+            return Owes::Nothing;
+        };
+        let mut examined = 0;
+        let mut subscriptions = entry.subscriptions.range(entry.committed_below..);
+        let owes = loop {
+            let Some((number, key)) = subscriptions.next() else { break Owes::Nothing };
+            if examined >= OWES_PER_CALL {
+                break Owes::Unknown;
+            }
+            examined = examined.saturating_add(1);
+            // It is the first one to examine next time.
+            entry.committed_below = *number;
+            if self.subscriptions[*key].has_uncommitted() {
+                break Owes::Something;
+            }
+        };
+        self.spend(examined);
+        owes
     }
 
     /// Charges the memory that a session holds after an exchange, and wakes sessions for which memory was freed.

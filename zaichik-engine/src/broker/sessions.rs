@@ -17,6 +17,7 @@ use crate::error::CloseReason;
 use crate::id::SessionId;
 use crate::planted::{Defect, is_planted};
 use crate::session::IDLE_ROOM;
+use crate::steps::Steps;
 
 /// Age from which a session in its handshake may be evicted for a newer one.
 const EVICT_AFTER: Duration = Duration::from_millis(200);
@@ -24,7 +25,7 @@ const EVICT_AFTER: Duration = Duration::from_millis(200);
 /// How long a peer that holds memory may make no progress before the memory may be taken for others (rule S15).
 const EVICT_STALLED_AFTER: Duration = Duration::from_secs(1);
 
-/// Maximum slots examined for such peers per call.
+/// Maximum slots examined for such peers per call, and maximum sessions in their handshake of which one is evicted.
 const EXAMINED_PER_CALL: u32 = 1_024;
 
 /// The table of sessions. Ids may outlive their session, so looking one up may find nothing.
@@ -42,6 +43,8 @@ pub(super) struct Sessions {
     handshake_limit: usize,
     /// The next slot to examine for sessions without progress.
     hand: u32,
+    /// Sessions examined to evict one.
+    steps: Steps,
 }
 
 /// What a session reports after an exchange.
@@ -71,6 +74,7 @@ impl Sessions {
             limit: config.max_connections as usize,
             handshake_limit: config.max_handshakes as usize,
             hand: 0,
+            steps: Steps::default(),
         }
     }
 
@@ -80,7 +84,12 @@ impl Sessions {
 
     /// Bytes of free places.
     pub(super) const fn spare(&self) -> usize {
-        self.entries.capacity().saturating_sub(self.entries.len()).saturating_mul(size_of::<SessionEntry>())
+        self.entries.spare().saturating_mul(size_of::<SessionEntry>())
+    }
+
+    /// The steps of work since the last call (rule S14).
+    pub(super) fn take_steps(&self) -> u64 {
+        self.steps.take()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &SessionEntry> {
@@ -93,11 +102,11 @@ impl Sessions {
     }
 
     pub(super) fn get(&self, id: SessionId) -> Option<&SessionEntry> {
-        self.entries.get(id.slot).filter(|entry| entry.id == id)
+        self.entries.get(id.slot).filter(|entry| entry.id.serial() == id.serial())
     }
 
     pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut SessionEntry> {
-        self.entries.get_mut(id.slot).filter(|entry| entry.id == id)
+        self.entries.get_mut(id.slot).filter(|entry| entry.id.serial() == id.serial())
     }
 
     /// The id of a new connection, and whether there is room for it. Without room it gets no entry.
@@ -324,10 +333,11 @@ impl Sessions {
         }
     }
 
-    /// Makes room for a session in its handshake; returns whether it succeeded.
+    /// Makes room for a session in its handshake, by evicting one of the oldest; returns whether it succeeded.
     fn evict_handshake(&mut self, now: Timestamp, effects: &mut Effects) -> bool {
-        let oldest_first = self.handshakes.iter().filter_map(|id| self.entries.get(id.slot));
-        let old_enough = oldest_first.filter(|entry| now.since(entry.since) >= EVICT_AFTER);
+        let oldest = self.handshakes.iter().take(EXAMINED_PER_CALL as usize);
+        let oldest = oldest.inspect(|_| self.steps.add(1)).filter_map(|id| self.entries.get(id.slot));
+        let old_enough = oldest.take_while(|entry| now.since(entry.since) >= EVICT_AFTER);
         let Some(id) = old_enough.min_by_key(|entry| entry.received).map(|entry| entry.id) else {
             return false;
         };

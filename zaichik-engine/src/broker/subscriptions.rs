@@ -106,7 +106,7 @@ impl Subscriptions {
 
     /// Bytes of free places.
     pub(super) const fn spare(&self) -> usize {
-        self.entries.capacity().saturating_sub(self.entries.len()).saturating_mul(size_of::<Subscription>())
+        self.entries.spare().saturating_mul(size_of::<Subscription>())
     }
 
     pub(super) fn durable_count(&self) -> usize {
@@ -152,15 +152,15 @@ impl Subscriptions {
         key
     }
 
-    /// Removes a subscription from this table and from its ring; returns it so that its topic can be settled.
-    #[expect(clippy::expect_used, reason = "a key is valid until its subscription is removed")]
+    /// Removes a subscription from this table and from its ring; returns it so that its topic can be settled. There is
+    /// none if it was removed before, which no caller does.
     pub(super) fn remove(
         &mut self,
         key: SubKey,
         memory: &mut Memory,
         readiness: &mut Readiness,
-    ) -> Subscription {
-        let mut subscription = self.entries.remove(key.0).expect("a subscription that exists");
+    ) -> Option<Subscription> {
+        let mut subscription = self.entries.remove(key.0)?;
         if let Some(durable) = &subscription.durable {
             let hash = hash_of(self.hash_key, subscription.topic, &durable.name);
             self.durables.remove(hash, |other| *other == key);
@@ -170,7 +170,7 @@ impl Subscriptions {
         self.expiries.schedule(key, expires, Timestamp::MAX);
         readiness.remove(subscription.node);
         memory.recharge(Account::Subscriptions, &mut subscription.charged, 0);
-        subscription
+        Some(subscription)
     }
 
     /// The durable subscription with this name.
@@ -266,15 +266,22 @@ impl Subscriptions {
         Some(Due::Stale)
     }
 
-    /// When the next pause ends.
-    pub(super) fn next_pause(&self) -> Option<Timestamp> {
-        self.pauses.first().map(|running| running.plus_micros(self.stopped_micros))
+    /// When the next pause ends, or `Timestamp::MAX`.
+    #[inline]
+    pub(super) const fn next_pause(&self) -> Timestamp {
+        self.pauses.first().plus_micros(self.stopped_micros)
     }
 
-    /// When the next subscription may have been detached for too long.
+    /// When the next subscription may have been detached for too long, or `Timestamp::MAX`.
     #[inline]
-    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+    pub(super) const fn next_expiry(&self) -> Timestamp {
         self.expiries.first()
+    }
+
+    /// Whether a subscription may have been detached for too long.
+    #[inline]
+    pub(super) fn has_expired(&self, now: Timestamp) -> bool {
+        self.expiries.is_due(now)
     }
 }
 
@@ -315,7 +322,8 @@ mod tests {
         assert_eq!(subscriptions.find_durable(TopicId(1), "billing"), Some(second));
         assert_eq!(subscriptions.find_durable(TopicId(0), "kitchen"), None);
         assert!(subscriptions.check_durables_full().is_err());
-        subscriptions.remove(first, &mut memory, &mut readiness);
+        assert!(subscriptions.remove(first, &mut memory, &mut readiness).is_some());
+        assert!(subscriptions.remove(first, &mut memory, &mut readiness).is_none());
         assert_eq!(subscriptions.find_durable(TopicId(0), "billing"), None);
         assert_eq!((memory.ledger().subscriptions, subscriptions.durable_count()), (0, 1));
     }

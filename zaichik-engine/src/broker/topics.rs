@@ -267,15 +267,16 @@ impl Topics {
         }
     }
 
-    /// When housekeeping is due next.
-    pub(super) fn next_housekeeping(&self) -> Option<Timestamp> {
+    /// When housekeeping is due next, or `Timestamp::MAX`.
+    #[inline]
+    pub(super) const fn next_housekeeping(&self) -> Timestamp {
         self.deadlines.first()
     }
 
     /// Whether housekeeping of some topic is due; if none is, the deaths of all are settled.
     #[inline]
     pub(super) fn has_due(&self, now: Timestamp) -> bool {
-        self.deadlines.first().is_some_and(|due| due <= now)
+        self.deadlines.is_due(now)
     }
 
     fn change_settings(

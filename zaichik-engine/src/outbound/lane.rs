@@ -6,6 +6,11 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::blocks::Blocks;
 
+/// Places by which a full queue of pieces grows, and one of frames: not twice as many, so that a frame allocates little,
+/// however much waits (rule S15).
+const MORE_PIECES: usize = 32;
+const MORE_FRAMES: usize = 64;
+
 /// Frames in order.
 #[derive(Default)]
 pub(super) struct Lane {
@@ -60,11 +65,10 @@ impl Lane {
 
     /// The last `len` bytes are a frame.
     pub(super) fn end_frame(&mut self, len: usize) {
-        let grows = self.frames.len() == self.frames.capacity();
-        self.frames.push_back(len);
-        if grows {
-            self.queues = self.recount_queues();
+        if self.frames.len() == self.frames.capacity() {
+            self.grow_frames();
         }
+        self.frames.push_back(len);
     }
 
     /// Bytes that wait.
@@ -163,11 +167,22 @@ impl Lane {
     }
 
     fn push(&mut self, piece: Piece) {
-        let grows = self.pieces.len() == self.pieces.capacity();
-        self.pieces.push_back(piece);
-        if grows {
-            self.queues = self.recount_queues();
+        if self.pieces.len() == self.pieces.capacity() {
+            self.grow_pieces();
         }
+        self.pieces.push_back(piece);
+    }
+
+    #[cold]
+    fn grow_pieces(&mut self) {
+        self.pieces.reserve_exact(MORE_PIECES);
+        self.queues = self.recount_queues();
+    }
+
+    #[cold]
+    fn grow_frames(&mut self) {
+        self.frames.reserve_exact(MORE_FRAMES);
+        self.queues = self.recount_queues();
     }
 
     fn recount_queues(&self) -> usize {

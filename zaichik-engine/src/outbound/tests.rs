@@ -112,6 +112,30 @@ fn check(actions: &[Action]) {
     assert!(!outbound.has_remaining());
 }
 
+/// An answer is applied, and a record delivered, when there are 6 KiB for it.
+#[test]
+fn s15_a_short_frame_allocates_at_most_6_kib_in_its_lane_however_much_waits() {
+    for (lane, head, body) in [
+        (LaneKind::Control, 16, 0),
+        (LaneKind::Stream, 16, 0),
+        (LaneKind::Stream, 33, 0),
+        (LaneKind::Stream, 300, 0),
+        (LaneKind::Stream, 33, INLINE_MAX + 1),
+    ] {
+        let (mut outbound, body) = (Outbound::default(), Bytes::from(vec![7; body]));
+        while outbound.remaining() < 256 << 10 {
+            let before = outbound.allocated();
+            if body.is_empty() {
+                outbound.frame(lane, |out| out.extend_from_slice(&vec![7; head]));
+            } else {
+                outbound.stream_frame_with(&body, |out| out.extend_from_slice(&vec![7; head]));
+            }
+            let more = outbound.allocated() - before;
+            assert!(more <= 6 << 10, "{more} bytes for {head} in {lane:?} behind {}", outbound.remaining());
+        }
+    }
+}
+
 fn action() -> impl Strategy<Value = Action> {
     let lane = select(vec![LaneKind::Stream, LaneKind::Control]);
     let len = || prop_oneof![10 => 1..80usize, 1 => select(vec![511, 512, 513, 5_000])];

@@ -6,19 +6,25 @@ use zaichik_proto::{Fatal, Goodbye, GoodbyeReason, ProtocolError, ProtocolFault,
 use super::answers::control;
 use super::state::State;
 use super::{MICROS_PER_MILLI, Session};
-use crate::broker::Broker;
+use crate::broker::{Broker, Owes};
+use crate::effects::Turn;
 use crate::error::CloseReason;
 use crate::outbound::LaneKind;
 use zaichik_proto::Timestamp;
 
 impl Session {
     /// The broker is stopping: the peer receives a Goodbye, and the connection ends when nothing is outstanding on
-    /// either side.
-    pub(super) fn stop(&mut self, now: Timestamp, stops_at: Timestamp, broker: &Broker) {
+    /// either side. Returns whether the next exchange finds out.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn stop(&mut self, now: Timestamp, stops_at: Timestamp, broker: &mut Broker) -> Turn {
         match self.state {
             State::Open => {}
-            State::Handshake => return self.finish(now, CloseReason::Stopped),
-            State::Welcomed | State::Ending(_) | State::Ended(_) => return,
+            State::Handshake => {
+                self.finish(now, CloseReason::Stopped);
+                return Turn::Done;
+            }
+            State::Welcomed | State::Ending(_) | State::Ended(_) => return Turn::Done,
         }
         if self.stops_at.is_none() {
             self.stops_at = Some(stops_at);
@@ -26,10 +32,15 @@ impl Session {
             let grace_millis = u32::try_from(grace).unwrap_or(u32::MAX);
             let goodbye = Goodbye { reason: GoodbyeReason::Draining, grace_millis };
             self.answers.control(&mut self.outbound, ServerFrame::Goodbye(goodbye));
-        } else if self.inbound.is_empty() && !self.outbound.has_remaining() && !broker.owes(self.id) {
-            // The Goodbye was sent and nothing is outstanding.
-            self.state = State::Ending(CloseReason::Stopped);
+        } else if self.inbound.is_empty() && !self.outbound.has_remaining() {
+            match broker.owes(self.id) {
+                // The Goodbye was sent and nothing is outstanding.
+                Owes::Nothing => self.state = State::Ending(CloseReason::Stopped),
+                Owes::Something => {}
+                Owes::Unknown => return Turn::More,
+            }
         }
+        Turn::Done
     }
 
     pub(super) fn finish(&mut self, now: Timestamp, reason: CloseReason) {

@@ -68,6 +68,9 @@ impl Timers {
         if !self.frame.is_due() {
             // A frame that begins now has all of its time, however long ago the last one ended.
             self.frame.observe(now, received, 0);
+            if missing == 0 {
+                return;
+            }
         }
         self.frame.observe(now, received, missing as u64);
     }

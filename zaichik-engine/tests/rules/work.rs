@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use zaichik_engine::Broker;
-use zaichik_proto::{CompactionMode, Counter, Start, Subject, TopicOptions};
+use zaichik_engine::{Broker, Effects, Turn};
+use zaichik_proto::{AckLevel, CompactionMode, Counter, Producer, Start, Subject, TopicOptions};
 
-use super::world::{Peer, Sub, World, keyed, mortal, ms, record};
+use super::world::{Peer, Sub, World, keyed, mortal, ms, record, secs};
 
 /// A topic "t" that retains `count` records forever, and a connection with subscription 1 to it.
 fn with_records(count: usize) -> (World, Peer) {
@@ -199,6 +199,100 @@ fn s14_the_subscriptions_of_a_session_that_ends_are_ended_in_steps() {
         assert_eq!(world.broker.session_count(), 1);
         assert!(world.most_steps <= Broker::MAX_STEPS, "{} steps", world.most_steps);
     }
+}
+
+#[test]
+fn s14_a_stopping_broker_examines_the_subscriptions_of_a_session_in_steps() {
+    let (mut world, peer, other) = with_subscriptions(5_000);
+    let last = Sub::new(9_999, "last").window(9);
+    world.ask(&peer, peer.subscribe_to(last));
+    world.ask(&other, other.publish("last", "x"));
+    world.settle();
+    let before = world.broker.steps();
+    world.drain(secs(60));
+    world.settle();
+    assert!(!peer.is_closed() && other.is_closed(), "a record is not committed");
+    assert!(world.broker.steps() - before > 5_000, "all of them were examined");
+    // From now on the one with the record is examined first.
+    let before = world.broker.steps();
+    for _ in 0..10 {
+        world.ask(&peer, peer.create("u", TopicOptions::new()));
+    }
+    assert!(world.broker.steps() - before < 1_000, "{} steps", world.broker.steps() - before);
+    world.ask(&peer, peer.commit(9_999, 0));
+    world.settle();
+    assert!(peer.is_closed());
+    assert!(world.most_steps <= Broker::MAX_STEPS, "{} steps", world.most_steps);
+}
+
+#[test]
+fn s14_records_delivered_while_the_broker_stops_keep_the_session() {
+    let (mut world, peer, other) = with_subscriptions(3_000);
+    for (number, topic) in [(5_000, "low"), (6_000, "high")] {
+        world.ask(&other, other.create(topic, TopicOptions::new().retain_forever()));
+        world.ask(&peer, peer.subscribe_to(Sub::new(number, topic).window(9)));
+        world.ask(&other, other.publish(topic, "x"));
+    }
+    world.drain(secs(60));
+    world.settle();
+    world.ask(&peer, peer.commit(5_000, 0));
+    world.settle();
+    // The one that was examined first gets its record again, behind what was examined since.
+    world.ask(&peer, peer.seek(5_000, Start::Offset(0)));
+    world.ask(&peer, peer.commit(6_000, 0));
+    world.settle();
+    assert_eq!(peer.stream().last().map(String::as_str), Some("5000/0=x"));
+    assert!(!peer.is_closed(), "a record is not committed");
+}
+
+#[test]
+fn s14_a_new_connection_examines_a_bounded_number_of_handshakes() {
+    let mut world = World::with(|config| config.max_handshakes = 3_000);
+    let first = world.dial();
+    for _ in 1..3_000 {
+        world.dial();
+    }
+    world.jump(world.now + ms(200));
+    let before = world.broker.steps();
+    world.dial();
+    let steps = world.broker.steps() - before;
+    assert!((1..=1_024).contains(&steps), "{steps} steps");
+    world.settle();
+    assert!(first.is_closed(), "the oldest of those that sent nothing is dropped");
+}
+
+#[test]
+fn s14_housekeeping_counts_what_it_visits() {
+    let count = 200;
+    let mut world = World::with(|config| config.producer_ttl = secs(10));
+    let peer = world.topic(TopicOptions::new().retain_forever());
+    for id in 0..count {
+        let producer = Producer { id: id.into(), epoch: 0, sequence: 0 };
+        peer.publish_as(Some(producer), "t", AckLevel::None, &[record(b"x")]);
+    }
+    world.settle();
+    for number in 0..count {
+        world.ask(
+            &peer,
+            peer.subscribe_to(Sub::new(number, "t").durable(&number.to_string()).from(Start::Earliest)),
+        );
+        world.ask(&peer, peer.nack(number, 0, 5_000_000));
+    }
+    let steps = |world: &mut World, act: fn(&mut World)| {
+        let before = world.broker.steps();
+        act(world);
+        let mut effects = Effects::new();
+        let now = world.now;
+        while world.broker.handle_timeout(now, &mut effects) == Turn::More {}
+        effects.clear();
+        world.broker.steps() - before
+    };
+    let paused = steps(&mut world, |world| world.jump(world.now + secs(6)));
+    assert!(paused >= count.into(), "{paused} steps for pauses that end");
+    let forgotten = steps(&mut world, |world| world.jump(world.now + secs(6)));
+    assert!(forgotten >= count.into(), "{forgotten} steps for producers that are forgotten");
+    let stopped = steps(&mut world, |world| world.drain(secs(60)));
+    assert!(stopped >= 1, "{stopped} steps for sessions that are woken");
 }
 
 /// A planted defect: requests do not wait, so one of them walks over all that is not settled.

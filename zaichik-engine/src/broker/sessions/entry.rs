@@ -22,6 +22,9 @@ pub(crate) struct SessionEntry {
     pub(in crate::broker) throttle: Node,
     /// Its subscriptions, by the numbers that its client chose.
     pub(in crate::broker) subscriptions: BTreeMap<u32, SubKey>,
+    /// While the broker stops: a number below which none of its subscriptions has uncommitted records, as far as was
+    /// examined since something was delivered.
+    pub(in crate::broker) committed_below: u32,
     /// Topics to which it has a subscription that is not durable; one each (rule D1).
     pub(in crate::broker) topics: BTreeSet<TopicId>,
     /// Durable subscriptions that other sessions took over.
@@ -82,6 +85,7 @@ impl SessionEntry {
             ready,
             throttle,
             subscriptions: BTreeMap::new(),
+            committed_below: 0,
             topics: BTreeSet::new(),
             fenced: None,
             woken: false,
