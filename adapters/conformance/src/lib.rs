@@ -135,6 +135,7 @@ cases! { $
         a9_unsubscribe_while_deliveries_are_in_transit
         r3_subscribing_races_with_publishing
         s5_a_drain_under_load_answers_accepted_publishes
+        s_05_a_draining_broker_answers_what_was_sent_before_the_end_of_the_stream
     }
 }
 

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use zaichik_driver::{Overflow, Start, TopicOptions};
 use zaichik_testkit::{Sub, record};
 
-use crate::broker::{Broker, next, put, spawn};
+use crate::broker::{Broker, HOUR, next, put, spawn};
 use crate::form::Form;
 use crate::peer::Peer;
 
@@ -148,4 +148,27 @@ pub(crate) async fn s5_a_drain_under_load_answers_accepted_publishes<F: Form>() 
     assert!(accepted >= 10);
     let seen = seen.iter().filter(|one| one.starts_with("1/")).count();
     assert_eq!(seen, accepted, "each accepted record was delivered");
+}
+
+/// What a peer sends before it ends its stream is answered while the broker stops, and the answers reach it.
+pub(crate) async fn s_05_a_draining_broker_answers_what_was_sent_before_the_end_of_the_stream<F: Form>() {
+    // The broker reads all of them, although none of its answers is read before.
+    const PUBLISHES: usize = 5_000;
+    let broker = Broker::<F>::start().await;
+    let peer = broker.peer().await;
+    peer.answer(peer.subscribe(1, "t")).await;
+    peer.answer(peer.publish_all("t", &[record(b"x")])).await;
+    assert_eq!(peer.stream().await, ["1/0=x"]);
+    // The record stays uncommitted and the grace time is longer than any test, so only the peer can end the connection.
+    broker.handle().shutdown(HOUR);
+    for _ in 0..PUBLISHES {
+        peer.publish_all("t", &[record(b"y")]);
+    }
+    let create = peer.create("u", TopicOptions::new());
+    peer.finish().await;
+    let seen = peer.end().await;
+    broker.stopped().await;
+    assert_eq!(seen.iter().filter(|one| one.ends_with("refused Draining")).count(), PUBLISHES);
+    assert!(seen.contains(&format!("#{create} created")), "all other requests are served");
+    assert!(!seen.iter().any(|one| one.starts_with("fatal")));
 }

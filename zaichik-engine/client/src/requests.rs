@@ -33,7 +33,8 @@ use crate::error::{RequestError, Violation};
 /// The id in frames of commits without an answer; no slot reaches it.
 pub(crate) const NO_ANSWER: u32 = u32::MAX;
 
-/// Maximum subscriptions, so that they and [`ClientConfig::MAX_IN_FLIGHT`] fit the table of requests.
+/// Maximum subscriptions, so that they, [`ClientConfig::MAX_IN_FLIGHT`] requests and twice as many that were given up fit
+/// the table of requests.
 pub(crate) const MAX_SUBSCRIPTIONS: u32 = 1 << 18;
 
 #[derive(Debug)]
@@ -61,6 +62,10 @@ pub(crate) struct Requests {
     resent_end: u64,
     /// Numbered requests that are not answered: a publish without an acknowledgement waits for them (rule P6).
     ahead: usize,
+    /// Empty batches whose original is answered: only their number keeps them.
+    given_up: usize,
+    /// Maximum numbers that are not used up, of unanswered requests and of those that were given up.
+    max_numbers: usize,
     /// Subscriptions in which a formerly uncertain batch commits, once for each commit; the batch is settled now.
     settled: Vec<SubscriptionId>,
     /// Refusals that no request waits for: their number and the latest one.
@@ -86,6 +91,8 @@ impl Requests {
             bound: 0,
             resent_end: 0,
             ahead: 0,
+            given_up: 0,
+            max_numbers: config.max_in_flight.clamp(1, ClientConfig::MAX_IN_FLIGHT),
             settled: Vec::new(),
             refused: None,
             answers: VecDeque::new(),
@@ -170,6 +177,7 @@ impl Requests {
                 self.queue.abandon_one();
             }
             self.answers.push_back((id, result));
+            self.given_up = self.given_up.saturating_add(usize::from(request.is_given_up()));
         }
         if !is_numbered(&self.producer, request) {
             self.kept_bytes = self.kept_bytes.saturating_sub(request.frame.len());
@@ -186,6 +194,7 @@ impl Requests {
         self.uncertain = self.uncertain.saturating_sub(usize::from(request.may_be_applied));
         self.bound = self.bound.saturating_sub(usize::from(request.is_bound));
         self.ahead = self.ahead.saturating_sub(usize::from(request.is_ahead()));
+        self.given_up = self.given_up.saturating_sub(usize::from(request.is_given_up()));
         self.internal = self.internal.saturating_sub(usize::from(request.is_internal()));
         if self.queue.leave(&request) {
             self.queue.compact(&self.table);
@@ -268,9 +277,10 @@ impl Requests {
         self.producer.identity()
     }
 
-    /// The application's unanswered requests, and answers that were not polled.
+    /// The application's unanswered requests, and answers that were not polled. Requests that were given up do not count:
+    /// the broker may refuse their numbers for as long as it likes.
     pub(crate) fn len(&self) -> usize {
-        let requests = self.table.len().saturating_sub(self.internal);
+        let requests = self.table.len().saturating_sub(self.internal).saturating_sub(self.given_up);
         requests.saturating_add(self.answers.len())
     }
 
@@ -347,6 +357,7 @@ impl Requests {
         assert_eq!(self.uncertain, all().filter(|request| request.may_be_applied).count());
         assert_eq!(self.bound, all().filter(|request| request.is_bound).count());
         assert_eq!(self.ahead, all().filter(|request| request.is_ahead()).count());
+        assert_eq!(self.given_up, all().filter(|request| request.is_given_up()).count());
         assert!(all().all(|request| request.is_bound || !request.may_be_applied));
         let timers = all().filter(|request| request.timer < Timestamp::MAX);
         let timers: BTreeSet<_> = timers.map(|request| (request.timer, request.wire)).collect();

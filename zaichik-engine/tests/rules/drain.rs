@@ -3,7 +3,7 @@
 use zaichik_engine::{CloseReason, Status};
 use zaichik_proto::TopicOptions;
 
-use crate::world::{Sub, World, ms, record, secs, us};
+use crate::world::{Sub, World, done, ms, put, record, secs, us};
 
 #[test]
 fn s_05_publishes_in_flight_are_answered_or_refused() {
@@ -167,4 +167,59 @@ fn s_05_goodbye_reports_the_grace_period() {
     world.settle();
     assert_eq!(peer.control(), ["goodbye draining 3000"]);
     assert!(peer.is_closed(), "nothing is outstanding");
+}
+
+#[test]
+fn s_05_requests_before_the_end_of_the_stream_are_answered() {
+    for drains_first in [false, true] {
+        let mut world = World::new();
+        let (peer, writer) = (world.connect(), world.connect());
+        // What it has not committed keeps the connection from being closed before it has sent its requests.
+        world.ask(&peer, peer.subscribe(1, "t"));
+        world.ask(&writer, writer.publish("t", "a"));
+        assert_eq!(peer.stream(), ["1/0=a"]);
+        if drains_first {
+            world.drain(secs(10));
+            world.settle();
+        }
+        let publish = peer.publish("t", "b");
+        let batch = peer.batch(&[put("t", "c"), done(1, 0)]);
+        let empty = peer.batch(&[]);
+        let commit = peer.commit(1, 0);
+        let last = peer.publish("t", "d");
+        // And half a frame, which is discarded.
+        peer.send_bytes(&[20, 0, 0, 0, 4, 0, 0, 0, 1]);
+        peer.finish();
+        if !drains_first {
+            world.drain(secs(10));
+        }
+        world.settle();
+        let refused = [publish, batch, empty, last].map(|request| peer.answer(request));
+        assert!(refused.iter().all(|answer| answer.starts_with("refused Draining")), "{refused:?}");
+        assert_eq!(peer.answer(commit), "done 1", "all other requests are served");
+        assert_eq!(peer.control(), ["goodbye draining 10000"], "and no Fatal");
+        assert!(peer.is_closed());
+        assert_eq!(world.reason(&peer), Some(CloseReason::PeerGone));
+        assert_eq!(world.broker.stats().records_accepted, 1);
+    }
+}
+
+#[test]
+fn s_05_requests_before_the_end_of_the_stream_are_answered_if_they_fill_the_lane_of_answers() {
+    const PUBLISHES: usize = 20_000;
+    let mut world = World::new().checked_at_rest();
+    let peer = world.connect();
+    world.drain(secs(10));
+    peer.stop_reading();
+    let requests: Vec<_> = (0..PUBLISHES).map(|_| peer.publish("t", "x")).collect();
+    peer.finish();
+    world.settle();
+    assert!(world.session(&peer).unwrap().outbound().control_len() <= (256 << 10) + 64);
+    assert_eq!(world.status(&peer), Status::Open, "what waits behind the answers is not applied yet");
+    peer.resume_reading();
+    world.settle();
+    assert!(requests.iter().all(|request| peer.answer(*request) == "refused Draining"));
+    assert_eq!(peer.control(), ["goodbye draining 10000"]);
+    assert!(peer.is_closed());
+    assert_eq!(world.broker.stats().records_accepted, 0);
 }

@@ -21,6 +21,7 @@ mod reconnect;
 mod requests;
 mod resend;
 mod retry;
+mod room;
 mod seek;
 mod sent;
 mod subscriptions;

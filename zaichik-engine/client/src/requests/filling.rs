@@ -39,9 +39,6 @@ impl Requests {
 
     /// Puts an empty batch in the place of a publish or batch that is not in flight, if its number requires it.
     pub(super) fn fill(&mut self, wire: u32, reason: Reason) {
-        let Some(identity) = self.producer.identity() else {
-            return;
-        };
         let Some(request) = self.table.get_mut(wire).filter(|request| request.sequence.is_some()) else {
             return;
         };
@@ -58,9 +55,9 @@ impl Requests {
             request.operations = None;
         }
         request.kind = RequestKind::Fill(Fill { state, of, reason });
-        let frame = empty_batch(identity, wire);
-        self.kept_bytes = self.kept_bytes.saturating_sub(request.frame.len()).saturating_add(frame.len());
-        request.frame = frame;
+        self.given_up = self.given_up.saturating_add(usize::from(request.is_given_up()));
+        self.kept_bytes = self.kept_bytes.saturating_sub(request.frame.len());
+        request.frame = Bytes::new();
         if was_queued {
             request.progress = Progress::Waiting;
             self.queue.push_again(request);
@@ -69,9 +66,6 @@ impl Requests {
 
     /// The broker misses numbers from `expected` on that no request has: fills them.
     pub(super) fn fill_missing(&mut self, expected: u64) {
-        let Some(identity) = self.producer.identity() else {
-            return;
-        };
         let lowest = self.table.iter().filter_map(|request| request.sequence).min();
         let missing = lowest.unwrap_or(expected).saturating_sub(expected);
         if missing > MAX_MISSING {
@@ -89,7 +83,7 @@ impl Requests {
                 topic: Arc::default(),
                 kind: RequestKind::Fill(fill),
                 progress: Progress::Waiting,
-                frame: empty_batch(identity, wire),
+                frame: Bytes::new(),
                 sequence: Some(sequence),
                 is_bound: false,
                 may_be_applied: false,
@@ -97,7 +91,7 @@ impl Requests {
                 timer: Timestamp::MAX,
                 deadline: Timestamp::MAX,
             });
-            self.kept_bytes = self.kept_bytes.saturating_add(request.frame.len());
+            self.given_up = self.given_up.saturating_add(1);
             self.queue.push_again(request);
         }
     }
@@ -186,12 +180,10 @@ impl Reason {
     }
 }
 
-/// An empty batch of the producer, whose number is filled in when it is written.
-fn empty_batch(identity: ProducerIdentity, request: u32) -> Bytes {
-    let mut frame = BytesMut::new();
-    let producer = Some(Producer { id: identity.id, epoch: identity.epoch, sequence: 0 });
+/// Appends an empty batch that uses up the number of a request.
+pub(super) fn write_empty_batch(request: u32, identity: ProducerIdentity, sequence: u64, out: &mut BytesMut) {
+    let producer = Some(Producer { id: identity.id, epoch: identity.epoch, sequence });
     let empty = OperationsBuilder::default();
     let batch = Batch { request, ack: AckLevel::Accepted, producer, operations: empty.operations() };
-    ClientFrame::Batch(batch).encode(&mut frame);
-    frame.freeze()
+    ClientFrame::Batch(batch).encode(out);
 }

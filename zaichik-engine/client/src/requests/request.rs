@@ -34,7 +34,7 @@ pub(crate) struct Request {
     pub(crate) topic: Arc<str>,
     pub(crate) kind: RequestKind,
     pub(crate) progress: Progress,
-    /// The complete frame, kept as long as it may be sent.
+    /// The complete frame, kept as long as it may be sent; an empty batch in its place has none until it is written.
     pub(crate) frame: Bytes,
     /// Its sequence number, from the first time that it is written on (rule P3). No other request ever gets it, unless
     /// it certainly never left.
@@ -214,6 +214,11 @@ impl Request {
     /// Whether a later publish without an acknowledgement waits for it (rule P6): once it is answered, it is not resent.
     pub(super) const fn is_ahead(&self) -> bool {
         self.sequence.is_some() && self.id.is_some()
+    }
+
+    /// Whether it is an empty batch whose original is answered.
+    pub(super) const fn is_given_up(&self) -> bool {
+        matches!(self.kind, RequestKind::Fill(_)) && self.id.is_none()
     }
 
     /// Whether it is a publish without an answer.

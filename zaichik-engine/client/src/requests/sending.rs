@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use zaichik_proto::{Limits, Refusal, RefusalCode, Timestamp};
 
+use super::filling::write_empty_batch;
 use super::request::{Progress, Reason, RequestKind};
 use super::{Requests, is_numbered, is_ordered};
 use crate::error::RequestError;
@@ -12,9 +13,13 @@ use crate::outbound::Outbound;
 impl Requests {
     /// Writes the next request that may be sent to the output; `false` if there is none.
     pub(crate) fn write_next(&mut self, outbound: &mut Outbound, limits: &Limits, now: Timestamp) -> bool {
+        let has_number_left = self.ahead.saturating_add(self.given_up) < self.max_numbers;
         let next = self.queue.next(&self.table, |request| {
             // Without a number the broker could not put it in order.
-            if request.is_quiet_publish() { self.ahead == 0 } else { self.producer.may_send(now) }
+            if request.is_quiet_publish() {
+                return self.ahead == 0;
+            }
+            self.producer.may_send(now) && (request.sequence.is_some() || has_number_left)
         });
         let Some(request) = next.and_then(|wire| self.table.get_mut(wire)) else {
             return false;
@@ -36,7 +41,12 @@ impl Requests {
                 return true;
             }
         }
-        outbound.frame(|out| request.write(out));
+        outbound.frame(|out| match (request.kind, self.producer.identity(), request.sequence) {
+            (RequestKind::Fill(_), Some(identity), Some(sequence)) => {
+                write_empty_batch(request.wire, identity, sequence, out);
+            }
+            _ => request.write(out),
+        });
         let end = outbound.taken().saturating_add(outbound.len() as u64);
         self.queue.leave(request);
         request.progress = Progress::Sent { end };

@@ -19,7 +19,11 @@ pub(super) fn config() -> ClientConfig {
 
 /// A client whose broker knows its producer: sequence number 100 is used up.
 pub(super) fn known() -> Peer {
-    let mut peer = Peer::open_with(config());
+    known_with(config())
+}
+
+pub(super) fn known_with(config: ClientConfig) -> Peer {
+    let mut peer = Peer::open_with(config);
     let id = peer.publish("t", b"first").unwrap();
     let request = peer.sent_one().request();
     peer.ack(&[(request, 1, 0)]);
