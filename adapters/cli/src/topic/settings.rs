@@ -27,7 +27,7 @@ pub(super) struct SettingsArgs {
     /// Maximum bytes kept, such as 64MiB, or unlimited.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     max_bytes: Option<u64>,
-    /// What happens to a message above these limits: drop-oldest makes room for it, reject refuses it.
+    /// What happens to a message above these limits: drop_oldest makes room for it, reject refuses it.
     #[arg(long, value_enum, value_name = "WHAT")]
     overflow: Option<WhenFull>,
     /// Maximum keys remembered, or unlimited.
@@ -46,7 +46,7 @@ enum Compaction {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum WhenFull {
-    #[value(alias = "drop_oldest")]
+    #[value(name = "drop_oldest", alias = "drop-oldest")]
     DropOldest,
     Reject,
 }
@@ -100,7 +100,7 @@ impl Settings {
             max_messages: finite(options.max_messages),
             max_bytes: finite(options.max_bytes),
             overflow: match options.overflow.unwrap_or_default() {
-                Overflow::DropOldest => "drop-oldest",
+                Overflow::DropOldest => "drop_oldest",
                 Overflow::Reject => "reject",
             },
             max_keys: finite(options.max_keys),

@@ -146,7 +146,7 @@ fn alter_has_a_line_of_json_and_both_spellings_of_a_value() {
         assert_eq!(changed, [json!({"topic": overflow, "status": "changed"})]);
         assert_eq!(
             broker.json(&format!("topic info {overflow} -J"))[0]["settings"]["overflow"],
-            "drop-oldest"
+            "drop_oldest"
         );
     }
     broker.run("topic create t --overflow dropoldest").assert().code(2);
