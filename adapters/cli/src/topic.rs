@@ -163,7 +163,7 @@ impl Create {
         }
         let client = self.server.connect(NAME).await?;
         let status = client.create_topic(&self.topic, self.settings.options()).await;
-        let status = status.map_err(|error| explain(error, &self.topic))?;
+        let status = status.map_err(|error| explain(error, &self.topic, &self.settings))?;
         let (topic, status, outcome) = match status {
             TopicStatus::Created => (&self.topic, "created", "created"),
             TopicStatus::Adopted => {
@@ -260,12 +260,16 @@ impl View {
     }
 }
 
-/// Names the command that changes a topic if it exists with other settings.
-fn explain(error: ClientError, topic: &str) -> Failure {
-    let differs = matches!(&error, ClientError::Request(RequestError::Refused { refusal, .. })
-        if refusal.code == RefusalCode::SettingsDiffer);
-    let advice = format!(": zaichik topic alter {}", hints::argument(topic));
-    Failure::from(error).with_context("", if differs { &advice } else { "" })
+/// Names the command that changes a topic if it exists with other settings than these.
+fn explain(error: ClientError, topic: &str, settings: &SettingsArgs) -> Failure {
+    let mut advice = String::new();
+    if let ClientError::Request(RequestError::Refused { refusal, .. }) = &error
+        && refusal.code == RefusalCode::SettingsDiffer
+    {
+        let (topic, flags) = (hints::argument(topic), settings.flags(refusal.value));
+        advice = format!(": zaichik topic alter {topic} {flags}");
+    }
+    Failure::from(error).with_context("", &advice)
 }
 
 impl<'a> TopicReport<'a> {

@@ -2,7 +2,7 @@
 //!
 //! The engine's tests prove each row of `docs/rules.md` in simulated time. This suite covers the parts that only an
 //! adapter can break: byte streams, the ends of connections, wakeups, threads, timers, the client's calls and queues,
-//! and one case per chapter. `tests/rules.rs` checks the rules against the sources.
+//! and one case per chapter. `tests/rules` checks the rules against the sources.
 //!
 //! A case is a function named after the row or clause that it proves, generic over the [`Form`] in which a broker runs.
 //! [`suite!`] makes a test of each case in the list below for one form. A case that is missing from the list is a

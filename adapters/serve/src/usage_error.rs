@@ -56,11 +56,11 @@ mod tests {
             one_line(message),
             "unexpected argument '--prot' found; tip: a similar argument exists: '--port'"
         );
-        let message = "error: invalid value 'explode' for '--overflow <WHAT>'\n  [possible values: drop-oldest, \
+        let message = "error: invalid value 'explode' for '--overflow <WHAT>'\n  [possible values: drop_oldest, \
                     reject]\n\nFor more information, try '--help'.\n";
         assert_eq!(
             one_line(message),
-            "invalid value 'explode' for '--overflow <WHAT>' [possible values: drop-oldest, reject]"
+            "invalid value 'explode' for '--overflow <WHAT>' [possible values: drop_oldest, reject]"
         );
     }
 }

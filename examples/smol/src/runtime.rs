@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use futures::stream;
-use smol::net::{TcpListener, TcpStream};
-use zaichik_driver::{FuturesIo, FuturesListener, Runtime, Timer};
+use smol::net::{TcpListener, TcpStream, resolve};
+use zaichik_driver::{FuturesIo, FuturesListener, Runtime, Timer, connect_to_any};
 
 /// The smol runtime.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +20,8 @@ impl Runtime for Smol {
     type Timer = SmolTimer;
 
     async fn connect(address: &str) -> io::Result<Self::Io> {
-        connected(TcpStream::connect(address).await?)
+        let addresses = resolve(address).await?;
+        connected(connect_to_any::<Self, _, _>(&addresses, TcpStream::connect).await?)
     }
 
     async fn bind(address: &str) -> io::Result<Self::Listener> {

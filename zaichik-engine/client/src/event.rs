@@ -197,7 +197,8 @@ pub struct Message {
     pub timestamp: Timestamp,
     /// How often the broker delivered it to this subscription, this time included (rule A5), whether or not the
     /// application saw it: deliveries that were still buffered when a nack or a broken connection discarded them count
-    /// too. So it is no count of failures, and it may be 2 when a message is seen for the first time.
+    /// too. So it is no count of failures, and it may be 2 when a message is seen for the first time. The broker counts
+    /// from 1 again after it was restarted.
     pub attempt: u32,
     /// Its key, if it has one.
     pub key: Option<Bytes>,

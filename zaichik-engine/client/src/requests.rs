@@ -19,7 +19,8 @@ use bytes::Bytes;
 use zaichik_proto::{Refusal, Timestamp};
 
 pub(crate) use self::request::{
-    Described, Fill, LostRequest, NewRequest, Original, Progress, PublishState, Request, RequestKind,
+    Described, Fill, LostRequest, NewRequest, Original, PageFrom, Progress, PublishState, Request,
+    RequestKind,
 };
 
 use self::producer::Producer;

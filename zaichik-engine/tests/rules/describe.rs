@@ -52,37 +52,6 @@ fn a_compacted_topic_reports_its_remaining_records() {
 }
 
 #[test]
-fn topics_are_listed_in_creation_order_and_a_page_is_bounded() {
-    let (mut world, peer) = with_topic(&[], TopicOptions::new());
-    for number in 0..1_000 {
-        world.ask(&peer, peer.publish(&format!("{}{number:04}", "long ".repeat(10)), "x"));
-    }
-    let (mut seen, mut from, mut pages) = (Vec::new(), 0, 0);
-    loop {
-        peer.frames();
-        let told = world.ask(&peer, peer.describe(Subject::Topics { from }));
-        let longest = peer.frames().into_iter().map(|(_, len)| len).max();
-        assert!(longest.is_some_and(|len| len <= (32 << 10) + 512), "{longest:?}");
-        pages += 1;
-        let (next, told) = match told.strip_prefix("topics next ") {
-            Some(rest) => rest.split_once(' ').map(|(next, rest)| (next.parse().ok(), rest)).unwrap(),
-            None => (None, told.strip_prefix("topics ").unwrap()),
-        };
-        let names = told.split(" subscriptions").filter_map(|one| one.split(" implicit").next());
-        seen.extend(names.map(|name| name.trim().to_owned()).filter(|name| name.starts_with("long")));
-        match next {
-            Some(next) => from = next,
-            None => break,
-        }
-    }
-    assert!(pages > 2, "{pages}");
-    assert_eq!(seen.len(), 1_000);
-    assert!(seen.is_sorted());
-    let beyond = world.ask(&peer, peer.describe(Subject::Topics { from: 5_000 }));
-    assert_eq!(beyond, "topics");
-}
-
-#[test]
 fn subscriptions_report_their_positions() {
     let (mut world, peer) = with_topic(&["a", "b", "c"], TopicOptions::new().retain_forever());
     world.ask(&peer, peer.publish("other", "x"));
@@ -114,18 +83,6 @@ fn subscriptions_report_their_positions() {
     assert_eq!(world.ask(&peer, peer.describe(durable)), "refused NotSubscribed");
 }
 
-/// A page from beyond the last place is empty and the last one (rule S11).
-#[test]
-fn a_page_from_beyond_the_end_is_empty_and_the_last() {
-    let (mut world, peer) = with_topic(&["a"], TopicOptions::new());
-    world.ask(&peer, peer.subscribe(1, "t"));
-    for from in [1_000, u32::MAX] {
-        assert_eq!(world.ask(&peer, peer.describe(Subject::Topics { from })), "topics");
-        let subject = Subject::Subscriptions { from, topic: b"" };
-        assert_eq!(world.ask(&peer, peer.describe(subject)), "subscriptions");
-    }
-}
-
 /// `RemoveDurable` (rule D7).
 #[test]
 fn a_durable_subscription_can_be_removed_while_detached() {
@@ -144,27 +101,6 @@ fn a_durable_subscription_can_be_removed_while_detached() {
     assert_eq!(freed, "topics t explicit 2..2: 0 messages, 0 bytes, 0 keys, 0 subscriptions");
     assert_eq!(world.ask(&peer, peer.remove_durable("t", "d")), "refused NotSubscribed");
     assert_eq!(world.ask(&peer, peer.remove_durable("u", "d")), "refused UnknownTopic");
-}
-
-#[test]
-fn an_exchange_produces_few_pages_for_any_number_of_requests() {
-    let (mut world, peer) = with_topic(&[], TopicOptions::new());
-    for number in 0..600 {
-        peer.create(&format!("topic-{number}"), TopicOptions::new());
-    }
-    world.settle();
-    peer.frames();
-    for _ in 0..50 {
-        peer.describe(Subject::Topics { from: 0 });
-    }
-    let (mut most, mut all) = (0, 0);
-    while all < 50 {
-        assert!(world.step(), "work continues");
-        let answers = peer.frames().len();
-        (most, all) = (most.max(answers), all + answers);
-    }
-    assert!(most <= 8, "{most} pages in one exchange");
-    assert_eq!(all, 50);
 }
 
 #[test]

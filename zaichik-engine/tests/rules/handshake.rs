@@ -79,9 +79,23 @@ fn handshake_chooses_the_lower_version() {
 #[test]
 fn handshake_requires_the_token_if_one_is_configured() {
     let secret = b"open sesame".to_vec();
-    for (token, is_right) in
-        [(&b"open sesame"[..], true), (b"open sesamf", false), (b"", false), (b"open", false)]
-    {
+    let wrong: [&[u8]; 12] = [
+        b"",
+        b"o",
+        b"open",
+        b"open sesam",
+        b"pen sesame",
+        b"open sesamf",
+        b"Open sesame",
+        b"open sesame!",
+        b"open sesame\n",
+        b"open sesame\0",
+        b" open sesame",
+        b"open sesameopen sesame",
+    ];
+    let longest = [&secret[..], &[b'x'; 1_013]].concat();
+    let wrong = wrong.into_iter().chain([&longest[..]]).map(|token| (token, false));
+    for (token, is_right) in wrong.chain([(&secret[..], true)]) {
         let mut world = World::with(|config| config.token = Some(secret.clone()));
         let peer = world.dial();
         peer.hello(token);

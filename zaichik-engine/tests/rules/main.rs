@@ -51,6 +51,7 @@ mod memory;
 mod order;
 #[cfg(test)]
 mod overflow;
+mod pages;
 #[cfg(test)]
 mod producer_memory;
 #[cfg(test)]

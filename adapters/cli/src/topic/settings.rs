@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use zaichik_tokio::{CompactionMode, Overflow, TopicOptions};
 
-use crate::report;
+use crate::{hints, report};
 
 /// A topic's settings; for those that are omitted, a new topic gets the broker's defaults and an existing one stays as it
 /// is.
@@ -27,7 +27,7 @@ pub(super) struct SettingsArgs {
     /// Maximum bytes kept, such as 64MiB, or unlimited.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     max_bytes: Option<u64>,
-    /// What happens to a message above these limits: drop-oldest makes room for it, reject refuses it.
+    /// What happens to a message above these limits: the oldest ones make room for it, or it is refused.
     #[arg(long, value_enum, value_name = "WHAT")]
     overflow: Option<WhenFull>,
     /// Maximum keys remembered, or unlimited.
@@ -46,7 +46,7 @@ enum Compaction {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum WhenFull {
-    #[value(alias = "drop_oldest")]
+    #[value(name = "drop_oldest", alias = "drop-oldest")]
     DropOldest,
     Reject,
 }
@@ -84,6 +84,29 @@ impl SettingsArgs {
         options.tombstone_ttl_micros = self.tombstone_ttl;
         options
     }
+
+    /// The flags of the settings in `mask` (docs/protocol.md §6.2), with the values that were given; one that was omitted
+    /// has its value's name.
+    pub(super) fn flags(&self, mask: u64) -> String {
+        let duration = |micros: Option<u64>| micros.map(report::duration);
+        let limit = |count: Option<u64>| count.map(report::limit);
+        let flags = [
+            ("--retention-ttl", duration(self.retention_ttl), "<DURATION>"),
+            ("--compaction-window", duration(self.compaction_window), "<DURATION>"),
+            ("--compaction", self.compaction.as_ref().map(value), "<MODE>"),
+            ("--max-messages", limit(self.max_messages), "<N>"),
+            ("--max-bytes", limit(self.max_bytes), "<BYTES>"),
+            ("--overflow", self.overflow.as_ref().map(value), "<WHAT>"),
+            ("--max-keys", limit(self.max_keys), "<N>"),
+            ("--tombstone-ttl", duration(self.tombstone_ttl), "<DURATION>"),
+        ];
+        let differing = flags.into_iter().zip(0_u32..).filter(|(_, bit)| (mask >> bit) & 1 == 1);
+        let words = differing.map(|((flag, value, name), _)| {
+            let value = value.map_or_else(|| name.to_owned(), |value| hints::argument(&value));
+            format!("{flag} {value}")
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
 }
 
 impl Settings {
@@ -100,7 +123,7 @@ impl Settings {
             max_messages: finite(options.max_messages),
             max_bytes: finite(options.max_bytes),
             overflow: match options.overflow.unwrap_or_default() {
-                Overflow::DropOldest => "drop-oldest",
+                Overflow::DropOldest => "drop_oldest",
                 Overflow::Reject => "reject",
             },
             max_keys: finite(options.max_keys),
@@ -131,6 +154,11 @@ pub(super) fn retention(options: &TopicOptions) -> String {
         Some(0) => "live only".to_owned(),
         other => report::duration(other.unwrap_or_default()),
     }
+}
+
+/// A value as it is written on the command line.
+fn value(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 fn duration(text: &str) -> Result<u64, String> {

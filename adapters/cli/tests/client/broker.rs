@@ -21,6 +21,14 @@ pub(crate) fn run(command: Command, arguments: &str) -> assert_cmd::Command {
     command
 }
 
+/// A broker with messages in a topic that keeps them.
+pub(crate) fn broker_with(bodies: &[&str]) -> Broker {
+    let broker = Broker::start();
+    broker.create_kept("t");
+    broker.publish("t", bodies);
+    broker
+}
+
 /// A running broker; it is killed on drop.
 pub(crate) struct Broker {
     process: Child,

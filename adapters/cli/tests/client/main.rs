@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod broker;
+mod commits;
 mod errors;
 mod help;
 mod network;

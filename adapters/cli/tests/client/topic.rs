@@ -53,10 +53,28 @@ fn create_reports_its_outcome() {
     broker.run("pub t x").assert().success();
     assert_eq!(create("--retention-ttl 1m"), [json!({"topic": "t", "status": "adopted"})]);
     assert_eq!(create("--retention-ttl 1m"), [json!({"topic": "t", "status": "unchanged"})]);
-    broker.run("topic create t --retention-ttl 2m").assert().code(5).stderr(
-        contains("these differ: retention_ttl")
-            .and(contains(": zaichik topic alter t\n"))
-            .and(contains("\n").count(1)),
+    let refused = |arguments: &str, differ: &str, flags: &str| {
+        broker.run(&format!("topic create t {arguments}")).assert().code(5).stderr(
+            contains(format!("these differ: {differ}; "))
+                .and(contains(format!(": zaichik topic alter t {flags}\n")))
+                .and(contains("\n").count(1)),
+        );
+    };
+    refused("--retention-ttl 2m", "retention_ttl", "--retention-ttl 2m");
+    // The broker's defaults count for omitted settings, and the command does not know them.
+    refused("--max-keys 7", "retention_ttl, max_keys", "--retention-ttl <DURATION> --max-keys 7");
+    let all = "--retention-ttl '1h 30m' --compaction-window forever --compaction latest --max-messages unlimited \
+               --max-bytes 1048576 --overflow reject --max-keys 8 --tombstone-ttl 0s";
+    let given = all.replace("'1h 30m'", "90m").replace("1048576", "1MiB");
+    let names = "retention_ttl, compaction_window, compaction, max_messages, max_bytes, overflow, max_keys, tombstone_ttl";
+    refused(&given, names, all);
+    broker.run(&format!("topic alter t {}", all.replace("'1h 30m'", "1h30m"))).assert().success();
+    assert_eq!(create(&given), [json!({"topic": "t", "status": "unchanged"})]);
+    refused(
+        "--overflow drop-oldest",
+        names,
+        "--retention-ttl <DURATION> --compaction-window <DURATION> --compaction \
+        <MODE> --max-messages <N> --max-bytes <BYTES> --overflow drop_oldest --max-keys <N> --tombstone-ttl <DURATION>",
     );
     assert_eq!(broker.json("topic create u -J"), [json!({"topic": "u", "status": "created"})]);
 }
@@ -146,7 +164,7 @@ fn alter_has_a_line_of_json_and_both_spellings_of_a_value() {
         assert_eq!(changed, [json!({"topic": overflow, "status": "changed"})]);
         assert_eq!(
             broker.json(&format!("topic info {overflow} -J"))[0]["settings"]["overflow"],
-            "drop-oldest"
+            "drop_oldest"
         );
     }
     broker.run("topic create t --overflow dropoldest").assert().code(2);

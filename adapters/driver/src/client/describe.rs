@@ -84,7 +84,7 @@ impl<R: Runtime> Client<R> {
                 return Err(mismatch(&answer));
             };
             all.extend(topics);
-            from = next.filter(|next| *next > page);
+            from = next;
         }
         Ok(all)
     }
@@ -118,7 +118,7 @@ impl<R: Runtime> Client<R> {
                 return Err(mismatch(&answer));
             };
             all.extend(subscriptions);
-            from = next.filter(|next| *next > page);
+            from = next;
         }
         Ok(all)
     }

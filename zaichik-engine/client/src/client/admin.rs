@@ -10,7 +10,7 @@ use super::Client;
 use super::subscribe::check_durable_name;
 use crate::answer::RequestId;
 use crate::error::RequestError;
-use crate::requests::{Described, RequestKind};
+use crate::requests::{Described, PageFrom, RequestKind};
 
 impl Client {
     /// Creates a topic, or applies the settings to an implicit one; answered by [`Answer::Topic`](crate::Answer::Topic)
@@ -64,7 +64,7 @@ impl Client {
     /// # Errors
     /// As [`describe_broker`](Self::describe_broker).
     pub fn describe_topics(&mut self, now: Timestamp, from: u32) -> Result<RequestId, RequestError> {
-        self.describe(now, Arc::default(), Described::Topics, Subject::Topics { from })
+        self.describe(now, Arc::default(), Described::Topics(PageFrom(from)), Subject::Topics { from })
     }
 
     /// Asks for one topic, without creating it; answered by [`Answer::Topics`](crate::Answer::Topics) with only this
@@ -74,7 +74,12 @@ impl Client {
     /// [`RequestError::InvalidTopic`], and as [`describe_broker`](Self::describe_broker).
     pub fn describe_topic(&mut self, now: Timestamp, topic: &str) -> Result<RequestId, RequestError> {
         let shared = self.check_topic(topic)?;
-        self.describe(now, shared, Described::Topics, Subject::Topic { topic: topic.as_bytes() })
+        self.describe(
+            now,
+            shared,
+            Described::Topics(PageFrom::SINGLE),
+            Subject::Topic { topic: topic.as_bytes() },
+        )
     }
 
     /// Asks for a page of subscriptions, of one topic or of all; answered by
@@ -91,7 +96,7 @@ impl Client {
     ) -> Result<RequestId, RequestError> {
         let shared = topic.map_or_else(|| Ok(Arc::default()), |topic| self.check_topic(topic))?;
         let subject = Subject::Subscriptions { from, topic: topic.unwrap_or_default().as_bytes() };
-        self.describe(now, shared, Described::Subscriptions, subject)
+        self.describe(now, shared, Described::Subscriptions(PageFrom(from)), subject)
     }
 
     /// Asks for one durable subscription; answered by [`Answer::Subscriptions`](crate::Answer::Subscriptions) with only
@@ -108,7 +113,7 @@ impl Client {
         let shared = self.check_topic(topic)?;
         check_durable_name(name)?;
         let subject = Subject::Durable { topic: topic.as_bytes(), name };
-        self.describe(now, shared, Described::Subscriptions, subject)
+        self.describe(now, shared, Described::Subscriptions(PageFrom::SINGLE), subject)
     }
 
     /// Removes a durable subscription that no connection holds; answered by

@@ -13,7 +13,7 @@ use crate::batch::{self, SentOperation};
 use crate::error::Violation;
 use crate::event::Event;
 use crate::info::{SubscriptionInfo, TopicInfo};
-use crate::requests::{Described, Original, RequestKind};
+use crate::requests::{Described, Original, PageFrom, RequestKind};
 
 impl Outcomes<'_> {
     /// A topic was created, or existed.
@@ -163,13 +163,22 @@ impl Outcomes<'_> {
     pub(crate) fn topics(&mut self, page: &Page<'_, TopicItem<'_>>) -> Result<(), Violation> {
         let topics = page.items.iter().map(TopicInfo::from).collect();
         let answer = Answer::Topics { topics, next: page.next };
-        self.answered(page.request, RequestKind::Describe(Described::Topics), answer)
+        let kind = self.requests.sent_kind(page.request)?;
+        if !matches!(kind, RequestKind::Describe(Described::Topics(from)) if is_above(page.next, from)) {
+            return Err(Violation::Answer { request: page.request });
+        }
+        self.answered(page.request, kind, answer)
     }
 
     pub(crate) fn subscriptions(&mut self, page: &Page<'_, SubscriptionItem<'_>>) -> Result<(), Violation> {
         let subscriptions = page.items.iter().map(SubscriptionInfo::from).collect();
         let answer = Answer::Subscriptions { subscriptions, next: page.next };
-        self.answered(page.request, RequestKind::Describe(Described::Subscriptions), answer)
+        let kind = self.requests.sent_kind(page.request)?;
+        if !matches!(kind, RequestKind::Describe(Described::Subscriptions(from)) if is_above(page.next, from))
+        {
+            return Err(Violation::Answer { request: page.request });
+        }
+        self.answered(page.request, kind, answer)
     }
 
     /// A Pong arrived; if it does not answer a ping of the application, it answers a heartbeat.
@@ -205,4 +214,9 @@ impl Outcomes<'_> {
         }
         Ok(Answer::Rewound { rewind })
     }
+}
+
+/// Whether the next page, if there is one, begins above this one; otherwise a list would never end.
+fn is_above(next: Option<u32>, PageFrom(from): PageFrom) -> bool {
+    next.is_none_or(|next| next > from)
 }

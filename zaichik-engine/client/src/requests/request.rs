@@ -79,8 +79,17 @@ pub(crate) enum RequestKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Described {
     Broker,
-    Topics,
-    Subscriptions,
+    Topics(PageFrom),
+    Subscriptions(PageFrom),
+}
+
+/// Where the requested page begins; the one that follows must begin above it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PageFrom(pub(crate) u32);
+
+impl PageFrom {
+    /// Of an answer with one item, which no page follows.
+    pub(crate) const SINGLE: Self = Self(u32::MAX);
 }
 
 /// The progress of a publish or a batch.

@@ -300,6 +300,38 @@ fn an_answer_to_another_kind_of_request_is_a_violation() {
 }
 
 #[test]
+fn a_page_that_is_followed_by_an_earlier_one_is_a_violation() {
+    for (from, next, is_right) in [(0, 1, true), (0, 0, false), (7, 8, true), (7, 7, false), (7, 3, false)] {
+        for of_topics in [true, false] {
+            let mut peer = Peer::open();
+            let asked = if of_topics {
+                peer.client.describe_topics(peer.now, from)
+            } else {
+                peer.client.describe_subscriptions(peer.now, None, from)
+            };
+            let id = asked.unwrap();
+            let request = peer.sent_one().request();
+            peer.send(&if of_topics {
+                ServerFrame::Topics(Page { request, next: Some(next), items: Items::EMPTY })
+            } else {
+                ServerFrame::Subscriptions(Page { request, next: Some(next), items: Items::EMPTY })
+            });
+            if is_right {
+                assert!(peer.answer_to(id).is_ok(), "{from}, {next}");
+            } else {
+                assert!(matches!(violation(&peer), Violation::Answer { .. }), "{from}, {next}");
+            }
+        }
+    }
+    // No page follows a single topic.
+    let mut peer = Peer::open();
+    peer.client.describe_topic(peer.now, "t").unwrap();
+    let request = peer.sent_one().request();
+    peer.send(&ServerFrame::Topics(Page { request, next: Some(1), items: Items::EMPTY }));
+    assert!(matches!(violation(&peer), Violation::Answer { .. }));
+}
+
+#[test]
 fn a_ping_of_the_application_is_answered() {
     let mut peer = Peer::open();
     let id = peer.client.ping(peer.now).unwrap();
