@@ -97,7 +97,8 @@ impl Memory {
     /// part is left for requests if all of them are idle. What they hold beyond that they have to give back.
     pub(super) fn admits(&self, idle: usize, count: usize) -> bool {
         let idle_bytes = (idle as u64).saturating_mul((count as u64).saturating_add(1));
-        (idle_bytes <= self.crowded_from && self.allowance(0, idle) >= idle) || is_planted(Defect::NoAllowance)
+        (idle_bytes <= self.crowded_from && self.allowance(0, idle) >= idle)
+            || is_planted(Defect::NoAllowance)
     }
 
     /// Whether only the kept part of the connections' share is left.
