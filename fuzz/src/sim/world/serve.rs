@@ -217,8 +217,10 @@ impl World {
         check_work(steps, applied)?;
         let is_over = session.close_reason().is_some();
         let has_room = session.outbound().stream_len() < self.plan.limits.output_buffer;
-        let is_drained = has_room && turn == Turn::Done && session.status() == Status::Open;
         let may_lack = self.plan.limits.may_lack_memory();
+        // At its own limit it goes on when its peer has read (rule S15).
+        let is_short = may_lack && (session.lacks_memory() || session.outbound().has_remaining());
+        let is_drained = has_room && !is_short && turn == Turn::Done && session.status() == Status::Open;
         let refused = may_lack.then_some(stats.refused - before_stats.refused);
         let dead_letters = may_lack.then_some(stats.dead_letters - before_stats.dead_letters);
         let (mut control, mut stream) = open.new_frames(before, session.outbound());
