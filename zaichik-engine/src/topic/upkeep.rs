@@ -2,13 +2,16 @@
 
 use zaichik_proto::Timestamp;
 
-use super::{FREE_PER_COMMIT, FREE_PER_STEP, Retired, Topic};
+use super::{FREE_PER_COMMIT, FREE_PER_STEP, Retired, STEPS_PER_ENTRY, Topic};
 
 /// Idle time after which spare capacity of a topic's allocations is freed, in microseconds.
 const SEAL_AFTER: u64 = 1_000_000;
 
 /// Steps for which housekeeping settles deaths in one topic.
-const STEPS_PER_SETTLING: u64 = 256;
+const STEPS_PER_SETTLING: u64 = 1_024;
+
+/// Steps of forgetting keys once.
+const STEPS_OF_KEYS: u64 = FREE_PER_STEP as u64 * STEPS_PER_ENTRY;
 
 impl Topic {
     /// One bounded step of housekeeping. Afterwards [`due_at`](Self::due_at) is valid again.
@@ -21,7 +24,7 @@ impl Topic {
         let more = self.log.free(FREE_PER_STEP, retired);
         self.housekeep_latest(at);
         if let Some(keys) = &mut self.keys {
-            self.log.spend(FREE_PER_STEP as u64);
+            self.log.spend(STEPS_OF_KEYS);
             keys.forget(at, FREE_PER_STEP);
             keys.shrink();
             if keys.next_forget() == u64::MAX && self.settings.compaction_window_micros == 0 {
@@ -57,7 +60,7 @@ impl Topic {
     #[inline(never)]
     fn housekeep_latest(&mut self, at: u64) {
         let liveness = self.liveness(at);
-        self.log.spend(if self.newest.is_some() { FREE_PER_STEP as u64 } else { 1 });
+        self.log.spend(if self.newest.is_some() { STEPS_OF_KEYS } else { 1 });
         if let Some(newest) = &mut self.newest {
             newest.forget(liveness, FREE_PER_STEP);
             newest.shrink();

@@ -12,7 +12,7 @@ use crate::topic::position::Position;
 use crate::topic::retired::Retired;
 
 /// Steps of marking a record as dead: it is taken out of the tables of deaths, and its chunk is found.
-const STEPS_PER_DEATH: u64 = 4;
+const STEPS_PER_DEATH: u64 = 16;
 
 /// Chunks whose places are moved in one step.
 const CHUNKS_PER_STEP: usize = 16;
