@@ -99,7 +99,7 @@ impl Cleaning {
         (rows, moves)
     }
 
-    /// A commit that moved this, and brought so many bytes itself, is durable.
+    /// A commit is durable that moved these rows and added `brought` bytes of its own.
     pub(crate) fn moved(&mut self, moves: Moves, brought: u64) {
         self.rows.truncate(self.rows.len().saturating_sub(moves.rows));
         self.moved = self.moved.saturating_add(moves.bytes);

@@ -21,7 +21,7 @@ pub struct Files {
     path: PathBuf,
     lock: fs::File,
     open: BTreeMap<File, fs::File>,
-    /// The file with writes that were not synced; its handle stays open, because the sync's error is told to it.
+    /// The file with writes that were not synced; its handle stays open, because the system reports the error of a sync to it.
     written: Option<File>,
 }
 

@@ -47,7 +47,7 @@ pub(crate) struct Stamp {
     pub(crate) oldest: u64,
 }
 
-/// What stands in front of a frame.
+/// The header of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) values: u32,
@@ -195,7 +195,7 @@ impl Draft {
         &self.table
     }
 
-    /// The frame, as it stands at this site. May be called again for another site.
+    /// The frame, encoded for this site. May be called again for another site.
     pub(crate) fn finish(&mut self, site: Site, stamp: Stamp) -> Result<(Header, &[u8]), TooLong> {
         let len = self.frame_bytes();
         if len > MAX_FRAME {

@@ -94,7 +94,7 @@ impl Outline {
         (self.entries.len() as u64) < self.end / 2
     }
 
-    /// The outline as it stands at the end of its segment.
+    /// The encoded outline, which is the end of its segment.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = self.entries.clone();
         let mut trailer = Vec::with_capacity(TRAILER);

@@ -17,7 +17,7 @@ pub enum Defect {
     RemovedTooEarly,
     /// A sync that failed is tried again, and its success is believed.
     SyncErrorForgotten,
-    /// What was read when the store was opened is not made durable before it is told.
+    /// What was read when the store was opened is not made durable before it is returned.
     ToldBeforeDurable,
     /// The end of the journal is not compared with what was answered.
     FloorIgnored,

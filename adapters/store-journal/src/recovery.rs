@@ -85,7 +85,7 @@ pub(crate) fn segments(disk: &mut impl Disk) -> Result<BTreeMap<u64, u64>, Store
     Ok(numbered.collect())
 }
 
-/// Reads so many bytes of a file, or up to its end.
+/// Reads up to `len` bytes of a file.
 pub(crate) fn read(disk: &mut impl Disk, file: File, at: u64, len: u64) -> Result<Vec<u8>, StoreError> {
     let mut bytes = vec![0; usize::try_from(len).map_err(|_| StoreError::TooLong)?];
     let read = disk

@@ -22,7 +22,7 @@ pub(crate) const SEGMENT_HEADER: usize = 64;
 
 const MAGIC: &[u8; 8] = b"ZAIJOURN";
 
-/// What stands at the beginning of a segment.
+/// The header at the beginning of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
     pub(crate) format: u32,

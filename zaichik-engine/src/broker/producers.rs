@@ -278,7 +278,7 @@ impl Producers {
 }
 
 /// The producer at an index of the table or of a ring, which hold only indices of existing producers.
-#[expect(clippy::expect_used, reason = "as above")]
+#[expect(clippy::expect_used, reason = "the table and the rings hold only indices of existing producers")]
 fn entry_at(entries: &mut Arena<Box<ProducerEntry>>, index: u32) -> &mut ProducerEntry {
     entries.get_mut(index).expect("a producer that exists")
 }

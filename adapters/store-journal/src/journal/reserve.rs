@@ -40,7 +40,7 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    /// Frees space for a commit that brings so many bytes. Returns whether it did.
+    /// Frees space for a commit of `brought` bytes. Returns whether it did.
     pub(super) fn make_room(&mut self, brought: u64) -> Result<bool, StoreError> {
         if self.remove_obsolete()? {
             return Ok(true);
