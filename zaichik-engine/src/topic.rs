@@ -13,6 +13,7 @@ mod read;
 mod restore;
 mod retired;
 mod rows;
+mod staging;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -30,6 +31,7 @@ pub(crate) use self::position::{Position, Pull, Want};
 pub(crate) use self::publish::{Accepted, AppendPlan, PublishContext};
 pub(crate) use self::restore::TopicParts;
 pub(crate) use self::retired::Retired;
+use self::staging::Staging;
 use crate::config::TopicSettings;
 use crate::ring::Node;
 
@@ -68,6 +70,8 @@ pub(crate) struct Topic {
     /// Whether the limits are to be enforced once all deaths are settled.
     is_over_limit: bool,
     last_append: Timestamp,
+    /// What a store has of it.
+    staging: Option<Box<Staging>>,
     /// When housekeeping is due; `Timestamp::MAX` if it is not.
     pub(crate) due: Timestamp,
     /// Bytes charged to the ledger.
@@ -91,6 +95,7 @@ impl Topic {
             limit_end: 0,
             is_over_limit: false,
             last_append: Timestamp::ZERO,
+            staging: None,
             due: Timestamp::MAX,
             charged: 0,
         }
