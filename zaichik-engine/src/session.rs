@@ -29,6 +29,7 @@ use crate::error::CloseReason;
 use crate::id::SessionId;
 use crate::outbound::Outbound;
 use crate::session_config::SessionConfig;
+use crate::store::Ticket;
 
 /// Bytes that a connection may send before its handshake is done.
 const HANDSHAKE_ROOM: usize = MAGIC.len() + HEADER_LEN + Limits::MAX_HANDSHAKE_FRAME as usize;
@@ -166,6 +167,9 @@ impl Session {
         let start = broker.begin_exchange(self.id);
         (self.allowance, self.is_scarce) = (start.allowance, start.is_scarce);
         (self.lacks, self.wants) = (0, 0);
+        if let Some(durable) = start.durable {
+            self.outbound.release(durable);
+        }
         if let Some(reason) = start.close {
             // Its Fatal was not sent before, unless it is over already.
             let is_unread = self.close_reason().is_none() && self.outbound.has_remaining();
@@ -183,11 +187,15 @@ impl Session {
         if self.state == State::Open {
             applied = self.apply(now, broker, effects);
         }
+        if broker.is_storing() {
+            let ticket = broker.requests_changed(effects);
+            self.hold(ticket, broker);
+        }
         let mut stopping = Turn::Done;
         if let Some(stops_at) = start.stops_at {
             stopping = self.stop(now, stops_at, broker);
         }
-        if self.eof && applied == Applied::All {
+        if self.eof && applied == Applied::All && !self.outbound.is_holding() {
             self.finish(now, CloseReason::PeerGone);
         }
         let mut more = applied == Applied::More || stopping == Turn::More;
@@ -200,6 +208,9 @@ impl Session {
                     self.wants = self.wants.max(SHORT_ANSWER.saturating_mul(2));
                 }
             }
+        }
+        if broker.is_storing() {
+            self.hold(broker.awaited(), broker);
         }
         self.timers.observe(now, &self.outbound);
         if let State::Ending(reason) | State::Ended(reason) = self.state {
@@ -276,13 +287,14 @@ impl Session {
                 self.answers.report(now, &mut self.outbound);
                 if !self.eof && self.timers.heartbeat(self.config.heartbeat_micros) <= now {
                     match self.timers.ping(now, self.config.heartbeat_micros, self.wants_read()) {
-                        Some(nonce) => self.answers.control(&mut self.outbound, ServerFrame::Ping { nonce }),
+                        Some(nonce) => self.answers.passing(&mut self.outbound, ServerFrame::Ping { nonce }),
                         None => self.finish(now, CloseReason::HeartbeatMissed),
                     }
                 }
             }
             State::Handshake | State::Ending(_) | State::Ended(_) => {}
         }
+        self.outbound.hold(None);
     }
 
     /// The broker did not run for `pause`, although `now` advanced by as much: the machine was suspended, the process
@@ -298,6 +310,7 @@ impl Session {
     pub fn close(&mut self, now: Timestamp, reason: CloseReason) {
         let now = self.timers.tick(now);
         self.finish(now, reason);
+        self.outbound.hold(None);
     }
 
     /// Where the connection is in its life.
@@ -306,7 +319,7 @@ impl Session {
         match self.state {
             State::Handshake => Status::Handshake,
             State::Welcomed | State::Open => Status::Open,
-            State::Ending(_) | State::Ended(_) if self.outbound.has_remaining() => Status::Closing,
+            State::Ending(_) | State::Ended(_) if !self.outbound.is_empty() => Status::Closing,
             State::Ending(_) | State::Ended(_) => Status::Closed,
         }
     }
@@ -331,6 +344,13 @@ impl Session {
         self.inbound.shrink();
         self.outbound.shrink();
         self.answers.shrink();
+    }
+
+    /// What was put into the output waits for a commit.
+    fn hold(&mut self, ticket: Option<Ticket>, broker: &mut Broker) {
+        if self.outbound.hold(ticket) || broker.is_behind() {
+            broker.wait_for_store(self.id);
+        }
     }
 
     /// Bytes that the frame at the front of the received ones lacks, if it is read.

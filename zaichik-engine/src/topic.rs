@@ -72,6 +72,10 @@ pub(crate) struct Topic {
     last_append: Timestamp,
     /// What a store has of it.
     staging: Option<Box<Staging>>,
+    /// Whether it is listed as changed since it was staged.
+    pub(crate) is_changed: bool,
+    /// Bytes of its records that count as not staged.
+    pub(crate) unstaged: usize,
     /// When housekeeping is due; `Timestamp::MAX` if it is not.
     pub(crate) due: Timestamp,
     /// Bytes charged to the ledger.
@@ -96,6 +100,8 @@ impl Topic {
             is_over_limit: false,
             last_append: Timestamp::ZERO,
             staging: None,
+            is_changed: false,
+            unstaged: 0,
             due: Timestamp::MAX,
             charged: 0,
         }

@@ -26,7 +26,7 @@ impl Broker {
 }
 
 impl Session {
-    fn new(Admitted { id, config, now, refused }: Admitted) -> Self {
+    fn new(Admitted { id, config, now, refused, holds }: Admitted) -> Self {
         let handshake_by = now.plus_micros(config.handshake_micros);
         let mut session = Self {
             id,
@@ -51,6 +51,9 @@ impl Session {
             publishes: false,
             stops_at: None,
         };
+        if holds {
+            session.outbound.begin_holding();
+        }
         if let Some(reason) = refused {
             // It was refused, so the broker does not know it.
             session.finish(now, reason);
@@ -68,6 +71,8 @@ impl Session {
         let welcome =
             Welcome { version: version.number(), instance, limits, capabilities: CAPABILITIES, server };
         self.answers.control(&mut self.outbound, ServerFrame::Welcome(welcome));
+        // It tells of nothing that could be lost.
+        self.outbound.hold(None);
     }
 
     /// Decodes the first frame once it has arrived, and answers it.

@@ -12,14 +12,12 @@ pub(super) struct Staging {
 
 impl Topic {
     /// Begins to track what changes in rows; no row is staged so far.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no broker has a store yet"))]
     pub(crate) fn begin_storing(&mut self) {
         self.staging = Some(Box::default());
     }
 
     /// Appends the operations that bring a store from what was staged last to the topic's present state; `number` is the
     /// topic's. Without [`begin_storing`](Self::begin_storing) there are none.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no broker has a store yet"))]
     pub(crate) fn stage(&mut self, number: u32, ops: &mut Vec<Op>) {
         let Some(mut staging) = self.staging.take() else { return };
         ops.extend(staging.keys.drain(..).map(|key| Op::Remove { key }));
@@ -35,7 +33,6 @@ impl Topic {
     }
 
     /// Bytes of the records that were not staged; 0 without [`begin_storing`](Self::begin_storing).
-    #[cfg_attr(not(test), expect(dead_code, reason = "no broker has a store yet"))]
     pub(crate) fn unstaged(&self) -> usize {
         let bytes = if self.staging.is_some() { self.log.bytes() } else { 0 };
         usize::try_from(bytes).unwrap_or(usize::MAX)
