@@ -103,7 +103,7 @@ impl Broker {
         let ticket = storing.durable.next();
         let meta = MetaRow { instance: self.session_config.instance, now };
         let mut ops = vec![Op::Put { row: Row::Meta(meta) }];
-        self.topics.stage(&mut ops);
+        self.topics.stage(&mut ops, &mut self.memory);
         self.subscriptions.stage(&mut ops);
         self.producers.stage(&mut ops);
         if let Some(storing) = &mut self.storing {

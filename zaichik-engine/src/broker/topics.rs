@@ -91,13 +91,15 @@ impl Topics {
     }
 
     /// Appends what has changed since the last call.
-    pub(super) fn stage(&mut self, ops: &mut Vec<Op>) {
+    pub(super) fn stage(&mut self, ops: &mut Vec<Op>, memory: &mut Memory) {
         let changed = self.changes.as_mut().map(Changes::take).unwrap_or_default();
         for id in changed {
             // The last one created may have been taken back.
             if let Some(topic) = self.entries.get_mut(id.0) {
                 (topic.is_changed, topic.unstaged) = (false, 0);
                 topic.stage(id.0, ops);
+                let footprint = footprint(topic);
+                memory.recharge(Account::Topics, &mut topic.charged, footprint);
             }
         }
         self.unstaged = 0;

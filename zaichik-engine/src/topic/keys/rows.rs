@@ -8,6 +8,11 @@ use crate::queue::Queue;
 use crate::store::{self, RememberedKey};
 
 impl Keys {
+    /// The offset of the oldest key; `None` without keys.
+    pub(in crate::topic) fn oldest(&self) -> Option<u64> {
+        self.entries.front().map(|entry| entry.offset)
+    }
+
     /// The windows of the keys, by offset; none without keys.
     pub(in crate::topic) fn eras(&self) -> Vec<store::Era> {
         if self.entries.len() == 0 {

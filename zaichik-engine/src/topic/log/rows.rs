@@ -99,12 +99,18 @@ impl Chunk {
 impl<'a> Part<'a> {
     /// The offsets of the records that are present in a range.
     fn present(&self, from: u64, to: u64) -> impl Iterator<Item = u64> + use<'a> {
+        self.present_ranges(from, to).flat_map(|(from, to)| from..to)
+    }
+
+    /// The same, as ranges.
+    pub(super) fn present_ranges(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> + use<'a> {
         let sparse = self.losses.and_then(|losses| losses.sparse());
         let all = sparse.is_none().then_some((self.span.start, self.end));
         let extents = sparse.and_then(|sparse| sparse.extents().get(sparse.extent_from(from)..));
         let extents = extents.unwrap_or_default().iter().map(|one| (one.start, one.end));
         let present = all.into_iter().chain(extents).take_while(move |(start, _)| *start < to);
-        present.flat_map(move |(start, end)| start.max(from)..end.min(to))
+        let clipped = present.map(move |(start, end)| (start.max(from), end.min(to)));
+        clipped.filter(|(start, end)| start < end)
     }
 }
 
