@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
+use std::thread::Thread;
 use std::time::Duration;
 
 use thiserror::Error;
+use zaichik_engine::store::{Commit, Ticket};
 use zaichik_engine::{Broker, Effects, Note, Session, SessionId, Timestamp, Turn};
 use zaichik_proto::Counter;
 
 use super::rejections::Rejections;
+use super::storekeeper::StoreError;
 use super::tasks::Tasks;
 use super::turnstile::Turnstile;
 use crate::planted::{Defect, is_planted};
@@ -45,6 +48,17 @@ pub(crate) struct Housekeeping {
     pub(crate) next: Option<Timestamp>,
     /// Whether the broker is stopping.
     pub(crate) is_stopping: bool,
+}
+
+/// What a store is to do.
+#[derive(Debug)]
+pub(super) struct StoreDue {
+    /// To store it now.
+    pub(super) commit: Option<Commit>,
+    /// When the next commit is due, if nothing else happens.
+    pub(super) wait: Duration,
+    /// To end when no commit is due.
+    pub(super) is_over: bool,
 }
 
 impl Shared {
@@ -166,6 +180,60 @@ impl Shared {
         self.wake_all();
     }
 
+    /// Housekeeping has ended, and with it the broker: its store takes a last commit.
+    pub(super) fn end_store(&self) {
+        let mut state = self.lock_even_if_poisoned();
+        state.is_over = true;
+        if let Some(keeper) = &state.storekeeper {
+            keeper.unpark();
+        }
+    }
+
+    /// The thread of the store is woken when a commit is due earlier than expected.
+    pub(super) fn watch_store(&self, thread: Thread) -> Result<(), Poisoned> {
+        self.locked(|state, _| state.storekeeper = Some(thread))
+    }
+
+    /// What the store is to do.
+    pub(super) fn poll_commit(&self) -> Result<StoreDue, Poisoned> {
+        self.locked(|state, now| {
+            let commit = state.broker.poll_commit(now);
+            let wait = state.broker.next_commit().map_or(Duration::MAX, |at| at.since(now));
+            StoreDue { commit, wait, is_over: state.is_over }
+        })
+    }
+
+    /// A commit is durable.
+    pub(super) fn committed(&self, ticket: Ticket) -> Result<(), Poisoned> {
+        self.locked(|state, now| {
+            if state.broker.committed(now, ticket, &mut state.effects) == Turn::More {
+                state.wake_housekeeper = true;
+            }
+        })
+    }
+
+    /// Whether the broker has stopped, so that its store need not wait for space.
+    pub(super) fn is_store_over(&self) -> Result<bool, Poisoned> {
+        self.state.lock().map(|state| state.is_over || state.is_stopping()).map_err(|_| Poisoned)
+    }
+
+    /// The store failed: ends every connection.
+    pub(super) fn store_failed(&self, error: StoreError) {
+        let failed = self.locked(|state, now| {
+            state.store_error = Some(error);
+            state.broker.store_failed(now, &mut state.effects);
+        });
+        if failed.is_err() {
+            self.wake_all();
+        }
+        self.abort();
+    }
+
+    /// Why the store failed, if it did.
+    pub(crate) fn store_error(&self) -> Option<StoreError> {
+        self.lock_even_if_poisoned().store_error.clone()
+    }
+
     /// Whether the broker is stopping.
     pub(crate) fn is_stopping(&self) -> Result<bool, Poisoned> {
         self.state.lock().map(|state| state.is_stopping()).map_err(|_| Poisoned)
@@ -250,6 +318,11 @@ struct State {
     sessions: Vec<Option<(SessionId, Option<Waker>)>>,
     housekeeper: Option<Waker>,
     wake_housekeeper: bool,
+    /// The thread of the store, if there is one and it has begun.
+    storekeeper: Option<Thread>,
+    /// Housekeeping has ended.
+    is_over: bool,
+    store_error: Option<StoreError>,
     /// The pauses and steps back of the clock that the broker was notified of.
     paused: Duration,
     steps_back: u64,
@@ -264,6 +337,9 @@ impl State {
             sessions: Vec::new(),
             housekeeper: None,
             wake_housekeeper: false,
+            storekeeper: None,
+            is_over: false,
+            store_error: None,
             paused: Duration::ZERO,
             steps_back: 0,
         }
@@ -331,6 +407,9 @@ impl State {
         while let Some(note) = self.effects.pop_note() {
             aftermath.notes.push(note);
         }
+        if self.effects.take_store() {
+            aftermath.store = self.storekeeper.clone();
+        }
         let rest = aftermath.is_full();
         if self.effects.take_rearm() || self.wake_housekeeper || rest {
             self.wake_housekeeper = false;
@@ -362,12 +441,13 @@ struct Aftermath {
     wakers: [Option<Waker>; WAKES_PER_TURN],
     woken: usize,
     housekeeper: Option<Waker>,
+    store: Option<Thread>,
     notes: Vec<Note>,
 }
 
 impl Aftermath {
     const fn new() -> Self {
-        Self { wakers: [const { None }; WAKES_PER_TURN], woken: 0, housekeeper: None, notes: Vec::new() }
+        Self { wakers: [const { None }; WAKES_PER_TURN], woken: 0, housekeeper: None, store: None, notes: Vec::new() }
     }
 
     const fn is_full(&self) -> bool {
@@ -382,6 +462,10 @@ impl Aftermath {
     }
 
     fn run(self) {
+        // The store first: its work takes longest.
+        if let Some(store) = self.store {
+            store.unpark();
+        }
         self.wakers.into_iter().take(self.woken).flatten().for_each(Waker::wake);
         if let Some(housekeeper) = self.housekeeper {
             housekeeper.wake();
