@@ -11,6 +11,9 @@ use crate::store::{Key, Mark, MarkedRun, Op, RememberedKey, Row, RunKind, TopicR
 
 const TOPIC: u32 = 3;
 
+/// The first offset; a block ends soon behind it.
+const START: u64 = 120;
+
 #[derive(Debug, Clone)]
 enum Step {
     Act(Action),
@@ -48,9 +51,9 @@ struct Stored {
 impl Stored {
     fn new(kind: Kind, change: &Change) -> Self {
         let settings = settings(kind, change);
-        let mut topic = Topic::new("t".into(), settings, Rings::default().insert(0), 7);
+        let mut topic = Topic::new("t".into(), settings, Rings::default().insert(0), START);
         topic.begin_storing();
-        let readers = (0..READERS).map(|_| (Position::at(0), topic.cursors.insert(7))).collect();
+        let readers = (0..READERS).map(|_| (Position::at(0), topic.cursors.insert(START))).collect();
         Self { topic, retired: Retired::default(), kind, now: 1_000, readers, rows: BTreeMap::new() }
     }
 
