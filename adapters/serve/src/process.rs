@@ -77,7 +77,9 @@ impl Process {
             Err(StorageError::Server(error @ ServerError::Config(_))) => {
                 fail(self.command, WRONG_CONFIGURATION, error)
             }
-            Err(StorageError::Server(error @ ServerError::Store(_))) => fail(self.command, STORE_FAILED, error),
+            Err(StorageError::Server(error @ ServerError::Store(_))) => {
+                fail(self.command, STORE_FAILED, error)
+            }
             Err(error) if error.is_io() => fail(self.command, STORE_FAILED, error),
             Err(error) => fail(self.command, 1, error),
         }
@@ -118,7 +120,9 @@ impl Process {
         );
         tracing::info!("config: {}", self.plan.config.sources());
         if settings.storage_dir.is_none() {
-            tracing::warn!("storage: memory only; messages are lost when this process exits; keep them with --data DIR");
+            tracing::warn!(
+                "storage: memory only; messages are lost when this process exits; keep them with --data DIR"
+            );
         }
         self.log_authentication();
         for address in server.local_addrs() {

@@ -95,7 +95,10 @@ impl From<JournalError> for StorageError {
 impl StorageError {
     /// Whether the operating system refused something, rather than that what is stored is wrong.
     pub(crate) const fn is_io(&self) -> bool {
-        matches!(self, Self::Open(OpenError::Store(JournalError::Failed(_))) | Self::Read(JournalError::Failed(_)))
+        matches!(
+            self,
+            Self::Open(OpenError::Store(JournalError::Failed(_))) | Self::Read(JournalError::Failed(_))
+        )
     }
 }
 

@@ -447,7 +447,13 @@ struct Aftermath {
 
 impl Aftermath {
     const fn new() -> Self {
-        Self { wakers: [const { None }; WAKES_PER_TURN], woken: 0, housekeeper: None, store: None, notes: Vec::new() }
+        Self {
+            wakers: [const { None }; WAKES_PER_TURN],
+            woken: 0,
+            housekeeper: None,
+            store: None,
+            notes: Vec::new(),
+        }
     }
 
     const fn is_full(&self) -> bool {
