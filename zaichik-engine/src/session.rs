@@ -126,6 +126,7 @@ impl Session {
         }
         if self.state == State::Handshake {
             self.shake_hands(now);
+            self.outbound.hold(None);
         }
         self.timers.observe_frame(now, self.inbound.received(), self.missing());
     }
@@ -262,6 +263,12 @@ impl Session {
     /// Does what is due. An early or repeated call changes nothing.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         let now = self.timers.tick(now);
+        self.time_out(now);
+        // What it sends concerns no commit.
+        self.outbound.hold(None);
+    }
+
+    fn time_out(&mut self, now: Timestamp) {
         self.timers.observe(now, &self.outbound);
         let write = self.timers.write_deadline(&self.outbound, self.config.write_micros);
         if write.is_some_and(|deadline| deadline <= now) {
@@ -294,7 +301,6 @@ impl Session {
             }
             State::Handshake | State::Ending(_) | State::Ended(_) => {}
         }
-        self.outbound.hold(None);
     }
 
     /// The broker did not run for `pause`, although `now` advanced by as much: the machine was suspended, the process

@@ -67,8 +67,8 @@ impl Broker {
     /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
     /// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
     /// broker.begin_storing();
-    /// let commit = broker.poll_commit(now).expect("the instance is to be stored");
-    /// assert!(broker.poll_commit(now).is_none(), "one at a time");
+    /// let commit = broker.poll_commit(now, &mut effects).expect("the instance is to be stored");
+    /// assert!(broker.poll_commit(now, &mut effects).is_none(), "one at a time");
     /// // the store writes commit.ops, in one atomic and durable step
     /// let _ = broker.committed(now, commit.ticket, &mut effects);
     /// # Ok::<(), zaichik_engine::ConfigError>(())
@@ -93,7 +93,7 @@ impl Broker {
     ///
     /// Changes that nobody waits for are given away after 100 ms, or with the next ones that somebody waits for. Cost:
     /// proportional to what has changed, which is at most about 4,096 rows and 8 MiB of records and what one exchange adds.
-    pub fn poll_commit(&mut self, now: Timestamp) -> Option<Commit> {
+    pub fn poll_commit(&mut self, now: Timestamp, effects: &mut Effects) -> Option<Commit> {
         let now = self.tick(now);
         let storing = self.storing.as_deref()?;
         let is_due = storing.lazy_since.is_some_and(|since| since.plus_micros(LAZY_MICROS) <= now);
@@ -108,6 +108,11 @@ impl Broker {
         self.producers.stage(&mut ops);
         if let Some(storing) = &mut self.storing {
             (storing.in_flight, storing.is_urgent, storing.lazy_since) = (Some(ticket), false, None);
+        }
+        if ops.len() == 1 && ticket > Ticket::FIRST {
+            // Nothing but the time: what was thought to have changed has not.
+            let _ = self.committed(now, ticket, effects);
+            return None;
         }
         Some(Commit { ticket, ops })
     }

@@ -71,8 +71,6 @@ impl Session {
         let welcome =
             Welcome { version: version.number(), instance, limits, capabilities: CAPABILITIES, server };
         self.answers.control(&mut self.outbound, ServerFrame::Welcome(welcome));
-        // It tells of nothing that could be lost.
-        self.outbound.hold(None);
     }
 
     /// Decodes the first frame once it has arrived, and answers it.

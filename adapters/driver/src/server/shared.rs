@@ -197,7 +197,7 @@ impl Shared {
     /// What the store is to do.
     pub(super) fn poll_commit(&self) -> Result<StoreDue, Poisoned> {
         self.locked(|state, now| {
-            let commit = state.broker.poll_commit(now);
+            let commit = state.broker.poll_commit(now, &mut state.effects);
             let wait = state.broker.next_commit().map_or(Duration::MAX, |at| at.since(now));
             StoreDue { commit, wait, is_over: state.is_over }
         })

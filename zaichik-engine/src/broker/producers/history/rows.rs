@@ -29,7 +29,7 @@ impl History {
         let skipped = usize::try_from(from.saturating_sub(self.places_gone)).unwrap_or(usize::MAX);
         let rest = || self.places.iter().skip(skipped);
         let requests: u64 = rest().map(|place| u64::from(place.what.requests())).sum();
-        let mut sequence = self.oldest.saturating_add(u64::from(self.count)).saturating_sub(requests);
+        let mut sequence = self.oldest.saturating_add(u64::from(self.count).saturating_sub(requests));
         rest().zip(from.max(self.places_gone)..).map(move |(place, number)| {
             let answer = self.answer(place);
             let row = AnswerRow { producer, number, principal: Box::default(), sequence, answer };
