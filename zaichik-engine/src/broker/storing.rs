@@ -40,6 +40,8 @@ impl Storing {
     /// What was put into an output leaves when this commit is durable; `None` if all that it may depend on is durable.
     const fn awaited(&self) -> Option<Ticket> {
         match self.in_flight {
+            // Only the reason for which connections are closed is sent.
+            _ if self.has_failed => None,
             _ if self.is_urgent => Some(self.newest().next()),
             in_flight => in_flight,
         }

@@ -85,6 +85,13 @@ impl World {
         Some(commit)
     }
 
+    /// The store failed.
+    pub(crate) fn fail_store(&mut self) {
+        let Connections { broker, effects, now, .. } = &mut self.connections;
+        broker.store_failed(*now, effects);
+        self.collect(false);
+    }
+
     /// The store finished a commit.
     pub(crate) fn finish_commit(&mut self, ticket: Ticket) {
         let Connections { broker, effects, now, .. } = &mut self.connections;
