@@ -16,7 +16,7 @@ use crate::process::{Broker, command};
 use crate::script;
 
 /// How often the broker is killed, unless `KILL_ROUNDS` says otherwise.
-const ROUNDS: usize = 5;
+const ROUNDS: u64 = 5;
 
 /// Publishers at a time.
 const PUBLISHERS: usize = 4;
@@ -61,9 +61,9 @@ pub fn b1_a_killed_broker_loses_nothing_that_it_acknowledged(path: &str) {
             })
         });
         let publishers: Vec<_> = publishers.collect();
-        let consumer = tokio::spawn(consume(address.clone(), Arc::clone(&is_over)));
+        let auditor = tokio::spawn(consume(address.clone(), Arc::clone(&is_over)));
         for round in 0..rounds {
-            let target = (round as u64 + 1) * PER_ROUND;
+            let target = PER_ROUND.saturating_mul(round.saturating_add(1));
             while acknowledged.load(Ordering::Relaxed) < target {
                 tokio::task::yield_now().await;
             }
@@ -76,13 +76,13 @@ pub fn b1_a_killed_broker_loses_nothing_that_it_acknowledged(path: &str) {
         let told: Vec<_> =
             join_all(publishers).await.into_iter().map(|told| told.expect("no panic")).collect();
         let stored = everything(&client, told.iter().flatten().map(|(offset, _)| *offset).max()).await;
-        let mut count = 0;
+        let mut count = 0_usize;
         for (offset, text) in told.iter().flatten() {
             assert_eq!(stored.get(offset), Some(text), "an acknowledged message is at its offset");
-            count += 1;
+            count = count.saturating_add(1);
         }
         assert_eq!(stored.len(), count, "nothing else is there: each publish was acknowledged in the end");
-        let consumed = consumer.await.expect("no panic");
+        let consumed = auditor.await.expect("no panic");
         for (offset, text) in &consumed {
             assert_eq!(stored.get(offset), Some(text), "what was delivered is stored");
         }

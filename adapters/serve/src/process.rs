@@ -108,7 +108,7 @@ impl Process {
             config.max_connections = config.max_connections.saturating_add(1);
         }
         let broker = match &settings.storage_dir {
-            Some(dir) => storage::start::<R>(dir, config, self.started)?,
+            Some(dir) => storage::start::<R>(dir, config, self.clock)?,
             None => EmbeddedBroker::<R>::start(config)?,
         };
         let server = Server::listen(&addresses, broker).await?.busy_poll(settings.busy_poll);

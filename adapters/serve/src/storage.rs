@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
-use zaichik_driver::{BrokerConfig, EmbeddedBroker, Runtime, ServerError, Store, StoreError, Timestamp};
+use zaichik_driver::{
+    BrokerConfig, Clock, EmbeddedBroker, Runtime, ServerError, Store, StoreError, Timestamp,
+};
 use zaichik_engine::store::{Commit, RowError};
 use zaichik_engine::{Restore, Seed};
 use zaichik_store_journal::{Files, Journal, OpenError, Options, StoreError as JournalError};
@@ -26,18 +27,18 @@ pub(crate) enum StorageError {
 pub(crate) fn start<R: Runtime>(
     dir: &Path,
     config: BrokerConfig,
-    now: Timestamp,
+    clock: Clock,
 ) -> Result<EmbeddedBroker<R>, StorageError> {
-    let begun = Instant::now();
+    let begun = clock.now();
     let random = || R::random().map_err(|error| StorageError::Server(ServerError::Random(error)));
     let mut journal = Journal::open(dir, Options::new(random()?)).map_err(StorageError::Open)?;
     let seed = Seed::new(random()?, random()?);
     let config_error = |error| StorageError::Server(ServerError::Config(error));
     let mut restore = Restore::new(config, seed).map_err(config_error)?;
     journal.rows(|key, value| restore.row(key, value).map_err(StorageError::Row))?;
-    let broker = restore.finish(now)?;
+    let broker = restore.finish(clock.now())?;
     let info = journal.info();
-    let millis = begun.elapsed().as_millis();
+    let millis = clock.now().since(begun).as_millis();
     if info.rows == 0 {
         tracing::info!("storage: {} is new", dir.display());
     } else {
@@ -48,7 +49,7 @@ pub(crate) fn start<R: Runtime>(
             info.live_bytes >> 10
         );
     }
-    let store = Box::new(JournalStore { journal, begun });
+    let store = Box::new(JournalStore { journal, clock, begun });
     EmbeddedBroker::start_with(broker, store).map_err(StorageError::Server)
 }
 
@@ -56,7 +57,8 @@ pub(crate) fn start<R: Runtime>(
 #[derive(Debug)]
 struct JournalStore {
     journal: Journal<Files>,
-    begun: Instant,
+    clock: Clock,
+    begun: Timestamp,
 }
 
 impl Store for JournalStore {
@@ -65,7 +67,7 @@ impl Store for JournalStore {
     }
 
     fn tend(&mut self) -> Result<(), StoreError> {
-        self.journal.tend(self.begun.elapsed()).map_err(store_error)
+        self.journal.tend(self.clock.now().since(self.begun)).map_err(store_error)
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
@@ -74,9 +76,10 @@ impl Store for JournalStore {
 }
 
 fn store_error(error: JournalError) -> StoreError {
-    match error {
-        JournalError::Full => StoreError::Full(Arc::new(error)),
-        _ => StoreError::Failed(Arc::new(error)),
+    if matches!(error, JournalError::Full) {
+        StoreError::Full(Arc::new(error))
+    } else {
+        StoreError::Failed(Arc::new(error))
     }
 }
 

@@ -408,7 +408,7 @@ impl State {
             aftermath.notes.push(note);
         }
         if self.effects.take_store() {
-            aftermath.store = self.storekeeper.clone();
+            aftermath.store.clone_from(&self.storekeeper);
         }
         let rest = aftermath.is_full();
         if self.effects.take_rearm() || self.wake_housekeeper || rest {

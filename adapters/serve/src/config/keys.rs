@@ -54,11 +54,6 @@ pub(crate) const KEYS: &[Key] = &[
         field: |to| Field::Path(&mut to.token_file),
     },
     Key {
-        path: STORAGE_DIR,
-        help: "Directory that keeps everything over a restart; created if it is missing. Empty: memory only",
-        field: |to| Field::Path(&mut to.storage_dir),
-    },
-    Key {
         path: "log_format",
         help: "Format of the log: pretty, compact (without timestamps, for the systemd journal) or json",
         field: |to| Field::LogFormat(&mut to.log_format),
@@ -73,6 +68,11 @@ pub(crate) const KEYS: &[Key] = &[
         help: "How long a connection polls for more bytes before it sleeps, such as 50us; shortens round trips and \
                costs CPU time",
         field: |to| Field::Duration(&mut to.busy_poll),
+    },
+    Key {
+        path: STORAGE_DIR,
+        help: "Directory that keeps everything over a restart; created if it is missing. Empty: memory only",
+        field: |to| Field::Path(&mut to.storage_dir),
     },
     Key {
         path: "limits.max_message_size",
