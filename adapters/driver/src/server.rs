@@ -8,6 +8,7 @@ mod registration;
 mod rejections;
 mod shared;
 mod spare;
+mod store;
 mod storekeeper;
 mod tasks;
 mod turnstile;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use zaichik_engine::BrokerConfig;
 
 pub use embedded::{BrokerHandle, EmbeddedBroker, ServerError};
-pub use storekeeper::{Store, StoreError};
+pub use store::{Store, StoreError};
 
 use crate::endpoint::Endpoint;
 use crate::runtime::{Listener, Runtime};

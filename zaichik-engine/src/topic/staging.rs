@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Topic, TopicParts};
-use crate::store::{Key, KeysRow, Op, Row, TopicRow};
+use super::Topic;
+use crate::store::{Key, KeysRow, Op, RememberedKey, Row, TopicRow};
 
 /// Approximate bytes of a written row of keys in the table of them.
 const KEYS_ROW_BYTES: usize = 48;
@@ -35,9 +35,9 @@ impl Topic {
     }
 
     /// All rows of a topic that is being restored are staged.
-    pub(super) fn continue_storing(&mut self, parts: &TopicParts) {
-        let mut staging = Staging { row: Some(parts.row.clone()), ..Staging::default() };
-        for key in &parts.keys {
+    pub(super) fn continue_storing(&mut self, row: &TopicRow, keys: &[RememberedKey]) {
+        let mut staging = Staging { row: Some(row.clone()), ..Staging::default() };
+        for key in keys {
             *staging.keys.entry(Row::block_of(key.offset)).or_default() |= bit(key.offset);
         }
         self.staging = Some(Box::new(staging));

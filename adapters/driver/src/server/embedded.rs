@@ -14,7 +14,8 @@ use zaichik_proto::Counter;
 use super::connection::Connection;
 use super::housekeeping::Housekeeping;
 use super::shared::{Poisoned, Shared};
-use super::storekeeper::{self, Store, StoreError};
+use super::store::{Store, StoreError};
+use super::storekeeper;
 #[cfg(feature = "client")]
 use crate::client::{Client, ClientBuilder};
 use crate::local::LocalIo;

@@ -1,5 +1,7 @@
 //! The broker behind its lock, and the wakers of its sessions.
 
+mod storing;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
@@ -7,12 +9,11 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use thiserror::Error;
-use zaichik_engine::store::{Commit, Ticket};
 use zaichik_engine::{Broker, Effects, Note, Session, SessionId, Timestamp, Turn};
 use zaichik_proto::Counter;
 
 use super::rejections::Rejections;
-use super::storekeeper::StoreError;
+use super::store::StoreError;
 use super::tasks::Tasks;
 use super::turnstile::Turnstile;
 use crate::planted::{Defect, is_planted};
@@ -48,17 +49,6 @@ pub(crate) struct Housekeeping {
     pub(crate) next: Option<Timestamp>,
     /// Whether the broker is stopping.
     pub(crate) is_stopping: bool,
-}
-
-/// What a store is to do.
-#[derive(Debug)]
-pub(super) struct StoreDue {
-    /// To store it now.
-    pub(super) commit: Option<Commit>,
-    /// When the next commit is due, if nothing else happens.
-    pub(super) wait: Duration,
-    /// To end when no commit is due.
-    pub(super) is_over: bool,
 }
 
 impl Shared {
@@ -178,60 +168,6 @@ impl Shared {
         self.lock_even_if_poisoned().stop_at = Some(Timestamp::MAX);
         self.tasks.abort();
         self.wake_all();
-    }
-
-    /// Housekeeping has ended, and with it the broker: its store takes a last commit.
-    pub(super) fn end_store(&self) {
-        let mut state = self.lock_even_if_poisoned();
-        state.is_over = true;
-        if let Some(keeper) = &state.storekeeper {
-            keeper.unpark();
-        }
-    }
-
-    /// The thread of the store is woken when a commit is due earlier than expected.
-    pub(super) fn watch_store(&self, thread: Thread) -> Result<(), Poisoned> {
-        self.locked(|state, _| state.storekeeper = Some(thread))
-    }
-
-    /// What the store is to do.
-    pub(super) fn poll_commit(&self) -> Result<StoreDue, Poisoned> {
-        self.locked(|state, now| {
-            let commit = state.broker.poll_commit(now, &mut state.effects);
-            let wait = state.broker.next_commit().map_or(Duration::MAX, |at| at.since(now));
-            StoreDue { commit, wait, is_over: state.is_over }
-        })
-    }
-
-    /// A commit is durable.
-    pub(super) fn committed(&self, ticket: Ticket) -> Result<(), Poisoned> {
-        self.locked(|state, now| {
-            if state.broker.committed(now, ticket, &mut state.effects) == Turn::More {
-                state.wake_housekeeper = true;
-            }
-        })
-    }
-
-    /// Whether the broker has stopped, so that its store need not wait for space.
-    pub(super) fn is_store_over(&self) -> Result<bool, Poisoned> {
-        self.state.lock().map(|state| state.is_over || state.is_stopping()).map_err(|_| Poisoned)
-    }
-
-    /// The store failed: ends every connection.
-    pub(super) fn store_failed(&self, error: StoreError) {
-        let failed = self.locked(|state, now| {
-            state.store_error = Some(error);
-            state.broker.store_failed(now, &mut state.effects);
-        });
-        if failed.is_err() {
-            self.wake_all();
-        }
-        self.abort();
-    }
-
-    /// Why the store failed, if it did.
-    pub(crate) fn store_error(&self) -> Option<StoreError> {
-        self.lock_even_if_poisoned().store_error.clone()
     }
 
     /// Whether the broker is stopping.

@@ -27,7 +27,12 @@ impl Stored {
                         Key::Records { topic: of, start } | Key::Marks { topic: of, start } => {
                             of != *topic || !(*from..*to).contains(&start)
                         }
-                        _ => true,
+                        Key::Meta
+                        | Key::Topic { .. }
+                        | Key::Cursor { .. }
+                        | Key::Producer { .. }
+                        | Key::Answer { .. }
+                        | Key::Keys { .. } => true,
                     });
                 }
             }
@@ -118,7 +123,7 @@ fn restored(rows: &[Row], like: &Broker, now: Timestamp) -> Broker {
 fn flat(rows: impl Iterator<Item = Row>) -> BTreeMap<(Vec<u8>, u64), String> {
     let (mut flat, mut firsts) = (BTreeMap::new(), BTreeMap::new());
     for row in rows {
-        let key = bytes(&row.key());
+        let (key, text) = (bytes(&row.key()), format!("{row:?}"));
         match row {
             Row::Records(row) => {
                 let (mut offset, mut rest) = (row.start, row.data.clone());
@@ -132,7 +137,7 @@ fn flat(rows: impl Iterator<Item = Row>) -> BTreeMap<(Vec<u8>, u64), String> {
                                 offset += 1;
                                 continue;
                             }
-                            flat.insert((vec![2, row.topic as u8], offset), format!("{record:?}"));
+                            flat.insert((row.topic.to_be_bytes().to_vec(), offset), format!("{record:?}"));
                         }
                         offset += 1;
                     }
@@ -142,8 +147,13 @@ fn flat(rows: impl Iterator<Item = Row>) -> BTreeMap<(Vec<u8>, u64), String> {
                 firsts.insert(row.topic, row.first);
                 flat.insert((key, 0), format!("{:?}", TopicRow { rows_from: 0, ..row }));
             }
-            row => {
-                flat.insert((key, 0), format!("{row:?}"));
+            Row::Meta(_)
+            | Row::Cursor(_)
+            | Row::Producer(_)
+            | Row::Answer(_)
+            | Row::Marks(_)
+            | Row::Keys(_) => {
+                flat.insert((key, 0), text);
             }
         }
     }
