@@ -49,7 +49,9 @@ fn canonical(rows: impl Iterator<Item = Row>) -> Canonical {
         match row {
             Row::Records(row) => canonical.split(&row, &topics[row.topic as usize], now),
             Row::Marks(row) => {
+                let first = topics[row.topic as usize].first;
                 let offsets = row.runs.iter().flat_map(|run| (run.from..run.to).map(|at| (at, run.mark)));
+                let offsets = offsets.filter(|(at, _)| *at >= first);
                 canonical.marks.extend(offsets.map(|(at, mark)| ((row.topic, at), mark)));
             }
             Row::Keys(row) => {

@@ -7,6 +7,7 @@
 
 mod answer_lists;
 mod batching;
+mod changes;
 mod counters;
 mod dead_letters;
 mod deadlines;
@@ -26,6 +27,7 @@ mod restore;
 mod rows;
 mod run;
 mod sessions;
+mod storing;
 mod subscribing;
 mod subscriptions;
 mod topics;
@@ -56,6 +58,7 @@ pub use self::restore::Restore;
 pub(crate) use self::run::PublishRun;
 pub(crate) use self::sessions::ExchangeReport;
 use self::sessions::Sessions;
+use self::storing::Storing;
 use self::subscribing::Subscribing;
 use self::subscriptions::Subscriptions;
 use self::topics::Topics;
@@ -106,6 +109,7 @@ pub struct Broker {
     agenda: Agenda,
     answer: AnswerLists,
     batch: batching::Scratch,
+    storing: Option<Box<Storing>>,
 }
 
 impl Broker {
@@ -138,6 +142,7 @@ impl Broker {
             agenda: Agenda::default(),
             answer: AnswerLists::default(),
             batch: batching::Scratch::default(),
+            storing: None,
             config,
         })
     }
@@ -157,6 +162,7 @@ impl Broker {
         if self.release_waiting(effects) {
             effects.rearm();
         }
+        self.notice_changes(effects);
         self.rearm(effects);
     }
 
@@ -194,6 +200,7 @@ impl Broker {
         Housekeeping { readers, sessions, producers, agenda }.run(effects);
         self.charge_tables();
         self.agenda.reported(self.next_deadlines().earliest());
+        self.notice_changes(effects);
         match self.next_timeout() {
             Some(next) if next <= now => Turn::More,
             _ => Turn::Done,

@@ -54,6 +54,7 @@ pub enum Turn {
 pub struct Effects {
     wakes: VecDeque<SessionId>,
     rearm: bool,
+    store: bool,
     notes: Option<VecDeque<Note>>,
 }
 
@@ -80,6 +81,13 @@ impl Effects {
         core::mem::take(&mut self.rearm)
     }
 
+    /// Whether [`Broker::next_commit`](crate::Broker::next_commit) became earlier since the last call, for a broker with a
+    /// store: its commit is due then.
+    #[must_use]
+    pub fn take_store(&mut self) -> bool {
+        core::mem::take(&mut self.store)
+    }
+
     /// The next note for a log.
     pub fn pop_note(&mut self) -> Option<Note> {
         self.notes.as_mut()?.pop_front()
@@ -89,6 +97,7 @@ impl Effects {
     pub fn clear(&mut self) {
         self.wakes.clear();
         self.rearm = false;
+        self.store = false;
         if let Some(notes) = &mut self.notes {
             notes.clear();
         }
@@ -100,6 +109,10 @@ impl Effects {
 
     pub(crate) const fn rearm(&mut self) {
         self.rearm = true;
+    }
+
+    pub(crate) const fn store(&mut self) {
+        self.store = true;
     }
 
     pub(crate) fn note(&mut self, note: impl FnOnce() -> Note) {

@@ -4,6 +4,7 @@
 //! reports the length ([`Buf::advance`]); partial or abandoned writes are safe.
 
 mod blocks;
+mod gate;
 mod lane;
 
 use std::fmt;
@@ -11,7 +12,9 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use self::gate::Gate;
 use self::lane::Lane;
+use crate::store::Ticket;
 
 /// Bodies up to this many bytes are copied next to their header: an `IoSlice` costs more than the copy.
 const INLINE_MAX: usize = 512;
@@ -51,6 +54,8 @@ pub struct Outbound {
     stream_put: u64,
     /// Bytes allocated for both lanes: asked for far more often than it changes.
     allocated: usize,
+    /// What waits for a store, if there is one.
+    gate: Option<Box<Gate>>,
 }
 
 /// The lane of a frame.
@@ -98,19 +103,82 @@ impl Outbound {
     pub(crate) fn clear_stream(&mut self) {
         let keep = self.stream_partial;
         self.stream.truncate(keep);
+        if let Some(gate) = &mut self.gate {
+            gate.truncate_stream(keep);
+        }
         self.charge();
     }
 
     /// Drops everything: the connection is gone.
     pub(crate) fn clear(&mut self) {
         let Self { taken, stream_put, .. } = *self;
-        *self = Self { taken, stream_put, ..Self::default() };
+        let gate = self.gate.take().map(|_| Box::default());
+        *self = Self { taken, stream_put, gate, ..Self::default() };
+        self.charge();
     }
 
     /// Frees memory when there is nothing to send.
     pub(crate) fn shrink(&mut self) {
-        if !self.has_remaining() {
+        if self.is_empty() {
             self.clear();
+        }
+    }
+
+    /// Whether nothing waits, neither for the peer nor for a store.
+    pub(crate) fn is_empty(&self) -> bool {
+        let passing = self.gate.as_ref().map_or(0, |gate| gate.passing.len());
+        self.stream.len() == 0 && self.control.len() == 0 && passing == 0
+    }
+
+    /// From now on, what is put into the lanes leaves after [`hold`](Self::hold) said what it waits for.
+    pub(crate) fn begin_holding(&mut self) {
+        self.gate = Some(Box::default());
+        self.charge();
+    }
+
+    /// What was put into the lanes since the last call waits for a commit, or for none except those that what precedes it
+    /// waits for. Returns whether something waits.
+    pub(crate) fn hold(&mut self, ticket: Option<Ticket>) -> bool {
+        let (control, stream) = (self.control.len(), self.stream.len());
+        let Some(gate) = &mut self.gate else {
+            return false;
+        };
+        gate.hold(ticket, control, stream);
+        let is_holding = gate.is_holding();
+        self.charge();
+        is_holding
+    }
+
+    /// The commits up to this one are durable: what waited for them may leave.
+    pub(crate) fn release(&mut self, durable: Ticket) {
+        if let Some(gate) = &mut self.gate {
+            gate.release(durable);
+        }
+    }
+
+    /// Whether something waits for a store.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.is_holding())
+    }
+
+    /// Drops what waits for a store: the peer must not learn of it.
+    pub(crate) fn drop_held(&mut self) {
+        let Some(gate) = &mut self.gate else { return };
+        self.control.truncate(gate.open_control());
+        self.stream.truncate_frames(gate.open_stream());
+        gate.drop_held();
+        self.charge();
+    }
+
+    /// Appends a frame that concerns no commit, so it leaves although others wait for one: Ping or Pong.
+    pub(crate) fn passing_frame(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        match &mut self.gate {
+            Some(gate) if gate.is_holding() => {
+                let len = gate.passing.put(write);
+                gate.passing.end_frame(len);
+                self.charge();
+            }
+            _ => self.frame(LaneKind::Control, write),
         }
     }
 
@@ -134,7 +202,11 @@ impl Outbound {
     /// Bytes waiting in the control lane.
     #[must_use]
     pub const fn control_len(&self) -> usize {
-        self.control.len()
+        let passing = match &self.gate {
+            Some(gate) => gate.passing.len(),
+            None => 0,
+        };
+        self.control.len().saturating_add(passing)
     }
 
     /// Total bytes put into the stream lane, and total bytes that have left it.
@@ -149,12 +221,26 @@ impl Outbound {
     }
 
     /// A lane may have allocated or freed memory.
-    const fn charge(&mut self) {
+    #[inline]
+    fn charge(&mut self) {
         self.allocated = self.stream.allocated().saturating_add(self.control.allocated());
+        if let Some(gate) = &self.gate {
+            self.allocated = self.allocated.saturating_add(gate.allocated());
+        }
     }
 
     fn recount(&self) -> usize {
-        self.stream.recount().saturating_add(self.control.recount())
+        let gate = self.gate.as_ref().map_or(0, |gate| gate.allocated());
+        self.stream.recount().saturating_add(self.control.recount()).saturating_add(gate)
+    }
+
+    /// Bytes of the control lane, of passing frames and of the stream lane that may leave.
+    #[inline]
+    fn open(&self) -> (usize, usize, usize) {
+        match &self.gate {
+            Some(gate) => (gate.open_control(), gate.passing.len(), gate.open_stream()),
+            None => (self.control.len(), 0, self.stream.len()),
+        }
     }
 
     const fn lane(&mut self, lane: LaneKind) -> &mut Lane {
@@ -167,23 +253,40 @@ impl Outbound {
 
 impl Buf for Outbound {
     fn remaining(&self) -> usize {
-        self.stream.len().saturating_add(self.control.len())
+        let (control, passing, stream) = self.open();
+        control.saturating_add(passing).saturating_add(stream)
     }
 
     fn chunk(&self) -> &[u8] {
-        if self.stream_partial > 0 {
-            let chunk = self.stream.chunk();
-            return chunk.get(..self.stream_partial).unwrap_or(chunk);
-        }
-        let control = self.control.chunk();
-        if control.is_empty() { self.stream.chunk() } else { control }
+        let (control, passing, stream) = self.open();
+        let gate = self.gate.as_deref();
+        let partial = gate.map_or(0, |gate| gate.passing_partial);
+        let (lane, limit) = match gate {
+            _ if self.stream_partial > 0 => (&self.stream, self.stream_partial),
+            Some(gate) if partial > 0 => (&gate.passing, partial),
+            Some(gate) if control == 0 && passing > 0 => (&gate.passing, passing),
+            _ if control > 0 => (&self.control, control),
+            _ => (&self.stream, stream),
+        };
+        let chunk = lane.chunk();
+        chunk.get(..limit).unwrap_or(chunk)
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let (control, passing, stream) = self.open();
         let mut filler = Filler { slices, filled: 0 };
         filler.add(self.stream.chunks(0), self.stream_partial);
-        filler.add(self.control.chunks(0), self.control.len());
-        filler.add(self.stream.chunks(self.stream_partial), self.stream.len());
+        let gate = self.gate.as_deref().filter(|_| passing > 0);
+        let partial = gate.map_or(0, |gate| gate.passing_partial);
+        if let Some(gate) = gate {
+            filler.add(gate.passing.chunks(0), partial);
+        }
+        filler.add(self.control.chunks(0), control);
+        if let Some(gate) = gate {
+            filler.add(gate.passing.chunks(partial), passing.saturating_sub(partial));
+        }
+        let rest = stream.saturating_sub(self.stream_partial);
+        filler.add(self.stream.chunks(self.stream_partial), rest);
         filler.filled
     }
 
@@ -191,19 +294,41 @@ impl Buf for Outbound {
         assert!(count <= self.remaining(), "advanced past the end of the outbound bytes");
         self.taken = self.taken.saturating_add(count as u64);
         let mut left = count;
-        if self.stream_partial > 0 {
-            let partial = left.min(self.stream_partial);
+        let mut part = |limit: usize| {
+            let part = left.min(limit);
+            left = left.saturating_sub(part);
+            part
+        };
+        let (control, passing, _) = self.open();
+        let partial = part(self.stream_partial);
+        if partial > 0 {
             self.stream_partial = self.stream_partial.saturating_sub(partial);
             self.stream.take(partial);
-            left = left.saturating_sub(partial);
         }
-        if self.control.len() > 0 {
-            let control = left.min(self.control.len());
+        if passing > 0
+            && let Some(gate) = &mut self.gate
+        {
+            let begun = part(gate.passing_partial);
+            gate.passing_partial = gate.passing_partial.saturating_sub(begun);
+            gate.passing.take(begun);
+        }
+        let control = part(control);
+        if control > 0 {
             self.control.take(control);
-            left = left.saturating_sub(control);
+        }
+        if passing > 0
+            && let Some(gate) = &mut self.gate
+        {
+            let more = part(gate.passing.len());
+            if more > 0 {
+                gate.passing_partial = gate.passing.take(more);
+            }
         }
         if left > 0 {
             self.stream_partial = self.stream.take(left);
+        }
+        if let Some(gate) = &mut self.gate {
+            gate.took(control, partial.saturating_add(left));
         }
         self.charge();
     }

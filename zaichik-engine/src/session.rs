@@ -29,6 +29,7 @@ use crate::error::CloseReason;
 use crate::id::SessionId;
 use crate::outbound::Outbound;
 use crate::session_config::SessionConfig;
+use crate::store::Ticket;
 
 /// Bytes that a connection may send before its handshake is done.
 const HANDSHAKE_ROOM: usize = MAGIC.len() + HEADER_LEN + Limits::MAX_HANDSHAKE_FRAME as usize;
@@ -125,6 +126,7 @@ impl Session {
         }
         if self.state == State::Handshake {
             self.shake_hands(now);
+            self.outbound.hold(None);
         }
         self.timers.observe_frame(now, self.inbound.received(), self.missing());
     }
@@ -166,6 +168,9 @@ impl Session {
         let start = broker.begin_exchange(self.id);
         (self.allowance, self.is_scarce) = (start.allowance, start.is_scarce);
         (self.lacks, self.wants) = (0, 0);
+        if let Some(durable) = start.durable {
+            self.outbound.release(durable);
+        }
         if let Some(reason) = start.close {
             // Its Fatal was not sent before, unless it is over already.
             let is_unread = self.close_reason().is_none() && self.outbound.has_remaining();
@@ -183,11 +188,15 @@ impl Session {
         if self.state == State::Open {
             applied = self.apply(now, broker, effects);
         }
+        if broker.is_storing() {
+            let ticket = broker.requests_changed(effects);
+            self.hold(ticket, broker);
+        }
         let mut stopping = Turn::Done;
         if let Some(stops_at) = start.stops_at {
             stopping = self.stop(now, stops_at, broker);
         }
-        if self.eof && applied == Applied::All {
+        if self.eof && applied == Applied::All && !self.outbound.is_holding() {
             self.finish(now, CloseReason::PeerGone);
         }
         let mut more = applied == Applied::More || stopping == Turn::More;
@@ -200,6 +209,9 @@ impl Session {
                     self.wants = self.wants.max(SHORT_ANSWER.saturating_mul(2));
                 }
             }
+        }
+        if broker.is_storing() {
+            self.hold(broker.awaited(), broker);
         }
         self.timers.observe(now, &self.outbound);
         if let State::Ending(reason) | State::Ended(reason) = self.state {
@@ -251,6 +263,12 @@ impl Session {
     /// Does what is due. An early or repeated call changes nothing.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         let now = self.timers.tick(now);
+        self.time_out(now);
+        // What it sends concerns no commit.
+        self.outbound.hold(None);
+    }
+
+    fn time_out(&mut self, now: Timestamp) {
         self.timers.observe(now, &self.outbound);
         let write = self.timers.write_deadline(&self.outbound, self.config.write_micros);
         if write.is_some_and(|deadline| deadline <= now) {
@@ -276,7 +294,7 @@ impl Session {
                 self.answers.report(now, &mut self.outbound);
                 if !self.eof && self.timers.heartbeat(self.config.heartbeat_micros) <= now {
                     match self.timers.ping(now, self.config.heartbeat_micros, self.wants_read()) {
-                        Some(nonce) => self.answers.control(&mut self.outbound, ServerFrame::Ping { nonce }),
+                        Some(nonce) => self.answers.passing(&mut self.outbound, ServerFrame::Ping { nonce }),
                         None => self.finish(now, CloseReason::HeartbeatMissed),
                     }
                 }
@@ -298,6 +316,7 @@ impl Session {
     pub fn close(&mut self, now: Timestamp, reason: CloseReason) {
         let now = self.timers.tick(now);
         self.finish(now, reason);
+        self.outbound.hold(None);
     }
 
     /// Where the connection is in its life.
@@ -306,7 +325,7 @@ impl Session {
         match self.state {
             State::Handshake => Status::Handshake,
             State::Welcomed | State::Open => Status::Open,
-            State::Ending(_) | State::Ended(_) if self.outbound.has_remaining() => Status::Closing,
+            State::Ending(_) | State::Ended(_) if !self.outbound.is_empty() => Status::Closing,
             State::Ending(_) | State::Ended(_) => Status::Closed,
         }
     }
@@ -331,6 +350,13 @@ impl Session {
         self.inbound.shrink();
         self.outbound.shrink();
         self.answers.shrink();
+    }
+
+    /// What was put into the output waits for a commit.
+    fn hold(&mut self, ticket: Option<Ticket>, broker: &mut Broker) {
+        if self.outbound.hold(ticket) || broker.is_behind() {
+            broker.wait_for_store(self.id);
+        }
     }
 
     /// Bytes that the frame at the front of the received ones lacks, if it is read.

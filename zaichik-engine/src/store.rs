@@ -14,8 +14,8 @@
 //! | 4 | topic `u32`, name | [`CursorRow`] | a durable subscription changed |
 //! | 5 | producer `u128` | [`ProducerRow`] | one of its requests was answered |
 //! | 6 | producer `u128`, number `u64` | [`AnswerRow`] | the same; a run of plain successes is one row that is replaced |
-//! | 7 | topic `u32`, first offset `u64` | [`MarksRow`] | records of the [`RecordsRow`] with that offset were superseded |
-//! | 8 | topic `u32`, first offset `u64` | [`KeysRow`] | a record whose key is remembered has no [`RecordsRow`] any more |
+//! | 7 | topic `u32`, first offset of a block `u64` | [`MarksRow`] | records of that block of [`Row::BLOCK`] offsets were superseded |
+//! | 8 | topic `u32`, first offset of a block `u64` | [`KeysRow`] | a record of that block whose key is remembered has no [`RecordsRow`] any more |
 //!
 //! Numbers in keys are big-endian, all others little-endian, as in the records. A value begins with its format, which is 1.
 //!
@@ -105,8 +105,8 @@ pub enum Op {
         /// The key.
         key: Key,
     },
-    /// Removes the record rows of a topic, and their marks, whose first offset is in `from..to`. They hold at most 1 MiB
-    /// of records.
+    /// Removes the record rows and the marks rows of a topic whose first offset is in `from..to`. Unless it is one row, they
+    /// hold at most 1 MiB of records. A marks row that begins in front of `to` and has marks behind it is put again.
     Trim {
         /// The topic's number.
         topic: u32,

@@ -13,6 +13,7 @@ mod read;
 mod restore;
 mod retired;
 mod rows;
+mod staging;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -30,6 +31,7 @@ pub(crate) use self::position::{Position, Pull, Want};
 pub(crate) use self::publish::{Accepted, AppendPlan, PublishContext};
 pub(crate) use self::restore::TopicParts;
 pub(crate) use self::retired::Retired;
+use self::staging::Staging;
 use crate::config::TopicSettings;
 use crate::ring::Node;
 
@@ -68,6 +70,12 @@ pub(crate) struct Topic {
     /// Whether the limits are to be enforced once all deaths are settled.
     is_over_limit: bool,
     last_append: Timestamp,
+    /// What a store has of it.
+    staging: Option<Box<Staging>>,
+    /// Whether it is listed as changed since it was staged.
+    pub(crate) is_changed: bool,
+    /// Bytes of its records that count as not staged.
+    pub(crate) unstaged: usize,
     /// When housekeeping is due; `Timestamp::MAX` if it is not.
     pub(crate) due: Timestamp,
     /// Bytes charged to the ledger.
@@ -91,6 +99,9 @@ impl Topic {
             limit_end: 0,
             is_over_limit: false,
             last_append: Timestamp::ZERO,
+            staging: None,
+            is_changed: false,
+            unstaged: 0,
             due: Timestamp::MAX,
             charged: 0,
         }
@@ -169,7 +180,8 @@ impl Topic {
         let keys = self.keys.as_ref().map_or(0, |keys| keys.footprint().saturating_add(size_of::<Keys>()));
         let newest = self.newest.as_ref().map_or(0, |newest| newest.footprint());
         let keys = keys.saturating_add(newest);
-        self.log.footprint().saturating_add(keys).saturating_add(self.cursors.footprint())
+        let rest = self.cursors.footprint().saturating_add(self.staging_footprint());
+        self.log.footprint().saturating_add(keys).saturating_add(rest)
     }
 
     /// The steps of work done in this topic since the last call (rule S14).

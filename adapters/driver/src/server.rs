@@ -8,6 +8,8 @@ mod registration;
 mod rejections;
 mod shared;
 mod spare;
+mod store;
+mod storekeeper;
 mod tasks;
 mod turnstile;
 
@@ -18,6 +20,7 @@ use std::time::Duration;
 use zaichik_engine::BrokerConfig;
 
 pub use embedded::{BrokerHandle, EmbeddedBroker, ServerError};
+pub use store::{Store, StoreError};
 
 use crate::endpoint::Endpoint;
 use crate::runtime::{Listener, Runtime};
@@ -65,7 +68,14 @@ impl<R: Runtime> Server<R> {
     /// # Errors
     /// As for [`bind`](Self::bind); at least one address is required.
     pub async fn bind_all(addresses: &[&str], config: BrokerConfig) -> Result<Self, ServerError> {
-        let broker = EmbeddedBroker::start(config)?;
+        Self::listen(addresses, EmbeddedBroker::start(config)?).await
+    }
+
+    /// The same for a broker that has a store.
+    ///
+    /// # Errors
+    /// As for [`bind_all`](Self::bind_all).
+    pub async fn listen(addresses: &[&str], broker: EmbeddedBroker<R>) -> Result<Self, ServerError> {
         let (mut listeners, mut bound) = (Vec::new(), Vec::new());
         for address in addresses {
             let failed = |source| ServerError::Bind { address: (*address).to_owned(), source };
@@ -116,7 +126,8 @@ impl<R: Runtime> Server<R> {
     /// An accept that fails is logged and retried.
     ///
     /// # Errors
-    /// [`ServerError::Failed`] if the broker failed; every connection was notified and closed.
+    /// [`ServerError::Failed`] if the broker failed; every connection was notified and closed. [`ServerError::Store`] if
+    /// its store failed.
     pub async fn serve(self) -> Result<(), ServerError> {
         let Self { broker, listeners, addresses, .. } = self;
         let mut acceptor = Acceptor::<R>::new(broker.shared(), listeners);

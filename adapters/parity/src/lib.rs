@@ -33,6 +33,8 @@ mod outcome;
 mod process;
 mod script;
 #[cfg(unix)]
+pub mod storage;
+#[cfg(unix)]
 pub mod work;
 
 /// Defines the tests of a broker command: its output, its exit codes and the bytes it sends.
@@ -101,6 +103,10 @@ macro_rules! command_tests {
         );
         $crate::command_tests!($command, hoards;
             s15_connections_that_hoard_memory_stay_within_the_budget
+        );
+        $crate::command_tests!($command, storage;
+            b1_a_killed_broker_loses_nothing_that_it_acknowledged
+            b4_a_directory_that_cannot_be_used_is_reported_in_one_line
         );
         $crate::command_tests!($command, work;
             s14_peers_that_make_work_keep_nobody_from_being_served

@@ -17,6 +17,7 @@ pub mod planted;
 mod process;
 mod ready;
 mod signals;
+mod storage;
 mod token;
 mod usage;
 mod usage_error;

@@ -92,6 +92,7 @@ fn value_name(path: &str) -> &'static str {
     match path {
         LISTEN | "http" => "ADDR",
         "token_file" => "PATH",
+        "storage.dir" => "DIR",
         "log_format" => "FORMAT",
         "drain" | "busy_poll" => "DURATION",
         _ if path.ends_with("_size")

@@ -4,17 +4,21 @@ use std::io;
 use std::process::ExitCode;
 
 use futures::Stream;
-use zaichik_driver::{Clock, Runtime, Server, ServerError, Timestamp};
+use zaichik_driver::{Clock, EmbeddedBroker, Runtime, Server, ServerError, Timestamp};
 
 use crate::command::{WRONG_CONFIGURATION, check, fail, wrong};
 use crate::config::Address;
 use crate::http::{BuildInfo, Http};
 use crate::plan::Plan;
 use crate::ready::ReadyDescriptor;
+use crate::storage::{self, StorageError};
 use crate::{Options, Signal, descriptors, log, signals, usage};
 
 /// Exit code if the broker cannot listen on an address.
 const CANNOT_BIND: u8 = 3;
+
+/// Exit code if the store failed (`EX_IOERR`).
+const STORE_FAILED: u8 = 74;
 
 /// The commit that the command was built from, if the build sets it.
 const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
@@ -63,14 +67,20 @@ impl Process {
         log::flush();
         match ended {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error @ ServerError::Bind { .. }) => fail(
+            Err(StorageError::Server(error @ ServerError::Bind { .. })) => fail(
                 self.command,
                 CANNOT_BIND,
                 format_args!(
                     "{error}; choose another address with --port, --listen or --http; port 0 picks any free port"
                 ),
             ),
-            Err(error @ ServerError::Config(_)) => fail(self.command, WRONG_CONFIGURATION, error),
+            Err(StorageError::Server(error @ ServerError::Config(_))) => {
+                fail(self.command, WRONG_CONFIGURATION, error)
+            }
+            Err(StorageError::Server(error @ ServerError::Store(_))) => {
+                fail(self.command, STORE_FAILED, error)
+            }
+            Err(error) if error.is_io() => fail(self.command, STORE_FAILED, error),
             Err(error) => fail(self.command, 1, error),
         }
     }
@@ -86,7 +96,7 @@ impl Process {
         &mut self,
         (runtime, workers): (&str, usize),
         signals: io::Result<impl Stream<Item = Signal> + Send + 'static>,
-    ) -> Result<(), ServerError> {
+    ) -> Result<(), StorageError> {
         let settings = &self.plan.config.settings;
         let mut config = self.plan.broker();
         let listeners = settings.listen.len().saturating_add(usize::from(settings.http.is_some()));
@@ -97,7 +107,11 @@ impl Process {
             // For the client that reads the metrics.
             config.max_connections = config.max_connections.saturating_add(1);
         }
-        let server = Server::<R>::bind_all(&addresses, config).await?.busy_poll(settings.busy_poll);
+        let broker = match &settings.storage_dir {
+            Some(dir) => storage::start::<R>(dir, config, self.clock)?,
+            None => EmbeddedBroker::<R>::start(config)?,
+        };
+        let server = Server::listen(&addresses, broker).await?.busy_poll(settings.busy_poll);
         let http = Http::bind(&self.plan, &server, BuildInfo::new(runtime, COMMIT)).await?;
         let commit = COMMIT.map(|commit| format!("commit {commit}, ")).unwrap_or_default();
         tracing::info!(
@@ -105,7 +119,11 @@ impl Process {
             env!("CARGO_PKG_VERSION")
         );
         tracing::info!("config: {}", self.plan.config.sources());
-        tracing::warn!("storage: memory only; messages are lost when this process exits");
+        if settings.storage_dir.is_none() {
+            tracing::warn!(
+                "storage: memory only; messages are lost when this process exits; keep them with --data DIR"
+            );
+        }
         self.log_authentication();
         for address in server.local_addrs() {
             tracing::info!("listening {}", address.url());

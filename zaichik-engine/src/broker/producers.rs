@@ -2,7 +2,9 @@
 
 mod history;
 mod rows;
+mod staging;
 
+use core::ops::Range;
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
@@ -11,7 +13,9 @@ use zaichik_proto::{Producer, Refusal, RefusalCode};
 use self::history::{History, MAX_GROWTH, Standing};
 pub(super) use self::history::{Outcome, Stored};
 pub(super) use self::rows::RestoredProducer;
+use self::staging::Changed;
 use super::answer_lists::AnswerLists;
+use super::changes::Changes;
 use super::memory::Memory;
 use crate::arena::Arena;
 use crate::config::{BrokerConfig, Seed};
@@ -38,6 +42,8 @@ pub(super) struct Producers {
     ttl: u64,
     /// Bytes of the producers themselves.
     own: usize,
+    /// Those that changed since they were staged last, if there is a store.
+    changes: Option<Changes<Changed>>,
     scratch: Vec<u8>,
 }
 
@@ -49,6 +55,12 @@ struct ProducerEntry {
     node: Node,
     heard: Timestamp,
     history: History,
+    /// The numbers of the answers that were staged.
+    staged: Range<u64>,
+    /// Whether those belong to an earlier epoch.
+    is_reset: bool,
+    /// Whether it is listed as changed.
+    is_changed: bool,
 }
 
 /// How the broker classifies a producer's request.
@@ -73,6 +85,7 @@ impl Producers {
             limit: config.max_producers,
             ttl: zaichik_proto::micros(config.producer_ttl),
             own: 0,
+            changes: None,
             scratch: Vec::new(),
         }
     }
@@ -111,6 +124,7 @@ impl Producers {
             entry.history.push(outcome, &mut self.scratch);
             self.own = self.own.saturating_sub(before).saturating_add(entry.history.footprint());
         }
+        self.changed(index);
         memory.charge_producers(self.footprint());
     }
 
@@ -184,7 +198,10 @@ impl Producers {
             self.own = self.own.saturating_sub(entry.history.footprint());
             entry.epoch = producer.epoch;
             entry.history = History::starting_at(producer.sequence);
+            entry.is_reset = true;
+            self.changed(index);
         }
+        let entry = entry_at(&mut self.entries, index);
         match entry.history.standing(producer.sequence) {
             Standing::Next => Ok(Admission::Fresh),
             Standing::Remembered(place) => {
@@ -245,6 +262,9 @@ impl Producers {
             node,
             heard: now,
             history,
+            staged: 0..0,
+            is_reset: false,
+            is_changed: false,
         }));
         self.own = self.own.saturating_add(size_of::<ProducerEntry>());
         let (hash, hash_key, entries) = (self.hash(producer.id), self.hash_key, &self.entries);
@@ -256,6 +276,9 @@ impl Producers {
 
     fn remove(&mut self, index: u32) {
         let Some(entry) = self.entries.remove(index) else { return };
+        if let Some(changes) = &mut self.changes {
+            changes.add_removed(Changed::Gone { producer: entry.id, answers: entry.staged.clone() });
+        }
         self.rings.remove(entry.node);
         self.table.remove(self.hash(entry.id), |other| *other == index);
         let footprint = size_of::<ProducerEntry>().saturating_add(entry.history.footprint());

@@ -19,6 +19,7 @@ use crate::id::{SessionId, TopicId};
 use crate::outbound::Outbound;
 use crate::session_config::SessionConfig;
 use crate::steps::STEPS_PER_EXCHANGE;
+use crate::store::Ticket;
 use crate::topic::AppendedRun;
 
 /// Maximum subscriptions of a session that one exchange examines while the broker stops.
@@ -32,6 +33,8 @@ pub(crate) struct Admitted {
     pub(crate) now: Timestamp,
     /// Why it is refused, if it is.
     pub(crate) refused: Option<CloseReason>,
+    /// Whether its output waits for a store.
+    pub(crate) holds: bool,
 }
 
 /// What the broker wants from a session when an exchange begins.
@@ -41,6 +44,8 @@ pub(crate) struct ExchangeStart {
     pub(crate) close: Option<CloseReason>,
     /// To stop by then.
     pub(crate) stops_at: Option<Timestamp>,
+    /// The commits up to this one are durable, if there is a store.
+    pub(crate) durable: Option<Ticket>,
     /// Bytes that its buffers may hold until the next exchange.
     pub(crate) allowance: usize,
     /// Whether other sessions need memory, so that it should keep none for later.
@@ -70,14 +75,16 @@ impl Broker {
     /// A new connection; above the limits, or while the broker is stopping, it is refused.
     pub(crate) fn admit(&mut self, now: Timestamp, effects: &mut Effects) -> Admitted {
         let now = self.tick(now);
+        let accepts = self.stops_at.is_none() && !self.has_failed();
         let parts = (&mut self.memory, &mut self.readiness);
-        let (id, accepted) = self.sessions.insert(now, self.stops_at.is_none(), parts, effects);
+        let (id, accepted) = self.sessions.insert(now, accepts, parts, effects);
         self.spend(self.sessions.take_steps());
         if accepted.is_ok() {
             bump(&mut self.counters.stats.connections, 1);
             self.charge_tables();
         }
-        Admitted { id, config: Arc::clone(&self.session_config), now, refused: accepted.err() }
+        let (config, holds) = (Arc::clone(&self.session_config), self.is_storing());
+        Admitted { id, config, now, refused: accepted.err(), holds }
     }
 
     /// Ends durable subscriptions that were detached for too long, so that no request finds them (rule D5). Returns
@@ -102,7 +109,8 @@ impl Broker {
             }
             None => (0, Some(CloseReason::Internal)),
         };
-        ExchangeStart { close, stops_at, allowance, is_scarce }
+        let close = if self.has_failed() { Some(CloseReason::Internal) } else { close };
+        ExchangeStart { close, stops_at, durable: self.durable(), allowance, is_scarce }
     }
 
     /// A session is over: its subscriptions end, or wait for another session, a bounded number of them in each call.
@@ -274,6 +282,7 @@ impl Broker {
         let throttled = self.sessions.exchanged(self.now, id, report, &mut self.memory, &mut self.readiness);
         self.memory.retired().sweep();
         let more = self.release_waiting(effects);
+        self.notice_changes(effects);
         self.rearm(effects);
         ExchangeEnd { throttled, more }
     }

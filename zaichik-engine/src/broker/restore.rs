@@ -181,8 +181,9 @@ impl Restore {
     fn marks(&mut self, row: MarksRow) -> Result<(), RowError> {
         let key = Key::Marks { topic: row.topic, start: row.start };
         let end = self.known(&key, row.topic).map(|id| self.broker.topics[id].end())?;
-        let parts = self.topics.get_mut(row.topic as usize).filter(|parts| parts.row.rows_from <= row.start);
-        let is_between = row.runs.last().is_some_and(|run| run.to <= end);
+        let parts = self.topics.get_mut(row.topic as usize);
+        let rows_from = parts.as_ref().map_or(u64::MAX, |parts| parts.row.rows_from);
+        let is_between = row.runs.iter().all(|run| rows_from <= run.from && run.to <= end);
         let Some(parts) = parts.filter(|_| is_between) else {
             return Err(contradiction(key, "its records have no row"));
         };

@@ -326,6 +326,20 @@ impl Sessions {
         }
     }
 
+    /// A session that waited for the store has something to exchange.
+    pub(super) fn wake_waiting(&mut self, id: SessionId, effects: &mut Effects) {
+        if let Some(entry) = self.get_mut(id) {
+            entry.wake(effects);
+        }
+    }
+
+    /// Every session has something to exchange.
+    pub(super) fn wake_all(&mut self, effects: &mut Effects) {
+        for slot in 0..self.slots() {
+            self.wake_slot(slot, effects);
+        }
+    }
+
     /// The same, for the session in this slot.
     pub(super) fn wake_slot(&mut self, slot: u32, effects: &mut Effects) {
         if let Some(entry) = self.entries.get_mut(slot) {

@@ -6,12 +6,14 @@ use core::ops::{Index, IndexMut};
 use siphasher::sip::SipHasher13;
 use zaichik_proto::{Durable as Request, OnConflict, Refusal, RefusalCode, Timestamp, micros};
 
+use super::changes::Changes;
 use super::deadlines::Deadlines;
 use super::memory::{Account, Memory};
 use super::readiness::Readiness;
 use crate::arena::Arena;
 use crate::config::{BrokerConfig, Seed};
 use crate::id::{SessionId, SubKey, TopicId};
+use crate::store::{Key, Op, Row};
 use crate::subscription::{Durable, Subscription, Terms, check_epoch};
 use crate::table::Table;
 use crate::topic::CursorId;
@@ -34,6 +36,16 @@ pub(super) struct Subscriptions {
     inactive_micros: u64,
     /// For how long the broker has not run, in microseconds.
     stopped_micros: u64,
+    /// The durable ones that changed since they were staged last, if there is a store.
+    changes: Option<Changes<Changed>>,
+}
+
+/// A durable subscription that has changed.
+#[derive(Debug)]
+enum Changed {
+    /// It may be gone by now.
+    There(SubKey),
+    Gone(Key),
 }
 
 /// A deadline of a subscription that has passed.
@@ -80,6 +92,7 @@ impl Subscriptions {
             max_durables: config.max_durables,
             inactive_micros: micros(config.inactive_ttl),
             stopped_micros: 0,
+            changes: None,
         }
     }
 
@@ -162,6 +175,10 @@ impl Subscriptions {
     ) -> Option<Subscription> {
         let mut subscription = self.entries.remove(key.0)?;
         if let Some(durable) = &subscription.durable {
+            if let Some(changes) = &mut self.changes {
+                let (topic, name) = (subscription.topic.0, durable.name.clone());
+                changes.add_removed(Changed::Gone(Key::Cursor { topic, name }));
+            }
             let hash = hash_of(self.hash_key, subscription.topic, &durable.name);
             self.durables.remove(hash, |other| *other == key);
         }
@@ -223,6 +240,7 @@ impl Subscriptions {
 
     /// Charges the memory that a subscription holds, and schedules the end of its pause.
     pub(super) fn settle(&mut self, key: SubKey, memory: &mut Memory) {
+        self.changed(key);
         let subscription = &mut self[key];
         let footprint = subscription.footprint();
         memory.recharge(Account::Subscriptions, &mut subscription.charged, footprint);
@@ -230,6 +248,50 @@ impl Subscriptions {
         if due < subscription.due {
             let before = core::mem::replace(&mut subscription.due, due);
             self.pauses.schedule(key, before, due);
+        }
+    }
+
+    /// Lists what changes from now on.
+    pub(super) fn begin_storing(&mut self) {
+        self.changes = Some(Changes::default());
+        for place in 0..self.entries.end() {
+            self.changed(SubKey(place));
+        }
+    }
+
+    /// Appends what has changed since the last call.
+    pub(super) fn stage(&mut self, ops: &mut Vec<Op>) {
+        let stopped = self.stopped_micros;
+        for changed in self.changes.as_mut().map(Changes::take).unwrap_or_default() {
+            match changed {
+                Changed::Gone(key) => ops.push(Op::Remove { key }),
+                Changed::There(key) => {
+                    let Some(one) = self.entries.get_mut(key.0) else { continue };
+                    if let Some(durable) = &mut one.durable {
+                        durable.is_changed = false;
+                    }
+                    ops.extend(one.row(stopped).map(|row| Op::Put { row: Row::Cursor(row) }));
+                }
+            }
+        }
+    }
+
+    /// Changes ever.
+    pub(super) fn change_count(&self) -> u64 {
+        self.changes.as_ref().map_or(0, Changes::count)
+    }
+
+    /// How many durable subscriptions have changed.
+    pub(super) fn changed_len(&self) -> usize {
+        self.changes.as_ref().map_or(0, Changes::len)
+    }
+
+    /// A subscription has changed; one that is not durable is not stored.
+    #[inline]
+    fn changed(&mut self, key: SubKey) {
+        let Some(changes) = &mut self.changes else { return };
+        if let Some(durable) = self.entries.get_mut(key.0).and_then(|one| one.durable.as_mut()) {
+            changes.add(Changed::There(key), &mut durable.is_changed);
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use siphasher::sip::SipHasher13;
 use zaichik_proto::{Refusal, RefusalCode, Timestamp, TopicName, TopicOptions, TopicStatus};
 
+use super::changes::Changes;
 use super::deadlines::Deadlines;
 use super::memory::{Account, Memory};
 use super::readiness::Readiness;
@@ -14,7 +15,7 @@ use crate::arena::Arena;
 use crate::config::{BrokerConfig, Seed, TopicSettings};
 use crate::id::TopicId;
 use crate::steps::STEPS_PER_EXCHANGE;
-use crate::store::TopicRow;
+use crate::store::{Op, TopicRow};
 use crate::table::Table;
 use crate::topic::Topic;
 
@@ -40,6 +41,10 @@ pub(super) struct Topics {
     first_offset: u64,
     /// Work done since the broker was created, in steps.
     steps: u64,
+    /// Those that changed since they were staged last, if there is a store.
+    changes: Option<Changes<TopicId>>,
+    /// Bytes of records that were not staged.
+    unstaged: usize,
 }
 
 impl Index<TopicId> for Topics {
@@ -69,7 +74,50 @@ impl Topics {
             defaults: config.topic_defaults,
             first_offset: config.first_offset,
             steps: 0,
+            changes: None,
+            unstaged: 0,
         }
+    }
+
+    /// Lists what changes from now on, for a store that has nothing of it or, of restored topics, all.
+    pub(super) fn begin_storing(&mut self) {
+        self.changes = Some(Changes::default());
+        for number in 0..u32::try_from(self.entries.len()).unwrap_or(u32::MAX) {
+            if let Some(topic) = self.entries.get_mut(number) {
+                topic.begin_storing();
+            }
+            self.changed(TopicId(number));
+        }
+    }
+
+    /// Appends what has changed since the last call.
+    pub(super) fn stage(&mut self, ops: &mut Vec<Op>, memory: &mut Memory) {
+        let changed = self.changes.as_mut().map(Changes::take).unwrap_or_default();
+        for id in changed {
+            // The last one created may have been taken back.
+            if let Some(topic) = self.entries.get_mut(id.0) {
+                (topic.is_changed, topic.unstaged) = (false, 0);
+                topic.stage(id.0, ops);
+                let footprint = footprint(topic);
+                memory.recharge(Account::Topics, &mut topic.charged, footprint);
+            }
+        }
+        self.unstaged = 0;
+    }
+
+    /// Changes ever.
+    pub(super) fn change_count(&self) -> u64 {
+        self.changes.as_ref().map_or(0, Changes::count)
+    }
+
+    /// How many topics have changed.
+    pub(super) fn changed_len(&self) -> usize {
+        self.changes.as_ref().map_or(0, Changes::len)
+    }
+
+    /// Bytes of records that were not staged.
+    pub(super) const fn unstaged(&self) -> usize {
+        self.unstaged
     }
 
     /// The key for hashing topic names and record keys.
@@ -178,7 +226,10 @@ impl Topics {
         let name = name.as_str();
         memory.check(name.len().saturating_add(size_of::<Topic>()))?;
         // Topics are only added, and the last one may be taken back, so their numbers follow each other.
-        let topic = Topic::new(Arc::from(name), settings, readiness.insert_ring(), self.first_offset);
+        let mut topic = Topic::new(Arc::from(name), settings, readiness.insert_ring(), self.first_offset);
+        if self.changes.is_some() {
+            topic.begin_storing();
+        }
         let number = self.entries.insert(topic);
         debug_assert_eq!(number, id.0, "in the order of their creation");
         self.make_known(id);
@@ -234,6 +285,18 @@ impl Topics {
             self.deadlines.schedule(id, before, due);
         }
         self.spend(steps);
+        if self.changes.is_some() {
+            self.changed(id);
+        }
+    }
+
+    #[cold]
+    fn changed(&mut self, id: TopicId) {
+        let (Some(topic), Some(changes)) = (self.entries.get_mut(id.0), &mut self.changes) else { return };
+        let unstaged = topic.unstaged();
+        let before = core::mem::replace(&mut topic.unstaged, unstaged);
+        self.unstaged = self.unstaged.saturating_sub(before).saturating_add(unstaged);
+        changes.add(id, &mut topic.is_changed);
     }
 
     /// A cursor of a topic was raised or removed: frees some of the records that no subscription needs any more.

@@ -166,6 +166,21 @@ impl Lane {
         (self.len, self.shared) = (keep, shared);
     }
 
+    /// Keeps the first `keep` bytes, which end with a frame.
+    pub(super) fn truncate_frames(&mut self, keep: usize) {
+        let mut left = keep;
+        let ends = self.frames.iter().take_while(|len| {
+            let is_kept = left > 0;
+            left = left.saturating_sub(**len);
+            is_kept
+        });
+        let kept: VecDeque<usize> = ends.copied().collect();
+        self.truncate(keep);
+        self.frames.clear();
+        self.frames.extend(kept);
+        self.queues = self.recount_queues();
+    }
+
     fn push(&mut self, piece: Piece) {
         if self.pieces.len() == self.pieces.capacity() {
             self.grow_pieces();

@@ -162,6 +162,14 @@ impl Answers {
         control(outbound, &frame);
     }
 
+    /// Puts a frame that concerns no commit into the output; it leaves although others wait for one.
+    pub(super) fn passing(&mut self, outbound: &mut Outbound, frame: ServerFrame<'_>) {
+        if !outbound.is_holding() {
+            self.flush(outbound);
+        }
+        outbound.passing_frame(|out| frame.encode(out));
+    }
+
     /// Puts the runs into the lane.
     pub(super) fn flush(&mut self, outbound: &mut Outbound) {
         if !self.runs.is_empty() {

@@ -1,6 +1,5 @@
 //! How a connection ends, and the last frame that its peer receives.
 
-use bytes::Buf;
 use zaichik_proto::{Fatal, Goodbye, GoodbyeReason, ProtocolError, ProtocolFault, ServerFrame};
 
 use super::answers::control;
@@ -32,7 +31,7 @@ impl Session {
             let grace_millis = u32::try_from(grace).unwrap_or(u32::MAX);
             let goodbye = Goodbye { reason: GoodbyeReason::Draining, grace_millis };
             self.answers.control(&mut self.outbound, ServerFrame::Goodbye(goodbye));
-        } else if self.inbound.is_empty() && !self.outbound.has_remaining() {
+        } else if self.inbound.is_empty() && self.outbound.is_empty() {
             match broker.owes(self.id) {
                 // The Goodbye was sent and nothing is outstanding.
                 Owes::Nothing => self.state = State::Ending(CloseReason::Stopped),
@@ -56,6 +55,10 @@ impl Session {
         if stranger {
             self.outbound.clear();
             return;
+        }
+        if reason.fault_code().is_some() {
+            // What waits for the store may never be stored: the peer asks again.
+            self.outbound.drop_held();
         }
         let text = reason.to_string();
         let last = match (reason, reason.fault_code()) {

@@ -26,7 +26,7 @@ impl Broker {
 }
 
 impl Session {
-    fn new(Admitted { id, config, now, refused }: Admitted) -> Self {
+    fn new(Admitted { id, config, now, refused, holds }: Admitted) -> Self {
         let handshake_by = now.plus_micros(config.handshake_micros);
         let mut session = Self {
             id,
@@ -51,6 +51,9 @@ impl Session {
             publishes: false,
             stops_at: None,
         };
+        if holds {
+            session.outbound.begin_holding();
+        }
         if let Some(reason) = refused {
             // It was refused, so the broker does not know it.
             session.finish(now, reason);

@@ -48,7 +48,7 @@ impl Session {
         let mut taken = 0usize;
         let last_step = broker.steps().saturating_add(STEPS_PER_EXCHANGE);
         let applied = loop {
-            if self.is_paused() {
+            if self.is_paused() || broker.is_behind() {
                 break Applied::Paused;
             }
             let is_used = taken >= BYTES_PER_EXCHANGE || broker.steps() >= last_step;
@@ -155,7 +155,7 @@ impl Session {
                 self.stream_answer(unsubscribe.request, NO_TOPIC, answer, broker, effects);
             }
             ClientFrame::Ping { nonce } => {
-                self.answers.control(&mut self.outbound, ServerFrame::Pong { nonce: *nonce });
+                self.answers.passing(&mut self.outbound, ServerFrame::Pong { nonce: *nonce });
             }
             ClientFrame::Close => self.finish(now, CloseReason::Requested),
             ClientFrame::Nack(nack) => {

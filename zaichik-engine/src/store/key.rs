@@ -48,7 +48,7 @@ pub enum Key {
         /// The number of the row among all that the producer ever had.
         number: u64,
     },
-    /// Marks of the records in the row with the same offset.
+    /// Marks of the records of a block of offsets.
     Marks {
         /// The topic's number.
         topic: u32,

@@ -216,14 +216,14 @@ pub enum Answer {
     Lost,
 }
 
-/// Which records of a record row were superseded, or died as tombstones.
+/// Which records of a block of offsets were superseded, or died as tombstones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MarksRow {
     /// The topic's number.
     pub topic: u32,
-    /// The first offset of the record row.
+    /// The first offset of the block: a multiple of [`Row::BLOCK`].
     pub start: u64,
-    /// The marked records, in order, without overlaps.
+    /// The marked records of the block, in order, without overlaps.
     pub runs: Vec<MarkedRun>,
 }
 
@@ -247,12 +247,12 @@ pub enum Mark {
     Dead,
 }
 
-/// Remembered keys of records that have no row.
+/// Remembered keys of records that have no row, of a block of offsets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeysRow {
     /// The topic's number.
     pub topic: u32,
-    /// The keys, in the order of their records; at least one, and at most 1,024.
+    /// The keys, in the order of their records; at least one. Their records are in one block of [`Row::BLOCK`] offsets.
     pub keys: Vec<RememberedKey>,
 }
 
@@ -268,6 +268,10 @@ pub struct RememberedKey {
 }
 
 impl Row {
+    /// Offsets of a block: marks, and keys of records that have no row, are divided among rows by the offset of their
+    /// record. The first block begins at offset 0, and the divisions of record rows don't matter.
+    pub const BLOCK: u64 = 128;
+
     /// The row's key.
     ///
     /// ```
@@ -287,9 +291,15 @@ impl Row {
             Self::Answer(row) => Key::Answer { producer: row.producer, number: row.number },
             Self::Marks(row) => Key::Marks { topic: row.topic, start: row.start },
             Self::Keys(row) => {
-                Key::Keys { topic: row.topic, start: row.keys.first().map_or(0, |key| key.offset) }
+                let start = row.keys.first().map_or(0, |key| Self::block_of(key.offset));
+                Key::Keys { topic: row.topic, start }
             }
         }
+    }
+
+    /// The first offset of the block that an offset is in.
+    pub(crate) const fn block_of(offset: u64) -> u64 {
+        offset & !Self::BLOCK.saturating_sub(1)
     }
 
     /// The bytes that end the row's value as they are; all but records end with none.

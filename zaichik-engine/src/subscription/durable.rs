@@ -29,6 +29,8 @@ pub(crate) struct Durable {
     pub(crate) expires_at: Timestamp,
     /// The deadline that is queued for it.
     pub(crate) due: Timestamp,
+    /// Whether it is listed as changed since it was staged for a store.
+    pub(crate) is_changed: bool,
 }
 
 impl Durable {
@@ -38,6 +40,7 @@ impl Durable {
             name: Box::from(name),
             epoch: 0,
             held_since: 0,
+            is_changed: false,
             inactive_micros: 0,
             expires_at: Timestamp::MAX,
             due: Timestamp::MAX,

@@ -21,6 +21,7 @@ mod read;
 mod reclaim;
 mod restore;
 mod rows;
+mod staging;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use zaichik_proto::{RECORD_TIMESTAMP_AT, RecordHead};
 use self::chunk::{Chunk, RecordState, Span, own_death};
 use self::compaction::Compaction;
 pub(super) use self::deaths::RecordInfo;
+use self::staging::Staging;
 use super::amount::Amount;
 use super::position::Position;
 use super::retired::Retired;
@@ -72,6 +74,8 @@ pub(crate) struct Log {
     end: u64,
     end_bytes: u64,
     last_timestamp: u64,
+    /// What a store has of it.
+    staging: Option<Box<Staging>>,
     /// Work done in this log.
     steps: Steps,
 }
@@ -260,7 +264,7 @@ impl Log {
     pub(crate) fn footprint(&self) -> usize {
         let chunks = self.chunks.capacity().saturating_mul(size_of::<Chunk>());
         let compaction = self.compaction.as_ref().map_or(0, |compaction| compaction.footprint());
-        let tables = chunks.saturating_add(compaction);
+        let tables = chunks.saturating_add(compaction).saturating_add(self.staging_footprint());
         self.tail_charge.saturating_add(self.chunk_charges).saturating_add(tables)
     }
 

@@ -65,6 +65,7 @@ impl Topic {
             }
             self.restore_keys(now.as_micros(), parts, hash_key)?;
         }
+        self.continue_storing(&parts.row, &parts.keys);
         self.remove_dead(now, retired);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use zaichik_proto::Timestamp;
 
 use super::Topic;
-use crate::store::{KeysRow, MarksRow, RecordsRow, TopicRow};
+use crate::store::{KeysRow, MarksRow, RecordsRow, Row, TopicRow};
 
 impl Topic {
     /// The topic itself; `topic` is its number.
@@ -35,10 +35,12 @@ impl Topic {
     /// The remembered keys whose record has no row.
     pub(crate) fn keys_rows(&self, topic: u32) -> impl Iterator<Item = KeysRow> {
         let gone = |offset: u64| !self.log.holds(offset);
-        let mut keys = self.keys.iter().flat_map(move |keys| keys.remembered_keys(gone));
+        let keys = self.keys.iter().flat_map(move |keys| keys.remembered_keys(0, gone));
+        let mut keys = keys.peekable();
         core::iter::from_fn(move || {
-            let keys: Vec<_> = keys.by_ref().take(KeysRow::MAX_KEYS).collect();
-            (!keys.is_empty()).then_some(KeysRow { topic, keys })
+            let block = Row::block_of(keys.peek()?.offset);
+            let of_block = || keys.next_if(|key| Row::block_of(key.offset) == block);
+            Some(KeysRow { topic, keys: core::iter::from_fn(of_block).collect() })
         })
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
 
 mod actions;
+mod staging;
 
 use std::collections::BTreeSet;
 

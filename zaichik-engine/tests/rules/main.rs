@@ -74,6 +74,7 @@ mod start;
 mod storage;
 #[cfg(test)]
 mod storage_damage;
+mod storing;
 #[cfg(test)]
 mod takeover;
 #[cfg(test)]

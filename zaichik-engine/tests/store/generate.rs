@@ -35,6 +35,10 @@ fn offset() -> impl Strategy<Value = u64> {
     prop_oneof![0..100u64, u64::MAX - 5_000..u64::MAX - 3_000]
 }
 
+fn block() -> impl Strategy<Value = u64> {
+    offset().prop_map(|offset| offset - offset % Row::BLOCK)
+}
+
 fn name() -> impl Strategy<Value = Box<str>> {
     prop_oneof!["[a-zäß/.]{1,30}", "[a-z]{255}"].prop_map(String::into_boxed_str)
 }
@@ -204,7 +208,7 @@ fn encoded<T: Entry>(entries: impl Iterator<Item = T>) -> Bytes {
 
 fn marks() -> impl Strategy<Value = MarksRow> {
     let run = (1..5u64, 1..5u64, any::<bool>());
-    (any::<u32>(), offset(), vec_of(run, 1..5)).prop_map(|(topic, start, runs)| {
+    (any::<u32>(), block(), vec_of(run, 1..5)).prop_map(|(topic, start, runs)| {
         let mut at = start;
         let mut run = |(skip, count, is_dead)| {
             let (from, to) = (at + skip, at + skip + count);
@@ -217,7 +221,7 @@ fn marks() -> impl Strategy<Value = MarksRow> {
 
 fn keys() -> impl Strategy<Value = KeysRow> {
     let key = (1..9u64, 0..9u64, vec_of(any::<u8>(), 0..20));
-    (any::<u32>(), offset(), vec_of(key, 1..6)).prop_map(|(topic, start, keys)| {
+    (any::<u32>(), block(), vec_of(key, 1..6)).prop_map(|(topic, start, keys)| {
         let (mut offset, mut accepted) = (start, 0);
         let mut key = |(skip, later, key): (u64, u64, Vec<u8>)| {
             (offset, accepted) = (offset + skip, accepted + later);

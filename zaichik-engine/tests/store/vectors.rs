@@ -126,11 +126,11 @@ fn marks_and_keys() {
         MarkedRun { from: 500, to: 501, mark: Mark::Superseded },
         MarkedRun { from: 501, to: 502, mark: Mark::Dead },
     ];
-    let value = "01 02000000 f401000000000000 f501000000000000 00 f501000000000000 f601000000000000 01";
-    check(Row::Marks(MarksRow { topic: 2, start: 500, runs }), "07 00000002 00000000000001f4", value);
+    let value = "01 02000000 74 01 00 75 01 01";
+    check(Row::Marks(MarksRow { topic: 2, start: 384, runs }), "07 00000002 0000000000000180", value);
     let key = RememberedKey { offset: 500, accepted: AT(7), key: Bytes::from_static(b"k") };
     let value = "01 01000000 f401000000000000 0700000000000000 01000000 6b";
-    check(Row::Keys(KeysRow { topic: 2, keys: vec![key] }), "08 00000002 00000000000001f4", value);
+    check(Row::Keys(KeysRow { topic: 2, keys: vec![key] }), "08 00000002 0000000000000180", value);
 }
 
 #[test]

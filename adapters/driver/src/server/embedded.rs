@@ -14,6 +14,8 @@ use zaichik_proto::Counter;
 use super::connection::Connection;
 use super::housekeeping::Housekeeping;
 use super::shared::{Poisoned, Shared};
+use super::store::{Store, StoreError};
+use super::storekeeper;
 #[cfg(feature = "client")]
 use crate::client::{Client, ClientBuilder};
 use crate::local::LocalIo;
@@ -95,6 +97,12 @@ pub enum ServerError {
     /// The broker failed; every connection was closed. Its last actions are in the log.
     #[error("the broker failed and closed every connection")]
     Failed,
+    /// The store failed. Nothing that was waiting for it was answered, and every connection was closed.
+    #[error("the store failed, and the broker closed every connection: {0}")]
+    Store(#[source] StoreError),
+    /// The operating system refused a thread for the store.
+    #[error("cannot start a thread for the store: {0}")]
+    Thread(#[source] io::Error),
 }
 
 impl<R: Runtime> EmbeddedBroker<R> {
@@ -107,6 +115,20 @@ impl<R: Runtime> EmbeddedBroker<R> {
         let random = || R::random().map_err(ServerError::Random);
         let broker = Broker::new(config, Seed::new(random()?, random()?))?;
         let shared = Shared::new(broker, Timeline::of::<R>());
+        R::spawn(Housekeeping::new(R::timer(), &shared));
+        Ok(Self { shared, runtime: PhantomData })
+    }
+
+    /// Starts a broker whose changes are given to a store: a new one, or one that
+    /// [`Restore`](zaichik_engine::Restore) built from the store's rows. Answers and records leave when the store has what
+    /// they depend on (rule B6). The store runs on a thread of its own.
+    ///
+    /// # Errors
+    /// [`ServerError::Thread`] if there can be no thread.
+    pub fn start_with(mut broker: Broker, store: Box<dyn Store>) -> Result<Self, ServerError> {
+        broker.begin_storing();
+        let shared = Shared::new(broker, Timeline::of::<R>());
+        storekeeper::start(&shared, store).map_err(ServerError::Thread)?;
         R::spawn(Housekeeping::new(R::timer(), &shared));
         Ok(Self { shared, runtime: PhantomData })
     }
@@ -160,6 +182,9 @@ impl<R: Runtime> EmbeddedBroker<R> {
     pub(crate) async fn stopped(&self) -> Result<(), ServerError> {
         let tasks = self.shared.tasks();
         poll_fn(|cx| if tasks.none(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
+        if let Some(error) = self.shared.store_error() {
+            return Err(ServerError::Store(error));
+        }
         self.shared.is_stopping().map(drop).map_err(ServerError::from)
     }
 

@@ -62,5 +62,6 @@ impl<T> Drop for Housekeeping<T> {
     fn drop(&mut self) {
         // This also runs after a panic in the broker: no connection may continue without housekeeping.
         self.shared.abort();
+        self.shared.end_store();
     }
 }

@@ -1,8 +1,11 @@
 //! The broker behind its lock, and the wakers of its sessions.
 
+mod storing;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
+use std::thread::Thread;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -10,6 +13,7 @@ use zaichik_engine::{Broker, Effects, Note, Session, SessionId, Timestamp, Turn}
 use zaichik_proto::Counter;
 
 use super::rejections::Rejections;
+use super::store::StoreError;
 use super::tasks::Tasks;
 use super::turnstile::Turnstile;
 use crate::planted::{Defect, is_planted};
@@ -250,6 +254,11 @@ struct State {
     sessions: Vec<Option<(SessionId, Option<Waker>)>>,
     housekeeper: Option<Waker>,
     wake_housekeeper: bool,
+    /// The thread of the store, if there is one and it has begun.
+    storekeeper: Option<Thread>,
+    /// Housekeeping has ended.
+    is_over: bool,
+    store_error: Option<StoreError>,
     /// The pauses and steps back of the clock that the broker was notified of.
     paused: Duration,
     steps_back: u64,
@@ -264,6 +273,9 @@ impl State {
             sessions: Vec::new(),
             housekeeper: None,
             wake_housekeeper: false,
+            storekeeper: None,
+            is_over: false,
+            store_error: None,
             paused: Duration::ZERO,
             steps_back: 0,
         }
@@ -331,6 +343,9 @@ impl State {
         while let Some(note) = self.effects.pop_note() {
             aftermath.notes.push(note);
         }
+        if self.effects.take_store() {
+            aftermath.store.clone_from(&self.storekeeper);
+        }
         let rest = aftermath.is_full();
         if self.effects.take_rearm() || self.wake_housekeeper || rest {
             self.wake_housekeeper = false;
@@ -362,12 +377,19 @@ struct Aftermath {
     wakers: [Option<Waker>; WAKES_PER_TURN],
     woken: usize,
     housekeeper: Option<Waker>,
+    store: Option<Thread>,
     notes: Vec<Note>,
 }
 
 impl Aftermath {
     const fn new() -> Self {
-        Self { wakers: [const { None }; WAKES_PER_TURN], woken: 0, housekeeper: None, notes: Vec::new() }
+        Self {
+            wakers: [const { None }; WAKES_PER_TURN],
+            woken: 0,
+            housekeeper: None,
+            store: None,
+            notes: Vec::new(),
+        }
     }
 
     const fn is_full(&self) -> bool {
@@ -382,6 +404,10 @@ impl Aftermath {
     }
 
     fn run(self) {
+        // The store first: its work takes longest.
+        if let Some(store) = self.store {
+            store.unpark();
+        }
         self.wakers.into_iter().take(self.woken).flatten().for_each(Waker::wake);
         if let Some(housekeeper) = self.housekeeper {
             housekeeper.wake();

@@ -9,6 +9,9 @@ pub(crate) const PREFIX: &str = "ZAICHIK_";
 /// The table of the file whose settings are also flags, without the table's name.
 const LIMITS: &str = "limits";
 
+/// The setting whose flag has another name.
+const STORAGE_DIR: &str = "storage.dir";
+
 /// Maximum for the size of a message, in bytes: a frame's length has 32 bits, and a message is held in memory.
 const MAX_MESSAGE_SIZE: u64 = 1 << 30;
 
@@ -65,6 +68,11 @@ pub(crate) const KEYS: &[Key] = &[
         help: "How long a connection polls for more bytes before it sleeps, such as 50us; shortens round trips and \
                costs CPU time",
         field: |to| Field::Duration(&mut to.busy_poll),
+    },
+    Key {
+        path: STORAGE_DIR,
+        help: "Directory that keeps everything over a restart; created if it is missing. Empty: memory only",
+        field: |to| Field::Path(&mut to.storage_dir),
     },
     Key {
         path: "limits.max_message_size",
@@ -217,6 +225,9 @@ impl Key {
 
     /// Its flag without the dashes; defaults of topics and subscriptions have none.
     pub(crate) fn flag(&self) -> Option<String> {
+        if self.path == STORAGE_DIR {
+            return Some("data".to_owned());
+        }
         let (table, name) = self.table_and_name();
         table.is_none_or(|table| table == LIMITS).then(|| name.replace('_', "-"))
     }
@@ -247,5 +258,7 @@ mod tests {
         assert_eq!(key.env(), "ZAICHIK_LIMITS_MAX_MESSAGE_SIZE");
         assert_eq!(key.flag().as_deref(), Some("max-message-size"));
         assert_eq!(find("topic_defaults.compaction").unwrap().flag(), None);
+        let key = find("storage.dir").unwrap();
+        assert_eq!((key.env().as_str(), key.flag().as_deref()), ("ZAICHIK_STORAGE_DIR", Some("data")));
     }
 }

@@ -5,12 +5,12 @@ use zaichik_proto::Limits;
 
 use super::fields::{Fields, put_bytes, put_len};
 use crate::store::error::RowError;
-use crate::store::row::{KeysRow, Mark, MarkedRun, MarksRow, RememberedKey};
+use crate::store::row::{KeysRow, Mark, MarkedRun, MarksRow, RememberedKey, Row};
+
+/// Maximum entries of a row: one for each offset of a block.
+const MAX_ENTRIES: usize = 128;
 
 impl KeysRow {
-    /// Maximum keys of a row.
-    pub const MAX_KEYS: usize = 1_024;
-
     pub(super) fn put(&self, out: &mut impl BufMut) {
         put_len(self.keys.len(), out);
         for key in &self.keys {
@@ -29,8 +29,8 @@ pub(super) fn read(topic: u32, start: u64, fields: &mut Fields<'_>) -> Result<Ke
         fields.check(key.len() <= Limits::MAX_KEY && offset < u64::MAX, KEYS)?;
         Ok(RememberedKey { offset, accepted, key })
     };
-    let keys = fields.list(KEYS, KeysRow::MAX_KEYS, key)?;
-    fields.check(keys.first().is_some_and(|key| key.offset == start), KEYS)?;
+    let keys = fields.list(KEYS, MAX_ENTRIES, key)?;
+    fields.check(!keys.is_empty() && keys.iter().all(|key| Row::block_of(key.offset) == start), KEYS)?;
     let rises = keys.is_sorted_by(|a, b| a.offset < b.offset && a.accepted <= b.accepted);
     fields.check(rises, KEYS)?;
     Ok(KeysRow { topic, keys })
@@ -40,8 +40,8 @@ impl MarksRow {
     pub(super) fn put(&self, out: &mut impl BufMut) {
         put_len(self.runs.len(), out);
         for run in &self.runs {
-            out.put_u64_le(run.from);
-            out.put_u64_le(run.to);
+            out.put_u8(in_block(run.from.saturating_sub(self.start)));
+            out.put_u8(in_block(run.to.saturating_sub(run.from)));
             out.put_u8(match run.mark {
                 Mark::Superseded => 0,
                 Mark::Dead => 1,
@@ -53,17 +53,25 @@ impl MarksRow {
 pub(super) fn read_marks(topic: u32, start: u64, fields: &mut Fields<'_>) -> Result<MarksRow, RowError> {
     const RUNS: &str = "its runs";
     let run = |fields: &mut Fields<'_>| {
-        let (from, to) = (fields.u64(RUNS)?, fields.u64(RUNS)?);
+        let from = start.saturating_add(u64::from(fields.u8(RUNS)?));
+        let to = from.saturating_add(u64::from(fields.u8(RUNS)?));
         let mark = if fields.bool(RUNS)? { Mark::Dead } else { Mark::Superseded };
         Ok(MarkedRun { from, to, mark })
     };
-    let runs = fields.list(RUNS, usize::MAX, run)?;
+    let runs = fields.list(RUNS, MAX_ENTRIES, run)?;
+    fields.check(Row::block_of(start) == start, RUNS)?;
+    let block_end = start.saturating_add(Row::BLOCK);
     let (mut at, mut last) = (start, None);
     for run in &runs {
         let is_next = at < run.from || (at == run.from && last != Some(run.mark));
-        fields.check(is_next && run.from < run.to && run.to < u64::MAX, RUNS)?;
+        fields.check(is_next && run.from < run.to && run.to <= block_end, RUNS)?;
         (at, last) = (run.to, Some(run.mark));
     }
     fields.check(last.is_some(), RUNS)?;
     Ok(MarksRow { topic, start, runs })
+}
+
+/// A number of offsets of a block.
+fn in_block(offsets: u64) -> u8 {
+    u8::try_from(offsets).unwrap_or(u8::MAX)
 }

@@ -8,6 +8,11 @@ use crate::queue::Queue;
 use crate::store::{self, RememberedKey};
 
 impl Keys {
+    /// The offset of the oldest key; `None` without keys.
+    pub(in crate::topic) fn oldest(&self) -> Option<u64> {
+        self.entries.front().map(|entry| entry.offset)
+    }
+
     /// The windows of the keys, by offset; none without keys.
     pub(in crate::topic) fn eras(&self) -> Vec<store::Era> {
         if self.entries.len() == 0 {
@@ -19,16 +24,18 @@ impl Keys {
         eras.map(|era| store::Era { from: era.offset, window_micros: era.window }).collect()
     }
 
-    /// The keys whose offset satisfies a condition, in order.
+    /// The keys of records from an offset on for which a condition holds, in order.
     pub(in crate::topic) fn remembered_keys(
         &self,
+        from: u64,
         includes: impl Fn(u64) -> bool,
     ) -> impl Iterator<Item = RememberedKey> {
-        let ends = self.entries.iter().skip(1).map(|entry| entry.start);
+        let first = self.entries.partition_point(|_, entry| entry.offset < from);
         let last = self.bytes_gone.saturating_add(self.bytes.len() as u64);
-        let entries = self.entries.iter().zip(ends.chain([last]));
         let place = |at: u64| usize::try_from(at.saturating_sub(self.bytes_gone)).unwrap_or(usize::MAX);
-        entries.filter(move |(entry, _)| includes(entry.offset)).map(move |(entry, end)| {
+        let entries = (first..self.entries.len()).filter_map(|index| Some((index, self.entries.get(index)?)));
+        entries.filter(move |(_, entry)| includes(entry.offset)).map(move |(index, entry)| {
+            let end = self.entries.get(index.saturating_add(1)).map_or(last, |next| next.start);
             let (end, len) = (place(end).min(self.bytes.len()), self.bytes.len());
             let bytes = place(entry.start).min(end).min(len)..end;
             let key: Vec<u8> = bytes.filter_map(|index| self.bytes.get(index)).collect();

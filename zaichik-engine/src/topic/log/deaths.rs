@@ -35,8 +35,8 @@ pub(super) struct Dead {
 pub(super) enum Settled {
     /// The record died of this.
     Died(Dead),
-    /// Its own time to live had ended before; that is settled separately.
-    Outlived,
+    /// The own time to live of the record at this offset had ended before; that is settled separately.
+    Outlived(u64),
 }
 
 /// Future deaths. Memory: about 100 bytes for each record in each of the three tables.
@@ -119,7 +119,7 @@ impl Deaths {
             // Its own time to live ended first.
             self.lagging.remove(&info.offset);
             self.tombstones.remove(&info.offset);
-            return Some(Settled::Outlived);
+            return Some(Settled::Outlived(info.offset));
         }
         // Last, because records that died silently earlier have been removed from this table.
         let entry = self.own.first_entry().filter(|entry| entry.key().0 <= now)?;

@@ -59,6 +59,7 @@ impl Log {
         if info.offset < self.first.offset {
             return;
         }
+        self.marked(info.offset);
         if let Some(dead) = self.compaction.as_mut().and_then(|one| one.deaths.supersede(info, now)) {
             self.mark_record(dead);
         }
@@ -131,14 +132,18 @@ impl Log {
             return false;
         };
         self.steps.add(STEPS_PER_DEATH);
-        if let Settled::Died(dead) = settled {
-            self.mark_record(dead);
+        match settled {
+            Settled::Died(dead) => self.mark_record(dead),
+            Settled::Outlived(offset) => self.marked(offset),
         }
         true
     }
 
     pub(super) fn mark_record(&mut self, Dead { offset, len, is_silent }: Dead) {
         let index = self.index_of(offset);
+        if is_silent {
+            self.marked(offset);
+        }
         let Some(compaction) = self.compaction.as_mut().filter(|_| offset >= self.first.offset) else {
             return;
         };
@@ -217,6 +222,7 @@ impl Log {
         if let Some(place) = self.chunks.get_mut(from) {
             *place = chunk;
         }
+        self.rewrote(span.start, end);
     }
 
     /// The first and the last chunk to be rewritten together with one, and their approximate live bytes.

@@ -30,6 +30,10 @@ impl Log {
             self.restore_sparse(row, retired);
             return true;
         }
+        // A row lies within one part, so that it can be removed with it.
+        if self.tail.capacity().saturating_sub(self.tail.len()) < rest.len() {
+            self.reserve_tail(rest.len(), retired);
+        }
         while let Some(head) = RecordHead::peek(rest) {
             let Some((record, tail)) = rest.split_at_checked(head.len) else {
                 debug_assert!(false, "a row is checked when it is read");

@@ -9,6 +9,7 @@ mod pipe;
 mod recover;
 mod remote;
 mod stir;
+mod store;
 mod turns;
 
 use std::cell::RefCell;
@@ -29,6 +30,7 @@ use self::pipe::Pipe;
 pub(crate) use self::recover::encoded;
 use self::remote::Remote;
 pub(crate) use self::remote::RemoteId;
+pub(crate) use self::store::Stored;
 use self::turns::MAX_STEPS;
 
 /// The broker's instance in these tests.
@@ -58,6 +60,10 @@ pub(crate) struct World {
     keeps_house: bool,
     /// The most steps that one call of the broker took (rule S14).
     pub(crate) most_steps: u64,
+    /// What its store has, if it has one.
+    pub(crate) stored: Option<Stored>,
+    /// Whether the store finishes each commit at once.
+    pub(crate) stores_at_once: bool,
 }
 
 /// The broker's end of a connection.
@@ -84,7 +90,20 @@ impl World {
         let now = Timestamp::from_micros(1_000_000_000);
         let mut connections = Connections::with(config, Seed::new(INSTANCE, HASH_KEY), now);
         connections.is_thorough = true;
-        Self { connections, ends: Vec::new(), remotes: Vec::new(), keeps_house: true, most_steps: 0 }
+        let mut world = Self {
+            connections,
+            ends: Vec::new(),
+            remotes: Vec::new(),
+            keeps_house: true,
+            most_steps: 0,
+            stored: None,
+            stores_at_once: true,
+        };
+        // Every rule holds with a store as well.
+        if std::env::var_os("STORED").is_some() {
+            world.begin_storing();
+        }
+        world
     }
 
     /// A broker with this much memory for everything but connections; at least 2 MiB. Frames have at most 404,096 bytes.
@@ -256,7 +275,9 @@ impl World {
         let connections = &mut self.connections;
         let sessions =
             (0..self.ends.len()).filter_map(|index| connections.session(index)?.next_timeout()).min();
-        sessions.into_iter().chain(self.connections.armed()).chain(self.remote_timeouts()).min()
+        let commit = if self.stores_at_once { self.connections.broker.next_commit() } else { None };
+        let rest = self.connections.armed().into_iter().chain(self.remote_timeouts()).chain(commit);
+        sessions.into_iter().chain(rest).min()
     }
 
     /// The broker's end of a peer's connection, while there is one.

@@ -32,7 +32,7 @@ impl World {
             assert_eq!(turn == Turn::More, is_due, "housekeeping reports whether work remains");
             self.collect(false);
         }
-        is_due
+        is_due | self.keep_store()
     }
 
     pub(super) fn step_end(&mut self, index: usize) -> bool {

@@ -1,5 +1,7 @@
 //! A producer's history as rows, and from them.
 
+use core::ops::Range;
+
 use bytes::Bytes;
 use zaichik_proto::{BatchDuplicate, BatchResult, Duplicate, Entry};
 
@@ -14,8 +16,21 @@ impl History {
 
     /// The answers, in order.
     pub(in crate::broker) fn rows(&self, producer: u128) -> impl Iterator<Item = AnswerRow> {
-        let mut sequence = self.oldest;
-        self.places.iter().zip(self.places_gone..).map(move |(place, number)| {
+        self.rows_from(producer, 0)
+    }
+
+    /// The numbers of its answers' rows.
+    pub(in crate::broker) fn numbers(&self) -> Range<u64> {
+        self.places_gone..self.places_gone.saturating_add(self.places.len() as u64)
+    }
+
+    /// The answers whose rows have numbers from `from` on, in order.
+    pub(in crate::broker) fn rows_from(&self, producer: u128, from: u64) -> impl Iterator<Item = AnswerRow> {
+        let skipped = usize::try_from(from.saturating_sub(self.places_gone)).unwrap_or(usize::MAX);
+        let rest = || self.places.iter().skip(skipped);
+        let requests: u64 = rest().map(|place| u64::from(place.what.requests())).sum();
+        let mut sequence = self.oldest.saturating_add(u64::from(self.count).saturating_sub(requests));
+        rest().zip(from.max(self.places_gone)..).map(move |(place, number)| {
             let answer = self.answer(place);
             let row = AnswerRow { producer, number, principal: Box::default(), sequence, answer };
             sequence = sequence.saturating_add(u64::from(place.what.requests()));

@@ -1,0 +1,40 @@
+//! What a broker needs of a store.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use thiserror::Error;
+use zaichik_engine::store::Commit;
+
+/// Keeps the rows of a broker. Its calls may block: they run on a thread of their own.
+pub trait Store: Send + 'static {
+    /// Stores everything in the commit, in one atomic step, and returns when it is durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] if nothing of it is stored and it can be repeated; any other ends the broker.
+    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError>;
+
+    /// Does what need not be done while a commit waits. Called after each commit, and now and then if there is none.
+    ///
+    /// # Errors
+    /// As for [`commit`](Self::commit); `Full` is ignored.
+    fn tend(&mut self) -> Result<(), StoreError>;
+
+    /// The broker has stopped, and every commit was made.
+    ///
+    /// # Errors
+    /// As for [`commit`](Self::commit).
+    fn close(&mut self) -> Result<(), StoreError>;
+}
+
+/// Why a store did not take a commit.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There is no space. Nothing of the commit is stored; it is repeated until there is.
+    #[error("{0}")]
+    Full(#[source] Arc<dyn Error + Send + Sync>),
+    /// Anything else. What of the commit is stored is unknown: the broker ends, and the next one finds out.
+    #[error("{0}")]
+    Failed(#[source] Arc<dyn Error + Send + Sync>),
+}

@@ -1,0 +1,234 @@
+//! What a broker gives to its store, and what waits for it (rule B6).
+
+use std::collections::BTreeSet;
+
+use zaichik_proto::Timestamp;
+
+use super::Broker;
+use crate::effects::{Effects, Turn};
+use crate::id::SessionId;
+use crate::store::{Commit, MetaRow, Op, Row, Ticket};
+
+/// Changed rows above which requests wait for the next commit.
+const MAX_CHANGED_ROWS: usize = 4_096;
+
+/// Bytes of records that are not in a commit, above which requests wait for the next one.
+const MAX_UNSTAGED_BYTES: usize = 8 * 1024 * 1024;
+
+/// For how long changes that nobody waits for are not committed, in microseconds.
+const LAZY_MICROS: u64 = 100_000;
+
+/// The state of a broker's store.
+#[derive(Debug)]
+pub(super) struct Storing {
+    /// The commits up to this one are durable; 0 before the first.
+    durable: Ticket,
+    /// The commit that the store works on.
+    in_flight: Option<Ticket>,
+    /// Changes that were noticed, of all parts.
+    noticed: u64,
+    /// Whether somebody waits for changes that are in no commit.
+    is_urgent: bool,
+    /// Since when there are changes that nobody waits for.
+    lazy_since: Option<Timestamp>,
+    /// Sessions whose output, or whose requests, wait for the store.
+    waiting: BTreeSet<SessionId>,
+    has_failed: bool,
+}
+
+impl Storing {
+    /// What was put into an output leaves when this commit is durable; `None` if all that it may depend on is durable.
+    const fn awaited(&self) -> Option<Ticket> {
+        match self.in_flight {
+            // Only the reason for which connections are closed is sent.
+            _ if self.has_failed => None,
+            _ if self.is_urgent => Some(self.newest().next()),
+            in_flight => in_flight,
+        }
+    }
+
+    const fn newest(&self) -> Ticket {
+        match self.in_flight {
+            Some(ticket) => ticket,
+            None => self.durable,
+        }
+    }
+}
+
+/// The store.
+impl Broker {
+    /// Gives every change to a store from now on, and holds the output of connections until the store has what it may
+    /// depend on (rule B6). To be called before the first [`accept`](Self::accept), once: for a new broker, or for one
+    /// that [`Restore`](crate::Restore) built, whose rows the store has already.
+    ///
+    /// Memory: some tens of bytes for each topic, durable subscription and producer that changes between two commits, and
+    /// for each connection.
+    ///
+    /// ```
+    /// use zaichik_engine::{Broker, BrokerConfig, Effects, Seed, Timestamp};
+    /// let (now, mut effects) = (Timestamp::from_micros(1), Effects::new());
+    /// let mut broker = Broker::new(BrokerConfig::default(), Seed::new(7, 8))?;
+    /// broker.begin_storing();
+    /// let commit = broker.poll_commit(now, &mut effects).expect("the instance is to be stored");
+    /// assert!(broker.poll_commit(now, &mut effects).is_none(), "one at a time");
+    /// // the store writes commit.ops, in one atomic and durable step
+    /// let _ = broker.committed(now, commit.ticket, &mut effects);
+    /// # Ok::<(), zaichik_engine::ConfigError>(())
+    /// ```
+    pub fn begin_storing(&mut self) {
+        self.topics.begin_storing();
+        self.subscriptions.begin_storing();
+        self.producers.begin_storing();
+        self.storing = Some(Box::new(Storing {
+            durable: Ticket::new(0),
+            in_flight: None,
+            noticed: 0,
+            is_urgent: true,
+            lazy_since: None,
+            waiting: BTreeSet::new(),
+            has_failed: false,
+        }));
+    }
+
+    /// Everything that has changed since the last commit, if there is something to store now and no commit is under way.
+    /// The store applies it in one atomic step, and reports it with [`committed`](Self::committed) when it is durable.
+    ///
+    /// Changes that nobody waits for are given away after 100 ms, or with the next ones that somebody waits for. Cost:
+    /// proportional to what has changed, which is at most about 4,096 rows and 8 MiB of records and what one exchange adds.
+    pub fn poll_commit(&mut self, now: Timestamp, effects: &mut Effects) -> Option<Commit> {
+        let now = self.tick(now);
+        let storing = self.storing.as_deref()?;
+        let is_due = storing.lazy_since.is_some_and(|since| since.plus_micros(LAZY_MICROS) <= now);
+        if storing.has_failed || storing.in_flight.is_some() || !(storing.is_urgent || is_due) {
+            return None;
+        }
+        let ticket = storing.durable.next();
+        let meta = MetaRow { instance: self.session_config.instance, now };
+        let mut ops = vec![Op::Put { row: Row::Meta(meta) }];
+        self.topics.stage(&mut ops, &mut self.memory);
+        self.subscriptions.stage(&mut ops);
+        self.producers.stage(&mut ops);
+        if let Some(storing) = &mut self.storing {
+            (storing.in_flight, storing.is_urgent, storing.lazy_since) = (Some(ticket), false, None);
+        }
+        if ops.len() == 1 && ticket > Ticket::FIRST {
+            // Nothing but the time: what was thought to have changed has not.
+            let _ = self.committed(now, ticket, effects);
+            return None;
+        }
+        Some(Commit { ticket, ops })
+    }
+
+    /// The commit that [`poll_commit`](Self::poll_commit) gave is durable: what waited for it may leave, so its
+    /// connections are woken. The ticket of another commit has no effect.
+    pub fn committed(&mut self, now: Timestamp, ticket: Ticket, effects: &mut Effects) -> Turn {
+        self.tick(now);
+        let Some(storing) = self.storing.as_deref_mut().filter(|storing| storing.in_flight == Some(ticket))
+        else {
+            return Turn::Done;
+        };
+        (storing.durable, storing.in_flight) = (ticket, None);
+        if storing.is_urgent {
+            effects.store();
+        }
+        for id in core::mem::take(&mut storing.waiting) {
+            self.sessions.wake_waiting(id, effects);
+        }
+        Turn::Done
+    }
+
+    /// The store failed: it may or may not have the commit under way, so nothing that waits for it is ever sent. All
+    /// connections are closed and none is accepted any more; a restart tells what was stored.
+    pub fn store_failed(&mut self, now: Timestamp, effects: &mut Effects) {
+        self.tick(now);
+        if let Some(storing) = &mut self.storing {
+            storing.has_failed = true;
+            storing.waiting.clear();
+        }
+        self.sessions.wake_all(effects);
+    }
+
+    /// Whether [`store_failed`](Self::store_failed) was called.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.storing.as_ref().is_some_and(|storing| storing.has_failed)
+    }
+
+    /// Whether there is a store.
+    #[must_use]
+    pub const fn is_storing(&self) -> bool {
+        self.storing.is_some()
+    }
+
+    /// The commits up to this one are durable.
+    #[inline]
+    pub(crate) fn durable(&self) -> Option<Ticket> {
+        self.storing.as_ref().map(|storing| storing.durable)
+    }
+
+    /// Whether requests wait until the store has taken what has changed.
+    #[inline]
+    pub(crate) fn is_behind(&self) -> bool {
+        self.storing.is_some()
+            && (self.changed_rows() >= MAX_CHANGED_ROWS || self.topics.unstaged() >= MAX_UNSTAGED_BYTES)
+    }
+
+    /// Requests were applied: what they changed is given to the store at once. Returns the commit that answers wait for.
+    pub(crate) fn requests_changed(&mut self, effects: &mut Effects) -> Option<Ticket> {
+        let changes = self.changes();
+        let storing = self.storing.as_deref_mut()?;
+        if changes != storing.noticed {
+            (storing.noticed, storing.is_urgent) = (changes, true);
+        }
+        if storing.is_urgent && storing.in_flight.is_none() {
+            effects.store();
+        }
+        storing.awaited()
+    }
+
+    /// The commit that deliveries wait for.
+    #[inline]
+    pub(crate) fn awaited(&self) -> Option<Ticket> {
+        self.storing.as_ref().and_then(|storing| storing.awaited())
+    }
+
+    /// What else was changed by now may wait.
+    pub(crate) fn notice_changes(&mut self, effects: &mut Effects) {
+        let (changes, now) = (self.changes(), self.now);
+        let Some(storing) = self.storing.as_deref_mut().filter(|storing| storing.noticed != changes) else {
+            return;
+        };
+        storing.noticed = changes;
+        if storing.lazy_since.is_none() {
+            storing.lazy_since = Some(now);
+            effects.store();
+        }
+    }
+
+    /// A session's output or requests wait for the store.
+    pub(crate) fn wait_for_store(&mut self, id: SessionId) {
+        if let Some(storing) = &mut self.storing {
+            storing.waiting.insert(id);
+        }
+    }
+
+    /// When changes that nobody waits for are to be committed.
+    #[must_use]
+    pub fn next_commit(&self) -> Option<Timestamp> {
+        let storing = self.storing.as_deref().filter(|storing| storing.in_flight.is_none())?;
+        if storing.is_urgent {
+            return Some(self.now);
+        }
+        storing.lazy_since.map(|since| since.plus_micros(LAZY_MICROS))
+    }
+
+    fn changes(&self) -> u64 {
+        let topics = self.topics.change_count();
+        topics.saturating_add(self.subscriptions.change_count()).saturating_add(self.producers.change_count())
+    }
+
+    fn changed_rows(&self) -> usize {
+        let topics = self.topics.changed_len();
+        topics.saturating_add(self.subscriptions.changed_len()).saturating_add(self.producers.changed_len())
+    }
+}

@@ -1,0 +1,165 @@
+//! Rule B6: what leaves waits for the store.
+
+use zaichik_engine::{CloseReason, Status};
+use zaichik_proto::{ClientFrame, TopicOptions};
+
+use crate::world::{Sub, World, encoded, put, secs, us};
+
+/// A world whose store finishes a commit when the test says so, and has the topic "t".
+fn world() -> World {
+    let mut world = World::new();
+    if world.stored.is_none() {
+        world.begin_storing();
+    }
+    let writer = world.topic(TopicOptions::new().retain_forever());
+    writer.close();
+    world.settle();
+    commit(&mut world);
+    world.stores_at_once = false;
+    world
+}
+
+/// The store takes and finishes commits until none is due.
+fn commit(world: &mut World) {
+    while let Some(commit) = world.take_commit() {
+        world.finish_commit(commit.ticket);
+        world.settle();
+    }
+}
+
+#[test]
+fn b_13_answers_and_deliveries_wait_for_the_commit_that_has_them() {
+    let mut world = world();
+    let (writer, reader) = (world.connect(), world.connect());
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "t").window(9)));
+    commit(&mut world);
+    reader.stream();
+    let request = writer.publish("t", "a");
+    world.settle();
+    assert_eq!((writer.answer(request), reader.stream()), ("-".into(), vec![]), "nothing is stored");
+    let first = world.take_commit().expect("the record is to be stored");
+    // What comes while the store is busy waits for the next commit.
+    let next = writer.publish("t", "b");
+    world.settle();
+    assert!(world.take_commit().is_none(), "one at a time");
+    world.finish_commit(first.ticket);
+    world.settle();
+    assert_eq!((writer.answer(request), writer.answer(next)), ("@0".into(), "-".into()));
+    assert_eq!(reader.stream(), ["1/0=a"]);
+    commit(&mut world);
+    assert_eq!((writer.answer(next), reader.stream()), ("@1".into(), vec!["1/1=b".to_owned()]));
+}
+
+#[test]
+fn b_13_an_answer_that_tells_of_what_is_not_stored_waits_too() {
+    let mut world = world();
+    let (writer, asking) = (world.connect(), world.connect());
+    writer.publish("t", "a");
+    world.settle();
+    let request = asking.subscribe_to(Sub::new(1, "t").window(0));
+    world.settle();
+    assert_eq!(asking.answer(request), "-", "it would tell of offset 1");
+    commit(&mut world);
+    assert_ne!(asking.answer(request), "-");
+}
+
+#[test]
+fn b_14_a_ping_is_answered_while_answers_wait() {
+    let mut world = world();
+    let peer = world.connect();
+    let request = peer.publish("t", "a");
+    world.settle();
+    peer.send(&ClientFrame::Ping { nonce: 7 });
+    world.settle();
+    assert_eq!(peer.control(), ["pong 7"]);
+    assert_eq!(peer.answer(request), "-");
+    commit(&mut world);
+    assert_eq!(peer.answer(request), "@0");
+}
+
+#[test]
+fn b_15_nothing_that_waits_is_sent_once_the_store_failed() {
+    let mut world = world();
+    let (writer, reader) = (world.connect(), world.connect());
+    let request = writer.publish("t", "a");
+    world.settle();
+    let _commit = world.take_commit().expect("the record is to be stored");
+    world.fail_store();
+    world.settle();
+    assert_eq!(writer.answer(request), "-");
+    for peer in [&writer, &reader] {
+        assert_eq!((world.status(peer), world.reason(peer)), (Status::Closed, Some(CloseReason::Internal)));
+    }
+    assert!(world.broker.has_failed());
+    assert!(world.take_commit().is_none());
+    let late = world.dial();
+    late.hello(b"");
+    world.settle();
+    assert_eq!(world.status(&late), Status::Closed, "no connection is accepted any more");
+}
+
+#[test]
+fn b_16_what_nobody_waits_for_is_stored_after_a_while() {
+    let mut world = world();
+    let peer = world.connect();
+    world.ask(&peer, peer.create("brief", TopicOptions::new().retention_ttl(secs(1))));
+    world.ask(&peer, peer.publish("brief", "a"));
+    commit(&mut world);
+    world.advance(secs(1));
+    // The record has died, and its memory was freed.
+    assert!(world.take_commit().is_none(), "that is not worth a commit");
+    let due = world.broker.next_commit().expect("it is stored later");
+    assert!(due <= world.now + us(100_000), "{due:?}");
+    world.jump(due);
+    let late = world.take_commit().expect("it is due");
+    assert!(late.ops.len() > 1, "{late:?}");
+    world.finish_commit(late.ticket);
+    world.settle();
+    assert_eq!(world.broker.next_commit(), None);
+}
+
+#[test]
+fn b_17_a_batch_is_in_one_commit() {
+    let mut world = world();
+    let peer = world.connect();
+    let request = peer.batch(&[put("t", "a"), put("t", "b"), put("u", "c")]);
+    world.settle();
+    assert_eq!(peer.answer(request), "-");
+    let before = world.stored.as_ref().expect("a store").rows().len();
+    let one = world.take_commit().expect("the batch is to be stored");
+    assert!(world.stored.as_ref().expect("a store").rows().len() > before);
+    let rows = world.stored.as_ref().expect("a store").rows();
+    let restored = world.restore(&encoded(&rows), world.now).expect("consistent rows");
+    assert_eq!(restored.topic_count(), 2);
+    world.finish_commit(one.ticket);
+    world.settle();
+    assert_ne!(peer.answer(request), "-");
+    assert!(world.take_commit().is_none());
+}
+
+#[test]
+fn b_18_requests_wait_while_much_is_not_in_a_commit() {
+    let mut world = world();
+    let peer = world.connect();
+    let body = "x".repeat(500_000);
+    let requests: Vec<_> = (0..40).map(|_| peer.publish("t", &body)).collect();
+    world.settle();
+    let end = world.broker.stats().records_accepted;
+    assert!((16..40).contains(&end), "{end} records of 500 kB");
+    commit(&mut world);
+    let answers: Vec<_> = requests.iter().map(|request| peer.answer(*request)).collect();
+    assert!(answers.iter().all(|answer| answer.starts_with('@')), "{answers:?}");
+}
+
+#[test]
+fn b_19_a_connection_whose_answers_wait_outlives_the_end_of_its_stream() {
+    let mut world = world();
+    let peer = world.connect();
+    let request = peer.publish("t", "a");
+    peer.close();
+    world.advance(secs(1));
+    assert_eq!(peer.answer(request), "-");
+    commit(&mut world);
+    assert_eq!(peer.answer(request), "@0");
+    assert_eq!(world.status(&peer), Status::Closed);
+}

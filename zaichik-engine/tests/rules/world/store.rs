@@ -1,0 +1,161 @@
+//! A store in memory, which has each commit at once, and is compared with the broker after each.
+
+use std::collections::BTreeMap;
+
+use zaichik_engine::store::{Commit, Key, Op, Row, RunKind, Ticket, TopicRow};
+use zaichik_engine::{Broker, Restore, Seed, Timestamp};
+use zaichik_proto::RecordRef;
+use zaichik_testkit::Connections;
+
+use super::World;
+
+/// The rows of a store.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    rows: BTreeMap<Vec<u8>, Row>,
+}
+
+impl Stored {
+    /// Applies a commit, in one step.
+    pub(crate) fn apply(&mut self, commit: &Commit) {
+        for op in &commit.ops {
+            match op {
+                Op::Put { row } => drop(self.rows.insert(bytes(&row.key()), row.clone())),
+                Op::Remove { key } => drop(self.rows.remove(&bytes(key))),
+                Op::Trim { topic, from, to } => {
+                    self.rows.retain(|_, row| match row.key() {
+                        Key::Records { topic: of, start } | Key::Marks { topic: of, start } => {
+                            of != *topic || !(*from..*to).contains(&start)
+                        }
+                        Key::Meta
+                        | Key::Topic { .. }
+                        | Key::Cursor { .. }
+                        | Key::Producer { .. }
+                        | Key::Answer { .. }
+                        | Key::Keys { .. } => true,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The rows in the order of their keys.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        self.rows.values().cloned().collect()
+    }
+
+    /// Checks that a broker restored from these rows is the one restored from the rows of a live one (rule B6).
+    pub(crate) fn compare(&self, live: &Broker, now: Timestamp) {
+        let stored = restored(&self.rows(), live, now);
+        let expected = restored(&live.rows().collect::<Vec<_>>(), live, now);
+        let (stored, expected) = (flat(stored.rows()), flat(expected.rows()));
+        for (key, row) in &expected {
+            assert_eq!(stored.get(key), Some(row), "the store has another row, or none, for {key:?}");
+        }
+        assert_eq!(stored.len(), expected.len(), "the store has more rows: {:#?}", stored.keys());
+    }
+}
+
+impl World {
+    /// The broker has a store from now on, which has nothing so far.
+    pub(crate) fn begin_storing(&mut self) {
+        self.connections.broker.begin_storing();
+        self.stored = Some(Stored::default());
+        self.keep_store();
+    }
+
+    /// Gives what is due to a store that finishes at once; returns whether anything was.
+    pub(super) fn keep_store(&mut self) -> bool {
+        if !self.stores_at_once {
+            return false;
+        }
+        let Some(commit) = self.take_commit() else { return false };
+        self.finish_commit(commit.ticket);
+        true
+    }
+
+    /// A commit that is due, which the store applies and does not finish yet.
+    pub(crate) fn take_commit(&mut self) -> Option<Commit> {
+        let Connections { broker, effects, now, is_thorough, .. } = &mut self.connections;
+        let (stored, now) = (self.stored.as_mut()?, *now);
+        let commit = broker.poll_commit(now, effects);
+        let Some(commit) = commit else {
+            self.collect(false);
+            return None;
+        };
+        stored.apply(&commit);
+        if *is_thorough {
+            stored.compare(broker, now);
+        }
+        Some(commit)
+    }
+
+    /// The store failed.
+    pub(crate) fn fail_store(&mut self) {
+        let Connections { broker, effects, now, .. } = &mut self.connections;
+        broker.store_failed(*now, effects);
+        self.collect(false);
+    }
+
+    /// The store finished a commit.
+    pub(crate) fn finish_commit(&mut self, ticket: Ticket) {
+        let Connections { broker, effects, now, .. } = &mut self.connections;
+        let _ = broker.committed(*now, ticket, effects);
+        self.collect(false);
+    }
+}
+
+fn bytes(key: &Key) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    key.encode(&mut bytes);
+    bytes
+}
+
+fn restored(rows: &[Row], like: &Broker, now: Timestamp) -> Broker {
+    let mut restore = Restore::new(like.config().clone(), Seed::new(1, 2)).expect("a valid configuration");
+    for (key, value) in super::recover::encoded(rows) {
+        restore.row(&key, &value).unwrap_or_else(|error| panic!("{error}: {rows:#?}"));
+    }
+    restore.finish(now).unwrap_or_else(|error| panic!("{error}: {rows:#?}"))
+}
+
+/// Rows by their keys, with each record in a row of its own.
+fn flat(rows: impl Iterator<Item = Row>) -> BTreeMap<(Vec<u8>, u64), String> {
+    let (mut flat, mut firsts) = (BTreeMap::new(), BTreeMap::new());
+    for row in rows {
+        let (key, text) = (bytes(&row.key()), format!("{row:?}"));
+        match row {
+            Row::Records(row) => {
+                let (mut offset, mut rest) = (row.start, row.data.clone());
+                for run in &row.runs {
+                    for _ in 0..run.count {
+                        if run.kind == RunKind::Present {
+                            let (record, _) = RecordRef::split_first(&rest).expect("a record");
+                            let record = rest.split_to(record.as_bytes().len());
+                            // Of what is below the first record, a store may have more or less.
+                            if firsts.get(&row.topic).is_some_and(|first| offset < *first) {
+                                offset += 1;
+                                continue;
+                            }
+                            flat.insert((row.topic.to_be_bytes().to_vec(), offset), format!("{record:?}"));
+                        }
+                        offset += 1;
+                    }
+                }
+            }
+            Row::Topic(row) => {
+                firsts.insert(row.topic, row.first);
+                flat.insert((key, 0), format!("{:?}", TopicRow { rows_from: 0, ..row }));
+            }
+            Row::Meta(_)
+            | Row::Cursor(_)
+            | Row::Producer(_)
+            | Row::Answer(_)
+            | Row::Marks(_)
+            | Row::Keys(_) => {
+                flat.insert((key, 0), text);
+            }
+        }
+    }
+    flat
+}
