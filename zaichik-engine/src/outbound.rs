@@ -234,6 +234,49 @@ impl Outbound {
         self.stream.recount().saturating_add(self.control.recount()).saturating_add(gate)
     }
 
+    /// Takes bytes of what may leave.
+    #[cold]
+    fn advance_gated(&mut self, count: usize) {
+        let mut left = count;
+        let mut part = |limit: usize| {
+            let part = left.min(limit);
+            left = left.saturating_sub(part);
+            part
+        };
+        let (control, passing, _) = self.open();
+        let partial = part(self.stream_partial);
+        if partial > 0 {
+            self.stream_partial = self.stream_partial.saturating_sub(partial);
+            self.stream.take(partial);
+        }
+        if passing > 0
+            && let Some(gate) = &mut self.gate
+        {
+            let begun = part(gate.passing_partial);
+            gate.passing_partial = gate.passing_partial.saturating_sub(begun);
+            gate.passing.take(begun);
+        }
+        let control = part(control);
+        if control > 0 {
+            self.control.take(control);
+        }
+        if passing > 0
+            && let Some(gate) = &mut self.gate
+        {
+            let more = part(gate.passing.len());
+            if more > 0 {
+                gate.passing_partial = gate.passing.take(more);
+            }
+        }
+        if left > 0 {
+            self.stream_partial = self.stream.take(left);
+        }
+        if let Some(gate) = &mut self.gate {
+            gate.took(control, partial.saturating_add(left));
+        }
+        self.charge();
+    }
+
     /// Bytes of the control lane, of passing frames and of the stream lane that may leave.
     #[inline]
     fn open(&self) -> (usize, usize, usize) {
@@ -293,42 +336,23 @@ impl Buf for Outbound {
     fn advance(&mut self, count: usize) {
         assert!(count <= self.remaining(), "advanced past the end of the outbound bytes");
         self.taken = self.taken.saturating_add(count as u64);
+        if self.gate.is_some() {
+            return self.advance_gated(count);
+        }
         let mut left = count;
-        let mut part = |limit: usize| {
-            let part = left.min(limit);
-            left = left.saturating_sub(part);
-            part
-        };
-        let (control, passing, _) = self.open();
-        let partial = part(self.stream_partial);
-        if partial > 0 {
+        if self.stream_partial > 0 {
+            let partial = left.min(self.stream_partial);
             self.stream_partial = self.stream_partial.saturating_sub(partial);
             self.stream.take(partial);
+            left = left.saturating_sub(partial);
         }
-        if passing > 0
-            && let Some(gate) = &mut self.gate
-        {
-            let begun = part(gate.passing_partial);
-            gate.passing_partial = gate.passing_partial.saturating_sub(begun);
-            gate.passing.take(begun);
-        }
-        let control = part(control);
-        if control > 0 {
+        if self.control.len() > 0 {
+            let control = left.min(self.control.len());
             self.control.take(control);
-        }
-        if passing > 0
-            && let Some(gate) = &mut self.gate
-        {
-            let more = part(gate.passing.len());
-            if more > 0 {
-                gate.passing_partial = gate.passing.take(more);
-            }
+            left = left.saturating_sub(control);
         }
         if left > 0 {
             self.stream_partial = self.stream.take(left);
-        }
-        if let Some(gate) = &mut self.gate {
-            gate.took(control, partial.saturating_add(left));
         }
         self.charge();
     }

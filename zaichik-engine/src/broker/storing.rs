@@ -149,6 +149,7 @@ impl Broker {
     }
 
     /// Whether [`store_failed`](Self::store_failed) was called.
+    #[inline]
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.storing.as_ref().is_some_and(|storing| storing.has_failed)
@@ -193,7 +194,15 @@ impl Broker {
     }
 
     /// What else was changed by now may wait.
+    #[inline]
     pub(crate) fn notice_changes(&mut self, effects: &mut Effects) {
+        if self.storing.is_some() {
+            self.notice_changes_now(effects);
+        }
+    }
+
+    #[cold]
+    fn notice_changes_now(&mut self, effects: &mut Effects) {
         let (changes, now) = (self.changes(), self.now);
         let Some(storing) = self.storing.as_deref_mut().filter(|storing| storing.noticed != changes) else {
             return;

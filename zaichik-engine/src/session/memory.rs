@@ -1,8 +1,6 @@
 //! Memory that a connection makes the broker hold: what its buffers may allocate until the next exchange, and what it
 //! waits for (rule S15).
 
-use bytes::Buf;
-
 use super::Session;
 use super::answers::SHORT_ANSWER;
 use super::inbound::Wish;
@@ -74,6 +72,6 @@ impl Session {
     /// Whether it lacks memory that no others could free for it: it is at its own limit, and goes on when its peer has
     /// read.
     pub(super) fn waits_for_peer(&self) -> bool {
-        self.lacks > self.config.connection_bytes && self.outbound.has_remaining()
+        self.lacks > self.config.connection_bytes && !self.outbound.is_empty()
     }
 }
