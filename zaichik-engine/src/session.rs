@@ -190,7 +190,7 @@ impl Session {
         }
         if broker.is_storing() {
             let ticket = broker.requests_changed(effects);
-            self.hold(ticket, broker);
+            self.hold(ticket, broker, effects);
         }
         let mut stopping = Turn::Done;
         if let Some(stops_at) = start.stops_at {
@@ -211,7 +211,7 @@ impl Session {
             }
         }
         if broker.is_storing() {
-            self.hold(broker.awaited(), broker);
+            self.hold(broker.awaited(), broker, effects);
         }
         self.timers.observe(now, &self.outbound);
         if let State::Ending(reason) | State::Ended(reason) = self.state {
@@ -353,9 +353,9 @@ impl Session {
     }
 
     /// What was put into the output waits for a commit.
-    fn hold(&mut self, ticket: Option<Ticket>, broker: &mut Broker) {
+    fn hold(&mut self, ticket: Option<Ticket>, broker: &mut Broker, effects: &mut Effects) {
         if self.outbound.hold(ticket) || broker.is_behind() {
-            broker.wait_for_store(self.id);
+            broker.wait_for_store(self.id, effects);
         }
     }
 

@@ -319,15 +319,13 @@ impl Sessions {
 
     /// A session has something to exchange: wakes it, unless it is the calling one.
     pub(super) fn wake(&mut self, id: SessionId, asking: SessionId, effects: &mut Effects) {
-        if id != asking
-            && let Some(entry) = self.get_mut(id)
-        {
-            entry.wake(effects);
+        if id != asking {
+            self.wake_any(id, effects);
         }
     }
 
-    /// A session that waited for the store has something to exchange.
-    pub(super) fn wake_waiting(&mut self, id: SessionId, effects: &mut Effects) {
+    /// A session has something to exchange.
+    pub(super) fn wake_any(&mut self, id: SessionId, effects: &mut Effects) {
         if let Some(entry) = self.get_mut(id) {
             entry.wake(effects);
         }

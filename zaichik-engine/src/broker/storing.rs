@@ -42,7 +42,8 @@ impl Storing {
         match self.in_flight {
             // Only the reason for which connections are closed is sent.
             _ if self.has_failed => None,
-            _ if self.is_urgent => Some(self.newest().next()),
+            // Also what nobody waited for so far may be told now.
+            _ if self.is_urgent || self.lazy_since.is_some() => Some(self.newest().next()),
             in_flight => in_flight,
         }
     }
@@ -108,8 +109,10 @@ impl Broker {
         self.topics.stage(&mut ops, &mut self.memory);
         self.subscriptions.stage(&mut ops);
         self.producers.stage(&mut ops);
+        let changes = self.changes();
         if let Some(storing) = &mut self.storing {
             (storing.in_flight, storing.is_urgent, storing.lazy_since) = (Some(ticket), false, None);
+            storing.noticed = changes;
         }
         if ops.len() == 1 && ticket > Ticket::FIRST {
             // Nothing but the time: what was thought to have changed has not.
@@ -132,7 +135,7 @@ impl Broker {
             effects.store();
         }
         for id in core::mem::take(&mut storing.waiting) {
-            self.sessions.wake_waiting(id, effects);
+            self.sessions.wake_any(id, effects);
         }
         Turn::Done
     }
@@ -214,10 +217,14 @@ impl Broker {
         }
     }
 
-    /// A session's output or requests wait for the store.
-    pub(crate) fn wait_for_store(&mut self, id: SessionId) {
+    /// A session's output or requests wait for the store, and with them everything that has changed.
+    pub(crate) fn wait_for_store(&mut self, id: SessionId, effects: &mut Effects) {
         if let Some(storing) = &mut self.storing {
             storing.waiting.insert(id);
+            if !storing.is_urgent && storing.lazy_since.is_some() {
+                storing.is_urgent = true;
+                effects.store();
+            }
         }
     }
 

@@ -64,6 +64,27 @@ fn b_13_an_answer_that_tells_of_what_is_not_stored_waits_too() {
 }
 
 #[test]
+fn b_13_a_dead_letter_of_a_connection_that_ended_waits_too() {
+    let mut world = world();
+    let (writer, failing, reader) = (world.connect(), world.connect(), world.connect());
+    let sub = Sub::new(1, "t").durable("d").dead_letter(1, "dead");
+    world.ask(&failing, failing.subscribe_to(sub));
+    world.ask(&reader, reader.subscribe_to(Sub::new(1, "dead").window(9)));
+    writer.publish("t", "a");
+    world.settle();
+    commit(&mut world);
+    assert_eq!(failing.stream().last().map(String::as_str), Some("1/0=a"));
+    reader.stream();
+    // Nobody asked for what the end of the connection changes.
+    failing.cut();
+    world.settle();
+    assert_eq!(world.broker.stats().dead_letters, 1);
+    assert!(reader.stream().is_empty(), "it is in no commit");
+    commit(&mut world);
+    assert_eq!(reader.stream().len(), 1);
+}
+
+#[test]
 fn b_14_a_ping_is_answered_while_answers_wait() {
     let mut world = world();
     let peer = world.connect();
@@ -149,6 +170,19 @@ fn b_18_requests_wait_while_much_is_not_in_a_commit() {
     commit(&mut world);
     let answers: Vec<_> = requests.iter().map(|request| peer.answer(*request)).collect();
     assert!(answers.iter().all(|answer| answer.starts_with('@')), "{answers:?}");
+}
+
+#[test]
+fn b_18_requests_wait_while_many_rows_are_not_in_a_commit() {
+    let mut world = world().checked_at_rest();
+    let peer = world.connect();
+    let names: Vec<_> = (0..5_000).map(|number| format!("many.{number}")).collect();
+    let requests: Vec<_> = names.iter().map(|name| peer.create(name, TopicOptions::new())).collect();
+    world.settle();
+    assert_eq!(world.broker.topic_count(), 1 + 4_096);
+    commit(&mut world);
+    assert_eq!(world.broker.topic_count(), 1 + 5_000);
+    assert!(requests.iter().all(|request| peer.answer(*request) == "created"));
 }
 
 #[test]
