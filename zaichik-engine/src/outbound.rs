@@ -165,7 +165,7 @@ impl Outbound {
     pub(crate) fn drop_held(&mut self) {
         let Some(gate) = &mut self.gate else { return };
         self.control.truncate(gate.open_control());
-        self.stream.truncate_frames(gate.open_stream());
+        self.stream.truncate(gate.open_stream());
         gate.drop_held();
         self.charge();
     }

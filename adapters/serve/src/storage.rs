@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use thiserror::Error;
 use zaichik_driver::{
     BrokerConfig, Clock, EmbeddedBroker, Runtime, ServerError, Store, StoreError, Timestamp,
 };
@@ -11,16 +12,17 @@ use zaichik_engine::{Restore, Seed};
 use zaichik_store_journal::{Files, Journal, OpenError, Options, StoreError as JournalError};
 
 /// Why a broker cannot start with its store.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error(transparent)]
 pub(crate) enum StorageError {
     /// What the broker itself needs.
-    Server(ServerError),
+    Server(#[from] ServerError),
     /// The directory cannot be used.
-    Open(OpenError),
+    Open(#[from] OpenError),
     /// It can't be read.
-    Read(JournalError),
+    Read(#[from] JournalError),
     /// What it has is no state of a broker.
-    Row(RowError),
+    Row(#[from] RowError),
 }
 
 /// Starts a broker with what a directory has, which is created if it is missing; logs what was recovered.
@@ -30,11 +32,10 @@ pub(crate) fn start<R: Runtime>(
     clock: Clock,
 ) -> Result<EmbeddedBroker<R>, StorageError> {
     let begun = clock.now();
-    let random = || R::random().map_err(|error| StorageError::Server(ServerError::Random(error)));
-    let mut journal = Journal::open(dir, Options::new(random()?)).map_err(StorageError::Open)?;
+    let random = || R::random().map_err(ServerError::Random);
+    let mut journal = Journal::open(dir, Options::new(random()?))?;
     let seed = Seed::new(random()?, random()?);
-    let config_error = |error| StorageError::Server(ServerError::Config(error));
-    let mut restore = Restore::new(config, seed).map_err(config_error)?;
+    let mut restore = Restore::new(config, seed).map_err(ServerError::Config)?;
     journal.rows(|key, value| restore.row(key, value).map_err(StorageError::Row))?;
     let broker = restore.finish(clock.now())?;
     let info = journal.info();
@@ -50,7 +51,7 @@ pub(crate) fn start<R: Runtime>(
         );
     }
     let store = Box::new(JournalStore { journal, clock, begun });
-    EmbeddedBroker::start_with(broker, store).map_err(StorageError::Server)
+    Ok(EmbeddedBroker::start_with(broker, store)?)
 }
 
 /// A journal as the store of a broker.
@@ -83,18 +84,6 @@ fn store_error(error: JournalError) -> StoreError {
     }
 }
 
-impl From<RowError> for StorageError {
-    fn from(error: RowError) -> Self {
-        Self::Row(error)
-    }
-}
-
-impl From<JournalError> for StorageError {
-    fn from(error: JournalError) -> Self {
-        Self::Read(error)
-    }
-}
-
 impl StorageError {
     /// Whether the operating system refused something, rather than that what is stored is wrong.
     pub(crate) const fn is_io(&self) -> bool {
@@ -102,33 +91,5 @@ impl StorageError {
             self,
             Self::Open(OpenError::Store(JournalError::Failed(_))) | Self::Read(JournalError::Failed(_))
         )
-    }
-}
-
-impl std::fmt::Display for StorageError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Server(error) => error.fmt(f),
-            Self::Open(error) => error.fmt(f),
-            Self::Read(error) => error.fmt(f),
-            Self::Row(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for StorageError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Server(error) => Some(error),
-            Self::Open(error) => Some(error),
-            Self::Read(error) => Some(error),
-            Self::Row(error) => Some(error),
-        }
-    }
-}
-
-impl From<ServerError> for StorageError {
-    fn from(error: ServerError) -> Self {
-        Self::Server(error)
     }
 }

@@ -143,7 +143,7 @@ impl Lane {
         self.take_frames(count)
     }
 
-    /// Keeps the first `keep` bytes, which are the rest of the first frame.
+    /// Keeps the first `keep` bytes, which end with a frame.
     pub(super) fn truncate(&mut self, keep: usize) {
         let (mut left, mut own, mut shared) = (keep, 0usize, 0usize);
         for piece in &mut self.pieces {
@@ -162,23 +162,15 @@ impl Lane {
         }
         self.pieces.retain(|piece| piece.len() > 0);
         self.own.truncate(own);
-        self.frames.truncate(usize::from(keep > 0));
-        (self.len, self.shared) = (keep, shared);
-    }
-
-    /// Keeps the first `keep` bytes, which end with a frame.
-    pub(super) fn truncate_frames(&mut self, keep: usize) {
         let mut left = keep;
-        let ends = self.frames.iter().take_while(|len| {
+        let ends = self.frames.iter().take_while(|frame| {
             let is_kept = left > 0;
-            left = left.saturating_sub(**len);
+            left = left.saturating_sub(**frame);
             is_kept
         });
-        let kept: VecDeque<usize> = ends.copied().collect();
-        self.truncate(keep);
-        self.frames.clear();
-        self.frames.extend(kept);
-        self.queues = self.recount_queues();
+        let kept = ends.count();
+        self.frames.truncate(kept);
+        (self.len, self.shared) = (keep, shared);
     }
 
     fn push(&mut self, piece: Piece) {
