@@ -384,10 +384,20 @@ impl Broker {
 
     #[inline]
     fn batching(&mut self, now: Timestamp) -> Batching<'_> {
-        let is_stopping = self.stops_at.is_some();
+        let (is_stopping, is_storing) = (self.stops_at.is_some(), self.is_storing());
         let Self { config, topics, producers, memory, readiness, counters, answer, .. } = self;
-        let publishing =
-            Publishing { now, config, topics, producers, memory, readiness, counters, answer, is_stopping };
+        let publishing = Publishing {
+            now,
+            config,
+            topics,
+            producers,
+            memory,
+            readiness,
+            counters,
+            answer,
+            is_stopping,
+            is_storing,
+        };
         let (sessions, subscriptions, scratch) = (&self.sessions, &mut self.subscriptions, &mut self.batch);
         Batching { publishing, sessions, subscriptions, scratch }
     }

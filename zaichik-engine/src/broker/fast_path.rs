@@ -61,6 +61,6 @@ impl Publishing<'_> {
     #[inline]
     fn topic_of_run(&self, run: &PublishRun, publish: &Publish<'_>) -> Option<TopicId> {
         let id = run.topic().filter(|id| self.topics.is_named(*id, publish.topic))?;
-        (publish.ack != AckLevel::Durable).then_some(id)
+        (publish.ack != AckLevel::Durable || self.is_storing).then_some(id)
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Publishing<'b> {
     pub(super) answer: &'b mut AnswerLists,
     /// Whether the broker is stopping; if so, publishes are refused.
     pub(super) is_stopping: bool,
+    /// Whether the broker has a store; if not, `durable` is refused.
+    pub(super) is_storing: bool,
 }
 
 /// The outcome of a publish.
@@ -123,7 +125,7 @@ impl<'b> Publishing<'b> {
 
     /// Refuses options that no publish or batch may have now.
     pub(super) fn check_terms(&self, ack: AckLevel) -> Result<(), Refusal> {
-        if ack == AckLevel::Durable {
+        if ack == AckLevel::Durable && !self.is_storing {
             return Err(Refusal::new(RefusalCode::NotDurable));
         }
         if self.is_stopping {

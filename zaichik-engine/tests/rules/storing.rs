@@ -1,9 +1,9 @@
 //! Rule B6: what leaves waits for the store.
 
 use zaichik_engine::{CloseReason, Status};
-use zaichik_proto::{ClientFrame, TopicOptions};
+use zaichik_proto::{AckLevel, ClientFrame, TopicOptions};
 
-use crate::world::{Sub, World, encoded, put, secs, us};
+use crate::world::{Sub, World, encoded, put, record, secs, us};
 
 /// A world whose store finishes a commit when the test says so, and has the topic "t".
 fn world() -> World {
@@ -48,6 +48,18 @@ fn b_13_answers_and_deliveries_wait_for_the_commit_that_has_them() {
     assert_eq!(reader.stream(), ["1/0=a"]);
     commit(&mut world);
     assert_eq!((writer.answer(next), reader.stream()), ("@1".into(), vec!["1/1=b".to_owned()]));
+}
+
+#[test]
+fn b_20_durable_is_answered_like_accepted() {
+    let mut world = world();
+    let writer = world.connect();
+    let levels = [AckLevel::Durable, AckLevel::Accepted, AckLevel::Durable, AckLevel::Durable];
+    let requests = levels.map(|level| writer.publish_with("t", level, &[record(b"x")]));
+    world.settle();
+    assert_eq!(requests.map(|request| writer.answer(request)), ["-"; 4]);
+    commit(&mut world);
+    assert_eq!(requests.map(|request| writer.answer(request)), ["@0", "@1", "@2", "@3"]);
 }
 
 #[test]

@@ -40,7 +40,8 @@ pub(crate) struct Publish {
     /// Pause between two messages.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, conflicts_with = "txn", help_heading = PUBLISHING)]
     pub(super) sleep: Option<Duration>,
-    /// When a message counts as published: none does not wait for the broker, accepted waits until the broker has it.
+    /// When a message counts as published: none does not wait for the broker, accepted waits until the broker has it,
+    /// durable until it is on stable storage (a broker without storage refuses that).
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "accepted", help_heading = PUBLISHING)]
     pub(super) ack: Ack,
     /// Maximum time to wait for an answer, retries included.
@@ -51,8 +52,8 @@ pub(crate) struct Publish {
     pub(super) txn: bool,
     /// Name of this input, so that the command can be run again: messages published under it are not published again.
     ///
-    /// The broker stores with the messages how many there are and a hash of them, in topic zaichik.producers, as long as it
-    /// runs. A command whose input begins with them publishes the rest; another input, or another topic, is refused. A
+    /// The broker stores with the messages how many there are and a hash of them, in topic zaichik.producers; a broker
+    /// without storage forgets them when it ends. A command whose input begins with them publishes the rest; another input, or another topic, is refused. A
     /// command takes over the name from one that still publishes under it, which then ends. To use a name for another
     /// input: zaichik pub zaichik.producers -n -k NAME
     #[arg(long, value_name = "NAME", help_heading = PUBLISHING)]
@@ -67,8 +68,6 @@ pub(crate) struct Publish {
 pub(super) enum Ack {
     None,
     Accepted,
-    /// On disk: for brokers with storage. Not offered, because this version has none and its broker refuses it.
-    #[value(hide = true)]
     Durable,
 }
 
