@@ -137,16 +137,14 @@ impl Outbound {
     }
 
     /// What was put into the lanes since the last call waits for a commit, or for none except those that what precedes it
-    /// waits for. Returns whether something waits.
-    pub(crate) fn hold(&mut self, ticket: Option<Ticket>) -> bool {
+    /// waits for. Returns the newest commit that something waits for.
+    pub(crate) fn hold(&mut self, ticket: Option<Ticket>) -> Option<Ticket> {
         let (control, stream) = (self.control.len(), self.stream.len());
-        let Some(gate) = &mut self.gate else {
-            return false;
-        };
+        let gate = self.gate.as_mut()?;
         gate.hold(ticket, control, stream);
-        let is_holding = gate.is_holding();
+        let awaited = gate.awaited();
         self.charge();
-        is_holding
+        awaited
     }
 
     /// The commits up to this one are durable: what waited for them may leave.
@@ -180,6 +178,15 @@ impl Outbound {
             }
             _ => self.frame(LaneKind::Control, write),
         }
+    }
+
+    /// Copies of all bytes that have not left, also of those that wait for a store: in the control lane, of Pings and Pongs
+    /// that leave before what waits, and in the stream lane. For those who observe a session, such as a simulator.
+    #[must_use]
+    pub fn unsent(&self) -> [Vec<u8>; 3] {
+        let bytes = |lane: &Lane| lane.chunks(0).flatten().copied().collect();
+        let passing = self.gate.as_ref().map_or_else(Vec::new, |gate| bytes(&gate.passing));
+        [bytes(&self.control), passing, bytes(&self.stream)]
     }
 
     /// Bytes waiting in the stream lane.

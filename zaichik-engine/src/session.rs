@@ -189,8 +189,9 @@ impl Session {
             applied = self.apply(now, broker, effects);
         }
         if broker.is_storing() {
-            let ticket = broker.requests_changed(effects);
-            self.hold(ticket, broker, effects);
+            // What no answer tells of may wait.
+            broker.notice_changes(effects);
+            self.hold(broker.awaited(), broker, effects);
         }
         let mut stopping = Turn::Done;
         if let Some(stops_at) = start.stops_at {
@@ -354,8 +355,9 @@ impl Session {
 
     /// What was put into the output waits for a commit.
     fn hold(&mut self, ticket: Option<Ticket>, broker: &mut Broker, effects: &mut Effects) {
-        if self.outbound.hold(ticket) || broker.is_behind() {
-            broker.wait_for_store(self.id, effects);
+        let awaited = self.outbound.hold(ticket);
+        if awaited.is_some() || broker.is_behind() {
+            broker.wait_for_store(self.id, awaited, effects);
         }
     }
 

@@ -94,15 +94,13 @@ impl Broker {
     /// Everything that has changed since the last commit, if there is something to store now and no commit is under way.
     /// The store applies it in one atomic step, and reports it with [`committed`](Self::committed) when it is durable.
     ///
-    /// Changes that nobody waits for are given away after 100 ms, or with the next ones that somebody waits for. Cost:
+    /// Changes that nobody waits for are given away after 100 ms, or with the next ones that somebody waits for, or at once
+    /// by a broker that is stopping. Cost:
     /// proportional to what has changed, which is at most about 4,096 rows and 8 MiB of records and what one exchange adds.
     pub fn poll_commit(&mut self, now: Timestamp, effects: &mut Effects) -> Option<Commit> {
         let now = self.tick(now);
-        let storing = self.storing.as_deref()?;
-        let is_due = storing.lazy_since.is_some_and(|since| since.plus_micros(LAZY_MICROS) <= now);
-        if storing.has_failed || storing.in_flight.is_some() || !(storing.is_urgent || is_due) {
-            return None;
-        }
+        let is_due = self.next_commit().is_some_and(|due| due <= now);
+        let storing = self.storing.as_deref().filter(|storing| is_due && !storing.has_failed)?;
         let ticket = storing.durable.next();
         let meta = MetaRow { instance: self.session_config.instance, now };
         let mut ops = vec![Op::Put { row: Row::Meta(meta) }];
@@ -177,26 +175,13 @@ impl Broker {
             && (self.changed_rows() >= MAX_CHANGED_ROWS || self.topics.unstaged() >= MAX_UNSTAGED_BYTES)
     }
 
-    /// Requests were applied: what they changed is given to the store at once. Returns the commit that answers wait for.
-    pub(crate) fn requests_changed(&mut self, effects: &mut Effects) -> Option<Ticket> {
-        let changes = self.changes();
-        let storing = self.storing.as_deref_mut()?;
-        if changes != storing.noticed {
-            (storing.noticed, storing.is_urgent) = (changes, true);
-        }
-        if storing.is_urgent && storing.in_flight.is_none() {
-            effects.store();
-        }
-        storing.awaited()
-    }
-
-    /// The commit that deliveries wait for.
+    /// The commit that answers and deliveries wait for.
     #[inline]
     pub(crate) fn awaited(&self) -> Option<Ticket> {
         self.storing.as_ref().and_then(|storing| storing.awaited())
     }
 
-    /// What else was changed by now may wait.
+    /// What was changed by now may wait until something that tells of it is to be sent.
     #[inline]
     pub(crate) fn notice_changes(&mut self, effects: &mut Effects) {
         if self.storing.is_some() {
@@ -217,25 +202,28 @@ impl Broker {
         }
     }
 
-    /// A session's output or requests wait for the store, and with them everything that has changed.
-    pub(crate) fn wait_for_store(&mut self, id: SessionId, effects: &mut Effects) {
-        if let Some(storing) = &mut self.storing {
-            storing.waiting.insert(id);
-            if !storing.is_urgent && storing.lazy_since.is_some() {
-                storing.is_urgent = true;
+    /// A session's output waits for a commit; or, without one, its requests wait until the store has taken what has changed.
+    pub(crate) fn wait_for_store(&mut self, id: SessionId, awaited: Option<Ticket>, effects: &mut Effects) {
+        let Some(storing) = &mut self.storing else { return };
+        storing.waiting.insert(id);
+        let is_staged = awaited.is_some_and(|ticket| ticket <= storing.newest());
+        if !is_staged && !storing.is_urgent && storing.lazy_since.is_some() {
+            storing.is_urgent = true;
+            if storing.in_flight.is_none() {
                 effects.store();
             }
         }
     }
 
-    /// When changes that nobody waits for are to be committed.
+    /// When the next commit is due, if nothing else happens: at once if somebody waits for it or the broker is stopping.
     #[must_use]
     pub fn next_commit(&self) -> Option<Timestamp> {
         let storing = self.storing.as_deref().filter(|storing| storing.in_flight.is_none())?;
         if storing.is_urgent {
             return Some(self.now);
         }
-        storing.lazy_since.map(|since| since.plus_micros(LAZY_MICROS))
+        let delay = if self.stops_at.is_some() { 0 } else { LAZY_MICROS };
+        storing.lazy_since.map(|since| since.plus_micros(delay))
     }
 
     fn changes(&self) -> u64 {

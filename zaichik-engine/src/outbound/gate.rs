@@ -43,6 +43,11 @@ impl Gate {
         self.open.stream
     }
 
+    /// The newest commit that something waits for.
+    pub(super) fn awaited(&self) -> Option<Ticket> {
+        self.marks.back().map(|mark| mark.ticket)
+    }
+
     /// Whether something waits for a commit.
     pub(super) const fn is_holding(&self) -> bool {
         self.held.control > 0 || self.held.stream > 0

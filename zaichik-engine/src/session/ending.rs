@@ -56,8 +56,8 @@ impl Session {
             self.outbound.clear();
             return;
         }
-        if reason.fault_code().is_some() {
-            // What waits for the store may never be stored: the peer asks again.
+        if reason == CloseReason::Internal {
+            // The store has failed, so what waits for it may never be stored: the peer asks again.
             self.outbound.drop_held();
         }
         let text = reason.to_string();

@@ -1,7 +1,7 @@
 //! Rule B6: what leaves waits for the store.
 
 use zaichik_engine::{CloseReason, Status};
-use zaichik_proto::{AckLevel, ClientFrame, TopicOptions};
+use zaichik_proto::{AckLevel, ClientFrame, Commit, TopicOptions};
 
 use crate::world::{Sub, World, encoded, put, record, secs, us};
 
@@ -149,6 +149,45 @@ fn b_16_what_nobody_waits_for_is_stored_after_a_while() {
     world.finish_commit(late.ticket);
     world.settle();
     assert_eq!(world.broker.next_commit(), None);
+}
+
+#[test]
+fn b_16_what_is_not_answered_is_stored_after_a_while() {
+    let mut world = world();
+    let peer = world.connect();
+    world.ask(&peer, peer.subscribe_to(Sub::new(1, "t").durable("d").window(9)));
+    peer.publish("t", "a");
+    world.settle();
+    commit(&mut world);
+    let commit_quietly = |request| Commit { request, subscription: 1, offset: 0, rewind: None, quiet: true };
+    peer.request(|request| ClientFrame::Commit(commit_quietly(request)));
+    let (ack, records) = (AckLevel::None, [record(b"x")]);
+    peer.publish_with("unread", ack, &records);
+    world.settle();
+    assert!(world.take_commit().is_none(), "nobody waits for it");
+    world.jump(world.now + us(99_999));
+    assert!(world.take_commit().is_none());
+    world.jump(world.now + us(1));
+    let late = world.take_commit().expect("it is due");
+    world.finish_commit(late.ticket);
+    peer.publish_with("unread", ack, &records);
+    world.settle();
+    assert!(world.take_commit().is_none(), "nobody waits for it");
+    world.drain(secs(5));
+    assert!(world.take_commit().is_some(), "a stopping broker stores it at once");
+}
+
+#[test]
+fn b_21_a_client_that_breaks_the_protocol_receives_the_answers_before_that() {
+    let mut world = world();
+    let peer = world.connect();
+    let request = peer.publish("t", "a");
+    peer.send_bytes(&[0xff; 8]);
+    world.settle();
+    assert_eq!((peer.answer(request), world.status(&peer)), ("-".into(), Status::Closing));
+    commit(&mut world);
+    assert_eq!(peer.answer(request), "@0");
+    assert_eq!(world.status(&peer), Status::Closed);
 }
 
 #[test]
