@@ -259,11 +259,12 @@ impl Subscription {
         let records = frame.slice_ref(delivery.records.as_bytes());
         let attempt = delivery.attempt;
         self.buffer.push_records(count, ReceivedRecords { records, first_offset: first, attempt });
-        let Some(committed) = self.position.committed_to().filter(|committed| *committed > first) else {
+        let done = self.done_to();
+        if done <= first {
             return Ok(None);
-        };
-        self.buffer.drop_committed(committed, &self.topic);
-        Ok(Some(committed.min(self.next).saturating_sub(1)))
+        }
+        self.buffer.drop_before(done, &self.topic);
+        Ok((window > 0).then(|| done.min(self.next).saturating_sub(1)))
     }
 
     /// Processes a gap; a stale one is dropped.
@@ -271,7 +272,7 @@ impl Subscription {
         if self.admit(gap.rewind, gap.from)? {
             self.next = gap.to;
             // A durable cursor may be behind commits made without a connection.
-            let from = gap.from.max(self.position.committed_to().unwrap_or(0));
+            let from = gap.from.max(self.done_to());
             if from < gap.to {
                 self.buffer.push_event(Event::Gap { from, to: gap.to, reason: gap.reason });
             }
@@ -330,7 +331,7 @@ impl Subscription {
         if !self.position.commit_to(after) {
             return false;
         }
-        self.buffer.drop_committed(after, &self.topic);
+        self.buffer.drop_before(after, &self.topic);
         self.is_active() && self.was_delivered(offset)
     }
 
@@ -369,6 +370,16 @@ impl Subscription {
     /// Where a new connection resumes; with `window = 0`, where nothing is committed, after the last message taken.
     fn resume_offset(&self) -> Option<u64> {
         self.position.resume_offset(self.options.window > 0)
+    }
+
+    /// The first offset that the application is not done with: it has committed what is below, or with `window = 0` taken
+    /// it. A durable cursor may be behind it.
+    fn done_to(&self) -> u64 {
+        if self.options.window == 0 {
+            self.position.taken_to()
+        } else {
+            self.position.committed_to().unwrap_or(0)
+        }
     }
 
     /// Whether to process a frame with this rewind number, about offsets from `first` on.

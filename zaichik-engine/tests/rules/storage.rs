@@ -373,3 +373,27 @@ fn b_12_without_a_store_nothing_survives() {
     let peer = world.connect();
     assert_eq!((peer.instance(), world.broker.topic_count()), (Some(9), 0));
 }
+
+#[test]
+fn b2_a_client_with_window_0_does_not_hand_out_again_what_was_taken_before_the_cursor_was_stored() {
+    let mut world = World::new();
+    world.topic(TopicOptions::new().retain_forever());
+    let client = world.client();
+    let options = SubscribeOptions::new().window(0).durable(DurableOptions::new("d"));
+    let sub = subscribe(&mut world, client, "t", options);
+    publish_by(&mut world, client, "t", "a").unwrap();
+    assert_eq!(world.take(client, sub), ["0=a"]);
+    let cursor = world.broker.rows().find(|row| matches!(row, Row::Cursor(_))).expect("a cursor");
+    publish_by(&mut world, client, "t", "b").unwrap();
+    assert_eq!(world.take(client, sub), ["1=b"]);
+    // The last commit had the record, but not yet that it was delivered.
+    let is_cursor = |row: &Row| matches!(row, Row::Cursor(_));
+    let rows = world.broker.rows().map(|row| if is_cursor(&row) { cursor.clone() } else { row });
+    let rows: Vec<_> = rows.collect();
+    world.break_link(client, false);
+    world.recover_from(&rows, world.now);
+    world.break_link(client, true);
+    world.advance(secs(10));
+    assert_eq!(publish_by(&mut world, client, "t", "c"), Ok(2));
+    assert_eq!(world.take(client, sub), ["reconnected 2 2", "2=c"]);
+}

@@ -73,7 +73,7 @@ impl Buffer {
     }
 
     /// Drops messages before `committed`, which the application saw on an earlier connection.
-    pub(super) fn drop_committed(&mut self, committed: u64, topic: &Arc<str>) {
+    pub(super) fn drop_before(&mut self, committed: u64, topic: &Arc<str>) {
         let (mut messages, mut bytes) = (0u32, 0usize);
         for item in &mut self.items {
             let Item::Records(records) = item else {
@@ -193,7 +193,7 @@ mod tests {
     fn committed_messages_are_dropped_from_the_front() {
         let topic = Arc::from("t");
         let mut buffer = filled(3, 3);
-        buffer.drop_committed(5, &topic);
+        buffer.drop_before(5, &topic);
         assert_eq!(buffer.messages(), 1);
         let Some(Event::Message(message)) = buffer.take(&topic) else { panic!("no message") };
         assert_eq!(message.offset, 5);

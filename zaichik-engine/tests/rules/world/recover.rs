@@ -11,7 +11,12 @@ impl World {
     pub(crate) fn recover_at(&mut self, now: Timestamp) {
         self.settle();
         let rows: Vec<Row> = self.broker.rows().collect();
-        let restored = self.restore(&encoded(&rows), now).expect("consistent rows");
+        self.recover_from(&rows, now);
+    }
+
+    /// The same from other rows.
+    pub(crate) fn recover_from(&mut self, rows: &[Row], now: Timestamp) {
+        let restored = self.restore(&encoded(rows), now).expect("consistent rows");
         restored.verify().expect("a consistent broker");
         for end in &self.ends {
             let mut pipe = end.pipe.borrow_mut();
