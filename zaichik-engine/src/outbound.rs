@@ -189,6 +189,16 @@ impl Outbound {
         [bytes(&self.control), passing, bytes(&self.stream)]
     }
 
+    /// The lengths of these three.
+    #[must_use]
+    pub const fn unsent_lengths(&self) -> [usize; 3] {
+        let passing = match &self.gate {
+            Some(gate) => gate.passing.len(),
+            None => 0,
+        };
+        [self.control.len(), passing, self.stream.len()]
+    }
+
     /// Bytes waiting in the stream lane.
     #[must_use]
     pub const fn stream_len(&self) -> usize {
@@ -209,11 +219,8 @@ impl Outbound {
     /// Bytes waiting in the control lane.
     #[must_use]
     pub const fn control_len(&self) -> usize {
-        let passing = match &self.gate {
-            Some(gate) => gate.passing.len(),
-            None => 0,
-        };
-        self.control.len().saturating_add(passing)
+        let [control, passing, _] = self.unsent_lengths();
+        control.saturating_add(passing)
     }
 
     /// Total bytes put into the stream lane, and total bytes that have left it.

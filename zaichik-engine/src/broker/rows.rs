@@ -18,6 +18,10 @@ pub(super) fn rows(broker: &Broker) -> impl Iterator<Item = Row> {
         .chain(producer_rows(producers))
         .chain(numbered(topics).flat_map(|(number, topic)| topic.marks_rows(number)).map(Row::Marks))
         .chain(numbered(topics).flat_map(|(number, topic)| topic.keys_rows(number)).map(Row::Keys))
+        .chain(core::iter::from_fn(|| {
+            topics.forget_steps();
+            None
+        }))
 }
 
 fn numbered(topics: &Topics) -> impl Iterator<Item = (u32, &Topic)> {

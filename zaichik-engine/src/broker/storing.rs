@@ -18,6 +18,9 @@ const MAX_UNSTAGED_BYTES: usize = 8 * 1024 * 1024;
 /// For how long changes that nobody waits for are not committed, in microseconds.
 const LAZY_MICROS: u64 = 100_000;
 
+/// Producers that were silent for too long, and are forgotten before a commit.
+const FORGOTTEN_PER_COMMIT: usize = 64;
+
 /// The state of a broker's store.
 #[derive(Debug)]
 pub(super) struct Storing {
@@ -102,6 +105,9 @@ impl Broker {
         let is_due = self.next_commit().is_some_and(|due| due <= now);
         let storing = self.storing.as_deref().filter(|storing| is_due && !storing.has_failed)?;
         let ticket = storing.durable.next();
+        // What has ended by now does not come back.
+        let _ = self.end_expired(now);
+        self.producers.forget_silent(now, FORGOTTEN_PER_COMMIT, &mut self.memory);
         let meta = MetaRow { instance: self.session_config.instance, now };
         let mut ops = vec![Op::Put { row: Row::Meta(meta) }];
         self.topics.stage(&mut ops, &mut self.memory);

@@ -98,6 +98,7 @@ impl Topics {
             if let Some(topic) = self.entries.get_mut(id.0) {
                 (topic.is_changed, topic.unstaged) = (false, 0);
                 topic.stage(id.0, ops);
+                self.steps = self.steps.saturating_add(topic.take_steps());
                 let footprint = footprint(topic);
                 memory.recharge(Account::Topics, &mut topic.charged, footprint);
             }
@@ -265,6 +266,13 @@ impl Topics {
     #[inline]
     pub(super) const fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// What was looked at since the last call of the broker was looked at by an observer, and is no work of a call.
+    pub(super) fn forget_steps(&self) {
+        for topic in self.iter() {
+            let _ = topic.take_steps();
+        }
     }
 
     /// Counts work on requests and subscriptions; that in topics is counted when they are [settled](Self::settle).

@@ -20,7 +20,9 @@ pub(super) fn verify(
     memory: &Memory,
     readiness: &Readiness,
 ) -> Result<(), Inconsistent> {
-    if let Some(topic) = topics.iter().find(|topic| !topic.is_consistent()) {
+    let contradictory = topics.iter().find(|topic| !topic.is_consistent());
+    topics.forget_steps();
+    if let Some(topic) = contradictory {
         return Err(Inconsistent::Topic { name: topic.name.to_string() });
     }
     if let Some(subscription) = subscriptions.iter().find(|one| !one.is_consistent()) {

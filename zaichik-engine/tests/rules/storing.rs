@@ -197,10 +197,10 @@ fn b_17_a_batch_is_in_one_commit() {
     let request = peer.batch(&[put("t", "a"), put("t", "b"), put("u", "c")]);
     world.settle();
     assert_eq!(peer.answer(request), "-");
-    let before = world.stored.as_ref().expect("a store").rows().len();
+    let before = world.stored.as_ref().expect("a store").iter().count();
     let one = world.take_commit().expect("the batch is to be stored");
-    assert!(world.stored.as_ref().expect("a store").rows().len() > before);
-    let rows = world.stored.as_ref().expect("a store").rows();
+    assert!(world.stored.as_ref().expect("a store").iter().count() > before);
+    let rows: Vec<_> = world.stored.as_ref().expect("a store").iter().cloned().collect();
     let restored = world.restore(&encoded(&rows), world.now).expect("consistent rows");
     assert_eq!(restored.topic_count(), 2);
     world.finish_commit(one.ticket);

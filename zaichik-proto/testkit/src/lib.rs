@@ -19,6 +19,7 @@ mod connections;
 mod frames;
 mod rebuilt;
 mod requests;
+mod rows;
 pub mod show;
 mod sub;
 
@@ -30,4 +31,5 @@ pub use connections::{BODY, Connections, publish_equal, requests};
 pub use frames::Frames;
 pub use rebuilt::{rebuilt_client_frame, rebuilt_server_frame};
 pub use requests::encoded;
+pub use rows::Rows;
 pub use sub::{Sub, keyed, mortal, record};

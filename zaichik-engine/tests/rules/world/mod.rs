@@ -20,7 +20,7 @@ use std::time::Duration;
 use bytes::Buf;
 use zaichik_engine::{BrokerConfig, CloseReason, Note, Seed, Session, SessionId, Status, Timestamp};
 use zaichik_proto::{ClientFrame, HEADER_LEN, TopicOptions, Version};
-use zaichik_testkit::Connections;
+use zaichik_testkit::{Connections, Rows};
 
 pub(crate) use zaichik_testkit::{Op, Sub, done, keyed, mortal, put, put_all, record};
 
@@ -30,7 +30,6 @@ use self::pipe::Pipe;
 pub(crate) use self::recover::encoded;
 use self::remote::Remote;
 pub(crate) use self::remote::RemoteId;
-pub(crate) use self::store::Stored;
 use self::turns::MAX_STEPS;
 
 /// The broker's instance in these tests.
@@ -61,7 +60,7 @@ pub(crate) struct World {
     /// The most steps that one call of the broker took (rule S14).
     pub(crate) most_steps: u64,
     /// What its store has, if it has one.
-    pub(crate) stored: Option<Stored>,
+    pub(crate) stored: Option<Rows>,
     /// Whether the store finishes each commit at once.
     pub(crate) stores_at_once: bool,
 }

@@ -2,65 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use zaichik_engine::store::{Commit, Key, Op, Row, RunKind, Ticket, TopicRow};
+use zaichik_engine::store::{Commit, Row, RunKind, Ticket, TopicRow};
 use zaichik_engine::{Broker, Restore, Seed, Timestamp};
 use zaichik_proto::RecordRef;
-use zaichik_testkit::Connections;
+use zaichik_testkit::{Connections, Rows};
 
 use super::World;
 
-/// The rows of a store.
-#[derive(Debug, Default)]
-pub(crate) struct Stored {
-    rows: BTreeMap<Vec<u8>, Row>,
-}
-
-impl Stored {
-    /// Applies a commit, in one step.
-    pub(crate) fn apply(&mut self, commit: &Commit) {
-        for op in &commit.ops {
-            match op {
-                Op::Put { row } => drop(self.rows.insert(bytes(&row.key()), row.clone())),
-                Op::Remove { key } => drop(self.rows.remove(&bytes(key))),
-                Op::Trim { topic, from, to } => {
-                    self.rows.retain(|_, row| match row.key() {
-                        Key::Records { topic: of, start } | Key::Marks { topic: of, start } => {
-                            of != *topic || !(*from..*to).contains(&start)
-                        }
-                        Key::Meta
-                        | Key::Topic { .. }
-                        | Key::Cursor { .. }
-                        | Key::Producer { .. }
-                        | Key::Answer { .. }
-                        | Key::Keys { .. } => true,
-                    });
-                }
-            }
-        }
+/// Checks that a broker restored from these rows is the one restored from the rows of a live one (rule B6).
+fn compare(stored: &Rows, live: &Broker, now: Timestamp) {
+    let stored = restored(stored.iter().cloned(), live, now);
+    let expected = restored(live.rows(), live, now);
+    let (stored, expected) = (flat(stored.rows()), flat(expected.rows()));
+    for (key, row) in &expected {
+        assert_eq!(stored.get(key), Some(row), "the store has another row, or none, for {key:?}");
     }
-
-    /// The rows in the order of their keys.
-    pub(crate) fn rows(&self) -> Vec<Row> {
-        self.rows.values().cloned().collect()
-    }
-
-    /// Checks that a broker restored from these rows is the one restored from the rows of a live one (rule B6).
-    pub(crate) fn compare(&self, live: &Broker, now: Timestamp) {
-        let stored = restored(&self.rows(), live, now);
-        let expected = restored(&live.rows().collect::<Vec<_>>(), live, now);
-        let (stored, expected) = (flat(stored.rows()), flat(expected.rows()));
-        for (key, row) in &expected {
-            assert_eq!(stored.get(key), Some(row), "the store has another row, or none, for {key:?}");
-        }
-        assert_eq!(stored.len(), expected.len(), "the store has more rows: {:#?}", stored.keys());
-    }
+    assert_eq!(stored.len(), expected.len(), "the store has more rows: {:#?}", stored.keys());
 }
 
 impl World {
     /// The broker has a store from now on, which has nothing so far.
     pub(crate) fn begin_storing(&mut self) {
         self.connections.broker.begin_storing();
-        self.stored = Some(Stored::default());
+        self.stored = Some(Rows::default());
         self.keep_store();
     }
 
@@ -85,7 +49,7 @@ impl World {
         };
         stored.apply(&commit);
         if *is_thorough {
-            stored.compare(broker, now);
+            compare(stored, broker, now);
         }
         Some(commit)
     }
@@ -105,15 +69,10 @@ impl World {
     }
 }
 
-fn bytes(key: &Key) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    key.encode(&mut bytes);
-    bytes
-}
-
-fn restored(rows: &[Row], like: &Broker, now: Timestamp) -> Broker {
+fn restored(rows: impl Iterator<Item = Row>, like: &Broker, now: Timestamp) -> Broker {
+    let rows: Vec<Row> = rows.collect();
     let mut restore = Restore::new(like.config().clone(), Seed::new(1, 2)).expect("a valid configuration");
-    for (key, value) in super::recover::encoded(rows) {
+    for (key, value) in super::recover::encoded(&rows) {
         restore.row(&key, &value).unwrap_or_else(|error| panic!("{error}: {rows:#?}"));
     }
     restore.finish(now).unwrap_or_else(|error| panic!("{error}: {rows:#?}"))
@@ -123,7 +82,9 @@ fn restored(rows: &[Row], like: &Broker, now: Timestamp) -> Broker {
 fn flat(rows: impl Iterator<Item = Row>) -> BTreeMap<(Vec<u8>, u64), String> {
     let (mut flat, mut firsts) = (BTreeMap::new(), BTreeMap::new());
     for row in rows {
-        let (key, text) = (bytes(&row.key()), format!("{row:?}"));
+        let text = format!("{row:?}");
+        let mut key = Vec::new();
+        row.key().encode(&mut key);
         match row {
             Row::Records(row) => {
                 let (mut offset, mut rest) = (row.start, row.data.clone());
