@@ -1,9 +1,12 @@
 //! A broker that is restored from the rows of another one, and what both have in common.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use bytes::Bytes;
-use zaichik_engine::store::{Key, Mark, RecordsRow, RememberedKey, Row, RunKind, TopicRow};
+use zaichik_engine::store::{
+    Answer as StoredAnswer, AnswerRow, Key, Mark, RecordsRow, RememberedKey, Row, RunKind, TopicRow,
+};
 use zaichik_engine::{Broker, BrokerConfig, Restore, Seed, Timestamp};
 use zaichik_proto::{CompactionMode, RecordRef};
 
@@ -28,6 +31,30 @@ fn from_rows(rows: &[Row], config: &BrokerConfig, now: Timestamp) -> Broker {
         restore.row(&key, &value).unwrap_or_else(|error| panic!("{error}\n{row:#?}"));
     }
     restore.finish(now).unwrap_or_else(|error| panic!("{error}\n{rows:#?}"))
+}
+
+/// Checks that a store has the rows of a broker.
+///
+/// # Errors
+/// What differs.
+pub(crate) fn same_rows<'a>(stored: impl Iterator<Item = &'a Row>, broker: &Broker) -> Result<(), String> {
+    let (stored, live) = (canonical(stored.cloned()), canonical(broker.rows()));
+    difference(&stored.others, &live.others)?;
+    difference(&stored.records, &live.records)?;
+    difference(&stored.holes, &live.holes)?;
+    difference(&stored.marks, &live.marks)?;
+    difference(&stored.keys, &live.keys)
+}
+
+/// The first thing that differs.
+fn difference<K: Ord + Debug, V: PartialEq + Debug>(
+    stored: &BTreeMap<K, V>,
+    live: &BTreeMap<K, V>,
+) -> Result<(), String> {
+    let key = stored.keys().chain(live.keys()).find(|key| stored.get(key) != live.get(key));
+    key.map_or(Ok(()), |key| {
+        Err(format!("{key:?}: the store has {:?}, the broker {:?}", stored.get(key), live.get(key)))
+    })
 }
 
 /// What rows say, however records, marks and keys are divided among them: without what is dead, of which a store may keep
@@ -67,12 +94,36 @@ fn canonical(rows: impl Iterator<Item = Row>) -> Canonical {
                 now = row.now;
                 canonical.others.insert(Key::Meta, Row::Meta(row));
             }
-            Row::Cursor(_) | Row::Producer(_) | Row::Answer(_) => {
+            Row::Answer(row) => {
+                let producer = Key::Producer { producer: row.producer };
+                let oldest = match canonical.others.get(&producer) {
+                    Some(Row::Producer(producer)) => producer.oldest,
+                    _ => 0,
+                };
+                let row = without_forgotten(row, oldest);
+                canonical
+                    .others
+                    .insert(Key::Answer { producer: row.producer, number: row.number }, Row::Answer(row));
+            }
+            Row::Cursor(_) | Row::Producer(_) => {
                 canonical.others.insert(row.key(), row);
             }
         }
     }
     canonical
+}
+
+/// Answers without those to requests below `oldest`, which are forgotten.
+fn without_forgotten(mut row: AnswerRow, oldest: u64) -> AnswerRow {
+    let forgotten = oldest.saturating_sub(row.sequence);
+    if let StoredAnswer::Run { requests, step, first_offset } = &mut row.answer
+        && forgotten < u64::from(*requests)
+    {
+        *requests -= u32::try_from(forgotten).unwrap();
+        *first_offset += u64::from(*step) * forgotten;
+        row.sequence += forgotten;
+    }
+    row
 }
 
 impl Canonical {

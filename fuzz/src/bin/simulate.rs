@@ -183,6 +183,7 @@ impl Totals {
             counts.pauses,
             counts.restarts
         );
+        println!("{} commits, {} brokers restored from a store", counts.commits, counts.recoveries);
         if self.twins > 0 {
             println!("{} pairs of twins received the same", self.twins);
         }

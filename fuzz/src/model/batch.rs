@@ -12,7 +12,7 @@ pub(crate) const MAX_OPERATIONS: usize = 1_000;
 
 impl Model {
     pub(crate) fn batch(&mut self, session: u64, ack: AckLevel, operations: &[Operation]) -> Answer {
-        if ack == AckLevel::Durable {
+        if ack == AckLevel::Durable && !self.is_storing {
             return Answer::refused((RefusalCode::NotDurable, 0));
         }
         if operations.len() > MAX_OPERATIONS {

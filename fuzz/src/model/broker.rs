@@ -39,6 +39,8 @@ pub(crate) struct Model {
     pub(crate) superseded: u64,
     /// Records that a dead-letter topic refused.
     pub(crate) dead_letters_refused: u64,
+    /// Whether the broker has a store.
+    pub(crate) is_storing: bool,
 }
 
 impl Model {
@@ -59,6 +61,7 @@ impl Model {
             dead_letter_room: None,
             superseded: 0,
             dead_letters_refused: 0,
+            is_storing: false,
         }
     }
 
@@ -84,9 +87,31 @@ impl Model {
 
     /// All connections have ended, and the broker is restored: what ends after some time gets all of it again.
     pub(crate) fn restart(&mut self) {
-        self.producers.heard(self.now, &self.bounds);
+        self.producers.forget(self.now, &self.bounds);
+        self.count_again();
+    }
+
+    fn count_again(&mut self) {
         let now = self.now;
+        self.producers.heard(now);
         self.subscriptions.iter_mut().for_each(|one| one.detach_again(now));
+    }
+
+    /// The broker ended without a word, and is restored: no end of a connection is a failure, and what was delivered since
+    /// it went back last does not count as an attempt (rule B2).
+    pub(crate) fn recover(&mut self, now: u64) {
+        self.producers.forget(self.now, &self.bounds);
+        let now = self.now.max(now);
+        self.now = now;
+        for one in self.subscriptions.iter_mut().filter(|one| one.holder.is_some()) {
+            one.cut(now);
+        }
+        self.subscriptions.retain(|one| one.name.is_some());
+        self.fenced.clear();
+        self.notices.clear();
+        self.newer.clear();
+        self.appended.clear();
+        self.count_again();
     }
 
     /// Ends pauses (rule A4).
@@ -169,7 +194,7 @@ impl Model {
     }
 
     fn publish(&mut self, ack: AckLevel, id: u32, records: &[Record]) -> Result<Answer, Refusal> {
-        if ack == AckLevel::Durable {
+        if ack == AckLevel::Durable && !self.is_storing {
             return Err((RefusalCode::NotDurable, 0));
         }
         let (created, Accepted { first, duplicates, .. }) = self.append(id, records, (0, 0))?;

@@ -21,7 +21,7 @@ mod producer;
 mod receive;
 pub(crate) mod script;
 mod subscription;
-mod topic;
+pub(crate) mod topic;
 pub(crate) mod words;
 
 #[cfg(test)]

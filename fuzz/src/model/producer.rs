@@ -49,7 +49,7 @@ impl Producers {
         bounds: &Bounds,
     ) -> Result<(), Answer> {
         let refused = |code, value| Err(Answer::refused((code, value)));
-        self.known.retain(|known| now < known.used.saturating_add(bounds.producer_ttl));
+        self.forget(now, bounds);
         let Some(known) = self.known.iter_mut().find(|known| known.id == claim.id) else {
             if self.known.len() >= bounds.max_producers as usize {
                 return refused(RefusalCode::ProducersFull, u64::from(bounds.max_producers));
@@ -96,9 +96,13 @@ impl Producers {
     }
 
     /// All that are not forgotten count as heard now.
-    pub(crate) fn heard(&mut self, now: u64, bounds: &Bounds) {
-        self.known.retain(|known| now < known.used.saturating_add(bounds.producer_ttl));
+    pub(crate) fn heard(&mut self, now: u64) {
         self.known.iter_mut().for_each(|known| known.used = now);
+    }
+
+    /// Those that were silent for too long are forgotten.
+    pub(crate) fn forget(&mut self, now: u64, bounds: &Bounds) {
+        self.known.retain(|known| now < known.used.saturating_add(bounds.producer_ttl));
     }
 
     /// Finds out from the broker's answer whether it remembers the producers that are unsure.

@@ -40,6 +40,8 @@ pub(crate) struct Subscription {
     pub(crate) pause: Option<Pause>,
     /// How often offsets from the cursor on were delivered.
     attempts: Vec<(u64, u32)>,
+    /// Offsets that were delivered since it went back last.
+    delivered: Vec<u64>,
     /// How often offsets from the cursor on failed.
     failures: Vec<(u64, u32)>,
     /// Offsets from the cursor on that are in the dead-letter topic.
@@ -91,6 +93,7 @@ impl Subscription {
             may_be_stopped: false,
             pause: None,
             attempts: Vec::new(),
+            delivered: Vec::new(),
             failures: Vec::new(),
             done: Vec::new(),
             detached_at: 0,
@@ -182,9 +185,19 @@ impl Subscription {
         self.uncommitted.clear();
         self.holder = None;
         self.detached_at = now;
+        self.delivered.clear();
+    }
+
+    /// Rule B2: the broker ended without a word.
+    pub(crate) fn cut(&mut self, now: u64) {
+        for (_, count) in self.attempts.iter_mut().filter(|(offset, _)| self.delivered.contains(offset)) {
+            *count -= 1;
+        }
+        self.detach(now);
     }
 
     fn start_again_at(&mut self, offset: u64) {
+        self.delivered.clear();
         (self.next, self.skipped_below) = (offset, 0);
         self.pass_done();
         self.rewind += 1;
@@ -232,6 +245,7 @@ impl Subscription {
         let cursor = self.cursor();
         self.attempts.retain(|(offset, _)| *offset >= cursor);
         self.failures.retain(|(offset, _)| *offset >= cursor);
+        self.delivered.retain(|offset| *offset >= cursor);
         self.done.retain(|offset| *offset >= cursor);
     }
 
@@ -270,6 +284,7 @@ impl Subscription {
                     }
                     let (timestamp, record) = (entry.timestamp, Rc::clone(&entry.record));
                     let attempt = raise(&mut self.attempts, offset);
+                    self.delivered.push(offset);
                     self.last_delivered = self.last_delivered.max(Some(offset));
                     self.next += 1;
                     Some(Event::Record { rewind, attempt, offset, timestamp, record })

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use zaichik_engine::{BrokerConfig, Seed};
 
-use self::draw::{draw_attacker, draw_faults, draw_limits, draw_pause, draw_topics, draw_work};
-pub(crate) use self::parts::{Attack, Consumes, Faults, Limits, Publishes, Role, TopicPlan, Work};
+use self::draw::{draw_attacker, draw_faults, draw_limits, draw_pause, draw_storage, draw_topics, draw_work};
+pub(crate) use self::parts::{Attack, Consumes, Faults, Limits, Publishes, Role, Storage, TopicPlan, Work};
 use super::random::{Concern, Rng, mix};
 use super::{MILLI, Setup};
 
@@ -26,6 +26,7 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(crate) topics: Vec<TopicPlan>,
     pub(crate) faults: Faults,
+    pub(crate) storage: Option<Storage>,
     pub(crate) roles: Vec<Role>,
 }
 
@@ -43,6 +44,7 @@ pub const FAULT_CLASSES: &[&str] = &[
     "clock-jump",
     "late",
     "restart",
+    "storage",
     "pause",
     "attackers",
 ];
@@ -81,8 +83,14 @@ impl Plan {
         }
         let absent =
             setup.without.iter().filter_map(|name| name.strip_prefix("client-")?.parse().ok()).collect();
+        let storage = draw_storage(&mut Rng::new(setup.seed, Concern::Plan, 5));
+        let storage = storage.filter(|_| !setup.without.iter().any(|class| class == "storage"));
         for class in &setup.without {
             without(class, &mut faults, &mut roles);
+        }
+        if storage.is_some() {
+            // The broker is restored instead of replaced.
+            faults.restart = 0;
         }
         Self {
             seed: setup.seed,
@@ -92,6 +100,7 @@ impl Plan {
             limits,
             topics,
             faults,
+            storage,
             roles,
         }
     }
@@ -133,6 +142,7 @@ impl fmt::Display for Plan {
         writeln!(f, "seed {}, {} events, grain {} us", self.seed, self.events, self.grain)?;
         writeln!(f, "  {:?}", self.limits)?;
         writeln!(f, "  {:?}", self.faults)?;
+        writeln!(f, "  {:?}", self.storage)?;
         for (index, topic) in self.topics.iter().enumerate() {
             writeln!(f, "  topic {index}: {topic:?}")?;
         }

@@ -20,6 +20,8 @@ pub(crate) enum Concern {
     Fault = 6,
     /// Pauses of the broker, of clients and of the machine.
     Pause = 7,
+    /// The store, and the end of a broker that is restored from it.
+    Store = 8,
 }
 
 /// A stream of random numbers.

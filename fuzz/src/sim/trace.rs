@@ -69,6 +69,17 @@ pub(crate) enum Event {
         micros: u64,
     },
     Healing,
+    /// A commit was made, and the store takes it.
+    Commit {
+        ticket: u64,
+        ops: usize,
+    },
+    Durable {
+        ticket: u64,
+    },
+    StoreFailed,
+    /// The broker ended, and one that was restored takes its place.
+    Recovered,
 }
 
 /// What does not run for a time.
@@ -184,5 +195,9 @@ fn numbers(event: Event) -> [u64; 4] {
         Event::Healing => [12, 0, 0, 0],
         Event::Paused { who, micros } => [13, who.number(), micros, 0],
         Event::Resumed { micros } => [14, micros, 0, 0],
+        Event::Commit { ticket, ops } => [15, ticket, ops as u64, 0],
+        Event::Durable { ticket } => [16, ticket, 0, 0],
+        Event::StoreFailed => [17, 0, 0, 0],
+        Event::Recovered => [18, 0, 0, 0],
     }
 }

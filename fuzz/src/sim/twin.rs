@@ -12,9 +12,10 @@ const EVENTS: usize = 200_000;
 
 /// Runs a seed twice, once without its attackers, and compares what each honest client receives, and when.
 ///
-/// Returns whether the runs could be compared: attackers may exhaust shared limits. Three classes of faults are left out:
+/// Returns whether the runs could be compared: attackers may exhaust shared limits. Four classes of faults are left out:
 /// late housekeeping, whose delay depends on every client's events, clocks that move backwards, since the broker uses the
-/// latest time passed to any call, and pauses, after which events of many clients are due at the same time.
+/// latest time passed to any call, pauses, after which events of many clients are due at the same time, and the store, which
+/// all clients share.
 ///
 /// # Errors
 /// [`Failure`] if an attacker made a difference, or if a rule does not hold.
@@ -23,8 +24,10 @@ pub fn twin(seed: u64) -> Result<bool, Box<Failure>> {
         let without = classes.iter().map(|class| (*class).to_owned()).collect();
         Setup { without, ..Setup::new(seed) }
     };
-    let (attacked, peaceful) =
-        (without(&["late", "clock-back", "pause"]), without(&["late", "clock-back", "pause", "attackers"]));
+    let (attacked, peaceful) = (
+        without(&["late", "clock-back", "pause", "storage"]),
+        without(&["late", "clock-back", "pause", "storage", "attackers"]),
+    );
     let plan = Plan::draw(&attacked);
     let honest = Plan::draw(&peaceful).roles.len();
     if plan.limits.are_shared || plan.roles.len() == honest {

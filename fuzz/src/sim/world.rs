@@ -12,6 +12,7 @@ mod pauses;
 mod serve;
 mod silence;
 mod stopping;
+mod storing;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -23,6 +24,7 @@ pub use self::counts::Counts;
 use self::link::Link;
 use self::pauses::Pauses;
 use self::silence::Silence;
+use self::storing::Storing;
 use super::SECOND;
 use super::app::{App, at};
 use super::check::{Broken, Checker, Verdict};
@@ -49,6 +51,7 @@ enum Actor {
     Clock,
     Restart,
     Pause,
+    Store,
 }
 
 pub(crate) struct World {
@@ -72,6 +75,8 @@ pub(crate) struct World {
     clock: Rng,
     lateness: Rng,
     pauses: Pauses,
+    /// The store of the broker, if it has one.
+    storing: Option<Box<Storing>>,
     instance: u64,
     /// Number of connections of the observer.
     observers: u64,
@@ -123,8 +128,13 @@ enum Peer {
 impl World {
     pub(crate) fn new(plan: Plan) -> Self {
         let (config, seed) = (plan.broker(), plan.seed_of_broker(0));
-        let checker = Checker::new(&config, seed.instance);
-        let connections = Connections::with(config, seed, at(BEGINNING));
+        let mut checker = Checker::new(&config, seed.instance);
+        let mut connections = Connections::with(config, seed, at(BEGINNING));
+        let storing = plan.storage.map(|_| {
+            checker.stores();
+            connections.broker.begin_storing();
+            Box::new(Storing::new(plan.seed, &checker))
+        });
         let roles = plan.roles.clone();
         let mut clients: Vec<_> =
             roles.iter().enumerate().map(|(index, role)| Client::new(&plan, index, role)).collect();
@@ -148,6 +158,7 @@ impl World {
             clock: Rng::new(plan.seed, Concern::Clock, 0),
             lateness: Rng::new(plan.seed, Concern::Clock, 1),
             pauses: Pauses::new(plan.seed),
+            storing,
             instance: 0,
             observers: 0,
             is_healing: false,
@@ -161,9 +172,9 @@ impl World {
         }
         world.want_clock();
         world.want_pause();
-        if world.plan.faults.restart > 0 {
-            let after = world.clock.between(1, world.plan.faults.restart * 2);
-            world.want(Actor::Restart, BEGINNING + after);
+        world.want_restart();
+        if world.storing.is_some() {
+            world.want(Actor::Store, BEGINNING);
         }
         world
     }
@@ -236,15 +247,14 @@ impl World {
                 self.step_clock();
                 Ok(())
             }
-            Actor::Restart => {
-                self.restart();
-                Ok(())
-            }
+            Actor::Restart => self.restart(),
             Actor::Pause => {
                 self.pause();
                 Ok(())
             }
+            Actor::Store => self.store(),
         }?;
+        self.end_if_failed()?;
         self.check(self.counts.events.is_multiple_of(256))?;
         Ok(true)
     }
@@ -303,6 +313,7 @@ impl World {
             Actor::Clock => 3,
             Actor::Restart => 5,
             Actor::Pause => 7,
+            Actor::Store => 9,
         };
         let rank = mix(mix(self.plan.seed ^ time ^ (Concern::Order as u64) << 56) ^ number ^ (turn.1 << 40));
         self.queue.push(Reverse((time, rank, actor)));

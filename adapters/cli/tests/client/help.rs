@@ -95,7 +95,7 @@ fn the_first_help_shows_the_commands_and_not_the_options_of_a_broker() {
         .success()
         .stdout(contains("zaichik serve").and(contains("\nExamples:\n")).and(contains("--max-window").not()));
     run(zaichik(), "serve --help").assert().success().stdout(contains("--max-window"));
-    run(zaichik(), "pub --help").assert().success().stdout(contains("durable until").not());
+    run(zaichik(), "pub --help").assert().success().stdout(contains("durable until"));
 }
 
 #[test]

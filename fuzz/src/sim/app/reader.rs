@@ -72,6 +72,9 @@ impl App {
                 ClientEvent::Gap { from, to, .. } => {
                     let durable = reader.plan.durable.as_deref();
                     reader.check_next(from, durable, checker)?;
+                    if self.client.instance() == Some(checker.instance) {
+                        checker.tells(&reader.topic, to);
+                    }
                     reader.next = Some(to);
                 }
                 ClientEvent::Reconnected { start, .. } => reader.resume(start),

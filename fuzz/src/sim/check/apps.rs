@@ -36,16 +36,40 @@ pub(crate) struct Apps {
     /// The number of the last record in the log of each owner whose records are ordered.
     last: BTreeMap<(usize, u32), u64>,
     pub(crate) acknowledged: u64,
+    /// The offsets of records that were acknowledged.
+    told: BTreeMap<u64, u64>,
 }
 
 impl Apps {
     pub(crate) fn restart(&mut self) {
         self.placed.clear();
         self.last.clear();
+        self.told.clear();
         // The outcomes were those of the old broker.
         for sent in self.sent.values_mut() {
             sent.outcome = Outcome::Open;
         }
+    }
+
+    /// Rule B6: what was acknowledged is there when the broker was restored, with topics that end at these offsets.
+    pub(super) fn recovered(&mut self, end: impl Fn(u32) -> u64) -> Verdict {
+        self.placed.retain(|_, (topic, offset)| *offset < end(*topic));
+        for (id, told) in &self.told {
+            let placed = self.placed.get(id).map(|(_, offset)| *offset);
+            if placed != Some(*told) {
+                let text = format!("record {id:#x} was acknowledged at {told}, and is at {placed:?}");
+                return Broken::because("B6", text);
+            }
+        }
+        self.last.clear();
+        let placed = self.placed.keys();
+        let ordered =
+            placed.filter_map(|id| Some((self.sent.get(id).filter(|sent| sent.is_ordered)?.owner, *id)));
+        for (owner, id) in ordered {
+            let last = self.last.entry(owner).or_default();
+            *last = id.max(*last);
+        }
+        Ok(())
     }
 
     pub(crate) fn sends(&mut self, id: u64, sent: Sent) {
@@ -88,6 +112,9 @@ impl Apps {
         if !is_duplicate && placed != offset {
             let text = format!("record {id:#x} is acknowledged at {offset:?}, and is at {placed:?}");
             return Broken::because("I6", text);
+        }
+        if let Some(offset) = offset.filter(|_| !is_duplicate) {
+            self.told.insert(id, offset);
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use zaichik_proto::{ClientDecoder, ClientFrame, Limits, Version};
 pub(crate) use self::apps::{Outcome, Sent, hash, numbered};
 pub(crate) use self::step::Step;
 pub(crate) use crate::broken::{Broken, Verdict};
+use crate::model::topic::Topic;
 use crate::model::{Model, decode};
 use crate::sim::SECOND;
 
@@ -37,6 +38,16 @@ pub(crate) struct Checker {
     pub(crate) refused_at: u64,
     pub(crate) requests: u64,
     pub(crate) deliveries: u64,
+    /// Of each topic, the offset after the last one that an application knows of.
+    told: BTreeMap<String, u64>,
+}
+
+/// What the checker knew when a commit was made: what a broker is that is restored from it.
+#[derive(Debug, Clone)]
+pub(crate) struct Committed {
+    model: Model,
+    known: BTreeSet<(u32, u32)>,
+    replayed: BTreeSet<(u32, u32)>,
 }
 
 /// The broker's end of a connection.
@@ -64,6 +75,7 @@ impl Checker {
             refused_at: 0,
             requests: 0,
             deliveries: 0,
+            told: BTreeMap::new(),
         }
     }
 
@@ -73,6 +85,41 @@ impl Checker {
         let apps = std::mem::take(&mut self.apps);
         let (refused_at, requests, deliveries) = (self.refused_at, self.requests, self.deliveries);
         *self = Self { apps, refused_at, requests, deliveries, ..Self::new(config, instance) };
+    }
+
+    /// The broker has a store.
+    pub(crate) fn stores(&mut self) {
+        self.model.is_storing = true;
+    }
+
+    /// What a broker is that is restored from a commit that is made now.
+    pub(crate) fn committed(&self) -> Committed {
+        Committed { model: self.model.clone(), known: self.known.clone(), replayed: self.replayed.clone() }
+    }
+
+    /// The broker ended without a word, and is restored from what it was when its last commit was made (rules B1, B6):
+    /// nothing that an application knows is lost.
+    pub(crate) fn recovered(&mut self, committed: Committed, now: u64) -> Verdict {
+        let Committed { model, known, replayed } = committed;
+        (self.model, self.known, self.replayed) = (model, known, replayed);
+        self.taps.clear();
+        self.model.recover(now);
+        let model = &self.model;
+        self.apps.recovered(|topic| model.topic(topic).map_or(0, Topic::end))?;
+        for (topic, told) in &self.told {
+            let end = model.names.find_topic(topic).and_then(|id| model.topic(id)).map_or(0, Topic::end);
+            if end < *told {
+                let text = format!("{topic} ends at {end}, and a client received what is before {told}");
+                return Broken::because("B6", text);
+            }
+        }
+        Ok(())
+    }
+
+    /// An application knows of the offsets below this one.
+    pub(crate) fn tells(&mut self, topic: &str, to: u64) {
+        let told = self.told.entry(topic.to_owned()).or_default();
+        *told = to.max(*told);
     }
 
     pub(crate) fn accepted(&mut self, link: u64) {
@@ -163,7 +210,14 @@ impl Checker {
     }
 
     /// Rules I1, I3: a message that an application received equals the record in the log.
-    pub(crate) fn check_received(&self, topic: &str, offset: u64, body: &[u8], timestamp: u64) -> Verdict {
+    pub(crate) fn check_received(
+        &mut self,
+        topic: &str,
+        offset: u64,
+        body: &[u8],
+        timestamp: u64,
+    ) -> Verdict {
+        self.tells(topic, offset + 1);
         let log = self.model.names.find_topic(topic).and_then(|id| self.model.topic(id));
         let Some((entry, _)) = log.and_then(|log| log.entry(offset, self.model.now)) else {
             return Broken::because("I3", format!("{topic} has no offset {offset}, which a client received"));

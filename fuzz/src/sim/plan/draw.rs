@@ -3,7 +3,7 @@
 use zaichik_engine::BrokerConfig;
 use zaichik_proto::{CompactionMode, Overflow, TopicOptions};
 
-use super::parts::{Attack, Consumes, Faults, Limits, Publishes, Role, TopicPlan, Work};
+use super::parts::{Attack, Consumes, Faults, Limits, Publishes, Role, Storage, TopicPlan, Work};
 use crate::sim::random::Rng;
 use crate::sim::{MILLI, SECOND};
 
@@ -77,6 +77,18 @@ pub(super) fn draw_faults(rng: &mut Rng, resend_timeout: u64) -> Faults {
 pub(super) fn draw_pause(rng: &mut Rng) -> u64 {
     let (on, mean) = (rng.once_in(2), rng.between(2_000, 40_000) * MILLI);
     if on { mean } else { 0 }
+}
+
+/// The store; it has a stream of its own.
+pub(super) fn draw_storage(rng: &mut Rng) -> Option<Storage> {
+    let has_storage = rng.once_in(3);
+    let storage = Storage {
+        latency: rng.pick(&[0, 100, MILLI, 20 * MILLI, SECOND]),
+        slow: rng.pick(&[0, 0, 100, 20]),
+        crash: rng.pick(&[0, 300, 2_000, 10_000, 60_000]) * MILLI,
+        fail: rng.pick(&[0, 2, 8]),
+    };
+    has_storage.then_some(storage)
 }
 
 pub(super) fn draw_topics(rng: &mut Rng) -> Vec<TopicPlan> {

@@ -71,6 +71,19 @@ pub(crate) struct Faults {
     pub(crate) pause: u64,
 }
 
+/// The broker's store, and when the broker ends and is restored from it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Storage {
+    /// Maximum time that a commit takes, in microseconds.
+    pub(crate) latency: u64,
+    /// One in N commits takes up to ten seconds more, as without space; 0 for none.
+    pub(crate) slow: u64,
+    /// Mean time between two ends, in microseconds; 0 for never.
+    pub(crate) crash: u64,
+    /// One in N ends begins with an error of the store; 0 for none.
+    pub(crate) fail: u64,
+}
+
 /// The role of a client.
 #[derive(Debug, Clone)]
 pub(crate) enum Role {

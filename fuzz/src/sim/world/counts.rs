@@ -21,6 +21,10 @@ pub struct Counts {
     pub restarts: u64,
     /// Pauses of the broker, of a client, or of all of them.
     pub pauses: u64,
+    /// Commits that a store took.
+    pub commits: u64,
+    /// Brokers that ended and were restored.
+    pub recoveries: u64,
 }
 
 impl Counts {
@@ -35,5 +39,7 @@ impl Counts {
         self.clock_steps += other.clock_steps;
         self.restarts += other.restarts;
         self.pauses += other.pauses;
+        self.commits += other.commits;
+        self.recoveries += other.recoveries;
     }
 }

@@ -7,6 +7,7 @@ use zaichik_client::{Link as ClientLink, LinkError};
 use zaichik_engine::{CloseReason, Status};
 use zaichik_proto::{FrameHeader, HEADER_LEN};
 
+use super::link::new_frames;
 use super::silence::Deadlines;
 use super::{Client, Peer, World};
 use crate::sim::app::at;
@@ -29,13 +30,12 @@ impl World {
         let Some(session) = self.connections.session(connection) else { return Ok(false) };
         open.deadlines.observe(now, session);
         let was_over = session.close_reason().is_some();
-        let out = session.outbound();
-        let before = (out.control_len(), out.stream_len());
+        let before = session.outbound().unsent_lengths();
         if !self.connections.time_out(connection) {
             return Ok(false);
         }
         let Some(session) = self.connections.session(connection) else { return Ok(true) };
-        let (control, _) = open.new_frames(before, session.outbound());
+        let (control, _) = new_frames(before, session.outbound());
         let Deadlines { accepted, silence, sent, read } = &mut open.deadlines;
         if has_ping(&control) {
             silence.pinged = Some(now);

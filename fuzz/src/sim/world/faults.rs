@@ -2,6 +2,7 @@
 
 use super::{Actor, Peer, World};
 use crate::sim::app::App;
+use crate::sim::check::Verdict;
 use crate::sim::plan::Role;
 use crate::sim::trace::{self, Event};
 use crate::sim::{MILLI, SECOND};
@@ -133,13 +134,24 @@ impl World {
         }
     }
 
-    pub(super) fn restart(&mut self) {
+    pub(super) fn restart(&mut self) -> Verdict {
         if self.is_healing {
-            return;
+            return Ok(());
         }
-        let after = self.clock.between(1, self.plan.faults.restart * 2);
-        self.want(Actor::Restart, self.now + after);
+        self.want_restart();
+        if self.storing.is_some() {
+            return self.end();
+        }
         self.replace_broker();
+        Ok(())
+    }
+
+    pub(super) fn want_restart(&mut self) {
+        let mean = self.plan.storage.map_or(self.plan.faults.restart, |storage| storage.crash);
+        if mean > 0 {
+            let after = self.clock.between(1, mean * 2);
+            self.want(Actor::Restart, self.now + after);
+        }
     }
 
     /// Another broker replaces the old one, without its state.
@@ -154,6 +166,11 @@ impl World {
         self.checker.restart(&config, seed.instance);
         self.connections.restart(config, seed);
         self.pauses.restart();
+        self.end_connections();
+    }
+
+    /// The broker is gone, and with it its ends of all connections.
+    pub(super) fn end_connections(&mut self) {
         for open in self.links.values_mut() {
             open.session = None;
             open.reset_at = Some(self.now);

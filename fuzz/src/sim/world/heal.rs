@@ -41,6 +41,7 @@ impl World {
         if self.plan.faults.restart > 0 && self.clock.once_in(2) {
             self.replace_broker();
         }
+        self.heal_store()?;
         self.wake_everything();
         let begun = self.now;
         self.run_until(begun + 120 * SECOND)?;

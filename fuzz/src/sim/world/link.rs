@@ -1,11 +1,7 @@
 //! A connection: both ends and the network between them.
 
-use std::collections::VecDeque;
-use std::io::IoSlice;
-
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use zaichik_engine::Outbound;
-use zaichik_proto::HEADER_LEN;
 
 use super::silence::Deadlines;
 use crate::sim::pipe::Pipe;
@@ -30,45 +26,20 @@ pub(super) struct Link {
     pub(super) is_eof_reported: bool,
     /// The client dropped its end.
     pub(super) is_abandoned: bool,
-    /// Unsent bytes of each frame in the stream lane.
-    pub(super) stream: VecDeque<usize>,
-    /// Whether a part of the first one was sent.
-    pub(super) is_partly_sent: bool,
     pub(super) deadlines: Deadlines,
 }
 
-impl Link {
-    /// The frames that an exchange added to the lanes, given the lengths before. The output begins with the rest of a
-    /// stream frame that was partly sent; then come the control lane and the rest of the stream lane.
-    pub(super) fn new_frames(&mut self, before: (usize, usize), out: &Outbound) -> (Vec<u8>, Vec<u8>) {
-        let after = (out.control_len(), out.stream_len());
-        if after == before {
-            return Default::default();
-        }
-        let all = peek(out);
-        let partial = self.stream.front().copied().filter(|_| self.is_partly_sent).unwrap_or(0);
-        if after.1 < before.1 {
-            self.stream.truncate(usize::from(self.is_partly_sent));
-        }
-        let control = all.get(partial + before.0..partial + after.0).unwrap_or_default().to_vec();
-        let stream = all[all.len() - after.1.saturating_sub(before.1)..].to_vec();
-        self.stream.extend(frame_lengths(&stream));
-        (control, stream)
+/// The frames that were put into the lanes since they had these lengths, also those that wait for a store: all but those of
+/// the stream lane, and those.
+pub(super) fn new_frames(before: [usize; 3], out: &Outbound) -> (Vec<u8>, Vec<u8>) {
+    if out.unsent_lengths() == before {
+        return Default::default();
     }
-
-    /// Bytes of the stream lane were sent.
-    pub(super) fn stream_sent(&mut self, mut count: usize) {
-        while count > 0 {
-            let Some(first) = self.stream.front_mut() else { return };
-            let part = count.min(*first);
-            *first -= part;
-            count -= part;
-            self.is_partly_sent = *first > 0;
-            if !self.is_partly_sent {
-                self.stream.pop_front();
-            }
-        }
-    }
+    let [mut control, passing, stream] = out.unsent();
+    let new = |lane: &[u8], before: usize| lane.get(before..).unwrap_or_default().to_vec();
+    control = new(&control, before[0]);
+    control.extend(new(&passing, before[1]));
+    (control, new(&stream, before[2]))
 }
 
 /// Sends bytes, up to the one at which the connection breaks; returns when the last one arrives.
@@ -82,34 +53,4 @@ pub(super) fn send(open: &mut Link, direction: usize, now: u64, mut bytes: Bytes
     }
     let pipe = if direction == 0 { &mut open.to_broker } else { &mut open.to_client };
     pipe.write(now, bytes, faults, &mut open.rng)
-}
-
-/// All unsent output, in the order in which it is sent.
-fn peek(out: &Outbound) -> Vec<u8> {
-    let remaining = out.remaining();
-    let mut all = Vec::with_capacity(remaining);
-    let mut slices = vec![IoSlice::new(&[]); 64];
-    loop {
-        let filled = out.chunks_vectored(&mut slices);
-        if filled < slices.len() || slices.iter().map(|slice| slice.len()).sum::<usize>() >= remaining {
-            break;
-        }
-        let more = slices.len() * 4;
-        slices = vec![IoSlice::new(&[]); more];
-    }
-    for slice in &slices {
-        all.extend_from_slice(slice);
-    }
-    all
-}
-
-/// The lengths of the frames in a byte sequence, according to their headers.
-fn frame_lengths(mut bytes: &[u8]) -> Vec<usize> {
-    let mut lengths = Vec::new();
-    while let Some(head) = bytes.first_chunk::<4>() {
-        let len = (u32::from_le_bytes(*head) as usize + HEADER_LEN).min(bytes.len());
-        lengths.push(len);
-        bytes = &bytes[len..];
-    }
-    lengths
 }

@@ -54,6 +54,7 @@ impl World {
             while idle < 3 && self.links.get(&link).is_some_and(|open| open.session.is_some()) {
                 let before = (self.checker.deliveries, self.checker.requests);
                 self.serve(link)?;
+                self.flush_store()?;
                 let open = self.links.get_mut(&link);
                 let received = open.and_then(|open| open.to_client.read(self.now, usize::MAX));
                 let moved = received.is_some() || before != (self.checker.deliveries, self.checker.requests);

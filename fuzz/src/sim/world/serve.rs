@@ -1,12 +1,10 @@
 //! The broker's ends of connections, and its housekeeping, driven the way adapters drive them.
 
-use std::collections::VecDeque;
-
 use bytes::Buf;
 use zaichik_engine::{Broker, CloseReason, Status, Turn};
 use zaichik_proto::RECORD_OVERHEAD;
 
-use super::link::{Link, send};
+use super::link::{Link, new_frames, send};
 use super::silence::Deadlines;
 use super::{Actor, READ_AT_ONCE, World};
 use crate::sim::app::at;
@@ -50,6 +48,9 @@ impl World {
         {
             self.want(Actor::House, self.world_time(next));
         }
+        if self.connections.effects.take_store() {
+            self.want(Actor::Store, self.now);
+        }
         if !self.connections.is_armed() && !more {
             let (next, armed) = (self.connections.broker.next_timeout(), self.armed());
             return Broken::because(
@@ -81,8 +82,6 @@ impl World {
             breaks_after: [None; 2],
             is_eof_reported: false,
             is_abandoned: false,
-            stream: VecDeque::new(),
-            is_partly_sent: false,
             deadlines: Deadlines::new(self.pauses.running()),
         };
         self.links.insert(link, open);
@@ -199,8 +198,7 @@ impl World {
             saboteur.alter_requests(link, session.inbound());
         }
         let (waiting, was_over) = (session.inbound().len(), session.close_reason().is_some());
-        let out = session.outbound();
-        let before = (out.control_len(), out.stream_len());
+        let before = session.outbound().unsent_lengths();
         let turn = self.connections.exchange(connection);
         let steps = self.connections.broker.steps() - steps;
         let stats = *self.connections.broker.stats();
@@ -219,11 +217,15 @@ impl World {
         let has_room = session.outbound().stream_len() < self.plan.limits.output_buffer;
         let may_lack = self.plan.limits.may_lack_memory();
         // At its own limit it goes on when its peer has read (rule S15).
-        let is_short = may_lack && (session.lacks_memory() || session.outbound().has_remaining());
+        let waits = session.outbound().unsent_lengths() != [0; 3];
+        let is_short = may_lack && (session.lacks_memory() || waits);
         let is_drained = has_room && !is_short && turn == Turn::Done && session.status() == Status::Open;
         let refused = may_lack.then_some(stats.refused - before_stats.refused);
         let dead_letters = may_lack.then_some(stats.dead_letters - before_stats.dead_letters);
-        let (mut control, mut stream) = open.new_frames(before, session.outbound());
+        // What waited for a store that failed was dropped: there is nothing new but the reason.
+        let has_failed = session.close_reason() == Some(CloseReason::Internal);
+        let new = (!has_failed).then(|| new_frames(before, session.outbound()));
+        let (mut control, mut stream) = new.unwrap_or_default();
         if let Some(saboteur) = &mut self.saboteur {
             saboteur.alter_answers(link, taken, is_over, [&mut control, &mut stream]);
             saboteur.intrude(&mut self.connections);
@@ -272,11 +274,7 @@ impl World {
             if room == 0 {
                 break;
             }
-            let before = session.outbound().stream_len();
             let bytes = self.connections.write(connection, room);
-            let Some(session) = self.connections.session(connection) else { break };
-            let of_stream = before - session.outbound().stream_len();
-            open.stream_sent(of_stream);
             wrote += bytes.len();
             if open.is_abandoned {
                 // The other end is gone, and the network resets the connection.

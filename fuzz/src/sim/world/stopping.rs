@@ -70,7 +70,7 @@ impl World {
     /// Until when an actor does not run, if it is stopped.
     pub(super) fn stopped_until(&self, actor: Actor) -> Option<u64> {
         match actor {
-            Actor::House | Actor::Link(_) => self.pauses.stopped.map(|(until, _)| until),
+            Actor::House | Actor::Link(_) | Actor::Store => self.pauses.stopped.map(|(until, _)| until),
             Actor::Client(client) => {
                 Some(self.clients[client].stopped_until).filter(|until| *until > self.now)
             }

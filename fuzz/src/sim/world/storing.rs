@@ -1,0 +1,209 @@
+//! The broker's store, and the end of a broker that is restored from it (chapter B).
+//!
+//! The store finishes a commit after a time. A broker that ends leaves what is durable, and of the commit under way all or
+//! nothing. The checker then continues from what it knew when that commit was made.
+
+use zaichik_engine::store::Commit;
+use zaichik_engine::{Broker, Restore};
+use zaichik_testkit::Rows;
+
+use super::{Actor, World};
+use crate::restored::same_rows;
+use crate::sim::SECOND;
+use crate::sim::app::at;
+use crate::sim::check::{Broken, Checker, Committed, Verdict};
+use crate::sim::planted::Saboteur;
+use crate::sim::random::{Concern, Rng};
+use crate::sim::trace::{self, Event};
+
+/// Of the commits of a broker with much state, one in that many is compared with it.
+const COMPARED: u64 = 16;
+
+/// Rows of a broker with much state.
+const MUCH: usize = 200;
+
+/// The store.
+pub(super) struct Storing {
+    rng: Rng,
+    /// The rows once every commit that was made is durable.
+    made: Rows,
+    durable: Rows,
+    /// What the checker knew when the last durable commit was made.
+    state: Box<Committed>,
+    in_flight: Option<InFlight>,
+    /// Set when the store has failed: events before the broker ends.
+    ends_after: Option<u64>,
+    commits: u64,
+}
+
+/// A commit under way.
+struct InFlight {
+    commit: Commit,
+    done_at: u64,
+    /// What the checker knew when it was made.
+    state: Box<Committed>,
+}
+
+impl Storing {
+    pub(super) fn new(seed: u64, checker: &Checker) -> Self {
+        Self {
+            rng: Rng::new(seed, Concern::Store, 0),
+            made: Rows::default(),
+            durable: Rows::default(),
+            state: Box::new(checker.committed()),
+            in_flight: None,
+            ends_after: None,
+            commits: 0,
+        }
+    }
+}
+
+impl World {
+    /// The store finishes its commit if it is time, and takes the next one.
+    pub(super) fn store(&mut self) -> Verdict {
+        let broker_now = self.tick();
+        let now = self.now;
+        let Some(storing) = self.storing.as_deref_mut().filter(|storing| storing.ends_after.is_none()) else {
+            return Ok(());
+        };
+        if let Some(done_at) = storing.in_flight.as_ref().map(|commit| commit.done_at).filter(|at| *at > now)
+        {
+            self.want(Actor::Store, done_at);
+            return Ok(());
+        }
+        self.checker.tick(broker_now + self.saboteur.as_ref().map_or(0, Saboteur::behind));
+        let connections = &mut self.connections;
+        if let Some(InFlight { commit, state, .. }) = storing.in_flight.take() {
+            trace::event(now, Event::Durable { ticket: commit.ticket.number() });
+            storing.durable.apply(&commit);
+            storing.state = state;
+            let _ = connections.broker.committed(at(broker_now), commit.ticket, &mut connections.effects);
+        }
+        let due = connections.broker.poll_commit(at(broker_now), &mut connections.effects);
+        if let Some(commit) = due {
+            trace::event(now, Event::Commit { ticket: commit.ticket.number(), ops: commit.ops.len() });
+            self.counts.commits += 1;
+            storing.commits += 1;
+            storing.made.apply(&commit);
+            let is_compared = storing.made.len() <= MUCH || storing.commits.is_multiple_of(COMPARED);
+            if is_compared && let Err(text) = same_rows(storing.made.iter(), &connections.broker) {
+                return Broken::because("B6", text);
+            }
+            let slow = storing.rng.below(10 * SECOND);
+            let plan = self.plan.storage.filter(|_| !self.is_healing);
+            let latency = plan.map_or(0, |plan| {
+                let slow = if storing.rng.once_in(plan.slow) { slow } else { 0 };
+                storing.rng.below(plan.latency + 1) + slow
+            });
+            let done_at = now + latency;
+            let state = Box::new(self.checker.committed());
+            storing.in_flight = Some(InFlight { commit, done_at, state });
+            self.want(Actor::Store, done_at);
+        } else if let Some(due) = connections.broker.next_commit() {
+            self.want(Actor::Store, self.world_time(due.as_micros()).max(now + 1));
+        }
+        self.collect(false)
+    }
+
+    /// The store finishes everything that somebody waits for, at once.
+    pub(super) fn flush_store(&mut self) -> Verdict {
+        for _ in 0..8 {
+            let now = self.now;
+            if let Some(storing) = self.storing.as_deref_mut()
+                && let Some(commit) = &mut storing.in_flight
+            {
+                commit.done_at = now;
+            }
+            self.store()?;
+            if self.storing.as_ref().is_none_or(|storing| storing.in_flight.is_none()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The broker ends, or its store fails and it ends soon.
+    pub(super) fn end(&mut self) -> Verdict {
+        let fail = self.plan.storage.map_or(0, |plan| plan.fail);
+        let Some(storing) = self.storing.as_deref_mut().filter(|storing| storing.ends_after.is_none()) else {
+            return Ok(());
+        };
+        if storing.rng.once_in(fail) {
+            storing.ends_after = Some(storing.rng.below(20));
+            return self.fail_store();
+        }
+        self.recover()
+    }
+
+    /// A broker whose store has failed ends after some events.
+    pub(super) fn end_if_failed(&mut self) -> Verdict {
+        let Some(events) = self.storing.as_deref_mut().and_then(|storing| storing.ends_after.as_mut()) else {
+            return Ok(());
+        };
+        if *events > 0 {
+            *events -= 1;
+            return Ok(());
+        }
+        self.recover()
+    }
+
+    /// No fault happens any more: a broker whose store has failed is restored, and another one may be.
+    pub(super) fn heal_store(&mut self) -> Verdict {
+        let Some(storing) = self.storing.as_deref_mut() else { return Ok(()) };
+        if storing.rng.once_in(2) || storing.ends_after.is_some() {
+            return self.recover();
+        }
+        Ok(())
+    }
+
+    fn fail_store(&mut self) -> Verdict {
+        let broker_now = self.tick();
+        trace::event(self.now, Event::StoreFailed);
+        let connections = &mut self.connections;
+        connections.broker.store_failed(at(broker_now), &mut connections.effects);
+        self.collect(false)
+    }
+
+    /// The broker ends, and another one is restored from what its store has.
+    fn recover(&mut self) -> Verdict {
+        let broker_now = self.broker_now();
+        let Some(storing) = self.storing.as_deref_mut() else { return Ok(()) };
+        // What becomes of the commit under way is left to chance.
+        if let Some(InFlight { commit, state, .. }) = storing.in_flight.take()
+            && storing.rng.once_in(2)
+        {
+            storing.durable.apply(&commit);
+            storing.state = state;
+        }
+        storing.made.clone_from(&storing.durable);
+        storing.ends_after = None;
+        let committed = storing.state.clone();
+        self.counts.recoveries += 1;
+        trace::event(self.now, Event::Recovered);
+        if let Some(saboteur) = &mut self.saboteur {
+            saboteur.restart();
+        }
+        let broker = match self.restored(broker_now) {
+            Ok(broker) => broker,
+            Err(error) => return Broken::because("B1", format!("it can't be restored: {error}")),
+        };
+        self.checker.recovered(*committed, broker_now)?;
+        self.connections.replace(broker);
+        self.connections.broker.begin_storing();
+        self.pauses.restart();
+        self.end_connections();
+        self.want(Actor::Store, self.now);
+        self.wake_everything();
+        Ok(())
+    }
+
+    /// A broker from the rows that are durable.
+    fn restored(&self, broker_now: u64) -> Result<Broker, zaichik_engine::store::RowError> {
+        let seed = self.plan.seed_of_broker(self.counts.recoveries);
+        let mut restore = Restore::new(self.plan.broker(), seed)?;
+        for (key, value) in self.storing.iter().flat_map(|storing| storing.durable.encoded()) {
+            restore.row(key, &value)?;
+        }
+        restore.finish(at(broker_now))
+    }
+}
