@@ -50,6 +50,8 @@ mod outline;
 mod planted;
 mod reader;
 mod recovery;
+mod repair;
+mod salvage;
 mod scan;
 mod segment;
 #[cfg(any(test, feature = "simulated"))]
@@ -62,17 +64,21 @@ mod table;
     reason = "an overflow fails the test, and the numbers are small"
 )]
 mod tests;
+mod trial;
 
 pub use cleaning::{MAX_MOVED, MOVED_PER_BROUGHT};
 pub use disk::{Disk, Effect, File};
 pub use error::{Damage, OpenError, StoreError};
 pub use files::Files;
 pub use floor::FLOOR_INTERVAL;
-pub use inspect::{Repair, Report, check, repair, rows};
+pub use inspect::{Report, check};
 pub use journal::{Info, Journal};
 pub use op::Op;
 pub use options::Options;
 #[cfg(feature = "planted")]
 pub use planted::{Defect, plant};
+pub use repair::{Repair, repair};
+pub use salvage::salvage;
 pub use segment::FORMAT;
 pub use table::MAX_KEY;
+pub use trial::Trial;
