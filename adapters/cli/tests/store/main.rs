@@ -1,0 +1,8 @@
+//! `zaichik store`, on directories that the broker of this command wrote.
+#![cfg(unix)]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod check;
+mod info;
+mod refusals;
+mod stored;
