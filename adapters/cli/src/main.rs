@@ -6,6 +6,7 @@ mod connect;
 mod failure;
 mod hints;
 mod info;
+mod json_message;
 mod ping;
 mod printable;
 mod publish;

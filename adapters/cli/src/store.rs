@@ -2,6 +2,7 @@
 
 mod check;
 mod directory;
+mod dump;
 mod info;
 mod problem;
 mod survey;
@@ -9,6 +10,7 @@ mod survey;
 use clap::{Args, Subcommand};
 
 use self::check::Check;
+use self::dump::Dump;
 use self::info::Info;
 use crate::failure::Failure;
 
@@ -16,9 +18,10 @@ const EXAMPLES: &str = "\
 Examples:
   zaichik store info /var/lib/zaichik             # what a broker would find there
   zaichik store check /var/lib/zaichik            # read every byte, compare every checksum
+  zaichik store dump /var/lib/zaichik --topic orders > orders.jsonl
 
 The broker of the directory must not run: ask a running one with `zaichik topic ls` and `zaichik info`.
-info and check change nothing in the directory. While they read it, no broker can start with it.
+info, check and dump change nothing in the directory. While they read it, no broker can start with it.
 
 Exit code: 0 if all is well, 1 if a broker uses the directory, or another program or version wrote it, 2 if there is no
 such directory or nothing is stored in it, 8 if it is damaged, 74 if the system cannot read it.";
@@ -37,6 +40,8 @@ enum StoreCommand {
     Info(Info),
     /// Read all of a directory and check that a broker can start with it: exit code 0 if it can, 8 if it is damaged.
     Check(Check),
+    /// Print the messages of a directory as lines of JSON, even if a broker cannot start with it.
+    Dump(Dump),
 }
 
 impl Store {
@@ -44,6 +49,7 @@ impl Store {
         match &self.command {
             StoreCommand::Info(info) => info.run(),
             StoreCommand::Check(check) => check.run(),
+            StoreCommand::Dump(dump) => dump.run(),
         }
     }
 }

@@ -94,9 +94,9 @@ impl Survey {
 }
 
 impl TopicSurvey {
-    /// Its name; if that is lost, its number after a `$`, with which no name begins (rule T6).
+    /// Its name, if that is not lost.
     pub(super) fn name(&self, number: u32) -> String {
-        self.row.as_ref().map_or_else(|| format!("${number}"), |row| row.name.to_string())
+        self.row.as_ref().map_or_else(|| nameless(number), |row| row.name.to_string())
     }
 
     /// The first offset whose record is not gone.
@@ -113,4 +113,9 @@ impl TopicSurvey {
         }
         self.end = self.end.max(row.end());
     }
+}
+
+/// What a topic is called whose name is lost: its number after a `$`, with which no name begins (rule T6).
+pub(super) fn nameless(number: u32) -> String {
+    format!("${number}")
 }

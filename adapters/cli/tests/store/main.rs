@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod check;
+mod dump;
 mod info;
 mod refusals;
 mod stored;

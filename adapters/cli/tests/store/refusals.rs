@@ -8,7 +8,7 @@ use predicates::str::{contains, is_empty};
 use super::stored::{Broker, Stored, store, zaichik};
 
 /// Every command, with what it needs.
-const COMMANDS: [&str; 2] = ["info", "check"];
+const COMMANDS: [&str; 3] = ["info", "check", "dump"];
 
 #[test]
 fn a_directory_that_a_broker_uses() {

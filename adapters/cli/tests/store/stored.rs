@@ -67,6 +67,13 @@ impl Stored {
         broker.stop();
     }
 
+    /// Runs a broker with the directory while this lasts, which is given its address; then stops it.
+    pub(crate) fn serve_at(&self, work: impl FnOnce(&str)) {
+        let broker = Broker::start(&self.path());
+        work(&broker.address);
+        broker.stop();
+    }
+
     /// `zaichik store COMMAND` on the directory; more arguments are separated by spaces.
     pub(crate) fn store(&self, arguments: &str) -> assert_cmd::Command {
         store(&self.path(), arguments)
