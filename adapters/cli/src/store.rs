@@ -4,7 +4,9 @@ mod check;
 mod directory;
 mod dump;
 mod info;
+mod loss;
 mod problem;
+mod repair;
 mod survey;
 
 use clap::{Args, Subcommand};
@@ -12,6 +14,7 @@ use clap::{Args, Subcommand};
 use self::check::Check;
 use self::dump::Dump;
 use self::info::Info;
+use self::repair::Repair;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -19,6 +22,7 @@ Examples:
   zaichik store info /var/lib/zaichik             # what a broker would find there
   zaichik store check /var/lib/zaichik            # read every byte, compare every checksum
   zaichik store dump /var/lib/zaichik --topic orders > orders.jsonl
+  zaichik store repair /var/lib/zaichik --truncate
 
 The broker of the directory must not run: ask a running one with `zaichik topic ls` and `zaichik info`.
 info, check and dump change nothing in the directory. While they read it, no broker can start with it.
@@ -42,6 +46,8 @@ enum StoreCommand {
     Check(Check),
     /// Print the messages of a directory as lines of JSON, even if a broker cannot start with it.
     Dump(Dump),
+    /// Give up what is damaged, so that a broker can start with the rest.
+    Repair(Repair),
 }
 
 impl Store {
@@ -50,6 +56,7 @@ impl Store {
             StoreCommand::Info(info) => info.run(),
             StoreCommand::Check(check) => check.run(),
             StoreCommand::Dump(dump) => dump.run(),
+            StoreCommand::Repair(repair) => repair.run(),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::segment::SEGMENT_HEADER;
 pub struct Repair {
     /// Where the journal was cut off: this file and all later segments.
     pub file: File,
-    /// What the file kept.
+    /// What the file kept in bytes; 0 if it was removed.
     pub at: u64,
     /// The sequence of the last commit that is left; 0 if none is.
     pub sequence: u64,
@@ -114,6 +114,7 @@ fn cut(disk: &mut impl Disk, store: u128, segment: u64, at: u64, damage: Damage)
         if !lengths.contains_key(&segment) {
         } else if cut <= SEGMENT_HEADER as u64 {
             disk.run(Effect::Remove(file)).map_err(refused)?;
+            return Ok(0);
         } else {
             disk.run(Effect::Truncate { file, len: cut }).map_err(refused)?;
             disk.run(Effect::Sync(file)).map_err(refused)?;

@@ -4,10 +4,11 @@ use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use clap::Args;
-use zaichik_store_journal::{Files, OpenError, StoreError};
+use zaichik_store_journal::{File, Files, OpenError, StoreError};
 
 use super::problem::Problem;
 use crate::failure::{Code, Failure};
+use crate::hints;
 
 /// A storage directory.
 #[derive(Debug, Args)]
@@ -23,12 +24,25 @@ impl Directory {
         self.dir.display().to_string()
     }
 
+    /// Its path as a word for the shell.
+    pub(super) fn argument(&self) -> String {
+        hints::argument(&self.path())
+    }
+
     /// Opens it to be read: nothing in it is changed, and no broker can start with it meanwhile.
     ///
     /// # Errors
     /// It does not exist, a broker uses it, or it is one of another program.
     pub(super) fn read_only(&self) -> Result<Files, Failure> {
         Files::read_only(&self.dir).map_err(|error| self.not_opened(error))
+    }
+
+    /// Locks it against brokers, and those that read it.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_only`].
+    pub(super) fn lock(&self) -> Result<Files, Failure> {
+        Files::existing(&self.dir).map_err(|error| self.not_opened(error))
     }
 
     /// The error if nothing was ever stored in it.
@@ -44,7 +58,13 @@ impl Directory {
 
     /// The error for what was found in it.
     pub(super) fn failure(&self, problem: &Problem) -> Failure {
-        Failure::new(problem.code(), problem).with_context(&format!("{}: ", self.path()), "")
+        let advice = match problem {
+            Problem::Journal(OpenError::Store(StoreError::Corrupt { file: File::Segment(_), .. })) => {
+                format!(": zaichik store repair {} --truncate", self.argument())
+            }
+            Problem::Journal(_) | Problem::Rows(_) => String::new(),
+        };
+        Failure::new(problem.code(), problem).with_context(&format!("{}: ", self.path()), &advice)
     }
 
     /// An error if there are problems, which tells the first one.

@@ -5,5 +5,8 @@
 mod check;
 mod dump;
 mod info;
+#[path = "../pty/mod.rs"]
+mod pty;
 mod refusals;
+mod repair;
 mod stored;

@@ -8,7 +8,7 @@ use predicates::str::{contains, is_empty};
 use super::stored::{Broker, Stored, store, zaichik};
 
 /// Every command, with what it needs.
-const COMMANDS: [&str; 3] = ["info", "check", "dump"];
+const COMMANDS: [&str; 4] = ["info", "check", "dump", "repair --truncate --yes"];
 
 #[test]
 fn a_directory_that_a_broker_uses() {
