@@ -24,10 +24,10 @@ Examples:
   zaichik store dump /var/lib/zaichik --topic orders > orders.jsonl
   zaichik store repair /var/lib/zaichik --truncate
 
-The broker of the directory must not run: ask a running one with `zaichik topic ls` and `zaichik info`.
+The broker of the directory must not run: ask a running one with `zaichik topic ls` and `zaichik info`. \
 info, check and dump change nothing in the directory. While they read it, no broker can start with it.
 
-Exit code: 0 if all is well, 1 if a broker uses the directory, or another program or version wrote it, 2 if there is no
+Exit code: 0 if all is well, 1 if a broker uses the directory, or another program or version wrote it, 2 if there is no \
 such directory or nothing is stored in it, 8 if it is damaged, 74 if the system cannot read it.";
 
 /// Look at a storage directory that no broker uses, and repair it.

@@ -18,10 +18,10 @@ use crate::json_message::JsonMessage;
 const MAX_TOLD: u64 = 20;
 
 const AFTER_HELP: &str = "\
-The lines are those of `zaichik sub --json`; attempt is 0. They include messages that have expired or were superseded and
+The lines are those of `zaichik sub --json`; attempt is 0. They include messages that have expired or were superseded and \
 are still stored. Where the name of a topic is lost, it is its number after a $, with which no name begins.
 
-It goes on behind damage, and says on standard error where messages are missing. Exit code: as for the other commands; 8
+It goes on behind damage, and says on standard error where messages are missing. Exit code: as for the other commands; 8 \
 if anything is damaged, with all printed that can be read.";
 
 /// Print the messages of a directory as lines of JSON, even if a broker cannot start with it.

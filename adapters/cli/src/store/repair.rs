@@ -15,11 +15,11 @@ use crate::printable::printable_line;
 use crate::report::{self, OutputArgs};
 
 const AFTER_HELP: &str = "\
-It cuts the journal off at the first damage. Everything behind it is given up, whether or not it is damaged, and also if
-it was acknowledged: first save it with `zaichik store dump`, and keep a copy of the directory. It says what is given up
+It cuts the journal off at the first damage. Everything behind it is given up, whether or not it is damaged, and also if \
+it was acknowledged: first save it with `zaichik store dump`, and keep a copy of the directory. It says what is given up \
 and asks; without --yes and without a terminal it only says it.
 
-Offsets that were given up are given to other messages. So clients see another instance of the broker, as if it had lost
+Offsets that were given up are given to other messages. So clients see another instance of the broker, as if it had lost \
 its memory: they report a restart, and no producer is remembered. Durable subscriptions continue at their cursors.
 
 Exit code: 0 if it is repaired or nothing was damaged, 1 if the answer was no, 8 if it cannot be repaired.";
