@@ -28,6 +28,10 @@ pub(crate) enum Code {
     Gap = 6,
     /// A benchmark did not receive exactly what it published.
     Unverified = 7,
+    /// A storage directory is damaged.
+    Damaged = 8,
+    /// The operating system could not read or write a storage directory (`EX_IOERR`).
+    Storage = 74,
 }
 
 /// A failed command: what happened, to what, and what to do.

@@ -6,6 +6,7 @@ mod connect;
 mod failure;
 mod hints;
 mod info;
+mod json_message;
 mod ping;
 mod printable;
 mod publish;
@@ -13,6 +14,7 @@ mod report;
 mod rfc3339;
 mod signals;
 mod stdin;
+mod store;
 mod subscribe;
 mod subscription;
 mod topic;
@@ -29,6 +31,7 @@ use crate::failure::{Code, Failure};
 use crate::info::Info;
 use crate::ping::Ping;
 use crate::publish::Publish;
+use crate::store::Store;
 use crate::subscribe::Subscribe;
 use crate::subscription::Subscriptions;
 use crate::topic::{Topic, TopicList};
@@ -85,6 +88,8 @@ enum Command {
     Ping(Ping),
     /// Measure a broker with the client library, over the network.
     Bench(Bench),
+    /// Look at a storage directory that no broker uses, and repair it.
+    Store(Store),
     /// Print a completion script for a shell.
     Completion(Completion),
 }
@@ -103,6 +108,7 @@ fn main() -> ExitCode {
         Some(Command::Info(info)) => finish(block_on(info.run())),
         Some(Command::Ping(ping)) => finish(block_on(ping.run())),
         Some(Command::Bench(bench)) => finish(bench.run()),
+        Some(Command::Store(store)) => finish(store.run()),
         Some(Command::Completion(completion)) => finish(completion.run(&mut Cli::command())),
     }
 }

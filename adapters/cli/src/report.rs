@@ -63,6 +63,17 @@ pub(crate) fn pairs<N: Into<String>>(pairs: Vec<(N, String)>) -> Result<(), Fail
     print_table(&table)
 }
 
+/// Prints text and a newline.
+///
+/// # Errors
+/// As for [`json`].
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::of_output(&error)),
+        _ => Ok(()),
+    }
+}
+
 /// A size in bytes, for people.
 pub(crate) fn size(bytes: u64) -> String {
     if bytes == u64::MAX {
@@ -111,13 +122,6 @@ fn print_table(table: &Table) -> Result<(), Failure> {
     // The table pads all lines with a space on the left.
     let lines: Vec<_> = lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
     print(&lines.join("\n"))
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    match writeln!(io::stdout(), "{text}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::of_output(&error)),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -91,6 +91,12 @@ pub enum OpenError {
         /// The other process, as its lock file says; `"unknown"` if that cannot be read.
         pid: String,
     },
+    /// Another process [only reads](crate::Files::read_only) it.
+    #[error("{} is being read by another process; try again when that has ended", path.display())]
+    BeingRead {
+        /// The directory.
+        path: PathBuf,
+    },
     /// It has no store, but files of somebody else.
     #[error("{} is no storage directory: it contains {entry}; name an empty or a new directory", path.display())]
     Foreign {

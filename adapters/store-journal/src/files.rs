@@ -15,11 +15,13 @@ const MAX_OPEN: usize = 64;
 /// Its holder is the owner of the directory; it contains the holder's process id.
 const LOCK: &str = "LOCK";
 
-/// A directory that this process has locked.
+/// A directory that this process has locked, or only reads.
 #[derive(Debug)]
 pub struct Files {
     path: PathBuf,
-    lock: fs::File,
+    /// `None` if it is only read and has no lock file.
+    lock: Option<fs::File>,
+    is_read_only: bool,
     open: BTreeMap<File, fs::File>,
     /// The file with writes that were not synced; its handle stays open, because the system reports the error of a sync to it.
     written: Option<File>,
@@ -30,8 +32,7 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Locked`]; [`OpenError::Foreign`] if it has no store, but other files; [`OpenError::Store`] if the
-    /// operating system refuses.
+    /// Those of [`Self::existing`].
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         fs::create_dir_all(path).map_err(|error| failed("create", path.display(), &error))?;
         Self::existing(path)
@@ -41,8 +42,8 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Locked`]; [`OpenError::Foreign`] if it has no store, but other files; [`OpenError::Store`] if the
-    /// operating system refuses.
+    /// [`OpenError::Locked`]; [`OpenError::BeingRead`]; [`OpenError::Foreign`] if it has no store, but other files;
+    /// [`OpenError::Store`] if the operating system refuses.
     pub fn existing(path: &Path) -> Result<Self, OpenError> {
         let doing = |error: io::Error| OpenError::Store(failed("open", path.display(), &error));
         refuse_foreign(path)?;
@@ -52,15 +53,11 @@ impl Files {
             let mut lock = options.open(path.join(LOCK)).map_err(doing)?;
             match lock.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    let mut pid = String::new();
-                    let read = lock.read_to_string(&mut pid);
-                    let pid = read.ok().map(|_| pid.trim().to_owned()).filter(|pid| !pid.is_empty());
-                    return Err(OpenError::Locked {
-                        path: path.to_owned(),
-                        pid: pid.unwrap_or_else(|| "unknown".to_owned()),
-                    });
+                // Owners share the lock with nobody, so whoever shares it now only reads.
+                Err(TryLockError::WouldBlock) if lock.try_lock_shared().is_ok() => {
+                    return Err(OpenError::BeingRead { path: path.to_owned() });
                 }
+                Err(TryLockError::WouldBlock) => return Err(locked(path, lock)),
                 Err(TryLockError::Error(error)) => return Err(doing(error)),
             }
             if !is_at(&lock, &path.join(LOCK)) {
@@ -69,8 +66,34 @@ impl Files {
             }
             lock.set_len(0).map_err(doing)?;
             lock.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(doing)?;
-            return Ok(Self { path: path.to_owned(), lock, open: BTreeMap::new(), written: None });
+            return Ok(Self::new(path, Some(lock), false));
         }
+    }
+
+    /// Opens a directory that exists, to look at it: nothing in it is changed, nor is anything created. The lock is
+    /// shared with others that read, so that no owner changes the directory meanwhile; one without a lock file, such as a
+    /// copy, is not locked.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::existing`].
+    pub fn read_only(path: &Path) -> Result<Self, OpenError> {
+        let doing = |error: io::Error| OpenError::Store(failed("open", path.display(), &error));
+        refuse_foreign(path)?;
+        let lock = match fs::File::open(path.join(LOCK)) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::new(path, None, true)),
+            Err(error) => return Err(doing(error)),
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(Self::new(path, Some(lock), true)),
+            Err(TryLockError::WouldBlock) => Err(locked(path, lock)),
+            Err(TryLockError::Error(error)) => Err(doing(error)),
+        }
+    }
+
+    fn new(path: &Path, lock: Option<fs::File>, is_read_only: bool) -> Self {
+        Self { path: path.to_owned(), lock, is_read_only, open: BTreeMap::new(), written: None }
     }
 
     fn file(&mut self, file: File) -> io::Result<&mut fs::File> {
@@ -81,9 +104,9 @@ impl Files {
         match self.open.entry(file) {
             std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::btree_map::Entry::Vacant(entry) => {
-                let handle =
-                    OpenOptions::new().read(true).write(true).open(self.path.join(file.to_string()))?;
-                Ok(entry.insert(handle))
+                let mut options = OpenOptions::new();
+                let options = options.read(true).write(!self.is_read_only);
+                Ok(entry.insert(options.open(self.path.join(file.to_string()))?))
             }
         }
     }
@@ -91,6 +114,9 @@ impl Files {
 
 impl Disk for Files {
     fn run(&mut self, effect: Effect<'_>) -> io::Result<()> {
+        if self.is_read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         match effect {
             Effect::Create(file) => {
                 let path = self.path.join(file.to_string());
@@ -141,8 +167,16 @@ impl Disk for Files {
     }
 
     fn is_ours(&mut self) -> bool {
-        is_at(&self.lock, &self.path.join(LOCK))
+        self.lock.as_ref().is_some_and(|lock| !self.is_read_only && is_at(lock, &self.path.join(LOCK)))
     }
+}
+
+/// The error that names the process whose id is in the lock file.
+fn locked(path: &Path, mut lock: fs::File) -> OpenError {
+    let mut pid = String::new();
+    let read = lock.read_to_string(&mut pid);
+    let pid = read.ok().map(|_| pid.trim().to_owned()).filter(|pid| !pid.is_empty());
+    OpenError::Locked { path: path.to_owned(), pid: pid.unwrap_or_else(|| "unknown".to_owned()) }
 }
 
 /// A directory in which only somebody else has files is not a place for a store.

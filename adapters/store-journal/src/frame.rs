@@ -90,13 +90,16 @@ impl Header {
         table.len() == self.table as usize && crc32c::crc32c(table) == self.table_crc
     }
 
+    /// The table in the bytes of a frame, if it has the right checksum.
+    pub(crate) fn table<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
+        let (_, rest) = frame.get(HEADER..)?.split_at_checked(self.values as usize)?;
+        rest.get(..self.table as usize).filter(|table| self.is_table(table))
+    }
+
     /// The table in the bytes of a frame, if it and every row have the right checksum.
     pub(crate) fn check<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
-        let (values, rest) = frame.get(HEADER..)?.split_at_checked(self.values as usize)?;
-        let table = rest.get(..self.table as usize)?;
-        if !self.is_table(table) {
-            return None;
-        }
+        let table = self.table(frame)?;
+        let values = frame.get(HEADER..)?.get(..self.values as usize)?;
         for entry in Entries::new(table) {
             match entry {
                 Ok(Entry::Put { key, at, len, crc }) => {

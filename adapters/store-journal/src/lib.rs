@@ -31,6 +31,9 @@
 //! # }
 //! ```
 //!
+//! Without a broker, [`check`] compares every checksum of a directory, [`salvage`] shows what can be read of a damaged one, and
+//! [`repair`] gives up what is behind the damage; on a [`Trial`] it shows what that is.
+//!
 //! Every module but [`Files`] is free of files and clocks: what happens to the directory is an [`Effect`], which a
 //! [`Disk`] carries out, and time is an argument.
 
@@ -50,6 +53,8 @@ mod outline;
 mod planted;
 mod reader;
 mod recovery;
+mod repair;
+mod salvage;
 mod scan;
 mod segment;
 #[cfg(any(test, feature = "simulated"))]
@@ -62,17 +67,21 @@ mod table;
     reason = "an overflow fails the test, and the numbers are small"
 )]
 mod tests;
+mod trial;
 
 pub use cleaning::{MAX_MOVED, MOVED_PER_BROUGHT};
 pub use disk::{Disk, Effect, File};
 pub use error::{Damage, OpenError, StoreError};
 pub use files::Files;
 pub use floor::FLOOR_INTERVAL;
-pub use inspect::{Repair, Report, check, repair, rows};
+pub use inspect::{Report, check};
 pub use journal::{Info, Journal};
 pub use op::Op;
 pub use options::Options;
 #[cfg(feature = "planted")]
 pub use planted::{Defect, plant};
+pub use repair::{Repair, repair};
+pub use salvage::salvage;
 pub use segment::FORMAT;
 pub use table::MAX_KEY;
+pub use trial::Trial;

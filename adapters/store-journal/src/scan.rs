@@ -26,22 +26,22 @@ pub(crate) fn scan(store: u128, segment: u64, bytes: &[u8]) -> Scan {
         let Some(table) = header.check(frame) else { break };
         outline.push(header, frame, table);
     }
-    let continues = is_followed(outline.site(), bytes) && !is_planted(Defect::DamageIsTheEnd);
+    let continues = next_header(outline.site(), bytes).is_some() && !is_planted(Defect::DamageIsTheEnd);
     Scan { header: SegmentHeader::read(bytes), outline, continues }
 }
 
 /// A header at this site, and the bytes from there on.
-fn frame_at(site: Site, bytes: &[u8]) -> Option<(Header, &[u8])> {
+pub(crate) fn frame_at(site: Site, bytes: &[u8]) -> Option<(Header, &[u8])> {
     let frame = bytes.get(usize::try_from(site.at).ok()?..)?;
     let header = Header::read(site, frame)?;
     Some((header, frame))
 }
 
-/// Whether there is a header behind this site.
-fn is_followed(site: Site, bytes: &[u8]) -> bool {
+/// Where the next header behind this site is.
+pub(crate) fn next_header(site: Site, bytes: &[u8]) -> Option<u64> {
     let first = site.at.saturating_add(ALIGN as u64);
     let last = (bytes.len() as u64).saturating_sub(HEADER as u64);
-    (first..=last).step_by(ALIGN).any(|at| frame_at(Site { at, ..site }, bytes).is_some())
+    (first..=last).step_by(ALIGN).find(|&at| frame_at(Site { at, ..site }, bytes).is_some())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use zaichik_store_journal::{Files, Journal, Op, OpenError, Options, StoreError, check};
+use zaichik_store_journal::{Disk, Effect, File, Files, Journal, Op, OpenError, Options, StoreError, check};
 
 /// A directory that is removed at the end.
 struct Directory(PathBuf);
@@ -52,6 +52,7 @@ fn rows_are_there_again_after_the_journal_was_closed() {
 fn a_directory_that_is_looked_at_is_not_created() {
     let directory = Directory::new("absent");
     assert!(matches!(Files::existing(&directory.0), Err(OpenError::Store(StoreError::Failed(_)))));
+    assert!(matches!(Files::read_only(&directory.0), Err(OpenError::Store(StoreError::Failed(_)))));
     assert!(!directory.0.exists());
     fs::create_dir_all(&directory.0).unwrap();
     assert_eq!(check(&mut Files::existing(&directory.0).unwrap()).unwrap(), None);
@@ -67,6 +68,35 @@ fn a_second_owner_is_refused_and_hears_who_is_the_first() {
         "{error}"
     );
     assert!(error.to_string().contains(&directory.0.display().to_string()));
+}
+
+#[test]
+fn a_directory_that_is_read_stays_as_it_is_and_has_no_owner_meanwhile() {
+    let directory = Directory::new("read");
+    drop(directory.open().unwrap());
+    let listed = || {
+        let entries = fs::read_dir(&directory.0).unwrap().map(|entry| entry.unwrap());
+        let mut files: Vec<_> =
+            entries.map(|entry| (entry.file_name(), fs::read(entry.path()).unwrap())).collect();
+        files.sort();
+        files
+    };
+    for has_lock in [true, false] {
+        let before = listed();
+        let (mut first, mut second) =
+            (Files::read_only(&directory.0).unwrap(), Files::read_only(&directory.0).unwrap());
+        assert_eq!(check(&mut first).unwrap(), check(&mut second).unwrap());
+        assert!(first.run(Effect::Create(File::Floor)).is_err());
+        if has_lock {
+            assert!(matches!(directory.open(), Err(OpenError::BeingRead { .. })));
+        }
+        assert_eq!(listed(), before);
+        drop((first, second));
+        let _ = fs::remove_file(directory.0.join("LOCK"));
+    }
+    let _owner = directory.open().unwrap();
+    let own = std::process::id().to_string();
+    assert!(matches!(Files::read_only(&directory.0), Err(OpenError::Locked { pid, .. }) if pid == own));
 }
 
 #[cfg(unix)]

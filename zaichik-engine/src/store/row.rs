@@ -1,7 +1,7 @@
 //! The rows, by their columns.
 
 use bytes::Bytes;
-use zaichik_proto::{Refusal, Timestamp};
+use zaichik_proto::{RecordRef, Refusal, Timestamp};
 
 use super::key::Key;
 use crate::config::TopicSettings;
@@ -329,5 +329,37 @@ impl RecordsRow {
     #[must_use]
     pub fn end(&self) -> u64 {
         self.runs.iter().fold(self.start, |end, run| end.saturating_add(run.count))
+    }
+
+    /// The records that are present, with their offsets, in order. Ends early if `data` has fewer, which no row has that
+    /// was [decoded](Row::decode).
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use zaichik_engine::Timestamp;
+    /// use zaichik_engine::store::{RecordsRow, Run, RunKind};
+    /// use zaichik_proto::Record;
+    /// let mut data = Vec::new();
+    /// Record { body: b"one tea", ..Record::default() }.encode(&mut data);
+    /// let runs = vec![Run { kind: RunKind::Expired, count: 2 }, Run { kind: RunKind::Present, count: 1 }];
+    /// let last_timestamp = Timestamp::from_micros(9);
+    /// let row = RecordsRow { topic: 0, start: 5, last_timestamp, runs, data: Bytes::from(data) };
+    /// let records: Vec<_> = row.records().map(|(offset, record)| (offset, record.body())).collect();
+    /// assert_eq!(records, [(7, &b"one tea"[..])]);
+    /// ```
+    pub fn records(&self) -> impl Iterator<Item = (u64, RecordRef<'_>)> {
+        let mut end = self.start;
+        let runs = self.runs.iter().map(move |run| {
+            let from = end;
+            end = end.saturating_add(run.count);
+            (run.kind, from..end)
+        });
+        let present = runs.filter(|(kind, _)| *kind == RunKind::Present);
+        let mut rest = &*self.data;
+        present.flat_map(|(_, offsets)| offsets).map_while(move |offset| {
+            let (record, tail) = RecordRef::split_first(rest).ok()?;
+            rest = tail;
+            Some((offset, record))
+        })
     }
 }

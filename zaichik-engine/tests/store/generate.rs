@@ -81,7 +81,7 @@ fn settings_of(numbers: [u64; 6], latest: bool, reject: bool) -> TopicSettings {
     settings
 }
 
-fn records() -> impl Strategy<Value = RecordsRow> {
+pub(crate) fn records() -> impl Strategy<Value = RecordsRow> {
     let kind = prop_oneof![Just(RunKind::Present), Just(RunKind::Expired), Just(RunKind::Superseded)];
     let runs = vec_of((kind, 1..4u64), 1..6);
     (any::<u32>(), offset(), runs, any::<[u32; 2]>(), vec_of(any::<u8>(), 0..40)).prop_map(

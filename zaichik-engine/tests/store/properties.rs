@@ -2,9 +2,9 @@
 
 use proptest::collection::vec as vec_of;
 use proptest::prelude::*;
-use zaichik_engine::store::{Key, Row, RowError};
+use zaichik_engine::store::{Key, Row, RowError, RunKind};
 
-use super::generate::row;
+use super::generate::{records, row};
 
 fn encoded(row: &Row) -> (Vec<u8>, Vec<u8>) {
     let (mut key, mut value) = (Vec::new(), Vec::new());
@@ -21,6 +21,18 @@ proptest! {
         let (key, value) = encoded(&row);
         prop_assert_eq!(Key::decode(&key), Ok(row.key()));
         prop_assert_eq!(Row::decode(&key, &value), Ok(row));
+    }
+
+    #[test]
+    fn the_records_of_a_row_are_its_data_at_the_present_offsets(row in records()) {
+        let (mut offsets, mut end) = (Vec::new(), row.start);
+        for run in &row.runs {
+            let all = end..end + run.count;
+            end = all.end;
+            offsets.extend(all.filter(|_| run.kind == RunKind::Present));
+        }
+        let (found, data): (Vec<_>, Vec<_>) = row.records().map(|(offset, one)| (offset, one.as_bytes())).unzip();
+        prop_assert_eq!((found, data.concat()), (offsets, row.data.to_vec()));
     }
 
     #[test]

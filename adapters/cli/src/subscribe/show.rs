@@ -3,15 +3,12 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use clap::Args;
-use serde::Serialize;
 use zaichik_tokio::{Clock, Message};
 
 use super::format::Format;
-use crate::printable::{printable, printable_json, printable_line};
-use crate::rfc3339;
+use crate::json_message::JsonMessage;
+use crate::printable::{printable, printable_line};
 
 /// The output format.
 #[derive(Debug, Args)]
@@ -50,36 +47,6 @@ enum Style<'a> {
     Format(&'a Format),
 }
 
-/// A message, as JSON.
-#[derive(Debug, Serialize)]
-struct JsonMessage<'a> {
-    topic: &'a str,
-    offset: u64,
-    timestamp: String,
-    attempt: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_base64: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    headers: Vec<JsonHeader<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body_base64: Option<String>,
-    #[serde(skip_serializing_if = "is_false")]
-    tombstone: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct JsonHeader<'a> {
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value_base64: Option<String>,
-}
-
 impl ShowArgs {
     /// A writer in the requested format, or in the default for this standard output: for people on a terminal, raw
     /// otherwise.
@@ -106,10 +73,12 @@ impl MessageWriter<'_> {
         match self.style {
             Style::Format(format) => format.write(message, out),
             Style::Json => {
-                if let Ok(line) = serde_json::to_string(&JsonMessage::new(message)) {
-                    out.extend_from_slice(printable_json(&line).as_bytes());
-                    out.push(b'\n');
-                }
+                let shown =
+                    JsonMessage::new(&message.topic, message.offset, message.timestamp, message.attempt)
+                        .key(message.key.as_deref())
+                        .headers(message.headers.iter())
+                        .body(Some(&*message.body).filter(|_| !message.tombstone));
+                out.extend_from_slice(shown.line().unwrap_or_default().as_bytes());
             }
             Style::Raw { with_topic } => {
                 if with_topic {
@@ -152,36 +121,6 @@ impl MessageWriter<'_> {
     }
 }
 
-impl<'a> JsonMessage<'a> {
-    fn new(message: &'a Message) -> Self {
-        let (body, body_base64) = text_or_base64(&message.body);
-        let (key, key_base64) = message.key.as_deref().map(text_or_base64).unwrap_or_default();
-        let headers = message.headers.iter().map(|(name, value)| {
-            let (value, value_base64) = text_or_base64(value);
-            JsonHeader { name, value, value_base64 }
-        });
-        Self {
-            topic: &message.topic,
-            offset: message.offset,
-            timestamp: rfc3339::format(message.timestamp),
-            attempt: message.attempt,
-            key,
-            key_base64,
-            headers: headers.collect(),
-            body: body.filter(|_| !message.tombstone),
-            body_base64,
-            tombstone: message.tombstone,
-        }
-    }
-}
-
-fn text_or_base64(bytes: &[u8]) -> (Option<&str>, Option<String>) {
-    match str::from_utf8(bytes) {
-        Ok(text) => (Some(text), None),
-        Err(_) => (None, Some(STANDARD.encode(bytes))),
-    }
-}
-
 /// An age with a precision that fits its size: `12ms`, `1.2s`, `5m 3s`.
 fn age(age: Duration) -> String {
     match age.as_secs() {
@@ -189,11 +128,6 @@ fn age(age: Duration) -> String {
         1..60 => format!("{}.{}s", age.as_secs(), age.subsec_millis() / 100),
         seconds => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde requires a reference")]
-const fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::broker::{run, zaichik};
 
 #[test]
 fn help_has_examples_for_every_command() {
-    for command in ["pub", "sub", "topic", "subscription", "completion"] {
+    for command in ["pub", "sub", "topic", "subscription", "store", "completion"] {
         let help = contains("Usage: zaichik ").and(contains("\nExamples:\n  ")).and(contains("  zaichik "));
         run(zaichik(), &format!("{command} --help")).assert().success().stdout(help).stderr(is_empty());
     }

@@ -8,6 +8,8 @@ mod errors;
 mod help;
 mod network;
 mod producer;
+#[path = "../pty/mod.rs"]
+mod pty;
 mod publish;
 mod readme;
 mod streams;

@@ -1,7 +1,7 @@
 //! The commands in the READMEs' console session print what the READMEs show.
 
 use super::broker::Broker;
-use super::terminal::on_a_terminal;
+use super::pty::on_a_terminal;
 
 const READMES: [&str; 2] = [include_str!("../../../../README.md"), include_str!("../../../../README.ru.md")];
 

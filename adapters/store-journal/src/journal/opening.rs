@@ -42,12 +42,13 @@ impl<D: Disk> Journal<D> {
         Self::adopt(disk, options, Missing::IsDamage)
     }
 
-    /// Opens the journal, also if its first segments are missing.
+    /// Opens the journal; for a repair, also if its first segments or its last commits are missing.
     pub(crate) fn adopt(mut disk: D, options: Options, missing: Missing) -> Result<Self, OpenError> {
         let identity = read_identity(&mut disk)?;
         let store = identity.unwrap_or(options.store);
         let floor = read_floor(&mut disk, store)?;
-        let answered = if is_planted(Defect::FloorIgnored) { 0 } else { floor.sequence };
+        let is_ignored = missing == Missing::IsAccepted || is_planted(Defect::FloorIgnored);
+        let answered = if is_ignored { 0 } else { floor.sequence };
         let recovered = recover(&mut disk, store, answered, missing)?;
         if recovered.is_none() {
             identify(&mut disk, store, identity.is_some())?;

@@ -5,12 +5,13 @@ use core::time::Duration;
 use super::workload::{Rows, commit, commits, options, read, reopen, states};
 use crate::disk::{Disk, File};
 use crate::error::{Damage, OpenError, StoreError};
-use crate::inspect::{check, repair};
+use crate::inspect::check;
 use crate::journal::Journal;
+use crate::repair::repair;
 use crate::simulated::{SimulatedDisk, next};
 
 /// A disk with these commits, the floor as high as the last, and how many segments were removed.
-fn disk(seed: u64, ops: usize) -> (SimulatedDisk, Vec<Rows>) {
+pub(super) fn disk(seed: u64, ops: usize) -> (SimulatedDisk, Vec<Rows>) {
     let commits = commits(seed, ops);
     let states = states(&commits);
     let mut journal = Journal::on(SimulatedDisk::new(seed), options()).unwrap();
@@ -23,7 +24,7 @@ fn disk(seed: u64, ops: usize) -> (SimulatedDisk, Vec<Rows>) {
     (journal.into_disk(), states)
 }
 
-fn segments(disk: &SimulatedDisk) -> Vec<File> {
+pub(super) fn segments(disk: &SimulatedDisk) -> Vec<File> {
     let files = disk.clone().files().unwrap().into_iter().map(|(file, _)| file);
     files.filter(|file| matches!(file, File::Segment(_))).collect()
 }
@@ -162,7 +163,7 @@ fn a_repaired_journal_opens_with_the_rows_of_an_earlier_commit() {
             let mut damaged = disk.copy(at as u64);
             damaged.replace(file, Some(flipped));
             let is_sound = check(&mut damaged).is_ok();
-            let repaired = repair(&mut damaged).unwrap();
+            let repaired = repair(&mut damaged, |_| Ok(())).unwrap();
             assert_eq!(repaired.is_none(), is_sound, "{file}, byte {at}");
             assert!(check(&mut damaged).unwrap().is_some());
             let rows = reopen(damaged).unwrap().1;
@@ -183,7 +184,7 @@ fn a_repaired_journal_opens_also_if_rows_had_been_moved() {
         let mut bytes = disk.content(file).unwrap();
         bytes[100] ^= 1;
         damaged.replace(file, Some(bytes));
-        assert!(repair(&mut damaged).unwrap().is_some(), "{file}");
+        assert!(repair(&mut damaged, |_| Ok(())).unwrap().is_some(), "{file}");
         let (mut journal, rows) = reopen(damaged).unwrap();
         assert_eq!(read(&mut journal).unwrap(), rows);
     }

@@ -5,5 +5,6 @@ mod damage;
 mod faults;
 #[cfg(feature = "planted")]
 mod planted;
+mod rescue;
 mod size;
 mod workload;

@@ -1,0 +1,62 @@
+//! `zaichik store`: looks at a storage directory that no broker uses.
+
+mod check;
+mod directory;
+mod dump;
+mod info;
+mod loss;
+mod problem;
+mod repair;
+mod survey;
+
+use clap::{Args, Subcommand};
+
+use self::check::Check;
+use self::dump::Dump;
+use self::info::Info;
+use self::repair::Repair;
+use crate::failure::Failure;
+
+const EXAMPLES: &str = "\
+Examples:
+  zaichik store info /var/lib/zaichik             # what a broker would find there
+  zaichik store check /var/lib/zaichik            # read every byte, compare every checksum
+  zaichik store dump /var/lib/zaichik --topic orders > orders.jsonl
+  zaichik store repair /var/lib/zaichik --truncate
+
+The broker of the directory must not run: ask a running one with `zaichik topic ls` and `zaichik info`. \
+info, check and dump change nothing in the directory. While they read it, no broker can start with it.
+
+Exit code: 0 if all is well, 1 if a broker uses the directory, or another program or version wrote it, 2 if there is no \
+such directory or nothing is stored in it, 8 if it is damaged, 74 if the system cannot read it.";
+
+/// Look at a storage directory that no broker uses, and repair it.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Store {
+    #[command(subcommand)]
+    command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Show what a directory holds: topics, subscriptions, sizes.
+    Info(Info),
+    /// Read all of a directory and check that a broker can start with it: exit code 0 if it can, 8 if it is damaged.
+    Check(Check),
+    /// Print the messages of a directory as lines of JSON, even if a broker cannot start with it.
+    Dump(Dump),
+    /// Give up what is damaged, so that a broker can start with the rest.
+    Repair(Repair),
+}
+
+impl Store {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        match &self.command {
+            StoreCommand::Info(info) => info.run(),
+            StoreCommand::Check(check) => check.run(),
+            StoreCommand::Dump(dump) => dump.run(),
+            StoreCommand::Repair(repair) => repair.run(),
+        }
+    }
+}

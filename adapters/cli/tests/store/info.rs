@@ -1,0 +1,75 @@
+//! `zaichik store info`.
+
+use predicates::prelude::*;
+use predicates::str::{contains, ends_with, is_empty};
+use serde_json::{Value, json};
+
+use super::stored::Stored;
+
+#[test]
+fn it_shows_what_a_broker_would_recover() {
+    let stored = Stored::with_messages();
+    let before = stored.listing();
+    let (info, code) = stored.json("info");
+    assert_eq!((code, &info["sound"]), (0, &json!(true)));
+    let counts = ["messages", "subscriptions", "producers"].map(|name| info[name].as_u64());
+    assert_eq!(counts, [Some(8), Some(1), Some(1)]);
+    let topics: Vec<_> = info["topics"].as_array().expect("a list").iter().collect();
+    let shown = |topic: &Value| {
+        ["topic", "messages", "first", "end", "subscriptions"].map(|name| topic[name].clone())
+    };
+    assert_eq!(shown(topics[0]), [json!("orders"), json!(7), json!(0), json!(7), json!(1)]);
+    assert_eq!(shown(topics[1]), [json!("other"), json!(1), json!(0), json!(1), json!(0)]);
+    assert!(topics[0]["oldest"].as_str() < topics[1]["oldest"].as_str());
+    assert!(topics[0]["oldest"].as_str() < info["latest"].as_str());
+    let sizes =
+        ["live_bytes", "segment_bytes", "disk_bytes"].map(|name| info[name].as_u64().expect("a size"));
+    assert!(sizes.is_sorted() && sizes[2] > 64 << 20, "the reserve of 64 MiB is on the disk, too: {sizes:?}");
+    stored
+        .store("info")
+        .assert()
+        .success()
+        .stderr(is_empty())
+        .stdout(contains("\nmessages               8\n").and(contains("\nsegments               1\n")))
+        .stdout(contains("a broker would recover all of this").and(contains("TOPIC ")));
+    assert_eq!(stored.listing(), before, "nothing in the directory changes");
+}
+
+#[test]
+fn the_instance_is_the_one_that_clients_see() {
+    let stored = Stored::new();
+    let mut instance = String::new();
+    stored.serve(async |client| {
+        client.publish("t", "x").await.expect("accepted");
+        instance = format!("{:032x}", client.instance().expect("it is connected"));
+    });
+    assert_eq!(stored.json("info").0["instance"], json!(instance));
+}
+
+#[test]
+fn messages_that_are_gone_do_not_count() {
+    let stored = Stored::new();
+    stored.serve(async |client| {
+        let options = zaichik_tokio::TopicOptions::new().retain_forever().max_messages(2);
+        client.create_topic("t", options).await.expect("created");
+        for number in 0..5 {
+            client.publish("t", number.to_string()).await.expect("accepted");
+        }
+    });
+    let topic = &stored.json("info").0["topics"][0];
+    assert_eq!(["messages", "first", "end"].map(|name| topic[name].as_u64()), [Some(2), Some(3), Some(5)]);
+}
+
+#[test]
+fn what_is_left_of_a_damaged_directory_is_shown() {
+    let stored = Stored::with_messages();
+    stored.damage("tea 2");
+    let (info, code) = stored.json("info");
+    assert_eq!((code, &info["sound"]), (8, &json!(false)));
+    assert_eq!(info["topics"][0]["messages"], json!(6), "all but the damaged one");
+    let problem = contains("segment-0000000001 is damaged at byte ").and(contains("\n").count(1));
+    stored.store("info").assert().code(8).stdout(contains("a broker would not start")).stderr(problem);
+    // The row with the name of the topic is lost as well.
+    stored.damage("\x06orders");
+    stored.store("info").assert().code(8).stdout(contains("\n$0 ")).stderr(ends_with("behind that: 2\n"));
+}

@@ -1,0 +1,12 @@
+//! `zaichik store`, on directories that the broker of this command wrote.
+#![cfg(unix)]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod check;
+mod dump;
+mod info;
+#[path = "../pty/mod.rs"]
+mod pty;
+mod refusals;
+mod repair;
+mod stored;
