@@ -23,6 +23,35 @@ pub enum Defect {
     EndlessExchange,
     /// Rule R5: records that expired by their own time to live count against the limits.
     DeadCount,
+    /// Rule B6: records that a limit or a commit removed are not given to the store. These and the following defects concern
+    /// what the broker gives its store, or makes of it; nobody else sees that.
+    UnmarkedRemoval,
+    /// Rule B6: a cursor that moves is not given to the store.
+    UnmarkedCursor,
+    /// Rule B6: the answers of a producer that the store has are not given to it.
+    UnmarkedProducer,
+    /// Rule B6: every other commit leaves out cursors, also those that a batch has moved.
+    HalfCommit,
+    /// Rule B6: what waits for a commit is sent when the commit is made.
+    EarlyAnswers,
+    /// Rule B6: records do not wait for a commit.
+    UnheldRecords,
+    /// Rule B6: a connection whose output waited is not woken when it may leave.
+    SleepingOutput,
+    /// Rule B6: what waits is sent when the store has failed.
+    AnswersOfFailure,
+    /// Rule B3: time goes back at a restart.
+    ClockLost,
+    /// Rule D3: an epoch is given out again after a restart.
+    EpochLost,
+    /// Rule A6: failures of records are forgotten at a restart.
+    FailuresLost,
+    /// Rule C3: keys whose record is gone are not given to the store.
+    KeysLeftOut,
+    /// Rule R9: after a restart, Gaps say that what a limit removed has expired.
+    LimitForgotten,
+    /// Rule B6: the row of the first record that is left is removed with those before it.
+    WideTrim,
 }
 
 #[cfg(feature = "planted")]
@@ -36,6 +65,20 @@ impl Defect {
         Self::WaitsForEver,
         Self::EndlessExchange,
         Self::DeadCount,
+        Self::UnmarkedRemoval,
+        Self::UnmarkedCursor,
+        Self::UnmarkedProducer,
+        Self::HalfCommit,
+        Self::EarlyAnswers,
+        Self::UnheldRecords,
+        Self::SleepingOutput,
+        Self::AnswersOfFailure,
+        Self::ClockLost,
+        Self::EpochLost,
+        Self::FailuresLost,
+        Self::KeysLeftOut,
+        Self::LimitForgotten,
+        Self::WideTrim,
     ];
 }
 

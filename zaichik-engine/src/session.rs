@@ -28,6 +28,7 @@ use crate::effects::{Effects, Turn};
 use crate::error::CloseReason;
 use crate::id::SessionId;
 use crate::outbound::Outbound;
+use crate::planted::{Defect, is_planted};
 use crate::session_config::SessionConfig;
 use crate::store::Ticket;
 
@@ -212,7 +213,8 @@ impl Session {
             }
         }
         if broker.is_storing() {
-            self.hold(broker.awaited(), broker, effects);
+            let awaited = broker.awaited().filter(|_| !is_planted(Defect::UnheldRecords));
+            self.hold(awaited, broker, effects);
         }
         self.timers.observe(now, &self.outbound);
         if let State::Ending(reason) | State::Ended(reason) = self.state {

@@ -9,6 +9,7 @@ use super::producers::RestoredProducer;
 use super::subscriptions::Beginning;
 use crate::config::{BrokerConfig, ConfigError, Seed};
 use crate::id::{SubKey, TopicId};
+use crate::planted::{Defect, is_planted};
 use crate::session_config::SessionConfig;
 use crate::store::{
     AnswerRow, CursorRow, Key, KeysRow, MarksRow, MetaRow, RecordsRow, Row, RowError, TopicRow,
@@ -112,7 +113,7 @@ impl Restore {
         let Some(MetaRow { instance, now: stored_at }) = self.meta else {
             return Err(RowError::Missing { key: Key::Meta });
         };
-        let now = now.max(self.latest);
+        let now = if is_planted(Defect::ClockLost) { now } else { now.max(self.latest) };
         (self.broker.now, self.broker.started) = (now, now);
         let seed = Seed { instance, ..self.seed };
         self.broker.session_config = Arc::new(SessionConfig::new(&self.broker.config, seed));

@@ -7,6 +7,7 @@ use zaichik_proto::Timestamp;
 use super::Broker;
 use crate::effects::{Effects, Turn};
 use crate::id::SessionId;
+use crate::planted::{Defect, is_planted};
 use crate::store::{Commit, MetaRow, Op, Row, Ticket};
 
 /// Changed rows above which requests wait for the next commit.
@@ -111,7 +112,9 @@ impl Broker {
         let meta = MetaRow { instance: self.session_config.instance, now };
         let mut ops = vec![Op::Put { row: Row::Meta(meta) }];
         self.topics.stage(&mut ops, &mut self.memory);
-        self.subscriptions.stage(&mut ops);
+        if !is_planted(Defect::HalfCommit) || ticket.number() % 2 == 1 {
+            self.subscriptions.stage(&mut ops);
+        }
         self.producers.stage(&mut ops);
         let changes = self.changes();
         if let Some(storing) = &mut self.storing {
@@ -139,7 +142,9 @@ impl Broker {
             effects.store();
         }
         for id in core::mem::take(&mut storing.waiting) {
-            self.sessions.wake_any(id, effects);
+            if !is_planted(Defect::SleepingOutput) {
+                self.sessions.wake_any(id, effects);
+            }
         }
         Turn::Done
     }
@@ -171,7 +176,11 @@ impl Broker {
     /// The commits up to this one are durable.
     #[inline]
     pub(crate) fn durable(&self) -> Option<Ticket> {
-        self.storing.as_ref().map(|storing| storing.durable)
+        self.storing.as_ref().map(|storing| match () {
+            () if storing.has_failed && is_planted(Defect::AnswersOfFailure) => Ticket::new(u64::MAX),
+            () if is_planted(Defect::EarlyAnswers) => storing.newest(),
+            () => storing.durable,
+        })
     }
 
     /// Whether requests wait until the store has taken what has changed.

@@ -13,6 +13,7 @@ use super::readiness::Readiness;
 use crate::arena::Arena;
 use crate::config::{BrokerConfig, Seed};
 use crate::id::{SessionId, SubKey, TopicId};
+use crate::planted::{Defect, is_planted};
 use crate::store::{Key, Op, Row};
 use crate::subscription::{Durable, Subscription, Terms, check_epoch};
 use crate::table::Table;
@@ -240,7 +241,9 @@ impl Subscriptions {
 
     /// Charges the memory that a subscription holds, and schedules the end of its pause.
     pub(super) fn settle(&mut self, key: SubKey, memory: &mut Memory) {
-        self.changed(key);
+        if !is_planted(Defect::UnmarkedCursor) {
+            self.changed(key);
+        }
         let subscription = &mut self[key];
         let footprint = subscription.footprint();
         memory.recharge(Account::Subscriptions, &mut subscription.charged, footprint);

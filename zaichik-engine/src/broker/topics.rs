@@ -14,6 +14,7 @@ use super::readiness::Readiness;
 use crate::arena::Arena;
 use crate::config::{BrokerConfig, Seed, TopicSettings};
 use crate::id::TopicId;
+use crate::planted::{Defect, is_planted};
 use crate::steps::STEPS_PER_EXCHANGE;
 use crate::store::{Op, TopicRow};
 use crate::table::Table;
@@ -310,7 +311,9 @@ impl Topics {
     /// A cursor of a topic was raised or removed: frees some of the records that no subscription needs any more.
     pub(super) fn release_committed(&mut self, id: TopicId, memory: &mut Memory) {
         self[id].release_committed(memory.retired());
+        let changes = if is_planted(Defect::UnmarkedRemoval) { self.changes.take() } else { None };
         self.settle(id, memory);
+        self.changes = changes.or_else(|| self.changes.take());
     }
 
     /// If memory is short, frees the records that a topic's subscriptions have committed now rather than later.

@@ -9,6 +9,7 @@ use crate::broker::{Broker, Owes};
 use crate::effects::Turn;
 use crate::error::CloseReason;
 use crate::outbound::LaneKind;
+use crate::planted::{Defect, is_planted};
 use zaichik_proto::Timestamp;
 
 impl Session {
@@ -56,7 +57,7 @@ impl Session {
             self.outbound.clear();
             return;
         }
-        if reason == CloseReason::Internal {
+        if reason == CloseReason::Internal && !is_planted(Defect::AnswersOfFailure) {
             // The store has failed, so what waits for it may never be stored: the peer asks again.
             self.outbound.drop_held();
         }

@@ -3,6 +3,7 @@
 use zaichik_proto::Timestamp;
 
 use super::{EarlierDeliveries, Position, Subscription};
+use crate::planted::{Defect, is_planted};
 use crate::store::CursorRow;
 
 impl Subscription {
@@ -35,7 +36,8 @@ impl Subscription {
     pub(crate) fn restore(&mut self, row: CursorRow, stored_at: Timestamp, now: Timestamp) {
         (self.start, self.pass_start, self.cursor) = (row.start, row.cursor, row.cursor);
         (self.rewind, self.sought) = (row.rewind, row.sought);
-        let earlier = EarlierDeliveries::restored(&row.delivered, row.failures);
+        let failures = if is_planted(Defect::FailuresLost) { Vec::new() } else { row.failures };
+        let earlier = EarlierDeliveries::restored(&row.delivered, failures);
         self.earlier = (!earlier.is_empty()).then(|| Box::new(earlier));
         self.read_on(Position::at(row.cursor));
         if row.paused_until > Timestamp::ZERO {
@@ -44,7 +46,8 @@ impl Subscription {
             self.hold_off(row.paused_until.plus_micros(stopped));
         }
         if let Some(durable) = &mut self.durable {
-            durable.restore(row.epoch, row.held_since);
+            let lost = u32::from(is_planted(Defect::EpochLost) && row.epoch > 1);
+            durable.restore(row.epoch.saturating_sub(lost), row.held_since);
             durable.inactive_micros = row.inactive_micros;
             durable.expires_at = now.plus_micros(row.inactive_micros);
         }

@@ -8,6 +8,7 @@ use zaichik_proto::Timestamp;
 use super::keys::Keys;
 use super::latest::LatestKeys;
 use super::{Retired, Topic};
+use crate::planted::{Defect, is_planted};
 use crate::ring::Node;
 use crate::store::{Mark, MarkedRun, RecordsRow, RememberedKey, TopicRow};
 
@@ -31,6 +32,9 @@ impl Topic {
         let mut topic = Self::new(Arc::from(&*row.name), row.settings, waiting, row.rows_from);
         topic.explicit = row.explicit;
         (topic.hidden_below, topic.limit_end) = (row.hidden_below, row.limit_end);
+        if is_planted(Defect::LimitForgotten) {
+            topic.limit_end = 0;
+        }
         topic.log.restore_changed_at(row.changed_at.as_micros());
         topic
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::Topic;
+use crate::planted::{Defect, is_planted};
 use crate::store::{Key, KeysRow, Op, RememberedKey, Row, TopicRow};
 
 /// Approximate bytes of a written row of keys in the table of them.
@@ -76,7 +77,7 @@ impl Topic {
 
     /// Puts keys in a range of offsets whose record lost its row.
     fn stage_keys(&self, topic: u32, staging: &mut Staging, (from, to): (u64, u64), ops: &mut Vec<Op>) {
-        let Some(keys) = &self.keys else { return };
+        let Some(keys) = self.keys.as_ref().filter(|_| !is_planted(Defect::KeysLeftOut)) else { return };
         let rows_from = self.log.staged_from().unwrap_or_default();
         let is_gone = |offset: u64| offset < rows_from || !self.log.holds(offset);
         let mut all = keys.remembered_keys(Row::block_of(from), is_gone).peekable();

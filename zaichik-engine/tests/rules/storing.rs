@@ -1,7 +1,8 @@
 //! Rule B6: what leaves waits for the store.
 
+use zaichik_engine::store::{Key, Op};
 use zaichik_engine::{CloseReason, Status};
-use zaichik_proto::{AckLevel, ClientFrame, Commit, TopicOptions};
+use zaichik_proto::{AckLevel, ClientFrame, Commit, Producer, TopicOptions};
 
 use crate::world::{Sub, World, encoded, put, record, secs, us};
 
@@ -247,4 +248,28 @@ fn b_19_a_connection_whose_answers_wait_outlives_the_end_of_its_stream() {
     commit(&mut world);
     assert_eq!(peer.answer(request), "@0");
     assert_eq!(world.status(&peer), Status::Closed);
+}
+
+#[test]
+fn b_22_a_commit_removes_what_has_ended_by_then() {
+    let mut world = world();
+    let peer = world.connect();
+    peer.subscribe_to(Sub::new(1, "t").durable("d").inactive(5_000_000));
+    let producer = Some(Producer { id: 7, epoch: 1, sequence: 0 });
+    peer.publish_as(producer, "t", AckLevel::Accepted, &[record(b"a")]);
+    world.settle();
+    commit(&mut world);
+    peer.close();
+    world.settle();
+    commit(&mut world);
+    // Housekeeping is late.
+    world.stop_housekeeping();
+    world.jump(world.now + world.broker.config().producer_ttl);
+    let other = world.connect();
+    other.publish("t", "b");
+    world.settle();
+    let commit = world.take_commit().expect("the record is to be stored");
+    let removed: Vec<_> = commit.ops.iter().filter(|op| matches!(op, Op::Remove { .. })).collect();
+    assert!(removed.contains(&&Op::Remove { key: Key::Producer { producer: 7 } }), "{removed:?}");
+    assert!(removed.iter().any(|op| matches!(op, Op::Remove { key: Key::Cursor { .. } })), "{removed:?}");
 }

@@ -9,7 +9,6 @@ use crate::sim::plan::Faults;
 use crate::sim::random::Rng;
 
 /// A connection.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Link {
     /// Index of the broker's end, while there is one.
     pub(super) session: Option<usize>,

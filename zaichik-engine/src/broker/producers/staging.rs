@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use super::{Changes, Producers};
+use crate::planted::{Defect, is_planted};
 use crate::store::{Key, Op, ProducerRow, Row};
 
 /// A producer that has changed.
@@ -56,6 +57,7 @@ impl Producers {
     pub(super) fn changed(&mut self, index: u32) {
         if let Some(changes) = &mut self.changes
             && let Some(entry) = self.entries.get_mut(index)
+            && !(is_planted(Defect::UnmarkedProducer) && entry.staged.end > 0)
         {
             changes.add(Changed::There(index), &mut entry.is_changed);
         }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{Op, RecordsRow, Row};
+use crate::planted::{Defect, is_planted};
 
 /// Maximum bytes of the records that one trim removes, unless it removes one row.
 const MAX_TRIM: u64 = 1 << 20;
@@ -48,7 +49,8 @@ impl Cuts {
         let end = self.0.partition_point(|piece| piece.start < to);
         let mut at = from;
         for cut in self.0.range(first..end).map(|piece| piece.start).filter(|cut| *cut > from).chain([to]) {
-            ops.push(Op::Trim { topic, from: at, to: cut });
+            let wide = u64::from(is_planted(Defect::WideTrim) && cut == to);
+            ops.push(Op::Trim { topic, from: at, to: cut.saturating_add(wide) });
             at = cut;
         }
         let is_exact = self.0.get(end).is_some_and(|next| next.start == to);
