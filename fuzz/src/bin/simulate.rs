@@ -12,6 +12,7 @@ const USAGE: &str = "simulate --seed S | --seeds A..[B] | --for SECONDSs | --shr
   --events N       Number of events in the first phase, instead of the drawn one
   --without CLASS  Leave out a class of faults, or a client; may be repeated
   --plant DEFECT   Plant a defect in the broker, as fuzz/tests/planted.rs does
+  --stored         Give every broker a store
   --all            Continue after a failure, and print one line for each
   --trace          Print each event";
 
@@ -73,6 +74,7 @@ impl Options {
                     options.setup.defect = Some(*found.ok_or_else(|| format!("{name} is not a defect"))?);
                 }
                 "--all" => options.all = true,
+                "--stored" => options.setup.has_store = true,
                 "--trace" => options.setup.prints_events = true,
                 _ => return Err(format!("unknown option {arg}")),
             }

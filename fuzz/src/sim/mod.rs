@@ -82,6 +82,9 @@ impl fmt::Display for Failure {
         if let Some(defect) = self.setup.defect {
             write!(f, " --plant {defect:?}")?;
         }
+        if self.setup.has_store {
+            write!(f, " --stored")?;
+        }
         self.setup.without.iter().try_for_each(|class| write!(f, " --without {class}"))
     }
 }

@@ -83,7 +83,8 @@ impl Plan {
         }
         let absent =
             setup.without.iter().filter_map(|name| name.strip_prefix("client-")?.parse().ok()).collect();
-        let storage = draw_storage(&mut Rng::new(setup.seed, Concern::Plan, 5));
+        let (is_drawn, storage) = draw_storage(&mut Rng::new(setup.seed, Concern::Plan, 5));
+        let storage = Some(storage).filter(|_| is_drawn || setup.has_store);
         let storage = storage.filter(|_| !setup.without.iter().any(|class| class == "storage"));
         for class in &setup.without {
             without(class, &mut faults, &mut roles);

@@ -54,6 +54,8 @@ pub enum Defect {
     PauseUnsaid,
     /// Rule O5: the broker's clock stands still while the broker does not run.
     PauseUncounted,
+    /// Rule B6: the store reports one in eight commits, and did not make it.
+    LostCommit,
     /// No rule: nothing is altered.
     #[cfg(test)]
     Nothing,
@@ -80,6 +82,7 @@ impl Defect {
         Self::DeadLetterLost,
         Self::PauseUnsaid,
         Self::PauseUncounted,
+        Self::LostCommit,
     ];
 }
 
@@ -160,6 +163,11 @@ impl Saboteur {
     /// Another broker replaces the old one, without its state.
     pub(super) fn restart(&mut self) {
         *self = Self { wakes: self.wakes, behind: self.behind, ..Self::new(self.defect, &self.limits) };
+    }
+
+    /// Whether the store does not make this commit.
+    pub(super) fn loses_commit(&self, ticket: u64) -> bool {
+        self.defect == Defect::LostCommit && ticket.is_multiple_of(8)
     }
 
     /// Whether the wake that is due is lost.

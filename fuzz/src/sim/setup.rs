@@ -19,6 +19,8 @@ pub struct Setup {
     pub without: Vec<String>,
     /// The defect that the broker seems to have.
     pub defect: Option<Defect>,
+    /// Whether the broker has a store although the seed draws none.
+    pub has_store: bool,
     /// Whether each event is printed when it happens.
     pub prints_events: bool,
 }

@@ -6,6 +6,7 @@ mod counts;
 mod deadlines;
 mod faults;
 mod heal;
+mod journal;
 mod link;
 mod observer;
 mod pauses;
@@ -130,10 +131,10 @@ impl World {
         let (config, seed) = (plan.broker(), plan.seed_of_broker(0));
         let mut checker = Checker::new(&config, seed.instance);
         let mut connections = Connections::with(config, seed, at(BEGINNING));
-        let storing = plan.storage.map(|_| {
+        let storing = plan.storage.map(|storage| {
             checker.stores();
             connections.broker.begin_storing();
-            Box::new(Storing::new(plan.seed, &checker))
+            Box::new(Storing::new(plan.seed, &storage, &checker))
         });
         let roles = plan.roles.clone();
         let mut clients: Vec<_> =

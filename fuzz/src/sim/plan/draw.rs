@@ -79,16 +79,17 @@ pub(super) fn draw_pause(rng: &mut Rng) -> u64 {
     if on { mean } else { 0 }
 }
 
-/// The store; it has a stream of its own.
-pub(super) fn draw_storage(rng: &mut Rng) -> Option<Storage> {
+/// Whether there is a store, and which; it has a stream of its own.
+pub(super) fn draw_storage(rng: &mut Rng) -> (bool, Storage) {
     let has_storage = rng.once_in(3);
     let storage = Storage {
         latency: rng.pick(&[0, 100, MILLI, 20 * MILLI, SECOND]),
         slow: rng.pick(&[0, 0, 100, 20]),
         crash: rng.pick(&[0, 300, 2_000, 10_000, 60_000]) * MILLI,
         fail: rng.pick(&[0, 2, 8]),
+        is_journal: rng.once_in(2),
     };
-    has_storage.then_some(storage)
+    (has_storage, storage)
 }
 
 pub(super) fn draw_topics(rng: &mut Rng) -> Vec<TopicPlan> {

@@ -82,6 +82,8 @@ pub(crate) struct Storage {
     pub(crate) crash: u64,
     /// One in N ends begins with an error of the store; 0 for none.
     pub(crate) fail: u64,
+    /// Whether it is a journal on a disk that loses power.
+    pub(crate) is_journal: bool,
 }
 
 /// The role of a client.

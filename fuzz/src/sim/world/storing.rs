@@ -5,19 +5,25 @@
 
 use zaichik_engine::store::Commit;
 use zaichik_engine::{Broker, Restore};
+use zaichik_store_journal::StoreError;
 use zaichik_testkit::Rows;
 
+use super::journal::{Encoded, SimulatedJournal};
 use super::{Actor, World};
 use crate::restored::same_rows;
-use crate::sim::SECOND;
 use crate::sim::app::at;
 use crate::sim::check::{Broken, Checker, Committed, Verdict};
+use crate::sim::plan::Storage;
 use crate::sim::planted::Saboteur;
 use crate::sim::random::{Concern, Rng};
 use crate::sim::trace::{self, Event};
+use crate::sim::{MILLI, SECOND};
 
 /// Of the commits of a broker with much state, one in that many is compared with it.
 const COMPARED: u64 = 16;
+
+/// After this time a commit that found no space is tried again.
+const RETRY: u64 = 500 * MILLI;
 
 /// Rows of a broker with much state.
 const MUCH: usize = 200;
@@ -28,6 +34,8 @@ pub(super) struct Storing {
     /// The rows once every commit that was made is durable.
     made: Rows,
     durable: Rows,
+    /// Keeps the durable rows as well, if there is one.
+    journal: Option<SimulatedJournal>,
     /// What the checker knew when the last durable commit was made.
     state: Box<Committed>,
     in_flight: Option<InFlight>,
@@ -40,22 +48,60 @@ pub(super) struct Storing {
 struct InFlight {
     commit: Commit,
     done_at: u64,
+    /// Whether the store has tried it, and failed.
+    is_tried: bool,
     /// What the checker knew when it was made.
     state: Box<Committed>,
 }
 
 impl Storing {
-    pub(super) fn new(seed: u64, checker: &Checker) -> Self {
+    pub(super) fn new(seed: u64, plan: &Storage, checker: &Checker) -> Self {
         Self {
             rng: Rng::new(seed, Concern::Store, 0),
             made: Rows::default(),
             durable: Rows::default(),
+            journal: plan.is_journal.then(|| SimulatedJournal::new(seed)),
             state: Box::new(checker.committed()),
             in_flight: None,
             ends_after: None,
             commits: 0,
         }
     }
+}
+
+impl Storing {
+    /// The broker ends: of the commit under way all is durable, or nothing.
+    fn end(&mut self) -> Verdict {
+        let in_flight = self.in_flight.take();
+        let Some(journal) = &mut self.journal else {
+            if let Some(InFlight { commit, state, .. }) = in_flight
+                && self.rng.once_in(2)
+            {
+                self.durable.apply(&commit);
+                self.state = state;
+            }
+            return Ok(());
+        };
+        let under_way = in_flight.as_ref().filter(|commit| !commit.is_tried).map(|one| &one.commit);
+        let rows = journal.end(&mut self.rng, under_way);
+        let rows = rows.map_err(|text| Broken { rule: "B6", text: format!("the journal: {text}") })?;
+        if is_same(&self.durable, &rows) {
+            return Ok(());
+        }
+        if let Some(InFlight { commit, state, .. }) = in_flight {
+            self.durable.apply(&commit);
+            self.state = state;
+        }
+        if is_same(&self.durable, &rows) {
+            return Ok(());
+        }
+        let text = format!("the journal has {} rows, which are those of no commit", rows.len());
+        Broken::because("B6", text)
+    }
+}
+
+fn is_same(rows: &Rows, read: &Encoded) -> bool {
+    rows.len() == read.len() && rows.encoded().zip(read).all(|(row, read)| row.0 == read.0 && row.1 == read.1)
 }
 
 impl World {
@@ -73,6 +119,27 @@ impl World {
         }
         self.checker.tick(broker_now + self.saboteur.as_ref().map_or(0, Saboteur::behind));
         let connections = &mut self.connections;
+        let is_lost = |commit: &Commit| {
+            self.saboteur.as_ref().is_some_and(|saboteur| saboteur.loses_commit(commit.ticket.number()))
+        };
+        if let Some(in_flight) = storing.in_flight.as_mut().filter(|one| !is_lost(&one.commit))
+            && let Some(journal) = &mut storing.journal
+        {
+            match journal.commit(&in_flight.commit) {
+                Ok(()) => {}
+                Err(StoreError::Full) => {
+                    journal.free();
+                    in_flight.done_at = now + RETRY;
+                    self.want(Actor::Store, now + RETRY);
+                    return self.collect(false);
+                }
+                Err(_) => {
+                    in_flight.is_tried = true;
+                    storing.ends_after = Some(storing.rng.below(20));
+                    return self.fail_store();
+                }
+            }
+        }
         if let Some(InFlight { commit, state, .. }) = storing.in_flight.take() {
             trace::event(now, Event::Durable { ticket: commit.ticket.number() });
             storing.durable.apply(&commit);
@@ -92,12 +159,19 @@ impl World {
             let slow = storing.rng.below(10 * SECOND);
             let plan = self.plan.storage.filter(|_| !self.is_healing);
             let latency = plan.map_or(0, |plan| {
-                let slow = if storing.rng.once_in(plan.slow) { slow } else { 0 };
-                storing.rng.below(plan.latency + 1) + slow
+                let is_slow = storing.rng.once_in(plan.slow);
+                let latency = storing.rng.below(plan.latency + 1);
+                match &storing.journal {
+                    Some(journal) if is_slow => {
+                        journal.fill();
+                        latency
+                    }
+                    _ => latency + if is_slow { slow } else { 0 },
+                }
             });
             let done_at = now + latency;
             let state = Box::new(self.checker.committed());
-            storing.in_flight = Some(InFlight { commit, done_at, state });
+            storing.in_flight = Some(InFlight { commit, done_at, is_tried: false, state });
             self.want(Actor::Store, done_at);
         } else if let Some(due) = connections.broker.next_commit() {
             self.want(Actor::Store, self.world_time(due.as_micros()).max(now + 1));
@@ -129,6 +203,10 @@ impl World {
             return Ok(());
         };
         if storing.rng.once_in(fail) {
+            if let Some(journal) = &storing.journal {
+                journal.fail(&mut storing.rng);
+                return Ok(());
+            }
             storing.ends_after = Some(storing.rng.below(20));
             return self.fail_store();
         }
@@ -153,6 +231,9 @@ impl World {
         if storing.rng.once_in(2) || storing.ends_after.is_some() {
             return self.recover();
         }
+        if let Some(journal) = &storing.journal {
+            journal.heal();
+        }
         Ok(())
     }
 
@@ -168,13 +249,7 @@ impl World {
     fn recover(&mut self) -> Verdict {
         let broker_now = self.broker_now();
         let Some(storing) = self.storing.as_deref_mut() else { return Ok(()) };
-        // What becomes of the commit under way is left to chance.
-        if let Some(InFlight { commit, state, .. }) = storing.in_flight.take()
-            && storing.rng.once_in(2)
-        {
-            storing.durable.apply(&commit);
-            storing.state = state;
-        }
+        storing.end()?;
         storing.made.clone_from(&storing.durable);
         storing.ends_after = None;
         let committed = storing.state.clone();

@@ -1,0 +1,103 @@
+//! The journal under a broker's store, on a disk that loses power.
+
+use zaichik_engine::store::Commit;
+use zaichik_store_journal::simulated::{Fault, SimulatedDisk};
+use zaichik_store_journal::{Journal, Options, StoreError};
+
+use crate::sim::random::Rng;
+
+/// So short that segments are filled and cleaned all the time.
+const SEGMENT: u64 = 16 << 10;
+
+/// A commit takes fewer effects on the disk, unless segments are cleaned.
+const EFFECTS: u64 = 12;
+
+/// Keys and values, in the order of the keys.
+pub(super) type Encoded = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// A journal on its disk.
+#[derive(Debug)]
+pub(super) struct SimulatedJournal {
+    disk: SimulatedDisk,
+    /// `None` after its process has ended.
+    journal: Option<Journal<SimulatedDisk>>,
+}
+
+impl SimulatedJournal {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { disk: SimulatedDisk::new(seed), journal: None }
+    }
+
+    /// Makes a commit durable.
+    pub(super) fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        if self.journal.is_none() {
+            self.journal = Some(open(&self.disk).map_err(corrupt)?);
+        }
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        journal.commit_rows(commit)
+    }
+
+    /// The next commit finds no space.
+    pub(super) fn fill(&self) {
+        self.disk.set_capacity(Some(self.disk.used()));
+    }
+
+    /// There is space again.
+    pub(super) fn free(&self) {
+        self.disk.set_capacity(None);
+    }
+
+    /// No effect fails any more.
+    pub(super) fn heal(&self) {
+        self.disk.release();
+        self.free();
+    }
+
+    /// One of the next effects fails.
+    pub(super) fn fail(&self, rng: &mut Rng) {
+        self.disk.fail(rng.below(EFFECTS), Fault::Error(std::io::ErrorKind::Other));
+    }
+
+    /// The process ends, perhaps in the middle of a commit, and the machine with it or not. Returns what the next process
+    /// reads back, of which opening may be interrupted as well.
+    pub(super) fn end(&mut self, rng: &mut Rng, under_way: Option<&Commit>) -> Result<Encoded, String> {
+        if let Some(commit) = under_way.filter(|_| !rng.once_in(4)) {
+            self.disk.fail(rng.below(EFFECTS), Fault::Stop);
+            let _ = self.commit(commit);
+        }
+        self.journal = None;
+        self.interrupt(rng);
+        self.free();
+        if rng.once_in(4) {
+            self.disk.fail(rng.below(EFFECTS), Fault::Stop);
+            let _ = open(&self.disk);
+            self.interrupt(rng);
+        }
+        let mut journal = open(&self.disk)?;
+        let mut rows = Vec::new();
+        let read = journal.rows(|key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+            Ok::<_, StoreError>(())
+        });
+        read.map_err(|error| error.to_string())?;
+        self.journal = Some(journal);
+        Ok(rows)
+    }
+
+    fn interrupt(&self, rng: &mut Rng) {
+        if rng.once_in(2) {
+            self.disk.lose_power();
+        } else {
+            self.disk.release();
+        }
+    }
+}
+
+fn open(disk: &SimulatedDisk) -> Result<Journal<SimulatedDisk>, String> {
+    let options = Options { segment_bytes: SEGMENT, reserve_bytes: 0, ..Options::new(7) };
+    Journal::on(disk.clone(), options).map_err(|error| error.to_string())
+}
+
+fn corrupt(error: String) -> StoreError {
+    StoreError::Failed(std::io::Error::other(error))
+}
