@@ -156,6 +156,11 @@ impl Topics {
         self[id].name.as_bytes() == name
     }
 
+    /// The settings of a request that creates a topic: those that it leaves out are the defaults (rule T2).
+    pub(super) fn settings_with(&self, options: &TopicOptions) -> TopicSettings {
+        self.defaults.with(options)
+    }
+
     /// `CreateTopic` (rules T2 to T4).
     pub(super) fn create(
         &mut self,
@@ -165,7 +170,7 @@ impl Topics {
         memory: &mut Memory,
         readiness: &mut Readiness,
     ) -> Result<TopicStatus, Refusal> {
-        let settings = self.defaults.with(options);
+        let settings = self.settings_with(options);
         check_settings(&settings)?;
         let Some(id) = self.find(name) else {
             let id = self.add(name, settings, memory, readiness)?;

@@ -21,6 +21,8 @@ mod dead_letter;
 #[cfg(test)]
 mod dead_letter_refused;
 #[cfg(test)]
+mod declared;
+#[cfg(test)]
 mod delivery;
 #[cfg(test)]
 mod describe;
