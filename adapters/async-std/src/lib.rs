@@ -45,7 +45,9 @@ pub use zaichik_driver::{
     TopicInfo, Transaction, UnacknowledgedPublish, Violation,
 };
 #[cfg(feature = "server")]
-pub use zaichik_driver::{BrokerConfig, BrokerHandle, ConfigError, ServerError, Stats, TopicSettings};
+pub use zaichik_driver::{
+    BrokerConfig, BrokerHandle, ConfigError, Declared, ServerError, Stats, TopicSettings,
+};
 pub use zaichik_driver::{
     Clock, CompactionMode, Counter, CounterValue, Duplicate, Endpoint, FaultCode, FuturesIo, FuturesListener,
     GapReason, Io, Limits, Listener, LocalIo, NameError, OnConflict, Overflow, ProtocolError, ProtocolFault,

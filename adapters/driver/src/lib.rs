@@ -64,7 +64,7 @@ pub use zaichik_client::{
     ProducerIdentity, PublishReceipt, RequestError, SubscriptionId, SubscriptionInfo, TopicInfo, Violation,
 };
 #[cfg(feature = "server")]
-pub use zaichik_engine::{BrokerConfig, ConfigError, Stats, TopicSettings};
+pub use zaichik_engine::{BrokerConfig, ConfigError, Declared, Stats, TopicSettings};
 pub use zaichik_proto::{
     CompactionMode, Counter, CounterValue, Duplicate, FaultCode, GapReason, Limits, NameError, OnConflict,
     Overflow, ProtocolError, ProtocolFault, RecordError, Refusal, RefusalCode, Start, Timestamp,

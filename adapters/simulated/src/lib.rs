@@ -54,7 +54,9 @@ pub use zaichik_driver::{
     PublishReceipt, Publisher, RequestError, Subscribe, Subscription, SubscriptionId, SubscriptionInfo,
     TopicInfo, Transaction, UnacknowledgedPublish, Violation,
 };
-pub use zaichik_driver::{BrokerConfig, BrokerHandle, ConfigError, ServerError, Stats, TopicSettings};
+pub use zaichik_driver::{
+    BrokerConfig, BrokerHandle, ConfigError, Declared, ServerError, Stats, TopicSettings,
+};
 pub use zaichik_driver::{
     Clock, CompactionMode, Counter, CounterValue, Duplicate, Endpoint, FaultCode, GapReason, Io, Limits,
     Listener, LocalIo, NameError, OnConflict, Overflow, ProtocolError, ProtocolFault, RecordError, Refusal,
