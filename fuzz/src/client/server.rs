@@ -103,7 +103,10 @@ impl Server {
                 }),
                 ClientFrame::Ping { nonce } => Some(Asked::Ping(nonce)),
                 ClientFrame::Close => Some(Asked::Close),
-                ClientFrame::Shard(_) | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => None,
+                ClientFrame::Shard(_)
+                | ClientFrame::TrimTopic(_)
+                | ClientFrame::Pong { .. }
+                | ClientFrame::Extension { .. } => None,
             };
             self.asked.extend(asked);
             self.input.advance(taken);

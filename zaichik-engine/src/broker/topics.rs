@@ -5,7 +5,7 @@ use core::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
-use zaichik_proto::{Refusal, RefusalCode, Timestamp, TopicName, TopicOptions, TopicStatus};
+use zaichik_proto::{Refusal, RefusalCode, Start, Timestamp, TopicName, TopicOptions, TopicStatus};
 
 use super::changes::Changes;
 use super::deadlines::Deadlines;
@@ -200,6 +200,23 @@ impl Topics {
         let settings = self[id].settings.with(options);
         check_settings(&settings)?;
         self.change_settings(now, id, settings, memory, readiness)
+    }
+
+    /// `TrimTopic` (rule R10): returns the offset of the first record that is left, and how many live ones were removed.
+    pub(super) fn trim(
+        &mut self,
+        now: Timestamp,
+        id: TopicId,
+        before: Start,
+        memory: &mut Memory,
+        readiness: &mut Readiness,
+    ) -> (u64, u64) {
+        let topic = &mut self[id];
+        let trimmed = topic.trim(now, before);
+        // Gaps may have appeared at the end of the log.
+        readiness.wake_waiting(topic.waiting);
+        self.settle(id, memory);
+        trimmed
     }
 
     /// The topic with this name, created if missing (rule T1), and whether it was created.

@@ -82,6 +82,8 @@ mod takeover;
 #[cfg(test)]
 mod topics;
 #[cfg(test)]
+mod trimmed;
+#[cfg(test)]
 mod versions;
 #[cfg(test)]
 mod wakes;

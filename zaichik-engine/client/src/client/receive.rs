@@ -83,7 +83,7 @@ impl Client {
                 return Err(LinkError::Fatal { code: fatal.code, text: Arc::from(fatal.text) });
             }
             // A Delivery is split off its buffer before it gets here.
-            ServerFrame::Delivery(_) => {
+            ServerFrame::Delivery(_) | ServerFrame::Trimmed(_) => {
                 return Err(Violation::Unexpected { kind: frame.kind() }.into());
             }
         }

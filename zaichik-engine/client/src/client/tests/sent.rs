@@ -191,7 +191,9 @@ pub(super) fn owned(frame: &ClientFrame<'_>) -> Sent {
         ClientFrame::Ping { nonce } => Sent::Ping(*nonce),
         ClientFrame::Pong { nonce } => Sent::Pong(*nonce),
         ClientFrame::Close => Sent::Close,
-        ClientFrame::Shard(_) | ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
+        ClientFrame::Shard(_) | ClientFrame::TrimTopic(_) | ClientFrame::Extension { .. } => {
+            panic!("the client sent {frame:?}")
+        }
     }
 }
 
