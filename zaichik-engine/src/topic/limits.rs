@@ -1,5 +1,4 @@
-//! The room that a topic has, and how it is freed: by commits, times to live, limits, and requests (rules R1, R2, R5,
-//! R10).
+//! The room that a topic has, and how it is freed: by commits, times to live, limits, and on request (rules R1, R2, R5, R10).
 
 use zaichik_proto::{Overflow, Refusal, RefusalCode, Start, Timestamp};
 
