@@ -156,10 +156,11 @@ impl World {
                 }
                 client.send_batch(now, &batch, PublishOptions::new())
             }
-            _ => match choices.below(4) {
+            _ => match choices.below(5) {
                 0 => client.ping(now),
                 1 => client.create_topic(now, topic, &TopicOptions::new()),
                 2 => client.alter_topic(now, topic, &TopicOptions::new()),
+                4 => client.trim_topic(now, topic, Start::Latest),
                 _ => return drop(client.commit_quiet(now, subscription, offset)),
             },
         };

@@ -186,6 +186,13 @@ pub enum NoteEvent {
     TopicReady(TopicStatus),
     /// A topic's settings were changed.
     TopicAltered,
+    /// The oldest records of a topic were removed.
+    TopicTrimmed {
+        /// The offset of the first record that is left; the end if there is none.
+        start: u64,
+        /// Live records that were removed.
+        removed: u64,
+    },
     /// A subscription began.
     Subscribed {
         /// Its number.
@@ -215,6 +222,9 @@ impl fmt::Display for NoteEvent {
             Self::TopicReady(TopicStatus::Unchanged) => f.write_str("topic already exists"),
             Self::TopicReady(_) => f.write_str("topic is ready"),
             Self::TopicAltered => f.write_str("topic altered"),
+            Self::TopicTrimmed { start, removed } => {
+                write!(f, "topic trimmed: {removed} records removed, it starts at {start}")
+            }
             Self::Subscribed { subscription, start, end } => {
                 write!(f, "subscription {subscription} starts at {start}, the topic ends at {end}")
             }

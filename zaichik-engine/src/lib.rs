@@ -48,7 +48,7 @@ mod table;
 mod topic;
 mod window;
 
-pub use broker::{Broker, Inconsistent, Ledger, Restore};
+pub use broker::{Broker, Declared, Inconsistent, Ledger, Restore};
 pub use config::{BrokerConfig, ConfigError, Seed, TopicSettings};
 pub use effects::{Effects, Note, NoteEvent, Turn};
 pub use error::CloseReason;

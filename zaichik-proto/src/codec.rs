@@ -3,4 +3,5 @@
 pub(crate) mod publish;
 
 mod client;
+mod delivery;
 mod server;

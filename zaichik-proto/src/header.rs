@@ -88,12 +88,14 @@ pub(crate) mod client_kind {
     pub(crate) const SHARD: u8 = 0x10;
     /// Answers a Challenge; reserved from version 2 on.
     pub(crate) const PROOF: u8 = 0x11;
+    /// From version 2 on.
+    pub(crate) const TRIM_TOPIC: u8 = 0x12;
 
     /// The last kind that a version defines or reserves.
     pub(crate) const fn last(version: Version) -> u8 {
         match version {
             Version::One => REMOVE_DURABLE,
-            Version::Two => PROOF,
+            Version::Two => TRIM_TOPIC,
         }
     }
 }
@@ -123,12 +125,14 @@ pub(crate) mod server_kind {
     pub(crate) const SUBSCRIPTIONS: u8 = 0x53;
     /// Asks for a proof before Welcome; reserved from version 2 on.
     pub(crate) const CHALLENGE: u8 = 0x54;
+    /// From version 2 on.
+    pub(crate) const TRIMMED: u8 = 0x55;
 
     /// The last kind that a version defines or reserves.
     pub(crate) const fn last(version: Version) -> u8 {
         match version {
             Version::One => SUBSCRIPTIONS,
-            Version::Two => CHALLENGE,
+            Version::Two => TRIMMED,
         }
     }
 }

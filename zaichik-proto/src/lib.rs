@@ -61,7 +61,7 @@ pub use frame::describe::{Counters, Describe, Subject, SubscriptionItem, TopicIt
 pub use frame::publish::{AckLevel, AckRun, Acks, Duplicate, Producer, Publish, Published};
 pub use frame::server::{Done, Refused, ServerFrame};
 pub use frame::subscribe::{Durable, OnConflict, Start, Subscribe, Subscribed, Unsubscribe, Unsubscribed};
-pub use frame::topic::{AlterTopic, CreateTopic, TopicReady, TopicStatus};
+pub use frame::topic::{AlterTopic, CreateTopic, TopicReady, TopicStatus, TrimTopic, Trimmed};
 pub use header::{FrameHeader, HEADER_LEN, MAGIC, PROTOCOL_VERSION};
 pub use limits::Limits;
 pub use list::{Entry, List};

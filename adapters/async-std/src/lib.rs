@@ -42,10 +42,12 @@ pub use zaichik_driver::{
     BatchReceipt, BrokerInfo, ClientConfig, ClientError, Delivery, DurableOptions, ErrorClass, Event,
     LinkError, Losses, Message, MessageHeaders, OnLoss, Outgoing, PendingReceipt, ProducerIdentity, Publish,
     PublishReceipt, Publisher, RequestError, Subscribe, Subscription, SubscriptionId, SubscriptionInfo,
-    TopicInfo, Transaction, UnacknowledgedPublish, Violation,
+    TopicInfo, Transaction, TrimReceipt, UnacknowledgedPublish, Violation,
 };
 #[cfg(feature = "server")]
-pub use zaichik_driver::{BrokerConfig, BrokerHandle, ConfigError, ServerError, Stats, TopicSettings};
+pub use zaichik_driver::{
+    BrokerConfig, BrokerHandle, ConfigError, Declared, ServerError, Stats, TopicSettings,
+};
 pub use zaichik_driver::{
     Clock, CompactionMode, Counter, CounterValue, Duplicate, Endpoint, FaultCode, FuturesIo, FuturesListener,
     GapReason, Io, Limits, Listener, LocalIo, NameError, OnConflict, Overflow, ProtocolError, ProtocolFault,

@@ -1,10 +1,10 @@
-//! `zaichik topic`: creates, changes, lists and shows topics.
+//! `zaichik topic`: creates, changes, trims, lists and shows topics.
 
 mod settings;
 
 use clap::{ArgGroup, Args, Subcommand};
 use serde::Serialize;
-use zaichik_tokio::{ClientError, RefusalCode, RequestError, TopicInfo, TopicStatus};
+use zaichik_tokio::{ClientError, RefusalCode, RequestError, TopicInfo, TopicStatus, TrimReceipt};
 
 use self::settings::{Settings, SettingsArgs, retention};
 use crate::connect::ServerArgs;
@@ -19,6 +19,7 @@ Examples:
   zaichik topic create orders --retention-ttl 7d --max-bytes 1GiB
   zaichik topic create prices --retention-ttl forever --compaction latest
   zaichik topic alter orders --overflow reject
+  zaichik topic trim orders --before @-7d
   zaichik topic ls
   zaichik topic view orders -o -5
 
@@ -42,6 +43,8 @@ enum TopicCommand {
     Create(Create),
     /// Change settings of a topic; omitted settings stay as they are.
     Alter(Alter),
+    /// Remove the oldest messages of a topic, for ever.
+    Trim(Trim),
     /// List all topics.
     #[command(visible_alias = "list")]
     Ls(TopicList),
@@ -74,6 +77,21 @@ struct Alter {
     topic: String,
     #[command(flatten)]
     settings: SettingsArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Consumers that have not received the messages are told that they are gone. The offsets of the others stay.
+#[derive(Debug, Args)]
+struct Trim {
+    /// Name of the topic.
+    topic: String,
+    /// Remove what is before it: an offset (42), a count from the end (-10 keeps the last ten), an age (@-5m), a time
+    /// (@2026-11-22T10:00Z), or latest, which removes all.
+    #[arg(long, value_name = "POSITION", allow_hyphen_values = true)]
+    before: Position,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -144,11 +162,20 @@ struct Outcome<'a> {
     status: &'static str,
 }
 
+/// The outcome of `topic trim`, as JSON.
+#[derive(Debug, Serialize)]
+struct TrimOutcome<'a> {
+    topic: &'a str,
+    removed: u64,
+    start: u64,
+}
+
 impl Topic {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         match self.command {
             TopicCommand::Create(create) => create.run().await,
             TopicCommand::Alter(alter) => alter.run().await,
+            TopicCommand::Trim(trim) => trim.run().await,
             TopicCommand::Ls(list) => list.run().await,
             TopicCommand::Info(info) => info.run().await,
             TopicCommand::View(view) => view.run().await,
@@ -189,6 +216,21 @@ impl Alter {
             report::json(&Outcome { topic: &self.topic, status: "changed" })?;
         } else {
             report::confirm(format_args!("topic {}: changed", printable_line(&self.topic)));
+        }
+        Ok(client.close().await?)
+    }
+}
+
+impl Trim {
+    async fn run(&self) -> Result<(), Failure> {
+        let client = self.server.connect(NAME).await?;
+        let before = self.before.resolve(&client, &self.topic).await?;
+        let TrimReceipt { removed, start, .. } = client.trim_topic(&self.topic, before).await?;
+        if self.output.is_json() {
+            report::json(&TrimOutcome { topic: &self.topic, removed, start })?;
+        } else {
+            let topic = printable_line(&self.topic);
+            report::confirm(format_args!("topic {topic}: {removed} messages removed; it begins at {start}"));
         }
         Ok(client.close().await?)
     }

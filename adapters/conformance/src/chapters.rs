@@ -110,6 +110,29 @@ pub(crate) async fn r_04_records_that_expire_before_their_turn_are_one_gap<F: Fo
     broker.stop().await;
 }
 
+pub(crate) async fn r_18_a_trim_is_a_gap_for_readers_behind_it_and_a_start_for_others<F: Form>() {
+    let broker = Broker::<F>::start().await;
+    let (reader, writer) = (broker.client().await, broker.client().await);
+    assert_eq!(refused(writer.trim_topic("t", Start::Latest).await), "UnknownTopic");
+    writer.create_topic("t", TopicOptions::new().retain_forever()).await.expect("created");
+    let mut subscription = reader.subscribe("t").await.expect("subscribed");
+    for body in ["0", "1", "2", "3", "4"] {
+        put(&writer, "t", body).await;
+    }
+    assert_eq!(next(&mut subscription).await, "0=0");
+    let trimmed = writer.trim_topic("t", Start::Offset(3)).await.expect("answered");
+    assert_eq!((trimmed.start, trimmed.removed), (3, 3));
+    subscription.commit().await.expect("committed");
+    assert_eq!(next(&mut subscription).await, "1..3 limit");
+    assert_eq!(next(&mut subscription).await, "3=3");
+    newcomer_starts_at(&broker, Start::Earliest, 3).await;
+    let trimmed = writer.trim_topic("t", Start::Time(u64::MAX)).await.expect("answered");
+    assert_eq!((trimmed.start, trimmed.removed), (5, 2));
+    assert_eq!(put(&writer, "t", "5").await, "@5");
+    newcomer_starts_at(&broker, Start::Earliest, 5).await;
+    broker.stop().await;
+}
+
 /// Waits until a new subscription to `t` that requests `start` starts at `offset`.
 pub(crate) async fn newcomer_starts_at<F: Form>(broker: &Broker<F>, start: Start, offset: u64) {
     let client = broker.client().await;

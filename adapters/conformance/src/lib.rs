@@ -71,6 +71,7 @@ cases! { $
         o_01_interleaved_publishers_are_seen_in_one_order
         t_04_a_topic_is_created_adopted_altered_or_refused
         r_04_records_that_expire_before_their_turn_are_one_gap
+        r_18_a_trim_is_a_gap_for_readers_behind_it_and_a_start_for_others
         c_02_a_key_is_remembered_for_its_window_or_superseded
         a_13_a_message_is_nacked_committed_or_becomes_a_dead_letter
         d_03_a_durable_subscription_is_kept_taken_over_and_moved

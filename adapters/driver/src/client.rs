@@ -28,7 +28,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::Poll;
 
-use zaichik_client::{Answer, Client as Machine, RequestError, RequestId};
+use zaichik_client::{Answer, Client as Machine, RequestError, RequestId, TrimReceipt};
 use zaichik_proto::{Refusal, Start, Timestamp, TopicOptions, TopicStatus};
 
 pub use builder::ClientBuilder;
@@ -118,6 +118,36 @@ impl<R: Runtime> Client<R> {
         let topic = topic.to_owned();
         self.ask(move |machine, now| machine.alter_topic(now, &topic, &options)).await?;
         Ok(())
+    }
+
+    /// Removes the messages of a topic before a point, as a limit does: before an offset, accepted before a time, or with
+    /// [`Start::Latest`] all of them. Subscriptions that have not reached them get a gap (rule R10).
+    ///
+    /// ```
+    /// # use zaichik_simulated::{BrokerConfig, EmbeddedBroker, Simulation, Start, TopicOptions};
+    /// # Simulation::new().run(async {
+    /// # let broker = EmbeddedBroker::start(BrokerConfig::default())?;
+    /// let client = broker.client();
+    /// client.create_topic("orders", TopicOptions::new().retain_forever()).await?;
+    /// for order in ["tea", "cake", "coffee"] {
+    ///     client.publish("orders", order).await?;
+    /// }
+    /// let trimmed = client.trim_topic("orders", Start::Offset(2)).await?;
+    /// assert_eq!((trimmed.start, trimmed.removed), (2, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).expect("it works");
+    /// ```
+    ///
+    /// # Errors
+    /// [`ClientError::Request`] if there is no such topic, the broker is too old for it
+    /// ([`Unsupported`](zaichik_proto::RefusalCode::Unsupported)), or as for any request.
+    pub async fn trim_topic(&self, topic: &str, before: Start) -> Result<TrimReceipt, ClientError> {
+        let topic = topic.to_owned();
+        let answer = self.ask(move |machine, now| machine.trim_topic(now, &topic, before)).await?;
+        let Answer::Trimmed(receipt) = answer else {
+            return Err(mismatch(&answer));
+        };
+        Ok(receipt)
     }
 
     /// Publishes a message. Await the returned future for the receipt, or configure it first.

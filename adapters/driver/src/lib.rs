@@ -61,10 +61,11 @@ pub use unix_socket::UnixSocket;
 #[cfg(feature = "client")]
 pub use zaichik_client::{
     BatchReceipt, ClientConfig, DurableOptions, ErrorClass, Event, LinkError, Message, MessageHeaders,
-    ProducerIdentity, PublishReceipt, RequestError, SubscriptionId, SubscriptionInfo, TopicInfo, Violation,
+    ProducerIdentity, PublishReceipt, RequestError, SubscriptionId, SubscriptionInfo, TopicInfo, TrimReceipt,
+    Violation,
 };
 #[cfg(feature = "server")]
-pub use zaichik_engine::{BrokerConfig, ConfigError, Stats, TopicSettings};
+pub use zaichik_engine::{BrokerConfig, ConfigError, Declared, Stats, TopicSettings};
 pub use zaichik_proto::{
     CompactionMode, Counter, CounterValue, Duplicate, FaultCode, GapReason, Limits, NameError, OnConflict,
     Overflow, ProtocolError, ProtocolFault, RecordError, Refusal, RefusalCode, Start, Timestamp,

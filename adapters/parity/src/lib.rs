@@ -35,6 +35,8 @@ mod script;
 #[cfg(unix)]
 pub mod storage;
 #[cfg(unix)]
+pub mod topics;
+#[cfg(unix)]
 pub mod work;
 
 /// Defines the tests of a broker command: its output, its exit codes and the bytes it sends.
@@ -107,6 +109,14 @@ macro_rules! command_tests {
         $crate::command_tests!($command, storage;
             b1_a_killed_broker_loses_nothing_that_it_acknowledged
             b4_a_directory_that_cannot_be_used_is_reported_in_one_line
+        );
+        $crate::command_tests!($command, topics;
+            t_08_declared_topics_exist_when_the_broker_is_ready
+            t_09_other_settings_are_reported_and_applied_with_alter
+            t_10_a_topic_that_cannot_be_altered_now_keeps_its_settings
+            t_10_a_declared_topic_without_room_is_reported_with_its_line
+            t8_mistakes_in_declared_topics_are_refused_with_their_line
+            t8_declared_topics_are_printed_with_their_lines
         );
         $crate::command_tests!($command, work;
             s14_peers_that_make_work_keep_nobody_from_being_served

@@ -10,6 +10,7 @@ mod origin;
 mod print;
 mod settings;
 mod suggest;
+mod topic;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ pub(crate) use keys::{KEYS, Key};
 pub(crate) use origin::{Mistake, Origin};
 pub(crate) use print::{default_file, default_json, default_value};
 pub(crate) use settings::{LogFormat, Settings};
+pub(crate) use topic::DeclaredTopic;
 
 use crate::Options;
 use field::Value;
@@ -28,6 +30,8 @@ use origin::GivenSetting;
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) settings: Settings,
+    /// Topics to create, in the order of the file.
+    pub(crate) topics: Vec<DeclaredTopic>,
     /// The file that was read, if any.
     file: Option<PathBuf>,
     /// One per setting, in the order of [`KEYS`].
@@ -41,9 +45,14 @@ impl Config {
     /// All mistakes, including those in values that a higher layer overrides.
     pub(crate) fn load(options: &Options, environment: &Environment) -> Result<Self, Vec<Mistake>> {
         let file = file::choose_path(options.config(), environment);
-        let (given, mut mistakes) = file.as_deref().map(file::read).unwrap_or_default();
-        let mut config =
-            Self { settings: Settings::default(), file, origins: vec![Origin::Default; KEYS.len()] };
+        let file::Contents { given, topics, mut mistakes } =
+            file.as_deref().map(file::read).unwrap_or_default();
+        let mut config = Self {
+            settings: Settings::default(),
+            topics: Vec::new(),
+            file,
+            origins: vec![Origin::Default; KEYS.len()],
+        };
         config.apply_all(given, &mut mistakes);
         if let Some((port, origin)) = environment.port() {
             config.apply_port(port, origin, &mut mistakes);
@@ -63,6 +72,8 @@ impl Config {
         if let Some(port) = options.port() {
             config.apply_port(port, Origin::Flag("--port".to_owned()), &mut mistakes);
         }
+        let resolve = |topic| DeclaredTopic::resolve(topic, &config.settings, &mut mistakes);
+        config.topics = topics.into_iter().map(resolve).collect();
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
     }
 
@@ -83,13 +94,10 @@ impl Config {
     }
 
     fn apply_all(&mut self, given: impl IntoIterator<Item = GivenSetting>, mistakes: &mut Vec<Mistake>) {
-        for GivenSetting { key, value, origin } in given {
-            match (key.field)(&mut self.settings).read(&value) {
-                Ok(()) => self.set_origin(key, origin),
-                Err(instead) => {
-                    let value = value.shown();
-                    mistakes.push(Mistake(format!("{origin}: {} = {value} is invalid; {instead}", key.path)));
-                }
+        for given in given {
+            match given.apply(&mut self.settings, given.key.path) {
+                Ok(()) => self.set_origin(given.key, given.origin),
+                Err(mistake) => mistakes.push(mistake),
             }
         }
     }

@@ -19,6 +19,7 @@ mod ready;
 mod signals;
 mod storage;
 mod token;
+mod topics;
 mod usage;
 mod usage_error;
 

@@ -5,6 +5,7 @@ use zaichik_driver::BrokerConfig;
 use crate::Options;
 use crate::config::{Address, Config, Environment, Mistake};
 use crate::token::{self, Token};
+use crate::topics;
 
 /// A complete and valid configuration.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ impl Plan {
         }
         let plan = Self { is_open: !open.is_empty(), token, config };
         plan.broker().check().map_err(|error| vec![Mistake(error.to_string())])?;
+        topics::check(plan.broker(), &plan.config.topics).map_err(|mistake| vec![mistake])?;
         Ok(plan)
     }
 

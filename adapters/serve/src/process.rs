@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use futures::Stream;
+use thiserror::Error;
 use zaichik_driver::{Clock, EmbeddedBroker, Runtime, Server, ServerError, Timestamp};
 
 use crate::command::{WRONG_CONFIGURATION, check, fail, wrong};
@@ -12,6 +13,7 @@ use crate::http::{BuildInfo, Http};
 use crate::plan::Plan;
 use crate::ready::ReadyDescriptor;
 use crate::storage::{self, StorageError};
+use crate::topics::{self, TopicError};
 use crate::{Options, Signal, descriptors, log, signals, usage};
 
 /// Exit code if the broker cannot listen on an address.
@@ -22,6 +24,20 @@ const STORE_FAILED: u8 = 74;
 
 /// The commit that the command was built from, if the build sets it.
 const COMMIT: Option<&str> = option_env!("GIT_COMMIT");
+
+/// Why a broker process ends with an error.
+#[derive(Debug, Error)]
+#[error(transparent)]
+enum RunError {
+    Storage(#[from] StorageError),
+    Topic(#[from] TopicError),
+}
+
+impl From<ServerError> for RunError {
+    fn from(error: ServerError) -> Self {
+        Self::Storage(error.into())
+    }
+}
 
 /// A broker process.
 #[derive(Debug)]
@@ -67,20 +83,23 @@ impl Process {
         log::flush();
         match ended {
             Ok(()) => ExitCode::SUCCESS,
-            Err(StorageError::Server(error @ ServerError::Bind { .. })) => fail(
+            Err(RunError::Topic(error @ TopicError::Refused(_))) => {
+                fail(self.command, WRONG_CONFIGURATION, error)
+            }
+            Err(RunError::Storage(StorageError::Server(error @ ServerError::Bind { .. }))) => fail(
                 self.command,
                 CANNOT_BIND,
                 format_args!(
                     "{error}; choose another address with --port, --listen or --http; port 0 picks any free port"
                 ),
             ),
-            Err(StorageError::Server(error @ ServerError::Config(_))) => {
+            Err(RunError::Storage(StorageError::Server(error @ ServerError::Config(_)))) => {
                 fail(self.command, WRONG_CONFIGURATION, error)
             }
-            Err(StorageError::Server(error @ ServerError::Store(_))) => {
+            Err(RunError::Storage(StorageError::Server(error @ ServerError::Store(_)))) => {
                 fail(self.command, STORE_FAILED, error)
             }
-            Err(error) if error.is_io() => fail(self.command, STORE_FAILED, error),
+            Err(RunError::Storage(error)) if error.is_io() => fail(self.command, STORE_FAILED, error),
             Err(error) => fail(self.command, 1, error),
         }
     }
@@ -96,7 +115,7 @@ impl Process {
         &mut self,
         (runtime, workers): (&str, usize),
         signals: io::Result<impl Stream<Item = Signal> + Send + 'static>,
-    ) -> Result<(), StorageError> {
+    ) -> Result<(), RunError> {
         let settings = &self.plan.config.settings;
         let mut config = self.plan.broker();
         let listeners = settings.listen.len().saturating_add(usize::from(settings.http.is_some()));
@@ -111,6 +130,7 @@ impl Process {
             Some(dir) => storage::start::<R>(dir, config, self.clock)?,
             None => EmbeddedBroker::<R>::start(config)?,
         };
+        topics::declare(&broker, &self.plan.config.topics)?;
         let server = Server::listen(&addresses, broker).await?.busy_poll(settings.busy_poll);
         let http = Http::bind(&self.plan, &server, BuildInfo::new(runtime, COMMIT)).await?;
         let commit = COMMIT.map(|commit| format!("commit {commit}, ")).unwrap_or_default();

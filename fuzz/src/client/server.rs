@@ -7,7 +7,7 @@ use zaichik_proto::{
     AckLevel, AckRun, Acks, Batched, ClientDecoder, ClientFrame, Counters, Delivery, Done, Duplicate, Fatal,
     FaultCode, Fenced, Gap, GapReason, Goodbye, GoodbyeReason, Items, Limits, List, Page, Published, Record,
     Records, Refusal, RefusalCode, Refused, ServerFrame, Subject, Subscribed, TopicReady, TopicStatus,
-    Unsubscribed, Version, Welcome,
+    Trimmed, Unsubscribed, Version, Welcome,
 };
 
 use crate::choices::Choices;
@@ -50,6 +50,7 @@ enum Asked {
     Unsubscribe(u32, u32),
     Topic(u32),
     Other(u32),
+    Trim(u32),
     Counters(u32),
     Topics(u32),
     Subscriptions(u32),
@@ -103,6 +104,7 @@ impl Server {
                 }),
                 ClientFrame::Ping { nonce } => Some(Asked::Ping(nonce)),
                 ClientFrame::Close => Some(Asked::Close),
+                ClientFrame::TrimTopic(one) => Some(Asked::Trim(one.request)),
                 ClientFrame::Shard(_) | ClientFrame::Pong { .. } | ClientFrame::Extension { .. } => None,
             };
             self.asked.extend(asked);
@@ -117,21 +119,7 @@ impl Server {
         let offset = self.next.wrapping_add_signed(choices.between(-1, 3));
         let created = choices.chance(20);
         match asked {
-            Asked::Hello => {
-                self.is_open = true;
-                let instance = choices.one_of(&[1, 2]);
-                // Each instance speaks its own version.
-                self.version = if instance == 1 { Version::One } else { Version::Two };
-                self.decoder.open(self.version, &Limits::default());
-                let limits = Limits::new().heartbeat_millis(choices.one_of(&[5_000, 0]));
-                encoded(&ServerFrame::Welcome(Welcome {
-                    version: self.version.number(),
-                    instance,
-                    limits,
-                    capabilities: 0,
-                    server: "s",
-                }))
-            }
+            Asked::Hello => self.welcome(choices),
             Asked::Ping(nonce) => encoded(&ServerFrame::Pong { nonce }),
             Asked::Close => {
                 encoded(&ServerFrame::Goodbye(Goodbye { reason: GoodbyeReason::Closed, grace_millis: 0 }))
@@ -142,6 +130,7 @@ impl Server {
             | Asked::Unsubscribe(request, _)
             | Asked::Topic(request)
             | Asked::Other(request)
+            | Asked::Trim(request)
             | Asked::Counters(request)
             | Asked::Topics(request)
             | Asked::Subscriptions(request)
@@ -207,6 +196,9 @@ impl Server {
             Asked::Subscriptions(request) => {
                 encoded(&ServerFrame::Subscriptions(Page { request, next: None, items: Items::EMPTY }))
             }
+            Asked::Trim(request) => {
+                encoded(&ServerFrame::Trimmed(Trimmed { request, start: offset, removed: self.next }))
+            }
             Asked::Other(request) => {
                 self.rewind = self.rewind.wrapping_add(1);
                 encoded(&ServerFrame::Done(Done { request, value: u64::from(self.rewind) }))
@@ -217,6 +209,23 @@ impl Server {
     /// An answer of version 2 is repeated now and then.
     fn repeated(&self) -> Option<bool> {
         (self.version > Version::One).then_some(self.next % 2 == 1)
+    }
+
+    /// Ends the handshake.
+    fn welcome(&mut self, choices: &mut Choices<'_>) -> Bytes {
+        self.is_open = true;
+        let instance = choices.one_of(&[1, 2]);
+        // Each instance speaks its own version.
+        self.version = if instance == 1 { Version::One } else { Version::Two };
+        self.decoder.open(self.version, &Limits::default());
+        let limits = Limits::new().heartbeat_millis(choices.one_of(&[5_000, 0]));
+        encoded(&ServerFrame::Welcome(Welcome {
+            version: self.version.number(),
+            instance,
+            limits,
+            capabilities: if self.version == Version::One { 0 } else { Welcome::TRIM },
+            server: "s",
+        }))
     }
 
     fn refuse(&self, request: u32, choices: &mut Choices<'_>) -> Bytes {

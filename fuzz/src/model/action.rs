@@ -8,16 +8,56 @@ use crate::model::words::{Durable, Operation, Options, Record, Request, Start, S
 
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
-    Publish { topic: u32, ack: AckLevel, claim: Option<Claim>, records: Vec<Record> },
-    Batch { ack: AckLevel, claim: Option<Claim>, parts: Vec<Part> },
-    Subscribe { terms: Subscribe, from: Place, epoch: Epoch },
-    Unsubscribe { which: Which },
-    Commit { which: Which, ahead: i64 },
-    Nack { which: Which, ahead: i64, delay: u64 },
-    Seek { which: Which, to: Place },
-    SeekByName { topic: u32, name: u32, to: Place },
-    Create { topic: u32, options: Options },
-    Alter { topic: u32, options: Options },
+    Publish {
+        topic: u32,
+        ack: AckLevel,
+        claim: Option<Claim>,
+        records: Vec<Record>,
+    },
+    Batch {
+        ack: AckLevel,
+        claim: Option<Claim>,
+        parts: Vec<Part>,
+    },
+    Subscribe {
+        terms: Subscribe,
+        from: Place,
+        epoch: Epoch,
+    },
+    Unsubscribe {
+        which: Which,
+    },
+    Commit {
+        which: Which,
+        ahead: i64,
+    },
+    Nack {
+        which: Which,
+        ahead: i64,
+        delay: u64,
+    },
+    Seek {
+        which: Which,
+        to: Place,
+    },
+    SeekByName {
+        topic: u32,
+        name: u32,
+        to: Place,
+    },
+    Create {
+        topic: u32,
+        options: Options,
+    },
+    Alter {
+        topic: u32,
+        options: Options,
+    },
+    /// On a connection of version 1, an Alter that changes nothing.
+    Trim {
+        topic: u32,
+        before: Place,
+    },
 }
 
 /// An operation of a batch.
@@ -129,6 +169,19 @@ impl Action {
             }
             Self::Create { topic, options } => Request::Create { topic, options },
             Self::Alter { topic, options } => Request::Alter { topic, options },
+            Self::Trim { topic, .. } if !model.newer.contains(&peer) => {
+                Request::Alter { topic, options: Options::default() }
+            }
+            Self::Trim { topic, before } => {
+                let before = match (before.resolve(model, topic), model.topic(topic)) {
+                    // The broker does not know all times of superseded records (rule C8).
+                    (Start::Time(time), Some(one)) if one.settings.latest => {
+                        Start::Offset(one.first_since(time))
+                    }
+                    (other, _) => other,
+                };
+                Request::Trim { topic, before }
+            }
         }
     }
 }

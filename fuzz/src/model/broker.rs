@@ -11,7 +11,9 @@ use crate::model::names::Names;
 use crate::model::producer::{Kind, Producers};
 use crate::model::subscription::Subscription;
 use crate::model::topic::{Accepted, Topic};
-use crate::model::words::{Answer, Bounds, INVALID, Options, Ready, Record, Refusal, Request, Settings};
+use crate::model::words::{
+    Answer, Bounds, INVALID, Options, Ready, Record, Refusal, Request, Settings, Start,
+};
 
 /// A broker with its connections.
 #[derive(Debug, Clone)]
@@ -164,6 +166,7 @@ impl Model {
             }
             Request::Create { topic, options } => self.create(*topic, options).unwrap_or_else(refused),
             Request::Alter { topic, options } => self.alter(*topic, options).unwrap_or_else(refused),
+            Request::Trim { topic, before } => self.trim(*topic, *before).unwrap_or_else(refused),
         }
     }
 
@@ -267,6 +270,17 @@ impl Model {
         let settings = topic.settings.with(options);
         self.change(id, settings)?;
         Ok(Answer::Done(0))
+    }
+
+    fn trim(&mut self, id: u32, before: Start) -> Result<Answer, Refusal> {
+        if id == INVALID {
+            return Err((RefusalCode::InvalidTopic, 0));
+        }
+        let (now, cursors) = (self.now, self.cursors(id));
+        let topic = self.topic_mut(id).ok_or((RefusalCode::UnknownTopic, 0))?;
+        let (start, removed) = topic.cut(before, &cursors, now);
+        self.wake(id);
+        Ok(Answer::Trimmed { start, removed })
     }
 
     fn change(&mut self, id: u32, settings: Settings) -> Result<(), Refusal> {

@@ -65,6 +65,10 @@ pub(crate) fn request(frame: &ClientFrame<'_>, names: &mut Names) -> Option<(u32
             let (topic, options) = (names.topic_id(alter.topic), options(&alter.options));
             (alter.request, Request::Alter { topic, options })
         }
+        ClientFrame::TrimTopic(trim) => {
+            let (topic, before) = (names.topic_id(trim.topic), start(trim.before));
+            (trim.request, Request::Trim { topic, before })
+        }
         ClientFrame::Describe(_)
         | ClientFrame::Shard(_)
         | ClientFrame::Hello(_)
@@ -100,6 +104,9 @@ pub(crate) fn answer(frame: &ServerFrame<'_>) -> Option<(u32, Answer)> {
                 status => panic!("unknown status {status:?}"),
             };
             (ready.request, Answer::TopicReady(status))
+        }
+        ServerFrame::Trimmed(trimmed) => {
+            (trimmed.request, Answer::Trimmed { start: trimmed.start, removed: trimmed.removed })
         }
         ServerFrame::Done(done) => (done.request, Answer::Done(done.value)),
         ServerFrame::Subscribed(one) => {

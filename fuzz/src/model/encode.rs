@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use zaichik_engine::{BrokerConfig, TopicSettings};
 use zaichik_proto::{
     AlterTopic, Batch, ClientFrame, Commit, CompactionMode, CreateTopic, Limits, Nack, OnConflict,
-    OperationsBuilder, Overflow, Publish, Records, RemoveDurable, Seek, SeekTarget, TopicOptions,
+    OperationsBuilder, Overflow, Publish, Records, RemoveDurable, Seek, SeekTarget, TopicOptions, TrimTopic,
     Unsubscribe,
 };
 
@@ -84,6 +84,10 @@ pub(crate) fn encode(request: u32, what: &Request, out: &mut BytesMut) {
         Request::Alter { topic, options } => {
             let (topic, options) = (topic_name(*topic), wire_options(options));
             ClientFrame::AlterTopic(AlterTopic { request, topic: topic.as_bytes(), options }).encode(out);
+        }
+        Request::Trim { topic, before } => {
+            let (topic, before) = (topic_name(*topic), start(*before));
+            ClientFrame::TrimTopic(TrimTopic { request, topic: topic.as_bytes(), before }).encode(out);
         }
     }
 }

@@ -98,7 +98,7 @@ fn peer(choices: &mut Choices<'_>) -> usize {
 }
 
 fn action(choices: &mut Choices<'_>) -> Action {
-    match choices.weighted(&[10, 5, 7, 4, 4, 2, 2, 1, 1]) {
+    match choices.weighted(&[10, 5, 7, 4, 4, 2, 2, 1, 1, 1]) {
         0 => Action::Publish {
             topic: published(choices),
             ack: ack(choices),
@@ -126,6 +126,7 @@ fn action(choices: &mut Choices<'_>) -> Action {
         },
         6 => Action::Alter { topic: topic(choices), options: options(choices) },
         7 => Action::Unsubscribe { which: which(choices) },
+        9 => Action::Trim { topic: topic(choices), before: place(choices) },
         _ => Action::Create { topic: topic(choices), options: options(choices) },
     }
 }

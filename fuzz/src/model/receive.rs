@@ -90,6 +90,7 @@ impl Received {
             | ServerFrame::Refused(_)
             | ServerFrame::TopicReady(_)
             | ServerFrame::Done(_)
+            | ServerFrame::Trimmed(_)
             | ServerFrame::Gap(_) => {}
             ServerFrame::Welcome(_)
             | ServerFrame::Counters(_)

@@ -7,7 +7,7 @@ use zaichik_proto::RefusalCode;
 
 use crate::model::entry::{Entry, Liveness};
 use crate::model::keys::{self, Key};
-use crate::model::words::{FOREVER, Record, Refusal, Settings};
+use crate::model::words::{FOREVER, Record, Refusal, Settings, Start};
 
 /// A topic; every question is answered with a scan.
 #[derive(Debug, Clone)]
@@ -199,6 +199,38 @@ impl Topic {
         self.explicit = true;
         self.age(now);
         self.settle(now, cursors);
+    }
+
+    /// Rule R10: removes what is before a point; returns the first record that is left, and how many live ones went.
+    pub(crate) fn cut(&mut self, before: Start, cursors: &[u64], now: u64) -> (u64, u64) {
+        self.trim(cursors);
+        self.age(now);
+        let to = match before {
+            Start::Earliest => self.base,
+            Start::Latest => self.end(),
+            Start::Offset(offset) => offset.clamp(self.base, self.end()),
+            Start::Time(time) => self.first_since(time),
+        };
+        let live = |topic: &Self| {
+            let is_live =
+                |entry: &&Entry| !entry.removed && entry.liveness(&topic.settings, now) == Liveness::Live;
+            topic.kept().iter().filter(is_live).count() as u64
+        };
+        let all = live(self);
+        let index = usize::try_from(to - self.base).expect("it is in the log");
+        if index > self.front {
+            self.remove_to(index);
+            self.limit_end = self.limit_end.max(to);
+        }
+        self.age(now);
+        let is_live = |entry: &Entry| !entry.removed && entry.liveness(&self.settings, now) == Liveness::Live;
+        let start = self.kept().iter().position(is_live).map_or(self.log.len(), |at| self.front + at);
+        (self.base + start as u64, all - live(self))
+    }
+
+    /// The first offset whose record was accepted at or after a time; the end if none was.
+    pub(crate) fn first_since(&self, time: u64) -> u64 {
+        self.base + self.log.iter().take_while(|entry| entry.timestamp < time).count() as u64
     }
 
     /// Rule T3: whether `compaction` may change.

@@ -118,6 +118,11 @@ pub(crate) enum Request {
         topic: u32,
         options: Options,
     },
+    /// From version 2 on.
+    Trim {
+        topic: u32,
+        before: Start,
+    },
 }
 
 /// One operation of a batch.
@@ -170,6 +175,10 @@ pub(crate) enum Answer {
         duplicates: Vec<(u32, u32, u64)>,
     },
     TopicReady(Ready),
+    Trimmed {
+        start: u64,
+        removed: u64,
+    },
     Subscribed {
         epoch: u32,
         rewind: u32,
@@ -240,6 +249,7 @@ impl Answer {
             Self::Published { .. }
             | Self::Batched { .. }
             | Self::TopicReady(_)
+            | Self::Trimmed { .. }
             | Self::Subscribed { .. }
             | Self::Unsubscribed { .. }
             | Self::Done(_) => false,

@@ -44,6 +44,8 @@ pub enum Answer {
     Topic(TopicStatus),
     /// Answers `alter_topic`.
     Altered,
+    /// Answers `trim_topic`.
+    Trimmed(TrimReceipt),
     /// Answers a publish that asked for an answer.
     Published(PublishReceipt),
     /// Answers a batch, all of whose operations took effect.
@@ -87,6 +89,30 @@ pub enum Answer {
     },
     /// Answers `ping`.
     Pong,
+}
+
+/// What a trim removed from a topic (rule R10).
+///
+/// ```
+/// # use zaichik_proto::{Record, Start, TopicOptions};
+/// # use zaichik_client::{Answer, PublishOptions};
+/// # let (now, mut client, mut broker) = zaichik_testkit::connected();
+/// client.create_topic(now, "orders", &TopicOptions::new().retain_forever())?;
+/// client.publish(now, "orders", &[Record { body: b"one tea", ..Record::default() }], PublishOptions::new())?;
+/// client.trim_topic(now, "orders", Start::Latest)?;
+/// broker.serve(now, &mut client);
+/// let answers = std::iter::from_fn(|| client.poll_answer());
+/// let Some((_, Ok(Answer::Trimmed(trimmed)))) = answers.last() else { panic!("no receipt") };
+/// assert_eq!((trimmed.start, trimmed.removed), (1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TrimReceipt {
+    /// The offset of the first record that is left; that of the next one to be accepted if there is none.
+    pub start: u64,
+    /// Live records that were removed.
+    pub removed: u64,
 }
 
 /// Where the records of a publish are.

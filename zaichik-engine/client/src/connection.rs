@@ -57,6 +57,8 @@ pub(crate) struct Connection {
     /// The broker's name and version.
     server: Box<str>,
     limits: Limits,
+    /// The optional parts of the protocol that the broker offers.
+    capabilities: u64,
     /// The version of the last connection; the first one before the broker's first Welcome.
     version: Version,
     policy: ReconnectPolicy,
@@ -92,6 +94,7 @@ impl Connection {
             instance: None,
             server: Box::default(),
             limits: Limits::default(),
+            capabilities: 0,
             version: Version::One,
             policy: ReconnectPolicy {
                 reconnects: config.reconnect,
@@ -151,6 +154,11 @@ impl Connection {
         &self.limits
     }
 
+    /// What the broker takes: its limits and capabilities.
+    pub(crate) const fn terms(&self) -> (&Limits, u64) {
+        (&self.limits, self.capabilities)
+    }
+
     /// The version of the connection.
     pub(crate) const fn version(&self) -> Version {
         self.version
@@ -169,6 +177,7 @@ impl Connection {
         let same_instance = self.instance.replace(welcome.instance) == Some(welcome.instance);
         self.server = welcome.server.into();
         self.limits = welcome.limits;
+        self.capabilities = welcome.capabilities;
         self.heartbeat = Heartbeat::new(&self.limits, now);
         self.opened_at = now;
         Ok(same_instance)

@@ -35,7 +35,9 @@ mod size;
 mod subscription;
 mod subscriptions;
 
-pub use answer::{Answer, BatchReceipt, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart};
+pub use answer::{
+    Answer, BatchReceipt, PublishReceipt, RequestId, SubscriptionId, SubscriptionStart, TrimReceipt,
+};
 pub use batch::Batch;
 pub use client::Client;
 pub use config::{ClientConfig, DurableOptions, ProducerIdentity, PublishOptions, SubscribeOptions};

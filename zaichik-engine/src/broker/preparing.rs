@@ -39,6 +39,7 @@ impl Preparing<'_> {
             ClientFrame::Batch(batch) => self.settle_batch(batch),
             ClientFrame::CreateTopic(create) => self.settle_keys(create.topic),
             ClientFrame::AlterTopic(alter) => self.settle_keys(alter.topic),
+            ClientFrame::TrimTopic(trim) => self.settle_named(trim.topic),
             ClientFrame::Subscribe(Subscribe { topic, .. }) => self.settle_named(topic),
             ClientFrame::Seek(seek) => match seek.target {
                 SeekTarget::Subscription(number) => self.settle_numbered(session, number),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use zaichik_proto::{
-    Batch, ClientFrame, Commit, Nack, PlainPublishes, Publish, Refusal, RefusalCode, Seek, Subject,
+    Batch, ClientFrame, Commit, Nack, PlainPublishes, Publish, Refusal, RefusalCode, Seek, Start, Subject,
     Subscribe, Subscribed, Timestamp, TopicOptions, TopicStatus, Unsubscribe, Unsubscribed, Version,
 };
 
@@ -318,6 +318,22 @@ impl Broker {
         let name = &self.topics[id].name;
         effects.note(|| Note { session, topic: Some(Arc::clone(name)), event: NoteEvent::TopicAltered });
         Ok(())
+    }
+
+    /// The answer is the offset of the first record that is left, and how many live ones were removed.
+    pub(crate) fn trim_topic(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        name: &[u8],
+        before: Start,
+        effects: &mut Effects,
+    ) -> Result<(u64, u64), Refusal> {
+        let id = self.topics.known(name)?;
+        let (start, removed) = self.topics.trim(now, id, before, &mut self.memory, &mut self.readiness);
+        let (name, event) = (&self.topics[id].name, NoteEvent::TopicTrimmed { start, removed });
+        effects.note(|| Note { session, topic: Some(Arc::clone(name)), event });
+        Ok((start, removed))
     }
 
     /// Accepts all records of a publish in one step, or refuses it without effect. Work that can wait is left to

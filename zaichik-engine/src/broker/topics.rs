@@ -5,7 +5,7 @@ use core::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
-use zaichik_proto::{Refusal, RefusalCode, Timestamp, TopicName, TopicOptions, TopicStatus};
+use zaichik_proto::{Refusal, RefusalCode, Start, Timestamp, TopicName, TopicOptions, TopicStatus};
 
 use super::changes::Changes;
 use super::deadlines::Deadlines;
@@ -158,6 +158,11 @@ impl Topics {
         self[id].name.as_bytes() == name
     }
 
+    /// The settings of a request that creates a topic: those that it leaves out are the defaults (rule T2).
+    pub(super) fn settings_with(&self, options: &TopicOptions) -> TopicSettings {
+        self.defaults.with(options)
+    }
+
     /// `CreateTopic` (rules T2 to T4).
     pub(super) fn create(
         &mut self,
@@ -167,7 +172,7 @@ impl Topics {
         memory: &mut Memory,
         readiness: &mut Readiness,
     ) -> Result<TopicStatus, Refusal> {
-        let settings = self.defaults.with(options);
+        let settings = self.settings_with(options);
         check_settings(&settings)?;
         let Some(id) = self.find(name) else {
             let id = self.add(name, settings, memory, readiness)?;
@@ -197,6 +202,23 @@ impl Topics {
         let settings = self[id].settings.with(options);
         check_settings(&settings)?;
         self.change_settings(now, id, settings, memory, readiness)
+    }
+
+    /// `TrimTopic` (rule R10): returns the offset of the first record that is left, and how many live ones were removed.
+    pub(super) fn trim(
+        &mut self,
+        now: Timestamp,
+        id: TopicId,
+        before: Start,
+        memory: &mut Memory,
+        readiness: &mut Readiness,
+    ) -> (u64, u64) {
+        let topic = &mut self[id];
+        let trimmed = topic.trim(now, before);
+        // Gaps may have appeared at the end of the log.
+        readiness.wake_waiting(topic.waiting);
+        self.settle(id, memory);
+        trimmed
     }
 
     /// The topic with this name, created if missing (rule T1), and whether it was created.

@@ -41,6 +41,7 @@ pub(super) fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
         | ClientFrame::Seek(_)
         | ClientFrame::RemoveDurable(_)
         | ClientFrame::Shard(_)
+        | ClientFrame::TrimTopic(_)
         | ClientFrame::Ping { .. }
         | ClientFrame::Pong { .. }
         | ClientFrame::Close
@@ -55,7 +56,10 @@ pub(super) fn longest_answer(frame: &ClientFrame<'_>) -> Option<usize> {
 pub(super) const fn steps_of(frame: &ClientFrame<'_>) -> u64 {
     match frame {
         ClientFrame::Subscribe(_) | ClientFrame::CreateTopic(_) | ClientFrame::AlterTopic(_) => 32,
-        ClientFrame::Unsubscribe(_) | ClientFrame::Describe(_) | ClientFrame::RemoveDurable(_) => 16,
+        ClientFrame::Unsubscribe(_)
+        | ClientFrame::Describe(_)
+        | ClientFrame::RemoveDurable(_)
+        | ClientFrame::TrimTopic(_) => 16,
         ClientFrame::Seek(_) | ClientFrame::Nack(_) => 8,
         ClientFrame::Batch(batch) => {
             let operations = batch.operations.len();

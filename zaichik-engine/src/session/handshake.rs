@@ -12,8 +12,8 @@ use crate::effects::Effects;
 use crate::error::CloseReason;
 use crate::outbound::Outbound;
 
-/// The optional parts of the protocol that this broker offers: none is defined yet (docs/protocol.md §14.2).
-const CAPABILITIES: u64 = 0;
+/// The optional parts of the protocol that this broker offers (docs/protocol.md §14.2); version 1 can't say so.
+const CAPABILITIES: u64 = Welcome::TRIM;
 
 impl Broker {
     /// A new connection. If a limit is exceeded, the session reports this to its peer and closes.

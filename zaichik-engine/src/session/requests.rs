@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use zaichik_proto::{
     AckLevel, AlterTopic, Batch, ClientFrame, Commit, Counters, CreateTopic, Describe, Done, Operation, Page,
-    Publish, Refusal, RefusalCode, RemoveDurable, ServerFrame, Subject, TopicReady, Version,
+    Publish, Refusal, RefusalCode, RemoveDurable, ServerFrame, Subject, TopicReady, TrimTopic, Trimmed,
+    Version,
 };
 
 use super::Session;
@@ -173,6 +174,12 @@ impl Session {
                 let result = broker.seek(now, self.id, seek, effects);
                 let done = |value| ServerFrame::Done(Done { request: seek.request, value });
                 self.answer(seek.request, NO_TOPIC, result.map(done), broker, effects);
+            }
+            ClientFrame::TrimTopic(TrimTopic { request, topic, before }) => {
+                let result = broker.trim_topic(now, self.id, topic, *before, effects);
+                let trimmed =
+                    |(start, removed)| ServerFrame::Trimmed(Trimmed { request: *request, start, removed });
+                self.answer(*request, topic, result.map(trimmed), broker, effects);
             }
             ClientFrame::Shard(shard) => {
                 // There are no shards yet.

@@ -1,6 +1,6 @@
-//! The room that a topic has, and how it is freed: by commits, times to live, and limits (rules R1, R2, R5).
+//! The room that a topic has, and how it is freed: by commits, times to live, limits, and on request (rules R1, R2, R5, R10).
 
-use zaichik_proto::{Overflow, Refusal, RefusalCode};
+use zaichik_proto::{Overflow, Refusal, RefusalCode, Start, Timestamp};
 
 use super::amount::Amount;
 use super::{Position, SETTLED_AT_ONCE, Topic};
@@ -63,6 +63,27 @@ impl Topic {
             self.log.raise_first(first);
             self.limit_end = self.limit_end.max(first);
         }
+    }
+
+    /// Removes all records before a point, as a limit does (rule R10); returns the offset of the first one that is left,
+    /// and how many live ones were removed. All deaths are settled.
+    pub(crate) fn trim(&mut self, now: Timestamp, before: Start) -> (u64, u64) {
+        let at = now.as_micros();
+        self.age(at);
+        let live = self.log.amount_alive().records;
+        let first = match before {
+            Start::Earliest => 0,
+            Start::Latest => self.log.end(),
+            Start::Offset(offset) => offset.min(self.log.end()),
+            Start::Time(time) => self.log.first_since(time),
+        };
+        if first > self.log.first().offset {
+            self.log.raise_first(first);
+            self.limit_end = self.limit_end.max(first);
+        }
+        self.age(at);
+        let removed = live.saturating_sub(self.log.amount_alive().records);
+        (self.log.first_live(self.log.first(), at).offset, removed)
     }
 
     /// Removes committed records, then expired ones, in this order, because expired records may follow committed ones.

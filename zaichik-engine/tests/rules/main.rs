@@ -21,6 +21,8 @@ mod dead_letter;
 #[cfg(test)]
 mod dead_letter_refused;
 #[cfg(test)]
+mod declared;
+#[cfg(test)]
 mod delivery;
 #[cfg(test)]
 mod describe;
@@ -79,6 +81,8 @@ mod storing;
 mod takeover;
 #[cfg(test)]
 mod topics;
+#[cfg(test)]
+mod trimmed;
 #[cfg(test)]
 mod versions;
 #[cfg(test)]

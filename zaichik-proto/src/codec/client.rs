@@ -10,7 +10,7 @@ use crate::frame::cursor::{Commit, Nack, RemoveDurable, Seek, SeekTarget};
 use crate::frame::describe::{Describe, Subject};
 use crate::frame::publish::{AckLevel, Producer, Publish};
 use crate::frame::subscribe::{Durable, OnConflict, Start, Subscribe, Unsubscribe};
-use crate::frame::topic::{AlterTopic, CreateTopic};
+use crate::frame::topic::{AlterTopic, CreateTopic, TrimTopic};
 use crate::header::client_kind as kind;
 use crate::limits::Limits;
 use crate::options::TopicOptions;
@@ -36,6 +36,7 @@ impl<'a> ClientFrame<'a> {
             Self::Describe(_) => kind::DESCRIBE,
             Self::RemoveDurable(_) => kind::REMOVE_DURABLE,
             Self::Shard(_) => kind::SHARD,
+            Self::TrimTopic(_) => kind::TRIM_TOPIC,
             Self::Ping { .. } => kind::PING,
             Self::Pong { .. } => kind::PONG,
             Self::Close => kind::CLOSE,
@@ -121,6 +122,11 @@ impl<'a> ClientFrame<'a> {
                 out.put_u32_le(*request);
                 out.put_u32_le(*shard);
             }
+            Self::TrimTopic(TrimTopic { request, topic, before }) => {
+                out.put_u32_le(*request);
+                write_start(out, *before);
+                put_topic(out, topic);
+            }
             Self::Ping { nonce } | Self::Pong { nonce } => out.put_u64_le(*nonce),
             Self::Close => {}
             Self::Extension { body, .. } => out.put_slice(body),
@@ -197,6 +203,10 @@ impl<'a> ClientFrame<'a> {
                 name: durable_name(r)?,
             }),
             kind::SHARD => Self::Shard(Shard { request: r.request()?, shard: r.u32()? }),
+            kind::TRIM_TOPIC => {
+                let (request, before, topic) = (r.request()?, read_start(r)?, r.short_bytes()?);
+                Self::TrimTopic(TrimTopic { request, topic, before })
+            }
             kind::PING => Self::Ping { nonce: r.u64()? },
             kind::PONG => Self::Pong { nonce: r.u64()? },
             kind::CLOSE => Self::Close,

@@ -6,18 +6,17 @@ use crate::code::FaultCode;
 use crate::error::ProtocolFault;
 use crate::frame::batch::Batched;
 use crate::frame::connection::{Fatal, Goodbye, GoodbyeReason, Welcome};
-use crate::frame::delivery::{Delivery, DeliveryHead, Fenced, Gap, GapReason};
+use crate::frame::delivery::{Delivery, Fenced, Gap, GapReason};
 use crate::frame::describe::Counters;
 use crate::frame::publish::{Acks, Published};
 use crate::frame::server::{Done, Refused, ServerFrame};
 use crate::frame::subscribe::{Subscribed, Unsubscribed};
-use crate::frame::topic::{TopicReady, TopicStatus};
-use crate::header::{FrameHeader, HEADER_LEN, server_kind as kind};
+use crate::frame::topic::{TopicReady, TopicStatus, Trimmed};
+use crate::header::server_kind as kind;
 use crate::limits::Limits;
 use crate::list::{Entry, List};
 use crate::page::{Item, Items, Page};
 use crate::read::Reader;
-use crate::record::{Origin, Records};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::version::Version;
 use crate::write::{cut, framed, put_label, put_long};
@@ -42,6 +41,7 @@ impl<'a> ServerFrame<'a> {
             Self::Counters(_) => kind::COUNTERS,
             Self::Topics(_) => kind::TOPICS,
             Self::Subscriptions(_) => kind::SUBSCRIPTIONS,
+            Self::Trimmed(_) => kind::TRIMMED,
             Self::Ping { .. } => kind::PING,
             Self::Pong { .. } => kind::PONG,
             Self::Goodbye(_) => kind::GOODBYE,
@@ -115,16 +115,7 @@ impl<'a> ServerFrame<'a> {
                 delivery.head().write(out);
                 out.put_slice(delivery.records.as_bytes());
             }
-            Self::Gap(gap) => {
-                out.put_u32_le(gap.subscription);
-                out.put_u32_le(gap.rewind);
-                out.put_u8(match gap.reason {
-                    GapReason::Expired => 0,
-                    GapReason::Limit => 1,
-                });
-                out.put_u64_le(gap.from);
-                out.put_u64_le(gap.to);
-            }
+            Self::Gap(gap) => write_gap(out, gap),
             Self::Fenced(Fenced { subscription, epoch }) => {
                 out.put_u32_le(*subscription);
                 out.put_u32_le(*epoch);
@@ -140,6 +131,11 @@ impl<'a> ServerFrame<'a> {
             }
             Self::Topics(page) => write_page(out, page),
             Self::Subscriptions(page) => write_page(out, page),
+            Self::Trimmed(Trimmed { request, start, removed }) => {
+                out.put_u32_le(*request);
+                out.put_u64_le(*start);
+                out.put_u64_le(*removed);
+            }
             Self::Ping { nonce } | Self::Pong { nonce } => out.put_u64_le(*nonce),
             Self::Goodbye(Goodbye { reason, grace_millis }) => {
                 out.put_u8(match reason {
@@ -204,6 +200,9 @@ impl<'a> ServerFrame<'a> {
             }
             kind::TOPICS => Self::Topics(read_page(r, "topics")?),
             kind::SUBSCRIPTIONS => Self::Subscriptions(read_page(r, "subscriptions")?),
+            kind::TRIMMED => {
+                Self::Trimmed(Trimmed { request: r.request()?, start: r.u64()?, removed: r.u64()? })
+            }
             kind::PING => Self::Ping { nonce: r.u64()? },
             kind::PONG => Self::Pong { nonce: r.u64()? },
             kind::GOODBYE => {
@@ -214,57 +213,6 @@ impl<'a> ServerFrame<'a> {
         };
         reader.finish()?;
         Ok(frame)
-    }
-}
-
-impl<'a> Delivery<'a> {
-    /// The fields before the records.
-    #[must_use]
-    pub const fn head(&self) -> DeliveryHead {
-        DeliveryHead {
-            subscription: self.subscription,
-            rewind: self.rewind,
-            attempt: self.attempt,
-            count: self.records.len(),
-            first_offset: self.first_offset,
-        }
-    }
-
-    fn read(r: &mut Reader<'a>) -> Result<Self, ProtocolFault> {
-        let (subscription, rewind, attempt, count) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
-        let first_offset = r.u64()?;
-        let records = Records::read(r, count, Limits::MAX_RECORDS, Origin::Delivery)?;
-        if first_offset.checked_add(u64::from(count)).is_none() {
-            return Err(ProtocolFault::BadValue { field: "first offset", got: first_offset });
-        }
-        Ok(Self { subscription, rewind, attempt, first_offset, records })
-    }
-}
-
-impl DeliveryHead {
-    /// Size of a Delivery frame before its records, including the frame header, in bytes.
-    pub const LEN: usize = HEADER_LEN + Self::BODY_LEN as usize;
-    const BODY_LEN: u32 = 24;
-
-    /// Appends the frame header and the fixed fields of a Delivery; the caller appends the records, `records_len`
-    /// bytes.
-    pub fn encode(&self, records_len: u32, out: &mut BytesMut) {
-        let header =
-            FrameHeader { body_len: Self::BODY_LEN.saturating_add(records_len), kind: kind::DELIVERY };
-        let mut bytes = [0; Self::LEN];
-        let (start, body) = bytes.split_at_mut(HEADER_LEN);
-        start.copy_from_slice(&header.to_bytes());
-        self.write(&mut &mut *body);
-        // One call, because there is one for each delivery.
-        out.put_slice(&bytes);
-    }
-
-    fn write(&self, out: &mut impl BufMut) {
-        out.put_u32_le(self.subscription);
-        out.put_u32_le(self.rewind);
-        out.put_u32_le(self.attempt);
-        out.put_u32_le(self.count);
-        out.put_u64_le(self.first_offset);
     }
 }
 
@@ -373,6 +321,17 @@ fn read_fatal<'a>(r: &mut Reader<'a>) -> Result<Fatal<'a>, ProtocolFault> {
         return Err(ProtocolFault::BadValue { field: "text length", got: text.len() as u64 });
     }
     Ok(Fatal { code, offset, text })
+}
+
+fn write_gap(out: &mut BytesMut, gap: &Gap) {
+    out.put_u32_le(gap.subscription);
+    out.put_u32_le(gap.rewind);
+    out.put_u8(match gap.reason {
+        GapReason::Expired => 0,
+        GapReason::Limit => 1,
+    });
+    out.put_u64_le(gap.from);
+    out.put_u64_le(gap.to);
 }
 
 fn read_gap(r: &mut Reader<'_>) -> Result<Gap, ProtocolFault> {

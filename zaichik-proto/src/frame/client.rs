@@ -6,7 +6,7 @@ use super::cursor::{Commit, Nack, RemoveDurable, Seek};
 use super::describe::Describe;
 use super::publish::Publish;
 use super::subscribe::{Subscribe, Unsubscribe};
-use super::topic::{AlterTopic, CreateTopic};
+use super::topic::{AlterTopic, CreateTopic, TrimTopic};
 
 /// A frame from a client to the broker (docs/protocol.md §6).
 ///
@@ -47,6 +47,8 @@ pub enum ClientFrame<'a> {
     RemoveDurable(RemoveDurable<'a>),
     /// Chooses a shard of the broker; from version 2 on.
     Shard(Shard),
+    /// Removes the oldest records of a topic; from version 2 on.
+    TrimTopic(TrimTopic<'a>),
     /// Requests a Pong.
     Ping {
         /// A number that the Pong repeats.

@@ -58,6 +58,11 @@ pub struct Welcome<'a> {
     pub server: &'a str,
 }
 
+impl Welcome<'_> {
+    /// The capability of [`TrimTopic`](crate::TrimTopic).
+    pub const TRIM: u64 = 1;
+}
+
 /// Chooses the shard of the broker that serves a connection, as its first request (docs/protocol.md §14.3).
 ///
 /// Reserved: a broker without shards refuses it with [`Unsupported`](crate::RefusalCode::Unsupported).

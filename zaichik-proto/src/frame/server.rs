@@ -6,7 +6,7 @@ use super::delivery::{Delivery, Fenced, Gap};
 use super::describe::{Counters, SubscriptionItem, TopicItem};
 use super::publish::{Acks, Published};
 use super::subscribe::{Subscribed, Unsubscribed};
-use super::topic::TopicReady;
+use super::topic::{TopicReady, Trimmed};
 use crate::page::Page;
 use crate::refusal::Refusal;
 
@@ -57,6 +57,8 @@ pub enum ServerFrame<'a> {
     Topics(Page<'a, TopicItem<'a>>),
     /// Answers a Describe of subscriptions.
     Subscriptions(Page<'a, SubscriptionItem<'a>>),
+    /// Answers `TrimTopic`; from version 2 on.
+    Trimmed(Trimmed),
     /// Requests a Pong.
     Ping {
         /// A number that the Pong repeats.

@@ -1,5 +1,6 @@
 //! Frames that create and alter topics.
 
+use super::subscribe::Start;
 use crate::options::TopicOptions;
 
 /// Creates a topic, or sets the settings of an implicitly created one (rules T2 to T4).
@@ -44,6 +45,51 @@ pub struct AlterTopic<'a> {
     pub topic: &'a [u8],
     /// The settings to change.
     pub options: TopicOptions,
+}
+
+/// Removes the oldest records of a topic (rule R10); from version 2 on, where the broker offers it
+/// ([`Welcome::TRIM`](crate::Welcome::TRIM)).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{ClientDecoder, ClientFrame, Limits, Start, TrimTopic, Version};
+/// let trim = TrimTopic { request: 1, topic: b"orders", before: Start::Offset(1_000) };
+/// let mut wire = BytesMut::new();
+/// ClientFrame::TrimTopic(trim).encode(&mut wire);
+/// let mut decoder = ClientDecoder::speaking(Version::Two, &Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ClientFrame::TrimTopic(trim), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrimTopic<'a> {
+    /// The request's id, above 0.
+    pub request: u32,
+    /// The topic's name, not yet checked.
+    pub topic: &'a [u8],
+    /// Records before it are removed: before an offset, accepted before a time, or with [`Start::Latest`] all of them.
+    pub before: Start,
+}
+
+/// Answers `TrimTopic` (rule R10).
+///
+/// ```
+/// # use bytes::BytesMut;
+/// use zaichik_proto::{Limits, ServerDecoder, ServerFrame, Trimmed, Version};
+/// let trimmed = Trimmed { request: 1, start: 1_000, removed: 250 };
+/// let mut wire = BytesMut::new();
+/// ServerFrame::Trimmed(trimmed).encode(&mut wire);
+/// let mut decoder = ServerDecoder::speaking(Version::Two, &Limits::default());
+/// assert_eq!(decoder.decode(&wire)?, Some((ServerFrame::Trimmed(trimmed), wire.len())));
+/// # Ok::<(), zaichik_proto::ProtocolError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trimmed {
+    /// The request's id.
+    pub request: u32,
+    /// The offset of the first record that is left; the end if there is none.
+    pub start: u64,
+    /// Live records that were removed.
+    pub removed: u64,
 }
 
 /// The result of a [`CreateTopic`].

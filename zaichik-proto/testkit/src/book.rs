@@ -122,6 +122,7 @@ impl Book {
             ClientFrame::Describe(describe) => (describe.request, Expects::Nothing),
             ClientFrame::RemoveDurable(remove) => (remove.request, Expects::Nothing),
             ClientFrame::Shard(shard) => (shard.request, Expects::Nothing),
+            ClientFrame::TrimTopic(trim) => (trim.request, Expects::Nothing),
             ClientFrame::Batch(batch) => (batch.request, Expects::Nothing),
             ClientFrame::Commit(commit) if commit.quiet => {
                 return self.quiet_open.push_back((number, commit.request));
@@ -179,6 +180,12 @@ impl Book {
             }
             ServerFrame::Subscriptions(page) => {
                 self.answered(page.request, show::subscriptions(page));
+            }
+            ServerFrame::Trimmed(trimmed) => {
+                self.answered(
+                    trimmed.request,
+                    format!("{} removed, from {}", trimmed.removed, trimmed.start),
+                );
             }
             ServerFrame::Subscribed(subscribed) => self.subscribed(subscribed),
             ServerFrame::Delivery(delivery) => self.delivered(delivery),

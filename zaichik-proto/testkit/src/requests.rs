@@ -3,8 +3,8 @@
 use bytes::BytesMut;
 use zaichik_proto::{
     AckLevel, AlterTopic, ClientFrame, Commit, CreateTopic, Describe, Hello, MAGIC, Nack, Producer, Publish,
-    Record, Records, RemoveDurable, Seek, SeekTarget, Start, Subject, Subscribe, TopicOptions, Unsubscribe,
-    Version,
+    Record, Records, RemoveDurable, Seek, SeekTarget, Start, Subject, Subscribe, TopicOptions, TrimTopic,
+    Unsubscribe, Version,
 };
 
 use crate::client::RawClient;
@@ -33,6 +33,12 @@ impl RawClient {
     pub fn alter(&self, topic: &str, options: TopicOptions) -> u32 {
         let topic = topic.as_bytes();
         self.request(|request| ClientFrame::AlterTopic(AlterTopic { request, topic, options }))
+    }
+
+    /// Removes the records of a topic before a point; in version 2.
+    pub fn trim(&self, topic: &str, before: Start) -> u32 {
+        let topic = topic.as_bytes();
+        self.request(|request| ClientFrame::TrimTopic(TrimTopic { request, topic, before }))
     }
 
     /// Publishes one record.

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use zaichik_proto::{
     Batched, ClientDecoder, ClientFrame, Commit, FaultCode, Limits, List, Operation, OperationsBuilder,
-    ProtocolFault, Published, Refusal, RefusalCode, Refused, ServerDecoder, ServerFrame, Shard, Version,
+    ProtocolFault, Published, Refusal, RefusalCode, Refused, ServerDecoder, ServerFrame, Shard, Start,
+    TrimTopic, Trimmed, Version,
 };
 
 use crate::client_frames::client_frame;
@@ -61,6 +62,22 @@ proptest! {
     }
 
     #[test]
+    fn i18_frames_that_only_version_two_has_survive_encoding(
+        request in 1u32.., topic in proptest::collection::vec(any::<u8>(), 0..=255), value in any::<u64>(),
+        which in 0..4usize, start in any::<u64>()
+    ) {
+        let before = [Start::Earliest, Start::Latest, Start::Offset(value), Start::Time(value)][which];
+        let frame = ClientFrame::TrimTopic(TrimTopic { request, topic: &topic, before });
+        let bytes = client_bytes(&frame);
+        let mut decoder = ClientDecoder::speaking(Version::Two, &Limits::default());
+        prop_assert_eq!(decoder.decode(&bytes), Ok(Some((frame, bytes.len()))));
+        let frame = ServerFrame::Trimmed(Trimmed { request, start, removed: value });
+        let bytes = server_bytes(&frame);
+        let mut decoder = ServerDecoder::speaking(Version::Two, &Limits::default());
+        prop_assert_eq!(decoder.decode(&bytes), Ok(Some((frame, bytes.len()))));
+    }
+
+    #[test]
     fn a_frame_whose_layout_differs_is_an_error_in_the_other_version(rewind in any::<u32>()) {
         let commit = Commit { request: 1, subscription: 2, offset: 3, rewind: None, quiet: false };
         let operations: OperationsBuilder =
@@ -103,8 +120,10 @@ fn kinds_of_version_two_are_unknown_to_version_one() {
     let shard = ClientFrame::Shard(Shard { request: 1, shard: 7 });
     let error = ClientDecoder::new(&Limits::default()).decode(&client_bytes(&shard)).unwrap_err();
     assert_eq!(error.fault, ProtocolFault::UnknownKind { kind: 0x10 });
-    for kind in [0x11, 0x54] {
+    for kind in [0x11, 0x12, 0x54, 0x55] {
         let error = ClientDecoder::new(&Limits::default()).decode(&raw_frame(kind, b"")).unwrap_err();
+        assert_eq!(error.fault, ProtocolFault::UnknownKind { kind });
+        let error = ServerDecoder::new(&Limits::default()).decode(&raw_frame(kind, b"")).unwrap_err();
         assert_eq!(error.fault, ProtocolFault::UnknownKind { kind });
     }
 }

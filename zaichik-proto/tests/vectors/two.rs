@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use zaichik_proto::{
     AckLevel, Batch, BatchResult, Batched, ClientFrame, Commit, Limits, List, Operation, Published, Refusal,
-    RefusalCode, Refused, ServerFrame, Shard, Welcome,
+    RefusalCode, Refused, ServerFrame, Shard, Start, TrimTopic, Trimmed, Welcome,
 };
 
 use crate::build::{list, operations, producer};
@@ -23,6 +23,18 @@ pub(crate) fn client_frames() -> BTreeMap<&'static str, ClientFrame<'static>> {
             }),
         ),
         ("shard", ClientFrame::Shard(Shard { request: 1, shard: 7 })),
+        (
+            "trim_topic",
+            ClientFrame::TrimTopic(TrimTopic { request: 21, topic: b"orders", before: Start::Offset(1_000) }),
+        ),
+        (
+            "trim_topic_time",
+            ClientFrame::TrimTopic(TrimTopic {
+                request: 22,
+                topic: b"orders",
+                before: Start::Time(1_767_225_600_000_000),
+            }),
+        ),
     ])
 }
 
@@ -41,6 +53,17 @@ pub(crate) fn server_frames() -> BTreeMap<&'static str, ServerFrame<'static>> {
                 server: "zaichik",
             }),
         ),
+        (
+            "welcome_trim",
+            ServerFrame::Welcome(Welcome {
+                version: 2,
+                instance: 1,
+                limits: Limits::default(),
+                capabilities: Welcome::TRIM,
+                server: "zaichik",
+            }),
+        ),
+        ("trimmed", ServerFrame::Trimmed(Trimmed { request: 21, start: 1_000, removed: 250 })),
         (
             "published_repeated",
             ServerFrame::Published(Published {

@@ -80,6 +80,24 @@ fn create_reports_its_outcome() {
 }
 
 #[test]
+fn r10_trim_removes_what_is_before_a_position() {
+    let broker = Broker::start();
+    broker.create_kept("t");
+    broker.publish("t", &["a", "b", "c", "d", "e"]);
+    let trim = |before: &str| broker.json(&format!("topic trim t -J --before {before}"));
+    let outcome = |removed: u64, start: u64| [json!({"topic": "t", "removed": removed, "start": start})];
+    assert_eq!(trim("@-1h"), outcome(0, 0), "nothing is that old");
+    assert_eq!(trim("2"), outcome(2, 2));
+    assert_eq!(broker.bodies("t"), ["c", "d", "e"]);
+    assert_eq!(trim("-1"), outcome(2, 4), "all but the last one");
+    broker.run("sub t -o 0 -c 1").assert().success().stdout("e\n");
+    assert_eq!(trim("latest"), outcome(1, 5));
+    broker.publish("t", &["f"]);
+    assert_eq!(trim("@2199-01-01T00:00Z"), outcome(1, 6));
+    assert_eq!(broker.json("topic info t --json")[0]["end"], 6);
+}
+
+#[test]
 fn wrong_settings_are_errors() {
     let broker = Broker::start();
     for (arguments, code) in [
@@ -93,6 +111,10 @@ fn wrong_settings_are_errors() {
         ("topic info t", 5),
         ("topic view t", 5),
         ("topic rm t", 2),
+        ("topic trim t", 2),
+        ("topic trim t --before never", 2),
+        ("topic trim t --before 1", 5),
+        ("topic trim t --before -1", 5),
     ] {
         broker.run(arguments).assert().code(code).stdout(is_empty());
     }

@@ -8,8 +8,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use thiserror::Error;
-use zaichik_engine::{Broker, BrokerConfig, ConfigError, Seed, Stats};
-use zaichik_proto::Counter;
+use zaichik_engine::{Broker, BrokerConfig, ConfigError, Declared, Seed, Stats};
+use zaichik_proto::{Counter, Refusal, TopicOptions};
 
 use super::connection::Connection;
 use super::housekeeping::Housekeeping;
@@ -94,6 +94,15 @@ pub enum ServerError {
         /// The operating system's error.
         source: io::Error,
     },
+    /// A declared topic is refused (rule T8).
+    #[error("the topic {topic:?} can't be declared: {refusal}")]
+    Topic {
+        /// The name of the topic.
+        topic: String,
+        /// Why it is refused.
+        #[source]
+        refusal: Refusal,
+    },
     /// The broker failed; every connection was closed. Its last actions are in the log.
     #[error("the broker failed and closed every connection")]
     Failed,
@@ -131,6 +140,34 @@ impl<R: Runtime> EmbeddedBroker<R> {
         storekeeper::start(&shared, store).map_err(ServerError::Thread)?;
         R::spawn(Housekeeping::new(R::timer(), &shared));
         Ok(Self { shared, runtime: PhantomData })
+    }
+
+    /// Declares a topic (rule T8): creates it or, if it was created by its first use, gives it these settings. Settings
+    /// that are left out are the broker's defaults. An explicit topic with other settings stays as it is, unless `alter`
+    /// is set. Call it before clients can connect.
+    ///
+    /// ```
+    /// # use zaichik_simulated::{BrokerConfig, Declared, EmbeddedBroker, Simulation, TopicOptions};
+    /// # Simulation::new().run(async {
+    /// let broker = EmbeddedBroker::start(BrokerConfig::default())?;
+    /// let orders = TopicOptions::new().retain_forever();
+    /// assert_eq!(broker.declare_topic("orders", orders, false)?, Declared::Created);
+    /// broker.declare_topic("orders", orders.max_messages(9), false).expect_err("the settings differ");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).expect("it works");
+    /// ```
+    ///
+    /// # Errors
+    /// [`ServerError::Topic`] if it is refused, with `SettingsDiffer` if the settings differ; [`ServerError::Failed`] if
+    /// the broker failed.
+    pub fn declare_topic(
+        &self,
+        name: &str,
+        options: TopicOptions,
+        alter: bool,
+    ) -> Result<Declared, ServerError> {
+        let declared = self.shared.declare_topic(name, &options, alter)?;
+        declared.map_err(|refusal| ServerError::Topic { topic: name.to_owned(), refusal })
     }
 
     /// A client of this broker, with defaults for everything.

@@ -9,8 +9,8 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use thiserror::Error;
-use zaichik_engine::{Broker, Effects, Note, Session, SessionId, Timestamp, Turn};
-use zaichik_proto::Counter;
+use zaichik_engine::{Broker, Declared, Effects, Note, Session, SessionId, Timestamp, Turn};
+use zaichik_proto::{Counter, Refusal, TopicOptions};
 
 use super::rejections::Rejections;
 use super::store::StoreError;
@@ -185,6 +185,16 @@ impl Shared {
     pub(crate) fn update(&self, update: impl FnOnce(&mut Broker)) -> Result<(), Poisoned> {
         let _alarm = PanicAlarm(self);
         self.state.lock().map(|mut state| update(&mut state.broker)).map_err(|_| Poisoned)
+    }
+
+    /// Declares a topic (rule T8).
+    pub(crate) fn declare_topic(
+        &self,
+        name: &str,
+        options: &TopicOptions,
+        alter: bool,
+    ) -> Result<Result<Declared, Refusal>, Poisoned> {
+        self.locked(|state, now| state.broker.declare_topic(now, name, options, alter, &mut state.effects))
     }
 
     /// The line of busy connections.

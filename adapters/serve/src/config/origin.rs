@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::field::Value;
 use super::keys::Key;
+use super::settings::Settings;
 
 /// A value that one of the layers gives to a setting.
 #[derive(Debug)]
@@ -12,6 +13,19 @@ pub(crate) struct GivenSetting {
     pub(crate) key: &'static Key,
     pub(crate) value: Value,
     pub(crate) origin: Origin,
+}
+
+impl GivenSetting {
+    /// Gives the setting its value.
+    ///
+    /// # Errors
+    /// The value is invalid; the mistake names the setting as `path`.
+    pub(crate) fn apply(&self, settings: &mut Settings, path: &str) -> Result<(), Mistake> {
+        let Self { key, value, origin } = self;
+        (key.field)(settings)
+            .read(value)
+            .map_err(|instead| Mistake(format!("{origin}: {path} = {} is invalid; {instead}", value.shown())))
+    }
 }
 
 /// The source of a value.

@@ -6,6 +6,7 @@ use super::Config;
 use super::keys::{KEYS, Key};
 use super::origin::Origin;
 use super::settings::Settings;
+use super::topic::{TABLE, TopicLine};
 
 /// The comment at the top of the default file.
 const HEADER: &str = "\
@@ -16,6 +17,18 @@ const HEADER: &str = "\
 # PORT, which overrides this file. `zaichik config print` shows the effective values and where each one comes from.
 ";
 
+/// The comment at the end of the default file.
+const TOPICS: &str = "
+# Topics to create when the broker starts. Settings that are left out are those of [topic_defaults]. A topic that exists
+# with other settings is reported and stays as it is, unless `alter = true`.
+#
+# [[topic]]
+# name = \"orders\"
+# retention_ttl = \"1h\"
+# max_bytes = \"1GiB\"
+# alter = true
+";
+
 /// The file with every setting at its default, and a comment on each.
 pub(crate) fn default_file() -> String {
     let mut settings = Settings::default();
@@ -23,7 +36,7 @@ pub(crate) fn default_file() -> String {
         let Line { name, value } = line(key, &mut settings);
         (key, format!("# {}.\n{name} = {value}\n", key.help))
     });
-    format!("{HEADER}\n{}", file(lines, "\n"))
+    format!("{HEADER}\n{}{TOPICS}", file(lines, "\n"))
 }
 
 /// Every setting's default as one line of JSON: an object with the settings' paths.
@@ -37,8 +50,17 @@ pub(crate) fn default_json() -> String {
 /// A setting's value, as the file has it.
 fn json_value(key: &Key, settings: &mut Settings) -> serde_json::Value {
     let Line { name, value } = line(key, settings);
+    parsed(name, &value)
+}
+
+/// A value in TOML as JSON.
+fn parsed(name: &str, value: &str) -> serde_json::Value {
     let table: toml::Table = format!("{name} = {value}").parse().unwrap_or_default();
     table.get(name).and_then(|value| serde_json::to_value(value).ok()).unwrap_or_default()
+}
+
+fn with_origin(value: &serde_json::Value, origin: &Origin) -> serde_json::Value {
+    serde_json::json!({ "value": value, "origin": Comment(origin).to_string() })
 }
 
 /// The default of a setting for a help text: without quotes and brackets, `none` for an empty value.
@@ -55,21 +77,34 @@ impl Config {
             let Line { name, value } = line(key, &mut settings);
             (key, format!("{name} = {value}  # {}\n", Comment(origin)))
         });
-        file(lines, "")
+        let topics = self.topics.iter().map(|topic| {
+            let lines = topic.lines().into_iter().map(|TopicLine { name, value, origin }| {
+                format!("{name} = {value}  # {}\n", Comment(origin))
+            });
+            format!("\n[[{TABLE}]]\n{}", lines.collect::<String>())
+        });
+        file(lines, "") + &topics.collect::<String>()
     }
 
     /// The effective values as one line of JSON: an object with the settings' paths, each with its value and its origin.
     pub(crate) fn effective_json(&self) -> String {
         let mut settings = self.settings.clone();
-        let values: serde_json::Map<_, _> = KEYS
+        let mut values: serde_json::Map<_, _> = KEYS
             .iter()
             .zip(&self.origins)
-            .map(|(key, origin)| {
-                let value = json_value(key, &mut settings);
-                let origin = Comment(origin).to_string();
-                (key.path.to_owned(), serde_json::json!({ "value": value, "origin": origin }))
-            })
+            .map(|(key, origin)| (key.path.to_owned(), with_origin(&json_value(key, &mut settings), origin)))
             .collect();
+        if !self.topics.is_empty() {
+            let topics = self.topics.iter().map(|topic| {
+                let lines = topic.lines().into_iter();
+                lines
+                    .map(|line| {
+                        (line.name.to_owned(), with_origin(&parsed(line.name, &line.value), line.origin))
+                    })
+                    .collect::<serde_json::Map<_, _>>()
+            });
+            values.insert(TABLE.to_owned(), topics.collect());
+        }
         format!("{}\n", serde_json::Value::from(values))
     }
 }
@@ -117,11 +152,12 @@ impl std::fmt::Display for Comment<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::file::parse;
+    use crate::config::file::{Contents, parse};
 
     #[test]
     fn the_default_file_has_the_defaults() {
-        let (given, mistakes) = parse("default", &default_file());
+        let Contents { given, mistakes, topics } = parse("default", &default_file());
+        assert!(topics.is_empty(), "they are an example");
         assert!(mistakes.is_empty(), "{mistakes:?}");
         assert_eq!(given.len(), KEYS.len());
         let mut settings = Settings::default();

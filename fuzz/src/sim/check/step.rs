@@ -264,5 +264,6 @@ const fn rule(request: &Request) -> &'static str {
         Request::Nack { .. } => "A4",
         Request::Seek { .. } => "D6",
         Request::Create { .. } | Request::Alter { .. } => "T3",
+        Request::Trim { .. } => "R10",
     }
 }

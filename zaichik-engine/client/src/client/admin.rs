@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use zaichik_proto::{
-    AlterTopic, ClientFrame, CreateTopic, Describe, RemoveDurable, Subject, Timestamp, TopicOptions,
+    AlterTopic, ClientFrame, CreateTopic, Describe, RemoveDurable, Start, Subject, Timestamp, TopicOptions,
+    TrimTopic,
 };
 
 use super::Client;
@@ -47,6 +48,27 @@ impl Client {
         let shared = self.check_topic(topic)?;
         self.ask(shared, RequestKind::AlterTopic, |request| {
             ClientFrame::AlterTopic(AlterTopic { request, topic: topic.as_bytes(), options: *options })
+        })
+    }
+
+    /// Removes the records of a topic before a point: before an offset, accepted before a time, or with [`Start::Latest`]
+    /// all of them; answered by [`Answer::Trimmed`](crate::Answer::Trimmed) (rule R10).
+    ///
+    /// A broker that does not offer it gets no request; then the answer is a refusal, with
+    /// [`Unsupported`](zaichik_proto::RefusalCode::Unsupported).
+    ///
+    /// # Errors
+    /// As [`create_topic`](Self::create_topic).
+    pub fn trim_topic(
+        &mut self,
+        now: Timestamp,
+        topic: &str,
+        before: Start,
+    ) -> Result<RequestId, RequestError> {
+        self.tick(now);
+        let shared = self.check_topic(topic)?;
+        self.ask(shared, RequestKind::TrimTopic(before), |request| {
+            ClientFrame::TrimTopic(TrimTopic { request, topic: topic.as_bytes(), before })
         })
     }
 

@@ -91,7 +91,7 @@ impl Client {
         self.requests.release_hold(self.now);
         while self.connection.is_open()
             && self.has_room_to_write()
-            && self.requests.write_next(&mut self.outbound, self.connection.limits(), self.now)
+            && self.requests.write_next(&mut self.outbound, self.connection.terms(), self.now)
         {
             self.outcomes().resume_settled(true);
         }

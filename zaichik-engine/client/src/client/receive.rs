@@ -65,6 +65,7 @@ impl Client {
             ServerFrame::Refused(refused) => outcomes.refused(refused.request, refused.refusal)?,
             ServerFrame::Batched(batched) => outcomes.batched(batched)?,
             ServerFrame::Done(done) => outcomes.done(done.request, done.value)?,
+            ServerFrame::Trimmed(trimmed) => outcomes.trimmed(*trimmed)?,
             ServerFrame::Subscribed(subscribed) => outcomes.subscribed(subscribed)?,
             ServerFrame::Unsubscribed(unsubscribed) => outcomes.unsubscribed(unsubscribed)?,
             ServerFrame::Counters(counters) => outcomes.counters(counters)?,

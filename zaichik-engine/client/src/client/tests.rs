@@ -25,3 +25,4 @@ mod room;
 mod seek;
 mod sent;
 mod subscriptions;
+mod trim;

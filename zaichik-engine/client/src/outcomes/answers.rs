@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use zaichik_proto::{
-    AckRun, Batched, Counters, Page, Published, Subscribed, SubscriptionItem, TopicItem, TopicReady,
+    AckRun, Batched, Counters, Page, Published, Subscribed, SubscriptionItem, TopicItem, TopicReady, Trimmed,
     Unsubscribed,
 };
 
 use super::Outcomes;
-use crate::answer::{Answer, PublishReceipt, SubscriptionId, SubscriptionStart};
+use crate::answer::{Answer, PublishReceipt, SubscriptionId, SubscriptionStart, TrimReceipt};
 use crate::batch::{self, SentOperation};
 use crate::error::Violation;
 use crate::event::Event;
@@ -19,6 +19,16 @@ impl Outcomes<'_> {
     /// A topic was created, or existed.
     pub(crate) fn topic_ready(&mut self, ready: TopicReady) -> Result<(), Violation> {
         self.answered(ready.request, RequestKind::CreateTopic, Answer::Topic(ready.status))
+    }
+
+    /// The oldest records of a topic were removed.
+    pub(crate) fn trimmed(&mut self, trimmed: Trimmed) -> Result<(), Violation> {
+        let Trimmed { request, start, removed } = trimmed;
+        let kind = self.requests.sent_kind(request)?;
+        if !matches!(kind, RequestKind::TrimTopic(_)) {
+            return Err(Violation::Answer { request });
+        }
+        self.answered(request, kind, Answer::Trimmed(TrimReceipt { start, removed }))
     }
 
     /// A run of publishes was accepted, with only offsets to report.
@@ -114,6 +124,7 @@ impl Outcomes<'_> {
             RequestKind::Seek(id, _) => self.rewound(wire, Some(id), None, value)?,
             RequestKind::SeekDurable => self.rewound(wire, None, None, value)?,
             RequestKind::CreateTopic
+            | RequestKind::TrimTopic(_)
             | RequestKind::Publish(_)
             | RequestKind::QuietPublish(_)
             | RequestKind::Batch(_)

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use zaichik_proto::Start;
+
 use super::Outcomes;
 use crate::answer::{Answer, SubscriptionId};
 use crate::error::RequestError;
@@ -102,8 +104,11 @@ impl Outcomes<'_> {
             RequestKind::Nack(..) | RequestKind::Seek(..) => {
                 has_left.then_some(Err(RequestError::Unknown { topic }))
             }
+            // Again, it could remove records that were accepted since.
+            RequestKind::TrimTopic(Start::Latest) if has_left => Some(Err(RequestError::Unknown { topic })),
             RequestKind::CreateTopic
             | RequestKind::AlterTopic
+            | RequestKind::TrimTopic(_)
             | RequestKind::Fill(_)
             | RequestKind::Resubscribe(..)
             | RequestKind::Unsubscribe(_)

@@ -37,6 +37,7 @@ impl Outcomes<'_> {
             RequestKind::Nack(..) | RequestKind::Seek(..) => self.rewind_failed(kind),
             RequestKind::CreateTopic
             | RequestKind::AlterTopic
+            | RequestKind::TrimTopic(_)
             | RequestKind::QuietPublish(_)
             | RequestKind::Commit(..)
             | RequestKind::SeekDurable

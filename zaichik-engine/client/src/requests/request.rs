@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use zaichik_proto::{HEADER_LEN, Refusal, Start, Timestamp};
+use zaichik_proto::{HEADER_LEN, Limits, Refusal, RefusalCode, Start, Timestamp, Welcome};
 
 use crate::answer::{RequestId, SubscriptionId};
 use crate::backoff::Backoff;
 use crate::batch::SentOperation;
+use crate::error::RequestError;
 use crate::size::Size;
 
 /// A new request of the application, before it has an id.
@@ -55,6 +56,7 @@ pub(crate) struct Request {
 pub(crate) enum RequestKind {
     CreateTopic,
     AlterTopic,
+    TrimTopic(Start),
     Publish(PublishState),
     /// A publish without acknowledgement; it is forgotten once it is written.
     QuietPublish(Size),
@@ -186,7 +188,7 @@ impl Request {
     }
 
     /// The sizes that the broker's limits apply to, for a request with records.
-    pub(crate) const fn size(&self) -> Option<Size> {
+    const fn size(&self) -> Option<Size> {
         match self.kind {
             RequestKind::Publish(PublishState { size, .. })
             | RequestKind::Batch(PublishState { size, .. })
@@ -194,6 +196,7 @@ impl Request {
             RequestKind::Fill(_)
             | RequestKind::CreateTopic
             | RequestKind::AlterTopic
+            | RequestKind::TrimTopic(_)
             | RequestKind::Subscribe(_)
             | RequestKind::Resubscribe(..)
             | RequestKind::Unsubscribe(_)
@@ -205,6 +208,15 @@ impl Request {
             | RequestKind::Describe(_)
             | RequestKind::Ping => None,
         }
+    }
+
+    /// Whether a broker with these limits and capabilities takes it.
+    pub(crate) fn check(&self, limits: &Limits, capabilities: u64) -> Result<(), RequestError> {
+        if matches!(self.kind, RequestKind::TrimTopic(_)) && capabilities & Welcome::TRIM == 0 {
+            let refusal = Refusal::new(RefusalCode::Unsupported);
+            return Err(RequestError::Refused { topic: Arc::clone(&self.topic), refusal });
+        }
+        self.size().map_or(Ok(()), |size| size.check(limits))
     }
 
     pub(crate) const fn is_sent(&self) -> bool {

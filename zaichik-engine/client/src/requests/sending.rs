@@ -12,7 +12,12 @@ use crate::outbound::Outbound;
 
 impl Requests {
     /// Writes the next request that may be sent to the output; `false` if there is none.
-    pub(crate) fn write_next(&mut self, outbound: &mut Outbound, limits: &Limits, now: Timestamp) -> bool {
+    pub(crate) fn write_next(
+        &mut self,
+        outbound: &mut Outbound,
+        (limits, capabilities): (&Limits, u64),
+        now: Timestamp,
+    ) -> bool {
         let has_number_left = self.ahead.saturating_add(self.given_up) < self.max_numbers;
         let next = self.queue.next(&self.table, |request| {
             // Without a number the broker could not put it in order.
@@ -25,9 +30,8 @@ impl Requests {
             return false;
         };
         let is_numbered = is_numbered(&self.producer, request);
-        // It may have been made before this broker's limits were known.
-        let fits = request.size().map_or(Ok(()), |size| size.check(limits));
-        if let Err(error) = fits {
+        // It may have been made before it was known what this broker takes.
+        if let Err(error) = request.check(limits, capabilities) {
             let wire = request.wire;
             self.unsendable(wire, error, limits);
             return true;

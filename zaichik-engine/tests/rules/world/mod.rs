@@ -18,8 +18,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Buf;
-use zaichik_engine::{BrokerConfig, CloseReason, Note, Seed, Session, SessionId, Status, Timestamp};
-use zaichik_proto::{ClientFrame, HEADER_LEN, TopicOptions, Version};
+use zaichik_engine::{
+    BrokerConfig, CloseReason, Declared, Note, Seed, Session, SessionId, Status, Timestamp,
+};
+use zaichik_proto::{ClientFrame, HEADER_LEN, Refusal, TopicOptions, Version};
 use zaichik_testkit::{Connections, Rows};
 
 pub(crate) use zaichik_testkit::{Op, Sub, done, keyed, mortal, put, put_all, record};
@@ -297,6 +299,20 @@ impl World {
         let Connections { broker, effects, now, .. } = &mut self.connections;
         broker.drain(*now, grace, effects);
         self.collect(false);
+    }
+
+    /// The program around the broker declares a topic.
+    pub(crate) fn declare(
+        &mut self,
+        name: &str,
+        options: &TopicOptions,
+        alter: bool,
+    ) -> Result<Declared, Refusal> {
+        let Connections { broker, effects, now, .. } = &mut self.connections;
+        let declared = broker.declare_topic(*now, name, options, alter, effects);
+        self.collect(false);
+        self.settle();
+        declared
     }
 
     /// Drops a connection as an adapter does.

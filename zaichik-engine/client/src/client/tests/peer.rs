@@ -23,6 +23,8 @@ pub(super) struct Peer {
     pub(super) limits: Limits,
     /// The version that it speaks.
     pub(super) version: Version,
+    /// The optional parts of the protocol that it offers.
+    pub(super) capabilities: u64,
     /// Whether its next answers are repeated ones.
     pub(super) repeats: bool,
     decoder: ClientDecoder,
@@ -36,6 +38,7 @@ impl Peer {
             now: Timestamp::from_micros(1_000_000),
             limits: Limits::default(),
             version: Version::One,
+            capabilities: 0,
             repeats: false,
             decoder: ClientDecoder::handshake(&Limits::default()),
             received: BytesMut::new(),
@@ -78,7 +81,7 @@ impl Peer {
             version: self.version.number(),
             instance,
             limits: self.limits,
-            capabilities: 0,
+            capabilities: self.capabilities,
             server: "scripted",
         };
         self.send(&ServerFrame::Welcome(welcome));

@@ -22,6 +22,10 @@ pub(super) enum Sent {
     AlterTopic {
         request: u32,
     },
+    TrimTopic {
+        request: u32,
+        before: Start,
+    },
     Publish {
         request: u32,
         producer: Option<Producer>,
@@ -97,6 +101,7 @@ impl Sent {
         match self {
             Self::CreateTopic { request, .. }
             | Self::AlterTopic { request }
+            | Self::TrimTopic { request, .. }
             | Self::Describe { request }
             | Self::RemoveDurable { request }
             | Self::Publish { request, .. }
@@ -191,6 +196,7 @@ pub(super) fn owned(frame: &ClientFrame<'_>) -> Sent {
         ClientFrame::Ping { nonce } => Sent::Ping(*nonce),
         ClientFrame::Pong { nonce } => Sent::Pong(*nonce),
         ClientFrame::Close => Sent::Close,
+        ClientFrame::TrimTopic(trim) => Sent::TrimTopic { request: trim.request, before: trim.before },
         ClientFrame::Shard(_) | ClientFrame::Extension { .. } => panic!("the client sent {frame:?}"),
     }
 }
